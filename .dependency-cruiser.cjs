@@ -1,0 +1,54 @@
+// The rooms of docs/design.md: each may import only the rooms below it, and the ground (errors.ts, log.ts, config.ts).
+const below = {
+  native: [],
+  media: [],
+  models: [],
+  accounts: [],
+  language: ['native'],
+  vision: ['native'],
+  prompt: ['models'],
+  engine: ['language', 'vision', 'native'],
+  deployments: ['engine', 'models'],
+  api: ['accounts', 'deployments', 'prompt', 'media', 'models'],
+  cli: ['api', 'accounts', 'deployments', 'prompt', 'media', 'models', 'engine'],
+}
+
+module.exports = {
+  forbidden: [
+    { name: 'no-circles', severity: 'error', from: {}, to: { circular: true } },
+    ...Object.entries(below).map(([room, allowed]) => ({
+      name: `${room}-imports-only-below`,
+      severity: 'error',
+      from: { path: `^src/${room}/` },
+      to: { path: '^src/[^/]+/', pathNot: `^src/(${[room, ...allowed].join('|')})/` },
+    })),
+    {
+      name: 'ground-imports-no-room',
+      severity: 'error',
+      from: { path: '^src/[^/]+\\.ts$' },
+      to: { path: '^src/[^/]+/' },
+    },
+    {
+      name: 'only-native-knows-koffi',
+      severity: 'error',
+      from: { pathNot: '^src/native/' },
+      to: { path: 'node_modules/koffi' },
+    },
+    {
+      name: 'no-unlisted',
+      severity: 'error',
+      from: {},
+      to: { dependencyTypes: ['npm-no-pkg', 'npm-unknown', 'unknown', 'undetermined'] },
+    },
+  ],
+  options: {
+    doNotFollow: { path: 'node_modules' },
+    tsConfig: { fileName: 'tsconfig.json' },
+    tsPreCompilationDeps: true,
+    enhancedResolveOptions: {
+      exportsFields: ['exports'],
+      conditionNames: ['import', 'node', 'default', 'types'],
+      extensions: ['.ts', '.js', '.json'],
+    },
+  },
+}

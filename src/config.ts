@@ -1,0 +1,136 @@
+import { z } from 'zod'
+
+const MB = 1_000_000
+
+/** What `media/` accepts. Bytes are decimal megabytes, as in the documents of the APIs that are implemented here. */
+const media = z.strictObject({
+  /** Pictures in one request, pages and frames counted one by one. */
+  maxImages: z.number().int().positive().default(30),
+  /** Characters of all base64 pictures of one request together. */
+  maxBase64Bytes: z
+    .number()
+    .int()
+    .positive()
+    .default(10 * MB),
+  /** Bytes of one picture fetched from a URL. */
+  maxUrlBytes: z
+    .number()
+    .int()
+    .positive()
+    .default(5 * MB),
+  /** Time for one URL in all: name, connection, redirects, body. */
+  urlTimeoutMs: z.number().int().positive().default(1500),
+  maxRedirects: z.number().int().nonnegative().default(3),
+  /** Pixels of one picture, read from its header before it is decoded. */
+  maxPixels: z
+    .number()
+    .int()
+    .positive()
+    .default(100 * MB),
+  /** Addresses or CIDR ranges that may be fetched from although they are not public: `127.0.0.1`, `10.0.0.0/8`. */
+  allowPrivate: z.array(z.string()).default([]),
+})
+
+/** How the engine of a model runs. */
+const engine = z.strictObject({
+  /** Threads of the decoder and the encoder together; 0: one for each core. */
+  threads: z.number().int().nonnegative().default(0),
+  /** Tokens of KV memory, shared by all running sequences; 0: chosen from the model. */
+  contextTokens: z.number().int().nonnegative().default(0),
+  /** Sequences that run at once; more wait in the queue. */
+  maxSequences: z.number().int().positive().max(256).default(32),
+  /** Prefill tokens in one step: what a running stream may have to wait for. */
+  chunkTokens: z.number().int().positive().default(256),
+  /** Requests that may wait; one more is refused. */
+  maxQueue: z.number().int().positive().default(512),
+  /** Bytes of picture embeddings that are kept. */
+  encoderCacheBytes: z
+    .number()
+    .int()
+    .nonnegative()
+    .default(256 * MB),
+  kvType: z.enum(['f16', 'q8_0']).default('f16'),
+})
+
+const server = z.strictObject({
+  host: z.string().min(1).default('127.0.0.1'),
+  port: z.number().int().min(0).max(65535).default(8080),
+  /** Bytes of a request's body: the base64 bound and some room for text. */
+  maxBodyBytes: z
+    .number()
+    .int()
+    .positive()
+    .default(16 * MB),
+})
+
+export const configSchema = z.strictObject({
+  /** The model to serve: an id of the library or the path of a GGUF file. */
+  model: z.string().min(1).default('pocket'),
+  logLevel: z.enum(['silent', 'error', 'warn', 'info', 'debug', 'trace']).default('warn'),
+  server: server.prefault({}),
+  media: media.prefault({}),
+  engine: engine.prefault({}),
+})
+
+export type Config = z.output<typeof configSchema>
+export type MediaConfig = Config['media']
+export type EngineConfig = Config['engine']
+
+/** Environment variables, each with the setting that it stands for. Flags of the command line win over these. */
+const environment: Record<string, readonly string[]> = {
+  ORIEL_HOST: ['server', 'host'],
+  ORIEL_PORT: ['server', 'port'],
+  ORIEL_MODEL: ['model'],
+  ORIEL_LOG_LEVEL: ['logLevel'],
+  ORIEL_ALLOW_PRIVATE: ['media', 'allowPrivate'],
+  ORIEL_THREADS: ['engine', 'threads'],
+  ORIEL_CONTEXT: ['engine', 'contextTokens'],
+  ORIEL_MAX_SEQUENCES: ['engine', 'maxSequences'],
+}
+
+type Settings = { [key: string]: unknown }
+
+/**
+ * The configuration of one process: defaults, then the environment, then `overrides` (parsed flags).
+ * A value that is not allowed ends in an error that names the setting, what was found and what is allowed.
+ */
+export function loadConfig(overrides: Settings = {}, env: NodeJS.ProcessEnv = process.env): Config {
+  const settings: Settings = {}
+  for (const [name, path] of Object.entries(environment)) {
+    const text = env[name]
+    if (text !== undefined && text !== '') assign(settings, path, text, name)
+  }
+  return configSchema.parse(merge(settings, overrides))
+}
+
+function assign(settings: Settings, path: readonly string[], text: string, name: string): void {
+  const [head, ...rest] = path
+  if (head === undefined) return
+  if (rest.length > 0) {
+    const inner: Settings = isSettings(settings[head]) ? settings[head] : {}
+    settings[head] = inner
+    assign(inner, rest, text, name)
+  } else if (Array.isArray(valueAt(name))) settings[head] = text.split(',').map((part) => part.trim())
+  else if (typeof valueAt(name) === 'number') settings[head] = text.trim() === '' ? text : Number(text)
+  else settings[head] = text
+}
+
+const defaults: Settings = configSchema.parse({})
+
+/** The default that an environment variable replaces: its type says how the text is read. */
+function valueAt(name: string): unknown {
+  return environment[name]?.reduce<unknown>((value, key) => (isSettings(value) ? value[key] : undefined), defaults)
+}
+
+function merge(base: Settings, over: Settings): Settings {
+  const merged = { ...base }
+  for (const [key, value] of Object.entries(over)) {
+    if (value === undefined) continue
+    const under = merged[key]
+    merged[key] = isSettings(value) && isSettings(under) ? merge(under, value) : value
+  }
+  return merged
+}
+
+const isSettings = (value: unknown): value is Settings =>
+  typeof value === 'object' && value !== null && !Array.isArray(value)

@@ -1,0 +1,123 @@
+/**
+ * What the engine is asked and what it answers. These cross the process border between `engine/host` (the parent's
+ * side) and `engine/process`, so they are plain data.
+ */
+
+/** One picture of a prompt: 8-bit sRGB, row by row, `rgb.length === width * height * 3`. */
+export interface PictureInput {
+  width: number
+  height: number
+  rgb: Uint8Array
+  /** Hash of pixels, width and height: equal hashes are equal pictures. */
+  hash: string
+  detail: 'low' | 'high' | 'auto'
+}
+
+/** `special` says whether the text may name control tokens (a template's text may, a person's may not). */
+export type PromptPiece = { kind: 'text'; text: string; special: boolean } | { kind: 'picture'; picture: PictureInput }
+
+export interface Sampling {
+  /** 0 is greedy. */
+  temperature: number
+  topP: number
+  /** 0: no bound. */
+  topK: number
+  minP: number
+  typicalP: number
+  repetitionPenalty: number
+  frequencyPenalty: number
+  presencePenalty: number
+  /** null: a fresh one for each request. */
+  seed: number | null
+  /** Added to the logit of each token id. */
+  logitBias: readonly { token: number; bias: number }[]
+  /** A grammar in GBNF that the answer must follow. */
+  grammar: string | null
+}
+
+export interface GenerateRequest {
+  prompt: readonly PromptPiece[]
+  /** null: to the end of the context. */
+  maxTokens: number | null
+  /** When prompt and maxTokens do not fit the context: refuse, or lower maxTokens. */
+  overflow: 'error' | 'truncate'
+  /** Answers to the same prompt. */
+  n: number
+  stop: readonly string[]
+  ignoreEos: boolean
+  sampling: Sampling
+  /** Log probabilities of each token and of this many of its rivals; null: none. */
+  topLogprobs: number | null
+  /** Prefixes are only shared between requests of one key. */
+  cacheKey: string
+  /** Whether a cached prefix may be used. */
+  cachePrompt: boolean
+}
+
+export interface TokenChance {
+  id: number
+  /** The token's own bytes: a token may be a part of a character. */
+  bytes: Uint8Array
+  logprob: number
+}
+
+export interface AnswerToken extends TokenChance {
+  top: TokenChance[]
+}
+
+/** Time of each phase of a request, in ms. */
+export interface Timings {
+  queue: number
+  encode: number
+  prefill: number
+  /** From the request's arrival at the engine to its first token. */
+  firstToken: number
+  generation: number
+}
+
+export interface PromptUsage {
+  promptTokens: number
+  /** Tokens of the prompt whose KV was there already. */
+  cachedTokens: number
+  /** Tokens of each picture, in the order of the prompt, what surrounds it in the model's format included. */
+  imageTokens: readonly number[]
+}
+
+export type GenerateEvent =
+  | ({ type: 'prompt' } & PromptUsage)
+  | { type: 'text'; choice: number; text: string; tokens: AnswerToken[] }
+  | { type: 'end'; choice: number; reason: 'stop' | 'length'; completionTokens: number }
+  | { type: 'done'; timings: Timings }
+
+/** What is known of a loaded model. */
+export interface EngineModel {
+  name: string
+  /** Tokens that one sequence may hold: prompt and answer. */
+  contextTokens: number
+  vocabulary: number
+  /** null: a model that takes no pictures. */
+  vision: { architecture: string } | null
+  /** Jinja, as in the GGUF; null where it has none. */
+  chatTemplate: string | null
+  bosToken: string
+  eosToken: string
+  /** Texts of all control tokens, for `prompt/` to keep a person's text from naming them. */
+  controlTokens: readonly string[]
+}
+
+/** Token counts of a prompt, without generating. */
+export type PromptCount = Omit<PromptUsage, 'cachedTokens'>
+
+/** An engine as the rooms above see it. */
+export interface Engine {
+  readonly model: EngineModel
+  /**
+   * Runs one request. Events come in order: `prompt`, then `text` and `end` of each choice, then `done`.
+   * Aborting the signal stops the work within one step; leaving the loop does too.
+   * @throws OrielError `invalid` (context overflow, a bad grammar), `overloaded` (full queue), `engine_failed`, `cancelled`
+   */
+  generate(request: GenerateRequest, signal: AbortSignal): AsyncIterable<GenerateEvent>
+  /** @throws OrielError as `generate` does */
+  count(prompt: readonly PromptPiece[]): Promise<PromptCount>
+  close(): Promise<void>
+}
