@@ -25,6 +25,9 @@ FONTS = [DEJAVU + f for f in ("DejaVuSans.ttf", "DejaVuSans-Bold.ttf", "DejaVuSa
 class World:
     max_shapes: int = 4
     text: float = .22            # share of pictures that show text
+    big: float = .6              # share of single shapes in the middle that fill it
+    middle: float = .5           # share of single shapes that stand in the middle
+    backgrounds: tuple = (6, 2, 2, 1, 1, 1)
     pictures: tuple = (.5, 14, 3, 1.2)   # weights of 0, 1, 2 and 3 pictures a chat
     turns: tuple = (5, 3, 2, 1.5)        # weights of 1, 2, 3 and 4 questions about one picture
 
@@ -81,7 +84,7 @@ def make_scene(r, w, h, world, scale=None, kind=None):
         w, h = r.choice([(w - r.randint(1, 14), h), (w, h - r.randint(1, 14))])
     kind = kind or ("text" if r.random() < world.text else "shapes")
     k = scale or r.choice([2, 2, 2, 3, 4])
-    bgname = r.choices(BACKGROUNDS, [6, 2, 2, 1, 1, 1])[0]
+    bgname = r.choices(BACKGROUNDS, world.backgrounds)[0]
     bg = jitter(COLORS[bgname], r, 6)
     img = Image.new("RGB", (w * k, h * k), bg)
     d = ImageDraw.Draw(img)
@@ -106,11 +109,11 @@ def make_scene(r, w, h, world, scale=None, kind=None):
     else:
         n = r.randint(1, world.max_shapes) if world.max_shapes < 4 else r.choices([1, 2, 3, 4], [4, 4, 3, 2])[0]
         cells = sorted(r.sample(range(9), n))
-        if n == 1 and r.random() < .5:
+        if n == 1 and r.random() < world.middle:
             cells = [4]
         for c in cells:
             cw, ch = w * k / 3, h * k / 3
-            big = n == 1 and c == 4 and r.random() < .6
+            big = n == 1 and c == 4 and r.random() < world.big
             s = min(cw, ch) * (r.uniform(.8, 1.25) if big else r.uniform(.34, .46))
             slack = min(cw, ch) * (.3 if big else .12)
             cx = (c % 3 + .5) * cw + r.uniform(-slack, slack)

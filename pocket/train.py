@@ -29,6 +29,8 @@ COLORS, SHAPES = list(scenes.COLORS), scenes.SHAPES
 SIZES = [(64, 64)] * 3 + [(80, 64), (64, 80)] + [(80, 80)] * 2 + [(96, 80), (80, 96)] * 2 + [(96, 96)] * 4 + [(112, 80), (80, 112), (128, 64), (64, 128), (96, 64), (64, 96)]
 SMALL = [(64, 64)] * 3 + [(80, 64), (64, 80), (80, 80)]
 STAGES = {
+    "first": scenes.World(max_shapes=1, text=0, big=1, middle=1, backgrounds=(1, 0, 0, 0, 0, 0)),
+    "second": scenes.World(max_shapes=1, text=0, big=.8, middle=.6),
     "sight": scenes.World(max_shapes=2, text=0),
     "one": scenes.World(max_shapes=1, text=0, pictures=(.2, 14, 0, 0), turns=(1, 1, 2, 2)),
     "light": scenes.World(max_shapes=2, text=.02, pictures=(.3, 12, 2, 0), turns=(1, 1, 2, 2)),
@@ -135,7 +137,7 @@ def main():
         model.load_state_dict(saved.get("model", saved))
         if "sight" in saved:
             sight.load_state_dict(saved["sight"])
-    speak = o.stage != "sight"
+    speak = o.stage not in ("first", "second", "sight")
     params = list(sight.parameters()) + [q for n, q in model.named_parameters() if speak or not n.startswith(("emb", "layers", "norm"))]
     opt = torch.optim.AdamW([{"params": [q for q in params if q.dim() > 1], "weight_decay": .05}, {"params": [q for q in params if q.dim() <= 1], "weight_decay": 0}], lr=o.lr, betas=(.9, .97))
     data = Batches(o.batch, STAGES[o.stage], speak, SMALL if o.small else SIZES)

@@ -1,0 +1,109 @@
+import koffi from 'koffi'
+import type { Pointer } from './function.ts'
+import type { NativeBatch } from './llama.ts'
+
+/**
+ * A `llama_batch` whose arrays stay in native memory and are written through typed views: nothing is converted when
+ * it is passed. It holds tokens or embeddings, never both (the C API's rule), one sequence for each row.
+ */
+export class Batch {
+  readonly capacity: number
+  readonly width: number
+  readonly #tokens: Pointer
+  readonly #embeddings: Pointer | null
+  readonly #positions: Pointer
+  readonly #counts: Pointer
+  readonly #sequences: Pointer
+  readonly #sequencePointers: Pointer
+  readonly #wanted: Pointer
+  readonly #views: {
+    tokens: Int32Array
+    embeddings: Float32Array
+    positions: Int32Array
+    sequences: Int32Array
+    wanted: Int8Array
+  }
+  #size = 0
+
+  /** @param width numbers in one embedding; 0 for a batch of tokens */
+  constructor(capacity: number, width: number) {
+    this.capacity = capacity
+    this.width = width
+    this.#tokens = koffi.alloc('int32', capacity) as Pointer
+    this.#embeddings = width > 0 ? (koffi.alloc('float', capacity * width) as Pointer) : null
+    this.#positions = koffi.alloc('int32', capacity) as Pointer
+    this.#counts = koffi.alloc('int32', capacity) as Pointer
+    this.#sequences = koffi.alloc('int32', capacity) as Pointer
+    this.#sequencePointers = koffi.alloc('void*', capacity) as Pointer
+    this.#wanted = koffi.alloc('int8', capacity) as Pointer
+    this.#views = {
+      tokens: new Int32Array(koffi.view(this.#tokens, capacity * 4)),
+      embeddings: this.#embeddings
+        ? new Float32Array(koffi.view(this.#embeddings, capacity * width * 4))
+        : new Float32Array(),
+      positions: new Int32Array(koffi.view(this.#positions, capacity * 4)),
+      sequences: new Int32Array(koffi.view(this.#sequences, capacity * 4)),
+      wanted: new Int8Array(koffi.view(this.#wanted, capacity)),
+    }
+    new Int32Array(koffi.view(this.#counts, capacity * 4)).fill(1)
+    const pointers = new BigUint64Array(koffi.view(this.#sequencePointers, capacity * 8))
+    for (let row = 0; row < capacity; row++) pointers[row] = this.#sequences + BigInt(row * 4)
+  }
+
+  get size(): number {
+    return this.#size
+  }
+
+  get room(): number {
+    return this.capacity - this.#size
+  }
+
+  clear(): void {
+    this.#size = 0
+  }
+
+  /** @returns the row's index, by which its logits are found if they are wanted */
+  addToken(token: number, position: number, sequence: number, wanted: boolean): number {
+    this.#views.tokens[this.#size] = token
+    return this.#add(position, sequence, wanted)
+  }
+
+  /** @param embedding `[width]` */
+  addEmbedding(embedding: Float32Array, position: number, sequence: number, wanted: boolean): number {
+    this.#views.embeddings.set(embedding, this.#size * this.width)
+    return this.#add(position, sequence, wanted)
+  }
+
+  native(): NativeBatch {
+    return {
+      n_tokens: this.#size,
+      token: this.#embeddings ? null : this.#tokens,
+      embd: this.#embeddings,
+      pos: this.#positions,
+      n_seq_id: this.#counts,
+      seq_id: this.#sequencePointers,
+      logits: this.#wanted,
+    }
+  }
+
+  free(): void {
+    for (const memory of [
+      this.#tokens,
+      this.#embeddings,
+      this.#positions,
+      this.#counts,
+      this.#sequences,
+      this.#sequencePointers,
+      this.#wanted,
+    ])
+      if (memory !== null) koffi.free(memory)
+  }
+
+  #add(position: number, sequence: number, wanted: boolean): number {
+    if (this.room === 0) throw new RangeError('the batch is full')
+    this.#views.positions[this.#size] = position
+    this.#views.sequences[this.#size] = sequence
+    this.#views.wanted[this.#size] = wanted ? 1 : 0
+    return this.#size++
+  }
+}

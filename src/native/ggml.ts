@@ -1,0 +1,239 @@
+import koffi from 'koffi'
+import { declare, type Pointer } from './function.ts'
+import type { Libraries } from './libraries.ts'
+import { ggmlInitParams, ggufInitParams } from './structs.ts'
+
+/** ggml's own numbers for element types (`enum ggml_type`). */
+export const TensorType = { F32: 0, F16: 1, Q8_0: 8, I32: 26, BF16: 30 } as const
+
+export type Tensor = Pointer & { readonly tensor: unique symbol }
+export type Context = Pointer & { readonly context: unique symbol }
+export type Graph = Pointer & { readonly graph: unique symbol }
+export type Backend = Pointer & { readonly backend: unique symbol }
+export type GraphAllocator = Pointer & { readonly graphAllocator: unique symbol }
+export type Gguf = Pointer & { readonly gguf: unique symbol }
+
+/** Bytes before `ne` in `struct ggml_tensor`: its type (an enum, padded) and its buffer's address. */
+const shapeOffset = 16
+
+type Op1 = (context: Context, a: Tensor) => Tensor
+type Op2 = (context: Context, a: Tensor, b: Tensor) => Tensor
+
+/**
+ * The part of ggml and gguf that a vision graph needs. Names are ggml's own without their prefix. Shapes are ggml's:
+ * the first number is the fastest one, so `[width, tokens]` is `tokens` rows of `width` numbers.
+ */
+export type Ggml = ReturnType<typeof bindGgml>
+
+export function bindGgml({ ggmlBase, ggml, folder }: Libraries) {
+  declare<(folder: string) => void>(ggml, 'void ggml_backend_load_all_from_path(const char*)')(folder)
+  const initGguf = ggmlBase.func('gguf_init_from_file', 'void*', ['const char*', ggufInitParams])
+  const initContext = ggmlBase.func('ggml_init', 'void*', [ggmlInitParams])
+  const tensorSet = 'void ggml_backend_tensor_set(void*, const void*, size_t, size_t)'
+  const tensorGet = 'void ggml_backend_tensor_get(void*, void*, size_t, size_t)'
+  const getDevice = declare<(backend: Backend) => Pointer>(ggmlBase, 'void* ggml_backend_get_device(void*)')
+  const getRegistry = declare<(device: Pointer) => Pointer>(ggmlBase, 'void* ggml_backend_dev_backend_reg(void*)')
+  const getProcedure = declare<(registry: Pointer, name: string) => Pointer | null>(
+    ggmlBase,
+    'void* ggml_backend_reg_get_proc_address(void*, const char*)',
+  )
+  const overhead = Number(ggmlBase.func('size_t ggml_tensor_overhead()')())
+  const graphOverhead = declare<(nodes: number, gradients: boolean) => number | bigint>(
+    ggmlBase,
+    'size_t ggml_graph_overhead_custom(size_t, bool)',
+  )
+  const arrayCount = declare<(gguf: Gguf, key: number) => number | bigint>(
+    ggmlBase,
+    'size_t gguf_get_arr_n(void*, int64)',
+  )
+  const arrayData = declare<(gguf: Gguf, key: number) => Pointer>(
+    ggmlBase,
+    'const void* gguf_get_arr_data(void*, int64)',
+  )
+  const threadSetter = koffi.proto('void(void*, int)')
+
+  return {
+    /** A context for the descriptions of `tensors` tensors and one graph of as many nodes; their data lives elsewhere. */
+    init: (tensors: number): Context =>
+      initContext({
+        mem_size: overhead * tensors + Number(graphOverhead(tensors, false)),
+        mem_buffer: null,
+        no_alloc: true,
+      }),
+    free: declare<(context: Context) => void>(ggmlBase, 'void ggml_free(void*)'),
+
+    newTensor4d: declare<(context: Context, type: number, a: number, b: number, c: number, d: number) => Tensor>(
+      ggmlBase,
+      'void* ggml_new_tensor_4d(void*, int, int64, int64, int64, int64)',
+    ),
+    setInput: declare<(tensor: Tensor) => void>(ggmlBase, 'void ggml_set_input(void*)'),
+    setOutput: declare<(tensor: Tensor) => void>(ggmlBase, 'void ggml_set_output(void*)'),
+    newGraph: declare<(context: Context, nodes: number, gradients: boolean) => Graph>(
+      ggmlBase,
+      'void* ggml_new_graph_custom(void*, size_t, bool)',
+    ),
+    buildForwardExpand: declare<(graph: Graph, tensor: Tensor) => void>(
+      ggmlBase,
+      'void ggml_build_forward_expand(void*, void*)',
+    ),
+
+    mulMat: declare<Op2>(ggmlBase, 'void* ggml_mul_mat(void*, void*, void*)'),
+    add: declare<Op2>(ggmlBase, 'void* ggml_add(void*, void*, void*)'),
+    mul: declare<Op2>(ggmlBase, 'void* ggml_mul(void*, void*, void*)'),
+    scale: declare<(context: Context, a: Tensor, by: number) => Tensor>(
+      ggmlBase,
+      'void* ggml_scale(void*, void*, float)',
+    ),
+    rmsNorm: declare<(context: Context, a: Tensor, epsilon: number) => Tensor>(
+      ggmlBase,
+      'void* ggml_rms_norm(void*, void*, float)',
+    ),
+    gelu: declare<Op1>(ggmlBase, 'void* ggml_gelu(void*, void*)'),
+    swigluSplit: declare<Op2>(ggmlBase, 'void* ggml_swiglu_split(void*, void*, void*)'),
+    gegluSplit: declare<Op2>(ggmlBase, 'void* ggml_geglu_split(void*, void*, void*)'),
+    ropeExt: declare<
+      (
+        context: Context,
+        a: Tensor,
+        positions: Tensor,
+        factors: null,
+        dims: number,
+        mode: number,
+        contextOriginal: number,
+        base: number,
+        scale: number,
+        extFactor: number,
+        attnFactor: number,
+        betaFast: number,
+        betaSlow: number,
+      ) => Tensor
+    >(
+      ggmlBase,
+      'void* ggml_rope_ext(void*, void*, void*, void*, int, int, int, float, float, float, float, float, float)',
+    ),
+    softMaxExt: declare<(context: Context, a: Tensor, mask: null, scale: number, bias: number) => Tensor>(
+      ggmlBase,
+      'void* ggml_soft_max_ext(void*, void*, void*, float, float)',
+    ),
+    reshape2d: declare<(context: Context, a: Tensor, x: number, y: number) => Tensor>(
+      ggmlBase,
+      'void* ggml_reshape_2d(void*, void*, int64, int64)',
+    ),
+    reshape3d: declare<(context: Context, a: Tensor, x: number, y: number, z: number) => Tensor>(
+      ggmlBase,
+      'void* ggml_reshape_3d(void*, void*, int64, int64, int64)',
+    ),
+    permute: declare<(context: Context, a: Tensor, x: number, y: number, z: number, w: number) => Tensor>(
+      ggmlBase,
+      'void* ggml_permute(void*, void*, int, int, int, int)',
+    ),
+    cont: declare<Op1>(ggmlBase, 'void* ggml_cont(void*, void*)'),
+    cont2d: declare<(context: Context, a: Tensor, x: number, y: number) => Tensor>(
+      ggmlBase,
+      'void* ggml_cont_2d(void*, void*, int64, int64)',
+    ),
+    concat: declare<(context: Context, a: Tensor, b: Tensor, dimension: number) => Tensor>(
+      ggmlBase,
+      'void* ggml_concat(void*, void*, void*, int)',
+    ),
+    view3d: declare<
+      (
+        context: Context,
+        a: Tensor,
+        x: number,
+        y: number,
+        z: number,
+        stride1: number,
+        stride2: number,
+        at: number,
+      ) => Tensor
+    >(ggmlBase, 'void* ggml_view_3d(void*, void*, int64, int64, int64, size_t, size_t, size_t)'),
+
+    /** The CPU back end of this machine's instruction set, or null if none could be loaded. */
+    initCpu: (): Backend | null =>
+      declare<(type: number, params: null) => Backend | null>(ggml, 'void* ggml_backend_init_by_type(int, void*)')(
+        0,
+        null,
+      ),
+    freeBackend: declare<(backend: Backend) => void>(ggmlBase, 'void ggml_backend_free(void*)'),
+    setThreads: (backend: Backend, threads: number): void => {
+      const setter = getProcedure(getRegistry(getDevice(backend)), 'ggml_backend_set_n_threads')
+      if (setter !== null) koffi.call(setter, threadSetter, backend, threads)
+    },
+    defaultBufferType: declare<(backend: Backend) => Pointer>(
+      ggmlBase,
+      'void* ggml_backend_get_default_buffer_type(void*)',
+    ),
+    allocContextTensors: declare<(context: Context, backend: Backend) => Pointer | null>(
+      ggmlBase,
+      'void* ggml_backend_alloc_ctx_tensors(void*, void*)',
+    ),
+    newGraphAllocator: declare<(bufferType: Pointer) => GraphAllocator>(ggmlBase, 'void* ggml_gallocr_new(void*)'),
+    freeGraphAllocator: declare<(allocator: GraphAllocator) => void>(ggmlBase, 'void ggml_gallocr_free(void*)'),
+    allocGraph: declare<(allocator: GraphAllocator, graph: Graph) => boolean>(
+      ggmlBase,
+      'bool ggml_gallocr_alloc_graph(void*, void*)',
+    ),
+    compute: declare<(backend: Backend, graph: Graph) => number>(
+      ggmlBase,
+      'int ggml_backend_graph_compute(void*, void*)',
+    ),
+    setTensor: declare<(tensor: Tensor, data: ArrayBufferView, offset: number, bytes: number) => void>(
+      ggmlBase,
+      tensorSet,
+    ),
+    getTensor: declare<(tensor: Tensor, data: ArrayBufferView, offset: number, bytes: number) => void>(
+      ggmlBase,
+      tensorGet,
+    ),
+
+    /**
+     * Reads a GGUF's header and makes a context that describes its tensors.
+     * @returns null for a file that is no GGUF or is broken
+     */
+    openGguf: (file: string): { gguf: Gguf; context: Context } | null => {
+      const slot = koffi.alloc('void*', 1)
+      const gguf: Gguf | null = initGguf(file, { no_alloc: true, ctx: slot })
+      const context: Context = koffi.decode(slot, 'void*')
+      koffi.free(slot)
+      return gguf === null ? null : { gguf, context }
+    },
+    freeGguf: declare<(gguf: Gguf) => void>(ggmlBase, 'void gguf_free(void*)'),
+    tensorCount: declare<(gguf: Gguf) => number>(ggmlBase, 'int64 gguf_get_n_tensors(void*)'),
+    tensorName: declare<(gguf: Gguf, index: number) => string>(
+      ggmlBase,
+      'const char* gguf_get_tensor_name(void*, int64)',
+    ),
+    tensorOffset: declare<(gguf: Gguf, index: number) => number | bigint>(
+      ggmlBase,
+      'size_t gguf_get_tensor_offset(void*, int64)',
+    ),
+    tensorSize: declare<(gguf: Gguf, index: number) => number | bigint>(
+      ggmlBase,
+      'size_t gguf_get_tensor_size(void*, int64)',
+    ),
+    dataOffset: declare<(gguf: Gguf) => number | bigint>(ggmlBase, 'size_t gguf_get_data_offset(void*)'),
+    findKey: declare<(gguf: Gguf, key: string) => number>(ggmlBase, 'int64 gguf_find_key(void*, const char*)'),
+    keyType: declare<(gguf: Gguf, key: number) => number>(ggmlBase, 'int gguf_get_kv_type(void*, int64)'),
+    valueString: declare<(gguf: Gguf, key: number) => string>(ggmlBase, 'const char* gguf_get_val_str(void*, int64)'),
+    valueU32: declare<(gguf: Gguf, key: number) => number>(ggmlBase, 'uint32 gguf_get_val_u32(void*, int64)'),
+    valueF32: declare<(gguf: Gguf, key: number) => number>(ggmlBase, 'float gguf_get_val_f32(void*, int64)'),
+    valueBool: declare<(gguf: Gguf, key: number) => boolean>(ggmlBase, 'bool gguf_get_val_bool(void*, int64)'),
+    valueFloats: (gguf: Gguf, key: number): Float32Array => {
+      const count = Number(arrayCount(gguf, key))
+      return koffi.decode(arrayData(gguf, key), koffi.array('float', count, 'Typed'))
+    },
+    findTensor: declare<(context: Context, name: string) => Tensor | null>(
+      ggmlBase,
+      'void* ggml_get_tensor(void*, const char*)',
+    ),
+    /** Bytes of one element's number for its type, `TensorType`: the first field but the buffer of `struct ggml_tensor`. */
+    elementType: (tensor: Tensor): number => koffi.decode(tensor, 'int32'),
+    /** Of a matrix [rows, columns] the rows; of a convolution its outputs; of a vector 1. */
+    outerCount: (tensor: Tensor): number => {
+      const sizes: BigInt64Array = koffi.decode(tensor, shapeOffset, koffi.array('int64', 4, 'Typed'))
+      return Number(sizes.findLast((size, axis) => size > 1n && axis > 0) ?? 1n)
+    },
+    elementCount: declare<(tensor: Tensor) => number>(ggmlBase, 'int64 ggml_nelements(void*)'),
+  }
+}

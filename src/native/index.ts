@@ -1,0 +1,30 @@
+import { checkAbi } from './abi.ts'
+import { bindGgml, type Ggml } from './ggml.ts'
+import { loadLibraries } from './libraries.ts'
+import { bindLlama, type Llama } from './llama.ts'
+
+export { Batch } from './batch.ts'
+export type { Backend, Context, Ggml, Gguf, Graph, GraphAllocator, Tensor } from './ggml.ts'
+export { TensorType } from './ggml.ts'
+export type { Llama, LlamaContext, Model, Sampler, Vocab } from './llama.ts'
+
+export interface Native {
+  ggml: Ggml
+  llama: Llama
+}
+
+let opened: Native | undefined
+
+/**
+ * Loads the libraries into this process, once, and checks that they are the release that the structs were written after.
+ * llama.cpp writes its log to stderr; the parent of the engine's process reads it from there.
+ * @throws OrielError `internal` when this platform has no library or the library is another release
+ */
+export function openNative(): Native {
+  if (opened === undefined) {
+    const libraries = loadLibraries()
+    checkAbi(libraries.llama)
+    opened = { ggml: bindGgml(libraries), llama: bindLlama(libraries) }
+  }
+  return opened
+}

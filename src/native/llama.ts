@@ -1,0 +1,150 @@
+import koffi from 'koffi'
+import { declare, type Pointer } from './function.ts'
+import type { Libraries } from './libraries.ts'
+import * as structs from './structs.ts'
+
+export type Model = Pointer & { readonly model: unique symbol }
+export type Vocab = Pointer & { readonly vocab: unique symbol }
+export type LlamaContext = Pointer & { readonly llamaContext: unique symbol }
+export type Memory = Pointer & { readonly memory: unique symbol }
+export type Sampler = Pointer & { readonly sampler: unique symbol }
+
+/** `llama_batch` by value; its arrays live in native memory: see `batch.ts`. */
+export interface NativeBatch {
+  n_tokens: number
+  token: Pointer | null
+  embd: Pointer | null
+  pos: Pointer
+  n_seq_id: Pointer
+  seq_id: Pointer
+  logits: Pointer
+}
+
+type Token = number
+
+/** The part of libllama that a decoder needs. Names are its own without their prefix; the header is the manual. */
+export type Llama = ReturnType<typeof bindLlama>
+
+export function bindLlama({ llama }: Libraries) {
+  const modelDefaults = llama.func('llama_model_default_params', structs.modelParams, [])
+  const contextDefaults = llama.func('llama_context_default_params', structs.contextParams, [])
+  const chainInit = llama.func('llama_sampler_chain_init', 'void*', [structs.samplerChainParams])
+  const loadModel = llama.func('llama_model_load_from_file', 'void*', ['const char*', structs.modelParams])
+  const initContext = llama.func('llama_init_from_model', 'void*', ['void*', structs.contextParams])
+  const decode = llama.func('llama_decode', 'int32', ['void*', structs.batch])
+  const logitBias = llama.func('llama_sampler_init_logit_bias', 'void*', [
+    'int32',
+    'int32',
+    koffi.pointer(structs.logitBias),
+  ])
+  const logitsAt = declare<(context: LlamaContext, index: number) => Pointer | null>(
+    llama,
+    'void* llama_get_logits_ith(void*, int32)',
+  )
+  llama.func('void llama_backend_init()')()
+
+  return {
+    /** @returns null for a file that is no model: truncated, of an unknown architecture, or no GGUF */
+    loadModel: (file: string, params: Partial<structs.ModelParams>): Model | null =>
+      loadModel(file, { ...modelDefaults(), ...params }),
+    freeModel: declare<(model: Model) => void>(llama, 'void llama_model_free(void*)'),
+    /** @returns null where its memory cannot be had */
+    initContext: (model: Model, params: Partial<structs.ContextParams>): LlamaContext | null =>
+      initContext(model, { ...contextDefaults(), ...params }),
+    freeContext: declare<(context: LlamaContext) => void>(llama, 'void llama_free(void*)'),
+
+    vocab: declare<(model: Model) => Vocab>(llama, 'void* llama_model_get_vocab(void*)'),
+    contextTrain: declare<(model: Model) => number>(llama, 'int32 llama_model_n_ctx_train(void*)'),
+    embeddingWidth: declare<(model: Model) => number>(llama, 'int32 llama_model_n_embd_inp(void*)'),
+    layers: declare<(model: Model) => number>(llama, 'int32 llama_model_n_layer(void*)'),
+    ropeType: declare<(model: Model) => number>(llama, 'int llama_model_rope_type(void*)'),
+    parameterCount: declare<(model: Model) => number | bigint>(llama, 'uint64 llama_model_n_params(void*)'),
+    chatTemplate: declare<(model: Model, name: null) => string | null>(
+      llama,
+      'const char* llama_model_chat_template(void*, const char*)',
+    ),
+    contextSize: declare<(context: LlamaContext) => number>(llama, 'uint32 llama_n_ctx(void*)'),
+    setThreads: declare<(context: LlamaContext, decode: number, batch: number) => void>(
+      llama,
+      'void llama_set_n_threads(void*, int32, int32)',
+    ),
+
+    vocabSize: declare<(vocab: Vocab) => number>(llama, 'int32 llama_vocab_n_tokens(void*)'),
+    tokenText: declare<(vocab: Vocab, token: Token) => string | null>(
+      llama,
+      'const char* llama_vocab_get_text(void*, int32)',
+    ),
+    isControl: declare<(vocab: Vocab, token: Token) => boolean>(llama, 'bool llama_vocab_is_control(void*, int32)'),
+    isEndOfGeneration: declare<(vocab: Vocab, token: Token) => boolean>(llama, 'bool llama_vocab_is_eog(void*, int32)'),
+    bos: declare<(vocab: Vocab) => Token>(llama, 'int32 llama_vocab_bos(void*)'),
+    eos: declare<(vocab: Vocab) => Token>(llama, 'int32 llama_vocab_eos(void*)'),
+    addsBos: declare<(vocab: Vocab) => boolean>(llama, 'bool llama_vocab_get_add_bos(void*)'),
+    tokenize: declare<
+      (
+        vocab: Vocab,
+        text: Uint8Array,
+        bytes: number,
+        out: Int32Array,
+        room: number,
+        special: boolean,
+        parse: boolean,
+      ) => number
+    >(llama, 'int32 llama_tokenize(void*, const void*, int32, void*, int32, bool, bool)'),
+    tokenToPiece: declare<
+      (vocab: Vocab, token: Token, out: Uint8Array, room: number, lstrip: number, special: boolean) => number
+    >(llama, 'int32 llama_token_to_piece(void*, int32, void*, int32, int32, bool)'),
+
+    memory: declare<(context: LlamaContext) => Memory>(llama, 'void* llama_get_memory(void*)'),
+    memoryClear: declare<(memory: Memory, data: boolean) => void>(llama, 'void llama_memory_clear(void*, bool)'),
+    sequenceRemove: declare<(memory: Memory, sequence: number, from: number, to: number) => boolean>(
+      llama,
+      'bool llama_memory_seq_rm(void*, int32, int32, int32)',
+    ),
+    sequenceCopy: declare<(memory: Memory, source: number, target: number, from: number, to: number) => void>(
+      llama,
+      'void llama_memory_seq_cp(void*, int32, int32, int32, int32)',
+    ),
+    sequenceEnd: declare<(memory: Memory, sequence: number) => number>(
+      llama,
+      'int32 llama_memory_seq_pos_max(void*, int32)',
+    ),
+
+    /** 0: done; 1: no room in the KV memory, nothing changed; 2: aborted; below 0: broken. Runs off the event loop. */
+    decode: (context: LlamaContext, batch: NativeBatch): Promise<number> =>
+      new Promise((resolve, reject) => {
+        decode.async(context, batch, (error: unknown, code: number) => (error ? reject(error) : resolve(code)))
+      }),
+    /** Logits of the batch's row `index`, which must have asked for them. The view dies with the next decode. */
+    logits: (context: LlamaContext, index: number, vocabulary: number): Float32Array => {
+      const at = logitsAt(context, index)
+      if (at === null) throw new Error(`row ${index} of the batch has no logits`)
+      return new Float32Array(koffi.view(at, vocabulary * 4))
+    },
+
+    newChain: (): Sampler => chainInit({ no_perf: true }),
+    chainAdd: declare<(chain: Sampler, sampler: Sampler) => void>(llama, 'void llama_sampler_chain_add(void*, void*)'),
+    freeSampler: declare<(sampler: Sampler) => void>(llama, 'void llama_sampler_free(void*)'),
+    cloneSampler: declare<(sampler: Sampler) => Sampler>(llama, 'void* llama_sampler_clone(void*)'),
+    sample: declare<(chain: Sampler, context: LlamaContext, index: number) => Token>(
+      llama,
+      'int32 llama_sampler_sample(void*, void*, int32)',
+    ),
+    greedy: declare<() => Sampler>(llama, 'void* llama_sampler_init_greedy()'),
+    dist: declare<(seed: number) => Sampler>(llama, 'void* llama_sampler_init_dist(uint32)'),
+    topK: declare<(k: number) => Sampler>(llama, 'void* llama_sampler_init_top_k(int32)'),
+    topP: declare<(p: number, keep: number) => Sampler>(llama, 'void* llama_sampler_init_top_p(float, size_t)'),
+    minP: declare<(p: number, keep: number) => Sampler>(llama, 'void* llama_sampler_init_min_p(float, size_t)'),
+    typical: declare<(p: number, keep: number) => Sampler>(llama, 'void* llama_sampler_init_typical(float, size_t)'),
+    temperature: declare<(t: number) => Sampler>(llama, 'void* llama_sampler_init_temp(float)'),
+    penalties: declare<
+      (vocabulary: number, last: number, repeat: number, frequency: number, presence: number) => Sampler
+    >(llama, 'void* llama_sampler_init_penalties(int32, int32, float, float, float)'),
+    /** @returns null for a grammar that does not parse */
+    grammar: declare<(vocab: Vocab, grammar: string, root: string) => Sampler | null>(
+      llama,
+      'void* llama_sampler_init_grammar(void*, const char*, const char*)',
+    ),
+    logitBias: (vocabulary: number, biases: readonly { token: number; bias: number }[]): Sampler =>
+      logitBias(vocabulary, biases.length, biases),
+  }
+}

@@ -1,0 +1,161 @@
+import { OrielError } from '../errors.ts'
+import { type Context, type Ggml, type Graph, type GraphAllocator, type Tensor, TensorType } from '../native/index.ts'
+import type { Architecture, PicturePlan } from './architecture.ts'
+import type { GraphBuilder, Grid } from './graph.ts'
+import type { Weights } from './weights.ts'
+
+/** Nodes that one graph may have: about 30 a layer, with room for the deepest encoders in use. */
+const maxNodes = 8192
+
+/** A graph for pictures of one size: described and given its memory once, run for every picture of that size. */
+export interface GgmlGraph {
+  /** @param values the architecture's prepared input. @returns the graph's output, row by row. Blocks its thread. */
+  run(values: Float32Array): Float32Array
+  free(): void
+}
+
+/** @throws OrielError `internal` if the memory for the graph's values cannot be had */
+export function buildGgmlGraph(ggml: Ggml, weights: Weights, architecture: Architecture, plan: PicturePlan): GgmlGraph {
+  const context = ggml.init(maxNodes)
+  const emitter = new GgmlEmitter(ggml, weights, context)
+  const output = architecture.build<Value>(emitter, plan)
+  ggml.setOutput(output.tensor)
+  const graph: Graph = ggml.newGraph(context, maxNodes, false)
+  ggml.buildForwardExpand(graph, output.tensor)
+  const allocator: GraphAllocator = ggml.newGraphAllocator(ggml.defaultBufferType(weights.backend))
+  if (!ggml.allocGraph(allocator, graph)) {
+    ggml.freeGraphAllocator(allocator)
+    ggml.free(context)
+    throw new OrielError('internal', 'There is not enough memory to encode a picture of this size.')
+  }
+  const { declared: input, constants } = emitter
+  if (input === undefined) throw new Error('an architecture without an input')
+  return {
+    run(values) {
+      // The allocator may lay other values over inputs once they are read, so every run writes all of them.
+      ggml.setTensor(input.tensor, values, 0, values.byteLength)
+      for (const { tensor, data } of constants) ggml.setTensor(tensor, data, 0, data.byteLength)
+      const status = ggml.compute(weights.backend, graph)
+      if (status !== 0) throw new Error(`ggml could not compute the vision graph (status ${status})`)
+      const result = new Float32Array(output.tokens * output.width)
+      ggml.getTensor(output.tensor, result, 0, result.byteLength)
+      return result
+    },
+    free() {
+      ggml.freeGraphAllocator(allocator)
+      ggml.free(context)
+    },
+  }
+}
+
+interface Value {
+  tensor: Tensor
+  tokens: number
+  width: number
+}
+
+class GgmlEmitter implements GraphBuilder<Value> {
+  readonly #ggml: Ggml
+  readonly #weights: Weights
+  readonly #context: Context
+  readonly #positions = new Map<string, Tensor>()
+  /** Inputs that are the same for every picture of this size. */
+  readonly constants: { tensor: Tensor; data: Int32Array }[] = []
+  declared: Value | undefined
+
+  constructor(ggml: Ggml, weights: Weights, context: Context) {
+    this.#ggml = ggml
+    this.#weights = weights
+    this.#context = context
+  }
+
+  input(tokens: number, width: number): Value {
+    const tensor = this.#ggml.newTensor4d(this.#context, TensorType.F32, width, tokens, 1, 1)
+    this.#ggml.setInput(tensor)
+    this.declared = { tensor, tokens, width }
+    return this.declared
+  }
+
+  weight(name: string): Value {
+    const { tensor, rows, columns } = this.#weights.tensor(name)
+    return { tensor, tokens: rows, width: columns }
+  }
+
+  has(name: string): boolean {
+    return this.#weights.has(name)
+  }
+
+  matmul(weight: Value, x: Value): Value {
+    // Convolutions come with a shape of their own, [out, channels, height, width]: over patches it is a plain matrix.
+    const matrix = this.#ggml.reshape2d(this.#context, weight.tensor, weight.width, weight.tokens)
+    return { tensor: this.#ggml.mulMat(this.#context, matrix, x.tensor), tokens: x.tokens, width: weight.tokens }
+  }
+
+  add(a: Value, b: Value): Value {
+    return { ...a, tensor: this.#ggml.add(this.#context, a.tensor, b.tensor) }
+  }
+
+  mul(a: Value, b: Value): Value {
+    return { ...a, tensor: this.#ggml.mul(this.#context, a.tensor, b.tensor) }
+  }
+
+  rmsNorm(x: Value, epsilon: number): Value {
+    return { ...x, tensor: this.#ggml.rmsNorm(this.#context, x.tensor, epsilon) }
+  }
+
+  gelu(x: Value): Value {
+    return { ...x, tensor: this.#ggml.gelu(this.#context, x.tensor) }
+  }
+
+  swiglu(gate: Value, up: Value): Value {
+    return { ...gate, tensor: this.#ggml.swigluSplit(this.#context, gate.tensor, up.tensor) }
+  }
+
+  geglu(gate: Value, up: Value): Value {
+    return { ...gate, tensor: this.#ggml.gegluSplit(this.#context, gate.tensor, up.tensor) }
+  }
+
+  rope2d(x: Value, heads: number, grid: Grid, theta: number): Value {
+    const [ggml, context, head] = [this.#ggml, this.#context, x.width / heads]
+    const half = head / 2
+    const split = ggml.reshape3d(context, x.tensor, head, heads, x.tokens)
+    const turn = (at: number, positions: Tensor, scale: number): Tensor => {
+      const part = ggml.view3d(context, split, half, heads, x.tokens, head * 4, x.width * 4, at * 4)
+      return ggml.ropeExt(context, part, positions, null, half, 0, 0, theta, scale, 0, 1, 0, 0)
+    }
+    const rows = turn(
+      0,
+      this.#position('rows', grid, (patch) => Math.floor(patch / grid.columns)),
+      1,
+    )
+    const columns = turn(
+      half,
+      this.#position('columns', grid, (patch) => patch % grid.columns),
+      theta ** (-2 / head),
+    )
+    const joined = ggml.concat(context, rows, columns, 0)
+    return { ...x, tensor: ggml.reshape2d(context, joined, x.width, x.tokens) }
+  }
+
+  attention(q: Value, k: Value, v: Value, heads: number): Value {
+    const [ggml, context, head] = [this.#ggml, this.#context, q.width / heads]
+    const split = (x: Value) => ggml.reshape3d(context, x.tensor, head, heads, x.tokens)
+    const query = ggml.permute(context, split(q), 0, 2, 1, 3)
+    const key = ggml.permute(context, split(k), 0, 2, 1, 3)
+    const value = ggml.cont(context, ggml.permute(context, split(v), 1, 2, 0, 3))
+    const scores = ggml.softMaxExt(context, ggml.mulMat(context, key, query), null, 1 / Math.sqrt(head), 0)
+    const mixed = ggml.permute(context, ggml.mulMat(context, value, scores), 0, 2, 1, 3)
+    return { ...q, tensor: ggml.cont2d(context, mixed, q.width, q.tokens) }
+  }
+
+  #position(axis: string, grid: Grid, of: (patch: number) => number): Tensor {
+    const known = this.#positions.get(axis)
+    if (known !== undefined) return known
+    const count = grid.rows * grid.columns
+    const tensor = this.#ggml.newTensor4d(this.#context, TensorType.I32, count, 1, 1, 1)
+    this.#ggml.setInput(tensor)
+    this.constants.push({ tensor, data: Int32Array.from({ length: count }, (_, patch) => of(patch)) })
+    this.#positions.set(axis, tensor)
+    return tensor
+  }
+}

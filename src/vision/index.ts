@@ -1,0 +1,2 @@
+export type { Architecture, Detail, PicturePlan } from './architecture.ts'
+export { type Encoder, openArchitecture, openEncoder } from './encoder.ts'

@@ -1,0 +1,77 @@
+import { closeSync, openSync, readSync } from 'node:fs'
+import { OrielError } from '../errors.ts'
+import { type Backend, type Context, type Ggml, type Gguf, type Tensor, TensorType } from '../native/index.ts'
+import type { VectorSource } from './architecture.ts'
+
+/** The tensors of a vision file (mmproj) in the memory of a back end. */
+export interface Weights extends VectorSource {
+  readonly backend: Backend
+  has(name: string): boolean
+  /** As a matrix `[rows, columns]`, whatever shape the file gives it. @throws OrielError `invalid` if there is none */
+  tensor(name: string): { tensor: Tensor; rows: number; columns: number }
+}
+
+/** Bytes read from the file at a time. */
+const chunk = 16 << 20
+
+/** @throws OrielError `invalid` for a truncated file, `internal` when there is no memory for the weights */
+export function loadWeights(ggml: Ggml, file: string, gguf: Gguf, context: Context, backend: Backend): Weights {
+  if (ggml.allocContextTensors(context, backend) === null)
+    throw new OrielError('internal', 'There is not enough memory for the weights of the vision encoder.')
+  const names = copyTensors(ggml, file, gguf, context)
+
+  const find = (name: string): Tensor => {
+    const tensor = names.has(name) ? ggml.findTensor(context, name) : null
+    if (tensor === null)
+      throw new OrielError('invalid', `The vision file lacks the tensor ${name}.`, { code: 'bad_model' })
+    return tensor
+  }
+  return {
+    backend,
+    has: (name) => names.has(name),
+    tensor: (name) => {
+      const tensor = find(name)
+      // Every weight's last axis, ggml's slowest, counts its outputs; a vector is one row.
+      const rows = Number(ggml.outerCount(tensor))
+      return { tensor, rows, columns: Number(ggml.elementCount(tensor)) / rows }
+    },
+    vector: (name) => {
+      if (!names.has(name)) return null
+      const tensor = find(name)
+      if (ggml.elementType(tensor) !== TensorType.F32)
+        throw new OrielError('invalid', `The vision file's ${name} should be of 32-bit floats.`, { code: 'bad_model' })
+      const out = new Float32Array(Number(ggml.elementCount(tensor)))
+      ggml.getTensor(tensor, out, 0, out.byteLength)
+      return out
+    },
+  }
+}
+
+function copyTensors(ggml: Ggml, file: string, gguf: Gguf, context: Context): ReadonlySet<string> {
+  const names = new Set<string>()
+  const descriptor = openSync(file, 'r')
+  try {
+    const start = Number(ggml.dataOffset(gguf))
+    const buffer = Buffer.alloc(chunk)
+    for (let index = 0; index < Number(ggml.tensorCount(gguf)); index++) {
+      const name = ggml.tensorName(gguf, index)
+      const tensor = ggml.findTensor(context, name)
+      if (tensor === null) continue
+      const bytes = Number(ggml.tensorSize(gguf, index))
+      const from = start + Number(ggml.tensorOffset(gguf, index))
+      for (let at = 0; at < bytes; ) {
+        const read = readSync(descriptor, buffer, 0, Math.min(chunk, bytes - at), from + at)
+        if (read === 0)
+          throw new OrielError('invalid', `The vision file is truncated: ${name} is not all there.`, {
+            code: 'bad_model',
+          })
+        ggml.setTensor(tensor, buffer, at, read)
+        at += read
+      }
+      names.add(name)
+    }
+    return names
+  } finally {
+    closeSync(descriptor)
+  }
+}
