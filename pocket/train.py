@@ -159,7 +159,7 @@ def main():
             rows, cols = px.shape[2] // 16, px.shape[3] // 16
             patches = model.see(px)
             s, right = sight.loss(patches, *truth)
-            loss = s if not speak else .1 * s
+            loss = s if not speak else .4 * s
             pictures = model.with_breaks(patches, rows, cols)
         if speak:
             target = lab[:, 1:]

@@ -96,7 +96,11 @@ export interface EngineModel {
   contextTokens: number
   vocabulary: number
   /** null: a model that takes no pictures. */
-  vision: { architecture: string } | null
+  vision: {
+    architecture: string
+    /** Pixels of the longest edge that it can use of a picture: a larger one may be shrunk to it beforehand. */
+    longestEdge: number
+  } | null
   /** Jinja, as in the GGUF; null where it has none. */
   chatTemplate: string | null
   bosToken: string

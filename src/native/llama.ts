@@ -41,6 +41,23 @@ export function bindLlama({ llama }: Libraries) {
     llama,
     'void* llama_get_logits_ith(void*, int32)',
   )
+  const layers = declare<(model: Model) => number>(llama, 'int32 llama_model_n_layer(void*)')
+  const heads = declare<(model: Model) => number>(llama, 'int32 llama_model_n_head(void*)')
+  const headsKv = declare<(model: Model) => number>(llama, 'int32 llama_model_n_head_kv(void*)')
+  const width = declare<(model: Model) => number>(llama, 'int32 llama_model_n_embd(void*)')
+  const metadataValue = declare<(model: Model, key: string, out: Uint8Array, room: number) => number>(
+    llama,
+    'int32 llama_model_meta_val_str(void*, const char*, void*, size_t)',
+  )
+  const metadata = (model: Model, key: string): string | null => {
+    const out = Buffer.alloc(1024)
+    const length = metadataValue(model, key, out, out.length)
+    return length < 0 ? null : out.toString('utf8', 0, Math.min(length, out.length - 1))
+  }
+  const metadataNumber = (model: Model, key: string): number | undefined => {
+    const text = metadata(model, `${metadata(model, 'general.architecture')}.${key}`)
+    return text === null ? undefined : Number(text)
+  }
   llama.func('void llama_backend_init()')()
 
   return {
@@ -56,9 +73,12 @@ export function bindLlama({ llama }: Libraries) {
     vocab: declare<(model: Model) => Vocab>(llama, 'void* llama_model_get_vocab(void*)'),
     contextTrain: declare<(model: Model) => number>(llama, 'int32 llama_model_n_ctx_train(void*)'),
     embeddingWidth: declare<(model: Model) => number>(llama, 'int32 llama_model_n_embd_inp(void*)'),
-    layers: declare<(model: Model) => number>(llama, 'int32 llama_model_n_layer(void*)'),
-    ropeType: declare<(model: Model) => number>(llama, 'int llama_model_rope_type(void*)'),
-    parameterCount: declare<(model: Model) => number | bigint>(llama, 'uint64 llama_model_n_params(void*)'),
+    /** Numbers that one token takes in the KV memory: keys and values of all layers. */
+    kvNumbersPerCell: (model: Model): number => {
+      const head = metadataNumber(model, 'attention.key_length') ?? width(model) / heads(model)
+      return 2 * layers(model) * headsKv(model) * head
+    },
+    metadata,
     chatTemplate: declare<(model: Model, name: null) => string | null>(
       llama,
       'const char* llama_model_chat_template(void*, const char*)',

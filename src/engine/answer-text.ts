@@ -1,0 +1,57 @@
+/**
+ * The text of one answer as its tokens come in. It never shows half a character, and nothing of a stop string: text
+ * that might yet become one is held back until that is decided.
+ */
+export class AnswerText {
+  readonly #decoder = new TextDecoder('utf-8', { ignoreBOM: true })
+  readonly #stop: readonly string[]
+  #held = ''
+  #stopped = false
+
+  constructor(stop: readonly string[]) {
+    this.#stop = stop.filter((text) => text !== '')
+  }
+
+  /** Whether a stop string has ended the answer. */
+  get stopped(): boolean {
+    return this.#stopped
+  }
+
+  /** @returns the text that can be shown now */
+  push(bytes: Uint8Array): string {
+    this.#held += this.#decoder.decode(bytes, { stream: true })
+    const end = this.#firstStop()
+    if (end !== undefined) {
+      this.#stopped = true
+      return this.#take(end)
+    }
+    return this.#take(this.#held.length - this.#possibleStop())
+  }
+
+  /** @returns what was held back, when no more tokens come */
+  finish(): string {
+    if (this.#stopped) return ''
+    this.#held += this.#decoder.decode()
+    return this.#take(this.#held.length)
+  }
+
+  #take(length: number): string {
+    const text = this.#held.slice(0, length)
+    this.#held = this.#held.slice(length)
+    return text
+  }
+
+  #firstStop(): number | undefined {
+    const found = this.#stop.map((text) => this.#held.indexOf(text)).filter((at) => at >= 0)
+    return found.length > 0 ? Math.min(...found) : undefined
+  }
+
+  /** Length of the longest end of the held text that begins a stop string. */
+  #possibleStop(): number {
+    let longest = 0
+    for (const text of this.#stop)
+      for (let length = Math.min(text.length - 1, this.#held.length); length > longest; length--)
+        if (this.#held.endsWith(text.slice(0, length))) longest = length
+    return longest
+  }
+}

@@ -1,0 +1,41 @@
+/** Events that one side pushes and the other reads at its own pace. One reader. */
+export class EventQueue<T> implements AsyncIterable<T> {
+  readonly #merge: (waiting: T, next: T) => T | undefined
+  readonly #waiting: T[] = []
+  #error: Error | undefined
+  #wake: (() => void) | undefined
+
+  /** @param merge joins an event to the last one that nobody has read yet, where the two can be one */
+  constructor(merge: (waiting: T, next: T) => T | undefined) {
+    this.#merge = merge
+  }
+
+  push(event: T): void {
+    const last = this.#waiting.at(-1)
+    const merged = last === undefined ? undefined : this.#merge(last, event)
+    if (merged === undefined) this.#waiting.push(event)
+    else this.#waiting[this.#waiting.length - 1] = merged
+    this.#wake?.()
+  }
+
+  /** Ends the reading with an error, at once: what is still waiting is not read any more. */
+  fail(error: Error): void {
+    this.#error ??= error
+    this.#wake?.()
+  }
+
+  async *[Symbol.asyncIterator](): AsyncGenerator<T, void, void> {
+    for (;;) {
+      if (this.#error !== undefined) throw this.#error
+      const next = this.#waiting.shift()
+      if (next !== undefined) {
+        yield next
+        continue
+      }
+      await new Promise<void>((resolve) => {
+        this.#wake = resolve
+      })
+      this.#wake = undefined
+    }
+  }
+}

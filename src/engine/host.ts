@@ -1,0 +1,250 @@
+import { type ChildProcess, fork } from 'node:child_process'
+import { fileURLToPath } from 'node:url'
+import { OrielError } from '../errors.ts'
+import type { Logger } from '../log.ts'
+import { EventQueue } from './event-queue.ts'
+import type {
+  Engine,
+  EngineModel,
+  GenerateEvent,
+  GenerateRequest,
+  PictureInput,
+  PromptCount,
+  PromptPiece,
+} from './generation.ts'
+import { type FromEngine, fromWire, type LoadOptions, type ToEngine, type WirePiece } from './protocol.ts'
+
+export interface EngineOptions extends LoadOptions {
+  log: Logger
+}
+
+/** How long a request waits for an engine that is starting again, in ms. */
+const patience = 30_000
+/** Pause before a new start, in ms: doubled with each start that fails, up to the last. */
+const pauses = { first: 100, last: 10_000 }
+const linesKept = 20
+
+/**
+ * Starts an engine in a process of its own and keeps it running: when the process dies, its running requests fail with
+ * `engine_failed`, another process is started, and requests that come meanwhile wait for it.
+ * @throws OrielError `invalid` when the model cannot be loaded, `internal` when this machine cannot run it
+ */
+export async function startEngine({ log, ...options }: EngineOptions): Promise<Engine> {
+  const host = new EngineHost(options, log)
+  await host.start()
+  return host
+}
+
+interface Pending {
+  queue: EventQueue<GenerateEvent>
+  pictures: ReadonlyMap<string, PictureInput>
+}
+
+class EngineHost implements Engine {
+  readonly #options: LoadOptions
+  readonly #log: Logger
+  readonly #running = new Map<number, Pending>()
+  readonly #counting = new Map<number, { resolve: (count: PromptCount) => void; reject: (error: Error) => void }>()
+  #child: ChildProcess | undefined
+  #model: EngineModel | undefined
+  #ready: Promise<void> = Promise.resolve()
+  #closed = false
+  #failures = 0
+  #nextId = 1
+
+  constructor(options: LoadOptions, log: Logger) {
+    this.#options = options
+    this.#log = log
+  }
+
+  get model(): EngineModel {
+    if (this.#model === undefined) throw new Error('the engine has not been started')
+    return this.#model
+  }
+
+  async start(): Promise<void> {
+    this.#ready = this.#launch()
+    await this.#ready
+  }
+
+  async *generate(request: GenerateRequest, signal: AbortSignal): AsyncIterable<GenerateEvent> {
+    await this.#whenReady(signal)
+    const id = this.#nextId++
+    const { prompt, pictures } = withoutPixels(request.prompt)
+    const queue = new EventQueue<GenerateEvent>(mergeText)
+    const cancel = (): void => queue.fail(new OrielError('cancelled', 'The request was cancelled.'))
+    this.#running.set(id, { queue, pictures })
+    signal.addEventListener('abort', cancel, { once: true })
+    let over = false
+    try {
+      this.#send({ type: 'generate', id, request: { ...request, prompt } })
+      for await (const event of queue) {
+        over = event.type === 'done'
+        yield event
+        if (over) return
+      }
+    } catch (error) {
+      over = !signal.aborted
+      throw error
+    } finally {
+      signal.removeEventListener('abort', cancel)
+      this.#running.delete(id)
+      if (!over) this.#send({ type: 'cancel', id })
+    }
+  }
+
+  async count(pieces: readonly PromptPiece[]): Promise<PromptCount> {
+    await this.#whenReady(AbortSignal.timeout(patience))
+    const id = this.#nextId++
+    return new Promise((resolve, reject) => {
+      this.#counting.set(id, { resolve, reject })
+      this.#send({ type: 'count', id, prompt: withoutPixels(pieces).prompt })
+    })
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true
+    const child = this.#child
+    this.#fail(new OrielError('overloaded', 'The server is shutting down.', { retryAfter: 5 }))
+    if (child === undefined || child.exitCode !== null || child.signalCode !== null) return
+    const gone = new Promise((resolve) => child.once('exit', resolve))
+    child.kill('SIGKILL')
+    await gone
+  }
+
+  async #whenReady(signal: AbortSignal): Promise<void> {
+    const tooLong = new OrielError('engine_failed', 'The engine is starting again and takes longer than it should.', {
+      retryAfter: 5,
+    })
+    await new Promise<void>((resolve, reject) => {
+      const timer = setTimeout(() => reject(tooLong), patience)
+      const cancel = (): void => reject(new OrielError('cancelled', 'The request was cancelled.'))
+      signal.addEventListener('abort', cancel, { once: true })
+      this.#ready
+        .then(resolve, () => reject(tooLong))
+        .finally(() => {
+          clearTimeout(timer)
+          signal.removeEventListener('abort', cancel)
+        })
+      if (signal.aborted) cancel()
+    })
+  }
+
+  /** One process: resolves when its model is loaded, rejects when it is not to be. */
+  #launch(): Promise<void> {
+    const child = fork(fileURLToPath(new URL('./process.ts', import.meta.url)), {
+      execArgv: ['--import', import.meta.resolve('tsx')],
+      serialization: 'advanced',
+      stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
+    })
+    this.#child = child
+    const lastLines = this.#readLog(child)
+    return new Promise((resolve, reject) => {
+      let loaded = false
+      child.on('message', (message: FromEngine) => {
+        if (message.type === 'ready') {
+          loaded = true
+          this.#failures = 0
+          this.#model = message.model
+          resolve()
+        } else if (message.type === 'failed' && message.id === null) {
+          reject(fromWire(message.error))
+          child.kill('SIGKILL')
+        } else this.#receive(message)
+      })
+      child.on('error', (error) => this.#log.error({ error: error.message }, 'the engine process cannot be reached'))
+      child.once('exit', (code, signal) => {
+        if (this.#child === child) this.#child = undefined
+        if (this.#closed) return
+        this.#log.error({ code, signal, lastLines }, 'the engine process died')
+        reject(new OrielError('internal', 'The engine process died while it loaded the model.'))
+        const lost =
+          'The engine stopped while it worked on this request; it is being started again. Send the request once more.'
+        this.#fail(new OrielError('engine_failed', lost, { retryAfter: 1 }))
+        if (loaded || this.#model !== undefined) this.#ready = this.#restart()
+      })
+      this.#send({ type: 'load', options: this.#options })
+    })
+  }
+
+  async #restart(): Promise<void> {
+    const pause = Math.min(pauses.last, pauses.first * 2 ** this.#failures++)
+    await new Promise((resolve) => setTimeout(resolve, pause))
+    if (!this.#closed)
+      await this.#launch().catch((error: unknown) =>
+        this.#log.error({ error: String(error) }, 'the engine did not start'),
+      )
+  }
+
+  #receive(message: FromEngine): void {
+    switch (message.type) {
+      case 'events':
+        for (const [id, event] of message.events) this.#running.get(id)?.queue.push(event)
+        break
+      case 'want': {
+        const picture = this.#running.get(message.id)?.pictures.get(message.hash)
+        if (picture !== undefined) this.#send({ type: 'pixels', id: message.id, hash: picture.hash, rgb: picture.rgb })
+        break
+      }
+      case 'counted':
+        this.#counting.get(message.id)?.resolve(message.count)
+        this.#counting.delete(message.id)
+        break
+      case 'failed':
+        if (message.id === null) break
+        if (message.error.kind === null)
+          this.#log.error({ error: message.error.message }, 'a request failed in the engine')
+        this.#running.get(message.id)?.queue.fail(fromWire(message.error))
+        this.#counting.get(message.id)?.reject(fromWire(message.error))
+        this.#counting.delete(message.id)
+        break
+    }
+  }
+
+  /** Fails everything that is under way. */
+  #fail(error: OrielError): void {
+    for (const { queue } of this.#running.values()) queue.fail(error)
+    for (const { reject } of this.#counting.values()) reject(error)
+    this.#counting.clear()
+  }
+
+  #send(message: ToEngine): void {
+    // A process that is going down takes no more; its exit tells whoever waits.
+    if (this.#child?.connected) this.#child.send(message, () => {})
+  }
+
+  /** llama.cpp and ggml write to stderr, an assertion that ends the process too: all of it goes to our log. */
+  #readLog(child: ChildProcess): string[] {
+    const lastLines: string[] = []
+    for (const stream of [child.stdout, child.stderr]) {
+      let rest = ''
+      stream?.setEncoding('utf8').on('data', (text: string) => {
+        const lines = (rest + text).split('\n')
+        rest = lines.pop() ?? ''
+        for (const line of lines) {
+          this.#log.debug({ engine: this.#options.name }, line)
+          lastLines.push(line)
+          if (lastLines.length > linesKept) lastLines.shift()
+        }
+      })
+    }
+    return lastLines
+  }
+}
+
+function withoutPixels(pieces: readonly PromptPiece[]): { prompt: WirePiece[]; pictures: Map<string, PictureInput> } {
+  const pictures = new Map<string, PictureInput>()
+  const prompt = pieces.map((piece): WirePiece => {
+    if (piece.kind === 'text') return piece
+    const { rgb, ...name } = piece.picture
+    pictures.set(name.hash, { rgb, ...name })
+    return { kind: 'picture', picture: name }
+  })
+  return { prompt, pictures }
+}
+
+/** Text that a slow reader has not taken yet grows into one event, so that it never takes more than its characters. */
+function mergeText(waiting: GenerateEvent, next: GenerateEvent): GenerateEvent | undefined {
+  if (waiting.type !== 'text' || next.type !== 'text' || waiting.choice !== next.choice) return undefined
+  return { ...waiting, text: waiting.text + next.text, tokens: [...waiting.tokens, ...next.tokens] }
+}

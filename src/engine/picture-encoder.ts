@@ -1,0 +1,179 @@
+import { once } from 'node:events'
+import type { Worker } from 'node:worker_threads'
+import { startThread } from '../thread.ts'
+import type { EncodeResult, EncodeTask } from './encoder-thread.ts'
+import type { PictureSpan } from './prompt-cells.ts'
+
+export interface Encoded {
+  /** `[tokens, width]` */
+  embeddings: Float32Array
+  /** Time that the encoder took; 0 for a picture that was there already. */
+  ms: number
+}
+
+/**
+ * Pictures to embeddings: an LRU cache bounded in bytes before a thread that encodes one picture at a time. Whoever asks
+ * for a picture that is being encoded waits for that same run.
+ */
+export class PictureEncoder {
+  readonly #worker: Worker
+  readonly #cacheBytes: number
+  readonly #threads: () => number
+  readonly #cache = new Map<string, Float32Array>()
+  readonly #waiting: Job[] = []
+  readonly #jobs = new Map<string, Job>()
+  #bytes = 0
+  #running: Job | undefined
+
+  private constructor(worker: Worker, cacheBytes: number, threads: () => number) {
+    this.#worker = worker
+    this.#cacheBytes = cacheBytes
+    this.#threads = threads
+    worker.on('message', (result: EncodeResult) => this.#finish(result))
+    // A thread that dies takes the process with it: the parent sees a crash, tells every request, and starts anew.
+    worker.on('error', (error) => {
+      throw error
+    })
+  }
+
+  /**
+   * @param file the vision GGUF
+   * @param threads asked before each picture: the cores it may use
+   */
+  static async open(file: string, cacheBytes: number, threads: () => number): Promise<PictureEncoder> {
+    const worker = startThread(new URL('./encoder-thread.ts', import.meta.url), file)
+    await Promise.race([
+      once(worker, 'message'),
+      once(worker, 'error').then(([error]) => {
+        throw error
+      }),
+    ])
+    return new PictureEncoder(worker, cacheBytes, threads)
+  }
+
+  /** Whether a picture is being encoded now. */
+  get busy(): boolean {
+    return this.#running !== undefined
+  }
+
+  /** Embeddings that are there already, which counts as their use. */
+  cached(key: string): Float32Array | undefined {
+    const embeddings = this.#cache.get(key)
+    if (embeddings !== undefined) {
+      this.#cache.delete(key)
+      this.#cache.set(key, embeddings)
+    }
+    return embeddings
+  }
+
+  /** Whether somebody asked for this picture already and its pixels are here. */
+  awaits(key: string): boolean {
+    return this.#jobs.has(key)
+  }
+
+  /**
+   * Encodes a picture, or joins a run that somebody else began.
+   * @param signal leaves the run; a picture that nobody waits for any more is not begun
+   */
+  async encode(span: PictureSpan, rgb: Uint8Array, signal: AbortSignal): Promise<Encoded> {
+    const known = this.cached(span.key)
+    if (known !== undefined) return { embeddings: known, ms: 0 }
+    return this.join(span.key, signal) ?? this.#begin(span, rgb, signal)
+  }
+
+  /** @returns undefined when nobody asked for this picture */
+  join(key: string, signal: AbortSignal): Promise<Encoded> | undefined {
+    const job = this.#jobs.get(key)
+    return job === undefined ? undefined : this.#follow(job, signal)
+  }
+
+  async close(): Promise<void> {
+    this.#worker.removeAllListeners('error')
+    await this.#worker.terminate()
+  }
+
+  #begin(span: PictureSpan, rgb: Uint8Array, signal: AbortSignal): Promise<Encoded> {
+    const { promise, resolve, reject } = withResolvers<Encoded>()
+    promise.catch(() => {})
+    const job: Job = {
+      key: span.key,
+      task: { rgb, plan: span.plan, threads: 1 },
+      followers: 0,
+      promise,
+      resolve,
+      reject,
+    }
+    this.#jobs.set(span.key, job)
+    this.#waiting.push(job)
+    const followed = this.#follow(job, signal)
+    this.#next()
+    return followed
+  }
+
+  #follow(job: Job, signal: AbortSignal): Promise<Encoded> {
+    job.followers++
+    const leave = (): void => {
+      job.followers--
+      const at = job.followers === 0 ? this.#waiting.indexOf(job) : -1
+      if (at < 0) return
+      this.#waiting.splice(at, 1)
+      this.#jobs.delete(job.key)
+      job.reject(new Error('nobody waits for this picture any more'))
+    }
+    signal.addEventListener('abort', leave, { once: true })
+    return job.promise.finally(() => signal.removeEventListener('abort', leave))
+  }
+
+  #next(): void {
+    if (this.#running !== undefined) return
+    const job = this.#waiting.shift()
+    if (job === undefined) return
+    this.#running = job
+    const task: EncodeTask = { ...job.task, threads: this.#threads() }
+    this.#worker.postMessage(task)
+  }
+
+  #finish(result: EncodeResult): void {
+    const job = this.#running
+    if (job === undefined || 'ready' in result) return
+    this.#running = undefined
+    this.#jobs.delete(job.key)
+    if ('error' in result) job.reject(new Error(result.error))
+    else {
+      this.#store(job.key, result.embeddings)
+      job.resolve(result)
+    }
+    this.#next()
+  }
+
+  #store(key: string, embeddings: Float32Array): void {
+    if (embeddings.byteLength > this.#cacheBytes) return
+    this.#cache.set(key, embeddings)
+    this.#bytes += embeddings.byteLength
+    for (const [oldest, value] of this.#cache) {
+      if (this.#bytes <= this.#cacheBytes) break
+      this.#cache.delete(oldest)
+      this.#bytes -= value.byteLength
+    }
+  }
+}
+
+interface Job {
+  key: string
+  task: EncodeTask
+  /** Requests that wait for it. */
+  followers: number
+  promise: Promise<Encoded>
+  resolve: (encoded: Encoded) => void
+  reject: (error: Error) => void
+}
+
+function withResolvers<T>() {
+  let resolve!: (value: T) => void
+  let reject!: (error: Error) => void
+  const promise = new Promise<T>((yes, no) => {
+    resolve = yes
+    reject = no
+  })
+  return { promise, resolve, reject }
+}

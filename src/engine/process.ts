@@ -1,0 +1,121 @@
+import { openDecoder } from '../language/index.ts'
+import { openArchitecture } from '../vision/index.ts'
+import { Cores } from './cores.ts'
+import type { EngineModel, GenerateEvent, PromptPiece } from './generation.ts'
+import { PictureEncoder } from './picture-encoder.ts'
+import { type FromEngine, type LoadOptions, type ToEngine, toWire, type WirePiece } from './protocol.ts'
+import { Scheduler, storedSequences } from './scheduler.ts'
+
+/**
+ * The engine's process: one model, driven by messages of its parent. A crash in native code ends this process and
+ * nothing else; the parent (`host.ts`) tells the running requests and starts another.
+ */
+let scheduler: Scheduler | undefined
+let events: [number, GenerateEvent][] = []
+/** Whoever waits for a picture's pixels, by request and picture. */
+const wanted = new Map<string, ((rgb: Uint8Array) => void)[]>()
+
+const send = (message: FromEngine): void => {
+  if (process.connected) process.send?.(message)
+}
+
+process.on('message', (message: ToEngine) => {
+  if (message.type === 'load') {
+    void load(message.options)
+    return
+  }
+  if (scheduler === undefined) return
+  switch (message.type) {
+    case 'generate':
+      scheduler.submit(message.id, { ...message.request, prompt: message.request.prompt.map(withoutPixels) })
+      break
+    case 'cancel':
+      scheduler.cancel(message.id)
+      break
+    case 'pixels': {
+      const key = `${message.id} ${message.hash}`
+      for (const take of wanted.get(key) ?? []) take(message.rgb)
+      wanted.delete(key)
+      break
+    }
+    case 'count':
+      count(scheduler, message.id, message.prompt)
+      break
+  }
+})
+// Without its parent nobody hears the answers.
+process.on('disconnect', () => process.exit(0))
+// The terminal sends these to the whole group; the parent decides when the engine goes.
+process.on('SIGINT', () => {})
+process.on('SIGTERM', () => {})
+
+async function load({ decoder: file, projector, name, config }: LoadOptions): Promise<void> {
+  try {
+    const cores = new Cores(config.threads)
+    const decoder = openDecoder(file, {
+      cells: config.contextTokens,
+      sequences: config.maxSequences + storedSequences,
+      batchRows: config.chunkTokens + config.maxSequences,
+      threads: cores.all,
+      kvType: config.kvType,
+    })
+    const architecture = projector === null ? null : openArchitecture(projector)
+    if (architecture !== null && architecture.width !== decoder.width)
+      throw new Error(`the vision file's embeddings are ${architecture.width} wide, the model's ${decoder.width}`)
+    await cores.calibrate(decoder, config.chunkTokens)
+    const decoding = () => (scheduler?.state.active ?? 0) > 0
+    const encoder =
+      projector === null
+        ? null
+        : await PictureEncoder.open(projector, config.encoderCacheBytes, () => cores.forEncoding(decoding()))
+    scheduler = new Scheduler(decoder, architecture, encoder, cores, config, {
+      emit: (id, event) => events.push([id, event]),
+      fail: (id, error) => {
+        // What was said before the failure must not come after it.
+        flush()
+        send({ type: 'failed', id, error: toWire(error) })
+      },
+      flush,
+      pixels: (id, span) =>
+        new Promise((resolve) => {
+          const key = `${id} ${span.picture.hash}`
+          const takers = wanted.get(key) ?? []
+          wanted.set(key, [...takers, resolve])
+          if (takers.length === 0) send({ type: 'want', id, hash: span.picture.hash })
+        }),
+    })
+    const { vocabulary, chatTemplate, contextTokens } = decoder
+    const model: EngineModel = {
+      name,
+      contextTokens,
+      vocabulary: vocabulary.size,
+      vision: architecture === null ? null : { architecture: architecture.name, longestEdge: architecture.longestEdge },
+      chatTemplate,
+      bosToken: vocabulary.bos,
+      eosToken: vocabulary.eos,
+      controlTokens: vocabulary.controlTokens,
+    }
+    send({ type: 'ready', model })
+  } catch (error) {
+    send({ type: 'failed', id: null, error: toWire(error) })
+  }
+}
+
+function count(engine: Scheduler, id: number, prompt: readonly WirePiece[]): void {
+  try {
+    send({ type: 'counted', id, count: engine.count(prompt.map(withoutPixels)) })
+  } catch (error) {
+    send({ type: 'failed', id, error: toWire(error) })
+  }
+}
+
+function flush(): void {
+  if (events.length === 0) return
+  send({ type: 'events', events })
+  events = []
+}
+
+const noPixels = new Uint8Array()
+
+const withoutPixels = (piece: WirePiece): PromptPiece =>
+  piece.kind === 'text' ? piece : { kind: 'picture', picture: { ...piece.picture, rgb: noPixels } }

@@ -1,0 +1,112 @@
+import { OrielError } from '../errors.ts'
+import type { Decoder } from '../language/index.ts'
+import type { Architecture, PicturePlan } from '../vision/index.ts'
+import type { PictureInput, PromptPiece } from './generation.ts'
+
+/** A picture's place in a prompt. */
+export interface PictureSpan {
+  picture: PictureInput
+  plan: PicturePlan
+  /** Names the picture's embeddings: equal keys have equal embeddings. */
+  key: string
+  /** Its first cell, and the cell behind its last. */
+  start: number
+  end: number
+}
+
+/** A prompt as the KV memory sees it: one cell for each position. */
+export interface PromptCells {
+  /**
+   * A token's id, or a negative number for a place of a picture: equal cells hold equal input. Doubles, because no number
+   * is ever given twice, and 32 bits of them would last a busy server for hours.
+   */
+  cells: Float64Array
+  spans: readonly PictureSpan[]
+  /** Tokens of each picture, with those that the model wants around it. */
+  imageTokens: readonly number[]
+}
+
+/** Turns prompts into cells. It gives every picture it has met a range of negative numbers of its own. */
+export class PromptLayout {
+  readonly #decoder: Decoder
+  readonly #architecture: Architecture | null
+  readonly #ranges = new Map<string, number>()
+  #next = -1
+
+  constructor(decoder: Decoder, architecture: Architecture | null) {
+    this.#decoder = decoder
+    this.#architecture = architecture
+  }
+
+  /** @throws OrielError `invalid` for a picture that the model cannot take */
+  layout(pieces: readonly PromptPiece[]): PromptCells {
+    const cells: number[] = []
+    const spans: PictureSpan[] = []
+    const imageTokens: number[] = []
+    // Text that is read alike is tokenized in one go, or a word that crosses a border would become other tokens.
+    let text = { special: true, value: '' }
+    const flush = (): number => {
+      const tokens = this.#decoder.vocabulary.tokenize(text.value, text.special)
+      for (const token of tokens) cells.push(token)
+      text = { special: true, value: '' }
+      return tokens.length
+    }
+    const write = (value: string, special: boolean): void => {
+      if (special !== text.special && text.value !== '') flush()
+      text = { special, value: text.value + value }
+    }
+
+    const { vocabulary } = this.#decoder
+    if (vocabulary.addsBos && !startsWith(pieces, vocabulary.bos)) cells.push(vocabulary.bosToken)
+    for (const piece of pieces) {
+      if (piece.kind === 'text') {
+        if (piece.text !== '') write(piece.text, piece.special)
+        continue
+      }
+      const architecture = this.#architecture
+      if (architecture === null)
+        throw new OrielError('invalid', 'This model takes no pictures.', { code: 'image_not_supported' })
+      write(architecture.before, true)
+      flush()
+      const span = this.#span(architecture, piece.picture, cells.length)
+      for (let place = 0; place < span.plan.tokens; place++) cells.push(this.#range(span) - place)
+      spans.push(span)
+      write(architecture.after, true)
+      imageTokens.push(span.plan.tokens + this.#around(architecture))
+    }
+    flush()
+    return { cells: Float64Array.from(cells), spans, imageTokens }
+  }
+
+  #span(architecture: Architecture, picture: PictureInput, start: number): PictureSpan {
+    const plan = architecture.plan({ width: picture.width, height: picture.height }, picture.detail)
+    const key = `${picture.hash} ${plan.scaled.width}x${plan.scaled.height}`
+    return { picture, plan, key, start, end: start + plan.tokens }
+  }
+
+  /** First of the numbers that stand for a picture's places. */
+  #range(span: PictureSpan): number {
+    let first = this.#ranges.get(span.key)
+    if (first === undefined) {
+      first = this.#next
+      this.#next -= span.plan.tokens
+      this.#ranges.set(span.key, first)
+      const oldest = this.#ranges.keys().next().value
+      if (this.#ranges.size > rangesKept && oldest !== undefined) this.#ranges.delete(oldest)
+    }
+    return first
+  }
+
+  #around(architecture: Architecture): number {
+    const count = (text: string) => this.#decoder.vocabulary.tokenize(text, true).length
+    return count(architecture.before) + count(architecture.after)
+  }
+}
+
+/** Pictures whose cells are remembered; one that is forgotten only loses what the prefix cache had of it. */
+const rangesKept = 65536
+
+function startsWith(pieces: readonly PromptPiece[], bos: string): boolean {
+  const first = pieces[0]
+  return bos !== '' && first?.kind === 'text' && first.special && first.text.startsWith(bos)
+}

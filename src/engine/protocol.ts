@@ -1,0 +1,64 @@
+import type { EngineConfig } from '../config.ts'
+import { type ErrorKind, OrielError } from '../errors.ts'
+import type {
+  EngineModel,
+  GenerateEvent,
+  GenerateRequest,
+  PictureInput,
+  PromptCount,
+  PromptPiece,
+} from './generation.ts'
+
+/** A picture without its pixels: they cross the border only when the engine has no embeddings of it yet. */
+type PictureName = Omit<PictureInput, 'rgb'>
+
+export type WirePiece = Exclude<PromptPiece, { kind: 'picture' }> | { kind: 'picture'; picture: PictureName }
+
+export interface LoadOptions {
+  /** The decoder's GGUF. */
+  decoder: string
+  /** The vision GGUF (mmproj), or null for a model without one. */
+  projector: string | null
+  name: string
+  config: EngineConfig
+}
+
+/** What the parent tells the engine's process. */
+export type ToEngine =
+  | { type: 'load'; options: LoadOptions }
+  | { type: 'generate'; id: number; request: Omit<GenerateRequest, 'prompt'> & { prompt: readonly WirePiece[] } }
+  | { type: 'pixels'; id: number; hash: string; rgb: Uint8Array }
+  | { type: 'cancel'; id: number }
+  | { type: 'count'; id: number; prompt: readonly WirePiece[] }
+
+/** What it tells the parent. Events of one step come in one message. */
+export type FromEngine =
+  | { type: 'ready'; model: EngineModel }
+  | { type: 'events'; events: [id: number, event: GenerateEvent][] }
+  | { type: 'want'; id: number; hash: string }
+  | { type: 'counted'; id: number; count: PromptCount }
+  | { type: 'failed'; id: number | null; error: WireError }
+
+/** An error as plain data. */
+export interface WireError {
+  /** null: not one of ours; its text is for the log only. */
+  kind: ErrorKind | null
+  message: string
+  param: string | undefined
+  code: string | undefined
+  retryAfter: number | undefined
+}
+
+export function toWire(error: unknown): WireError {
+  if (error instanceof OrielError) {
+    const { kind, message, param, code, retryAfter } = error
+    return { kind, message, param, code, retryAfter }
+  }
+  const message = error instanceof Error ? (error.stack ?? error.message) : String(error)
+  return { kind: null, message, param: undefined, code: undefined, retryAfter: undefined }
+}
+
+export function fromWire({ kind, message, param, code, retryAfter }: WireError): OrielError {
+  if (kind !== null) return new OrielError(kind, message, { param, code, retryAfter })
+  return new OrielError('internal', 'The engine met an error that it did not expect.', { cause: new Error(message) })
+}

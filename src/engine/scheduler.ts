@@ -1,0 +1,423 @@
+import type { EngineConfig } from '../config.ts'
+import { OrielError } from '../errors.ts'
+import type { Decoder } from '../language/index.ts'
+import type { Architecture } from '../vision/index.ts'
+import type { Cores } from './cores.ts'
+import type { AnswerToken, GenerateEvent, GenerateRequest, PromptCount, PromptPiece } from './generation.ts'
+import { answerToken } from './logprobs.ts'
+import type { PictureEncoder } from './picture-encoder.ts'
+import { PrefixTree } from './prefix-tree.ts'
+import { type PictureSpan, PromptLayout } from './prompt-cells.ts'
+import { EngineRequest, type Sequence } from './sequence.ts'
+import { StepBatch } from './step-batch.ts'
+
+/** How the scheduler reaches the world outside: the process around it, or a test. */
+export interface SchedulerPort {
+  emit(id: number, event: GenerateEvent): void
+  fail(id: number, error: unknown): void
+  /** Everything emitted so far may be sent: a step is over. */
+  flush(): void
+  /** Pixels of a request's picture. They stay with the parent until somebody needs them. */
+  pixels(id: number, span: PictureSpan): Promise<Uint8Array>
+}
+
+/** Sequences that are kept for their prefix when their answer is done. */
+export const storedSequences = 64
+
+/** A prefix this much longer than the one at hand is worth waiting for while another sequence computes it. */
+const worthWaiting = 32
+
+/**
+ * Runs all requests of one model together, step by step. Each step is at most one batch of tokens and one of picture
+ * embeddings: the next token of every running answer, and prefill up to the chunk's bound, so that nobody waits for
+ * another's long prompt by more than a chunk. Pictures are encoded on a thread of their own meanwhile.
+ */
+export class Scheduler {
+  readonly #decoder: Decoder
+  readonly #encoder: PictureEncoder | null
+  readonly #layout: PromptLayout
+  readonly #config: EngineConfig
+  readonly #port: SchedulerPort
+  readonly #cores: Cores
+  readonly #batch: StepBatch
+  readonly #tree = new PrefixTree()
+  readonly #waiting: EngineRequest[] = []
+  readonly #requests = new Map<number, EngineRequest>()
+  /** Sequences with a slot, in the order of their admission. */
+  #active: Sequence[] = []
+  readonly #freeSlots: number[]
+  #stepping = false
+  /** Something happened since the last step began. */
+  #woken = false
+
+  constructor(
+    decoder: Decoder,
+    architecture: Architecture | null,
+    encoder: PictureEncoder | null,
+    cores: Cores,
+    config: EngineConfig,
+    port: SchedulerPort,
+  ) {
+    this.#decoder = decoder
+    this.#encoder = encoder
+    this.#layout = new PromptLayout(decoder, architecture)
+    this.#cores = cores
+    this.#config = config
+    this.#port = port
+    this.#batch = new StepBatch(decoder, config.chunkTokens)
+    this.#freeSlots = Array.from({ length: config.maxSequences + storedSequences }, (_, slot) => slot)
+  }
+
+  /** Takes a request in. What is wrong with it is told through the port. */
+  submit(id: number, spec: GenerateRequest): void {
+    try {
+      const request = this.#accept(id, spec)
+      this.#requests.set(id, request)
+      this.#waiting.push(request)
+      this.#orderPictures(request, this.#prefix(request).length)
+      this.#wake()
+    } catch (error) {
+      this.#port.fail(id, error)
+      this.#port.flush()
+    }
+  }
+
+  /** Stops a request before the next step. */
+  cancel(id: number): void {
+    this.#requests.get(id)?.abort.abort()
+    this.#wake()
+  }
+
+  count(prompt: readonly PromptPiece[]): PromptCount {
+    const { cells, imageTokens } = this.#layout.layout(prompt)
+    return { promptTokens: cells.length, imageTokens }
+  }
+
+  /** Whether any request is running or waiting, and how many KV cells of past prompts are kept: for tests. */
+  get state(): { requests: number; active: number; stored: number; freeSlots: number } {
+    return {
+      requests: this.#requests.size,
+      active: this.#active.length,
+      stored: this.#tree.size,
+      freeSlots: this.#freeSlots.length,
+    }
+  }
+
+  #accept(id: number, spec: GenerateRequest): EngineRequest {
+    const { maxSequences, maxQueue } = this.#config
+    if (this.#waiting.length >= maxQueue)
+      throw new OrielError('overloaded', `${maxQueue} requests are waiting already; try again in a moment.`, {
+        retryAfter: 1,
+      })
+    if (spec.n > maxSequences)
+      throw new OrielError('invalid', `n is ${spec.n}, but at most ${maxSequences} answers can be made at once.`, {
+        param: 'n',
+      })
+    const prompt = this.#layout.layout(spec.prompt)
+    const room = this.#decoder.contextTokens - prompt.cells.length
+    const wanted = spec.maxTokens ?? room
+    if (prompt.cells.length === 0) throw new OrielError('invalid', 'The prompt is empty.', { param: 'messages' })
+    if (room < 1 || (wanted > room && spec.overflow === 'error')) throw this.#overflow(prompt, spec.maxTokens)
+    const samplers = []
+    for (let choice = 0; choice < spec.n; choice++)
+      samplers.push(this.#decoder.newSampler(this.#samplerSettings(spec, choice)))
+    return new EngineRequest(id, spec, prompt, Math.min(wanted, room), samplers)
+  }
+
+  #samplerSettings(spec: GenerateRequest, choice: number) {
+    const { seed, logitBias } = spec.sampling
+    const barred = spec.ignoreEos ? this.#decoder.vocabulary.endTokens.map((token) => ({ token, bias: -Infinity })) : []
+    return {
+      ...spec.sampling,
+      seed: seed === null ? null : (seed + choice) >>> 0,
+      logitBias: [...logitBias.filter(({ token }) => token < this.#decoder.vocabulary.size), ...barred],
+    }
+  }
+
+  #overflow({ cells, spans }: EngineRequest['prompt'], maxTokens: number | null): OrielError {
+    const pictures = spans.reduce((sum, span) => sum + span.plan.tokens, 0)
+    const parts = `${cells.length - pictures} of text and ${pictures} of ${spans.length === 1 ? 'a picture' : `${spans.length} pictures`}`
+    const answer = maxTokens === null ? '' : `, and ${maxTokens} more are asked for`
+    return new OrielError(
+      'invalid',
+      `This model's context holds ${this.#decoder.contextTokens} tokens. The prompt has ${cells.length} (${parts})${answer}.`,
+      { param: 'messages', code: 'context_length_exceeded' },
+    )
+  }
+
+  #wake(): void {
+    this.#woken = true
+    if (!this.#stepping) void this.#run()
+  }
+
+  /** Steps until nothing more can be done before somebody wakes it: a request, a cancel, or a picture's embeddings. */
+  async #run(): Promise<void> {
+    this.#stepping = true
+    while (this.#woken) {
+      this.#woken = false
+      this.#sweep()
+      this.#admit()
+      if (await this.#step()) this.#woken = true
+      this.#port.flush()
+    }
+    this.#stepping = false
+  }
+
+  /** Drops requests that were cancelled or have failed. */
+  #sweep(): void {
+    for (const request of this.#requests.values()) {
+      if (!request.abort.signal.aborted && request.failure === undefined) continue
+      this.#port.fail(request.id, request.failure ?? new OrielError('cancelled', 'The request was cancelled.'))
+      for (const sequence of request.sequences) if (!sequence.ended) this.#release(sequence)
+      this.#forgetRequest(request)
+    }
+  }
+
+  #admit(): void {
+    for (const request of [...this.#waiting]) {
+      const running = this.#active.length
+      if (running + request.sequences.length > this.#config.maxSequences && running > 0) return
+      const cells = this.#active.reduce((sum, sequence) => sum + sequence.cells.length, 0)
+      if (running > 0 && cells + request.prompt.cells.length >= this.#decoder.cells) return
+      const prefix = this.#prefix(request)
+      if (this.#promised(request) >= prefix.length + worthWaiting) continue
+      this.#waiting.splice(this.#waiting.indexOf(request), 1)
+      this.#start(request, prefix)
+    }
+  }
+
+  #start(request: EngineRequest, prefix: { slot: number; length: number }): void {
+    const open = request.sequences.filter((sequence) => !sequence.ended)
+    // The first of them takes the prefix; those that have no cells yet will share its whole prompt.
+    open.sort((a, b) => Number(b.cells.length > 0) - Number(a.cells.length > 0))
+    for (const sequence of open) {
+      sequence.slot = this.#takeSlot()
+      this.#active.push(sequence)
+    }
+    const [first] = open
+    if (first !== undefined && prefix.length > 0) {
+      this.#decoder.share(prefix.slot, first.slot, prefix.length)
+      first.filled = prefix.length
+    }
+    this.#orderPictures(request, prefix.length)
+    if (request.admitted > 0) return
+    request.admitted = performance.now()
+    const { cells, imageTokens } = request.prompt
+    this.#port.emit(request.id, {
+      type: 'prompt',
+      promptTokens: cells.length,
+      cachedTokens: prefix.length,
+      imageTokens,
+    })
+  }
+
+  /** The longest prefix of a request whose KV is in memory. Its last cell is always computed: its logits are needed. */
+  #prefix(request: EngineRequest): { slot: number; length: number } {
+    const best = { slot: -1, length: 0 }
+    if (!request.spec.cachePrompt) return best
+    const path = pathOf(request)
+    const stored = this.#tree.match(request.spec.cacheKey, path)
+    if (stored !== undefined)
+      Object.assign(best, { slot: stored.sequence, length: Math.min(stored.length, path.length - 1) })
+    for (const sequence of this.#sharers(request)) {
+      const length = commonLength(sequence.cells, path, Math.min(sequence.filled, path.length - 1))
+      if (length > best.length) Object.assign(best, { slot: sequence.slot, length })
+    }
+    return best
+  }
+
+  /** The longest prefix of a request that running sequences will have computed soon. */
+  #promised(request: EngineRequest): number {
+    if (!request.spec.cachePrompt) return 0
+    const path = pathOf(request)
+    const most = path.length - 1
+    return this.#sharers(request).reduce((best, sequence) => {
+      const promised = Math.min(most, sequence.request.prompt.cells.length)
+      return Math.max(best, commonLength(sequence.cells, path, Math.min(promised, sequence.cells.length)))
+    }, 0)
+  }
+
+  #sharers({ spec }: EngineRequest): Sequence[] {
+    return this.#active.filter(({ request }) => request.spec.cachePrompt && request.spec.cacheKey === spec.cacheKey)
+  }
+
+  #takeSlot(): number {
+    const slot = this.#freeSlots.pop()
+    // Running sequences and stored ones are both bounded, and there are as many slots as both together.
+    if (slot === undefined) throw new Error('there are more sequences than slots')
+    return slot
+  }
+
+  /** Forgets the stored sequence that went unused the longest. @returns whether there was one */
+  #evict(): boolean {
+    const slot = this.#tree.evict()
+    if (slot !== undefined) this.#freeSlot(slot)
+    return slot !== undefined
+  }
+
+  #freeSlot(slot: number): void {
+    this.#decoder.forget(slot, 0)
+    this.#freeSlots.push(slot)
+  }
+
+  /** Has the pictures encoded that lie behind `from` and are not here yet. */
+  #orderPictures(request: EngineRequest, from: number): void {
+    request.prompt.spans.forEach((span, index) => {
+      const encoder = this.#encoder
+      if (encoder === null || span.end <= from || request.embeddings[index] !== undefined || request.awaited.has(span))
+        return
+      const cached = encoder.cached(span.key)
+      if (cached !== undefined) {
+        request.embeddings[index] = cached
+        return
+      }
+      request.awaited.add(span)
+      const { signal } = request.abort
+      const run =
+        encoder.join(span.key, signal) ??
+        this.#port.pixels(request.id, span).then((rgb) => encoder.encode(span, rgb, signal))
+      run
+        .then(({ embeddings, ms }) => {
+          request.embeddings[index] = embeddings
+          request.encodeMs += ms
+        })
+        .catch((error: unknown) => {
+          request.failure ??= error
+        })
+        .finally(() => {
+          request.awaited.delete(span)
+          this.#wake()
+        })
+    })
+  }
+
+  /** One step. @returns whether it did anything */
+  async #step(): Promise<boolean> {
+    const { tokens, embeddings } = this.#batch.fill(this.#active)
+    if (tokens.rows === 0 && embeddings.rows === 0) return false
+    this.#decoder.setThreads(this.#cores.forDecoding(this.#encoder?.busy ?? false, tokens.rows))
+    for (const part of [tokens, embeddings]) {
+      if (part.rows === 0) continue
+      if (!(await this.#decoder.decode(part.batch))) {
+        this.#makeRoom()
+        return true
+      }
+      for (const { sequence, count, row } of part.entries) {
+        sequence.filled += count
+        if (row !== undefined) this.#sample(sequence, row)
+      }
+    }
+    return true
+  }
+
+  /** The KV memory is full: a stored prefix goes, or else the youngest sequence starts over when there is room again. */
+  #makeRoom(): void {
+    if (this.#evict()) return
+    const youngest = this.#active.at(-1)
+    if (youngest === undefined) throw new Error('the KV memory is full of nothing')
+    if (this.#active.length === 1) {
+      this.#end(youngest, 'length')
+      return
+    }
+    const { request } = youngest
+    const siblings = request.sequences.filter((sequence) => sequence.slot >= 0)
+    for (const sequence of siblings) this.#retire(sequence)
+    if (!this.#waiting.includes(request)) this.#waiting.unshift(request)
+  }
+
+  /** Takes a sequence out of the KV memory; its cells stay known, so that it can go on later. */
+  #retire(sequence: Sequence): void {
+    this.#active = this.#active.filter((other) => other !== sequence)
+    this.#freeSlot(sequence.slot)
+    sequence.slot = -1
+    sequence.filled = 0
+  }
+
+  #sample(sequence: Sequence, row: number): void {
+    const { request } = sequence
+    if (request.firstToken === 0) {
+      request.firstToken = performance.now()
+      this.#fork(sequence, row)
+    }
+    this.#take(sequence, row)
+  }
+
+  /** The prompt is computed: the other answers share it, and take their first token from the same logits. */
+  #fork(first: Sequence, row: number): void {
+    for (const sequence of first.request.sequences) {
+      if (sequence === first) continue
+      sequence.cells.push(...first.cells)
+      this.#decoder.share(first.slot, sequence.slot, first.cells.length)
+      sequence.filled = first.cells.length
+      this.#take(sequence, row)
+    }
+  }
+
+  #take(sequence: Sequence, row: number): void {
+    const { request } = sequence
+    const { vocabulary } = this.#decoder
+    const token = this.#decoder.sample(sequence.sampler, row)
+    sequence.generated++
+    if (vocabulary.isEnd(token) && !request.spec.ignoreEos) {
+      this.#end(sequence, 'stop')
+      return
+    }
+    sequence.cells.push(token)
+    const bytes = vocabulary.bytes(token, false)
+    if (request.spec.topLogprobs !== null)
+      sequence.heldTokens.push(answerToken(vocabulary, this.#decoder.logits(row), token, request.spec.topLogprobs))
+    this.#say(sequence, sequence.text.push(bytes))
+    if (sequence.text.stopped) this.#end(sequence, 'stop')
+    else if (sequence.generated >= request.maxTokens) this.#end(sequence, 'length')
+  }
+
+  #say(sequence: Sequence, text: string): void {
+    if (text === '') return
+    const tokens: AnswerToken[] = sequence.heldTokens
+    sequence.heldTokens = []
+    this.#port.emit(sequence.request.id, { type: 'text', choice: sequence.choice, text, tokens })
+  }
+
+  #end(sequence: Sequence, reason: 'stop' | 'length'): void {
+    const { request, choice, generated: completionTokens } = sequence
+    this.#say(sequence, sequence.text.finish())
+    this.#port.emit(request.id, { type: 'end', choice, reason, completionTokens })
+    this.#release(sequence)
+    if (!request.finished) return
+    this.#port.emit(request.id, { type: 'done', timings: request.timings() })
+    this.#forgetRequest(request)
+  }
+
+  /** A sequence is over: what it computed is stored for prompts that begin alike, or forgotten. */
+  #release(sequence: Sequence): void {
+    sequence.ended = true
+    sequence.sampler.free()
+    if (sequence.slot < 0) return
+    this.#active = this.#active.filter((other) => other !== sequence)
+    const { cachePrompt, cacheKey } = sequence.request.spec
+    const path = Float64Array.from(sequence.cells.slice(0, sequence.filled))
+    const unneeded = cachePrompt ? this.#tree.insert(cacheKey, path, sequence.slot) : [sequence.slot]
+    for (const slot of unneeded) this.#freeSlot(slot)
+    while (this.#tree.size > storedSequences) this.#evict()
+    sequence.slot = -1
+  }
+
+  #forgetRequest(request: EngineRequest): void {
+    request.abort.abort()
+    this.#requests.delete(request.id)
+    const at = this.#waiting.indexOf(request)
+    if (at >= 0) this.#waiting.splice(at, 1)
+  }
+}
+
+/** What a request needs in memory to go on: its prompt, and what it had answered if it must start over. */
+function pathOf(request: EngineRequest): ArrayLike<number> {
+  return request.sequences.find(({ ended, cells }) => !ended && cells.length > 0)?.cells ?? request.prompt.cells
+}
+
+/** Cells that two paths have in common from their start on, `most` at most. */
+function commonLength(a: ArrayLike<number>, b: ArrayLike<number>, most: number): number {
+  let length = 0
+  while (length < most && a[length] === b[length]) length++
+  return length
+}

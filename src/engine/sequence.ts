@@ -1,0 +1,77 @@
+import type { TokenSampler } from '../language/index.ts'
+import { AnswerText } from './answer-text.ts'
+import type { AnswerToken, GenerateRequest, Timings } from './generation.ts'
+import type { PictureSpan, PromptCells } from './prompt-cells.ts'
+
+/** A request inside the engine: one prompt and the sequences of its answers. */
+export class EngineRequest {
+  readonly id: number
+  readonly spec: GenerateRequest
+  readonly prompt: PromptCells
+  readonly maxTokens: number
+  readonly arrived = performance.now()
+  readonly abort = new AbortController()
+  /** Embeddings of the prompt's pictures, in their order, as far as they are here. */
+  readonly embeddings: (Float32Array | undefined)[] = []
+  /** Pictures that were asked for and are not here yet. */
+  readonly awaited = new Set<PictureSpan>()
+  readonly sequences: Sequence[]
+  /** What failed while nobody was looking: the step loop tells the client. */
+  failure: unknown
+  admitted = 0
+  firstToken = 0
+  encodeMs = 0
+
+  constructor(id: number, spec: GenerateRequest, prompt: PromptCells, maxTokens: number, samplers: TokenSampler[]) {
+    this.id = id
+    this.spec = spec
+    this.prompt = prompt
+    this.maxTokens = maxTokens
+    this.sequences = samplers.map((sampler, choice) => new Sequence(this, choice, sampler))
+  }
+
+  get finished(): boolean {
+    return this.sequences.every((sequence) => sequence.ended)
+  }
+
+  timings(): Timings {
+    const now = performance.now()
+    return {
+      queue: this.admitted - this.arrived,
+      encode: this.encodeMs,
+      prefill: this.firstToken - this.admitted,
+      firstToken: this.firstToken - this.arrived,
+      generation: now - this.firstToken,
+    }
+  }
+}
+
+/** One answer in the making: a path of cells, of which the first `filled` have their KV in memory. */
+export class Sequence {
+  readonly request: EngineRequest
+  readonly choice: number
+  readonly sampler: TokenSampler
+  readonly text: AnswerText
+  /** Prompt and answer. A running answer's last token is here before its KV is. */
+  readonly cells: number[] = []
+  filled = 0
+  /** Its id in the KV memory; -1 while it has none. */
+  slot = -1
+  generated = 0
+  ended = false
+  /** Tokens whose text is still held back. */
+  heldTokens: AnswerToken[] = []
+
+  constructor(request: EngineRequest, choice: number, sampler: TokenSampler) {
+    this.request = request
+    this.choice = choice
+    this.sampler = sampler
+    this.text = new AnswerText(request.spec.stop)
+    if (choice === 0) this.cells.push(...request.prompt.cells)
+  }
+
+  /** Cells that must be computed before the next token can be sampled. */
+  get remaining(): number {
+    return this.cells.length - this.filled
+  }
+}

@@ -1,0 +1,115 @@
+import type { Decoder } from '../language/index.ts'
+import type { Batch } from '../native/index.ts'
+import type { Sequence } from './sequence.ts'
+
+/** What one sequence has in a batch: `count` rows, the last of which is `row` if a token shall be sampled from it. */
+interface Entry {
+  sequence: Sequence
+  count: number
+  row: number | undefined
+}
+
+interface Part {
+  batch: Batch
+  rows: number
+  entries: Entry[]
+}
+
+/**
+ * The input of one step. The C API takes tokens or embeddings in one batch, so a step has one of each; tokens run first.
+ * Every running answer's next token is always in; prefill fills what is left of the chunk.
+ */
+export class StepBatch {
+  readonly #chunk: number
+  readonly #tokens: Batch
+  readonly #embeddings: Batch
+
+  constructor(decoder: Decoder, chunkTokens: number) {
+    this.#chunk = chunkTokens
+    this.#tokens = decoder.newTokenBatch()
+    this.#embeddings = decoder.newEmbeddingBatch()
+  }
+
+  /** @param active sequences in the order of their admission */
+  fill(active: readonly Sequence[]): { tokens: Part; embeddings: Part } {
+    this.#tokens.clear()
+    this.#embeddings.clear()
+    const tokens: Part = { batch: this.#tokens, rows: 0, entries: [] }
+    const embeddings: Part = { batch: this.#embeddings, rows: 0, entries: [] }
+    const answering = active.filter((sequence) => sequence.generated > 0 && sequence.remaining === 1)
+    for (const sequence of answering) this.#addTokens(tokens, sequence, sequence.filled, sequence.cells.length)
+
+    const prefilling = active.filter((sequence) => sequence.remaining > 0 && !answering.includes(sequence))
+    let budget = this.#chunk
+    for (const sequence of inTurn(prefilling)) {
+      // The oldest is sure of half a chunk, or short prompts that keep coming would hold a long one up for ever.
+      const share = sequence === prefilling[0] && prefilling.length > 1 ? Math.ceil(this.#chunk / 2) : budget
+      budget -= this.#prefill(tokens, embeddings, sequence, Math.min(share, budget))
+      if (budget <= 0) break
+    }
+    return { tokens, embeddings }
+  }
+
+  /** @returns cells that were taken in, `most` at most */
+  #prefill(tokens: Part, embeddings: Part, sequence: Sequence, most: number): number {
+    const { spans } = sequence.request.prompt
+    let at = sequence.filled
+    const end = Math.min(sequence.cells.length, at + most)
+    while (at < end) {
+      const index = spans.findIndex((span) => span.end > at)
+      const span = spans[index]
+      if (span === undefined || at < span.start) {
+        const stop = Math.min(end, span?.start ?? end)
+        this.#addTokens(tokens, sequence, at, stop)
+        at = stop
+        continue
+      }
+      const pixels = sequence.request.embeddings[index]
+      if (pixels === undefined) break
+      const stop = Math.min(end, span.end)
+      this.#addEmbeddings(embeddings, sequence, pixels, span.start, at, stop)
+      at = stop
+      // What follows must run after the picture, and embeddings are the last part of a step.
+      break
+    }
+    return at - sequence.filled
+  }
+
+  #addTokens(part: Part, sequence: Sequence, from: number, to: number): void {
+    let row: number | undefined
+    for (let at = from; at < to; at++) {
+      const wanted = at === sequence.cells.length - 1
+      const added = part.batch.addToken(sequence.cells[at] as number, at, sequence.slot, wanted)
+      if (wanted) row = added
+    }
+    part.rows += to - from
+    if (to > from) part.entries.push({ sequence, count: to - from, row })
+  }
+
+  #addEmbeddings(
+    part: Part,
+    sequence: Sequence,
+    embeddings: Float32Array,
+    start: number,
+    from: number,
+    to: number,
+  ): void {
+    const { width } = part.batch
+    let row: number | undefined
+    for (let at = from; at < to; at++) {
+      const wanted = at === sequence.cells.length - 1
+      const embedding = embeddings.subarray((at - start) * width, (at - start + 1) * width)
+      const added = part.batch.addEmbedding(embedding, at, sequence.slot, wanted)
+      if (wanted) row = added
+    }
+    part.rows += to - from
+    if (to > from) part.entries.push({ sequence, count: to - from, row })
+  }
+}
+
+/** The oldest first, then whoever is nearest to the first token of an answer. */
+function inTurn(prefilling: readonly Sequence[]): Sequence[] {
+  const [oldest, ...others] = prefilling
+  if (oldest === undefined) return []
+  return [oldest, ...others.sort((a, b) => a.remaining - b.remaining)]
+}

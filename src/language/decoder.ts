@@ -1,0 +1,138 @@
+import { statSync } from 'node:fs'
+import { freemem } from 'node:os'
+import { OrielError } from '../errors.ts'
+import { Batch, openNative } from '../native/index.ts'
+import { createSampler, type SamplerSettings, type TokenSampler } from './sampler.ts'
+import { openVocabulary, type Vocabulary } from './vocabulary.ts'
+
+export interface DecoderSettings {
+  /** Cells of KV memory in all; 0: as many as `chooseCells` finds right. */
+  cells: number
+  /** Sequence ids that may be in use at once. */
+  sequences: number
+  /** Rows of one batch at most. */
+  batchRows: number
+  threads: number
+  kvType: 'f16' | 'q8_0'
+}
+
+/** A language model with one KV memory that all its sequences share. */
+export interface Decoder {
+  readonly vocabulary: Vocabulary
+  readonly name: string | null
+  readonly chatTemplate: string | null
+  /** Tokens that one sequence may hold. */
+  readonly contextTokens: number
+  /** Cells of KV memory, for all sequences together. */
+  readonly cells: number
+  /** Numbers in one embedding. */
+  readonly width: number
+  newTokenBatch(): Batch
+  newEmbeddingBatch(): Batch
+  /** Runs a batch off the event loop. @returns false when the KV memory has no room for it; nothing changed then */
+  decode(batch: Batch): Promise<boolean>
+  /** @param cores that the next decodes may use */
+  setThreads(cores: number): void
+  /** Logits of a row of the last batch: a view that dies with the next decode. `[vocabulary]` */
+  logits(row: number): Float32Array
+  sample(sampler: TokenSampler, row: number): number
+  newSampler(settings: SamplerSettings): TokenSampler
+  /** Shares the first `cells` cells of `source` with the empty sequence `target`, in place. */
+  share(source: number, target: number, cells: number): void
+  /** Forgets a sequence from position `from` on: cells that no other sequence shares become free. */
+  forget(sequence: number, from: number): void
+  close(): void
+}
+
+/** ggml's numbers of the element types that the KV memory may have, and their bytes for each number. */
+const kvTypes = { f16: { type: 1, bytes: 2 }, q8_0: { type: 8, bytes: 34 / 32 } } as const
+
+/** Share of the free memory that the KV memory may take when its size is ours to choose. */
+const memoryShare = 0.25
+const mostCells = 16384
+
+/**
+ * Loads a decoder GGUF.
+ * @throws OrielError `invalid` for a file that llama.cpp cannot load, `internal` when it does not fit the memory
+ */
+export function openDecoder(file: string, settings: DecoderSettings): Decoder {
+  const { llama } = openNative()
+  const model = llama.loadModel(file, { n_gpu_layers: 0 })
+  if (model === null)
+    throw new OrielError(
+      'invalid',
+      'The model file could not be loaded: it is broken, or of an architecture that is not known.',
+      {
+        code: 'bad_model',
+      },
+    )
+  const trained = llama.contextTrain(model)
+  const kv = kvTypes[settings.kvType]
+  const bytesPerCell = Math.ceil(llama.kvNumbersPerCell(model) * kv.bytes)
+  const cells = settings.cells || chooseCells(trained, bytesPerCell)
+  const need = cells * bytesPerCell
+  const free = freemem() - statSync(file).size
+  if (need > free)
+    throw new OrielError(
+      'internal',
+      `The KV memory of ${cells} tokens takes ${megabytes(need)} MB, but ${megabytes(free)} MB are free: set a smaller context.`,
+    )
+  const context = llama.initContext(model, {
+    n_ctx: cells,
+    n_batch: settings.batchRows,
+    n_ubatch: settings.batchRows,
+    n_seq_max: settings.sequences,
+    n_threads: settings.threads,
+    n_threads_batch: settings.threads,
+    flash_attn_type: 1,
+    type_k: kv.type,
+    type_v: kv.type,
+    no_perf: true,
+    kv_unified: true,
+  })
+  if (context === null) {
+    llama.freeModel(model)
+    throw new OrielError('internal', `There is not enough memory for a context of ${cells} tokens.`)
+  }
+  const vocab = llama.vocab(model)
+  const memory = llama.memory(context)
+  const vocabulary = openVocabulary(llama, vocab)
+  const width = llama.embeddingWidth(model)
+
+  return {
+    vocabulary,
+    name: llama.metadata(model, 'general.name'),
+    chatTemplate: llama.chatTemplate(model, null),
+    contextTokens: Math.min(trained, llama.contextSize(context)),
+    cells: llama.contextSize(context),
+    width,
+    newTokenBatch: () => new Batch(settings.batchRows, 0),
+    newEmbeddingBatch: () => new Batch(settings.batchRows, width),
+    async decode(batch) {
+      const code = await llama.decode(context, batch.native())
+      if (code > 1 || code < 0) throw new Error(`llama_decode failed with code ${code}`)
+      return code === 0
+    },
+    setThreads: (cores) => llama.setThreads(context, cores, cores),
+    logits: (row) => llama.logits(context, row, vocabulary.size),
+    sample: (sampler, row) => sampler.sample(context, row),
+    newSampler: (sampling) => createSampler(llama, vocab, sampling),
+    share: (source, target, count) => llama.sequenceCopy(memory, source, target, 0, count),
+    forget: (sequence, from) => {
+      llama.sequenceRemove(memory, sequence, from, -1)
+    },
+    close() {
+      llama.freeContext(context)
+      llama.freeModel(model)
+    },
+  }
+}
+
+/** Four full contexts, but no more than 16384 cells, and no more than a quarter of the free memory; one context at least fits. */
+function chooseCells(trained: number, bytesPerCell: number): number {
+  const affordable = Math.floor((freemem() * memoryShare) / bytesPerCell)
+  const wanted = Math.min(Math.max(4 * Math.min(trained, 4096), Math.min(trained, mostCells)), mostCells)
+  return Math.max(256, Math.floor(Math.min(wanted, affordable) / 256) * 256)
+}
+
+const megabytes = (bytes: number): number => Math.round(bytes / 1e6)

@@ -1,0 +1,2 @@
+export { type Decoder, openDecoder } from './decoder.ts'
+export type { TokenSampler } from './sampler.ts'
