@@ -1,69 +1,93 @@
 import { availableParallelism } from 'node:os'
-import type { Decoder } from '../language/index.ts'
 
 /**
  * Shares the machine's cores between the decoder and the picture encoder: all to whoever is alone, half to each when
- * both run. ggml's threads spin while they wait for each other, so one thread more than there are free cores costs far
- * more than it brings, and a small model is fastest on few: what is fastest here is measured once, at load.
+ * both run.
+ *
+ * ggml's threads spin while they wait for each other. Where something else wants the cores too, one thread more than
+ * there are free ones makes a step a hundred times slower, and a small model is fastest on one thread anyway. What is
+ * fastest changes with the machine's load, so it is measured all the time: see `ThreadChoice`.
  */
 export class Cores {
-  readonly #all: number
-  /** The fastest number of threads for a step of one row, and of many. */
-  #one: number
-  #many: number
+  readonly all: number
+  readonly #decoding: { one: ThreadChoice; many: ThreadChoice }
+  readonly #encoding: ThreadChoice
 
   /** @param configured 0: all of the machine's */
   constructor(configured: number) {
-    this.#all = configured || availableParallelism()
-    this.#one = this.#all
-    this.#many = this.#all
-  }
-
-  get all(): number {
-    return this.#all
+    this.all = configured || availableParallelism()
+    this.#decoding = { one: new ThreadChoice(this.all), many: new ThreadChoice(this.all) }
+    this.#encoding = new ThreadChoice(this.all)
   }
 
   forDecoding(encoderBusy: boolean, rows: number): number {
-    const best = rows > 1 ? this.#many : this.#one
-    return encoderBusy ? Math.max(1, Math.min(best, this.#all - Math.floor(this.#all / 2))) : best
+    return this.#share(encoderBusy, this.#decodingOf(rows).threads)
+  }
+
+  /** Tells what a step took, in ms. */
+  decoded(threads: number, rows: number, ms: number): void {
+    this.#decodingOf(rows).learn(threads, ms / rows)
   }
 
   forEncoding(decoderBusy: boolean): number {
-    return decoderBusy ? Math.max(1, Math.floor(this.#all / 2)) : this.#all
+    return this.#share(decoderBusy, this.#encoding.threads)
   }
 
-  /** Times steps of one row and of `manyRows` at several numbers of threads, and keeps the fastest. Leaves the KV memory empty. */
-  async calibrate(decoder: Decoder, manyRows: number): Promise<void> {
-    this.#one = await this.#fastest(decoder, 1)
-    this.#many = await this.#fastest(decoder, manyRows)
+  /** Tells what encoding a picture of that many tokens took, in ms. */
+  encoded(threads: number, tokens: number, ms: number): void {
+    this.#encoding.learn(threads, ms / tokens)
   }
 
-  async #fastest(decoder: Decoder, rows: number): Promise<number> {
-    const batch = decoder.newTokenBatch()
-    const best = { threads: this.#all, ms: Infinity }
-    try {
-      for (let row = 0; row < Math.min(rows, batch.capacity); row++) batch.addToken(0, row, 0, row === rows - 1)
-      for (const threads of counts(this.#all)) {
-        decoder.setThreads(threads)
-        for (let run = 0; run < runsEach; run++) {
-          const start = performance.now()
-          await decoder.decode(batch)
-          const ms = performance.now() - start
-          decoder.forget(0, 0)
-          if (ms < best.ms) Object.assign(best, { threads, ms })
-        }
-      }
-    } finally {
-      batch.free()
-    }
-    return best.threads
+  #decodingOf(rows: number): ThreadChoice {
+    return rows === 1 ? this.#decoding.one : this.#decoding.many
+  }
+
+  #share(otherBusy: boolean, threads: number): number {
+    return otherBusy ? Math.max(1, Math.min(threads, Math.floor(this.all / 2))) : threads
   }
 }
 
-const runsEach = 4
+/** Runs between two trials of the number of threads that is not in use, at first and at most. */
+const trials = { first: 16, most: 2048 }
+/** Weight of the newest measurement in the running mean. */
+const newest = 0.25
 
-/** 1, 2, 4 … and all. */
-function counts(all: number): number[] {
-  const powers = Array.from({ length: Math.floor(Math.log2(all)) + 1 }, (_, power) => 2 ** power)
-  return powers.at(-1) === all ? powers : [...powers, all]
+/** One thread or all of them: whichever took less time of late. The other is tried again now and then, more seldom each time it loses. */
+class ThreadChoice {
+  readonly #all: number
+  readonly #cost = { one: Number.NaN, all: Number.NaN }
+  #best: 'one' | 'all' = 'one'
+  #untilTrial = 2
+  #pause = trials.first
+
+  constructor(all: number) {
+    this.#all = all
+  }
+
+  /** How many threads the next run shall use. */
+  get threads(): number {
+    const trial = this.#untilTrial <= 0
+    const choice = trial ? other(this.#best) : this.#best
+    return choice === 'one' ? 1 : this.#all
+  }
+
+  /** @param cost time for one unit of work */
+  learn(threads: number, cost: number): void {
+    if (this.#all === 1 || (threads !== 1 && threads !== this.#all)) return
+    const tried = threads === 1 ? 'one' : 'all'
+    const known = this.#cost[tried]
+    this.#cost[tried] = Number.isNaN(known) ? cost : known + newest * (cost - known)
+    if (tried !== this.#best) {
+      // One good run is enough to change over, and one bad run to stay: the mean is of another time.
+      this.#cost[tried] = cost
+      const won = cost < this.#cost[this.#best]
+      if (won) this.#best = tried
+      this.#pause = won ? trials.first : Math.min(trials.most, this.#pause * 2)
+      this.#untilTrial = this.#pause
+    } else this.#untilTrial--
+    const rival = this.#cost[other(this.#best)]
+    if (this.#cost[this.#best] > rival * 2) this.#untilTrial = 0
+  }
 }
+
+const other = (choice: 'one' | 'all') => (choice === 'one' ? 'all' : 'one')

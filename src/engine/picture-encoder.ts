@@ -18,17 +18,17 @@ export interface Encoded {
 export class PictureEncoder {
   readonly #worker: Worker
   readonly #cacheBytes: number
-  readonly #threads: () => number
+  readonly #cores: EncoderCores
   readonly #cache = new Map<string, Float32Array>()
   readonly #waiting: Job[] = []
   readonly #jobs = new Map<string, Job>()
   #bytes = 0
   #running: Job | undefined
 
-  private constructor(worker: Worker, cacheBytes: number, threads: () => number) {
+  private constructor(worker: Worker, cacheBytes: number, cores: EncoderCores) {
     this.#worker = worker
     this.#cacheBytes = cacheBytes
-    this.#threads = threads
+    this.#cores = cores
     worker.on('message', (result: EncodeResult) => this.#finish(result))
     // A thread that dies takes the process with it: the parent sees a crash, tells every request, and starts anew.
     worker.on('error', (error) => {
@@ -38,9 +38,9 @@ export class PictureEncoder {
 
   /**
    * @param file the vision GGUF
-   * @param threads asked before each picture: the cores it may use
+   * @param cores asked before each picture, and told after it
    */
-  static async open(file: string, cacheBytes: number, threads: () => number): Promise<PictureEncoder> {
+  static async open(file: string, cacheBytes: number, cores: EncoderCores): Promise<PictureEncoder> {
     const worker = startThread(new URL('./encoder-thread.ts', import.meta.url), file)
     await Promise.race([
       once(worker, 'message'),
@@ -48,7 +48,7 @@ export class PictureEncoder {
         throw error
       }),
     ])
-    return new PictureEncoder(worker, cacheBytes, threads)
+    return new PictureEncoder(worker, cacheBytes, cores)
   }
 
   /** Whether a picture is being encoded now. */
@@ -129,8 +129,8 @@ export class PictureEncoder {
     const job = this.#waiting.shift()
     if (job === undefined) return
     this.#running = job
-    const task: EncodeTask = { ...job.task, threads: this.#threads() }
-    this.#worker.postMessage(task)
+    job.task.threads = this.#cores.next()
+    this.#worker.postMessage(job.task)
   }
 
   #finish(result: EncodeResult): void {
@@ -140,6 +140,7 @@ export class PictureEncoder {
     this.#jobs.delete(job.key)
     if ('error' in result) job.reject(new Error(result.error))
     else {
+      this.#cores.took(job.task.threads, job.task.plan.tokens, result.ms)
       this.#store(job.key, result.embeddings)
       job.resolve(result)
     }
@@ -156,6 +157,12 @@ export class PictureEncoder {
       this.#bytes -= value.byteLength
     }
   }
+}
+
+/** How many threads a picture may use, and what came of it. */
+interface EncoderCores {
+  next(): number
+  took(threads: number, tokens: number, ms: number): void
 }
 
 interface Job {

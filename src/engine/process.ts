@@ -62,12 +62,14 @@ async function load({ decoder: file, projector, name, config }: LoadOptions): Pr
     const architecture = projector === null ? null : openArchitecture(projector)
     if (architecture !== null && architecture.width !== decoder.width)
       throw new Error(`the vision file's embeddings are ${architecture.width} wide, the model's ${decoder.width}`)
-    await cores.calibrate(decoder, config.chunkTokens)
     const decoding = () => (scheduler?.state.active ?? 0) > 0
     const encoder =
       projector === null
         ? null
-        : await PictureEncoder.open(projector, config.encoderCacheBytes, () => cores.forEncoding(decoding()))
+        : await PictureEncoder.open(projector, config.encoderCacheBytes, {
+            next: () => cores.forEncoding(decoding()),
+            took: (threads, tokens, ms) => cores.encoded(threads, tokens, ms),
+          })
     scheduler = new Scheduler(decoder, architecture, encoder, cores, config, {
       emit: (id, event) => events.push([id, event]),
       fail: (id, error) => {

@@ -1,6 +1,7 @@
 import type { EngineConfig } from '../config.ts'
 import { OrielError } from '../errors.ts'
 import type { Decoder } from '../language/index.ts'
+import type { Batch } from '../native/index.ts'
 import type { Architecture } from '../vision/index.ts'
 import type { Cores } from './cores.ts'
 import type { AnswerToken, GenerateEvent, GenerateRequest, PromptCount, PromptPiece } from './generation.ts'
@@ -23,6 +24,9 @@ export interface SchedulerPort {
 
 /** Sequences that are kept for their prefix when their answer is done. */
 export const storedSequences = 64
+
+/** Cells that every running sequence is given room for when another comes in. */
+const roomToGrow = 32
 
 /** A prefix this much longer than the one at hand is worth waiting for while another sequence computes it. */
 const worthWaiting = 32
@@ -177,13 +181,21 @@ export class Scheduler {
     for (const request of [...this.#waiting]) {
       const running = this.#active.length
       if (running + request.sequences.length > this.#config.maxSequences && running > 0) return
-      const cells = this.#active.reduce((sum, sequence) => sum + sequence.cells.length, 0)
-      if (running > 0 && cells + request.prompt.cells.length >= this.#decoder.cells) return
       const prefix = this.#prefix(request)
+      if (running > 0 && !this.#fits(pathOf(request).length - prefix.length)) return
       if (this.#promised(request) >= prefix.length + worthWaiting) continue
       this.#waiting.splice(this.#waiting.indexOf(request), 1)
       this.#start(request, prefix)
     }
+  }
+
+  /**
+   * Whether `cells` more fit beside what runs, with room for everybody to grow: without it a sequence that had to give
+   * way would come back at once and be in the way again. Stored prefixes do not count, since they go when need be.
+   */
+  #fits(cells: number): boolean {
+    const taken = this.#active.reduce((sum, sequence) => sum + sequence.cells.length - sequence.shared, 0)
+    return taken + cells + roomToGrow * (this.#active.length + 1) <= this.#decoder.cells
   }
 
   #start(request: EngineRequest, prefix: { slot: number; length: number }): void {
@@ -198,6 +210,7 @@ export class Scheduler {
     if (first !== undefined && prefix.length > 0) {
       this.#decoder.share(prefix.slot, first.slot, prefix.length)
       first.filled = prefix.length
+      first.shared = prefix.length
     }
     this.#orderPictures(request, prefix.length)
     if (request.admitted > 0) return
@@ -295,10 +308,9 @@ export class Scheduler {
   async #step(): Promise<boolean> {
     const { tokens, embeddings } = this.#batch.fill(this.#active)
     if (tokens.rows === 0 && embeddings.rows === 0) return false
-    this.#decoder.setThreads(this.#cores.forDecoding(this.#encoder?.busy ?? false, tokens.rows))
     for (const part of [tokens, embeddings]) {
       if (part.rows === 0) continue
-      if (!(await this.#decoder.decode(part.batch))) {
+      if (!(await this.#decode(part.batch, part.rows))) {
         this.#makeRoom()
         return true
       }
@@ -308,6 +320,15 @@ export class Scheduler {
       }
     }
     return true
+  }
+
+  async #decode(batch: Batch, rows: number): Promise<boolean> {
+    const threads = this.#cores.forDecoding(this.#encoder?.busy ?? false, rows)
+    this.#decoder.setThreads(threads)
+    const start = performance.now()
+    const done = await this.#decoder.decode(batch)
+    if (done) this.#cores.decoded(threads, rows, performance.now() - start)
+    return done
   }
 
   /** The KV memory is full: a stored prefix goes, or else the youngest sequence starts over when there is room again. */
@@ -331,6 +352,7 @@ export class Scheduler {
     this.#freeSlot(sequence.slot)
     sequence.slot = -1
     sequence.filled = 0
+    sequence.shared = 0
   }
 
   #sample(sequence: Sequence, row: number): void {
@@ -349,6 +371,7 @@ export class Scheduler {
       sequence.cells.push(...first.cells)
       this.#decoder.share(first.slot, sequence.slot, first.cells.length)
       sequence.filled = first.cells.length
+      sequence.shared = first.cells.length
       this.#take(sequence, row)
     }
   }

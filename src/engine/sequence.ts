@@ -55,6 +55,8 @@ export class Sequence {
   /** Prompt and answer. A running answer's last token is here before its KV is. */
   readonly cells: number[] = []
   filled = 0
+  /** Cells at its start that another sequence had computed, and that take no memory of their own. */
+  shared = 0
   /** Its id in the KV memory; -1 while it has none. */
   slot = -1
   generated = 0

@@ -98,6 +98,7 @@ export function openDecoder(file: string, settings: DecoderSettings): Decoder {
   const memory = llama.memory(context)
   const vocabulary = openVocabulary(llama, vocab)
   const width = llama.embeddingWidth(model)
+  let { threads } = settings
 
   return {
     vocabulary,
@@ -113,7 +114,10 @@ export function openDecoder(file: string, settings: DecoderSettings): Decoder {
       if (code > 1 || code < 0) throw new Error(`llama_decode failed with code ${code}`)
       return code === 0
     },
-    setThreads: (cores) => llama.setThreads(context, cores, cores),
+    setThreads(cores) {
+      if (cores !== threads) llama.setThreads(context, cores, cores)
+      threads = cores
+    },
     logits: (row) => llama.logits(context, row, vocabulary.size),
     sample: (sampler, row) => sampler.sample(context, row),
     newSampler: (sampling) => createSampler(llama, vocab, sampling),

@@ -1,0 +1,223 @@
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import type { Engine, GenerateEvent } from '../../src/engine/generation.ts'
+import { answerOf, ask, greedy, requestOf, square, startPocket } from '../support/pocket.ts'
+
+let engine: Engine
+beforeAll(async () => {
+  engine = await startPocket()
+})
+afterAll(() => engine.close())
+
+const colours: [number, number, number][] = Array.from({ length: 32 }, (_, i) => [
+  (i * 37) % 256,
+  (i * 91) % 256,
+  (i * 53) % 256,
+])
+const picture = (i: number) => square(colours[i % colours.length] ?? [0, 0, 0])
+
+describe('one request', () => {
+  it('answers with events in order, and its accounts are exact', async () => {
+    const { events, prompt, texts } = await answerOf(engine, requestOf(ask('What is in this image?', picture(0))))
+    expect(events[0]?.type).toBe('prompt')
+    expect(events.at(-1)?.type).toBe('done')
+    expect(texts[0]).not.toBe('')
+    // 64 x 64 pixels are 4 x 4 patches, 3 breaks between the rows and the picture's end.
+    expect(prompt.imageTokens).toEqual([20])
+    expect(prompt.promptTokens).toBe((await engine.count(ask('What is in this image?', picture(0)))).promptTokens)
+  })
+
+  it('gives the same answer to the same seed, and others to other seeds', async () => {
+    const sampling = { ...greedy, temperature: 1.5, seed: 11 }
+    const request = requestOf(ask('Describe the image.', picture(1)), { sampling })
+    const [first, again] = [await answerOf(engine, request), await answerOf(engine, request)]
+    expect(again.texts).toEqual(first.texts)
+    const others = await Promise.all(
+      [1, 2, 3, 4].map((seed) => answerOf(engine, { ...request, sampling: { ...sampling, seed } })),
+    )
+    expect(new Set(others.map(({ texts }) => texts[0])).size).toBeGreaterThan(1)
+  })
+
+  it('stops at max tokens, at a stop string, and goes on past the end when told to', async () => {
+    const prompt = ask('What is in this image?', picture(2))
+    expect((await answerOf(engine, requestOf(prompt, { maxTokens: 2 }))).reasons).toEqual(['length'])
+    const whole = (await answerOf(engine, requestOf(prompt))).texts[0] ?? ''
+    const stop = whole.slice(4, 7)
+    const cut = await answerOf(engine, requestOf(prompt, { stop: [stop] }))
+    expect(cut.texts[0]).toBe(whole.slice(0, whole.indexOf(stop)))
+    expect(cut.reasons).toEqual(['stop'])
+    const long = await answerOf(engine, requestOf(prompt, { ignoreEos: true, maxTokens: 40 }))
+    expect(long.reasons).toEqual(['length'])
+    expect(
+      long.events.findLast((event): event is Extract<GenerateEvent, { type: 'end' }> => event.type === 'end')
+        ?.completionTokens,
+    ).toBe(40)
+  })
+
+  it('follows a grammar and a logit bias', async () => {
+    const prompt = ask('What is in this image?', picture(3))
+    const grammar = 'root ::= "yes" | "no"'
+    expect((await answerOf(engine, requestOf(prompt, { sampling: { ...greedy, grammar } }))).texts[0]).toMatch(
+      /^(yes|no)$/,
+    )
+    await expect(
+      answerOf(engine, requestOf(prompt, { sampling: { ...greedy, grammar: 'root ::= (' } })),
+    ).rejects.toMatchObject({ kind: 'invalid', code: 'invalid_grammar' })
+    const first = (await answerOf(engine, requestOf(prompt, { topLogprobs: 1, maxTokens: 1 }))).events.find(
+      (event) => event.type === 'text',
+    )
+    const token = first?.type === 'text' ? (first.tokens[0]?.id ?? 0) : 0
+    const barred = await answerOf(
+      engine,
+      requestOf(prompt, { topLogprobs: 1, maxTokens: 1, sampling: { ...greedy, logitBias: [{ token, bias: -100 }] } }),
+    )
+    const other = barred.events.find((event) => event.type === 'text')
+    expect(other?.type === 'text' && other.tokens[0]?.id).not.toBe(token)
+  })
+
+  it('tells log probabilities that add up', async () => {
+    const { events } = await answerOf(
+      engine,
+      requestOf(ask('What is in this image?', picture(4)), { topLogprobs: 512 }),
+    )
+    const tokens = events.flatMap((event) => (event.type === 'text' ? event.tokens : []))
+    expect(tokens.length).toBeGreaterThan(2)
+    for (const token of tokens) {
+      const sum = token.top.reduce((total, { logprob }) => total + Math.exp(logprob), 0)
+      expect(sum).toBeCloseTo(1, 4)
+      expect(token.top[0]?.id).toBe(token.id)
+    }
+  })
+
+  it('refuses a prompt that does not fit, counting text and pictures apart', async () => {
+    const prompt = ask('word '.repeat(5000), picture(0), picture(1))
+    await expect(answerOf(engine, requestOf(prompt))).rejects.toMatchObject({
+      kind: 'invalid',
+      code: 'context_length_exceeded',
+      message: expect.stringMatching(/4096 tokens.*of text and 38 of 2 pictures/),
+    })
+    const wide = requestOf(ask('Hello'), { maxTokens: 100_000 })
+    await expect(answerOf(engine, wide)).rejects.toMatchObject({ code: 'context_length_exceeded' })
+    expect((await answerOf(engine, { ...wide, overflow: 'truncate' })).reasons).toEqual(['stop'])
+  })
+})
+
+describe('the caches', () => {
+  it('computes a prompt once: the same again costs one token', async () => {
+    const request = requestOf(ask('What color is the background?', square([1, 2, 3])))
+    const [first, again] = [await answerOf(engine, request), await answerOf(engine, request)]
+    expect(again.texts).toEqual(first.texts)
+    expect(again.prompt.cachedTokens).toBe(again.prompt.promptTokens - 1)
+  })
+
+  it('encodes a picture once, whatever stands around it', async () => {
+    const seen = square([9, 8, 7])
+    await answerOf(engine, requestOf(ask('Describe the image.', seen)))
+    const { events } = await answerOf(
+      engine,
+      requestOf([{ kind: 'text', text: 'Look: ', special: true }, ...ask('Describe the image.', seen)]),
+    )
+    const done = events.at(-1)
+    expect(done?.type === 'done' && done.timings.encode).toBe(0)
+  })
+
+  it('shares nothing between isolation keys, nor with who wants no cache', async () => {
+    const prompt = ask('Describe the image.', square([4, 5, 6]))
+    await answerOf(engine, requestOf(prompt, { cacheKey: 'alice' }))
+    expect((await answerOf(engine, requestOf(prompt, { cacheKey: 'bob' }))).prompt.cachedTokens).toBe(0)
+    expect(
+      (await answerOf(engine, requestOf(prompt, { cacheKey: 'alice', cachePrompt: false }))).prompt.cachedTokens,
+    ).toBe(0)
+    expect((await answerOf(engine, requestOf(prompt, { cacheKey: 'alice' }))).prompt.cachedTokens).toBeGreaterThan(20)
+  })
+
+  it('answers as without a cache', async () => {
+    const prompt = ask('What is in this image?', square([200, 10, 10], 80))
+    const cold = await answerOf(engine, requestOf(prompt, { cachePrompt: false }))
+    await answerOf(engine, requestOf(ask('What shape is it?', square([200, 10, 10], 80))))
+    const warm = await answerOf(engine, requestOf(prompt))
+    expect(warm.prompt.cachedTokens).toBeGreaterThan(0)
+    expect(warm.texts).toEqual(cold.texts)
+  })
+})
+
+describe('many requests at once', () => {
+  it('gives each of 32 pictures its own answer, the same as alone', async () => {
+    const requests = Array.from({ length: 32 }, (_, i) =>
+      requestOf(ask('What is in this image?', picture(i)), { cachePrompt: false }),
+    )
+    const alone: string[] = []
+    for (const request of requests) alone.push((await answerOf(engine, request)).texts[0] ?? '')
+    const crowd = await Promise.all(requests.map((request) => answerOf(engine, request)))
+    const same = crowd.filter(({ texts }, i) => texts[0] === alone[i]).length
+    // A batch of another shape may move a logit in its last digits.
+    expect(same).toBeGreaterThanOrEqual(31)
+    expect(new Set(alone).size).toBeGreaterThan(1)
+  })
+
+  it('makes n answers of one prompt', async () => {
+    const { texts, prompt } = await answerOf(
+      engine,
+      requestOf(ask('Describe the image.', picture(5)), { n: 4, sampling: { ...greedy, temperature: 1.5, seed: 3 } }),
+    )
+    expect(texts).toHaveLength(4)
+    expect(new Set(texts).size).toBeGreaterThan(1)
+    expect(prompt.promptTokens).toBeLessThan(60)
+    await expect(answerOf(engine, requestOf(ask('Hi'), { n: 33 }))).rejects.toMatchObject({
+      kind: 'invalid',
+      param: 'n',
+    })
+  })
+
+  it('survives cancels at any moment, and finishes the rest', async () => {
+    const outcomes = await Promise.allSettled(
+      Array.from({ length: 60 }, async (_, i) => {
+        const abort = new AbortController()
+        if (i % 3 === 0) setTimeout(() => abort.abort(), i)
+        return answerOf(
+          engine,
+          requestOf(ask('Describe the image.', square([i, i, 255 - i])), {
+            ignoreEos: i % 3 === 0,
+            maxTokens: i % 3 === 0 ? 2000 : 48,
+          }),
+          abort.signal,
+        )
+      }),
+    )
+    outcomes.forEach((outcome, i) => {
+      if (i % 3 !== 0) expect(outcome.status).toBe('fulfilled')
+      else expect(outcome).toMatchObject({ status: 'rejected', reason: { kind: 'cancelled' } })
+    })
+    expect((await answerOf(engine, requestOf(ask('Hello')))).reasons).toEqual(['stop'])
+  })
+
+  it('goes on when the KV memory is full: who does not fit starts over, and nobody loses a token', async () => {
+    const small = await startPocket({ contextTokens: 512, maxSequences: 8 })
+    try {
+      const request = (i: number) =>
+        requestOf(ask('Describe the image.', picture(i)), { ignoreEos: true, maxTokens: 150 })
+      const alone = await answerOf(small, request(0))
+      const crowd = await Promise.all(Array.from({ length: 8 }, (_, i) => answerOf(small, request(i))))
+      for (const { events } of crowd)
+        expect(events.find((event) => event.type === 'end')).toMatchObject({ completionTokens: 150, reason: 'length' })
+      expect(crowd[0]?.texts[0]?.slice(0, 20)).toBe(alone.texts[0]?.slice(0, 20))
+    } finally {
+      await small.close()
+    }
+  })
+
+  it('refuses what the queue cannot hold', async () => {
+    const small = await startPocket({ maxSequences: 1, maxQueue: 2 })
+    try {
+      const outcomes = await Promise.allSettled(
+        Array.from({ length: 8 }, () =>
+          answerOf(small, requestOf(ask('Hello'), { ignoreEos: true, maxTokens: 200, cachePrompt: false })),
+        ),
+      )
+      const refused = outcomes.filter(({ status }) => status === 'rejected')
+      expect(refused.length).toBeGreaterThanOrEqual(4)
+      for (const outcome of refused) expect(outcome).toMatchObject({ reason: { kind: 'overloaded', retryAfter: 1 } })
+    } finally {
+      await small.close()
+    }
+  })
+})
