@@ -1,0 +1,80 @@
+import { randomUUID } from 'node:crypto'
+import Fastify, { type FastifyInstance } from 'fastify'
+import type { Config } from '../config.ts'
+import { OrielError } from '../errors.ts'
+import type { Logger } from '../log.ts'
+import type { ChatRooms } from './chat.ts'
+import { chatRoute } from './chat-route.ts'
+import { sendError } from './errors.ts'
+import { modelList, modelObject } from './models-route.ts'
+
+/** Where the API lives: OpenAI's place, and those that Fireworks' and Novita's clients have in their base URLs. */
+const bases = ['/v1', '/inference/v1', '/openai/v1', '/openai']
+
+const requestId = /^[\w.:-]{1,128}$/
+
+/** The HTTP server: routes, errors and headers that all of them share. It does not listen yet. */
+export function createServer(rooms: ChatRooms, config: Config['server'], log: Logger): FastifyInstance {
+  const server = Fastify({
+    bodyLimit: config.maxBodyBytes,
+    forceCloseConnections: true,
+    genReqId: ({ headers }) => {
+      const given = headers['x-request-id']
+      return typeof given === 'string' && requestId.test(given) ? given : randomUUID()
+    },
+    frameworkErrors: (error, request, reply) => void sendError(error, request, reply, log),
+  })
+  server.removeAllContentTypeParsers()
+  server.addContentTypeParser('application/json', { parseAs: 'buffer' }, (_request, body, done) => {
+    try {
+      done(null, JSON.parse(body.toString()))
+    } catch {
+      done(new OrielError('invalid', 'The body of the request is not JSON.', { code: 'invalid_json' }))
+    }
+  })
+  server.addHook('onRequest', async (request, reply) => {
+    reply.header('x-request-id', request.id)
+    reply.header('access-control-allow-origin', '*')
+    reply.header('access-control-expose-headers', '*')
+  })
+  server.setErrorHandler((error, request, reply) => sendError(error, request, reply, log))
+
+  const methods = new Map<string, string[]>()
+  const route = (method: 'GET' | 'POST', path: string, handler: Parameters<typeof server.route>[0]['handler']) => {
+    methods.set(path, [...(methods.get(path) ?? []), method])
+    server.route({ method, url: path, handler })
+  }
+  const chat = chatRoute(rooms, log)
+  for (const base of bases) {
+    route('POST', `${base}/chat/completions`, chat)
+    route('GET', `${base}/models`, async ({ query }) => modelList(rooms.deployments, query as Record<string, string>))
+    // A model's id may hold slashes: accounts/oriel/models/pocket.
+    route('GET', `${base}/models/*`, async ({ params }) =>
+      modelObject(rooms.deployments.find((params as { '*': string })['*'])),
+    )
+  }
+  route('GET', '/health', async () => ({ status: 'ok' }))
+
+  server.setNotFoundHandler((request, reply) => {
+    const { method } = request
+    const path = request.url.split('?')[0] ?? ''
+    const known = [...methods].find(([pattern]) =>
+      pattern.endsWith('/*') ? path.startsWith(pattern.slice(0, -1)) : path === pattern,
+    )?.[1]
+    if (known === undefined) {
+      const missing = new OrielError('not_found', `There is nothing at ${method} ${path}.`, { code: 'unknown_url' })
+      return sendError(missing, request, reply, log)
+    }
+    const allow = [...known, 'OPTIONS'].join(', ')
+    reply.header('allow', allow)
+    if (method === 'OPTIONS') {
+      reply.header('access-control-allow-methods', allow).header('access-control-allow-headers', '*')
+      return reply.status(204).send()
+    }
+    const wrong = new OrielError('method_not_allowed', `${path} takes ${known.join(' and ')}, not ${method}.`, {
+      code: 'method_not_allowed',
+    })
+    return sendError(wrong, request, reply, log)
+  })
+  return server
+}

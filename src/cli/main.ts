@@ -1,0 +1,50 @@
+import { Command, InvalidArgumentError, Option } from 'commander'
+import { OrielError } from '../errors.ts'
+
+const port = (text: string): number => {
+  const value = Number(text)
+  if (!Number.isInteger(value) || value < 0 || value > 65535)
+    throw new InvalidArgumentError('A port is a whole number from 0 to 65535.')
+  return value
+}
+
+const program = new Command('oriel').description('Ask a vision-language model about pictures.').version('0.1.0')
+
+const model = new Option('--model <name>', 'the model: a name that `oriel list` shows, or the path of a GGUF file')
+const projector = new Option('--mmproj <file>', "the model's vision file, where it does not lie beside it")
+
+program
+  .command('serve', { isDefault: true })
+  .description('answer over HTTP')
+  .addOption(model)
+  .addOption(projector)
+  .option('--host <address>', 'address to listen on (default 127.0.0.1)')
+  .option('--port <number>', 'port to listen on (default 8080)', port)
+  .action(async (options) => (await import('./serve.ts')).serve(options))
+
+program
+  .command('ask')
+  .description('ask one question, without a server')
+  .argument('<image...>', 'pictures (files or URLs), and the question last')
+  .addOption(model)
+  .addOption(projector)
+  .option('--system <text>', 'a system prompt: "Answer in one word."')
+  .action(async (words: string[], options) => (await import('./ask.ts')).ask(words, options))
+
+program
+  .command('list')
+  .description('show the models that are here')
+  .action(async () => (await import('./list.ts')).list())
+
+try {
+  await program.parseAsync()
+} catch (error) {
+  const message =
+    error instanceof OrielError
+      ? error.message
+      : error instanceof Error
+        ? (error.stack ?? error.message)
+        : String(error)
+  process.stderr.write(`oriel: ${message}\n`)
+  process.exit(1)
+}

@@ -1,0 +1,32 @@
+import type { EngineConfig } from '../config.ts'
+import type { Engine } from '../engine/generation.ts'
+import { startEngine } from '../engine/host.ts'
+import type { Logger } from '../log.ts'
+import type { ModelCard } from '../models/index.ts'
+
+export type {
+  AnswerToken,
+  GenerateEvent,
+  GenerateRequest,
+  PictureInput,
+  PromptPiece,
+  Timings,
+} from '../engine/generation.ts'
+
+/** Something that answers for one model: an engine of our own, or a server elsewhere. */
+export interface Backend extends Engine {
+  readonly card: ModelCard
+}
+
+/** A model that runs inside this server, in a process of its own. @throws OrielError as `startEngine` does */
+export async function startEmbedded(card: ModelCard, config: EngineConfig, log: Logger): Promise<Backend> {
+  const { id: name, decoder, projector } = card
+  const engine = await startEngine({ name, decoder, projector, config, log })
+  return {
+    card,
+    model: engine.model,
+    generate: (request, signal) => engine.generate(request, signal),
+    count: (prompt) => engine.count(prompt),
+    close: () => engine.close(),
+  }
+}

@@ -1,0 +1,11 @@
+export {
+  type AnswerToken,
+  type Backend,
+  type GenerateEvent,
+  type GenerateRequest,
+  type PictureInput,
+  type PromptPiece,
+  startEmbedded,
+  type Timings,
+} from './backend.ts'
+export { type Deployments, deploy } from './deployments.ts'

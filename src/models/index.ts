@@ -1,0 +1,1 @@
+export { builtIn, findModel, listModels, type ModelCard } from './library.ts'
