@@ -21,7 +21,7 @@ export const startPocket = (settings: Partial<EngineConfig> = {}): Promise<Engin
     projector: `${pocketFolder}mmproj-pocket.gguf`,
     name: 'pocket',
     config: { ...loadConfig({}, {}).engine, ...settings },
-    log: createLogger("silent"),
+    log: createLogger('silent'),
   })
 
 export const greedy: Sampling = {

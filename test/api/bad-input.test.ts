@@ -1,0 +1,261 @@
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { dataUrl, shape } from '../support/pictures.ts'
+import { startServer, type TestServer } from '../support/server.ts'
+
+let oriel: TestServer
+beforeAll(async () => {
+  oriel = await startServer()
+})
+afterAll(() => oriel.close())
+
+const post = (body: string, headers: Record<string, string> = { 'content-type': 'application/json' }) =>
+  fetch(`${oriel.url}/v1/chat/completions`, { method: 'POST', headers, body })
+
+const chat = (over: object = {}) => ({ model: 'pocket', messages: [{ role: 'user', content: 'Hello' }], ...over })
+const withPicture = (url: unknown) =>
+  chat({
+    messages: [
+      {
+        role: 'user',
+        content: [
+          { type: 'text', text: 'Hi' },
+          { type: 'image_url', image_url: { url } },
+        ],
+      },
+    ],
+  })
+
+interface Refusal {
+  status: number
+  error: { message: string; type: string; param: string | null; code: string | null }
+}
+
+async function refusal(response: Response): Promise<Refusal> {
+  const body = (await response.json()) as { error: Refusal['error'] }
+  return { status: response.status, error: body.error }
+}
+
+const refused = async (body: unknown): Promise<Refusal> => refusal(await post(JSON.stringify(body)))
+
+describe('bad input', () => {
+  const wrong: [
+    what: string,
+    body: () => unknown | Promise<unknown>,
+    status: number,
+    param: string | null,
+    says: RegExp,
+  ][] = [
+    ['no messages', () => ({ model: 'pocket' }), 400, 'messages', /messages must be an array; found nothing/],
+    ['empty messages', () => chat({ messages: [] }), 400, 'messages', /at least 1 items; found an empty array/],
+    ['no model', () => ({ messages: [{ role: 'user', content: 'Hi' }] }), 400, 'model', /model must be a string/],
+    ['an unknown model', () => chat({ model: 'gpt-5' }), 404, 'model', /"gpt-5" is not here\. There are: pocket/],
+    [
+      'an unknown role',
+      () => chat({ messages: [{ role: 'robot', content: 'Hi' }] }),
+      400,
+      'messages[0].role',
+      /"system" or .*found "robot"/,
+    ],
+    [
+      'content of a wrong type',
+      () => chat({ messages: [{ role: 'user', content: 7 }] }),
+      400,
+      'messages[0].content',
+      /found 7/,
+    ],
+    [
+      'an unknown part',
+      () => chat({ messages: [{ role: 'user', content: [{ type: 'hologram' }] }] }),
+      400,
+      'messages[0].content[0].type',
+      /must be "text", "image_url".*found "hologram"/,
+    ],
+    [
+      'a video',
+      () => chat({ messages: [{ role: 'user', content: [{ type: 'video_url', video_url: { url: 'x' } }] }] }),
+      400,
+      'messages[0].content[0].type',
+      /no video/,
+    ],
+    [
+      'a picture URL that is a number',
+      () => withPicture(5),
+      400,
+      'messages[0].content[1].image_url.url',
+      /must be a string.*found 5/,
+    ],
+    ['max_tokens 0', () => chat({ max_tokens: 0 }), 400, 'max_tokens', /max_tokens must be at least 1; found 0/],
+    [
+      'two different bounds',
+      () => chat({ max_tokens: 5, max_completion_tokens: 6 }),
+      400,
+      'max_tokens',
+      /send one of them/,
+    ],
+    ['a negative temperature', () => chat({ temperature: -1 }), 400, 'temperature', /at least 0; found -1/],
+    ['a temperature in words', () => chat({ temperature: 'hot' }), 400, 'temperature', /a number; found "hot"/],
+    ['a stream that is no switch', () => chat({ stream: 'yes' }), 400, 'stream', /a boolean; found "yes"/],
+    ['tools', () => chat({ tools: [{ type: 'function' }] }), 400, 'tools', /does not call tools/],
+    [
+      'a broken grammar',
+      () => chat({ response_format: { type: 'grammar', grammar: 'root ::= (' } }),
+      400,
+      'response_format',
+      /GBNF/,
+    ],
+    [
+      'a prompt longer than the context',
+      () => chat({ messages: [{ role: 'user', content: 'word '.repeat(6000) }] }),
+      400,
+      'messages',
+      /holds 4096 tokens\. The prompt has \d+ \(\d+ of text and 0 of 0 pictures\)/,
+    ],
+    [
+      'a picture that is none',
+      () => withPicture(dataUrl(Buffer.from('this is not a picture'))),
+      415,
+      'messages[0].content[1].image_url',
+      /png, jpeg/,
+    ],
+    [
+      'a web page',
+      () => withPicture(dataUrl(Buffer.from('<!DOCTYPE html><html></html>'))),
+      415,
+      'messages[0].content[1].image_url',
+      /HTML/,
+    ],
+    [
+      'an SVG',
+      () => withPicture(dataUrl(Buffer.from('<svg xmlns="http://www.w3.org/2000/svg"/>'))),
+      415,
+      'messages[0].content[1].image_url',
+      /SVG/,
+    ],
+    [
+      'a truncated PNG',
+      async () => withPicture(dataUrl((await shape('red')).subarray(0, 300))),
+      422,
+      'messages[0].content[1].image_url',
+      /damaged or not complete/,
+    ],
+    [
+      'base64 with a stray character',
+      () => withPicture('data:image/png;base64,iVBO*w0KGgo='),
+      400,
+      'messages[0].content[1].image_url',
+      /character 5 .*"\*"/,
+    ],
+    [
+      'a data URL without data',
+      () => withPicture('data:image/png;base64,'),
+      400,
+      'messages[0].content[1].image_url',
+      /holds no data/,
+    ],
+    [
+      'a file URL',
+      () => withPicture('file:///etc/passwd'),
+      400,
+      'messages[0].content[1].image_url',
+      /begins with file:/,
+    ],
+    [
+      'a URL of the inside network',
+      () => withPicture('http://10.0.0.1/a.png'),
+      400,
+      'messages[0].content[1].image_url',
+      /not on the public internet/,
+    ],
+    [
+      'a URL of a metadata service',
+      () => withPicture('http://[::ffff:169.254.169.254]/latest'),
+      400,
+      'messages[0].content[1].image_url',
+      /not on the public internet/,
+    ],
+    [
+      'a URL with credentials',
+      () => withPicture('http://a:b@example.com/a.png'),
+      400,
+      'messages[0].content[1].image_url',
+      /credentials/,
+    ],
+    [
+      'an unreachable URL',
+      () => withPicture('http://127.0.0.1:9/a.png'),
+      400,
+      'messages[0].content[1].image_url',
+      /connection failed/,
+    ],
+    [
+      '31 pictures',
+      async () => {
+        const url = dataUrl(await shape('red', 'circle', 32))
+        return chat({
+          messages: [
+            { role: 'user', content: Array.from({ length: 31 }, () => ({ type: 'image_url', image_url: { url } })) },
+          ],
+        })
+      },
+      400,
+      'messages[0].content[30].image_url',
+      /31 pictures, and 30 are allowed/,
+    ],
+    [
+      'too much base64',
+      () => withPicture(`data:image/png;base64,${'A'.repeat(10_000_001)}`),
+      413,
+      'messages[0].content[1].image_url',
+      /10000000 characters/,
+    ],
+  ]
+
+  it.each(wrong)(
+    '%s: the refusal names the part, what was found and what is allowed',
+    async (_, body, status, param, says) => {
+      const { status: got, error } = await refused(await body())
+      expect(error.message).toMatch(says)
+      expect({ status: got, param: error.param }).toEqual({ status, param })
+      expect(error).toMatchObject({
+        type: 'invalid_request_error',
+        code: expect.any(String) === null ? null : error.code,
+      })
+    },
+  )
+
+  it('a body that is no JSON, empty, too large, or of another type', async () => {
+    expect(await refusal(await post('{"model":'))).toMatchObject({ status: 400, error: { code: 'invalid_json' } })
+    expect(await refusal(await post(''))).toMatchObject({ status: 400 })
+    expect(await refusal(await post('[]'))).toMatchObject({
+      status: 400,
+      error: { message: expect.stringContaining('The body must be an object') },
+    })
+    expect(await refusal(await post(' '.repeat(16_000_001)))).toMatchObject({
+      status: 413,
+      error: { code: 'body_too_large' },
+    })
+    expect(await refusal(await post('hello', { 'content-type': 'text/plain' }))).toMatchObject({ status: 415 })
+  })
+
+  it('unknown routes and wrong methods', async () => {
+    expect(await refusal(await fetch(`${oriel.url}/v1/nothing`))).toMatchObject({
+      status: 404,
+      error: { code: 'unknown_url' },
+    })
+    const wrongMethod = await fetch(`${oriel.url}/v1/chat/completions`)
+    expect(wrongMethod.headers.get('allow')).toBe('POST, OPTIONS')
+    expect(await refusal(wrongMethod)).toMatchObject({ status: 405 })
+    expect((await fetch(`${oriel.url}/v1/chat/completions`, { method: 'OPTIONS' })).status).toBe(204)
+  })
+
+  it('parameters that have no meaning here are told in a header', async () => {
+    const response = await post(JSON.stringify(chat({ wibble: 1 })))
+    expect(response.status).toBe(200)
+    expect(response.headers.get('x-oriel-ignored-parameters')).toBe('wibble')
+  })
+
+  it('and after all of that the server goes on serving', async () => {
+    expect((await post(JSON.stringify(chat()))).status).toBe(200)
+    expect(await (await fetch(`${oriel.url}/health`)).json()).toEqual({ status: 'ok' })
+  })
+})

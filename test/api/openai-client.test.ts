@@ -1,0 +1,180 @@
+import { createServer, type Server } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import OpenAI from 'openai'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { type Colour, colours, dataUrl, shape } from '../support/pictures.ts'
+import { startServer, type TestServer } from '../support/server.ts'
+
+let oriel: TestServer
+let client: OpenAI
+let pictures: Server
+let picturesUrl: string
+
+beforeAll(async () => {
+  oriel = await startServer()
+  client = new OpenAI({ baseURL: `${oriel.url}/v1`, apiKey: 'none', maxRetries: 0 })
+  const green = await shape('green', 'square')
+  pictures = createServer((request, response) => {
+    if (request.url === '/green') response.end(green)
+    else if (request.url === '/moved') response.writeHead(302, { location: '/green' }).end()
+    else response.writeHead(404).end()
+  })
+  await new Promise<void>((resolve) => pictures.listen(0, '127.0.0.1', resolve))
+  picturesUrl = `http://127.0.0.1:${(pictures.address() as AddressInfo).port}`
+})
+afterAll(async () => {
+  pictures.close()
+  await oriel.close()
+})
+
+const picture = (url: string) => ({ type: 'image_url', image_url: { url } }) as const
+const text = (words: string) => ({ type: 'text', text: words }) as const
+
+const ask = async (...content: (ReturnType<typeof picture> | ReturnType<typeof text>)[]) =>
+  client.chat.completions.create({ model: 'pocket', temperature: 0, messages: [{ role: 'user', content }] })
+
+describe("the official client, with Oriel's address as its base URL", () => {
+  it('asks about a base64 picture', async () => {
+    const { choices, usage, object } = await ask(picture(dataUrl(await shape('red'))), text('What is in this image?'))
+    expect(object).toBe('chat.completion')
+    expect(choices[0]).toMatchObject({ index: 0, finish_reason: 'stop', message: { role: 'assistant' } })
+    expect(choices[0]?.message.content).toBe('A red circle on a white background.')
+    expect(usage).toMatchObject({ prompt_tokens_details: { cached_tokens: expect.any(Number), image_tokens: 42 } })
+    expect(usage?.total_tokens).toBe((usage?.prompt_tokens ?? 0) + (usage?.completion_tokens ?? 0))
+  })
+
+  it('asks about a picture by its URL, redirects included', async () => {
+    for (const path of ['/green', '/moved']) {
+      const { choices } = await ask(text('What color is the square?'), picture(picturesUrl + path))
+      expect(choices[0]?.message.content).toBe('The square is green.')
+    }
+  })
+
+  it('asks about two pictures, in their order', async () => {
+    const [first, second] = [dataUrl(await shape('red')), dataUrl(await shape('blue', 'square'))]
+    const { usage } = await ask(picture(first), picture(second), text('Compare the two images.'))
+    expect(usage?.prompt_tokens_details).toMatchObject({ image_tokens: 84, images: [42, 42] })
+  })
+
+  it('streams the same answer as it gives in one piece', async () => {
+    const url = dataUrl(await shape('blue'))
+    const whole = await ask(picture(url), text('What is in this image?'))
+    const stream = await client.chat.completions.create({
+      model: 'pocket',
+      temperature: 0,
+      stream: true,
+      stream_options: { include_usage: true },
+      messages: [{ role: 'user', content: [picture(url), text('What is in this image?')] }],
+    })
+    const chunks = []
+    for await (const chunk of stream) chunks.push(chunk)
+    expect(chunks[0]?.choices[0]?.delta).toEqual({ role: 'assistant', content: '' })
+    expect(chunks.map(({ choices }) => choices[0]?.delta.content ?? '').join('')).toBe(
+      whole.choices[0]?.message.content,
+    )
+    expect(
+      chunks.filter(({ choices }) => choices[0]?.finish_reason).map(({ choices }) => choices[0]?.finish_reason),
+    ).toEqual(['stop'])
+    expect(chunks.at(-1)).toMatchObject({ choices: [], usage: { completion_tokens: whole.usage?.completion_tokens } })
+    expect(chunks.slice(0, -1).every(({ usage }) => usage === null)).toBe(true)
+  })
+
+  it('chats over four turns, and what was said before is not computed again', async () => {
+    const messages: OpenAI.ChatCompletionMessageParam[] = []
+    const questions = [
+      'What is in this image?',
+      'What color is the circle?',
+      'What color is the background?',
+      'How many shapes are there?',
+    ]
+    const cached: number[] = []
+    for (const [turn, question] of questions.entries()) {
+      const content = turn === 0 ? [picture(dataUrl(await shape('orange'))), text(question)] : question
+      messages.push({ role: 'user', content } as OpenAI.ChatCompletionMessageParam)
+      const { choices, usage } = await client.chat.completions.create({ model: 'pocket', temperature: 0, messages })
+      messages.push({ role: 'assistant', content: choices[0]?.message.content ?? '' })
+      cached.push(usage?.prompt_tokens_details?.cached_tokens ?? 0)
+    }
+    const answers = messages.filter(({ role }) => role === 'assistant').map(({ content }) => content)
+    expect(answers).toEqual([
+      'A orange circle on a white background.'.replace('A orange', 'An orange'),
+      'The circle is orange.',
+      'The background is white.',
+      'There is 1 shape.',
+    ])
+    for (const count of cached.slice(1)) expect(count).toBeGreaterThan(42)
+  })
+
+  it('sees pictures in earlier turns and in the system prompt', async () => {
+    const { usage } = await client.chat.completions.create({
+      model: 'pocket',
+      messages: [
+        { role: 'system', content: [text('You are a helpful assistant.')] },
+        { role: 'user', content: [picture(dataUrl(await shape('red'))), text('Hello')] },
+        { role: 'assistant', content: 'Hello! Send me an image and ask about it.' },
+        { role: 'user', content: [text('And this?'), picture(dataUrl(await shape('blue')))] },
+      ],
+    })
+    expect(usage?.prompt_tokens_details).toMatchObject({ images: [42, 42] })
+  })
+
+  it('answers text without pictures', async () => {
+    const { choices } = await ask(text('Hello'))
+    expect(choices[0]?.message.content).not.toBe('')
+  })
+
+  it('gives 32 concurrent chats the answer about their own picture', async () => {
+    const names = Object.keys(colours) as Colour[]
+    const asked = await Promise.all(
+      Array.from({ length: 32 }, async (_, i) => {
+        const colour = names[i % names.length] ?? 'red'
+        const { choices } = await ask(
+          picture(dataUrl(await shape(colour, i < 16 ? 'circle' : 'square', 150 + i * 4))),
+          text('What is in this image?'),
+        )
+        return { colour, said: choices[0]?.message.content }
+      }),
+    )
+    for (const { colour, said } of asked) expect(said).toContain(colour)
+  })
+
+  it('lists the models and one model by each of its names', async () => {
+    const models = await client.models.list()
+    expect(models.data.map(({ id }) => id)).toEqual(['pocket'])
+    for (const name of ['pocket', 'accounts/oriel/models/pocket'])
+      expect(await (await fetch(`${oriel.url}/v1/models/${name}`)).json()).toMatchObject({
+        id: 'pocket',
+        object: 'model',
+        context_length: 4096,
+        input_modalities: ['text', 'image'],
+        features: ['vision'],
+      })
+    await expect(client.models.retrieve('gpt-5')).rejects.toMatchObject({
+      status: 404,
+      message: expect.stringContaining('pocket'),
+    })
+  })
+
+  it('asks for n answers, stop strings, a grammar and log probabilities', async () => {
+    const url = dataUrl(await shape('purple'))
+    const base = {
+      model: 'pocket',
+      messages: [{ role: 'user' as const, content: [picture(url), text('What is in this image?')] }],
+    }
+    const many = await client.chat.completions.create({ ...base, n: 3, temperature: 1, seed: 4 })
+    expect(many.choices.map(({ index }) => index)).toEqual([0, 1, 2])
+    const cut = await client.chat.completions.create({ ...base, stop: [' on'] })
+    expect(cut.choices[0]?.message.content).not.toContain(' on')
+    const json = await client.chat.completions.create({
+      ...base,
+      response_format: { type: 'json_object' },
+      max_tokens: 400,
+    })
+    if (json.choices[0]?.finish_reason === 'stop')
+      expect(() => JSON.parse(json.choices[0]?.message.content ?? '')).not.toThrow()
+    const sure = await client.chat.completions.create({ ...base, logprobs: true, top_logprobs: 2 })
+    const tokens = sure.choices[0]?.logprobs?.content ?? []
+    expect(tokens.map(({ token }) => token).join('')).toBe(sure.choices[0]?.message.content)
+    expect(tokens.every(({ top_logprobs }) => top_logprobs.length === 2)).toBe(true)
+  })
+})

@@ -1,0 +1,138 @@
+import { connect } from 'node:net'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { startServer, type TestServer } from '../support/server.ts'
+
+let oriel: TestServer
+beforeAll(async () => {
+  oriel = await startServer()
+})
+afterAll(() => oriel.close())
+
+const post = (over: object = {}, base = '/v1', init: RequestInit = {}) =>
+  fetch(`${oriel.url}${base}/chat/completions`, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json' },
+    body: JSON.stringify({ model: 'pocket', messages: [{ role: 'user', content: 'Hello' }], temperature: 0, ...over }),
+    ...init,
+  })
+
+const events = (text: string): string[] =>
+  text
+    .split('\n\n')
+    .filter((event) => event.startsWith('data: '))
+    .map((event) => event.slice(6))
+
+describe('a stream', () => {
+  it('is events that end with [DONE], and its last chunk carries the usage', async () => {
+    const response = await post({ stream: true })
+    expect(response.headers.get('content-type')).toBe('text/event-stream; charset=utf-8')
+    expect(Number(response.headers.get('fireworks-prompt-tokens'))).toBeGreaterThan(0)
+    const all = events(await response.text())
+    expect(all.at(-1)).toBe('[DONE]')
+    const chunks = all.slice(0, -1).map((event) => JSON.parse(event))
+    expect(new Set(chunks.map(({ id }) => id)).size).toBe(1)
+    expect(chunks[0].choices[0]).toMatchObject({ delta: { role: 'assistant', content: '' }, finish_reason: null })
+    expect(chunks.at(-1)).toMatchObject({
+      choices: [{ delta: {}, finish_reason: 'stop' }],
+      usage: { completion_tokens: expect.any(Number) },
+    })
+    expect(chunks.slice(0, -1).some((chunk) => 'usage' in chunk)).toBe(false)
+  })
+
+  it('says length when it was cut', async () => {
+    const all = events(await (await post({ stream: true, max_tokens: 1 })).text())
+    expect(JSON.parse(all.at(-2) ?? '')).toMatchObject({
+      choices: [{ finish_reason: 'length' }],
+      usage: { completion_tokens: 1 },
+    })
+  })
+
+  it('carries n answers, each with its own role and end', async () => {
+    const chunks = events(await (await post({ stream: true, n: 3, temperature: 1, seed: 1 })).text())
+      .slice(0, -1)
+      .map((event) => JSON.parse(event))
+    for (const index of [0, 1, 2]) {
+      const own = chunks.map(({ choices }) => choices[0]).filter((choice) => choice.index === index)
+      expect(own[0].delta.role).toBe('assistant')
+      expect(own.filter(({ finish_reason }) => finish_reason !== null)).toHaveLength(1)
+    }
+  })
+
+  it('is the same under every base that clients know', async () => {
+    for (const base of ['/v1', '/inference/v1', '/openai/v1', '/openai'])
+      expect((await post({}, base)).status).toBe(200)
+  })
+
+  it('echoes the request id that it is given, and makes one otherwise', async () => {
+    const given = await post({}, '/v1', { headers: { 'content-type': 'application/json', 'x-request-id': 'abc-1' } })
+    expect(given.headers.get('x-request-id')).toBe('abc-1')
+    expect((await post()).headers.get('x-request-id')).toMatch(/^[0-9a-f-]{36}$/)
+  })
+
+  it('tells where the time went', async () => {
+    const { headers } = await post()
+    expect(headers.get('server-timing')).toMatch(
+      /media;dur=.*queue;dur=.*encode;dur=.*prefill;dur=.*generation;dur=.*total;dur=/,
+    )
+    expect(Number(headers.get('fireworks-server-time-to-first-token'))).toBeLessThanOrEqual(
+      Number(headers.get('fireworks-server-processing-time')),
+    )
+  })
+
+  it('stops the engine when its reader goes away', async () => {
+    const abort = new AbortController()
+    const response = await post({ stream: true, ignore_eos: true, max_tokens: 4000 }, '/v1', { signal: abort.signal })
+    const reader = response.body?.getReader()
+    await reader?.read()
+    abort.abort()
+    // Were it still running it would hold its place for seconds; 32 others find all places free at once.
+    const others = await Promise.all(Array.from({ length: 32 }, () => post({ max_tokens: 2 })))
+    expect(others.every(({ status }) => status === 200)).toBe(true)
+  })
+
+  it('waits for a reader that takes nothing', async () => {
+    const { port } = new URL(oriel.url)
+    const body = JSON.stringify({
+      model: 'pocket',
+      messages: [{ role: 'user', content: 'Hello' }],
+      stream: true,
+      ignore_eos: true,
+      max_tokens: 3000,
+    })
+    const socket = connect({ port: Number(port), host: '127.0.0.1' })
+    socket.write(
+      `POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: ${body.length}\r\nconnection: close\r\n\r\n${body}`,
+    )
+    socket.pause()
+    await new Promise((resolve) => setTimeout(resolve, 1500))
+    expect((await post()).status).toBe(200)
+    const text = await new Promise<string>((resolve) => {
+      let got = ''
+      socket.setEncoding('utf8').on('data', (part) => {
+        got += part
+      })
+      socket.on('end', () => resolve(got))
+      socket.resume()
+    })
+    expect(text).toContain('data: [DONE]')
+    expect(text).toContain('"completion_tokens":3000')
+  })
+})
+
+describe('an engine that dies', () => {
+  it('fails its running requests with 503 and nothing else: the next request is answered', async () => {
+    const plain = post({ ignore_eos: true, max_tokens: 4000 })
+    const streaming = await post({ stream: true, ignore_eos: true, max_tokens: 4000 })
+    oriel.kill()
+    const failed = await plain
+    expect(failed.status).toBe(503)
+    expect(failed.headers.get('retry-after')).toBe('1')
+    expect(await failed.json()).toMatchObject({
+      error: { type: 'server_error', message: expect.stringContaining('started again') },
+    })
+    const all = events(await streaming.text())
+    expect(all.at(-1)).toBe('[DONE]')
+    expect(JSON.parse(all.at(-2) ?? '')).toMatchObject({ error: { message: expect.stringContaining('started again') } })
+    expect((await post()).status).toBe(200)
+  })
+})

@@ -1,0 +1,46 @@
+import { execFileSync } from 'node:child_process'
+import { createServer } from '../../src/api/index.ts'
+import { loadConfig } from '../../src/config.ts'
+import { deploy, startEmbedded } from '../../src/deployments/index.ts'
+import { createLogger } from '../../src/log.ts'
+import { createMedia } from '../../src/media/index.ts'
+import { findModel } from '../../src/models/index.ts'
+
+export interface TestServer {
+  url: string
+  /** Kills the engine's process, as a crash in native code would. */
+  kill(): void
+  close(): Promise<void>
+}
+
+/** The whole server with the built-in model, on a free port. URLs on loopback may be fetched. */
+export async function startServer(overrides: Parameters<typeof loadConfig>[0] = {}): Promise<TestServer> {
+  const config = loadConfig({ media: { allowPrivate: ['127.0.0.1'] }, ...overrides }, {})
+  const log = createLogger('silent')
+  const before = new Set(children())
+  const backend = await startEmbedded(await findModel('pocket'), config.engine, log)
+  let engines = children().filter((pid) => !before.has(pid))
+  const deployments = deploy([backend])
+  const server = createServer({ deployments, media: createMedia(config.media) }, config.server, log)
+  const url = await server.listen({ host: '127.0.0.1', port: 0 })
+  return {
+    url,
+    kill() {
+      engines = children().filter((pid) => !before.has(pid))
+      for (const pid of engines) process.kill(pid, 'SIGKILL')
+    },
+    async close() {
+      await server.close()
+      await deployments.close()
+    },
+  }
+}
+
+/** Process ids of this process's children that are engines. */
+function children(): number[] {
+  const list = execFileSync('ps', ['-o', 'pid=,args=', '--ppid', String(process.pid)], { encoding: 'utf8' })
+  return list
+    .split('\n')
+    .filter((line) => line.includes('engine/process.ts'))
+    .map((line) => Number.parseInt(line.trim(), 10))
+}
