@@ -78,7 +78,10 @@ export const chatRequest = z.looseObject({
   prompt_cache_key: z.string().nullish(),
   prompt_cache_isolation_key: z.string().nullish(),
   prompt_cache_max_len: z.int().min(0).nullish(),
-  tools: z.array(z.unknown()).max(0, { error: 'cannot be used: this server does not call tools' }).nullish(),
+  tools: z
+    .array(z.unknown())
+    .refine((tools) => tools.length === 0, { error: 'cannot be used: this server does not call tools' })
+    .nullish(),
   user: z.string().nullish(),
   metadata: z.record(z.string(), z.unknown()).nullish(),
   service_tier: z.string().nullish(),

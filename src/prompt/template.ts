@@ -66,15 +66,11 @@ function render(template: Template, model: TemplateModel, messages: unknown[]): 
       add_generation_prompt: true,
       bos_token: model.bosToken,
       eos_token: model.eosToken,
-      raise_exception: (why: unknown) => {
-        throw new OrielError('invalid', `The model's chat template refuses these messages: ${String(why)}`, {
-          param: 'messages',
-        })
-      },
     })
   } catch (error) {
-    if (error instanceof OrielError) throw error
-    throw new OrielError('invalid', "The model's chat template cannot lay out these messages.", {
+    // A template refuses by raise_exception, whose text is meant for whoever wrote the messages.
+    const why = error instanceof Error ? error.message : 'it gives no reason'
+    throw new OrielError('invalid', `The model's chat template refuses these messages: ${why}`, {
       param: 'messages',
       cause: error,
     })

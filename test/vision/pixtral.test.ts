@@ -1,0 +1,110 @@
+import { readFileSync } from 'node:fs'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import type { Engine, PictureInput } from '../../src/engine/generation.ts'
+import { openEncoder } from '../../src/vision/index.ts'
+import { alignedSize } from '../../src/vision/pixtral.ts'
+import { resizeBicubic, resizeInto } from '../../src/vision/resize.ts'
+import { answerOf, ask, pocketFolder, requestOf, startPocket } from '../support/pocket.ts'
+
+const fixture = <T>(name: string): T => JSON.parse(readFileSync(new URL(name, import.meta.url), 'utf8'))
+const bytes = (hex: string) => Uint8Array.from(Buffer.from(hex, 'hex'))
+
+describe('preprocessing', () => {
+  it("chooses llama.cpp's sizes, to the pixel", () => {
+    // Rows alternate between the built-in model's bounds and Pixtral's own; made by the C++ function itself.
+    const rows = fixture<[number, number, number, number][]>('./aligned-sizes.json')
+    rows.forEach(([width, height, toWidth, toHeight], row) => {
+      const [least, most] = row % 2 === 0 ? [16, 36] : [8, 1024]
+      expect([width, height, alignedSize({ width, height }, 16, least * 256, most * 256)]).toEqual([
+        width,
+        height,
+        { width: toWidth, height: toHeight },
+      ])
+    })
+  })
+
+  it("scales as Pillow's bicubic filter does, to the bit", () => {
+    for (const { from, to, rgb, scaled } of fixture<
+      { from: [number, number]; to: [number, number]; rgb: string; scaled: string }[]
+    >('./bicubic.json')) {
+      const [width, height] = from
+      const out = resizeBicubic(bytes(rgb), { width, height }, { width: to[0], height: to[1] })
+      expect(Buffer.from(out).toString('hex')).toBe(scaled)
+    }
+  })
+
+  it('keeps the aspect and fills the sides with black', () => {
+    const white = new Uint8Array(40 * 10 * 3).fill(255)
+    const out = resizeInto(white, { width: 40, height: 10 }, { width: 32, height: 16 })
+    const row = (y: number) => [...out.subarray(y * 32 * 3, y * 32 * 3 + 3)]
+    expect([row(0), row(3), row(4), row(11), row(12)]).toEqual([
+      [0, 0, 0],
+      [0, 0, 0],
+      [255, 255, 255],
+      [255, 255, 255],
+      [0, 0, 0],
+    ])
+  })
+
+  it('spends what detail asks for', () => {
+    const { architecture } = openEncoder(`${pocketFolder}mmproj-pocket.gguf`)
+    const tokens = (detail: 'low' | 'auto' | 'high') => architecture.plan({ width: 640, height: 640 }, detail).tokens
+    expect([tokens('low'), tokens('auto'), tokens('high')]).toEqual([19, 41, 41])
+  })
+})
+
+interface Reference {
+  width: number
+  height: number
+  rgb: string
+  question: string
+  imageTokens: number
+  embeddings: number[]
+  firstTokenLogits: number[]
+  answer: string
+}
+
+describe('the built-in model', () => {
+  const reference = fixture<Reference>('./pocket-reference.json')
+  const picture: PictureInput = {
+    width: reference.width,
+    height: reference.height,
+    rgb: bytes(reference.rgb),
+    hash: 'reference',
+    detail: 'auto',
+  }
+  let engine: Engine
+  beforeAll(async () => {
+    engine = await startPocket()
+  })
+  afterAll(() => engine.close())
+
+  it("computes PyTorch's embeddings", () => {
+    const encoder = openEncoder(`${pocketFolder}mmproj-pocket.gguf`)
+    const plan = encoder.architecture.plan(picture, 'auto')
+    expect(plan.tokens).toBe(reference.imageTokens)
+    const found = encoder.encode(picture.rgb, plan, 1)
+    const worst = Math.max(...reference.embeddings.map((value, i) => Math.abs(value - (found[i] ?? 0))))
+    const largest = Math.max(...reference.embeddings.map(Math.abs))
+    // ggml rounds the values that meet 16-bit weights to 16 bits themselves, 11 of them significant.
+    expect(worst / largest).toBeLessThan(0.005)
+    const dot = reference.embeddings.reduce((sum, value, i) => sum + value * (found[i] ?? 0), 0)
+    const norm = (values: ArrayLike<number>) =>
+      Math.sqrt(Array.from(values).reduce((sum, value) => sum + value * value, 0))
+    expect(dot / norm(reference.embeddings) / norm(found)).toBeGreaterThan(0.99999)
+  })
+
+  it("computes PyTorch's logits for the first token, and says what PyTorch says", async () => {
+    const { events, texts } = await answerOf(engine, requestOf(ask(reference.question, picture), { topLogprobs: 512 }))
+    expect(texts[0]).toBe(reference.answer)
+    const first = events.find((event) => event.type === 'text')
+    const logprobs = new Map(first?.type === 'text' ? first.tokens[0]?.top.map(({ id, logprob }) => [id, logprob]) : [])
+    const logits = reference.firstTokenLogits
+    const most = Math.max(...logits)
+    const normalizer = most + Math.log(logits.reduce((sum, logit) => sum + Math.exp(logit - most), 0))
+    const worst = Math.max(
+      ...logits.map((logit, id) => Math.abs(logit - normalizer - (logprobs.get(id) ?? Number.NaN))),
+    )
+    expect(worst).toBeLessThan(0.25)
+  })
+})
