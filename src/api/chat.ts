@@ -54,13 +54,17 @@ export async function startChat(
       code: 'image_not_supported',
     })
   const start = performance.now()
-  const pictures = await media.load(sources, backend.model.vision?.longestEdge ?? 1, options.signal)
+  const loaded = await media.load(sources, backend.model.vision?.longestEdge ?? 1, options.signal)
   const mediaMs = performance.now() - start
-  const prompt = layoutOf(backend)(messages).map((part): PromptPiece => {
-    if (part.kind === 'text') return part
-    const picture = pictures[part.picture]
-    if (picture === undefined) throw new Error('the layout names a picture that there is not')
-    return { kind: 'picture', picture: { ...picture, detail: sources[part.picture]?.detail ?? 'auto' } }
+  const prompt = layoutOf(backend)(messages).flatMap((part): PromptPiece[] => {
+    if (part.kind === 'text') return [part]
+    const source = loaded[part.picture]
+    if (source === undefined) throw new Error('the layout names a picture that there is not')
+    const detail = sources[part.picture]?.detail ?? 'auto'
+    return source.pictures.map(({ width, height, rgb, hash }) => ({
+      kind: 'picture',
+      picture: { width, height, rgb, hash, detail },
+    }))
   })
   const request = generateRequest(body, backend, prompt, options)
   const events = backend.generate(request, options.signal)[Symbol.asyncIterator]()

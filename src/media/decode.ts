@@ -2,8 +2,10 @@ import { createHash } from 'node:crypto'
 import sharp from 'sharp'
 import type { MediaConfig } from '../config.ts'
 import { OrielError } from '../errors.ts'
-import { formats, type Picture } from './picture.ts'
-import { sniff } from './sniff.ts'
+import { sniff } from './format.ts'
+import type { Picture } from './picture.ts'
+
+const formats = 'png, jpeg, gif, tiff, webp and avif'
 
 // A buffer that says it is SVG may name files and take minutes; nothing here ever needs it.
 sharp.block({ operation: ['VipsForeignLoadSvg'] })
@@ -15,7 +17,11 @@ sharp.cache(false)
  * @param longestEdge no more than twice this, in pixels, comes back: what no model looks at need not travel
  * @throws OrielError `unsupported_media`, `unreadable_media`, `too_large`
  */
-export async function decode(bytes: Buffer, config: MediaConfig, longestEdge: number): Promise<Picture> {
+export async function decode(
+  bytes: Buffer,
+  config: MediaConfig,
+  longestEdge: number,
+): Promise<Omit<Picture, 'original' | 'page'>> {
   const format = sniff(bytes)
   if (!['png', 'jpeg', 'gif', 'tiff', 'webp', 'avif'].includes(format)) {
     const found = format === 'unknown' ? 'of no kind that is known' : `${format.toUpperCase()}`

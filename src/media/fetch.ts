@@ -4,7 +4,7 @@ import { Agent, request } from 'undici'
 import type { MediaConfig } from '../config.ts'
 import { OrielError } from '../errors.ts'
 import { type AddressCheck, publicAddresses } from './addresses.ts'
-import { sniff, sniffBytes } from './sniff.ts'
+import { sniff, sniffBytes } from './format.ts'
 
 /** Resolves a name to all of its addresses. */
 export type Resolve = (host: string) => Promise<readonly { address: string; family: number }[]>

@@ -1,11 +1,13 @@
 import type { MediaConfig } from '../config.ts'
 import { OrielError } from '../errors.ts'
+import type { Logger } from '../log.ts'
 import { base64Length, decodeDataUrl } from './data-url.ts'
 import { decode } from './decode.ts'
 import { createFetch } from './fetch.ts'
-import type { Picture, PictureSource } from './picture.ts'
+import { sniff } from './format.ts'
+import type { Loaded, PictureSource } from './picture.ts'
 
-export type { Picture, PictureSource } from './picture.ts'
+export type { Loaded, Picture, PictureSource } from './picture.ts'
 
 /** Turns what requests name into pixels. Every byte from outside passes here. */
 export interface Media {
@@ -14,10 +16,14 @@ export interface Media {
    * @param longestEdge what the model can use of a picture, in pixels: far larger ones are shrunk to twice that
    * @throws OrielError about the first source that fails, `param` set; nothing is ever left out in silence
    */
-  load(sources: readonly PictureSource[], longestEdge: number, signal: AbortSignal): Promise<Picture[]>
+  load(sources: readonly PictureSource[], longestEdge: number, signal: AbortSignal): Promise<Loaded[]>
+  /** Forgets every file that was kept of an earlier fetch. */
+  clearCache(): Promise<void>
+  /** Ends the decoders; loads that still run fail. A process that merely ends need not call it. */
+  close(): Promise<void>
 }
 
-export function createMedia(config: MediaConfig): Media {
+export function createMedia(config: MediaConfig, _log?: Logger): Media {
   const fetch = createFetch(config)
   return {
     async load(sources, longestEdge, signal) {
@@ -28,8 +34,19 @@ export function createMedia(config: MediaConfig): Media {
         return await Promise.all(
           sources.map(async ({ url, param }) => {
             try {
-              const bytes = /^https?:/i.test(url) ? await fetch(url, either) : decodeDataUrl(known(url))
-              return await decode(bytes, config, longestEdge)
+              const start = performance.now()
+              const remote = /^https?:/i.test(url)
+              const bytes = remote ? await fetch(url, either) : decodeDataUrl(known(url))
+              const fetched = performance.now()
+              const picture = await decode(bytes, config, longestEdge)
+              return {
+                pictures: [{ ...picture, original: picture, page: 1 }],
+                format: sniff(bytes),
+                bytes: bytes.length,
+                from: remote ? ('network' as const) : ('request' as const),
+                fetchMs: fetched - start,
+                decodeMs: performance.now() - fetched,
+              }
             } catch (error) {
               throw error instanceof OrielError ? error.at(param) : error
             }
@@ -39,6 +56,8 @@ export function createMedia(config: MediaConfig): Media {
         failed.abort()
       }
     },
+    async clearCache() {},
+    async close() {},
   }
 }
 

@@ -1,4 +1,6 @@
-/** A picture as every model can take it: oriented, 8-bit sRGB, transparency laid on white. */
+import type { Format } from './format.ts'
+
+/** A picture as every model can take it: oriented, 8-bit sRGB, transparency laid on white, no metadata left. */
 export interface Picture {
   readonly width: number
   readonly height: number
@@ -6,15 +8,36 @@ export interface Picture {
   readonly rgb: Uint8Array
   /** Of pixels, width and height: equal hashes are equal pictures. */
   readonly hash: string
+  /** Pixels in the file, oriented, before anything was shrunk; what a PDF's page was rendered to. */
+  readonly original: { readonly width: number; readonly height: number }
+  /** Which page or frame of its source it is, counted from 1. */
+  readonly page: number
 }
 
-/** A picture as a request names it. */
+/** A picture, or a document of several, as a request names it. */
 export interface PictureSource {
-  /** A `data:` URL, an http(s) URL, or plain base64. */
-  url: string
+  /** A `data:` URL with base64, an http(s) URL, or plain base64. */
+  readonly url: string
   /** Where it stands in the request, for errors: `messages[0].content[1].image_url`. */
-  param: string
+  readonly param: string
+  /**
+   * Which pages of a document or frames of an animation are meant: `"1-3,7"`, `"all"`, or a number of them, taken evenly
+   * from first to last. Without it: every page of a PDF, and the first page or frame of everything else.
+   */
+  readonly pages?: string | number | undefined
 }
 
-/** Formats by their names in messages. */
-export const formats = 'png, jpeg, gif, tiff, webp and avif'
+/** What became of one source. */
+export interface Loaded {
+  /** At least one, in the order of the pages. */
+  readonly pictures: readonly Picture[]
+  readonly format: Format
+  /** Bytes of the file. */
+  readonly bytes: number
+  /** Where its bytes came from: the request itself, a host, or what was kept of an earlier fetch. */
+  readonly from: 'request' | 'network' | 'cache'
+  /** Time until the bytes were there, in ms; 0 for what came with the request. */
+  readonly fetchMs: number
+  /** Time in the decoder, its queue included, in ms. */
+  readonly decodeMs: number
+}
