@@ -63,7 +63,7 @@ const server = z.strictObject({
     .default(16 * MB),
 })
 
-export const configSchema = z.strictObject({
+const configSchema = z.strictObject({
   /** The model to serve: an id of the library or the path of a GGUF file. */
   model: z.string().min(1).default('pocket'),
   logLevel: z.enum(['silent', 'error', 'warn', 'info', 'debug', 'trace']).default('warn'),

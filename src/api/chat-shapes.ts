@@ -2,14 +2,14 @@ import type { AnswerToken, GenerateEvent } from '../deployments/index.ts'
 import type { RunningChat } from './chat.ts'
 
 /** What a request cost, in OpenAI's shape. `images` is ours: the tokens of each picture, in their order. */
-export interface Usage {
+interface Usage {
   prompt_tokens: number
   completion_tokens: number
   total_tokens: number
   prompt_tokens_details: { cached_tokens: number; image_tokens: number; images: readonly number[] }
 }
 
-export function usageOf({ prompt }: RunningChat, completionTokens: number): Usage {
+function usageOf({ prompt }: RunningChat, completionTokens: number): Usage {
   const { promptTokens, cachedTokens, imageTokens } = prompt
   return {
     prompt_tokens: promptTokens,

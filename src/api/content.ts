@@ -2,7 +2,7 @@ import type { PictureSource } from '../media/index.ts'
 import type { ChatMessage, ContentPart } from '../prompt/index.ts'
 import type { RequestMessage } from './chat-schema.ts'
 
-export type Detail = 'low' | 'high' | 'auto'
+type Detail = 'low' | 'high' | 'auto'
 
 /** A chat with its pictures taken out: each is named in the content by its index in `sources`. */
 export interface ReadMessages {

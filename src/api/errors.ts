@@ -24,7 +24,7 @@ export interface ErrorBody {
   error: { message: string; type: string; param: string | null; code: string | null }
 }
 
-export const statusOf = (error: OrielError): number => table[error.kind].status
+const statusOf = (error: OrielError): number => table[error.kind].status
 
 export const errorBody = ({ kind, message, param, code }: OrielError): ErrorBody => ({
   error: { message, type: table[kind].type, param: param ?? null, code: code ?? null },

@@ -17,7 +17,8 @@ const requestId = /^[\w.:-]{1,128}$/
 export function createServer(rooms: ChatRooms, config: Config['server'], log: Logger): FastifyInstance {
   const server = Fastify({
     bodyLimit: config.maxBodyBytes,
-    forceCloseConnections: true,
+    // Idle connections would keep the server from closing; those with an answer under way may finish it.
+    forceCloseConnections: 'idle',
     genReqId: ({ headers }) => {
       const given = headers['x-request-id']
       return typeof given === 'string' && requestId.test(given) ? given : randomUUID()

@@ -8,7 +8,6 @@ export type {
   AnswerToken,
   GenerateEvent,
   GenerateRequest,
-  PictureInput,
   PromptPiece,
   Timings,
 } from '../engine/generation.ts'

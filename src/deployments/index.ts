@@ -3,7 +3,6 @@ export {
   type Backend,
   type GenerateEvent,
   type GenerateRequest,
-  type PictureInput,
   type PromptPiece,
   startEmbedded,
   type Timings,

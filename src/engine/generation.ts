@@ -75,7 +75,7 @@ export interface Timings {
   generation: number
 }
 
-export interface PromptUsage {
+interface PromptUsage {
   promptTokens: number
   /** Tokens of the prompt whose KV was there already. */
   cachedTokens: number

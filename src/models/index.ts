@@ -1,1 +1,1 @@
-export { builtIn, findModel, listModels, type ModelCard } from './library.ts'
+export { findModel, listModels, type ModelCard } from './library.ts'

@@ -24,9 +24,6 @@ export interface ModelCard {
   created: number
 }
 
-/** The model that ships with Oriel. */
-export const builtIn = 'pocket'
-
 const modelsFolder = fileURLToPath(new URL('../../models/', import.meta.url))
 
 /**
@@ -50,11 +47,7 @@ export async function findModel(name: string, projector?: string): Promise<Model
     )
   }
   const decoder = path.resolve(name)
-  return readCard(
-    path.basename(decoder, '.gguf'),
-    decoder,
-    projector ? path.resolve(projector) : await findProjector(decoder),
-  )
+  return readCard(path.basename(decoder, '.gguf'), decoder, projector && path.resolve(projector))
 }
 
 /** The models that are here: one folder of `models/` each. */
@@ -68,13 +61,15 @@ export async function listModels(): Promise<ModelCard[]> {
   )
 }
 
-async function readCard(id: string, decoder: string, projector: string | null): Promise<ModelCard> {
+/** @param vision the vision file; undefined: the one that lies beside the decoder, if any does */
+async function readCard(id: string, decoder: string, vision: string | undefined): Promise<ModelCard> {
   const metadata = await readGgufMetadata(decoder)
   const architecture = textOf(metadata.get('general.architecture'))
   if (architecture === 'clip')
     throw new OrielError('invalid', `${path.basename(decoder)} is a vision file: name the model's own file instead.`, {
       code: 'bad_model',
     })
+  const projector = vision ?? (await findProjector(decoder))
   const files = await Promise.all([decoder, projector].filter((file) => file !== null).map((file) => stat(file)))
   return {
     id,

@@ -6,7 +6,7 @@ import { bindLlama, type Llama } from './llama.ts'
 export { Batch } from './batch.ts'
 export type { Backend, Context, Ggml, Gguf, Graph, GraphAllocator, Tensor } from './ggml.ts'
 export { TensorType } from './ggml.ts'
-export type { Llama, LlamaContext, Model, Sampler, Vocab } from './llama.ts'
+export type { Llama, LlamaContext, Sampler, Vocab } from './llama.ts'
 
 export interface Native {
   ggml: Ggml

@@ -1,2 +1,2 @@
-export type { Architecture, Detail, PicturePlan } from './architecture.ts'
-export { type Encoder, openArchitecture, openEncoder } from './encoder.ts'
+export type { Architecture, PicturePlan } from './architecture.ts'
+export { openArchitecture, openEncoder } from './encoder.ts'

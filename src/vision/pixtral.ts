@@ -107,22 +107,22 @@ export function pixtral(metadata: Metadata): Architecture {
 export function alignedSize(size: Size, align: number, minPixels: number, maxPixels: number): Size {
   const f = Math.fround
   const { width, height } = size
-  const fit = (round: (x: number) => number, value: number) => round(f(f(value) / align)) * align
+  const aligned = (round: (x: number) => number, value: number) => round(f(f(value) / align)) * align
   const nearest = {
-    width: Math.max(align, fit(Math.round, width)),
-    height: Math.max(align, fit(Math.round, height)),
+    width: Math.max(align, aligned(Math.round, width)),
+    height: Math.max(align, aligned(Math.round, height)),
   }
   const area = nearest.width * nearest.height
   if (area > maxPixels) {
     const by = f(Math.sqrt(f(f(f(height) * width) / maxPixels)))
     return {
-      width: Math.max(align, fit(Math.floor, f(width / by))),
-      height: Math.max(align, fit(Math.floor, f(height / by))),
+      width: Math.max(align, aligned(Math.floor, f(width / by))),
+      height: Math.max(align, aligned(Math.floor, f(height / by))),
     }
   }
   if (area < minPixels) {
     const by = f(Math.sqrt(f(minPixels / f(f(height) * width))))
-    return { width: fit(Math.ceil, f(width * by)), height: fit(Math.ceil, f(height * by)) }
+    return { width: aligned(Math.ceil, f(width * by)), height: aligned(Math.ceil, f(height * by)) }
   }
   return nearest
 }

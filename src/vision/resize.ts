@@ -90,8 +90,7 @@ function filterFor(inputs: number, outputs: number): Filter {
 }
 
 const clip8 = (sum: number): number => {
-  const value = sum >> precision
-  return value < 0 ? 0 : value > 255 ? 255 : value
+  return Math.max(0, Math.min(255, sum >> precision))
 }
 
 function scaleRows(rgb: Uint8Array, from: Size, width: number): Uint8Array {

@@ -1,0 +1,125 @@
+import { type ChildProcess, execFile, spawn } from 'node:child_process'
+import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { fileURLToPath } from 'node:url'
+import { afterEach, describe, expect, it } from 'vitest'
+
+const root = fileURLToPath(new URL('../../', import.meta.url))
+const bin = `${root}bin/oriel.js`
+
+interface Finished {
+  code: number
+  stdout: string
+  stderr: string
+}
+
+const run = (file: string, ...args: string[]) =>
+  new Promise<Finished>((resolve) => {
+    execFile(file, args, { cwd: root }, (error, stdout, stderr) =>
+      resolve({ code: error === null ? 0 : Number(error.code), stdout, stderr }),
+    )
+  })
+const oriel = (...args: string[]) => run(process.execPath, bin, ...args)
+
+const running: ChildProcess[] = []
+afterEach(() => {
+  for (const child of running.splice(0)) child.kill('SIGKILL')
+})
+
+/** Starts the server and waits until it says that it is ready. */
+async function serve(...args: string[]): Promise<{ child: ChildProcess; out: string; url: string }> {
+  const child = spawn(process.execPath, [bin, 'serve', '--port', '0', ...args], { cwd: root })
+  running.push(child)
+  let out = ''
+  for await (const part of child.stdout) {
+    out += part
+    if (out.includes('curl ') && out.endsWith('\n\n')) break
+  }
+  return { child, out, url: /http:\/\/\S+:\d+/.exec(out)?.[0] ?? '' }
+}
+
+const exit = (child: ChildProcess) => new Promise<number | null>((resolve) => child.once('exit', resolve))
+
+describe('oriel serve', () => {
+  it('prints its address and a curl that works as pasted, with a true answer', async () => {
+    const { out } = await serve()
+    const curl = out.split('\n').find((line) => line.startsWith('curl ')) ?? ''
+    const { stdout } = await run('bash', '-c', `${curl} --silent`)
+    expect(JSON.parse(stdout).choices[0].message.content).toBe('A red circle on a white background.')
+  })
+
+  it('stops within two seconds when told to, and ends its streams properly', async () => {
+    for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+      const { child, url } = await serve()
+      const response = await fetch(`${url}/v1/chat/completions`, {
+        method: 'POST',
+        headers: { 'content-type': 'application/json' },
+        body: JSON.stringify({
+          model: 'pocket',
+          stream: true,
+          ignore_eos: true,
+          max_tokens: 4000,
+          messages: [{ role: 'user', content: 'Hello' }],
+        }),
+      })
+      const reading = response.text()
+      const start = performance.now()
+      child.kill(signal)
+      expect(await exit(child)).toBe(0)
+      expect(performance.now() - start).toBeLessThan(2500)
+      expect((await reading).trimEnd().endsWith('data: [DONE]')).toBe(true)
+    }
+  })
+
+  it('says in one sentence what is wrong, and exits with 1', async () => {
+    const taken = createServer()
+    await new Promise<void>((resolve) => taken.listen(0, '127.0.0.1', resolve))
+    const { port } = taken.address() as AddressInfo
+    expect(await oriel('serve', '--port', String(port))).toMatchObject({
+      code: 1,
+      stderr: expect.stringMatching(/^oriel: Port \d+ is taken: .*\n$/),
+    })
+    taken.close()
+    expect(await oriel('serve', '--model', 'gpt-5')).toMatchObject({
+      code: 1,
+      stderr: expect.stringMatching(/^oriel: There is no model gpt-5\. There are: pocket/),
+    })
+    expect(await oriel('serve', '--port', 'eighty')).toMatchObject({
+      code: 1,
+      stderr: expect.stringContaining('A port is a whole number'),
+    })
+    expect(await oriel('serve', '--host', '203.0.113.7')).toMatchObject({
+      code: 1,
+      stderr: expect.stringContaining('no address of this machine'),
+    })
+  })
+})
+
+describe('oriel ask', () => {
+  it('answers about a picture without a server', async () => {
+    expect(await oriel('ask', 'examples/sample.png', 'What is in this image?')).toEqual({
+      code: 0,
+      stdout: 'A red circle on a white background.\n',
+      stderr: '',
+    })
+  })
+
+  it('names the picture that it cannot read', async () => {
+    expect(await oriel('ask', 'nothing.png', 'What?')).toMatchObject({
+      code: 1,
+      stderr: expect.stringContaining('There is no picture at nothing.png'),
+    })
+    expect(await oriel('ask', 'examples/sample.png', 'package.json', 'What?')).toMatchObject({
+      code: 1,
+      stderr: expect.stringMatching(/^oriel: package\.json: The picture cannot be read/),
+    })
+  })
+})
+
+describe('oriel list', () => {
+  it('shows the models that are here', async () => {
+    expect((await oriel('list')).stdout).toMatch(
+      /^NAME +TITLE +TAKES +CONTEXT +SIZE\npocket +Pocket +text, pictures +4096 tokens +\d+\.\d MB\n$/,
+    )
+  })
+})
