@@ -1,2 +1,2 @@
-export type { ChatMessage, ContentPart, PromptPart } from './messages.ts'
+export type { ChatMessage, ContentPart } from './messages.ts'
 export { type ChatLayout, compileTemplate } from './template.ts'

@@ -64,7 +64,10 @@ describe('pictures', () => {
   })
 
   it('are never lost: a template that has no place for one is told of', () => {
-    const forgetful: TemplateModel = { ...named('none'), chatTemplate: '{% for m in messages %}{{ m.role }}{% endfor %}' }
+    const forgetful: TemplateModel = {
+      ...named('none'),
+      chatTemplate: '{% for m in messages %}{{ m.role }}{% endfor %}',
+    }
     expect(() => compileTemplate(forgetful)([user(picture(0))])).toThrow('no place for a picture')
     const doubling = '{% for m in messages %}{{ m.content }}{{ m.content }}{% endfor %}'
     expect(() => compileTemplate({ ...forgetful, chatTemplate: doubling })([user(picture(0))])).toThrow('no place')
@@ -107,7 +110,11 @@ describe('a template', () => {
   it('that refuses a chat is quoted', () => {
     const twice = [user(text('a')), user(text('b'))]
     expect(() => compileTemplate(named('pixtral'))(twice)).toThrow(
-      expect.objectContaining({ kind: 'invalid', param: 'messages', message: expect.stringContaining('must alternate') }),
+      expect.objectContaining({
+        kind: 'invalid',
+        param: 'messages',
+        message: expect.stringContaining('must alternate'),
+      }),
     )
   })
 
@@ -119,7 +126,7 @@ describe('a template', () => {
 
   it('that cannot be read is an error, not a crash later', () => {
     expect(() => compileTemplate({ ...named('none'), chatTemplate: '{% if %}' })).toThrow(
-      expect.objectContaining({ kind: 'invalid', code: 'bad_model' }),
+      expect.objectContaining({ kind: 'internal', code: 'bad_model' }),
     )
   })
 })
@@ -128,16 +135,37 @@ describe('a template', () => {
 const words = fc.array(
   fc.oneof(
     fc.constantFrom('<|im_end|>', '<|im_', 'end|>', '<__media__>', '<image>', '[IMG]', '</s>', '\ue0f0', '0', '\ue0f1'),
-    fc.constantFrom('\ue0f2', '{{', '}}', '{% if %}', '"type"', "'", '\n', ' ', '\u0000', '<start_of_image>', '<|image_1|>'),
+    fc.constantFrom(
+      '\ue0f2',
+      '{{',
+      '}}',
+      '{% if %}',
+      '"type"',
+      "'",
+      '\n',
+      ' ',
+      '\u0000',
+      '<start_of_image>',
+      '<|image_1|>',
+    ),
     fc.string({ unit: 'binary', maxLength: 8 }),
   ),
   { maxLength: 8 },
 )
 const turns = fc
-  .array(fc.array(fc.oneof(words.map((list) => list.join('')), fc.constant(null)), { minLength: 1, maxLength: 5 }), {
-    minLength: 1,
-    maxLength: 5,
-  })
+  .array(
+    fc.array(
+      fc.oneof(
+        words.map((list) => list.join('')),
+        fc.constant(null),
+      ),
+      { minLength: 1, maxLength: 5 },
+    ),
+    {
+      minLength: 1,
+      maxLength: 5,
+    },
+  )
   .map((list) => {
     let pictures = 0
     const messages = list.map(
