@@ -50,6 +50,10 @@ const engine = z.strictObject({
     .nonnegative()
     .default(256 * MB),
   kvType: z.enum(['f16', 'q8_0']).default('f16'),
+  /** What encodes pictures on a CPU: ONNX Runtime, or ggml, which also takes its place where it is not installed. */
+  visionRuntime: z.enum(['onnx', 'ggml']).default('onnx'),
+  /** `fp32` is exact, `int8` faster; ggml computes with the types of the file. */
+  visionPrecision: z.enum(['fp32', 'int8']).default('fp32'),
 })
 
 const server = z.strictObject({
@@ -86,6 +90,8 @@ const environment: Record<string, readonly string[]> = {
   ORIEL_THREADS: ['engine', 'threads'],
   ORIEL_CONTEXT: ['engine', 'contextTokens'],
   ORIEL_MAX_SEQUENCES: ['engine', 'maxSequences'],
+  ORIEL_VISION_RUNTIME: ['engine', 'visionRuntime'],
+  ORIEL_VISION_PRECISION: ['engine', 'visionPrecision'],
 }
 
 type Settings = { [key: string]: unknown }

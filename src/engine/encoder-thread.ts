@@ -1,5 +1,5 @@
 import { parentPort, workerData } from 'node:worker_threads'
-import { openEncoder, type PicturePlan } from '../vision/index.ts'
+import { type EncoderSettings, openEncoder, type PicturePlan } from '../vision/index.ts'
 
 /** The thread that encodes pictures, so that a picture never stops a running answer. One at a time, as they come. */
 export interface EncodeTask {
@@ -8,20 +8,31 @@ export interface EncodeTask {
   threads: number
 }
 
+/** What the thread is started with. */
+export interface EncoderStart {
+  /** The vision GGUF. */
+  file: string
+  settings: EncoderSettings
+}
+
 export type EncodeResult = { embeddings: Float32Array; ms: number } | { error: string } | { ready: true }
 
-const encoder = openEncoder(String(workerData))
+const { file, settings }: EncoderStart = workerData
+const encoder = await openEncoder(file, settings)
 
 const answer = (result: EncodeResult, transfer: ArrayBuffer[] = []) => parentPort?.postMessage(result, transfer)
 
-parentPort?.on('message', ({ rgb, plan, threads }: EncodeTask) => {
+parentPort?.on('message', async ({ rgb, plan, threads }: EncodeTask) => {
   const start = performance.now()
   try {
-    const embeddings = encoder.encode(rgb, plan, threads)
+    const embeddings = await encoder.encode(rgb, plan, threads)
     answer({ embeddings, ms: performance.now() - start }, [embeddings.buffer as ArrayBuffer])
   } catch (error) {
     answer({ error: error instanceof Error ? error.message : String(error) })
   }
 })
 
+// The first run makes the graph's memory and its threads: it shall not be a person's first picture that pays for it.
+const blank = { width: 64, height: 64 }
+await encoder.encode(new Uint8Array(64 * 64 * 3), encoder.architecture.plan(blank, 'auto'), settings.threads)
 answer({ ready: true })

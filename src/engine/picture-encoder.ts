@@ -1,7 +1,7 @@
 import { once } from 'node:events'
 import type { Worker } from 'node:worker_threads'
 import { startThread } from '../thread.ts'
-import type { EncodeResult, EncodeTask } from './encoder-thread.ts'
+import type { EncodeResult, EncoderStart, EncodeTask } from './encoder-thread.ts'
 import type { PictureSpan } from './prompt-cells.ts'
 
 export interface Encoded {
@@ -37,11 +37,10 @@ export class PictureEncoder {
   }
 
   /**
-   * @param file the vision GGUF
    * @param cores asked before each picture, and told after it
    */
-  static async open(file: string, cacheBytes: number, cores: EncoderCores): Promise<PictureEncoder> {
-    const worker = startThread(new URL('./encoder-thread.ts', import.meta.url), file)
+  static async open(start: EncoderStart, cacheBytes: number, cores: EncoderCores): Promise<PictureEncoder> {
+    const worker = startThread(new URL('./encoder-thread.ts', import.meta.url), start)
     await Promise.race([
       once(worker, 'message'),
       once(worker, 'error').then(([error]) => {

@@ -66,10 +66,17 @@ async function load({ decoder: file, projector, name, config }: LoadOptions): Pr
     const encoder =
       projector === null
         ? null
-        : await PictureEncoder.open(projector, config.encoderCacheBytes, {
-            next: () => cores.forEncoding(decoding()),
-            took: (threads, tokens, ms) => cores.encoded(threads, tokens, ms),
-          })
+        : await PictureEncoder.open(
+            {
+              file: projector,
+              settings: { runtime: config.visionRuntime, precision: config.visionPrecision, threads: cores.all },
+            },
+            config.encoderCacheBytes,
+            {
+              next: () => cores.forEncoding(decoding()),
+              took: (threads, tokens, ms) => cores.encoded(threads, tokens, ms),
+            },
+          )
     scheduler = new Scheduler(decoder, architecture, encoder, cores, config, {
       emit: (id, event) => events.push([id, event]),
       fail: (id, error) => {

@@ -13,6 +13,9 @@ export type Backend = Pointer & { readonly backend: unique symbol }
 export type GraphAllocator = Pointer & { readonly graphAllocator: unique symbol }
 export type Gguf = Pointer & { readonly gguf: unique symbol }
 
+/** Bytes before `to_float` in `struct ggml_type_traits`: a name, two block sizes, the type's size, and a flag, padded. */
+const toFloatOffset = 40
+
 /** Bytes before `ne` in `struct ggml_tensor`: its type (an enum, padded) and its buffer's address. */
 const shapeOffset = 16
 
@@ -30,7 +33,14 @@ export function bindGgml({ ggmlBase, ggml, folder }: Libraries) {
   const initGguf = ggmlBase.func('gguf_init_from_file', 'void*', ['const char*', ggufInitParams])
   const initContext = ggmlBase.func('ggml_init', 'void*', [ggmlInitParams])
   const tensorSet = 'void ggml_backend_tensor_set(void*, const void*, size_t, size_t)'
-  const tensorGet = 'void ggml_backend_tensor_get(void*, void*, size_t, size_t)'
+  const getTensor = declare<(tensor: Tensor, data: ArrayBufferView, offset: number, bytes: number) => void>(
+    ggmlBase,
+    'void ggml_backend_tensor_get(void*, void*, size_t, size_t)',
+  )
+  const elementCount = declare<(tensor: Tensor) => number>(ggmlBase, 'int64 ggml_nelements(void*)')
+  const tensorBytes = declare<(tensor: Tensor) => number | bigint>(ggmlBase, 'size_t ggml_nbytes(void*)')
+  const typeTraits = declare<(type: number) => Pointer>(ggmlBase, 'const void* ggml_get_type_traits(int)')
+  const toFloat = koffi.proto('void(const void*, void*, int64)')
   const getDevice = declare<(backend: Backend) => Pointer>(ggmlBase, 'void* ggml_backend_get_device(void*)')
   const getRegistry = declare<(device: Pointer) => Pointer>(ggmlBase, 'void* ggml_backend_dev_backend_reg(void*)')
   const getProcedure = declare<(registry: Pointer, name: string) => Pointer | null>(
@@ -168,6 +178,7 @@ export function bindGgml({ ggmlBase, ggml, folder }: Libraries) {
       ggmlBase,
       'void* ggml_backend_alloc_ctx_tensors(void*, void*)',
     ),
+    freeBuffer: declare<(buffer: Pointer) => void>(ggmlBase, 'void ggml_backend_buffer_free(void*)'),
     newGraphAllocator: declare<(bufferType: Pointer) => GraphAllocator>(ggmlBase, 'void* ggml_gallocr_new(void*)'),
     freeGraphAllocator: declare<(allocator: GraphAllocator) => void>(ggmlBase, 'void ggml_gallocr_free(void*)'),
     allocGraph: declare<(allocator: GraphAllocator, graph: Graph) => boolean>(
@@ -182,10 +193,7 @@ export function bindGgml({ ggmlBase, ggml, folder }: Libraries) {
       ggmlBase,
       tensorSet,
     ),
-    getTensor: declare<(tensor: Tensor, data: ArrayBufferView, offset: number, bytes: number) => void>(
-      ggmlBase,
-      tensorGet,
-    ),
+    getTensor,
 
     /**
      * Reads a GGUF's header and makes a context that describes its tensors.
@@ -227,13 +235,22 @@ export function bindGgml({ ggmlBase, ggml, folder }: Libraries) {
       ggmlBase,
       'void* ggml_get_tensor(void*, const char*)',
     ),
-    /** Bytes of one element's number for its type, `TensorType`: the first field but the buffer of `struct ggml_tensor`. */
-    elementType: (tensor: Tensor): number => koffi.decode(tensor, 'int32'),
+    /** A tensor's numbers as 32-bit floats, by ggml's own conversion of its type. */
+    toFloats: (tensor: Tensor): Float32Array => {
+      const type: number = koffi.decode(tensor, 'int32')
+      const raw = new Uint8Array(Number(tensorBytes(tensor)))
+      getTensor(tensor, raw, 0, raw.byteLength)
+      if (type === TensorType.F32) return new Float32Array(raw.buffer)
+      const convert: Pointer = koffi.decode(typeTraits(type), toFloatOffset, 'void*')
+      const out = new Float32Array(Number(elementCount(tensor)))
+      koffi.call(convert, toFloat, raw, out, out.length)
+      return out
+    },
     /** Of a matrix [rows, columns] the rows; of a convolution its outputs; of a vector 1. */
     outerCount: (tensor: Tensor): number => {
       const sizes: BigInt64Array = koffi.decode(tensor, shapeOffset, koffi.array('int64', 4, 'Typed'))
       return Number(sizes.findLast((size, axis) => size > 1n && axis > 0) ?? 1n)
     },
-    elementCount: declare<(tensor: Tensor) => number>(ggmlBase, 'int64 ggml_nelements(void*)'),
+    elementCount,
   }
 }

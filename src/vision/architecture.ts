@@ -1,4 +1,4 @@
-import type { GraphBuilder } from './graph.ts'
+import type { GraphBuilder, Grid } from './graph.ts'
 import type { Size } from './resize.ts'
 
 export type Detail = 'low' | 'high' | 'auto'
@@ -25,12 +25,14 @@ export interface Architecture {
   /** The longest edge, in pixels, that any plan uses of a picture: a larger picture may be shrunk to it beforehand. */
   readonly longestEdge: number
   plan(original: Size, detail: Detail): PicturePlan
+  /** The patches that the graph works on. */
+  grid(plan: PicturePlan): Grid
   /** Pixels -> the graph's input `[patches, patchValues]`. @param rgb `[height, width, 3]` of `plan.original` */
   prepare(rgb: Uint8Array, plan: PicturePlan): Float32Array
   /** The whole encoder, from `prepare`'s values to embeddings `[patches, width]`. */
   build<N>(graph: GraphBuilder<N>, plan: PicturePlan): N
-  /** Rows that stand between the graph's, if the model wants any: `[patches, width]` -> `[tokens, width]`. */
-  finish(embeddings: Float32Array, plan: PicturePlan, weights: VectorSource): Float32Array
+  /** What puts rows between the graph's, if the model wants any: `[patches, width]` -> `[tokens, width]`. */
+  finisher(weights: VectorSource): (embeddings: Float32Array, plan: PicturePlan) => Float32Array
 }
 
 /** Single vectors of the weights as floats, for what is put between the graph's rows. */

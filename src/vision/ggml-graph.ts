@@ -7,15 +7,49 @@ import type { Weights } from './weights.ts'
 /** Nodes that one graph may have: about 30 a layer, with room for the deepest encoders in use. */
 const maxNodes = 8192
 
-/** A graph for pictures of one size: described and given its memory once, run for every picture of that size. */
-export interface GgmlGraph {
-  /** @param values the architecture's prepared input. @returns the graph's output, row by row. Blocks its thread. */
+/** Graphs kept, one for each picture size seen lately. */
+const graphsKept = 16
+
+/** An architecture as ggml graphs: one for each size of picture, described and given its memory once. */
+export class GgmlGraphs {
+  readonly #ggml: Ggml
+  readonly #weights: Weights
+  readonly #architecture: Architecture
+  readonly #graphs = new Map<string, GgmlGraph>()
+
+  constructor(ggml: Ggml, weights: Weights, architecture: Architecture) {
+    this.#ggml = ggml
+    this.#weights = weights
+    this.#architecture = architecture
+  }
+
+  /** @throws OrielError `internal` if the memory for the graph's values cannot be had */
+  async run(values: Float32Array, plan: PicturePlan, threads: number): Promise<Float32Array> {
+    this.#ggml.setThreads(this.#weights.backend, threads)
+    return this.#graphFor(plan).run(values)
+  }
+
+  #graphFor(plan: PicturePlan): GgmlGraph {
+    const size = `${plan.scaled.width}x${plan.scaled.height}`
+    const graph = this.#graphs.get(size) ?? buildGraph(this.#ggml, this.#weights, this.#architecture, plan)
+    // Taken out and put back, so that a Map's own order is the order of last use.
+    this.#graphs.delete(size)
+    this.#graphs.set(size, graph)
+    const oldest = this.#graphs.keys().next().value
+    if (this.#graphs.size > graphsKept && oldest !== undefined) {
+      this.#graphs.get(oldest)?.free()
+      this.#graphs.delete(oldest)
+    }
+    return graph
+  }
+}
+
+interface GgmlGraph {
   run(values: Float32Array): Float32Array
   free(): void
 }
 
-/** @throws OrielError `internal` if the memory for the graph's values cannot be had */
-export function buildGgmlGraph(ggml: Ggml, weights: Weights, architecture: Architecture, plan: PicturePlan): GgmlGraph {
+function buildGraph(ggml: Ggml, weights: Weights, architecture: Architecture, plan: PicturePlan): GgmlGraph {
   const context = ggml.init(maxNodes)
   const emitter = new GgmlEmitter(ggml, weights, context)
   const output = architecture.build<Value>(emitter, plan)
@@ -95,12 +129,9 @@ class GgmlEmitter implements GraphBuilder<Value> {
     return { ...a, tensor: this.#ggml.add(this.#context, a.tensor, b.tensor) }
   }
 
-  mul(a: Value, b: Value): Value {
-    return { ...a, tensor: this.#ggml.mul(this.#context, a.tensor, b.tensor) }
-  }
-
-  rmsNorm(x: Value, epsilon: number): Value {
-    return { ...x, tensor: this.#ggml.rmsNorm(this.#context, x.tensor, epsilon) }
+  rmsNorm(x: Value, weight: Value, epsilon: number): Value {
+    const normed = this.#ggml.rmsNorm(this.#context, x.tensor, epsilon)
+    return { ...x, tensor: this.#ggml.mul(this.#context, normed, weight.tensor) }
   }
 
   gelu(x: Value): Value {

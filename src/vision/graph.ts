@@ -1,6 +1,6 @@
 /**
  * The language in which an architecture is described, once. An emitter gives the words their meaning: for ggml see
- * `ggml-graph.ts`. Values are matrices of 32-bit floats written `[tokens, width]`: one row for each patch.
+ * `ggml-graph.ts`, for ONNX Runtime `onnx-graph.ts`. Values are matrices of 32-bit floats written `[tokens, width]`: one row for each patch.
  * @typeParam N the emitter's own kind of node
  */
 export interface GraphBuilder<N> {
@@ -12,9 +12,8 @@ export interface GraphBuilder<N> {
   /** `x [tokens, in]` times the transpose of `weight [out, in]`: `[tokens, out]` */
   matmul(weight: N, x: N): N
   add(a: N, b: N): N
-  mul(a: N, b: N): N
-  /** Root mean square norm over each row, without a weight. */
-  rmsNorm(x: N, epsilon: number): N
+  /** Root mean square norm over each row, times `weight [width]`. */
+  rmsNorm(x: N, weight: N, epsilon: number): N
   /** The tanh form of GELU. */
   gelu(x: N): N
   /** silu(gate) * up */
@@ -44,4 +43,4 @@ export function linear<N>(graph: GraphBuilder<N>, x: N, name: string): N {
 
 /** Root mean square norm with the weight `name.weight`. */
 export const rmsNorm = <N>(graph: GraphBuilder<N>, x: N, name: string, epsilon: number): N =>
-  graph.mul(graph.rmsNorm(x, epsilon), graph.weight(`${name}.weight`))
+  graph.rmsNorm(x, graph.weight(`${name}.weight`), epsilon)

@@ -1,2 +1,2 @@
 export type { Architecture, PicturePlan } from './architecture.ts'
-export { openArchitecture, openEncoder } from './encoder.ts'
+export { type EncoderSettings, openArchitecture, openEncoder } from './encoder.ts'

@@ -30,7 +30,10 @@ export function pixtral(metadata: Metadata): Architecture {
       code: 'unsupported_model',
     })
 
-  const gridOf = (plan: PicturePlan): Grid => ({ rows: plan.scaled.height / patch, columns: plan.scaled.width / patch })
+  const gridOf = ({ scaled }: Pick<PicturePlan, 'scaled'>): Grid => ({
+    rows: scaled.height / patch,
+    columns: scaled.width / patch,
+  })
 
   return {
     name: 'pixtral',
@@ -43,9 +46,11 @@ export function pixtral(metadata: Metadata): Architecture {
       const budget =
         detail === 'low' ? least : detail === 'high' ? most : Math.min(most, Math.max(least, autoTokens * area))
       const scaled = alignedSize(original, patch, least, budget)
-      const { rows, columns } = gridOf({ original, scaled, tokens: 0 })
+      const { rows, columns } = gridOf({ scaled })
       return { original, scaled, tokens: rows * columns + rows - 1 }
     },
+
+    grid: gridOf,
 
     prepare(rgb, plan) {
       const { rows, columns } = gridOf(plan)
@@ -84,18 +89,20 @@ export function pixtral(metadata: Metadata): Architecture {
       return linear(graph, graph.gelu(linear(graph, x, 'mm.1')), 'mm.2')
     },
 
-    finish(embeddings, plan, weights) {
+    finisher(weights) {
       const pause = weights.vector('v.token_embd.img_break')
-      if (pause === null) return embeddings
-      const { rows, columns } = gridOf(plan)
-      const out = new Float32Array(plan.tokens * embedding)
-      const rowValues = columns * embedding
-      for (let row = 0; row < rows; row++) {
-        const at = row * (rowValues + embedding)
-        out.set(embeddings.subarray(row * rowValues, (row + 1) * rowValues), at)
-        if (row < rows - 1) out.set(pause, at + rowValues)
+      return (embeddings, plan) => {
+        if (pause === null) return embeddings
+        const { rows, columns } = gridOf(plan)
+        const out = new Float32Array(plan.tokens * embedding)
+        const rowValues = columns * embedding
+        for (let row = 0; row < rows; row++) {
+          const at = row * (rowValues + embedding)
+          out.set(embeddings.subarray(row * rowValues, (row + 1) * rowValues), at)
+          if (row < rows - 1) out.set(pause, at + rowValues)
+        }
+        return out
       }
-      return out
     },
   }
 }

@@ -1,14 +1,18 @@
 import { closeSync, openSync, readSync } from 'node:fs'
 import { OrielError } from '../errors.ts'
-import { type Backend, type Context, type Ggml, type Gguf, type Tensor, TensorType } from '../native/index.ts'
+import type { Backend, Context, Ggml, Gguf, Tensor } from '../native/index.ts'
 import type { VectorSource } from './architecture.ts'
 
 /** The tensors of a vision file (mmproj) in the memory of a back end. */
 export interface Weights extends VectorSource {
+  /** Gives the memory of weights and back end back. */
+  free(): void
   readonly backend: Backend
   has(name: string): boolean
   /** As a matrix `[rows, columns]`, whatever shape the file gives it. @throws OrielError `invalid` if there is none */
   tensor(name: string): { tensor: Tensor; rows: number; columns: number }
+  /** All of a tensor's numbers, whatever type the file has them in. @throws OrielError as `tensor` does */
+  floats(name: string): Float32Array
 }
 
 /** Bytes read from the file at a time. */
@@ -16,7 +20,8 @@ const chunk = 16 << 20
 
 /** @throws OrielError `invalid` for a truncated file, `internal` when there is no memory for the weights */
 export function loadWeights(ggml: Ggml, file: string, gguf: Gguf, context: Context, backend: Backend): Weights {
-  if (ggml.allocContextTensors(context, backend) === null)
+  const buffer = ggml.allocContextTensors(context, backend)
+  if (buffer === null)
     throw new OrielError('internal', 'There is not enough memory for the weights of the vision encoder.')
   const names = copyTensors(ggml, file, gguf, context)
 
@@ -28,6 +33,11 @@ export function loadWeights(ggml: Ggml, file: string, gguf: Gguf, context: Conte
   }
   return {
     backend,
+    free() {
+      ggml.freeBuffer(buffer)
+      ggml.free(context)
+      ggml.freeBackend(backend)
+    },
     has: (name) => names.has(name),
     tensor: (name) => {
       const tensor = find(name)
@@ -35,15 +45,8 @@ export function loadWeights(ggml: Ggml, file: string, gguf: Gguf, context: Conte
       const rows = Number(ggml.outerCount(tensor))
       return { tensor, rows, columns: Number(ggml.elementCount(tensor)) / rows }
     },
-    vector: (name) => {
-      if (!names.has(name)) return null
-      const tensor = find(name)
-      if (ggml.elementType(tensor) !== TensorType.F32)
-        throw new OrielError('invalid', `The vision file's ${name} should be of 32-bit floats.`, { code: 'bad_model' })
-      const out = new Float32Array(Number(ggml.elementCount(tensor)))
-      ggml.getTensor(tensor, out, 0, out.byteLength)
-      return out
-    },
+    floats: (name) => ggml.toFloats(find(name)),
+    vector: (name) => (names.has(name) ? ggml.toFloats(find(name)) : null),
   }
 }
 
