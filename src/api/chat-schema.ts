@@ -48,6 +48,11 @@ const responseFormat = z.discriminatedUnion('type', [
   refused('json_schema', 'this server answers with text, json_object or grammar'),
 ])
 
+/** One or several; clients that have none send an empty one. */
+const stop = z
+  .union([z.string(), z.array(z.string()).max(16)])
+  .transform((given) => [given].flat().filter((text) => text !== ''))
+
 /** `POST /v1/chat/completions`: OpenAI's parameters and those that Fireworks adds. Unknown ones are ignored. */
 export const chatRequest = z.looseObject({
   model: z.string().min(1),
@@ -57,7 +62,7 @@ export const chatRequest = z.looseObject({
   max_tokens: z.int().min(1).nullish(),
   max_completion_tokens: z.int().min(1).nullish(),
   n: z.int().min(1).max(128).nullish(),
-  stop: z.union([z.string(), z.array(z.string()).max(16)]).nullish(),
+  stop: stop.nullish(),
   temperature: z.number().min(0).max(2).nullish(),
   top_p: z.number().gt(0).max(1).nullish(),
   top_k: z.int().min(0).nullish(),

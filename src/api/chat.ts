@@ -94,7 +94,7 @@ function layoutOf(backend: Backend): ChatLayout {
 
 function generateRequest(
   body: ChatRequest,
-  { card }: Backend,
+  { card, model }: Backend,
   prompt: PromptPiece[],
   options: ChatOptions,
 ): GenerateRequest {
@@ -104,7 +104,7 @@ function generateRequest(
     maxTokens: maxTokensOf(body),
     overflow: body.context_length_exceeded_behavior ?? options.overflow,
     n: body.n ?? 1,
-    stop: typeof body.stop === 'string' ? [body.stop] : (body.stop ?? []),
+    stop: body.stop ?? [],
     ignoreEos: body.ignore_eos ?? false,
     sampling: {
       temperature: body.temperature ?? sampling.temperature ?? 1,
@@ -116,13 +116,24 @@ function generateRequest(
       frequencyPenalty: body.frequency_penalty ?? 0,
       presencePenalty: body.presence_penalty ?? 0,
       seed: body.seed == null ? null : body.seed >>> 0,
-      logitBias: Object.entries(body.logit_bias ?? {}).map(([token, bias]) => ({ token: Number(token), bias })),
+      logitBias: logitBiasOf(body, model.vocabulary),
       grammar: grammarOf(body),
     },
     topLogprobs: topLogprobsOf(body),
     cacheKey: JSON.stringify([options.isolationKey, body.prompt_cache_isolation_key ?? '']),
     cachePrompt: body.prompt_cache_max_len !== 0,
   }
+}
+
+function logitBiasOf({ logit_bias }: ChatRequest, vocabulary: number): GenerateRequest['sampling']['logitBias'] {
+  return Object.entries(logit_bias ?? {}).map(([id, bias]) => {
+    const token = Number(id)
+    if (token < vocabulary) return { token, bias }
+    throw new OrielError('invalid', `logit_bias names token ${id}, and this model's tokens are below ${vocabulary}.`, {
+      param: `logit_bias.${id}`,
+      code: 'invalid_value',
+    })
+  })
 }
 
 function maxTokensOf({ max_tokens, max_completion_tokens }: ChatRequest): number | null {

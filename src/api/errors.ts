@@ -24,7 +24,7 @@ export interface ErrorBody {
   error: { message: string; type: string; param: string | null; code: string | null }
 }
 
-const statusOf = (error: OrielError): number => table[error.kind].status
+export const statusOf = (error: OrielError): number => table[error.kind].status
 
 export const errorBody = ({ kind, message, param, code }: OrielError): ErrorBody => ({
   error: { message, type: table[kind].type, param: param ?? null, code: code ?? null },
@@ -33,25 +33,6 @@ export const errorBody = ({ kind, message, param, code }: OrielError): ErrorBody
 /** Whatever was thrown, as an error that may be shown: what nobody foresaw becomes `internal` and tells nothing. */
 export function toOrielError(error: unknown): OrielError {
   if (error instanceof OrielError) return error
-  const code = hasCode(error) ? error.code : undefined
-  switch (code) {
-    case 'FST_ERR_CTP_BODY_TOO_LARGE':
-      return new OrielError('too_large', 'The body of the request is larger than this server takes.', {
-        code: 'body_too_large',
-      })
-    case 'FST_ERR_CTP_INVALID_MEDIA_TYPE':
-      return new OrielError(
-        'unsupported_media',
-        'The body must be JSON, with the header content-type: application/json.',
-        {
-          code: 'unsupported_content_type',
-        },
-      )
-    case 'FST_ERR_CTP_INVALID_CONTENT_LENGTH':
-      return new OrielError('invalid', 'The body is not as long as its content-length says.', { code: 'invalid_body' })
-    case 'FST_ERR_BAD_URL':
-      return new OrielError('invalid', 'The path of the URL cannot be read.', { code: 'invalid_url' })
-  }
   return new OrielError('internal', 'The server met an error that it did not expect.', { cause: error })
 }
 
@@ -59,15 +40,13 @@ export function toOrielError(error: unknown): OrielError {
 export function sendError(error: unknown, request: FastifyRequest, reply: FastifyReply, log: Logger): FastifyReply {
   const shown = toOrielError(error)
   logError(shown, request.id, log)
+  reply.header('x-request-id', request.id)
   if (shown.retryAfter !== undefined) reply.header('retry-after', String(shown.retryAfter))
   return reply.status(statusOf(shown)).send(errorBody(shown))
 }
 
 export function logError(error: OrielError, requestId: string, log: Logger): void {
-  const line = { requestId, kind: error.kind, code: error.code, message: error.message }
+  const line = { requestId, status: statusOf(error), kind: error.kind, code: error.code, message: error.message }
   if (error.kind === 'internal') log.error({ ...line, cause: error.cause }, 'a request failed')
   else log.info(line, 'a request was refused')
 }
-
-const hasCode = (error: unknown): error is { code: string } =>
-  typeof error === 'object' && error !== null && 'code' in error && typeof error.code === 'string'

@@ -1,20 +1,26 @@
 import { randomUUID } from 'node:crypto'
-import Fastify, { type FastifyInstance } from 'fastify'
+import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify'
 import type { Config } from '../config.ts'
 import { OrielError } from '../errors.ts'
 import type { Logger } from '../log.ts'
 import type { ChatRooms } from './chat.ts'
 import { chatRoute } from './chat-route.ts'
 import { sendError } from './errors.ts'
+import { explainHttpError, refuseConnection } from './http-errors.ts'
 import { modelList, modelObject } from './models-route.ts'
 
 /** Where the API lives: OpenAI's place, and those that Fireworks' and Novita's clients have in their base URLs. */
 const bases = ['/v1', '/inference/v1', '/openai/v1', '/openai']
 
+/** A request must have arrived whole within this. ms */
+const requestTimeout = 300_000
+
 const requestId = /^[\w.:-]{1,128}$/
 
 /** The HTTP server: routes, errors and headers that all of them share. It does not listen yet. */
 export function createServer(rooms: ChatRooms, config: Config['server'], log: Logger): FastifyInstance {
+  const fail = (error: unknown, request: FastifyRequest, reply: FastifyReply): FastifyReply =>
+    sendError(explainHttpError(error, config.maxBodyBytes), request, reply, log)
   const server = Fastify({
     bodyLimit: config.maxBodyBytes,
     // Idle connections would keep the server from closing; those with an answer under way may finish it.
@@ -23,7 +29,9 @@ export function createServer(rooms: ChatRooms, config: Config['server'], log: Lo
       const given = headers['x-request-id']
       return typeof given === 'string' && requestId.test(given) ? given : randomUUID()
     },
-    frameworkErrors: (error, request, reply) => void sendError(error, request, reply, log),
+    requestTimeout,
+    frameworkErrors: (error, request, reply) => void fail(error, request, reply),
+    clientErrorHandler: refuseConnection,
   })
   server.removeAllContentTypeParsers()
   server.addContentTypeParser('application/json', { parseAs: 'buffer' }, (_request, body, done) => {
@@ -38,7 +46,8 @@ export function createServer(rooms: ChatRooms, config: Config['server'], log: Lo
     reply.header('access-control-allow-origin', '*')
     reply.header('access-control-expose-headers', '*')
   })
-  server.setErrorHandler((error, request, reply) => sendError(error, request, reply, log))
+  server.setErrorHandler(fail)
+  endWithLastAnswer(server)
 
   const methods = new Map<string, string[]>()
   const route = (method: 'GET' | 'POST', path: string, handler: Parameters<typeof server.route>[0]['handler']) => {
@@ -69,8 +78,10 @@ export function createServer(rooms: ChatRooms, config: Config['server'], log: Lo
     const allow = [...known, 'OPTIONS'].join(', ')
     reply.header('allow', allow)
     if (method === 'OPTIONS') {
-      reply.header('access-control-allow-methods', allow).header('access-control-allow-headers', '*')
-      return reply.status(204).send()
+      // A star would leave Authorization out, so whatever the browser asks for is named.
+      const headers = request.headers['access-control-request-headers'] ?? '*'
+      reply.header('access-control-allow-methods', allow).header('access-control-allow-headers', headers)
+      return reply.header('access-control-max-age', '86400').status(204).send()
     }
     const wrong = new OrielError('method_not_allowed', `${path} takes ${known.join(' and ')}, not ${method}.`, {
       code: 'method_not_allowed',
@@ -78,4 +89,27 @@ export function createServer(rooms: ChatRooms, config: Config['server'], log: Lo
     return sendError(wrong, request, reply, log)
   })
   return server
+}
+
+/**
+ * Node keeps a closing server open for connections that have not asked anything yet, of which browsers and clients keep
+ * a few. They go with the last answer.
+ */
+function endWithLastAnswer(server: FastifyInstance): void {
+  let answering = 0
+  let closing = false
+  const end = (): void => {
+    if (closing && answering === 0) server.server.closeAllConnections()
+  }
+  server.addHook('onRequest', async (_request, reply) => {
+    answering++
+    reply.raw.once('close', () => {
+      answering--
+      end()
+    })
+  })
+  server.addHook('preClose', async () => {
+    closing = true
+    end()
+  })
 }

@@ -1,4 +1,3 @@
-import { once } from 'node:events'
 import type { ServerResponse } from 'node:http'
 import { errorBody, toOrielError } from './errors.ts'
 
@@ -18,7 +17,10 @@ export async function sendEvents(response: ServerResponse, events: AsyncIterable
     'x-accel-buffering': 'no',
   })
   response.flushHeaders()
-  const timer = setInterval(() => response.write(': keep-alive\n\n'), keepAlive)
+  const timer = setInterval(() => {
+    // A reader that has not taken what there is needs no sign of life.
+    if (!response.destroyed && !response.writableNeedDrain) response.write(': keep-alive\n\n')
+  }, keepAlive)
   let failure: unknown
   try {
     for await (const event of events) {
@@ -39,5 +41,11 @@ export async function sendEvents(response: ServerResponse, events: AsyncIterable
 /** Waits for a slow reader, so that what it has not read yet stays with the engine and not in our memory. */
 async function write(response: ServerResponse, text: string): Promise<void> {
   if (response.destroyed || response.write(text)) return
-  await Promise.race([once(response, 'drain'), once(response, 'close')])
+  await new Promise<void>((resolve) => {
+    const go = (): void => {
+      response.off('drain', go).off('close', go)
+      resolve()
+    }
+    response.on('drain', go).on('close', go)
+  })
 }

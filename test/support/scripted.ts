@@ -1,0 +1,51 @@
+import { createServer } from '../../src/api/index.ts'
+import { loadConfig } from '../../src/config.ts'
+import { type Backend, deploy, type GenerateEvent, type GenerateRequest } from '../../src/deployments/index.ts'
+import { createLogger } from '../../src/log.ts'
+import type { Media } from '../../src/media/index.ts'
+
+/** An answer that a test writes itself, event by event. */
+export type Script = (request: GenerateRequest, signal: AbortSignal) => AsyncIterable<GenerateEvent>
+
+export const promptEvent: GenerateEvent = { type: 'prompt', promptTokens: 12, cachedTokens: 4, imageTokens: [] }
+export const textEvent = (text: string): GenerateEvent => ({ type: 'text', choice: 0, text, tokens: [] })
+export const endEvents = (completionTokens: number): GenerateEvent[] => [
+  { type: 'end', choice: 0, reason: 'stop', completionTokens },
+  { type: 'done', timings: { queue: 1, encode: 0, prefill: 2, firstToken: 3, generation: 4 } },
+]
+
+/** The HTTP server over an engine that says what the script says. */
+export async function startScripted(script: Script): Promise<{ url: string; close(): Promise<void> }> {
+  const backend: Backend = {
+    card: {
+      id: 'scripted',
+      aliases: ['accounts/oriel/models/scripted'],
+      title: 'Scripted',
+      description: '',
+      decoder: '',
+      projector: null,
+      contextTokens: 100,
+      bytes: 0,
+      sampling: {},
+      created: 0,
+    },
+    model: {
+      name: 'scripted',
+      contextTokens: 100,
+      vocabulary: 512,
+      vision: null,
+      chatTemplate: null,
+      bosToken: '',
+      eosToken: '',
+      controlTokens: [],
+    },
+    generate: script,
+    count: async () => ({ promptTokens: 12, imageTokens: [] }),
+    close: async () => {},
+  }
+  const media: Media = { load: async () => [], clearCache: async () => {}, close: async () => {} }
+  const deployments = deploy([backend])
+  const server = createServer({ deployments, media }, loadConfig({}, {}).server, createLogger('silent'))
+  const url = await server.listen({ host: '127.0.0.1', port: 0 })
+  return { url, close: () => server.close() }
+}
