@@ -27,6 +27,22 @@ const media = z.strictObject({
     .int()
     .positive()
     .default(100 * MB),
+  /** Pixels of all pictures of one request. */
+  maxTotalPixels: z
+    .number()
+    .int()
+    .positive()
+    .default(400 * MB),
+  /** Pixels that are being decoded at one time, in all requests; more wait. */
+  maxPixelsInFlight: z
+    .number()
+    .int()
+    .positive()
+    .default(200 * MB),
+  /** Processes that decode; 0: one for each core, two to eight. */
+  decoders: z.number().int().nonnegative().default(0),
+  /** Time for decoding one picture, in ms. */
+  decodeTimeoutMs: z.number().int().positive().default(10_000),
   /** Addresses or CIDR ranges that may be fetched from although they are not public: `127.0.0.1`, `10.0.0.0/8`. */
   allowPrivate: z.array(z.string()).default([]),
 })
@@ -38,7 +54,7 @@ const engine = z.strictObject({
   /** Tokens of KV memory, shared by all running sequences; 0: chosen from the model. */
   contextTokens: z.number().int().nonnegative().default(0),
   /** Sequences that run at once; more wait in the queue. */
-  maxSequences: z.number().int().positive().max(256).default(32),
+  maxSequences: z.number().int().positive().max(192).default(32),
   /** Prefill tokens in one step: what a running stream may have to wait for. */
   chunkTokens: z.number().int().positive().default(256),
   /** Requests that may wait; one more is refused. */

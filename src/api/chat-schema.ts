@@ -13,6 +13,13 @@ const refused = <T extends string>(type: T, why: string) =>
 
 const textPart = z.object({ type: z.enum(['text', 'input_text']), text: z.string() })
 
+/** A document, whose pages become pictures. `pages` is ours: `"1-3,7"`, `"all"`, or a number of them. */
+const file = z.object({
+  file_data: z.string({ error: 'must be a string: the file itself as a data: URL, since this server stores no files' }),
+  filename: z.string().nullish(),
+  pages: z.union([z.string(), z.int().min(1)]).optional(),
+})
+
 const contentPart = z.discriminatedUnion(
   'type',
   [
@@ -26,20 +33,26 @@ const contentPart = z.discriminatedUnion(
         z.object({ type: z.literal('url'), url: z.string() }),
       ]),
     }),
+    z.object({ type: z.literal('file'), file }),
     refused('video_url', 'this model takes text and pictures, no video'),
     refused('input_audio', 'this model takes text and pictures, no audio'),
     refused('audio_url', 'this model takes text and pictures, no audio'),
   ],
-  { error: 'must be "text", "image_url", "input_image" or "image"' },
+  { error: 'must be "text", "image_url", "input_image", "image" or "file"' },
 )
 
 const content = z.union([z.string(), z.array(contentPart).min(1)])
 
-const message = z.object({
-  role: z.enum(['system', 'developer', 'user', 'assistant', 'tool']),
-  content: content.nullish(),
-  name: z.string().optional(),
-})
+const message = z
+  .object({
+    role: z.enum(['system', 'developer', 'user', 'assistant', 'tool']),
+    content: content.nullish(),
+    name: z.string().nullish(),
+  })
+  .refine(({ role, content }) => role === 'assistant' || content != null, {
+    path: ['content'],
+    error: 'must be a string or an array',
+  })
 
 const responseFormat = z.discriminatedUnion('type', [
   z.object({ type: z.literal('text') }),
@@ -64,7 +77,7 @@ export const chatRequest = z.looseObject({
   n: z.int().min(1).max(128).nullish(),
   stop: stop.nullish(),
   temperature: z.number().min(0).max(2).nullish(),
-  top_p: z.number().gt(0).max(1).nullish(),
+  top_p: z.number().min(0).max(1).nullish(),
   top_k: z.int().min(0).nullish(),
   min_p: z.number().min(0).max(1).nullish(),
   typical_p: z.number().gt(0).max(1).nullish(),

@@ -13,9 +13,9 @@ export interface ReadMessages {
 /** The dialects' content parts -> text and pictures, in the order of the content, in every turn. */
 export function readMessages(messages: readonly RequestMessage[]): ReadMessages {
   const sources: ReadMessages['sources'] = []
-  const picture = (url: string, detail: Detail, param: string): ContentPart => ({
+  const picture = (url: string, detail: Detail, param: string, pages?: string | number): ContentPart => ({
     kind: 'picture',
-    picture: sources.push({ url, detail, param }) - 1,
+    picture: sources.push({ url, detail, param, pages }) - 1,
   })
 
   const read = ({ role, content }: RequestMessage, turn: number): ChatMessage => {
@@ -27,6 +27,8 @@ export function readMessages(messages: readonly RequestMessage[]): ReadMessages 
       else if (part.type === 'image_url')
         parts.push(picture(part.image_url.url, part.image_url.detail, `${param}.image_url`))
       else if (part.type === 'input_image') parts.push(picture(part.image_url, part.detail, `${param}.image_url`))
+      else if (part.type === 'file')
+        parts.push(picture(part.file.file_data, 'auto', `${param}.file.file_data`, part.file.pages))
       else if (part.type === 'image')
         parts.push(picture(part.source.type === 'url' ? part.source.url : part.source.data, 'auto', `${param}.source`))
     }

@@ -36,12 +36,14 @@ function deepest(issues: readonly Issue[]): Issue | undefined {
   )
 }
 
-function branches(issue: Extract<Issue, { code: 'invalid_union' }>): Issue[] {
+type UnionIssue = Extract<Issue, { code: 'invalid_union' }>
+
+function branches(issue: UnionIssue): Issue[] {
   const inner = issue.errors.flatMap((errors) => {
     const best = deepest(errors)
     return best === undefined ? [] : [{ ...best, path: [...issue.path, ...best.path] }]
   })
-  const reached = inner.filter(({ path }) => path.length > issue.path.length)
+  const reached = inner.filter(({ path, code }) => path.length > issue.path.length || code !== 'invalid_type')
   return reached.length > 0 ? reached : [issue]
 }
 
@@ -50,22 +52,46 @@ function allowed(issue: Issue): string {
     case 'invalid_type':
       return `must be ${article(issue.expected)}`
     case 'too_small':
-      return `must ${issue.origin === 'array' || issue.origin === 'string' ? 'have' : 'be'} ${issue.inclusive ? 'at least' : 'more than'} ${issue.minimum}${unit(issue.origin)}`
+      return `must ${verb(issue.origin)} ${issue.inclusive ? 'at least' : 'more than'} ${amount(issue.minimum, issue.origin)}`
     case 'too_big':
-      return `must ${issue.origin === 'array' || issue.origin === 'string' ? 'have' : 'be'} ${issue.inclusive ? 'at most' : 'less than'} ${issue.maximum}${unit(issue.origin)}`
+      return `must ${verb(issue.origin)} ${issue.inclusive ? 'at most' : 'less than'} ${amount(issue.maximum, issue.origin)}`
     case 'invalid_value':
-      return `must be ${issue.values.map((value) => JSON.stringify(value)).join(' or ')}`
+      return `must be ${either(issue.values.map((value) => JSON.stringify(value)))}`
+    case 'invalid_key':
+      return issue.issues[0]?.message ?? issue.message
     case 'invalid_union':
-      return issue.message === 'Invalid input' ? 'is of a type that is not allowed here' : issue.message
+      return allowedByUnion(issue)
     default:
       return issue.message
   }
 }
 
-const article = (type: string): string =>
-  type === 'int' ? 'a whole number' : /^[aeiou]/.test(type) ? `an ${type}` : `a ${type}`
+function allowedByUnion(issue: UnionIssue): string {
+  if (issue.message !== unspecific) return issue.message
+  const types = issue.errors.flatMap((errors) =>
+    errors.flatMap((error) => (error.code === 'invalid_type' ? [article(error.expected)] : [])),
+  )
+  return types.length === 0 ? 'is of a type that is not allowed here' : `must be ${either([...new Set(types)])}`
+}
 
-const unit = (origin: string): string => (origin === 'array' ? ' items' : origin === 'string' ? ' characters' : '')
+/** What zod says of a union when its schema has no words of its own. */
+const unspecific = 'Invalid input'
+
+const either = (words: readonly string[]): string =>
+  words.length < 2 ? words.join('') : `${words.slice(0, -1).join(', ')} or ${words.at(-1)}`
+
+function article(type: string): string {
+  if (type === 'int') return 'a whole number'
+  const name = type === 'record' ? 'object' : type
+  return /^[aeiou]/.test(name) ? `an ${name}` : `a ${name}`
+}
+
+const verb = (origin: string): string => (origin === 'array' || origin === 'string' ? 'have' : 'be')
+
+function amount(count: number | bigint, origin: string): string {
+  const unit = origin === 'array' ? ' item' : origin === 'string' ? ' character' : ''
+  return `${count}${unit}${unit !== '' && count !== 1 ? 's' : ''}`
+}
 
 function at(value: unknown, path: readonly PropertyKey[]): unknown {
   return path.reduce<unknown>(

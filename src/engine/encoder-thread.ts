@@ -1,5 +1,6 @@
 import { parentPort, workerData } from 'node:worker_threads'
 import { type EncoderSettings, openEncoder, type PicturePlan } from '../vision/index.ts'
+import { toWire, type WireError } from './protocol.ts'
 
 /** The thread that encodes pictures, so that a picture never stops a running answer. One at a time, as they come. */
 export interface EncodeTask {
@@ -15,7 +16,7 @@ export interface EncoderStart {
   settings: EncoderSettings
 }
 
-export type EncodeResult = { embeddings: Float32Array; ms: number } | { error: string } | { ready: true }
+export type EncodeResult = { embeddings: Float32Array; ms: number } | { error: WireError } | { ready: true }
 
 const { file, settings }: EncoderStart = workerData
 const encoder = await openEncoder(file, settings)
@@ -28,7 +29,7 @@ parentPort?.on('message', async ({ rgb, plan, threads }: EncodeTask) => {
     const embeddings = await encoder.encode(rgb, plan, threads)
     answer({ embeddings, ms: performance.now() - start }, [embeddings.buffer as ArrayBuffer])
   } catch (error) {
-    answer({ error: error instanceof Error ? error.message : String(error) })
+    answer({ error: toWire(error) })
   }
 })
 

@@ -1,5 +1,6 @@
 import { type ChildProcess, fork } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
+import { deferred } from '../deferred.ts'
 import { OrielError } from '../errors.ts'
 import type { Logger } from '../log.ts'
 import { EventQueue } from './event-queue.ts'
@@ -46,10 +47,11 @@ class EngineHost implements Engine {
   readonly #running = new Map<number, Pending>()
   readonly #counting = new Map<number, { resolve: (count: PromptCount) => void; reject: (error: Error) => void }>()
   #child: ChildProcess | undefined
+  /** Whether the child has loaded its model and takes requests. */
+  #live = false
   #model: EngineModel | undefined
   #ready: Promise<void> = Promise.resolve()
   #closed = false
-  #failures = 0
   #nextId = 1
 
   constructor(options: LoadOptions, log: Logger) {
@@ -63,8 +65,7 @@ class EngineHost implements Engine {
   }
 
   async start(): Promise<void> {
-    this.#ready = this.#launch()
-    await this.#ready
+    await this.#launch()
   }
 
   async *generate(request: GenerateRequest, signal: AbortSignal): AsyncIterable<GenerateEvent> {
@@ -105,33 +106,35 @@ class EngineHost implements Engine {
   async close(): Promise<void> {
     this.#closed = true
     const child = this.#child
-    this.#fail(new OrielError('overloaded', 'The server is shutting down.', { retryAfter: 5 }))
+    this.#fail(shuttingDown())
     if (child === undefined || child.exitCode !== null || child.signalCode !== null) return
     const gone = new Promise((resolve) => child.once('exit', resolve))
     child.kill('SIGKILL')
     await gone
   }
 
+  /** Waits for a process that takes requests: usually there is one. */
   async #whenReady(signal: AbortSignal): Promise<void> {
-    const tooLong = new OrielError('engine_failed', 'The engine is starting again and takes longer than it should.', {
-      retryAfter: 5,
-    })
-    await new Promise<void>((resolve, reject) => {
-      const timer = setTimeout(() => reject(tooLong), patience)
-      const cancel = (): void => reject(new OrielError('cancelled', 'The request was cancelled.'))
-      signal.addEventListener('abort', cancel, { once: true })
-      this.#ready
-        .then(resolve, () => reject(tooLong))
-        .finally(() => {
-          clearTimeout(timer)
-          signal.removeEventListener('abort', cancel)
-        })
-      if (signal.aborted) cancel()
-    })
+    const { promise, reject } = deferred<never>()
+    const cancel = (): void => reject(new OrielError('cancelled', 'The request was cancelled.'))
+    const timer = setTimeout(() => reject(tooLong()), patience)
+    signal.addEventListener('abort', cancel, { once: true })
+    if (signal.aborted) cancel()
+    try {
+      while (!this.#live) {
+        if (this.#closed) throw shuttingDown()
+        await Promise.race([this.#ready, promise])
+      }
+      if (signal.aborted) await promise
+    } finally {
+      promise.catch(() => {})
+      clearTimeout(timer)
+      signal.removeEventListener('abort', cancel)
+    }
   }
 
-  /** One process: resolves when its model is loaded, rejects when it is not to be. */
-  #launch(): Promise<void> {
+  /** One process. @throws OrielError when it cannot be started, or does not load its model */
+  async #launch(): Promise<void> {
     const child = fork(fileURLToPath(new URL('./process.ts', import.meta.url)), {
       execArgv: ['--import', import.meta.resolve('tsx')],
       serialization: 'advanced',
@@ -139,12 +142,10 @@ class EngineHost implements Engine {
     })
     this.#child = child
     const lastLines = this.#readLog(child)
-    return new Promise((resolve, reject) => {
-      let loaded = false
+    await new Promise<void>((resolve, reject) => {
       child.on('message', (message: FromEngine) => {
         if (message.type === 'ready') {
-          loaded = true
-          this.#failures = 0
+          this.#live = true
           this.#model = message.model
           resolve()
         } else if (message.type === 'failed' && message.id === null) {
@@ -152,28 +153,35 @@ class EngineHost implements Engine {
           child.kill('SIGKILL')
         } else this.#receive(message)
       })
-      child.on('error', (error) => this.#log.error({ error: error.message }, 'the engine process cannot be reached'))
+      child.on('error', (error) => {
+        this.#log.error({ error: error.message }, 'the engine process cannot be reached')
+        reject(new OrielError('internal', 'The engine process could not be started.', { cause: error }))
+      })
       child.once('exit', (code, signal) => {
-        if (this.#child === child) this.#child = undefined
+        const wasLive = this.#live
+        this.#live = false
+        reject(new OrielError('internal', 'The engine process died while it loaded the model.'))
         if (this.#closed) return
         this.#log.error({ code, signal, lastLines }, 'the engine process died')
-        reject(new OrielError('internal', 'The engine process died while it loaded the model.'))
-        const lost =
-          'The engine stopped while it worked on this request; it is being started again. Send the request once more.'
-        this.#fail(new OrielError('engine_failed', lost, { retryAfter: 1 }))
-        if (loaded || this.#model !== undefined) this.#ready = this.#restart()
+        this.#fail(lost())
+        if (wasLive) this.#ready = this.#restart()
       })
-      this.#send({ type: 'load', options: this.#options })
+      child.send({ type: 'load', options: this.#options } satisfies ToEngine, () => {})
     })
   }
 
+  /** Starts processes until one is live. Never rejects. */
   async #restart(): Promise<void> {
-    const pause = Math.min(pauses.last, pauses.first * 2 ** this.#failures++)
-    await new Promise((resolve) => setTimeout(resolve, pause))
-    if (!this.#closed)
-      await this.#launch().catch((error: unknown) =>
-        this.#log.error({ error: String(error) }, 'the engine did not start'),
-      )
+    for (let pause = pauses.first; !this.#closed; pause = Math.min(pauses.last, pause * 2)) {
+      await new Promise((resolve) => setTimeout(resolve, pause))
+      if (this.#closed) return
+      try {
+        await this.#launch()
+        return
+      } catch (error) {
+        this.#log.error({ error: String(error) }, 'the engine did not start')
+      }
+    }
   }
 
   #receive(message: FromEngine): void {
@@ -242,6 +250,16 @@ function withoutPixels(pieces: readonly PromptPiece[]): { prompt: WirePiece[]; p
   })
   return { prompt, pictures }
 }
+
+const tooLong = () =>
+  new OrielError('engine_failed', 'The engine is starting again and takes longer than it should.', { retryAfter: 5 })
+const shuttingDown = () => new OrielError('overloaded', 'The server is shutting down.', { retryAfter: 5 })
+const lost = () =>
+  new OrielError(
+    'engine_failed',
+    'The engine stopped while it worked on this request; it is being started again. Send the request once more.',
+    { retryAfter: 1 },
+  )
 
 /** Text that a slow reader has not taken yet grows into one event, so that it never takes more than its characters. */
 function mergeText(waiting: GenerateEvent, next: GenerateEvent): GenerateEvent | undefined {

@@ -1,8 +1,10 @@
 import { once } from 'node:events'
 import type { Worker } from 'node:worker_threads'
+import { type Deferred, deferred } from '../deferred.ts'
 import { startThread } from '../thread.ts'
 import type { EncodeResult, EncoderStart, EncodeTask } from './encoder-thread.ts'
 import type { PictureSpan } from './prompt-cells.ts'
+import { fromWire } from './protocol.ts'
 
 export interface Encoded {
   /** `[tokens, width]` */
@@ -92,16 +94,9 @@ export class PictureEncoder {
   }
 
   #begin(span: PictureSpan, rgb: Uint8Array, signal: AbortSignal): Promise<Encoded> {
-    const { promise, resolve, reject } = withResolvers<Encoded>()
-    promise.catch(() => {})
-    const job: Job = {
-      key: span.key,
-      task: { rgb, plan: span.plan, threads: 1 },
-      followers: 0,
-      promise,
-      resolve,
-      reject,
-    }
+    const encoded = deferred<Encoded>()
+    encoded.promise.catch(() => {})
+    const job: Job = { key: span.key, task: { rgb, plan: span.plan, threads: 1 }, followers: 0, encoded }
     this.#jobs.set(span.key, job)
     this.#waiting.push(job)
     const followed = this.#follow(job, signal)
@@ -117,10 +112,11 @@ export class PictureEncoder {
       if (at < 0) return
       this.#waiting.splice(at, 1)
       this.#jobs.delete(job.key)
-      job.reject(new Error('nobody waits for this picture any more'))
+      job.encoded.reject(new Error('nobody waits for this picture any more'))
     }
     signal.addEventListener('abort', leave, { once: true })
-    return job.promise.finally(() => signal.removeEventListener('abort', leave))
+    if (signal.aborted) leave()
+    return job.encoded.promise.finally(() => signal.removeEventListener('abort', leave))
   }
 
   #next(): void {
@@ -137,11 +133,11 @@ export class PictureEncoder {
     if (job === undefined || 'ready' in result) return
     this.#running = undefined
     this.#jobs.delete(job.key)
-    if ('error' in result) job.reject(new Error(result.error))
+    if ('error' in result) job.encoded.reject(fromWire(result.error))
     else {
       this.#cores.took(job.task.threads, job.task.plan.tokens, result.ms)
       this.#store(job.key, result.embeddings)
-      job.resolve(result)
+      job.encoded.resolve(result)
     }
     this.#next()
   }
@@ -169,17 +165,5 @@ interface Job {
   task: EncodeTask
   /** Requests that wait for it. */
   followers: number
-  promise: Promise<Encoded>
-  resolve: (encoded: Encoded) => void
-  reject: (error: Error) => void
-}
-
-function withResolvers<T>() {
-  let resolve!: (value: T) => void
-  let reject!: (error: Error) => void
-  const promise = new Promise<T>((yes, no) => {
-    resolve = yes
-    reject = no
-  })
-  return { promise, resolve, reject }
+  encoded: Deferred<Encoded>
 }

@@ -1,3 +1,4 @@
+import { type Deferred, deferred } from '../deferred.ts'
 import { openDecoder } from '../language/index.ts'
 import { openArchitecture } from '../vision/index.ts'
 import { Cores } from './cores.ts'
@@ -12,8 +13,8 @@ import { Scheduler, storedSequences } from './scheduler.ts'
  */
 let scheduler: Scheduler | undefined
 let events: [number, GenerateEvent][] = []
-/** Whoever waits for a picture's pixels, by request and picture. */
-const wanted = new Map<string, ((rgb: Uint8Array) => void)[]>()
+/** Pixels that were asked for, by request and picture. A request that ends takes its own along. */
+const wanted = new Map<number, Map<string, Deferred<Uint8Array>>>()
 
 const send = (message: FromEngine): void => {
   if (process.connected) process.send?.(message)
@@ -32,12 +33,9 @@ process.on('message', (message: ToEngine) => {
     case 'cancel':
       scheduler.cancel(message.id)
       break
-    case 'pixels': {
-      const key = `${message.id} ${message.hash}`
-      for (const take of wanted.get(key) ?? []) take(message.rgb)
-      wanted.delete(key)
+    case 'pixels':
+      wanted.get(message.id)?.get(message.hash)?.resolve(message.rgb)
       break
-    }
     case 'count':
       count(scheduler, message.id, message.prompt)
       break
@@ -62,7 +60,7 @@ async function load({ decoder: file, projector, name, config }: LoadOptions): Pr
     const architecture = projector === null ? null : openArchitecture(projector)
     if (architecture !== null && architecture.width !== decoder.width)
       throw new Error(`the vision file's embeddings are ${architecture.width} wide, the model's ${decoder.width}`)
-    const decoding = () => (scheduler?.state.active ?? 0) > 0
+    const decoding = () => (scheduler?.state.running ?? 0) > 0
     const encoder =
       projector === null
         ? null
@@ -78,20 +76,18 @@ async function load({ decoder: file, projector, name, config }: LoadOptions): Pr
             },
           )
     scheduler = new Scheduler(decoder, architecture, encoder, cores, config, {
-      emit: (id, event) => events.push([id, event]),
+      emit: (id, event) => {
+        events.push([id, event])
+        if (event.type === 'done') wanted.delete(id)
+      },
       fail: (id, error) => {
         // What was said before the failure must not come after it.
         flush()
         send({ type: 'failed', id, error: toWire(error) })
+        wanted.delete(id)
       },
       flush,
-      pixels: (id, span) =>
-        new Promise((resolve) => {
-          const key = `${id} ${span.picture.hash}`
-          const takers = wanted.get(key) ?? []
-          wanted.set(key, [...takers, resolve])
-          if (takers.length === 0) send({ type: 'want', id, hash: span.picture.hash })
-        }),
+      pixels: (id, { picture }) => pixelsOf(id, picture.hash),
     })
     const { vocabulary, chatTemplate, contextTokens } = decoder
     const model: EngineModel = {
@@ -108,6 +104,17 @@ async function load({ decoder: file, projector, name, config }: LoadOptions): Pr
   } catch (error) {
     send({ type: 'failed', id: null, error: toWire(error) })
   }
+}
+
+function pixelsOf(id: number, hash: string): Promise<Uint8Array> {
+  const pictures = wanted.get(id) ?? new Map<string, Deferred<Uint8Array>>()
+  wanted.set(id, pictures)
+  const known = pictures.get(hash)
+  if (known !== undefined) return known.promise
+  const coming = deferred<Uint8Array>()
+  pictures.set(hash, coming)
+  send({ type: 'want', id, hash })
+  return coming.promise
 }
 
 function count(engine: Scheduler, id: number, prompt: readonly WirePiece[]): void {

@@ -1,10 +1,11 @@
 import type { EngineConfig } from '../config.ts'
 import { OrielError } from '../errors.ts'
-import type { Decoder } from '../language/index.ts'
+import type { Decoder, TokenSampler } from '../language/index.ts'
 import type { Batch } from '../native/index.ts'
 import type { Architecture } from '../vision/index.ts'
 import type { Cores } from './cores.ts'
 import type { AnswerToken, GenerateEvent, GenerateRequest, PromptCount, PromptPiece } from './generation.ts'
+import { KvMemory } from './kv-memory.ts'
 import { answerToken } from './logprobs.ts'
 import type { PictureEncoder } from './picture-encoder.ts'
 import { PrefixTree } from './prefix-tree.ts'
@@ -20,6 +21,15 @@ export interface SchedulerPort {
   flush(): void
   /** Pixels of a request's picture. They stay with the parent until somebody needs them. */
   pixels(id: number, span: PictureSpan): Promise<Uint8Array>
+}
+
+/** What a scheduler has under way, and the KV memory that is left. */
+export interface EngineState {
+  readonly running: number
+  readonly waiting: number
+  readonly storedPrefixes: number
+  readonly cells: number
+  readonly freeCells: number
 }
 
 /** Sequences that are kept for their prefix when their answer is done. */
@@ -45,6 +55,7 @@ export class Scheduler {
   readonly #cores: Cores
   readonly #batch: StepBatch
   readonly #tree = new PrefixTree()
+  readonly #kv: KvMemory
   readonly #waiting: EngineRequest[] = []
   readonly #requests = new Map<number, EngineRequest>()
   /** Sequences with a slot, in the order of their admission. */
@@ -68,6 +79,7 @@ export class Scheduler {
     this.#cores = cores
     this.#config = config
     this.#port = port
+    this.#kv = new KvMemory(decoder)
     this.#batch = new StepBatch(decoder, config.chunkTokens)
     this.#freeSlots = Array.from({ length: config.maxSequences + storedSequences }, (_, slot) => slot)
   }
@@ -78,7 +90,7 @@ export class Scheduler {
       const request = this.#accept(id, spec)
       this.#requests.set(id, request)
       this.#waiting.push(request)
-      this.#orderPictures(request, this.#prefix(request).length)
+      this.#orderPictures(request, this.#prefix(request, request.prompt.cells).length)
       this.#wake()
     } catch (error) {
       this.#port.fail(id, error)
@@ -97,13 +109,14 @@ export class Scheduler {
     return { promptTokens: cells.length, imageTokens }
   }
 
-  /** Whether any request is running or waiting, and how many KV cells of past prompts are kept: for tests. */
-  get state(): { requests: number; active: number; stored: number; freeSlots: number } {
+  /** What is under way and what memory it takes. */
+  get state(): EngineState {
     return {
-      requests: this.#requests.size,
-      active: this.#active.length,
-      stored: this.#tree.size,
-      freeSlots: this.#freeSlots.length,
+      running: this.#active.length,
+      waiting: this.#waiting.length,
+      storedPrefixes: this.#tree.size,
+      cells: this.#kv.cells,
+      freeCells: this.#kv.freeCells,
     }
   }
 
@@ -122,9 +135,14 @@ export class Scheduler {
     const wanted = spec.maxTokens ?? room
     if (prompt.cells.length === 0) throw new OrielError('invalid', 'The prompt is empty.', { param: 'messages' })
     if (room < 1 || (wanted > room && spec.overflow === 'error')) throw this.#overflow(prompt, spec.maxTokens)
-    const samplers = []
-    for (let choice = 0; choice < spec.n; choice++)
-      samplers.push(this.#decoder.newSampler(this.#samplerSettings(spec, choice)))
+    const samplers: TokenSampler[] = []
+    try {
+      for (let choice = 0; choice < spec.n; choice++)
+        samplers.push(this.#decoder.newSampler(this.#samplerSettings(spec, choice)))
+    } catch (error) {
+      for (const sampler of samplers) sampler.free()
+      throw error
+    }
     return new EngineRequest(id, spec, prompt, Math.min(wanted, room), samplers)
   }
 
@@ -179,56 +197,59 @@ export class Scheduler {
 
   #admit(): void {
     for (const request of [...this.#waiting]) {
+      const coming = request.sequences.filter(({ ended, slot }) => !ended && slot < 0)
       const running = this.#active.length
-      if (running + request.sequences.length > this.#config.maxSequences && running > 0) return
-      const prefix = this.#prefix(request)
-      if (running > 0 && !this.#fits(pathOf(request).length - prefix.length)) return
-      if (this.#promised(request) >= prefix.length + worthWaiting) continue
+      if (running > 0 && (running + coming.length > this.#config.maxSequences || !this.#fits(coming))) return
+      const known = this.#prefix(request, pathOf(coming)).length
+      if (this.#promised(request, pathOf(coming)) >= known + worthWaiting) continue
       this.#waiting.splice(this.#waiting.indexOf(request), 1)
-      this.#start(request, prefix)
+      this.#start(request, coming)
     }
   }
 
   /**
-   * Whether `cells` more fit beside what runs, with room for everybody to grow: without it a sequence that had to give
-   * way would come back at once and be in the way again. Stored prefixes do not count, since they go when need be.
+   * Whether these fit beside all that is running, with room for everybody to grow: without it a sequence that had to
+   * give way would come back at once and be in the way again. Stored prefixes do not count, since they go when need be.
    */
-  #fits(cells: number): boolean {
-    const taken = this.#active.reduce((sum, sequence) => sum + sequence.cells.length - sequence.shared, 0)
-    return taken + cells + roomToGrow * (this.#active.length + 1) <= this.#decoder.cells
+  #fits(coming: readonly Sequence[]): boolean {
+    const held = this.#kv.held(this.#active.map(({ slot }) => slot))
+    const promised = this.#active.reduce((sum, { remaining }) => sum + remaining, 0)
+    const needed = coming.reduce(
+      (sum, { request, cells }) => sum + cells.length - this.#prefix(request, cells).length,
+      0,
+    )
+    const room = roomToGrow * (this.#active.length + coming.length)
+    return held + promised + needed + room <= this.#kv.cells
   }
 
-  #start(request: EngineRequest, prefix: { slot: number; length: number }): void {
-    const open = request.sequences.filter((sequence) => !sequence.ended)
-    // The first of them takes the prefix; those that have no cells yet will share its whole prompt.
-    open.sort((a, b) => Number(b.cells.length > 0) - Number(a.cells.length > 0))
-    for (const sequence of open) {
+  #start(request: EngineRequest, coming: readonly Sequence[]): void {
+    let cached = Number.POSITIVE_INFINITY
+    for (const sequence of coming) {
+      const prefix = this.#prefix(request, sequence.cells)
       sequence.slot = this.#takeSlot()
       this.#active.push(sequence)
+      // Answers that have no cells yet wait for the first to compute the prompt, and share it then.
+      if (sequence.cells.length > 0) cached = Math.min(cached, prefix.length)
+      if (prefix.length === 0) continue
+      this.#kv.share(prefix.slot, sequence.slot, prefix.length)
+      sequence.filled = prefix.length
     }
-    const [first] = open
-    if (first !== undefined && prefix.length > 0) {
-      this.#decoder.share(prefix.slot, first.slot, prefix.length)
-      first.filled = prefix.length
-      first.shared = prefix.length
-    }
-    this.#orderPictures(request, prefix.length)
+    this.#orderPictures(request, cached)
     if (request.admitted > 0) return
     request.admitted = performance.now()
     const { cells, imageTokens } = request.prompt
     this.#port.emit(request.id, {
       type: 'prompt',
       promptTokens: cells.length,
-      cachedTokens: prefix.length,
+      cachedTokens: cached,
       imageTokens,
     })
   }
 
-  /** The longest prefix of a request whose KV is in memory. Its last cell is always computed: its logits are needed. */
-  #prefix(request: EngineRequest): { slot: number; length: number } {
+  /** The longest prefix of a path whose KV is in memory. Its last cell is always computed: its logits are needed. */
+  #prefix(request: EngineRequest, path: ArrayLike<number>): { slot: number; length: number } {
     const best = { slot: -1, length: 0 }
-    if (!request.spec.cachePrompt) return best
-    const path = pathOf(request)
+    if (!request.spec.cachePrompt || path.length === 0) return best
     const stored = this.#tree.match(request.spec.cacheKey, path)
     if (stored !== undefined)
       Object.assign(best, { slot: stored.sequence, length: Math.min(stored.length, path.length - 1) })
@@ -239,14 +260,12 @@ export class Scheduler {
     return best
   }
 
-  /** The longest prefix of a request that running sequences will have computed soon. */
-  #promised(request: EngineRequest): number {
+  /** The longest prefix of a path that running sequences will have computed soon. */
+  #promised(request: EngineRequest, path: ArrayLike<number>): number {
     if (!request.spec.cachePrompt) return 0
-    const path = pathOf(request)
-    const most = path.length - 1
     return this.#sharers(request).reduce((best, sequence) => {
-      const promised = Math.min(most, sequence.request.prompt.cells.length)
-      return Math.max(best, commonLength(sequence.cells, path, Math.min(promised, sequence.cells.length)))
+      const promised = Math.min(path.length - 1, sequence.request.prompt.cells.length, sequence.cells.length)
+      return Math.max(best, commonLength(sequence.cells, path, promised))
     }, 0)
   }
 
@@ -269,7 +288,7 @@ export class Scheduler {
   }
 
   #freeSlot(slot: number): void {
-    this.#decoder.forget(slot, 0)
+    this.#kv.forget(slot)
     this.#freeSlots.push(slot)
   }
 
@@ -316,6 +335,7 @@ export class Scheduler {
       }
       for (const { sequence, count, row } of part.entries) {
         sequence.filled += count
+        this.#kv.extend(sequence.slot, count)
         if (row !== undefined) this.#sample(sequence, row)
       }
     }
@@ -341,8 +361,9 @@ export class Scheduler {
       return
     }
     const { request } = youngest
-    const siblings = request.sequences.filter((sequence) => sequence.slot >= 0)
-    for (const sequence of siblings) this.#retire(sequence)
+    // Before the prompt is computed one sequence has all of its cells, and the others cannot do without it.
+    const leaving = request.firstToken === 0 ? request.sequences.filter(({ slot }) => slot >= 0) : [youngest]
+    for (const sequence of leaving) this.#retire(sequence)
     if (!this.#waiting.includes(request)) this.#waiting.unshift(request)
   }
 
@@ -352,7 +373,6 @@ export class Scheduler {
     this.#freeSlot(sequence.slot)
     sequence.slot = -1
     sequence.filled = 0
-    sequence.shared = 0
   }
 
   #sample(sequence: Sequence, row: number): void {
@@ -368,10 +388,9 @@ export class Scheduler {
   #fork(first: Sequence, row: number): void {
     for (const sequence of first.request.sequences) {
       if (sequence === first) continue
-      sequence.cells.push(...first.cells)
-      this.#decoder.share(first.slot, sequence.slot, first.cells.length)
+      for (const cell of first.cells) sequence.cells.push(cell)
+      this.#kv.share(first.slot, sequence.slot, first.cells.length)
       sequence.filled = first.cells.length
-      sequence.shared = first.cells.length
       this.#take(sequence, row)
     }
   }
@@ -380,6 +399,10 @@ export class Scheduler {
     const { request } = sequence
     const { vocabulary } = this.#decoder
     const token = this.#decoder.sample(sequence.sampler, row)
+    if (token === null) {
+      this.#end(sequence, 'stop')
+      return
+    }
     sequence.generated++
     if (vocabulary.isEnd(token) && !request.spec.ignoreEos) {
       this.#end(sequence, 'stop')
@@ -433,10 +456,9 @@ export class Scheduler {
   }
 }
 
-/** What a request needs in memory to go on: its prompt, and what it had answered if it must start over. */
-function pathOf(request: EngineRequest): ArrayLike<number> {
-  return request.sequences.find(({ ended, cells }) => !ended && cells.length > 0)?.cells ?? request.prompt.cells
-}
+/** What the first of these needs in memory: its prompt, and what it had answered if it must start over. */
+const pathOf = (coming: readonly Sequence[]): ArrayLike<number> =>
+  coming.find(({ cells }) => cells.length > 0)?.cells ?? []
 
 /** Cells that two paths have in common from their start on, `most` at most. */
 function commonLength(a: ArrayLike<number>, b: ArrayLike<number>, most: number): number {

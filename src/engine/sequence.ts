@@ -55,8 +55,6 @@ export class Sequence {
   /** Prompt and answer. A running answer's last token is here before its KV is. */
   readonly cells: number[] = []
   filled = 0
-  /** Cells at its start that another sequence had computed, and that take no memory of their own. */
-  shared = 0
   /** Its id in the KV memory; -1 while it has none. */
   slot = -1
   generated = 0
@@ -69,7 +67,7 @@ export class Sequence {
     this.choice = choice
     this.sampler = sampler
     this.text = new AnswerText(request.spec.stop)
-    if (choice === 0) this.cells.push(...request.prompt.cells)
+    if (choice === 0) for (const cell of request.prompt.cells) this.cells.push(cell)
   }
 
   /** Cells that must be computed before the next token can be sampled. */

@@ -37,10 +37,11 @@ export class StepBatch {
     const tokens: Part = { batch: this.#tokens, rows: 0, entries: [] }
     const embeddings: Part = { batch: this.#embeddings, rows: 0, entries: [] }
     const answering = active.filter((sequence) => sequence.generated > 0 && sequence.remaining === 1)
-    for (const sequence of answering) this.#addTokens(tokens, sequence, sequence.filled, sequence.cells.length)
+    for (const sequence of answering.slice(0, this.#tokens.capacity))
+      this.#addTokens(tokens, sequence, sequence.filled, sequence.cells.length)
 
     const prefilling = active.filter((sequence) => sequence.remaining > 0 && !answering.includes(sequence))
-    let budget = this.#chunk
+    let budget = Math.min(this.#chunk, this.#tokens.room)
     for (const sequence of inTurn(prefilling)) {
       // The oldest is sure of half a chunk, or short prompts that keep coming would hold a long one up for ever.
       const share = sequence === prefilling[0] && prefilling.length > 1 ? Math.ceil(this.#chunk / 2) : budget

@@ -27,6 +27,8 @@ export interface Decoder {
   readonly cells: number
   /** Numbers in one embedding. */
   readonly width: number
+  /** Rows that a batch may have. */
+  readonly batchRows: number
   newTokenBatch(): Batch
   newEmbeddingBatch(): Batch
   /** Runs a batch off the event loop. @returns false when the KV memory has no room for it; nothing changed then */
@@ -35,12 +37,13 @@ export interface Decoder {
   setThreads(cores: number): void
   /** Logits of a row of the last batch: a view that dies with the next decode. `[vocabulary]` */
   logits(row: number): Float32Array
-  sample(sampler: TokenSampler, row: number): number
+  /** @returns null when nothing may be chosen */
+  sample(sampler: TokenSampler, row: number): number | null
   newSampler(settings: SamplerSettings): TokenSampler
   /** Shares the first `cells` cells of `source` with the empty sequence `target`, in place. */
   share(source: number, target: number, cells: number): void
-  /** Forgets a sequence from position `from` on: cells that no other sequence shares become free. */
-  forget(sequence: number, from: number): void
+  /** Forgets a sequence: cells that no other sequence shares become free. */
+  forget(sequence: number): void
   close(): void
 }
 
@@ -66,6 +69,16 @@ export function openDecoder(file: string, settings: DecoderSettings): Decoder {
         code: 'bad_model',
       },
     )
+  if (llama.isRecurrent(model) || llama.isHybrid(model) || llama.hasEncoder(model)) {
+    llama.freeModel(model)
+    throw new OrielError(
+      'invalid',
+      'This model has a state that cannot be shared between sequences, and such models are not run here.',
+      {
+        code: 'unsupported_model',
+      },
+    )
+  }
   const trained = llama.contextTrain(model)
   const kv = kvTypes[settings.kvType]
   const bytesPerCell = Math.ceil(llama.kvNumbersPerCell(model) * kv.bytes)
@@ -98,6 +111,8 @@ export function openDecoder(file: string, settings: DecoderSettings): Decoder {
   const memory = llama.memory(context)
   const vocabulary = openVocabulary(llama, vocab)
   const width = llama.embeddingWidth(model)
+  // llama.cpp takes no more than a context's cells in one batch.
+  const batchRows = Math.min(settings.batchRows, llama.batchSize(context))
   let { threads } = settings
 
   return {
@@ -107,8 +122,9 @@ export function openDecoder(file: string, settings: DecoderSettings): Decoder {
     contextTokens: Math.min(trained, llama.contextSize(context)),
     cells: llama.contextSize(context),
     width,
-    newTokenBatch: () => new Batch(settings.batchRows, 0),
-    newEmbeddingBatch: () => new Batch(settings.batchRows, width),
+    batchRows,
+    newTokenBatch: () => new Batch(batchRows, 0),
+    newEmbeddingBatch: () => new Batch(batchRows, width),
     async decode(batch) {
       const code = await llama.decode(context, batch.native())
       if (code > 1 || code < 0) throw new Error(`llama_decode failed with code ${code}`)
@@ -119,11 +135,11 @@ export function openDecoder(file: string, settings: DecoderSettings): Decoder {
       threads = cores
     },
     logits: (row) => llama.logits(context, row, vocabulary.size),
-    sample: (sampler, row) => sampler.sample(context, row),
+    sample: (sampler, row) => sampler.sample(context, row, () => llama.logits(context, row, vocabulary.size)),
     newSampler: (sampling) => createSampler(llama, vocab, sampling),
     share: (source, target, count) => llama.sequenceCopy(memory, source, target, 0, count),
-    forget: (sequence, from) => {
-      llama.sequenceRemove(memory, sequence, from, -1)
+    forget: (sequence) => {
+      llama.sequenceRemove(memory, sequence, -1, -1)
     },
     close() {
       llama.freeContext(context)

@@ -1,5 +1,5 @@
 import { OrielError } from '../errors.ts'
-import type { Llama, LlamaContext, Sampler, Vocab } from '../native/index.ts'
+import { Candidates, type Llama, type LlamaContext, type Sampler, type Vocab } from '../native/index.ts'
 
 /** How the next token is chosen from the logits. */
 export interface SamplerSettings {
@@ -25,22 +25,30 @@ const penaltyWindow = 64
 
 /** Chooses tokens for one answer, by llama.cpp's own samplers in their usual order. */
 export interface TokenSampler {
-  /** @param row of the batch that was decoded last */
-  sample(context: LlamaContext, row: number): number
+  /**
+   * @param row of the batch that was decoded last
+   * @param logits of that row `[vocabulary]`
+   * @returns null when the grammar and the biases leave no token to choose
+   */
+  sample(context: LlamaContext, row: number, logits: () => Float32Array): number | null
   free(): void
 }
 
 /** @throws OrielError `invalid` for a grammar that does not parse */
 export function createSampler(llama: Llama, vocab: Vocab, settings: SamplerSettings): TokenSampler {
+  const grammar = settings.grammar === null ? null : parseGrammar(llama, vocab, settings.grammar)
+  const chain = createChain(llama, vocab, settings)
+  return grammar === null ? freeSampler(llama, chain) : boundSampler(llama, vocab, chain, grammar)
+}
+
+function createChain(llama: Llama, vocab: Vocab, settings: SamplerSettings): Sampler {
   const chain = llama.newChain()
   const size = llama.vocabSize(vocab)
   const add = (sampler: Sampler) => llama.chainAdd(chain, sampler)
-
   if (settings.logitBias.length > 0) add(llama.logitBias(size, settings.logitBias))
   const { repetitionPenalty, frequencyPenalty, presencePenalty } = settings
   if (repetitionPenalty !== 1 || frequencyPenalty !== 0 || presencePenalty !== 0)
     add(llama.penalties(size, penaltyWindow, repetitionPenalty, frequencyPenalty, presencePenalty))
-  if (settings.grammar !== null) add(grammarSampler(llama, vocab, chain, settings.grammar))
   if (settings.temperature === 0) add(llama.greedy())
   else {
     if (settings.topK > 0) add(llama.topK(settings.topK))
@@ -50,16 +58,43 @@ export function createSampler(llama: Llama, vocab: Vocab, settings: SamplerSetti
     add(llama.temperature(settings.temperature))
     add(llama.dist(settings.seed ?? Math.floor(Math.random() * 0xffffffff)))
   }
+  return chain
+}
+
+const freeSampler = (llama: Llama, chain: Sampler): TokenSampler => ({
+  sample: (context, row) => llama.sample(chain, context, row),
+  free: () => llama.freeSampler(chain),
+})
+
+/**
+ * Samples under a grammar. Not by one chain: where nothing is allowed a chain chooses all the same, and the grammar ends
+ * the process when it is told of a token that it does not allow.
+ */
+function boundSampler(llama: Llama, vocab: Vocab, chain: Sampler, grammar: Sampler): TokenSampler {
+  const candidates = new Candidates(llama.vocabSize(vocab))
   return {
-    sample: (context, row) => llama.sample(chain, context, row),
-    free: () => llama.freeSampler(chain),
+    sample(_context, _row, logits) {
+      candidates.fill(logits())
+      llama.samplerApply(grammar, candidates.pointer)
+      if (!candidates.open) return null
+      llama.samplerApply(chain, candidates.pointer)
+      const token = candidates.selected
+      if (token === null) return null
+      llama.samplerAccept(grammar, token)
+      llama.samplerAccept(chain, token)
+      return token
+    },
+    free() {
+      llama.freeSampler(chain)
+      llama.freeSampler(grammar)
+      candidates.free()
+    },
   }
 }
 
-function grammarSampler(llama: Llama, vocab: Vocab, chain: Sampler, grammar: string): Sampler {
+function parseGrammar(llama: Llama, vocab: Vocab, grammar: string): Sampler {
   const sampler = llama.grammar(vocab, grammar, 'root')
   if (sampler !== null) return sampler
-  llama.freeSampler(chain)
   throw new OrielError('invalid', 'The grammar does not parse: it must be GBNF with a rule named root.', {
     param: 'response_format',
     code: 'invalid_grammar',

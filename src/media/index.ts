@@ -1,13 +1,12 @@
 import type { MediaConfig } from '../config.ts'
 import { OrielError } from '../errors.ts'
 import type { Logger } from '../log.ts'
-import { base64Length, decodeDataUrl } from './data-url.ts'
-import { decode } from './decode.ts'
-import { createFetch } from './fetch.ts'
-import { sniff } from './format.ts'
+import { DecoderPool } from './decoder/pool.ts'
+import { createFetch, type Resolve } from './fetch/fetch.ts'
+import { checkSources, isRemote, PixelsInFlight, RequestBudget } from './limits.ts'
 import type { Loaded, PictureSource } from './picture.ts'
 
-export type { Loaded, Picture, PictureSource } from './picture.ts'
+export type { PictureSource } from './picture.ts'
 
 /** Turns what requests name into pixels. Every byte from outside passes here. */
 export interface Media {
@@ -23,74 +22,90 @@ export interface Media {
   close(): Promise<void>
 }
 
-export function createMedia(config: MediaConfig, _log?: Logger): Media {
-  const fetch = createFetch(config)
+/** @param resolve in place of the system's resolver, for tests */
+export function createMedia(config: MediaConfig, log?: Logger, resolve?: Resolve): Media {
+  const fetch = createFetch(config, resolve)
+  const decoders = new DecoderPool({ processes: config.decoders, timeoutMs: config.decodeTimeoutMs, log })
+  const inFlight = new PixelsInFlight(config.maxPixelsInFlight)
+  void decoders.warm()
+
+  const loadOne = async (
+    { url, pages }: PictureSource,
+    { mostPages, longestEdge, budget }: RequestContext,
+    signal: AbortSignal,
+  ): Promise<Loaded> => {
+    const start = performance.now()
+    const fetched = isRemote(url) ? await fetch(url, signal) : undefined
+    const decodeStart = performance.now()
+    let release = (): void => {}
+    try {
+      const { header, pictures } = await decoders.decode(
+        { payload: fetched?.bytes ?? url, options: { pages, mostPages, longestEdge } },
+        async (header) => {
+          release = await inFlight.take(budget.take(header))
+        },
+        signal,
+      )
+      return {
+        pictures,
+        format: header.format,
+        bytes: header.bytes,
+        from: fetched?.from ?? 'request',
+        fetchMs: fetched === undefined ? 0 : decodeStart - start,
+        decodeMs: performance.now() - decodeStart,
+      }
+    } finally {
+      release()
+    }
+  }
+
   return {
     async load(sources, longestEdge, signal) {
-      checkCounts(sources, config)
-      const failed = new AbortController()
-      const either = AbortSignal.any([signal, failed.signal])
-      try {
-        return await Promise.all(
-          sources.map(async ({ url, param }) => {
-            try {
-              const start = performance.now()
-              const remote = /^https?:/i.test(url)
-              const bytes = remote ? await fetch(url, either) : decodeDataUrl(known(url))
-              const fetched = performance.now()
-              const picture = await decode(bytes, config, longestEdge)
-              return {
-                pictures: [{ ...picture, original: picture, page: 1 }],
-                format: sniff(bytes),
-                bytes: bytes.length,
-                from: remote ? ('network' as const) : ('request' as const),
-                fetchMs: fetched - start,
-                decodeMs: performance.now() - fetched,
-              }
-            } catch (error) {
-              throw error instanceof OrielError ? error.at(param) : error
-            }
-          }),
-        )
-      } finally {
-        failed.abort()
-      }
+      checkSources(sources, config)
+      // Every other source is at least one picture.
+      const mostPages = config.maxImages - sources.length + 1
+      const context = { mostPages, longestEdge, budget: new RequestBudget(config) }
+      return await inOrder(sources, signal, async (source, stop) => {
+        try {
+          return await loadOne(source, context, stop)
+        } catch (error) {
+          throw error instanceof OrielError ? error.at(source.param) : error
+        }
+      })
     },
     async clearCache() {},
-    async close() {},
+    close: () => decoders.close(),
   }
 }
 
-function known(url: string): string {
-  const scheme = /^([a-z][a-z0-9+.-]*):/i.exec(url)?.[1]?.toLowerCase()
-  if (scheme === undefined || scheme === 'data') return url
-  throw new OrielError(
-    'invalid',
-    `The picture's URL is refused: it begins with ${scheme}:, and data:, http: and https: are known.`,
-    {
-      code: 'invalid_image_url',
-    },
+interface RequestContext {
+  mostPages: number
+  longestEdge: number
+  budget: RequestBudget
+}
+
+/**
+ * Works on all items at once. When one fails, those behind it are stopped and those before it are waited for: so the
+ * error is that of the first item that fails, in their order and not in that of time.
+ */
+async function inOrder<Item, Result>(
+  items: readonly Item[],
+  signal: AbortSignal,
+  work: (item: Item, stop: AbortSignal) => Promise<Result>,
+): Promise<Result[]> {
+  const stops = items.map(() => new AbortController())
+  const results = await Promise.allSettled(
+    items.map(async (item, index) => {
+      try {
+        return await work(item, AbortSignal.any([signal, stops[index]?.signal ?? signal]))
+      } catch (error) {
+        for (const later of stops.slice(index + 1)) later.abort()
+        throw error
+      }
+    }),
   )
-}
-
-function checkCounts(sources: readonly PictureSource[], { maxImages, maxBase64Bytes }: MediaConfig): void {
-  const extra = sources[maxImages]
-  if (extra !== undefined)
-    throw new OrielError('invalid', `The request has ${sources.length} pictures, and ${maxImages} are allowed.`, {
-      param: extra.param,
-      code: 'too_many_images',
-    })
-  let sum = 0
-  for (const { url, param } of sources) {
-    sum += base64Length(url)
-    if (sum > maxBase64Bytes)
-      throw new OrielError(
-        'too_large',
-        `The request's base64 pictures have more than ${maxBase64Bytes} characters together, which is the most allowed.`,
-        {
-          param,
-          code: 'images_too_large',
-        },
-      )
-  }
+  return results.map((result) => {
+    if (result.status === 'rejected') throw result.reason
+    return result.value
+  })
 }

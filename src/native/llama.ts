@@ -72,6 +72,9 @@ export function bindLlama({ llama }: Libraries) {
 
     vocab: declare<(model: Model) => Vocab>(llama, 'void* llama_model_get_vocab(void*)'),
     contextTrain: declare<(model: Model) => number>(llama, 'int32 llama_model_n_ctx_train(void*)'),
+    isRecurrent: declare<(model: Model) => boolean>(llama, 'bool llama_model_is_recurrent(void*)'),
+    isHybrid: declare<(model: Model) => boolean>(llama, 'bool llama_model_is_hybrid(void*)'),
+    hasEncoder: declare<(model: Model) => boolean>(llama, 'bool llama_model_has_encoder(void*)'),
     embeddingWidth: declare<(model: Model) => number>(llama, 'int32 llama_model_n_embd_inp(void*)'),
     /** Numbers that one token takes in the KV memory: keys and values of all layers. */
     kvNumbersPerCell: (model: Model): number => {
@@ -84,6 +87,7 @@ export function bindLlama({ llama }: Libraries) {
       'const char* llama_model_chat_template(void*, const char*)',
     ),
     contextSize: declare<(context: LlamaContext) => number>(llama, 'uint32 llama_n_ctx(void*)'),
+    batchSize: declare<(context: LlamaContext) => number>(llama, 'uint32 llama_n_batch(void*)'),
     setThreads: declare<(context: LlamaContext, decode: number, batch: number) => void>(
       llama,
       'void llama_set_n_threads(void*, int32, int32)',
@@ -149,6 +153,11 @@ export function bindLlama({ llama }: Libraries) {
       llama,
       'int32 llama_sampler_sample(void*, void*, int32)',
     ),
+    samplerApply: declare<(sampler: Sampler, candidates: Pointer) => void>(
+      llama,
+      'void llama_sampler_apply(void*, void*)',
+    ),
+    samplerAccept: declare<(sampler: Sampler, token: Token) => void>(llama, 'void llama_sampler_accept(void*, int32)'),
     greedy: declare<() => Sampler>(llama, 'void* llama_sampler_init_greedy()'),
     dist: declare<(seed: number) => Sampler>(llama, 'void* llama_sampler_init_dist(uint32)'),
     topK: declare<(k: number) => Sampler>(llama, 'void* llama_sampler_init_top_k(int32)'),

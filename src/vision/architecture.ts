@@ -32,11 +32,11 @@ export interface Architecture {
   /** The whole encoder, from `prepare`'s values to embeddings `[patches, width]`. */
   build<N>(graph: GraphBuilder<N>, plan: PicturePlan): N
   /** What puts rows between the graph's, if the model wants any: `[patches, width]` -> `[tokens, width]`. */
-  finisher(weights: VectorSource): (embeddings: Float32Array, plan: PicturePlan) => Float32Array
+  finisher(weights: FloatSource): (embeddings: Float32Array, plan: PicturePlan) => Float32Array
 }
 
-/** Single vectors of the weights as floats, for what is put between the graph's rows. */
-export interface VectorSource {
-  /** @returns null where the file has no such weight */
-  vector(name: string): Float32Array | null
+/** Weights as floats, for what is put between the graph's rows. */
+export interface FloatSource {
+  /** @throws OrielError `invalid` where the file has no such weight */
+  floats(name: string): Float32Array
 }

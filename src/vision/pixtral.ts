@@ -53,6 +53,8 @@ export function pixtral(metadata: Metadata): Architecture {
     grid: gridOf,
 
     prepare(rgb, plan) {
+      // llama.cpp rounds to 32 bits after every operation.
+      const f = Math.fround
       const { rows, columns } = gridOf(plan)
       const pixels = resizeInto(rgb, plan.original, plan.scaled)
       const out = new Float32Array(rows * columns * 3 * area)
@@ -64,7 +66,8 @@ export function pixtral(metadata: Metadata): Architecture {
             const scale = deviation[channel] as number
             for (let y = row * patch; y < (row + 1) * patch; y++) {
               const from = (y * plan.scaled.width + column * patch) * 3 + channel
-              for (let x = 0; x < patch; x++) out[at++] = ((pixels[from + x * 3] as number) / 255 - shift) / scale
+              for (let x = 0; x < patch; x++)
+                out[at++] = f(f(f((pixels[from + x * 3] as number) / 255) - shift) / scale)
             }
           }
       return out
@@ -90,9 +93,8 @@ export function pixtral(metadata: Metadata): Architecture {
     },
 
     finisher(weights) {
-      const pause = weights.vector('v.token_embd.img_break')
+      const pause = weights.floats('v.token_embd.img_break')
       return (embeddings, plan) => {
-        if (pause === null) return embeddings
         const { rows, columns } = gridOf(plan)
         const out = new Float32Array(plan.tokens * embedding)
         const rowValues = columns * embedding

@@ -75,7 +75,7 @@ function filterFor(inputs: number, outputs: number): Filter {
     const count = Math.min(inputs, Math.trunc(center + support + 0.5)) - first
     let sum = 0
     for (let i = 0; i < count; i++) {
-      const weight = cubic((i + first - center + 0.5) / widening)
+      const weight = cubic((i + first - center + 0.5) * (1 / widening))
       raw[i] = weight
       sum += weight
     }

@@ -1,18 +1,16 @@
 import { closeSync, openSync, readSync } from 'node:fs'
 import { OrielError } from '../errors.ts'
 import type { Backend, Context, Ggml, Gguf, Tensor } from '../native/index.ts'
-import type { VectorSource } from './architecture.ts'
+import type { FloatSource } from './architecture.ts'
 
 /** The tensors of a vision file (mmproj) in the memory of a back end. */
-export interface Weights extends VectorSource {
+export interface Weights extends FloatSource {
   /** Gives the memory of weights and back end back. */
   free(): void
   readonly backend: Backend
   has(name: string): boolean
   /** As a matrix `[rows, columns]`, whatever shape the file gives it. @throws OrielError `invalid` if there is none */
   tensor(name: string): { tensor: Tensor; rows: number; columns: number }
-  /** All of a tensor's numbers, whatever type the file has them in. @throws OrielError as `tensor` does */
-  floats(name: string): Float32Array
 }
 
 /** Bytes read from the file at a time. */
@@ -46,7 +44,6 @@ export function loadWeights(ggml: Ggml, file: string, gguf: Gguf, context: Conte
       return { tensor, rows, columns: Number(ggml.elementCount(tensor)) / rows }
     },
     floats: (name) => ggml.toFloats(find(name)),
-    vector: (name) => (names.has(name) ? ggml.toFloats(find(name)) : null),
   }
 }
 

@@ -46,7 +46,7 @@ describe('bad input', () => {
     says: RegExp,
   ][] = [
     ['no messages', () => ({ model: 'pocket' }), 400, 'messages', /messages must be an array; found nothing/],
-    ['empty messages', () => chat({ messages: [] }), 400, 'messages', /at least 1 items; found an empty array/],
+    ['empty messages', () => chat({ messages: [] }), 400, 'messages', /at least 1 item; found an empty array/],
     ['no model', () => ({ messages: [{ role: 'user', content: 'Hi' }] }), 400, 'model', /model must be a string/],
     ['an unknown model', () => chat({ model: 'gpt-5' }), 404, 'model', /"gpt-5" is not here\. There are: pocket/],
     [
@@ -54,7 +54,7 @@ describe('bad input', () => {
       () => chat({ messages: [{ role: 'robot', content: 'Hi' }] }),
       400,
       'messages[0].role',
-      /"system" or .*found "robot"/,
+      /"system", .* or "tool"; found "robot"/,
     ],
     [
       'content of a wrong type',
@@ -122,7 +122,7 @@ describe('bad input', () => {
       () => withPicture(dataUrl(Buffer.from('<!DOCTYPE html><html></html>'))),
       415,
       'messages[0].content[1].image_url',
-      /HTML/,
+      /web page/,
     ],
     [
       'an SVG',
@@ -206,7 +206,7 @@ describe('bad input', () => {
       () => withPicture(`data:image/png;base64,${'A'.repeat(10_000_001)}`),
       413,
       'messages[0].content[1].image_url',
-      /10000000 characters/,
+      /10000001 characters.*10000000 are allowed/,
     ],
   ]
 

@@ -1,16 +1,21 @@
 import { lookup } from 'node:dns/promises'
 import type { LookupFunction } from 'node:net'
 import { Agent, request } from 'undici'
-import type { MediaConfig } from '../config.ts'
-import { OrielError } from '../errors.ts'
+import type { MediaConfig } from '../../config.ts'
+import { OrielError } from '../../errors.ts'
+import { sniff, sniffBytes } from '../format.ts'
 import { type AddressCheck, publicAddresses } from './addresses.ts'
-import { sniff, sniffBytes } from './format.ts'
 
 /** Resolves a name to all of its addresses. */
 export type Resolve = (host: string) => Promise<readonly { address: string; family: number }[]>
 
+interface Fetched {
+  readonly bytes: Buffer
+  readonly from: 'network' | 'cache'
+}
+
 /** Fetches a picture's bytes. @throws OrielError */
-export type Fetch = (url: string, signal: AbortSignal) => Promise<Buffer>
+export type Fetch = (url: string, signal: AbortSignal) => Promise<Fetched>
 
 const userAgent = 'Oriel/0.1 (vision-language model server; fetches pictures that its users name)'
 
@@ -26,7 +31,8 @@ export function createFetch(
   return async (url, signal) => {
     const timeout = AbortSignal.timeout(config.urlTimeoutMs)
     try {
-      return await follow(url, { config, allows, resolve, signal: AbortSignal.any([timeout, signal]) })
+      const bytes = await follow(url, { config, allows, resolve, signal: AbortSignal.any([timeout, signal]) })
+      return { bytes, from: 'network' }
     } catch (error) {
       if (error instanceof OrielError) throw error
       if (signal.aborted) throw new OrielError('cancelled', 'The request was cancelled.')
@@ -123,15 +129,16 @@ async function readBounded(body: AsyncIterable<Buffer>, announced: number, most:
   if (announced > most) throw tooLarge(`${announced} bytes`, most)
   const chunks: Buffer[] = []
   let length = 0
-  let sniffed = false
+  let looked = false
   for await (const chunk of body) {
     chunks.push(chunk)
     length += chunk.length
     if (length > most) throw tooLarge('more', most)
-    if (!sniffed && length >= sniffBytes) {
-      sniffed = true
-      if (sniff(Buffer.concat(chunks)) === 'html')
-        throw new OrielError('unsupported_media', 'The URL leads to a web page, not to a picture.', {
+    if (!looked && length >= sniffBytes) {
+      looked = true
+      const sniffed = sniff(Buffer.concat(chunks))
+      if (!sniffed.known)
+        throw new OrielError('unsupported_media', `The URL leads to no picture: its data is ${sniffed.looksLike}.`, {
           code: 'unsupported_image',
         })
     }

@@ -1,0 +1,74 @@
+import type { Decoder } from '../language/index.ts'
+
+/** The part of a decoder that moves KV about. */
+type KvOwner = Pick<Decoder, 'cells' | 'share' | 'forget'>
+
+/**
+ * The KV memory with an account of every cell: llama.cpp shares cells between sequences in place, but does not tell which
+ * ones are taken. A cell is free again when the last sequence that holds it lets go.
+ */
+export class KvMemory {
+  readonly #owner: KvOwner
+  /** For each cell, how many sequences hold it. */
+  readonly #holders: Uint16Array
+  readonly #free: number[]
+  /** For each slot, its cells in the order of their positions. */
+  readonly #slots = new Map<number, number[]>()
+
+  constructor(owner: KvOwner) {
+    this.#owner = owner
+    this.#holders = new Uint16Array(owner.cells)
+    this.#free = Array.from({ length: owner.cells }, (_, cell) => owner.cells - 1 - cell)
+  }
+
+  get cells(): number {
+    return this.#holders.length
+  }
+
+  get freeCells(): number {
+    return this.#free.length
+  }
+
+  /** Different cells that these slots hold together. */
+  held(slots: Iterable<number>): number {
+    const seen = new Uint8Array(this.#holders.length)
+    let count = 0
+    for (const slot of slots)
+      for (const cell of this.#slots.get(slot) ?? []) {
+        if (seen[cell] === 0) count++
+        seen[cell] = 1
+      }
+    return count
+  }
+
+  /** Enters that a decode has put `count` more cells behind those of `slot`. */
+  extend(slot: number, count: number): void {
+    const cells = this.#slots.get(slot) ?? []
+    for (let added = 0; added < count; added++) {
+      const cell = this.#free.pop()
+      if (cell === undefined) throw new Error('the KV memory holds more than there is of it')
+      this.#holders[cell] = 1
+      cells.push(cell)
+    }
+    this.#slots.set(slot, cells)
+  }
+
+  /** Shares the first `count` cells of `source` with the empty slot `target`. */
+  share(source: number, target: number, count: number): void {
+    const cells = (this.#slots.get(source) ?? []).slice(0, count)
+    if (cells.length < count || this.#slots.has(target)) throw new Error('a prefix is shared that is not there')
+    for (const cell of cells) this.#holders[cell] = (this.#holders[cell] ?? 0) + 1
+    this.#slots.set(target, cells)
+    this.#owner.share(source, target, count)
+  }
+
+  forget(slot: number): void {
+    for (const cell of this.#slots.get(slot) ?? []) {
+      const holders = (this.#holders[cell] ?? 0) - 1
+      this.#holders[cell] = holders
+      if (holders === 0) this.#free.push(cell)
+    }
+    this.#slots.delete(slot)
+    this.#owner.forget(slot)
+  }
+}

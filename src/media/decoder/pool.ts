@@ -1,0 +1,135 @@
+import { availableParallelism } from 'node:os'
+import { OrielError } from '../../errors.ts'
+import type { Logger } from '../../log.ts'
+import { type Admit, type DecodedFile, DecoderProcess, type FileToDecode } from './decoder-process.ts'
+
+export interface PoolOptions {
+  /** 0: one for each core, but at least two, so that one slow file does not stop all others, and at most eight. */
+  processes: number
+  /** Time for one picture, in ms. */
+  timeoutMs: number
+  log: Logger | undefined
+}
+
+/** Files that may wait for a decoder, each with its bytes in memory. */
+const mostWaiting = 1000
+
+/** Decoders, started as they are needed. Files are taken in the order in which they come. */
+export class DecoderPool {
+  readonly #options: PoolOptions
+  readonly #most: number
+  readonly #free: DecoderProcess[] = []
+  readonly #all = new Set<DecoderProcess>()
+  readonly #waiting: (() => void)[] = []
+  #busy = 0
+  #closed = false
+
+  constructor(options: PoolOptions) {
+    this.#options = options
+    this.#most = options.processes || Math.min(8, Math.max(2, availableParallelism()))
+  }
+
+  /**
+   * @param admit is asked between header and decoding
+   * @throws OrielError about the file, or `overloaded`, `cancelled`, `internal`
+   */
+  async decode(file: FileToDecode, admit: Admit, signal: AbortSignal): Promise<DecodedFile> {
+    await this.#turn(signal)
+    // A file that nobody waits for any more still occupies its decoder until it is done or dead.
+    const work = this.#run(file, (header) => {
+      signal.throwIfAborted()
+      return admit(header)
+    })
+    return await Promise.race([work, whenAborted(signal)])
+  }
+
+  /** Starts a decoder before it is needed. */
+  async warm(): Promise<void> {
+    await this.#turn(AbortSignal.timeout(1000))
+    try {
+      this.#free.push(await this.#take())
+    } catch (error) {
+      this.#options.log?.error({ error }, 'no decoder can be started')
+    } finally {
+      this.#pass()
+    }
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true
+    for (const process of this.#all) process.kill()
+    for (const next of this.#waiting.splice(0)) next()
+  }
+
+  async #run(file: FileToDecode, admit: Admit): Promise<DecodedFile> {
+    let process: DecoderProcess | undefined
+    try {
+      process = await this.#take()
+      return await process.decode(file, admit)
+    } finally {
+      if (process?.alive) this.#free.push(process)
+      else if (process !== undefined) this.#all.delete(process)
+      this.#pass()
+    }
+  }
+
+  async #take(): Promise<DecoderProcess> {
+    if (this.#closed) throw closing()
+    for (let process = this.#free.pop(); process !== undefined; process = this.#free.pop()) {
+      if (process.alive) return process
+      this.#all.delete(process)
+    }
+    const { timeoutMs, log } = this.#options
+    const process = await DecoderProcess.start(timeoutMs, log).catch((cause) => {
+      throw new OrielError('internal', 'The server cannot start a decoder for pictures.', { cause })
+    })
+    this.#all.add(process)
+    if (this.#closed) process.kill()
+    return process
+  }
+
+  /** Waits until one decoder more may work. */
+  async #turn(signal: AbortSignal): Promise<void> {
+    if (signal.aborted) throw cancelled()
+    if (this.#busy < this.#most) {
+      this.#busy++
+      return
+    }
+    if (this.#waiting.length >= mostWaiting)
+      throw new OrielError('overloaded', 'Too many pictures wait to be decoded.', {
+        code: 'too_many_pictures_waiting',
+        retryAfter: 5,
+      })
+    await new Promise<void>((resolve, reject) => {
+      const go = (): void => {
+        signal.removeEventListener('abort', leave)
+        resolve()
+      }
+      const leave = (): void => {
+        this.#waiting.splice(this.#waiting.indexOf(go), 1)
+        reject(cancelled())
+      }
+      signal.addEventListener('abort', leave, { once: true })
+      this.#waiting.push(go)
+    })
+  }
+
+  #pass(): void {
+    const next = this.#waiting.shift()
+    if (next === undefined) this.#busy--
+    else next()
+  }
+}
+
+/** Never resolves. */
+function whenAborted(signal: AbortSignal): Promise<never> {
+  return new Promise((_, reject) => {
+    if (signal.aborted) reject(cancelled())
+    else signal.addEventListener('abort', () => reject(cancelled()), { once: true })
+  })
+}
+
+const cancelled = (): OrielError => new OrielError('cancelled', 'The request was cancelled.')
+
+const closing = (): OrielError =>
+  new OrielError('overloaded', 'The server is shutting down.', { code: 'shutting_down', retryAfter: 5 })

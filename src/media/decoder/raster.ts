@@ -1,0 +1,103 @@
+import sharp, { type Sharp, type SharpInput, type SharpOptions } from 'sharp'
+import { countPages, withoutPngText } from './containers.ts'
+import type { OpenFile, Raster, Rendered } from './opened-file.ts'
+import type { Size } from './protocol.ts'
+
+/** PNG, JPEG, GIF, TIFF, WebP and AVIF, by libvips; and the way to sRGB that all formats end with. */
+
+// It takes minutes and may name other files; nothing here ever needs it.
+sharp.block({ operation: ['VipsForeignLoadSvg'] })
+// Every picture is new, so libvips' own cache would only hold memory.
+sharp.cache(false)
+// A decoder has one file at a time and there is one for each core.
+sharp.concurrency(1)
+
+export const openRaster: OpenFile = async (bytes, format) => {
+  const animated = format === 'gif' || format === 'webp'
+  const pages = animated || format === 'tiff' ? countPages(format, bytes) : 1
+  const input = format === 'png' ? withoutPngText(bytes) : bytes
+  const metadata = await open(input, { page: 0 }).metadata()
+  const sizeOf = async (page: number): Promise<Size> => {
+    const { autoOrient } = page === 0 || animated ? metadata : await open(input, { page }).metadata()
+    return { width: autoOrient.width, height: autoOrient.height }
+  }
+  const upright = (metadata.orientation ?? 1) === 1
+  return {
+    pages,
+    noun: animated ? 'frame' : 'page',
+    byDefault: 'first',
+    size: sizeOf,
+    async *render(chosen, longestEdge) {
+      // libvips decodes an animation from its beginning for each call, so neighbours are decoded together.
+      for (const [first, count] of animated && upright ? runs(chosen) : chosen.map((page) => [page, 1] as const)) {
+        const original = await sizeOf(first)
+        const source = () => open(input, { page: first, pages: count }).autoOrient()
+        // Without a profile there is no telling the inks, and everybody takes the plainest.
+        const plainInk = metadata.space === 'cmyk' && metadata.icc === undefined
+        const strip = plainInk
+          ? await fromPlainCmyk(source(), original, longestEdge)
+          : await finish(source(), original, longestEdge)
+        yield* slices(strip, first, count, original)
+      }
+    },
+    close() {},
+  }
+}
+
+const open = (input: SharpInput, options: SharpOptions): Sharp =>
+  sharp(input, { failOn: 'error', limitInputPixels: false, sequentialRead: true, ...options })
+
+/** Raw pixels, on white, shrunk, as sRGB. */
+export const finishRaster = ({ width, height, channels, data }: Raster, longestEdge: number): Promise<Strip> =>
+  finish(sharp(data, { limitInputPixels: false, raw: { width, height, channels } }), { width, height }, longestEdge)
+
+/** Frames one below the other. */
+type Strip = Size & { rgb: Uint8Array }
+
+async function finish(source: Sharp, size: Size, longestEdge: number): Promise<Strip> {
+  const { data, info } = await shrunk(source, size, longestEdge)
+    .flatten({ background: '#ffffff' })
+    .toColourspace('srgb')
+    .raw({ depth: 'uchar' })
+    .toBuffer({ resolveWithObject: true })
+  if (info.channels !== 3) throw new Error(`${info.channels} channels came of a picture`)
+  return { width: info.width, height: info.height, rgb: data }
+}
+
+async function fromPlainCmyk(source: Sharp, size: Size, longestEdge: number): Promise<Strip> {
+  const { data, info } = await shrunk(source.pipelineColourspace('cmyk'), size, longestEdge)
+    .toColourspace('cmyk')
+    .raw({ depth: 'uchar' })
+    .toBuffer({ resolveWithObject: true })
+  const rgb = new Uint8Array(info.width * info.height * 3)
+  for (let from = 0, to = 0; to < rgb.length; from += info.channels) {
+    const key = 255 - (data[from + 3] ?? 0)
+    for (let ink = 0; ink < 3; ink++) rgb[to++] = Math.round(((255 - (data[from + ink] ?? 0)) * key) / 255)
+  }
+  return { width: info.width, height: info.height, rgb }
+}
+
+function shrunk(source: Sharp, { width, height }: Size, longestEdge: number): Sharp {
+  const edge = 2 * longestEdge
+  if (Math.max(width, height) <= edge) return source
+  return source.resize(edge, edge, { fit: 'inside', kernel: 'cubic' })
+}
+
+function* slices({ width, height, rgb }: Strip, first: number, count: number, original: Size): Generator<Rendered> {
+  const each = height / count
+  for (let i = 0; i < count; i++) {
+    const frame = rgb.subarray(i * each * width * 3, (i + 1) * each * width * 3)
+    yield { width, height: each, rgb: frame, page: first + i, original }
+  }
+}
+
+/** [4, 5, 6, 2] -> [4, 3], [2, 1] */
+function runs(pages: readonly number[]): [first: number, count: number][] {
+  const found: [number, number][] = []
+  for (const page of pages) {
+    const last = found.at(-1)
+    if (last !== undefined && last[0] + last[1] === page) last[1]++
+    else found.push([page, 1])
+  }
+  return found
+}

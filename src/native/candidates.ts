@@ -1,0 +1,56 @@
+import koffi from 'koffi'
+import type { Pointer } from './function.ts'
+
+/** Bytes of `llama_token_data` { int32 id; float logit; float p } and of `llama_token_data_array` { data, size, selected, sorted }. */
+const rowBytes = 12
+const arrayBytes = 32
+
+/** A `llama_token_data_array` in native memory: every token of a vocabulary with its logit, for samplers to work on. */
+export class Candidates {
+  readonly pointer: Pointer
+  readonly #rows: Pointer
+  readonly #size: number
+  readonly #ids: Int32Array
+  readonly #logits: Float32Array
+  readonly #array: BigInt64Array
+
+  constructor(size: number) {
+    this.#size = size
+    this.#rows = koffi.alloc('uint8', size * rowBytes) as Pointer
+    this.pointer = koffi.alloc('uint8', arrayBytes) as Pointer
+    const rows = koffi.view(this.#rows, size * rowBytes)
+    this.#ids = new Int32Array(rows)
+    this.#logits = new Float32Array(rows)
+    this.#array = new BigInt64Array(koffi.view(this.pointer, arrayBytes))
+  }
+
+  /** @param logits `[size]` */
+  fill(logits: Float32Array): void {
+    for (let id = 0; id < this.#size; id++) {
+      this.#ids[id * 3] = id
+      this.#logits[id * 3 + 1] = logits[id] as number
+    }
+    this.#array.set([this.#rows, BigInt(this.#size), -1n, 0n])
+  }
+
+  /** Whether any token is left that may be chosen. */
+  get open(): boolean {
+    for (let id = 0; id < this.#size; id++) if ((this.#logits[id * 3 + 1] as number) > -Infinity) return true
+    return false
+  }
+
+  /** The token that the last sampler of a chain chose; null if it may not be chosen after all. */
+  get selected(): number | null {
+    const [data, size, selected] = this.#array as unknown as [Pointer, bigint, bigint]
+    if (selected < 0n || selected >= size) return null
+    // Samplers may put the rows elsewhere, so they are read from where they are now.
+    const row = data + selected * BigInt(rowBytes)
+    const logit: number = koffi.decode(row, 4, 'float')
+    return logit > -Infinity ? koffi.decode(row, 'int32') : null
+  }
+
+  free(): void {
+    koffi.free(this.#rows)
+    koffi.free(this.pointer)
+  }
+}
