@@ -2,10 +2,16 @@ import { z } from 'zod'
 
 const detail = z.enum(['low', 'high', 'auto']).default('auto')
 
+/** Which frames of an animation or pages of a document are meant. The two names mean the same, and both are ours. */
+const choice = z
+  .union([z.string(), z.int().min(1)], { error: 'must be a string like "1-3,7" or "all", or how many: 8' })
+  .nullish()
+const choices = { frames: choice, pages: choice }
+
 /** Where a picture is: an object as OpenAI has it, or the bare URL that many clients send. */
 const imageUrl = z.union([
-  z.string().transform((url) => ({ url, detail: 'auto' as const })),
-  z.object({ url: z.string({ error: 'must be a string: a data:, http: or https: URL' }), detail }),
+  z.string().transform((url) => ({ url, detail: 'auto' as const, frames: null, pages: null })),
+  z.object({ url: z.string({ error: 'must be a string: a data:, http: or https: URL' }), detail, ...choices }),
 ])
 
 const refused = <T extends string>(type: T, why: string) =>
@@ -13,19 +19,33 @@ const refused = <T extends string>(type: T, why: string) =>
 
 const textPart = z.object({ type: z.enum(['text', 'input_text']), text: z.string() })
 
-/** A document, whose pages become pictures. `pages` is ours: `"1-3,7"`, `"all"`, or a number of them. */
+/** A document, whose pages become pictures. */
 const file = z.object({
   file_data: z.string({ error: 'must be a string: the file itself as a data: URL, since this server stores no files' }),
   filename: z.string().nullish(),
-  pages: z.union([z.string(), z.int().min(1)]).optional(),
+  ...choices,
 })
+
+/** The same as the Responses API has it, which may name a URL too. */
+const inputFile = z
+  .object({
+    type: z.literal('input_file'),
+    file_data: z.string().nullish(),
+    file_url: z.string().nullish(),
+    filename: z.string().nullish(),
+    ...choices,
+  })
+  .refine(({ file_data, file_url }) => (file_data == null) !== (file_url == null), {
+    path: ['file_data'],
+    error: 'or file_url must be there, one of the two: the file itself as a data: URL, or where it is',
+  })
 
 const contentPart = z.discriminatedUnion(
   'type',
   [
     textPart,
     z.object({ type: z.literal('image_url'), image_url: imageUrl }),
-    z.object({ type: z.literal('input_image'), image_url: z.string(), detail }),
+    z.object({ type: z.literal('input_image'), image_url: z.string(), detail, ...choices }),
     z.object({
       type: z.literal('image'),
       source: z.discriminatedUnion('type', [
@@ -34,11 +54,12 @@ const contentPart = z.discriminatedUnion(
       ]),
     }),
     z.object({ type: z.literal('file'), file }),
+    inputFile,
     refused('video_url', 'this model takes text and pictures, no video'),
     refused('input_audio', 'this model takes text and pictures, no audio'),
     refused('audio_url', 'this model takes text and pictures, no audio'),
   ],
-  { error: 'must be "text", "image_url", "input_image", "image" or "file"' },
+  { error: 'must be "text", "image_url", "input_image", "image", "file" or "input_file"' },
 )
 
 const content = z.union([z.string(), z.array(contentPart).min(1)])

@@ -4,6 +4,11 @@ import type { RequestMessage } from './chat-schema.ts'
 
 type Detail = 'low' | 'high' | 'auto'
 
+interface Choices {
+  frames?: string | number | null | undefined
+  pages?: string | number | null | undefined
+}
+
 /** A chat with its pictures taken out: each is named in the content by its index in `sources`. */
 export interface ReadMessages {
   messages: ChatMessage[]
@@ -13,9 +18,9 @@ export interface ReadMessages {
 /** The dialects' content parts -> text and pictures, in the order of the content, in every turn. */
 export function readMessages(messages: readonly RequestMessage[]): ReadMessages {
   const sources: ReadMessages['sources'] = []
-  const picture = (url: string, detail: Detail, param: string, pages?: string | number): ContentPart => ({
+  const picture = (url: string, detail: Detail, param: string, { frames, pages }: Choices = {}): ContentPart => ({
     kind: 'picture',
-    picture: sources.push({ url, detail, param, pages }) - 1,
+    picture: sources.push({ url, detail, param, pages: pages ?? frames ?? undefined }) - 1,
   })
 
   const read = ({ role, content }: RequestMessage, turn: number): ChatMessage => {
@@ -25,10 +30,16 @@ export function readMessages(messages: readonly RequestMessage[]): ReadMessages 
       const param = `messages[${turn}].content[${index}]`
       if (part.type === 'text' || part.type === 'input_text') parts.push({ kind: 'text', text: part.text })
       else if (part.type === 'image_url')
-        parts.push(picture(part.image_url.url, part.image_url.detail, `${param}.image_url`))
-      else if (part.type === 'input_image') parts.push(picture(part.image_url, part.detail, `${param}.image_url`))
+        parts.push(picture(part.image_url.url, part.image_url.detail, `${param}.image_url`, part.image_url))
+      else if (part.type === 'input_image') parts.push(picture(part.image_url, part.detail, `${param}.image_url`, part))
       else if (part.type === 'file')
-        parts.push(picture(part.file.file_data, 'auto', `${param}.file.file_data`, part.file.pages))
+        parts.push(picture(part.file.file_data, 'auto', `${param}.file.file_data`, part.file))
+      else if (part.type === 'input_file')
+        parts.push(
+          part.file_url == null
+            ? picture(part.file_data ?? '', 'auto', `${param}.file_data`, part)
+            : picture(part.file_url, 'auto', `${param}.file_url`, part),
+        )
       else if (part.type === 'image')
         parts.push(picture(part.source.type === 'url' ? part.source.url : part.source.data, 'auto', `${param}.source`))
     }

@@ -31,7 +31,7 @@ export async function serve({ model, mmproj, host, port }: ServeFlags): Promise<
     import('../media/index.ts'),
   ])
   const deployments = deploy([backend])
-  const server = createServer({ deployments, media: createMedia(config.media) }, config.server, log)
+  const server = createServer({ deployments, media: createMedia(config.media, log) }, config.server, log)
   await listen(server, config.server.host, config.server.port).catch(async (error: unknown) => {
     await deployments.close()
     throw error

@@ -14,7 +14,7 @@ export interface Specimen {
 }
 
 /** Of samples in 0 to 255: the largest difference that may be, and the mean. */
-export interface Tolerance {
+interface Tolerance {
   readonly most: number
   readonly mean: number
 }
