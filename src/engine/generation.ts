@@ -31,8 +31,8 @@ export interface Sampling {
   seed: number | null
   /** Added to the logit of each token id. */
   logitBias: readonly { token: number; bias: number }[]
-  /** A grammar in GBNF that the answer must follow. */
-  grammar: string | null
+  /** What the answer must follow: a grammar in GBNF, or a JSON Schema. */
+  grammar: { kind: 'gbnf'; text: string } | { kind: 'json_schema'; schema: unknown } | null
 }
 
 export interface GenerateRequest {
