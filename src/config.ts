@@ -128,6 +128,7 @@ const environment: Record<string, readonly string[]> = {
   ORIEL_CACHE_DIR: ['media', 'cacheDir'],
   ORIEL_THREADS: ['engine', 'threads'],
   ORIEL_CONTEXT: ['engine', 'contextTokens'],
+  ORIEL_ENCODER_CACHE: ['engine', 'encoderCacheBytes'],
   ORIEL_MAX_SEQUENCES: ['engine', 'maxSequences'],
   ORIEL_VISION_RUNTIME: ['engine', 'visionRuntime'],
   ORIEL_VISION_PRECISION: ['engine', 'visionPrecision'],

@@ -75,11 +75,17 @@ const message = z
     error: 'must be a string or an array',
   })
 
+const jsonSchema = z.union([z.boolean(), z.record(z.string(), z.unknown())])
+
 const responseFormat = z.discriminatedUnion('type', [
   z.object({ type: z.literal('text') }),
-  z.object({ type: z.literal('json_object') }),
+  // Fireworks takes a schema here too.
+  z.object({ type: z.literal('json_object'), schema: jsonSchema.nullish() }),
+  z.object({
+    type: z.literal('json_schema'),
+    json_schema: z.object({ name: z.string().optional(), schema: jsonSchema.nullish(), strict: z.boolean().nullish() }),
+  }),
   z.object({ type: z.literal('grammar'), grammar: z.string().min(1) }),
-  refused('json_schema', 'this server answers with text, json_object or grammar'),
 ])
 
 /** One or several; clients that have none send an empty one. */

@@ -158,16 +158,15 @@ function topLogprobsOf({ logprobs, top_logprobs }: ChatRequest): number | null {
   return null
 }
 
-function grammarOf({ response_format }: ChatRequest): string | null {
-  if (response_format?.type === 'grammar') return response_format.grammar
-  return response_format?.type === 'json_object' ? jsonObject : null
+function grammarOf({ response_format: format }: ChatRequest): GenerateRequest['sampling']['grammar'] {
+  switch (format?.type) {
+    case 'grammar':
+      return { kind: 'gbnf', text: format.grammar }
+    case 'json_object':
+      return { kind: 'json_schema', schema: format.schema ?? { type: 'object' } }
+    case 'json_schema':
+      return { kind: 'json_schema', schema: format.json_schema.schema ?? { type: 'object' } }
+    default:
+      return null
+  }
 }
-
-/** JSON with an object outermost, after llama.cpp's grammars/json.gbnf; white space is bounded, or a model may never end. */
-const jsonObject = String.raw`root ::= object
-value ::= object | array | string | number | ("true" | "false" | "null") ws
-object ::= "{" ws (string ":" ws value ("," ws string ":" ws value)*)? "}" ws
-array ::= "[" ws (value ("," ws value)*)? "]" ws
-string ::= "\"" ([^"\\\x7F\x00-\x1F] | "\\" (["\\bfnrt/] | "u" [0-9a-fA-F]{4}))* "\"" ws
-number ::= "-"? ([0-9] | [1-9] [0-9]{0,15}) ("." [0-9]{1,15})? ([eE] [-+]? [0-9]{1,3})? ws
-ws ::= | " " | "\n" [ \t]{0,20}`

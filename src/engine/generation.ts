@@ -31,8 +31,8 @@ export interface Sampling {
   seed: number | null
   /** Added to the logit of each token id. */
   logitBias: readonly { token: number; bias: number }[]
-  /** A grammar in GBNF that the answer must follow. */
-  grammar: string | null
+  /** What the answer must follow: a grammar in GBNF, or a JSON Schema. */
+  grammar: { kind: 'gbnf'; text: string } | { kind: 'json_schema'; schema: unknown } | null
 }
 
 export interface GenerateRequest {
@@ -101,6 +101,8 @@ export interface EngineModel {
     /** Pixels of the longest edge that it can use of a picture: a larger one may be shrunk to it beforehand. */
     longestEdge: number
   } | null
+  /** What it takes beside the pictures' embeddings: the decoder's weights, the vision file's, and the KV memory. */
+  memory: { weightsBytes: number; visionBytes: number; kvBytes: number }
   /** Jinja, as in the GGUF; null where it has none. */
   chatTemplate: string | null
   bosToken: string

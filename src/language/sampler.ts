@@ -1,5 +1,9 @@
 import { OrielError } from '../errors.ts'
 import { Candidates, type Llama, type LlamaContext, type Sampler, type Vocab } from '../native/index.ts'
+import { jsonSchemaGrammar } from './grammar/json-schema.ts'
+
+/** What an answer must follow: a grammar in llama.cpp's notation, or a JSON Schema. */
+type Grammar = { kind: 'gbnf'; text: string } | { kind: 'json_schema'; schema: unknown }
 
 /** How the next token is chosen from the logits. */
 export interface SamplerSettings {
@@ -17,7 +21,7 @@ export interface SamplerSettings {
   seed: number | null
   logitBias: readonly { token: number; bias: number }[]
   /** GBNF; null: none. */
-  grammar: string | null
+  grammar: Grammar | null
 }
 
 /** How many of the last tokens the penalties look at, as llama.cpp's tools have it. */
@@ -92,8 +96,9 @@ function boundSampler(llama: Llama, vocab: Vocab, chain: Sampler, grammar: Sampl
   }
 }
 
-function parseGrammar(llama: Llama, vocab: Vocab, grammar: string): Sampler {
-  const sampler = llama.grammar(vocab, grammar, 'root')
+function parseGrammar(llama: Llama, vocab: Vocab, grammar: Grammar): Sampler {
+  const text = grammar.kind === 'gbnf' ? grammar.text : jsonSchemaGrammar(grammar.schema)
+  const sampler = llama.grammar(vocab, text, 'root')
   if (sampler !== null) return sampler
   throw new OrielError('invalid', 'The grammar does not parse: it must be GBNF with a rule named root.', {
     param: 'response_format',

@@ -7,8 +7,8 @@ import type { Weights } from './weights.ts'
 /** Nodes that one graph may have: about 30 a layer, with room for the deepest encoders in use. */
 const maxNodes = 8192
 
-/** Graphs kept, one for each picture size seen lately. */
-const graphsKept = 16
+/** Graphs kept, one for each picture size seen lately. Few, since each has the memory of all of its values. */
+const graphsKept = 4
 
 /** An architecture as ggml graphs: one for each size of picture, described and given its memory once. */
 export class GgmlGraphs {

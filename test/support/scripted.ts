@@ -34,6 +34,7 @@ export async function startScripted(script: Script): Promise<{ url: string; clos
       contextTokens: 100,
       vocabulary: 512,
       vision: null,
+      memory: { weightsBytes: 0, visionBytes: 0, kvBytes: 0 },
       chatTemplate: null,
       bosToken: '',
       eosToken: '',

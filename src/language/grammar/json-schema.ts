@@ -1,0 +1,339 @@
+import { z } from 'zod'
+import { OrielError } from '../../errors.ts'
+import { integersBetween, numbersBetween } from './numbers.ts'
+import { patternRule } from './pattern.ts'
+import { literal, repeated, stringExcept } from './rules.ts'
+
+/**
+ * A GBNF grammar of the JSON texts that a JSON Schema allows (draft 2020-12, and what older drafts wrote differently).
+ * Members of objects come in the order of `properties`; as with OpenAI's strict mode and llama.cpp, an object that lists
+ * its properties has no others unless `additionalProperties` says so. White space is bounded, or a model may never end.
+ * @throws OrielError `invalid` for a keyword that cannot be held to, naming its place: nothing is ignored in silence
+ */
+export function jsonSchemaGrammar(schema: unknown): string {
+  const writer = new GrammarWriter(schema)
+  const root = writer.rule(schema, [])
+  const rules = [['root', root], ...writer.rules, ...Object.entries(basics)]
+  const grammar = rules.map(([name, body]) => `${name} ::= ${body}`).join('\n')
+  if (grammar.length > mostCharacters) throw refused([], 'is too large')
+  return grammar
+}
+
+/** A grammar is parsed between two steps of everybody's answers. */
+const mostCharacters = 200_000
+
+const basics = {
+  value: 'object | array | string | number | ("true" | "false" | "null") ws',
+  object: '"{" ws (string ":" ws value ("," ws string ":" ws value)*)? "}" ws',
+  array: '"[" ws (value ("," ws value)*)? "]" ws',
+  string: String.raw`"\"" char* "\"" ws`,
+  char: String.raw`[^"\\\x7F\x00-\x1F] | "\\" (["\\bfnrt/] | "u" [0-9a-fA-F]{4})`,
+  number: '"-"? int ("." [0-9]{1,15})? ([eE] [-+]? [0-9]{1,3})? ws',
+  int: '[0-9] | [1-9] [0-9]{1,15}',
+  ws: String.raw`| " " | "\n" [ \t]{0,20}`,
+}
+
+const formats: Record<string, string> = {
+  // 29 February is left out: whether there is one depends on the year.
+  date: '[0-9]{4} "-" (("0" [13578] | "1" [02]) "-" ("0" [1-9] | [12] [0-9] | "3" [01]) | ("0" [469] | "11") "-" ("0" [1-9] | [12] [0-9] | "30") | "02-" ("0" [1-9] | "1" [0-9] | "2" [0-8]))',
+  time: '([01] [0-9] | "2" [0-3]) ":" [0-5] [0-9] ":" [0-5] [0-9] ("." [0-9]{1,6})? ("Z" | [-+] ([01] [0-9] | "2" [0-3]) ":" [0-5] [0-9])',
+  uuid: '[0-9a-fA-F]{8} "-" [0-9a-fA-F]{4} "-" [0-9a-fA-F]{4} "-" [0-9a-fA-F]{4} "-" [0-9a-fA-F]{12}',
+}
+formats['date-time'] = `${formats.date} "T" ${formats.time}`
+
+const typeNames = z.enum(['null', 'boolean', 'integer', 'number', 'string', 'array', 'object'])
+type TypeName = z.output<typeof typeNames>
+
+const count = z.int().nonnegative().max(2000, 'must be 2000 at most, which is what can be held to')
+
+/** A schema whose subschemas are not looked at yet. */
+const node = z.looseObject({
+  $ref: z.string().optional(),
+  type: z.union([typeNames, z.array(typeNames).nonempty()]).optional(),
+  enum: z.array(z.json()).nonempty().optional(),
+  const: z.json().optional(),
+  anyOf: z.array(z.unknown()).nonempty().optional(),
+  oneOf: z.array(z.unknown()).nonempty().optional(),
+  allOf: z.array(z.unknown()).nonempty().optional(),
+  properties: z.record(z.string(), z.unknown()).optional(),
+  required: z.array(z.string()).optional(),
+  additionalProperties: z.unknown().optional(),
+  items: z.unknown().optional(),
+  prefixItems: z.array(z.unknown()).optional(),
+  minItems: count.optional(),
+  maxItems: count.optional(),
+  minLength: count.optional(),
+  maxLength: count.optional(),
+  pattern: z.string().max(1000).optional(),
+  format: z.string().optional(),
+  minimum: z.number().optional(),
+  maximum: z.number().optional(),
+  exclusiveMinimum: z.number().optional(),
+  exclusiveMaximum: z.number().optional(),
+})
+type Node = z.output<typeof node>
+
+/** Keywords that narrow what is allowed, and that no grammar here is written for. */
+const unheld = [
+  'not',
+  'if',
+  'dependentSchemas',
+  'dependentRequired',
+  'patternProperties',
+  'propertyNames',
+  'minProperties',
+  'maxProperties',
+  'contains',
+  'uniqueItems',
+  'multipleOf',
+  'unevaluatedProperties',
+  'unevaluatedItems',
+  '$dynamicRef',
+]
+
+/** Deeper nesting is a mistake or an attack. */
+const mostDepth = 64
+
+type Path = readonly (string | number)[]
+
+class GrammarWriter {
+  readonly rules = new Map<string, string>()
+  /** Names of the rules by their bodies. */
+  readonly #names = new Map<string, string>()
+  readonly #root: unknown
+  readonly #references = new Map<string, string>()
+
+  constructor(root: unknown) {
+    this.#root = root
+  }
+
+  /** The body of a rule for a subschema. */
+  rule(schema: unknown, path: Path): string {
+    if (schema === true) return 'value'
+    if (schema === false) throw refused(path, 'allows nothing')
+    const parsed = node.safeParse(schema)
+    if (!parsed.success) {
+      const [issue] = parsed.error.issues
+      throw refused([...path, ...(issue?.path ?? []).map(String)], `is not understood: ${issue?.message ?? ''}`)
+    }
+    return this.#nodeRule(parsed.data, path)
+  }
+
+  #nodeRule(schema: Node, path: Path): string {
+    if (path.length > mostDepth) throw refused(path, `is nested more than ${mostDepth} deep`)
+    const foreign = unheld.find((keyword) => schema[keyword] !== undefined && schema[keyword] !== false)
+    if (foreign !== undefined) throw refused(path, `has ${foreign}, which answers cannot be held to`)
+    if (schema.$ref !== undefined) {
+      const { $ref, ...beside } = schema
+      if (!says(beside)) return this.#reference($ref, path)
+      return this.#nodeRule({ allOf: [beside, { $ref }] }, path)
+    }
+    if (schema.allOf !== undefined) return this.#nodeRule(this.#merged(schema, schema.allOf, path), [...path, 'allOf'])
+    if (schema.const !== undefined) return `${literal(JSON.stringify(schema.const))} ws`
+    if (schema.enum !== undefined)
+      return `(${schema.enum.map((value) => literal(JSON.stringify(value))).join(' | ')}) ws`
+    const options = schema.anyOf ?? schema.oneOf
+    if (options !== undefined) {
+      const { anyOf: _, oneOf: __, ...common } = schema
+      const keyword = schema.anyOf === undefined ? 'oneOf' : 'anyOf'
+      return alternatives(options.map((option, i) => this.rule(withCommon(common, option), [...path, keyword, i])))
+    }
+    const types = schema.type === undefined ? impliedTypes(schema) : [schema.type].flat()
+    return types.length === 0 ? 'value' : alternatives(types.map((type) => this.#typeRule(type, schema, path)))
+  }
+
+  #typeRule(type: TypeName, schema: Node, path: Path): string {
+    switch (type) {
+      case 'null':
+        return '"null" ws'
+      case 'boolean':
+        return '("true" | "false") ws'
+      case 'integer':
+      case 'number':
+        return numberRule(type, schema, path)
+      case 'string':
+        return stringRule(schema, path)
+      case 'array':
+        return this.#arrayRule(schema, path)
+      case 'object':
+        return this.#objectRule(schema, path)
+    }
+  }
+
+  #arrayRule({ items, prefixItems = [], minItems = 0, maxItems }: Node, path: Path): string {
+    if (items === undefined && prefixItems.length === 0 && minItems === 0 && maxItems === undefined) return 'array'
+    const first = prefixItems.map((item, i) => this.#named(item, [...path, 'prefixItems', i]))
+    const rest = items === false ? undefined : items === undefined ? 'value' : this.#named(items, [...path, 'items'])
+    if (maxItems !== undefined && maxItems < minItems) throw refused(path, 'has maxItems below minItems')
+    const most = maxItems ?? (rest === undefined ? first.length : Number.POSITIVE_INFINITY)
+    // From the last on: what may follow when so many items are there.
+    let tail =
+      rest === undefined || most <= first.length
+        ? ''
+        : repeated(`("," ws ${rest})`, Math.max(0, minItems - first.length), most - first.length)
+    for (let i = Math.min(first.length, most) - 1; i >= 0; i--) {
+      const comma = i === 0 ? '' : '"," ws '
+      tail = i < minItems ? `${comma}${first[i]} ${tail}` : `(${comma}${first[i]} ${tail})?`
+    }
+    if (first.length === 0) {
+      const more = rest === undefined ? '' : repeated(`("," ws ${rest})`, Math.max(0, minItems - 1), most - 1)
+      tail = rest === undefined || most === 0 ? '' : minItems > 0 ? `${rest} ${more}` : `(${rest} ${more})?`
+    }
+    return `"[" ws ${tail} "]" ws`
+  }
+
+  #objectRule({ properties = {}, required = [], additionalProperties }: Node, path: Path): string {
+    const names = Object.keys(properties)
+    const unlisted = required.filter((name) => !names.includes(name))
+    const open = additionalProperties ?? (names.length === 0 && unlisted.length === 0)
+    if (names.length === 0 && unlisted.length === 0 && open === true) return 'object'
+    if (unlisted.length > 0 && open === false)
+      throw refused(path, `requires ${JSON.stringify(unlisted[0])}, which is not among its properties`)
+    const members = [...names, ...unlisted].map((name) => {
+      const value = names.includes(name) ? this.#named(properties[name], [...path, 'properties', name]) : 'value'
+      return { rule: `${literal(JSON.stringify(name))} ws ":" ws ${value}`, needed: required.includes(name) }
+    })
+    let others = ''
+    if (open !== false) {
+      const value = this.#named(open, [...path, 'additionalProperties'])
+      others = `${stringExcept([...names, ...unlisted])} ws ":" ws ${value}`
+    }
+    return `"{" ws ${this.#members(members, others)} "}" ws`
+  }
+
+  /** Members in their order, the optional ones left out or not, a comma before each but the first. */
+  #members(members: readonly { rule: string; needed: boolean }[], others: string): string {
+    let behindOthers = others === '' ? '' : `("," ws ${others})*`
+    let first = others === '' ? '' : `(${others} ${behindOthers})?`
+    for (const { rule, needed } of members.toReversed()) {
+      // Both are used twice from here on, so they become rules: otherwise the grammar would double with each member.
+      const [tail, rest] = [this.#add(behindOthers), this.#add(first)]
+      first = needed ? `${rule} ${tail}` : `(${rule} ${tail} | ${rest})`
+      behindOthers = needed ? `"," ws ${rule} ${tail}` : `("," ws ${rule})? ${tail}`
+    }
+    return first
+  }
+
+  /** Adds a rule for `body`, unless there is nothing in it. @returns its name */
+  #add(body: string): string {
+    if (body === '' || /^[a-z0-9-]+$/.test(body)) return body === '' ? '""' : body
+    const known = this.#names.get(body)
+    if (known !== undefined) return known
+    const name = `rule-${this.rules.size}`
+    this.#names.set(body, name)
+    this.rules.set(name, body)
+    return name
+  }
+
+  #named(schema: unknown, path: Path): string {
+    return this.#add(this.rule(schema, path))
+  }
+
+  #reference(reference: string, path: Path): string {
+    const known = this.#references.get(reference)
+    if (known !== undefined) return known
+    const target = this.#target(reference, path)
+    // The name is known before the rule, since a schema may be made of itself.
+    const name = `ref-${this.#references.size}`
+    this.#references.set(reference, name)
+    this.rules.set(name, this.rule(target, [...path, '$ref']))
+    return name
+  }
+
+  /** RFC 6901. Only inside the document: nothing is ever fetched. */
+  #target(reference: string, path: Path): unknown {
+    if (reference !== '#' && !reference.startsWith('#/'))
+      throw refused(path, `refers to ${JSON.stringify(reference)}, and only places in the schema itself can be`)
+    let target = this.#root
+    for (const part of reference.split('/').slice(1)) {
+      const key = decodeURIComponent(part).replaceAll('~1', '/').replaceAll('~0', '~')
+      const inside = z.record(z.string(), z.unknown()).safeParse(Array.isArray(target) ? { ...target } : target)
+      if (!inside.success || !Object.hasOwn(inside.data, key))
+        throw refused(path, `refers to ${JSON.stringify(reference)}, which is not there`)
+      target = inside.data[key]
+    }
+    return target
+  }
+
+  #merged({ allOf: _, ...common }: Node, parts: readonly unknown[], path: Path): Node {
+    const sum: Node = { ...common }
+    parts.forEach((part, i) => {
+      const parsed = node.safeParse(this.#resolved(part, path))
+      if (!parsed.success) throw refused([...path, 'allOf', i], 'is not understood')
+      const { properties, required, ...others } = parsed.data
+      const twice = Object.keys(others).find((key) => sum[key] !== undefined && !sameJson(sum[key], others[key]))
+      if (twice !== undefined) throw refused([...path, 'allOf', i], `says ${twice} a second time`)
+      Object.assign(sum, others)
+      if (properties !== undefined) sum.properties = { ...sum.properties, ...properties }
+      if (required !== undefined) sum.required = [...(sum.required ?? []), ...required]
+    })
+    return sum
+  }
+
+  #resolved(part: unknown, path: Path): unknown {
+    const parsed = node.safeParse(part)
+    return parsed.success && parsed.data.$ref !== undefined ? this.#target(parsed.data.$ref, path) : part
+  }
+}
+
+/** What stands beside `anyOf` holds for each of its options. */
+const withCommon = (common: Node, option: unknown): unknown => (says(common) ? { allOf: [common, option] } : option)
+
+/** Whether a schema narrows anything: titles, descriptions and definitions do not. */
+const says = (schema: Node): boolean => Object.keys(schema).some((key) => key in node.shape || unheld.includes(key))
+
+function impliedTypes(schema: Node): TypeName[] {
+  if (schema.properties !== undefined || schema.additionalProperties !== undefined) return ['object']
+  if (schema.items !== undefined || schema.prefixItems !== undefined) return ['array']
+  if (schema.pattern !== undefined || schema.minLength !== undefined || schema.maxLength !== undefined)
+    return ['string']
+  return []
+}
+
+function numberRule(type: 'integer' | 'number', schema: Node, path: Path): string {
+  const { minimum, maximum, exclusiveMinimum, exclusiveMaximum } = schema
+  const low = Math.max(minimum ?? -Infinity, exclusiveMinimum ?? -Infinity)
+  const high = Math.min(maximum ?? Infinity, exclusiveMaximum ?? Infinity)
+  if (low === -Infinity && high === Infinity) return type === 'integer' ? '"-"? int ws' : 'number'
+  if ([low, high].some((bound) => Number.isFinite(bound) && Math.abs(bound) > 1e15))
+    throw refused(path, 'bounds a number beyond 1e15')
+  const [opens, closes] = [low === exclusiveMinimum, high === exclusiveMaximum]
+  if (type === 'integer') {
+    const from = opens ? Math.floor(low) + 1 : Math.ceil(low)
+    const to = closes ? Math.ceil(high) - 1 : Math.floor(high)
+    if (from > to) throw refused(path, 'allows no number')
+    return `(${integersBetween(from, to)}) ws`
+  }
+  if ([low, high].some((bound) => Number.isFinite(bound) && !Number.isInteger(bound)))
+    throw refused(path, 'bounds a number by a fraction, and answers can be held to whole bounds only')
+  if (low > high || (low === high && (opens || closes))) throw refused(path, 'allows no number')
+  return `(${numbersBetween({ low, opens, high, closes })}) ws`
+}
+
+function stringRule({ pattern, format, minLength = 0, maxLength = Infinity }: Node, path: Path): string {
+  if (pattern !== undefined) {
+    if (minLength > 0 || maxLength < Infinity)
+      throw refused(path, 'has a pattern and a length, and answers can be held to one of them')
+    const rule = patternRule(pattern)
+    if (rule === undefined)
+      throw refused(path, `has the pattern ${JSON.stringify(pattern)}, which answers cannot be held to`)
+    return `"\\"" ${rule} "\\"" ws`
+  }
+  const known = format === undefined ? undefined : formats[format]
+  if (known !== undefined) return `"\\"" ${known} "\\"" ws`
+  if (maxLength < minLength) throw refused(path, 'has maxLength below minLength')
+  return minLength === 0 && maxLength === Infinity
+    ? 'string'
+    : `"\\"" ${repeated('char', minLength, maxLength)} "\\"" ws`
+}
+
+const alternatives = (rules: readonly string[]): string =>
+  rules.length === 1 ? rules.join() : `(${rules.join(' | ')})`
+
+const sameJson = (a: unknown, b: unknown): boolean => JSON.stringify(a) === JSON.stringify(b)
+
+const refused = (path: Path, why: string): OrielError =>
+  new OrielError('invalid', `The JSON schema cannot be used: ${['$', ...path].join('.').slice(0, 200)} ${why}.`, {
+    param: 'response_format',
+    code: 'invalid_json_schema',
+  })

@@ -1,0 +1,39 @@
+/** Pieces of GBNF, the grammar notation of llama.cpp (grammars/README.md). */
+
+/** These characters and no others. */
+export const literal = (text: string): string => JSON.stringify(text).replaceAll(/[\u007f-\u009f]/g, escaped)
+
+/** One character of a class, whatever it is. */
+export function escaped(character: string | number): string {
+  const code = typeof character === 'string' ? (character.codePointAt(0) ?? 0) : character
+  if (/[A-Za-z0-9 _]/.test(String.fromCodePoint(code))) return String.fromCodePoint(code)
+  return code > 0xffff ? `\\U${hex(code, 8)}` : `\\u${hex(code, 4)}`
+}
+
+const hex = (code: number, digits: number): string => code.toString(16).toUpperCase().padStart(digits, '0')
+
+/** @param most may be Infinity */
+export function repeated(rule: string, least: number, most: number): string {
+  if (most <= 0) return '""'
+  if (least === 0 && most === 1) return `${rule}?`
+  if (most === Infinity) return least === 0 ? `${rule}*` : least === 1 ? `${rule}+` : `${rule}{${least},}`
+  return least === most ? (most === 1 ? rule : `${rule}{${most}}`) : `${rule}{${least},${most}}`
+}
+
+/** A JSON string that is none of `words`: it leaves the tree of them at some character, or ends inside it. */
+export function stringExcept(words: readonly string[]): string {
+  if (words.length === 0) return String.raw`"\"" char* "\""`
+  return `"\\"" ${outside(words.map((word) => [...JSON.stringify(word).slice(1, -1)]))} "\\""`
+}
+
+function outside(words: readonly (readonly string[])[]): string {
+  const firsts = [...new Set(words.flatMap(([first]) => (first === undefined ? [] : [first])))]
+  const ways = firsts.map((first) => {
+    const rests = words.flatMap(([head, ...rest]) => (head === first ? [rest] : []))
+    return `${literal(first)} ${outside(rests)}`
+  })
+  const barred = firsts.map((first) => escaped(first)).join('')
+  ways.push(`[^${barred}\\u0022\\u005C\\u007F\\u0000-\\u001F] char*`)
+  // To end here is to be a word, or not.
+  return words.some((word) => word.length === 0) ? `(${ways.join(' | ')})` : `(${ways.join(' | ')})?`
+}

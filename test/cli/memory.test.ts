@@ -1,0 +1,72 @@
+import { execFileSync, spawn } from 'node:child_process'
+import { fileURLToPath } from 'node:url'
+import { expect, it } from 'vitest'
+import { type Colour, colours, dataUrl, shape } from '../support/pictures.ts'
+
+const bin = fileURLToPath(new URL('../../bin/oriel.js', import.meta.url))
+
+/** Resident megabytes of a process and all that it started. */
+function residentOf(pid: number): number {
+  const all = execFileSync('ps', ['-eo', 'pid=,ppid=,rss='], { encoding: 'utf8' })
+    .trim()
+    .split('\n')
+    .map((line) => line.trim().split(/\s+/).map(Number))
+  const sum = (id: number): number =>
+    all.reduce((total, [child, parent, rss]) => {
+      if (child === id) return total + (rss ?? 0)
+      return parent === id && child !== undefined ? total + sum(child) : total
+    }, 0)
+  return Math.round(sum(pid) / 1000)
+}
+
+it('holds its memory: 500 requests with pictures take no more than the 200 before them', async () => {
+  // Small caches, so that they are full when the counting begins.
+  const server = spawn(process.execPath, [bin, 'serve', '--port', '0'], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+    env: { ...process.env, ORIEL_LOG_LEVEL: 'error', ORIEL_ENCODER_CACHE: '1000000', ORIEL_CONTEXT: '2048' },
+  })
+  try {
+    let out = ''
+    for await (const part of server.stdout) {
+      out += part
+      if (out.endsWith('\n\n') && out.includes('curl ')) break
+    }
+    const url = `${/http:\/\/\S+:\d+/.exec(out)?.[0]}/v1/chat/completions`
+    const names = Object.keys(colours) as Colour[]
+    let next = 0
+    const ask = async (): Promise<void> => {
+      const i = next++
+      const picture = await shape(names[i % names.length] ?? 'red', i % 2 ? 'circle' : 'square', 64 + (i % 200))
+      const response = await fetch(url, {
+        method: 'POST',
+        headers: { 'content-type': 'application/json' },
+        body: JSON.stringify({
+          model: 'pocket',
+          max_tokens: 24,
+          messages: [
+            {
+              role: 'user',
+              content: [
+                { type: 'image_url', image_url: { url: dataUrl(picture) } },
+                { type: 'text', text: 'What is in this image?' },
+              ],
+            },
+          ],
+        }),
+      })
+      expect(response.status, await response.text()).toBe(200)
+    }
+    const askUntil = async (count: number): Promise<number> => {
+      const client = async () => {
+        while (next < count) await ask()
+      }
+      await Promise.all([client(), client(), client(), client()])
+      return residentOf(server.pid ?? 0)
+    }
+    const [before, after] = [await askUntil(200), await askUntil(700)]
+    process.stdout.write(`resident memory: ${before} MB after 200 requests, ${after} MB after 700\n`)
+    expect(after).toBeLessThan(before + 25)
+  } finally {
+    server.kill('SIGKILL')
+  }
+}, 180_000)

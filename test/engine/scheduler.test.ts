@@ -1,0 +1,135 @@
+import fc from 'fast-check'
+import { describe, expect, it } from 'vitest'
+import { loadConfig } from '../../src/config.ts'
+import { Cores } from '../../src/engine/cores.ts'
+import type { GenerateRequest, PromptPiece } from '../../src/engine/generation.ts'
+import { Scheduler } from '../../src/engine/scheduler.ts'
+import { answerAlone, architecture, embeddingsOf, KvModel, slowEncoder } from '../support/kv-model.ts'
+import { greedy, requestOf } from '../support/pocket.ts'
+
+/** A request at some time, perhaps cancelled at another, in ticks of the event loop. */
+interface Visit {
+  at: number
+  cancelled: number | null
+  request: GenerateRequest
+}
+
+const text = fc.constantFrom('', 'a', 'ab', 'abcabc', 'abcabcabcabcabcabcabcabcabcabcabcabcabcabcabc', 'system: ')
+const piece: fc.Arbitrary<PromptPiece> = fc.oneof(
+  text.map((text) => ({ kind: 'text' as const, text, special: true })),
+  fc.record({ hash: fc.constantFrom('1', '2'), width: fc.constantFrom(3, 17) }).map(({ hash, width }) => ({
+    kind: 'picture' as const,
+    picture: { width, height: 1, rgb: new Uint8Array(), hash, detail: 'auto' as const },
+  })),
+)
+const visit: fc.Arbitrary<Visit> = fc.record({
+  at: fc.nat(60),
+  cancelled: fc.option(fc.nat(80), { freq: 5 }),
+  request: fc
+    .record({
+      prompt: fc
+        .array(piece, { maxLength: 3 })
+        .map((pieces) => [...pieces, { kind: 'text', text: '?', special: true } as const]),
+      maxTokens: fc.integer({ min: 1, max: 40 }),
+      n: fc.constantFrom(1, 1, 1, 2, 3),
+      seed: fc.constantFrom(1, 2),
+      cacheKey: fc.constantFrom('', 'other'),
+      cachePrompt: fc.constantFrom(true, true, false),
+    })
+    .map(({ prompt, seed, ...over }) => requestOf(prompt, { ...over, sampling: { ...greedy, seed } })),
+})
+
+/** Runs visits on a small machine. @returns each one's texts, or its error's kind */
+async function run(visits: readonly Visit[], cells: number, chunkTokens: number, encodeTicks: number) {
+  const model = new KvModel(cells, chunkTokens + 4)
+  const outcomes = visits.map(({ request: { n } }) => ({
+    texts: Array.from({ length: n }, () => ''),
+    cached: -1,
+    end: '',
+  }))
+  const scheduler = new Scheduler(
+    model.decoder,
+    architecture,
+    slowEncoder(encodeTicks),
+    new Cores(1),
+    { ...loadConfig({}, {}).engine, maxSequences: 4, chunkTokens, maxQueue: 1000 },
+    {
+      emit(id, event) {
+        const outcome = outcomes[id]
+        if (outcome === undefined || outcome.end !== '') throw new Error('an event after the end')
+        if (event.type === 'prompt') outcome.cached = event.cachedTokens
+        if (event.type === 'text') outcome.texts[event.choice] += event.text
+        if (event.type === 'done') outcome.end = 'done'
+      },
+      fail(id, error) {
+        const outcome = outcomes[id]
+        if (outcome !== undefined) outcome.end = (error as { kind?: string }).kind ?? String(error)
+      },
+      flush() {},
+      pixels: async () => new Uint8Array(),
+    },
+  )
+  for (let tick = 0; outcomes.some(({ end }) => end === ''); tick++) {
+    visits.forEach(({ at, cancelled, request }, id) => {
+      if (at === tick) scheduler.submit(id, request)
+      if (cancelled !== null && tick === at + cancelled) scheduler.cancel(id)
+    })
+    await new Promise((resolve) => setImmediate(resolve))
+    if (tick > 20_000) throw new Error(`nothing goes on: ${JSON.stringify(scheduler.state)}`)
+  }
+  return { outcomes, scheduler, model }
+}
+
+const contentsOf = (prompt: readonly PromptPiece[]): number[] =>
+  prompt.flatMap((part) => {
+    if (part.kind === 'text') return Array.from(part.text, (character) => character.charCodeAt(0))
+    const { hash, width } = part.picture
+    return [60, ...embeddingsOf(hash, width), 62]
+  })
+
+describe('the scheduler, on a model of the KV memory', () => {
+  it('answers everybody as if alone, whoever comes, goes and shares', async () => {
+    await fc.assert(
+      fc.asyncProperty(
+        fc.array(visit, { minLength: 1, maxLength: 14 }),
+        fc.constantFrom(150, 220, 1000),
+        fc.integer({ min: 1, max: 40 }),
+        fc.nat(8),
+        async (visits, cells, chunk, ticks) => {
+          const { outcomes, scheduler, model } = await run(visits, cells, chunk, ticks)
+          visits.forEach(({ request, cancelled }, id) => {
+            const outcome = outcomes[id]
+            const prompt = contentsOf(request.prompt)
+            const fits = prompt.length + (request.maxTokens ?? 0) <= cells
+            if (outcome?.end !== 'done') {
+              expect([fits ? null : 'invalid', cancelled === null ? null : 'cancelled']).toContain(outcome?.end)
+              return
+            }
+            expect(fits).toBe(true)
+            expect(outcome?.texts).toEqual(
+              outcome?.texts.map((_, i) =>
+                answerAlone(prompt, (request.sampling.seed ?? 0) + i, request.maxTokens ?? Infinity),
+              ),
+            )
+            if (!request.cachePrompt) expect(outcome?.cached).toBe(0)
+          })
+          const { running, waiting, freeCells } = scheduler.state
+          expect({ running, waiting }).toEqual({ running: 0, waiting: 0 })
+          expect(freeCells).toBe(model.freeCells)
+        },
+      ),
+      { numRuns: 400 },
+    )
+  })
+
+  it('lets nobody find what another isolation key has stored', async () => {
+    const prompt = [{ kind: 'text', text: 'a secret of somebody', special: true } as const]
+    const visits = ['alice', 'bob', 'alice'].map((cacheKey, i) => ({
+      at: i * 100,
+      cancelled: null,
+      request: requestOf(prompt, { cacheKey, maxTokens: 3 }),
+    }))
+    const { outcomes } = await run(visits, 1000, 16, 0)
+    expect(outcomes.map(({ cached }) => cached)).toEqual([0, 0, 19])
+  })
+})

@@ -1,0 +1,202 @@
+import { Ajv2020 } from 'ajv/dist/2020.js'
+import formats from 'ajv-formats'
+import fc from 'fast-check'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import type { Engine } from '../../src/engine/generation.ts'
+import { jsonSchemaGrammar } from '../../src/language/grammar/json-schema.ts'
+import { integersBetween, numbersBetween } from '../../src/language/grammar/numbers.ts'
+import { patternRule } from '../../src/language/grammar/pattern.ts'
+import { answerOf, ask, greedy, requestOf, startPocket } from '../support/pocket.ts'
+
+const schemas: [string, object][] = [
+  ['an empty schema', {}],
+  ['a strict object', object({ name: { type: 'string', maxLength: 12 }, age: { type: 'integer', minimum: 0 } })],
+  [
+    'optional members, one of them needed',
+    {
+      ...object({ a: { type: 'boolean' }, b: { type: 'null' }, c: { const: 'x"\\y' }, d: { enum: [1, 'two', null] } }),
+      required: ['c'],
+    },
+  ],
+  ['nullable types', object({ x: { type: ['integer', 'null'] }, y: { anyOf: [{ type: 'boolean' }, { const: 7 }] } })],
+  ['bounded arrays', { type: 'array', items: { type: 'boolean' }, minItems: 2, maxItems: 4 }],
+  ['no more than one item', { type: 'array', items: { type: 'null' }, maxItems: 1 }],
+  ['tuples', { type: 'array', prefixItems: [{ const: 1 }, { const: 2 }], items: false, minItems: 1 }],
+  ['tuples and more', { type: 'array', prefixItems: [{ const: 1 }], items: { type: 'boolean' }, maxItems: 3 }],
+  ['numbers between', { type: 'number', minimum: -2, exclusiveMaximum: 13 }],
+  ['whole numbers between', { type: 'integer', exclusiveMinimum: -120, maximum: 45 }],
+  ['patterns', object({ id: { type: 'string', pattern: '^[A-F]{2}-\\d{2,3}("|\\\\)$' } })],
+  ['formats', object({ day: { type: 'string', format: 'date' }, id: { type: 'string', format: 'uuid' } })],
+  [
+    'references to itself',
+    {
+      $ref: '#/$defs/tree',
+      $defs: { tree: object({ left: { anyOf: [{ $ref: '#/$defs/tree' }, { type: 'null' }] }, value: { const: 0 } }) },
+    },
+  ],
+  ['other members', { type: 'object', properties: { ab: { const: 1 } }, additionalProperties: { type: 'boolean' } }],
+  ['anyOf beside members', { ...object({ k: { const: 1 } }), description: 'd', anyOf: [{ required: ['k'] }] }],
+]
+
+function object(properties: object) {
+  return { type: 'object', properties, required: Object.keys(properties), additionalProperties: false }
+}
+
+describe('answers held to a JSON Schema', () => {
+  let engine: Engine
+  beforeAll(async () => {
+    engine = await startPocket()
+  })
+  afterAll(() => engine.close())
+
+  // A model at its wildest: what it says is up to the grammar alone.
+  it.each(schemas)('follow it: %s', async (_, schema) => {
+    const ajv = new Ajv2020({ allowUnionTypes: true, strictTypes: false, strictRequired: false, strictTuples: false })
+    formats.default(ajv)
+    const validate = ajv.compile(schema)
+    const answers = await answerOf(
+      engine,
+      requestOf(ask('Say something.'), {
+        n: 8,
+        maxTokens: 300,
+        sampling: { ...greedy, temperature: 2, seed: 3, grammar: { kind: 'json_schema', schema } },
+      }),
+    )
+    answers.texts.forEach((text, i) => {
+      if (answers.reasons[i] === 'length') return
+      expect(validate(JSON.parse(text)), text).toBe(true)
+    })
+    expect(answers.reasons).toContain('stop')
+  })
+
+  it('hold a whole object to all of its parts', async () => {
+    const schema = {
+      allOf: [
+        { type: 'object', properties: { a: { const: 1 } }, required: ['a'] },
+        { properties: { b: { const: 2 } }, required: ['b'] },
+      ],
+    }
+    const { texts } = await answerOf(
+      engine,
+      requestOf(ask('Say something.'), { sampling: { ...greedy, grammar: { kind: 'json_schema', schema } } }),
+    )
+    expect(JSON.parse(texts[0] ?? '')).toEqual({ a: 1, b: 2 })
+  })
+})
+
+describe('schemas that cannot be held to', () => {
+  it.each([
+    ['a keyword without a grammar', { type: 'array', items: { not: { type: 'null' } } }, /\$\.items has not,/],
+    ['a reference elsewhere', { $ref: 'https://example.com/x' }, /only places in the schema itself/],
+    ['a reference to nothing', { $ref: '#/$defs/x' }, /which is not there/],
+    [
+      'an unknown type',
+      { type: 'object', properties: { a: { type: 'text' } } },
+      /\$\.properties\.a\.type is not underst/,
+    ],
+    ['a pattern that looks ahead', { type: 'string', pattern: '^(?=a)' }, /pattern "\^\(\?=a\)"/],
+    ['an impossible number', { type: 'integer', minimum: 2, maximum: 1 }, /allows no number/],
+    ['a fraction for a bound', { type: 'number', minimum: 0.5 }, /whole bounds only/],
+    ['very long strings', { type: 'string', maxLength: 5000 }, /2000 at most/],
+    ['a circle', { $defs: { a: { allOf: [{ $ref: '#/$defs/a' }] } }, $ref: '#/$defs/a' }, /deep/],
+  ])('%s: the error names the place', (_, schema, says) => {
+    expect(() => jsonSchemaGrammar(schema)).toThrow(says)
+  })
+})
+
+/** GBNF without names is a regular expression in other clothes. */
+const asRegExp = (rule: string): RegExp =>
+  new RegExp(
+    `^(?:${rule.replace(/"((?:[^"\\]|\\.)*)"|\[(?:[^\]\\]|\\.)*\]|\s+/g, (piece, text?: string) => {
+      if (text !== undefined)
+        return `(?:${(JSON.parse(`"${text}"`) as string).replace(/[\\^$.*+?()[\]{}|/]/g, '\\$&')})`
+      return piece.startsWith('[') ? piece.replace(/\\U0*([0-9A-F]+)/g, '\\u{$1}') : ''
+    })})$`,
+    'u',
+  )
+
+describe('numbers between bounds', () => {
+  const bound = fc.integer({ min: -3000, max: 3000 })
+
+  it('are all whole numbers between them and no others', () => {
+    fc.assert(
+      fc.property(bound, bound, fc.array(bound), (a, b, others) => {
+        const [low, high] = [Math.min(a, b), Math.max(a, b)]
+        const rule = asRegExp(integersBetween(low, high))
+        for (const n of [low - 1, low, low + 1, high - 1, high, high + 1, ...others])
+          expect(rule.test(String(n)), `${n} in ${low} to ${high}`).toBe(low <= n && n <= high)
+        const [from, to] = [asRegExp(integersBetween(low, Infinity)), asRegExp(integersBetween(-Infinity, low))]
+        for (const n of others) expect([from.test(String(n)), to.test(String(n))]).toEqual([n >= low, n <= low])
+      }),
+    )
+  })
+
+  it('are all fractions between them and no others', () => {
+    const value = fc.integer({ min: -40_000, max: 40_000 }).map((n) => n / 10)
+    fc.assert(
+      fc.property(bound, bound, fc.boolean(), fc.boolean(), fc.array(value), (a, b, opens, closes, others) => {
+        const [low, high] = [Math.min(a, b), Math.max(a, b)]
+        if (low === high) return
+        const rule = asRegExp(numbersBetween({ low, opens, high, closes }))
+        for (const n of [low, low + 0.1, low - 0.1, high, high + 0.1, high - 0.1, ...others].map((n) =>
+          Number(n.toFixed(1)),
+        )) {
+          const inside = (opens ? low < n : low <= n) && (closes ? n < high : n <= high)
+          expect(rule.test(String(n)), `${n} in ${low} to ${high}`).toBe(inside)
+        }
+      }),
+    )
+  })
+})
+
+describe('patterns', () => {
+  const texts = [
+    '',
+    'a',
+    'ab',
+    'abc',
+    'A-9',
+    '9',
+    '99',
+    'a.b',
+    'foo',
+    'bar',
+    'foobar',
+    ' ',
+    'é',
+    '😀',
+    '{',
+    'a1_',
+    '\t',
+    '"',
+    'a\\',
+  ]
+  it.each([
+    '^a?b*c+$',
+    '^(foo|bar)+$',
+    '^[^a-z]$',
+    '^\\w+$',
+    '^\\d{1,2}$',
+    '^a\\.b$',
+    '^[A-Z]-\\d$',
+    '^\\S$',
+    '^\\s$',
+    '^[\\w.-]{2,}$',
+    '^[\\\\"a]+$',
+    '^(?:a|b)(c)?$',
+    '^$',
+  ])('%s allows what it allows as a regular expression', (pattern) => {
+    const rule = patternRule(pattern)
+    if (rule === undefined) throw new Error('not read')
+    const allowed = asRegExp(rule.replace(/\bchar\b/g, '[^]'))
+    for (const text of texts)
+      expect(allowed.test(JSON.stringify(text).slice(1, -1)), text).toBe(new RegExp(pattern, 'u').test(text))
+  })
+
+  it.each(['(?=a)', '(?<!a)b', '\\bx', '(a)\\1', '[b-a]', 'a{3,2}', '(', 'a**', '\\p{L}'])(
+    '%s is not read',
+    (pattern) => {
+      expect(patternRule(pattern)).toBeUndefined()
+    },
+  )
+})

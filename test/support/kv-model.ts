@@ -1,0 +1,204 @@
+import type { PictureEncoder } from '../../src/engine/picture-encoder.ts'
+import type { PictureSpan } from '../../src/engine/prompt-cells.ts'
+import type { Decoder, TokenSampler } from '../../src/language/index.ts'
+import type { Batch } from '../../src/native/index.ts'
+import type { Architecture } from '../../src/vision/index.ts'
+
+/**
+ * A model of llama.cpp's unified KV memory, and a "language model" whose next token is a hash of everything that its
+ * sequence holds: one cell too many, too few or of somebody else, and every token after it is another.
+ */
+export class KvModel {
+  readonly decoder: Decoder
+  /** `undefined` is a free cell. */
+  readonly #cells: ({ position: number; content: number; sequences: Set<number> } | undefined)[]
+  #rows: { hash: number }[] = []
+
+  constructor(cells: number, batchRows: number) {
+    this.#cells = Array.from({ length: cells }, () => undefined)
+    this.decoder = {
+      name: 'model',
+      vocabulary,
+      chatTemplate: null,
+      contextTokens: cells,
+      cells,
+      width: 1,
+      memory: { weightsBytes: 0, kvBytes: 0 },
+      batchRows,
+      newTokenBatch: () => new Rows(batchRows, 0) as unknown as Batch,
+      newEmbeddingBatch: () => new Rows(batchRows, 1) as unknown as Batch,
+      decode: async (batch) => {
+        await new Promise((resolve) => setImmediate(resolve))
+        return this.#decode((batch as unknown as Rows).rows)
+      },
+      setThreads() {},
+      logits: () => new Float32Array(vocabulary.size),
+      sample: (sampler, row) => (sampler as unknown as Chooser).next(this.#rows[row]?.hash ?? Number.NaN),
+      newSampler: ({ seed }) => new Chooser(seed ?? 0) as unknown as TokenSampler,
+      share: (source, target, count) => this.#share(source, target, count),
+      forget: (sequence) => this.#forget(sequence),
+      close() {},
+    } satisfies Decoder
+  }
+
+  get freeCells(): number {
+    return this.#cells.filter((cell) => cell === undefined).length
+  }
+
+  #decode(rows: readonly Row[]): boolean {
+    if (this.freeCells < rows.length) return false
+    this.#rows = rows.map(({ content, position, sequence }) => {
+      if (this.#pathOf(sequence).length !== position)
+        throw new Error(`position ${position} comes behind ${this.#pathOf(sequence).length} cells`)
+      this.#cells[this.#cells.indexOf(undefined)] = { position, content, sequences: new Set([sequence]) }
+      return { hash: hashOf(this.#pathOf(sequence)) }
+    })
+    return true
+  }
+
+  #pathOf(sequence: number): number[] {
+    const held = this.#cells.filter((cell) => cell?.sequences.has(sequence))
+    const path = held.toSorted((a, b) => (a?.position ?? 0) - (b?.position ?? 0))
+    path.forEach((cell, at) => {
+      if (cell?.position !== at) throw new Error(`sequence ${sequence} has a hole or a double at ${at}`)
+    })
+    return path.map((cell) => cell?.content ?? 0)
+  }
+
+  #share(source: number, target: number, count: number): void {
+    if (this.#pathOf(target).length > 0) throw new Error('the target of a share is not empty')
+    if (this.#pathOf(source).length < count) throw new Error('more is shared than there is')
+    for (const cell of this.#cells) if (cell?.sequences.has(source) && cell.position < count) cell.sequences.add(target)
+  }
+
+  #forget(sequence: number): void {
+    this.#cells.forEach((cell, at) => {
+      if (cell?.sequences.delete(sequence) && cell.sequences.size === 0) this.#cells[at] = undefined
+    })
+  }
+}
+
+/** What a request must be answered, whoever else is there. @param contents of the prompt's cells */
+export function answerAlone(contents: readonly number[], seed: number, maxTokens: number): string {
+  const path = [...contents]
+  const chooser = new Chooser(seed)
+  let text = ''
+  while (text.length < maxTokens) {
+    const token = chooser.next(hashOf(path))
+    if (token === end) break
+    text += String.fromCharCode(token)
+    path.push(token)
+  }
+  return text
+}
+
+/** Embeddings of a picture, one number for each of its places. */
+export const embeddingsOf = (hash: string, tokens: number): Float32Array =>
+  Float32Array.from({ length: tokens }, (_, place) => 1000 + Number(hash) * 100 + place)
+
+/** A picture of so many pixels' width has as many tokens. */
+export const architecture = {
+  name: 'model',
+  before: '<',
+  after: '>',
+  width: 1,
+  longestEdge: 64,
+  plan: (original) => ({ original, scaled: original, tokens: original.width }),
+} as Partial<Architecture> as Architecture
+
+/** Encodes each picture some ticks later, once. */
+export function slowEncoder(ticks: number): PictureEncoder {
+  const running = new Map<string, Promise<{ embeddings: Float32Array; ms: number }>>()
+  return {
+    busy: false,
+    cached: () => undefined,
+    join: (key: string) => running.get(key),
+    encode(span: PictureSpan) {
+      const run = (async () => {
+        for (let tick = 0; tick < ticks; tick++) await new Promise((resolve) => setImmediate(resolve))
+        running.delete(span.key)
+        return { embeddings: embeddingsOf(span.picture.hash, span.plan.tokens), ms: 1 }
+      })()
+      running.set(span.key, run)
+      return run
+    },
+  } as unknown as PictureEncoder
+}
+
+interface Row {
+  content: number
+  position: number
+  sequence: number
+}
+
+/** The surface of `native/`'s Batch without native memory. */
+class Rows {
+  readonly capacity: number
+  readonly width: number
+  rows: Row[] = []
+
+  constructor(capacity: number, width: number) {
+    this.capacity = capacity
+    this.width = width
+  }
+
+  get size(): number {
+    return this.rows.length
+  }
+
+  get room(): number {
+    return this.capacity - this.rows.length
+  }
+
+  clear(): void {
+    this.rows = []
+  }
+
+  addToken(content: number, position: number, sequence: number): number {
+    if (this.room === 0) throw new RangeError('the batch is full')
+    return this.rows.push({ content, position, sequence }) - 1
+  }
+
+  addEmbedding(embedding: Float32Array, position: number, sequence: number): number {
+    return this.addToken(embedding[0] ?? Number.NaN, position, sequence)
+  }
+}
+
+/** The number that ends an answer. */
+const end = 0
+
+class Chooser {
+  readonly #seed: number
+
+  constructor(seed: number) {
+    this.#seed = seed
+  }
+
+  next(hash: number): number {
+    const mixed = hashOf([hash, this.#seed])
+    return mixed % 12 === 0 ? end : 97 + (mixed % 26)
+  }
+
+  free(): void {}
+}
+
+/** FNV-1a over 32-bit numbers. */
+function hashOf(numbers: readonly number[]): number {
+  let hash = 0x811c9dc5
+  for (const number of numbers)
+    for (let shift = 0; shift < 32; shift += 8) hash = Math.imul(hash ^ ((number >>> shift) & 255), 0x01000193) >>> 0
+  return hash
+}
+
+const vocabulary: Decoder['vocabulary'] = {
+  size: 128,
+  bos: '',
+  eos: '',
+  addsBos: false,
+  bosToken: 1,
+  controlTokens: [],
+  tokenize: (text) => Int32Array.from(text, (character) => character.charCodeAt(0)),
+  bytes: (token) => Uint8Array.of(token),
+  endTokens: [end],
+  isEnd: (token) => token === end,
+}
