@@ -13,7 +13,13 @@ const command = new Command('bench')
   .description('measure Oriel against llama-server')
   .option('--rows <ids>', `rows to measure, with commas between: ${rows.map(({ id }) => id).join(', ')}`, rowsOf, rows)
   .option('--model <names>', `models to measure with: ${modelNames.join(', ')}`, modelsOf, [...modelNames])
-  .option('--runs <number>', 'times that each row is measured', runsOf, 5)
+  .option('--runs <number>', 'times that each row is measured', countOf, 5)
+  .option(
+    '--threads <number>',
+    'threads of either server (default: one for each core)',
+    countOf,
+    availableParallelism(),
+  )
   .action(bench)
 await command.parseAsync()
 
@@ -21,11 +27,12 @@ interface Options {
   rows: readonly Row[]
   model: readonly ModelName[]
   runs: number
+  threads: number
 }
 
 async function bench(options: Options): Promise<void> {
   const binary = await buildPeer()
-  const threads = availableParallelism()
+  const { threads } = options
   const settings: Settings = { threads, contextTokens: 2048 * clients, clients }
   const date = new Date().toISOString().slice(0, 10)
   const report: Report = { date, machine: machine(), threads, models: [] }
@@ -90,8 +97,8 @@ function modelsOf(text: string): ModelName[] {
   })
 }
 
-function runsOf(text: string): number {
-  const runs = Number(text)
-  if (Number.isInteger(runs) && runs > 0) return runs
-  throw new InvalidArgumentError('The number of runs is a whole number above 0.')
+function countOf(text: string): number {
+  const count = Number(text)
+  if (Number.isInteger(count) && count > 0) return count
+  throw new InvalidArgumentError('It must be a whole number above 0.')
 }
