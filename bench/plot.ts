@@ -1,7 +1,7 @@
 import { isMet, median, type RowReport } from './figures.ts'
 
 /** Sizes of the drawing, in its own units. */
-const size = { width: 960, label: 430, bar: 380, line: 26, bars: 12, top: 34 }
+const size = { width: 1000, label: 470, bar: 380, line: 26, bars: 12, top: 34 }
 /** Figures are drawn as multiples of their bar, up to this one. */
 const most = 2.5
 
@@ -22,10 +22,12 @@ export function drawPlot(models: readonly { title: string; rows: readonly RowRep
   }
   parts.push(`<text x="${x(1)}" y="${y}" text-anchor="middle">the bar</text>`)
   return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${size.width} ${y + 14}" font-family="sans-serif" font-size="13">
+<title>Oriel beside llama-server: each figure as a multiple of its bar</title>
 <style>
-svg { background: #fff } text { fill: #222 } .title { font-weight: bold } .met { fill: #2a7f4f } .missed { fill: #c2571a }
+text { fill: #222 } .title { font-weight: bold } .met { fill: #2a7f4f } .missed { fill: #c2571a }
 .range { stroke: #222; stroke-width: 1.5 } .bound { stroke: #222; stroke-width: 1.5; stroke-dasharray: 4 3 }
 </style>
+<rect width="100%" height="100%" fill="#fff"/>
 ${parts.join('\n')}
 </svg>
 `

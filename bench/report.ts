@@ -39,11 +39,16 @@ export function writeReport(report: Report): void {
 export function tableOf({ machine, threads, models }: Report): string {
   const heading = `${machine.cpu}, ${machine.cores} cores, ${machine.memoryGb} GB, ${machine.system}; ${threads} threads for either server.`
   const columns = ['what', 'figure', 'bar', 'median', 'min', 'max', 'Oriel', 'llama-server', 'runs', 'met']
-  const tables = models.map(({ title, rows }) => {
-    const lines = [columns, columns.map(() => '---'), ...rows.map(cellsOf)].map((cells) => `| ${cells.join(' | ')} |`)
-    return `**${title}**\n\n${lines.join('\n')}`
-  })
+  const tables = models.map(({ title, rows }) => `**${title}**\n\n${markdownTable([columns, ...rows.map(cellsOf)])}`)
   return [heading, ...tables].join('\n\n')
+}
+
+/** Columns are as wide as their widest cell, as the formatter wants them. */
+function markdownTable(lines: readonly string[][]): string {
+  const widths = (lines[0] ?? []).map((_, column) => Math.max(...lines.map((cells) => cells[column]?.length ?? 0)))
+  const padded = lines.map((cells) => cells.map((cell, column) => cell.padEnd(widths[column] ?? 0)))
+  const rule = widths.map((width) => '-'.repeat(width))
+  return [...padded.slice(0, 1), rule, ...padded.slice(1)].map((cells) => `| ${cells.join(' | ')} |`).join('\n')
 }
 
 function cellsOf(row: RowReport): string[] {

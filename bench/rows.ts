@@ -121,7 +121,7 @@ export const rows: readonly Row[] = [
   },
   {
     id: 'event-loop',
-    what: 'event loop delay of the API process, p99, 8 clients with 100 kB pictures',
+    what: 'event loop delay of the API process, p99, under that load × 8',
     figure: 'ms',
     bar: { most: 20 },
     precision: 'fp32',
