@@ -83,6 +83,7 @@ async function run(visits: readonly Visit[], cells: number, chunkTokens: number,
 const contentsOf = (prompt: readonly PromptPiece[]): number[] =>
   prompt.flatMap((part) => {
     if (part.kind === 'text') return Array.from(part.text, (character) => character.charCodeAt(0))
+    if (part.kind === 'tokens') return [...part.tokens]
     const { hash, width } = part.picture
     return [60, ...embeddingsOf(hash, width), 62]
   })
