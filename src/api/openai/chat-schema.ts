@@ -1,4 +1,6 @@
 import { z } from 'zod'
+import { parameters } from './parameters.ts'
+import { callParameters, toolParameters } from './tools.ts'
 
 const detail = z.enum(['low', 'high', 'auto']).default('auto')
 
@@ -34,6 +36,8 @@ const contentPart = z.discriminatedUnion(
       ]),
     }),
     z.object({ type: z.literal('file'), file }),
+    // What an assistant said when it did not answer.
+    z.object({ type: z.literal('refusal'), refusal: z.string() }),
     refused('video_url', 'this model takes text and pictures, no video'),
     refused('input_audio', 'this model takes text and pictures, no audio'),
     refused('audio_url', 'this model takes text and pictures, no audio'),
@@ -48,71 +52,31 @@ const message = z
     role: z.enum(['system', 'developer', 'user', 'assistant', 'tool']),
     content: content.nullish(),
     name: z.string().nullish(),
+    reasoning_content: z.string().nullish(),
+    tool_calls: z.array(callParameters).nullish(),
+    tool_call_id: z.string().nullish(),
   })
   .refine(({ role, content }) => role === 'assistant' || content != null, {
     path: ['content'],
     error: 'must be a string or an array',
   })
 
-const jsonSchema = z.union([z.boolean(), z.record(z.string(), z.unknown())])
-
-const responseFormat = z.discriminatedUnion('type', [
-  z.object({ type: z.literal('text') }),
-  // Fireworks takes a schema here too.
-  z.object({ type: z.literal('json_object'), schema: jsonSchema.nullish() }),
-  z.object({
-    type: z.literal('json_schema'),
-    json_schema: z.object({ name: z.string().optional(), schema: jsonSchema.nullish(), strict: z.boolean().nullish() }),
-  }),
-  z.object({ type: z.literal('grammar'), grammar: z.string().min(1) }),
-])
-
-/** One or several; clients that have none send an empty one. */
-const stop = z
-  .union([z.string(), z.array(z.string()).max(16)])
-  .transform((given) => [given].flat().filter((text) => text !== ''))
-
-/** `POST /v1/chat/completions`: OpenAI's parameters and those that Fireworks adds. Unknown ones are ignored. */
+/** `POST /v1/chat/completions` */
 export const chatRequest = z.looseObject({
   model: z.string().min(1),
   messages: z.array(message).min(1),
-  stream: z.boolean().nullish(),
-  stream_options: z.object({ include_usage: z.boolean().nullish() }).nullish(),
-  max_tokens: z.int().min(1).nullish(),
+  ...parameters,
+  ...toolParameters,
   max_completion_tokens: z.int().min(1).nullish(),
-  n: z.int().min(1).max(128).nullish(),
-  stop: stop.nullish(),
-  temperature: z.number().min(0).max(2).nullish(),
-  top_p: z.number().min(0).max(1).nullish(),
-  top_k: z.int().min(0).nullish(),
-  min_p: z.number().min(0).max(1).nullish(),
-  typical_p: z.number().gt(0).max(1).nullish(),
-  repetition_penalty: z.number().gt(0).max(2).nullish(),
-  frequency_penalty: z.number().min(-2).max(2).nullish(),
-  presence_penalty: z.number().min(-2).max(2).nullish(),
-  seed: z.int().nullish(),
-  logit_bias: z
-    .record(z.string().regex(/^\d+$/, { error: 'must be a token id' }), z.number().min(-100).max(100))
-    .nullish(),
   logprobs: z.union([z.boolean(), z.int().min(0).max(5)]).nullish(),
   top_logprobs: z.int().min(0).max(20).nullish(),
-  response_format: responseFormat.nullish(),
-  ignore_eos: z.boolean().nullish(),
-  context_length_exceeded_behavior: z.enum(['truncate', 'error']).nullish(),
-  prompt_cache_key: z.string().nullish(),
-  prompt_cache_isolation_key: z.string().nullish(),
-  prompt_cache_max_len: z.int().min(0).nullish(),
-  tools: z
-    .array(z.unknown())
-    .refine((tools) => tools.length === 0, { error: 'cannot be used: this server does not call tools' })
-    .nullish(),
-  user: z.string().nullish(),
-  metadata: z.record(z.string(), z.unknown()).nullish(),
-  service_tier: z.string().nullish(),
+  reasoning_effort: z.union([z.string(), z.int(), z.boolean()]).nullish(),
+  enable_thinking: z.boolean().nullish(),
+  separate_reasoning: z.boolean().nullish(),
+  chat_template_kwargs: z.record(z.string(), z.union([z.string(), z.number(), z.boolean()])).nullish(),
+  functions: z.null({ error: 'is not taken: send tools, which has taken its place' }).optional(),
+  function_call: z.null({ error: 'is not taken: send tool_choice, which has taken its place' }).optional(),
 })
 
 export type ChatRequest = z.output<typeof chatRequest>
 export type RequestMessage = ChatRequest['messages'][number]
-
-/** Parameters that have a meaning here, for telling which of a request's were ignored. */
-export const knownParameters: ReadonlySet<string> = new Set(Object.keys(chatRequest.shape))

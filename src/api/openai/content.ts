@@ -1,39 +1,46 @@
-import type { PictureSource } from '../media/index.ts'
-import type { ChatMessage, ContentPart } from '../prompt/index.ts'
+import type { ChatMessage, ContentPart } from '../../prompt/index.ts'
+import type { Pictures } from '../answering/pictures.ts'
 import type { RequestMessage } from './chat-schema.ts'
 
-type Detail = 'low' | 'high' | 'auto'
+/** OpenAI's turns, with the parts of all dialects -> text and pictures, in the order of the content, in every turn. */
+export const readMessages = (messages: readonly RequestMessage[], pictures: Pictures): ChatMessage[] =>
+  messages.map((message, turn) => readMessage(message, `messages[${turn}]`, pictures))
 
-/** A chat with its pictures taken out: each is named in the content by its index in `sources`. */
-export interface ReadMessages {
-  messages: ChatMessage[]
-  sources: (PictureSource & { detail: Detail })[]
+function readMessage(message: RequestMessage, param: string, pictures: Pictures): ChatMessage {
+  const { role, content } = message
+  const parts: ContentPart[] = typeof content === 'string' ? [{ kind: 'text', text: content }] : []
+  for (const [index, part] of (Array.isArray(content) ? content : []).entries())
+    parts.push(readPart(part, `${param}.content[${index}]`, pictures))
+  return {
+    // What OpenAI calls developer is the system prompt of every other model.
+    role: role === 'developer' ? 'system' : role,
+    content: parts,
+    name: message.name ?? undefined,
+    reasoning: message.reasoning_content ?? undefined,
+    calls: message.tool_calls?.map((call) => ({ id: call.id, ...call.function })),
+    callId: message.tool_call_id ?? undefined,
+  }
 }
 
-/** The dialects' content parts -> text and pictures, in the order of the content, in every turn. */
-export function readMessages(messages: readonly RequestMessage[]): ReadMessages {
-  const sources: ReadMessages['sources'] = []
-  const picture = (url: string, detail: Detail, param: string, pages?: string | number): ContentPart => ({
-    kind: 'picture',
-    picture: sources.push({ url, detail, param, pages }) - 1,
-  })
+type Part = Extract<NonNullable<RequestMessage['content']>, readonly unknown[]>[number]
 
-  const read = ({ role, content }: RequestMessage, turn: number): ChatMessage => {
-    const parts: ContentPart[] = []
-    if (typeof content === 'string') parts.push({ kind: 'text', text: content })
-    for (const [index, part] of (Array.isArray(content) ? content : []).entries()) {
-      const param = `messages[${turn}].content[${index}]`
-      if (part.type === 'text' || part.type === 'input_text') parts.push({ kind: 'text', text: part.text })
-      else if (part.type === 'image_url')
-        parts.push(picture(part.image_url.url, part.image_url.detail, `${param}.image_url`))
-      else if (part.type === 'input_image') parts.push(picture(part.image_url, part.detail, `${param}.image_url`))
-      else if (part.type === 'file')
-        parts.push(picture(part.file.file_data, 'auto', `${param}.file.file_data`, part.file.pages))
-      else if (part.type === 'image')
-        parts.push(picture(part.source.type === 'url' ? part.source.url : part.source.data, 'auto', `${param}.source`))
-    }
-    // What OpenAI calls developer is the system prompt of every other model.
-    return { role: role === 'developer' ? 'system' : role, content: parts }
+function readPart(part: Part, param: string, pictures: Pictures): ContentPart {
+  switch (part.type) {
+    case 'text':
+    case 'input_text':
+      return { kind: 'text', text: part.text }
+    case 'refusal':
+      return { kind: 'text', text: part.refusal }
+    case 'image_url':
+      return pictures.add(part.image_url.url, `${param}.image_url`, part.image_url.detail)
+    case 'input_image':
+      return pictures.add(part.image_url, `${param}.image_url`, part.detail)
+    case 'file':
+      return pictures.add(part.file.file_data, `${param}.file.file_data`, 'auto', part.file.pages)
+    case 'image':
+      return pictures.add(part.source.type === 'url' ? part.source.url : part.source.data, `${param}.source`)
+    default:
+      // The schema has refused them.
+      throw new Error(`a part of the type ${part.type} came through`)
   }
-  return { messages: messages.map(read), sources }
 }

@@ -1,4 +1,4 @@
-import type { Backend, Deployments } from '../deployments/index.ts'
+import type { Backend, Deployments } from '../../deployments/index.ts'
 
 /** One model as OpenAI lists it, with the fields that Fireworks and Novita add. */
 export function modelObject({ card, model }: Backend) {
