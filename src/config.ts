@@ -45,6 +45,25 @@ const media = z.strictObject({
   decodeTimeoutMs: z.number().int().positive().default(10_000),
   /** Addresses or CIDR ranges that may be fetched from although they are not public: `127.0.0.1`, `10.0.0.0/8`. */
   allowPrivate: z.array(z.string()).default([]),
+  /** Domains that may be fetched from, each with everything below it; none: all. */
+  allowDomains: z.array(z.string().min(1)).default([]),
+  /** Domains that are never fetched from, each with everything below it. */
+  denyDomains: z.array(z.string().min(1)).default([]),
+  /** URL of an HTTP proxy that fetches. It resolves the names, so it also has to keep the inside network to itself. */
+  proxy: z.url().nullable().default(null),
+  /** Bytes of fetched files that are kept in memory, as far as their hosts allow it. */
+  cacheBytes: z
+    .number()
+    .int()
+    .nonnegative()
+    .default(128 * MB),
+  /** A folder where fetched files are kept too, and outlive the server; without it nothing does. */
+  cacheDir: z.string().min(1).nullable().default(null),
+  cacheDirBytes: z
+    .number()
+    .int()
+    .nonnegative()
+    .default(1000 * MB),
 })
 
 /** How the engine of a model runs. */
@@ -106,6 +125,10 @@ const environment: Record<string, readonly string[]> = {
   ORIEL_MODEL: ['model'],
   ORIEL_LOG_LEVEL: ['logLevel'],
   ORIEL_ALLOW_PRIVATE: ['media', 'allowPrivate'],
+  ORIEL_ALLOW_DOMAINS: ['media', 'allowDomains'],
+  ORIEL_DENY_DOMAINS: ['media', 'denyDomains'],
+  ORIEL_FETCH_PROXY: ['media', 'proxy'],
+  ORIEL_CACHE_DIR: ['media', 'cacheDir'],
   ORIEL_THREADS: ['engine', 'threads'],
   ORIEL_CONTEXT: ['engine', 'contextTokens'],
   ORIEL_ENCODER_CACHE: ['engine', 'encoderCacheBytes'],

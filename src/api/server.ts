@@ -52,7 +52,11 @@ export function createServer(rooms: AnswerRooms, config: Config['server'], log: 
   endWithLastAnswer(server)
 
   const methods = new Map<string, string[]>()
-  const route = (method: 'GET' | 'POST', path: string, handler: Parameters<typeof server.route>[0]['handler']) => {
+  const route = (
+    method: 'GET' | 'POST' | 'DELETE',
+    path: string,
+    handler: Parameters<typeof server.route>[0]['handler'],
+  ) => {
     methods.set(path, [...(methods.get(path) ?? []), method])
     server.route({ method, url: path, handler })
   }
@@ -75,6 +79,10 @@ export function createServer(rooms: AnswerRooms, config: Config['server'], log: 
     )
   }
   route('GET', '/health', async () => ({ status: 'ok' }))
+  route('DELETE', '/admin/cache', async (_request, reply) => {
+    await rooms.media.clearCache()
+    return reply.status(204).send()
+  })
 
   server.setNotFoundHandler((request, reply) => {
     const { method } = request

@@ -32,7 +32,7 @@ export async function serve({ model, mmproj, host, port, strict }: ServeFlags): 
     import('../media/index.ts'),
   ])
   const deployments = deploy([backend])
-  const server = createServer({ deployments, media: createMedia(config.media) }, config.server, log)
+  const server = createServer({ deployments, media: createMedia(config.media, log) }, config.server, log)
   await listen(server, config.server.host, config.server.port).catch(async (error: unknown) => {
     await deployments.close()
     throw error

@@ -107,6 +107,8 @@ export interface EngineModel {
     /** Pixels of the longest edge that it can use of a picture: a larger one may be shrunk to it beforehand. */
     longestEdge: number
   } | null
+  /** What it takes beside the pictures' embeddings: the decoder's weights, the vision file's, and the KV memory. */
+  memory: { weightsBytes: number; visionBytes: number; kvBytes: number }
   /** Jinja, as in the GGUF; null where it has none. */
   chatTemplate: string | null
   bosToken: string

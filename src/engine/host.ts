@@ -147,6 +147,8 @@ class EngineHost implements Engine {
         if (message.type === 'ready') {
           this.#live = true
           this.#model = message.model
+          const { contextTokens, memory } = message.model
+          this.#log.info({ engine: message.model.name, contextTokens, ...memory }, 'the engine is ready')
           resolve()
         } else if (message.type === 'failed' && message.id === null) {
           reject(fromWire(message.error))

@@ -1,3 +1,4 @@
+import { statSync } from 'node:fs'
 import { type Deferred, deferred } from '../deferred.ts'
 import { openDecoder } from '../language/index.ts'
 import { openArchitecture } from '../vision/index.ts'
@@ -95,6 +96,7 @@ async function load({ decoder: file, projector, name, config }: LoadOptions): Pr
       contextTokens,
       vocabulary: vocabulary.size,
       vision: architecture === null ? null : { architecture: architecture.name, longestEdge: architecture.longestEdge },
+      memory: { ...decoder.memory, visionBytes: projector === null ? 0 : statSync(projector).size },
       chatTemplate,
       bosToken: vocabulary.bos,
       eosToken: vocabulary.eos,

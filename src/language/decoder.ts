@@ -27,6 +27,7 @@ export interface Decoder {
   readonly cells: number
   /** Numbers in one embedding. */
   readonly width: number
+  readonly memory: { readonly weightsBytes: number; readonly kvBytes: number }
   /** Rows that a batch may have. */
   readonly batchRows: number
   newTokenBatch(): Batch
@@ -83,13 +84,16 @@ export function openDecoder(file: string, settings: DecoderSettings): Decoder {
   const kv = kvTypes[settings.kvType]
   const bytesPerCell = Math.ceil(llama.kvNumbersPerCell(model) * kv.bytes)
   const cells = settings.cells || chooseCells(trained, bytesPerCell)
-  const need = cells * bytesPerCell
-  const free = freemem() - statSync(file).size
-  if (need > free)
+  const memory = { weightsBytes: statSync(file).size, kvBytes: cells * bytesPerCell }
+  const free = availableMemory()
+  if (memory.weightsBytes + memory.kvBytes > free) {
+    llama.freeModel(model)
     throw new OrielError(
       'internal',
-      `The KV memory of ${cells} tokens takes ${megabytes(need)} MB, but ${megabytes(free)} MB are free: set a smaller context.`,
+      `The model does not fit: its weights take ${megabytes(memory.weightsBytes)} MB and the KV memory of ${cells} tokens ${megabytes(memory.kvBytes)} MB, but ${megabytes(free)} MB are free. Set a smaller context (ORIEL_CONTEXT), or choose a smaller model.`,
+      { code: 'out_of_memory' },
     )
+  }
   const context = llama.initContext(model, {
     n_ctx: cells,
     n_batch: settings.batchRows,
@@ -108,7 +112,7 @@ export function openDecoder(file: string, settings: DecoderSettings): Decoder {
     throw new OrielError('internal', `There is not enough memory for a context of ${cells} tokens.`)
   }
   const vocab = llama.vocab(model)
-  const memory = llama.memory(context)
+  const kvMemory = llama.memory(context)
   const vocabulary = openVocabulary(llama, vocab)
   const width = llama.embeddingWidth(model)
   // llama.cpp takes no more than a context's cells in one batch.
@@ -122,6 +126,7 @@ export function openDecoder(file: string, settings: DecoderSettings): Decoder {
     contextTokens: Math.min(trained, llama.contextSize(context)),
     cells: llama.contextSize(context),
     width,
+    memory,
     batchRows,
     newTokenBatch: () => new Batch(batchRows, 0),
     newEmbeddingBatch: () => new Batch(batchRows, width),
@@ -137,9 +142,9 @@ export function openDecoder(file: string, settings: DecoderSettings): Decoder {
     logits: (row) => llama.logits(context, row, vocabulary.size),
     sample: (sampler, row) => sampler.sample(context, row, () => llama.logits(context, row, vocabulary.size)),
     newSampler: (sampling) => createSampler(llama, vocab, sampling),
-    share: (source, target, count) => llama.sequenceCopy(memory, source, target, 0, count),
+    share: (source, target, count) => llama.sequenceCopy(kvMemory, source, target, 0, count),
     forget: (sequence) => {
-      llama.sequenceRemove(memory, sequence, -1, -1)
+      llama.sequenceRemove(kvMemory, sequence, -1, -1)
     },
     close() {
       llama.freeContext(context)
@@ -150,9 +155,12 @@ export function openDecoder(file: string, settings: DecoderSettings): Decoder {
 
 /** Four full contexts, but no more than 16384 cells, and no more than a quarter of the free memory; one context at least fits. */
 function chooseCells(trained: number, bytesPerCell: number): number {
-  const affordable = Math.floor((freemem() * memoryShare) / bytesPerCell)
+  const affordable = Math.floor((availableMemory() * memoryShare) / bytesPerCell)
   const wanted = Math.min(Math.max(4 * Math.min(trained, 4096), Math.min(trained, mostCells)), mostCells)
   return Math.max(256, Math.floor(Math.min(wanted, affordable) / 256) * 256)
 }
+
+/** Bytes that this process may still take, by its cgroup's bound where there is one. */
+const availableMemory = (): number => Math.min(freemem(), process.availableMemory?.() ?? Number.POSITIVE_INFINITY)
 
 const megabytes = (bytes: number): number => Math.round(bytes / 1e6)

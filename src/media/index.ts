@@ -2,7 +2,7 @@ import type { MediaConfig } from '../config.ts'
 import { OrielError } from '../errors.ts'
 import type { Logger } from '../log.ts'
 import { DecoderPool } from './decoder/pool.ts'
-import { createFetch, type Resolve } from './fetch/fetch.ts'
+import { createFetcher, type Resolve } from './fetch/fetch.ts'
 import { checkSources, isRemote, PixelsInFlight, RequestBudget } from './limits.ts'
 import type { Loaded, PictureSource } from './picture.ts'
 
@@ -24,7 +24,7 @@ export interface Media {
 
 /** @param resolve in place of the system's resolver, for tests */
 export function createMedia(config: MediaConfig, log?: Logger, resolve?: Resolve): Media {
-  const fetch = createFetch(config, resolve)
+  const fetcher = createFetcher(config, log, resolve)
   const decoders = new DecoderPool({ processes: config.decoders, timeoutMs: config.decodeTimeoutMs, log })
   const inFlight = new PixelsInFlight(config.maxPixelsInFlight)
   void decoders.warm()
@@ -35,7 +35,7 @@ export function createMedia(config: MediaConfig, log?: Logger, resolve?: Resolve
     signal: AbortSignal,
   ): Promise<Loaded> => {
     const start = performance.now()
-    const fetched = isRemote(url) ? await fetch(url, signal) : undefined
+    const fetched = isRemote(url) ? await fetcher.fetch(url, signal) : undefined
     const decodeStart = performance.now()
     let release = (): void => {}
     try {
@@ -73,7 +73,7 @@ export function createMedia(config: MediaConfig, log?: Logger, resolve?: Resolve
         }
       })
     },
-    async clearCache() {},
+    clearCache: () => fetcher.clear(),
     close: () => decoders.close(),
   }
 }

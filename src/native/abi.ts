@@ -1,6 +1,13 @@
 import type { LibraryHandle } from 'koffi'
 import { OrielError } from '../errors.ts'
-import { type ContextParams, contextParams, type ModelParams, modelParams } from './structs.ts'
+import {
+  batch,
+  type ContextParams,
+  contextParams,
+  type ModelParams,
+  modelParams,
+  samplerChainParams,
+} from './structs.ts'
 
 /** The release whose headers `structs.ts` was written after. */
 const release = '0.5.0'
@@ -43,6 +50,14 @@ export function checkAbi(llama: LibraryHandle): void {
     no_perf: true,
     kv_unified: false,
   })
+  const chain: { no_perf: boolean } = llama.func('llama_sampler_chain_default_params', samplerChainParams, [])()
+  expect(version, 'llama_sampler_chain_params', chain, { no_perf: true })
+  // A batch has no defaults, but the library makes one of a pointer and a count.
+  const made: { n_tokens: number; logits: unknown } = llama.func('llama_batch_get_one', batch, ['void*', 'int32'])(
+    null,
+    7,
+  )
+  expect(version, 'llama_batch', made, { n_tokens: 7, logits: null })
 }
 
 function expect<T extends object>(version: string, struct: string, found: T, expected: Partial<T>): void {

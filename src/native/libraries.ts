@@ -27,9 +27,12 @@ const packages: Record<string, string> = {
   'win32-arm64': 'win-arm64',
 }
 
-/** @throws OrielError `internal` with one sentence that says which package is missing, and for which platforms there is one. */
-export function loadLibraries(): Libraries {
-  const folder = findFolder(`${platform()}-${arch()}`)
+/**
+ * @param host `<platform>-<architecture>` as Node names them
+ * @throws OrielError `internal` with one sentence that says which package is missing, and for which platforms there is one
+ */
+export function loadLibraries(host = `${platform()}-${arch()}`): Libraries {
+  const folder = findFolder(host)
   const files = readdirSync(folder)
   const load = (stem: string): LibraryHandle => {
     // Linux and macOS: libggml.v0.5.0.so; Windows: ggml.v0.5.0.dll

@@ -137,7 +137,7 @@ describe('responses of the built-in model', () => {
     [
       'a file that was stored',
       { input: [{ role: 'user', content: [{ type: 'input_file', file_id: 'file_1' }] }] },
-      'input[0].content[0]',
+      'input[0].content[0].file_data',
     ],
     ['tools of the server', { input: 'Hi', tools: [{ type: 'web_search' }] }, 'tools[0].type'],
     ['work in the background', { input: 'Hi', background: true }, 'background'],

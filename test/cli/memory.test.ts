@@ -22,7 +22,8 @@ function residentOf(pid: number): number {
 it('holds its memory: 500 requests with pictures take no more than the 200 before them', async () => {
   // Small caches, so that they are full when the counting begins.
   const server = spawn(process.execPath, [bin, 'serve', '--port', '0'], {
-    env: { ...process.env, ORIEL_ENCODER_CACHE: '1000000', ORIEL_CONTEXT: '2048' },
+    stdio: ['ignore', 'pipe', 'inherit'],
+    env: { ...process.env, ORIEL_LOG_LEVEL: 'error', ORIEL_ENCODER_CACHE: '1000000', ORIEL_CONTEXT: '2048' },
   })
   try {
     let out = ''
@@ -41,7 +42,16 @@ it('holds its memory: 500 requests with pictures take no more than the 200 befor
         headers: { 'content-type': 'application/json' },
         body: JSON.stringify({
           model: 'pocket',
-          messages: [{ role: 'user', content: [{ type: 'image_url', image_url: { url: dataUrl(picture) } }] }],
+          max_tokens: 24,
+          messages: [
+            {
+              role: 'user',
+              content: [
+                { type: 'image_url', image_url: { url: dataUrl(picture) } },
+                { type: 'text', text: 'What is in this image?' },
+              ],
+            },
+          ],
         }),
       })
       expect(response.status, await response.text()).toBe(200)

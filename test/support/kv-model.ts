@@ -23,6 +23,7 @@ export class KvModel {
       contextTokens: cells,
       cells,
       width: 1,
+      memory: { weightsBytes: 0, kvBytes: 0 },
       batchRows,
       newTokenBatch: () => new Rows(batchRows, 0) as unknown as Batch,
       newEmbeddingBatch: () => new Rows(batchRows, 1) as unknown as Batch,

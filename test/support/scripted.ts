@@ -37,6 +37,7 @@ export async function startScripted(
       contextTokens: 100,
       vocabulary: 512,
       vision: null,
+      memory: { weightsBytes: 0, visionBytes: 0, kvBytes: 0 },
       chatTemplate,
       bosToken: '',
       eosToken: '',

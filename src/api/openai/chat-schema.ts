@@ -1,33 +1,14 @@
 import { z } from 'zod'
 import { parameters } from './parameters.ts'
+import { choices, detail, file, imageUrl, inputFile, refused, textPart } from './parts.ts'
 import { callParameters, toolParameters } from './tools.ts'
-
-const detail = z.enum(['low', 'high', 'auto']).default('auto')
-
-/** Where a picture is: an object as OpenAI has it, or the bare URL that many clients send. */
-const imageUrl = z.union([
-  z.string().transform((url) => ({ url, detail: 'auto' as const })),
-  z.object({ url: z.string({ error: 'must be a string: a data:, http: or https: URL' }), detail }),
-])
-
-const refused = <T extends string>(type: T, why: string) =>
-  z.object({ type: z.literal(type) }).refine(() => false, { error: `has the type ${type}: ${why}`, path: ['type'] })
-
-const textPart = z.object({ type: z.enum(['text', 'input_text']), text: z.string() })
-
-/** A document, whose pages become pictures. `pages` is ours: `"1-3,7"`, `"all"`, or a number of them. */
-const file = z.object({
-  file_data: z.string({ error: 'must be a string: the file itself as a data: URL, since this server stores no files' }),
-  filename: z.string().nullish(),
-  pages: z.union([z.string(), z.int().min(1)]).optional(),
-})
 
 const contentPart = z.discriminatedUnion(
   'type',
   [
     textPart,
     z.object({ type: z.literal('image_url'), image_url: imageUrl }),
-    z.object({ type: z.literal('input_image'), image_url: z.string(), detail }),
+    z.object({ type: z.literal('input_image'), image_url: z.string(), detail, ...choices }),
     z.object({
       type: z.literal('image'),
       source: z.discriminatedUnion('type', [
@@ -38,11 +19,12 @@ const contentPart = z.discriminatedUnion(
     z.object({ type: z.literal('file'), file }),
     // What an assistant said when it did not answer.
     z.object({ type: z.literal('refusal'), refusal: z.string() }),
+    inputFile,
     refused('video_url', 'this model takes text and pictures, no video'),
     refused('input_audio', 'this model takes text and pictures, no audio'),
     refused('audio_url', 'this model takes text and pictures, no audio'),
   ],
-  { error: 'must be "text", "image_url", "input_image", "image" or "file"' },
+  { error: 'must be "text", "image_url", "input_image", "image", "file" or "input_file"' },
 )
 
 const content = z.union([z.string(), z.array(contentPart).min(1)])

@@ -32,11 +32,15 @@ function readPart(part: Part, param: string, pictures: Pictures): ContentPart {
     case 'refusal':
       return { kind: 'text', text: part.refusal }
     case 'image_url':
-      return pictures.add(part.image_url.url, `${param}.image_url`, part.image_url.detail)
+      return pictures.add(part.image_url.url, `${param}.image_url`, part.image_url)
     case 'input_image':
-      return pictures.add(part.image_url, `${param}.image_url`, part.detail)
+      return pictures.add(part.image_url, `${param}.image_url`, part)
     case 'file':
-      return pictures.add(part.file.file_data, `${param}.file.file_data`, 'auto', part.file.pages)
+      return pictures.add(part.file.file_data, `${param}.file.file_data`, part.file)
+    case 'input_file':
+      return part.file_url == null
+        ? pictures.add(part.file_data ?? '', `${param}.file_data`, part)
+        : pictures.add(part.file_url, `${param}.file_url`, part)
     case 'image':
       return pictures.add(part.source.type === 'url' ? part.source.url : part.source.data, `${param}.source`)
     default:

@@ -109,15 +109,13 @@ const readContent = (content: string | readonly Part[], param: string, pictures:
 
 function readPart(part: Part, param: string, pictures: Pictures): ContentPart {
   if (part.type === 'refusal') return { kind: 'text', text: part.refusal }
-  if (part.type === 'input_image')
-    return pictures.add(
-      part.image_url,
-      `${param}.image_url`,
-      part.detail === 'original' ? 'high' : (part.detail ?? 'auto'),
-    )
+  if (part.type === 'input_image') {
+    const detail = part.detail === 'original' ? 'high' : (part.detail ?? 'auto')
+    return pictures.add(part.image_url, `${param}.image_url`, { ...part, detail })
+  }
   if (part.type === 'input_file')
-    return part.file_data == null
-      ? pictures.add(part.file_url ?? '', `${param}.file_url`)
-      : pictures.add(part.file_data, `${param}.file_data`)
+    return part.file_url == null
+      ? pictures.add(part.file_data ?? '', `${param}.file_data`, part)
+      : pictures.add(part.file_url, `${param}.file_url`, part)
   return { kind: 'text', text: part.text }
 }

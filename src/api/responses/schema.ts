@@ -1,5 +1,6 @@
 import { z } from 'zod'
 import { jsonSchema } from '../openai/parameters.ts'
+import { choices, inputFile } from '../openai/parts.ts'
 import { argumentsSchema, functionName } from '../openai/tools.ts'
 
 const inputPart = z.discriminatedUnion(
@@ -13,17 +14,9 @@ const inputPart = z.discriminatedUnion(
         error: 'must be a string: a data:, http: or https: URL, since this server stores no files',
       }),
       detail: z.enum(['low', 'high', 'auto', 'original']).nullish(),
+      ...choices,
     }),
-    z
-      .object({
-        type: z.literal('input_file'),
-        file_data: z.string().nullish(),
-        file_url: z.string().nullish(),
-        filename: z.string().nullish(),
-      })
-      .refine(({ file_data, file_url }) => (file_data == null) !== (file_url == null), {
-        error: 'must have either file_data or file_url: this server stores no files',
-      }),
+    inputFile,
   ],
   { error: 'must be "input_text", "input_image", "input_file", "output_text" or "refusal"' },
 )

@@ -4,7 +4,17 @@ import type { Format } from '../format.ts'
 /** How files are put together, as far as it can be told without decoding: cheap answers before costly questions. */
 
 /** A file of more is refused: even to count them would cost a decoder more than the file is worth. */
-const mostInFile = 5000
+export const mostInFile = 5000
+
+/** @throws OrielError `too_large` beyond `mostInFile` */
+export function checkPages(count: number): void {
+  if (count > mostInFile)
+    throw new OrielError(
+      'too_large',
+      `The picture's file has more than ${mostInFile} pages or frames, which is the most that is read.`,
+      { code: 'image_too_large' },
+    )
+}
 
 /**
  * Pages or frames in a file.
@@ -13,13 +23,7 @@ const mostInFile = 5000
 export function countPages(format: Format, bytes: Buffer): number {
   const pages = format === 'gif' ? gifFrames(bytes) : format === 'webp' ? webpFrames(bytes) : tiffPages(format, bytes)
   let count = 0
-  for (const _ of pages)
-    if (++count > mostInFile)
-      throw new OrielError(
-        'too_large',
-        `The picture's file has more than ${mostInFile} pages or frames, which is the most that is read.`,
-        { code: 'image_too_large' },
-      )
+  for (const _ of pages) checkPages(++count)
   return Math.max(1, count)
 }
 
@@ -87,4 +91,12 @@ export function withoutPngText(bytes: Buffer): Buffer {
   if (from === 8) return bytes
   kept.push(bytes.subarray(from))
   return Buffer.concat(kept)
+}
+
+/** A sequence of AVIF begins with a still picture; libvips looks for it only under that brand. */
+export function asStill(bytes: Buffer): Buffer {
+  if (bytes.toString('latin1', 8, 12) === 'avif') return bytes
+  const still = Buffer.from(bytes)
+  still.write('avif', 8, 'latin1')
+  return still
 }

@@ -1,20 +1,31 @@
 import { createRequire } from 'node:module'
 import { OrielError } from '../../errors.ts'
-import { type OpenFile, type Raster, singlePicture } from './opened-file.ts'
-import { finishRaster } from './raster.ts'
+import { type OpenFile, type RgbaRaster, singlePicture } from './opened-file.ts'
+import { profiled } from './profiled.ts'
+import { finishFile, finishRaster } from './raster.ts'
 
 /**
  * HEIC by libheif and libde265, compiled to WebAssembly. They are LGPL, so they are an optional dependency that is loaded
  * when the first such file comes. libheif turns and mirrors pictures itself, as their container says.
  */
 export const openHeif: OpenFile = async (bytes) => {
-  const image = load().decode(bytes)[0]
+  const images = load().decode(bytes)
+  const image = images.find((candidate) => candidate.is_primary()) ?? images[0]
   if (image === undefined) throw new Error('heif: no picture')
   const size = { width: image.get_width(), height: image.get_height() }
-  return singlePicture(size, () => display(image, size.width, size.height), finishRaster)
+  const profile = profileOf(bytes)
+  return singlePicture(
+    size,
+    () => display(image, size.width, size.height),
+    (raster, longestEdge) =>
+      profile === undefined
+        ? finishRaster(raster, longestEdge)
+        : finishFile(profiled(raster, profile), size, longestEdge),
+  )
 }
 
 interface HeifImage {
+  is_primary(): boolean
   get_width(): number
   get_height(): number
   display(target: HeifPixels, done: (filled: HeifPixels | null) => void): void
@@ -45,9 +56,33 @@ function load(): InstanceType<Libheif['HeifDecoder']> {
   return new libheif.HeifDecoder()
 }
 
-async function display(image: HeifImage, width: number, height: number): Promise<Raster> {
+async function display(image: HeifImage, width: number, height: number): Promise<RgbaRaster> {
   const data = new Uint8ClampedArray(width * height * 4)
   const filled = await new Promise<HeifPixels | null>((resolve) => image.display({ data, width, height }, resolve))
   if (filled === null) throw new Error('heif: cannot be decoded')
   return { width, height, channels: 4, data: new Uint8Array(data.buffer) }
+}
+
+/** The ICC profile of the first picture that has one; libheif-js keeps it to itself. */
+function profileOf(bytes: Buffer): Buffer | undefined {
+  const found = ['meta', 'iprp', 'ipco', 'colr'].reduce<Buffer | undefined>(
+    // `meta` alone has a version and flags before its boxes.
+    (outer, type) => outer && inside(type === 'iprp' ? outer.subarray(4) : outer, type),
+    bytes,
+  )
+  const kind = found?.toString('latin1', 0, 4)
+  return kind === 'prof' || kind === 'rICC' ? found?.subarray(4) : undefined
+}
+
+/** What the first box of this type holds. A `colr` box that holds no ICC profile is passed over. */
+function inside(boxes: Buffer, type: string): Buffer | undefined {
+  for (let at = 0; at + 8 <= boxes.length; ) {
+    const size = boxes.readUInt32BE(at)
+    if (size < 8) return undefined
+    const content = boxes.subarray(at + 8, at + size)
+    const wanted = boxes.toString('latin1', at + 4, at + 8) === type
+    if (wanted && !(type === 'colr' && content.toString('latin1', 0, 4) === 'nclx')) return content
+    at += size
+  }
+  return undefined
 }

@@ -31,8 +31,14 @@ export interface Raster extends Size {
   readonly data: Uint8Array
 }
 
+export type RgbaRaster = Raster & { readonly channels: 4 }
+
 /** A file of one picture, for decoders that know no more. */
-export function singlePicture(size: Size, decode: () => Promise<Raster>, finish: Finish): OpenedFile {
+export function singlePicture<R extends Raster>(
+  size: Size,
+  decode: () => Promise<R>,
+  finish: (raster: R, longestEdge: number) => Promise<Size & { rgb: Uint8Array }>,
+): OpenedFile {
   return {
     pages: 1,
     noun: 'page',
@@ -44,5 +50,3 @@ export function singlePicture(size: Size, decode: () => Promise<Raster>, finish:
     close() {},
   }
 }
-
-type Finish = (raster: Raster, longestEdge: number) => Promise<Size & { rgb: Uint8Array }>

@@ -93,6 +93,13 @@ function hashOf(rgb: Uint8Array, width: number, height: number): string {
 /** What libraries say of a file stays here: it may hold addresses, and no client can use it. */
 function described(error: unknown, format: Format | undefined): Pick<OrielError, 'kind' | 'message' | 'code'> {
   if (error instanceof OrielError) return { kind: error.kind, message: error.message, code: error.code }
+  const text = error instanceof Error ? error.message : ''
+  if (/\b(not |un)supported\b|not been built in/.test(text) && !text.startsWith('Input buffer'))
+    return {
+      kind: 'unsupported_media',
+      message: `The picture cannot be decoded: its ${format ?? ''} data is of a variant that is not read here. Send it as png or jpeg.`,
+      code: 'unsupported_image',
+    }
   return {
     kind: 'unreadable_media',
     message: `The picture cannot be decoded: its ${format ?? ''} data is damaged or not complete.`,

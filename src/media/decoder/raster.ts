@@ -1,6 +1,7 @@
 import sharp, { type Sharp, type SharpInput, type SharpOptions } from 'sharp'
-import { countPages, withoutPngText } from './containers.ts'
-import type { OpenFile, Raster, Rendered } from './opened-file.ts'
+import { type Animation, playAnimation, readAnimation } from './apng.ts'
+import { asStill, checkPages, countPages, mostInFile, withoutPngText } from './containers.ts'
+import type { OpenedFile, OpenFile, Raster, Rendered } from './opened-file.ts'
 import type { Size } from './protocol.ts'
 
 /** PNG, JPEG, GIF, TIFF, WebP and AVIF, by libvips; and the way to sRGB that all formats end with. */
@@ -13,9 +14,11 @@ sharp.cache(false)
 sharp.concurrency(1)
 
 export const openRaster: OpenFile = async (bytes, format) => {
+  const animation = format === 'png' ? readAnimation(bytes, mostInFile) : undefined
+  if (animation !== undefined) return openAnimation(animation)
   const animated = format === 'gif' || format === 'webp'
   const pages = animated || format === 'tiff' ? countPages(format, bytes) : 1
-  const input = format === 'png' ? withoutPngText(bytes) : bytes
+  const input = format === 'png' ? withoutPngText(bytes) : format === 'avif' ? asStill(bytes) : bytes
   const metadata = await open(input, { page: 0 }).metadata()
   const sizeOf = async (page: number): Promise<Size> => {
     const { autoOrient } = page === 0 || animated ? metadata : await open(input, { page }).metadata()
@@ -44,12 +47,43 @@ export const openRaster: OpenFile = async (bytes, format) => {
   }
 }
 
+/** Frames build on those before them, so that all up to the last are drawn, and the chosen ones kept. */
+function openAnimation(animation: Animation): OpenedFile {
+  const { width, height, frames } = animation
+  checkPages(frames.length)
+  const original = { width, height }
+  return {
+    pages: frames.length,
+    noun: 'frame',
+    byDefault: 'first',
+    size: async () => original,
+    async *render(chosen, longestEdge) {
+      const wanted = new Set(chosen)
+      const drawn = new Map<number, Strip>()
+      let page = 0
+      for await (const raster of playAnimation(animation, Math.max(...chosen))) {
+        if (wanted.has(page)) drawn.set(page, await finishRaster(raster, longestEdge))
+        page++
+      }
+      for (const frame of chosen) {
+        const strip = drawn.get(frame)
+        if (strip !== undefined) yield { ...strip, page: frame, original }
+      }
+    },
+    close() {},
+  }
+}
+
 const open = (input: SharpInput, options: SharpOptions): Sharp =>
   sharp(input, { failOn: 'error', limitInputPixels: false, sequentialRead: true, ...options })
 
 /** Raw pixels, on white, shrunk, as sRGB. */
 export const finishRaster = ({ width, height, channels, data }: Raster, longestEdge: number): Promise<Strip> =>
   finish(sharp(data, { limitInputPixels: false, raw: { width, height, channels } }), { width, height }, longestEdge)
+
+/** A file whose one picture is upright. */
+export const finishFile = (file: Buffer, size: Size, longestEdge: number): Promise<Strip> =>
+  finish(open(file, {}), size, longestEdge)
 
 /** Frames one below the other. */
 type Strip = Size & { rgb: Uint8Array }

@@ -1,155 +1,107 @@
 import { lookup } from 'node:dns/promises'
-import type { LookupFunction } from 'node:net'
-import { Agent, request } from 'undici'
 import type { MediaConfig } from '../../config.ts'
 import { OrielError } from '../../errors.ts'
-import { sniff, sniffBytes } from '../format.ts'
-import { type AddressCheck, publicAddresses } from './addresses.ts'
+import type { Logger } from '../../log.ts'
+import { publicAddresses } from './addresses.ts'
+import { ByteCache } from './cache.ts'
+import { DiskCache } from './disk-cache.ts'
+import { allowedDomains } from './domains.ts'
+import { download, type Fetched, parseUrl, type Resolve, type Rules } from './download.ts'
 
-/** Resolves a name to all of its addresses. */
-export type Resolve = (host: string) => Promise<readonly { address: string; family: number }[]>
+export type { Resolve } from './download.ts'
 
-interface Fetched {
-  readonly bytes: Buffer
-  readonly from: 'network' | 'cache'
+/** Fetches pictures' bytes from addresses that strangers name. */
+export interface Fetcher {
+  /** One bound of time covers all of it, whoever began. @throws OrielError */
+  fetch(url: string, signal: AbortSignal): Promise<Fetched>
+  /** Forgets every file that was kept. */
+  clear(): Promise<void>
 }
 
-/** Fetches a picture's bytes. @throws OrielError */
-export type Fetch = (url: string, signal: AbortSignal) => Promise<Fetched>
-
-const userAgent = 'Oriel/0.1 (vision-language model server; fetches pictures that its users name)'
-
-/**
- * A client for addresses that strangers name. It resolves a host once, checks every address that comes back, and connects
- * to one of those and no other; each redirect goes through the same again. One bound of time covers all of it.
- */
-export function createFetch(
+export function createFetcher(
   config: MediaConfig,
+  log?: Logger,
   resolve: Resolve = (host) => lookup(host, { all: true, verbatim: true }),
-): Fetch {
-  const allows = publicAddresses(config.allowPrivate)
-  return async (url, signal) => {
-    const timeout = AbortSignal.timeout(config.urlTimeoutMs)
-    try {
-      const bytes = await follow(url, { config, allows, resolve, signal: AbortSignal.any([timeout, signal]) })
-      return { bytes, from: 'network' }
-    } catch (error) {
-      if (error instanceof OrielError) throw error
-      if (signal.aborted) throw new OrielError('cancelled', 'The request was cancelled.')
-      if (timeout.aborted)
-        throw new OrielError('timeout', `The picture did not arrive within ${config.urlTimeoutMs} ms.`, {
-          code: 'image_url_timeout',
-        })
-      throw new OrielError('invalid', 'The picture could not be fetched: the connection failed.', {
-        code: 'image_url_unreachable',
-        cause: error,
-      })
-    }
+): Fetcher {
+  const { cacheDir, cacheDirBytes } = config
+  const cache = new ByteCache(
+    config.cacheBytes,
+    cacheDir === null ? undefined : new DiskCache(cacheDir, cacheDirBytes, log),
+  )
+  const rules: Rules = {
+    config,
+    allowsAddress: publicAddresses(config.allowPrivate),
+    allowsHost: allowedDomains(config.allowDomains, config.denyDomains),
+    resolve,
+    cache,
   }
-}
+  const flights = new Map<string, Flight>()
 
-interface Journey {
-  config: MediaConfig
-  allows: AddressCheck
-  resolve: Resolve
-  signal: AbortSignal
-}
-
-async function follow(start: string, journey: Journey): Promise<Buffer> {
-  const { config, signal } = journey
-  let url = parse(start)
-  for (let hop = 0; hop <= config.maxRedirects; hop++) {
-    const agent = new Agent({ connect: { lookup: await pinned(url, journey), timeout: config.urlTimeoutMs } })
-    try {
-      const response = await request(url, {
-        dispatcher: agent,
-        signal,
-        headers: { 'user-agent': userAgent, accept: 'image/*,*/*;q=0.1', 'accept-encoding': 'identity' },
-      })
-      const next = response.headers.location
-      if (response.statusCode >= 300 && response.statusCode < 400 && typeof next === 'string') {
-        await response.body.dump({ limit: 16_384 }).catch(() => {})
-        url = parse(next, url)
-        continue
+  return {
+    async fetch(text, signal) {
+      const url = parseUrl(text, rules)
+      let flight = flights.get(url.href)
+      if (flight === undefined || flight.abandoned) {
+        flight = new Flight((stop) => fetchWithin(url, rules, stop))
+        const [own, key] = [flight, url.href]
+        flights.set(key, own)
+        void own.landed.finally(() => {
+          if (flights.get(key) === own) flights.delete(key)
+        })
       }
-      if (response.statusCode !== 200)
-        throw new OrielError(
-          'invalid',
-          `The picture could not be fetched: its host answered with status ${response.statusCode}.`,
-          {
-            code: 'image_url_status',
-          },
-        )
-      return await readBounded(response.body, Number(response.headers['content-length'] ?? 0), config.maxUrlBytes)
-    } finally {
-      // Not awaited: closing politely would wait for a host that may never finish.
-      void agent.destroy().catch(() => {})
-    }
+      return await flight.join(signal)
+    },
+    clear: () => cache.clear(),
   }
-  throw new OrielError('invalid', `The picture could not be fetched: more than ${config.maxRedirects} redirects.`, {
-    code: 'image_url_redirects',
-  })
 }
 
-/** The WHATWG parser is the only one here, and what it parsed is what is connected to. */
-function parse(text: string, base?: URL): URL {
-  let url: URL
+async function fetchWithin(url: URL, rules: Rules, stop: AbortSignal): Promise<Fetched> {
+  const timeout = AbortSignal.timeout(rules.config.urlTimeoutMs)
   try {
-    url = new URL(text, base)
-  } catch {
-    throw refused('it is no valid URL')
-  }
-  if (url.protocol !== 'http:' && url.protocol !== 'https:') throw refused('only http and https URLs are fetched')
-  if (url.username !== '' || url.password !== '') throw refused('it holds credentials')
-  return url
-}
-
-/** Resolves a host and checks all of its addresses. @returns a lookup that knows only these */
-async function pinned(url: URL, { allows, resolve, signal }: Journey): Promise<LookupFunction> {
-  const host = url.hostname.replace(/^\[|\]$/g, '')
-  const addresses = await Promise.race([
-    resolve(host).catch((error: unknown) => {
-      throw new OrielError('invalid', 'The picture could not be fetched: its host was not found.', {
-        code: 'image_url_unreachable',
-        cause: error,
+    return await download(url, rules, AbortSignal.any([timeout, stop]))
+  } catch (error) {
+    if (error instanceof OrielError) throw error
+    if (timeout.aborted)
+      throw new OrielError('timeout', `The picture did not arrive within ${rules.config.urlTimeoutMs} ms.`, {
+        code: 'image_url_timeout',
       })
-    }),
-    new Promise<never>((_, reject) => signal.addEventListener('abort', () => reject(signal.reason), { once: true })),
-  ])
-  if (addresses.length === 0 || addresses.some(({ address }) => !allows(address)))
-    throw refused('its host is not on the public internet')
-  const [first] = addresses
-  return (_host, options, callback) => {
-    if (options.all) callback(null, [...addresses])
-    else callback(null, first?.address ?? '', first?.family ?? 4)
+    throw new OrielError('invalid', 'The picture could not be fetched: the connection failed.', {
+      code: 'image_url_unreachable',
+      cause: error,
+    })
   }
 }
 
-async function readBounded(body: AsyncIterable<Buffer>, announced: number, most: number): Promise<Buffer> {
-  if (announced > most) throw tooLarge(`${announced} bytes`, most)
-  const chunks: Buffer[] = []
-  let length = 0
-  let looked = false
-  for await (const chunk of body) {
-    chunks.push(chunk)
-    length += chunk.length
-    if (length > most) throw tooLarge('more', most)
-    if (!looked && length >= sniffBytes) {
-      looked = true
-      const sniffed = sniff(Buffer.concat(chunks))
-      if (!sniffed.known)
-        throw new OrielError('unsupported_media', `The URL leads to no picture: its data is ${sniffed.looksLike}.`, {
-          code: 'unsupported_image',
-        })
+/** One fetch that several wait for. It ends early when none of them does any more. */
+class Flight {
+  /** Never fails. */
+  readonly landed: Promise<unknown>
+  readonly #result: Promise<Fetched>
+  readonly #stop = new AbortController()
+  #waiting = 0
+
+  constructor(fly: (stop: AbortSignal) => Promise<Fetched>) {
+    this.#result = fly(this.#stop.signal)
+    this.landed = this.#result.catch(() => {})
+  }
+
+  get abandoned(): boolean {
+    return this.#stop.signal.aborted
+  }
+
+  async join(signal: AbortSignal): Promise<Fetched> {
+    this.#waiting++
+    let leave = (): void => {}
+    const left = new Promise<never>((_, reject) => {
+      leave = () => reject(new OrielError('cancelled', 'The request was cancelled.'))
+      if (signal.aborted) leave()
+      else signal.addEventListener('abort', leave, { once: true })
+    })
+    try {
+      return await Promise.race([this.#result, left])
+    } finally {
+      signal.removeEventListener('abort', leave)
+      if (--this.#waiting === 0) this.#stop.abort()
     }
   }
-  return Buffer.concat(chunks)
 }
-
-const refused = (why: string): OrielError =>
-  new OrielError('invalid', `The picture's URL is refused: ${why}.`, { code: 'invalid_image_url' })
-
-const tooLarge = (found: string, most: number): OrielError =>
-  new OrielError('too_large', `The picture is too large: ${found}, and a URL's picture may have ${most} bytes.`, {
-    code: 'image_too_large',
-  })

@@ -1,0 +1,150 @@
+import sharp from 'sharp'
+import type { Raster } from './opened-file.ts'
+
+/** Animated PNG after the third edition of the PNG specification. libvips reads the first picture of such a file only. */
+export interface Animation {
+  readonly width: number
+  readonly height: number
+  /** What every frame's own PNG begins with, its size aside. */
+  readonly head: readonly Chunk[]
+  readonly frames: readonly AnimationFrame[]
+}
+
+interface Chunk {
+  readonly type: string
+  readonly data: Buffer
+}
+
+interface AnimationFrame {
+  readonly width: number
+  readonly height: number
+  readonly left: number
+  readonly top: number
+  /** What becomes of its place before the next frame. */
+  readonly dispose: 'keep' | 'clear' | 'restore'
+  readonly blend: 'replace' | 'over'
+  readonly data: Buffer[]
+}
+
+/** The frames of a PNG, or undefined when it is not animated. @param most frames that are looked for */
+export function readAnimation(bytes: Buffer, most: number): Animation | undefined {
+  const head: Chunk[] = []
+  const frames: AnimationFrame[] = []
+  let announced = false
+  for (const { type, data } of chunks(bytes)) {
+    if (type === 'acTL') announced = true
+    else if (type === 'fcTL') {
+      if (!announced || frames.length > most) break
+      frames.push(frameOf(data))
+    } else if (type === 'IDAT') {
+      if (!announced) return undefined
+      frames.at(-1)?.data.push(data)
+    } else if (type === 'fdAT') frames.at(-1)?.data.push(data.subarray(4))
+    else if (frames.every((frame) => frame.data.length === 0)) head.push({ type, data })
+  }
+  const [first] = head
+  if (first?.type !== 'IHDR' || frames.length === 0) return undefined
+  const [width, height] = [first.data.readUInt32BE(0), first.data.readUInt32BE(4)]
+  const fits = frames.every((frame) => frame.left + frame.width <= width && frame.top + frame.height <= height)
+  return fits ? { width, height, head, frames } : undefined
+}
+
+/** What the canvas shows at each frame up to `last`. The same memory each time. */
+export async function* playAnimation({ width, height, head, frames }: Animation, last: number): AsyncGenerator<Raster> {
+  const canvas = Buffer.alloc(width * height * 4)
+  for (const frame of frames.slice(0, last + 1)) {
+    const rows = rowsOf(frame, width)
+    const before = frame.dispose === 'restore' ? rows.map(([at, end]) => Buffer.from(canvas.subarray(at, end))) : []
+    const pixels = await sharp(pngOf(head, frame), { limitInputPixels: false, failOn: 'error' })
+      .toColourspace('srgb')
+      .ensureAlpha()
+      .raw({ depth: 'uchar' })
+      .toBuffer()
+    for (const [row, [at, end]] of rows.entries()) {
+      const drawn = pixels.subarray(row * frame.width * 4, (row + 1) * frame.width * 4)
+      if (frame.blend === 'replace') drawn.copy(canvas, at)
+      else layOver(canvas.subarray(at, end), drawn)
+    }
+    yield { width, height, channels: 4, data: canvas }
+    for (const [row, [at, end]] of rows.entries())
+      if (frame.dispose === 'clear') canvas.fill(0, at, end)
+      else before[row]?.copy(canvas, at)
+  }
+}
+
+function* chunks(bytes: Buffer): Generator<Chunk> {
+  for (let at = 8; at + 12 <= bytes.length; ) {
+    const end = at + 8 + bytes.readUInt32BE(at)
+    yield { type: bytes.toString('latin1', at + 4, at + 8), data: bytes.subarray(at + 8, end) }
+    at = end + 4
+  }
+}
+
+const frameOf = (data: Buffer): AnimationFrame => ({
+  width: data.readUInt32BE(4),
+  height: data.readUInt32BE(8),
+  left: data.readUInt32BE(12),
+  top: data.readUInt32BE(16),
+  dispose: (['keep', 'clear', 'restore'] as const)[data.readUInt8(24)] ?? 'keep',
+  blend: data.readUInt8(25) === 1 ? 'over' : 'replace',
+  data: [],
+})
+
+/** From where to where on the canvas each row of a frame lies. */
+const rowsOf = ({ width, height, left, top }: AnimationFrame, stride: number): [at: number, end: number][] =>
+  Array.from({ length: height }, (_, row) => {
+    const at = ((top + row) * stride + left) * 4
+    return [at, at + width * 4]
+  })
+
+/** A frame as a PNG of its own. */
+function pngOf(head: readonly Chunk[], { width, height, data }: AnimationFrame): Buffer {
+  const parts: Buffer[] = [Buffer.from('\x89PNG\r\n\x1a\n', 'latin1')]
+  for (const chunk of head) {
+    const own = Buffer.from(chunk.data)
+    if (chunk.type === 'IHDR') {
+      own.writeUInt32BE(width, 0)
+      own.writeUInt32BE(height, 4)
+    }
+    parts.push(...sealed(chunk.type, [own]))
+  }
+  parts.push(...sealed('IDAT', data), ...sealed('IEND', []))
+  return Buffer.concat(parts)
+}
+
+function sealed(type: string, data: readonly Buffer[]): Buffer[] {
+  const head = Buffer.alloc(8)
+  head.writeUInt32BE(
+    data.reduce((sum, { length }) => sum + length, 0),
+    0,
+  )
+  head.write(type, 4, 'latin1')
+  const sum = Buffer.alloc(4)
+  sum.writeUInt32BE(crc32([head.subarray(4), ...data]))
+  return [head, ...data, sum]
+}
+
+const crcTable = Uint32Array.from({ length: 256 }, (_, byte) => {
+  let value = byte
+  for (let bit = 0; bit < 8; bit++) value = value & 1 ? 0xedb88320 ^ (value >>> 1) : value >>> 1
+  return value
+})
+
+/** Node 20 has none before 20.15. */
+function crc32(parts: readonly Buffer[]): number {
+  let crc = 0xffffffff
+  for (const part of parts) for (const byte of part) crc = (crcTable[(crc ^ byte) & 255] ?? 0) ^ (crc >>> 8)
+  return (crc ^ 0xffffffff) >>> 0
+}
+
+/** Porter and Duff's "over", both with alpha that is not multiplied in. */
+function layOver(below: Buffer, above: Buffer): void {
+  for (let at = 0; at < above.length; at += 4) {
+    const [a, b] = [(above[at + 3] ?? 0) / 255, (below[at + 3] ?? 0) / 255]
+    const alpha = a + b * (1 - a)
+    if (alpha === 0) continue
+    for (let channel = at; channel < at + 3; channel++)
+      below[channel] = Math.round(((above[channel] ?? 0) * a + (below[channel] ?? 0) * b * (1 - a)) / alpha)
+    below[at + 3] = Math.round(alpha * 255)
+  }
+}

@@ -1,0 +1,25 @@
+import { loadConfig, type MediaConfig } from '../../src/config.ts'
+import type { Resolve } from '../../src/media/fetch/fetch.ts'
+import { createMedia } from '../../src/media/index.ts'
+import type { Loaded } from '../../src/media/picture.ts'
+
+export interface OpenMedia {
+  loadOne(file: Buffer | string, pages?: string | number, longestEdge?: number, signal?: AbortSignal): Promise<Loaded>
+  clearCache(): Promise<void>
+  close(): Promise<void>
+}
+
+/** The room alone, with real decoders. @param resolve in place of the system's resolver */
+export function openMedia(settings: Partial<MediaConfig> = {}, resolve?: Resolve): OpenMedia {
+  const media = createMedia({ ...loadConfig({}, {}).media, decoders: 1, ...settings }, undefined, resolve)
+  return {
+    async loadOne(file, pages, longestEdge = 4096, signal = new AbortController().signal) {
+      const url = typeof file === 'string' ? file : `data:;base64,${file.toString('base64')}`
+      const [loaded] = await media.load([{ url, param: 'picture', pages }], longestEdge, signal)
+      if (loaded === undefined) throw new Error('nothing was loaded')
+      return loaded
+    },
+    clearCache: () => media.clearCache(),
+    close: () => media.close(),
+  }
+}

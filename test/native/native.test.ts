@@ -1,0 +1,45 @@
+import type { LibraryHandle } from 'koffi'
+import { describe, expect, it } from 'vitest'
+import { checkAbi } from '../../src/native/abi.ts'
+import { loadLibraries } from '../../src/native/libraries.ts'
+
+/** The real library, except that one function's struct comes back with another value in a field. */
+function shifted(real: LibraryHandle, name: string, field: string, value: unknown): LibraryHandle {
+  const func = (...args: Parameters<LibraryHandle['func']>) => {
+    const call = real.func(...args)
+    return args[0] === name ? (...given: unknown[]) => ({ ...call(...given), [field]: value }) : call
+  }
+  return { func } as unknown as LibraryHandle
+}
+
+describe('the libraries', () => {
+  const { llama } = loadLibraries()
+
+  it('are the release that the structs were written after', () => {
+    expect(() => checkAbi(llama)).not.toThrow()
+  })
+
+  it.each([
+    ['llama_model_default_params', 'n_gpu_layers', 99],
+    ['llama_context_default_params', 'n_batch', 0],
+    ['llama_context_default_params', 'kv_unified', true],
+    ['llama_sampler_chain_default_params', 'no_perf', false],
+    ['llama_batch_get_one', 'n_tokens', 0],
+  ])('are refused when %s reads another %s', (name, field, value) => {
+    const check = () => checkAbi(shifted(llama, name, field, value))
+    expect(check).toThrow(new RegExp(`${field} reads ${value} where release .* has .*package-lock.json`))
+  })
+
+  it('are missing on an unknown platform, and one sentence says which there are', () => {
+    expect(() => loadLibraries('sunos-sparc')).toThrow(
+      /^Oriel's engine has no library for sunos-sparc; there is one for linux-x64, linux-arm64, .*win32-arm64\.$/,
+    )
+  })
+
+  it('are missing where optional packages were left out, and one sentence says what to do', () => {
+    const other = process.platform === 'win32' ? 'darwin-x64' : 'win32-arm64'
+    expect(() => loadLibraries(other)).toThrow(
+      /^The package @node-llama-cpp\/\S+ is not installed: run npm install .*\.$/,
+    )
+  })
+})
