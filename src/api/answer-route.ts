@@ -20,17 +20,22 @@ export interface RequestContext {
   requestId: string
 }
 
-/** One way to ask a model, and to be answered: all that a dialect has of its own. */
-export interface AnswerEndpoint<Schema extends z.ZodObject> {
+/** One way to have a prompt counted: all that a dialect has of its own. */
+export interface CountEndpoint<Schema extends z.ZodObject> {
   schema: Schema
   /** One request for each prompt. */
   read(body: z.output<Schema>, context: RequestContext): AnswerRequest[]
+  counted(body: z.output<Schema>, counts: PromptCounts): object | Promise<object>
+}
+
+/** One way to ask a model, and to be answered. */
+export interface AnswerEndpoint<Schema extends z.ZodObject> extends Omit<CountEndpoint<Schema>, 'counted'> {
   streams(body: z.output<Schema>): boolean
   whole(answer: RunningAnswer, body: z.output<Schema>): Promise<Whole>
   events(answer: RunningAnswer, body: z.output<Schema>): AsyncIterable<object>
   framing(context: RequestContext): Framing
-  /** The body of an answer that is only counted; undefined: the request wants the answer itself. */
-  counted?(body: z.output<Schema>, counts: () => Promise<PromptCounts>): Promise<object> | undefined
+  /** The answer where the prompt is only to be counted. */
+  dryRun?: { wanted(body: z.output<Schema>): boolean; counted: CountEndpoint<Schema>['counted'] }
 }
 
 interface Whole {
@@ -51,20 +56,13 @@ export interface RouteOptions {
  */
 const patience = 10_000
 
-export function answerRoute<Schema extends z.ZodObject>(
-  endpoint: AnswerEndpoint<Schema>,
-  { rooms, strict, log }: RouteOptions,
-) {
+export function answerRoute<Schema extends z.ZodObject>(endpoint: AnswerEndpoint<Schema>, options: RouteOptions) {
+  const { rooms, log } = options
   return async (request: FastifyRequest, reply: FastifyReply): Promise<unknown> => {
     const arrived = performance.now()
-    const body = parseBody(endpoint.schema, request.body)
-    const ignored = unknownParameters(endpoint.schema, body, strict)
-    if (ignored.length > 0) reply.header('x-oriel-ignored-parameters', ignored.map(encodeURIComponent).join(', '))
-    const context = contextOf(request)
-    const requests = endpoint.read(body, context)
-    const signal = whenClosed(reply)
-    const counted = endpoint.counted?.(body, () => countPrompts(rooms, requests, signal))
-    if (counted !== undefined) return await counted
+    const { body, context, requests, signal } = readRequest(endpoint, options, request, reply)
+    const { dryRun } = endpoint
+    if (dryRun?.wanted(body)) return dryRun.counted(body, await countPrompts(rooms, requests, signal))
 
     const starting = startAnswers(rooms, requests, signal)
     if (!endpoint.streams(body)) {
@@ -83,6 +81,27 @@ export function answerRoute<Schema extends z.ZodObject>(
     if (failure !== undefined) logError(toOrielError(failure), request.id, log)
     return reply
   }
+}
+
+export function countRoute<Schema extends z.ZodObject>(endpoint: CountEndpoint<Schema>, options: RouteOptions) {
+  return async (request: FastifyRequest, reply: FastifyReply): Promise<unknown> => {
+    const { body, requests, signal } = readRequest(endpoint, options, request, reply)
+    return endpoint.counted(body, await countPrompts(options.rooms, requests, signal))
+  }
+}
+
+/** @throws OrielError `invalid` */
+function readRequest<Schema extends z.ZodObject>(
+  { schema, read }: Pick<CountEndpoint<Schema>, 'schema' | 'read'>,
+  { strict }: RouteOptions,
+  request: FastifyRequest,
+  reply: FastifyReply,
+) {
+  const body = parseBody(schema, request.body)
+  const ignored = unknownParameters(schema, body, strict)
+  if (ignored.length > 0) reply.header('x-oriel-ignored-parameters', ignored.map(encodeURIComponent).join(', '))
+  const context = contextOf(request)
+  return { body, context, requests: read(body, context), signal: whenClosed(reply) }
 }
 
 function contextOf(request: FastifyRequest): RequestContext {

@@ -3,7 +3,7 @@ import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest }
 import type { Config } from '../config.ts'
 import { OrielError } from '../errors.ts'
 import type { Logger } from '../log.ts'
-import { answerRoute } from './answer-route.ts'
+import { answerRoute, countRoute } from './answer-route.ts'
 import type { AnswerRooms } from './answering/prepare.ts'
 import { countEndpoint, messagesEndpoint } from './anthropic/messages.ts'
 import { bases } from './dialects.ts'
@@ -12,6 +12,7 @@ import { explainHttpError, refuseConnection } from './http-errors.ts'
 import { chatEndpoint } from './openai/chat.ts'
 import { completionsEndpoint } from './openai/completions.ts'
 import { modelList, modelObject } from './openai/models.ts'
+import { tokenizeEndpoint } from './openai/tokenize.ts'
 import { responsesEndpoint } from './responses/responses.ts'
 
 /** A request must have arrived whole within this. ms */
@@ -65,13 +66,15 @@ export function createServer(rooms: AnswerRooms, config: Config['server'], log: 
   const completions = answerRoute(completionsEndpoint, options)
   const responses = answerRoute(responsesEndpoint, options)
   const messages = answerRoute(messagesEndpoint, options)
-  const countTokens = answerRoute(countEndpoint, options)
+  const countTokens = countRoute(countEndpoint, options)
+  const tokenize = countRoute(tokenizeEndpoint, options)
   for (const base of Object.keys(bases)) {
     route('POST', `${base}/chat/completions`, chat)
     route('POST', `${base}/completions`, completions)
     route('POST', `${base}/responses`, responses)
     route('POST', `${base}/messages`, messages)
     route('POST', `${base}/messages/count_tokens`, countTokens)
+    route('POST', `${base}/tokenize`, tokenize)
     route('GET', `${base}/models`, async ({ query }) => modelList(rooms.deployments, query as Record<string, string>))
     // A model's id may hold slashes: accounts/oriel/models/pocket.
     route('GET', `${base}/models/*`, async ({ params }) =>

@@ -61,7 +61,7 @@ export async function preparePrompt(
 
 const formats = new WeakMap<Backend, ChatFormat>()
 
-function formatOf(backend: Backend): ChatFormat {
+export function formatOf(backend: Backend): ChatFormat {
   let format = formats.get(backend)
   if (format === undefined) {
     format = compileTemplate(backend.model)

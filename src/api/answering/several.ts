@@ -5,7 +5,7 @@ import { type AnswerRooms, type PreparedPrompt, preparePrompt } from './prepare.
 import type { AnswerRequest } from './request.ts'
 
 /** A prompt that was laid out and counted, and not answered. */
-export type PromptCounts = (PreparedPrompt & PromptCount)[]
+export type PromptCounts = (PreparedPrompt & PromptCount & { request: AnswerRequest })[]
 
 /** @throws OrielError */
 export function countPrompts(
@@ -17,7 +17,7 @@ export function countPrompts(
     requests.map(async (request) => {
       try {
         const prepared = await preparePrompt(rooms, request, signal)
-        return { ...prepared, ...(await prepared.backend.count(prepared.pieces)) }
+        return { request, ...prepared, ...(await prepared.backend.count(prepared.pieces)) }
       } catch (error) {
         throw error instanceof OrielError ? inPlace(error, request) : error
       }

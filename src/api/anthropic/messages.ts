@@ -1,4 +1,4 @@
-import type { AnswerEndpoint } from '../answer-route.ts'
+import type { AnswerEndpoint, CountEndpoint } from '../answer-route.ts'
 import type { RunningAnswer } from '../answering/answer.ts'
 import { type Block, type BlockEvent, blocksOf, collectBlocks } from '../answering/blocks.ts'
 import { errorBody } from '../errors.ts'
@@ -28,14 +28,10 @@ export const messagesEndpoint: AnswerEndpoint<typeof messagesRequest> = {
 }
 
 /** `POST /v1/messages/count_tokens` */
-export const countEndpoint: AnswerEndpoint<typeof countRequest> = {
-  ...messagesEndpoint,
+export const countEndpoint: CountEndpoint<typeof countRequest> = {
   schema: countRequest,
   read: (body, context) => [readMessagesRequest(body, context)],
-  streams: () => false,
-  counted: async (_, counts) => ({
-    input_tokens: (await counts()).reduce((sum, { promptTokens }) => sum + promptTokens, 0),
-  }),
+  counted: (_, prompts) => ({ input_tokens: prompts.reduce((sum, { promptTokens }) => sum + promptTokens, 0) }),
 }
 
 const frame = (event: object): string =>

@@ -20,7 +20,7 @@ export const chatEndpoint: AnswerEndpoint<typeof chatRequest> = {
   whole: completion,
   events: chunks,
   framing: ({ dialect, requestId }) => dataFraming((error) => errorBody(error, dialect, requestId)),
-  counted: (body, counts) => (body.dry_run ? dryRun(body.model, counts) : undefined),
+  dryRun: { wanted: (body) => body.dry_run ?? false, counted: dryRun },
 }
 
 export function readChat(body: z.output<typeof chatRequest>, context: RequestContext): AnswerRequest {

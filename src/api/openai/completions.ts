@@ -17,7 +17,7 @@ export const completionsEndpoint: AnswerEndpoint<typeof completionsRequest> = {
   whole: completion,
   events: completionChunks,
   framing: ({ dialect, requestId }) => dataFraming((error) => errorBody(error, dialect, requestId)),
-  counted: (body, counts) => (body.dry_run ? dryRun(body.model, counts) : undefined),
+  dryRun: { wanted: (body) => body.dry_run ?? false, counted: dryRun },
 }
 
 /** What stands for a picture in a prompt; the model's own marker takes its place. */
@@ -27,7 +27,7 @@ const marker = '<image>'
 const usualTokens = 16
 
 /** One request for each prompt. */
-function readCompletions(body: CompletionsRequest, context: RequestContext): AnswerRequest[] {
+export function readCompletions(body: CompletionsRequest, context: RequestContext): AnswerRequest[] {
   const prompts = promptsOf(body)
   const images = imagesOf(body, prompts.length)
   const maxTokens = maxTokensOf(['max_tokens', body.max_tokens], ['max_completion_tokens', body.max_completion_tokens])

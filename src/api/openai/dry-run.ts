@@ -2,8 +2,7 @@ import type { PromptCounts } from '../answering/several.ts'
 import { usageOf } from './usage.ts'
 
 /** What a request would cost to ask, without an answer. */
-export async function dryRun(model: string, counts: () => Promise<PromptCounts>) {
-  const prompts = await counts()
+export function dryRun({ model }: { model: string }, prompts: PromptCounts) {
   const promptTokens = prompts.reduce((sum, prompt) => sum + prompt.promptTokens, 0)
   const imageTokens = prompts.flatMap((prompt) => prompt.imageTokens)
   return {
