@@ -1,5 +1,5 @@
 import { readFile } from 'node:fs/promises'
-import { chatRequest, parseBody, startChat } from '../api/index.ts'
+import { chatRequest, parseBody, readChat, startAnswer } from '../api/index.ts'
 import { deploy, startEmbedded } from '../deployments/index.ts'
 import { OrielError } from '../errors.ts'
 import { createLogger } from '../log.ts'
@@ -30,6 +30,7 @@ export async function ask(words: readonly string[], { model, mmproj, system }: A
   try {
     const body = parseBody(chatRequest, {
       model: card.id,
+      context_length_exceeded_behavior: 'truncate',
       messages: [
         ...(system === undefined ? [] : [{ role: 'system', content: system }]),
         {
@@ -42,8 +43,9 @@ export async function ask(words: readonly string[], { model, mmproj, system }: A
       ],
     })
     const rooms = { deployments: deploy([backend]), media: createMedia(config.media) }
-    const chat = await startChat(rooms, body, { isolationKey: '', overflow: 'truncate', signal: stop.signal })
-    for await (const event of chat.events) if (event.type === 'text') process.stdout.write(event.text)
+    const request = readChat(body, { dialect: 'openai', isolationKey: '', requestId: '' })
+    const answer = await startAnswer(rooms, request, stop.signal)
+    for await (const event of answer.events) if (event.type === 'part') process.stdout.write(event.raw)
     process.stdout.write('\n')
   } catch (error) {
     throw error instanceof OrielError ? named(error, words) : error

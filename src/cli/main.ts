@@ -20,6 +20,7 @@ program
   .addOption(projector)
   .option('--host <address>', 'address to listen on (default 127.0.0.1)')
   .option('--port <number>', 'port to listen on (default 8080)', port)
+  .option('--strict', 'refuse parameters that mean nothing here, instead of naming them in a header')
   .action(async (options) => (await import('./serve.ts')).serve(options))
 
 program

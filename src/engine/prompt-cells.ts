@@ -1,5 +1,5 @@
 import { OrielError } from '../errors.ts'
-import type { Decoder } from '../language/index.ts'
+import type { Decoder, Vocabulary } from '../language/index.ts'
 import type { Architecture, PicturePlan, Tile } from '../vision/index.ts'
 import type { PictureInput, PromptPiece } from './generation.ts'
 
@@ -58,10 +58,15 @@ export class PromptLayout {
     }
 
     const { vocabulary } = this.#decoder
-    if (vocabulary.addsBos && !startsWith(pieces, vocabulary.bos)) cells.push(vocabulary.bosToken)
+    if (vocabulary.addsBos && !startsWith(pieces, vocabulary)) cells.push(vocabulary.bosToken)
     for (const piece of pieces) {
       if (piece.kind === 'text') {
         if (piece.text !== '') write(piece.text, piece.special)
+        continue
+      }
+      if (piece.kind === 'tokens') {
+        flush()
+        for (const token of piece.tokens) cells.push(token)
         continue
       }
       const architecture = this.#architecture
@@ -107,7 +112,8 @@ export class PromptLayout {
 /** Tiles whose cells are remembered; one that is forgotten only loses what the prefix cache had of it. */
 const rangesKept = 65536
 
-function startsWith(pieces: readonly PromptPiece[], bos: string): boolean {
+function startsWith(pieces: readonly PromptPiece[], { bos, bosToken }: Vocabulary): boolean {
   const first = pieces[0]
+  if (first?.kind === 'tokens') return first.tokens[0] === bosToken
   return bos !== '' && first?.kind === 'text' && first.special && first.text.startsWith(bos)
 }
