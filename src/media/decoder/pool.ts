@@ -66,6 +66,8 @@ export class DecoderPool {
     try {
       process = await this.#take()
       return await process.decode(file, admit)
+    } catch (error) {
+      throw this.#closed ? closing() : error
     } finally {
       if (process?.alive) this.#free.push(process)
       else if (process !== undefined) this.#all.delete(process)

@@ -62,13 +62,18 @@ async function decode(payload: Buffer, encoding: 'bytes' | 'url', options: Decod
         const hash = hashOf(rgb, width, height)
         send({ type: 'picture', head: { width, height, hash, original, page: page + 1 } }, rgb)
       }
-    send({ type: 'done', residentBytes: process.memoryUsage.rss() })
+    send({ type: 'done', worn: worn() })
   } catch (error) {
-    send({ type: 'failed', ...described(error, format), residentBytes: process.memoryUsage.rss() })
+    send({ type: 'failed', ...described(error, format), worn: worn(error) })
   } finally {
     file?.close()
   }
 }
+
+/** Allocators do not give back what a large picture took, and a library in WebAssembly that has trapped stays broken. */
+const worn = (error?: unknown): boolean =>
+  process.memoryUsage.rss() > mostResidentBytes || (error instanceof Error && error.name === 'RuntimeError')
+const mostResidentBytes = 600_000_000
 
 function formatOf(bytes: Buffer): Format {
   const sniffed = sniff(bytes)
