@@ -1,0 +1,118 @@
+import type { Picture } from './pictures.ts'
+import type { Server } from './servers.ts'
+
+export type Part = { text: string } | { picture: Picture }
+
+export interface Turn {
+  role: 'user' | 'assistant'
+  parts: readonly Part[]
+}
+
+export interface Answer {
+  text: string
+  tokens: number
+  promptTokens: number
+  cachedTokens: number
+  /** From sending the request to the first text, in ms. */
+  firstToken: number
+  /** When each piece of text came, on the clock of `performance.now()`. */
+  arrivals: readonly number[]
+}
+
+export const ask = (...parts: Part[]): Turn[] => [{ role: 'user', parts }]
+
+/**
+ * Asks greedily for exactly `maxTokens` tokens, streaming.
+ * @param arrivals grows as the text comes, for those who watch
+ */
+export async function chat(
+  server: Server,
+  turns: readonly Turn[],
+  maxTokens: number,
+  signal?: AbortSignal,
+  arrivals: number[] = [],
+): Promise<Answer> {
+  const start = performance.now()
+  const options = { stream: true, stream_options: { include_usage: true } }
+  const response = await post(server, { ...bodyOf(server, turns, maxTokens), ...options }, signal)
+  const answer = { text: '', tokens: 0, promptTokens: 0, cachedTokens: 0, firstToken: Number.NaN }
+  for await (const chunk of chunksOf(response)) {
+    if (chunk.error) throw new Error(`${server.name} broke off: ${JSON.stringify(chunk.error)}`)
+    const text = chunk.choices?.[0]?.delta?.content
+    if (text) {
+      arrivals.push(performance.now())
+      answer.text += text
+    }
+    if (chunk.usage) {
+      answer.tokens = chunk.usage.completion_tokens
+      answer.promptTokens = chunk.usage.prompt_tokens
+      answer.cachedTokens = chunk.usage.prompt_tokens_details?.cached_tokens ?? 0
+    }
+  }
+  return { ...answer, firstToken: (arrivals[0] ?? Number.NaN) - start, arrivals }
+}
+
+/** Asks for one token in one piece, with a picture as small as the model can see it. @returns time outside the engine, ms */
+export async function gatewayTime(server: Server, picture: Picture, question: string): Promise<number> {
+  const body = bodyOf(server, ask({ picture }, { text: question }), 1, 'low')
+  const start = performance.now()
+  const response = await post(server, body)
+  await response.text()
+  const total = performance.now() - start
+  return total - engineTime(response.headers.get('server-timing') ?? '')
+}
+
+/** `queue;dur=1.0, prefill;dur=2.0`: encoding is a part of the prefill's time. */
+function engineTime(timings: string): number {
+  const times = new Map(timings.split(', ').map((entry) => entry.split(';dur=') as [string, string]))
+  const phases = ['queue', 'prefill', 'generation'].map((phase) => Number(times.get(phase)))
+  return phases.reduce((sum, ms) => sum + ms, 0)
+}
+
+function bodyOf(server: Server, turns: readonly Turn[], maxTokens: number, detail = 'high') {
+  const messages = turns.map(({ role, parts }) => ({
+    role,
+    content:
+      role === 'assistant'
+        ? parts.map((part) => ('text' in part ? part.text : '')).join('')
+        : parts.map((part) =>
+            'text' in part
+              ? { type: 'text', text: part.text }
+              : { type: 'image_url', image_url: { url: part.picture, detail } },
+          ),
+  }))
+  return { model: server.model, messages, max_tokens: maxTokens, temperature: 0, ignore_eos: true }
+}
+
+async function post(server: Server, body: object, signal?: AbortSignal): Promise<Response> {
+  const response = await fetch(`${server.url}/v1/chat/completions`, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json' },
+    body: JSON.stringify(body),
+    signal: signal ?? null,
+  })
+  if (!response.ok) throw new Error(`${server.name} answered ${response.status}: ${await response.text()}`)
+  return response
+}
+
+interface Chunk {
+  error?: object
+  choices?: { delta?: { content?: string | null } }[]
+  usage?: {
+    prompt_tokens: number
+    completion_tokens: number
+    prompt_tokens_details?: { cached_tokens?: number }
+  } | null
+}
+
+async function* chunksOf({ body }: Response): AsyncGenerator<Chunk> {
+  if (body === null) return
+  const decoder = new TextDecoder()
+  let rest = ''
+  for await (const bytes of body) {
+    const lines = (rest + decoder.decode(bytes, { stream: true })).split('\n')
+    rest = lines.pop() ?? ''
+    for (const line of lines)
+      if (line.startsWith('data: ') && line !== 'data: [DONE]') yield JSON.parse(line.slice('data: '.length))
+  }
+}

@@ -1,0 +1,104 @@
+import { availableParallelism } from 'node:os'
+import { Command, InvalidArgumentError } from 'commander'
+import type { RowReport } from './figures.ts'
+import { machine } from './machine.ts'
+import { type ModelName, modelFiles, modelNames } from './model-files.ts'
+import { buildPeer } from './peer.ts'
+import { type Report, tableOf, writeReport } from './report.ts'
+import { clients, type Pair, type Row, rows, warmUp } from './rows.ts'
+import { type Precision, type Settings, startOriel, startPeer } from './servers.ts'
+
+/** `npm run bench`: Oriel beside llama-server, on the same files, in turns. See README.md. */
+const command = new Command('bench')
+  .description('measure Oriel against llama-server')
+  .option('--rows <ids>', `rows to measure, with commas between: ${rows.map(({ id }) => id).join(', ')}`, rowsOf, rows)
+  .option('--model <names>', `models to measure with: ${modelNames.join(', ')}`, modelsOf, [...modelNames])
+  .option('--runs <number>', 'times that each row is measured', countOf, 5)
+  .option(
+    '--threads <number>',
+    'threads of either server (default: one for each core)',
+    countOf,
+    availableParallelism(),
+  )
+  .action(bench)
+await command.parseAsync()
+
+interface Options {
+  rows: readonly Row[]
+  model: readonly ModelName[]
+  runs: number
+  threads: number
+}
+
+async function bench(options: Options): Promise<void> {
+  const binary = await buildPeer()
+  const { threads } = options
+  const settings: Settings = { threads, contextTokens: 2048 * clients, clients }
+  const date = new Date().toISOString().slice(0, 10)
+  const report: Report = { date, machine: machine(), threads, models: [] }
+  for (const name of options.model) {
+    const { id, title } = modelFiles(name)
+    process.stdout.write(`\n${title}\n`)
+    const results = await measureModel(name, binary, settings, options)
+    report.models.push({ id, title, rows: results })
+  }
+  writeReport(report)
+  process.stdout.write(`\n${tableOf(report)}\n`)
+}
+
+async function measureModel(
+  name: ModelName,
+  binary: string,
+  settings: Settings,
+  { rows: wanted, runs }: Options,
+): Promise<RowReport[]> {
+  const model = modelFiles(name)
+  const results = new Map<string, RowReport>()
+  for (const precision of ['fp32', 'int8'] as const satisfies Precision[]) {
+    const now = wanted.filter((row) => row.precision === precision)
+    if (now.length === 0) continue
+    const pair: Pair = {
+      model,
+      oriel: await startOriel(model, settings, precision),
+      peer: await startPeer(binary, model, settings),
+    }
+    await warmUp(pair)
+    for (const row of now) results.set(row.id, await measureRow(row, pair, runs))
+    await Promise.all([pair.oriel.stop(), pair.peer.stop()])
+  }
+  return wanted.flatMap(({ id }) => results.get(id) ?? [])
+}
+
+async function measureRow(row: Row, pair: Pair, runs: number): Promise<RowReport> {
+  const { id, what, figure, bar } = row
+  const samples: RowReport['samples'] = []
+  for (let run = 0; run < runs; run++) {
+    const sample = await row.measure(pair, run)
+    samples.push(sample)
+    const sides = [sample.oriel, sample.peer].map((side) => side?.toPrecision(4) ?? '').join(' ')
+    process.stdout.write(`  ${id} ${sample.figure.toPrecision(3)} (${sides})${sample.disturbed ? ' disturbed' : ''}\n`)
+  }
+  return { id, what, figure, bar, samples }
+}
+
+function rowsOf(text: string): Row[] {
+  return text.split(',').map((id) => {
+    const row = rows.find((one) => one.id === id)
+    if (row === undefined) throw new InvalidArgumentError(`There is no row ${id}.`)
+    return row
+  })
+}
+
+function modelsOf(text: string): ModelName[] {
+  return text.split(',').map((name) => {
+    const known = modelNames.find((one) => one === name)
+    if (known === undefined) throw new InvalidArgumentError(`There is no model ${name}.`)
+    return known
+  })
+}
+
+function countOf(text: string): number {
+  const count = Number(text)
+  if (Number.isInteger(count) && count > 0) return count
+  throw new InvalidArgumentError('It must be a whole number above 0.')
+}

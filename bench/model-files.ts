@@ -1,0 +1,213 @@
+import { existsSync, mkdirSync, renameSync } from 'node:fs'
+import path from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { type TensorPlan, type Value, writeGguf } from './gguf-file.ts'
+import { cacheFolder } from './peer.ts'
+
+/** A model that both servers load from the same two files. */
+export interface BenchModel {
+  id: ModelName
+  title: string
+  decoder: string
+  projector: string
+  /** Patches that a picture may have, where the type's own bounds are not meant: llama-server has to be told. */
+  patches?: { least: number; most: number }
+  /** Edge of the pictures that are sent one at a time, and of those that eight clients send at once. Pixels. */
+  edge: { single: number; crowd: number }
+}
+
+export const modelNames = ['smol', 'pocket'] as const
+export type ModelName = (typeof modelNames)[number]
+
+export function modelFiles(name: ModelName): BenchModel {
+  return name === 'pocket' ? pocket() : smol()
+}
+
+function pocket(): BenchModel {
+  const folder = fileURLToPath(new URL('../models/pocket/', import.meta.url))
+  return {
+    id: 'pocket',
+    title: 'Pocket, the built-in model',
+    decoder: path.join(folder, 'pocket.gguf'),
+    projector: path.join(folder, 'mmproj-pocket.gguf'),
+    patches: { least: 16, most: 36 },
+    edge: { single: 512, crowd: 512 },
+  }
+}
+
+/** Files of another recipe must have another name. */
+const recipe = 1
+
+/** SmolLM2-135M, the decoder of SmolVLM-256M. */
+const decoder = { layers: 30, width: 576, feedForward: 1536, heads: 9, keyHeads: 3, vocabulary: 49280, context: 8192 }
+
+/** SigLIP-B/16's size. Its feed-forward is two matrices of 3072; Pixtral's is three, so 2048 have as many weights. */
+const vision = { layers: 12, width: 768, feedForward: 2048, heads: 12, patch: 16, edge: 512 }
+
+const epsilon = 1e-5
+
+/** The shape of SmolVLM-256M with random weights, its vision half as Pixtral type. */
+function smol(): BenchModel {
+  const folder = path.join(cacheFolder, `smol-${recipe}`)
+  const files = { decoder: path.join(folder, 'smol.gguf'), projector: path.join(folder, 'mmproj-smol.gguf') }
+  if (!existsSync(folder)) {
+    const making = `${folder}.new`
+    mkdirSync(making, { recursive: true })
+    writeGguf(path.join(making, 'smol.gguf'), decoderMetadata(), decoderTensors(), 1)
+    writeGguf(path.join(making, 'mmproj-smol.gguf'), visionMetadata(), visionTensors(), 2)
+    renameSync(making, folder)
+  }
+  const title = 'SmolVLM-256M in shape, random weights, Q8_0, vision half as Pixtral type'
+  return { id: 'smol', title, ...files, edge: { single: 512, crowd: 256 } }
+}
+
+const template =
+  "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{% if m['content'] is string %}{{ m['content'] }}{% else %}" +
+  "{% for p in m['content'] %}{% if p['type'] == 'text' %}{{ p['text'] }}{% elif p['type'] in ['image', 'image_url'] %}" +
+  '<__media__>{% endif %}{% endfor %}{% endif %}<|im_end|>\n{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}'
+
+const specials = ['<|endoftext|>', '<|im_start|>', '<|im_end|>', '[IMG]', '[IMG_BREAK]', '[IMG_END]']
+const byteTokens = 256
+
+function decoderMetadata(): Record<string, Value> {
+  const { tokens, merges } = vocabulary()
+  return {
+    'general.architecture': { string: 'llama' },
+    'general.name': { string: 'Smol shape' },
+    'general.file_type': { u32: 7 },
+    'llama.vocab_size': { u32: decoder.vocabulary },
+    'llama.context_length': { u32: decoder.context },
+    'llama.embedding_length': { u32: decoder.width },
+    'llama.block_count': { u32: decoder.layers },
+    'llama.feed_forward_length': { u32: decoder.feedForward },
+    'llama.attention.head_count': { u32: decoder.heads },
+    'llama.attention.head_count_kv': { u32: decoder.keyHeads },
+    'llama.attention.layer_norm_rms_epsilon': { f32: epsilon },
+    'llama.rope.dimension_count': { u32: decoder.width / decoder.heads },
+    'llama.rope.freq_base': { f32: 100000 },
+    'tokenizer.ggml.model': { string: 'gpt2' },
+    'tokenizer.ggml.pre': { string: 'smollm' },
+    'tokenizer.ggml.tokens': { strings: tokens },
+    'tokenizer.ggml.token_type': { i32: tokens.map((_, id) => (id < specials.length ? 3 : 1)) },
+    'tokenizer.ggml.merges': { strings: merges },
+    'tokenizer.ggml.bos_token_id': { u32: 0 },
+    'tokenizer.ggml.eos_token_id': { u32: 2 },
+    'tokenizer.ggml.padding_token_id': { u32: 0 },
+    'tokenizer.ggml.add_bos_token': { bool: false },
+    'tokenizer.chat_template': { string: template },
+  }
+}
+
+/**
+ * Bytes, and made-up words that each begin with a space: a row of them, sent back as text, is read as the same tokens
+ * again, so that an answer is a prefix of the next turn's prompt as it is with a real model.
+ */
+function vocabulary(): { tokens: string[]; merges: string[] } {
+  const bytes = byteAlphabet()
+  const tokens = [...specials, ...bytes]
+  const merges: string[] = []
+  let words = [bytes[32] as string]
+  while (tokens.length < decoder.vocabulary) {
+    const longer: string[] = []
+    for (const word of words)
+      for (const letter of 'etaoinshrdlcumwfgypbvkjxqz') {
+        if (tokens.length === decoder.vocabulary) break
+        longer.push(word + letter)
+        tokens.push(word + letter)
+        merges.push(`${word} ${letter}`)
+      }
+    words = longer
+  }
+  return { tokens, merges }
+}
+
+/** GPT-2's printable character for each byte. */
+function byteAlphabet(): string[] {
+  let next = 256
+  const printable = (byte: number) => (byte > 32 && byte < 127) || (byte > 160 && byte !== 173)
+  return Array.from({ length: byteTokens }, (_, byte) => String.fromCharCode(printable(byte) ? byte : next++))
+}
+
+function decoderTensors(): TensorPlan[] {
+  const { width, feedForward, layers, vocabulary: tokens, heads, keyHeads } = decoder
+  const keys = (width / heads) * keyHeads
+  return [
+    // Bytes and control tokens are small, so that greedy answers are made of words.
+    {
+      name: 'token_embd.weight',
+      shape: [width, tokens],
+      fill: { deviation: 0.04, smallRows: specials.length + byteTokens },
+    },
+    ones('output_norm.weight', width),
+    ...each(layers, (layer) => [
+      ones(`blk.${layer}.attn_norm.weight`, width),
+      ones(`blk.${layer}.ffn_norm.weight`, width),
+      matrix(`blk.${layer}.attn_q.weight`, width, width),
+      matrix(`blk.${layer}.attn_k.weight`, width, keys),
+      matrix(`blk.${layer}.attn_v.weight`, width, keys),
+      matrix(`blk.${layer}.attn_output.weight`, width, width),
+      matrix(`blk.${layer}.ffn_gate.weight`, width, feedForward),
+      matrix(`blk.${layer}.ffn_up.weight`, width, feedForward),
+      matrix(`blk.${layer}.ffn_down.weight`, feedForward, width),
+    ]),
+  ]
+}
+
+function visionMetadata(): Record<string, Value> {
+  return {
+    'general.architecture': { string: 'clip' },
+    'general.name': { string: 'Smol shape' },
+    'general.type': { string: 'mmproj' },
+    'general.file_type': { u32: 7 },
+    'clip.has_vision_encoder': { bool: true },
+    'clip.projector_type': { string: 'pixtral' },
+    'clip.use_silu': { bool: true },
+    'clip.vision.image_size': { u32: vision.edge },
+    'clip.vision.patch_size': { u32: vision.patch },
+    'clip.vision.embedding_length': { u32: vision.width },
+    'clip.vision.feed_forward_length': { u32: vision.feedForward },
+    'clip.vision.block_count': { u32: vision.layers },
+    'clip.vision.attention.head_count': { u32: vision.heads },
+    'clip.vision.attention.layer_norm_epsilon': { f32: epsilon },
+    'clip.vision.projection_dim': { u32: decoder.width },
+    'clip.vision.image_mean': { f32: [0.5, 0.5, 0.5] },
+    'clip.vision.image_std': { f32: [0.5, 0.5, 0.5] },
+  }
+}
+
+function visionTensors(): TensorPlan[] {
+  const { width, feedForward, layers, patch } = vision
+  return [
+    // Convolutions are never quantized: equal numbers cost as much as random ones.
+    { name: 'v.patch_embd.weight', shape: [patch, patch, 3, width], fill: { constant: 0.01 } },
+    ones('v.pre_ln.weight', width),
+    matrix('mm.1.weight', width, decoder.width),
+    { name: 'mm.1.bias', shape: [decoder.width], fill: { constant: 0 } },
+    matrix('mm.2.weight', decoder.width, decoder.width),
+    { name: 'mm.2.bias', shape: [decoder.width], fill: { constant: 0 } },
+    { name: 'v.token_embd.img_break', shape: [decoder.width], fill: { constant: 0.1 } },
+    ...each(layers, (layer) => [
+      ones(`v.blk.${layer}.ln1.weight`, width),
+      ones(`v.blk.${layer}.ln2.weight`, width),
+      matrix(`v.blk.${layer}.attn_q.weight`, width, width),
+      matrix(`v.blk.${layer}.attn_k.weight`, width, width),
+      matrix(`v.blk.${layer}.attn_v.weight`, width, width),
+      matrix(`v.blk.${layer}.attn_out.weight`, width, width),
+      matrix(`v.blk.${layer}.ffn_gate.weight`, width, feedForward),
+      matrix(`v.blk.${layer}.ffn_up.weight`, width, feedForward),
+      matrix(`v.blk.${layer}.ffn_down.weight`, feedForward, width),
+    ]),
+  ]
+}
+
+const ones = (name: string, width: number): TensorPlan => ({ name, shape: [width], fill: { constant: 1 } })
+
+/** Small enough that values stay about as large from layer to layer. */
+const matrix = (name: string, inputs: number, outputs: number): TensorPlan => ({
+  name,
+  shape: [inputs, outputs],
+  fill: { deviation: 0.7 / Math.sqrt(inputs) },
+})
+
+const each = (layers: number, of: (layer: number) => TensorPlan[]): TensorPlan[] =>
+  Array.from({ length: layers }, (_, layer) => of(layer)).flat()

@@ -1,0 +1,70 @@
+import { spawn } from 'node:child_process'
+import { existsSync, mkdirSync, openSync } from 'node:fs'
+import { availableParallelism, homedir } from 'node:os'
+import path from 'node:path'
+
+/** Everything that is made once and may be thrown away: the peer's build, model files, logs of the servers. */
+export const cacheFolder = path.join(process.env.XDG_CACHE_HOME || path.join(homedir(), '.cache'), 'oriel', 'bench')
+
+/** The npm package whose libraries Oriel runs on: it carries the sources of exactly that llama.cpp. */
+const version = '3.22.1'
+
+/** Release build for this very machine. What the server does not need to answer is left out. */
+const options = {
+  CMAKE_BUILD_TYPE: 'Release',
+  GGML_NATIVE: 'ON',
+  BUILD_SHARED_LIBS: 'OFF',
+  LLAMA_BUILD_TESTS: 'OFF',
+  LLAMA_BUILD_EXAMPLES: 'OFF',
+  LLAMA_BUILD_APP: 'OFF',
+  LLAMA_BUILD_UI: 'OFF',
+  LLAMA_USE_PREBUILT_UI: 'OFF',
+  LLAMA_OPENSSL: 'OFF',
+}
+
+/**
+ * Builds `llama-server` (with libmtmd in it) unless it is there already. The first time takes a quarter of an hour.
+ * @returns its path
+ */
+export async function buildPeer(): Promise<string> {
+  const folder = path.join(cacheFolder, `peer-${version}`)
+  const [source, build] = [path.join(folder, 'source'), path.join(folder, 'build')]
+  const server = path.join(build, 'bin', 'llama-server')
+  if (existsSync(server)) return server
+
+  mkdirSync(folder, { recursive: true })
+  await requireTools()
+  process.stdout.write(`Building llama-server once, in ${folder} (this takes a while; see build.log there)\n`)
+  const log = openSync(path.join(folder, 'build.log'), 'w')
+  if (!existsSync(source)) {
+    await run(log, folder, 'npm', ['pack', `node-llama-cpp@${version}`, '--silent'])
+    await run(log, folder, 'tar', ['-xzf', `node-llama-cpp-${version}.tgz`, 'package/llama/gitRelease.bundle'])
+    await run(log, folder, 'git', ['clone', '--quiet', 'package/llama/gitRelease.bundle', source])
+  }
+  const flags = Object.entries(options).map(([name, value]) => `-D${name}=${value}`)
+  await run(log, folder, 'cmake', ['-S', source, '-B', build, ...flags])
+  await run(log, folder, 'cmake', ['--build', build, '--target', 'llama-server', `-j${availableParallelism()}`])
+  return server
+}
+
+async function requireTools(): Promise<void> {
+  const needed = { cmake: 'cmake', 'g++': 'g++', git: 'git', tar: 'tar' }
+  const missing: string[] = []
+  for (const [command, debian] of Object.entries(needed))
+    await run('ignore', '.', command, ['--version']).catch(() => missing.push(debian))
+  if (missing.length === 0) return
+  throw new Error(
+    `The peer cannot be built without ${missing.join(', ')}. On Debian: apt-get install ${missing.join(' ')}`,
+  )
+}
+
+function run(output: number | 'ignore', cwd: string, command: string, args: readonly string[]): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const child = spawn(command, args, { cwd, stdio: ['ignore', output, output] })
+    child.once('error', reject)
+    child.once('exit', (code) => {
+      if (code === 0) resolve()
+      else reject(new Error(`${command} ${args[0] ?? ''} failed with code ${code}; see build.log in ${cwd}`))
+    })
+  })
+}

@@ -1,0 +1,26 @@
+import sharp from 'sharp'
+
+/** A picture as clients send it: a JPEG in a data URL. */
+export type Picture = string
+
+/**
+ * Pictures that nobody has seen before: clouds of colour with some grain. Bytes of a JPEG grow with the grain.
+ * Make them before the clock starts.
+ */
+export async function newPicture(width: number, height: number, grain = 4): Promise<Picture> {
+  const clouds = { width: 12, height: 9 }
+  const colours = sharp(randomBytes(clouds.width * clouds.height * 3), { raw: { ...clouds, channels: 3 } })
+  const rgb = await colours.resize(width, height, { fit: 'fill', kernel: 'cubic' }).raw().toBuffer()
+  for (let at = 0; at < rgb.length; at++) rgb[at] = clamp((rgb[at] ?? 0) + (Math.random() - 0.5) * grain)
+  const jpeg = await sharp(rgb, { raw: { width, height, channels: 3 } })
+    .jpeg({ quality: 90 })
+    .toBuffer()
+  return `data:image/jpeg;base64,${jpeg.toString('base64')}`
+}
+
+export const newPictures = (count: number, edge: number): Promise<Picture[]> =>
+  Promise.all(Array.from({ length: count }, () => newPicture(edge, edge)))
+
+const randomBytes = (count: number): Uint8Array => Uint8Array.from({ length: count }, () => Math.random() * 256)
+
+const clamp = (value: number): number => Math.max(0, Math.min(255, Math.round(value)))

@@ -1,0 +1,91 @@
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import path from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { isMet, median, type RowReport } from './figures.ts'
+import type { Machine } from './machine.ts'
+import { drawPlot } from './plot.ts'
+
+/** Everything that one run of the bench found. */
+export interface Report {
+  date: string
+  machine: Machine
+  threads: number
+  models: ModelReport[]
+}
+
+interface ModelReport {
+  id: string
+  title: string
+  rows: RowReport[]
+}
+
+const root = fileURLToPath(new URL('../', import.meta.url))
+
+/** Writes `bench/results/<date>.{json,md,svg}`, and the table into the README where it has a place for it. */
+export function writeReport(report: Report): void {
+  const folder = path.join(root, 'bench', 'results')
+  mkdirSync(folder, { recursive: true })
+  const file = (extension: string) => path.join(folder, `${report.date}.${extension}`)
+  writeFileSync(file('json'), `${JSON.stringify(report, null, 2)}\n`)
+  writeFileSync(file('svg'), drawPlot(report.models))
+  writeFileSync(
+    file('md'),
+    `# Bench of ${report.date}\n\n${tableOf(report)}\n\n![Bars against their bounds](${report.date}.svg)\n`,
+  )
+  fillReadme(`${tableOf(report)}\n\n![Bars against their bounds](bench/results/${report.date}.svg)`)
+}
+
+/** The results as Markdown. */
+export function tableOf({ machine, threads, models }: Report): string {
+  const heading = `${machine.cpu}, ${machine.cores} cores, ${machine.memoryGb} GB, ${machine.system}; ${threads} threads for either server.`
+  const columns = ['what', 'figure', 'bar', 'median', 'min', 'max', 'Oriel', 'llama-server', 'runs', 'met']
+  const tables = models.map(({ title, rows }) => `**${title}**\n\n${markdownTable([columns, ...rows.map(cellsOf)])}`)
+  return [heading, ...tables].join('\n\n')
+}
+
+/** Columns are as wide as their widest cell, as the formatter wants them. */
+function markdownTable(lines: readonly string[][]): string {
+  const widths = (lines[0] ?? []).map((_, column) => Math.max(...lines.map((cells) => cells[column]?.length ?? 0)))
+  const padded = lines.map((cells) => cells.map((cell, column) => cell.padEnd(widths[column] ?? 0)))
+  const rule = widths.map((width) => '-'.repeat(width))
+  return [...padded.slice(0, 1), rule, ...padded.slice(1)].map((cells) => `| ${cells.join(' | ')} |`).join('\n')
+}
+
+function cellsOf(row: RowReport): string[] {
+  const { what, figure, bar, samples } = row
+  const figures = samples.map((sample) => sample.figure)
+  const peers = samples.flatMap(({ peer }) => (peer === null ? [] : [peer]))
+  const disturbed = samples.filter((sample) => sample.disturbed).length
+  return [
+    what,
+    figure,
+    'most' in bar ? `≤ ${bar.most}` : `≥ ${bar.least}`,
+    `**${round(median(figures))}**`,
+    round(Math.min(...figures)),
+    round(Math.max(...figures)),
+    round(median(samples.map(({ oriel }) => oriel))),
+    peers.length === 0 ? '' : round(median(peers)),
+    `${samples.length}${disturbed > 0 ? `, ${disturbed} disturbed` : ''}`,
+    isMet(row) ? 'yes' : 'no',
+  ]
+}
+
+/** Three digits that count. */
+const round = (value: number): string => (value >= 100 ? value.toFixed(0) : value.toPrecision(3))
+
+const markers = { start: '<!-- bench -->', end: '<!-- /bench -->' }
+
+function fillReadme(text: string): void {
+  const readme = path.join(root, 'README.md')
+  let content: string
+  try {
+    content = readFileSync(readme, 'utf8')
+  } catch {
+    return
+  }
+  const start = content.indexOf(markers.start)
+  if (start < 0) return
+  const end = content.indexOf(markers.end, start)
+  const rest = end < 0 ? content.slice(start + markers.start.length) : content.slice(end + markers.end.length)
+  writeFileSync(readme, `${content.slice(0, start)}${markers.start}\n${text}\n${markers.end}${rest}`)
+}

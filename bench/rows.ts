@@ -1,0 +1,283 @@
+import { ask, chat, gatewayTime, type Part, type Turn } from './clients.ts'
+import { median } from './figures.ts'
+import { quiet } from './machine.ts'
+import type { BenchModel } from './model-files.ts'
+import { newPicture, newPictures, type Picture } from './pictures.ts'
+import type { OrielServer, Precision, Server } from './servers.ts'
+
+/** Both servers with the same model. Only one of them works at a time. */
+export interface Pair {
+  model: BenchModel
+  oriel: OrielServer
+  peer: Server
+}
+
+/** One line of the table. */
+export interface Row {
+  id: string
+  what: string
+  /** What `figure` is. */
+  figure: 'Oriel : llama-server' | 'warm : own cold' | 'longest gap : median gap' | 'ms'
+  bar: { most: number } | { least: number }
+  /** How Oriel's vision half computes. */
+  precision: Precision
+  /** @param run counts from 0: who goes first changes with it */
+  measure(pair: Pair, run: number): Promise<Sample>
+}
+
+export interface Sample {
+  figure: number
+  /** What was measured on either side: ms, tokens/s, or the figure itself where it is the server's own ratio. */
+  oriel: number
+  peer: number | null
+  /** The machine was not free when it was measured. */
+  disturbed: boolean
+}
+
+export const clients = 8
+
+const versus = 'Oriel : llama-server'
+
+export const rows: readonly Row[] = [
+  {
+    id: 'first-picture',
+    what: 'TTFT, first picture ever seen, fp32 vision',
+    figure: versus,
+    bar: { most: 0.65 },
+    precision: 'fp32',
+    measure: firstPicture,
+  },
+  {
+    id: 'first-picture-int8',
+    what: 'TTFT, first picture ever seen, int8 vision',
+    figure: versus,
+    bar: { most: 0.4 },
+    precision: 'int8',
+    measure: firstPicture,
+  },
+  {
+    id: 'seen-picture',
+    what: 'TTFT, same picture, other question before it',
+    figure: versus,
+    bar: { most: 0.35 },
+    precision: 'fp32',
+    measure: seenPicture,
+  },
+  {
+    id: 'shared-prefix',
+    what: 'TTFT, same prefix with picture, other client',
+    figure: 'warm : own cold',
+    bar: { most: 0.1 },
+    precision: 'fp32',
+    measure: sharedPrefix,
+  },
+  {
+    id: 'decode',
+    what: 'single stream decode, tokens/s',
+    figure: versus,
+    bar: { least: 0.98 },
+    precision: 'fp32',
+    measure: decode,
+  },
+  {
+    id: 'crowd-new',
+    what: '8 clients, each its own new picture, tokens/s',
+    figure: versus,
+    bar: { least: 1 },
+    precision: 'fp32',
+    measure: (pair, run) => crowd(pair, run, clients),
+  },
+  {
+    id: 'crowd-shared',
+    what: '8 clients, different questions, the same 2 pictures, tokens/s',
+    figure: versus,
+    bar: { least: 2 },
+    precision: 'fp32',
+    measure: (pair, run) => crowd(pair, run, 2),
+  },
+  {
+    id: 'turns',
+    what: '8 clients, 3 turns each on their own picture, total time',
+    figure: versus,
+    bar: { most: 0.8 },
+    precision: 'fp32',
+    measure: threeTurns,
+  },
+  {
+    id: 'gap',
+    what: 'longest gap of a stream while a 4-megapixel picture arrives',
+    figure: 'longest gap : median gap',
+    bar: { most: 3 },
+    precision: 'fp32',
+    measure: longestGap,
+  },
+  {
+    id: 'gateway',
+    what: 'gateway time outside the engine, p50, 100 kB picture',
+    figure: 'ms',
+    bar: { most: 5 },
+    precision: 'fp32',
+    measure: gateway,
+  },
+  {
+    id: 'event-loop',
+    what: 'event loop delay of the API process, p99, under that load × 8',
+    figure: 'ms',
+    bar: { most: 20 },
+    precision: 'fp32',
+    measure: eventLoop,
+  },
+]
+
+/** Tokens of an answer of which only the first is timed. */
+const short = 4
+
+/** Brings a server's memory and threads to where they are in use. */
+export async function warmUp({ model, oriel, peer }: Pair): Promise<void> {
+  for (const server of [oriel, peer])
+    for (const edge of [model.edge.single, model.edge.crowd, model.edge.single])
+      await chat(server, ask({ picture: await newPicture(edge, edge) }, question(0)), 48)
+}
+
+async function firstPicture(pair: Pair, run: number): Promise<Sample> {
+  const picture = await single(pair)
+  return compare(pair, run, async (server) => (await chat(server, ask({ picture }, question(1)), short)).firstToken)
+}
+
+async function seenPicture(pair: Pair, run: number): Promise<Sample> {
+  const picture = await single(pair)
+  return compare(pair, run, async (server) => {
+    await chat(server, ask({ picture }, question(1)), short)
+    return (await chat(server, ask(question(2), { picture }), short)).firstToken
+  })
+}
+
+async function sharedPrefix(pair: Pair, run: number): Promise<Sample> {
+  const picture = await single(pair)
+  const sample = await compare(pair, run, async (server) => {
+    const cold = await chat(server, ask({ picture }, question(1)), short)
+    const warm = await chat(server, ask({ picture }, question(2)), short)
+    return warm.firstToken / cold.firstToken
+  })
+  return { ...sample, figure: sample.oriel }
+}
+
+async function decode(pair: Pair, run: number): Promise<Sample> {
+  return compare(pair, run, async (server) => {
+    const { tokens, arrivals } = await chat(server, ask({ text: `${run}: tell me a very long story.` }), 256)
+    return ((tokens - 1) / ((arrivals.at(-1) ?? 0) - (arrivals[0] ?? 0))) * 1000
+  })
+}
+
+/** All at once, `different` pictures among them. */
+async function crowd(pair: Pair, run: number, different: number): Promise<Sample> {
+  const pictures = await newPictures(different, pair.model.edge.crowd)
+  return compare(pair, run, async (server) => {
+    const start = performance.now()
+    const answers = await everyone((client) =>
+      chat(server, ask({ picture: at(pictures, client) }, question(client)), 48),
+    )
+    const tokens = answers.reduce((sum, answer) => sum + answer.tokens, 0)
+    return (tokens / (performance.now() - start)) * 1000
+  })
+}
+
+async function threeTurns(pair: Pair, run: number): Promise<Sample> {
+  const pictures = await newPictures(clients, pair.model.edge.crowd)
+  return compare(pair, run, async (server) => {
+    const start = performance.now()
+    await everyone(async (client) => {
+      const turns: Turn[] = ask({ picture: at(pictures, client) }, question(client))
+      for (let turn = 0; turn < 3; turn++) {
+        const { text } = await chat(server, turns, 32)
+        turns.push({ role: 'assistant', parts: [{ text }] }, ...ask(question(client + turn + 1)))
+      }
+    })
+    return performance.now() - start
+  })
+}
+
+/** A stream that is long enough for any picture is left once the picture's answer is there. */
+async function longestGap(pair: Pair, run: number): Promise<Sample> {
+  const picture = await newPicture(2048, 2048)
+  const sample = await compare(pair, run, async (server) => {
+    const leave = new AbortController()
+    const arrivals: number[] = []
+    const stream = chat(server, ask({ text: `${run}: tell me a very long story.` }), 1500, leave.signal, arrivals)
+    stream.catch(() => {})
+    while (arrivals.length < 32) await Promise.race([new Promise((resolve) => setTimeout(resolve, 20)), stream])
+    await chat(server, ask({ picture }, question(1)), short)
+    await new Promise((resolve) => setTimeout(resolve, 200))
+    leave.abort()
+    const gaps = arrivals.slice(1).map((time, index) => time - (arrivals[index] ?? time))
+    return Math.max(...gaps) / median(gaps)
+  })
+  return { ...sample, figure: sample.oriel }
+}
+
+async function gateway(pair: Pair): Promise<Sample> {
+  const pictures = await hundredKilobytes(20)
+  const disturbed = !(await quiet())
+  const times: number[] = []
+  for (const [index, picture] of pictures.entries())
+    times.push(await gatewayTime(pair.oriel, picture, `Question ${index}?`))
+  const figure = median(times)
+  return { figure, oriel: figure, peer: null, disturbed }
+}
+
+async function eventLoop(pair: Pair): Promise<Sample> {
+  const pictures = await hundredKilobytes(clients * 4)
+  const disturbed = !(await quiet())
+  pair.oriel.watchLoop()
+  await everyone(async (client) => {
+    for (let index = client; index < pictures.length; index += clients)
+      await gatewayTime(pair.oriel, at(pictures, index), `Question ${index}?`)
+  })
+  const { p99: figure } = await pair.oriel.loopDelay()
+  return { figure, oriel: figure, peer: null, disturbed }
+}
+
+/** Measures one server, then the other, each on a machine that is otherwise free. */
+async function compare(
+  { oriel, peer }: Pair,
+  run: number,
+  measure: (server: Server) => Promise<number>,
+): Promise<Sample> {
+  const values = { oriel: Number.NaN, 'llama-server': Number.NaN }
+  let disturbed = false
+  for (const server of run % 2 === 0 ? [oriel, peer] : [peer, oriel]) {
+    disturbed = !(await quiet()) || disturbed
+    values[server.name] = await measure(server)
+  }
+  const [of, to] = [values.oriel, values['llama-server']]
+  return { figure: of / to, oriel: of, peer: to, disturbed }
+}
+
+const everyone = <T>(act: (client: number) => Promise<T>): Promise<T[]> =>
+  Promise.all(Array.from({ length: clients }, (_, client) => act(client)))
+
+const single = ({ model }: Pair): Promise<Picture> => newPicture(model.edge.single, model.edge.single)
+
+/** Photograph-like: 640 x 480 with so much grain that the file has about 100 kB. */
+const hundredKilobytes = (count: number): Promise<Picture[]> =>
+  Promise.all(Array.from({ length: count }, () => newPicture(640, 480, 30)))
+
+const at = (pictures: readonly Picture[], index: number): Picture => pictures[index % pictures.length] as Picture
+
+/** Questions that differ from their first word on. */
+function question(number: number): Part {
+  const questions = [
+    'What is in this image?',
+    'Describe the colours of this picture, from the top to the bottom.',
+    'How many objects can be seen here?',
+    'Where was this picture taken, and when?',
+    'Is there any text in it? Read it out.',
+    'Name the largest thing that you see.',
+    'Tell a story about this scene.',
+    'Which season is it, and why?',
+    'Give this picture a title.',
+    'Does anybody look at the camera?',
+    'List everything on the left side.',
+  ]
+  return { text: questions[number % questions.length] as string }
+}

@@ -1,0 +1,131 @@
+import { type ChildProcess, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { mkdirSync, openSync } from 'node:fs'
+import { createServer } from 'node:net'
+import path from 'node:path'
+import { fileURLToPath } from 'node:url'
+import type { LoopDelay, LoopQuestion } from './event-loop.ts'
+import type { BenchModel } from './model-files.ts'
+import { cacheFolder } from './peer.ts'
+
+/** A server that answers chats. */
+export interface Server {
+  readonly name: 'oriel' | 'llama-server'
+  readonly url: string
+  /** The model's name in requests. */
+  readonly model: string
+  stop(): Promise<void>
+}
+
+export interface OrielServer extends Server {
+  /** Begins to count how long the event loop of the API process is held up. */
+  watchLoop(): void
+  loopDelay(): Promise<LoopDelay>
+}
+
+/** Both servers have the same threads, the same KV memory, and room for as many clients. */
+export interface Settings {
+  threads: number
+  contextTokens: number
+  clients: number
+}
+
+export type Precision = 'fp32' | 'int8'
+
+const root = fileURLToPath(new URL('../', import.meta.url))
+
+export async function startOriel(model: BenchModel, settings: Settings, precision: Precision): Promise<OrielServer> {
+  const port = await freePort()
+  const args = ['serve', '--model', model.decoder, '--mmproj', model.projector, '--port', String(port)]
+  const loop = new URL('./event-loop.ts', import.meta.url).href
+  const env = {
+    ...process.env,
+    ORIEL_THREADS: String(settings.threads),
+    ORIEL_CONTEXT: String(settings.contextTokens),
+    ORIEL_VISION_PRECISION: precision,
+  }
+  const log = logOf(`oriel-${model.id}-${precision}`)
+  const child = spawn(process.execPath, ['--import', 'tsx', '--import', loop, 'src/cli/main.ts', ...args], {
+    cwd: root,
+    env,
+    stdio: ['ignore', log, log, 'ipc'],
+  })
+  const url = `http://127.0.0.1:${port}`
+  await whenReady(child, `${url}/v1/models`)
+  const tell = (question: LoopQuestion) => child.send(question)
+  return {
+    name: 'oriel',
+    url,
+    model: path.basename(model.decoder, '.gguf'),
+    stop: () => stop(child),
+    watchLoop: () => void tell('loop-reset'),
+    async loopDelay() {
+      const answer = once(child, 'message')
+      tell('loop-read')
+      const [delay]: LoopDelay[] = await answer
+      if (delay === undefined) throw new Error('Oriel did not tell how long its event loop was held up')
+      return delay
+    },
+  }
+}
+
+export async function startPeer(binary: string, model: BenchModel, settings: Settings): Promise<Server> {
+  const port = await freePort()
+  const { patches } = model
+  const args = Object.entries({
+    '--model': model.decoder,
+    '--mmproj': model.projector,
+    '--port': port,
+    '--threads': settings.threads,
+    '--threads-batch': settings.threads,
+    '--ctx-size': settings.contextTokens,
+    '--parallel': settings.clients,
+    ...(patches && { '--image-min-tokens': patches.least, '--image-max-tokens': patches.most }),
+  }).flatMap(([flag, value]) => [flag, String(value)])
+  const log = logOf(`llama-server-${model.id}`)
+  const child = spawn(binary, args, { stdio: ['ignore', log, log] })
+  const url = `http://127.0.0.1:${port}`
+  await whenReady(child, `${url}/health`)
+  return { name: 'llama-server', url, model: model.id, stop: () => stop(child) }
+}
+
+function logOf(name: string): number {
+  const folder = path.join(cacheFolder, 'logs')
+  mkdirSync(folder, { recursive: true })
+  return openSync(path.join(folder, `${name}.log`), 'w')
+}
+
+/** Time that a server may take to load its model. ms */
+const patience = 120_000
+
+async function whenReady(child: ChildProcess, url: string): Promise<void> {
+  const end = performance.now() + patience
+  process.once('exit', () => child.kill('SIGKILL'))
+  while (performance.now() < end) {
+    if (child.exitCode !== null) throw new Error(`a server ended while it loaded its model; see ${cacheFolder}/logs`)
+    const answer = await fetch(url).catch(() => undefined)
+    await answer?.body?.cancel()
+    if (answer?.ok) return
+    await new Promise((resolve) => setTimeout(resolve, 100))
+  }
+  child.kill('SIGKILL')
+  throw new Error(`a server did not load its model in ${patience / 1000} s; see ${cacheFolder}/logs`)
+}
+
+async function stop(child: ChildProcess): Promise<void> {
+  if (child.exitCode !== null || child.signalCode !== null) return
+  const gone = once(child, 'exit')
+  child.kill('SIGTERM')
+  const timer = setTimeout(() => child.kill('SIGKILL'), 5000)
+  await gone
+  clearTimeout(timer)
+}
+
+async function freePort(): Promise<number> {
+  const server = createServer().listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const address = server.address()
+  server.close()
+  if (address === null || typeof address === 'string') throw new Error('no port is free')
+  return address.port
+}
