@@ -18,9 +18,6 @@ export interface DecodedFile {
   readonly pictures: readonly Picture[]
 }
 
-/** Decides by a file's header whether it may be decoded, and when. @throws OrielError when it may not */
-export type Admit = (header: FileHeader) => Promise<void>
-
 /** Time that a process may take to start on a busy machine, in ms. */
 const startTimeoutMs = 30_000
 
@@ -69,8 +66,11 @@ export class DecoderProcess {
     return this.#alive
   }
 
-  /** @throws OrielError about the file. Afterwards the process is free, or dead. */
-  decode({ payload, options }: FileToDecode, admit: Admit): Promise<DecodedFile> {
+  /**
+   * @param admit resolves when the file may be decoded, and rejects when it may not
+   * @throws OrielError about the file, or what `admit` threw. Afterwards the process is free, or dead.
+   */
+  decode({ payload, options }: FileToDecode, admit: (header: FileHeader) => Promise<void>): Promise<DecodedFile> {
     let header: FileHeader | undefined
     const pictures: Picture[] = []
     const decoded = this.#exchange<DecodedFile>(this.#timeoutMs, (message, done, fail, rgb) => {

@@ -56,7 +56,7 @@ async function decode(payload: Buffer, encoding: 'bytes' | 'url', options: Decod
     file = await openers[format](bytes, format)
     const pages = pagesOf(file, options)
     const sizes = []
-    for (const page of pages) sizes.push(await file.size(page))
+    for (const page of pages) sizes.push(await file.size(page, options.longestEdge))
     const go = new Promise<boolean>((resolve) => {
       decide = resolve
     })
