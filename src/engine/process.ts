@@ -40,6 +40,9 @@ process.on('message', (message: ToEngine) => {
     case 'count':
       count(scheduler, message.id, message.prompt)
       break
+    case 'state':
+      send({ type: 'state', id: message.id, state: scheduler.state })
+      break
   }
 })
 // Without its parent nobody hears the answers.

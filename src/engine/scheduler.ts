@@ -4,7 +4,14 @@ import type { Decoder, TokenSampler } from '../language/index.ts'
 import type { Batch } from '../native/index.ts'
 import type { Architecture } from '../vision/index.ts'
 import type { Cores } from './cores.ts'
-import type { AnswerToken, GenerateEvent, GenerateRequest, PromptCount, PromptPiece } from './generation.ts'
+import type {
+  AnswerToken,
+  EngineState,
+  GenerateEvent,
+  GenerateRequest,
+  PromptCount,
+  PromptPiece,
+} from './generation.ts'
 import { KvMemory } from './kv-memory.ts'
 import { answerToken } from './logprobs.ts'
 import type { PictureEncoder } from './picture-encoder.ts'
@@ -21,15 +28,6 @@ export interface SchedulerPort {
   flush(): void
   /** Pixels of a request's picture. They stay with the parent until somebody needs them. */
   pixels(id: number, span: PictureSpan): Promise<Uint8Array>
-}
-
-/** What a scheduler has under way, and the KV memory that is left. */
-export interface EngineState {
-  readonly running: number
-  readonly waiting: number
-  readonly storedPrefixes: number
-  readonly cells: number
-  readonly freeCells: number
 }
 
 /** Sequences that are kept for their prefix when their answer is done. */
@@ -111,14 +109,15 @@ export class Scheduler {
     return { promptTokens: cells.length, imageTokens, tokens }
   }
 
-  /** What is under way and what memory it takes. */
   get state(): EngineState {
     return {
       running: this.#active.length,
       waiting: this.#waiting.length,
       storedPrefixes: this.#tree.size,
+      storedCells: this.#kv.held(this.#tree.sequences()),
       cells: this.#kv.cells,
       freeCells: this.#kv.freeCells,
+      encoderCacheBytes: this.#encoder?.cachedBytes ?? 0,
     }
   }
 
