@@ -1,4 +1,5 @@
 import { statSync } from 'node:fs'
+import { freemem } from 'node:os'
 import { type Deferred, deferred } from '../deferred.ts'
 import { openDecoder } from '../language/index.ts'
 import { openArchitecture } from '../vision/index.ts'
@@ -73,7 +74,7 @@ async function load({ decoder: file, projector, name, config }: LoadOptions): Pr
               file: projector,
               settings: { runtime: config.visionRuntime, precision: config.visionPrecision, threads: cores.all },
             },
-            config.encoderCacheBytes,
+            config.encoderCacheBytes || Math.min(1e9, freemem() / 10),
             {
               next: () => cores.forEncoding(decoding()),
               took: (threads, tokens, ms) => cores.encoded(threads, tokens, ms),
