@@ -5,9 +5,10 @@ import { openDecoder } from '../language/index.ts'
 import { openArchitecture } from '../vision/index.ts'
 import { Cores } from './cores.ts'
 import type { EngineModel, GenerateEvent, PromptPiece } from './generation.ts'
+import { storedSequences } from './kv-cache.ts'
 import { PictureEncoder } from './picture-encoder.ts'
 import { type FromEngine, type LoadOptions, type ToEngine, toWire, type WirePiece } from './protocol.ts'
-import { Scheduler, storedSequences } from './scheduler.ts'
+import { Scheduler } from './scheduler.ts'
 
 /**
  * The engine's process: one model, driven by messages of its parent. A crash in native code ends this process and
