@@ -123,10 +123,10 @@ async function serve(): Promise<void> {
     },
     async *generate() {
       yield { type: 'prompt', promptTokens: 1, cachedTokens: 0, imageTokens: [] }
-      yield { type: 'end', choice: 0, reason: 'stop', completionTokens: 0 }
+      yield { type: 'end', choice: 0, reason: 'stop', stop: null, completionTokens: 0 }
       yield { type: 'done', timings: { queue: 0, encode: 0, prefill: 0, firstToken: 0, generation: 0 } }
     },
-    count: async () => ({ promptTokens: 1, imageTokens: [] }),
+    count: async () => ({ promptTokens: 1, imageTokens: [], tokens: [] }),
     close: async () => {},
   }
   const log = createLogger('silent')

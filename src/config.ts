@@ -94,6 +94,8 @@ const engine = z.strictObject({
 const server = z.strictObject({
   host: z.string().min(1).default('127.0.0.1'),
   port: z.number().int().min(0).max(65535).default(8080),
+  /** Whether parameters that mean nothing to an endpoint are refused; otherwise a header of the answer names them. */
+  strict: z.stringbool().or(z.boolean()).default(false),
   /** Bytes of a request's body: the base64 bound and some room for text. */
   maxBodyBytes: z
     .number()
@@ -119,6 +121,7 @@ export type EngineConfig = Config['engine']
 const environment: Record<string, readonly string[]> = {
   ORIEL_HOST: ['server', 'host'],
   ORIEL_PORT: ['server', 'port'],
+  ORIEL_STRICT: ['server', 'strict'],
   ORIEL_MODEL: ['model'],
   ORIEL_LOG_LEVEL: ['logLevel'],
   ORIEL_ALLOW_PRIVATE: ['media', 'allowPrivate'],

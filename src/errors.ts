@@ -5,10 +5,12 @@
 export type ErrorKind =
   | 'invalid' // the request is wrong; `param` says where
   | 'unauthorized'
+  | 'payment_required' // the account has nothing left to spend
   | 'forbidden'
   | 'not_found'
   | 'method_not_allowed'
   | 'timeout' // the client, or a host that it named, took too long
+  | 'precondition_failed' // the account or the model is not in a state to answer: suspended, an adapter that did not load
   | 'too_large'
   | 'unsupported_media' // the bytes are of no kind that is read here
   | 'unreadable_media' // of a known kind, but broken

@@ -37,8 +37,8 @@ export function refuseConnection(error: Error, socket: Socket): void {
     return
   }
   const shown = explainProtocolError(codeOf(error))
-  const status = statusOf(shown)
-  const body = JSON.stringify(errorBody(shown))
+  const status = statusOf(shown, 'openai')
+  const body = JSON.stringify(errorBody(shown, 'openai', ''))
   socket.end(
     `HTTP/1.1 ${status} ${STATUS_CODES[status]}\r\ncontent-type: application/json; charset=utf-8\r\n` +
       `content-length: ${Buffer.byteLength(body)}\r\nconnection: close\r\n\r\n${body}`,

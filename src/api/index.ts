@@ -1,4 +1,5 @@
-export { startChat } from './chat.ts'
-export { chatRequest } from './chat-schema.ts'
+export { startAnswer } from './answering/answer.ts'
+export { readChat } from './openai/chat.ts'
+export { chatRequest } from './openai/chat-schema.ts'
 export { createServer } from './server.ts'
 export { parseBody } from './validation.ts'

@@ -3,14 +3,17 @@ import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest }
 import type { Config } from '../config.ts'
 import { OrielError } from '../errors.ts'
 import type { Logger } from '../log.ts'
-import type { ChatRooms } from './chat.ts'
-import { chatRoute } from './chat-route.ts'
+import { answerRoute, countRoute } from './answer-route.ts'
+import type { AnswerRooms } from './answering/prepare.ts'
+import { countEndpoint, messagesEndpoint } from './anthropic/messages.ts'
+import { bases } from './dialects.ts'
 import { sendError } from './errors.ts'
 import { explainHttpError, refuseConnection } from './http-errors.ts'
-import { modelList, modelObject } from './models-route.ts'
-
-/** Where the API lives: OpenAI's place, and those that Fireworks' and Novita's clients have in their base URLs. */
-const bases = ['/v1', '/inference/v1', '/openai/v1', '/openai']
+import { chatEndpoint } from './openai/chat.ts'
+import { completionsEndpoint } from './openai/completions.ts'
+import { modelList, modelObject } from './openai/models.ts'
+import { tokenizeEndpoint } from './openai/tokenize.ts'
+import { responsesEndpoint } from './responses/responses.ts'
 
 /** A request must have arrived whole within this. ms */
 const requestTimeout = 300_000
@@ -18,7 +21,7 @@ const requestTimeout = 300_000
 const requestId = /^[\w.:-]{1,128}$/
 
 /** The HTTP server: routes, errors and headers that all of them share. It does not listen yet. */
-export function createServer(rooms: ChatRooms, config: Config['server'], log: Logger): FastifyInstance {
+export function createServer(rooms: AnswerRooms, config: Config['server'], log: Logger): FastifyInstance {
   const fail = (error: unknown, request: FastifyRequest, reply: FastifyReply): FastifyReply =>
     sendError(explainHttpError(error, config.maxBodyBytes), request, reply, log)
   const server = Fastify({
@@ -58,9 +61,20 @@ export function createServer(rooms: ChatRooms, config: Config['server'], log: Lo
     methods.set(path, [...(methods.get(path) ?? []), method])
     server.route({ method, url: path, handler })
   }
-  const chat = chatRoute(rooms, log)
-  for (const base of bases) {
+  const options = { rooms, strict: config.strict, log }
+  const chat = answerRoute(chatEndpoint, options)
+  const completions = answerRoute(completionsEndpoint, options)
+  const responses = answerRoute(responsesEndpoint, options)
+  const messages = answerRoute(messagesEndpoint, options)
+  const countTokens = countRoute(countEndpoint, options)
+  const tokenize = countRoute(tokenizeEndpoint, options)
+  for (const base of Object.keys(bases)) {
     route('POST', `${base}/chat/completions`, chat)
+    route('POST', `${base}/completions`, completions)
+    route('POST', `${base}/responses`, responses)
+    route('POST', `${base}/messages`, messages)
+    route('POST', `${base}/messages/count_tokens`, countTokens)
+    route('POST', `${base}/tokenize`, tokenize)
     route('GET', `${base}/models`, async ({ query }) => modelList(rooms.deployments, query as Record<string, string>))
     // A model's id may hold slashes: accounts/oriel/models/pocket.
     route('GET', `${base}/models/*`, async ({ params }) =>

@@ -1,15 +1,33 @@
 import type { ServerResponse } from 'node:http'
-import { errorBody, toOrielError } from './errors.ts'
+import type { OrielError } from '../errors.ts'
+import { toOrielError } from './errors.ts'
+
+/** How a dialect writes a stream. */
+export interface Framing {
+  /** One event, blank line and all. */
+  event(event: object): string
+  /** What the stream ends with when something failed on the way, since the status is long sent. */
+  failure(error: OrielError): string
+  /** What comes last, whatever happened. */
+  end: string
+}
+
+/** `data: {…}`, the events of OpenAI's chats and completions. */
+export const dataFraming = (errorOf: (error: OrielError) => object): Framing => ({
+  event: (event) => `data: ${JSON.stringify(event)}\n\n`,
+  failure: (error) => `data: ${JSON.stringify(errorOf(error))}\n\n`,
+  end: 'data: [DONE]\n\n',
+})
 
 /** Silence after which a comment is sent, so that nothing in between takes the connection for dead. ms */
 const keepAlive = 15_000
 
-/**
- * Sends events as a stream, as fast as the reader takes them. A failure on the way becomes one last event with an error
- * body, since the status is long sent.
- * @returns what failed, if anything did
- */
-export async function sendEvents(response: ServerResponse, events: AsyncIterable<object>): Promise<unknown> {
+/** Sends events as a stream, as fast as the reader takes them. @returns what failed, if anything did */
+export async function sendEvents(
+  response: ServerResponse,
+  events: AsyncIterable<object>,
+  framing: Framing,
+): Promise<unknown> {
   response.writeHead(200, {
     'content-type': 'text/event-stream; charset=utf-8',
     'cache-control': 'no-cache',
@@ -25,15 +43,15 @@ export async function sendEvents(response: ServerResponse, events: AsyncIterable
   try {
     for await (const event of events) {
       timer.refresh()
-      await write(response, `data: ${JSON.stringify(event)}\n\n`)
+      await write(response, framing.event(event))
     }
   } catch (error) {
     failure = error
-    await write(response, `data: ${JSON.stringify(errorBody(toOrielError(error)))}\n\n`)
+    await write(response, framing.failure(toOrielError(error)))
   } finally {
     clearInterval(timer)
   }
-  await write(response, 'data: [DONE]\n\n')
+  if (framing.end !== '') await write(response, framing.end)
   response.end()
   return failure
 }

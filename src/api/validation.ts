@@ -20,6 +20,22 @@ export function parseBody<T extends z.ZodType>(schema: T, body: unknown): z.outp
   })
 }
 
+/**
+ * Parameters of a body that mean nothing here.
+ * @param strict whether they are refused
+ * @throws OrielError `invalid`
+ */
+export function unknownParameters(schema: z.ZodObject, body: object, strict: boolean): string[] {
+  const unknown = Object.keys(body).filter((key) => !Object.hasOwn(schema.shape, key))
+  const [first] = unknown
+  if (strict && first !== undefined)
+    throw new OrielError('invalid', `${JSON.stringify(first)} is no parameter of this endpoint.`, {
+      param: first,
+      code: 'unknown_parameter',
+    })
+  return unknown
+}
+
 /** `['messages', 0, 'content']` -> `messages[0].content` */
 const pathText = (path: readonly PropertyKey[]): string =>
   path.reduce<string>(
@@ -48,6 +64,7 @@ function branches(issue: UnionIssue): Issue[] {
 }
 
 function allowed(issue: Issue): string {
+  if (!unspecific.test(issue.message)) return issue.message
   switch (issue.code) {
     case 'invalid_type':
       return `must be ${article(issue.expected)}`
@@ -67,15 +84,14 @@ function allowed(issue: Issue): string {
 }
 
 function allowedByUnion(issue: UnionIssue): string {
-  if (issue.message !== unspecific) return issue.message
   const types = issue.errors.flatMap((errors) =>
     errors.flatMap((error) => (error.code === 'invalid_type' ? [article(error.expected)] : [])),
   )
   return types.length === 0 ? 'is of a type that is not allowed here' : `must be ${either([...new Set(types)])}`
 }
 
-/** What zod says of a union when its schema has no words of its own. */
-const unspecific = 'Invalid input'
+/** What zod says where a schema has no words of its own. */
+const unspecific = /^(Invalid|Too small|Too big|Unrecognized)\b/
 
 const either = (words: readonly string[]): string =>
   words.length < 2 ? words.join('') : `${words.slice(0, -1).join(', ')} or ${words.at(-1)}`

@@ -12,6 +12,7 @@ export interface ServeFlags {
   mmproj?: string
   host?: string
   port?: number
+  strict?: boolean
 }
 
 /** Answers that are under way have this long to end by themselves when the server is told to stop. ms */
@@ -20,8 +21,8 @@ const grace = 1000
 const patience = 1900
 
 /** `oriel serve`: listens until it is told to stop. @throws OrielError with one sentence for the person */
-export async function serve({ model, mmproj, host, port }: ServeFlags): Promise<void> {
-  const config = configOf({ model, server: { host, port } })
+export async function serve({ model, mmproj, host, port, strict }: ServeFlags): Promise<void> {
+  const config = configOf({ model, server: { host, port, strict } })
   const log = createLogger(config.logLevel)
   const card = await findModel(config.model, mmproj)
   // The engine loads in its own process while this one reads the HTTP server's code.

@@ -8,8 +8,12 @@ export type {
   AnswerToken,
   GenerateEvent,
   GenerateRequest,
+  PromptCount,
   PromptPiece,
+  PromptToken,
+  Sampling,
   Timings,
+  TokenChance,
 } from '../engine/generation.ts'
 
 /** Something that answers for one model: an engine of our own, or a server elsewhere. */

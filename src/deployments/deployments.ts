@@ -1,6 +1,9 @@
 import { OrielError } from '../errors.ts'
 import type { Backend } from './backend.ts'
 
+/** Fireworks' form of a name. Whose account it is does not matter here: every model is ours. */
+const inAccount = /^accounts\/[^/]+\/models\//
+
 /** The models that answer, by the names that requests use for them. */
 export interface Deployments {
   list(): readonly Backend[]
@@ -13,7 +16,8 @@ export function deploy(backends: readonly Backend[]): Deployments {
   return {
     list: () => backends,
     find(name) {
-      const found = backends.find(({ card }) => card.id === name || card.aliases.includes(name))
+      const short = name.replace(inAccount, '')
+      const found = backends.find(({ card }) => card.id === short || card.aliases.includes(name))
       if (found !== undefined) return found
       const names = backends.map(({ card }) => card.id).join(', ')
       throw new OrielError('not_found', `The model ${JSON.stringify(name)} is not here. There are: ${names}.`, {

@@ -6,7 +6,7 @@ export class AnswerText {
   readonly #decoder = new TextDecoder('utf-8', { ignoreBOM: true })
   readonly #stop: readonly string[]
   #held = ''
-  #stopped = false
+  #stoppedBy: string | null = null
 
   constructor(stop: readonly string[]) {
     this.#stop = stop.filter((text) => text !== '')
@@ -14,7 +14,12 @@ export class AnswerText {
 
   /** Whether a stop string has ended the answer. */
   get stopped(): boolean {
-    return this.#stopped
+    return this.#stoppedBy !== null
+  }
+
+  /** The stop string that has. */
+  get stoppedBy(): string | null {
+    return this.#stoppedBy
   }
 
   /** @returns the text that can be shown now */
@@ -22,15 +27,15 @@ export class AnswerText {
     this.#held += this.#decoder.decode(bytes, { stream: true })
     const end = this.#firstStop()
     if (end !== undefined) {
-      this.#stopped = true
-      return this.#take(end)
+      this.#stoppedBy = end.text
+      return this.#take(end.at)
     }
     return this.#take(this.#held.length - this.#possibleStop())
   }
 
   /** @returns what was held back, when no more tokens come */
   finish(): string {
-    if (this.#stopped) return ''
+    if (this.stopped) return ''
     this.#held += this.#decoder.decode()
     return this.#take(this.#held.length)
   }
@@ -41,9 +46,11 @@ export class AnswerText {
     return text
   }
 
-  #firstStop(): number | undefined {
-    const found = this.#stop.map((text) => this.#held.indexOf(text)).filter((at) => at >= 0)
-    return found.length > 0 ? Math.min(...found) : undefined
+  #firstStop(): { text: string; at: number } | undefined {
+    return this.#stop
+      .map((text) => ({ text, at: this.#held.indexOf(text) }))
+      .filter(({ at }) => at >= 0)
+      .sort((a, b) => a.at - b.at)[0]
   }
 
   /** Length of the longest end of the held text that begins a stop string. */

@@ -14,7 +14,10 @@ export interface PictureInput {
 }
 
 /** `special` says whether the text may name control tokens (a template's text may, a person's may not). */
-export type PromptPiece = { kind: 'text'; text: string; special: boolean } | { kind: 'picture'; picture: PictureInput }
+export type PromptPiece =
+  | { kind: 'text'; text: string; special: boolean }
+  | { kind: 'tokens'; tokens: readonly number[] }
+  | { kind: 'picture'; picture: PictureInput }
 
 export interface Sampling {
   /** 0 is greedy. */
@@ -45,6 +48,8 @@ export interface GenerateRequest {
   n: number
   stop: readonly string[]
   ignoreEos: boolean
+  /** Control tokens that show in the answer's text; without them none does. */
+  shownTokens: readonly string[]
   sampling: Sampling
   /** Log probabilities of each token and of this many of its rivals; null: none. */
   topLogprobs: number | null
@@ -86,7 +91,8 @@ interface PromptUsage {
 export type GenerateEvent =
   | ({ type: 'prompt' } & PromptUsage)
   | { type: 'text'; choice: number; text: string; tokens: AnswerToken[] }
-  | { type: 'end'; choice: number; reason: 'stop' | 'length'; completionTokens: number }
+  /** `stop`: which of the request's stop strings ended it, if one did. */
+  | { type: 'end'; choice: number; reason: 'stop' | 'length'; stop: string | null; completionTokens: number }
   | { type: 'done'; timings: Timings }
 
 /** What is known of a loaded model. */
@@ -111,8 +117,16 @@ export interface EngineModel {
   controlTokens: readonly string[]
 }
 
-/** Token counts of a prompt, without generating. */
-export type PromptCount = Omit<PromptUsage, 'cachedTokens'>
+/** A prompt's token counts and its tokens, without generating. */
+export interface PromptCount extends Omit<PromptUsage, 'cachedTokens'> {
+  /** null: a place of a picture. */
+  tokens: readonly (PromptToken | null)[]
+}
+
+export interface PromptToken {
+  id: number
+  bytes: Uint8Array
+}
 
 /** An engine as the rooms above see it. */
 export interface Engine {

@@ -245,7 +245,7 @@ class EngineHost implements Engine {
 function withoutPixels(pieces: readonly PromptPiece[]): { prompt: WirePiece[]; pictures: Map<string, PictureInput> } {
   const pictures = new Map<string, PictureInput>()
   const prompt = pieces.map((piece): WirePiece => {
-    if (piece.kind === 'text') return piece
+    if (piece.kind !== 'picture') return piece
     const { rgb, ...name } = piece.picture
     pictures.set(name.hash, { rgb, ...name })
     return { kind: 'picture', picture: name }

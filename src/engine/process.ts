@@ -136,4 +136,4 @@ function flush(): void {
 const noPixels = new Uint8Array()
 
 const withoutPixels = (piece: WirePiece): PromptPiece =>
-  piece.kind === 'text' ? piece : { kind: 'picture', picture: { ...piece.picture, rgb: noPixels } }
+  piece.kind !== 'picture' ? piece : { kind: 'picture', picture: { ...piece.picture, rgb: noPixels } }

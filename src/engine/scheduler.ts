@@ -106,7 +106,9 @@ export class Scheduler {
 
   count(prompt: readonly PromptPiece[]): PromptCount {
     const { cells, imageTokens } = this.#layout.layout(prompt)
-    return { promptTokens: cells.length, imageTokens }
+    const { vocabulary } = this.#decoder
+    const tokens = Array.from(cells, (id) => (id < 0 ? null : { id, bytes: vocabulary.bytes(id, true) }))
+    return { promptTokens: cells.length, imageTokens, tokens }
   }
 
   /** What is under way and what memory it takes. */
@@ -143,7 +145,8 @@ export class Scheduler {
       for (const sampler of samplers) sampler.free()
       throw error
     }
-    return new EngineRequest(id, spec, prompt, Math.min(wanted, room), samplers)
+    const shown = new Set(spec.shownTokens.flatMap((text) => [...this.#decoder.vocabulary.tokenize(text, true)]))
+    return new EngineRequest(id, spec, prompt, Math.min(wanted, room), samplers, shown)
   }
 
   #samplerSettings(spec: GenerateRequest, choice: number) {
@@ -156,9 +159,9 @@ export class Scheduler {
     }
   }
 
-  #overflow({ cells, spans }: EngineRequest['prompt'], maxTokens: number | null): OrielError {
-    const pictures = spans.reduce((sum, span) => sum + span.plan.tokens, 0)
-    const parts = `${cells.length - pictures} of text and ${pictures} of ${spans.length === 1 ? 'a picture' : `${spans.length} pictures`}`
+  #overflow({ cells, imageTokens }: EngineRequest['prompt'], maxTokens: number | null): OrielError {
+    const pictures = imageTokens.reduce((sum, tokens) => sum + tokens, 0)
+    const parts = `${cells.length - pictures} of text and ${pictures} of ${imageTokens.length === 1 ? 'a picture' : `${imageTokens.length} pictures`}`
     const answer = maxTokens === null ? '' : `, and ${maxTokens} more are asked for`
     return new OrielError(
       'invalid',
@@ -409,7 +412,7 @@ export class Scheduler {
       return
     }
     sequence.cells.push(token)
-    const bytes = vocabulary.bytes(token, false)
+    const bytes = vocabulary.bytes(token, request.shownTokens.has(token))
     if (request.spec.topLogprobs !== null)
       sequence.heldTokens.push(answerToken(vocabulary, this.#decoder.logits(row), token, request.spec.topLogprobs))
     this.#say(sequence, sequence.text.push(bytes))
@@ -427,7 +430,8 @@ export class Scheduler {
   #end(sequence: Sequence, reason: 'stop' | 'length'): void {
     const { request, choice, generated: completionTokens } = sequence
     this.#say(sequence, sequence.text.finish())
-    this.#port.emit(request.id, { type: 'end', choice, reason, completionTokens })
+    const stop = sequence.text.stoppedBy
+    this.#port.emit(request.id, { type: 'end', choice, reason, stop, completionTokens })
     this.#release(sequence)
     if (!request.finished) return
     this.#port.emit(request.id, { type: 'done', timings: request.timings() })

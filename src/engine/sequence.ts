@@ -9,6 +9,8 @@ export class EngineRequest {
   readonly spec: GenerateRequest
   readonly prompt: PromptCells
   readonly maxTokens: number
+  /** Ids of control tokens that show in the text. */
+  readonly shownTokens: ReadonlySet<number>
   readonly arrived = performance.now()
   readonly abort = new AbortController()
   /** Embeddings of the prompt's pictures, in their order, as far as they are here. */
@@ -22,11 +24,19 @@ export class EngineRequest {
   firstToken = 0
   encodeMs = 0
 
-  constructor(id: number, spec: GenerateRequest, prompt: PromptCells, maxTokens: number, samplers: TokenSampler[]) {
+  constructor(
+    id: number,
+    spec: GenerateRequest,
+    prompt: PromptCells,
+    maxTokens: number,
+    samplers: TokenSampler[],
+    shownTokens: ReadonlySet<number>,
+  ) {
     this.id = id
     this.spec = spec
     this.prompt = prompt
     this.maxTokens = maxTokens
+    this.shownTokens = shownTokens
     this.sequences = samplers.map((sampler, choice) => new Sequence(this, choice, sampler))
   }
 

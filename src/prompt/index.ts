@@ -1,2 +1,4 @@
-export type { ChatMessage, ContentPart } from './messages.ts'
-export { type ChatLayout, compileTemplate } from './template.ts'
+export { type AnswerPiece, type AnswerReader, beginsThought, readAnswer, thoughtTags } from './answer.ts'
+export { callTags } from './call-markup.ts'
+export type { ChatMessage, ContentPart, PromptPart, Tool } from './messages.ts'
+export { type ChatFormat, compileTemplate } from './template.ts'

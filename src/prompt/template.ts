@@ -1,7 +1,8 @@
 import { Template } from '@huggingface/jinja'
 import { OrielError } from '../errors.ts'
 import { createMarks, forgeable, type Marks } from './marks.ts'
-import type { ChatMessage, ContentPart, PromptPart } from './messages.ts'
+import type { ChatMessage, ContentPart, PromptPart, Tool } from './messages.ts'
+import { shortIds, templateCalls, templateTool, toolsInWords } from './tools.ts'
 
 /** What a model's chat template needs to know of the model. */
 export interface TemplateModel {
@@ -13,8 +14,20 @@ export interface TemplateModel {
   controlTokens: readonly string[]
 }
 
-/** Lays a chat out as the model was trained to read it. */
-export type ChatLayout = (messages: readonly ChatMessage[]) => PromptPart[]
+/** A model's way to write chats. */
+export interface ChatFormat {
+  /** Lays a chat out as the model was trained to read it. */
+  layout(messages: readonly ChatMessage[], extras?: ChatExtras): PromptPart[]
+  /** Whether the template knows tools; a model whose template does not is told of them in words. */
+  readonly tools: boolean
+}
+
+interface ChatExtras {
+  /** What the model may call. */
+  tools?: readonly Tool[]
+  /** Further words of the template: `enable_thinking`, `reasoning_effort` and what else a model knows. */
+  variables?: Readonly<Record<string, unknown>>
+}
 
 /** ChatML, for models that bring no template of their own. */
 const chatml =
@@ -27,19 +40,25 @@ const chatml =
  * at all, so that it must be a mark within the text. Which ways this template takes is found out once, by trying; a chat
  * is laid out in the first way that brings every picture through. What a model wants around a picture is not the
  * template's business but the engine's, which knows the architecture.
- * Control tokens that a person writes out (`<|im_end|>`) come out as plain text.
+ * Control tokens that a person writes out (`<|im_end|>`) come out as plain text, in tools and their results too.
  * @throws OrielError `internal` when the template is broken; the layout throws `invalid` when the template refuses the
  * chat, or would lose a picture of it
  */
-export function compileTemplate(model: TemplateModel): ChatLayout {
-  const template = parseTemplate(model.chatTemplate ?? chatml)
-  const render = (messages: readonly RenderedMessage[]): string => renderWith(template, model, messages)
+export function compileTemplate(model: TemplateModel): ChatFormat {
+  const jinja = model.chatTemplate ?? chatml
+  const template = parseTemplate(jinja)
+  const renderAll = (messages: readonly RenderedMessage[], extras: object): string =>
+    renderWith(template, model, messages, extras)
+  const render: Render = (messages) => renderAll(messages, {})
   const textForm = takesText(render, asString) || !takesText(render, asTexts) ? asString : asTexts
   const forms = workingForms(render)
   const toHide = forgeable([...model.controlTokens, leak, ...forms.flatMap(({ token }) => token ?? [])])
+  const knowsTools = takesTools(renderAll, textForm)
+  const wantsShortIds = /length\s*!=\s*9\b/.test(jinja)
 
-  return (messages) => {
-    const merged = messages.map(mergeTexts)
+  const layout: ChatFormat['layout'] = (messages, { tools = [], variables = {} } = {}) => {
+    const told = knowsTools ? messages : toolsInWords(messages, tools)
+    const merged = (wantsShortIds ? shortIds(told) : told).map(mergeTexts)
     const pictures = merged.flatMap(({ content }) =>
       content.flatMap((part) => (part.kind === 'picture' ? [part.picture] : [])),
     )
@@ -50,8 +69,19 @@ export function compileTemplate(model: TemplateModel): ChatLayout {
         const hasPicture = content.some(({ kind }) => kind === 'picture')
         return (hasPicture ? form : textForm).write(content, marks)
       }
+      const written = merged.map((message) => ({
+        role: message.role,
+        content: contentOf(message.content),
+        ...plainTexts(templateCalls(message), marks),
+      }))
+      const extras = {
+        ...plainTexts(variables, marks),
+        ...(knowsTools && tools.length > 0
+          ? { tools: tools.map((tool) => plainTexts(templateTool(tool), marks)) }
+          : {}),
+      }
       try {
-        const rendered = render(merged.map(({ role, content }) => ({ role, content: contentOf(content) })))
+        const rendered = renderAll(written, extras)
         const parts = rendered.includes(leak) ? undefined : marks.cut(rendered, pictures, form.token)
         if (parts !== undefined) return parts
       } catch (error) {
@@ -66,11 +96,13 @@ export function compileTemplate(model: TemplateModel): ChatLayout {
       })
     )
   }
+  return { layout, tools: knowsTools }
 }
 
 interface RenderedMessage {
   role: string
   content: unknown
+  [more: string]: unknown
 }
 
 type Render = (messages: readonly RenderedMessage[]) => string
@@ -143,6 +175,27 @@ function takesText(render: Render, form: Form): boolean {
   }
 }
 
+/** Whether a template writes out what tools there are. */
+function takesTools(render: (messages: readonly RenderedMessage[], extras: object) => string, form: Form): boolean {
+  const name = 'orielprobe'
+  const content = form.write([{ kind: 'text', text: 'x' }], createMarks(forgeable([])))
+  const tool = templateTool({ name, description: 'x', parameters: { type: 'object', properties: {} } })
+  try {
+    return render([{ role: 'user', content }], { tools: [tool] }).includes(name)
+  } catch {
+    return false
+  }
+}
+
+/** The same value with all of its texts put behind marks where need be: these are a person's words too. */
+function plainTexts<T>(value: T, marks: Marks): T
+function plainTexts(value: unknown, marks: Marks): unknown {
+  if (typeof value === 'string') return marks.plain(value)
+  if (Array.isArray(value)) return value.map((item) => plainTexts(item, marks))
+  if (typeof value !== 'object' || value === null) return value
+  return Object.fromEntries(Object.entries(value).map(([key, inner]) => [marks.plain(key), plainTexts(inner, marks)]))
+}
+
 function parseTemplate(jinja: string): Template {
   try {
     return new Template(jinja)
@@ -151,14 +204,20 @@ function parseTemplate(jinja: string): Template {
   }
 }
 
-function renderWith(template: Template, model: TemplateModel, messages: readonly RenderedMessage[]): string {
+function renderWith(
+  template: Template,
+  model: TemplateModel,
+  messages: readonly RenderedMessage[],
+  extras: object,
+): string {
   try {
     return template.render({
+      tools: null,
+      ...extras,
       messages,
       add_generation_prompt: true,
       bos_token: model.bosToken,
       eos_token: model.eosToken,
-      tools: null,
     })
   } catch (error) {
     // A template refuses by raise_exception, whose text is meant for whoever wrote the messages.
@@ -171,7 +230,7 @@ function renderWith(template: Template, model: TemplateModel, messages: readonly
 }
 
 /** Texts that follow each other are one: a control token that is spread over two parts must not come together later. */
-function mergeTexts({ role, content }: ChatMessage): ChatMessage {
+function mergeTexts({ content, ...rest }: ChatMessage): ChatMessage {
   const merged: ContentPart[] = []
   for (const part of content) {
     const last = merged.at(-1)
@@ -179,5 +238,5 @@ function mergeTexts({ role, content }: ChatMessage): ChatMessage {
       merged[merged.length - 1] = { kind: 'text', text: last.text + part.text }
     else merged.push(part)
   }
-  return { role, content: merged }
+  return { ...rest, content: merged }
 }

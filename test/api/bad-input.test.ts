@@ -25,6 +25,8 @@ const withPicture = (url: unknown) =>
     ],
   })
 
+const weather = { type: 'function', function: { name: 'get_weather', parameters: { type: 'object', properties: {} } } }
+
 interface Refusal {
   status: number
   error: { message: string; type: string; param: string | null; code: string | null }
@@ -95,7 +97,43 @@ describe('bad input', () => {
     ['a negative temperature', () => chat({ temperature: -1 }), 400, 'temperature', /at least 0; found -1/],
     ['a temperature in words', () => chat({ temperature: 'hot' }), 400, 'temperature', /a number; found "hot"/],
     ['a stream that is no switch', () => chat({ stream: 'yes' }), 400, 'stream', /a boolean; found "yes"/],
-    ['tools', () => chat({ tools: [{ type: 'function' }] }), 400, 'tools', /does not call tools/],
+    [
+      'a tool that is none',
+      () => chat({ tools: [{ type: 'function' }] }),
+      400,
+      'tools[0].function',
+      /must be an object; found nothing/,
+    ],
+    ['a call of no tool', () => chat({ tool_choice: 'required' }), 400, 'tool_choice', /there are no tools/],
+    [
+      'a call of an unknown tool',
+      () => chat({ tools: [weather], tool_choice: { type: 'function', function: { name: 'add' } } }),
+      400,
+      'tool_choice',
+      /names "add", and tools has get_weather/,
+    ],
+    [
+      'two tools of one name',
+      () => chat({ tools: [weather, weather] }),
+      400,
+      'tools',
+      /two functions of the name "get_weather"/,
+    ],
+    [
+      'a call and an answer in JSON',
+      () => chat({ tools: [weather], tool_choice: 'required', response_format: { type: 'json_object' } }),
+      400,
+      'response_format',
+      /send one of them/,
+    ],
+    ['functions, which are history', () => chat({ functions: [{ name: 'add' }] }), 400, 'functions', /send tools/],
+    [
+      'a prompt that cannot be shortened enough',
+      () => chat({ prompt_truncate_len: 2 }),
+      400,
+      'prompt_truncate_len',
+      /last message alone makes a prompt of \d+ tokens/,
+    ],
     [
       'a broken grammar',
       () => chat({ response_format: { type: 'grammar', grammar: 'root ::= (' } }),

@@ -4,7 +4,7 @@ import sharp from 'sharp'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { loadConfig, type MediaConfig } from '../../src/config.ts'
 import { createMedia, type PictureSource } from '../../src/media/index.ts'
-import { resizeBicubic } from '../../src/vision/resize.ts'
+import { bicubic, resize } from '../../src/vision/resize.ts'
 import { colours, dataUrl, shape } from '../support/pictures.ts'
 import { distance } from './sources.ts'
 
@@ -107,9 +107,9 @@ describe('the pictures of a request', () => {
     expect(picture).toMatchObject({ width: 400, height: 300, original: { width, height } })
     if (picture === undefined) return
     const seen = { width: 200, height: 150 }
-    const direct = resizeBicubic(full, { width, height }, seen)
-    const shrunk = resizeBicubic(picture.rgb, picture, seen)
-    expect(distance({ ...seen, rgb: direct }, { ...seen, rgb: shrunk }).mean).toBeLessThan(1)
+    const direct = resize({ width, height, rgb: full }, seen, bicubic)
+    const shrunk = resize(picture, seen, bicubic)
+    expect(distance(direct, shrunk).mean).toBeLessThan(1)
   })
 })
 

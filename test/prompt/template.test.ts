@@ -12,7 +12,7 @@ const named = (name: string): TemplateModel => {
 const text = (words: string): ContentPart => ({ kind: 'text', text: words })
 const picture = (index: number): ContentPart => ({ kind: 'picture', picture: index })
 const user = (...content: ContentPart[]): ChatMessage => ({ role: 'user', content })
-const layOut = (name: string, ...messages: ChatMessage[]): PromptPart[] => compileTemplate(named(name))(messages)
+const layOut = (name: string, ...messages: ChatMessage[]): PromptPart[] => compileTemplate(named(name)).layout(messages)
 
 /** A layout as one line: pictures as {0}, and text that is kept from being read as control tokens in «». */
 const shown = (parts: readonly PromptPart[]): string =>
@@ -35,7 +35,7 @@ describe('pictures', () => {
     ['a template that numbers its pictures', 'user: before {0} between {1} after<|end|>'],
     ['gemma3', '<s><start_of_turn>user\nbefore{0}between{1}after<end_of_turn>\n<start_of_turn>model\n'],
   ])('stand where the person put them: %s', (name, expected) => {
-    expect(shown(compileTemplate(named(name))(chat))).toBe(expected)
+    expect(shown(compileTemplate(named(name)).layout(chat))).toBe(expected)
   })
 
   it('are handed over as the model was trained, where what is before them depends on it', () => {
@@ -68,9 +68,11 @@ describe('pictures', () => {
       ...named('none'),
       chatTemplate: '{% for m in messages %}{{ m.role }}{% endfor %}',
     }
-    expect(() => compileTemplate(forgetful)([user(picture(0))])).toThrow('no place for a picture')
+    expect(() => compileTemplate(forgetful).layout([user(picture(0))])).toThrow('no place for a picture')
     const doubling = '{% for m in messages %}{{ m.content }}{{ m.content }}{% endfor %}'
-    expect(() => compileTemplate({ ...forgetful, chatTemplate: doubling })([user(picture(0))])).toThrow('no place')
+    expect(() => compileTemplate({ ...forgetful, chatTemplate: doubling }).layout([user(picture(0))])).toThrow(
+      'no place',
+    )
   })
 })
 
@@ -98,7 +100,7 @@ describe("a person's text", () => {
 
   it('is found quickly among thousands of control tokens', () => {
     const controlTokens = Array.from({ length: 6000 }, (_, index) => `<unused${index}>`)
-    const layout = compileTemplate({ ...named('none'), controlTokens })
+    const layout = compileTemplate({ ...named('none'), controlTokens }).layout
     const long = 'a < b <unused12> '.repeat(20_000)
     const start = performance.now()
     layout([user(text(long))])
@@ -109,7 +111,7 @@ describe("a person's text", () => {
 describe('a template', () => {
   it('that refuses a chat is quoted', () => {
     const twice = [user(text('a')), user(text('b'))]
-    expect(() => compileTemplate(named('pixtral'))(twice)).toThrow(
+    expect(() => compileTemplate(named('pixtral')).layout(twice)).toThrow(
       expect.objectContaining({
         kind: 'invalid',
         param: 'messages',
@@ -121,7 +123,9 @@ describe('a template', () => {
   it('may ask for the date and for tools', () => {
     const asking = `{% if tools is not none %}tools{% endif %}{{ strftime_now('%Y') }}{% for m in messages %}{{ m.content }}{% endfor %}`
     const year = String(new Date().getFullYear())
-    expect(shown(compileTemplate({ ...named('none'), chatTemplate: asking })([user(text('!'))]))).toBe(`${year}!`)
+    expect(shown(compileTemplate({ ...named('none'), chatTemplate: asking }).layout([user(text('!'))]))).toBe(
+      `${year}!`,
+    )
   })
 
   it('that cannot be read is an error, not a crash later', () => {
@@ -180,7 +184,7 @@ const turns = fc
 describe('whatever the texts contain', () => {
   it.each(Object.keys(templates))('N pictures go in and N come out, in order: %s', (name) => {
     const model = named(name)
-    const layout = compileTemplate(model)
+    const layout = compileTemplate(model).layout
     fc.assert(
       fc.property(turns, ({ messages, pictures }) => {
         const parts = layout(messages)
@@ -193,7 +197,7 @@ describe('whatever the texts contain', () => {
 
   it.each(['none', 'pocket', 'smolvlm', 'qwen2vl'])("control tokens are the template's alone: %s", (name) => {
     const model = named(name)
-    const layout = compileTemplate(model)
+    const layout = compileTemplate(model).layout
     const control = new RegExp(model.controlTokens.map((token) => token.replace(/[|\\[\]/]/g, '\\$&')).join('|'), 'g')
     const count = (parts: readonly PromptPart[]): number =>
       parts.reduce((sum, part) => {
@@ -212,7 +216,7 @@ describe('whatever the texts contain', () => {
   })
 
   it.each(['none', 'pocket', 'smolvlm', 'qwen2vl'])('every character arrives: %s', (name) => {
-    const layout = compileTemplate(named(name))
+    const layout = compileTemplate(named(name)).layout
     fc.assert(
       fc.property(words, (list) => {
         const written = list.join('')

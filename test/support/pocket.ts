@@ -45,6 +45,7 @@ export const requestOf = (prompt: readonly PromptPiece[], over: Partial<Generate
   n: 1,
   stop: [],
   ignoreEos: false,
+  shownTokens: [],
   sampling: greedy,
   topLogprobs: null,
   cacheKey: '',

@@ -10,12 +10,15 @@ export type Script = (request: GenerateRequest, signal: AbortSignal) => AsyncIte
 export const promptEvent: GenerateEvent = { type: 'prompt', promptTokens: 12, cachedTokens: 4, imageTokens: [] }
 export const textEvent = (text: string): GenerateEvent => ({ type: 'text', choice: 0, text, tokens: [] })
 export const endEvents = (completionTokens: number): GenerateEvent[] => [
-  { type: 'end', choice: 0, reason: 'stop', completionTokens },
+  { type: 'end', choice: 0, reason: 'stop', stop: null, completionTokens },
   { type: 'done', timings: { queue: 1, encode: 0, prefill: 2, firstToken: 3, generation: 4 } },
 ]
 
 /** The HTTP server over an engine that says what the script says. */
-export async function startScripted(script: Script): Promise<{ url: string; close(): Promise<void> }> {
+export async function startScripted(
+  script: Script,
+  { chatTemplate = null, ...settings }: { chatTemplate?: string | null; strict?: boolean } = {},
+): Promise<{ url: string; close(): Promise<void> }> {
   const backend: Backend = {
     card: {
       id: 'scripted',
@@ -35,18 +38,22 @@ export async function startScripted(script: Script): Promise<{ url: string; clos
       vocabulary: 512,
       vision: null,
       memory: { weightsBytes: 0, visionBytes: 0, kvBytes: 0 },
-      chatTemplate: null,
+      chatTemplate,
       bosToken: '',
       eosToken: '',
       controlTokens: [],
     },
     generate: script,
-    count: async () => ({ promptTokens: 12, imageTokens: [] }),
+    count: async () => ({ promptTokens: 12, imageTokens: [], tokens: [] }),
     close: async () => {},
   }
   const media: Media = { load: async () => [], clearCache: async () => {}, close: async () => {} }
   const deployments = deploy([backend])
-  const server = createServer({ deployments, media }, loadConfig({}, {}).server, createLogger('silent'))
+  const server = createServer(
+    { deployments, media },
+    loadConfig({ server: settings }, {}).server,
+    createLogger('silent'),
+  )
   const url = await server.listen({ host: '127.0.0.1', port: 0 })
   return { url, close: () => server.close() }
 }

@@ -60,7 +60,7 @@ async function decode(payload: Buffer, encoding: 'bytes' | 'url', options: Decod
     const go = new Promise<boolean>((resolve) => {
       decide = resolve
     })
-    send({ type: 'header', header: { format, bytes: bytes.length, sizes } })
+    send({ type: 'header', header: { format, bytes: bytes.length, pages: file.pages, sizes } })
     if (await go)
       for await (const { width, height, rgb, original, page } of file.render(pages, options.longestEdge)) {
         const hash = hashOf(rgb, width, height)

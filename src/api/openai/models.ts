@@ -1,24 +1,35 @@
-import type { Backend, Deployments } from '../deployments/index.ts'
+import type { Backend, Deployments } from '../../deployments/index.ts'
+import { formatOf } from '../answering/prepare.ts'
 
 /** One model as OpenAI lists it, with the fields that Fireworks and Novita add. */
-export function modelObject({ card, model }: Backend) {
+export function modelObject(backend: Backend) {
+  const { card, model } = backend
   const pictures = model.vision !== null
+  const tools = formatOf(backend).tools
   return {
     id: card.id,
     object: 'model',
     created: card.created,
     owned_by: 'oriel',
     aliases: card.aliases,
+    // Fireworks'
     context_length: model.contextTokens,
     supports_chat: true,
     supports_image_input: pictures,
-    supports_tools: false,
+    supports_tools: tools,
+    // Novita's. A model of one's own costs nothing by the token.
     title: card.title,
+    display_name: card.title,
     description: card.description,
+    model_type: 'chat',
     context_size: model.contextTokens,
-    features: pictures ? ['vision'] : [],
+    max_output_tokens: model.contextTokens,
+    features: [...(pictures ? ['vision'] : []), ...(tools ? ['function-calling'] : []), 'structured-outputs'],
+    endpoints: ['chat/completions', 'completions', 'responses', 'anthropic'],
     input_modalities: pictures ? ['text', 'image'] : ['text'],
     output_modalities: ['text'],
+    input_token_price_per_m: 0,
+    output_token_price_per_m: 0,
   }
 }
 

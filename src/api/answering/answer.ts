@@ -1,0 +1,177 @@
+import { randomUUID } from 'node:crypto'
+import type { AnswerToken, GenerateEvent, GenerateRequest, Sampling, Timings } from '../../deployments/index.ts'
+import { OrielError } from '../../errors.ts'
+import {
+  type AnswerPiece,
+  type AnswerReader,
+  beginsThought,
+  callTags,
+  readAnswer,
+  thoughtTags,
+} from '../../prompt/index.ts'
+import { forcedCall } from './forced-call.ts'
+import { type AnswerRooms, type PreparedPrompt, preparePrompt } from './prepare.ts'
+import { type DescribedPrompt, echoOf, promptText } from './prompt-text.ts'
+import type { AnswerRequest } from './request.ts'
+
+/** An answer that the engine has begun. Dialects give it their own shape. */
+export interface RunningAnswer {
+  /** Without the prefix that each dialect has. */
+  id: string
+  /** Seconds since 1970. */
+  created: number
+  /** As the request names it. */
+  model: string
+  choices: number
+  /** The prompt's accounts: the engine has taken the request in. */
+  usage: PromptUsage
+  /** Only where the request wants it. */
+  prompt: DescribedPrompt | null
+  /** What the tokens are chosen by, defaults filled in. */
+  sampling: Sampling
+  /** Everything that follows. */
+  events: AsyncIterable<AnswerEvent>
+  /** Time that loading the pictures took, in ms. */
+  mediaMs: number
+}
+
+export type PromptUsage = Omit<Extract<GenerateEvent, { type: 'prompt' }>, 'type'>
+
+/** What is new of a choice: as the model wrote it, and what that is. Pieces may lag behind the text. */
+interface AnswerPart {
+  type: 'part'
+  choice: number
+  raw: string
+  tokens: readonly AnswerToken[]
+  pieces: readonly AnswerPiece[]
+}
+
+export type EndReason = 'stop' | 'length' | 'tool_calls'
+
+export type AnswerEvent =
+  | AnswerPart
+  /** `stop`: the stop string that ended it, if one did. */
+  | { type: 'end'; choice: number; reason: EndReason; stop: string | null; completionTokens: number }
+  | { type: 'done'; timings: Timings }
+
+/**
+ * From a request to a running answer. Whatever is wrong with the request is thrown here, before the first byte of an
+ * answer.
+ * @throws OrielError
+ */
+export async function startAnswer(
+  rooms: AnswerRooms,
+  request: AnswerRequest,
+  signal: AbortSignal,
+): Promise<RunningAnswer> {
+  try {
+    return await start(rooms, request, signal)
+  } catch (error) {
+    throw error instanceof OrielError ? inPlace(error, request) : error
+  }
+}
+
+/** The engine speaks of `messages` and `response_format`, which not every dialect has. */
+export function inPlace(error: OrielError, { params }: AnswerRequest): OrielError {
+  const place = { messages: params.prompt, response_format: params.grammar }[error.param ?? '']
+  return place === undefined ? error : error.at(place)
+}
+
+async function start(rooms: AnswerRooms, request: AnswerRequest, signal: AbortSignal): Promise<RunningAnswer> {
+  const prepared = await preparePrompt(rooms, request, signal)
+  const { backend, pieces, mediaMs } = prepared
+  const generate = generateRequest(request, prepared)
+  const { echo, wantsTokens } = request.settings
+  const tokens = echo !== null || wantsTokens ? (await backend.count(pieces)).tokens : null
+  const prompt = tokens === null ? null : { text: promptText(prepared.parts, prepared.pictures, tokens), tokens }
+  const events = backend.generate(generate, signal)[Symbol.asyncIterator]()
+  const first = await events.next()
+  if (first.done || first.value.type !== 'prompt') throw new Error('the engine did not begin with the prompt')
+  const readers = Array.from({ length: generate.n }, () => readerOf(request, prepared))
+  return {
+    id: randomUUID(),
+    created: Math.floor(Date.now() / 1000),
+    model: request.model,
+    choices: generate.n,
+    usage: first.value,
+    prompt,
+    sampling: generate.sampling,
+    events: read({ [Symbol.asyncIterator]: () => events }, readers, prompt === null ? '' : echoOf(prompt, echo)),
+    mediaMs,
+  }
+}
+
+function generateRequest(request: AnswerRequest, { backend, pieces }: PreparedPrompt): GenerateRequest {
+  const { settings, prompt } = request
+  const { card, model } = backend
+  const forced = prompt.kind === 'chat' && prompt.calling.mode === 'forced' ? forcedCall(prompt.tools) : null
+  const tags = prompt.kind === 'chat' ? [...(prompt.tools.length > 0 ? callTags : []), ...thoughtTags] : []
+  const { sampling } = settings
+  for (const { token } of sampling.logitBias ?? [])
+    if (token >= model.vocabulary)
+      throw new OrielError(
+        'invalid',
+        `logit_bias names token ${token}, and this model's tokens are below ${model.vocabulary}.`,
+        { param: `logit_bias.${token}`, code: 'invalid_value' },
+      )
+  return {
+    prompt: pieces,
+    maxTokens: settings.maxTokens,
+    overflow: settings.overflow,
+    n: settings.n,
+    stop: settings.stop,
+    ignoreEos: settings.ignoreEos,
+    shownTokens: tags.filter((tag) => model.controlTokens.includes(tag)),
+    sampling: {
+      temperature: sampling.temperature ?? card.sampling.temperature ?? 1,
+      topP: sampling.topP ?? card.sampling.topP ?? 1,
+      topK: sampling.topK ?? card.sampling.topK ?? 0,
+      minP: sampling.minP ?? card.sampling.minP ?? 0,
+      typicalP: sampling.typicalP ?? 1,
+      repetitionPenalty: sampling.repetitionPenalty ?? 1,
+      frequencyPenalty: sampling.frequencyPenalty ?? 0,
+      presencePenalty: sampling.presencePenalty ?? 0,
+      seed: sampling.seed ?? null,
+      logitBias: sampling.logitBias ?? [],
+      grammar: forced ?? sampling.grammar ?? null,
+    },
+    topLogprobs: settings.topLogprobs ?? (settings.wantsTokens ? 0 : null),
+    cacheKey: JSON.stringify(settings.isolation),
+    cachePrompt: settings.cachePrompt,
+  }
+}
+
+function readerOf({ prompt }: AnswerRequest, { parts }: PreparedPrompt): AnswerReader {
+  const chat = prompt.kind === 'chat' ? prompt : null
+  const calls = chat !== null && chat.calling.mode !== 'none'
+  const last = parts.at(-1)
+  return readAnswer({
+    tools: new Set(calls ? chat.tools.map(({ name }) => name) : []),
+    mostCalls: chat?.calling.parallel === false ? 1 : Number.POSITIVE_INFINITY,
+    splitReasoning: chat?.splitReasoning ?? false,
+    thinking: chat !== null && last?.kind === 'text' && last.special && beginsThought(last.text),
+  })
+}
+
+async function* read(
+  events: AsyncIterable<GenerateEvent>,
+  readers: readonly AnswerReader[],
+  echo: string,
+): AsyncIterable<AnswerEvent> {
+  const calling = new Set<number>()
+  const part = (choice: number, raw: string, tokens: readonly AnswerToken[], pieces: AnswerPiece[]): AnswerPart => {
+    if (pieces.some(({ kind }) => kind === 'call')) calling.add(choice)
+    return { type: 'part', choice, raw, tokens, pieces }
+  }
+  if (echo !== '') for (const choice of readers.keys()) yield part(choice, echo, [], [{ kind: 'text', text: echo }])
+  for await (const event of events) {
+    if (event.type === 'text')
+      yield part(event.choice, event.text, event.tokens, readers[event.choice]?.push(event.text) ?? [])
+    else if (event.type === 'end') {
+      const { choice, reason } = event
+      const rest = readers[choice]?.finish() ?? []
+      if (rest.length > 0) yield part(choice, '', [], rest)
+      yield { ...event, reason: reason === 'stop' && calling.has(choice) ? 'tool_calls' : reason }
+    } else if (event.type === 'done') yield event
+  }
+}

@@ -1,0 +1,26 @@
+import type { Sampling } from '../../deployments/index.ts'
+import type { Tool } from '../../prompt/index.ts'
+
+/** The grammar of an answer that is a call of one of these tools and nothing else. */
+export function forcedCall(tools: readonly Tool[]): Sampling['grammar'] {
+  const calls = tools.map(({ name, parameters }, index) => ({
+    type: 'object',
+    properties: { name: { const: name }, arguments: moved(parameters, `#/anyOf/${index}/properties/arguments`) },
+    required: ['name', 'arguments'],
+    additionalProperties: false,
+  }))
+  return { kind: 'json_schema', schema: { anyOf: calls } }
+}
+
+/** A schema that stands elsewhere now: its references to itself go along. */
+function moved(schema: unknown, root: string): unknown {
+  if (Array.isArray(schema)) return schema.map((item) => moved(item, root))
+  if (typeof schema !== 'object' || schema === null) return schema
+  return Object.fromEntries(
+    Object.entries(schema).map(([key, value]) =>
+      key === '$ref' && typeof value === 'string' && value.startsWith('#')
+        ? [key, root + value.slice(1)]
+        : [key, moved(value, root)],
+    ),
+  )
+}

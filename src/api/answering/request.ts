@@ -1,0 +1,77 @@
+import type { Sampling } from '../../deployments/index.ts'
+import type { PictureSource } from '../../media/index.ts'
+import type { ChatMessage, PromptPart, Tool } from '../../prompt/index.ts'
+
+/** A request as every dialect tells it: the words of one API end here. */
+export interface AnswerRequest {
+  model: string
+  prompt: ChatPrompt | PlainPrompt
+  /** The pictures that the prompt names by their index. */
+  sources: readonly Source[]
+  settings: Settings
+  /** Where the dialect has what the core speaks of, for errors. */
+  params: { prompt: string; grammar: string }
+}
+
+export type Source = PictureSource & { detail: 'low' | 'high' | 'auto' }
+
+/** Turns that the model's template lays out. */
+export interface ChatPrompt {
+  kind: 'chat'
+  messages: readonly ChatMessage[]
+  tools: readonly Tool[]
+  calling: Calling
+  /** Further words of the template. */
+  variables: Readonly<Record<string, string | number | boolean>>
+  /** Whether thoughts are told apart from the answer. */
+  splitReasoning: boolean
+  /** The oldest turns are left out until the prompt has no more tokens than this. */
+  longest: number | null
+}
+
+/** What a client says of calls: `forced` must be one, of one of the tools given. */
+export interface Calling {
+  mode: 'auto' | 'none' | 'forced'
+  /** Whether one answer may hold several. */
+  parallel: boolean
+}
+
+/** Text, tokens and pictures as the client laid them out. */
+export interface PlainPrompt {
+  kind: 'plain'
+  parts: readonly (PromptPart | { kind: 'tokens'; tokens: readonly number[] })[]
+}
+
+/** How to answer. What a client leaves open is as the model's makers recommend. */
+export interface Settings {
+  /** null: to the end of the context. */
+  maxTokens: number | null
+  overflow: 'error' | 'truncate'
+  n: number
+  stop: readonly string[]
+  ignoreEos: boolean
+  sampling: { readonly [Name in keyof Sampling]?: Sampling[Name] | null | undefined }
+  topLogprobs: number | null
+  /** Prefixes are shared between requests that have these in common. */
+  isolation: readonly string[]
+  cachePrompt: boolean
+  /** How much of the prompt stands before the answer: all of it, or so many of its last tokens. */
+  echo: 'all' | number | null
+  /** Whether the answer shall know the tokens of its prompt. */
+  wantsTokens: boolean
+}
+
+/** For dialects that speak of few of these. */
+export const plainSettings: Settings = {
+  maxTokens: null,
+  overflow: 'error',
+  n: 1,
+  stop: [],
+  ignoreEos: false,
+  sampling: {},
+  topLogprobs: null,
+  isolation: [],
+  cachePrompt: true,
+  echo: null,
+  wantsTokens: false,
+}

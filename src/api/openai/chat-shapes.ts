@@ -1,0 +1,131 @@
+import type { AnswerToken, Timings } from '../../deployments/index.ts'
+import type { AnswerPiece } from '../../prompt/index.ts'
+import type { RunningAnswer } from '../answering/answer.ts'
+import { type Choice, collect, newCallId } from '../answering/collect.ts'
+import { performanceOf } from '../headers.ts'
+import type { ChatRequest } from './chat-schema.ts'
+import { type LogprobsForm, logprobsWriter } from './logprobs.ts'
+import { promptIds, rawOutput } from './raw-output.ts'
+import { headingOf, usageOf } from './usage.ts'
+
+/** The answer in one piece: `chat.completion`. */
+export async function completion(answer: RunningAnswer, body: ChatRequest) {
+  const { choices, timings } = await collect(answer)
+  const { prompt } = answer
+  const completionTokens = choices.reduce((sum, choice) => sum + choice.completionTokens, 0)
+  const whole = {
+    ...headingOf(answer, { prefix: 'chatcmpl', object: 'chat.completion' }),
+    choices: choices.map((choice, index) => ({
+      index,
+      message: messageOf(choice),
+      logprobs: logprobsWriter(formOf(body))(choice.tokens),
+      finish_reason: choice.reason,
+      ...(body.raw_output && prompt !== null ? { raw_output: rawOutput(prompt, choice.raw, choice.tokens) } : {}),
+      ...(body.return_token_ids ? { token_ids: choice.tokens.map(({ id }) => id) } : {}),
+    })),
+    usage: usageOf(answer.usage, completionTokens),
+    ...(body.return_token_ids && prompt !== null ? { prompt_token_ids: promptIds(prompt) } : {}),
+    ...(body.perf_metrics_in_response && timings !== undefined ? { perf_metrics: performanceOf(answer, timings) } : {}),
+  }
+  return { body: whole, timings }
+}
+
+function messageOf({ text, reasoning, calls }: Choice) {
+  return {
+    role: 'assistant',
+    content: text === '' && calls.length > 0 ? null : text,
+    refusal: null,
+    ...(reasoning === '' ? {} : { reasoning_content: reasoning }),
+    ...(calls.length === 0
+      ? {}
+      : { tool_calls: calls.map(({ id, ...call }) => ({ id, type: 'function', function: call })) }),
+  }
+}
+
+/** Fireworks asks with a number for the form of completions. */
+const formOf = ({ logprobs }: ChatRequest): LogprobsForm =>
+  typeof logprobs === 'number' ? 'legacy' : logprobs ? 'chat' : 'none'
+
+/**
+ * The answer in pieces: `chat.completion.chunk`. The first of each choice names the role, the last says why it ended.
+ * Usage rides in the last chunk, as Fireworks has it; with `include_usage` it has a chunk of its own, as OpenAI has it.
+ */
+export async function* chunks(answer: RunningAnswer, body: ChatRequest) {
+  const includeUsage = body.stream_options?.include_usage ?? false
+  const heading = headingOf(answer, { prefix: 'chatcmpl', object: 'chat.completion.chunk' })
+  const states = Array.from({ length: answer.choices }, () => ({ raw: '', tokens: [] as AnswerToken[] }))
+  const writers = states.map(() => logprobsWriter(formOf(body)))
+  const chunk = (index: number, delta: object, tokens: readonly AnswerToken[] | null, more: object = {}) => ({
+    ...heading,
+    choices: [
+      {
+        index,
+        delta,
+        logprobs: tokens === null ? null : (writers[index]?.(tokens) ?? null),
+        finish_reason: null,
+        ...more,
+      },
+    ],
+    ...(includeUsage ? { usage: null } : {}),
+  })
+  const { prompt } = answer
+  for (let index = 0; index < answer.choices; index++) {
+    const first = chunk(index, { role: 'assistant', content: '' }, null)
+    yield index === 0 && body.return_token_ids && prompt !== null
+      ? { ...first, prompt_token_ids: promptIds(prompt) }
+      : first
+  }
+
+  let completionTokens = 0
+  let held: ReturnType<typeof chunk> | undefined
+  let timings: Timings | undefined
+  for await (const event of answer.events) {
+    if (event.type === 'done') {
+      timings = event.timings
+      continue
+    }
+    if (held !== undefined) yield held
+    held = undefined
+    const { choice } = event
+    const state = states[choice]
+    if (event.type === 'part') {
+      if (body.raw_output && state !== undefined) {
+        state.raw += event.raw
+        state.tokens.push(...event.tokens)
+      }
+      if (event.pieces.length === 0 && event.tokens.length === 0) continue
+      const ids = body.return_token_ids ? { token_ids: event.tokens.map(({ id }) => id) } : {}
+      yield chunk(choice, deltaOf(event.pieces), event.tokens, ids)
+      continue
+    }
+    completionTokens += event.completionTokens
+    const raw =
+      body.raw_output && prompt !== null && state !== undefined
+        ? { raw_output: rawOutput(prompt, state.raw, state.tokens) }
+        : {}
+    held = chunk(choice, {}, null, { finish_reason: event.reason, ...raw })
+  }
+  // The last chunk waits for the engine's accounts, which it carries.
+  const metrics =
+    body.perf_metrics_in_response && timings !== undefined ? { perf_metrics: performanceOf(answer, timings) } : {}
+  const usage = usageOf(answer.usage, completionTokens)
+  if (held !== undefined) yield includeUsage ? held : { ...held, usage, ...metrics }
+  if (includeUsage) yield { ...heading, choices: [], usage, ...metrics }
+}
+
+/** What is new of a message. */
+function deltaOf(pieces: readonly AnswerPiece[]) {
+  const textOf = (kind: 'text' | 'reasoning'): string =>
+    pieces.map((piece) => (piece.kind === kind ? piece.text : '')).join('')
+  const [content, reasoning] = [textOf('text'), textOf('reasoning')]
+  const calls = pieces.flatMap((piece) => {
+    if (piece.kind === 'call')
+      return [{ index: piece.call, id: newCallId(), type: 'function', function: { name: piece.name, arguments: '' } }]
+    return piece.kind === 'arguments' ? [{ index: piece.call, function: { arguments: piece.text } }] : []
+  })
+  return {
+    ...(content === '' ? {} : { content }),
+    ...(reasoning === '' ? {} : { reasoning_content: reasoning }),
+    ...(calls.length === 0 ? {} : { tool_calls: calls }),
+  }
+}

@@ -1,0 +1,84 @@
+import type { z } from 'zod'
+import { OrielError } from '../../errors.ts'
+import type { AnswerEndpoint, RequestContext } from '../answer-route.ts'
+import { Pictures } from '../answering/pictures.ts'
+import type { AnswerRequest, ChatPrompt } from '../answering/request.ts'
+import { errorBody } from '../errors.ts'
+import { dataFraming } from '../sse.ts'
+import { type ChatRequest, chatRequest } from './chat-schema.ts'
+import { chunks, completion } from './chat-shapes.ts'
+import { readMessages } from './content.ts'
+import { dryRun } from './dry-run.ts'
+import { maxTokensOf, settingsOf } from './parameters.ts'
+import { readTools } from './tools.ts'
+
+/** `POST /v1/chat/completions` */
+export const chatEndpoint: AnswerEndpoint<typeof chatRequest> = {
+  schema: chatRequest,
+  read: (body, context) => [readChat(body, context)],
+  streams: ({ stream }) => stream ?? false,
+  whole: completion,
+  events: chunks,
+  framing: ({ dialect, requestId }) => dataFraming((error) => errorBody(error, dialect, requestId)),
+  dryRun: { wanted: (body) => body.dry_run ?? false, counted: dryRun },
+}
+
+export function readChat(body: z.output<typeof chatRequest>, context: RequestContext): AnswerRequest {
+  const pictures = new Pictures()
+  const messages = readMessages(body.messages, pictures)
+  const { tools, calling } = readTools(body)
+  if (calling.mode === 'forced' && body.response_format != null && body.response_format.type !== 'text')
+    throw new OrielError(
+      'invalid',
+      'response_format says what the answer must be, and tool_choice wants a call: send one of them.',
+      {
+        param: 'response_format',
+        code: 'invalid_value',
+      },
+    )
+  return {
+    model: body.model,
+    prompt: {
+      kind: 'chat',
+      messages,
+      tools,
+      calling,
+      variables: variablesOf(body),
+      splitReasoning: body.separate_reasoning ?? true,
+      longest: body.prompt_truncate_len ?? null,
+    },
+    sources: pictures.sources,
+    settings: {
+      ...settingsOf(body, context),
+      maxTokens: maxTokensOf(['max_tokens', body.max_tokens], ['max_completion_tokens', body.max_completion_tokens]),
+      topLogprobs: topLogprobsOf(body),
+    },
+    params: { prompt: 'messages', grammar: 'response_format' },
+  }
+}
+
+/** OpenAI's switch and count, or Fireworks' one number that is both. */
+function topLogprobsOf({ logprobs, top_logprobs }: ChatRequest): number | null {
+  if (typeof logprobs === 'number') return logprobs
+  if (logprobs) return top_logprobs ?? 0
+  if (top_logprobs != null && top_logprobs > 0)
+    throw new OrielError('invalid', 'top_logprobs needs logprobs to be true.', {
+      param: 'top_logprobs',
+      code: 'invalid_value',
+    })
+  return null
+}
+
+/** How a model is told how long to think is its template's business. */
+function variablesOf({
+  reasoning_effort: effort,
+  enable_thinking,
+  chat_template_kwargs,
+}: ChatRequest): ChatPrompt['variables'] {
+  const thinking = enable_thinking ?? (effort === 'none' || effort === false ? false : null)
+  return {
+    ...(effort == null ? {} : { reasoning_effort: effort }),
+    ...(thinking === null ? {} : { enable_thinking: thinking }),
+    ...chat_template_kwargs,
+  }
+}

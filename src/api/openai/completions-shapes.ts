@@ -1,0 +1,90 @@
+import type { AnswerToken, Timings } from '../../deployments/index.ts'
+import type { RunningAnswer } from '../answering/answer.ts'
+import { type Choice, collect } from '../answering/collect.ts'
+import { performanceOf } from '../headers.ts'
+import type { CompletionsRequest } from './completions-schema.ts'
+import { logprobsWriter } from './logprobs.ts'
+import { promptIds, rawOutput } from './raw-output.ts'
+import { headingOf, usageOf } from './usage.ts'
+
+const heading = (answer: RunningAnswer) => headingOf(answer, { prefix: 'cmpl', object: 'text_completion' })
+
+/** The answer in one piece. Both pieces and whole are a `text_completion`. */
+export async function completion(answer: RunningAnswer, body: CompletionsRequest) {
+  const { choices, timings } = await collect(answer)
+  const completionTokens = choices.reduce((sum, choice) => sum + choice.completionTokens, 0)
+  const { prompt } = answer
+  const whole = {
+    ...heading(answer),
+    choices: bestOf(choices, body).map((choice, index) => ({
+      index,
+      text: choice.text,
+      logprobs: logprobsWriter(formOf(body))(choice.tokens),
+      finish_reason: choice.reason,
+      ...(body.raw_output && prompt !== null ? { raw_output: rawOutput(prompt, choice.raw, choice.tokens) } : {}),
+      ...(body.return_token_ids ? { token_ids: choice.tokens.map(({ id }) => id) } : {}),
+      ...(body.return_token_ids && prompt !== null ? { prompt_token_ids: promptIds(prompt) } : {}),
+    })),
+    usage: usageOf(answer.usage, completionTokens),
+    ...(body.perf_metrics_in_response && timings !== undefined ? { perf_metrics: performanceOf(answer, timings) } : {}),
+  }
+  return { body: whole, timings }
+}
+
+const formOf = ({ logprobs }: CompletionsRequest) => (logprobs == null || logprobs === false ? 'none' : 'legacy')
+
+/** Of the answers to each prompt the `n` likeliest by token, as `best_of` wants them. */
+function bestOf(choices: readonly Choice[], { n, best_of }: CompletionsRequest): Choice[] {
+  const [made, wanted] = [best_of ?? n ?? 1, n ?? 1]
+  if (made === wanted) return [...choices]
+  return Array.from({ length: choices.length / made }, (_, prompt) =>
+    choices
+      .slice(prompt * made, (prompt + 1) * made)
+      .sort((a, b) => meanLogprob(b.tokens) - meanLogprob(a.tokens))
+      .slice(0, wanted),
+  ).flat()
+}
+
+const meanLogprob = (tokens: readonly AnswerToken[]): number =>
+  tokens.reduce((sum, { logprob }) => sum + logprob, 0) / Math.max(1, tokens.length)
+
+/** The answer in pieces, with usage where chats have it. */
+export async function* completionChunks(answer: RunningAnswer, body: CompletionsRequest) {
+  const includeUsage = body.stream_options?.include_usage ?? false
+  const head = heading(answer)
+  const writers = Array.from({ length: answer.choices }, () => logprobsWriter(formOf(body)))
+  const chunk = (index: number, text: string, tokens: readonly AnswerToken[] | null, reason: string | null) => ({
+    ...head,
+    choices: [
+      {
+        index,
+        text,
+        logprobs: tokens === null ? null : (writers[index]?.(tokens) ?? null),
+        finish_reason: reason,
+        ...(body.return_token_ids && tokens !== null ? { token_ids: tokens.map(({ id }) => id) } : {}),
+      },
+    ],
+    ...(includeUsage ? { usage: null } : {}),
+  })
+  let completionTokens = 0
+  let held: ReturnType<typeof chunk> | undefined
+  let timings: Timings | undefined
+  for await (const event of answer.events) {
+    if (event.type === 'done') {
+      timings = event.timings
+      continue
+    }
+    if (held !== undefined) yield held
+    held = undefined
+    if (event.type === 'part') yield chunk(event.choice, event.raw, event.tokens, null)
+    else {
+      completionTokens += event.completionTokens
+      held = chunk(event.choice, '', null, event.reason)
+    }
+  }
+  const metrics =
+    body.perf_metrics_in_response && timings !== undefined ? { perf_metrics: performanceOf(answer, timings) } : {}
+  const usage = usageOf(answer.usage, completionTokens)
+  if (held !== undefined) yield includeUsage ? held : { ...held, usage, ...metrics }
+  if (includeUsage) yield { ...head, choices: [], usage, ...metrics }
+}

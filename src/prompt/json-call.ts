@@ -1,0 +1,147 @@
+/**
+ * A call as most models write one, `{"name": …, "arguments": {…}}`, read while it comes in: its arguments can be passed
+ * on before they are complete. `parameters` is Llama's word for arguments. Other members are passed over.
+ */
+export class JsonCall {
+  /** Once known. */
+  name: string | undefined
+  /** Whether the object has been closed. */
+  complete = false
+  /** Whether this is no call after all, or ends as none: no JSON, no name, or one that is not known. */
+  broken = false
+  readonly #known: (name: string) => boolean
+  readonly #alone: boolean
+  #text = ''
+  /** Where reading goes on in the text. */
+  #at = 0
+  #depth = 0
+  #inString = false
+  #escaped = false
+  /** Where the string at hand begins, at the outermost level. */
+  #stringStart = 0
+  #key: string | undefined
+  #valueStart = -1
+  /** Where the arguments are in the text. */
+  #from = -1
+  #to = -1
+  #given = 0
+
+  /**
+   * @param known whether there is a function of this name: what names another is no call
+   * @param name where it stands before the object, which is the arguments then and nothing else
+   */
+  constructor(known: (name: string) => boolean, name?: string) {
+    this.#known = known
+    this.name = name
+    this.#alone = name !== undefined
+  }
+
+  /** All that was read. */
+  get text(): string {
+    return this.#text.slice(0, this.#at)
+  }
+
+  /** @returns what lies behind the object */
+  push(text: string): string {
+    this.#text += text
+    while (this.#at < this.#text.length && !this.complete && !this.broken) this.#read(this.#text.charAt(this.#at++))
+    return this.#text.slice(this.#at)
+  }
+
+  /** @returns what is new of the arguments */
+  takeArguments(): string {
+    if (this.#from < 0 || this.name === undefined) return this.#noArguments()
+    const first = this.#text.charAt(this.#from)
+    const end = this.#to < 0 ? this.#at : this.#to
+    if (first !== '{') return this.#to < 0 || this.#given > 0 ? '' : this.#give(this.#unquoted())
+    const more = this.#text.slice(this.#from + this.#given, end)
+    this.#given += more.length
+    return more
+  }
+
+  #give(text: string): string {
+    this.#given = text.length
+    return text
+  }
+
+  #noArguments(): string {
+    return this.complete && this.name !== undefined && this.#given === 0 ? this.#give('{}') : ''
+  }
+
+  /** Some models write their arguments as a string that holds JSON. */
+  #unquoted(): string {
+    const value = parsed(this.#text.slice(this.#from, this.#to))
+    return typeof value === 'string' && isObject(parsed(value)) ? value : '{}'
+  }
+
+  #read(character: string): void {
+    if (this.#inString) {
+      if (this.#escaped) this.#escaped = false
+      else if (character === '\\') this.#escaped = true
+      else if (character === '"') this.#endString()
+      return
+    }
+    if (this.#depth === 0) {
+      if (character === '{') {
+        this.#depth = 1
+        if (this.#alone) this.#from = this.#at - 1
+      } else if (character.trim() !== '') this.broken = true
+      return
+    }
+    if (this.#depth === 1 && this.#key !== undefined && this.#valueStart < 0 && !/[\s:]/.test(character))
+      this.#startValue()
+    if (character === '"') {
+      this.#inString = true
+      this.#stringStart = this.#at - 1
+    } else if (character === '{' || character === '[') this.#depth++
+    else if (character === '}' || character === ']') {
+      if (this.#depth === 1) this.#endValue()
+      this.#depth--
+      if (this.#depth === 0) this.#endObject()
+      else if (this.#depth === 1) this.#closeArguments()
+    } else if (character === ',' && this.#depth === 1) this.#endValue()
+  }
+
+  #endString(): void {
+    this.#inString = false
+    if (this.#depth > 1) return
+    if (this.#key === undefined) this.#key = String(parsed(this.#text.slice(this.#stringStart, this.#at)))
+    else if (this.#key === 'name') {
+      const name = parsed(this.#text.slice(this.#stringStart, this.#at))
+      if (typeof name !== 'string' || !this.#known(name)) this.broken = true
+      else this.name ??= name
+    }
+  }
+
+  #startValue(): void {
+    this.#valueStart = this.#at - 1
+    if ((this.#key === 'arguments' || this.#key === 'parameters') && this.#from < 0) this.#from = this.#valueStart
+  }
+
+  #closeArguments(): void {
+    if (this.#from >= 0 && this.#to < 0 && this.#valueStart === this.#from) this.#to = this.#at
+  }
+
+  /** A comma or the object's end: the member is over. */
+  #endValue(): void {
+    if (this.#from >= 0 && this.#to < 0 && this.#valueStart === this.#from) this.#to = this.#at - 1
+    this.#key = undefined
+    this.#valueStart = -1
+  }
+
+  #endObject(): void {
+    this.complete = true
+    if (this.#alone) this.#to = this.#at
+    this.broken = this.name === undefined || !isObject(parsed(this.text))
+  }
+}
+
+function parsed(json: string): unknown {
+  try {
+    return JSON.parse(json)
+  } catch {
+    return undefined
+  }
+}
+
+const isObject = (value: unknown): boolean => typeof value === 'object' && value !== null && !Array.isArray(value)

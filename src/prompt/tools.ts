@@ -1,0 +1,82 @@
+import type { ChatMessage, ContentPart, PastCall, Tool } from './messages.ts'
+
+/** A tool as chat templates know it, which is as OpenAI writes it. */
+export const templateTool = ({ name, description, parameters }: Tool) => ({
+  type: 'function',
+  function: { name, description: description ?? '', parameters },
+})
+
+/** What templates know of a turn besides its role and content. */
+export function templateCalls({ calls, callId, name, reasoning }: ChatMessage): Record<string, unknown> {
+  return {
+    ...(reasoning === undefined ? {} : { reasoning_content: reasoning }),
+    ...(callId === undefined ? {} : { tool_call_id: callId }),
+    ...(name === undefined ? {} : { name }),
+    ...(calls === undefined || calls.length === 0
+      ? {}
+      : {
+          tool_calls: calls.map((call) => ({
+            id: call.id,
+            type: 'function',
+            // Templates write arguments out as JSON themselves: a string would be quoted twice.
+            function: { name: call.name, arguments: parsed(call.arguments) },
+          })),
+        }),
+  }
+}
+
+/** Ids of nine letters for templates that refuse any other; equal ids stay equal. */
+export function shortIds(messages: readonly ChatMessage[]): ChatMessage[] {
+  const known = new Map<string, string>()
+  const short = (id: string): string => {
+    const given = known.get(id) ?? `call${String(known.size).padStart(5, '0')}`
+    known.set(id, given)
+    return given
+  }
+  return messages.map((message) => ({
+    ...message,
+    ...(message.calls === undefined ? {} : { calls: message.calls.map((call) => ({ ...call, id: short(call.id) })) }),
+    ...(message.callId === undefined ? {} : { callId: short(message.callId) }),
+  }))
+}
+
+/**
+ * A chat with tools, told in words to a model whose template knows none: the tools in the system prompt, calls and their
+ * results in the text of the turns, in the format that most models have seen in training (Hermes').
+ */
+export function toolsInWords(messages: readonly ChatMessage[], tools: readonly Tool[]): ChatMessage[] {
+  const told = messages.map((message): ChatMessage => {
+    if (message.callId !== undefined || message.role === 'tool')
+      return { role: 'user', content: [text('<tool_response>\n'), ...message.content, text('\n</tool_response>')] }
+    const { calls = [], ...rest } = message
+    return calls.length === 0 ? rest : { ...rest, content: [...rest.content, text(calls.map(callInWords).join(''))] }
+  })
+  if (tools.length === 0) return told
+  const [first, ...others] = told
+  if (first?.role !== 'system') return [{ role: 'system', content: [text(instructions(tools))] }, ...told]
+  return [{ ...first, content: [...first.content, text(`\n\n${instructions(tools)}`)] }, ...others]
+}
+
+const text = (words: string): ContentPart => ({ kind: 'text', text: words })
+
+const callInWords = ({ name, arguments: given }: PastCall): string =>
+  `\n<tool_call>\n${JSON.stringify({ name, arguments: parsed(given) })}\n</tool_call>`
+
+const instructions = (tools: readonly Tool[]): string =>
+  `You may call these functions:
+<tools>
+${tools.map((tool) => JSON.stringify(templateTool(tool))).join('\n')}
+</tools>
+To call one, answer with its name and arguments as JSON within tags:
+<tool_call>
+{"name": "the function's name", "arguments": {}}
+</tool_call>`
+
+/** Arguments as a value; what is no JSON stays the text that it is. */
+function parsed(json: string): unknown {
+  try {
+    return JSON.parse(json)
+  } catch {
+    return json
+  }
+}

@@ -1,0 +1,190 @@
+import OpenAI from 'openai'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { dataUrl, shape } from '../support/pictures.ts'
+import { startServer, type TestServer } from '../support/server.ts'
+
+let oriel: TestServer
+let client: OpenAI
+let red: string
+let blue: string
+beforeAll(async () => {
+  oriel = await startServer()
+  client = new OpenAI({ baseURL: `${oriel.url}/v1`, apiKey: 'none', maxRetries: 0 })
+  red = dataUrl(await shape('red'))
+  blue = dataUrl(await shape('blue'))
+})
+afterAll(() => oriel.close())
+
+const post = (body: object, base = '/v1') =>
+  fetch(`${oriel.url}${base}/completions`, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json' },
+    body: JSON.stringify({ model: 'pocket', temperature: 0, ...body }),
+  })
+
+interface Body {
+  object: string
+  choices: {
+    index: number
+    text: string
+    finish_reason: string
+    logprobs: Record<string, unknown[]> | null
+    token_ids?: number[]
+    prompt_token_ids?: number[]
+    raw_output?: { prompt_fragments: string[]; completion: string; completion_token_ids: number[] }
+  }[]
+  usage: { prompt_tokens: number; completion_tokens: number; prompt_tokens_details: { images: number[] } }
+  error?: { message: string; param: string; code: string }
+}
+const complete = async (body: object, base?: string): Promise<Body> => (await (await post(body, base)).json()) as Body
+
+/** The built-in model's chat format, as a caller of this API writes it out. */
+const turn = (content: string): string => `<|im_start|>user\n${content}<|im_end|>\n<|im_start|>assistant\n`
+const question = 'What is in this image?'
+
+describe('completions', () => {
+  it('place pictures where <image> stands: the same answer as the chat has', async () => {
+    const chat = await client.chat.completions.create({
+      model: 'pocket',
+      temperature: 0,
+      messages: [
+        {
+          role: 'user',
+          content: [
+            { type: 'image_url', image_url: { url: red } },
+            { type: 'text', text: question },
+          ],
+        },
+      ],
+    })
+    const made = await complete({ prompt: turn(`<image>${question}`), images: [red], max_tokens: 64 })
+    expect(made).toMatchObject({ object: 'text_completion', usage: { prompt_tokens_details: { images: [42] } } })
+    expect(made.choices[0]?.text).toBe(chat.choices[0]?.message.content)
+    expect(made.usage.prompt_tokens).toBe(chat.usage?.prompt_tokens)
+  })
+
+  it('take several prompts, each with its pictures, and n answers to each', async () => {
+    const prompts = [turn(`<image>${question}`), turn('Hello'), turn(`<image><image>${question}`)]
+    const images = [[red], [], [red, blue]]
+    const alone = await Promise.all(
+      prompts.map((prompt, index) => complete({ prompt, images: images[index], max_tokens: 12 })),
+    )
+    const all = await complete({ prompt: prompts, images, n: 2, max_tokens: 12 })
+    expect(all.choices.map(({ index }) => index)).toEqual([0, 1, 2, 3, 4, 5])
+    for (const [index, { choices }] of alone.entries())
+      for (const copy of [0, 1]) expect(all.choices[index * 2 + copy]?.text).toBe(choices[0]?.text)
+    expect(all.usage.prompt_tokens).toBe(alone.reduce((sum, { usage }) => sum + usage.prompt_tokens, 0))
+    expect(all.usage.prompt_tokens_details.images).toEqual([42, 42, 42])
+  })
+
+  it('take tokens, one prompt of them or several', async () => {
+    const text = await complete({ prompt: turn('Hello'), max_tokens: 8, return_token_ids: true })
+    const ids = text.choices[0]?.prompt_token_ids ?? []
+    expect(ids.length).toBe(text.usage.prompt_tokens)
+    const fromIds = await complete({ prompt: ids, max_tokens: 8 })
+    expect(fromIds.choices[0]?.text).toBe(text.choices[0]?.text)
+    const both = await complete({ prompt: [ids, ids], max_tokens: 8 })
+    expect(both.choices.map((choice) => choice.text)).toEqual([text.choices[0]?.text, text.choices[0]?.text])
+  })
+
+  it('stream what they say in one piece, several prompts side by side', async () => {
+    const body = { model: 'pocket', temperature: 0, max_tokens: 12, prompt: [turn('Hello'), turn(question)] }
+    const whole = await client.completions.create(body)
+    const texts = ['', '']
+    const ends: (string | null)[] = []
+    for await (const chunk of await client.completions.create({ ...body, stream: true }))
+      for (const { index, text, finish_reason } of chunk.choices) {
+        texts[index] += text
+        if (finish_reason !== null) ends[index] = finish_reason
+      }
+    expect(texts).toEqual(whole.choices.map(({ text }) => text))
+    expect(ends).toEqual(whole.choices.map(({ finish_reason }) => finish_reason))
+  })
+
+  it('echo the prompt, all of it or its last tokens', async () => {
+    const plain = await complete({ prompt: 'The colour is', max_tokens: 4 })
+    const echoed = await complete({ prompt: 'The colour is', max_tokens: 4, echo: true })
+    expect(echoed.choices[0]?.text).toBe(`The colour is${plain.choices[0]?.text}`)
+    const picture = await complete({ prompt: 'A<image>B', images: [red], max_tokens: 1, echo: true })
+    expect(picture.choices[0]?.text).toMatch(/^A<image>B/)
+    const last = await complete({ prompt: 'The colour is', max_tokens: 4, echo_last: 1 })
+    expect(last.choices[0]?.text).toMatch(/^.+$/s)
+    expect('The colour is').toContain(last.choices[0]?.text.slice(0, -(plain.choices[0]?.text.length ?? 0)))
+  })
+
+  it('give the best of several', async () => {
+    const body = { prompt: turn('Hello'), temperature: 1, seed: 3, max_tokens: 10 }
+    const { choices, usage } = await complete({ ...body, n: 2, best_of: 5 })
+    const all = await complete({ ...body, n: 5 })
+    expect(choices.map(({ index }) => index)).toEqual([0, 1])
+    for (const { text } of choices) expect(all.choices.map((choice) => choice.text)).toContain(text)
+    expect(usage.completion_tokens).toBe(all.usage.completion_tokens)
+  })
+
+  it('tell log probabilities in their own form', async () => {
+    const { choices } = await complete({ prompt: turn('Hello'), max_tokens: 6, logprobs: 2 })
+    const logprobs = choices[0]?.logprobs ?? {}
+    const text = choices[0]?.text ?? ''
+    const [tokens, offsets] = [logprobs.tokens as string[], logprobs.text_offset as number[]]
+    expect(tokens.join('')).toBe(text)
+    for (const [index, offset] of offsets.entries()) expect(text.slice(offset)).toMatch(tokens[index] ?? '')
+    expect((logprobs.top_logprobs ?? []).every((top) => Object.keys(top as object).length === 2)).toBe(true)
+  })
+
+  it('show what the model read and wrote', async () => {
+    const { choices } = await complete({ prompt: 'A<image>B', images: [red], max_tokens: 3, raw_output: true })
+    expect(choices[0]?.raw_output).toMatchObject({
+      prompt_fragments: ['A<image>B'],
+      completion: choices[0]?.text,
+      completion_token_ids: [expect.any(Number), expect.any(Number), expect.any(Number)],
+    })
+  })
+
+  it("are 16 tokens long where nobody says, as OpenAI's are, and longer with Fireworks", async () => {
+    const endless = { prompt: 'Hello', ignore_eos: true }
+    expect((await complete(endless)).usage.completion_tokens).toBe(16)
+    const long = await complete({ ...endless, stop: [' '], max_tokens: null }, '/inference/v1')
+    expect(long.choices[0]?.finish_reason).toBe('stop')
+  })
+
+  it.each([
+    [
+      'a picture too few',
+      { prompt: '<image> and <image>', images: ['x'] },
+      'images',
+      /<image> 2 times, and images has 1 picture:/,
+    ],
+    [
+      'a picture too many',
+      { prompt: 'no marker', images: ['x'] },
+      'images',
+      /<image> 0 times, and images has 1 picture:/,
+    ],
+    ['no pictures at all', { prompt: '<image>' }, 'images', /<image> once, and images has 0 pictures/],
+    [
+      'a list for two prompts',
+      { prompt: ['<image>', '<image>'], images: ['x', 'y'] },
+      'images',
+      /a list of pictures, and there are 2 prompts/,
+    ],
+    ['pictures for tokens', { prompt: [1, 2], images: ['x'] }, 'images', /only text can say where/],
+    [
+      'a broken picture of the second prompt',
+      { prompt: ['a', '<image>'], images: [[], ['data:,']] },
+      'images[1][0]',
+      /./,
+    ],
+    ['a token that there is not', { prompt: [999_999] }, 'prompt', /token 999999, and this model's tokens are below/],
+    ['a suffix', { prompt: 'a', suffix: 'b' }, 'suffix', /completes the end of a text alone/],
+    ['a best_of below n', { prompt: 'a', n: 3, best_of: 2 }, 'best_of', /at least n/],
+    ['a best_of in a stream', { prompt: 'a', best_of: 2, stream: true }, 'best_of', /cannot be streamed/],
+    ['no prompt', {}, 'prompt', /must be a string, an array/],
+    ['an empty prompt', { prompt: '' }, 'prompt', /prompt is empty/],
+    ['a prompt longer than the context', { prompt: 'word '.repeat(6000) }, 'prompt', /holds 4096 tokens/],
+  ])('refuse %s', async (_, body, param, says) => {
+    const response = await post(body)
+    const { error } = (await response.json()) as Body
+    expect(error?.message).toMatch(says)
+    expect({ status: response.status, param: error?.param }).toEqual({ status: 400, param })
+  })
+})

@@ -1,0 +1,114 @@
+import { afterEach, describe, expect, it } from 'vitest'
+import { type ErrorKind, OrielError } from '../../src/errors.ts'
+import { endEvents, promptEvent, startScripted, textEvent } from '../support/scripted.ts'
+
+let close = async (): Promise<void> => {}
+afterEach(() => close())
+
+async function failing(kind: ErrorKind): Promise<string> {
+  const server = await startScripted(() => {
+    throw new OrielError(kind, 'Said why.', { code: 'some_code', param: 'messages[0]', retryAfter: 7 })
+  })
+  close = server.close
+  return server.url
+}
+
+const ask = (url: string, body: object = {}, headers: Record<string, string> = {}): Promise<Response> =>
+  fetch(url, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json', ...headers },
+    body: JSON.stringify({ model: 'scripted', messages: [{ role: 'user', content: 'Hi' }], max_tokens: 5, ...body }),
+  })
+
+/** Kind, and its status for OpenAI and Fireworks, Novita, Anthropic. */
+const statuses: [ErrorKind, number, number, number][] = [
+  ['invalid', 400, 400, 400],
+  ['unauthorized', 401, 401, 401],
+  ['payment_required', 402, 403, 402],
+  ['forbidden', 403, 403, 403],
+  ['not_found', 404, 404, 404],
+  ['timeout', 408, 408, 408],
+  ['precondition_failed', 412, 412, 412],
+  ['too_large', 413, 413, 413],
+  ['unsupported_media', 415, 415, 415],
+  ['unreadable_media', 422, 422, 422],
+  ['rate_limited', 429, 429, 429],
+  ['overloaded', 503, 503, 529],
+  ['engine_failed', 503, 503, 503],
+  ['internal', 500, 500, 500],
+]
+
+describe('an error', () => {
+  it.each(statuses)('%s has its status in every dialect', async (kind, usual, novita, anthropic) => {
+    const url = await failing(kind)
+    for (const [path, status] of [
+      ['/v1/chat/completions', usual],
+      ['/inference/v1/chat/completions', usual],
+      ['/openai/v1/chat/completions', novita],
+      ['/v3/openai/chat/completions', novita],
+      ['/v1/messages', anthropic],
+    ] as const) {
+      const response = await ask(url + path)
+      expect([path, response.status]).toEqual([path, status])
+      expect(response.headers.get('retry-after')).toBe('7')
+    }
+  })
+
+  it('has the body that the clients of each dialect read', async () => {
+    const url = await failing('rate_limited')
+    const error = { message: 'Said why.', type: 'rate_limit_error', param: 'messages[0]', code: 'some_code' }
+    expect(await (await ask(`${url}/v1/chat/completions`)).json()).toEqual({ error })
+    expect(await (await ask(`${url}/inference/v1/chat/completions`)).json()).toEqual({
+      error: { object: 'error', ...error },
+    })
+    expect(await (await ask(`${url}/openai/chat/completions`)).json()).toEqual({
+      code: 429,
+      reason: 'RATE_LIMIT_EXCEEDED',
+      message: 'Said why.',
+      metadata: {},
+      error,
+    })
+    expect(await (await ask(`${url}/v1/messages`, {}, { 'x-request-id': 'mine' })).json()).toEqual({
+      type: 'error',
+      error: { type: 'rate_limit_error', message: 'Said why.' },
+      request_id: 'mine',
+    })
+  })
+
+  it('says in Novita’s words that a model is missing', async () => {
+    const url = await failing('internal')
+    expect(await (await ask(`${url}/openai/v1/chat/completions`, { model: 'gpt-5' })).json()).toMatchObject({
+      code: 404,
+      reason: 'MODEL_NOT_FOUND',
+    })
+  })
+})
+
+describe('unknown parameters', () => {
+  const start = async (strict: boolean): Promise<string> => {
+    const server = await startScripted(
+      async function* () {
+        yield promptEvent
+        yield textEvent('Hello')
+        yield* endEvents(1)
+      },
+      { strict },
+    )
+    close = server.close
+    return `${server.url}/v1/chat/completions`
+  }
+
+  it('are named in a header', async () => {
+    const response = await ask(await start(false), { wibble: 1, über: 2 })
+    expect(response.status).toBe(200)
+    expect(response.headers.get('x-oriel-ignored-parameters')).toBe('wibble, %C3%BCber')
+  })
+
+  it('are refused by a strict server', async () => {
+    const response = await ask(await start(true), { wibble: 1 })
+    expect(response.status).toBe(400)
+    expect(await response.json()).toMatchObject({
+      error: { param: 'wibble', code: 'unknown_parameter', message: '"wibble" is no parameter of this endpoint.' },
+    })
+  })
+})

@@ -1,0 +1,264 @@
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import type { GenerateRequest } from '../../src/deployments/index.ts'
+import { OrielError } from '../../src/errors.ts'
+import { dataUrl, shape } from '../support/pictures.ts'
+import { endEvents, promptEvent, startScripted, textEvent } from '../support/scripted.ts'
+import { startServer, type TestServer } from '../support/server.ts'
+
+interface Message {
+  type: string
+  role: string
+  content: { type: string; text?: string; name?: string; input?: { colour?: string } }[]
+  stop_reason: string
+  stop_sequence: string | null
+  usage: { input_tokens: number; output_tokens: number; cache_read_input_tokens: number }
+  error: { type: string; message: string }
+  input_tokens: number
+}
+
+const post = (url: string, body: object, path = 'messages') =>
+  fetch(`${url}/v1/${path}`, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json', 'anthropic-version': '2023-06-01', 'x-api-key': 'none' },
+    body: JSON.stringify(body),
+  })
+
+interface StreamEvent {
+  type: string
+  index?: number
+  message?: Message
+  content_block?: { type: string; name?: string }
+  delta?: { text?: string; thinking?: string; partial_json?: string; stop_reason?: string }
+  usage?: Message['usage']
+}
+
+/** The events of a stream, whose names must be those within. */
+async function eventsOf(response: Response): Promise<StreamEvent[]> {
+  expect(response.headers.get('content-type')).toContain('text/event-stream')
+  return (await response.text())
+    .split('\n\n')
+    .filter((frame) => frame !== '')
+    .map((frame) => {
+      const [name, data] = frame.split('\n')
+      const event = JSON.parse(data?.slice('data: '.length) ?? '') as StreamEvent
+      expect(name).toBe(`event: ${event.type}`)
+      return event
+    })
+}
+
+describe('messages to the built-in model', () => {
+  let oriel: TestServer
+  let png: Buffer
+  beforeAll(async () => {
+    oriel = await startServer()
+    png = await shape('red')
+  })
+  afterAll(() => oriel.close())
+
+  const asked = (over: object = {}) => ({
+    model: 'pocket',
+    max_tokens: 64,
+    temperature: 0,
+    messages: [
+      {
+        role: 'user',
+        content: [
+          { type: 'image', source: { type: 'base64', media_type: 'image/png', data: png.toString('base64') } },
+          { type: 'text', text: 'What is in this image?' },
+        ],
+      },
+    ],
+    ...over,
+  })
+  const ask = async (over: object = {}) => (await (await post(oriel.url, asked(over))).json()) as Message
+
+  it('are answered as chats are', async () => {
+    const chat = await fetch(`${oriel.url}/v1/chat/completions`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json' },
+      body: JSON.stringify({
+        model: 'pocket',
+        temperature: 0,
+        messages: [
+          {
+            role: 'user',
+            content: [
+              { type: 'image_url', image_url: dataUrl(png) },
+              { type: 'text', text: 'What is in this image?' },
+            ],
+          },
+        ],
+      }),
+    })
+    const { choices, usage } = (await chat.json()) as {
+      choices: { message: { content: string } }[]
+      usage: { prompt_tokens: number; completion_tokens: number }
+    }
+    const message = await ask()
+    expect(message).toMatchObject({
+      type: 'message',
+      role: 'assistant',
+      model: 'pocket',
+      content: [{ type: 'text', text: choices[0]?.message.content }],
+      stop_reason: 'end_turn',
+      stop_sequence: null,
+    })
+    expect(message.usage.input_tokens + message.usage.cache_read_input_tokens).toBe(usage.prompt_tokens)
+    expect(message.usage.output_tokens).toBe(usage.completion_tokens)
+  })
+
+  it('are streamed as they are answered in one piece', async () => {
+    const whole = await ask()
+    const events = await eventsOf(await post(oriel.url, asked({ stream: true })))
+    expect(events.map(({ type }) => type).filter((type) => type !== 'content_block_delta')).toEqual([
+      'message_start',
+      'ping',
+      'content_block_start',
+      'content_block_stop',
+      'message_delta',
+      'message_stop',
+    ])
+    expect(events.map(({ delta }) => delta?.text ?? '').join('')).toBe(whole.content[0]?.text)
+    expect(events.at(-2)).toMatchObject({
+      delta: { stop_reason: 'end_turn', stop_sequence: null },
+      usage: { output_tokens: whole.usage.output_tokens },
+    })
+  })
+
+  it('end for their own reasons', async () => {
+    expect(await ask({ max_tokens: 2 })).toMatchObject({ stop_reason: 'max_tokens', usage: { output_tokens: 2 } })
+    const text = (await ask()).content[0]?.text ?? ''
+    const word = text.slice(3, 6)
+    expect(await ask({ stop_sequences: ['never', word] })).toMatchObject({
+      stop_reason: 'stop_sequence',
+      stop_sequence: word,
+      content: [{ text: text.slice(0, text.indexOf(word)) }],
+    })
+  })
+
+  it('are held to a call of a tool', async () => {
+    const tool = {
+      name: 'report',
+      input_schema: { type: 'object', properties: { colour: { enum: ['red', 'blue'] } }, required: ['colour'] },
+    }
+    const message = await ask({ tools: [tool], tool_choice: { type: 'tool', name: 'report' }, max_tokens: 400 })
+    expect(message).toMatchObject({ stop_reason: 'tool_use', content: [{ type: 'tool_use', name: 'report' }] })
+    expect(['red', 'blue']).toContain(message.content[0]?.input?.colour)
+  })
+
+  it('are counted without an answer', async () => {
+    const { max_tokens: _, ...question } = asked()
+    const counted = (await (await post(oriel.url, question, 'messages/count_tokens')).json()) as Message
+    const { usage } = await ask()
+    expect(counted).toEqual({ input_tokens: usage.input_tokens + usage.cache_read_input_tokens })
+  })
+
+  it.each([
+    ['no max_tokens', { max_tokens: undefined }, 400, /max_tokens must be a number; found nothing/],
+    ['a model that there is not', { model: 'claude' }, 404, /"claude" is not here/],
+    [
+      'a picture that is none',
+      {
+        messages: [
+          { role: 'user', content: [{ type: 'image', source: { type: 'base64', data: 'aGVsbG8gd29ybGQh' } }] },
+        ],
+      },
+      415,
+      /png, jpeg/,
+    ],
+    [
+      'a stored file',
+      { messages: [{ role: 'user', content: [{ type: 'image', source: { type: 'file', file_id: 'a' } }] }] },
+      400,
+      /stores no files/,
+    ],
+    ['a role that there is not', { messages: [{ role: 'system', content: 'Hi' }] }, 400, /"user" or "assistant"/],
+  ])('refuse %s in Anthropic’s words', async (_, over, status, says) => {
+    const response = await post(oriel.url, asked(over))
+    const { type, error } = (await response.json()) as Message
+    expect({ status: response.status, type }).toEqual({ status, type: 'error' })
+    expect(error.message).toMatch(says)
+  })
+})
+
+describe('messages to any model', () => {
+  let close = async (): Promise<void> => {}
+  afterAll(() => close())
+
+  async function start(words: readonly string[], failure?: OrielError) {
+    await close()
+    const asked: GenerateRequest[] = []
+    const server = await startScripted(async function* (request) {
+      asked.push(request)
+      yield promptEvent
+      for (const word of words) yield textEvent(word)
+      if (failure !== undefined) throw failure
+      yield* endEvents(words.length)
+    })
+    close = server.close
+    const promptText = () => (asked[0]?.prompt ?? []).map((piece) => (piece.kind === 'text' ? piece.text : '')).join('')
+    return { url: server.url, promptText }
+  }
+
+  const body = {
+    model: 'scripted',
+    max_tokens: 10,
+    messages: [{ role: 'user', content: 'How is the weather?' }],
+    tools: [{ name: 'get_weather', input_schema: { type: 'object' } }],
+  }
+  const words = [
+    ...'<think>Hm.</think>Let me look.<tool_call>{"name": "get_weather", "arguments": {"city": "Paris"}}</tool_call>',
+  ]
+
+  it('think, talk and call, in one piece and in a stream', async () => {
+    const { url } = await start(words)
+    const whole = (await (await post(url, body)).json()) as Message
+    expect(whole).toMatchObject({
+      stop_reason: 'tool_use',
+      content: [
+        { type: 'thinking', thinking: 'Hm.' },
+        { type: 'text', text: 'Let me look.' },
+        { type: 'tool_use', id: expect.any(String), name: 'get_weather', input: { city: 'Paris' } },
+      ],
+      usage: { input_tokens: 8, cache_read_input_tokens: 4 },
+    })
+    const events = await eventsOf(await post(url, { ...body, stream: true }))
+    expect(events.flatMap(({ content_block }) => content_block?.type ?? [])).toEqual(['thinking', 'text', 'tool_use'])
+    const told = (index: number) =>
+      events
+        .map(({ delta, index: at }) =>
+          at === index ? (delta?.text ?? delta?.thinking ?? delta?.partial_json ?? '') : '',
+        )
+        .join('')
+    expect([told(0), told(1), told(2)]).toEqual(['Hm.', 'Let me look.', '{"city": "Paris"}'])
+    expect(events.at(-2)?.delta?.stop_reason).toBe('tool_use')
+  })
+
+  it('go on from what was called', async () => {
+    const { url, promptText } = await start(['Sunny.'])
+    await post(url, {
+      ...body,
+      system: [{ type: 'text', text: 'Be brief.' }],
+      messages: [
+        ...body.messages,
+        { role: 'assistant', content: [{ type: 'tool_use', id: 't1', name: 'get_weather', input: { city: 'Paris' } }] },
+        {
+          role: 'user',
+          content: [
+            { type: 'tool_result', tool_use_id: 't1', content: [{ type: 'text', text: 'sunny' }] },
+            { type: 'text', text: 'And now?' },
+          ],
+        },
+      ],
+    })
+    expect(promptText()).toMatch(
+      /system\nBe brief\.[\s\S]*<tool_call>\n\{"name":"get_weather","arguments":\{"city":"Paris"\}\}[\s\S]*<tool_response>\nsunny\n<\/tool_response>[\s\S]*user\nAnd now\?/,
+    )
+  })
+
+  it('end with an error event when something fails on the way', async () => {
+    const { url } = await start(['One'], new OrielError('engine_failed', 'The engine stopped.'))
+    const events = await eventsOf(await post(url, { ...body, stream: true }))
+    expect(events.at(-1)).toMatchObject({ type: 'error', error: { type: 'api_error', message: 'The engine stopped.' } })
+  })
+})

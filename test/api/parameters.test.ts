@@ -1,0 +1,254 @@
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { dataUrl, shape } from '../support/pictures.ts'
+import { startServer, type TestServer } from '../support/server.ts'
+
+let oriel: TestServer
+let red: string
+let blue: string
+beforeAll(async () => {
+  oriel = await startServer()
+  red = dataUrl(await shape('red'))
+  blue = dataUrl(await shape('blue', 'square', 300))
+})
+afterAll(() => oriel.close())
+
+const text = (words: string) => ({ type: 'text', text: words })
+const picture = (url: string) => ({ type: 'image_url', image_url: { url } })
+const content = () => [picture(red), text('What is in this image?')]
+
+const post = (body: object, path = '/v1/chat/completions', headers: Record<string, string> = {}) =>
+  fetch(oriel.url + path, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json', ...headers },
+    body: JSON.stringify({ model: 'pocket', ...body }),
+  })
+
+interface Choice {
+  message: { content: string; tool_calls?: { function: { name: string; arguments: string } }[] }
+  finish_reason: string
+  logprobs: { tokens: string[]; token_ids: number[]; text_offset: number[]; top_logprobs: object[] } | null
+  token_ids: number[]
+  raw_output: {
+    completion: string
+    prompt_fragments: string[]
+    prompt_token_ids: number[]
+    completion_token_ids: number[]
+  }
+}
+interface Body {
+  object: string
+  choices: Choice[]
+  prompt_token_ids: number[]
+  perf_metrics: Record<string, string>
+  usage: {
+    prompt_tokens: number
+    completion_tokens: number
+    prompt_tokens_details: { cached_tokens: number; images: number[]; image_tokens: number }
+  }
+}
+
+const chat = async (over: object, headers?: Record<string, string>) => {
+  const response = await post(
+    { temperature: 0, messages: [{ role: 'user', content: content() }], ...over },
+    undefined,
+    headers,
+  )
+  const body = (await response.json()) as Body
+  return { status: response.status, headers: response.headers, body, choice: body.choices?.[0] as Choice }
+}
+
+const stream = async (over: object) =>
+  (
+    await (
+      await post({ temperature: 0, stream: true, messages: [{ role: 'user', content: content() }], ...over })
+    ).text()
+  )
+    .split('\n\n')
+    .filter((frame) => frame.startsWith('data: {'))
+    .map((frame) => JSON.parse(frame.slice(6)))
+
+describe('what a chat may ask to be told', () => {
+  it('its prompt before the answer', async () => {
+    const { choice } = await chat({})
+    const echoed = (await chat({ echo: true })).choice.message.content
+    expect(echoed).toBe(
+      `<|im_start|>user\n<image>What is in this image?<|im_end|>\n<|im_start|>assistant\n${choice.message.content}`,
+    )
+    const last = (await chat({ echo_last: 2 })).choice.message.content
+    expect(echoed.endsWith(last)).toBe(true)
+    expect(last.length).toBeGreaterThan(choice.message.content.length)
+    const pieces = await stream({ echo: true })
+    expect(pieces.map(({ choices }) => choices[0].delta.content ?? '').join('')).toBe(echoed)
+  })
+
+  it('tokens and raw output, in one piece and in a stream', async () => {
+    const { body, choice } = await chat({ raw_output: true, return_token_ids: true })
+    expect(body.prompt_token_ids).toHaveLength(body.usage.prompt_tokens)
+    expect(body.prompt_token_ids.filter((id) => id === -1).length).toBeGreaterThan(30)
+    expect(choice.raw_output).toMatchObject({
+      completion: choice.message.content,
+      prompt_token_ids: body.prompt_token_ids,
+      completion_token_ids: choice.token_ids,
+    })
+    const chunks = await stream({ raw_output: true, return_token_ids: true })
+    expect(chunks[0].prompt_token_ids).toEqual(body.prompt_token_ids)
+    expect(chunks.flatMap(({ choices }) => choices[0].token_ids ?? [])).toEqual(choice.token_ids)
+    expect(chunks.at(-1).choices[0].raw_output).toEqual(choice.raw_output)
+  })
+
+  it("log probabilities in Fireworks' form", async () => {
+    const { choice } = await chat({ logprobs: 3 })
+    const { tokens = [], text_offset = [], top_logprobs = [] } = choice.logprobs ?? {}
+    expect(tokens.join('')).toBe(choice.message.content)
+    for (const [index, offset] of text_offset.entries())
+      expect(choice.message.content.startsWith(tokens[index] ?? '', offset)).toBe(true)
+    expect(top_logprobs.every((top) => Object.keys(top).length === 3)).toBe(true)
+    const offsets = (await stream({ logprobs: 3 })).flatMap(({ choices }) => choices[0].logprobs?.text_offset ?? [])
+    expect(offsets).toEqual(text_offset)
+  })
+
+  it('how long it took: in headers, and in the body where that is wanted', async () => {
+    const { headers, body } = await chat({ perf_metrics_in_response: true })
+    expect(headers.get('fireworks-prompt-tokens')).toBe(String(body.usage.prompt_tokens))
+    expect(headers.get('fireworks-cached-prompt-tokens')).toMatch(/^\d+$/)
+    expect(Number(headers.get('fireworks-server-processing-time'))).toBeGreaterThan(0)
+    expect(Number(headers.get('fireworks-server-time-to-first-token'))).toBeGreaterThan(0)
+    expect(headers.get('server-timing')).toMatch(
+      /^media;dur=[\d.]+, queue;.*encode;.*prefill;.*generation;.*total;dur=/,
+    )
+    expect(JSON.parse(headers.get('fireworks-sampling-options') ?? '')).toMatchObject({ temperature: 0, top_p: 1 })
+    expect(body.perf_metrics).toMatchObject({ 'prompt-tokens': String(body.usage.prompt_tokens) })
+    const chunks = await stream({ perf_metrics_in_response: true })
+    expect(chunks.at(-1).perf_metrics).toMatchObject({ 'generation-duration': expect.stringMatching(/^[\d.]+$/) })
+    expect(chunks.slice(0, -1).some((chunk) => 'perf_metrics' in chunk)).toBe(false)
+  })
+})
+
+describe('what a chat may ask of its prompt', () => {
+  const long = () => [
+    { role: 'system', content: 'Be brief.' },
+    { role: 'user', content: [picture(blue), text('What is in this image?')] },
+    { role: 'assistant', content: 'A square.' },
+    { role: 'user', content: 'And now?' },
+  ]
+
+  it('that its oldest turns are left out until it is short enough', async () => {
+    const whole = await chat({ messages: long() })
+    const { body } = await chat({ messages: long(), prompt_truncate_len: whole.body.usage.prompt_tokens - 1 })
+    expect(whole.body.usage.prompt_tokens_details.images).toHaveLength(1)
+    expect(body.usage.prompt_tokens_details.images).toEqual([])
+    const short = await chat({ messages: [long()[0], long()[3]] })
+    expect(body.usage.prompt_tokens).toBe(short.body.usage.prompt_tokens)
+  })
+
+  it('that it is cached for its own kind alone, or not at all', async () => {
+    const cached = async (over: object, headers?: Record<string, string>) =>
+      (await chat(over, headers)).body.usage.prompt_tokens_details.cached_tokens
+    await chat({})
+    expect(await cached({})).toBeGreaterThan(40)
+    expect(await cached({ prompt_cache_key: 'anything', user: 'somebody' })).toBeGreaterThan(40)
+    expect(await cached({ prompt_cache_max_len: 0 })).toBe(0)
+    expect(await cached({ prompt_cache_isolation_key: 'a' })).toBe(0)
+    expect(await cached({ prompt_cache_isolation_key: 'a' })).toBeGreaterThan(40)
+    expect(await cached({}, { 'x-prompt-cache-isolation-key': 'a' })).toBe(0)
+  })
+
+  it('that it is counted and not answered', async () => {
+    const { body } = await chat({ messages: long() })
+    const { body: dry } = await chat({ messages: long(), dry_run: true, stream: true })
+    expect(dry).toMatchObject({
+      object: 'dry_run',
+      choices: [],
+      usage: { prompt_tokens: body.usage.prompt_tokens, completion_tokens: 0 },
+    })
+    expect(dry.usage.prompt_tokens_details.images).toEqual(body.usage.prompt_tokens_details.images)
+  })
+})
+
+describe('what a chat may hold its answer to', () => {
+  const schema = {
+    type: 'object',
+    properties: { colour: { enum: ['red', 'blue'] }, round: { type: 'boolean' } },
+    required: ['colour', 'round'],
+    additionalProperties: false,
+  }
+  it.each([
+    ['a schema', { type: 'json_schema', json_schema: { name: 'shape', schema, strict: true } }],
+    ['a schema as Fireworks has it', { type: 'json_object', schema }],
+    [
+      'a grammar',
+      { type: 'grammar', grammar: 'root ::= "{\\"colour\\": \\"" ("red" | "blue") "\\", \\"round\\": true}"' },
+    ],
+  ])('%s', async (_, response_format) => {
+    const { choice } = await chat({ response_format })
+    expect(JSON.parse(choice.message.content)).toEqual({
+      colour: expect.stringMatching(/^(red|blue)$/),
+      round: expect.any(Boolean),
+    })
+  })
+
+  it('a call of a tool, in one piece and in a stream', async () => {
+    const tools = [{ type: 'function', function: { name: 'report', parameters: schema } }]
+    const { choice } = await chat({ tools, tool_choice: 'required' })
+    expect(choice).toMatchObject({ finish_reason: 'tool_calls', message: { content: null } })
+    const [call] = choice.message.tool_calls ?? []
+    expect(call?.function.name).toBe('report')
+    expect(['red', 'blue']).toContain(JSON.parse(call?.function.arguments ?? '').colour)
+    const deltas = (await stream({ tools, tool_choice: 'required' })).flatMap(
+      ({ choices }) => choices[0].delta.tool_calls ?? [],
+    )
+    expect(deltas.map((delta) => delta.function.arguments).join('')).toBe(call?.function.arguments)
+  })
+})
+
+interface Tokenization {
+  object: string
+  count: number
+  max_model_len: number
+  tokens: number[]
+  token_strs: (string | null)[]
+  parts: { type: string; param: string; tokens: number; pictures?: object[] }[]
+}
+
+describe('tokenize', () => {
+  const tokenize = async (body: object) => {
+    const response = await post(body, '/v1/tokenize')
+    return { status: response.status, body: (await response.json()) as Tokenization }
+  }
+
+  it('counts a chat part by part, as the chat itself will be', async () => {
+    const messages = [
+      { role: 'system', content: 'Be brief.' },
+      { role: 'user', content: [text('Compare'), picture(red), picture(blue), text('please')] },
+    ]
+    const { body } = await tokenize({ messages })
+    const { usage } = (await chat({ messages, max_tokens: 1 })).body
+    expect(body.count).toBe(usage.prompt_tokens)
+    expect(body.tokens).toHaveLength(body.count)
+    expect(body.parts.map(({ param, type }) => `${type} ${param}`)).toEqual([
+      'text messages[0].content',
+      'text messages[1].content[0]',
+      'image messages[1].content[1].image_url',
+      'image messages[1].content[2].image_url',
+      'text messages[1].content[3]',
+    ])
+    const images = body.parts.filter(({ type }) => type === 'image')
+    expect(images.map(({ tokens }) => tokens)).toEqual(usage.prompt_tokens_details.images)
+    expect(images[0]?.pictures).toEqual([{ width: 192, height: 192, tokens: 42 }])
+    expect(body.parts.every(({ tokens }) => tokens > 0)).toBe(true)
+  })
+
+  it('shows the tokens of a text', async () => {
+    const { body } = await tokenize({ prompt: 'A red <image> circle', images: [red] })
+    expect(body.token_strs.map((token) => token ?? '').join('')).toContain('A red ')
+    expect(body.parts.map(({ type }) => type)).toEqual(['text', 'image', 'text'])
+    const { body: plain } = await tokenize({ prompt: 'A red circle' })
+    expect(plain).toMatchObject({ object: 'tokenization', max_model_len: 4096, count: plain.tokens.length })
+    expect(plain.token_strs.join('')).toBe('A red circle')
+  })
+
+  it('needs something to count', async () => {
+    expect(await tokenize({})).toMatchObject({ status: 400, body: { error: { param: 'prompt' } } })
+    expect(await tokenize({ prompt: '<image>' })).toMatchObject({ status: 400, body: { error: { param: 'images' } } })
+  })
+})

@@ -1,0 +1,235 @@
+import OpenAI from 'openai'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import type { GenerateRequest } from '../../src/deployments/index.ts'
+import { OrielError } from '../../src/errors.ts'
+import { dataUrl, shape } from '../support/pictures.ts'
+import { endEvents, promptEvent, startScripted, textEvent } from '../support/scripted.ts'
+import { startServer, type TestServer } from '../support/server.ts'
+
+const question = 'What is in this image?'
+
+describe('responses of the built-in model', () => {
+  let oriel: TestServer
+  let client: OpenAI
+  let red: string
+  beforeAll(async () => {
+    oriel = await startServer()
+    client = new OpenAI({ baseURL: `${oriel.url}/v1`, apiKey: 'none', maxRetries: 0 })
+    red = dataUrl(await shape('red'))
+  })
+  afterAll(() => oriel.close())
+
+  const asked = (): { model: string; temperature: number; input: OpenAI.Responses.ResponseInput } => ({
+    model: 'pocket',
+    temperature: 0,
+    input: [
+      {
+        role: 'user',
+        content: [
+          { type: 'input_image', image_url: red, detail: 'auto' },
+          { type: 'input_text', text: question },
+        ],
+      },
+    ],
+  })
+
+  it('say what chats say', async () => {
+    const chat = await client.chat.completions.create({
+      model: 'pocket',
+      temperature: 0,
+      messages: [
+        {
+          role: 'user',
+          content: [
+            { type: 'image_url', image_url: { url: red } },
+            { type: 'text', text: question },
+          ],
+        },
+      ],
+    })
+    const response = await client.responses.create(asked())
+    expect(response).toMatchObject({ object: 'response', status: 'completed', error: null, incomplete_details: null })
+    expect(response.output_text).toBe(chat.choices[0]?.message.content)
+    expect(response.usage).toMatchObject({
+      input_tokens: chat.usage?.prompt_tokens,
+      output_tokens: chat.usage?.completion_tokens,
+      total_tokens: chat.usage?.total_tokens,
+    })
+  })
+
+  it('stream what they are in one piece', async () => {
+    const whole = await client.responses.create(asked())
+    const stream = client.responses.stream(asked())
+    const types: string[] = []
+    let deltas = ''
+    let sequence = 0
+    for await (const event of stream) {
+      expect(event.sequence_number).toBe(sequence++)
+      types.push(event.type)
+      if (event.type === 'response.output_text.delta') deltas += event.delta
+    }
+    const final = await stream.finalResponse()
+    expect(deltas).toBe(whole.output_text)
+    expect(final.output_text).toBe(whole.output_text)
+    expect(final.usage).toEqual({ ...whole.usage, input_tokens_details: expect.anything() })
+    expect(types.filter((type) => type !== 'response.output_text.delta')).toEqual([
+      'response.created',
+      'response.in_progress',
+      'response.output_item.added',
+      'response.content_part.added',
+      'response.output_text.done',
+      'response.content_part.done',
+      'response.output_item.done',
+      'response.completed',
+    ])
+  })
+
+  it('are incomplete where they were cut', async () => {
+    const response = await client.responses.create({ ...asked(), max_output_tokens: 2 })
+    expect(response).toMatchObject({
+      status: 'incomplete',
+      incomplete_details: { reason: 'max_output_tokens' },
+      output: [{ type: 'message', status: 'incomplete' }],
+    })
+    const types: string[] = []
+    for await (const { type } of await client.responses.create({ ...asked(), max_output_tokens: 2, stream: true }))
+      types.push(type)
+    expect(types.at(-1)).toBe('response.incomplete')
+  })
+
+  it('are held to a schema, and to a call of a tool', async () => {
+    const schema = {
+      type: 'object',
+      properties: { colour: { enum: ['red', 'blue'] } },
+      required: ['colour'],
+      additionalProperties: false,
+    }
+    const json = await client.responses.create({
+      ...asked(),
+      text: { format: { type: 'json_schema', name: 'colour', schema } },
+    })
+    expect(['red', 'blue']).toContain(JSON.parse(json.output_text).colour)
+    const call = await client.responses.create({
+      ...asked(),
+      tools: [{ type: 'function', name: 'report', parameters: schema, strict: true }],
+      tool_choice: 'required',
+    })
+    expect(call.output).toMatchObject([{ type: 'function_call', name: 'report', status: 'completed' }])
+    const [made] = call.output
+    expect(['red', 'blue']).toContain(made?.type === 'function_call' && JSON.parse(made.arguments).colour)
+  })
+
+  it('take documents', async () => {
+    const response = await client.responses.create({
+      ...asked(),
+      input: [{ role: 'user', content: [{ type: 'input_file', file_data: red, filename: 'a.png' }] }],
+    })
+    expect(response.usage?.input_tokens).toBeGreaterThan(42)
+  })
+
+  it.each([
+    [
+      'a picture that is none',
+      { input: [{ role: 'user', content: [{ type: 'input_image', image_url: 'data:,' }] }] },
+      'input[0].content[0].image_url',
+    ],
+    ['what was stored', { input: 'Hi', previous_response_id: 'resp_1' }, 'previous_response_id'],
+    [
+      'a file that was stored',
+      { input: [{ role: 'user', content: [{ type: 'input_file', file_id: 'file_1' }] }] },
+      'input[0].content[0].file_data',
+    ],
+    ['tools of the server', { input: 'Hi', tools: [{ type: 'web_search' }] }, 'tools[0].type'],
+    ['work in the background', { input: 'Hi', background: true }, 'background'],
+    ['a prompt longer than the context', { input: 'word '.repeat(6000) }, 'input'],
+    ['no input', {}, 'input'],
+  ])('refuse %s', async (_, body, param) => {
+    const response = await fetch(`${oriel.url}/v1/responses`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json' },
+      body: JSON.stringify({ model: 'pocket', ...body }),
+    })
+    const { error } = (await response.json()) as { error: { param: string } }
+    expect({ status: response.status, param: error.param }).toEqual({ status: 400, param })
+  })
+})
+
+describe('responses of any model', () => {
+  let close = async (): Promise<void> => {}
+  afterAll(() => close())
+
+  async function client(words: readonly string[], failure?: OrielError) {
+    await close()
+    const asked: GenerateRequest[] = []
+    const server = await startScripted(async function* (request) {
+      asked.push(request)
+      yield promptEvent
+      for (const word of words) yield textEvent(word)
+      if (failure !== undefined) throw failure
+      yield* endEvents(words.length)
+    })
+    close = server.close
+    const openai = new OpenAI({ baseURL: `${server.url}/v1`, apiKey: 'none', maxRetries: 0 })
+    return {
+      openai,
+      promptText: () => (asked[0]?.prompt ?? []).map((piece) => (piece.kind === 'text' ? piece.text : '')).join(''),
+    }
+  }
+
+  const body = {
+    model: 'scripted',
+    input: 'How is the weather?',
+    tools: [{ type: 'function' as const, name: 'get_weather', parameters: { type: 'object' }, strict: false }],
+  }
+  const words = [
+    ...'<think>Hm.</think>Let me look.<tool_call>{"name": "get_weather", "arguments": {"city": "Paris"}}</tool_call>',
+  ]
+
+  it('think, talk and call', async () => {
+    const { openai } = await client(words)
+    const { output } = await openai.responses.create(body)
+    expect(output).toMatchObject([
+      { type: 'reasoning', content: [{ type: 'reasoning_text', text: 'Hm.' }] },
+      { type: 'message', content: [{ type: 'output_text', text: 'Let me look.' }] },
+      {
+        type: 'function_call',
+        name: 'get_weather',
+        arguments: '{"city": "Paris"}',
+        call_id: expect.stringMatching(/^call_/),
+      },
+    ])
+    const streamed = await openai.responses.stream(body).finalResponse()
+    const shapeOf = (items: readonly object[]) => JSON.stringify(items).replace(/[0-9a-f-]{24,}/g, 'ID')
+    expect(shapeOf(streamed.output.map((item) => ({ ...item, parsed_arguments: undefined })))).toContain(
+      '"arguments":"{\\"city\\": \\"Paris\\"}"',
+    )
+    expect(streamed.output.map(({ type }) => type)).toEqual(['reasoning', 'message', 'function_call'])
+  })
+
+  it('go on from what was called', async () => {
+    const { openai, promptText } = await client(['Sunny.'])
+    await openai.responses.create({
+      ...body,
+      instructions: 'Be brief.',
+      input: [
+        { role: 'user', content: 'How is the weather?' },
+        { type: 'reasoning', id: 'rs_1', summary: [], content: [{ type: 'reasoning_text', text: 'Hm.' }] },
+        { type: 'function_call', call_id: 'call_1', name: 'get_weather', arguments: '{"city":"Paris"}' },
+        { type: 'function_call_output', call_id: 'call_1', output: 'sunny' },
+      ],
+    })
+    expect(promptText()).toMatch(
+      /system\nBe brief\.[\s\S]*user\nHow is[\s\S]*assistant\n\n<tool_call>\n\{"name":"get_weather"[\s\S]*<tool_response>\nsunny/,
+    )
+  })
+
+  it('end with an error event when something fails on the way', async () => {
+    const { openai } = await client(['One'], new OrielError('engine_failed', 'The engine stopped.'))
+    const types: string[] = []
+    const reading = (async () => {
+      for await (const { type } of await openai.responses.create({ ...body, stream: true })) types.push(type)
+    })()
+    await expect(reading).rejects.toThrow('The engine stopped.')
+    expect(types.slice(-2)).toEqual(['response.output_text.delta', 'response.failed'])
+  })
+})

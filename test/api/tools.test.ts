@@ -1,0 +1,200 @@
+import OpenAI from 'openai'
+import { afterEach, describe, expect, it } from 'vitest'
+import type { GenerateRequest } from '../../src/deployments/index.ts'
+import { endEvents, promptEvent, startScripted, textEvent } from '../support/scripted.ts'
+
+let close = async (): Promise<void> => {}
+afterEach(() => close())
+
+const tools: OpenAI.ChatCompletionTool[] = [
+  {
+    type: 'function',
+    function: {
+      name: 'get_weather',
+      description: 'The weather of a city.',
+      parameters: {
+        type: 'object',
+        properties: { city: { $ref: '#/$defs/city' } },
+        $defs: { city: { type: 'string' } },
+      },
+    },
+  },
+  { type: 'function', function: { name: 'now' } },
+]
+
+/** A client of a server whose model says these words. */
+async function client(words: readonly string[], chatTemplate?: string) {
+  const asked: GenerateRequest[] = []
+  const server = await startScripted(
+    async function* (request) {
+      asked.push(request)
+      yield promptEvent
+      for (const word of words) yield textEvent(word)
+      yield* endEvents(words.length)
+    },
+    chatTemplate === undefined ? {} : { chatTemplate },
+  )
+  close = server.close
+  const openai = new OpenAI({ baseURL: `${server.url}/v1`, apiKey: 'none', maxRetries: 0 })
+  const promptText = () => (asked[0]?.prompt ?? []).map((piece) => (piece.kind === 'text' ? piece.text : '')).join('')
+  return { openai, asked, promptText }
+}
+
+const call = '<tool_call>\n{"name": "get_weather", "arguments": {"city": "Paris"}}\n</tool_call>'
+const request = {
+  model: 'scripted',
+  tools,
+  messages: [{ role: 'user' as const, content: 'How is the weather in Paris?' }],
+}
+
+describe('tools', () => {
+  it('are called', async () => {
+    const { openai } = await client(['Let me look.\n', call, '\n', call])
+    const { choices } = await openai.chat.completions.create(request)
+    expect(choices[0]).toMatchObject({
+      finish_reason: 'tool_calls',
+      message: { role: 'assistant', content: 'Let me look.' },
+    })
+    expect(choices[0]?.message.tool_calls).toEqual(
+      [0, 1].map(() => ({
+        id: expect.stringMatching(/^call_\w+$/),
+        type: 'function',
+        function: { name: 'get_weather', arguments: '{"city": "Paris"}' },
+      })),
+    )
+  })
+
+  it('are called in a stream as in one piece, their arguments as they come', async () => {
+    const { openai } = await client([...`${call}\n${call}`])
+    const stream = openai.chat.completions.stream(request)
+    const deltas: string[] = []
+    stream.on('tool_calls.function.arguments.delta', ({ index, arguments_delta }) =>
+      deltas.push(`${index}${arguments_delta}`),
+    )
+    const { choices } = await stream.finalChatCompletion()
+    expect(choices[0]?.finish_reason).toBe('tool_calls')
+    expect(choices[0]?.message.tool_calls?.map((made) => made.type === 'function' && made.function.arguments)).toEqual([
+      '{"city": "Paris"}',
+      '{"city": "Paris"}',
+    ])
+    expect(deltas.length).toBeGreaterThan(20)
+  })
+
+  it('are called once where no more are wanted', async () => {
+    const { openai } = await client([call, call])
+    const { choices } = await openai.chat.completions.create({ ...request, parallel_tool_calls: false })
+    expect(choices[0]?.message.tool_calls).toHaveLength(1)
+  })
+
+  it('are not read out of the text where none may be called', async () => {
+    const { openai, promptText } = await client([call])
+    const { choices } = await openai.chat.completions.create({ ...request, tool_choice: 'none' })
+    expect(choices[0]).toMatchObject({ finish_reason: 'stop', message: { content: call } })
+    expect(promptText()).not.toContain('get_weather')
+  })
+
+  it('that must be called hold the answer to a grammar', async () => {
+    const { openai, asked } = await client(['{"name": "get_weather", "arguments": {"city": "Paris"}}'])
+    const { choices } = await openai.chat.completions.create({ ...request, tool_choice: 'required' })
+    expect(choices[0]?.message).toMatchObject({ content: null, tool_calls: [{ function: { name: 'get_weather' } }] })
+    expect(asked[0]?.sampling.grammar).toMatchObject({
+      kind: 'json_schema',
+      schema: {
+        anyOf: [
+          {
+            properties: {
+              name: { const: 'get_weather' },
+              arguments: { properties: { city: { $ref: '#/anyOf/0/properties/arguments/$defs/city' } } },
+            },
+          },
+          { properties: { name: { const: 'now' } } },
+        ],
+      },
+    })
+  })
+
+  it('may be narrowed to one, or to some', async () => {
+    const { openai, asked } = await client(['{"name": "now", "arguments": {}}'])
+    const choices: OpenAI.ChatCompletionToolChoiceOption[] = [
+      { type: 'function', function: { name: 'now' } },
+      {
+        type: 'allowed_tools',
+        allowed_tools: { mode: 'required', tools: [{ type: 'function', function: { name: 'now' } }] },
+      },
+    ]
+    for (const tool_choice of choices) {
+      const answer = await openai.chat.completions.create({ ...request, tool_choice })
+      expect(answer.choices[0]?.message.tool_calls).toMatchObject([{ function: { name: 'now', arguments: '{}' } }])
+      expect(asked.at(-1)?.sampling.grammar).toMatchObject({
+        schema: { anyOf: [{ properties: { name: { const: 'now' } } }] },
+      })
+    }
+  })
+
+  it('are told in words to a model whose template knows none, with what was called before', async () => {
+    const { openai, promptText } = await client(['Sunny.'])
+    await openai.chat.completions.create({
+      ...request,
+      messages: [
+        { role: 'system', content: 'Be brief.' },
+        ...request.messages,
+        {
+          role: 'assistant',
+          content: null,
+          tool_calls: [
+            { id: 'call_1', type: 'function', function: { name: 'get_weather', arguments: '{"city":"Paris"}' } },
+          ],
+        },
+        { role: 'tool', tool_call_id: 'call_1', content: 'sunny' },
+      ],
+    })
+    expect(promptText()).toContain(
+      '<|im_start|>system\nBe brief.\n\nYou may call these functions:\n<tools>\n{"type":"function"',
+    )
+    expect(promptText()).toContain(
+      '<|im_start|>assistant\n\n<tool_call>\n{"name":"get_weather","arguments":{"city":"Paris"}}\n</tool_call><|im_end|>',
+    )
+    expect(promptText()).toContain('<|im_start|>user\n<tool_response>\nsunny\n</tool_response><|im_end|>')
+  })
+
+  it('go into a template that knows them, with what was called before', async () => {
+    const template =
+      '{% if tools %}{% for t in tools %}[{{ t.function.name }}: {{ t | tojson }}]{% endfor %}{% endif %}{% for m in messages %}<{{ m.role }}>{{ m.content }}{% if m.tool_calls %}{% for c in m.tool_calls %}{{ c.function.name }}={{ c.function.arguments.city }}{% endfor %}{% endif %}{{ m.tool_call_id }}{% endfor %}'
+    const { openai, promptText } = await client(['Sunny.'], template)
+    await openai.chat.completions.create({
+      ...request,
+      messages: [
+        ...request.messages,
+        {
+          role: 'assistant',
+          tool_calls: [
+            { id: 'call_1', type: 'function', function: { name: 'get_weather', arguments: '{"city":"Paris"}' } },
+          ],
+        },
+        { role: 'tool', tool_call_id: 'call_1', content: 'sunny' },
+      ],
+    })
+    expect(promptText()).toMatch(/^\[get_weather: \{.*"\$defs".*\}\]\[now: /)
+    expect(promptText()).toMatch(/<assistant>get_weather=Paris<tool>sunnycall_1$/)
+  })
+})
+
+describe('thoughts', () => {
+  it('are told apart from the answer, in one piece and in a stream', async () => {
+    const { openai } = await client([...'<think>\nA circle.\n</think>\n\nIt is a circle.'])
+    const chat = { model: 'scripted', messages: request.messages }
+    const { choices } = await openai.chat.completions.create(chat)
+    expect(choices[0]?.message).toMatchObject({ content: 'It is a circle.', reasoning_content: 'A circle.' })
+    const pieces = { content: '', reasoning_content: '' }
+    for await (const chunk of await openai.chat.completions.create({ ...chat, stream: true }))
+      for (const key of ['content', 'reasoning_content'] as const)
+        pieces[key] += (chunk.choices[0]?.delta as Partial<typeof pieces> | undefined)?.[key] ?? ''
+    expect(pieces).toEqual({ content: 'It is a circle.', reasoning_content: 'A circle.' })
+  })
+
+  it('stay in the text where that is wanted', async () => {
+    const { openai } = await client(['<think>Hm.</think>Yes.'])
+    const body = { model: 'scripted', messages: request.messages, separate_reasoning: false }
+    expect((await openai.chat.completions.create(body)).choices[0]?.message.content).toBe('<think>Hm.</think>Yes.')
+  })
+})
