@@ -45,6 +45,7 @@ export function createMedia(config: MediaConfig, log?: Logger, resolve?: Resolve
     return {
       pictures,
       format: header.format,
+      pagesInFile: header.pages,
       bytes: header.bytes,
       from: fetched?.from ?? 'request',
       fetchMs: fetched === undefined ? 0 : decodeStart - start,

@@ -149,3 +149,8 @@ it('DELETE /admin/cache: what was fetched is fetched again', async () => {
   await ask(part)
   expect(fetched).toBe(before + 1)
 })
+
+it('a picture of one pixel is answered like any other', async () => {
+  const pixel = sharp({ create: { width: 1, height: 1, channels: 3, background: 'red' } })
+  expect(await picturesOf(image(dataUrl(await pixel.png().toBuffer())))).toBe(1)
+})

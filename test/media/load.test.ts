@@ -198,6 +198,19 @@ describe('limits: each refusal names the part, what was found, what is allowed',
     expect(String(refusal)).toMatch(says)
   })
 
+  it('every one of them has a setting', () => {
+    const environment = Object.fromEntries(
+      Object.entries(loadConfig({}, {}).media).map(([setting, value]) => {
+        const name = `ORIEL_${setting === 'proxy' ? 'FETCH_PROXY' : setting.replace(/[A-Z]/g, '_$&').toUpperCase()}`
+        return [name, typeof value === 'number' ? '7' : setting === 'proxy' ? 'http://proxy.example' : '/one']
+      }),
+    )
+    const set = Object.values(loadConfig({}, environment).media)
+    expect(set.filter((value) => JSON.stringify(value) === '7')).toHaveLength(12)
+    expect(set.filter((value) => JSON.stringify(value) === '["/one"]')).toHaveLength(3)
+    expect(loadConfig({}, environment).media).toMatchObject({ cacheDir: '/one', proxy: 'http://proxy.example' })
+  })
+
   it('a picture of one pixel is one', async () => {
     expect((await loadOne(await plain(1, 1)))?.pictures).toMatchObject([{ width: 1, height: 1 }])
   })

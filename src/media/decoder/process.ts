@@ -60,7 +60,7 @@ async function decode(payload: Buffer, encoding: 'bytes' | 'url', options: Decod
     const go = new Promise<boolean>((resolve) => {
       decide = resolve
     })
-    send({ type: 'header', header: { format, bytes: bytes.length, sizes } })
+    send({ type: 'header', header: { format, bytes: bytes.length, pages: file.pages, sizes } })
     if (await go)
       for await (const { width, height, rgb, original, page } of file.render(pages, options.longestEdge)) {
         const hash = hashOf(rgb, width, height)
@@ -107,7 +107,10 @@ function hashOf(rgb: Uint8Array, width: number, height: number): string {
 function described(error: unknown, format: Format | undefined): Pick<OrielError, 'kind' | 'message' | 'code'> {
   if (error instanceof OrielError) return { kind: error.kind, message: error.message, code: error.code }
   const text = error instanceof Error ? error.message : ''
-  if (/\b(not |un)supported\b|not been built in/.test(text) && !text.startsWith('Input buffer'))
+  if (
+    /\b(not |un)supported\b|not been built in|bad labq format/.test(text) &&
+    !text.includes('contains unsupported image format')
+  )
     return {
       kind: 'unsupported_media',
       message: `The picture cannot be decoded: its ${format ?? ''} data is of a variant that is not read here. Send it as png or jpeg.`,

@@ -30,6 +30,8 @@ export interface FileHeader {
   readonly format: Format
   /** Bytes of the file. */
   readonly bytes: number
+  /** Pages or frames in it, chosen or not. */
+  readonly pages: number
   /** Of each chosen page, oriented. */
   readonly sizes: readonly Size[]
 }
