@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import { refusal } from '../validation.ts'
 import { parameters } from './parameters.ts'
 import { choices, detail, file, imageUrl, inputFile, refused, textPart } from './parts.ts'
 import { callParameters, toolParameters } from './tools.ts'
@@ -56,8 +57,11 @@ export const chatRequest = z.looseObject({
   enable_thinking: z.boolean().nullish(),
   separate_reasoning: z.boolean().nullish(),
   chat_template_kwargs: z.record(z.string(), z.union([z.string(), z.number(), z.boolean()])).nullish(),
-  functions: z.null({ error: 'is not taken: send tools, which has taken its place' }).optional(),
-  function_call: z.null({ error: 'is not taken: send tool_choice, which has taken its place' }).optional(),
+  functions: z.null({ error: 'is not taken: send tools, which has taken its place' }).meta(refusal).optional(),
+  function_call: z
+    .null({ error: 'is not taken: send tool_choice, which has taken its place' })
+    .meta(refusal)
+    .optional(),
 })
 
 export type ChatRequest = z.output<typeof chatRequest>

@@ -65,7 +65,8 @@ export function readTools({ tools, tool_choice: choice, parallel_tool_calls: par
   })
 }
 
-export const noArguments = { type: 'object', properties: {} }
+/** Of a function that says nothing of its arguments. */
+export const noArguments = { type: 'object', properties: {}, additionalProperties: false }
 
 /** Narrows the tools to those that a client allows. @throws OrielError where it chooses what it did not give */
 export function chooseTools(
