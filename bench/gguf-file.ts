@@ -13,8 +13,8 @@ export type Value =
 export interface TensorPlan {
   name: string
   shape: readonly number[]
-  /** Q8_0 with this standard deviation, or f32 all the same. */
-  fill: { deviation: number; smallRows?: number } | { constant: number }
+  /** Q8_0 with this standard deviation, f32 with it, or f32 all the same. */
+  fill: { deviation: number; smallRows?: number } | { exact: number } | { constant: number }
 }
 
 /**
@@ -34,7 +34,7 @@ export function writeGguf(
   for (const { name, shape, fill } of tensors) {
     header.string(name).u32(shape.length)
     for (const size of shape) header.u64(size)
-    header.u32('constant' in fill ? types.f32 : types.q8_0).u64(offset)
+    header.u32('deviation' in fill ? types.q8_0 : types.f32).u64(offset)
     offset += align(bytesOf(shape, fill))
   }
   const out = openSync(file, 'w')
@@ -45,7 +45,13 @@ export function writeGguf(
   write(header.bytes())
   const random = randomWords(seed)
   for (const { shape, fill } of tensors)
-    write('constant' in fill ? equal(shape, fill.constant) : noise(shape, fill, random))
+    write(
+      'deviation' in fill
+        ? noise(shape, fill, random)
+        : 'exact' in fill
+          ? exactNoise(shape, fill.exact, random)
+          : equal(shape, fill.constant),
+    )
   closeSync(out)
 }
 
@@ -59,10 +65,17 @@ const align = (bytes: number): number => Math.ceil(bytes / 32) * 32
 const count = (shape: readonly number[]): number => shape.reduce((product, size) => product * size, 1)
 
 const bytesOf = (shape: readonly number[], fill: TensorPlan['fill']): number =>
-  'constant' in fill ? count(shape) * 4 : (count(shape) / block.numbers) * block.bytes
+  'deviation' in fill ? (count(shape) / block.numbers) * block.bytes : count(shape) * 4
 
 const equal = (shape: readonly number[], constant: number): Uint8Array =>
   new Uint8Array(new Float32Array(count(shape)).fill(constant).buffer)
+
+function exactNoise(shape: readonly number[], deviation: number, random: (into: Uint32Array) => void): Uint8Array {
+  const words = new Uint32Array(count(shape))
+  random(words)
+  const range = deviation * Math.sqrt(12)
+  return new Uint8Array(Float32Array.from(words, (word) => (word / 2 ** 32 - 0.5) * range).buffer)
+}
 
 /** Standard deviation of the 8-bit integers, all equally likely. */
 const spread = 256 / Math.sqrt(12)

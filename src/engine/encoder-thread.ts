@@ -1,11 +1,19 @@
 import { parentPort, workerData } from 'node:worker_threads'
-import { type EncoderSettings, openEncoder, type PicturePlan } from '../vision/index.ts'
+import {
+  type EncoderSettings,
+  openEncoder,
+  type PicturePlan,
+  type Raster,
+  type Tile,
+  tilesOf,
+} from '../vision/index.ts'
 import { toWire, type WireError } from './protocol.ts'
 
-/** The thread that encodes pictures, so that a picture never stops a running answer. One at a time, as they come. */
+/** The thread that encodes pictures, so that a picture never stops a running answer. One tile at a time, as they come. */
 export interface EncodeTask {
-  rgb: Uint8Array
-  plan: PicturePlan
+  /** The picture and its plan, unless the tile is of the same as the one before. */
+  picture: { rgb: Uint8Array; plan: PicturePlan } | null
+  tile: Tile
   threads: number
 }
 
@@ -23,10 +31,16 @@ const encoder = await openEncoder(file, settings)
 
 const answer = (result: EncodeResult, transfer: ArrayBuffer[] = []) => parentPort?.postMessage(result, transfer)
 
-parentPort?.on('message', async ({ rgb, plan, threads }: EncodeTask) => {
+let scaled: readonly Raster[] = []
+
+parentPort?.on('message', async ({ picture, tile, threads }: EncodeTask) => {
   const start = performance.now()
   try {
-    const embeddings = await encoder.encode(rgb, plan, threads)
+    if (picture !== null) {
+      const { rgb, plan } = picture
+      scaled = encoder.architecture.scale({ ...plan.original, rgb }, plan)
+    }
+    const embeddings = await encoder.encode(scaled, tile, threads)
     answer({ embeddings, ms: performance.now() - start }, [embeddings.buffer as ArrayBuffer])
   } catch (error) {
     answer({ error: toWire(error) })
@@ -34,6 +48,8 @@ parentPort?.on('message', async ({ rgb, plan, threads }: EncodeTask) => {
 })
 
 // The first run makes the graph's memory and its threads: it shall not be a person's first picture that pays for it.
-const blank = { width: 64, height: 64 }
-await encoder.encode(new Uint8Array(64 * 64 * 3), encoder.architecture.plan(blank, 'auto'), settings.threads)
+const blank = { width: 64, height: 64, rgb: new Uint8Array(64 * 64 * 3) }
+const plan = encoder.architecture.plan(blank, 'low')
+const [tile] = tilesOf(plan)
+if (tile !== undefined) await encoder.encode(encoder.architecture.scale(blank, plan), tile, settings.threads)
 answer({ ready: true })

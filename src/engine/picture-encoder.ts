@@ -26,6 +26,8 @@ export class PictureEncoder {
   readonly #jobs = new Map<string, Job>()
   #bytes = 0
   #running: Job | undefined
+  /** The picture that the thread has scaled last. */
+  #sent = ''
 
   private constructor(worker: Worker, cacheBytes: number, cores: EncoderCores) {
     this.#worker = worker
@@ -96,7 +98,7 @@ export class PictureEncoder {
   #begin(span: PictureSpan, rgb: Uint8Array, signal: AbortSignal): Promise<Encoded> {
     const encoded = deferred<Encoded>()
     encoded.promise.catch(() => {})
-    const job: Job = { key: span.key, task: { rgb, plan: span.plan, threads: 1 }, followers: 0, encoded }
+    const job: Job = { span, rgb, threads: 1, followers: 0, encoded }
     this.#jobs.set(span.key, job)
     this.#waiting.push(job)
     const followed = this.#follow(job, signal)
@@ -111,7 +113,7 @@ export class PictureEncoder {
       const at = job.followers === 0 ? this.#waiting.indexOf(job) : -1
       if (at < 0) return
       this.#waiting.splice(at, 1)
-      this.#jobs.delete(job.key)
+      this.#jobs.delete(job.span.key)
       job.encoded.reject(new Error('nobody waits for this picture any more'))
     }
     signal.addEventListener('abort', leave, { once: true })
@@ -124,19 +126,27 @@ export class PictureEncoder {
     const job = this.#waiting.shift()
     if (job === undefined) return
     this.#running = job
-    job.task.threads = this.#cores.next()
-    this.#worker.postMessage(job.task)
+    job.threads = this.#cores.next()
+    const { picture, plan, tile } = job.span
+    const sent = `${picture.hash} ${plan.name}`
+    const task: EncodeTask = {
+      picture: sent === this.#sent ? null : { rgb: job.rgb, plan },
+      tile,
+      threads: job.threads,
+    }
+    this.#sent = sent
+    this.#worker.postMessage(task)
   }
 
   #finish(result: EncodeResult): void {
     const job = this.#running
     if (job === undefined || 'ready' in result) return
     this.#running = undefined
-    this.#jobs.delete(job.key)
+    this.#jobs.delete(job.span.key)
     if ('error' in result) job.encoded.reject(fromWire(result.error))
     else {
-      this.#cores.took(job.task.threads, job.task.plan.tokens, result.ms)
-      this.#store(job.key, result.embeddings)
+      this.#cores.took(job.threads, job.span.tile.tokens, result.ms)
+      this.#store(job.span.key, result.embeddings)
       job.encoded.resolve(result)
     }
     this.#next()
@@ -161,8 +171,10 @@ interface EncoderCores {
 }
 
 interface Job {
-  key: string
-  task: EncodeTask
+  span: PictureSpan
+  /** `[height, width, 3]` of the whole picture */
+  rgb: Uint8Array
+  threads: number
   /** Requests that wait for it. */
   followers: number
   encoded: Deferred<Encoded>

@@ -1,13 +1,14 @@
 import { OrielError } from '../errors.ts'
 import type { Decoder, Vocabulary } from '../language/index.ts'
-import type { Architecture, PicturePlan } from '../vision/index.ts'
+import type { Architecture, PicturePlan, Tile } from '../vision/index.ts'
 import type { PictureInput, PromptPiece } from './generation.ts'
 
-/** A picture's place in a prompt. */
+/** A tile's place in a prompt. */
 export interface PictureSpan {
   picture: PictureInput
   plan: PicturePlan
-  /** Names the picture's embeddings: equal keys have equal embeddings. */
+  tile: Tile
+  /** Names the tile's embeddings: equal keys have equal embeddings. */
   key: string
   /** Its first cell, and the cell behind its last. */
   start: number
@@ -26,7 +27,7 @@ export interface PromptCells {
   imageTokens: readonly number[]
 }
 
-/** Turns prompts into cells. It gives every picture it has met a range of negative numbers of its own. */
+/** Turns prompts into cells. It gives every tile it has met a range of negative numbers of its own. */
 export class PromptLayout {
   readonly #decoder: Decoder
   readonly #architecture: Architecture | null
@@ -71,44 +72,44 @@ export class PromptLayout {
       const architecture = this.#architecture
       if (architecture === null)
         throw new OrielError('invalid', 'This model takes no pictures.', { code: 'image_not_supported' })
-      write(architecture.before, true)
-      flush()
-      const span = this.#span(architecture, piece.picture, cells.length)
-      for (let place = 0; place < span.plan.tokens; place++) cells.push(this.#range(span) - place)
-      spans.push(span)
-      write(architecture.after, true)
-      imageTokens.push(span.plan.tokens + this.#around(architecture))
+      const plan = architecture.plan(piece.picture, piece.picture.detail)
+      let tokens = 0
+      for (const part of plan.layout) {
+        if (typeof part === 'string') {
+          write(part, true)
+          tokens += vocabulary.tokenize(part, true).length
+          continue
+        }
+        flush()
+        const key = `${piece.picture.hash} ${plan.name} ${plan.layout.indexOf(part)}`
+        const start = cells.length
+        const span = { picture: piece.picture, plan, tile: part, key, start, end: start + part.tokens }
+        const first = this.#range(span)
+        for (let place = 0; place < part.tokens; place++) cells.push(first - place)
+        spans.push(span)
+        tokens += part.tokens
+      }
+      imageTokens.push(tokens)
     }
     flush()
     return { cells: Float64Array.from(cells), spans, imageTokens }
   }
 
-  #span(architecture: Architecture, picture: PictureInput, start: number): PictureSpan {
-    const plan = architecture.plan({ width: picture.width, height: picture.height }, picture.detail)
-    const key = `${picture.hash} ${plan.scaled.width}x${plan.scaled.height}`
-    return { picture, plan, key, start, end: start + plan.tokens }
-  }
-
-  /** First of the numbers that stand for a picture's places. */
+  /** First of the numbers that stand for a tile's places. */
   #range(span: PictureSpan): number {
     let first = this.#ranges.get(span.key)
     if (first === undefined) {
       first = this.#next
-      this.#next -= span.plan.tokens
+      this.#next -= span.tile.tokens
       this.#ranges.set(span.key, first)
       const oldest = this.#ranges.keys().next().value
       if (this.#ranges.size > rangesKept && oldest !== undefined) this.#ranges.delete(oldest)
     }
     return first
   }
-
-  #around(architecture: Architecture): number {
-    const count = (text: string) => this.#decoder.vocabulary.tokenize(text, true).length
-    return count(architecture.before) + count(architecture.after)
-  }
 }
 
-/** Pictures whose cells are remembered; one that is forgotten only loses what the prefix cache had of it. */
+/** Tiles whose cells are remembered; one that is forgotten only loses what the prefix cache had of it. */
 const rangesKept = 65536
 
 function startsWith(pieces: readonly PromptPiece[], { bos, bosToken }: Vocabulary): boolean {

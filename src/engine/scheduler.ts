@@ -159,9 +159,9 @@ export class Scheduler {
     }
   }
 
-  #overflow({ cells, spans }: EngineRequest['prompt'], maxTokens: number | null): OrielError {
-    const pictures = spans.reduce((sum, span) => sum + span.plan.tokens, 0)
-    const parts = `${cells.length - pictures} of text and ${pictures} of ${spans.length === 1 ? 'a picture' : `${spans.length} pictures`}`
+  #overflow({ cells, imageTokens }: EngineRequest['prompt'], maxTokens: number | null): OrielError {
+    const pictures = imageTokens.reduce((sum, tokens) => sum + tokens, 0)
+    const parts = `${cells.length - pictures} of text and ${pictures} of ${imageTokens.length === 1 ? 'a picture' : `${imageTokens.length} pictures`}`
     const answer = maxTokens === null ? '' : `, and ${maxTokens} more are asked for`
     return new OrielError(
       'invalid',

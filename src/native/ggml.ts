@@ -98,7 +98,12 @@ export function bindGgml({ ggmlBase, ggml, folder }: Libraries) {
       ggmlBase,
       'void* ggml_rms_norm(void*, void*, float)',
     ),
+    norm: declare<(context: Context, a: Tensor, epsilon: number) => Tensor>(
+      ggmlBase,
+      'void* ggml_norm(void*, void*, float)',
+    ),
     gelu: declare<Op1>(ggmlBase, 'void* ggml_gelu(void*, void*)'),
+    geluQuick: declare<Op1>(ggmlBase, 'void* ggml_gelu_quick(void*, void*)'),
     swigluSplit: declare<Op2>(ggmlBase, 'void* ggml_swiglu_split(void*, void*, void*)'),
     gegluSplit: declare<Op2>(ggmlBase, 'void* ggml_geglu_split(void*, void*, void*)'),
     ropeExt: declare<

@@ -1,38 +1,49 @@
 import type { GraphBuilder, Grid } from './graph.ts'
-import type { Size } from './resize.ts'
+import type { Raster, Size } from './resize.ts'
 
 export type Detail = 'low' | 'high' | 'auto'
 
 /** What becomes of one picture: known from its size alone, before a pixel is looked at. */
 export interface PicturePlan {
   /** The picture's own size. */
-  original: Size
-  /** The size it is scaled to. */
-  scaled: Size
+  readonly original: Size
+  readonly detail: Detail
+  /** Tells this plan from all others that the architecture makes. */
+  readonly name: string
+  /** What stands in the prompt for the picture: text with control tokens, and tiles. */
+  readonly layout: readonly (string | Tile)[]
+}
+
+/** A part of a scaled picture that is encoded by itself: the whole of it, for architectures without tiles. */
+export interface Tile {
+  /** Which of `scale`'s pictures it is cut from, and where. */
+  readonly image: number
+  readonly x: number
+  readonly y: number
+  readonly size: Size
   /** Embeddings that it becomes, and so its places in the prompt. */
-  tokens: number
+  readonly tokens: number
 }
 
 /** One family of vision encoders, described once for every emitter. */
 export interface Architecture {
   /** As `clip.projector_type` of the GGUF has it. */
   readonly name: string
-  /** Text with control tokens that the model expects before and after each picture. */
-  readonly before: string
-  readonly after: string
   /** Numbers in one embedding. */
   readonly width: number
   /** The longest edge, in pixels, that any plan uses of a picture: a larger picture may be shrunk to it beforehand. */
   readonly longestEdge: number
   plan(original: Size, detail: Detail): PicturePlan
-  /** The patches that the graph works on. */
-  grid(plan: PicturePlan): Grid
-  /** Pixels -> the graph's input `[patches, patchValues]`. @param rgb `[height, width, 3]` of `plan.original` */
-  prepare(rgb: Uint8Array, plan: PicturePlan): Float32Array
-  /** The whole encoder, from `prepare`'s values to embeddings `[patches, width]`. */
-  build<N>(graph: GraphBuilder<N>, plan: PicturePlan): N
-  /** What puts rows between the graph's, if the model wants any: `[patches, width]` -> `[tokens, width]`. */
-  finisher(weights: FloatSource): (embeddings: Float32Array, plan: PicturePlan) => Float32Array
+  /** Everything that is resampled of a picture, once for all of its tiles. */
+  scale(picture: Raster, plan: PicturePlan): readonly Raster[]
+  /** A tile's pixels -> the graph's input `[patches, patchValues]`. @param scaled what `scale` made */
+  prepare(scaled: readonly Raster[], tile: Tile): Float32Array
+  /** The patches of a tile. */
+  grid(tile: Tile): Grid
+  /** The whole encoder, from `prepare`'s values to embeddings `[rows, width]`. */
+  build<N>(graph: GraphBuilder<N>, tile: Tile): N
+  /** What puts rows between the graph's, if the model wants any: `[rows, width]` -> `[tile.tokens, width]`. */
+  finisher(weights: FloatSource): (embeddings: Float32Array, tile: Tile) => Float32Array
 }
 
 /** Weights as floats, for what is put between the graph's rows. */
@@ -40,3 +51,6 @@ export interface FloatSource {
   /** @throws OrielError `invalid` where the file has no such weight */
   floats(name: string): Float32Array
 }
+
+export const tilesOf = ({ layout }: PicturePlan): Tile[] =>
+  layout.filter((part): part is Tile => typeof part !== 'string')

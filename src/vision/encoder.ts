@@ -1,14 +1,16 @@
 import { OrielError } from '../errors.ts'
 import { openNative } from '../native/index.ts'
-import type { Architecture, PicturePlan } from './architecture.ts'
+import type { Architecture, Tile } from './architecture.ts'
 import { GgmlGraphs } from './ggml-graph.ts'
+import { idefics3 } from './idefics3.ts'
 import { type Metadata, readMetadata } from './metadata.ts'
 import { buildOnnxGraph, type Precision } from './onnx-graph.ts'
 import { pixtral } from './pixtral.ts'
+import type { Raster } from './resize.ts'
 import { loadWeights } from './weights.ts'
 
 /** Every family of vision encoders that is known, by `clip.projector_type`. */
-const architectures: Record<string, (metadata: Metadata) => Architecture> = { pixtral }
+const architectures: Record<string, (metadata: Metadata) => Architecture> = { idefics3, pixtral }
 
 /** How pictures are encoded. */
 export interface EncoderSettings {
@@ -22,7 +24,7 @@ export interface EncoderSettings {
 
 /** An architecture, realised for pictures of all sizes. Blocks its thread. */
 interface PictureGraph {
-  run(values: Float32Array, plan: PicturePlan, threads: number): Promise<Float32Array>
+  run(values: Float32Array, tile: Tile, threads: number): Promise<Float32Array>
 }
 
 /** A vision encoder, ready to turn pictures into embeddings. */
@@ -31,12 +33,12 @@ interface Encoder {
   /** What computes in fact. */
   readonly runtime: EncoderSettings['runtime']
   /**
-   * Encodes one picture. Blocks its thread: run it on one of its own.
-   * @param rgb `[height, width, 3]` of `plan.original`
+   * Encodes one tile. Blocks its thread: run it on one of its own.
+   * @param scaled what the architecture's `scale` made of the picture
    * @param threads cores that ggml may use for it; ONNX Runtime's threads sleep while they wait and need no such bound
-   * @returns `[plan.tokens, architecture.width]`
+   * @returns `[tile.tokens, architecture.width]`
    */
-  encode(rgb: Uint8Array, plan: PicturePlan, threads: number): Promise<Float32Array>
+  encode(scaled: readonly Raster[], tile: Tile, threads: number): Promise<Float32Array>
 }
 
 /**
@@ -74,7 +76,8 @@ export async function openEncoder(file: string, settings: EncoderSettings): Prom
   return {
     architecture,
     runtime: onnx === null ? 'ggml' : 'onnx',
-    encode: async (rgb, plan, threads) => finish(await graph.run(architecture.prepare(rgb, plan), plan, threads), plan),
+    encode: async (scaled, tile, threads) =>
+      finish(await graph.run(architecture.prepare(scaled, tile), tile, threads), tile),
   }
 }
 

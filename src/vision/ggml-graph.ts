@@ -1,6 +1,6 @@
 import { OrielError } from '../errors.ts'
 import { type Context, type Ggml, type Graph, type GraphAllocator, type Tensor, TensorType } from '../native/index.ts'
-import type { Architecture, PicturePlan } from './architecture.ts'
+import type { Architecture, Tile } from './architecture.ts'
 import type { GraphBuilder, Grid } from './graph.ts'
 import type { Weights } from './weights.ts'
 
@@ -24,14 +24,14 @@ export class GgmlGraphs {
   }
 
   /** @throws OrielError `internal` if the memory for the graph's values cannot be had */
-  async run(values: Float32Array, plan: PicturePlan, threads: number): Promise<Float32Array> {
+  async run(values: Float32Array, tile: Tile, threads: number): Promise<Float32Array> {
     this.#ggml.setThreads(this.#weights.backend, threads)
-    return this.#graphFor(plan).run(values)
+    return this.#graphFor(tile).run(values)
   }
 
-  #graphFor(plan: PicturePlan): GgmlGraph {
-    const size = `${plan.scaled.width}x${plan.scaled.height}`
-    const graph = this.#graphs.get(size) ?? buildGraph(this.#ggml, this.#weights, this.#architecture, plan)
+  #graphFor(tile: Tile): GgmlGraph {
+    const size = `${tile.size.width}x${tile.size.height}`
+    const graph = this.#graphs.get(size) ?? buildGraph(this.#ggml, this.#weights, this.#architecture, tile)
     // Taken out and put back, so that a Map's own order is the order of last use.
     this.#graphs.delete(size)
     this.#graphs.set(size, graph)
@@ -49,10 +49,10 @@ interface GgmlGraph {
   free(): void
 }
 
-function buildGraph(ggml: Ggml, weights: Weights, architecture: Architecture, plan: PicturePlan): GgmlGraph {
+function buildGraph(ggml: Ggml, weights: Weights, architecture: Architecture, tile: Tile): GgmlGraph {
   const context = ggml.init(maxNodes)
   const emitter = new GgmlEmitter(ggml, weights, context)
-  const output = architecture.build<Value>(emitter, plan)
+  const output = architecture.build<Value>(emitter, tile)
   ggml.setOutput(output.tensor)
   const graph: Graph = ggml.newGraph(context, maxNodes, false)
   ggml.buildForwardExpand(graph, output.tensor)
@@ -134,8 +134,18 @@ class GgmlEmitter implements GraphBuilder<Value> {
     return { ...x, tensor: this.#ggml.mul(this.#context, normed, weight.tensor) }
   }
 
+  layerNorm(x: Value, weight: Value, bias: Value, epsilon: number): Value {
+    const normed = this.#ggml.norm(this.#context, x.tensor, epsilon)
+    const scaled = this.#ggml.mul(this.#context, normed, weight.tensor)
+    return { ...x, tensor: this.#ggml.add(this.#context, scaled, bias.tensor) }
+  }
+
   gelu(x: Value): Value {
     return { ...x, tensor: this.#ggml.gelu(this.#context, x.tensor) }
+  }
+
+  quickGelu(x: Value): Value {
+    return { ...x, tensor: this.#ggml.geluQuick(this.#context, x.tensor) }
   }
 
   swiglu(gate: Value, up: Value): Value {
@@ -166,6 +176,17 @@ class GgmlEmitter implements GraphBuilder<Value> {
     )
     const joined = ggml.concat(context, rows, columns, 0)
     return { ...x, tensor: ggml.reshape2d(context, joined, x.width, x.tokens) }
+  }
+
+  joinPatches(x: Value, { rows, columns }: Grid, factor: number): Value {
+    const [ggml, context] = [this.#ggml, this.#context]
+    const width = x.width * factor
+    // Neighbours in a row lie behind each other; then rows are brought next to each other, and everything back.
+    const inRows = ggml.permute(context, ggml.reshape3d(context, x.tensor, width, columns / factor, rows), 0, 2, 1, 3)
+    const squares = ggml.reshape3d(context, ggml.cont(context, inRows), width * factor, rows / factor, columns / factor)
+    const inOrder = ggml.permute(context, squares, 0, 2, 1, 3)
+    const tokens = x.tokens / (factor * factor)
+    return { tensor: ggml.cont2d(context, inOrder, width * factor, tokens), tokens, width: width * factor }
   }
 
   attention(q: Value, k: Value, v: Value, heads: number): Value {

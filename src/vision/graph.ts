@@ -14,8 +14,12 @@ export interface GraphBuilder<N> {
   add(a: N, b: N): N
   /** Root mean square norm over each row, times `weight [width]`. */
   rmsNorm(x: N, weight: N, epsilon: number): N
+  /** Layer norm over each row, times `weight [width]` plus `bias [width]`. */
+  layerNorm(x: N, weight: N, bias: N, epsilon: number): N
   /** The tanh form of GELU. */
   gelu(x: N): N
+  /** x * sigmoid(1.702 x) */
+  quickGelu(x: N): N
   /** silu(gate) * up */
   swiglu(gate: N, up: N): N
   /** gelu(gate) * up */
@@ -25,6 +29,11 @@ export interface GraphBuilder<N> {
    * second with its column, whose frequencies start at theta^(-2/headWidth) (llama.cpp's `build_rope_2d`).
    */
   rope2d(x: N, heads: number, grid: Grid, theta: number): N
+  /**
+   * Joins squares of `factor * factor` patches into one row each, the upper left patch first, and then along the rows:
+   * `[tokens, width]` -> `[tokens / factor², width * factor²]`. Both edges of the grid are multiples of `factor`.
+   */
+  joinPatches(x: N, grid: Grid, factor: number): N
   /** softmax(q k / sqrt(headWidth)) v over `heads` heads, every token seeing every other. */
   attention(q: N, k: N, v: N, heads: number): N
 }
@@ -40,6 +49,10 @@ export function linear<N>(graph: GraphBuilder<N>, x: N, name: string): N {
   const y = graph.matmul(graph.weight(`${name}.weight`), x)
   return graph.has(`${name}.bias`) ? graph.add(y, graph.weight(`${name}.bias`)) : y
 }
+
+/** Layer norm with the weights `name.weight` and `name.bias`. */
+export const layerNorm = <N>(graph: GraphBuilder<N>, x: N, name: string, epsilon: number): N =>
+  graph.layerNorm(x, graph.weight(`${name}.weight`), graph.weight(`${name}.bias`), epsilon)
 
 /** Root mean square norm with the weight `name.weight`. */
 export const rmsNorm = <N>(graph: GraphBuilder<N>, x: N, name: string, epsilon: number): N =>

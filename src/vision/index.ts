@@ -1,2 +1,3 @@
-export type { Architecture, PicturePlan } from './architecture.ts'
+export { type Architecture, type PicturePlan, type Tile, tilesOf } from './architecture.ts'
 export { type EncoderSettings, openArchitecture, openEncoder } from './encoder.ts'
+export type { Raster } from './resize.ts'

@@ -1,5 +1,5 @@
 import type { InferenceSession, TensorConstructor } from 'onnxruntime-node'
-import type { Architecture, PicturePlan } from './architecture.ts'
+import { type Architecture, type Tile, tilesOf } from './architecture.ts'
 import type { GraphBuilder, Grid } from './graph.ts'
 import { OnnxModel } from './onnx-file.ts'
 import type { Weights } from './weights.ts'
@@ -10,7 +10,7 @@ export type Precision = 'fp32' | 'int8'
 /** An architecture as an ONNX Runtime session: one for pictures of all sizes. */
 export interface OnnxGraph {
   /** @param values the architecture's prepared input. @returns the graph's output, row by row. Blocks its thread. */
-  run(values: Float32Array, plan: PicturePlan): Promise<Float32Array>
+  run(values: Float32Array, tile: Tile): Promise<Float32Array>
 }
 
 /**
@@ -26,8 +26,9 @@ export async function buildOnnxGraph(
   const runtime = await import('onnxruntime-node').catch(() => null)
   if (runtime === null) return null
   const emitter = new OnnxEmitter(weights, precision)
-  // Sizes are left open, so any picture's plan describes the graph of all.
-  const sample = architecture.plan({ width: 64, height: 64 }, 'auto')
+  // Sizes are left open, so any picture's tile describes the graph of all.
+  const [sample] = tilesOf(architecture.plan({ width: 64, height: 64 }, 'low'))
+  if (sample === undefined) throw new Error('an architecture without tiles')
   const output = architecture.build<Value>(emitter, sample)
   emitter.model.output(output.name, 'f32', ['tokens', output.width])
   const session = await runtime.InferenceSession.create(emitter.model.encode(), {
@@ -61,8 +62,8 @@ class OnnxSession implements OnnxGraph {
     this.#output = output
   }
 
-  async run(values: Float32Array, plan: PicturePlan): Promise<Float32Array> {
-    const grid = this.#architecture.grid(plan)
+  async run(values: Float32Array, tile: Tile): Promise<Float32Array> {
+    const grid = this.#architecture.grid(tile)
     const tokens = grid.rows * grid.columns
     const feeds: Record<string, InstanceType<TensorConstructor>> = {
       patches: new this.#tensor('float32', values, [tokens, values.length / tokens]),
@@ -153,8 +154,20 @@ class OnnxEmitter implements GraphBuilder<Value> {
     return { ...x, name }
   }
 
+  layerNorm(x: Value, weight: Value, bias: Value, epsilon: number): Value {
+    const name = this.model.node('LayerNormalization', [x.name, this.#nameOf(weight), this.#nameOf(bias)], {
+      axis: -1,
+      epsilon: { float: epsilon },
+    })
+    return { ...x, name }
+  }
+
   gelu(x: Value): Value {
     return { ...x, name: this.model.node('FastGelu', [x.name], {}, contrib) }
+  }
+
+  quickGelu(x: Value): Value {
+    return { ...x, name: this.model.node('QuickGelu', [x.name], { alpha: { float: 1.702 } }, contrib) }
   }
 
   swiglu(gate: Value, up: Value): Value {
@@ -184,6 +197,14 @@ class OnnxEmitter implements GraphBuilder<Value> {
     )
     const back = this.model.node('Transpose', [turned], { perm: [0, 2, 1, 3] })
     return { ...x, name: this.model.node('Reshape', [back, this.#shape([-1, x.width])]) }
+  }
+
+  joinPatches(x: Value, { columns }: Grid, factor: number): Value {
+    const width = x.width * factor
+    const squares = this.#shape([-1, factor, columns / factor, width])
+    const split = this.model.node('Reshape', [x.name, squares])
+    const joined = this.model.node('Transpose', [split], { perm: [0, 2, 1, 3] })
+    return { name: this.model.node('Reshape', [joined, this.#shape([-1, width * factor])]), width: width * factor }
   }
 
   attention(q: Value, k: Value, v: Value, heads: number): Value {
@@ -216,12 +237,12 @@ class OnnxEmitter implements GraphBuilder<Value> {
   }
 
   /** A weight that is used as a vector becomes a constant the first time. */
-  #nameOf({ name, rows }: Value): string {
+  #nameOf({ name, rows, width }: Value): string {
     if (rows === undefined) return name
     let constant = this.#constants.get(name)
     if (constant === undefined) {
       const values = this.#weights.floats(name)
-      constant = this.model.constant('f32', [values.length], values)
+      constant = this.model.constant('f32', rows === 1 ? [width] : [rows, width], values)
       this.#constants.set(name, constant)
     }
     return constant

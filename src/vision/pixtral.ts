@@ -1,8 +1,9 @@
 import { OrielError } from '../errors.ts'
-import type { Architecture, Detail, PicturePlan } from './architecture.ts'
+import { type Architecture, type Detail, type PicturePlan, type Tile, tilesOf } from './architecture.ts'
 import { type GraphBuilder, type Grid, linear, rmsNorm } from './graph.ts'
 import type { Metadata } from './metadata.ts'
-import { resizeInto, type Size } from './resize.ts'
+import { patchReader } from './patches.ts'
+import { bicubic, resizeInto, type Size } from './resize.ts'
 
 /** What `detail: auto` spends at most, in tokens: a picture that has more to show is asked for with `high`. */
 const autoTokens = 256
@@ -13,13 +14,12 @@ const autoTokens = 256
  */
 export function pixtral(metadata: Metadata): Architecture {
   const vision = (key: string, fallback?: number) => metadata.number(`clip.vision.${key}`, fallback)
-  const patch = vision('patch_size')
+  const reader = patchReader(metadata)
+  const { patch } = reader
   const layers = vision('block_count')
   const heads = vision('attention.head_count')
   const epsilon = vision('attention.layer_norm_epsilon')
   const embedding = vision('projection_dim')
-  const mean = metadata.floats('clip.vision.image_mean')
-  const deviation = metadata.floats('clip.vision.image_std')
   const area = patch * patch
   // llama.cpp fixes these at 8 and 1024 tokens for this type; a file that knows better may say so.
   const least = vision('image_min_pixels', 8 * area)
@@ -30,59 +30,38 @@ export function pixtral(metadata: Metadata): Architecture {
       code: 'unsupported_model',
     })
 
-  const gridOf = ({ scaled }: Pick<PicturePlan, 'scaled'>): Grid => ({
-    rows: scaled.height / patch,
-    columns: scaled.width / patch,
-  })
+  const grid = ({ size }: Pick<Tile, 'size'>): Grid => ({ rows: size.height / patch, columns: size.width / patch })
 
   return {
     name: 'pixtral',
-    before: '',
-    after: '[IMG_END]',
     width: embedding,
     longestEdge: Math.ceil(Math.sqrt(most) * 4),
 
     plan(original: Size, detail: Detail): PicturePlan {
       const budget =
         detail === 'low' ? least : detail === 'high' ? most : Math.min(most, Math.max(least, autoTokens * area))
-      const scaled = alignedSize(original, patch, least, budget)
-      const { rows, columns } = gridOf({ scaled })
-      return { original, scaled, tokens: rows * columns + rows - 1 }
+      const size = alignedSize(original, patch, least, budget)
+      const { rows, columns } = grid({ size })
+      const tile: Tile = { image: 0, x: 0, y: 0, size, tokens: rows * columns + rows - 1 }
+      return { original, detail, name: `${size.width}x${size.height}`, layout: [tile, '[IMG_END]'] }
     },
 
-    grid: gridOf,
+    scale: (picture, plan) => tilesOf(plan).map(({ size }) => resizeInto(picture, size, bicubic)),
 
-    prepare(rgb, plan) {
-      // llama.cpp rounds to 32 bits after every operation.
-      const f = Math.fround
-      const { rows, columns } = gridOf(plan)
-      const pixels = resizeInto(rgb, plan.original, plan.scaled)
-      const out = new Float32Array(rows * columns * 3 * area)
-      let at = 0
-      for (let row = 0; row < rows; row++)
-        for (let column = 0; column < columns; column++)
-          for (let channel = 0; channel < 3; channel++) {
-            const shift = mean[channel] as number
-            const scale = deviation[channel] as number
-            for (let y = row * patch; y < (row + 1) * patch; y++) {
-              const from = (y * plan.scaled.width + column * patch) * 3 + channel
-              for (let x = 0; x < patch; x++)
-                out[at++] = f(f(f((pixels[from + x * 3] as number) / 255) - shift) / scale)
-            }
-          }
-      return out
-    },
+    prepare: ([image], tile) => (image === undefined ? new Float32Array() : reader.read(image, tile)),
 
-    build<N>(graph: GraphBuilder<N>, plan: PicturePlan): N {
-      const grid = gridOf(plan)
-      const patches = graph.input(grid.rows * grid.columns, 3 * area)
+    grid,
+
+    build<N>(graph: GraphBuilder<N>, tile: Tile): N {
+      const places = grid(tile)
+      const patches = graph.input(places.rows * places.columns, 3 * area)
       let x = graph.matmul(graph.weight('v.patch_embd.weight'), patches)
       x = rmsNorm(graph, x, 'v.pre_ln', epsilon)
       for (let layer = 0; layer < layers; layer++) {
         const part = (name: string) => `v.blk.${layer}.${name}`
         const y = rmsNorm(graph, x, part('ln1'), epsilon)
-        const q = graph.rope2d(linear(graph, y, part('attn_q')), heads, grid, 10000)
-        const k = graph.rope2d(linear(graph, y, part('attn_k')), heads, grid, 10000)
+        const q = graph.rope2d(linear(graph, y, part('attn_q')), heads, places, 10000)
+        const k = graph.rope2d(linear(graph, y, part('attn_k')), heads, places, 10000)
         const v = linear(graph, y, part('attn_v'))
         x = graph.add(x, linear(graph, graph.attention(q, k, v, heads), part('attn_out')))
         const z = rmsNorm(graph, x, part('ln2'), epsilon)
@@ -94,9 +73,9 @@ export function pixtral(metadata: Metadata): Architecture {
 
     finisher(weights) {
       const pause = weights.floats('v.token_embd.img_break')
-      return (embeddings, plan) => {
-        const { rows, columns } = gridOf(plan)
-        const out = new Float32Array(plan.tokens * embedding)
+      return (embeddings, tile) => {
+        const { rows, columns } = grid(tile)
+        const out = new Float32Array(tile.tokens * embedding)
         const rowValues = columns * embedding
         for (let row = 0; row < rows; row++) {
           const at = row * (rowValues + embedding)

@@ -4,41 +4,67 @@ export interface Size {
   height: number
 }
 
+/** A picture's pixels, `rgb` being `[height, width, 3]`. */
+export interface Raster extends Size {
+  readonly rgb: Uint8Array
+}
+
+/** A resampling filter: its weight at a distance from the centre, and the distance beyond which it is 0. */
+export interface Kernel {
+  readonly support: number
+  weight(distance: number): number
+}
+
+/** Pillow's bicubic, a = -0.5. */
+export const bicubic: Kernel = {
+  support: 2,
+  weight(x) {
+    const a = -0.5
+    const d = Math.abs(x)
+    if (d < 1) return ((a + 2) * d - (a + 3)) * d * d + 1
+    if (d < 2) return (((d - 5) * d + 8) * d - 4) * a
+    return 0
+  },
+}
+
+/** Lanczos with three lobes. */
+export const lanczos: Kernel = {
+  support: 3,
+  weight: (x) => (x >= -3 && x < 3 ? sinc(x) * sinc(x / 3) : 0),
+}
+
+const sinc = (x: number): number => (x === 0 ? 1 : Math.sin(x * Math.PI) / (x * Math.PI))
+
 /** Bits of the fixed-point filter weights: 32 less 8 for the pixel and 2 of headroom (Pillow, src/libImaging/Resample.c). */
 const precision = 22
 
 /**
- * Scales 8-bit RGB as Pillow's bicubic filter does (a = -0.5, support widened when shrinking, horizontal pass first,
- * 8-bit values between the passes), which is what llama.cpp's `img_tool::resize_pillow` computes bit by bit.
- * @param rgb `[height, width, 3]`
+ * Scales 8-bit RGB as Pillow's filters do (support widened when shrinking, horizontal pass first, 8-bit values between the
+ * passes), which is what llama.cpp's `img_tool::resize_pillow` computes bit by bit.
  */
-export function resizeBicubic(rgb: Uint8Array, from: Size, to: Size): Uint8Array {
-  if (from.width === to.width && from.height === to.height) return rgb
-  const wide = from.width === to.width ? rgb : scaleRows(rgb, from, to.width)
-  return from.height === to.height ? wide : scaleColumns(wide, { width: to.width, height: from.height }, to.height)
+export function resize(image: Raster, to: Size, kernel: Kernel): Raster {
+  const wide = image.width === to.width ? image : scaleRows(image, to.width, kernel)
+  return wide.height === to.height ? wide : scaleColumns(wide, to.height, kernel)
 }
 
-/**
- * Scales into `box` with the aspect kept, and fills what is left at the sides with black: llama.cpp's `PAD_CEIL`.
- * @param rgb `[height, width, 3]`
- */
-export function resizeInto(rgb: Uint8Array, from: Size, box: Size): Uint8Array {
+/** Scales into `box` with the aspect kept, and fills what is left at the sides with black: llama.cpp's `PAD_CEIL`. */
+export function resizeInto(image: Raster, box: Size, kernel: Kernel): Raster {
   const f = Math.fround
-  const scale = Math.min(f(box.width / from.width), f(box.height / from.height))
+  const scale = Math.min(f(box.width / image.width), f(box.height / image.height))
   const inner = {
-    width: Math.min(Math.ceil(f(from.width * scale)), box.width),
-    height: Math.min(Math.ceil(f(from.height * scale)), box.height),
+    width: Math.min(Math.ceil(f(image.width * scale)), box.width),
+    height: Math.min(Math.ceil(f(image.height * scale)), box.height),
   }
-  const scaled = resizeBicubic(rgb, from, inner)
+  const scaled = resize(image, inner, kernel)
   if (inner.width === box.width && inner.height === box.height) return scaled
-  const out = new Uint8Array(box.width * box.height * 3)
+  const rgb = new Uint8Array(box.width * box.height * 3)
   const left = (box.width - inner.width) >> 1
   const top = (box.height - inner.height) >> 1
   for (let y = 0; y < inner.height; y++) {
-    const row = scaled.subarray(y * inner.width * 3, (y + 1) * inner.width * 3)
-    out.set(row, ((y + top) * box.width + left) * 3)
+    const row = scaled.rgb.subarray(y * inner.width * 3, (y + 1) * inner.width * 3)
+    rgb.set(row, ((y + top) * box.width + left) * 3)
   }
-  return out
+  return { ...box, rgb }
 }
 
 /** For each output position: the first input position and the weights from there on. */
@@ -49,18 +75,10 @@ interface Filter {
   stride: number
 }
 
-function cubic(x: number): number {
-  const a = -0.5
-  const d = Math.abs(x)
-  if (d < 1) return ((a + 2) * d - (a + 3)) * d * d + 1
-  if (d < 2) return (((d - 5) * d + 8) * d - 4) * a
-  return 0
-}
-
-function filterFor(inputs: number, outputs: number): Filter {
+function filterFor(inputs: number, outputs: number, kernel: Kernel): Filter {
   const scale = inputs / outputs
   const widening = Math.max(scale, 1)
-  const support = 2 * widening
+  const support = kernel.support * widening
   const stride = Math.ceil(support) * 2 + 1
   const filter = {
     first: new Int32Array(outputs),
@@ -75,7 +93,7 @@ function filterFor(inputs: number, outputs: number): Filter {
     const count = Math.min(inputs, Math.trunc(center + support + 0.5)) - first
     let sum = 0
     for (let i = 0; i < count; i++) {
-      const weight = cubic((i + first - center + 0.5) * (1 / widening))
+      const weight = kernel.weight((i + first - center + 0.5) * (1 / widening))
       raw[i] = weight
       sum += weight
     }
@@ -93,8 +111,8 @@ const clip8 = (sum: number): number => {
   return Math.max(0, Math.min(255, sum >> precision))
 }
 
-function scaleRows(rgb: Uint8Array, from: Size, width: number): Uint8Array {
-  const { first, counts, weights, stride } = filterFor(from.width, width)
+function scaleRows({ rgb, ...from }: Raster, width: number, kernel: Kernel): Raster {
+  const { first, counts, weights, stride } = filterFor(from.width, width, kernel)
   const out = new Uint8Array(width * from.height * 3)
   for (let y = 0; y < from.height; y++) {
     const row = y * from.width * 3
@@ -114,11 +132,11 @@ function scaleRows(rgb: Uint8Array, from: Size, width: number): Uint8Array {
       out[to + 2] = clip8(b)
     }
   }
-  return out
+  return { width, height: from.height, rgb: out }
 }
 
-function scaleColumns(rgb: Uint8Array, from: Size, height: number): Uint8Array {
-  const { first, counts, weights, stride } = filterFor(from.height, height)
+function scaleColumns({ rgb, ...from }: Raster, height: number, kernel: Kernel): Raster {
+  const { first, counts, weights, stride } = filterFor(from.height, height, kernel)
   const bytes = from.width * 3
   const out = new Uint8Array(bytes * height)
   const sums = new Float64Array(bytes)
@@ -132,5 +150,5 @@ function scaleColumns(rgb: Uint8Array, from: Size, height: number): Uint8Array {
     }
     for (let x = 0; x < bytes; x++) out[y * bytes + x] = clip8(sums[x] as number)
   }
-  return out
+  return { width: from.width, height, rgb: out }
 }

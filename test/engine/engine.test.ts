@@ -93,7 +93,7 @@ describe('one request', () => {
     await expect(answerOf(engine, requestOf(prompt))).rejects.toMatchObject({
       kind: 'invalid',
       code: 'context_length_exceeded',
-      message: expect.stringMatching(/4096 tokens.*of text and 38 of 2 pictures/),
+      message: expect.stringMatching(/4096 tokens.*of text and 40 of 2 pictures/),
     })
     const wide = requestOf(ask('Hello'), { maxTokens: 100_000 })
     await expect(answerOf(engine, wide)).rejects.toMatchObject({ code: 'context_length_exceeded' })

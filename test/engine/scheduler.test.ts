@@ -85,7 +85,8 @@ const contentsOf = (prompt: readonly PromptPiece[]): number[] =>
     if (part.kind === 'text') return Array.from(part.text, (character) => character.charCodeAt(0))
     if (part.kind === 'tokens') return [...part.tokens]
     const { hash, width } = part.picture
-    return [60, ...embeddingsOf(hash, width), 62]
+    const [first = 0, ...others] = embeddingsOf(hash, width)
+    return [60, first, 124, ...others, 62]
   })
 
 describe('the scheduler, on a model of the KV memory', () => {

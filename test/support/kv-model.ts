@@ -96,14 +96,16 @@ export function answerAlone(contents: readonly number[], seed: number, maxTokens
 export const embeddingsOf = (hash: string, tokens: number): Float32Array =>
   Float32Array.from({ length: tokens }, (_, place) => 1000 + Number(hash) * 100 + place)
 
-/** A picture of so many pixels' width has as many tokens. */
+/** A picture of so many pixels' width has as many tokens, and is read in two tiles. */
 export const architecture = {
   name: 'model',
-  before: '<',
-  after: '>',
   width: 1,
   longestEdge: 64,
-  plan: (original) => ({ original, scaled: original, tokens: original.width }),
+  plan(original, detail) {
+    const tile = (x: number, tokens: number) => ({ image: 0, x, y: 0, size: original, tokens })
+    const layout = ['<', tile(0, 1), '|', tile(1, original.width - 1), '>']
+    return { original, detail, name: `${original.width}`, layout }
+  },
 } as Partial<Architecture> as Architecture
 
 /** Encodes each picture some ticks later, once. */
@@ -117,7 +119,13 @@ export function slowEncoder(ticks: number): PictureEncoder {
       const run = (async () => {
         for (let tick = 0; tick < ticks; tick++) await new Promise((resolve) => setImmediate(resolve))
         running.delete(span.key)
-        return { embeddings: embeddingsOf(span.picture.hash, span.plan.tokens), ms: 1 }
+        return {
+          embeddings: embeddingsOf(span.picture.hash, span.plan.original.width).subarray(
+            span.tile.x,
+            span.tile.x + span.tile.tokens,
+          ),
+          ms: 1,
+        }
       })()
       running.set(span.key, run)
       return run

@@ -1,9 +1,9 @@
 import { readFileSync } from 'node:fs'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import type { Engine, PictureInput } from '../../src/engine/generation.ts'
-import { openArchitecture, openEncoder } from '../../src/vision/index.ts'
+import { openArchitecture, openEncoder, tilesOf } from '../../src/vision/index.ts'
 import { alignedSize } from '../../src/vision/pixtral.ts'
-import { resizeBicubic, resizeInto } from '../../src/vision/resize.ts'
+import { bicubic, resize, resizeInto } from '../../src/vision/resize.ts'
 import { answerOf, ask, pocketFolder, requestOf, startPocket } from '../support/pocket.ts'
 
 const fixture = <T>(name: string): T => JSON.parse(readFileSync(new URL(name, import.meta.url), 'utf8'))
@@ -28,14 +28,14 @@ describe('preprocessing', () => {
       { from: [number, number]; to: [number, number]; rgb: string; scaled: string }[]
     >('./bicubic.json')) {
       const [width, height] = from
-      const out = resizeBicubic(bytes(rgb), { width, height }, { width: to[0], height: to[1] })
-      expect(Buffer.from(out).toString('hex')).toBe(scaled)
+      const out = resize({ width, height, rgb: bytes(rgb) }, { width: to[0], height: to[1] }, bicubic)
+      expect(Buffer.from(out.rgb).toString('hex')).toBe(scaled)
     }
   })
 
   it('keeps the aspect and fills the sides with black', () => {
     const white = new Uint8Array(40 * 10 * 3).fill(255)
-    const out = resizeInto(white, { width: 40, height: 10 }, { width: 32, height: 16 })
+    const { rgb: out } = resizeInto({ width: 40, height: 10, rgb: white }, { width: 32, height: 16 }, bicubic)
     const row = (y: number) => [...out.subarray(y * 32 * 3, y * 32 * 3 + 3)]
     expect([row(0), row(3), row(4), row(11), row(12)]).toEqual([
       [0, 0, 0],
@@ -48,8 +48,9 @@ describe('preprocessing', () => {
 
   it('spends what detail asks for', () => {
     const architecture = openArchitecture(`${pocketFolder}mmproj-pocket.gguf`)
-    const tokens = (detail: 'low' | 'auto' | 'high') => architecture.plan({ width: 640, height: 640 }, detail).tokens
-    expect([tokens('low'), tokens('auto'), tokens('high')]).toEqual([19, 41, 41])
+    const tokens = (detail: 'low' | 'auto' | 'high') =>
+      tilesOf(architecture.plan({ width: 640, height: 640 }, detail)).map(({ tokens }) => tokens)
+    expect([tokens('low'), tokens('auto'), tokens('high')]).toEqual([[19], [41], [41]])
   })
 })
 
@@ -83,8 +84,10 @@ describe('the built-in model', () => {
     const encoder = await openEncoder(`${pocketFolder}mmproj-pocket.gguf`, { runtime, precision, threads: 1 })
     expect(encoder.runtime).toBe(runtime)
     const plan = encoder.architecture.plan(picture, 'auto')
-    expect(plan.tokens).toBe(reference.imageTokens)
-    return encoder.encode(picture.rgb, plan, 1)
+    const [tile] = tilesOf(plan)
+    if (tile === undefined) throw new Error('a plan without a tile')
+    expect(tile.tokens).toBe(reference.imageTokens)
+    return encoder.encode(encoder.architecture.scale(picture, plan), tile, 1)
   }
   const largest = Math.max(...reference.embeddings.map(Math.abs))
   const worst = (found: Float32Array) =>

@@ -1,0 +1,41 @@
+import type { Tile } from './architecture.ts'
+import type { Metadata } from './metadata.ts'
+import type { Raster } from './resize.ts'
+
+/** How pixels become the numbers that an encoder reads. */
+export interface PatchReader {
+  /** Pixels of a patch's edge. */
+  readonly patch: number
+  /** Patches of a tile, row by row; in each all of red, then green, then blue: `[patches, 3 * patch * patch]` */
+  read(image: Raster, tile: Tile): Float32Array
+}
+
+/** By the patch size, mean and deviation that the vision file names. */
+export function patchReader(metadata: Metadata): PatchReader {
+  const patch = metadata.number('clip.vision.patch_size')
+  const mean = metadata.floats('clip.vision.image_mean')
+  const deviation = metadata.floats('clip.vision.image_std')
+  // llama.cpp rounds to 32 bits after every operation, and a byte has few values.
+  const f = Math.fround
+  const values = [0, 1, 2].map((channel) =>
+    Float32Array.from({ length: 256 }, (_, byte) =>
+      f(f(f(byte / 255) - f(mean[channel] ?? 0)) / f(deviation[channel] ?? 1)),
+    ),
+  )
+  return {
+    patch,
+    read({ width, rgb }, { x: left, y: top, size }) {
+      const out = new Float32Array(size.width * size.height * 3)
+      let at = 0
+      for (let row = top; row < top + size.height; row += patch)
+        for (let column = left; column < left + size.width; column += patch)
+          values.forEach((of, channel) => {
+            for (let y = row; y < row + patch; y++) {
+              const from = (y * width + column) * 3 + channel
+              for (let x = 0; x < patch; x++) out[at++] = of[rgb[from + x * 3] as number] as number
+            }
+          })
+      return out
+    },
+  }
+}
