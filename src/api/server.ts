@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto'
+import { readFileSync } from 'node:fs'
 import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify'
 import type { Config } from '../config.ts'
 import { OrielError } from '../errors.ts'
@@ -10,6 +11,10 @@ import { endpointsOf } from './endpoints.ts'
 import { sendError } from './errors.ts'
 import { explainHttpError, refuseConnection } from './http-errors.ts'
 import { openapiDocument } from './openapi/document.ts'
+
+/** The document for people. It takes everything from this server. */
+const page = readFileSync(new URL('./openapi/page.html', import.meta.url), 'utf8')
+const pagePolicy = "default-src 'none'; connect-src 'self'; script-src 'unsafe-inline'; style-src 'unsafe-inline'"
 
 /** A request must have arrived whole within this. ms */
 const requestTimeout = 300_000
@@ -62,6 +67,9 @@ export function createServer(rooms: AnswerRooms, config: Config['server'], log: 
     for (const { method, path, pattern, handler } of endpoints) route(method, base + (pattern ?? path), handler)
   const document = openapiDocument(endpoints, version)
   route('GET', '/openapi.json', async () => document)
+  route('GET', '/docs', async (_request, reply) =>
+    reply.header('content-security-policy', pagePolicy).type('text/html; charset=utf-8').send(page),
+  )
   route('GET', '/health', async () => ({ status: 'ok' }))
   route('DELETE', '/admin/cache', async (_request, reply) => {
     await rooms.media.clearCache()

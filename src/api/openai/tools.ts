@@ -32,9 +32,9 @@ const toolChoice = z.union([
 ])
 
 export const toolParameters = {
-  tools: z.array(tool).max(128).nullish(),
-  tool_choice: toolChoice.nullish(),
-  parallel_tool_calls: z.boolean().nullish(),
+  tools: z.array(tool).max(128).nullish().describe('Functions that the model may call.'),
+  tool_choice: toolChoice.nullish().describe('Whether it must: none, auto, required, or one of them by name.'),
+  parallel_tool_calls: z.boolean().nullish().describe('Whether one answer may call several; true unless false.'),
 }
 
 export const callParameters = z.object({
