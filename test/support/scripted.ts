@@ -26,6 +26,7 @@ const everyPicture: Media = {
       from: 'request',
       fetchMs: 0,
       decodeMs: 0,
+      pagesInFile: 1,
     })),
   clearCache: async () => {},
   close: async () => {},
