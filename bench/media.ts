@@ -127,6 +127,15 @@ async function serve(): Promise<void> {
       yield { type: 'done', timings: { queue: 0, encode: 0, prefill: 0, firstToken: 0, generation: 0 } }
     },
     count: async () => ({ promptTokens: 1, imageTokens: [], tokens: [] }),
+    state: async () => ({
+      running: 0,
+      waiting: 0,
+      storedPrefixes: 0,
+      storedCells: 0,
+      cells: 0,
+      freeCells: 0,
+      encoderCacheBytes: 0,
+    }),
     close: async () => {},
   }
   const log = createLogger('silent')

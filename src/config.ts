@@ -78,12 +78,8 @@ const engine = z.strictObject({
   chunkTokens: z.number().int().positive().default(256),
   /** Requests that may wait; one more is refused. */
   maxQueue: z.number().int().positive().default(512),
-  /** Bytes of picture embeddings that are kept. */
-  encoderCacheBytes: z
-    .number()
-    .int()
-    .nonnegative()
-    .default(256 * MB),
+  /** Bytes of picture embeddings that are kept; 0: a tenth of the free memory, and a gigabyte at most. */
+  encoderCacheBytes: z.number().int().nonnegative().default(0),
   kvType: z.enum(['f16', 'q8_0']).default('f16'),
   /** What encodes pictures on a CPU: ONNX Runtime, or ggml, which also takes its place where it is not installed. */
   visionRuntime: z.enum(['onnx', 'ggml']).default('onnx'),

@@ -128,7 +128,7 @@ describe('frames and pages in a request', () => {
       () => ({ type: 'file', file: { file_id: 'file-1' } }),
       400,
       'messages[0].content[0].file.file_data',
-      /file_data must be a string/,
+      /must be a string: the file itself as a data: URL.*; found nothing/,
     ],
   ]
   it.for(refusals)('%s: refused', async ([, part, status, param, says]) => {

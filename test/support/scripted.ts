@@ -45,6 +45,15 @@ export async function startScripted(
     },
     generate: script,
     count: async () => ({ promptTokens: 12, imageTokens: [], tokens: [] }),
+    state: async () => ({
+      running: 0,
+      waiting: 0,
+      storedPrefixes: 0,
+      storedCells: 0,
+      cells: 0,
+      freeCells: 0,
+      encoderCacheBytes: 0,
+    }),
     close: async () => {},
   }
   const media: Media = { load: async () => [], clearCache: async () => {}, close: async () => {} }
