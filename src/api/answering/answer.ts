@@ -146,7 +146,7 @@ function readerOf({ prompt }: AnswerRequest, { parts }: PreparedPrompt): AnswerR
   const calls = chat !== null && chat.calling.mode !== 'none'
   const last = parts.at(-1)
   return readAnswer({
-    tools: new Set(calls ? chat.tools.map(({ name }) => name) : []),
+    tools: new Map(calls ? chat.tools.map((tool) => [tool.name, tool]) : []),
     mostCalls: chat?.calling.parallel === false ? 1 : Number.POSITIVE_INFINITY,
     splitReasoning: chat?.splitReasoning ?? false,
     thinking: chat !== null && last?.kind === 'text' && last.special && beginsThought(last.text),
