@@ -78,12 +78,8 @@ const engine = z.strictObject({
   chunkTokens: z.number().int().positive().default(256),
   /** Requests that may wait; one more is refused. */
   maxQueue: z.number().int().positive().default(512),
-  /** Bytes of picture embeddings that are kept. */
-  encoderCacheBytes: z
-    .number()
-    .int()
-    .nonnegative()
-    .default(256 * MB),
+  /** Bytes of picture embeddings that are kept; 0: a tenth of the free memory, and a gigabyte at most. */
+  encoderCacheBytes: z.number().int().nonnegative().default(0),
   kvType: z.enum(['f16', 'q8_0']).default('f16'),
   /** What encodes pictures on a CPU: ONNX Runtime, or ggml, which also takes its place where it is not installed. */
   visionRuntime: z.enum(['onnx', 'ggml']).default('onnx'),
@@ -124,11 +120,24 @@ const environment: Record<string, readonly string[]> = {
   ORIEL_STRICT: ['server', 'strict'],
   ORIEL_MODEL: ['model'],
   ORIEL_LOG_LEVEL: ['logLevel'],
+  ORIEL_MAX_BODY_BYTES: ['server', 'maxBodyBytes'],
+  ORIEL_MAX_IMAGES: ['media', 'maxImages'],
+  ORIEL_MAX_BASE64_BYTES: ['media', 'maxBase64Bytes'],
+  ORIEL_MAX_URL_BYTES: ['media', 'maxUrlBytes'],
+  ORIEL_URL_TIMEOUT_MS: ['media', 'urlTimeoutMs'],
+  ORIEL_MAX_REDIRECTS: ['media', 'maxRedirects'],
+  ORIEL_MAX_PIXELS: ['media', 'maxPixels'],
+  ORIEL_MAX_TOTAL_PIXELS: ['media', 'maxTotalPixels'],
+  ORIEL_MAX_PIXELS_IN_FLIGHT: ['media', 'maxPixelsInFlight'],
+  ORIEL_DECODERS: ['media', 'decoders'],
+  ORIEL_DECODE_TIMEOUT_MS: ['media', 'decodeTimeoutMs'],
   ORIEL_ALLOW_PRIVATE: ['media', 'allowPrivate'],
   ORIEL_ALLOW_DOMAINS: ['media', 'allowDomains'],
   ORIEL_DENY_DOMAINS: ['media', 'denyDomains'],
   ORIEL_FETCH_PROXY: ['media', 'proxy'],
+  ORIEL_CACHE_BYTES: ['media', 'cacheBytes'],
   ORIEL_CACHE_DIR: ['media', 'cacheDir'],
+  ORIEL_CACHE_DIR_BYTES: ['media', 'cacheDirBytes'],
   ORIEL_THREADS: ['engine', 'threads'],
   ORIEL_CONTEXT: ['engine', 'contextTokens'],
   ORIEL_ENCODER_CACHE: ['engine', 'encoderCacheBytes'],

@@ -8,6 +8,12 @@ const port = (text: string): number => {
   return value
 }
 
+const count = (text: string): number => {
+  const value = Number(text)
+  if (!Number.isInteger(value) || value < 1) throw new InvalidArgumentError('It is a whole number from 1.')
+  return value
+}
+
 const program = new Command('oriel').description('Ask a vision-language model about pictures.').version('0.1.0')
 
 const model = new Option('--model <name>', 'the model: a name that `oriel list` shows, or the path of a GGUF file')
@@ -26,10 +32,21 @@ program
 program
   .command('ask')
   .description('ask one question, without a server')
-  .argument('<image...>', 'pictures (files or URLs), and the question last')
+  .argument('<image...>', 'pictures and PDFs (files or URLs), and the question last')
   .addOption(model)
   .addOption(projector)
   .option('--system <text>', 'a system prompt: "Answer in one word."')
+  .option('--pages <choice>', 'pages of a PDF or frames of an animation: 1-3,7 or all, or how many, evenly: 8')
+  .option('--batch <number>', 'pictures in one question (default 30); a longer document is asked about in parts', count)
+  .addHelpText(
+    'after',
+    `
+A PDF is its pages, each of them a picture:
+  oriel ask invoice.pdf "What is the total?"
+  oriel ask --pages 1-3,7 report.pdf "Summarise this."
+A document of more pages than one question may have is asked about 30 at a time. The answer about each part is shown
+under its pages, and the last one is what the model makes of all of them.`,
+  )
   .action(async (words: string[], options) => (await import('./ask.ts')).ask(words, options))
 
 program

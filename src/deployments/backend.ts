@@ -30,6 +30,7 @@ export async function startEmbedded(card: ModelCard, config: EngineConfig, log: 
     model: engine.model,
     generate: (request, signal) => engine.generate(request, signal),
     count: (prompt) => engine.count(prompt),
+    state: () => engine.state(),
     close: () => engine.close(),
   }
 }

@@ -128,6 +128,21 @@ export interface PromptToken {
   bytes: Uint8Array
 }
 
+/** What an engine has under way, and where its KV memory is. */
+export interface EngineState {
+  /** Sequences that are being computed. */
+  readonly running: number
+  /** Requests that are not admitted yet. */
+  readonly waiting: number
+  /** Sequences that are kept for prompts that begin alike, and the KV cells that they hold. */
+  readonly storedPrefixes: number
+  readonly storedCells: number
+  readonly cells: number
+  readonly freeCells: number
+  /** Bytes of picture embeddings that are kept. */
+  readonly encoderCacheBytes: number
+}
+
 /** An engine as the rooms above see it. */
 export interface Engine {
   readonly model: EngineModel
@@ -139,5 +154,7 @@ export interface Engine {
   generate(request: GenerateRequest, signal: AbortSignal): AsyncIterable<GenerateEvent>
   /** @throws OrielError as `generate` does */
   count(prompt: readonly PromptPiece[]): Promise<PromptCount>
+  /** @throws OrielError `engine_failed` while there is no process to ask */
+  state(): Promise<EngineState>
   close(): Promise<void>
 }

@@ -1,12 +1,13 @@
 import { type ChildProcess, fork } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
-import { deferred } from '../deferred.ts'
+import { type Deferred, deferred } from '../deferred.ts'
 import { OrielError } from '../errors.ts'
 import type { Logger } from '../log.ts'
 import { EventQueue } from './event-queue.ts'
 import type {
   Engine,
   EngineModel,
+  EngineState,
   GenerateEvent,
   GenerateRequest,
   PictureInput,
@@ -45,7 +46,8 @@ class EngineHost implements Engine {
   readonly #options: LoadOptions
   readonly #log: Logger
   readonly #running = new Map<number, Pending>()
-  readonly #counting = new Map<number, { resolve: (count: PromptCount) => void; reject: (error: Error) => void }>()
+  readonly #counting = new Map<number, Deferred<PromptCount>>()
+  readonly #asking = new Map<number, Deferred<EngineState>>()
   #child: ChildProcess | undefined
   /** Whether the child has loaded its model and takes requests. */
   #live = false
@@ -97,10 +99,19 @@ class EngineHost implements Engine {
   async count(pieces: readonly PromptPiece[]): Promise<PromptCount> {
     await this.#whenReady(AbortSignal.timeout(patience))
     const id = this.#nextId++
-    return new Promise((resolve, reject) => {
-      this.#counting.set(id, { resolve, reject })
-      this.#send({ type: 'count', id, prompt: withoutPixels(pieces).prompt })
-    })
+    const counted = deferred<PromptCount>()
+    this.#counting.set(id, counted)
+    this.#send({ type: 'count', id, prompt: withoutPixels(pieces).prompt })
+    return counted.promise
+  }
+
+  async state(): Promise<EngineState> {
+    if (!this.#live) throw lost()
+    const id = this.#nextId++
+    const asked = deferred<EngineState>()
+    this.#asking.set(id, asked)
+    this.#send({ type: 'state', id })
+    return asked.promise
   }
 
   async close(): Promise<void> {
@@ -200,6 +211,10 @@ class EngineHost implements Engine {
         this.#counting.get(message.id)?.resolve(message.count)
         this.#counting.delete(message.id)
         break
+      case 'state':
+        this.#asking.get(message.id)?.resolve(message.state)
+        this.#asking.delete(message.id)
+        break
       case 'failed':
         if (message.id === null) break
         if (message.error.kind === null)
@@ -214,8 +229,10 @@ class EngineHost implements Engine {
   /** Fails everything that is under way. */
   #fail(error: OrielError): void {
     for (const { queue } of this.#running.values()) queue.fail(error)
-    for (const { reject } of this.#counting.values()) reject(error)
-    this.#counting.clear()
+    for (const asked of [this.#counting, this.#asking]) {
+      for (const { reject } of asked.values()) reject(error)
+      asked.clear()
+    }
   }
 
   #send(message: ToEngine): void {

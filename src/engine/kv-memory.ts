@@ -1,7 +1,7 @@
 import type { Decoder } from '../language/index.ts'
 
 /** The part of a decoder that moves KV about. */
-type KvOwner = Pick<Decoder, 'cells' | 'share' | 'forget'>
+export type KvOwner = Pick<Decoder, 'cells' | 'share' | 'forget'>
 
 /**
  * The KV memory with an account of every cell: llama.cpp shares cells between sequences in place, but does not tell which

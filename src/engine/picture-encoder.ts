@@ -59,6 +59,10 @@ export class PictureEncoder {
     return this.#running !== undefined
   }
 
+  get cachedBytes(): number {
+    return this.#bytes
+  }
+
   /** Embeddings that are there already, which counts as their use. */
   cached(key: string): Float32Array | undefined {
     const embeddings = this.#cache.get(key)

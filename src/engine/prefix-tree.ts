@@ -14,6 +14,10 @@ export class PrefixTree {
     return this.#stored.size
   }
 
+  sequences(): Iterable<number> {
+    return this.#stored.keys()
+  }
+
   /** The longest stored prefix of `path` and a sequence that holds it, which counts as its use. */
   match(key: string, path: ArrayLike<number>): { sequence: number; length: number } | undefined {
     let node = this.#roots.get(key)

@@ -1,12 +1,14 @@
 import { statSync } from 'node:fs'
+import { freemem } from 'node:os'
 import { type Deferred, deferred } from '../deferred.ts'
 import { openDecoder } from '../language/index.ts'
 import { openArchitecture } from '../vision/index.ts'
 import { Cores } from './cores.ts'
 import type { EngineModel, GenerateEvent, PromptPiece } from './generation.ts'
+import { storedSequences } from './kv-cache.ts'
 import { PictureEncoder } from './picture-encoder.ts'
 import { type FromEngine, type LoadOptions, type ToEngine, toWire, type WirePiece } from './protocol.ts'
-import { Scheduler, storedSequences } from './scheduler.ts'
+import { Scheduler } from './scheduler.ts'
 
 /**
  * The engine's process: one model, driven by messages of its parent. A crash in native code ends this process and
@@ -40,6 +42,9 @@ process.on('message', (message: ToEngine) => {
     case 'count':
       count(scheduler, message.id, message.prompt)
       break
+    case 'state':
+      send({ type: 'state', id: message.id, state: scheduler.state })
+      break
   }
 })
 // Without its parent nobody hears the answers.
@@ -70,7 +75,7 @@ async function load({ decoder: file, projector, name, config }: LoadOptions): Pr
               file: projector,
               settings: { runtime: config.visionRuntime, precision: config.visionPrecision, threads: cores.all },
             },
-            config.encoderCacheBytes,
+            config.encoderCacheBytes || Math.min(1e9, freemem() / 10),
             {
               next: () => cores.forEncoding(decoding()),
               took: (threads, tokens, ms) => cores.encoded(threads, tokens, ms),

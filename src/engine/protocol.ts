@@ -2,6 +2,7 @@ import type { EngineConfig } from '../config.ts'
 import { type ErrorKind, OrielError } from '../errors.ts'
 import type {
   EngineModel,
+  EngineState,
   GenerateEvent,
   GenerateRequest,
   PictureInput,
@@ -30,6 +31,7 @@ export type ToEngine =
   | { type: 'pixels'; id: number; hash: string; rgb: Uint8Array }
   | { type: 'cancel'; id: number }
   | { type: 'count'; id: number; prompt: readonly WirePiece[] }
+  | { type: 'state'; id: number }
 
 /** What it tells the parent. Events of one step come in one message. */
 export type FromEngine =
@@ -37,6 +39,7 @@ export type FromEngine =
   | { type: 'events'; events: [id: number, event: GenerateEvent][] }
   | { type: 'want'; id: number; hash: string }
   | { type: 'counted'; id: number; count: PromptCount }
+  | { type: 'state'; id: number; state: EngineState }
   | { type: 'failed'; id: number | null; error: WireError }
 
 /** An error as plain data. */

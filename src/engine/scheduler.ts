@@ -1,16 +1,23 @@
 import type { EngineConfig } from '../config.ts'
 import { OrielError } from '../errors.ts'
-import type { Decoder, TokenSampler } from '../language/index.ts'
+import type { Decoder } from '../language/index.ts'
 import type { Batch } from '../native/index.ts'
 import type { Architecture } from '../vision/index.ts'
+import { Admission } from './admission.ts'
 import type { Cores } from './cores.ts'
-import type { AnswerToken, GenerateEvent, GenerateRequest, PromptCount, PromptPiece } from './generation.ts'
-import { KvMemory } from './kv-memory.ts'
+import type {
+  AnswerToken,
+  EngineState,
+  GenerateEvent,
+  GenerateRequest,
+  PromptCount,
+  PromptPiece,
+} from './generation.ts'
+import { KvCache } from './kv-cache.ts'
 import { answerToken } from './logprobs.ts'
 import type { PictureEncoder } from './picture-encoder.ts'
-import { PrefixTree } from './prefix-tree.ts'
-import { type PictureSpan, PromptLayout } from './prompt-cells.ts'
-import { EngineRequest, type Sequence } from './sequence.ts'
+import type { PictureSpan } from './prompt-cells.ts'
+import type { EngineRequest, Sequence } from './sequence.ts'
 import { StepBatch } from './step-batch.ts'
 
 /** How the scheduler reaches the world outside: the process around it, or a test. */
@@ -22,18 +29,6 @@ export interface SchedulerPort {
   /** Pixels of a request's picture. They stay with the parent until somebody needs them. */
   pixels(id: number, span: PictureSpan): Promise<Uint8Array>
 }
-
-/** What a scheduler has under way, and the KV memory that is left. */
-export interface EngineState {
-  readonly running: number
-  readonly waiting: number
-  readonly storedPrefixes: number
-  readonly cells: number
-  readonly freeCells: number
-}
-
-/** Sequences that are kept for their prefix when their answer is done. */
-export const storedSequences = 64
 
 /** Cells that every running sequence is given room for when another comes in. */
 const roomToGrow = 32
@@ -49,18 +44,16 @@ const worthWaiting = 32
 export class Scheduler {
   readonly #decoder: Decoder
   readonly #encoder: PictureEncoder | null
-  readonly #layout: PromptLayout
+  readonly #admission: Admission
   readonly #config: EngineConfig
   readonly #port: SchedulerPort
   readonly #cores: Cores
   readonly #batch: StepBatch
-  readonly #tree = new PrefixTree()
-  readonly #kv: KvMemory
+  readonly #kv: KvCache
   readonly #waiting: EngineRequest[] = []
   readonly #requests = new Map<number, EngineRequest>()
   /** Sequences with a slot, in the order of their admission. */
   #active: Sequence[] = []
-  readonly #freeSlots: number[]
   #stepping = false
   /** Something happened since the last step began. */
   #woken = false
@@ -75,19 +68,18 @@ export class Scheduler {
   ) {
     this.#decoder = decoder
     this.#encoder = encoder
-    this.#layout = new PromptLayout(decoder, architecture)
+    this.#admission = new Admission(decoder, architecture, config)
     this.#cores = cores
     this.#config = config
     this.#port = port
-    this.#kv = new KvMemory(decoder)
+    this.#kv = new KvCache(decoder, config.maxSequences)
     this.#batch = new StepBatch(decoder, config.chunkTokens)
-    this.#freeSlots = Array.from({ length: config.maxSequences + storedSequences }, (_, slot) => slot)
   }
 
   /** Takes a request in. What is wrong with it is told through the port. */
   submit(id: number, spec: GenerateRequest): void {
     try {
-      const request = this.#accept(id, spec)
+      const request = this.#admission.accept(id, spec, this.#waiting.length)
       this.#requests.set(id, request)
       this.#waiting.push(request)
       this.#orderPictures(request, this.#prefix(request, request.prompt.cells).length)
@@ -105,69 +97,20 @@ export class Scheduler {
   }
 
   count(prompt: readonly PromptPiece[]): PromptCount {
-    const { cells, imageTokens } = this.#layout.layout(prompt)
-    const { vocabulary } = this.#decoder
-    const tokens = Array.from(cells, (id) => (id < 0 ? null : { id, bytes: vocabulary.bytes(id, true) }))
-    return { promptTokens: cells.length, imageTokens, tokens }
+    return this.#admission.count(prompt)
   }
 
-  /** What is under way and what memory it takes. */
   get state(): EngineState {
+    const { storedPrefixes, storedCells, memory } = this.#kv
     return {
       running: this.#active.length,
       waiting: this.#waiting.length,
-      storedPrefixes: this.#tree.size,
-      cells: this.#kv.cells,
-      freeCells: this.#kv.freeCells,
+      storedPrefixes,
+      storedCells,
+      cells: memory.cells,
+      freeCells: memory.freeCells,
+      encoderCacheBytes: this.#encoder?.cachedBytes ?? 0,
     }
-  }
-
-  #accept(id: number, spec: GenerateRequest): EngineRequest {
-    const { maxSequences, maxQueue } = this.#config
-    if (this.#waiting.length >= maxQueue)
-      throw new OrielError('overloaded', `${maxQueue} requests are waiting already; try again in a moment.`, {
-        retryAfter: 1,
-      })
-    if (spec.n > maxSequences)
-      throw new OrielError('invalid', `n is ${spec.n}, but at most ${maxSequences} answers can be made at once.`, {
-        param: 'n',
-      })
-    const prompt = this.#layout.layout(spec.prompt)
-    const room = this.#decoder.contextTokens - prompt.cells.length
-    const wanted = spec.maxTokens ?? room
-    if (prompt.cells.length === 0) throw new OrielError('invalid', 'The prompt is empty.', { param: 'messages' })
-    if (room < 1 || (wanted > room && spec.overflow === 'error')) throw this.#overflow(prompt, spec.maxTokens)
-    const samplers: TokenSampler[] = []
-    try {
-      for (let choice = 0; choice < spec.n; choice++)
-        samplers.push(this.#decoder.newSampler(this.#samplerSettings(spec, choice)))
-    } catch (error) {
-      for (const sampler of samplers) sampler.free()
-      throw error
-    }
-    const shown = new Set(spec.shownTokens.flatMap((text) => [...this.#decoder.vocabulary.tokenize(text, true)]))
-    return new EngineRequest(id, spec, prompt, Math.min(wanted, room), samplers, shown)
-  }
-
-  #samplerSettings(spec: GenerateRequest, choice: number) {
-    const { seed, logitBias } = spec.sampling
-    const barred = spec.ignoreEos ? this.#decoder.vocabulary.endTokens.map((token) => ({ token, bias: -Infinity })) : []
-    return {
-      ...spec.sampling,
-      seed: seed === null ? null : (seed + choice) >>> 0,
-      logitBias: [...logitBias.filter(({ token }) => token < this.#decoder.vocabulary.size), ...barred],
-    }
-  }
-
-  #overflow({ cells, imageTokens }: EngineRequest['prompt'], maxTokens: number | null): OrielError {
-    const pictures = imageTokens.reduce((sum, tokens) => sum + tokens, 0)
-    const parts = `${cells.length - pictures} of text and ${pictures} of ${imageTokens.length === 1 ? 'a picture' : `${imageTokens.length} pictures`}`
-    const answer = maxTokens === null ? '' : `, and ${maxTokens} more are asked for`
-    return new OrielError(
-      'invalid',
-      `This model's context holds ${this.#decoder.contextTokens} tokens. The prompt has ${cells.length} (${parts})${answer}.`,
-      { param: 'messages', code: 'context_length_exceeded' },
-    )
   }
 
   #wake(): void {
@@ -215,26 +158,26 @@ export class Scheduler {
    * give way would come back at once and be in the way again. Stored prefixes do not count, since they go when need be.
    */
   #fits(coming: readonly Sequence[]): boolean {
-    const held = this.#kv.held(this.#active.map(({ slot }) => slot))
+    const held = this.#kv.memory.held(this.#active.map(({ slot }) => slot))
     const promised = this.#active.reduce((sum, { remaining }) => sum + remaining, 0)
     const needed = coming.reduce(
       (sum, { request, cells }) => sum + cells.length - this.#prefix(request, cells).length,
       0,
     )
     const room = roomToGrow * (this.#active.length + coming.length)
-    return held + promised + needed + room <= this.#kv.cells
+    return held + promised + needed + room <= this.#kv.memory.cells
   }
 
   #start(request: EngineRequest, coming: readonly Sequence[]): void {
     let cached = Number.POSITIVE_INFINITY
     for (const sequence of coming) {
       const prefix = this.#prefix(request, sequence.cells)
-      sequence.slot = this.#takeSlot()
+      sequence.slot = this.#kv.take()
       this.#active.push(sequence)
       // Answers that have no cells yet wait for the first to compute the prompt, and share it then.
       if (sequence.cells.length > 0) cached = Math.min(cached, prefix.length)
       if (prefix.length === 0) continue
-      this.#kv.share(prefix.slot, sequence.slot, prefix.length)
+      this.#kv.memory.share(prefix.slot, sequence.slot, prefix.length)
       sequence.filled = prefix.length
     }
     this.#orderPictures(request, cached)
@@ -253,9 +196,9 @@ export class Scheduler {
   #prefix(request: EngineRequest, path: ArrayLike<number>): { slot: number; length: number } {
     const best = { slot: -1, length: 0 }
     if (!request.spec.cachePrompt || path.length === 0) return best
-    const stored = this.#tree.match(request.spec.cacheKey, path)
+    const stored = this.#kv.match(request.spec.cacheKey, path)
     if (stored !== undefined)
-      Object.assign(best, { slot: stored.sequence, length: Math.min(stored.length, path.length - 1) })
+      Object.assign(best, { slot: stored.slot, length: Math.min(stored.length, path.length - 1) })
     for (const sequence of this.#sharers(request)) {
       const length = commonLength(sequence.cells, path, Math.min(sequence.filled, path.length - 1))
       if (length > best.length) Object.assign(best, { slot: sequence.slot, length })
@@ -274,25 +217,6 @@ export class Scheduler {
 
   #sharers({ spec }: EngineRequest): Sequence[] {
     return this.#active.filter(({ request }) => request.spec.cachePrompt && request.spec.cacheKey === spec.cacheKey)
-  }
-
-  #takeSlot(): number {
-    const slot = this.#freeSlots.pop()
-    // Running sequences and stored ones are both bounded, and there are as many slots as both together.
-    if (slot === undefined) throw new Error('there are more sequences than slots')
-    return slot
-  }
-
-  /** Forgets the stored sequence that went unused the longest. @returns whether there was one */
-  #evict(): boolean {
-    const slot = this.#tree.evict()
-    if (slot !== undefined) this.#freeSlot(slot)
-    return slot !== undefined
-  }
-
-  #freeSlot(slot: number): void {
-    this.#kv.forget(slot)
-    this.#freeSlots.push(slot)
   }
 
   /** Has the pictures encoded that lie behind `from` and are not here yet. */
@@ -338,7 +262,7 @@ export class Scheduler {
       }
       for (const { sequence, count, row } of part.entries) {
         sequence.filled += count
-        this.#kv.extend(sequence.slot, count)
+        this.#kv.memory.extend(sequence.slot, count)
         if (row !== undefined) this.#sample(sequence, row)
       }
     }
@@ -356,7 +280,7 @@ export class Scheduler {
 
   /** The KV memory is full: a stored prefix goes, or else the youngest sequence starts over when there is room again. */
   #makeRoom(): void {
-    if (this.#evict()) return
+    if (this.#kv.evict()) return
     const youngest = this.#active.at(-1)
     if (youngest === undefined) throw new Error('the KV memory is full of nothing')
     if (this.#active.length === 1) {
@@ -373,7 +297,7 @@ export class Scheduler {
   /** Takes a sequence out of the KV memory; its cells stay known, so that it can go on later. */
   #retire(sequence: Sequence): void {
     this.#active = this.#active.filter((other) => other !== sequence)
-    this.#freeSlot(sequence.slot)
+    this.#kv.free(sequence.slot)
     sequence.slot = -1
     sequence.filled = 0
   }
@@ -392,7 +316,7 @@ export class Scheduler {
     for (const sequence of first.request.sequences) {
       if (sequence === first) continue
       for (const cell of first.cells) sequence.cells.push(cell)
-      this.#kv.share(first.slot, sequence.slot, first.cells.length)
+      this.#kv.memory.share(first.slot, sequence.slot, first.cells.length)
       sequence.filled = first.cells.length
       this.#take(sequence, row)
     }
@@ -446,9 +370,8 @@ export class Scheduler {
     this.#active = this.#active.filter((other) => other !== sequence)
     const { cachePrompt, cacheKey } = sequence.request.spec
     const path = Float64Array.from(sequence.cells.slice(0, sequence.filled))
-    const unneeded = cachePrompt ? this.#tree.insert(cacheKey, path, sequence.slot) : [sequence.slot]
-    for (const slot of unneeded) this.#freeSlot(slot)
-    while (this.#tree.size > storedSequences) this.#evict()
+    if (cachePrompt) this.#kv.store(cacheKey, path, sequence.slot)
+    else this.#kv.free(sequence.slot)
     sequence.slot = -1
   }
 

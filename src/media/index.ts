@@ -37,25 +37,19 @@ export function createMedia(config: MediaConfig, log?: Logger, resolve?: Resolve
     const start = performance.now()
     const fetched = isRemote(url) ? await fetcher.fetch(url, signal) : undefined
     const decodeStart = performance.now()
-    let release = (): void => {}
-    try {
-      const { header, pictures } = await decoders.decode(
-        { payload: fetched?.bytes ?? url, options: { pages, mostPages, longestEdge } },
-        async (header) => {
-          release = await inFlight.take(budget.take(header))
-        },
-        signal,
-      )
-      return {
-        pictures,
-        format: header.format,
-        bytes: header.bytes,
-        from: fetched?.from ?? 'request',
-        fetchMs: fetched === undefined ? 0 : decodeStart - start,
-        decodeMs: performance.now() - decodeStart,
-      }
-    } finally {
-      release()
+    const { header, pictures } = await decoders.decode(
+      { payload: fetched?.bytes ?? url, options: { pages, mostPages, longestEdge } },
+      (header) => inFlight.take(budget.take(header)),
+      signal,
+    )
+    return {
+      pictures,
+      format: header.format,
+      pagesInFile: header.pages,
+      bytes: header.bytes,
+      from: fetched?.from ?? 'request',
+      fetchMs: fetched === undefined ? 0 : decodeStart - start,
+      decodeMs: performance.now() - decodeStart,
     }
   }
 

@@ -32,6 +32,8 @@ export interface Loaded {
   /** At least one, in the order of the pages. */
   readonly pictures: readonly Picture[]
   readonly format: Format
+  /** Pages or frames in the file, whether they were meant or not. */
+  readonly pagesInFile: number
   /** Bytes of the file. */
   readonly bytes: number
   /** Where its bytes came from: the request itself, a host, or what was kept of an earlier fetch. */

@@ -204,6 +204,19 @@ const table: readonly [name: string, command: string, shows: Pixels, within: Tol
   ['avif, alpha', 'avifenc -s 8 --lossless rgba.png @ >/dev/null', clear, rounded],
   ['avif, several in a sequence', 'avifenc -s 8 --lossless flat.png frame1.png frame2.png @ >/dev/null', flat, exact],
 
+  [
+    'avif, turned by its container',
+    'pamflip -cw rgb.ppm | pnmtopng >cw.png; avifenc -s 8 --lossless --irot 1 cw.png @ >/dev/null',
+    rgb,
+    exact,
+  ],
+  [
+    'avif, mirrored by its container',
+    'pamflip -lr rgb.ppm | pnmtopng >lr.png; avifenc -s 8 --lossless --imir 1 lr.png @ >/dev/null',
+    rgb,
+    exact,
+  ],
+
   ['heic, lossless', 'heif-enc -L rgb.png -o @ >/dev/null', rgb, lossy],
   ['heic', 'heif-enc -q 95 -p chroma=444 rgb.png -o @ >/dev/null', rgb, lossy],
   ['heic, quarter chroma', 'heif-enc -q 95 -p chroma=420 rgb.png -o @ >/dev/null', rgb, chroma],
@@ -240,6 +253,12 @@ export const corpus: readonly Specimen[] = [...table, ...oriented].map(([name, c
   shows,
   within,
 }))
+
+/** What nobody has asked for yet, and libvips does not read. */
+export const unread: readonly (readonly [name: string, command: string])[] = [
+  ['tiff, planes in tiles', 'tiffcp -p separate -t -w 32 -l 32 rgb.tif @'],
+  ['tiff, Lab in 8 bits', 'convert rgb.ppm -colorspace Lab tiff:@'],
+]
 
 /** A program that is missing here, or undefined when every encoder is there. */
 export function missingEncoder(): string | undefined {

@@ -1,10 +1,11 @@
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import sharp from 'sharp'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { corpus, make, missingEncoder, prepare } from './corpus.ts'
+import { corpus, make, missingEncoder, prepare, unread } from './corpus.ts'
 import { openMedia } from './media.ts'
-import { distance } from './sources.ts'
+import { distance, sources } from './sources.ts'
 
 const missing = missingEncoder()
 
@@ -30,5 +31,89 @@ describe.skipIf(missing !== undefined)(`every format and variant (skipped where 
       expect(most).toBeLessThanOrEqual(specimen.within.most)
       expect(mean).toBeLessThanOrEqual(specimen.within.mean)
     }
+  })
+
+  it.for(unread)('%s is refused as a variant, not called damaged', async ([, command]) => {
+    await expect(loadOne(await make({ command }, folder))).rejects.toMatchObject({
+      kind: 'unsupported_media',
+      message: expect.stringMatching(/tiff data is of a variant that is not read here\. Send it as png or jpeg/),
+    })
+  })
+
+  it('a jpeg of plain CMYK, which only libvips writes', async () => {
+    const inks = await make({ command: 'convert -size 70x52 -depth 8 cmyk:cmyk.raw tiff:@' }, folder)
+    const jpeg = sharp(inks).pipelineColourspace('cmyk').toColourspace('cmyk')
+    const { pictures } = await loadOne(await jpeg.jpeg({ quality: 97, chromaSubsampling: '4:4:4' }).toBuffer())
+    for (const picture of pictures) expect(distance(picture, sources.rgb).mean).toBeLessThan(3)
+  })
+})
+
+/** No encoder here writes these, so they are written by hand. */
+describe('bitmaps by hand', () => {
+  const { loadOne, close } = openMedia()
+  afterAll(() => close())
+  const [black, red, green] = [
+    [0, 0, 0],
+    [255, 0, 0],
+    [0, 255, 0],
+  ]
+  const [blue, yellow, white] = [
+    [0, 0, 255],
+    [255, 255, 0],
+    [255, 255, 255],
+  ]
+
+  function bmp(
+    width: number,
+    height: number,
+    bits: number,
+    compression: number,
+    extra: number[],
+    data: number[],
+  ): Buffer {
+    const head = Buffer.alloc(54)
+    head.write('BM')
+    head.writeUInt32LE(54 + extra.length, 10)
+    head.writeUInt32LE(40, 14)
+    head.writeInt32LE(width, 18)
+    head.writeInt32LE(height, 22)
+    head.writeUInt16LE(1, 26)
+    head.writeUInt16LE(bits, 28)
+    head.writeUInt32LE(compression, 30)
+    return Buffer.concat([head, Buffer.from([...extra, ...data])])
+  }
+  /** Blue, green, red, unused. */
+  const palette = [0, 0, 0, 0, 0, 0, 255, 0, 0, 255, 0, 0, 255, 0, 0, 0, ...Array.from({ length: 48 }, () => 9)]
+  const masks = (...of: number[]): number[] => [...Buffer.from(Uint32Array.from(of).buffer)]
+
+  const files: [what: string, file: Buffer, pixels: (number[] | undefined)[]][] = [
+    [
+      '4-bit run lengths: a run of two colours, pixels as they are, a leap, an early end of the row',
+      bmp(6, 2, 4, 2, palette, [5, 0x12, 0, 0, 0, 3, 0x32, 0x10, 0, 2, 2, 0, 1, 0x20, 0, 1]),
+      [blue, green, red, black, black, green, red, green, red, green, red, black],
+    ],
+    [
+      '8-bit run lengths: pixels as they are, a run, a leap',
+      bmp(5, 1, 8, 1, palette, [0, 3, 1, 2, 3, 0, 0, 2, 1, 0, 1, 1, 0, 1]),
+      [red, green, blue, black, red],
+    ],
+    ['2 bits', bmp(4, 1, 2, 0, palette.slice(0, 16), [0b00011011, 0, 0, 0]), [black, red, green, blue]],
+    ['from the top', bmp(1, -2, 24, 0, [], [0, 0, 255, 0, 0, 255, 0, 0]), [red, green]],
+    ['16 bits, 555 without masks', bmp(2, 1, 16, 0, [], [0x00, 0x7c, 0xe0, 0x03]), [red, green]],
+    [
+      '16 bits, 4444 with alpha',
+      bmp(2, 1, 16, 6, masks(0xf00, 0xf0, 0xf, 0xf000), [0x00, 0xff, 0x0f, 0x00]),
+      [red, white],
+    ],
+    [
+      '32 bits, masks in another order',
+      bmp(2, 1, 32, 3, masks(0xff, 0xff00, 0xff0000), [255, 0, 0, 0, 255, 255, 0, 0]),
+      [red, yellow],
+    ],
+    ['32 bits whose alpha is forgotten', bmp(2, 1, 32, 0, [], [0, 0, 255, 0, 255, 0, 0, 0]), [red, blue]],
+  ]
+  it.for(files)('%s', async ([, file, pixels]) => {
+    const { pictures } = await loadOne(file)
+    expect(Array.from(pictures[0]?.rgb ?? [])).toEqual(pixels.flat())
   })
 })

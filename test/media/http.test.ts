@@ -128,7 +128,7 @@ describe('frames and pages in a request', () => {
       () => ({ type: 'file', file: { file_id: 'file-1' } }),
       400,
       'messages[0].content[0].file.file_data',
-      /must be a string; found nothing/,
+      /must be a string: the file itself as a data: URL.*; found nothing/,
     ],
   ]
   it.for(refusals)('%s: refused', async ([, part, status, param, says]) => {
@@ -148,4 +148,9 @@ it('DELETE /admin/cache: what was fetched is fetched again', async () => {
   expect(response.status).toBe(204)
   await ask(part)
   expect(fetched).toBe(before + 1)
+})
+
+it('a picture of one pixel is answered like any other', async () => {
+  const pixel = sharp({ create: { width: 1, height: 1, channels: 3, background: 'red' } })
+  expect(await picturesOf(image(dataUrl(await pixel.png().toBuffer())))).toBe(1)
 })

@@ -88,7 +88,7 @@ describe.skipIf(missing !== undefined)(`frames and pages (skipped where ${missin
     await expect(loadOne(await make({ command: locked }, folder))).rejects.toMatchObject({ code: 'pdf_password' })
     const open = `${documentOf} >four.pdf; qpdf --encrypt '' owner 256 -- four.pdf @`
     expect((await loadOne(await make({ command: open }, folder))).pictures).toHaveLength(4)
-    const broken = `${documentOf} | head -c 700`
+    const broken = `${documentOf} >four.pdf; head -c 700 four.pdf`
     await expect(loadOne(await make({ command: broken }, folder))).rejects.toMatchObject({ kind: 'unreadable_media' })
   })
 })

@@ -189,7 +189,7 @@ describe('names', () => {
     await new Promise<void>((resolve) => dns.bind(0, '127.0.0.1', resolve))
     const resolver = new Resolver()
     resolver.setServers([`127.0.0.1:${dns.address().port}`])
-    const media = openMedia({ urlTimeoutMs, allowPrivate: ['127.0.0.1'] }, async (name) =>
+    const media = openMedia({ urlTimeoutMs: 5000, allowPrivate: ['127.0.0.1'] }, async (name) =>
       (await resolver.resolve4(name)).map((address) => ({ address, family: 4 })),
     )
     answer = (_, response) => response.end(picture)
@@ -208,7 +208,7 @@ describe('names', () => {
 
   it('that are not on the list of allowed ones, or on that of denied ones', async () => {
     const settings = {
-      urlTimeoutMs,
+      urlTimeoutMs: 5000,
       allowPrivate: ['127.0.0.1'],
       allowDomains: ['good.example'],
       denyDomains: ['bad.good.example'],

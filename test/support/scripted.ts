@@ -26,6 +26,7 @@ const everyPicture: Media = {
       from: 'request',
       fetchMs: 0,
       decodeMs: 0,
+      pagesInFile: 1,
     })),
   clearCache: async () => {},
   close: async () => {},
@@ -66,6 +67,15 @@ export async function startScripted(
     },
     generate: script,
     count: async () => ({ promptTokens: 12, imageTokens: [], tokens: [] }),
+    state: async () => ({
+      running: 0,
+      waiting: 0,
+      storedPrefixes: 0,
+      storedCells: 0,
+      cells: 0,
+      freeCells: 0,
+      encoderCacheBytes: 0,
+    }),
     close: async () => {},
   }
   const deployments = deploy([backend])

@@ -18,13 +18,8 @@ export interface DecodedFile {
   readonly pictures: readonly Picture[]
 }
 
-/** Decides by a file's header whether it may be decoded, and when. @throws OrielError when it may not */
-export type Admit = (header: FileHeader) => Promise<void>
-
 /** Time that a process may take to start on a busy machine, in ms. */
 const startTimeoutMs = 30_000
-/** A process that has grown larger is replaced: allocators do not give back what a large picture took. */
-const mostResidentBytes = 600_000_000
 
 /** The server's side of one decoder: a process that has one file at a time, and that nobody misses when it dies. */
 export class DecoderProcess {
@@ -71,8 +66,11 @@ export class DecoderProcess {
     return this.#alive
   }
 
-  /** @throws OrielError about the file. Afterwards the process is free, or dead. */
-  decode({ payload, options }: FileToDecode, admit: Admit): Promise<DecodedFile> {
+  /**
+   * @param admit resolves when the file may be decoded, and rejects when it may not
+   * @throws OrielError about the file, or what `admit` threw. Afterwards the process is free, or dead.
+   */
+  decode({ payload, options }: FileToDecode, admit: (header: FileHeader) => Promise<void>): Promise<DecodedFile> {
     let header: FileHeader | undefined
     const pictures: Picture[] = []
     const decoded = this.#exchange<DecodedFile>(this.#timeoutMs, (message, done, fail, rgb) => {
@@ -94,10 +92,10 @@ export class DecoderProcess {
         this.#startTimer(this.#timeoutMs)
         pictures.push(pictureOf(message.head, rgb))
       } else if (message.type === 'failed') {
-        this.#retire(message.residentBytes)
-        fail(new OrielError(message.kind ?? 'internal', message.message, { code: message.code }))
+        if (message.worn) this.kill()
+        fail(new OrielError(message.kind, message.message, { code: message.code }))
       } else if (message.type === 'done') {
-        this.#retire(message.residentBytes)
+        if (message.worn) this.kill()
         if (refusal !== undefined) fail(refusal)
         else if (header !== undefined) done({ header, pictures })
       }
@@ -109,6 +107,7 @@ export class DecoderProcess {
   }
 
   kill(): void {
+    this.#alive = false
     this.#child.kill('SIGKILL')
   }
 
@@ -152,8 +151,9 @@ export class DecoderProcess {
   #startTimer(timeoutMs: number): void {
     clearTimeout(this.#timer)
     this.#timer = setTimeout(() => {
-      this.#onEnd(tooSlow(timeoutMs))
+      this.#log?.warn({ timeoutMs }, 'a decoder was too slow')
       this.kill()
+      this.#onEnd(tooSlow(timeoutMs))
     }, timeoutMs)
   }
 
@@ -166,12 +166,6 @@ export class DecoderProcess {
     this.#alive = false
     this.#socket.destroy()
     this.#onEnd(crashed())
-  }
-
-  #retire(residentBytes: number): void {
-    if (residentBytes <= mostResidentBytes) return
-    this.#alive = false
-    this.kill()
   }
 
   /** An idle decoder is no reason for a process to go on. */

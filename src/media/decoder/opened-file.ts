@@ -8,8 +8,8 @@ export interface OpenedFile {
   readonly noun: 'page' | 'frame'
   /** Pages that are read when a request names none. */
   readonly byDefault: 'first' | 'all'
-  /** Oriented pixels of a page, counted from 0. */
-  size(page: number): Promise<Size>
+  /** Oriented pixels that rendering a page makes, counted from 0. */
+  size(page: number, longestEdge: number): Promise<Size>
   /** In the order of `pages`. */
   render(pages: readonly number[], longestEdge: number): AsyncIterable<Rendered>
   close(): void

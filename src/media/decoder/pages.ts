@@ -19,8 +19,8 @@ export function choosePages(wanted: string | number, count: number, most: number
 
 function spread(wanted: number, count: number, most: number, noun: string): number[] {
   if (!Number.isInteger(wanted) || wanted < 1) throw invalid(`${wanted} is not a whole number of ${noun}s`)
-  if (wanted > most) throw tooMany(wanted, count, most, noun)
   const taken = Math.min(wanted, count)
+  if (taken > most) throw tooMany(taken, count, most, noun)
   if (taken === 1) return [0]
   return Array.from({ length: taken }, (_, i) => Math.round((i * (count - 1)) / (taken - 1)))
 }

@@ -25,11 +25,10 @@ export const openPdf: OpenFile = async (bytes) => {
     pages,
     noun: 'page',
     byDefault: 'all',
-    // A page has no pixels before it is rendered, and then it has as many as are useful.
-    size: async () => ({ width: 1, height: 1 }),
+    size: async (page, longestEdge) => pixelsOf(pointsOf(pdfium, document, page), longestEdge),
     async *render(chosen, longestEdge) {
       for (const page of chosen) {
-        const raster = renderPage(pdfium, document, form, page, 2 * longestEdge)
+        const raster = renderPage(pdfium, document, form, page, longestEdge)
         const { width, height } = raster
         yield { ...(await finishRaster(raster, longestEdge)), page, original: { width, height } }
       }
@@ -72,10 +71,16 @@ function allocate(pdfium: WrappedPdfiumModule, bytes: Buffer): { address: number
 /** Asked for anew each time: it is another one when the memory has grown. The package leaves it out of its types. */
 const heap = ({ pdfium }: WrappedPdfiumModule): Uint8Array => (pdfium as unknown as { HEAPU8: Uint8Array }).HEAPU8
 
-function renderPage(pdfium: WrappedPdfiumModule, document: number, form: number, index: number, edge: number): Raster {
+function renderPage(
+  pdfium: WrappedPdfiumModule,
+  document: number,
+  form: number,
+  index: number,
+  longestEdge: number,
+): Raster {
   const page = pdfium.FPDF_LoadPage(document, index)
   if (page === 0) throw new Error(`pdf: page ${index} cannot be loaded`)
-  const { width, height } = pixelsOf(pdfium, page, edge)
+  const { width, height } = pixelsOf(pointsOf(pdfium, document, index), longestEdge)
   const bitmap = pdfium.FPDFBitmap_CreateEx(width, height, fourBytes, 0, 0)
   try {
     if (bitmap === 0) throw new Error('pdf: no memory')
@@ -91,10 +96,24 @@ function renderPage(pdfium: WrappedPdfiumModule, document: number, form: number,
   }
 }
 
-function pixelsOf(pdfium: WrappedPdfiumModule, page: number, edge: number): Size {
-  const [width, height] = [pdfium.FPDF_GetPageWidthF(page), pdfium.FPDF_GetPageHeightF(page)]
+/** Without loading the page, which may cost something. */
+function pointsOf(pdfium: WrappedPdfiumModule, document: number, index: number): Size {
+  const { malloc, free } = pdfium.pdfium.wasmExports
+  const pair = malloc(8)
+  try {
+    if (!pdfium.FPDF_GetPageSizeByIndexF(document, index, pair)) throw new Error(`pdf: page ${index} has no size`)
+    const bytes = heap(pdfium)
+    const [width = 0, height = 0] = new Float32Array(bytes.buffer, pair, 2)
+    return { width, height }
+  } finally {
+    free(pair)
+  }
+}
+
+/** As many pixels as the model can use, or as a page is worth. */
+function pixelsOf({ width, height }: Size, longestEdge: number): Size {
   if (!(width > 0 && height > 0)) throw new Error('pdf: a page without a size')
-  const scale = Math.min(mostDotsPerInch / 72, edge / Math.max(width, height))
+  const scale = Math.min(mostDotsPerInch / 72, (2 * longestEdge) / Math.max(width, height))
   return { width: Math.max(1, Math.round(width * scale)), height: Math.max(1, Math.round(height * scale)) }
 }
 

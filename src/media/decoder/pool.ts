@@ -1,7 +1,8 @@
 import { availableParallelism } from 'node:os'
 import { OrielError } from '../../errors.ts'
 import type { Logger } from '../../log.ts'
-import { type Admit, type DecodedFile, DecoderProcess, type FileToDecode } from './decoder-process.ts'
+import { type DecodedFile, DecoderProcess, type FileToDecode } from './decoder-process.ts'
+import type { FileHeader } from './protocol.ts'
 
 export interface PoolOptions {
   /** 0: one for each core, but at least two, so that one slow file does not stop all others, and at most eight. */
@@ -10,6 +11,12 @@ export interface PoolOptions {
   timeoutMs: number
   log: Logger | undefined
 }
+
+/**
+ * Decides by a file's header whether it may be decoded, and when.
+ * @returns what is to be called when it has been, whatever became of it. @throws OrielError when it may not
+ */
+export type Admit = (header: FileHeader) => Promise<() => void>
 
 /** Files that may wait for a decoder, each with its bytes in memory. */
 const mostWaiting = 1000
@@ -36,10 +43,7 @@ export class DecoderPool {
   async decode(file: FileToDecode, admit: Admit, signal: AbortSignal): Promise<DecodedFile> {
     await this.#turn(signal)
     // A file that nobody waits for any more still occupies its decoder until it is done or dead.
-    const work = this.#run(file, (header) => {
-      signal.throwIfAborted()
-      return admit(header)
-    })
+    const work = this.#run(file, admit, signal)
     return await Promise.race([work, whenAborted(signal)])
   }
 
@@ -61,12 +65,25 @@ export class DecoderPool {
     for (const next of this.#waiting.splice(0)) next()
   }
 
-  async #run(file: FileToDecode, admit: Admit): Promise<DecodedFile> {
+  async #run(file: FileToDecode, admit: Admit, signal: AbortSignal): Promise<DecodedFile> {
     let process: DecoderProcess | undefined
+    let ended = false
+    let release = (): void => {}
     try {
       process = await this.#take()
-      return await process.decode(file, admit)
+      return await process.decode(file, async (header) => {
+        signal.throwIfAborted()
+        const free = await admit(header)
+        // Its process may have died meanwhile.
+        if (ended) return free()
+        release = free
+        signal.throwIfAborted()
+      })
+    } catch (error) {
+      throw this.#closed ? closing() : error
     } finally {
+      ended = true
+      release()
       if (process?.alive) this.#free.push(process)
       else if (process !== undefined) this.#all.delete(process)
       this.#pass()

@@ -32,6 +32,8 @@ const server = new Socket({ fd: 3 })
 const send = (message: FromDecoder, payload?: Uint8Array): void => writeFrame(server, message, payload)
 
 let decide: (go: boolean) => void = () => {}
+/** Of the file at hand. */
+let format: Format | undefined
 
 readFrames(server, (frame, payload) => {
   const message = frame as ToDecoder
@@ -41,10 +43,12 @@ readFrames(server, (frame, payload) => {
 // The server is gone, and so is the reason to be here.
 server.on('close', () => process.exit())
 server.on('error', () => process.exit())
+// libheif-js decodes where nobody can catch what it throws.
+process.on('uncaughtException', (error) => send({ type: 'failed', ...described(error, format), worn: true }))
 send({ type: 'ready' })
 
 async function decode(payload: Buffer, encoding: 'bytes' | 'url', options: DecodeOptions): Promise<void> {
-  let format: Format | undefined
+  format = undefined
   let file: OpenedFile | undefined
   try {
     const bytes = encoding === 'url' ? decodeDataUrl(payload.toString()) : payload
@@ -52,23 +56,28 @@ async function decode(payload: Buffer, encoding: 'bytes' | 'url', options: Decod
     file = await openers[format](bytes, format)
     const pages = pagesOf(file, options)
     const sizes = []
-    for (const page of pages) sizes.push(await file.size(page))
+    for (const page of pages) sizes.push(await file.size(page, options.longestEdge))
     const go = new Promise<boolean>((resolve) => {
       decide = resolve
     })
-    send({ type: 'header', header: { format, bytes: bytes.length, sizes } })
+    send({ type: 'header', header: { format, bytes: bytes.length, pages: file.pages, sizes } })
     if (await go)
       for await (const { width, height, rgb, original, page } of file.render(pages, options.longestEdge)) {
         const hash = hashOf(rgb, width, height)
         send({ type: 'picture', head: { width, height, hash, original, page: page + 1 } }, rgb)
       }
-    send({ type: 'done', residentBytes: process.memoryUsage.rss() })
+    send({ type: 'done', worn: worn() })
   } catch (error) {
-    send({ type: 'failed', ...described(error, format), residentBytes: process.memoryUsage.rss() })
+    send({ type: 'failed', ...described(error, format), worn: worn(error) })
   } finally {
     file?.close()
   }
 }
+
+/** Allocators do not give back what a large picture took, and a library in WebAssembly that has trapped stays broken. */
+const worn = (error?: unknown): boolean =>
+  process.memoryUsage.rss() > mostResidentBytes || (error instanceof Error && error.name === 'RuntimeError')
+const mostResidentBytes = 600_000_000
 
 function formatOf(bytes: Buffer): Format {
   const sniffed = sniff(bytes)
@@ -85,7 +94,11 @@ function pagesOf(file: OpenedFile, { pages, mostPages }: DecodeOptions): number[
   return choosePages(wanted, file.pages, mostPages, file.noun)
 }
 
-/** Of everything that makes a picture that one: the same pixels in another shape are another picture. */
+/**
+ * Of everything that makes a picture that one: the same pixels in another shape are another picture. A cryptographic hash,
+ * since people share what is cached under it, and with a faster one (xxh3) anybody could make two pictures that collide.
+ * It costs 3 ms for the largest picture that travels, a small part of decoding it, and here it holds up nobody.
+ */
 function hashOf(rgb: Uint8Array, width: number, height: number): string {
   return createHash('sha256').update(`${width}x${height}x3:`).update(rgb).digest('base64url')
 }
@@ -94,7 +107,10 @@ function hashOf(rgb: Uint8Array, width: number, height: number): string {
 function described(error: unknown, format: Format | undefined): Pick<OrielError, 'kind' | 'message' | 'code'> {
   if (error instanceof OrielError) return { kind: error.kind, message: error.message, code: error.code }
   const text = error instanceof Error ? error.message : ''
-  if (/\b(not |un)supported\b|not been built in/.test(text) && !text.startsWith('Input buffer'))
+  if (
+    /\b(not |un)supported\b|not been built in|bad labq format/.test(text) &&
+    !text.includes('contains unsupported image format')
+  )
     return {
       kind: 'unsupported_media',
       message: `The picture cannot be decoded: its ${format ?? ''} data is of a variant that is not read here. Send it as png or jpeg.`,

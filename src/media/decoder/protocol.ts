@@ -30,6 +30,8 @@ export interface FileHeader {
   readonly format: Format
   /** Bytes of the file. */
   readonly bytes: number
+  /** Pages or frames in it, chosen or not. */
+  readonly pages: number
   /** Of each chosen page, oriented. */
   readonly sizes: readonly Size[]
 }
@@ -46,7 +48,7 @@ export type FromDecoder =
   | { type: 'ready' }
   | { type: 'header'; header: FileHeader }
   | { type: 'picture'; head: PictureHead }
-  /** The decoder is free again. */
-  | { type: 'done'; residentBytes: number }
-  /** Free again too. A file's fault always has a kind; null is a fault of the decoder, whose text is for the log. */
-  | { type: 'failed'; kind: ErrorKind | null; message: string; code: string | undefined; residentBytes: number }
+  /** The decoder is free again, unless it is worn: then it should be replaced. */
+  | { type: 'done'; worn: boolean }
+  /** The same, and the file is at fault. */
+  | { type: 'failed'; kind: ErrorKind; message: string; code: string | undefined; worn: boolean }

@@ -1,0 +1,146 @@
+import { type ChildProcess, fork } from 'node:child_process'
+import { once } from 'node:events'
+import { fileURLToPath } from 'node:url'
+import sharp from 'sharp'
+import { createServer } from '../src/api/index.ts'
+import { loadConfig } from '../src/config.ts'
+import { type Backend, deploy } from '../src/deployments/index.ts'
+import { createLogger } from '../src/log.ts'
+import { createMedia } from '../src/media/index.ts'
+import type { LoopDelay, LoopQuestion } from './event-loop.ts'
+import { newPicture } from './pictures.ts'
+
+/**
+ * What pictures cost before a model sees them: `npx tsx bench/media.ts`. Two figures: how many 12-megapixel JPEGs one core
+ * brings to 512 pixels in a second, beside plain sharp; and how long the server's event loop is held up while a request
+ * with 30 pictures of 300 kB arrives.
+ */
+async function measure(): Promise<void> {
+  const { oriel, plain } = await throughput(40)
+  console.log(`12-megapixel jpeg to 512 px, one core: ${oriel.toFixed(1)}/s; plain sharp ${plain.toFixed(1)}/s`)
+  console.log(`of plain sharp: ${((oriel / plain) * 100).toFixed(0)} %`)
+  const { idle, busy, ms } = await eventLoop(20)
+  console.log(`30 pictures of 300 kB in one request: ${ms.toFixed(0)} ms`)
+  console.log(`event loop delay p99: ${busy.toFixed(1)} ms (with nothing to do: ${idle.toFixed(1)} ms)`)
+}
+
+async function throughput(count: number): Promise<{ oriel: number; plain: number }> {
+  const url = await newPicture(4000, 3000, 12)
+  const file = Buffer.from(url.slice(url.indexOf(',') + 1), 'base64')
+  const media = createMedia({ ...loadConfig({}, {}).media, decoders: 1 })
+  const ours = () => media.load([{ url, param: 'picture' }], 256, new AbortController().signal)
+  sharp.concurrency(1)
+  sharp.cache(false)
+  const theirs = () => sharp(file).autoOrient().resize(512, 512, { fit: 'inside' }).raw().toBuffer()
+  // In turn, so that whatever else the machine does meets both.
+  const seconds = { ours: 0, theirs: 0 }
+  for (let i = -3; i < count; i++)
+    for (const [name, load] of [['ours', ours] as const, ['theirs', theirs] as const]) {
+      const start = performance.now()
+      await load()
+      if (i >= 0) seconds[name] += (performance.now() - start) / 1000
+    }
+  await media.close()
+  return { oriel: count / seconds.ours, plain: count / seconds.theirs }
+}
+
+/** In ms. */
+async function eventLoop(rounds: number): Promise<{ idle: number; busy: number; ms: number }> {
+  const pictures: string[] = []
+  while (pictures.length < 30) pictures.push(await picture300())
+  const content = pictures.map((url) => ({ type: 'image_url', image_url: { url } }))
+  const body = JSON.stringify({ model: 'bench', messages: [{ role: 'user', content }] })
+  const server = fork(fileURLToPath(import.meta.url), ['serve'], { execArgv: process.execArgv })
+  try {
+    const [url] = (await once(server, 'message')) as [string]
+    const send = async () => {
+      const response = await fetch(`${url}/v1/chat/completions`, {
+        method: 'POST',
+        headers: { 'content-type': 'application/json' },
+        body,
+      })
+      if (!response.ok) throw new Error(await response.text())
+      await response.text()
+    }
+    await send()
+    await tell(server, 'loop-reset')
+    await new Promise((resolve) => setTimeout(resolve, 3000))
+    const idle = await read(server)
+    await tell(server, 'loop-reset')
+    const start = performance.now()
+    for (let i = 0; i < rounds; i++) await send()
+    return { idle, busy: await read(server), ms: (performance.now() - start) / rounds }
+  } finally {
+    server.kill()
+  }
+}
+
+/** A data URL of 300 kB, give or take a few. */
+async function picture300(): Promise<string> {
+  for (let grain = 24; ; grain += 4) {
+    const url = await newPicture(1024, 768, grain)
+    if (url.length >= 300_000) return url
+  }
+}
+
+const tell = (server: ChildProcess, question: LoopQuestion): Promise<void> =>
+  new Promise((resolve) => server.send(question, () => resolve()))
+
+async function read(server: ChildProcess): Promise<number> {
+  const answer = once(server, 'message')
+  await tell(server, 'loop-read')
+  const [{ p99 }] = (await answer) as [LoopDelay]
+  return p99
+}
+
+/** The server as it is, before a model that says nothing: what is measured is everything around it. */
+async function serve(): Promise<void> {
+  await import('./event-loop.ts')
+  const config = loadConfig({ media: { maxBase64Bytes: 20_000_000 } }, {})
+  const backend: Backend = {
+    card: {
+      id: 'bench',
+      aliases: [],
+      title: 'Bench',
+      description: '',
+      decoder: '',
+      projector: null,
+      contextTokens: 1000,
+      bytes: 0,
+      sampling: {},
+      created: 0,
+    },
+    model: {
+      name: 'bench',
+      contextTokens: 1000,
+      vocabulary: 512,
+      vision: { architecture: 'none', longestEdge: 512 },
+      memory: { weightsBytes: 0, visionBytes: 0, kvBytes: 0 },
+      chatTemplate: null,
+      bosToken: '',
+      eosToken: '',
+      controlTokens: [],
+    },
+    async *generate() {
+      yield { type: 'prompt', promptTokens: 1, cachedTokens: 0, imageTokens: [] }
+      yield { type: 'end', choice: 0, reason: 'stop', stop: null, completionTokens: 0 }
+      yield { type: 'done', timings: { queue: 0, encode: 0, prefill: 0, firstToken: 0, generation: 0 } }
+    },
+    count: async () => ({ promptTokens: 1, imageTokens: [], tokens: [] }),
+    state: async () => ({
+      running: 0,
+      waiting: 0,
+      storedPrefixes: 0,
+      storedCells: 0,
+      cells: 0,
+      freeCells: 0,
+      encoderCacheBytes: 0,
+    }),
+    close: async () => {},
+  }
+  const log = createLogger('silent')
+  const rooms = { deployments: deploy([backend]), media: createMedia(config.media, log) }
+  process.send?.(await createServer(rooms, config.server, log).listen({ host: '127.0.0.1', port: 0 }))
+}
+
+await (process.argv[2] === 'serve' ? serve() : measure())

@@ -1,0 +1,78 @@
+import type { EngineConfig } from '../config.ts'
+import { OrielError } from '../errors.ts'
+import type { Decoder, TokenSampler } from '../language/index.ts'
+import type { Architecture } from '../vision/index.ts'
+import type { GenerateRequest, PromptCount, PromptPiece } from './generation.ts'
+import { type PromptCells, PromptLayout } from './prompt-cells.ts'
+import { EngineRequest } from './sequence.ts'
+
+/** Turns what is asked into what can be run, or says why it cannot. */
+export class Admission {
+  readonly #decoder: Decoder
+  readonly #layout: PromptLayout
+  readonly #config: EngineConfig
+
+  constructor(decoder: Decoder, architecture: Architecture | null, config: EngineConfig) {
+    this.#decoder = decoder
+    this.#layout = new PromptLayout(decoder, architecture)
+    this.#config = config
+  }
+
+  /**
+   * @param waiting requests that wait already
+   * @throws OrielError `invalid` for what cannot be run, `overloaded` when too many wait
+   */
+  accept(id: number, spec: GenerateRequest, waiting: number): EngineRequest {
+    const { maxSequences, maxQueue } = this.#config
+    if (waiting >= maxQueue)
+      throw new OrielError('overloaded', `${maxQueue} requests are waiting already; try again in a moment.`, {
+        retryAfter: 1,
+      })
+    if (spec.n > maxSequences)
+      throw new OrielError('invalid', `n is ${spec.n}, but at most ${maxSequences} answers can be made at once.`, {
+        param: 'n',
+      })
+    const prompt = this.#layout.layout(spec.prompt)
+    const room = this.#decoder.contextTokens - prompt.cells.length
+    const wanted = spec.maxTokens ?? room
+    if (prompt.cells.length === 0) throw new OrielError('invalid', 'The prompt is empty.', { param: 'messages' })
+    if (room < 1 || (wanted > room && spec.overflow === 'error')) throw this.#overflow(prompt, spec.maxTokens)
+    const shown = new Set(spec.shownTokens.flatMap((text) => [...this.#decoder.vocabulary.tokenize(text, true)]))
+    return new EngineRequest(id, spec, prompt, Math.min(wanted, room), this.#samplers(spec), shown)
+  }
+
+  count(prompt: readonly PromptPiece[]): PromptCount {
+    const { cells, imageTokens } = this.#layout.layout(prompt)
+    const { vocabulary } = this.#decoder
+    const tokens = Array.from(cells, (id) => (id < 0 ? null : { id, bytes: vocabulary.bytes(id, true) }))
+    return { promptTokens: cells.length, imageTokens, tokens }
+  }
+
+  #samplers({ n, ignoreEos, sampling }: GenerateRequest): TokenSampler[] {
+    const { endTokens, size } = this.#decoder.vocabulary
+    const barred = ignoreEos ? endTokens.map((token) => ({ token, bias: -Infinity })) : []
+    const logitBias = [...sampling.logitBias.filter(({ token }) => token < size), ...barred]
+    const samplers: TokenSampler[] = []
+    try {
+      for (let choice = 0; choice < n; choice++) {
+        const seed = sampling.seed === null ? null : (sampling.seed + choice) >>> 0
+        samplers.push(this.#decoder.newSampler({ ...sampling, seed, logitBias }))
+      }
+      return samplers
+    } catch (error) {
+      for (const sampler of samplers) sampler.free()
+      throw error
+    }
+  }
+
+  #overflow({ cells, imageTokens }: PromptCells, maxTokens: number | null): OrielError {
+    const pictures = imageTokens.reduce((sum, tokens) => sum + tokens, 0)
+    const named = imageTokens.length === 1 ? 'a picture' : `${imageTokens.length} pictures`
+    const answer = maxTokens === null ? '' : `, and ${maxTokens} more are asked for`
+    return new OrielError(
+      'invalid',
+      `This model's context holds ${this.#decoder.contextTokens} tokens. The prompt has ${cells.length} (${cells.length - pictures} of text and ${pictures} of ${named})${answer}.`,
+      { param: 'messages', code: 'context_length_exceeded' },
+    )
+  }
+}

@@ -1,0 +1,47 @@
+import { execFile } from 'node:child_process'
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { plainPdf } from './plain-pdf.ts'
+
+describe('oriel ask about a document', () => {
+  let folder: string
+  beforeAll(async () => {
+    folder = await mkdtemp(join(tmpdir(), 'oriel-ask-'))
+    await writeFile(join(folder, 'two.pdf'), plainPdf(2))
+    await writeFile(join(folder, 'five.pdf'), plainPdf(5))
+  })
+  afterAll(() => rm(folder, { recursive: true }))
+
+  /** What it printed, and whether it went well. */
+  const ask = (...words: string[]) =>
+    new Promise<{ ok: boolean; stdout: string; stderr: string }>((resolve) => {
+      const bin = join(import.meta.dirname, '../../bin/oriel.js')
+      execFile(process.execPath, [bin, 'ask', ...words], { cwd: folder }, (error, stdout, stderr) =>
+        resolve({ ok: error === null, stdout, stderr }),
+      )
+    })
+
+  it('answers about all pages, or those that are chosen', async () => {
+    expect(await ask('two.pdf', 'What is this?')).toMatchObject({ ok: true, stdout: expect.stringMatching(/^.+\n$/) })
+    expect(await ask('--pages', '2,4-5', 'five.pdf', 'What is this?')).toMatchObject({ ok: true })
+    expect(await ask('--pages', '6', 'five.pdf', '--batch', '4', 'What is this?')).toMatchObject({
+      ok: false,
+      stderr: expect.stringMatching(/^oriel: five\.pdf: The file has 5 pages, of which 5 would be read, and 4/),
+    })
+  })
+
+  it('asks about a longer one in parts, and then about the answers', async () => {
+    const { ok, stdout } = await ask('--batch', '2', 'two.pdf', 'five.pdf', 'What is this?')
+    expect(ok).toBe(true)
+    const headings = stdout.split('\n').filter((line) => line.endsWith(':'))
+    expect(headings).toEqual([
+      'two.pdf, pages 1-2:',
+      'five.pdf, pages 1-2:',
+      'five.pdf, pages 3-4:',
+      'five.pdf, pages 5-5:',
+      'In all:',
+    ])
+  })
+})

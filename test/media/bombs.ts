@@ -1,0 +1,192 @@
+import { deflateSync } from 'node:zlib'
+
+/** Small files that ask for much: each must be refused for what its first bytes say, before anything is unpacked. */
+
+const u16 = (value: number): Buffer => Buffer.from([value & 255, value >> 8])
+const u32 = (value: number): Buffer => Buffer.from(Uint32Array.of(value).buffer)
+const big32 = (value: number): Buffer => Buffer.from(u32(value)).reverse()
+
+/** libpng passes over a wrong checksum only in ancillary chunks, so every chunk has a right one. */
+export function chunk(type: string, data: Buffer): Buffer {
+  const body = Buffer.concat([Buffer.from(type, 'latin1'), data])
+  let crc = -1
+  for (const byte of body) {
+    crc ^= byte
+    for (let bit = 0; bit < 8; bit++) crc = crc & 1 ? 0xedb88320 ^ (crc >>> 1) : crc >>> 1
+  }
+  return Buffer.concat([big32(data.length), body, big32(~crc >>> 0)])
+}
+
+const pngHead = (width: number, height: number, depth: number): Buffer =>
+  Buffer.concat([
+    Buffer.from('\x89PNG\r\n\x1a\n', 'latin1'),
+    chunk('IHDR', Buffer.concat([big32(width), big32(height), Buffer.from([depth, 0, 0, 0, 0])])),
+  ])
+const png = (width: number, height: number, ...more: Buffer[]): Buffer =>
+  Buffer.concat([
+    pngHead(width, height, 1),
+    ...more,
+    chunk('IDAT', deflateSync(Buffer.alloc(Math.ceil(width / 8 + 1) * height))),
+    chunk('IEND', Buffer.alloc(0)),
+  ])
+
+/** 100 MB of zeros in 100 kB. */
+const zeros = (): Buffer => deflateSync(Buffer.alloc(100_000_000))
+
+function gif(width: number, height: number, frames: number): Buffer {
+  const place = Buffer.concat([Buffer.from([0x2c, 0, 0, 0, 0]), u16(width), u16(height)])
+  const frame = Buffer.concat([place, Buffer.from([0, 2, 2, 0x44, 1, 0])])
+  const head = [Buffer.from('GIF89a'), u16(width), u16(height), Buffer.from([0x80, 0, 0, 0, 0, 0, 255, 255, 255])]
+  return Buffer.concat([...head, Buffer.alloc(frame.length * frames, frame), Buffer.from([0x3b])])
+}
+
+type Entry = [tag: number, type: 3 | 4, value: number]
+const directory = (entries: readonly Entry[], next: number): Buffer =>
+  Buffer.concat([
+    u16(entries.length),
+    ...entries.map(([tag, type, value]) => Buffer.concat([u16(tag), u16(type), u32(1), u32(value)])),
+    u32(next),
+  ])
+const picture = (width: number, height: number): Entry[] => [
+  [256, 4, width],
+  [257, 4, height],
+  [258, 3, 8],
+  [259, 3, 1],
+  [262, 3, 1],
+  [273, 4, 8],
+  [277, 3, 1],
+  [278, 4, height],
+  [279, 4, width * height],
+]
+/** A TIFF whose directories lie one behind the other; `next` says where each leads. */
+function tiff(count: number, next: (index: number, at: (index: number) => number) => number, size = 2): Buffer {
+  const length = directory(picture(1, 1), 0).length
+  const at = (index: number): number => 16 + index * length
+  const all = Array.from({ length: count }, (_, index) => directory(picture(size, size), next(index, at)))
+  return Buffer.concat([Buffer.from('II*\0'), u32(16), Buffer.alloc(8), ...all])
+}
+
+function bmp(width: number, height: number, compression: number): Buffer {
+  const head = [
+    u32(40),
+    u32(width),
+    u32(height),
+    u16(1),
+    u16(8),
+    u32(compression),
+    u32(0),
+    u32(0),
+    u32(0),
+    u32(0),
+    u32(0),
+  ]
+  return Buffer.concat([
+    Buffer.from('BM'),
+    u32(0),
+    u32(0),
+    u32(54 + 1024),
+    ...head,
+    Buffer.alloc(1024),
+    Buffer.from([0, 1]),
+  ])
+}
+
+/** A JPEG's header alone. */
+const jpeg = (width: number, height: number): Buffer => {
+  const size = Buffer.from([8, height >> 8, height & 255, width >> 8, width & 255, 1, 1, 0x11, 0])
+  const scan = Buffer.from([0xff, 0xda, 0, 8, 1, 1, 0, 0, 63, 0])
+  const table = Buffer.concat([Buffer.from([0xff, 0xdb, 0, 67, 0]), Buffer.alloc(64, 1)])
+  return Buffer.concat([
+    Buffer.from([0xff, 0xd8]),
+    table,
+    Buffer.from([0xff, 0xc0, 0, 11]),
+    size,
+    scan,
+    Buffer.alloc(64),
+  ])
+}
+
+/** Lossless WebP's header alone: 14 bits each way. */
+const webp = (width: number, height: number): Buffer => {
+  const bits = (width - 1) | ((height - 1) << 14)
+  const data = Buffer.concat([Buffer.from([0x2f]), u32(bits >>> 0), Buffer.alloc(15)])
+  return Buffer.concat([Buffer.from('RIFF'), u32(12 + data.length), Buffer.from('WEBPVP8L'), u32(data.length), data])
+}
+
+const box = (type: string, ...content: Buffer[]): Buffer => {
+  const body = Buffer.concat(content)
+  return Buffer.concat([big32(body.length + 8), Buffer.from(type, 'latin1'), body])
+}
+const fullBox = (type: string, ...content: Buffer[]): Buffer => box(type, Buffer.alloc(4), ...content)
+const pair = (value: number): Buffer => Buffer.from([value >> 8, value & 255])
+
+/** An AVIF that is a grid of tiles, all of them the same one, which is a grid of the first. */
+function grids(edge: number, side: number): Buffer {
+  const count = Math.min(side * side, 65_535)
+  const grid = Buffer.concat([Buffer.from([0, 1, side - 1, side - 1]), big32(edge), big32(edge)])
+  const infe = (id: number, type: string): Buffer =>
+    box('infe', Buffer.from([2, 0, 0, 0]), pair(id), pair(0), Buffer.from(`${type}\0`, 'latin1'))
+  const tiles = (from: number, to: number): Buffer =>
+    box('dimg', pair(from), pair(count), Buffer.concat(Array.from({ length: count }, () => pair(to))))
+  const location = (id: number): Buffer =>
+    Buffer.concat([pair(id), pair(1), pair(0), pair(1), big32(0), big32(grid.length)])
+  const meta = fullBox(
+    'meta',
+    fullBox('hdlr', Buffer.alloc(4), Buffer.from('pict'), Buffer.alloc(13)),
+    fullBox('pitm', pair(1)),
+    box('iloc', Buffer.from([1, 0, 0, 0, 0x44, 0]), pair(2), location(1), location(2)),
+    fullBox('iinf', pair(2), infe(1, 'grid'), infe(2, 'grid')),
+    fullBox('iref', tiles(1, 2), tiles(2, 1)),
+    box(
+      'iprp',
+      box('ipco', fullBox('ispe', big32(edge), big32(edge))),
+      fullBox('ipma', big32(2), pair(1), Buffer.from([1, 0x81]), pair(2), Buffer.from([1, 0x81])),
+    ),
+    box('idat', grid),
+  )
+  return Buffer.concat([box('ftyp', Buffer.from('avif\0\0\0\0avifmif1miaf')), meta])
+}
+
+export const bombs: readonly [what: string, file: () => Buffer][] = [
+  ['a png of 50,000 x 50,000', () => png(50_000, 50_000)],
+  [
+    'a png that says 2,147,483,647 x 2,147,483,647',
+    () => Buffer.concat([pngHead(2 ** 31 - 1, 2 ** 31 - 1, 16), chunk('IDAT', Buffer.alloc(64))]),
+  ],
+  ['a gif of 65,535 x 65,535', () => gif(65_535, 65_535, 1)],
+  ['a gif of 300,000 frames', () => gif(2, 2, 300_000)],
+  ['a jpeg of 65,500 x 65,500', () => jpeg(65_500, 65_500)],
+  ['a webp of 16,383 x 16,383', () => webp(16_383, 16_383)],
+  ['a bmp of 2,000,000,000 x 2', () => bmp(2_000_000_000, 2, 0)],
+  ['a bmp of 50,000 x 50,000 in run lengths', () => bmp(50_000, 50_000, 1)],
+  ['a pbm of 50,000 x 50,000 that ends early', () => Buffer.from('P4\n50000 50000\n\0\0')],
+  [
+    'a pam of 999,999,999 x 999,999,999',
+    () => Buffer.from('P7\nWIDTH 999999999\nHEIGHT 999999999\nDEPTH 4\nMAXVAL 255\nENDHDR\n'),
+  ],
+  ['a tiff of 2,000,000 x 2,000,000', () => tiff(1, () => 0, 2_000_000)],
+  ['a tiff of 30,000 pages', () => tiff(30_000, (index, at) => (index < 29_999 ? at(index + 1) : 0))],
+  ['an avif of 65,535 x 65,535 in 256 x 256 tiles, each of them as many', () => grids(65_535, 256)],
+  ['an avif of 30,000 x 30,000 in 16 x 16 tiles, each of them as many', () => grids(30_000, 16)],
+  [
+    'an svg of entities',
+    () => Buffer.from(`<?xml version="1.0"?><!DOCTYPE svg [<!ENTITY a "${'a'.repeat(1000)}">]><svg>&a;</svg>`),
+  ],
+]
+
+/** These are small pictures with a large burden, which is thrown off: they may be read. */
+export const burdened: readonly [what: string, file: () => Buffer][] = [
+  [
+    'a png with 2 GB of text',
+    () => {
+      const text = chunk('zTXt', Buffer.concat([Buffer.from('Comment\0\0'), zeros()]))
+      return png(64, 64, ...Array.from({ length: 20 }, () => text))
+    },
+  ],
+  [
+    'a png with a profile of 100 MB',
+    () => png(64, 64, chunk('iCCP', Buffer.concat([Buffer.from('ICC\0\0'), zeros()]))),
+  ],
+  ['a tiff whose directory leads to itself', () => tiff(1, (index, at) => at(index))],
+  ['a tiff whose directories go round', () => tiff(100, (index, at) => at((index + 1) % 100))],
+]
