@@ -48,6 +48,7 @@ export const requestOf = (prompt: readonly PromptPiece[], over: Partial<Generate
   shownTokens: [],
   sampling: greedy,
   topLogprobs: null,
+  promptLogprobs: false,
   cacheKey: '',
   cachePrompt: true,
   ...over,
