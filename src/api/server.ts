@@ -5,11 +5,13 @@ import type { Config } from '../config.ts'
 import { OrielError } from '../errors.ts'
 import type { Logger } from '../log.ts'
 import { version } from '../version.ts'
+import type { AnswerAccount } from './answering/observe.ts'
 import type { AnswerRooms } from './answering/prepare.ts'
 import { bases } from './dialects.ts'
 import { endpointsOf } from './endpoints.ts'
 import { sendError } from './errors.ts'
 import { explainHttpError, refuseConnection } from './http-errors.ts'
+import { createMetrics } from './metrics.ts'
 import { openapiDocument } from './openapi/document.ts'
 
 /** The document for people. It takes everything from this server. */
@@ -62,7 +64,16 @@ export function createServer(rooms: AnswerRooms, config: Config['server'], log: 
     methods.set(path, [...(methods.get(path) ?? []), method])
     server.route({ method, url: path, handler })
   }
-  const endpoints = endpointsOf({ rooms, strict: config.strict, log })
+  const metrics = createMetrics(rooms.deployments)
+  server.addHook('onResponse', async ({ method, routeOptions }, reply) =>
+    metrics.responded(method, routeOptions.url ?? 'unknown', reply.statusCode, reply.elapsedTime),
+  )
+  const tell = (account: AnswerAccount, requestId: string): void => {
+    metrics.answered(account)
+    const { usage, timings, ...others } = account
+    log.info({ requestId, ...others, ...usage, ...timings }, 'a request was answered')
+  }
+  const endpoints = endpointsOf({ rooms, strict: config.strict, log, tell })
   for (const base of Object.keys(bases))
     for (const { method, path, pattern, handler } of endpoints) route(method, base + (pattern ?? path), handler)
   const document = openapiDocument(endpoints, version)
@@ -71,6 +82,7 @@ export function createServer(rooms: AnswerRooms, config: Config['server'], log: 
     reply.header('content-security-policy', pagePolicy).type('text/html; charset=utf-8').send(page),
   )
   route('GET', '/health', async () => ({ status: 'ok' }))
+  route('GET', '/metrics', async (_request, reply) => reply.type(metrics.contentType).send(await metrics.text()))
   route('DELETE', '/admin/cache', async (_request, reply) => {
     await rooms.media.clearCache()
     return reply.status(204).send()
