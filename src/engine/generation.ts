@@ -27,6 +27,8 @@ export interface Sampling {
   topK: number
   minP: number
   typicalP: number
+  /** Keeps the surprise of the tokens near a target, in place of the bounds above; null: off. */
+  mirostat: { target: number; rate: number } | null
   repetitionPenalty: number
   frequencyPenalty: number
   presencePenalty: number

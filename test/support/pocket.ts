@@ -30,6 +30,7 @@ export const greedy: Sampling = {
   topK: 0,
   minP: 0,
   typicalP: 1,
+  mirostat: null,
   repetitionPenalty: 1,
   frequencyPenalty: 0,
   presencePenalty: 0,

@@ -128,6 +128,7 @@ function generateRequest(request: AnswerRequest, { backend, pieces }: PreparedPr
       topK: sampling.topK ?? card.sampling.topK ?? 0,
       minP: sampling.minP ?? card.sampling.minP ?? 0,
       typicalP: sampling.typicalP ?? 1,
+      mirostat: sampling.mirostat ?? null,
       repetitionPenalty: sampling.repetitionPenalty ?? 1,
       frequencyPenalty: sampling.frequencyPenalty ?? 0,
       presencePenalty: sampling.presencePenalty ?? 0,
