@@ -13,6 +13,7 @@ export function describeAnswer(reply: FastifyReply, { usage, sampling }: Running
     top_k: sampling.topK,
     min_p: sampling.minP,
     typical_p: sampling.typicalP,
+    mirostat_target: sampling.mirostat?.target ?? 0,
     repetition_penalty: sampling.repetitionPenalty,
     frequency_penalty: sampling.frequencyPenalty,
     presence_penalty: sampling.presencePenalty,

@@ -165,6 +165,21 @@ describe('what a chat may ask of its prompt', () => {
   })
 })
 
+describe('what a chat may say of chance', () => {
+  it.each([
+    ['mirostat', { mirostat_target: 3, mirostat_lr: 0.2 }],
+    ['mirostat under a schema', { mirostat_target: 3, response_format: { type: 'json_object' }, max_tokens: 40 }],
+    ['bounds', { top_k: 20, top_p: 0.9, min_p: 0.01, typical_p: 0.95 }],
+    ['penalties', { repetition_penalty: 1.2, frequency_penalty: 0.5, presence_penalty: 0.5 }],
+  ])('%s: with the same seed the same answer', async (_, sampling) => {
+    const asked = () => chat({ temperature: 1, seed: 11, ...sampling })
+    const { choice, headers } = await asked()
+    expect(choice.message.content).not.toBe('')
+    expect((await asked()).choice.message.content).toBe(choice.message.content)
+    expect(JSON.parse(headers.get('fireworks-sampling-options') ?? '')).toMatchObject({ seed: 11, temperature: 1 })
+  })
+})
+
 describe('what a chat may hold its answer to', () => {
   const schema = {
     type: 'object',

@@ -46,6 +46,13 @@ export const parameters = {
     .nullish()
     .describe('Only tokens that are at least this fraction as likely as the likeliest.'),
   typical_p: z.number().gt(0).max(1).nullish().describe('Only tokens about as likely as is typical.'),
+  mirostat_target: z
+    .number()
+    .min(0)
+    .max(100)
+    .nullish()
+    .describe('Keep the surprise of the tokens near this, in place of the bounds above; 0: off.'),
+  mirostat_lr: z.number().gt(0).max(1).nullish().describe('How fast mirostat learns; 0.1 unless told.'),
   repetition_penalty: z
     .number()
     .gt(0)
@@ -113,6 +120,7 @@ export function settingsOf(body: Parameters, { isolationKey, dialect }: RequestC
       topK: body.top_k,
       minP: body.min_p,
       typicalP: body.typical_p,
+      mirostat: body.mirostat_target ? { target: body.mirostat_target, rate: body.mirostat_lr ?? 0.1 } : null,
       repetitionPenalty: body.repetition_penalty,
       frequencyPenalty: body.frequency_penalty,
       presencePenalty: body.presence_penalty,

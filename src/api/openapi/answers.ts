@@ -28,7 +28,7 @@ const chatLogprobs = z.strictObject({
 
 const legacyLogprobs = z.strictObject({
   tokens: z.array(z.string()),
-  token_logprobs: z.array(z.number()),
+  token_logprobs: z.array(z.number().nullable()).describe('null: nothing foretold it.'),
   top_logprobs: z.array(z.record(z.string(), z.number())),
   text_offset: z.array(z.int()),
   token_ids: z.array(z.int()),
