@@ -10,7 +10,7 @@ const below = {
   engine: ['language', 'vision', 'native'],
   deployments: ['engine', 'models'],
   api: ['accounts', 'deployments', 'prompt', 'media', 'models'],
-  cli: ['api', 'accounts', 'deployments', 'prompt', 'media', 'models', 'engine'],
+  cli: ['api', 'accounts', 'deployments', 'prompt', 'media', 'models', 'engine', 'vision'],
 }
 
 module.exports = {

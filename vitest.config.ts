@@ -8,5 +8,7 @@ export default defineConfig({
     // Two files at once: every server of a test has an engine process of its own, and CI has two cores.
     maxWorkers: 2,
     pool: 'forks',
+    // The models of whoever runs the tests are their own.
+    env: { HF_HOME: '/nonexistent', ORIEL_MODELS_DIR: '/nonexistent' },
   },
 })

@@ -87,6 +87,23 @@ const engine = z.strictObject({
   visionPrecision: z.enum(['fp32', 'int8']).default('fp32'),
 })
 
+/** Where models are found, and where `oriel pull` gets them. */
+const models = z.strictObject({
+  /** Folders of GGUF files, beside the built-in models and the hub's cache. The first is where pulled URLs are put. */
+  dirs: z.array(z.string().min(1)).default([]),
+  hub: z
+    .strictObject({
+      endpoint: z.url({ protocol: /^https?$/ }).default('https://huggingface.co'),
+      token: z.string().min(1).nullable().default(null),
+      /** Whether the hub may not be asked: what is in the cache has to do. */
+      offline: z.stringbool().or(z.boolean()).default(false),
+      /** Hugging Face's home; its cache is `hub` in there, unless `cache` says otherwise. */
+      home: z.string().min(1).nullable().default(null),
+      cache: z.string().min(1).nullable().default(null),
+    })
+    .prefault({}),
+})
+
 const server = z.strictObject({
   host: z.string().min(1).default('127.0.0.1'),
   port: z.number().int().min(0).max(65535).default(8080),
@@ -107,11 +124,13 @@ const configSchema = z.strictObject({
   server: server.prefault({}),
   media: media.prefault({}),
   engine: engine.prefault({}),
+  models: models.prefault({}),
 })
 
 export type Config = z.output<typeof configSchema>
 export type MediaConfig = Config['media']
 export type EngineConfig = Config['engine']
+export type ModelsConfig = Config['models']
 
 /** Environment variables, each with the setting that it stands for. Flags of the command line win over these. */
 const environment: Record<string, readonly string[]> = {
@@ -144,6 +163,13 @@ const environment: Record<string, readonly string[]> = {
   ORIEL_MAX_SEQUENCES: ['engine', 'maxSequences'],
   ORIEL_VISION_RUNTIME: ['engine', 'visionRuntime'],
   ORIEL_VISION_PRECISION: ['engine', 'visionPrecision'],
+  ORIEL_MODELS_DIR: ['models', 'dirs'],
+  // Hugging Face's own, with the meaning that they have for its programs.
+  HF_ENDPOINT: ['models', 'hub', 'endpoint'],
+  HF_TOKEN: ['models', 'hub', 'token'],
+  HF_HUB_OFFLINE: ['models', 'hub', 'offline'],
+  HF_HOME: ['models', 'hub', 'home'],
+  HF_HUB_CACHE: ['models', 'hub', 'cache'],
 }
 
 type Settings = { [key: string]: unknown }

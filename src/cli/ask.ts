@@ -5,11 +5,12 @@ import { OrielError } from '../errors.ts'
 import { createLogger } from '../log.ts'
 import { createMedia, type Media } from '../media/index.ts'
 import { findModel } from '../models/index.ts'
-import { configOf } from './settings.ts'
+import { configOf, placesOf } from './settings.ts'
 
 export interface AskFlags {
   model?: string
   mmproj?: string
+  modelsDir?: string
   system?: string
   pages?: string
   batch?: number
@@ -21,12 +22,15 @@ export interface AskFlags {
  * @param words pictures, and the question last
  * @throws OrielError with one sentence for the person
  */
-export async function ask(words: readonly string[], { model, mmproj, system, pages, batch }: AskFlags): Promise<void> {
+export async function ask(
+  words: readonly string[],
+  { model, mmproj, modelsDir, system, pages, batch }: AskFlags,
+): Promise<void> {
   const question = words.at(-1) ?? ''
   const files = await Promise.all(words.slice(0, -1).map(async (name) => ({ name, url: await urlOf(name) })))
-  const config = configOf({ model, media: { maxImages: batch } })
+  const config = configOf({ model, media: { maxImages: batch }, ...placesOf(modelsDir) })
   const log = createLogger(config.logLevel)
-  const card = await findModel(config.model, mmproj)
+  const card = await findModel(config.model, mmproj, config.models)
   const backend = await startEmbedded(card, config.engine, log)
   const rooms = { deployments: deploy([backend]), media: createMedia(config.media, log) }
   const stop = new AbortController()

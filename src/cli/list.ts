@@ -1,21 +1,39 @@
-import { listModels } from '../models/index.ts'
+import { catalogue, estimatedBytes, listModels } from '../models/index.ts'
+import { bytesText, table } from './figures.ts'
+import { configOf, placesOf } from './settings.ts'
 
-/** `oriel list`: the models that are here, one a line. */
-export async function list(): Promise<void> {
-  const rows = (await listModels()).map(({ id, title, projector, contextTokens, bytes }) => [
+export interface ListFlags {
+  modelsDir?: string
+  catalogue?: boolean
+}
+
+/** `oriel list`: the models that are here, or those that can be pulled, one a line. */
+export async function list({ modelsDir, catalogue: known = false }: ListFlags): Promise<void> {
+  process.stdout.write(table(known ? await pullable() : await local(modelsDir)))
+}
+
+async function local(modelsDir: string | undefined): Promise<string[][]> {
+  const { models, broken } = await listModels(configOf(placesOf(modelsDir)).models)
+  const rows = models.map(({ id, title, projector, contextTokens, bytes }) => [
     id,
     title,
     projector === null ? 'text' : 'text, pictures',
     `${contextTokens} tokens`,
-    `${(bytes / 1e6).toFixed(1)} MB`,
+    bytesText(bytes),
   ])
-  const table = [['NAME', 'TITLE', 'TAKES', 'CONTEXT', 'SIZE'], ...rows]
-  const widths = table[0]?.map((_, column) => Math.max(...table.map((row) => row[column]?.length ?? 0))) ?? []
-  for (const row of table)
-    process.stdout.write(
-      `${row
-        .map((cell, column) => cell.padEnd(widths[column] ?? 0))
-        .join('  ')
-        .trimEnd()}\n`,
-    )
+  for (const { id, error } of broken) process.stderr.write(`${id} cannot be served: ${error.message}\n`)
+  return [['NAME', 'TITLE', 'TAKES', 'CONTEXT', 'SIZE'], ...rows]
+}
+
+async function pullable(): Promise<string[][]> {
+  const { visionFamilies } = await import('../vision/index.ts')
+  const rows = catalogue.map((entry) => [
+    entry.id,
+    visionFamilies.includes(entry.family) ? 'yes' : 'not yet',
+    `about ${bytesText(estimatedBytes(entry))}`,
+    `${entry.contextTokens} tokens`,
+    entry.licence,
+    entry.use,
+  ])
+  return [['NAME', 'RUNS', 'SIZE', 'CONTEXT', 'LICENCE', 'FOR'], ...rows]
 }

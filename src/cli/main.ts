@@ -17,6 +17,7 @@ const count = (text: string): number => {
 const program = new Command('oriel').description('Ask a vision-language model about pictures.').version('0.1.0')
 
 const model = new Option('--model <name>', 'the model: a name that `oriel list` shows, or the path of a GGUF file')
+const folder = new Option('--models-dir <folder>', 'a folder of GGUF files, instead of those of ORIEL_MODELS_DIR')
 const projector = new Option('--mmproj <file>', "the model's vision file, where it does not lie beside it")
 
 program
@@ -24,6 +25,7 @@ program
   .description('answer over HTTP')
   .addOption(model)
   .addOption(projector)
+  .addOption(folder)
   .option('--host <address>', 'address to listen on (default 127.0.0.1)')
   .option('--port <number>', 'port to listen on (default 8080)', port)
   .option('--strict', 'refuse parameters that mean nothing here, instead of naming them in a header')
@@ -35,6 +37,7 @@ program
   .argument('<image...>', 'pictures and PDFs (files or URLs), and the question last')
   .addOption(model)
   .addOption(projector)
+  .addOption(folder)
   .option('--system <text>', 'a system prompt: "Answer in one word."')
   .option('--pages <choice>', 'pages of a PDF or frames of an animation: 1-3,7 or all, or how many, evenly: 8')
   .option('--batch <number>', 'pictures in one question (default 30); a longer document is asked about in parts', count)
@@ -52,7 +55,33 @@ under its pages, and the last one is what the model makes of all of them.`,
 program
   .command('list')
   .description('show the models that are here')
-  .action(async () => (await import('./list.ts')).list())
+  .addOption(folder)
+  .option('--catalogue', 'show the well-known models that can be pulled instead')
+  .action(async (options) => (await import('./list.ts')).list(options))
+
+program
+  .command('pull')
+  .description('fetch a model from Hugging Face')
+  .argument('<model>', 'a name of `oriel list --catalogue`, owner/repo, either with :QUANT, a URL, or a GGUF file')
+  .addOption(folder)
+  .option('--anyway', 'fetch it although this version does not run it')
+  .action(async (name: string, options) => (await import('./pull.ts')).pullModel(name, options))
+
+program
+  .command('show')
+  .description('tell what a model is, and what it needs')
+  .argument('<model>', 'a name that `oriel list` shows, or the path of a GGUF file')
+  .addOption(folder)
+  .addOption(projector)
+  .action(async (name: string, options) => (await import('./show.ts')).show(name, options))
+
+program
+  .command('rm')
+  .description('remove a model that was pulled')
+  .argument('<model>', 'a name that `oriel list` shows')
+  .addOption(folder)
+  .option('--yes', 'do not ask')
+  .action(async (name: string, options) => (await import('./rm.ts')).remove(name, options))
 
 try {
   await program.parseAsync()

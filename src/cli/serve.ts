@@ -5,11 +5,12 @@ import { deploy, startEmbedded } from '../deployments/index.ts'
 import { OrielError } from '../errors.ts'
 import { createLogger } from '../log.ts'
 import { findModel } from '../models/index.ts'
-import { configOf } from './settings.ts'
+import { configOf, placesOf } from './settings.ts'
 
 export interface ServeFlags {
   model?: string
   mmproj?: string
+  modelsDir?: string
   host?: string
   port?: number
   strict?: boolean
@@ -21,10 +22,10 @@ const grace = 1000
 const patience = 1900
 
 /** `oriel serve`: listens until it is told to stop. @throws OrielError with one sentence for the person */
-export async function serve({ model, mmproj, host, port, strict }: ServeFlags): Promise<void> {
-  const config = configOf({ model, server: { host, port, strict } })
+export async function serve({ model, mmproj, modelsDir, host, port, strict }: ServeFlags): Promise<void> {
+  const config = configOf({ model, server: { host, port, strict }, ...placesOf(modelsDir) })
   const log = createLogger(config.logLevel)
-  const card = await findModel(config.model, mmproj)
+  const card = await findModel(config.model, mmproj, config.models)
   // The engine loads in its own process while this one reads the HTTP server's code.
   const [backend, { createServer }, { createMedia }] = await Promise.all([
     startEmbedded(card, config.engine, log),

@@ -12,3 +12,7 @@ export function configOf(flags: Parameters<typeof loadConfig>[0]): Config {
     throw new OrielError('invalid', `A setting is not allowed. ${wrong}.`)
   }
 }
+
+/** Of the flag `--models-dir`. */
+export const placesOf = (modelsDir: string | undefined): Parameters<typeof loadConfig>[0] =>
+  modelsDir === undefined ? {} : { models: { dirs: [modelsDir] } }

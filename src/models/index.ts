@@ -1,1 +1,6 @@
-export { findModel, listModels, type ModelCard } from './library.ts'
+export type { ModelCard } from './card.ts'
+export { type CatalogueEntry, catalogue, entryOf, estimatedBytes } from './catalogue.ts'
+export { factsOf, type ModelFacts } from './facts.ts'
+export { findModel, listModels } from './library.ts'
+export { type PullEvent, pull } from './pull.ts'
+export { removalOf } from './removal.ts'

@@ -1,109 +1,182 @@
-import { readdir, stat } from 'node:fs/promises'
+import { readdir } from 'node:fs/promises'
+import { homedir } from 'node:os'
 import path from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { loadConfig, type ModelsConfig } from '../config.ts'
 import { OrielError } from '../errors.ts'
-import { type MetadataValue, readGgufMetadata } from './gguf.ts'
+import { type ModelCard, type ModelFiles, readCard } from './card.ts'
+import { catalogueNames, entryOf, entryOfRepo } from './catalogue.ts'
+import { decodersOf, isVisionName, type NamedDecoder, type NamedFile, projectorFor, splitOf } from './file-names.ts'
+import { type CachedRepo, cachedRepos, cacheFolder } from './hub/cache.ts'
 
-/** A model that can be served, as far as its files tell without loading it. */
-export interface ModelCard {
-  id: string
-  /** Other names that requests may use for it. */
-  aliases: readonly string[]
-  title: string
-  description: string
-  /** The decoder's GGUF. */
-  decoder: string
-  /** The vision GGUF (mmproj); null for a model that takes no pictures. */
-  projector: string | null
-  contextTokens: number
-  /** Bytes of both files. */
-  bytes: number
-  /** What its makers recommend for requests that do not say, from the GGUF's `general.sampling.*`. */
-  sampling: { temperature?: number; topP?: number; topK?: number; minP?: number }
-  /** When the decoder's file was made. Seconds since 1970. */
-  created: number
+/** A model that lies here, and where it comes from. Its files have not been looked into. */
+export interface LocalModel extends ModelFiles {
+  origin:
+    | { kind: 'built-in' }
+    | { kind: 'folder'; files: readonly string[] }
+    | { kind: 'hub'; repo: string; paths: readonly string[]; projectorPath: string | null }
 }
 
-const modelsFolder = fileURLToPath(new URL('../../models/', import.meta.url))
+const builtInFolder = fileURLToPath(new URL('../../models/', import.meta.url))
 
 /**
- * Finds a model by its id or by the path of a GGUF file. Beside a file `name.gguf`, a vision file `mmproj*.gguf` of the
- * same folder is taken with it.
+ * Finds a model by one of its names or by the path of a GGUF file. Beside a file `name.gguf`, a vision file
+ * `mmproj*.gguf` of the same folder is taken with it.
  * @param projector the vision file, where it is not to be looked for
- * @throws OrielError `not_found` with the names there are, `invalid` for a file that is no model
+ * @throws OrielError `not_found` with the names there are, `invalid` for files that are broken or are no model
  */
-export async function findModel(name: string, projector?: string): Promise<ModelCard> {
-  if (!name.endsWith('.gguf')) {
-    const known = await listModels()
-    const card = known.find(({ id, aliases }) => id === name || aliases.includes(name))
-    if (card !== undefined) return card
-    const names = known.map(({ id }) => id).join(', ')
-    throw new OrielError(
-      'not_found',
-      `There is no model ${name}. There are: ${names}; or give the path of a GGUF file.`,
-      {
-        code: 'model_not_found',
-      },
-    )
+export async function findModel(
+  name: string,
+  projector?: string,
+  config: ModelsConfig = loadConfig().models,
+): Promise<ModelCard> {
+  const vision = projector === undefined ? undefined : path.resolve(projector)
+  if (name.endsWith('.gguf')) {
+    const decoder = path.resolve(name)
+    const { stem } = splitOf(path.basename(decoder))
+    return readCard({ id: stem, aliases: namesOf(stem), decoder, projector: vision ?? (await besideOf(decoder)) })
   }
-  const decoder = path.resolve(name)
-  return readCard(path.basename(decoder, '.gguf'), decoder, projector && path.resolve(projector))
+  const model = await findLocal(name, config)
+  return readCard({ ...model, projector: vision ?? model.projector })
 }
 
-/** The models that are here: one folder of `models/` each. */
-export async function listModels(): Promise<ModelCard[]> {
-  const folders = await readdir(modelsFolder, { withFileTypes: true })
-  const ids = folders.filter((entry) => entry.isDirectory()).map(({ name }) => name)
-  return Promise.all(
-    ids.map((id) =>
-      readCard(id, path.join(modelsFolder, id, `${id}.gguf`), path.join(modelsFolder, id, `mmproj-${id}.gguf`)),
-    ),
+/** Every model that lies here, and those whose files cannot be served. */
+export async function listModels(
+  config: ModelsConfig = loadConfig().models,
+): Promise<{ models: ModelCard[]; broken: { id: string; error: OrielError }[] }> {
+  const models: ModelCard[] = []
+  const broken: { id: string; error: OrielError }[] = []
+  for (const model of await localModels(config))
+    try {
+      models.push(await readCard(model))
+    } catch (error) {
+      if (!(error instanceof OrielError)) throw error
+      broken.push({ id: model.id, error })
+    }
+  return { models, broken }
+}
+
+/** @throws OrielError `not_found` with the names there are */
+export async function findLocal(name: string, config: ModelsConfig): Promise<LocalModel> {
+  const models = await localModels(config)
+  const found = models.find(({ id }) => id === name) ?? models.find(({ aliases }) => aliases.includes(name))
+  if (found !== undefined) return found
+  const entry = entryOf(name)
+  throw new OrielError(
+    'not_found',
+    entry === undefined
+      ? `There is no model ${name}. There are: ${models.map(({ id }) => id).join(', ')}; or give the path of a GGUF file.`
+      : `${entry.title} is not here yet: \`oriel pull ${entry.id}\` fetches it.`,
+    { code: 'model_not_found' },
   )
 }
 
-/** @param vision the vision file; undefined: the one that lies beside the decoder, if any does */
-async function readCard(id: string, decoder: string, vision: string | undefined): Promise<ModelCard> {
-  const metadata = await readGgufMetadata(decoder)
-  const architecture = textOf(metadata.get('general.architecture'))
-  if (architecture === 'clip')
-    throw new OrielError('invalid', `${path.basename(decoder)} is a vision file: name the model's own file instead.`, {
-      code: 'bad_model',
-    })
-  const projector = vision ?? (await findProjector(decoder))
-  const files = await Promise.all([decoder, projector].filter((file) => file !== null).map((file) => stat(file)))
-  return {
-    id,
-    aliases: [`accounts/oriel/models/${id}`, `oriel/${id}`],
-    title: textOf(metadata.get('general.name')) || id,
-    description: textOf(metadata.get('general.description')),
-    decoder,
-    projector,
-    contextTokens: Number(metadata.get(`${architecture}.context_length`) ?? 0),
-    bytes: files.reduce((sum, { size }) => sum + size, 0),
-    sampling: recommended(metadata),
-    created: Math.floor((files[0]?.mtimeMs ?? 0) / 1000),
-  }
+/** Every model that lies here: the built-in ones, those of the folders of GGUF files, those of the hub's cache. */
+export async function localModels(config: ModelsConfig): Promise<LocalModel[]> {
+  const folders = await Promise.all([builtIn(), ...foldersOf(config).map(inFolder)])
+  const repos = await cachedRepos(cacheFolder(config))
+  return [...folders.flat(), ...repos.flatMap(inRepo)]
 }
 
-function recommended(metadata: ReadonlyMap<string, MetadataValue>): ModelCard['sampling'] {
-  const names = { temperature: 'temp', topP: 'top_p', topK: 'top_k', minP: 'min_p' } as const
-  const given = Object.entries(names).flatMap(([field, key]) => {
-    const value = metadata.get(`general.sampling.${key}`)
-    return typeof value === 'number' ? [[field, value] as const] : []
+/** Where models are put that come from no hub. */
+export const ownFolder = (config: ModelsConfig): string => foldersOf(config)[0] ?? ''
+
+/** What a model of the hub is called here. */
+export const idInRepo = (repo: string, { quant, stem }: NamedDecoder<NamedFile>): string => `${repo}:${quant || stem}`
+
+const foldersOf = ({ dirs }: ModelsConfig): string[] =>
+  (dirs.length > 0 ? dirs : [path.join(homedir(), '.oriel', 'models')]).map((folder) => path.resolve(folder))
+
+async function builtIn(): Promise<LocalModel[]> {
+  return (await inFolder(builtInFolder)).map((model) => ({ ...model, origin: { kind: 'built-in' } }))
+}
+
+/** A folder's own GGUF files, and each of its folders as one model of that name, as llama.cpp's `--models-dir` has it. */
+async function inFolder(folder: string): Promise<LocalModel[]> {
+  const entries = await readdir(folder, { withFileTypes: true }).catch(() => [])
+  const own = modelsAmong(
+    folder,
+    entries.filter((entry) => !entry.isDirectory()).map(({ name }) => name),
+  )
+  const below = await Promise.all(
+    entries
+      .filter((entry) => entry.isDirectory())
+      .map(async ({ name }) => {
+        const models = modelsAmong(path.join(folder, name), await readdir(path.join(folder, name)))
+        const [first] = models
+        if (models.length === 1 && first !== undefined) return [{ ...first, id: name, aliases: namesOf(name) }]
+        return models.map((model) => ({ ...model, id: `${name}/${model.id}`, aliases: namesOf(`${name}/${model.id}`) }))
+      }),
+  )
+  return [...own, ...below.flat()]
+}
+
+function modelsAmong(folder: string, names: readonly string[]): LocalModel[] {
+  const files = names.map((name) => ({ path: name }))
+  return decodersOf(files).flatMap(({ stem, files: parts }) => {
+    const [decoder] = parts
+    if (decoder === undefined) return []
+    const vision = projectorFor(files, stem)
+    const paths = [...parts, vision].flatMap((file) => (file === undefined ? [] : [path.join(folder, file.path)]))
+    return {
+      id: stem,
+      aliases: namesOf(stem),
+      decoder: path.join(folder, decoder.path),
+      projector: vision === undefined ? null : path.join(folder, vision.path),
+      origin: { kind: 'folder', files: paths },
+    }
   })
-  return Object.fromEntries(given)
 }
 
-async function findProjector(decoder: string): Promise<string | null> {
+/** Each quantization is a model of its own; the one that is preferred goes by the repository's name, too. */
+function inRepo({ repo, snapshots }: CachedRepo): LocalModel[] {
+  const found = new Map<string, LocalModel>()
+  for (const { files } of snapshots)
+    for (const named of decodersOf(files)) {
+      const { stem, files: parts } = named
+      const [decoder] = parts
+      if (decoder === undefined || found.has(stem)) continue
+      const vision =
+        projectorFor(files, stem) ??
+        projectorFor(
+          snapshots.flatMap((other) => other.files),
+          stem,
+        )
+      found.set(stem, {
+        id: idInRepo(repo, named),
+        aliases: [],
+        decoder: decoder.file,
+        projector: vision?.file ?? null,
+        origin: {
+          kind: 'hub',
+          repo,
+          paths: parts.map((part) => part.path),
+          projectorPath: vision?.path ?? null,
+        },
+      })
+    }
+  const entry = entryOfRepo(repo)
+  return [...found.values()].map((model, at) =>
+    at > 0 ? model : { ...model, aliases: [repo, ...(entry === undefined ? [] : catalogueNames(entry))] },
+  )
+}
+
+/** The vision file beside a decoder that was named by its path. @throws OrielError `invalid` where there are several */
+async function besideOf(decoder: string): Promise<string | null> {
   const folder = path.dirname(decoder)
-  const files = await readdir(folder).catch(() => [])
-  const found = files.filter((file) => /^mmproj.*\.gguf$/.test(file)).sort()
-  if (found.length > 1)
+  const names = await readdir(folder).catch((): string[] => [])
+  // Without the decoder there is nothing to choose for; its reader says so.
+  if (!names.includes(path.basename(decoder))) return null
+  const files = names.filter(isVisionName).map((name) => ({ path: name }))
+  const { stem } = splitOf(path.basename(decoder))
+  const found = projectorFor(files, stem)
+  const own = found?.path.toLowerCase().includes(stem.toLowerCase())
+  if (files.length > 1 && !own)
     throw new OrielError(
       'invalid',
-      `Beside the model there are several vision files (${found.join(', ')}): name one with --mmproj.`,
+      `Beside the model there are several vision files (${files.map((file) => file.path).join(', ')}): name one with --mmproj.`,
     )
-  return found[0] === undefined ? null : path.join(folder, found[0])
+  return found === undefined ? null : path.join(folder, found.path)
 }
 
-const textOf = (value: MetadataValue | undefined): string => (typeof value === 'string' ? value : '')
+const namesOf = (id: string): string[] => [`accounts/oriel/models/${id}`, `oriel/${id}`]

@@ -12,6 +12,8 @@ import { loadWeights } from './weights.ts'
 /** Every family of vision encoders that is known, by `clip.projector_type`. */
 const architectures: Record<string, (metadata: Metadata) => Architecture> = { idefics3, pixtral }
 
+export const visionFamilies: readonly string[] = Object.keys(architectures)
+
 /** How pictures are encoded. */
 export interface EncoderSettings {
   /** ONNX Runtime is 2 to 5 times faster on a CPU; where it is not installed ggml takes its place. */

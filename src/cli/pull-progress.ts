@@ -1,0 +1,94 @@
+import type { WriteStream } from 'node:tty'
+import type { PullEvent } from '../models/index.ts'
+import { bytesText, timeText } from './figures.ts'
+
+/** Between two drawings of the bar, in ms. */
+const redraw = 100
+/** Between two lines where there is no terminal, in ms. */
+const repeat = 5_000
+/** The speed is that of the last so many ms: what came before tells little of what comes. */
+const window = 8_000
+
+/** Shows how a pull goes: a line that moves on a terminal, lines now and then elsewhere. */
+export class PullProgress {
+  readonly #out: WriteStream
+  readonly #moves: boolean
+  readonly #samples: { at: number; done: number }[] = []
+  #shown = 0
+  #drawn = false
+  #total = 0
+
+  constructor(out: WriteStream) {
+    this.#out = out
+    this.#moves = out.isTTY === true
+  }
+
+  tell(event: PullEvent): void {
+    switch (event.type) {
+      case 'plan': {
+        const bytes = event.files.reduce((sum, file) => sum + file.bytes, 0)
+        const have = bytes - event.missing
+        const files = event.files.map(({ path, bytes: size }) => `${path} (${bytesText(size)})`).join(', ')
+        this.#line(`${event.name}: ${files}${have > 0 ? `; ${bytesText(have)} of it are here` : ''}`)
+        break
+      }
+      case 'bytes':
+        this.#bytes(event.done, event.total, event.file)
+        break
+      case 'wait':
+        this.#line(`${event.file} is being pulled by somebody else: waiting for it`)
+        break
+      case 'check':
+        if (!this.#moves) break
+        this.#draw(`${event.file}: checking`)
+        break
+      case 'retry':
+        this.#line(`${event.why}: again in ${timeText(event.seconds)}`)
+        break
+    }
+  }
+
+  /** Leaves the cursor at the beginning of a line. */
+  end(): void {
+    if (this.#drawn) this.#out.write('\n')
+    this.#drawn = false
+  }
+
+  #bytes(done: number, total: number, file: string): void {
+    const now = performance.now()
+    this.#total = total
+    const last = this.#samples.at(-1)
+    if (last === undefined || now - last.at > redraw || done < last.done) this.#samples.push({ at: now, done })
+    while ((this.#samples[0]?.at ?? now) < now - window) this.#samples.shift()
+    if (this.#shown > 0 && now - this.#shown < (this.#moves ? redraw : repeat) && done < total) return
+    this.#shown = now
+    const text = `${file}: ${this.#amount(done)}${this.#pace(done, now)}`
+    if (this.#moves) this.#draw(text)
+    else if (done < total) this.#line(text)
+  }
+
+  #amount(done: number): string {
+    const part = this.#total === 0 ? 1 : done / this.#total
+    const bar = this.#moves ? `[${'='.repeat(Math.round(part * 24)).padEnd(24)}] ` : ''
+    return `${bar}${Math.floor(part * 100)}% of ${bytesText(this.#total)}`
+  }
+
+  #pace(done: number, now: number): string {
+    const first = this.#samples[0]
+    if (first === undefined || now - first.at < 500 || done <= first.done) return ''
+    const speed = ((done - first.done) / (now - first.at)) * 1000
+    return `, ${bytesText(speed)}/s, ${timeText((this.#total - done) / speed)} left`
+  }
+
+  #line(text: string): void {
+    this.end()
+    this.#out.write(`${text}\n`)
+  }
+
+  #draw(text: string): void {
+    const width = this.#out.columns ?? 80
+    // Back to the line's beginning, and whatever was longer is wiped.
+    this.#out.write(`\r${text.slice(0, width - 1)}\u001b[K`)
+    this.#drawn = true
+  }
+}

@@ -1,0 +1,88 @@
+import { readdir, stat } from 'node:fs/promises'
+import path from 'node:path'
+import { OrielError } from '../errors.ts'
+import { splitParts } from './file-names.ts'
+import { checkFit, decoderFacts, projectorFacts, textOf } from './fit.ts'
+import { type MetadataValue, readGguf } from './gguf.ts'
+
+/** A model that can be served, as far as its files tell without loading it. */
+export interface ModelCard {
+  id: string
+  /** Other names that requests may use for it. */
+  aliases: readonly string[]
+  title: string
+  description: string
+  /** The decoder's GGUF: the first, if it is split. */
+  decoder: string
+  /** The vision GGUF (mmproj); null for a model that takes no pictures. */
+  projector: string | null
+  contextTokens: number
+  /** Bytes of all files. */
+  bytes: number
+  /** What its makers recommend for requests that do not say, from the GGUF's `general.sampling.*`. */
+  sampling: { temperature?: number; topP?: number; topK?: number; minP?: number }
+  /** When the decoder's file was made. Seconds since 1970. */
+  created: number
+}
+
+/** Where a model's files are, and what it is called. */
+export interface ModelFiles {
+  id: string
+  aliases: readonly string[]
+  decoder: string
+  projector: string | null
+}
+
+/**
+ * Reads the headers of a model's files and checks that they are whole and belong together.
+ * @throws OrielError `invalid` that names the file and what is wrong with it, `not_found` where a file is not there
+ */
+export async function readCard({ id, aliases, decoder, projector }: ModelFiles): Promise<ModelCard> {
+  const header = await readGguf(decoder)
+  const facts = decoderFacts(header, path.basename(decoder))
+  const parts = await readParts(decoder, header.metadata)
+  if (projector !== null) {
+    const vision = await readGguf(projector)
+    checkFit(facts, projectorFacts(vision, path.basename(projector)), path.basename(projector))
+  }
+  const files = await Promise.all([...parts, projector].filter((file) => file !== null).map((file) => stat(file)))
+  return {
+    id,
+    aliases,
+    title: textOf(header.metadata.get('general.name')) || id,
+    description: textOf(header.metadata.get('general.description')),
+    decoder,
+    projector,
+    contextTokens: facts.contextTokens,
+    bytes: files.reduce((sum, { size }) => sum + size, 0),
+    sampling: recommended(header.metadata),
+    created: Math.floor((files[0]?.mtimeMs ?? 0) / 1000),
+  }
+}
+
+/** All files of a decoder, each of them whole. @throws OrielError `invalid` where one lacks */
+async function readParts(decoder: string, metadata: ReadonlyMap<string, MetadataValue>): Promise<string[]> {
+  const count = metadata.get('split.count')
+  if (typeof count !== 'number' || count < 2) return [decoder]
+  const name = path.basename(decoder)
+  if (metadata.get('split.no') !== 0) throw unfit(`${name} is a later part of a split model: name its first part.`)
+  const parts = splitParts(decoder)
+  if (parts.length !== count)
+    throw unfit(`${name} is the first of ${count} parts by its header, and of ${parts.length} by its name.`)
+  const there = new Set(await readdir(path.dirname(decoder)))
+  const lacking = parts.map((part) => path.basename(part)).filter((part) => !there.has(part))
+  if (lacking.length > 0) throw unfit(`${name} is split, and these parts are not there: ${lacking.join(', ')}.`)
+  for (const part of parts.slice(1)) await readGguf(part)
+  return parts
+}
+
+const unfit = (message: string): OrielError => new OrielError('invalid', message, { code: 'bad_model' })
+
+function recommended(metadata: ReadonlyMap<string, MetadataValue>): ModelCard['sampling'] {
+  const names = { temperature: 'temp', topP: 'top_p', topK: 'top_k', minP: 'min_p' } as const
+  const given = Object.entries(names).flatMap(([field, key]) => {
+    const value = metadata.get(`general.sampling.${key}`)
+    return typeof value === 'number' ? [[field, value] as const] : []
+  })
+  return Object.fromEntries(given)
+}

@@ -1,0 +1,140 @@
+import { link, mkdir, readdir, readFile, readlink, rm, rmdir, stat, symlink, unlink, writeFile } from 'node:fs/promises'
+import { homedir } from 'node:os'
+import path from 'node:path'
+import type { ModelsConfig } from '../../config.ts'
+
+/**
+ * The cache that all of Hugging Face's libraries share: https://huggingface.co/docs/hub/local-cache
+ * Files lie in `blobs` under their hashes; `snapshots/COMMIT` holds links with their names; `refs/main` names a commit.
+ */
+export interface CachedRepo {
+  /** `owner/name` */
+  repo: string
+  /** Its files by commit: the one that `main` was last, then the others, new ones first. */
+  snapshots: readonly { commit: string; folder: string; files: readonly CachedFile[] }[]
+}
+
+interface CachedFile {
+  /** In the repository, with forward slashes. */
+  path: string
+  /** On this machine. */
+  file: string
+}
+
+export const cacheFolder = ({ hub }: ModelsConfig): string =>
+  hub.cache ??
+  path.join(hub.home ?? path.join(process.env.XDG_CACHE_HOME || path.join(homedir(), '.cache'), 'huggingface'), 'hub')
+
+/** Where one repository's files lie in a cache. */
+export function placesOf(cache: string, repo: string) {
+  const name = `models--${repo.replaceAll('/', '--')}`
+  const folder = path.join(cache, name)
+  return {
+    folder,
+    blobs: path.join(folder, 'blobs'),
+    snapshots: path.join(folder, 'snapshots'),
+    refs: path.join(folder, 'refs'),
+    locks: path.join(cache, '.locks', name),
+  }
+}
+
+/** Every repository of models that has files here. A folder that cannot be read is as good as empty. */
+export async function cachedRepos(cache: string): Promise<CachedRepo[]> {
+  const names = (await namesIn(cache)).filter((name) => name.startsWith('models--')).sort()
+  return Promise.all(names.map((name) => cachedRepo(cache, name.slice('models--'.length).replaceAll('--', '/'))))
+}
+
+async function cachedRepo(cache: string, repo: string): Promise<CachedRepo> {
+  const { snapshots, refs } = placesOf(cache, repo)
+  const main = await readFile(path.join(refs, 'main'), 'utf8').catch(() => '')
+  const found = await Promise.all(
+    (await namesIn(snapshots)).map(async (commit) => {
+      const folder = path.join(snapshots, commit)
+      const [files, { mtimeMs }] = await Promise.all([filesBelow(folder), stat(folder)])
+      return { commit, folder, files, age: commit === main.trim() ? Number.POSITIVE_INFINITY : mtimeMs }
+    }),
+  )
+  return { repo, snapshots: found.toSorted((a, b) => b.age - a.age) }
+}
+
+/** Makes a blob a file of a snapshot, and the snapshot the last one of a branch. */
+export async function addToSnapshot(
+  cache: string,
+  repo: string,
+  { commit, file, blob }: { commit: string; file: string; blob: string },
+): Promise<string> {
+  const places = placesOf(cache, repo)
+  const pointer = path.join(places.snapshots, commit, ...file.split('/'))
+  const target = path.join(places.blobs, blob)
+  await mkdir(path.dirname(pointer), { recursive: true })
+  await rm(pointer, { force: true })
+  // Windows allows links of this kind to administrators alone.
+  await symlink(path.relative(path.dirname(pointer), target), pointer).catch(() => link(target, pointer))
+  return pointer
+}
+
+export async function setRef(cache: string, repo: string, revision: string, commit: string): Promise<void> {
+  const file = path.join(placesOf(cache, repo).refs, ...revision.split('/'))
+  await mkdir(path.dirname(file), { recursive: true })
+  await writeFile(file, commit)
+}
+
+/**
+ * Takes files out of all snapshots of a repository, and their blobs where no other file has the same.
+ * @param paths in the repository
+ * @returns the bytes that are free now
+ */
+export async function removeFiles(cache: string, repo: string, paths: ReadonlySet<string>): Promise<number> {
+  const places = placesOf(cache, repo)
+  const { snapshots } = await cachedRepo(cache, repo)
+  const files = snapshots.flatMap((snapshot) => snapshot.files)
+  const blobs = new Map(await Promise.all(files.map(async ({ file }) => [file, await blobOf(file)] as const)))
+  const kept = new Set(files.filter((file) => !paths.has(file.path)).map(({ file }) => blobs.get(file)))
+  let freed = 0
+  for (const { file } of files.filter((file) => paths.has(file.path))) {
+    const blob = blobs.get(file) ?? file
+    const { size } = await stat(file).catch(() => ({ size: 0 }))
+    await unlink(file)
+    if (kept.has(blob)) continue
+    await rm(blob, { force: true })
+    freed += size
+  }
+  for (const { folder } of snapshots) await removeEmpty(folder)
+  if ((await namesIn(places.snapshots)).length === 0) {
+    await rm(places.folder, { recursive: true })
+    await rm(places.locks, { recursive: true, force: true })
+  }
+  return freed
+}
+
+/** What a snapshot's file is a link to; itself, where links are not possible. */
+const blobOf = async (file: string): Promise<string> =>
+  readlink(file).then(
+    (to) => path.resolve(path.dirname(file), to),
+    () => file,
+  )
+
+async function filesBelow(folder: string): Promise<CachedFile[]> {
+  const entries = await readdir(folder, { recursive: true, withFileTypes: true }).catch(() => [])
+  const files = entries.filter((entry) => !entry.isDirectory()).map((entry) => path.join(entry.parentPath, entry.name))
+  const there = await Promise.all(
+    files.map((file) =>
+      stat(file).then(
+        () => true,
+        () => false,
+      ),
+    ),
+  )
+  // A link whose blob is gone is no file.
+  return files
+    .filter((_, at) => there[at])
+    .map((file) => ({ file, path: path.relative(folder, file).replaceAll('\\', '/') }))
+}
+
+async function removeEmpty(folder: string): Promise<void> {
+  for (const entry of await readdir(folder, { withFileTypes: true }).catch(() => []))
+    if (entry.isDirectory()) await removeEmpty(path.join(folder, entry.name))
+  await rmdir(folder).catch(() => {})
+}
+
+const namesIn = (folder: string): Promise<string[]> => readdir(folder).catch(() => [])

@@ -1,0 +1,154 @@
+import { EnvHttpProxyAgent, request } from 'undici'
+import { z } from 'zod'
+import type { ModelsConfig } from '../../config.ts'
+import { OrielError } from '../../errors.ts'
+import { version } from '../../version.ts'
+import { type Refusal, refusedBy, withRetries } from './refusals.ts'
+
+/** A file of a repository, as the hub has it at one commit. */
+export interface RemoteFile {
+  repo: string
+  commit: string
+  /** In the repository. */
+  path: string
+  bytes: number
+  /** Its name among the cache's blobs: the sha256 of large files, git's own hash of small ones. */
+  etag: string
+}
+
+/** A repository at one commit. */
+export interface Listing {
+  repo: string
+  commit: string
+  paths: readonly string[]
+}
+
+/** Part of a file's bytes, on their way. */
+export interface Bytes {
+  /** Whether they begin where they were asked to, and not at the file's beginning. */
+  partial: boolean
+  /** Of the file, by its headers; null where they do not say. */
+  totalBytes: number | null
+  chunks: AsyncIterable<Buffer>
+}
+
+/** How long a pull waits for the hub's next sign of life, in ms. */
+const patience = { connect: 10_000, silence: 30_000 }
+const mostRedirects = 8
+
+/** The hub's HTTP API: https://huggingface.co/docs/hub/api, and what huggingface_hub asks of it. */
+export class HubClient {
+  readonly #endpoint: string
+  readonly #token: string | null
+  readonly #onRetry: (why: string, seconds: number) => void
+  /** Proxies of the environment are used, as huggingface_hub does. */
+  readonly #agent = new EnvHttpProxyAgent({
+    connect: { timeout: patience.connect },
+    headersTimeout: patience.silence,
+    bodyTimeout: patience.silence,
+  })
+
+  constructor({ endpoint, token }: ModelsConfig['hub'], onRetry: (why: string, seconds: number) => void) {
+    this.#endpoint = endpoint.replace(/\/+$/, '')
+    this.#token = token
+    this.#onRetry = onRetry
+  }
+
+  /** @throws OrielError `not_found`, `unauthorized` or `forbidden` in the words of a person at a terminal */
+  async list(repo: string, revision: string, signal: AbortSignal): Promise<Listing> {
+    const url = `${this.#endpoint}/api/models/${repo}/revision/${encodeURIComponent(revision)}`
+    return this.retried({ repo, revision }, signal, async () => {
+      const { body } = await this.#ask('GET', url, { repo, revision }, signal)
+      const { sha, siblings } = listing.parse(await body.json())
+      return { repo, commit: sha, paths: siblings.map(({ rfilename }) => rfilename).filter(isSafe) }
+    })
+  }
+
+  /** What a file is, without its bytes. @throws OrielError as `list` does */
+  async describe(repo: string, commit: string, path: string, signal: AbortSignal): Promise<RemoteFile> {
+    const what = { repo, revision: commit, path }
+    return this.retried(what, signal, async () => {
+      const { headers, body } = await this.#ask('HEAD', this.urlOf(repo, commit, path), what, signal)
+      await body.dump()
+      const etag = (one(headers['x-linked-etag']) ?? one(headers.etag))?.replace(/^W\//, '').replaceAll('"', '')
+      const bytes = Number(one(headers['x-linked-size']) ?? one(headers['content-length']))
+      if (etag === undefined || !/^[\w-]{8,128}$/.test(etag) || !Number.isSafeInteger(bytes))
+        throw new OrielError('internal', `The hub does not say the hash and the size of ${path} of ${repo}.`)
+      return { repo, commit: one(headers['x-repo-commit']) ?? commit, path, bytes, etag }
+    })
+  }
+
+  urlOf(repo: string, commit: string, path: string): string {
+    const encoded = path.split('/').map(encodeURIComponent).join('/')
+    return `${this.#endpoint}/${repo}/resolve/${encodeURIComponent(commit)}/${encoded}`
+  }
+
+  /**
+   * Opens a file at `from`. It is not tried again here: who reads knows how far they came.
+   * @param to the last byte that is wanted, and one more
+   */
+  async open(url: string, from: number, to: number | null, what: Refusal, signal: AbortSignal): Promise<Bytes> {
+    const range = from > 0 || to !== null ? { range: `bytes=${from}-${to === null ? '' : to - 1}` } : {}
+    const { statusCode, headers, body } = await this.#ask('GET', url, what, signal, range)
+    const [, begin, total] = /^bytes (\d+)-\d+\/(\d+)$/.exec(one(headers['content-range']) ?? '') ?? []
+    const partial = statusCode === 206
+    if (partial && Number(begin) !== from) throw new Error(`asked for bytes from ${from}, and got them from ${begin}`)
+    const length = one(headers['content-length'])
+    const whole = partial ? total : length
+    return { partial, totalBytes: whole === undefined ? null : Number(whole), chunks: body }
+  }
+
+  /** @param progress what was fetched so far: an attempt that brought something does not count as failed */
+  retried<T>(what: Refusal, signal: AbortSignal, attempt: () => Promise<T>, progress?: () => number): Promise<T> {
+    const { host } = new URL(this.#endpoint)
+    return withRetries(attempt, { signal, host, what, progress, onRetry: this.#onRetry })
+  }
+
+  async close(): Promise<void> {
+    await this.#agent.destroy()
+  }
+
+  /**
+   * One request and the redirects that it leads to. The token goes to the hub alone, never to the host that has the
+   * bytes. A HEAD ends where another host begins: the hub's own headers tell of the file.
+   */
+  async #ask(method: 'GET' | 'HEAD', url: string, what: Refusal, signal: AbortSignal, extra: object = {}) {
+    let at = url
+    for (let redirects = 0; redirects <= mostRedirects; redirects++) {
+      const authorized = this.#token !== null && at.startsWith(`${this.#endpoint}/`)
+      const response = await request(at, {
+        method,
+        dispatcher: this.#agent,
+        signal,
+        headers: {
+          'user-agent': `oriel/${version}`,
+          'accept-encoding': 'identity',
+          ...(authorized ? { authorization: `Bearer ${this.#token}` } : {}),
+          ...extra,
+        },
+      })
+      const location = one(response.headers.location)
+      if (response.statusCode < 300) return response
+      if (response.statusCode >= 400 || location === undefined) {
+        await response.body.dump()
+        throw refusedBy(response.statusCode, response.headers, what, this.#token !== null)
+      }
+      const next = new URL(location, at).href
+      if (method === 'HEAD' && response.headers['x-linked-etag'] !== undefined) return response
+      await response.body.dump()
+      at = next
+    }
+    throw new OrielError('internal', `The hub sends ${what.path ?? what.repo} from one place to the next without end.`)
+  }
+}
+
+const listing = z.object({
+  sha: z.string().regex(/^[0-9a-f]{40}$/),
+  siblings: z.array(z.object({ rfilename: z.string() })),
+})
+
+/** A name that stays in the folder of its snapshot. */
+const isSafe = (path: string): boolean =>
+  !path.includes('\\') && path.split('/').every((part) => part !== '' && part !== '.' && part !== '..')
+
+const one = (value: string | string[] | undefined): string | undefined => (Array.isArray(value) ? value[0] : value)

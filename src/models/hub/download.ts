@@ -1,0 +1,209 @@
+import { createHash } from 'node:crypto'
+import { createReadStream } from 'node:fs'
+import { type FileHandle, mkdir, open, readFile, rename, rm, stat, statfs, writeFile } from 'node:fs/promises'
+import path from 'node:path'
+import { z } from 'zod'
+import { OrielError } from '../../errors.ts'
+import type { Bytes, HubClient } from './client.ts'
+import { withLock } from './lock.ts'
+import type { Refusal } from './refusals.ts'
+
+/** What is to be fetched, and where to. */
+export interface Fetch {
+  url: string
+  what: Refusal
+  bytes: number
+  /** A sha256, or git's hash of a blob; null where nothing is known but the size. */
+  hash: string | null
+  /** The whole and checked file. While it is fetched its bytes lie beside it. */
+  target: string
+  /** Who holds this fetches the file; others wait. */
+  lock: string
+}
+
+export interface Watch {
+  signal: AbortSignal
+  /** Bytes that have come, those of an earlier pull among them. */
+  onBytes(done: number): void
+  onWait(): void
+  onCheck(): void
+}
+
+/** Connections at a time for one file: one alone seldom fills a line. */
+const connections = 4
+/** A file is fetched in this many parts, within bounds of their bytes. */
+const parts = { count: 8, least: 1 << 20, most: 64 << 20 }
+/** How often what is here is written down, in ms: what came later is fetched again after a crash. */
+const noteEvery = 500
+
+/**
+ * Fetches a file in parts side by side, goes on where an earlier pull was interrupted, and checks its hash. Somebody
+ * else's pull of the same file is waited for.
+ * @throws OrielError `timeout` where the network fails for good, `invalid` for bytes that are not those of the hash
+ */
+export async function download(client: HubClient, fetch: Fetch, watch: Watch): Promise<void> {
+  if (await isThere(fetch)) return watch.onBytes(fetch.bytes)
+  await withLock(fetch.lock, watch.signal, watch.onWait, async () => {
+    if (await isThere(fetch)) return watch.onBytes(fetch.bytes)
+    await mkdir(path.dirname(fetch.target), { recursive: true })
+    const { incomplete, notes } = besides(fetch.target)
+    await fill(client, fetch, watch)
+    watch.onCheck()
+    await check(fetch, incomplete)
+    await rename(incomplete, fetch.target)
+    await rm(notes, { force: true })
+  })
+}
+
+/** Bytes of a fetch that are not here yet. */
+export async function missingBytes(fetch: Fetch): Promise<number> {
+  if (await isThere(fetch)) return 0
+  const begun = await readNotes(fetch)
+  return fetch.bytes - (begun ?? []).reduce((sum, { from, at }) => sum + at - from, 0)
+}
+
+/** @throws OrielError `invalid` where a folder's disk has no room for so many bytes */
+export async function checkSpace(folder: string, bytes: number): Promise<void> {
+  await mkdir(folder, { recursive: true })
+  const { bavail, bsize } = await statfs(folder)
+  const free = bavail * bsize
+  if (bytes + spare > free)
+    throw new OrielError(
+      'invalid',
+      `There is no room for it: ${gigabytes(bytes)} are to be fetched, and the disk of ${folder} has ${gigabytes(free)} free. \`oriel rm\` frees some, and HF_HUB_CACHE names another folder.`,
+      { code: 'no_space' },
+    )
+}
+
+/** A disk that is filled to the last byte helps nobody. */
+const spare = 64e6
+const gigabytes = (bytes: number): string => `${(bytes / 1e9).toFixed(1)} GB`
+
+/** A part of a file: bytes from `from` to before `at` are here, those to before `to` are wanted. */
+interface Part {
+  from: number
+  at: number
+  to: number
+}
+
+const notesSchema = z.object({
+  bytes: z.number(),
+  parts: z.array(z.object({ from: z.int().min(0), at: z.int().min(0), to: z.int().min(0) })),
+})
+
+/** Python's own `HASH.incomplete` is filled from the front: parts side by side must not be taken for that. */
+const besides = (target: string) => ({ incomplete: `${target}.oriel.incomplete`, notes: `${target}.oriel.parts` })
+
+const isThere = ({ target, bytes }: Fetch): Promise<boolean> =>
+  stat(target).then(
+    ({ size }) => size === bytes,
+    () => false,
+  )
+
+/** What an earlier pull has written down; null where there is nothing that fits. */
+async function readNotes({ target, bytes }: Fetch): Promise<Part[] | null> {
+  const { incomplete, notes } = besides(target)
+  try {
+    const noted = notesSchema.parse(JSON.parse(await readFile(notes, 'utf8')))
+    const { size } = await stat(incomplete)
+    const honest = noted.parts.every(({ from, at, to }) => from <= at && at <= to && (at === from || at <= size))
+    return noted.bytes === bytes && honest ? noted.parts : null
+  } catch {
+    return null
+  }
+}
+
+function newParts(bytes: number): Part[] {
+  const length = Math.min(parts.most, Math.max(parts.least, Math.ceil(bytes / parts.count)))
+  return Array.from({ length: Math.ceil(bytes / length) }, (_, index) => {
+    const from = index * length
+    return { from, at: from, to: Math.min(bytes, from + length) }
+  })
+}
+
+/** Fetches what lacks of a file. */
+async function fill(client: HubClient, fetch: Fetch, watch: Watch): Promise<void> {
+  const { incomplete, notes } = besides(fetch.target)
+  const begun = await readNotes(fetch)
+  const wanted = begun ?? newParts(fetch.bytes)
+  const file = await open(incomplete, begun === null ? 'w' : 'r+')
+  const done = (): number => wanted.reduce((sum, { from, at }) => sum + at - from, 0)
+  const note = () => writeFile(notes, JSON.stringify({ bytes: fetch.bytes, parts: wanted }))
+  const noting = setInterval(() => void note().catch(() => {}), noteEvery)
+  // The first that fails for good stops the others.
+  const stop = new AbortController()
+  const signal = AbortSignal.any([watch.signal, stop.signal])
+  const waiting = wanted.filter(({ at, to }) => at < to)
+  const worker = async (): Promise<void> => {
+    for (let part = waiting.shift(); part !== undefined; part = waiting.shift()) {
+      const mine = part
+      await client.retried(
+        fetch.what,
+        signal,
+        async () => {
+          const bytes = await client.open(fetch.url, mine.at, mine.to, fetch.what, signal)
+          checkLength(fetch, bytes)
+          await copy(bytes, file, mine, () => watch.onBytes(done()))
+        },
+        () => mine.at,
+      )
+    }
+  }
+  watch.onBytes(done())
+  const workers = Array.from({ length: connections }, worker)
+  try {
+    await Promise.all(workers)
+  } finally {
+    stop.abort()
+    await Promise.allSettled(workers)
+    clearInterval(noting)
+    await note()
+    await file.close()
+  }
+}
+
+/** Writes what comes of a part where it belongs. @throws Error where the connection is cut */
+async function copy({ chunks, partial }: Bytes, file: FileHandle, part: Part, onBytes: () => void): Promise<void> {
+  // A server that knows no ranges sends the file from its beginning, every time.
+  let at = partial ? part.at : 0
+  for await (const chunk of chunks) {
+    const from = Math.max(0, part.at - at)
+    const piece = chunk.subarray(from, from + part.to - part.at)
+    at += chunk.length
+    if (piece.length === 0) continue
+    await file.write(piece, 0, piece.length, part.at)
+    part.at += piece.length
+    onBytes()
+    if (part.at >= part.to) return
+  }
+  if (part.at < part.to) throw Object.assign(new Error('fewer bytes than announced'), { code: 'CUT_SHORT' })
+}
+
+function checkLength({ bytes, what }: Fetch, { totalBytes }: Bytes): void {
+  if (totalBytes !== null && totalBytes !== bytes)
+    throw new OrielError(
+      'invalid',
+      `${what.path ?? what.repo} should have ${bytes} bytes, and what the hub sends has ${totalBytes}.`,
+    )
+}
+
+/** @throws OrielError `invalid`, and what was fetched is gone */
+async function check({ hash, bytes, what, target }: Fetch, file: string): Promise<void> {
+  if (hash === null) return
+  const digest = /^[0-9a-f]{64}$/.test(hash)
+    ? createHash('sha256')
+    : /^[0-9a-f]{40}$/.test(hash)
+      ? createHash('sha1').update(`blob ${bytes}\0`)
+      : null
+  if (digest === null) return
+  for await (const chunk of createReadStream(file, { highWaterMark: 1 << 20 })) digest.update(chunk)
+  const found = digest.digest('hex')
+  if (found === hash) return
+  await rm(file, { force: true })
+  await rm(besides(target).notes, { force: true })
+  throw new OrielError(
+    'invalid',
+    `${what.path ?? what.repo} is damaged: its hash is ${found}, and the hub says ${hash}. It is deleted; pull it again.`,
+    { code: 'bad_hash' },
+  )
+}

@@ -1,0 +1,238 @@
+import { copyFile, mkdir, readdir, stat } from 'node:fs/promises'
+import path from 'node:path'
+import type { ModelsConfig } from '../config.ts'
+import { OrielError } from '../errors.ts'
+import { type ModelCard, readCard } from './card.ts'
+import { type CatalogueEntry, entryOfRepo } from './catalogue.ts'
+import { decodersOf, type NamedDecoder, type NamedFile, projectorFor, splitOf } from './file-names.ts'
+import { projectorFacts } from './fit.ts'
+import { parseGguf, readGguf } from './gguf.ts'
+import { addToSnapshot, cacheFolder, placesOf, setRef } from './hub/cache.ts'
+import { HubClient, type Listing, type RemoteFile } from './hub/client.ts'
+import { checkSpace, download, type Fetch, missingBytes } from './hub/download.ts'
+import { findLocal, idInRepo, ownFolder } from './library.ts'
+import { type HubSource, sourceOf } from './source.ts'
+
+/** What is told while a model is fetched. */
+export type PullEvent =
+  | { type: 'plan'; name: string; files: readonly { path: string; bytes: number }[]; missing: number }
+  | { type: 'bytes'; done: number; total: number; file: string }
+  /** Somebody else's pull of the same file is waited for. */
+  | { type: 'wait'; file: string }
+  | { type: 'check'; file: string }
+  | { type: 'retry'; why: string; seconds: number }
+
+export interface PullOptions {
+  config: ModelsConfig
+  /** Families of vision encoders that can be run. */
+  families: readonly string[]
+  /** Fetch it although its family cannot be run. */
+  anyway: boolean
+  signal: AbortSignal
+  onEvent(event: PullEvent): void
+}
+
+/**
+ * Fetches a model, or what lacks of it, and checks that it can be served.
+ * @param name an id of the catalogue, `owner/repo`, either with `:QUANT`, a URL, or a GGUF file of this machine
+ * @throws OrielError in the words of a person at a terminal
+ */
+export async function pull(name: string, options: PullOptions): Promise<ModelCard> {
+  const source = await sourceOf(name, options.config.hub.endpoint)
+  if (source.kind === 'file') return keep(source.file, options)
+  if (options.config.hub.offline) return offline(name, source.kind === 'hub' ? source : null, options)
+  const { signal } = options
+  const client = new HubClient(options.config.hub, (why, seconds) => options.onEvent({ type: 'retry', why, seconds }))
+  try {
+    return source.kind === 'url' ? await pullUrl(client, source.url, options) : await pullRepo(client, source, options)
+  } catch (error) {
+    throw signal.aborted ? stopped() : error
+  } finally {
+    await client.close()
+  }
+}
+
+const stopped = () => new OrielError('cancelled', 'Stopped. What is here stays: the same command goes on from there.')
+
+async function pullRepo(client: HubClient, source: HubSource, options: PullOptions): Promise<ModelCard> {
+  const { config, signal } = options
+  const entry = entryOfRepo(source.repo)
+  if (entry !== undefined) checkFamily(entry.title, entry.family, options)
+  const listing = await client.list(source.repo, source.revision, signal)
+  const { decoder, projector } = chosen(listing, source, entry)
+  const describe = ({ path: file }: NamedFile) => client.describe(source.repo, listing.commit, file, signal)
+  const vision = projector === undefined ? null : await describe(projector)
+  if (vision !== null && entry === undefined) checkFamily(source.repo, await familyOf(client, vision, options), options)
+  const cache = cacheFolder(config)
+  // The vision file comes first: it is small, and what is wrong with a repository shows there.
+  const files = [...(vision === null ? [] : [vision]), ...(await Promise.all(decoder.files.map(describe)))]
+  await fetchAll(
+    client,
+    source.repo,
+    files.map((file) => fetchOf(client, cache, file)),
+    cache,
+    options,
+  )
+  for (const { path: file, etag } of files)
+    await addToSnapshot(cache, source.repo, { commit: listing.commit, file, blob: etag })
+  await setRef(cache, source.repo, source.revision, listing.commit)
+  return readCard(await findLocal(idInRepo(source.repo, decoder), config))
+}
+
+/** The files of a repository that make a model. @throws OrielError `not_found` that names those there are */
+function chosen(
+  { repo, paths }: Listing,
+  { file, quant }: HubSource,
+  entry: CatalogueEntry | undefined,
+): { decoder: NamedDecoder<NamedFile>; projector: NamedFile | undefined } {
+  const files = paths.map((name) => ({ path: name }))
+  const decoders = decodersOf(files)
+  if (decoders.length === 0) {
+    const some = paths.slice(0, 8).join(', ')
+    throw new OrielError(
+      'not_found',
+      `${repo} has no GGUF file of a model. ${paths.length > 0 ? `It has: ${some}${paths.length > 8 ? ', ...' : ''}. ` : ''}Repositories with GGUF files often end in -GGUF.`,
+    )
+  }
+  const wanted = quant?.toUpperCase() ?? null
+  const found =
+    file !== null
+      ? decoders.find((decoder) => decoder.files.some((part) => part.path === file))
+      : wanted !== null
+        ? decoders.find((decoder) => decoder.quant === wanted)
+        : (decoders.find((decoder) => decoder.quant === entry?.quant) ?? decoders[0])
+  if (found === undefined) {
+    const names = decoders.map((decoder) => (file === null && decoder.quant) || decoder.files[0]?.path)
+    throw new OrielError('not_found', `${repo} has no ${file ?? wanted}. It has: ${[...new Set(names)].join(', ')}.`)
+  }
+  return { decoder: found, projector: projectorFor(files, found.stem) }
+}
+
+/** The family that a vision file says it is of, from its first bytes; null where they do not reach. */
+async function familyOf(client: HubClient, file: RemoteFile, { signal }: PullOptions): Promise<string | null> {
+  const url = client.urlOf(file.repo, file.commit, file.path)
+  return client.retried(file, signal, async () => {
+    const { chunks } = await client.open(url, 0, Math.min(file.bytes, headerBytes), file, signal)
+    const read: Buffer[] = []
+    for await (const chunk of chunks) read.push(chunk)
+    try {
+      return projectorFacts(parseGguf(Buffer.concat(read), file.bytes), path.basename(file.path)).family
+    } catch (error) {
+      if (error instanceof OrielError) throw error
+      return null
+    }
+  })
+}
+
+/** Headers of vision files have no vocabulary. */
+const headerBytes = 1 << 20
+
+/** @throws OrielError `invalid` where a family cannot be run, unless it is to be fetched anyway */
+function checkFamily(title: string, family: string | null, { families, anyway }: PullOptions): void {
+  if (family === null || families.includes(family) || anyway) return
+  throw new OrielError(
+    'invalid',
+    `${title} has a vision encoder of the family ${family}, which this version does not run; it runs ${families.join(', ')}. --anyway fetches it all the same.`,
+    { code: 'unsupported_model' },
+  )
+}
+
+function fetchOf(client: HubClient, cache: string, { repo, commit, path: file, bytes, etag }: RemoteFile): Fetch {
+  const { blobs, locks } = placesOf(cache, repo)
+  return {
+    url: client.urlOf(repo, commit, file),
+    what: { repo, revision: commit, path: file },
+    bytes,
+    hash: etag,
+    target: path.join(blobs, etag),
+    lock: path.join(locks, `${etag}.oriel.lock`),
+  }
+}
+
+async function fetchAll(
+  client: HubClient,
+  name: string,
+  fetches: readonly Fetch[],
+  folder: string,
+  { signal, onEvent }: PullOptions,
+): Promise<void> {
+  const missing = (await Promise.all(fetches.map(missingBytes))).reduce((sum, bytes) => sum + bytes, 0)
+  const nameOf = ({ what }: Fetch): string => what.path ?? what.repo
+  onEvent({ type: 'plan', name, files: fetches.map((fetch) => ({ path: nameOf(fetch), bytes: fetch.bytes })), missing })
+  if (missing > 0) await checkSpace(folder, missing)
+  const total = fetches.reduce((sum, { bytes }) => sum + bytes, 0)
+  let before = 0
+  for (const fetch of fetches) {
+    const file = nameOf(fetch)
+    await download(client, fetch, {
+      signal,
+      onBytes: (done) => onEvent({ type: 'bytes', done: before + done, total, file }),
+      onWait: () => onEvent({ type: 'wait', file }),
+      onCheck: () => onEvent({ type: 'check', file }),
+    })
+    before += fetch.bytes
+  }
+}
+
+/** What the cache has, where the hub may not be asked. */
+async function offline(name: string, source: HubSource | null, { config }: PullOptions): Promise<ModelCard> {
+  const wanted =
+    source === null ? name : `${source.repo}${source.quant === null ? '' : `:${source.quant.toUpperCase()}`}`
+  const model = await findLocal(wanted, config).catch(() => {
+    throw new OrielError('not_found', `${wanted} is not in the cache, and HF_HUB_OFFLINE forbids to fetch it.`)
+  })
+  return readCard(model)
+}
+
+/** A single file of any server: put into the folder of models, with no hash to check. */
+async function pullUrl(client: HubClient, url: URL, options: PullOptions): Promise<ModelCard> {
+  const name = decodeURIComponent(path.posix.basename(url.pathname))
+  const what = { repo: url.host, path: name }
+  const { signal } = options
+  const bytes = await client.retried(what, signal, async () => {
+    // A range of one byte tells the length, where the server knows ranges.
+    const { chunks, totalBytes } = await client.open(url.href, 0, 1, what, signal)
+    for await (const _ of chunks) break
+    return totalBytes
+  })
+  if (bytes === null) throw new OrielError('invalid', `${url.host} does not say how long ${name} is.`)
+  const folder = ownFolder(options.config)
+  const target = path.join(folder, splitOf(name).stem, name)
+  const fetch: Fetch = { url: url.href, what, bytes, hash: null, target, lock: `${target}.oriel.lock` }
+  await fetchAll(client, name, [fetch], folder, options)
+  const id = splitOf(name).stem
+  return readCard({ id, aliases: [], decoder: target, projector: null })
+}
+
+/** Files of this machine, copied to the folder of models with the vision file that lies beside them. */
+async function keep(file: string, { config, families, anyway, signal, onEvent }: PullOptions): Promise<ModelCard> {
+  const folder = path.dirname(path.resolve(file))
+  const { stem } = splitOf(path.basename(file))
+  const names = (await readdir(folder)).map((name) => ({ path: name }))
+  const parts = decodersOf(names).find((decoder) => decoder.stem === stem)?.files ?? [{ path: path.basename(file) }]
+  const vision = projectorFor(names, stem)
+  const from = (name: string) => path.join(folder, name)
+  // Everything is checked before anything is copied.
+  const card = { id: stem, aliases: [] }
+  await readCard({ ...card, decoder: from(parts[0]?.path ?? ''), projector: vision ? from(vision.path) : null })
+  if (vision !== undefined) {
+    const { family } = projectorFacts(await readGguf(from(vision.path)), vision.path)
+    checkFamily(stem, family, { config, families, anyway, signal, onEvent })
+  }
+  const all = [...parts, ...(vision ? [vision] : [])].map((part) => part.path)
+  const target = path.join(ownFolder(config), stem)
+  const sizes = await Promise.all(all.map(async (name) => (await stat(from(name))).size))
+  const total = sizes.reduce((sum, size) => sum + size, 0)
+  onEvent({
+    type: 'plan',
+    name: stem,
+    files: all.map((name, at) => ({ path: name, bytes: sizes[at] ?? 0 })),
+    missing: total,
+  })
+  await checkSpace(target, total)
+  await mkdir(target, { recursive: true })
+  for (const name of all) await copyFile(from(name), path.join(target, name))
+  onEvent({ type: 'bytes', done: total, total, file: stem })
+  const to = (name: string) => path.join(target, name)
+  return readCard({ ...card, decoder: to(parts[0]?.path ?? ''), projector: vision ? to(vision.path) : null })
+}

@@ -1,0 +1,48 @@
+import { rm, rmdir, stat } from 'node:fs/promises'
+import path from 'node:path'
+import type { ModelsConfig } from '../config.ts'
+import { OrielError } from '../errors.ts'
+import { cacheFolder, removeFiles } from './hub/cache.ts'
+import { findLocal, type LocalModel, localModels } from './library.ts'
+
+/** A model that may be removed, and how. */
+export interface Removal {
+  id: string
+  /** What goes, as a person knows it. */
+  files: readonly string[]
+  /** @returns the bytes that are free now */
+  remove(): Promise<number>
+}
+
+/** @throws OrielError `not_found`, and `invalid` for a model that is part of Oriel */
+export async function removalOf(name: string, config: ModelsConfig): Promise<Removal> {
+  const model = await findLocal(name, config)
+  const { id, origin } = model
+  if (origin.kind === 'built-in') throw new OrielError('invalid', `${id} is part of Oriel and stays.`)
+  if (origin.kind === 'folder') {
+    const files = origin.files.filter((file) => file !== model.projector)
+    const vision = model.projector !== null && (await isShared(model, config)) ? [] : [model.projector]
+    const going = [...files, ...vision].filter((file) => file !== null)
+    return { id, files: going, remove: () => removeFromFolder(going) }
+  }
+  const { repo, paths, projectorPath } = origin
+  const vision = projectorPath === null || (await isShared(model, config)) ? [] : [projectorPath]
+  const going = [...paths, ...vision]
+  return { id, files: going, remove: () => removeFiles(cacheFolder(config), repo, new Set(going)) }
+}
+
+/** Whether another model needs the same vision file. */
+const isShared = async ({ id, projector }: LocalModel, config: ModelsConfig): Promise<boolean> =>
+  (await localModels(config)).some((other) => other.id !== id && other.projector === projector)
+
+async function removeFromFolder(files: readonly string[]): Promise<number> {
+  let freed = 0
+  for (const file of files) {
+    freed += (await stat(file)).size
+    await rm(file)
+  }
+  // A folder that held nothing else goes too.
+  const [first] = files
+  if (first !== undefined) await rmdir(path.dirname(first)).catch(() => {})
+  return freed
+}

@@ -1,0 +1,66 @@
+import { stat } from 'node:fs/promises'
+import { OrielError } from '../errors.ts'
+import { catalogue, entryOf } from './catalogue.ts'
+
+/** A repository of the hub, and which of its files. */
+export interface HubSource {
+  kind: 'hub'
+  repo: string
+  revision: string
+  /** `Q4_K_M`; null: the preferred one. */
+  quant: string | null
+  /** Of the decoder, in the repository; null: chosen by the quantization. */
+  file: string | null
+}
+
+export type Source = HubSource | { kind: 'url'; url: URL } | { kind: 'file'; file: string }
+
+/**
+ * What a person means by a name: a file that is here, a URL, an entry of the catalogue, a repository.
+ * @param endpoint of the hub: its URLs are repositories, and not just files
+ * @throws OrielError `not_found` with what is allowed
+ */
+export async function sourceOf(name: string, endpoint: string): Promise<Source> {
+  if (/^https?:/i.test(name)) return sourceOfUrl(name, endpoint)
+  if (/\.gguf$/i.test(name) && (await isFile(name))) return { kind: 'file', file: name }
+  const [, short = name, quant] = /^(.*?)(?::([\w-]+))?$/.exec(name) ?? []
+  const entry = entryOf(short)
+  if (entry !== undefined) return inRepo(entry.repo, { quant: quant ?? null })
+  const [, repo, file] = /^([\w][\w.-]*\/[\w][\w.-]*)(?:\/(.+\.gguf))?$/i.exec(short) ?? []
+  if (repo !== undefined && !/\.gguf$/i.test(repo)) return inRepo(repo, { quant: quant ?? null, file: file ?? null })
+  if (/\.gguf$/i.test(name)) throw new OrielError('not_found', `There is no file at ${name}.`)
+  const near = catalogue.map(({ id }) => id).filter((id) => id.startsWith(short.slice(0, 4).toLowerCase()))
+  const ids = near.length > 0 ? near : catalogue.map(({ id }) => id)
+  throw new OrielError(
+    'not_found',
+    `The catalogue has no ${short}. It has: ${ids.join(', ')}${near.length > 0 ? ', and others' : ''}; or give owner/repo, a URL, or a GGUF file.`,
+  )
+}
+
+function sourceOfUrl(text: string, endpoint: string): Source {
+  const url = new URL(text)
+  const hubs = ['huggingface.co', 'hf.co', new URL(endpoint).host]
+  if (!hubs.includes(url.host)) {
+    if (/\.gguf$/i.test(url.pathname)) return { kind: 'url', url }
+    throw new OrielError('invalid', `${text} is neither a GGUF file nor a repository of the hub.`)
+  }
+  const [owner, name, kind, revision, ...file] = url.pathname.slice(1).split('/').map(decodeURIComponent)
+  if (!owner || !name) throw new OrielError('invalid', `${text} names no repository: its path is not owner/repo.`)
+  const within = { revision: revision || 'main', file: file.length > 0 && kind !== 'tree' ? file.join('/') : null }
+  return inRepo(`${owner}/${name}`, within)
+}
+
+const inRepo = (repo: string, rest: Partial<HubSource>): HubSource => ({
+  kind: 'hub',
+  repo,
+  revision: 'main',
+  quant: null,
+  file: null,
+  ...rest,
+})
+
+const isFile = (name: string): Promise<boolean> =>
+  stat(name).then(
+    (stats) => stats.isFile(),
+    () => false,
+  )

@@ -1,0 +1,257 @@
+import { createHash } from 'node:crypto'
+import { mkdir, mkdtemp, readdir, readFile, readlink, rm, stat, symlink, writeFile } from 'node:fs/promises'
+import { hostname, tmpdir } from 'node:os'
+import path from 'node:path'
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { loadConfig } from '../../src/config.ts'
+import { findModel, listModels, type PullEvent, pull, removalOf } from '../../src/models/index.ts'
+import { commit, FakeHub, type FakeRepo } from '../support/hub.ts'
+import { pocketFolder } from '../support/pocket.ts'
+
+const decoder = await readFile(`${pocketFolder}pocket.gguf`)
+const vision = await readFile(`${pocketFolder}mmproj-pocket.gguf`)
+const sha256 = (content: Buffer): string => createHash('sha256').update(content).digest('hex')
+
+const repo = 'someone/Pocket-GGUF'
+const pocket: FakeRepo = {
+  files: {
+    'README.md': { content: Buffer.from('# Pocket') },
+    'Pocket-Q8_0.gguf': { content: decoder },
+    'Pocket-F16.gguf': { content: Buffer.concat([decoder, Buffer.alloc(8)]) },
+    'mmproj-Pocket-F16.gguf': { content: vision },
+  },
+}
+
+let home: string
+let hub: FakeHub
+beforeEach(async () => {
+  home = await mkdtemp(path.join(tmpdir(), 'oriel-pull-'))
+})
+afterEach(async () => {
+  await hub.close()
+  await rm(home, { recursive: true })
+})
+
+const configWith = (env: NodeJS.ProcessEnv = {}) =>
+  loadConfig({}, { HF_ENDPOINT: hub.url, HF_HOME: home, ORIEL_MODELS_DIR: path.join(home, 'own'), ...env }).models
+
+interface Pulling {
+  events?: PullEvent[]
+  signal?: AbortSignal
+  anyway?: boolean
+  env?: NodeJS.ProcessEnv
+  families?: string[]
+}
+
+const pulling = (name: string, { events = [], signal, anyway = false, env, families = ['pixtral'] }: Pulling = {}) =>
+  pull(name, {
+    config: configWith(env),
+    families,
+    anyway,
+    signal: signal ?? new AbortController().signal,
+    onEvent: (event) => events.push(event),
+  })
+
+const cached = (...names: string[]) => path.join(home, 'hub', 'models--someone--Pocket-GGUF', ...names)
+
+describe('oriel pull', () => {
+  it("puts a model into the hub's cache as huggingface_hub does, and the library has it", async () => {
+    hub = await FakeHub.start({ [repo]: pocket })
+    const card = await pulling(repo)
+    expect(card).toMatchObject({ id: `${repo}:Q8_0`, title: 'Pocket', bytes: decoder.length + vision.length })
+    const pointer = cached('snapshots', commit, 'Pocket-Q8_0.gguf')
+    expect(await readlink(pointer)).toBe(path.join('..', '..', 'blobs', sha256(decoder)))
+    expect(sha256(await readFile(pointer))).toBe(sha256(decoder))
+    expect(await readFile(cached('refs', 'main'), 'utf8')).toBe(commit)
+    expect((await readdir(cached('blobs'))).sort()).toEqual([sha256(decoder), sha256(vision)].sort())
+    expect(await findModel(repo, undefined, configWith())).toEqual(card)
+    // In parts of a megabyte, four of them at a time.
+    expect(hub.requests.filter((line) => line.startsWith('GET files bytes=')).length).toBeGreaterThan(4)
+  })
+
+  it('takes the quantization that is asked for, and names those there are', async () => {
+    hub = await FakeHub.start({ [repo]: pocket })
+    expect(await pulling(`${repo}:f16`)).toMatchObject({ id: `${repo}:F16` })
+    await expect(pulling(`${repo}:Q2_K`)).rejects.toMatchObject({
+      kind: 'not_found',
+      message: `${repo} has no Q2_K. It has: Q8_0, F16.`,
+    })
+    await expect(pulling(`${repo}/other.gguf`)).rejects.toThrow('It has: Pocket-Q8_0.gguf, Pocket-F16.gguf')
+    expect(await pulling(`${hub.url}/${repo}/resolve/main/Pocket-Q8_0.gguf`)).toMatchObject({ id: `${repo}:Q8_0` })
+  })
+
+  it('uses what is there already, and fetches nothing twice', async () => {
+    hub = await FakeHub.start({ [repo]: pocket })
+    // As Python's huggingface_hub leaves it.
+    await mkdir(cached('blobs'), { recursive: true })
+    await mkdir(cached('snapshots', commit), { recursive: true })
+    await writeFile(cached('blobs', sha256(vision)), vision)
+    await symlink(`../../blobs/${sha256(vision)}`, cached('snapshots', commit, 'mmproj-Pocket-F16.gguf'))
+    await pulling(repo)
+    // The header is looked at before anything is fetched, to see what it is.
+    expect(hub.sent).toBeLessThan(decoder.length + (1 << 20) + 1)
+    const before = hub.sent
+    await pulling(repo)
+    expect(hub.sent - before).toBeLessThan((1 << 20) + 1)
+  })
+
+  it('goes on where it was interrupted', async () => {
+    hub = await FakeHub.start({ [repo]: pocket })
+    hub.trouble.pace = 5
+    const stop = new AbortController()
+    const events: PullEvent[] = []
+    const first = pulling(repo, { signal: stop.signal, events })
+    const until = setInterval(() => {
+      const last = events.at(-1)
+      if (last?.type === 'bytes' && last.done > 2_000_000) stop.abort()
+    }, 5)
+    await expect(first).rejects.toMatchObject({
+      kind: 'cancelled',
+      message: expect.stringContaining('goes on from there'),
+    })
+    clearInterval(until)
+    const before = hub.sent
+    hub.trouble.pace = 0
+    await pulling(repo)
+    expect(hub.sent - before).toBeLessThan(decoder.length + vision.length - 500_000)
+    expect(sha256(await readFile(cached('blobs', sha256(decoder))))).toBe(sha256(decoder))
+  })
+
+  it('outlives a busy hub and connections that are cut, and says so', async () => {
+    hub = await FakeHub.start({ [repo]: pocket })
+    hub.trouble.busy.push({ status: 429, retryAfter: '0.2' }, { status: 503 })
+    hub.trouble.cuts.push(Number.POSITIVE_INFINITY, 100_000, 300_001, 0, 7)
+    const events: PullEvent[] = []
+    await pulling(repo, { events })
+    const retries = events.flatMap((event) => (event.type === 'retry' ? [event] : []))
+    expect(retries[0]).toEqual({ type: 'retry', why: 'the hub answers 429', seconds: 0.2 })
+    expect(retries.map(({ why }) => why).join()).toMatch(/answers 503.*the connection is lost/)
+    expect(sha256(await readFile(cached('blobs', sha256(vision))))).toBe(sha256(vision))
+  })
+
+  it('works with a host that knows no ranges', async () => {
+    hub = await FakeHub.start({ [repo]: pocket })
+    hub.trouble.noRanges = true
+    await pulling(repo)
+    expect(sha256(await readFile(cached('blobs', sha256(decoder))))).toBe(sha256(decoder))
+  })
+
+  it('lets one of two fetch, and the other wait for it', async () => {
+    hub = await FakeHub.start({ [repo]: pocket })
+    hub.trouble.pace = 2
+    const events: PullEvent[] = []
+    await Promise.all([pulling(repo, { events }), pulling(repo, { events })])
+    expect(events.some(({ type }) => type === 'wait')).toBe(true)
+    expect(hub.sent).toBeLessThan(decoder.length + vision.length + 3 * (1 << 20))
+  })
+
+  it('takes over the lock of a process that is gone', async () => {
+    hub = await FakeHub.start({ [repo]: pocket })
+    const locks = path.join(home, 'hub', '.locks', 'models--someone--Pocket-GGUF')
+    await mkdir(locks, { recursive: true })
+    const gone = JSON.stringify({ pid: 2 ** 22 + 1, host: hostname(), since: 0 })
+    await writeFile(path.join(locks, `${sha256(vision)}.oriel.lock`), gone)
+    await pulling(repo)
+    expect(await readdir(locks)).toEqual([])
+  })
+
+  it('keeps nothing whose hash is wrong', async () => {
+    const wrong = '0'.repeat(64)
+    const files = { ...pocket.files, 'Pocket-Q8_0.gguf': { content: decoder, claims: { sha256: wrong } } }
+    hub = await FakeHub.start({ [repo]: { files } })
+    await expect(pulling(repo)).rejects.toMatchObject({
+      code: 'bad_hash',
+      message: expect.stringContaining(`its hash is ${sha256(decoder)}, and the hub says ${wrong}`),
+    })
+    expect(await readdir(cached('blobs'))).toEqual([sha256(vision)])
+  })
+
+  it('looks for room before it fetches', async () => {
+    const files = { ...pocket.files, 'Pocket-Q8_0.gguf': { content: decoder, claims: { bytes: 5e15 } } }
+    hub = await FakeHub.start({ [repo]: { files } })
+    await expect(pulling(repo)).rejects.toMatchObject({
+      code: 'no_space',
+      message: expect.stringMatching(/5000000\.0 GB are to be fetched, and the disk of .* has \d+\.\d GB free/),
+    })
+  })
+
+  it('explains gated, private and missing repositories', async () => {
+    hub = await FakeHub.start({ [repo]: { ...pocket, token: 'hf_right' }, 'closed/GGUF': { ...pocket, gated: true } })
+    await expect(pulling(repo)).rejects.toMatchObject({
+      kind: 'unauthorized',
+      message: expect.stringMatching(/gated.*HF_TOKEN/),
+    })
+    await expect(pulling('closed/GGUF', { env: { HF_TOKEN: 'hf_other' } })).rejects.toMatchObject({
+      kind: 'forbidden',
+      message: expect.stringContaining('your token has no access'),
+    })
+    await expect(pulling('no/body')).rejects.toThrow('there is none, or it is private and needs a token in HF_TOKEN')
+    await expect(pulling('no/body', { env: { HF_TOKEN: 'hf_right' } })).rejects.toThrow(
+      'There is no repository no/body',
+    )
+    // The token goes to the hub and not to the host of the files, which would refuse it.
+    expect(await pulling(repo, { env: { HF_TOKEN: 'hf_right' } })).toMatchObject({ id: `${repo}:Q8_0` })
+  })
+
+  it('names the files there are where none is a model', async () => {
+    hub = await FakeHub.start({ [repo]: { files: { 'model.safetensors': { content: decoder } } } })
+    await expect(pulling(repo)).rejects.toThrow('has no GGUF file of a model. It has: model.safetensors.')
+  })
+
+  it('stays offline when told to, with what is in the cache', async () => {
+    hub = await FakeHub.start({ [repo]: pocket })
+    const env = { HF_HUB_OFFLINE: '1' }
+    await expect(pulling(repo, { env })).rejects.toThrow('is not in the cache, and HF_HUB_OFFLINE forbids')
+    expect(hub.requests).toEqual([])
+    await pulling(repo)
+    const asked = hub.requests.length
+    expect(await pulling(repo, { env })).toMatchObject({ id: `${repo}:Q8_0` })
+    expect(hub.requests.length).toBe(asked)
+  })
+
+  it('says before the fetch that a family is not run, and fetches it anyway when told to', async () => {
+    hub = await FakeHub.start({ [repo]: pocket })
+    const families = ['idefics3']
+    await expect(pulling(repo, { families })).rejects.toThrow(
+      /of the family pixtral, which this version does not run; it runs idefics3/,
+    )
+    await expect(pulling('qwen/qwen2.5-vl-72b-instruct')).rejects.toThrow(
+      /Qwen2.5-VL 72B Instruct has .* qwen2.5vl_merger/,
+    )
+    expect(await pulling(repo, { families, anyway: true })).toMatchObject({ id: `${repo}:Q8_0` })
+  })
+
+  it('refuses names that lead out of the cache', async () => {
+    hub = await FakeHub.start({
+      [repo]: { files: { ...pocket.files, '../../../evil-Q4_K_M.gguf': { content: decoder } } },
+    })
+    await pulling(repo)
+    await expect(pulling(`${repo}:Q4_K_M`)).rejects.toThrow('has no Q4_K_M')
+  })
+})
+
+describe('what was pulled', () => {
+  it('is removed with the blobs that nobody else has', async () => {
+    hub = await FakeHub.start({ [repo]: pocket })
+    await pulling(repo)
+    await pulling(`${repo}:F16`)
+    const listed = async () => (await listModels(configWith())).models.map(({ id }) => id)
+    expect(await listed()).toEqual(['pocket', `${repo}:Q8_0`, `${repo}:F16`])
+    // The other quantization still needs the vision file.
+    expect(await (await removalOf(`${repo}:Q8_0`, configWith())).remove()).toBe(decoder.length)
+    expect(await listed()).toEqual(['pocket', `${repo}:F16`])
+    expect(await (await removalOf(repo, configWith())).remove()).toBe(decoder.length + 8 + vision.length)
+    await expect(stat(cached())).rejects.toThrow('ENOENT')
+    await expect(removalOf('pocket', configWith())).rejects.toThrow('is part of Oriel and stays')
+  })
+
+  it('may come from a URL or a file of this machine, into the folder of models', async () => {
+    hub = await FakeHub.start({ [repo]: pocket })
+    const card = await pulling(`${pocketFolder}pocket.gguf`)
+    expect(card).toMatchObject({ id: 'pocket', projector: path.join(home, 'own', 'pocket', 'mmproj-pocket.gguf') })
+    const elsewhere = await FakeHub.start({ [repo]: pocket })
+    const from = `${elsewhere.url}/${repo}/resolve/main/Pocket-Q8_0.gguf`
+    expect(await pulling(from)).toMatchObject({ id: 'Pocket-Q8_0', projector: null })
+    await elsewhere.close()
+  })
+})
