@@ -94,7 +94,7 @@ const models = z.strictObject({
   hub: z
     .strictObject({
       endpoint: z.url({ protocol: /^https?$/ }).default('https://huggingface.co'),
-      token: z.string().min(1).nullable().default(null),
+      token: z.string().trim().min(1).nullable().default(null),
       /** Whether the hub may not be asked: what is in the cache has to do. */
       offline: z.stringbool().or(z.boolean()).default(false),
       /** Hugging Face's home; its cache is `hub` in there, unless `cache` says otherwise. */

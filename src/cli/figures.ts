@@ -1,13 +1,11 @@
 /** Bytes as a person says them. */
 export function bytesText(bytes: number): string {
-  if (bytes < 1e6) return `${(bytes / 1e3).toFixed(1)} kB`
-  if (bytes < 1e9) return `${(bytes / 1e6).toFixed(1)} MB`
-  return `${(bytes / 1e9).toFixed(1)} GB`
+  const [unit, size] = bytes < 1e6 ? ['kB', 1e3] : bytes < 1e9 ? ['MB', 1e6] : ['GB', 1e9]
+  return `${(bytes / size).toFixed(bytes < 100 * size ? 1 : 0)} ${unit}`
 }
 
-export function countText(count: number): string {
-  return count < 1e9 ? `${(count / 1e6).toFixed(0)} million` : `${(count / 1e9).toFixed(1)} billion`
-}
+export const countText = (count: number): string =>
+  count < 1e9 ? `${(count / 1e6).toFixed(0)} million` : `${(count / 1e9).toFixed(1)} billion`
 
 export function timeText(seconds: number): string {
   if (seconds < 60) return `${Math.ceil(seconds)} s`

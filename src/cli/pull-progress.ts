@@ -62,7 +62,7 @@ export class PullProgress {
     while ((this.#samples[0]?.at ?? now) < now - window) this.#samples.shift()
     if (this.#shown > 0 && now - this.#shown < (this.#moves ? redraw : repeat) && done < total) return
     this.#shown = now
-    const text = `${file}: ${this.#amount(done)}${this.#pace(done, now)}`
+    const text = `${this.#amount(done)}${this.#pace(done, now)}  ${file}`
     if (this.#moves) this.#draw(text)
     else if (done < total) this.#line(text)
   }
@@ -86,7 +86,7 @@ export class PullProgress {
   }
 
   #draw(text: string): void {
-    const width = this.#out.columns ?? 80
+    const width = this.#out.columns || 80
     // Back to the line's beginning, and whatever was longer is wiped.
     this.#out.write(`\r${text.slice(0, width - 1)}\u001b[K`)
     this.#drawn = true

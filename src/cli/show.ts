@@ -1,7 +1,8 @@
 import { OrielError } from '../errors.ts'
 import { type CatalogueEntry, entryOf, estimatedBytes, factsOf, findModel, type ModelFacts } from '../models/index.ts'
-import { openArchitecture, tilesOf, visionFamilies } from '../vision/index.ts'
+import { visionFamilies } from '../vision/index.ts'
 import { bytesText, countText, table } from './figures.ts'
+import { imageTokensOf } from './image-tokens.ts'
 import { configOf, placesOf } from './settings.ts'
 
 export interface ShowFlags {
@@ -11,14 +12,6 @@ export interface ShowFlags {
 
 /** The context that the estimate of memory is for, where the model takes as much. */
 const usualContext = 8192
-/** Pictures as people have them: a thumbnail, a screen, a photo, a page. */
-const usualSizes = [
-  [512, 512],
-  [1280, 720],
-  [4000, 3000],
-  [1240, 1754],
-] as const
-
 /** `oriel show`: what a model is and what it needs. @throws OrielError with one sentence for the person */
 export async function show(name: string, { modelsDir, mmproj }: ShowFlags): Promise<void> {
   process.stdout.write(table(await rowsOf(name, modelsDir, mmproj)))
@@ -38,7 +31,7 @@ async function rowsOf(name: string, modelsDir: string | undefined, mmproj: strin
       ['parameters', countText(parameters)],
       ['quantization', quantization],
       ['context', `${card.contextTokens} tokens`],
-      ...visionRows(facts, card.projector),
+      ...(await visionRows(facts, card.projector)),
       ['memory', memoryText(facts, card.contextTokens)],
       ['licence', licence || (entry?.licence ?? 'not said')],
       [
@@ -55,23 +48,16 @@ async function rowsOf(name: string, modelsDir: string | undefined, mmproj: strin
   }
 }
 
-function visionRows({ vision }: ModelFacts, projector: string | null): string[][] {
+async function visionRows({ vision }: ModelFacts, projector: string | null): Promise<string[][]> {
   if (vision === null || projector === null) return [['pictures', 'none: it has no vision file']]
-  const runs = visionFamilies.includes(vision.family)
   const size = vision.imageSize > 0 ? `, ${vision.imageSize} x ${vision.imageSize} pixels at a time` : ''
   const family = `${vision.family}, ${countText(vision.parameters)} parameters${size}`
-  return [['vision', runs ? family : `${family}; this version does not run it`], ...(runs ? tokenRows(projector) : [])]
-}
-
-function tokenRows(projector: string): string[][] {
-  const architecture = openArchitecture(projector)
-  return usualSizes.map(([width, height], at) => {
-    const tokens = (['low', 'auto', 'high'] as const).map((detail) => {
-      const tiles = tilesOf(architecture.plan({ width, height }, detail))
-      return `${tiles.reduce((sum, tile) => sum + tile.tokens, 0)} ${detail}`
-    })
-    return [at === 0 ? 'image tokens' : '', `${width} x ${height}: ${tokens.join(', ')}`]
-  })
+  if (!visionFamilies.includes(vision.family)) return [['vision', `${family}; this version does not run it`]]
+  const tokens = (await imageTokensOf(projector)).map(({ width, height, low, auto, high }, at) => [
+    at === 0 ? 'image tokens' : '',
+    `${width} x ${height}: ${low} low, ${auto} auto, ${high} high`,
+  ])
+  return [['vision', family], ...tokens]
 }
 
 function memoryText({ memory: { weights, perToken } }: ModelFacts, contextTokens: number): string {

@@ -35,7 +35,7 @@ export const catalogueNames = ({ id, aliases }: CatalogueEntry): string[] => [id
  * and the vision file beside it. An estimate; files that are here say it exactly.
  */
 export const estimatedBytes = ({ parameters, quant }: CatalogueEntry): number =>
-  Math.round((parameters * 1e9 * (bitsPerWeight[quant] ?? 16)) / 8 + 0.5e9 * Math.min(1, parameters / 2))
+  Number(((parameters * 1e9 * (bitsPerWeight[quant] ?? 16)) / 8 + 0.5e9 * Math.min(1, parameters / 2)).toPrecision(2))
 
 /** Of whole files of the llama type, from llama.cpp's tools/quantize/README.md. */
 const bitsPerWeight: Readonly<Record<string, number>> = {

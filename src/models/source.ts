@@ -30,10 +30,9 @@ export async function sourceOf(name: string, endpoint: string): Promise<Source> 
   if (repo !== undefined && !/\.gguf$/i.test(repo)) return inRepo(repo, { quant: quant ?? null, file: file ?? null })
   if (/\.gguf$/i.test(name)) throw new OrielError('not_found', `There is no file at ${name}.`)
   const near = catalogue.map(({ id }) => id).filter((id) => id.startsWith(short.slice(0, 4).toLowerCase()))
-  const ids = near.length > 0 ? near : catalogue.map(({ id }) => id)
   throw new OrielError(
     'not_found',
-    `The catalogue has no ${short}. It has: ${ids.join(', ')}${near.length > 0 ? ', and others' : ''}; or give owner/repo, a URL, or a GGUF file.`,
+    `The catalogue has no ${short}${near.length > 0 ? ` (of that name: ${near.join(', ')})` : ''}. \`oriel list --catalogue\` shows what it has; owner/repo, a URL or a GGUF file may be given, too.`,
   )
 }
 

@@ -1,0 +1,135 @@
+import { type ChildProcess, spawn } from 'node:child_process'
+import { readFileSync } from 'node:fs'
+import { mkdtemp, readdir, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import path from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import { FakeHub } from '../support/hub.ts'
+import { pocketFolder } from '../support/pocket.ts'
+
+const root = fileURLToPath(new URL('../../', import.meta.url))
+const decoder = readFileSync(`${pocketFolder}pocket.gguf`)
+const vision = readFileSync(`${pocketFolder}mmproj-pocket.gguf`)
+const repo = 'someone/Pocket-GGUF'
+const files = { 'Pocket-Q8_0.gguf': { content: decoder }, 'mmproj-Pocket-F16.gguf': { content: vision } }
+
+let hub: FakeHub
+let home: string
+beforeAll(async () => {
+  hub = await FakeHub.start({ [repo]: { files }, 'ggml-org/SmolVLM-256M-Instruct-GGUF': { files, token: 'hf_right' } })
+  home = await mkdtemp(path.join(tmpdir(), 'oriel-cli-pull-'))
+})
+afterAll(async () => {
+  await hub.close()
+  await rm(home, { recursive: true })
+})
+beforeEach(() => {
+  hub.trouble.pace = 0
+})
+
+interface Running {
+  child: ChildProcess
+  ended: Promise<{ code: number | null; stdout: string; stderr: string }>
+}
+
+function start(...args: string[]): Running {
+  const child = spawn(process.execPath, [path.join(root, 'bin/oriel.js'), ...args], {
+    cwd: root,
+    stdio: ['ignore', 'pipe', 'pipe'],
+    env: { ...process.env, HF_ENDPOINT: hub.url, HF_HOME: home, ORIEL_MODELS_DIR: path.join(home, 'own') },
+  })
+  let [stdout, stderr] = ['', '']
+  child.stdout.on('data', (text) => {
+    stdout += text
+  })
+  child.stderr.on('data', (text) => {
+    stderr += text
+  })
+  const ended = new Promise<{ code: number | null; stdout: string; stderr: string }>((resolve) =>
+    child.once('close', (code) => resolve({ code, stdout, stderr })),
+  )
+  return { child, ended }
+}
+const oriel = (...args: string[]) => start(...args).ended
+
+/** Until the hub has sent so many bytes more. */
+async function sent(bytes: number): Promise<void> {
+  for (const before = hub.sent; hub.sent - before < bytes; ) await new Promise((resolve) => setTimeout(resolve, 10))
+}
+
+describe('oriel pull, from the first byte to an answer', () => {
+  it('goes on after it was stopped, and after it was killed', async () => {
+    hub.trouble.pace = 40
+    const stopped = start('pull', repo)
+    await sent(1_500_000)
+    stopped.child.kill('SIGINT')
+    expect(await stopped.ended).toMatchObject({
+      code: 1,
+      stderr: expect.stringContaining('oriel: Stopped. What is here stays: the same command goes on from there.\n'),
+    })
+    const killed = start('pull', repo)
+    await sent(2_500_000)
+    // What came is written down twice a second.
+    await new Promise((resolve) => setTimeout(resolve, 600))
+    killed.child.kill('SIGKILL')
+    await killed.ended
+    const before = hub.sent
+    hub.trouble.pace = 0
+    // Two at once: one fetches, and the other waits for it.
+    const both = await Promise.all([oriel('pull', repo), oriel('pull', repo)])
+    for (const { code, stdout, stderr } of both) {
+      expect(code, stderr).toBe(0)
+      expect(stdout).toBe(`${repo}:Q8_0 is here (7.4 MB). Serve it with: oriel serve --model ${repo}:Q8_0\n`)
+      expect(stderr).toMatch(/MB of it are here/)
+    }
+    // Twice the look at the vision file's header, and what was missing once.
+    expect(hub.sent - before).toBeLessThan(decoder.length + vision.length - 2_000_000 + 2 * (1 << 20))
+    expect(await readdir(path.join(home, 'hub', '.locks', 'models--someone--Pocket-GGUF'))).toEqual([])
+  })
+
+  it('answers with what was pulled', async () => {
+    expect(await oriel('ask', '--model', repo, 'examples/sample.png', 'What is in this image?')).toEqual({
+      code: 0,
+      stdout: 'A red circle on a white background.\n',
+      stderr: '',
+    })
+  })
+
+  it('shows what it is and what it needs', async () => {
+    const { stdout, stderr } = await oriel('show', repo)
+    expect(stderr).toBe('')
+    expect(stdout).toMatch(/^architecture +llama, 4 layers$/m)
+    expect(stdout).toMatch(/^vision +pixtral, 2 million parameters, 128 x 128 pixels at a time$/m)
+    expect(stdout).toMatch(/^image tokens +512 x 512: \d+ low, \d+ auto, \d+ high$/m)
+    expect(stdout).toMatch(/^memory +about 1\d\.\d MB: weights 7\.\d MB, 4096 tokens of context \d\.\d MB$/m)
+    expect((await oriel('show', 'qwen/qwen2.5-vl-72b-instruct')).stdout).toMatch(
+      /^here +no: oriel pull qwen2.5-vl-72b fetches it$/m,
+    )
+  })
+
+  it('is removed when that is meant', async () => {
+    expect(await oriel('rm', repo)).toMatchObject({ code: 1, stderr: expect.stringContaining('give --yes') })
+    expect(await oriel('rm', '--yes', repo)).toMatchObject({
+      code: 0,
+      stdout: `${repo}:Q8_0 is removed: 7.4 MB are free.\n`,
+    })
+    expect((await oriel('list')).stdout).not.toContain(repo)
+  })
+
+  it('says in one sentence what is wrong, and exits with 1', async () => {
+    const said = async (...args: string[]) => (await oriel(...args)).stderr
+    expect(await said('pull', 'smolvlm-256m')).toMatch(/^oriel: .* is gated: .* HF_TOKEN .*\n$/)
+    expect(await said('pull', 'smolvlm-9b')).toMatch(
+      /^oriel: The catalogue has no smolvlm-9b \(of that name: smolvlm-256m/,
+    )
+    expect(await said('serve', '--model', 'smolvlm-256m')).toMatch(
+      /^oriel: SmolVLM 256M Instruct is not here yet: `oriel pull smolvlm-256m` fetches it\.\n$/,
+    )
+    const broken = path.join(home, 'broken.gguf')
+    await writeFile(broken, decoder.subarray(0, 3_000_000))
+    expect(await said('serve', '--model', broken)).toMatch(
+      /^oriel: broken\.gguf is no GGUF file that can be read: it is truncated: it has 3000000 bytes, and its tensors need \d+\.\n$/,
+    )
+  })
+})
