@@ -142,7 +142,10 @@ function skipArray(from: Cursor, key: string): { length: number } {
   const type = from.u32()
   const length = from.count(from.fileBytes, `elements of ${shown(key)}`)
   const fixed = numbers[type]?.bytes
-  if (fixed !== undefined) from.take(fixed * length)
+  if (textArrays.has(key) && type !== string)
+    throw broken(`its ${shown(key)} is an array of the type ${type}, not of text`)
+  if (key === vocabulary) skipVocabulary(from, length)
+  else if (fixed !== undefined) from.take(fixed * length)
   else if (type === string) for (let i = 0; i < length; i++) from.skipString()
   else
     throw broken(
@@ -151,6 +154,20 @@ function skipArray(from: Cursor, key: string): { length: number } {
         : `its array ${shown(key)} is of the unknown type ${type}`,
     )
   return { length }
+}
+
+/** llama.cpp takes these for text without a look, and ends its process where they are not. */
+const vocabulary = 'tokenizer.ggml.tokens'
+const textArrays: ReadonlySet<string> = new Set([vocabulary, 'tokenizer.ggml.merges'])
+
+/** Nor does it live on with two tokens of the same text. Its texts end at the first zero byte; empty ones get a number. */
+function skipVocabulary(from: Cursor, length: number): void {
+  const seen = new Set<string>()
+  for (let token = 0; token < length; token++) {
+    const text = from.string().split('\0', 1)[0] || `[EMPTY_${token}]`
+    if (seen.has(text)) throw broken(`its vocabulary has the token ${shown(text)} twice, the second time at ${token}`)
+    seen.add(text)
+  }
 }
 
 function readTensors(from: Cursor, count: number, alignment: number, fileBytes: number): TensorInfo[] {

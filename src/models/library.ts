@@ -102,7 +102,10 @@ async function inFolder(folder: string): Promise<LocalModel[]> {
     entries
       .filter((entry) => entry.isDirectory())
       .map(async ({ name }) => {
-        const models = modelsAmong(path.join(folder, name), await readdir(path.join(folder, name)))
+        const models = modelsAmong(
+          path.join(folder, name),
+          await readdir(path.join(folder, name)).catch((): string[] => []),
+        )
         const [first] = models
         if (models.length === 1 && first !== undefined) return [{ ...first, id: name, aliases: namesOf(name) }]
         return models.map((model) => ({ ...model, id: `${name}/${model.id}`, aliases: namesOf(`${name}/${model.id}`) }))

@@ -46,13 +46,26 @@ export async function pull(name: string, options: PullOptions): Promise<ModelCar
   try {
     return source.kind === 'url' ? await pullUrl(client, source.url, options) : await pullRepo(client, source, options)
   } catch (error) {
-    throw signal.aborted ? stopped() : error
+    throw signal.aborted ? stopped() : told(error, options.config)
   } finally {
     await client.close()
   }
 }
 
 const stopped = () => new OrielError('cancelled', 'Stopped. What is here stays: the same command goes on from there.')
+
+/** What the system says of a disk or a network, in the words of a person. */
+function told(error: unknown, config: ModelsConfig): unknown {
+  if (error instanceof OrielError || !(error instanceof Error) || !('code' in error)) return error
+  if (error.code === 'ENOSPC')
+    return new OrielError('invalid', 'The disk is full. What is here stays: the same command goes on from there.')
+  if (error.code === 'EACCES' || error.code === 'EPERM' || error.code === 'EROFS')
+    return new OrielError(
+      'invalid',
+      `Nothing can be written to ${cacheFolder(config)}: HF_HUB_CACHE names another folder.`,
+    )
+  return new OrielError('internal', `${config.hub.endpoint} cannot be asked: ${error.message}.`, { cause: error })
+}
 
 async function pullRepo(client: HubClient, source: HubSource, options: PullOptions): Promise<ModelCard> {
   const { config, signal } = options

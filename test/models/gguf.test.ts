@@ -89,7 +89,7 @@ describe('the header of a GGUF file', () => {
     await expect(changed((bytes) => bytes.writeUInt32LE(99, behind('general.name')))).rejects.toThrow(
       'its "general.name" has the unknown type 99',
     )
-    await expect(changed((bytes) => bytes.writeUInt32LE(9, behind('tokenizer.ggml.tokens') + 4))).rejects.toThrow(
+    await expect(changed((bytes) => bytes.writeUInt32LE(9, behind('tokenizer.ggml.token_type') + 4))).rejects.toThrow(
       'an array of arrays',
     )
     await expect(
@@ -98,6 +98,12 @@ describe('the header of a GGUF file', () => {
     await expect(
       changed((bytes) => bytes.write('general.architecture', whole.indexOf('llama.context_length'))),
     ).rejects.toThrow('its metadata has "general.architecture" twice')
+    await expect(
+      readGguf(gguf('twice.gguf', { 'tokenizer.ggml.tokens': { strings: ['a', 'b', 'a'] } })),
+    ).rejects.toThrow('its vocabulary has the token "a" twice, the second time at 2')
+    await expect(readGguf(gguf('numbers.gguf', { 'tokenizer.ggml.tokens': { i32: [1] } }))).rejects.toThrow(
+      'not of text',
+    )
     await expect(changed((bytes) => bytes.writeUInt32LE(7, axes))).rejects.toThrow('has 7 axes, and 4 are allowed')
     await expect(changed((bytes) => bytes.writeBigUInt64LE(0n, axes + 4))).rejects.toThrow('an axis of its tensor')
     await expect(changed((bytes) => bytes.writeBigUInt64LE(2n ** 40n, axes + 4))).rejects.toThrow('they overlap')

@@ -129,6 +129,7 @@ export class FakeHub {
     const end = to ? Math.min(Number(to) + 1, length) : length
     response.writeHead(from === undefined ? 200 : 206, {
       'content-length': end - begin,
+      etag: '"5d41402abc4b2a76b9719d911017c592"',
       'accept-ranges': 'bytes',
       ...(from === undefined ? {} : { 'content-range': `bytes ${begin}-${end - 1}/${length}` }),
     })
