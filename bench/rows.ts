@@ -133,19 +133,18 @@ export const rows: readonly Row[] = [
 const short = 4
 
 /** Brings a server's memory and threads to where they are in use. */
-export async function warmUp({ model, oriel, peer }: Pair): Promise<void> {
+export async function warmUp({ oriel, peer }: Pair): Promise<void> {
   for (const server of [oriel, peer])
-    for (const edge of [model.edge.single, model.edge.crowd, model.edge.single])
-      await chat(server, ask({ picture: await newPicture(edge, edge) }, question(0)), 48)
+    for (const picture of await newPictures(3)) await chat(server, ask({ picture }, question(0)), 48)
 }
 
 async function firstPicture(pair: Pair, run: number): Promise<Sample> {
-  const picture = await single(pair)
+  const picture = await newPicture()
   return compare(pair, run, async (server) => (await chat(server, ask({ picture }, question(1)), short)).firstToken)
 }
 
 async function seenPicture(pair: Pair, run: number): Promise<Sample> {
-  const picture = await single(pair)
+  const picture = await newPicture()
   return compare(pair, run, async (server) => {
     await chat(server, ask({ picture }, question(1)), short)
     return (await chat(server, ask(question(2), { picture }), short)).firstToken
@@ -153,7 +152,7 @@ async function seenPicture(pair: Pair, run: number): Promise<Sample> {
 }
 
 async function sharedPrefix(pair: Pair, run: number): Promise<Sample> {
-  const picture = await single(pair)
+  const picture = await newPicture()
   const sample = await compare(pair, run, async (server) => {
     const cold = await chat(server, ask({ picture }, question(1)), short)
     const warm = await chat(server, ask({ picture }, question(2)), short)
@@ -171,7 +170,7 @@ async function decode(pair: Pair, run: number): Promise<Sample> {
 
 /** All at once, `different` pictures among them. */
 async function crowd(pair: Pair, run: number, different: number): Promise<Sample> {
-  const pictures = await newPictures(different, pair.model.edge.crowd)
+  const pictures = await newPictures(different)
   return compare(pair, run, async (server) => {
     const start = performance.now()
     const answers = await everyone((client) =>
@@ -183,7 +182,7 @@ async function crowd(pair: Pair, run: number, different: number): Promise<Sample
 }
 
 async function threeTurns(pair: Pair, run: number): Promise<Sample> {
-  const pictures = await newPictures(clients, pair.model.edge.crowd)
+  const pictures = await newPictures(clients)
   return compare(pair, run, async (server) => {
     const start = performance.now()
     await everyone(async (client) => {
@@ -216,7 +215,7 @@ async function longestGap(pair: Pair, run: number): Promise<Sample> {
 }
 
 async function gateway(pair: Pair): Promise<Sample> {
-  const pictures = await hundredKilobytes(20)
+  const pictures = await hundredKilobytes(16)
   const disturbed = !(await quiet())
   const times: number[] = []
   for (const [index, picture] of pictures.entries())
@@ -255,8 +254,6 @@ async function compare(
 
 const everyone = <T>(act: (client: number) => Promise<T>): Promise<T[]> =>
   Promise.all(Array.from({ length: clients }, (_, client) => act(client)))
-
-const single = ({ model }: Pair): Promise<Picture> => newPicture(model.edge.single, model.edge.single)
 
 /** Photograph-like: 640 x 480 with so much grain that the file has about 100 kB. */
 const hundredKilobytes = (count: number): Promise<Picture[]> =>

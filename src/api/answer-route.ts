@@ -3,6 +3,7 @@ import type { z } from 'zod'
 import type { Timings } from '../deployments/index.ts'
 import type { Logger } from '../log.ts'
 import type { RunningAnswer } from './answering/answer.ts'
+import { type AnswerAccount, observed } from './answering/observe.ts'
 import type { AnswerRooms } from './answering/prepare.ts'
 import type { AnswerRequest } from './answering/request.ts'
 import { countPrompts, type PromptCounts, startAnswers } from './answering/several.ts'
@@ -48,6 +49,8 @@ export interface RouteOptions {
   /** Whether parameters that mean nothing here are refused. */
   strict: boolean
   log: Logger
+  /** Told what each answer took. */
+  tell(account: AnswerAccount, requestId: string): void
 }
 
 /**
@@ -57,19 +60,21 @@ export interface RouteOptions {
 const patience = 10_000
 
 export function answerRoute<Schema extends z.ZodObject>(endpoint: AnswerEndpoint<Schema>, options: RouteOptions) {
-  const { rooms, log } = options
+  const { rooms, log, tell } = options
   return async (request: FastifyRequest, reply: FastifyReply): Promise<unknown> => {
     const arrived = performance.now()
     const { body, context, requests, signal } = readRequest(endpoint, options, request, reply)
     const { dryRun } = endpoint
     if (dryRun?.wanted(body)) return dryRun.counted(body, await countPrompts(rooms, requests, signal))
 
-    const starting = startAnswers(rooms, requests, signal)
+    const starting = startAnswers(rooms, requests, signal).then((answer) =>
+      observed(answer, (account) => tell(account, request.id)),
+    )
     if (!endpoint.streams(body)) {
       const answer = await starting
       describeAnswer(reply, answer)
       const whole = await endpoint.whole(answer, body)
-      if (whole.timings !== undefined) describeTimings(reply, whole.timings, answer.mediaMs, arrived)
+      if (whole.timings !== undefined) describeTimings(reply, whole.timings, answer.media, arrived)
       return whole.body
     }
     const early = await within(patience, starting)

@@ -49,11 +49,22 @@ const table: Record<ErrorKind, Row> = {
   engine_failed: { status: 503, ...failure },
 }
 
-export function statusOf({ kind }: OrielError, dialect: Dialect): number {
+export function statusOf({ kind }: Pick<OrielError, 'kind'>, dialect: Dialect): number {
   const row = table[kind]
   if (dialect === 'anthropic') return row.anthropicStatus ?? row.status
   if (dialect === 'novita') return row.novitaStatus ?? row.status
   return row.status
+}
+
+/** The statuses that errors of a dialect have, each with its kinds. That of a client who is gone is for the log alone. */
+export function statuses(dialect: Dialect): { status: number; kinds: string[] }[] {
+  const kinds = (Object.keys(table) as ErrorKind[]).filter((kind) => kind !== 'cancelled')
+  const found = new Map<number, string[]>()
+  for (const kind of kinds) {
+    const status = statusOf({ kind }, dialect)
+    found.set(status, [...(found.get(status) ?? []), kind])
+  }
+  return [...found].map(([status, of]) => ({ status, kinds: of }))
 }
 
 /** An error as the clients of a dialect read it. */

@@ -1,20 +1,23 @@
 import { isAscii } from 'node:buffer'
 import { randomUUID } from 'node:crypto'
+import { readFileSync } from 'node:fs'
 import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify'
 import type { Config } from '../config.ts'
 import { OrielError } from '../errors.ts'
 import type { Logger } from '../log.ts'
-import { answerRoute, countRoute } from './answer-route.ts'
+import { version } from '../version.ts'
+import type { AnswerAccount } from './answering/observe.ts'
 import type { AnswerRooms } from './answering/prepare.ts'
-import { countEndpoint, messagesEndpoint } from './anthropic/messages.ts'
 import { bases } from './dialects.ts'
+import { endpointsOf } from './endpoints.ts'
 import { sendError } from './errors.ts'
 import { explainHttpError, refuseConnection } from './http-errors.ts'
-import { chatEndpoint } from './openai/chat.ts'
-import { completionsEndpoint } from './openai/completions.ts'
-import { modelList, modelObject } from './openai/models.ts'
-import { tokenizeEndpoint } from './openai/tokenize.ts'
-import { responsesEndpoint } from './responses/responses.ts'
+import { createMetrics } from './metrics.ts'
+import { openapiDocument } from './openapi/document.ts'
+
+/** The document for people. It takes everything from this server. */
+const page = readFileSync(new URL('./openapi/page.html', import.meta.url), 'utf8')
+const pagePolicy = "default-src 'none'; connect-src 'self'; script-src 'unsafe-inline'; style-src 'unsafe-inline'"
 
 /** A request must have arrived whole within this. ms */
 const requestTimeout = 300_000
@@ -63,27 +66,25 @@ export function createServer(rooms: AnswerRooms, config: Config['server'], log: 
     methods.set(path, [...(methods.get(path) ?? []), method])
     server.route({ method, url: path, handler })
   }
-  const options = { rooms, strict: config.strict, log }
-  const chat = answerRoute(chatEndpoint, options)
-  const completions = answerRoute(completionsEndpoint, options)
-  const responses = answerRoute(responsesEndpoint, options)
-  const messages = answerRoute(messagesEndpoint, options)
-  const countTokens = countRoute(countEndpoint, options)
-  const tokenize = countRoute(tokenizeEndpoint, options)
-  for (const base of Object.keys(bases)) {
-    route('POST', `${base}/chat/completions`, chat)
-    route('POST', `${base}/completions`, completions)
-    route('POST', `${base}/responses`, responses)
-    route('POST', `${base}/messages`, messages)
-    route('POST', `${base}/messages/count_tokens`, countTokens)
-    route('POST', `${base}/tokenize`, tokenize)
-    route('GET', `${base}/models`, async ({ query }) => modelList(rooms.deployments, query as Record<string, string>))
-    // A model's id may hold slashes: accounts/oriel/models/pocket.
-    route('GET', `${base}/models/*`, async ({ params }) =>
-      modelObject(rooms.deployments.find((params as { '*': string })['*'])),
-    )
+  const metrics = createMetrics(rooms.deployments)
+  server.addHook('onResponse', async ({ method, routeOptions }, reply) =>
+    metrics.responded(method, routeOptions.url ?? 'unknown', reply.statusCode, reply.elapsedTime),
+  )
+  const tell = (account: AnswerAccount, requestId: string): void => {
+    metrics.answered(account)
+    const { usage, timings, ...others } = account
+    log.info({ requestId, ...others, ...usage, ...timings }, 'a request was answered')
   }
+  const endpoints = endpointsOf({ rooms, strict: config.strict, log, tell })
+  for (const base of Object.keys(bases))
+    for (const { method, path, pattern, handler } of endpoints) route(method, base + (pattern ?? path), handler)
+  const document = openapiDocument(endpoints, version)
+  route('GET', '/openapi.json', async () => document)
+  route('GET', '/docs', async (_request, reply) =>
+    reply.header('content-security-policy', pagePolicy).type('text/html; charset=utf-8').send(page),
+  )
   route('GET', '/health', async () => ({ status: 'ok' }))
+  route('GET', '/metrics', async (_request, reply) => reply.type(metrics.contentType).send(await metrics.text()))
   route('DELETE', '/admin/cache', async (_request, reply) => {
     await rooms.media.clearCache()
     return reply.status(204).send()

@@ -1,6 +1,9 @@
 import type { z } from 'zod'
 import { OrielError } from '../errors.ts'
 
+/** Marks a schema that is only there to refuse something in good words: documents leave it out. */
+export const refusal = { 'x-refused': true } as const
+
 type Issue = z.core.$ZodIssue
 
 /**

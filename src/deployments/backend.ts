@@ -13,7 +13,6 @@ export type {
   PromptToken,
   Sampling,
   Timings,
-  TokenChance,
 } from '../engine/generation.ts'
 
 /** Something that answers for one model: an engine of our own, or a server elsewhere. */

@@ -9,6 +9,5 @@ export {
   type Sampling,
   startEmbedded,
   type Timings,
-  type TokenChance,
 } from './backend.ts'
 export { type Deployments, deploy } from './deployments.ts'

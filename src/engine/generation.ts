@@ -27,6 +27,8 @@ export interface Sampling {
   topK: number
   minP: number
   typicalP: number
+  /** Keeps the surprise of the tokens near a target, in place of the bounds above; null: off. */
+  mirostat: { target: number; rate: number } | null
   repetitionPenalty: number
   frequencyPenalty: number
   presencePenalty: number
@@ -53,6 +55,8 @@ export interface GenerateRequest {
   sampling: Sampling
   /** Log probabilities of each token and of this many of its rivals; null: none. */
   topLogprobs: number | null
+  /** Whether the prompt's tokens are told with theirs too. All of it is computed then, whatever is cached. */
+  promptLogprobs: boolean
   /** Prefixes are only shared between requests of one key. */
   cacheKey: string
   /** Whether a cached prefix may be used. */
@@ -90,6 +94,8 @@ interface PromptUsage {
 
 export type GenerateEvent =
   | ({ type: 'prompt' } & PromptUsage)
+  /** One for each cell; null: the first, which nothing foretells, a place of a picture, and what follows one. */
+  | { type: 'prompt_logprobs'; tokens: readonly (AnswerToken | null)[] }
   | { type: 'text'; choice: number; text: string; tokens: AnswerToken[] }
   /** `stop`: which of the request's stop strings ended it, if one did. */
   | { type: 'end'; choice: number; reason: 'stop' | 'length'; stop: string | null; completionTokens: number }
@@ -147,7 +153,7 @@ export interface EngineState {
 export interface Engine {
   readonly model: EngineModel
   /**
-   * Runs one request. Events come in order: `prompt`, then `text` and `end` of each choice, then `done`.
+   * Runs one request. Events come in order: `prompt`, perhaps `prompt_logprobs`, then `text` and `end` of each choice, then `done`.
    * Aborting the signal stops the work within one step; leaving the loop does too.
    * @throws OrielError `invalid` (context overflow, a bad grammar), `overloaded` (full queue), `engine_failed`, `cancelled`
    */

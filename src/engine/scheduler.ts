@@ -195,7 +195,7 @@ export class Scheduler {
   /** The longest prefix of a path whose KV is in memory. Its last cell is always computed: its logits are needed. */
   #prefix(request: EngineRequest, path: ArrayLike<number>): { slot: number; length: number } {
     const best = { slot: -1, length: 0 }
-    if (!request.spec.cachePrompt || path.length === 0) return best
+    if (!request.sharesPrompt || path.length === 0) return best
     const stored = this.#kv.match(request.spec.cacheKey, path)
     if (stored !== undefined)
       Object.assign(best, { slot: stored.slot, length: Math.min(stored.length, path.length - 1) })
@@ -208,7 +208,7 @@ export class Scheduler {
 
   /** The longest prefix of a path that running sequences will have computed soon. */
   #promised(request: EngineRequest, path: ArrayLike<number>): number {
-    if (!request.spec.cachePrompt) return 0
+    if (!request.sharesPrompt) return 0
     return this.#sharers(request).reduce((best, sequence) => {
       const promised = Math.min(path.length - 1, sequence.request.prompt.cells.length, sequence.cells.length)
       return Math.max(best, commonLength(sequence.cells, path, promised))
@@ -260,9 +260,10 @@ export class Scheduler {
         this.#makeRoom()
         return true
       }
-      for (const { sequence, count, row } of part.entries) {
+      for (const { sequence, count, row, foretold } of part.entries) {
         sequence.filled += count
         this.#kv.memory.extend(sequence.slot, count)
+        for (const { cell, row } of foretold) this.#tellPrompt(sequence, cell, row)
         if (row !== undefined) this.#sample(sequence, row)
       }
     }
@@ -302,10 +303,19 @@ export class Scheduler {
     sequence.filled = 0
   }
 
+  #tellPrompt({ request, cells }: Sequence, cell: number, row: number): void {
+    const { vocabulary } = this.#decoder
+    const top = request.spec.topLogprobs ?? 0
+    if (request.promptTokens !== null)
+      request.promptTokens[cell] = answerToken(vocabulary, this.#decoder.logits(row), cells[cell] as number, top)
+  }
+
   #sample(sequence: Sequence, row: number): void {
     const { request } = sequence
     if (request.firstToken === 0) {
       request.firstToken = performance.now()
+      if (request.promptTokens !== null)
+        this.#port.emit(request.id, { type: 'prompt_logprobs', tokens: request.promptTokens })
       this.#fork(sequence, row)
     }
     this.#take(sequence, row)

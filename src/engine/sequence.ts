@@ -20,6 +20,8 @@ export class EngineRequest {
   readonly sequences: Sequence[]
   /** What failed while nobody was looking: the step loop tells the client. */
   failure: unknown
+  /** Of the prompt's tokens, as far as they are computed; null: nobody wants to know. */
+  readonly promptTokens: (AnswerToken | null)[] | null
   admitted = 0
   firstToken = 0
   encodeMs = 0
@@ -37,7 +39,13 @@ export class EngineRequest {
     this.prompt = prompt
     this.maxTokens = maxTokens
     this.shownTokens = shownTokens
+    this.promptTokens = spec.promptLogprobs ? Array.from(prompt.cells, () => null) : null
     this.sequences = samplers.map((sampler, choice) => new Sequence(this, choice, sampler))
+  }
+
+  /** Whether a prefix that is computed already may be used. */
+  get sharesPrompt(): boolean {
+    return this.spec.cachePrompt && !this.spec.promptLogprobs
   }
 
   get finished(): boolean {
@@ -78,6 +86,12 @@ export class Sequence {
     this.sampler = sampler
     this.text = new AnswerText(request.spec.stop)
     if (choice === 0) for (const cell of request.prompt.cells) this.cells.push(cell)
+  }
+
+  /** Whether a cell is a token of the prompt whose chance somebody wants to know. */
+  foretells(cell: number): boolean {
+    const { promptTokens } = this.request
+    return promptTokens !== null && cell < promptTokens.length && (this.cells[cell] ?? -1) >= 0
   }
 
   /** Cells that must be computed before the next token can be sampled. */

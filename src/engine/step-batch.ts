@@ -7,6 +7,8 @@ interface Entry {
   sequence: Sequence
   count: number
   row: number | undefined
+  /** Rows that foretell tokens of the prompt which somebody wants to know of, and the cells of those. */
+  foretold: { cell: number; row: number }[]
 }
 
 interface Part {
@@ -78,13 +80,16 @@ export class StepBatch {
 
   #addTokens(part: Part, sequence: Sequence, from: number, to: number): void {
     let row: number | undefined
+    const foretold: Entry['foretold'] = []
     for (let at = from; at < to; at++) {
       const wanted = at === sequence.cells.length - 1
-      const added = part.batch.addToken(sequence.cells[at] as number, at, sequence.slot, wanted)
+      const foretells = sequence.foretells(at + 1)
+      const added = part.batch.addToken(sequence.cells[at] as number, at, sequence.slot, wanted || foretells)
       if (wanted) row = added
+      if (foretells) foretold.push({ cell: at + 1, row: added })
     }
     part.rows += to - from
-    if (to > from) part.entries.push({ sequence, count: to - from, row })
+    if (to > from) part.entries.push({ sequence, count: to - from, row, foretold })
   }
 
   #addEmbeddings(
@@ -104,7 +109,7 @@ export class StepBatch {
       if (wanted) row = added
     }
     part.rows += to - from
-    if (to > from) part.entries.push({ sequence, count: to - from, row })
+    if (to > from) part.entries.push({ sequence, count: to - from, row, foretold: [] })
   }
 }
 

@@ -14,6 +14,8 @@ export interface SamplerSettings {
   topK: number
   minP: number
   typicalP: number
+  /** Keeps the surprise of the tokens near a target, in place of the bounds above; null: off. */
+  mirostat: { target: number; rate: number } | null
   repetitionPenalty: number
   frequencyPenalty: number
   presencePenalty: number
@@ -53,14 +55,18 @@ function createChain(llama: Llama, vocab: Vocab, settings: SamplerSettings): Sam
   const { repetitionPenalty, frequencyPenalty, presencePenalty } = settings
   if (repetitionPenalty !== 1 || frequencyPenalty !== 0 || presencePenalty !== 0)
     add(llama.penalties(size, penaltyWindow, repetitionPenalty, frequencyPenalty, presencePenalty))
+  const seed = settings.seed ?? Math.floor(Math.random() * 0xffffffff)
   if (settings.temperature === 0) add(llama.greedy())
-  else {
+  else if (settings.mirostat !== null) {
+    add(llama.temperature(settings.temperature))
+    add(llama.mirostat(seed, settings.mirostat.target, settings.mirostat.rate))
+  } else {
     if (settings.topK > 0) add(llama.topK(settings.topK))
     if (settings.typicalP < 1) add(llama.typical(settings.typicalP, 1))
     if (settings.topP < 1) add(llama.topP(settings.topP, 1))
     if (settings.minP > 0) add(llama.minP(settings.minP, 1))
     add(llama.temperature(settings.temperature))
-    add(llama.dist(settings.seed ?? Math.floor(Math.random() * 0xffffffff)))
+    add(llama.dist(seed))
   }
   return chain
 }

@@ -164,6 +164,10 @@ export function bindLlama({ llama }: Libraries) {
     topP: declare<(p: number, keep: number) => Sampler>(llama, 'void* llama_sampler_init_top_p(float, size_t)'),
     minP: declare<(p: number, keep: number) => Sampler>(llama, 'void* llama_sampler_init_min_p(float, size_t)'),
     typical: declare<(p: number, keep: number) => Sampler>(llama, 'void* llama_sampler_init_typical(float, size_t)'),
+    mirostat: declare<(seed: number, target: number, rate: number) => Sampler>(
+      llama,
+      'void* llama_sampler_init_mirostat_v2(uint32, float, float)',
+    ),
     temperature: declare<(t: number) => Sampler>(llama, 'void* llama_sampler_init_temp(float)'),
     penalties: declare<
       (vocabulary: number, last: number, repeat: number, frequency: number, presence: number) => Sampler

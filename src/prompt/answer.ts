@@ -1,5 +1,6 @@
 import { type CallMarkup, markups, partOf } from './call-markup.ts'
 import { JsonCall } from './json-call.ts'
+import type { Tool } from './messages.ts'
 
 /** What a model's text turns out to be. Calls are counted from 0; their arguments come in pieces of JSON. */
 export type AnswerPiece =
@@ -16,8 +17,8 @@ export interface AnswerReader {
 }
 
 export interface ReaderOptions {
-  /** Names of what the model may call; empty: its text is never read as a call. */
-  tools: ReadonlySet<string>
+  /** What the model may call, by name; empty: its text is never read as a call. */
+  tools: ReadonlyMap<string, Tool>
   /** Calls that are told; more are left out. */
   mostCalls: number
   /** Whether thoughts are told apart from the answer. */
@@ -157,11 +158,16 @@ class Reader {
 
   /** Behind the opening: what leads to the object, a name before it perhaps. */
   #opened(last: boolean): boolean {
-    const lead = this.#markup.lead(this.#held, last)
+    const lead = this.#markup.lead(this.#held, last, this.#options.tools)
     if (lead === undefined) return last && this.#giveBack()
     if (lead === null) return this.#giveBack()
     this.#unsure += this.#held.slice(0, lead.length)
     this.#held = this.#held.slice(lead.length)
+    if (lead.call !== undefined) {
+      this.#tell({ kind: 'call', call: this.#calls, name: lead.call.name })
+      this.#tell({ kind: 'arguments', call: this.#calls++, text: lead.call.arguments })
+      return this.#go('called')
+    }
     // Behind a tag a name that nobody gave is the model's mistake, to be seen; without one it is an answer in JSON.
     const known = this.#markup === markups.bare ? (name: string) => this.#options.tools.has(name) : anyName
     this.#json = new JsonCall(known, lead.name)

@@ -1,6 +1,10 @@
+import type { Tool } from './messages.ts'
+import { maybeTagged, readTagged, type TaggedCall } from './tagged-call.ts'
+
 /**
  * How model families write calls around their JSON. Their openings differ, so one reader knows all of them:
  * - Hermes, Qwen: `<tool_call>{"name": …, "arguments": {…}}</tool_call>`, once for each call
+ * - Qwen since 3.5, GLM: the same with tags within
  * - Mistral: `[TOOL_CALLS][{…}, {…}]`, and since 2025 `[TOOL_CALLS]name[ARGS]{…}`
  * - Llama 3: the object alone, behind `<|python_tag|>` or nothing; more of them behind `;`
  */
@@ -8,12 +12,18 @@ export interface CallMarkup {
   /** Empty where a call stands alone: that is only looked for where an answer begins. */
   open: string
   /**
-   * What stands between the opening and the object, and the call's name if it is in it.
+   * What stands between the opening and the object, and the call's name if it is in it; or a call without an object.
    * @returns undefined while that is not decided, null where this is no call
    */
-  lead(text: string, last: boolean): { length: number; name?: string } | null | undefined
+  lead(text: string, last: boolean, tools: ReadonlyMap<string, Tool>): Lead | null | undefined
   /** What stands behind a call. @returns undefined while that is not decided */
   next(text: string, last: boolean): { length: number; another: boolean } | undefined
+}
+
+interface Lead {
+  length: number
+  name?: string
+  call?: TaggedCall
 }
 
 const toObject: CallMarkup['lead'] = (text) => {
@@ -32,12 +42,19 @@ const separated: CallMarkup['next'] = (text, last) => {
 /** Names of functions, as the APIs have them. */
 const named = /^\s*([\w.-]+)(?:\s*\[CALL_ID\]\s*[\w-]+)?\s*(?:\[ARGS\])?\s*\{/
 
+const close = '</tool_call>'
+
 export const markups = {
   hermes: {
     open: '<tool_call>',
-    lead: toObject,
+    lead(text, last, tools) {
+      if (toObject(text, last, tools) !== null) return toObject(text, last, tools)
+      const end = text.indexOf(close)
+      if (end < 0) return maybeTagged(text) ? undefined : null
+      const call = readTagged(text.slice(0, end), tools)
+      return call === null ? null : { length: end, call }
+    },
     next(text, last) {
-      const close = '</tool_call>'
       const rest = text.trimStart()
       if (rest.startsWith(close)) return { length: text.length - rest.length + close.length, another: false }
       if (close.startsWith(rest) && !last) return undefined
@@ -68,7 +85,7 @@ export const markups = {
 /** Texts that some vocabularies have as control tokens, which an answer shows only when it is asked to. */
 export const callTags: readonly string[] = [
   ...Object.values(markups).flatMap(({ open }) => (open === '' ? [] : [open])),
-  '</tool_call>',
+  close,
   '[CALL_ID]',
   '[ARGS]',
 ]

@@ -2,7 +2,7 @@ import { Template } from '@huggingface/jinja'
 import { OrielError } from '../errors.ts'
 import { createMarks, forgeable, type Marks } from './marks.ts'
 import type { ChatMessage, ContentPart, PromptPart, Tool } from './messages.ts'
-import { shortIds, templateCalls, templateTool, toolsInWords } from './tools.ts'
+import { callsInWords, shortIds, templateCalls, templateTool, toolsInWords } from './tools.ts'
 
 /** What a model's chat template needs to know of the model. */
 export interface TemplateModel {
@@ -54,10 +54,11 @@ export function compileTemplate(model: TemplateModel): ChatFormat {
   const forms = workingForms(render)
   const toHide = forgeable([...model.controlTokens, leak, ...forms.flatMap(({ token }) => token ?? [])])
   const knowsTools = takesTools(renderAll, textForm)
+  const knowsCalls = takesCalls(renderAll, textForm)
   const wantsShortIds = /length\s*!=\s*9\b/.test(jinja)
 
   const layout: ChatFormat['layout'] = (messages, { tools = [], variables = {} } = {}) => {
-    const told = knowsTools ? messages : toolsInWords(messages, tools)
+    const told = !knowsTools ? toolsInWords(messages, tools) : knowsCalls ? messages : callsInWords(messages)
     const merged = (wantsShortIds ? shortIds(told) : told).map(mergeTexts)
     const pictures = merged.flatMap(({ content }) =>
       content.flatMap((part) => (part.kind === 'picture' ? [part.picture] : [])),
@@ -184,6 +185,25 @@ function takesTools(render: (messages: readonly RenderedMessage[], extras: objec
     return render([{ role: 'user', content }], { tools: [tool] }).includes(name)
   } catch {
     return false
+  }
+}
+
+/** Whether a template writes out what an assistant called. */
+function takesCalls(render: (messages: readonly RenderedMessage[], extras: object) => string, form: Form): boolean {
+  const contentOf = (text: string) => form.write([{ kind: 'text', text }], createMarks(forgeable([])))
+  const name = 'orielprobe'
+  const calls = templateCalls({ role: 'assistant', content: [], calls: [{ id: 'orielcall', name, arguments: '{}' }] })
+  const tool = templateTool({ name: 'x', description: 'x', parameters: { type: 'object', properties: {} } })
+  const messages = [
+    { role: 'user', content: contentOf('x') },
+    { role: 'assistant', content: contentOf(''), ...calls },
+    { role: 'tool', content: contentOf('x'), tool_call_id: 'orielcall', name },
+  ]
+  try {
+    return render(messages, { tools: [tool] }).includes(name)
+  } catch {
+    // What it refuses then it refuses of real chats too, and in its own words.
+    return true
   }
 }
 

@@ -41,21 +41,30 @@ export function shortIds(messages: readonly ChatMessage[]): ChatMessage[] {
 }
 
 /**
- * A chat with tools, told in words to a model whose template knows none: the tools in the system prompt, calls and their
+ * A chat with tools, told in words to a model whose template knows none: the tools in the first turn, calls and their
  * results in the text of the turns, in the format that most models have seen in training (Hermes').
  */
 export function toolsInWords(messages: readonly ChatMessage[], tools: readonly Tool[]): ChatMessage[] {
-  const told = messages.map((message): ChatMessage => {
+  const told = callsInWords(messages).map((message): ChatMessage => {
     if (message.callId !== undefined || message.role === 'tool')
       return { role: 'user', content: [text('<tool_response>\n'), ...message.content, text('\n</tool_response>')] }
-    const { calls = [], ...rest } = message
-    return calls.length === 0 ? rest : { ...rest, content: [...rest.content, text(calls.map(callInWords).join(''))] }
+    return message
   })
-  if (tools.length === 0) return told
-  const [first, ...others] = told
-  if (first?.role !== 'system') return [{ role: 'system', content: [text(instructions(tools))] }, ...told]
-  return [{ ...first, content: [...first.content, text(`\n\n${instructions(tools)}`)] }, ...others]
+  const first = told[0]
+  if (tools.length === 0 || first === undefined) return told
+  // Not every template knows system prompts: where the chat has none, none is made.
+  const words =
+    first.role === 'system'
+      ? [...first.content, text(`\n\n${instructions(tools)}`)]
+      : [text(`${instructions(tools)}\n\n`), ...first.content]
+  return [{ ...first, content: words }, ...told.slice(1)]
 }
+
+/** Calls in the text of their turns, for templates that know tools and not what was called before. */
+export const callsInWords = (messages: readonly ChatMessage[]): ChatMessage[] =>
+  messages.map(({ calls = [], ...rest }) =>
+    calls.length === 0 ? rest : { ...rest, content: [...rest.content, text(calls.map(callInWords).join(''))] },
+  )
 
 const text = (words: string): ContentPart => ({ kind: 'text', text: words })
 

@@ -38,6 +38,9 @@ interface Body {
 }
 const complete = async (body: object, base?: string): Promise<Body> => (await (await post(body, base)).json()) as Body
 
+const eventsOf = (text: string): Body[] =>
+  text.split('\n\n').flatMap((frame) => (frame.startsWith('data: {') ? [JSON.parse(frame.slice(6)) as Body] : []))
+
 /** The built-in model's chat format, as a caller of this API writes it out. */
 const turn = (content: string): string => `<|im_start|>user\n${content}<|im_end|>\n<|im_start|>assistant\n`
 const question = 'What is in this image?'
@@ -129,6 +132,44 @@ describe('completions', () => {
     expect(tokens.join('')).toBe(text)
     for (const [index, offset] of offsets.entries()) expect(text.slice(offset)).toMatch(tokens[index] ?? '')
     expect((logprobs.top_logprobs ?? []).every((top) => Object.keys(top as object).length === 2)).toBe(true)
+  })
+
+  it('tell those of the prompt too, the same as where the model says it itself', async () => {
+    const start = turn('Hello')
+    const said = await complete({ prompt: start, max_tokens: 6, logprobs: 1 })
+    const whole = `${start}${said.choices[0]?.text}`
+    // Twice: what was computed before must not be missing.
+    for (let again = 0; again < 2; again++) {
+      const { choices } = await complete({ prompt: whole, max_tokens: 1, logprobs: 1, echo: true })
+      const { tokens = [], token_logprobs = [], text_offset = [] } = choices[0]?.logprobs ?? {}
+      expect(tokens.join('')).toBe(choices[0]?.text)
+      expect(choices[0]?.text.startsWith(whole)).toBe(true)
+      expect(token_logprobs[0]).toBeNull()
+      expect(token_logprobs.slice(1).every((logprob) => typeof logprob === 'number')).toBe(true)
+      expect(text_offset).toHaveLength(tokens.length)
+      const own = said.choices[0]?.logprobs?.token_logprobs as number[]
+      const asPrompt = token_logprobs.slice(-own.length - 1, -1) as number[]
+      for (const [index, logprob] of own.entries()) expect(asPrompt[index]).toBeCloseTo(logprob, 1)
+    }
+  })
+
+  it('tell those of a prompt that is computed in several steps', async () => {
+    const { choices } = await complete({ prompt: 'A red circle. '.repeat(150), max_tokens: 1, logprobs: 0, echo: true })
+    const { token_logprobs = [] } = choices[0]?.logprobs ?? {}
+    expect(token_logprobs.length).toBeGreaterThan(500)
+    expect(token_logprobs.slice(1).every((logprob) => typeof logprob === 'number')).toBe(true)
+  })
+
+  it('tell nothing of pictures and what follows them', async () => {
+    const body = { prompt: 'A<image>B c', images: [red], max_tokens: 2, logprobs: 0, echo: true }
+    const { choices } = await complete(body)
+    const { tokens = [], token_logprobs = [] } = choices[0]?.logprobs ?? {}
+    const image = tokens.indexOf('<image>')
+    expect(tokens.filter((token) => token === '<image>')).toHaveLength(1)
+    expect(token_logprobs[image]).toBeNull()
+    expect(token_logprobs.at(-1)).toEqual(expect.any(Number))
+    const chunks = eventsOf(await (await post({ ...body, stream: true })).text())
+    expect(chunks.flatMap((chunk) => chunk.choices[0]?.logprobs?.tokens ?? [])).toEqual(tokens)
   })
 
   it('show what the model read and wrote', async () => {

@@ -114,7 +114,7 @@ describe('what a chat may ask to be told', () => {
     expect(Number(headers.get('fireworks-server-processing-time'))).toBeGreaterThan(0)
     expect(Number(headers.get('fireworks-server-time-to-first-token'))).toBeGreaterThan(0)
     expect(headers.get('server-timing')).toMatch(
-      /^media;dur=[\d.]+, queue;.*encode;.*prefill;.*generation;.*total;dur=/,
+      /^fetch;dur=[\d.]+, decode;.*media;.*queue;.*encode;.*prefill;.*generation;.*total;dur=/,
     )
     expect(JSON.parse(headers.get('fireworks-sampling-options') ?? '')).toMatchObject({ temperature: 0, top_p: 1 })
     expect(body.perf_metrics).toMatchObject({ 'prompt-tokens': String(body.usage.prompt_tokens) })
@@ -162,6 +162,21 @@ describe('what a chat may ask of its prompt', () => {
       usage: { prompt_tokens: body.usage.prompt_tokens, completion_tokens: 0 },
     })
     expect(dry.usage.prompt_tokens_details.images).toEqual(body.usage.prompt_tokens_details.images)
+  })
+})
+
+describe('what a chat may say of chance', () => {
+  it.each([
+    ['mirostat', { mirostat_target: 3, mirostat_lr: 0.2 }],
+    ['mirostat under a schema', { mirostat_target: 3, response_format: { type: 'json_object' }, max_tokens: 40 }],
+    ['bounds', { top_k: 20, top_p: 0.9, min_p: 0.01, typical_p: 0.95 }],
+    ['penalties', { repetition_penalty: 1.2, frequency_penalty: 0.5, presence_penalty: 0.5 }],
+  ])('%s: with the same seed the same answer', async (_, sampling) => {
+    const asked = () => chat({ temperature: 1, seed: 11, ...sampling })
+    const { choice, headers } = await asked()
+    expect(choice.message.content).not.toBe('')
+    expect((await asked()).choice.message.content).toBe(choice.message.content)
+    expect(JSON.parse(headers.get('fireworks-sampling-options') ?? '')).toMatchObject({ seed: 11, temperature: 1 })
   })
 })
 

@@ -1,8 +1,13 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { type AnswerPiece, beginsThought, type ReaderOptions, readAnswer } from '../../src/prompt/answer.ts'
+import type { Tool } from '../../src/prompt/messages.ts'
 
-const tools = new Set(['get_weather', 'add'])
+const tool = (name: string, properties: object): [string, Tool] => [
+  name,
+  { name, description: undefined, parameters: { type: 'object', properties } },
+]
+const tools = new Map([tool('get_weather', { city: { type: 'string' } }), tool('add', { a: { type: 'number' } })])
 const options: ReaderOptions = { tools, mostCalls: Number.POSITIVE_INFINITY, splitReasoning: true, thinking: false }
 
 interface Read {
@@ -88,6 +93,28 @@ const captured: [what: string, answer: string, expected: Partial<Read>][] = [
     { text: '', calls: [paris, sum] },
   ],
   [
+    'Qwen since 3.5',
+    '<tool_call>\n<function=get_weather>\n<parameter=city>\n42\n</parameter>\n</function>\n</tool_call>\n<tool_call>\n<function=add>\n<parameter=a>\n1\n</parameter>\n<parameter=b>\n[2, "<x>"]\n</parameter>\n</function>\n</tool_call>',
+    {
+      text: '',
+      calls: [
+        { name: 'get_weather', arguments: '{"city":"42"}' },
+        { name: 'add', arguments: '{"a":1,"b":[2,"<x>"]}' },
+      ],
+    },
+  ],
+  [
+    'GLM',
+    'Let me see.<tool_call>get_weather\n<arg_key>city</arg_key>\n<arg_value>New\nYork</arg_value>\n</tool_call><tool_call>now</tool_call>',
+    {
+      text: 'Let me see.',
+      calls: [
+        { name: 'get_weather', arguments: '{"city":"New\\nYork"}' },
+        { name: 'now', arguments: '{}' },
+      ],
+    },
+  ],
+  [
     'a thought and an answer',
     '<think>\nIt is a circle.\n</think>\n\nA circle.',
     { reasoning: 'It is a circle.', text: 'A circle.' },
@@ -139,6 +166,9 @@ describe('an answer', () => {
   it('made of any pieces of markup is the same however it is cut, and loses no word', () => {
     const words = fc.constantFrom(
       '<tool_call>',
+      '<function=add>',
+      '<parameter=a>1</parameter>',
+      '<arg_key>a</arg_key><arg_value>',
       '</tool_call>',
       '[TOOL_CALLS]',
       '[ARGS]',
@@ -180,7 +210,7 @@ describe('an answer', () => {
   it('is text alone where there are no tools, to the last character', () => {
     fc.assert(
       fc.property(fc.constantFrom(...captured.map(([, answer]) => answer)), (answer) => {
-        expect(read(answer, { tools: new Set(), splitReasoning: false })).toEqual({
+        expect(read(answer, { tools: new Map(), splitReasoning: false })).toEqual({
           text: answer,
           reasoning: '',
           calls: [],

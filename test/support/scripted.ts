@@ -14,10 +14,32 @@ export const endEvents = (completionTokens: number): GenerateEvent[] => [
   { type: 'done', timings: { queue: 1, encode: 0, prefill: 2, firstToken: 3, generation: 4 } },
 ]
 
+/** Media that knows every URL: each is one small picture. */
+const everyPicture: Media = {
+  load: async (sources) =>
+    sources.map(() => ({
+      pictures: [
+        { width: 2, height: 2, rgb: new Uint8Array(12), hash: 'a', original: { width: 2, height: 2 }, page: 1 },
+      ],
+      format: 'png',
+      bytes: 12,
+      from: 'request',
+      fetchMs: 0,
+      decodeMs: 0,
+      pagesInFile: 1,
+    })),
+  clearCache: async () => {},
+  close: async () => {},
+}
+
 /** The HTTP server over an engine that says what the script says. */
 export async function startScripted(
   script: Script,
-  { chatTemplate = null, ...settings }: { chatTemplate?: string | null; strict?: boolean } = {},
+  {
+    chatTemplate = null,
+    vision = false,
+    ...settings
+  }: { chatTemplate?: string | null; vision?: boolean; strict?: boolean } = {},
 ): Promise<{ url: string; close(): Promise<void> }> {
   const backend: Backend = {
     card: {
@@ -36,7 +58,7 @@ export async function startScripted(
       name: 'scripted',
       contextTokens: 100,
       vocabulary: 512,
-      vision: null,
+      vision: vision ? { architecture: 'scripted', longestEdge: 100 } : null,
       memory: { weightsBytes: 0, visionBytes: 0, kvBytes: 0 },
       chatTemplate,
       bosToken: '',
@@ -56,10 +78,9 @@ export async function startScripted(
     }),
     close: async () => {},
   }
-  const media: Media = { load: async () => [], clearCache: async () => {}, close: async () => {} }
   const deployments = deploy([backend])
   const server = createServer(
-    { deployments, media },
+    { deployments, media: everyPicture },
     loadConfig({ server: settings }, {}).server,
     createLogger('silent'),
   )

@@ -2,8 +2,12 @@ import { mkdtempSync, readFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { describe, expect, it } from 'vitest'
+import { loadConfig } from '../../src/config.ts'
+import { startEngine } from '../../src/engine/host.ts'
 import { openDecoder } from '../../src/language/index.ts'
+import { createLogger } from '../../src/log.ts'
 import { openArchitecture, openEncoder, tilesOf } from '../../src/vision/index.ts'
+import { answerOf, requestOf } from '../support/pocket.ts'
 import { writeIdefics3 } from './oracle/models.ts'
 import { picture } from './oracle/pictures.ts'
 
@@ -71,6 +75,31 @@ describe.each(models)('$name, beside libmtmd', ({ name, longestEdge }) => {
     process.stdout.write(`${name}, ${runtime}: largest difference ${worst.toExponential(1)}\n`)
     // libmtmd convolves in 16-bit floats, 11 bits of which are significant; embeddings are 1 to 3 large.
     expect(worst).toBeLessThan(0.02)
+  })
+
+  it('is run tile by tile by the engine, and a tile that was seen is not encoded again', async () => {
+    const engine = await startEngine({
+      decoder: decoderFile,
+      projector,
+      name,
+      config: loadConfig({}, {}).engine,
+      log: createLogger('silent'),
+    })
+    try {
+      const seen = { width: 200, height: 150, rgb: picture(200, 150), hash: 'seen', detail: 'high' as const }
+      const expected = told.find(({ size }) => size[0] === 200)?.layout ?? []
+      const tokens = expected.reduce((sum, part) => sum + ('text' in part ? part.text.length : part.tokens), 0)
+      const request = requestOf([{ kind: 'picture', picture: seen }], { maxTokens: 5, ignoreEos: true })
+      const first = await answerOf(engine, request)
+      expect(first.prompt).toMatchObject({ promptTokens: tokens, imageTokens: [tokens], cachedTokens: 0 })
+      const question = { kind: 'text' as const, text: 'Again: ', special: false }
+      const again = await answerOf(engine, { ...request, prompt: [question, ...request.prompt] })
+      const done = again.events.at(-1)
+      expect(done?.type === 'done' && done.timings.encode).toBe(0)
+      expect((await answerOf(engine, request)).prompt.cachedTokens).toBe(tokens - 1)
+    } finally {
+      await engine.close()
+    }
   })
 
   it('spends what detail asks for, and reads pictures of any shape', () => {

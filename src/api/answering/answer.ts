@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto'
-import type { AnswerToken, GenerateEvent, GenerateRequest, Sampling, Timings } from '../../deployments/index.ts'
+import type { GenerateEvent, GenerateRequest, Sampling, Timings } from '../../deployments/index.ts'
 import { OrielError } from '../../errors.ts'
 import {
   type AnswerPiece,
@@ -10,9 +10,9 @@ import {
   thoughtTags,
 } from '../../prompt/index.ts'
 import { forcedCall } from './forced-call.ts'
-import { type AnswerRooms, type PreparedPrompt, preparePrompt } from './prepare.ts'
-import { type DescribedPrompt, echoOf, promptText } from './prompt-text.ts'
-import type { AnswerRequest } from './request.ts'
+import { type AnswerRooms, type MediaTimings, type PreparedPrompt, preparePrompt } from './prepare.ts'
+import { type DescribedPrompt, echoOf, promptText, type ToldToken, toldEcho } from './prompt-text.ts'
+import type { AnswerRequest, Settings } from './request.ts'
 
 /** An answer that the engine has begun. Dialects give it their own shape. */
 export interface RunningAnswer {
@@ -31,8 +31,7 @@ export interface RunningAnswer {
   sampling: Sampling
   /** Everything that follows. */
   events: AsyncIterable<AnswerEvent>
-  /** Time that loading the pictures took, in ms. */
-  mediaMs: number
+  media: MediaTimings
 }
 
 export type PromptUsage = Omit<Extract<GenerateEvent, { type: 'prompt' }>, 'type'>
@@ -42,7 +41,7 @@ interface AnswerPart {
   type: 'part'
   choice: number
   raw: string
-  tokens: readonly AnswerToken[]
+  tokens: readonly ToldToken[]
   pieces: readonly AnswerPiece[]
 }
 
@@ -79,7 +78,7 @@ export function inPlace(error: OrielError, { params }: AnswerRequest): OrielErro
 
 async function start(rooms: AnswerRooms, request: AnswerRequest, signal: AbortSignal): Promise<RunningAnswer> {
   const prepared = await preparePrompt(rooms, request, signal)
-  const { backend, pieces, mediaMs } = prepared
+  const { backend, pieces, media } = prepared
   const generate = generateRequest(request, prepared)
   const { echo, wantsTokens } = request.settings
   const tokens = echo !== null || wantsTokens ? (await backend.count(pieces)).tokens : null
@@ -96,8 +95,8 @@ async function start(rooms: AnswerRooms, request: AnswerRequest, signal: AbortSi
     usage: first.value,
     prompt,
     sampling: generate.sampling,
-    events: read({ [Symbol.asyncIterator]: () => events }, readers, prompt === null ? '' : echoOf(prompt, echo)),
-    mediaMs,
+    events: read({ [Symbol.asyncIterator]: () => events }, readers, prompt, request.settings),
+    media,
   }
 }
 
@@ -128,6 +127,7 @@ function generateRequest(request: AnswerRequest, { backend, pieces }: PreparedPr
       topK: sampling.topK ?? card.sampling.topK ?? 0,
       minP: sampling.minP ?? card.sampling.minP ?? 0,
       typicalP: sampling.typicalP ?? 1,
+      mirostat: sampling.mirostat ?? null,
       repetitionPenalty: sampling.repetitionPenalty ?? 1,
       frequencyPenalty: sampling.frequencyPenalty ?? 0,
       presencePenalty: sampling.presencePenalty ?? 0,
@@ -135,6 +135,7 @@ function generateRequest(request: AnswerRequest, { backend, pieces }: PreparedPr
       logitBias: sampling.logitBias ?? [],
       grammar: forced ?? sampling.grammar ?? null,
     },
+    promptLogprobs: settings.promptLogprobs,
     topLogprobs: settings.topLogprobs ?? (settings.wantsTokens ? 0 : null),
     cacheKey: JSON.stringify(settings.isolation),
     cachePrompt: settings.cachePrompt,
@@ -146,7 +147,7 @@ function readerOf({ prompt }: AnswerRequest, { parts }: PreparedPrompt): AnswerR
   const calls = chat !== null && chat.calling.mode !== 'none'
   const last = parts.at(-1)
   return readAnswer({
-    tools: new Set(calls ? chat.tools.map(({ name }) => name) : []),
+    tools: new Map(calls ? chat.tools.map((tool) => [tool.name, tool]) : []),
     mostCalls: chat?.calling.parallel === false ? 1 : Number.POSITIVE_INFINITY,
     splitReasoning: chat?.splitReasoning ?? false,
     thinking: chat !== null && last?.kind === 'text' && last.special && beginsThought(last.text),
@@ -156,14 +157,17 @@ function readerOf({ prompt }: AnswerRequest, { parts }: PreparedPrompt): AnswerR
 async function* read(
   events: AsyncIterable<GenerateEvent>,
   readers: readonly AnswerReader[],
-  echo: string,
+  prompt: DescribedPrompt | null,
+  { echo, promptLogprobs }: Settings,
 ): AsyncIterable<AnswerEvent> {
   const calling = new Set<number>()
-  const part = (choice: number, raw: string, tokens: readonly AnswerToken[], pieces: AnswerPiece[]): AnswerPart => {
+  const part = (choice: number, raw: string, tokens: readonly ToldToken[], pieces: AnswerPiece[]): AnswerPart => {
     if (pieces.some(({ kind }) => kind === 'call')) calling.add(choice)
     return { type: 'part', choice, raw, tokens, pieces }
   }
-  if (echo !== '') for (const choice of readers.keys()) yield part(choice, echo, [], [{ kind: 'text', text: echo }])
+  const told = (text: string, tokens: readonly ToldToken[] = []): AnswerPart[] =>
+    text === '' ? [] : [...readers.keys()].map((choice) => part(choice, text, tokens, [{ kind: 'text', text }]))
+  if (prompt !== null && !promptLogprobs) yield* told(echoOf(prompt, echo))
   for await (const event of events) {
     if (event.type === 'text')
       yield part(event.choice, event.text, event.tokens, readers[event.choice]?.push(event.text) ?? [])
@@ -172,6 +176,9 @@ async function* read(
       const rest = readers[choice]?.finish() ?? []
       if (rest.length > 0) yield part(choice, '', [], rest)
       yield { ...event, reason: reason === 'stop' && calling.has(choice) ? 'tool_calls' : reason }
+    } else if (event.type === 'prompt_logprobs' && prompt !== null) {
+      const { text, tokens } = toldEcho(prompt, event.tokens)
+      yield* told(text, tokens)
     } else if (event.type === 'done') yield event
   }
 }

@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto'
-import type { AnswerToken, Timings } from '../../deployments/index.ts'
+import type { Timings } from '../../deployments/index.ts'
 import type { EndReason, RunningAnswer } from './answer.ts'
+import type { ToldToken } from './prompt-text.ts'
 
 /** One answer when it is over. */
 export interface Choice {
@@ -9,7 +10,7 @@ export interface Choice {
   calls: Call[]
   /** As the model wrote it. */
   raw: string
-  tokens: AnswerToken[]
+  tokens: ToldToken[]
   reason: EndReason
   completionTokens: number
 }

@@ -1,4 +1,4 @@
-import type { PromptToken } from '../../deployments/index.ts'
+import type { AnswerToken, PromptToken } from '../../deployments/index.ts'
 import type { PlainPrompt, Settings } from './request.ts'
 
 /** A prompt for people to look at. */
@@ -30,6 +30,21 @@ export function promptText(
 export function echoOf({ text, tokens }: DescribedPrompt, echo: Settings['echo']): string {
   if (echo === 'all') return text
   return echo === null || echo === 0 ? '' : textOf(tokens.slice(-echo))
+}
+
+/** A token as answers tell of it. What nothing foretold has no chance. */
+export type ToldToken = Omit<AnswerToken, 'logprob'> & { logprob: number | null }
+
+/** An echo of a prompt with the chances of its tokens: its text is theirs, control tokens and all. */
+export function toldEcho(
+  { tokens }: DescribedPrompt,
+  chances: readonly (AnswerToken | null)[],
+): { text: string; tokens: ToldToken[] } {
+  const told = tokens.flatMap((token, index): ToldToken[] => {
+    if (token !== null) return [{ ...token, logprob: chances[index]?.logprob ?? null, top: chances[index]?.top ?? [] }]
+    return tokens[index - 1] === null ? [] : [{ id: -1, bytes: Buffer.from(image), logprob: null, top: [] }]
+  })
+  return { text: textOf(tokens), tokens: told }
 }
 
 function textOf(tokens: readonly (PromptToken | null)[]): string {

@@ -52,6 +52,8 @@ export interface Settings {
   ignoreEos: boolean
   sampling: { readonly [Name in keyof Sampling]?: Sampling[Name] | null | undefined }
   topLogprobs: number | null
+  /** Whether an echo tells them of the prompt too. */
+  promptLogprobs: boolean
   /** Prefixes are shared between requests that have these in common. */
   isolation: readonly string[]
   cachePrompt: boolean
@@ -70,6 +72,7 @@ export const plainSettings: Settings = {
   ignoreEos: false,
   sampling: {},
   topLogprobs: null,
+  promptLogprobs: false,
   isolation: [],
   cachePrompt: true,
   echo: null,

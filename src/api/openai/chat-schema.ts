@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import { refusal } from '../validation.ts'
 import { parameters } from './parameters.ts'
 import { choices, detail, file, imageUrl, inputFile, refused, textPart } from './parts.ts'
 import { callParameters, toolParameters } from './tools.ts'
@@ -49,15 +50,32 @@ export const chatRequest = z.looseObject({
   messages: z.array(message).min(1),
   ...parameters,
   ...toolParameters,
-  max_completion_tokens: z.int().min(1).nullish(),
-  logprobs: z.union([z.boolean(), z.int().min(0).max(5)]).nullish(),
-  top_logprobs: z.int().min(0).max(20).nullish(),
-  reasoning_effort: z.union([z.string(), z.int(), z.boolean()]).nullish(),
-  enable_thinking: z.boolean().nullish(),
-  separate_reasoning: z.boolean().nullish(),
-  chat_template_kwargs: z.record(z.string(), z.union([z.string(), z.number(), z.boolean()])).nullish(),
-  functions: z.null({ error: 'is not taken: send tools, which has taken its place' }).optional(),
-  function_call: z.null({ error: 'is not taken: send tool_choice, which has taken its place' }).optional(),
+  max_completion_tokens: z.int().min(1).nullish().describe('The same as max_tokens.'),
+  logprobs: z
+    .union([z.boolean(), z.int().min(0).max(5)])
+    .nullish()
+    .describe(
+      'Log probabilities of the tokens. A number asks for the form of completions, with so many rivals of each.',
+    ),
+  top_logprobs: z.int().min(0).max(20).nullish().describe('Rivals of each token to tell of; needs logprobs.'),
+  reasoning_effort: z
+    .union([z.string(), z.int(), z.boolean()])
+    .nullish()
+    .describe('How long to think, for models whose template knows it; `none`: not at all.'),
+  enable_thinking: z.boolean().nullish().describe('Whether to think, for models whose template knows it.'),
+  separate_reasoning: z
+    .boolean()
+    .nullish()
+    .describe('Tell thoughts apart from the answer, as reasoning_content; on unless false.'),
+  chat_template_kwargs: z
+    .record(z.string(), z.union([z.string(), z.number(), z.boolean()]))
+    .nullish()
+    .describe("Further words of the model's chat template."),
+  functions: z.null({ error: 'is not taken: send tools, which has taken its place' }).meta(refusal).optional(),
+  function_call: z
+    .null({ error: 'is not taken: send tool_choice, which has taken its place' })
+    .meta(refusal)
+    .optional(),
 })
 
 export type ChatRequest = z.output<typeof chatRequest>

@@ -1,7 +1,8 @@
-import type { AnswerToken, Timings } from '../../deployments/index.ts'
+import type { Timings } from '../../deployments/index.ts'
 import type { AnswerPiece } from '../../prompt/index.ts'
 import type { RunningAnswer } from '../answering/answer.ts'
 import { type Choice, collect, newCallId } from '../answering/collect.ts'
+import type { ToldToken } from '../answering/prompt-text.ts'
 import { performanceOf } from '../headers.ts'
 import type { ChatRequest } from './chat-schema.ts'
 import { type LogprobsForm, logprobsWriter } from './logprobs.ts'
@@ -53,9 +54,9 @@ const formOf = ({ logprobs }: ChatRequest): LogprobsForm =>
 export async function* chunks(answer: RunningAnswer, body: ChatRequest) {
   const includeUsage = body.stream_options?.include_usage ?? false
   const heading = headingOf(answer, { prefix: 'chatcmpl', object: 'chat.completion.chunk' })
-  const states = Array.from({ length: answer.choices }, () => ({ raw: '', tokens: [] as AnswerToken[] }))
+  const states = Array.from({ length: answer.choices }, () => ({ raw: '', tokens: [] as ToldToken[] }))
   const writers = states.map(() => logprobsWriter(formOf(body)))
-  const chunk = (index: number, delta: object, tokens: readonly AnswerToken[] | null, more: object = {}) => ({
+  const chunk = (index: number, delta: object, tokens: readonly ToldToken[] | null, more: object = {}) => ({
     ...heading,
     choices: [
       {

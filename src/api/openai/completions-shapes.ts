@@ -1,6 +1,7 @@
-import type { AnswerToken, Timings } from '../../deployments/index.ts'
+import type { Timings } from '../../deployments/index.ts'
 import type { RunningAnswer } from '../answering/answer.ts'
 import { type Choice, collect } from '../answering/collect.ts'
+import type { ToldToken } from '../answering/prompt-text.ts'
 import { performanceOf } from '../headers.ts'
 import type { CompletionsRequest } from './completions-schema.ts'
 import { logprobsWriter } from './logprobs.ts'
@@ -45,15 +46,15 @@ function bestOf(choices: readonly Choice[], { n, best_of }: CompletionsRequest):
   ).flat()
 }
 
-const meanLogprob = (tokens: readonly AnswerToken[]): number =>
-  tokens.reduce((sum, { logprob }) => sum + logprob, 0) / Math.max(1, tokens.length)
+const meanLogprob = (tokens: readonly ToldToken[]): number =>
+  tokens.reduce((sum, { logprob }) => sum + (logprob ?? 0), 0) / Math.max(1, tokens.length)
 
 /** The answer in pieces, with usage where chats have it. */
 export async function* completionChunks(answer: RunningAnswer, body: CompletionsRequest) {
   const includeUsage = body.stream_options?.include_usage ?? false
   const head = heading(answer)
   const writers = Array.from({ length: answer.choices }, () => logprobsWriter(formOf(body)))
-  const chunk = (index: number, text: string, tokens: readonly AnswerToken[] | null, reason: string | null) => ({
+  const chunk = (index: number, text: string, tokens: readonly ToldToken[] | null, reason: string | null) => ({
     ...head,
     choices: [
       {

@@ -36,6 +36,7 @@ export function readCompletions(body: CompletionsRequest, context: RequestContex
     maxTokens: maxTokens ?? (context.dialect === 'openai' ? usualTokens : null),
     n: choicesOf(body),
     topLogprobs: topLogprobsOf(body),
+    promptLogprobs: (body.echo ?? false) && logprobsOf(body) !== null,
   }
   return prompts.map((prompt, index) => {
     const pictures = new Pictures()
@@ -124,12 +125,13 @@ function choicesOf({ n, best_of: best, stream }: CompletionsRequest): number {
   return best
 }
 
-function topLogprobsOf({ logprobs, top_logprobs, best_of, n, echo }: CompletionsRequest): number | null {
-  const asked = typeof logprobs === 'number' ? logprobs : logprobs ? (top_logprobs ?? 0) : null
-  if (asked !== null && echo)
-    throw new OrielError('invalid', 'logprobs are those of the answer alone: with echo, the prompt would have none.', {
-      param: 'logprobs',
-      code: 'invalid_value',
-    })
-  return asked ?? (best_of != null && best_of > (n ?? 1) ? 0 : null)
+/** Rivals of each token that are told of; null: no log probabilities are. */
+function logprobsOf({ logprobs, top_logprobs }: CompletionsRequest): number | null {
+  if (typeof logprobs === 'number') return logprobs
+  return logprobs ? (top_logprobs ?? 0) : null
+}
+
+/** Without them nobody knows which answers are best. */
+function topLogprobsOf(body: CompletionsRequest): number | null {
+  return logprobsOf(body) ?? (body.best_of != null && body.best_of > (body.n ?? 1) ? 0 : null)
 }

@@ -1,10 +1,10 @@
-import type { AnswerToken, TokenChance } from '../../deployments/index.ts'
+import type { ToldToken } from '../answering/prompt-text.ts'
 
 /** In which form log probabilities are told: OpenAI's for chats, or that of completions, which Fireworks has in chats too. */
 export type LogprobsForm = 'none' | 'chat' | 'legacy'
 
 /** Writes the log probabilities of one answer, piece by piece. null where none were asked for. */
-export function logprobsWriter(form: LogprobsForm): (tokens: readonly AnswerToken[]) => object | null {
+export function logprobsWriter(form: LogprobsForm): (tokens: readonly ToldToken[]) => object | null {
   if (form === 'none') return () => null
   if (form === 'chat') return chatLogprobs
   let offset = 0
@@ -27,8 +27,8 @@ export function logprobsWriter(form: LogprobsForm): (tokens: readonly AnswerToke
 }
 
 /** `token_id` is ours. */
-function chatLogprobs(tokens: readonly AnswerToken[]) {
-  const shape = ({ id, bytes, logprob }: TokenChance) => ({
+function chatLogprobs(tokens: readonly ToldToken[]) {
+  const shape = ({ id, bytes, logprob }: Omit<ToldToken, 'top'>) => ({
     token: textOf(bytes),
     token_id: id,
     logprob,

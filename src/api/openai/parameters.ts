@@ -24,39 +24,82 @@ const responseFormat = z.discriminatedUnion('type', [
 
 /** How to answer, in chats and completions alike: OpenAI's parameters and those that Fireworks and Novita add. */
 export const parameters = {
-  stream: z.boolean().nullish(),
-  stream_options: z.object({ include_usage: z.boolean().nullish() }).nullish(),
-  max_tokens: z.int().min(1).nullish(),
-  n: z.int().min(1).max(128).nullish(),
-  stop: stop.nullish(),
-  temperature: z.number().min(0).max(2).nullish(),
-  top_p: z.number().min(0).max(1).nullish(),
-  top_k: z.int().min(0).nullish(),
-  min_p: z.number().min(0).max(1).nullish(),
-  typical_p: z.number().gt(0).max(1).nullish(),
-  repetition_penalty: z.number().gt(0).max(2).nullish(),
-  frequency_penalty: z.number().min(-2).max(2).nullish(),
-  presence_penalty: z.number().min(-2).max(2).nullish(),
-  seed: z.int().nullish(),
+  stream: z.boolean().nullish().describe('Answer in pieces, as they are made.'),
+  stream_options: z
+    .object({ include_usage: z.boolean().nullish() })
+    .nullish()
+    .describe('`include_usage`: usage in a chunk of its own; without it, usage is in the last chunk.'),
+  max_tokens: z
+    .int()
+    .min(1)
+    .nullish()
+    .describe('Most tokens of an answer. Without it: to the end of the context (completions under /v1: 16).'),
+  n: z.int().min(1).max(128).nullish().describe('Answers to make.'),
+  stop: stop.nullish().describe('One text or several that end the answer; they are not part of it.'),
+  temperature: z.number().min(0).max(2).nullish().describe('0 always takes the likeliest token.'),
+  top_p: z.number().min(0).max(1).nullish().describe('Only the likeliest tokens that together have this probability.'),
+  top_k: z.int().min(0).nullish().describe('Only so many of the likeliest tokens; 0: all.'),
+  min_p: z
+    .number()
+    .min(0)
+    .max(1)
+    .nullish()
+    .describe('Only tokens that are at least this fraction as likely as the likeliest.'),
+  typical_p: z.number().gt(0).max(1).nullish().describe('Only tokens about as likely as is typical.'),
+  mirostat_target: z
+    .number()
+    .min(0)
+    .max(100)
+    .nullish()
+    .describe('Keep the surprise of the tokens near this, in place of the bounds above; 0: off.'),
+  mirostat_lr: z.number().gt(0).max(1).nullish().describe('How fast mirostat learns; 0.1 unless told.'),
+  repetition_penalty: z
+    .number()
+    .gt(0)
+    .max(2)
+    .nullish()
+    .describe('Divides the chances of tokens that were there already; 1: none.'),
+  frequency_penalty: z
+    .number()
+    .min(-2)
+    .max(2)
+    .nullish()
+    .describe('Lowers the chances of tokens by how often they were there.'),
+  presence_penalty: z.number().min(-2).max(2).nullish().describe('Lowers the chances of tokens that were there.'),
+  seed: z.int().nullish().describe('The same request with the same seed has the same answer.'),
   logit_bias: z
     .record(z.string().regex(/^\d+$/, { error: 'must be a token id' }), z.number().min(-100).max(100))
-    .nullish(),
-  response_format: responseFormat.nullish(),
-  ignore_eos: z.boolean().nullish(),
-  context_length_exceeded_behavior: z.enum(['truncate', 'error']).nullish(),
-  echo: z.boolean().nullish(),
-  echo_last: z.int().min(0).nullish(),
-  prompt_truncate_len: z.int().min(1).nullish(),
-  raw_output: z.boolean().nullish(),
-  return_token_ids: z.boolean().nullish(),
-  perf_metrics_in_response: z.boolean().nullish(),
-  prompt_cache_key: z.string().nullish(),
-  prompt_cache_isolation_key: z.string().nullish(),
-  prompt_cache_max_len: z.int().min(0).nullish(),
-  user: z.string().nullish(),
-  metadata: z.record(z.string(), z.unknown()).nullish(),
-  service_tier: z.string().nullish(),
-  dry_run: z.boolean().nullish(),
+    .nullish()
+    .describe('Added to the logits of tokens, by their ids.'),
+  response_format: responseFormat
+    .nullish()
+    .describe('What the answer is held to: text, JSON, a JSON Schema, or a grammar in GBNF.'),
+  ignore_eos: z.boolean().nullish().describe('Go on when the model would end.'),
+  context_length_exceeded_behavior: z
+    .enum(['truncate', 'error'])
+    .nullish()
+    .describe('What to do when prompt and max_tokens exceed the context: lower max_tokens, or refuse.'),
+  echo: z.boolean().nullish().describe('Begin the answer with the prompt.'),
+  echo_last: z.int().min(0).nullish().describe('Begin the answer with so many last tokens of the prompt.'),
+  prompt_truncate_len: z
+    .int()
+    .min(1)
+    .nullish()
+    .describe('Leave the oldest turns out until the prompt has no more tokens than this. Chats only.'),
+  raw_output: z.boolean().nullish().describe('Tell what the model read and wrote before anything was made of it.'),
+  return_token_ids: z.boolean().nullish().describe('Tell the ids of all tokens.'),
+  perf_metrics_in_response: z.boolean().nullish().describe('Tell times in the body too.'),
+  prompt_cache_key: z.string().nullish().describe('Accepted; there is one cache for all.'),
+  prompt_cache_isolation_key: z.string().nullish().describe('Share cached prompts only with requests of the same key.'),
+  prompt_cache_max_len: z
+    .int()
+    .min(0)
+    .nullish()
+    .describe('0: take nothing from the cache. Other values change nothing.'),
+  user: z.string().nullish().describe('Accepted, without effect.'),
+  metadata: z.record(z.string(), z.unknown()).nullish().describe('Accepted, without effect.'),
+  service_tier: z.string().nullish().describe('Accepted, without effect.'),
+  dry_run: z.boolean().nullish().describe('Count the prompt, and make no answer.'),
 }
 
 type Parameters = z.output<z.ZodObject<typeof parameters>>
@@ -77,6 +120,7 @@ export function settingsOf(body: Parameters, { isolationKey, dialect }: RequestC
       topK: body.top_k,
       minP: body.min_p,
       typicalP: body.typical_p,
+      mirostat: body.mirostat_target ? { target: body.mirostat_target, rate: body.mirostat_lr ?? 0.1 } : null,
       repetitionPenalty: body.repetition_penalty,
       frequencyPenalty: body.frequency_penalty,
       presencePenalty: body.presence_penalty,

@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import { refusal } from '../validation.ts'
 
 /** How closely a picture is looked at. */
 export const detail = z
@@ -20,7 +21,10 @@ export const imageUrl = z.union([
 
 /** A part that other servers may take. */
 export const refused = <T extends string>(type: T, why: string) =>
-  z.object({ type: z.literal(type) }).refine(() => false, { error: `has the type ${type}: ${why}`, path: ['type'] })
+  z
+    .object({ type: z.literal(type) })
+    .refine(() => false, { error: `has the type ${type}: ${why}`, path: ['type'] })
+    .meta(refusal)
 
 export const textPart = z.object({ type: z.enum(['text', 'input_text']), text: z.string() })
 

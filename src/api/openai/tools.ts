@@ -32,9 +32,9 @@ const toolChoice = z.union([
 ])
 
 export const toolParameters = {
-  tools: z.array(tool).max(128).nullish(),
-  tool_choice: toolChoice.nullish(),
-  parallel_tool_calls: z.boolean().nullish(),
+  tools: z.array(tool).max(128).nullish().describe('Functions that the model may call.'),
+  tool_choice: toolChoice.nullish().describe('Whether it must: none, auto, required, or one of them by name.'),
+  parallel_tool_calls: z.boolean().nullish().describe('Whether one answer may call several; true unless false.'),
 }
 
 export const callParameters = z.object({
@@ -65,7 +65,8 @@ export function readTools({ tools, tool_choice: choice, parallel_tool_calls: par
   })
 }
 
-export const noArguments = { type: 'object', properties: {} }
+/** Of a function that says nothing of its arguments. */
+export const noArguments = { type: 'object', properties: {}, additionalProperties: false }
 
 /** Narrows the tools to those that a client allows. @throws OrielError where it chooses what it did not give */
 export function chooseTools(

@@ -2,6 +2,7 @@ import { z } from 'zod'
 import { jsonSchema } from '../openai/parameters.ts'
 import { choices, inputFile } from '../openai/parts.ts'
 import { argumentsSchema, functionName } from '../openai/tools.ts'
+import { refusal } from '../validation.ts'
 
 const inputPart = z.discriminatedUnion(
   'type',
@@ -48,7 +49,10 @@ const tool = z.object({
 const named = z.object({ type: z.literal('function'), name: z.string() })
 
 const stateless = (what: string) =>
-  z.null({ error: `is not taken: this server stores no ${what}; send all of it as input` }).optional()
+  z
+    .null({ error: `is not taken: this server stores no ${what}; send all of it as input` })
+    .meta(refusal)
+    .optional()
 
 /** `POST /v1/responses` */
 export const responsesRequest = z.looseObject({

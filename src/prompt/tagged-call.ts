@@ -1,0 +1,51 @@
+import type { Tool } from './messages.ts'
+
+/** A call that was written with tags around its arguments. */
+export interface TaggedCall {
+  name: string
+  /** JSON. */
+  arguments: string
+}
+
+/** `<function=name><parameter=key>value</parameter></function>`: Qwen's coders, and Qwen since 3.5. */
+const functionCall = /^\s*<function=([^>\s]+)>([\s\S]*?)(?:<\/function>)?\s*$/
+const parameter = /<parameter=([^>\s]+)>([\s\S]*?)<\/parameter>/g
+
+/** `name<arg_key>key</arg_key><arg_value>value</arg_value>`: GLM. */
+const namedCall = /^\s*([\w.-]+)\s*((?:<arg_key>[\s\S]*)?)$/
+const pair = /<arg_key>([\s\S]*?)<\/arg_key>\s*<arg_value>([\s\S]*?)<\/arg_value>/g
+
+/** Whether a text may become such a call when more of it comes. */
+export const maybeTagged = (text: string): boolean =>
+  '<function='.startsWith(text.trimStart().slice(0, 10)) || /^\s*[\w.-]{1,64}\s*(?:$|<)/.test(text)
+
+/** Reads a call as it stands between its opening and its end. The tools say which values are text and which are JSON. */
+export function readTagged(text: string, tools: ReadonlyMap<string, Tool>): TaggedCall | null {
+  const [, name, body = ''] = functionCall.exec(text) ?? namedCall.exec(text) ?? []
+  if (name === undefined) return null
+  const types = typesOf(tools.get(name))
+  const members = [...body.matchAll(text.includes('<function=') ? parameter : pair)].map(([, key = '', value = '']) => {
+    const trimmed = value.replace(/^\n|\n$/g, '')
+    return [key.trim(), types.get(key.trim()) === 'string' ? trimmed : jsonOrText(trimmed)]
+  })
+  return { name, arguments: JSON.stringify(Object.fromEntries(members)) }
+}
+
+function typesOf(tool: Tool | undefined): Map<string, unknown> {
+  const properties = tool?.parameters.properties
+  if (typeof properties !== 'object' || properties === null) return new Map()
+  return new Map(
+    Object.entries(properties).map(([key, schema]: [string, unknown]) => [
+      key,
+      typeof schema === 'object' && schema !== null && 'type' in schema ? schema.type : undefined,
+    ]),
+  )
+}
+
+function jsonOrText(text: string): unknown {
+  try {
+    return JSON.parse(text)
+  } catch {
+    return text
+  }
+}

@@ -1,0 +1,70 @@
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { dataUrl, shape } from '../support/pictures.ts'
+import { startServer, type TestServer } from '../support/server.ts'
+
+let oriel: TestServer
+beforeAll(async () => {
+  oriel = await startServer()
+})
+afterAll(() => oriel.close())
+
+const ask = async (stream: boolean): Promise<void> => {
+  const response = await fetch(`${oriel.url}/v1/chat/completions`, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json' },
+    body: JSON.stringify({
+      model: 'pocket',
+      stream,
+      max_tokens: 16,
+      messages: [
+        {
+          role: 'user',
+          content: [
+            { type: 'image_url', image_url: { url: dataUrl(await shape('red')) } },
+            { type: 'text', text: 'What is in this image?' },
+          ],
+        },
+      ],
+    }),
+  })
+  await response.text()
+}
+
+const read = async (): Promise<(pattern: string) => number> => {
+  const response = await fetch(`${oriel.url}/metrics`)
+  expect(response.headers.get('content-type')).toMatch(/^text\/plain; version=0\.0\.4/)
+  const text = await response.text()
+  return (name) => {
+    const line = text.split('\n').find((one) => one.startsWith(`${name} `))
+    return line === undefined ? Number.NaN : Number(line.slice(name.length + 1))
+  }
+}
+
+describe('GET /metrics', () => {
+  it('tells the tokens, the phases, the responses and the state of the engine', async () => {
+    await ask(false)
+    await ask(true)
+    await fetch(`${oriel.url}/v1/models/none`)
+    const value = await read()
+    expect(value('oriel_tokens_total{model="pocket",kind="image"}')).toBeGreaterThan(30)
+    expect(value('oriel_tokens_total{model="pocket",kind="completion"}')).toBeGreaterThan(10)
+    // The second is the same as the first, and all but its last token was there.
+    const prompt = value('oriel_tokens_total{model="pocket",kind="prompt"}')
+    expect(value('oriel_tokens_total{model="pocket",kind="cached"}')).toBe(prompt / 2 - 1)
+    for (const phase of ['fetch', 'decode', 'media', 'queue', 'encode', 'prefill', 'first_token', 'generation'])
+      expect(value(`oriel_phase_seconds_count{model="pocket",phase="${phase}"}`), phase).toBe(2)
+    const chat = 'method="POST",route="/v1/chat/completions",status="200"'
+    expect(value(`oriel_http_response_seconds_count{${chat}}`)).toBe(2)
+    const missing = 'method="GET",route="/v1/models/*",status="404"'
+    expect(value(`oriel_http_response_seconds_count{${missing}}`)).toBe(1)
+    expect(value('oriel_engine{model="pocket",what="running"}')).toBe(0)
+    expect(value('oriel_engine{model="pocket",what="stored_cells"}')).toBeGreaterThan(30)
+    expect(value('oriel_nodejs_eventloop_lag_p99_seconds')).toBeGreaterThan(0)
+  })
+
+  it('goes on without an engine', async () => {
+    oriel.kill()
+    const value = await read()
+    expect(value('oriel_tokens_total{model="pocket",kind="image"}')).toBeGreaterThan(0)
+  })
+})

@@ -1,0 +1,213 @@
+import fc from 'fast-check'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import type { z } from 'zod'
+import * as answers from '../../src/api/openapi/answers.ts'
+import { fromSchema, type Schema } from '../support/from-schema.ts'
+import { dataUrl, shape } from '../support/pictures.ts'
+import { promptEvent, startScripted } from '../support/scripted.ts'
+import { startServer, type TestServer } from '../support/server.ts'
+
+interface Operation {
+  operationId: string
+  requestBody?: { content: { 'application/json': { schema: Schema } } }
+  responses: Record<string, { content: Record<string, { schema: Schema }> }>
+}
+interface Document {
+  openapi: string
+  servers: { url: string }[]
+  paths: Record<string, Record<string, Operation>>
+}
+
+const documentOf = async (url: string): Promise<Document> =>
+  (await (await fetch(`${url}/openapi.json`)).json()) as Document
+
+const send = (url: string, body: unknown): Promise<Response> =>
+  fetch(url, { method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify(body) })
+
+/** The events of a stream, without [DONE]. */
+const eventsOf = (text: string): unknown[] =>
+  text.split('\n\n').flatMap((frame) => {
+    const data = /^data: (\{.*)$/m.exec(frame)?.[1]
+    return data === undefined ? [] : [JSON.parse(data)]
+  })
+
+describe('the document', () => {
+  let oriel: TestServer
+  let document: Document
+  let red: string
+  beforeAll(async () => {
+    oriel = await startServer()
+    document = await documentOf(oriel.url)
+    red = dataUrl(await shape('red'))
+  })
+  afterAll(() => oriel.close())
+
+  it('tells of every place, each with a name of its own', () => {
+    expect(document.openapi).toBe('3.1.0')
+    expect(document.servers.map(({ url }) => url)).toEqual([
+      '/v1',
+      '/inference/v1',
+      '/openai/v1',
+      '/openai',
+      '/v3/openai',
+    ])
+    const operations = Object.values(document.paths).flatMap((path) => Object.values(path))
+    expect(new Set(operations.map(({ operationId }) => operationId)).size).toBe(operations.length)
+    expect(operations.length).toBeGreaterThanOrEqual(8)
+    expect(JSON.stringify(document)).not.toMatch(/x-refused|previous_response_id|9007199254740991/)
+  })
+
+  it('is true of what answers', async () => {
+    const holds = async (path: string, schema: z.ZodType, body?: object): Promise<void> => {
+      const response = await (body === undefined
+        ? fetch(`${oriel.url}/v1${path}`)
+        : send(`${oriel.url}/v1${path}`, { model: 'pocket', ...body }))
+      const text = await response.text()
+      expect(response.status, text).toBe(200)
+      const bodies = text.startsWith('{') ? [JSON.parse(text)] : eventsOf(text)
+      expect(bodies.length).toBeGreaterThan(0)
+      for (const one of bodies) schema.parse(one)
+    }
+    const messages = [
+      {
+        role: 'user',
+        content: [
+          { type: 'image_url', image_url: red },
+          { type: 'text', text: 'Hi' },
+        ],
+      },
+    ]
+    const rich = {
+      messages,
+      max_tokens: 3,
+      n: 2,
+      raw_output: true,
+      return_token_ids: true,
+      perf_metrics_in_response: true,
+    }
+    for (const logprobs of [true, 2]) {
+      await holds('/chat/completions', answers.chatCompletion, { ...rich, logprobs })
+      await holds('/chat/completions', answers.chatChunk, { ...rich, logprobs, stream: true })
+    }
+    const tools = [{ type: 'function', function: { name: 'now' } }]
+    await holds('/chat/completions', answers.chatCompletion, { messages, tools, tool_choice: 'required' })
+    await holds('/chat/completions', answers.chatChunk, { messages, tools, tool_choice: 'required', stream: true })
+    await holds('/chat/completions', answers.dryRunAnswer, { messages, dry_run: true })
+    const prompt = { ...rich, prompt: 'A<image>', images: [red], logprobs: 1 }
+    await holds('/completions', answers.textCompletion, prompt)
+    await holds('/completions', answers.textCompletion, {
+      ...prompt,
+      stream: true,
+      stream_options: { include_usage: true },
+    })
+    await holds('/responses', answers.response, { input: 'Hi', max_output_tokens: 3 })
+    await holds('/messages', answers.message, { messages: [{ role: 'user', content: 'Hi' }], max_tokens: 3 })
+    await holds('/messages/count_tokens', answers.messageCount, { messages: [{ role: 'user', content: 'Hi' }] })
+    await holds('/tokenize', answers.tokenization, { messages })
+    await holds('/models', answers.modelListAnswer)
+    await holds('/models/accounts/oriel/models/pocket', answers.model)
+  })
+
+  it('leads to no failure of the real engine', async () => {
+    const operations = bodiesOf(document)
+    await fc.assert(
+      fc.asyncProperty(fc.array(requestOf(document, operations), { minLength: 8, maxLength: 8 }), async (requests) => {
+        await Promise.all(
+          requests.map(async ({ path, base, body }) => {
+            const few =
+              typeof body === 'object' && body !== null && !Array.isArray(body)
+                ? { ...body, model: 'pocket', max_tokens: 2, max_completion_tokens: 2, max_output_tokens: 2 }
+                : body
+            const response = await send(oriel.url + base + path, few)
+            const text = await response.text()
+            expect(response.status, JSON.stringify({ path, few, text })).toBeLessThan(500)
+          }),
+        )
+      }),
+      { numRuns: 25 },
+    )
+    expect((await fetch(`${oriel.url}/health`)).status).toBe(200)
+  })
+})
+
+interface Asked {
+  path: string
+  base: string
+  body: unknown
+}
+
+const bodiesOf = ({ paths }: Document) =>
+  Object.entries(paths).flatMap(([path, { post }]) => {
+    const schema = post?.requestBody?.content['application/json'].schema
+    return schema === undefined ? [] : [{ path, schema }]
+  })
+
+const requestOf = ({ servers }: Document, operations: ReturnType<typeof bodiesOf>): fc.Arbitrary<Asked> =>
+  fc.oneof(
+    ...operations.map(({ path, schema }) =>
+      fc.record({
+        path: fc.constant(path),
+        base: fc.constantFrom(...servers.map(({ url }) => url)),
+        body: fromSchema(schema),
+      }),
+    ),
+  )
+
+describe('5000 requests made from the document', () => {
+  it('are answered or refused in the words of their dialect, never with a 5xx', async () => {
+    const said = [
+      '<think>',
+      'Hm.',
+      '</think>',
+      'A ',
+      '<tool_call>',
+      '{"name": "a", "arguments": {}}',
+      '</tool_call>',
+      '{',
+      '🙂',
+    ]
+    const server = await startScripted(
+      async function* ({ n }) {
+        yield { ...promptEvent, imageTokens: [1] } as typeof promptEvent
+        for (let choice = 0; choice < n; choice++) {
+          for (const text of said.slice(choice)) yield { type: 'text', choice, text, tokens: [] }
+          yield { type: 'end', choice, reason: 'stop', stop: null, completionTokens: said.length }
+        }
+        yield { type: 'done', timings: { queue: 1, encode: 0, prefill: 2, firstToken: 3, generation: 4 } }
+      },
+      { vision: true },
+    )
+    const document = await documentOf(server.url)
+    const operations = bodiesOf(document)
+    const statuses = new Map<number, number>()
+    const one = async ({ path, base, body }: Asked): Promise<void> => {
+      // Most requests get as far as a model.
+      const known =
+        typeof body === 'object' && body !== null && !Array.isArray(body) ? { ...body, model: 'scripted' } : body
+      const response = await send(server.url + base + path, known)
+      const text = await response.text()
+      statuses.set(response.status, (statuses.get(response.status) ?? 0) + 1)
+      expect(response.status, JSON.stringify({ path, known, text })).toBeLessThan(500)
+      if (response.status === 200) return
+      const error = JSON.parse(text)
+      if (path.startsWith('/messages')) answers.anthropicError.parse(error)
+      else expect(error.error.message, text).toMatch(/^[^\n]+\.$/)
+    }
+    try {
+      await fc.assert(
+        fc.asyncProperty(
+          fc.array(requestOf(document, operations), { minLength: 25, maxLength: 25 }),
+          async (requests) => {
+            await Promise.all(requests.map(one))
+          },
+        ),
+        { numRuns: 200 },
+      )
+    } finally {
+      await server.close()
+    }
+    expect([...statuses.values()].reduce((sum, count) => sum + count, 0)).toBeGreaterThanOrEqual(5000)
+    expect(statuses.get(200)).toBeGreaterThan(500)
+    expect(statuses.get(400)).toBeGreaterThan(500)
+  })
+})

@@ -1,0 +1,70 @@
+import { describe, expect, it } from 'vitest'
+import type { ChatMessage, ContentPart, Tool } from '../../src/prompt/messages.ts'
+import { compileTemplate } from '../../src/prompt/template.ts'
+
+const format = (chatTemplate: string | null) =>
+  compileTemplate({ chatTemplate, bosToken: '<s>', eosToken: '</s>', controlTokens: ['<|im_start|>', '<|im_end|>'] })
+
+const text = (words: string): ContentPart[] => [{ kind: 'text', text: words }]
+
+const weather: Tool = {
+  name: 'get_weather',
+  description: 'The weather.<|im_end|>',
+  parameters: { type: 'object', properties: { city: { type: 'string' } } },
+}
+
+const chat: ChatMessage[] = [
+  { role: 'user', content: text('How is it in Paris?') },
+  {
+    role: 'assistant',
+    content: [],
+    calls: [{ id: 'call_0123456789', name: 'get_weather', arguments: '{"city":"Paris<|im_end|>"}' }],
+  },
+  { role: 'tool', callId: 'call_0123456789', content: text('sunny<|im_end|>') },
+]
+
+const shown = (template: string | null, messages = chat): string =>
+  format(template)
+    .layout(messages, { tools: [weather] })
+    .map((part) => (part.kind === 'picture' ? '{}' : part.special ? part.text : `«${part.text}»`))
+    .join('')
+
+/** A template with tools, and what it does with each turn. */
+const knowing = (turn: string): string =>
+  `{% if tools %}[{{ tools | tojson }}]{% endif %}{% for m in messages %}<{{ m.role }}>${turn}{% endfor %}`
+
+const call =
+  '{% if m.tool_calls %}{% for c in m.tool_calls %}({{ c.id }} {{ c.function | tojson }}){% endfor %}{% endif %}'
+
+describe('tools', () => {
+  it('go into a template that knows them, and nothing in them is a control token', () => {
+    const whole = knowing(`{{ m.content }}${call}{{ m.tool_call_id }}`)
+    expect(format(whole).tools).toBe(true)
+    expect(shown(whole)).toBe(
+      '[[{"type": "function", "function": {"name": "get_weather", "description": "The weather.«<|im_end|>»", "parameters": {"type": "object", "properties": {"city": {"type": "string"}}}}}]]' +
+        '<user>How is it in Paris?<assistant>(call_0123456789 {"name": "get_weather", "arguments": {"city": "Paris«<|im_end|>»"}})<tool>sunny«<|im_end|>»call_0123456789',
+    )
+  })
+
+  it('are told in words to a model whose template knows none', () => {
+    expect(format(null).tools).toBe(false)
+    const words = shown(null)
+    expect(words).toContain('<|im_start|>user\nYou may call these functions:\n<tools>\n{"type":"function"')
+    expect(words).toContain('</tool_call>\n\nHow is it in Paris?<|im_end|>')
+    expect(words).toContain(
+      '<|im_start|>assistant\n\n<tool_call>\n{"name":"get_weather","arguments":{"city":"Paris«<|im_end|>»"}}\n</tool_call><|im_end|>',
+    )
+    expect(words).toContain('<|im_start|>user\n<tool_response>\nsunny«<|im_end|>»\n</tool_response><|im_end|>')
+  })
+
+  it('that were called are told in words where the template forgets them', () => {
+    expect(shown(knowing('{{ m.content }}'))).toContain('<assistant>\n<tool_call>\n{"name":"get_weather"')
+  })
+
+  it('have short ids where the template takes no others, the same for a call and what it gave', () => {
+    const strict = knowing(
+      `{% if m.tool_call_id and m.tool_call_id | length != 9 %}{{ raise_exception('ids have nine letters') }}{% endif %}{{ m.content }}${call}{{ m.tool_call_id }}`,
+    )
+    expect(shown(strict)).toMatch(/\((call00000) .*sunny.*\1$/)
+  })
+})
