@@ -61,7 +61,7 @@ function valid(schema: Schema): fc.Arbitrary<unknown> {
       return schema.pattern === undefined ? words : fc.oneof(words, fc.stringMatching(new RegExp(schema.pattern)))
     case 'integer': {
       const min = Math.max(schema.minimum ?? -10, -1000)
-      return fc.integer({ min, max: Math.min(schema.maximum ?? 1000, min + 1000) })
+      return fc.integer({ min, max: Math.min(schema.maximum ?? Number.POSITIVE_INFINITY, min + 1000) })
     }
     case 'number':
       return fc.double({
