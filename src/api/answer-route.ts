@@ -74,7 +74,7 @@ export function answerRoute<Schema extends z.ZodObject>(endpoint: AnswerEndpoint
       const answer = await starting
       describeAnswer(reply, answer)
       const whole = await endpoint.whole(answer, body)
-      if (whole.timings !== undefined) describeTimings(reply, whole.timings, answer.mediaMs, arrived)
+      if (whole.timings !== undefined) describeTimings(reply, whole.timings, answer.media, arrived)
       return whole.body
     }
     const early = await within(patience, starting)

@@ -1,6 +1,7 @@
 import type { FastifyReply } from 'fastify'
 import type { Timings } from '../deployments/index.ts'
 import type { RunningAnswer } from './answering/answer.ts'
+import type { MediaTimings } from './answering/prepare.ts'
 
 /** Fireworks' headers that are known when an answer begins. */
 export function describeAnswer(reply: FastifyReply, { usage, sampling }: RunningAnswer): void {
@@ -22,22 +23,22 @@ export function describeAnswer(reply: FastifyReply, { usage, sampling }: Running
 }
 
 /** And those of an answer that is over. Fireworks counts in seconds, Server-Timing in ms. */
-export function describeTimings(reply: FastifyReply, timings: Timings, media: number, arrived: number): void {
+export function describeTimings(reply: FastifyReply, timings: Timings, media: MediaTimings, arrived: number): void {
   const total = performance.now() - arrived
-  reply.header('fireworks-server-time-to-first-token', seconds(media + timings.firstToken))
+  reply.header('fireworks-server-time-to-first-token', seconds(media.media + timings.firstToken))
   reply.header('fireworks-server-processing-time', seconds(total))
   const { queue, encode, prefill, generation } = timings
-  const phases = Object.entries({ media, queue, encode, prefill, generation, total })
+  const phases = Object.entries({ ...media, queue, encode, prefill, generation, total })
   reply.header('server-timing', phases.map(([name, ms]) => `${name};dur=${ms.toFixed(1)}`).join(', '))
 }
 
 /** The same in the body of an answer: `perf_metrics`. */
-export function performanceOf({ usage, mediaMs }: RunningAnswer, timings: Timings): Record<string, string> {
+export function performanceOf({ usage, media }: RunningAnswer, timings: Timings): Record<string, string> {
   return {
     'prompt-tokens': String(usage.promptTokens),
     'cached-prompt-tokens': String(usage.cachedTokens),
-    'server-time-to-first-token': seconds(mediaMs + timings.firstToken),
-    'server-processing-time': seconds(mediaMs + timings.firstToken + timings.generation),
+    'server-time-to-first-token': seconds(media.media + timings.firstToken),
+    'server-processing-time': seconds(media.media + timings.firstToken + timings.generation),
     'prefill-queue-duration': seconds(timings.queue),
     'prefill-duration': seconds(timings.prefill),
     'generation-duration': seconds(timings.generation),

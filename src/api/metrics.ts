@@ -1,5 +1,5 @@
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client'
-import type { Deployments, Timings } from '../deployments/index.ts'
+import type { Deployments } from '../deployments/index.ts'
 import type { AnswerAccount } from './answering/observe.ts'
 
 /** What Prometheus reads at `/metrics`. Each server has its own. */
@@ -14,8 +14,6 @@ export interface Metrics {
 
 /** Seconds: from a step of a small model to an answer that takes minutes. */
 const buckets = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120]
-
-type Phase = keyof Timings | 'media'
 
 export function createMetrics(deployments: Deployments): Metrics {
   const registry = new Registry()
@@ -32,7 +30,7 @@ export function createMetrics(deployments: Deployments): Metrics {
   })
   const phases = new Histogram({
     name: 'oriel_phase_seconds',
-    help: 'Time of each phase of an answer; first_token is queue, encode and prefill together',
+    help: 'Time of each phase of an answer; media is fetch and decode, first_token is queue, encode and prefill',
     labelNames: ['model', 'phase'] as const,
     buckets,
     registers,
@@ -60,7 +58,7 @@ export function createMetrics(deployments: Deployments): Metrics {
 
   return {
     contentType: registry.contentType,
-    answered({ model, usage, completionTokens, timings, mediaMs }) {
+    answered({ model, usage, completionTokens, timings }) {
       const images = usage.imageTokens.reduce((sum, count) => sum + count, 0)
       const counts = {
         prompt: usage.promptTokens,
@@ -69,8 +67,7 @@ export function createMetrics(deployments: Deployments): Metrics {
         completion: completionTokens,
       }
       for (const [kind, count] of Object.entries(counts)) tokens.inc({ model, kind }, count)
-      const times: Record<Phase, number> = { media: mediaMs, ...timings }
-      for (const [phase, ms] of Object.entries(times)) phases.observe({ model, phase: snake(phase) }, ms / 1000)
+      for (const [phase, ms] of Object.entries(timings)) phases.observe({ model, phase: snake(phase) }, ms / 1000)
     },
     responded(method, route, status, ms) {
       responses.observe({ method, route, status: String(status) }, ms / 1000)

@@ -51,7 +51,7 @@ describe('GET /metrics', () => {
     // The second is the same as the first, and all but its last token was there.
     const prompt = value('oriel_tokens_total{model="pocket",kind="prompt"}')
     expect(value('oriel_tokens_total{model="pocket",kind="cached"}')).toBe(prompt / 2 - 1)
-    for (const phase of ['media', 'queue', 'encode', 'prefill', 'first_token', 'generation'])
+    for (const phase of ['fetch', 'decode', 'media', 'queue', 'encode', 'prefill', 'first_token', 'generation'])
       expect(value(`oriel_phase_seconds_count{model="pocket",phase="${phase}"}`), phase).toBe(2)
     const chat = 'method="POST",route="/v1/chat/completions",status="200"'
     expect(value(`oriel_http_response_seconds_count{${chat}}`)).toBe(2)

@@ -114,7 +114,7 @@ describe('what a chat may ask to be told', () => {
     expect(Number(headers.get('fireworks-server-processing-time'))).toBeGreaterThan(0)
     expect(Number(headers.get('fireworks-server-time-to-first-token'))).toBeGreaterThan(0)
     expect(headers.get('server-timing')).toMatch(
-      /^media;dur=[\d.]+, queue;.*encode;.*prefill;.*generation;.*total;dur=/,
+      /^fetch;dur=[\d.]+, decode;.*media;.*queue;.*encode;.*prefill;.*generation;.*total;dur=/,
     )
     expect(JSON.parse(headers.get('fireworks-sampling-options') ?? '')).toMatchObject({ temperature: 0, top_p: 1 })
     expect(body.perf_metrics).toMatchObject({ 'prompt-tokens': String(body.usage.prompt_tokens) })

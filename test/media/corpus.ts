@@ -35,6 +35,9 @@ const { rgb, grey, shades, bits, flat } = sources
 const [clear, clearGrey, masked] = [overWhite('rgb'), overWhite('grey'), maskedOverWhite('flat')]
 const icc = '/usr/share/color/icc'
 const inks = `convert -size ${width}x${height} -depth 8 cmyk:cmyk.raw -quality 97 -sampling-factor 1x1`
+const toAdobeRgb = `-profile ${icc}/sRGB.icc -profile ${icc}/compatibleWithAdobeRGB1998.icc`
+/** The file with a profile put into it, whatever is in it. */
+const tagged = (profile: string, file: string): string => `exiftool -q '-icc_profile<=${icc}/${profile}' -o - ${file}`
 const turned = (flips: string): string => `pamflip ${flips} rgb.ppm`
 /** EXIF's eight orientations, each with what turns an upright picture into one that has to be turned that way. */
 const orientations = ['-null', '-lr', '-r180', '-tb', '-xy', '-ccw', '-xform=transpose,leftright,topbottom', '-cw']
@@ -70,12 +73,7 @@ const table: readonly [name: string, command: string, shows: Pixels, within: Tol
   ['png, grey with tRNS', 'pnmtopng -transparent==rgb:fa/fa/fa grey.pgm', whitened(grey, 250), exact],
   ['png, rgb with tRNS', 'pnmtopng -force -transparent==rgb:e6/14/1e rgb.ppm', whitened(rgb, 230), exact],
   ['png, text chunks', 'convert rgb.ppm -set comment words png:@', rgb, exact],
-  [
-    'png, Adobe RGB',
-    `convert rgb.ppm -profile ${icc}/sRGB.icc -profile ${icc}/compatibleWithAdobeRGB1998.icc png24:@`,
-    rgb,
-    profiled,
-  ],
+  ['png, Adobe RGB', `convert rgb.ppm ${toAdobeRgb} png24:@`, rgb, profiled],
   ['png, animated', 'apngasm apng.png frame0.png >/dev/null; cat apng.png', flat, exact],
 
   ['jpeg', 'cjpeg -quality 97 -sample 1x1 rgb.ppm', rgb, lossy],
@@ -87,6 +85,32 @@ const table: readonly [name: string, command: string, shows: Pixels, within: Tol
   ['jpeg, restart markers', 'cjpeg -quality 97 -sample 1x1 -restart 1 rgb.ppm', rgb, lossy],
   ['jpeg, grey', 'cjpeg -quality 97 -grayscale grey.pgm', grey, lossy],
   ['jpeg, RGB without YCbCr', 'cjpeg -quality 97 -rgb rgb.ppm', rgb, lossy],
+  [
+    'jpeg, grey with a profile of colours',
+    `cjpeg -quality 97 -grayscale grey.pgm >grey.jpg; ${tagged('sRGB.icc', 'grey.jpg')}`,
+    grey,
+    lossy,
+  ],
+  ['jpeg, YCCK with a profile of light', `${inks} jpeg:inks.jpg; ${tagged('sRGB.icc', 'inks.jpg')}`, rgb, lossy],
+  [
+    'png, a profile that is none',
+    `head -c 600 rgb.ppm >none.icc; exiftool -q '-icc_profile<=none.icc' -o - rgb.png`,
+    rgb,
+    exact,
+  ],
+  ['png, 16-bit, Adobe RGB', `convert deep.ppm ${toAdobeRgb} -depth 16 png48:@`, rgb, profiled],
+  [
+    'webp, Adobe RGB',
+    `convert rgb.ppm ${toAdobeRgb} png24:adobe.png; cwebp -quiet -lossless -metadata icc adobe.png -o @`,
+    rgb,
+    profiled,
+  ],
+  [
+    'avif, Adobe RGB',
+    `convert rgb.ppm ${toAdobeRgb} png24:adobe.png; avifenc -s 8 --lossless adobe.png @ >/dev/null`,
+    rgb,
+    profiled,
+  ],
   ['jpeg, YCCK', `${inks} jpeg:@`, rgb, lossy],
   [
     'jpeg, CMYK with a profile',
@@ -94,12 +118,7 @@ const table: readonly [name: string, command: string, shows: Pixels, within: Tol
     rgb,
     { most: 255, mean: 12 },
   ],
-  [
-    'jpeg, Adobe RGB',
-    `convert rgb.ppm -profile ${icc}/sRGB.icc -profile ${icc}/compatibleWithAdobeRGB1998.icc -quality 97 -sampling-factor 1x1 jpeg:@`,
-    rgb,
-    lossy,
-  ],
+  ['jpeg, Adobe RGB', `convert rgb.ppm ${toAdobeRgb} -quality 97 -sampling-factor 1x1 jpeg:@`, rgb, lossy],
 
   ['gif', 'pamtogif flat.ppm', flat, exact],
   ['gif, interlaced', 'pamtogif -interlace flat.ppm', flat, exact],
@@ -165,12 +184,7 @@ const table: readonly [name: string, command: string, shows: Pixels, within: Tol
     rgb,
     rounded,
   ],
-  [
-    'tiff, Adobe RGB',
-    `convert rgb.ppm -profile ${icc}/sRGB.icc -profile ${icc}/compatibleWithAdobeRGB1998.icc tiff:@`,
-    rgb,
-    profiled,
-  ],
+  ['tiff, Adobe RGB', `convert rgb.ppm ${toAdobeRgb} tiff:@`, rgb, profiled],
   ['tiff, several pages', 'tiffcp flat.tif frame1.tif frame2.tif frame3.tif @', flat, exact],
 
   ['pnm, P1', 'cat bits.pbm', bits, exact],
@@ -225,7 +239,7 @@ const table: readonly [name: string, command: string, shows: Pixels, within: Tol
   ['heic, 10-bit', 'heif-enc -q 95 -p chroma=444 -b 10 deep.png -o @ >/dev/null', rgb, lossy],
   [
     'heic, Adobe RGB',
-    `convert rgb.ppm -profile ${icc}/sRGB.icc -profile ${icc}/compatibleWithAdobeRGB1998.icc png24:adobe.png; heif-enc -q 95 -p chroma=444 adobe.png -o @ >/dev/null`,
+    `convert rgb.ppm ${toAdobeRgb} png24:adobe.png; heif-enc -q 95 -p chroma=444 adobe.png -o @ >/dev/null`,
     rgb,
     lossy,
   ],

@@ -10,7 +10,7 @@ import {
   thoughtTags,
 } from '../../prompt/index.ts'
 import { forcedCall } from './forced-call.ts'
-import { type AnswerRooms, type PreparedPrompt, preparePrompt } from './prepare.ts'
+import { type AnswerRooms, type MediaTimings, type PreparedPrompt, preparePrompt } from './prepare.ts'
 import { type DescribedPrompt, echoOf, promptText, type ToldToken, toldEcho } from './prompt-text.ts'
 import type { AnswerRequest, Settings } from './request.ts'
 
@@ -31,8 +31,7 @@ export interface RunningAnswer {
   sampling: Sampling
   /** Everything that follows. */
   events: AsyncIterable<AnswerEvent>
-  /** Time that loading the pictures took, in ms. */
-  mediaMs: number
+  media: MediaTimings
 }
 
 export type PromptUsage = Omit<Extract<GenerateEvent, { type: 'prompt' }>, 'type'>
@@ -79,7 +78,7 @@ export function inPlace(error: OrielError, { params }: AnswerRequest): OrielErro
 
 async function start(rooms: AnswerRooms, request: AnswerRequest, signal: AbortSignal): Promise<RunningAnswer> {
   const prepared = await preparePrompt(rooms, request, signal)
-  const { backend, pieces, mediaMs } = prepared
+  const { backend, pieces, media } = prepared
   const generate = generateRequest(request, prepared)
   const { echo, wantsTokens } = request.settings
   const tokens = echo !== null || wantsTokens ? (await backend.count(pieces)).tokens : null
@@ -97,7 +96,7 @@ async function start(rooms: AnswerRooms, request: AnswerRequest, signal: AbortSi
     prompt,
     sampling: generate.sampling,
     events: read({ [Symbol.asyncIterator]: () => events }, readers, prompt, request.settings),
-    mediaMs,
+    media,
   }
 }
 

@@ -1,13 +1,13 @@
 import type { Timings } from '../../deployments/index.ts'
 import type { AnswerEvent, PromptUsage, RunningAnswer } from './answer.ts'
+import type { MediaTimings } from './prepare.ts'
 
 /** What an answer took, told when it is complete. */
 export interface AnswerAccount {
   model: string
   usage: PromptUsage
   completionTokens: number
-  timings: Timings
-  mediaMs: number
+  timings: Timings & MediaTimings
 }
 
 /** The same answer, and somebody who is told when it is over. */
@@ -16,13 +16,13 @@ export function observed(answer: RunningAnswer, tell: (account: AnswerAccount) =
 }
 
 async function* passed(
-  { events, model, usage, mediaMs }: RunningAnswer,
+  { events, model, usage, media }: RunningAnswer,
   tell: (account: AnswerAccount) => void,
 ): AsyncIterable<AnswerEvent> {
   let completionTokens = 0
   for await (const event of events) {
     if (event.type === 'end') completionTokens += event.completionTokens
-    if (event.type === 'done') tell({ model, usage, completionTokens, timings: event.timings, mediaMs })
+    if (event.type === 'done') tell({ model, usage, completionTokens, timings: { ...media, ...event.timings } })
     yield event
   }
 }

@@ -18,8 +18,16 @@ export interface PreparedPrompt {
   pieces: readonly PromptPiece[]
   /** The pictures of each source: a document has one for each page. */
   pictures: readonly (readonly { width: number; height: number }[])[]
-  /** Time that loading the pictures took, in ms. */
-  mediaMs: number
+  media: MediaTimings
+}
+
+/** Time that the pictures of a request took, in ms. They come side by side, so each is that of the slowest. */
+export interface MediaTimings {
+  fetch: number
+  /** Unpacking it, the wait for a decoder included. */
+  decode: number
+  /** All of it together. */
+  media: number
 }
 
 /** Finds the model, loads the pictures and lays out the prompt. @throws OrielError */
@@ -38,7 +46,11 @@ export async function preparePrompt(
     })
   const start = performance.now()
   const loaded = await media.load(sources, backend.model.vision?.longestEdge ?? 1, signal)
-  const mediaMs = performance.now() - start
+  const timings: MediaTimings = {
+    fetch: Math.max(0, ...loaded.map(({ fetchMs }) => fetchMs)),
+    decode: Math.max(0, ...loaded.map(({ decodeMs }) => decodeMs)),
+    media: performance.now() - start,
+  }
 
   const piecesOf = (parts: PlainPrompt['parts']): PromptPiece[] =>
     parts.flatMap((part): PromptPiece[] => {
@@ -56,7 +68,7 @@ export async function preparePrompt(
     prompt.kind === 'plain'
       ? knownTokens(prompt, backend, request.params.prompt)
       : await layOut(prompt, backend, piecesOf)
-  return { backend, parts, pieces: piecesOf(parts), pictures: loaded.map(({ pictures }) => pictures), mediaMs }
+  return { backend, parts, pieces: piecesOf(parts), pictures: loaded.map(({ pictures }) => pictures), media: timings }
 }
 
 const formats = new WeakMap<Backend, ChatFormat>()

@@ -1,7 +1,7 @@
 import type { PromptCount } from '../../deployments/index.ts'
 import { OrielError } from '../../errors.ts'
 import { type AnswerEvent, inPlace, type RunningAnswer, startAnswer } from './answer.ts'
-import { type AnswerRooms, type PreparedPrompt, preparePrompt } from './prepare.ts'
+import { type AnswerRooms, type MediaTimings, type PreparedPrompt, preparePrompt } from './prepare.ts'
 import type { AnswerRequest } from './request.ts'
 
 /** A prompt that was laid out and counted, and not answered. */
@@ -56,7 +56,7 @@ function together(answers: readonly RunningAnswer[]): RunningAnswer {
       cachedTokens: sum(({ usage }) => usage.cachedTokens),
       imageTokens: answers.flatMap(({ usage }) => usage.imageTokens),
     },
-    mediaMs: Math.max(...answers.map(({ mediaMs }) => mediaMs)),
+    media: slowest(answers.map(({ media }) => media)),
     events: interleaved(answers.map((answer, index) => shifted(answer, index * first.choices))),
   }
 }
@@ -91,3 +91,9 @@ async function* interleaved(streams: readonly AsyncIterable<AnswerEvent>[]): Asy
     for (const { coming } of open.values()) coming.catch(() => {})
   }
 }
+
+const slowest = (all: readonly MediaTimings[]): MediaTimings => ({
+  fetch: Math.max(...all.map(({ fetch }) => fetch)),
+  decode: Math.max(...all.map(({ decode }) => decode)),
+  media: Math.max(...all.map(({ media }) => media)),
+})

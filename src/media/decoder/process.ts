@@ -1,3 +1,4 @@
+import { isAscii } from 'node:buffer'
 import { createHash } from 'node:crypto'
 import { Socket } from 'node:net'
 import { OrielError } from '../../errors.ts'
@@ -51,7 +52,7 @@ async function decode(payload: Buffer, encoding: 'bytes' | 'url', options: Decod
   format = undefined
   let file: OpenedFile | undefined
   try {
-    const bytes = encoding === 'url' ? decodeDataUrl(payload.toString()) : payload
+    const bytes = encoding === 'url' ? decodeDataUrl(textOf(payload)) : payload
     format = formatOf(bytes)
     file = await openers[format](bytes, format)
     const pages = pagesOf(file, options)
@@ -78,6 +79,9 @@ async function decode(payload: Buffer, encoding: 'bytes' | 'url', options: Decod
 const worn = (error?: unknown): boolean =>
   process.memoryUsage.rss() > mostResidentBytes || (error instanceof Error && error.name === 'RuntimeError')
 const mostResidentBytes = 600_000_000
+
+/** As UTF-8 says; megabytes of base64 are told apart from that a good deal faster. */
+const textOf = (bytes: Buffer): string => bytes.toString(isAscii(bytes) ? 'latin1' : 'utf8')
 
 function formatOf(bytes: Buffer): Format {
   const sniffed = sniff(bytes)

@@ -1,4 +1,4 @@
-import sharp, { type Sharp, type SharpInput, type SharpOptions } from 'sharp'
+import sharp, { type Metadata, type Sharp, type SharpInput, type SharpOptions } from 'sharp'
 import { type Animation, playAnimation, readAnimation } from './apng.ts'
 import { asStill, checkPages, countPages, mostInFile, withoutPngText } from './containers.ts'
 import type { OpenedFile, OpenFile, Raster, Rendered } from './opened-file.ts'
@@ -34,12 +34,10 @@ export const openRaster: OpenFile = async (bytes, format) => {
       // libvips decodes an animation from its beginning for each call, so neighbours are decoded together.
       for (const [first, count] of animated && upright ? runs(chosen) : chosen.map((page) => [page, 1] as const)) {
         const original = await sizeOf(first)
-        const source = () => open(input, { page: first, pages: count }).autoOrient()
-        // Without a profile there is no telling the inks, and everybody takes the plainest.
-        const plainInk = metadata.space === 'cmyk' && metadata.icc === undefined
-        const strip = plainInk
-          ? await fromPlainCmyk(source(), original, longestEdge)
-          : await finish(source(), original, longestEdge)
+        const source = open(input, { page: first, pages: count }).autoOrient()
+        // Left alone, sharp takes 16-bit pixels with a profile to Display P3, and says nothing of it.
+        if (metadata.space === 'rgb16' && metadata.hasProfile) source.pipelineColourspace('srgb')
+        const strip = await (isPlainInk(metadata) ? fromPlainCmyk : finish)(source, original, longestEdge)
         yield* slices(strip, first, count, original)
       }
     },
@@ -73,6 +71,9 @@ function openAnimation(animation: Animation): OpenedFile {
     close() {},
   }
 }
+
+/** Without a profile of inks there is no telling them, and everybody takes the plainest. */
+const isPlainInk = ({ space, icc }: Metadata): boolean => space === 'cmyk' && icc?.toString('latin1', 16, 20) !== 'CMYK'
 
 const open = (input: SharpInput, options: SharpOptions): Sharp =>
   sharp(input, { failOn: 'error', limitInputPixels: false, sequentialRead: true, ...options })
