@@ -222,6 +222,12 @@ describe('completions', () => {
     ['a best_of below n', { prompt: 'a', n: 3, best_of: 2 }, 'best_of', /at least n/],
     ['a best_of in a stream', { prompt: 'a', best_of: 2, stream: true }, 'best_of', /cannot be streamed/],
     ['no prompt', {}, 'prompt', /must be a string, an array/],
+    [
+      'too many prompts',
+      { prompt: Array.from({ length: 129 }, () => 'a') },
+      'prompt',
+      /129 prompts, and 128 are allowed/,
+    ],
     ['an empty prompt', { prompt: '' }, 'prompt', /prompt is empty/],
     ['a prompt longer than the context', { prompt: 'word '.repeat(6000) }, 'prompt', /holds 4096 tokens/],
   ])('refuse %s', async (_, body, param, says) => {
