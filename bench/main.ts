@@ -8,6 +8,9 @@ import { type Report, tableOf, writeReport } from './report.ts'
 import { clients, type Pair, type Row, rows, warmUp } from './rows.ts'
 import { type Precision, type Settings, startOriel, startPeer } from './servers.ts'
 
+/** Runs that others have disturbed are done again, so long as there are no more of them than this many times those wanted. */
+const attempts = 2
+
 /** `npm run bench`: Oriel beside llama-server, on the same files, in turns. See README.md. */
 const command = new Command('bench')
   .description('measure Oriel against llama-server')
@@ -68,9 +71,6 @@ async function measureModel(
   }
   return wanted.flatMap(({ id }) => results.get(id) ?? [])
 }
-
-/** Runs that others have disturbed are done again, so long as there are no more of them than this many times those wanted. */
-const attempts = 2
 
 async function measureRow(row: Row, pair: Pair, runs: number): Promise<RowReport> {
   const { id, what, figure, bar } = row
