@@ -1,3 +1,4 @@
+import { readdirSync, readFileSync } from 'node:fs'
 import { arch, cpus, platform, release, totalmem } from 'node:os'
 
 export interface Machine {
@@ -14,31 +15,65 @@ export const machine = (): Machine => ({
   system: `${platform()} ${release()} ${arch()}`,
 })
 
-/** Share of all cores that is in use while nothing of ours works, from which a measurement counts as disturbed. */
-const most = 0.15
-/** Time over which the cores are watched, and how often it is tried. ms */
+/** Share of all cores that others may use while something is measured. */
+const most = 0.1
+/** Time over which the cores are watched beforehand, and how often it is tried. ms */
 const watch = 300
-const patience = 20
+const patience = 40
 
-/** Waits until the cores are free. @returns whether they were in the end */
-export async function quiet(): Promise<boolean> {
-  for (let tried = 0; tried < patience; tried++) if ((await busyShare()) < most) return true
-  return false
-}
-
-async function busyShare(): Promise<number> {
-  const before = times()
-  await new Promise((resolve) => setTimeout(resolve, watch))
-  const after = times()
-  return (after.busy - before.busy) / Math.max(1, after.all - before.all)
-}
-
-function times(): { busy: number; all: number } {
-  let [busy, all] = [0, 0]
-  for (const { times: of } of cpus()) {
-    const used = of.user + of.nice + of.sys + of.irq
-    busy += used
-    all += used + of.idle
+/** Waits until the cores are free, for some seconds at most. */
+export async function quiet(): Promise<void> {
+  for (let tried = 0; tried < patience; tried++) {
+    const begin = othersTime()
+    await new Promise((resolve) => setTimeout(resolve, watch))
+    if (share(begin) < most) return
   }
-  return { busy, all }
+}
+
+/** @returns the result, and whether others used the machine meanwhile */
+export async function undisturbed<T>(measure: () => Promise<T>): Promise<{ result: T; disturbed: boolean }> {
+  const begin = othersTime()
+  const result = await measure()
+  return { result, disturbed: share(begin) > most }
+}
+
+/** A moment and the time, in ms, that processes other than ours have had by then. */
+interface Mark {
+  at: number
+  others: number
+}
+
+const share = (begin: Mark): number => {
+  const end = othersTime()
+  return (end.others - begin.others) / ((end.at - begin.at) * cpus().length)
+}
+
+function othersTime(): Mark {
+  const all = cpus().reduce((sum, { times: of }) => sum + of.user + of.nice + of.sys + of.irq, 0)
+  return { at: performance.now(), others: all - ownTime() }
+}
+
+/** A tick of `/proc` in ms: 100 a second wherever Linux runs. */
+const tick = 10
+
+/** CPU time of this process and of all that it has started. Where there is no `/proc`, ours cannot be told from others'. */
+function ownTime(): number {
+  const processes = new Map<number, { parent: number; time: number }>()
+  for (const name of platform() === 'linux' ? readdirSync('/proc') : []) {
+    const pid = Number(name)
+    if (Number.isNaN(pid)) continue
+    try {
+      const stat = readFileSync(`/proc/${name}/stat`, 'utf8')
+      const fields = stat
+        .slice(stat.lastIndexOf(')') + 2)
+        .split(' ')
+        .map(Number)
+      const [parent = 0, user = 0, system = 0] = [fields[1], fields[11], fields[12]]
+      processes.set(pid, { parent, time: (user + system) * tick })
+    } catch {
+      // It has ended meanwhile.
+    }
+  }
+  const isOurs = (pid: number): boolean => pid === process.pid || (pid > 1 && isOurs(processes.get(pid)?.parent ?? 0))
+  return [...processes].reduce((sum, [pid, { time }]) => sum + (isOurs(pid) ? time : 0), 0)
 }

@@ -66,7 +66,7 @@ function cellsOf(row: RowReport): string[] {
     round(median(samples.map(({ oriel }) => oriel))),
     peers.length === 0 ? '' : round(median(peers)),
     `${samples.length}${disturbed > 0 ? `, ${disturbed} disturbed` : ''}`,
-    isMet(row) ? 'yes' : 'no',
+    disturbed > 0 ? 'not counted' : isMet(row) ? 'yes' : 'no',
   ]
 }
 

@@ -1,6 +1,6 @@
 import { ask, chat, gatewayTime, type Part, type Turn } from './clients.ts'
 import { median } from './figures.ts'
-import { quiet } from './machine.ts'
+import { quiet, undisturbed } from './machine.ts'
 import type { BenchModel } from './model-files.ts'
 import { newPicture, newPictures, type Picture } from './pictures.ts'
 import type { OrielServer, Precision, Server } from './servers.ts'
@@ -30,7 +30,7 @@ export interface Sample {
   /** What was measured on either side: ms, tokens/s, or the figure itself where it is the server's own ratio. */
   oriel: number
   peer: number | null
-  /** The machine was not free when it was measured. */
+  /** Others used the machine meanwhile. */
   disturbed: boolean
 }
 
@@ -216,22 +216,26 @@ async function longestGap(pair: Pair, run: number): Promise<Sample> {
 
 async function gateway(pair: Pair): Promise<Sample> {
   const pictures = await hundredKilobytes(16)
-  const disturbed = !(await quiet())
-  const times: number[] = []
-  for (const [index, picture] of pictures.entries())
-    times.push(await gatewayTime(pair.oriel, picture, `Question ${index}?`))
-  const figure = median(times)
+  await quiet()
+  const { result: figure, disturbed } = await undisturbed(async () => {
+    const times: number[] = []
+    for (const [index, picture] of pictures.entries())
+      times.push(await gatewayTime(pair.oriel, picture, `Question ${index}?`))
+    return median(times)
+  })
   return { figure, oriel: figure, peer: null, disturbed }
 }
 
 async function eventLoop(pair: Pair): Promise<Sample> {
   const pictures = await hundredKilobytes(clients * 4)
-  const disturbed = !(await quiet())
+  await quiet()
   pair.oriel.watchLoop()
-  await everyone(async (client) => {
-    for (let index = client; index < pictures.length; index += clients)
-      await gatewayTime(pair.oriel, at(pictures, index), `Question ${index}?`)
-  })
+  const { disturbed } = await undisturbed(() =>
+    everyone(async (client) => {
+      for (let index = client; index < pictures.length; index += clients)
+        await gatewayTime(pair.oriel, at(pictures, index), `Question ${index}?`)
+    }),
+  )
   const { p99: figure } = await pair.oriel.loopDelay()
   return { figure, oriel: figure, peer: null, disturbed }
 }
@@ -245,8 +249,10 @@ async function compare(
   const values = { oriel: Number.NaN, 'llama-server': Number.NaN }
   let disturbed = false
   for (const server of run % 2 === 0 ? [oriel, peer] : [peer, oriel]) {
-    disturbed = !(await quiet()) || disturbed
-    values[server.name] = await measure(server)
+    await quiet()
+    const measured = await undisturbed(() => measure(server))
+    values[server.name] = measured.result
+    disturbed ||= measured.disturbed
   }
   const [of, to] = [values.oriel, values['llama-server']]
   return { figure: of / to, oriel: of, peer: to, disturbed }

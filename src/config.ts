@@ -74,7 +74,7 @@ const engine = z.strictObject({
   contextTokens: z.number().int().nonnegative().default(0),
   /** Sequences that run at once; more wait in the queue. */
   maxSequences: z.number().int().positive().max(192).default(32),
-  /** Prefill tokens in one step: what a running stream may have to wait for. */
+  /** Prefill tokens in one step at most. While somebody streams they are fewer, by what steps take. */
   chunkTokens: z.number().int().positive().default(256),
   /** Requests that may wait; one more is refused. */
   maxQueue: z.number().int().positive().default(512),

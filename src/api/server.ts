@@ -1,3 +1,4 @@
+import { isAscii } from 'node:buffer'
 import { randomUUID } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify'
@@ -40,9 +41,10 @@ export function createServer(rooms: AnswerRooms, config: Config['server'], log: 
     clientErrorHandler: refuseConnection,
   })
   server.removeAllContentTypeParsers()
-  server.addContentTypeParser('application/json', { parseAs: 'buffer' }, (_request, body, done) => {
+  server.addContentTypeParser<Buffer>('application/json', { parseAs: 'buffer' }, (_request, body, done) => {
     try {
-      done(null, JSON.parse(body.toString()))
+      // Megabytes of base64 are ASCII, and as such read in a fraction of the time that UTF-8 holds up everybody else.
+      done(null, JSON.parse(isAscii(body) ? body.toString('latin1') : body.toString()))
     } catch {
       done(new OrielError('invalid', 'The body of the request is not JSON.', { code: 'invalid_json' }))
     }

@@ -10,13 +10,14 @@ import { availableParallelism } from 'node:os'
  */
 export class Cores {
   readonly all: number
-  readonly #decoding: { one: ThreadChoice; many: ThreadChoice }
+  readonly #decoding: { one: ThreadChoice; few: ThreadChoice; many: ThreadChoice }
   readonly #encoding: ThreadChoice
 
   /** @param configured 0: all of the machine's */
   constructor(configured: number) {
     this.all = configured || availableParallelism()
-    this.#decoding = { one: new ThreadChoice(this.all), many: new ThreadChoice(this.all) }
+    const choice = () => new ThreadChoice(this.all)
+    this.#decoding = { one: choice(), few: choice(), many: choice() }
     this.#encoding = new ThreadChoice(this.all)
   }
 
@@ -39,13 +40,17 @@ export class Cores {
   }
 
   #decodingOf(rows: number): ThreadChoice {
-    return rows === 1 ? this.#decoding.one : this.#decoding.many
+    const { one, few, many } = this.#decoding
+    return rows === 1 ? one : rows < manyRows ? few : many
   }
 
   #share(otherBusy: boolean, threads: number): number {
     return otherBusy ? Math.max(1, Math.min(threads, Math.floor(this.all / 2))) : threads
   }
 }
+
+/** From so many rows on ggml has other kernels, and a row costs a fraction. */
+const manyRows = 64
 
 /** Runs between two trials of the number of threads that is not in use, at first and at most. */
 const trials = { first: 16, most: 2048 }

@@ -4,6 +4,7 @@ import type { Decoder } from '../language/index.ts'
 import type { Batch } from '../native/index.ts'
 import type { Architecture } from '../vision/index.ts'
 import { Admission } from './admission.ts'
+import { ChunkSize } from './chunk-size.ts'
 import type { Cores } from './cores.ts'
 import type {
   AnswerToken,
@@ -48,6 +49,7 @@ export class Scheduler {
   readonly #config: EngineConfig
   readonly #port: SchedulerPort
   readonly #cores: Cores
+  readonly #size: ChunkSize
   readonly #batch: StepBatch
   readonly #kv: KvCache
   readonly #waiting: EngineRequest[] = []
@@ -73,7 +75,8 @@ export class Scheduler {
     this.#config = config
     this.#port = port
     this.#kv = new KvCache(decoder, config.maxSequences)
-    this.#batch = new StepBatch(decoder, config.chunkTokens)
+    this.#size = new ChunkSize(config.chunkTokens)
+    this.#batch = new StepBatch(decoder, this.#size)
   }
 
   /** Takes a request in. What is wrong with it is told through the port. */
@@ -252,8 +255,9 @@ export class Scheduler {
 
   /** One step. @returns whether it did anything */
   async #step(): Promise<boolean> {
-    const { tokens, embeddings } = this.#batch.fill(this.#active)
+    const { tokens, embeddings, answering } = this.#batch.fill(this.#active)
     if (tokens.rows === 0 && embeddings.rows === 0) return false
+    const start = performance.now()
     for (const part of [tokens, embeddings]) {
       if (part.rows === 0) continue
       if (!(await this.#decode(part.batch, part.rows))) {
@@ -267,6 +271,7 @@ export class Scheduler {
         if (row !== undefined) this.#sample(sequence, row)
       }
     }
+    this.#size.learn(answering, tokens.rows + embeddings.rows - answering, performance.now() - start)
     return true
   }
 

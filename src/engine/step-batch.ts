@@ -1,5 +1,6 @@
 import type { Decoder } from '../language/index.ts'
 import type { Batch } from '../native/index.ts'
+import type { ChunkSize } from './chunk-size.ts'
 import type { Sequence } from './sequence.ts'
 
 /** What one sequence has in a batch: `count` rows, the last of which is `row` if a token shall be sampled from it. */
@@ -22,18 +23,18 @@ interface Part {
  * Every running answer's next token is always in; prefill fills what is left of the chunk.
  */
 export class StepBatch {
-  readonly #chunk: number
+  readonly #size: ChunkSize
   readonly #tokens: Batch
   readonly #embeddings: Batch
 
-  constructor(decoder: Decoder, chunkTokens: number) {
-    this.#chunk = chunkTokens
+  constructor(decoder: Decoder, size: ChunkSize) {
+    this.#size = size
     this.#tokens = decoder.newTokenBatch()
     this.#embeddings = decoder.newEmbeddingBatch()
   }
 
   /** @param active sequences in the order of their admission */
-  fill(active: readonly Sequence[]): { tokens: Part; embeddings: Part } {
+  fill(active: readonly Sequence[]): { tokens: Part; embeddings: Part; answering: number } {
     this.#tokens.clear()
     this.#embeddings.clear()
     const tokens: Part = { batch: this.#tokens, rows: 0, entries: [] }
@@ -43,14 +44,15 @@ export class StepBatch {
       this.#addTokens(tokens, sequence, sequence.filled, sequence.cells.length)
 
     const prefilling = active.filter((sequence) => sequence.remaining > 0 && !answering.includes(sequence))
-    let budget = Math.min(this.#chunk, this.#tokens.room)
+    const chunk = this.#size.next(answering.length, prefilling.length)
+    let budget = Math.min(chunk, this.#tokens.room)
     for (const sequence of inTurn(prefilling)) {
       // The oldest is sure of half a chunk, or short prompts that keep coming would hold a long one up for ever.
-      const share = sequence === prefilling[0] && prefilling.length > 1 ? Math.ceil(this.#chunk / 2) : budget
+      const share = sequence === prefilling[0] && prefilling.length > 1 ? Math.ceil(chunk / 2) : budget
       budget -= this.#prefill(tokens, embeddings, sequence, Math.min(share, budget))
       if (budget <= 0) break
     }
-    return { tokens, embeddings }
+    return { tokens, embeddings, answering: answering.length }
   }
 
   /** @returns cells that were taken in, `most` at most */

@@ -141,6 +141,18 @@ describe('what a chat may ask of its prompt', () => {
     expect(body.usage.prompt_tokens).toBe(short.body.usage.prompt_tokens)
   })
 
+  it('that as many turns stay as there is room for, of a thousand', async () => {
+    const turns = Array.from({ length: 500 }, (_, turn) => [
+      { role: 'user', content: `Question ${turn}` },
+      { role: 'assistant', content: `Answer ${turn}` },
+    ]).flat()
+    const messages = [long()[0], ...turns, { role: 'user', content: 'And now?' }]
+    const { body, choice } = await chat({ messages, prompt_truncate_len: 300, max_tokens: 1, echo: true })
+    expect(body.usage.prompt_tokens).toBeLessThanOrEqual(300)
+    expect(body.usage.prompt_tokens).toBeGreaterThan(240)
+    expect(choice.message.content).toMatch(/Be brief\.[\s\S]*user\nQuestion \d+[\s\S]*Answer 499[\s\S]*And now\?/)
+  })
+
   it('that it is cached for its own kind alone, or not at all', async () => {
     const cached = async (over: object, headers?: Record<string, string>) =>
       (await chat(over, headers)).body.usage.prompt_tokens_details.cached_tokens

@@ -192,6 +192,26 @@ describe('thoughts', () => {
     expect(pieces).toEqual({ content: 'It is a circle.', reasoning_content: 'A circle.' })
   })
 
+  it('are wanted, or not, in the words of every dialect', async () => {
+    const template =
+      '{{ enable_thinking }} {{ reasoning_effort }} {{ budget }}{% for m in messages %}{{ m.content }}{% endfor %}'
+    const asked = async (more: object): Promise<string> => {
+      const { openai, promptText } = await client(['Yes.'], template)
+      const body = { model: 'scripted', messages: request.messages, ...more }
+      await openai.chat.completions.create(body as OpenAI.ChatCompletionCreateParamsNonStreaming)
+      await close()
+      return promptText()
+        .replace(/How .*/, '')
+        .trim()
+    }
+    expect(await asked({ enable_thinking: false })).toBe('false')
+    expect(await asked({ thinking: { type: 'enabled', budget_tokens: 2000 } })).toBe('true')
+    expect(await asked({ reasoning_effort: 'none' })).toBe('false none')
+    expect(await asked({ reasoning_effort: 'high' })).toBe('high')
+    expect(await asked({ chat_template_kwargs: { budget: 7 } })).toBe('7')
+    await expect(asked({ reasoning_effort: 'low', thinking: { type: 'disabled' } })).rejects.toThrow('send one of them')
+  })
+
   it('stay in the text where that is wanted', async () => {
     const { openai } = await client(['<think>Hm.</think>Yes.'])
     const body = { model: 'scripted', messages: request.messages, separate_reasoning: false }

@@ -333,6 +333,15 @@ describe('HTTP', () => {
     expect((await post(url, { stream: true })).headers.get('access-control-allow-origin')).toBe('*')
   })
 
+  it('has a page for people that takes nothing from elsewhere', async () => {
+    const page = await fetch(`${await start(hello)}/docs`)
+    expect(page.headers.get('content-type')).toBe('text/html; charset=utf-8')
+    expect(page.headers.get('content-security-policy')).toContain("default-src 'none'")
+    const html = await page.text()
+    expect(html).toContain("fetch('/openapi.json')")
+    expect(html).not.toMatch(/https?:\/\//)
+  })
+
   it('finds a model whose id has slashes, written out or escaped', async () => {
     const url = await start(hello)
     const id = 'accounts/oriel/models/scripted'

@@ -11,15 +11,18 @@ import { startServer, type TestServer } from '../support/server.ts'
 
 const root = fileURLToPath(new URL('../../', import.meta.url))
 const page = readFileSync(`${root}docs/api.md`, 'utf8')
+const readme = readFileSync(`${root}README.md`, 'utf8')
 const run = promisify(execFile)
 
-const examples = [...page.matchAll(/^```(bash|js)\n([\s\S]*?)^```$/gm)].map(([, language = '', code = ''], index) => ({
-  title: `${index + 1}: ${code.split('\n').find((line) => /curl|create|stream\(/.test(line)) ?? ''}`,
-  language,
-  code,
-}))
+const examples = [...`${readme}\n${page}`.matchAll(/^```(bash|js)\n([\s\S]*?)^```$/gm)].map(
+  ([, language = '', code = ''], index) => ({
+    title: `${index + 1}: ${code.split('\n').find((line) => /curl|create|stream\(/.test(line)) ?? ''}`,
+    language,
+    code,
+  }),
+)
 
-describe('docs/api.md', () => {
+describe('README.md and docs/api.md', () => {
   let oriel: TestServer
   let pictures: Server
   beforeAll(async () => {
@@ -33,7 +36,7 @@ describe('docs/api.md', () => {
     await oriel.close()
   })
 
-  it.each(examples)('runs example $title', async ({ language, code }) => {
+  it.each(examples)('run: example $title', async ({ language, code }) => {
     const { port } = pictures.address() as AddressInfo
     const here = code
       .replaceAll('http://127.0.0.1:8080', oriel.url)
@@ -46,11 +49,11 @@ describe('docs/api.md', () => {
     expect(stdout).not.toMatch(/"error"|undefined/)
   })
 
-  it('has examples of every place', () => {
+  it('have examples of every place', () => {
     expect(examples.length).toBeGreaterThanOrEqual(12)
   })
 
-  it('tells of every parameter of chats', () => {
+  it('tell of every parameter of chats', () => {
     for (const name of Object.keys(chatRequest.shape)) expect(page).toContain(`\`${name}\``)
   })
 })

@@ -78,7 +78,10 @@ describe('answers held to a JSON Schema', () => {
     }
     const { texts } = await answerOf(
       engine,
-      requestOf(ask('Say something.'), { sampling: { ...greedy, grammar: { kind: 'json_schema', schema } } }),
+      requestOf(ask('Say something.'), {
+        maxTokens: 400,
+        sampling: { ...greedy, grammar: { kind: 'json_schema', schema } },
+      }),
     )
     expect(JSON.parse(texts[0] ?? '')).toEqual({ a: 1, b: 2 })
   })

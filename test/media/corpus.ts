@@ -280,7 +280,7 @@ export function missingEncoder(): string | undefined {
     'apngasm',
     'avifenc',
     'cjpeg',
-    'convert-im6',
+    'identify',
     'cwebp',
     'exiftool',
     'heif-enc',

@@ -31,7 +31,7 @@ describe('base64', () => {
   })
 
   it('is never read in part: what is no base64 is refused', () => {
-    const characters = fc.string({ unit: fc.constantFrom(...'AZaz09+/-_=* \n%,;é€'), minLength: 1, maxLength: 40 })
+    const characters = fc.string({ unit: fc.constantFrom(...'AZaz09+/-_=* \n,;é€'), minLength: 1, maxLength: 40 })
     fc.assert(
       fc.property(characters, (text) => {
         let bytes: Buffer

@@ -59,8 +59,10 @@ function valid(schema: Schema): fc.Arbitrary<unknown> {
       return fc.array(fromSchema(schema.items ?? {}), { minLength: schema.minItems ?? 0, maxLength: 3 })
     case 'string':
       return schema.pattern === undefined ? words : fc.oneof(words, fc.stringMatching(new RegExp(schema.pattern)))
-    case 'integer':
-      return fc.integer({ min: Math.max(schema.minimum ?? -10, -1000), max: Math.min(schema.maximum ?? 1000, 1000) })
+    case 'integer': {
+      const min = Math.max(schema.minimum ?? -10, -1000)
+      return fc.integer({ min, max: Math.min(schema.maximum ?? Number.POSITIVE_INFINITY, min + 1000) })
+    }
     case 'number':
       return fc.double({
         min: schema.minimum ?? schema.exclusiveMinimum ?? -10,

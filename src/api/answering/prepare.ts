@@ -1,4 +1,4 @@
-import type { Backend, Deployments, PromptCount, PromptPiece } from '../../deployments/index.ts'
+import type { Backend, Deployments, PromptPiece } from '../../deployments/index.ts'
 import { OrielError } from '../../errors.ts'
 import type { Media } from '../../media/index.ts'
 import { type ChatFormat, type ChatMessage, compileTemplate, type PromptPart } from '../../prompt/index.ts'
@@ -88,28 +88,39 @@ async function layOut(
   piecesOf: (parts: readonly PromptPart[]) => PromptPiece[],
 ): Promise<PromptPart[]> {
   const extras = { tools: calling.mode === 'none' ? [] : tools, variables }
-  let kept = messages
-  for (;;) {
-    const parts = formatOf(backend).layout(kept, extras)
-    if (longest === null) return parts
-    const { promptTokens }: PromptCount = await backend.count(piecesOf(parts))
-    if (promptTokens <= longest) return parts
-    const fewer = withoutOldest(kept)
-    if (fewer.length === kept.length)
-      throw new OrielError(
-        'invalid',
-        `prompt_truncate_len is ${longest}, and the last message alone makes a prompt of ${promptTokens} tokens.`,
-        { param: 'prompt_truncate_len', code: 'invalid_value' },
-      )
-    kept = fewer
+  const partsOf = (kept: readonly ChatMessage[]): PromptPart[] => formatOf(backend).layout(kept, extras)
+  const whole = partsOf(messages)
+  if (longest === null) return whole
+  const tokensOf = async (parts: readonly PromptPart[]) => (await backend.count(piecesOf(parts))).promptTokens
+  if ((await tokensOf(whole)) <= longest) return whole
+
+  // The most turns that fit, by halving: a chat may have thousands of them.
+  const starts = laterTurns(messages)
+  const first = starts[0] ?? 0
+  const from = (start: number) => partsOf([...messages.slice(0, first).filter(isSystem), ...messages.slice(start)])
+  let best: PromptPart[] | undefined
+  let [low, high] = [0, starts.length]
+  while (low < high) {
+    const middle = Math.floor((low + high) / 2)
+    const parts = from(starts[middle] ?? 0)
+    if ((await tokensOf(parts)) <= longest) [best, high] = [parts, middle]
+    else low = middle + 1
   }
+  if (best !== undefined) return best
+  const last = await tokensOf(from(starts.at(-1) ?? 0))
+  throw new OrielError(
+    'invalid',
+    `prompt_truncate_len is ${longest}, and the last message alone makes a prompt of ${last} tokens.`,
+    { param: 'prompt_truncate_len', code: 'invalid_value' },
+  )
 }
 
-/** Without the oldest exchange: what a user said, and everything up to what the user said next. */
-function withoutOldest(messages: readonly ChatMessage[]): readonly ChatMessage[] {
-  const start = messages.findIndex(({ role }) => role !== 'system')
-  const next = messages.findIndex(({ role }, index) => index > start && role === 'user')
-  return start < 0 || next < 0 ? messages : [...messages.slice(0, start), ...messages.slice(next)]
+const isSystem = ({ role }: ChatMessage): boolean => role === 'system'
+
+/** Where a chat may begin instead of at its start: at what a user said, the first exchange left out. */
+function laterTurns(messages: readonly ChatMessage[]): number[] {
+  const start = messages.findIndex((message) => !isSystem(message))
+  return messages.flatMap(({ role }, index) => (index > start && role === 'user' ? [index] : []))
 }
 
 function knownTokens({ parts }: PlainPrompt, { model }: Backend, param: string): PlainPrompt['parts'] {

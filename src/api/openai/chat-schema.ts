@@ -63,6 +63,10 @@ export const chatRequest = z.looseObject({
     .nullish()
     .describe('How long to think, for models whose template knows it; `none`: not at all.'),
   enable_thinking: z.boolean().nullish().describe('Whether to think, for models whose template knows it.'),
+  thinking: z
+    .object({ type: z.enum(['enabled', 'disabled']), budget_tokens: z.int().min(1024).nullish() })
+    .nullish()
+    .describe('The same, as Fireworks and Anthropic have it; the budget has no effect.'),
   separate_reasoning: z
     .boolean()
     .nullish()

@@ -69,16 +69,19 @@ function topLogprobsOf({ logprobs, top_logprobs }: ChatRequest): number | null {
   return null
 }
 
-/** How a model is told how long to think is its template's business. */
-function variablesOf({
-  reasoning_effort: effort,
-  enable_thinking,
-  chat_template_kwargs,
-}: ChatRequest): ChatPrompt['variables'] {
-  const thinking = enable_thinking ?? (effort === 'none' || effort === false ? false : null)
+/** How a model is told whether and how long to think is its template's business. */
+function variablesOf(body: ChatRequest): ChatPrompt['variables'] {
+  const { reasoning_effort: effort, thinking, enable_thinking } = body
+  if (effort != null && thinking != null)
+    throw new OrielError('invalid', 'reasoning_effort and thinking both say how long to think: send one of them.', {
+      param: 'thinking',
+      code: 'invalid_value',
+    })
+  const asked = thinking == null ? enable_thinking : thinking.type === 'enabled'
+  const thinks = asked ?? (effort === 'none' || effort === false ? false : null)
   return {
     ...(effort == null ? {} : { reasoning_effort: effort }),
-    ...(thinking === null ? {} : { enable_thinking: thinking }),
-    ...chat_template_kwargs,
+    ...(thinks === null ? {} : { enable_thinking: thinks }),
+    ...body.chat_template_kwargs,
   }
 }

@@ -5,7 +5,9 @@ const token = z.int().min(0)
 
 const prompt = z.union(
   [z.string(), z.array(z.string()).min(1), z.array(token).min(1), z.array(z.array(token).min(1)).min(1)],
-  { error: 'must be a string, an array of strings, an array of token ids or an array of such arrays' },
+  {
+    error: 'must be a string, an array of strings, an array of token ids or an array of such arrays',
+  },
 )
 
 /** `POST /v1/completions` */

@@ -53,9 +53,22 @@ export function readCompletions(body: CompletionsRequest, context: RequestContex
 
 type Prompt = string | readonly number[]
 
+/** Each of them takes a place in the engine's queue. */
+const mostPrompts = 128
+
 function promptsOf({ prompt }: CompletionsRequest): readonly Prompt[] {
   if (typeof prompt === 'string') return [prompt]
-  return isNumbers(prompt) ? [prompt] : prompt
+  if (isNumbers(prompt)) return [prompt]
+  if (prompt.length > mostPrompts)
+    throw new OrielError(
+      'invalid',
+      `prompt has ${prompt.length} prompts, and ${mostPrompts} are allowed in one request.`,
+      {
+        param: 'prompt',
+        code: 'invalid_value',
+      },
+    )
+  return prompt
 }
 
 const isNumbers = (prompt: readonly unknown[]): prompt is number[] => typeof prompt[0] === 'number'

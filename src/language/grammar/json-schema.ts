@@ -27,7 +27,8 @@ const basics = {
   object: '"{" ws (string ":" ws value ("," ws string ":" ws value)*)? "}" ws',
   array: '"[" ws (value ("," ws value)*)? "]" ws',
   string: String.raw`"\"" char* "\"" ws`,
-  char: String.raw`[^"\\\x7F\x00-\x1F] | "\\" (["\\bfnrt/] | "u" [0-9a-fA-F]{4})`,
+  // Named by what it is, not by what it is not: bytes that are no UTF-8 read as numbers beyond these.
+  char: String.raw`[\x20-\x21\x23-\x5B\x5D-\x7E\u0080-\uD7FF\uE000-\uFFFF\U00010000-\U0010FFFF] | "\\" (["\\bfnrt/] | "u" [0-9a-fA-F]{4})`,
   number: '"-"? int ("." [0-9]{1,15})? ([eE] [-+]? [0-9]{1,3})? ws',
   int: '[0-9] | [1-9] [0-9]{1,15}',
   ws: String.raw`| " " | "\n" [ \t]{0,20}`,

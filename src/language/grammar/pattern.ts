@@ -179,6 +179,7 @@ function oneOf(ranges: readonly Range[]): string {
     [34, 34],
     [92, 92],
     [127, 127],
+    [0xd800, 0xdfff],
   ]
   const plain = without(ranges, barred)
   if (plain.length > 0) {

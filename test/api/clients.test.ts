@@ -1,0 +1,235 @@
+import { createFireworks } from '@ai-sdk/fireworks'
+import { createOpenAICompatible } from '@ai-sdk/openai-compatible'
+import Anthropic from '@anthropic-ai/sdk'
+import { HumanMessage } from '@langchain/core/messages'
+import { ChatOpenAI } from '@langchain/openai'
+import { generateObject, generateText, jsonSchema, streamText, type ToolSet, tool } from 'ai'
+import OpenAI from 'openai'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { dataUrl, shape } from '../support/pictures.ts'
+import { startServer, type TestServer } from '../support/server.ts'
+
+let oriel: TestServer
+let red: string
+let blue: string
+beforeAll(async () => {
+  oriel = await startServer()
+  red = dataUrl(await shape('red'))
+  blue = dataUrl(await shape('blue', 'square'))
+})
+afterAll(() => oriel.close())
+
+const question = 'What is in this image?'
+const compare = 'Compare the two images.'
+const colours = ['red', 'green', 'blue']
+const schema = {
+  type: 'object' as const,
+  properties: { colour: { type: 'string' as const, enum: colours } },
+  required: ['colour'],
+  additionalProperties: false as const,
+}
+
+/** What every client is asked to do, in its own words. */
+interface Client {
+  text(): Promise<string>
+  picture(): Promise<string>
+  pictures(): Promise<string>
+  stream(): Promise<string>
+  /** @returns the arguments of a call of `report` */
+  call(): Promise<{ colour?: string }>
+  /** @returns an answer held to the schema */
+  object(): Promise<{ colour?: string }>
+}
+
+const most = 60
+
+function openai(): Client {
+  const client = new OpenAI({ baseURL: `${oriel.url}/v1`, apiKey: 'none', maxRetries: 0 })
+  const ask = async (content: OpenAI.ChatCompletionContentPart[], more: object = {}) => {
+    const { choices } = await client.chat.completions.create({
+      model: 'pocket',
+      temperature: 0,
+      max_tokens: most,
+      messages: [{ role: 'user', content }],
+      ...more,
+    })
+    return choices[0]?.message
+  }
+  const text = (words: string) => ({ type: 'text', text: words }) as const
+  const picture = (url: string) => ({ type: 'image_url', image_url: { url } }) as const
+  return {
+    text: async () => (await ask([text('Hello')]))?.content ?? '',
+    picture: async () => (await ask([picture(red), text(question)]))?.content ?? '',
+    pictures: async () => (await ask([picture(red), picture(blue), text(compare)]))?.content ?? '',
+    async stream() {
+      const stream = client.chat.completions.stream({
+        model: 'pocket',
+        temperature: 0,
+        max_tokens: most,
+        messages: [{ role: 'user', content: [picture(red), text(question)] }],
+      })
+      return (await stream.finalContent()) ?? ''
+    },
+    async call() {
+      const message = await ask([picture(red), text(question)], {
+        tools: [{ type: 'function', function: { name: 'report', parameters: schema } }],
+        tool_choice: 'required',
+      })
+      const [call] = message?.tool_calls ?? []
+      return call?.type === 'function' ? JSON.parse(call.function.arguments) : {}
+    },
+    async object() {
+      const response_format = { type: 'json_schema', json_schema: { name: 'report', schema, strict: true } }
+      return JSON.parse((await ask([picture(red), text(question)], { response_format }))?.content ?? '')
+    },
+  }
+}
+
+function vercel(provider: 'openai-compatible' | 'fireworks'): Client {
+  const model =
+    provider === 'fireworks'
+      ? createFireworks({ baseURL: `${oriel.url}/inference/v1`, apiKey: 'none' })('accounts/fireworks/models/pocket')
+      : createOpenAICompatible({
+          name: 'oriel',
+          baseURL: `${oriel.url}/v1`,
+          supportsStructuredOutputs: true,
+        })('pocket')
+  const settings = { model, temperature: 0, maxOutputTokens: most, maxRetries: 0 }
+  const messages = (text: string, ...images: string[]) => [
+    {
+      role: 'user' as const,
+      content: [...images.map((image) => ({ type: 'image' as const, image })), { type: 'text' as const, text }],
+    },
+  ]
+  // Its types and exact optional properties do not agree on a tool that nobody executes.
+  const report = tool({
+    description: 'Report the colour.',
+    inputSchema: jsonSchema<{ colour: string }>(schema),
+  }) as ToolSet[string]
+  return {
+    text: async () => (await generateText({ ...settings, prompt: 'Hello' })).text,
+    picture: async () => (await generateText({ ...settings, messages: messages(question, red) })).text,
+    pictures: async () => (await generateText({ ...settings, messages: messages(compare, red, blue) })).text,
+    async stream() {
+      let text = ''
+      for await (const part of streamText({ ...settings, messages: messages(question, red) }).textStream) text += part
+      return text
+    },
+    async call() {
+      const { toolCalls } = await generateText({
+        ...settings,
+        messages: messages(question, red),
+        tools: { report },
+        toolChoice: 'required',
+      })
+      return toolCalls[0]?.input as { colour: string }
+    },
+    async object() {
+      const { object } = await generateObject({
+        ...settings,
+        messages: messages(question, red),
+        schema: jsonSchema<{ colour: string }>(schema),
+      })
+      return object
+    },
+  }
+}
+
+function langchain(): Client {
+  const model = new ChatOpenAI({
+    model: 'pocket',
+    apiKey: 'none',
+    temperature: 0,
+    maxTokens: most,
+    maxRetries: 0,
+    configuration: { baseURL: `${oriel.url}/v1` },
+  })
+  const message = (text: string, ...images: string[]) => [
+    new HumanMessage({
+      content: [...images.map((url) => ({ type: 'image_url', image_url: { url } })), { type: 'text', text }],
+    }),
+  ]
+  return {
+    text: async () => (await model.invoke('Hello')).text,
+    picture: async () => (await model.invoke(message(question, red))).text,
+    pictures: async () => (await model.invoke(message(compare, red, blue))).text,
+    async stream() {
+      let text = ''
+      for await (const chunk of await model.stream(message(question, red))) text += chunk.text
+      return text
+    },
+    async call() {
+      const report = { type: 'function' as const, function: { name: 'report', parameters: schema } }
+      const { tool_calls } = await model.bindTools([report], { tool_choice: 'required' }).invoke(message(question, red))
+      return tool_calls?.[0]?.args ?? {}
+    },
+    object: () =>
+      model
+        .withStructuredOutput<{ colour: string }>({ title: 'report', ...schema }, { method: 'jsonSchema' })
+        .invoke(message(question, red)),
+  }
+}
+
+function anthropic(): Client {
+  const client = new Anthropic({ baseURL: oriel.url, apiKey: 'none', maxRetries: 0 })
+  const picture = (url: string) =>
+    ({
+      type: 'image',
+      source: { type: 'base64', media_type: 'image/png', data: url.slice(url.indexOf(',') + 1) },
+    }) as const
+  const text = (words: string) => ({ type: 'text', text: words }) as const
+  const body = (...content: (ReturnType<typeof picture> | ReturnType<typeof text>)[]) => ({
+    model: 'pocket',
+    max_tokens: most,
+    temperature: 0,
+    messages: [{ role: 'user' as const, content }],
+  })
+  const ask = async (...content: Parameters<typeof body>) => {
+    const [block] = (await client.messages.create(body(...content))).content
+    return block?.type === 'text' ? block.text : ''
+  }
+  const call = async () => {
+    const message = await client.messages.create({
+      ...body(picture(red), text(question)),
+      tools: [{ name: 'report', input_schema: schema }],
+      tool_choice: { type: 'tool', name: 'report' },
+    })
+    const [block] = message.content
+    return block?.type === 'tool_use' ? (block.input as { colour: string }) : {}
+  }
+  return {
+    text: () => ask(text('Hello')),
+    picture: () => ask(picture(red), text(question)),
+    pictures: () => ask(picture(red), picture(blue), text(compare)),
+    stream: () => client.messages.stream(body(picture(red), text(question))).finalText(),
+    call,
+    // A call is how this API holds an answer to a schema.
+    object: call,
+  }
+}
+
+describe.each<[name: string, make: () => Client]>([
+  ['openai', openai],
+  ['ai with @ai-sdk/openai-compatible', () => vercel('openai-compatible')],
+  ['ai with @ai-sdk/fireworks', () => vercel('fireworks')],
+  ['@langchain/openai', langchain],
+  ['@anthropic-ai/sdk', anthropic],
+])('%s', (_, make) => {
+  it('talks, with no picture, one and two', async () => {
+    const client = make()
+    expect(await client.text()).not.toBe('')
+    expect(await client.picture()).toMatch(/red/i)
+    expect(await client.pictures()).not.toBe('')
+  })
+
+  it('streams what it would be told in one piece', async () => {
+    const client = make()
+    expect(await client.stream()).toBe(await client.picture())
+  })
+
+  it('has tools called, and answers held to a schema', async () => {
+    const client = make()
+    expect(colours).toContain((await client.call()).colour)
+    expect(colours).toContain((await client.object()).colour)
+  })
+})
