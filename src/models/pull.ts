@@ -75,17 +75,13 @@ async function pullRepo(client: HubClient, source: HubSource, options: PullOptio
   const { decoder, projector } = chosen(listing, source, entry)
   const describe = ({ path: file }: NamedFile) => client.describe(source.repo, listing.commit, file, signal)
   const vision = projector === undefined ? null : await describe(projector)
-  if (vision !== null && entry === undefined) checkFamily(source.repo, await familyOf(client, vision, options), options)
   const cache = cacheFolder(config)
+  if (vision !== null && entry === undefined)
+    checkFamily(source.repo, await familyOf(client, vision, fetchOf(client, cache, vision), signal), options)
   // The vision file comes first: it is small, and what is wrong with a repository shows there.
   const files = [...(vision === null ? [] : [vision]), ...(await Promise.all(decoder.files.map(describe)))]
-  await fetchAll(
-    client,
-    source.repo,
-    files.map((file) => fetchOf(client, cache, file)),
-    cache,
-    options,
-  )
+  const fetches = files.map((file) => fetchOf(client, cache, file))
+  await fetchAll(client, source.repo, fetches, cache, options)
   for (const { path: file, etag } of files)
     await addToSnapshot(cache, source.repo, { commit: listing.commit, file, blob: etag })
   await setRef(cache, source.repo, source.revision, listing.commit)
@@ -122,14 +118,20 @@ function chosen(
 }
 
 /** The family that a vision file says it is of, from its first bytes; null where they do not reach. */
-async function familyOf(client: HubClient, file: RemoteFile, { signal }: PullOptions): Promise<string | null> {
-  const url = client.urlOf(file.repo, file.commit, file.path)
+async function familyOf(
+  client: HubClient,
+  file: RemoteFile,
+  fetch: Fetch,
+  signal: AbortSignal,
+): Promise<string | null> {
+  const name = path.basename(file.path)
+  if ((await missingBytes(fetch)) === 0) return projectorFacts(await readGguf(fetch.target), name).family
   return client.retried(file, signal, async () => {
-    const { chunks } = await client.open(url, 0, Math.min(file.bytes, headerBytes), file, signal)
+    const { chunks } = await client.open(fetch.url, 0, Math.min(file.bytes, headerBytes), file, signal)
     const read: Buffer[] = []
     for await (const chunk of chunks) read.push(chunk)
     try {
-      return projectorFacts(parseGguf(Buffer.concat(read), file.bytes), path.basename(file.path)).family
+      return projectorFacts(parseGguf(Buffer.concat(read), file.bytes), name).family
     } catch (error) {
       if (error instanceof OrielError) throw error
       return null

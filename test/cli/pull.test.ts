@@ -60,7 +60,7 @@ async function sent(bytes: number): Promise<void> {
 
 describe('oriel pull, from the first byte to an answer', () => {
   it('goes on after it was stopped, and after it was killed', async () => {
-    hub.trouble.pace = 40
+    hub.trouble.pace = 80
     const stopped = start('pull', repo)
     await sent(1_500_000)
     stopped.child.kill('SIGINT')

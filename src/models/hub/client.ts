@@ -149,6 +149,6 @@ const listing = z.object({
 
 /** A name that stays in the folder of its snapshot. */
 const isSafe = (path: string): boolean =>
-  !path.includes('\\') && path.split('/').every((part) => part !== '' && part !== '.' && part !== '..')
+  !/[\\\p{Cc}]/u.test(path) && path.split('/').every((part) => part !== '' && part !== '.' && part !== '..')
 
 const one = (value: string | string[] | undefined): string | undefined => (Array.isArray(value) ? value[0] : value)
