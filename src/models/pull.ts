@@ -1,4 +1,4 @@
-import { copyFile, mkdir, readdir, stat } from 'node:fs/promises'
+import { copyFile, readdir, stat } from 'node:fs/promises'
 import path from 'node:path'
 import type { ModelsConfig } from '../config.ts'
 import { OrielError } from '../errors.ts'
@@ -38,15 +38,15 @@ export interface PullOptions {
  * @throws OrielError in the words of a person at a terminal
  */
 export async function pull(name: string, options: PullOptions): Promise<ModelCard> {
-  const source = await sourceOf(name, options.config.hub.endpoint)
-  if (source.kind === 'file') return keep(source.file, options)
-  if (options.config.hub.offline) return offline(name, source.kind === 'hub' ? source : null, options)
-  const { signal } = options
-  const client = new HubClient(options.config.hub, (why, seconds) => options.onEvent({ type: 'retry', why, seconds }))
+  const { config, signal, onEvent } = options
+  const source = await sourceOf(name, config.hub.endpoint)
+  const client = new HubClient(config.hub, (why, seconds) => onEvent({ type: 'retry', why, seconds }))
   try {
+    if (source.kind === 'file') return await keep(source.file, options)
+    if (config.hub.offline) return await offline(name, source.kind === 'hub' ? source : null, options)
     return source.kind === 'url' ? await pullUrl(client, source.url, options) : await pullRepo(client, source, options)
   } catch (error) {
-    throw signal.aborted ? stopped() : told(error, options.config)
+    throw signal.aborted ? stopped() : told(error, config)
   } finally {
     await client.close()
   }
@@ -84,7 +84,7 @@ async function pullRepo(client: HubClient, source: HubSource, options: PullOptio
   await fetchAll(client, source.repo, fetches, cache, options)
   for (const { path: file, etag } of files)
     await addToSnapshot(cache, source.repo, { commit: listing.commit, file, blob: etag })
-  await setRef(cache, source.repo, source.revision, listing.commit)
+  if (source.revision !== listing.commit) await setRef(cache, source.repo, source.revision, listing.commit)
   return readCard(await findLocal(idInRepo(source.repo, decoder), config))
 }
 
@@ -201,7 +201,7 @@ async function offline(name: string, source: HubSource | null, { config }: PullO
 
 /** A single file of any server: put into the folder of models, with no hash to check. */
 async function pullUrl(client: HubClient, url: URL, options: PullOptions): Promise<ModelCard> {
-  const name = decodeURIComponent(path.posix.basename(url.pathname))
+  const name = path.basename(decodeURIComponent(url.pathname))
   const what = { repo: url.host, path: name }
   const { signal } = options
   const bytes = await client.retried(what, signal, async () => {
@@ -220,34 +220,33 @@ async function pullUrl(client: HubClient, url: URL, options: PullOptions): Promi
 }
 
 /** Files of this machine, copied to the folder of models with the vision file that lies beside them. */
-async function keep(file: string, { config, families, anyway, signal, onEvent }: PullOptions): Promise<ModelCard> {
+async function keep(file: string, options: PullOptions): Promise<ModelCard> {
   const folder = path.dirname(path.resolve(file))
   const { stem } = splitOf(path.basename(file))
-  const names = (await readdir(folder)).map((name) => ({ path: name }))
-  const parts = decodersOf(names).find((decoder) => decoder.stem === stem)?.files ?? [{ path: path.basename(file) }]
-  const vision = projectorFor(names, stem)
-  const from = (name: string) => path.join(folder, name)
+  const there = (await readdir(folder)).map((name) => ({ path: name }))
+  const parts = decodersOf(there).find((decoder) => decoder.stem === stem)?.files ?? [{ path: path.basename(file) }]
+  const vision = projectorFor(there, stem)
+  const cardIn = (place: string): Promise<ModelCard> =>
+    readCard({
+      id: stem,
+      aliases: [],
+      decoder: path.join(place, parts[0]?.path ?? ''),
+      projector: vision === undefined ? null : path.join(place, vision.path),
+    })
   // Everything is checked before anything is copied.
-  const card = { id: stem, aliases: [] }
-  await readCard({ ...card, decoder: from(parts[0]?.path ?? ''), projector: vision ? from(vision.path) : null })
-  if (vision !== undefined) {
-    const { family } = projectorFacts(await readGguf(from(vision.path)), vision.path)
-    checkFamily(stem, family, { config, families, anyway, signal, onEvent })
-  }
-  const all = [...parts, ...(vision ? [vision] : [])].map((part) => part.path)
-  const target = path.join(ownFolder(config), stem)
-  const sizes = await Promise.all(all.map(async (name) => (await stat(from(name))).size))
-  const total = sizes.reduce((sum, size) => sum + size, 0)
-  onEvent({
-    type: 'plan',
-    name: stem,
-    files: all.map((name, at) => ({ path: name, bytes: sizes[at] ?? 0 })),
-    missing: total,
-  })
+  await cardIn(folder)
+  if (vision !== undefined)
+    checkFamily(stem, projectorFacts(await readGguf(path.join(folder, vision.path)), vision.path).family, options)
+  const target = path.join(ownFolder(options.config), stem)
+  if (target === folder) return cardIn(folder)
+  const names = [...parts, ...(vision === undefined ? [] : [vision])].map((part) => part.path)
+  const files = await Promise.all(
+    names.map(async (name) => ({ path: name, bytes: (await stat(path.join(folder, name))).size })),
+  )
+  const total = files.reduce((sum, { bytes }) => sum + bytes, 0)
+  options.onEvent({ type: 'plan', name: stem, files, missing: total })
   await checkSpace(target, total)
-  await mkdir(target, { recursive: true })
-  for (const name of all) await copyFile(from(name), path.join(target, name))
-  onEvent({ type: 'bytes', done: total, total, file: stem })
-  const to = (name: string) => path.join(target, name)
-  return readCard({ ...card, decoder: to(parts[0]?.path ?? ''), projector: vision ? to(vision.path) : null })
+  for (const name of names) await copyFile(path.join(folder, name), path.join(target, name))
+  options.onEvent({ type: 'bytes', done: total, total, file: stem })
+  return cardIn(target)
 }

@@ -44,7 +44,9 @@ function sourceOfUrl(text: string, endpoint: string): Source {
     throw new OrielError('invalid', `${text} is neither a GGUF file nor a repository of the hub.`)
   }
   const [owner, name, kind, revision, ...file] = url.pathname.slice(1).split('/').map(decodeURIComponent)
-  if (!owner || !name) throw new OrielError('invalid', `${text} names no repository: its path is not owner/repo.`)
+  const isWord = (part: string | undefined): boolean => part !== undefined && /^\w[\w.-]*$/.test(part)
+  if (!isWord(owner) || !isWord(name) || (revision !== undefined && !/^\w[\w.-]*(\/\w[\w.-]*)*$/.test(revision)))
+    throw new OrielError('invalid', `${text} names no repository: its path is not owner/repo.`)
   const within = { revision: revision || 'main', file: file.length > 0 && kind !== 'tree' ? file.join('/') : null }
   return inRepo(`${owner}/${name}`, within)
 }

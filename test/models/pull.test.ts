@@ -227,6 +227,12 @@ describe('oriel pull', () => {
     })
     await pulling(repo)
     await expect(pulling(`${repo}:Q4_K_M`)).rejects.toThrow('has no Q4_K_M')
+    for (const name of [
+      '/%2e%2e%2fevil/GGUF',
+      '/..%2f..%2fa/b',
+      `/${repo}/resolve/..%2f..%2f..%2fevil/Pocket-Q8_0.gguf`,
+    ])
+      await expect(pulling(hub.url + name)).rejects.toThrow('names no repository')
   })
 })
 

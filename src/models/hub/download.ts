@@ -128,7 +128,15 @@ async function fill(client: HubClient, fetch: Fetch, watch: Watch): Promise<void
   const wanted = begun ?? newParts(fetch.bytes)
   const file = await open(incomplete, begun === null ? 'w' : 'r+')
   const done = (): number => wanted.reduce((sum, { from, at }) => sum + at - from, 0)
-  const note = () => writeFile(notes, JSON.stringify({ bytes: fetch.bytes, parts: wanted }))
+  // One after the other, and put in place whole: a half of a note is worth nothing.
+  let noted = Promise.resolve()
+  const note = (): Promise<void> => {
+    noted = noted.catch(() => {}).then(async () => {
+      await writeFile(`${notes}.new`, JSON.stringify({ bytes: fetch.bytes, parts: wanted }))
+      await rename(`${notes}.new`, notes)
+    })
+    return noted
+  }
   const noting = setInterval(() => void note().catch(() => {}), noteEvery)
   // The first that fails for good stops the others.
   const stop = new AbortController()
