@@ -27,7 +27,7 @@ export async function ask(words: readonly string[], { model, mmproj, system, pag
   const config = configOf({ model, media: { maxImages: batch } })
   const log = createLogger(config.logLevel)
   const card = await findModel(config.model, mmproj)
-  const backend = await startEmbedded(card, config.engine, log)
+  const backend = await startEmbedded(card, config, log)
   const rooms = { deployments: deploy([backend]), media: createMedia(config.media, log) }
   const stop = new AbortController()
   process.once('SIGINT', () => stop.abort())

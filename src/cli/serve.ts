@@ -27,7 +27,7 @@ export async function serve({ model, mmproj, host, port, strict }: ServeFlags): 
   const card = await findModel(config.model, mmproj)
   // The engine loads in its own process while this one reads the HTTP server's code.
   const [backend, { createServer }, { createMedia }] = await Promise.all([
-    startEmbedded(card, config.engine, log),
+    startEmbedded(card, config, log),
     import('../api/index.ts'),
     import('../media/index.ts'),
   ])
