@@ -112,6 +112,7 @@ async function serve(): Promise<void> {
       sampling: {},
       created: 0,
     },
+    prices: { input: 0, output: 0 },
     model: {
       name: 'bench',
       contextTokens: 1000,

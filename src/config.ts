@@ -117,6 +117,12 @@ const server = z.strictObject({
     .default(16 * MB),
 })
 
+/** What tokens cost, in any currency, for each million of them. */
+const prices = z.strictObject({
+  input: z.number().nonnegative().default(0),
+  output: z.number().nonnegative().default(0),
+})
+
 const configSchema = z.strictObject({
   /** The model to serve: an id of the library or the path of a GGUF file. */
   model: z.string().min(1).default('pocket'),
@@ -125,12 +131,14 @@ const configSchema = z.strictObject({
   media: media.prefault({}),
   engine: engine.prefault({}),
   models: models.prefault({}),
+  prices: prices.prefault({}),
 })
 
 export type Config = z.output<typeof configSchema>
 export type MediaConfig = Config['media']
 export type EngineConfig = Config['engine']
 export type ModelsConfig = Config['models']
+export type Prices = Config['prices']
 
 /** Environment variables, each with the setting that it stands for. Flags of the command line win over these. */
 const environment: Record<string, readonly string[]> = {
@@ -139,6 +147,8 @@ const environment: Record<string, readonly string[]> = {
   ORIEL_STRICT: ['server', 'strict'],
   ORIEL_MODEL: ['model'],
   ORIEL_LOG_LEVEL: ['logLevel'],
+  ORIEL_INPUT_PRICE: ['prices', 'input'],
+  ORIEL_OUTPUT_PRICE: ['prices', 'output'],
   ORIEL_MAX_BODY_BYTES: ['server', 'maxBodyBytes'],
   ORIEL_MAX_IMAGES: ['media', 'maxImages'],
   ORIEL_MAX_BASE64_BYTES: ['media', 'maxBase64Bytes'],

@@ -31,7 +31,7 @@ export async function ask(
   const config = configOf({ model, media: { maxImages: batch }, ...placesOf(modelsDir) })
   const log = createLogger(config.logLevel)
   const card = await findModel(config.model, mmproj, config.models)
-  const backend = await startEmbedded(card, config.engine, log)
+  const backend = await startEmbedded(card, config, log)
   const rooms = { deployments: deploy([backend]), media: createMedia(config.media, log) }
   const stop = new AbortController()
   process.once('SIGINT', () => stop.abort())

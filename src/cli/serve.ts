@@ -28,7 +28,7 @@ export async function serve({ model, mmproj, modelsDir, host, port, strict }: Se
   const card = await findModel(config.model, mmproj, config.models)
   // The engine loads in its own process while this one reads the HTTP server's code.
   const [backend, { createServer }, { createMedia }] = await Promise.all([
-    startEmbedded(card, config.engine, log),
+    startEmbedded(card, config, log),
     import('../api/index.ts'),
     import('../media/index.ts'),
   ])

@@ -61,6 +61,8 @@ export interface GenerateRequest {
   cacheKey: string
   /** Whether a cached prefix may be used. */
   cachePrompt: boolean
+  /** Tokens of a cached prefix that may be used, at most; null: all. */
+  cachedMost: number | null
 }
 
 export interface TokenChance {

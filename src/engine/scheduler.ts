@@ -199,11 +199,11 @@ export class Scheduler {
   #prefix(request: EngineRequest, path: ArrayLike<number>): { slot: number; length: number } {
     const best = { slot: -1, length: 0 }
     if (!request.sharesPrompt || path.length === 0) return best
+    const most = mostCached(request, path)
     const stored = this.#kv.match(request.spec.cacheKey, path)
-    if (stored !== undefined)
-      Object.assign(best, { slot: stored.slot, length: Math.min(stored.length, path.length - 1) })
+    if (stored !== undefined) Object.assign(best, { slot: stored.slot, length: Math.min(stored.length, most) })
     for (const sequence of this.#sharers(request)) {
-      const length = commonLength(sequence.cells, path, Math.min(sequence.filled, path.length - 1))
+      const length = commonLength(sequence.cells, path, Math.min(sequence.filled, most))
       if (length > best.length) Object.assign(best, { slot: sequence.slot, length })
     }
     return best
@@ -212,8 +212,9 @@ export class Scheduler {
   /** The longest prefix of a path that running sequences will have computed soon. */
   #promised(request: EngineRequest, path: ArrayLike<number>): number {
     if (!request.sharesPrompt) return 0
+    const most = mostCached(request, path)
     return this.#sharers(request).reduce((best, sequence) => {
-      const promised = Math.min(path.length - 1, sequence.request.prompt.cells.length, sequence.cells.length)
+      const promised = Math.min(most, sequence.request.prompt.cells.length, sequence.cells.length)
       return Math.max(best, commonLength(sequence.cells, path, promised))
     }, 0)
   }
@@ -401,6 +402,10 @@ export class Scheduler {
 /** What the first of these needs in memory: its prompt, and what it had answered if it must start over. */
 const pathOf = (coming: readonly Sequence[]): ArrayLike<number> =>
   coming.find(({ cells }) => cells.length > 0)?.cells ?? []
+
+/** Cells of a path that need not be computed, at most: the last one's logits are wanted. */
+const mostCached = ({ spec }: EngineRequest, path: ArrayLike<number>): number =>
+  Math.min(path.length - 1, spec.cachedMost ?? path.length)
 
 /** Cells that two paths have in common from their start on, `most` at most. */
 function commonLength(a: ArrayLike<number>, b: ArrayLike<number>, most: number): number {

@@ -40,6 +40,7 @@ interface Body {
   choices: Choice[]
   prompt_token_ids: number[]
   perf_metrics: Record<string, string>
+  cost: { prompt: number; answer_at_most: number }
   usage: {
     prompt_tokens: number
     completion_tokens: number
@@ -173,6 +174,9 @@ describe('what a chat may ask of its prompt', () => {
       choices: [],
       usage: { prompt_tokens: body.usage.prompt_tokens, completion_tokens: 0 },
     })
+    // The test server charges 2 for a million tokens of prompts, and 10 for answers; 16 are asked for.
+    expect(dry.cost.prompt).toBeCloseTo((body.usage.prompt_tokens * 2) / 1e6, 12)
+    expect(dry.cost.answer_at_most).toBeGreaterThan(0)
     expect(dry.usage.prompt_tokens_details.images).toEqual(body.usage.prompt_tokens_details.images)
   })
 })

@@ -130,6 +130,15 @@ describe('the caches', () => {
     expect((await answerOf(engine, requestOf(prompt, { cacheKey: 'alice' }))).prompt.cachedTokens).toBeGreaterThan(20)
   })
 
+  it('uses no more of a cached prefix than it is allowed to', async () => {
+    const prompt = ask('Describe the image.', square([40, 50, 60]))
+    await answerOf(engine, requestOf(prompt, { cacheKey: 'most' }))
+    for (const cachedMost of [7, 0, 1000]) {
+      const { prompt: accounts } = await answerOf(engine, requestOf(prompt, { cacheKey: 'most', cachedMost }))
+      expect(accounts.cachedTokens).toBe(Math.min(cachedMost, accounts.promptTokens - 1))
+    }
+  })
+
   it('answers as without a cache', async () => {
     const prompt = ask('What is in this image?', square([200, 10, 10], 80))
     const cold = await answerOf(engine, requestOf(prompt, { cachePrompt: false }))

@@ -4,6 +4,7 @@ import { hostname, tmpdir } from 'node:os'
 import path from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { loadConfig } from '../../src/config.ts'
+import { withLock } from '../../src/models/hub/lock.ts'
 import { findModel, listModels, type PullEvent, pull, removalOf } from '../../src/models/index.ts'
 import { commit, FakeHub, type FakeRepo } from '../support/hub.ts'
 import { pocketFolder } from '../support/pocket.ts'
@@ -145,14 +146,23 @@ describe('oriel pull', () => {
     expect(hub.sent).toBeLessThan(decoder.length + vision.length + 3 * (1 << 20))
   })
 
-  it('takes over the lock of a process that is gone', async () => {
-    hub = await FakeHub.start({ [repo]: pocket })
-    const locks = path.join(home, 'hub', '.locks', 'models--someone--Pocket-GGUF')
-    await mkdir(locks, { recursive: true })
+  it('takes over the lock of a process that is gone, one at a time', async () => {
+    hub = await FakeHub.start({})
+    const lock = path.join(home, 'a.lock')
     const gone = JSON.stringify({ pid: 2 ** 22 + 1, host: hostname(), since: 0 })
-    await writeFile(path.join(locks, `${sha256(vision)}.oriel.lock`), gone)
-    await pulling(repo)
-    expect(await readdir(locks)).toEqual([])
+    for (let round = 0; round < 2; round++) {
+      await writeFile(lock, gone)
+      let [inside, most] = [0, 0]
+      const work = async () => {
+        most = Math.max(most, ++inside)
+        await new Promise((resolve) => setTimeout(resolve, 5))
+        inside--
+      }
+      const nobody = new AbortController().signal
+      await Promise.all(Array.from({ length: 4 }, () => withLock(lock, nobody, () => {}, work)))
+      expect(most).toBe(1)
+      expect(await readdir(home)).toEqual([])
+    }
   })
 
   it('keeps nothing whose hash is wrong', async () => {

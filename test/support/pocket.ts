@@ -52,6 +52,7 @@ export const requestOf = (prompt: readonly PromptPiece[], over: Partial<Generate
   promptLogprobs: false,
   cacheKey: '',
   cachePrompt: true,
+  cachedMost: null,
   ...over,
 })
 

@@ -54,6 +54,7 @@ export async function startScripted(
       sampling: {},
       created: 0,
     },
+    prices: { input: 0, output: 0 },
     model: {
       name: 'scripted',
       contextTokens: 100,

@@ -15,10 +15,13 @@ export interface TestServer {
 
 /** The whole server with the built-in model, on a free port. URLs on loopback may be fetched. */
 export async function startServer(overrides: Parameters<typeof loadConfig>[0] = {}): Promise<TestServer> {
-  const config = loadConfig({ media: { allowPrivate: ['127.0.0.1'] }, ...overrides }, {})
+  const config = loadConfig(
+    { media: { allowPrivate: ['127.0.0.1'] }, prices: { input: 2, output: 10 }, ...overrides },
+    {},
+  )
   const log = createLogger('silent')
   const before = new Set(children())
-  const backend = await startEmbedded(await findModel('pocket'), config.engine, log)
+  const backend = await startEmbedded(await findModel('pocket'), config, log)
   let engines = children().filter((pid) => !before.has(pid))
   const deployments = deploy([backend])
   const server = createServer({ deployments, media: createMedia(config.media) }, config.server, log)

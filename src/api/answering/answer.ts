@@ -139,6 +139,7 @@ function generateRequest(request: AnswerRequest, { backend, pieces }: PreparedPr
     topLogprobs: settings.topLogprobs ?? (settings.wantsTokens ? 0 : null),
     cacheKey: JSON.stringify(settings.isolation),
     cachePrompt: settings.cachePrompt,
+    cachedMost: settings.cachedMost,
   }
 }
 

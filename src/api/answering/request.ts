@@ -57,6 +57,7 @@ export interface Settings {
   /** Prefixes are shared between requests that have these in common. */
   isolation: readonly string[]
   cachePrompt: boolean
+  cachedMost: number | null
   /** How much of the prompt stands before the answer: all of it, or so many of its last tokens. */
   echo: 'all' | number | null
   /** Whether the answer shall know the tokens of its prompt. */
@@ -75,6 +76,7 @@ export const plainSettings: Settings = {
   promptLogprobs: false,
   isolation: [],
   cachePrompt: true,
+  cachedMost: null,
   echo: null,
   wantsTokens: false,
 }

@@ -3,7 +3,7 @@ import { formatOf } from '../answering/prepare.ts'
 
 /** One model as OpenAI lists it, with the fields that Fireworks and Novita add. */
 export function modelObject(backend: Backend) {
-  const { card, model } = backend
+  const { card, model, prices } = backend
   const pictures = model.vision !== null
   const tools = formatOf(backend).tools
   return {
@@ -17,7 +17,7 @@ export function modelObject(backend: Backend) {
     supports_chat: true,
     supports_image_input: pictures,
     supports_tools: tools,
-    // Novita's. A model of one's own costs nothing by the token.
+    // Novita's. A model of one's own costs nothing by the token unless somebody says so.
     title: card.title,
     display_name: card.title,
     description: card.description,
@@ -28,8 +28,8 @@ export function modelObject(backend: Backend) {
     endpoints: ['chat/completions', 'completions', 'responses', 'anthropic'],
     input_modalities: pictures ? ['text', 'image'] : ['text'],
     output_modalities: ['text'],
-    input_token_price_per_m: 0,
-    output_token_price_per_m: 0,
+    input_token_price_per_m: prices.input,
+    output_token_price_per_m: prices.output,
   }
 }
 

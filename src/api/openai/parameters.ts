@@ -95,7 +95,7 @@ export const parameters = {
     .int()
     .min(0)
     .nullish()
-    .describe('0: take nothing from the cache. Other values change nothing.'),
+    .describe('Tokens of a cached prompt that may be used, at most; 0: none.'),
   user: z.string().nullish().describe('Accepted, without effect.'),
   metadata: z.record(z.string(), z.unknown()).nullish().describe('Accepted, without effect.'),
   service_tier: z.string().nullish().describe('Accepted, without effect.'),
@@ -130,6 +130,7 @@ export function settingsOf(body: Parameters, { isolationKey, dialect }: RequestC
     },
     isolation: [isolationKey, body.prompt_cache_isolation_key ?? ''],
     cachePrompt: body.prompt_cache_max_len !== 0,
+    cachedMost: body.prompt_cache_max_len ?? null,
     echo: body.echo ? 'all' : (body.echo_last ?? null),
     wantsTokens: (body.raw_output || body.return_token_ids) ?? false,
   }

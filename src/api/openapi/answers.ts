@@ -141,6 +141,7 @@ export const dryRunAnswer = z.strictObject({
   choices: z.array(z.never()),
   context_length: z.int(),
   usage,
+  cost: z.strictObject({ prompt: z.number(), answer_at_most: z.number() }),
 })
 
 export const tokenization = z.strictObject({

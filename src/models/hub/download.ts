@@ -50,7 +50,10 @@ export async function download(client: HubClient, fetch: Fetch, watch: Watch): P
     await fill(client, fetch, watch)
     watch.onCheck()
     await check(fetch, incomplete)
-    await rename(incomplete, fetch.target)
+    await rename(incomplete, fetch.target).catch(async (error: unknown) => {
+      // This machine may have slept until somebody took the lock over and was done first.
+      if (!(await isThere(fetch))) throw error
+    })
     await rm(notes, { force: true })
   })
 }
@@ -131,10 +134,12 @@ async function fill(client: HubClient, fetch: Fetch, watch: Watch): Promise<void
   // One after the other, and put in place whole: a half of a note is worth nothing.
   let noted = Promise.resolve()
   const note = (): Promise<void> => {
-    noted = noted.catch(() => {}).then(async () => {
-      await writeFile(`${notes}.new`, JSON.stringify({ bytes: fetch.bytes, parts: wanted }))
-      await rename(`${notes}.new`, notes)
-    })
+    noted = noted
+      .catch(() => {})
+      .then(async () => {
+        await writeFile(`${notes}.new`, JSON.stringify({ bytes: fetch.bytes, parts: wanted }))
+        await rename(`${notes}.new`, notes)
+      })
     return noted
   }
   const noting = setInterval(() => void note().catch(() => {}), noteEvery)
@@ -165,7 +170,8 @@ async function fill(client: HubClient, fetch: Fetch, watch: Watch): Promise<void
     stop.abort()
     await Promise.allSettled(workers)
     clearInterval(noting)
-    await note()
+    // What cannot be noted is fetched again, and no more.
+    await note().catch(() => {})
     await file.close()
   }
 }

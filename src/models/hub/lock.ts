@@ -1,4 +1,4 @@
-import { mkdir, open, readFile, rename, rm, stat, utimes } from 'node:fs/promises'
+import { mkdir, open, readFile, rm, stat, utimes } from 'node:fs/promises'
 import { hostname } from 'node:os'
 import path from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -32,14 +32,16 @@ export async function withLock<T>(
     return await work()
   } finally {
     clearInterval(beating)
-    await rm(file, { force: true })
+    // It may have been taken over, while this machine slept.
+    if ((await readFile(file, 'utf8').catch(() => null)) === mine) await rm(file, { force: true })
   }
 }
 
-async function take(file: string, mine: string): Promise<boolean> {
+/** Whether a file was made that was not there. */
+async function take(file: string, text: string): Promise<boolean> {
   try {
     const handle = await open(file, 'wx')
-    await handle.writeFile(mine)
+    await handle.writeFile(text)
     await handle.close()
     return true
   } catch (error) {
@@ -48,16 +50,31 @@ async function take(file: string, mine: string): Promise<boolean> {
   }
 }
 
-/** Two who take over the same lock at once both fetch: that costs time, and the blob is the same. */
+/** Removes a lock whose holder is gone. One at a time, and with a second look: it may be another's by then. */
 async function dropDead(file: string): Promise<void> {
-  const [text, stats] = await Promise.all([readFile(file, 'utf8').catch(() => null), stat(file).catch(() => null)])
-  if (text === null || stats === null) return
-  const silent = Date.now() - stats.mtimeMs > dead
-  if (!silent && !isGone(text)) return
-  const aside = `${file}.${process.pid}`
-  await rename(file, aside).catch(() => {})
-  await rm(aside, { force: true })
+  if (!(await isDead(file))) return
+  const dropping = `${file}.dropping`
+  if (!(await take(dropping, ''))) {
+    if (await isSilent(dropping)) await rm(dropping, { force: true })
+    return
+  }
+  try {
+    if (await isDead(file)) await rm(file, { force: true })
+  } finally {
+    await rm(dropping, { force: true })
+  }
 }
+
+async function isDead(file: string): Promise<boolean> {
+  const text = await readFile(file, 'utf8').catch(() => null)
+  return text !== null && (isGone(text) || (await isSilent(file)))
+}
+
+const isSilent = (file: string): Promise<boolean> =>
+  stat(file).then(
+    ({ mtimeMs }) => Date.now() - mtimeMs > dead,
+    () => false,
+  )
 
 /** Whether the holder was a process of this machine, and is no more. */
 function isGone(text: string): boolean {
