@@ -25,9 +25,8 @@ export async function pullModel(name: string, { modelsDir, anyway = false }: Pul
       onEvent: (event) => progress.tell(event),
     })
     progress.end()
-    process.stdout.write(
-      `${card.id} is here (${bytesText(card.bytes)}). Serve it with: oriel serve --model ${card.id}\n`,
-    )
+    const known = card.aliases.includes(name) ? name : card.id
+    process.stdout.write(`${card.id} is here (${bytesText(card.bytes)}). Serve it with: oriel serve --model ${known}\n`)
   } finally {
     progress.end()
   }
