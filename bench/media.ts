@@ -110,6 +110,7 @@ async function serve(): Promise<void> {
       contextTokens: 1000,
       bytes: 0,
       sampling: {},
+      picturesFirst: false,
       created: 0,
     },
     prices: { input: 0, output: 0 },

@@ -27,29 +27,33 @@ export interface EncoderStart {
 export type EncodeResult = { embeddings: Float32Array; ms: number } | { error: WireError } | { ready: true }
 
 const { file, settings }: EncoderStart = workerData
-const encoder = await openEncoder(file, settings)
 
 const answer = (result: EncodeResult, transfer: ArrayBuffer[] = []) => parentPort?.postMessage(result, transfer)
 
-let scaled: readonly Raster[] = []
+try {
+  const encoder = await openEncoder(file, settings)
+  let scaled: readonly Raster[] = []
 
-parentPort?.on('message', async ({ picture, tile, threads }: EncodeTask) => {
-  const start = performance.now()
-  try {
-    if (picture !== null) {
-      const { rgb, plan } = picture
-      scaled = encoder.architecture.scale({ ...plan.original, rgb }, plan)
+  parentPort?.on('message', async ({ picture, tile, threads }: EncodeTask) => {
+    const start = performance.now()
+    try {
+      if (picture !== null) {
+        const { rgb, plan } = picture
+        scaled = encoder.architecture.scale({ ...plan.original, rgb }, plan)
+      }
+      const embeddings = await encoder.encode(scaled, tile, threads)
+      answer({ embeddings, ms: performance.now() - start }, [embeddings.buffer as ArrayBuffer])
+    } catch (error) {
+      answer({ error: toWire(error) })
     }
-    const embeddings = await encoder.encode(scaled, tile, threads)
-    answer({ embeddings, ms: performance.now() - start }, [embeddings.buffer as ArrayBuffer])
-  } catch (error) {
-    answer({ error: toWire(error) })
-  }
-})
+  })
 
-// The first run makes the graph's memory and its threads: it shall not be a person's first picture that pays for it.
-const blank = { width: 64, height: 64, rgb: new Uint8Array(64 * 64 * 3) }
-const plan = encoder.architecture.plan(blank, 'low')
-const [tile] = tilesOf(plan)
-if (tile !== undefined) await encoder.encode(encoder.architecture.scale(blank, plan), tile, settings.threads)
-answer({ ready: true })
+  // The first run makes the graph's memory and its threads: it shall not be a person's first picture that pays for it.
+  const blank = { width: 64, height: 64, rgb: new Uint8Array(64 * 64 * 3) }
+  const plan = encoder.architecture.plan(blank, 'low')
+  const [tile] = tilesOf(plan)
+  if (tile !== undefined) await encoder.encode(encoder.architecture.scale(blank, plan), tile, settings.threads)
+  answer({ ready: true })
+} catch (error) {
+  answer({ error: toWire(error) })
+}

@@ -45,12 +45,13 @@ export class PictureEncoder {
    */
   static async open(start: EncoderStart, cacheBytes: number, cores: EncoderCores): Promise<PictureEncoder> {
     const worker = startThread(new URL('./encoder-thread.ts', import.meta.url), start)
-    await Promise.race([
-      once(worker, 'message'),
+    const [first]: [EncodeResult] = await Promise.race([
+      once(worker, 'message') as Promise<[EncodeResult]>,
       once(worker, 'error').then(([error]) => {
         throw error
       }),
     ])
+    if ('error' in first) throw fromWire(first.error)
     return new PictureEncoder(worker, cacheBytes, cores)
   }
 
@@ -147,8 +148,11 @@ export class PictureEncoder {
     if (job === undefined || 'ready' in result) return
     this.#running = undefined
     this.#jobs.delete(job.span.key)
-    if ('error' in result) job.encoded.reject(fromWire(result.error))
-    else {
+    if ('error' in result) {
+      // The thread may not have got as far as this picture: the next tile of it must bring it again.
+      this.#sent = ''
+      job.encoded.reject(fromWire(result.error))
+    } else {
       this.#cores.took(job.threads, job.span.tile.tokens, result.ms)
       this.#store(job.span.key, result.embeddings)
       job.encoded.resolve(result)

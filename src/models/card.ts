@@ -21,6 +21,8 @@ export interface ModelCard {
   bytes: number
   /** What its makers recommend for requests that do not say, from the GGUF's `general.sampling.*`. */
   sampling: { temperature?: number; topP?: number; topK?: number; minP?: number }
+  /** Whether a message's pictures must come before its text, as Llama 3.2 Vision wants it. */
+  picturesFirst: boolean
   /** When the decoder's file was made. Seconds since 1970. */
   created: number
 }
@@ -56,6 +58,7 @@ export async function readCard({ id, aliases, decoder, projector }: ModelFiles):
     contextTokens: facts.contextTokens,
     bytes: files.reduce((sum, { size }) => sum + size, 0),
     sampling: recommended(header.metadata),
+    picturesFirst: header.metadata.get('general.architecture') === 'mllama',
     created: Math.floor((files[0]?.mtimeMs ?? 0) / 1000),
   }
 }

@@ -38,8 +38,9 @@ export async function startScripted(
   {
     chatTemplate = null,
     vision = false,
+    picturesFirst = false,
     ...settings
-  }: { chatTemplate?: string | null; vision?: boolean; strict?: boolean } = {},
+  }: { chatTemplate?: string | null; vision?: boolean; picturesFirst?: boolean; strict?: boolean } = {},
 ): Promise<{ url: string; close(): Promise<void> }> {
   const backend: Backend = {
     card: {
@@ -52,6 +53,7 @@ export async function startScripted(
       contextTokens: 100,
       bytes: 0,
       sampling: {},
+      picturesFirst,
       created: 0,
     },
     prices: { input: 0, output: 0 },

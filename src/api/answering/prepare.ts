@@ -88,7 +88,8 @@ async function layOut(
   piecesOf: (parts: readonly PromptPart[]) => PromptPiece[],
 ): Promise<PromptPart[]> {
   const extras = { tools: calling.mode === 'none' ? [] : tools, variables }
-  const partsOf = (kept: readonly ChatMessage[]): PromptPart[] => formatOf(backend).layout(kept, extras)
+  const ordered = (kept: readonly ChatMessage[]) => (backend.card.picturesFirst ? kept.map(withPicturesFirst) : kept)
+  const partsOf = (kept: readonly ChatMessage[]): PromptPart[] => formatOf(backend).layout(ordered(kept), extras)
   const whole = partsOf(messages)
   if (longest === null) return whole
   const tokensOf = async (parts: readonly PromptPart[]) => (await backend.count(piecesOf(parts))).promptTokens
@@ -138,3 +139,8 @@ function knownTokens({ parts }: PlainPrompt, { model }: Backend, param: string):
   }
   return parts
 }
+
+const withPicturesFirst = (message: ChatMessage): ChatMessage => ({
+  ...message,
+  content: message.content.toSorted((a, b) => Number(a.kind === 'text') - Number(b.kind === 'text')),
+})
