@@ -4,9 +4,10 @@ import { fileURLToPath } from 'node:url'
 import sharp from 'sharp'
 import { createServer } from '../src/api/index.ts'
 import { loadConfig } from '../src/config.ts'
-import { type Backend, deploy } from '../src/deployments/index.ts'
+import { deploy } from '../src/deployments/index.ts'
 import { createLogger } from '../src/log.ts'
 import { createMedia } from '../src/media/index.ts'
+import { endEvents, promptEvent, scriptedBackend } from '../test/support/scripted.ts'
 import type { LoopDelay, LoopQuestion } from './event-loop.ts'
 import { newPicture } from './pictures.ts'
 
@@ -51,7 +52,7 @@ async function eventLoop(rounds: number): Promise<{ idle: number; busy: number; 
   const pictures: string[] = []
   while (pictures.length < 30) pictures.push(await picture300())
   const content = pictures.map((url) => ({ type: 'image_url', image_url: { url } }))
-  const body = JSON.stringify({ model: 'bench', messages: [{ role: 'user', content }] })
+  const body = JSON.stringify({ model: 'scripted', messages: [{ role: 'user', content }] })
   const server = fork(fileURLToPath(import.meta.url), ['serve'], { execArgv: process.execArgv })
   try {
     const [url] = (await once(server, 'message')) as [string]
@@ -99,49 +100,13 @@ async function read(server: ChildProcess): Promise<number> {
 async function serve(): Promise<void> {
   await import('./event-loop.ts')
   const config = loadConfig({ media: { maxBase64Bytes: 20_000_000 } }, {})
-  const backend: Backend = {
-    card: {
-      id: 'bench',
-      aliases: [],
-      title: 'Bench',
-      description: '',
-      decoder: '',
-      projector: null,
-      contextTokens: 1000,
-      bytes: 0,
-      sampling: {},
-      picturesFirst: false,
-      created: 0,
+  const backend = scriptedBackend(
+    async function* () {
+      yield promptEvent
+      yield* endEvents(0)
     },
-    prices: { input: 0, output: 0 },
-    model: {
-      name: 'bench',
-      contextTokens: 1000,
-      vocabulary: 512,
-      vision: { architecture: 'none', longestEdge: 512 },
-      memory: { weightsBytes: 0, visionBytes: 0, kvBytes: 0 },
-      chatTemplate: null,
-      bosToken: '',
-      eosToken: '',
-      controlTokens: [],
-    },
-    async *generate() {
-      yield { type: 'prompt', promptTokens: 1, cachedTokens: 0, imageTokens: [] }
-      yield { type: 'end', choice: 0, reason: 'stop', stop: null, completionTokens: 0 }
-      yield { type: 'done', timings: { queue: 0, encode: 0, prefill: 0, firstToken: 0, generation: 0 } }
-    },
-    count: async () => ({ promptTokens: 1, imageTokens: [], tokens: [] }),
-    state: async () => ({
-      running: 0,
-      waiting: 0,
-      storedPrefixes: 0,
-      storedCells: 0,
-      cells: 0,
-      freeCells: 0,
-      encoderCacheBytes: 0,
-    }),
-    close: async () => {},
-  }
+    { longestEdge: 512 },
+  )
   const log = createLogger('silent')
   const rooms = { deployments: deploy([backend]), media: createMedia(config.media, log) }
   process.send?.(await createServer(rooms, config.server, log).listen({ host: '127.0.0.1', port: 0 }))

@@ -125,7 +125,7 @@ function vocabulary(): { tokens: string[]; merges: string[] } {
 }
 
 /** GPT-2's printable character for each byte. */
-function byteAlphabet(): string[] {
+export function byteAlphabet(): string[] {
   let next = 256
   const printable = (byte: number) => (byte > 32 && byte < 127) || (byte > 160 && byte !== 173)
   return Array.from({ length: byteTokens }, (_, byte) => String.fromCharCode(printable(byte) ? byte : next++))

@@ -56,3 +56,5 @@ export class OrielError extends Error {
     })
   }
 }
+
+export const cancelled = (): OrielError => new OrielError('cancelled', 'The request was cancelled.')

@@ -1,8 +1,8 @@
 import type { EngineConfig } from '../config.ts'
 import { OrielError } from '../errors.ts'
-import type { Decoder, TokenSampler } from '../language/index.ts'
+import { type Decoder, jsonSchemaGrammar, type TokenSampler } from '../language/index.ts'
 import type { Architecture } from '../vision/index.ts'
-import type { GenerateRequest, PromptCount, PromptPiece } from './generation.ts'
+import type { GenerateRequest, PromptCount, PromptPiece, Sampling } from './generation.ts'
 import { type PromptCells, PromptLayout } from './prompt-cells.ts'
 import { EngineRequest } from './sequence.ts'
 
@@ -52,11 +52,12 @@ export class Admission {
     const { endTokens, size } = this.#decoder.vocabulary
     const barred = ignoreEos ? endTokens.map((token) => ({ token, bias: -Infinity })) : []
     const logitBias = [...sampling.logitBias.filter(({ token }) => token < size), ...barred]
+    const grammar = sampling.grammar === null ? null : gbnfOf(sampling.grammar)
     const samplers: TokenSampler[] = []
     try {
       for (let choice = 0; choice < n; choice++) {
         const seed = sampling.seed === null ? null : (sampling.seed + choice) >>> 0
-        samplers.push(this.#decoder.newSampler({ ...sampling, seed, logitBias }))
+        samplers.push(this.#decoder.newSampler({ ...sampling, seed, logitBias, grammar }))
       }
       return samplers
     } catch (error) {
@@ -76,3 +77,6 @@ export class Admission {
     )
   }
 }
+
+const gbnfOf = (grammar: NonNullable<Sampling['grammar']>): string =>
+  grammar.kind === 'gbnf' ? grammar.text : jsonSchemaGrammar(grammar.schema)

@@ -1,3 +1,5 @@
+import type { SamplerSettings } from '../language/index.ts'
+
 /**
  * What the engine is asked and what it answers. These cross the process border between `engine/host` (the parent's
  * side) and `engine/process`, so they are plain data.
@@ -19,23 +21,7 @@ export type PromptPiece =
   | { kind: 'tokens'; tokens: readonly number[] }
   | { kind: 'picture'; picture: PictureInput }
 
-export interface Sampling {
-  /** 0 is greedy. */
-  temperature: number
-  topP: number
-  /** 0: no bound. */
-  topK: number
-  minP: number
-  typicalP: number
-  /** Keeps the surprise of the tokens near a target, in place of the bounds above; null: off. */
-  mirostat: { target: number; rate: number } | null
-  repetitionPenalty: number
-  frequencyPenalty: number
-  presencePenalty: number
-  /** null: a fresh one for each request. */
-  seed: number | null
-  /** Added to the logit of each token id. */
-  logitBias: readonly { token: number; bias: number }[]
+export interface Sampling extends Omit<SamplerSettings, 'grammar'> {
   /** What the answer must follow: a grammar in GBNF, or a JSON Schema. */
   grammar: { kind: 'gbnf'; text: string } | { kind: 'json_schema'; schema: unknown } | null
 }

@@ -1,7 +1,7 @@
 import { type ChildProcess, fork } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 import { type Deferred, deferred } from '../deferred.ts'
-import { OrielError } from '../errors.ts'
+import { cancelled, OrielError } from '../errors.ts'
 import type { Logger } from '../log.ts'
 import { EventQueue } from './event-queue.ts'
 import type {
@@ -75,7 +75,7 @@ class EngineHost implements Engine {
     const id = this.#nextId++
     const { prompt, pictures } = withoutPixels(request.prompt)
     const queue = new EventQueue<GenerateEvent>(mergeText)
-    const cancel = (): void => queue.fail(new OrielError('cancelled', 'The request was cancelled.'))
+    const cancel = (): void => queue.fail(cancelled())
     this.#running.set(id, { queue, pictures })
     signal.addEventListener('abort', cancel, { once: true })
     let over = false
@@ -127,7 +127,7 @@ class EngineHost implements Engine {
   /** Waits for a process that takes requests: usually there is one. */
   async #whenReady(signal: AbortSignal): Promise<void> {
     const { promise, reject } = deferred<never>()
-    const cancel = (): void => reject(new OrielError('cancelled', 'The request was cancelled.'))
+    const cancel = (): void => reject(cancelled())
     const timer = setTimeout(() => reject(tooLong()), patience)
     signal.addEventListener('abort', cancel, { once: true })
     if (signal.aborted) cancel()

@@ -74,11 +74,6 @@ export class PictureEncoder {
     return embeddings
   }
 
-  /** Whether somebody asked for this picture already and its pixels are here. */
-  awaits(key: string): boolean {
-    return this.#jobs.has(key)
-  }
-
   /**
    * Encodes a picture, or joins a run that somebody else began.
    * @param signal leaves the run; a picture that nobody waits for any more is not begun
@@ -93,11 +88,6 @@ export class PictureEncoder {
   join(key: string, signal: AbortSignal): Promise<Encoded> | undefined {
     const job = this.#jobs.get(key)
     return job === undefined ? undefined : this.#follow(job, signal)
-  }
-
-  async close(): Promise<void> {
-    this.#worker.removeAllListeners('error')
-    await this.#worker.terminate()
   }
 
   #begin(span: PictureSpan, rgb: Uint8Array, signal: AbortSignal): Promise<Encoded> {

@@ -132,9 +132,13 @@ function split(parent: Node, child: Node, at: number): Node {
   return upper
 }
 
-/** Cells of `edge` that `path` has too, from its cell `at` on. */
-function commonLength(edge: ArrayLike<number>, path: ArrayLike<number>, at: number): number {
-  const most = Math.min(edge.length, path.length - at)
+/** Cells that `path`, from its cell `at` on, has in common with `edge` from its start on, `most` at most. */
+export function commonLength(
+  edge: ArrayLike<number>,
+  path: ArrayLike<number>,
+  at = 0,
+  most = Math.min(edge.length, path.length - at),
+): number {
   let length = 0
   while (length < most && edge[length] === path[at + length]) length++
   return length

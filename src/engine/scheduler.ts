@@ -1,5 +1,5 @@
 import type { EngineConfig } from '../config.ts'
-import { OrielError } from '../errors.ts'
+import { cancelled } from '../errors.ts'
 import type { Decoder } from '../language/index.ts'
 import type { Batch } from '../native/index.ts'
 import type { Architecture } from '../vision/index.ts'
@@ -17,6 +17,7 @@ import type {
 import { KvCache } from './kv-cache.ts'
 import { answerToken } from './logprobs.ts'
 import type { PictureEncoder } from './picture-encoder.ts'
+import { commonLength } from './prefix-tree.ts'
 import type { PictureSpan } from './prompt-cells.ts'
 import type { EngineRequest, Sequence } from './sequence.ts'
 import { StepBatch } from './step-batch.ts'
@@ -138,7 +139,7 @@ export class Scheduler {
   #sweep(): void {
     for (const request of this.#requests.values()) {
       if (!request.abort.signal.aborted && request.failure === undefined) continue
-      this.#port.fail(request.id, request.failure ?? new OrielError('cancelled', 'The request was cancelled.'))
+      this.#port.fail(request.id, request.failure ?? cancelled())
       for (const sequence of request.sequences) if (!sequence.ended) this.#release(sequence)
       this.#forgetRequest(request)
     }
@@ -203,7 +204,7 @@ export class Scheduler {
     const stored = this.#kv.match(request.spec.cacheKey, path)
     if (stored !== undefined) Object.assign(best, { slot: stored.slot, length: Math.min(stored.length, most) })
     for (const sequence of this.#sharers(request)) {
-      const length = commonLength(sequence.cells, path, Math.min(sequence.filled, most))
+      const length = commonLength(sequence.cells, path, 0, Math.min(sequence.filled, most))
       if (length > best.length) Object.assign(best, { slot: sequence.slot, length })
     }
     return best
@@ -215,7 +216,7 @@ export class Scheduler {
     const most = mostCached(request, path)
     return this.#sharers(request).reduce((best, sequence) => {
       const promised = Math.min(most, sequence.request.prompt.cells.length, sequence.cells.length)
-      return Math.max(best, commonLength(sequence.cells, path, promised))
+      return Math.max(best, commonLength(sequence.cells, path, 0, promised))
     }, 0)
   }
 
@@ -406,10 +407,3 @@ const pathOf = (coming: readonly Sequence[]): ArrayLike<number> =>
 /** Cells of a path that need not be computed, at most: the last one's logits are wanted. */
 const mostCached = ({ spec }: EngineRequest, path: ArrayLike<number>): number =>
   Math.min(path.length - 1, spec.cachedMost ?? path.length)
-
-/** Cells that two paths have in common from their start on, `most` at most. */
-function commonLength(a: ArrayLike<number>, b: ArrayLike<number>, most: number): number {
-  let length = 0
-  while (length < most && a[length] === b[length]) length++
-  return length
-}

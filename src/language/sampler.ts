@@ -1,9 +1,5 @@
 import { OrielError } from '../errors.ts'
 import { Candidates, type Llama, type LlamaContext, type Sampler, type Vocab } from '../native/index.ts'
-import { jsonSchemaGrammar } from './grammar/json-schema.ts'
-
-/** What an answer must follow: a grammar in llama.cpp's notation, or a JSON Schema. */
-type Grammar = { kind: 'gbnf'; text: string } | { kind: 'json_schema'; schema: unknown }
 
 /** How the next token is chosen from the logits. */
 export interface SamplerSettings {
@@ -22,8 +18,8 @@ export interface SamplerSettings {
   /** null: a fresh one. */
   seed: number | null
   logitBias: readonly { token: number; bias: number }[]
-  /** GBNF; null: none. */
-  grammar: Grammar | null
+  /** In GBNF, with a rule named root; null: none. */
+  grammar: string | null
 }
 
 /** How many of the last tokens the penalties look at, as llama.cpp's tools have it. */
@@ -102,9 +98,8 @@ function boundSampler(llama: Llama, vocab: Vocab, chain: Sampler, grammar: Sampl
   }
 }
 
-function parseGrammar(llama: Llama, vocab: Vocab, grammar: Grammar): Sampler {
-  const text = grammar.kind === 'gbnf' ? grammar.text : jsonSchemaGrammar(grammar.schema)
-  const sampler = llama.grammar(vocab, text, 'root')
+function parseGrammar(llama: Llama, vocab: Vocab, grammar: string): Sampler {
+  const sampler = llama.grammar(vocab, grammar, 'root')
   if (sampler !== null) return sampler
   throw new OrielError('invalid', 'The grammar does not parse: it must be GBNF with a rule named root.', {
     param: 'response_format',

@@ -86,19 +86,6 @@ export class Batch {
     }
   }
 
-  free(): void {
-    for (const memory of [
-      this.#tokens,
-      this.#embeddings,
-      this.#positions,
-      this.#counts,
-      this.#sequences,
-      this.#sequencePointers,
-      this.#wanted,
-    ])
-      if (memory !== null) koffi.free(memory)
-  }
-
   #add(position: number, sequence: number, wanted: boolean): number {
     if (this.room === 0) throw new RangeError('the batch is full')
     this.#views.positions[this.#size] = position

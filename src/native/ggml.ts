@@ -90,10 +90,6 @@ export function bindGgml({ ggmlBase, ggml, folder }: Libraries) {
     mulMat: declare<Op2>(ggmlBase, 'void* ggml_mul_mat(void*, void*, void*)'),
     add: declare<Op2>(ggmlBase, 'void* ggml_add(void*, void*, void*)'),
     mul: declare<Op2>(ggmlBase, 'void* ggml_mul(void*, void*, void*)'),
-    scale: declare<(context: Context, a: Tensor, by: number) => Tensor>(
-      ggmlBase,
-      'void* ggml_scale(void*, void*, float)',
-    ),
     rmsNorm: declare<(context: Context, a: Tensor, epsilon: number) => Tensor>(
       ggmlBase,
       'void* ggml_rms_norm(void*, void*, float)',

@@ -119,7 +119,6 @@ export function bindLlama({ llama }: Libraries) {
     >(llama, 'int32 llama_token_to_piece(void*, int32, void*, int32, int32, bool)'),
 
     memory: declare<(context: LlamaContext) => Memory>(llama, 'void* llama_get_memory(void*)'),
-    memoryClear: declare<(memory: Memory, data: boolean) => void>(llama, 'void llama_memory_clear(void*, bool)'),
     sequenceRemove: declare<(memory: Memory, sequence: number, from: number, to: number) => boolean>(
       llama,
       'bool llama_memory_seq_rm(void*, int32, int32, int32)',
@@ -127,10 +126,6 @@ export function bindLlama({ llama }: Libraries) {
     sequenceCopy: declare<(memory: Memory, source: number, target: number, from: number, to: number) => void>(
       llama,
       'void llama_memory_seq_cp(void*, int32, int32, int32, int32)',
-    ),
-    sequenceEnd: declare<(memory: Memory, sequence: number) => number>(
-      llama,
-      'int32 llama_memory_seq_pos_max(void*, int32)',
     ),
 
     /** 0: done; 1: no room in the KV memory, nothing changed; 2: aborted; below 0: broken. Runs off the event loop. */
@@ -148,7 +143,6 @@ export function bindLlama({ llama }: Libraries) {
     newChain: (): Sampler => chainInit({ no_perf: true }),
     chainAdd: declare<(chain: Sampler, sampler: Sampler) => void>(llama, 'void llama_sampler_chain_add(void*, void*)'),
     freeSampler: declare<(sampler: Sampler) => void>(llama, 'void llama_sampler_free(void*)'),
-    cloneSampler: declare<(sampler: Sampler) => Sampler>(llama, 'void* llama_sampler_clone(void*)'),
     sample: declare<(chain: Sampler, context: LlamaContext, index: number) => Token>(
       llama,
       'int32 llama_sampler_sample(void*, void*, int32)',

@@ -2,8 +2,7 @@ import type { Architecture, Detail, PicturePlan, Tile } from './architecture.ts'
 import { type GraphBuilder, type Grid, linear } from './graph.ts'
 import type { Metadata } from './metadata.ts'
 import { patchReader } from './patches.ts'
-import { alignedSize } from './pixtral.ts'
-import { bicubic, lanczos, resize, resizeInto, type Size } from './resize.ts'
+import { alignedSize, bicubic, lanczos, resize, resizeInto, type Size } from './resize.ts'
 import { siglip } from './siglip.ts'
 
 /** Tiles along the longer edge that `detail: auto` cuts a picture into, at most: with the overview five times a tile's cost. */

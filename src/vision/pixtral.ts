@@ -3,7 +3,7 @@ import { type Architecture, type Detail, type PicturePlan, type Tile, tilesOf } 
 import { type GraphBuilder, type Grid, linear, rmsNorm } from './graph.ts'
 import type { Metadata } from './metadata.ts'
 import { patchReader } from './patches.ts'
-import { bicubic, resizeInto, type Size } from './resize.ts'
+import { alignedSize, bicubic, resizeInto, type Size } from './resize.ts'
 
 /** What `detail: auto` spends at most, in tokens: a picture that has more to show is asked for with `high`. */
 const autoTokens = 256
@@ -86,31 +86,4 @@ export function pixtral(metadata: Metadata): Architecture {
       }
     },
   }
-}
-
-/**
- * The size nearest to `size` whose edges are multiples of `align` and whose area lies within the bounds, aspect kept:
- * llama.cpp's `calc_size_preserved_ratio`, 32-bit floats included.
- */
-export function alignedSize(size: Size, align: number, minPixels: number, maxPixels: number): Size {
-  const f = Math.fround
-  const { width, height } = size
-  const aligned = (round: (x: number) => number, value: number) => round(f(f(value) / align)) * align
-  const nearest = {
-    width: Math.max(align, aligned(Math.round, width)),
-    height: Math.max(align, aligned(Math.round, height)),
-  }
-  const area = nearest.width * nearest.height
-  if (area > maxPixels) {
-    const by = f(Math.sqrt(f(f(f(height) * width) / maxPixels)))
-    return {
-      width: Math.max(align, aligned(Math.floor, f(width / by))),
-      height: Math.max(align, aligned(Math.floor, f(height / by))),
-    }
-  }
-  if (area < minPixels) {
-    const by = f(Math.sqrt(f(minPixels / f(f(height) * width))))
-    return { width: aligned(Math.ceil, f(width * by)), height: aligned(Math.ceil, f(height * by)) }
-  }
-  return nearest
 }

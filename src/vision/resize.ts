@@ -67,6 +67,33 @@ export function resizeInto(image: Raster, box: Size, kernel: Kernel): Raster {
   return { ...box, rgb }
 }
 
+/**
+ * The size nearest to `size` whose edges are multiples of `align` and whose area lies within the bounds, aspect kept:
+ * llama.cpp's `calc_size_preserved_ratio`, 32-bit floats included.
+ */
+export function alignedSize(size: Size, align: number, minPixels: number, maxPixels: number): Size {
+  const f = Math.fround
+  const { width, height } = size
+  const aligned = (round: (x: number) => number, value: number) => round(f(f(value) / align)) * align
+  const nearest = {
+    width: Math.max(align, aligned(Math.round, width)),
+    height: Math.max(align, aligned(Math.round, height)),
+  }
+  const area = nearest.width * nearest.height
+  if (area > maxPixels) {
+    const by = f(Math.sqrt(f(f(f(height) * width) / maxPixels)))
+    return {
+      width: Math.max(align, aligned(Math.floor, f(width / by))),
+      height: Math.max(align, aligned(Math.floor, f(height / by))),
+    }
+  }
+  if (area < minPixels) {
+    const by = f(Math.sqrt(f(minPixels / f(f(height) * width))))
+    return { width: aligned(Math.ceil, f(width * by)), height: aligned(Math.ceil, f(height * by)) }
+  }
+  return nearest
+}
+
 /** For each output position: the first input position and the weights from there on. */
 interface Filter {
   first: Int32Array

@@ -1,8 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import type { GenerateRequest } from '../../src/deployments/index.ts'
 import { OrielError } from '../../src/errors.ts'
 import { dataUrl, shape } from '../support/pictures.ts'
-import { endEvents, promptEvent, startScripted, textEvent } from '../support/scripted.ts'
+import { startWords } from '../support/scripted.ts'
 import { startServer, type TestServer } from '../support/server.ts'
 
 interface Message {
@@ -187,17 +186,9 @@ describe('messages to any model', () => {
 
   async function start(words: readonly string[], failure?: OrielError) {
     await close()
-    const asked: GenerateRequest[] = []
-    const server = await startScripted(async function* (request) {
-      asked.push(request)
-      yield promptEvent
-      for (const word of words) yield textEvent(word)
-      if (failure !== undefined) throw failure
-      yield* endEvents(words.length)
-    })
+    const server = await startWords(words, failure)
     close = server.close
-    const promptText = () => (asked[0]?.prompt ?? []).map((piece) => (piece.kind === 'text' ? piece.text : '')).join('')
-    return { url: server.url, promptText }
+    return server
   }
 
   const body = {

@@ -1,9 +1,8 @@
 import OpenAI from 'openai'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import type { GenerateRequest } from '../../src/deployments/index.ts'
 import { OrielError } from '../../src/errors.ts'
 import { dataUrl, shape } from '../support/pictures.ts'
-import { endEvents, promptEvent, startScripted, textEvent } from '../support/scripted.ts'
+import { startWords } from '../support/scripted.ts'
 import { startServer, type TestServer } from '../support/server.ts'
 
 const question = 'What is in this image?'
@@ -160,20 +159,9 @@ describe('responses of any model', () => {
 
   async function client(words: readonly string[], failure?: OrielError) {
     await close()
-    const asked: GenerateRequest[] = []
-    const server = await startScripted(async function* (request) {
-      asked.push(request)
-      yield promptEvent
-      for (const word of words) yield textEvent(word)
-      if (failure !== undefined) throw failure
-      yield* endEvents(words.length)
-    })
-    close = server.close
-    const openai = new OpenAI({ baseURL: `${server.url}/v1`, apiKey: 'none', maxRetries: 0 })
-    return {
-      openai,
-      promptText: () => (asked[0]?.prompt ?? []).map((piece) => (piece.kind === 'text' ? piece.text : '')).join(''),
-    }
+    const { url, promptText, close: end } = await startWords(words, failure)
+    close = end
+    return { openai: new OpenAI({ baseURL: `${url}/v1`, apiKey: 'none', maxRetries: 0 }), promptText }
   }
 
   const body = {

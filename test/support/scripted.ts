@@ -32,17 +32,19 @@ const everyPicture: Media = {
   close: async () => {},
 }
 
-/** The HTTP server over an engine that says what the script says. */
-export async function startScripted(
+interface ScriptedModel {
+  chatTemplate?: string | null
+  /** Pixels that it can use of a picture's longest edge; it takes none without. */
+  longestEdge?: number | null
+  picturesFirst?: boolean
+}
+
+/** An engine that says what the script says. */
+export function scriptedBackend(
   script: Script,
-  {
-    chatTemplate = null,
-    vision = false,
-    picturesFirst = false,
-    ...settings
-  }: { chatTemplate?: string | null; vision?: boolean; picturesFirst?: boolean; strict?: boolean } = {},
-): Promise<{ url: string; close(): Promise<void> }> {
-  const backend: Backend = {
+  { chatTemplate = null, longestEdge = null, picturesFirst = false }: ScriptedModel = {},
+): Backend {
+  return {
     card: {
       id: 'scripted',
       aliases: ['accounts/oriel/models/scripted'],
@@ -61,7 +63,7 @@ export async function startScripted(
       name: 'scripted',
       contextTokens: 100,
       vocabulary: 512,
-      vision: vision ? { architecture: 'scripted', longestEdge: 100 } : null,
+      vision: longestEdge === null ? null : { architecture: 'scripted', longestEdge },
       memory: { weightsBytes: 0, visionBytes: 0, kvBytes: 0 },
       chatTemplate,
       bosToken: '',
@@ -81,12 +83,33 @@ export async function startScripted(
     }),
     close: async () => {},
   }
-  const deployments = deploy([backend])
+}
+
+/** The HTTP server over an engine that says what the script says. */
+export async function startScripted(
+  script: Script,
+  { vision = false, strict = false, ...model }: ScriptedModel & { vision?: boolean; strict?: boolean } = {},
+): Promise<{ url: string; close(): Promise<void> }> {
+  const deployments = deploy([scriptedBackend(script, { longestEdge: vision ? 100 : null, ...model })])
   const server = createServer(
     { deployments, media: everyPicture },
-    loadConfig({ server: settings }, {}).server,
+    loadConfig({ server: { strict } }, {}).server,
     createLogger('silent'),
   )
   const url = await server.listen({ host: '127.0.0.1', port: 0 })
   return { url, close: () => server.close() }
+}
+
+/** The same over an engine that says these words, or some of them before it fails. */
+export async function startWords(words: readonly string[], failure?: Error) {
+  const asked: GenerateRequest[] = []
+  const server = await startScripted(async function* (request) {
+    asked.push(request)
+    yield promptEvent
+    for (const word of words) yield textEvent(word)
+    if (failure !== undefined) throw failure
+    yield* endEvents(words.length)
+  })
+  const promptText = () => (asked[0]?.prompt ?? []).map((piece) => (piece.kind === 'text' ? piece.text : '')).join('')
+  return { ...server, promptText }
 }

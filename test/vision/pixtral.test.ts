@@ -2,8 +2,7 @@ import { readFileSync } from 'node:fs'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import type { Engine, PictureInput } from '../../src/engine/generation.ts'
 import { openArchitecture, openEncoder, tilesOf } from '../../src/vision/index.ts'
-import { alignedSize } from '../../src/vision/pixtral.ts'
-import { bicubic, resize, resizeInto } from '../../src/vision/resize.ts'
+import { alignedSize, bicubic, resize, resizeInto } from '../../src/vision/resize.ts'
 import { answerOf, ask, pocketFolder, requestOf, startPocket } from '../support/pocket.ts'
 
 const fixture = <T>(name: string): T => JSON.parse(readFileSync(new URL(name, import.meta.url), 'utf8'))

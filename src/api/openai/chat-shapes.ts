@@ -1,10 +1,10 @@
-import type { Timings } from '../../deployments/index.ts'
 import type { AnswerPiece } from '../../prompt/index.ts'
 import type { RunningAnswer } from '../answering/answer.ts'
 import { type Choice, collect, newCallId } from '../answering/collect.ts'
 import type { ToldToken } from '../answering/prompt-text.ts'
 import { performanceOf } from '../headers.ts'
 import type { ChatRequest } from './chat-schema.ts'
+import { includesUsage, withAccounts } from './last-chunk.ts'
 import { type LogprobsForm, logprobsWriter } from './logprobs.ts'
 import { promptIds, rawOutput } from './raw-output.ts'
 import { headingOf, usageOf } from './usage.ts'
@@ -52,7 +52,6 @@ const formOf = ({ logprobs }: ChatRequest): LogprobsForm =>
  * Usage rides in the last chunk, as Fireworks has it; with `include_usage` it has a chunk of its own, as OpenAI has it.
  */
 export async function* chunks(answer: RunningAnswer, body: ChatRequest) {
-  const includeUsage = body.stream_options?.include_usage ?? false
   const heading = headingOf(answer, { prefix: 'chatcmpl', object: 'chat.completion.chunk' })
   const states = Array.from({ length: answer.choices }, () => ({ raw: '', tokens: [] as ToldToken[] }))
   const writers = states.map(() => logprobsWriter(formOf(body)))
@@ -67,7 +66,7 @@ export async function* chunks(answer: RunningAnswer, body: ChatRequest) {
         ...more,
       },
     ],
-    ...(includeUsage ? { usage: null } : {}),
+    ...(includesUsage(body) ? { usage: null } : {}),
   })
   const { prompt } = answer
   for (let index = 0; index < answer.choices; index++) {
@@ -77,16 +76,7 @@ export async function* chunks(answer: RunningAnswer, body: ChatRequest) {
       : first
   }
 
-  let completionTokens = 0
-  let held: ReturnType<typeof chunk> | undefined
-  let timings: Timings | undefined
-  for await (const event of answer.events) {
-    if (event.type === 'done') {
-      timings = event.timings
-      continue
-    }
-    if (held !== undefined) yield held
-    held = undefined
+  yield* withAccounts(answer, body, heading, (event) => {
     const { choice } = event
     const state = states[choice]
     if (event.type === 'part') {
@@ -94,24 +84,16 @@ export async function* chunks(answer: RunningAnswer, body: ChatRequest) {
         state.raw += event.raw
         state.tokens.push(...event.tokens)
       }
-      if (event.pieces.length === 0 && event.tokens.length === 0) continue
+      if (event.pieces.length === 0 && event.tokens.length === 0) return undefined
       const ids = body.return_token_ids ? { token_ids: event.tokens.map(({ id }) => id) } : {}
-      yield chunk(choice, deltaOf(event.pieces), event.tokens, ids)
-      continue
+      return chunk(choice, deltaOf(event.pieces), event.tokens, ids)
     }
-    completionTokens += event.completionTokens
     const raw =
       body.raw_output && prompt !== null && state !== undefined
         ? { raw_output: rawOutput(prompt, state.raw, state.tokens) }
         : {}
-    held = chunk(choice, {}, null, { finish_reason: event.reason, ...raw })
-  }
-  // The last chunk waits for the engine's accounts, which it carries.
-  const metrics =
-    body.perf_metrics_in_response && timings !== undefined ? { perf_metrics: performanceOf(answer, timings) } : {}
-  const usage = usageOf(answer.usage, completionTokens)
-  if (held !== undefined) yield includeUsage ? held : { ...held, usage, ...metrics }
-  if (includeUsage) yield { ...heading, choices: [], usage, ...metrics }
+    return chunk(choice, {}, null, { finish_reason: event.reason, ...raw })
+  })
 }
 
 /** What is new of a message. */

@@ -1,9 +1,9 @@
-import type { Timings } from '../../deployments/index.ts'
 import type { RunningAnswer } from '../answering/answer.ts'
 import { type Choice, collect } from '../answering/collect.ts'
 import type { ToldToken } from '../answering/prompt-text.ts'
 import { performanceOf } from '../headers.ts'
 import type { CompletionsRequest } from './completions-schema.ts'
+import { includesUsage, withAccounts } from './last-chunk.ts'
 import { logprobsWriter } from './logprobs.ts'
 import { promptIds, rawOutput } from './raw-output.ts'
 import { headingOf, usageOf } from './usage.ts'
@@ -51,7 +51,6 @@ const meanLogprob = (tokens: readonly ToldToken[]): number =>
 
 /** The answer in pieces, with usage where chats have it. */
 export async function* completionChunks(answer: RunningAnswer, body: CompletionsRequest) {
-  const includeUsage = body.stream_options?.include_usage ?? false
   const head = heading(answer)
   const writers = Array.from({ length: answer.choices }, () => logprobsWriter(formOf(body)))
   const chunk = (index: number, text: string, tokens: readonly ToldToken[] | null, reason: string | null) => ({
@@ -65,27 +64,11 @@ export async function* completionChunks(answer: RunningAnswer, body: Completions
         ...(body.return_token_ids && tokens !== null ? { token_ids: tokens.map(({ id }) => id) } : {}),
       },
     ],
-    ...(includeUsage ? { usage: null } : {}),
+    ...(includesUsage(body) ? { usage: null } : {}),
   })
-  let completionTokens = 0
-  let held: ReturnType<typeof chunk> | undefined
-  let timings: Timings | undefined
-  for await (const event of answer.events) {
-    if (event.type === 'done') {
-      timings = event.timings
-      continue
-    }
-    if (held !== undefined) yield held
-    held = undefined
-    if (event.type === 'part') yield chunk(event.choice, event.raw, event.tokens, null)
-    else {
-      completionTokens += event.completionTokens
-      held = chunk(event.choice, '', null, event.reason)
-    }
-  }
-  const metrics =
-    body.perf_metrics_in_response && timings !== undefined ? { perf_metrics: performanceOf(answer, timings) } : {}
-  const usage = usageOf(answer.usage, completionTokens)
-  if (held !== undefined) yield includeUsage ? held : { ...held, usage, ...metrics }
-  if (includeUsage) yield { ...head, choices: [], usage, ...metrics }
+  yield* withAccounts(answer, body, head, (event) =>
+    event.type === 'part'
+      ? chunk(event.choice, event.raw, event.tokens, null)
+      : chunk(event.choice, '', null, event.reason),
+  )
 }

@@ -1,5 +1,5 @@
 import { availableParallelism } from 'node:os'
-import { OrielError } from '../../errors.ts'
+import { cancelled, OrielError } from '../../errors.ts'
 import type { Logger } from '../../log.ts'
 import { type DecodedFile, DecoderProcess, type FileToDecode } from './decoder-process.ts'
 import type { FileHeader } from './protocol.ts'
@@ -145,8 +145,6 @@ function whenAborted(signal: AbortSignal): Promise<never> {
     else signal.addEventListener('abort', () => reject(cancelled()), { once: true })
   })
 }
-
-const cancelled = (): OrielError => new OrielError('cancelled', 'The request was cancelled.')
 
 const closing = (): OrielError =>
   new OrielError('overloaded', 'The server is shutting down.', { code: 'shutting_down', retryAfter: 5 })

@@ -1,6 +1,6 @@
 import { lookup } from 'node:dns/promises'
 import type { MediaConfig } from '../../config.ts'
-import { OrielError } from '../../errors.ts'
+import { cancelled, OrielError } from '../../errors.ts'
 import type { Logger } from '../../log.ts'
 import { publicAddresses } from './addresses.ts'
 import { ByteCache } from './cache.ts'
@@ -93,7 +93,7 @@ class Flight {
     this.#waiting++
     let leave = (): void => {}
     const left = new Promise<never>((_, reject) => {
-      leave = () => reject(new OrielError('cancelled', 'The request was cancelled.'))
+      leave = () => reject(cancelled())
       if (signal.aborted) leave()
       else signal.addEventListener('abort', leave, { once: true })
     })

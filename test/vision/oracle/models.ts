@@ -1,4 +1,5 @@
 import { type TensorPlan, type Value, writeGguf } from '../../../bench/gguf-file.ts'
+import { byteAlphabet } from '../../../bench/model-files.ts'
 
 /** Small models of random weights with the real names of tensors and keys. Equal calls write equal files. */
 
@@ -43,13 +44,6 @@ function decoderMetadata(): Record<string, Value> {
     'tokenizer.ggml.eos_token_id': { u32: 2 },
     'tokenizer.ggml.add_bos_token': { bool: false },
   }
-}
-
-/** GPT-2's printable character for each byte. */
-function byteAlphabet(): string[] {
-  let next = 256
-  const printable = (byte: number) => (byte > 32 && byte < 127) || (byte > 160 && byte !== 173)
-  return Array.from({ length: 256 }, (_, byte) => String.fromCharCode(printable(byte) ? byte : next++))
 }
 
 function decoderTensors(): TensorPlan[] {
