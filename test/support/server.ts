@@ -1,7 +1,7 @@
 import { execFileSync } from 'node:child_process'
 import { createServer } from '../../src/api/index.ts'
 import { loadConfig } from '../../src/config.ts'
-import { deploy, startEmbedded } from '../../src/deployments/index.ts'
+import { deploy, embedded } from '../../src/deployments/index.ts'
 import { createLogger } from '../../src/log.ts'
 import { createMedia } from '../../src/media/index.ts'
 import { findModel } from '../../src/models/index.ts'
@@ -21,9 +21,12 @@ export async function startServer(overrides: Parameters<typeof loadConfig>[0] = 
   )
   const log = createLogger('silent')
   const before = new Set(children())
-  const backend = await startEmbedded(await findModel('pocket'), config, log)
+  const cards = await Promise.all(config.model.map((name) => findModel(name, undefined, config.models)))
+  const deployments = deploy({ config, cards, start: embedded(config, 'cpu', log), gpuMemory: undefined, log })
+  const loaded = new AbortController()
+  for (const { id } of cards) await deployments.find(id, loaded.signal)
+  loaded.abort()
   let engines = children().filter((pid) => !before.has(pid))
-  const deployments = deploy([backend])
   const server = createServer({ deployments, media: createMedia(config.media) }, config.server, log)
   const url = await server.listen({ host: '127.0.0.1', port: 0 })
   return {
