@@ -1,7 +1,7 @@
 import { OrielError } from '../errors.ts'
 import { type Context, type Ggml, type Graph, type GraphAllocator, type Tensor, TensorType } from '../native/index.ts'
 import type { Architecture, Tile } from './architecture.ts'
-import type { GraphBuilder, Grid } from './graph.ts'
+import type { GraphBuilder, Grid, JoinOrder, Rope2d } from './graph.ts'
 import type { Weights } from './weights.ts'
 
 /** Nodes that one graph may have: about 30 a layer, with room for the deepest encoders in use. */
@@ -51,7 +51,7 @@ interface GgmlGraph {
 
 function buildGraph(ggml: Ggml, weights: Weights, architecture: Architecture, tile: Tile): GgmlGraph {
   const context = ggml.init(maxNodes)
-  const emitter = new GgmlEmitter(ggml, weights, context)
+  const emitter = new GgmlEmitter(ggml, weights, context, architecture.grid(tile))
   const output = architecture.build<Value>(emitter, tile)
   ggml.setOutput(output.tensor)
   const graph: Graph = ggml.newGraph(context, maxNodes, false)
@@ -92,13 +92,15 @@ class GgmlEmitter implements GraphBuilder<Value> {
   readonly #ggml: Ggml
   readonly #weights: Weights
   readonly #context: Context
-  readonly #positions = new Map<string, Tensor>()
+  readonly #grid: Grid
+  readonly #positions = new Map<Rope2d, { first: Tensor; second: Tensor }>()
   /** Inputs that are the same for every picture of this size. */
-  readonly constants: { tensor: Tensor; data: Int32Array }[] = []
+  readonly constants: { tensor: Tensor; data: Int32Array | Float32Array }[] = []
   declared: Value | undefined
 
-  constructor(ggml: Ggml, weights: Weights, context: Context) {
+  constructor(ggml: Ggml, weights: Weights, context: Context, grid: Grid) {
     this.#ggml = ggml
+    this.#grid = grid
     this.#weights = weights
     this.#context = context
   }
@@ -119,14 +121,49 @@ class GgmlEmitter implements GraphBuilder<Value> {
     return this.#weights.has(name)
   }
 
+  shapeOf(name: string): { rows: number; columns: number } {
+    return this.#weights.tensor(name)
+  }
+
+  floats(name: string): Float32Array {
+    return this.#weights.floats(name)
+  }
+
+  table(_name: string, width: number, values: (grid: Grid) => Float32Array): Value {
+    const data = values(this.#grid)
+    const tokens = data.length / width
+    return { tensor: this.#constant(TensorType.F32, width, tokens, data), tokens, width }
+  }
+
   matmul(weight: Value, x: Value): Value {
     // Convolutions come with a shape of their own, [out, channels, height, width]: over patches it is a plain matrix.
     const matrix = this.#ggml.reshape2d(this.#context, weight.tensor, weight.width, weight.tokens)
     return { tensor: this.#ggml.mulMat(this.#context, matrix, x.tensor), tokens: x.tokens, width: weight.tokens }
   }
 
+  matmulTransposed(weight: Value, x: Value): Value {
+    const [ggml, context] = [this.#ggml, this.#context]
+    const turned = ggml.cont(context, ggml.permute(context, weight.tensor, 1, 0, 2, 3))
+    return { tensor: ggml.mulMat(context, turned, x.tensor), tokens: x.tokens, width: weight.width }
+  }
+
   add(a: Value, b: Value): Value {
     return { ...a, tensor: this.#ggml.add(this.#context, a.tensor, b.tensor) }
+  }
+
+  scale(x: Value, weight: Value): Value {
+    return { ...x, tensor: this.#ggml.mul(this.#context, x.tensor, weight.tensor) }
+  }
+
+  concatRows(a: Value, b: Value): Value {
+    return { ...a, tensor: this.#ggml.concat(this.#context, a.tensor, b.tensor, 1), tokens: a.tokens + b.tokens }
+  }
+
+  sliceRows(x: Value, start: number, end = x.tokens): Value {
+    const tokens = (end < 0 ? end + x.tokens : end) - start
+    const [bytes, at] = [x.width * 4, start * x.width * 4]
+    const rows = this.#ggml.view3d(this.#context, x.tensor, x.width, tokens, 1, bytes, bytes * tokens, at)
+    return { ...x, tensor: this.#ggml.cont2d(this.#context, rows, x.width, tokens), tokens }
   }
 
   rmsNorm(x: Value, weight: Value, epsilon: number): Value {
@@ -134,10 +171,10 @@ class GgmlEmitter implements GraphBuilder<Value> {
     return { ...x, tensor: this.#ggml.mul(this.#context, normed, weight.tensor) }
   }
 
-  layerNorm(x: Value, weight: Value, bias: Value, epsilon: number): Value {
+  layerNorm(x: Value, weight: Value, bias: Value | undefined, epsilon: number): Value {
     const normed = this.#ggml.norm(this.#context, x.tensor, epsilon)
-    const scaled = this.#ggml.mul(this.#context, normed, weight.tensor)
-    return { ...x, tensor: this.#ggml.add(this.#context, scaled, bias.tensor) }
+    const tensor = this.#ggml.mul(this.#context, normed, weight.tensor)
+    return bias === undefined ? { ...x, tensor } : this.add({ ...x, tensor }, bias)
   }
 
   gelu(x: Value): Value {
@@ -148,6 +185,10 @@ class GgmlEmitter implements GraphBuilder<Value> {
     return { ...x, tensor: this.#ggml.geluQuick(this.#context, x.tensor) }
   }
 
+  silu(x: Value): Value {
+    return { ...x, tensor: this.#ggml.silu(this.#context, x.tensor) }
+  }
+
   swiglu(gate: Value, up: Value): Value {
     return { ...gate, tensor: this.#ggml.swigluSplit(this.#context, gate.tensor, up.tensor) }
   }
@@ -156,37 +197,41 @@ class GgmlEmitter implements GraphBuilder<Value> {
     return { ...gate, tensor: this.#ggml.gegluSplit(this.#context, gate.tensor, up.tensor) }
   }
 
-  rope2d(x: Value, heads: number, grid: Grid, theta: number): Value {
+  rope2d(x: Value, heads: number, rope: Rope2d): Value {
     const [ggml, context, head] = [this.#ggml, this.#context, x.width / heads]
     const half = head / 2
     const split = ggml.reshape3d(context, x.tensor, head, heads, x.tokens)
     const turn = (at: number, positions: Tensor, scale: number): Tensor => {
       const part = ggml.view3d(context, split, half, heads, x.tokens, head * 4, x.width * 4, at * 4)
-      return ggml.ropeExt(context, part, positions, null, half, 0, 0, theta, scale, 0, 1, 0, 0)
+      return ggml.ropeExt(context, part, positions, null, half, 0, 0, rope.theta, scale, 0, 1, 0, 0)
     }
-    const rows = turn(
-      0,
-      this.#position('rows', grid, (patch) => Math.floor(patch / grid.columns)),
-      1,
-    )
-    const columns = turn(
-      half,
-      this.#position('columns', grid, (patch) => patch % grid.columns),
-      theta ** (-2 / head),
-    )
-    const joined = ggml.concat(context, rows, columns, 0)
+    const { first, second } = this.#positionsOf(rope)
+    const later = turn(half, second, rope.interleaved ? rope.theta ** (-2 / head) : 1)
+    const joined = ggml.concat(context, turn(0, first, 1), later, 0)
     return { ...x, tensor: ggml.reshape2d(context, joined, x.width, x.tokens) }
   }
 
-  joinPatches(x: Value, { rows, columns }: Grid, factor: number): Value {
+  joinPatches(x: Value, { rows, columns }: Grid, factor: number, { squares, within }: JoinOrder = {}): Value {
     const [ggml, context] = [this.#ggml, this.#context]
     const width = x.width * factor
-    // Neighbours in a row lie behind each other; then rows are brought next to each other, and everything back.
+    // Neighbours in a row lie behind each other; then rows are brought next to each other, and perhaps everything back.
     const inRows = ggml.permute(context, ggml.reshape3d(context, x.tensor, width, columns / factor, rows), 0, 2, 1, 3)
-    const squares = ggml.reshape3d(context, ggml.cont(context, inRows), width * factor, rows / factor, columns / factor)
-    const inOrder = ggml.permute(context, squares, 0, 2, 1, 3)
+    const joined = width * factor
     const tokens = x.tokens / (factor * factor)
-    return { tensor: ggml.cont2d(context, inOrder, width * factor, tokens), tokens, width: width * factor }
+    let tensor = ggml.reshape3d(context, ggml.cont(context, inRows), joined, rows / factor, columns / factor)
+    if (squares !== 'columns') tensor = ggml.cont(context, ggml.permute(context, tensor, 0, 2, 1, 3))
+    if (within === 'channels') {
+      const patches = ggml.reshape3d(context, tensor, x.width, factor * factor, tokens)
+      tensor = ggml.cont(context, ggml.permute(context, patches, 1, 0, 2, 3))
+    }
+    return { tensor: ggml.reshape2d(context, tensor, joined, tokens), tokens, width: joined }
+  }
+
+  averagePatches(x: Value, grid: Grid, factor: number): Value {
+    const [ggml, context] = [this.#ggml, this.#context]
+    const { tensor, tokens } = this.joinPatches(x, grid, factor, { within: 'channels' })
+    const means = ggml.mean(context, ggml.reshape3d(context, tensor, factor * factor, x.width, tokens))
+    return { tensor: ggml.reshape2d(context, means, x.width, tokens), tokens, width: x.width }
   }
 
   attention(q: Value, k: Value, v: Value, heads: number): Value {
@@ -200,14 +245,22 @@ class GgmlEmitter implements GraphBuilder<Value> {
     return { ...q, tensor: ggml.cont2d(context, mixed, q.width, q.tokens) }
   }
 
-  #position(axis: string, grid: Grid, of: (patch: number) => number): Tensor {
-    const known = this.#positions.get(axis)
+  #positionsOf(rope: Rope2d): { first: Tensor; second: Tensor } {
+    const known = this.#positions.get(rope)
     if (known !== undefined) return known
-    const count = grid.rows * grid.columns
-    const tensor = this.#ggml.newTensor4d(this.#context, TensorType.I32, count, 1, 1, 1)
+    const { first, second } = rope.positions(this.#grid)
+    const tensors = {
+      first: this.#constant(TensorType.I32, first.length, 1, first),
+      second: this.#constant(TensorType.I32, second.length, 1, second),
+    }
+    this.#positions.set(rope, tensors)
+    return tensors
+  }
+
+  #constant(type: number, width: number, rows: number, data: Int32Array | Float32Array): Tensor {
+    const tensor = this.#ggml.newTensor4d(this.#context, type, width, rows, 1, 1)
     this.#ggml.setInput(tensor)
-    this.constants.push({ tensor, data: Int32Array.from({ length: count }, (_, patch) => of(patch)) })
-    this.#positions.set(axis, tensor)
+    this.constants.push({ tensor, data })
     return tensor
   }
 }

@@ -1,6 +1,6 @@
 import type { InferenceSession, TensorConstructor } from 'onnxruntime-node'
 import { type Architecture, type Tile, tilesOf } from './architecture.ts'
-import type { GraphBuilder, Grid } from './graph.ts'
+import type { GraphBuilder, Grid, JoinOrder, Rope2d } from './graph.ts'
 import { OnnxModel } from './onnx-file.ts'
 import type { Weights } from './weights.ts'
 
@@ -47,6 +47,7 @@ class OnnxSession implements OnnxGraph {
   readonly #emitter: OnnxEmitter
   readonly #architecture: Architecture
   readonly #output: string
+  #kept: { size: string; feeds: Readonly<Record<string, Feed>> } = { size: '', feeds: {} }
 
   constructor(
     session: InferenceSession,
@@ -65,38 +66,53 @@ class OnnxSession implements OnnxGraph {
   async run(values: Float32Array, tile: Tile): Promise<Float32Array> {
     const grid = this.#architecture.grid(tile)
     const tokens = grid.rows * grid.columns
-    const feeds: Record<string, InstanceType<TensorConstructor>> = {
+    const feeds: Record<string, Feed> = {
+      ...this.#feedsOf(grid),
       patches: new this.#tensor('float32', values, [tokens, values.length / tokens]),
-    }
-    const { rope } = this.#emitter
-    if (rope !== undefined) {
-      const { cos, sin } = rope2dTables(grid, rope.head, rope.theta)
-      feeds.cos = new this.#tensor('float32', cos, [tokens, rope.head / 2])
-      feeds.sin = new this.#tensor('float32', sin, [tokens, rope.head / 2])
-      const places = BigInt64Array.from({ length: tokens }, (_, place) => BigInt(place))
-      feeds.places = new this.#tensor('int64', places, [1, tokens])
     }
     const result = (await this.#session.run(feeds))[this.#output]
     if (!(result?.data instanceof Float32Array)) throw new Error('ONNX Runtime gave no floats')
     return result.data
   }
+
+  /** What depends on the grid alone, kept for the next tile: most are of one size. */
+  #feedsOf(grid: Grid): Readonly<Record<string, Feed>> {
+    const size = `${grid.columns}x${grid.rows}`
+    if (this.#kept.size === size) return this.#kept.feeds
+    const feeds: Record<string, Feed> = {}
+    for (const [name, of] of this.#emitter.gridInputs) {
+      const { data, shape } = of(grid)
+      feeds[name] =
+        data instanceof Float32Array ? new this.#tensor('float32', data, shape) : new this.#tensor('int64', data, shape)
+    }
+    this.#kept = { size, feeds }
+    return feeds
+  }
 }
 
-/** Angles of every patch: half of a head's pairs turn with its row, half with its column. `[patches, head / 2]` */
-function rope2dTables(grid: Grid, head: number, theta: number): { cos: Float32Array; sin: Float32Array } {
+type Feed = InstanceType<TensorConstructor>
+
+/** An input whose values depend on the grid alone. */
+interface GridInput {
+  data: Float32Array | BigInt64Array
+  shape: readonly number[]
+}
+
+/** Angles by which the pairs of a head turn, of every row. `[rows, head / 2]` */
+function rope2dTables({ theta, interleaved, positions }: Rope2d, head: number, grid: Grid) {
   const pairs = head / 2
-  const tokens = grid.rows * grid.columns
-  const cos = new Float32Array(tokens * pairs)
-  const sin = new Float32Array(tokens * pairs)
-  for (let patch = 0; patch < tokens; patch++)
+  const { first, second } = positions(grid)
+  const tables = { cos: new Float32Array(first.length * pairs), sin: new Float32Array(first.length * pairs) }
+  const offset = interleaved ? theta ** (-2 / head) : 1
+  for (let row = 0; row < first.length; row++)
     for (let pair = 0; pair < pairs; pair++) {
-      const byRow = pair < pairs / 2
-      const frequency = theta ** ((-2 * (pair % (pairs / 2))) / pairs) * (byRow ? 1 : theta ** (-2 / head))
-      const angle = (byRow ? Math.floor(patch / grid.columns) : patch % grid.columns) * frequency
-      cos[patch * pairs + pair] = Math.cos(angle)
-      sin[patch * pairs + pair] = Math.sin(angle)
+      const half = pair < pairs / 2 ? 0 : 1
+      const frequency = theta ** ((-2 * (pair - (half * pairs) / 2)) / pairs) * (half === 0 ? 1 : offset)
+      const angle = ((half === 0 ? first : second)[row] ?? 0) * frequency
+      tables.cos[row * pairs + pair] = Math.cos(angle)
+      tables.sin[row * pairs + pair] = Math.sin(angle)
     }
-  return { cos, sin }
+  return tables
 }
 
 /** A node's name and the width of its rows; the number of rows is open. */
@@ -112,7 +128,9 @@ const contrib = 'com.microsoft'
 
 class OnnxEmitter implements GraphBuilder<Value> {
   readonly model = new OnnxModel()
-  rope: { head: number; theta: number } | undefined
+  /** Inputs that each run works out anew from its grid. */
+  readonly gridInputs = new Map<string, (grid: Grid) => GridInput>()
+  readonly #ropes = new Map<Rope2d, { cos: string; sin: string; places: string }>()
   readonly #weights: Weights
   readonly #precision: Precision
   readonly #constants = new Map<string, string>()
@@ -135,8 +153,40 @@ class OnnxEmitter implements GraphBuilder<Value> {
     return this.#weights.has(name)
   }
 
+  shapeOf(name: string): { rows: number; columns: number } {
+    return this.#weights.tensor(name)
+  }
+
+  floats(name: string): Float32Array {
+    return this.#weights.floats(name)
+  }
+
+  table(name: string, width: number, values: (grid: Grid) => Float32Array): Value {
+    const rows = `rows of ${name}`
+    return {
+      name: this.#gridInput(name, 'f32', [rows, width], (grid) => {
+        const data = values(grid)
+        return { data, shape: [data.length / width, width] }
+      }),
+      width,
+    }
+  }
+
   matmul({ name, rows = 1, width }: Value, x: Value): Value {
+    return this.#multiply(this.#weights.floats(name), rows, width, x)
+  }
+
+  matmulTransposed({ name, rows = 1, width }: Value, x: Value): Value {
     const values = this.#weights.floats(name)
+    const turned = new Float32Array(values.length)
+    for (let row = 0; row < rows; row++)
+      for (let column = 0; column < width; column++)
+        turned[column * rows + row] = values[row * width + column] as number
+    return this.#multiply(turned, width, rows, x)
+  }
+
+  /** @param values `[rows, width]` */
+  #multiply(values: Float32Array, rows: number, width: number, x: Value): Value {
     if (this.#precision === 'int8') return { name: this.#int8(values, rows, width, x), width: rows }
     const weight = this.model.constant('f32', [rows, width], values)
     return { name: this.model.node('Gemm', [x.name, weight], { transB: 1 }), width: rows }
@@ -144,6 +194,24 @@ class OnnxEmitter implements GraphBuilder<Value> {
 
   add(a: Value, b: Value): Value {
     return { ...a, name: this.model.node('Add', [a.name, this.#nameOf(b)]) }
+  }
+
+  scale(x: Value, weight: Value): Value {
+    return { ...x, name: this.model.node('Mul', [x.name, this.#nameOf(weight)]) }
+  }
+
+  concatRows(a: Value, b: Value): Value {
+    const [above, below] = [a, b].map((value) =>
+      this.model.node('Reshape', [this.#nameOf(value), this.#shape([-1, value.width])]),
+    )
+    return { name: this.model.node('Concat', [above ?? '', below ?? ''], { axis: 0 }), width: a.width }
+  }
+
+  sliceRows(x: Value, start: number, end = Number.MAX_SAFE_INTEGER): Value {
+    return {
+      ...x,
+      name: this.model.node('Slice', [x.name, this.#shape([start]), this.#shape([end]), this.#shape([0])]),
+    }
   }
 
   rmsNorm(x: Value, weight: Value, epsilon: number): Value {
@@ -154,11 +222,9 @@ class OnnxEmitter implements GraphBuilder<Value> {
     return { ...x, name }
   }
 
-  layerNorm(x: Value, weight: Value, bias: Value, epsilon: number): Value {
-    const name = this.model.node('LayerNormalization', [x.name, this.#nameOf(weight), this.#nameOf(bias)], {
-      axis: -1,
-      epsilon: { float: epsilon },
-    })
+  layerNorm(x: Value, weight: Value, bias: Value | undefined, epsilon: number): Value {
+    const inputs = [x.name, this.#nameOf(weight), ...(bias === undefined ? [] : [this.#nameOf(bias)])]
+    const name = this.model.node('LayerNormalization', inputs, { axis: -1, epsilon: { float: epsilon } })
     return { ...x, name }
   }
 
@@ -170,28 +236,26 @@ class OnnxEmitter implements GraphBuilder<Value> {
     return { ...x, name: this.model.node('QuickGelu', [x.name], { alpha: { float: 1.702 } }, contrib) }
   }
 
+  silu(x: Value): Value {
+    return { ...x, name: this.model.node('QuickGelu', [x.name], { alpha: { float: 1 } }, contrib) }
+  }
+
   swiglu(gate: Value, up: Value): Value {
-    const silu = this.model.node('QuickGelu', [gate.name], { alpha: { float: 1 } }, contrib)
-    return { ...gate, name: this.model.node('Mul', [silu, up.name]) }
+    return { ...gate, name: this.model.node('Mul', [this.silu(gate).name, up.name]) }
   }
 
   geglu(gate: Value, up: Value): Value {
     return { ...gate, name: this.model.node('Mul', [this.gelu(gate).name, up.name]) }
   }
 
-  rope2d(x: Value, heads: number, _grid: Grid, theta: number): Value {
+  rope2d(x: Value, heads: number, rope: Rope2d): Value {
     const head = x.width / heads
-    if (this.rope === undefined) {
-      this.model.input('cos', 'f32', ['tokens', head / 2])
-      this.model.input('sin', 'f32', ['tokens', head / 2])
-      this.model.input('places', 'i64', [1, 'tokens'])
-      this.rope = { head, theta }
-    }
+    const { cos, sin, places } = this.#ropeOf(rope, head)
     // The operator takes heads from the shape alone: [1, heads, tokens, head].
     const split = this.model.node('Reshape', [x.name, this.#shape([1, -1, heads, head])])
     const turned = this.model.node(
       'RotaryEmbedding',
-      [this.model.node('Transpose', [split], { perm: [0, 2, 1, 3] }), 'places', 'cos', 'sin'],
+      [this.model.node('Transpose', [split], { perm: [0, 2, 1, 3] }), places, cos, sin],
       { interleaved: 1 },
       contrib,
     )
@@ -199,18 +263,66 @@ class OnnxEmitter implements GraphBuilder<Value> {
     return { ...x, name: this.model.node('Reshape', [back, this.#shape([-1, x.width])]) }
   }
 
-  joinPatches(x: Value, { columns }: Grid, factor: number): Value {
-    const width = x.width * factor
-    const squares = this.#shape([-1, factor, columns / factor, width])
-    const split = this.model.node('Reshape', [x.name, squares])
-    const joined = this.model.node('Transpose', [split], { perm: [0, 2, 1, 3] })
-    return { name: this.model.node('Reshape', [joined, this.#shape([-1, width * factor])]), width: width * factor }
+  joinPatches(x: Value, _grid: Grid, factor: number, { squares, within }: JoinOrder = {}): Value {
+    const width = x.width * factor * factor
+    const outer = squares === 'columns' ? [2, 0] : [0, 2]
+    const inner = within === 'channels' ? [4, 1, 3] : [1, 3, 4]
+    const moved = this.model.node('Transpose', [this.#squares(x, factor)], { perm: [...outer, ...inner] })
+    return { name: this.model.node('Reshape', [moved, this.#shape([-1, width])]), width }
+  }
+
+  averagePatches(x: Value, _grid: Grid, factor: number): Value {
+    const means = this.model.node('ReduceMean', [this.#squares(x, factor)], { axes: [1, 3], keepdims: 0 })
+    return { ...x, name: this.model.node('Reshape', [means, this.#shape([-1, x.width])]) }
   }
 
   attention(q: Value, k: Value, v: Value, heads: number): Value {
     const batched = [q, k, v].map(({ name, width }) => this.model.node('Reshape', [name, this.#shape([1, -1, width])]))
     const mixed = this.model.node('MultiHeadAttention', batched, { num_heads: heads }, contrib)
     return { ...q, name: this.model.node('Reshape', [mixed, this.#shape([-1, q.width])]) }
+  }
+
+  /** As `[rows of squares, factor, columns of squares, factor, width]`. */
+  #squares(x: Value, factor: number): string {
+    const name = `squares of ${factor} patches of ${x.width}`
+    const shape = this.#gridInput(name, 'i64', [5], ({ rows, columns }) => {
+      const sizes = [rows / factor, factor, columns / factor, factor, x.width]
+      return { data: BigInt64Array.from(sizes, BigInt), shape: [5] }
+    })
+    return this.model.node('Reshape', [x.name, shape])
+  }
+
+  #ropeOf(rope: Rope2d, head: number): { cos: string; sin: string; places: string } {
+    const known = this.#ropes.get(rope)
+    if (known !== undefined) return known
+    const number = this.#ropes.size
+    const rows = `rows of rope ${number}`
+    const table = (of: 'cos' | 'sin') =>
+      this.#gridInput(`${of} ${number}`, 'f32', [rows, head / 2], (grid) => {
+        const data = rope2dTables(rope, head, grid)[of]
+        return { data, shape: [data.length / (head / 2), head / 2] }
+      })
+    const names = {
+      cos: table('cos'),
+      sin: table('sin'),
+      places: this.#gridInput(`places ${number}`, 'i64', [1, rows], (grid) => {
+        const count = rope.positions(grid).first.length
+        return { data: BigInt64Array.from({ length: count }, (_, place) => BigInt(place)), shape: [1, count] }
+      }),
+    }
+    this.#ropes.set(rope, names)
+    return names
+  }
+
+  #gridInput(
+    name: string,
+    type: 'f32' | 'i64',
+    shape: readonly (number | string)[],
+    of: (grid: Grid) => GridInput,
+  ): string {
+    if (!this.gridInputs.has(name)) this.model.input(name, type, shape)
+    this.gridInputs.set(name, of)
+    return name
   }
 
   /** Weights as 8-bit integers with a scale for each output, activations as they come. */

@@ -1,6 +1,6 @@
 import { OrielError } from '../errors.ts'
 import { type Architecture, type Detail, type PicturePlan, type Tile, tilesOf } from './architecture.ts'
-import { type GraphBuilder, type Grid, linear, rmsNorm } from './graph.ts'
+import { type GraphBuilder, type Grid, linear, patchPlaces, type Rope2d, rmsNorm } from './graph.ts'
 import type { Metadata } from './metadata.ts'
 import { patchReader } from './patches.ts'
 import { alignedSize, bicubic, resizeInto, type Size } from './resize.ts'
@@ -29,6 +29,15 @@ export function pixtral(metadata: Metadata): Architecture {
     throw new OrielError('invalid', 'Pixtral files with a patch merger cannot be read yet.', {
       code: 'unsupported_model',
     })
+
+  const rope: Rope2d = {
+    theta: 10000,
+    interleaved: true,
+    positions: (places) => {
+      const { row, column } = patchPlaces(places)
+      return { first: row, second: column }
+    },
+  }
 
   const grid = ({ size }: Pick<Tile, 'size'>): Grid => ({ rows: size.height / patch, columns: size.width / patch })
 
@@ -60,8 +69,8 @@ export function pixtral(metadata: Metadata): Architecture {
       for (let layer = 0; layer < layers; layer++) {
         const part = (name: string) => `v.blk.${layer}.${name}`
         const y = rmsNorm(graph, x, part('ln1'), epsilon)
-        const q = graph.rope2d(linear(graph, y, part('attn_q')), heads, places, 10000)
-        const k = graph.rope2d(linear(graph, y, part('attn_k')), heads, places, 10000)
+        const q = graph.rope2d(linear(graph, y, part('attn_q')), heads, rope)
+        const k = graph.rope2d(linear(graph, y, part('attn_k')), heads, rope)
         const v = linear(graph, y, part('attn_v'))
         x = graph.add(x, linear(graph, graph.attention(q, k, v, heads), part('attn_out')))
         const z = rmsNorm(graph, x, part('ln2'), epsilon)
