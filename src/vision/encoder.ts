@@ -1,8 +1,13 @@
 import { OrielError } from '../errors.ts'
 import { openNative } from '../native/index.ts'
 import type { Architecture, Tile } from './architecture.ts'
+import { gemma3 } from './gemma3.ts'
 import { GgmlGraphs } from './ggml-graph.ts'
 import { idefics3 } from './idefics3.ts'
+import { internvl } from './internvl.ts'
+import { kimivl } from './kimivl.ts'
+import { lfm2 } from './lfm2.ts'
+import { llama4 } from './llama4.ts'
 import { type Metadata, readMetadata } from './metadata.ts'
 import { buildOnnxGraph, type Precision } from './onnx-graph.ts'
 import { pixtral } from './pixtral.ts'
@@ -10,7 +15,15 @@ import type { Raster } from './resize.ts'
 import { loadWeights } from './weights.ts'
 
 /** Every family of vision encoders that is known, by `clip.projector_type`. */
-const architectures: Record<string, (metadata: Metadata) => Architecture> = { idefics3, pixtral }
+const architectures: Record<string, (metadata: Metadata) => Architecture> = {
+  gemma3,
+  idefics3,
+  internvl,
+  kimivl,
+  lfm2,
+  llama4,
+  pixtral,
+}
 
 export const visionFamilies: readonly string[] = Object.keys(architectures)
 
@@ -51,7 +64,7 @@ export function openArchitecture(file: string): Architecture {
   const { ggml } = openNative()
   const opened = openFile(file)
   try {
-    return architectureOf(readMetadata(ggml, opened.gguf))
+    return architectureOf(readMetadata(ggml, opened.gguf, opened.context))
   } finally {
     ggml.freeGguf(opened.gguf)
     ggml.free(opened.context)
@@ -62,7 +75,7 @@ export function openArchitecture(file: string): Architecture {
 export async function openEncoder(file: string, settings: EncoderSettings): Promise<Encoder> {
   const { ggml } = openNative()
   const { gguf, context } = openFile(file)
-  const architecture = architectureOf(readMetadata(ggml, gguf))
+  const architecture = architectureOf(readMetadata(ggml, gguf, context))
   const backend = ggml.initCpu()
   if (backend === null) throw new OrielError('internal', 'No CPU back end of ggml could be loaded.')
   const weights = loadWeights(ggml, file, gguf, context, backend)

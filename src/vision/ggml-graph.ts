@@ -62,13 +62,13 @@ function buildGraph(ggml: Ggml, weights: Weights, architecture: Architecture, ti
     ggml.free(context)
     throw new OrielError('internal', 'There is not enough memory to encode a picture of this size.')
   }
-  const { declared: input, constants } = emitter
+  const { declared: input } = emitter
   if (input === undefined) throw new Error('an architecture without an input')
   return {
     run(values) {
       // The allocator may lay other values over inputs once they are read, so every run writes all of them.
       ggml.setTensor(input.tensor, values, 0, values.byteLength)
-      for (const { tensor, data } of constants) ggml.setTensor(tensor, data, 0, data.byteLength)
+      for (const { tensor, data } of emitter.constants) ggml.setTensor(tensor, data, 0, data.byteLength)
       const status = ggml.compute(weights.backend, graph)
       if (status !== 0) throw new Error(`ggml could not compute the vision graph (status ${status})`)
       const result = new Float32Array(output.tokens * output.width)
@@ -93,16 +93,19 @@ class GgmlEmitter implements GraphBuilder<Value> {
   readonly #weights: Weights
   readonly #context: Context
   readonly #grid: Grid
-  readonly #positions = new Map<Rope2d, { first: Tensor; second: Tensor }>()
-  /** Inputs that are the same for every picture of this size. */
-  readonly constants: { tensor: Tensor; data: Int32Array | Float32Array }[] = []
+  readonly #known = new Map<string, { tensor: Tensor; data: Int32Array | Float32Array }>()
   declared: Value | undefined
 
   constructor(ggml: Ggml, weights: Weights, context: Context, grid: Grid) {
     this.#ggml = ggml
-    this.#grid = grid
     this.#weights = weights
     this.#context = context
+    this.#grid = grid
+  }
+
+  /** Inputs that are the same for every picture of this size. */
+  get constants() {
+    return this.#known.values()
   }
 
   input(tokens: number, width: number): Value {
@@ -121,18 +124,8 @@ class GgmlEmitter implements GraphBuilder<Value> {
     return this.#weights.has(name)
   }
 
-  shapeOf(name: string): { rows: number; columns: number } {
-    return this.#weights.tensor(name)
-  }
-
   floats(name: string): Float32Array {
     return this.#weights.floats(name)
-  }
-
-  table(_name: string, width: number, values: (grid: Grid) => Float32Array): Value {
-    const data = values(this.#grid)
-    const tokens = data.length / width
-    return { tensor: this.#constant(TensorType.F32, width, tokens, data), tokens, width }
   }
 
   matmul(weight: Value, x: Value): Value {
@@ -151,19 +144,27 @@ class GgmlEmitter implements GraphBuilder<Value> {
     return { ...a, tensor: this.#ggml.add(this.#context, a.tensor, b.tensor) }
   }
 
-  scale(x: Value, weight: Value): Value {
-    return { ...x, tensor: this.#ggml.mul(this.#context, x.tensor, weight.tensor) }
+  multiply(a: Value, b: Value): Value {
+    return { ...a, tensor: this.#ggml.mul(this.#context, a.tensor, b.tensor) }
+  }
+
+  table(name: string, width: number, of: (grid: Grid) => Float32Array): Value {
+    const { tensor, data } = this.#constant(name, () => of(this.#grid))
+    const tokens = data.length / width
+    return { tensor: this.#ggml.reshape2d(this.#context, tensor, width, tokens), tokens, width }
   }
 
   concatRows(a: Value, b: Value): Value {
     return { ...a, tensor: this.#ggml.concat(this.#context, a.tensor, b.tensor, 1), tokens: a.tokens + b.tokens }
   }
 
-  sliceRows(x: Value, start: number, end = x.tokens): Value {
-    const tokens = (end < 0 ? end + x.tokens : end) - start
-    const [bytes, at] = [x.width * 4, start * x.width * 4]
-    const rows = this.#ggml.view3d(this.#context, x.tensor, x.width, tokens, 1, bytes, bytes * tokens, at)
-    return { ...x, tensor: this.#ggml.cont2d(this.#context, rows, x.width, tokens), tokens }
+  concatColumns(a: Value, b: Value): Value {
+    return { ...a, tensor: this.#ggml.concat(this.#context, a.tensor, b.tensor, 0), width: a.width + b.width }
+  }
+
+  takeRows(x: Value, name: string, indices: (grid: Grid) => Int32Array): Value {
+    const { tensor, data } = this.#constant(name, () => indices(this.#grid))
+    return { ...x, tensor: this.#ggml.getRows(this.#context, x.tensor, tensor), tokens: data.length }
   }
 
   rmsNorm(x: Value, weight: Value, epsilon: number): Value {
@@ -189,6 +190,18 @@ class GgmlEmitter implements GraphBuilder<Value> {
     return { ...x, tensor: this.#ggml.silu(this.#context, x.tensor) }
   }
 
+  relu(x: Value): Value {
+    return { ...x, tensor: this.#ggml.relu(this.#context, x.tensor) }
+  }
+
+  hardSwish(x: Value): Value {
+    return { ...x, tensor: this.#ggml.hardSwish(this.#context, x.tensor) }
+  }
+
+  hardSigmoid(x: Value): Value {
+    return { ...x, tensor: this.#ggml.hardSigmoid(this.#context, x.tensor) }
+  }
+
   swiglu(gate: Value, up: Value): Value {
     return { ...gate, tensor: this.#ggml.swigluSplit(this.#context, gate.tensor, up.tensor) }
   }
@@ -197,17 +210,17 @@ class GgmlEmitter implements GraphBuilder<Value> {
     return { ...gate, tensor: this.#ggml.gegluSplit(this.#context, gate.tensor, up.tensor) }
   }
 
-  rope2d(x: Value, heads: number, rope: Rope2d): Value {
+  rope2d(x: Value, heads: number, { theta, interleaved, positions }: Rope2d): Value {
     const [ggml, context, head] = [this.#ggml, this.#context, x.width / heads]
     const half = head / 2
     const split = ggml.reshape3d(context, x.tensor, head, heads, x.tokens)
-    const turn = (at: number, positions: Tensor, scale: number): Tensor => {
+    const turn = (at: number, by: 'first' | 'second', scale: number): Tensor => {
       const part = ggml.view3d(context, split, half, heads, x.tokens, head * 4, x.width * 4, at * 4)
-      return ggml.ropeExt(context, part, positions, null, half, 0, 0, rope.theta, scale, 0, 1, 0, 0)
+      const { tensor } = this.#constant(`${by} positions`, () => positions(this.#grid)[by])
+      return ggml.ropeExt(context, part, tensor, null, half, 0, 0, theta, scale, 0, 1, 0, 0)
     }
-    const { first, second } = this.#positionsOf(rope)
-    const later = turn(half, second, rope.interleaved ? rope.theta ** (-2 / head) : 1)
-    const joined = ggml.concat(context, turn(0, first, 1), later, 0)
+    const second = turn(half, 'second', interleaved ? theta ** (-2 / head) : 1)
+    const joined = ggml.concat(context, turn(0, 'first', 1), second, 0)
     return { ...x, tensor: ggml.reshape2d(context, joined, x.width, x.tokens) }
   }
 
@@ -227,11 +240,18 @@ class GgmlEmitter implements GraphBuilder<Value> {
     return { tensor: ggml.reshape2d(context, tensor, joined, tokens), tokens, width: joined }
   }
 
-  averagePatches(x: Value, grid: Grid, factor: number): Value {
-    const [ggml, context] = [this.#ggml, this.#context]
-    const { tensor, tokens } = this.joinPatches(x, grid, factor, { within: 'channels' })
-    const means = ggml.mean(context, ggml.reshape3d(context, tensor, factor * factor, x.width, tokens))
-    return { tensor: ggml.reshape2d(context, means, x.width, tokens), tokens, width: x.width }
+  depthwise(x: Value, weight: Value, grid: Grid, stride: number): Value {
+    const [ggml, context, size] = [this.#ggml, this.#context, Math.sqrt(weight.width)]
+    const kernel = ggml.reshape4d(context, weight.tensor, size, size, 1, weight.tokens)
+    const padding = (size - 1) / 2
+    const planes = this.#planes(x, grid)
+    const mixed = ggml.conv2dDepthwise(context, kernel, planes, stride, stride, padding, padding, 1, 1)
+    return this.#rows(mixed, Math.ceil(grid.rows / stride) * Math.ceil(grid.columns / stride), x.width)
+  }
+
+  averagePool(x: Value, grid: Grid, { rows, columns }: Grid): Value {
+    const averages = this.#ggml.pool2d(this.#context, this.#planes(x, grid), 1, columns, rows, columns, rows, 0, 0)
+    return this.#rows(averages, Math.floor(grid.rows / rows) * Math.floor(grid.columns / columns), x.width)
   }
 
   attention(q: Value, k: Value, v: Value, heads: number): Value {
@@ -245,22 +265,28 @@ class GgmlEmitter implements GraphBuilder<Value> {
     return { ...q, tensor: ggml.cont2d(context, mixed, q.width, q.tokens) }
   }
 
-  #positionsOf(rope: Rope2d): { first: Tensor; second: Tensor } {
-    const known = this.#positions.get(rope)
-    if (known !== undefined) return known
-    const { first, second } = rope.positions(this.#grid)
-    const tensors = {
-      first: this.#constant(TensorType.I32, first.length, 1, first),
-      second: this.#constant(TensorType.I32, second.length, 1, second),
-    }
-    this.#positions.set(rope, tensors)
-    return tensors
+  /** Rows of channels -> a plane for each channel. */
+  #planes(x: Value, { rows, columns }: Grid): Tensor {
+    const [ggml, context] = [this.#ggml, this.#context]
+    const turned = ggml.cont(context, ggml.permute(context, x.tensor, 1, 0, 2, 3))
+    return ggml.reshape4d(context, turned, columns, rows, x.width, 1)
   }
 
-  #constant(type: number, width: number, rows: number, data: Int32Array | Float32Array): Tensor {
-    const tensor = this.#ggml.newTensor4d(this.#context, type, width, rows, 1, 1)
+  /** The other way. */
+  #rows(planes: Tensor, tokens: number, width: number): Value {
+    const [ggml, context] = [this.#ggml, this.#context]
+    const turned = ggml.permute(context, ggml.reshape2d(context, planes, tokens, width), 1, 0, 2, 3)
+    return { tensor: ggml.cont(context, turned), tokens, width }
+  }
+
+  #constant(name: string, of: () => Int32Array | Float32Array): { tensor: Tensor; data: Int32Array | Float32Array } {
+    const known = this.#known.get(name)
+    if (known !== undefined) return known
+    const data = of()
+    const type = data instanceof Int32Array ? TensorType.I32 : TensorType.F32
+    const tensor = this.#ggml.newTensor4d(this.#context, type, data.length, 1, 1, 1)
     this.#ggml.setInput(tensor)
-    this.constants.push({ tensor, data })
-    return tensor
+    this.#known.set(name, { tensor, data })
+    return { tensor, data }
   }
 }

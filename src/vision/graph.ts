@@ -9,24 +9,24 @@ export interface GraphBuilder<N> {
   /** A weight of the GGUF by its name. @throws OrielError `invalid` if there is none */
   weight(name: string): N
   has(name: string): boolean
-  /** A weight's rows and the numbers in each. @throws OrielError `invalid` if there is none */
-  shapeOf(name: string): { rows: number; columns: number }
-  /** A weight's numbers, for what is worked out beforehand. @throws OrielError `invalid` if there is none */
+  /** A weight's numbers, for what is worked out of them beforehand. @throws OrielError `invalid` if there is none */
   floats(name: string): Float32Array
-  /** A matrix `[rows, width]` that depends on the picture's grid alone. @param name tells it from the graph's others */
-  table(name: string, width: number, values: (grid: Grid) => Float32Array): N
   /** `x [tokens, in]` times the transpose of `weight [out, in]`: `[tokens, out]` */
   matmul(weight: N, x: N): N
   /** `x [tokens, in]` times `weight [in, out]`, which is stored the other way round: `[tokens, out]` */
   matmulTransposed(weight: N, x: N): N
-  /** @param b as many rows as `a`, or one for all of them */
+  /** Numbers that follow from a picture's size: rows of `width`. Equal names have equal numbers. */
+  table(name: string, width: number, of: (grid: Grid) => Float32Array): N
+  /** `b` of one row is added to all rows. */
   add(a: N, b: N): N
-  /** Each row times `weight [width]`. */
-  scale(x: N, weight: N): N
-  /** The rows of `a`, and those of `b` below them. */
+  /** Number by number; `b` of one row multiplies all rows. */
+  multiply(a: N, b: N): N
+  /** The rows of `b` behind those of `a`. */
   concatRows(a: N, b: N): N
-  /** Rows as `Array.slice` takes them: a negative end counts from the last row. */
-  sliceRows(x: N, start: number, end?: number): N
+  /** The numbers of each row of `b` behind those of `a`'s. */
+  concatColumns(a: N, b: N): N
+  /** The rows of `x` that `indices` names, in its order. Equal names have equal indices. */
+  takeRows(x: N, name: string, indices: (grid: Grid) => Int32Array): N
   /** Root mean square norm over each row, times `weight [width]`. */
   rmsNorm(x: N, weight: N, epsilon: number): N
   /** Layer norm over each row, times `weight [width]` plus `bias [width]` where there is one. */
@@ -37,6 +37,11 @@ export interface GraphBuilder<N> {
   quickGelu(x: N): N
   /** x * sigmoid(x) */
   silu(x: N): N
+  relu(x: N): N
+  /** x * hardSigmoid(x) */
+  hardSwish(x: N): N
+  /** (x + 3) / 6, held between 0 and 1 */
+  hardSigmoid(x: N): N
   /** silu(gate) * up */
   swiglu(gate: N, up: N): N
   /** gelu(gate) * up */
@@ -48,9 +53,15 @@ export interface GraphBuilder<N> {
    * `[tokens, width]` -> `[tokens / factor², width * factor²]`. Both edges of the grid are multiples of `factor`.
    */
   joinPatches(x: N, grid: Grid, factor: number, order?: JoinOrder): N
-  /** The mean of each square of `factor * factor` patches: `[tokens, width]` -> `[tokens / factor², width]` */
-  averagePatches(x: N, grid: Grid, factor: number): N
-  /** softmax(q k / sqrt(headWidth)) v over `heads` heads, every token seeing every other. */
+  /**
+   * A convolution of each channel by itself, with zeros around the grid so that a stride of 1 keeps its size:
+   * `[tokens, width]` -> `[tokens / stride², width]`. The weight is ggml's `[size, size, 1, width]`, its size odd. Only for
+   * encoders whose pictures are all of one size.
+   */
+  depthwise(x: N, weight: N, grid: Grid, stride: number): N
+  /** The averages of windows that lie side by side: `[tokens, width]` -> `[tokens / window, width]`. Only as `depthwise`. */
+  averagePool(x: N, grid: Grid, window: Grid): N
+  /** softmax(q k / sqrt(headWidth)) v over `heads` heads, every row of q seeing every row of k. */
   attention(q: N, k: N, v: N, heads: number): N
 }
 
@@ -62,13 +73,13 @@ export interface Grid {
 
 /**
  * How rotary positions turn a head (llama.cpp's `build_rope_2d`): its first half by one position, its second by another,
- * pairs of neighbours together. The frequency of pair `i` of a half is theta^(-2i / (headWidth / 2)).
+ * neighbours in pairs. The frequency of pair `i` of a half is theta^(-2i / (headWidth / 2)). One for each graph.
  */
 export interface Rope2d {
   theta: number
-  /** Whether the frequencies of the second half start at theta^(-2 / headWidth), so that they lie between the first's. */
+  /** Whether the frequencies of the second half start at theta^(-2 / headWidth), and so lie between those of the first. */
   interleaved: boolean
-  /** Positions of every row, by which the halves turn. */
+  /** The two positions of every row. */
   positions(grid: Grid): { first: Int32Array; second: Int32Array }
 }
 
@@ -95,9 +106,11 @@ export function linear<N>(graph: GraphBuilder<N>, x: N, name: string): N {
   return graph.has(`${name}.bias`) ? graph.add(y, graph.weight(`${name}.bias`)) : y
 }
 
-/** Layer norm with the weights `name.weight` and `name.bias`. */
-export const layerNorm = <N>(graph: GraphBuilder<N>, x: N, name: string, epsilon: number): N =>
-  graph.layerNorm(x, graph.weight(`${name}.weight`), graph.weight(`${name}.bias`), epsilon)
+/** Layer norm with the weight `name.weight`, and `name.bias` where the file has one. */
+export function layerNorm<N>(graph: GraphBuilder<N>, x: N, name: string, epsilon: number): N {
+  const bias = graph.has(`${name}.bias`) ? graph.weight(`${name}.bias`) : undefined
+  return graph.layerNorm(x, graph.weight(`${name}.weight`), bias, epsilon)
+}
 
 /** Root mean square norm with the weight `name.weight`. */
 export const rmsNorm = <N>(graph: GraphBuilder<N>, x: N, name: string, epsilon: number): N =>

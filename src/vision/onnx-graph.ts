@@ -47,7 +47,7 @@ class OnnxSession implements OnnxGraph {
   readonly #emitter: OnnxEmitter
   readonly #architecture: Architecture
   readonly #output: string
-  #kept: { size: string; feeds: Readonly<Record<string, Feed>> } = { size: '', feeds: {} }
+  #known: { grid: Grid; feeds: Feeds } = { grid: { rows: 0, columns: 0 }, feeds: {} }
 
   constructor(
     session: InferenceSession,
@@ -66,53 +66,47 @@ class OnnxSession implements OnnxGraph {
   async run(values: Float32Array, tile: Tile): Promise<Float32Array> {
     const grid = this.#architecture.grid(tile)
     const tokens = grid.rows * grid.columns
-    const feeds: Record<string, Feed> = {
-      ...this.#feedsOf(grid),
+    const feeds = {
       patches: new this.#tensor('float32', values, [tokens, values.length / tokens]),
+      ...this.#constantsOf(grid),
     }
     const result = (await this.#session.run(feeds))[this.#output]
     if (!(result?.data instanceof Float32Array)) throw new Error('ONNX Runtime gave no floats')
     return result.data
   }
 
-  /** What depends on the grid alone, kept for the next tile: most are of one size. */
-  #feedsOf(grid: Grid): Readonly<Record<string, Feed>> {
-    const size = `${grid.columns}x${grid.rows}`
-    if (this.#kept.size === size) return this.#kept.feeds
-    const feeds: Record<string, Feed> = {}
-    for (const [name, of] of this.#emitter.gridInputs) {
-      const { data, shape } = of(grid)
+  /** What follows from the size alone, computed once for pictures of one size in a row. */
+  #constantsOf(grid: Grid): Feeds {
+    const { rows, columns } = this.#known.grid
+    if (rows === grid.rows && columns === grid.columns) return this.#known.feeds
+    const feeds: Feeds = {}
+    for (const [name, { width, of }] of this.#emitter.tables) {
+      const data = of(grid)
       feeds[name] =
-        data instanceof Float32Array ? new this.#tensor('float32', data, shape) : new this.#tensor('int64', data, shape)
+        data instanceof Float32Array
+          ? new this.#tensor('float32', data, [data.length / width, width])
+          : new this.#tensor('int64', BigInt64Array.from(data, BigInt), [data.length / width, width])
     }
-    this.#kept = { size, feeds }
+    this.#known = { grid, feeds }
     return feeds
   }
 }
 
-type Feed = InstanceType<TensorConstructor>
+type Feeds = Record<string, InstanceType<TensorConstructor>>
 
-/** An input whose values depend on the grid alone. */
-interface GridInput {
-  data: Float32Array | BigInt64Array
-  shape: readonly number[]
-}
-
-/** Angles by which the pairs of a head turn, of every row. `[rows, head / 2]` */
-function rope2dTables({ theta, interleaved, positions }: Rope2d, head: number, grid: Grid) {
+/** The angles by which the pairs of a head turn, of every row: `[rows, head / 2]` */
+function rope2dAngles({ theta, interleaved, positions }: Rope2d, head: number, grid: Grid): Float32Array {
   const pairs = head / 2
   const { first, second } = positions(grid)
-  const tables = { cos: new Float32Array(first.length * pairs), sin: new Float32Array(first.length * pairs) }
-  const offset = interleaved ? theta ** (-2 / head) : 1
-  for (let row = 0; row < first.length; row++)
-    for (let pair = 0; pair < pairs; pair++) {
-      const half = pair < pairs / 2 ? 0 : 1
-      const frequency = theta ** ((-2 * (pair - (half * pairs) / 2)) / pairs) * (half === 0 ? 1 : offset)
-      const angle = ((half === 0 ? first : second)[row] ?? 0) * frequency
-      tables.cos[row * pairs + pair] = Math.cos(angle)
-      tables.sin[row * pairs + pair] = Math.sin(angle)
-    }
-  return tables
+  const angles = new Float32Array(first.length * pairs)
+  for (let at = 0; at < angles.length; at++) {
+    const [row, pair] = [Math.floor(at / pairs), at % pairs]
+    const inFirst = pair < pairs / 2
+    const start = inFirst || !interleaved ? 1 : theta ** (-2 / head)
+    const frequency = start * theta ** ((-2 * (pair % (pairs / 2))) / pairs)
+    angles[at] = ((inFirst ? first : second)[row] ?? 0) * frequency
+  }
+  return angles
 }
 
 /** A node's name and the width of its rows; the number of rows is open. */
@@ -128,9 +122,8 @@ const contrib = 'com.microsoft'
 
 class OnnxEmitter implements GraphBuilder<Value> {
   readonly model = new OnnxModel()
-  /** Inputs that each run works out anew from its grid. */
-  readonly gridInputs = new Map<string, (grid: Grid) => GridInput>()
-  readonly #ropes = new Map<Rope2d, { cos: string; sin: string; places: string }>()
+  /** Inputs that follow from a picture's size: rows of `width`. */
+  readonly tables = new Map<string, { width: number; of(grid: Grid): Float32Array | Int32Array }>()
   readonly #weights: Weights
   readonly #precision: Precision
   readonly #constants = new Map<string, string>()
@@ -153,27 +146,12 @@ class OnnxEmitter implements GraphBuilder<Value> {
     return this.#weights.has(name)
   }
 
-  shapeOf(name: string): { rows: number; columns: number } {
-    return this.#weights.tensor(name)
-  }
-
   floats(name: string): Float32Array {
     return this.#weights.floats(name)
   }
 
-  table(name: string, width: number, values: (grid: Grid) => Float32Array): Value {
-    const rows = `rows of ${name}`
-    return {
-      name: this.#gridInput(name, 'f32', [rows, width], (grid) => {
-        const data = values(grid)
-        return { data, shape: [data.length / width, width] }
-      }),
-      width,
-    }
-  }
-
   matmul({ name, rows = 1, width }: Value, x: Value): Value {
-    return this.#multiply(this.#weights.floats(name), rows, width, x)
+    return this.#product(this.#weights.floats(name), rows, width, x)
   }
 
   matmulTransposed({ name, rows = 1, width }: Value, x: Value): Value {
@@ -182,11 +160,11 @@ class OnnxEmitter implements GraphBuilder<Value> {
     for (let row = 0; row < rows; row++)
       for (let column = 0; column < width; column++)
         turned[column * rows + row] = values[row * width + column] as number
-    return this.#multiply(turned, width, rows, x)
+    return this.#product(turned, width, rows, x)
   }
 
   /** @param values `[rows, width]` */
-  #multiply(values: Float32Array, rows: number, width: number, x: Value): Value {
+  #product(values: Float32Array, rows: number, width: number, x: Value): Value {
     if (this.#precision === 'int8') return { name: this.#int8(values, rows, width, x), width: rows }
     const weight = this.model.constant('f32', [rows, width], values)
     return { name: this.model.node('Gemm', [x.name, weight], { transB: 1 }), width: rows }
@@ -196,22 +174,27 @@ class OnnxEmitter implements GraphBuilder<Value> {
     return { ...a, name: this.model.node('Add', [a.name, this.#nameOf(b)]) }
   }
 
-  scale(x: Value, weight: Value): Value {
-    return { ...x, name: this.model.node('Mul', [x.name, this.#nameOf(weight)]) }
+  multiply(a: Value, b: Value): Value {
+    return { ...a, name: this.model.node('Mul', [a.name, this.#nameOf(b)]) }
+  }
+
+  table(name: string, width: number, of: (grid: Grid) => Float32Array): Value {
+    return { name: this.#table(name, 'f32', width, of), width }
   }
 
   concatRows(a: Value, b: Value): Value {
-    const [above, below] = [a, b].map((value) =>
-      this.model.node('Reshape', [this.#nameOf(value), this.#shape([-1, value.width])]),
-    )
-    return { name: this.model.node('Concat', [above ?? '', below ?? ''], { axis: 0 }), width: a.width }
+    return { name: this.model.node('Concat', [this.#rowsOf(a), this.#rowsOf(b)], { axis: 0 }), width: a.width }
   }
 
-  sliceRows(x: Value, start: number, end = Number.MAX_SAFE_INTEGER): Value {
-    return {
-      ...x,
-      name: this.model.node('Slice', [x.name, this.#shape([start]), this.#shape([end]), this.#shape([0])]),
-    }
+  concatColumns(a: Value, b: Value): Value {
+    const name = this.model.node('Concat', [this.#rowsOf(a), this.#rowsOf(b)], { axis: 1 })
+    return { name, width: a.width + b.width }
+  }
+
+  takeRows(x: Value, name: string, indices: (grid: Grid) => Int32Array): Value {
+    const column = this.#table(name, 'i64', 1, indices)
+    const list = this.model.node('Reshape', [column, this.#shape([-1])])
+    return { name: this.model.node('Gather', [this.#rowsOf(x), list], { axis: 0 }), width: x.width }
   }
 
   rmsNorm(x: Value, weight: Value, epsilon: number): Value {
@@ -223,9 +206,9 @@ class OnnxEmitter implements GraphBuilder<Value> {
   }
 
   layerNorm(x: Value, weight: Value, bias: Value | undefined, epsilon: number): Value {
-    const inputs = [x.name, this.#nameOf(weight), ...(bias === undefined ? [] : [this.#nameOf(bias)])]
+    const inputs = [x, weight, ...(bias === undefined ? [] : [bias])].map((value) => this.#nameOf(value))
     const name = this.model.node('LayerNormalization', inputs, { axis: -1, epsilon: { float: epsilon } })
-    return { ...x, name }
+    return { name, width: x.width }
   }
 
   gelu(x: Value): Value {
@@ -240,6 +223,18 @@ class OnnxEmitter implements GraphBuilder<Value> {
     return { ...x, name: this.model.node('QuickGelu', [x.name], { alpha: { float: 1 } }, contrib) }
   }
 
+  relu(x: Value): Value {
+    return { ...x, name: this.model.node('Relu', [x.name]) }
+  }
+
+  hardSwish(x: Value): Value {
+    return { ...x, name: this.model.node('HardSwish', [x.name]) }
+  }
+
+  hardSigmoid(x: Value): Value {
+    return { ...x, name: this.model.node('HardSigmoid', [x.name], { alpha: { float: 1 / 6 }, beta: { float: 0.5 } }) }
+  }
+
   swiglu(gate: Value, up: Value): Value {
     return { ...gate, name: this.model.node('Mul', [this.silu(gate).name, up.name]) }
   }
@@ -250,12 +245,19 @@ class OnnxEmitter implements GraphBuilder<Value> {
 
   rope2d(x: Value, heads: number, rope: Rope2d): Value {
     const head = x.width / heads
-    const { cos, sin, places } = this.#ropeOf(rope, head)
+    const cos = this.#table('cos', 'f32', head / 2, (grid) => rope2dAngles(rope, head, grid).map(Math.cos))
+    const sin = this.#table('sin', 'f32', head / 2, (grid) => rope2dAngles(rope, head, grid).map(Math.sin))
+    const places = this.#table('places', 'i64', 1, (grid) => rope.positions(grid).first.map((_, row) => row))
     // The operator takes heads from the shape alone: [1, heads, tokens, head].
     const split = this.model.node('Reshape', [x.name, this.#shape([1, -1, heads, head])])
     const turned = this.model.node(
       'RotaryEmbedding',
-      [this.model.node('Transpose', [split], { perm: [0, 2, 1, 3] }), places, cos, sin],
+      [
+        this.model.node('Transpose', [split], { perm: [0, 2, 1, 3] }),
+        this.model.node('Reshape', [places, this.#shape([1, -1])]),
+        cos,
+        sin,
+      ],
       { interleaved: 1 },
       contrib,
     )
@@ -265,64 +267,39 @@ class OnnxEmitter implements GraphBuilder<Value> {
 
   joinPatches(x: Value, _grid: Grid, factor: number, { squares, within }: JoinOrder = {}): Value {
     const width = x.width * factor * factor
+    const column = this.#table(`squares of ${factor} and ${x.width}`, 'i64', 1, ({ rows, columns }) =>
+      Int32Array.of(rows / factor, factor, columns / factor, factor, x.width),
+    )
+    const shape = this.model.node('Reshape', [column, this.#shape([5])])
+    const split = this.model.node('Reshape', [x.name, shape])
     const outer = squares === 'columns' ? [2, 0] : [0, 2]
     const inner = within === 'channels' ? [4, 1, 3] : [1, 3, 4]
-    const moved = this.model.node('Transpose', [this.#squares(x, factor)], { perm: [...outer, ...inner] })
+    const moved = this.model.node('Transpose', [split], { perm: [...outer, ...inner] })
     return { name: this.model.node('Reshape', [moved, this.#shape([-1, width])]), width }
   }
 
-  averagePatches(x: Value, _grid: Grid, factor: number): Value {
-    const means = this.model.node('ReduceMean', [this.#squares(x, factor)], { axes: [1, 3], keepdims: 0 })
-    return { ...x, name: this.model.node('Reshape', [means, this.#shape([-1, x.width])]) }
+  depthwise(x: Value, weight: Value, grid: Grid, stride: number): Value {
+    const size = Math.sqrt(weight.width)
+    const kernel = this.model.node('Reshape', [this.#nameOf(weight), this.#shape([-1, 1, size, size])])
+    const padding = (size - 1) / 2
+    const mixed = this.model.node('Conv', [this.#planes(x, grid), kernel], {
+      group: x.width,
+      strides: [stride, stride],
+      pads: [padding, padding, padding, padding],
+    })
+    return this.#rows(mixed, x.width)
+  }
+
+  averagePool(x: Value, grid: Grid, { rows, columns }: Grid): Value {
+    const window = [rows, columns]
+    const averages = this.model.node('AveragePool', [this.#planes(x, grid)], { kernel_shape: window, strides: window })
+    return this.#rows(averages, x.width)
   }
 
   attention(q: Value, k: Value, v: Value, heads: number): Value {
     const batched = [q, k, v].map(({ name, width }) => this.model.node('Reshape', [name, this.#shape([1, -1, width])]))
     const mixed = this.model.node('MultiHeadAttention', batched, { num_heads: heads }, contrib)
     return { ...q, name: this.model.node('Reshape', [mixed, this.#shape([-1, q.width])]) }
-  }
-
-  /** As `[rows of squares, factor, columns of squares, factor, width]`. */
-  #squares(x: Value, factor: number): string {
-    const name = `squares of ${factor} patches of ${x.width}`
-    const shape = this.#gridInput(name, 'i64', [5], ({ rows, columns }) => {
-      const sizes = [rows / factor, factor, columns / factor, factor, x.width]
-      return { data: BigInt64Array.from(sizes, BigInt), shape: [5] }
-    })
-    return this.model.node('Reshape', [x.name, shape])
-  }
-
-  #ropeOf(rope: Rope2d, head: number): { cos: string; sin: string; places: string } {
-    const known = this.#ropes.get(rope)
-    if (known !== undefined) return known
-    const number = this.#ropes.size
-    const rows = `rows of rope ${number}`
-    const table = (of: 'cos' | 'sin') =>
-      this.#gridInput(`${of} ${number}`, 'f32', [rows, head / 2], (grid) => {
-        const data = rope2dTables(rope, head, grid)[of]
-        return { data, shape: [data.length / (head / 2), head / 2] }
-      })
-    const names = {
-      cos: table('cos'),
-      sin: table('sin'),
-      places: this.#gridInput(`places ${number}`, 'i64', [1, rows], (grid) => {
-        const count = rope.positions(grid).first.length
-        return { data: BigInt64Array.from({ length: count }, (_, place) => BigInt(place)), shape: [1, count] }
-      }),
-    }
-    this.#ropes.set(rope, names)
-    return names
-  }
-
-  #gridInput(
-    name: string,
-    type: 'f32' | 'i64',
-    shape: readonly (number | string)[],
-    of: (grid: Grid) => GridInput,
-  ): string {
-    if (!this.gridInputs.has(name)) this.model.input(name, type, shape)
-    this.gridInputs.set(name, of)
-    return name
   }
 
   /** Weights as 8-bit integers with a scale for each output, activations as they come. */
@@ -346,6 +323,32 @@ class OnnxEmitter implements GraphBuilder<Value> {
       {},
       contrib,
     )
+  }
+
+  /** Rows of channels -> a plane for each channel. */
+  #planes(x: Value, { rows, columns }: Grid): string {
+    const picture = this.model.node('Reshape', [x.name, this.#shape([1, rows, columns, x.width])])
+    return this.model.node('Transpose', [picture], { perm: [0, 3, 1, 2] })
+  }
+
+  /** The other way. */
+  #rows(planes: string, width: number): Value {
+    const picture = this.model.node('Transpose', [planes], { perm: [0, 2, 3, 1] })
+    return { name: this.model.node('Reshape', [picture, this.#shape([-1, width])]), width }
+  }
+
+  #table(name: string, type: 'f32' | 'i64', width: number, of: (grid: Grid) => Float32Array | Int32Array): string {
+    if (!this.tables.has(name)) {
+      this.tables.set(name, { width, of })
+      this.model.input(name, type, [`rows of ${name}`, width])
+    }
+    return name
+  }
+
+  /** A weight of one row is a vector to the operators that add or multiply by it, and a matrix here. */
+  #rowsOf(x: Value): string {
+    if (x.rows !== 1) return this.#nameOf(x)
+    return this.model.node('Reshape', [this.#nameOf(x), this.#shape([1, x.width])])
   }
 
   /** A weight that is used as a vector becomes a constant the first time. */

@@ -6,8 +6,11 @@ import type { Raster } from './resize.ts'
 export interface PatchReader {
   /** Pixels of a patch's edge. */
   readonly patch: number
-  /** Patches of a tile, row by row; in each all of red, then green, then blue: `[patches, 3 * patch * patch]` */
-  read(image: Raster, tile: Tile): Float32Array
+  /**
+   * Patches of a tile, row by row; in each all of red, then green, then blue: `[patches, 3 * patch * patch]`
+   * @param scaled what the architecture's `scale` made of the picture
+   */
+  read(scaled: readonly Raster[], tile: Tile): Float32Array
 }
 
 /** By the patch size, mean and deviation that the vision file names. */
@@ -24,7 +27,10 @@ export function patchReader(metadata: Metadata): PatchReader {
   )
   return {
     patch,
-    read({ width, rgb }, { x: left, y: top, size }) {
+    read(scaled, { image, x: left, y: top, size }) {
+      const raster = scaled[image]
+      if (raster === undefined) throw new Error('a tile of a picture that was not scaled')
+      const { width, rgb } = raster
       const out = new Float32Array(size.width * size.height * 3)
       let at = 0
       for (let row = top; row < top + size.height; row += patch)
