@@ -126,6 +126,38 @@ export function bindGgml({ ggmlBase, ggml, folder }: Libraries) {
       ggmlBase,
       'void* ggml_soft_max_ext(void*, void*, void*, float, float)',
     ),
+    relu: declare<Op1>(ggmlBase, 'void* ggml_relu(void*, void*)'),
+    hardSwish: declare<Op1>(ggmlBase, 'void* ggml_hardswish(void*, void*)'),
+    hardSigmoid: declare<Op1>(ggmlBase, 'void* ggml_hardsigmoid(void*, void*)'),
+    getRows: declare<Op2>(ggmlBase, 'void* ggml_get_rows(void*, void*, void*)'),
+    /** Both weights and values as `[width, height, channels, 1]`, the weights' own channels being one. */
+    conv2dDepthwise: declare<
+      (
+        context: Context,
+        weight: Tensor,
+        a: Tensor,
+        strideX: number,
+        strideY: number,
+        paddingX: number,
+        paddingY: number,
+        dilationX: number,
+        dilationY: number,
+      ) => Tensor
+    >(ggmlBase, 'void* ggml_conv_2d_dw_direct(void*, void*, void*, int, int, int, int, int, int)'),
+    /** @param operation 1: the average */
+    pool2d: declare<
+      (
+        context: Context,
+        a: Tensor,
+        operation: number,
+        width: number,
+        height: number,
+        strideX: number,
+        strideY: number,
+        paddingX: number,
+        paddingY: number,
+      ) => Tensor
+    >(ggmlBase, 'void* ggml_pool_2d(void*, void*, int, int, int, int, int, float, float)'),
     reshape2d: declare<(context: Context, a: Tensor, x: number, y: number) => Tensor>(
       ggmlBase,
       'void* ggml_reshape_2d(void*, void*, int64, int64)',
@@ -133,6 +165,10 @@ export function bindGgml({ ggmlBase, ggml, folder }: Libraries) {
     reshape3d: declare<(context: Context, a: Tensor, x: number, y: number, z: number) => Tensor>(
       ggmlBase,
       'void* ggml_reshape_3d(void*, void*, int64, int64, int64)',
+    ),
+    reshape4d: declare<(context: Context, a: Tensor, x: number, y: number, z: number, w: number) => Tensor>(
+      ggmlBase,
+      'void* ggml_reshape_4d(void*, void*, int64, int64, int64, int64)',
     ),
     permute: declare<(context: Context, a: Tensor, x: number, y: number, z: number, w: number) => Tensor>(
       ggmlBase,
@@ -231,6 +267,12 @@ export function bindGgml({ ggmlBase, ggml, folder }: Libraries) {
     valueFloats: (gguf: Gguf, key: number): Float32Array => {
       const count = Number(arrayCount(gguf, key))
       return koffi.decode(arrayData(gguf, key), koffi.array('float', count, 'Typed'))
+    },
+    valueI32: declare<(gguf: Gguf, key: number) => number>(ggmlBase, 'int32 gguf_get_val_i32(void*, int64)'),
+    /** Of an array of 32-bit integers. */
+    valueIntegers: (gguf: Gguf, key: number): Int32Array => {
+      const count = Number(arrayCount(gguf, key))
+      return koffi.decode(arrayData(gguf, key), koffi.array('int32', count, 'Typed'))
     },
     findTensor: declare<(context: Context, name: string) => Tensor | null>(
       ggmlBase,

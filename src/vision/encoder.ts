@@ -51,7 +51,7 @@ export function openArchitecture(file: string): Architecture {
   const { ggml } = openNative()
   const opened = openFile(file)
   try {
-    return architectureOf(readMetadata(ggml, opened.gguf))
+    return architectureOf(readMetadata(ggml, opened.gguf, opened.context))
   } finally {
     ggml.freeGguf(opened.gguf)
     ggml.free(opened.context)
@@ -62,7 +62,7 @@ export function openArchitecture(file: string): Architecture {
 export async function openEncoder(file: string, settings: EncoderSettings): Promise<Encoder> {
   const { ggml } = openNative()
   const { gguf, context } = openFile(file)
-  const architecture = architectureOf(readMetadata(ggml, gguf))
+  const architecture = architectureOf(readMetadata(ggml, gguf, context))
   const backend = ggml.initCpu()
   if (backend === null) throw new OrielError('internal', 'No CPU back end of ggml could be loaded.')
   const weights = loadWeights(ggml, file, gguf, context, backend)

@@ -51,7 +51,7 @@ interface GgmlGraph {
 
 function buildGraph(ggml: Ggml, weights: Weights, architecture: Architecture, tile: Tile): GgmlGraph {
   const context = ggml.init(maxNodes)
-  const emitter = new GgmlEmitter(ggml, weights, context)
+  const emitter = new GgmlEmitter(ggml, weights, context, architecture.grid(tile))
   const output = architecture.build<Value>(emitter, tile)
   ggml.setOutput(output.tensor)
   const graph: Graph = ggml.newGraph(context, maxNodes, false)
@@ -62,13 +62,13 @@ function buildGraph(ggml: Ggml, weights: Weights, architecture: Architecture, ti
     ggml.free(context)
     throw new OrielError('internal', 'There is not enough memory to encode a picture of this size.')
   }
-  const { declared: input, constants } = emitter
+  const { declared: input } = emitter
   if (input === undefined) throw new Error('an architecture without an input')
   return {
     run(values) {
       // The allocator may lay other values over inputs once they are read, so every run writes all of them.
       ggml.setTensor(input.tensor, values, 0, values.byteLength)
-      for (const { tensor, data } of constants) ggml.setTensor(tensor, data, 0, data.byteLength)
+      for (const { tensor, data } of emitter.constants) ggml.setTensor(tensor, data, 0, data.byteLength)
       const status = ggml.compute(weights.backend, graph)
       if (status !== 0) throw new Error(`ggml could not compute the vision graph (status ${status})`)
       const result = new Float32Array(output.tokens * output.width)
@@ -92,15 +92,20 @@ class GgmlEmitter implements GraphBuilder<Value> {
   readonly #ggml: Ggml
   readonly #weights: Weights
   readonly #context: Context
-  readonly #positions = new Map<string, Tensor>()
-  /** Inputs that are the same for every picture of this size. */
-  readonly constants: { tensor: Tensor; data: Int32Array }[] = []
+  readonly #grid: Grid
+  readonly #known = new Map<string, { tensor: Tensor; data: Int32Array | Float32Array }>()
   declared: Value | undefined
 
-  constructor(ggml: Ggml, weights: Weights, context: Context) {
+  constructor(ggml: Ggml, weights: Weights, context: Context, grid: Grid) {
     this.#ggml = ggml
     this.#weights = weights
     this.#context = context
+    this.#grid = grid
+  }
+
+  /** Inputs that are the same for every picture of this size. */
+  get constants() {
+    return this.#known.values()
   }
 
   input(tokens: number, width: number): Value {
@@ -129,6 +134,29 @@ class GgmlEmitter implements GraphBuilder<Value> {
     return { ...a, tensor: this.#ggml.add(this.#context, a.tensor, b.tensor) }
   }
 
+  multiply(a: Value, b: Value): Value {
+    return { ...a, tensor: this.#ggml.mul(this.#context, a.tensor, b.tensor) }
+  }
+
+  table(name: string, width: number, of: (grid: Grid) => Float32Array): Value {
+    const { tensor, data } = this.#constant(name, () => of(this.#grid))
+    const tokens = data.length / width
+    return { tensor: this.#ggml.reshape2d(this.#context, tensor, width, tokens), tokens, width }
+  }
+
+  concatRows(a: Value, b: Value): Value {
+    return { ...a, tensor: this.#ggml.concat(this.#context, a.tensor, b.tensor, 1), tokens: a.tokens + b.tokens }
+  }
+
+  concatColumns(a: Value, b: Value): Value {
+    return { ...a, tensor: this.#ggml.concat(this.#context, a.tensor, b.tensor, 0), width: a.width + b.width }
+  }
+
+  takeRows(x: Value, name: string, indices: (grid: Grid) => Int32Array): Value {
+    const { tensor, data } = this.#constant(name, () => indices(this.#grid))
+    return { ...x, tensor: this.#ggml.getRows(this.#context, x.tensor, tensor), tokens: data.length }
+  }
+
   rmsNorm(x: Value, weight: Value, epsilon: number): Value {
     const normed = this.#ggml.rmsNorm(this.#context, x.tensor, epsilon)
     return { ...x, tensor: this.#ggml.mul(this.#context, normed, weight.tensor) }
@@ -148,6 +176,18 @@ class GgmlEmitter implements GraphBuilder<Value> {
     return { ...x, tensor: this.#ggml.geluQuick(this.#context, x.tensor) }
   }
 
+  relu(x: Value): Value {
+    return { ...x, tensor: this.#ggml.relu(this.#context, x.tensor) }
+  }
+
+  hardSwish(x: Value): Value {
+    return { ...x, tensor: this.#ggml.hardSwish(this.#context, x.tensor) }
+  }
+
+  hardSigmoid(x: Value): Value {
+    return { ...x, tensor: this.#ggml.hardSigmoid(this.#context, x.tensor) }
+  }
+
   swiglu(gate: Value, up: Value): Value {
     return { ...gate, tensor: this.#ggml.swigluSplit(this.#context, gate.tensor, up.tensor) }
   }
@@ -160,20 +200,13 @@ class GgmlEmitter implements GraphBuilder<Value> {
     const [ggml, context, head] = [this.#ggml, this.#context, x.width / heads]
     const half = head / 2
     const split = ggml.reshape3d(context, x.tensor, head, heads, x.tokens)
-    const turn = (at: number, positions: Tensor, scale: number): Tensor => {
+    const turn = (at: number, name: string, position: (patch: number) => number, scale: number): Tensor => {
+      const of = () => Int32Array.from({ length: grid.rows * grid.columns }, (_, patch) => position(patch))
       const part = ggml.view3d(context, split, half, heads, x.tokens, head * 4, x.width * 4, at * 4)
-      return ggml.ropeExt(context, part, positions, null, half, 0, 0, theta, scale, 0, 1, 0, 0)
+      return ggml.ropeExt(context, part, this.#constant(name, of).tensor, null, half, 0, 0, theta, scale, 0, 1, 0, 0)
     }
-    const rows = turn(
-      0,
-      this.#position('rows', grid, (patch) => Math.floor(patch / grid.columns)),
-      1,
-    )
-    const columns = turn(
-      half,
-      this.#position('columns', grid, (patch) => patch % grid.columns),
-      theta ** (-2 / head),
-    )
+    const rows = turn(0, 'rows', (patch) => Math.floor(patch / grid.columns), 1)
+    const columns = turn(half, 'columns', (patch) => patch % grid.columns, theta ** (-2 / head))
     const joined = ggml.concat(context, rows, columns, 0)
     return { ...x, tensor: ggml.reshape2d(context, joined, x.width, x.tokens) }
   }
@@ -189,6 +222,20 @@ class GgmlEmitter implements GraphBuilder<Value> {
     return { tensor: ggml.cont2d(context, inOrder, width * factor, tokens), tokens, width: width * factor }
   }
 
+  depthwise(x: Value, weight: Value, grid: Grid, stride: number): Value {
+    const [ggml, context, size] = [this.#ggml, this.#context, Math.sqrt(weight.width)]
+    const kernel = ggml.reshape4d(context, weight.tensor, size, size, 1, weight.tokens)
+    const padding = (size - 1) / 2
+    const planes = this.#planes(x, grid)
+    const mixed = ggml.conv2dDepthwise(context, kernel, planes, stride, stride, padding, padding, 1, 1)
+    return this.#rows(mixed, Math.ceil(grid.rows / stride) * Math.ceil(grid.columns / stride), x.width)
+  }
+
+  averagePool(x: Value, grid: Grid, { rows, columns }: Grid): Value {
+    const averages = this.#ggml.pool2d(this.#context, this.#planes(x, grid), 1, columns, rows, columns, rows, 0, 0)
+    return this.#rows(averages, Math.floor(grid.rows / rows) * Math.floor(grid.columns / columns), x.width)
+  }
+
   attention(q: Value, k: Value, v: Value, heads: number): Value {
     const [ggml, context, head] = [this.#ggml, this.#context, q.width / heads]
     const split = (x: Value) => ggml.reshape3d(context, x.tensor, head, heads, x.tokens)
@@ -200,14 +247,28 @@ class GgmlEmitter implements GraphBuilder<Value> {
     return { ...q, tensor: ggml.cont2d(context, mixed, q.width, q.tokens) }
   }
 
-  #position(axis: string, grid: Grid, of: (patch: number) => number): Tensor {
-    const known = this.#positions.get(axis)
+  /** Rows of channels -> a plane for each channel. */
+  #planes(x: Value, { rows, columns }: Grid): Tensor {
+    const [ggml, context] = [this.#ggml, this.#context]
+    const turned = ggml.cont(context, ggml.permute(context, x.tensor, 1, 0, 2, 3))
+    return ggml.reshape4d(context, turned, columns, rows, x.width, 1)
+  }
+
+  /** The other way. */
+  #rows(planes: Tensor, tokens: number, width: number): Value {
+    const [ggml, context] = [this.#ggml, this.#context]
+    const turned = ggml.permute(context, ggml.reshape2d(context, planes, tokens, width), 1, 0, 2, 3)
+    return { tensor: ggml.cont(context, turned), tokens, width }
+  }
+
+  #constant(name: string, of: () => Int32Array | Float32Array): { tensor: Tensor; data: Int32Array | Float32Array } {
+    const known = this.#known.get(name)
     if (known !== undefined) return known
-    const count = grid.rows * grid.columns
-    const tensor = this.#ggml.newTensor4d(this.#context, TensorType.I32, count, 1, 1, 1)
+    const data = of()
+    const type = data instanceof Int32Array ? TensorType.I32 : TensorType.F32
+    const tensor = this.#ggml.newTensor4d(this.#context, type, data.length, 1, 1, 1)
     this.#ggml.setInput(tensor)
-    this.constants.push({ tensor, data: Int32Array.from({ length: count }, (_, patch) => of(patch)) })
-    this.#positions.set(axis, tensor)
-    return tensor
+    this.#known.set(name, { tensor, data })
+    return { tensor, data }
   }
 }

@@ -11,7 +11,18 @@ export interface GraphBuilder<N> {
   has(name: string): boolean
   /** `x [tokens, in]` times the transpose of `weight [out, in]`: `[tokens, out]` */
   matmul(weight: N, x: N): N
+  /** Numbers that follow from a picture's size: rows of `width`. Equal names have equal numbers. */
+  table(name: string, width: number, of: (grid: Grid) => Float32Array): N
+  /** `b` of one row is added to all rows. */
   add(a: N, b: N): N
+  /** Number by number; `b` of one row multiplies all rows. */
+  multiply(a: N, b: N): N
+  /** The rows of `b` behind those of `a`. */
+  concatRows(a: N, b: N): N
+  /** The numbers of each row of `b` behind those of `a`'s. */
+  concatColumns(a: N, b: N): N
+  /** The rows of `x` that `indices` names, in its order. Equal names have equal indices. */
+  takeRows(x: N, name: string, indices: (grid: Grid) => Int32Array): N
   /** Root mean square norm over each row, times `weight [width]`. */
   rmsNorm(x: N, weight: N, epsilon: number): N
   /** Layer norm over each row, times `weight [width]` plus `bias [width]`. */
@@ -20,6 +31,11 @@ export interface GraphBuilder<N> {
   gelu(x: N): N
   /** x * sigmoid(1.702 x) */
   quickGelu(x: N): N
+  relu(x: N): N
+  /** x * hardSigmoid(x) */
+  hardSwish(x: N): N
+  /** (x + 3) / 6, held between 0 and 1 */
+  hardSigmoid(x: N): N
   /** silu(gate) * up */
   swiglu(gate: N, up: N): N
   /** gelu(gate) * up */
@@ -34,7 +50,15 @@ export interface GraphBuilder<N> {
    * `[tokens, width]` -> `[tokens / factor², width * factor²]`. Both edges of the grid are multiples of `factor`.
    */
   joinPatches(x: N, grid: Grid, factor: number): N
-  /** softmax(q k / sqrt(headWidth)) v over `heads` heads, every token seeing every other. */
+  /**
+   * A convolution of each channel by itself, with zeros around the grid so that a stride of 1 keeps its size:
+   * `[tokens, width]` -> `[tokens / stride², width]`. The weight is ggml's `[size, size, 1, width]`, its size odd. Only for
+   * encoders whose pictures are all of one size.
+   */
+  depthwise(x: N, weight: N, grid: Grid, stride: number): N
+  /** The averages of windows that lie side by side: `[tokens, width]` -> `[tokens / window, width]`. Only as `depthwise`. */
+  averagePool(x: N, grid: Grid, window: Grid): N
+  /** softmax(q k / sqrt(headWidth)) v over `heads` heads, every row of q seeing every row of k. */
   attention(q: N, k: N, v: N, heads: number): N
 }
 

@@ -47,6 +47,7 @@ class OnnxSession implements OnnxGraph {
   readonly #emitter: OnnxEmitter
   readonly #architecture: Architecture
   readonly #output: string
+  #known: { grid: Grid; feeds: Feeds } = { grid: { rows: 0, columns: 0 }, feeds: {} }
 
   constructor(
     session: InferenceSession,
@@ -65,38 +66,45 @@ class OnnxSession implements OnnxGraph {
   async run(values: Float32Array, tile: Tile): Promise<Float32Array> {
     const grid = this.#architecture.grid(tile)
     const tokens = grid.rows * grid.columns
-    const feeds: Record<string, InstanceType<TensorConstructor>> = {
+    const feeds = {
       patches: new this.#tensor('float32', values, [tokens, values.length / tokens]),
-    }
-    const { rope } = this.#emitter
-    if (rope !== undefined) {
-      const { cos, sin } = rope2dTables(grid, rope.head, rope.theta)
-      feeds.cos = new this.#tensor('float32', cos, [tokens, rope.head / 2])
-      feeds.sin = new this.#tensor('float32', sin, [tokens, rope.head / 2])
-      const places = BigInt64Array.from({ length: tokens }, (_, place) => BigInt(place))
-      feeds.places = new this.#tensor('int64', places, [1, tokens])
+      ...this.#constantsOf(grid),
     }
     const result = (await this.#session.run(feeds))[this.#output]
     if (!(result?.data instanceof Float32Array)) throw new Error('ONNX Runtime gave no floats')
     return result.data
   }
+
+  /** What follows from the size alone, computed once for pictures of one size in a row. */
+  #constantsOf(grid: Grid): Feeds {
+    const { rows, columns } = this.#known.grid
+    if (rows === grid.rows && columns === grid.columns) return this.#known.feeds
+    const feeds: Feeds = {}
+    for (const [name, { width, of }] of this.#emitter.tables) {
+      const data = of(grid)
+      feeds[name] =
+        data instanceof Float32Array
+          ? new this.#tensor('float32', data, [data.length / width, width])
+          : new this.#tensor('int64', BigInt64Array.from(data, BigInt), [data.length / width, width])
+    }
+    this.#known = { grid, feeds }
+    return feeds
+  }
 }
 
-/** Angles of every patch: half of a head's pairs turn with its row, half with its column. `[patches, head / 2]` */
-function rope2dTables(grid: Grid, head: number, theta: number): { cos: Float32Array; sin: Float32Array } {
+type Feeds = Record<string, InstanceType<TensorConstructor>>
+
+/** The angle of every patch's pairs: half of a head's pairs turn with its row, half with its column. `[patches, head / 2]` */
+function rope2dAngles(grid: Grid, head: number, theta: number): Float32Array {
   const pairs = head / 2
-  const tokens = grid.rows * grid.columns
-  const cos = new Float32Array(tokens * pairs)
-  const sin = new Float32Array(tokens * pairs)
-  for (let patch = 0; patch < tokens; patch++)
-    for (let pair = 0; pair < pairs; pair++) {
-      const byRow = pair < pairs / 2
-      const frequency = theta ** ((-2 * (pair % (pairs / 2))) / pairs) * (byRow ? 1 : theta ** (-2 / head))
-      const angle = (byRow ? Math.floor(patch / grid.columns) : patch % grid.columns) * frequency
-      cos[patch * pairs + pair] = Math.cos(angle)
-      sin[patch * pairs + pair] = Math.sin(angle)
-    }
-  return { cos, sin }
+  const angles = new Float32Array(grid.rows * grid.columns * pairs)
+  for (let at = 0; at < angles.length; at++) {
+    const [patch, pair] = [Math.floor(at / pairs), at % pairs]
+    const byRow = pair < pairs / 2
+    const frequency = theta ** ((-2 * (pair % (pairs / 2))) / pairs) * (byRow ? 1 : theta ** (-2 / head))
+    angles[at] = (byRow ? Math.floor(patch / grid.columns) : patch % grid.columns) * frequency
+  }
+  return angles
 }
 
 /** A node's name and the width of its rows; the number of rows is open. */
@@ -112,7 +120,8 @@ const contrib = 'com.microsoft'
 
 class OnnxEmitter implements GraphBuilder<Value> {
   readonly model = new OnnxModel()
-  rope: { head: number; theta: number } | undefined
+  /** Inputs that follow from a picture's size: rows of `width`. */
+  readonly tables = new Map<string, { width: number; of(grid: Grid): Float32Array | Int32Array }>()
   readonly #weights: Weights
   readonly #precision: Precision
   readonly #constants = new Map<string, string>()
@@ -146,6 +155,29 @@ class OnnxEmitter implements GraphBuilder<Value> {
     return { ...a, name: this.model.node('Add', [a.name, this.#nameOf(b)]) }
   }
 
+  multiply(a: Value, b: Value): Value {
+    return { ...a, name: this.model.node('Mul', [a.name, this.#nameOf(b)]) }
+  }
+
+  table(name: string, width: number, of: (grid: Grid) => Float32Array): Value {
+    return { name: this.#table(name, 'f32', width, of), width }
+  }
+
+  concatRows(a: Value, b: Value): Value {
+    return { name: this.model.node('Concat', [this.#rowsOf(a), this.#rowsOf(b)], { axis: 0 }), width: a.width }
+  }
+
+  concatColumns(a: Value, b: Value): Value {
+    const name = this.model.node('Concat', [this.#rowsOf(a), this.#rowsOf(b)], { axis: 1 })
+    return { name, width: a.width + b.width }
+  }
+
+  takeRows(x: Value, name: string, indices: (grid: Grid) => Int32Array): Value {
+    const column = this.#table(name, 'i64', 1, indices)
+    const list = this.model.node('Reshape', [column, this.#shape([-1])])
+    return { name: this.model.node('Gather', [this.#rowsOf(x), list], { axis: 0 }), width: x.width }
+  }
+
   rmsNorm(x: Value, weight: Value, epsilon: number): Value {
     const name = this.model.node('SimplifiedLayerNormalization', [x.name, this.#nameOf(weight)], {
       axis: -1,
@@ -155,11 +187,11 @@ class OnnxEmitter implements GraphBuilder<Value> {
   }
 
   layerNorm(x: Value, weight: Value, bias: Value, epsilon: number): Value {
-    const name = this.model.node('LayerNormalization', [x.name, this.#nameOf(weight), this.#nameOf(bias)], {
+    const name = this.model.node('LayerNormalization', [this.#nameOf(x), this.#nameOf(weight), this.#nameOf(bias)], {
       axis: -1,
       epsilon: { float: epsilon },
     })
-    return { ...x, name }
+    return { name, width: x.width }
   }
 
   gelu(x: Value): Value {
@@ -168,6 +200,18 @@ class OnnxEmitter implements GraphBuilder<Value> {
 
   quickGelu(x: Value): Value {
     return { ...x, name: this.model.node('QuickGelu', [x.name], { alpha: { float: 1.702 } }, contrib) }
+  }
+
+  relu(x: Value): Value {
+    return { ...x, name: this.model.node('Relu', [x.name]) }
+  }
+
+  hardSwish(x: Value): Value {
+    return { ...x, name: this.model.node('HardSwish', [x.name]) }
+  }
+
+  hardSigmoid(x: Value): Value {
+    return { ...x, name: this.model.node('HardSigmoid', [x.name], { alpha: { float: 1 / 6 }, beta: { float: 0.5 } }) }
   }
 
   swiglu(gate: Value, up: Value): Value {
@@ -181,17 +225,21 @@ class OnnxEmitter implements GraphBuilder<Value> {
 
   rope2d(x: Value, heads: number, _grid: Grid, theta: number): Value {
     const head = x.width / heads
-    if (this.rope === undefined) {
-      this.model.input('cos', 'f32', ['tokens', head / 2])
-      this.model.input('sin', 'f32', ['tokens', head / 2])
-      this.model.input('places', 'i64', [1, 'tokens'])
-      this.rope = { head, theta }
-    }
+    const cos = this.#table('cos', 'f32', head / 2, (grid) => rope2dAngles(grid, head, theta).map(Math.cos))
+    const sin = this.#table('sin', 'f32', head / 2, (grid) => rope2dAngles(grid, head, theta).map(Math.sin))
+    const places = this.#table('places', 'i64', 1, ({ rows, columns }) =>
+      Int32Array.from({ length: rows * columns }, (_, at) => at),
+    )
     // The operator takes heads from the shape alone: [1, heads, tokens, head].
     const split = this.model.node('Reshape', [x.name, this.#shape([1, -1, heads, head])])
     const turned = this.model.node(
       'RotaryEmbedding',
-      [this.model.node('Transpose', [split], { perm: [0, 2, 1, 3] }), 'places', 'cos', 'sin'],
+      [
+        this.model.node('Transpose', [split], { perm: [0, 2, 1, 3] }),
+        this.model.node('Reshape', [places, this.#shape([1, -1])]),
+        cos,
+        sin,
+      ],
       { interleaved: 1 },
       contrib,
     )
@@ -205,6 +253,24 @@ class OnnxEmitter implements GraphBuilder<Value> {
     const split = this.model.node('Reshape', [x.name, squares])
     const joined = this.model.node('Transpose', [split], { perm: [0, 2, 1, 3] })
     return { name: this.model.node('Reshape', [joined, this.#shape([-1, width * factor])]), width: width * factor }
+  }
+
+  depthwise(x: Value, weight: Value, grid: Grid, stride: number): Value {
+    const size = Math.sqrt(weight.width)
+    const kernel = this.model.node('Reshape', [this.#nameOf(weight), this.#shape([-1, 1, size, size])])
+    const padding = (size - 1) / 2
+    const mixed = this.model.node('Conv', [this.#planes(x, grid), kernel], {
+      group: x.width,
+      strides: [stride, stride],
+      pads: [padding, padding, padding, padding],
+    })
+    return this.#rows(mixed, x.width)
+  }
+
+  averagePool(x: Value, grid: Grid, { rows, columns }: Grid): Value {
+    const window = [rows, columns]
+    const averages = this.model.node('AveragePool', [this.#planes(x, grid)], { kernel_shape: window, strides: window })
+    return this.#rows(averages, x.width)
   }
 
   attention(q: Value, k: Value, v: Value, heads: number): Value {
@@ -234,6 +300,32 @@ class OnnxEmitter implements GraphBuilder<Value> {
       {},
       contrib,
     )
+  }
+
+  /** Rows of channels -> a plane for each channel. */
+  #planes(x: Value, { rows, columns }: Grid): string {
+    const picture = this.model.node('Reshape', [x.name, this.#shape([1, rows, columns, x.width])])
+    return this.model.node('Transpose', [picture], { perm: [0, 3, 1, 2] })
+  }
+
+  /** The other way. */
+  #rows(planes: string, width: number): Value {
+    const picture = this.model.node('Transpose', [planes], { perm: [0, 2, 3, 1] })
+    return { name: this.model.node('Reshape', [picture, this.#shape([-1, width])]), width }
+  }
+
+  #table(name: string, type: 'f32' | 'i64', width: number, of: (grid: Grid) => Float32Array | Int32Array): string {
+    if (!this.tables.has(name)) {
+      this.tables.set(name, { width, of })
+      this.model.input(name, type, [`rows of ${name}`, width])
+    }
+    return name
+  }
+
+  /** A weight of one row is a vector to the operators that add or multiply by it, and a matrix here. */
+  #rowsOf(x: Value): string {
+    if (x.rows !== 1) return this.#nameOf(x)
+    return this.model.node('Reshape', [this.#nameOf(x), this.#shape([1, x.width])])
   }
 
   /** A weight that is used as a vector becomes a constant the first time. */

@@ -2,6 +2,7 @@ import { closeSync, openSync, readSync } from 'node:fs'
 import { OrielError } from '../errors.ts'
 import type { Backend, Context, Ggml, Gguf, Tensor } from '../native/index.ts'
 import type { FloatSource } from './architecture.ts'
+import { matrixShape } from './metadata.ts'
 
 /** The tensors of a vision file (mmproj) in the memory of a back end. */
 export interface Weights extends FloatSource {
@@ -39,9 +40,7 @@ export function loadWeights(ggml: Ggml, file: string, gguf: Gguf, context: Conte
     has: (name) => names.has(name),
     tensor: (name) => {
       const tensor = find(name)
-      // Every weight's last axis, ggml's slowest, counts its outputs; a vector is one row.
-      const rows = Number(ggml.outerCount(tensor))
-      return { tensor, rows, columns: Number(ggml.elementCount(tensor)) / rows }
+      return { tensor, ...matrixShape(ggml, tensor) }
     },
     floats: (name) => ggml.toFloats(find(name)),
   }
