@@ -74,11 +74,7 @@ export function idefics3(metadata: Metadata): Architecture {
       return [resize(cut, square, lanczos), cut]
     },
 
-    prepare(scaled, part) {
-      const image = scaled[part.image]
-      if (image === undefined) throw new Error('a tile of a picture that was not scaled')
-      return reader.read(image, part)
-    },
+    prepare: reader.read,
 
     grid: () => grid,
 

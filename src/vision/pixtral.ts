@@ -48,7 +48,7 @@ export function pixtral(metadata: Metadata): Architecture {
 
     scale: (picture, plan) => tilesOf(plan).map(({ size }) => resizeInto(picture, size, bicubic)),
 
-    prepare: ([image], tile) => (image === undefined ? new Float32Array() : reader.read(image, tile)),
+    prepare: reader.read,
 
     grid,
 
