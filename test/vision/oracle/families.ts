@@ -1,0 +1,13 @@
+import { idefics3, oldIdefics3 } from './families/idefics3.ts'
+import { pixtral } from './families/pixtral.ts'
+
+/** A small model of random weights whose pictures libmtmd was shown. */
+export interface Family {
+  /** Of its fixture. */
+  readonly name: string
+  /** Writes a pair that belongs together, with the real names of tensors and keys. Equal calls write equal files. */
+  write(decoder: string, projector: string): void
+}
+
+/** Every family of vision encoders, in each of the forms in which its files come. */
+export const families: readonly Family[] = [idefics3, oldIdefics3, pixtral]
