@@ -1,4 +1,7 @@
 import { idefics3, oldIdefics3 } from './families/idefics3.ts'
+import { granite, llava, llavaAnyres, yiVl } from './families/llava.ts'
+import { minicpmv4, minicpmv25, minicpmv26 } from './families/minicpmv.ts'
+import { mobilevlm, mobilevlm2 } from './families/mobilevlm.ts'
 import { pixtral } from './families/pixtral.ts'
 
 /** A small model of random weights whose pictures libmtmd was shown. */
@@ -10,4 +13,17 @@ export interface Family {
 }
 
 /** Every family of vision encoders, in each of the forms in which its files come. */
-export const families: readonly Family[] = [idefics3, oldIdefics3, pixtral]
+export const families: readonly Family[] = [
+  idefics3,
+  oldIdefics3,
+  pixtral,
+  llava,
+  llavaAnyres,
+  yiVl,
+  granite,
+  mobilevlm,
+  mobilevlm2,
+  minicpmv25,
+  minicpmv26,
+  minicpmv4,
+]
