@@ -60,7 +60,7 @@ const mostCells = 16384
  * @throws OrielError `invalid` for a file that llama.cpp cannot load, `internal` when it does not fit the memory
  */
 export function openDecoder(file: string, settings: DecoderSettings): Decoder {
-  const { llama } = openNative()
+  const { llama, threadPools } = openNative()
   const model = llama.loadModel(file, { n_gpu_layers: 0 })
   if (model === null)
     throw new OrielError(
@@ -111,6 +111,8 @@ export function openDecoder(file: string, settings: DecoderSettings): Decoder {
     llama.freeModel(model)
     throw new OrielError('internal', `There is not enough memory for a context of ${cells} tokens.`)
   }
+  const pool = threadPools.create(settings.threads)
+  if (pool !== null) threadPools.attach(context, pool)
   const vocab = llama.vocab(model)
   const kvMemory = llama.memory(context)
   const vocabulary = openVocabulary(llama, vocab)
@@ -148,6 +150,7 @@ export function openDecoder(file: string, settings: DecoderSettings): Decoder {
     },
     close() {
       llama.freeContext(context)
+      if (pool !== null) threadPools.free(pool)
       llama.freeModel(model)
     },
   }

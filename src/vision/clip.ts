@@ -29,14 +29,14 @@ export function clip(metadata: Metadata): Tower {
       if (graph.has('v.post_ln.weight')) x = layerNorm(graph, x, 'v.post_ln', epsilon)
       if (features.includes(deepest)) seen.push(x)
       x = seen.slice(1).reduce((joined, next) => graph.concatColumns(joined, next), seen[0] ?? x)
-      return hasClass ? withoutClass(graph, x) : x
+      return hasClass ? withoutFirst(graph, x) : x
     },
   }
 }
 
 /**
  * llama.cpp puts the class embedding behind the patches, where its position in training was before them, and then takes
- * it for the last patch, the first one left out. Files are made and judged with that, so it is done here too.
+ * it for the last patch, the first one left out. So that answers are those of llama.cpp, it is done here too.
  */
-const withoutClass = <N>(graph: GraphBuilder<N>, x: N): N =>
+const withoutFirst = <N>(graph: GraphBuilder<N>, x: N): N =>
   graph.takeRows(x, 'patches', ({ rows, columns }) => Int32Array.from({ length: rows * columns }, (_, at) => at + 1))

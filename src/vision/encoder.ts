@@ -1,8 +1,13 @@
 import { OrielError } from '../errors.ts'
 import { openNative } from '../native/index.ts'
 import type { Architecture, Tile } from './architecture.ts'
+import { gemma3 } from './gemma3.ts'
 import { GgmlGraphs } from './ggml-graph.ts'
 import { idefics3 } from './idefics3.ts'
+import { internvl } from './internvl.ts'
+import { kimivl } from './kimivl.ts'
+import { lfm2 } from './lfm2.ts'
+import { llama4 } from './llama4.ts'
 import { llava } from './llava.ts'
 import { type Metadata, readMetadata } from './metadata.ts'
 import { minicpmv } from './minicpmv.ts'
@@ -14,11 +19,16 @@ import { loadWeights } from './weights.ts'
 
 /** Every family of vision encoders that is known, by `clip.projector_type`. */
 const architectures: Record<string, (metadata: Metadata) => Architecture> = {
+  gemma3,
   idefics3,
-  pixtral,
-  mlp: llava,
+  internvl,
+  kimivl,
+  lfm2,
   ldp,
   ldpv2,
+  llama4,
+  mlp: llava,
+  pixtral,
   resampler: minicpmv,
 }
 

@@ -6,9 +6,10 @@ import { patchReader } from './patches.ts'
 import { bicubic, resize, resizeInto, type Size } from './resize.ts'
 import { siglip } from './siglip.ts'
 import { type Slices, slicesOf, withinSquare } from './slices.ts'
+import { autoTiles } from './tiling.ts'
 
 /** Slices beside the overview that a picture is cut into, at most, by its `detail`. */
-const mostSlices: Readonly<Record<Detail, number>> = { low: 0, auto: 2, high: 9 }
+const mostSlices: Readonly<Record<Detail, number>> = { low: 0, auto: autoTiles, high: 9 }
 
 /** Positions along each edge that the encoder has learned: patches are spread over them, however many there are. */
 const buckets = 70

@@ -9,7 +9,7 @@ export interface PatchReader {
   /**
    * Patches of a tile, row by row; in each all of red, then green, then blue: `[patches, 3 * patch * patch]`. What is left
    * at the right and below, narrower than a patch, is not read.
-   * @param scaled the picture in its sizes, of which the tile names one
+   * @param scaled what the architecture's `scale` made of the picture
    */
   read(scaled: readonly Raster[], tile: Tile): Float32Array
 }

@@ -20,6 +20,11 @@ export interface Kernel {
   weight(distance: number): number
 }
 
+export const bilinear: Kernel = {
+  support: 1,
+  weight: (x) => Math.max(0, 1 - Math.abs(x)),
+}
+
 /** Pillow's bicubic, a = -0.5. */
 export const bicubic: Kernel = {
   support: 2,
