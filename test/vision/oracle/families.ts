@@ -5,6 +5,9 @@ import { kimivl } from './families/kimivl.ts'
 import { lfm2 } from './families/lfm2.ts'
 import { llama4 } from './families/llama4.ts'
 import { mistral } from './families/mistral.ts'
+import { granite, llava, llavaAnyres, yiVl } from './families/llava.ts'
+import { minicpmv4, minicpmv25, minicpmv26 } from './families/minicpmv.ts'
+import { mobilevlm, mobilevlm2 } from './families/mobilevlm.ts'
 import { pixtral } from './families/pixtral.ts'
 
 /** A small model of random weights whose pictures libmtmd was shown. */
@@ -26,4 +29,13 @@ export const families: readonly Family[] = [
   llama4,
   pixtral,
   mistral,
+  llava,
+  llavaAnyres,
+  yiVl,
+  granite,
+  mobilevlm,
+  mobilevlm2,
+  minicpmv25,
+  minicpmv26,
+  minicpmv4,
 ]
