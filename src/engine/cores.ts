@@ -4,9 +4,9 @@ import { availableParallelism } from 'node:os'
  * Shares the machine's cores between the decoder and the picture encoder: all to whoever is alone, half to each when
  * both run.
  *
- * ggml's threads spin while they wait for each other. Where something else wants the cores too, one thread more than
- * there are free ones makes a step a hundred times slower, and a small model is fastest on one thread anyway. What is
- * fastest changes with the machine's load, so it is measured all the time: see `ThreadChoice`.
+ * ggml's threads spin while they wait for each other: one more than there are free cores makes a step many times slower,
+ * and a small model is fastest on one thread anyway. What is fastest changes with the machine's load, so it is measured
+ * all the time: see `ThreadChoice`.
  */
 export class Cores {
   readonly all: number
@@ -53,17 +53,18 @@ export class Cores {
 const manyRows = 64
 
 /** Runs between two trials of the number of threads that is not in use, at first and at most. */
-const trials = { first: 16, most: 2048 }
-/** Weight of the newest measurement in the running mean. */
-const newest = 0.25
+const pauses = { first: 16, most: 2048 }
+/** Runs that are compared: the one in their middle counts, whatever else the machine did during the others. */
+const compared = 5
 
-/** One thread or all of them: whichever took less time of late. The other is tried again now and then, more seldom each time it loses. */
+/** One thread or all of them: whichever takes less time. The other is tried again now and then, more seldom each time it loses. */
 class ThreadChoice {
   readonly #all: number
-  readonly #cost = { one: Number.NaN, all: Number.NaN }
-  #best: 'one' | 'all' = 'one'
-  #untilTrial = 2
-  #pause = trials.first
+  /** Time for one unit of work in the last runs, by threads. */
+  readonly #costs = { one: [] as number[], all: [] as number[] }
+  #best: 'one' | 'all' = 'all'
+  #untilTrial = compared
+  #pause = pauses.first
 
   constructor(all: number) {
     this.#all = all
@@ -71,8 +72,7 @@ class ThreadChoice {
 
   /** How many threads the next run shall use. */
   get threads(): number {
-    const trial = this.#untilTrial <= 0
-    const choice = trial ? other(this.#best) : this.#best
+    const choice = this.#untilTrial <= 0 ? other(this.#best) : this.#best
     return choice === 'one' ? 1 : this.#all
   }
 
@@ -80,19 +80,20 @@ class ThreadChoice {
   learn(threads: number, cost: number): void {
     if (this.#all === 1 || (threads !== 1 && threads !== this.#all)) return
     const tried = threads === 1 ? 'one' : 'all'
-    const known = this.#cost[tried]
-    this.#cost[tried] = Number.isNaN(known) ? cost : known + newest * (cost - known)
-    if (tried !== this.#best) {
-      // One good run is enough to change over, and one bad run to stay: the mean is of another time.
-      this.#cost[tried] = cost
-      const won = cost < this.#cost[this.#best]
+    const costs = this.#costs[tried]
+    costs.push(cost)
+    if (tried === this.#best) {
+      if (costs.length > compared) costs.shift()
+      this.#untilTrial--
+    } else if (costs.length === compared) {
+      const won = median(costs) < median(this.#costs[this.#best])
       if (won) this.#best = tried
-      this.#pause = won ? trials.first : Math.min(trials.most, this.#pause * 2)
+      this.#pause = won ? pauses.first : Math.min(pauses.most, this.#pause * 2)
       this.#untilTrial = this.#pause
-    } else this.#untilTrial--
-    const rival = this.#cost[other(this.#best)]
-    if (this.#cost[this.#best] > rival * 2) this.#untilTrial = 0
+      this.#costs[other(this.#best)] = []
+    }
   }
 }
 
 const other = (choice: 'one' | 'all') => (choice === 'one' ? 'all' : 'one')
+const median = (costs: readonly number[]): number => costs.toSorted((a, b) => a - b)[costs.length >> 1] ?? Number.NaN

@@ -1,3 +1,4 @@
+import { platform, setPriority } from 'node:os'
 import { parentPort, workerData } from 'node:worker_threads'
 import {
   type EncoderSettings,
@@ -24,9 +25,16 @@ export interface EncoderStart {
   settings: EncoderSettings
 }
 
+/** A niceness: a thread's share of a core that others want too is a tenth. */
+const encodePriority = 10
+
 export type EncodeResult = { embeddings: Float32Array; ms: number } | { error: WireError } | { ready: true }
 
 const { file, settings }: EncoderStart = workerData
+
+// A running answer's next token goes before a picture's next row. Linux has a priority for every thread, and threads that
+// this one starts (ONNX Runtime's) have it too; elsewhere it would be the whole process's.
+if (platform() === 'linux') setPriority(encodePriority)
 
 const answer = (result: EncodeResult, transfer: ArrayBuffer[] = []) => parentPort?.postMessage(result, transfer)
 

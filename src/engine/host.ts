@@ -163,6 +163,8 @@ class EngineHost implements Engine {
     const child = fork(fileURLToPath(new URL('./process.ts', import.meta.url)), {
       execArgv: ['--import', import.meta.resolve('tsx')],
       serialization: 'advanced',
+      // All graphs of the decoder's thread pool must run on one thread, and decoding is all that it has to do.
+      env: { ...process.env, UV_THREADPOOL_SIZE: '1' },
       stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
     })
     this.#child = child

@@ -26,7 +26,7 @@ import { StepBatch } from './step-batch.ts'
 export interface SchedulerPort {
   emit(id: number, event: GenerateEvent): void
   fail(id: number, error: unknown): void
-  /** Everything emitted so far may be sent: a step is over. */
+  /** Everything emitted so far may be sent: the next step runs, or there is none. */
   flush(): void
   /** Pixels of a request's picture. They stay with the parent until somebody needs them. */
   pixels(id: number, span: PictureSpan): Promise<Uint8Array>
@@ -130,7 +130,7 @@ export class Scheduler {
       this.#sweep()
       this.#admit()
       if (await this.#step()) this.#woken = true
-      this.#port.flush()
+      else this.#port.flush()
     }
     this.#stepping = false
   }
@@ -278,11 +278,15 @@ export class Scheduler {
   }
 
   async #decode(batch: Batch, rows: number): Promise<boolean> {
-    const threads = this.#cores.forDecoding(this.#encoder?.busy ?? false, rows)
+    const shared = this.#encoder?.busy ?? false
+    const threads = this.#cores.forDecoding(shared, rows)
     this.#decoder.setThreads(threads)
     const start = performance.now()
-    const done = await this.#decoder.decode(batch)
-    if (done) this.#cores.decoded(threads, rows, performance.now() - start)
+    const decoding = this.#decoder.decode(batch)
+    // What the step before said goes out while this one runs.
+    this.#port.flush()
+    const done = await decoding
+    if (done && !shared) this.#cores.decoded(threads, rows, performance.now() - start)
     return done
   }
 

@@ -72,9 +72,11 @@ const kvTypes = { f16: { type: 1, bytes: 2 }, q8_0: { type: 8, bytes: 34 / 32 } 
  * @throws OrielError `invalid` for a file that llama.cpp cannot load, `internal` when it does not fit the memory
  */
 export function openDecoder(file: string, settings: DecoderSettings): Decoder {
+  const { llama, threadPools } = openNative(settings.gpu?.device)
   const { model, context, gpuLayers, memory } = loadWithin(file, settings)
-  const { llama } = openNative()
   const trained = llama.contextTrain(model)
+  const pool = threadPools.create(settings.threads)
+  if (pool !== null) threadPools.attach(context, pool)
   const vocab = llama.vocab(model)
   const kvMemory = llama.memory(context)
   const vocabulary = openVocabulary(llama, vocab)
@@ -113,6 +115,7 @@ export function openDecoder(file: string, settings: DecoderSettings): Decoder {
     },
     close() {
       llama.freeContext(context)
+      if (pool !== null) threadPools.free(pool)
       llama.freeModel(model)
     },
   }
@@ -121,7 +124,7 @@ export function openDecoder(file: string, settings: DecoderSettings): Decoder {
 /** What a GPU has no memory for after all is tried with fewer layers on it, down to none. */
 function loadWithin(file: string, settings: DecoderSettings) {
   const { gpu } = settings
-  const { ggml } = openNative(gpu?.device)
+  const { ggml } = openNative()
   const free = gpu === undefined ? 0 : ggml.gpus().reduce((sum, { freeMemory }) => sum + freeMemory, 0)
   let gpuLayers = gpu === undefined ? 0 : layersThatFit(gpu.layers, gpu.bytes, free - gpu.reserved)
   for (;;)

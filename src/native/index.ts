@@ -2,6 +2,7 @@ import { checkAbi } from './abi.ts'
 import { bindGgml, type Ggml } from './ggml.ts'
 import { type Device, loadLibraries } from './libraries.ts'
 import { bindLlama, type Llama } from './llama.ts'
+import { bindThreadPools, type ThreadPools } from './thread-pool.ts'
 
 export { Batch } from './batch.ts'
 export { Candidates } from './candidates.ts'
@@ -13,6 +14,7 @@ export type { Llama, LlamaContext, Sampler, Vocab } from './llama.ts'
 export interface Native {
   ggml: Ggml
   llama: Llama
+  threadPools: ThreadPools
 }
 
 let opened: Native | undefined
@@ -26,8 +28,12 @@ let opened: Native | undefined
 export function openNative(device: Device = 'cpu'): Native {
   if (opened === undefined) {
     const libraries = loadLibraries(device)
-    checkAbi(libraries.llama)
-    opened = { ggml: bindGgml(libraries), llama: bindLlama(libraries) }
+    checkAbi(libraries)
+    opened = {
+      ggml: bindGgml(libraries),
+      llama: bindLlama(libraries),
+      threadPools: bindThreadPools(libraries),
+    }
   }
   return opened
 }

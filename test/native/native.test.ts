@@ -13,10 +13,10 @@ function shifted(real: LibraryHandle, name: string, field: string, value: unknow
 }
 
 describe('the libraries', () => {
-  const { llama } = loadLibraries()
+  const libraries = loadLibraries()
 
   it('are the release that the structs were written after', () => {
-    expect(() => checkAbi(llama)).not.toThrow()
+    expect(() => checkAbi(libraries)).not.toThrow()
   })
 
   it.each([
@@ -24,9 +24,12 @@ describe('the libraries', () => {
     ['llama_context_default_params', 'n_batch', 0],
     ['llama_context_default_params', 'kv_unified', true],
     ['llama_sampler_chain_default_params', 'no_perf', false],
+    ['ggml_threadpool_params_default', 'poll', 0],
     ['llama_batch_get_one', 'n_tokens', 0],
   ])('are refused when %s reads another %s', (name, field, value) => {
-    const check = () => checkAbi(shifted(llama, name, field, value))
+    const { llama, ggmlBase } = libraries
+    const check = () =>
+      checkAbi({ llama: shifted(llama, name, field, value), ggmlBase: shifted(ggmlBase, name, field, value) })
     expect(check).toThrow(new RegExp(`${field} reads ${value} where release .* has .*package-lock.json`))
   })
 
