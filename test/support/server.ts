@@ -8,7 +8,9 @@ import { findModel } from '../../src/models/index.ts'
 
 export interface TestServer {
   url: string
-  /** Kills the engine's process, as a crash in native code would. */
+  /** Process ids of the engines that run. */
+  engines(): number[]
+  /** Kills the engines' processes, as a crash in native code would. */
   kill(): void
   close(): Promise<void>
 }
@@ -26,14 +28,14 @@ export async function startServer(overrides: Parameters<typeof loadConfig>[0] = 
   const loaded = new AbortController()
   for (const { id } of cards) await deployments.find(id, loaded.signal)
   loaded.abort()
-  let engines = children().filter((pid) => !before.has(pid))
+  const engines = () => children().filter((pid) => !before.has(pid))
   const server = createServer({ deployments, media: createMedia(config.media) }, config.server, log)
   const url = await server.listen({ host: '127.0.0.1', port: 0 })
   return {
     url,
+    engines,
     kill() {
-      engines = children().filter((pid) => !before.has(pid))
-      for (const pid of engines) process.kill(pid, 'SIGKILL')
+      for (const pid of engines()) process.kill(pid, 'SIGKILL')
     },
     async close() {
       await server.close()
