@@ -83,10 +83,12 @@ export class StepBatch {
   #addTokens(part: Part, sequence: Sequence, from: number, to: number): void {
     let row: number | undefined
     const foretold: Entry['foretold'] = []
+    const { positions } = sequence.request.prompt
     for (let at = from; at < to; at++) {
       const wanted = at === sequence.cells.length - 1
       const foretells = sequence.foretells(at + 1)
-      const added = part.batch.addToken(sequence.cells[at] as number, at, sequence.slot, wanted || foretells)
+      const time = positions.time(at)
+      const added = part.batch.addToken(sequence.cells[at] as number, time, sequence.slot, wanted || foretells)
       if (wanted) row = added
       if (foretells) foretold.push({ cell: at + 1, row: added })
     }
@@ -103,11 +105,12 @@ export class StepBatch {
     to: number,
   ): void {
     const { width } = part.batch
+    const { positions } = sequence.request.prompt
     let row: number | undefined
     for (let at = from; at < to; at++) {
       const wanted = at === sequence.cells.length - 1
       const embedding = embeddings.subarray((at - start) * width, (at - start + 1) * width)
-      const added = part.batch.addEmbedding(embedding, at, sequence.slot, wanted)
+      const added = part.batch.addEmbedding(embedding, positions.place(at), sequence.slot, wanted)
       if (wanted) row = added
     }
     part.rows += to - from
