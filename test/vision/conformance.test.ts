@@ -51,8 +51,11 @@ describe.each(families)('$name, beside libmtmd', ({ name, write }) => {
       expect(chunksOf(laidOut), `${size}`).toEqual(layout.map((part) => ('text' in part ? part.text : part.tokens)))
       laidOut.spans.forEach((span, i) => {
         const { rows = [], next } = tilesTold({ size, layout, logprobs: [] })[i] ?? { next: Number.NaN }
-        for (const { row, position } of rows) expect(Array(3).fill(span.start + row), `${size}`).toEqual(position)
-        expect(span.end).toBe(next)
+        for (const { row: at, position } of rows) {
+          const { time, row, column } = laidOut.positions.place(span.start + at)
+          expect([time, row, column], `${size}`).toEqual(position)
+        }
+        expect(laidOut.positions.time(span.end)).toBe(next)
       })
     }
     decoder.close()
