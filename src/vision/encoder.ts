@@ -8,7 +8,10 @@ import { internvl } from './internvl.ts'
 import { kimivl } from './kimivl.ts'
 import { lfm2 } from './lfm2.ts'
 import { llama4 } from './llama4.ts'
+import { llava } from './llava.ts'
 import { type Metadata, readMetadata } from './metadata.ts'
+import { minicpmv } from './minicpmv.ts'
+import { ldp, ldpv2 } from './mobilevlm.ts'
 import { buildOnnxGraph, type Precision } from './onnx-graph.ts'
 import { pixtral } from './pixtral.ts'
 import type { Raster } from './resize.ts'
@@ -21,8 +24,12 @@ const architectures: Record<string, (metadata: Metadata) => Architecture> = {
   internvl,
   kimivl,
   lfm2,
+  ldp,
+  ldpv2,
   llama4,
+  mlp: llava,
   pixtral,
+  resampler: minicpmv,
 }
 
 export const visionFamilies: readonly string[] = Object.keys(architectures)

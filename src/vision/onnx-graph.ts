@@ -338,11 +338,12 @@ class OnnxEmitter implements GraphBuilder<Value> {
   }
 
   #table(name: string, type: 'f32' | 'i64', width: number, of: (grid: Grid) => Float32Array | Int32Array): string {
-    if (!this.tables.has(name)) {
-      this.tables.set(name, { width, of })
-      this.model.input(name, type, [`rows of ${name}`, width])
+    const input = `table ${name}`
+    if (!this.tables.has(input)) {
+      this.tables.set(input, { width, of })
+      this.model.input(input, type, [`rows of ${name}`, width])
     }
-    return name
+    return input
   }
 
   /** A weight of one row is a vector to the operators that add or multiply by it, and a matrix here. */
