@@ -22,7 +22,9 @@ export const ropeByColumn = (theta: number): Rope2d => ({
 
 /** The rows of the patches, without that of the class token behind them. */
 export const withoutClass = <N>(graph: GraphBuilder<N>, x: N): N =>
-  graph.takeRows(x, 'patches', ({ rows, columns }) => Int32Array.from({ length: rows * columns }, (_, row) => row))
+  graph.takeRows(x, 'all but the class', ({ rows, columns }) =>
+    Int32Array.from({ length: rows * columns }, (_, row) => row),
+  )
 
 /** Positions that were learned for a square of patches, `v.position_embd`, resized to the picture's own grid. */
 export function resizedPositions<N>(graph: GraphBuilder<N>, width: number): N {
