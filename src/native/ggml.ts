@@ -107,6 +107,7 @@ export function bindGgml({ ggmlBase, ggml, folder }: Libraries) {
       'void* ggml_norm(void*, void*, float)',
     ),
     gelu: declare<Op1>(ggmlBase, 'void* ggml_gelu(void*, void*)'),
+    silu: declare<Op1>(ggmlBase, 'void* ggml_silu(void*, void*)'),
     geluQuick: declare<Op1>(ggmlBase, 'void* ggml_gelu_quick(void*, void*)'),
     swigluSplit: declare<Op2>(ggmlBase, 'void* ggml_swiglu_split(void*, void*, void*)'),
     gegluSplit: declare<Op2>(ggmlBase, 'void* ggml_geglu_split(void*, void*, void*)'),

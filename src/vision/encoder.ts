@@ -1,16 +1,36 @@
 import { OrielError } from '../errors.ts'
 import { openNative } from '../native/index.ts'
 import type { Architecture, Tile } from './architecture.ts'
+import { gemma3 } from './gemma3.ts'
 import { GgmlGraphs } from './ggml-graph.ts'
 import { idefics3 } from './idefics3.ts'
+import { internvl } from './internvl.ts'
+import { kimivl } from './kimivl.ts'
+import { lfm2 } from './lfm2.ts'
+import { llama4 } from './llama4.ts'
+import { llava } from './llava.ts'
 import { type Metadata, readMetadata } from './metadata.ts'
+import { minicpmv } from './minicpmv.ts'
+import { ldp, ldpv2 } from './mobilevlm.ts'
 import { buildOnnxGraph, type Precision } from './onnx-graph.ts'
 import { pixtral } from './pixtral.ts'
 import type { Raster } from './resize.ts'
 import { loadWeights } from './weights.ts'
 
 /** Every family of vision encoders that is known, by `clip.projector_type`. */
-const architectures: Record<string, (metadata: Metadata) => Architecture> = { idefics3, pixtral }
+const architectures: Record<string, (metadata: Metadata) => Architecture> = {
+  gemma3,
+  idefics3,
+  internvl,
+  kimivl,
+  lfm2,
+  ldp,
+  ldpv2,
+  llama4,
+  mlp: llava,
+  pixtral,
+  resampler: minicpmv,
+}
 
 export const visionFamilies: readonly string[] = Object.keys(architectures)
 

@@ -1,7 +1,7 @@
 import { OrielError } from '../errors.ts'
 import { type Context, type Ggml, type Graph, type GraphAllocator, type Tensor, TensorType } from '../native/index.ts'
 import type { Architecture, Tile } from './architecture.ts'
-import type { GraphBuilder, Grid } from './graph.ts'
+import type { GraphBuilder, Grid, JoinOrder, Rope2d } from './graph.ts'
 import type { Weights } from './weights.ts'
 
 /** Nodes that one graph may have: about 30 a layer, with room for the deepest encoders in use. */
@@ -124,10 +124,20 @@ class GgmlEmitter implements GraphBuilder<Value> {
     return this.#weights.has(name)
   }
 
+  floats(name: string): Float32Array {
+    return this.#weights.floats(name)
+  }
+
   matmul(weight: Value, x: Value): Value {
     // Convolutions come with a shape of their own, [out, channels, height, width]: over patches it is a plain matrix.
     const matrix = this.#ggml.reshape2d(this.#context, weight.tensor, weight.width, weight.tokens)
     return { tensor: this.#ggml.mulMat(this.#context, matrix, x.tensor), tokens: x.tokens, width: weight.tokens }
+  }
+
+  matmulTransposed(weight: Value, x: Value): Value {
+    const [ggml, context] = [this.#ggml, this.#context]
+    const turned = ggml.cont(context, ggml.permute(context, weight.tensor, 1, 0, 2, 3))
+    return { tensor: ggml.mulMat(context, turned, x.tensor), tokens: x.tokens, width: weight.width }
   }
 
   add(a: Value, b: Value): Value {
@@ -162,10 +172,10 @@ class GgmlEmitter implements GraphBuilder<Value> {
     return { ...x, tensor: this.#ggml.mul(this.#context, normed, weight.tensor) }
   }
 
-  layerNorm(x: Value, weight: Value, bias: Value, epsilon: number): Value {
+  layerNorm(x: Value, weight: Value, bias: Value | undefined, epsilon: number): Value {
     const normed = this.#ggml.norm(this.#context, x.tensor, epsilon)
-    const scaled = this.#ggml.mul(this.#context, normed, weight.tensor)
-    return { ...x, tensor: this.#ggml.add(this.#context, scaled, bias.tensor) }
+    const tensor = this.#ggml.mul(this.#context, normed, weight.tensor)
+    return bias === undefined ? { ...x, tensor } : this.add({ ...x, tensor }, bias)
   }
 
   gelu(x: Value): Value {
@@ -174,6 +184,10 @@ class GgmlEmitter implements GraphBuilder<Value> {
 
   quickGelu(x: Value): Value {
     return { ...x, tensor: this.#ggml.geluQuick(this.#context, x.tensor) }
+  }
+
+  silu(x: Value): Value {
+    return { ...x, tensor: this.#ggml.silu(this.#context, x.tensor) }
   }
 
   relu(x: Value): Value {
@@ -196,30 +210,34 @@ class GgmlEmitter implements GraphBuilder<Value> {
     return { ...gate, tensor: this.#ggml.gegluSplit(this.#context, gate.tensor, up.tensor) }
   }
 
-  rope2d(x: Value, heads: number, grid: Grid, theta: number): Value {
+  rope2d(x: Value, heads: number, { theta, interleaved, positions }: Rope2d): Value {
     const [ggml, context, head] = [this.#ggml, this.#context, x.width / heads]
     const half = head / 2
     const split = ggml.reshape3d(context, x.tensor, head, heads, x.tokens)
-    const turn = (at: number, name: string, position: (patch: number) => number, scale: number): Tensor => {
-      const of = () => Int32Array.from({ length: grid.rows * grid.columns }, (_, patch) => position(patch))
+    const turn = (at: number, by: 'first' | 'second', scale: number): Tensor => {
       const part = ggml.view3d(context, split, half, heads, x.tokens, head * 4, x.width * 4, at * 4)
-      return ggml.ropeExt(context, part, this.#constant(name, of).tensor, null, half, 0, 0, theta, scale, 0, 1, 0, 0)
+      const { tensor } = this.#constant(`${by} positions`, () => positions(this.#grid)[by])
+      return ggml.ropeExt(context, part, tensor, null, half, 0, 0, theta, scale, 0, 1, 0, 0)
     }
-    const rows = turn(0, 'rows', (patch) => Math.floor(patch / grid.columns), 1)
-    const columns = turn(half, 'columns', (patch) => patch % grid.columns, theta ** (-2 / head))
-    const joined = ggml.concat(context, rows, columns, 0)
+    const second = turn(half, 'second', interleaved ? theta ** (-2 / head) : 1)
+    const joined = ggml.concat(context, turn(0, 'first', 1), second, 0)
     return { ...x, tensor: ggml.reshape2d(context, joined, x.width, x.tokens) }
   }
 
-  joinPatches(x: Value, { rows, columns }: Grid, factor: number): Value {
+  joinPatches(x: Value, { rows, columns }: Grid, factor: number, { squares, within }: JoinOrder = {}): Value {
     const [ggml, context] = [this.#ggml, this.#context]
     const width = x.width * factor
-    // Neighbours in a row lie behind each other; then rows are brought next to each other, and everything back.
+    // Neighbours in a row lie behind each other; then rows are brought next to each other, and perhaps everything back.
     const inRows = ggml.permute(context, ggml.reshape3d(context, x.tensor, width, columns / factor, rows), 0, 2, 1, 3)
-    const squares = ggml.reshape3d(context, ggml.cont(context, inRows), width * factor, rows / factor, columns / factor)
-    const inOrder = ggml.permute(context, squares, 0, 2, 1, 3)
+    const joined = width * factor
     const tokens = x.tokens / (factor * factor)
-    return { tensor: ggml.cont2d(context, inOrder, width * factor, tokens), tokens, width: width * factor }
+    let tensor = ggml.reshape3d(context, ggml.cont(context, inRows), joined, rows / factor, columns / factor)
+    if (squares !== 'columns') tensor = ggml.cont(context, ggml.permute(context, tensor, 0, 2, 1, 3))
+    if (within === 'channels') {
+      const patches = ggml.reshape3d(context, tensor, x.width, factor * factor, tokens)
+      tensor = ggml.cont(context, ggml.permute(context, patches, 1, 0, 2, 3))
+    }
+    return { tensor: ggml.reshape2d(context, tensor, joined, tokens), tokens, width: joined }
   }
 
   depthwise(x: Value, weight: Value, grid: Grid, stride: number): Value {

@@ -9,8 +9,12 @@ export interface GraphBuilder<N> {
   /** A weight of the GGUF by its name. @throws OrielError `invalid` if there is none */
   weight(name: string): N
   has(name: string): boolean
+  /** A weight's numbers, for what is worked out of them beforehand. @throws OrielError `invalid` if there is none */
+  floats(name: string): Float32Array
   /** `x [tokens, in]` times the transpose of `weight [out, in]`: `[tokens, out]` */
   matmul(weight: N, x: N): N
+  /** `x [tokens, in]` times `weight [in, out]`, which is stored the other way round: `[tokens, out]` */
+  matmulTransposed(weight: N, x: N): N
   /** Numbers that follow from a picture's size: rows of `width`. Equal names have equal numbers. */
   table(name: string, width: number, of: (grid: Grid) => Float32Array): N
   /** `b` of one row is added to all rows. */
@@ -25,12 +29,14 @@ export interface GraphBuilder<N> {
   takeRows(x: N, name: string, indices: (grid: Grid) => Int32Array): N
   /** Root mean square norm over each row, times `weight [width]`. */
   rmsNorm(x: N, weight: N, epsilon: number): N
-  /** Layer norm over each row, times `weight [width]` plus `bias [width]`. */
-  layerNorm(x: N, weight: N, bias: N, epsilon: number): N
+  /** Layer norm over each row, times `weight [width]` plus `bias [width]` where there is one. */
+  layerNorm(x: N, weight: N, bias: N | undefined, epsilon: number): N
   /** The tanh form of GELU. */
   gelu(x: N): N
   /** x * sigmoid(1.702 x) */
   quickGelu(x: N): N
+  /** x * sigmoid(x) */
+  silu(x: N): N
   relu(x: N): N
   /** x * hardSigmoid(x) */
   hardSwish(x: N): N
@@ -40,16 +46,13 @@ export interface GraphBuilder<N> {
   swiglu(gate: N, up: N): N
   /** gelu(gate) * up */
   geglu(gate: N, up: N): N
-  /**
-   * Rotary positions in two dimensions over `heads` heads: the first half of a head turns with the patch's row, the
-   * second with its column, whose frequencies start at theta^(-2/headWidth) (llama.cpp's `build_rope_2d`).
-   */
-  rope2d(x: N, heads: number, grid: Grid, theta: number): N
+  /** Rotary positions in two dimensions over `heads` heads. */
+  rope2d(x: N, heads: number, rope: Rope2d): N
   /**
    * Joins squares of `factor * factor` patches into one row each, the upper left patch first, and then along the rows:
    * `[tokens, width]` -> `[tokens / factor², width * factor²]`. Both edges of the grid are multiples of `factor`.
    */
-  joinPatches(x: N, grid: Grid, factor: number): N
+  joinPatches(x: N, grid: Grid, factor: number, order?: JoinOrder): N
   /**
    * A convolution of each channel by itself, with zeros around the grid so that a stride of 1 keeps its size:
    * `[tokens, width]` -> `[tokens / stride², width]`. The weight is ggml's `[size, size, 1, width]`, its size odd. Only for
@@ -68,15 +71,46 @@ export interface Grid {
   columns: number
 }
 
+/**
+ * How rotary positions turn a head (llama.cpp's `build_rope_2d`): its first half by one position, its second by another,
+ * neighbours in pairs. The frequency of pair `i` of a half is theta^(-2i / (headWidth / 2)). One for each graph.
+ */
+export interface Rope2d {
+  theta: number
+  /** Whether the frequencies of the second half start at theta^(-2 / headWidth), and so lie between those of the first. */
+  interleaved: boolean
+  /** The two positions of every row. */
+  positions(grid: Grid): { first: Int32Array; second: Int32Array }
+}
+
+/** How squares of patches are joined. */
+export interface JoinOrder {
+  /** `columns`: the squares of the left column come first, from above to below. */
+  squares?: 'rows' | 'columns'
+  /** `channels`: a row has the first number of all of its patches, then the second of all, and so on. */
+  within?: 'patches' | 'channels'
+}
+
+/** The row and the column of every patch. */
+export function patchPlaces({ rows, columns }: Grid): { row: Int32Array; column: Int32Array } {
+  const length = rows * columns
+  return {
+    row: Int32Array.from({ length }, (_, patch) => Math.floor(patch / columns)),
+    column: Int32Array.from({ length }, (_, patch) => patch % columns),
+  }
+}
+
 /** `x` times the weight `name.weight`, plus `name.bias` where the file has one. */
 export function linear<N>(graph: GraphBuilder<N>, x: N, name: string): N {
   const y = graph.matmul(graph.weight(`${name}.weight`), x)
   return graph.has(`${name}.bias`) ? graph.add(y, graph.weight(`${name}.bias`)) : y
 }
 
-/** Layer norm with the weights `name.weight` and `name.bias`. */
-export const layerNorm = <N>(graph: GraphBuilder<N>, x: N, name: string, epsilon: number): N =>
-  graph.layerNorm(x, graph.weight(`${name}.weight`), graph.weight(`${name}.bias`), epsilon)
+/** Layer norm with the weight `name.weight`, and `name.bias` where the file has one. */
+export function layerNorm<N>(graph: GraphBuilder<N>, x: N, name: string, epsilon: number): N {
+  const bias = graph.has(`${name}.bias`) ? graph.weight(`${name}.bias`) : undefined
+  return graph.layerNorm(x, graph.weight(`${name}.weight`), bias, epsilon)
+}
 
 /** Root mean square norm with the weight `name.weight`. */
 export const rmsNorm = <N>(graph: GraphBuilder<N>, x: N, name: string, epsilon: number): N =>

@@ -1,6 +1,6 @@
 import type { InferenceSession, TensorConstructor } from 'onnxruntime-node'
 import { type Architecture, type Tile, tilesOf } from './architecture.ts'
-import type { GraphBuilder, Grid } from './graph.ts'
+import type { GraphBuilder, Grid, JoinOrder, Rope2d } from './graph.ts'
 import { OnnxModel } from './onnx-file.ts'
 import type { Weights } from './weights.ts'
 
@@ -94,15 +94,17 @@ class OnnxSession implements OnnxGraph {
 
 type Feeds = Record<string, InstanceType<TensorConstructor>>
 
-/** The angle of every patch's pairs: half of a head's pairs turn with its row, half with its column. `[patches, head / 2]` */
-function rope2dAngles(grid: Grid, head: number, theta: number): Float32Array {
+/** The angles by which the pairs of a head turn, of every row: `[rows, head / 2]` */
+function rope2dAngles({ theta, interleaved, positions }: Rope2d, head: number, grid: Grid): Float32Array {
   const pairs = head / 2
-  const angles = new Float32Array(grid.rows * grid.columns * pairs)
+  const { first, second } = positions(grid)
+  const angles = new Float32Array(first.length * pairs)
   for (let at = 0; at < angles.length; at++) {
-    const [patch, pair] = [Math.floor(at / pairs), at % pairs]
-    const byRow = pair < pairs / 2
-    const frequency = theta ** ((-2 * (pair % (pairs / 2))) / pairs) * (byRow ? 1 : theta ** (-2 / head))
-    angles[at] = (byRow ? Math.floor(patch / grid.columns) : patch % grid.columns) * frequency
+    const [row, pair] = [Math.floor(at / pairs), at % pairs]
+    const inFirst = pair < pairs / 2
+    const start = inFirst || !interleaved ? 1 : theta ** (-2 / head)
+    const frequency = start * theta ** ((-2 * (pair % (pairs / 2))) / pairs)
+    angles[at] = ((inFirst ? first : second)[row] ?? 0) * frequency
   }
   return angles
 }
@@ -144,8 +146,25 @@ class OnnxEmitter implements GraphBuilder<Value> {
     return this.#weights.has(name)
   }
 
+  floats(name: string): Float32Array {
+    return this.#weights.floats(name)
+  }
+
   matmul({ name, rows = 1, width }: Value, x: Value): Value {
+    return this.#product(this.#weights.floats(name), rows, width, x)
+  }
+
+  matmulTransposed({ name, rows = 1, width }: Value, x: Value): Value {
     const values = this.#weights.floats(name)
+    const turned = new Float32Array(values.length)
+    for (let row = 0; row < rows; row++)
+      for (let column = 0; column < width; column++)
+        turned[column * rows + row] = values[row * width + column] as number
+    return this.#product(turned, width, rows, x)
+  }
+
+  /** @param values `[rows, width]` */
+  #product(values: Float32Array, rows: number, width: number, x: Value): Value {
     if (this.#precision === 'int8') return { name: this.#int8(values, rows, width, x), width: rows }
     const weight = this.model.constant('f32', [rows, width], values)
     return { name: this.model.node('Gemm', [x.name, weight], { transB: 1 }), width: rows }
@@ -186,11 +205,9 @@ class OnnxEmitter implements GraphBuilder<Value> {
     return { ...x, name }
   }
 
-  layerNorm(x: Value, weight: Value, bias: Value, epsilon: number): Value {
-    const name = this.model.node('LayerNormalization', [this.#nameOf(x), this.#nameOf(weight), this.#nameOf(bias)], {
-      axis: -1,
-      epsilon: { float: epsilon },
-    })
+  layerNorm(x: Value, weight: Value, bias: Value | undefined, epsilon: number): Value {
+    const inputs = [x, weight, ...(bias === undefined ? [] : [bias])].map((value) => this.#nameOf(value))
+    const name = this.model.node('LayerNormalization', inputs, { axis: -1, epsilon: { float: epsilon } })
     return { name, width: x.width }
   }
 
@@ -200,6 +217,10 @@ class OnnxEmitter implements GraphBuilder<Value> {
 
   quickGelu(x: Value): Value {
     return { ...x, name: this.model.node('QuickGelu', [x.name], { alpha: { float: 1.702 } }, contrib) }
+  }
+
+  silu(x: Value): Value {
+    return { ...x, name: this.model.node('QuickGelu', [x.name], { alpha: { float: 1 } }, contrib) }
   }
 
   relu(x: Value): Value {
@@ -215,21 +236,18 @@ class OnnxEmitter implements GraphBuilder<Value> {
   }
 
   swiglu(gate: Value, up: Value): Value {
-    const silu = this.model.node('QuickGelu', [gate.name], { alpha: { float: 1 } }, contrib)
-    return { ...gate, name: this.model.node('Mul', [silu, up.name]) }
+    return { ...gate, name: this.model.node('Mul', [this.silu(gate).name, up.name]) }
   }
 
   geglu(gate: Value, up: Value): Value {
     return { ...gate, name: this.model.node('Mul', [this.gelu(gate).name, up.name]) }
   }
 
-  rope2d(x: Value, heads: number, _grid: Grid, theta: number): Value {
+  rope2d(x: Value, heads: number, rope: Rope2d): Value {
     const head = x.width / heads
-    const cos = this.#table('cos', 'f32', head / 2, (grid) => rope2dAngles(grid, head, theta).map(Math.cos))
-    const sin = this.#table('sin', 'f32', head / 2, (grid) => rope2dAngles(grid, head, theta).map(Math.sin))
-    const places = this.#table('places', 'i64', 1, ({ rows, columns }) =>
-      Int32Array.from({ length: rows * columns }, (_, at) => at),
-    )
+    const cos = this.#table('cos', 'f32', head / 2, (grid) => rope2dAngles(rope, head, grid).map(Math.cos))
+    const sin = this.#table('sin', 'f32', head / 2, (grid) => rope2dAngles(rope, head, grid).map(Math.sin))
+    const places = this.#table('places', 'i64', 1, (grid) => rope.positions(grid).first.map((_, row) => row))
     // The operator takes heads from the shape alone: [1, heads, tokens, head].
     const split = this.model.node('Reshape', [x.name, this.#shape([1, -1, heads, head])])
     const turned = this.model.node(
@@ -247,12 +265,17 @@ class OnnxEmitter implements GraphBuilder<Value> {
     return { ...x, name: this.model.node('Reshape', [back, this.#shape([-1, x.width])]) }
   }
 
-  joinPatches(x: Value, { columns }: Grid, factor: number): Value {
-    const width = x.width * factor
-    const squares = this.#shape([-1, factor, columns / factor, width])
-    const split = this.model.node('Reshape', [x.name, squares])
-    const joined = this.model.node('Transpose', [split], { perm: [0, 2, 1, 3] })
-    return { name: this.model.node('Reshape', [joined, this.#shape([-1, width * factor])]), width: width * factor }
+  joinPatches(x: Value, _grid: Grid, factor: number, { squares, within }: JoinOrder = {}): Value {
+    const width = x.width * factor * factor
+    const column = this.#table(`squares of ${factor} and ${x.width}`, 'i64', 1, ({ rows, columns }) =>
+      Int32Array.of(rows / factor, factor, columns / factor, factor, x.width),
+    )
+    const shape = this.model.node('Reshape', [column, this.#shape([5])])
+    const split = this.model.node('Reshape', [x.name, shape])
+    const outer = squares === 'columns' ? [2, 0] : [0, 2]
+    const inner = within === 'channels' ? [4, 1, 3] : [1, 3, 4]
+    const moved = this.model.node('Transpose', [split], { perm: [...outer, ...inner] })
+    return { name: this.model.node('Reshape', [moved, this.#shape([-1, width])]), width }
   }
 
   depthwise(x: Value, weight: Value, grid: Grid, stride: number): Value {
@@ -315,11 +338,12 @@ class OnnxEmitter implements GraphBuilder<Value> {
   }
 
   #table(name: string, type: 'f32' | 'i64', width: number, of: (grid: Grid) => Float32Array | Int32Array): string {
-    if (!this.tables.has(name)) {
-      this.tables.set(name, { width, of })
-      this.model.input(name, type, [`rows of ${name}`, width])
+    const input = `table ${name}`
+    if (!this.tables.has(input)) {
+      this.tables.set(input, { width, of })
+      this.model.input(input, type, [`rows of ${name}`, width])
     }
-    return name
+    return input
   }
 
   /** A weight of one row is a vector to the operators that add or multiply by it, and a matrix here. */

@@ -1,4 +1,4 @@
-import { type GraphBuilder, layerNorm, linear } from './graph.ts'
+import { type GraphBuilder, linear } from './graph.ts'
 import type { Metadata } from './metadata.ts'
 import { transformer } from './transformer.ts'
 
@@ -14,16 +14,13 @@ export interface Tower {
   build<N>(graph: GraphBuilder<N>, patches: N, positions?: N): N
 }
 
-/** After llama.cpp's `clip_graph::build_vit` with `NORM_TYPE_NORMAL` (tools/mtmd/clip.cpp). */
+/** After llama.cpp's `clip_graph_siglip` (tools/mtmd/models/siglip.cpp). */
 export function siglip(metadata: Metadata): Tower {
-  const { layers, width, epsilon, layer } = transformer(metadata)
+  const { width, all } = transformer(metadata)
   return {
     edge: metadata.number('clip.vision.image_size'),
     width,
-    build(graph, patches, positions = graph.weight('v.position_embd.weight')) {
-      let x = graph.add(linear(graph, patches, 'v.patch_embd'), positions)
-      for (let index = 0; index < layers; index++) x = layer(graph, x, index)
-      return graph.has('v.post_ln.weight') ? layerNorm(graph, x, 'v.post_ln', epsilon) : x
-    },
+    build: (graph, patches, positions = graph.weight('v.position_embd.weight')) =>
+      all(graph, graph.add(linear(graph, patches, 'v.patch_embd'), positions)),
   }
 }

@@ -6,6 +6,8 @@ import { each, matrix, ones } from './weights.ts'
 export interface DecoderPlan {
   /** As `general.architecture` has it; llama, if nothing is said. */
   architecture?: string
+  /** Numbers in an embedding. */
+  width?: number
   layers?: number
   /** Control tokens of the family, behind those that every decoder has. */
   specials: readonly string[]
@@ -15,14 +17,15 @@ export interface DecoderPlan {
   more?: (layer: number) => TensorPlan[]
 }
 
-/** Numbers in an embedding of every small decoder. */
+/** Numbers in an embedding of most small decoders. */
 export const width = 32
 export const epsilon = 1e-5
 const heads = 2
 const feedForward = 64
 
 /** Writes a decoder whose vocabulary is bytes and control tokens. */
-export function writeDecoder(file: string, { architecture = 'llama', layers = 1, ...plan }: DecoderPlan): void {
+export function writeDecoder(file: string, plan: DecoderPlan): void {
+  const { architecture = 'llama', layers = 1, width: embedding = width } = plan
   const specials = ['<|endoftext|>', '<|im_start|>', '<|im_end|>', ...plan.specials]
   const tokens = [...specials, ...byteAlphabet(), 'ĊĊ']
   const metadata: Record<string, Value> = {
@@ -30,12 +33,12 @@ export function writeDecoder(file: string, { architecture = 'llama', layers = 1,
     'general.name': { string: 'a test' },
     [`${architecture}.vocab_size`]: { u32: tokens.length },
     [`${architecture}.context_length`]: { u32: 8192 },
-    [`${architecture}.embedding_length`]: { u32: width },
+    [`${architecture}.embedding_length`]: { u32: embedding },
     [`${architecture}.block_count`]: { u32: layers },
     [`${architecture}.feed_forward_length`]: { u32: feedForward },
     [`${architecture}.attention.head_count`]: { u32: heads },
     [`${architecture}.attention.layer_norm_rms_epsilon`]: { f32: epsilon },
-    [`${architecture}.rope.dimension_count`]: { u32: width / heads },
+    [`${architecture}.rope.dimension_count`]: { u32: embedding / heads },
     'tokenizer.ggml.model': { string: 'gpt2' },
     'tokenizer.ggml.pre': { string: 'smollm' },
     'tokenizer.ggml.tokens': { strings: tokens },
@@ -47,17 +50,17 @@ export function writeDecoder(file: string, { architecture = 'llama', layers = 1,
     ...plan.metadata,
   }
   const tensors = [
-    matrix('token_embd.weight', width, tokens.length),
-    ones('output_norm.weight', width),
+    matrix('token_embd.weight', embedding, tokens.length),
+    ones('output_norm.weight', embedding),
     ...each(layers, (layer) => {
       const part = (name: string) => `blk.${layer}.${name}.weight`
       return [
-        ones(part('attn_norm'), width),
-        ones(part('ffn_norm'), width),
-        ...['attn_q', 'attn_k', 'attn_v', 'attn_output'].map((name) => matrix(part(name), width, width)),
-        matrix(part('ffn_gate'), width, feedForward),
-        matrix(part('ffn_up'), width, feedForward),
-        matrix(part('ffn_down'), feedForward, width),
+        ones(part('attn_norm'), embedding),
+        ones(part('ffn_norm'), embedding),
+        ...['attn_q', 'attn_k', 'attn_v', 'attn_output'].map((name) => matrix(part(name), embedding, embedding)),
+        matrix(part('ffn_gate'), embedding, feedForward),
+        matrix(part('ffn_up'), embedding, feedForward),
+        matrix(part('ffn_down'), feedForward, embedding),
         ...(plan.more?.(layer) ?? []),
       ]
     }),

@@ -1,4 +1,13 @@
+import { gemma3 } from './families/gemma3.ts'
 import { idefics3, oldIdefics3 } from './families/idefics3.ts'
+import { internvl } from './families/internvl.ts'
+import { kimivl } from './families/kimivl.ts'
+import { lfm2 } from './families/lfm2.ts'
+import { llama4 } from './families/llama4.ts'
+import { mistral } from './families/mistral.ts'
+import { granite, llava, llavaAnyres, yiVl } from './families/llava.ts'
+import { minicpmv4, minicpmv25, minicpmv26 } from './families/minicpmv.ts'
+import { mobilevlm, mobilevlm2 } from './families/mobilevlm.ts'
 import { pixtral } from './families/pixtral.ts'
 
 /** A small model of random weights whose pictures libmtmd was shown. */
@@ -10,4 +19,23 @@ export interface Family {
 }
 
 /** Every family of vision encoders, in each of the forms in which its files come. */
-export const families: readonly Family[] = [idefics3, oldIdefics3, pixtral]
+export const families: readonly Family[] = [
+  gemma3,
+  idefics3,
+  oldIdefics3,
+  internvl,
+  kimivl,
+  lfm2,
+  llama4,
+  pixtral,
+  mistral,
+  llava,
+  llavaAnyres,
+  yiVl,
+  granite,
+  mobilevlm,
+  mobilevlm2,
+  minicpmv25,
+  minicpmv26,
+  minicpmv4,
+]

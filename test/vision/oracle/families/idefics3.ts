@@ -1,7 +1,7 @@
 import { type Value, writeGguf } from '../../../../bench/gguf-file.ts'
 import { epsilon, width as textWidth, writeDecoder } from '../decoder.ts'
 import type { Family } from '../families.ts'
-import { bias, each, linear, matrix, norm, patches } from '../weights.ts'
+import { bias, matrix, norm, patches, towerLayers } from '../weights.ts'
 
 const [width, feedForward, layers, patch, edge, factor] = [64, 128, 2, 16, 64, 2]
 
@@ -43,16 +43,7 @@ function write(decoder: string, projector: string, longestEdge: number): void {
     bias('v.patch_embd.bias', width),
     { name: 'v.position_embd.weight', shape: [width, (edge / patch) ** 2], fill: { exact: 0.3 } },
     matrix('mm.model.fc.weight', width * factor * factor, textWidth),
-    ...each(layers, (layer) => {
-      const part = (name: string) => `v.blk.${layer}.${name}`
-      return [
-        ...norm(part('ln1'), width),
-        ...norm(part('ln2'), width),
-        ...['attn_q', 'attn_k', 'attn_v', 'attn_out'].flatMap((name) => linear(part(name), width, width)),
-        ...linear(part('ffn_up'), width, feedForward),
-        ...linear(part('ffn_down'), feedForward, width),
-      ]
-    }),
+    ...towerLayers(layers, width, feedForward),
   ]
   writeGguf(projector, metadata, tensors, 2)
 }
