@@ -40,8 +40,14 @@ const visit: fc.Arbitrary<Visit> = fc.record({
 })
 
 /** Runs visits on a small machine. @returns each one's texts, or its error's kind */
-async function run(visits: readonly Visit[], cells: number, chunkTokens: number, encodeTicks: number, grids = false) {
-  const model = new KvModel(cells, chunkTokens + 4, grids)
+async function run(
+  visits: readonly Visit[],
+  cells: number,
+  chunkTokens: number,
+  encodeTicks: number,
+  { mixes = true, grids = false } = {},
+) {
+  const model = new KvModel(cells, chunkTokens + 4, mixes, grids)
   const outcomes = visits.map(({ request: { n } }) => ({
     texts: Array.from({ length: n }, () => ''),
     cached: -1,
@@ -100,8 +106,9 @@ describe('the scheduler, on a model of the KV memory', () => {
         fc.integer({ min: 1, max: 40 }),
         fc.nat(8),
         fc.boolean(),
-        async (visits, cells, chunk, ticks, grids) => {
-          const { outcomes, scheduler, model } = await run(visits, cells, chunk, ticks, grids)
+        fc.boolean(),
+        async (visits, cells, chunk, ticks, mixes, grids) => {
+          const { outcomes, scheduler, model } = await run(visits, cells, chunk, ticks, { mixes, grids })
           visits.forEach(({ request, cancelled }, id) => {
             const outcome = outcomes[id]
             const prompt = contentsOf(request.prompt)
@@ -134,7 +141,8 @@ describe('the scheduler, on a model of the KV memory', () => {
       cancelled: null,
       request: requestOf([picture, { kind: 'text', text: `?${i}`, special: true }], { cachedMost, maxTokens: 3 }),
     }))
-    const cachedOf = async (grids: boolean) => (await run(visits, 1000, 16, 0, grids)).outcomes.map((one) => one.cached)
+    const cachedOf = async (grids: boolean) =>
+      (await run(visits, 1000, 16, 0, { grids })).outcomes.map((one) => one.cached)
     expect(await cachedOf(false)).toEqual([0, 21, 12])
     expect(await cachedOf(true)).toEqual([0, 21, 3])
   })

@@ -14,8 +14,11 @@ export class KvModel {
   readonly #cells: ({ position: Position; content: number; sequences: Set<number> } | undefined)[]
   #rows: { hash: number }[] = []
 
-  /** @param gridPositions whether a picture's cells stand in rows and columns at one time */
-  constructor(cells: number, batchRows: number, gridPositions = false) {
+  /**
+   * @param mixes whether tokens may stand among embeddings
+   * @param gridPositions whether a picture's cells stand in rows and columns at one time
+   */
+  constructor(cells: number, batchRows: number, mixes: boolean, gridPositions = false) {
     this.#cells = Array.from({ length: cells }, () => undefined)
     this.decoder = {
       name: 'model',
@@ -29,6 +32,7 @@ export class KvModel {
       batchRows,
       newTokenBatch: () => new Rows(batchRows, 0) as unknown as Batch,
       newEmbeddingBatch: () => new Rows(batchRows, 1) as unknown as Batch,
+      tokenEmbedding: mixes ? (token) => Float32Array.of(token) : null,
       decode: async (batch) => {
         await new Promise((resolve) => setImmediate(resolve))
         return this.#decode((batch as unknown as Rows).rows)
