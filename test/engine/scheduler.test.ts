@@ -40,8 +40,8 @@ const visit: fc.Arbitrary<Visit> = fc.record({
 })
 
 /** Runs visits on a small machine. @returns each one's texts, or its error's kind */
-async function run(visits: readonly Visit[], cells: number, chunkTokens: number, encodeTicks: number) {
-  const model = new KvModel(cells, chunkTokens + 4)
+async function run(visits: readonly Visit[], cells: number, chunkTokens: number, encodeTicks: number, mixes = true) {
+  const model = new KvModel(cells, chunkTokens + 4, mixes)
   const outcomes = visits.map(({ request: { n } }) => ({
     texts: Array.from({ length: n }, () => ''),
     cached: -1,
@@ -97,8 +97,9 @@ describe('the scheduler, on a model of the KV memory', () => {
         fc.constantFrom(150, 220, 1000),
         fc.integer({ min: 1, max: 40 }),
         fc.nat(8),
-        async (visits, cells, chunk, ticks) => {
-          const { outcomes, scheduler, model } = await run(visits, cells, chunk, ticks)
+        fc.boolean(),
+        async (visits, cells, chunk, ticks, mixes) => {
+          const { outcomes, scheduler, model } = await run(visits, cells, chunk, ticks, mixes)
           visits.forEach(({ request, cancelled }, id) => {
             const outcome = outcomes[id]
             const prompt = contentsOf(request.prompt)

@@ -14,7 +14,8 @@ export class KvModel {
   readonly #cells: ({ position: number; content: number; sequences: Set<number> } | undefined)[]
   #rows: { hash: number }[] = []
 
-  constructor(cells: number, batchRows: number) {
+  /** @param mixes whether tokens may stand among embeddings */
+  constructor(cells: number, batchRows: number, mixes: boolean) {
     this.#cells = Array.from({ length: cells }, () => undefined)
     this.decoder = {
       name: 'model',
@@ -27,6 +28,7 @@ export class KvModel {
       batchRows,
       newTokenBatch: () => new Rows(batchRows, 0) as unknown as Batch,
       newEmbeddingBatch: () => new Rows(batchRows, 1) as unknown as Batch,
+      tokenEmbedding: mixes ? (token) => Float32Array.of(token) : null,
       decode: async (batch) => {
         await new Promise((resolve) => setImmediate(resolve))
         return this.#decode((batch as unknown as Rows).rows)
