@@ -181,7 +181,8 @@ export class Scheduler {
       // Answers that have no cells yet wait for the first to compute the prompt, and share it then.
       if (sequence.cells.length > 0) cached = Math.min(cached, prefix.length)
       if (prefix.length === 0) continue
-      this.#kv.memory.share(prefix.slot, sequence.slot, prefix.length)
+      const { positions } = request.prompt
+      this.#kv.memory.share(prefix.slot, sequence.slot, prefix.length, positions.time(prefix.length))
       sequence.filled = prefix.length
     }
     this.#orderPictures(request, cached)
@@ -202,9 +203,11 @@ export class Scheduler {
     if (!request.sharesPrompt || path.length === 0) return best
     const most = mostCached(request, path)
     const stored = this.#kv.match(request.spec.cacheKey, path)
-    if (stored !== undefined) Object.assign(best, { slot: stored.slot, length: Math.min(stored.length, most) })
+    const { positions } = request.prompt
+    if (stored !== undefined)
+      Object.assign(best, { slot: stored.slot, length: positions.whole(Math.min(stored.length, most)) })
     for (const sequence of this.#sharers(request)) {
-      const length = commonLength(sequence.cells, path, 0, Math.min(sequence.filled, most))
+      const length = positions.whole(commonLength(sequence.cells, path, 0, Math.min(sequence.filled, most)))
       if (length > best.length) Object.assign(best, { slot: sequence.slot, length })
     }
     return best
@@ -262,7 +265,7 @@ export class Scheduler {
     const start = performance.now()
     for (const part of [tokens, embeddings]) {
       if (part.rows === 0) continue
-      if (!(await this.#decode(part.batch, part.rows))) {
+      if (!(await this.#decode(part.batch, part.rows, part.rows > answering))) {
         this.#makeRoom()
         return true
       }
@@ -277,16 +280,16 @@ export class Scheduler {
     return true
   }
 
-  async #decode(batch: Batch, rows: number): Promise<boolean> {
-    const shared = this.#encoder?.busy ?? false
-    const threads = this.#cores.forDecoding(shared, rows)
+  async #decode(batch: Batch, rows: number, prefills: boolean): Promise<boolean> {
+    const encoding = this.#encoder?.busy ?? false
+    const threads = this.#cores.forDecoding(encoding && !prefills, rows)
     this.#decoder.setThreads(threads)
     const start = performance.now()
     const decoding = this.#decoder.decode(batch)
     // What the step before said goes out while this one runs.
     this.#port.flush()
     const done = await decoding
-    if (done && !shared) this.#cores.decoded(threads, rows, performance.now() - start)
+    if (done && !encoding) this.#cores.decoded(threads, rows, performance.now() - start)
     return done
   }
 
@@ -334,11 +337,13 @@ export class Scheduler {
 
   /** The prompt is computed: the other answers share it, and take their first token from the same logits. */
   #fork(first: Sequence, row: number): void {
+    const length = first.cells.length
+    const time = first.request.prompt.positions.time(length)
     for (const sequence of first.request.sequences) {
       if (sequence === first) continue
       for (const cell of first.cells) sequence.cells.push(cell)
-      this.#kv.memory.share(first.slot, sequence.slot, first.cells.length)
-      sequence.filled = first.cells.length
+      this.#kv.memory.share(first.slot, sequence.slot, length, time)
+      sequence.filled = length
       this.#take(sequence, row)
     }
   }
@@ -409,5 +414,5 @@ const pathOf = (coming: readonly Sequence[]): ArrayLike<number> =>
   coming.find(({ cells }) => cells.length > 0)?.cells ?? []
 
 /** Cells of a path that need not be computed, at most: the last one's logits are wanted. */
-const mostCached = ({ spec }: EngineRequest, path: ArrayLike<number>): number =>
-  Math.min(path.length - 1, spec.cachedMost ?? path.length)
+const mostCached = ({ spec, prompt }: EngineRequest, path: ArrayLike<number>): number =>
+  prompt.positions.whole(Math.min(path.length - 1, spec.cachedMost ?? path.length))

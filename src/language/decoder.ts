@@ -3,6 +3,7 @@ import { availableMemory } from '../memory.ts'
 import { Batch, type Device, openNative } from '../native/index.ts'
 import { layersThatFit } from './offload.ts'
 import { createSampler, type SamplerSettings, type TokenSampler } from './sampler.ts'
+import { openTokenEmbeddings } from './token-embeddings.ts'
 import { openVocabulary, type Vocabulary } from './vocabulary.ts'
 
 export interface DecoderSettings {
@@ -41,6 +42,8 @@ export interface Decoder {
   readonly cells: number
   /** Numbers in one embedding. */
   readonly width: number
+  /** Whether positions have rows and columns (M-RoPE). */
+  readonly gridPositions: boolean
   readonly memory: { readonly weightsBytes: number; readonly kvBytes: number }
   /** Layers that a GPU computes, the output's among them. */
   readonly gpuLayers: number
@@ -48,6 +51,8 @@ export interface Decoder {
   readonly batchRows: number
   newTokenBatch(): Batch
   newEmbeddingBatch(): Batch
+  /** What a token becomes, for batches of tokens and embeddings; null where those must be apart. `[width]` */
+  readonly tokenEmbedding: ((token: number) => Float32Array) | null
   /** Runs a batch off the event loop. @returns false when the KV memory has no room for it; nothing changed then */
   decode(batch: Batch): Promise<boolean>
   /** @param cores that the next decodes may use */
@@ -57,8 +62,8 @@ export interface Decoder {
   /** @returns null when nothing may be chosen */
   sample(sampler: TokenSampler, row: number): number | null
   newSampler(settings: SamplerSettings): TokenSampler
-  /** Shares the first `cells` cells of `source` with the empty sequence `target`, in place. */
-  share(source: number, target: number, cells: number): void
+  /** Shares the cells of `source` that stand before `time` with the empty sequence `target`, in place. */
+  share(source: number, target: number, time: number): void
   /** Forgets a sequence: cells that no other sequence shares become free. */
   forget(sequence: number): void
   close(): void
@@ -81,6 +86,8 @@ export function openDecoder(file: string, settings: DecoderSettings): Decoder {
   const kvMemory = llama.memory(context)
   const vocabulary = openVocabulary(llama, vocab)
   const width = llama.embeddingWidth(model)
+  const gridPositions = llama.hasGridPositions(model)
+  const tokenEmbeddings = openTokenEmbeddings(file, llama.metadata(model, 'general.architecture'), width)
   // llama.cpp takes no more than a context's cells in one batch.
   const batchRows = Math.min(settings.batchRows, llama.batchSize(context))
   let { threads } = settings
@@ -92,11 +99,13 @@ export function openDecoder(file: string, settings: DecoderSettings): Decoder {
     contextTokens: Math.min(trained, llama.contextSize(context)),
     cells: llama.contextSize(context),
     width,
+    gridPositions,
     memory,
     gpuLayers,
     batchRows,
     newTokenBatch: () => new Batch(batchRows, 0),
-    newEmbeddingBatch: () => new Batch(batchRows, width),
+    newEmbeddingBatch: () => new Batch(batchRows, width, gridPositions),
+    tokenEmbedding: tokenEmbeddings?.of ?? null,
     async decode(batch) {
       const code = await llama.decode(context, batch.native())
       if (code > 1 || code < 0) throw new Error(`llama_decode failed with code ${code}`)
@@ -109,11 +118,12 @@ export function openDecoder(file: string, settings: DecoderSettings): Decoder {
     logits: (row) => llama.logits(context, row, vocabulary.size),
     sample: (sampler, row) => sampler.sample(context, row, () => llama.logits(context, row, vocabulary.size)),
     newSampler: (sampling) => createSampler(llama, vocab, sampling),
-    share: (source, target, count) => llama.sequenceCopy(kvMemory, source, target, 0, count),
+    share: (source, target, time) => llama.sequenceCopy(kvMemory, source, target, 0, time),
     forget: (sequence) => {
       llama.sequenceRemove(kvMemory, sequence, -1, -1)
     },
     close() {
+      tokenEmbeddings?.close()
       llama.freeContext(context)
       if (pool !== null) threadPools.free(pool)
       llama.freeModel(model)
