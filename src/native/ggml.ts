@@ -364,6 +364,9 @@ export function bindGgml({ ggmlBase, ggml, folder, fallback }: Libraries) {
     valueU32: declare<(gguf: Gguf, key: number) => number>(ggmlBase, 'uint32 gguf_get_val_u32(void*, int64)'),
     valueF32: declare<(gguf: Gguf, key: number) => number>(ggmlBase, 'float gguf_get_val_f32(void*, int64)'),
     valueBool: declare<(gguf: Gguf, key: number) => boolean>(ggmlBase, 'bool gguf_get_val_bool(void*, int64)'),
+    /** gguf's number for the type of an array's elements. */
+    elementType: declare<(gguf: Gguf, key: number) => number>(ggmlBase, 'int gguf_get_arr_type(void*, int64)'),
+    /** Of an array of 32-bit floats. */
     valueFloats: (gguf: Gguf, key: number): Float32Array => {
       const count = Number(arrayCount(gguf, key))
       return koffi.decode(arrayData(gguf, key), koffi.array('float', count, 'Typed'))
