@@ -56,6 +56,7 @@ process.on('SIGTERM', () => {})
 async function load({ decoder: file, projector, name, config }: LoadOptions): Promise<void> {
   try {
     const cores = new Cores(config.threads)
+    const cacheBytes = Math.min(1e9, freemem() / 10)
     const decoder = openDecoder(file, {
       cells: config.contextTokens,
       sequences: config.maxSequences + storedSequences,
@@ -75,13 +76,14 @@ async function load({ decoder: file, projector, name, config }: LoadOptions): Pr
               file: projector,
               settings: { runtime: config.visionRuntime, precision: config.visionPrecision, threads: cores.all },
             },
-            config.encoderCacheBytes || Math.min(1e9, freemem() / 10),
+            config.encoderCacheBytes || cacheBytes,
             {
               next: () => cores.forEncoding(decoding()),
               took: (threads, tokens, ms) => cores.encoded(threads, tokens, ms),
             },
           )
-    scheduler = new Scheduler(decoder, architecture, encoder, cores, config, {
+    const settings = { ...config, prefixCacheBytes: config.prefixCacheBytes || cacheBytes }
+    scheduler = new Scheduler(decoder, architecture, encoder, cores, settings, {
       emit: (id, event) => {
         events.push([id, event])
         if (event.type === 'done') wanted.delete(id)

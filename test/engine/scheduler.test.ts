@@ -40,7 +40,14 @@ const visit: fc.Arbitrary<Visit> = fc.record({
 })
 
 /** Runs visits on a small machine. @returns each one's texts, or its error's kind */
-async function run(visits: readonly Visit[], cells: number, chunkTokens: number, encodeTicks: number, mixes = true) {
+async function run(
+  visits: readonly Visit[],
+  cells: number,
+  chunkTokens: number,
+  encodeTicks: number,
+  mixes = true,
+  prefixCacheBytes = 1000,
+) {
   const model = new KvModel(cells, chunkTokens + 4, mixes)
   const outcomes = visits.map(({ request: { n } }) => ({
     texts: Array.from({ length: n }, () => ''),
@@ -52,7 +59,7 @@ async function run(visits: readonly Visit[], cells: number, chunkTokens: number,
     architecture,
     slowEncoder(encodeTicks),
     new Cores(1),
-    { ...loadConfig({}, {}).engine, maxSequences: 4, chunkTokens, maxQueue: 1000 },
+    { ...loadConfig({}, {}).engine, maxSequences: 4, chunkTokens, maxQueue: 1000, prefixCacheBytes },
     {
       emit(id, event) {
         const outcome = outcomes[id]
@@ -98,8 +105,9 @@ describe('the scheduler, on a model of the KV memory', () => {
         fc.integer({ min: 1, max: 40 }),
         fc.nat(8),
         fc.boolean(),
-        async (visits, cells, chunk, ticks, mixes) => {
-          const { outcomes, scheduler, model } = await run(visits, cells, chunk, ticks, mixes)
+        fc.constantFrom(0, 300, 5000),
+        async (visits, cells, chunk, ticks, mixes, shelf) => {
+          const { outcomes, scheduler, model } = await run(visits, cells, chunk, ticks, mixes, shelf)
           visits.forEach(({ request, cancelled }, id) => {
             const outcome = outcomes[id]
             const prompt = contentsOf(request.prompt)

@@ -38,7 +38,10 @@ export class KvModel {
       sample: (sampler, row) => (sampler as unknown as Chooser).next(this.#rows[row]?.hash ?? Number.NaN),
       newSampler: ({ seed }) => new Chooser(seed ?? 0) as unknown as TokenSampler,
       share: (source, target, count) => this.#share(source, target, count),
-      forget: (sequence) => this.#forget(sequence),
+      save: (sequence) => new TextEncoder().encode(JSON.stringify(this.#pathOf(sequence))),
+      restore: (sequence, state) => this.#restore(sequence, JSON.parse(new TextDecoder().decode(state))),
+      truncate: (sequence, count) => this.#forget(sequence, count),
+      forget: (sequence) => this.#forget(sequence, 0),
       close() {},
     } satisfies Decoder
   }
@@ -73,9 +76,19 @@ export class KvModel {
     for (const cell of this.#cells) if (cell?.sequences.has(source) && cell.position < count) cell.sequences.add(target)
   }
 
-  #forget(sequence: number): void {
+  #restore(sequence: number, contents: readonly number[]): boolean {
+    if (this.#pathOf(sequence).length > 0) throw new Error('the target of a copy is not empty')
+    if (this.freeCells < contents.length) return false
+    for (const [position, content] of contents.entries())
+      this.#cells[this.#cells.indexOf(undefined)] = { position, content, sequences: new Set([sequence]) }
+    return true
+  }
+
+  /** @param from the first position that goes */
+  #forget(sequence: number, from: number): void {
     this.#cells.forEach((cell, at) => {
-      if (cell?.sequences.delete(sequence) && cell.sequences.size === 0) this.#cells[at] = undefined
+      if (cell === undefined || cell.position < from) return
+      if (cell.sequences.delete(sequence) && cell.sequences.size === 0) this.#cells[at] = undefined
     })
   }
 }
