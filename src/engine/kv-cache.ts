@@ -1,4 +1,5 @@
 import { KvMemory, type KvOwner } from './kv-memory.ts'
+import type { Positions } from './positions.ts'
 import { PrefixShelf } from './prefix-shelf.ts'
 import { PrefixTree } from './prefix-tree.ts'
 
@@ -69,14 +70,21 @@ export class KvCache {
 
   /**
    * Puts what the shelf has of a path into an empty slot, if that is more than the KV memory has of it and there is room.
-   * @param most cells that are wanted @returns cells that the slot holds now
+   * @param cells that are in the KV memory anyway, and that are wanted at most @returns cells that the slot holds now
    */
-  recall(slot: number, key: string, path: ArrayLike<number>, most: number, known: number): number {
+  recall(
+    slot: number,
+    key: string,
+    path: ArrayLike<number>,
+    cells: { known: number; most: number },
+    positions: Positions,
+  ): number {
     const found = this.#shelf.match(key, path)
-    const length = Math.min(found?.length ?? 0, most)
-    if (found === undefined || length < known + worthRecalling) return 0
+    if (found === undefined) return 0
+    const length = positions.whole(Math.min(found.length, cells.most))
+    if (length < cells.known + worthRecalling) return 0
     while (this.memory.freeCells < found.cells && this.evict());
-    return this.memory.restore(slot, found.state, found.cells, length) ? length : 0
+    return this.memory.restore(slot, found.state, found.cells, length, positions.time(length)) ? length : 0
   }
 
   /** Keeps a slot and what it holds for prompts that begin alike, in place of what it makes unneeded. */

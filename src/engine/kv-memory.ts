@@ -53,13 +53,13 @@ export class KvMemory {
     this.#slots.set(slot, cells)
   }
 
-  /** Shares the first `count` cells of `source` with the empty slot `target`. */
-  share(source: number, target: number, count: number): void {
+  /** Shares the first `count` cells of `source`, all that stand before `time`, with the empty slot `target`. */
+  share(source: number, target: number, count: number, time: number): void {
     const cells = (this.#slots.get(source) ?? []).slice(0, count)
     if (cells.length < count || this.#slots.has(target)) throw new Error('a prefix is shared that is not there')
     for (const cell of cells) this.#holders[cell] = (this.#holders[cell] ?? 0) + 1
     this.#slots.set(target, cells)
-    this.#owner.share(source, target, count)
+    this.#owner.share(source, target, time)
   }
 
   /** A copy of all that a slot holds. */
@@ -68,15 +68,15 @@ export class KvMemory {
   }
 
   /**
-   * Gives an empty slot the first `count` cells of what was saved.
+   * Gives an empty slot the first `count` cells of what was saved, all that stand before `time`.
    * @param saved cells of all that was saved, for which there must be room @returns whether it came about
    */
-  restore(slot: number, state: Uint8Array, saved: number, count: number): boolean {
+  restore(slot: number, state: Uint8Array, saved: number, count: number, time: number): boolean {
     if (saved > this.freeCells || !this.#owner.restore(slot, state)) return false
     this.extend(slot, saved)
     if (count < saved) {
       this.#letGo(this.#slots.get(slot)?.splice(count) ?? [])
-      this.#owner.truncate(slot, count)
+      this.#owner.truncate(slot, time)
     }
     return true
   }

@@ -181,7 +181,8 @@ export class Scheduler {
       this.#active.push(sequence)
       sequence.filled = this.#recall(sequence, prefix.length)
       if (sequence.filled === 0 && prefix.length > 0) {
-        this.#kv.memory.share(prefix.slot, sequence.slot, prefix.length)
+        const { positions } = request.prompt
+        this.#kv.memory.share(prefix.slot, sequence.slot, prefix.length, positions.time(prefix.length))
         sequence.filled = prefix.length
       }
       // Answers that have no cells yet wait for the first to compute the prompt, and share it then.
@@ -205,9 +206,11 @@ export class Scheduler {
     if (!request.sharesPrompt || path.length === 0) return best
     const most = mostCached(request, path)
     const stored = this.#kv.match(request.spec.cacheKey, path)
-    if (stored !== undefined) Object.assign(best, { slot: stored.slot, length: Math.min(stored.length, most) })
+    const { positions } = request.prompt
+    if (stored !== undefined)
+      Object.assign(best, { slot: stored.slot, length: positions.whole(Math.min(stored.length, most)) })
     for (const sequence of this.#sharers(request)) {
-      const length = commonLength(sequence.cells, path, 0, Math.min(sequence.filled, most))
+      const length = positions.whole(commonLength(sequence.cells, path, 0, Math.min(sequence.filled, most)))
       if (length > best.length) Object.assign(best, { slot: sequence.slot, length })
     }
     return best
@@ -217,13 +220,14 @@ export class Scheduler {
   #known(request: EngineRequest, path: ArrayLike<number>): number {
     if (!request.sharesPrompt) return 0
     const kept = Math.min(this.#kv.knownLength(request.spec.cacheKey, path), mostCached(request, path))
-    return Math.max(kept, this.#prefix(request, path).length)
+    return Math.max(request.prompt.positions.whole(kept), this.#prefix(request, path).length)
   }
 
   /** @param known cells that are in the KV memory anyway @returns cells that were put back, if those are more */
   #recall({ request, slot, cells }: Sequence, known: number): number {
     if (!request.sharesPrompt || cells.length === 0) return 0
-    return this.#kv.recall(slot, request.spec.cacheKey, cells, mostCached(request, cells), known)
+    const { spec, prompt } = request
+    return this.#kv.recall(slot, spec.cacheKey, cells, { known, most: mostCached(request, cells) }, prompt.positions)
   }
 
   /** The longest prefix of a path that running sequences will have computed soon. */
@@ -350,11 +354,13 @@ export class Scheduler {
 
   /** The prompt is computed: the other answers share it, and take their first token from the same logits. */
   #fork(first: Sequence, row: number): void {
+    const length = first.cells.length
+    const time = first.request.prompt.positions.time(length)
     for (const sequence of first.request.sequences) {
       if (sequence === first) continue
       for (const cell of first.cells) sequence.cells.push(cell)
-      this.#kv.memory.share(first.slot, sequence.slot, first.cells.length)
-      sequence.filled = first.cells.length
+      this.#kv.memory.share(first.slot, sequence.slot, length, time)
+      sequence.filled = length
       this.#take(sequence, row)
     }
   }
@@ -425,5 +431,5 @@ const pathOf = (coming: readonly Sequence[]): ArrayLike<number> =>
   coming.find(({ cells }) => cells.length > 0)?.cells ?? []
 
 /** Cells of a path that need not be computed, at most: the last one's logits are wanted. */
-const mostCached = ({ spec }: EngineRequest, path: ArrayLike<number>): number =>
-  Math.min(path.length - 1, spec.cachedMost ?? path.length)
+const mostCached = ({ spec, prompt }: EngineRequest, path: ArrayLike<number>): number =>
+  prompt.positions.whole(Math.min(path.length - 1, spec.cachedMost ?? path.length))

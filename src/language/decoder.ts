@@ -28,6 +28,8 @@ export interface Decoder {
   readonly cells: number
   /** Numbers in one embedding. */
   readonly width: number
+  /** Whether positions have rows and columns (M-RoPE). */
+  readonly gridPositions: boolean
   readonly memory: { readonly weightsBytes: number; readonly kvBytes: number }
   /** Rows that a batch may have. */
   readonly batchRows: number
@@ -44,14 +46,14 @@ export interface Decoder {
   /** @returns null when nothing may be chosen */
   sample(sampler: TokenSampler, row: number): number | null
   newSampler(settings: SamplerSettings): TokenSampler
-  /** Shares the first `cells` cells of `source` with the empty sequence `target`, in place. */
-  share(source: number, target: number, cells: number): void
+  /** Shares the cells of `source` that stand before `time` with the empty sequence `target`, in place. */
+  share(source: number, target: number, time: number): void
   /** A copy of a sequence's KV. */
   save(sequence: number): Uint8Array
   /** Gives an empty sequence what `save` had of another. @returns false when there is no room */
   restore(sequence: number, state: Uint8Array): boolean
-  /** Forgets the cells of a sequence behind its first `cells`. */
-  truncate(sequence: number, cells: number): void
+  /** Forgets the cells of a sequence that stand at `time` or later. */
+  truncate(sequence: number, time: number): void
   /** Forgets a sequence: cells that no other sequence shares become free. */
   forget(sequence: number): void
   close(): void
@@ -126,6 +128,7 @@ export function openDecoder(file: string, settings: DecoderSettings): Decoder {
   const kvMemory = llama.memory(context)
   const vocabulary = openVocabulary(llama, vocab)
   const width = llama.embeddingWidth(model)
+  const gridPositions = llama.hasGridPositions(model)
   const tokenEmbeddings = openTokenEmbeddings(file, llama.metadata(model, 'general.architecture'), width)
   // llama.cpp takes no more than a context's cells in one batch.
   const batchRows = Math.min(settings.batchRows, llama.batchSize(context))
@@ -138,10 +141,11 @@ export function openDecoder(file: string, settings: DecoderSettings): Decoder {
     contextTokens: Math.min(trained, llama.contextSize(context)),
     cells: llama.contextSize(context),
     width,
+    gridPositions,
     memory,
     batchRows,
     newTokenBatch: () => new Batch(batchRows, 0),
-    newEmbeddingBatch: () => new Batch(batchRows, width),
+    newEmbeddingBatch: () => new Batch(batchRows, width, gridPositions),
     tokenEmbedding: tokenEmbeddings?.of ?? null,
     async decode(batch) {
       const code = await llama.decode(context, batch.native())
@@ -155,7 +159,7 @@ export function openDecoder(file: string, settings: DecoderSettings): Decoder {
     logits: (row) => llama.logits(context, row, vocabulary.size),
     sample: (sampler, row) => sampler.sample(context, row, () => llama.logits(context, row, vocabulary.size)),
     newSampler: (sampling) => createSampler(llama, vocab, sampling),
-    share: (source, target, count) => llama.sequenceCopy(kvMemory, source, target, 0, count),
+    share: (source, target, time) => llama.sequenceCopy(kvMemory, source, target, 0, time),
     save(sequence) {
       const state = new Uint8Array(llama.stateSize(context, sequence))
       const bytes = llama.saveState(context, state, state.length, sequence)
@@ -163,8 +167,8 @@ export function openDecoder(file: string, settings: DecoderSettings): Decoder {
       return state
     },
     restore: (sequence, state) => llama.restoreState(context, state, state.length, sequence) > 0,
-    truncate: (sequence, count) => {
-      llama.sequenceRemove(kvMemory, sequence, count, -1)
+    truncate: (sequence, time) => {
+      llama.sequenceRemove(kvMemory, sequence, time, -1)
     },
     forget: (sequence) => {
       llama.sequenceRemove(kvMemory, sequence, -1, -1)

@@ -45,10 +45,9 @@ async function run(
   cells: number,
   chunkTokens: number,
   encodeTicks: number,
-  mixes = true,
-  prefixCacheBytes = 1000,
+  { mixes = true, grids = false, prefixCacheBytes = 5000 } = {},
 ) {
-  const model = new KvModel(cells, chunkTokens + 4, mixes)
+  const model = new KvModel(cells, chunkTokens + 4, mixes, grids)
   const outcomes = visits.map(({ request: { n } }) => ({
     texts: Array.from({ length: n }, () => ''),
     cached: -1,
@@ -87,6 +86,8 @@ async function run(
   return { outcomes, scheduler, model }
 }
 
+const blank = { width: 17, height: 1, rgb: new Uint8Array(), detail: 'auto' as const }
+
 const contentsOf = (prompt: readonly PromptPiece[]): number[] =>
   prompt.flatMap((part) => {
     if (part.kind === 'text') return Array.from(part.text, (character) => character.charCodeAt(0))
@@ -105,9 +106,14 @@ describe('the scheduler, on a model of the KV memory', () => {
         fc.integer({ min: 1, max: 40 }),
         fc.nat(8),
         fc.boolean(),
-        fc.constantFrom(0, 300, 5000),
-        async (visits, cells, chunk, ticks, mixes, shelf) => {
-          const { outcomes, scheduler, model } = await run(visits, cells, chunk, ticks, mixes, shelf)
+        fc.boolean(),
+        fc.constantFrom(1, 1000, 20000),
+        async (visits, cells, chunk, ticks, mixes, grids, prefixCacheBytes) => {
+          const { outcomes, scheduler, model } = await run(visits, cells, chunk, ticks, {
+            mixes,
+            grids,
+            prefixCacheBytes,
+          })
           visits.forEach(({ request, cancelled }, id) => {
             const outcome = outcomes[id]
             const prompt = contentsOf(request.prompt)
@@ -131,6 +137,19 @@ describe('the scheduler, on a model of the KV memory', () => {
       ),
       { numRuns: 400 },
     )
+  })
+
+  it('shares no part of a picture whose places stand at one time', async () => {
+    const picture = { kind: 'picture' as const, picture: { ...blank, hash: '1' } }
+    const visits = [null, null, 12].map((cachedMost, i) => ({
+      at: i * 100,
+      cancelled: null,
+      request: requestOf([picture, { kind: 'text', text: `?${i}`, special: true }], { cachedMost, maxTokens: 3 }),
+    }))
+    const cachedOf = async (grids: boolean) =>
+      (await run(visits, 1000, 16, 0, { grids })).outcomes.map((one) => one.cached)
+    expect(await cachedOf(false)).toEqual([0, 21, 12])
+    expect(await cachedOf(true)).toEqual([0, 21, 3])
   })
 
   it('lets nobody find what another isolation key has stored', async () => {
