@@ -7,6 +7,8 @@ export class OnnxModel {
   readonly #initializers: Buffer[] = []
   readonly #inputs: Buffer[] = []
   readonly #outputs: Buffer[] = []
+  /** Constants that lie outside of the message, since no message may be larger than 2 GB: a file's name and its bytes. */
+  readonly external: { path: string; data: Uint8Array }[] = []
   #names = 0
 
   /** @returns the name of the node's output */
@@ -28,8 +30,15 @@ export class OnnxModel {
   constant(type: ElementType, shape: readonly number[], data: ArrayBufferView): string {
     const name = `c${this.#names++}`
     const raw = Buffer.from(data.buffer, data.byteOffset, data.byteLength)
+    const large = raw.length >= largeConstant
+    if (large) this.external.push({ path: name, data: raw })
     this.#initializers.push(
-      message(...shape.map((size) => integer(1, size)), integer(2, types[type]), text(8, name), bytes(9, raw)),
+      message(
+        ...shape.map((size) => integer(1, size)),
+        integer(2, types[type]),
+        text(8, name),
+        ...(large ? [bytes(13, message(text(1, 'location'), text(2, name))), integer(14, 1)] : [bytes(9, raw)]),
+      ),
     )
     return name
   }
@@ -56,6 +65,9 @@ export class OnnxModel {
     return message(integer(1, 8), bytes(7, graph), operators('', 17), operators('com.microsoft', 1))
   }
 }
+
+/** Bytes from which on a constant lies outside. */
+const largeConstant = 1 << 16
 
 export type ElementType = keyof typeof types
 const types = { f32: 1, i8: 3, i64: 7 } as const

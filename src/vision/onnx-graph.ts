@@ -37,6 +37,7 @@ export async function buildOnnxGraph(
   emitter.model.output(output.name, 'f32', ['tokens', output.width])
   const session = await runtime.InferenceSession.create(emitter.model.encode(), {
     executionProviders: ['cpu'],
+    externalData: emitter.model.external,
     intraOpNumThreads: threads,
     interOpNumThreads: 1,
     logSeverityLevel: 3,
