@@ -43,13 +43,14 @@ export async function buildOnnxGraph(
     logSeverityLevel: 3,
     extra: { session: { intra_op: { allow_spinning: '0' } } },
   })
-  return new OnnxSession(session, runtime.Tensor, emitter, architecture, output.name)
+  // Not the emitter: the session has the weights by now, and it would keep them a second time.
+  return new OnnxSession(session, runtime.Tensor, emitter.tables, architecture, output.name)
 }
 
 class OnnxSession implements OnnxGraph {
   readonly #session: InferenceSession
   readonly #tensor: TensorConstructor
-  readonly #emitter: OnnxEmitter
+  readonly #tables: Tables
   readonly #architecture: Architecture
   readonly #output: string
   #known: { grid: Grid; feeds: Feeds } = { grid: { rows: 0, columns: 0 }, feeds: {} }
@@ -57,14 +58,14 @@ class OnnxSession implements OnnxGraph {
   constructor(
     session: InferenceSession,
     tensor: TensorConstructor,
-    emitter: OnnxEmitter,
+    tables: Tables,
     architecture: Architecture,
     output: string,
   ) {
     this.#architecture = architecture
     this.#session = session
     this.#tensor = tensor
-    this.#emitter = emitter
+    this.#tables = tables
     this.#output = output
   }
 
@@ -85,7 +86,7 @@ class OnnxSession implements OnnxGraph {
     const { rows, columns } = this.#known.grid
     if (rows === grid.rows && columns === grid.columns) return this.#known.feeds
     const feeds: Feeds = {}
-    for (const [name, { width, of }] of this.#emitter.tables) {
+    for (const [name, { width, of }] of this.#tables) {
       const data = of(grid)
       feeds[name] =
         data instanceof Float32Array
@@ -96,6 +97,9 @@ class OnnxSession implements OnnxGraph {
     return feeds
   }
 }
+
+/** Inputs that follow from a picture's size: rows of `width`. */
+type Tables = Map<string, { width: number; of(grid: Grid): Float32Array | Int32Array }>
 
 type Feeds = Record<string, InstanceType<TensorConstructor>>
 
@@ -130,8 +134,7 @@ const contrib = 'com.microsoft'
 
 class OnnxEmitter implements GraphBuilder<Value> {
   readonly model = new OnnxModel()
-  /** Inputs that follow from a picture's size: rows of `width`. */
-  readonly tables = new Map<string, { width: number; of(grid: Grid): Float32Array | Int32Array }>()
+  readonly tables: Tables = new Map()
   readonly #weights: Weights
   readonly #precision: Precision
   readonly #constants = new Map<string, string>()
