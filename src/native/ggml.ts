@@ -187,7 +187,28 @@ export function bindGgml({ ggmlBase, ggml, folder, fallback }: Libraries) {
       ggmlBase,
       'void* ggml_rope_ext(void*, void*, void*, void*, int, int, int, float, float, float, float, float, float)',
     ),
-    softMaxExt: declare<(context: Context, a: Tensor, mask: null, scale: number, bias: number) => Tensor>(
+    ropeMulti: declare<
+      (
+        context: Context,
+        a: Tensor,
+        positions: Tensor,
+        factors: null,
+        dims: number,
+        sections: Int32Array,
+        mode: number,
+        contextOriginal: number,
+        base: number,
+        scale: number,
+        extFactor: number,
+        attnFactor: number,
+        betaFast: number,
+        betaSlow: number,
+      ) => Tensor
+    >(
+      ggmlBase,
+      'void* ggml_rope_multi(void*, void*, void*, void*, int, const int*, int, int, float, float, float, float, float, float)',
+    ),
+    softMaxExt: declare<(context: Context, a: Tensor, mask: Tensor | null, scale: number, bias: number) => Tensor>(
       ggmlBase,
       'void* ggml_soft_max_ext(void*, void*, void*, float, float)',
     ),

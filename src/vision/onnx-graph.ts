@@ -1,6 +1,6 @@
 import type { InferenceSession, TensorConstructor } from 'onnxruntime-node'
 import { type Architecture, type Tile, tilesOf } from './architecture.ts'
-import type { GraphBuilder, Grid, JoinOrder, Rope2d } from './graph.ts'
+import { type GraphBuilder, type Grid, type JoinOrder, type Rope2d, type Windows, windowPlaces } from './graph.ts'
 import { OnnxModel } from './onnx-file.ts'
 import type { Weights } from './weights.ts'
 
@@ -120,6 +120,9 @@ interface Value {
   /** Of a weight: its rows. */
   rows?: number
 }
+
+/** The number of a type, as `Cast` takes it. */
+const int32 = 6
 
 /** Operators of Microsoft's own set, which every build of ONNX Runtime has. */
 const contrib = 'com.microsoft'
@@ -248,6 +251,17 @@ class OnnxEmitter implements GraphBuilder<Value> {
     return { ...gate, name: this.model.node('Mul', [this.gelu(gate).name, up.name]) }
   }
 
+  columns(x: Value, from: number, width: number): Value {
+    const ends = [from, from + width, 1].map((value) => this.#shape([value]))
+    const [start = '', end = '', axis = ''] = ends
+    return { name: this.model.node('Slice', [x.name, start, end, axis]), width }
+  }
+
+  joinRows(x: Value, count: number): Value {
+    const width = x.width * count
+    return { name: this.model.node('Reshape', [x.name, this.#shape([-1, width])]), width }
+  }
+
   rope2d(x: Value, heads: number, rope: Rope2d): Value {
     const head = x.width / heads
     const cos = this.#table('cos', 'f32', head / 2, (grid) => rope2dAngles(rope, head, grid).map(Math.cos))
@@ -263,7 +277,7 @@ class OnnxEmitter implements GraphBuilder<Value> {
         cos,
         sin,
       ],
-      { interleaved: 1 },
+      { interleaved: rope.pairs === 'halves' ? 0 : 1 },
       contrib,
     )
     const back = this.model.node('Transpose', [turned], { perm: [0, 2, 1, 3] })
@@ -305,6 +319,19 @@ class OnnxEmitter implements GraphBuilder<Value> {
     const batched = [q, k, v].map(({ name, width }) => this.model.node('Reshape', [name, this.#shape([1, -1, width])]))
     const mixed = this.model.node('MultiHeadAttention', batched, { num_heads: heads }, contrib)
     return { ...q, name: this.model.node('Reshape', [mixed, this.#shape([-1, q.width])]) }
+  }
+
+  windowAttention(q: Value, k: Value, v: Value, heads: number, { size, rows }: Windows): Value {
+    const filled = (grid: Grid) => windowPlaces(rows(grid), size)
+    const windows = [q, k, v].map((x) => {
+      const { name } = this.takeRows(x, 'window rows', (grid) => filled(grid).taken)
+      return this.model.node('Reshape', [name, this.#shape([-1, size, x.width])])
+    })
+    const counts = this.#table('rows of windows', 'i64', 1, (grid) => Int32Array.from(rows(grid), (of) => of.length))
+    const lengths = this.model.node('Cast', [this.model.node('Reshape', [counts, this.#shape([-1])])], { to: int32 })
+    const mixed = this.model.node('MultiHeadAttention', [...windows, '', lengths], { num_heads: heads }, contrib)
+    const joined = { name: this.model.node('Reshape', [mixed, this.#shape([-1, q.width])]), width: q.width }
+    return this.takeRows(joined, 'places in windows', (grid) => filled(grid).back)
   }
 
   /** Weights as 8-bit integers with a scale for each output, activations as they come. */

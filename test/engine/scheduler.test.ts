@@ -45,7 +45,7 @@ async function run(
   cells: number,
   chunkTokens: number,
   encodeTicks: number,
-  { mixes = true, grids = false } = {},
+  { mixes = true, grids = false, prefixCacheBytes = 5000 } = {},
 ) {
   const model = new KvModel(cells, chunkTokens + 4, mixes, grids)
   const outcomes = visits.map(({ request: { n } }) => ({
@@ -58,7 +58,7 @@ async function run(
     architecture,
     slowEncoder(encodeTicks),
     new Cores(1),
-    { ...loadConfig({}, {}).engine, maxSequences: 4, chunkTokens, maxQueue: 1000 },
+    { ...loadConfig({}, {}).engine, maxSequences: 4, chunkTokens, maxQueue: 1000, prefixCacheBytes },
     {
       emit(id, event) {
         const outcome = outcomes[id]
@@ -107,8 +107,13 @@ describe('the scheduler, on a model of the KV memory', () => {
         fc.nat(8),
         fc.boolean(),
         fc.boolean(),
-        async (visits, cells, chunk, ticks, mixes, grids) => {
-          const { outcomes, scheduler, model } = await run(visits, cells, chunk, ticks, { mixes, grids })
+        fc.constantFrom(1, 1000, 20000),
+        async (visits, cells, chunk, ticks, mixes, grids, prefixCacheBytes) => {
+          const { outcomes, scheduler, model } = await run(visits, cells, chunk, ticks, {
+            mixes,
+            grids,
+            prefixCacheBytes,
+          })
           visits.forEach(({ request, cancelled }, id) => {
             const outcome = outcomes[id]
             const prompt = contentsOf(request.prompt)
