@@ -37,18 +37,19 @@ export async function buildOnnxGraph(
   emitter.model.output(output.name, 'f32', ['tokens', output.width])
   const session = await runtime.InferenceSession.create(emitter.model.encode(), {
     executionProviders: ['cpu'],
+    externalData: emitter.model.external,
     intraOpNumThreads: threads,
     interOpNumThreads: 1,
     logSeverityLevel: 3,
     extra: { session: { intra_op: { allow_spinning: '0' } } },
   })
-  return new OnnxSession(session, runtime.Tensor, emitter, architecture, output.name)
+  return new OnnxSession(session, runtime.Tensor, emitter.tables, architecture, output.name)
 }
 
 class OnnxSession implements OnnxGraph {
   readonly #session: InferenceSession
   readonly #tensor: TensorConstructor
-  readonly #emitter: OnnxEmitter
+  readonly #tables: Tables
   readonly #architecture: Architecture
   readonly #output: string
   #known: { grid: Grid; feeds: Feeds } = { grid: { rows: 0, columns: 0 }, feeds: {} }
@@ -56,14 +57,14 @@ class OnnxSession implements OnnxGraph {
   constructor(
     session: InferenceSession,
     tensor: TensorConstructor,
-    emitter: OnnxEmitter,
+    tables: Tables,
     architecture: Architecture,
     output: string,
   ) {
     this.#architecture = architecture
     this.#session = session
     this.#tensor = tensor
-    this.#emitter = emitter
+    this.#tables = tables
     this.#output = output
   }
 
@@ -84,7 +85,7 @@ class OnnxSession implements OnnxGraph {
     const { rows, columns } = this.#known.grid
     if (rows === grid.rows && columns === grid.columns) return this.#known.feeds
     const feeds: Feeds = {}
-    for (const [name, { width, of }] of this.#emitter.tables) {
+    for (const [name, { width, of }] of this.#tables) {
       const data = of(grid)
       feeds[name] =
         data instanceof Float32Array
@@ -95,6 +96,9 @@ class OnnxSession implements OnnxGraph {
     return feeds
   }
 }
+
+/** Rows of `width`, by the names of the inputs that take them. */
+type Tables = Map<string, { width: number; of(grid: Grid): Float32Array | Int32Array }>
 
 type Feeds = Record<string, InstanceType<TensorConstructor>>
 
@@ -130,7 +134,7 @@ const contrib = 'com.microsoft'
 class OnnxEmitter implements GraphBuilder<Value> {
   readonly model = new OnnxModel()
   /** Inputs that follow from a picture's size: rows of `width`. */
-  readonly tables = new Map<string, { width: number; of(grid: Grid): Float32Array | Int32Array }>()
+  readonly tables: Tables = new Map()
   readonly #weights: Weights
   readonly #precision: Precision
   readonly #constants = new Map<string, string>()
