@@ -7,9 +7,9 @@ export class OnnxModel {
   readonly #initializers: Buffer[] = []
   readonly #inputs: Buffer[] = []
   readonly #outputs: Buffer[] = []
-  /** Constants that lie outside of the message, since no message may be larger than 2 GB: a file's name and its bytes. */
-  readonly external: { path: string; data: Uint8Array }[] = []
   #names = 0
+  /** The numbers of large constants, by the names of files that there are not: a message may have 2 GB at most. */
+  readonly external: { path: string; data: Uint8Array }[] = []
 
   /** @returns the name of the node's output */
   node(type: string, inputs: readonly string[], attributes: Record<string, Attribute> = {}, domain = ''): string {
@@ -30,14 +30,14 @@ export class OnnxModel {
   constant(type: ElementType, shape: readonly number[], data: ArrayBufferView): string {
     const name = `c${this.#names++}`
     const raw = Buffer.from(data.buffer, data.byteOffset, data.byteLength)
-    const large = raw.length >= largeConstant
-    if (large) this.external.push({ path: name, data: raw })
+    const outside = raw.length > mostInside
+    if (outside) this.external.push({ path: name, data: raw })
     this.#initializers.push(
       message(
         ...shape.map((size) => integer(1, size)),
         integer(2, types[type]),
         text(8, name),
-        ...(large ? [bytes(13, message(text(1, 'location'), text(2, name))), integer(14, 1)] : [bytes(9, raw)]),
+        ...(outside ? [bytes(13, message(text(1, 'location'), text(2, name))), integer(14, 1)] : [bytes(9, raw)]),
       ),
     )
     return name
@@ -66,8 +66,8 @@ export class OnnxModel {
   }
 }
 
-/** Bytes from which on a constant lies outside. */
-const largeConstant = 1 << 16
+/** Bytes of a constant that stands in the model itself. */
+const mostInside = 1024
 
 export type ElementType = keyof typeof types
 const types = { f32: 1, i8: 3, i64: 7 } as const
