@@ -63,6 +63,7 @@ async function load({ decoder: file, projector, name, config, gpu }: LoadOptions
       batchRows: config.chunkTokens + config.maxSequences,
       threads: cores.all,
       kvType: config.kvType,
+      flashAttention: config.flashAttention,
       ...(gpu === undefined ? {} : { gpu }),
       onProgress: tellProgress(),
     })
