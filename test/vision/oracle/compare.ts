@@ -77,12 +77,13 @@ export function compareLayouts(subject: Subject): { size: Told['size']; ours: La
 }
 
 /** @throws Error where another runtime than the named one computes */
-export async function compareEmbeddings(subject: Subject, runtime: 'onnx' | 'ggml'): Promise<Nearness> {
-  const { architecture, encode, ...encoder } = await openEncoder(subject.projector, {
-    runtime,
-    precision: 'fp32',
-    threads: 1,
-  })
+export async function compareEmbeddings(
+  subject: Subject,
+  runtime: 'onnx' | 'ggml',
+  precision: 'fp32' | 'int8' = 'fp32',
+): Promise<Nearness> {
+  const settings = { runtime, precision, threads: 1 }
+  const { architecture, encode, ...encoder } = await openEncoder(subject.projector, settings)
   if (encoder.runtime !== runtime) throw new Error(`${encoder.runtime} computes in the place of ${runtime}`)
   let nearness: Nearness = { cosine: 1, difference: 0 }
   for (const told of subject.told) {
