@@ -12,9 +12,12 @@ interface Entry {
   foretold: { cell: number; row: number }[]
 }
 
-interface Part {
+/** One batch of a step. */
+export interface Part {
   batch: Batch
   rows: number
+  /** Whether its rows see each other. */
+  mutual: boolean
   entries: Entry[]
 }
 
@@ -37,8 +40,8 @@ export class StepBatch {
   fill(active: readonly Sequence[]): { tokens: Part; embeddings: Part; answering: number } {
     this.#tokens.clear()
     this.#embeddings.clear()
-    const tokens: Part = { batch: this.#tokens, rows: 0, entries: [] }
-    const embeddings: Part = { batch: this.#embeddings, rows: 0, entries: [] }
+    const tokens: Part = { batch: this.#tokens, rows: 0, mutual: false, entries: [] }
+    const embeddings: Part = { batch: this.#embeddings, rows: 0, mutual: false, entries: [] }
     const answering = active.filter((sequence) => sequence.generated > 0 && sequence.remaining === 1)
     for (const sequence of answering.slice(0, this.#tokens.capacity))
       this.#addTokens(tokens, sequence, sequence.filled, sequence.cells.length)
@@ -71,7 +74,10 @@ export class StepBatch {
       }
       const pixels = sequence.request.embeddings[index]
       if (pixels === undefined) break
-      const stop = Math.min(end, span.end)
+      // What must be read at once may be more than a chunk, if it is alone.
+      if (span.mutual && span.end > end && embeddings.rows > 0) break
+      const stop = span.mutual ? span.end : Math.min(end, span.end)
+      embeddings.mutual = span.mutual
       this.#addEmbeddings(embeddings, sequence, pixels, span.start, at, stop)
       at = stop
       // What follows must run after the picture, and embeddings are the last part of a step.

@@ -4,7 +4,7 @@ import { loadConfig } from '../../src/config.ts'
 import { Cores } from '../../src/engine/cores.ts'
 import type { GenerateRequest, PromptPiece } from '../../src/engine/generation.ts'
 import { Scheduler } from '../../src/engine/scheduler.ts'
-import { answerAlone, architecture, embeddingsOf, KvModel, slowEncoder } from '../support/kv-model.ts'
+import { answerAlone, architecture, embeddingsOf, KvModel, pictureWidths, slowEncoder } from '../support/kv-model.ts'
 import { greedy, requestOf } from '../support/pocket.ts'
 
 /** A request at some time, perhaps cancelled at another, in ticks of the event loop. */
@@ -17,7 +17,7 @@ interface Visit {
 const text = fc.constantFrom('', 'a', 'ab', 'abcabc', 'abcabcabcabcabcabcabcabcabcabcabcabcabcabcabc', 'system: ')
 const piece: fc.Arbitrary<PromptPiece> = fc.oneof(
   text.map((text) => ({ kind: 'text' as const, text, special: true })),
-  fc.record({ hash: fc.constantFrom('1', '2'), width: fc.constantFrom(3, 17) }).map(({ hash, width }) => ({
+  fc.record({ hash: fc.constantFrom('1', '2'), width: fc.constantFrom(...pictureWidths) }).map(({ hash, width }) => ({
     kind: 'picture' as const,
     picture: { width, height: 1, rgb: new Uint8Array(), hash, detail: 'auto' as const },
   })),
@@ -35,13 +35,18 @@ const visit: fc.Arbitrary<Visit> = fc.record({
       seed: fc.constantFrom(1, 2),
       cacheKey: fc.constantFrom('', 'other'),
       cachePrompt: fc.constantFrom(true, true, false),
+      cachedMost: fc.option(fc.nat(50), { freq: 3 }),
     })
     .map(({ prompt, seed, ...over }) => requestOf(prompt, { ...over, sampling: { ...greedy, seed } })),
 })
 
-/** Runs visits on a small machine. @returns each one's texts, or its error's kind */
-async function run(visits: readonly Visit[], cells: number, chunkTokens: number, encodeTicks: number) {
-  const model = new KvModel(cells, chunkTokens + 4)
+/**
+ * Runs visits on a small machine.
+ * @param atOnce places of a tile that must be read at once, if any must
+ * @returns each one's texts, or its error's kind
+ */
+async function run(visits: readonly Visit[], cells: number, chunkTokens: number, encodeTicks: number, atOnce?: number) {
+  const model = new KvModel(cells, Math.max(chunkTokens, atOnce ?? 0) + 4, atOnce !== undefined)
   const outcomes = visits.map(({ request: { n } }) => ({
     texts: Array.from({ length: n }, () => ''),
     cached: -1,
@@ -49,7 +54,7 @@ async function run(visits: readonly Visit[], cells: number, chunkTokens: number,
   }))
   const scheduler = new Scheduler(
     model.decoder,
-    architecture,
+    atOnce === undefined ? architecture : { ...architecture, atOnce },
     slowEncoder(encodeTicks),
     new Cores(1),
     { ...loadConfig({}, {}).engine, maxSequences: 4, chunkTokens, maxQueue: 1000 },
@@ -90,7 +95,10 @@ const contentsOf = (prompt: readonly PromptPiece[]): number[] =>
   })
 
 describe('the scheduler, on a model of the KV memory', () => {
-  it('answers everybody as if alone, whoever comes, goes and shares', async () => {
+  it.each([
+    ['', undefined],
+    [', and tiles are read whole where they must be', Math.max(...pictureWidths) - 1],
+  ])('answers everybody as if alone, whoever comes, goes and shares%s', async (_, atOnce) => {
     await fc.assert(
       fc.asyncProperty(
         fc.array(visit, { minLength: 1, maxLength: 14 }),
@@ -98,7 +106,7 @@ describe('the scheduler, on a model of the KV memory', () => {
         fc.integer({ min: 1, max: 40 }),
         fc.nat(8),
         async (visits, cells, chunk, ticks) => {
-          const { outcomes, scheduler, model } = await run(visits, cells, chunk, ticks)
+          const { outcomes, scheduler, model } = await run(visits, cells, chunk, ticks, atOnce)
           visits.forEach(({ request, cancelled }, id) => {
             const outcome = outcomes[id]
             const prompt = contentsOf(request.prompt)

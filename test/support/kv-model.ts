@@ -14,7 +14,8 @@ export class KvModel {
   readonly #cells: ({ position: number; content: number; sequences: Set<number> } | undefined)[]
   #rows: { hash: number }[] = []
 
-  constructor(cells: number, batchRows: number) {
+  /** @param mutual whether the places of a tile must be read at once */
+  constructor(cells: number, batchRows: number, mutual: boolean) {
     this.#cells = Array.from({ length: cells }, () => undefined)
     this.decoder = {
       name: 'model',
@@ -27,9 +28,11 @@ export class KvModel {
       batchRows,
       newTokenBatch: () => new Rows(batchRows, 0) as unknown as Batch,
       newEmbeddingBatch: () => new Rows(batchRows, 1) as unknown as Batch,
-      decode: async (batch) => {
+      decode: async (batch, seeing = false) => {
         await new Promise((resolve) => setImmediate(resolve))
-        return this.#decode((batch as unknown as Rows).rows)
+        const { rows } = batch as unknown as Rows
+        if (mutual) checkWholeTiles(rows, seeing)
+        return this.#decode(rows)
       },
       setThreads() {},
       logits: () => new Float32Array(vocabulary.size),
@@ -92,9 +95,12 @@ export function answerAlone(contents: readonly number[], seed: number, maxTokens
   return text
 }
 
+const firstPlace = 1000
+export const pictureWidths = [3, 17]
+
 /** Embeddings of a picture, one number for each of its places. */
 export const embeddingsOf = (hash: string, tokens: number): Float32Array =>
-  Float32Array.from({ length: tokens }, (_, place) => 1000 + Number(hash) * 100 + place)
+  Float32Array.from({ length: tokens }, (_, place) => firstPlace + Number(hash) * 100 + place)
 
 /** A picture of so many pixels' width has as many tokens, and is read in two tiles. */
 export const architecture = {
@@ -131,6 +137,17 @@ export function slowEncoder(ticks: number): PictureEncoder {
       return run
     },
   } as unknown as PictureEncoder
+}
+
+/** A batch in which rows see each other has whole tiles, and others have no picture. */
+function checkWholeTiles(rows: readonly Row[], mutual: boolean): void {
+  if (rows.some(({ content }) => content >= firstPlace !== mutual)) throw new Error('text and pictures in one batch')
+  if (!mutual) return
+  for (const reader of new Set(rows.map(({ sequence }) => sequence))) {
+    const places = rows.filter(({ sequence }) => sequence === reader).map(({ content }) => content % 100)
+    const whole = places[0] === 0 ? [1] : pictureWidths.map((width) => width - 1)
+    if (!whole.includes(places.length)) throw new Error(`a tile is cut: ${places}`)
+  }
 }
 
 interface Row {
