@@ -1,8 +1,9 @@
 import { availableParallelism } from 'node:os'
 
 /**
- * Shares the machine's cores between the decoder and the picture encoder: all to whoever is alone, half to each when
- * both run.
+ * Shares the machine's cores between the decoder and the picture encoder. The decoder has all of them, but half while it
+ * only goes on with running answers and a picture is encoded: the encoder's threads have the lower priority, and would
+ * be left with nothing.
  *
  * ggml's threads spin while they wait for each other: one more than there are free cores makes a step many times slower,
  * and a small model is fastest on one thread anyway. What is fastest changes with the machine's load, so it is measured
@@ -10,22 +11,22 @@ import { availableParallelism } from 'node:os'
  */
 export class Cores {
   readonly all: number
-  readonly #decoding: { one: ThreadChoice; few: ThreadChoice; many: ThreadChoice }
+  /** By the power of two that a step's rows reach: a row costs less the more there are. */
+  readonly #decoding: ThreadChoice[] = []
   readonly #encoding: ThreadChoice
 
   /** @param configured 0: all of the machine's */
   constructor(configured: number) {
     this.all = configured || availableParallelism()
-    const choice = () => new ThreadChoice(this.all)
-    this.#decoding = { one: choice(), few: choice(), many: choice() }
     this.#encoding = new ThreadChoice(this.all)
   }
 
-  forDecoding(encoderBusy: boolean, rows: number): number {
-    return this.#share(encoderBusy, this.#decodingOf(rows).threads)
+  /** @param shared whether the encoder needs cores too, and nobody waits for this step to see a picture */
+  forDecoding(shared: boolean, rows: number): number {
+    return this.#share(shared, this.#decodingOf(rows).threads)
   }
 
-  /** Tells what a step took, in ms. */
+  /** Tells what a step took that had the cores to itself, in ms. */
   decoded(threads: number, rows: number, ms: number): void {
     this.#decodingOf(rows).learn(threads, ms / rows)
   }
@@ -40,17 +41,16 @@ export class Cores {
   }
 
   #decodingOf(rows: number): ThreadChoice {
-    const { one, few, many } = this.#decoding
-    return rows === 1 ? one : rows < manyRows ? few : many
+    const reach = Math.floor(Math.log2(rows))
+    const choice = this.#decoding[reach] ?? new ThreadChoice(this.all)
+    this.#decoding[reach] = choice
+    return choice
   }
 
-  #share(otherBusy: boolean, threads: number): number {
-    return otherBusy ? Math.max(1, Math.min(threads, Math.floor(this.all / 2))) : threads
+  #share(shared: boolean, threads: number): number {
+    return shared ? Math.max(1, Math.min(threads, Math.floor(this.all / 2))) : threads
   }
 }
-
-/** From so many rows on ggml has other kernels, and a row costs a fraction. */
-const manyRows = 64
 
 /** Runs between two trials of the number of threads that is not in use, at first and at most. */
 const pauses = { first: 16, most: 2048 }

@@ -25,8 +25,8 @@ export interface EncoderStart {
   settings: EncoderSettings
 }
 
-/** A niceness: a thread's share of a core that others want too is a tenth. */
-const encodePriority = 10
+/** A niceness: a thread's share of a core that others want too is a thirtieth. */
+const encodePriority = 15
 
 export type EncodeResult = { embeddings: Float32Array; ms: number } | { error: WireError } | { ready: true }
 

@@ -261,7 +261,7 @@ export class Scheduler {
     const start = performance.now()
     for (const part of [tokens, embeddings]) {
       if (part.rows === 0) continue
-      if (!(await this.#decode(part))) {
+      if (!(await this.#decode(part, part.rows > answering))) {
         this.#makeRoom()
         return true
       }
@@ -276,16 +276,16 @@ export class Scheduler {
     return true
   }
 
-  async #decode({ batch, rows, mutual }: Part): Promise<boolean> {
-    const shared = this.#encoder?.busy ?? false
-    const threads = this.#cores.forDecoding(shared, rows)
+  async #decode({ batch, rows, mutual }: Part, prefills: boolean): Promise<boolean> {
+    const encoding = this.#encoder?.busy ?? false
+    const threads = this.#cores.forDecoding(encoding && !prefills, rows)
     this.#decoder.setThreads(threads)
     const start = performance.now()
     const decoding = this.#decoder.decode(batch, mutual)
     // What the step before said goes out while this one runs.
     this.#port.flush()
     const done = await decoding
-    if (done && !shared) this.#cores.decoded(threads, rows, performance.now() - start)
+    if (done && !encoding) this.#cores.decoded(threads, rows, performance.now() - start)
     return done
   }
 

@@ -3,6 +3,7 @@ import { freemem } from 'node:os'
 import { OrielError } from '../errors.ts'
 import { Batch, openNative } from '../native/index.ts'
 import { createSampler, type SamplerSettings, type TokenSampler } from './sampler.ts'
+import { openTokenEmbeddings } from './token-embeddings.ts'
 import { openVocabulary, type Vocabulary } from './vocabulary.ts'
 
 export interface DecoderSettings {
@@ -32,6 +33,8 @@ export interface Decoder {
   readonly batchRows: number
   newTokenBatch(): Batch
   newEmbeddingBatch(): Batch
+  /** What a token becomes, for batches of tokens and embeddings; null where those must be apart. `[width]` */
+  readonly tokenEmbedding: ((token: number) => Float32Array) | null
   /**
    * Runs a batch off the event loop.
    * @param mutual each row sees all others of its sequence, those behind it too
@@ -121,6 +124,7 @@ export function openDecoder(file: string, settings: DecoderSettings): Decoder {
   const kvMemory = llama.memory(context)
   const vocabulary = openVocabulary(llama, vocab)
   const width = llama.embeddingWidth(model)
+  const tokenEmbeddings = openTokenEmbeddings(file, llama.metadata(model, 'general.architecture'), width)
   // llama.cpp takes no more than a context's cells in one batch.
   const batchRows = Math.min(settings.batchRows, llama.batchSize(context))
   let { threads } = settings
@@ -136,6 +140,7 @@ export function openDecoder(file: string, settings: DecoderSettings): Decoder {
     batchRows,
     newTokenBatch: () => new Batch(batchRows, 0),
     newEmbeddingBatch: () => new Batch(batchRows, width),
+    tokenEmbedding: tokenEmbeddings?.of ?? null,
     async decode(batch, mutual = false) {
       llama.setCausal(context, !mutual)
       const code = await llama.decode(context, batch.native())
@@ -154,6 +159,7 @@ export function openDecoder(file: string, settings: DecoderSettings): Decoder {
       llama.sequenceRemove(kvMemory, sequence, -1, -1)
     },
     close() {
+      tokenEmbeddings?.close()
       llama.freeContext(context)
       if (pool !== null) threadPools.free(pool)
       llama.freeModel(model)

@@ -62,6 +62,14 @@ export function bindGgml({ ggmlBase, ggml, folder }: Libraries) {
   )
   const threadSetter = koffi.proto('void(void*, int)')
 
+  const convert = (tensor: Tensor, raw: Uint8Array, count: number): Float32Array => {
+    const type: number = koffi.decode(tensor, 'int32')
+    if (type === TensorType.F32) return new Float32Array(raw.buffer, raw.byteOffset, count)
+    const out = new Float32Array(count)
+    koffi.call(koffi.decode(typeTraits(type), toFloatOffset, 'void*') as Pointer, toFloat, raw, out, count)
+    return out
+  }
+
   return {
     /** A context for the descriptions of `tensors` tensors and one graph of as many nodes; their data lives elsewhere. */
     init: (tensors: number): Context =>
@@ -281,15 +289,13 @@ export function bindGgml({ ggmlBase, ggml, folder }: Libraries) {
     ),
     /** A tensor's numbers as 32-bit floats, by ggml's own conversion of its type. */
     toFloats: (tensor: Tensor): Float32Array => {
-      const type: number = koffi.decode(tensor, 'int32')
       const raw = new Uint8Array(Number(tensorBytes(tensor)))
       getTensor(tensor, raw, 0, raw.byteLength)
-      if (type === TensorType.F32) return new Float32Array(raw.buffer)
-      const convert: Pointer = koffi.decode(typeTraits(type), toFloatOffset, 'void*')
-      const out = new Float32Array(Number(elementCount(tensor)))
-      koffi.call(convert, toFloat, raw, out, out.length)
-      return out
+      return convert(tensor, raw, Number(elementCount(tensor)))
     },
+    /** Some of a tensor's numbers as 32-bit floats. @param raw as the tensor's type has them */
+    convert,
+    tensorBytes: (tensor: Tensor): number => Number(tensorBytes(tensor)),
     /** Of a matrix [rows, columns] the rows; of a convolution its outputs; of a vector 1. */
     outerCount: (tensor: Tensor): number => {
       const sizes: BigInt64Array = koffi.decode(tensor, shapeOffset, koffi.array('int64', 4, 'Typed'))

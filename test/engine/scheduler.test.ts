@@ -42,11 +42,19 @@ const visit: fc.Arbitrary<Visit> = fc.record({
 
 /**
  * Runs visits on a small machine.
+ * @param mixes whether its batches may have tokens among embeddings
  * @param atOnce places of a tile that must be read at once, if any must
  * @returns each one's texts, or its error's kind
  */
-async function run(visits: readonly Visit[], cells: number, chunkTokens: number, encodeTicks: number, atOnce?: number) {
-  const model = new KvModel(cells, Math.max(chunkTokens, atOnce ?? 0) + 4, atOnce !== undefined)
+async function run(
+  visits: readonly Visit[],
+  cells: number,
+  chunkTokens: number,
+  encodeTicks: number,
+  mixes = true,
+  atOnce?: number,
+) {
+  const model = new KvModel(cells, Math.max(chunkTokens, atOnce ?? 0) + 4, mixes, atOnce !== undefined)
   const outcomes = visits.map(({ request: { n } }) => ({
     texts: Array.from({ length: n }, () => ''),
     cached: -1,
@@ -105,8 +113,9 @@ describe('the scheduler, on a model of the KV memory', () => {
         fc.constantFrom(150, 220, 1000),
         fc.integer({ min: 1, max: 40 }),
         fc.nat(8),
-        async (visits, cells, chunk, ticks) => {
-          const { outcomes, scheduler, model } = await run(visits, cells, chunk, ticks, atOnce)
+        fc.boolean(),
+        async (visits, cells, chunk, ticks, mixes) => {
+          const { outcomes, scheduler, model } = await run(visits, cells, chunk, ticks, mixes, atOnce)
           visits.forEach(({ request, cancelled }, id) => {
             const outcome = outcomes[id]
             const prompt = contentsOf(request.prompt)

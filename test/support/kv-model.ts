@@ -14,8 +14,8 @@ export class KvModel {
   readonly #cells: ({ position: number; content: number; sequences: Set<number> } | undefined)[]
   #rows: { hash: number }[] = []
 
-  /** @param mutual whether the places of a tile must be read at once */
-  constructor(cells: number, batchRows: number, mutual: boolean) {
+  /** @param mixes whether tokens may stand among embeddings. @param mutual whether the places of a tile must be read at once */
+  constructor(cells: number, batchRows: number, mixes: boolean, mutual: boolean) {
     this.#cells = Array.from({ length: cells }, () => undefined)
     this.decoder = {
       name: 'model',
@@ -28,6 +28,7 @@ export class KvModel {
       batchRows,
       newTokenBatch: () => new Rows(batchRows, 0) as unknown as Batch,
       newEmbeddingBatch: () => new Rows(batchRows, 1) as unknown as Batch,
+      tokenEmbedding: mixes ? (token) => Float32Array.of(token) : null,
       decode: async (batch, seeing = false) => {
         await new Promise((resolve) => setImmediate(resolve))
         const { rows } = batch as unknown as Rows
