@@ -53,13 +53,13 @@ export class KvMemory {
     this.#slots.set(slot, cells)
   }
 
-  /** Shares the first `count` cells of `source` with the empty slot `target`. */
-  share(source: number, target: number, count: number): void {
+  /** Shares the first `count` cells of `source`, all that stand before `time`, with the empty slot `target`. */
+  share(source: number, target: number, count: number, time: number): void {
     const cells = (this.#slots.get(source) ?? []).slice(0, count)
     if (cells.length < count || this.#slots.has(target)) throw new Error('a prefix is shared that is not there')
     for (const cell of cells) this.#holders[cell] = (this.#holders[cell] ?? 0) + 1
     this.#slots.set(target, cells)
-    this.#owner.share(source, target, count)
+    this.#owner.share(source, target, time)
   }
 
   forget(slot: number): void {

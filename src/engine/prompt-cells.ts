@@ -2,6 +2,7 @@ import { OrielError } from '../errors.ts'
 import type { Decoder, Vocabulary } from '../language/index.ts'
 import type { Architecture, PicturePlan, Tile } from '../vision/index.ts'
 import type { PictureInput, PromptPiece } from './generation.ts'
+import { Positions } from './positions.ts'
 
 /** A tile's place in a prompt. */
 export interface PictureSpan {
@@ -17,7 +18,7 @@ export interface PictureSpan {
   end: number
 }
 
-/** A prompt as the KV memory sees it: one cell for each position. */
+/** A prompt as the KV memory sees it: one cell for each token or embedding. */
 export interface PromptCells {
   /**
    * A token's id, or a negative number for a place of a picture: equal cells hold equal input. Doubles, because no number
@@ -25,6 +26,7 @@ export interface PromptCells {
    */
   cells: Float64Array
   spans: readonly PictureSpan[]
+  positions: Positions
   /** Tokens of each picture, with those that the model wants around it. */
   imageTokens: readonly number[]
 }
@@ -95,7 +97,14 @@ export class PromptLayout {
       imageTokens.push(tokens)
     }
     flush()
-    return { cells: Float64Array.from(cells), spans, imageTokens }
+    return { cells: Float64Array.from(cells), spans, positions: this.#positions(spans), imageTokens }
+  }
+
+  #positions(spans: readonly PictureSpan[]): Positions {
+    const grids = spans.map(({ start, end, tile }) => {
+      return { start, end, grid: tile.places ?? { rows: 1, columns: tile.tokens } }
+    })
+    return new Positions(this.#decoder.gridPositions ? grids : [])
   }
 
   /** First of the numbers that stand for a tile's places. */

@@ -180,7 +180,8 @@ export class Scheduler {
       // Answers that have no cells yet wait for the first to compute the prompt, and share it then.
       if (sequence.cells.length > 0) cached = Math.min(cached, prefix.length)
       if (prefix.length === 0) continue
-      this.#kv.memory.share(prefix.slot, sequence.slot, prefix.length)
+      const { positions } = request.prompt
+      this.#kv.memory.share(prefix.slot, sequence.slot, prefix.length, positions.time(prefix.length))
       sequence.filled = prefix.length
     }
     this.#orderPictures(request, cached)
@@ -201,9 +202,11 @@ export class Scheduler {
     if (!request.sharesPrompt || path.length === 0) return best
     const most = mostCached(request, path)
     const stored = this.#kv.match(request.spec.cacheKey, path)
-    if (stored !== undefined) Object.assign(best, { slot: stored.slot, length: Math.min(stored.length, most) })
+    const { positions } = request.prompt
+    if (stored !== undefined)
+      Object.assign(best, { slot: stored.slot, length: positions.whole(Math.min(stored.length, most)) })
     for (const sequence of this.#sharers(request)) {
-      const length = commonLength(sequence.cells, path, 0, Math.min(sequence.filled, most))
+      const length = positions.whole(commonLength(sequence.cells, path, 0, Math.min(sequence.filled, most)))
       if (length > best.length) Object.assign(best, { slot: sequence.slot, length })
     }
     return best
@@ -333,11 +336,13 @@ export class Scheduler {
 
   /** The prompt is computed: the other answers share it, and take their first token from the same logits. */
   #fork(first: Sequence, row: number): void {
+    const length = first.cells.length
+    const time = first.request.prompt.positions.time(length)
     for (const sequence of first.request.sequences) {
       if (sequence === first) continue
       for (const cell of first.cells) sequence.cells.push(cell)
-      this.#kv.memory.share(first.slot, sequence.slot, first.cells.length)
-      sequence.filled = first.cells.length
+      this.#kv.memory.share(first.slot, sequence.slot, length, time)
+      sequence.filled = length
       this.#take(sequence, row)
     }
   }
@@ -412,6 +417,6 @@ const pathOf = (coming: readonly Sequence[]): ArrayLike<number> =>
  * taken whole or not at all.
  */
 function mostCached({ spec, prompt }: EngineRequest, path: ArrayLike<number>): number {
-  const most = Math.min(path.length - 1, spec.cachedMost ?? path.length)
+  const most = prompt.positions.whole(Math.min(path.length - 1, spec.cachedMost ?? path.length))
   return prompt.spans.find(({ mutual, start, end }) => mutual && start < most && most < end)?.start ?? most
 }

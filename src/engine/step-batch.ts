@@ -109,7 +109,8 @@ export class StepBatch {
 
 function write(part: Part, { sequence, from, to, span }: Piece, embed: Decoder['tokenEmbedding']): void {
   const { batch, entries } = part
-  const { slot, cells } = sequence
+  const { slot, cells, request } = sequence
+  const { positions } = request.prompt
   let row: number | undefined
   const foretold: Entry['foretold'] = []
   for (let at = from; at < to; at++) {
@@ -119,8 +120,8 @@ function write(part: Part, { sequence, from, to, span }: Piece, embed: Decoder['
     const embedding = span === null ? embed?.(token) : embeddingOf(span, at, batch.width)
     const added =
       embedding === undefined
-        ? batch.addToken(token, at, slot, wanted || foretells)
-        : batch.addEmbedding(embedding, at, slot, wanted || foretells)
+        ? batch.addToken(token, positions.time(at), slot, wanted || foretells)
+        : batch.addEmbedding(embedding, positions.place(at), slot, wanted || foretells)
     if (wanted) row = added
     if (foretells) foretold.push({ cell: at + 1, row: added })
   }

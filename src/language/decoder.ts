@@ -28,6 +28,8 @@ export interface Decoder {
   readonly cells: number
   /** Numbers in one embedding. */
   readonly width: number
+  /** Whether positions have rows and columns (M-RoPE). */
+  readonly gridPositions: boolean
   readonly memory: { readonly weightsBytes: number; readonly kvBytes: number }
   /** Rows that a batch may have. */
   readonly batchRows: number
@@ -48,8 +50,8 @@ export interface Decoder {
   /** @returns null when nothing may be chosen */
   sample(sampler: TokenSampler, row: number): number | null
   newSampler(settings: SamplerSettings): TokenSampler
-  /** Shares the first `cells` cells of `source` with the empty sequence `target`, in place. */
-  share(source: number, target: number, cells: number): void
+  /** Shares the cells of `source` that stand before `time` with the empty sequence `target`, in place. */
+  share(source: number, target: number, time: number): void
   /** Forgets a sequence: cells that no other sequence shares become free. */
   forget(sequence: number): void
   close(): void
@@ -124,6 +126,7 @@ export function openDecoder(file: string, settings: DecoderSettings): Decoder {
   const kvMemory = llama.memory(context)
   const vocabulary = openVocabulary(llama, vocab)
   const width = llama.embeddingWidth(model)
+  const gridPositions = llama.hasGridPositions(model)
   const tokenEmbeddings = openTokenEmbeddings(file, llama.metadata(model, 'general.architecture'), width)
   // llama.cpp takes no more than a context's cells in one batch.
   const batchRows = Math.min(settings.batchRows, llama.batchSize(context))
@@ -136,10 +139,11 @@ export function openDecoder(file: string, settings: DecoderSettings): Decoder {
     contextTokens: Math.min(trained, llama.contextSize(context)),
     cells: llama.contextSize(context),
     width,
+    gridPositions,
     memory,
     batchRows,
     newTokenBatch: () => new Batch(batchRows, 0),
-    newEmbeddingBatch: () => new Batch(batchRows, width),
+    newEmbeddingBatch: () => new Batch(batchRows, width, gridPositions),
     tokenEmbedding: tokenEmbeddings?.of ?? null,
     async decode(batch, mutual = false) {
       llama.setCausal(context, !mutual)
@@ -154,7 +158,7 @@ export function openDecoder(file: string, settings: DecoderSettings): Decoder {
     logits: (row) => llama.logits(context, row, vocabulary.size),
     sample: (sampler, row) => sampler.sample(context, row, () => llama.logits(context, row, vocabulary.size)),
     newSampler: (sampling) => createSampler(llama, vocab, sampling),
-    share: (source, target, count) => llama.sequenceCopy(kvMemory, source, target, 0, count),
+    share: (source, target, time) => llama.sequenceCopy(kvMemory, source, target, 0, time),
     forget: (sequence) => {
       llama.sequenceRemove(kvMemory, sequence, -1, -1)
     },

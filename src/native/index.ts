@@ -4,7 +4,7 @@ import { loadLibraries } from './libraries.ts'
 import { bindLlama, type Llama } from './llama.ts'
 import { bindThreadPools, type ThreadPools } from './thread-pool.ts'
 
-export { Batch } from './batch.ts'
+export { Batch, type Position } from './batch.ts'
 export { Candidates } from './candidates.ts'
 export type { Backend, Context, Ggml, Gguf, Graph, GraphAllocator, Tensor } from './ggml.ts'
 export { TensorType } from './ggml.ts'

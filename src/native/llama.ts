@@ -45,6 +45,7 @@ export function bindLlama({ llama }: Libraries) {
   const heads = declare<(model: Model) => number>(llama, 'int32 llama_model_n_head(void*)')
   const headsKv = declare<(model: Model) => number>(llama, 'int32 llama_model_n_head_kv(void*)')
   const width = declare<(model: Model) => number>(llama, 'int32 llama_model_n_embd(void*)')
+  const ropeType = declare<(model: Model) => number>(llama, 'int llama_model_rope_type(void*)')
   const metadataValue = declare<(model: Model, key: string, out: Uint8Array, room: number) => number>(
     llama,
     'int32 llama_model_meta_val_str(void*, const char*, void*, size_t)',
@@ -75,6 +76,9 @@ export function bindLlama({ llama }: Libraries) {
     isRecurrent: declare<(model: Model) => boolean>(llama, 'bool llama_model_is_recurrent(void*)'),
     isHybrid: declare<(model: Model) => boolean>(llama, 'bool llama_model_is_hybrid(void*)'),
     hasEncoder: declare<(model: Model) => boolean>(llama, 'bool llama_model_has_encoder(void*)'),
+    /** Whether positions have rows and columns: `LLAMA_ROPE_TYPE_MROPE` and `LLAMA_ROPE_TYPE_IMROPE`. */
+    hasGridPositions: (model: Model): boolean => [8, 40].includes(ropeType(model)),
+    /** Of an embedding that takes the place of a token: wider than the model where later layers are given a part of it. */
     embeddingWidth: declare<(model: Model) => number>(llama, 'int32 llama_model_n_embd_inp(void*)'),
     /** Numbers that one token takes in the KV memory: keys and values of all layers. */
     kvNumbersPerCell: (model: Model): number => {

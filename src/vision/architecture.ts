@@ -23,6 +23,8 @@ export interface Tile {
   readonly size: Size
   /** Embeddings that it becomes, and so its places in the prompt. */
   readonly tokens: number
+  /** How they stand, for decoders whose positions have rows and columns; without it in one row. */
+  readonly places?: Grid
 }
 
 /** One family of vision encoders, described once for every emitter. */

@@ -42,8 +42,7 @@ const visit: fc.Arbitrary<Visit> = fc.record({
 
 /**
  * Runs visits on a small machine.
- * @param mixes whether its batches may have tokens among embeddings
- * @param atOnce places of a tile that must be read at once, if any must
+ * @param whole whether a tile's places must be read at once
  * @returns each one's texts, or its error's kind
  */
 async function run(
@@ -51,10 +50,10 @@ async function run(
   cells: number,
   chunkTokens: number,
   encodeTicks: number,
-  mixes = true,
-  atOnce?: number,
+  { mixes = true, grids = false, whole = false } = {},
 ) {
-  const model = new KvModel(cells, Math.max(chunkTokens, atOnce ?? 0) + 4, mixes, atOnce !== undefined)
+  const atOnce = Math.max(...pictureWidths) - 1
+  const model = new KvModel(cells, Math.max(chunkTokens, whole ? atOnce : 0) + 4, mixes, grids, whole)
   const outcomes = visits.map(({ request: { n } }) => ({
     texts: Array.from({ length: n }, () => ''),
     cached: -1,
@@ -62,7 +61,7 @@ async function run(
   }))
   const scheduler = new Scheduler(
     model.decoder,
-    atOnce === undefined ? architecture : { ...architecture, atOnce },
+    whole ? { ...architecture, atOnce } : architecture,
     slowEncoder(encodeTicks),
     new Cores(1),
     { ...loadConfig({}, {}).engine, maxSequences: 4, chunkTokens, maxQueue: 1000 },
@@ -93,6 +92,8 @@ async function run(
   return { outcomes, scheduler, model }
 }
 
+const blank = { width: 17, height: 1, rgb: new Uint8Array(), detail: 'auto' as const }
+
 const contentsOf = (prompt: readonly PromptPiece[]): number[] =>
   prompt.flatMap((part) => {
     if (part.kind === 'text') return Array.from(part.text, (character) => character.charCodeAt(0))
@@ -103,19 +104,16 @@ const contentsOf = (prompt: readonly PromptPiece[]): number[] =>
   })
 
 describe('the scheduler, on a model of the KV memory', () => {
-  it.each([
-    ['', undefined],
-    [', and tiles are read whole where they must be', Math.max(...pictureWidths) - 1],
-  ])('answers everybody as if alone, whoever comes, goes and shares%s', async (_, atOnce) => {
+  it('answers everybody as if alone, whoever comes, goes and shares', async () => {
     await fc.assert(
       fc.asyncProperty(
         fc.array(visit, { minLength: 1, maxLength: 14 }),
         fc.constantFrom(150, 220, 1000),
         fc.integer({ min: 1, max: 40 }),
         fc.nat(8),
-        fc.boolean(),
-        async (visits, cells, chunk, ticks, mixes) => {
-          const { outcomes, scheduler, model } = await run(visits, cells, chunk, ticks, mixes, atOnce)
+        fc.record({ mixes: fc.boolean(), grids: fc.boolean(), whole: fc.boolean() }),
+        async (visits, cells, chunk, ticks, kind) => {
+          const { outcomes, scheduler, model } = await run(visits, cells, chunk, ticks, kind)
           visits.forEach(({ request, cancelled }, id) => {
             const outcome = outcomes[id]
             const prompt = contentsOf(request.prompt)
@@ -137,8 +135,21 @@ describe('the scheduler, on a model of the KV memory', () => {
           expect(freeCells).toBe(model.freeCells)
         },
       ),
-      { numRuns: 400 },
+      { numRuns: 800 },
     )
+  })
+
+  it('shares no part of a picture whose places stand at one time', async () => {
+    const picture = { kind: 'picture' as const, picture: { ...blank, hash: '1' } }
+    const visits = [null, null, 12].map((cachedMost, i) => ({
+      at: i * 100,
+      cancelled: null,
+      request: requestOf([picture, { kind: 'text', text: `?${i}`, special: true }], { cachedMost, maxTokens: 3 }),
+    }))
+    const cachedOf = async (grids: boolean) =>
+      (await run(visits, 1000, 16, 0, { grids })).outcomes.map((one) => one.cached)
+    expect(await cachedOf(false)).toEqual([0, 21, 12])
+    expect(await cachedOf(true)).toEqual([0, 21, 3])
   })
 
   it('lets nobody find what another isolation key has stored', async () => {

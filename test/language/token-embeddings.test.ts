@@ -13,7 +13,8 @@ describe('a token looked up beforehand', () => {
     const [tokens, embeddings] = [decoder.newTokenBatch(), decoder.newEmbeddingBatch()]
     for (const [at, token] of prompt.entries()) {
       tokens.addToken(token, at, 0, true)
-      embeddings.addEmbedding(tokenEmbedding?.(token) ?? new Float32Array(), at, 1, true)
+      const position = { time: at, row: at, column: at }
+      embeddings.addEmbedding(tokenEmbedding?.(token) ?? new Float32Array(), position, 1, true)
     }
     const logitsOf = async (batch: typeof tokens) => {
       await decoder.decode(batch)

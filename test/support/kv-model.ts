@@ -1,7 +1,7 @@
 import type { PictureEncoder } from '../../src/engine/picture-encoder.ts'
 import type { PictureSpan } from '../../src/engine/prompt-cells.ts'
 import type { Decoder, TokenSampler } from '../../src/language/index.ts'
-import type { Batch } from '../../src/native/index.ts'
+import type { Batch, Position } from '../../src/native/index.ts'
 import type { Architecture } from '../../src/vision/index.ts'
 
 /**
@@ -11,11 +11,15 @@ import type { Architecture } from '../../src/vision/index.ts'
 export class KvModel {
   readonly decoder: Decoder
   /** `undefined` is a free cell. */
-  readonly #cells: ({ position: number; content: number; sequences: Set<number> } | undefined)[]
+  readonly #cells: ({ position: Position; content: number; sequences: Set<number> } | undefined)[]
   #rows: { hash: number }[] = []
 
-  /** @param mixes whether tokens may stand among embeddings. @param mutual whether the places of a tile must be read at once */
-  constructor(cells: number, batchRows: number, mixes: boolean, mutual: boolean) {
+  /**
+   * @param mixes whether tokens may stand among embeddings
+   * @param gridPositions whether a picture's cells stand in rows and columns at one time
+   * @param mutual whether the places of a tile must be read at once
+   */
+  constructor(cells: number, batchRows: number, mixes: boolean, gridPositions = false, mutual = false) {
     this.#cells = Array.from({ length: cells }, () => undefined)
     this.decoder = {
       name: 'model',
@@ -24,6 +28,7 @@ export class KvModel {
       contextTokens: cells,
       cells,
       width: 1,
+      gridPositions,
       memory: { weightsBytes: 0, kvBytes: 0 },
       batchRows,
       newTokenBatch: () => new Rows(batchRows, 0) as unknown as Batch,
@@ -39,7 +44,7 @@ export class KvModel {
       logits: () => new Float32Array(vocabulary.size),
       sample: (sampler, row) => (sampler as unknown as Chooser).next(this.#rows[row]?.hash ?? Number.NaN),
       newSampler: ({ seed }) => new Chooser(seed ?? 0) as unknown as TokenSampler,
-      share: (source, target, count) => this.#share(source, target, count),
+      share: (source, target, time) => this.#share(source, target, time),
       forget: (sequence) => this.#forget(sequence),
       close() {},
     } satisfies Decoder
@@ -52,27 +57,36 @@ export class KvModel {
   #decode(rows: readonly Row[]): boolean {
     if (this.freeCells < rows.length) return false
     this.#rows = rows.map(({ content, position, sequence }) => {
-      if (this.#pathOf(sequence).length !== position)
-        throw new Error(`position ${position} comes behind ${this.#pathOf(sequence).length} cells`)
+      const held = this.#held(sequence).map((cell) => cell.position)
+      if (!follows(position, held)) throw new Error(`${JSON.stringify(position)} comes behind ${JSON.stringify(held)}`)
       this.#cells[this.#cells.indexOf(undefined)] = { position, content, sequences: new Set([sequence]) }
       return { hash: hashOf(this.#pathOf(sequence)) }
     })
     return true
   }
 
-  #pathOf(sequence: number): number[] {
-    const held = this.#cells.filter((cell) => cell?.sequences.has(sequence))
-    const path = held.toSorted((a, b) => (a?.position ?? 0) - (b?.position ?? 0))
-    path.forEach((cell, at) => {
-      if (cell?.position !== at) throw new Error(`sequence ${sequence} has a hole or a double at ${at}`)
-    })
-    return path.map((cell) => cell?.content ?? 0)
+  /** A sequence's cells in the order of their positions. */
+  #held(sequence: number) {
+    return this.#cells
+      .filter((cell) => cell !== undefined)
+      .filter((cell) => cell.sequences.has(sequence))
+      .toSorted(({ position: a }, { position: b }) => a.time - b.time || a.row - b.row || a.column - b.column)
   }
 
-  #share(source: number, target: number, count: number): void {
-    if (this.#pathOf(target).length > 0) throw new Error('the target of a share is not empty')
-    if (this.#pathOf(source).length < count) throw new Error('more is shared than there is')
-    for (const cell of this.#cells) if (cell?.sequences.has(source) && cell.position < count) cell.sequences.add(target)
+  #pathOf(sequence: number): number[] {
+    const held = this.#held(sequence)
+    held.forEach(({ position }, at) => {
+      const before = held.slice(0, at).map((cell) => cell.position)
+      if (!follows(position, before)) throw new Error(`sequence ${sequence} has a hole or a double at ${at}`)
+    })
+    return held.map(({ content }) => content)
+  }
+
+  #share(source: number, target: number, time: number): void {
+    if (this.#held(target).length > 0) throw new Error('the target of a share is not empty')
+    const shared = this.#held(source).filter(({ position }) => position.time < time)
+    if (nextTime(shared.map(({ position }) => position)) !== time) throw new Error('more is shared than there is')
+    for (const { sequences } of shared) sequences.add(target)
   }
 
   #forget(sequence: number): void {
@@ -80,6 +94,18 @@ export class KvModel {
       if (cell?.sequences.delete(sequence) && cell.sequences.size === 0) this.#cells[at] = undefined
     })
   }
+}
+
+/** The time behind everything that these are: a picture reaches as far as its longer edge. */
+const nextTime = (held: readonly Position[]): number =>
+  held.reduce((next, { row, column }) => Math.max(next, row + 1, column + 1), 0)
+
+/** Whether a position is the next one: a time of its own, or the next place of the picture that came last. */
+function follows({ time, row, column }: Position, held: readonly Position[]): boolean {
+  if (time === nextTime(held)) return row === time && column === time
+  const last = held.at(-1)
+  const inRow = row === last?.row && column === last.column + 1
+  return time === last?.time && (inRow || (row === last.row + 1 && column === time))
 }
 
 /** What a request must be answered, whoever else is there. @param contents of the prompt's cells */
@@ -103,13 +129,16 @@ export const pictureWidths = [3, 17]
 export const embeddingsOf = (hash: string, tokens: number): Float32Array =>
   Float32Array.from({ length: tokens }, (_, place) => firstPlace + Number(hash) * 100 + place)
 
-/** A picture of so many pixels' width has as many tokens, and is read in two tiles. */
+/** A picture of so many pixels' width has as many tokens, and is read in two tiles, the second in two rows if it can be. */
 export const architecture = {
   name: 'model',
   width: 1,
   longestEdge: 64,
   plan(original, detail) {
-    const tile = (x: number, tokens: number) => ({ image: 0, x, y: 0, size: original, tokens })
+    const tile = (x: number, tokens: number) => {
+      const rows = tokens % 2 === 0 ? 2 : 1
+      return { image: 0, x, y: 0, size: original, tokens, places: { rows, columns: tokens / rows } }
+    }
     const layout = ['<', tile(0, 1), '|', tile(1, original.width - 1), '>']
     return { original, detail, name: `${original.width}`, layout }
   },
@@ -153,7 +182,7 @@ function checkWholeTiles(rows: readonly Row[], mutual: boolean): void {
 
 interface Row {
   content: number
-  position: number
+  position: Position
   sequence: number
 }
 
@@ -180,13 +209,17 @@ class Rows {
     this.rows = []
   }
 
-  addToken(content: number, position: number, sequence: number): number {
-    if (this.room === 0) throw new RangeError('the batch is full')
-    return this.rows.push({ content, position, sequence }) - 1
+  addToken(content: number, time: number, sequence: number): number {
+    return this.#add(content, { time, row: time, column: time }, sequence)
   }
 
-  addEmbedding(embedding: Float32Array, position: number, sequence: number): number {
-    return this.addToken(embedding[0] ?? Number.NaN, position, sequence)
+  addEmbedding(embedding: Float32Array, position: Position, sequence: number): number {
+    return this.#add(embedding[0] ?? Number.NaN, position, sequence)
+  }
+
+  #add(content: number, position: Position, sequence: number): number {
+    if (this.room === 0) throw new RangeError('the batch is full')
+    return this.rows.push({ content, position, sequence }) - 1
   }
 }
 

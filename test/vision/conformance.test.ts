@@ -1,4 +1,6 @@
+import { readFileSync } from 'node:fs'
 import { afterAll, describe, expect, it } from 'vitest'
+import { openArchitecture, visionFamilies } from '../../src/vision/index.ts'
 import { compareEmbeddings, compareLayouts, compareNextToken, openSubject } from './oracle/compare.ts'
 import { families } from './oracle/families.ts'
 
@@ -20,4 +22,18 @@ describe.each(families)('$name, beside libmtmd', (family) => {
   it('foretells the same next token', async () => {
     expect(await compareNextToken(subject)).toBeLessThan(0.02)
   })
+})
+
+it('is shown of every family that runs, and told in docs/conformance.md', () => {
+  const page = readFileSync(new URL('../../docs/conformance.md', import.meta.url), 'utf8')
+  const told = page.split('\n').map((line) => line.split('|').map((cell) => cell.trim()))
+  const shown = families.map((family) => {
+    const subject = openSubject(family)
+    const { name } = openArchitecture(subject.projector)
+    subject.remove()
+    const row = told.find(([, type, model]) => type === name && model === family.name)
+    expect(row, `run \`npm run conformance\` for ${family.name}`).toBeDefined()
+    return name
+  })
+  expect([...new Set(shown)].sort()).toEqual([...visionFamilies].sort())
 })

@@ -59,8 +59,11 @@ export function compareLayouts(subject: Subject): { size: Told['size']; ours: La
       ours: {
         chunks: chunksOf(laidOut),
         tiles: laidOut.spans.map(({ start, end }, i) => ({
-          positions: (tiles[i]?.rows ?? []).map(({ row }) => Array<number>(3).fill(start + row)),
-          next: end,
+          positions: (tiles[i]?.rows ?? []).map((told) => {
+            const { time, row, column } = laidOut.positions.place(start + told.row)
+            return [time, row, column]
+          }),
+          next: laidOut.positions.time(end),
         })),
       },
       theirs: {

@@ -45,10 +45,7 @@ async function rowOf(subject: Subject): Promise<string[]> {
   ]
 }
 
-const rows = [
-  ['family', 'model', 'tokens', 'layout', 'positions', 'ONNX Runtime', 'ggml', 'next token'],
-  Array<string>(8).fill('---'),
-]
+const rows = [['family', 'model', 'tokens', 'layout', 'positions', 'ONNX Runtime', 'ggml', 'next token']]
 for (const family of families) {
   const subject = openSubject(family)
   const row = await rowOf(subject)
@@ -56,5 +53,11 @@ for (const family of families) {
   process.stdout.write(`${row.join('  ')}\n`)
   rows.push(row)
 }
-const table = rows.map((row) => `| ${row.join(' | ')} |\n`).join('')
-writeFileSync(new URL('../../../docs/conformance.md', import.meta.url), head + table)
+const widths = (rows[0] ?? []).map((_, column) => Math.max(...rows.map((row) => row[column]?.length ?? 0)))
+rows.splice(
+  1,
+  0,
+  widths.map((width) => '-'.repeat(width)),
+)
+const line = (row: readonly string[]) => `| ${row.map((cell, at) => cell.padEnd(widths[at] ?? 0)).join(' | ')} |\n`
+writeFileSync(new URL('../../../docs/conformance.md', import.meta.url), head + rows.map(line).join(''))

@@ -9,6 +9,7 @@ interface VisionPlan {
   /** Of the square that it was trained on, in pixels. */
   edge: number
   patch: number
+  layers?: number
   /** Of a layer's feed-forward part. */
   feedForward?: number
   /** `rms`: norms, and matrices too, without a bias. */
@@ -26,10 +27,9 @@ interface VisionPlan {
 
 /** Numbers in a row of every small tower. */
 export const towerWidth = 64
-const layers = 2
 
 export function writeVision(file: string, plan: VisionPlan): void {
-  const { type, edge, patch, feedForward = 128, norms = 'layer', gated = false, swapped = false } = plan
+  const { type, edge, patch, layers = 2, feedForward = 128, norms = 'layer', gated = false, swapped = false } = plan
   const metadata: Record<string, Value> = {
     'general.architecture': { string: 'clip' },
     'general.name': { string: 'a test' },

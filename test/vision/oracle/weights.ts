@@ -33,16 +33,3 @@ export const patches = (name: string, patch: number, width: number): TensorPlan 
 
 export const each = (layers: number, of: (layer: number) => TensorPlan[]): TensorPlan[] =>
   Array.from({ length: layers }, (_, layer) => of(layer)).flat()
-
-/** The layers of a vision transformer: norms, attention, two matrices. */
-export const towerLayers = (layers: number, width: number, feedForward: number): TensorPlan[] =>
-  each(layers, (layer) => {
-    const part = (name: string) => `v.blk.${layer}.${name}`
-    return [
-      ...norm(part('ln1'), width),
-      ...norm(part('ln2'), width),
-      ...['attn_q', 'attn_k', 'attn_v', 'attn_out'].flatMap((name) => linear(part(name), width, width)),
-      ...linear(part('ffn_up'), width, feedForward),
-      ...linear(part('ffn_down'), feedForward, width),
-    ]
-  })

@@ -1,24 +1,29 @@
-import { type TensorPlan, writeGguf } from '../../../../bench/gguf-file.ts'
+import type { TensorPlan } from '../../../../bench/gguf-file.ts'
 import { width as textWidth, writeDecoder } from '../decoder.ts'
 import type { Family } from '../families.ts'
+import { towerWidth, writeVision } from '../vision-file.ts'
 import { bias, linear, matrix, norm } from '../weights.ts'
-import { clipMetadata, clipTensors, clipWidth } from './llava.ts'
+import { clipMetadata, clipTensors } from './llava.ts'
 
-/** llama.cpp takes it for granted that a picture has 24 patches along each edge. */
-const shape = { edge: 96, patch: 4 }
+/** llama.cpp takes it for granted that a picture has so many patches along each edge. */
+const side = 24
+const patch = 4
+const shape = { edge: side * patch, patch, metadata: clipMetadata }
 
 export const mobilevlm: Family = {
   name: 'ldp',
   write(decoder, projector) {
     writeDecoder(decoder, { specials: [] })
-    const tensors = [
-      ...clipTensors(shape),
-      ...linear('mm.model.mlp.1', clipWidth, textWidth),
-      ...linear('mm.model.mlp.3', textWidth, textWidth),
-      ...block('mm.model.mb_block.1'),
-      ...block('mm.model.mb_block.2'),
-    ]
-    writeGguf(projector, clipMetadata('ldp', shape), tensors, 6)
+    writeVision(projector, {
+      ...{ type: 'ldp', ...shape },
+      tensors: [
+        ...clipTensors(side),
+        ...linear('mm.model.mlp.1', towerWidth, textWidth),
+        ...linear('mm.model.mlp.3', textWidth, textWidth),
+        ...block('mm.model.mb_block.1'),
+        ...block('mm.model.mb_block.2'),
+      ],
+    })
   },
 }
 
@@ -26,14 +31,16 @@ export const mobilevlm2: Family = {
   name: 'ldpv2',
   write(decoder, projector) {
     writeDecoder(decoder, { specials: [] })
-    const tensors = [
-      ...clipTensors(shape),
-      ...linear('mm.model.mlp.0', clipWidth, textWidth),
-      ...linear('mm.model.mlp.2', textWidth, textWidth),
-      depthwise('mm.model.peg.0.weight'),
-      bias('mm.model.peg.0.bias', textWidth),
-    ]
-    writeGguf(projector, clipMetadata('ldpv2', shape), tensors, 7)
+    writeVision(projector, {
+      ...{ type: 'ldpv2', ...shape },
+      tensors: [
+        ...clipTensors(side),
+        ...linear('mm.model.mlp.0', towerWidth, textWidth),
+        ...linear('mm.model.mlp.2', textWidth, textWidth),
+        depthwise('mm.model.peg.0.weight'),
+        bias('mm.model.peg.0.bias', textWidth),
+      ],
+    })
   },
 }
 
