@@ -62,6 +62,7 @@ async function measureModel(
     if (now.length === 0) continue
     const pair: Pair = {
       model,
+      threads: settings.threads,
       oriel: await startOriel(model, settings, precision),
       peer: await startPeer(binary, model, settings),
     }

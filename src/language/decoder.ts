@@ -1,13 +1,13 @@
-import { statSync } from 'node:fs'
-import { freemem } from 'node:os'
 import { OrielError } from '../errors.ts'
-import { Batch, openNative } from '../native/index.ts'
+import { availableMemory } from '../memory.ts'
+import { Batch, type Device, openNative } from '../native/index.ts'
+import { layersThatFit } from './offload.ts'
 import { createSampler, type SamplerSettings, type TokenSampler } from './sampler.ts'
 import { openTokenEmbeddings } from './token-embeddings.ts'
 import { openVocabulary, type Vocabulary } from './vocabulary.ts'
 
 export interface DecoderSettings {
-  /** Cells of KV memory in all; 0: as many as `chooseCells` finds right. */
+  /** Cells of KV memory in all; 0: as many as the model was trained for. */
   cells: number
   /** Sequence ids that may be in use at once. */
   sequences: number
@@ -15,6 +15,20 @@ export interface DecoderSettings {
   batchRows: number
   threads: number
   kvType: 'f16' | 'q8_0'
+  /** Nothing: the processor alone. */
+  gpu?: GpuSettings
+  /** Told the share of the weights that is loaded. */
+  onProgress?: (share: number) => void
+}
+
+/** What is known of a model beforehand, for the choice of the layers that a GPU takes. */
+export interface GpuSettings {
+  device: Device
+  layers: number
+  /** Bytes of the decoder's weights and of its KV memory. */
+  bytes: number
+  /** Bytes that are kept for the vision encoder. */
+  reserved: number
 }
 
 /** A language model with one KV memory that all its sequences share. */
@@ -31,6 +45,8 @@ export interface Decoder {
   /** Whether positions have rows and columns (M-RoPE). */
   readonly gridPositions: boolean
   readonly memory: { readonly weightsBytes: number; readonly kvBytes: number }
+  /** Layers that a GPU computes, the output's among them. */
+  readonly gpuLayers: number
   /** Rows that a batch may have. */
   readonly batchRows: number
   newTokenBatch(): Batch
@@ -60,66 +76,14 @@ export interface Decoder {
 /** ggml's numbers of the element types that the KV memory may have, and their bytes for each number. */
 const kvTypes = { f16: { type: 1, bytes: 2 }, q8_0: { type: 8, bytes: 34 / 32 } } as const
 
-/** Share of the free memory that the KV memory may take when its size is ours to choose. */
-const memoryShare = 0.25
-const mostCells = 16384
-
 /**
  * Loads a decoder GGUF.
  * @throws OrielError `invalid` for a file that llama.cpp cannot load, `internal` when it does not fit the memory
  */
 export function openDecoder(file: string, settings: DecoderSettings): Decoder {
-  const { llama, threadPools } = openNative()
-  const model = llama.loadModel(file, { n_gpu_layers: 0 })
-  if (model === null)
-    throw new OrielError(
-      'invalid',
-      'The model file could not be loaded: it is broken, or of an architecture that is not known.',
-      {
-        code: 'bad_model',
-      },
-    )
-  if (llama.isRecurrent(model) || llama.isHybrid(model) || llama.hasEncoder(model)) {
-    llama.freeModel(model)
-    throw new OrielError(
-      'invalid',
-      'This model has a state that cannot be shared between sequences, and such models are not run here.',
-      {
-        code: 'unsupported_model',
-      },
-    )
-  }
+  const { llama, threadPools } = openNative(settings.gpu?.device)
+  const { model, context, gpuLayers, memory } = loadWithin(file, settings)
   const trained = llama.contextTrain(model)
-  const kv = kvTypes[settings.kvType]
-  const bytesPerCell = Math.ceil(llama.kvNumbersPerCell(model) * kv.bytes)
-  const cells = settings.cells || chooseCells(trained, bytesPerCell)
-  const memory = { weightsBytes: statSync(file).size, kvBytes: cells * bytesPerCell }
-  const free = availableMemory()
-  if (memory.weightsBytes + memory.kvBytes > free) {
-    llama.freeModel(model)
-    throw new OrielError(
-      'internal',
-      `The model does not fit: its weights take ${megabytes(memory.weightsBytes)} MB and the KV memory of ${cells} tokens ${megabytes(memory.kvBytes)} MB, but ${megabytes(free)} MB are free. Set a smaller context (ORIEL_CONTEXT), or choose a smaller model.`,
-      { code: 'out_of_memory' },
-    )
-  }
-  const context = llama.initContext(model, {
-    n_ctx: cells,
-    n_batch: settings.batchRows,
-    n_ubatch: settings.batchRows,
-    n_seq_max: settings.sequences,
-    n_threads: settings.threads,
-    n_threads_batch: settings.threads,
-    flash_attn_type: 1,
-    type_k: kv.type,
-    type_v: kv.type,
-    no_perf: true,
-    kv_unified: true,
-  })
-  if (context === null) {
-    llama.freeModel(model)
-    throw new OrielError('internal', `There is not enough memory for a context of ${cells} tokens.`)
-  }
   const pool = threadPools.create(settings.threads)
   if (pool !== null) threadPools.attach(context, pool)
   const vocab = llama.vocab(model)
@@ -141,6 +105,7 @@ export function openDecoder(file: string, settings: DecoderSettings): Decoder {
     width,
     gridPositions,
     memory,
+    gpuLayers,
     batchRows,
     newTokenBatch: () => new Batch(batchRows, 0),
     newEmbeddingBatch: () => new Batch(batchRows, width, gridPositions),
@@ -171,14 +136,76 @@ export function openDecoder(file: string, settings: DecoderSettings): Decoder {
   }
 }
 
-/** Four full contexts, but no more than 16384 cells, and no more than a quarter of the free memory; one context at least fits. */
-function chooseCells(trained: number, bytesPerCell: number): number {
-  const affordable = Math.floor((availableMemory() * memoryShare) / bytesPerCell)
-  const wanted = Math.min(Math.max(4 * Math.min(trained, 4096), Math.min(trained, mostCells)), mostCells)
-  return Math.max(256, Math.floor(Math.min(wanted, affordable) / 256) * 256)
+/** What a GPU has no memory for after all is tried with fewer layers on it, down to none. */
+function loadWithin(file: string, settings: DecoderSettings) {
+  const { gpu } = settings
+  const { ggml } = openNative()
+  const free = gpu === undefined ? 0 : ggml.gpus().reduce((sum, { freeMemory }) => sum + freeMemory, 0)
+  let gpuLayers = gpu === undefined ? 0 : layersThatFit(gpu.layers, gpu.bytes, free - gpu.reserved)
+  for (;;)
+    try {
+      return { ...load(file, settings, gpuLayers), gpuLayers }
+    } catch (error) {
+      if (gpuLayers === 0) throw error
+      gpuLayers >>= 1
+    }
 }
 
-/** Bytes that this process may still take, by its cgroup's bound where there is one. */
-const availableMemory = (): number => Math.min(freemem(), process.availableMemory?.() ?? Number.POSITIVE_INFINITY)
+function load(file: string, settings: DecoderSettings, gpuLayers: number) {
+  const { llama } = openNative()
+  const model = llama.loadModel(file, gpuLayers, settings.onProgress ?? (() => {}))
+  if (model === null)
+    throw new OrielError(
+      'invalid',
+      'The model file could not be loaded: it is broken, or of an architecture that is not known.',
+      {
+        code: 'bad_model',
+      },
+    )
+  if (llama.isRecurrent(model) || llama.isHybrid(model) || llama.hasEncoder(model)) {
+    llama.freeModel(model)
+    throw new OrielError(
+      'invalid',
+      'This model has a state that cannot be shared between sequences, and such models are not run here.',
+      {
+        code: 'unsupported_model',
+      },
+    )
+  }
+  const cells = settings.cells || llama.contextTrain(model)
+  const kv = kvTypes[settings.kvType]
+  const kvBytes = cells * Math.ceil(llama.kvNumbersPerCell(model) * kv.bytes)
+  const memory = { weightsBytes: Number(llama.modelSize(model)), kvBytes }
+  const here = settings.gpu === undefined ? 1 : Math.max(0, 1 - gpuLayers / (settings.gpu.layers + 1))
+  const free = availableMemory()
+  if ((memory.weightsBytes + kvBytes) * here > free) {
+    llama.freeModel(model)
+    throw new OrielError(
+      'internal',
+      `The model does not fit: its weights take ${megabytes(memory.weightsBytes)} MB and the KV memory of ${cells} tokens ${megabytes(kvBytes)} MB, but ${megabytes(free)} MB are free. Set a smaller context (ORIEL_CONTEXT), or choose a smaller model.`,
+      { code: 'out_of_memory' },
+    )
+  }
+  const context = llama.initContext(model, {
+    n_ctx: cells,
+    n_batch: settings.batchRows,
+    n_ubatch: settings.batchRows,
+    n_seq_max: settings.sequences,
+    n_threads: settings.threads,
+    n_threads_batch: settings.threads,
+    flash_attn_type: 1,
+    type_k: kv.type,
+    type_v: kv.type,
+    no_perf: true,
+    kv_unified: true,
+  })
+  if (context === null) {
+    llama.freeModel(model)
+    throw new OrielError('internal', `There is not enough memory for a context of ${cells} tokens.`, {
+      code: 'out_of_memory',
+    })
+  }
+  return { model, context, memory }
+}
 
 const megabytes = (bytes: number): number => Math.round(bytes / 1e6)

@@ -30,6 +30,10 @@ export function bindLlama({ llama }: Libraries) {
   const contextDefaults = llama.func('llama_context_default_params', structs.contextParams, [])
   const chainInit = llama.func('llama_sampler_chain_init', 'void*', [structs.samplerChainParams])
   const loadModel = llama.func('llama_model_load_from_file', 'void*', ['const char*', structs.modelParams])
+  const progressCallback = koffi.proto('bool(float, void*)')
+  /** A list that ends at once. */
+  const noDevices = koffi.alloc('void*', 1)
+  koffi.encode(noDevices, 'void*', null)
   const initContext = llama.func('llama_init_from_model', 'void*', ['void*', structs.contextParams])
   const decode = llama.func('llama_decode', 'int32', ['void*', structs.batch])
   const logitBias = llama.func('llama_sampler_init_logit_bias', 'void*', [
@@ -62,9 +66,31 @@ export function bindLlama({ llama }: Libraries) {
   llama.func('void llama_backend_init()')()
 
   return {
-    /** @returns null for a file that is no model: truncated, of an unknown architecture, or no GGUF */
-    loadModel: (file: string, params: Partial<structs.ModelParams>): Model | null =>
-      loadModel(file, { ...modelDefaults(), ...params }),
+    /**
+     * @param gpuLayers the output's among them; 0: no GPU is used for anything
+     * @param onProgress told the share of the weights that is loaded, from within the call
+     * @returns null for a file that is no model: truncated, of an unknown architecture, or no GGUF; or where memory lacks
+     */
+    loadModel: (file: string, gpuLayers: number, onProgress: (share: number) => void): Model | null => {
+      const told = (share: number): boolean => {
+        onProgress(share)
+        return true
+      }
+      const callback = koffi.register(told, koffi.pointer(progressCallback))
+      try {
+        const params: structs.ModelParams = modelDefaults()
+        return loadModel(file, {
+          ...params,
+          n_gpu_layers: gpuLayers,
+          devices: gpuLayers === 0 ? noDevices : null,
+          progress_callback: callback,
+        })
+      } finally {
+        koffi.unregister(callback)
+      }
+    },
+    /** Bytes of a model's weights, all parts of a split file together. */
+    modelSize: declare<(model: Model) => number | bigint>(llama, 'uint64 llama_model_size(void*)'),
     freeModel: declare<(model: Model) => void>(llama, 'void llama_model_free(void*)'),
     /** @returns null where its memory cannot be had */
     initContext: (model: Model, params: Partial<structs.ContextParams>): LlamaContext | null =>

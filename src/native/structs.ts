@@ -97,6 +97,7 @@ export const logitBias = koffi.struct({ token: 'int32', bias: 'float' })
 
 /** What the `*_default_params` functions return, read through the layouts above. */
 export interface ModelParams {
+  devices: bigint | null
   n_gpu_layers: number
   split_mode: number
   main_gpu: number

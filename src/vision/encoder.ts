@@ -1,5 +1,5 @@
 import { OrielError } from '../errors.ts'
-import { openNative } from '../native/index.ts'
+import { type Device, openNative } from '../native/index.ts'
 import type { Architecture, Tile } from './architecture.ts'
 import { gemma3 } from './gemma3.ts'
 import { GgmlGraphs } from './ggml-graph.ts'
@@ -42,6 +42,8 @@ export interface EncoderSettings {
   precision: Precision
   /** Cores that may be used at most. */
   threads: number
+  /** A GPU encodes by ggml, whatever the runtime. Nothing: the processor. */
+  device?: Device
 }
 
 /** An architecture, realised for pictures of all sizes. Blocks its thread. */
@@ -80,16 +82,18 @@ export function openArchitecture(file: string): Architecture {
 
 /** @throws OrielError as `openArchitecture` does, and `internal` when there is no memory for the weights */
 export async function openEncoder(file: string, settings: EncoderSettings): Promise<Encoder> {
-  const { ggml } = openNative()
+  const { device = 'cpu' } = settings
+  const { ggml } = openNative(device)
   const { gguf, context } = openFile(file)
   const architecture = architectureOf(readMetadata(ggml, gguf, context))
-  const backend = ggml.initCpu()
-  if (backend === null) throw new OrielError('internal', 'No CPU back end of ggml could be loaded.')
-  const weights = loadWeights(ggml, file, gguf, context, backend)
+  const cpu = ggml.initCpu()
+  if (cpu === null) throw new OrielError('internal', 'No CPU back end of ggml could be loaded.')
+  const gpu = device === 'cpu' ? null : ggml.initGpu()
+  const weights = loadWeights(ggml, file, gguf, context, gpu === null ? [cpu] : [gpu, cpu])
   ggml.freeGguf(gguf)
   const finish = architecture.finisher(weights)
   const onnx =
-    settings.runtime === 'onnx'
+    settings.runtime === 'onnx' && gpu === null
       ? await buildOnnxGraph(weights, architecture, settings.precision, settings.threads)
       : null
   // The session keeps weights of its own.

@@ -1,5 +1,5 @@
 import { OrielError } from '../errors.ts'
-import { type Context, type Ggml, type Graph, type GraphAllocator, type Tensor, TensorType } from '../native/index.ts'
+import { type Context, type Ggml, type Graph, type GraphScheduler, type Tensor, TensorType } from '../native/index.ts'
 import type { Architecture, Tile } from './architecture.ts'
 import type { GraphBuilder, Grid, JoinOrder, Rope2d } from './graph.ts'
 import type { Weights } from './weights.ts'
@@ -25,7 +25,8 @@ export class GgmlGraphs {
 
   /** @throws OrielError `internal` if the memory for the graph's values cannot be had */
   async run(values: Float32Array, tile: Tile, threads: number): Promise<Float32Array> {
-    this.#ggml.setThreads(this.#weights.backend, threads)
+    const cpu = this.#weights.backends.at(-1)
+    if (cpu !== undefined) this.#ggml.setThreads(cpu, threads)
     return this.#graphFor(tile).run(values)
   }
 
@@ -56,9 +57,10 @@ function buildGraph(ggml: Ggml, weights: Weights, architecture: Architecture, ti
   ggml.setOutput(output.tensor)
   const graph: Graph = ggml.newGraph(context, maxNodes, false)
   ggml.buildForwardExpand(graph, output.tensor)
-  const allocator: GraphAllocator = ggml.newGraphAllocator(ggml.defaultBufferType(weights.backend))
-  if (!ggml.allocGraph(allocator, graph)) {
-    ggml.freeGraphAllocator(allocator)
+  // A scheduler for each graph: it has the memory of one.
+  const scheduler: GraphScheduler = ggml.newScheduler(weights.backends, maxNodes)
+  if (!ggml.allocGraph(scheduler, graph)) {
+    ggml.freeScheduler(scheduler)
     ggml.free(context)
     throw new OrielError('internal', 'There is not enough memory to encode a picture of this size.')
   }
@@ -66,17 +68,17 @@ function buildGraph(ggml: Ggml, weights: Weights, architecture: Architecture, ti
   if (input === undefined) throw new Error('an architecture without an input')
   return {
     run(values) {
-      // The allocator may lay other values over inputs once they are read, so every run writes all of them.
+      // The scheduler may lay other values over inputs once they are read, so every run writes all of them.
       ggml.setTensor(input.tensor, values, 0, values.byteLength)
       for (const { tensor, data } of emitter.constants) ggml.setTensor(tensor, data, 0, data.byteLength)
-      const status = ggml.compute(weights.backend, graph)
+      const status = ggml.compute(scheduler, graph)
       if (status !== 0) throw new Error(`ggml could not compute the vision graph (status ${status})`)
       const result = new Float32Array(output.tokens * output.width)
       ggml.getTensor(output.tensor, result, 0, result.byteLength)
       return result
     },
     free() {
-      ggml.freeGraphAllocator(allocator)
+      ggml.freeScheduler(scheduler)
       ggml.free(context)
     },
   }

@@ -34,14 +34,14 @@ describe('the libraries', () => {
   })
 
   it('are missing on an unknown platform, and one sentence says which there are', () => {
-    expect(() => loadLibraries('sunos-sparc')).toThrow(
+    expect(() => loadLibraries('cpu', 'sunos-sparc')).toThrow(
       /^Oriel's engine has no library for sunos-sparc; there is one for linux-x64, linux-arm64, .*win32-arm64\.$/,
     )
   })
 
   it('are missing where optional packages were left out, and one sentence says what to do', () => {
     const other = process.platform === 'win32' ? 'darwin-x64' : 'win32-arm64'
-    expect(() => loadLibraries(other)).toThrow(
+    expect(() => loadLibraries('cpu', other)).toThrow(
       /^The package @node-llama-cpp\/\S+ is not installed: run npm install .*\.$/,
     )
   })

@@ -30,6 +30,7 @@ export class KvModel {
       width: 1,
       gridPositions,
       memory: { weightsBytes: 0, kvBytes: 0 },
+      gpuLayers: 0,
       batchRows,
       newTokenBatch: () => new Rows(batchRows, 0) as unknown as Batch,
       newEmbeddingBatch: () => new Rows(batchRows, 1) as unknown as Batch,

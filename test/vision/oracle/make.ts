@@ -7,7 +7,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { buildPeer } from '../../../bench/peer.ts'
+import { compileWithPeer } from '../../../bench/peer.ts'
 import { families } from './families.ts'
 import { picture, sizes } from './pictures.ts'
 import { prompt } from './told.ts'
@@ -19,16 +19,8 @@ if (unknown.length > 0) throw new Error(`no such family: ${unknown.join(', ')}`)
 const here = fileURLToPath(new URL('.', import.meta.url))
 const work = mkdtempSync(path.join(tmpdir(), 'oriel-oracle-'))
 
-const build = path.resolve(await buildPeer(), '..', '..')
-const source = path.join(build, '..', 'source')
-const library = (name: string) => path.join(build, name)
 const oracle = path.join(work, 'oracle')
-execFileSync('g++', [
-  ...['-O1', '-std=c++17', '-o', oracle, path.join(here, 'oracle.cpp')],
-  ...['include', 'ggml/include', 'tools/mtmd'].map((folder) => `-I${path.join(source, folder)}`),
-  ...['tools/mtmd/libmtmd.a', 'vendor/hash/libvendor-hash.a', 'src/libllama.a', 'ggml/src/libggml.a'].map(library),
-  ...['-ldl', library('ggml/src/libggml-cpu.a'), library('ggml/src/libggml-base.a'), '-lm', '-lgomp', '-lpthread'],
-])
+await compileWithPeer(path.join(here, 'oracle.cpp'), oracle)
 
 const raws = sizes.map(([width, height]) => {
   const file = path.join(work, `${width}x${height}.raw`)
