@@ -103,6 +103,8 @@ const engine = z.strictObject({
   maxQueue: z.number().int().positive().default(512),
   /** Bytes of picture embeddings that are kept; 0: a tenth of the memory for models, and a gigabyte at most. */
   encoderCacheBytes: z.number().int().nonnegative().default(0),
+  /** Bytes for prompts' beginnings that the KV memory has no room for; 0: as for embeddings. */
+  prefixCacheBytes: z.number().int().nonnegative().default(0),
   kvType: z.enum(['f16', 'q8_0']).default('f16'),
   /** What encodes pictures on a CPU: ONNX Runtime, or ggml, which also takes its place where it is not installed. */
   visionRuntime: z.enum(['onnx', 'ggml']).default('onnx'),
@@ -198,6 +200,7 @@ const environment: Record<string, readonly string[]> = {
   ORIEL_THREADS: ['engine', 'threads'],
   ORIEL_CONTEXT: ['engine', 'contextTokens'],
   ORIEL_ENCODER_CACHE: ['engine', 'encoderCacheBytes'],
+  ORIEL_PREFIX_CACHE: ['engine', 'prefixCacheBytes'],
   ORIEL_MAX_SEQUENCES: ['engine', 'maxSequences'],
   ORIEL_VISION_RUNTIME: ['engine', 'visionRuntime'],
   ORIEL_VISION_PRECISION: ['engine', 'visionPrecision'],

@@ -12,6 +12,8 @@ export interface MemoryPlan {
   contextCells: number
   /** For embeddings of pictures that were seen. */
   cache: number
+  /** For prompts' beginnings that the context has no room for. */
+  prefixes: number
   /** All of it, and what an engine's process takes whatever the model. */
   total: number
 }
@@ -37,15 +39,18 @@ export function planMemory(card: ModelCard, config: EngineConfig, budget: number
   const contextCells =
     config.contextTokens || usualCells(card.contextTokens, bytesPerCell, Math.min(budget * contextShare, room))
   const context = contextCells * bytesPerCell
+  const left = room - context
   const wanted = vision === 0 ? 0 : config.encoderCacheBytes || usualCacheBytes(budget)
-  const cache = Math.max(1, Math.min(wanted, room - context))
+  const cache = Math.max(1, Math.min(wanted, Math.floor(left / 2)))
+  const prefixes = Math.max(1, Math.min(config.prefixCacheBytes || usualCacheBytes(budget), left - cache))
   if (context > room)
     throw new OrielError(
       'precondition_failed',
       `The model ${card.id} never fits: it takes ${sizeText(rest + weights + vision + context)} (weights ${sizeText(weights)}, vision ${sizeText(vision)}, ${contextCells} tokens of context ${sizeText(context)}), and all models together may take ${sizeText(budget)}. Choose a smaller quantization or context (ORIEL_CONTEXT), or give more with --memory-budget.`,
       { code: 'model_too_large' },
     )
-  return { weights, vision, context, contextCells, cache, total: rest + weights + vision + context + cache }
+  const total = rest + weights + vision + context + cache + prefixes
+  return { weights, vision, context, contextCells, cache, prefixes, total }
 }
 
 export const sizeText = (bytes: number): string =>

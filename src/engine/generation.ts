@@ -133,6 +133,8 @@ export interface EngineState {
   /** Sequences that are kept for prompts that begin alike, and the KV cells that they hold. */
   readonly storedPrefixes: number
   readonly storedCells: number
+  /** Memory of prefixes that the KV memory has no room for. */
+  readonly shelvedBytes: number
   readonly cells: number
   readonly freeCells: number
   /** Bytes of picture embeddings that are kept. */

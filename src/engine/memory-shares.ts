@@ -11,5 +11,5 @@ export function usualCells(trained: number, bytesPerCell: number, room: number):
   return Math.max(256, Math.floor(Math.min(wanted, room / bytesPerCell) / 256) * 256)
 }
 
-/** Bytes of picture embeddings that are kept where nobody says, of the memory that there is. */
-export const usualCacheBytes = (memory: number): number => Math.min(1e9, Math.floor(memory / 10))
+/** Bytes of pictures' embeddings, and as many of prompts' beginnings, that are kept where nobody says. @param memory that there is */
+export const usualCacheBytes = (memory: number): number => Math.min(5e8, Math.floor(memory / 20))

@@ -67,6 +67,7 @@ async function load({ decoder: file, projector, name, config, gpu }: LoadOptions
       ...(gpu === undefined ? {} : { gpu }),
       onProgress: tellProgress(),
     })
+    const cacheBytes = usualCacheBytes(availableMemory())
     if (architecture !== null && architecture.width !== decoder.width)
       throw new Error(`the vision file's embeddings are ${architecture.width} wide, the model's ${decoder.width}`)
     const decoding = () => (scheduler?.state.running ?? 0) > 0
@@ -83,13 +84,14 @@ async function load({ decoder: file, projector, name, config, gpu }: LoadOptions
                 device: gpu?.device ?? 'cpu',
               },
             },
-            config.encoderCacheBytes || usualCacheBytes(availableMemory()),
+            config.encoderCacheBytes || cacheBytes,
             {
               next: () => cores.forEncoding(decoding()),
               took: (threads, tokens, ms) => cores.encoded(threads, tokens, ms),
             },
           )
-    scheduler = new Scheduler(decoder, architecture, encoder, cores, config, {
+    const settings = { ...config, prefixCacheBytes: config.prefixCacheBytes || cacheBytes }
+    scheduler = new Scheduler(decoder, architecture, encoder, cores, settings, {
       emit: (id, event) => {
         events.push([id, event])
         if (event.type === 'done') wanted.delete(id)

@@ -74,7 +74,7 @@ export class Scheduler {
     this.#cores = cores
     this.#config = config
     this.#port = port
-    this.#kv = new KvCache(decoder, config.maxSequences)
+    this.#kv = new KvCache(decoder, config.maxSequences, config.prefixCacheBytes)
     this.#size = new ChunkSize(config.chunkTokens)
     this.#batch = new StepBatch(decoder, this.#size)
   }
@@ -85,7 +85,7 @@ export class Scheduler {
       const request = this.#admission.accept(id, spec, this.#waiting.length)
       this.#requests.set(id, request)
       this.#waiting.push(request)
-      this.#orderPictures(request, this.#prefix(request, request.prompt.cells).length)
+      this.#orderPictures(request, this.#known(request, request.prompt.cells))
       this.#wake()
     } catch (error) {
       this.#port.fail(id, error)
@@ -104,12 +104,13 @@ export class Scheduler {
   }
 
   get state(): EngineState {
-    const { storedPrefixes, storedCells, memory } = this.#kv
+    const { storedPrefixes, storedCells, shelvedBytes, memory } = this.#kv
     return {
       running: this.#active.length,
       waiting: this.#waiting.length,
       storedPrefixes,
       storedCells,
+      shelvedBytes,
       cells: memory.cells,
       freeCells: memory.freeCells,
       encoderCacheBytes: this.#encoder?.cachedBytes ?? 0,
@@ -177,12 +178,14 @@ export class Scheduler {
       const prefix = this.#prefix(request, sequence.cells)
       sequence.slot = this.#kv.take()
       this.#active.push(sequence)
+      sequence.filled = this.#recall(sequence, prefix.length)
+      if (sequence.filled === 0 && prefix.length > 0) {
+        const { positions } = request.prompt
+        this.#kv.memory.share(prefix.slot, sequence.slot, prefix.length, positions.time(prefix.length))
+        sequence.filled = prefix.length
+      }
       // Answers that have no cells yet wait for the first to compute the prompt, and share it then.
-      if (sequence.cells.length > 0) cached = Math.min(cached, prefix.length)
-      if (prefix.length === 0) continue
-      const { positions } = request.prompt
-      this.#kv.memory.share(prefix.slot, sequence.slot, prefix.length, positions.time(prefix.length))
-      sequence.filled = prefix.length
+      if (sequence.cells.length > 0) cached = Math.min(cached, sequence.filled)
     }
     this.#orderPictures(request, cached)
     if (request.admitted > 0) return
@@ -210,6 +213,20 @@ export class Scheduler {
       if (length > best.length) Object.assign(best, { slot: sequence.slot, length })
     }
     return best
+  }
+
+  /** Cells of a path that need not be computed: they are in the KV memory, or can be put back there. */
+  #known(request: EngineRequest, path: ArrayLike<number>): number {
+    if (!request.sharesPrompt) return 0
+    const kept = Math.min(this.#kv.knownLength(request.spec.cacheKey, path), mostCached(request, path))
+    return Math.max(request.prompt.positions.whole(kept), this.#prefix(request, path).length)
+  }
+
+  /** @param known cells that are in the KV memory anyway @returns cells that were put back, if those are more */
+  #recall({ request, slot, cells }: Sequence, known: number): number {
+    if (!request.sharesPrompt || cells.length === 0) return 0
+    const { spec, prompt } = request
+    return this.#kv.recall(slot, spec.cacheKey, cells, { known, most: mostCached(request, cells) }, prompt.positions)
   }
 
   /** The longest prefix of a path that running sequences will have computed soon. */

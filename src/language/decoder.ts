@@ -68,6 +68,12 @@ export interface Decoder {
   newSampler(settings: SamplerSettings): TokenSampler
   /** Shares the cells of `source` that stand before `time` with the empty sequence `target`, in place. */
   share(source: number, target: number, time: number): void
+  /** A copy of a sequence's KV. */
+  save(sequence: number): Uint8Array
+  /** Gives an empty sequence what `save` had of another. @returns false when there is no room */
+  restore(sequence: number, state: Uint8Array): boolean
+  /** Forgets the cells of a sequence that stand at `time` or later. */
+  truncate(sequence: number, time: number): void
   /** Forgets a sequence: cells that no other sequence shares become free. */
   forget(sequence: number): void
   close(): void
@@ -124,6 +130,16 @@ export function openDecoder(file: string, settings: DecoderSettings): Decoder {
     sample: (sampler, row) => sampler.sample(context, row, () => llama.logits(context, row, vocabulary.size)),
     newSampler: (sampling) => createSampler(llama, vocab, sampling),
     share: (source, target, time) => llama.sequenceCopy(kvMemory, source, target, 0, time),
+    save(sequence) {
+      const state = new Uint8Array(llama.stateSize(context, sequence))
+      const bytes = llama.saveState(context, state, state.length, sequence)
+      if (bytes !== state.length) throw new Error('a sequence could not be copied')
+      return state
+    },
+    restore: (sequence, state) => llama.restoreState(context, state, state.length, sequence) > 0,
+    truncate: (sequence, time) => {
+      llama.sequenceRemove(kvMemory, sequence, time, -1)
+    },
     forget: (sequence) => {
       llama.sequenceRemove(kvMemory, sequence, -1, -1)
     },

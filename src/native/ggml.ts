@@ -187,7 +187,28 @@ export function bindGgml({ ggmlBase, ggml, folder, fallback }: Libraries) {
       ggmlBase,
       'void* ggml_rope_ext(void*, void*, void*, void*, int, int, int, float, float, float, float, float, float)',
     ),
-    softMaxExt: declare<(context: Context, a: Tensor, mask: null, scale: number, bias: number) => Tensor>(
+    ropeMulti: declare<
+      (
+        context: Context,
+        a: Tensor,
+        positions: Tensor,
+        factors: null,
+        dims: number,
+        sections: Int32Array,
+        mode: number,
+        contextOriginal: number,
+        base: number,
+        scale: number,
+        extFactor: number,
+        attnFactor: number,
+        betaFast: number,
+        betaSlow: number,
+      ) => Tensor
+    >(
+      ggmlBase,
+      'void* ggml_rope_multi(void*, void*, void*, void*, int, const int*, int, int, float, float, float, float, float, float)',
+    ),
+    softMaxExt: declare<(context: Context, a: Tensor, mask: Tensor | null, scale: number, bias: number) => Tensor>(
       ggmlBase,
       'void* ggml_soft_max_ext(void*, void*, void*, float, float)',
     ),
@@ -343,6 +364,9 @@ export function bindGgml({ ggmlBase, ggml, folder, fallback }: Libraries) {
     valueU32: declare<(gguf: Gguf, key: number) => number>(ggmlBase, 'uint32 gguf_get_val_u32(void*, int64)'),
     valueF32: declare<(gguf: Gguf, key: number) => number>(ggmlBase, 'float gguf_get_val_f32(void*, int64)'),
     valueBool: declare<(gguf: Gguf, key: number) => boolean>(ggmlBase, 'bool gguf_get_val_bool(void*, int64)'),
+    /** gguf's number for the type of an array's elements. */
+    elementType: declare<(gguf: Gguf, key: number) => number>(ggmlBase, 'int gguf_get_arr_type(void*, int64)'),
+    /** Of an array of 32-bit floats. */
     valueFloats: (gguf: Gguf, key: number): Float32Array => {
       const count = Number(arrayCount(gguf, key))
       return koffi.decode(arrayData(gguf, key), koffi.array('float', count, 'Typed'))

@@ -63,6 +63,13 @@ export function bindLlama({ llama }: Libraries) {
     const text = metadata(model, `${metadata(model, 'general.architecture')}.${key}`)
     return text === null ? undefined : Number(text)
   }
+  const stateSize = declare<(context: LlamaContext, sequence: number) => number | bigint>(
+    llama,
+    'size_t llama_state_seq_get_size(void*, int32)',
+  )
+  type StateCopy = (context: LlamaContext, state: Uint8Array, bytes: number, sequence: number) => number | bigint
+  const saveState = declare<StateCopy>(llama, 'size_t llama_state_seq_get_data(void*, void*, size_t, int32)')
+  const restoreState = declare<StateCopy>(llama, 'size_t llama_state_seq_set_data(void*, const void*, size_t, int32)')
   llama.func('void llama_backend_init()')()
 
   return {
@@ -162,6 +169,14 @@ export function bindLlama({ llama }: Libraries) {
       llama,
       'void llama_memory_seq_cp(void*, int32, int32, int32, int32)',
     ),
+
+    stateSize: (context: LlamaContext, sequence: number): number => Number(stateSize(context, sequence)),
+    /** @returns bytes written */
+    saveState: (context: LlamaContext, out: Uint8Array, room: number, sequence: number): number =>
+      Number(saveState(context, out, room, sequence)),
+    /** @returns bytes read; 0 when there is no room */
+    restoreState: (context: LlamaContext, state: Uint8Array, bytes: number, sequence: number): number =>
+      Number(restoreState(context, state, bytes, sequence)),
 
     /** 0: done; 1: no room in the KV memory, nothing changed; 2: aborted; below 0: broken. Runs off the event loop. */
     decode: (context: LlamaContext, batch: NativeBatch): Promise<number> =>

@@ -14,6 +14,9 @@ import { minicpmv } from './minicpmv.ts'
 import { ldp, ldpv2 } from './mobilevlm.ts'
 import { buildOnnxGraph, type Precision } from './onnx-graph.ts'
 import { pixtral } from './pixtral.ts'
+import { qwen2vl } from './qwen2vl.ts'
+import { qwen3vl } from './qwen3vl.ts'
+import { qwen25vl } from './qwen25vl.ts'
 import type { Raster } from './resize.ts'
 import { loadWeights } from './weights.ts'
 
@@ -29,6 +32,9 @@ const architectures: Record<string, (metadata: Metadata) => Architecture> = {
   llama4,
   mlp: llava,
   pixtral,
+  'qwen2.5vl_merger': qwen25vl,
+  qwen2vl_merger: qwen2vl,
+  qwen3vl_merger: qwen3vl,
   resampler: minicpmv,
 }
 

@@ -1,7 +1,7 @@
 import { OrielError } from '../errors.ts'
 import { type Context, type Ggml, type Graph, type GraphScheduler, type Tensor, TensorType } from '../native/index.ts'
 import type { Architecture, Tile } from './architecture.ts'
-import type { GraphBuilder, Grid, JoinOrder, Rope2d } from './graph.ts'
+import { type GraphBuilder, type Grid, type JoinOrder, type Rope2d, type Windows, windowPlaces } from './graph.ts'
 import type { Weights } from './weights.ts'
 
 /** Nodes that one graph may have: about 30 a layer, with room for the deepest encoders in use. */
@@ -89,6 +89,9 @@ interface Value {
   tokens: number
   width: number
 }
+
+/** `GGML_ROPE_TYPE_VISION` */
+const visionRope = 24
 
 class GgmlEmitter implements GraphBuilder<Value> {
   readonly #ggml: Ggml
@@ -212,10 +215,30 @@ class GgmlEmitter implements GraphBuilder<Value> {
     return { ...gate, tensor: this.#ggml.gegluSplit(this.#context, gate.tensor, up.tensor) }
   }
 
-  rope2d(x: Value, heads: number, { theta, interleaved, positions }: Rope2d): Value {
+  columns(x: Value, from: number, width: number): Value {
+    const [ggml, context] = [this.#ggml, this.#context]
+    const part = ggml.view3d(context, x.tensor, width, x.tokens, 1, x.width * 4, x.width * x.tokens * 4, from * 4)
+    return { tensor: ggml.cont(context, part), tokens: x.tokens, width }
+  }
+
+  joinRows(x: Value, count: number): Value {
+    const [tokens, width] = [x.tokens / count, x.width * count]
+    return { tensor: this.#ggml.reshape2d(this.#context, x.tensor, width, tokens), tokens, width }
+  }
+
+  rope2d(x: Value, heads: number, { theta, interleaved, pairs, positions }: Rope2d): Value {
     const [ggml, context, head] = [this.#ggml, this.#context, x.width / heads]
     const half = head / 2
     const split = ggml.reshape3d(context, x.tensor, head, heads, x.tokens)
+    if (pairs === 'halves') {
+      const { tensor } = this.#constant('axes', () => {
+        const { first, second } = positions(this.#grid)
+        return Int32Array.of(...first, ...second, ...first, ...second)
+      })
+      const sections = new Int32Array(4).fill(head / 4)
+      const turned = ggml.ropeMulti(context, split, tensor, null, half, sections, visionRope, 0, theta, 1, 0, 1, 0, 0)
+      return { ...x, tensor: ggml.reshape2d(context, turned, x.width, x.tokens) }
+    }
     const turn = (at: number, by: 'first' | 'second', scale: number): Tensor => {
       const part = ggml.view3d(context, split, half, heads, x.tokens, head * 4, x.width * 4, at * 4)
       const { tensor } = this.#constant(`${by} positions`, () => positions(this.#grid)[by])
@@ -267,6 +290,24 @@ class GgmlEmitter implements GraphBuilder<Value> {
     return { ...q, tensor: ggml.cont2d(context, mixed, q.width, q.tokens) }
   }
 
+  windowAttention(q: Value, k: Value, v: Value, heads: number, { size, rows }: Windows): Value {
+    const [ggml, context, head] = [this.#ggml, this.#context, q.width / heads]
+    const places = this.#constant('window rows', () => windowPlaces(rows(this.#grid), size).taken)
+    const windows = places.data.length / size
+    const mask = this.#constant('window mask', () => windowMask(rows(this.#grid), size))
+    const split = (x: Value) =>
+      ggml.reshape4d(context, ggml.getRows(context, x.tensor, places.tensor), head, heads, size, windows)
+    const query = ggml.permute(context, split(q), 0, 2, 1, 3)
+    const key = ggml.permute(context, split(k), 0, 2, 1, 3)
+    const value = ggml.cont(context, ggml.permute(context, split(v), 1, 2, 0, 3))
+    const seen = ggml.reshape4d(context, mask.tensor, size, size, 1, windows)
+    const scores = ggml.softMaxExt(context, ggml.mulMat(context, key, query), seen, 1 / Math.sqrt(head), 0)
+    const mixed = ggml.permute(context, ggml.mulMat(context, value, scores), 0, 2, 1, 3)
+    const inWindows = ggml.cont2d(context, mixed, q.width, size * windows)
+    const back = this.#constant('rows of windows', () => windowPlaces(rows(this.#grid), size).back)
+    return { ...q, tensor: ggml.getRows(context, inWindows, back.tensor) }
+  }
+
   /** Rows of channels -> a plane for each channel. */
   #planes(x: Value, { rows, columns }: Grid): Tensor {
     const [ggml, context] = [this.#ggml, this.#context]
@@ -291,4 +332,14 @@ class GgmlEmitter implements GraphBuilder<Value> {
     this.#known.set(name, { tensor, data })
     return { tensor, data }
   }
+}
+
+/** Added to the scores of the places that a window has no rows for: `[windows, size, size]` */
+function windowMask(windows: readonly (readonly number[])[], size: number): Float32Array {
+  const mask = new Float32Array(windows.length * size * size)
+  for (let at = 0; at < mask.length; at++) {
+    const window = windows[Math.floor(at / (size * size))]
+    if (at % size >= (window?.length ?? 0)) mask[at] = Number.NEGATIVE_INFINITY
+  }
+  return mask
 }

@@ -31,6 +31,10 @@ export interface GraphBuilder<N> {
   rmsNorm(x: N, weight: N, epsilon: number): N
   /** Layer norm over each row, times `weight [width]` plus `bias [width]` where there is one. */
   layerNorm(x: N, weight: N, bias: N | undefined, epsilon: number): N
+  /** So many numbers of each row, from `from` on. */
+  columns(x: N, from: number, width: number): N
+  /** Each `count` rows that follow one another in one: `[tokens, width]` -> `[tokens / count, width * count]` */
+  joinRows(x: N, count: number): N
   /** The tanh form of GELU. */
   gelu(x: N): N
   /** x * sigmoid(1.702 x) */
@@ -63,6 +67,8 @@ export interface GraphBuilder<N> {
   averagePool(x: N, grid: Grid, window: Grid): N
   /** softmax(q k / sqrt(headWidth)) v over `heads` heads, every row of q seeing every row of k. */
   attention(q: N, k: N, v: N, heads: number): N
+  /** The same where a row only sees those of its own window. */
+  windowAttention(q: N, k: N, v: N, heads: number, windows: Windows): N
 }
 
 /** Patches of a picture, row by row. */
@@ -72,15 +78,41 @@ export interface Grid {
 }
 
 /**
- * How rotary positions turn a head (llama.cpp's `build_rope_2d`): its first half by one position, its second by another,
- * neighbours in pairs. The frequency of pair `i` of a half is theta^(-2i / (headWidth / 2)). One for each graph.
+ * How rotary positions turn the pairs of a head (llama.cpp's `build_rope_2d`, and `GGML_ROPE_TYPE_VISION` for pairs of
+ * halves): the first half of them by one position, the second by another. The frequency of pair `i` of a half is theta^(-2i / (headWidth / 2)). One for each graph.
  */
 export interface Rope2d {
   theta: number
   /** Whether the frequencies of the second half start at theta^(-2 / headWidth), and so lie between those of the first. */
   interleaved: boolean
+  /** Which two numbers of a head turn together: neighbours, or one of the first half with one of the second. */
+  pairs?: 'neighbours' | 'halves'
   /** The two positions of every row. */
   positions(grid: Grid): { first: Int32Array; second: Int32Array }
+}
+
+/** Parts of a picture that are looked at by themselves. One kind for each graph. */
+export interface Windows {
+  /** Rows of the largest. */
+  size: number
+  /** The rows of each. Every row is in one of them. */
+  rows(grid: Grid): readonly (readonly number[])[]
+}
+
+/**
+ * Windows filled up to one size.
+ * @returns `taken`: the row in each place of each window, any row behind the window's own; `back`: the place of each row
+ */
+export function windowPlaces(windows: readonly (readonly number[])[], size: number) {
+  const taken = new Int32Array(windows.length * size)
+  const back = new Int32Array(windows.reduce((sum, { length }) => sum + length, 0))
+  windows.forEach((rows, window) => {
+    rows.forEach((row, at) => {
+      taken[window * size + at] = row
+      back[row] = window * size + at
+    })
+  })
+  return { taken, back }
 }
 
 /** How squares of patches are joined. */

@@ -30,12 +30,19 @@ export function readMetadata(ggml: Ggml, gguf: Gguf, context: Context): Metadata
       if (fallback !== undefined) return fallback
       throw new OrielError('invalid', `The vision file lacks ${key}.`, { code: 'bad_model' })
     }
-    if (ggml.keyType(gguf, index) !== type)
-      throw new OrielError('invalid', `The vision file's ${key} is of another type than it should be.`, {
-        code: 'bad_model',
-      })
+    if (ggml.keyType(gguf, index) !== type) throw anotherType(key)
     return read(index)
   }
+  const findArray = <T>(key: string, elements: readonly number[], read: (index: number) => T, fallback?: T): T =>
+    find(
+      key,
+      types.array,
+      (index) => {
+        if (!elements.includes(ggml.elementType(gguf, index))) throw anotherType(key)
+        return read(index)
+      },
+      fallback,
+    )
   return {
     string: (key, fallback) => find(key, types.string, (index) => ggml.valueString(gguf, index), fallback),
     number: (key, fallback) => {
@@ -46,11 +53,14 @@ export function readMetadata(ggml: Ggml, gguf: Gguf, context: Context): Metadata
       return find(key, types.u32, (at) => ggml.valueU32(gguf, at), fallback)
     },
     boolean: (key, fallback) => find(key, types.bool, (index) => ggml.valueBool(gguf, index), fallback),
-    floats: (key) => find(key, types.array, (index) => ggml.valueFloats(gguf, index), undefined),
-    integers: (key) => find(key, types.array, (index) => [...ggml.valueIntegers(gguf, index)], []),
+    floats: (key) => findArray(key, [types.f32], (index) => ggml.valueFloats(gguf, index)),
+    integers: (key) => findArray(key, [types.i32, types.u32], (index) => [...ggml.valueIntegers(gguf, index)], []),
     tensor: (name) => {
       const tensor = ggml.findTensor(context, name)
       return tensor === null ? null : matrixShape(ggml, tensor)
     },
   }
 }
+
+const anotherType = (key: string): OrielError =>
+  new OrielError('invalid', `The vision file's ${key} is of another type than it should be.`, { code: 'bad_model' })

@@ -1,3 +1,4 @@
+import { OrielError } from '../errors.ts'
 import type { Tile } from './architecture.ts'
 import type { Metadata } from './metadata.ts'
 import type { Raster } from './resize.ts'
@@ -17,6 +18,8 @@ export interface PatchReader {
 /** By the patch size, mean and deviation that the vision file names. */
 export function patchReader(metadata: Metadata): PatchReader {
   const patch = metadata.number('clip.vision.patch_size')
+  if (patch < 1)
+    throw new OrielError('invalid', `The vision file has patches of ${patch} pixels.`, { code: 'bad_model' })
   const mean = metadata.floats('clip.vision.image_mean')
   const deviation = metadata.floats('clip.vision.image_std')
   // llama.cpp rounds to 32 bits after every operation, and a byte has few values.

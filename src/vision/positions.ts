@@ -27,33 +27,48 @@ export const withoutClass = <N>(graph: GraphBuilder<N>, x: N): N =>
   )
 
 /** Positions that were learned for a square of patches, `v.position_embd`, resized to the picture's own grid. */
-export function resizedPositions<N>(graph: GraphBuilder<N>, width: number): N {
+export function resizedPositions<N>(graph: GraphBuilder<N>, width: number, filter: Filter = triangles): N {
   const learned = graph.floats('v.position_embd.weight')
-  return graph.table('positions', width, (grid) => interpolated(learned, width, grid))
+  return graph.table('positions', width, (grid) => interpolated(learned, width, grid, filter))
+}
+
+/** For each of `outputs` places the inputs that it is mixed of. */
+type Filter = (inputs: number, outputs: number) => { index: number; weight: number }[][]
+
+/** Bilinear, corners onto corners: ggml's `GGML_SCALE_MODE_BILINEAR | GGML_SCALE_FLAG_ALIGN_CORNERS`. */
+export const betweenCorners: Filter = (inputs, outputs) => {
+  const step = inputs > 1 && outputs > 1 ? (inputs - 1) / (outputs - 1) : inputs / outputs
+  return Array.from({ length: outputs }, (_, output) => {
+    const index = Math.min(Math.floor(output * step), inputs - 1)
+    const weight = Math.min(output * step - index, 1)
+    return [
+      { index, weight: 1 - weight },
+      { index: Math.min(index + 1, inputs - 1), weight },
+    ]
+  })
 }
 
 /**
- * Bilinear, with a wider filter where a grid shrinks: ggml's `GGML_SCALE_MODE_BILINEAR | GGML_SCALE_FLAG_ANTIALIAS`.
  * @param learned `[side * side, width]`
  * @returns `[rows * columns, width]`
  */
-function interpolated(learned: Float32Array, width: number, { rows, columns }: Grid): Float32Array {
+function interpolated(learned: Float32Array, width: number, { rows, columns }: Grid, filter: Filter): Float32Array {
   const side = Math.sqrt(learned.length / width)
   if (rows === side && columns === side) return learned
   const wide = new Float32Array(side * columns * width)
-  const across = triangles(side, columns)
+  const across = filter(side, columns)
   for (let y = 0; y < side; y++)
     for (let x = 0; x < columns; x++)
       for (const { index, weight } of across[x] ?? [])
         addRow(wide, y * columns + x, learned, y * side + index, weight, width)
   const out = new Float32Array(rows * columns * width)
-  const down = triangles(side, rows)
+  const down = filter(side, rows)
   for (let y = 0; y < rows; y++)
     for (const { index, weight } of down[y] ?? []) addRow(out, y, wide, index, weight, columns * width)
   return out
 }
 
-/** For each of `outputs` places the inputs that it is mixed of. */
+/** Bilinear, with a wider filter where a grid shrinks: ggml's `GGML_SCALE_MODE_BILINEAR | GGML_SCALE_FLAG_ANTIALIAS`. */
 function triangles(inputs: number, outputs: number): { index: number; weight: number }[][] {
   const scale = outputs / inputs
   const support = Math.max(1, 1 / scale)

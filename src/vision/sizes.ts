@@ -2,7 +2,8 @@ import type { Detail } from './architecture.ts'
 
 /** What `detail: auto` spends at most on a picture that is read in its own shape, in tokens. */
 const autoTokens = 256
-/** The part of the largest area that `detail: low` is content with: a quarter of each edge. */
+/** What `detail: low` is content with: so many tokens, or less of a family that never has many: a quarter of each edge. */
+const lowTokens = 64
 const lowShare = 1 / 16
 
 /** Areas, in pixels, between which pictures are brought that an architecture reads in their own shape. */
@@ -16,7 +17,7 @@ export interface PixelBudget {
 /** @param edge pixels of the square that becomes one token. @param least, most tokens that llama.cpp allows the family */
 export function pixelBudget(edge: number, least: number, most: number): PixelBudget {
   const tokens = {
-    low: Math.max(least, most * lowShare),
+    low: Math.max(least, Math.min(lowTokens, most * lowShare)),
     auto: Math.min(most, Math.max(least, autoTokens)),
     high: most,
   }

@@ -1,4 +1,4 @@
-import { type GraphBuilder, layerNorm, linear, type Rope2d, rmsNorm } from './graph.ts'
+import { type GraphBuilder, layerNorm, linear, type Rope2d, rmsNorm, type Windows } from './graph.ts'
 import type { Metadata } from './metadata.ts'
 
 /** The layers of a vision transformer: norm, attention, norm, feed-forward. */
@@ -17,10 +17,12 @@ interface TransformerKind {
   norm?: 'layer' | 'rms'
   /** Rotary positions, if queries and keys are turned. */
   rope?: Rope2d
+  /** The windows of a layer whose rows do not see all others. */
+  windows?: (layer: number) => Windows | undefined
 }
 
 /** After llama.cpp's `clip_graph::build_vit` (tools/mtmd/clip.cpp). */
-export function transformer(metadata: Metadata, { norm = 'layer', rope }: TransformerKind = {}): Transformer {
+export function transformer(metadata: Metadata, { norm = 'layer', rope, windows }: TransformerKind = {}): Transformer {
   const width = metadata.number('clip.vision.embedding_length')
   const heads = metadata.number('clip.vision.attention.head_count')
   const epsilon = metadata.number('clip.vision.attention.layer_norm_epsilon')
@@ -37,11 +39,18 @@ export function transformer(metadata: Metadata, { norm = 'layer', rope }: Transf
   const scaled = <N>(graph: GraphBuilder<N>, x: N, name: string): N =>
     graph.has(`${name}.weight`) ? graph.multiply(x, graph.weight(`${name}.weight`)) : x
 
-  /** Queries or keys of a layer. */
-  const projected = <N>(graph: GraphBuilder<N>, x: N, name: string): N => {
-    const y = linear(graph, x, name)
-    const z = graph.has(`${name}_norm.weight`) ? normed(graph, y, `${name}_norm`) : y
-    return rope === undefined ? z : graph.rope2d(z, heads, rope)
+  /** Queries, keys and values of a layer, of three matrices or of one. */
+  const projected = <N>(graph: GraphBuilder<N>, x: N, part: (name: string) => string): [N, N, N] => {
+    if (!graph.has(`${part('attn_qkv')}.weight`))
+      return [linear(graph, x, part('attn_q')), linear(graph, x, part('attn_k')), linear(graph, x, part('attn_v'))]
+    const all = linear(graph, x, part('attn_qkv'))
+    return [graph.columns(all, 0, width), graph.columns(all, width, width), graph.columns(all, 2 * width, width)]
+  }
+
+  /** Queries or keys of a layer, in their places. */
+  const placed = <N>(graph: GraphBuilder<N>, x: N, name: string): N => {
+    const y = graph.has(`${name}_norm.weight`) ? normed(graph, x, `${name}_norm`) : x
+    return rope === undefined ? y : graph.rope2d(y, heads, rope)
   }
 
   const feedForward = <N>(graph: GraphBuilder<N>, x: N, part: (name: string) => string): N => {
@@ -56,9 +65,12 @@ export function transformer(metadata: Metadata, { norm = 'layer', rope }: Transf
   const layer: Transformer['layer'] = (graph, x, index) => {
     const part = (name: string) => `v.blk.${index}.${name}`
     const y = normed(graph, x, part('ln1'))
-    const [q, k] = [projected(graph, y, part('attn_q')), projected(graph, y, part('attn_k'))]
-    const mixed = linear(graph, graph.attention(q, k, linear(graph, y, part('attn_v')), heads), part('attn_out'))
-    const seen = graph.add(x, scaled(graph, mixed, part('ls1')))
+    const [queries, keys, values] = projected(graph, y, part)
+    const [q, k] = [placed(graph, queries, part('attn_q')), placed(graph, keys, part('attn_k'))]
+    const among = windows?.(index)
+    const mixed =
+      among === undefined ? graph.attention(q, k, values, heads) : graph.windowAttention(q, k, values, heads, among)
+    const seen = graph.add(x, scaled(graph, linear(graph, mixed, part('attn_out')), part('ls1')))
     const thought = feedForward(graph, normed(graph, seen, part('ln2')), part)
     return graph.add(seen, scaled(graph, thought, part('ls2')))
   }

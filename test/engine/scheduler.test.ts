@@ -50,7 +50,7 @@ async function run(
   cells: number,
   chunkTokens: number,
   encodeTicks: number,
-  { mixes = true, grids = false, whole = false } = {},
+  { mixes = true, grids = false, whole = false, prefixCacheBytes = 5000 } = {},
 ) {
   const atOnce = Math.max(...pictureWidths) - 1
   const model = new KvModel(cells, Math.max(chunkTokens, whole ? atOnce : 0) + 4, mixes, grids, whole)
@@ -64,7 +64,7 @@ async function run(
     whole ? { ...architecture, atOnce } : architecture,
     slowEncoder(encodeTicks),
     new Cores(1),
-    { ...loadConfig({}, {}).engine, maxSequences: 4, chunkTokens, maxQueue: 1000 },
+    { ...loadConfig({}, {}).engine, maxSequences: 4, chunkTokens, maxQueue: 1000, prefixCacheBytes },
     {
       emit(id, event) {
         const outcome = outcomes[id]
@@ -111,7 +111,12 @@ describe('the scheduler, on a model of the KV memory', () => {
         fc.constantFrom(150, 220, 1000),
         fc.integer({ min: 1, max: 40 }),
         fc.nat(8),
-        fc.record({ mixes: fc.boolean(), grids: fc.boolean(), whole: fc.boolean() }),
+        fc.record({
+          mixes: fc.boolean(),
+          grids: fc.boolean(),
+          whole: fc.boolean(),
+          prefixCacheBytes: fc.constantFrom(1, 1000, 20000),
+        }),
         async (visits, cells, chunk, ticks, kind) => {
           const { outcomes, scheduler, model } = await run(visits, cells, chunk, ticks, kind)
           visits.forEach(({ request, cancelled }, id) => {

@@ -46,7 +46,10 @@ export class KvModel {
       sample: (sampler, row) => (sampler as unknown as Chooser).next(this.#rows[row]?.hash ?? Number.NaN),
       newSampler: ({ seed }) => new Chooser(seed ?? 0) as unknown as TokenSampler,
       share: (source, target, time) => this.#share(source, target, time),
-      forget: (sequence) => this.#forget(sequence),
+      save: (sequence) => new TextEncoder().encode(JSON.stringify(this.#held(sequence))),
+      restore: (sequence, state) => this.#restore(sequence, JSON.parse(new TextDecoder().decode(state))),
+      truncate: (sequence, time) => this.#forget(sequence, time),
+      forget: (sequence) => this.#forget(sequence, 0),
       close() {},
     } satisfies Decoder
   }
@@ -90,9 +93,19 @@ export class KvModel {
     for (const { sequences } of shared) sequences.add(target)
   }
 
-  #forget(sequence: number): void {
+  #restore(sequence: number, saved: readonly { position: Position; content: number }[]): boolean {
+    if (this.#held(sequence).length > 0) throw new Error('the target of a copy is not empty')
+    if (this.freeCells < saved.length) return false
+    for (const { position, content } of saved)
+      this.#cells[this.#cells.indexOf(undefined)] = { position, content, sequences: new Set([sequence]) }
+    return true
+  }
+
+  /** @param from the first time that goes */
+  #forget(sequence: number, from: number): void {
     this.#cells.forEach((cell, at) => {
-      if (cell?.sequences.delete(sequence) && cell.sequences.size === 0) this.#cells[at] = undefined
+      if (cell === undefined || cell.position.time < from) return
+      if (cell.sequences.delete(sequence) && cell.sequences.size === 0) this.#cells[at] = undefined
     })
   }
 }

@@ -86,6 +86,7 @@ export function scriptedBackend(
       waiting: 0,
       storedPrefixes: 0,
       storedCells: 0,
+      shelvedBytes: 0,
       cells: 0,
       freeCells: 0,
       encoderCacheBytes: 0,

@@ -9,6 +9,7 @@ import { minicpmv4, minicpmv25, minicpmv26 } from './families/minicpmv.ts'
 import { mistral } from './families/mistral.ts'
 import { mobilevlm, mobilevlm2 } from './families/mobilevlm.ts'
 import { pixtral } from './families/pixtral.ts'
+import { qwen2vl, qwen3vl, qwen25vl } from './families/qwen.ts'
 
 /** A small model of random weights whose pictures libmtmd was shown. */
 export interface Family {
@@ -38,4 +39,7 @@ export const families: readonly Family[] = [
   minicpmv25,
   minicpmv26,
   minicpmv4,
+  qwen2vl,
+  qwen25vl,
+  qwen3vl,
 ]

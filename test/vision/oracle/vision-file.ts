@@ -12,8 +12,12 @@ interface VisionPlan {
   layers?: number
   /** Of a layer's feed-forward part. */
   feedForward?: number
-  /** `rms`: norms, and matrices too, without a bias. */
+  /** `rms`: norms without a bias. */
   norms?: 'layer' | 'rms'
+  /** Whether matrices have one: as the norms, if nothing is said. */
+  biased?: boolean
+  /** Whether queries, keys and values come of one matrix. */
+  fused?: boolean
   /** Whether the feed-forward part has a gate. */
   gated?: boolean
   /** Whether the matrices of the feed-forward part have each other's names, as early converters gave them. */
@@ -30,6 +34,7 @@ export const towerWidth = 64
 
 export function writeVision(file: string, plan: VisionPlan): void {
   const { type, edge, patch, layers = 2, feedForward = 128, norms = 'layer', gated = false, swapped = false } = plan
+  const { biased = norms === 'layer', fused = false } = plan
   const metadata: Record<string, Value> = {
     'general.architecture': { string: 'clip' },
     'general.name': { string: 'a test' },
@@ -49,7 +54,7 @@ export function writeVision(file: string, plan: VisionPlan): void {
     ...plan.metadata,
   }
   const product = (name: string, inputs: number, outputs: number) =>
-    norms === 'rms' ? [matrix(`${name}.weight`, inputs, outputs)] : linear(name, inputs, outputs)
+    biased ? linear(name, inputs, outputs) : [matrix(`${name}.weight`, inputs, outputs)]
   const normOf = (name: string) => (norms === 'rms' ? [ones(`${name}.weight`, towerWidth)] : norm(name, towerWidth))
   const convolution = patches('v.patch_embd.weight', patch, towerWidth)
   const given = new Set(plan.tensors.map(({ name }) => name))
@@ -62,7 +67,10 @@ export function writeVision(file: string, plan: VisionPlan): void {
       return [
         ...normOf(part('ln1')),
         ...normOf(part('ln2')),
-        ...['attn_q', 'attn_k', 'attn_v', 'attn_out'].flatMap((name) => product(part(name), towerWidth, towerWidth)),
+        ...(fused
+          ? product(part('attn_qkv'), towerWidth, 3 * towerWidth)
+          : ['attn_q', 'attn_k', 'attn_v'].flatMap((name) => product(part(name), towerWidth, towerWidth))),
+        ...product(part('attn_out'), towerWidth, towerWidth),
         ...(gated ? product(part('ffn_gate'), towerWidth, feedForward) : []),
         ...product(part(up), towerWidth, feedForward),
         ...product(part(down), feedForward, towerWidth),
