@@ -112,10 +112,10 @@ export async function compareEmbeddings(subject: Subject, runtime: 'onnx' | 'ggm
 }
 
 /**
- * Where a step has few rows ggml's flash attention adds up in 16 bits, and over more cells than this sums stand still: the
- * largest prompts of many small tiles are not asked about.
+ * Where a step has less than 64 rows ggml's flash attention adds up in 16 bits, which over thousands of cells of random
+ * numbers tells: longer prompts are not asked about.
  */
-const mostCells = 4096
+const mostCells = 1500
 
 /** @returns the largest difference of the next token's log probabilities, by the whole engine */
 export async function compareNextToken({ name, decoder, projector, told }: Subject): Promise<number> {
