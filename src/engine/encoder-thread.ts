@@ -1,5 +1,6 @@
 import { platform, setPriority } from 'node:os'
 import { parentPort, workerData } from 'node:worker_threads'
+import { giveBackMemory } from '../native/index.ts'
 import {
   type EncoderSettings,
   openEncoder,
@@ -61,6 +62,7 @@ try {
   const plan = encoder.architecture.plan(blank, 'low')
   const [tile] = tilesOf(plan)
   if (tile !== undefined) await encoder.encode(encoder.architecture.scale(blank, plan), tile, settings.threads)
+  giveBackMemory()
   answer({ ready: true })
 } catch (error) {
   answer({ error: toWire(error) })

@@ -161,7 +161,8 @@ class EngineHost implements Engine {
   /** One process. @throws OrielError when it cannot be started, or does not load its model */
   async #launch(): Promise<void> {
     const child = fork(fileURLToPath(new URL('./process.ts', import.meta.url)), {
-      execArgv: ['--import', import.meta.resolve('tsx')],
+      // What a model's loading leaves behind is collected at once: see `giveBackMemory`.
+      execArgv: ['--expose-gc', '--import', import.meta.resolve('tsx')],
       serialization: 'advanced',
       // All graphs of the decoder's thread pool must run on one thread, and decoding is all that it has to do.
       env: { ...process.env, UV_THREADPOOL_SIZE: '1' },

@@ -11,6 +11,8 @@ export interface PictureSpan {
   tile: Tile
   /** Names the tile's embeddings: equal keys have equal embeddings. */
   key: string
+  /** Whether its embeddings see each other, and so must be read all at once. */
+  mutual: boolean
   /** Its first cell, and the cell behind its last. */
   start: number
   end: number
@@ -88,7 +90,8 @@ export class PromptLayout {
         flush()
         const key = [piece.picture.hash, plan.name, plan.layout.indexOf(part), cacheKey].join('\n')
         const start = cells.length
-        const span = { picture: piece.picture, plan, tile: part, key, start, end: start + part.tokens }
+        const mutual = architecture.atOnce !== undefined
+        const span = { picture: piece.picture, plan, tile: part, key, mutual, start, end: start + part.tokens }
         const first = this.#range(span)
         for (let place = 0; place < part.tokens; place++) cells.push(first - place)
         spans.push(span)

@@ -54,8 +54,12 @@ export interface Decoder {
   newEmbeddingBatch(): Batch
   /** What a token becomes, for batches of tokens and embeddings; null where those must be apart. `[width]` */
   readonly tokenEmbedding: ((token: number) => Float32Array) | null
-  /** Runs a batch off the event loop. @returns false when the KV memory has no room for it; nothing changed then */
-  decode(batch: Batch): Promise<boolean>
+  /**
+   * Runs a batch off the event loop.
+   * @param mutual each row sees all others of its sequence, those behind it too
+   * @returns false when the KV memory has no room for it; nothing changed then
+   */
+  decode(batch: Batch, mutual?: boolean): Promise<boolean>
   /** @param cores that the next decodes may use */
   setThreads(cores: number): void
   /** Logits of a row of the last batch: a view that dies with the next decode. `[vocabulary]` */
@@ -113,7 +117,8 @@ export function openDecoder(file: string, settings: DecoderSettings): Decoder {
     newTokenBatch: () => new Batch(batchRows, 0),
     newEmbeddingBatch: () => new Batch(batchRows, width, gridPositions),
     tokenEmbedding: tokenEmbeddings?.of ?? null,
-    async decode(batch) {
+    async decode(batch, mutual = false) {
+      llama.setCausal(context, !mutual)
       const code = await llama.decode(context, batch.native())
       if (code > 1 || code < 0) throw new Error(`llama_decode failed with code ${code}`)
       return code === 0

@@ -37,18 +37,19 @@ export async function buildOnnxGraph(
   emitter.model.output(output.name, 'f32', ['tokens', output.width])
   const session = await runtime.InferenceSession.create(emitter.model.encode(), {
     executionProviders: ['cpu'],
+    externalData: emitter.model.external,
     intraOpNumThreads: threads,
     interOpNumThreads: 1,
     logSeverityLevel: 3,
     extra: { session: { intra_op: { allow_spinning: '0' } } },
   })
-  return new OnnxSession(session, runtime.Tensor, emitter, architecture, output.name)
+  return new OnnxSession(session, runtime.Tensor, emitter.tables, architecture, output.name)
 }
 
 class OnnxSession implements OnnxGraph {
   readonly #session: InferenceSession
   readonly #tensor: TensorConstructor
-  readonly #emitter: OnnxEmitter
+  readonly #tables: Tables
   readonly #architecture: Architecture
   readonly #output: string
   #known: { grid: Grid; feeds: Feeds } = { grid: { rows: 0, columns: 0 }, feeds: {} }
@@ -56,14 +57,14 @@ class OnnxSession implements OnnxGraph {
   constructor(
     session: InferenceSession,
     tensor: TensorConstructor,
-    emitter: OnnxEmitter,
+    tables: Tables,
     architecture: Architecture,
     output: string,
   ) {
     this.#architecture = architecture
     this.#session = session
     this.#tensor = tensor
-    this.#emitter = emitter
+    this.#tables = tables
     this.#output = output
   }
 
@@ -84,7 +85,7 @@ class OnnxSession implements OnnxGraph {
     const { rows, columns } = this.#known.grid
     if (rows === grid.rows && columns === grid.columns) return this.#known.feeds
     const feeds: Feeds = {}
-    for (const [name, { width, of }] of this.#emitter.tables) {
+    for (const [name, { width, of }] of this.#tables) {
       const data = of(grid)
       feeds[name] =
         data instanceof Float32Array
@@ -95,6 +96,9 @@ class OnnxSession implements OnnxGraph {
     return feeds
   }
 }
+
+/** Rows of `width`, by the names of the inputs that take them. */
+type Tables = Map<string, { width: number; of(grid: Grid): Float32Array | Int32Array }>
 
 type Feeds = Record<string, InstanceType<TensorConstructor>>
 
@@ -130,7 +134,7 @@ const contrib = 'com.microsoft'
 class OnnxEmitter implements GraphBuilder<Value> {
   readonly model = new OnnxModel()
   /** Inputs that follow from a picture's size: rows of `width`. */
-  readonly tables = new Map<string, { width: number; of(grid: Grid): Float32Array | Int32Array }>()
+  readonly tables: Tables = new Map()
   readonly #weights: Weights
   readonly #precision: Precision
   readonly #constants = new Map<string, string>()
@@ -157,8 +161,8 @@ class OnnxEmitter implements GraphBuilder<Value> {
     return this.#weights.floats(name)
   }
 
-  matmul({ name, rows = 1, width }: Value, x: Value): Value {
-    return this.#product(this.#weights.floats(name), rows, width, x)
+  matmul({ name, rows = 1, width }: Value, x: Value, bias?: Value): Value {
+    return this.#product(this.#weights.floats(name), rows, width, x, bias)
   }
 
   matmulTransposed({ name, rows = 1, width }: Value, x: Value): Value {
@@ -171,10 +175,11 @@ class OnnxEmitter implements GraphBuilder<Value> {
   }
 
   /** @param values `[rows, width]` */
-  #product(values: Float32Array, rows: number, width: number, x: Value): Value {
-    if (this.#precision === 'int8') return { name: this.#int8(values, rows, width, x), width: rows }
+  #product(values: Float32Array, rows: number, width: number, x: Value, bias?: Value): Value {
+    const added = bias === undefined ? [] : [this.#nameOf(bias)]
+    if (this.#precision === 'int8') return { name: this.#int8(values, rows, width, x, added), width: rows }
     const weight = this.model.constant('f32', [rows, width], values)
-    return { name: this.model.node('Gemm', [x.name, weight], { transB: 1 }), width: rows }
+    return { name: this.model.node('Gemm', [x.name, weight, ...added], { transB: 1 }), width: rows }
   }
 
   add(a: Value, b: Value): Value {
@@ -334,7 +339,7 @@ class OnnxEmitter implements GraphBuilder<Value> {
   }
 
   /** Weights as 8-bit integers with a scale for each output, activations as they come. */
-  #int8(values: Float32Array, rows: number, columns: number, x: Value): string {
+  #int8(values: Float32Array, rows: number, columns: number, x: Value, bias: readonly string[]): string {
     const scales = new Float32Array(rows)
     // The operator multiplies by [in, out], so outputs become columns.
     const quantized = new Int8Array(values.length)
@@ -348,12 +353,10 @@ class OnnxEmitter implements GraphBuilder<Value> {
         quantized[column * rows + row] = Math.round((values[row * columns + column] as number) / scale)
     }
     const weight = this.model.constant('i8', [columns, rows], quantized)
-    return this.model.node(
-      'DynamicQuantizeMatMul',
-      [x.name, weight, this.model.constant('f32', [rows], scales)],
-      {},
-      contrib,
-    )
+    const scale = this.model.constant('f32', [rows], scales)
+    // Zeros are where they are: the fourth input is left out.
+    const inputs = [x.name, weight, scale, ...(bias.length > 0 ? ['', ...bias] : [])]
+    return this.model.node('DynamicQuantizeMatMul', inputs, {}, contrib)
   }
 
   /** Rows of channels -> a plane for each channel. */
