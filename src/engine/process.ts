@@ -57,17 +57,18 @@ process.on('SIGTERM', () => {})
 async function load({ decoder: file, projector, name, config, gpu }: LoadOptions): Promise<void> {
   try {
     const cores = new Cores(config.threads)
+    const architecture = projector === null ? null : openArchitecture(projector)
     const decoder = openDecoder(file, {
       cells: config.contextTokens,
       sequences: config.maxSequences + storedSequences,
-      batchRows: config.chunkTokens + config.maxSequences,
+      batchRows: Math.max(config.chunkTokens, architecture?.atOnce ?? 0) + config.maxSequences,
       threads: cores.all,
       kvType: config.kvType,
+      flashAttention: config.flashAttention,
       ...(gpu === undefined ? {} : { gpu }),
       onProgress: tellProgress(),
     })
     const cacheBytes = usualCacheBytes(availableMemory())
-    const architecture = projector === null ? null : openArchitecture(projector)
     if (architecture !== null && architecture.width !== decoder.width)
       throw new Error(`the vision file's embeddings are ${architecture.width} wide, the model's ${decoder.width}`)
     const decoding = () => (scheduler?.state.running ?? 0) > 0

@@ -11,6 +11,8 @@ export interface PictureSpan {
   tile: Tile
   /** Names the tile's embeddings: equal keys have equal embeddings. */
   key: string
+  /** Whether its embeddings see each other, and so must be read all at once. */
+  mutual: boolean
   /** Its first cell, and the cell behind its last. */
   start: number
   end: number
@@ -41,8 +43,11 @@ export class PromptLayout {
     this.#architecture = architecture
   }
 
-  /** @throws OrielError `invalid` for a picture that the model cannot take */
-  layout(pieces: readonly PromptPiece[]): PromptCells {
+  /**
+   * @param cacheKey who may find what becomes of these pictures: how soon an answer comes would tell others of them
+   * @throws OrielError `invalid` for a picture that the model cannot take
+   */
+  layout(pieces: readonly PromptPiece[], cacheKey = ''): PromptCells {
     const cells: number[] = []
     const spans: PictureSpan[] = []
     const imageTokens: number[] = []
@@ -83,9 +88,10 @@ export class PromptLayout {
           continue
         }
         flush()
-        const key = `${piece.picture.hash} ${plan.name} ${plan.layout.indexOf(part)}`
+        const key = [piece.picture.hash, plan.name, plan.layout.indexOf(part), cacheKey].join('\n')
         const start = cells.length
-        const span = { picture: piece.picture, plan, tile: part, key, start, end: start + part.tokens }
+        const mutual = architecture.atOnce !== undefined
+        const span = { picture: piece.picture, plan, tile: part, key, mutual, start, end: start + part.tokens }
         const first = this.#range(span)
         for (let place = 0; place < part.tokens; place++) cells.push(first - place)
         spans.push(span)

@@ -1,7 +1,6 @@
 import type { EngineConfig } from '../config.ts'
 import { cancelled } from '../errors.ts'
 import type { Decoder } from '../language/index.ts'
-import type { Batch } from '../native/index.ts'
 import type { Architecture } from '../vision/index.ts'
 import { Admission } from './admission.ts'
 import { ChunkSize } from './chunk-size.ts'
@@ -20,7 +19,7 @@ import type { PictureEncoder } from './picture-encoder.ts'
 import { commonLength } from './prefix-tree.ts'
 import type { PictureSpan } from './prompt-cells.ts'
 import type { EngineRequest, Sequence } from './sequence.ts'
-import { StepBatch } from './step-batch.ts'
+import { type Part, StepBatch } from './step-batch.ts'
 
 /** How the scheduler reaches the world outside: the process around it, or a test. */
 export interface SchedulerPort {
@@ -282,7 +281,7 @@ export class Scheduler {
     const start = performance.now()
     for (const part of [tokens, embeddings]) {
       if (part.rows === 0) continue
-      if (!(await this.#decode(part.batch, part.rows, part.rows > answering))) {
+      if (!(await this.#decode(part, part.rows > answering))) {
         this.#makeRoom()
         return true
       }
@@ -297,12 +296,12 @@ export class Scheduler {
     return true
   }
 
-  async #decode(batch: Batch, rows: number, prefills: boolean): Promise<boolean> {
+  async #decode({ batch, rows, mutual }: Part, prefills: boolean): Promise<boolean> {
     const encoding = this.#encoder?.busy ?? false
     const threads = this.#cores.forDecoding(encoding && !prefills, rows)
     this.#decoder.setThreads(threads)
     const start = performance.now()
-    const decoding = this.#decoder.decode(batch)
+    const decoding = this.#decoder.decode(batch, mutual)
     // What the step before said goes out while this one runs.
     this.#port.flush()
     const done = await decoding
@@ -430,6 +429,11 @@ export class Scheduler {
 const pathOf = (coming: readonly Sequence[]): ArrayLike<number> =>
   coming.find(({ cells }) => cells.length > 0)?.cells ?? []
 
-/** Cells of a path that need not be computed, at most: the last one's logits are wanted. */
-const mostCached = ({ spec, prompt }: EngineRequest, path: ArrayLike<number>): number =>
-  prompt.positions.whole(Math.min(path.length - 1, spec.cachedMost ?? path.length))
+/**
+ * Cells of a path that need not be computed, at most: the last one's logits are wanted, and what must be read at once is
+ * taken whole or not at all.
+ */
+function mostCached({ spec, prompt }: EngineRequest, path: ArrayLike<number>): number {
+  const most = prompt.positions.whole(Math.min(path.length - 1, spec.cachedMost ?? path.length))
+  return prompt.spans.find(({ mutual, start, end }) => mutual && start < most && most < end)?.start ?? most
+}

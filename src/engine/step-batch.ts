@@ -12,9 +12,12 @@ interface Entry {
   foretold: { cell: number; row: number }[]
 }
 
-interface Part {
+/** One batch of a step. */
+export interface Part {
   batch: Batch
   rows: number
+  /** Whether its rows see each other. */
+  mutual: boolean
   entries: Entry[]
 }
 
@@ -23,13 +26,13 @@ interface Piece {
   sequence: Sequence
   from: number
   to: number
-  span: { start: number; embeddings: Float32Array } | null
+  span: { start: number; mutual: boolean; embeddings: Float32Array } | null
 }
 
 /**
  * The input of one step: every running answer's next token, and prefill for what is left of the chunk. The C API takes
  * tokens or embeddings in one batch. Where tokens may be looked up beforehand a step with pictures is one batch of
- * embeddings; else it is two batches, and tokens run first.
+ * embeddings; else, and where the places of a picture see each other, it is two batches, and tokens run first.
  */
 export class StepBatch {
   readonly #size: ChunkSize
@@ -81,19 +84,24 @@ export class StepBatch {
       }
       const embeddings = encoded[index]
       if (embeddings === undefined) break
-      const to = Math.min(end, span.end)
-      pieces.push({ sequence, from: at, to, span: { start: span.start, embeddings } })
+      const { start, mutual } = span
+      // What must be read at once may be more than a chunk, if it is alone.
+      if (mutual && span.end > end && pieces.some((piece) => piece.span !== null)) break
+      const to = mutual ? span.end : Math.min(end, span.end)
+      pieces.push({ sequence, from: at, to, span: { start, mutual, embeddings } })
       at = to
       // Of two batches embeddings are the second: what follows the picture must wait for the next step.
-      if (this.#tokenEmbedding === null) break
+      if (this.#tokenEmbedding === null || mutual) break
     }
     return at - sequence.filled
   }
 
   #write(pieces: readonly Piece[]): { tokens: Part; embeddings: Part } {
-    const tokens: Part = { batch: this.#tokens, rows: 0, entries: [] }
-    const embeddings: Part = { batch: this.#embeddings, rows: 0, entries: [] }
-    const embed = pieces.some(({ span }) => span !== null) ? this.#tokenEmbedding : null
+    const spans = pieces.flatMap(({ span }) => span ?? [])
+    const mutual = spans.some((span) => span.mutual)
+    const tokens: Part = { batch: this.#tokens, rows: 0, mutual: false, entries: [] }
+    const embeddings: Part = { batch: this.#embeddings, rows: 0, mutual, entries: [] }
+    const embed = spans.length > 0 && !mutual ? this.#tokenEmbedding : null
     for (const piece of pieces) write(piece.span === null && embed === null ? tokens : embeddings, piece, embed)
     return { tokens, embeddings }
   }

@@ -15,6 +15,7 @@ export interface DecoderSettings {
   batchRows: number
   threads: number
   kvType: 'f16' | 'q8_0'
+  flashAttention: boolean
   /** Nothing: the processor alone. */
   gpu?: GpuSettings
   /** Told the share of the weights that is loaded. */
@@ -53,8 +54,12 @@ export interface Decoder {
   newEmbeddingBatch(): Batch
   /** What a token becomes, for batches of tokens and embeddings; null where those must be apart. `[width]` */
   readonly tokenEmbedding: ((token: number) => Float32Array) | null
-  /** Runs a batch off the event loop. @returns false when the KV memory has no room for it; nothing changed then */
-  decode(batch: Batch): Promise<boolean>
+  /**
+   * Runs a batch off the event loop.
+   * @param mutual each row sees all others of its sequence, those behind it too
+   * @returns false when the KV memory has no room for it; nothing changed then
+   */
+  decode(batch: Batch, mutual?: boolean): Promise<boolean>
   /** @param cores that the next decodes may use */
   setThreads(cores: number): void
   /** Logits of a row of the last batch: a view that dies with the next decode. `[vocabulary]` */
@@ -112,7 +117,8 @@ export function openDecoder(file: string, settings: DecoderSettings): Decoder {
     newTokenBatch: () => new Batch(batchRows, 0),
     newEmbeddingBatch: () => new Batch(batchRows, width, gridPositions),
     tokenEmbedding: tokenEmbeddings?.of ?? null,
-    async decode(batch) {
+    async decode(batch, mutual = false) {
+      llama.setCausal(context, !mutual)
       const code = await llama.decode(context, batch.native())
       if (code > 1 || code < 0) throw new Error(`llama_decode failed with code ${code}`)
       return code === 0
@@ -204,7 +210,7 @@ function load(file: string, settings: DecoderSettings, gpuLayers: number) {
     n_seq_max: settings.sequences,
     n_threads: settings.threads,
     n_threads_batch: settings.threads,
-    flash_attn_type: 1,
+    flash_attn_type: settings.flashAttention ? 1 : 0,
     type_k: kv.type,
     type_v: kv.type,
     no_perf: true,

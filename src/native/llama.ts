@@ -129,6 +129,11 @@ export function bindLlama({ llama }: Libraries) {
       llama,
       'void llama_set_n_threads(void*, int32, int32)',
     ),
+    /** Whether the rows of the next batches see only what stands before them. */
+    setCausal: declare<(context: LlamaContext, causal: boolean) => void>(
+      llama,
+      'void llama_set_causal_attn(void*, bool)',
+    ),
 
     vocabSize: declare<(vocab: Vocab) => number>(llama, 'int32 llama_vocab_n_tokens(void*)'),
     tokenText: declare<(vocab: Vocab, token: Token) => string | null>(

@@ -133,10 +133,12 @@ class GgmlEmitter implements GraphBuilder<Value> {
     return this.#weights.floats(name)
   }
 
-  matmul(weight: Value, x: Value): Value {
+  matmul(weight: Value, x: Value, bias?: Value): Value {
     // Convolutions come with a shape of their own, [out, channels, height, width]: over patches it is a plain matrix.
     const matrix = this.#ggml.reshape2d(this.#context, weight.tensor, weight.width, weight.tokens)
-    return { tensor: this.#ggml.mulMat(this.#context, matrix, x.tensor), tokens: x.tokens, width: weight.tokens }
+    const tensor = this.#ggml.mulMat(this.#context, matrix, x.tensor)
+    const product = { tensor, tokens: x.tokens, width: weight.tokens }
+    return bias === undefined ? product : this.add(product, bias)
   }
 
   matmulTransposed(weight: Value, x: Value): Value {

@@ -11,8 +11,8 @@ export interface GraphBuilder<N> {
   has(name: string): boolean
   /** A weight's numbers, for what is worked out of them beforehand. @throws OrielError `invalid` if there is none */
   floats(name: string): Float32Array
-  /** `x [tokens, in]` times the transpose of `weight [out, in]`: `[tokens, out]` */
-  matmul(weight: N, x: N): N
+  /** `x [tokens, in]` times the transpose of `weight [out, in]`, plus `bias [out]` if there is one: `[tokens, out]` */
+  matmul(weight: N, x: N, bias?: N): N
   /** `x [tokens, in]` times `weight [in, out]`, which is stored the other way round: `[tokens, out]` */
   matmulTransposed(weight: N, x: N): N
   /** Numbers that follow from a picture's size: rows of `width`. Equal names have equal numbers. */
@@ -134,8 +134,8 @@ export function patchPlaces({ rows, columns }: Grid): { row: Int32Array; column:
 
 /** `x` times the weight `name.weight`, plus `name.bias` where the file has one. */
 export function linear<N>(graph: GraphBuilder<N>, x: N, name: string): N {
-  const y = graph.matmul(graph.weight(`${name}.weight`), x)
-  return graph.has(`${name}.bias`) ? graph.add(y, graph.weight(`${name}.bias`)) : y
+  const bias = graph.has(`${name}.bias`) ? graph.weight(`${name}.bias`) : undefined
+  return graph.matmul(graph.weight(`${name}.weight`), x, bias)
 }
 
 /** Layer norm with the weight `name.weight`, and `name.bias` where the file has one. */

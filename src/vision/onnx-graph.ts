@@ -161,8 +161,8 @@ class OnnxEmitter implements GraphBuilder<Value> {
     return this.#weights.floats(name)
   }
 
-  matmul({ name, rows = 1, width }: Value, x: Value): Value {
-    return this.#product(this.#weights.floats(name), rows, width, x)
+  matmul({ name, rows = 1, width }: Value, x: Value, bias?: Value): Value {
+    return this.#product(this.#weights.floats(name), rows, width, x, bias)
   }
 
   matmulTransposed({ name, rows = 1, width }: Value, x: Value): Value {
@@ -175,10 +175,11 @@ class OnnxEmitter implements GraphBuilder<Value> {
   }
 
   /** @param values `[rows, width]` */
-  #product(values: Float32Array, rows: number, width: number, x: Value): Value {
-    if (this.#precision === 'int8') return { name: this.#int8(values, rows, width, x), width: rows }
+  #product(values: Float32Array, rows: number, width: number, x: Value, bias?: Value): Value {
+    const added = bias === undefined ? [] : [this.#nameOf(bias)]
+    if (this.#precision === 'int8') return { name: this.#int8(values, rows, width, x, added), width: rows }
     const weight = this.model.constant('f32', [rows, width], values)
-    return { name: this.model.node('Gemm', [x.name, weight], { transB: 1 }), width: rows }
+    return { name: this.model.node('Gemm', [x.name, weight, ...added], { transB: 1 }), width: rows }
   }
 
   add(a: Value, b: Value): Value {
@@ -338,7 +339,7 @@ class OnnxEmitter implements GraphBuilder<Value> {
   }
 
   /** Weights as 8-bit integers with a scale for each output, activations as they come. */
-  #int8(values: Float32Array, rows: number, columns: number, x: Value): string {
+  #int8(values: Float32Array, rows: number, columns: number, x: Value, bias: readonly string[]): string {
     const scales = new Float32Array(rows)
     // The operator multiplies by [in, out], so outputs become columns.
     const quantized = new Int8Array(values.length)
@@ -352,12 +353,10 @@ class OnnxEmitter implements GraphBuilder<Value> {
         quantized[column * rows + row] = Math.round((values[row * columns + column] as number) / scale)
     }
     const weight = this.model.constant('i8', [columns, rows], quantized)
-    return this.model.node(
-      'DynamicQuantizeMatMul',
-      [x.name, weight, this.model.constant('f32', [rows], scales)],
-      {},
-      contrib,
-    )
+    const scale = this.model.constant('f32', [rows], scales)
+    // Zeros are where they are: the fourth input is left out.
+    const inputs = [x.name, weight, scale, ...(bias.length > 0 ? ['', ...bias] : [])]
+    return this.model.node('DynamicQuantizeMatMul', inputs, {}, contrib)
   }
 
   /** Rows of channels -> a plane for each channel. */

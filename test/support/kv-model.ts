@@ -17,8 +17,9 @@ export class KvModel {
   /**
    * @param mixes whether tokens may stand among embeddings
    * @param gridPositions whether a picture's cells stand in rows and columns at one time
+   * @param mutual whether the places of a tile must be read at once
    */
-  constructor(cells: number, batchRows: number, mixes: boolean, gridPositions = false) {
+  constructor(cells: number, batchRows: number, mixes: boolean, gridPositions = false, mutual = false) {
     this.#cells = Array.from({ length: cells }, () => undefined)
     this.decoder = {
       name: 'model',
@@ -34,9 +35,11 @@ export class KvModel {
       newTokenBatch: () => new Rows(batchRows, 0) as unknown as Batch,
       newEmbeddingBatch: () => new Rows(batchRows, 1) as unknown as Batch,
       tokenEmbedding: mixes ? (token) => Float32Array.of(token) : null,
-      decode: async (batch) => {
+      decode: async (batch, seeing = false) => {
         await new Promise((resolve) => setImmediate(resolve))
-        return this.#decode((batch as unknown as Rows).rows)
+        const { rows } = batch as unknown as Rows
+        if (mutual) checkWholeTiles(rows, seeing)
+        return this.#decode(rows)
       },
       setThreads() {},
       logits: () => new Float32Array(vocabulary.size),
@@ -133,9 +136,12 @@ export function answerAlone(contents: readonly number[], seed: number, maxTokens
   return text
 }
 
+const firstPlace = 1000
+export const pictureWidths = [3, 17]
+
 /** Embeddings of a picture, one number for each of its places. */
 export const embeddingsOf = (hash: string, tokens: number): Float32Array =>
-  Float32Array.from({ length: tokens }, (_, place) => 1000 + Number(hash) * 100 + place)
+  Float32Array.from({ length: tokens }, (_, place) => firstPlace + Number(hash) * 100 + place)
 
 /** A picture of so many pixels' width has as many tokens, and is read in two tiles, the second in two rows if it can be. */
 export const architecture = {
@@ -175,6 +181,17 @@ export function slowEncoder(ticks: number): PictureEncoder {
       return run
     },
   } as unknown as PictureEncoder
+}
+
+/** A batch in which rows see each other has whole tiles, and others have no picture. */
+function checkWholeTiles(rows: readonly Row[], mutual: boolean): void {
+  if (rows.some(({ content }) => content >= firstPlace !== mutual)) throw new Error('text and pictures in one batch')
+  if (!mutual) return
+  for (const reader of new Set(rows.map(({ sequence }) => sequence))) {
+    const places = rows.filter(({ sequence }) => sequence === reader).map(({ content }) => content % 100)
+    const whole = places[0] === 0 ? [1] : pictureWidths.map((width) => width - 1)
+    if (!whole.includes(places.length)) throw new Error(`a tile is cut: ${places}`)
+  }
 }
 
 interface Row {

@@ -19,8 +19,13 @@ describe.each(families)('$name, beside libmtmd', (family) => {
     expect(cosine).toBeGreaterThan(0.9999)
   })
 
+  it('comes near to them in 8-bit integers', async () => {
+    expect((await compareEmbeddings(subject, 'onnx', 'int8')).cosine).toBeGreaterThan(0.997)
+  })
+
   it('foretells the same next token', async () => {
-    expect(await compareNextToken(subject)).toBeLessThan(0.02)
+    // ggml's flash attention sums few rows in 16-bit floats, and many, as they come here with a picture, in 32-bit ones.
+    expect(await compareNextToken(subject)).toBeLessThan(0.04)
   })
 })
 

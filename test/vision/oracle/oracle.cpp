@@ -71,7 +71,9 @@ int main(int argc, char ** argv) {
     llama_context_params text_params = llama_context_default_params();
     text_params.n_ctx = text_params.n_batch = text_params.n_ubatch = 8192;
     text_params.n_threads = text_params.n_threads_batch = 1;
-    text_params.flash_attn_type = LLAMA_FLASH_ATTN_TYPE_ENABLED;
+    // Flash attention adds up in 16 bits where a batch has few rows: over thousands of cells the sums stand still.
+    text_params.flash_attn_type = LLAMA_FLASH_ATTN_TYPE_DISABLED;
+    text_params.type_k = text_params.type_v = GGML_TYPE_F32;
     llama_context * decoder = llama_init_from_model(model, text_params);
     if (!decoder) return 5;
 

@@ -21,6 +21,7 @@ For each family, in each of the forms in which its files come, there is a small 
 
 - **tokens**: as many for each tile. **layout**: the same tokens around and between tiles. **positions**: the decoder's, of embeddings and of what follows.
 - **ONNX Runtime**, **ggml**: embeddings in 32-bit floats: the smallest cosine of all rows that were compared and of the sum of all rows, and the largest difference of a number. \`libmtmd\` convolves in 16-bit floats, of which 11 bits are significant, and numbers are 1 to 3 large.
+- **int8**: the same cosine where ONNX Runtime computes in 8-bit integers (\`ORIEL_VISION_PRECISION=int8\`).
 - **next token**: the largest difference of its log probabilities, by the whole engine.
 
 `
@@ -41,11 +42,12 @@ async function rowOf(subject: Subject): Promise<string[]> {
     same(({ tiles }) => tiles),
     nearness(await compareEmbeddings(subject, 'onnx')),
     nearness(await compareEmbeddings(subject, 'ggml')),
+    (await compareEmbeddings(subject, 'onnx', 'int8')).cosine.toFixed(4),
     (await compareNextToken(subject)).toExponential(1),
   ]
 }
 
-const rows = [['family', 'model', 'tokens', 'layout', 'positions', 'ONNX Runtime', 'ggml', 'next token']]
+const rows = [['family', 'model', 'tokens', 'layout', 'positions', 'ONNX Runtime', 'ggml', 'int8', 'next token']]
 for (const family of families) {
   const subject = openSubject(family)
   const row = await rowOf(subject)

@@ -14,7 +14,7 @@ export const gemma3: Family = {
       layers: 2,
       specials: ['<start_of_image>', '<end_of_image>'],
       metadata: {
-        'gemma3.attention.sliding_window': { u32: 12 },
+        'gemma3.attention.sliding_window': { u32: 24 },
         'gemma3.attention.key_length': { u32: 16 },
         'gemma3.attention.value_length': { u32: 16 },
       },
