@@ -92,7 +92,8 @@ export function openDecoder(file: string, settings: DecoderSettings): Decoder {
   const { model, context, gpuLayers, memory } = loadWithin(file, settings)
   const trained = llama.contextTrain(model)
   const pool = threadPools.create(settings.threads)
-  if (pool !== null) threadPools.attach(context, pool)
+  pool?.attach(context)
+  pool?.use(settings.threads)
   const vocab = llama.vocab(model)
   const kvMemory = llama.memory(context)
   const vocabulary = openVocabulary(llama, vocab)
@@ -124,7 +125,9 @@ export function openDecoder(file: string, settings: DecoderSettings): Decoder {
       return code === 0
     },
     setThreads(cores) {
-      if (cores !== threads) llama.setThreads(context, cores, cores)
+      if (cores === threads) return
+      llama.setThreads(context, cores, cores)
+      pool?.use(cores)
       threads = cores
     },
     logits: (row) => llama.logits(context, row, vocabulary.size),
@@ -147,7 +150,7 @@ export function openDecoder(file: string, settings: DecoderSettings): Decoder {
     close() {
       tokenEmbeddings?.close()
       llama.freeContext(context)
-      if (pool !== null) threadPools.free(pool)
+      pool?.free()
       llama.freeModel(model)
     },
   }

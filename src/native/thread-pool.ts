@@ -1,22 +1,29 @@
-import { readFileSync } from 'node:fs'
 import koffi from 'koffi'
+import { type Affinity, openAffinity } from './affinity.ts'
 import { declare, type Pointer } from './function.ts'
 import type { Libraries } from './libraries.ts'
 import type { LlamaContext } from './llama.ts'
 import { threadPoolParams } from './structs.ts'
 
-export type ThreadPool = Pointer & { readonly threadPool: unique symbol }
+/** ggml's threads for one decoder, kept from one graph to the next. */
+export interface ThreadPool {
+  attach(context: LlamaContext): void
+  /** Tells how many of them the next graphs use: more than one are kept apart, one alone may go anywhere. */
+  use(threads: number): void
+  /** Only after the context is gone. */
+  free(): void
+}
 
 export type ThreadPools = ReturnType<typeof bindThreadPools>
 
 /**
- * ggml's threads, kept from one graph to the next. Left alone ggml makes new ones for every graph, and they spin while they
- * wait for each other: two that the kernel puts on one core take turns by its time slices, at each of a graph's hundreds
- * of barriers. On two cores with a client to serve that made a token of 7 ms one of 11 in the middle and of 53 at worst;
- * threads that stay, each on a core of its own, took 7.3 ms and 14 at worst.
+ * Left alone ggml makes new threads for every graph, and they spin while they wait for each other: two that the kernel
+ * puts on one core take turns by its time slices, at each of a graph's hundreds of barriers. On two cores with a client to
+ * serve that made a token of 7 ms one of 11 in the middle and of 53 at worst; threads that stay, each on a core of its
+ * own, took 7.3 ms and 14 at worst.
  */
 export function bindThreadPools({ ggml, ggmlBase, llama }: Libraries) {
-  const defaults: (threads: number) => Params = ggmlBase.func('ggml_threadpool_params_default', threadPoolParams, [
+  const defaults: (threads: number) => object = ggmlBase.func('ggml_threadpool_params_default', threadPoolParams, [
     'int',
   ])
   const registry = declare<(name: string) => Pointer | null>(ggml, 'void* ggml_backend_reg_by_name(const char*)')
@@ -26,7 +33,7 @@ export function bindThreadPools({ ggml, ggmlBase, llama }: Libraries) {
   )
   const creator = koffi.proto('ggml_threadpool_new', 'void*', [koffi.pointer(threadPoolParams)])
   const destroyer = koffi.proto('void ggml_threadpool_free(void*)')
-  const attach = declare<(context: LlamaContext, pool: ThreadPool, batchPool: ThreadPool) => void>(
+  const attach = declare<(context: LlamaContext, pool: Pointer, batchPool: Pointer) => void>(
     llama,
     'void llama_attach_threadpool(void*, void*, void*)',
   )
@@ -36,47 +43,49 @@ export function bindThreadPools({ ggml, ggmlBase, llama }: Libraries) {
   }
 
   return {
-    /**
-     * Threads for a decoder. The first graph pins the thread that runs it to its core too, so all of a pool's graphs must
-     * run on one thread.
-     * @returns null where ggml keeps no threads of its own
-     */
+    /** @returns null where ggml keeps no threads of its own */
     create: (threads: number): ThreadPool | null => {
-      const create = procedure('ggml_threadpool_new')
-      if (create === null) return null
-      const params = defaults(threads)
-      const cpus = allowedCpus()
-      // With a core to spare the kernel moves them apart by itself, and another engine may have its own on the same ones.
-      const pinned = threads > 1 && cpus.length === threads && cpus.every((cpu) => cpu < params.cpumask.length)
-      if (pinned) for (const cpu of cpus) params.cpumask[cpu] = 1
-      return koffi.call(create, creator, { ...params, strict_cpu: pinned, poll: 0, paused: true })
-    },
-    attach: (context: LlamaContext, pool: ThreadPool): void => attach(context, pool, pool),
-    free: (pool: ThreadPool): void => {
-      const destroy = procedure('ggml_threadpool_free')
-      if (destroy !== null) koffi.call(destroy, destroyer, pool)
+      const [create, destroy] = [procedure('ggml_threadpool_new'), procedure('ggml_threadpool_free')]
+      if (create === null || destroy === null) return null
+      const affinity = openAffinity()
+      const before = new Set(affinity?.threads())
+      // Without polling a thread that has nothing to do sleeps, and the core is free for whoever serves the client.
+      const pool: Pointer = koffi.call(create, creator, { ...defaults(threads), poll: 0 })
+      const helpers = affinity?.threads().filter((thread) => !before.has(thread)) ?? []
+      // With a core to spare the kernel moves them apart by itself, and others may have theirs on the same ones.
+      const cores = affinity?.cpus.length === threads && threads > 1 ? keepApart(affinity, helpers) : null
+      return {
+        attach: (context) => attach(context, pool, pool),
+        use: (count) => cores?.use(count),
+        free() {
+          cores?.use(1)
+          koffi.call(destroy, destroyer, pool)
+        },
+      }
     },
   }
 }
 
-interface Params {
-  cpumask: number[] | Uint8Array
-  n_threads: number
-  prio: number
-  poll: number
-  strict_cpu: boolean
-  paused: boolean
-}
-
-/** The cores that this process may run on, where the system tells. */
-function allowedCpus(): number[] {
-  try {
-    const list = /^Cpus_allowed_list:\s*(\S+)$/m.exec(readFileSync('/proc/self/status', 'utf8'))?.[1] ?? ''
-    return list.split(',').flatMap((range) => {
-      const [first = Number.NaN, last = first] = range.split('-').map(Number)
-      return Array.from({ length: last - first + 1 }, (_, index) => first + index)
-    })
-  } catch {
-    return []
+/**
+ * Each thread of a pool on a core of its own: those that help for good, and the one that computes with them, which is
+ * whatever thread runs asynchronous calls, only while they do. Alone on a core of its choice it does not meet another
+ * engine's that is alone too.
+ */
+function keepApart(affinity: Affinity, helpers: readonly number[]) {
+  const { cpus } = affinity
+  const last = cpus.slice(-1)
+  for (const [index, thread] of helpers.entries()) affinity.allow(thread, [cpus[index] ?? 0])
+  let main: number | undefined
+  let apart = false
+  void affinity.worker().then((thread) => {
+    main = thread
+    if (apart) affinity.allow(thread, last)
+  })
+  return {
+    use(count: number): void {
+      if (apart === count > 1) return
+      apart = count > 1
+      if (main !== undefined) affinity.allow(main, apart ? last : cpus)
+    },
   }
 }

@@ -1,0 +1,55 @@
+import { readdirSync, readFileSync } from 'node:fs'
+import { platform } from 'node:os'
+import koffi from 'koffi'
+import { declare } from './function.ts'
+
+/** Which cores a thread runs on: `sched_setaffinity`, which only Linux has. Threads are named by their ids in the system. */
+export interface Affinity {
+  /** The cores that this process may use. */
+  readonly cpus: readonly number[]
+  /** All threads of this process. */
+  threads(): number[]
+  /** The thread that runs the next asynchronous call of native code. */
+  worker(): Promise<number>
+  allow(thread: number, cpus: readonly number[]): void
+}
+
+/** Bytes of a mask: 1024 cores, as glibc's `cpu_set_t` has it. */
+const maskBytes = 128
+
+/** @returns null where there is no such thing */
+export function openAffinity(): Affinity | null {
+  if (platform() !== 'linux') return null
+  try {
+    const libc = koffi.load(null)
+    const gettid = libc.func('int gettid()')
+    const setAffinity = declare<(thread: number, bytes: number, mask: Uint8Array) => number>(
+      libc,
+      'int sched_setaffinity(int, size_t, const void*)',
+    )
+    return {
+      cpus: allowedCpus(),
+      threads: () => readdirSync('/proc/self/task').map(Number),
+      worker: () =>
+        new Promise((resolve, reject) => {
+          gettid.async((error: unknown, thread: number) => (error ? reject(error) : resolve(thread)))
+        }),
+      allow(thread, cpus) {
+        const mask = new Uint8Array(maskBytes)
+        for (const cpu of cpus) mask[cpu >> 3] = (mask[cpu >> 3] ?? 0) | (1 << (cpu & 7))
+        setAffinity(thread, maskBytes, mask)
+      },
+    }
+  } catch {
+    // A C library without these functions, or no /proc.
+    return null
+  }
+}
+
+function allowedCpus(): number[] {
+  const list = /^Cpus_allowed_list:\s*(\S+)$/m.exec(readFileSync('/proc/self/status', 'utf8'))?.[1] ?? ''
+  return list.split(',').flatMap((range) => {
+    const [first = Number.NaN, last = first] = range.split('-').map(Number)
+    return Array.from({ length: last - first + 1 }, (_, index) => first + index)
+  })
+}
