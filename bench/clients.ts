@@ -59,14 +59,22 @@ export async function gatewayTime(server: Server, picture: Picture, question: st
   const response = await post(server, body)
   await response.text()
   const total = performance.now() - start
-  return total - engineTime(response.headers.get('server-timing') ?? '')
+  // Encoding is a part of the prefill's time.
+  return total - timeOf(response, ['queue', 'prefill', 'generation'])
 }
 
-/** `queue;dur=1.0, prefill;dur=2.0`: encoding is a part of the prefill's time. */
-function engineTime(timings: string): number {
+/** Asks for one token about a picture. @returns the time that Oriel took to encode it, in ms */
+export async function encodeTime(server: Server, picture: Picture): Promise<number> {
+  const response = await post(server, bodyOf(server, ask({ picture }), 1))
+  await response.text()
+  return timeOf(response, ['encode'])
+}
+
+/** Of `server-timing`, which is written `queue;dur=1.0, prefill;dur=2.0`. ms */
+function timeOf({ headers }: Response, phases: readonly string[]): number {
+  const timings = headers.get('server-timing') ?? ''
   const times = new Map(timings.split(', ').map((entry) => entry.split(';dur=') as [string, string]))
-  const phases = ['queue', 'prefill', 'generation'].map((phase) => Number(times.get(phase)))
-  return phases.reduce((sum, ms) => sum + ms, 0)
+  return phases.reduce((sum, phase) => sum + Number(times.get(phase)), 0)
 }
 
 function bodyOf(server: Server, turns: readonly Turn[], maxTokens: number, detail = 'high') {

@@ -3,8 +3,9 @@ import { closeSync, openSync, writeSync } from 'node:fs'
 /** A value of the metadata, with the type that its readers expect. */
 export type Value =
   | { string: string }
+  | { u16: number }
   | { u32: number }
-  | { i32: readonly number[] }
+  | { i32: number | readonly number[] }
   | { f32: number | readonly number[] }
   | { bool: boolean }
   | { strings: readonly string[] }
@@ -13,8 +14,8 @@ export type Value =
 export interface TensorPlan {
   name: string
   shape: readonly number[]
-  /** Q8_0 with this standard deviation, f32 with it, or f32 all the same. */
-  fill: { deviation: number; smallRows?: number } | { exact: number } | { constant: number }
+  /** Q8_0 with this standard deviation, f32 with it, f16 with it, or f32 all the same. */
+  fill: { deviation: number; smallRows?: number } | { exact: number } | { half: number } | { constant: number }
 }
 
 /**
@@ -34,7 +35,7 @@ export function writeGguf(
   for (const { name, shape, fill } of tensors) {
     header.string(name).u32(shape.length)
     for (const size of shape) header.u64(size)
-    header.u32('deviation' in fill ? types.q8_0 : types.f32).u64(offset)
+    header.u32(typeOf(fill)).u64(offset)
     offset += align(bytesOf(shape, fill))
   }
   const out = openSync(file, 'w')
@@ -48,15 +49,21 @@ export function writeGguf(
     write(
       'deviation' in fill
         ? noise(shape, fill, random)
-        : 'exact' in fill
-          ? exactNoise(shape, fill.exact, random)
-          : equal(shape, fill.constant),
+        : 'constant' in fill
+          ? equal(shape, fill.constant)
+          : 'half' in fill
+            ? halves(exactNoise(shape, fill.half, random))
+            : new Uint8Array(exactNoise(shape, fill.exact, random).buffer),
     )
   closeSync(out)
 }
 
 /** ggml's numbers for element types. */
-const types = { f32: 0, q8_0: 8 } as const
+const types = { f32: 0, f16: 1, q8_0: 8 } as const
+
+const typeOf = (fill: TensorPlan['fill']): number =>
+  'deviation' in fill ? types.q8_0 : 'half' in fill ? types.f16 : types.f32
+
 /** A block of Q8_0: a scale in 16 bits and 32 numbers of 8. */
 const block = { numbers: 32, bytes: 34 }
 /** Every tensor begins at a multiple of this. */
@@ -65,17 +72,21 @@ const align = (bytes: number): number => Math.ceil(bytes / 32) * 32
 const count = (shape: readonly number[]): number => shape.reduce((product, size) => product * size, 1)
 
 const bytesOf = (shape: readonly number[], fill: TensorPlan['fill']): number =>
-  'deviation' in fill ? (count(shape) / block.numbers) * block.bytes : count(shape) * 4
+  'deviation' in fill ? (count(shape) / block.numbers) * block.bytes : count(shape) * ('half' in fill ? 2 : 4)
 
 const equal = (shape: readonly number[], constant: number): Uint8Array =>
   new Uint8Array(new Float32Array(count(shape)).fill(constant).buffer)
 
-function exactNoise(shape: readonly number[], deviation: number, random: (into: Uint32Array) => void): Uint8Array {
+function exactNoise(shape: readonly number[], deviation: number, random: (into: Uint32Array) => void): Float32Array {
   const words = new Uint32Array(count(shape))
   random(words)
   const range = deviation * Math.sqrt(12)
-  return new Uint8Array(Float32Array.from(words, (word) => (word / 2 ** 32 - 0.5) * range).buffer)
+  return Float32Array.from(words, (word) => (word / 2 ** 32 - 0.5) * range)
 }
+
+/** Numbers below 1 as 16-bit floats. */
+const halves = (values: Float32Array): Uint8Array =>
+  new Uint8Array(Uint16Array.from(values, (value) => half(Math.abs(value)) + (value < 0 ? 0x8000 : 0)).buffer)
 
 /** Standard deviation of the 8-bit integers, all equally likely. */
 const spread = 256 / Math.sqrt(12)
@@ -97,7 +108,7 @@ function noise(
   return bytes
 }
 
-/** Bits of a positive number below 1 as a 16-bit float. */
+/** Bits of a number from 0 to 1 as a 16-bit float. */
 function half(value: number): number {
   const exponent = Math.floor(Math.log2(value))
   if (exponent < -14) return Math.round(value * 2 ** 24)
@@ -143,9 +154,13 @@ class Header {
 
   value(value: Value): this {
     if ('string' in value) return this.u32(8).string(value.string)
+    if ('u16' in value) return this.u32(2).#number(2, (bytes) => bytes.writeUInt16LE(value.u16))
     if ('u32' in value) return this.u32(4).u32(value.u32)
     if ('bool' in value) return this.u32(7).#number(1, (bytes) => bytes.writeUInt8(value.bool ? 1 : 0))
-    if ('i32' in value) return this.#array(5, value.i32, (one) => this.#number(4, (bytes) => bytes.writeInt32LE(one)))
+    if ('i32' in value) {
+      if (typeof value.i32 === 'number') return this.u32(5).#i32(value.i32)
+      return this.#array(5, value.i32, (one) => this.#i32(one))
+    }
     if ('strings' in value) return this.#array(8, value.strings, (one) => this.string(one))
     if (typeof value.f32 === 'number') return this.u32(6).#float(value.f32)
     return this.#array(6, value.f32, (one) => this.#float(one))
@@ -155,6 +170,10 @@ class Header {
     this.u32(9).u32(type).u64(values.length)
     for (const value of values) write(value)
     return this
+  }
+
+  #i32(value: number): this {
+    return this.#number(4, (bytes) => bytes.writeInt32LE(value))
   }
 
   #float(value: number): this {

@@ -68,8 +68,9 @@ function ownTime(): number {
         .slice(stat.lastIndexOf(')') + 2)
         .split(' ')
         .map(Number)
-      const [parent = 0, user = 0, system = 0] = [fields[1], fields[11], fields[12]]
-      processes.set(pid, { parent, time: (user + system) * tick })
+      // User and system time, its own and that of its children which have ended.
+      const time = fields.slice(11, 15).reduce((sum, ticks) => sum + ticks, 0)
+      processes.set(pid, { parent: fields[1] ?? 0, time: time * tick })
     } catch {
       // It has ended meanwhile.
     }

@@ -4,10 +4,9 @@ import { fileURLToPath } from 'node:url'
 import sharp from 'sharp'
 import { createServer } from '../src/api/index.ts'
 import { loadConfig } from '../src/config.ts'
-import { deploy } from '../src/deployments/index.ts'
 import { createLogger } from '../src/log.ts'
 import { createMedia } from '../src/media/index.ts'
-import { endEvents, promptEvent, scriptedBackend } from '../test/support/scripted.ts'
+import { deployed, endEvents, promptEvent, scriptedBackend } from '../test/support/scripted.ts'
 import type { LoopDelay, LoopQuestion } from './event-loop.ts'
 import { newPicture } from './pictures.ts'
 
@@ -108,7 +107,7 @@ async function serve(): Promise<void> {
     { longestEdge: 512 },
   )
   const log = createLogger('silent')
-  const rooms = { deployments: deploy([backend]), media: createMedia(config.media, log) }
+  const rooms = { deployments: deployed(backend), media: createMedia(config.media, log) }
   process.send?.(await createServer(rooms, config.server, log).listen({ host: '127.0.0.1', port: 0 }))
 }
 

@@ -47,6 +47,19 @@ export async function buildPeer(): Promise<string> {
   return server
 }
 
+/** Compiles a C++ program that calls libmtmd, which is built first unless it is there already. */
+export async function compileWithPeer(program: string, output: string): Promise<void> {
+  const build = path.resolve(await buildPeer(), '..', '..')
+  const source = path.join(build, '..', 'source')
+  const library = (name: string) => path.join(build, name)
+  await run('inherit', '.', 'g++', [
+    ...['-O1', '-std=c++17', '-o', output, program],
+    ...['include', 'ggml/include', 'tools/mtmd'].map((folder) => `-I${path.join(source, folder)}`),
+    ...['tools/mtmd/libmtmd.a', 'vendor/hash/libvendor-hash.a', 'src/libllama.a', 'ggml/src/libggml.a'].map(library),
+    ...['-ldl', library('ggml/src/libggml-cpu.a'), library('ggml/src/libggml-base.a'), '-lm', '-lgomp', '-lpthread'],
+  ])
+}
+
 async function requireTools(): Promise<void> {
   const needed = { cmake: 'cmake', 'g++': 'g++', git: 'git', tar: 'tar' }
   const missing: string[] = []
@@ -58,13 +71,21 @@ async function requireTools(): Promise<void> {
   )
 }
 
-function run(output: number | 'ignore', cwd: string, command: string, args: readonly string[]): Promise<void> {
+function run(
+  output: number | 'ignore' | 'inherit',
+  cwd: string,
+  command: string,
+  args: readonly string[],
+): Promise<void> {
   return new Promise((resolve, reject) => {
     const child = spawn(command, args, { cwd, stdio: ['ignore', output, output] })
     child.once('error', reject)
     child.once('exit', (code) => {
       if (code === 0) resolve()
-      else reject(new Error(`${command} ${args[0] ?? ''} failed with code ${code}; see build.log in ${cwd}`))
+      else {
+        const where = typeof output === 'number' ? `; see build.log in ${cwd}` : ''
+        reject(new Error(`${command} ${args[0] ?? ''} failed with code ${code}${where}`))
+      }
     })
   })
 }

@@ -1,4 +1,5 @@
-import { ask, chat, gatewayTime, type Part, type Turn } from './clients.ts'
+import { ask, chat, encodeTime, gatewayTime, type Part, type Turn } from './clients.ts'
+import { peerEncodeTime } from './encode.ts'
 import { median } from './figures.ts'
 import { quiet, undisturbed } from './machine.ts'
 import type { BenchModel } from './model-files.ts'
@@ -8,6 +9,8 @@ import type { OrielServer, Precision, Server } from './servers.ts'
 /** Both servers with the same model. Only one of them works at a time. */
 export interface Pair {
   model: BenchModel
+  /** That either may use. */
+  threads: number
   oriel: OrielServer
   peer: Server
 }
@@ -17,7 +20,7 @@ export interface Row {
   id: string
   what: string
   /** What `figure` is. */
-  figure: 'Oriel : llama-server' | 'warm : own cold' | 'longest gap : median gap' | 'ms'
+  figure: 'Oriel : llama-server' | 'Oriel : libmtmd' | 'warm : own cold' | 'longest gap : median gap' | 'ms'
   bar: { most: number } | { least: number }
   /** How Oriel's vision half computes. */
   precision: Precision
@@ -54,6 +57,22 @@ export const rows: readonly Row[] = [
     bar: { most: 0.4 },
     precision: 'int8',
     measure: firstPicture,
+  },
+  {
+    id: 'encode',
+    what: 'encoding of a new picture, fp32 vision',
+    figure: 'Oriel : libmtmd',
+    bar: { most: 0.6 },
+    precision: 'fp32',
+    measure: encode,
+  },
+  {
+    id: 'encode-int8',
+    what: 'encoding of a new picture, int8 vision',
+    figure: 'Oriel : libmtmd',
+    bar: { most: 0.6 },
+    precision: 'int8',
+    measure: encode,
   },
   {
     id: 'seen-picture',
@@ -141,6 +160,13 @@ export async function warmUp({ oriel, peer }: Pair): Promise<void> {
 async function firstPicture(pair: Pair, run: number): Promise<Sample> {
   const picture = await newPicture()
   return compare(pair, run, async (server) => (await chat(server, ask({ picture }, question(1)), short)).firstToken)
+}
+
+async function encode(pair: Pair, run: number): Promise<Sample> {
+  const picture = await newPicture()
+  return compare(pair, run, (server) =>
+    server.name === 'oriel' ? encodeTime(server, picture) : peerEncodeTime(pair.model, picture, pair.threads),
+  )
 }
 
 async function seenPicture(pair: Pair, run: number): Promise<Sample> {

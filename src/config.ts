@@ -66,26 +66,59 @@ const media = z.strictObject({
     .default(1000 * MB),
 })
 
-/** How the engine of a model runs. */
-const engine = z.strictObject({
-  /** Threads of the decoder and the encoder together; 0: one for each core. */
-  threads: z.number().int().nonnegative().default(0),
-  /** Tokens of KV memory, shared by all running sequences; 0: chosen from the model. */
-  contextTokens: z.number().int().nonnegative().default(0),
-  /** Sequences that run at once; more wait in the queue. */
-  maxSequences: z.number().int().positive().max(192).default(32),
-  /** Prefill tokens in one step at most. While somebody streams they are fewer, by what steps take. */
-  chunkTokens: z.number().int().positive().default(256),
-  /** Requests that may wait; one more is refused. */
-  maxQueue: z.number().int().positive().default(512),
-  /** Bytes of picture embeddings that are kept; 0: a tenth of the free memory, and a gigabyte at most. */
-  encoderCacheBytes: z.number().int().nonnegative().default(0),
-  kvType: z.enum(['f16', 'q8_0']).default('f16'),
-  /** What encodes pictures on a CPU: ONNX Runtime, or ggml, which also takes its place where it is not installed. */
-  visionRuntime: z.enum(['onnx', 'ggml']).default('onnx'),
-  /** `fp32` is exact, `int8` faster; ggml computes with the types of the file. */
-  visionPrecision: z.enum(['fp32', 'int8']).default('fp32'),
+/** A number of bytes, or a text such as `8GB`. */
+const bytes = z
+  .union([z.number().int().nonnegative(), z.string().regex(/^\d+(\.\d+)? *[kMG]B$/i, 'must be like 8GB or 500MB')])
+  .transform((size) => (typeof size === 'number' ? size : bytesOf(size)))
+
+function bytesOf(text: string): number {
+  const [, amount, unit = ''] = /^([\d.]+) *(\w+)$/.exec(text) ?? []
+  const factor = { KB: 1e3, MB, GB: 1e9 }[unit.toUpperCase()] ?? 1
+  return Math.floor(Number(amount) * factor)
+}
+
+/** When models are in memory. */
+const loading = z.strictObject({
+  /** Bytes that all models together may take; 0: four fifths of what is free at the start. */
+  memoryBytes: bytes.default(0),
+  /** How long a request waits for its model to be loaded, room for it included. */
+  timeoutMs: z.number().int().positive().default(120_000),
+  /** A model that nobody has used for so long is unloaded; 0: only when another needs its room. */
+  keepLoadedMs: z.number().int().nonnegative().default(0),
 })
+
+/** How the engine of a model runs. */
+const engine = z
+  .strictObject({
+    /** Threads of the decoder and the encoder together; 0: one for each core. */
+    threads: z.number().int().nonnegative().default(0),
+    /** What computes beside the processor; `auto`: a GPU, where one is there and its package is installed. */
+    gpu: z.enum(['auto', 'off', 'cuda', 'vulkan', 'metal']).default('auto'),
+    /** Tokens of KV memory, shared by all running sequences; 0: chosen from the model. */
+    contextTokens: z.number().int().nonnegative().default(0),
+    /** Sequences that run at once; more wait in the queue. */
+    maxSequences: z.number().int().positive().max(192).default(32),
+    /** Prefill tokens in one step at most. While somebody streams they are fewer, by what steps take. */
+    chunkTokens: z.number().int().positive().default(256),
+    /** Requests that may wait; one more is refused. */
+    maxQueue: z.number().int().positive().default(512),
+    /** Bytes of picture embeddings that are kept; 0: a twentieth of the memory for models, and 500 MB at most. */
+    encoderCacheBytes: z.number().int().nonnegative().default(0),
+    /** Bytes for prompts' beginnings that the KV memory has no room for; 0: as for embeddings. */
+    prefixCacheBytes: z.number().int().nonnegative().default(0),
+    /** Numbers of the KV memory: 8-bit ones take half the room, and prefill near three times as long on a CPU. */
+    kvType: z.enum(['f16', 'q8_0']).default('f16'),
+    /** Attention in one pass over the KV memory: prefill is a quarter faster with it, and 8-bit numbers need it. */
+    flashAttention: z.stringbool().or(z.boolean()).default(true),
+    /** What encodes pictures on a CPU: ONNX Runtime, or ggml, which also takes its place where it is not installed. */
+    visionRuntime: z.enum(['onnx', 'ggml']).default('onnx'),
+    /** `fp32` is exact, `int8` faster; ggml computes with the types of the file. */
+    visionPrecision: z.enum(['fp32', 'int8']).default('fp32'),
+  })
+  .refine(({ kvType, flashAttention }) => flashAttention || kvType === 'f16', {
+    message: '8-bit numbers in the KV memory (q8_0) need flash attention',
+    path: ['kvType'],
+  })
 
 /** Where models are found, and where `oriel pull` gets them. */
 const models = z.strictObject({
@@ -124,12 +157,13 @@ const prices = z.strictObject({
 })
 
 const configSchema = z.strictObject({
-  /** The model to serve: an id of the library or the path of a GGUF file. */
-  model: z.string().min(1).default('pocket'),
+  /** The models that are loaded at the start: ids of the library or paths of GGUF files. Others are when requests come. */
+  model: z.array(z.string().min(1)).default(['pocket']),
   logLevel: z.enum(['silent', 'error', 'warn', 'info', 'debug', 'trace']).default('warn'),
   server: server.prefault({}),
   media: media.prefault({}),
   engine: engine.prefault({}),
+  loading: loading.prefault({}),
   models: models.prefault({}),
   prices: prices.prefault({}),
 })
@@ -167,10 +201,18 @@ const environment: Record<string, readonly string[]> = {
   ORIEL_CACHE_BYTES: ['media', 'cacheBytes'],
   ORIEL_CACHE_DIR: ['media', 'cacheDir'],
   ORIEL_CACHE_DIR_BYTES: ['media', 'cacheDirBytes'],
+  ORIEL_MEMORY_BUDGET: ['loading', 'memoryBytes'],
+  ORIEL_LOAD_TIMEOUT_MS: ['loading', 'timeoutMs'],
+  ORIEL_KEEP_LOADED_MS: ['loading', 'keepLoadedMs'],
+  ORIEL_GPU: ['engine', 'gpu'],
   ORIEL_THREADS: ['engine', 'threads'],
   ORIEL_CONTEXT: ['engine', 'contextTokens'],
   ORIEL_ENCODER_CACHE: ['engine', 'encoderCacheBytes'],
+  ORIEL_PREFIX_CACHE: ['engine', 'prefixCacheBytes'],
   ORIEL_MAX_SEQUENCES: ['engine', 'maxSequences'],
+  ORIEL_CHUNK: ['engine', 'chunkTokens'],
+  ORIEL_KV_TYPE: ['engine', 'kvType'],
+  ORIEL_FLASH_ATTENTION: ['engine', 'flashAttention'],
   ORIEL_VISION_RUNTIME: ['engine', 'visionRuntime'],
   ORIEL_VISION_PRECISION: ['engine', 'visionPrecision'],
   ORIEL_MODELS_DIR: ['models', 'dirs'],
@@ -205,9 +247,13 @@ function assign(settings: Settings, path: readonly string[], text: string, name:
     settings[head] = inner
     assign(inner, rest, text, name)
   } else if (Array.isArray(valueAt(name))) settings[head] = text.split(',').map((part) => part.trim())
-  else if (typeof valueAt(name) === 'number') settings[head] = text.trim() === '' ? text : Number(text)
+  else if (typeof valueAt(name) === 'number') settings[head] = numberOr(text)
   else settings[head] = text
 }
+
+/** What is no number stays as it is, for the schema to say so. */
+const numberOr = (text: string): number | string =>
+  text.trim() === '' || Number.isNaN(Number(text)) ? text : Number(text)
 
 const defaults: Settings = configSchema.parse({})
 

@@ -135,11 +135,9 @@ async function within<T>(time: number, promise: Promise<T>): Promise<T | undefin
   return Promise.race([promise, late]).finally(() => clearTimeout(timer))
 }
 
-/** Aborts when the client goes away before the answer is complete. */
+/** Aborts at the end of the request: its answer is complete, or the client went away. */
 function whenClosed(reply: FastifyReply): AbortSignal {
-  const gone = new AbortController()
-  reply.raw.once('close', () => {
-    if (!reply.raw.writableFinished) gone.abort()
-  })
-  return gone.signal
+  const over = new AbortController()
+  reply.raw.once('close', () => over.abort())
+  return over.signal
 }

@@ -89,13 +89,13 @@ export function endpointsOf(options: RouteOptions): Endpoint[] {
     {
       ...models,
       path: '/models',
-      summary: 'List the models',
+      summary: 'List the models that are here, and those that `oriel pull` could fetch',
       query: [
         { name: 'features', description: 'Only models that have this: `vision`' },
         { name: 'filter', description: 'The same' },
       ],
       answer: answers.modelListAnswer,
-      handler: async ({ query }) => modelList(deployments, query as Record<string, string>),
+      handler: async ({ query }) => modelList(await deployments.list(), query as Record<string, string>),
     },
     {
       ...models,
@@ -104,7 +104,7 @@ export function endpointsOf(options: RouteOptions): Endpoint[] {
       pattern: '/models/*',
       summary: 'One model, by any of its names',
       answer: answers.model,
-      handler: async ({ params }) => modelObject(deployments.find((params as { '*': string })['*'])),
+      handler: async ({ params }) => modelObject(await deployments.describe((params as { '*': string })['*'])),
     },
   ]
 }

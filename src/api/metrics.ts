@@ -48,11 +48,21 @@ export function createMetrics(deployments: Deployments): Metrics {
     registers,
     async collect() {
       this.reset()
-      for (const { card, state } of deployments.list()) {
+      for (const { card, state } of deployments.loaded()) {
         // An engine that is starting again has nothing to tell.
         const found = await state().catch(() => ({}))
         for (const [what, value] of Object.entries(found)) this.set({ model: card.id, what: snake(what) }, value)
       }
+    },
+  })
+
+  new Gauge({
+    name: 'oriel_models_memory_bytes',
+    help: 'Memory that models may take, and that those which are loaded have been given',
+    labelNames: ['what'] as const,
+    registers,
+    collect() {
+      for (const [what, bytes] of Object.entries(deployments.memory)) this.set({ what }, bytes)
     },
   })
 

@@ -3,6 +3,7 @@ import { randomUUID } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify'
 import type { Config } from '../config.ts'
+import type { Deployments } from '../deployments/index.ts'
 import { OrielError } from '../errors.ts'
 import type { Logger } from '../log.ts'
 import { version } from '../version.ts'
@@ -83,7 +84,7 @@ export function createServer(rooms: AnswerRooms, config: Config['server'], log: 
   route('GET', '/docs', async (_request, reply) =>
     reply.header('content-security-policy', pagePolicy).type('text/html; charset=utf-8').send(page),
   )
-  route('GET', '/health', async () => ({ status: 'ok' }))
+  route('GET', '/health', async () => ({ status: 'ok', ...(await healthOf(rooms.deployments)) }))
   route('GET', '/metrics', async (_request, reply) => reply.type(metrics.contentType).send(await metrics.text()))
   route('DELETE', '/admin/cache', async (_request, reply) => {
     await rooms.media.clearCache()
@@ -114,6 +115,18 @@ export function createServer(rooms: AnswerRooms, config: Config['server'], log: 
     return sendError(wrong, request, reply, log)
   })
   return server
+}
+
+/** The engines that run and the memory that they were given, and which of them is starting again after a crash. */
+async function healthOf({ loaded, memory }: Deployments) {
+  const engines = await Promise.all(
+    loaded().map(async ({ card, state }) => {
+      const found = await state().catch(() => null)
+      if (found === null) return { model: card.id, status: 'restarting' }
+      return { model: card.id, status: 'ok', running: found.running, waiting: found.waiting }
+    }),
+  )
+  return { engines, memory: { budget_bytes: memory.budget, taken_bytes: memory.taken } }
 }
 
 /**

@@ -1,20 +1,23 @@
 import { readFile } from 'node:fs/promises'
 import { chatRequest, parseBody, readChat, startAnswer } from '../api/index.ts'
-import { deploy, startEmbedded } from '../deployments/index.ts'
+import { deploy, embedded } from '../deployments/index.ts'
+import { chooseDevice } from '../engine/devices.ts'
 import { OrielError } from '../errors.ts'
 import { createLogger } from '../log.ts'
 import { createMedia, type Media } from '../media/index.ts'
-import { findModel } from '../models/index.ts'
-import { configOf, placesOf } from './settings.ts'
+import { cardsOf, configOf, ownMemory, placesOf } from './settings.ts'
 
 export interface AskFlags {
   model?: string
   mmproj?: string
   modelsDir?: string
+  gpu?: string
   system?: string
   pages?: string
   batch?: number
 }
+
+const dayMs = 86_400_000
 
 /**
  * `oriel ask a.png b.pdf "question"`: writes the answer to the terminal as it comes. What is more than fits into one
@@ -24,22 +27,30 @@ export interface AskFlags {
  */
 export async function ask(
   words: readonly string[],
-  { model, mmproj, modelsDir, system, pages, batch }: AskFlags,
+  { model, mmproj, modelsDir, gpu, system, pages, batch }: AskFlags,
 ): Promise<void> {
   const question = words.at(-1) ?? ''
   const files = await Promise.all(words.slice(0, -1).map(async (name) => ({ name, url: await urlOf(name) })))
-  const config = configOf({ model, media: { maxImages: batch }, ...placesOf(modelsDir) })
+  const config = configOf({
+    model: model === undefined ? undefined : [model],
+    engine: { gpu },
+    // Nobody else waits, and a person sees that it takes long.
+    loading: { timeoutMs: dayMs },
+    media: { maxImages: batch },
+    ...placesOf(modelsDir),
+  })
   const log = createLogger(config.logLevel)
-  const card = await findModel(config.model, mmproj, config.models)
-  const backend = await startEmbedded(card, config, log)
-  const rooms = { deployments: deploy([backend]), media: createMedia(config.media, log) }
+  const [cards, compute] = await Promise.all([cardsOf(config, mmproj), chooseDevice(config.engine.gpu, log)])
+  const start = embedded(config, compute.device, log)
+  const deployments = deploy({ config, cards, start, gpuMemory: ownMemory(compute), log })
+  const rooms = { deployments, media: createMedia(config.media, log) }
   const stop = new AbortController()
   process.once('SIGINT', () => stop.abort())
 
   const answer = async (parts: readonly Part[], text: string): Promise<string> => {
     try {
       const body = parseBody(chatRequest, {
-        model: card.id,
+        model: cards[0]?.id,
         context_length_exceeded_behavior: 'truncate',
         messages: messagesOf(parts, text, system),
       })
@@ -75,7 +86,7 @@ export async function ask(
     process.stdout.write('In all:\n')
     await answer([], `${answers.join('\n\n')}\n\nThese are answers about parts of the same. As one answer: ${question}`)
   } finally {
-    await backend.close()
+    await deployments.close()
   }
 }
 

@@ -20,12 +20,29 @@ const model = new Option('--model <name>', 'the model: a name that `oriel list` 
 const folder = new Option('--models-dir <folder>', 'a folder of GGUF files, instead of those of ORIEL_MODELS_DIR')
 const projector = new Option('--mmproj <file>', "the model's vision file, where it does not lie beside it")
 
+const models = new Option(
+  '--model <name...>',
+  'a model to load at the start, or several; others are loaded when requests name them',
+)
+const gpu = new Option('--gpu <way>', 'what computes beside the processor (default auto)').choices([
+  'auto',
+  'off',
+  'cuda',
+  'vulkan',
+  'metal',
+])
+
 program
   .command('serve', { isDefault: true })
   .description('answer over HTTP')
-  .addOption(model)
+  .addOption(models)
   .addOption(projector)
   .addOption(folder)
+  .addOption(gpu)
+  .option(
+    '--memory-budget <size>',
+    'memory that all models together may take: 8GB (default: four fifths of what is free)',
+  )
   .option('--host <address>', 'address to listen on (default 127.0.0.1)')
   .option('--port <number>', 'port to listen on (default 8080)', port)
   .option('--strict', 'refuse parameters that mean nothing here, instead of naming them in a header')
@@ -38,6 +55,7 @@ program
   .addOption(model)
   .addOption(projector)
   .addOption(folder)
+  .addOption(gpu)
   .option('--system <text>', 'a system prompt: "Answer in one word."')
   .option('--pages <choice>', 'pages of a PDF or frames of an animation: 1-3,7 or all, or how many, evenly: 8')
   .option('--batch <number>', 'pictures in one question (default 30); a longer document is asked about in parts', count)

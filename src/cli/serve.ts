@@ -1,16 +1,18 @@
 import { readFileSync } from 'node:fs'
 import type { AddressInfo } from 'node:net'
 import type { FastifyInstance } from 'fastify'
-import { deploy, startEmbedded } from '../deployments/index.ts'
+import { type Deployments, deploy, embedded } from '../deployments/index.ts'
+import { chooseDevice } from '../engine/devices.ts'
 import { OrielError } from '../errors.ts'
 import { createLogger } from '../log.ts'
-import { findModel } from '../models/index.ts'
-import { configOf, placesOf } from './settings.ts'
+import { cardsOf, configOf, ownMemory, placesOf } from './settings.ts'
 
 export interface ServeFlags {
-  model?: string
+  model?: string[]
   mmproj?: string
   modelsDir?: string
+  gpu?: string
+  memoryBudget?: string
   host?: string
   port?: number
   strict?: boolean
@@ -18,28 +20,44 @@ export interface ServeFlags {
 
 /** Answers that are under way have this long to end by themselves when the server is told to stop. ms */
 const grace = 1000
+/** Between two lines about a model that is being loaded. ms */
+const tellEvery = 2000
 /** And after this the process goes, whatever is still open. ms */
 const patience = 1900
 
 /** `oriel serve`: listens until it is told to stop. @throws OrielError with one sentence for the person */
-export async function serve({ model, mmproj, modelsDir, host, port, strict }: ServeFlags): Promise<void> {
-  const config = configOf({ model, server: { host, port, strict }, ...placesOf(modelsDir) })
+export async function serve(flags: ServeFlags): Promise<void> {
+  const { model, mmproj, modelsDir, gpu, memoryBudget, host, port, strict } = flags
+  const config = configOf({
+    model,
+    engine: { gpu },
+    loading: { memoryBytes: memoryBudget },
+    server: { host, port, strict },
+    ...placesOf(modelsDir),
+  })
   const log = createLogger(config.logLevel)
-  const card = await findModel(config.model, mmproj, config.models)
-  // The engine loads in its own process while this one reads the HTTP server's code.
-  const [backend, { createServer }, { createMedia }] = await Promise.all([
-    startEmbedded(card, config, log),
+  const [cards, compute] = await Promise.all([cardsOf(config, mmproj), chooseDevice(config.engine.gpu, log)])
+  const start = embedded(config, compute.device, log)
+  const deployments = deploy({ config, cards, start, gpuMemory: ownMemory(compute), log })
+  // Engines load in their own processes while this one reads the HTTP server's code. The first ones have the time they need.
+  const [{ createServer }, { createMedia }] = await Promise.all([
     import('../api/index.ts'),
     import('../media/index.ts'),
-  ])
-  const deployments = deploy([backend])
+    ...cards.map(({ id }) => preload(deployments, id)),
+  ]).catch(async (error: unknown) => {
+    await deployments.close()
+    throw error
+  })
   const server = createServer({ deployments, media: createMedia(config.media, log) }, config.server, log)
   await listen(server, config.server.host, config.server.port).catch(async (error: unknown) => {
     await deployments.close()
     throw error
   })
   const address = addressOf(server, config.server.host)
-  process.stdout.write(`Oriel serves ${card.id} at ${address}  Try it:\n\n${exampleCurl(address, card.id)}\n\n`)
+  const names = cards.map(({ id }) => id)
+  process.stdout.write(
+    `Oriel serves ${names.join(', ')} at ${address}  Try it:\n\n${exampleCurl(address, names[0] ?? '')}\n\n`,
+  )
 
   let stopping = false
   const stop = async (): Promise<void> => {
@@ -56,6 +74,22 @@ export async function serve({ model, mmproj, modelsDir, host, port, strict }: Se
   }
   process.on('SIGINT', () => void stop())
   process.on('SIGTERM', () => void stop())
+}
+
+/** Loads a model that no request waits for. A load that takes long is told of on a terminal. */
+async function preload(deployments: Deployments, id: string): Promise<void> {
+  const loaded = new AbortController()
+  const timer = setInterval(async () => {
+    const { progress } = await deployments.describe(id)
+    if (process.stderr.isTTY && progress !== null)
+      process.stderr.write(`Loading ${id}: ${Math.floor(progress * 100)} %\n`)
+  }, tellEvery)
+  try {
+    await deployments.find(id, loaded.signal, Number.POSITIVE_INFINITY)
+  } finally {
+    clearInterval(timer)
+    loaded.abort()
+  }
 }
 
 async function listen(server: FastifyInstance, host: string, port: number): Promise<void> {

@@ -1,5 +1,13 @@
 import { OrielError } from '../errors.ts'
-import { type CatalogueEntry, entryOf, estimatedBytes, factsOf, findModel, type ModelFacts } from '../models/index.ts'
+import {
+  type CatalogueEntry,
+  entryOf,
+  estimatedBytes,
+  factsOf,
+  findModel,
+  type ModelCard,
+  type ModelFacts,
+} from '../models/index.ts'
 import { visionFamilies } from '../vision/index.ts'
 import { bytesText, countText, table } from './figures.ts'
 import { imageTokensOf } from './image-tokens.ts'
@@ -32,7 +40,7 @@ async function rowsOf(name: string, modelsDir: string | undefined, mmproj: strin
       ['quantization', quantization],
       ['context', `${card.contextTokens} tokens`],
       ...(await visionRows(facts, card.projector)),
-      ['memory', memoryText(facts, card.contextTokens)],
+      ['memory', memoryText(card)],
       ['licence', licence || (entry?.licence ?? 'not said')],
       [
         'recommended',
@@ -60,10 +68,10 @@ async function visionRows({ vision }: ModelFacts, projector: string | null): Pro
   return [['vision', family], ...tokens]
 }
 
-function memoryText({ memory: { weights, perToken } }: ModelFacts, contextTokens: number): string {
-  if (perToken === null) return `about ${bytesText(weights)} and what the context takes`
+function memoryText({ contextTokens, size: { decoderBytes, visionBytes, bytesPerToken } }: ModelCard): string {
+  const weights = decoderBytes + visionBytes
   const tokens = Math.min(contextTokens, usualContext)
-  const context = perToken * tokens
+  const context = bytesPerToken * tokens
   return `about ${bytesText(weights + context)}: weights ${bytesText(weights)}, ${tokens} tokens of context ${bytesText(context)}`
 }
 

@@ -1,8 +1,10 @@
 import type { Config, Prices } from '../config.ts'
+import type { Device } from '../engine/devices.ts'
 import type { Engine } from '../engine/generation.ts'
 import { startEngine } from '../engine/host.ts'
 import type { Logger } from '../log.ts'
 import type { ModelCard } from '../models/index.ts'
+import type { MemoryPlan } from './memory-plan.ts'
 
 export type {
   AnswerToken,
@@ -21,21 +23,52 @@ export interface Backend extends Engine {
   readonly prices: Prices
 }
 
-/** A model that runs inside this server, in a process of its own. @throws OrielError as `startEngine` does */
-export async function startEmbedded(
-  card: ModelCard,
-  { engine: config, prices }: Pick<Config, 'engine' | 'prices'>,
-  log: Logger,
-): Promise<Backend> {
-  const { id: name, decoder, projector } = card
-  const engine = await startEngine({ name, decoder, projector, config, log })
-  return {
-    card,
-    prices,
-    model: engine.model,
-    generate: (request, signal) => engine.generate(request, signal),
-    count: (prompt) => engine.count(prompt),
-    state: () => engine.state(),
-    close: () => engine.close(),
+/** What a start is told, and whom it tells. */
+interface Start {
+  plan: MemoryPlan
+  /** Told the share of the model that is loaded: 0 to 1. */
+  onProgress(share: number): void
+  /** Ends the start. */
+  signal: AbortSignal
+}
+
+/** Makes a model answer. @throws OrielError */
+export type Starter = (card: ModelCard, start: Start) => Promise<Backend>
+
+/**
+ * Starts models inside this server, each in a process of its own.
+ * @returns what throws as `startEngine` does
+ */
+export function embedded({ engine, prices }: Pick<Config, 'engine' | 'prices'>, device: Device, log: Logger): Starter {
+  return async (card, { plan, onProgress, signal }) => {
+    const { id: name, decoder, projector, size } = card
+    const gpu = { device, layers: size.layers, bytes: plan.weights + plan.context, reserved: plan.vision }
+    const decoderShare = size.decoderBytes / (size.decoderBytes + size.visionBytes)
+    const started = await startEngine(
+      {
+        name,
+        decoder,
+        projector,
+        config: {
+          ...engine,
+          contextTokens: plan.contextCells,
+          encoderCacheBytes: plan.cache,
+          prefixCacheBytes: plan.prefixes,
+        },
+        ...(device === 'cpu' ? {} : { gpu }),
+        log,
+        onProgress: (share) => onProgress(share * decoderShare),
+      },
+      signal,
+    )
+    return {
+      card,
+      prices,
+      model: started.model,
+      generate: (request, signal) => started.generate(request, signal),
+      count: (prompt) => started.count(prompt),
+      state: () => started.state(),
+      close: () => started.close(),
+    }
   }
 }

@@ -1,32 +1,196 @@
+import type { Config, Prices } from '../config.ts'
 import { OrielError } from '../errors.ts'
-import type { Backend } from './backend.ts'
+import type { Logger } from '../log.ts'
+import { availableMemory } from '../memory.ts'
+import { type CatalogueEntry, catalogue, entryOf, listModels, lookUp, type ModelCard } from '../models/index.ts'
+import type { Backend, Starter } from './backend.ts'
+import { Deployment, type DeploymentState } from './deployment.ts'
+import { MemoryBudget } from './memory-budget.ts'
+import { planMemory } from './memory-plan.ts'
 
 /** Fireworks' form of a name. Whose account it is does not matter here: every model is ours. */
 const inAccount = /^accounts\/[^/]+\/models\//
 
+/** Of the memory that is there when the server starts, the share that models may take where nobody says. */
+const budgetShare = 0.8
+
+/** A model that requests may name, or that could be fetched. */
+export interface ListedModel {
+  id: string
+  aliases: readonly string[]
+  title: string
+  description: string
+  /** Seconds since 1970. */
+  created: number
+  contextTokens: number
+  pictures: boolean
+  /** Jinja; null where it has none, or where that is not known. */
+  chatTemplate: string | null
+  prices: Prices
+  state: DeploymentState | 'not_pulled'
+  /** The share that is loaded, while it is being loaded. */
+  progress: number | null
+  /** Why it cannot be loaded. */
+  error: string | null
+}
+
 /** The models that answer, by the names that requests use for them. */
 export interface Deployments {
-  list(): readonly Backend[]
-  /** @throws OrielError `not_found` with the names there are */
-  find(name: string): Backend
+  /**
+   * A model that is ready to answer. It is loaded when it is not, and stays at least until the signal aborts, which it
+   * must at the end of the request.
+   * @param patience how long to wait for it; the configured time where nobody says. ms
+   * @throws OrielError `not_found`; `overloaded` when the wait was too long; why it could not be loaded
+   */
+  find(name: string, signal: AbortSignal, patience?: number): Promise<Backend>
+  /** Every model that is here, those in memory first, and those of the catalogue that are not. */
+  list(): Promise<ListedModel[]>
+  /** @throws OrielError `not_found` */
+  describe(name: string): Promise<ListedModel>
+  /** Those that answer now. */
+  loaded(): readonly Backend[]
+  /** Bytes that models may take, and that they have. */
+  readonly memory: { readonly budget: number; readonly taken: number }
   close(): Promise<void>
 }
 
-export function deploy(backends: readonly Backend[]): Deployments {
-  return {
-    list: () => backends,
-    find(name) {
-      const short = name.replace(inAccount, '')
-      const found = backends.find(({ card }) => card.id === short || card.aliases.includes(name))
-      if (found !== undefined) return found
-      const names = backends.map(({ card }) => card.id).join(', ')
-      throw new OrielError('not_found', `The model ${JSON.stringify(name)} is not here. There are: ${names}.`, {
-        param: 'model',
-        code: 'model_not_found',
+export interface DeploymentOptions {
+  config: Pick<Config, 'engine' | 'loading' | 'models' | 'prices'>
+  /** Models that were named by their files, beside those that are found by name. */
+  cards: readonly ModelCard[]
+  start: Starter
+  /** Bytes of memory that GPUs have of their own; undefined: no GPU is used. */
+  gpuMemory: number | undefined
+  log: Logger
+}
+
+export function deploy({ config, cards, start, gpuMemory, log }: DeploymentOptions): Deployments {
+  const here = config.loading.memoryBytes || Math.floor(availableMemory() * budgetShare) + (gpuMemory ?? 0)
+  const budget = new MemoryBudget(here)
+  const known = new Map<string, Deployment>()
+  const rooms = { budget, start, config: config.loading, log }
+
+  const cardOf = async (name: string): Promise<ModelCard> => {
+    const short = name.replace(inAccount, '')
+    const here = async (called: string) =>
+      lookUp(called, config.models).catch((error: unknown) => {
+        throw error instanceof OrielError ? unfit(error) : error
       })
+    const card =
+      cards.find((one) => isCalled(one, name)) ?? (await here(name)) ?? (short === name ? undefined : await here(short))
+    if (card === undefined) throw await missing(name, cards, config.models)
+    return card
+  }
+  const find: Deployments['find'] = async (name, signal, patience = config.loading.timeoutMs) => {
+    const active = [...known.values()].find((one) => one.active && isCalled(one.card, name))
+    return (active ?? deploymentOf(await cardOf(name))).use(signal, patience)
+  }
+  /** A file that has changed is another model of the same name. */
+  const deploymentOf = (card: ModelCard): Deployment => {
+    const before = known.get(card.id)
+    if (before !== undefined && (before.active || sameFiles(before.card, card))) return before
+    const deployment = new Deployment(card, planMemory(card, config.engine, here, gpuMemory !== undefined), rooms)
+    known.set(card.id, deployment)
+    return deployment
+  }
+  const listed = (card: ModelCard): ListedModel => {
+    const deployment = known.get(card.id)
+    const { id, aliases, title, description, created, contextTokens, projector, chatTemplate } = card
+    const state = deployment?.state ?? 'available'
+    return {
+      ...{ id, aliases, title, description, created, chatTemplate, state },
+      contextTokens: deployment?.backend?.model.contextTokens ?? contextTokens,
+      pictures: projector !== null,
+      prices: config.prices,
+      progress: state === 'loading' ? (deployment?.progress ?? 0) : null,
+      error: deployment?.failure?.message ?? null,
+    }
+  }
+
+  const list = async (): Promise<ListedModel[]> => {
+    const { models, broken } = await listModels(config.models)
+    const all = [...cards, ...models.filter(({ id }) => cards.every((card) => card.id !== id))]
+    const names = new Set(all.flatMap(({ id, aliases }) => [id, ...aliases]))
+    return [
+      ...all.map(listed).toSorted((a, b) => Number(b.state === 'loaded') - Number(a.state === 'loaded')),
+      ...broken.map(({ id, error }) => ({
+        ...unlisted,
+        ...{ id, title: id, prices: config.prices, error: unfit(error).message },
+      })),
+      ...catalogue.filter((entry) => !names.has(entry.id)).map((entry) => pullable(entry, config.prices)),
+    ]
+  }
+
+  return {
+    find,
+    list,
+    async describe(name) {
+      const found = (await list()).find((model) => isCalled(model, name))
+      const entry = entryOf(name)
+      if (found !== undefined) return found
+      if (entry !== undefined) return pullable(entry, config.prices)
+      throw await missing(name, cards, config.models)
+    },
+    loaded: () => [...known.values()].flatMap(({ backend }) => backend ?? []),
+    memory: {
+      budget: here,
+      get taken() {
+        return budget.taken
+      },
     },
     async close() {
-      await Promise.all(backends.map((backend) => backend.close()))
+      await Promise.all([...known.values()].map((deployment) => deployment.close()))
     },
   }
 }
+
+const isCalled = ({ id, aliases }: Pick<ModelCard, 'id' | 'aliases'>, name: string): boolean =>
+  id === name || id === name.replace(inAccount, '') || aliases.includes(name)
+
+const sameFiles = (a: ModelCard, b: ModelCard): boolean =>
+  a.decoder === b.decoder && a.projector === b.projector && a.bytes === b.bytes && a.created === b.created
+
+async function missing(name: string, cards: readonly ModelCard[], models: Config['models']): Promise<OrielError> {
+  const details = { param: 'model', code: 'model_not_found' }
+  const entry = entryOf(name) ?? entryOf(name.replace(inAccount, ''))
+  if (entry !== undefined)
+    return new OrielError(
+      'not_found',
+      `The model ${JSON.stringify(name)} (${entry.title}) has not been fetched yet: \`oriel pull ${entry.id}\` fetches it, and requests may use it from then on.`,
+      details,
+    )
+  const ids = new Set([...cards, ...(await listModels(models)).models].map(({ id }) => id))
+  return new OrielError(
+    'not_found',
+    `The model ${JSON.stringify(name)} is not here. There are: ${[...ids].join(', ')}.`,
+    details,
+  )
+}
+
+/** Files that are no model are nothing that another request would mend; and where they lie is nobody's business. */
+const unfit = ({ kind, message, code, cause }: OrielError): OrielError =>
+  new OrielError('precondition_failed', kind === 'not_found' ? 'Its files are not all there.' : message, {
+    param: 'model',
+    code,
+    cause,
+  })
+
+const unlisted = {
+  aliases: [],
+  description: '',
+  created: 0,
+  contextTokens: 0,
+  pictures: false,
+  chatTemplate: null,
+  state: 'failed',
+  progress: null,
+} as const
+
+const pullable = ({ id, aliases, title, use, contextTokens }: CatalogueEntry, prices: Prices): ListedModel => ({
+  ...unlisted,
+  ...{ id, aliases, title, contextTokens, prices },
+  description: use,
+  pictures: true,
+  state: 'not_pulled',
+  error: null,
+})

@@ -1,13 +1,13 @@
 export {
   type AnswerToken,
   type Backend,
+  embedded,
   type GenerateEvent,
   type GenerateRequest,
   type PromptCount,
   type PromptPiece,
   type PromptToken,
   type Sampling,
-  startEmbedded,
   type Timings,
 } from './backend.ts'
-export { type Deployments, deploy } from './deployments.ts'
+export { type Deployments, deploy, type ListedModel } from './deployments.ts'

@@ -1,21 +1,21 @@
-/** A running answer's next token may come this much later for each sequence that reads its prompt meanwhile, in steps. */
-const patience = 2
+/** A step of running answers may take this much longer for those who read their prompts, in steps without. */
+const patience = 2.2
 /** Rows that even a slow machine takes, or a prompt would never be read. */
 const least = 4
-/** Weight of the newest measurement in the running mean. */
+/** Weight of the newest measurement in the running means. */
 const newest = 0.25
 
 /**
  * How many rows of prefill a step may have. Nobody streams: as many as there may be, since large batches cost least for
- * each row. Somebody does: so many that a step takes about three times as long as one without, by what steps took of
+ * each row. Somebody does: so many that a step takes about twice as long as one without, by what steps took of
  * late; more when many prompts wait for few answers.
  */
 export class ChunkSize {
   readonly #most: number
   /** A step of running answers alone, in ms. */
   #answering = Number.NaN
-  /** What one row of prefill adds to a step, in ms. */
-  #row = Number.NaN
+  /** What steps took, by the power of two that their rows reach: a row costs less the more there are. */
+  readonly #steps: ({ rows: number; ms: number } | undefined)[] = []
 
   constructor(most: number) {
     this.#most = most
@@ -23,18 +23,29 @@ export class ChunkSize {
 
   /** @param answering sequences whose next token is due. @param prefilling sequences that read their prompts */
   next(answering: number, prefilling: number): number {
-    if (answering === 0 || Number.isNaN(this.#answering) || Number.isNaN(this.#row)) return this.#most
+    if (answering === 0 || Number.isNaN(this.#answering)) return this.#most
     const allowed = patience * this.#answering * Math.max(1, prefilling / answering)
-    return Math.max(least, Math.min(this.#most, Math.floor(allowed / this.#row)))
+    return Math.max(least, Math.min(this.#most, Math.floor(this.#rowsWithin(allowed)) - answering))
   }
 
   /** Tells what a step took, in ms. */
   learn(answering: number, prefilled: number, ms: number): void {
     if (prefilled === 0) this.#answering = mean(this.#answering, ms)
-    else {
-      const without = answering === 0 || Number.isNaN(this.#answering) ? 0 : Math.min(this.#answering, ms / 2)
-      this.#row = mean(this.#row, (ms - without) / prefilled)
+    const rows = answering + prefilled
+    const reach = Math.floor(Math.log2(rows))
+    const known = this.#steps[reach]
+    this.#steps[reach] = known ? { rows: mean(known.rows, rows), ms: mean(known.ms, ms) } : { rows, ms }
+  }
+
+  /** Between two steps that are known a row costs the same, and beyond the largest as much as in that one. */
+  #rowsWithin(ms: number): number {
+    let last = { rows: 0, ms: 0 }
+    for (const step of this.#steps) {
+      if (step === undefined || step.ms <= last.ms) continue
+      if (step.ms > ms) return last.rows + ((ms - last.ms) / (step.ms - last.ms)) * (step.rows - last.rows)
+      last = step
     }
+    return (last.rows * ms) / last.ms
   }
 }
 

@@ -1,31 +1,32 @@
 import { availableParallelism } from 'node:os'
 
 /**
- * Shares the machine's cores between the decoder and the picture encoder: all to whoever is alone, half to each when
- * both run.
+ * Shares the machine's cores between the decoder and the picture encoder. The decoder has all of them, but half while it
+ * only goes on with running answers and a picture is encoded: the encoder's threads have the lower priority, and would
+ * be left with nothing.
  *
- * ggml's threads spin while they wait for each other. Where something else wants the cores too, one thread more than
- * there are free ones makes a step a hundred times slower, and a small model is fastest on one thread anyway. What is
- * fastest changes with the machine's load, so it is measured all the time: see `ThreadChoice`.
+ * ggml's threads spin while they wait for each other: one more than there are free cores makes a step many times slower,
+ * and a small model is fastest on one thread anyway. What is fastest changes with the machine's load, so it is measured
+ * all the time: see `ThreadChoice`.
  */
 export class Cores {
   readonly all: number
-  readonly #decoding: { one: ThreadChoice; few: ThreadChoice; many: ThreadChoice }
+  /** By the power of two that a step's rows reach: a row costs less the more there are. */
+  readonly #decoding: ThreadChoice[] = []
   readonly #encoding: ThreadChoice
 
   /** @param configured 0: all of the machine's */
   constructor(configured: number) {
     this.all = configured || availableParallelism()
-    const choice = () => new ThreadChoice(this.all)
-    this.#decoding = { one: choice(), few: choice(), many: choice() }
     this.#encoding = new ThreadChoice(this.all)
   }
 
-  forDecoding(encoderBusy: boolean, rows: number): number {
-    return this.#share(encoderBusy, this.#decodingOf(rows).threads)
+  /** @param shared whether the encoder needs cores too, and nobody waits for this step to see a picture */
+  forDecoding(shared: boolean, rows: number): number {
+    return this.#share(shared, this.#decodingOf(rows).threads)
   }
 
-  /** Tells what a step took, in ms. */
+  /** Tells what a step took that had the cores to itself, in ms. */
   decoded(threads: number, rows: number, ms: number): void {
     this.#decodingOf(rows).learn(threads, ms / rows)
   }
@@ -40,30 +41,30 @@ export class Cores {
   }
 
   #decodingOf(rows: number): ThreadChoice {
-    const { one, few, many } = this.#decoding
-    return rows === 1 ? one : rows < manyRows ? few : many
+    const reach = Math.floor(Math.log2(rows))
+    const choice = this.#decoding[reach] ?? new ThreadChoice(this.all)
+    this.#decoding[reach] = choice
+    return choice
   }
 
-  #share(otherBusy: boolean, threads: number): number {
-    return otherBusy ? Math.max(1, Math.min(threads, Math.floor(this.all / 2))) : threads
+  #share(shared: boolean, threads: number): number {
+    return shared ? Math.max(1, Math.min(threads, Math.floor(this.all / 2))) : threads
   }
 }
 
-/** From so many rows on ggml has other kernels, and a row costs a fraction. */
-const manyRows = 64
-
 /** Runs between two trials of the number of threads that is not in use, at first and at most. */
-const trials = { first: 16, most: 2048 }
-/** Weight of the newest measurement in the running mean. */
-const newest = 0.25
+const pauses = { first: 16, most: 2048 }
+/** Runs that are compared: the one in their middle counts, whatever else the machine did during the others. */
+const compared = 5
 
-/** One thread or all of them: whichever took less time of late. The other is tried again now and then, more seldom each time it loses. */
+/** One thread or all of them: whichever takes less time. The other is tried again now and then, more seldom each time it loses. */
 class ThreadChoice {
   readonly #all: number
-  readonly #cost = { one: Number.NaN, all: Number.NaN }
-  #best: 'one' | 'all' = 'one'
-  #untilTrial = 2
-  #pause = trials.first
+  /** Time for one unit of work in the last runs, by threads. */
+  readonly #costs = { one: [] as number[], all: [] as number[] }
+  #best: 'one' | 'all' = 'all'
+  #untilTrial = compared
+  #pause = pauses.first
 
   constructor(all: number) {
     this.#all = all
@@ -71,8 +72,7 @@ class ThreadChoice {
 
   /** How many threads the next run shall use. */
   get threads(): number {
-    const trial = this.#untilTrial <= 0
-    const choice = trial ? other(this.#best) : this.#best
+    const choice = this.#untilTrial <= 0 ? other(this.#best) : this.#best
     return choice === 'one' ? 1 : this.#all
   }
 
@@ -80,19 +80,20 @@ class ThreadChoice {
   learn(threads: number, cost: number): void {
     if (this.#all === 1 || (threads !== 1 && threads !== this.#all)) return
     const tried = threads === 1 ? 'one' : 'all'
-    const known = this.#cost[tried]
-    this.#cost[tried] = Number.isNaN(known) ? cost : known + newest * (cost - known)
-    if (tried !== this.#best) {
-      // One good run is enough to change over, and one bad run to stay: the mean is of another time.
-      this.#cost[tried] = cost
-      const won = cost < this.#cost[this.#best]
+    const costs = this.#costs[tried]
+    costs.push(cost)
+    if (tried === this.#best) {
+      if (costs.length > compared) costs.shift()
+      this.#untilTrial--
+    } else if (costs.length === compared) {
+      const won = median(costs) < median(this.#costs[this.#best])
       if (won) this.#best = tried
-      this.#pause = won ? trials.first : Math.min(trials.most, this.#pause * 2)
+      this.#pause = won ? pauses.first : Math.min(pauses.most, this.#pause * 2)
       this.#untilTrial = this.#pause
-    } else this.#untilTrial--
-    const rival = this.#cost[other(this.#best)]
-    if (this.#cost[this.#best] > rival * 2) this.#untilTrial = 0
+      this.#costs[other(this.#best)] = []
+    }
   }
 }
 
 const other = (choice: 'one' | 'all') => (choice === 'one' ? 'all' : 'one')
+const median = (costs: readonly number[]): number => costs.toSorted((a, b) => a - b)[costs.length >> 1] ?? Number.NaN

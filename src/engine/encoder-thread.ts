@@ -1,4 +1,6 @@
+import { platform, setPriority } from 'node:os'
 import { parentPort, workerData } from 'node:worker_threads'
+import { giveBackMemory } from '../native/index.ts'
 import {
   type EncoderSettings,
   openEncoder,
@@ -24,9 +26,16 @@ export interface EncoderStart {
   settings: EncoderSettings
 }
 
+/** A niceness: a thread's share of a core that others want too is a thirtieth. */
+const encodePriority = 15
+
 export type EncodeResult = { embeddings: Float32Array; ms: number } | { error: WireError } | { ready: true }
 
 const { file, settings }: EncoderStart = workerData
+
+// A running answer's next token goes before a picture's next row. Linux has a priority for every thread, and threads that
+// this one starts (ONNX Runtime's) have it too; elsewhere it would be the whole process's.
+if (platform() === 'linux') setPriority(encodePriority)
 
 const answer = (result: EncodeResult, transfer: ArrayBuffer[] = []) => parentPort?.postMessage(result, transfer)
 
@@ -53,6 +62,7 @@ try {
   const plan = encoder.architecture.plan(blank, 'low')
   const [tile] = tilesOf(plan)
   if (tile !== undefined) await encoder.encode(encoder.architecture.scale(blank, plan), tile, settings.threads)
+  giveBackMemory()
   answer({ ready: true })
 } catch (error) {
   answer({ error: toWire(error) })

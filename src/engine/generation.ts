@@ -103,6 +103,8 @@ export interface EngineModel {
   } | null
   /** What it takes beside the pictures' embeddings: the decoder's weights, the vision file's, and the KV memory. */
   memory: { weightsBytes: number; visionBytes: number; kvBytes: number }
+  /** Layers that a GPU computes, the output's among them; 0: the processor does all. */
+  gpuLayers: number
   /** Jinja, as in the GGUF; null where it has none. */
   chatTemplate: string | null
   bosToken: string
@@ -131,6 +133,8 @@ export interface EngineState {
   /** Sequences that are kept for prompts that begin alike, and the KV cells that they hold. */
   readonly storedPrefixes: number
   readonly storedCells: number
+  /** Memory of prefixes that the KV memory has no room for. */
+  readonly shelvedBytes: number
   readonly cells: number
   readonly freeCells: number
   /** Bytes of picture embeddings that are kept. */

@@ -18,6 +18,8 @@ import { type FromEngine, fromWire, type LoadOptions, type ToEngine, type WirePi
 
 export interface EngineOptions extends LoadOptions {
   log: Logger
+  /** Told the share of the decoder's weights that is loaded; the vision file comes after them. */
+  onProgress?: (share: number) => void
 }
 
 /** How long a request waits for an engine that is starting again, in ms. */
@@ -29,12 +31,22 @@ const linesKept = 20
 /**
  * Starts an engine in a process of its own and keeps it running: when the process dies, its running requests fail with
  * `engine_failed`, another process is started, and requests that come meanwhile wait for it.
+ * @param signal ends a load that nobody wants any more
  * @throws OrielError `invalid` when the model cannot be loaded, `internal` when this machine cannot run it
  */
-export async function startEngine({ log, ...options }: EngineOptions): Promise<Engine> {
-  const host = new EngineHost(options, log)
-  await host.start()
-  return host
+export async function startEngine(
+  { log, onProgress = () => {}, ...options }: EngineOptions,
+  signal?: AbortSignal,
+): Promise<Engine> {
+  const host = new EngineHost(options, log, onProgress)
+  const stop = (): void => void host.close()
+  signal?.addEventListener('abort', stop, { once: true })
+  try {
+    await host.start()
+    return host
+  } finally {
+    signal?.removeEventListener('abort', stop)
+  }
 }
 
 interface Pending {
@@ -45,6 +57,7 @@ interface Pending {
 class EngineHost implements Engine {
   readonly #options: LoadOptions
   readonly #log: Logger
+  readonly #onProgress: (share: number) => void
   readonly #running = new Map<number, Pending>()
   readonly #counting = new Map<number, Deferred<PromptCount>>()
   readonly #asking = new Map<number, Deferred<EngineState>>()
@@ -56,9 +69,10 @@ class EngineHost implements Engine {
   #closed = false
   #nextId = 1
 
-  constructor(options: LoadOptions, log: Logger) {
+  constructor(options: LoadOptions, log: Logger, onProgress: (share: number) => void) {
     this.#options = options
     this.#log = log
+    this.#onProgress = onProgress
   }
 
   get model(): EngineModel {
@@ -147,8 +161,11 @@ class EngineHost implements Engine {
   /** One process. @throws OrielError when it cannot be started, or does not load its model */
   async #launch(): Promise<void> {
     const child = fork(fileURLToPath(new URL('./process.ts', import.meta.url)), {
-      execArgv: ['--import', import.meta.resolve('tsx')],
+      // What a model's loading leaves behind is collected at once: see `giveBackMemory`.
+      execArgv: ['--expose-gc', '--import', import.meta.resolve('tsx')],
       serialization: 'advanced',
+      // All graphs of the decoder's thread pool must run on one thread, and decoding is all that it has to do.
+      env: { ...process.env, UV_THREADPOOL_SIZE: '1' },
       stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
     })
     this.#child = child
@@ -158,10 +175,11 @@ class EngineHost implements Engine {
         if (message.type === 'ready') {
           this.#live = true
           this.#model = message.model
-          const { contextTokens, memory } = message.model
-          this.#log.info({ engine: message.model.name, contextTokens, ...memory }, 'the engine is ready')
+          const { contextTokens, memory, gpuLayers } = message.model
+          this.#log.info({ engine: message.model.name, contextTokens, gpuLayers, ...memory }, 'the engine is ready')
           resolve()
-        } else if (message.type === 'failed' && message.id === null) {
+        } else if (message.type === 'loading') this.#onProgress(message.share)
+        else if (message.type === 'failed' && message.id === null) {
           reject(fromWire(message.error))
           child.kill('SIGKILL')
         } else this.#receive(message)

@@ -1,7 +1,7 @@
 import type { Decoder } from '../language/index.ts'
 
 /** The part of a decoder that moves KV about. */
-export type KvOwner = Pick<Decoder, 'cells' | 'share' | 'forget'>
+export type KvOwner = Pick<Decoder, 'cells' | 'share' | 'forget' | 'save' | 'restore' | 'truncate'>
 
 /**
  * The KV memory with an account of every cell: llama.cpp shares cells between sequences in place, but does not tell which
@@ -53,22 +53,45 @@ export class KvMemory {
     this.#slots.set(slot, cells)
   }
 
-  /** Shares the first `count` cells of `source` with the empty slot `target`. */
-  share(source: number, target: number, count: number): void {
+  /** Shares the first `count` cells of `source`, all that stand before `time`, with the empty slot `target`. */
+  share(source: number, target: number, count: number, time: number): void {
     const cells = (this.#slots.get(source) ?? []).slice(0, count)
     if (cells.length < count || this.#slots.has(target)) throw new Error('a prefix is shared that is not there')
     for (const cell of cells) this.#holders[cell] = (this.#holders[cell] ?? 0) + 1
     this.#slots.set(target, cells)
-    this.#owner.share(source, target, count)
+    this.#owner.share(source, target, time)
+  }
+
+  /** A copy of all that a slot holds. */
+  save(slot: number): Uint8Array {
+    return this.#owner.save(slot)
+  }
+
+  /**
+   * Gives an empty slot the first `count` cells of what was saved, all that stand before `time`.
+   * @param saved cells of all that was saved, for which there must be room @returns whether it came about
+   */
+  restore(slot: number, state: Uint8Array, saved: number, count: number, time: number): boolean {
+    if (saved > this.freeCells || !this.#owner.restore(slot, state)) return false
+    this.extend(slot, saved)
+    if (count < saved) {
+      this.#letGo(this.#slots.get(slot)?.splice(count) ?? [])
+      this.#owner.truncate(slot, time)
+    }
+    return true
   }
 
   forget(slot: number): void {
-    for (const cell of this.#slots.get(slot) ?? []) {
+    this.#letGo(this.#slots.get(slot) ?? [])
+    this.#slots.delete(slot)
+    this.#owner.forget(slot)
+  }
+
+  #letGo(cells: readonly number[]): void {
+    for (const cell of cells) {
       const holders = (this.#holders[cell] ?? 0) - 1
       this.#holders[cell] = holders
       if (holders === 0) this.#free.push(cell)
     }
-    this.#slots.delete(slot)
-    this.#owner.forget(slot)
   }
 }

@@ -67,10 +67,12 @@ export class PrefixTree {
   }
 
   /** Removes the sequence that went unused the longest. @returns undefined when nothing is stored */
-  evict(): number | undefined {
-    const oldest = this.#stored.keys().next().value
-    if (oldest !== undefined) this.remove(oldest)
-    return oldest
+  evict(): { sequence: number; key: string; path: Float64Array } | undefined {
+    const [oldest] = this.#stored
+    if (oldest === undefined) return undefined
+    const [sequence, entry] = oldest
+    this.remove(sequence)
+    return { sequence, ...entry }
   }
 
   remove(sequence: number): void {

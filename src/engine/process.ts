@@ -1,11 +1,12 @@
 import { statSync } from 'node:fs'
-import { freemem } from 'node:os'
 import { type Deferred, deferred } from '../deferred.ts'
 import { openDecoder } from '../language/index.ts'
+import { availableMemory } from '../memory.ts'
 import { openArchitecture } from '../vision/index.ts'
 import { Cores } from './cores.ts'
 import type { EngineModel, GenerateEvent, PromptPiece } from './generation.ts'
 import { storedSequences } from './kv-cache.ts'
+import { usualCacheBytes } from './memory-shares.ts'
 import { PictureEncoder } from './picture-encoder.ts'
 import { type FromEngine, type LoadOptions, type ToEngine, toWire, type WirePiece } from './protocol.ts'
 import { Scheduler } from './scheduler.ts'
@@ -53,17 +54,21 @@ process.on('disconnect', () => process.exit(0))
 process.on('SIGINT', () => {})
 process.on('SIGTERM', () => {})
 
-async function load({ decoder: file, projector, name, config }: LoadOptions): Promise<void> {
+async function load({ decoder: file, projector, name, config, gpu }: LoadOptions): Promise<void> {
   try {
     const cores = new Cores(config.threads)
+    const architecture = projector === null ? null : openArchitecture(projector)
     const decoder = openDecoder(file, {
       cells: config.contextTokens,
       sequences: config.maxSequences + storedSequences,
-      batchRows: config.chunkTokens + config.maxSequences,
+      batchRows: Math.max(config.chunkTokens, architecture?.atOnce ?? 0) + config.maxSequences,
       threads: cores.all,
       kvType: config.kvType,
+      flashAttention: config.flashAttention,
+      ...(gpu === undefined ? {} : { gpu }),
+      onProgress: tellProgress(),
     })
-    const architecture = projector === null ? null : openArchitecture(projector)
+    const cacheBytes = usualCacheBytes(availableMemory())
     if (architecture !== null && architecture.width !== decoder.width)
       throw new Error(`the vision file's embeddings are ${architecture.width} wide, the model's ${decoder.width}`)
     const decoding = () => (scheduler?.state.running ?? 0) > 0
@@ -73,15 +78,21 @@ async function load({ decoder: file, projector, name, config }: LoadOptions): Pr
         : await PictureEncoder.open(
             {
               file: projector,
-              settings: { runtime: config.visionRuntime, precision: config.visionPrecision, threads: cores.all },
+              settings: {
+                runtime: config.visionRuntime,
+                precision: config.visionPrecision,
+                threads: cores.all,
+                device: gpu?.device ?? 'cpu',
+              },
             },
-            config.encoderCacheBytes || Math.min(1e9, freemem() / 10),
+            config.encoderCacheBytes || cacheBytes,
             {
               next: () => cores.forEncoding(decoding()),
               took: (threads, tokens, ms) => cores.encoded(threads, tokens, ms),
             },
           )
-    scheduler = new Scheduler(decoder, architecture, encoder, cores, config, {
+    const settings = { ...config, prefixCacheBytes: config.prefixCacheBytes || cacheBytes }
+    scheduler = new Scheduler(decoder, architecture, encoder, cores, settings, {
       emit: (id, event) => {
         events.push([id, event])
         if (event.type === 'done') wanted.delete(id)
@@ -102,6 +113,7 @@ async function load({ decoder: file, projector, name, config }: LoadOptions): Pr
       vocabulary: vocabulary.size,
       vision: architecture === null ? null : { architecture: architecture.name, longestEdge: architecture.longestEdge },
       memory: { ...decoder.memory, visionBytes: projector === null ? 0 : statSync(projector).size },
+      gpuLayers: decoder.gpuLayers,
       chatTemplate,
       bosToken: vocabulary.bos,
       eosToken: vocabulary.eos,
@@ -110,6 +122,16 @@ async function load({ decoder: file, projector, name, config }: LoadOptions): Pr
     send({ type: 'ready', model })
   } catch (error) {
     send({ type: 'failed', id: null, error: toWire(error) })
+  }
+}
+
+/** Tells of the decoder's weights as they come, in steps of a hundredth. */
+function tellProgress(): (share: number) => void {
+  let told = 0
+  return (share) => {
+    const now = Math.floor(share * 100) / 100
+    if (now > told) send({ type: 'loading', share: now })
+    told = Math.max(told, now)
   }
 }
 

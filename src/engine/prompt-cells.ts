@@ -2,6 +2,7 @@ import { OrielError } from '../errors.ts'
 import type { Decoder, Vocabulary } from '../language/index.ts'
 import type { Architecture, PicturePlan, Tile } from '../vision/index.ts'
 import type { PictureInput, PromptPiece } from './generation.ts'
+import { Positions } from './positions.ts'
 
 /** A tile's place in a prompt. */
 export interface PictureSpan {
@@ -10,12 +11,14 @@ export interface PictureSpan {
   tile: Tile
   /** Names the tile's embeddings: equal keys have equal embeddings. */
   key: string
+  /** Whether its embeddings see each other, and so must be read all at once. */
+  mutual: boolean
   /** Its first cell, and the cell behind its last. */
   start: number
   end: number
 }
 
-/** A prompt as the KV memory sees it: one cell for each position. */
+/** A prompt as the KV memory sees it: one cell for each token or embedding. */
 export interface PromptCells {
   /**
    * A token's id, or a negative number for a place of a picture: equal cells hold equal input. Doubles, because no number
@@ -23,6 +26,7 @@ export interface PromptCells {
    */
   cells: Float64Array
   spans: readonly PictureSpan[]
+  positions: Positions
   /** Tokens of each picture, with those that the model wants around it. */
   imageTokens: readonly number[]
 }
@@ -39,8 +43,11 @@ export class PromptLayout {
     this.#architecture = architecture
   }
 
-  /** @throws OrielError `invalid` for a picture that the model cannot take */
-  layout(pieces: readonly PromptPiece[]): PromptCells {
+  /**
+   * @param cacheKey who may find what becomes of these pictures: how soon an answer comes would tell others of them
+   * @throws OrielError `invalid` for a picture that the model cannot take
+   */
+  layout(pieces: readonly PromptPiece[], cacheKey = ''): PromptCells {
     const cells: number[] = []
     const spans: PictureSpan[] = []
     const imageTokens: number[] = []
@@ -81,9 +88,10 @@ export class PromptLayout {
           continue
         }
         flush()
-        const key = `${piece.picture.hash} ${plan.name} ${plan.layout.indexOf(part)}`
+        const key = [piece.picture.hash, plan.name, plan.layout.indexOf(part), cacheKey].join('\n')
         const start = cells.length
-        const span = { picture: piece.picture, plan, tile: part, key, start, end: start + part.tokens }
+        const mutual = architecture.atOnce !== undefined
+        const span = { picture: piece.picture, plan, tile: part, key, mutual, start, end: start + part.tokens }
         const first = this.#range(span)
         for (let place = 0; place < part.tokens; place++) cells.push(first - place)
         spans.push(span)
@@ -92,7 +100,14 @@ export class PromptLayout {
       imageTokens.push(tokens)
     }
     flush()
-    return { cells: Float64Array.from(cells), spans, imageTokens }
+    return { cells: Float64Array.from(cells), spans, positions: this.#positions(spans), imageTokens }
+  }
+
+  #positions(spans: readonly PictureSpan[]): Positions {
+    const grids = spans.map(({ start, end, tile }) => {
+      return { start, end, grid: tile.places ?? { rows: 1, columns: tile.tokens } }
+    })
+    return new Positions(this.#decoder.gridPositions ? grids : [])
   }
 
   /** First of the numbers that stand for a tile's places. */

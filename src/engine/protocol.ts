@@ -1,5 +1,6 @@
 import type { EngineConfig } from '../config.ts'
 import { type ErrorKind, OrielError } from '../errors.ts'
+import type { GpuSettings } from '../language/index.ts'
 import type {
   EngineModel,
   EngineState,
@@ -22,6 +23,8 @@ export interface LoadOptions {
   projector: string | null
   name: string
   config: EngineConfig
+  /** Nothing: the processor alone. */
+  gpu?: GpuSettings
 }
 
 /** What the parent tells the engine's process. */
@@ -35,6 +38,8 @@ export type ToEngine =
 
 /** What it tells the parent. Events of one step come in one message. */
 export type FromEngine =
+  /** The share of the decoder's weights that is loaded. */
+  | { type: 'loading'; share: number }
   | { type: 'ready'; model: EngineModel }
   | { type: 'events'; events: [id: number, event: GenerateEvent][] }
   | { type: 'want'; id: number; hash: string }

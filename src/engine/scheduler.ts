@@ -1,7 +1,6 @@
 import type { EngineConfig } from '../config.ts'
 import { cancelled } from '../errors.ts'
 import type { Decoder } from '../language/index.ts'
-import type { Batch } from '../native/index.ts'
 import type { Architecture } from '../vision/index.ts'
 import { Admission } from './admission.ts'
 import { ChunkSize } from './chunk-size.ts'
@@ -20,13 +19,13 @@ import type { PictureEncoder } from './picture-encoder.ts'
 import { commonLength } from './prefix-tree.ts'
 import type { PictureSpan } from './prompt-cells.ts'
 import type { EngineRequest, Sequence } from './sequence.ts'
-import { StepBatch } from './step-batch.ts'
+import { type Part, StepBatch } from './step-batch.ts'
 
 /** How the scheduler reaches the world outside: the process around it, or a test. */
 export interface SchedulerPort {
   emit(id: number, event: GenerateEvent): void
   fail(id: number, error: unknown): void
-  /** Everything emitted so far may be sent: a step is over. */
+  /** Everything emitted so far may be sent: the next step runs, or there is none. */
   flush(): void
   /** Pixels of a request's picture. They stay with the parent until somebody needs them. */
   pixels(id: number, span: PictureSpan): Promise<Uint8Array>
@@ -75,7 +74,7 @@ export class Scheduler {
     this.#cores = cores
     this.#config = config
     this.#port = port
-    this.#kv = new KvCache(decoder, config.maxSequences)
+    this.#kv = new KvCache(decoder, config.maxSequences, config.prefixCacheBytes)
     this.#size = new ChunkSize(config.chunkTokens)
     this.#batch = new StepBatch(decoder, this.#size)
   }
@@ -86,7 +85,7 @@ export class Scheduler {
       const request = this.#admission.accept(id, spec, this.#waiting.length)
       this.#requests.set(id, request)
       this.#waiting.push(request)
-      this.#orderPictures(request, this.#prefix(request, request.prompt.cells).length)
+      this.#orderPictures(request, this.#known(request, request.prompt.cells))
       this.#wake()
     } catch (error) {
       this.#port.fail(id, error)
@@ -105,12 +104,13 @@ export class Scheduler {
   }
 
   get state(): EngineState {
-    const { storedPrefixes, storedCells, memory } = this.#kv
+    const { storedPrefixes, storedCells, shelvedBytes, memory } = this.#kv
     return {
       running: this.#active.length,
       waiting: this.#waiting.length,
       storedPrefixes,
       storedCells,
+      shelvedBytes,
       cells: memory.cells,
       freeCells: memory.freeCells,
       encoderCacheBytes: this.#encoder?.cachedBytes ?? 0,
@@ -130,7 +130,7 @@ export class Scheduler {
       this.#sweep()
       this.#admit()
       if (await this.#step()) this.#woken = true
-      this.#port.flush()
+      else this.#port.flush()
     }
     this.#stepping = false
   }
@@ -178,11 +178,14 @@ export class Scheduler {
       const prefix = this.#prefix(request, sequence.cells)
       sequence.slot = this.#kv.take()
       this.#active.push(sequence)
+      sequence.filled = this.#recall(sequence, prefix.length)
+      if (sequence.filled === 0 && prefix.length > 0) {
+        const { positions } = request.prompt
+        this.#kv.memory.share(prefix.slot, sequence.slot, prefix.length, positions.time(prefix.length))
+        sequence.filled = prefix.length
+      }
       // Answers that have no cells yet wait for the first to compute the prompt, and share it then.
-      if (sequence.cells.length > 0) cached = Math.min(cached, prefix.length)
-      if (prefix.length === 0) continue
-      this.#kv.memory.share(prefix.slot, sequence.slot, prefix.length)
-      sequence.filled = prefix.length
+      if (sequence.cells.length > 0) cached = Math.min(cached, sequence.filled)
     }
     this.#orderPictures(request, cached)
     if (request.admitted > 0) return
@@ -202,12 +205,28 @@ export class Scheduler {
     if (!request.sharesPrompt || path.length === 0) return best
     const most = mostCached(request, path)
     const stored = this.#kv.match(request.spec.cacheKey, path)
-    if (stored !== undefined) Object.assign(best, { slot: stored.slot, length: Math.min(stored.length, most) })
+    const { positions } = request.prompt
+    if (stored !== undefined)
+      Object.assign(best, { slot: stored.slot, length: positions.whole(Math.min(stored.length, most)) })
     for (const sequence of this.#sharers(request)) {
-      const length = commonLength(sequence.cells, path, 0, Math.min(sequence.filled, most))
+      const length = positions.whole(commonLength(sequence.cells, path, 0, Math.min(sequence.filled, most)))
       if (length > best.length) Object.assign(best, { slot: sequence.slot, length })
     }
     return best
+  }
+
+  /** Cells of a path that need not be computed: they are in the KV memory, or can be put back there. */
+  #known(request: EngineRequest, path: ArrayLike<number>): number {
+    if (!request.sharesPrompt) return 0
+    const kept = Math.min(this.#kv.knownLength(request.spec.cacheKey, path), mostCached(request, path))
+    return Math.max(request.prompt.positions.whole(kept), this.#prefix(request, path).length)
+  }
+
+  /** @param known cells that are in the KV memory anyway @returns cells that were put back, if those are more */
+  #recall({ request, slot, cells }: Sequence, known: number): number {
+    if (!request.sharesPrompt || cells.length === 0) return 0
+    const { spec, prompt } = request
+    return this.#kv.recall(slot, spec.cacheKey, cells, { known, most: mostCached(request, cells) }, prompt.positions)
   }
 
   /** The longest prefix of a path that running sequences will have computed soon. */
@@ -262,7 +281,7 @@ export class Scheduler {
     const start = performance.now()
     for (const part of [tokens, embeddings]) {
       if (part.rows === 0) continue
-      if (!(await this.#decode(part.batch, part.rows))) {
+      if (!(await this.#decode(part, part.rows > answering))) {
         this.#makeRoom()
         return true
       }
@@ -277,12 +296,16 @@ export class Scheduler {
     return true
   }
 
-  async #decode(batch: Batch, rows: number): Promise<boolean> {
-    const threads = this.#cores.forDecoding(this.#encoder?.busy ?? false, rows)
+  async #decode({ batch, rows, mutual }: Part, prefills: boolean): Promise<boolean> {
+    const encoding = this.#encoder?.busy ?? false
+    const threads = this.#cores.forDecoding(encoding && !prefills, rows)
     this.#decoder.setThreads(threads)
     const start = performance.now()
-    const done = await this.#decoder.decode(batch)
-    if (done) this.#cores.decoded(threads, rows, performance.now() - start)
+    const decoding = this.#decoder.decode(batch, mutual)
+    // What the step before said goes out while this one runs.
+    this.#port.flush()
+    const done = await decoding
+    if (done && !encoding) this.#cores.decoded(threads, rows, performance.now() - start)
     return done
   }
 
@@ -330,11 +353,13 @@ export class Scheduler {
 
   /** The prompt is computed: the other answers share it, and take their first token from the same logits. */
   #fork(first: Sequence, row: number): void {
+    const length = first.cells.length
+    const time = first.request.prompt.positions.time(length)
     for (const sequence of first.request.sequences) {
       if (sequence === first) continue
       for (const cell of first.cells) sequence.cells.push(cell)
-      this.#kv.memory.share(first.slot, sequence.slot, first.cells.length)
-      sequence.filled = first.cells.length
+      this.#kv.memory.share(first.slot, sequence.slot, length, time)
+      sequence.filled = length
       this.#take(sequence, row)
     }
   }
@@ -404,6 +429,11 @@ export class Scheduler {
 const pathOf = (coming: readonly Sequence[]): ArrayLike<number> =>
   coming.find(({ cells }) => cells.length > 0)?.cells ?? []
 
-/** Cells of a path that need not be computed, at most: the last one's logits are wanted. */
-const mostCached = ({ spec }: EngineRequest, path: ArrayLike<number>): number =>
-  Math.min(path.length - 1, spec.cachedMost ?? path.length)
+/**
+ * Cells of a path that need not be computed, at most: the last one's logits are wanted, and what must be read at once is
+ * taken whole or not at all.
+ */
+function mostCached({ spec, prompt }: EngineRequest, path: ArrayLike<number>): number {
+  const most = prompt.positions.whole(Math.min(path.length - 1, spec.cachedMost ?? path.length))
+  return prompt.spans.find(({ mutual, start, end }) => mutual && start < most && most < end)?.start ?? most
+}

@@ -1,12 +1,13 @@
-import { statSync } from 'node:fs'
-import { freemem } from 'node:os'
 import { OrielError } from '../errors.ts'
-import { Batch, openNative } from '../native/index.ts'
+import { availableMemory } from '../memory.ts'
+import { Batch, type Device, openNative } from '../native/index.ts'
+import { layersThatFit } from './offload.ts'
 import { createSampler, type SamplerSettings, type TokenSampler } from './sampler.ts'
+import { openTokenEmbeddings } from './token-embeddings.ts'
 import { openVocabulary, type Vocabulary } from './vocabulary.ts'
 
 export interface DecoderSettings {
-  /** Cells of KV memory in all; 0: as many as `chooseCells` finds right. */
+  /** Cells of KV memory in all; 0: as many as the model was trained for. */
   cells: number
   /** Sequence ids that may be in use at once. */
   sequences: number
@@ -14,6 +15,21 @@ export interface DecoderSettings {
   batchRows: number
   threads: number
   kvType: 'f16' | 'q8_0'
+  flashAttention: boolean
+  /** Nothing: the processor alone. */
+  gpu?: GpuSettings
+  /** Told the share of the weights that is loaded. */
+  onProgress?: (share: number) => void
+}
+
+/** What is known of a model beforehand, for the choice of the layers that a GPU takes. */
+export interface GpuSettings {
+  device: Device
+  layers: number
+  /** Bytes of the decoder's weights and of its KV memory. */
+  bytes: number
+  /** Bytes that are kept for the vision encoder. */
+  reserved: number
 }
 
 /** A language model with one KV memory that all its sequences share. */
@@ -27,13 +43,23 @@ export interface Decoder {
   readonly cells: number
   /** Numbers in one embedding. */
   readonly width: number
+  /** Whether positions have rows and columns (M-RoPE). */
+  readonly gridPositions: boolean
   readonly memory: { readonly weightsBytes: number; readonly kvBytes: number }
+  /** Layers that a GPU computes, the output's among them. */
+  readonly gpuLayers: number
   /** Rows that a batch may have. */
   readonly batchRows: number
   newTokenBatch(): Batch
   newEmbeddingBatch(): Batch
-  /** Runs a batch off the event loop. @returns false when the KV memory has no room for it; nothing changed then */
-  decode(batch: Batch): Promise<boolean>
+  /** What a token becomes, for batches of tokens and embeddings; null where those must be apart. `[width]` */
+  readonly tokenEmbedding: ((token: number) => Float32Array) | null
+  /**
+   * Runs a batch off the event loop.
+   * @param mutual each row sees all others of its sequence, those behind it too
+   * @returns false when the KV memory has no room for it; nothing changed then
+   */
+  decode(batch: Batch, mutual?: boolean): Promise<boolean>
   /** @param cores that the next decodes may use */
   setThreads(cores: number): void
   /** Logits of a row of the last batch: a view that dies with the next decode. `[vocabulary]` */
@@ -41,8 +67,14 @@ export interface Decoder {
   /** @returns null when nothing may be chosen */
   sample(sampler: TokenSampler, row: number): number | null
   newSampler(settings: SamplerSettings): TokenSampler
-  /** Shares the first `cells` cells of `source` with the empty sequence `target`, in place. */
-  share(source: number, target: number, cells: number): void
+  /** Shares the cells of `source` that stand before `time` with the empty sequence `target`, in place. */
+  share(source: number, target: number, time: number): void
+  /** A copy of a sequence's KV. */
+  save(sequence: number): Uint8Array
+  /** Gives an empty sequence what `save` had of another. @returns false when there is no room */
+  restore(sequence: number, state: Uint8Array): boolean
+  /** Forgets the cells of a sequence that stand at `time` or later. */
+  truncate(sequence: number, time: number): void
   /** Forgets a sequence: cells that no other sequence shares become free. */
   forget(sequence: number): void
   close(): void
@@ -51,17 +83,94 @@ export interface Decoder {
 /** ggml's numbers of the element types that the KV memory may have, and their bytes for each number. */
 const kvTypes = { f16: { type: 1, bytes: 2 }, q8_0: { type: 8, bytes: 34 / 32 } } as const
 
-/** Share of the free memory that the KV memory may take when its size is ours to choose. */
-const memoryShare = 0.25
-const mostCells = 16384
-
 /**
  * Loads a decoder GGUF.
  * @throws OrielError `invalid` for a file that llama.cpp cannot load, `internal` when it does not fit the memory
  */
 export function openDecoder(file: string, settings: DecoderSettings): Decoder {
+  const { llama, threadPools } = openNative(settings.gpu?.device)
+  const { model, context, gpuLayers, memory } = loadWithin(file, settings)
+  const trained = llama.contextTrain(model)
+  const pool = threadPools.create(settings.threads)
+  if (pool !== null) threadPools.attach(context, pool)
+  const vocab = llama.vocab(model)
+  const kvMemory = llama.memory(context)
+  const vocabulary = openVocabulary(llama, vocab)
+  const width = llama.embeddingWidth(model)
+  const gridPositions = llama.hasGridPositions(model)
+  const tokenEmbeddings = openTokenEmbeddings(file, llama.metadata(model, 'general.architecture'), width)
+  // llama.cpp takes no more than a context's cells in one batch.
+  const batchRows = Math.min(settings.batchRows, llama.batchSize(context))
+  let { threads } = settings
+
+  return {
+    vocabulary,
+    name: llama.metadata(model, 'general.name'),
+    chatTemplate: llama.chatTemplate(model, null),
+    contextTokens: Math.min(trained, llama.contextSize(context)),
+    cells: llama.contextSize(context),
+    width,
+    gridPositions,
+    memory,
+    gpuLayers,
+    batchRows,
+    newTokenBatch: () => new Batch(batchRows, 0),
+    newEmbeddingBatch: () => new Batch(batchRows, width, gridPositions),
+    tokenEmbedding: tokenEmbeddings?.of ?? null,
+    async decode(batch, mutual = false) {
+      llama.setCausal(context, !mutual)
+      const code = await llama.decode(context, batch.native())
+      if (code > 1 || code < 0) throw new Error(`llama_decode failed with code ${code}`)
+      return code === 0
+    },
+    setThreads(cores) {
+      if (cores !== threads) llama.setThreads(context, cores, cores)
+      threads = cores
+    },
+    logits: (row) => llama.logits(context, row, vocabulary.size),
+    sample: (sampler, row) => sampler.sample(context, row, () => llama.logits(context, row, vocabulary.size)),
+    newSampler: (sampling) => createSampler(llama, vocab, sampling),
+    share: (source, target, time) => llama.sequenceCopy(kvMemory, source, target, 0, time),
+    save(sequence) {
+      const state = new Uint8Array(llama.stateSize(context, sequence))
+      const bytes = llama.saveState(context, state, state.length, sequence)
+      if (bytes !== state.length) throw new Error('a sequence could not be copied')
+      return state
+    },
+    restore: (sequence, state) => llama.restoreState(context, state, state.length, sequence) > 0,
+    truncate: (sequence, time) => {
+      llama.sequenceRemove(kvMemory, sequence, time, -1)
+    },
+    forget: (sequence) => {
+      llama.sequenceRemove(kvMemory, sequence, -1, -1)
+    },
+    close() {
+      tokenEmbeddings?.close()
+      llama.freeContext(context)
+      if (pool !== null) threadPools.free(pool)
+      llama.freeModel(model)
+    },
+  }
+}
+
+/** What a GPU has no memory for after all is tried with fewer layers on it, down to none. */
+function loadWithin(file: string, settings: DecoderSettings) {
+  const { gpu } = settings
+  const { ggml } = openNative()
+  const free = gpu === undefined ? 0 : ggml.gpus().reduce((sum, { freeMemory }) => sum + freeMemory, 0)
+  let gpuLayers = gpu === undefined ? 0 : layersThatFit(gpu.layers, gpu.bytes, free - gpu.reserved)
+  for (;;)
+    try {
+      return { ...load(file, settings, gpuLayers), gpuLayers }
+    } catch (error) {
+      if (gpuLayers === 0) throw error
+      gpuLayers >>= 1
+    }
+}
+
+function load(file: string, settings: DecoderSettings, gpuLayers: number) {
   const { llama } = openNative()
-  const model = llama.loadModel(file, { n_gpu_layers: 0 })
+  const model = llama.loadModel(file, gpuLayers, settings.onProgress ?? (() => {}))
   if (model === null)
     throw new OrielError(
       'invalid',
@@ -80,17 +189,17 @@ export function openDecoder(file: string, settings: DecoderSettings): Decoder {
       },
     )
   }
-  const trained = llama.contextTrain(model)
+  const cells = settings.cells || llama.contextTrain(model)
   const kv = kvTypes[settings.kvType]
-  const bytesPerCell = Math.ceil(llama.kvNumbersPerCell(model) * kv.bytes)
-  const cells = settings.cells || chooseCells(trained, bytesPerCell)
-  const memory = { weightsBytes: statSync(file).size, kvBytes: cells * bytesPerCell }
+  const kvBytes = cells * Math.ceil(llama.kvNumbersPerCell(model) * kv.bytes)
+  const memory = { weightsBytes: Number(llama.modelSize(model)), kvBytes }
+  const here = settings.gpu === undefined ? 1 : Math.max(0, 1 - gpuLayers / (settings.gpu.layers + 1))
   const free = availableMemory()
-  if (memory.weightsBytes + memory.kvBytes > free) {
+  if ((memory.weightsBytes + kvBytes) * here > free) {
     llama.freeModel(model)
     throw new OrielError(
       'internal',
-      `The model does not fit: its weights take ${megabytes(memory.weightsBytes)} MB and the KV memory of ${cells} tokens ${megabytes(memory.kvBytes)} MB, but ${megabytes(free)} MB are free. Set a smaller context (ORIEL_CONTEXT), or choose a smaller model.`,
+      `The model does not fit: its weights take ${megabytes(memory.weightsBytes)} MB and the KV memory of ${cells} tokens ${megabytes(kvBytes)} MB, but ${megabytes(free)} MB are free. Set a smaller context (ORIEL_CONTEXT), or choose a smaller model.`,
       { code: 'out_of_memory' },
     )
   }
@@ -101,7 +210,7 @@ export function openDecoder(file: string, settings: DecoderSettings): Decoder {
     n_seq_max: settings.sequences,
     n_threads: settings.threads,
     n_threads_batch: settings.threads,
-    flash_attn_type: 1,
+    flash_attn_type: settings.flashAttention ? 1 : 0,
     type_k: kv.type,
     type_v: kv.type,
     no_perf: true,
@@ -109,58 +218,11 @@ export function openDecoder(file: string, settings: DecoderSettings): Decoder {
   })
   if (context === null) {
     llama.freeModel(model)
-    throw new OrielError('internal', `There is not enough memory for a context of ${cells} tokens.`)
+    throw new OrielError('internal', `There is not enough memory for a context of ${cells} tokens.`, {
+      code: 'out_of_memory',
+    })
   }
-  const vocab = llama.vocab(model)
-  const kvMemory = llama.memory(context)
-  const vocabulary = openVocabulary(llama, vocab)
-  const width = llama.embeddingWidth(model)
-  // llama.cpp takes no more than a context's cells in one batch.
-  const batchRows = Math.min(settings.batchRows, llama.batchSize(context))
-  let { threads } = settings
-
-  return {
-    vocabulary,
-    name: llama.metadata(model, 'general.name'),
-    chatTemplate: llama.chatTemplate(model, null),
-    contextTokens: Math.min(trained, llama.contextSize(context)),
-    cells: llama.contextSize(context),
-    width,
-    memory,
-    batchRows,
-    newTokenBatch: () => new Batch(batchRows, 0),
-    newEmbeddingBatch: () => new Batch(batchRows, width),
-    async decode(batch) {
-      const code = await llama.decode(context, batch.native())
-      if (code > 1 || code < 0) throw new Error(`llama_decode failed with code ${code}`)
-      return code === 0
-    },
-    setThreads(cores) {
-      if (cores !== threads) llama.setThreads(context, cores, cores)
-      threads = cores
-    },
-    logits: (row) => llama.logits(context, row, vocabulary.size),
-    sample: (sampler, row) => sampler.sample(context, row, () => llama.logits(context, row, vocabulary.size)),
-    newSampler: (sampling) => createSampler(llama, vocab, sampling),
-    share: (source, target, count) => llama.sequenceCopy(kvMemory, source, target, 0, count),
-    forget: (sequence) => {
-      llama.sequenceRemove(kvMemory, sequence, -1, -1)
-    },
-    close() {
-      llama.freeContext(context)
-      llama.freeModel(model)
-    },
-  }
+  return { model, context, memory }
 }
-
-/** Four full contexts, but no more than 16384 cells, and no more than a quarter of the free memory; one context at least fits. */
-function chooseCells(trained: number, bytesPerCell: number): number {
-  const affordable = Math.floor((availableMemory() * memoryShare) / bytesPerCell)
-  const wanted = Math.min(Math.max(4 * Math.min(trained, 4096), Math.min(trained, mostCells)), mostCells)
-  return Math.max(256, Math.floor(Math.min(wanted, affordable) / 256) * 256)
-}
-
-/** Bytes that this process may still take, by its cgroup's bound where there is one. */
-const availableMemory = (): number => Math.min(freemem(), process.availableMemory?.() ?? Number.POSITIVE_INFINITY)
 
 const megabytes = (bytes: number): number => Math.round(bytes / 1e6)

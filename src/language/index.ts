@@ -1,4 +1,4 @@
-export { type Decoder, openDecoder } from './decoder.ts'
+export { type Decoder, type GpuSettings, openDecoder } from './decoder.ts'
 export { jsonSchemaGrammar } from './grammar/json-schema.ts'
 export type { SamplerSettings, TokenSampler } from './sampler.ts'
 export type { Vocabulary } from './vocabulary.ts'

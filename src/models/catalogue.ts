@@ -13,7 +13,7 @@ export interface CatalogueEntry {
   /** Tokens that its makers say it takes. */
   contextTokens: number
   licence: string
-  /** The family of its vision encoder: `clip.projector_type`, and what more it asks for. */
+  /** The family of its vision encoder: `clip.projector_type`. */
   family: string
   use: string
 }
@@ -159,7 +159,7 @@ export const catalogue: readonly CatalogueEntry[] = [
     parameters: 24,
     contextTokens: 131_072,
     licence: 'apache-2.0',
-    family: 'pixtral with a patch merger',
+    family: 'pixtral',
     use: 'work that needs reasoning and many languages',
   },
   {

@@ -6,7 +6,7 @@ import type { GgufHeader, MetadataValue } from './gguf.ts'
 export interface DecoderFacts {
   architecture: string
   layers: number
-  /** Numbers in one embedding, and so in one of a picture's. */
+  /** Numbers in one of a picture's embeddings: a token's own, and as many again for each layer that is given a part of it. */
   width: number
   /** Tokens that it was trained for. */
   contextTokens: number
@@ -49,7 +49,8 @@ export function decoderFacts({ metadata, tensors }: GgufHeader, file: string): D
     architecture,
     // llama.cpp's LLAMA_MAX_LAYERS.
     layers: number('block_count', 512),
-    width: number('embedding_length', 1 << 20),
+    width:
+      number('embedding_length', 1 << 20) * (1 + deepstackLayers(metadata.get(`${architecture}.n_deepstack_layers`))),
     contextTokens: number('context_length', 2 ** 32 - 1),
   }
 }
@@ -69,7 +70,8 @@ export function projectorFacts({ metadata, tensors }: GgufHeader, file: string):
   const [last, axis = 0] = lastTensors[family] ?? []
   const width =
     last === undefined ? number('projection_dim') : (tensors.find(({ name }) => name === last)?.shape[axis] ?? 0)
-  return { family, width, imageSize: number('image_size') }
+  const deepstack = tensors.filter(({ name }) => /^v\.deepstack\.\d+\.fc2\.weight$/.test(name)).length
+  return { family, width: width * (1 + deepstack), imageSize: number('image_size') }
 }
 
 /** @throws OrielError `invalid` where a vision file's embeddings are not of the decoder's width */
@@ -79,6 +81,10 @@ export function checkFit(decoder: DecoderFacts, projector: ProjectorFacts, file:
       `${file} does not belong to this model: it makes embeddings of ${projector.width} numbers, and the model's have ${decoder.width}.`,
     )
 }
+
+/** Layers of a decoder that are given a part of a picture's embeddings, as Qwen3-VL's first ones are. */
+const deepstackLayers = (value: MetadataValue | undefined): number =>
+  typeof value === 'number' && value >= 0 && value <= 512 ? value : 0
 
 const isVisionFile = (metadata: GgufHeader['metadata']): boolean =>
   textOf(metadata.get('general.architecture')) === 'clip' || textOf(metadata.get('general.type')) === 'mmproj'

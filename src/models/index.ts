@@ -1,6 +1,6 @@
 export type { ModelCard } from './card.ts'
 export { type CatalogueEntry, catalogue, entryOf, estimatedBytes } from './catalogue.ts'
 export { factsOf, type ModelFacts } from './facts.ts'
-export { findModel, listModels } from './library.ts'
+export { findModel, listModels, lookUp } from './library.ts'
 export { type PullEvent, pull } from './pull.ts'
 export { removalOf } from './removal.ts'

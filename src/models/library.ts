@@ -56,10 +56,20 @@ export async function listModels(
   return { models, broken }
 }
 
+/**
+ * A model that lies here, by one of its names: paths are none, so that a request reaches no other files.
+ * @returns undefined where there is none
+ * @throws OrielError as `findModel` does, for its files
+ */
+export async function lookUp(name: string, config: ModelsConfig): Promise<ModelCard | undefined> {
+  const found = among(await localModels(config), name)
+  return found && readCard(found)
+}
+
 /** @throws OrielError `not_found` with the names there are */
 export async function findLocal(name: string, config: ModelsConfig): Promise<LocalModel> {
   const models = await localModels(config)
-  const found = models.find(({ id }) => id === name) ?? models.find(({ aliases }) => aliases.includes(name))
+  const found = among(models, name)
   if (found !== undefined) return found
   const entry = entryOf(name)
   throw new OrielError(
@@ -70,6 +80,9 @@ export async function findLocal(name: string, config: ModelsConfig): Promise<Loc
     { code: 'model_not_found' },
   )
 }
+
+const among = (models: readonly LocalModel[], name: string): LocalModel | undefined =>
+  models.find(({ id }) => id === name) ?? models.find(({ aliases }) => aliases.includes(name))
 
 /** Every model that lies here: the built-in ones, those of the folders of GGUF files, those of the hub's cache. */
 export async function localModels(config: ModelsConfig): Promise<LocalModel[]> {

@@ -1,5 +1,5 @@
-import type { LibraryHandle } from 'koffi'
 import { OrielError } from '../errors.ts'
+import type { Libraries } from './libraries.ts'
 import {
   batch,
   type ContextParams,
@@ -7,6 +7,7 @@ import {
   type ModelParams,
   modelParams,
   samplerChainParams,
+  threadPoolParams,
 } from './structs.ts'
 
 /** The release whose headers `structs.ts` was written after. */
@@ -18,7 +19,7 @@ const release = '0.5.0'
  * A field that moved shows as a value that is not the expected one.
  * @throws OrielError `internal` that names the field: running on would corrupt memory.
  */
-export function checkAbi(llama: LibraryHandle): void {
+export function checkAbi({ llama, ggmlBase }: Pick<Libraries, 'llama' | 'ggmlBase'>): void {
   const version = String(llama.func('const char* llama_version()')())
   const model: ModelParams = llama.func('llama_model_default_params', modelParams, [])()
   const context: ContextParams = llama.func('llama_context_default_params', contextParams, [])()
@@ -52,6 +53,12 @@ export function checkAbi(llama: LibraryHandle): void {
   })
   const chain: { no_perf: boolean } = llama.func('llama_sampler_chain_default_params', samplerChainParams, [])()
   expect(version, 'llama_sampler_chain_params', chain, { no_perf: true })
+  const threads: { n_threads: number; poll: number; strict_cpu: boolean } = ggmlBase.func(
+    'ggml_threadpool_params_default',
+    threadPoolParams,
+    ['int'],
+  )(3)
+  expect(version, 'ggml_threadpool_params', threads, { n_threads: 3, poll: 50, strict_cpu: false })
   // A batch has no defaults, but the library makes one of a pointer and a count.
   const made: { n_tokens: number; logits: unknown } = llama.func('llama_batch_get_one', batch, ['void*', 'int32'])(
     null,

@@ -2,6 +2,16 @@ import koffi from 'koffi'
 import type { Pointer } from './function.ts'
 import type { NativeBatch } from './llama.ts'
 
+/** Where a row stands. Models whose positions have one axis only look at the time. */
+export interface Position {
+  time: number
+  row: number
+  column: number
+}
+
+/** Axes of a position in models that tell rows and columns (M-RoPE): time, row, column, and one that nobody uses. */
+const axesOfGrids = 4
+
 /**
  * A `llama_batch` whose arrays stay in native memory and are written through typed views: nothing is converted when
  * it is passed. It holds tokens or embeddings, never both (the C API's rule), one sequence for each row.
@@ -12,6 +22,8 @@ export class Batch {
   readonly #tokens: Pointer
   readonly #embeddings: Pointer | null
   readonly #positions: Pointer
+  /** Axes of a row's position. Tokens have one in all models: llama.cpp puts it in the place of all. */
+  readonly #axes: number
   readonly #counts: Pointer
   readonly #sequences: Pointer
   readonly #sequencePointers: Pointer
@@ -23,15 +35,20 @@ export class Batch {
     sequences: Int32Array
     wanted: Int8Array
   }
+  readonly #places: Position[] = []
   #size = 0
 
-  /** @param width numbers in one embedding; 0 for a batch of tokens */
-  constructor(capacity: number, width: number) {
+  /**
+   * @param width numbers in one embedding; 0 for a batch of tokens
+   * @param grids whether the model's positions have rows and columns
+   */
+  constructor(capacity: number, width: number, grids = false) {
     this.capacity = capacity
     this.width = width
+    this.#axes = grids && width > 0 ? axesOfGrids : 1
     this.#tokens = koffi.alloc('int32', capacity) as Pointer
     this.#embeddings = width > 0 ? (koffi.alloc('float', capacity * width) as Pointer) : null
-    this.#positions = koffi.alloc('int32', capacity) as Pointer
+    this.#positions = koffi.alloc('int32', capacity * this.#axes) as Pointer
     this.#counts = koffi.alloc('int32', capacity) as Pointer
     this.#sequences = koffi.alloc('int32', capacity) as Pointer
     this.#sequencePointers = koffi.alloc('void*', capacity) as Pointer
@@ -41,7 +58,7 @@ export class Batch {
       embeddings: this.#embeddings
         ? new Float32Array(koffi.view(this.#embeddings, capacity * width * 4))
         : new Float32Array(),
-      positions: new Int32Array(koffi.view(this.#positions, capacity * 4)),
+      positions: new Int32Array(koffi.view(this.#positions, capacity * this.#axes * 4)),
       sequences: new Int32Array(koffi.view(this.#sequences, capacity * 4)),
       wanted: new Int8Array(koffi.view(this.#wanted, capacity)),
     }
@@ -63,18 +80,29 @@ export class Batch {
   }
 
   /** @returns the row's index, by which its logits are found if they are wanted */
-  addToken(token: number, position: number, sequence: number, wanted: boolean): number {
+  addToken(token: number, time: number, sequence: number, wanted: boolean): number {
     this.#views.tokens[this.#size] = token
-    return this.#add(position, sequence, wanted)
+    this.#views.positions[this.#size] = time
+    return this.#add(sequence, wanted)
   }
 
   /** @param embedding `[width]` */
-  addEmbedding(embedding: Float32Array, position: number, sequence: number, wanted: boolean): number {
+  addEmbedding(embedding: Float32Array, position: Position, sequence: number, wanted: boolean): number {
     this.#views.embeddings.set(embedding, this.#size * this.width)
-    return this.#add(position, sequence, wanted)
+    this.#places[this.#size] = position
+    this.#views.positions[this.#size] = position.time
+    return this.#add(sequence, wanted)
   }
 
   native(): NativeBatch {
+    // Axis by axis, each as long as the batch is in fact.
+    if (this.#axes > 1)
+      for (let row = 0; row < this.#size; row++) {
+        const place = this.#places[row]
+        this.#views.positions[this.#size + row] = place?.row ?? 0
+        this.#views.positions[2 * this.#size + row] = place?.column ?? 0
+        this.#views.positions[3 * this.#size + row] = 0
+      }
     return {
       n_tokens: this.#size,
       token: this.#embeddings ? null : this.#tokens,
@@ -86,9 +114,8 @@ export class Batch {
     }
   }
 
-  #add(position: number, sequence: number, wanted: boolean): number {
+  #add(sequence: number, wanted: boolean): number {
     if (this.room === 0) throw new RangeError('the batch is full')
-    this.#views.positions[this.#size] = position
     this.#views.sequences[this.#size] = sequence
     this.#views.wanted[this.#size] = wanted ? 1 : 0
     return this.#size++

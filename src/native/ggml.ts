@@ -1,6 +1,8 @@
+import { readdirSync } from 'node:fs'
+import path from 'node:path'
 import koffi from 'koffi'
 import { declare, type Pointer } from './function.ts'
-import type { Libraries } from './libraries.ts'
+import { type Libraries, libraryAmong } from './libraries.ts'
 import { ggmlInitParams, ggufInitParams } from './structs.ts'
 
 /** ggml's own numbers for element types (`enum ggml_type`). */
@@ -10,7 +12,7 @@ export type Tensor = Pointer & { readonly tensor: unique symbol }
 export type Context = Pointer & { readonly context: unique symbol }
 export type Graph = Pointer & { readonly graph: unique symbol }
 export type Backend = Pointer & { readonly backend: unique symbol }
-export type GraphAllocator = Pointer & { readonly graphAllocator: unique symbol }
+export type GraphScheduler = Pointer & { readonly graphScheduler: unique symbol }
 export type Gguf = Pointer & { readonly gguf: unique symbol }
 
 /** Bytes before `to_float` in `struct ggml_type_traits`: a name, two block sizes, the type's size, and a flag, padded. */
@@ -18,6 +20,21 @@ const toFloatOffset = 40
 
 /** Bytes before `ne` in `struct ggml_tensor`: its type (an enum, padded) and its buffer's address. */
 const shapeOffset = 16
+
+/** `enum ggml_backend_dev_type` */
+const deviceTypes = { gpu: 1, integrated: 2 } as const
+
+type DevicePointer = Pointer & { readonly device: unique symbol }
+
+/** A GPU that ggml has found. */
+export interface Gpu {
+  /** `NVIDIA GeForce RTX 4090` */
+  name: string
+  /** Whether its memory is the machine's own. */
+  integrated: boolean
+  /** Bytes. */
+  freeMemory: number
+}
 
 type Op1 = (context: Context, a: Tensor) => Tensor
 type Op2 = (context: Context, a: Tensor, b: Tensor) => Tensor
@@ -28,8 +45,37 @@ type Op2 = (context: Context, a: Tensor, b: Tensor) => Tensor
  */
 export type Ggml = ReturnType<typeof bindGgml>
 
-export function bindGgml({ ggmlBase, ggml, folder }: Libraries) {
+export function bindGgml({ ggmlBase, ggml, folder, fallback }: Libraries) {
   declare<(folder: string) => void>(ggml, 'void ggml_backend_load_all_from_path(const char*)')(folder)
+  const deviceCount = declare<() => number | bigint>(ggml, 'size_t ggml_backend_dev_count()')
+  const deviceAt = declare<(index: number) => DevicePointer>(ggml, 'void* ggml_backend_dev_get(size_t)')
+  const deviceType = declare<(device: DevicePointer) => number>(ggmlBase, 'int ggml_backend_dev_type(void*)')
+  const deviceText = declare<(device: DevicePointer) => string>(
+    ggmlBase,
+    'const char* ggml_backend_dev_description(void*)',
+  )
+  const deviceMemory = declare<(device: DevicePointer, free: BigUint64Array, total: BigUint64Array) => void>(
+    ggmlBase,
+    'void ggml_backend_dev_memory(void*, void*, void*)',
+  )
+  const initDevice = declare<(device: DevicePointer, params: null) => Backend | null>(
+    ggmlBase,
+    'void* ggml_backend_dev_init(void*, const char*)',
+  )
+  const devicesOf = (type: number): DevicePointer[] =>
+    Array.from({ length: Number(deviceCount()) }, (_, index) => deviceAt(index)).filter(
+      (device) => deviceType(device) === type,
+    )
+  /** As llama.cpp chooses: those with memory of their own, or else the first of the others. */
+  const gpuDevices = (): DevicePointer[] => {
+    const own = devicesOf(deviceTypes.gpu)
+    return own.length > 0 ? own : devicesOf(deviceTypes.integrated).slice(0, 1)
+  }
+  if (fallback !== null && gpuDevices().length === 0) {
+    const file = libraryAmong(readdirSync(fallback), 'ggml-cuda')
+    const loadBackend = declare<(file: string) => Pointer | null>(ggml, 'void* ggml_backend_load(const char*)')
+    if (file !== undefined) loadBackend(path.join(fallback, file))
+  }
   const initGguf = ggmlBase.func('gguf_init_from_file', 'void*', ['const char*', ggufInitParams])
   const initContext = ggmlBase.func('ggml_init', 'void*', [ggmlInitParams])
   const tensorSet = 'void ggml_backend_tensor_set(void*, const void*, size_t, size_t)'
@@ -60,7 +106,25 @@ export function bindGgml({ ggmlBase, ggml, folder }: Libraries) {
     ggmlBase,
     'const void* gguf_get_arr_data(void*, int64)',
   )
+  const newScheduler = declare<
+    (
+      backends: BigUint64Array,
+      bufferTypes: null,
+      count: number,
+      nodes: number,
+      parallel: boolean,
+      offload: boolean,
+    ) => GraphScheduler
+  >(ggmlBase, 'void* ggml_backend_sched_new(void*, void*, int, size_t, bool, bool)')
   const threadSetter = koffi.proto('void(void*, int)')
+
+  const convert = (tensor: Tensor, raw: Uint8Array, count: number): Float32Array => {
+    const type: number = koffi.decode(tensor, 'int32')
+    if (type === TensorType.F32) return new Float32Array(raw.buffer, raw.byteOffset, count)
+    const out = new Float32Array(count)
+    koffi.call(koffi.decode(typeTraits(type), toFloatOffset, 'void*') as Pointer, toFloat, raw, out, count)
+    return out
+  }
 
   return {
     /** A context for the descriptions of `tensors` tensors and one graph of as many nodes; their data lives elsewhere. */
@@ -99,6 +163,7 @@ export function bindGgml({ ggmlBase, ggml, folder }: Libraries) {
       'void* ggml_norm(void*, void*, float)',
     ),
     gelu: declare<Op1>(ggmlBase, 'void* ggml_gelu(void*, void*)'),
+    silu: declare<Op1>(ggmlBase, 'void* ggml_silu(void*, void*)'),
     geluQuick: declare<Op1>(ggmlBase, 'void* ggml_gelu_quick(void*, void*)'),
     swigluSplit: declare<Op2>(ggmlBase, 'void* ggml_swiglu_split(void*, void*, void*)'),
     gegluSplit: declare<Op2>(ggmlBase, 'void* ggml_geglu_split(void*, void*, void*)'),
@@ -122,10 +187,63 @@ export function bindGgml({ ggmlBase, ggml, folder }: Libraries) {
       ggmlBase,
       'void* ggml_rope_ext(void*, void*, void*, void*, int, int, int, float, float, float, float, float, float)',
     ),
-    softMaxExt: declare<(context: Context, a: Tensor, mask: null, scale: number, bias: number) => Tensor>(
+    ropeMulti: declare<
+      (
+        context: Context,
+        a: Tensor,
+        positions: Tensor,
+        factors: null,
+        dims: number,
+        sections: Int32Array,
+        mode: number,
+        contextOriginal: number,
+        base: number,
+        scale: number,
+        extFactor: number,
+        attnFactor: number,
+        betaFast: number,
+        betaSlow: number,
+      ) => Tensor
+    >(
+      ggmlBase,
+      'void* ggml_rope_multi(void*, void*, void*, void*, int, const int*, int, int, float, float, float, float, float, float)',
+    ),
+    softMaxExt: declare<(context: Context, a: Tensor, mask: Tensor | null, scale: number, bias: number) => Tensor>(
       ggmlBase,
       'void* ggml_soft_max_ext(void*, void*, void*, float, float)',
     ),
+    relu: declare<Op1>(ggmlBase, 'void* ggml_relu(void*, void*)'),
+    hardSwish: declare<Op1>(ggmlBase, 'void* ggml_hardswish(void*, void*)'),
+    hardSigmoid: declare<Op1>(ggmlBase, 'void* ggml_hardsigmoid(void*, void*)'),
+    getRows: declare<Op2>(ggmlBase, 'void* ggml_get_rows(void*, void*, void*)'),
+    /** Both weights and values as `[width, height, channels, 1]`, the weights' own channels being one. */
+    conv2dDepthwise: declare<
+      (
+        context: Context,
+        weight: Tensor,
+        a: Tensor,
+        strideX: number,
+        strideY: number,
+        paddingX: number,
+        paddingY: number,
+        dilationX: number,
+        dilationY: number,
+      ) => Tensor
+    >(ggmlBase, 'void* ggml_conv_2d_dw_direct(void*, void*, void*, int, int, int, int, int, int)'),
+    /** @param operation 1: the average */
+    pool2d: declare<
+      (
+        context: Context,
+        a: Tensor,
+        operation: number,
+        width: number,
+        height: number,
+        strideX: number,
+        strideY: number,
+        paddingX: number,
+        paddingY: number,
+      ) => Tensor
+    >(ggmlBase, 'void* ggml_pool_2d(void*, void*, int, int, int, int, int, float, float)'),
     reshape2d: declare<(context: Context, a: Tensor, x: number, y: number) => Tensor>(
       ggmlBase,
       'void* ggml_reshape_2d(void*, void*, int64, int64)',
@@ -133,6 +251,10 @@ export function bindGgml({ ggmlBase, ggml, folder }: Libraries) {
     reshape3d: declare<(context: Context, a: Tensor, x: number, y: number, z: number) => Tensor>(
       ggmlBase,
       'void* ggml_reshape_3d(void*, void*, int64, int64, int64)',
+    ),
+    reshape4d: declare<(context: Context, a: Tensor, x: number, y: number, z: number, w: number) => Tensor>(
+      ggmlBase,
+      'void* ggml_reshape_4d(void*, void*, int64, int64, int64, int64)',
     ),
     permute: declare<(context: Context, a: Tensor, x: number, y: number, z: number, w: number) => Tensor>(
       ggmlBase,
@@ -166,29 +288,43 @@ export function bindGgml({ ggmlBase, ggml, folder }: Libraries) {
         0,
         null,
       ),
+    gpus: (): Gpu[] =>
+      gpuDevices().map((device) => {
+        const [free, total] = [new BigUint64Array(1), new BigUint64Array(1)]
+        deviceMemory(device, free, total)
+        const integrated = deviceType(device) === deviceTypes.integrated
+        return { name: deviceText(device), integrated, freeMemory: Number(free[0]) }
+      }),
+    /** The first GPU's back end, or null where there is none. */
+    initGpu: (): Backend | null => {
+      const [device] = gpuDevices()
+      return device === undefined ? null : initDevice(device, null)
+    },
     freeBackend: declare<(backend: Backend) => void>(ggmlBase, 'void ggml_backend_free(void*)'),
     setThreads: (backend: Backend, threads: number): void => {
       const setter = getProcedure(getRegistry(getDevice(backend)), 'ggml_backend_set_n_threads')
       if (setter !== null) koffi.call(setter, threadSetter, backend, threads)
     },
-    defaultBufferType: declare<(backend: Backend) => Pointer>(
-      ggmlBase,
-      'void* ggml_backend_get_default_buffer_type(void*)',
-    ),
     allocContextTensors: declare<(context: Context, backend: Backend) => Pointer | null>(
       ggmlBase,
       'void* ggml_backend_alloc_ctx_tensors(void*, void*)',
     ),
     freeBuffer: declare<(buffer: Pointer) => void>(ggmlBase, 'void ggml_backend_buffer_free(void*)'),
-    newGraphAllocator: declare<(bufferType: Pointer) => GraphAllocator>(ggmlBase, 'void* ggml_gallocr_new(void*)'),
-    freeGraphAllocator: declare<(allocator: GraphAllocator) => void>(ggmlBase, 'void ggml_gallocr_free(void*)'),
-    allocGraph: declare<(allocator: GraphAllocator, graph: Graph) => boolean>(
+    /**
+     * Runs graphs on the first of these back ends, and what it does not know on the next. The last is the CPU's.
+     * @param nodes that a graph may have
+     */
+    newScheduler: (backends: readonly Backend[], nodes: number): GraphScheduler =>
+      newScheduler(BigUint64Array.from(backends), null, backends.length, nodes, false, true),
+    freeScheduler: declare<(scheduler: GraphScheduler) => void>(ggmlBase, 'void ggml_backend_sched_free(void*)'),
+    allocGraph: declare<(scheduler: GraphScheduler, graph: Graph) => boolean>(
       ggmlBase,
-      'bool ggml_gallocr_alloc_graph(void*, void*)',
+      'bool ggml_backend_sched_alloc_graph(void*, void*)',
     ),
-    compute: declare<(backend: Backend, graph: Graph) => number>(
+    /** A graph that was given its memory may be computed again and again. */
+    compute: declare<(scheduler: GraphScheduler, graph: Graph) => number>(
       ggmlBase,
-      'int ggml_backend_graph_compute(void*, void*)',
+      'int ggml_backend_sched_graph_compute(void*, void*)',
     ),
     setTensor: declare<(tensor: Tensor, data: ArrayBufferView, offset: number, bytes: number) => void>(
       ggmlBase,
@@ -228,9 +364,18 @@ export function bindGgml({ ggmlBase, ggml, folder }: Libraries) {
     valueU32: declare<(gguf: Gguf, key: number) => number>(ggmlBase, 'uint32 gguf_get_val_u32(void*, int64)'),
     valueF32: declare<(gguf: Gguf, key: number) => number>(ggmlBase, 'float gguf_get_val_f32(void*, int64)'),
     valueBool: declare<(gguf: Gguf, key: number) => boolean>(ggmlBase, 'bool gguf_get_val_bool(void*, int64)'),
+    /** gguf's number for the type of an array's elements. */
+    elementType: declare<(gguf: Gguf, key: number) => number>(ggmlBase, 'int gguf_get_arr_type(void*, int64)'),
+    /** Of an array of 32-bit floats. */
     valueFloats: (gguf: Gguf, key: number): Float32Array => {
       const count = Number(arrayCount(gguf, key))
       return koffi.decode(arrayData(gguf, key), koffi.array('float', count, 'Typed'))
+    },
+    valueI32: declare<(gguf: Gguf, key: number) => number>(ggmlBase, 'int32 gguf_get_val_i32(void*, int64)'),
+    /** Of an array of 32-bit integers. */
+    valueIntegers: (gguf: Gguf, key: number): Int32Array => {
+      const count = Number(arrayCount(gguf, key))
+      return koffi.decode(arrayData(gguf, key), koffi.array('int32', count, 'Typed'))
     },
     findTensor: declare<(context: Context, name: string) => Tensor | null>(
       ggmlBase,
@@ -238,15 +383,13 @@ export function bindGgml({ ggmlBase, ggml, folder }: Libraries) {
     ),
     /** A tensor's numbers as 32-bit floats, by ggml's own conversion of its type. */
     toFloats: (tensor: Tensor): Float32Array => {
-      const type: number = koffi.decode(tensor, 'int32')
       const raw = new Uint8Array(Number(tensorBytes(tensor)))
       getTensor(tensor, raw, 0, raw.byteLength)
-      if (type === TensorType.F32) return new Float32Array(raw.buffer)
-      const convert: Pointer = koffi.decode(typeTraits(type), toFloatOffset, 'void*')
-      const out = new Float32Array(Number(elementCount(tensor)))
-      koffi.call(convert, toFloat, raw, out, out.length)
-      return out
+      return convert(tensor, raw, Number(elementCount(tensor)))
     },
+    /** Some of a tensor's numbers as 32-bit floats. @param raw as the tensor's type has them */
+    convert,
+    tensorBytes: (tensor: Tensor): number => Number(tensorBytes(tensor)),
     /** Of a matrix [rows, columns] the rows; of a convolution its outputs; of a vector 1. */
     outerCount: (tensor: Tensor): number => {
       const sizes: BigInt64Array = koffi.decode(tensor, shapeOffset, koffi.array('int64', 4, 'Typed'))

@@ -30,6 +30,10 @@ export function bindLlama({ llama }: Libraries) {
   const contextDefaults = llama.func('llama_context_default_params', structs.contextParams, [])
   const chainInit = llama.func('llama_sampler_chain_init', 'void*', [structs.samplerChainParams])
   const loadModel = llama.func('llama_model_load_from_file', 'void*', ['const char*', structs.modelParams])
+  const progressCallback = koffi.proto('bool(float, void*)')
+  /** A list that ends at once. */
+  const noDevices = koffi.alloc('void*', 1)
+  koffi.encode(noDevices, 'void*', null)
   const initContext = llama.func('llama_init_from_model', 'void*', ['void*', structs.contextParams])
   const decode = llama.func('llama_decode', 'int32', ['void*', structs.batch])
   const logitBias = llama.func('llama_sampler_init_logit_bias', 'void*', [
@@ -45,6 +49,7 @@ export function bindLlama({ llama }: Libraries) {
   const heads = declare<(model: Model) => number>(llama, 'int32 llama_model_n_head(void*)')
   const headsKv = declare<(model: Model) => number>(llama, 'int32 llama_model_n_head_kv(void*)')
   const width = declare<(model: Model) => number>(llama, 'int32 llama_model_n_embd(void*)')
+  const ropeType = declare<(model: Model) => number>(llama, 'int llama_model_rope_type(void*)')
   const metadataValue = declare<(model: Model, key: string, out: Uint8Array, room: number) => number>(
     llama,
     'int32 llama_model_meta_val_str(void*, const char*, void*, size_t)',
@@ -58,12 +63,41 @@ export function bindLlama({ llama }: Libraries) {
     const text = metadata(model, `${metadata(model, 'general.architecture')}.${key}`)
     return text === null ? undefined : Number(text)
   }
+  const stateSize = declare<(context: LlamaContext, sequence: number) => number | bigint>(
+    llama,
+    'size_t llama_state_seq_get_size(void*, int32)',
+  )
+  type StateCopy = (context: LlamaContext, state: Uint8Array, bytes: number, sequence: number) => number | bigint
+  const saveState = declare<StateCopy>(llama, 'size_t llama_state_seq_get_data(void*, void*, size_t, int32)')
+  const restoreState = declare<StateCopy>(llama, 'size_t llama_state_seq_set_data(void*, const void*, size_t, int32)')
   llama.func('void llama_backend_init()')()
 
   return {
-    /** @returns null for a file that is no model: truncated, of an unknown architecture, or no GGUF */
-    loadModel: (file: string, params: Partial<structs.ModelParams>): Model | null =>
-      loadModel(file, { ...modelDefaults(), ...params }),
+    /**
+     * @param gpuLayers the output's among them; 0: no GPU is used for anything
+     * @param onProgress told the share of the weights that is loaded, from within the call
+     * @returns null for a file that is no model: truncated, of an unknown architecture, or no GGUF; or where memory lacks
+     */
+    loadModel: (file: string, gpuLayers: number, onProgress: (share: number) => void): Model | null => {
+      const told = (share: number): boolean => {
+        onProgress(share)
+        return true
+      }
+      const callback = koffi.register(told, koffi.pointer(progressCallback))
+      try {
+        const params: structs.ModelParams = modelDefaults()
+        return loadModel(file, {
+          ...params,
+          n_gpu_layers: gpuLayers,
+          devices: gpuLayers === 0 ? noDevices : null,
+          progress_callback: callback,
+        })
+      } finally {
+        koffi.unregister(callback)
+      }
+    },
+    /** Bytes of a model's weights, all parts of a split file together. */
+    modelSize: declare<(model: Model) => number | bigint>(llama, 'uint64 llama_model_size(void*)'),
     freeModel: declare<(model: Model) => void>(llama, 'void llama_model_free(void*)'),
     /** @returns null where its memory cannot be had */
     initContext: (model: Model, params: Partial<structs.ContextParams>): LlamaContext | null =>
@@ -75,6 +109,9 @@ export function bindLlama({ llama }: Libraries) {
     isRecurrent: declare<(model: Model) => boolean>(llama, 'bool llama_model_is_recurrent(void*)'),
     isHybrid: declare<(model: Model) => boolean>(llama, 'bool llama_model_is_hybrid(void*)'),
     hasEncoder: declare<(model: Model) => boolean>(llama, 'bool llama_model_has_encoder(void*)'),
+    /** Whether positions have rows and columns: `LLAMA_ROPE_TYPE_MROPE` and `LLAMA_ROPE_TYPE_IMROPE`. */
+    hasGridPositions: (model: Model): boolean => [8, 40].includes(ropeType(model)),
+    /** Of an embedding that takes the place of a token: wider than the model where later layers are given a part of it. */
     embeddingWidth: declare<(model: Model) => number>(llama, 'int32 llama_model_n_embd_inp(void*)'),
     /** Numbers that one token takes in the KV memory: keys and values of all layers. */
     kvNumbersPerCell: (model: Model): number => {
@@ -91,6 +128,11 @@ export function bindLlama({ llama }: Libraries) {
     setThreads: declare<(context: LlamaContext, decode: number, batch: number) => void>(
       llama,
       'void llama_set_n_threads(void*, int32, int32)',
+    ),
+    /** Whether the rows of the next batches see only what stands before them. */
+    setCausal: declare<(context: LlamaContext, causal: boolean) => void>(
+      llama,
+      'void llama_set_causal_attn(void*, bool)',
     ),
 
     vocabSize: declare<(vocab: Vocab) => number>(llama, 'int32 llama_vocab_n_tokens(void*)'),
@@ -127,6 +169,14 @@ export function bindLlama({ llama }: Libraries) {
       llama,
       'void llama_memory_seq_cp(void*, int32, int32, int32, int32)',
     ),
+
+    stateSize: (context: LlamaContext, sequence: number): number => Number(stateSize(context, sequence)),
+    /** @returns bytes written */
+    saveState: (context: LlamaContext, out: Uint8Array, room: number, sequence: number): number =>
+      Number(saveState(context, out, room, sequence)),
+    /** @returns bytes read; 0 when there is no room */
+    restoreState: (context: LlamaContext, state: Uint8Array, bytes: number, sequence: number): number =>
+      Number(restoreState(context, state, bytes, sequence)),
 
     /** 0: done; 1: no room in the KV memory, nothing changed; 2: aborted; below 0: broken. Runs off the event loop. */
     decode: (context: LlamaContext, batch: NativeBatch): Promise<number> =>

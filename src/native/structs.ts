@@ -81,12 +81,23 @@ export const batch = koffi.struct({
   logits: pointer,
 })
 
+/** `struct ggml_threadpool_params`, whose mask has a flag for each of `GGML_MAX_N_THREADS` cores. */
+export const threadPoolParams = koffi.struct({
+  cpumask: koffi.array('uint8', 512),
+  n_threads: 'int32',
+  prio: 'int32',
+  poll: 'uint32',
+  strict_cpu: 'bool',
+  paused: 'bool',
+})
+
 export const samplerChainParams = koffi.struct({ no_perf: 'bool' })
 
 export const logitBias = koffi.struct({ token: 'int32', bias: 'float' })
 
 /** What the `*_default_params` functions return, read through the layouts above. */
 export interface ModelParams {
+  devices: bigint | null
   n_gpu_layers: number
   split_mode: number
   main_gpu: number

@@ -23,6 +23,8 @@ export interface Tile {
   readonly size: Size
   /** Embeddings that it becomes, and so its places in the prompt. */
   readonly tokens: number
+  /** How they stand, for decoders whose positions have rows and columns; without it in one row. */
+  readonly places?: Grid
 }
 
 /** One family of vision encoders, described once for every emitter. */
@@ -33,6 +35,11 @@ export interface Architecture {
   readonly width: number
   /** The longest edge, in pixels, that any plan uses of a picture: a larger picture may be shrunk to it beforehand. */
   readonly longestEdge: number
+  /**
+   * Embeddings of a tile that the decoder must read all at once, each seeing all others, as Gemma 3 was trained to. By
+   * default it reads them like text, each seeing those before it.
+   */
+  readonly atOnce?: number
   plan(original: Size, detail: Detail): PicturePlan
   /** Everything that is resampled of a picture, once for all of its tiles. */
   scale(picture: Raster, plan: PicturePlan): readonly Raster[]

@@ -1,16 +1,42 @@
 import { OrielError } from '../errors.ts'
-import { openNative } from '../native/index.ts'
+import { type Device, openNative } from '../native/index.ts'
 import type { Architecture, Tile } from './architecture.ts'
+import { gemma3 } from './gemma3.ts'
 import { GgmlGraphs } from './ggml-graph.ts'
 import { idefics3 } from './idefics3.ts'
+import { internvl } from './internvl.ts'
+import { kimivl } from './kimivl.ts'
+import { lfm2 } from './lfm2.ts'
+import { llama4 } from './llama4.ts'
+import { llava } from './llava.ts'
 import { type Metadata, readMetadata } from './metadata.ts'
+import { minicpmv } from './minicpmv.ts'
+import { ldp, ldpv2 } from './mobilevlm.ts'
 import { buildOnnxGraph, type Precision } from './onnx-graph.ts'
 import { pixtral } from './pixtral.ts'
+import { qwen2vl } from './qwen2vl.ts'
+import { qwen3vl } from './qwen3vl.ts'
+import { qwen25vl } from './qwen25vl.ts'
 import type { Raster } from './resize.ts'
 import { loadWeights } from './weights.ts'
 
 /** Every family of vision encoders that is known, by `clip.projector_type`. */
-const architectures: Record<string, (metadata: Metadata) => Architecture> = { idefics3, pixtral }
+const architectures: Record<string, (metadata: Metadata) => Architecture> = {
+  gemma3,
+  idefics3,
+  internvl,
+  kimivl,
+  lfm2,
+  ldp,
+  ldpv2,
+  llama4,
+  mlp: llava,
+  pixtral,
+  'qwen2.5vl_merger': qwen25vl,
+  qwen2vl_merger: qwen2vl,
+  qwen3vl_merger: qwen3vl,
+  resampler: minicpmv,
+}
 
 export const visionFamilies: readonly string[] = Object.keys(architectures)
 
@@ -22,6 +48,8 @@ export interface EncoderSettings {
   precision: Precision
   /** Cores that may be used at most. */
   threads: number
+  /** A GPU encodes by ggml, whatever the runtime. Nothing: the processor. */
+  device?: Device
 }
 
 /** An architecture, realised for pictures of all sizes. Blocks its thread. */
@@ -51,7 +79,7 @@ export function openArchitecture(file: string): Architecture {
   const { ggml } = openNative()
   const opened = openFile(file)
   try {
-    return architectureOf(readMetadata(ggml, opened.gguf))
+    return architectureOf(readMetadata(ggml, opened.gguf, opened.context))
   } finally {
     ggml.freeGguf(opened.gguf)
     ggml.free(opened.context)
@@ -60,16 +88,18 @@ export function openArchitecture(file: string): Architecture {
 
 /** @throws OrielError as `openArchitecture` does, and `internal` when there is no memory for the weights */
 export async function openEncoder(file: string, settings: EncoderSettings): Promise<Encoder> {
-  const { ggml } = openNative()
+  const { device = 'cpu' } = settings
+  const { ggml } = openNative(device)
   const { gguf, context } = openFile(file)
-  const architecture = architectureOf(readMetadata(ggml, gguf))
-  const backend = ggml.initCpu()
-  if (backend === null) throw new OrielError('internal', 'No CPU back end of ggml could be loaded.')
-  const weights = loadWeights(ggml, file, gguf, context, backend)
+  const architecture = architectureOf(readMetadata(ggml, gguf, context))
+  const cpu = ggml.initCpu()
+  if (cpu === null) throw new OrielError('internal', 'No CPU back end of ggml could be loaded.')
+  const gpu = device === 'cpu' ? null : ggml.initGpu()
+  const weights = loadWeights(ggml, file, gguf, context, gpu === null ? [cpu] : [gpu, cpu])
   ggml.freeGguf(gguf)
   const finish = architecture.finisher(weights)
   const onnx =
-    settings.runtime === 'onnx'
+    settings.runtime === 'onnx' && gpu === null
       ? await buildOnnxGraph(weights, architecture, settings.precision, settings.threads)
       : null
   // The session keeps weights of its own.

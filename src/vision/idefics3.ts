@@ -4,6 +4,7 @@ import type { Metadata } from './metadata.ts'
 import { patchReader } from './patches.ts'
 import { alignedSize, bicubic, lanczos, resize, resizeInto, type Size } from './resize.ts'
 import { siglip } from './siglip.ts'
+import { squareTile } from './tiling.ts'
 
 /** Tiles along the longer edge that `detail: auto` cuts a picture into, at most: with the overview five times a tile's cost. */
 const autoTiles = 2
@@ -24,13 +25,7 @@ export function idefics3(metadata: Metadata): Architecture {
   // Files made before mid-2025 do not say how far pictures are enlarged: those go by the picture's own size.
   const longest = metadata.number('clip.vision.preproc_image_size', 0)
 
-  const tile = (image: number, row: number, column: number): Tile => ({
-    image,
-    x: column * edge,
-    y: row * edge,
-    size: { width: edge, height: edge },
-    tokens,
-  })
+  const tile = squareTile(edge, tokens)
 
   /** Sizes that a picture is brought to, one after the other, before it is cut into tiles; null: it is not cut. */
   const sizes = (original: Size, detail: Detail): Size[] | null => {
@@ -74,11 +69,7 @@ export function idefics3(metadata: Metadata): Architecture {
       return [resize(cut, square, lanczos), cut]
     },
 
-    prepare(scaled, part) {
-      const image = scaled[part.image]
-      if (image === undefined) throw new Error('a tile of a picture that was not scaled')
-      return reader.read(image, part)
-    },
+    prepare: (scaled, part) => reader.read(scaled, part),
 
     grid: () => grid,
 

@@ -8,6 +8,8 @@ export class OnnxModel {
   readonly #inputs: Buffer[] = []
   readonly #outputs: Buffer[] = []
   #names = 0
+  /** The numbers of large constants, by the names of files that there are not: a message may have 2 GB at most. */
+  readonly external: { path: string; data: Uint8Array }[] = []
 
   /** @returns the name of the node's output */
   node(type: string, inputs: readonly string[], attributes: Record<string, Attribute> = {}, domain = ''): string {
@@ -28,8 +30,15 @@ export class OnnxModel {
   constant(type: ElementType, shape: readonly number[], data: ArrayBufferView): string {
     const name = `c${this.#names++}`
     const raw = Buffer.from(data.buffer, data.byteOffset, data.byteLength)
+    const outside = raw.length > mostInside
+    if (outside) this.external.push({ path: name, data: raw })
     this.#initializers.push(
-      message(...shape.map((size) => integer(1, size)), integer(2, types[type]), text(8, name), bytes(9, raw)),
+      message(
+        ...shape.map((size) => integer(1, size)),
+        integer(2, types[type]),
+        text(8, name),
+        ...(outside ? [bytes(13, message(text(1, 'location'), text(2, name))), integer(14, 1)] : [bytes(9, raw)]),
+      ),
     )
     return name
   }
@@ -56,6 +65,9 @@ export class OnnxModel {
     return message(integer(1, 8), bytes(7, graph), operators('', 17), operators('com.microsoft', 1))
   }
 }
+
+/** Bytes of a constant that stands in the model itself. */
+const mostInside = 1024
 
 export type ElementType = keyof typeof types
 const types = { f32: 1, i8: 3, i64: 7 } as const

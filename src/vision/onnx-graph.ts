@@ -1,13 +1,17 @@
 import type { InferenceSession, TensorConstructor } from 'onnxruntime-node'
 import { type Architecture, type Tile, tilesOf } from './architecture.ts'
-import type { GraphBuilder, Grid } from './graph.ts'
+import { type GraphBuilder, type Grid, type JoinOrder, type Rope2d, type Windows, windowPlaces } from './graph.ts'
 import { OnnxModel } from './onnx-file.ts'
 import type { Weights } from './weights.ts'
 
 /** fp32 is exact; int8 rounds weights to 8 bits for each output and activations as they come, and is about twice as fast. */
 export type Precision = 'fp32' | 'int8'
 
-/** An architecture as an ONNX Runtime session: one for pictures of all sizes. */
+/**
+ * An architecture as an ONNX Runtime session: one for pictures of all sizes, tile by tile. Several tiles of one size in one
+ * run were tried, on two cores: SmolVLM-256M's encoder (SigLIP-B, 1024 patches) takes 1106 ms a tile alone, 1124 in a run of
+ * two, 1222 in a run of four. Only the smallest gains, Pocket's (36 patches): 1.33 ms alone, 0.99 of four, 0.79 of sixteen.
+ */
 export interface OnnxGraph {
   /** @param values the architecture's prepared input. @returns the graph's output, row by row. Blocks its thread. */
   run(values: Float32Array, tile: Tile): Promise<Float32Array>
@@ -33,70 +37,84 @@ export async function buildOnnxGraph(
   emitter.model.output(output.name, 'f32', ['tokens', output.width])
   const session = await runtime.InferenceSession.create(emitter.model.encode(), {
     executionProviders: ['cpu'],
+    externalData: emitter.model.external,
     intraOpNumThreads: threads,
     interOpNumThreads: 1,
     logSeverityLevel: 3,
     extra: { session: { intra_op: { allow_spinning: '0' } } },
   })
-  return new OnnxSession(session, runtime.Tensor, emitter, architecture, output.name)
+  return new OnnxSession(session, runtime.Tensor, emitter.tables, architecture, output.name)
 }
 
 class OnnxSession implements OnnxGraph {
   readonly #session: InferenceSession
   readonly #tensor: TensorConstructor
-  readonly #emitter: OnnxEmitter
+  readonly #tables: Tables
   readonly #architecture: Architecture
   readonly #output: string
+  #known: { grid: Grid; feeds: Feeds } = { grid: { rows: 0, columns: 0 }, feeds: {} }
 
   constructor(
     session: InferenceSession,
     tensor: TensorConstructor,
-    emitter: OnnxEmitter,
+    tables: Tables,
     architecture: Architecture,
     output: string,
   ) {
     this.#architecture = architecture
     this.#session = session
     this.#tensor = tensor
-    this.#emitter = emitter
+    this.#tables = tables
     this.#output = output
   }
 
   async run(values: Float32Array, tile: Tile): Promise<Float32Array> {
     const grid = this.#architecture.grid(tile)
     const tokens = grid.rows * grid.columns
-    const feeds: Record<string, InstanceType<TensorConstructor>> = {
+    const feeds = {
       patches: new this.#tensor('float32', values, [tokens, values.length / tokens]),
-    }
-    const { rope } = this.#emitter
-    if (rope !== undefined) {
-      const { cos, sin } = rope2dTables(grid, rope.head, rope.theta)
-      feeds.cos = new this.#tensor('float32', cos, [tokens, rope.head / 2])
-      feeds.sin = new this.#tensor('float32', sin, [tokens, rope.head / 2])
-      const places = BigInt64Array.from({ length: tokens }, (_, place) => BigInt(place))
-      feeds.places = new this.#tensor('int64', places, [1, tokens])
+      ...this.#constantsOf(grid),
     }
     const result = (await this.#session.run(feeds))[this.#output]
     if (!(result?.data instanceof Float32Array)) throw new Error('ONNX Runtime gave no floats')
     return result.data
   }
+
+  /** What follows from the size alone, computed once for pictures of one size in a row. */
+  #constantsOf(grid: Grid): Feeds {
+    const { rows, columns } = this.#known.grid
+    if (rows === grid.rows && columns === grid.columns) return this.#known.feeds
+    const feeds: Feeds = {}
+    for (const [name, { width, of }] of this.#tables) {
+      const data = of(grid)
+      feeds[name] =
+        data instanceof Float32Array
+          ? new this.#tensor('float32', data, [data.length / width, width])
+          : new this.#tensor('int64', BigInt64Array.from(data, BigInt), [data.length / width, width])
+    }
+    this.#known = { grid, feeds }
+    return feeds
+  }
 }
 
-/** Angles of every patch: half of a head's pairs turn with its row, half with its column. `[patches, head / 2]` */
-function rope2dTables(grid: Grid, head: number, theta: number): { cos: Float32Array; sin: Float32Array } {
+/** Rows of `width`, by the names of the inputs that take them. */
+type Tables = Map<string, { width: number; of(grid: Grid): Float32Array | Int32Array }>
+
+type Feeds = Record<string, InstanceType<TensorConstructor>>
+
+/** The angles by which the pairs of a head turn, of every row: `[rows, head / 2]` */
+function rope2dAngles({ theta, interleaved, positions }: Rope2d, head: number, grid: Grid): Float32Array {
   const pairs = head / 2
-  const tokens = grid.rows * grid.columns
-  const cos = new Float32Array(tokens * pairs)
-  const sin = new Float32Array(tokens * pairs)
-  for (let patch = 0; patch < tokens; patch++)
-    for (let pair = 0; pair < pairs; pair++) {
-      const byRow = pair < pairs / 2
-      const frequency = theta ** ((-2 * (pair % (pairs / 2))) / pairs) * (byRow ? 1 : theta ** (-2 / head))
-      const angle = (byRow ? Math.floor(patch / grid.columns) : patch % grid.columns) * frequency
-      cos[patch * pairs + pair] = Math.cos(angle)
-      sin[patch * pairs + pair] = Math.sin(angle)
-    }
-  return { cos, sin }
+  const { first, second } = positions(grid)
+  const angles = new Float32Array(first.length * pairs)
+  for (let at = 0; at < angles.length; at++) {
+    const [row, pair] = [Math.floor(at / pairs), at % pairs]
+    const inFirst = pair < pairs / 2
+    const start = inFirst || !interleaved ? 1 : theta ** (-2 / head)
+    const frequency = start * theta ** ((-2 * (pair % (pairs / 2))) / pairs)
+    angles[at] = ((inFirst ? first : second)[row] ?? 0) * frequency
+  }
+  return angles
 }
 
 /** A node's name and the width of its rows; the number of rows is open. */
@@ -107,12 +125,16 @@ interface Value {
   rows?: number
 }
 
+/** The number of a type, as `Cast` takes it. */
+const int32 = 6
+
 /** Operators of Microsoft's own set, which every build of ONNX Runtime has. */
 const contrib = 'com.microsoft'
 
 class OnnxEmitter implements GraphBuilder<Value> {
   readonly model = new OnnxModel()
-  rope: { head: number; theta: number } | undefined
+  /** Inputs that follow from a picture's size: rows of `width`. */
+  readonly tables: Tables = new Map()
   readonly #weights: Weights
   readonly #precision: Precision
   readonly #constants = new Map<string, string>()
@@ -135,15 +157,56 @@ class OnnxEmitter implements GraphBuilder<Value> {
     return this.#weights.has(name)
   }
 
-  matmul({ name, rows = 1, width }: Value, x: Value): Value {
+  floats(name: string): Float32Array {
+    return this.#weights.floats(name)
+  }
+
+  matmul({ name, rows = 1, width }: Value, x: Value, bias?: Value): Value {
+    return this.#product(this.#weights.floats(name), rows, width, x, bias)
+  }
+
+  matmulTransposed({ name, rows = 1, width }: Value, x: Value): Value {
     const values = this.#weights.floats(name)
-    if (this.#precision === 'int8') return { name: this.#int8(values, rows, width, x), width: rows }
+    const turned = new Float32Array(values.length)
+    for (let row = 0; row < rows; row++)
+      for (let column = 0; column < width; column++)
+        turned[column * rows + row] = values[row * width + column] as number
+    return this.#product(turned, width, rows, x)
+  }
+
+  /** @param values `[rows, width]` */
+  #product(values: Float32Array, rows: number, width: number, x: Value, bias?: Value): Value {
+    const added = bias === undefined ? [] : [this.#nameOf(bias)]
+    if (this.#precision === 'int8') return { name: this.#int8(values, rows, width, x, added), width: rows }
     const weight = this.model.constant('f32', [rows, width], values)
-    return { name: this.model.node('Gemm', [x.name, weight], { transB: 1 }), width: rows }
+    return { name: this.model.node('Gemm', [x.name, weight, ...added], { transB: 1 }), width: rows }
   }
 
   add(a: Value, b: Value): Value {
     return { ...a, name: this.model.node('Add', [a.name, this.#nameOf(b)]) }
+  }
+
+  multiply(a: Value, b: Value): Value {
+    return { ...a, name: this.model.node('Mul', [a.name, this.#nameOf(b)]) }
+  }
+
+  table(name: string, width: number, of: (grid: Grid) => Float32Array): Value {
+    return { name: this.#table(name, 'f32', width, of), width }
+  }
+
+  concatRows(a: Value, b: Value): Value {
+    return { name: this.model.node('Concat', [this.#rowsOf(a), this.#rowsOf(b)], { axis: 0 }), width: a.width }
+  }
+
+  concatColumns(a: Value, b: Value): Value {
+    const name = this.model.node('Concat', [this.#rowsOf(a), this.#rowsOf(b)], { axis: 1 })
+    return { name, width: a.width + b.width }
+  }
+
+  takeRows(x: Value, name: string, indices: (grid: Grid) => Int32Array): Value {
+    const column = this.#table(name, 'i64', 1, indices)
+    const list = this.model.node('Reshape', [column, this.#shape([-1])])
+    return { name: this.model.node('Gather', [this.#rowsOf(x), list], { axis: 0 }), width: x.width }
   }
 
   rmsNorm(x: Value, weight: Value, epsilon: number): Value {
@@ -154,12 +217,10 @@ class OnnxEmitter implements GraphBuilder<Value> {
     return { ...x, name }
   }
 
-  layerNorm(x: Value, weight: Value, bias: Value, epsilon: number): Value {
-    const name = this.model.node('LayerNormalization', [x.name, this.#nameOf(weight), this.#nameOf(bias)], {
-      axis: -1,
-      epsilon: { float: epsilon },
-    })
-    return { ...x, name }
+  layerNorm(x: Value, weight: Value, bias: Value | undefined, epsilon: number): Value {
+    const inputs = [x, weight, ...(bias === undefined ? [] : [bias])].map((value) => this.#nameOf(value))
+    const name = this.model.node('LayerNormalization', inputs, { axis: -1, epsilon: { float: epsilon } })
+    return { name, width: x.width }
   }
 
   gelu(x: Value): Value {
@@ -170,41 +231,92 @@ class OnnxEmitter implements GraphBuilder<Value> {
     return { ...x, name: this.model.node('QuickGelu', [x.name], { alpha: { float: 1.702 } }, contrib) }
   }
 
+  silu(x: Value): Value {
+    return { ...x, name: this.model.node('QuickGelu', [x.name], { alpha: { float: 1 } }, contrib) }
+  }
+
+  relu(x: Value): Value {
+    return { ...x, name: this.model.node('Relu', [x.name]) }
+  }
+
+  hardSwish(x: Value): Value {
+    return { ...x, name: this.model.node('HardSwish', [x.name]) }
+  }
+
+  hardSigmoid(x: Value): Value {
+    return { ...x, name: this.model.node('HardSigmoid', [x.name], { alpha: { float: 1 / 6 }, beta: { float: 0.5 } }) }
+  }
+
   swiglu(gate: Value, up: Value): Value {
-    const silu = this.model.node('QuickGelu', [gate.name], { alpha: { float: 1 } }, contrib)
-    return { ...gate, name: this.model.node('Mul', [silu, up.name]) }
+    return { ...gate, name: this.model.node('Mul', [this.silu(gate).name, up.name]) }
   }
 
   geglu(gate: Value, up: Value): Value {
     return { ...gate, name: this.model.node('Mul', [this.gelu(gate).name, up.name]) }
   }
 
-  rope2d(x: Value, heads: number, _grid: Grid, theta: number): Value {
+  columns(x: Value, from: number, width: number): Value {
+    const ends = [from, from + width, 1].map((value) => this.#shape([value]))
+    const [start = '', end = '', axis = ''] = ends
+    return { name: this.model.node('Slice', [x.name, start, end, axis]), width }
+  }
+
+  joinRows(x: Value, count: number): Value {
+    const width = x.width * count
+    return { name: this.model.node('Reshape', [x.name, this.#shape([-1, width])]), width }
+  }
+
+  rope2d(x: Value, heads: number, rope: Rope2d): Value {
     const head = x.width / heads
-    if (this.rope === undefined) {
-      this.model.input('cos', 'f32', ['tokens', head / 2])
-      this.model.input('sin', 'f32', ['tokens', head / 2])
-      this.model.input('places', 'i64', [1, 'tokens'])
-      this.rope = { head, theta }
-    }
+    const cos = this.#table('cos', 'f32', head / 2, (grid) => rope2dAngles(rope, head, grid).map(Math.cos))
+    const sin = this.#table('sin', 'f32', head / 2, (grid) => rope2dAngles(rope, head, grid).map(Math.sin))
+    const places = this.#table('places', 'i64', 1, (grid) => rope.positions(grid).first.map((_, row) => row))
     // The operator takes heads from the shape alone: [1, heads, tokens, head].
     const split = this.model.node('Reshape', [x.name, this.#shape([1, -1, heads, head])])
     const turned = this.model.node(
       'RotaryEmbedding',
-      [this.model.node('Transpose', [split], { perm: [0, 2, 1, 3] }), 'places', 'cos', 'sin'],
-      { interleaved: 1 },
+      [
+        this.model.node('Transpose', [split], { perm: [0, 2, 1, 3] }),
+        this.model.node('Reshape', [places, this.#shape([1, -1])]),
+        cos,
+        sin,
+      ],
+      { interleaved: rope.pairs === 'halves' ? 0 : 1 },
       contrib,
     )
     const back = this.model.node('Transpose', [turned], { perm: [0, 2, 1, 3] })
     return { ...x, name: this.model.node('Reshape', [back, this.#shape([-1, x.width])]) }
   }
 
-  joinPatches(x: Value, { columns }: Grid, factor: number): Value {
-    const width = x.width * factor
-    const squares = this.#shape([-1, factor, columns / factor, width])
-    const split = this.model.node('Reshape', [x.name, squares])
-    const joined = this.model.node('Transpose', [split], { perm: [0, 2, 1, 3] })
-    return { name: this.model.node('Reshape', [joined, this.#shape([-1, width * factor])]), width: width * factor }
+  joinPatches(x: Value, _grid: Grid, factor: number, { squares, within }: JoinOrder = {}): Value {
+    const width = x.width * factor * factor
+    const column = this.#table(`squares of ${factor} and ${x.width}`, 'i64', 1, ({ rows, columns }) =>
+      Int32Array.of(rows / factor, factor, columns / factor, factor, x.width),
+    )
+    const shape = this.model.node('Reshape', [column, this.#shape([5])])
+    const split = this.model.node('Reshape', [x.name, shape])
+    const outer = squares === 'columns' ? [2, 0] : [0, 2]
+    const inner = within === 'channels' ? [4, 1, 3] : [1, 3, 4]
+    const moved = this.model.node('Transpose', [split], { perm: [...outer, ...inner] })
+    return { name: this.model.node('Reshape', [moved, this.#shape([-1, width])]), width }
+  }
+
+  depthwise(x: Value, weight: Value, grid: Grid, stride: number): Value {
+    const size = Math.sqrt(weight.width)
+    const kernel = this.model.node('Reshape', [this.#nameOf(weight), this.#shape([-1, 1, size, size])])
+    const padding = (size - 1) / 2
+    const mixed = this.model.node('Conv', [this.#planes(x, grid), kernel], {
+      group: x.width,
+      strides: [stride, stride],
+      pads: [padding, padding, padding, padding],
+    })
+    return this.#rows(mixed, x.width)
+  }
+
+  averagePool(x: Value, grid: Grid, { rows, columns }: Grid): Value {
+    const window = [rows, columns]
+    const averages = this.model.node('AveragePool', [this.#planes(x, grid)], { kernel_shape: window, strides: window })
+    return this.#rows(averages, x.width)
   }
 
   attention(q: Value, k: Value, v: Value, heads: number): Value {
@@ -213,8 +325,21 @@ class OnnxEmitter implements GraphBuilder<Value> {
     return { ...q, name: this.model.node('Reshape', [mixed, this.#shape([-1, q.width])]) }
   }
 
+  windowAttention(q: Value, k: Value, v: Value, heads: number, { size, rows }: Windows): Value {
+    const filled = (grid: Grid) => windowPlaces(rows(grid), size)
+    const windows = [q, k, v].map((x) => {
+      const { name } = this.takeRows(x, 'window rows', (grid) => filled(grid).taken)
+      return this.model.node('Reshape', [name, this.#shape([-1, size, x.width])])
+    })
+    const counts = this.#table('rows of windows', 'i64', 1, (grid) => Int32Array.from(rows(grid), (of) => of.length))
+    const lengths = this.model.node('Cast', [this.model.node('Reshape', [counts, this.#shape([-1])])], { to: int32 })
+    const mixed = this.model.node('MultiHeadAttention', [...windows, '', lengths], { num_heads: heads }, contrib)
+    const joined = { name: this.model.node('Reshape', [mixed, this.#shape([-1, q.width])]), width: q.width }
+    return this.takeRows(joined, 'places in windows', (grid) => filled(grid).back)
+  }
+
   /** Weights as 8-bit integers with a scale for each output, activations as they come. */
-  #int8(values: Float32Array, rows: number, columns: number, x: Value): string {
+  #int8(values: Float32Array, rows: number, columns: number, x: Value, bias: readonly string[]): string {
     const scales = new Float32Array(rows)
     // The operator multiplies by [in, out], so outputs become columns.
     const quantized = new Int8Array(values.length)
@@ -228,12 +353,37 @@ class OnnxEmitter implements GraphBuilder<Value> {
         quantized[column * rows + row] = Math.round((values[row * columns + column] as number) / scale)
     }
     const weight = this.model.constant('i8', [columns, rows], quantized)
-    return this.model.node(
-      'DynamicQuantizeMatMul',
-      [x.name, weight, this.model.constant('f32', [rows], scales)],
-      {},
-      contrib,
-    )
+    const scale = this.model.constant('f32', [rows], scales)
+    // Zeros are where they are: the fourth input is left out.
+    const inputs = [x.name, weight, scale, ...(bias.length > 0 ? ['', ...bias] : [])]
+    return this.model.node('DynamicQuantizeMatMul', inputs, {}, contrib)
+  }
+
+  /** Rows of channels -> a plane for each channel. */
+  #planes(x: Value, { rows, columns }: Grid): string {
+    const picture = this.model.node('Reshape', [x.name, this.#shape([1, rows, columns, x.width])])
+    return this.model.node('Transpose', [picture], { perm: [0, 3, 1, 2] })
+  }
+
+  /** The other way. */
+  #rows(planes: string, width: number): Value {
+    const picture = this.model.node('Transpose', [planes], { perm: [0, 2, 3, 1] })
+    return { name: this.model.node('Reshape', [picture, this.#shape([-1, width])]), width }
+  }
+
+  #table(name: string, type: 'f32' | 'i64', width: number, of: (grid: Grid) => Float32Array | Int32Array): string {
+    const input = `table ${name}`
+    if (!this.tables.has(input)) {
+      this.tables.set(input, { width, of })
+      this.model.input(input, type, [`rows of ${name}`, width])
+    }
+    return input
+  }
+
+  /** A weight of one row is a vector to the operators that add or multiply by it, and a matrix here. */
+  #rowsOf(x: Value): string {
+    if (x.rows !== 1) return this.#nameOf(x)
+    return this.model.node('Reshape', [this.#nameOf(x), this.#shape([1, x.width])])
   }
 
   /** A weight that is used as a vector becomes a constant the first time. */

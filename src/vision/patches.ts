@@ -1,3 +1,4 @@
+import { OrielError } from '../errors.ts'
 import type { Tile } from './architecture.ts'
 import type { Metadata } from './metadata.ts'
 import type { Raster } from './resize.ts'
@@ -6,13 +7,19 @@ import type { Raster } from './resize.ts'
 export interface PatchReader {
   /** Pixels of a patch's edge. */
   readonly patch: number
-  /** Patches of a tile, row by row; in each all of red, then green, then blue: `[patches, 3 * patch * patch]` */
-  read(image: Raster, tile: Tile): Float32Array
+  /**
+   * Patches of a tile, row by row; in each all of red, then green, then blue: `[patches, 3 * patch * patch]`. What is left
+   * at the right and below, narrower than a patch, is not read.
+   * @param scaled what the architecture's `scale` made of the picture
+   */
+  read(scaled: readonly Raster[], tile: Tile): Float32Array
 }
 
 /** By the patch size, mean and deviation that the vision file names. */
 export function patchReader(metadata: Metadata): PatchReader {
   const patch = metadata.number('clip.vision.patch_size')
+  if (patch < 1)
+    throw new OrielError('invalid', `The vision file has patches of ${patch} pixels.`, { code: 'bad_model' })
   const mean = metadata.floats('clip.vision.image_mean')
   const deviation = metadata.floats('clip.vision.image_std')
   // llama.cpp rounds to 32 bits after every operation, and a byte has few values.
@@ -24,11 +31,16 @@ export function patchReader(metadata: Metadata): PatchReader {
   )
   return {
     patch,
-    read({ width, rgb }, { x: left, y: top, size }) {
-      const out = new Float32Array(size.width * size.height * 3)
+    read(scaled, { image, x: left, y: top, size }) {
+      const raster = scaled[image]
+      if (raster === undefined) throw new Error('a tile of a picture that was not scaled')
+      const { width, rgb } = raster
+      const whole = (edge: number) => edge - (edge % patch)
+      const [right, bottom] = [left + whole(size.width), top + whole(size.height)]
+      const out = new Float32Array(whole(size.width) * whole(size.height) * 3)
       let at = 0
-      for (let row = top; row < top + size.height; row += patch)
-        for (let column = left; column < left + size.width; column += patch)
+      for (let row = top; row < bottom; row += patch)
+        for (let column = left; column < right; column += patch)
           values.forEach((of, channel) => {
             for (let y = row; y < row + patch; y++) {
               const from = (y * width + column) * 3 + channel

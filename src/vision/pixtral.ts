@@ -1,72 +1,56 @@
-import { OrielError } from '../errors.ts'
-import { type Architecture, type Detail, type PicturePlan, type Tile, tilesOf } from './architecture.ts'
-import { type GraphBuilder, type Grid, linear, rmsNorm } from './graph.ts'
+import { type Architecture, type PicturePlan, type Tile, tilesOf } from './architecture.ts'
+import { type Grid, linear, rmsNorm } from './graph.ts'
 import type { Metadata } from './metadata.ts'
 import { patchReader } from './patches.ts'
-import { alignedSize, bicubic, resizeInto, type Size } from './resize.ts'
-
-/** What `detail: auto` spends at most, in tokens: a picture that has more to show is asked for with `high`. */
-const autoTokens = 256
+import { ropeByRow } from './positions.ts'
+import { alignedSize, bicubic, resizeInto } from './resize.ts'
+import { pixelBudget } from './sizes.ts'
+import { transformer } from './transformer.ts'
 
 /**
- * Pixtral: a transformer over patches with 2D rotary positions, a two-layer projector, and a learned break after every
- * row of patches but the last. After llama.cpp's tools/mtmd (models/pixtral.cpp, clip.cpp, mtmd-image.cpp).
+ * Pixtral: a transformer over patches with 2D rotary positions, in Mistral Small 3 with squares of patches merged into one,
+ * a two-layer projector, and a learned break after every row but the last. After llama.cpp's tools/mtmd
+ * (models/pixtral.cpp, clip.cpp, mtmd-image.cpp).
  */
 export function pixtral(metadata: Metadata): Architecture {
   const vision = (key: string, fallback?: number) => metadata.number(`clip.vision.${key}`, fallback)
+  const tower = transformer(metadata, { norm: 'rms', rope: ropeByRow(10000) })
   const reader = patchReader(metadata)
   const { patch } = reader
-  const layers = vision('block_count')
-  const heads = vision('attention.head_count')
-  const epsilon = vision('attention.layer_norm_epsilon')
   const embedding = vision('projection_dim')
-  const area = patch * patch
+  const factor = vision('spatial_merge_size', 1)
+  const edge = patch * factor
   // llama.cpp fixes these at 8 and 1024 tokens for this type; a file that knows better may say so.
-  const least = vision('image_min_pixels', 8 * area)
-  const most = vision('image_max_pixels', 1024 * area)
-  const gated = metadata.boolean('clip.use_silu', false)
-  if (vision('spatial_merge_size', 1) > 1)
-    throw new OrielError('invalid', 'Pixtral files with a patch merger cannot be read yet.', {
-      code: 'unsupported_model',
-    })
+  const least = vision('image_min_pixels', 8 * edge ** 2)
+  const most = vision('image_max_pixels', 1024 * edge ** 2)
+  const budget = pixelBudget(edge, least / edge ** 2, most / edge ** 2)
 
-  const grid = ({ size }: Pick<Tile, 'size'>): Grid => ({ rows: size.height / patch, columns: size.width / patch })
+  const patches = ({ size }: Pick<Tile, 'size'>): Grid => ({ rows: size.height / patch, columns: size.width / patch })
+  const merged = ({ size }: Pick<Tile, 'size'>): Grid => ({ rows: size.height / edge, columns: size.width / edge })
 
   return {
     name: 'pixtral',
     width: embedding,
-    longestEdge: Math.ceil(Math.sqrt(most) * 4),
+    longestEdge: budget.longestEdge,
 
-    plan(original: Size, detail: Detail): PicturePlan {
-      const budget =
-        detail === 'low' ? least : detail === 'high' ? most : Math.min(most, Math.max(least, autoTokens * area))
-      const size = alignedSize(original, patch, least, budget)
-      const { rows, columns } = grid({ size })
+    plan(original, detail): PicturePlan {
+      const size = alignedSize(original, edge, budget.least, budget.most(detail))
+      const { rows, columns } = merged({ size })
       const tile: Tile = { image: 0, x: 0, y: 0, size, tokens: rows * columns + rows - 1 }
       return { original, detail, name: `${size.width}x${size.height}`, layout: [tile, '[IMG_END]'] }
     },
 
     scale: (picture, plan) => tilesOf(plan).map(({ size }) => resizeInto(picture, size, bicubic)),
+    prepare: (scaled, tile) => reader.read(scaled, tile),
+    grid: patches,
 
-    prepare: ([image], tile) => (image === undefined ? new Float32Array() : reader.read(image, tile)),
-
-    grid,
-
-    build<N>(graph: GraphBuilder<N>, tile: Tile): N {
-      const places = grid(tile)
-      const patches = graph.input(places.rows * places.columns, 3 * area)
-      let x = graph.matmul(graph.weight('v.patch_embd.weight'), patches)
-      x = rmsNorm(graph, x, 'v.pre_ln', epsilon)
-      for (let layer = 0; layer < layers; layer++) {
-        const part = (name: string) => `v.blk.${layer}.${name}`
-        const y = rmsNorm(graph, x, part('ln1'), epsilon)
-        const q = graph.rope2d(linear(graph, y, part('attn_q')), heads, places, 10000)
-        const k = graph.rope2d(linear(graph, y, part('attn_k')), heads, places, 10000)
-        const v = linear(graph, y, part('attn_v'))
-        x = graph.add(x, linear(graph, graph.attention(q, k, v, heads), part('attn_out')))
-        const z = rmsNorm(graph, x, part('ln2'), epsilon)
-        const [gate, up] = [linear(graph, z, part('ffn_gate')), linear(graph, z, part('ffn_up'))]
-        x = graph.add(x, linear(graph, gated ? graph.swiglu(gate, up) : graph.geglu(gate, up), part('ffn_down')))
+    build(graph, tile) {
+      const grid = patches(tile)
+      let x = linear(graph, graph.input(grid.rows * grid.columns, 3 * patch * patch), 'v.patch_embd')
+      x = tower.all(graph, x)
+      if (graph.has('mm.patch_merger.weight')) {
+        const normed = rmsNorm(graph, x, 'mm.input_norm', tower.epsilon)
+        x = linear(graph, graph.joinPatches(normed, grid, factor, { within: 'channels' }), 'mm.patch_merger')
       }
       return linear(graph, graph.gelu(linear(graph, x, 'mm.1')), 'mm.2')
     },
@@ -74,7 +58,7 @@ export function pixtral(metadata: Metadata): Architecture {
     finisher(weights) {
       const pause = weights.floats('v.token_embd.img_break')
       return (embeddings, tile) => {
-        const { rows, columns } = grid(tile)
+        const { rows, columns } = merged(tile)
         const out = new Float32Array(tile.tokens * embedding)
         const rowValues = columns * embedding
         for (let row = 0; row < rows; row++) {

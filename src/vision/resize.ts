@@ -9,10 +9,20 @@ export interface Raster extends Size {
   readonly rgb: Uint8Array
 }
 
+/** Red, green and blue. */
+export type Colour = readonly [number, number, number]
+
+const black: Colour = [0, 0, 0]
+
 /** A resampling filter: its weight at a distance from the centre, and the distance beyond which it is 0. */
 export interface Kernel {
   readonly support: number
   weight(distance: number): number
+}
+
+export const bilinear: Kernel = {
+  support: 1,
+  weight: (x) => Math.max(0, 1 - Math.abs(x)),
 }
 
 /** Pillow's bicubic, a = -0.5. */
@@ -47,8 +57,8 @@ export function resize(image: Raster, to: Size, kernel: Kernel): Raster {
   return wide.height === to.height ? wide : scaleColumns(wide, to.height, kernel)
 }
 
-/** Scales into `box` with the aspect kept, and fills what is left at the sides with black: llama.cpp's `PAD_CEIL`. */
-export function resizeInto(image: Raster, box: Size, kernel: Kernel): Raster {
+/** Scales into `box` with the aspect kept, and fills what is left at the sides with a colour: llama.cpp's `PAD_CEIL`. */
+export function resizeInto(image: Raster, box: Size, kernel: Kernel, colour: Colour = black): Raster {
   const f = Math.fround
   const scale = Math.min(f(box.width / image.width), f(box.height / image.height))
   const inner = {
@@ -58,6 +68,7 @@ export function resizeInto(image: Raster, box: Size, kernel: Kernel): Raster {
   const scaled = resize(image, inner, kernel)
   if (inner.width === box.width && inner.height === box.height) return scaled
   const rgb = new Uint8Array(box.width * box.height * 3)
+  for (let at = 0; at < rgb.length; at++) rgb[at] = colour[at % 3] as number
   const left = (box.width - inner.width) >> 1
   const top = (box.height - inner.height) >> 1
   for (let y = 0; y < inner.height; y++) {

@@ -2,12 +2,14 @@ import { closeSync, openSync, readSync } from 'node:fs'
 import { OrielError } from '../errors.ts'
 import type { Backend, Context, Ggml, Gguf, Tensor } from '../native/index.ts'
 import type { FloatSource } from './architecture.ts'
+import { matrixShape } from './metadata.ts'
 
 /** The tensors of a vision file (mmproj) in the memory of a back end. */
 export interface Weights extends FloatSource {
-  /** Gives the memory of weights and back end back. */
+  /** Gives the memory of weights and back ends back. */
   free(): void
-  readonly backend: Backend
+  /** What computes with them: the one that holds them first, the CPU's last. */
+  readonly backends: readonly Backend[]
   has(name: string): boolean
   /** As a matrix `[rows, columns]`, whatever shape the file gives it. @throws OrielError `invalid` if there is none */
   tensor(name: string): { tensor: Tensor; rows: number; columns: number }
@@ -17,8 +19,15 @@ export interface Weights extends FloatSource {
 const chunk = 16 << 20
 
 /** @throws OrielError `invalid` for a truncated file, `internal` when there is no memory for the weights */
-export function loadWeights(ggml: Ggml, file: string, gguf: Gguf, context: Context, backend: Backend): Weights {
-  const buffer = ggml.allocContextTensors(context, backend)
+export function loadWeights(
+  ggml: Ggml,
+  file: string,
+  gguf: Gguf,
+  context: Context,
+  backends: readonly Backend[],
+): Weights {
+  const [backend] = backends
+  const buffer = backend === undefined ? null : ggml.allocContextTensors(context, backend)
   if (buffer === null)
     throw new OrielError('internal', 'There is not enough memory for the weights of the vision encoder.')
   const names = copyTensors(ggml, file, gguf, context)
@@ -30,18 +39,16 @@ export function loadWeights(ggml: Ggml, file: string, gguf: Gguf, context: Conte
     return tensor
   }
   return {
-    backend,
+    backends,
     free() {
       ggml.freeBuffer(buffer)
       ggml.free(context)
-      ggml.freeBackend(backend)
+      for (const one of backends) ggml.freeBackend(one)
     },
     has: (name) => names.has(name),
     tensor: (name) => {
       const tensor = find(name)
-      // Every weight's last axis, ggml's slowest, counts its outputs; a vector is one row.
-      const rows = Number(ggml.outerCount(tensor))
-      return { tensor, rows, columns: Number(ggml.elementCount(tensor)) / rows }
+      return { tensor, ...matrixShape(ggml, tensor) }
     },
     floats: (name) => ggml.toFloats(find(name)),
   }

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import type { Engine, GenerateEvent } from '../../src/engine/generation.ts'
-import { answerOf, ask, greedy, requestOf, square, startPocket } from '../support/pocket.ts'
+import { type Answer, answerOf, ask, greedy, requestOf, square, startPocket } from '../support/pocket.ts'
 
 let engine: Engine
 beforeAll(async () => {
@@ -128,6 +128,39 @@ describe('the caches', () => {
       (await answerOf(engine, requestOf(prompt, { cacheKey: 'alice', cachePrompt: false }))).prompt.cachedTokens,
     ).toBe(0)
     expect((await answerOf(engine, requestOf(prompt, { cacheKey: 'alice' }))).prompt.cachedTokens).toBeGreaterThan(20)
+  })
+
+  it('puts a prompt back that the KV memory had no room for, and answers as before', async () => {
+    const small = await startPocket({ contextTokens: 512 })
+    try {
+      const about = (i: number) =>
+        requestOf(ask(`What is in image ${i}? ${'Look at it. '.repeat(5)}`, picture(i)), { topLogprobs: 3 })
+      const chances = ({ events }: Answer) =>
+        events.flatMap((event) => (event.type === 'text' ? event.tokens.map(({ logprob }) => logprob) : []))
+      const first = await answerOf(small, about(0))
+      for (let i = 1; i < 6; i++) await answerOf(small, about(i))
+      expect((await small.state()).shelvedBytes).toBeGreaterThan(0)
+      const again = await answerOf(small, about(0))
+      expect(again.prompt.cachedTokens).toBe(again.prompt.promptTokens - 1)
+      const { promptTokens } = again.prompt
+      expect({ promptTokens, texts: again.texts }).toEqual({
+        promptTokens: first.prompt.promptTokens,
+        texts: first.texts,
+      })
+      // The cells may lie in another order now, in which attention adds them up.
+      for (const [at, chance] of chances(again).entries()) expect(chance).toBeCloseTo(chances(first)[at] ?? NaN, 3)
+    } finally {
+      await small.close()
+    }
+  })
+
+  it('encodes a picture again for those who shall not know that it was here', async () => {
+    const encoded = async (cacheKey: string) => {
+      const { events } = await answerOf(engine, requestOf(ask('What is it?', square([9, 99, 9], 80)), { cacheKey }))
+      const done = events.at(-1)
+      return done?.type === 'done' && done.timings.encode > 0
+    }
+    expect([await encoded('carol'), await encoded('carol'), await encoded('dave')]).toEqual([true, false, true])
   })
 
   it('uses no more of a cached prefix than it is allowed to', async () => {

@@ -39,9 +39,9 @@ describe('the prefix tree', () => {
     tree.insert('', path(1, 1), 1)
     tree.insert('', path(2, 2), 2)
     tree.match('', path(1, 1, 5))
-    expect(tree.evict()).toBe(2)
+    expect(tree.evict()?.sequence).toBe(2)
     expect(tree.match('', path(2, 2))).toBeUndefined()
-    expect(tree.evict()).toBe(1)
+    expect(tree.evict()?.sequence).toBe(1)
     expect(tree.evict()).toBeUndefined()
   })
 
@@ -72,7 +72,7 @@ describe('the prefix tree', () => {
               ).toBe(true)
             }
           } else if (action.do === 'evict') {
-            const gone = tree.evict()
+            const gone = tree.evict()?.sequence
             expect(gone === undefined).toBe(model.size === 0)
             if (gone !== undefined) model.delete(gone)
           } else {

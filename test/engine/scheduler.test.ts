@@ -4,7 +4,7 @@ import { loadConfig } from '../../src/config.ts'
 import { Cores } from '../../src/engine/cores.ts'
 import type { GenerateRequest, PromptPiece } from '../../src/engine/generation.ts'
 import { Scheduler } from '../../src/engine/scheduler.ts'
-import { answerAlone, architecture, embeddingsOf, KvModel, slowEncoder } from '../support/kv-model.ts'
+import { answerAlone, architecture, embeddingsOf, KvModel, pictureWidths, slowEncoder } from '../support/kv-model.ts'
 import { greedy, requestOf } from '../support/pocket.ts'
 
 /** A request at some time, perhaps cancelled at another, in ticks of the event loop. */
@@ -17,7 +17,7 @@ interface Visit {
 const text = fc.constantFrom('', 'a', 'ab', 'abcabc', 'abcabcabcabcabcabcabcabcabcabcabcabcabcabcabc', 'system: ')
 const piece: fc.Arbitrary<PromptPiece> = fc.oneof(
   text.map((text) => ({ kind: 'text' as const, text, special: true })),
-  fc.record({ hash: fc.constantFrom('1', '2'), width: fc.constantFrom(3, 17) }).map(({ hash, width }) => ({
+  fc.record({ hash: fc.constantFrom('1', '2'), width: fc.constantFrom(...pictureWidths) }).map(({ hash, width }) => ({
     kind: 'picture' as const,
     picture: { width, height: 1, rgb: new Uint8Array(), hash, detail: 'auto' as const },
   })),
@@ -35,13 +35,25 @@ const visit: fc.Arbitrary<Visit> = fc.record({
       seed: fc.constantFrom(1, 2),
       cacheKey: fc.constantFrom('', 'other'),
       cachePrompt: fc.constantFrom(true, true, false),
+      cachedMost: fc.option(fc.nat(50), { freq: 3 }),
     })
     .map(({ prompt, seed, ...over }) => requestOf(prompt, { ...over, sampling: { ...greedy, seed } })),
 })
 
-/** Runs visits on a small machine. @returns each one's texts, or its error's kind */
-async function run(visits: readonly Visit[], cells: number, chunkTokens: number, encodeTicks: number) {
-  const model = new KvModel(cells, chunkTokens + 4)
+/**
+ * Runs visits on a small machine.
+ * @param whole whether a tile's places must be read at once
+ * @returns each one's texts, or its error's kind
+ */
+async function run(
+  visits: readonly Visit[],
+  cells: number,
+  chunkTokens: number,
+  encodeTicks: number,
+  { mixes = true, grids = false, whole = false, prefixCacheBytes = 5000 } = {},
+) {
+  const atOnce = Math.max(...pictureWidths) - 1
+  const model = new KvModel(cells, Math.max(chunkTokens, whole ? atOnce : 0) + 4, mixes, grids, whole)
   const outcomes = visits.map(({ request: { n } }) => ({
     texts: Array.from({ length: n }, () => ''),
     cached: -1,
@@ -49,10 +61,10 @@ async function run(visits: readonly Visit[], cells: number, chunkTokens: number,
   }))
   const scheduler = new Scheduler(
     model.decoder,
-    architecture,
+    whole ? { ...architecture, atOnce } : architecture,
     slowEncoder(encodeTicks),
     new Cores(1),
-    { ...loadConfig({}, {}).engine, maxSequences: 4, chunkTokens, maxQueue: 1000 },
+    { ...loadConfig({}, {}).engine, maxSequences: 4, chunkTokens, maxQueue: 1000, prefixCacheBytes },
     {
       emit(id, event) {
         const outcome = outcomes[id]
@@ -80,6 +92,8 @@ async function run(visits: readonly Visit[], cells: number, chunkTokens: number,
   return { outcomes, scheduler, model }
 }
 
+const blank = { width: 17, height: 1, rgb: new Uint8Array(), detail: 'auto' as const }
+
 const contentsOf = (prompt: readonly PromptPiece[]): number[] =>
   prompt.flatMap((part) => {
     if (part.kind === 'text') return Array.from(part.text, (character) => character.charCodeAt(0))
@@ -97,8 +111,14 @@ describe('the scheduler, on a model of the KV memory', () => {
         fc.constantFrom(150, 220, 1000),
         fc.integer({ min: 1, max: 40 }),
         fc.nat(8),
-        async (visits, cells, chunk, ticks) => {
-          const { outcomes, scheduler, model } = await run(visits, cells, chunk, ticks)
+        fc.record({
+          mixes: fc.boolean(),
+          grids: fc.boolean(),
+          whole: fc.boolean(),
+          prefixCacheBytes: fc.constantFrom(1, 1000, 20000),
+        }),
+        async (visits, cells, chunk, ticks, kind) => {
+          const { outcomes, scheduler, model } = await run(visits, cells, chunk, ticks, kind)
           visits.forEach(({ request, cancelled }, id) => {
             const outcome = outcomes[id]
             const prompt = contentsOf(request.prompt)
@@ -120,8 +140,21 @@ describe('the scheduler, on a model of the KV memory', () => {
           expect(freeCells).toBe(model.freeCells)
         },
       ),
-      { numRuns: 400 },
+      { numRuns: 800 },
     )
+  })
+
+  it('shares no part of a picture whose places stand at one time', async () => {
+    const picture = { kind: 'picture' as const, picture: { ...blank, hash: '1' } }
+    const visits = [null, null, 12].map((cachedMost, i) => ({
+      at: i * 100,
+      cancelled: null,
+      request: requestOf([picture, { kind: 'text', text: `?${i}`, special: true }], { cachedMost, maxTokens: 3 }),
+    }))
+    const cachedOf = async (grids: boolean) =>
+      (await run(visits, 1000, 16, 0, { grids })).outcomes.map((one) => one.cached)
+    expect(await cachedOf(false)).toEqual([0, 21, 12])
+    expect(await cachedOf(true)).toEqual([0, 21, 3])
   })
 
   it('lets nobody find what another isolation key has stored', async () => {

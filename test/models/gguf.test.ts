@@ -192,6 +192,18 @@ describe('a pair of files that is none', () => {
     )
   })
 
+  it('is named where the decoder expects more of a picture than the vision file tells', async () => {
+    const qwen = { ...vision, 'clip.projector_type': { string: 'qwen3vl_merger' } }
+    const told = (layers: number) => [
+      { name: 'mm.2.bias', shape: [64], fill: { constant: 0 } },
+      ...Array.from({ length: layers }, (_, layer) => matrix(`v.deepstack.${layer}.fc2.weight`, 64, 64)),
+    ]
+    const deepstack = { ...decoder, 'llama.n_deepstack_layers': { u32: 3 } }
+    const pair = (layers: number) => findModel(gguf('model.gguf', deepstack), gguf('vision.gguf', qwen, told(layers)))
+    await expect(pair(3)).resolves.toMatchObject({ id: 'model' })
+    await expect(pair(2)).rejects.toThrow("it makes embeddings of 192 numbers, and the model's have 256")
+  })
+
   it('is named where llama.cpp does not run it', async () => {
     await expect(model({ ...decoder, 'general.architecture': { string: 'qwen9vl' } })).rejects.toMatchObject({
       code: 'unsupported_model',

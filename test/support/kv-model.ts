@@ -1,7 +1,7 @@
 import type { PictureEncoder } from '../../src/engine/picture-encoder.ts'
 import type { PictureSpan } from '../../src/engine/prompt-cells.ts'
 import type { Decoder, TokenSampler } from '../../src/language/index.ts'
-import type { Batch } from '../../src/native/index.ts'
+import type { Batch, Position } from '../../src/native/index.ts'
 import type { Architecture } from '../../src/vision/index.ts'
 
 /**
@@ -11,10 +11,15 @@ import type { Architecture } from '../../src/vision/index.ts'
 export class KvModel {
   readonly decoder: Decoder
   /** `undefined` is a free cell. */
-  readonly #cells: ({ position: number; content: number; sequences: Set<number> } | undefined)[]
+  readonly #cells: ({ position: Position; content: number; sequences: Set<number> } | undefined)[]
   #rows: { hash: number }[] = []
 
-  constructor(cells: number, batchRows: number) {
+  /**
+   * @param mixes whether tokens may stand among embeddings
+   * @param gridPositions whether a picture's cells stand in rows and columns at one time
+   * @param mutual whether the places of a tile must be read at once
+   */
+  constructor(cells: number, batchRows: number, mixes: boolean, gridPositions = false, mutual = false) {
     this.#cells = Array.from({ length: cells }, () => undefined)
     this.decoder = {
       name: 'model',
@@ -23,20 +28,28 @@ export class KvModel {
       contextTokens: cells,
       cells,
       width: 1,
+      gridPositions,
       memory: { weightsBytes: 0, kvBytes: 0 },
+      gpuLayers: 0,
       batchRows,
       newTokenBatch: () => new Rows(batchRows, 0) as unknown as Batch,
       newEmbeddingBatch: () => new Rows(batchRows, 1) as unknown as Batch,
-      decode: async (batch) => {
+      tokenEmbedding: mixes ? (token) => Float32Array.of(token) : null,
+      decode: async (batch, seeing = false) => {
         await new Promise((resolve) => setImmediate(resolve))
-        return this.#decode((batch as unknown as Rows).rows)
+        const { rows } = batch as unknown as Rows
+        if (mutual) checkWholeTiles(rows, seeing)
+        return this.#decode(rows)
       },
       setThreads() {},
       logits: () => new Float32Array(vocabulary.size),
       sample: (sampler, row) => (sampler as unknown as Chooser).next(this.#rows[row]?.hash ?? Number.NaN),
       newSampler: ({ seed }) => new Chooser(seed ?? 0) as unknown as TokenSampler,
-      share: (source, target, count) => this.#share(source, target, count),
-      forget: (sequence) => this.#forget(sequence),
+      share: (source, target, time) => this.#share(source, target, time),
+      save: (sequence) => new TextEncoder().encode(JSON.stringify(this.#held(sequence))),
+      restore: (sequence, state) => this.#restore(sequence, JSON.parse(new TextDecoder().decode(state))),
+      truncate: (sequence, time) => this.#forget(sequence, time),
+      forget: (sequence) => this.#forget(sequence, 0),
       close() {},
     } satisfies Decoder
   }
@@ -48,34 +61,65 @@ export class KvModel {
   #decode(rows: readonly Row[]): boolean {
     if (this.freeCells < rows.length) return false
     this.#rows = rows.map(({ content, position, sequence }) => {
-      if (this.#pathOf(sequence).length !== position)
-        throw new Error(`position ${position} comes behind ${this.#pathOf(sequence).length} cells`)
+      const held = this.#held(sequence).map((cell) => cell.position)
+      if (!follows(position, held)) throw new Error(`${JSON.stringify(position)} comes behind ${JSON.stringify(held)}`)
       this.#cells[this.#cells.indexOf(undefined)] = { position, content, sequences: new Set([sequence]) }
       return { hash: hashOf(this.#pathOf(sequence)) }
     })
     return true
   }
 
+  /** A sequence's cells in the order of their positions. */
+  #held(sequence: number) {
+    return this.#cells
+      .filter((cell) => cell !== undefined)
+      .filter((cell) => cell.sequences.has(sequence))
+      .toSorted(({ position: a }, { position: b }) => a.time - b.time || a.row - b.row || a.column - b.column)
+  }
+
   #pathOf(sequence: number): number[] {
-    const held = this.#cells.filter((cell) => cell?.sequences.has(sequence))
-    const path = held.toSorted((a, b) => (a?.position ?? 0) - (b?.position ?? 0))
-    path.forEach((cell, at) => {
-      if (cell?.position !== at) throw new Error(`sequence ${sequence} has a hole or a double at ${at}`)
+    const held = this.#held(sequence)
+    held.forEach(({ position }, at) => {
+      const before = held.slice(0, at).map((cell) => cell.position)
+      if (!follows(position, before)) throw new Error(`sequence ${sequence} has a hole or a double at ${at}`)
     })
-    return path.map((cell) => cell?.content ?? 0)
+    return held.map(({ content }) => content)
   }
 
-  #share(source: number, target: number, count: number): void {
-    if (this.#pathOf(target).length > 0) throw new Error('the target of a share is not empty')
-    if (this.#pathOf(source).length < count) throw new Error('more is shared than there is')
-    for (const cell of this.#cells) if (cell?.sequences.has(source) && cell.position < count) cell.sequences.add(target)
+  #share(source: number, target: number, time: number): void {
+    if (this.#held(target).length > 0) throw new Error('the target of a share is not empty')
+    const shared = this.#held(source).filter(({ position }) => position.time < time)
+    if (nextTime(shared.map(({ position }) => position)) !== time) throw new Error('more is shared than there is')
+    for (const { sequences } of shared) sequences.add(target)
   }
 
-  #forget(sequence: number): void {
+  #restore(sequence: number, saved: readonly { position: Position; content: number }[]): boolean {
+    if (this.#held(sequence).length > 0) throw new Error('the target of a copy is not empty')
+    if (this.freeCells < saved.length) return false
+    for (const { position, content } of saved)
+      this.#cells[this.#cells.indexOf(undefined)] = { position, content, sequences: new Set([sequence]) }
+    return true
+  }
+
+  /** @param from the first time that goes */
+  #forget(sequence: number, from: number): void {
     this.#cells.forEach((cell, at) => {
-      if (cell?.sequences.delete(sequence) && cell.sequences.size === 0) this.#cells[at] = undefined
+      if (cell === undefined || cell.position.time < from) return
+      if (cell.sequences.delete(sequence) && cell.sequences.size === 0) this.#cells[at] = undefined
     })
   }
+}
+
+/** The time behind everything that these are: a picture reaches as far as its longer edge. */
+const nextTime = (held: readonly Position[]): number =>
+  held.reduce((next, { row, column }) => Math.max(next, row + 1, column + 1), 0)
+
+/** Whether a position is the next one: a time of its own, or the next place of the picture that came last. */
+function follows({ time, row, column }: Position, held: readonly Position[]): boolean {
+  if (time === nextTime(held)) return row === time && column === time
+  const last = held.at(-1)
+  const inRow = row === last?.row && column === last.column + 1
+  return time === last?.time && (inRow || (row === last.row + 1 && column === time))
 }
 
 /** What a request must be answered, whoever else is there. @param contents of the prompt's cells */
@@ -92,17 +136,23 @@ export function answerAlone(contents: readonly number[], seed: number, maxTokens
   return text
 }
 
+const firstPlace = 1000
+export const pictureWidths = [3, 17]
+
 /** Embeddings of a picture, one number for each of its places. */
 export const embeddingsOf = (hash: string, tokens: number): Float32Array =>
-  Float32Array.from({ length: tokens }, (_, place) => 1000 + Number(hash) * 100 + place)
+  Float32Array.from({ length: tokens }, (_, place) => firstPlace + Number(hash) * 100 + place)
 
-/** A picture of so many pixels' width has as many tokens, and is read in two tiles. */
+/** A picture of so many pixels' width has as many tokens, and is read in two tiles, the second in two rows if it can be. */
 export const architecture = {
   name: 'model',
   width: 1,
   longestEdge: 64,
   plan(original, detail) {
-    const tile = (x: number, tokens: number) => ({ image: 0, x, y: 0, size: original, tokens })
+    const tile = (x: number, tokens: number) => {
+      const rows = tokens % 2 === 0 ? 2 : 1
+      return { image: 0, x, y: 0, size: original, tokens, places: { rows, columns: tokens / rows } }
+    }
     const layout = ['<', tile(0, 1), '|', tile(1, original.width - 1), '>']
     return { original, detail, name: `${original.width}`, layout }
   },
@@ -133,9 +183,20 @@ export function slowEncoder(ticks: number): PictureEncoder {
   } as unknown as PictureEncoder
 }
 
+/** A batch in which rows see each other has whole tiles, and others have no picture. */
+function checkWholeTiles(rows: readonly Row[], mutual: boolean): void {
+  if (rows.some(({ content }) => content >= firstPlace !== mutual)) throw new Error('text and pictures in one batch')
+  if (!mutual) return
+  for (const reader of new Set(rows.map(({ sequence }) => sequence))) {
+    const places = rows.filter(({ sequence }) => sequence === reader).map(({ content }) => content % 100)
+    const whole = places[0] === 0 ? [1] : pictureWidths.map((width) => width - 1)
+    if (!whole.includes(places.length)) throw new Error(`a tile is cut: ${places}`)
+  }
+}
+
 interface Row {
   content: number
-  position: number
+  position: Position
   sequence: number
 }
 
@@ -162,13 +223,17 @@ class Rows {
     this.rows = []
   }
 
-  addToken(content: number, position: number, sequence: number): number {
-    if (this.room === 0) throw new RangeError('the batch is full')
-    return this.rows.push({ content, position, sequence }) - 1
+  addToken(content: number, time: number, sequence: number): number {
+    return this.#add(content, { time, row: time, column: time }, sequence)
   }
 
-  addEmbedding(embedding: Float32Array, position: number, sequence: number): number {
-    return this.addToken(embedding[0] ?? Number.NaN, position, sequence)
+  addEmbedding(embedding: Float32Array, position: Position, sequence: number): number {
+    return this.#add(embedding[0] ?? Number.NaN, position, sequence)
+  }
+
+  #add(content: number, position: Position, sequence: number): number {
+    if (this.room === 0) throw new RangeError('the batch is full')
+    return this.rows.push({ content, position, sequence }) - 1
   }
 }
 

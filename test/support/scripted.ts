@@ -1,6 +1,12 @@
 import { createServer } from '../../src/api/index.ts'
 import { loadConfig } from '../../src/config.ts'
-import { type Backend, deploy, type GenerateEvent, type GenerateRequest } from '../../src/deployments/index.ts'
+import {
+  type Backend,
+  type Deployments,
+  deploy,
+  type GenerateEvent,
+  type GenerateRequest,
+} from '../../src/deployments/index.ts'
 import { createLogger } from '../../src/log.ts'
 import type { Media } from '../../src/media/index.ts'
 
@@ -54,6 +60,8 @@ export function scriptedBackend(
       projector: null,
       contextTokens: 100,
       bytes: 0,
+      size: { layers: 1, decoderBytes: 0, visionBytes: 0, visionParameters: 0, bytesPerToken: 1 },
+      chatTemplate,
       sampling: {},
       picturesFirst,
       created: 0,
@@ -65,6 +73,7 @@ export function scriptedBackend(
       vocabulary: 512,
       vision: longestEdge === null ? null : { architecture: 'scripted', longestEdge },
       memory: { weightsBytes: 0, visionBytes: 0, kvBytes: 0 },
+      gpuLayers: 0,
       chatTemplate,
       bosToken: '',
       eosToken: '',
@@ -77,6 +86,7 @@ export function scriptedBackend(
       waiting: 0,
       storedPrefixes: 0,
       storedCells: 0,
+      shelvedBytes: 0,
       cells: 0,
       freeCells: 0,
       encoderCacheBytes: 0,
@@ -85,17 +95,24 @@ export function scriptedBackend(
   }
 }
 
+export const deployed = (backend: Backend): Deployments =>
+  deploy({
+    config: loadConfig({}, {}),
+    cards: [backend.card],
+    start: async () => backend,
+    gpuMemory: undefined,
+    log: createLogger('silent'),
+  })
+
 /** The HTTP server over an engine that says what the script says. */
 export async function startScripted(
   script: Script,
   { vision = false, strict = false, ...model }: ScriptedModel & { vision?: boolean; strict?: boolean } = {},
 ): Promise<{ url: string; close(): Promise<void> }> {
-  const deployments = deploy([scriptedBackend(script, { longestEdge: vision ? 100 : null, ...model })])
-  const server = createServer(
-    { deployments, media: everyPicture },
-    loadConfig({ server: { strict } }, {}).server,
-    createLogger('silent'),
-  )
+  const backend = scriptedBackend(script, { longestEdge: vision ? 100 : null, ...model })
+  const config = loadConfig({ server: { strict } }, {})
+  const rooms = { deployments: deployed(backend), media: everyPicture }
+  const server = createServer(rooms, config.server, createLogger('silent'))
   const url = await server.listen({ host: '127.0.0.1', port: 0 })
   return { url, close: () => server.close() }
 }

@@ -1,14 +1,16 @@
 import { execFileSync } from 'node:child_process'
 import { createServer } from '../../src/api/index.ts'
 import { loadConfig } from '../../src/config.ts'
-import { deploy, startEmbedded } from '../../src/deployments/index.ts'
+import { deploy, embedded } from '../../src/deployments/index.ts'
 import { createLogger } from '../../src/log.ts'
 import { createMedia } from '../../src/media/index.ts'
 import { findModel } from '../../src/models/index.ts'
 
 export interface TestServer {
   url: string
-  /** Kills the engine's process, as a crash in native code would. */
+  /** Process ids of the engines that run. */
+  engines(): number[]
+  /** Kills the engines' processes, as a crash in native code would. */
   kill(): void
   close(): Promise<void>
 }
@@ -21,16 +23,19 @@ export async function startServer(overrides: Parameters<typeof loadConfig>[0] = 
   )
   const log = createLogger('silent')
   const before = new Set(children())
-  const backend = await startEmbedded(await findModel('pocket'), config, log)
-  let engines = children().filter((pid) => !before.has(pid))
-  const deployments = deploy([backend])
+  const cards = await Promise.all(config.model.map((name) => findModel(name, undefined, config.models)))
+  const deployments = deploy({ config, cards, start: embedded(config, 'cpu', log), gpuMemory: undefined, log })
+  const loaded = new AbortController()
+  for (const { id } of cards) await deployments.find(id, loaded.signal)
+  loaded.abort()
+  const engines = () => children().filter((pid) => !before.has(pid))
   const server = createServer({ deployments, media: createMedia(config.media) }, config.server, log)
   const url = await server.listen({ host: '127.0.0.1', port: 0 })
   return {
     url,
+    engines,
     kill() {
-      engines = children().filter((pid) => !before.has(pid))
-      for (const pid of engines) process.kill(pid, 'SIGKILL')
+      for (const pid of engines()) process.kill(pid, 'SIGKILL')
     },
     async close() {
       await server.close()

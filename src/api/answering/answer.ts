@@ -22,6 +22,8 @@ export interface RunningAnswer {
   created: number
   /** As the request names it. */
   model: string
+  /** The model's own name. */
+  servedBy: string
   choices: number
   /** The prompt's accounts: the engine has taken the request in. */
   usage: PromptUsage
@@ -91,6 +93,7 @@ async function start(rooms: AnswerRooms, request: AnswerRequest, signal: AbortSi
     id: randomUUID(),
     created: Math.floor(Date.now() / 1000),
     model: request.model,
+    servedBy: backend.card.id,
     choices: generate.n,
     usage: first.value,
     prompt,

@@ -4,6 +4,7 @@ import type { MediaTimings } from './prepare.ts'
 
 /** What an answer took, told when it is complete. */
 export interface AnswerAccount {
+  /** By its own name, whatever the request called it. */
   model: string
   usage: PromptUsage
   completionTokens: number
@@ -16,7 +17,7 @@ export function observed(answer: RunningAnswer, tell: (account: AnswerAccount) =
 }
 
 async function* passed(
-  { events, model, usage, media }: RunningAnswer,
+  { events, servedBy: model, usage, media }: RunningAnswer,
   tell: (account: AnswerAccount) => void,
 ): AsyncIterable<AnswerEvent> {
   let completionTokens = 0

@@ -30,13 +30,16 @@ export interface MediaTimings {
   media: number
 }
 
-/** Finds the model, loads the pictures and lays out the prompt. @throws OrielError */
+/**
+ * Finds the model, which stays until the signal aborts, loads the pictures and lays out the prompt.
+ * @throws OrielError
+ */
 export async function preparePrompt(
   { deployments, media }: AnswerRooms,
   request: AnswerRequest,
   signal: AbortSignal,
 ): Promise<PreparedPrompt> {
-  const backend = deployments.find(request.model)
+  const backend = await deployments.find(request.model, signal)
   const { sources } = request
   const first = sources[0]
   if (backend.model.vision === null && first !== undefined)
@@ -73,7 +76,7 @@ export async function preparePrompt(
 
 const formats = new WeakMap<Backend, ChatFormat>()
 
-export function formatOf(backend: Backend): ChatFormat {
+function formatOf(backend: Backend): ChatFormat {
   let format = formats.get(backend)
   if (format === undefined) {
     format = compileTemplate(backend.model)

@@ -1,29 +1,31 @@
-import type { Backend, Deployments } from '../../deployments/index.ts'
-import { formatOf } from '../answering/prepare.ts'
+import type { ListedModel } from '../../deployments/index.ts'
+import { compileTemplate } from '../../prompt/index.ts'
 
-/** One model as OpenAI lists it, with the fields that Fireworks and Novita add. */
-export function modelObject(backend: Backend) {
-  const { card, model, prices } = backend
-  const pictures = model.vision !== null
-  const tools = formatOf(backend).tools
+/** One model as OpenAI lists it, with the fields that Fireworks and Novita add, and how it is here. */
+export function modelObject(listed: ListedModel) {
+  const { id, aliases, title, description, created, contextTokens, pictures, prices, state, progress, error } = listed
+  const tools = knowsTools(listed.chatTemplate)
   return {
-    id: card.id,
+    id,
     object: 'model',
-    created: card.created,
+    created,
     owned_by: 'oriel',
-    aliases: card.aliases,
+    aliases,
+    state,
+    ...(progress === null ? {} : { progress }),
+    ...(error === null ? {} : { error }),
     // Fireworks'
-    context_length: model.contextTokens,
+    context_length: contextTokens,
     supports_chat: true,
     supports_image_input: pictures,
     supports_tools: tools,
     // Novita's. A model of one's own costs nothing by the token unless somebody says so.
-    title: card.title,
-    display_name: card.title,
-    description: card.description,
+    title,
+    display_name: title,
+    description,
     model_type: 'chat',
-    context_size: model.contextTokens,
-    max_output_tokens: model.contextTokens,
+    context_size: contextTokens,
+    max_output_tokens: contextTokens,
     features: [...(pictures ? ['vision'] : []), ...(tools ? ['function-calling'] : []), 'structured-outputs'],
     endpoints: ['chat/completions', 'completions', 'responses', 'anthropic'],
     input_modalities: pictures ? ['text', 'image'] : ['text'],
@@ -34,11 +36,29 @@ export function modelObject(backend: Backend) {
 }
 
 /** `GET /v1/models`, narrowed by `?features=vision` or, as Fireworks' own page has it, `?filter=Vision`. */
-export function modelList(deployments: Deployments, query: { features?: string; filter?: string }) {
+export function modelList(models: readonly ListedModel[], query: { features?: string; filter?: string }) {
   const feature = (query.features ?? query.filter)?.toLowerCase()
-  const data = deployments.list().map(modelObject)
+  const data = models.map(modelObject)
   return {
     object: 'list',
     data: feature === undefined ? data : data.filter(({ features }) => features.includes(feature)),
+  }
+}
+
+/** By template: finding it out takes some tries. */
+const known = new Map<string, boolean>()
+
+function knowsTools(template: string | null): boolean {
+  if (template === null) return false
+  const found = known.get(template) ?? triesTools(template)
+  known.set(template, found)
+  return found
+}
+
+function triesTools(chatTemplate: string): boolean {
+  try {
+    return compileTemplate({ chatTemplate, bosToken: '', eosToken: '', controlTokens: [] }).tools
+  } catch {
+    return false
   }
 }

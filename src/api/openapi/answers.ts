@@ -167,6 +167,11 @@ export const model = z.strictObject({
   created: seconds,
   owned_by: z.string(),
   aliases: z.array(z.string()).describe('Other names that requests may use.'),
+  state: z
+    .enum(['loaded', 'loading', 'available', 'failed', 'not_pulled'])
+    .describe('A model that is available is loaded when a request names it.'),
+  progress: z.number().optional().describe('The share that is loaded, from 0 to 1, while it is being loaded.'),
+  error: z.string().optional().describe('Why it could not be loaded.'),
   context_length: z.int(),
   supports_chat: z.boolean(),
   supports_image_input: z.boolean(),

@@ -1,0 +1,55 @@
+// How long libmtmd takes to encode a picture: `encode DECODER MMPROJ THREADS LEAST MOST RAW WIDTH HEIGHT`. The raw file is
+// [height, width, 3] bytes; LEAST and MOST bound its patches, 0 being the file's own bounds. Prints the milliseconds from
+// its pixels to the embeddings of all tiles, the second time that it was done.
+#include <chrono>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <fstream>
+#include <iterator>
+#include <vector>
+
+#include "ggml.h"
+#include "llama.h"
+#include "mtmd.h"
+
+static void silent(ggml_log_level, const char *, void *) {}
+
+int main(int argc, char ** argv) {
+    if (argc != 9) return 1;
+    ggml_log_set(silent, nullptr);
+    llama_log_set(silent, nullptr);
+    mtmd_log_set(silent, nullptr);
+    llama_model * model = llama_model_load_from_file(argv[1], llama_model_default_params());
+    if (!model) return 2;
+    mtmd_context_params params = mtmd_context_params_default();
+    params.use_gpu = false;
+    params.n_threads = atoi(argv[3]);
+    if (atoi(argv[4]) > 0) params.image_min_tokens = atoi(argv[4]);
+    if (atoi(argv[5]) > 0) params.image_max_tokens = atoi(argv[5]);
+    mtmd_context * context = mtmd_init_from_file(argv[2], model, params);
+    if (!context) return 3;
+
+    std::ifstream file(argv[6], std::ios::binary);
+    std::vector<unsigned char> rgb((std::istreambuf_iterator<char>(file)), std::istreambuf_iterator<char>());
+    mtmd_bitmap * bitmap = mtmd_bitmap_init(atoi(argv[7]), atoi(argv[8]), rgb.data());
+    const char * marker = mtmd_default_marker();
+    mtmd_input_text text = { marker, strlen(marker), false, true };
+    const mtmd_bitmap * bitmaps[] = { bitmap };
+
+    double ms = 0;
+    for (int time = 0; time < 2; time++) {
+        const auto start = std::chrono::steady_clock::now();
+        mtmd_input_chunks * chunks = mtmd_input_chunks_init();
+        if (mtmd_tokenize(context, chunks, &text, bitmaps, 1) != 0) return 4;
+        for (size_t i = 0; i < mtmd_input_chunks_size(chunks); i++) {
+            const mtmd_input_chunk * chunk = mtmd_input_chunks_get(chunks, i);
+            if (mtmd_input_chunk_get_type(chunk) == MTMD_INPUT_CHUNK_TYPE_TEXT) continue;
+            if (mtmd_encode_chunk(context, chunk) != 0) return 5;
+        }
+        ms = std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count();
+        mtmd_input_chunks_free(chunks);
+    }
+    printf("%f\n", ms);
+    return 0;
+}

@@ -1,0 +1,61 @@
+import { closeSync, openSync, readSync } from 'node:fs'
+import { openNative } from '../native/index.ts'
+
+/** Looks up what tokens become: rows of the decoder's first matrix, read from its file. */
+export interface TokenEmbeddings {
+  /** `[width]` */
+  of(token: number): Float32Array
+  close(): void
+}
+
+/**
+ * Decoders that take a token as exactly the row that it names in `token_embd.weight`. Others scale it, or look at the token
+ * itself further on (`build_inp_embd` and what follows it in llama.cpp's src/models).
+ */
+const plain = new Set(['llama', 'mistral3', 'phi3', 'internlm2', 'qwen2', 'qwen2vl', 'qwen3', 'qwen3vl', 'smollm3'])
+
+/**
+ * For batches of embeddings that have tokens among them: the C API takes tokens or embeddings in one batch, and two
+ * batches read all weights twice.
+ * @param architecture `general.architecture` of the file
+ * @param width numbers in one embedding of a batch: those that the row lacks are zeros, as llama.cpp has it
+ * @returns null where it would not be exact, or the file has no such tensor (a split model may have it elsewhere)
+ */
+export function openTokenEmbeddings(file: string, architecture: string | null, width: number): TokenEmbeddings | null {
+  if (architecture === null || !plain.has(architecture)) return null
+  const { ggml } = openNative()
+  const opened = ggml.openGguf(file)
+  if (opened === null) return null
+  const { gguf, context } = opened
+  const tensor = ggml.findTensor(context, 'token_embd.weight')
+  if (tensor === null) {
+    ggml.freeGguf(gguf)
+    ggml.free(context)
+    return null
+  }
+  const index = Array.from({ length: ggml.tensorCount(gguf) }, (_, at) => at).find(
+    (at) => ggml.tensorName(gguf, at) === 'token_embd.weight',
+  )
+  const start = Number(ggml.dataOffset(gguf)) + Number(ggml.tensorOffset(gguf, index ?? 0))
+  ggml.freeGguf(gguf)
+  const rows = ggml.outerCount(tensor)
+  const bytes = ggml.tensorBytes(tensor) / rows
+  const columns = Number(ggml.elementCount(tensor)) / rows
+  const descriptor = openSync(file, 'r')
+  return {
+    of(token) {
+      const raw = new Uint8Array(bytes)
+      // llama.cpp has mapped these very pages.
+      if (readSync(descriptor, raw, 0, bytes, start + token * bytes) < bytes) throw new Error('the model file was cut')
+      const row = ggml.convert(tensor, raw, columns)
+      if (columns === width) return row
+      const padded = new Float32Array(width)
+      padded.set(row)
+      return padded
+    },
+    close() {
+      closeSync(descriptor)
+      ggml.free(context)
+    },
+  }
+}

@@ -1,0 +1,42 @@
+import { type GraphBuilder, layerNorm, linear } from './graph.ts'
+import type { Metadata } from './metadata.ts'
+import type { Tower } from './siglip.ts'
+import { transformer } from './transformer.ts'
+
+/**
+ * CLIP's vision transformer as LLaVA and those after it read it: not its last layer but the one before, or several of
+ * them side by side. After llama.cpp's tools/mtmd (`clip_graph_llava::build`, models/llava.cpp).
+ */
+export function clip(metadata: Metadata): Tower {
+  const { layers, width, epsilon, layer } = transformer(metadata)
+  // What goes into a layer counts as the feature of that number.
+  const features = metadata.integers('clip.vision.feature_layer')
+  const deepest = features.length > 0 ? Math.max(...features) : layers - 1
+  return {
+    edge: metadata.number('clip.vision.image_size'),
+    width: width * Math.max(1, new Set(features).size),
+    build(graph, patches) {
+      const hasClass = graph.has('v.class_embd')
+      let x = linear(graph, patches, 'v.patch_embd')
+      if (hasClass) x = graph.concatRows(x, graph.weight('v.class_embd'))
+      x = graph.add(x, graph.weight('v.position_embd.weight'))
+      if (graph.has('v.pre_ln.weight')) x = layerNorm(graph, x, 'v.pre_ln', epsilon)
+      const seen = []
+      for (let index = 0; index < deepest; index++) {
+        if (features.includes(index)) seen.push(x)
+        x = layer(graph, x, index)
+      }
+      if (graph.has('v.post_ln.weight')) x = layerNorm(graph, x, 'v.post_ln', epsilon)
+      if (features.includes(deepest)) seen.push(x)
+      x = seen.slice(1).reduce((joined, next) => graph.concatColumns(joined, next), seen[0] ?? x)
+      return hasClass ? withoutFirst(graph, x) : x
+    },
+  }
+}
+
+/**
+ * llama.cpp puts the class embedding behind the patches, where its position in training was before them, and then takes
+ * it for the last patch, the first one left out. So that answers are those of llama.cpp, it is done here too.
+ */
+const withoutFirst = <N>(graph: GraphBuilder<N>, x: N): N =>
+  graph.takeRows(x, 'patches', ({ rows, columns }) => Int32Array.from({ length: rows * columns }, (_, at) => at + 1))

@@ -1,0 +1,323 @@
+import { copyFile, mkdir, mkdtemp, rm, stat, symlink, utimes, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import path from 'node:path'
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
+import { type Value, writeGguf } from '../../bench/gguf-file.ts'
+import type { loadConfig } from '../../src/config.ts'
+import { dataUrl, shape } from '../support/pictures.ts'
+import { pocketFolder } from '../support/pocket.ts'
+import { startServer, type TestServer } from '../support/server.ts'
+import { decoderOf } from '../vision/oracle/decoder.ts'
+import { idefics3 } from '../vision/oracle/families/idefics3.ts'
+
+/** Models of random weights that answer in no time. Each takes about 250 MB, most of it its process, and a cache. */
+let folder: string
+const servers: TestServer[] = []
+
+beforeAll(async () => {
+  folder = await mkdtemp(path.join(tmpdir(), 'oriel-loading-'))
+  for (const name of ['one', 'two']) await pair(name)
+})
+afterEach(async () => {
+  for (const server of servers.splice(0)) await server.close()
+})
+afterAll(() => rm(folder, { recursive: true }))
+
+async function pair(name: string): Promise<void> {
+  await mkdir(path.join(folder, name))
+  idefics3.write(path.join(folder, name, `${name}.gguf`), path.join(folder, name, `mmproj-${name}.gguf`))
+}
+
+/** Room for one of the models. */
+const forOne = 500e6
+
+async function serve(loading: NonNullable<Parameters<typeof loadConfig>[0]> = {}): Promise<TestServer> {
+  const models = { dirs: [folder], hub: { cache: path.join(folder, 'hub') } }
+  const server = await startServer({ model: [], models, loading: { memoryBytes: 5e9, ...loading } })
+  servers.push(server)
+  return server
+}
+
+const post = (server: TestServer, model: string, more: object = {}, signal?: AbortSignal) =>
+  fetch(`${server.url}/v1/chat/completions`, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json' },
+    body: JSON.stringify({ model, max_tokens: 3, messages: [{ role: 'user', content: 'Hello' }], ...more }),
+    signal: signal ?? null,
+  })
+
+/** Begins an answer that goes on until it is told to end. */
+async function streaming(server: TestServer, model: string): Promise<{ end(): void; text: Promise<string> }> {
+  const stop = new AbortController()
+  const response = await post(server, model, { stream: true, ignore_eos: true, max_tokens: 8000 }, stop.signal)
+  expect(response.status).toBe(200)
+  const text = response.text().catch(() => '')
+  return { end: () => stop.abort(), text }
+}
+
+const listed = async (server: TestServer, query = '') => {
+  const { data } = (await (await fetch(`${server.url}/v1/models${query}`)).json()) as {
+    data: { id: string; state: string; features: string[]; error?: string }[]
+  }
+  return data
+}
+const stateOf = async (server: TestServer, id: string) => (await listed(server)).find((model) => model.id === id)?.state
+const errorOf = async (response: Response) =>
+  ((await response.json()) as { error: { message: string; code: string } }).error
+
+describe('a model that a request names', () => {
+  it('is loaded for it, once for all who ask, beside the others', async () => {
+    const server = await serve()
+    expect([await stateOf(server, 'one'), server.engines().length]).toEqual(['available', 0])
+    const asked = await Promise.all(['one', 'one', 'one', 'two', 'one', 'two'].map((model) => post(server, model)))
+    expect(asked.map(({ status }) => status)).toEqual([200, 200, 200, 200, 200, 200])
+    expect([await stateOf(server, 'one'), await stateOf(server, 'two'), server.engines().length]).toEqual([
+      'loaded',
+      'loaded',
+      2,
+    ])
+    const url = dataUrl(await shape('red'))
+    const withPicture = await post(server, 'accounts/any/models/two', {
+      messages: [{ role: 'user', content: [{ type: 'image_url', image_url: { url } }] }],
+    })
+    expect(withPicture.status).toBe(200)
+    expect(await (await fetch(`${server.url}/health`)).json()).toMatchObject({
+      status: 'ok',
+      engines: expect.arrayContaining([{ model: 'one', status: 'ok', running: 0, waiting: 0 }]),
+      memory: { budget_bytes: 5e9 },
+    })
+    const metrics = await (await fetch(`${server.url}/metrics`)).text()
+    for (const model of ['one', 'two']) expect(metrics).toContain(`oriel_engine{model="${model}",what="running"} 0`)
+    expect(metrics).toMatch(/oriel_models_memory_bytes\{what="taken"\} [1-9]\d{8}/)
+    // Whatever a request calls it, it is counted under its own name.
+    expect(metrics).toContain('oriel_tokens_total{model="two",kind="image"} 33')
+    expect(metrics).not.toContain('accounts/any')
+  })
+
+  it('is told of as it is, and what takes pictures by itself', async () => {
+    const server = await serve()
+    const loading = post(server, 'one')
+    while ((await stateOf(server, 'one')) !== 'loading') await new Promise((resolve) => setTimeout(resolve, 5))
+    expect(await (await fetch(`${server.url}/v1/models/one`)).json()).toMatchObject({
+      state: 'loading',
+      progress: expect.any(Number),
+      context_length: 8192,
+    })
+    expect((await loading).status).toBe(200)
+    expect(await stateOf(server, 'pocket')).toBe('available')
+    expect(await stateOf(server, 'smolvlm-500m')).toBe('not_pulled')
+    const ids = (list: { id: string }[]) => list.map(({ id }) => id)
+    await copyFile(`${pocketFolder}pocket.gguf`, path.join(folder, 'blind.gguf'))
+    const vision = ids(await listed(server, '?features=vision'))
+    expect(vision).toEqual(expect.arrayContaining(['one', 'two', 'pocket', 'smolvlm-500m']))
+    expect(vision).not.toContain('blind')
+    expect(ids(await listed(server))).toContain('blind')
+    expect(ids(await listed(server, '?filter=Vision'))).toEqual(vision)
+    await rm(path.join(folder, 'blind.gguf'))
+  })
+
+  it('is found when its files come while the server runs', async () => {
+    const server = await serve()
+    expect((await post(server, 'late')).status).toBe(404)
+    await pair('late')
+    expect((await post(server, 'late')).status).toBe(200)
+    await rm(path.join(folder, 'late'), { recursive: true })
+  })
+
+  it('is loaded from the parts that it was split into', async () => {
+    const { metadata, tensors } = decoderOf({ specials: [] })
+    const parts = [tensors.slice(0, 5), tensors.slice(5)]
+    for (const [no, some] of parts.entries()) {
+      const split: Record<string, Value> = {
+        'split.no': { u16: no },
+        'split.count': { u16: parts.length },
+        'split.tensors.count': { i32: tensors.length },
+      }
+      const file = path.join(folder, `split-0000${no + 1}-of-0000${parts.length}.gguf`)
+      writeGguf(file, no === 0 ? { ...metadata, ...split } : split, some, no + 1)
+    }
+    const server = await serve()
+    expect((await post(server, 'split')).status).toBe(200)
+  })
+
+  it('is told how to get when the catalogue has it, and is reached by every name of it when it is there', async () => {
+    const server = await serve()
+    const hosted = 'accounts/fireworks/models/qwen2p5-vl-32b-instruct'
+    const absent = await post(server, hosted)
+    expect([absent.status, (await errorOf(absent)).message]).toEqual([
+      404,
+      expect.stringContaining('`oriel pull qwen2.5-vl-32b` fetches it'),
+    ])
+    const unknown = await post(server, 'gpt-5')
+    expect([unknown.status, (await errorOf(unknown)).message]).toEqual([404, expect.stringMatching(/There are: .*one/)])
+
+    const snapshot = `hub/models--ggml-org--Qwen2.5-VL-32B-Instruct-GGUF/snapshots/${'a'.repeat(40)}`
+    await mkdir(path.join(folder, snapshot), { recursive: true })
+    for (const [from, to] of [
+      ['one.gguf', 'Qwen-Q8_0.gguf'],
+      ['mmproj-one.gguf', 'mmproj-Qwen-F16.gguf'],
+    ] as const)
+      await copyFile(path.join(folder, 'one', from), path.join(folder, snapshot, to))
+    for (const name of [hosted, 'qwen2.5-vl-32b', 'ggml-org/Qwen2.5-VL-32B-Instruct-GGUF:Q8_0'])
+      expect((await post(server, name)).status, name).toBe(200)
+    expect(server.engines().length).toBe(1)
+    await rm(path.join(folder, 'hub'), { recursive: true })
+  })
+
+  it('is never read from a path', async () => {
+    const server = await serve()
+    const reached = await post(server, path.join(folder, 'one', 'one.gguf'))
+    expect([reached.status, (await errorOf(reached)).code]).toEqual([404, 'model_not_found'])
+  })
+})
+
+describe('within a budget of memory', () => {
+  it('a model that is idle makes room for another', async () => {
+    const server = await serve({ memoryBytes: forOne })
+    for (const model of ['one', 'two', 'one']) {
+      expect((await post(server, model)).status).toBe(200)
+      expect(await stateOf(server, model)).toBe('loaded')
+      expect(server.engines().length).toBe(1)
+    }
+  })
+
+  it('one that answers is not disturbed: the other request waits until it has ended', async () => {
+    const server = await serve({ memoryBytes: forOne })
+    const busy = await streaming(server, 'one')
+    let answered = false
+    const waiting = post(server, 'two').then((response) => {
+      answered = true
+      return response.status
+    })
+    await new Promise((resolve) => setTimeout(resolve, 1000))
+    expect([answered, await stateOf(server, 'one'), await stateOf(server, 'two')]).toEqual([false, 'loaded', 'loading'])
+    // Whoever comes now to the busy one waits behind the other.
+    const behind = post(server, 'one')
+    busy.end()
+    expect(await waiting).toBe(200)
+    expect((await behind).status).toBe(200)
+  })
+
+  it('a wait that is too long ends with 503, and says what stood in the way', async () => {
+    const server = await serve({ memoryBytes: forOne, timeoutMs: 700 })
+    while ((await post(server, 'one')).status !== 200);
+    const busy = await streaming(server, 'one')
+    const refused = await post(server, 'two')
+    expect([refused.status, refused.headers.get('retry-after'), await errorOf(refused)]).toMatchObject([
+      503,
+      '10',
+      {
+        message: 'The model two found no room in memory within 0.7 s: requests still run in one.',
+        code: 'model_loading',
+      },
+    ])
+    // The busy one takes requests again.
+    expect((await post(server, 'one')).status).toBe(200)
+    busy.end()
+  })
+
+  it('a load goes on when those who asked for it have waited long enough', async () => {
+    const server = await serve({ timeoutMs: 20 })
+    const refused = await post(server, 'one')
+    expect([refused.status, (await errorOf(refused)).message]).toEqual([
+      503,
+      expect.stringMatching(
+        /^The model one is being loaded \(\d+ %\) and was not ready within 0\.02 s\. The load goes on/,
+      ),
+    ])
+    while ((await stateOf(server, 'one')) !== 'loaded') await new Promise((resolve) => setTimeout(resolve, 50))
+    expect((await post(server, 'one')).status).toBe(200)
+  })
+
+  it('a model that never fits is refused with the numbers', async () => {
+    const server = await serve({ memoryBytes: 200e6 })
+    const refused = await post(server, 'one')
+    expect([refused.status, await errorOf(refused)]).toMatchObject([
+      412,
+      { message: expect.stringMatching(/never fits: it takes 25\d MB .* may take 200 MB/), code: 'model_too_large' },
+    ])
+  })
+
+  it('a model that nobody uses leaves after the time that was set', async () => {
+    const server = await serve({ keepLoadedMs: 300 })
+    expect((await post(server, 'one')).status).toBe(200)
+    while ((await stateOf(server, 'one')) !== 'available') await new Promise((resolve) => setTimeout(resolve, 50))
+    expect(server.engines()).toEqual([])
+    expect((await post(server, 'one')).status).toBe(200)
+  })
+})
+
+describe('what goes wrong', () => {
+  it('a load that fails tells everybody why, without a path, and is not tried again at once', async () => {
+    const server = await serve()
+    // Its header is right, and a layer lacks.
+    writeGguf(
+      path.join(folder, 'broken.gguf'),
+      {
+        'general.architecture': { string: 'llama' },
+        'llama.block_count': { u32: 1 },
+        'llama.embedding_length': { u32: 64 },
+        'llama.context_length': { u32: 128 },
+        'llama.attention.head_count': { u32: 1 },
+        'tokenizer.ggml.model': { string: 'no_vocab' },
+      },
+      [{ name: 'blk.0.weight', shape: [64, 4], fill: { deviation: 0.1 } }],
+      1,
+    )
+    const refused = await Promise.all([post(server, 'broken'), post(server, 'broken')])
+    for (const response of refused) {
+      const { message, code } = await errorOf(response)
+      expect([response.status, code]).toEqual([412, 'model_not_loaded'])
+      expect(message).toMatch(/^The model broken could not be loaded: The model file could not be loaded/)
+      expect(message).not.toContain(folder)
+    }
+    const [before, start] = [server.engines(), performance.now()]
+    expect((await post(server, 'broken')).status).toBe(412)
+    expect([server.engines(), performance.now() - start < 300]).toEqual([before, true])
+    expect((await listed(server)).find(({ id }) => id === 'broken')).toMatchObject({
+      state: 'failed',
+      error: expect.stringContaining('could not be loaded'),
+    })
+    // Another file in its place is another matter.
+    await copyFile(path.join(folder, 'one', 'one.gguf'), path.join(folder, 'broken.gguf'))
+    const { mtimeMs } = await stat(path.join(folder, 'broken.gguf'))
+    await utimes(path.join(folder, 'broken.gguf'), mtimeMs / 1000 + 5, mtimeMs / 1000 + 5)
+    expect((await post(server, 'broken')).status).toBe(200)
+    await rm(path.join(folder, 'broken.gguf'))
+  })
+
+  it('files that are not there, or no model, are told of without a path', async () => {
+    const server = await serve()
+    await symlink(path.join(folder, 'nowhere'), path.join(folder, 'gone.gguf'))
+    await writeFile(path.join(folder, 'text.gguf'), 'This is no model.')
+    for (const [name, why] of [
+      ['gone', 'Its files are not all there.'],
+      ['text', 'text.gguf is no GGUF file'],
+    ] as const) {
+      const told = [
+        await (await post(server, name)).text(),
+        await (await fetch(`${server.url}/v1/models/${name}`)).text(),
+      ]
+      for (const text of told) {
+        expect(text).toContain(why)
+        expect(text).not.toContain(folder)
+      }
+      expect((await post(server, name)).status).toBe(412)
+      expect(await stateOf(server, name)).toBe('failed')
+      await rm(path.join(folder, `${name}.gguf`))
+    }
+  })
+
+  it('a crash of one engine does not touch another', async () => {
+    const server = await serve()
+    expect((await post(server, 'one')).status).toBe(200)
+    const [first] = server.engines()
+    const busy = await streaming(server, 'two')
+    process.kill(first ?? 0, 'SIGKILL')
+    // On a busy machine it takes a while until it is there again.
+    while ((await post(server, 'one')).status !== 200);
+    expect(server.engines()).not.toContain(first)
+    busy.end()
+    expect(await busy.text).not.toContain('error')
+  })
+})

@@ -1,0 +1,185 @@
+import fc from 'fast-check'
+import { describe, expect, it } from 'vitest'
+import { MemoryBudget, type Tenant } from '../../src/deployments/memory-budget.ts'
+
+/** A model without an engine: it is asked to leave, and takes a while to. */
+class Guest implements Tenant {
+  users = 0
+  usedAt = 0
+  settled = false
+  stays = 0
+  wrongs: string[] = []
+  #gone: (() => void) | undefined
+  readonly bytes: number
+
+  constructor(bytes: number) {
+    this.bytes = bytes
+  }
+
+  get going(): boolean {
+    return this.#gone !== undefined
+  }
+
+  leave(): Promise<void> {
+    if (this.users > 0) this.wrongs.push('sent away while it was used')
+    if (!this.settled) this.wrongs.push('sent away before it was there')
+    return new Promise((resolve) => {
+      this.#gone = () => {
+        this.settled = false
+        this.#gone = undefined
+        resolve()
+      }
+    })
+  }
+
+  stay(): void {
+    this.stays++
+  }
+
+  /** The memory is free again. */
+  vanish(): void {
+    this.#gone?.()
+  }
+}
+
+const settled = () => new Promise((resolve) => setImmediate(resolve))
+const never = new AbortController().signal
+
+/** Lets a guest in who finds room at once. */
+async function enter(budget: MemoryBudget, bytes: number, users = 0, usedAt = 0): Promise<Guest> {
+  const guest = Object.assign(new Guest(bytes), { users, usedAt })
+  await budget.admit(guest, never)
+  guest.settled = true
+  budget.settle()
+  return guest
+}
+
+/** Whether a guest has been let in by now. */
+function asks(budget: MemoryBudget, guest: Guest, signal: AbortSignal = never) {
+  const asked = { in: false, error: undefined as unknown }
+  budget.admit(guest, signal).then(
+    () => {
+      asked.in = true
+    },
+    (error: unknown) => {
+      asked.error = error
+    },
+  )
+  return asked
+}
+
+describe('a budget of memory', () => {
+  it('has the one leave that was used longest ago, and nobody more than needed', async () => {
+    const budget = new MemoryBudget(10)
+    const [old, young] = [await enter(budget, 5, 0, 1), await enter(budget, 5, 0, 2)]
+    const asked = asks(budget, new Guest(4))
+    await settled()
+    expect([old.going, young.going, asked.in]).toEqual([true, false, false])
+    old.vanish()
+    await settled()
+    expect([asked.in, budget.taken]).toEqual([true, 9])
+  })
+
+  it('leaves small ones where a large one has to go anyway', async () => {
+    const budget = new MemoryBudget(10)
+    const [small, large] = [await enter(budget, 1, 0, 1), await enter(budget, 9, 0, 2)]
+    asks(budget, new Guest(9))
+    await settled()
+    expect([small.going, large.going]).toEqual([false, true])
+  })
+
+  it('has idle ones leave before busy ones, and waits for busy ones, which take no more users', async () => {
+    const budget = new MemoryBudget(10)
+    const [busy, idle] = [await enter(budget, 5, 1, 1), await enter(budget, 5, 0, 2)]
+    asks(budget, new Guest(5))
+    await settled()
+    expect([busy.going, idle.going]).toEqual([false, true])
+    idle.vanish()
+    await settled()
+    const next = asks(budget, new Guest(5))
+    await settled()
+    expect([busy.going, budget.isOpen(busy), next.in]).toEqual([false, false, false])
+    busy.users = 0
+    budget.settle()
+    expect(busy.going).toBe(true)
+    busy.vanish()
+    await settled()
+    expect(next.in).toBe(true)
+  })
+
+  it('lets a busy one stay after all when whoever came has given up', async () => {
+    const budget = new MemoryBudget(10)
+    const busy = await enter(budget, 8, 1)
+    const gone = new AbortController()
+    const asked = asks(budget, new Guest(8), gone.signal)
+    await settled()
+    expect(budget.isOpen(busy)).toBe(false)
+    gone.abort()
+    await settled()
+    expect([budget.isOpen(busy), busy.stays, asked.error]).toMatchObject([true, 1, { kind: 'cancelled' }])
+  })
+
+  it('lets a small one in while a large one waits for its room', async () => {
+    const budget = new MemoryBudget(10)
+    await enter(budget, 5, 1)
+    const [large, small] = [asks(budget, new Guest(6)), asks(budget, new Guest(3))]
+    await settled()
+    expect([large.in, small.in]).toEqual([false, true])
+  })
+
+  it('is never overdrawn, sends nobody away who is used, and lets everybody in at last', async () => {
+    type Step = { kind: 'come'; bytes: number } | { kind: 'use' | 'end' | 'vanish' | 'give up'; which: number }
+    const step: fc.Arbitrary<Step> = fc.oneof(
+      fc.record({ kind: fc.constant('come' as const), bytes: fc.integer({ min: 1, max: 10 }) }),
+      fc.record({ kind: fc.constantFrom('use' as const, 'end', 'vanish', 'give up'), which: fc.nat(20) }),
+    )
+    await fc.assert(
+      fc.asyncProperty(fc.array(step, { maxLength: 60 }), async (steps) => {
+        const budget = new MemoryBudget(10)
+        const all: { guest: Guest; asked: ReturnType<typeof asks>; stop: AbortController; given: boolean }[] = []
+        let time = 0
+        const check = async (): Promise<void> => {
+          await settled()
+          for (const { guest, asked } of all)
+            if (asked.in && !guest.settled && !guest.going && budget.isOpen(guest)) {
+              guest.settled = true
+              budget.settle()
+              await settled()
+            }
+          expect(budget.taken).toBeLessThanOrEqual(10)
+          expect(all.flatMap(({ guest }) => guest.wrongs)).toEqual([])
+        }
+        for (const one of steps) {
+          if (one.kind === 'come') {
+            const [guest, stop] = [new Guest(one.bytes), new AbortController()]
+            all.push({ guest, asked: asks(budget, guest, stop.signal), stop, given: false })
+          } else {
+            const chosen = all[one.which % Math.max(1, all.length)]
+            const guest = chosen?.guest
+            if (chosen === undefined || guest === undefined) continue
+            if (one.kind === 'use' && guest.settled && budget.isOpen(guest)) {
+              guest.users++
+              guest.usedAt = ++time
+            } else if (one.kind === 'end' && guest.users > 0) {
+              guest.users--
+              budget.settle()
+            } else if (one.kind === 'vanish') guest.vanish()
+            else if (one.kind === 'give up' && !chosen.asked.in) {
+              chosen.given = true
+              chosen.stop.abort()
+            }
+          }
+          await check()
+        }
+        for (let round = 0; round < 3 * all.length + 3; round++) {
+          for (const { guest } of all) guest.users = 0
+          budget.settle()
+          for (const { guest } of all) guest.vanish()
+          await check()
+        }
+        expect(all.filter(({ asked, given }) => !asked.in && !given)).toEqual([])
+      }),
+      { numRuns: 300 },
+    )
+  })
+})

@@ -1,0 +1,32 @@
+import { fileURLToPath } from 'node:url'
+import { afterAll, describe, expect, it } from 'vitest'
+import { openDecoder } from '../../src/language/index.ts'
+
+const file = fileURLToPath(new URL('../../models/pocket/pocket.gguf', import.meta.url))
+const decoder = openDecoder(file, {
+  cells: 256,
+  sequences: 2,
+  batchRows: 64,
+  threads: 1,
+  kvType: 'f16',
+  flashAttention: true,
+})
+afterAll(() => decoder.close())
+
+describe('a token looked up beforehand', () => {
+  it('gives the very logits that the token gives', async () => {
+    const prompt = decoder.vocabulary.tokenize('What is in this image? A red circle.', true)
+    const { tokenEmbedding } = decoder
+    const [tokens, embeddings] = [decoder.newTokenBatch(), decoder.newEmbeddingBatch()]
+    for (const [at, token] of prompt.entries()) {
+      tokens.addToken(token, at, 0, true)
+      const position = { time: at, row: at, column: at }
+      embeddings.addEmbedding(tokenEmbedding?.(token) ?? new Float32Array(), position, 1, true)
+    }
+    const logitsOf = async (batch: typeof tokens) => {
+      await decoder.decode(batch)
+      return Array.from(prompt, (_, row) => decoder.logits(row).slice())
+    }
+    expect(await logitsOf(embeddings)).toEqual(await logitsOf(tokens))
+  })
+})

@@ -1,0 +1,47 @@
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { freemem, tmpdir } from 'node:os'
+import path from 'node:path'
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { availableMemory, takenInGroup } from '../src/memory.ts'
+
+let folder: string
+beforeEach(async () => {
+  folder = await mkdtemp(path.join(tmpdir(), 'oriel-memory-'))
+})
+afterEach(() => rm(folder, { recursive: true }))
+
+async function group(where: string, files: Record<string, string>): Promise<void> {
+  await mkdir(path.join(folder, where), { recursive: true })
+  for (const [name, text] of Object.entries(files)) await writeFile(path.join(folder, where, name), text)
+}
+const taken = async (groups: string) => {
+  await writeFile(path.join(folder, 'groups'), groups)
+  return takenInGroup(folder, path.join(folder, 'groups'))
+}
+
+describe('the memory that there is', () => {
+  it('is some of what the machine has free', () => {
+    expect(availableMemory()).toBeGreaterThan(0)
+    expect(availableMemory()).toBeLessThanOrEqual(freemem() * 1.1)
+  })
+
+  it('does not count file pages that were not used lately, in either version of control groups', async () => {
+    await group('my/service', { 'memory.current': '1000\n', 'memory.stat': 'anon 300\ninactive_file 600\n' })
+    expect(await taken('0::/my/service\n')).toBe(400)
+    await rm(path.join(folder, 'my'), { recursive: true })
+    await group('memory/old', {
+      'memory.usage_in_bytes': '2000\n',
+      'memory.stat': 'inactive_file 1\ntotal_inactive_file 500\n',
+    })
+    expect(await taken('3:cpu:/\n4:memory:/old\n0::/\n')).toBe(1500)
+  })
+
+  it('is found at the root where a container does not see the name of its group', async () => {
+    await group('.', { 'memory.current': '70', 'memory.stat': 'inactive_file 20\n' })
+    expect(await taken('0::/../../docker/abc\n')).toBe(50)
+  })
+
+  it('is not known where there are no groups', async () => {
+    expect(await taken('')).toBeUndefined()
+  })
+})

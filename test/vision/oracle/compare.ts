@@ -1,0 +1,184 @@
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import path from 'node:path'
+import { loadConfig } from '../../../src/config.ts'
+import type { PromptPiece } from '../../../src/engine/generation.ts'
+import { startEngine } from '../../../src/engine/host.ts'
+import { type PromptCells, PromptLayout } from '../../../src/engine/prompt-cells.ts'
+import { openDecoder } from '../../../src/language/index.ts'
+import { createLogger } from '../../../src/log.ts'
+import { openArchitecture, openEncoder, tilesOf } from '../../../src/vision/index.ts'
+import { answerOf, greedy, requestOf } from '../../support/pocket.ts'
+import type { Family } from './families.ts'
+import { picture } from './pictures.ts'
+import { prompt, type Told, tokenStep, toldOf } from './told.ts'
+
+/** A family's model, and what libmtmd made of it. */
+export interface Subject {
+  readonly name: string
+  readonly decoder: string
+  readonly projector: string
+  readonly told: readonly Told[]
+  remove(): void
+}
+
+/** Where a prompt's text and embeddings stand. */
+interface Layout {
+  /** Text as token ids, tiles as numbers of embeddings. */
+  chunks: (number | number[])[]
+  /** Of each tile: the positions of those of its rows that are told, and that of what stands behind it. */
+  tiles: { positions: (readonly number[])[]; next: number }[]
+}
+
+/** How far numbers are from those that libmtmd has. */
+export interface Nearness {
+  /** The least of all rows. */
+  cosine: number
+  /** The largest of all numbers. */
+  difference: number
+}
+
+export function openSubject({ name, write }: Family): Subject {
+  const folder = mkdtempSync(path.join(tmpdir(), `oriel-${name}-`))
+  const [decoder, projector] = [path.join(folder, 'decoder.gguf'), path.join(folder, 'mmproj.gguf')]
+  write(decoder, projector)
+  return { name, decoder, projector, told: toldOf(name), remove: () => rmSync(folder, { recursive: true }) }
+}
+
+/** How prompts with each picture are laid out, here and there. */
+export function compareLayouts(subject: Subject): { size: Told['size']; ours: Layout; theirs: Layout }[] {
+  const architecture = openArchitecture(subject.projector)
+  const settings = { cells: 256, sequences: 1, batchRows: 64, threads: 1, kvType: 'f16', flashAttention: true } as const
+  const decoder = openDecoder(subject.decoder, settings)
+  const prompts = new PromptLayout(decoder, architecture)
+  const compared = subject.told.map((told) => {
+    const laidOut = prompts.layout(piecesOf(told.size))
+    const tiles = tilesTold(told)
+    return {
+      size: told.size,
+      ours: {
+        chunks: chunksOf(laidOut),
+        tiles: laidOut.spans.map(({ start, end }, i) => ({
+          positions: (tiles[i]?.rows ?? []).map((told) => {
+            const { time, row, column } = laidOut.positions.place(start + told.row)
+            return [time, row, column]
+          }),
+          next: laidOut.positions.time(end),
+        })),
+      },
+      theirs: {
+        chunks: told.layout.map((part) => ('text' in part ? part.text : part.tokens)),
+        tiles: tiles.map(({ rows = [], next }) => ({ positions: rows.map(({ position }) => position), next })),
+      },
+    }
+  })
+  decoder.close()
+  return compared
+}
+
+/** @throws Error where another runtime than the named one computes */
+export async function compareEmbeddings(
+  subject: Subject,
+  runtime: 'onnx' | 'ggml',
+  precision: 'fp32' | 'int8' = 'fp32',
+): Promise<Nearness> {
+  const settings = { runtime, precision, threads: 1 }
+  const { architecture, encode, ...encoder } = await openEncoder(subject.projector, settings)
+  if (encoder.runtime !== runtime) throw new Error(`${encoder.runtime} computes in the place of ${runtime}`)
+  let nearness: Nearness = { cosine: 1, difference: 0 }
+  for (const told of subject.told) {
+    const [width, height] = told.size
+    const plan = architecture.plan({ width, height }, 'high')
+    const scaled = architecture.scale({ width, height, rgb: picture(width, height) }, plan)
+    const tiles = tilesOf(plan)
+    for (const [i, { rows = [], sum = [] }] of tilesTold(told).entries()) {
+      const tile = tiles[i]
+      if (tile === undefined || rows.length === 0) continue
+      const found = await encode(scaled, tile, 1)
+      const row = (at: number) => found.subarray(at * architecture.width, (at + 1) * architecture.width)
+      for (const { row: at, values } of rows)
+        nearness = {
+          cosine: Math.min(nearness.cosine, cosine(values, row(at))),
+          difference: Math.max(nearness.difference, largestDifference(values, row(at))),
+        }
+      const total = sum.map((_, at) => {
+        let all = 0
+        for (let from = at; from < found.length; from += architecture.width) all += found[from] as number
+        return all
+      })
+      nearness.cosine = Math.min(nearness.cosine, cosine(sum, total))
+    }
+  }
+  return nearness
+}
+
+/**
+ * Where a step has less than 64 rows ggml's flash attention adds up in 16 bits, which over thousands of cells of random
+ * numbers tells: longer prompts are not asked about.
+ */
+const mostCells = 1500
+
+/** @returns the largest difference of the next token's log probabilities, by the whole engine */
+export async function compareNextToken({ name, decoder, projector, told }: Subject): Promise<number> {
+  const config = { ...loadConfig({}, {}).engine, contextTokens: 8192 }
+  const engine = await startEngine({ decoder, projector, name, config, log: createLogger('silent') })
+  try {
+    let worst = 0
+    for (const { size, layout, logprobs } of told) {
+      const cells = layout.reduce((sum, part) => sum + ('text' in part ? part.text.length : part.tokens), 0)
+      if (cells > mostCells) continue
+      // Control tokens would not be told, so a letter of the prompt shall come next.
+      const [first] = layout
+      const letter = first !== undefined && 'text' in first ? (first.text[0] ?? 0) : 0
+      const sampling = { ...greedy, logitBias: [{ token: letter, bias: 1000 }] }
+      const request = requestOf(piecesOf(size), { maxTokens: 1, sampling, topLogprobs: 1 << 16 })
+      const found = new Map<number, number>()
+      for (const event of (await answerOf(engine, request)).events)
+        if (event.type === 'text') for (const { id, logprob } of event.tokens[0]?.top ?? []) found.set(id, logprob)
+      const ours = logprobs.map((_, i) => found.get(i * tokenStep) ?? Number.NaN)
+      worst = Math.max(worst, largestDifference(logprobs, ours))
+    }
+    return worst
+  } finally {
+    await engine.close()
+  }
+}
+
+/** The prompt that libmtmd was given. */
+function piecesOf([width, height]: Told['size']): PromptPiece[] {
+  const rgb = picture(width, height)
+  const [before, after] = prompt
+  return [
+    { kind: 'text', text: before, special: true },
+    { kind: 'picture', picture: { width, height, rgb, hash: `${width}x${height}`, detail: 'high' } },
+    { kind: 'text', text: after, special: true },
+  ]
+}
+
+const tilesTold = ({ layout }: Told) => layout.flatMap((part) => ('text' in part ? [] : [part]))
+
+function chunksOf({ cells, spans }: PromptCells): Layout['chunks'] {
+  const chunks: Layout['chunks'] = []
+  const text = (from: number, to: number | undefined) => {
+    if (from < (to ?? cells.length)) chunks.push([...cells.slice(from, to)])
+  }
+  let at = 0
+  for (const { start, end } of spans) {
+    text(at, start)
+    chunks.push(end - start)
+    at = end
+  }
+  text(at, undefined)
+  return chunks
+}
+
+function cosine(a: ArrayLike<number>, b: ArrayLike<number>): number {
+  return dot(a, b) / Math.sqrt(dot(a, a) * dot(b, b))
+}
+
+function dot(a: ArrayLike<number>, b: ArrayLike<number>): number {
+  return Array.from(a).reduce((sum, value, i) => sum + value * (b[i] ?? Number.NaN), 0)
+}
+
+const largestDifference = (a: readonly number[], b: ArrayLike<number>): number =>
+  a.reduce((most, value, i) => Math.max(most, Math.abs(value - (b[i] ?? Number.NaN))), 0)

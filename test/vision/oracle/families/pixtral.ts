@@ -1,0 +1,48 @@
+import { writeGguf } from '../../../../bench/gguf-file.ts'
+import { epsilon, width as textWidth, writeDecoder } from '../decoder.ts'
+import type { Family } from '../families.ts'
+import { each, linear, matrix, ones, patches } from '../weights.ts'
+
+const [width, feedForward, layers, patch] = [64, 96, 2, 16]
+
+export const pixtral: Family = {
+  name: 'pixtral',
+  write(decoder, projector) {
+    writeDecoder(decoder, { specials: ['[IMG]', '[IMG_BREAK]', '[IMG_END]'] })
+    const metadata = {
+      'general.architecture': { string: 'clip' },
+      'general.name': { string: 'a test' },
+      'clip.has_vision_encoder': { bool: true },
+      'clip.projector_type': { string: 'pixtral' },
+      'clip.use_silu': { bool: true },
+      'clip.vision.image_size': { u32: 256 },
+      'clip.vision.patch_size': { u32: patch },
+      'clip.vision.embedding_length': { u32: width },
+      'clip.vision.feed_forward_length': { u32: feedForward },
+      'clip.vision.block_count': { u32: layers },
+      'clip.vision.attention.head_count': { u32: 2 },
+      'clip.vision.attention.layer_norm_epsilon': { f32: epsilon },
+      'clip.vision.projection_dim': { u32: textWidth },
+      'clip.vision.image_mean': { f32: [0.48, 0.46, 0.41] },
+      'clip.vision.image_std': { f32: [0.27, 0.26, 0.28] },
+    }
+    const tensors = [
+      patches('v.patch_embd.weight', patch, width),
+      ones('v.pre_ln.weight', width),
+      { name: 'v.token_embd.img_break', shape: [textWidth], fill: { exact: 1 } },
+      ...linear('mm.1', width, textWidth),
+      ...linear('mm.2', textWidth, textWidth),
+      ...each(layers, (layer) => {
+        const part = (name: string) => `v.blk.${layer}.${name}`
+        return [
+          ones(`${part('ln1')}.weight`, width),
+          ones(`${part('ln2')}.weight`, width),
+          ...['attn_q', 'attn_k', 'attn_v', 'attn_out'].map((name) => matrix(`${part(name)}.weight`, width, width)),
+          ...['ffn_gate', 'ffn_up'].map((name) => matrix(`${part(name)}.weight`, width, feedForward)),
+          matrix(`${part('ffn_down')}.weight`, feedForward, width),
+        ]
+      }),
+    ]
+    writeGguf(projector, metadata, tensors, 2)
+  },
+}

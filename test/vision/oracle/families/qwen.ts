@@ -1,0 +1,85 @@
+import { width as textWidth, writeDecoder } from '../decoder.ts'
+import type { Family } from '../families.ts'
+import { learnedPositions, towerWidth, writeVision } from '../vision-file.ts'
+import { bias, linear, norm, ones, patches } from '../weights.ts'
+
+const [edge, patch, joined] = [112, 14, 4 * towerWidth]
+const specials = ['<|vision_start|>', '<|vision_end|>', '<|image_pad|>']
+const projector = [...linear('mm.0', joined, joined), ...linear('mm.2', joined, textWidth)]
+const secondFrame = patches('v.patch_embd.weight.1', patch, towerWidth)
+
+export const qwen2vl: Family = {
+  name: 'qwen2vl',
+  write(decoder, vision) {
+    writeQwen2Decoder(decoder)
+    writeVision(vision, {
+      type: 'qwen2vl_merger',
+      edge,
+      patch,
+      tensors: [secondFrame, ...norm('v.post_ln', towerWidth), ...projector],
+    })
+  },
+}
+
+export const qwen25vl: Family = {
+  name: 'qwen2.5vl',
+  write(decoder, vision) {
+    writeQwen2Decoder(decoder)
+    writeVision(vision, {
+      type: 'qwen2.5vl_merger',
+      edge,
+      patch,
+      layers: 4,
+      norms: 'rms',
+      biased: true,
+      gated: true,
+      metadata: { 'clip.vision.n_wa_pattern': { u32: 2 } },
+      tensors: [secondFrame, ones('v.post_ln.weight', towerWidth), ...projector],
+    })
+  },
+}
+
+export const qwen3vl: Family = {
+  name: 'qwen3vl',
+  write(decoder, vision) {
+    writeDecoder(decoder, {
+      architecture: 'qwen3vl',
+      layers: 3,
+      specials,
+      metadata: {
+        'qwen3vl.rope.dimension_sections': { i32: [3, 3, 2, 0] },
+        'qwen3vl.n_deepstack_layers': { u32: 2 },
+      },
+      more: (layer) => ['attn_q_norm', 'attn_k_norm'].map((name) => ones(`blk.${layer}.${name}.weight`, textWidth / 2)),
+    })
+    writeVision(vision, {
+      type: 'qwen3vl_merger',
+      edge,
+      patch,
+      layers: 3,
+      fused: true,
+      metadata: { 'clip.vision.spatial_merge_size': { u32: 2 } },
+      tensors: [
+        secondFrame,
+        ...learnedPositions((edge / patch) ** 2),
+        ...norm('v.post_ln', towerWidth),
+        ...projector,
+        ...[0, 1].flatMap((layer) => [
+          ...norm(`v.deepstack.${layer}.norm`, joined),
+          ...linear(`v.deepstack.${layer}.fc1`, joined, joined),
+          ...linear(`v.deepstack.${layer}.fc2`, joined, textWidth),
+        ]),
+      ],
+    })
+  },
+}
+
+function writeQwen2Decoder(file: string): void {
+  writeDecoder(file, {
+    architecture: 'qwen2vl',
+    layers: 2,
+    specials,
+    metadata: { 'qwen2vl.rope.dimension_sections': { i32: [2, 3, 3, 0] } },
+    more: (layer) => ['attn_q', 'attn_k', 'attn_v'].map((name) => bias(`blk.${layer}.${name}.bias`, textWidth)),
+  })
+}
