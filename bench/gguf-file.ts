@@ -3,6 +3,7 @@ import { closeSync, openSync, writeSync } from 'node:fs'
 /** A value of the metadata, with the type that its readers expect. */
 export type Value =
   | { string: string }
+  | { u16: number }
   | { u32: number }
   | { i32: number | readonly number[] }
   | { f32: number | readonly number[] }
@@ -153,6 +154,7 @@ class Header {
 
   value(value: Value): this {
     if ('string' in value) return this.u32(8).string(value.string)
+    if ('u16' in value) return this.u32(2).#number(2, (bytes) => bytes.writeUInt16LE(value.u16))
     if ('u32' in value) return this.u32(4).u32(value.u32)
     if ('bool' in value) return this.u32(7).#number(1, (bytes) => bytes.writeUInt8(value.bool ? 1 : 0))
     if ('i32' in value) {

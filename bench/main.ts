@@ -15,7 +15,7 @@ const attempts = 2
 const command = new Command('bench')
   .description('measure Oriel against llama-server')
   .option('--rows <ids>', `rows to measure, with commas between: ${rows.map(({ id }) => id).join(', ')}`, rowsOf, rows)
-  .option('--model <names>', `models to measure with: ${modelNames.join(', ')}`, modelsOf, [...modelNames])
+  .option('--model <names>', `models to measure with: ${modelNames.join(', ')}`, modelsOf, ['smol', 'pocket'])
   .option('--runs <number>', 'times that each row is measured', countOf, 5)
   .option(
     '--threads <number>',

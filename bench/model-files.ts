@@ -3,6 +3,8 @@ import path from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { type TensorPlan, type Value, writeGguf } from './gguf-file.ts'
 import { cacheFolder } from './peer.ts'
+import { qwen } from './qwen-files.ts'
+import { byteTokens, chatTemplate, each, matrix, ones, vocabulary, zeros } from './random-model.ts'
 
 /** A model that both servers load from the same two files. */
 export interface BenchModel {
@@ -14,11 +16,17 @@ export interface BenchModel {
   patches?: { least: number; most: number }
 }
 
-export const modelNames = ['smol', 'pocket'] as const
+export const modelNames = ['smol', 'pocket', 'qwen'] as const
 export type ModelName = (typeof modelNames)[number]
 
 export function modelFiles(name: ModelName): BenchModel {
-  return name === 'pocket' ? pocket() : smol()
+  if (name === 'pocket') return pocket()
+  if (name === 'smol')
+    return random(name, 'SmolVLM-256M in shape, random weights, Q8_0, two tiles a picture', {
+      decoder: { metadata: decoderMetadata, tensors: decoderTensors },
+      projector: { metadata: visionMetadata, tensors: visionTensors },
+    })
+  return random(name, 'Qwen2.5-VL-3B in shape, random weights, Q8_0', qwen)
 }
 
 function pocket(): BenchModel {
@@ -46,33 +54,32 @@ const vision = { layers: 12, width: 768, feedForward: 3072, heads: 12, patch: 16
 
 const epsilon = 1e-5
 
-/** The shape of SmolVLM-256M-Instruct with random weights. */
-function smol(): BenchModel {
-  const folder = path.join(cacheFolder, `smol-${recipe}`)
-  const files = { decoder: path.join(folder, 'smol.gguf'), projector: path.join(folder, 'mmproj-smol.gguf') }
+/** What a file of random weights is made of. */
+interface FilePlan {
+  metadata(): Record<string, Value>
+  tensors(): TensorPlan[]
+}
+
+function random(id: ModelName, title: string, plans: { decoder: FilePlan; projector: FilePlan }): BenchModel {
+  const folder = path.join(cacheFolder, `${id}-${recipe}`)
+  const names = { decoder: `${id}.gguf`, projector: `mmproj-${id}.gguf` }
   if (!existsSync(folder)) {
     const making = `${folder}.new`
     mkdirSync(making, { recursive: true })
-    writeGguf(path.join(making, 'smol.gguf'), decoderMetadata(), decoderTensors(), 1)
-    writeGguf(path.join(making, 'mmproj-smol.gguf'), visionMetadata(), visionTensors(), 2)
+    const { decoder, projector } = plans
+    writeGguf(path.join(making, names.decoder), decoder.metadata(), decoder.tensors(), 1)
+    writeGguf(path.join(making, names.projector), projector.metadata(), projector.tensors(), 2)
     renameSync(making, folder)
   }
-  return { id: 'smol', title: 'SmolVLM-256M in shape, random weights, Q8_0, two tiles a picture', ...files }
+  return { id, title, decoder: path.join(folder, names.decoder), projector: path.join(folder, names.projector) }
 }
-
-const template =
-  "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{% if m['content'] is string %}{{ m['content'] }}{% else %}" +
-  "{% for p in m['content'] %}{% if p['type'] == 'text' %}{{ p['text'] }}{% elif p['type'] in ['image', 'image_url'] %}" +
-  '<__media__>{% endif %}{% endfor %}{% endif %}<|im_end|>\n{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}'
 
 const specials = [
   ...['<|endoftext|>', '<|im_start|>', '<|im_end|>', '<image>', '<fake_token_around_image>', '<global-img>'],
   ...Array.from({ length: 36 }, (_, tile) => `<row_${Math.floor(tile / 6) + 1}_col_${(tile % 6) + 1}>`),
 ]
-const byteTokens = 256
-
 function decoderMetadata(): Record<string, Value> {
-  const { tokens, merges } = vocabulary()
+  const { tokens, merges } = vocabulary(specials, decoder.vocabulary)
   return {
     'general.architecture': { string: 'llama' },
     'general.name': { string: 'Smol shape' },
@@ -96,39 +103,8 @@ function decoderMetadata(): Record<string, Value> {
     'tokenizer.ggml.eos_token_id': { u32: 2 },
     'tokenizer.ggml.padding_token_id': { u32: 0 },
     'tokenizer.ggml.add_bos_token': { bool: false },
-    'tokenizer.chat_template': { string: template },
+    'tokenizer.chat_template': { string: chatTemplate },
   }
-}
-
-/**
- * Bytes, and made-up words that each begin with a space: a row of them, sent back as text, is read as the same tokens
- * again, so that an answer is a prefix of the next turn's prompt as it is with a real model.
- */
-function vocabulary(): { tokens: string[]; merges: string[] } {
-  const bytes = byteAlphabet()
-  // Two line ends stand behind the tiles of every picture.
-  const tokens = [...specials, ...bytes, 'ĊĊ']
-  const merges = ['Ċ Ċ']
-  let words = [bytes[32] as string]
-  while (tokens.length < decoder.vocabulary) {
-    const longer: string[] = []
-    for (const word of words)
-      for (const letter of 'etaoinshrdlcumwfgypbvkjxqz') {
-        if (tokens.length === decoder.vocabulary) break
-        longer.push(word + letter)
-        tokens.push(word + letter)
-        merges.push(`${word} ${letter}`)
-      }
-    words = longer
-  }
-  return { tokens, merges }
-}
-
-/** GPT-2's printable character for each byte. */
-export function byteAlphabet(): string[] {
-  let next = 256
-  const printable = (byte: number) => (byte > 32 && byte < 127) || (byte > 160 && byte !== 173)
-  return Array.from({ length: byteTokens }, (_, byte) => String.fromCharCode(printable(byte) ? byte : next++))
 }
 
 function decoderTensors(): TensorPlan[] {
@@ -206,17 +182,3 @@ function visionTensors(): TensorPlan[] {
     }),
   ]
 }
-
-const zeros = (name: string, width: number): TensorPlan => ({ name, shape: [width], fill: { constant: 0 } })
-
-const ones = (name: string, width: number): TensorPlan => ({ name, shape: [width], fill: { constant: 1 } })
-
-/** Small enough that values stay about as large from layer to layer. */
-const matrix = (name: string, inputs: number, outputs: number): TensorPlan => ({
-  name,
-  shape: [inputs, outputs],
-  fill: { deviation: 0.7 / Math.sqrt(inputs) },
-})
-
-const each = (layers: number, of: (layer: number) => TensorPlan[]): TensorPlan[] =>
-  Array.from({ length: layers }, (_, layer) => of(layer)).flat()

@@ -17,6 +17,8 @@ export interface AskFlags {
   batch?: number
 }
 
+const dayMs = 86_400_000
+
 /**
  * `oriel ask a.png b.pdf "question"`: writes the answer to the terminal as it comes. What is more than fits into one
  * question is asked about in parts, and the answers are put together by the model.
@@ -32,6 +34,8 @@ export async function ask(
   const config = configOf({
     model: model === undefined ? undefined : [model],
     engine: { gpu },
+    // Nobody else waits, and a person sees that it takes long.
+    loading: { timeoutMs: dayMs },
     media: { maxImages: batch },
     ...placesOf(modelsDir),
   })

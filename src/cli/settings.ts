@@ -23,7 +23,7 @@ export const placesOf = (modelsDir: string | undefined): Parameters<typeof loadC
 export async function cardsOf(config: Config, mmproj: string | undefined): Promise<ModelCard[]> {
   if (mmproj !== undefined && config.model.length > 1)
     throw new OrielError('invalid', '--mmproj is the vision file of one model, and several are named.')
-  return Promise.all(config.model.map((name) => findModel(name, mmproj, config.models)))
+  return Promise.all([...new Set(config.model)].map((name) => findModel(name, mmproj, config.models)))
 }
 
 /** Bytes that GPUs have beside the machine's memory; undefined where no GPU is used. */

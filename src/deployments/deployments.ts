@@ -72,16 +72,18 @@ export function deploy({ config, cards, start, gpuMemory, log }: DeploymentOptio
 
   const cardOf = async (name: string): Promise<ModelCard> => {
     const short = name.replace(inAccount, '')
+    const here = async (called: string) =>
+      lookUp(called, config.models).catch((error: unknown) => {
+        throw error instanceof OrielError ? unfit(error) : error
+      })
     const card =
-      cards.find((one) => isCalled(one, name)) ??
-      (await lookUp(name, config.models)) ??
-      (short === name ? undefined : await lookUp(short, config.models))
+      cards.find((one) => isCalled(one, name)) ?? (await here(name)) ?? (short === name ? undefined : await here(short))
     if (card === undefined) throw await missing(name, cards, config.models)
     return card
   }
   const find: Deployments['find'] = async (name, signal, patience = config.loading.timeoutMs) => {
     const active = [...known.values()].find((one) => one.active && isCalled(one.card, name))
-    return (active ?? deploymentOf(await cardOf(name).catch(unfit))).use(signal, patience)
+    return (active ?? deploymentOf(await cardOf(name))).use(signal, patience)
   }
   /** A file that has changed is another model of the same name. */
   const deploymentOf = (card: ModelCard): Deployment => {
@@ -105,28 +107,29 @@ export function deploy({ config, cards, start, gpuMemory, log }: DeploymentOptio
     }
   }
 
+  const list = async (): Promise<ListedModel[]> => {
+    const { models, broken } = await listModels(config.models)
+    const all = [...cards, ...models.filter(({ id }) => cards.every((card) => card.id !== id))]
+    const names = new Set(all.flatMap(({ id, aliases }) => [id, ...aliases]))
+    return [
+      ...all.map(listed).toSorted((a, b) => Number(b.state === 'loaded') - Number(a.state === 'loaded')),
+      ...broken.map(({ id, error }) => ({
+        ...unlisted,
+        ...{ id, title: id, prices: config.prices, error: unfit(error).message },
+      })),
+      ...catalogue.filter((entry) => !names.has(entry.id)).map((entry) => pullable(entry, config.prices)),
+    ]
+  }
+
   return {
     find,
-    async list() {
-      const { models, broken } = await listModels(config.models)
-      const all = [...cards, ...models.filter(({ id }) => cards.every((card) => card.id !== id))]
-      const names = new Set(all.flatMap(({ id, aliases }) => [id, ...aliases]))
-      return [
-        ...all.map(listed).toSorted((a, b) => Number(b.state === 'loaded') - Number(a.state === 'loaded')),
-        ...broken.map(({ id, error }) => ({ ...unlisted, id, title: id, prices: config.prices, error: error.message })),
-        ...catalogue.filter((entry) => !names.has(entry.id)).map((entry) => pullable(entry, config.prices)),
-      ]
-    },
+    list,
     async describe(name) {
-      const active = [...known.values()].find((one) => one.active && isCalled(one.card, name))
-      if (active !== undefined) return listed(active.card)
-      try {
-        return listed(await cardOf(name))
-      } catch (error) {
-        const entry = entryOf(name)
-        if (entry === undefined || !(error instanceof OrielError) || error.code !== 'model_not_found') throw error
-        return pullable(entry, config.prices)
-      }
+      const found = (await list()).find((model) => isCalled(model, name))
+      const entry = entryOf(name)
+      if (found !== undefined) return found
+      if (entry !== undefined) return pullable(entry, config.prices)
+      throw await missing(name, cards, config.models)
     },
     loaded: () => [...known.values()].flatMap(({ backend }) => backend ?? []),
     memory: {
@@ -141,7 +144,7 @@ export function deploy({ config, cards, start, gpuMemory, log }: DeploymentOptio
   }
 }
 
-const isCalled = ({ id, aliases }: ModelCard, name: string): boolean =>
+const isCalled = ({ id, aliases }: Pick<ModelCard, 'id' | 'aliases'>, name: string): boolean =>
   id === name || id === name.replace(inAccount, '') || aliases.includes(name)
 
 const sameFiles = (a: ModelCard, b: ModelCard): boolean =>
@@ -164,11 +167,13 @@ async function missing(name: string, cards: readonly ModelCard[], models: Config
   )
 }
 
-/** Files that are no model any more are nothing that another request would mend. */
-function unfit(error: unknown): never {
-  if (!(error instanceof OrielError) || error.kind !== 'invalid') throw error
-  throw new OrielError('precondition_failed', error.message, { param: 'model', code: error.code, cause: error })
-}
+/** Files that are no model are nothing that another request would mend; and where they lie is nobody's business. */
+const unfit = ({ kind, message, code, cause }: OrielError): OrielError =>
+  new OrielError('precondition_failed', kind === 'not_found' ? 'Its files are not all there.' : message, {
+    param: 'model',
+    code,
+    cause,
+  })
 
 const unlisted = {
   aliases: [],

@@ -32,7 +32,7 @@ export class Admission {
       throw new OrielError('invalid', `n is ${spec.n}, but at most ${maxSequences} answers can be made at once.`, {
         param: 'n',
       })
-    const prompt = this.#layout.layout(spec.prompt)
+    const prompt = this.#layout.layout(spec.prompt, spec.cacheKey)
     const room = this.#decoder.contextTokens - prompt.cells.length
     const wanted = spec.maxTokens ?? room
     if (prompt.cells.length === 0) throw new OrielError('invalid', 'The prompt is empty.', { param: 'messages' })

@@ -64,6 +64,7 @@ async function load({ decoder: file, projector, name, config, gpu }: LoadOptions
       batchRows: Math.max(config.chunkTokens, architecture?.atOnce ?? 0) + config.maxSequences,
       threads: cores.all,
       kvType: config.kvType,
+      flashAttention: config.flashAttention,
       ...(gpu === undefined ? {} : { gpu }),
       onProgress: tellProgress(),
     })

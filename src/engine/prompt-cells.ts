@@ -43,8 +43,11 @@ export class PromptLayout {
     this.#architecture = architecture
   }
 
-  /** @throws OrielError `invalid` for a picture that the model cannot take */
-  layout(pieces: readonly PromptPiece[]): PromptCells {
+  /**
+   * @param cacheKey who may find what becomes of these pictures: how soon an answer comes would tell others of them
+   * @throws OrielError `invalid` for a picture that the model cannot take
+   */
+  layout(pieces: readonly PromptPiece[], cacheKey = ''): PromptCells {
     const cells: number[] = []
     const spans: PictureSpan[] = []
     const imageTokens: number[] = []
@@ -85,7 +88,7 @@ export class PromptLayout {
           continue
         }
         flush()
-        const key = `${piece.picture.hash} ${plan.name} ${plan.layout.indexOf(part)}`
+        const key = [piece.picture.hash, plan.name, plan.layout.indexOf(part), cacheKey].join('\n')
         const start = cells.length
         const mutual = architecture.atOnce !== undefined
         const span = { picture: piece.picture, plan, tile: part, key, mutual, start, end: start + part.tokens }

@@ -15,6 +15,7 @@ export interface DecoderSettings {
   batchRows: number
   threads: number
   kvType: 'f16' | 'q8_0'
+  flashAttention: boolean
   /** Nothing: the processor alone. */
   gpu?: GpuSettings
   /** Told the share of the weights that is loaded. */
@@ -209,7 +210,7 @@ function load(file: string, settings: DecoderSettings, gpuLayers: number) {
     n_seq_max: settings.sequences,
     n_threads: settings.threads,
     n_threads_batch: settings.threads,
-    flash_attn_type: 1,
+    flash_attn_type: settings.flashAttention ? 1 : 0,
     type_k: kv.type,
     type_v: kv.type,
     no_perf: true,

@@ -1,8 +1,12 @@
 import { type ChildProcess, execFile, spawn } from 'node:child_process'
+import { copyFile, mkdtemp, rm } from 'node:fs/promises'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
+import { tmpdir } from 'node:os'
+import path from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { afterEach, describe, expect, it } from 'vitest'
+import { pocketFolder } from '../support/pocket.ts'
 
 const root = fileURLToPath(new URL('../../', import.meta.url))
 const bin = `${root}bin/oriel.js`
@@ -69,6 +73,25 @@ describe('oriel serve', () => {
       expect(performance.now() - start).toBeLessThan(2500)
       expect((await reading).trimEnd().endsWith('data: [DONE]')).toBe(true)
     }
+  })
+
+  it('has several models ready, and no more than the memory allows', async () => {
+    const folder = await mkdtemp(path.join(tmpdir(), 'oriel-cli-'))
+    const other = path.join(folder, 'other.gguf')
+    await copyFile(`${pocketFolder}pocket.gguf`, other)
+    const { out, url } = await serve('--memory-budget', '4GB', '--gpu', 'off', '--model', 'pocket', '--model', other)
+    expect(out).toMatch(/^Oriel serves pocket, other at http/)
+    const { data } = (await (await fetch(`${url}/v1/models`)).json()) as { data: { id: string; state: string }[] }
+    expect(data.filter(({ state }) => state === 'loaded').map(({ id }) => id)).toEqual(['pocket', 'other'])
+    await rm(folder, { recursive: true })
+    expect(await oriel('serve', '--memory-budget', '100 MB')).toMatchObject({
+      code: 1,
+      stderr: expect.stringMatching(/^oriel: The model pocket never fits: it takes 2\d\d MB .* may take 100 MB/),
+    })
+    expect(await oriel('serve', '--memory-budget', 'plenty')).toMatchObject({
+      code: 1,
+      stderr: expect.stringContaining('must be like 8GB or 500MB'),
+    })
   })
 
   it('says in one sentence what is wrong, and exits with 1', async () => {

@@ -154,6 +154,15 @@ describe('the caches', () => {
     }
   })
 
+  it('encodes a picture again for those who shall not know that it was here', async () => {
+    const encoded = async (cacheKey: string) => {
+      const { events } = await answerOf(engine, requestOf(ask('What is it?', square([9, 99, 9], 80)), { cacheKey }))
+      const done = events.at(-1)
+      return done?.type === 'done' && done.timings.encode > 0
+    }
+    expect([await encoded('carol'), await encoded('carol'), await encoded('dave')]).toEqual([true, false, true])
+  })
+
   it('uses no more of a cached prefix than it is allowed to', async () => {
     const prompt = ask('Describe the image.', square([40, 50, 60]))
     await answerOf(engine, requestOf(prompt, { cacheKey: 'most' }))

@@ -3,7 +3,14 @@ import { afterAll, describe, expect, it } from 'vitest'
 import { openDecoder } from '../../src/language/index.ts'
 
 const file = fileURLToPath(new URL('../../models/pocket/pocket.gguf', import.meta.url))
-const decoder = openDecoder(file, { cells: 256, sequences: 2, batchRows: 64, threads: 1, kvType: 'f16' })
+const decoder = openDecoder(file, {
+  cells: 256,
+  sequences: 2,
+  batchRows: 64,
+  threads: 1,
+  kvType: 'f16',
+  flashAttention: true,
+})
 afterAll(() => decoder.close())
 
 describe('a token looked up beforehand', () => {

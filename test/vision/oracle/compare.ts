@@ -48,7 +48,7 @@ export function openSubject({ name, write }: Family): Subject {
 /** How prompts with each picture are laid out, here and there. */
 export function compareLayouts(subject: Subject): { size: Told['size']; ours: Layout; theirs: Layout }[] {
   const architecture = openArchitecture(subject.projector)
-  const settings = { cells: 256, sequences: 1, batchRows: 64, threads: 1, kvType: 'f16' } as const
+  const settings = { cells: 256, sequences: 1, batchRows: 64, threads: 1, kvType: 'f16', flashAttention: true } as const
   const decoder = openDecoder(subject.decoder, settings)
   const prompts = new PromptLayout(decoder, architecture)
   const compared = subject.told.map((told) => {

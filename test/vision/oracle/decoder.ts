@@ -1,5 +1,5 @@
 import { type TensorPlan, type Value, writeGguf } from '../../../bench/gguf-file.ts'
-import { byteAlphabet } from '../../../bench/model-files.ts'
+import { byteAlphabet } from '../../../bench/random-model.ts'
 import { each, matrix, ones } from './weights.ts'
 
 /** What a small decoder has that others have not. */
@@ -25,6 +25,12 @@ const feedForward = 64
 
 /** Writes a decoder whose vocabulary is bytes and control tokens. */
 export function writeDecoder(file: string, plan: DecoderPlan): void {
+  const { metadata, tensors } = decoderOf(plan)
+  writeGguf(file, metadata, tensors, 1)
+}
+
+/** What a decoder's file says and has. */
+export function decoderOf(plan: DecoderPlan): { metadata: Record<string, Value>; tensors: TensorPlan[] } {
   const { architecture = 'llama', layers = 1, width: embedding = width } = plan
   const specials = ['<|endoftext|>', '<|im_start|>', '<|im_end|>', ...plan.specials]
   const tokens = [...specials, ...byteAlphabet(), 'ĊĊ']
@@ -65,5 +71,5 @@ export function writeDecoder(file: string, plan: DecoderPlan): void {
       ]
     }),
   ]
-  writeGguf(file, metadata, tensors, 1)
+  return { metadata, tensors }
 }

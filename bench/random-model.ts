@@ -1,0 +1,56 @@
+import type { TensorPlan } from './gguf-file.ts'
+
+/** Turns in ChatML, pictures as llama-server marks them. */
+export const chatTemplate =
+  "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{% if m['content'] is string %}{{ m['content'] }}{% else %}" +
+  "{% for p in m['content'] %}{% if p['type'] == 'text' %}{{ p['text'] }}{% elif p['type'] in ['image', 'image_url'] %}" +
+  '<__media__>{% endif %}{% endfor %}{% endif %}<|im_end|>\n{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}'
+
+/** Tokens that are bytes. */
+export const byteTokens = 256
+
+/**
+ * Bytes, and made-up words that each begin with a space: a row of them, sent back as text, is read as the same tokens
+ * again, so that an answer is a prefix of the next turn's prompt as it is with a real model. Behind `specials` come the
+ * bytes, and two line ends.
+ */
+export function vocabulary(specials: readonly string[], size: number): { tokens: string[]; merges: string[] } {
+  const bytes = byteAlphabet()
+  // Two line ends stand behind the tiles of every picture.
+  const tokens = [...specials, ...bytes, 'ĊĊ']
+  const merges = ['Ċ Ċ']
+  let words = [bytes[32] as string]
+  while (tokens.length < size) {
+    const longer: string[] = []
+    for (const word of words)
+      for (const letter of 'etaoinshrdlcumwfgypbvkjxqz') {
+        if (tokens.length === size) break
+        longer.push(word + letter)
+        tokens.push(word + letter)
+        merges.push(`${word} ${letter}`)
+      }
+    words = longer
+  }
+  return { tokens, merges }
+}
+
+/** GPT-2's printable character for each byte. */
+export function byteAlphabet(): string[] {
+  let next = 256
+  const printable = (byte: number) => (byte > 32 && byte < 127) || (byte > 160 && byte !== 173)
+  return Array.from({ length: byteTokens }, (_, byte) => String.fromCharCode(printable(byte) ? byte : next++))
+}
+
+export const zeros = (name: string, width: number): TensorPlan => ({ name, shape: [width], fill: { constant: 0 } })
+
+export const ones = (name: string, width: number): TensorPlan => ({ name, shape: [width], fill: { constant: 1 } })
+
+/** Small enough that values stay about as large from layer to layer. */
+export const matrix = (name: string, inputs: number, outputs: number): TensorPlan => ({
+  name,
+  shape: [inputs, outputs],
+  fill: { deviation: 0.7 / Math.sqrt(inputs) },
+})
+
+export const each = (layers: number, of: (layer: number) => TensorPlan[]): TensorPlan[] =>
+  Array.from({ length: layers }, (_, layer) => of(layer)).flat()
