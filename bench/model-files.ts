@@ -26,7 +26,7 @@ export function modelFiles(name: ModelName): BenchModel {
       decoder: { metadata: decoderMetadata, tensors: decoderTensors },
       projector: { metadata: visionMetadata, tensors: visionTensors },
     })
-  return { ...random(name, 'Qwen2.5-VL-3B in shape, random weights, Q8_0', qwen), patches: { least: 8, most: 256 } }
+  return random(name, 'Qwen2.5-VL-3B in shape, random weights, Q8_0', qwen)
 }
 
 function pocket(): BenchModel {
