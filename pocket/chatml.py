@@ -11,24 +11,27 @@ VOCAB, MERGES = _t["vocab"], _t["merges"]
 tok = bpe.Tokenizer(VOCAB, MERGES)
 
 
-def encode(msgs, picture_tokens, generate=False):
-    """Ids and labels of a chat (labels are -100 where nothing is to be learned). Each None part becomes
-    `picture_tokens` places for embeddings and [IMG_END]. With `generate` the ids end where an answer begins."""
-    ids, labels = [], []
+def answer_ids(text, spelled=""):
+    """What is to be learned of an answer. Printed text in it goes letter by letter, as it is seen."""
+    if spelled and spelled in text:
+        before, after = text.split(spelled, 1)
+        space = before.endswith(" ")
+        return tok.encode(before.rstrip(" ")) + tok.encode(" " * space) + [i for c in spelled for i in tok.encode(c)] + tok.encode(after) + [END]
+    return tok.encode(text) + [END]
 
-    def put(x, learn):
-        ids.extend(x)
-        labels.extend(x if learn else [-100] * len(x))
 
+def open_ids(role):
+    return [START] + tok.encode(role + "\n")
+
+
+def part_ids(parts, picture_tokens):
+    """Each None part becomes `picture_tokens` places for embeddings and [IMG_END]."""
+    return [i for p in parts for i in ([IMG] * picture_tokens + [IMG_END] if p is None else tok.encode(p))]
+
+
+def prompt(msgs, picture_tokens):
+    """Ids of a chat [(role, parts)] up to where its next answer begins."""
+    ids = []
     for role, parts in msgs:
-        put([START] + tok.encode(role + "\n"), False)
-        for p in parts:
-            if p is None:
-                put([IMG] * picture_tokens + [IMG_END], False)
-            else:
-                put(tok.encode(p), role == "assistant")
-        put([END], role == "assistant")
-        put(tok.encode("\n"), False)
-    if generate:
-        put([START] + tok.encode("assistant\n"), False)
-    return ids, labels
+        ids += open_ids(role) + part_ids(parts, picture_tokens) + [END] + tok.encode("\n")
+    return ids + open_ids("assistant")

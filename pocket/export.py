@@ -10,18 +10,18 @@ first-token logits and the greedy answer, for the server's tests to compare with
 import argparse
 import json
 import os
-import random
 import struct
 
 import numpy as np
 import torch
+from PIL import Image, ImageDraw
 
 import bpe
 import chatml
-import scenes
-import train
+from evaluate import answer, load, round_to_f16
 from model import Config as c
-from model import Pocket
+from shapes import draw_shape
+from world import COLORS
 
 U32, I32, F32, BOOL, STR, ARR = 4, 5, 6, 7, 8, 9
 PATCHES = 16, 36
@@ -85,11 +85,22 @@ def layer(prefix, L, names):
     return [(f"{prefix}.{n}.weight", norm.weight) for n, norm in zip(names[:2], (L.n1, L.n2))] + [(f"{prefix}.{n}.weight", w.weight) for n, w in zip(names[2:], parts)]
 
 
+def decoder_tensors(m):
+    names = "attn_norm", "ffn_norm", "attn_q", "attn_k", "attn_v", "attn_output", "ffn_gate", "ffn_up", "ffn_down"
+    return [("token_embd.weight", m.emb.weight), ("output_norm.weight", m.norm.weight)] + [t for i, L in enumerate(m.layers) for t in layer(f"blk.{i}", L, names)]
+
+
+def vision_tensors(m):
+    names = "ln1", "ln2", "attn_q", "attn_k", "attn_v", "attn_out", "ffn_gate", "ffn_up", "ffn_down"
+    return [("v.patch_embd.weight", m.patch.weight), ("v.pre_ln.weight", m.vpre.weight), ("mm.1.weight", m.mm1.weight), ("mm.1.bias", m.mm1.bias),
+            ("mm.2.weight", m.mm2.weight), ("mm.2.bias", m.mm2.bias), ("v.token_embd.img_break", m.img_break)] + [t for i, L in enumerate(m.vis) for t in layer(f"v.blk.{i}", L, names)]
+
+
 def export(m, folder, kind):
     specials, file_type = len(bpe.SPECIALS), 1 if kind == "f16" else 7
     write(os.path.join(folder, "pocket.gguf"), [
         ("general.architecture", STR, "llama"), ("general.name", STR, "Pocket"), ("general.license", STR, "mit"), ("general.file_type", U32, file_type),
-        ("general.description", STR, "The built-in model: names shapes, colours, places and short text in simple pictures."),
+        ("general.description", STR, "The built-in model: answers simple questions about pictures of shapes."),
         ("general.sampling.temp", F32, 0.0),
         ("llama.vocab_size", U32, c.vocab), ("llama.context_length", U32, 4096), ("llama.embedding_length", U32, c.width), ("llama.block_count", U32, c.layers),
         ("llama.feed_forward_length", U32, c.ff), ("llama.attention.head_count", U32, c.heads), ("llama.attention.head_count_kv", U32, c.kv_heads),
@@ -98,8 +109,7 @@ def export(m, folder, kind):
         ("tokenizer.ggml.token_type", ARR, (I32, [3] * specials + [1] * (c.vocab - specials))), ("tokenizer.ggml.merges", ARR, (STR, [" ".join(x) for x in chatml.MERGES])),
         ("tokenizer.ggml.bos_token_id", U32, chatml.EOT), ("tokenizer.ggml.eos_token_id", U32, chatml.END), ("tokenizer.ggml.padding_token_id", U32, chatml.EOT),
         ("tokenizer.ggml.add_bos_token", BOOL, False), ("tokenizer.chat_template", STR, TEMPLATE),
-    ], [("token_embd.weight", m.emb.weight), ("output_norm.weight", m.norm.weight)]
-        + [t for i, L in enumerate(m.layers) for t in layer(f"blk.{i}", L, ("attn_norm", "ffn_norm", "attn_q", "attn_k", "attn_v", "attn_output", "ffn_gate", "ffn_up", "ffn_down"))], kind)
+    ], decoder_tensors(m), kind)
     write(os.path.join(folder, "mmproj-pocket.gguf"), [
         ("general.architecture", STR, "clip"), ("general.name", STR, "Pocket"), ("general.type", STR, "mmproj"), ("general.license", STR, "mit"), ("general.file_type", U32, file_type),
         ("clip.has_vision_encoder", BOOL, True), ("clip.projector_type", STR, "pixtral"), ("clip.use_silu", BOOL, True), ("clip.vision.image_size", U32, 128),
@@ -107,33 +117,25 @@ def export(m, folder, kind):
         ("clip.vision.patch_size", U32, c.patch), ("clip.vision.embedding_length", U32, c.vision_width), ("clip.vision.feed_forward_length", U32, c.vision_ff),
         ("clip.vision.block_count", U32, c.vision_layers), ("clip.vision.attention.head_count", U32, c.vision_heads), ("clip.vision.attention.layer_norm_epsilon", F32, c.eps),
         ("clip.vision.projection_dim", U32, c.width), ("clip.vision.image_mean", ARR, (F32, [.5] * 3)), ("clip.vision.image_std", ARR, (F32, [.5] * 3)),
-    ], [("v.patch_embd.weight", m.patch.weight), ("v.pre_ln.weight", m.vpre.weight), ("mm.1.weight", m.mm1.weight), ("mm.1.bias", m.mm1.bias),
-        ("mm.2.weight", m.mm2.weight), ("mm.2.bias", m.mm2.bias), ("v.token_embd.img_break", m.img_break)]
-        + [t for i, L in enumerate(m.vis) for t in layer(f"v.blk.{i}", L, ("ln1", "ln2", "attn_q", "attn_k", "attn_v", "attn_out", "ffn_gate", "ffn_up", "ffn_down"))], kind)
+    ], vision_tensors(m), kind)
 
 
 def reference(m, path):
     """What PyTorch makes of the f16 weights, digit by digit, for one picture of 112 x 80."""
-    m.load_state_dict({k: v.half().float() if v.dim() >= 2 else v for k, v in m.state_dict().items()})
-    picture, _ = scenes.make_scene(random.Random(5), 112, 80, train.STAGES["one"], scale=2)
+    round_to_f16(m)
+    picture = Image.new("RGB", (112, 80), (252, 250, 249))
+    draw_shape(ImageDraw.Draw(picture), "heart", 56, 40, 30, COLORS["purple"], (252, 250, 249))
     px = torch.tensor(np.asarray(picture)).permute(2, 0, 1)[None].float() / 127.5 - 1
-    question, out = "What is in this image?", []
+    msgs = [("user", [None, "What is in this image?"])]
     with torch.no_grad():
         seen = m.encode(px)
-        ids, _ = chatml.encode([("user", [None, question])], seen.shape[1], generate=True)
-        while len(out) < 40:
-            x = torch.tensor([ids + out])
-            logits = m(x, seen, x == chatml.IMG)[0, -1]
-            if not out:
-                first = logits
-            token = int(logits.argmax())
-            if token == chatml.END:
-                break
-            out.append(token)
+        ids = torch.tensor([chatml.prompt(msgs, seen.shape[1])])
+        first = m(ids, seen, ids == chatml.IMG)[0, -1]
+        said = answer(m, msgs, [px])
     with open(path, "w") as f:
         json.dump({
-            "width": 112, "height": 80, "rgb": np.asarray(picture).tobytes().hex(), "question": question, "imageTokens": seen.shape[1],
-            "embeddings": [round(v, 4) for v in seen[0].flatten().tolist()], "firstTokenLogits": [round(v, 4) for v in first.tolist()], "answer": chatml.tok.decode(out),
+            "width": 112, "height": 80, "rgb": np.asarray(picture).tobytes().hex(), "question": msgs[0][1][1], "imageTokens": seen.shape[1],
+            "embeddings": [round(v, 4) for v in seen[0].flatten().tolist()], "firstTokenLogits": [round(v, 4) for v in first.tolist()], "answer": said,
         }, f)
 
 
@@ -144,10 +146,7 @@ def main():
     p.add_argument("--type", default="f16", choices=("f16", "q8_0"))
     p.add_argument("--reference")
     o = p.parse_args()
-    saved = torch.load(o.weights, map_location="cpu")
-    m = Pocket()
-    m.load_state_dict(saved.get("model", saved))
-    m.eval()
+    m = load(o.weights)
     export(m, o.folder, o.type)
     if o.reference:
         reference(m, o.reference)

@@ -15,7 +15,7 @@ class Config:
     patch = 16                                   # pixels
     vision_width, vision_layers, vision_heads, vision_ff = 192, 4, 3, 512
     width, layers, heads, kv_heads, ff = 192, 4, 3, 1, 512
-    vocab = 512
+    vocab = 840
     theta = 10000.0
     eps = 1e-5
 
@@ -61,18 +61,22 @@ class Layer(nn.Module):
         self.v, self.o = nn.Linear(width, kv_width, False), nn.Linear(width, width, False)
         self.gate, self.up, self.down = nn.Linear(width, ff, False), nn.Linear(width, ff, False), nn.Linear(ff, width, False)
 
-    def forward(self, x, cos, sin, mask):
+    def forward(self, x, cos, sin, mask, keep=None):
+        """x [B, T, D]. With `keep` [B, T] the result has only the kept positions, [kept, D]: a last layer needs no others."""
         B, T, D = x.shape
         y = self.n1(x)
         q = rotate(self.q(y).view(B, T, self.h, self.hd).transpose(1, 2), cos, sin)
         k = rotate(self.k(y).view(B, T, self.kv, self.hd).transpose(1, 2), cos, sin)
         v = self.v(y).view(B, T, self.kv, self.hd).transpose(1, 2)
-        if self.kv != self.h:
-            k, v = k.repeat_interleave(self.h // self.kv, 1), v.repeat_interleave(self.h // self.kv, 1)
-        a = q @ k.transpose(-1, -2) / math.sqrt(self.hd)
+        # The heads that share a key read it in one product: [B * kv, heads a key * T, T].
+        a = (q.reshape(B * self.kv, -1, self.hd) @ k.reshape(B * self.kv, T, self.hd).transpose(1, 2) / math.sqrt(self.hd)).view(B, self.h, T, T)
         if mask is not None:
             a = a + mask
-        x = x + self.o((a.softmax(-1) @ v).transpose(1, 2).reshape(B, T, D))
+        a = a.softmax(-1).to(v.dtype).reshape(B * self.kv, -1, T) @ v.reshape(B * self.kv, T, self.hd)
+        a = a.view(B, self.h, T, self.hd).transpose(1, 2).reshape(B, T, D)
+        if keep is not None:
+            x, a = x[keep], a[keep]
+        x = x + self.o(a)
         y = self.n2(x)
         return x + self.down(F.silu(self.gate(y)) * self.up(y))
 
@@ -103,11 +107,12 @@ class Pocket(nn.Module):
         rows, cols = H // p, W // p
         # A convolution whose stride is its kernel is one matrix product over patches, several times faster on a CPU.
         patches = pixels.view(N, 3, rows, p, cols, p).permute(0, 2, 4, 1, 3, 5).reshape(N, rows * cols, 3 * p * p)
-        x = self.vpre(patches @ self.patch.weight.view(c.vision_width, -1).t())
+        # The stream between layers stays in 32 bits when the products are computed in 16.
+        x = self.vpre((patches @ self.patch.weight.view(c.vision_width, -1).t()).float())
         cos, sin = rope_2d(rows, cols, c.vision_width // c.vision_heads, c.theta)
         for layer in self.vis:
             x = layer(x, cos, sin, None)
-        return self.mm2(F.gelu(self.mm1(x), approximate="tanh"))
+        return self.mm2(F.gelu(self.mm1(x), approximate="tanh")).float()
 
     def with_breaks(self, seen, rows, cols):
         """Put the break embedding after every row of patches but the last: [N, rows * (cols + 1) - 1, width]."""
@@ -119,17 +124,24 @@ class Pocket(nn.Module):
         _, _, H, W = pixels.shape
         return self.with_breaks(self.see(pixels), H // self.c.patch, W // self.c.patch)
 
-    def forward(self, ids, pictures=None, where=None, keep=None):
-        """Logits at every position, or only where `keep` is true. `where` marks the picture positions in ids."""
+    def forward(self, ids, pictures=None, where=None, keep=None, positions=None, mask=None, between=None):
+        """Logits at every position of ids [B, T], or only where `keep` is true. `where` marks the picture positions in ids.
+
+        `positions` [B, T] and `mask` [B, 1, T, T] say where tokens stand and what they see, if that is not simply all before
+        them. `between` is called with the stream [B, T, width] as it is after the second layer."""
         x = self.emb(ids)
         if pictures is not None:
             x = x.clone()
             x[where] = pictures.reshape(-1, x.shape[-1])
-        T = x.shape[1]
-        cos, sin = rope_1d(T, self.c.width // self.c.heads, self.c.theta)
-        mask = torch.full((T, T), float("-inf")).triu(1)
-        for layer in self.layers:
-            x = layer(x, cos, sin, mask)
-        if keep is not None:
-            x = x[keep]
+        B, T, D = x.shape
+        cos, sin = rope_1d(T, D // self.c.heads, self.c.theta)
+        if positions is not None:
+            cos, sin = cos[positions][:, None], sin[positions][:, None]
+        if mask is None:
+            mask = torch.full((T, T), float("-inf")).triu(1)
+        for i, layer in enumerate(self.layers):
+            last = i == len(self.layers) - 1
+            x = layer(x, cos, sin, mask, keep if last else None)
+            if i == 1 and between is not None:
+                between(x)
         return self.norm(x) @ self.emb.weight.t()
