@@ -22,7 +22,8 @@ export class Admission {
    * @param waiting requests that wait already
    * @throws OrielError `invalid` for what cannot be run, `overloaded` when too many wait
    */
-  accept(id: number, spec: GenerateRequest, waiting: number): EngineRequest {
+  accept(id: number, asked: GenerateRequest, waiting: number): EngineRequest {
+    const spec = { ...asked, cachePrompt: asked.cachePrompt && this.#decoder.sharesPrefixes }
     const { maxSequences, maxQueue } = this.#config
     if (waiting >= maxQueue)
       throw new OrielError('overloaded', `${maxQueue} requests are waiting already; try again in a moment.`, {

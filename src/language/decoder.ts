@@ -50,6 +50,8 @@ export interface Decoder {
   readonly gpuLayers: number
   /** Rows that a batch may have. */
   readonly batchRows: number
+  /** Whether a sequence may be shared up to any of its cells, and not only as a whole. */
+  readonly sharesPrefixes: boolean
   newTokenBatch(): Batch
   newEmbeddingBatch(): Batch
   /** What a token becomes, for batches of tokens and embeddings; null where those must be apart. `[width]` */
@@ -84,6 +86,12 @@ export interface Decoder {
 const kvTypes = { f16: { type: 1, bytes: 2 }, q8_0: { type: 8, bytes: 34 / 32 } } as const
 
 /**
+ * Architectures with a state of a few numbers for each sequence, the last columns of a convolution: it stands at the
+ * sequence's end only, so that nothing but whole sequences can be shared. Others hold megabytes for each.
+ */
+const smallState = new Set(['lfm2'])
+
+/**
  * Loads a decoder GGUF.
  * @throws OrielError `invalid` for a file that llama.cpp cannot load, `internal` when it does not fit the memory
  */
@@ -114,6 +122,7 @@ export function openDecoder(file: string, settings: DecoderSettings): Decoder {
     gridPositions,
     memory,
     gpuLayers,
+    sharesPrefixes: !llama.isHybrid(model),
     batchRows,
     newTokenBatch: () => new Batch(batchRows, 0),
     newEmbeddingBatch: () => new Batch(batchRows, width, gridPositions),
@@ -182,11 +191,12 @@ function load(file: string, settings: DecoderSettings, gpuLayers: number) {
         code: 'bad_model',
       },
     )
-  if (llama.isRecurrent(model) || llama.isHybrid(model) || llama.hasEncoder(model)) {
+  const stateful = llama.isRecurrent(model) || llama.isHybrid(model)
+  if (llama.hasEncoder(model) || (stateful && !smallState.has(llama.metadata(model, 'general.architecture') ?? ''))) {
     llama.freeModel(model)
     throw new OrielError(
       'invalid',
-      'This model has a state that cannot be shared between sequences, and such models are not run here.',
+      'This model has an encoder, or a large state for each sequence beside the KV memory: such models are not run here.',
       {
         code: 'unsupported_model',
       },

@@ -375,7 +375,7 @@ export const catalogue: readonly CatalogueEntry[] = [
     parameters: 0.45,
     contextTokens: 32_768,
     licence: 'lfm1.0',
-    family: 'lfm2 beside a decoder with a state',
+    family: 'lfm2',
     use: 'quick answers on small machines',
   },
   {

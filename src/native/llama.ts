@@ -116,7 +116,11 @@ export function bindLlama({ llama }: Libraries) {
     /** Numbers that one token takes in the KV memory: keys and values of all layers. */
     kvNumbersPerCell: (model: Model): number => {
       const head = metadataNumber(model, 'attention.key_length') ?? width(model) / heads(model)
-      return 2 * layers(model) * headsKv(model) * head
+      // Where layers differ, some may have none at all.
+      const each = metadata(model, `${metadata(model, 'general.architecture')}.attention.head_count_kv`)?.match(/\d+/g)
+      const all =
+        each && each.length > 1 ? each.reduce((sum, count) => sum + Number(count), 0) : layers(model) * headsKv(model)
+      return 2 * all * head
     },
     metadata,
     chatTemplate: declare<(model: Model, name: null) => string | null>(

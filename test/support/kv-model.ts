@@ -34,6 +34,7 @@ export class KvModel {
       batchRows,
       newTokenBatch: () => new Rows(batchRows, 0) as unknown as Batch,
       newEmbeddingBatch: () => new Rows(batchRows, 1) as unknown as Batch,
+      sharesPrefixes: true,
       tokenEmbedding: mixes ? (token) => Float32Array.of(token) : null,
       decode: async (batch, seeing = false) => {
         await new Promise((resolve) => setImmediate(resolve))

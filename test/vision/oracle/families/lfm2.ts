@@ -1,7 +1,8 @@
-import { width as textWidth, writeDecoder } from '../decoder.ts'
+import { type TensorPlan, writeGguf } from '../../../../bench/gguf-file.ts'
+import { decoderOf, width as textWidth } from '../decoder.ts'
 import type { Family } from '../families.ts'
 import { learnedPositions, towerWidth, writeVision } from '../vision-file.ts'
-import { linear, norm } from '../weights.ts'
+import { linear, matrix, norm, ones } from '../weights.ts'
 
 const [edge, patch, factor] = [256, 16, 2]
 
@@ -12,10 +13,34 @@ const specials = [
   ...Array.from({ length: 100 }, (_, i) => `<|img_row_${Math.floor(i / 10) + 1}_col_${(i % 10) + 1}|>`),
 ]
 
+/** A layer that convolves before one that attends, as LFM2 has it: the decoder keeps a state beside the KV memory. */
+function writeDecoder(file: string): void {
+  const { metadata, tensors } = decoderOf({
+    architecture: 'lfm2',
+    layers: 2,
+    specials,
+    metadata: { 'lfm2.attention.head_count_kv': { i32: [0, 2] }, 'lfm2.shortconv.l_cache': { u32: 3 } },
+    more: (layer) =>
+      layer === 0
+        ? [
+            matrix('blk.0.shortconv.conv.weight', 3, textWidth),
+            matrix('blk.0.shortconv.in_proj.weight', textWidth, 3 * textWidth),
+            matrix('blk.0.shortconv.out_proj.weight', textWidth, textWidth),
+          ]
+        : [ones('blk.1.attn_q_norm.weight', textWidth / 2), ones('blk.1.attn_k_norm.weight', textWidth / 2)],
+  })
+  const named = ({ name, ...plan }: TensorPlan): TensorPlan => ({
+    ...plan,
+    name: name === 'output_norm.weight' ? 'token_embd_norm.weight' : name,
+  })
+  const own = tensors.filter(({ name }) => !/^blk\.0\.attn_(q|k|v|output)\./.test(name))
+  writeGguf(file, metadata, own.map(named), 1)
+}
+
 export const lfm2: Family = {
   name: 'lfm2',
   write(decoder, projector) {
-    writeDecoder(decoder, { specials })
+    writeDecoder(decoder)
     const joined = towerWidth * factor ** 2
     writeVision(projector, {
       type: 'lfm2',
