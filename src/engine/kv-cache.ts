@@ -63,9 +63,9 @@ export class KvCache {
     return found && { slot: found.sequence, length: found.length }
   }
 
-  /** Cells that a path has in common with anything that is kept. */
-  knownLength(key: string, path: ArrayLike<number>): number {
-    return Math.max(this.match(key, path)?.length ?? 0, this.#shelf.match(key, path)?.length ?? 0)
+  /** Cells that a path has in common with what is on the shelf. */
+  shelvedLength(key: string, path: ArrayLike<number>): number {
+    return this.#shelf.match(key, path)?.length ?? 0
   }
 
   /**

@@ -16,7 +16,7 @@ import type {
 import { KvCache } from './kv-cache.ts'
 import { answerToken } from './logprobs.ts'
 import type { PictureEncoder } from './picture-encoder.ts'
-import { commonLength } from './prefix-tree.ts'
+import { Prefixes } from './prefixes.ts'
 import type { PictureSpan } from './prompt-cells.ts'
 import type { EngineRequest, Sequence } from './sequence.ts'
 import { type Part, StepBatch } from './step-batch.ts'
@@ -52,6 +52,7 @@ export class Scheduler {
   readonly #size: ChunkSize
   readonly #batch: StepBatch
   readonly #kv: KvCache
+  readonly #prefixes: Prefixes
   readonly #waiting: EngineRequest[] = []
   readonly #requests = new Map<number, EngineRequest>()
   /** Sequences with a slot, in the order of their admission. */
@@ -75,6 +76,7 @@ export class Scheduler {
     this.#config = config
     this.#port = port
     this.#kv = new KvCache(decoder, config.maxSequences, config.prefixCacheBytes)
+    this.#prefixes = new Prefixes(this.#kv, () => this.#active)
     this.#size = new ChunkSize(config.chunkTokens)
     this.#batch = new StepBatch(decoder, this.#size)
   }
@@ -85,7 +87,7 @@ export class Scheduler {
       const request = this.#admission.accept(id, spec, this.#waiting.length)
       this.#requests.set(id, request)
       this.#waiting.push(request)
-      this.#orderPictures(request, this.#known(request, request.prompt.cells))
+      this.#orderPictures(request, this.#prefixes.known(request, request.prompt.cells))
       this.#wake()
     } catch (error) {
       this.#port.fail(id, error)
@@ -150,8 +152,8 @@ export class Scheduler {
       const coming = request.sequences.filter(({ ended, slot }) => !ended && slot < 0)
       const running = this.#active.length
       if (running > 0 && (running + coming.length > this.#config.maxSequences || !this.#fits(coming))) return
-      const known = this.#prefix(request, pathOf(coming)).length
-      if (this.#promised(request, pathOf(coming)) >= known + worthWaiting) continue
+      const known = this.#prefixes.held(request, pathOf(coming))
+      if (this.#prefixes.promised(request, pathOf(coming)) >= known + worthWaiting) continue
       this.#waiting.splice(this.#waiting.indexOf(request), 1)
       this.#start(request, coming)
     }
@@ -165,7 +167,7 @@ export class Scheduler {
     const held = this.#kv.memory.held(this.#active.map(({ slot }) => slot))
     const promised = this.#active.reduce((sum, { remaining }) => sum + remaining, 0)
     const needed = coming.reduce(
-      (sum, { request, cells }) => sum + cells.length - this.#prefix(request, cells).length,
+      (sum, { request, cells }) => sum + cells.length - this.#prefixes.held(request, cells),
       0,
     )
     const room = roomToGrow * (this.#active.length + coming.length)
@@ -175,15 +177,9 @@ export class Scheduler {
   #start(request: EngineRequest, coming: readonly Sequence[]): void {
     let cached = Number.POSITIVE_INFINITY
     for (const sequence of coming) {
-      const prefix = this.#prefix(request, sequence.cells)
       sequence.slot = this.#kv.take()
+      sequence.filled = this.#prefixes.give(sequence)
       this.#active.push(sequence)
-      sequence.filled = this.#recall(sequence, prefix.length)
-      if (sequence.filled === 0 && prefix.length > 0) {
-        const { positions } = request.prompt
-        this.#kv.memory.share(prefix.slot, sequence.slot, prefix.length, positions.time(prefix.length))
-        sequence.filled = prefix.length
-      }
       // Answers that have no cells yet wait for the first to compute the prompt, and share it then.
       if (sequence.cells.length > 0) cached = Math.min(cached, sequence.filled)
     }
@@ -197,50 +193,6 @@ export class Scheduler {
       cachedTokens: cached,
       imageTokens,
     })
-  }
-
-  /** The longest prefix of a path whose KV is in memory. Its last cell is always computed: its logits are needed. */
-  #prefix(request: EngineRequest, path: ArrayLike<number>): { slot: number; length: number } {
-    const best = { slot: -1, length: 0 }
-    if (!request.sharesPrompt || path.length === 0) return best
-    const most = mostCached(request, path)
-    const stored = this.#kv.match(request.spec.cacheKey, path)
-    const { positions } = request.prompt
-    if (stored !== undefined)
-      Object.assign(best, { slot: stored.slot, length: positions.whole(Math.min(stored.length, most)) })
-    for (const sequence of this.#sharers(request)) {
-      const length = positions.whole(commonLength(sequence.cells, path, 0, Math.min(sequence.filled, most)))
-      if (length > best.length) Object.assign(best, { slot: sequence.slot, length })
-    }
-    return best
-  }
-
-  /** Cells of a path that need not be computed: they are in the KV memory, or can be put back there. */
-  #known(request: EngineRequest, path: ArrayLike<number>): number {
-    if (!request.sharesPrompt) return 0
-    const kept = Math.min(this.#kv.knownLength(request.spec.cacheKey, path), mostCached(request, path))
-    return Math.max(request.prompt.positions.whole(kept), this.#prefix(request, path).length)
-  }
-
-  /** @param known cells that are in the KV memory anyway @returns cells that were put back, if those are more */
-  #recall({ request, slot, cells }: Sequence, known: number): number {
-    if (!request.sharesPrompt || cells.length === 0) return 0
-    const { spec, prompt } = request
-    return this.#kv.recall(slot, spec.cacheKey, cells, { known, most: mostCached(request, cells) }, prompt.positions)
-  }
-
-  /** The longest prefix of a path that running sequences will have computed soon. */
-  #promised(request: EngineRequest, path: ArrayLike<number>): number {
-    if (!request.sharesPrompt) return 0
-    const most = mostCached(request, path)
-    return this.#sharers(request).reduce((best, sequence) => {
-      const promised = Math.min(most, sequence.request.prompt.cells.length, sequence.cells.length)
-      return Math.max(best, commonLength(sequence.cells, path, 0, promised))
-    }, 0)
-  }
-
-  #sharers({ spec }: EngineRequest): Sequence[] {
-    return this.#active.filter(({ request }) => request.spec.cachePrompt && request.spec.cacheKey === spec.cacheKey)
   }
 
   /** Has the pictures encoded that lie behind `from` and are not here yet. */
@@ -428,12 +380,3 @@ export class Scheduler {
 /** What the first of these needs in memory: its prompt, and what it had answered if it must start over. */
 const pathOf = (coming: readonly Sequence[]): ArrayLike<number> =>
   coming.find(({ cells }) => cells.length > 0)?.cells ?? []
-
-/**
- * Cells of a path that need not be computed, at most: the last one's logits are wanted, and what must be read at once is
- * taken whole or not at all.
- */
-function mostCached({ spec, prompt }: EngineRequest, path: ArrayLike<number>): number {
-  const most = prompt.positions.whole(Math.min(path.length - 1, spec.cachedMost ?? path.length))
-  return prompt.spans.find(({ mutual, start, end }) => mutual && start < most && most < end)?.start ?? most
-}

@@ -1,0 +1,78 @@
+import type { KvCache } from './kv-cache.ts'
+import { commonLength } from './prefix-tree.ts'
+import type { EngineRequest, Sequence } from './sequence.ts'
+
+/** What need not be computed of a prompt: running sequences, stored ones and the shelf have begun alike. */
+export class Prefixes {
+  readonly #kv: KvCache
+  readonly #active: () => readonly Sequence[]
+
+  /** @param active the sequences that run */
+  constructor(kv: KvCache, active: () => readonly Sequence[]) {
+    this.#kv = kv
+    this.#active = active
+  }
+
+  /** Cells of a path that are in the KV memory. The last one is always computed: its logits are needed. */
+  held(request: EngineRequest, path: ArrayLike<number>): number {
+    return this.#longest(request, path).length
+  }
+
+  /** Cells of a path that are in the KV memory, or can be put back there. */
+  known(request: EngineRequest, path: ArrayLike<number>): number {
+    if (!request.sharesPrompt) return 0
+    const shelved = Math.min(this.#kv.shelvedLength(request.spec.cacheKey, path), mostShared(request, path))
+    return Math.max(request.prompt.positions.whole(shelved), this.held(request, path))
+  }
+
+  /** Cells of a path that running sequences will have computed soon. */
+  promised(request: EngineRequest, path: ArrayLike<number>): number {
+    if (!request.sharesPrompt) return 0
+    const most = mostShared(request, path)
+    return this.#sharers(request).reduce((best, sequence) => {
+      const promised = Math.min(most, sequence.request.prompt.cells.length, sequence.cells.length)
+      return Math.max(best, commonLength(sequence.cells, path, 0, promised))
+    }, 0)
+  }
+
+  /** Puts as much as there is of a sequence's path into its slot, which is empty. @returns cells that it holds now */
+  give({ request, slot, cells }: Sequence): number {
+    if (!request.sharesPrompt || cells.length === 0) return 0
+    const { spec, prompt } = request
+    const wanted = { known: this.held(request, cells), most: mostShared(request, cells) }
+    const recalled = this.#kv.recall(slot, spec.cacheKey, cells, wanted, prompt.positions)
+    if (recalled > 0) return recalled
+    // Looked up again: what had to make room may have been the longest.
+    const { slot: source, length } = this.#longest(request, cells)
+    if (length > 0) this.#kv.memory.share(source, slot, length, prompt.positions.time(length))
+    return length
+  }
+
+  #longest(request: EngineRequest, path: ArrayLike<number>): { slot: number; length: number } {
+    const best = { slot: -1, length: 0 }
+    if (!request.sharesPrompt || path.length === 0) return best
+    const most = mostShared(request, path)
+    const { positions } = request.prompt
+    const stored = this.#kv.match(request.spec.cacheKey, path)
+    if (stored !== undefined)
+      Object.assign(best, { slot: stored.slot, length: positions.whole(Math.min(stored.length, most)) })
+    for (const sequence of this.#sharers(request)) {
+      const length = positions.whole(commonLength(sequence.cells, path, 0, Math.min(sequence.filled, most)))
+      if (length > best.length) Object.assign(best, { slot: sequence.slot, length })
+    }
+    return best
+  }
+
+  #sharers({ spec }: EngineRequest): Sequence[] {
+    return this.#active().filter(({ request }) => request.spec.cachePrompt && request.spec.cacheKey === spec.cacheKey)
+  }
+}
+
+/**
+ * Cells of a path that need not be computed, at most: the last one's logits are wanted, and what must be read at once is
+ * taken whole or not at all.
+ */
+function mostShared({ spec, prompt }: EngineRequest, path: ArrayLike<number>): number {
+  const most = prompt.positions.whole(Math.min(path.length - 1, spec.cachedMost ?? path.length))
+  return prompt.spans.find(({ mutual, start, end }) => mutual && start < most && most < end)?.start ?? most
+}
