@@ -80,7 +80,7 @@ describe('oriel pull, from the first byte to an answer', () => {
     const both = await Promise.all([oriel('pull', repo), oriel('pull', repo)])
     for (const { code, stdout, stderr } of both) {
       expect(code, stderr).toBe(0)
-      expect(stdout).toBe(`${repo}:Q8_0 is here (7.4 MB). Serve it with: oriel serve --model ${repo}\n`)
+      expect(stdout).toBe(`${repo}:Q8_0 is here (7.5 MB). Serve it with: oriel serve --model ${repo}\n`)
       expect(stderr).toMatch(/MB of it are here/)
     }
     // Twice the look at the vision file's header, and what was missing once.
@@ -112,7 +112,7 @@ describe('oriel pull, from the first byte to an answer', () => {
     expect(await oriel('rm', repo)).toMatchObject({ code: 1, stderr: expect.stringContaining('give --yes') })
     expect(await oriel('rm', '--yes', repo)).toMatchObject({
       code: 0,
-      stdout: `${repo}:Q8_0 is removed: 7.4 MB are free.\n`,
+      stdout: `${repo}:Q8_0 is removed: 7.5 MB are free.\n`,
     })
     expect((await oriel('list')).stdout).not.toContain(repo)
   })

@@ -77,7 +77,7 @@ describe('one request', () => {
   it('tells log probabilities that add up', async () => {
     const { events } = await answerOf(
       engine,
-      requestOf(ask('What is in this image?', picture(4)), { topLogprobs: 512 }),
+      requestOf(ask('What is in this image?', picture(4)), { topLogprobs: 840 }),
     )
     const tokens = events.flatMap((event) => (event.type === 'text' ? event.tokens : []))
     expect(tokens.length).toBeGreaterThan(2)
