@@ -1,5 +1,5 @@
 import { readdirSync, readFileSync } from 'node:fs'
-import { arch, cpus, platform, release, totalmem } from 'node:os'
+import { arch, cpus, platform, totalmem } from 'node:os'
 
 export interface Machine {
   cpu: string
@@ -12,7 +12,7 @@ export const machine = (): Machine => ({
   cpu: cpus()[0]?.model.trim() ?? 'unknown',
   cores: cpus().length,
   memoryGb: Math.round(totalmem() / 2 ** 30),
-  system: `${platform()} ${release()} ${arch()}`,
+  system: `${platform()} ${arch()}`,
 })
 
 /** Share of all cores that others may use while something is measured. */
