@@ -67,12 +67,16 @@ const absent = (device: GpuDevice): string =>
 
 const file = fileURLToPath(import.meta.url)
 
+/** Time after which a driver that does not answer is taken for none, in ms. */
+const patience = 20_000
+
 /** Asks in a process of its own: two builds of the libraries do not go together in one. @returns none where it fails */
 const gpusBy = (device: GpuDevice): Promise<Gpu[]> =>
   new Promise((resolve) => {
     const child = fork(file, [device], {
       execArgv: ['--import', import.meta.resolve('tsx')],
       stdio: ['ignore', 'ignore', 'ignore', 'ipc'],
+      timeout: patience,
     })
     child.on('message', (gpus: Gpu[]) => resolve(gpus))
     child.once('exit', () => resolve([]))

@@ -170,6 +170,7 @@ class EngineHost implements Engine {
     })
     this.#child = child
     const lastLines = this.#readLog(child)
+    let refused = false
     await new Promise<void>((resolve, reject) => {
       child.on('message', (message: FromEngine) => {
         if (message.type === 'ready') {
@@ -180,6 +181,7 @@ class EngineHost implements Engine {
           resolve()
         } else if (message.type === 'loading') this.#onProgress(message.share)
         else if (message.type === 'failed' && message.id === null) {
+          refused = true
           reject(fromWire(message.error))
           child.kill('SIGKILL')
         } else this.#receive(message)
@@ -192,7 +194,7 @@ class EngineHost implements Engine {
         const wasLive = this.#live
         this.#live = false
         reject(new OrielError('internal', 'The engine process died while it loaded the model.'))
-        if (this.#closed) return
+        if (this.#closed || refused) return
         this.#log.error({ code, signal, lastLines }, 'the engine process died')
         this.#fail(lost())
         if (wasLive) this.#ready = this.#restart()

@@ -1,3 +1,4 @@
+import type { Decoder } from '../language/index.ts'
 import { KvMemory, type KvOwner } from './kv-memory.ts'
 import type { Positions } from './positions.ts'
 import { PrefixShelf } from './prefix-shelf.ts'
@@ -13,8 +14,15 @@ export const storedSequences = 64
  */
 const storedShare = 1 / 16
 
-/** A prefix must be this much longer than the one at hand to be put back. */
+/** A prefix must be this much longer than the one at hand to be put back, in cells, and as a share of what is moved. */
 const worthRecalling = 16
+const shareRecalled = 1 / 16
+
+/**
+ * Share of the weights' bytes that is copied at once while answers run, and what is larger forgotten: a step reads all
+ * weights, and a copy reads and writes, so answers wait for one more step at most. A GPU's step is too short for any.
+ */
+const shareCopied = 1 / 2
 
 /** The KV memory in slots, one for each sequence that runs or is stored, and what the stored ones begin with. */
 export class KvCache {
@@ -22,15 +30,19 @@ export class KvCache {
   readonly #tree = new PrefixTree()
   readonly #shelf: PrefixShelf
   readonly #freeSlots: number[]
+  readonly #slots: number
+  readonly #mostCopied: number
 
   /**
    * @param running sequences that run at once, at most
    * @param shelfBytes memory for prefixes that the KV memory has no room for
    */
-  constructor(owner: KvOwner, running: number, shelfBytes: number) {
+  constructor(owner: KvOwner & Pick<Decoder, 'memory' | 'gpuLayers'>, running: number, shelfBytes: number) {
     this.memory = new KvMemory(owner)
     this.#shelf = new PrefixShelf(shelfBytes)
-    this.#freeSlots = Array.from({ length: running + storedSequences }, (_, slot) => slot)
+    this.#mostCopied = owner.gpuLayers > 0 ? 0 : owner.memory.weightsBytes * shareCopied
+    this.#slots = running + storedSequences
+    this.#freeSlots = Array.from({ length: this.#slots }, (_, slot) => slot)
   }
 
   get storedPrefixes(): number {
@@ -39,6 +51,11 @@ export class KvCache {
 
   get storedCells(): number {
     return this.memory.held(this.#tree.sequences())
+  }
+
+  /** Whether any slot belongs to a sequence that runs. */
+  get #running(): boolean {
+    return this.#slots - this.#freeSlots.length > this.#tree.size
   }
 
   get shelvedBytes(): number {
@@ -70,19 +87,21 @@ export class KvCache {
 
   /**
    * Puts what the shelf has of a path into an empty slot, if that is more than the KV memory has of it and there is room.
-   * @param cells that are in the KV memory anyway, and that are wanted at most @returns cells that the slot holds now
+   * @param cells that are in the KV memory anyway, that are wanted at most, and that running sequences leave
+   * @returns cells that the slot holds now
    */
   recall(
     slot: number,
     key: string,
     path: ArrayLike<number>,
-    cells: { known: number; most: number },
+    cells: { known: number; most: number; room: number },
     positions: Positions,
   ): number {
     const found = this.#shelf.match(key, path)
     if (found === undefined) return 0
     const length = positions.whole(Math.min(found.length, cells.most))
-    if (length < cells.known + worthRecalling) return 0
+    const worth = Math.max(worthRecalling, found.cells * shareRecalled)
+    if (length < cells.known + worth || found.cells > cells.room) return 0
     while (this.memory.freeCells < found.cells && this.evict());
     return this.memory.restore(slot, found.state, found.cells, length, positions.time(length)) ? length : 0
   }
@@ -99,7 +118,8 @@ export class KvCache {
     const oldest = this.#tree.evict()
     if (oldest === undefined) return false
     const { sequence: slot, key, path } = oldest
-    this.#shelf.put(key, path, () => this.memory.save(slot))
+    const bytes = this.memory.savedBytes(slot)
+    if (bytes <= this.#mostCopied || !this.#running) this.#shelf.put(key, path, bytes, () => this.memory.save(slot))
     this.free(slot)
     return true
   }

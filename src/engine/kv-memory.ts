@@ -1,7 +1,7 @@
 import type { Decoder } from '../language/index.ts'
 
 /** The part of a decoder that moves KV about. */
-export type KvOwner = Pick<Decoder, 'cells' | 'share' | 'forget' | 'save' | 'restore' | 'truncate'>
+export type KvOwner = Pick<Decoder, 'cells' | 'share' | 'forget' | 'savedBytes' | 'save' | 'restore' | 'truncate'>
 
 /**
  * The KV memory with an account of every cell: llama.cpp shares cells between sequences in place, but does not tell which
@@ -60,6 +60,11 @@ export class KvMemory {
     for (const cell of cells) this.#holders[cell] = (this.#holders[cell] ?? 0) + 1
     this.#slots.set(target, cells)
     this.#owner.share(source, target, time)
+  }
+
+  /** Bytes that `save` would copy. */
+  savedBytes(slot: number): number {
+    return this.#owner.savedBytes(slot)
   }
 
   /** A copy of all that a slot holds. */

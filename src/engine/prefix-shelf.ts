@@ -33,20 +33,19 @@ export class PrefixShelf {
     return shelved && { ...shelved, length: found.length }
   }
 
-  /** @param save copies the prefix, if it is not here already */
-  put(key: string, path: Float64Array, save: () => Uint8Array): void {
-    if (this.#mostBytes === 0 || this.#tree.match(key, path)?.length === path.length) return
-    const state = save()
-    if (state.byteLength > this.#mostBytes) return
-    const id = this.#next++
-    for (const covered of this.#tree.insert(key, path, id)) this.#drop(covered)
-    this.#shelved.set(id, { state, cells: path.length })
-    this.#bytes += state.byteLength
-    while (this.#bytes > this.#mostBytes) {
+  /** @param save copies the prefix, if it is not here already: so many bytes */
+  put(key: string, path: Float64Array, bytes: number, save: () => Uint8Array): void {
+    if (bytes > this.#mostBytes || this.#tree.match(key, path)?.length === path.length) return
+    while (this.#bytes + bytes > this.#mostBytes) {
       const oldest = this.#tree.evict()
       if (oldest === undefined) break
       this.#drop(oldest.sequence)
     }
+    const state = save()
+    const id = this.#next++
+    for (const covered of this.#tree.insert(key, path, id)) this.#drop(covered)
+    this.#shelved.set(id, { state, cells: path.length })
+    this.#bytes += state.byteLength
   }
 
   #drop(id: number): void {

@@ -28,7 +28,7 @@ export class PrefixTree {
       if (child === undefined) break
       const common = commonLength(child.edge, path, length)
       length += common
-      found = last(child.sequences)
+      found = this.#shortest(child.sequences)
       node = common === child.edge.length ? child : undefined
     }
     if (found === undefined) return undefined
@@ -97,6 +97,17 @@ export class PrefixTree {
     if (root?.children.size === 0) this.#roots.delete(entry.key)
   }
 
+  /** Where only a part is wanted the least is to be moved. */
+  #shortest(sequences: ReadonlySet<number>): number | undefined {
+    let found: number | undefined
+    let least = Number.POSITIVE_INFINITY
+    for (const sequence of sequences) {
+      const length = this.#stored.get(sequence)?.path.length ?? least
+      if (length < least) [found, least] = [sequence, length]
+    }
+    return found
+  }
+
   #touch(sequence: number): void {
     const entry = this.#stored.get(sequence)
     if (entry === undefined) return
@@ -144,10 +155,4 @@ export function commonLength(
   let length = 0
   while (length < most && edge[length] === path[at + length]) length++
   return length
-}
-
-function last(set: ReadonlySet<number>): number | undefined {
-  let found: number | undefined
-  for (const value of set) found = value
-  return found
 }

@@ -39,12 +39,14 @@ export class Prefixes {
   give({ request, slot, cells }: Sequence): number {
     if (!request.sharesPrompt || cells.length === 0) return 0
     const { spec, prompt } = request
-    const wanted = { known: this.held(request, cells), most: mostShared(request, cells) }
+    const { memory } = this.#kv
+    const room = memory.cells - memory.held(this.#active().map((running) => running.slot))
+    const wanted = { known: this.held(request, cells), most: mostShared(request, cells), room }
     const recalled = this.#kv.recall(slot, spec.cacheKey, cells, wanted, prompt.positions)
     if (recalled > 0) return recalled
     // Looked up again: what had to make room may have been the longest.
     const { slot: source, length } = this.#longest(request, cells)
-    if (length > 0) this.#kv.memory.share(source, slot, length, prompt.positions.time(length))
+    if (length > 0) memory.share(source, slot, length, prompt.positions.time(length))
     return length
   }
 

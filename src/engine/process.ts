@@ -1,7 +1,8 @@
 import { statSync } from 'node:fs'
 import { type Deferred, deferred } from '../deferred.ts'
-import { openDecoder } from '../language/index.ts'
+import { type Decoder, openDecoder } from '../language/index.ts'
 import { availableMemory } from '../memory.ts'
+import { openNative } from '../native/index.ts'
 import { openArchitecture } from '../vision/index.ts'
 import { Cores } from './cores.ts'
 import type { EngineModel, GenerateEvent, PromptPiece } from './generation.ts'
@@ -56,6 +57,8 @@ process.on('SIGTERM', () => {})
 
 async function load({ decoder: file, projector, name, config, gpu }: LoadOptions): Promise<void> {
   try {
+    // The first call decides for which device the libraries are.
+    openNative(gpu?.device)
     const cores = new Cores(config.threads)
     const architecture = projector === null ? null : openArchitecture(projector)
     const decoder = openDecoder(file, {
@@ -68,6 +71,7 @@ async function load({ decoder: file, projector, name, config, gpu }: LoadOptions
       ...(gpu === undefined ? {} : { gpu }),
       onProgress: tellProgress(),
     })
+    await warmUp(decoder)
     const cacheBytes = usualCacheBytes(availableMemory())
     if (architecture !== null && architecture.width !== decoder.width)
       throw new Error(`the vision file's embeddings are ${architecture.width} wide, the model's ${decoder.width}`)
@@ -88,7 +92,9 @@ async function load({ decoder: file, projector, name, config, gpu }: LoadOptions
             config.encoderCacheBytes || cacheBytes,
             {
               next: () => cores.forEncoding(decoding()),
-              took: (threads, tokens, ms) => cores.encoded(threads, tokens, ms),
+              took: (threads, tokens, ms) => {
+                if (!decoding()) cores.encoded(threads, tokens, ms)
+              },
             },
           )
     const settings = { ...config, prefixCacheBytes: config.prefixCacheBytes || cacheBytes }
@@ -123,6 +129,14 @@ async function load({ decoder: file, projector, name, config, gpu }: LoadOptions
   } catch (error) {
     send({ type: 'failed', id: null, error: toWire(error) })
   }
+}
+
+/** The first step brings all weights into memory: no request shall wait for that, nor what steps cost be learned of it. */
+async function warmUp(decoder: Decoder): Promise<void> {
+  const batch = decoder.newTokenBatch()
+  batch.addToken(0, 0, 0, true)
+  await decoder.decode(batch)
+  decoder.forget(0)
 }
 
 /** Tells of the decoder's weights as they come, in steps of a hundredth. */

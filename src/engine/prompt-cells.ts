@@ -112,14 +112,14 @@ export class PromptLayout {
 
   /** First of the numbers that stand for a tile's places. */
   #range(span: PictureSpan): number {
-    let first = this.#ranges.get(span.key)
-    if (first === undefined) {
-      first = this.#next
-      this.#next -= span.tile.tokens
-      this.#ranges.set(span.key, first)
-      const oldest = this.#ranges.keys().next().value
-      if (this.#ranges.size > rangesKept && oldest !== undefined) this.#ranges.delete(oldest)
-    }
+    const known = this.#ranges.get(span.key)
+    const first = known ?? this.#next
+    if (known === undefined) this.#next -= span.tile.tokens
+    // Behind all others: the one that went unused the longest is forgotten.
+    this.#ranges.delete(span.key)
+    this.#ranges.set(span.key, first)
+    const oldest = this.#ranges.keys().next().value
+    if (this.#ranges.size > rangesKept && oldest !== undefined) this.#ranges.delete(oldest)
     return first
   }
 }

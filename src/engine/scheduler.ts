@@ -141,7 +141,7 @@ export class Scheduler {
   #sweep(): void {
     for (const request of this.#requests.values()) {
       if (!request.abort.signal.aborted && request.failure === undefined) continue
-      this.#port.fail(request.id, request.failure ?? cancelled())
+      this.#port.fail(request.id, request.abort.signal.aborted ? cancelled() : request.failure)
       for (const sequence of request.sequences) if (!sequence.ended) this.#release(sequence)
       this.#forgetRequest(request)
     }

@@ -71,6 +71,8 @@ export interface Decoder {
   newSampler(settings: SamplerSettings): TokenSampler
   /** Shares the cells of `source` that stand before `time` with the empty sequence `target`, in place. */
   share(source: number, target: number, time: number): void
+  /** Bytes that `save` would copy. */
+  savedBytes(sequence: number): number
   /** A copy of a sequence's KV. */
   save(sequence: number): Uint8Array
   /** Gives an empty sequence what `save` had of another. @returns false when there is no room */
@@ -143,6 +145,7 @@ export function openDecoder(file: string, settings: DecoderSettings): Decoder {
     sample: (sampler, row) => sampler.sample(context, row, () => llama.logits(context, row, vocabulary.size)),
     newSampler: (sampling) => createSampler(llama, vocab, sampling),
     share: (source, target, time) => llama.sequenceCopy(kvMemory, source, target, 0, time),
+    savedBytes: (sequence) => llama.stateSize(context, sequence),
     save(sequence) {
       const state = new Uint8Array(llama.stateSize(context, sequence))
       const bytes = llama.saveState(context, state, state.length, sequence)
@@ -175,7 +178,7 @@ function loadWithin(file: string, settings: DecoderSettings) {
     try {
       return { ...load(file, settings, gpuLayers), gpuLayers }
     } catch (error) {
-      if (gpuLayers === 0) throw error
+      if (gpuLayers === 0 || !(error instanceof OrielError) || error.code !== 'out_of_memory') throw error
       gpuLayers >>= 1
     }
 }

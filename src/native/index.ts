@@ -18,19 +18,22 @@ export interface Native {
   threadPools: ThreadPools
 }
 
-let opened: Native | undefined
+let opened: (Native & { device: Device }) | undefined
 
 /**
  * Loads the libraries into this process, once, and checks that they are the release that the structs were written after.
  * llama.cpp writes its log to stderr; the parent of the engine's process reads it from there.
- * @param device chosen by the first call in a process; two builds do not go together
+ * @param device chosen by the first call in a process, the processor if that does not say; two builds do not go together
  * @throws OrielError `internal` when this platform has no library or the library is another release
  */
-export function openNative(device: Device = 'cpu'): Native {
+export function openNative(device?: Device): Native {
+  if (opened !== undefined && device !== undefined && opened.device !== device)
+    throw new Error(`the libraries for ${opened.device} are open, those for ${device} cannot be beside them`)
   if (opened === undefined) {
-    const libraries = loadLibraries(device)
+    const libraries = loadLibraries(device ?? 'cpu')
     checkAbi(libraries)
     opened = {
+      device: device ?? 'cpu',
       ggml: bindGgml(libraries),
       llama: bindLlama(libraries),
       threadPools: bindThreadPools(libraries),

@@ -3,7 +3,7 @@ import { layerNorm, linear } from './graph.ts'
 import type { Metadata } from './metadata.ts'
 import { patchReader } from './patches.ts'
 import { resizedPositions, ropeByColumn } from './positions.ts'
-import { alignedSize, bicubic, resizeInto } from './resize.ts'
+import { bicubic, resizeInto } from './resize.ts'
 import { pixelBudget } from './sizes.ts'
 import { transformer } from './transformer.ts'
 
@@ -26,7 +26,7 @@ export function kimivl(metadata: Metadata): Architecture {
     longestEdge: budget.longestEdge,
 
     plan(original, detail): PicturePlan {
-      const size = alignedSize(original, patch * factor, budget.least, budget.most(detail))
+      const size = budget.size(original, detail)
       const tokens = (size.width * size.height) / (patch * factor) ** 2
       const name = `${size.width}x${size.height}`
       return {

@@ -326,16 +326,16 @@ class OnnxEmitter implements GraphBuilder<Value> {
   }
 
   windowAttention(q: Value, k: Value, v: Value, heads: number, { size, rows }: Windows): Value {
-    const filled = (grid: Grid) => windowPlaces(rows(grid), size)
+    const { taken, back, counts: countsOf } = windowTables(rows, size)
     const windows = [q, k, v].map((x) => {
-      const { name } = this.takeRows(x, 'window rows', (grid) => filled(grid).taken)
+      const { name } = this.takeRows(x, 'window rows', taken)
       return this.model.node('Reshape', [name, this.#shape([-1, size, x.width])])
     })
-    const counts = this.#table('rows of windows', 'i64', 1, (grid) => Int32Array.from(rows(grid), (of) => of.length))
+    const counts = this.#table('rows of windows', 'i64', 1, countsOf)
     const lengths = this.model.node('Cast', [this.model.node('Reshape', [counts, this.#shape([-1])])], { to: int32 })
     const mixed = this.model.node('MultiHeadAttention', [...windows, '', lengths], { num_heads: heads }, contrib)
     const joined = { name: this.model.node('Reshape', [mixed, this.#shape([-1, q.width])]), width: q.width }
-    return this.takeRows(joined, 'places in windows', (grid) => filled(grid).back)
+    return this.takeRows(joined, 'places in windows', back)
   }
 
   /** Weights as 8-bit integers with a scale for each output, activations as they come. */
@@ -406,3 +406,10 @@ class OnnxEmitter implements GraphBuilder<Value> {
     return constant
   }
 }
+
+/** What a grid's windows come to. The session keeps these for good: made here, they hold nothing of the graph's weights. */
+const windowTables = (rows: Windows['rows'], size: number) => ({
+  taken: (grid: Grid) => windowPlaces(rows(grid), size).taken,
+  back: (grid: Grid) => windowPlaces(rows(grid), size).back,
+  counts: (grid: Grid) => Int32Array.from(rows(grid), (of) => of.length),
+})

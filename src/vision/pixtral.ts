@@ -3,7 +3,7 @@ import { type Grid, linear, rmsNorm } from './graph.ts'
 import type { Metadata } from './metadata.ts'
 import { patchReader } from './patches.ts'
 import { ropeByRow } from './positions.ts'
-import { alignedSize, bicubic, resizeInto } from './resize.ts'
+import { bicubic, resizeInto } from './resize.ts'
 import { pixelBudget } from './sizes.ts'
 import { transformer } from './transformer.ts'
 
@@ -34,7 +34,7 @@ export function pixtral(metadata: Metadata): Architecture {
     longestEdge: budget.longestEdge,
 
     plan(original, detail): PicturePlan {
-      const size = alignedSize(original, edge, budget.least, budget.most(detail))
+      const size = budget.size(original, detail)
       const { rows, columns } = merged({ size })
       const tile: Tile = { image: 0, x: 0, y: 0, size, tokens: rows * columns + rows - 1 }
       return { original, detail, name: `${size.width}x${size.height}`, layout: [tile, '[IMG_END]'] }

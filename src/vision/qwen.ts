@@ -2,7 +2,7 @@ import { type Architecture, type PicturePlan, type Tile, tilesOf } from './archi
 import { type GraphBuilder, type Grid, linear, type Rope2d } from './graph.ts'
 import type { Metadata } from './metadata.ts'
 import { patchReader } from './patches.ts'
-import { alignedSize, bicubic, resizeInto } from './resize.ts'
+import { bicubic, resizeInto } from './resize.ts'
 import { pixelBudget } from './sizes.ts'
 
 /** What Qwen-VL's encoders of all generations have in common. */
@@ -55,7 +55,7 @@ export function qwenPictures(metadata: Metadata): QwenPictures {
     outside: {
       longestEdge: budget.longestEdge,
       plan(original, detail): PicturePlan {
-        const size = alignedSize(original, edge, budget.least, budget.most(detail))
+        const size = budget.size(original, detail)
         const places = { rows: size.height / edge, columns: size.width / edge }
         const tile: Tile = { image: 0, x: 0, y: 0, size, tokens: places.rows * places.columns, places }
         const name = `${size.width}x${size.height}`

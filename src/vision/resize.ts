@@ -147,7 +147,7 @@ function filterFor(inputs: number, outputs: number, kernel: Kernel): Filter {
 
 const clip8 = (sum: number): number => {
   const value = sum >> precision
-  return value < 0 ? 0 : value > 255 ? 255 : value
+  return value < 0 ? 0 : Math.min(value, 255)
 }
 
 // Sums stay within 32 bits: weights add up to 2^22, their absolute values to less than twice that, and pixels have 8 bits.

@@ -1,4 +1,5 @@
 import type { Detail } from './architecture.ts'
+import { alignedSize, type Size } from './resize.ts'
 
 /** What `detail: auto` spends at most on a picture that is read in its own shape, in tokens. */
 const autoTokens = 256
@@ -6,12 +7,11 @@ const autoTokens = 256
 const lowTokens = 64
 const lowShare = 1 / 16
 
-/** Areas, in pixels, between which pictures are brought that an architecture reads in their own shape. */
+/** Sizes to which pictures are brought that an architecture reads in their own shape. */
 export interface PixelBudget {
-  readonly least: number
   readonly longestEdge: number
-  /** `high` is what llama.cpp allows. */
-  most(detail: Detail): number
+  /** In whole squares. `high` is what llama.cpp makes of it. */
+  size(original: Size, detail: Detail): Size
 }
 
 /** @param edge pixels of the square that becomes one token. @param least, most tokens that llama.cpp allows the family */
@@ -22,8 +22,18 @@ export function pixelBudget(edge: number, least: number, most: number): PixelBud
     high: most,
   }
   return {
-    least: least * edge ** 2,
     longestEdge: Math.ceil(Math.sqrt(most) * edge * 4),
-    most: (detail) => tokens[detail] * edge ** 2,
+    size(original, detail) {
+      const size = alignedSize(original, edge, least * edge ** 2, tokens[detail] * edge ** 2)
+      return detail === 'high' ? size : within(size, edge, tokens[detail])
+    },
   }
+}
+
+/** llama.cpp's formula makes very narrow pictures longer than they were. They are cut down to so many squares. */
+function within({ width, height }: Size, edge: number, squares: number): Size {
+  const most = (other: number) => Math.max(1, Math.floor(squares / (other / edge))) * edge
+  return width >= height
+    ? { width: Math.min(width, most(height)), height }
+    : { width, height: Math.min(height, most(width)) }
 }

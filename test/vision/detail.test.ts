@@ -3,22 +3,23 @@ import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { afterAll, describe, expect, it } from 'vitest'
 import type { Value } from '../../bench/gguf-file.ts'
-import { openArchitecture, tilesOf } from '../../src/vision/index.ts'
+import { openArchitecture, type Tile, tilesOf } from '../../src/vision/index.ts'
 import { openSubject } from './oracle/compare.ts'
+import { kimivl } from './oracle/families/kimivl.ts'
 import { llava, llavaAnyres } from './oracle/families/llava.ts'
 import { minicpmv26 } from './oracle/families/minicpmv.ts'
+import { qwen2vl } from './oracle/families/qwen.ts'
 import type { Family } from './oracle/families.ts'
 import { writeVision } from './oracle/vision-file.ts'
 
 describe('what detail asks for', () => {
-  const tilesBy = (family: Family, width: number, height: number): number[] => {
+  const plansBy = (family: Family, width: number, height: number): Tile[][] => {
     const subject = openSubject(family)
     const architecture = openArchitecture(subject.projector)
     subject.remove()
-    return (['low', 'auto', 'high'] as const).map(
-      (detail) => tilesOf(architecture.plan({ width, height }, detail)).length,
-    )
+    return (['low', 'auto', 'high'] as const).map((detail) => tilesOf(architecture.plan({ width, height }, detail)))
   }
+  const tilesBy = (...of: Parameters<typeof plansBy>) => plansBy(...of).map((tiles) => tiles.length)
 
   it('is nothing where every picture is one square', () => {
     expect(tilesBy(llava, 4000, 3000)).toEqual([1, 1, 1])
@@ -29,6 +30,26 @@ describe('what detail asks for', () => {
     expect(tilesBy(llavaAnyres, 500, 500)).toEqual([1, 5, 5])
     expect(tilesBy(minicpmv26, 50, 60)).toEqual([1, 1, 1])
     expect(tilesBy(minicpmv26, 4000, 3000)).toEqual([1, 5, 10])
+  })
+})
+
+describe('a picture as narrow as a hair', () => {
+  it.each([qwen2vl, kimivl])('costs no more than its detail allows: $name', (family) => {
+    const subject = openSubject(family)
+    const { plan } = openArchitecture(subject.projector)
+    subject.remove()
+    for (const size of [
+      { width: 1, height: 14336 },
+      { width: 5000, height: 1 },
+      { width: 3, height: 7168 },
+    ])
+      for (const [detail, most] of [
+        ['low', 64],
+        ['auto', 256],
+      ] as const) {
+        const [tile] = tilesOf(plan(size, detail))
+        expect(tile?.tokens).toBeLessThanOrEqual(most)
+      }
   })
 })
 
