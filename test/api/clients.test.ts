@@ -41,7 +41,7 @@ interface Client {
   object(): Promise<{ colour?: string }>
 }
 
-const most = 60
+const most = 200
 
 function openai(): Client {
   const client = new OpenAI({ baseURL: `${oriel.url}/v1`, apiKey: 'none', maxRetries: 0 })

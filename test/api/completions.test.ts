@@ -172,7 +172,13 @@ describe('completions', () => {
   })
 
   it('show what the model read and wrote', async () => {
-    const { choices } = await complete({ prompt: 'A<image>B', images: [red], max_tokens: 3, raw_output: true })
+    const { choices } = await complete({
+      prompt: 'A<image>B',
+      images: [red],
+      max_tokens: 3,
+      ignore_eos: true,
+      raw_output: true,
+    })
     expect(choices[0]?.raw_output).toMatchObject({
       prompt_fragments: ['A<image>B'],
       completion: choices[0]?.text,
