@@ -4,7 +4,7 @@ import { fileURLToPath } from 'node:url'
 import { type TensorPlan, type Value, writeGguf } from './gguf-file.ts'
 import { cacheFolder } from './peer.ts'
 import { qwen } from './qwen-files.ts'
-import { byteTokens, chatTemplate, each, matrix, ones, vocabulary, zeros } from './random-model.ts'
+import { byteTokens, each, matrix, ones, tokenizer, zeros } from './random-model.ts'
 
 /** A model that both servers load from the same two files. */
 export interface BenchModel {
@@ -79,7 +79,6 @@ const specials = [
   ...Array.from({ length: 36 }, (_, tile) => `<row_${Math.floor(tile / 6) + 1}_col_${(tile % 6) + 1}>`),
 ]
 function decoderMetadata(): Record<string, Value> {
-  const { tokens, merges } = vocabulary(specials, decoder.vocabulary)
   return {
     'general.architecture': { string: 'llama' },
     'general.name': { string: 'Smol shape' },
@@ -94,16 +93,7 @@ function decoderMetadata(): Record<string, Value> {
     'llama.attention.layer_norm_rms_epsilon': { f32: epsilon },
     'llama.rope.dimension_count': { u32: decoder.width / decoder.heads },
     'llama.rope.freq_base': { f32: 100000 },
-    'tokenizer.ggml.model': { string: 'gpt2' },
-    'tokenizer.ggml.pre': { string: 'smollm' },
-    'tokenizer.ggml.tokens': { strings: tokens },
-    'tokenizer.ggml.token_type': { i32: tokens.map((_, id) => (id < specials.length ? 3 : 1)) },
-    'tokenizer.ggml.merges': { strings: merges },
-    'tokenizer.ggml.bos_token_id': { u32: 0 },
-    'tokenizer.ggml.eos_token_id': { u32: 2 },
-    'tokenizer.ggml.padding_token_id': { u32: 0 },
-    'tokenizer.ggml.add_bos_token': { bool: false },
-    'tokenizer.chat_template': { string: chatTemplate },
+    ...tokenizer(specials, decoder.vocabulary, 'smollm'),
   }
 }
 

@@ -1,5 +1,5 @@
 import type { TensorPlan, Value } from './gguf-file.ts'
-import { byteTokens, chatTemplate, each, matrix, ones, vocabulary, zeros } from './random-model.ts'
+import { byteTokens, each, matrix, ones, tokenizer, zeros } from './random-model.ts'
 
 /** Qwen2.5-3B. */
 const decoder = { layers: 36, width: 2048, feedForward: 11008, heads: 16, keyHeads: 2, vocabulary: 151936 }
@@ -20,7 +20,6 @@ export const qwen = {
 }
 
 function decoderMetadata(): Record<string, Value> {
-  const { tokens, merges } = vocabulary(specials, decoder.vocabulary)
   return {
     'general.architecture': { string: 'qwen2vl' },
     'general.name': { string: 'Qwen2.5-VL-3B shape' },
@@ -35,16 +34,7 @@ function decoderMetadata(): Record<string, Value> {
     'qwen2vl.attention.layer_norm_rms_epsilon': { f32: epsilon },
     'qwen2vl.rope.freq_base': { f32: 1_000_000 },
     'qwen2vl.rope.dimension_sections': { i32: [16, 24, 24, 0] },
-    'tokenizer.ggml.model': { string: 'gpt2' },
-    'tokenizer.ggml.pre': { string: 'qwen2' },
-    'tokenizer.ggml.tokens': { strings: tokens },
-    'tokenizer.ggml.token_type': { i32: tokens.map((_, id) => (id < specials.length ? 3 : 1)) },
-    'tokenizer.ggml.merges': { strings: merges },
-    'tokenizer.ggml.bos_token_id': { u32: 0 },
-    'tokenizer.ggml.eos_token_id': { u32: 2 },
-    'tokenizer.ggml.padding_token_id': { u32: 0 },
-    'tokenizer.ggml.add_bos_token': { bool: false },
-    'tokenizer.chat_template': { string: chatTemplate },
+    ...tokenizer(specials, decoder.vocabulary, 'qwen2'),
   }
 }
 

@@ -1,7 +1,7 @@
-import type { TensorPlan } from './gguf-file.ts'
+import type { TensorPlan, Value } from './gguf-file.ts'
 
 /** Turns in ChatML, pictures as llama-server marks them. */
-export const chatTemplate =
+const chatTemplate =
   "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{% if m['content'] is string %}{{ m['content'] }}{% else %}" +
   "{% for p in m['content'] %}{% if p['type'] == 'text' %}{{ p['text'] }}{% elif p['type'] in ['image', 'image_url'] %}" +
   '<__media__>{% endif %}{% endfor %}{% endif %}<|im_end|>\n{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}'
@@ -14,7 +14,7 @@ export const byteTokens = 256
  * again, so that an answer is a prefix of the next turn's prompt as it is with a real model. Behind `specials` come the
  * bytes, and two line ends.
  */
-export function vocabulary(specials: readonly string[], size: number): { tokens: string[]; merges: string[] } {
+function vocabulary(specials: readonly string[], size: number): { tokens: string[]; merges: string[] } {
   const bytes = byteAlphabet()
   // Two line ends stand behind the tiles of every picture.
   const tokens = [...specials, ...bytes, 'ĊĊ']
@@ -32,6 +32,23 @@ export function vocabulary(specials: readonly string[], size: number): { tokens:
     words = longer
   }
   return { tokens, merges }
+}
+
+/** What a decoder's file says of its tokens and its chats. @param pre how llama.cpp calls the splitting into words */
+export function tokenizer(specials: readonly string[], size: number, pre: string): Record<string, Value> {
+  const { tokens, merges } = vocabulary(specials, size)
+  return {
+    'tokenizer.ggml.model': { string: 'gpt2' },
+    'tokenizer.ggml.pre': { string: pre },
+    'tokenizer.ggml.tokens': { strings: tokens },
+    'tokenizer.ggml.token_type': { i32: tokens.map((_, id) => (id < specials.length ? 3 : 1)) },
+    'tokenizer.ggml.merges': { strings: merges },
+    'tokenizer.ggml.bos_token_id': { u32: 0 },
+    'tokenizer.ggml.eos_token_id': { u32: 2 },
+    'tokenizer.ggml.padding_token_id': { u32: 0 },
+    'tokenizer.ggml.add_bos_token': { bool: false },
+    'tokenizer.chat_template': { string: chatTemplate },
+  }
 }
 
 /** GPT-2's printable character for each byte. */

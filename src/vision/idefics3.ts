@@ -7,7 +7,7 @@ import { siglip } from './siglip.ts'
 import { squareTile } from './tiling.ts'
 
 /** Tiles along the longer edge that `detail: auto` cuts a picture into, at most: with the overview five times a tile's cost. */
-const autoTiles = 2
+const autoAlong = 2
 
 /**
  * Idefics3, and SmolVLM after it: a picture is cut into square tiles beside an overview of the whole; SigLIP reads each of
@@ -33,7 +33,7 @@ export function idefics3(metadata: Metadata): Architecture {
     if (detail === 'low' || (detail === 'auto' && natural <= 1)) return null
     // As old files are read: the nearest whole tiles, the aspect kept.
     if (detail === 'high' && longest === 0) return [alignedSize(original, edge, 0, Number.POSITIVE_INFINITY)]
-    const most = detail === 'auto' ? Math.min(autoTiles, natural) * edge : longest
+    const most = detail === 'auto' ? Math.min(autoAlong, natural) * edge : longest
     const first = scaledTo(original, longest > 0 ? Math.min(longest, most) : most)
     const whole = (length: number) => Math.ceil(length / edge) * edge
     return [first, { width: whole(first.width), height: whole(first.height) }]

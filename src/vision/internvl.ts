@@ -1,10 +1,8 @@
 import type { Architecture } from './architecture.ts'
-import { type Grid, layerNorm, linear } from './graph.ts'
+import { layerNorm, linear } from './graph.ts'
 import type { Metadata } from './metadata.ts'
-import { patchReader } from './patches.ts'
-import { withoutClass } from './positions.ts'
 import type { Size } from './resize.ts'
-import { tiling } from './tiling.ts'
+import { squareTiles } from './square-tiles.ts'
 import { transformer } from './transformer.ts'
 
 /**
@@ -17,44 +15,20 @@ export function internvl(metadata: Metadata): Architecture {
   // The 6B tower of the largest models has the other norm, which no file says.
   const large = vision('embedding_length') === 3200 && vision('block_count') === 45
   const tower = transformer(metadata, { norm: large ? 'rms' : 'layer' })
-  const reader = patchReader(metadata)
-  const factor = vision('projector.scale_factor', 1)
-  const edge = vision('image_size')
-  const side = Math.floor(edge / reader.patch)
-  const grid: Grid = { rows: side, columns: side }
-  const tiles = tiling(
-    edge,
-    canvases(vision('preproc_min_tiles', 1), vision('preproc_max_tiles', 12)),
-    (side / factor) ** 2,
-  )
+  const canvasesOfFile = canvases(vision('preproc_min_tiles', 1), vision('preproc_max_tiles', 12))
+  const tiles = squareTiles(metadata, tower, canvasesOfFile, ['<img>', '</img>'])
 
   return {
     name: 'internvl',
     width: vision('projection_dim'),
-    longestEdge: tiles.longestEdge,
-
-    plan(original, detail) {
-      const canvas = tiles.canvas(original, detail)
-      const { overview, tiles: parts } = tiles.plan(canvas)
-      const name = canvas === null ? 'overview' : `${canvas.width}x${canvas.height}`
-      return { original, detail, name, layout: ['<img>', ...parts, overview, '</img>'] }
-    },
-
-    scale: (picture, { original, detail }) => tiles.scale(picture, tiles.canvas(original, detail)),
-    prepare: (scaled, tile) => reader.read(scaled, tile),
-    grid: () => grid,
+    ...tiles.outside,
 
     build(graph) {
-      const patches = linear(graph, graph.input(side * side, 3 * reader.patch * reader.patch), 'v.patch_embd')
-      const rows = graph.concatRows(patches, graph.weight('v.class_embd'))
-      const seen = tower.all(graph, graph.add(rows, graph.weight('v.position_embd.weight')))
-      const joined = graph.joinPatches(withoutClass(graph, seen), grid, factor)
+      const joined = tiles.joined(graph)
       // PyTorch's own epsilon, whatever the tower's.
       const normed = layerNorm(graph, joined, 'mm.model.mlp.0', 1e-5)
       return linear(graph, graph.gelu(linear(graph, normed, 'mm.model.mlp.1')), 'mm.model.mlp.3')
     },
-
-    finisher: () => (embeddings) => embeddings,
   }
 }
 

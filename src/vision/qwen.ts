@@ -4,9 +4,10 @@ import type { Metadata } from './metadata.ts'
 import { patchReader } from './patches.ts'
 import { bicubic, resizeInto } from './resize.ts'
 import { pixelBudget } from './sizes.ts'
+import type { Transformer } from './transformer.ts'
 
 /** What Qwen-VL's encoders of all generations have in common. */
-export interface QwenPictures {
+interface QwenPictures {
   /** Patches along the edge of a square that becomes one embedding. */
   readonly factor: number
   /** Turns heads by the rows and columns of the patches, which come square by square. */
@@ -83,6 +84,22 @@ export function qwenPictures(metadata: Metadata): QwenPictures {
     projected: (graph, x, [up, down] = ['mm.0', 'mm.2']) => linear(graph, graph.gelu(linear(graph, x, up)), down),
   }
 }
+
+/** An encoder whose projector is all that follows its tower. @param name as `clip.projector_type` of the GGUF has it */
+export const qwenEncoder = (
+  name: string,
+  metadata: Metadata,
+  pictures: QwenPictures,
+  tower: Transformer,
+): Architecture => ({
+  name,
+  width: metadata.tensor('mm.2.weight')?.rows ?? 0,
+  ...pictures.outside,
+  build(graph, tile) {
+    const seen = tower.all(graph, pictures.patches(graph, tile))
+    return pictures.projected(graph, pictures.joined(graph, seen))
+  },
+})
 
 /** Patches square by square, and in each row by row. */
 function squareOrder({ rows, columns }: Grid, factor: number): Int32Array {

@@ -1,7 +1,7 @@
 import type { Architecture } from './architecture.ts'
 import type { Grid, Windows } from './graph.ts'
 import type { Metadata } from './metadata.ts'
-import { qwenPictures } from './qwen.ts'
+import { qwenEncoder, qwenPictures } from './qwen.ts'
 import { transformer } from './transformer.ts'
 
 /** Edge of a window in pixels, which files do not tell. */
@@ -26,15 +26,7 @@ export function qwen25vl(metadata: Metadata): Architecture {
     rope: pictures.rope,
     windows: (layer) => ((layer + 1) % pattern === 0 ? undefined : windows),
   })
-  return {
-    name: 'qwen2.5vl_merger',
-    width: metadata.tensor('mm.2.weight')?.rows ?? 0,
-    ...pictures.outside,
-    build(graph, tile) {
-      const seen = tower.all(graph, pictures.patches(graph, tile))
-      return pictures.projected(graph, pictures.joined(graph, seen))
-    },
-  }
+  return qwenEncoder('qwen2.5vl_merger', metadata, pictures, tower)
 }
 
 /**
