@@ -113,6 +113,7 @@ export function openDecoder(file: string, settings: DecoderSettings): Decoder {
   // llama.cpp takes no more than a context's cells in one batch.
   const batchRows = Math.min(settings.batchRows, llama.batchSize(context))
   let { threads } = settings
+  let causal = true
 
   return {
     vocabulary,
@@ -130,7 +131,9 @@ export function openDecoder(file: string, settings: DecoderSettings): Decoder {
     newEmbeddingBatch: () => new Batch(batchRows, width, gridPositions),
     tokenEmbedding: tokenEmbeddings?.of ?? null,
     async decode(batch, mutual = false) {
-      llama.setCausal(context, !mutual)
+      // llama.cpp writes a line to its log each time it is told.
+      if (causal === mutual) llama.setCausal(context, !mutual)
+      causal = !mutual
       const code = await llama.decode(context, batch.native())
       if (code > 1 || code < 0) throw new Error(`llama_decode failed with code ${code}`)
       return code === 0
