@@ -20,6 +20,7 @@ export interface Server {
 export interface OrielServer extends Server {
   /** Begins to count how long the event loop of the API process is held up. */
   watchLoop(): void
+  /** Ends it. */
   loopDelay(): Promise<LoopDelay>
 }
 
@@ -58,10 +59,10 @@ export async function startOriel(model: BenchModel, settings: Settings, precisio
     url,
     model: path.basename(model.decoder, '.gguf'),
     stop: () => stop(child),
-    watchLoop: () => void tell('loop-reset'),
+    watchLoop: () => void tell('loop-start'),
     async loopDelay() {
       const answer = once(child, 'message')
-      tell('loop-read')
+      tell('loop-end')
       const [delay]: LoopDelay[] = await answer
       if (delay === undefined) throw new Error('Oriel did not tell how long its event loop was held up')
       return delay
