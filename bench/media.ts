@@ -65,10 +65,10 @@ async function eventLoop(rounds: number): Promise<{ idle: number; busy: number; 
       await response.text()
     }
     await send()
-    await tell(server, 'loop-reset')
+    await tell(server, 'loop-start')
     await new Promise((resolve) => setTimeout(resolve, 3000))
     const idle = await read(server)
-    await tell(server, 'loop-reset')
+    await tell(server, 'loop-start')
     const start = performance.now()
     for (let i = 0; i < rounds; i++) await send()
     return { idle, busy: await read(server), ms: (performance.now() - start) / rounds }
@@ -90,7 +90,7 @@ const tell = (server: ChildProcess, question: LoopQuestion): Promise<void> =>
 
 async function read(server: ChildProcess): Promise<number> {
   const answer = once(server, 'message')
-  await tell(server, 'loop-read')
+  await tell(server, 'loop-end')
   const [{ p99 }] = (await answer) as [LoopDelay]
   return p99
 }

@@ -1,5 +1,5 @@
 /** A step of running answers may take this much longer for those who read their prompts, in steps without. */
-const patience = 2.2
+const patience = 2
 /** Rows that even a slow machine takes, or a prompt would never be read. */
 const least = 4
 /** Weight of the newest measurement in the running means. */
@@ -28,9 +28,12 @@ export class ChunkSize {
     return Math.max(least, Math.min(this.#most, Math.floor(this.#rowsWithin(allowed)) - answering))
   }
 
-  /** Tells what a step took, in ms. */
-  learn(answering: number, prefilled: number, ms: number): void {
-    if (prefilled === 0) this.#answering = mean(this.#answering, ms)
+  /**
+   * Tells what a step took, in ms.
+   * @param contended whether others had cores meanwhile: patience is for what a step takes without them
+   */
+  learn(answering: number, prefilled: number, ms: number, contended: boolean): void {
+    if (prefilled === 0 && !contended) this.#answering = mean(this.#answering, ms)
     const rows = answering + prefilled
     const reach = Math.floor(Math.log2(rows))
     const known = this.#steps[reach]

@@ -85,7 +85,8 @@ class ThreadChoice {
     if (tried === this.#best) {
       if (costs.length > compared) costs.shift()
       this.#untilTrial--
-    } else if (costs.length === compared) {
+    } else if (costs.length === compared || Math.min(...costs) > Math.max(...this.#costs[this.#best])) {
+      // A trial that is slower than the slowest is not worth the wait of those who listen.
       const won = median(costs) < median(this.#costs[this.#best])
       if (won) this.#best = tried
       this.#pause = won ? pauses.first : Math.min(pauses.most, this.#pause * 2)

@@ -244,7 +244,8 @@ export class Scheduler {
         if (row !== undefined) this.#sample(sequence, row)
       }
     }
-    this.#size.learn(answering, tokens.rows + embeddings.rows - answering, performance.now() - start)
+    const encoding = this.#encoder?.busy ?? false
+    this.#size.learn(answering, tokens.rows + embeddings.rows - answering, performance.now() - start, encoding)
     return true
   }
 
