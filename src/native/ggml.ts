@@ -212,6 +212,24 @@ export function bindGgml({ ggmlBase, ggml, folder, fallback }: Libraries) {
       ggmlBase,
       'void* ggml_soft_max_ext(void*, void*, void*, float, float)',
     ),
+    /** Keys and values in 16 bits. The scores never stand in memory all at once. */
+    flashAttention: declare<
+      (
+        context: Context,
+        q: Tensor,
+        k: Tensor,
+        v: Tensor,
+        mask: null,
+        scale: number,
+        bias: number,
+        softcap: number,
+      ) => Tensor
+    >(ggmlBase, 'void* ggml_flash_attn_ext(void*, void*, void*, void*, void*, float, float, float)'),
+    setAccumulation: declare<(a: Tensor, precision: number) => boolean>(ggmlBase, 'bool ggml_prec_set_acc(void*, int)'),
+    cast: declare<(context: Context, a: Tensor, type: number) => Tensor>(
+      ggmlBase,
+      'void* ggml_cast(void*, void*, int)',
+    ),
     relu: declare<Op1>(ggmlBase, 'void* ggml_relu(void*, void*)'),
     hardSwish: declare<Op1>(ggmlBase, 'void* ggml_hardswish(void*, void*)'),
     hardSigmoid: declare<Op1>(ggmlBase, 'void* ggml_hardsigmoid(void*, void*)'),
@@ -300,6 +318,10 @@ export function bindGgml({ ggmlBase, ggml, folder, fallback }: Libraries) {
       const [device] = gpuDevices()
       return device === undefined ? null : initDevice(device, null)
     },
+    supports: declare<(backend: Backend, node: Tensor) => boolean>(
+      ggmlBase,
+      'bool ggml_backend_supports_op(void*, void*)',
+    ),
     freeBackend: declare<(backend: Backend) => void>(ggmlBase, 'void ggml_backend_free(void*)'),
     setThreads: (backend: Backend, threads: number): void => {
       const setter = getProcedure(getRegistry(getDevice(backend)), 'ggml_backend_set_n_threads')
