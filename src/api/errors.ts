@@ -2,6 +2,7 @@ import type { FastifyReply, FastifyRequest } from 'fastify'
 import { type ErrorKind, OrielError } from '../errors.ts'
 import type { Logger } from '../log.ts'
 import { type Dialect, dialectOf } from './dialects.ts'
+import { describeRequest } from './headers.ts'
 
 interface Row {
   status: number
@@ -98,7 +99,7 @@ export function sendError(error: unknown, request: FastifyRequest, reply: Fastif
   const shown = toOrielError(error)
   const dialect = dialectOf(request.url)
   logError(shown, request.id, log)
-  reply.header('x-request-id', request.id)
+  describeRequest(request, reply)
   if (shown.retryAfter !== undefined) reply.header('retry-after', String(shown.retryAfter))
   return reply.status(statusOf(shown, dialect)).send(errorBody(shown, dialect, request.id))
 }

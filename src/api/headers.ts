@@ -1,7 +1,14 @@
-import type { FastifyReply } from 'fastify'
+import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { Timings } from '../deployments/index.ts'
 import type { RunningAnswer } from './answering/answer.ts'
 import type { MediaTimings } from './answering/prepare.ts'
+import { dialectOf } from './dialects.ts'
+
+/** The request's id, by the names that clients look for it under. */
+export function describeRequest({ id, url }: FastifyRequest, reply: FastifyReply): void {
+  reply.header('x-request-id', id)
+  if (dialectOf(url) === 'anthropic') reply.header('request-id', id)
+}
 
 /** Fireworks' headers that are known when an answer begins. */
 export function describeAnswer(reply: FastifyReply, { usage, sampling }: RunningAnswer): void {

@@ -12,6 +12,7 @@ import type { AnswerRooms } from './answering/prepare.ts'
 import { bases } from './dialects.ts'
 import { endpointsOf } from './endpoints.ts'
 import { sendError } from './errors.ts'
+import { describeRequest } from './headers.ts'
 import { explainHttpError, refuseConnection } from './http-errors.ts'
 import { createMetrics } from './metrics.ts'
 import { openapiDocument } from './openapi/document.ts'
@@ -51,7 +52,7 @@ export function createServer(rooms: AnswerRooms, config: Config['server'], log: 
     }
   })
   server.addHook('onRequest', async (request, reply) => {
-    reply.header('x-request-id', request.id)
+    describeRequest(request, reply)
     reply.header('access-control-allow-origin', '*')
     reply.header('access-control-expose-headers', '*')
   })
