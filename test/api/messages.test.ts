@@ -1,3 +1,4 @@
+import Anthropic from '@anthropic-ai/sdk'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { OrielError } from '../../src/errors.ts'
 import { dataUrl, shape } from '../support/pictures.ts'
@@ -152,6 +153,49 @@ describe('messages to the built-in model', () => {
     expect(counted).toEqual({ input_tokens: usage.input_tokens + usage.cache_read_input_tokens })
   })
 
+  it('share cached prompts with the other dialects, within one key of the header or the body', async () => {
+    const content = 'A question that all dialects share, word by word, of everybody who may know of it.'
+    const messages = [{ role: 'user', content }]
+    const other = async (path: string, body: object, header?: string) => {
+      const response = await fetch(`${oriel.url}/v1/${path}`, {
+        method: 'POST',
+        headers: {
+          'content-type': 'application/json',
+          ...(header === undefined ? {} : { 'x-prompt-cache-isolation-key': header }),
+        },
+        body: JSON.stringify({ model: 'pocket', ...body }),
+      })
+      return Number(response.headers.get('fireworks-cached-prompt-tokens'))
+    }
+    const message = (header?: string) => other('messages', { messages, max_tokens: 1 }, header)
+    const chat = (key: string | null, header?: string) =>
+      other('chat/completions', { messages, max_tokens: 1, prompt_cache_isolation_key: key }, header)
+    const response = (key: string | null, header?: string) =>
+      other('responses', { input: content, max_output_tokens: 1, prompt_cache_isolation_key: key }, header)
+
+    for (const [first, ...others] of [
+      [() => message(), () => chat(null), () => response(null)],
+      [() => chat('a'), () => message('a'), () => response(null, 'a'), () => chat('a', 'a')],
+      [() => chat('a', 'b'), () => response('a', 'b')],
+      [() => chat('b'), () => message('b')],
+    ]) {
+      const known = (await first?.()) ?? 0
+      for (const again of others) expect(await again()).toBeGreaterThan(known + 10)
+    }
+  })
+
+  it('tell their id where Anthropic’s client looks for it, of a stream and of an error too', async () => {
+    const client = new Anthropic({ baseURL: oriel.url, apiKey: 'none', maxRetries: 0 })
+    const question = { model: 'pocket', max_tokens: 1, messages: [{ role: 'user' as const, content: 'Hi' }] }
+    const headers = { 'x-request-id': 'mine' }
+    expect((await client.messages.create(question, { headers }))._request_id).toBe('mine')
+    const { request_id } = await client.messages.create({ ...question, stream: true }, { headers }).withResponse()
+    expect(request_id).toBe('mine')
+    await expect(client.messages.create({ ...question, model: 'claude' }, { headers })).rejects.toMatchObject({
+      requestID: 'mine',
+    })
+  })
+
   it.each([
     ['no max_tokens', { max_tokens: undefined }, 400, /max_tokens must be a number; found nothing/],
     ['a model that there is not', { model: 'claude' }, 404, /"claude" is not here/],
@@ -245,6 +289,26 @@ describe('messages to any model', () => {
     expect(promptText()).toMatch(
       /system\nBe brief\.[\s\S]*<tool_call>\n\{"name":"get_weather","arguments":\{"city":"Paris"\}\}[\s\S]*<tool_response>\nsunny\n<\/tool_response>[\s\S]*user\nAnd now\?/,
     )
+  })
+
+  it('read that a result is an error, and what a document is called', async () => {
+    const { url, promptText } = await start(['Sorry.'])
+    const result = { type: 'tool_result', tool_use_id: 't1', is_error: true }
+    const calls = [{ type: 'tool_use', id: 't1', name: 'get_weather', input: {} }]
+    const paper = { type: 'document', title: 'Of clouds', source: { type: 'text', data: 'They rain.' } }
+    await post(url, {
+      ...body,
+      messages: [
+        { role: 'user', content: [paper] },
+        { role: 'assistant', content: calls },
+        { role: 'user', content: [{ ...result, content: 'no such city' }] },
+        { role: 'assistant', content: calls },
+        { role: 'user', content: [result] },
+      ],
+    })
+    expect(promptText()).toContain('Of clouds\nThey rain.<|im_end|>')
+    expect(promptText()).toContain('<tool_response>\nError: no such city\n</tool_response>')
+    expect(promptText()).toContain('<tool_response>\nError: \n</tool_response>')
   })
 
   it('end with an error event when something fails on the way', async () => {

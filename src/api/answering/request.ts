@@ -64,6 +64,12 @@ export interface Settings {
   wantsTokens: boolean
 }
 
+/**
+ * Whose prefixes a request shares: those of the body's key, else of the header's; where they differ, of both together.
+ */
+export const isolationOf = (header: string, body?: string | null): string[] =>
+  [...new Set([body ?? '', header])].filter((key) => key !== '')
+
 /** For dialects that speak of few of these. */
 export const plainSettings: Settings = {
   maxTokens: null,

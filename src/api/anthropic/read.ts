@@ -1,7 +1,7 @@
 import type { ChatMessage, ContentPart } from '../../prompt/index.ts'
 import type { RequestContext } from '../answer-route.ts'
 import { Pictures } from '../answering/pictures.ts'
-import { type AnswerRequest, plainSettings } from '../answering/request.ts'
+import { type AnswerRequest, isolationOf, plainSettings } from '../answering/request.ts'
 import { chooseTools } from '../openai/tools.ts'
 import type { CountRequest, MessagesRequest } from './schema.ts'
 
@@ -45,7 +45,7 @@ export function readMessagesRequest(
       overflow: 'truncate',
       stop: (body.stop_sequences ?? []).filter((text) => text !== ''),
       sampling: { temperature: body.temperature, topP: body.top_p, topK: body.top_k },
-      isolation: [context.isolationKey],
+      isolation: isolationOf(context.isolationKey),
     },
     params: { prompt: 'messages', grammar: 'tool_choice' },
   }
@@ -53,7 +53,7 @@ export function readMessagesRequest(
 
 function systemOf({ system }: CountRequest): ChatMessage[] {
   const parts = typeof system === 'string' ? [{ text: system }] : (system ?? [])
-  const content = parts.filter(({ text }) => text !== '').map(({ text }): ContentPart => ({ kind: 'text', text }))
+  const content = parts.filter(({ text }) => text !== '').map(({ text }) => textPart(text))
   return content.length === 0 ? [] : [{ role: 'system', content }]
 }
 
@@ -63,7 +63,7 @@ type ResultBlock = Exclude<Extract<TurnBlock, { type: 'tool_result' }>['content'
 
 /** A turn of theirs may be several of ours: what tools gave stands in a user's turn with them. */
 function readTurn({ role, content }: Turn, param: string, pictures: Pictures): ChatMessage[] {
-  if (typeof content === 'string') return [{ role, content: [{ kind: 'text', text: content }] }]
+  if (typeof content === 'string') return [{ role, content: [textPart(content)] }]
   const results: ChatMessage[] = []
   const own: ContentPart[] = []
   const calls: NonNullable<ChatMessage['calls']>[number][] = []
@@ -73,23 +73,25 @@ function readTurn({ role, content }: Turn, param: string, pictures: Pictures): C
     if (block.type === 'tool_result') {
       const given =
         typeof block.content === 'string' ? [{ type: 'text' as const, text: block.content }] : (block.content ?? [])
-      results.push({
-        role: 'tool',
-        callId: block.tool_use_id,
-        content: given.map((part, at) => readBlock(part, `${place}.content[${at}]`, pictures)),
-      })
+      const parts = given.flatMap((part, at) => readBlock(part, `${place}.content[${at}]`, pictures))
+      // Templates know of no results that are errors: the model reads it.
+      const content = block.is_error ? [textPart('Error: '), ...parts] : parts
+      results.push({ role: 'tool', callId: block.tool_use_id, content })
     } else if (block.type === 'tool_use')
       calls.push({ id: block.id, name: block.name, arguments: JSON.stringify(block.input) })
     else if (block.type === 'thinking') reasoning += block.thinking
-    else if (block.type !== 'redacted_thinking') own.push(readBlock(block, place, pictures))
+    else if (block.type !== 'redacted_thinking') own.push(...readBlock(block, place, pictures))
   }
   if (own.length === 0 && calls.length === 0 && results.length > 0) return results
   return [...results, { role, content: own, calls, ...(reasoning === '' ? {} : { reasoning }) }]
 }
 
-function readBlock(block: ResultBlock, param: string, pictures: Pictures): ContentPart {
-  if (block.type === 'text') return { kind: 'text', text: block.text }
+function readBlock(block: ResultBlock, param: string, pictures: Pictures): ContentPart[] {
+  if (block.type === 'text') return [textPart(block.text)]
   const { source } = block
-  if (source.type === 'text') return { kind: 'text', text: source.data }
-  return pictures.add(source.type === 'url' ? source.url : source.data, `${param}.source`)
+  const title = block.type === 'document' && block.title ? [textPart(`${block.title}\n`)] : []
+  if (source.type === 'text') return [...title, textPart(source.data)]
+  return [...title, pictures.add(source.type === 'url' ? source.url : source.data, `${param}.source`)]
 }
+
+const textPart = (text: string): ContentPart => ({ kind: 'text', text })

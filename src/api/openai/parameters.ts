@@ -1,7 +1,7 @@
 import { z } from 'zod'
 import { OrielError } from '../../errors.ts'
 import type { RequestContext } from '../answer-route.ts'
-import { plainSettings, type Settings } from '../answering/request.ts'
+import { isolationOf, plainSettings, type Settings } from '../answering/request.ts'
 
 /** One or several; clients that have none send an empty one. */
 const stop = z
@@ -128,7 +128,7 @@ export function settingsOf(body: Parameters, { isolationKey, dialect }: RequestC
       logitBias: Object.entries(body.logit_bias ?? {}).map(([id, bias]) => ({ token: Number(id), bias })),
       grammar: grammarOf(body),
     },
-    isolation: [isolationKey, body.prompt_cache_isolation_key ?? ''],
+    isolation: isolationOf(isolationKey, body.prompt_cache_isolation_key),
     cachePrompt: body.prompt_cache_max_len !== 0,
     cachedMost: body.prompt_cache_max_len ?? null,
     echo: body.echo ? 'all' : (body.echo_last ?? null),

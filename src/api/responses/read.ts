@@ -1,7 +1,7 @@
 import type { ChatMessage, ContentPart } from '../../prompt/index.ts'
 import type { RequestContext } from '../answer-route.ts'
 import { Pictures } from '../answering/pictures.ts'
-import { type AnswerRequest, plainSettings, type Settings } from '../answering/request.ts'
+import { type AnswerRequest, isolationOf, plainSettings, type Settings } from '../answering/request.ts'
 import { chooseTools, noArguments } from '../openai/tools.ts'
 import type { ResponsesRequest } from './schema.ts'
 
@@ -30,7 +30,7 @@ export function readResponsesRequest(body: ResponsesRequest, { isolationKey }: R
       maxTokens: body.max_output_tokens ?? null,
       overflow: body.truncation === 'auto' ? 'truncate' : 'error',
       sampling: { temperature: body.temperature, topP: body.top_p, grammar: grammarOf(body) },
-      isolation: [isolationKey, body.prompt_cache_isolation_key ?? ''],
+      isolation: isolationOf(isolationKey, body.prompt_cache_isolation_key),
     },
     params: { prompt: 'input', grammar: 'text.format' },
   }
