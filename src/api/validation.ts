@@ -87,6 +87,9 @@ function allowed(issue: Issue): string {
 }
 
 function allowedByUnion(issue: UnionIssue): string {
+  // A kind that there is not. One that may be left out is undefined too.
+  const kinds = 'options' in issue ? issue.options?.filter((kind) => kind !== undefined) : undefined
+  if (kinds !== undefined) return `must be ${either(kinds.map((kind) => JSON.stringify(kind)))}`
   const types = issue.errors.flatMap((errors) =>
     errors.flatMap((error) => (error.code === 'invalid_type' ? [article(error.expected)] : [])),
   )

@@ -17,7 +17,11 @@ const responseFormat = z.discriminatedUnion('type', [
   z.object({ type: z.literal('json_object'), schema: jsonSchema.nullish() }),
   z.object({
     type: z.literal('json_schema'),
-    json_schema: z.object({ name: z.string().optional(), schema: jsonSchema.nullish(), strict: z.boolean().nullish() }),
+    json_schema: z.object({
+      name: z.string().optional(),
+      schema: jsonSchema.nullish(),
+      strict: z.boolean().nullish(),
+    }),
   }),
   z.object({ type: z.literal('grammar'), grammar: z.string().min(1) }),
 ])

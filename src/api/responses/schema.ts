@@ -24,7 +24,7 @@ const inputPart = z.discriminatedUnion(
 
 const content = z.union([z.string(), z.array(inputPart)])
 
-const item = z.union([
+const item = z.discriminatedUnion('type', [
   z.object({
     type: z.literal('message').optional(),
     role: z.enum(['user', 'assistant', 'system', 'developer']),
