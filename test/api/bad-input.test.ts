@@ -126,6 +126,24 @@ describe('bad input', () => {
       'response_format',
       /send one of them/,
     ],
+    [
+      'a call that cannot be held to its schema',
+      () =>
+        chat({
+          tools: [weather, { type: 'function', function: { name: 'odd', parameters: { not: {} } } }],
+          tool_choice: { type: 'function', function: { name: 'odd' } },
+        }),
+      400,
+      'tools[1].function.parameters',
+      /: tools\[1\]\.function\.parameters has not,/,
+    ],
+    [
+      'an unknown form of an answer',
+      () => chat({ response_format: { type: 'json' } }),
+      400,
+      'response_format.type',
+      /must be "text", "json_object", "json_schema" or "grammar"; found "json"/,
+    ],
     ['functions, which are history', () => chat({ functions: [{ name: 'add' }] }), 400, 'functions', /send tools/],
     [
       'a prompt that cannot be shortened enough',

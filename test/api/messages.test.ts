@@ -215,6 +215,12 @@ describe('messages to the built-in model', () => {
       400,
       /stores no files/,
     ],
+    [
+      'a call that cannot be held to its schema',
+      { tools: [{ name: 'odd', input_schema: { $ref: '#/$defs/none' } }], tool_choice: { type: 'any' } },
+      400,
+      /: tools\[0\]\.input_schema refers to "#\/\$defs\/none"/,
+    ],
     ['a role that there is not', { messages: [{ role: 'system', content: 'Hi' }] }, 400, /"user" or "assistant"/],
   ])('refuse %s in Anthropic’s words', async (_, over, status, says) => {
     const response = await post(oriel.url, asked(over))

@@ -7,6 +7,13 @@ import { startServer, type TestServer } from '../support/server.ts'
 
 const question = 'What is in this image?'
 
+/** A tool whose arguments no grammar is written for. */
+const odd = {
+  type: 'function',
+  name: 'odd',
+  parameters: { type: 'object', properties: { even: { type: 'integer', multipleOf: 2 } } },
+}
+
 describe('responses of the built-in model', () => {
   let oriel: TestServer
   let client: OpenAI
@@ -140,16 +147,49 @@ describe('responses of the built-in model', () => {
     ],
     ['tools of the server', { input: 'Hi', tools: [{ type: 'web_search' }] }, 'tools[0].type'],
     ['work in the background', { input: 'Hi', background: true }, 'background'],
+    [
+      'a call whose arguments are no text',
+      { input: [{ type: 'function_call', call_id: 'a', name: 'f', arguments: {} }] },
+      'input[0].arguments',
+      'must be a string; found an object',
+    ],
+    [
+      'an item of an unknown kind',
+      { input: [{ role: 'user', content: 'Hi' }, { type: 'computer_call' }] },
+      'input[1].type',
+      'must be "message", "function_call", "function_call_output" or "reasoning"; found "computer_call"',
+    ],
+    ['a message of nobody', { input: [{ content: 'Hi' }] }, 'input[0].role', 'must be "user", "assistant"'],
+    ['an item that is none', { input: [5] }, 'input[0]', 'must be an object; found 5'],
+    [
+      'an unknown format',
+      { input: 'Hi', text: { format: { type: 'json' } } },
+      'text.format.type',
+      'must be "text", "json_object" or "json_schema"; found "json"',
+    ],
+    [
+      'a call and an answer in JSON',
+      { input: 'Hi', tools: [odd], tool_choice: 'required', text: { format: { type: 'json_object' } } },
+      'text.format',
+      'send one of them',
+    ],
+    [
+      'a call that cannot be held to its schema',
+      { input: 'Hi', tools: [odd], tool_choice: 'required' },
+      'tools[0].parameters',
+      ': tools[0].parameters.properties.even has multipleOf',
+    ],
     ['a prompt longer than the context', { input: 'word '.repeat(6000) }, 'input'],
     ['no input', {}, 'input'],
-  ])('refuse %s', async (_, body, param) => {
+  ])('refuse %s', async (_, body, param, says = '') => {
     const response = await fetch(`${oriel.url}/v1/responses`, {
       method: 'POST',
       headers: { 'content-type': 'application/json' },
       body: JSON.stringify({ model: 'pocket', ...body }),
     })
-    const { error } = (await response.json()) as { error: { param: string } }
+    const { error } = (await response.json()) as { error: { param: string; message: string } }
     expect({ status: response.status, param: error.param }).toEqual({ status: 400, param })
+    expect(error.message).toContain(says)
   })
 })
 

@@ -9,10 +9,10 @@ import {
   readAnswer,
   thoughtTags,
 } from '../../prompt/index.ts'
-import { forcedCall } from './forced-call.ts'
+import { forcedCall, inTools } from './forced-call.ts'
 import { type AnswerRooms, type MediaTimings, type PreparedPrompt, preparePrompt } from './prepare.ts'
 import { type DescribedPrompt, echoOf, promptText, type ToldToken, toldEcho } from './prompt-text.ts'
-import type { AnswerRequest, Settings } from './request.ts'
+import type { AnswerRequest, ChatPrompt, Settings } from './request.ts'
 
 /** An answer that the engine has begun. Dialects give it their own shape. */
 export interface RunningAnswer {
@@ -73,10 +73,14 @@ export async function startAnswer(
 }
 
 /** The engine speaks of `messages` and `response_format`, which not every dialect has. */
-export function inPlace(error: OrielError, { params }: AnswerRequest): OrielError {
+export function inPlace(error: OrielError, { params, prompt }: AnswerRequest): OrielError {
+  if (error.param === 'response_format' && isForced(prompt)) return inTools(error, prompt.tools)
   const place = { messages: params.prompt, response_format: params.grammar }[error.param ?? '']
   return place === undefined ? error : error.at(place)
 }
+
+const isForced = (prompt: AnswerRequest['prompt']): prompt is ChatPrompt =>
+  prompt.kind === 'chat' && prompt.calling.mode === 'forced'
 
 async function start(rooms: AnswerRooms, request: AnswerRequest, signal: AbortSignal): Promise<RunningAnswer> {
   const prepared = await preparePrompt(rooms, request, signal)
@@ -106,7 +110,7 @@ async function start(rooms: AnswerRooms, request: AnswerRequest, signal: AbortSi
 function generateRequest(request: AnswerRequest, { backend, pieces }: PreparedPrompt): GenerateRequest {
   const { settings, prompt } = request
   const { card, model } = backend
-  const forced = prompt.kind === 'chat' && prompt.calling.mode === 'forced' ? forcedCall(prompt.tools) : null
+  const forced = isForced(prompt) ? forcedCall(prompt.tools) : null
   const tags = prompt.kind === 'chat' ? [...(prompt.tools.length > 0 ? callTags : []), ...thoughtTags] : []
   const { sampling } = settings
   for (const { token } of sampling.logitBias ?? [])

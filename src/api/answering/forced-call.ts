@@ -1,8 +1,9 @@
 import type { Sampling } from '../../deployments/index.ts'
-import type { Tool } from '../../prompt/index.ts'
+import { OrielError } from '../../errors.ts'
+import type { CallableTool } from './request.ts'
 
 /** The grammar of an answer that is a call of one of these tools and nothing else. */
-export function forcedCall(tools: readonly Tool[]): Sampling['grammar'] {
+export function forcedCall(tools: readonly CallableTool[]): Sampling['grammar'] {
   const calls = tools.map(({ name, parameters }, index) => ({
     type: 'object',
     properties: { name: { const: name }, arguments: moved(parameters, `#/anyOf/${index}/properties/arguments`) },
@@ -10,6 +11,15 @@ export function forcedCall(tools: readonly Tool[]): Sampling['grammar'] {
     additionalProperties: false,
   }))
   return { kind: 'json_schema', schema: { anyOf: calls } }
+}
+
+/** An error of that schema, told as one of the tool that it is about. */
+export function inTools({ kind, message, code }: OrielError, tools: readonly CallableTool[]): OrielError {
+  const [whole, index] = /\.anyOf\.(\d+)\.properties\.arguments/.exec(message) ?? []
+  const tool = tools[Number(index)]
+  if (whole === undefined || tool === undefined) return new OrielError(kind, message, { param: 'tools', code })
+  const told = message.replace(`$${whole}`, tool.param).replace(`#/anyOf/${index}/properties/arguments`, '#')
+  return new OrielError(kind, told, { param: tool.param, code })
 }
 
 /** A schema that stands elsewhere now: its references to itself go along. */

@@ -19,7 +19,7 @@ export type Source = PictureSource & { detail: 'low' | 'high' | 'auto' }
 export interface ChatPrompt {
   kind: 'chat'
   messages: readonly ChatMessage[]
-  tools: readonly Tool[]
+  tools: readonly CallableTool[]
   calling: Calling
   /** Further words of the template. */
   variables: Readonly<Record<string, string | number | boolean>>
@@ -27,6 +27,11 @@ export interface ChatPrompt {
   splitReasoning: boolean
   /** The oldest turns are left out until the prompt has no more tokens than this. */
   longest: number | null
+}
+
+export interface CallableTool extends Tool {
+  /** Where the request has its parameters, for errors. */
+  param: string
 }
 
 /** What a client says of calls: `forced` must be one, of one of the tools given. */

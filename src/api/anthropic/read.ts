@@ -13,10 +13,11 @@ export function readMessagesRequest(
   const pictures = new Pictures()
   const { tool_choice: choice, thinking } = body
   const { tools, calling } = chooseTools(
-    (body.tools ?? []).map(({ name, description, input_schema }) => ({
+    (body.tools ?? []).map(({ name, description, input_schema }, index) => ({
       name,
       description: description ?? undefined,
       parameters: input_schema,
+      param: `tools[${index}].input_schema`,
     })),
     {
       mode: choice?.type === 'none' ? 'none' : choice == null || choice.type === 'auto' ? 'auto' : 'forced',
@@ -47,7 +48,7 @@ export function readMessagesRequest(
       sampling: { temperature: body.temperature, topP: body.top_p, topK: body.top_k },
       isolation: isolationOf(context.isolationKey),
     },
-    params: { prompt: 'messages', grammar: 'tool_choice' },
+    params: { prompt: 'messages', grammar: 'tools' },
   }
 }
 

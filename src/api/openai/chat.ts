@@ -10,7 +10,7 @@ import { chunks, completion } from './chat-shapes.ts'
 import { readMessages } from './content.ts'
 import { dryRun } from './dry-run.ts'
 import { maxTokensOf, settingsOf } from './parameters.ts'
-import { readTools } from './tools.ts'
+import { readTools, refuseBoth } from './tools.ts'
 
 /** `POST /v1/chat/completions` */
 export const chatEndpoint: AnswerEndpoint<typeof chatRequest> = {
@@ -27,15 +27,8 @@ export function readChat(body: z.output<typeof chatRequest>, context: RequestCon
   const pictures = new Pictures()
   const messages = readMessages(body.messages, pictures)
   const { tools, calling } = readTools(body)
-  if (calling.mode === 'forced' && body.response_format != null && body.response_format.type !== 'text')
-    throw new OrielError(
-      'invalid',
-      'response_format says what the answer must be, and tool_choice wants a call: send one of them.',
-      {
-        param: 'response_format',
-        code: 'invalid_value',
-      },
-    )
+  const settings = settingsOf(body, context)
+  refuseBoth(calling, settings, 'response_format')
   return {
     model: body.model,
     prompt: {
@@ -49,7 +42,7 @@ export function readChat(body: z.output<typeof chatRequest>, context: RequestCon
     },
     sources: pictures.sources,
     settings: {
-      ...settingsOf(body, context),
+      ...settings,
       maxTokens: maxTokensOf(['max_tokens', body.max_tokens], ['max_completion_tokens', body.max_completion_tokens]),
       topLogprobs: topLogprobsOf(body),
     },

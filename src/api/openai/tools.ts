@@ -1,7 +1,6 @@
 import { z } from 'zod'
 import { OrielError } from '../../errors.ts'
-import type { Tool } from '../../prompt/index.ts'
-import type { Calling } from '../answering/request.ts'
+import type { CallableTool, Calling, Settings } from '../answering/request.ts'
 
 /** What the API allows as the name of a function. */
 export const functionName = z.string().regex(/^[\w.-]{1,64}$/, { error: 'must be 1 to 64 letters, digits, ., _ or -' })
@@ -47,13 +46,14 @@ type ToolParameters = z.output<z.ZodObject<typeof toolParameters>>
 
 /** What a chat may call, and whether it must. */
 export function readTools({ tools, tool_choice: choice, parallel_tool_calls: parallel }: ToolParameters): {
-  tools: Tool[]
+  tools: CallableTool[]
   calling: Calling
 } {
-  const given = (tools ?? []).map(({ function: { name, description, parameters } }) => ({
+  const given = (tools ?? []).map(({ function: { name, description, parameters } }, index) => ({
     name,
     description: description ?? undefined,
     parameters: parameters ?? noArguments,
+    param: `tools[${index}].function.parameters`,
   }))
   const asked = typeof choice === 'object' && choice !== null ? choice : { type: choice ?? 'auto' }
   const only = 'allowed_tools' in asked ? asked.allowed_tools.tools : 'function' in asked ? [asked] : null
@@ -70,9 +70,9 @@ export const noArguments = { type: 'object', properties: {}, additionalPropertie
 
 /** Narrows the tools to those that a client allows. @throws OrielError where it chooses what it did not give */
 export function chooseTools(
-  tools: readonly Tool[],
+  tools: readonly CallableTool[],
   { mode, only, parallel }: Calling & { only: readonly string[] | null },
-): { tools: Tool[]; calling: Calling } {
+): { tools: CallableTool[]; calling: Calling } {
   const names = tools.map(({ name }) => name)
   const twice = names.find((name, index) => names.indexOf(name) !== index)
   if (twice !== undefined) throw refused('tools', `tools has two functions of the name ${JSON.stringify(twice)}.`)
@@ -83,6 +83,12 @@ export function chooseTools(
     throw refused('tool_choice', 'tool_choice wants a call, and there are no tools.')
   const allowed = only === null ? [...tools] : tools.filter(({ name }) => only.includes(name))
   return { tools: allowed, calling: { mode, parallel } }
+}
+
+/** An answer is held to one grammar. @param param what says what the answer must be @throws OrielError */
+export function refuseBoth({ mode }: Calling, { sampling }: Settings, param: string): void {
+  if (mode === 'forced' && sampling.grammar != null)
+    throw refused(param, `${param} says what the answer must be, and tool_choice wants a call: send one of them.`)
 }
 
 const list = (names: readonly string[]): string => (names.length === 0 ? 'none' : names.join(', '))

@@ -2,7 +2,7 @@ import type { ChatMessage, ContentPart } from '../../prompt/index.ts'
 import type { RequestContext } from '../answer-route.ts'
 import { Pictures } from '../answering/pictures.ts'
 import { type AnswerRequest, isolationOf, plainSettings, type Settings } from '../answering/request.ts'
-import { chooseTools, noArguments } from '../openai/tools.ts'
+import { chooseTools, noArguments, refuseBoth } from '../openai/tools.ts'
 import type { ResponsesRequest } from './schema.ts'
 
 /** A request of the Responses API as every dialect tells it. */
@@ -13,25 +13,29 @@ export function readResponsesRequest(body: ResponsesRequest, { isolationKey }: R
     ? [{ role: 'system', content: [{ kind: 'text', text: instructions }] }]
     : []
   const effort = reasoning?.effort
+  const { tools, calling } = readTools(body)
+  const settings: Settings = {
+    ...plainSettings,
+    maxTokens: body.max_output_tokens ?? null,
+    overflow: body.truncation === 'auto' ? 'truncate' : 'error',
+    sampling: { temperature: body.temperature, topP: body.top_p, grammar: grammarOf(body) },
+    isolation: isolationOf(isolationKey, body.prompt_cache_isolation_key),
+  }
+  refuseBoth(calling, settings, 'text.format')
   return {
     model: body.model,
     prompt: {
       kind: 'chat',
       messages: [...system, ...readInput(body.input, pictures)],
-      ...readTools(body),
+      tools,
+      calling,
       variables:
         effort == null ? {} : { reasoning_effort: effort, ...(effort === 'none' ? { enable_thinking: false } : {}) },
       splitReasoning: true,
       longest: null,
     },
     sources: pictures.sources,
-    settings: {
-      ...plainSettings,
-      maxTokens: body.max_output_tokens ?? null,
-      overflow: body.truncation === 'auto' ? 'truncate' : 'error',
-      sampling: { temperature: body.temperature, topP: body.top_p, grammar: grammarOf(body) },
-      isolation: isolationOf(isolationKey, body.prompt_cache_isolation_key),
-    },
+    settings,
     params: { prompt: 'input', grammar: 'text.format' },
   }
 }
@@ -41,10 +45,11 @@ function readTools({ tools, tool_choice: choice, parallel_tool_calls: parallel }
   const mode = asked.type === 'allowed_tools' ? asked.mode : asked.type === 'function' ? 'required' : asked.type
   const only = asked.type === 'allowed_tools' ? asked.tools : asked.type === 'function' ? [asked] : null
   return chooseTools(
-    (tools ?? []).map(({ name, description, parameters }) => ({
+    (tools ?? []).map(({ name, description, parameters }, index) => ({
       name,
       description: description ?? undefined,
       parameters: parameters ?? noArguments,
+      param: `tools[${index}].parameters`,
     })),
     {
       mode: mode === 'required' ? 'forced' : mode,
