@@ -104,7 +104,11 @@ function readRequest<Schema extends z.ZodObject>(
 ) {
   const body = parseBody(schema, request.body)
   const ignored = unknownParameters(schema, body, strict)
-  if (ignored.length > 0) reply.header('x-oriel-ignored-parameters', ignored.map(encodeURIComponent).join(', '))
+  if (ignored.length > 0)
+    reply.header(
+      'x-oriel-ignored-parameters',
+      ignored.map((name) => encodeURIComponent(name.toWellFormed())).join(', '),
+    )
   const context = contextOf(request)
   return { body, context, requests: read(body, context), signal: whenClosed(reply) }
 }

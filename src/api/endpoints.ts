@@ -95,7 +95,7 @@ export function endpointsOf(options: RouteOptions): Endpoint[] {
         { name: 'filter', description: 'The same' },
       ],
       answer: answers.modelListAnswer,
-      handler: async ({ query }) => modelList(await deployments.list(), query as Record<string, string>),
+      handler: async ({ query }) => modelList(await deployments.list(), query as Record<string, string | string[]>),
     },
     {
       ...models,

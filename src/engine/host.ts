@@ -89,10 +89,18 @@ class EngineHost implements Engine {
     const id = this.#nextId++
     const { prompt, pictures } = withoutPixels(request.prompt)
     const queue = new EventQueue<GenerateEvent>(mergeText)
-    const cancel = (): void => queue.fail(cancelled())
+    let over = false
+    const leave = (): void => {
+      signal.removeEventListener('abort', cancel)
+      if (this.#running.delete(id) && !over) this.#send({ type: 'cancel', id })
+    }
+    // At once, since it may be that nobody reads on.
+    const cancel = (): void => {
+      queue.fail(cancelled())
+      leave()
+    }
     this.#running.set(id, { queue, pictures })
     signal.addEventListener('abort', cancel, { once: true })
-    let over = false
     try {
       this.#send({ type: 'generate', id, request: { ...request, prompt } })
       for await (const event of queue) {
@@ -101,12 +109,10 @@ class EngineHost implements Engine {
         if (over) return
       }
     } catch (error) {
-      over = !signal.aborted
+      over = true
       throw error
     } finally {
-      signal.removeEventListener('abort', cancel)
-      this.#running.delete(id)
-      if (!over) this.#send({ type: 'cancel', id })
+      leave()
     }
   }
 

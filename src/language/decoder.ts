@@ -146,7 +146,7 @@ export function openDecoder(file: string, settings: DecoderSettings): Decoder {
     },
     logits: (row) => llama.logits(context, row, vocabulary.size),
     sample: (sampler, row) => sampler.sample(context, row, () => llama.logits(context, row, vocabulary.size)),
-    newSampler: (sampling) => createSampler(llama, vocab, sampling),
+    newSampler: (sampling) => createSampler(llama, vocab, sampling, vocabulary),
     share: (source, target, time) => llama.sequenceCopy(kvMemory, source, target, 0, time),
     savedBytes: (sequence) => llama.stateSize(context, sequence),
     save(sequence) {

@@ -1,5 +1,6 @@
 import { OrielError } from '../errors.ts'
 import { Candidates, type Llama, type LlamaContext, type Sampler, type Vocab } from '../native/index.ts'
+import type { Vocabulary } from './vocabulary.ts'
 
 /** How the next token is chosen from the logits. */
 export interface SamplerSettings {
@@ -20,6 +21,8 @@ export interface SamplerSettings {
   logitBias: readonly { token: number; bias: number }[]
   /** In GBNF, with a rule named root; null: none. */
   grammar: string | null
+  /** Text behind which the grammar begins to hold; without it, from the answer's first word on. */
+  grammarAfter?: string
 }
 
 /** How many of the last tokens the penalties look at, as llama.cpp's tools have it. */
@@ -37,10 +40,18 @@ export interface TokenSampler {
 }
 
 /** @throws OrielError `invalid` for a grammar that does not parse */
-export function createSampler(llama: Llama, vocab: Vocab, settings: SamplerSettings): TokenSampler {
+export function createSampler(
+  llama: Llama,
+  vocab: Vocab,
+  settings: SamplerSettings,
+  vocabulary: Vocabulary,
+): TokenSampler {
   const grammar = settings.grammar === null ? null : parseGrammar(llama, vocab, settings.grammar)
   const chain = createChain(llama, vocab, settings)
-  return grammar === null ? freeSampler(llama, chain) : boundSampler(llama, vocab, chain, grammar)
+  const free = freeSampler(llama, chain)
+  if (grammar === null) return free
+  const bound = boundSampler(llama, vocab, chain, grammar)
+  return settings.grammarAfter === undefined ? bound : boundAfter(settings.grammarAfter, free, bound, vocabulary)
 }
 
 function createChain(llama: Llama, vocab: Vocab, settings: SamplerSettings): Sampler {
@@ -95,6 +106,25 @@ function boundSampler(llama: Llama, vocab: Vocab, chain: Sampler, grammar: Sampl
       llama.freeSampler(grammar)
       candidates.free()
     },
+  }
+}
+
+/** Samples freely until a text has been written, and under the grammar from there on. */
+function boundAfter(mark: string, free: TokenSampler, bound: TokenSampler, vocabulary: Vocabulary): TokenSampler {
+  const decoder = new TextDecoder()
+  let [written, seen] = ['', false]
+  return {
+    sample(context, row, logits) {
+      if (seen) return bound.sample(context, row, logits)
+      const token = free.sample(context, row, logits)
+      if (token === null) return null
+      written += decoder.decode(vocabulary.bytes(token, true), { stream: true })
+      seen = written.includes(mark)
+      written = written.slice(-mark.length)
+      return token
+    },
+    // Both have the same chain.
+    free: () => bound.free(),
   }
 }
 

@@ -32,6 +32,8 @@ const think = { open: '<think>', close: '</think>' } as const
 /** Whether a template's last words begin a thought for the model to go on with: some do. */
 export const beginsThought = (lastWords: string): boolean => lastWords.trimEnd().endsWith(think.open)
 
+export const thoughtEnd: string = think.close
+
 /** Texts that some vocabularies have as control tokens, which an answer shows only when it is asked to. */
 export const thoughtTags: readonly string[] = Object.values(think)
 

@@ -1,4 +1,4 @@
-export { type AnswerPiece, type AnswerReader, beginsThought, readAnswer, thoughtTags } from './answer.ts'
+export { type AnswerPiece, type AnswerReader, beginsThought, readAnswer, thoughtEnd, thoughtTags } from './answer.ts'
 export { callTags } from './call-markup.ts'
 export type { ChatMessage, ContentPart, PromptPart, Tool } from './messages.ts'
 export { type ChatFormat, compileTemplate } from './template.ts'

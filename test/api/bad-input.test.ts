@@ -308,6 +308,35 @@ describe('bad input', () => {
     const response = await post(JSON.stringify(chat({ wibble: 1 })))
     expect(response.status).toBe(200)
     expect(response.headers.get('x-oriel-ignored-parameters')).toBe('wibble')
+    const halfCharacter = await post(JSON.stringify(chat({ '\ud800': 1 })))
+    expect(halfCharacter.headers.get('x-oriel-ignored-parameters')).toBe('%EF%BF%BD')
+  })
+
+  it('what only counts looks at nothing else', async () => {
+    const send = (path: string, body: object) =>
+      fetch(`${oriel.url}${path}`, {
+        method: 'POST',
+        headers: { 'content-type': 'application/json' },
+        body: JSON.stringify(chat(body)),
+      })
+    const counted = await send('/v1/messages/count_tokens', { stop_sequences: 'END' })
+    expect(counted.status).toBe(200)
+    expect(counted.headers.get('x-oriel-ignored-parameters')).toBe('stop_sequences')
+    expect((await send('/v1/tokenize', { logprobs: 'many' })).status).toBe(200)
+    expect(await refusal(await send('/v1/tokenize', { tool_choice: { function: null } }))).toMatchObject({
+      status: 400,
+      error: { param: expect.stringMatching(/^tool_choice/) },
+    })
+  })
+
+  it('a list of models by features that are named twice', async () => {
+    const list = async (query: string) => {
+      const response = await fetch(`${oriel.url}/v1/models?${query}`)
+      const { data } = (await response.json()) as { data: { id: string }[] }
+      return data.map(({ id }) => id)
+    }
+    expect(await list('features=vision&features=structured-outputs')).toContain('pocket')
+    expect(await list('features=vision&features=flying')).toEqual([])
   })
 
   it('and after all of that the server goes on serving', async () => {

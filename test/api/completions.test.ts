@@ -92,16 +92,23 @@ describe('completions', () => {
 
   it('stream what they say in one piece, several prompts side by side', async () => {
     const body = { model: 'pocket', temperature: 0, max_tokens: 12, prompt: [turn('Hello'), turn(question)] }
-    const whole = await client.completions.create(body)
+    const told = { ...body, return_token_ids: true, raw_output: true }
+    const whole = (await complete(told)) as Body
+    const [raws, prompts] = [[] as unknown[], [] as unknown[]]
     const texts = ['', '']
     const ends: (string | null)[] = []
-    for await (const chunk of await client.completions.create({ ...body, stream: true }))
-      for (const { index, text, finish_reason } of chunk.choices) {
+    for (const chunk of eventsOf(await (await post({ ...told, stream: true })).text()))
+      for (const { index, text, finish_reason, raw_output, prompt_token_ids } of chunk.choices) {
         texts[index] += text
         if (finish_reason !== null) ends[index] = finish_reason
+        if (raw_output !== undefined) raws[index] = raw_output
+        if (prompt_token_ids !== undefined) prompts[index] = prompt_token_ids
       }
     expect(texts).toEqual(whole.choices.map(({ text }) => text))
     expect(ends).toEqual(whole.choices.map(({ finish_reason }) => finish_reason))
+    expect(raws).toEqual(whole.choices.map(({ raw_output }) => raw_output))
+    expect(prompts).toEqual(whole.choices.map(({ prompt_token_ids }) => prompt_token_ids))
+    expect(whole.choices.map(({ raw_output }) => raw_output?.prompt_fragments[0])).toEqual(body.prompt)
   })
 
   it('echo the prompt, all of it or its last tokens', async () => {

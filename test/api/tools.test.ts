@@ -113,6 +113,18 @@ describe('tools', () => {
     })
   })
 
+  it('are called behind a thought that the template has begun', async () => {
+    const template =
+      '{% for m in messages %}{{ m.content }}{% endfor %}{% if add_generation_prompt %}<think>\n{% endif %}'
+    const { openai, asked } = await client(['Hm.\n</think>\n\n', '{"name": "now", "arguments": {}}'], template)
+    const { choices } = await openai.chat.completions.create({ ...request, tool_choice: 'required' })
+    expect(choices[0]).toMatchObject({
+      finish_reason: 'tool_calls',
+      message: { reasoning_content: 'Hm.', tool_calls: [{ function: { name: 'now', arguments: '{}' } }] },
+    })
+    expect(asked[0]?.sampling).toMatchObject({ grammar: { kind: 'json_schema' }, grammarAfter: '</think>' })
+  })
+
   it('may be narrowed to one, or to some', async () => {
     const { openai, asked } = await client(['{"name": "now", "arguments": {}}'])
     const choices: OpenAI.ChatCompletionToolChoiceOption[] = [

@@ -53,6 +53,30 @@ describe('one request', () => {
     ).toBe(40)
   })
 
+  it('follows a grammar from the text on that it is to hold behind', async () => {
+    const prompt = ask('What is in this image?', picture(3))
+    const free = (await answerOf(engine, requestOf(prompt))).texts[0] ?? ''
+    const [word = ''] = free.split(' ').slice(1, 2)
+    const sampling = {
+      ...greedy,
+      grammar: { kind: 'gbnf' as const, text: 'root ::= "yes" | "no"' },
+      grammarAfter: word,
+    }
+    const { texts, reasons } = await answerOf(engine, requestOf(prompt, { sampling }))
+    expect(texts[0]).toMatch(new RegExp(`^${free.slice(0, free.indexOf(word) + word.length)}(yes|no)$`))
+    expect(reasons).toEqual(['stop'])
+  })
+
+  it('stops what nobody reads on when its signal says so', async () => {
+    const abort = new AbortController()
+    const endless = requestOf(ask('Hi'), { ignoreEos: true, maxTokens: 3000 })
+    const events = engine.generate(endless, abort.signal)[Symbol.asyncIterator]()
+    await events.next()
+    abort.abort()
+    await expect.poll(async () => (await engine.state()).running, { timeout: 5000 }).toBe(0)
+    await expect(events.next()).rejects.toMatchObject({ kind: 'cancelled' })
+  })
+
   it('follows a grammar and a logit bias', async () => {
     const prompt = ask('What is in this image?', picture(3))
     const grammar = { kind: 'gbnf' as const, text: 'root ::= "yes" | "no"' }

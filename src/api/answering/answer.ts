@@ -7,6 +7,7 @@ import {
   beginsThought,
   callTags,
   readAnswer,
+  thoughtEnd,
   thoughtTags,
 } from '../../prompt/index.ts'
 import { forcedCall, inTools } from './forced-call.ts'
@@ -27,8 +28,8 @@ export interface RunningAnswer {
   choices: number
   /** The prompt's accounts: the engine has taken the request in. */
   usage: PromptUsage
-  /** Only where the request wants it. */
-  prompt: DescribedPrompt | null
+  /** The prompt of a choice, only where the request wants it. */
+  promptOf(choice: number): DescribedPrompt | null
   /** What the tokens are chosen by, defaults filled in. */
   sampling: Sampling
   /** Everything that follows. */
@@ -85,14 +86,15 @@ const isForced = (prompt: AnswerRequest['prompt']): prompt is ChatPrompt =>
 async function start(rooms: AnswerRooms, request: AnswerRequest, signal: AbortSignal): Promise<RunningAnswer> {
   const prepared = await preparePrompt(rooms, request, signal)
   const { backend, pieces, media } = prepared
-  const generate = generateRequest(request, prepared)
+  const thinking = isThinking(request, prepared)
+  const generate = generateRequest(request, prepared, thinking)
   const { echo, wantsTokens } = request.settings
   const tokens = echo !== null || wantsTokens ? (await backend.count(pieces)).tokens : null
   const prompt = tokens === null ? null : { text: promptText(prepared.parts, prepared.pictures, tokens), tokens }
   const events = backend.generate(generate, signal)[Symbol.asyncIterator]()
   const first = await events.next()
   if (first.done || first.value.type !== 'prompt') throw new Error('the engine did not begin with the prompt')
-  const readers = Array.from({ length: generate.n }, () => readerOf(request, prepared))
+  const readers = Array.from({ length: generate.n }, () => readerOf(request, thinking))
   return {
     id: randomUUID(),
     created: Math.floor(Date.now() / 1000),
@@ -100,14 +102,24 @@ async function start(rooms: AnswerRooms, request: AnswerRequest, signal: AbortSi
     servedBy: backend.card.id,
     choices: generate.n,
     usage: first.value,
-    prompt,
+    promptOf: () => prompt,
     sampling: generate.sampling,
     events: read({ [Symbol.asyncIterator]: () => events }, readers, prompt, request.settings),
     media,
   }
 }
 
-function generateRequest(request: AnswerRequest, { backend, pieces }: PreparedPrompt): GenerateRequest {
+/** Whether the prompt ends in a thought that the answer goes on with. */
+function isThinking({ prompt }: AnswerRequest, { parts }: PreparedPrompt): boolean {
+  const last = parts.at(-1)
+  return prompt.kind === 'chat' && last?.kind === 'text' && last.special && beginsThought(last.text)
+}
+
+function generateRequest(
+  request: AnswerRequest,
+  { backend, pieces }: PreparedPrompt,
+  thinking: boolean,
+): GenerateRequest {
   const { settings, prompt } = request
   const { card, model } = backend
   const forced = isForced(prompt) ? forcedCall(prompt.tools) : null
@@ -141,6 +153,8 @@ function generateRequest(request: AnswerRequest, { backend, pieces }: PreparedPr
       seed: sampling.seed ?? null,
       logitBias: sampling.logitBias ?? [],
       grammar: forced ?? sampling.grammar ?? null,
+      // A thought that the template has begun is the model's own business.
+      ...(thinking ? { grammarAfter: thoughtEnd } : {}),
     },
     promptLogprobs: settings.promptLogprobs,
     topLogprobs: settings.topLogprobs ?? (settings.wantsTokens ? 0 : null),
@@ -150,15 +164,14 @@ function generateRequest(request: AnswerRequest, { backend, pieces }: PreparedPr
   }
 }
 
-function readerOf({ prompt }: AnswerRequest, { parts }: PreparedPrompt): AnswerReader {
+function readerOf({ prompt }: AnswerRequest, thinking: boolean): AnswerReader {
   const chat = prompt.kind === 'chat' ? prompt : null
   const calls = chat !== null && chat.calling.mode !== 'none'
-  const last = parts.at(-1)
   return readAnswer({
     tools: new Map(calls ? chat.tools.map((tool) => [tool.name, tool]) : []),
     mostCalls: chat?.calling.parallel === false ? 1 : Number.POSITIVE_INFINITY,
     splitReasoning: chat?.splitReasoning ?? false,
-    thinking: chat !== null && last?.kind === 'text' && last.special && beginsThought(last.text),
+    thinking,
   })
 }
 

@@ -57,6 +57,7 @@ function together(answers: readonly RunningAnswer[]): RunningAnswer {
       imageTokens: answers.flatMap(({ usage }) => usage.imageTokens),
     },
     media: slowest(answers.map(({ media }) => media)),
+    promptOf: (choice) => answers[Math.floor(choice / first.choices)]?.promptOf(0) ?? null,
     events: interleaved(answers.map((answer, index) => shifted(answer, index * first.choices))),
   }
 }

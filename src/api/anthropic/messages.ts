@@ -27,10 +27,13 @@ export const messagesEndpoint: AnswerEndpoint<typeof messagesRequest> = {
   }),
 }
 
+const declared = countRequest.strip()
+
 /** `POST /v1/messages/count_tokens` */
 export const countEndpoint: CountEndpoint<typeof countRequest> = {
   schema: countRequest,
-  read: (body, context) => [readMessagesRequest(body, context)],
+  // Whatever else a body has was not looked at.
+  read: (body, context) => [readMessagesRequest(declared.parse(body), context)],
   counted: (_, prompts) => ({ input_tokens: prompts.reduce((sum, { promptTokens }) => sum + promptTokens, 0) }),
 }
 

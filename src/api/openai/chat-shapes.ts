@@ -12,7 +12,7 @@ import { headingOf, usageOf } from './usage.ts'
 /** The answer in one piece: `chat.completion`. */
 export async function completion(answer: RunningAnswer, body: ChatRequest) {
   const { choices, timings } = await collect(answer)
-  const { prompt } = answer
+  const prompt = answer.promptOf(0)
   const completionTokens = choices.reduce((sum, choice) => sum + choice.completionTokens, 0)
   const whole = {
     ...headingOf(answer, { prefix: 'chatcmpl', object: 'chat.completion' }),
@@ -68,7 +68,7 @@ export async function* chunks(answer: RunningAnswer, body: ChatRequest) {
     ],
     ...(includesUsage(body) ? { usage: null } : {}),
   })
-  const { prompt } = answer
+  const prompt = answer.promptOf(0)
   for (let index = 0; index < answer.choices; index++) {
     const first = chunk(index, { role: 'assistant', content: '' }, null)
     yield index === 0 && body.return_token_ids && prompt !== null

@@ -1,6 +1,6 @@
 import type { RunningAnswer } from '../answering/answer.ts'
 import { type Choice, collect } from '../answering/collect.ts'
-import type { ToldToken } from '../answering/prompt-text.ts'
+import type { DescribedPrompt, ToldToken } from '../answering/prompt-text.ts'
 import { performanceOf } from '../headers.ts'
 import type { CompletionsRequest } from './completions-schema.ts'
 import { includesUsage, withAccounts } from './last-chunk.ts'
@@ -14,10 +14,9 @@ const heading = (answer: RunningAnswer) => headingOf(answer, { prefix: 'cmpl', o
 export async function completion(answer: RunningAnswer, body: CompletionsRequest) {
   const { choices, timings } = await collect(answer)
   const completionTokens = choices.reduce((sum, choice) => sum + choice.completionTokens, 0)
-  const { prompt } = answer
   const whole = {
     ...heading(answer),
-    choices: bestOf(choices, body).map((choice, index) => ({
+    choices: bestOf(answer, choices, body).map(({ prompt, ...choice }, index) => ({
       index,
       text: choice.text,
       logprobs: logprobsWriter(formOf(body))(choice.tokens),
@@ -34,12 +33,19 @@ export async function completion(answer: RunningAnswer, body: CompletionsRequest
 
 const formOf = ({ logprobs }: CompletionsRequest) => (logprobs == null || logprobs === false ? 'none' : 'legacy')
 
+type PromptedChoice = Choice & { prompt: DescribedPrompt | null }
+
 /** Of the answers to each prompt the `n` likeliest by token, as `best_of` wants them. */
-function bestOf(choices: readonly Choice[], { n, best_of }: CompletionsRequest): Choice[] {
+function bestOf(
+  answer: RunningAnswer,
+  choices: readonly Choice[],
+  { n, best_of }: CompletionsRequest,
+): PromptedChoice[] {
+  const prompted = choices.map((choice, index) => ({ ...choice, prompt: answer.promptOf(index) }))
   const [made, wanted] = [best_of ?? n ?? 1, n ?? 1]
-  if (made === wanted) return [...choices]
+  if (made === wanted) return prompted
   return Array.from({ length: choices.length / made }, (_, prompt) =>
-    choices
+    prompted
       .slice(prompt * made, (prompt + 1) * made)
       .sort((a, b) => meanLogprob(b.tokens) - meanLogprob(a.tokens))
       .slice(0, wanted),
@@ -53,22 +59,44 @@ const meanLogprob = (tokens: readonly ToldToken[]): number =>
 export async function* completionChunks(answer: RunningAnswer, body: CompletionsRequest) {
   const head = heading(answer)
   const writers = Array.from({ length: answer.choices }, () => logprobsWriter(formOf(body)))
-  const chunk = (index: number, text: string, tokens: readonly ToldToken[] | null, reason: string | null) => ({
+  const raws = writers.map(() => ({ begun: false, text: '', tokens: [] as ToldToken[] }))
+  const chunk = (index: number, text: string, tokens: readonly ToldToken[] | null, more: object = {}) => ({
     ...head,
     choices: [
       {
         index,
         text,
         logprobs: tokens === null ? null : (writers[index]?.(tokens) ?? null),
-        finish_reason: reason,
+        finish_reason: null,
         ...(body.return_token_ids && tokens !== null ? { token_ids: tokens.map(({ id }) => id) } : {}),
+        ...more,
       },
     ],
     ...(includesUsage(body) ? { usage: null } : {}),
   })
-  yield* withAccounts(answer, body, head, (event) =>
-    event.type === 'part'
-      ? chunk(event.choice, event.raw, event.tokens, null)
-      : chunk(event.choice, '', null, event.reason),
-  )
+  yield* withAccounts(answer, body, head, (event) => {
+    const { choice } = event
+    const [prompt, raw] = [answer.promptOf(choice), raws[choice]]
+    if (event.type === 'end')
+      return chunk(choice, '', null, {
+        finish_reason: event.reason,
+        ...(body.raw_output && prompt !== null && raw !== undefined
+          ? { raw_output: rawOutput(prompt, raw.text, raw.tokens) }
+          : {}),
+      })
+    const first = raw?.begun === false
+    if (raw !== undefined) {
+      raw.begun = true
+      if (body.raw_output) {
+        raw.text += event.raw
+        raw.tokens.push(...event.tokens)
+      }
+    }
+    return chunk(
+      choice,
+      event.raw,
+      event.tokens,
+      body.return_token_ids && first && prompt !== null ? { prompt_token_ids: promptIds(prompt) } : {},
+    )
+  })
 }

@@ -36,14 +36,17 @@ export function modelObject(listed: ListedModel) {
 }
 
 /** `GET /v1/models`, narrowed by `?features=vision` or, as Fireworks' own page has it, `?filter=Vision`. */
-export function modelList(models: readonly ListedModel[], query: { features?: string; filter?: string }) {
-  const feature = (query.features ?? query.filter)?.toLowerCase()
+export function modelList(models: readonly ListedModel[], query: { features?: Given; filter?: Given }) {
+  const wanted = [query.features ?? query.filter ?? []].flat().map((feature) => feature.toLowerCase())
   const data = models.map(modelObject)
   return {
     object: 'list',
-    data: feature === undefined ? data : data.filter(({ features }) => features.includes(feature)),
+    data: data.filter(({ features }) => wanted.every((feature) => features.includes(feature))),
   }
 }
+
+/** A parameter of a URL that may be there more than once. */
+type Given = string | string[]
 
 /** By template: finding it out takes some tries. */
 const known = new Map<string, boolean>()

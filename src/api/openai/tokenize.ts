@@ -7,17 +7,29 @@ import { readChat } from './chat.ts'
 import { chatRequest } from './chat-schema.ts'
 import { readCompletions } from './completions.ts'
 
-const { model, messages, tools, chat_template_kwargs } = chatRequest.shape
+/** All that changes what a chat's prompt is. */
+const chat = chatRequest.pick({
+  model: true,
+  tools: true,
+  tool_choice: true,
+  parallel_tool_calls: true,
+  reasoning_effort: true,
+  enable_thinking: true,
+  thinking: true,
+  chat_template_kwargs: true,
+  prompt_truncate_len: true,
+})
 
 /** A text, with pictures at its `<image>`, or a chat. */
 const tokenizeRequest = z.looseObject({
-  model,
+  ...chat.shape,
   prompt: z.string().nullish(),
   images: z.array(z.string()).nullish(),
-  messages: messages.nullish(),
-  tools,
-  chat_template_kwargs,
+  messages: chatRequest.shape.messages.nullish(),
 })
+
+/** Whatever else a body has was not looked at. */
+const declared = tokenizeRequest.strip()
 
 type TokenizeRequest = z.output<typeof tokenizeRequest>
 
@@ -25,14 +37,14 @@ type TokenizeRequest = z.output<typeof tokenizeRequest>
 export const tokenizeEndpoint: CountEndpoint<typeof tokenizeRequest> = {
   schema: tokenizeRequest,
   read(body, context) {
-    const { prompt, images, messages, ...rest } = body
+    const { prompt, images, messages, ...rest } = declared.parse(body)
     if ((prompt == null) === (messages == null))
       throw new OrielError('invalid', 'Either prompt or messages must be there: a text to count, or a chat.', {
         param: 'prompt',
         code: 'invalid_value',
       })
     if (messages != null) return [readChat({ ...rest, messages }, context)]
-    return readCompletions({ ...rest, prompt: prompt ?? '', images }, context)
+    return readCompletions({ model: rest.model, prompt: prompt ?? '', images }, context)
   },
   async counted(body, prompts) {
     const [counted] = prompts
