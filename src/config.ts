@@ -39,6 +39,12 @@ const media = z.strictObject({
     .int()
     .positive()
     .default(200 * MB),
+  /** Pixels that are decoded and wait to be encoded, in all requests; more are refused. */
+  maxPixelsHeld: z
+    .number()
+    .int()
+    .positive()
+    .default(400 * MB),
   /** Processes that decode; 0: one for each core, two to eight. */
   decoders: z.number().int().nonnegative().default(0),
   /** Time for decoding one picture, in ms. */
@@ -192,6 +198,7 @@ const environment: Record<string, readonly string[]> = {
   ORIEL_MAX_PIXELS: ['media', 'maxPixels'],
   ORIEL_MAX_TOTAL_PIXELS: ['media', 'maxTotalPixels'],
   ORIEL_MAX_PIXELS_IN_FLIGHT: ['media', 'maxPixelsInFlight'],
+  ORIEL_MAX_PIXELS_HELD: ['media', 'maxPixelsHeld'],
   ORIEL_DECODERS: ['media', 'decoders'],
   ORIEL_DECODE_TIMEOUT_MS: ['media', 'decodeTimeoutMs'],
   ORIEL_ALLOW_PRIVATE: ['media', 'allowPrivate'],

@@ -12,12 +12,17 @@ import {
 import { toWire, type WireError } from './protocol.ts'
 
 /** The thread that encodes pictures, so that a picture never stops a running answer. One tile at a time, as they come. */
-export interface EncodeTask {
-  /** The picture and its plan, unless the tile is of the same as the one before. */
+interface EncodeTask {
+  /** Of the picture in its plan. */
+  name: string
+  /** null: it is here, scaled, of a tile before. */
   picture: { rgb: Uint8Array; plan: PicturePlan } | null
   tile: Tile
   threads: number
 }
+
+/** A scaled picture stays until it is to be forgotten. */
+export type ToEncoder = EncodeTask | { forget: string }
 
 /** What the thread is started with. */
 export interface EncoderStart {
@@ -41,16 +46,24 @@ const answer = (result: EncodeResult, transfer: ArrayBuffer[] = []) => parentPor
 
 try {
   const encoder = await openEncoder(file, settings)
-  let scaled: readonly Raster[] = []
+  const pictures = new Map<string, readonly Raster[]>()
 
-  parentPort?.on('message', async ({ picture, tile, threads }: EncodeTask) => {
+  const scaledOf = ({ name, picture }: EncodeTask): readonly Raster[] => {
+    if (picture === null) return pictures.get(name) ?? []
+    const { rgb, plan } = picture
+    const scaled = encoder.architecture.scale({ ...plan.original, rgb }, plan)
+    pictures.set(name, scaled)
+    return scaled
+  }
+
+  parentPort?.on('message', async (message: ToEncoder) => {
+    if ('forget' in message) {
+      pictures.delete(message.forget)
+      return
+    }
     const start = performance.now()
     try {
-      if (picture !== null) {
-        const { rgb, plan } = picture
-        scaled = encoder.architecture.scale({ ...plan.original, rgb }, plan)
-      }
-      const embeddings = await encoder.encode(scaled, tile, threads)
+      const embeddings = await encoder.encode(scaledOf(message), message.tile, message.threads)
       answer({ embeddings, ms: performance.now() - start }, [embeddings.buffer as ArrayBuffer])
     } catch (error) {
       answer({ error: toWire(error) })

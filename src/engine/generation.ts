@@ -5,11 +5,18 @@ import type { SamplerSettings } from '../language/index.ts'
  * side) and `engine/process`, so they are plain data.
  */
 
-/** One picture of a prompt: 8-bit sRGB, row by row, `rgb.length === width * height * 3`. */
+/** 8-bit sRGB, row by row: `[height, width, 3]`. */
+export interface Pixels {
+  readonly rgb: Uint8Array
+  /** The engine needs them no more, and they may be forgotten. */
+  letGo(): void
+}
+
+/** One picture of a prompt. */
 export interface PictureInput {
   width: number
   height: number
-  rgb: Uint8Array
+  pixels: Pixels
   /** Hash of pixels, width and height: equal hashes are equal pictures. */
   hash: string
   detail: 'low' | 'high' | 'auto'

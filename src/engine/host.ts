@@ -10,7 +10,7 @@ import type {
   EngineState,
   GenerateEvent,
   GenerateRequest,
-  PictureInput,
+  Pixels,
   PromptCount,
   PromptPiece,
 } from './generation.ts'
@@ -51,7 +51,8 @@ export async function startEngine(
 
 interface Pending {
   queue: EventQueue<GenerateEvent>
-  pictures: ReadonlyMap<string, PictureInput>
+  /** Pixels by the picture's hash, of those that the engine may still want. */
+  pictures: Map<string, Pixels[]>
 }
 
 class EngineHost implements Engine {
@@ -229,8 +230,14 @@ class EngineHost implements Engine {
         for (const [id, event] of message.events) this.#running.get(id)?.queue.push(event)
         break
       case 'want': {
-        const picture = this.#running.get(message.id)?.pictures.get(message.hash)
-        if (picture !== undefined) this.#send({ type: 'pixels', id: message.id, hash: picture.hash, rgb: picture.rgb })
+        const [pixels] = this.#running.get(message.id)?.pictures.get(message.hash) ?? []
+        if (pixels !== undefined) this.#send({ type: 'pixels', id: message.id, hash: message.hash, rgb: pixels.rgb })
+        break
+      }
+      case 'encoded': {
+        const pictures = this.#running.get(message.id)?.pictures
+        for (const pixels of pictures?.get(message.hash) ?? []) pixels.letGo()
+        pictures?.delete(message.hash)
         break
       }
       case 'counted':
@@ -285,12 +292,12 @@ class EngineHost implements Engine {
   }
 }
 
-function withoutPixels(pieces: readonly PromptPiece[]): { prompt: WirePiece[]; pictures: Map<string, PictureInput> } {
-  const pictures = new Map<string, PictureInput>()
+function withoutPixels(pieces: readonly PromptPiece[]): { prompt: WirePiece[]; pictures: Map<string, Pixels[]> } {
+  const pictures = new Map<string, Pixels[]>()
   const prompt = pieces.map((piece): WirePiece => {
     if (piece.kind !== 'picture') return piece
-    const { rgb, ...name } = piece.picture
-    pictures.set(name.hash, { rgb, ...name })
+    const { pixels, ...name } = piece.picture
+    pictures.set(name.hash, [...(pictures.get(name.hash) ?? []), pixels])
     return { kind: 'picture', picture: name }
   })
   return { prompt, pictures }

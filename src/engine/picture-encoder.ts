@@ -2,32 +2,27 @@ import { once } from 'node:events'
 import type { Worker } from 'node:worker_threads'
 import { type Deferred, deferred } from '../deferred.ts'
 import { startThread } from '../thread.ts'
-import type { EncodeResult, EncoderStart, EncodeTask } from './encoder-thread.ts'
+import type { EncodeResult, EncoderStart, ToEncoder } from './encoder-thread.ts'
 import type { PictureSpan } from './prompt-cells.ts'
 import { fromWire } from './protocol.ts'
 
 export interface Encoded {
   /** `[tokens, width]` */
   embeddings: Float32Array
-  /** Time that the encoder took; 0 for a picture that was there already. */
+  /** Time that the encoder took. */
   ms: number
 }
 
-/**
- * Pictures to embeddings: an LRU cache bounded in bytes before a thread that encodes one picture at a time. Whoever asks
- * for a picture that is being encoded waits for that same run.
- */
+/** Pictures to embeddings: an LRU cache bounded in bytes before a thread that encodes one tile at a time. */
 export class PictureEncoder {
   readonly #worker: Worker
   readonly #cacheBytes: number
   readonly #cores: EncoderCores
   readonly #cache = new Map<string, Float32Array>()
-  readonly #waiting: Job[] = []
-  readonly #jobs = new Map<string, Job>()
   #bytes = 0
   #running: Job | undefined
-  /** The picture that the thread has scaled last. */
-  #sent = ''
+  /** Pictures that the thread has scaled and keeps. */
+  readonly #scaled = new Set<string>()
 
   private constructor(worker: Worker, cacheBytes: number, cores: EncoderCores) {
     this.#worker = worker
@@ -74,80 +69,58 @@ export class PictureEncoder {
     return embeddings
   }
 
+  /** Whether the thread still has a tile's picture, so that its pixels are not needed. */
+  has(span: PictureSpan): boolean {
+    return this.#scaled.has(nameOf(span))
+  }
+
   /**
-   * Encodes a picture, or joins a run that somebody else began.
-   * @param signal leaves the run; a picture that nobody waits for any more is not begun
+   * Encodes a tile: one at a time.
+   * @param rgb `[height, width, 3]` of the whole picture; null where the thread has it
    */
-  async encode(span: PictureSpan, rgb: Uint8Array, signal: AbortSignal): Promise<Encoded> {
-    const known = this.cached(span.key)
-    if (known !== undefined) return { embeddings: known, ms: 0 }
-    return this.join(span.key, signal) ?? this.#begin(span, rgb, signal)
-  }
-
-  /** @returns undefined when nobody asked for this picture */
-  join(key: string, signal: AbortSignal): Promise<Encoded> | undefined {
-    const job = this.#jobs.get(key)
-    return job === undefined ? undefined : this.#follow(job, signal)
-  }
-
-  #begin(span: PictureSpan, rgb: Uint8Array, signal: AbortSignal): Promise<Encoded> {
+  encode(span: PictureSpan, rgb: Uint8Array | null): Promise<Encoded> {
     const encoded = deferred<Encoded>()
-    encoded.promise.catch(() => {})
-    const job: Job = { span, rgb, threads: 1, followers: 0, encoded }
-    this.#jobs.set(span.key, job)
-    this.#waiting.push(job)
-    const followed = this.#follow(job, signal)
-    this.#next()
-    return followed
+    const threads = this.#cores.next()
+    this.#running = { span, threads, encoded }
+    const { plan, tile } = span
+    const name = nameOf(span)
+    this.#send({ name, picture: rgb === null ? null : { rgb, plan }, tile, threads })
+    // Behind all others: the one that went unused the longest gives way.
+    this.#scaled.delete(name)
+    this.#scaled.add(name)
+    const [oldest] = this.#scaled
+    if (this.#scaled.size > scaledKept && oldest !== undefined) this.#forget(oldest)
+    return encoded.promise
   }
 
-  #follow(job: Job, signal: AbortSignal): Promise<Encoded> {
-    job.followers++
-    const leave = (): void => {
-      job.followers--
-      const at = job.followers === 0 ? this.#waiting.indexOf(job) : -1
-      if (at < 0) return
-      this.#waiting.splice(at, 1)
-      this.#jobs.delete(job.span.key)
-      job.encoded.reject(new Error('nobody waits for this picture any more'))
-    }
-    signal.addEventListener('abort', leave, { once: true })
-    if (signal.aborted) leave()
-    return job.encoded.promise.finally(() => signal.removeEventListener('abort', leave))
+  /** The thread need not keep this picture any more. */
+  letGo(span: PictureSpan): void {
+    const name = nameOf(span)
+    if (this.#scaled.has(name)) this.#forget(name)
   }
 
-  #next(): void {
-    if (this.#running !== undefined) return
-    const job = this.#waiting.shift()
-    if (job === undefined) return
-    this.#running = job
-    job.threads = this.#cores.next()
-    const { picture, plan, tile } = job.span
-    const sent = `${picture.hash} ${plan.name}`
-    const task: EncodeTask = {
-      picture: sent === this.#sent ? null : { rgb: job.rgb, plan },
-      tile,
-      threads: job.threads,
-    }
-    this.#sent = sent
-    this.#worker.postMessage(task)
+  #forget(name: string): void {
+    this.#scaled.delete(name)
+    this.#send({ forget: name })
+  }
+
+  #send(message: ToEncoder): void {
+    this.#worker.postMessage(message)
   }
 
   #finish(result: EncodeResult): void {
     const job = this.#running
     if (job === undefined || 'ready' in result) return
     this.#running = undefined
-    this.#jobs.delete(job.span.key)
     if ('error' in result) {
       // The thread may not have got as far as this picture: the next tile of it must bring it again.
-      this.#sent = ''
+      this.letGo(job.span)
       job.encoded.reject(fromWire(result.error))
     } else {
       this.#cores.took(job.threads, job.span.tile.tokens, result.ms)
       this.#store(job.span.key, result.embeddings)
       job.encoded.resolve(result)
     }
-    this.#next()
   }
 
   #store(key: string, embeddings: Float32Array): void {
@@ -170,10 +143,11 @@ interface EncoderCores {
 
 interface Job {
   span: PictureSpan
-  /** `[height, width, 3]` of the whole picture */
-  rgb: Uint8Array
   threads: number
-  /** Requests that wait for it. */
-  followers: number
   encoded: Deferred<Encoded>
 }
+
+/** Pictures that the thread keeps scaled: two requests may take turns. */
+const scaledKept = 2
+
+const nameOf = ({ picture, plan }: PictureSpan): string => `${picture.hash} ${plan.name}`

@@ -5,7 +5,7 @@ import { availableMemory } from '../memory.ts'
 import { openNative } from '../native/index.ts'
 import { openArchitecture } from '../vision/index.ts'
 import { Cores } from './cores.ts'
-import type { EngineModel, GenerateEvent, PromptPiece } from './generation.ts'
+import type { EngineModel, GenerateEvent, Pixels, PromptPiece } from './generation.ts'
 import { storedSequences } from './kv-cache.ts'
 import { usualCacheBytes } from './memory-shares.ts'
 import { PictureEncoder } from './picture-encoder.ts'
@@ -18,8 +18,8 @@ import { Scheduler } from './scheduler.ts'
  */
 let scheduler: Scheduler | undefined
 let events: [number, GenerateEvent][] = []
-/** Pixels that were asked for, by request and picture. A request that ends takes its own along. */
-const wanted = new Map<number, Map<string, Deferred<Uint8Array>>>()
+/** Pixels that were asked for and are not here yet. */
+let wanted: { id: number; hash: string; coming: Deferred<Uint8Array | undefined> }[] = []
 
 const send = (message: FromEngine): void => {
   if (process.connected) process.send?.(message)
@@ -39,7 +39,7 @@ process.on('message', (message: ToEngine) => {
       scheduler.cancel(message.id)
       break
     case 'pixels':
-      wanted.get(message.id)?.get(message.hash)?.resolve(message.rgb)
+      settle(message.rgb, ({ id, hash }) => id === message.id && hash === message.hash)
       break
     case 'count':
       count(scheduler, message.id, message.prompt)
@@ -101,16 +101,17 @@ async function load({ decoder: file, projector, name, config, gpu }: LoadOptions
     scheduler = new Scheduler(decoder, architecture, encoder, cores, settings, {
       emit: (id, event) => {
         events.push([id, event])
-        if (event.type === 'done') wanted.delete(id)
+        if (event.type === 'done') settle(undefined, (one) => one.id === id)
       },
       fail: (id, error) => {
         // What was said before the failure must not come after it.
         flush()
         send({ type: 'failed', id, error: toWire(error) })
-        wanted.delete(id)
+        settle(undefined, (one) => one.id === id)
       },
       flush,
       pixels: (id, { picture }) => pixelsOf(id, picture.hash),
+      letGo: (id, { picture }) => send({ type: 'encoded', id, hash: picture.hash }),
     })
     const { vocabulary, chatTemplate, contextTokens } = decoder
     const model: EngineModel = {
@@ -149,15 +150,17 @@ function tellProgress(): (share: number) => void {
   }
 }
 
-function pixelsOf(id: number, hash: string): Promise<Uint8Array> {
-  const pictures = wanted.get(id) ?? new Map<string, Deferred<Uint8Array>>()
-  wanted.set(id, pictures)
-  const known = pictures.get(hash)
-  if (known !== undefined) return known.promise
-  const coming = deferred<Uint8Array>()
-  pictures.set(hash, coming)
+function pixelsOf(id: number, hash: string): Promise<Uint8Array | undefined> {
+  const coming = deferred<Uint8Array | undefined>()
+  wanted.push({ id, hash, coming })
   send({ type: 'want', id, hash })
   return coming.promise
+}
+
+/** @param rgb undefined: the request is over */
+function settle(rgb: Uint8Array | undefined, meant: (one: { id: number; hash: string }) => boolean): void {
+  for (const { coming } of wanted.filter(meant)) coming.resolve(rgb)
+  wanted = wanted.filter((one) => !meant(one))
 }
 
 function count(engine: Scheduler, id: number, prompt: readonly WirePiece[]): void {
@@ -174,7 +177,7 @@ function flush(): void {
   events = []
 }
 
-const noPixels = new Uint8Array()
+const noPixels: Pixels = { rgb: new Uint8Array(), letGo() {} }
 
 const withoutPixels = (piece: WirePiece): PromptPiece =>
-  piece.kind !== 'picture' ? piece : { kind: 'picture', picture: { ...piece.picture, rgb: noPixels } }
+  piece.kind !== 'picture' ? piece : { kind: 'picture', picture: { ...piece.picture, pixels: noPixels } }

@@ -79,7 +79,8 @@ export class PromptLayout {
       const architecture = this.#architecture
       if (architecture === null)
         throw new OrielError('invalid', 'This model takes no pictures.', { code: 'image_not_supported' })
-      const plan = architecture.plan(piece.picture, piece.picture.detail)
+      const { width, height, detail } = piece.picture
+      const plan = architecture.plan({ width, height }, detail)
       let tokens = 0
       for (const part of plan.layout) {
         if (typeof part === 'string') {

@@ -12,7 +12,7 @@ import type {
 } from './generation.ts'
 
 /** A picture without its pixels: they cross the border only when the engine has no embeddings of it yet. */
-type PictureName = Omit<PictureInput, 'rgb'>
+type PictureName = Omit<PictureInput, 'pixels'>
 
 export type WirePiece = Exclude<PromptPiece, { kind: 'picture' }> | { kind: 'picture'; picture: PictureName }
 
@@ -43,6 +43,8 @@ export type FromEngine =
   | { type: 'ready'; model: EngineModel }
   | { type: 'events'; events: [id: number, event: GenerateEvent][] }
   | { type: 'want'; id: number; hash: string }
+  /** A request has all that it needs of a picture, whose pixels it will not want again. */
+  | { type: 'encoded'; id: number; hash: string }
   | { type: 'counted'; id: number; count: PromptCount }
   | { type: 'state'; id: number; state: EngineState }
   | { type: 'failed'; id: number | null; error: WireError }

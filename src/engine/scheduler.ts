@@ -16,19 +16,17 @@ import type {
 import { KvCache } from './kv-cache.ts'
 import { answerToken } from './logprobs.ts'
 import type { PictureEncoder } from './picture-encoder.ts'
+import { PictureTurns, type PixelSource, type Viewers } from './picture-turns.ts'
 import { Prefixes } from './prefixes.ts'
-import type { PictureSpan } from './prompt-cells.ts'
 import type { EngineRequest, Sequence } from './sequence.ts'
 import { type Part, StepBatch } from './step-batch.ts'
 
 /** How the scheduler reaches the world outside: the process around it, or a test. */
-export interface SchedulerPort {
+export interface SchedulerPort extends PixelSource {
   emit(id: number, event: GenerateEvent): void
   fail(id: number, error: unknown): void
   /** Everything emitted so far may be sent: the next step runs, or there is none. */
   flush(): void
-  /** Pixels of a request's picture. They stay with the parent until somebody needs them. */
-  pixels(id: number, span: PictureSpan): Promise<Uint8Array>
 }
 
 /** Cells that every running sequence is given room for when another comes in. */
@@ -45,6 +43,7 @@ const worthWaiting = 32
 export class Scheduler {
   readonly #decoder: Decoder
   readonly #encoder: PictureEncoder | null
+  readonly #pictures: PictureTurns | null
   readonly #admission: Admission
   readonly #config: EngineConfig
   readonly #port: SchedulerPort
@@ -71,6 +70,9 @@ export class Scheduler {
   ) {
     this.#decoder = decoder
     this.#encoder = encoder
+    const viewers = () => this.#viewers()
+    const changed = () => this.#wake()
+    this.#pictures = encoder === null ? null : new PictureTurns(encoder, port, viewers, changed)
     this.#admission = new Admission(decoder, architecture, config)
     this.#cores = cores
     this.#config = config
@@ -87,7 +89,8 @@ export class Scheduler {
       const request = this.#admission.accept(id, spec, this.#waiting.length)
       this.#requests.set(id, request)
       this.#waiting.push(request)
-      this.#orderPictures(request, this.#prefixes.known(request, request.prompt.cells))
+      request.known = this.#prefixes.known(request, request.prompt.cells)
+      this.#pictures?.wake()
       this.#wake()
     } catch (error) {
       this.#port.fail(id, error)
@@ -131,6 +134,7 @@ export class Scheduler {
       this.#woken = false
       this.#sweep()
       this.#admit()
+      this.#pictures?.wake()
       if (await this.#step()) this.#woken = true
       else this.#port.flush()
     }
@@ -140,7 +144,7 @@ export class Scheduler {
   /** Drops requests that were cancelled or have failed. */
   #sweep(): void {
     for (const request of this.#requests.values()) {
-      if (!request.abort.signal.aborted && request.failure === undefined) continue
+      if (!request.over) continue
       this.#port.fail(request.id, request.abort.signal.aborted ? cancelled() : request.failure)
       for (const sequence of request.sequences) if (!sequence.ended) this.#release(sequence)
       this.#forgetRequest(request)
@@ -183,7 +187,7 @@ export class Scheduler {
       // Answers that have no cells yet wait for the first to compute the prompt, and share it then.
       if (sequence.cells.length > 0) cached = Math.min(cached, sequence.filled)
     }
-    this.#orderPictures(request, cached)
+    request.known = cached
     if (request.admitted > 0) return
     request.admitted = performance.now()
     const { cells, imageTokens } = request.prompt
@@ -195,35 +199,15 @@ export class Scheduler {
     })
   }
 
-  /** Has the pictures encoded that lie behind `from` and are not here yet. */
-  #orderPictures(request: EngineRequest, from: number): void {
-    request.prompt.spans.forEach((span, index) => {
-      const encoder = this.#encoder
-      if (encoder === null || span.end <= from || request.embeddings[index] !== undefined || request.awaited.has(span))
-        return
-      const cached = encoder.cached(span.key)
-      if (cached !== undefined) {
-        request.embeddings[index] = cached
-        return
-      }
-      request.awaited.add(span)
-      const { signal } = request.abort
-      const run =
-        encoder.join(span.key, signal) ??
-        this.#port.pixels(request.id, span).then((rgb) => encoder.encode(span, rgb, signal))
-      run
-        .then(({ embeddings, ms }) => {
-          request.embeddings[index] = embeddings
-          request.encodeMs += ms
-        })
-        .catch((error: unknown) => {
-          request.failure ??= error
-        })
-        .finally(() => {
-          request.awaited.delete(span)
-          this.#wake()
-        })
+  /** Of those who wait only as many have pictures encoded as would fill the KV memory: embeddings take memory too. */
+  #viewers(): Viewers {
+    let room = this.#kv.memory.cells
+    const next = this.#waiting.filter(({ prompt }) => {
+      const near = room > 0
+      room -= prompt.cells.length
+      return near
     })
+    return { running: [...new Set(this.#active.map(({ request }) => request))], next }
   }
 
   /** One step. @returns whether it did anything */

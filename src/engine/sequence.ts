@@ -1,7 +1,7 @@
 import type { TokenSampler } from '../language/index.ts'
 import { AnswerText } from './answer-text.ts'
 import type { AnswerToken, GenerateRequest, Timings } from './generation.ts'
-import type { PictureSpan, PromptCells } from './prompt-cells.ts'
+import type { PromptCells } from './prompt-cells.ts'
 
 /** A request inside the engine: one prompt and the sequences of its answers. */
 export class EngineRequest {
@@ -15,8 +15,8 @@ export class EngineRequest {
   readonly abort = new AbortController()
   /** Embeddings of the prompt's pictures, in their order, as far as they are here. */
   readonly embeddings: (Float32Array | undefined)[] = []
-  /** Pictures that were asked for and are not here yet. */
-  readonly awaited = new Set<PictureSpan>()
+  /** Cells of the prompt that need not be computed, by what is known of it: pictures in them need no embeddings. */
+  known = 0
   readonly sequences: Sequence[]
   /** What failed while nobody was looking: the step loop tells the client. */
   failure: unknown
@@ -46,6 +46,11 @@ export class EngineRequest {
   /** Whether a prefix that is computed already may be used. */
   get sharesPrompt(): boolean {
     return this.spec.cachePrompt && !this.spec.promptLogprobs
+  }
+
+  /** Whether it was cancelled or has failed, and only waits to be dropped. */
+  get over(): boolean {
+    return this.abort.signal.aborted || this.failure !== undefined
   }
 
   get finished(): boolean {

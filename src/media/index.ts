@@ -1,10 +1,11 @@
 import type { MediaConfig } from '../config.ts'
 import { OrielError } from '../errors.ts'
 import type { Logger } from '../log.ts'
+import type { DecodedPicture } from './decoder/decoder-process.ts'
 import { DecoderPool } from './decoder/pool.ts'
 import { createFetcher, type Resolve } from './fetch/fetch.ts'
-import { checkSources, isRemote, PixelsInFlight, RequestBudget } from './limits.ts'
-import type { Loaded, PictureSource } from './picture.ts'
+import { checkSources, isRemote, PixelsHeld, PixelsInFlight, RequestBudget } from './limits.ts'
+import type { Loaded, Picture, PictureSource } from './picture.ts'
 
 export type { PictureSource } from './picture.ts'
 
@@ -13,6 +14,7 @@ export interface Media {
   /**
    * Loads all pictures of one request side by side. The result has the order of the sources, whichever came first.
    * @param longestEdge what the model can use of a picture, in pixels: far larger ones are shrunk to twice that
+   * @param signal the request's, which holds the pixels until it aborts, as far as nobody lets them go before
    * @throws OrielError about the first source that fails, `param` set; nothing is ever left out in silence
    */
   load(sources: readonly PictureSource[], longestEdge: number, signal: AbortSignal): Promise<Loaded[]>
@@ -27,11 +29,12 @@ export function createMedia(config: MediaConfig, log?: Logger, resolve?: Resolve
   const fetcher = createFetcher(config, log, resolve)
   const decoders = new DecoderPool({ processes: config.decoders, timeoutMs: config.decodeTimeoutMs, log })
   const inFlight = new PixelsInFlight(config.maxPixelsInFlight)
+  const pixelsHeld = new PixelsHeld(config.maxPixelsHeld)
   void decoders.warm()
 
   const loadOne = async (
     { url, pages }: PictureSource,
-    { mostPages, longestEdge, budget }: RequestContext,
+    { mostPages, longestEdge, budget, hold }: RequestContext,
     signal: AbortSignal,
   ): Promise<Loaded> => {
     const start = performance.now()
@@ -43,7 +46,7 @@ export function createMedia(config: MediaConfig, log?: Logger, resolve?: Resolve
       signal,
     )
     return {
-      pictures,
+      pictures: pictures.map(hold),
       format: header.format,
       pagesInFile: header.pages,
       bytes: header.bytes,
@@ -55,10 +58,11 @@ export function createMedia(config: MediaConfig, log?: Logger, resolve?: Resolve
 
   return {
     async load(sources, longestEdge, signal) {
+      if (sources.length === 0) return []
       checkSources(sources, config)
       // Every other source is at least one picture.
       const mostPages = config.maxImages - sources.length + 1
-      const context = { mostPages, longestEdge, budget: new RequestBudget(config) }
+      const context = { mostPages, longestEdge, budget: new RequestBudget(config), hold: pixelsHeld.newRequest(signal) }
       return await inOrder(sources, signal, async (source, stop) => {
         try {
           return await loadOne(source, context, stop)
@@ -76,6 +80,7 @@ interface RequestContext {
   mostPages: number
   longestEdge: number
   budget: RequestBudget
+  hold: (picture: DecodedPicture) => Picture
 }
 
 /**

@@ -1,7 +1,8 @@
 import type { MediaConfig } from '../config.ts'
 import { OrielError } from '../errors.ts'
+import type { DecodedPicture } from './decoder/decoder-process.ts'
 import type { FileHeader } from './decoder/protocol.ts'
-import type { PictureSource } from './picture.ts'
+import type { Picture, PictureSource } from './picture.ts'
 
 /** Whether a URL is fetched; anything else carries its picture. */
 export const isRemote = (url: string): boolean => /^https?:/i.test(url)
@@ -115,3 +116,55 @@ export class PixelsInFlight {
     }
   }
 }
+
+/** Bounds the pixels that all requests hold, from the decoder to the engine. Whoever comes when it is reached is refused. */
+export class PixelsHeld {
+  readonly #most: number
+  #held = 0
+
+  constructor(most: number) {
+    this.#most = most
+  }
+
+  /**
+   * @param signal lets go of everything that the request holds when it aborts
+   * @returns what the request holds a picture by. It throws as this does when others leave no room; a request that is alone
+   * is bounded by what a request may have.
+   * @throws OrielError `overloaded`
+   */
+  newRequest(signal: AbortSignal): (picture: DecodedPicture) => Picture {
+    if (this.#held >= this.#most) throw tooManyHeld()
+    const holds = new Set<Held>()
+    let own = 0
+    const letGo = (picture: Held): void => {
+      if (!holds.delete(picture)) return
+      own -= picture.pixels
+      this.#held -= picture.pixels
+      picture.rgb = nothing
+    }
+    signal.addEventListener('abort', () => holds.forEach(letGo), { once: true })
+    return (decoded) => {
+      const pixels = decoded.width * decoded.height
+      if (this.#held > own && this.#held + pixels > this.#most) throw tooManyHeld()
+      const picture: Held = { ...decoded, pixels, letGo: () => letGo(picture) }
+      holds.add(picture)
+      own += pixels
+      this.#held += pixels
+      if (signal.aborted) letGo(picture)
+      return picture
+    }
+  }
+}
+
+interface Held extends Picture {
+  rgb: Uint8Array
+  pixels: number
+}
+
+const nothing = new Uint8Array()
+
+const tooManyHeld = (): OrielError =>
+  new OrielError('overloaded', 'The pictures of other requests have taken all the room there is for pixels.', {
+    code: 'too_many_pixels',
+    retryAfter: 2,
+  })

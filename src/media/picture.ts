@@ -4,7 +4,7 @@ import type { Format } from './format.ts'
 export interface Picture {
   readonly width: number
   readonly height: number
-  /** `[height, width, 3]` */
+  /** `[height, width, 3]`, or nothing once it was let go */
   readonly rgb: Uint8Array
   /** Of pixels, width and height: equal hashes are equal pictures. */
   readonly hash: string
@@ -12,6 +12,8 @@ export interface Picture {
   readonly original: { readonly width: number; readonly height: number }
   /** Which page or frame of its source it is, counted from 1. */
   readonly page: number
+  /** Forgets the pixels: `rgb` is empty from then on. The end of its request does so too. */
+  letGo(): void
 }
 
 /** A picture, or a document of several, as a request names it. */

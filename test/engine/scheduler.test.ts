@@ -4,7 +4,15 @@ import { loadConfig } from '../../src/config.ts'
 import { Cores } from '../../src/engine/cores.ts'
 import type { GenerateRequest, PromptPiece } from '../../src/engine/generation.ts'
 import { Scheduler } from '../../src/engine/scheduler.ts'
-import { answerAlone, architecture, embeddingsOf, KvModel, pictureWidths, slowEncoder } from '../support/kv-model.ts'
+import {
+  answerAlone,
+  architecture,
+  embeddingsOf,
+  KvModel,
+  noPixels,
+  pictureWidths,
+  slowEncoder,
+} from '../support/kv-model.ts'
 import { greedy, requestOf } from '../support/pocket.ts'
 
 /** A request at some time, perhaps cancelled at another, in ticks of the event loop. */
@@ -19,7 +27,7 @@ const piece: fc.Arbitrary<PromptPiece> = fc.oneof(
   text.map((text) => ({ kind: 'text' as const, text, special: true })),
   fc.record({ hash: fc.constantFrom('1', '2'), width: fc.constantFrom(...pictureWidths) }).map(({ hash, width }) => ({
     kind: 'picture' as const,
-    picture: { width, height: 1, rgb: new Uint8Array(), hash, detail: 'auto' as const },
+    picture: { width, height: 1, pixels: noPixels, hash, detail: 'auto' as const },
   })),
 )
 const visit: fc.Arbitrary<Visit> = fc.record({
@@ -79,6 +87,7 @@ async function run(
       },
       flush() {},
       pixels: async () => new Uint8Array(),
+      letGo() {},
     },
   )
   for (let tick = 0; outcomes.some(({ end }) => end === ''); tick++) {
@@ -92,7 +101,7 @@ async function run(
   return { outcomes, scheduler, model }
 }
 
-const blank = { width: 17, height: 1, rgb: new Uint8Array(), detail: 'auto' as const }
+const blank = { width: 17, height: 1, pixels: noPixels, detail: 'auto' as const }
 
 const contentsOf = (prompt: readonly PromptPiece[]): number[] =>
   prompt.flatMap((part) => {

@@ -206,13 +206,39 @@ describe('limits: each refusal names the part, what was found, what is allowed',
       }),
     )
     const set = Object.values(loadConfig({}, environment).media)
-    expect(set.filter((value) => JSON.stringify(value) === '7')).toHaveLength(12)
+    expect(set.filter((value) => JSON.stringify(value) === '7')).toHaveLength(13)
     expect(set.filter((value) => JSON.stringify(value) === '["/one"]')).toHaveLength(3)
     expect(loadConfig({}, environment).media).toMatchObject({ cacheDir: '/one', proxy: 'http://proxy.example' })
   })
 
   it('a picture of one pixel is one', async () => {
     expect((await loadOne(await plain(1, 1)))?.pictures).toMatchObject([{ width: 1, height: 1 }])
+  })
+
+  it('pixels that nobody has let go are bounded in all requests', async () => {
+    const narrow = createMedia({ ...loadConfig({}, {}).media, decoders: 2, maxPixelsHeld: 40_000 })
+    const picture = dataUrl(await plain(150, 100))
+    const several = (count: number, signal: AbortSignal) =>
+      narrow.load(
+        Array.from({ length: count }, (_, index) => ({ url: picture, param: String(index) })),
+        512,
+        signal,
+      )
+    const [one, other, third] = [new AbortController(), new AbortController(), new AbortController()]
+    const refusal = { kind: 'overloaded', code: 'too_many_pixels', retryAfter: expect.any(Number) }
+    const [first] = await several(1, one.signal)
+    await expect(several(2, other.signal)).rejects.toMatchObject(refusal)
+    // What the refused one had got goes at its end, which comes after its answer.
+    other.abort()
+    first?.pictures[0]?.letGo()
+    expect(first?.pictures[0]?.rgb).toHaveLength(0)
+    // Alone, a request may have what a request may have; the next one is not even decoded.
+    expect(await several(4, third.signal)).toHaveLength(4)
+    await expect(several(1, one.signal)).rejects.toMatchObject(refusal)
+    expect(await several(0, one.signal)).toEqual([])
+    third.abort()
+    expect(await several(2, one.signal)).toHaveLength(2)
+    await narrow.close()
   })
 
   it('decoding waits for room rather than fail', async () => {

@@ -1,3 +1,4 @@
+import type { Pixels } from '../../src/engine/generation.ts'
 import type { PictureEncoder } from '../../src/engine/picture-encoder.ts'
 import type { PictureSpan } from '../../src/engine/prompt-cells.ts'
 import type { Decoder, TokenSampler } from '../../src/language/index.ts'
@@ -160,29 +161,28 @@ export const architecture = {
   },
 } as Partial<Architecture> as Architecture
 
-/** Encodes each picture some ticks later, once. */
-export function slowEncoder(ticks: number): PictureEncoder {
-  const running = new Map<string, Promise<{ embeddings: Float32Array; ms: number }>>()
+export const noPixels: Pixels = { rgb: new Uint8Array(), letGo() {} }
+
+/** Encodes each tile some ticks later, and keeps nothing. @param order told of each tile's key, in their order */
+export function slowEncoder(ticks: number, order: string[] = []): PictureEncoder {
+  let busy = false
   return {
-    busy: false,
-    cached: () => undefined,
-    join: (key: string) => running.get(key),
-    encode(span: PictureSpan) {
-      const run = (async () => {
-        for (let tick = 0; tick < ticks; tick++) await new Promise((resolve) => setImmediate(resolve))
-        running.delete(span.key)
-        return {
-          embeddings: embeddingsOf(span.picture.hash, span.plan.original.width).subarray(
-            span.tile.x,
-            span.tile.x + span.tile.tokens,
-          ),
-          ms: 1,
-        }
-      })()
-      running.set(span.key, run)
-      return run
+    get busy() {
+      return busy
     },
-  } as unknown as PictureEncoder
+    cached: () => undefined,
+    has: () => false,
+    letGo() {},
+    async encode({ key, picture, plan, tile }: PictureSpan) {
+      if (busy) throw new Error('two tiles at once')
+      busy = true
+      order.push(key)
+      for (let tick = 0; tick < ticks; tick++) await new Promise((resolve) => setImmediate(resolve))
+      busy = false
+      const embeddings = embeddingsOf(picture.hash, plan.original.width).subarray(tile.x, tile.x + tile.tokens)
+      return { embeddings, ms: 1 }
+    },
+  } as Partial<PictureEncoder> as PictureEncoder
 }
 
 /** A batch in which rows see each other has whole tiles, and others have no picture. */

@@ -68,7 +68,13 @@ export function square(colour: readonly [number, number, number], size = 64, edg
   const rgb = new Uint8Array(size * size * 3).fill(250)
   const from = (size - edge) / 2
   for (let y = from; y < from + edge; y++) for (let x = from; x < from + edge; x++) rgb.set(colour, (y * size + x) * 3)
-  return { width: size, height: size, rgb, hash: name ?? `${colour} ${size} ${edge}`, detail: 'auto' }
+  return {
+    width: size,
+    height: size,
+    pixels: { rgb, letGo() {} },
+    hash: name ?? `${colour} ${size} ${edge}`,
+    detail: 'auto',
+  }
 }
 
 export interface Answer {

@@ -25,7 +25,15 @@ const everyPicture: Media = {
   load: async (sources) =>
     sources.map(() => ({
       pictures: [
-        { width: 2, height: 2, rgb: new Uint8Array(12), hash: 'a', original: { width: 2, height: 2 }, page: 1 },
+        {
+          width: 2,
+          height: 2,
+          rgb: new Uint8Array(12),
+          hash: 'a',
+          original: { width: 2, height: 2 },
+          page: 1,
+          letGo() {},
+        },
       ],
       format: 'png',
       bytes: 12,

@@ -25,7 +25,13 @@ describe.each([idefics3, oldIdefics3])('$name', ({ name, write }) => {
       log: createLogger('silent'),
     })
     try {
-      const seen = { width: 200, height: 150, rgb: picture(200, 150), hash: 'seen', detail: 'high' as const }
+      const seen = {
+        width: 200,
+        height: 150,
+        pixels: { rgb: picture(200, 150), letGo() {} },
+        hash: 'seen',
+        detail: 'high' as const,
+      }
       const expected = toldOf(name).find(({ size }) => size[0] === 200)?.layout ?? []
       // A byte of the texts around the picture is a token.
       const around = -prompt.join('').length

@@ -69,7 +69,7 @@ describe('the built-in model', () => {
   const picture: PictureInput = {
     width: reference.width,
     height: reference.height,
-    rgb: bytes(reference.rgb),
+    pixels: { rgb: bytes(reference.rgb), letGo() {} },
     hash: 'reference',
     detail: 'auto',
   }
@@ -86,7 +86,7 @@ describe('the built-in model', () => {
     const [tile] = tilesOf(plan)
     if (tile === undefined) throw new Error('a plan without a tile')
     expect(tile.tokens).toBe(reference.imageTokens)
-    return encoder.encode(encoder.architecture.scale(picture, plan), tile, 1)
+    return encoder.encode(encoder.architecture.scale({ ...plan.original, rgb: picture.pixels.rgb }, plan), tile, 1)
   }
   const largest = Math.max(...reference.embeddings.map(Math.abs))
   const worst = (found: Float32Array) =>

@@ -12,7 +12,13 @@ import { picture } from './oracle/pictures.ts'
 const text = (value: string): PromptPiece => ({ kind: 'text', text: value, special: true })
 const shown = (width: number, height: number): PromptPiece => ({
   kind: 'picture',
-  picture: { width, height, rgb: picture(width, height), hash: `${width}x${height}`, detail: 'auto' },
+  picture: {
+    width,
+    height,
+    pixels: { rgb: picture(width, height), letGo() {} },
+    hash: `${width}x${height}`,
+    detail: 'auto',
+  },
 })
 
 /** Log probabilities of the first token of an answer, by tokens. */

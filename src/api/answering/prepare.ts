@@ -61,10 +61,10 @@ export async function preparePrompt(
       const source = loaded[part.picture]
       if (source === undefined) throw new Error('the layout names a picture that there is not')
       const detail = sources[part.picture]?.detail ?? 'auto'
-      return source.pictures.map(({ width, height, rgb, hash }) => ({
-        kind: 'picture',
-        picture: { width, height, rgb, hash, detail },
-      }))
+      return source.pictures.map((pixels) => {
+        const { width, height, hash } = pixels
+        return { kind: 'picture', picture: { width, height, pixels, hash, detail } }
+      })
     })
   const { prompt } = request
   const parts =

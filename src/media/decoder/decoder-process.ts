@@ -3,7 +3,6 @@ import { Socket } from 'node:net'
 import { fileURLToPath } from 'node:url'
 import { OrielError } from '../../errors.ts'
 import type { Logger } from '../../log.ts'
-import type { Picture } from '../picture.ts'
 import { readFrames, writeFrame } from './frames.ts'
 import type { DecodeOptions, FileHeader, FromDecoder, PictureHead, ToDecoder } from './protocol.ts'
 
@@ -15,7 +14,12 @@ export interface FileToDecode {
 
 export interface DecodedFile {
   readonly header: FileHeader
-  readonly pictures: readonly Picture[]
+  readonly pictures: readonly DecodedPicture[]
+}
+
+export interface DecodedPicture extends PictureHead {
+  /** `[height, width, 3]` */
+  readonly rgb: Uint8Array
 }
 
 /** Time that a process may take to start on a busy machine, in ms. */
@@ -72,7 +76,7 @@ export class DecoderProcess {
    */
   decode({ payload, options }: FileToDecode, admit: (header: FileHeader) => Promise<void>): Promise<DecodedFile> {
     let header: FileHeader | undefined
-    const pictures: Picture[] = []
+    const pictures: DecodedPicture[] = []
     const decoded = this.#exchange<DecodedFile>(this.#timeoutMs, (message, done, fail, rgb) => {
       if (message.type === 'header') {
         header = message.header
@@ -182,7 +186,7 @@ function channelOf(child: ChildProcess): Socket {
   return channel
 }
 
-function pictureOf(head: PictureHead, rgb: Buffer): Picture {
+function pictureOf(head: PictureHead, rgb: Buffer): DecodedPicture {
   if (rgb.length !== head.width * head.height * 3) throw new Error('the pixels are not as many as their size says')
   return { ...head, rgb }
 }

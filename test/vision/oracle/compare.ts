@@ -150,7 +150,10 @@ function piecesOf([width, height]: Told['size']): PromptPiece[] {
   const [before, after] = prompt
   return [
     { kind: 'text', text: before, special: true },
-    { kind: 'picture', picture: { width, height, rgb, hash: `${width}x${height}`, detail: 'high' } },
+    {
+      kind: 'picture',
+      picture: { width, height, pixels: { rgb, letGo() {} }, hash: `${width}x${height}`, detail: 'high' },
+    },
     { kind: 'text', text: after, special: true },
   ]
 }

@@ -1,0 +1,129 @@
+import { describe, expect, it } from 'vitest'
+import { loadConfig } from '../../src/config.ts'
+import { Cores } from '../../src/engine/cores.ts'
+import type { PromptPiece } from '../../src/engine/generation.ts'
+import { Scheduler } from '../../src/engine/scheduler.ts'
+import { architecture, KvModel, noPixels, slowEncoder } from '../support/kv-model.ts'
+import { requestOf } from '../support/pocket.ts'
+
+const tick = () => new Promise((resolve) => setImmediate(resolve))
+
+/** Pictures of two tiles each. @param from the first one's hash, a number */
+const pictures = (from: number, count: number): PromptPiece[] => [
+  ...Array.from({ length: count }, (_, i) => ({
+    kind: 'picture' as const,
+    picture: { width: 3, height: 1, pixels: noPixels, hash: String(from + i), detail: 'auto' as const },
+  })),
+  { kind: 'text', text: '?', special: true },
+]
+
+/** @param cells of the KV memory, of which a picture takes six */
+function open(cells: number) {
+  const order: string[] = []
+  const ends: number[] = []
+  const asked: string[] = []
+  const letGo: string[] = []
+  const failures: unknown[] = []
+  const scheduler = new Scheduler(
+    new KvModel(cells, 260, true).decoder,
+    architecture,
+    slowEncoder(6, order),
+    new Cores(1),
+    { ...loadConfig({}, {}).engine, maxSequences: 8, prefixCacheBytes: 1 },
+    {
+      emit(id, event) {
+        if (event.type === 'done') ends.push(id)
+      },
+      fail: (_, error) => failures.push(error),
+      flush() {},
+      async pixels(id, { picture }) {
+        asked.push(`${id} ${picture.hash}`)
+        await tick()
+        return new Uint8Array()
+      },
+      letGo: (id, { picture }) => letGo.push(`${id} ${picture.hash}`),
+    },
+  )
+  const submit = (id: number, prompt: readonly PromptPiece[]): void =>
+    scheduler.submit(id, requestOf(prompt, { maxTokens: 3, cachePrompt: false, overflow: 'truncate' }))
+  const until = async (done: () => boolean): Promise<void> => {
+    for (let ticks = 0; !done(); ticks++) {
+      await tick()
+      if (ticks > 20_000) throw new Error(`nothing goes on: ${JSON.stringify(scheduler.state)}`)
+    }
+  }
+  return { scheduler, submit, until, order, ends, asked, letGo, failures }
+}
+
+describe('turns of pictures', () => {
+  it('one picture does not wait for the many of others', async () => {
+    const { submit, until, order, ends } = open(2000)
+    for (const id of [0, 1, 2, 3]) submit(id, pictures(id * 100, 30))
+    await until(() => order.length === 5)
+    submit(4, pictures(999, 1))
+    await until(() => ends.length > 0)
+    expect(ends).toEqual([4])
+    expect(order.length).toBeLessThan(12)
+    await until(() => ends.length === 5)
+    expect(ends).toEqual([4, 0, 1, 2, 3])
+    expect(order).toHaveLength(4 * 60 + 2)
+  })
+
+  it('many pictures get on, however many single ones come', async () => {
+    const { submit, until, order, ends } = open(2000)
+    submit(0, pictures(0, 30))
+    let next = 1
+    for (; !ends.includes(0) && next < 500; next++) {
+      submit(next, pictures(100 + next * 2, 1))
+      await until(() => ends.includes(next) || ends.includes(0))
+    }
+    // A tile of the many for each of the others: there were as many turns as it has tiles.
+    expect(order.length).toBeLessThan(2.5 * 60)
+    expect(ends).toContain(0)
+  })
+
+  it('a picture that several wait for is encoded once, for whoever comes first', async () => {
+    const { submit, until, order, ends } = open(2000)
+    for (const id of [0, 1, 2]) submit(id, pictures(0, 5))
+    await until(() => ends.length === 3)
+    expect(order).toHaveLength(10)
+  })
+
+  it('those who run go before those who wait, and of those only the next have theirs encoded', async () => {
+    const { scheduler, submit, until, asked, ends } = open(70)
+    for (let id = 0; id < 20; id++) submit(id, pictures(id * 100, 6))
+    await until(() => scheduler.state.running > 0)
+    for (let ticks = 0; ticks < 60; ticks++) await tick()
+    expect(asked.filter((one) => !one.startsWith('0 '))).toEqual([])
+    let most = 0
+    await until(() => {
+      const newest = Math.max(...asked.map((one) => Number.parseInt(one, 10)))
+      most = Math.max(most, newest - ends.length)
+      return ends.length === 20
+    })
+    expect(most).toBeLessThanOrEqual(3)
+  })
+
+  it('pixels are asked for when their turn is near, and let go when all tiles are encoded', async () => {
+    const { submit, until, asked, letGo, ends } = open(2000)
+    for (const id of [0, 1, 2]) submit(id, pictures(id * 100, 20))
+    let most = 0
+    await until(() => {
+      most = Math.max(most, new Set(asked).size - letGo.length)
+      return ends.length === 3
+    })
+    expect(most).toBeLessThanOrEqual(3)
+    expect(letGo.toSorted()).toEqual([...new Set(asked)].sort())
+  })
+
+  it('goes on without a request that leaves while its pixels are on their way', async () => {
+    const { scheduler, submit, until, asked, ends, failures, letGo } = open(2000)
+    submit(0, pictures(0, 5))
+    submit(1, pictures(100, 5))
+    await until(() => asked.length > 0)
+    scheduler.cancel(0)
+    await until(() => ends.length === 1)
+    expect(failures).toHaveLength(1)
+    expect(letGo.filter((one) => one.startsWith('1 '))).toHaveLength(5)
+  })
+})
