@@ -1,6 +1,6 @@
 import { platform, setPriority } from 'node:os'
 import { parentPort, workerData } from 'node:worker_threads'
-import { giveBackMemory } from '../native/index.ts'
+import { countOutlived, giveBackMemory } from '../native/index.ts'
 import {
   type EncoderSettings,
   openEncoder,
@@ -46,19 +46,21 @@ const answer = (result: EncodeResult, transfer: ArrayBuffer[] = []) => parentPor
 
 try {
   const encoder = await openEncoder(file, settings)
-  const pictures = new Map<string, readonly Raster[]>()
+  const pictures = new Map<string, { scaled: readonly Raster[]; bytes: number }>()
 
   const scaledOf = ({ name, picture }: EncodeTask): readonly Raster[] => {
-    if (picture === null) return pictures.get(name) ?? []
+    if (picture === null) return pictures.get(name)?.scaled ?? []
     const { rgb, plan } = picture
     const scaled = encoder.architecture.scale({ ...plan.original, rgb }, plan)
-    pictures.set(name, scaled)
+    pictures.set(name, { scaled, bytes: rgb.byteLength })
     return scaled
   }
 
   parentPort?.on('message', async (message: ToEncoder) => {
     if ('forget' in message) {
+      const { bytes = 0 } = pictures.get(message.forget) ?? {}
       pictures.delete(message.forget)
+      countOutlived(bytes)
       return
     }
     const start = performance.now()

@@ -2,7 +2,7 @@ import { statSync } from 'node:fs'
 import { type Deferred, deferred } from '../deferred.ts'
 import { type Decoder, openDecoder } from '../language/index.ts'
 import { availableMemory } from '../memory.ts'
-import { openNative } from '../native/index.ts'
+import { countOutlived, openNative } from '../native/index.ts'
 import { openArchitecture } from '../vision/index.ts'
 import { Cores } from './cores.ts'
 import type { EngineModel, GenerateEvent, Pixels, PromptPiece } from './generation.ts'
@@ -111,7 +111,10 @@ async function load({ decoder: file, projector, name, config, gpu }: LoadOptions
       },
       flush,
       pixels: (id, { picture }) => pixelsOf(id, picture.hash),
-      letGo: (id, { picture }) => send({ type: 'encoded', id, hash: picture.hash }),
+      letGo(id, { picture: { hash, width, height } }) {
+        send({ type: 'encoded', id, hash })
+        setImmediate(() => countOutlived(width * height * 3))
+      },
     })
     const { vocabulary, chatTemplate, contextTokens } = decoder
     const model: EngineModel = {

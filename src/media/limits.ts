@@ -1,3 +1,4 @@
+import { MessageChannel } from 'node:worker_threads'
 import type { MediaConfig } from '../config.ts'
 import { OrielError } from '../errors.ts'
 import type { DecodedPicture } from './decoder/decoder-process.ts'
@@ -140,7 +141,7 @@ export class PixelsHeld {
       if (!holds.delete(picture)) return
       own -= picture.pixels
       this.#held -= picture.pixels
-      picture.rgb = nothing
+      forget(picture.rgb)
     }
     signal.addEventListener('abort', () => holds.forEach(letGo), { once: true })
     return (decoded) => {
@@ -157,11 +158,16 @@ export class PixelsHeld {
 }
 
 interface Held extends Picture {
-  rgb: Uint8Array
   pixels: number
 }
 
-const nothing = new Uint8Array()
+/** A port that nobody hears: what is handed over to it is gone. */
+const { port1: nowhere, port2 } = new MessageChannel()
+port2.close()
+nowhere.close()
+
+/** Frees the memory under an array at once, which has length 0 then: the garbage collector may take minutes over it. */
+const forget = ({ buffer }: Uint8Array): void => nowhere.postMessage(null, [buffer as ArrayBuffer])
 
 const tooManyHeld = (): OrielError =>
   new OrielError('overloaded', 'The pictures of other requests have taken all the room there is for pixels.', {

@@ -8,7 +8,7 @@ export { Batch, type Position } from './batch.ts'
 export { Candidates } from './candidates.ts'
 export type { Backend, Context, Ggml, Gguf, Gpu, Graph, GraphScheduler, Tensor } from './ggml.ts'
 export { TensorType } from './ggml.ts'
-export { giveBackMemory } from './heap.ts'
+export { countOutlived, giveBackMemory } from './heap.ts'
 export { type Device, findFolder, type GpuDevice, gpusOf, installCommand, isInstalled, thisHost } from './libraries.ts'
 export type { Llama, LlamaContext, Sampler, Vocab } from './llama.ts'
 

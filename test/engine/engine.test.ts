@@ -26,6 +26,23 @@ describe('one request', () => {
     expect(prompt.promptTokens).toBe((await engine.count(ask('What is in this image?', picture(0)))).promptTokens)
   })
 
+  it('lets pixels go as soon as they are encoded, or were before', async () => {
+    const about = (hash: string, letGo: () => void) => {
+      const seen = square([70, 10, 90], 64, 24, hash)
+      return { ...seen, pixels: { rgb: seen.pixels.rgb, letGo } }
+    }
+    for (const again of [false, true]) {
+      const gone: string[] = []
+      const pictures = ['first', 'second'].map((hash) => about(hash, () => gone.push(hash)))
+      const twice = [...pictures, about('first', () => gone.push('first'))]
+      const request = requestOf(ask('What is in these images?', ...twice), { ignoreEos: true, maxTokens: 100 })
+      let goneAtFirstText: string[] | undefined
+      for await (const event of engine.generate(request, new AbortController().signal))
+        if (event.type === 'text') goneAtFirstText ??= [...gone]
+      expect({ again, gone: goneAtFirstText?.sort() }).toEqual({ again, gone: ['first', 'first', 'second'] })
+    }
+  })
+
   it('gives the same answer to the same seed, and others to other seeds', async () => {
     const sampling = { ...greedy, temperature: 1.5, seed: 11 }
     const request = requestOf(ask('Describe the image.', picture(1)), { sampling })

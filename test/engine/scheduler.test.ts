@@ -67,6 +67,7 @@ async function run(
     cached: -1,
     end: '',
   }))
+  const gone = new Set<string>()
   const scheduler = new Scheduler(
     model.decoder,
     whole ? { ...architecture, atOnce } : architecture,
@@ -86,8 +87,11 @@ async function run(
         if (outcome !== undefined) outcome.end = (error as { kind?: string }).kind ?? String(error)
       },
       flush() {},
-      pixels: async () => new Uint8Array(),
-      letGo() {},
+      async pixels(id, { picture: { hash } }) {
+        if (gone.has(`${id} ${hash}`)) throw new Error('pixels are wanted again that were let go')
+        return new Uint8Array()
+      },
+      letGo: (id, { picture: { hash } }) => gone.add(`${id} ${hash}`),
     },
   )
   for (let tick = 0; outcomes.some(({ end }) => end === ''); tick++) {
