@@ -86,11 +86,11 @@ function formatOf(backend: Backend): ChatFormat {
 }
 
 async function layOut(
-  { messages, tools, calling, variables, longest }: ChatPrompt,
+  { messages, tools, calling, variables, continues, longest }: ChatPrompt,
   backend: Backend,
   piecesOf: (parts: readonly PromptPart[]) => PromptPiece[],
 ): Promise<PromptPart[]> {
-  const extras = { tools: calling.mode === 'none' ? [] : tools, variables }
+  const extras = { tools: calling.mode === 'none' ? [] : tools, variables, continues }
   const ordered = (kept: readonly ChatMessage[]) => (backend.card.picturesFirst ? kept.map(withPicturesFirst) : kept)
   const partsOf = (kept: readonly ChatMessage[]): PromptPart[] => formatOf(backend).layout(ordered(kept), extras)
   const whole = partsOf(messages)

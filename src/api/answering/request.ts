@@ -25,6 +25,8 @@ export interface ChatPrompt {
   variables: Readonly<Record<string, string | number | boolean>>
   /** Whether thoughts are told apart from the answer. */
   splitReasoning: boolean
+  /** Whether the answer goes on with the last message, an assistant's, instead of being one of its own. */
+  continues: boolean
   /** The oldest turns are left out until the prompt has no more tokens than this. */
   longest: number | null
 }

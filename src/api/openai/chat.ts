@@ -1,5 +1,6 @@
 import type { z } from 'zod'
 import { OrielError } from '../../errors.ts'
+import { type ChatMessage, endsInAnswer } from '../../prompt/index.ts'
 import type { AnswerEndpoint, RequestContext } from '../answer-route.ts'
 import { Pictures } from '../answering/pictures.ts'
 import type { AnswerRequest, ChatPrompt } from '../answering/request.ts'
@@ -38,6 +39,7 @@ export function readChat(body: z.output<typeof chatRequest>, context: RequestCon
       calling,
       variables: variablesOf(body),
       splitReasoning: body.separate_reasoning ?? true,
+      continues: continuesOf(body, messages),
       longest: body.prompt_truncate_len ?? null,
     },
     sources: pictures.sources,
@@ -48,6 +50,21 @@ export function readChat(body: z.output<typeof chatRequest>, context: RequestCon
     },
     params: { prompt: 'messages', grammar: 'response_format' },
   }
+}
+
+/** vLLM's two switches: the message that is gone on with has no other behind it. */
+function continuesOf(
+  { continue_final_message: continues, add_generation_prompt: begins }: ChatRequest,
+  messages: readonly ChatMessage[],
+): boolean {
+  const param = continues == null ? 'add_generation_prompt' : 'continue_final_message'
+  const refuse = (why: string) => new OrielError('invalid', why, { param, code: 'invalid_value' })
+  if (continues != null && continues === begins)
+    throw refuse(`continue_final_message and add_generation_prompt are both ${begins}: an answer does either.`)
+  if (!(continues ?? begins === false)) return false
+  if (!endsInAnswer(messages))
+    throw refuse(`${param} is ${continues ?? begins}, and the last message is no text of an assistant to go on with.`)
+  return true
 }
 
 /** OpenAI's switch and count, or Fireworks' one number that is both. */

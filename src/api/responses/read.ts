@@ -32,6 +32,7 @@ export function readResponsesRequest(body: ResponsesRequest, { isolationKey }: R
       variables:
         effort == null ? {} : { reasoning_effort: effort, ...(effort === 'none' ? { enable_thinking: false } : {}) },
       splitReasoning: true,
+      continues: false,
       longest: null,
     },
     sources: pictures.sources,
