@@ -27,8 +27,11 @@ export interface ChatPrompt {
   splitReasoning: boolean
   /** Whether the answer goes on with the last message, an assistant's, instead of being one of its own. */
   continues: boolean
-  /** The oldest turns are left out until the prompt has no more tokens than this. */
-  longest: number | null
+  /**
+   * The oldest turns are left out until the prompt has no more tokens than this, or until an answer has room behind it
+   * in the model's context. null: none are.
+   */
+  longest: number | 'context' | null
 }
 
 export interface CallableTool extends Tool {

@@ -33,7 +33,7 @@ export function readResponsesRequest(body: ResponsesRequest, { isolationKey }: R
         effort == null ? {} : { reasoning_effort: effort, ...(effort === 'none' ? { enable_thinking: false } : {}) },
       splitReasoning: true,
       continues: false,
-      longest: null,
+      longest: body.truncation === 'auto' ? 'context' : null,
     },
     sources: pictures.sources,
     settings,
