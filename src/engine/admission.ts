@@ -57,7 +57,8 @@ export class Admission {
     const samplers: TokenSampler[] = []
     try {
       for (let choice = 0; choice < n; choice++) {
-        const seed = sampling.seed === null ? null : (sampling.seed + choice) >>> 0
+        // The largest of 32 bits is llama.cpp's word for any seed.
+        const seed = sampling.seed === null ? null : (sampling.seed + choice) % 0xffffffff
         samplers.push(this.#decoder.newSampler({ ...sampling, seed, logitBias, grammar }))
       }
       return samplers

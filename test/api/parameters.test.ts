@@ -230,6 +230,18 @@ describe('what a chat may say of chance', () => {
   })
 })
 
+describe('a seed', () => {
+  it('may be any whole number, and the answers of one request differ', async () => {
+    const asked = async () =>
+      (await chat({ temperature: 1.5, seed: -1, n: 2, max_tokens: 30 })).body.choices.map(
+        ({ message }) => message.content,
+      )
+    const [first, second] = await asked()
+    expect(await asked()).toEqual([first, second])
+    expect(first).not.toBe(second)
+  })
+})
+
 describe('what a chat may hold its answer to', () => {
   const schema = {
     type: 'object',

@@ -10,7 +10,7 @@ import { type ChatRequest, chatRequest } from './chat-schema.ts'
 import { chunks, completion } from './chat-shapes.ts'
 import { readMessages } from './content.ts'
 import { dryRun } from './dry-run.ts'
-import { maxTokensOf, settingsOf } from './parameters.ts'
+import { maxTokensOf, settingsOf, topLogprobsOf } from './parameters.ts'
 import { readTools, refuseBoth } from './tools.ts'
 
 /** `POST /v1/chat/completions` */
@@ -65,18 +65,6 @@ function continuesOf(
   if (!endsInAnswer(messages))
     throw refuse(`${param} is ${continues ?? begins}, and the last message is no text of an assistant to go on with.`)
   return true
-}
-
-/** OpenAI's switch and count, or Fireworks' one number that is both. */
-function topLogprobsOf({ logprobs, top_logprobs }: ChatRequest): number | null {
-  if (typeof logprobs === 'number') return logprobs
-  if (logprobs) return top_logprobs ?? 0
-  if (top_logprobs != null && top_logprobs > 0)
-    throw new OrielError('invalid', 'top_logprobs needs logprobs to be true.', {
-      param: 'top_logprobs',
-      code: 'invalid_value',
-    })
-  return null
 }
 
 /** How a model is told whether and how long to think is its template's business. */
