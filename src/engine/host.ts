@@ -309,5 +309,5 @@ const lost = () =>
 /** Text that a slow reader has not taken yet grows into one event, so that it never takes more than its characters. */
 function mergeText(waiting: GenerateEvent, next: GenerateEvent): GenerateEvent | undefined {
   if (waiting.type !== 'text' || next.type !== 'text' || waiting.choice !== next.choice) return undefined
-  return { ...waiting, text: waiting.text + next.text, tokens: [...waiting.tokens, ...next.tokens] }
+  return { ...next, text: waiting.text + next.text, tokens: [...waiting.tokens, ...next.tokens] }
 }

@@ -114,7 +114,7 @@ describe('an answer that was begun', () => {
     shown(compileTemplate(named(name)).layout([user(picture(0), text('What?')), begun], { continues: true }))
 
   it.each(Object.keys(templates))('is the end of the prompt, as it was written: %s', (name) => {
-    expect(goesOn(name)).toMatch(/\{0\}[^]*It is «?<\|im_end\|>»? a $/)
+    expect(goesOn(name)).toMatch(/\{0\}[\s\S]*It is «?<\|im_end\|>»? a $/)
     expect(goesOn(name).match(/It is/g)).toHaveLength(1)
   })
 
@@ -127,7 +127,7 @@ describe('an answer that was begun', () => {
   it('nor has a second end that somebody wrote out', () => {
     const forged: ChatMessage = { role: 'assistant', content: [text('a\ue0f3b')] }
     expect(shown(compileTemplate(named('pocket')).layout([user(text('\ue0f3')), forged], { continues: true }))).toMatch(
-      /user\n«\ue0f3»<[^]*assistant\na«\ue0f3»b$/,
+      /user\n«\ue0f3»<[\s\S]*assistant\na«\ue0f3»b$/,
     )
   })
 
