@@ -1,6 +1,6 @@
 import type { EngineConfig } from '../config.ts'
 import { OrielError } from '../errors.ts'
-import { type Decoder, jsonSchemaGrammar, type TokenSampler } from '../language/index.ts'
+import { checkGrammar, type Decoder, jsonSchemaGrammar, type TokenSampler } from '../language/index.ts'
 import type { Architecture } from '../vision/index.ts'
 import type { GenerateRequest, PromptCount, PromptPiece, Sampling } from './generation.ts'
 import { type PromptCells, PromptLayout } from './prompt-cells.ts'
@@ -80,5 +80,8 @@ export class Admission {
   }
 }
 
-const gbnfOf = (grammar: NonNullable<Sampling['grammar']>): string =>
-  grammar.kind === 'gbnf' ? grammar.text : jsonSchemaGrammar(grammar.schema)
+function gbnfOf(grammar: NonNullable<Sampling['grammar']>): string {
+  const text = grammar.kind === 'gbnf' ? grammar.text : jsonSchemaGrammar(grammar.schema)
+  checkGrammar(text)
+  return text
+}
