@@ -47,8 +47,8 @@ const media = z.strictObject({
     .default(400 * MB),
   /** Processes that decode; 0: one for each core, two to eight. */
   decoders: z.number().int().nonnegative().default(0),
-  /** Time for decoding one picture, in ms. */
-  decodeTimeoutMs: z.number().int().positive().default(10_000),
+  /** Time for decoding one file, all chosen pages of it, in ms. */
+  decodeTimeoutMs: z.number().int().positive().default(20_000),
   /** Addresses or CIDR ranges that may be fetched from although they are not public: `127.0.0.1`, `10.0.0.0/8`. */
   allowPrivate: z.array(z.string()).default([]),
   /** Domains that may be fetched from, each with everything below it; none: all. */

@@ -1,4 +1,4 @@
-import { readFile } from 'node:fs/promises'
+import { readFile, stat } from 'node:fs/promises'
 import { chatRequest, parseBody, readChat, startAnswer } from '../api/index.ts'
 import { deploy, embedded } from '../deployments/index.ts'
 import { chooseDevice } from '../engine/devices.ts'
@@ -30,6 +30,8 @@ export async function ask(
   { model, mmproj, modelsDir, gpu, system, pages, batch }: AskFlags,
 ): Promise<void> {
   const question = words.at(-1) ?? ''
+  if (await isPicture(question))
+    throw new OrielError('invalid', `The question is missing: oriel ask ${words.join(' ')} "What is in this image?"`)
   const files = await Promise.all(words.slice(0, -1).map(async (name) => ({ name, url: await urlOf(name) })))
   const config = configOf({
     model: model === undefined ? undefined : [model],
@@ -141,6 +143,13 @@ function named(error: OrielError, parts: readonly Part[]): OrielError {
   const part = index === undefined ? undefined : parts[Number(index)]
   return part === undefined ? error : new OrielError(error.kind, `${part.name}: ${error.message}`, { code: error.code })
 }
+
+const isPicture = async (word: string): Promise<boolean> =>
+  /^https?:\S+$/i.test(word) ||
+  stat(word).then(
+    (found) => found.isFile(),
+    () => false,
+  )
 
 async function urlOf(word: string): Promise<string> {
   if (/^https?:/i.test(word)) return word

@@ -79,11 +79,13 @@ export async function serve(flags: ServeFlags): Promise<void> {
 /** Loads a model that no request waits for. A load that takes long is told of on a terminal. */
 async function preload(deployments: Deployments, id: string): Promise<void> {
   const loaded = new AbortController()
-  const timer = setInterval(async () => {
+  const tell = async (): Promise<void> => {
     const { progress } = await deployments.describe(id)
     if (process.stderr.isTTY && progress !== null)
       process.stderr.write(`Loading ${id}: ${Math.floor(progress * 100)} %\n`)
-  }, tellEvery)
+  }
+  // What goes wrong with the model is told by the load itself.
+  const timer = setInterval(() => void tell().catch(() => {}), tellEvery)
   try {
     await deployments.find(id, loaded.signal, Number.POSITIVE_INFINITY)
   } finally {

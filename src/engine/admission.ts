@@ -1,6 +1,6 @@
 import type { EngineConfig } from '../config.ts'
 import { OrielError } from '../errors.ts'
-import { type Decoder, jsonSchemaGrammar, type TokenSampler } from '../language/index.ts'
+import { checkGrammar, type Decoder, jsonSchemaGrammar, type TokenSampler } from '../language/index.ts'
 import type { Architecture } from '../vision/index.ts'
 import type { GenerateRequest, PromptCount, PromptPiece, Sampling } from './generation.ts'
 import { type PromptCells, PromptLayout } from './prompt-cells.ts'
@@ -57,7 +57,8 @@ export class Admission {
     const samplers: TokenSampler[] = []
     try {
       for (let choice = 0; choice < n; choice++) {
-        const seed = sampling.seed === null ? null : (sampling.seed + choice) >>> 0
+        // The largest of 32 bits is llama.cpp's word for any seed.
+        const seed = sampling.seed === null ? null : (sampling.seed + choice) % 0xffffffff
         samplers.push(this.#decoder.newSampler({ ...sampling, seed, logitBias, grammar }))
       }
       return samplers
@@ -79,5 +80,8 @@ export class Admission {
   }
 }
 
-const gbnfOf = (grammar: NonNullable<Sampling['grammar']>): string =>
-  grammar.kind === 'gbnf' ? grammar.text : jsonSchemaGrammar(grammar.schema)
+function gbnfOf(grammar: NonNullable<Sampling['grammar']>): string {
+  const text = grammar.kind === 'gbnf' ? grammar.text : jsonSchemaGrammar(grammar.schema)
+  checkGrammar(text)
+  return text
+}

@@ -91,7 +91,8 @@ export type GenerateEvent =
   | ({ type: 'prompt' } & PromptUsage)
   /** One for each cell; null: the first, which nothing foretells, a place of a picture, and what follows one. */
   | { type: 'prompt_logprobs'; tokens: readonly (AnswerToken | null)[] }
-  | { type: 'text'; choice: number; text: string; tokens: AnswerToken[] }
+  /** `generated`: tokens of the choice so far. */
+  | { type: 'text'; choice: number; text: string; tokens: AnswerToken[]; generated: number }
   /** `stop`: which of the request's stop strings ended it, if one did. */
   | { type: 'end'; choice: number; reason: 'stop' | 'length'; stop: string | null; completionTokens: number }
   | { type: 'done'; timings: Timings }

@@ -27,6 +27,11 @@ const patience = 30_000
 /** Pause before a new start, in ms: doubled with each start that fails, up to the last. */
 const pauses = { first: 100, last: 10_000 }
 const linesKept = 20
+/**
+ * How often an engine that has something to do is asked for a sign of life, in ms, and how many times in vain: it answers
+ * between any two calls of native code, none of which takes long unless it never ends.
+ */
+const pulse = { every: 2000, most: 6 }
 
 /**
  * Starts an engine in a process of its own and keeps it running: when the process dies, its running requests fail with
@@ -177,9 +182,11 @@ class EngineHost implements Engine {
     })
     this.#child = child
     const lastLines = this.#readLog(child)
+    const heard = this.#watch(child)
     let refused = false
     await new Promise<void>((resolve, reject) => {
       child.on('message', (message: FromEngine) => {
+        heard()
         if (message.type === 'ready') {
           this.#live = true
           this.#model = message.model
@@ -208,6 +215,23 @@ class EngineHost implements Engine {
       })
       child.send({ type: 'load', options: this.#options } satisfies ToEngine, () => {})
     })
+  }
+
+  /** Kills a process that hangs: its exit does the rest. @returns to be called with each of its messages */
+  #watch(child: ChildProcess): () => void {
+    let unanswered = 0
+    const timer = setInterval(() => {
+      if (!this.#live || this.#running.size + this.#counting.size + this.#asking.size === 0) return
+      if (++unanswered > pulse.most) {
+        this.#log.error({ engine: this.#options.name }, 'the engine process hangs')
+        child.kill('SIGKILL')
+      } else this.state().catch(() => {})
+    }, pulse.every)
+    child.once('exit', () => clearInterval(timer))
+    timer.unref()
+    return () => {
+      unanswered = 0
+    }
   }
 
   /** Starts processes until one is live. Never rejects. */
@@ -316,5 +340,5 @@ const lost = () =>
 /** Text that a slow reader has not taken yet grows into one event, so that it never takes more than its characters. */
 function mergeText(waiting: GenerateEvent, next: GenerateEvent): GenerateEvent | undefined {
   if (waiting.type !== 'text' || next.type !== 'text' || waiting.choice !== next.choice) return undefined
-  return { ...waiting, text: waiting.text + next.text, tokens: [...waiting.tokens, ...next.tokens] }
+  return { ...next, text: waiting.text + next.text, tokens: [...waiting.tokens, ...next.tokens] }
 }

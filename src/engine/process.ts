@@ -2,7 +2,7 @@ import { statSync } from 'node:fs'
 import { type Deferred, deferred } from '../deferred.ts'
 import { type Decoder, openDecoder } from '../language/index.ts'
 import { availableMemory } from '../memory.ts'
-import { countOutlived, openNative } from '../native/index.ts'
+import { countOutlived, dieWithParent, openNative } from '../native/index.ts'
 import { openArchitecture } from '../vision/index.ts'
 import { Cores } from './cores.ts'
 import type { EngineModel, GenerateEvent, Pixels, PromptPiece } from './generation.ts'
@@ -59,6 +59,7 @@ async function load({ decoder: file, projector, name, config, gpu }: LoadOptions
   try {
     // The first call decides for which device the libraries are.
     openNative(gpu?.device)
+    dieWithParent()
     const cores = new Cores(config.threads)
     const architecture = projector === null ? null : openArchitecture(projector)
     const decoder = openDecoder(file, {

@@ -64,7 +64,15 @@ export class PromptLayout {
       text = { special, value: text.value + value }
     }
 
-    const { vocabulary } = this.#decoder
+    const { vocabulary, contextTokens } = this.#decoder
+    // Everybody's answers wait while a text is made into tokens.
+    const bytes = pieces.reduce((sum, piece) => sum + (piece.kind === 'text' ? Buffer.byteLength(piece.text) : 0), 0)
+    if (bytes > contextTokens * vocabulary.longest)
+      throw new OrielError(
+        'invalid',
+        `This model's context holds ${contextTokens} tokens of ${vocabulary.longest} bytes at most, and the prompt has ${bytes} bytes of text.`,
+        { param: 'messages', code: 'context_length_exceeded' },
+      )
     if (vocabulary.addsBos && !startsWith(pieces, vocabulary)) cells.push(vocabulary.bosToken)
     for (const piece of pieces) {
       if (piece.kind === 'text') {

@@ -5,14 +5,7 @@ import type { Architecture } from '../vision/index.ts'
 import { Admission } from './admission.ts'
 import { ChunkSize } from './chunk-size.ts'
 import type { Cores } from './cores.ts'
-import type {
-  AnswerToken,
-  EngineState,
-  GenerateEvent,
-  GenerateRequest,
-  PromptCount,
-  PromptPiece,
-} from './generation.ts'
+import type { EngineState, GenerateEvent, GenerateRequest, PromptCount, PromptPiece } from './generation.ts'
 import { KvCache } from './kv-cache.ts'
 import { answerToken } from './logprobs.ts'
 import type { PictureEncoder } from './picture-encoder.ts'
@@ -325,9 +318,9 @@ export class Scheduler {
 
   #say(sequence: Sequence, text: string): void {
     if (text === '') return
-    const tokens: AnswerToken[] = sequence.heldTokens
+    const { request, choice, generated, heldTokens: tokens } = sequence
     sequence.heldTokens = []
-    this.#port.emit(sequence.request.id, { type: 'text', choice: sequence.choice, text, tokens })
+    this.#port.emit(request.id, { type: 'text', choice, text, tokens, generated })
   }
 
   #end(sequence: Sequence, reason: 'stop' | 'length'): void {

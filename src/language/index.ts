@@ -1,4 +1,5 @@
 export { type Decoder, type GpuSettings, openDecoder } from './decoder.ts'
+export { checkGrammar } from './grammar/gbnf.ts'
 export { jsonSchemaGrammar } from './grammar/json-schema.ts'
 export type { SamplerSettings, TokenSampler } from './sampler.ts'
 export type { Vocabulary } from './vocabulary.ts'

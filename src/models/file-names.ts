@@ -1,3 +1,5 @@
+import { OrielError } from '../errors.ts'
+
 /** A file that may be a model's, by its path in a repository or a folder. */
 export interface NamedFile {
   readonly path: string
@@ -58,6 +60,17 @@ const isDecoderName = (path: string): boolean =>
 export function splitOf(path: string): { stem: string; count: number } {
   const [, stem = path, count = '1'] = /^(.*?)(?:-\d{5}-of-(\d{5}))?\.gguf$/i.exec(path) ?? []
   return { stem, count: Number(count) }
+}
+
+/**
+ * The folder that a model's file has for itself: its name without `.gguf` and the number of a part.
+ * @throws OrielError `invalid` for a name that would lead elsewhere
+ */
+export function folderFor(name: string): string {
+  const { stem } = splitOf(name)
+  if (/^\.|[/\\:\p{Cc}]|^$/u.test(stem))
+    throw new OrielError('invalid', `${JSON.stringify(name)} is no name for a model's file.`)
+  return stem
 }
 
 /** The paths of all parts of a decoder, by that of its first. */

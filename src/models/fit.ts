@@ -51,7 +51,8 @@ export function decoderFacts({ metadata, tensors }: GgufHeader, file: string): D
     layers: number('block_count', 512),
     width:
       number('embedding_length', 1 << 20) * (1 + deepstackLayers(metadata.get(`${architecture}.n_deepstack_layers`))),
-    contextTokens: number('context_length', 2 ** 32 - 1),
+    // llama.cpp's `llama_model_n_ctx_train` is an int32.
+    contextTokens: number('context_length', 2 ** 31 - 1),
   }
 }
 

@@ -1,17 +1,17 @@
-import { copyFile, readdir, stat } from 'node:fs/promises'
+import { copyFile, readdir, rm, stat } from 'node:fs/promises'
 import path from 'node:path'
 import type { ModelsConfig } from '../config.ts'
 import { OrielError } from '../errors.ts'
 import { type ModelCard, readCard } from './card.ts'
 import { type CatalogueEntry, entryOfRepo } from './catalogue.ts'
-import { decodersOf, type NamedDecoder, type NamedFile, projectorFor, splitOf } from './file-names.ts'
+import { decodersOf, folderFor, type NamedDecoder, type NamedFile, projectorFor } from './file-names.ts'
 import { projectorFacts } from './fit.ts'
 import { parseGguf, readGguf } from './gguf.ts'
 import { addToSnapshot, cacheFolder, placesOf, setRef } from './hub/cache.ts'
 import { HubClient, type Listing, type RemoteFile } from './hub/client.ts'
-import { checkSpace, download, type Fetch, missingBytes } from './hub/download.ts'
+import { besides, checkSpace, download, type Fetch, missingBytes } from './hub/download.ts'
 import { findLocal, idInRepo, ownFolder } from './library.ts'
-import { type HubSource, sourceOf } from './source.ts'
+import { type HubSource, sourceOf, type UrlSource } from './source.ts'
 
 /** What is told while a model is fetched. */
 export type PullEvent =
@@ -44,7 +44,7 @@ export async function pull(name: string, options: PullOptions): Promise<ModelCar
   try {
     if (source.kind === 'file') return await keep(source.file, options)
     if (config.hub.offline) return await offline(name, source.kind === 'hub' ? source : null, options)
-    return source.kind === 'url' ? await pullUrl(client, source.url, options) : await pullRepo(client, source, options)
+    return source.kind === 'url' ? await pullUrl(client, source, options) : await pullRepo(client, source, options)
   } catch (error) {
     throw signal.aborted ? stopped() : told(error, config)
   } finally {
@@ -159,6 +159,7 @@ function fetchOf(client: HubClient, cache: string, { repo, commit, path: file, b
     what: { repo, revision: commit, path: file },
     bytes,
     hash: etag,
+    validator: null,
     target: path.join(blobs, etag),
     lock: path.join(locks, `${etag}.oriel.lock`),
   }
@@ -199,30 +200,43 @@ async function offline(name: string, source: HubSource | null, { config }: PullO
   return readCard(model)
 }
 
+/** How often a file that changes meanwhile is begun anew; the last time it is fetched in one piece. */
+const mostVersions = 3
+
 /** A single file of any server: put into the folder of models, with no hash to check. */
-async function pullUrl(client: HubClient, url: URL, options: PullOptions): Promise<ModelCard> {
-  const name = path.basename(decodeURIComponent(url.pathname))
+async function pullUrl(client: HubClient, { url, name }: UrlSource, options: PullOptions): Promise<ModelCard> {
+  const { config, signal, onEvent } = options
+  const id = folderFor(name)
+  const folder = ownFolder(config)
+  const target = path.join(folder, id, name)
   const what = { repo: url.host, path: name }
-  const { signal } = options
-  const bytes = await client.retried(what, signal, async () => {
-    // A range of one byte tells the length, where the server knows ranges.
-    const { chunks, totalBytes } = await client.open(url.href, 0, 1, what, signal)
-    for await (const _ of chunks) break
-    return totalBytes
-  })
-  if (bytes === null) throw new OrielError('invalid', `${url.host} does not say how long ${name} is.`)
-  const folder = ownFolder(options.config)
-  const target = path.join(folder, splitOf(name).stem, name)
-  const fetch: Fetch = { url: url.href, what, bytes, hash: null, target, lock: `${target}.oriel.lock` }
-  await fetchAll(client, name, [fetch], folder, options)
-  const id = splitOf(name).stem
-  return readCard({ id, aliases: [], decoder: target, projector: null })
+  const look = () =>
+    client.retried(what, signal, async () => {
+      // A range of one byte tells the length, where the server knows ranges.
+      const { partial, totalBytes, validator, chunks } = await client.open(url.href, 0, 1, what, signal)
+      for await (const _ of chunks) break
+      return { bytes: totalBytes, validator: partial ? validator : null }
+    })
+  for (let version = 1; ; version++) {
+    const { bytes, validator: found } = await look()
+    if (bytes === null) throw new OrielError('invalid', `${url.host} does not say how long ${name} is.`)
+    const validator = version < mostVersions ? found : null
+    const fetch = { url: url.href, what, bytes, hash: null, validator, target, lock: `${target}.oriel.lock` }
+    try {
+      await fetchAll(client, name, [fetch], folder, options)
+      return await readCard({ id, aliases: [], decoder: target, projector: null })
+    } catch (error) {
+      const changed = error instanceof OrielError && error.code === 'file_changed'
+      if (!changed || version === mostVersions) throw error
+      onEvent({ type: 'retry', why: 'the file has changed', seconds: 0 })
+    }
+  }
 }
 
 /** Files of this machine, copied to the folder of models with the vision file that lies beside them. */
 async function keep(file: string, options: PullOptions): Promise<ModelCard> {
   const folder = path.dirname(path.resolve(file))
-  const { stem } = splitOf(path.basename(file))
+  const stem = folderFor(path.basename(file))
   const there = (await readdir(folder)).map((name) => ({ path: name }))
   const parts = decodersOf(there).find((decoder) => decoder.stem === stem)?.files ?? [{ path: path.basename(file) }]
   const vision = projectorFor(there, stem)
@@ -246,7 +260,10 @@ async function keep(file: string, options: PullOptions): Promise<ModelCard> {
   const total = files.reduce((sum, { bytes }) => sum + bytes, 0)
   options.onEvent({ type: 'plan', name: stem, files, missing: total })
   await checkSpace(target, total)
-  for (const name of names) await copyFile(path.join(folder, name), path.join(target, name))
+  for (const name of names) {
+    await rm(besides(path.join(target, name)).origin, { force: true })
+    await copyFile(path.join(folder, name), path.join(target, name))
+  }
   options.onEvent({ type: 'bytes', done: total, total, file: stem })
   return cardIn(target)
 }

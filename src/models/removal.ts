@@ -3,6 +3,7 @@ import path from 'node:path'
 import type { ModelsConfig } from '../config.ts'
 import { OrielError } from '../errors.ts'
 import { cacheFolder, removeFiles } from './hub/cache.ts'
+import { besides } from './hub/download.ts'
 import { findLocal, type LocalModel, localModels } from './library.ts'
 
 /** A model that may be removed, and how. */
@@ -40,6 +41,7 @@ async function removeFromFolder(files: readonly string[]): Promise<number> {
   for (const file of files) {
     freed += (await stat(file)).size
     await rm(file)
+    await rm(besides(file).origin, { force: true })
   }
   // A folder that held nothing else goes too.
   const [first] = files

@@ -13,7 +13,14 @@ export interface HubSource {
   file: string | null
 }
 
-export type Source = HubSource | { kind: 'url'; url: URL } | { kind: 'file'; file: string }
+/** A file of any other server, and its name. */
+export interface UrlSource {
+  kind: 'url'
+  url: URL
+  name: string
+}
+
+export type Source = HubSource | UrlSource | { kind: 'file'; file: string }
 
 /**
  * What a person means by a name: a file that is here, a URL, an entry of the catalogue, a repository.
@@ -40,7 +47,8 @@ function sourceOfUrl(text: string, endpoint: string): Source {
   const url = new URL(text)
   const hubs = ['huggingface.co', 'hf.co', new URL(endpoint).host]
   if (!hubs.includes(url.host)) {
-    if (/\.gguf$/i.test(url.pathname)) return { kind: 'url', url }
+    const name = decoded(url.pathname.slice(url.pathname.lastIndexOf('/') + 1))
+    if (/\.gguf$/i.test(name)) return { kind: 'url', url, name }
     throw new OrielError('invalid', `${text} is neither a GGUF file nor a repository of the hub.`)
   }
   const [owner, name, kind, revision, ...file] = url.pathname.slice(1).split('/').map(decodeURIComponent)
@@ -49,6 +57,15 @@ function sourceOfUrl(text: string, endpoint: string): Source {
     throw new OrielError('invalid', `${text} names no repository: its path is not owner/repo.`)
   const within = { revision: revision || 'main', file: file.length > 0 && kind !== 'tree' ? file.join('/') : null }
   return inRepo(`${owner}/${name}`, within)
+}
+
+/** Percent signs that mean nothing stay. */
+function decoded(text: string): string {
+  try {
+    return decodeURIComponent(text)
+  } catch {
+    return text
+  }
 }
 
 const inRepo = (repo: string, rest: Partial<HubSource>): HubSource => ({

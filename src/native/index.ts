@@ -10,6 +10,7 @@ export type { Backend, Context, Ggml, Gguf, Gpu, Graph, GraphScheduler, Tensor }
 export { TensorType } from './ggml.ts'
 export { countOutlived, giveBackMemory } from './heap.ts'
 export { type Device, findFolder, type GpuDevice, gpusOf, installCommand, isInstalled, thisHost } from './libraries.ts'
+export { dieWithParent } from './lifeline.ts'
 export type { Llama, LlamaContext, Sampler, Vocab } from './llama.ts'
 
 export interface Native {

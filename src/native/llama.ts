@@ -139,6 +139,8 @@ export function bindLlama({ llama }: Libraries) {
       'void llama_set_causal_attn(void*, bool)',
     ),
 
+    /** `enum llama_vocab_type` */
+    vocabType: declare<(vocab: Vocab) => number>(llama, 'int llama_vocab_type(void*)'),
     vocabSize: declare<(vocab: Vocab) => number>(llama, 'int32 llama_vocab_n_tokens(void*)'),
     tokenText: declare<(vocab: Vocab, token: Token) => string | null>(
       llama,

@@ -10,6 +10,8 @@ export type AnswerPiece =
   | { kind: 'arguments'; call: number; text: string }
 
 export interface AnswerReader {
+  /** Whether what comes next is a thought, as far as is known. */
+  readonly thinking: boolean
   /** @returns what can be told of the answer now */
   push(text: string): AnswerPiece[]
   /** @returns what was held back, when no more text comes */
@@ -23,7 +25,7 @@ export interface ReaderOptions {
   mostCalls: number
   /** Whether thoughts are told apart from the answer. */
   splitReasoning: boolean
-  /** Whether the prompt has begun a thought that the answer goes on with. */
+  /** Whether the prompt has begun a thought that the answer goes on with. In a text that holds all it begins again. */
   thinking: boolean
 }
 
@@ -41,6 +43,9 @@ export const thoughtTags: readonly string[] = Object.values(think)
 export function readAnswer(options: ReaderOptions): AnswerReader {
   const reader = new Reader(options)
   return {
+    get thinking() {
+      return reader.thinking
+    },
     push: (text) => reader.push(text, false),
     finish: () => reader.push('', true),
   }
@@ -71,6 +76,11 @@ class Reader {
     this.#state = options.thinking && options.splitReasoning ? 'reasoning' : 'start'
     this.#trim = this.#state === 'reasoning'
     this.#mayThink = options.splitReasoning && !options.thinking
+    if (options.thinking && !options.splitReasoning) this.#held = `${think.open}\n`
+  }
+
+  get thinking(): boolean {
+    return this.#state === 'reasoning'
   }
 
   push(text: string, last: boolean): AnswerPiece[] {

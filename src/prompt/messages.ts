@@ -12,6 +12,12 @@ export interface ChatMessage {
   callId?: string | undefined
 }
 
+/** Whether a chat ends with what may be the beginning of its answer: an assistant's text. */
+export function endsInAnswer(messages: readonly ChatMessage[]): boolean {
+  const last = messages.at(-1)
+  return last?.role === 'assistant' && !last.calls?.length && last.content.at(-1)?.kind === 'text'
+}
+
 /** A picture is the index of its pixels in the request's list of pictures. */
 export type ContentPart = { kind: 'text'; text: string } | { kind: 'picture'; picture: number }
 

@@ -27,6 +27,8 @@ interface ChatExtras {
   tools?: readonly Tool[]
   /** Further words of the template: `enable_thinking`, `reasoning_effort` and what else a model knows. */
   variables?: Readonly<Record<string, unknown>>
+  /** Whether the model goes on with the last message, which `endsInAnswer`, instead of beginning one of its own. */
+  continues?: boolean
 }
 
 /** ChatML, for models that bring no template of their own. */
@@ -42,22 +44,21 @@ const chatml =
  * template's business but the engine's, which knows the architecture.
  * Control tokens that a person writes out (`<|im_end|>`) come out as plain text, in tools and their results too.
  * @throws OrielError `internal` when the template is broken; the layout throws `invalid` when the template refuses the
- * chat, or would lose a picture of it
+ * chat, would lose a picture of it, or does not let its last message be gone on with
  */
 export function compileTemplate(model: TemplateModel): ChatFormat {
   const jinja = model.chatTemplate ?? chatml
   const template = parseTemplate(jinja)
-  const renderAll = (messages: readonly RenderedMessage[], extras: object): string =>
-    renderWith(template, model, messages, extras)
+  const renderAll: RenderAll = (messages, extras) => renderWith(template, model, messages, extras)
   const render: Render = (messages) => renderAll(messages, {})
   const textForm = takesText(render, asString) || !takesText(render, asTexts) ? asString : asTexts
   const forms = workingForms(render)
-  const toHide = forgeable([...model.controlTokens, leak, ...forms.flatMap(({ token }) => token ?? [])])
+  const toHide = forgeable([...model.controlTokens, leak, end, ...forms.flatMap(({ token }) => token ?? [])])
   const knowsTools = takesTools(renderAll, textForm)
   const knowsCalls = takesCalls(renderAll, textForm)
   const wantsShortIds = /length\s*!=\s*9\b/.test(jinja)
 
-  const layout: ChatFormat['layout'] = (messages, { tools = [], variables = {} } = {}) => {
+  const layout: ChatFormat['layout'] = (messages, { tools = [], variables = {}, continues = false } = {}) => {
     const told = !knowsTools ? toolsInWords(messages, tools) : knowsCalls ? messages : callsInWords(messages)
     const merged = (wantsShortIds ? shortIds(told) : told).map(mergeTexts)
     const pictures = merged.flatMap(({ content }) =>
@@ -66,23 +67,25 @@ export function compileTemplate(model: TemplateModel): ChatFormat {
     let refusal: unknown
     for (const form of forms) {
       const marks = createMarks(toHide)
-      const contentOf = (content: readonly ContentPart[]): unknown => {
+      const contentOf = (content: readonly ContentPart[], ends: boolean): Content => {
         const hasPicture = content.some(({ kind }) => kind === 'picture')
-        return (hasPicture ? form : textForm).write(content, marks)
+        const written = (hasPicture ? form : textForm).write(content, marks)
+        return ends ? ended(written) : written
       }
-      const written = merged.map((message) => ({
+      const written = merged.map((message, turn) => ({
         role: message.role,
-        content: contentOf(message.content),
+        content: contentOf(message.content, continues && turn === merged.length - 1),
         ...plainTexts(templateCalls(message), marks),
       }))
       const extras = {
         ...plainTexts(variables, marks),
+        add_generation_prompt: !continues,
         ...(knowsTools && tools.length > 0
           ? { tools: tools.map((tool) => plainTexts(templateTool(tool), marks)) }
           : {}),
       }
       try {
-        const rendered = renderAll(written, extras)
+        const rendered = continues ? upToEnd(renderAll(written, extras)) : renderAll(written, extras)
         const parts = rendered.includes(leak) ? undefined : marks.cut(rendered, pictures, form.token)
         if (parts !== undefined) return parts
       } catch (error) {
@@ -102,21 +105,43 @@ export function compileTemplate(model: TemplateModel): ChatFormat {
 
 interface RenderedMessage {
   role: string
-  content: unknown
+  content: Content
   [more: string]: unknown
 }
 
 type Render = (messages: readonly RenderedMessage[]) => string
+type RenderAll = (messages: readonly RenderedMessage[], extras: object) => string
+
+/** A turn's content as a template reads it: a text, or a list of parts. */
+type Content = string | readonly { text?: string; [more: string]: unknown }[]
 
 /** A way to hand a turn's content to a template. */
 interface Form {
-  write(content: readonly ContentPart[], marks: Marks): unknown
+  write(content: readonly ContentPart[], marks: Marks): Content
   /** What the template writes for a picture that is handed over this way. */
   token?: string
 }
 
 /** A key in every part of a list: where it shows in the outcome, the template wrote the list out as if it were text. */
 const leak = '\ue0f2'
+
+/** Behind the text that the model goes on with. What templates close a turn with comes after it. */
+const end = '\ue0f3'
+
+function ended(content: Content): Content {
+  if (typeof content === 'string') return content + end
+  const last = content.at(-1)
+  return [...content.slice(0, -1), { ...last, text: `${last?.text ?? ''}${end}` }]
+}
+
+function upToEnd(rendered: string): string {
+  const [before, behind, ...more] = rendered.split(end)
+  if (before !== undefined && behind !== undefined && more.length === 0) return before
+  throw new OrielError('invalid', "The model's chat template does not let an assistant's message be gone on with.", {
+    param: 'messages',
+    code: 'invalid_value',
+  })
+}
 
 const asString: Form = {
   write: (content, marks) =>
@@ -125,7 +150,7 @@ const asString: Form = {
 
 const asTexts: Form = asParts((picture, marks) => ({ type: 'text', text: marks.picture(picture) }))
 
-function asParts(pictureOf: (picture: number, marks: Marks) => object, token?: string): Form {
+function asParts(pictureOf: (picture: number, marks: Marks) => Record<string, unknown>, token?: string): Form {
   return {
     write: (content, marks) =>
       content.map((part) => ({
@@ -149,13 +174,13 @@ function workingForms(render: Render): Form[] {
 }
 
 /** What a template writes for a picture: the same for each, between the texts around it. */
-function pictureToken(render: Render, part: object): string | undefined {
-  const words = ['orielfirst', 'orielsecond', 'orielthird']
-  const [first, second, third] = words.map((text) => ({ type: 'text', text, [leak]: '' }))
+function pictureToken(render: Render, part: Record<string, unknown>): string | undefined {
+  const [first, second, third] = ['orielfirst', 'orielsecond', 'orielthird'] as const
+  const word = (text: string) => ({ type: 'text', text, [leak]: '' })
   const picture = { ...part, [leak]: '' }
   try {
-    const rendered = render([{ role: 'user', content: [first, picture, second, picture, third] }])
-    const found = new RegExp(words.join('([^]*)')).exec(rendered)
+    const rendered = render([{ role: 'user', content: [word(first), picture, word(second), picture, word(third)] }])
+    const found = new RegExp(`${first}([^]*)${second}([^]*)${third}`).exec(rendered)
     const [before, after] = [found?.[1]?.trim(), found?.[2]?.trim()]
     return before === after && before !== '' && !rendered.includes(leak) ? before : undefined
   } catch {
@@ -177,7 +202,7 @@ function takesText(render: Render, form: Form): boolean {
 }
 
 /** Whether a template writes out what tools there are. */
-function takesTools(render: (messages: readonly RenderedMessage[], extras: object) => string, form: Form): boolean {
+function takesTools(render: RenderAll, form: Form): boolean {
   const name = 'orielprobe'
   const content = form.write([{ kind: 'text', text: 'x' }], createMarks(forgeable([])))
   const tool = templateTool({ name, description: 'x', parameters: { type: 'object', properties: {} } })
@@ -189,7 +214,7 @@ function takesTools(render: (messages: readonly RenderedMessage[], extras: objec
 }
 
 /** Whether a template writes out what an assistant called. */
-function takesCalls(render: (messages: readonly RenderedMessage[], extras: object) => string, form: Form): boolean {
+function takesCalls(render: RenderAll, form: Form): boolean {
   const contentOf = (text: string) => form.write([{ kind: 'text', text }], createMarks(forgeable([])))
   const name = 'orielprobe'
   const calls = templateCalls({ role: 'assistant', content: [], calls: [{ id: 'orielcall', name, arguments: '{}' }] })
@@ -233,9 +258,9 @@ function renderWith(
   try {
     return template.render({
       tools: null,
+      add_generation_prompt: true,
       ...extras,
       messages,
-      add_generation_prompt: true,
       bos_token: model.bosToken,
       eos_token: model.eosToken,
     })

@@ -5,6 +5,7 @@ import { patchReader } from './patches.ts'
 import { resizedPositions } from './positions.ts'
 import { alignedSize, bilinear, resize, resizeInto, type Size } from './resize.ts'
 import { siglip } from './siglip.ts'
+import { within } from './sizes.ts'
 import { autoTiles, squareTile } from './tiling.ts'
 
 /** What llama.cpp fixes for this family (tools/mtmd/mtmd-image.h and clip.cpp): tiles, and tokens of a picture in one. */
@@ -28,7 +29,10 @@ export function lfm2(metadata: Metadata): Architecture {
   const pixels = { least: wholeTokens.least * align ** 2, most: wholeTokens.most * align ** 2 }
   const tile = squareTile(tileEdge, (tileEdge / align) ** 2)
 
-  const whole = (original: Size): Size => alignedSize(original, align, pixels.least, pixels.most)
+  const whole = (original: Size, detail: Detail): Size => {
+    const size = alignedSize(original, align, pixels.least, pixels.most)
+    return detail === 'low' ? within(size, align, wholeTokens.most) : size
+  }
 
   /** In tiles; null: the picture is not cut. */
   const canvasOf = (original: Size, detail: Detail): Size | null => {
@@ -43,7 +47,7 @@ export function lfm2(metadata: Metadata): Architecture {
     longestEdge: tileCount.most * tileEdge,
 
     plan(original, detail): PicturePlan {
-      const size = whole(original)
+      const size = whole(original, detail)
       const overview: Tile = { image: 0, x: 0, y: 0, size, tokens: (size.width * size.height) / align ** 2 }
       const canvas = canvasOf(original, detail)
       if (canvas === null)
@@ -62,7 +66,7 @@ export function lfm2(metadata: Metadata): Architecture {
     },
 
     scale(picture, { original, detail }) {
-      const overview = resize(picture, whole(original), bilinear)
+      const overview = resize(picture, whole(original, detail), bilinear)
       const canvas = canvasOf(original, detail)
       if (canvas === null) return [overview]
       const box = { width: canvas.width * tileEdge, height: canvas.height * tileEdge }

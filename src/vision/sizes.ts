@@ -30,8 +30,8 @@ export function pixelBudget(edge: number, least: number, most: number): PixelBud
   }
 }
 
-/** llama.cpp's formula makes very narrow pictures longer than they were. They are cut down to so many squares. */
-function within({ width, height }: Size, edge: number, squares: number): Size {
+/** llama.cpp's `alignedSize` makes very narrow pictures longer than they were. They are cut down to so many squares. */
+export function within({ width, height }: Size, edge: number, squares: number): Size {
   const most = (other: number) => Math.max(1, Math.floor(squares / (other / edge))) * edge
   return width >= height
     ? { width: Math.min(width, most(height)), height }

@@ -146,6 +146,16 @@ describe('messages to the built-in model', () => {
     expect(['red', 'blue']).toContain(message.content[0]?.input?.colour)
   })
 
+  it('go on with what was begun', async () => {
+    const whole = (await ask()).content[0]?.text ?? ''
+    const begun = [...asked().messages, { role: 'assistant', content: whole.slice(0, 5) }]
+    const message = await ask({ messages: begun })
+    expect(message.content[0]?.text).toBe(whole.slice(5))
+    const { usage } = message
+    const counted = await post(oriel.url, { model: 'pocket', messages: begun }, 'messages/count_tokens')
+    expect(await counted.json()).toEqual({ input_tokens: usage.input_tokens + usage.cache_read_input_tokens })
+  })
+
   it('are counted without an answer', async () => {
     const { max_tokens: _, ...question } = asked()
     const counted = (await (await post(oriel.url, question, 'messages/count_tokens')).json()) as Message

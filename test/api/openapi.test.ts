@@ -4,7 +4,7 @@ import type { z } from 'zod'
 import * as answers from '../../src/api/openapi/answers.ts'
 import { fromSchema, type Schema } from '../support/from-schema.ts'
 import { dataUrl, shape } from '../support/pictures.ts'
-import { promptEvent, startScripted } from '../support/scripted.ts'
+import { promptEvent, startScripted, textEvent } from '../support/scripted.ts'
 import { startServer, type TestServer } from '../support/server.ts'
 
 interface Operation {
@@ -170,7 +170,7 @@ describe('5000 requests made from the document', () => {
       async function* ({ n }) {
         yield { ...promptEvent, imageTokens: [1] } as typeof promptEvent
         for (let choice = 0; choice < n; choice++) {
-          for (const text of said.slice(choice)) yield { type: 'text', choice, text, tokens: [] }
+          for (const text of said.slice(choice)) yield { ...textEvent(text), choice }
           yield { type: 'end', choice, reason: 'stop', stop: null, completionTokens: said.length }
         }
         yield { type: 'done', timings: { queue: 1, encode: 0, prefill: 2, firstToken: 3, generation: 4 } }

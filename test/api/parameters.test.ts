@@ -125,6 +125,39 @@ describe('what a chat may ask to be told', () => {
   })
 })
 
+describe('what a chat may say of an answer that was begun', () => {
+  const begun = () => [
+    { role: 'user', content: content() },
+    { role: 'assistant', content: 'A red' },
+  ]
+
+  it.each([{ continue_final_message: true }, { add_generation_prompt: false }])(
+    'that it goes on: %o',
+    async (goesOn) => {
+      const whole = (await chat({})).choice.message.content
+      const { choice, body } = await chat({ messages: begun(), ...goesOn })
+      expect(`A red${choice.message.content}`).toBe(whole)
+      const pieces = await stream({ messages: begun(), ...goesOn })
+      expect(pieces.map(({ choices }) => choices[0].delta.content ?? '').join('')).toBe(choice.message.content)
+      const counted = await post({ messages: begun(), ...goesOn }, '/v1/tokenize')
+      expect(await counted.json()).toMatchObject({ count: body.usage.prompt_tokens })
+    },
+  )
+
+  it('nothing: then it is a turn like any other', async () => {
+    const { choice } = await chat({ messages: begun(), echo: true })
+    expect(choice.message.content).toContain('A red<|im_end|>\n<|im_start|>assistant\n')
+  })
+
+  it.each([
+    [{ continue_final_message: true }, 'continue_final_message'],
+    [{ add_generation_prompt: false }, 'add_generation_prompt'],
+    [{ continue_final_message: true, add_generation_prompt: true }, 'continue_final_message'],
+  ])('not %o', async (over, param) => {
+    expect(await chat(over)).toMatchObject({ status: 400, body: { error: { param } } })
+  })
+})
+
 describe('what a chat may ask of its prompt', () => {
   const long = () => [
     { role: 'system', content: 'Be brief.' },
@@ -163,7 +196,8 @@ describe('what a chat may ask of its prompt', () => {
     expect(await cached({ prompt_cache_max_len: 0 })).toBe(0)
     expect(await cached({ prompt_cache_isolation_key: 'a' })).toBe(0)
     expect(await cached({ prompt_cache_isolation_key: 'a' })).toBeGreaterThan(40)
-    expect(await cached({}, { 'x-prompt-cache-isolation-key': 'a' })).toBe(0)
+    expect(await cached({}, { 'x-prompt-cache-isolation-key': 'a' })).toBeGreaterThan(40)
+    expect(await cached({}, { 'x-prompt-cache-isolation-key': 'b' })).toBe(0)
   })
 
   it('that it is counted and not answered', async () => {
@@ -193,6 +227,18 @@ describe('what a chat may say of chance', () => {
     expect(choice.message.content).not.toBe('')
     expect((await asked()).choice.message.content).toBe(choice.message.content)
     expect(JSON.parse(headers.get('fireworks-sampling-options') ?? '')).toMatchObject({ seed: 11, temperature: 1 })
+  })
+})
+
+describe('a seed', () => {
+  it('may be any whole number, and the answers of one request differ', async () => {
+    const asked = async () =>
+      (await chat({ temperature: 1.5, seed: -1, n: 2, max_tokens: 30 })).body.choices.map(
+        ({ message }) => message.content,
+      )
+    const [first, second] = await asked()
+    expect(await asked()).toEqual([first, second])
+    expect(first).not.toBe(second)
   })
 })
 

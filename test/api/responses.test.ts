@@ -125,6 +125,29 @@ describe('responses of the built-in model', () => {
     expect(['red', 'blue']).toContain(made?.type === 'function_call' && JSON.parse(made.arguments).colour)
   })
 
+  it('leave the beginning of a conversation out that is longer than the context, where that is wanted', async () => {
+    const turns = Array.from({ length: 300 }, (_, turn) => [
+      { role: 'user' as const, content: `Question ${turn}` },
+      { role: 'assistant' as const, content: `Answer ${turn}` },
+    ]).flat()
+    const asked = (over: object) =>
+      client.responses.create({
+        model: 'pocket',
+        instructions: 'Be brief.',
+        input: [...turns, { role: 'user', content: 'And now?' }],
+        ...over,
+      })
+    await expect(asked({ truncation: 'disabled' })).rejects.toMatchObject({ status: 400, param: 'input' })
+    const room = 100
+    const { usage } = await asked({ truncation: 'auto', max_output_tokens: room })
+    expect(usage?.input_tokens).toBeLessThanOrEqual(4096 - room)
+    expect(usage?.input_tokens).toBeGreaterThan(4096 - room - 60)
+    expect((await asked({ truncation: 'auto' })).usage?.input_tokens).toBeLessThanOrEqual(3072)
+    // One message cannot be shortened, and has the room of its answer.
+    const most = await asked({ truncation: 'auto', input: 'word '.repeat(3500), max_output_tokens: 4000 })
+    expect(most.usage?.input_tokens).toBeGreaterThan(3072)
+  })
+
   it('take documents', async () => {
     const response = await client.responses.create({
       ...asked(),
@@ -180,6 +203,18 @@ describe('responses of the built-in model', () => {
       ': tools[0].parameters.properties.even has multipleOf',
     ],
     ['a prompt longer than the context', { input: 'word '.repeat(6000) }, 'input'],
+    [
+      'a last message longer than the context',
+      {
+        input: [
+          { role: 'user', content: 'Hi' },
+          { role: 'user', content: 'word '.repeat(6000) },
+        ],
+        truncation: 'auto',
+      },
+      'truncation',
+      'truncation is "auto", the model\'s context holds 4096 tokens, and the last message alone makes a prompt of',
+    ],
     ['no input', {}, 'input'],
   ])('refuse %s', async (_, body, param, says = '') => {
     const response = await fetch(`${oriel.url}/v1/responses`, {

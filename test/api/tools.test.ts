@@ -29,7 +29,7 @@ async function client(words: readonly string[], chatTemplate?: string) {
     async function* (request) {
       asked.push(request)
       yield promptEvent
-      for (const word of words) yield textEvent(word)
+      for (const [before, word] of words.entries()) yield textEvent(word, before + 1)
       yield* endEvents(words.length)
     },
     chatTemplate === undefined ? {} : { chatTemplate },
@@ -228,5 +228,29 @@ describe('thoughts', () => {
     const { openai } = await client(['<think>Hm.</think>Yes.'])
     const body = { model: 'scripted', messages: request.messages, separate_reasoning: false }
     expect((await openai.chat.completions.create(body)).choices[0]?.message.content).toBe('<think>Hm.</think>Yes.')
+  })
+
+  it('stay in the text from their beginning on, which is the prompt’s where the template begins them', async () => {
+    const template = '{% for m in messages %}{{ m.content }}{% endfor %}{{ "<think>\\n" }}'
+    const { openai } = await client(['Hm.</think>', 'Yes.'], template)
+    const body = { model: 'scripted', messages: request.messages, separate_reasoning: false }
+    const contentOf = async (more: object) =>
+      (await openai.chat.completions.create({ ...body, ...more })).choices[0]?.message.content
+    expect(await contentOf({})).toBe('<think>\nHm.</think>Yes.')
+    expect(await contentOf({ echo: true })).toMatch(/Paris\?<think>\nHm\.<\/think>Yes\.$/)
+    const begun = [...request.messages, { role: 'assistant', content: '<think>Well,' }]
+    expect(await contentOf({ messages: begun, continue_final_message: true })).toBe('Hm.</think>Yes.')
+  })
+
+  it('are counted', async () => {
+    const { openai } = await client(['<think>', 'A', ' circle.', '</think>', 'It is.'])
+    const chat = { model: 'scripted', messages: request.messages }
+    const counted = { completion_tokens: 5, completion_tokens_details: { reasoning_tokens: 4 } }
+    expect((await openai.chat.completions.create(chat)).usage).toMatchObject(counted)
+    const chunks: OpenAI.ChatCompletionChunk[] = []
+    for await (const chunk of await openai.chat.completions.create({ ...chat, stream: true })) chunks.push(chunk)
+    expect(chunks.at(-1)?.usage).toMatchObject(counted)
+    const { usage } = await openai.responses.create({ model: 'scripted', input: 'What is it?' })
+    expect(usage).toMatchObject({ output_tokens: 5, output_tokens_details: { reasoning_tokens: 4 } })
   })
 })

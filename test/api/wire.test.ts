@@ -55,7 +55,7 @@ describe('a stream on the wire', () => {
         chunk('"delta":{"content":"lo"},"logprobs":null,"finish_reason":null') +
         chunk(
           '"delta":{},"logprobs":null,"finish_reason":"stop"',
-          ',"usage":{"prompt_tokens":12,"completion_tokens":2,"total_tokens":14,"prompt_tokens_details":{"cached_tokens":4,"image_tokens":0,"images":[]}}',
+          ',"usage":{"prompt_tokens":12,"completion_tokens":2,"total_tokens":14,"completion_tokens_details":{"reasoning_tokens":0},"prompt_tokens_details":{"cached_tokens":4,"image_tokens":0,"images":[]}}',
         ) +
         'data: [DONE]\n\n',
     )
@@ -284,7 +284,9 @@ describe('what the engine is asked', () => {
       asked({}).then(({ seen }) => seen?.cacheKey),
       asked({ prompt_cache_isolation_key: 'a' }).then(({ seen }) => seen?.cacheKey),
       asked({}, { 'x-prompt-cache-isolation-key': 'a' }).then(({ seen }) => seen?.cacheKey),
+      asked({}, { 'x-prompt-cache-isolation-key': 'b' }).then(({ seen }) => seen?.cacheKey),
     ])
+    expect(keys[1]).toBe(keys[2])
     expect(new Set(keys).size).toBe(3)
   })
 

@@ -127,6 +127,15 @@ describe('oriel ask', () => {
     })
   })
 
+  it('asks for the question where the last word is a picture', async () => {
+    for (const words of [['examples/sample.png'], ['examples/sample.png', 'https://example.com/red.png']])
+      expect(await oriel('ask', ...words)).toEqual({
+        code: 1,
+        stdout: '',
+        stderr: `oriel: The question is missing: oriel ask ${words.join(' ')} "What is in this image?"\n`,
+      })
+  })
+
   it('names the picture that it cannot read', async () => {
     expect(await oriel('ask', 'nothing.png', 'What?')).toMatchObject({
       code: 1,

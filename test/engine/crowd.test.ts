@@ -128,4 +128,14 @@ describe('a thousand requests of all kinds', () => {
     expect((await answerOf(engine, requestOf(ask('Hi')))).reasons).toEqual(['stop'])
     process.stdout.write(`killed, and answering again after ${Math.round(performance.now() - killed)} ms\n`)
   })
+
+  it('fail too when the engine hangs, which is killed then', async () => {
+    const running = answerOf(engine, requestOf(ask('Hi'), { ignoreEos: true, maxTokens: 4000 })).catch(
+      (error: unknown) => error,
+    )
+    await new Promise((resolve) => setTimeout(resolve, 200))
+    execFileSync('pkill', ['-STOP', '-P', String(process.pid), '-f', 'engine/process.ts'])
+    expect(await running).toMatchObject({ kind: 'engine_failed' })
+    expect((await answerOf(engine, requestOf(ask('Hi')))).reasons).toEqual(['stop'])
+  }, 60_000)
 })

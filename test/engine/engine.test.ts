@@ -84,6 +84,14 @@ describe('one request', () => {
     expect(reasons).toEqual(['stop'])
   })
 
+  it('refuses a text that cannot fit before it makes tokens of it', async () => {
+    const text = 'word '.repeat(1_000_000)
+    await expect(answerOf(engine, requestOf(ask(text)))).rejects.toMatchObject({
+      code: 'context_length_exceeded',
+      message: expect.stringMatching(/holds 4096 tokens of \d+ bytes at most, and the prompt has 5000\d+ bytes/),
+    })
+  })
+
   it('stops what nobody reads on when its signal says so', async () => {
     const abort = new AbortController()
     const endless = requestOf(ask('Hi'), { ignoreEos: true, maxTokens: 3000 })

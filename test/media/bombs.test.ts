@@ -1,7 +1,7 @@
 import { execFileSync } from 'node:child_process'
 import { readFileSync, writeFileSync } from 'node:fs'
 import sharp from 'sharp'
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
 import { shape } from '../support/pictures.ts'
 import { bombs, burdened } from './bombs.ts'
 import { openMedia } from './media.ts'
@@ -55,7 +55,7 @@ describe.skipIf(process.platform !== 'linux')('bombs', () => {
 })
 
 describe.skipIf(process.platform === 'win32')('a decoder that dies or hangs', () => {
-  const media = openMedia({ decoders: 2, decodeTimeoutMs: 3000, maxBase64Bytes: 50_000_000 })
+  const media = openMedia({ decoders: 2, decodeTimeoutMs: 6000, maxBase64Bytes: 50_000_000 })
   let small: Buffer
   let large: Buffer
   beforeAll(async () => {
@@ -78,11 +78,65 @@ describe.skipIf(process.platform === 'win32')('a decoder that dies or hangs', ()
     expect((await Promise.all([media.loadOne(small), media.loadOne(small), media.loadOne(small)])).length).toBe(3)
   })
 
-  it('is given up after the time that a picture may take', async () => {
+  it('is given up after the time that a file may take', async () => {
     await Promise.all([media.loadOne(small), media.loadOne(small)])
     for (const pid of decoders()) process.kill(pid, 'SIGSTOP')
-    await expect(media.loadOne(small)).rejects.toMatchObject({ code: 'image_decode_timeout', message: /3000 ms/ })
+    await expect(media.loadOne(small)).rejects.toMatchObject({ code: 'image_decode_timeout', message: /6000 ms/ })
     await expect(media.loadOne(small)).rejects.toMatchObject({ code: 'image_decode_timeout' })
     expect((await media.loadOne(small)).pictures).toHaveLength(1)
+  })
+})
+
+describe.skipIf(process.platform === 'win32')('a small file that takes long', () => {
+  const create = { width: 400, height: 400, channels: 3, background: 'white' } as const
+  /** With one decoder, which has started. */
+  async function open(decodeTimeoutMs: number) {
+    const others = decoders()
+    const media = openMedia({ decodeTimeoutMs, maxImages: 300 })
+    await media.loadOne(small)
+    return { media, decoder: () => decoders().find((pid) => !others.includes(pid)) }
+  }
+  /** The last frame, which is drawn from the first on each time: a tenth of a second, and half a minute in all. */
+  const again = Array(300).fill('150').join()
+  let small: Buffer
+  let slow: Buffer
+  beforeAll(async () => {
+    small = await shape('red', 'circle', 64)
+    const still = await sharp({ create }).gif().toBuffer()
+    const head = 13 + 3 * 2 ** (((still[10] ?? 0) & 7) + 1)
+    const frame = still.subarray(head, -1)
+    slow = Buffer.concat([still.subarray(0, head), Buffer.alloc(150 * frame.length, frame), still.subarray(-1)])
+  })
+
+  it('has one time for all of its frames', async () => {
+    const { media } = await open(3000)
+    await expect(media.loadOne(slow, again, 64)).rejects.toMatchObject({ code: 'image_decode_timeout' })
+    await media.close()
+  })
+
+  it('stops soon when nobody waits for it any more, and others have their turn', async () => {
+    const { media, decoder } = await open(60_000)
+    const pid = decoder()
+    const gone = new AbortController()
+    const loading = media.loadOne(slow, again, 64, gone.signal)
+    setTimeout(() => gone.abort(), 500)
+    await expect(loading).rejects.toMatchObject({ kind: 'cancelled' })
+    expect(decoder()).toBe(pid)
+    await vi.waitFor(() => expect(decoder()).not.toBe(pid), { timeout: 5000, interval: 100 })
+    expect((await media.loadOne(small)).pictures).toHaveLength(1)
+    await media.close()
+  })
+
+  it('keeps its decoder where it is done by then', async () => {
+    const { media, decoder } = await open(60_000)
+    const pid = decoder()
+    const gone = new AbortController()
+    const loading = media.loadOne(small, undefined, 4096, gone.signal)
+    gone.abort()
+    await expect(loading).rejects.toMatchObject({ kind: 'cancelled' })
+    await media.loadOne(small)
+    await new Promise((resolve) => setTimeout(resolve, 1500))
+    expect(decoder()).toBe(pid)
+    await media.close()
   })
 })

@@ -5,6 +5,7 @@ import { type AddressInfo, createServer as createTcpServer, type Server as TcpSe
 import { gzipSync } from 'node:zlib'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { OrielError } from '../../src/errors.ts'
+import { publicAddresses } from '../../src/media/fetch/addresses.ts'
 import type { Resolve } from '../../src/media/fetch/fetch.ts'
 import { shape } from '../support/pictures.ts'
 import { openMedia } from './media.ts'
@@ -151,6 +152,14 @@ describe('hosts that are not on the public internet, however they are written', 
     ].map((url): [string, () => string] => [url, () => url]),
   ]
   it.for(urls)('%s', async ([, url]) => expectRefusal(await refused(media.loadOne(url()))))
+})
+
+describe("a cloud's platform at an address of the public range", () => {
+  it.each(['168.63.129.16'])('%s is refused, unless it is listed', (address) => {
+    expect(publicAddresses([])(address)).toBe(false)
+    expect(publicAddresses(['168.63.129.0/24'])(address)).toBe(true)
+    expect(publicAddresses([])('168.63.129.17')).toBe(true)
+  })
 })
 
 describe('names', () => {

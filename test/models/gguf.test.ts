@@ -214,6 +214,10 @@ describe('a pair of files that is none', () => {
     await expect(model({ ...decoder, 'llama.block_count': { u32: 100_000 } })).rejects.toThrow(
       'model.gguf says 100000 for llama.block_count, and 1 to 512 are allowed',
     )
+    // Read as an int32, this is -1.
+    await expect(model({ ...decoder, 'llama.context_length': { u32: 2 ** 32 - 1 } })).rejects.toThrow(
+      'model.gguf says 4294967295 for llama.context_length, and 1 to 2147483647 are allowed',
+    )
     await expect(findModel(gguf('model.gguf', decoder, []))).rejects.toThrow('model.gguf has no weights')
   })
 })

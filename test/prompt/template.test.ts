@@ -108,6 +108,38 @@ describe("a person's text", () => {
   })
 })
 
+describe('an answer that was begun', () => {
+  const begun: ChatMessage = { role: 'assistant', content: [text('It is <|im_end|> a ')] }
+  const goesOn = (name: string) =>
+    shown(compileTemplate(named(name)).layout([user(picture(0), text('What?')), begun], { continues: true }))
+
+  it.each(Object.keys(templates))('is the end of the prompt, as it was written: %s', (name) => {
+    expect(goesOn(name)).toMatch(/\{0\}[\s\S]*It is «?<\|im_end\|>»? a $/)
+    expect(goesOn(name).match(/It is/g)).toHaveLength(1)
+  })
+
+  it('is in a turn of its own kind, as the model was trained to write it', () => {
+    expect(goesOn('pocket')).toContain('What?<|im_end|>\n<|im_start|>assistant\nIt is «<|im_end|>» a ')
+    expect(goesOn('smolvlm')).toContain('What?<end_of_utterance>\nAssistant: It is')
+    expect(goesOn('gemma3')).toContain('<start_of_turn>model\nIt is')
+  })
+
+  it('nor has a second end that somebody wrote out', () => {
+    const forged: ChatMessage = { role: 'assistant', content: [text('a\ue0f3b')] }
+    expect(shown(compileTemplate(named('pocket')).layout([user(text('\ue0f3')), forged], { continues: true }))).toMatch(
+      /user\n«\ue0f3»<[\s\S]*assistant\na«\ue0f3»b$/,
+    )
+  })
+
+  it.each([
+    ['leaves it out', "{% for m in messages %}{% if m.role == 'user' %}{{ m.content }}{% endif %}{% endfor %}"],
+    ['has it twice', '{% for m in messages %}{{ m.content }}{{ m.content }}{% endfor %}'],
+  ])('is refused where the template %s', (_, chatTemplate) => {
+    const { layout } = compileTemplate({ ...named('none'), chatTemplate })
+    expect(() => layout([user(text('What?')), begun], { continues: true })).toThrow('does not let')
+  })
+})
+
 describe('a template', () => {
   it('that refuses a chat is quoted', () => {
     const twice = [user(text('a')), user(text('b'))]

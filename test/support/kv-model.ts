@@ -274,6 +274,7 @@ const vocabulary: Decoder['vocabulary'] = {
   controlTokens: [],
   tokenize: (text) => Int32Array.from(text, (character) => character.charCodeAt(0)),
   bytes: (token) => Uint8Array.of(token),
+  longest: 4,
   endTokens: [end],
   isEnd: (token) => token === end,
 }

@@ -14,7 +14,14 @@ import type { Media } from '../../src/media/index.ts'
 export type Script = (request: GenerateRequest, signal: AbortSignal) => AsyncIterable<GenerateEvent>
 
 export const promptEvent: GenerateEvent = { type: 'prompt', promptTokens: 12, cachedTokens: 4, imageTokens: [] }
-export const textEvent = (text: string): GenerateEvent => ({ type: 'text', choice: 0, text, tokens: [] })
+/** @param generated tokens so far */
+export const textEvent = (text: string, generated = 1): GenerateEvent => ({
+  type: 'text',
+  choice: 0,
+  text,
+  tokens: [],
+  generated,
+})
 export const endEvents = (completionTokens: number): GenerateEvent[] => [
   { type: 'end', choice: 0, reason: 'stop', stop: null, completionTokens },
   { type: 'done', timings: { queue: 1, encode: 0, prefill: 2, firstToken: 3, generation: 4 } },
@@ -131,7 +138,7 @@ export async function startWords(words: readonly string[], failure?: Error) {
   const server = await startScripted(async function* (request) {
     asked.push(request)
     yield promptEvent
-    for (const word of words) yield textEvent(word)
+    for (const [before, word] of words.entries()) yield textEvent(word, before + 1)
     if (failure !== undefined) throw failure
     yield* endEvents(words.length)
   })

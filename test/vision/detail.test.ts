@@ -6,19 +6,21 @@ import type { Value } from '../../bench/gguf-file.ts'
 import { openArchitecture, type Tile, tilesOf } from '../../src/vision/index.ts'
 import { openSubject } from './oracle/compare.ts'
 import { kimivl } from './oracle/families/kimivl.ts'
+import { lfm2 } from './oracle/families/lfm2.ts'
 import { llava, llavaAnyres } from './oracle/families/llava.ts'
 import { minicpmv26 } from './oracle/families/minicpmv.ts'
 import { qwen2vl } from './oracle/families/qwen.ts'
 import type { Family } from './oracle/families.ts'
 import { writeVision } from './oracle/vision-file.ts'
 
+const plansBy = (family: Family, width: number, height: number): Tile[][] => {
+  const subject = openSubject(family)
+  const architecture = openArchitecture(subject.projector)
+  subject.remove()
+  return (['low', 'auto', 'high'] as const).map((detail) => tilesOf(architecture.plan({ width, height }, detail)))
+}
+
 describe('what detail asks for', () => {
-  const plansBy = (family: Family, width: number, height: number): Tile[][] => {
-    const subject = openSubject(family)
-    const architecture = openArchitecture(subject.projector)
-    subject.remove()
-    return (['low', 'auto', 'high'] as const).map((detail) => tilesOf(architecture.plan({ width, height }, detail)))
-  }
   const tilesBy = (...of: Parameters<typeof plansBy>) => plansBy(...of).map((tiles) => tiles.length)
 
   it('is nothing where every picture is one square', () => {
@@ -50,6 +52,18 @@ describe('a picture as narrow as a hair', () => {
         const [tile] = tilesOf(plan(size, detail))
         expect(tile?.tokens).toBeLessThanOrEqual(most)
       }
+  })
+
+  it.each([
+    [1, 14336],
+    [14336, 2],
+    [7168, 3],
+    [1, 300],
+  ])('costs an overview of usual size and no more with low: lfm2, %i x %i', (width, height) => {
+    const [[overview, ...more] = []] = plansBy(lfm2, width, height)
+    expect(more).toEqual([])
+    expect(overview?.tokens).toBeGreaterThanOrEqual(64)
+    expect(overview?.tokens).toBeLessThanOrEqual(256)
   })
 })
 

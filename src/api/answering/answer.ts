@@ -53,7 +53,14 @@ export type EndReason = 'stop' | 'length' | 'tool_calls'
 export type AnswerEvent =
   | AnswerPart
   /** `stop`: the stop string that ended it, if one did. */
-  | { type: 'end'; choice: number; reason: EndReason; stop: string | null; completionTokens: number }
+  | {
+      type: 'end'
+      choice: number
+      reason: EndReason
+      stop: string | null
+      completionTokens: number
+      reasoningTokens: number
+    }
   | { type: 'done'; timings: Timings }
 
 /**
@@ -164,14 +171,15 @@ function generateRequest(
   }
 }
 
-function readerOf({ prompt }: AnswerRequest, thinking: boolean): AnswerReader {
+function readerOf({ prompt, settings }: AnswerRequest, thinking: boolean): AnswerReader {
   const chat = prompt.kind === 'chat' ? prompt : null
   const calls = chat !== null && chat.calling.mode !== 'none'
   return readAnswer({
     tools: new Map(calls ? chat.tools.map((tool) => [tool.name, tool]) : []),
     mostCalls: chat?.calling.parallel === false ? 1 : Number.POSITIVE_INFINITY,
     splitReasoning: chat?.splitReasoning ?? false,
-    thinking,
+    // What the client wrote itself, or is shown with the prompt, is not put before the answer once more.
+    thinking: thinking && (chat?.splitReasoning || (!chat?.continues && settings.echo === null)),
   })
 }
 
@@ -182,6 +190,7 @@ async function* read(
   { echo, promptLogprobs }: Settings,
 ): AsyncIterable<AnswerEvent> {
   const calling = new Set<number>()
+  const counts = readers.map(() => ({ all: 0, reasoning: 0 }))
   const part = (choice: number, raw: string, tokens: readonly ToldToken[], pieces: AnswerPiece[]): AnswerPart => {
     if (pieces.some(({ kind }) => kind === 'call')) calling.add(choice)
     return { type: 'part', choice, raw, tokens, pieces }
@@ -190,13 +199,23 @@ async function* read(
     text === '' ? [] : [...readers.keys()].map((choice) => part(choice, text, tokens, [{ kind: 'text', text }]))
   if (prompt !== null && !promptLogprobs) yield* told(echoOf(prompt, echo))
   for await (const event of events) {
-    if (event.type === 'text')
-      yield part(event.choice, event.text, event.tokens, readers[event.choice]?.push(event.text) ?? [])
-    else if (event.type === 'end') {
+    if (event.type === 'text') {
+      const { choice, text, tokens, generated } = event
+      const reader = readers[choice]
+      const thought = reader?.thinking
+      const pieces = reader?.push(text) ?? []
+      const count = counts[choice]
+      if (count !== undefined) {
+        if (thought || reader?.thinking) count.reasoning += generated - count.all
+        count.all = generated
+      }
+      yield part(choice, text, tokens, pieces)
+    } else if (event.type === 'end') {
       const { choice, reason } = event
       const rest = readers[choice]?.finish() ?? []
       if (rest.length > 0) yield part(choice, '', [], rest)
-      yield { ...event, reason: reason === 'stop' && calling.has(choice) ? 'tool_calls' : reason }
+      const reasoningTokens = counts[choice]?.reasoning ?? 0
+      yield { ...event, reasoningTokens, reason: reason === 'stop' && calling.has(choice) ? 'tool_calls' : reason }
     } else if (event.type === 'prompt_logprobs' && prompt !== null) {
       const { text, tokens } = toldEcho(prompt, event.tokens)
       yield* told(text, tokens)

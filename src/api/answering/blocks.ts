@@ -17,7 +17,7 @@ export type BlockEvent =
   | { type: 'open'; index: number; block: Block }
   | { type: 'delta'; index: number; block: Block; text: string }
   | { type: 'close'; index: number; block: Block }
-  | { type: 'end'; reason: EndReason; stop: string | null; completionTokens: number }
+  | { type: 'end'; reason: EndReason; stop: string | null; completionTokens: number; reasoningTokens: number }
 
 /**
  * An answer as blocks that follow each other, for the dialects that have it so. They have one choice.

@@ -13,6 +13,7 @@ export interface Choice {
   tokens: ToldToken[]
   reason: EndReason
   completionTokens: number
+  reasoningTokens: number
 }
 
 interface Call {
@@ -31,7 +32,16 @@ export async function collect({
 }: RunningAnswer): Promise<{ choices: Choice[]; timings: Timings | undefined }> {
   const collected = Array.from(
     { length: choices },
-    (): Choice => ({ text: '', reasoning: '', calls: [], raw: '', tokens: [], reason: 'stop', completionTokens: 0 }),
+    (): Choice => ({
+      text: '',
+      reasoning: '',
+      calls: [],
+      raw: '',
+      tokens: [],
+      reason: 'stop',
+      completionTokens: 0,
+      reasoningTokens: 0,
+    }),
   )
   let timings: Timings | undefined
   for await (const event of events) {
@@ -44,6 +54,7 @@ export async function collect({
     if (event.type === 'end') {
       choice.reason = event.reason
       choice.completionTokens = event.completionTokens
+      choice.reasoningTokens = event.reasoningTokens
       continue
     }
     choice.raw += event.raw

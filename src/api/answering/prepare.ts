@@ -2,7 +2,7 @@ import type { Backend, Deployments, PromptPiece } from '../../deployments/index.
 import { OrielError } from '../../errors.ts'
 import type { Media } from '../../media/index.ts'
 import { type ChatFormat, type ChatMessage, compileTemplate, type PromptPart } from '../../prompt/index.ts'
-import type { AnswerRequest, ChatPrompt, PlainPrompt } from './request.ts'
+import type { AnswerRequest, ChatPrompt, PlainPrompt, Settings } from './request.ts'
 
 /** What answering needs. */
 export interface AnswerRooms {
@@ -70,7 +70,7 @@ export async function preparePrompt(
   const parts =
     prompt.kind === 'plain'
       ? knownTokens(prompt, backend, request.params.prompt)
-      : await layOut(prompt, backend, piecesOf)
+      : await layOut(prompt, request.settings, backend, piecesOf)
   return { backend, parts, pieces: piecesOf(parts), pictures: loaded.map(({ pictures }) => pictures), media: timings }
 }
 
@@ -86,17 +86,21 @@ function formatOf(backend: Backend): ChatFormat {
 }
 
 async function layOut(
-  { messages, tools, calling, variables, longest }: ChatPrompt,
+  { messages, tools, calling, variables, continues, longest }: ChatPrompt,
+  { maxTokens }: Settings,
   backend: Backend,
   piecesOf: (parts: readonly PromptPart[]) => PromptPiece[],
 ): Promise<PromptPart[]> {
-  const extras = { tools: calling.mode === 'none' ? [] : tools, variables }
+  const extras = { tools: calling.mode === 'none' ? [] : tools, variables, continues }
   const ordered = (kept: readonly ChatMessage[]) => (backend.card.picturesFirst ? kept.map(withPicturesFirst) : kept)
   const partsOf = (kept: readonly ChatMessage[]): PromptPart[] => formatOf(backend).layout(ordered(kept), extras)
   const whole = partsOf(messages)
   if (longest === null) return whole
+  const { contextTokens } = backend.model
+  const room = Math.min(maxTokens ?? contextTokens, Math.floor(contextTokens * mostRoom))
+  const wished = longest === 'context' ? contextTokens - room : longest
   const tokensOf = async (parts: readonly PromptPart[]) => (await backend.count(piecesOf(parts))).promptTokens
-  if ((await tokensOf(whole)) <= longest) return whole
+  if ((await tokensOf(whole)) <= wished) return whole
 
   // The most turns that fit, by halving: a chat may have thousands of them.
   const starts = laterTurns(messages)
@@ -107,17 +111,27 @@ async function layOut(
   while (low < high) {
     const middle = Math.floor((low + high) / 2)
     const parts = from(starts[middle] ?? 0)
-    if ((await tokensOf(parts)) <= longest) [best, high] = [parts, middle]
+    if ((await tokensOf(parts)) <= wished) [best, high] = [parts, middle]
     else low = middle + 1
   }
   if (best !== undefined) return best
-  const last = await tokensOf(from(starts.at(-1) ?? 0))
+  const last = from(starts.at(-1) ?? 0)
+  const count = await tokensOf(last)
+  // Without the room that was wished the answer is shorter.
+  if (longest === 'context' && count < contextTokens) return last
+  const [param, bound, code] =
+    longest === 'context'
+      ? ['truncation', `"auto", the model's context holds ${contextTokens} tokens`, 'context_length_exceeded']
+      : ['prompt_truncate_len', longest, 'invalid_value']
   throw new OrielError(
     'invalid',
-    `prompt_truncate_len is ${longest}, and the last message alone makes a prompt of ${last} tokens.`,
-    { param: 'prompt_truncate_len', code: 'invalid_value' },
+    `${param} is ${bound}, and the last message alone makes a prompt of ${count} tokens.`,
+    { param, code },
   )
 }
+
+/** Of the context, what is kept free for an answer that may be longer. */
+const mostRoom = 1 / 4
 
 const isSystem = ({ role }: ChatMessage): boolean => role === 'system'
 

@@ -25,8 +25,13 @@ export interface ChatPrompt {
   variables: Readonly<Record<string, string | number | boolean>>
   /** Whether thoughts are told apart from the answer. */
   splitReasoning: boolean
-  /** The oldest turns are left out until the prompt has no more tokens than this. */
-  longest: number | null
+  /** Whether the answer goes on with the last message, an assistant's, instead of being one of its own. */
+  continues: boolean
+  /**
+   * The oldest turns are left out until the prompt has no more tokens than this, or until an answer has room behind it
+   * in the model's context. null: none are.
+   */
+  longest: number | 'context' | null
 }
 
 export interface CallableTool extends Tool {

@@ -1,4 +1,4 @@
-import type { ChatMessage, ContentPart } from '../../prompt/index.ts'
+import { type ChatMessage, type ContentPart, endsInAnswer } from '../../prompt/index.ts'
 import type { RequestContext } from '../answer-route.ts'
 import { Pictures } from '../answering/pictures.ts'
 import { type AnswerRequest, isolationOf, plainSettings } from '../answering/request.ts'
@@ -25,18 +25,20 @@ export function readMessagesRequest(
       parallel: !choice?.disable_parallel_tool_use,
     },
   )
+  const messages = [
+    ...systemOf(body),
+    ...body.messages.flatMap((message, turn) => readTurn(message, `messages[${turn}].content`, pictures)),
+  ]
   return {
     model: body.model,
     prompt: {
       kind: 'chat',
-      messages: [
-        ...systemOf(body),
-        ...body.messages.flatMap((message, turn) => readTurn(message, `messages[${turn}].content`, pictures)),
-      ],
+      messages,
       tools,
       calling,
       variables: thinking == null ? {} : { enable_thinking: thinking.type !== 'disabled' },
       splitReasoning: true,
+      continues: endsInAnswer(messages),
       longest: null,
     },
     sources: pictures.sources,

@@ -71,6 +71,11 @@ export const chatRequest = z.looseObject({
     .boolean()
     .nullish()
     .describe('Tell thoughts apart from the answer, as reasoning_content; on unless false.'),
+  continue_final_message: z
+    .boolean()
+    .nullish()
+    .describe("Go on with the last message, an assistant's, instead of answering it."),
+  add_generation_prompt: z.boolean().nullish().describe('false: the same.'),
   chat_template_kwargs: z
     .record(z.string(), z.union([z.string(), z.number(), z.boolean()]))
     .nullish()

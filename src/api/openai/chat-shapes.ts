@@ -14,6 +14,7 @@ export async function completion(answer: RunningAnswer, body: ChatRequest) {
   const { choices, timings } = await collect(answer)
   const prompt = answer.promptOf(0)
   const completionTokens = choices.reduce((sum, choice) => sum + choice.completionTokens, 0)
+  const reasoningTokens = choices.reduce((sum, choice) => sum + choice.reasoningTokens, 0)
   const whole = {
     ...headingOf(answer, { prefix: 'chatcmpl', object: 'chat.completion' }),
     choices: choices.map((choice, index) => ({
@@ -24,7 +25,7 @@ export async function completion(answer: RunningAnswer, body: ChatRequest) {
       ...(body.raw_output && prompt !== null ? { raw_output: rawOutput(prompt, choice.raw, choice.tokens) } : {}),
       ...(body.return_token_ids ? { token_ids: choice.tokens.map(({ id }) => id) } : {}),
     })),
-    usage: usageOf(answer.usage, completionTokens),
+    usage: usageOf(answer.usage, completionTokens, reasoningTokens),
     ...(body.return_token_ids && prompt !== null ? { prompt_token_ids: promptIds(prompt) } : {}),
     ...(body.perf_metrics_in_response && timings !== undefined ? { perf_metrics: performanceOf(answer, timings) } : {}),
   }

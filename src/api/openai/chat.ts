@@ -1,5 +1,6 @@
 import type { z } from 'zod'
 import { OrielError } from '../../errors.ts'
+import { type ChatMessage, endsInAnswer } from '../../prompt/index.ts'
 import type { AnswerEndpoint, RequestContext } from '../answer-route.ts'
 import { Pictures } from '../answering/pictures.ts'
 import type { AnswerRequest, ChatPrompt } from '../answering/request.ts'
@@ -9,7 +10,7 @@ import { type ChatRequest, chatRequest } from './chat-schema.ts'
 import { chunks, completion } from './chat-shapes.ts'
 import { readMessages } from './content.ts'
 import { dryRun } from './dry-run.ts'
-import { maxTokensOf, settingsOf } from './parameters.ts'
+import { maxTokensOf, settingsOf, topLogprobsOf } from './parameters.ts'
 import { readTools, refuseBoth } from './tools.ts'
 
 /** `POST /v1/chat/completions` */
@@ -38,6 +39,7 @@ export function readChat(body: z.output<typeof chatRequest>, context: RequestCon
       calling,
       variables: variablesOf(body),
       splitReasoning: body.separate_reasoning ?? true,
+      continues: continuesOf(body, messages),
       longest: body.prompt_truncate_len ?? null,
     },
     sources: pictures.sources,
@@ -50,16 +52,19 @@ export function readChat(body: z.output<typeof chatRequest>, context: RequestCon
   }
 }
 
-/** OpenAI's switch and count, or Fireworks' one number that is both. */
-function topLogprobsOf({ logprobs, top_logprobs }: ChatRequest): number | null {
-  if (typeof logprobs === 'number') return logprobs
-  if (logprobs) return top_logprobs ?? 0
-  if (top_logprobs != null && top_logprobs > 0)
-    throw new OrielError('invalid', 'top_logprobs needs logprobs to be true.', {
-      param: 'top_logprobs',
-      code: 'invalid_value',
-    })
-  return null
+/** vLLM's two switches: the message that is gone on with has no other behind it. */
+function continuesOf(
+  { continue_final_message: continues, add_generation_prompt: begins }: ChatRequest,
+  messages: readonly ChatMessage[],
+): boolean {
+  const param = continues == null ? 'add_generation_prompt' : 'continue_final_message'
+  const refuse = (why: string) => new OrielError('invalid', why, { param, code: 'invalid_value' })
+  if (continues != null && continues === begins)
+    throw refuse(`continue_final_message and add_generation_prompt are both ${begins}: an answer does either.`)
+  if (!(continues ?? begins === false)) return false
+  if (!endsInAnswer(messages))
+    throw refuse(`${param} is ${continues ?? begins}, and the last message is no text of an assistant to go on with.`)
+  return true
 }
 
 /** How a model is told whether and how long to think is its template's business. */

@@ -7,7 +7,7 @@ import { dataFraming } from '../sse.ts'
 import { type CompletionsRequest, completionsRequest } from './completions-schema.ts'
 import { completion, completionChunks } from './completions-shapes.ts'
 import { dryRun } from './dry-run.ts'
-import { maxTokensOf, settingsOf } from './parameters.ts'
+import { maxTokensOf, settingsOf, topLogprobsOf } from './parameters.ts'
 
 /** `POST /v1/completions` */
 export const completionsEndpoint: AnswerEndpoint<typeof completionsRequest> = {
@@ -31,12 +31,13 @@ export function readCompletions(body: CompletionsRequest, context: RequestContex
   const prompts = promptsOf(body)
   const images = imagesOf(body, prompts.length)
   const maxTokens = maxTokensOf(['max_tokens', body.max_tokens], ['max_completion_tokens', body.max_completion_tokens])
+  const topLogprobs = topLogprobsOf(body)
   const settings = {
     ...settingsOf(body, context),
     maxTokens: maxTokens ?? (context.dialect === 'openai' ? usualTokens : null),
     n: choicesOf(body),
-    topLogprobs: topLogprobsOf(body),
-    promptLogprobs: (body.echo ?? false) && logprobsOf(body) !== null,
+    topLogprobs: topLogprobs ?? (needsLogprobs(body) ? 0 : null),
+    promptLogprobs: (body.echo ?? false) && topLogprobs !== null,
   }
   return prompts.map((prompt, index) => {
     const pictures = new Pictures()
@@ -138,13 +139,5 @@ function choicesOf({ n, best_of: best, stream }: CompletionsRequest): number {
   return best
 }
 
-/** Rivals of each token that are told of; null: no log probabilities are. */
-function logprobsOf({ logprobs, top_logprobs }: CompletionsRequest): number | null {
-  if (typeof logprobs === 'number') return logprobs
-  return logprobs ? (top_logprobs ?? 0) : null
-}
-
 /** Without them nobody knows which answers are best. */
-function topLogprobsOf(body: CompletionsRequest): number | null {
-  return logprobsOf(body) ?? (body.best_of != null && body.best_of > (body.n ?? 1) ? 0 : null)
-}
+const needsLogprobs = ({ best_of: best, n }: CompletionsRequest): boolean => best != null && best > (n ?? 1)

@@ -23,6 +23,7 @@ export async function* withAccounts<Chunk extends object>(
   chunkOf: (event: Exclude<AnswerEvent, { type: 'done' }>) => Chunk | undefined,
 ) {
   let completionTokens = 0
+  let reasoningTokens = 0
   let held: Chunk | undefined
   let timings: Timings | undefined
   for await (const event of answer.events) {
@@ -35,12 +36,13 @@ export async function* withAccounts<Chunk extends object>(
     const chunk = chunkOf(event)
     if (event.type === 'end') {
       completionTokens += event.completionTokens
+      reasoningTokens += event.reasoningTokens
       held = chunk
     } else if (chunk !== undefined) yield chunk
   }
   const metrics =
     body.perf_metrics_in_response && timings !== undefined ? { perf_metrics: performanceOf(answer, timings) } : {}
-  const usage = usageOf(answer.usage, completionTokens)
+  const usage = usageOf(answer.usage, completionTokens, reasoningTokens)
   if (held !== undefined) yield includesUsage(body) ? held : { ...held, usage, ...metrics }
   if (includesUsage(body)) yield { ...heading, choices: [], usage, ...metrics }
 }

@@ -167,3 +167,21 @@ export function maxTokensOf(
     )
   return a ?? b ?? null
 }
+
+/** Rivals of each token that are told of; null: no log probabilities are. One number is both switch and count. */
+export function topLogprobsOf({
+  logprobs,
+  top_logprobs: top,
+}: {
+  logprobs?: number | boolean | null | undefined
+  top_logprobs?: number | null | undefined
+}): number | null {
+  if (typeof logprobs === 'number') return logprobs
+  if (logprobs) return top ?? 0
+  if (top != null && top > 0)
+    throw new OrielError('invalid', 'top_logprobs needs logprobs to be true.', {
+      param: 'top_logprobs',
+      code: 'invalid_value',
+    })
+  return null
+}

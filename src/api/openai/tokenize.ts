@@ -17,6 +17,8 @@ const chat = chatRequest.pick({
   enable_thinking: true,
   thinking: true,
   chat_template_kwargs: true,
+  continue_final_message: true,
+  add_generation_prompt: true,
   prompt_truncate_len: true,
 })
 

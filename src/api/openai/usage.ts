@@ -5,14 +5,20 @@ export interface Usage {
   prompt_tokens: number
   completion_tokens: number
   total_tokens: number
+  completion_tokens_details: { reasoning_tokens: number }
   prompt_tokens_details: { cached_tokens: number; image_tokens: number; images: readonly number[] }
 }
 
-export function usageOf({ promptTokens, cachedTokens, imageTokens }: PromptUsage, completionTokens: number): Usage {
+export function usageOf(
+  { promptTokens, cachedTokens, imageTokens }: PromptUsage,
+  completionTokens: number,
+  reasoningTokens = 0,
+): Usage {
   return {
     prompt_tokens: promptTokens,
     completion_tokens: completionTokens,
     total_tokens: promptTokens + completionTokens,
+    completion_tokens_details: { reasoning_tokens: reasoningTokens },
     prompt_tokens_details: {
       cached_tokens: cachedTokens,
       image_tokens: imageTokens.reduce((sum, tokens) => sum + tokens, 0),

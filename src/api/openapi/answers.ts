@@ -12,6 +12,9 @@ const usage = z.strictObject({
   prompt_tokens: z.int(),
   completion_tokens: z.int(),
   total_tokens: z.int(),
+  completion_tokens_details: z.strictObject({
+    reasoning_tokens: z.int().describe('Tokens of thoughts that are told apart.'),
+  }),
   prompt_tokens_details: z.strictObject({
     cached_tokens: z.int().describe('Tokens of the prompt that were in the cache.'),
     image_tokens: z.int(),

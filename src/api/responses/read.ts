@@ -32,7 +32,8 @@ export function readResponsesRequest(body: ResponsesRequest, { isolationKey }: R
       variables:
         effort == null ? {} : { reasoning_effort: effort, ...(effort === 'none' ? { enable_thinking: false } : {}) },
       splitReasoning: true,
-      longest: null,
+      continues: false,
+      longest: body.truncation === 'auto' ? 'context' : null,
     },
     sources: pictures.sources,
     settings,

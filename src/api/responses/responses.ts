@@ -78,7 +78,7 @@ function responseOf(answer: RunningAnswer, body: ResponsesRequest, output: reado
             input_tokens: usage.promptTokens,
             input_tokens_details: { cached_tokens: usage.cachedTokens, cache_write_tokens: 0 },
             output_tokens: end.completionTokens,
-            output_tokens_details: { reasoning_tokens: 0 },
+            output_tokens_details: { reasoning_tokens: end.reasoningTokens },
             total_tokens: usage.promptTokens + end.completionTokens,
           },
     user: body.user ?? null,

@@ -71,29 +71,32 @@ export class DecoderProcess {
   }
 
   /**
+   * The time for a file is one for all its pages, less what `admit` takes.
    * @param admit resolves when the file may be decoded, and rejects when it may not
    * @throws OrielError about the file, or what `admit` threw. Afterwards the process is free, or dead.
    */
   decode({ payload, options }: FileToDecode, admit: (header: FileHeader) => Promise<void>): Promise<DecodedFile> {
     let header: FileHeader | undefined
     const pictures: DecodedPicture[] = []
+    let left = this.#timeoutMs
+    const begun = performance.now()
     const decoded = this.#exchange<DecodedFile>(this.#timeoutMs, (message, done, fail, rgb) => {
       if (message.type === 'header') {
         header = message.header
-        this.#pauseTimer()
+        this.#stopTimer()
+        left -= performance.now() - begun
         admit(header).then(
           () => {
-            this.#startTimer(this.#timeoutMs)
+            this.#startTimer(left)
             this.#send({ type: 'go' })
           },
           (error) => {
-            this.#startTimer(this.#timeoutMs)
+            this.#startTimer(left)
             refusal = error
             this.#send({ type: 'drop' })
           },
         )
       } else if (message.type === 'picture') {
-        this.#startTimer(this.#timeoutMs)
         pictures.push(pictureOf(message.head, rgb))
       } else if (message.type === 'failed') {
         if (message.worn) this.kill()
@@ -127,7 +130,7 @@ export class DecoderProcess {
   ): Promise<T> {
     return new Promise<T>((resolve, reject) => {
       const over = (): void => {
-        this.#pauseTimer()
+        this.#stopTimer()
         this.#hold(false)
         this.#onMessage = () => {}
         this.#onEnd = () => {}
@@ -152,16 +155,16 @@ export class DecoderProcess {
     writeFrame(this.#socket, message, payload)
   }
 
-  #startTimer(timeoutMs: number): void {
+  #startTimer(ms: number): void {
     clearTimeout(this.#timer)
     this.#timer = setTimeout(() => {
-      this.#log?.warn({ timeoutMs }, 'a decoder was too slow')
+      this.#log?.warn({ timeoutMs: this.#timeoutMs }, 'a decoder was too slow')
       this.kill()
-      this.#onEnd(tooSlow(timeoutMs))
-    }, timeoutMs)
+      this.#onEnd(tooSlow(this.#timeoutMs))
+    }, ms)
   }
 
-  #pauseTimer(): void {
+  #stopTimer(): void {
     clearTimeout(this.#timer)
   }
 
@@ -199,7 +202,7 @@ const crashed = (): OrielError =>
 const tooSlow = (ms: number): OrielError =>
   new OrielError(
     'unreadable_media',
-    `The picture cannot be decoded: it took longer than ${ms} ms, which is the most.`,
+    `The picture cannot be decoded: its file, with all frames or pages that were chosen, took longer than ${ms} ms, which is the most.`,
     {
       code: 'image_decode_timeout',
     },

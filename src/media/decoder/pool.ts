@@ -7,7 +7,7 @@ import type { FileHeader } from './protocol.ts'
 export interface PoolOptions {
   /** 0: one for each core, but at least two, so that one slow file does not stop all others, and at most eight. */
   processes: number
-  /** Time for one picture, in ms. */
+  /** Time for one file, in ms. */
   timeoutMs: number
   log: Logger | undefined
 }
@@ -20,6 +20,8 @@ export type Admit = (header: FileHeader) => Promise<() => void>
 
 /** Files that may wait for a decoder, each with its bytes in memory. */
 const mostWaiting = 1000
+/** How long a decoder may still be at a file that nobody waits for any more, in ms: a new one takes longer to start. */
+const desertedMs = 1000
 
 /** Decoders, started as they are needed. Files are taken in the order in which they come. */
 export class DecoderPool {
@@ -42,7 +44,7 @@ export class DecoderPool {
    */
   async decode(file: FileToDecode, admit: Admit, signal: AbortSignal): Promise<DecodedFile> {
     await this.#turn(signal)
-    // A file that nobody waits for any more still occupies its decoder until it is done or dead.
+    // A file that nobody waits for any more still occupies its decoder until it is done or dead, which is soon.
     const work = this.#run(file, admit, signal)
     return await Promise.race([work, whenAborted(signal)])
   }
@@ -69,8 +71,14 @@ export class DecoderPool {
     let process: DecoderProcess | undefined
     let ended = false
     let release = (): void => {}
+    let deserted: NodeJS.Timeout | undefined
+    const desert = (): void => {
+      deserted = setTimeout(() => process?.kill(), desertedMs)
+    }
+    signal.addEventListener('abort', desert, { once: true })
     try {
       process = await this.#take()
+      signal.throwIfAborted()
       return await process.decode(file, async (header) => {
         signal.throwIfAborted()
         const free = await admit(header)
@@ -83,6 +91,8 @@ export class DecoderPool {
       throw this.#closed ? closing() : error
     } finally {
       ended = true
+      signal.removeEventListener('abort', desert)
+      clearTimeout(deserted)
       release()
       if (process?.alive) this.#free.push(process)
       else if (process !== undefined) this.#all.delete(process)

@@ -29,6 +29,8 @@ export interface Bytes {
   partial: boolean
   /** Of the file, by its headers; null where they do not say. */
   totalBytes: number | null
+  /** What tells this version of the file from others: a strong ETag, or `Last-Modified`; null where there is neither. */
+  validator: string | null
   chunks: AsyncIterable<Buffer>
 }
 
@@ -86,16 +88,33 @@ export class HubClient {
   /**
    * Opens a file at `from`. It is not tried again here: who reads knows how far they came.
    * @param to the last byte that is wanted, and one more
+   * @param validator of the version that is wanted: a server sends another one whole
    */
-  async open(url: string, from: number, to: number | null, what: Refusal, signal: AbortSignal): Promise<Bytes> {
-    const range = from > 0 || to !== null ? { range: `bytes=${from}-${to === null ? '' : to - 1}` } : {}
+  async open(
+    url: string,
+    from: number,
+    to: number,
+    what: Refusal,
+    signal: AbortSignal,
+    validator: string | null = null,
+  ): Promise<Bytes> {
+    const range = {
+      range: `bytes=${from}-${to - 1}`,
+      ...(validator === null ? {} : { 'if-range': validator }),
+    }
     const { statusCode, headers, body } = await this.#ask('GET', url, what, signal, range)
     const [, begin, total] = /^bytes (\d+)-\d+\/(\d+)$/.exec(one(headers['content-range']) ?? '') ?? []
     const partial = statusCode === 206
     if (partial && Number(begin) !== from) throw new Error(`asked for bytes from ${from}, and got them from ${begin}`)
     const length = one(headers['content-length'])
     const whole = partial ? total : length
-    return { partial, totalBytes: whole === undefined ? null : Number(whole), chunks: body }
+    const etag = one(headers.etag)
+    return {
+      partial,
+      totalBytes: whole === undefined ? null : Number(whole),
+      validator: (etag?.startsWith('"') ? etag : one(headers['last-modified'])) ?? null,
+      chunks: body,
+    }
   }
 
   /** @param progress what was fetched so far: an attempt that brought something does not count as failed */

@@ -13,8 +13,13 @@ export interface Fetch {
   url: string
   what: Refusal
   bytes: number
-  /** A sha256, or git's hash of a blob; null where nothing is known but the size. */
+  /** A sha256, or git's hash of a blob; null where the file is of no hub. */
   hash: string | null
+  /**
+   * Where there is no hash: what tells this version of the file from others (`Bytes.validator`). Without it the file is
+   * fetched in one piece, and anew each time.
+   */
+  validator: string | null
   /** The whole and checked file. While it is fetched its bytes lie beside it. */
   target: string
   /** Who holds this fetches the file; others wait. */
@@ -39,14 +44,15 @@ const noteEvery = 500
 /**
  * Fetches a file in parts side by side, goes on where an earlier pull was interrupted, and checks its hash. Somebody
  * else's pull of the same file is waited for.
- * @throws OrielError `timeout` where the network fails for good, `invalid` for bytes that are not those of the hash
+ * @throws OrielError `timeout` where the network fails for good, `invalid` for bytes that are not those of the hash, or
+ * with the code `file_changed` where a file without one is another by now
  */
 export async function download(client: HubClient, fetch: Fetch, watch: Watch): Promise<void> {
   if (await isThere(fetch)) return watch.onBytes(fetch.bytes)
   await withLock(fetch.lock, watch.signal, watch.onWait, async () => {
     if (await isThere(fetch)) return watch.onBytes(fetch.bytes)
     await mkdir(path.dirname(fetch.target), { recursive: true })
-    const { incomplete, notes } = besides(fetch.target)
+    const { incomplete, notes, origin } = besides(fetch.target)
     await fill(client, fetch, watch)
     watch.onCheck()
     await check(fetch, incomplete)
@@ -54,6 +60,8 @@ export async function download(client: HubClient, fetch: Fetch, watch: Watch): P
       // This machine may have slept until somebody took the lock over and was done first.
       if (!(await isThere(fetch))) throw error
     })
+    // Not before: what it says of a file must never be said of the one that was there.
+    if (fetch.hash === null) await writeFile(origin, JSON.stringify(originOf(fetch)), secret)
     await rm(notes, { force: true })
   })
 }
@@ -89,32 +97,57 @@ interface Part {
   to: number
 }
 
+/** Where a file without a hash comes from, and which version of it that is. A URL may hold a key. */
+const originSchema = z.object({ url: z.string(), validator: z.string().nullable() })
+const secret = { mode: 0o600 }
+
 const notesSchema = z.object({
   bytes: z.number(),
   parts: z.array(z.object({ from: z.int().min(0), at: z.int().min(0), to: z.int().min(0) })),
+  origin: originSchema.optional(),
 })
 
 /** Python's own `HASH.incomplete` is filled from the front: parts side by side must not be taken for that. */
-const besides = (target: string) => ({ incomplete: `${target}.oriel.incomplete`, notes: `${target}.oriel.parts` })
+export const besides = (target: string) => ({
+  incomplete: `${target}.oriel.incomplete`,
+  notes: `${target}.oriel.parts`,
+  /** Of a whole file without a hash. */
+  origin: `${target}.oriel.origin`,
+})
 
-const isThere = ({ target, bytes }: Fetch): Promise<boolean> =>
-  stat(target).then(
-    ({ size }) => size === bytes,
-    () => false,
-  )
+const originOf = ({ url, validator }: Fetch): z.infer<typeof originSchema> => ({ url, validator })
+
+/** Whether bytes that are here may be told from those of another version. */
+const isTold = ({ hash, validator }: Fetch): boolean => hash !== null || validator !== null
+
+/** A file with a hash lies under that name, and is checked when it is whole. */
+const isOfOrigin = (fetch: Fetch, origin: z.infer<typeof originSchema> | undefined): boolean =>
+  fetch.hash !== null || (isTold(fetch) && origin?.url === fetch.url && origin.validator === fetch.validator)
+
+async function isThere(fetch: Fetch): Promise<boolean> {
+  const { target, bytes, hash } = fetch
+  try {
+    if ((await stat(target)).size !== bytes) return false
+    return isOfOrigin(fetch, hash === null ? originSchema.parse(await readJson(besides(target).origin)) : undefined)
+  } catch {
+    return false
+  }
+}
 
 /** What an earlier pull has written down; null where there is nothing that fits. */
-async function readNotes({ target, bytes }: Fetch): Promise<Part[] | null> {
-  const { incomplete, notes } = besides(target)
+async function readNotes(fetch: Fetch): Promise<Part[] | null> {
+  const { incomplete, notes } = besides(fetch.target)
   try {
-    const noted = notesSchema.parse(JSON.parse(await readFile(notes, 'utf8')))
+    const { bytes, parts, origin } = notesSchema.parse(await readJson(notes))
     const { size } = await stat(incomplete)
-    const honest = noted.parts.every(({ from, at, to }) => from <= at && at <= to && (at === from || at <= size))
-    return noted.bytes === bytes && honest ? noted.parts : null
+    const honest = parts.every(({ from, at, to }) => from <= at && at <= to && (at === from || at <= size))
+    return bytes === fetch.bytes && honest && isOfOrigin(fetch, origin) ? parts : null
   } catch {
     return null
   }
 }
+
+const readJson = async (file: string): Promise<unknown> => JSON.parse(await readFile(file, 'utf8'))
 
 function newParts(bytes: number): Part[] {
   const length = Math.min(parts.most, Math.max(parts.least, Math.ceil(bytes / parts.count)))
@@ -128,7 +161,9 @@ function newParts(bytes: number): Part[] {
 async function fill(client: HubClient, fetch: Fetch, watch: Watch): Promise<void> {
   const { incomplete, notes } = besides(fetch.target)
   const begun = await readNotes(fetch)
-  const wanted = begun ?? newParts(fetch.bytes)
+  const wanted = begun ?? (isTold(fetch) ? newParts(fetch.bytes) : [{ from: 0, at: 0, to: fetch.bytes }])
+  // What they say is of another version, or of nothing.
+  if (begun === null) await rm(notes, { force: true })
   const file = await open(incomplete, begun === null ? 'w' : 'r+')
   const done = (): number => wanted.reduce((sum, { from, at }) => sum + at - from, 0)
   // One after the other, and put in place whole: a half of a note is worth nothing.
@@ -137,7 +172,8 @@ async function fill(client: HubClient, fetch: Fetch, watch: Watch): Promise<void
     noted = noted
       .catch(() => {})
       .then(async () => {
-        await writeFile(`${notes}.new`, JSON.stringify({ bytes: fetch.bytes, parts: wanted }))
+        const origin = fetch.hash === null ? { origin: originOf(fetch) } : {}
+        await writeFile(`${notes}.new`, JSON.stringify({ bytes: fetch.bytes, parts: wanted, ...origin }), secret)
         await rename(`${notes}.new`, notes)
       })
     return noted
@@ -154,7 +190,9 @@ async function fill(client: HubClient, fetch: Fetch, watch: Watch): Promise<void
         fetch.what,
         signal,
         async () => {
-          const bytes = await client.open(fetch.url, mine.at, mine.to, fetch.what, signal)
+          if (!isTold(fetch)) mine.at = mine.from
+          const bytes = await client.open(fetch.url, mine.at, mine.to, fetch.what, signal, fetch.validator)
+          checkVersion(fetch, bytes)
           checkLength(fetch, bytes)
           await copy(bytes, file, mine, () => watch.onBytes(done()))
         },
@@ -191,6 +229,17 @@ async function copy({ chunks, partial }: Bytes, file: FileHandle, part: Part, on
     if (part.at >= part.to) return
   }
   if (part.at < part.to) throw Object.assign(new Error('fewer bytes than announced'), { code: 'CUT_SHORT' })
+}
+
+/** @throws OrielError `file_changed` for bytes that may be of another version than those that are here */
+function checkVersion({ hash, validator, bytes, what }: Fetch, answer: Bytes): void {
+  if (hash !== null) return
+  // Not every server looks at `If-Range`.
+  const isOther = validator !== null && (!answer.partial || (answer.validator ?? validator) !== validator)
+  if (isOther || (answer.totalBytes ?? bytes) !== bytes)
+    throw new OrielError('invalid', `${what.path ?? what.repo} has changed while it was fetched.`, {
+      code: 'file_changed',
+    })
 }
 
 function checkLength({ bytes, what }: Fetch, { totalBytes }: Bytes): void {

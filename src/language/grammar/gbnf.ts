@@ -1,0 +1,154 @@
+import { OrielError } from '../../errors.ts'
+
+/** What a grammar may be at most. llama.cpp has no bounds of its own: beyond these it takes seconds for a token, or dies. */
+const most = {
+  characters: 200_000,
+  /** Brackets in brackets: it reads them by recursion, and 10,000 of them ended the process. */
+  nesting: 200,
+  /** Rules that begin with each other: the same, at 20,000. */
+  depth: 1000,
+  /** Ways for a text to go on at one place. `a ::= b | b` and so forth, forty times, took it for ever. */
+  ways: 10_000,
+  /** Parts in a row that may all be empty: 320 of them took 12 s for a token, 80 half a second. */
+  empties: 64,
+}
+
+/**
+ * Refuses a GBNF grammar that llama.cpp would be slow with, or worse. One that does not parse passes: that is for
+ * llama.cpp to say.
+ * @throws OrielError `invalid`
+ */
+export function checkGrammar(grammar: string): void {
+  if (grammar.length > most.characters)
+    throw refused(`has ${grammar.length} characters, and ${most.characters} are allowed`)
+  const rules = readRules(grammar)
+  const edges = new Edges(rules)
+  for (const name of rules.keys()) edges.ofRule(name)
+  for (const rule of rules.values()) checkRows(rule, edges)
+}
+
+const refused = (why: string): OrielError =>
+  new OrielError('invalid', `The grammar ${why}.`, { param: 'response_format', code: 'invalid_grammar' })
+
+type Alternatives = Element[][]
+
+interface Element {
+  /** Nothing: some character. */
+  part: { rule: string } | { group: Alternatives } | null
+  least: number
+  most: number
+}
+
+const tokens =
+  /\s+|#[^\n]*|"(?:\\.|[^"\\])*"|\[(?:\\.|[^\]\\])*\]|!?<[^>\s]*>|([a-zA-Z0-9_-]+)(\s*::=)?|\{(\d*)(,?)(\d*)\}|./gsu
+
+/** Reads rules as far as they can be understood: whatever else there is counts as a character. */
+function readRules(grammar: string): Map<string, Alternatives> {
+  const rules = new Map<string, Alternatives>()
+  let open: Alternatives[] = [[[]]]
+  for (const [text, name, starts, least, comma, up] of grammar.matchAll(tokens)) {
+    const alternatives = open.at(-1) ?? [[]]
+    const sequence = alternatives.at(-1) ?? []
+    const add = (part: Element['part']) => sequence.push({ part, least: 1, most: 1 })
+    if (/^[\s#]/.test(text) || text === '""') continue
+    if (name !== undefined && starts !== undefined) {
+      const body: Alternatives = [[]]
+      rules.set(name, body)
+      open = [body]
+    } else if (name !== undefined) add({ rule: name })
+    else if (text === '|') alternatives.push([])
+    else if (text === '(') {
+      if (open.length > most.nesting) throw refused(`has more than ${most.nesting} brackets in each other`)
+      const group: Alternatives = [[]]
+      add({ group })
+      open.push(group)
+    } else if (text === ')') {
+      if (open.length > 1) open.pop()
+    } else if (least !== undefined)
+      repeat(sequence, Number(least), comma === '' ? Number(least) : Number(up || noBound))
+    else if (text === '*') repeat(sequence, 0, noBound)
+    else if (text === '+') repeat(sequence, 1, noBound)
+    else if (text === '?') repeat(sequence, 0, 1)
+    else add(null)
+  }
+  return rules
+}
+
+const noBound = 1e9
+
+function repeat(sequence: Element[], least: number, up: number): void {
+  const last = sequence.at(-1)
+  if (last === undefined) return
+  last.least *= least
+  last.most *= up
+}
+
+/** How a text may begin. */
+interface Edge {
+  /** Ways to begin with a character. */
+  ways: number
+  /** Parts in a row that may be empty, if the whole may be; else 0. */
+  empties: number
+}
+
+/** What rules and their parts begin with. */
+class Edges {
+  readonly #rules: ReadonlyMap<string, Alternatives>
+  readonly #known = new Map<string, Edge>()
+  readonly #open = new Set<string>()
+
+  constructor(rules: ReadonlyMap<string, Alternatives>) {
+    this.#rules = rules
+  }
+
+  ofRule(name: string): Edge {
+    const known = this.#known.get(name)
+    if (known !== undefined) return known
+    if (this.#open.has(name)) throw refused(`is left-recursive: ${name} may begin with itself`)
+    if (this.#open.size >= most.depth) throw refused(`has more than ${most.depth} rules that begin with each other`)
+    this.#open.add(name)
+    const edge = this.#ofAlternatives(this.#rules.get(name) ?? [])
+    this.#open.delete(name)
+    this.#known.set(name, edge)
+    return edge
+  }
+
+  ofElement({ part, least, most: up }: Element): Edge {
+    if (part === null) return { ways: 1, empties: least === 0 ? 1 : 0 }
+    const { ways, empties } = 'rule' in part ? this.ofRule(part.rule) : this.#ofAlternatives(part.group)
+    if (empties > 0) return { ways, empties: empties * Math.min(Math.max(1, up), most.empties + 1) }
+    return { ways, empties: least === 0 ? 1 : 0 }
+  }
+
+  #ofAlternatives(alternatives: Alternatives): Edge {
+    const edges = alternatives.map((sequence) => this.#ofSequence(sequence))
+    const ways = edges.reduce((sum, edge) => sum + edge.ways, 0)
+    if (ways > most.ways) throw refused(`has more than ${most.ways} ways to go on at one place`)
+    return { ways, empties: Math.max(0, ...edges.map(({ empties }) => empties)) }
+  }
+
+  #ofSequence(sequence: readonly Element[]): Edge {
+    let [ways, empties] = [0, 0]
+    for (const element of sequence) {
+      const edge = this.ofElement(element)
+      ways += edge.ways
+      if (edge.empties === 0) return { ways, empties: 0 }
+      empties += edge.empties
+    }
+    // Nothing at all is empty too.
+    return { ways, empties: Math.max(1, empties) }
+  }
+}
+
+/** Counts what may be empty in a row everywhere, not at the beginning alone. */
+function checkRows(alternatives: Alternatives, edges: Edges): void {
+  for (const sequence of alternatives) {
+    let row = 0
+    for (const element of sequence) {
+      const { empties } = edges.ofElement(element)
+      row = empties === 0 ? 0 : row + empties
+      if (row > most.empties) throw refused(`has more than ${most.empties} parts in a row that may be empty`)
+      if (element.part !== null && 'group' in element.part) checkRows(element.part.group, edges)
+    }
+  }
+}

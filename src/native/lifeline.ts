@@ -1,0 +1,20 @@
+import { platform } from 'node:os'
+import koffi from 'koffi'
+import { declare } from './function.ts'
+
+/** `PR_SET_PDEATHSIG` of prctl(2), and the signal. */
+const parentDeath = 1
+const kill = 9
+
+/**
+ * Ends this process when its parent's thread that made it ends, whatever it is doing then: in native code it hears of
+ * nothing else. Only Linux has it.
+ */
+export function dieWithParent(): void {
+  if (platform() !== 'linux') return
+  const prctl = declare<(option: number, a: number, b: number, c: number, d: number) => number>(
+    koffi.load(null),
+    'int prctl(int, unsigned long, unsigned long, unsigned long, unsigned long)',
+  )
+  prctl(parentDeath, kill, 0, 0, 0)
+}

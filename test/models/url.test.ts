@@ -1,0 +1,170 @@
+import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
+import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { tmpdir } from 'node:os'
+import path from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import { loadConfig } from '../../src/config.ts'
+import { pull, removalOf } from '../../src/models/index.ts'
+import { pocketFolder } from '../support/pocket.ts'
+
+const first = await readFile(`${pocketFolder}pocket.gguf`)
+/** Of the same length, with other weights. */
+const second = Buffer.from(first)
+second.fill(0, 1_000_000)
+
+/** What the server has and does. */
+interface Host {
+  file: Buffer
+  validators: 'etag' | 'date' | 'none'
+  knows: 'ranges' | 'ranges, but not If-Range' | 'no ranges'
+  /** ms before each piece of 64 KB. */
+  pace: number
+  /** Becomes the file after so many bytes, and the connection that had the last of them is cut. */
+  next: { after: number; file: Buffer } | null
+  sent: number
+  /** At other URLs, with an ETag that the file has, too. */
+  others: Record<string, Buffer>
+}
+const fresh: Host = { file: first, validators: 'etag', knows: 'ranges', pace: 0, next: null, sent: 0, others: {} }
+let host: Host
+const validatorsOf = ({ file, validators }: Host): Record<string, string> => {
+  const version = file === first ? 1 : 2
+  if (validators === 'etag') return { etag: `"${version}"` }
+  return validators === 'date' ? { 'last-modified': new Date(Date.UTC(2025, version)).toUTCString() } : {}
+}
+
+const server = createServer(async (request, response) => {
+  const other = host.others[request.url ?? '']
+  const file = other ?? host.file
+  const validators = other === undefined ? validatorsOf(host) : { etag: '"1"' }
+  const [, from, to] = /^bytes=(\d+)-(\d+)$/.exec(request.headers.range ?? '') ?? []
+  const wanted = request.headers['if-range']
+  const isOther = host.knows === 'ranges' && wanted !== undefined && !Object.values(validators).includes(`${wanted}`)
+  const partial = from !== undefined && host.knows !== 'no ranges' && !isOther
+  const [begin, end] = partial ? [Number(from), Number(to) + 1] : [0, file.length]
+  response.writeHead(partial ? 206 : 200, {
+    'content-length': end - begin,
+    ...validators,
+    ...(partial ? { 'content-range': `bytes ${begin}-${end - 1}/${file.length}` } : {}),
+  })
+  for (let at = begin; at < end && !response.destroyed; at += 65_536) {
+    if (host.pace > 0) await sleep(host.pace)
+    const piece = file.subarray(at, Math.min(end, at + 65_536))
+    host.sent += piece.length
+    if (host.next !== null && host.sent > host.next.after) {
+      host.file = host.next.file
+      host.next = null
+      response.destroy()
+      return
+    }
+    await new Promise((resolve) => response.write(piece, resolve))
+  }
+  response.end()
+})
+
+let models: string
+let origin: string
+beforeAll(async () => {
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  origin = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
+})
+afterAll(() => {
+  server.closeAllConnections()
+  server.close()
+})
+beforeEach(async () => {
+  host = { ...fresh }
+  models = await mkdtemp(path.join(tmpdir(), 'oriel-url-'))
+  return () => rm(models, { recursive: true })
+})
+
+const config = () => loadConfig({}, { ORIEL_MODELS_DIR: path.join(models, 'own') }).models
+const pulling = (name: string, signal = new AbortController().signal, onBytes: (done: number) => void = () => {}) =>
+  pull(name, {
+    config: config(),
+    families: ['pixtral'],
+    anyway: false,
+    signal,
+    onEvent: (event) => event.type === 'bytes' && onBytes(event.done),
+  })
+const fetched = async (name = '/a/model.gguf') => {
+  const { decoder } = await pulling(origin + name)
+  const file = await readFile(decoder)
+  return file.equals(first) ? 'first' : file.equals(second) ? 'second' : 'neither'
+}
+/** A pull of the first file that ends half-way. */
+async function interrupted(name = '/a/model.gguf') {
+  host.pace = 5
+  const stop = new AbortController()
+  const pull = pulling(origin + name, stop.signal, (done) => done > 2_000_000 && stop.abort())
+  await expect(pull).rejects.toMatchObject({ kind: 'cancelled' })
+  Object.assign(host, { pace: 0, sent: 0 })
+}
+
+describe("a model's file by its URL", () => {
+  it.each(['etag', 'date'] as const)('is gone on with where its %s is the same', async (validators) => {
+    host.validators = validators
+    await interrupted()
+    expect(await fetched()).toBe('first')
+    expect(host.sent).toBeLessThan(first.length - 1_000_000)
+  })
+
+  it.each(['etag', 'date', 'none'] as const)('is begun anew where it has changed since (%s)', async (validators) => {
+    host.validators = validators
+    await interrupted()
+    host.file = second
+    expect(await fetched()).toBe('second')
+    host.file = first
+    expect(await fetched()).toBe('first')
+  })
+
+  it('is begun anew where it is of another URL', async () => {
+    host.others = { '/b/model.gguf': second }
+    await interrupted()
+    expect(await fetched('/b/model.gguf')).toBe('second')
+    expect(await fetched()).toBe('first')
+  })
+
+  it.each([
+    ['etag', 'ranges'],
+    ['date', 'ranges'],
+    ['etag', 'ranges, but not If-Range'],
+    ['none', 'ranges'],
+    ['etag', 'no ranges'],
+  ] as const)('is one version alone where it changes meanwhile (%s, %s)', async (validators, knows) => {
+    Object.assign(host, { validators, knows, pace: 1, next: { after: 1_500_000, file: second } })
+    expect(await fetched()).toBe('second')
+  })
+
+  it('is not fetched twice, unless it has changed or somebody else has put it there', async () => {
+    expect(await fetched()).toBe('first')
+    host.sent = 0
+    expect(await fetched()).toBe('first')
+    // A byte, to see what it is.
+    expect(host.sent).toBe(1)
+    const local = path.join(models, 'model.gguf')
+    await writeFile(local, second)
+    await pulling(local)
+    expect(await fetched()).toBe('first')
+  })
+
+  it('leaves nothing behind when it is removed', async () => {
+    await fetched()
+    await (await removalOf('model', config())).remove()
+    expect(await readdir(path.join(models, 'own'))).toEqual([])
+  })
+
+  it.each(['...gguf', '..gguf', '%2e%2e.gguf', '-00001-of-00002.gguf', 'a%2f..%2fb.gguf', 'a%5cb.gguf', 'a%00.gguf'])(
+    'is refused where its name leads elsewhere: %s',
+    async (name) => {
+      await expect(pulling(`${origin}/x/${name}`)).rejects.toMatchObject({
+        kind: 'invalid',
+        message: expect.stringContaining("is no name for a model's file"),
+      })
+      expect(host.sent).toBe(0)
+      expect(await readdir(models)).toEqual([])
+    },
+  )
+})
