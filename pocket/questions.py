@@ -67,7 +67,7 @@ def background(r, scene):
 
 def color(r, scene):
     things = once(scene.things, lambda t: t.shape)
-    if r.random() < .1:
+    if r.random() < .3:
         missing = r.choice([s for s in SHAPES if all(t.shape != s for t in scene.things)])
         return Asked("false premise", f"What color is the {missing}?", f"There is no {missing}.", f"No {missing}.")
     if things:
@@ -193,7 +193,7 @@ def price(r, scene):
 
 
 ABOUT = {
-    "shapes": [(describe, 5), (color, 4), (shape, 4), (count, 4), (place, 4), (yes_no, 4), (relation, 2), (largest, 2), (background, 1)],
+    "shapes": [(describe, 5), (color, 5), (shape, 4), (count, 5), (place, 7), (yes_no, 6), (relation, 3), (largest, 2), (background, 1)],
     "text": [(read, 6), (describe, 2), (text_color, 1), (says, .6), (background, 1)],
     "bars": [(extreme_part, 4), (part_value, 3), (how_many_parts, 2), (describe, 1), (background, .5)],
     "sign": [(read, 4), (sign_color, 2), (describe, 1), (background, .5)],

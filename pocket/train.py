@@ -3,10 +3,11 @@
   first, second, sight   the vision half alone, from labels the generator knows: what is in which patch, and behind all
   words                  the same with much text
   one                    sight and speech together on pictures of one shape
-  talk                   the same on pictures of one to nine shapes, text, and several pictures
+  talk                   the same on pictures of one to nine shapes, text, and up to four pictures
+  scenes                 the same with charts, signs, receipts and up to eight pictures, and little text
   world                  everything there is
 
-A stage starts from --from and writes --to every minute: weights, optimizer and time. Started again with the same --to
+A stage starts from --from and writes --to every minute: weights, optimizers and time. Started again with the same --to
 before its minutes are over, it goes on where it was. On a GPU, and on CPUs that can, products are computed in bfloat16.
 """
 import argparse
@@ -21,6 +22,7 @@ import torch.nn.functional as F
 import chatml
 from batches import SIZES, SMALL, Batches, sight_batch, talk_batch
 from model import Pocket
+from muon import Muon
 from sight import Sight
 from where import Where
 from world import World
@@ -32,7 +34,8 @@ STAGES = {
     "sight": (False, World(kinds=(66, 24, 4, 0, 6, 0, 0), shapes=(3, 3, 3, 2, 1, .6, .6, .6, .6))),
     "words": (False, World(kinds=(30, 62, 4, 0, 4, 0, 0))),
     "one": (True, World(kinds=(90, 4, 0, 0, 6, 0, 0), pictures=(.2, 14, 0, 0, 0), **ONE)),
-    "talk": (True, World(kinds=(82, 7, 3, 2, 6, 0, 0), shapes=(6, 4, 3, 1.2, .7, .5, .4, .4, .4), rough=.2, pictures=(.5, 14, 1.6, .5, .2))),
+    "talk": (True, World(kinds=(80, 8, 4, 2, 6, 0, 0), shapes=(5, 5, 4, 3, 1.2, 1, 1, 1, 1), rough=.15, pictures=(.5, 12, 3, 1, .5))),
+    "scenes": (True, World(kinds=(79, 5, 5, 2, 6, 1.5, 1.5), shapes=(5, 5, 4, 3, 1.2, 1, 1, 1, 1), rough=.15, pictures=(.5, 11, 3.5, 1.2, .6, .1, .1, .05, .05))),
     "world": (True, World()),
 }
 
@@ -44,9 +47,13 @@ class Trainee:
         self.speak, self.device = speak, device
         self.model, self.sight, self.where = Pocket().to(device), Sight().to(device), Where().to(device)
         named = list(self.model.named_parameters()) if speak else [(n, q) for n, q in self.model.named_parameters() if not n.startswith(("emb", "layers", "norm"))]
-        self.params = [q for _, q in named] + list(self.sight.parameters()) + (list(self.where.parameters()) if speak else [])
-        groups = [{"params": [q for q in self.params if q.dim() > 1], "weight_decay": .05}, {"params": [q for q in self.params if q.dim() <= 1], "weight_decay": 0}]
-        self.optimizer = torch.optim.AdamW(groups, lr=lr, betas=(.9, .97))
+        heads = list(self.sight.parameters()) + (list(self.where.parameters()) if speak else [])
+        self.params = [q for _, q in named] + heads
+        matrices = [q for n, q in named if q.dim() > 1 and not n.startswith("emb")]
+        tables = [q for n, q in named if n.startswith("emb")] + [q for q in heads if q.dim() > 1]
+        vectors = [q for q in self.params if q.dim() <= 1]
+        self.muon = Muon([{"params": matrices}], lr)
+        self.adamw = torch.optim.AdamW([{"params": tables, "weight_decay": .05}, {"params": vectors, "weight_decay": 0}], lr=lr, betas=(.9, .97))
 
     def load(self, saved):
         self.model.load_state_dict(saved["model"])
@@ -55,7 +62,17 @@ class Trainee:
                 getattr(self, name).load_state_dict(saved[name])
 
     def state(self):
-        return {name: getattr(self, name).state_dict() for name in ("model", "sight", "where", "optimizer")}
+        return {name: getattr(self, name).state_dict() for name in ("model", "sight", "where", "muon", "adamw")}
+
+    def step(self, loss, lr):
+        for optimizer in (self.muon, self.adamw):
+            for group in optimizer.param_groups:
+                group["lr"] = lr
+            optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_([q for q in self.params if q.grad is not None], 1.0)
+        self.muon.step()
+        self.adamw.step()
 
     def autocast(self):
         return torch.autocast(self.device, torch.bfloat16)
@@ -91,7 +108,7 @@ class Trainee:
         told |= {"loss": spoken.item(), "token": (logits.argmax(1) == target).float().mean().item()}
         if found:
             where, right = found[0]
-            total = total + .1 * where
+            total = total + .2 * where
             told |= dict(zip(("row", "column", "picture", "so far"), right))
         return total + spoken, told
 
@@ -146,7 +163,8 @@ def main():
     ours = torch.load(o.to, map_location=t.device) if os.path.exists(o.to) else {}
     if ours.get("stage") == o.stage and ours["spent"] < o.minutes * 60:
         t.load(ours)
-        t.optimizer.load_state_dict(ours["optimizer"])
+        t.muon.load_state_dict(ours["muon"])
+        t.adamw.load_state_dict(ours["adamw"])
         step, spent = ours["step"], ours["spent"]
     elif os.path.exists(o.start):
         t.load(torch.load(o.start, map_location=t.device))
@@ -162,13 +180,8 @@ def main():
     while spent < o.minutes * 60:
         share = spent / (o.minutes * 60)
         lr = o.lr * min(1, (step + 1) / 60) * (o.end + (1 - o.end) * .5 * (1 + math.cos(math.pi * share)))
-        for g in t.optimizer.param_groups:
-            g["lr"] = lr
         loss, told = t.loss(next(batches))
-        t.optimizer.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_([q for q in t.params if q.grad is not None], 1.0)
-        t.optimizer.step()
+        t.step(loss, lr)
         step += 1
         spent, at = spent + time.time() - at, time.time()
         curve.add(told)

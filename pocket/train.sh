@@ -28,6 +28,7 @@ stage first-small 8 --small --batch 96 --lr 1.5e-3 --end .5
 stage second-small 8 --small --batch 96 --lr 1.5e-3 --end .5
 stage sight 60 --batch 96 --lr 1.2e-3 --end .1
 stage words 60 --batch 96 --lr 1e-3 --end .1
-stage one 30 --batch 32 --lr 5e-4 --end .3
-stage talk 120 --batch 32 --lr 6e-4 --end .3
-stage world 180 --batch 32 --lr 5e-4
+stage one 30 --batch 24 --lr 1e-3 --end .3
+stage talk 60 --batch 24 --lr 1.5e-3 --end .6
+stage scenes 70 --batch 24 --lr 9e-4 --end .05
+stage world 180 --batch 24 --lr 9e-4 --end .01
