@@ -15,9 +15,20 @@ const promises: [skill: string, share: number][] = [
   ['one shape: colour', 0.95],
   ['one shape: shape', 0.95],
   ['one shape: background', 0.95],
+  ['one of the newer shapes: shape', 0.95],
+  ['colours', 0.95],
+  ['shapes', 0.95],
+  ['counts 1-9', 0.95],
+  ['captions', 0.9],
+  ['picture order', 0.9],
+  ['several turns', 0.95],
+  ['system prompt', 0.95],
+  ['refusals: photographs', 0.95],
+  ['refusals: not in the picture', 0.95],
+  ['no picture', 0.95],
 ]
 
-describe('Pocket, through the API, on 200 pictures of one shape that it never saw', () => {
+describe('Pocket, through the API, on pictures that it never saw', () => {
   it.each(promises)(
     'is right about %s in a share of %d or more',
     async (skill, share) => {
