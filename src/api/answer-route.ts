@@ -104,6 +104,8 @@ function readRequest<Schema extends z.ZodObject>(
 ) {
   const body = parseBody(schema, request.body)
   const ignored = unknownParameters(schema, body, strict)
+  // Nothing has looked at them, and nobody shall take them for parsed.
+  for (const name of ignored) Reflect.deleteProperty(body, name)
   if (ignored.length > 0)
     reply.header(
       'x-oriel-ignored-parameters',

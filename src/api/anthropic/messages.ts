@@ -27,13 +27,10 @@ export const messagesEndpoint: AnswerEndpoint<typeof messagesRequest> = {
   }),
 }
 
-const declared = countRequest.strip()
-
 /** `POST /v1/messages/count_tokens` */
 export const countEndpoint: CountEndpoint<typeof countRequest> = {
   schema: countRequest,
-  // Whatever else a body has was not looked at.
-  read: (body, context) => [readMessagesRequest(declared.parse(body), context)],
+  read: (body, context) => [readMessagesRequest(body, context)],
   counted: (_, prompts) => ({ input_tokens: prompts.reduce((sum, { promptTokens }) => sum + promptTokens, 0) }),
 }
 

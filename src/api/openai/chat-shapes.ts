@@ -6,7 +6,7 @@ import { performanceOf } from '../headers.ts'
 import type { ChatRequest } from './chat-schema.ts'
 import { includesUsage, withAccounts } from './last-chunk.ts'
 import { type LogprobsForm, logprobsWriter } from './logprobs.ts'
-import { promptIds, rawOutput } from './raw-output.ts'
+import { promptIds, rawOutput, rawOutputs } from './raw-output.ts'
 import { headingOf, usageOf } from './usage.ts'
 
 /** The answer in one piece: `chat.completion`. */
@@ -54,8 +54,8 @@ const formOf = ({ logprobs }: ChatRequest): LogprobsForm =>
  */
 export async function* chunks(answer: RunningAnswer, body: ChatRequest) {
   const heading = headingOf(answer, { prefix: 'chatcmpl', object: 'chat.completion.chunk' })
-  const states = Array.from({ length: answer.choices }, () => ({ raw: '', tokens: [] as ToldToken[] }))
-  const writers = states.map(() => logprobsWriter(formOf(body)))
+  const raws = rawOutputs(answer, body)
+  const writers = Array.from({ length: answer.choices }, () => logprobsWriter(formOf(body)))
   const chunk = (index: number, delta: object, tokens: readonly ToldToken[] | null, more: object = {}) => ({
     ...heading,
     choices: [
@@ -79,21 +79,11 @@ export async function* chunks(answer: RunningAnswer, body: ChatRequest) {
 
   yield* withAccounts(answer, body, heading, (event) => {
     const { choice } = event
-    const state = states[choice]
-    if (event.type === 'part') {
-      if (body.raw_output && state !== undefined) {
-        state.raw += event.raw
-        state.tokens.push(...event.tokens)
-      }
-      if (event.pieces.length === 0 && event.tokens.length === 0) return undefined
-      const ids = body.return_token_ids ? { token_ids: event.tokens.map(({ id }) => id) } : {}
-      return chunk(choice, deltaOf(event.pieces), event.tokens, ids)
-    }
-    const raw =
-      body.raw_output && prompt !== null && state !== undefined
-        ? { raw_output: rawOutput(prompt, state.raw, state.tokens) }
-        : {}
-    return chunk(choice, {}, null, { finish_reason: event.reason, ...raw })
+    if (event.type === 'end') return chunk(choice, {}, null, { finish_reason: event.reason, ...raws.of(choice) })
+    raws.add(choice, event.raw, event.tokens)
+    if (event.pieces.length === 0 && event.tokens.length === 0) return undefined
+    const ids = body.return_token_ids ? { token_ids: event.tokens.map(({ id }) => id) } : {}
+    return chunk(choice, deltaOf(event.pieces), event.tokens, ids)
   })
 }
 

@@ -5,7 +5,7 @@ import { performanceOf } from '../headers.ts'
 import type { CompletionsRequest } from './completions-schema.ts'
 import { includesUsage, withAccounts } from './last-chunk.ts'
 import { logprobsWriter } from './logprobs.ts'
-import { promptIds, rawOutput } from './raw-output.ts'
+import { promptIds, rawOutput, rawOutputs } from './raw-output.ts'
 import { headingOf, usageOf } from './usage.ts'
 
 const heading = (answer: RunningAnswer) => headingOf(answer, { prefix: 'cmpl', object: 'text_completion' })
@@ -59,7 +59,8 @@ const meanLogprob = (tokens: readonly ToldToken[]): number =>
 export async function* completionChunks(answer: RunningAnswer, body: CompletionsRequest) {
   const head = heading(answer)
   const writers = Array.from({ length: answer.choices }, () => logprobsWriter(formOf(body)))
-  const raws = writers.map(() => ({ begun: false, text: '', tokens: [] as ToldToken[] }))
+  const raws = rawOutputs(answer, body)
+  const begun = new Set<number>()
   const chunk = (index: number, text: string, tokens: readonly ToldToken[] | null, more: object = {}) => ({
     ...head,
     choices: [
@@ -76,27 +77,11 @@ export async function* completionChunks(answer: RunningAnswer, body: Completions
   })
   yield* withAccounts(answer, body, head, (event) => {
     const { choice } = event
-    const [prompt, raw] = [answer.promptOf(choice), raws[choice]]
-    if (event.type === 'end')
-      return chunk(choice, '', null, {
-        finish_reason: event.reason,
-        ...(body.raw_output && prompt !== null && raw !== undefined
-          ? { raw_output: rawOutput(prompt, raw.text, raw.tokens) }
-          : {}),
-      })
-    const first = raw?.begun === false
-    if (raw !== undefined) {
-      raw.begun = true
-      if (body.raw_output) {
-        raw.text += event.raw
-        raw.tokens.push(...event.tokens)
-      }
-    }
-    return chunk(
-      choice,
-      event.raw,
-      event.tokens,
-      body.return_token_ids && first && prompt !== null ? { prompt_token_ids: promptIds(prompt) } : {},
-    )
+    if (event.type === 'end') return chunk(choice, '', null, { finish_reason: event.reason, ...raws.of(choice) })
+    raws.add(choice, event.raw, event.tokens)
+    const prompt = begun.has(choice) ? null : answer.promptOf(choice)
+    begun.add(choice)
+    const ids = body.return_token_ids && prompt !== null ? { prompt_token_ids: promptIds(prompt) } : {}
+    return chunk(choice, event.raw, event.tokens, ids)
   })
 }

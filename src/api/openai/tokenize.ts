@@ -30,16 +30,13 @@ const tokenizeRequest = z.looseObject({
   messages: chatRequest.shape.messages.nullish(),
 })
 
-/** Whatever else a body has was not looked at. */
-const declared = tokenizeRequest.strip()
-
 type TokenizeRequest = z.output<typeof tokenizeRequest>
 
 /** `POST /v1/tokenize`: what a prompt costs, token by token and part by part, without an answer. Ours. */
 export const tokenizeEndpoint: CountEndpoint<typeof tokenizeRequest> = {
   schema: tokenizeRequest,
   read(body, context) {
-    const { prompt, images, messages, ...rest } = declared.parse(body)
+    const { prompt, images, messages, ...rest } = body
     if ((prompt == null) === (messages == null))
       throw new OrielError('invalid', 'Either prompt or messages must be there: a text to count, or a chat.', {
         param: 'prompt',

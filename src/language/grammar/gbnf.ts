@@ -94,7 +94,8 @@ interface Edge {
 /** What rules and their parts begin with. */
 class Edges {
   readonly #rules: ReadonlyMap<string, Alternatives>
-  readonly #known = new Map<string, Edge>()
+  /** Of rules and of groups, which are asked for again at each place that they are in. */
+  readonly #known = new Map<Alternatives, Edge>()
   readonly #open = new Set<string>()
 
   constructor(rules: ReadonlyMap<string, Alternatives>) {
@@ -102,14 +103,14 @@ class Edges {
   }
 
   ofRule(name: string): Edge {
-    const known = this.#known.get(name)
+    const body = this.#rules.get(name) ?? []
+    const known = this.#known.get(body)
     if (known !== undefined) return known
     if (this.#open.has(name)) throw refused(`is left-recursive: ${name} may begin with itself`)
     if (this.#open.size >= most.depth) throw refused(`has more than ${most.depth} rules that begin with each other`)
     this.#open.add(name)
-    const edge = this.#ofAlternatives(this.#rules.get(name) ?? [])
+    const edge = this.#ofAlternatives(body)
     this.#open.delete(name)
-    this.#known.set(name, edge)
     return edge
   }
 
@@ -121,10 +122,14 @@ class Edges {
   }
 
   #ofAlternatives(alternatives: Alternatives): Edge {
+    const known = this.#known.get(alternatives)
+    if (known !== undefined) return known
     const edges = alternatives.map((sequence) => this.#ofSequence(sequence))
     const ways = edges.reduce((sum, edge) => sum + edge.ways, 0)
     if (ways > most.ways) throw refused(`has more than ${most.ways} ways to go on at one place`)
-    return { ways, empties: Math.max(0, ...edges.map(({ empties }) => empties)) }
+    const edge = { ways, empties: edges.reduce((most, { empties }) => Math.max(most, empties), 0) }
+    this.#known.set(alternatives, edge)
+    return edge
   }
 
   #ofSequence(sequence: readonly Element[]): Edge {
