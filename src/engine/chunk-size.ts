@@ -12,9 +12,9 @@ const newest = 0.25
  */
 export class ChunkSize {
   readonly #most: number
-  /** A step of running answers alone, in ms. */
-  #answering = Number.NaN
-  /** What steps took, by the power of two that their rows reach: a row costs less the more there are. */
+  /** What steps of running answers alone took, in ms, by the power of two that their number reaches. */
+  readonly #answering: number[] = []
+  /** What all steps took, by the power of two that their rows reach. */
   readonly #steps: ({ rows: number; ms: number } | undefined)[] = []
 
   constructor(most: number) {
@@ -23,8 +23,9 @@ export class ChunkSize {
 
   /** @param answering sequences whose next token is due. @param prefilling sequences that read their prompts */
   next(answering: number, prefilling: number): number {
-    if (answering === 0 || Number.isNaN(this.#answering)) return this.#most
-    const allowed = patience * this.#answering * Math.max(1, prefilling / answering)
+    const alone = this.#alone(answering)
+    if (alone === undefined) return this.#most
+    const allowed = patience * alone * Math.max(1, prefilling / answering)
     return Math.max(least, Math.min(this.#most, Math.floor(this.#rowsWithin(allowed)) - answering))
   }
 
@@ -33,11 +34,20 @@ export class ChunkSize {
    * @param contended whether others had cores meanwhile: patience is for what a step takes without them
    */
   learn(answering: number, prefilled: number, ms: number, contended: boolean): void {
-    if (prefilled === 0 && !contended) this.#answering = mean(this.#answering, ms)
+    if (prefilled === 0 && !contended) {
+      const reach = reachOf(answering)
+      this.#answering[reach] = mean(this.#answering[reach] ?? ms, ms)
+    }
     const rows = answering + prefilled
-    const reach = Math.floor(Math.log2(rows))
+    const reach = reachOf(rows)
     const known = this.#steps[reach]
     this.#steps[reach] = known ? { rows: mean(known.rows, rows), ms: mean(known.ms, ms) } : { rows, ms }
+  }
+
+  /** @returns what a step takes of so many answers, or of fewer where those are not known; undefined when nobody streams */
+  #alone(answering: number): number | undefined {
+    if (answering === 0) return undefined
+    return this.#answering.slice(0, reachOf(answering) + 1).findLast((ms) => ms !== undefined)
   }
 
   /** Between two steps that are known a row costs the same, and beyond the largest as much as in that one. */
@@ -52,4 +62,7 @@ export class ChunkSize {
   }
 }
 
-const mean = (known: number, value: number): number => (Number.isNaN(known) ? value : known + newest * (value - known))
+/** The power of two that a step's rows reach, by which steps are told apart: a row costs less the more there are. */
+export const reachOf = (rows: number): number => Math.floor(Math.log2(rows))
+
+const mean = (known: number, value: number): number => known + newest * (value - known)

@@ -1,4 +1,5 @@
 import { availableParallelism } from 'node:os'
+import { reachOf } from './chunk-size.ts'
 
 /**
  * Shares the machine's cores between the decoder and the picture encoder. The decoder has all of them, but half while it
@@ -11,8 +12,8 @@ import { availableParallelism } from 'node:os'
  */
 export class Cores {
   readonly all: number
-  /** By the power of two that a step's rows reach: a row costs less the more there are. */
-  readonly #decoding: ThreadChoice[] = []
+  /** By the power of two that a step's rows reach. */
+  readonly #decoding: (ThreadChoice | undefined)[] = []
   readonly #encoding: ThreadChoice
 
   /** @param configured 0: all of the machine's */
@@ -23,7 +24,7 @@ export class Cores {
 
   /** @param shared whether the encoder needs cores too, and nobody waits for this step to see a picture */
   forDecoding(shared: boolean, rows: number): number {
-    return this.#share(shared, this.#decodingOf(rows).threads)
+    return this.#share(shared, this.#fewerWantAll(rows) ? this.all : this.#decodingOf(rows).threads)
   }
 
   /** Tells what a step took that had the cores to itself, in ms. */
@@ -40,8 +41,14 @@ export class Cores {
     this.#encoding.learn(threads, ms / tokens)
   }
 
+  /** More rows give each thread more to do between two meetings: nothing is to be tried where fewer have won on all. */
+  #fewerWantAll(rows: number): boolean {
+    const fewer = this.#decoding.slice(0, reachOf(rows)).findLast((choice) => choice?.settled !== undefined)
+    return fewer?.settled === 'all'
+  }
+
   #decodingOf(rows: number): ThreadChoice {
-    const reach = Math.floor(Math.log2(rows))
+    const reach = reachOf(rows)
     const choice = this.#decoding[reach] ?? new ThreadChoice(this.all)
     this.#decoding[reach] = choice
     return choice
@@ -56,6 +63,8 @@ export class Cores {
 const pauses = { first: 16, most: 2048 }
 /** Runs that are compared: the one in their middle counts, whatever else the machine did during the others. */
 const compared = 5
+/** A trial that takes so many times what is usual is not worth the wait of those who listen. */
+const hopeless = 1.25
 
 /** One thread or all of them: whichever takes less time. The other is tried again now and then, more seldom each time it loses. */
 class ThreadChoice {
@@ -63,11 +72,17 @@ class ThreadChoice {
   /** Time for one unit of work in the last runs, by threads. */
   readonly #costs = { one: [] as number[], all: [] as number[] }
   #best: 'one' | 'all' = 'all'
+  #tried = false
   #untilTrial = compared
   #pause = pauses.first
 
   constructor(all: number) {
     this.#all = all
+  }
+
+  /** What has won the last trial; undefined before there was one. */
+  get settled(): 'one' | 'all' | undefined {
+    return this.#tried ? this.#best : undefined
   }
 
   /** How many threads the next run shall use. */
@@ -85,8 +100,8 @@ class ThreadChoice {
     if (tried === this.#best) {
       if (costs.length > compared) costs.shift()
       this.#untilTrial--
-    } else if (costs.length === compared || Math.min(...costs) > Math.max(...this.#costs[this.#best])) {
-      // A trial that is slower than the slowest is not worth the wait of those who listen.
+    } else if (costs.length === compared || Math.min(...costs) > hopeless * median(this.#costs[this.#best])) {
+      this.#tried = true
       const won = median(costs) < median(this.#costs[this.#best])
       if (won) this.#best = tried
       this.#pause = won ? pauses.first : Math.min(pauses.most, this.#pause * 2)
