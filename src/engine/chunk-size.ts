@@ -1,3 +1,5 @@
+import { compared, median, reachOf } from './step-times.ts'
+
 /** A step of running answers may take this much longer for those who read their prompts, in steps without. */
 const patience = 2
 /** Rows that even a slow machine takes, or a prompt would never be read. */
@@ -12,8 +14,8 @@ const newest = 0.25
  */
 export class ChunkSize {
   readonly #most: number
-  /** What steps of running answers alone took, in ms, by the power of two that their number reaches. */
-  readonly #answering: number[] = []
+  /** What the last steps of running answers alone took, in ms, by the power of two that their number reaches. */
+  readonly #answering: number[][] = []
   /** What all steps took, by the power of two that their rows reach. */
   readonly #steps: ({ rows: number; ms: number } | undefined)[] = []
 
@@ -36,7 +38,7 @@ export class ChunkSize {
   learn(answering: number, prefilled: number, ms: number, contended: boolean): void {
     if (prefilled === 0 && !contended) {
       const reach = reachOf(answering)
-      this.#answering[reach] = mean(this.#answering[reach] ?? ms, ms)
+      this.#answering[reach] = [...(this.#answering[reach] ?? []), ms].slice(-compared)
     }
     const rows = answering + prefilled
     const reach = reachOf(rows)
@@ -47,7 +49,8 @@ export class ChunkSize {
   /** @returns what a step takes of so many answers, or of fewer where those are not known; undefined when nobody streams */
   #alone(answering: number): number | undefined {
     if (answering === 0) return undefined
-    return this.#answering.slice(0, reachOf(answering) + 1).findLast((ms) => ms !== undefined)
+    const known = this.#answering.slice(0, reachOf(answering) + 1).findLast((times) => times !== undefined)
+    return known && median(known)
   }
 
   /** Between two steps that are known a row costs the same, and beyond the largest as much as in that one. */
@@ -61,8 +64,5 @@ export class ChunkSize {
     return (last.rows * ms) / last.ms
   }
 }
-
-/** The power of two that a step's rows reach, by which steps are told apart: a row costs less the more there are. */
-export const reachOf = (rows: number): number => Math.floor(Math.log2(rows))
 
 const mean = (known: number, value: number): number => known + newest * (value - known)

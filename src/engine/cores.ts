@@ -1,5 +1,5 @@
 import { availableParallelism } from 'node:os'
-import { reachOf } from './chunk-size.ts'
+import { compared, median, reachOf } from './step-times.ts'
 
 /**
  * Shares the machine's cores between the decoder and the picture encoder. The decoder has all of them, but half while it
@@ -61,8 +61,6 @@ export class Cores {
 
 /** Runs between two trials of the number of threads that is not in use, at first and at most. */
 const pauses = { first: 16, most: 2048 }
-/** Runs that are compared: the one in their middle counts, whatever else the machine did during the others. */
-const compared = 5
 /** A trial that takes so many times what is usual is not worth the wait of those who listen. */
 const hopeless = 1.25
 
@@ -112,4 +110,3 @@ class ThreadChoice {
 }
 
 const other = (choice: 'one' | 'all') => (choice === 'one' ? 'all' : 'one')
-const median = (costs: readonly number[]): number => costs.toSorted((a, b) => a - b)[costs.length >> 1] ?? Number.NaN
