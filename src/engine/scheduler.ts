@@ -25,6 +25,9 @@ export interface SchedulerPort extends PixelSource {
 /** Cells that every running sequence is given room for when another comes in. */
 const roomToGrow = 32
 
+/** Requests that may pass one that does not fit yet, so that it waits no longer than it must; and so many are looked at. */
+const mostPass = 8
+
 /** A prefix this much longer than the one at hand is worth waiting for while another sequence computes it. */
 const worthWaiting = 32
 
@@ -144,31 +147,43 @@ export class Scheduler {
     }
   }
 
+  /** In the order in which they came; but who does not fit yet lets a few pass that do. */
   #admit(): void {
+    let taken = this.#taken()
+    const held: EngineRequest[] = []
     for (const request of [...this.#waiting]) {
-      const coming = request.sequences.filter(({ ended, slot }) => !ended && slot < 0)
       const running = this.#active.length
-      if (running > 0 && (running + coming.length > this.#config.maxSequences || !this.#fits(coming))) return
+      if (running >= this.#config.maxSequences || held.some(({ overtaken }) => overtaken >= mostPass)) return
+      const coming = request.sequences.filter(({ ended, slot }) => !ended && slot < 0)
+      const needed = taken + this.#needed(coming)
+      if (running > 0 && (running + coming.length > this.#config.maxSequences || needed > this.#kv.memory.cells)) {
+        if (held.push(request) > mostPass) return
+        continue
+      }
       const known = this.#prefixes.held(request, pathOf(coming))
       if (this.#prefixes.promised(request, pathOf(coming)) >= known + worthWaiting) continue
+      for (const passed of held) passed.overtaken++
       this.#waiting.splice(this.#waiting.indexOf(request), 1)
       this.#start(request, coming)
+      taken = this.#taken()
     }
   }
 
-  /**
-   * Whether these fit beside all that is running, with room for everybody to grow: without it a sequence that had to
-   * give way would come back at once and be in the way again. Stored prefixes do not count, since they go when need be.
-   */
-  #fits(coming: readonly Sequence[]): boolean {
+  /** Cells that running sequences hold or will need soon. Stored prefixes do not count, since they go when need be. */
+  #taken(): number {
     const held = this.#kv.memory.held(this.#active.map(({ slot }) => slot))
-    const promised = this.#active.reduce((sum, { remaining }) => sum + remaining, 0)
-    const needed = coming.reduce(
-      (sum, { request, cells }) => sum + cells.length - this.#prefixes.held(request, cells),
+    return this.#active.reduce((sum, { remaining }) => sum + remaining + roomToGrow, held)
+  }
+
+  /**
+   * Cells that these need beside them, with room to grow: without it a sequence that had to give way would come back at
+   * once and be in the way again.
+   */
+  #needed(coming: readonly Sequence[]): number {
+    return coming.reduce(
+      (sum, { request, cells }) => sum + cells.length - this.#prefixes.held(request, cells) + roomToGrow,
       0,
     )
-    const room = roomToGrow * (this.#active.length + coming.length)
-    return held + promised + needed + room <= this.#kv.memory.cells
   }
 
   #start(request: EngineRequest, coming: readonly Sequence[]): void {
