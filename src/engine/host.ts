@@ -14,7 +14,14 @@ import type {
   PromptCount,
   PromptPiece,
 } from './generation.ts'
-import { type FromEngine, fromWire, type LoadOptions, type ToEngine, type WirePiece } from './protocol.ts'
+import {
+  type FromEngine,
+  fromWire,
+  type LoadOptions,
+  type ToEngine,
+  type WireError,
+  type WirePiece,
+} from './protocol.ts'
 
 export interface EngineOptions extends LoadOptions {
   log: Logger
@@ -196,6 +203,7 @@ class EngineHost implements Engine {
         } else if (message.type === 'loading') this.#onProgress(message.share)
         else if (message.type === 'failed' && message.id === null) {
           refused = true
+          this.#logCause(message.error, 'the engine failed while it loaded the model')
           reject(fromWire(message.error))
           child.kill('SIGKILL')
         } else this.#receive(message)
@@ -274,13 +282,16 @@ class EngineHost implements Engine {
         break
       case 'failed':
         if (message.id === null) break
-        if (message.error.kind === null)
-          this.#log.error({ error: message.error.message }, 'a request failed in the engine')
+        this.#logCause(message.error, 'a request failed in the engine')
         this.#running.get(message.id)?.queue.fail(fromWire(message.error))
         this.#counting.get(message.id)?.reject(fromWire(message.error))
         this.#counting.delete(message.id)
         break
     }
+  }
+
+  #logCause({ cause }: WireError, what: string): void {
+    if (cause !== undefined) this.#log.error({ error: cause }, what)
   }
 
   /** Fails everything that is under way. */
