@@ -14,7 +14,14 @@ import type {
   PromptCount,
   PromptPiece,
 } from './generation.ts'
-import { type FromEngine, fromWire, type LoadOptions, type ToEngine, type WirePiece } from './protocol.ts'
+import {
+  type FromEngine,
+  fromWire,
+  type LoadOptions,
+  type ToEngine,
+  type WireError,
+  type WirePiece,
+} from './protocol.ts'
 
 export interface EngineOptions extends LoadOptions {
   log: Logger
@@ -199,6 +206,7 @@ class EngineHost implements Engine {
         } else if (message.type === 'loading') this.#onProgress(message.share)
         else if (message.type === 'failed' && message.id === null) {
           refused = true
+          this.#logCause(message.error, 'the engine failed while it loaded the model')
           reject(fromWire(message.error))
           child.kill('SIGKILL')
         } else this.#receive(message)
@@ -286,8 +294,7 @@ class EngineHost implements Engine {
         break
       case 'failed':
         if (message.id === null) break
-        if (message.error.kind === null)
-          this.#log.error({ error: message.error.message }, 'a request failed in the engine')
+        this.#logCause(message.error, 'a request failed in the engine')
         this.#running.get(message.id)?.queue.fail(fromWire(message.error))
         this.#counting.get(message.id)?.reject(fromWire(message.error))
         this.#counting.delete(message.id)
@@ -308,6 +315,10 @@ class EngineHost implements Engine {
       pending.movable = false
     }
     this.#failQuestions(lost())
+  }
+
+  #logCause({ cause }: WireError, what: string): void {
+    if (cause !== undefined) this.#log.error({ error: cause }, what)
   }
 
   /** Fails everything that is under way. */
