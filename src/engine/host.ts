@@ -295,11 +295,16 @@ class EngineHost implements Engine {
       case 'failed':
         if (message.id === null) break
         this.#logCause(message.error, 'a request failed in the engine')
-        this.#running.get(message.id)?.queue.fail(fromWire(message.error))
+        this.#end(message.id, fromWire(message.error))
         this.#counting.get(message.id)?.reject(fromWire(message.error))
         this.#counting.delete(message.id)
         break
     }
+  }
+
+  #end(id: number, error: OrielError): void {
+    this.#running.get(id)?.queue.fail(error)
+    this.#running.delete(id)
   }
 
   /**
@@ -308,10 +313,7 @@ class EngineHost implements Engine {
    */
   #lose(): void {
     for (const [id, pending] of this.#running) {
-      if (!pending.movable) {
-        this.#running.delete(id)
-        pending.queue.fail(lost())
-      }
+      if (!pending.movable) this.#end(id, lost())
       pending.movable = false
     }
     this.#failQuestions(lost())

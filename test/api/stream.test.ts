@@ -16,6 +16,11 @@ const post = (over: object = {}, base = '/v1', init: RequestInit = {}) =>
     ...init,
   })
 
+const engineOf = async () => {
+  const health = (await (await fetch(`${oriel.url}/health`)).json()) as { engines: object[] }
+  return health.engines[0]
+}
+
 const events = (text: string): string[] =>
   text
     .split('\n\n')
@@ -139,10 +144,7 @@ describe('an engine that dies', () => {
   it('fails nobody who only waited: they are answered by the next one', async () => {
     const running = await post({ stream: true, n: 32, ignore_eos: true, max_tokens: 500 })
     const waiting = Array.from({ length: 3 }, () => post())
-    await vi.waitFor(async () => {
-      const { engines } = await (await fetch(`${oriel.url}/health`)).json()
-      expect(engines[0]).toMatchObject({ running: 32, waiting: 3 })
-    })
+    await vi.waitFor(async () => expect(await engineOf()).toMatchObject({ running: 32, waiting: 3 }))
     oriel.kill()
     expect(await running.text()).toContain('started again')
     for (const { status } of await Promise.all(waiting)) expect(status).toBe(200)
@@ -151,15 +153,9 @@ describe('an engine that dies', () => {
   it('fails those too when the next one dies likewise: one of them may be the reason', async () => {
     const running = await post({ stream: true, n: 32, ignore_eos: true, max_tokens: 500 })
     const waiting = Array.from({ length: 2 }, () => post({ n: 32, ignore_eos: true, max_tokens: 500 }))
-    const busy = { status: 'ok', running: 32, waiting: expect.any(Number) }
-    for (let death = 0; death < 2; death++) {
-      await vi.waitFor(
-        async () => {
-          const { engines } = await (await fetch(`${oriel.url}/health`)).json()
-          expect(engines[0]).toMatchObject({ ...busy, waiting: 2 - death })
-        },
-        { timeout: 10_000, interval: 20 },
-      )
+    for (const left of [2, 1]) {
+      const busy = async () => expect(await engineOf()).toMatchObject({ running: 32, waiting: left })
+      await vi.waitFor(busy, { timeout: 10_000, interval: 20 })
       oriel.kill()
     }
     expect(await running.text()).toContain('started again')
