@@ -132,7 +132,10 @@ export class Scheduler {
       this.#admit()
       this.#pictures?.wake()
       if (await this.#step()) this.#woken = true
-      else this.#port.flush()
+      else {
+        this.#encoder?.giveWay(false)
+        this.#port.flush()
+      }
     }
     this.#stepping = false
   }
@@ -245,6 +248,7 @@ export class Scheduler {
     const encoding = this.#encoder?.busy ?? false
     const threads = this.#cores.forDecoding(encoding && !prefills, rows)
     this.#decoder.setThreads(threads)
+    this.#encoder?.giveWay(true)
     const start = performance.now()
     const decoding = this.#decoder.decode(batch, mutual)
     // What the step before said goes out while this one runs.
