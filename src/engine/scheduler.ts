@@ -53,6 +53,8 @@ export class Scheduler {
   /** Sequences with a slot, in the order of their admission. */
   #active: Sequence[] = []
   #stepping = false
+  /** Whose pictures are encoded may be others than when they were last looked through. */
+  #viewersChanged = false
   /** Something happened since the last step began. */
   #woken = false
 
@@ -86,6 +88,7 @@ export class Scheduler {
       this.#requests.set(id, request)
       this.#waiting.push(request)
       request.known = this.#prefixes.known(request, request.prompt.cells)
+      // Encoding begins at once, also while a step is under way.
       this.#pictures?.wake()
       this.#wake()
     } catch (error) {
@@ -130,7 +133,10 @@ export class Scheduler {
       this.#woken = false
       this.#sweep()
       this.#admit()
-      this.#pictures?.wake()
+      if (this.#viewersChanged) {
+        this.#viewersChanged = false
+        this.#pictures?.wake()
+      }
       if (await this.#step()) this.#woken = true
       else {
         this.#encoder?.giveWay(false)
@@ -152,6 +158,7 @@ export class Scheduler {
 
   /** In the order in which they came; but who does not fit yet lets a few pass that do. */
   #admit(): void {
+    if (this.#waiting.length === 0) return
     let taken = this.#taken()
     const held: EngineRequest[] = []
     for (const request of [...this.#waiting]) {
@@ -199,6 +206,7 @@ export class Scheduler {
       if (sequence.cells.length > 0) cached = Math.min(cached, sequence.filled)
     }
     request.known = cached
+    this.#viewersChanged = true
     if (request.admitted > 0) return
     request.admitted = performance.now()
     const { cells, imageTokens } = request.prompt
@@ -276,6 +284,7 @@ export class Scheduler {
 
   /** Takes a sequence out of the KV memory; its cells stay known, so that it can go on later. */
   #retire(sequence: Sequence): void {
+    this.#viewersChanged = true
     this.#active = this.#active.filter((other) => other !== sequence)
     this.#kv.free(sequence.slot)
     sequence.slot = -1
@@ -367,6 +376,7 @@ export class Scheduler {
   }
 
   #forgetRequest(request: EngineRequest): void {
+    this.#viewersChanged = true
     request.abort.abort()
     this.#requests.delete(request.id)
     const at = this.#waiting.indexOf(request)

@@ -192,6 +192,9 @@ function loadWithin(file: string, settings: DecoderSettings) {
 function load(file: string, settings: DecoderSettings, gpuLayers: number) {
   const { llama } = openNative()
   const model = llama.loadModel(file, gpuLayers, settings.onProgress ?? (() => {}))
+  // llama.cpp does not tell why. What is no model at all is none without a GPU either.
+  if (model === null && gpuLayers > 0)
+    throw new OrielError('internal', 'The GPU has no memory for the weights.', { code: 'out_of_memory' })
   if (model === null)
     throw new OrielError(
       'invalid',
