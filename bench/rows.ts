@@ -123,6 +123,14 @@ export const rows: readonly Row[] = [
     measure: threeTurns,
   },
   {
+    id: 'turns-int8',
+    what: 'the same, int8 vision',
+    figure: versus,
+    bar: { most: 0.8 },
+    precision: 'int8',
+    measure: threeTurns,
+  },
+  {
     id: 'gap',
     what: 'longest gap of a stream while a 4-megapixel picture arrives',
     figure: 'longest gap : median gap',

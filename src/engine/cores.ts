@@ -4,7 +4,7 @@ import { compared, median, reachOf } from './step-times.ts'
 /**
  * Shares the machine's cores between the decoder and the picture encoder. The decoder has all of them, but half while it
  * only goes on with running answers and a picture is encoded: the encoder's threads have the lower priority, and would
- * be left with nothing.
+ * be left with nothing. They keep off its cores while it runs (`PictureEncoder.giveWay`).
  *
  * ggml's threads spin while they wait for each other: one more than there are free cores makes a step many times slower,
  * and a small model is fastest on one thread anyway. What is fastest changes with the machine's load, so it is measured
@@ -20,6 +20,11 @@ export class Cores {
   constructor(configured: number) {
     this.all = configured || availableParallelism()
     this.#encoding = new ThreadChoice(this.all)
+  }
+
+  /** What either has while both work. */
+  get half(): number {
+    return Math.max(1, Math.floor(this.all / 2))
   }
 
   /** @param shared whether the encoder needs cores too, and nobody waits for this step to see a picture */
@@ -55,7 +60,7 @@ export class Cores {
   }
 
   #share(shared: boolean, threads: number): number {
-    return shared ? Math.max(1, Math.min(threads, Math.floor(this.all / 2))) : threads
+    return shared ? Math.min(threads, this.half) : threads
   }
 }
 

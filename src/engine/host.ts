@@ -14,7 +14,14 @@ import type {
   PromptCount,
   PromptPiece,
 } from './generation.ts'
-import { type FromEngine, fromWire, type LoadOptions, type ToEngine, type WirePiece } from './protocol.ts'
+import {
+  type FromEngine,
+  fromWire,
+  type LoadOptions,
+  type ToEngine,
+  type WireError,
+  type WirePiece,
+} from './protocol.ts'
 
 export interface EngineOptions extends LoadOptions {
   log: Logger
@@ -35,7 +42,7 @@ const pulse = { every: 2000, most: 6 }
 
 /**
  * Starts an engine in a process of its own and keeps it running: when the process dies, its running requests fail with
- * `engine_failed`, another process is started, and requests that come meanwhile wait for it.
+ * `engine_failed`, another process is started, and requests that waited or come meanwhile wait for it.
  * @param signal ends a load that nobody wants any more
  * @throws OrielError `invalid` when the model cannot be loaded, `internal` when this machine cannot run it
  */
@@ -55,7 +62,10 @@ export async function startEngine(
 }
 
 interface Pending {
+  request: Extract<ToEngine, { type: 'generate' }>['request']
   queue: EventQueue<GenerateEvent>
+  /** Whether another process may take it over: it only waits, all its pixels are here, and none has died under it. */
+  movable: boolean
   /** Pixels by the picture's hash, of those that the engine may still want. */
   pictures: Map<string, Pixels[]>
 }
@@ -105,10 +115,11 @@ class EngineHost implements Engine {
       queue.fail(cancelled())
       leave()
     }
-    this.#running.set(id, { queue, pictures })
+    const pending: Pending = { request: { ...request, prompt }, queue, movable: true, pictures }
+    this.#running.set(id, pending)
     signal.addEventListener('abort', cancel, { once: true })
     try {
-      this.#send({ type: 'generate', id, request: { ...request, prompt } })
+      this.#send({ type: 'generate', id, request: pending.request })
       for await (const event of queue) {
         over = event.type === 'done'
         yield event
@@ -158,10 +169,8 @@ class EngineHost implements Engine {
     signal.addEventListener('abort', cancel, { once: true })
     if (signal.aborted) cancel()
     try {
-      while (!this.#live) {
-        if (this.#closed) throw shuttingDown()
-        await Promise.race([this.#ready, promise])
-      }
+      while (!this.#live && !this.#closed) await Promise.race([this.#ready, promise])
+      if (this.#closed) throw shuttingDown()
       if (signal.aborted) await promise
     } finally {
       promise.catch(() => {})
@@ -192,10 +201,12 @@ class EngineHost implements Engine {
           this.#model = message.model
           const { contextTokens, memory, gpuLayers } = message.model
           this.#log.info({ engine: message.model.name, contextTokens, gpuLayers, ...memory }, 'the engine is ready')
+          for (const [id, { request }] of this.#running) this.#send({ type: 'generate', id, request })
           resolve()
         } else if (message.type === 'loading') this.#onProgress(message.share)
         else if (message.type === 'failed' && message.id === null) {
           refused = true
+          this.#logCause(message.error, 'the engine failed while it loaded the model')
           reject(fromWire(message.error))
           child.kill('SIGKILL')
         } else this.#receive(message)
@@ -210,8 +221,9 @@ class EngineHost implements Engine {
         reject(new OrielError('internal', 'The engine process died while it loaded the model.'))
         if (this.#closed || refused) return
         this.#log.error({ code, signal, lastLines }, 'the engine process died')
-        this.#fail(lost())
-        if (wasLive) this.#ready = this.#restart()
+        if (!wasLive) return
+        this.#lose()
+        this.#ready = this.#restart()
       })
       child.send({ type: 'load', options: this.#options } satisfies ToEngine, () => {})
     })
@@ -244,6 +256,7 @@ class EngineHost implements Engine {
         return
       } catch (error) {
         this.#log.error({ error: String(error) }, 'the engine did not start')
+        this.#lose()
       }
     }
   }
@@ -251,7 +264,12 @@ class EngineHost implements Engine {
   #receive(message: FromEngine): void {
     switch (message.type) {
       case 'events':
-        for (const [id, event] of message.events) this.#running.get(id)?.queue.push(event)
+        for (const [id, event] of message.events) {
+          const pending = this.#running.get(id)
+          if (pending === undefined) continue
+          pending.movable = false
+          pending.queue.push(event)
+        }
         break
       case 'want': {
         const [pixels] = this.#running.get(message.id)?.pictures.get(message.hash) ?? []
@@ -259,9 +277,11 @@ class EngineHost implements Engine {
         break
       }
       case 'encoded': {
-        const pictures = this.#running.get(message.id)?.pictures
-        for (const pixels of pictures?.get(message.hash) ?? []) pixels.letGo()
-        pictures?.delete(message.hash)
+        const pending = this.#running.get(message.id)
+        if (pending === undefined) break
+        pending.movable = false
+        for (const pixels of pending.pictures.get(message.hash) ?? []) pixels.letGo()
+        pending.pictures.delete(message.hash)
         break
       }
       case 'counted':
@@ -274,18 +294,42 @@ class EngineHost implements Engine {
         break
       case 'failed':
         if (message.id === null) break
-        if (message.error.kind === null)
-          this.#log.error({ error: message.error.message }, 'a request failed in the engine')
-        this.#running.get(message.id)?.queue.fail(fromWire(message.error))
+        this.#logCause(message.error, 'a request failed in the engine')
+        this.#end(message.id, fromWire(message.error))
         this.#counting.get(message.id)?.reject(fromWire(message.error))
         this.#counting.delete(message.id)
         break
     }
   }
 
+  #end(id: number, error: OrielError): void {
+    this.#running.get(id)?.queue.fail(error)
+    this.#running.delete(id)
+  }
+
+  /**
+   * Fails what a process had under way. Requests that only waited in it are left for the next one, each but once: it may
+   * be that one of them ended it.
+   */
+  #lose(): void {
+    for (const [id, pending] of this.#running) {
+      if (!pending.movable) this.#end(id, lost())
+      pending.movable = false
+    }
+    this.#failQuestions(lost())
+  }
+
+  #logCause({ cause }: WireError, what: string): void {
+    if (cause !== undefined) this.#log.error({ error: cause }, what)
+  }
+
   /** Fails everything that is under way. */
   #fail(error: OrielError): void {
     for (const { queue } of this.#running.values()) queue.fail(error)
+    this.#failQuestions(error)
+  }
+
+  #failQuestions(error: OrielError): void {
     for (const asked of [this.#counting, this.#asking]) {
       for (const { reject } of asked.values()) reject(error)
       asked.clear()

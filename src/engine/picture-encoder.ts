@@ -1,6 +1,7 @@
 import { once } from 'node:events'
 import type { Worker } from 'node:worker_threads'
 import { type Deferred, deferred } from '../deferred.ts'
+import { confinement } from '../native/index.ts'
 import { startThread } from '../thread.ts'
 import type { EncodeResult, EncoderStart, ToEncoder } from './encoder-thread.ts'
 import type { PictureSpan } from './prompt-cells.ts'
@@ -18,16 +19,19 @@ export class PictureEncoder {
   readonly #worker: Worker
   readonly #cacheBytes: number
   readonly #cores: EncoderCores
+  readonly #confine: ReturnType<typeof confinement>
+  #givesWay = false
   readonly #cache = new Map<string, Float32Array>()
   #bytes = 0
   #running: Job | undefined
   /** Pictures that the thread has scaled and keeps. */
   readonly #scaled = new Set<string>()
 
-  private constructor(worker: Worker, cacheBytes: number, cores: EncoderCores) {
+  private constructor(worker: Worker, threads: readonly number[], cacheBytes: number, cores: EncoderCores) {
     this.#worker = worker
     this.#cacheBytes = cacheBytes
     this.#cores = cores
+    this.#confine = cores.shared && confinement(threads, cores.shared.all, cores.shared.decoding)
     worker.on('message', (result: EncodeResult) => this.#finish(result))
     // A thread that dies takes the process with it: the parent sees a crash, tells every request, and starts anew.
     worker.on('error', (error) => {
@@ -47,7 +51,7 @@ export class PictureEncoder {
       }),
     ])
     if ('error' in first) throw fromWire(first.error)
-    return new PictureEncoder(worker, cacheBytes, cores)
+    return new PictureEncoder(worker, 'ready' in first ? first.threads : [], cacheBytes, cores)
   }
 
   /** Whether a picture is being encoded now. */
@@ -57,6 +61,13 @@ export class PictureEncoder {
 
   get cachedBytes(): number {
     return this.#bytes
+  }
+
+  /** Told whether the decoder runs, whose cores are left to it then: also in the middle of a tile. */
+  giveWay(decoding: boolean): void {
+    if (this.#givesWay === decoding) return
+    this.#givesWay = decoding
+    this.#confine?.(decoding)
   }
 
   /** Embeddings that are there already, which counts as their use. */
@@ -137,6 +148,8 @@ export class PictureEncoder {
 
 /** How many threads a picture may use, and what came of it. */
 interface EncoderCores {
+  /** All cores, and how many of them the decoder uses while a picture is encoded; null: it computes elsewhere. */
+  readonly shared: { all: number; decoding: number } | null
   next(): number
   took(threads: number, tokens: number, ms: number): void
 }

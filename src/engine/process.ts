@@ -92,6 +92,7 @@ async function load({ decoder: file, projector, name, config, gpu }: LoadOptions
             },
             config.encoderCacheBytes || cacheBytes,
             {
+              shared: gpu === undefined ? { all: cores.all, decoding: cores.half } : null,
               next: () => cores.forEncoding(decoding()),
               took: (threads, tokens, ms) => {
                 if (!decoding()) cores.encoded(threads, tokens, ms)

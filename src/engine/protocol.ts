@@ -51,24 +51,24 @@ export type FromEngine =
 
 /** An error as plain data. */
 export interface WireError {
-  /** null: not one of ours; its text is for the log only. */
-  kind: ErrorKind | null
+  kind: ErrorKind
   message: string
   param: string | undefined
   code: string | undefined
   retryAfter: number | undefined
+  /** What lies behind it, if it is not one of ours: for the log only. */
+  cause: string | undefined
 }
 
 export function toWire(error: unknown): WireError {
-  if (error instanceof OrielError) {
-    const { kind, message, param, code, retryAfter } = error
-    return { kind, message, param, code, retryAfter }
-  }
-  const message = error instanceof Error ? (error.stack ?? error.message) : String(error)
-  return { kind: null, message, param: undefined, code: undefined, retryAfter: undefined }
+  if (!(error instanceof OrielError))
+    return toWire(new OrielError('internal', 'The engine met an error that it did not expect.', { cause: error }))
+  const { kind, message, param, code, retryAfter } = error
+  return { kind, message, param, code, retryAfter, cause: error.cause === undefined ? undefined : textOf(error.cause) }
 }
 
-export function fromWire({ kind, message, param, code, retryAfter }: WireError): OrielError {
-  if (kind !== null) return new OrielError(kind, message, { param, code, retryAfter })
-  return new OrielError('internal', 'The engine met an error that it did not expect.', { cause: new Error(message) })
+export function fromWire({ kind, message, param, code, retryAfter, cause }: WireError): OrielError {
+  return new OrielError(kind, message, { param, code, retryAfter, cause })
 }
+
+const textOf = (cause: unknown): string => (cause instanceof Error ? (cause.stack ?? cause.message) : String(cause))

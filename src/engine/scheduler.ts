@@ -25,6 +25,9 @@ export interface SchedulerPort extends PixelSource {
 /** Cells that every running sequence is given room for when another comes in. */
 const roomToGrow = 32
 
+/** Requests that may pass one that does not fit yet, so that it waits no longer than it must; and so many are looked at. */
+const mostPass = 8
+
 /** A prefix this much longer than the one at hand is worth waiting for while another sequence computes it. */
 const worthWaiting = 32
 
@@ -50,6 +53,8 @@ export class Scheduler {
   /** Sequences with a slot, in the order of their admission. */
   #active: Sequence[] = []
   #stepping = false
+  /** Whose pictures are encoded may be others than when they were last looked through. */
+  #viewersChanged = false
   /** Something happened since the last step began. */
   #woken = false
 
@@ -83,6 +88,7 @@ export class Scheduler {
       this.#requests.set(id, request)
       this.#waiting.push(request)
       request.known = this.#prefixes.known(request, request.prompt.cells)
+      // Encoding begins at once, also while a step is under way.
       this.#pictures?.wake()
       this.#wake()
     } catch (error) {
@@ -127,9 +133,15 @@ export class Scheduler {
       this.#woken = false
       this.#sweep()
       this.#admit()
-      this.#pictures?.wake()
+      if (this.#viewersChanged) {
+        this.#viewersChanged = false
+        this.#pictures?.wake()
+      }
       if (await this.#step()) this.#woken = true
-      else this.#port.flush()
+      else {
+        this.#encoder?.giveWay(false)
+        this.#port.flush()
+      }
     }
     this.#stepping = false
   }
@@ -144,31 +156,44 @@ export class Scheduler {
     }
   }
 
+  /** In the order in which they came; but who does not fit yet lets a few pass that do. */
   #admit(): void {
+    if (this.#waiting.length === 0) return
+    let taken = this.#taken()
+    const held: EngineRequest[] = []
     for (const request of [...this.#waiting]) {
-      const coming = request.sequences.filter(({ ended, slot }) => !ended && slot < 0)
       const running = this.#active.length
-      if (running > 0 && (running + coming.length > this.#config.maxSequences || !this.#fits(coming))) return
+      if (running >= this.#config.maxSequences || held.some(({ overtaken }) => overtaken >= mostPass)) return
+      const coming = request.sequences.filter(({ ended, slot }) => !ended && slot < 0)
+      const needed = taken + this.#needed(coming)
+      if (running > 0 && (running + coming.length > this.#config.maxSequences || needed > this.#kv.memory.cells)) {
+        if (held.push(request) > mostPass) return
+        continue
+      }
       const known = this.#prefixes.held(request, pathOf(coming))
       if (this.#prefixes.promised(request, pathOf(coming)) >= known + worthWaiting) continue
+      for (const passed of held) passed.overtaken++
       this.#waiting.splice(this.#waiting.indexOf(request), 1)
       this.#start(request, coming)
+      taken = this.#taken()
     }
   }
 
-  /**
-   * Whether these fit beside all that is running, with room for everybody to grow: without it a sequence that had to
-   * give way would come back at once and be in the way again. Stored prefixes do not count, since they go when need be.
-   */
-  #fits(coming: readonly Sequence[]): boolean {
+  /** Cells that running sequences hold or will need soon. Stored prefixes do not count, since they go when need be. */
+  #taken(): number {
     const held = this.#kv.memory.held(this.#active.map(({ slot }) => slot))
-    const promised = this.#active.reduce((sum, { remaining }) => sum + remaining, 0)
-    const needed = coming.reduce(
-      (sum, { request, cells }) => sum + cells.length - this.#prefixes.held(request, cells),
+    return this.#active.reduce((sum, { remaining }) => sum + remaining + roomToGrow, held)
+  }
+
+  /**
+   * Cells that these need beside them, with room to grow: without it a sequence that had to give way would come back at
+   * once and be in the way again.
+   */
+  #needed(coming: readonly Sequence[]): number {
+    return coming.reduce(
+      (sum, { request, cells }) => sum + cells.length - this.#prefixes.held(request, cells) + roomToGrow,
       0,
     )
-    const room = roomToGrow * (this.#active.length + coming.length)
-    return held + promised + needed + room <= this.#kv.memory.cells
   }
 
   #start(request: EngineRequest, coming: readonly Sequence[]): void {
@@ -181,6 +206,7 @@ export class Scheduler {
       if (sequence.cells.length > 0) cached = Math.min(cached, sequence.filled)
     }
     request.known = cached
+    this.#viewersChanged = true
     if (request.admitted > 0) return
     request.admitted = performance.now()
     const { cells, imageTokens } = request.prompt
@@ -230,6 +256,7 @@ export class Scheduler {
     const encoding = this.#encoder?.busy ?? false
     const threads = this.#cores.forDecoding(encoding && !prefills, rows)
     this.#decoder.setThreads(threads)
+    this.#encoder?.giveWay(true)
     const start = performance.now()
     const decoding = this.#decoder.decode(batch, mutual)
     // What the step before said goes out while this one runs.
@@ -257,6 +284,7 @@ export class Scheduler {
 
   /** Takes a sequence out of the KV memory; its cells stay known, so that it can go on later. */
   #retire(sequence: Sequence): void {
+    this.#viewersChanged = true
     this.#active = this.#active.filter((other) => other !== sequence)
     this.#kv.free(sequence.slot)
     sequence.slot = -1
@@ -348,6 +376,7 @@ export class Scheduler {
   }
 
   #forgetRequest(request: EngineRequest): void {
+    this.#viewersChanged = true
     request.abort.abort()
     this.#requests.delete(request.id)
     const at = this.#waiting.indexOf(request)

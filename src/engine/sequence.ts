@@ -22,6 +22,8 @@ export class EngineRequest {
   failure: unknown
   /** Of the prompt's tokens, as far as they are computed; null: nobody wants to know. */
   readonly promptTokens: (AnswerToken | null)[] | null
+  /** Requests that came later and were admitted before it. */
+  overtaken = 0
   admitted = 0
   firstToken = 0
   encodeMs = 0

@@ -57,7 +57,12 @@ export class StepBatch {
       .map((sequence) => ({ sequence, from: sequence.filled, to: sequence.cells.length, span: null }))
 
     const prefilling = active.filter((sequence) => sequence.remaining > 0 && !answering.includes(sequence))
-    const chunk = this.#size.next(answering.length, prefilling.length)
+    if (prefilling.length > 0) this.#prefillAll(pieces, prefilling, answering.length)
+    return { ...this.#write(pieces), answering: answering.length }
+  }
+
+  #prefillAll(pieces: Piece[], prefilling: readonly Sequence[], answering: number): void {
+    const chunk = this.#size.next(answering, prefilling.length)
     let budget = Math.min(chunk, this.#tokens.capacity - pieces.length)
     for (const sequence of inTurn(prefilling)) {
       // The oldest is sure of half a chunk, or short prompts that keep coming would hold a long one up for ever.
@@ -65,7 +70,6 @@ export class StepBatch {
       budget -= this.#prefill(pieces, sequence, Math.min(share, budget))
       if (budget <= 0) break
     }
-    return { ...this.#write(pieces), answering: answering.length }
   }
 
   /** @returns cells that were taken in, `most` at most */

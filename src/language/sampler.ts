@@ -28,6 +28,9 @@ export interface SamplerSettings {
 /** How many of the last tokens the penalties look at, as llama.cpp's tools have it. */
 const penaltyWindow = 64
 
+/** Below it logits divided by the temperature leave the range of 32-bit floats, and llama.cpp chooses the last token. */
+const coldest = 1e-6
+
 /** Chooses tokens for one answer, by llama.cpp's own samplers in their usual order. */
 export interface TokenSampler {
   /**
@@ -63,7 +66,7 @@ function createChain(llama: Llama, vocab: Vocab, settings: SamplerSettings): Sam
   if (repetitionPenalty !== 1 || frequencyPenalty !== 0 || presencePenalty !== 0)
     add(llama.penalties(size, penaltyWindow, repetitionPenalty, frequencyPenalty, presencePenalty))
   const seed = settings.seed ?? Math.floor(Math.random() * 0xffffffff)
-  if (settings.temperature === 0) add(llama.greedy())
+  if (settings.temperature < coldest) add(llama.greedy())
   else if (settings.mirostat !== null) {
     add(llama.temperature(settings.temperature))
     add(llama.mirostat(seed, settings.mirostat.target, settings.mirostat.rate))

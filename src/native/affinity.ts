@@ -9,6 +9,8 @@ export interface Affinity {
   readonly cpus: readonly number[]
   /** All threads of this process. */
   threads(): number[]
+  /** The thread that asks. */
+  current(): number
   /** The thread that runs the next asynchronous call of native code. */
   worker(): Promise<number>
   allow(thread: number, cpus: readonly number[]): void
@@ -22,7 +24,8 @@ export function openAffinity(): Affinity | null {
   if (platform() !== 'linux') return null
   try {
     const libc = koffi.load(null)
-    const gettid = libc.func('int gettid()')
+    const gettid: { (): number; async(told: (error: unknown, thread: number) => void): void } =
+      libc.func('int gettid()')
     const setAffinity = declare<(thread: number, bytes: number, mask: Uint8Array) => number>(
       libc,
       'int sched_setaffinity(int, size_t, const void*)',
@@ -30,6 +33,7 @@ export function openAffinity(): Affinity | null {
     return {
       cpus: allowedCpus(),
       threads: () => readdirSync('/proc/self/task').map(Number),
+      current: () => gettid(),
       worker: () =>
         new Promise((resolve, reject) => {
           gettid.async((error: unknown, thread: number) => (error ? reject(error) : resolve(thread)))

@@ -4,6 +4,7 @@ import { type Device, loadLibraries } from './libraries.ts'
 import { bindLlama, type Llama } from './llama.ts'
 import { bindThreadPools, type ThreadPools } from './thread-pool.ts'
 
+export { openAffinity } from './affinity.ts'
 export { Batch, type Position } from './batch.ts'
 export { Candidates } from './candidates.ts'
 export type { Backend, Context, Ggml, Gguf, Gpu, Graph, GraphScheduler, Tensor } from './ggml.ts'
@@ -12,6 +13,7 @@ export { countOutlived, giveBackMemory } from './heap.ts'
 export { type Device, findFolder, type GpuDevice, gpusOf, installCommand, isInstalled, thisHost } from './libraries.ts'
 export { dieWithParent } from './lifeline.ts'
 export type { Llama, LlamaContext, Sampler, Vocab } from './llama.ts'
+export { confinement } from './thread-pool.ts'
 
 export interface Native {
   ggml: Ggml

@@ -1,5 +1,5 @@
 import { connect } from 'node:net'
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
 import { startServer, type TestServer } from '../support/server.ts'
 
 let oriel: TestServer
@@ -15,6 +15,11 @@ const post = (over: object = {}, base = '/v1', init: RequestInit = {}) =>
     body: JSON.stringify({ model: 'pocket', messages: [{ role: 'user', content: 'Hello' }], temperature: 0, ...over }),
     ...init,
   })
+
+const engineOf = async () => {
+  const health = (await (await fetch(`${oriel.url}/health`)).json()) as { engines: object[] }
+  return health.engines[0]
+}
 
 const events = (text: string): string[] =>
   text
@@ -133,6 +138,28 @@ describe('an engine that dies', () => {
     const all = events(await streaming.text())
     expect(all.at(-1)).toBe('[DONE]')
     expect(JSON.parse(all.at(-2) ?? '')).toMatchObject({ error: { message: expect.stringContaining('started again') } })
+    expect((await post()).status).toBe(200)
+  })
+
+  it('fails nobody who only waited: they are answered by the next one', async () => {
+    const running = await post({ stream: true, n: 32, ignore_eos: true, max_tokens: 500 })
+    const waiting = Array.from({ length: 3 }, () => post())
+    await vi.waitFor(async () => expect(await engineOf()).toMatchObject({ running: 32, waiting: 3 }))
+    oriel.kill()
+    expect(await running.text()).toContain('started again')
+    for (const { status } of await Promise.all(waiting)) expect(status).toBe(200)
+  })
+
+  it('fails those too when the next one dies likewise: one of them may be the reason', async () => {
+    const running = await post({ stream: true, n: 32, ignore_eos: true, max_tokens: 500 })
+    const waiting = Array.from({ length: 2 }, () => post({ n: 32, ignore_eos: true, max_tokens: 500 }))
+    for (const left of [2, 1]) {
+      const busy = async () => expect(await engineOf()).toMatchObject({ running: 32, waiting: left })
+      await vi.waitFor(busy, { timeout: 10_000, interval: 20 })
+      oriel.kill()
+    }
+    expect(await running.text()).toContain('started again')
+    for (const { status } of await Promise.all(waiting)) expect(status).toBe(503)
     expect((await post()).status).toBe(200)
   })
 })

@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process'
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
 import type { AnswerToken, Engine, GenerateRequest } from '../../src/engine/generation.ts'
 import { answerOf, ask, greedy, requestOf, square, startPocket } from '../support/pocket.ts'
 
@@ -118,7 +118,7 @@ describe('a thousand requests of all kinds', () => {
         (error: unknown) => error,
       ),
     )
-    await new Promise((resolve) => setTimeout(resolve, 200))
+    await vi.waitFor(async () => expect((await engine.state()).running).toBe(8))
     const killed = performance.now()
     execFileSync('pkill', ['-9', '-P', String(process.pid), '-f', 'engine/process.ts'])
     for (const error of await Promise.all(running)) {
@@ -133,7 +133,7 @@ describe('a thousand requests of all kinds', () => {
     const running = answerOf(engine, requestOf(ask('Hi'), { ignoreEos: true, maxTokens: 4000 })).catch(
       (error: unknown) => error,
     )
-    await new Promise((resolve) => setTimeout(resolve, 200))
+    await vi.waitFor(async () => expect((await engine.state()).running).toBe(1))
     execFileSync('pkill', ['-STOP', '-P', String(process.pid), '-f', 'engine/process.ts'])
     expect(await running).toMatchObject({ kind: 'engine_failed' })
     expect((await answerOf(engine, requestOf(ask('Hi')))).reasons).toEqual(['stop'])

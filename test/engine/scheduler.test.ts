@@ -66,8 +66,12 @@ async function run(
     texts: Array.from({ length: n }, () => ''),
     cached: -1,
     end: '',
+    /** Ticks. */
+    admitted: -1,
+    ended: -1,
   }))
   const gone = new Set<string>()
+  let now = 0
   const scheduler = new Scheduler(
     model.decoder,
     whole ? { ...architecture, atOnce } : architecture,
@@ -78,9 +82,9 @@ async function run(
       emit(id, event) {
         const outcome = outcomes[id]
         if (outcome === undefined || outcome.end !== '') throw new Error('an event after the end')
-        if (event.type === 'prompt') outcome.cached = event.cachedTokens
+        if (event.type === 'prompt') Object.assign(outcome, { cached: event.cachedTokens, admitted: now })
         if (event.type === 'text') outcome.texts[event.choice] += event.text
-        if (event.type === 'done') outcome.end = 'done'
+        if (event.type === 'done') Object.assign(outcome, { end: 'done', ended: now })
       },
       fail(id, error) {
         const outcome = outcomes[id]
@@ -95,6 +99,7 @@ async function run(
     },
   )
   for (let tick = 0; outcomes.some(({ end }) => end === ''); tick++) {
+    now = tick
     visits.forEach(({ at, cancelled, request }, id) => {
       if (at === tick) scheduler.submit(id, request)
       if (cancelled !== null && tick === at + cancelled) scheduler.cancel(id)
@@ -180,4 +185,26 @@ describe('the scheduler, on a model of the KV memory', () => {
     const { outcomes } = await run(visits, 1000, 16, 0)
     expect(outcomes.map(({ cached }) => cached)).toEqual([0, 0, 19])
   })
+
+  it('lets small requests pass one that must wait for room, but not for ever', async () => {
+    const talker = Array.from({ length: 1000 }, (_, number) => `${number}?`).find(
+      (text) => answerAlone(contentsOf([textOf(text)]), 0, 60).length === 60,
+    )
+    const visitOf = (at: number, text: string, maxTokens: number): Visit => ({
+      at,
+      cancelled: null,
+      request: requestOf([textOf(text)], { maxTokens, cachePrompt: false }),
+    })
+    const talking = [0, 1].map((at) => visitOf(at, talker ?? '', 60))
+    const large = visitOf(4, 'a'.repeat(120), 4)
+    const small = Array.from({ length: 20 }, (_, number) => visitOf(6 + number, `b${number}`, 2))
+    const { outcomes } = await run([...talking, large, ...small], 220, 16, 0)
+    const [first, , patient, ...passing] = outcomes
+    expect(patient?.admitted).toBeGreaterThanOrEqual(first?.ended ?? Infinity)
+    const before = passing.filter(({ admitted }) => admitted < (patient?.admitted ?? 0))
+    expect(before).toHaveLength(8)
+    expect(before.every(({ ended }) => ended < (first?.ended ?? 0))).toBe(true)
+  })
 })
+
+const textOf = (text: string): PromptPiece => ({ kind: 'text', text, special: true })

@@ -17,6 +17,23 @@ describe('a grammar is refused before llama.cpp sees it', () => {
     ['the same behind what may be empty', 'root ::= c root "x" | "y"\nc ::= b?\nb ::= "b"', /left-recursive/],
     ['a hundred parts that may be empty', `root ::= ${'"a"? '.repeat(100)}`, /more than 64 parts in a row/],
     ['the same by repetition', 'root ::= "x" ("a"? "b"?){80}', /more than 64 parts in a row/],
+    ['a repetition that ends before it begins', 'root ::= "a"{5,3}', /at least 5 times and at most 3/],
+    ['the same with spaces', 'root ::= "a"{ 5 , 0 }', /at least 5 times and at most 0/],
+    ['a repetition that cannot be read', 'root ::= "a"{5#\n,3}', /a repetition that is not/],
+    ['parts that may be empty, by a repetition with spaces', 'root ::= "x" ("a"? "b"?){ 80 }', /more than 64 parts/],
+    ['a long text two thousand times', `root ::= "${'a'.repeat(20_000)}"{2000}`, /more than 1000000 characters/],
+    ['the same in steps', `root ::= [${'a-z'.repeat(500)}]{40}{50}`, /more than 1000000 characters/],
+    [
+      'brackets behind a comment that llama.cpp takes for ended',
+      `root ::= #\r${'('.repeat(10_000)}"a"`,
+      /200 brackets/,
+    ],
+    ['rules behind the end of the text', 'root ::= "a"\0\nroot ::= "b"', /U\+0000/],
+    ['a rule that begins with itself behind empty classes', 'root ::= c root "x" | "y"\nc ::= b\nb ::= []', /left-rec/],
+    ['forty rules of two ways behind empty classes', chain(40, (next) => `[] ${next} | [^] ${next}`), /10000 ways/],
+    ['a token behind a character', 'root ::= "a" !<[3]>', /token \(<\.\.\.>\) behind characters/],
+    ['the same by rules', 'root ::= a b\na ::= "a"? c\nb ::= d\nc ::= <[1]>\nd ::= <[2]>', /behind characters/],
+    ['the same by repetition', 'root ::= (<[1]> "a")+', /behind characters/],
     ['megabytes', `root ::= "${'a'.repeat(300_000)}"`, /200000 are allowed/],
     [
       'a pattern of a schema',
@@ -32,10 +49,9 @@ describe('a grammar is refused before llama.cpp sees it', () => {
 
   const fine: [what: string, grammar: string][] = [
     ['recursion behind a bracket', 'root ::= "[" (root ("," root)*)? "]" | [0-9]+'],
-    [
-      'strings, classes and comments with signs in them',
-      'root ::= "(((" [)("#] # ( root ::= root\n "\\"" <[12]> !<[3]>',
-    ],
+    ['strings, classes and comments with signs in them', 'root ::= "(((" [)("#] # ( root ::= root\n "\\""'],
+    ['tokens before characters', 'root ::= <[12]> (!<[3]>)* <[3]> answer\nanswer ::= "a" [b-d]{2,30}'],
+    ['tokens or characters', 'root ::= <[12]> | "a"\nother ::= <[12]> root'],
     ['any JSON', jsonSchemaGrammar({})],
     [
       'an object of sixty strings, none of which must be there',

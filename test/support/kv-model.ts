@@ -173,6 +173,7 @@ export function slowEncoder(ticks: number, order: string[] = []): PictureEncoder
     cached: () => undefined,
     has: () => false,
     letGo() {},
+    giveWay() {},
     async encode({ key, picture, plan, tile }: PictureSpan) {
       if (busy) throw new Error('two tiles at once')
       busy = true

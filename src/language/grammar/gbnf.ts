@@ -1,4 +1,5 @@
 import { OrielError } from '../../errors.ts'
+import { mostTimes } from './rules.ts'
 
 /** What a grammar may be at most. llama.cpp has no bounds of its own: beyond these it takes seconds for a token, or dies. */
 const most = {
@@ -11,6 +12,8 @@ const most = {
   ways: 10_000,
   /** Parts in a row that may all be empty: 320 of them took 12 s for a token, 80 half a second. */
   empties: 64,
+  /** Characters, ranges and names when repetitions are written out, as it does: 40 million took 1.6 s and 600 MB. */
+  elements: 1_000_000,
 }
 
 /**
@@ -21,10 +24,14 @@ const most = {
 export function checkGrammar(grammar: string): void {
   if (grammar.length > most.characters)
     throw refused(`has ${grammar.length} characters, and ${most.characters} are allowed`)
+  // Where it stands C's strings end, and llama.cpp would read another grammar than this room.
+  if (grammar.includes('\0')) throw refused('has the character U+0000')
   const rules = readRules(grammar)
   const edges = new Edges(rules)
   for (const name of rules.keys()) edges.ofRule(name)
   for (const rule of rules.values()) checkRows(rule, edges)
+  checkSize(rules)
+  checkTokens(rules)
 }
 
 const refused = (why: string): OrielError =>
@@ -33,14 +40,18 @@ const refused = (why: string): OrielError =>
 type Alternatives = Element[][]
 
 interface Element {
-  /** Nothing: some character. */
-  part: { rule: string } | { group: Alternatives } | null
+  part: { rule: string } | { group: Alternatives } | 'character' | 'token'
   least: number
   most: number
+  /** Elements that llama.cpp makes of it, the inside of a group not among them. */
+  size: number
 }
 
 const tokens =
-  /\s+|#[^\n]*|"(?:\\.|[^"\\])*"|\[(?:\\.|[^\]\\])*\]|!?<[^>\s]*>|([a-zA-Z0-9_-]+)(\s*::=)?|\{(\d*)(,?)(\d*)\}|./gsu
+  /\s+|#[^\r\n]*|"(?:\\.|[^"\\])*"|\[(?:\\.|[^\]\\])*\]|!?<[^>\s]*>|([a-zA-Z0-9_-]+)(\s*::=)?|\{[ \t]*(\d+)[ \t]*(,?)[ \t]*(\d*)[ \t]*\}|./gsu
+
+/** Strings and classes without a character in them: an empty class is as good as an empty string. */
+const nothing = ['""', '[]', '[^]']
 
 /** Reads rules as far as they can be understood: whatever else there is counts as a character. */
 function readRules(grammar: string): Map<string, Alternatives> {
@@ -49,8 +60,8 @@ function readRules(grammar: string): Map<string, Alternatives> {
   for (const [text, name, starts, least, comma, up] of grammar.matchAll(tokens)) {
     const alternatives = open.at(-1) ?? [[]]
     const sequence = alternatives.at(-1) ?? []
-    const add = (part: Element['part']) => sequence.push({ part, least: 1, most: 1 })
-    if (/^[\s#]/.test(text) || text === '""') continue
+    const add = (part: Element['part'], size = 1) => sequence.push({ part, least: 1, most: 1, size })
+    if (/^[\s#]/.test(text) || nothing.includes(text)) continue
     if (name !== undefined && starts !== undefined) {
       const body: Alternatives = [[]]
       rules.set(name, body)
@@ -69,7 +80,9 @@ function readRules(grammar: string): Map<string, Alternatives> {
     else if (text === '*') repeat(sequence, 0, noBound)
     else if (text === '+') repeat(sequence, 1, noBound)
     else if (text === '?') repeat(sequence, 0, 1)
-    else add(null)
+    else if (text === '{') throw refused('has a repetition that is not {n}, {n,} or {n,m}')
+    else if (/^!?<./.test(text)) add('token')
+    else add('character', text.length)
   }
   return rules
 }
@@ -77,8 +90,12 @@ function readRules(grammar: string): Map<string, Alternatives> {
 const noBound = 1e9
 
 function repeat(sequence: Element[], least: number, up: number): void {
+  // It would count from one to the other without an end.
+  if (up < least) throw refused(`repeats a part at least ${least} times and at most ${up} times`)
   const last = sequence.at(-1)
   if (last === undefined) return
+  const times = up <= mostTimes ? up : Math.min(least, mostTimes) + 1
+  last.size = (last.size + 3) * times
   last.least *= least
   last.most *= up
 }
@@ -115,7 +132,7 @@ class Edges {
   }
 
   ofElement({ part, least, most: up }: Element): Edge {
-    if (part === null) return { ways: 1, empties: least === 0 ? 1 : 0 }
+    if (typeof part === 'string') return { ways: 1, empties: least === 0 ? 1 : 0 }
     const { ways, empties } = 'rule' in part ? this.ofRule(part.rule) : this.#ofAlternatives(part.group)
     if (empties > 0) return { ways, empties: empties * Math.min(Math.max(1, up), most.empties + 1) }
     return { ways, empties: least === 0 ? 1 : 0 }
@@ -153,7 +170,80 @@ function checkRows(alternatives: Alternatives, edges: Edges): void {
       const { empties } = edges.ofElement(element)
       row = empties === 0 ? 0 : row + empties
       if (row > most.empties) throw refused(`has more than ${most.empties} parts in a row that may be empty`)
-      if (element.part !== null && 'group' in element.part) checkRows(element.part.group, edges)
+      if (typeof element.part !== 'string' && 'group' in element.part) checkRows(element.part.group, edges)
     }
   }
+}
+
+/** Calls `visit` with every element of a rule, those in groups too. */
+function visitElements(alternatives: Alternatives, visit: (element: Element) => void): void {
+  for (const element of alternatives.flat()) {
+    visit(element)
+    const { part } = element
+    if (typeof part !== 'string' && 'group' in part) visitElements(part.group, visit)
+  }
+}
+
+function checkSize(rules: ReadonlyMap<string, Alternatives>): void {
+  let size = 0
+  for (const rule of rules.values())
+    visitElements(rule, (element) => {
+      size += element.size
+    })
+  if (size > most.elements)
+    throw refused(`has more than ${most.elements} characters and names when its repetitions are written out`)
+}
+
+/** Whether there are characters in a part, and tokens (`<think>`). */
+interface Kinds {
+  characters: boolean
+  tokens: boolean
+}
+
+/**
+ * Refuses tokens behind characters. Where a token of the model goes on behind its characters, llama.cpp allows it for the
+ * grammar's token, and then cannot follow it: that ended the process.
+ */
+function checkTokens(rules: ReadonlyMap<string, Alternatives>): void {
+  const withTokens = rulesWith(rules, 'token')
+  if (withTokens.size === 0) return
+  const withCharacters = rulesWith(rules, 'character')
+  const ofElement = ({ part }: Element): Kinds => {
+    if (typeof part === 'string') return { characters: part === 'character', tokens: part === 'token' }
+    if ('group' in part) return ofAlternatives(part.group)
+    return { characters: withCharacters.has(part.rule), tokens: withTokens.has(part.rule) }
+  }
+  const ofAlternatives = (alternatives: Alternatives): Kinds => {
+    const all = { characters: false, tokens: false }
+    for (const sequence of alternatives) {
+      let before = false
+      for (const element of sequence) {
+        const { characters, tokens } = ofElement(element)
+        if (tokens && (before || (characters && element.most > 1)))
+          throw refused('has a token (<...>) behind characters, and tokens can only come before them')
+        before ||= characters
+        all.characters ||= characters
+        all.tokens ||= tokens
+      }
+    }
+    return all
+  }
+  for (const rule of rules.values()) ofAlternatives(rule)
+}
+
+/** Names of the rules that have such a part, themselves or by others. */
+function rulesWith(rules: ReadonlyMap<string, Alternatives>, kind: 'character' | 'token'): ReadonlySet<string> {
+  const found = new Set<string>()
+  const users = new Map<string, string[]>()
+  for (const [name, rule] of rules)
+    visitElements(rule, ({ part }) => {
+      if (part === kind) found.add(name)
+      if (typeof part === 'string' || !('rule' in part)) return
+      const known = users.get(part.rule)
+      if (known === undefined) users.set(part.rule, [name])
+      else known.push(name)
+    })
+  // A set is gone through to its end, what is added on the way included.
+  for (const name of found) for (const user of users.get(name) ?? []) found.add(user)
+  return found
 }
