@@ -87,6 +87,9 @@ export interface Decoder {
 /** ggml's numbers of the element types that the KV memory may have, and their bytes for each number. */
 const kvTypes = { f16: { type: 1, bytes: 2 }, q8_0: { type: 8, bytes: 34 / 32 } } as const
 
+/** Cells of KV memory come by this many. */
+const cellsAtOnce = 256
+
 /**
  * Architectures with a state of a few numbers for each sequence, the last columns of a convolution: it stands at the
  * sequence's end only, so that nothing but whole sequences can be shared. Others hold megabytes for each.
@@ -211,7 +214,10 @@ function load(file: string, settings: DecoderSettings, gpuLayers: number) {
       },
     )
   }
-  const cells = settings.cells || llama.contextTrain(model)
+  // llama.cpp makes it of so many at a time, whatever it is told, and takes no larger batch than it was told.
+  const cells = Math.ceil((settings.cells || llama.contextTrain(model)) / cellsAtOnce) * cellsAtOnce
+  // It ends the process where a batch could not have a row of each sequence.
+  const rows = Math.max(settings.batchRows, settings.sequences)
   const kv = kvTypes[settings.kvType]
   const kvBytes = cells * Math.ceil(llama.kvNumbersPerCell(model) * kv.bytes)
   const memory = { weightsBytes: Number(llama.modelSize(model)), kvBytes }
@@ -227,8 +233,8 @@ function load(file: string, settings: DecoderSettings, gpuLayers: number) {
   }
   const context = llama.initContext(model, {
     n_ctx: cells,
-    n_batch: settings.batchRows,
-    n_ubatch: settings.batchRows,
+    n_batch: rows,
+    n_ubatch: rows,
     n_seq_max: settings.sequences,
     n_threads: settings.threads,
     n_threads_batch: settings.threads,

@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import type { EngineConfig } from '../../src/config.ts'
 import type { Engine, GenerateEvent } from '../../src/engine/generation.ts'
 import { type Answer, answerOf, ask, greedy, requestOf, square, startPocket } from '../support/pocket.ts'
 
@@ -321,6 +322,23 @@ describe('many requests at once', () => {
       for (const outcome of refused) expect(outcome).toMatchObject({ reason: { kind: 'overloaded', retryAfter: 1 } })
     } finally {
       await small.close()
+    }
+  })
+})
+
+describe('settings', () => {
+  it.each<Partial<EngineConfig>>([
+    { chunkTokens: 1 },
+    { contextTokens: 64, maxSequences: 192 },
+    { chunkTokens: 16, kvType: 'q8_0' },
+    { chunkTokens: 5000, flashAttention: false },
+  ])('%o answer as the usual ones do', async (settings) => {
+    const request = requestOf(ask('What is in this image?', picture(4)))
+    const other = await startPocket(settings)
+    try {
+      expect((await answerOf(other, request)).texts).toEqual((await answerOf(engine, request)).texts)
+    } finally {
+      await other.close()
     }
   })
 })
