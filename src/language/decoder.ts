@@ -66,7 +66,7 @@ export interface Decoder {
   setThreads(cores: number): void
   /** Logits of a row of the last batch: a view that dies with the next decode. `[vocabulary]` */
   logits(row: number): Float32Array
-  /** @returns null when nothing may be chosen */
+  /** @returns null when nothing may be chosen @throws OrielError as `TokenSampler.sample` does */
   sample(sampler: TokenSampler, row: number): number | null
   newSampler(settings: SamplerSettings): TokenSampler
   /** Shares the cells of `source` that stand before `time` with the empty sequence `target`, in place. */
@@ -86,6 +86,9 @@ export interface Decoder {
 
 /** ggml's numbers of the element types that the KV memory may have, and their bytes for each number. */
 const kvTypes = { f16: { type: 1, bytes: 2 }, q8_0: { type: 8, bytes: 34 / 32 } } as const
+
+/** Cells of KV memory come by this many. */
+const cellsAtOnce = 256
 
 /**
  * Architectures with a state of a few numbers for each sequence, the last columns of a convolution: it stands at the
@@ -189,6 +192,9 @@ function loadWithin(file: string, settings: DecoderSettings) {
 function load(file: string, settings: DecoderSettings, gpuLayers: number) {
   const { llama } = openNative()
   const model = llama.loadModel(file, gpuLayers, settings.onProgress ?? (() => {}))
+  // llama.cpp does not tell why. What is no model at all is none without a GPU either.
+  if (model === null && gpuLayers > 0)
+    throw new OrielError('internal', 'The GPU has no memory for the weights.', { code: 'out_of_memory' })
   if (model === null)
     throw new OrielError(
       'invalid',
@@ -208,7 +214,10 @@ function load(file: string, settings: DecoderSettings, gpuLayers: number) {
       },
     )
   }
-  const cells = settings.cells || llama.contextTrain(model)
+  // llama.cpp makes it of so many at a time, whatever it is told, and takes no larger batch than it was told.
+  const cells = Math.ceil((settings.cells || llama.contextTrain(model)) / cellsAtOnce) * cellsAtOnce
+  // It ends the process where a batch could not have a row of each sequence.
+  const rows = Math.max(settings.batchRows, settings.sequences)
   const kv = kvTypes[settings.kvType]
   const kvBytes = cells * Math.ceil(llama.kvNumbersPerCell(model) * kv.bytes)
   const memory = { weightsBytes: Number(llama.modelSize(model)), kvBytes }
@@ -224,8 +233,8 @@ function load(file: string, settings: DecoderSettings, gpuLayers: number) {
   }
   const context = llama.initContext(model, {
     n_ctx: cells,
-    n_batch: settings.batchRows,
-    n_ubatch: settings.batchRows,
+    n_batch: rows,
+    n_ubatch: rows,
     n_seq_max: settings.sequences,
     n_threads: settings.threads,
     n_threads_batch: settings.threads,

@@ -25,7 +25,6 @@ export function openVocabulary(llama: Llama, vocab: Vocab): Vocabulary {
   const size = llama.vocabSize(vocab)
   const encoder = new TextEncoder()
   const textOf = (token: number): string => (token < 0 ? '' : (llama.tokenText(vocab, token) ?? ''))
-  const piecesOf = llama.vocabType(vocab) === bytePairs ? shortRuns : (text: string) => [text]
   let longest = 1
   const controlTokens: string[] = []
   const endTokens: number[] = []
@@ -35,6 +34,9 @@ export function openVocabulary(llama: Llama, vocab: Vocab): Vocabulary {
     if (llama.isControl(vocab, token)) controlTokens.push(text)
     if (llama.isEndOfGeneration(vocab, token)) endTokens.push(token)
   }
+
+  const inPieces = llama.vocabType(vocab) === bytePairs
+  const uncut = anyOf(controlTokens)
 
   const tokenize = (text: string, special: boolean): Int32Array => {
     const bytes = encoder.encode(text)
@@ -56,7 +58,7 @@ export function openVocabulary(llama: Llama, vocab: Vocab): Vocabulary {
     bosToken: llama.bos(vocab),
     controlTokens,
     tokenize(text, special) {
-      const [first = '', ...others] = piecesOf(text)
+      const [first = '', ...others] = inPieces ? shortRuns(text, special ? uncut : null) : [text]
       if (others.length === 0) return tokenize(first, special)
       return Int32Array.from([first, ...others].flatMap((piece) => [...tokenize(piece, special)]))
     },
@@ -76,21 +78,46 @@ export function openVocabulary(llama: Llama, vocab: Vocab): Vocabulary {
 /** `LLAMA_VOCAB_TYPE_BPE` */
 const bytePairs = 2
 
-/** A thousand letters, spaces or signs without anything else between them, which no token is as long as. */
-const longRun = /[\p{L}\p{M}]{1000}|\p{N}{1000}|\s{1000}|[^\s\p{L}\p{M}\p{N}]{1000}/gu
+/** Characters in a row without a space between them, or spaces, that no token is as long as. */
+const mostInARow = 1000
+
+/** The last end of a word. */
+const wordEnd = /^.*[\p{L}\p{M}](?=[^\p{L}\p{M}])/su
 
 /**
- * A text cut where it goes on alike for too long: llama.cpp splits it into words by `std::regex`, which calls itself for
- * each character of a word, and 8,000 letters in a row were the end of the process.
+ * A text cut where it goes on for too long without a space, or with spaces alone: llama.cpp splits it into words by
+ * `std::regex`, which calls itself for each character of a word, and 6,000 characters in a row were the end of the process.
+ * What is one word is the model's affair: signs with marks over them for one, letters and digits for another.
+ * @param uncut what is one token in the midst of a word, in brackets; null: nothing is
  */
-function shortRuns(text: string): string[] {
+function shortRuns(text: string, uncut: RegExp | null): string[] {
   const pieces: string[] = []
   let from = 0
-  for (const { 0: run, index } of text.matchAll(longRun)) {
-    const to = index + run.length
-    pieces.push(text.slice(from, to))
-    from = to
+  for (const { 0: run, index } of text.matchAll(/\S+|\s+/gu)) {
+    if (run.length <= mostInARow) continue
+    let at = index
+    for (const part of uncut === null ? [run] : run.split(uncut)) {
+      const end = at + part.length
+      while (end - at > mostInARow) {
+        at += (wordEnd.exec(text.slice(at, at + mostInARow))?.[0] ?? wholeCharacters(text, at)).length
+        pieces.push(text.slice(from, at))
+        from = at
+      }
+      at = end
+    }
   }
   if (from < text.length || pieces.length === 0) pieces.push(text.slice(from))
   return pieces
+}
+
+/** `mostInARow` of a text's units, or one less where the last is half a character. */
+function wholeCharacters(text: string, from: number): string {
+  const last = text.charCodeAt(from + mostInARow - 1)
+  return text.slice(from, from + mostInARow - (last >= 0xd800 && last < 0xdc00 ? 1 : 0))
+}
+
+/** Any of some texts, in brackets; the longer of two that begin alike. */
+function anyOf(texts: readonly string[]): RegExp | null {
+  const escaped = texts.filter((text) => text !== '').map((text) => text.replace(/[\\^$.*+?()[\]{}|/-]/g, '\\$&'))
+  return escaped.length === 0 ? null : new RegExp(`(${escaped.sort().reverse().join('|')})`)
 }

@@ -1,6 +1,7 @@
 import { readdirSync } from 'node:fs'
 import path from 'node:path'
 import koffi from 'koffi'
+import { OrielError } from '../errors.ts'
 import { declare, type Pointer } from './function.ts'
 import { type Libraries, libraryAmong } from './libraries.ts'
 import { ggmlInitParams, ggufInitParams } from './structs.ts'
@@ -118,11 +119,17 @@ export function bindGgml({ ggmlBase, ggml, folder, fallback }: Libraries) {
   >(ggmlBase, 'void* ggml_backend_sched_new(void*, void*, int, size_t, bool, bool)')
   const threadSetter = koffi.proto('void(void*, int)')
 
+  /** @throws OrielError `invalid` for a type that is not made of fractions */
   const convert = (tensor: Tensor, raw: Uint8Array, count: number): Float32Array => {
     const type: number = koffi.decode(tensor, 'int32')
     if (type === TensorType.F32) return new Float32Array(raw.buffer, raw.byteOffset, count)
+    const conversion: Pointer | null = koffi.decode(typeTraits(type), toFloatOffset, 'void*')
+    if (conversion === null)
+      throw new OrielError('invalid', `A tensor's elements are of ggml's type ${type}, which are no fractions.`, {
+        code: 'bad_model',
+      })
     const out = new Float32Array(count)
-    koffi.call(koffi.decode(typeTraits(type), toFloatOffset, 'void*') as Pointer, toFloat, raw, out, count)
+    koffi.call(conversion, toFloat, raw, out, count)
     return out
   }
 

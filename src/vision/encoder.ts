@@ -1,5 +1,5 @@
 import { OrielError } from '../errors.ts'
-import { type Device, openNative } from '../native/index.ts'
+import { type Backend, type Device, openNative } from '../native/index.ts'
 import type { Architecture, Tile } from './architecture.ts'
 import { gemma3 } from './gemma3.ts'
 import { GgmlGraphs } from './ggml-graph.ts'
@@ -86,15 +86,29 @@ export function openArchitecture(file: string): Architecture {
   }
 }
 
-/** @throws OrielError as `openArchitecture` does, and `internal` when there is no memory for the weights */
+/**
+ * Where a GPU has no memory for the weights, the processor encodes.
+ * @throws OrielError as `openArchitecture` does, and `internal` when there is no memory for the weights
+ */
 export async function openEncoder(file: string, settings: EncoderSettings): Promise<Encoder> {
   const { device = 'cpu' } = settings
   const { ggml } = openNative(device)
-  const { gguf, context } = openFile(file)
-  const architecture = architectureOf(readMetadata(ggml, gguf, context))
+  const gpu = device === 'cpu' ? null : ggml.initGpu()
+  if (gpu !== null)
+    try {
+      return await openOn(gpu, file, settings)
+    } catch (error) {
+      if (!(error instanceof OrielError) || error.code !== 'out_of_memory') throw error
+    }
+  return openOn(null, file, settings)
+}
+
+async function openOn(gpu: Backend | null, file: string, settings: EncoderSettings): Promise<Encoder> {
+  const { ggml } = openNative()
   const cpu = ggml.initCpu()
   if (cpu === null) throw new OrielError('internal', 'No CPU back end of ggml could be loaded.')
-  const gpu = device === 'cpu' ? null : ggml.initGpu()
+  const { gguf, context } = openFile(file)
+  const architecture = architectureOf(readMetadata(ggml, gguf, context))
   const weights = loadWeights(ggml, file, gguf, context, gpu === null ? [cpu] : [gpu, cpu])
   ggml.freeGguf(gguf)
   const finish = architecture.finisher(weights)

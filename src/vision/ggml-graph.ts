@@ -52,8 +52,20 @@ interface GgmlGraph {
 
 function buildGraph(ggml: Ggml, weights: Weights, architecture: Architecture, tile: Tile): GgmlGraph {
   const context = ggml.init(maxNodes)
+  try {
+    return graphIn(context, ggml, weights, architecture, tile)
+  } catch (error) {
+    ggml.free(context)
+    throw error
+  }
+}
+
+/** @param context that the graph is described in, and that is freed with it */
+function graphIn(context: Context, ggml: Ggml, weights: Weights, architecture: Architecture, tile: Tile): GgmlGraph {
   const emitter = new GgmlEmitter(ggml, weights, context, architecture.grid(tile))
   const output = architecture.build<Value>(emitter, tile)
+  const { declared: input } = emitter
+  if (input === undefined) throw new Error('an architecture without an input')
   ggml.setOutput(output.tensor)
   const graph: Graph = ggml.newGraph(context, maxNodes, false)
   ggml.buildForwardExpand(graph, output.tensor)
@@ -61,11 +73,8 @@ function buildGraph(ggml: Ggml, weights: Weights, architecture: Architecture, ti
   const scheduler: GraphScheduler = ggml.newScheduler(weights.backends, maxNodes)
   if (!ggml.allocGraph(scheduler, graph)) {
     ggml.freeScheduler(scheduler)
-    ggml.free(context)
     throw new OrielError('internal', 'There is not enough memory to encode a picture of this size.')
   }
-  const { declared: input } = emitter
-  if (input === undefined) throw new Error('an architecture without an input')
   return {
     run(values) {
       // The scheduler may lay other values over inputs once they are read, so every run writes all of them.

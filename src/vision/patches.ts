@@ -22,6 +22,10 @@ export function patchReader(metadata: Metadata): PatchReader {
     throw new OrielError('invalid', `The vision file has patches of ${patch} pixels.`, { code: 'bad_model' })
   const mean = metadata.floats('clip.vision.image_mean')
   const deviation = metadata.floats('clip.vision.image_std')
+  if (mean.length < 3 || deviation.length < 3)
+    throw new OrielError('invalid', "The vision file's image_mean and image_std must have a number for each colour.", {
+      code: 'bad_model',
+    })
   // llama.cpp rounds to 32 bits after every operation, and a byte has few values.
   const f = Math.fround
   const values = [0, 1, 2].map((channel) =>

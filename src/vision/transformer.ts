@@ -97,8 +97,10 @@ interface Activation {
 function activation(metadata: Metadata): Activation {
   if (metadata.boolean('clip.use_silu', false))
     return { plain: (graph, x) => graph.silu(x), gated: (graph, gate, up) => graph.swiglu(gate, up) }
+  if (metadata.boolean('clip.use_gelu', false))
+    return { plain: (graph, x) => graph.gelu(x), gated: (graph, gate, up) => graph.geglu(gate, up) }
   return {
-    plain: metadata.boolean('clip.use_gelu', false) ? (graph, x) => graph.gelu(x) : (graph, x) => graph.quickGelu(x),
-    gated: (graph, gate, up) => graph.geglu(gate, up),
+    plain: (graph, x) => graph.quickGelu(x),
+    gated: (graph, gate, up) => graph.multiply(graph.quickGelu(gate), up),
   }
 }

@@ -18,7 +18,10 @@ export interface Weights extends FloatSource {
 /** Bytes read from the file at a time. */
 const chunk = 16 << 20
 
-/** @throws OrielError `invalid` for a truncated file, `internal` when there is no memory for the weights */
+/**
+ * @param context of the file, and `backends`: freed with the weights, and where these cannot be loaded
+ * @throws OrielError `invalid` for a truncated file, `internal` when there is no memory for the weights
+ */
 export function loadWeights(
   ggml: Ggml,
   file: string,
@@ -28,9 +31,24 @@ export function loadWeights(
 ): Weights {
   const [backend] = backends
   const buffer = backend === undefined ? null : ggml.allocContextTensors(context, backend)
-  if (buffer === null)
-    throw new OrielError('internal', 'There is not enough memory for the weights of the vision encoder.')
-  const names = copyTensors(ggml, file, gguf, context)
+  const free = () => {
+    if (buffer !== null) ggml.freeBuffer(buffer)
+    ggml.free(context)
+    for (const one of backends) ggml.freeBackend(one)
+  }
+  if (buffer === null) {
+    free()
+    throw new OrielError('internal', 'There is not enough memory for the weights of the vision encoder.', {
+      code: 'out_of_memory',
+    })
+  }
+  let names: ReadonlySet<string>
+  try {
+    names = copyTensors(ggml, file, gguf, context)
+  } catch (error) {
+    free()
+    throw error
+  }
 
   const find = (name: string): Tensor => {
     const tensor = names.has(name) ? ggml.findTensor(context, name) : null
@@ -40,11 +58,7 @@ export function loadWeights(
   }
   return {
     backends,
-    free() {
-      ggml.freeBuffer(buffer)
-      ggml.free(context)
-      for (const one of backends) ggml.freeBackend(one)
-    },
+    free,
     has: (name) => names.has(name),
     tensor: (name) => {
       const tensor = find(name)

@@ -149,6 +149,11 @@ describe('oriel ask', () => {
 })
 
 describe('oriel list', () => {
+  it('ends without a word when nobody reads on', async () => {
+    const { stdout, stderr } = await run('bash', '-c', `'${process.execPath}' ${bin} list | true; echo $PIPESTATUS`)
+    expect({ stdout, stderr }).toEqual({ stdout: '141\n', stderr: '' })
+  })
+
   it('shows the models that are here', async () => {
     expect((await oriel('list')).stdout).toMatch(
       /^NAME +TITLE +TAKES +CONTEXT +SIZE\npocket +Pocket +text, pictures +4096 tokens +\d+\.\d MB\n$/,

@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import type { EngineConfig } from '../../src/config.ts'
 import type { Engine, GenerateEvent } from '../../src/engine/generation.ts'
 import { type Answer, answerOf, ask, greedy, requestOf, square, startPocket } from '../support/pocket.ts'
 
@@ -101,6 +102,16 @@ describe('one request', () => {
     await expect.poll(async () => (await engine.state()).running, { timeout: 5000 }).toBe(0)
     await expect(events.next()).rejects.toMatchObject({ kind: 'cancelled' })
   })
+
+  it('ends an answer whose grammar takes too long to follow, and no other', async () => {
+    const grammar = { kind: 'gbnf' as const, text: 'root ::= "-" root "a" | "-" root "b" | "-"' }
+    const [minus] = (await engine.count([{ kind: 'text', text: '-', special: false }])).tokens
+    const logitBias = [{ token: minus?.id ?? 0, bias: 100 }]
+    const endless = answerOf(engine, requestOf(ask('Hi'), { n: 2, sampling: { ...greedy, grammar, logitBias } }))
+    const other = answerOf(engine, requestOf(ask('What is in this image?', picture(3))))
+    await expect(endless).rejects.toMatchObject({ kind: 'invalid', code: 'invalid_grammar' })
+    expect((await other).reasons).toEqual(['stop'])
+  }, 30_000)
 
   it('follows a grammar and a logit bias', async () => {
     const prompt = ask('What is in this image?', picture(3))
@@ -311,6 +322,23 @@ describe('many requests at once', () => {
       for (const outcome of refused) expect(outcome).toMatchObject({ reason: { kind: 'overloaded', retryAfter: 1 } })
     } finally {
       await small.close()
+    }
+  })
+})
+
+describe('settings', () => {
+  it.each<Partial<EngineConfig>>([
+    { chunkTokens: 1 },
+    { contextTokens: 64, maxSequences: 192 },
+    { chunkTokens: 16, kvType: 'q8_0' },
+    { chunkTokens: 5000, flashAttention: false },
+  ])('%o answer as the usual ones do', async (settings) => {
+    const request = requestOf(ask('What is in this image?', picture(4)))
+    const other = await startPocket(settings)
+    try {
+      expect((await answerOf(other, request)).texts).toEqual((await answerOf(engine, request)).texts)
+    } finally {
+      await other.close()
     }
   })
 })

@@ -1,5 +1,5 @@
 import { mkdtemp, readdir, rm, stat, writeFile } from 'node:fs/promises'
-import { createServer, type IncomingMessage, type OutgoingHttpHeaders } from 'node:http'
+import { createServer, type IncomingMessage } from 'node:http'
 import { type AddressInfo, connect } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -8,12 +8,15 @@ import { loadConfig, type MediaConfig } from '../../src/config.ts'
 import { createFetcher } from '../../src/media/fetch/fetch.ts'
 import { shape } from '../support/pictures.ts'
 
+/** Lists are headers of several lines. */
+type Headers = Record<string, string | string[]>
+
 let picture: Buffer
 let origin: string
 /** What the host was asked, in order. */
 let asked: IncomingMessage[] = []
 /** What it tells with each picture; a status of its own, or the picture. */
-let tells: (request: IncomingMessage) => { status?: number; headers?: OutgoingHttpHeaders; after?: number } = () => ({})
+let tells: (request: IncomingMessage) => { status?: number; headers?: Headers; after?: number } = () => ({})
 const host = createServer((request, response) => {
   asked.push(request)
   const { status = 200, headers = {}, after = 0 } = tells(request)
@@ -40,10 +43,18 @@ afterEach(() => {
 })
 
 describe('files that were fetched are kept as their host allows', () => {
-  const twice: [what: string, headers: OutgoingHttpHeaders, asked: number, from: string][] = [
+  const twice: [what: string, headers: Headers, asked: number, from: string][] = [
     ['for as long as it says', { 'cache-control': 'public, max-age=60' }, 1, 'cache'],
     ['for as long as it says to shared caches', { 'cache-control': 'max-age=0, s-maxage=60' }, 1, 'cache'],
     ['until it says', { expires: new Date(Date.now() + 60_000).toUTCString() }, 1, 'cache'],
+    ['for as long as it says in several lines', { 'cache-control': ['public', 'max-age=60'] }, 1, 'cache'],
+    ['never when one line of several says so', { 'cache-control': ['max-age=60', 'no-store'] }, 2, 'network'],
+    [
+      'never when one line of several is anything',
+      { 'cache-control': 'max-age=60', vary: ['accept', '*'] },
+      2,
+      'network',
+    ],
     ['no longer than what is left of its age', { 'cache-control': 'max-age=60', age: '60' }, 2, 'network'],
     ['never when it says so', { 'cache-control': 'no-store, max-age=60', etag: '"a"' }, 2, 'network'],
     ['never when they are private', { 'cache-control': 'private, max-age=60', etag: '"a"' }, 2, 'network'],
@@ -58,7 +69,7 @@ describe('files that were fetched are kept as their host allows', () => {
     expect(asked).toHaveLength(times)
   })
 
-  const validators: [OutgoingHttpHeaders, sends: string, value: string][] = [
+  const validators: [Headers, sends: string, value: string][] = [
     [{ etag: '"v1"' }, 'if-none-match', '"v1"'],
     [{ 'last-modified': 'Wed, 01 Jan 2025 00:00:00 GMT' }, 'if-modified-since', 'Wed, 01 Jan 2025 00:00:00 GMT'],
     [{ etag: 'W/"v1"', 'cache-control': 'no-cache, max-age=60' }, 'if-none-match', 'W/"v1"'],

@@ -76,6 +76,7 @@ describe('a vision file that cannot be right', () => {
     ['mlp', { 'clip.vision.image_grid_pinpoints': { i32: [64, 100] } }, /whole tiles of 64 pixels/],
     ['mlp', { 'clip.vision.image_grid_pinpoints': { strings: ['64'] } }, /image_grid_pinpoints is of another type/],
     ['mlp', { 'clip.vision.image_mean': { i32: [0, 0, 0] } }, /image_mean is of another type/],
+    ['mlp', { 'clip.vision.image_std': { f32: [0.5] } }, /a number for each colour/],
     ['mlp', { 'clip.vision.patch_size': { u32: 0 } }, /patches of 0 pixels/],
   ])('of the type %s is refused: %j', (type, metadata, message) => {
     const file = path.join(folder, 'mmproj.gguf')

@@ -1,4 +1,5 @@
 import { OrielError } from '../../errors.ts'
+import { mostTimes } from './rules.ts'
 
 /** What a grammar may be at most. llama.cpp has no bounds of its own: beyond these it takes seconds for a token, or dies. */
 const most = {
@@ -87,9 +88,6 @@ function readRules(grammar: string): Map<string, Alternatives> {
 }
 
 const noBound = 1e9
-
-/** llama.cpp reads more times than these as any number. */
-const mostTimes = 2000
 
 function repeat(sequence: Element[], least: number, up: number): void {
   // It would count from one to the other without an end.

@@ -2,7 +2,7 @@ import { z } from 'zod'
 import { OrielError } from '../../errors.ts'
 import { integersBetween, numbersBetween } from './numbers.ts'
 import { patternRule } from './pattern.ts'
-import { literal, repeated, stringExcept } from './rules.ts'
+import { literal, mostTimes, repeated, stringExcept } from './rules.ts'
 
 /**
  * A GBNF grammar of the JSON texts that a JSON Schema allows (draft 2020-12, and what older drafts wrote differently).
@@ -45,7 +45,7 @@ formats['date-time'] = `${formats.date} "T" ${formats.time}`
 const typeNames = z.enum(['null', 'boolean', 'integer', 'number', 'string', 'array', 'object'])
 type TypeName = z.output<typeof typeNames>
 
-const count = z.int().nonnegative().max(2000, 'must be 2000 at most, which is what can be held to')
+const count = z.int().nonnegative().max(mostTimes, 'must be 2000 at most, which is what can be held to')
 
 /** A schema whose subschemas are not looked at yet. */
 const node = z.looseObject({

@@ -1,4 +1,4 @@
-import { escaped, literal, repeated } from './rules.ts'
+import { escaped, literal, mostTimes, repeated } from './rules.ts'
 
 /**
  * A regular expression (ECMA-262's common part: classes, groups, alternatives, quantifiers, anchors at both ends) as GBNF
@@ -91,7 +91,8 @@ class PatternReader {
     if (end < 0 || bounds === null) throw new Unreadable()
     const least = Number(bounds[1])
     const most = bounds[2] === undefined ? least : Number(bounds[3] ?? Number.POSITIVE_INFINITY)
-    if (most < least || least > 2000) throw new Unreadable()
+    // Of more than so many times llama.cpp takes any number.
+    if (most < least || least > mostTimes || (most > mostTimes && most < Infinity)) throw new Unreadable()
     return [least, most]
   }
 

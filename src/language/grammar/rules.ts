@@ -12,6 +12,9 @@ export function escaped(character: string | number): string {
 
 const hex = (code: number, digits: number): string => code.toString(16).toUpperCase().padStart(digits, '0')
 
+/** llama.cpp takes more times than these for any number. */
+export const mostTimes = 2000
+
 /** @param most may be Infinity */
 export function repeated(rule: string, least: number, most: number): string {
   if (most <= 0) return '""'

@@ -1,0 +1,76 @@
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import path from 'node:path'
+import { afterAll, beforeEach, describe, expect, it, vi } from 'vitest'
+import { openDecoder } from '../../src/language/index.ts'
+import type { Backend, Ggml, Llama } from '../../src/native/index.ts'
+import { openEncoder, tilesOf } from '../../src/vision/index.ts'
+import { pocketFolder } from '../support/pocket.ts'
+
+/** What is asked of the device that is there for a GPU, which has no memory at all. */
+const asked = { layers: [] as number[], weights: 0, freed: 0 }
+beforeEach(() => {
+  Object.assign(asked, { layers: [], weights: 0, freed: 0 })
+})
+
+vi.mock('../../src/native/index.ts', async (importActual) => {
+  const actual = await importActual<typeof import('../../src/native/index.ts')>()
+  const native = actual.openNative()
+  let gpu: Backend | null = null
+  const ggml: Ggml = {
+    ...native.ggml,
+    gpus: () => [{ name: 'full', integrated: false, freeMemory: 64e9 }],
+    initGpu: () => {
+      gpu = native.ggml.initCpu()
+      return gpu
+    },
+    allocContextTensors: (context, backend) => {
+      if (backend !== gpu) return native.ggml.allocContextTensors(context, backend)
+      asked.weights++
+      return null
+    },
+    freeBackend: (backend) => {
+      if (backend === gpu) asked.freed++
+      native.ggml.freeBackend(backend)
+    },
+  }
+  const llama: Llama = {
+    ...native.llama,
+    loadModel: (file, gpuLayers, onProgress) => {
+      asked.layers.push(gpuLayers)
+      return gpuLayers > 0 ? null : native.llama.loadModel(file, gpuLayers, onProgress)
+    },
+  }
+  return { ...actual, openNative: () => ({ ...native, ggml, llama }) }
+})
+
+const folder = mkdtempSync(path.join(tmpdir(), 'oriel-gpu-'))
+afterAll(() => rmSync(folder, { recursive: true }))
+
+const gpu = { device: 'cuda', layers: 4, bytes: 1e6, reserved: 0 } as const
+const settings = { cells: 256, sequences: 1, batchRows: 16, threads: 1, kvType: 'f16', flashAttention: true } as const
+
+describe('where a GPU says that it has memory and has none', () => {
+  it('the decoder is loaded with fewer layers on it, down to none', () => {
+    const decoder = openDecoder(`${pocketFolder}pocket.gguf`, { ...settings, gpu })
+    expect([asked.layers, decoder.gpuLayers]).toEqual([[5, 2, 1, 0], 0])
+    decoder.close()
+  })
+
+  it('a file that is no model is said to be none all the same', () => {
+    const file = path.join(folder, 'none.gguf')
+    expect(() => openDecoder(file, { ...settings, gpu })).toThrow(/could not be loaded: it is broken/)
+  })
+
+  it('pictures are encoded by the processor, in the runtime that was asked for', async () => {
+    const file = `${pocketFolder}mmproj-pocket.gguf`
+    const how = { runtime: 'onnx', precision: 'fp32', threads: 1, device: 'cuda' } as const
+    const { architecture, encode, runtime } = await openEncoder(file, how)
+    expect([runtime, asked.weights, asked.freed]).toEqual(['onnx', 1, 1])
+    const picture = { width: 64, height: 64, rgb: new Uint8Array(64 * 64 * 3) }
+    const plan = architecture.plan(picture, 'low')
+    const [tile] = tilesOf(plan)
+    if (tile === undefined) throw new Error('no tile')
+    expect(await encode(architecture.scale(picture, plan), tile, 1)).toHaveLength(tile.tokens * architecture.width)
+  })
+})

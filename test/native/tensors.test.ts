@@ -1,0 +1,11 @@
+import { expect, it } from 'vitest'
+import { openNative } from '../../src/native/index.ts'
+
+it('a tensor of whole numbers is refused where fractions are wanted', () => {
+  const { ggml } = openNative()
+  const context = ggml.init(1)
+  const wholeNumbers = 26
+  const tensor = ggml.newTensor4d(context, wholeNumbers, 4, 1, 1, 1)
+  expect(() => ggml.convert(tensor, new Uint8Array(16), 4)).toThrow(/type 26/)
+  ggml.free(context)
+})
