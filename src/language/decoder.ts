@@ -66,7 +66,7 @@ export interface Decoder {
   setThreads(cores: number): void
   /** Logits of a row of the last batch: a view that dies with the next decode. `[vocabulary]` */
   logits(row: number): Float32Array
-  /** @returns null when nothing may be chosen */
+  /** @returns null when nothing may be chosen @throws OrielError as `TokenSampler.sample` does */
   sample(sampler: TokenSampler, row: number): number | null
   newSampler(settings: SamplerSettings): TokenSampler
   /** Shares the cells of `source` that stand before `time` with the empty sequence `target`, in place. */
