@@ -1,4 +1,5 @@
-import { mkdtemp, readdir, rm, stat, writeFile } from 'node:fs/promises'
+import { createHash } from 'node:crypto'
+import { mkdir, mkdtemp, readdir, rm, stat, writeFile } from 'node:fs/promises'
 import { createServer, type IncomingMessage } from 'node:http'
 import { type AddressInfo, connect } from 'node:net'
 import { tmpdir } from 'node:os'
@@ -187,6 +188,25 @@ describe('a folder for what is kept', () => {
     expect((await fetcher.fetch(`${origin}/b`)).from).toBe('network')
     await fetcher.clear()
     expect(await readdir(folder)).toEqual(['letter.txt'])
+  })
+
+  it('what a server left half-written is removed by the next, and a write that fails leaves nothing', async () => {
+    tells = () => ({ headers: { 'cache-control': 'max-age=60' } })
+    const name = `${'0'.repeat(64)}.oriel`
+    await writeFile(join(folder, `${name}.part`), 'half')
+    await open({ cacheDir: folder }).clear()
+    expect(await readdir(folder)).toEqual(['letter.txt'])
+
+    // Where a folder has the name, no file can be put in its place.
+    const fetcher = open({ cacheDir: folder })
+    const url = `${origin}/c`
+    await mkdir(join(folder, `${createHash('sha256').update(url).digest('hex')}.oriel`, 'in-the-way'), {
+      recursive: true,
+    })
+    await fetcher.fetch(url)
+    await fetcher.clear()
+    expect((await readdir(folder)).filter((name) => name.endsWith('.part'))).toEqual([])
+    await rm(join(folder, `${createHash('sha256').update(url).digest('hex')}.oriel`), { recursive: true })
   })
 
   it('it has a bound of its own', async () => {
