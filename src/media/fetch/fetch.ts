@@ -1,4 +1,3 @@
-import { lookup } from 'node:dns/promises'
 import type { MediaConfig } from '../../config.ts'
 import { cancelled, OrielError } from '../../errors.ts'
 import type { Logger } from '../../log.ts'
@@ -7,6 +6,7 @@ import { ByteCache } from './cache.ts'
 import { DiskCache } from './disk-cache.ts'
 import { allowedDomains } from './domains.ts'
 import { download, type Fetched, parseUrl, type Resolve, type Rules } from './download.ts'
+import { resolver } from './resolve.ts'
 
 export type { Resolve } from './download.ts'
 
@@ -18,11 +18,7 @@ export interface Fetcher {
   clear(): Promise<void>
 }
 
-export function createFetcher(
-  config: MediaConfig,
-  log?: Logger,
-  resolve: Resolve = (host) => lookup(host, { all: true, verbatim: true }),
-): Fetcher {
+export function createFetcher(config: MediaConfig, log?: Logger, resolve: Resolve = resolver()): Fetcher {
   const { cacheDir, cacheDirBytes } = config
   const cache = new ByteCache(
     config.cacheBytes,

@@ -1,0 +1,68 @@
+import { createSocket, type Socket } from 'node:dgram'
+import { lookup } from 'node:dns/promises'
+import { afterEach, describe, expect, it } from 'vitest'
+import { resolver } from '../../src/media/fetch/resolve.ts'
+
+const sockets: Socket[] = []
+afterEach(() => {
+  for (const socket of sockets.splice(0)) socket.close()
+})
+
+/** A name server that says the same of every name: its addresses by the type of the question, 1 for A and 28 for AAAA. */
+async function nameServer(addresses: Record<number, Buffer> | 'silent' | 'unknown'): Promise<string> {
+  const socket = createSocket('udp4')
+  sockets.push(socket)
+  socket.on('message', (query, { port, address }) => {
+    if (addresses === 'silent') return
+    const end = query.indexOf(0, 12) + 5
+    const data = addresses === 'unknown' ? undefined : addresses[query.readUInt16BE(end - 4)]
+    const status = addresses === 'unknown' ? 3 : 0
+    const counts = [0, 1, 0, data === undefined ? 0 : 1, 0, 0, 0, 0]
+    const record =
+      data === undefined ? [] : [0xc0, 12, ...query.subarray(end - 4, end), 0, 0, 0, 0, 0, data.length, ...data]
+    const answer = [...query.subarray(0, 2), 0x81, 0x80 + status, ...counts, ...query.subarray(12, end), ...record]
+    socket.send(Buffer.from(answer), port, address)
+  })
+  await new Promise<void>((resolve) => socket.bind(0, '127.0.0.1', resolve))
+  return `127.0.0.1:${socket.address().port}`
+}
+
+describe('the name of a host', () => {
+  const four = Buffer.from([192, 0, 2, 1])
+  const six = Buffer.from('20010db8000000000000000000000001', 'hex')
+
+  it('has all of its addresses, of both kinds', async () => {
+    const resolve = resolver([await nameServer({ 1: four, 28: six })])
+    expect(await resolve('pictures.example')).toEqual([
+      { address: '192.0.2.1', family: 4 },
+      { address: '2001:db8::1', family: 6 },
+    ])
+  })
+
+  it('may have addresses of one kind', async () => {
+    const resolve = resolver([await nameServer({ 1: four })])
+    expect(await resolve('pictures.example')).toEqual([{ address: '192.0.2.1', family: 4 }])
+  })
+
+  it('is first looked for in the hosts file', async () => {
+    const resolve = resolver([await nameServer({ 1: four })])
+    expect((await resolve('LocalHost')).map(({ address }) => address)).toContain('127.0.0.1')
+  })
+
+  it('is asked of the system where no name server knows it', async () => {
+    const resolve = resolver([await nameServer('unknown')])
+    await expect(resolve('nowhere.invalid')).rejects.toMatchObject({ syscall: 'getaddrinfo' })
+  })
+
+  it('holds up no other when its servers never answer', async () => {
+    const resolve = resolver([await nameServer('silent')])
+    const start = performance.now()
+    let over = 0
+    const asked = Array.from({ length: 30 }, (_, at) => resolve(`h${at}.example`).catch(() => over++))
+    await new Promise((go) => setTimeout(go, 100))
+    await lookup('localhost')
+    expect({ over, quick: performance.now() - start < 1000 }).toEqual({ over: 0, quick: true })
+    await Promise.all(asked)
+    expect(over).toBe(30)
+  })
+})
