@@ -32,6 +32,17 @@ it.each([
 })
 
 it('a feature of a negative number is none: the layer before the last is read', () => {
-  const [told, untold] = [clip(metadataWith(null, [-2])), clip(metadataWith(null))]
-  expect([told.build(written, 'x'), told.width]).toEqual([untold.build(written, 'x'), untold.width])
+  const weightsOf = (features: readonly number[]): string[] => {
+    const names: string[] = []
+    const graph = new Proxy({} as GraphBuilder<string>, {
+      get: (_, word) => (name: string) => {
+        if (word === 'weight') names.push(name)
+        return word === 'has' ? name !== 'v.blk.0.attn_qkv.weight' : 'x'
+      },
+    })
+    clip(metadataWith(null, features)).build(graph, 'x')
+    return names
+  }
+  expect(weightsOf([-2])).toEqual(weightsOf([]))
+  expect(weightsOf([])).toContain('v.blk.6.ln1.weight')
 })
