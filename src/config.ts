@@ -2,6 +2,15 @@ import { z } from 'zod'
 
 const MB = 1_000_000
 
+const range = z.union([z.ipv4(), z.ipv6(), z.cidrv4(), z.cidrv6()], {
+  error: 'must be an address or a range, like 127.0.0.1 or 10.0.0.0/8',
+})
+
+/** What could never match would be a list that keeps nobody out. */
+const domain = z.union([z.string().regex(/^[^\s.:/*][^\s:/*]*$/), z.ipv6()], {
+  error: 'must be like example.com, which stands for everything below it too',
+})
+
 /** What `media/` accepts. Bytes are decimal megabytes, as in the documents of the APIs that are implemented here. */
 const media = z.strictObject({
   /** Pictures in one request, pages and frames counted one by one. */
@@ -50,13 +59,16 @@ const media = z.strictObject({
   /** Time for decoding one file, all chosen pages of it, in ms. */
   decodeTimeoutMs: z.number().int().positive().default(20_000),
   /** Addresses or CIDR ranges that may be fetched from although they are not public: `127.0.0.1`, `10.0.0.0/8`. */
-  allowPrivate: z.array(z.string()).default([]),
+  allowPrivate: z.array(range).default([]),
   /** Domains that may be fetched from, each with everything below it; none: all. */
-  allowDomains: z.array(z.string().min(1)).default([]),
+  allowDomains: z.array(domain).default([]),
   /** Domains that are never fetched from, each with everything below it. */
-  denyDomains: z.array(z.string().min(1)).default([]),
+  denyDomains: z.array(domain).default([]),
   /** URL of an HTTP proxy that fetches. It resolves the names, so it also has to keep the inside network to itself. */
-  proxy: z.url().nullable().default(null),
+  proxy: z
+    .url({ protocol: /^(https?|socks5?)$/, error: 'must be like http://proxy.example.com:3128' })
+    .nullable()
+    .default(null),
   /** Bytes of fetched files that are kept in memory, as far as their hosts allow it. */
   cacheBytes: z
     .number()

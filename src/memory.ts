@@ -1,6 +1,6 @@
-import { readFileSync } from 'node:fs'
 import { freemem, totalmem } from 'node:os'
 import path from 'node:path'
+import { type GroupFiles, groupFolders, textOf } from './control-group.ts'
 
 /**
  * Bytes that processes here may still take: what the machine has free, or what is left of the bound that a container
@@ -14,35 +14,19 @@ export function availableMemory(): number {
 }
 
 /**
- * What this process's control group has taken, by either version's files. A container may see them at the root although
- * its group has a name.
+ * What this process's control group has taken, by either version's files.
  * @returns undefined where they cannot be read
  */
-export function takenInGroup(files = '/sys/fs/cgroup', groups = '/proc/self/cgroup'): number | undefined {
-  const lines = textOf(groups)?.split('\n') ?? []
-  const nameBy = (mark: string): string => lines.find((line) => line.includes(mark))?.split(':')[2] ?? '/'
-  const second = [path.join(files, nameBy('0::')), files].map((folder) => ({
-    folder,
-    taken: 'memory.current',
-    idle: 'inactive_file',
-  }))
-  const first = [path.join(files, 'memory', nameBy(':memory:')), path.join(files, 'memory')].map((folder) => ({
-    folder,
-    taken: 'memory.usage_in_bytes',
-    idle: 'total_inactive_file',
-  }))
-  for (const { folder, taken, idle } of [...second, ...first]) {
+export function takenInGroup(of?: GroupFiles): number | undefined {
+  const { first, second } = groupFolders('memory', of)
+  const places = [
+    ...second.map((folder) => ({ folder, taken: 'memory.current', idle: 'inactive_file' })),
+    ...first.map((folder) => ({ folder, taken: 'memory.usage_in_bytes', idle: 'total_inactive_file' })),
+  ]
+  for (const { folder, taken, idle } of places) {
     const [bytes, stats] = [textOf(path.join(folder, taken)), textOf(path.join(folder, 'memory.stat'))]
     if (bytes === undefined || stats === undefined) continue
     return Number(bytes) - Number(new RegExp(`^${idle} (\\d+)$`, 'm').exec(stats)?.[1] ?? 0)
   }
   return undefined
-}
-
-function textOf(file: string): string | undefined {
-  try {
-    return readFileSync(file, 'utf8')
-  } catch {
-    return undefined
-  }
 }

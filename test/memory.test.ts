@@ -16,7 +16,7 @@ async function group(where: string, files: Record<string, string>): Promise<void
 }
 const taken = async (groups: string) => {
   await writeFile(path.join(folder, 'groups'), groups)
-  return takenInGroup(folder, path.join(folder, 'groups'))
+  return takenInGroup({ files: folder, groups: path.join(folder, 'groups') })
 }
 
 describe('the memory that there is', () => {

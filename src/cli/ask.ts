@@ -38,7 +38,8 @@ export async function ask(
     engine: { gpu },
     // Nobody else waits, and a person sees that it takes long.
     loading: { timeoutMs: dayMs },
-    media: { maxImages: batch },
+    // The files are the person's own, and no request's body.
+    media: { maxImages: batch, maxBase64Bytes: Number.MAX_SAFE_INTEGER },
     ...placesOf(modelsDir),
   })
   const log = createLogger(config.logLevel)

@@ -101,6 +101,12 @@ program
   .option('--yes', 'do not ask')
   .action(async (name: string, options) => (await import('./rm.ts')).remove(name, options))
 
+// Whoever reads has seen enough, as `head` does: an end as by SIGPIPE, and nothing to tell.
+process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+  if (error.code === 'EPIPE') process.exit(141)
+  throw error
+})
+
 try {
   await program.parseAsync()
 } catch (error) {

@@ -19,8 +19,15 @@ export async function remove(name: string, { modelsDir, yes = false }: RemoveFla
 async function confirmed(question: string): Promise<boolean> {
   if (!process.stdin.isTTY) throw new OrielError('invalid', 'Nobody is there to ask: give --yes if it is meant.')
   const terminal = createInterface({ input: process.stdin, output: process.stdout })
+  const closed = new AbortController()
+  terminal.once('close', () => closed.abort())
   try {
-    return /^y(es)?$/i.test((await terminal.question(question)).trim())
+    return /^y(es)?$/i.test((await terminal.question(question, { signal: closed.signal })).trim())
+  } catch (error) {
+    // Ctrl-C and Ctrl-D are a no.
+    if (!(error instanceof Error && error.name === 'AbortError')) throw error
+    process.stdout.write('\n')
+    return false
   } finally {
     terminal.close()
   }

@@ -34,7 +34,8 @@ export function planMemory(card: ModelCard, config: EngineConfig, budget: number
   const { decoderBytes: weights, visionBytes, visionParameters, bytesPerToken } = card.size
   const exact = config.visionPrecision === 'fp32' ? visionParameters * 4 : visionParameters
   const vision = config.visionRuntime === 'onnx' && !onGpu ? exact : visionBytes
-  const bytesPerCell = Math.ceil(bytesPerToken * kvWidth[config.kvType])
+  // Decoders without attention keep none.
+  const bytesPerCell = Math.max(1, Math.ceil(bytesPerToken * kvWidth[config.kvType]))
   const room = Math.max(0, budget - rest - weights - vision)
   const contextCells =
     config.contextTokens || usualCells(card.contextTokens, bytesPerCell, Math.min(budget * contextShare, room))
@@ -43,7 +44,8 @@ export function planMemory(card: ModelCard, config: EngineConfig, budget: number
   const wanted = vision === 0 ? 0 : config.encoderCacheBytes || usualCacheBytes(budget)
   const cache = Math.max(1, Math.min(wanted, Math.floor(left / 2)))
   const prefixes = Math.max(1, Math.min(config.prefixCacheBytes || usualCacheBytes(budget), left - cache))
-  if (context > room)
+  // A byte for either cache is left at least.
+  if (left < 2)
     throw new OrielError(
       'precondition_failed',
       `The model ${card.id} never fits: it takes ${sizeText(rest + weights + vision + context)} (weights ${sizeText(weights)}, vision ${sizeText(vision)}, ${contextCells} tokens of context ${sizeText(context)}), and all models together may take ${sizeText(budget)}. Choose a smaller quantization or context (ORIEL_CONTEXT), or give more with --memory-budget.`,

@@ -1,4 +1,4 @@
-import { availableParallelism } from 'node:os'
+import { availableProcessors } from '../processors.ts'
 import { compared, median, reachOf } from './step-times.ts'
 
 /**
@@ -18,7 +18,7 @@ export class Cores {
 
   /** @param configured 0: all of the machine's */
   constructor(configured: number) {
-    this.all = configured || availableParallelism()
+    this.all = configured || availableProcessors()
     this.#encoding = new ThreadChoice(this.all)
   }
 

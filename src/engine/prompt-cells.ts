@@ -36,6 +36,7 @@ export class PromptLayout {
   readonly #decoder: Decoder
   readonly #architecture: Architecture | null
   readonly #ranges = new Map<string, number>()
+  readonly #marks = new Map<string, readonly number[]>()
   #next = -1
 
   constructor(decoder: Decoder, architecture: Architecture | null) {
@@ -91,12 +92,13 @@ export class PromptLayout {
       const plan = architecture.plan({ width, height }, detail)
       let tokens = 0
       for (const part of plan.layout) {
+        flush()
         if (typeof part === 'string') {
-          write(part, true)
-          tokens += vocabulary.tokenize(part, true).length
+          const mark = this.#markOf(part)
+          for (const token of mark) cells.push(token)
+          tokens += mark.length
           continue
         }
-        flush()
         const key = [piece.picture.hash, plan.name, plan.layout.indexOf(part), cacheKey].join('\n')
         const start = cells.length
         const mutual = architecture.atOnce !== undefined
@@ -110,6 +112,19 @@ export class PromptLayout {
     }
     flush()
     return { cells: Float64Array.from(cells), spans, positions: this.#positions(spans), imageTokens }
+  }
+
+  /** What an architecture puts around tiles: a token of just that text where there is one, as llama.cpp has it. */
+  #markOf(text: string): readonly number[] {
+    const known = this.#marks.get(text)
+    if (known !== undefined) return known
+    const { vocabulary } = this.#decoder
+    // Some vocabularies put a space before all text: a line's end would become two tokens.
+    const tokens = [...vocabulary.tokenize(text, true)]
+    const exact = tokens.find((token) => Buffer.from(vocabulary.bytes(token, true)).toString() === text)
+    const mark = exact === undefined ? tokens : [exact]
+    this.#marks.set(text, mark)
+    return mark
   }
 
   #positions(spans: readonly PictureSpan[]): Positions {

@@ -325,7 +325,14 @@ export class Scheduler {
   #take(sequence: Sequence, row: number): void {
     const { request } = sequence
     const { vocabulary } = this.#decoder
-    const token = this.#decoder.sample(sequence.sampler, row)
+    if (request.failure !== undefined) return
+    let token: number | null
+    try {
+      token = this.#decoder.sample(sequence.sampler, row)
+    } catch (error) {
+      request.failure = error
+      return
+    }
     if (token === null) {
       this.#end(sequence, 'stop')
       return

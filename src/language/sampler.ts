@@ -37,6 +37,7 @@ export interface TokenSampler {
    * @param row of the batch that was decoded last
    * @param logits of that row `[vocabulary]`
    * @returns null when the grammar and the biases leave no token to choose
+   * @throws OrielError `invalid` for a grammar that takes too long to follow
    */
   sample(context: LlamaContext, row: number, logits: () => Float32Array): number | null
   free(): void
@@ -92,8 +93,11 @@ const freeSampler = (llama: Llama, chain: Sampler): TokenSampler => ({
  */
 function boundSampler(llama: Llama, vocab: Vocab, chain: Sampler, grammar: Sampler): TokenSampler {
   const candidates = new Candidates(llama.vocabSize(vocab))
+  /** ms that the two choices before took. */
+  let choices: number[] = []
   return {
     sample(_context, _row, logits) {
+      const elapsed = stopwatch()
       candidates.fill(logits())
       llama.samplerApply(grammar, candidates.pointer)
       if (!candidates.open) return null
@@ -102,6 +106,13 @@ function boundSampler(llama: Llama, vocab: Vocab, chain: Sampler, grammar: Sampl
       if (token === null) return null
       llama.samplerAccept(grammar, token)
       llama.samplerAccept(chain, token)
+      const [took, before] = [elapsed(), choices.at(-1) ?? 0]
+      if (took > longChoice && took > 2 * before && before > 2 * (choices.at(-2) ?? 0))
+        throw new OrielError('invalid', 'The grammar can be followed in too many ways at once by what is written.', {
+          param: 'response_format',
+          code: 'invalid_grammar',
+        })
+      choices = [before, took]
       return token
     },
     free() {
@@ -109,6 +120,22 @@ function boundSampler(llama: Llama, vocab: Vocab, chain: Sampler, grammar: Sampl
       llama.freeSampler(grammar)
       candidates.free()
     },
+  }
+}
+
+/**
+ * A choice that takes longer, in ms, and twice as long as the one before, which took twice as long as its own, is the last:
+ * where a grammar can read what is there in several ways (`s ::= "-" s "a" | "-" s "b" | "-"`) each character multiplies
+ * them, nobody can tell beforehand, and everybody waits.
+ */
+const longChoice = 250
+
+/** @returns ms since then, as far as this process has run at all: it may have been stopped, or the machine */
+function stopwatch(): () => number {
+  const [start, used] = [performance.now(), process.cpuUsage()]
+  return () => {
+    const { user, system } = process.cpuUsage(used)
+    return Math.min(performance.now() - start, (user + system) / 1000)
   }
 }
 

@@ -54,7 +54,17 @@ export interface ModelFiles {
  * Reads the headers of a model's files and checks that they are whole and belong together.
  * @throws OrielError `invalid` that names the file and what is wrong with it, `not_found` where a file is not there
  */
-export async function readCard({ id, aliases, decoder, projector }: ModelFiles): Promise<ModelCard> {
+export async function readCard(files: ModelFiles): Promise<ModelCard> {
+  try {
+    return await cardOf(files)
+  } catch (error) {
+    if (!(error instanceof Error && 'code' in error) || error instanceof OrielError) throw error
+    // Somebody may be removing it just now.
+    throw unfit(`${path.basename(files.decoder)} and what belongs to it cannot be read: ${error.code}.`, error)
+  }
+}
+
+async function cardOf({ id, aliases, decoder, projector }: ModelFiles): Promise<ModelCard> {
   const header = await headerOf(decoder)
   const facts = decoderFacts(header, path.basename(decoder))
   const parts = await readParts(decoder, header.metadata)
@@ -113,13 +123,16 @@ function keptPerToken({ metadata }: GgufHeader, { architecture, layers, width }:
     return typeof value === 'number' ? value : undefined
   }
   const heads = number('attention.head_count') ?? 1
+  // Mamba and RWKV: none of it is attention.
+  if (heads === 0) return 0
   const shared = number('attention.head_count_kv') ?? heads
   const keys = number('attention.key_length') ?? width / heads
   const values = number('attention.value_length') ?? width / heads
   return layers * shared * (keys + values) * 2
 }
 
-const unfit = (message: string): OrielError => new OrielError('invalid', message, { code: 'bad_model' })
+const unfit = (message: string, cause?: Error): OrielError =>
+  new OrielError('invalid', message, { code: 'bad_model', cause })
 
 function recommended(metadata: ReadonlyMap<string, MetadataValue>): ModelCard['sampling'] {
   const names = { temperature: 'temp', topP: 'top_p', topK: 'top_k', minP: 'min_p' } as const

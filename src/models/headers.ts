@@ -1,4 +1,5 @@
 import { stat } from 'node:fs/promises'
+import { OrielError } from '../errors.ts'
 import { type GgufHeader, readGguf } from './gguf.ts'
 
 const known = new Map<string, { stamp: string; header: Promise<GgufHeader> }>()
@@ -11,5 +12,9 @@ export async function headerOf(file: string): Promise<GgufHeader> {
   if (found?.stamp === stamp) return found.header
   const header = readGguf(file)
   known.set(file, { stamp, header })
+  // One that cannot be opened may be allowed to be, which leaves no trace in its stamp.
+  header.catch((error: unknown) => {
+    if (!(error instanceof OrielError && error.kind === 'invalid')) known.delete(file)
+  })
   return header
 }

@@ -97,7 +97,8 @@ export const ownFolder = (config: ModelsConfig): string => foldersOf(config)[0] 
 /** What a model of the hub is called here. */
 export const idInRepo = (repo: string, { quant, stem }: NamedDecoder<NamedFile>): string => `${repo}:${quant || stem}`
 
-const foldersOf = ({ dirs }: ModelsConfig): string[] =>
+/** Where GGUF files are looked for, beside the built-in ones. */
+export const foldersOf = ({ dirs }: ModelsConfig): string[] =>
   (dirs.length > 0 ? dirs : [path.join(homedir(), '.oriel', 'models')]).map((folder) => path.resolve(folder))
 
 async function builtIn(): Promise<LocalModel[]> {

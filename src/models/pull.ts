@@ -1,4 +1,4 @@
-import { copyFile, readdir, rm, stat } from 'node:fs/promises'
+import { readdir, stat } from 'node:fs/promises'
 import path from 'node:path'
 import type { ModelsConfig } from '../config.ts'
 import { OrielError } from '../errors.ts'
@@ -9,7 +9,7 @@ import { projectorFacts } from './fit.ts'
 import { parseGguf, readGguf } from './gguf.ts'
 import { addToSnapshot, cacheFolder, placesOf, setRef } from './hub/cache.ts'
 import { HubClient, type Listing, type RemoteFile } from './hub/client.ts'
-import { besides, checkSpace, download, type Fetch, missingBytes } from './hub/download.ts'
+import { checkSpace, copyTo, download, type Fetch, lockOf, missingBytes } from './hub/download.ts'
 import { findLocal, idInRepo, ownFolder } from './library.ts'
 import { type HubSource, sourceOf, type UrlSource } from './source.ts'
 
@@ -46,7 +46,7 @@ export async function pull(name: string, options: PullOptions): Promise<ModelCar
     if (config.hub.offline) return await offline(name, source.kind === 'hub' ? source : null, options)
     return source.kind === 'url' ? await pullUrl(client, source, options) : await pullRepo(client, source, options)
   } catch (error) {
-    throw signal.aborted ? stopped() : told(error, config)
+    throw signal.aborted ? stopped() : told(error, config.hub.endpoint)
   } finally {
     await client.close()
   }
@@ -55,16 +55,18 @@ export async function pull(name: string, options: PullOptions): Promise<ModelCar
 const stopped = () => new OrielError('cancelled', 'Stopped. What is here stays: the same command goes on from there.')
 
 /** What the system says of a disk or a network, in the words of a person. */
-function told(error: unknown, config: ModelsConfig): unknown {
+function told(error: unknown, endpoint: string): unknown {
   if (error instanceof OrielError || !(error instanceof Error) || !('code' in error)) return error
   if (error.code === 'ENOSPC')
     return new OrielError('invalid', 'The disk is full. What is here stays: the same command goes on from there.')
-  if (error.code === 'EACCES' || error.code === 'EPERM' || error.code === 'EROFS')
+  // Errors of files name one; those of a network do not.
+  if ('path' in error)
     return new OrielError(
       'invalid',
-      `Nothing can be written to ${cacheFolder(config)}: HF_HUB_CACHE names another folder.`,
+      `${error.path} cannot be used: ${error.code}. HF_HUB_CACHE and --models-dir name other folders.`,
+      { cause: error },
     )
-  return new OrielError('internal', `${config.hub.endpoint} cannot be asked: ${error.message}.`, { cause: error })
+  return new OrielError('internal', `${endpoint} cannot be asked: ${error.message}.`, { cause: error })
 }
 
 async function pullRepo(client: HubClient, source: HubSource, options: PullOptions): Promise<ModelCard> {
@@ -221,7 +223,7 @@ async function pullUrl(client: HubClient, { url, name }: UrlSource, options: Pul
     const { bytes, validator: found } = await look()
     if (bytes === null) throw new OrielError('invalid', `${url.host} does not say how long ${name} is.`)
     const validator = version < mostVersions ? found : null
-    const fetch = { url: url.href, what, bytes, hash: null, validator, target, lock: `${target}.oriel.lock` }
+    const fetch = { url: url.href, what, bytes, hash: null, validator, target, lock: lockOf(target) }
     try {
       await fetchAll(client, name, [fetch], folder, options)
       return await readCard({ id, aliases: [], decoder: target, projector: null })
@@ -260,10 +262,10 @@ async function keep(file: string, options: PullOptions): Promise<ModelCard> {
   const total = files.reduce((sum, { bytes }) => sum + bytes, 0)
   options.onEvent({ type: 'plan', name: stem, files, missing: total })
   await checkSpace(target, total)
-  for (const name of names) {
-    await rm(besides(path.join(target, name)).origin, { force: true })
-    await copyFile(path.join(folder, name), path.join(target, name))
-  }
+  for (const name of names)
+    await copyTo(path.join(target, name), path.join(folder, name), options.signal, () =>
+      options.onEvent({ type: 'wait', file: name }),
+    )
   options.onEvent({ type: 'bytes', done: total, total, file: stem })
   return cardIn(target)
 }

@@ -4,7 +4,7 @@ import type { ModelsConfig } from '../config.ts'
 import { OrielError } from '../errors.ts'
 import { cacheFolder, removeFiles } from './hub/cache.ts'
 import { besides } from './hub/download.ts'
-import { findLocal, type LocalModel, localModels } from './library.ts'
+import { findLocal, foldersOf, type LocalModel, localModels } from './library.ts'
 
 /** A model that may be removed, and how. */
 export interface Removal {
@@ -24,7 +24,7 @@ export async function removalOf(name: string, config: ModelsConfig): Promise<Rem
     const files = origin.files.filter((file) => file !== model.projector)
     const vision = model.projector !== null && (await isShared(model, config)) ? [] : [model.projector]
     const going = [...files, ...vision].filter((file) => file !== null)
-    return { id, files: going, remove: () => removeFromFolder(going) }
+    return { id, files: going, remove: () => removeFromFolder(going, config) }
   }
   const { repo, paths, projectorPath } = origin
   const vision = projectorPath === null || (await isShared(model, config)) ? [] : [projectorPath]
@@ -36,15 +36,15 @@ export async function removalOf(name: string, config: ModelsConfig): Promise<Rem
 const isShared = async ({ id, projector }: LocalModel, config: ModelsConfig): Promise<boolean> =>
   (await localModels(config)).some((other) => other.id !== id && other.projector === projector)
 
-async function removeFromFolder(files: readonly string[]): Promise<number> {
+async function removeFromFolder(files: readonly string[], config: ModelsConfig): Promise<number> {
   let freed = 0
   for (const file of files) {
     freed += (await stat(file)).size
     await rm(file)
     await rm(besides(file).origin, { force: true })
   }
-  // A folder that held nothing else goes too.
-  const [first] = files
-  if (first !== undefined) await rmdir(path.dirname(first)).catch(() => {})
+  // A folder that held nothing else goes too, unless it is where models are looked for.
+  const folder = path.dirname(files[0] ?? '')
+  if (!foldersOf(config).includes(folder)) await rmdir(folder).catch(() => {})
   return freed
 }

@@ -44,6 +44,7 @@ export async function sourceOf(name: string, endpoint: string): Promise<Source> 
 }
 
 function sourceOfUrl(text: string, endpoint: string): Source {
+  if (!URL.canParse(text)) throw new OrielError('invalid', `${text} is no valid URL.`)
   const url = new URL(text)
   const hubs = ['huggingface.co', 'hf.co', new URL(endpoint).host]
   if (!hubs.includes(url.host)) {
@@ -51,7 +52,7 @@ function sourceOfUrl(text: string, endpoint: string): Source {
     if (/\.gguf$/i.test(name)) return { kind: 'url', url, name }
     throw new OrielError('invalid', `${text} is neither a GGUF file nor a repository of the hub.`)
   }
-  const [owner, name, kind, revision, ...file] = url.pathname.slice(1).split('/').map(decodeURIComponent)
+  const [owner, name, kind, revision, ...file] = url.pathname.slice(1).split('/').map(decoded)
   const isWord = (part: string | undefined): boolean => part !== undefined && /^\w[\w.-]*$/.test(part)
   if (!isWord(owner) || !isWord(name) || (revision !== undefined && !/^\w[\w.-]*(\/\w[\w.-]*)*$/.test(revision)))
     throw new OrielError('invalid', `${text} names no repository: its path is not owner/repo.`)

@@ -1,5 +1,5 @@
 import { type ChildProcess, execFile, spawn } from 'node:child_process'
-import { copyFile, mkdtemp, rm } from 'node:fs/promises'
+import { copyFile, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
@@ -127,6 +127,18 @@ describe('oriel ask', () => {
     })
   })
 
+  it('takes a file of this machine of any length', async () => {
+    const folder = await mkdtemp(path.join(tmpdir(), 'oriel-ask-'))
+    const picture = await readFile(`${root}examples/sample.png`)
+    // As a photo of 12 MB; a request may have 10 MB of base64.
+    await writeFile(path.join(folder, 'large.png'), Buffer.concat([picture, Buffer.alloc(12_000_000)]))
+    expect(await oriel('ask', path.join(folder, 'large.png'), 'What is in this image?')).toMatchObject({
+      code: 0,
+      stdout: 'A red circle on a white background.\n',
+    })
+    await rm(folder, { recursive: true })
+  })
+
   it('asks for the question where the last word is a picture', async () => {
     for (const words of [['examples/sample.png'], ['examples/sample.png', 'https://example.com/red.png']])
       expect(await oriel('ask', ...words)).toEqual({
@@ -149,6 +161,11 @@ describe('oriel ask', () => {
 })
 
 describe('oriel list', () => {
+  it('ends without a word when nobody reads on', async () => {
+    const { stdout, stderr } = await run('bash', '-c', `'${process.execPath}' ${bin} list | true; echo $PIPESTATUS`)
+    expect({ stdout, stderr }).toEqual({ stdout: '141\n', stderr: '' })
+  })
+
   it('shows the models that are here', async () => {
     expect((await oriel('list')).stdout).toMatch(
       /^NAME +TITLE +TAKES +CONTEXT +SIZE\npocket +Pocket +text, pictures +4096 tokens +\d+\.\d MB\n$/,

@@ -109,6 +109,16 @@ describe('one request', () => {
     await expect(events.next()).rejects.toMatchObject({ kind: 'cancelled' })
   })
 
+  it('ends an answer whose grammar takes too long to follow, and no other', async () => {
+    const grammar = { kind: 'gbnf' as const, text: 'root ::= "-" root "a" | "-" root "b" | "-"' }
+    const [minus] = (await engine.count([{ kind: 'text', text: '-', special: false }])).tokens
+    const logitBias = [{ token: minus?.id ?? 0, bias: 100 }]
+    const endless = answerOf(engine, requestOf(ask('Hi'), { n: 2, sampling: { ...greedy, grammar, logitBias } }))
+    const other = answerOf(engine, requestOf(ask('What is in this image?', picture(3))))
+    await expect(endless).rejects.toMatchObject({ kind: 'invalid', code: 'invalid_grammar' })
+    expect((await other).reasons).toEqual(['stop'])
+  }, 30_000)
+
   it('follows a grammar and a logit bias', async () => {
     const prompt = ask('What is in this image?', picture(3))
     const grammar = { kind: 'gbnf' as const, text: 'root ::= "yes" | "no"' }

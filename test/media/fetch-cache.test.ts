@@ -1,5 +1,6 @@
-import { mkdtemp, readdir, rm, stat, writeFile } from 'node:fs/promises'
-import { createServer, type IncomingMessage, type OutgoingHttpHeaders } from 'node:http'
+import { createHash } from 'node:crypto'
+import { mkdir, mkdtemp, readdir, rm, stat, writeFile } from 'node:fs/promises'
+import { createServer, type IncomingMessage } from 'node:http'
 import { type AddressInfo, connect } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -8,12 +9,15 @@ import { loadConfig, type MediaConfig } from '../../src/config.ts'
 import { createFetcher } from '../../src/media/fetch/fetch.ts'
 import { shape } from '../support/pictures.ts'
 
+/** Lists are headers of several lines. */
+type Headers = Record<string, string | string[]>
+
 let picture: Buffer
 let origin: string
 /** What the host was asked, in order. */
 let asked: IncomingMessage[] = []
 /** What it tells with each picture; a status of its own, or the picture. */
-let tells: (request: IncomingMessage) => { status?: number; headers?: OutgoingHttpHeaders; after?: number } = () => ({})
+let tells: (request: IncomingMessage) => { status?: number; headers?: Headers; after?: number } = () => ({})
 const host = createServer((request, response) => {
   asked.push(request)
   const { status = 200, headers = {}, after = 0 } = tells(request)
@@ -40,10 +44,18 @@ afterEach(() => {
 })
 
 describe('files that were fetched are kept as their host allows', () => {
-  const twice: [what: string, headers: OutgoingHttpHeaders, asked: number, from: string][] = [
+  const twice: [what: string, headers: Headers, asked: number, from: string][] = [
     ['for as long as it says', { 'cache-control': 'public, max-age=60' }, 1, 'cache'],
     ['for as long as it says to shared caches', { 'cache-control': 'max-age=0, s-maxage=60' }, 1, 'cache'],
     ['until it says', { expires: new Date(Date.now() + 60_000).toUTCString() }, 1, 'cache'],
+    ['for as long as it says in several lines', { 'cache-control': ['public', 'max-age=60'] }, 1, 'cache'],
+    ['never when one line of several says so', { 'cache-control': ['max-age=60', 'no-store'] }, 2, 'network'],
+    [
+      'never when one line of several is anything',
+      { 'cache-control': 'max-age=60', vary: ['accept', '*'] },
+      2,
+      'network',
+    ],
     ['no longer than what is left of its age', { 'cache-control': 'max-age=60', age: '60' }, 2, 'network'],
     ['never when it says so', { 'cache-control': 'no-store, max-age=60', etag: '"a"' }, 2, 'network'],
     ['never when they are private', { 'cache-control': 'private, max-age=60', etag: '"a"' }, 2, 'network'],
@@ -58,7 +70,7 @@ describe('files that were fetched are kept as their host allows', () => {
     expect(asked).toHaveLength(times)
   })
 
-  const validators: [OutgoingHttpHeaders, sends: string, value: string][] = [
+  const validators: [Headers, sends: string, value: string][] = [
     [{ etag: '"v1"' }, 'if-none-match', '"v1"'],
     [{ 'last-modified': 'Wed, 01 Jan 2025 00:00:00 GMT' }, 'if-modified-since', 'Wed, 01 Jan 2025 00:00:00 GMT'],
     [{ etag: 'W/"v1"', 'cache-control': 'no-cache, max-age=60' }, 'if-none-match', 'W/"v1"'],
@@ -176,6 +188,25 @@ describe('a folder for what is kept', () => {
     expect((await fetcher.fetch(`${origin}/b`)).from).toBe('network')
     await fetcher.clear()
     expect(await readdir(folder)).toEqual(['letter.txt'])
+  })
+
+  it('what a server left half-written is removed by the next, and a write that fails leaves nothing', async () => {
+    tells = () => ({ headers: { 'cache-control': 'max-age=60' } })
+    const name = `${'0'.repeat(64)}.oriel`
+    await writeFile(join(folder, `${name}.part`), 'half')
+    await open({ cacheDir: folder }).clear()
+    expect(await readdir(folder)).toEqual(['letter.txt'])
+
+    // Where a folder has the name, no file can be put in its place.
+    const fetcher = open({ cacheDir: folder })
+    const url = `${origin}/c`
+    await mkdir(join(folder, `${createHash('sha256').update(url).digest('hex')}.oriel`, 'in-the-way'), {
+      recursive: true,
+    })
+    await fetcher.fetch(url)
+    await fetcher.clear()
+    expect((await readdir(folder)).filter((name) => name.endsWith('.part'))).toEqual([])
+    await rm(join(folder, `${createHash('sha256').update(url).digest('hex')}.oriel`), { recursive: true })
   })
 
   it('it has a bound of its own', async () => {

@@ -1,8 +1,12 @@
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
+import { setTimeout as sleep } from 'node:timers/promises'
 import sharp from 'sharp'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { loadConfig, type MediaConfig } from '../../src/config.ts'
+import { deferred } from '../../src/deferred.ts'
+import type { Logger } from '../../src/log.ts'
+import { DecoderPool } from '../../src/media/decoder/pool.ts'
 import { createMedia, type PictureSource } from '../../src/media/index.ts'
 import { bicubic, resize } from '../../src/vision/resize.ts'
 import { colours, dataUrl, shape } from '../support/pictures.ts'
@@ -202,13 +206,13 @@ describe('limits: each refusal names the part, what was found, what is allowed',
     const environment = Object.fromEntries(
       Object.entries(loadConfig({}, {}).media).map(([setting, value]) => {
         const name = `ORIEL_${setting === 'proxy' ? 'FETCH_PROXY' : setting.replace(/[A-Z]/g, '_$&').toUpperCase()}`
-        return [name, typeof value === 'number' ? '7' : setting === 'proxy' ? 'http://proxy.example' : '/one']
+        return [name, typeof value === 'number' ? '7' : setting === 'proxy' ? 'http://proxy.example' : '::1']
       }),
     )
     const set = Object.values(loadConfig({}, environment).media)
     expect(set.filter((value) => JSON.stringify(value) === '7')).toHaveLength(13)
-    expect(set.filter((value) => JSON.stringify(value) === '["/one"]')).toHaveLength(3)
-    expect(loadConfig({}, environment).media).toMatchObject({ cacheDir: '/one', proxy: 'http://proxy.example' })
+    expect(set.filter((value) => JSON.stringify(value) === '["::1"]')).toHaveLength(3)
+    expect(loadConfig({}, environment).media).toMatchObject({ cacheDir: '::1', proxy: 'http://proxy.example' })
   })
 
   it('a picture of one pixel is one', async () => {
@@ -254,4 +258,31 @@ describe('limits: each refusal names the part, what was found, what is allowed',
     expect(await narrow.load(sources, 512, new AbortController().signal)).toHaveLength(12)
     await narrow.close()
   })
+})
+
+it('a decoder whose file nobody waits for any more is gone for good, and its room is free', async () => {
+  const warnings: string[] = []
+  const log = { warn: (_: unknown, text: string) => warnings.push(text) } as unknown as Logger
+  const pool = new DecoderPool({ processes: 1, timeoutMs: 500, log })
+  const room = deferred<() => void>()
+  const waiting = deferred<void>()
+  const stop = new AbortController()
+  let freed = 0
+  const decoding = pool.decode(
+    { payload: dataUrl(await plain(8, 8)), options: { pages: undefined, mostPages: 1, longestEdge: 512 } },
+    () => {
+      waiting.resolve()
+      return room.promise
+    },
+    stop.signal,
+  )
+  await waiting.promise
+  stop.abort()
+  await expect(decoding).rejects.toMatchObject({ kind: 'cancelled' })
+  // Longer than such a decoder is left alone.
+  await sleep(1500)
+  room.resolve(() => freed++)
+  await sleep(1000)
+  expect({ freed, warnings }).toEqual({ freed: 1, warnings: [] })
+  await pool.close()
 })

@@ -4,6 +4,7 @@ import { createServer, type RequestListener, type Server } from 'node:http'
 import { type AddressInfo, createServer as createTcpServer, type Server as TcpServer } from 'node:net'
 import { gzipSync } from 'node:zlib'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import { loadConfig } from '../../src/config.ts'
 import { OrielError } from '../../src/errors.ts'
 import { publicAddresses } from '../../src/media/fetch/addresses.ts'
 import type { Resolve } from '../../src/media/fetch/fetch.ts'
@@ -390,5 +391,29 @@ describe('hosts that behave badly', () => {
     expect(seen['user-agent']).toMatch(/^Oriel\/\d+\.\d+\.\d+ /)
     expect(seen['accept-encoding']).toBe('identity')
     expect(Object.keys(seen).sort()).toEqual(['accept', 'accept-encoding', 'connection', 'host', 'user-agent'])
+  })
+})
+
+describe('lists of hosts that could never match', () => {
+  const lists: [setting: string, entry: string, says: string][] = [
+    ['ORIEL_ALLOW_PRIVATE', 'localhost', 'must be an address or a range'],
+    ['ORIEL_ALLOW_PRIVATE', '10.0.0.0/33', 'must be an address or a range'],
+    ['ORIEL_DENY_DOMAINS', '*.example.com', 'must be like example.com'],
+    ['ORIEL_DENY_DOMAINS', '.example.com', 'must be like example.com'],
+    ['ORIEL_DENY_DOMAINS', 'https://example.com/', 'must be like example.com'],
+    ['ORIEL_DENY_DOMAINS', 'example.com:80', 'must be like example.com'],
+    ['ORIEL_ALLOW_DOMAINS', '*', 'must be like example.com'],
+    ['ORIEL_FETCH_PROXY', 'ftp://proxy.example.com', 'must be like http://'],
+  ]
+  it.for(lists)('are refused at the start: %s=%s', ([setting, entry, says]) => {
+    expect(() => loadConfig({}, { [setting]: entry })).toThrow(says)
+  })
+
+  it('are not these', () => {
+    const allowPrivate = '127.0.0.1,10.0.0.0/8,::1,fd00::/8'
+    const denyDomains = 'example.com,bücher.example,192.0.2.1,2001:db8::1,intranet'
+    const { media } = loadConfig({}, { ORIEL_ALLOW_PRIVATE: allowPrivate, ORIEL_DENY_DOMAINS: denyDomains })
+    expect(() => publicAddresses(media.allowPrivate)).not.toThrow()
+    expect(media.denyDomains).toHaveLength(5)
   })
 })

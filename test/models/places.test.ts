@@ -1,4 +1,4 @@
-import { copyFile, mkdir, mkdtemp, rm, symlink } from 'node:fs/promises'
+import { chmod, copyFile, mkdir, mkdtemp, rm, symlink } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
@@ -45,6 +45,43 @@ describe('a folder of GGUF files', () => {
     ])
   })
 
+  it('goes on when models are removed meanwhile', async () => {
+    let over = false
+    const churn = async (): Promise<void> => {
+      while (!over) {
+        await mkdir(path.join(folder, 'pair'))
+        await Promise.all([decoder('pair', 'some.gguf'), vision('pair', 'mmproj-some.gguf')])
+        await rm(path.join(folder, 'pair'), { recursive: true })
+      }
+    }
+    const churning = churn()
+    for (let times = 0; times < 300; times++) await expect(ids()).resolves.toContain('pocket')
+    over = true
+    await churning
+  })
+
+  // Root may read everything.
+  it.skipIf(process.getuid?.() === 0)('has a file from the moment on that it may be read', async () => {
+    await decoder('mine.gguf')
+    await chmod(path.join(folder, 'mine.gguf'), 0)
+    expect(await ids()).toEqual(['pocket'])
+    await chmod(path.join(folder, 'mine.gguf'), 0o644)
+    expect(await ids()).toEqual(['pocket', 'mine'])
+  })
+
+  it('has models without attention, which keep nothing for a token', async () => {
+    const metadata: Record<string, Value> = {
+      'general.architecture': { string: 'mamba' },
+      'mamba.block_count': { u32: 1 },
+      'mamba.embedding_length': { u32: 64 },
+      'mamba.context_length': { u32: 128 },
+      'mamba.attention.head_count': { u32: 0 },
+    }
+    const tensors = [{ name: 'token_embd.weight', shape: [64, 4], fill: { deviation: 0.1 } }]
+    writeGguf(path.join(folder, 'mamba.gguf'), metadata, tensors, 1)
+    expect((await findModel('mamba', undefined, config())).size.bytesPerToken).toBe(0)
+  })
+
   it('takes a split model for one, when all of it is there', async () => {
     const part = (no: number, name: string) => {
       const first: Record<string, Value> = {
@@ -88,6 +125,15 @@ describe("the hub's cache", () => {
       'accounts/fireworks/models/qwen2p5-vl-32b-instruct',
     ])
       expect(await findModel(name, undefined, config())).toMatchObject({ id })
+  })
+})
+
+describe('a snapshot that cannot be read', () => {
+  it('is as good as empty', async () => {
+    const snapshots = path.join(folder, 'hub', 'models--someone--Pocket-GGUF', 'snapshots')
+    await mkdir(snapshots, { recursive: true })
+    await symlink(path.join(folder, 'nowhere'), path.join(snapshots, 'gone'))
+    expect(await ids()).toEqual(['pocket'])
   })
 })
 

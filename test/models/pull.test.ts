@@ -1,9 +1,12 @@
 import { createHash } from 'node:crypto'
 import { mkdir, mkdtemp, readdir, readFile, readlink, rm, stat, symlink, writeFile } from 'node:fs/promises'
+import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
 import { hostname, tmpdir } from 'node:os'
 import path from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { loadConfig } from '../../src/config.ts'
+import { addToSnapshot } from '../../src/models/hub/cache.ts'
 import { withLock } from '../../src/models/hub/lock.ts'
 import { findModel, listModels, type PullEvent, pull, removalOf } from '../../src/models/index.ts'
 import { commit, FakeHub, type FakeRepo } from '../support/hub.ts'
@@ -145,6 +148,54 @@ describe('oriel pull', () => {
     expect(events.some(({ type }) => type === 'wait')).toBe(true)
     expect(hub.sent).toBeLessThan(decoder.length + vision.length + 3 * (1 << 20))
   })
+
+  it('puts a file into a snapshot whoever else does so just now, and it is never gone', async () => {
+    hub = await FakeHub.start({ [repo]: pocket })
+    await pulling(repo)
+    const cache = path.join(home, 'hub')
+    const put = () => addToSnapshot(cache, repo, { commit, file: 'Pocket-Q8_0.gguf', blob: sha256(decoder) })
+    for (let times = 0; times < 50; times++) {
+      const puts = [put(), put(), put()]
+      await expect(findModel(repo, undefined, configWith())).resolves.toMatchObject({ id: `${repo}:Q8_0` })
+      await Promise.all(puts)
+    }
+    expect((await readdir(cached())).sort()).toEqual(['blobs', 'refs', 'snapshots'])
+  })
+
+  it('can be stopped while it checks, and goes on from there', async () => {
+    hub = await FakeHub.start({ [repo]: pocket })
+    const stop = new AbortController()
+    const checking = pull(repo, {
+      config: configWith(),
+      families: ['pixtral'],
+      anyway: false,
+      signal: stop.signal,
+      onEvent: ({ type, ...event }) => {
+        if (type === 'check' && 'file' in event && event.file === 'Pocket-Q8_0.gguf') stop.abort()
+      },
+    })
+    await expect(checking).rejects.toMatchObject({ kind: 'cancelled' })
+    const { sent } = hub
+    await pulling(repo)
+    expect(hub.sent).toBe(sent)
+  })
+
+  it('says so where something else than a hub answers', async () => {
+    hub = await FakeHub.start({})
+    const portal = createServer((_, response) => response.end('<html>Please log in</html>'))
+    await new Promise<void>((resolve) => portal.listen(0, '127.0.0.1', resolve))
+    const url = `http://127.0.0.1:${(portal.address() as AddressInfo).port}`
+    await expect(pulling(repo, { env: { HF_ENDPOINT: url } })).rejects.toThrow(`${url} does not answer as a hub does`)
+    portal.close()
+  })
+
+  it.each(['http://', 'https://huggingface.co/someone/%E0', 'https://huggingface.co/%'])(
+    'refuses a URL that names nothing: %s',
+    async (url) => {
+      hub = await FakeHub.start({})
+      await expect(pulling(url)).rejects.toMatchObject({ name: 'OrielError', kind: 'invalid' })
+    },
+  )
 
   it('takes over the lock of a process that is gone, one at a time', async () => {
     hub = await FakeHub.start({})

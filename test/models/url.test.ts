@@ -1,10 +1,10 @@
-import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
+import { type FileHandle, mkdtemp, open, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest'
 import { loadConfig } from '../../src/config.ts'
 import { pull, removalOf } from '../../src/models/index.ts'
 import { pocketFolder } from '../support/pocket.ts'
@@ -148,6 +148,40 @@ describe("a model's file by its URL", () => {
     await writeFile(local, second)
     await pulling(local)
     expect(await fetched()).toBe('first')
+  })
+
+  it('is whole where the disk takes less at a time than it is given', async () => {
+    const probe = await open(path.join(models, 'probe'), 'w')
+    const handle = Object.getPrototypeOf(probe) as FileHandle
+    const write = handle.write as (...of: unknown[]) => Promise<unknown>
+    let times = 0
+    const short = vi.spyOn(handle, 'write').mockImplementation(function (this: FileHandle, ...of: unknown[]) {
+      const [bytes, from, length, at] = of
+      return write.call(this, bytes, from, times++ === 3 ? 1000 : length, at) as never
+    })
+    host.validators = 'none'
+    expect(await fetched()).toBe('first')
+    expect(times).toBeGreaterThan(4)
+    short.mockRestore()
+    await probe.close()
+  })
+
+  it('leaves the file that an engine may be reading as it is when another takes its place', async () => {
+    const local = path.join(models, 'model.gguf')
+    await writeFile(local, first)
+    const reading = await open((await pulling(local)).decoder)
+    await writeFile(local, second)
+    await pulling(local)
+    expect((await reading.readFile()).equals(first)).toBe(true)
+    await reading.close()
+    expect(await readdir(path.join(models, 'own', 'model'))).toEqual(['model.gguf'])
+  })
+
+  it('says what is wrong with the folder it is to be put into', async () => {
+    await writeFile(path.join(models, 'own'), '')
+    const local = path.join(models, 'model.gguf')
+    await writeFile(local, first)
+    await expect(pulling(local)).rejects.toThrow('ENOTDIR. HF_HUB_CACHE and --models-dir name other folders.')
   })
 
   it('leaves nothing behind when it is removed', async () => {

@@ -85,15 +85,17 @@ export class DecoderProcess {
         header = message.header
         this.#stopTimer()
         left -= performance.now() - begun
+        const decide = (type: 'go' | 'drop'): void => {
+          // It may have died while it waited.
+          if (!this.#alive) return
+          this.#startTimer(left)
+          this.#send({ type })
+        }
         admit(header).then(
-          () => {
-            this.#startTimer(left)
-            this.#send({ type: 'go' })
-          },
+          () => decide('go'),
           (error) => {
-            this.#startTimer(left)
             refusal = error
-            this.#send({ type: 'drop' })
+            decide('drop')
           },
         )
       } else if (message.type === 'picture') {

@@ -1,6 +1,6 @@
-import { availableParallelism } from 'node:os'
 import { cancelled, OrielError } from '../../errors.ts'
 import type { Logger } from '../../log.ts'
+import { availableProcessors } from '../../processors.ts'
 import { type DecodedFile, DecoderProcess, type FileToDecode } from './decoder-process.ts'
 import type { FileHeader } from './protocol.ts'
 
@@ -35,7 +35,7 @@ export class DecoderPool {
 
   constructor(options: PoolOptions) {
     this.#options = options
-    this.#most = options.processes || Math.min(8, Math.max(2, availableParallelism()))
+    this.#most = options.processes || Math.min(8, Math.max(2, availableProcessors()))
   }
 
   /**

@@ -7,6 +7,8 @@ import type { KeptFile } from './freshness.ts'
 
 /** Only files with such names are ever read or removed: the folder may hold others'. */
 const ownName = /^[0-9a-f]{64}\.oriel$/
+/** What a server left that ended while it wrote. */
+const unfinishedName = /^[0-9a-f]{64}\.oriel\.part$/
 
 /** What each file begins with, on a line of its own; the bytes follow. */
 const label = z.object({
@@ -79,9 +81,16 @@ export class DiskCache {
   /** What an earlier server has left, oldest first. */
   async #find(): Promise<void> {
     await mkdir(this.#folder, { recursive: true, mode: 0o700 })
-    const names = (await readdir(this.#folder)).filter((name) => ownName.test(name))
-    const found = await Promise.all(names.map(async (name) => ({ name, ...(await stat(this.#path(name))) })))
-    for (const { name, size } of found.sort((a, b) => a.mtimeMs - b.mtimeMs)) this.#files.set(name, size)
+    const names = await readdir(this.#folder)
+    for (const name of names.filter((name) => unfinishedName.test(name))) await rm(this.#path(name), { force: true })
+    const own = names.filter((name) => ownName.test(name))
+    const found = await Promise.all(
+      // One may be removed meanwhile by another server.
+      own.map(async (name) => ({ name, stats: await stat(this.#path(name)).catch(() => undefined) })),
+    )
+    const there = found.flatMap(({ name, stats }) => (stats === undefined ? [] : [{ name, stats }]))
+    for (const { name, stats } of there.toSorted((a, b) => a.stats.mtimeMs - b.stats.mtimeMs))
+      this.#files.set(name, stats.size)
   }
 
   async #read(name: string, url: string): Promise<KeptFile> {
@@ -98,8 +107,13 @@ export class DiskCache {
   async #write(name: string, url: string, { bytes, ...freshness }: KeptFile): Promise<void> {
     const head = Buffer.from(`${JSON.stringify({ url, length: bytes.length, ...freshness })}\n`)
     const unfinished = this.#path(`${name}.part`)
-    await writeFile(unfinished, Buffer.concat([head, bytes]), { mode: 0o600 })
-    await rename(unfinished, this.#path(name))
+    try {
+      await writeFile(unfinished, Buffer.concat([head, bytes]), { mode: 0o600 })
+      await rename(unfinished, this.#path(name))
+    } catch (error) {
+      await rm(unfinished, { force: true })
+      throw error
+    }
     this.#touch(name, head.length + bytes.length)
     let sum = [...this.#files.values()].reduce((total, size) => total + size, 0)
     for (const [oldest, size] of [...this.#files]) {

@@ -8,13 +8,21 @@ export interface Freshness {
   readonly lastModified: string | undefined
 }
 
+type Lines = Readonly<Record<string, string | string[] | undefined>>
+
 /** A file that was fetched, and how long it may be used. */
 export interface KeptFile extends Freshness {
   readonly bytes: Buffer
 }
 
-/** @returns undefined when the answer may not be kept, or when keeping it would help nobody */
-export function freshnessOf(headers: IncomingHttpHeaders, now = Date.now()): Freshness | undefined {
+/**
+ * @param lines headers; one that came in several lines is one list (RFC 9110, section 5.3)
+ * @returns undefined when the answer may not be kept, or when keeping it would help nobody
+ */
+export function freshnessOf(lines: Lines, now = Date.now()): Freshness | undefined {
+  const headers: IncomingHttpHeaders = Object.fromEntries(
+    Object.entries(lines).map(([name, value]) => [name, Array.isArray(value) ? value.join(', ') : value]),
+  )
   const control = directives(headers['cache-control'] ?? '')
   // Every fetch sends the same headers, so of all that an answer may vary by only "anything" matters.
   if (control.has('no-store') || control.has('private') || headers.vary?.includes('*')) return undefined

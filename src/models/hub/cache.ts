@@ -1,4 +1,18 @@
-import { link, mkdir, readdir, readFile, readlink, rm, rmdir, stat, symlink, unlink, writeFile } from 'node:fs/promises'
+import { randomUUID } from 'node:crypto'
+import {
+  link,
+  mkdir,
+  readdir,
+  readFile,
+  readlink,
+  rename,
+  rm,
+  rmdir,
+  stat,
+  symlink,
+  unlink,
+  writeFile,
+} from 'node:fs/promises'
 import { homedir } from 'node:os'
 import path from 'node:path'
 import type { ModelsConfig } from '../../config.ts'
@@ -50,7 +64,8 @@ async function cachedRepo(cache: string, repo: string): Promise<CachedRepo> {
   const found = await Promise.all(
     (await namesIn(snapshots)).map(async (commit) => {
       const folder = path.join(snapshots, commit)
-      const [files, { mtimeMs }] = await Promise.all([filesBelow(folder), stat(folder)])
+      // It may be a link to nothing, or be removed meanwhile.
+      const [files, { mtimeMs }] = await Promise.all([filesBelow(folder), stat(folder).catch(() => ({ mtimeMs: 0 }))])
       return { commit, folder, files, age: commit === main.trim() ? Number.POSITIVE_INFINITY : mtimeMs }
     }),
   )
@@ -66,10 +81,14 @@ export async function addToSnapshot(
   const places = placesOf(cache, repo)
   const pointer = path.join(places.snapshots, commit, ...file.split('/'))
   const target = path.join(places.blobs, blob)
+  // Put in place whole: another pull may do the same just now, and a server may look for the model.
+  const made = path.join(places.folder, `${randomUUID()}.oriel`)
   await mkdir(path.dirname(pointer), { recursive: true })
-  await rm(pointer, { force: true })
   // Windows allows links of this kind to administrators alone.
-  await symlink(path.relative(path.dirname(pointer), target), pointer).catch(() => link(target, pointer))
+  await symlink(path.relative(path.dirname(pointer), target), made).catch(() => link(target, made))
+  await rename(made, pointer)
+  // Where both are links to one file already, nothing was renamed.
+  await rm(made, { force: true })
   return pointer
 }
 

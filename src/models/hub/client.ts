@@ -61,7 +61,13 @@ export class HubClient {
     const url = `${this.#endpoint}/api/models/${repo}/revision/${encodeURIComponent(revision)}`
     return this.retried({ repo, revision }, signal, async () => {
       const { body } = await this.#ask('GET', url, { repo, revision }, signal)
-      const { sha, siblings } = listing.parse(await body.json())
+      const told = listing.safeParse(jsonOf(await body.text()))
+      if (!told.success)
+        throw new OrielError(
+          'internal',
+          `${this.#endpoint} does not answer as a hub does: HF_ENDPOINT names another place, or something on the way answers for it.`,
+        )
+      const { sha, siblings } = told.data
       return { repo, commit: sha, paths: siblings.map(({ rfilename }) => rfilename).filter(isSafe) }
     })
   }
@@ -105,7 +111,11 @@ export class HubClient {
     const { statusCode, headers, body } = await this.#ask('GET', url, what, signal, range)
     const [, begin, total] = /^bytes (\d+)-\d+\/(\d+)$/.exec(one(headers['content-range']) ?? '') ?? []
     const partial = statusCode === 206
-    if (partial && Number(begin) !== from) throw new Error(`asked for bytes from ${from}, and got them from ${begin}`)
+    if (partial && Number(begin) !== from)
+      throw new OrielError(
+        'internal',
+        `${what.path ?? what.repo} cannot be fetched: bytes from ${from} were asked for, and ${begin === undefined ? 'others' : `those from ${begin}`} came.`,
+      )
     const length = one(headers['content-length'])
     const whole = partial ? total : length
     const etag = one(headers.etag)
@@ -165,6 +175,14 @@ const listing = z.object({
   sha: z.string().regex(/^[0-9a-f]{40}$/),
   siblings: z.array(z.object({ rfilename: z.string() })),
 })
+
+function jsonOf(text: string): unknown {
+  try {
+    return JSON.parse(text)
+  } catch {
+    return undefined
+  }
+}
 
 /** A name that stays in the folder of its snapshot. */
 const isSafe = (path: string): boolean =>

@@ -1,7 +1,8 @@
 import { createHash } from 'node:crypto'
-import { createReadStream } from 'node:fs'
+import { createReadStream, createWriteStream } from 'node:fs'
 import { type FileHandle, mkdir, open, readFile, rename, rm, stat, statfs, writeFile } from 'node:fs/promises'
 import path from 'node:path'
+import { pipeline } from 'node:stream/promises'
 import { z } from 'zod'
 import { OrielError } from '../../errors.ts'
 import type { Bytes, HubClient } from './client.ts'
@@ -55,7 +56,7 @@ export async function download(client: HubClient, fetch: Fetch, watch: Watch): P
     const { incomplete, notes, origin } = besides(fetch.target)
     await fill(client, fetch, watch)
     watch.onCheck()
-    await check(fetch, incomplete)
+    await check(fetch, incomplete, watch.signal)
     await rename(incomplete, fetch.target).catch(async (error: unknown) => {
       // This machine may have slept until somebody took the lock over and was done first.
       if (!(await isThere(fetch))) throw error
@@ -65,6 +66,24 @@ export async function download(client: HubClient, fetch: Fetch, watch: Watch): P
     await rm(notes, { force: true })
   })
 }
+
+/** Puts a copy of a file in place as a fetched one is: whole, and beside one that an engine may be reading. */
+export async function copyTo(target: string, file: string, signal: AbortSignal, onWait: () => void): Promise<void> {
+  await withLock(lockOf(target), signal, onWait, async () => {
+    const { incomplete, notes, origin } = besides(target)
+    await rm(notes, { force: true })
+    try {
+      await pipeline(createReadStream(file), createWriteStream(incomplete), { signal })
+      await rm(origin, { force: true })
+      await rename(incomplete, target)
+    } finally {
+      await rm(incomplete, { force: true })
+    }
+  })
+}
+
+/** Of a file that lies in no cache. */
+export const lockOf = (target: string): string => `${target}.oriel.lock`
 
 /** Bytes of a fetch that are not here yet. */
 export async function missingBytes(fetch: Fetch): Promise<number> {
@@ -223,8 +242,12 @@ async function copy({ chunks, partial }: Bytes, file: FileHandle, part: Part, on
     const piece = chunk.subarray(from, from + part.to - part.at)
     at += chunk.length
     if (piece.length === 0) continue
-    await file.write(piece, 0, piece.length, part.at)
-    part.at += piece.length
+    // A disk that is nearly full takes a part of them first.
+    for (let written = 0; written < piece.length; ) {
+      const { bytesWritten } = await file.write(piece, written, piece.length - written, part.at)
+      written += bytesWritten
+      part.at += bytesWritten
+    }
     onBytes()
     if (part.at >= part.to) return
   }
@@ -251,7 +274,7 @@ function checkLength({ bytes, what }: Fetch, { totalBytes }: Bytes): void {
 }
 
 /** @throws OrielError `invalid`, and what was fetched is gone */
-async function check({ hash, bytes, what, target }: Fetch, file: string): Promise<void> {
+async function check({ hash, bytes, what, target }: Fetch, file: string, signal: AbortSignal): Promise<void> {
   if (hash === null) return
   const digest = /^[0-9a-f]{64}$/.test(hash)
     ? createHash('sha256')
@@ -259,7 +282,7 @@ async function check({ hash, bytes, what, target }: Fetch, file: string): Promis
       ? createHash('sha1').update(`blob ${bytes}\0`)
       : null
   if (digest === null) return
-  for await (const chunk of createReadStream(file, { highWaterMark: 1 << 20 })) digest.update(chunk)
+  for await (const chunk of createReadStream(file, { highWaterMark: 1 << 20, signal })) digest.update(chunk)
   const found = digest.digest('hex')
   if (found === hash) return
   await rm(file, { force: true })

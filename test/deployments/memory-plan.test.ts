@@ -1,0 +1,39 @@
+import fc from 'fast-check'
+import { describe, expect, it } from 'vitest'
+import { loadConfig } from '../../src/config.ts'
+import { planMemory } from '../../src/deployments/memory-plan.ts'
+import { OrielError } from '../../src/errors.ts'
+import { findModel } from '../../src/models/index.ts'
+
+const card = await findModel('pocket')
+const { engine } = loadConfig({}, {})
+
+describe('the memory that a model is given', () => {
+  it('is never more than there is: it fits, or that is said', () => {
+    const bytes = fc.integer({ min: 0, max: 2e9 })
+    fc.assert(
+      fc.property(
+        fc.record({ decoderBytes: bytes, visionBytes: bytes, bytesPerToken: fc.integer({ min: 0, max: 1e6 }) }),
+        fc.integer({ min: 0, max: 8e9 }),
+        fc.integer({ min: 0, max: 8192 }),
+        (size, budget, contextTokens) => {
+          const planned = { ...card, size: { ...card.size, ...size } }
+          try {
+            const { total, contextCells } = planMemory(planned, { ...engine, contextTokens }, budget)
+            expect(total).toBeLessThanOrEqual(budget)
+            expect(contextCells).toBeGreaterThan(0)
+          } catch (error) {
+            expect(error).toBeInstanceOf(OrielError)
+          }
+        },
+      ),
+    )
+  })
+
+  it('is enough to the last byte', () => {
+    const size = { ...card.size, decoderBytes: 0, visionBytes: 0, visionParameters: 0, bytesPerToken: 100 }
+    const plan = (budget: number) => planMemory({ ...card, size }, { ...engine, contextTokens: 1000 }, budget)
+    expect(plan(250e6 + 100_000 + 2).total).toBe(250e6 + 100_000 + 2)
+    expect(() => plan(250e6 + 100_000 + 1)).toThrow('never fits')
+  })
+})
