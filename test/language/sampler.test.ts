@@ -90,3 +90,35 @@ it('under a grammar nothing is chosen that would be U+0000 in three bytes', asyn
   decoder.close()
   rmSync(folder, { recursive: true })
 })
+
+it('under a grammar a token is as likely as it is among those that are allowed', async () => {
+  const decoder = openDecoder(`${pocketFolder}pocket.gguf`, {
+    cells: 256,
+    sequences: 1,
+    batchRows: 16,
+    threads: 1,
+    kvType: 'f16',
+    flashAttention: true,
+  })
+  const batch = decoder.newTokenBatch()
+  batch.addToken(5, 0, 0, true)
+  await decoder.decode(batch)
+  const idOf = (text: string) => decoder.vocabulary.tokenize(text, false)[0] ?? -1
+  const logits = decoder.logits(0)
+  const [a, b] = [idOf('a'), idOf('b')]
+  // As likely together as all others, and one of them three times as likely as the other.
+  const all = Math.log(logits.reduce((sum, logit) => sum + Math.exp(logit), 0))
+  const logitBias = [
+    { token: a, bias: all + Math.log(0.75) - (logits[a] ?? 0) },
+    { token: b, bias: all + Math.log(0.25) - (logits[b] ?? 0) },
+  ]
+  const drawn = Array.from({ length: 2000 }, (_, seed) => {
+    const sampler = decoder.newSampler({ ...plain, temperature: 1, seed, logitBias, grammar: 'root ::= "a" | "b"' })
+    const token = decoder.sample(sampler, 0)
+    sampler.free()
+    return token
+  })
+  expect(new Set(drawn)).toEqual(new Set([a, b]))
+  expect(drawn.filter((token) => token === a).length / drawn.length).toBeCloseTo(0.75, 1)
+  decoder.close()
+})
