@@ -2,7 +2,7 @@ import type { EngineConfig } from '../config.ts'
 import { OrielError } from '../errors.ts'
 import { checkGrammar, type Decoder, jsonSchemaGrammar, type TokenSampler } from '../language/index.ts'
 import type { Architecture } from '../vision/index.ts'
-import type { GenerateRequest, PromptCount, PromptPiece, Sampling } from './generation.ts'
+import type { GenerateRequest, PromptCount, PromptPiece, PromptToken, Sampling } from './generation.ts'
 import { type PromptCells, PromptLayout } from './prompt-cells.ts'
 import { EngineRequest } from './sequence.ts'
 
@@ -45,8 +45,14 @@ export class Admission {
   count(prompt: readonly PromptPiece[]): PromptCount {
     const { cells, imageTokens } = this.#layout.layout(prompt)
     const { vocabulary } = this.#decoder
-    const tokens = Array.from(cells, (id) => (id < 0 ? null : { id, bytes: vocabulary.bytes(id, true) }))
-    return { promptTokens: cells.length, imageTokens, tokens }
+    // One object for each token: running answers wait while it is made, and what comes again crosses to the parent as its number.
+    const known = new Map<number, PromptToken>()
+    const tokenOf = (id: number): PromptToken => {
+      const token = known.get(id) ?? { id, bytes: vocabulary.bytes(id, true) }
+      known.set(id, token)
+      return token
+    }
+    return { promptTokens: cells.length, imageTokens, tokens: Array.from(cells, (id) => (id < 0 ? null : tokenOf(id))) }
   }
 
   #samplers({ n, ignoreEos, sampling }: GenerateRequest): TokenSampler[] {

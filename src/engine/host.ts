@@ -134,7 +134,7 @@ class EngineHost implements Engine {
   }
 
   async count(pieces: readonly PromptPiece[]): Promise<PromptCount> {
-    await this.#whenReady(AbortSignal.timeout(patience))
+    await this.#whenReady(new AbortController().signal)
     const id = this.#nextId++
     const counted = deferred<PromptCount>()
     this.#counting.set(id, counted)

@@ -351,8 +351,9 @@ export class Scheduler {
     else if (sequence.generated >= request.maxTokens) this.#end(sequence, 'length')
   }
 
-  #say(sequence: Sequence, text: string): void {
-    if (text === '') return
+  /** @param last whether the tokens that have no text go out too: what is no part of a stop string is told at the end */
+  #say(sequence: Sequence, text: string, last = false): void {
+    if (text === '' && !(last && sequence.heldTokens.length > 0)) return
     const { request, choice, generated, heldTokens: tokens } = sequence
     sequence.heldTokens = []
     this.#port.emit(request.id, { type: 'text', choice, text, tokens, generated })
@@ -360,7 +361,7 @@ export class Scheduler {
 
   #end(sequence: Sequence, reason: 'stop' | 'length'): void {
     const { request, choice, generated: completionTokens } = sequence
-    this.#say(sequence, sequence.text.finish())
+    this.#say(sequence, sequence.text.finish(), !sequence.text.stopped)
     const stop = sequence.text.stoppedBy
     this.#port.emit(request.id, { type: 'end', choice, reason, stop, completionTokens })
     this.#release(sequence)

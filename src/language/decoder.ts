@@ -102,13 +102,12 @@ const smallState = new Set(['lfm2'])
  */
 export function openDecoder(file: string, settings: DecoderSettings): Decoder {
   const { llama, threadPools } = openNative(settings.gpu?.device)
-  const { model, context, gpuLayers, memory } = loadWithin(file, settings)
+  const { model, context, kvMemory, gpuLayers, memory } = loadWithin(file, settings)
   const trained = llama.contextTrain(model)
   const pool = threadPools.create(settings.threads)
   pool?.attach(context)
   pool?.use(settings.threads)
   const vocab = llama.vocab(model)
-  const kvMemory = llama.memory(context)
   const vocabulary = openVocabulary(llama, vocab)
   const width = llama.embeddingWidth(model)
   const gridPositions = llama.hasGridPositions(model)
@@ -214,6 +213,12 @@ function load(file: string, settings: DecoderSettings, gpuLayers: number) {
       },
     )
   }
+  if (llama.vocabType(llama.vocab(model)) === noVocabulary) {
+    llama.freeModel(model)
+    throw new OrielError('invalid', 'This model has no vocabulary: it cannot read text, nor write any.', {
+      code: 'unsupported_model',
+    })
+  }
   // llama.cpp makes it of so many at a time, whatever it is told, and takes no larger batch than it was told.
   const cells = Math.ceil((settings.cells || llama.contextTrain(model)) / cellsAtOnce) * cellsAtOnce
   // It ends the process where a batch could not have a row of each sequence.
@@ -250,7 +255,18 @@ function load(file: string, settings: DecoderSettings, gpuLayers: number) {
       code: 'out_of_memory',
     })
   }
-  return { model, context, memory }
+  const kvMemory = llama.memory(context)
+  if (kvMemory === null) {
+    llama.freeContext(context)
+    llama.freeModel(model)
+    throw new OrielError('invalid', 'This model makes embeddings of texts, and no answers.', {
+      code: 'unsupported_model',
+    })
+  }
+  return { model, context, kvMemory, memory }
 }
+
+/** `LLAMA_VOCAB_TYPE_NONE` */
+const noVocabulary = 0
 
 const megabytes = (bytes: number): number => Math.round(bytes / 1e6)

@@ -54,7 +54,7 @@ export function createSampler(
   const chain = createChain(llama, vocab, settings)
   const free = freeSampler(llama, chain)
   if (grammar === null) return free
-  const bound = boundSampler(llama, vocab, chain, grammar)
+  const bound = boundSampler(llama, vocab, chain, grammar, vocabulary)
   return settings.grammarAfter === undefined ? bound : boundAfter(settings.grammarAfter, free, bound, vocabulary)
 }
 
@@ -91,19 +91,48 @@ const freeSampler = (llama: Llama, chain: Sampler): TokenSampler => ({
  * Samples under a grammar. Not by one chain: where nothing is allowed a chain chooses all the same, and the grammar ends
  * the process when it is told of a token that it does not allow.
  */
-function boundSampler(llama: Llama, vocab: Vocab, chain: Sampler, grammar: Sampler): TokenSampler {
+function boundSampler(
+  llama: Llama,
+  vocab: Vocab,
+  chain: Sampler,
+  grammar: Sampler,
+  vocabulary: Vocabulary,
+): TokenSampler {
   const candidates = new Candidates(llama.vocabSize(vocab))
+  /** The last bytes that were written: as many as an unfinished character has. */
+  let tail = Buffer.alloc(0)
   /** ms that the two choices before took. */
   let choices: number[] = []
+  const choose = (): number | null => {
+    llama.samplerApply(chain, candidates.pointer)
+    return candidates.selected
+  }
+  /**
+   * What would be chosen anyway, if the grammar allows it: to ask it of one token takes microseconds, and of 150,000 some
+   * 30 ms, for which everybody waits. A draw that is not allowed is drawn again from what is: that leaves the chances as they
+   * are, but where top_p and its like cut, which they do among all tokens then. llama.cpp's tools do the same.
+   */
+  const freely = (logits: Float32Array): number | null => {
+    candidates.fill(logits)
+    const token = choose()
+    if (token === null) return null
+    candidates.fillOne(token)
+    llama.samplerApply(grammar, candidates.pointer)
+    return candidates.open ? token : null
+  }
+  const within = (logits: Float32Array): number | null => {
+    candidates.fill(logits)
+    llama.samplerApply(grammar, candidates.pointer)
+    return candidates.open ? choose() : null
+  }
   return {
     sample(_context, _row, logits) {
       const elapsed = stopwatch()
-      candidates.fill(logits())
-      llama.samplerApply(grammar, candidates.pointer)
-      if (!candidates.open) return null
-      llama.samplerApply(chain, candidates.pointer)
-      const token = candidates.selected
+      const token = freely(logits()) ?? within(logits())
       if (token === null) return null
+      const written = Buffer.concat([tail, vocabulary.bytes(token, true)])
+      if (zeros.some((zero) => written.includes(zero))) return null
+      tail = written.subarray(-3)
       llama.samplerAccept(grammar, token)
       llama.samplerAccept(chain, token)
       const [took, before] = [elapsed(), choices.at(-1) ?? 0]
@@ -122,6 +151,13 @@ function boundSampler(llama: Llama, vocab: Vocab, chain: Sampler, grammar: Sampl
     },
   }
 }
+
+/** U+0000 in too many bytes: llama.cpp allows it everywhere and follows it nowhere, which ends the process. */
+const zeros = [
+  [0xc0, 0x80],
+  [0xe0, 0x80, 0x80],
+  [0xf0, 0x80, 0x80, 0x80],
+].map((bytes) => Buffer.from(bytes))
 
 /**
  * A choice that takes longer, in ms, and twice as long as the one before, which took twice as long as its own, is the last:

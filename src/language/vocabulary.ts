@@ -1,3 +1,4 @@
+import { OrielError } from '../errors.ts'
 import type { Llama, Vocab } from '../native/index.ts'
 
 /** A model's vocabulary: text to tokens and back. */
@@ -21,6 +22,7 @@ export interface Vocabulary {
   isEnd(token: number): boolean
 }
 
+/** @throws OrielError `invalid` for a vocabulary that cannot write all text */
 export function openVocabulary(llama: Llama, vocab: Vocab): Vocabulary {
   const size = llama.vocabSize(vocab)
   const encoder = new TextEncoder()
@@ -28,13 +30,25 @@ export function openVocabulary(llama: Llama, vocab: Vocab): Vocabulary {
   let longest = 1
   const controlTokens: string[] = []
   const endTokens: number[] = []
+  const missing = new Set(llama.vocabType(vocab) === sentencePiece ? byteTokens : [])
   for (let token = 0; token < size; token++) {
     const text = textOf(token)
     longest = Math.max(longest, Buffer.byteLength(text))
+    // The byte itself does as well.
+    missing.delete(Buffer.byteLength(text) === 1 ? (byteTokens[text.charCodeAt(0)] ?? text) : text)
     if (llama.isControl(vocab, token)) controlTokens.push(text)
     if (llama.isEndOfGeneration(vocab, token)) endTokens.push(token)
   }
 
+  // llama.cpp looks them up for a character that it does not know, and ends the process where one is not there.
+  if (missing.size > 0)
+    throw new OrielError(
+      'invalid',
+      `This model's vocabulary lacks ${missing.size} of 256 bytes, which text may need.`,
+      {
+        code: 'unsupported_model',
+      },
+    )
   const inPieces = llama.vocabType(vocab) === bytePairs
   const uncut = anyOf(controlTokens)
 
@@ -43,10 +57,12 @@ export function openVocabulary(llama: Llama, vocab: Vocab): Vocabulary {
     // A token is a byte or more; some vocabularies put a space before the text.
     let out = new Int32Array(bytes.length + 2)
     const count = llama.tokenize(vocab, bytes, bytes.length, out, out.length, false, special)
-    if (count >= 0) return out.slice(0, count)
-    out = new Int32Array(-count)
-    llama.tokenize(vocab, bytes, bytes.length, out, out.length, false, special)
-    return out
+    if (count < 0) {
+      out = new Int32Array(-count)
+      llama.tokenize(vocab, bytes, bytes.length, out, out.length, false, special)
+    }
+    // What a vocabulary has no word for, and none that says so either, is -1.
+    return out.subarray(0, Math.abs(count)).filter((token) => token >= 0)
   }
 
   return {
@@ -74,6 +90,12 @@ export function openVocabulary(llama: Llama, vocab: Vocab): Vocabulary {
     isEnd: (token) => endTokens.includes(token),
   }
 }
+
+/** `LLAMA_VOCAB_TYPE_SPM` */
+const sentencePiece = 1
+
+/** `<0x00>` to `<0xFF>` */
+const byteTokens = Array.from({ length: 256 }, (_, byte) => `<0x${byte.toString(16).toUpperCase().padStart(2, '0')}>`)
 
 /** `LLAMA_VOCAB_TYPE_BPE` */
 const bytePairs = 2

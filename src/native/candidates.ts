@@ -33,9 +33,17 @@ export class Candidates {
     this.#array.set([this.#rows, BigInt(this.#size), -1n, 0n])
   }
 
-  /** Whether any token is left that may be chosen. */
+  /** One token alone. */
+  fillOne(token: number): void {
+    this.#ids[0] = token
+    this.#logits[1] = 0
+    this.#array.set([this.#rows, 1n, -1n, 0n])
+  }
+
+  /** Whether any token is left that may be chosen, before a chain has put them elsewhere. */
   get open(): boolean {
-    for (let id = 0; id < this.#size; id++) if ((this.#logits[id * 3 + 1] as number) > -Infinity) return true
+    const rows = Number(this.#array[1])
+    for (let row = 0; row < rows; row++) if ((this.#logits[row * 3 + 1] as number) > -Infinity) return true
     return false
   }
 

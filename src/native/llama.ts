@@ -166,7 +166,8 @@ export function bindLlama({ llama }: Libraries) {
       (vocab: Vocab, token: Token, out: Uint8Array, room: number, lstrip: number, special: boolean) => number
     >(llama, 'int32 llama_token_to_piece(void*, int32, void*, int32, int32, bool)'),
 
-    memory: declare<(context: LlamaContext) => Memory>(llama, 'void* llama_get_memory(void*)'),
+    /** @returns null for a model that keeps nothing of what it has read */
+    memory: declare<(context: LlamaContext) => Memory | null>(llama, 'void* llama_get_memory(void*)'),
     sequenceRemove: declare<(memory: Memory, sequence: number, from: number, to: number) => boolean>(
       llama,
       'bool llama_memory_seq_rm(void*, int32, int32, int32)',

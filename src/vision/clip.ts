@@ -9,8 +9,8 @@ import { transformer } from './transformer.ts'
  */
 export function clip(metadata: Metadata): Tower {
   const { layers, width, epsilon, layer } = transformer(metadata)
-  // What goes into a layer counts as the feature of that number.
-  const features = metadata.integers('clip.vision.feature_layer')
+  // What goes into a layer counts as the feature of that number; a negative number is none.
+  const features = metadata.integers('clip.vision.feature_layer').filter((layer) => layer >= 0)
   const deepest = features.length > 0 ? Math.max(...features) : layers - 1
   return {
     edge: metadata.number('clip.vision.image_size'),

@@ -97,6 +97,15 @@ describe('what a chat may ask to be told', () => {
     expect(chunks.at(-1).choices[0].raw_output).toEqual(choice.raw_output)
   })
 
+  it('tokens that have no text too, though nothing comes after them', async () => {
+    // A control token, which does not show.
+    const silent = { logit_bias: { 3: 100 }, max_tokens: 4, return_token_ids: true }
+    const { body, choice } = await chat(silent)
+    expect(choice).toMatchObject({ message: { content: '' }, finish_reason: 'length', token_ids: [3, 3, 3, 3] })
+    expect(body.usage.completion_tokens).toBe(4)
+    expect((await stream(silent)).flatMap(({ choices }) => choices[0].token_ids ?? [])).toEqual([3, 3, 3, 3])
+  })
+
   it("log probabilities in Fireworks' form", async () => {
     const { choice } = await chat({ logprobs: 3 })
     const { tokens = [], text_offset = [], top_logprobs = [] } = choice.logprobs ?? {}

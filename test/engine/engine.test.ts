@@ -93,6 +93,12 @@ describe('one request', () => {
     })
   })
 
+  it('counts a text with one object for each of its tokens, so that nobody waits for its way to the server', async () => {
+    const { tokens } = await engine.count([{ kind: 'text', text: 'hello '.repeat(2000), special: false }])
+    expect(tokens.length).toBeGreaterThan(4000)
+    expect(new Set(tokens).size).toBeLessThan(20)
+  })
+
   it('stops what nobody reads on when its signal says so', async () => {
     const abort = new AbortController()
     const endless = requestOf(ask('Hi'), { ignoreEos: true, maxTokens: 3000 })

@@ -1,6 +1,11 @@
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import path from 'node:path'
 import { expect, it } from 'vitest'
+import { writeGguf } from '../../bench/gguf-file.ts'
 import { openDecoder, type SamplerSettings } from '../../src/language/index.ts'
 import { pocketFolder } from '../support/pocket.ts'
+import { decoderOf, width } from '../vision/oracle/decoder.ts'
 
 const plain: SamplerSettings = {
   temperature: 0,
@@ -39,5 +44,81 @@ it('a temperature next to nothing takes the likeliest token, under a grammar too
   const likeliest = logits.indexOf(Math.max(...logits))
   for (const temperature of [0, 1e-45, 1e-39, 1e-38, 1e-30, 1e-9])
     for (const grammar of [null, 'root ::= .*']) expect(sample({ temperature, grammar })).toBe(likeliest)
+  decoder.close()
+})
+
+it('under a grammar nothing is chosen that would be U+0000 in three bytes', async () => {
+  const folder = mkdtempSync(path.join(tmpdir(), 'oriel-sampler-'))
+  const file = path.join(folder, 'decoder.gguf')
+  const { metadata, tensors } = decoderOf({ specials: [] })
+  // The bytes 80 80, as byte pair vocabularies write them.
+  const known = metadata['tokenizer.ggml.tokens']
+  const tokens = [...(known !== undefined && 'strings' in known ? known.strings : []), 'ĢĢ']
+  const longer = {
+    ...metadata,
+    'llama.vocab_size': { u32: tokens.length },
+    'tokenizer.ggml.tokens': { strings: tokens },
+    'tokenizer.ggml.token_type': { i32: tokens.map((_, id) => (id < 3 ? 3 : 1)) },
+  }
+  const wide = { name: 'token_embd.weight', shape: [width, tokens.length] }
+  const sized = tensors.map((tensor) => (tensor.name === wide.name ? { ...tensor, ...wide } : tensor))
+  writeGguf(file, longer, sized, 1)
+  const decoder = openDecoder(file, {
+    cells: 256,
+    sequences: 1,
+    batchRows: 16,
+    threads: 1,
+    kvType: 'f16',
+    flashAttention: true,
+  })
+  const batch = decoder.newTokenBatch()
+  batch.addToken(5, 0, 0, true)
+  await decoder.decode(batch)
+  const idOf = (bytes: string) =>
+    tokens.findIndex((_, id) => Buffer.from(decoder.vocabulary.bytes(id, true)).toString('hex') === bytes)
+  const [first, rest] = [idOf('e0'), idOf('8080')]
+  const sampler = decoder.newSampler({
+    ...plain,
+    grammar: 'root ::= [\\u0800-\\u0FFF]+',
+    logitBias: [
+      { token: first, bias: 50 },
+      { token: rest, bias: 100 },
+    ],
+  })
+  expect([decoder.sample(sampler, 0), decoder.sample(sampler, 0)]).toEqual([first, null])
+  sampler.free()
+  decoder.close()
+  rmSync(folder, { recursive: true })
+})
+
+it('under a grammar a token is as likely as it is among those that are allowed', async () => {
+  const decoder = openDecoder(`${pocketFolder}pocket.gguf`, {
+    cells: 256,
+    sequences: 1,
+    batchRows: 16,
+    threads: 1,
+    kvType: 'f16',
+    flashAttention: true,
+  })
+  const batch = decoder.newTokenBatch()
+  batch.addToken(5, 0, 0, true)
+  await decoder.decode(batch)
+  const idOf = (text: string) => decoder.vocabulary.tokenize(text, false)[0] ?? -1
+  const logits = decoder.logits(0)
+  const [a, b] = [idOf('a'), idOf('b')]
+  // As likely together as all others, and one of them three times as likely as the other.
+  const all = Math.log(logits.reduce((sum, logit) => sum + Math.exp(logit), 0))
+  const logitBias = [
+    { token: a, bias: all + Math.log(0.75) - (logits[a] ?? 0) },
+    { token: b, bias: all + Math.log(0.25) - (logits[b] ?? 0) },
+  ]
+  const drawn = Array.from({ length: 2000 }, (_, seed) => {
+    const sampler = decoder.newSampler({ ...plain, temperature: 1, seed, logitBias, grammar: 'root ::= "a" | "b"' })
+    const token = decoder.sample(sampler, 0)
+    sampler.free()
+    return token
+  })
+  expect(new Set(drawn)).toEqual(new Set([a, b]))
+  expect(drawn.filter((token) => token === a).length / drawn.length).toBeCloseTo(0.75, 1)
   decoder.close()
 })

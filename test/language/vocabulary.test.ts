@@ -2,8 +2,10 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { afterAll, describe, expect, it } from 'vitest'
+import { writeGguf } from '../../bench/gguf-file.ts'
 import { openDecoder } from '../../src/language/index.ts'
 import { pocketFolder } from '../support/pocket.ts'
+import { decoderOf, width } from '../vision/oracle/decoder.ts'
 
 const folder = mkdtempSync(path.join(tmpdir(), 'oriel-vocabulary-'))
 afterAll(() => rmSync(folder, { recursive: true }))
@@ -57,6 +59,49 @@ describe('a vocabulary', () => {
       const plain = vocabulary.tokenize(`${'!a'.repeat(before / 2)}<|im_end|>`, false)
       expect(plain).not.toContain(end)
     }
+    decoder.close()
+  })
+})
+
+describe('a small vocabulary', () => {
+  const open = (kind: string) => {
+    const tokens = ['<unk>', '<s>', '</s>', '▁', 'a', '▁a', 'b']
+    const { metadata, tensors } = decoderOf({
+      specials: [],
+      metadata: {
+        'llama.vocab_size': { u32: tokens.length },
+        'tokenizer.ggml.model': { string: kind },
+        'tokenizer.ggml.pre': { string: 'default' },
+        'tokenizer.ggml.tokens': { strings: tokens },
+        'tokenizer.ggml.scores': { f32: tokens.map((_, id) => -id) },
+        'tokenizer.ggml.token_type': { i32: tokens.map((_, id) => (id < 3 ? 3 : 1)) },
+      },
+    })
+    const file = path.join(folder, 'small.gguf')
+    const wide = { name: 'token_embd.weight', shape: [width, tokens.length] }
+    writeGguf(
+      file,
+      metadata,
+      tensors.map((tensor) => (tensor.name === wide.name ? { ...tensor, ...wide } : tensor)),
+      1,
+    )
+    return openDecoder(file, {
+      cells: 256,
+      sequences: 1,
+      batchRows: 16,
+      threads: 1,
+      kvType: 'f16',
+      flashAttention: true,
+    })
+  }
+
+  it('is refused where an unknown character would end the process', () => {
+    expect(() => open('llama')).toThrow(/lacks 254 of 256 bytes/)
+  })
+
+  it('leaves out what it has no word for', () => {
+    const decoder = open('rwkv')
+    expect([...decoder.vocabulary.tokenize('a字b', true)]).toEqual([4, 6])
     decoder.close()
   })
 })

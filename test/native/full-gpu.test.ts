@@ -30,8 +30,11 @@ vi.mock('../../src/native/index.ts', async (importActual) => {
       return null
     },
     freeBackend: (backend) => {
-      if (backend === gpu) asked.freed++
       native.ggml.freeBackend(backend)
+      if (backend !== gpu) return
+      asked.freed++
+      // The next may stand at the same address.
+      gpu = null
     },
   }
   const llama: Llama = {

@@ -1,4 +1,5 @@
 import { expect, it } from 'vitest'
+import { clip } from '../../src/vision/clip.ts'
 import type { GraphBuilder } from '../../src/vision/graph.ts'
 import type { Metadata } from '../../src/vision/metadata.ts'
 import { transformer } from '../../src/vision/transformer.ts'
@@ -13,12 +14,12 @@ const written = new Proxy({} as GraphBuilder<string>, {
     },
 })
 
-const metadataWith = (flag: string | null): Metadata => ({
+const metadataWith = (flag: string | null, features: readonly number[] = []): Metadata => ({
   string: () => '',
   number: () => 8,
   boolean: (key) => key === flag,
   floats: () => new Float32Array(),
-  integers: () => [],
+  integers: () => features,
   tensor: () => null,
 })
 
@@ -28,4 +29,20 @@ it.each([
   [null, 'multiply(quickGelu(matmul(v.blk.0.ffn_gate'],
 ])('a gate is activated as the file has it: %s', (flag, expected) => {
   expect(transformer(metadataWith(flag)).layer(written, 'x', 0)).toContain(expected)
+})
+
+it('a feature of a negative number is none: the layer before the last is read', () => {
+  const weightsOf = (features: readonly number[]): string[] => {
+    const names: string[] = []
+    const graph = new Proxy({} as GraphBuilder<string>, {
+      get: (_, word) => (name: string) => {
+        if (word === 'weight') names.push(name)
+        return word === 'has' ? name !== 'v.blk.0.attn_qkv.weight' : 'x'
+      },
+    })
+    clip(metadataWith(null, features)).build(graph, 'x')
+    return names
+  }
+  expect(weightsOf([-2])).toEqual(weightsOf([]))
+  expect(weightsOf([])).toContain('v.blk.6.ln1.weight')
 })
