@@ -243,6 +243,10 @@ const environment: Record<string, readonly string[]> = {
   HF_HUB_CACHE: ['models', 'hub', 'cache'],
 }
 
+/** The environment variable of a setting, or of the one that it is a part of. */
+export const variableOf = (path: readonly PropertyKey[]): string | undefined =>
+  Object.keys(environment).find((name) => environment[name]?.every((key, at) => path[at] === key))
+
 type Settings = { [key: string]: unknown }
 
 /**

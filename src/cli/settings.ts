@@ -1,5 +1,5 @@
 import { z } from 'zod'
-import { type Config, loadConfig } from '../config.ts'
+import { type Config, loadConfig, variableOf } from '../config.ts'
 import type { Compute } from '../engine/devices.ts'
 import { OrielError } from '../errors.ts'
 import { findModel, type ModelCard } from '../models/index.ts'
@@ -10,7 +10,9 @@ export function configOf(flags: Parameters<typeof loadConfig>[0]): Config {
     return loadConfig(flags)
   } catch (error) {
     if (!(error instanceof z.ZodError)) throw error
-    const wrong = error.issues.map(({ path, message }) => `${path.join('.')}: ${message}`).join('; ')
+    const wrong = error.issues
+      .map(({ path, message }) => `${variableOf(path) ?? path.join('.')}: ${message}`)
+      .join('; ')
     throw new OrielError('invalid', `A setting is not allowed. ${wrong}.`)
   }
 }

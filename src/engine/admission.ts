@@ -77,10 +77,11 @@ export class Admission {
   #overflow({ cells, imageTokens }: PromptCells, maxTokens: number | null): OrielError {
     const pictures = imageTokens.reduce((sum, tokens) => sum + tokens, 0)
     const named = imageTokens.length === 1 ? 'a picture' : `${imageTokens.length} pictures`
+    const parts = imageTokens.length === 0 ? '' : ` (${cells.length - pictures} of text and ${pictures} of ${named})`
     const answer = maxTokens === null ? '' : `, and ${maxTokens} more are asked for`
     return new OrielError(
       'invalid',
-      `This model's context holds ${this.#decoder.contextTokens} tokens. The prompt has ${cells.length} (${cells.length - pictures} of text and ${pictures} of ${named})${answer}.`,
+      `This model's context holds ${this.#decoder.contextTokens} tokens. The prompt has ${cells.length}${parts}${answer}.`,
       { param: 'messages', code: 'context_length_exceeded' },
     )
   }

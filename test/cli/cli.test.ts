@@ -24,6 +24,8 @@ const run = (file: string, ...args: string[]) =>
     )
   })
 const oriel = (...args: string[]) => run(process.execPath, bin, ...args)
+const orielWith = (settings: Record<string, string>, ...args: string[]) =>
+  run('env', ...Object.entries(settings).map(([name, value]) => `${name}=${value}`), process.execPath, bin, ...args)
 
 const running: ChildProcess[] = []
 afterEach(() => {
@@ -114,6 +116,10 @@ describe('oriel serve', () => {
     expect(await oriel('serve', '--host', '203.0.113.7')).toMatchObject({
       code: 1,
       stderr: expect.stringContaining('no address of this machine'),
+    })
+    expect(await orielWith({ ORIEL_CHUNK: '0', ORIEL_KV_TYPE: 'f8' }, 'serve')).toMatchObject({
+      code: 1,
+      stderr: expect.stringMatching(/^oriel: A setting is not allowed\. .*ORIEL_CHUNK: Too small.*\n$/),
     })
   })
 })

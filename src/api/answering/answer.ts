@@ -101,6 +101,7 @@ async function start(rooms: AnswerRooms, request: AnswerRequest, signal: AbortSi
   const events = backend.generate(generate, signal)[Symbol.asyncIterator]()
   const first = await events.next()
   if (first.done || first.value.type !== 'prompt') throw new Error('the engine did not begin with the prompt')
+  const { promptTokens, cachedTokens, imageTokens } = first.value
   const readers = Array.from({ length: generate.n }, () => readerOf(request, thinking))
   return {
     id: randomUUID(),
@@ -108,7 +109,7 @@ async function start(rooms: AnswerRooms, request: AnswerRequest, signal: AbortSi
     model: request.model,
     servedBy: backend.card.id,
     choices: generate.n,
-    usage: first.value,
+    usage: { promptTokens, cachedTokens, imageTokens },
     promptOf: () => prompt,
     sampling: generate.sampling,
     events: read({ [Symbol.asyncIterator]: () => events }, readers, prompt, request.settings),
