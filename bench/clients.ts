@@ -93,12 +93,15 @@ function bodyOf(server: Server, turns: readonly Turn[], maxTokens: number, detai
 }
 
 async function post(server: Server, body: object, signal?: AbortSignal): Promise<Response> {
-  const response = await fetch(`${server.url}/v1/chat/completions`, {
-    method: 'POST',
-    headers: { 'content-type': 'application/json' },
-    body: JSON.stringify(body),
-    signal: signal ?? null,
-  })
+  const send = () =>
+    fetch(`${server.url}/v1/chat/completions`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json' },
+      body: JSON.stringify(body),
+      signal: signal ?? null,
+    })
+  // A connection that was kept may be closed just when the next request goes out on it: llama-server waits for five seconds.
+  const response = await send().catch((error) => (signal?.aborted ? Promise.reject(error) : send()))
   if (!response.ok) throw new Error(`${server.name} answered ${response.status}: ${await response.text()}`)
   return response
 }
