@@ -55,7 +55,7 @@ try {
   // Before any other library is loaded.
   openNative(settings.device ?? 'cpu')
   const affinity = openAffinity()
-  const before = new Set(affinity?.threads())
+  const started = affinity?.startedFromNow() ?? (() => [])
   const encoder = await openEncoder(file, settings)
   const pictures = new Map<string, { scaled: readonly Raster[]; bytes: number }>()
 
@@ -89,8 +89,7 @@ try {
   const [tile] = tilesOf(plan)
   if (tile !== undefined) await encoder.encode(encoder.architecture.scale(blank, plan), tile, settings.threads)
   giveBackMemory()
-  const started = affinity?.threads().filter((thread) => !before.has(thread)) ?? []
-  answer({ ready: true, threads: affinity === null ? [] : [affinity.current(), ...started] })
+  answer({ ready: true, threads: affinity === null ? [] : [affinity.current(), ...started()] })
 } catch (error) {
   answer({ error: toWire(error) })
 }

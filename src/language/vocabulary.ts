@@ -1,5 +1,6 @@
 import { OrielError } from '../errors.ts'
 import type { Llama, Vocab } from '../native/index.ts'
+import { escaped } from '../regexp.ts'
 
 /** A model's vocabulary: text to tokens and back. */
 export interface Vocabulary {
@@ -140,6 +141,6 @@ function wholeCharacters(text: string, from: number): string {
 
 /** Any of some texts, in brackets; the longer of two that begin alike. */
 function anyOf(texts: readonly string[]): RegExp | null {
-  const escaped = texts.filter((text) => text !== '').map((text) => text.replace(/[\\^$.*+?()[\]{}|/-]/g, '\\$&'))
-  return escaped.length === 0 ? null : new RegExp(`(${escaped.sort().reverse().join('|')})`)
+  const parts = texts.filter((text) => text !== '').map(escaped)
+  return parts.length === 0 ? null : new RegExp(`(${parts.sort().reverse().join('|')})`)
 }

@@ -7,8 +7,8 @@ import { declare } from './function.ts'
 export interface Affinity {
   /** The cores that this process may use. */
   readonly cpus: readonly number[]
-  /** All threads of this process. */
-  threads(): number[]
+  /** @returns what lists the threads of this process that have started since. */
+  startedFromNow(): () => number[]
   /** The thread that asks. */
   current(): number
   /** The thread that runs the next asynchronous call of native code. */
@@ -32,7 +32,10 @@ export function openAffinity(): Affinity | null {
     )
     return {
       cpus: allowedCpus(),
-      threads: () => readdirSync('/proc/self/task').map(Number),
+      startedFromNow() {
+        const before = new Set(threadsOfProcess())
+        return () => threadsOfProcess().filter((thread) => !before.has(thread))
+      },
       current: () => gettid(),
       worker: () =>
         new Promise((resolve, reject) => {
@@ -49,6 +52,8 @@ export function openAffinity(): Affinity | null {
     return null
   }
 }
+
+const threadsOfProcess = (): number[] => readdirSync('/proc/self/task').map(Number)
 
 function allowedCpus(): number[] {
   const list = /^Cpus_allowed_list:\s*(\S+)$/m.exec(readFileSync('/proc/self/status', 'utf8'))?.[1] ?? ''

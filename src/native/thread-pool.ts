@@ -48,10 +48,10 @@ export function bindThreadPools({ ggml, ggmlBase, llama }: Libraries) {
       const [create, destroy] = [procedure('ggml_threadpool_new'), procedure('ggml_threadpool_free')]
       if (create === null || destroy === null) return null
       const affinity = openAffinity()
-      const before = new Set(affinity?.threads())
+      const started = affinity?.startedFromNow()
       // Without polling a thread that has nothing to do sleeps, and the core is free for whoever serves the client.
       const pool: Pointer = koffi.call(create, creator, { ...defaults(threads), poll: 0 })
-      const helpers = affinity?.threads().filter((thread) => !before.has(thread)) ?? []
+      const helpers = started?.() ?? []
       // With a core to spare the kernel moves them apart by itself, and others may have theirs on the same ones.
       const cores = affinity?.cpus.length === threads && threads > 1 ? keepApart(affinity, helpers) : null
       return {

@@ -1,3 +1,4 @@
+import { escaped } from '../regexp.ts'
 import type { PromptPart } from './messages.ts'
 
 /**
@@ -62,5 +63,3 @@ function pictureAt(pictures: readonly number[], index: number): PromptPart | und
   const picture = pictures[index]
   return picture === undefined ? undefined : { kind: 'picture', picture }
 }
-
-const escaped = (text: string): string => text.replace(/[\\^$.*+?()[\]{}|/-]/g, '\\$&')

@@ -4,8 +4,8 @@ import path from 'node:path'
 import { afterAll, expect, it } from 'vitest'
 import { writeGguf } from '../../bench/gguf-file.ts'
 import { PromptLayout } from '../../src/engine/prompt-cells.ts'
-import { openDecoder } from '../../src/language/index.ts'
 import { openArchitecture } from '../../src/vision/index.ts'
+import { openSmall } from '../support/decoder.ts'
 import { decoderOf } from '../vision/oracle/decoder.ts'
 import { minicpmv4 } from '../vision/oracle/families/minicpmv.ts'
 
@@ -45,14 +45,7 @@ function write(decoder: string, projector: string): void {
 it('puts no space between the rows of a picture where texts begin with one', () => {
   const [file, projector] = [path.join(folder, 'decoder.gguf'), path.join(folder, 'mmproj.gguf')]
   write(file, projector)
-  const decoder = openDecoder(file, {
-    cells: 256,
-    sequences: 1,
-    batchRows: 16,
-    threads: 1,
-    kvType: 'f16',
-    flashAttention: true,
-  })
+  const decoder = openSmall(file)
   const text = { kind: 'text', text: 'a', special: true } as const
   const pixels = { rgb: new Uint8Array(), letGo() {} }
   const picture = { hash: 'h', width: 140, height: 140, detail: 'high', pixels } as const

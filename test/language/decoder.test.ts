@@ -3,15 +3,14 @@ import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { afterAll, expect, it } from 'vitest'
 import { type TensorPlan, writeGguf } from '../../bench/gguf-file.ts'
-import { openDecoder } from '../../src/language/index.ts'
+import { openSmall } from '../support/decoder.ts'
 import { decoderOf, width } from '../vision/oracle/decoder.ts'
 
 const folder = mkdtempSync(path.join(tmpdir(), 'oriel-decoder-'))
 afterAll(() => rmSync(folder, { recursive: true }))
 const file = path.join(folder, 'model.gguf')
 
-const open = () =>
-  openDecoder(file, { cells: 256, sequences: 1, batchRows: 16, threads: 1, kvType: 'f16', flashAttention: true })
+const open = () => openSmall(file)
 
 it('a model without a vocabulary is refused', () => {
   const { metadata, tensors } = decoderOf({ specials: [] })

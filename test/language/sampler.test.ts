@@ -3,34 +3,15 @@ import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { expect, it } from 'vitest'
 import { writeGguf } from '../../bench/gguf-file.ts'
-import { openDecoder, type SamplerSettings } from '../../src/language/index.ts'
-import { pocketFolder } from '../support/pocket.ts'
+import type { SamplerSettings } from '../../src/language/index.ts'
+import { openSmall } from '../support/decoder.ts'
+import { greedy, pocketFolder } from '../support/pocket.ts'
 import { decoderOf, width } from '../vision/oracle/decoder.ts'
 
-const plain: SamplerSettings = {
-  temperature: 0,
-  topP: 1,
-  topK: 0,
-  minP: 0,
-  typicalP: 1,
-  mirostat: null,
-  repetitionPenalty: 1,
-  frequencyPenalty: 0,
-  presencePenalty: 0,
-  seed: 1,
-  logitBias: [],
-  grammar: null,
-}
+const plain: SamplerSettings = { ...greedy, seed: 1, grammar: null }
 
 it('a temperature next to nothing takes the likeliest token, under a grammar too', async () => {
-  const decoder = openDecoder(`${pocketFolder}pocket.gguf`, {
-    cells: 256,
-    sequences: 1,
-    batchRows: 16,
-    threads: 1,
-    kvType: 'f16',
-    flashAttention: true,
-  })
+  const decoder = openSmall(`${pocketFolder}pocket.gguf`)
   const batch = decoder.newTokenBatch()
   batch.addToken(5, 0, 0, true)
   await decoder.decode(batch)
@@ -63,14 +44,7 @@ it('under a grammar nothing is chosen that would be U+0000 in three bytes', asyn
   const wide = { name: 'token_embd.weight', shape: [width, tokens.length] }
   const sized = tensors.map((tensor) => (tensor.name === wide.name ? { ...tensor, ...wide } : tensor))
   writeGguf(file, longer, sized, 1)
-  const decoder = openDecoder(file, {
-    cells: 256,
-    sequences: 1,
-    batchRows: 16,
-    threads: 1,
-    kvType: 'f16',
-    flashAttention: true,
-  })
+  const decoder = openSmall(file)
   const batch = decoder.newTokenBatch()
   batch.addToken(5, 0, 0, true)
   await decoder.decode(batch)
@@ -92,14 +66,7 @@ it('under a grammar nothing is chosen that would be U+0000 in three bytes', asyn
 })
 
 it('under a grammar a token is as likely as it is among those that are allowed', async () => {
-  const decoder = openDecoder(`${pocketFolder}pocket.gguf`, {
-    cells: 256,
-    sequences: 1,
-    batchRows: 16,
-    threads: 1,
-    kvType: 'f16',
-    flashAttention: true,
-  })
+  const decoder = openSmall(`${pocketFolder}pocket.gguf`)
   const batch = decoder.newTokenBatch()
   batch.addToken(5, 0, 0, true)
   await decoder.decode(batch)

@@ -1,16 +1,9 @@
 import { fileURLToPath } from 'node:url'
 import { afterAll, describe, expect, it } from 'vitest'
-import { openDecoder } from '../../src/language/index.ts'
+import { openSmall } from '../support/decoder.ts'
 
 const file = fileURLToPath(new URL('../../models/pocket/pocket.gguf', import.meta.url))
-const decoder = openDecoder(file, {
-  cells: 256,
-  sequences: 2,
-  batchRows: 64,
-  threads: 1,
-  kvType: 'f16',
-  flashAttention: true,
-})
+const decoder = openSmall(file, { sequences: 2, batchRows: 64 })
 afterAll(() => decoder.close())
 
 describe('a token looked up beforehand', () => {

@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { afterAll, describe, expect, it } from 'vitest'
 import { writeGguf } from '../../bench/gguf-file.ts'
-import { openDecoder } from '../../src/language/index.ts'
+import { openSmall } from '../support/decoder.ts'
 import { pocketFolder } from '../support/pocket.ts'
 import { decoderOf, width } from '../vision/oracle/decoder.ts'
 
@@ -27,14 +27,7 @@ describe('a vocabulary', () => {
     ...['a', '字', ' ', '-', '\n', '7', 'aB', '!\u0301', 'a1', '😀\u200d'].map((part) => ['tekken', part] as const),
     ...['!\u0301', 'a1', '-1'].flatMap((part) => [['gpt-4o', part] as const, ['viking', part] as const]),
   ])('of words as %s has them takes %j for as long as it goes on', (way, part) => {
-    const decoder = openDecoder(splitAs(way), {
-      cells: 256,
-      sequences: 1,
-      batchRows: 16,
-      threads: 1,
-      kvType: 'f16',
-      flashAttention: true,
-    })
+    const decoder = openSmall(splitAs(way))
     const text = `x ${part.repeat(20_000)} and ${part.repeat(1500)}`
     const tokens = decoder.vocabulary.tokenize(text, true)
     const bytes = Buffer.concat([...tokens].map((token) => decoder.vocabulary.bytes(token, true)))
@@ -43,14 +36,7 @@ describe('a vocabulary', () => {
   })
 
   it('never cuts a control token that has no space around it', () => {
-    const decoder = openDecoder(splitAs('tekken'), {
-      cells: 256,
-      sequences: 1,
-      batchRows: 16,
-      threads: 1,
-      kvType: 'f16',
-      flashAttention: true,
-    })
+    const decoder = openSmall(splitAs('tekken'))
     const { vocabulary } = decoder
     const [end] = vocabulary.tokenize('<|im_end|>', true)
     for (let before = 980; before <= 1002; before++) {
@@ -85,14 +71,7 @@ describe('a small vocabulary', () => {
       tensors.map((tensor) => (tensor.name === wide.name ? { ...tensor, ...wide } : tensor)),
       1,
     )
-    return openDecoder(file, {
-      cells: 256,
-      sequences: 1,
-      batchRows: 16,
-      threads: 1,
-      kvType: 'f16',
-      flashAttention: true,
-    })
+    return openSmall(file)
   }
 
   it('is refused where an unknown character would end the process', () => {

@@ -2,9 +2,9 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { afterAll, beforeEach, describe, expect, it, vi } from 'vitest'
-import { openDecoder } from '../../src/language/index.ts'
 import type { Backend, Ggml, Llama } from '../../src/native/index.ts'
 import { openEncoder, tilesOf } from '../../src/vision/index.ts'
+import { openSmall } from '../support/decoder.ts'
 import { pocketFolder } from '../support/pocket.ts'
 
 /** What is asked of the device that is there for a GPU, which has no memory at all. */
@@ -51,18 +51,17 @@ const folder = mkdtempSync(path.join(tmpdir(), 'oriel-gpu-'))
 afterAll(() => rmSync(folder, { recursive: true }))
 
 const gpu = { device: 'cuda', layers: 4, bytes: 1e6, reserved: 0 } as const
-const settings = { cells: 256, sequences: 1, batchRows: 16, threads: 1, kvType: 'f16', flashAttention: true } as const
 
 describe('where a GPU says that it has memory and has none', () => {
   it('the decoder is loaded with fewer layers on it, down to none', () => {
-    const decoder = openDecoder(`${pocketFolder}pocket.gguf`, { ...settings, gpu })
+    const decoder = openSmall(`${pocketFolder}pocket.gguf`, { gpu })
     expect([asked.layers, decoder.gpuLayers]).toEqual([[5, 2, 1, 0], 0])
     decoder.close()
   })
 
   it('a file that is no model is said to be none all the same', () => {
     const file = path.join(folder, 'none.gguf')
-    expect(() => openDecoder(file, { ...settings, gpu })).toThrow(/could not be loaded: it is broken/)
+    expect(() => openSmall(file, { gpu })).toThrow(/could not be loaded: it is broken/)
   })
 
   it('pictures are encoded by the processor, in the runtime that was asked for', async () => {

@@ -45,7 +45,7 @@ formats['date-time'] = `${formats.date} "T" ${formats.time}`
 const typeNames = z.enum(['null', 'boolean', 'integer', 'number', 'string', 'array', 'object'])
 type TypeName = z.output<typeof typeNames>
 
-const count = z.int().nonnegative().max(mostTimes, 'must be 2000 at most, which is what can be held to')
+const count = z.int().nonnegative().max(mostTimes, `must be ${mostTimes} at most, which is what can be held to`)
 
 /** A schema whose subschemas are not looked at yet. */
 const node = z.looseObject({

@@ -5,9 +5,9 @@ import { loadConfig } from '../../../src/config.ts'
 import type { PromptPiece } from '../../../src/engine/generation.ts'
 import { startEngine } from '../../../src/engine/host.ts'
 import { type PromptCells, PromptLayout } from '../../../src/engine/prompt-cells.ts'
-import { openDecoder } from '../../../src/language/index.ts'
 import { createLogger } from '../../../src/log.ts'
 import { openArchitecture, openEncoder, tilesOf } from '../../../src/vision/index.ts'
+import { openSmall } from '../../support/decoder.ts'
 import { answerOf, greedy, requestOf } from '../../support/pocket.ts'
 import type { Family } from './families.ts'
 import { picture } from './pictures.ts'
@@ -48,8 +48,7 @@ export function openSubject({ name, write }: Family): Subject {
 /** How prompts with each picture are laid out, here and there. */
 export function compareLayouts(subject: Subject): { size: Told['size']; ours: Layout; theirs: Layout }[] {
   const architecture = openArchitecture(subject.projector)
-  const settings = { cells: 256, sequences: 1, batchRows: 64, threads: 1, kvType: 'f16', flashAttention: true } as const
-  const decoder = openDecoder(subject.decoder, settings)
+  const decoder = openSmall(subject.decoder, { batchRows: 64 })
   const prompts = new PromptLayout(decoder, architecture)
   const compared = subject.told.map((told) => {
     const laidOut = prompts.layout(piecesOf(told.size))
