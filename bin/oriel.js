@@ -1,6 +1,7 @@
 #!/usr/bin/env node
-// The sources are TypeScript and run as they are: tsx strips the types on the way in, so there is no build step.
-import { register } from 'tsx/esm/api'
+import { existsSync } from 'node:fs'
 
-register()
-await import('../src/cli/main.ts')
+// Only a clone has this script: the package is compiled already.
+const build = new URL('../scripts/build.js', import.meta.url)
+if (existsSync(build)) (await import(build.href)).buildIfStale()
+await import('../dist/cli/main.js')
