@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 import { existsSync } from 'node:fs'
 
-// Only a clone has this script: the package is compiled already.
+// A clone compiles its sources when they have changed. The package has no sources, and no build script.
 const build = new URL('../scripts/build.js', import.meta.url)
-if (existsSync(build)) (await import(build.href)).buildIfStale()
+if (existsSync(build)) (await import(build.href)).default()
 await import('../dist/cli/main.js')

@@ -1,7 +1,6 @@
 /**
- * Compiles `src/` to `dist/`, the tree that `bin/oriel.js` runs and that the package contains: `node scripts/build.js`.
- * `npm run build` also checks types. In a clone `bin/oriel.js` calls `buildIfStale`, so it never runs code that is older
- * than the sources.
+ * Compiles `src/` to `dist/`, which `bin/oriel.js` runs and the package contains. `npm run build` also checks types. In a
+ * clone, `bin/oriel.js` and the tests call `buildIfStale`, so they never run code that is older than the sources.
  */
 import { execFileSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
@@ -12,30 +11,38 @@ import { fileURLToPath } from 'node:url'
 
 const root = fileURLToPath(new URL('../', import.meta.url))
 const dist = path.join(root, 'dist')
-const stamp = path.join(dist, '.sources')
+/** In `dist/`: the fingerprint of the sources that it was compiled from. */
+const stamp = '.sources'
 
-/** Compiles unless `dist/` was made from exactly the sources that are there. Skips the type check, which takes seconds. */
-export function buildIfStale() {
+/** Compiles when the sources are not those that `dist/` was compiled from. Skips the type check, which takes seconds. */
+export default function buildIfStale() {
+  const file = path.join(dist, stamp)
   const sources = fingerprint()
-  if (existsSync(stamp) && readFileSync(stamp, 'utf8') === sources) return
+  if (existsSync(file) && readFileSync(file, 'utf8') === sources) return
   process.stderr.write('Compiling src/ to dist/ ...\n')
-  build(sources, ['--noCheck'])
+  compile(sources, ['--noCheck'])
 }
 
-/**
- * The result appears under its name only when it is complete: another process never sees half of it.
- * @param {string} sources
- * @param {string[]} flags of tsc
- */
-function build(sources, flags) {
+/** Compiles and checks types. Exits with tsc's status when there are errors. */
+export function build() {
+  try {
+    compile(fingerprint(), [])
+  } catch (error) {
+    // tsc has said what is wrong.
+    process.exit(error.status ?? 1)
+  }
+}
+
+/** The result takes the place of `dist/` when it is complete: no process sees half of it. */
+function compile(/** @type {string} */ sources, /** @type {string[]} */ flags) {
   const fresh = `${dist}.${process.pid}`
   try {
-    const compiler = createRequire(import.meta.url).resolve('typescript/bin/tsc')
+    const tsc = createRequire(import.meta.url).resolve('typescript/bin/tsc')
     const project = path.join(root, 'tsconfig.build.json')
-    execFileSync(process.execPath, [compiler, '-p', project, '--outDir', fresh, ...flags], { stdio: 'inherit' })
-    for (const file of filesBelow(path.join(root, 'src')))
+    execFileSync(process.execPath, [tsc, '-p', project, '--outDir', fresh, ...flags], { stdio: ['ignore', 2, 2] })
+    for (const file of filesBelow('src'))
       if (!file.endsWith('.ts')) cpSync(path.join(root, 'src', file), path.join(fresh, file))
-    writeFileSync(path.join(fresh, '.sources'), sources)
+    writeFileSync(path.join(fresh, stamp), sources)
     rmSync(dist, { recursive: true, force: true })
     renameSync(fresh, dist)
   } finally {
@@ -43,23 +50,20 @@ function build(sources, flags) {
   }
 }
 
-/** Changes with every file that is added, removed or saved, and with the compiler's settings. */
+/** Changes when a source is added, removed or saved, and with the compiler's settings. */
 function fingerprint() {
   const hash = createHash('sha256')
-  const files = filesBelow(path.join(root, 'src')).map((file) => path.join('src', file))
-  for (const file of [...files, 'tsconfig.json', 'tsconfig.build.json']) {
+  const sources = filesBelow('src').map((file) => path.join('src', file))
+  for (const file of [...sources, 'tsconfig.json', 'tsconfig.build.json']) {
     const { mtimeMs, size } = statSync(path.join(root, file))
     hash.update(`${file} ${mtimeMs} ${size}\n`)
   }
   return hash.digest('hex')
 }
 
-/** @param {string} folder */
-function filesBelow(folder) {
-  return readdirSync(folder, { recursive: true, withFileTypes: true })
-    .filter((entry) => entry.isFile())
-    .map((entry) => path.relative(folder, path.join(entry.parentPath ?? entry.path, entry.name)))
-    .sort()
+function filesBelow(/** @type {string} */ folder) {
+  const files = readdirSync(path.join(root, folder), { recursive: true, encoding: 'utf8' })
+  return files.filter((file) => path.extname(file) !== '').sort()
 }
 
-if (process.argv[1] === fileURLToPath(import.meta.url)) build(fingerprint(), [])
+if (process.argv[1] === fileURLToPath(import.meta.url)) build()

@@ -1,0 +1,2 @@
+export interface Placeholder { version: string }
+export { version } from "./version.ts"
