@@ -1,4 +1,4 @@
-import { type TensorPlan, type Value, writeGguf } from '../../../bench/gguf-file.ts'
+import { type TensorPlan, type Value, writeGguf } from '../../support/gguf-file.ts'
 import { byteAlphabet } from '../../../bench/random-model.ts'
 import { each, matrix, ones } from './weights.ts'
 
