@@ -1,2 +1,0 @@
-export interface Placeholder { version: string }
-export { version } from "./version.ts"
