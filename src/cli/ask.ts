@@ -1,5 +1,5 @@
 import { readFile, stat } from 'node:fs/promises'
-import { chatRequest, parseBody, readChat, startAnswer } from '../api/index.ts'
+import { chatRequest, openai, parseBody, readChat, startAnswer } from '../api/index.ts'
 import { deploy, embedded } from '../deployments/index.ts'
 import { chooseDevice } from '../engine/devices.ts'
 import { OrielError } from '../errors.ts'
@@ -57,7 +57,7 @@ export async function ask(
         context_length_exceeded_behavior: 'truncate',
         messages: messagesOf(parts, text, system),
       })
-      const request = readChat(body, { dialect: 'openai', isolationKey: '', requestId: '' })
+      const request = readChat(body, { dialect: openai, isolationKey: '', requestId: '' })
       let said = ''
       for await (const event of (await startAnswer(rooms, request, stop.signal)).events)
         if (event.type === 'part') {
