@@ -10,8 +10,8 @@ import type { ChatRequest } from './schema.ts'
 
 /** A request of OpenAI's chats as an `AnswerRequest`. @throws OrielError `invalid` */
 export function readChat(body: ChatRequest, context: RequestContext): AnswerRequest {
-  const pictures = new Pictures()
-  const messages = body.messages.map((message, turn) => readMessage(message, `messages[${turn}].content`, pictures))
+  const attachments = new Pictures()
+  const messages = body.messages.map((message, turn) => readMessage(message, `messages[${turn}].content`, attachments))
   const { tools, calling } = readTools(body)
   const settings = settingsOf(body, context)
   refuseBoth(calling, settings, 'response_format')
@@ -27,7 +27,7 @@ export function readChat(body: ChatRequest, context: RequestContext): AnswerRequ
       continues: continuesOf(body, messages),
       longest: body.prompt_truncate_len ?? null,
     },
-    sources: pictures.sources,
+    sources: attachments.sources,
     settings: {
       ...settings,
       maxTokens: maxTokensOf(['max_tokens', body.max_tokens], ['max_completion_tokens', body.max_completion_tokens]),
@@ -37,12 +37,12 @@ export function readChat(body: ChatRequest, context: RequestContext): AnswerRequ
   }
 }
 
-function readMessage(message: ChatRequest['messages'][number], param: string, pictures: Pictures): ChatMessage {
+function readMessage(message: ChatRequest['messages'][number], param: string, attachments: Pictures): ChatMessage {
   const { role, content, name, reasoning_content, tool_calls, tool_call_id } = message
   return {
     // OpenAI's developer message is the system prompt of other models.
     role: role === 'developer' ? 'system' : role,
-    content: content == null ? [] : readContent(content, param, pictures),
+    content: content == null ? [] : readContent(content, param, attachments),
     name: name ?? undefined,
     reasoning: reasoning_content ?? undefined,
     calls: tool_calls?.map((call) => ({ id: call.id, ...call.function })),

@@ -22,12 +22,12 @@ export function readCompletions(body: CompletionsRequest, context: RequestContex
     promptLogprobs: (body.echo ?? false) && topLogprobs !== null,
   }
   return prompts.map((prompt, index) => {
-    const pictures = new Pictures()
+    const attachments = new Pictures()
     const [place, listed] = prompts.length > 1 ? [`prompt[${index}]`, `images[${index}]`] : ['prompt', 'images']
     return {
       model: body.model,
-      prompt: readPrompt(prompt, images[index] ?? [], { place, listed, pictures }),
-      sources: pictures.sources,
+      prompt: readPrompt(prompt, images[index] ?? [], { place, listed, attachments }),
+      sources: attachments.sources,
       settings,
       params: { prompt: place, grammar: 'response_format' },
     }
@@ -69,7 +69,7 @@ function imagesOf({ images }: CompletionsRequest, prompts: number): readonly (re
 function readPrompt(
   prompt: Prompt,
   images: readonly string[],
-  { place, listed, pictures }: { place: string; listed: string; pictures: Pictures },
+  { place, listed, attachments }: { place: string; listed: string; attachments: Pictures },
 ): PlainPrompt {
   if (typeof prompt !== 'string') {
     if (images.length > 0)
@@ -94,7 +94,7 @@ function readPrompt(
     const image = images[index]
     // The client writes the whole prompt, control tokens included.
     const words = text === '' ? [] : [{ kind: 'text' as const, text, special: true }]
-    return image === undefined ? words : [...words, pictures.add(image, `${listed}[${index}]`)]
+    return image === undefined ? words : [...words, attachments.add(image, `${listed}[${index}]`)]
   })
   return { kind: 'plain', parts }
 }

@@ -11,7 +11,7 @@ import type { CountRequest, MessagesRequest } from './schema.ts'
  * @throws OrielError `invalid`
  */
 export function readMessages(body: CountRequest & Partial<MessagesRequest>, context: RequestContext): AnswerRequest {
-  const pictures = new Pictures()
+  const attachments = new Pictures()
   const { tool_choice: choice, thinking } = body
   const { tools, calling } = chooseTools(
     (body.tools ?? []).map(({ name, description, input_schema }, index) => ({
@@ -28,7 +28,7 @@ export function readMessages(body: CountRequest & Partial<MessagesRequest>, cont
   )
   const messages = [
     ...systemOf(body),
-    ...body.messages.flatMap((message, turn) => readTurn(message, `messages[${turn}].content`, pictures)),
+    ...body.messages.flatMap((message, turn) => readTurn(message, `messages[${turn}].content`, attachments)),
   ]
   return {
     model: body.model,
@@ -42,7 +42,7 @@ export function readMessages(body: CountRequest & Partial<MessagesRequest>, cont
       continues: endsInAnswer(messages),
       longest: null,
     },
-    sources: pictures.sources,
+    sources: attachments.sources,
     settings: {
       ...plainSettings,
       maxTokens: body.max_tokens ?? null,
@@ -65,7 +65,7 @@ function systemOf({ system }: CountRequest): ChatMessage[] {
 function readTurn(
   { role, content }: CountRequest['messages'][number],
   param: string,
-  pictures: Pictures,
+  attachments: Pictures,
 ): ChatMessage[] {
   if (typeof content === 'string') return [{ role, content: [text(content)] }]
   const results: ChatMessage[] = []
@@ -74,9 +74,9 @@ function readTurn(
   let reasoning = ''
   for (const [index, block] of content.entries()) {
     const place = `${param}[${index}]`
-    if (!('type' in block)) own.push(...readPart(block, place, pictures))
+    if (!('type' in block)) own.push(...readPart(block, place, attachments))
     else if (block.type === 'tool_result') {
-      const parts = block.content == null ? [] : readContent(block.content, `${place}.content`, pictures)
+      const parts = block.content == null ? [] : readContent(block.content, `${place}.content`, attachments)
       // Chat templates have no field for a failed call, so the model reads it in the text.
       const result = block.is_error ? [text('Error: '), ...parts] : parts
       results.push({ role: 'tool', callId: block.tool_use_id, content: result })

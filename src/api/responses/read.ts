@@ -8,7 +8,7 @@ import type { ResponsesRequest } from './schema.ts'
 
 /** A request of the Responses API as an `AnswerRequest`. @throws OrielError `invalid` */
 export function readResponses(body: ResponsesRequest, { isolationKey }: RequestContext): AnswerRequest {
-  const pictures = new Pictures()
+  const attachments = new Pictures()
   const { instructions, reasoning } = body
   const system: ChatMessage[] = instructions ? [{ role: 'system', content: [text(instructions)] }] : []
   const effort = reasoning?.effort
@@ -25,7 +25,7 @@ export function readResponses(body: ResponsesRequest, { isolationKey }: RequestC
     model: body.model,
     prompt: {
       kind: 'chat',
-      messages: [...system, ...readInput(body.input, pictures)],
+      messages: [...system, ...readInput(body.input, attachments)],
       tools,
       calling,
       variables:
@@ -34,7 +34,7 @@ export function readResponses(body: ResponsesRequest, { isolationKey }: RequestC
       continues: false,
       longest: body.truncation === 'auto' ? 'context' : null,
     },
-    sources: pictures.sources,
+    sources: attachments.sources,
     settings,
     params: { prompt: 'input', grammar: 'text.format' },
   }
@@ -66,7 +66,7 @@ function grammarOf(body: ResponsesRequest): Settings['sampling']['grammar'] {
 }
 
 /** Items as messages. Consecutive reasoning, text and calls of the assistant become one message. */
-function readInput(input: ResponsesRequest['input'], pictures: Pictures): ChatMessage[] {
+function readInput(input: ResponsesRequest['input'], attachments: Pictures): ChatMessage[] {
   if (typeof input === 'string') return [{ role: 'user', content: [text(input)] }]
   const messages: ChatMessage[] = []
   let open = false
@@ -83,7 +83,7 @@ function readInput(input: ResponsesRequest['input'], pictures: Pictures): ChatMe
   for (const [index, item] of input.entries()) {
     const param = `input[${index}]`
     if ('role' in item) {
-      const content = readContent(item.content, `${param}.content`, pictures)
+      const content = readContent(item.content, `${param}.content`, attachments)
       if (item.role === 'assistant') assistant({ content })
       else messages.push({ role: item.role === 'developer' ? 'system' : item.role, content })
       open = item.role === 'assistant'
@@ -96,7 +96,7 @@ function readInput(input: ResponsesRequest['input'], pictures: Pictures): ChatMe
       messages.push({
         role: 'tool',
         callId: item.call_id,
-        content: readContent(item.output, `${param}.output`, pictures),
+        content: readContent(item.output, `${param}.output`, attachments),
       })
       open = false
     }
