@@ -25,11 +25,12 @@ export interface CountProtocol<Body extends z.ZodObject, Answer extends z.ZodTyp
   counted(body: z.output<Body>, counts: PromptCounts): z.output<Answer> | Promise<z.output<Answer>>
 }
 
-/** A protocol that asks a model. Its bodies are held to the schemas that the OpenAPI document shows. */
-export interface AnswerProtocol<Body extends z.ZodObject, Answer extends z.ZodType, Event extends z.ZodType>
+type StreamableBody = z.ZodObject<{ stream: z.ZodType<boolean | null | undefined> }>
+
+/** A protocol that asks a model. The compiler checks its bodies against the schemas of the OpenAPI document. */
+export interface AnswerProtocol<Body extends StreamableBody, Answer extends z.ZodType, Event extends z.ZodType>
   extends Protocol<Body, Answer> {
   event: Event
-  streams(body: z.output<Body>): boolean
   whole(answer: RunningAnswer, body: z.output<Body>): Promise<{ body: z.output<Answer>; timings: Timings | undefined }>
   events(answer: RunningAnswer, body: z.output<Body>): AsyncIterable<z.output<Event>>
   framing(context: RequestContext): Framing<z.output<Event>>
@@ -43,7 +44,7 @@ export interface AnswerProtocol<Body extends z.ZodObject, Answer extends z.ZodTy
  */
 const longestWait = 10_000
 
-export function answerEndpoint<Body extends z.ZodObject, Answer extends z.ZodType, Event extends z.ZodType>(
+export function answerEndpoint<Body extends StreamableBody, Answer extends z.ZodType, Event extends z.ZodType>(
   protocol: AnswerProtocol<Body, Answer, Event>,
 ): Endpoint {
   const { path, tag, summary, body, answer, event } = protocol
@@ -68,7 +69,7 @@ export function countEndpoint<Body extends z.ZodObject, Answer extends z.ZodType
   }
 }
 
-function answering<Body extends z.ZodObject, Answer extends z.ZodType, Event extends z.ZodType>(
+function answering<Body extends StreamableBody, Answer extends z.ZodType, Event extends z.ZodType>(
   protocol: AnswerProtocol<Body, Answer, Event>,
   options: RouteOptions,
 ) {
@@ -82,7 +83,7 @@ function answering<Body extends z.ZodObject, Answer extends z.ZodType, Event ext
     const starting = startAnswers(rooms, requests, signal).then((answer) =>
       observed(answer, (account) => tell(account, request.id)),
     )
-    if (!protocol.streams(parsed)) {
+    if (!parsed.stream) {
       const answer = await starting
       describeAnswer(reply, answer)
       const { body, timings } = await protocol.whole(answer, parsed)

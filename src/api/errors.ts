@@ -47,15 +47,16 @@ export function toOrielError(error: unknown): OrielError {
 /** Answers a request with an error, and logs it. */
 export function sendError(
   error: unknown,
-  { errors, headers }: Dialect,
+  dialect: Dialect,
   request: FastifyRequest,
   reply: FastifyReply,
   log: Logger,
 ): FastifyReply {
   const shown = toOrielError(error)
   logError(shown, request.id, log)
-  describeRequest(reply, request.id, headers)
+  describeRequest(reply, request.id, dialect)
   if (shown.retryAfter !== undefined) reply.header('retry-after', String(shown.retryAfter))
+  const { errors } = dialect
   return reply.status(statusOf(shown.kind, errors)).send(errors.body(shown, request.id))
 }
 

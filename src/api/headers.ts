@@ -6,8 +6,8 @@ import type { Dialect } from './dialects/dialect.ts'
 import { seconds } from './shapes/performance.ts'
 
 /** Headers of every response. */
-export function describeRequest(reply: FastifyReply, requestId: string, headers: Dialect['headers']): void {
-  reply.headers({ 'x-request-id': requestId, ...headers(requestId) })
+export function describeRequest(reply: FastifyReply, requestId: string, { headers }: Dialect): void {
+  reply.headers({ 'x-request-id': requestId, ...headers?.(requestId) })
 }
 
 /** Headers that are known when an answer begins, by the names that Fireworks gives them. Every dialect sends them. */

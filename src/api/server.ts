@@ -53,7 +53,7 @@ export function createServer(rooms: AnswerRooms, config: Config['server'], log: 
     }
   })
   server.addHook('onRequest', async (request, reply) => {
-    describeRequest(reply, request.id, routes.dialectOf(request).headers)
+    describeRequest(reply, request.id, routes.dialectOf(request))
     reply.header('access-control-allow-origin', '*')
     reply.header('access-control-expose-headers', '*')
   })

@@ -17,7 +17,6 @@ export const chatEndpoint = answerEndpoint({
   answer: z.union([chatCompletion, dryRunAnswer]),
   event: chatChunk,
   read: (body, context) => [readChat(body, context)],
-  streams: ({ stream }) => stream ?? false,
   whole: completion,
   events: chunks,
   framing: dataFraming,

@@ -123,4 +123,3 @@ export const chatRequest = z.looseObject({
 })
 
 export type ChatRequest = z.output<typeof chatRequest>
-export type RequestMessage = ChatRequest['messages'][number]

@@ -17,7 +17,6 @@ export const completionsEndpoint = answerEndpoint({
   answer: z.union([textCompletion, dryRunAnswer]),
   event: textCompletion,
   read: readCompletions,
-  streams: ({ stream }) => stream ?? false,
   whole: completion,
   events: completionChunks,
   framing: dataFraming,

@@ -22,7 +22,7 @@ export interface Dialect {
   endpoints: readonly Endpoint[]
   errors: ErrorFormat
   /** Headers of every response in addition to the common ones. */
-  headers(requestId: string): Record<string, string>
+  headers?(requestId: string): Record<string, string>
   defaults: Defaults
 }
 

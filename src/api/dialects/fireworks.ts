@@ -18,6 +18,5 @@ export const fireworks: Dialect = {
   bases: ['/inference/v1'],
   endpoints: openaiEndpoints,
   errors,
-  headers: () => ({}),
   defaults: { overflow: 'truncate', completionTokens: null },
 }

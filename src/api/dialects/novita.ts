@@ -45,6 +45,5 @@ export const novita: Dialect = {
   bases: ['/openai/v1', '/openai', '/v3/openai'],
   endpoints: openaiEndpoints,
   errors,
-  headers: () => ({}),
   defaults: { overflow: 'error', completionTokens: null },
 }

@@ -13,6 +13,5 @@ export const openai: Dialect = {
   bases: ['/v1'],
   endpoints: openaiEndpoints,
   errors,
-  headers: () => ({}),
   defaults: { overflow: 'error', completionTokens: 16 },
 }

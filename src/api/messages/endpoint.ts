@@ -14,7 +14,6 @@ export const messagesEndpoint = answerEndpoint({
   answer: message,
   event: messageEvent,
   read: (body, context) => [readMessages(body, context)],
-  streams: ({ stream }) => stream ?? false,
   whole,
   events,
   framing: ({ dialect, requestId }) => ({

@@ -14,7 +14,6 @@ export const responsesEndpoint = answerEndpoint({
   answer: response,
   event: responseEvent,
   read: (body, context) => [readResponses(body, context)],
-  streams: ({ stream }) => stream ?? false,
   whole,
   events,
   framing: ({ dialect, requestId }) => {
