@@ -1,7 +1,6 @@
 import type { FastifyReply } from 'fastify'
-import type { Timings } from '../deployments/index.ts'
+import type { MediaTimings, Timings } from '../deployments/index.ts'
 import type { RunningAnswer } from './answering/answer.ts'
-import type { MediaTimings } from './answering/prepare.ts'
 import type { Dialect } from './dialects/dialect.ts'
 import { seconds } from './shapes/performance.ts'
 

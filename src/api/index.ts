@@ -1,6 +1,1 @@
-export { startAnswer } from './answering/answer.ts'
-export { readChat } from './chat/read.ts'
-export { chatRequest } from './chat/schema.ts'
-export { openai } from './dialects/openai.ts'
-export { parseBody } from './request/validation.ts'
 export { createServer } from './server.ts'

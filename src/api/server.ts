@@ -7,8 +7,8 @@ import type { Deployments } from '../deployments/index.ts'
 import { OrielError } from '../errors.ts'
 import type { Logger } from '../log.ts'
 import { version } from '../version.ts'
+import type { AnswerRooms } from './answering/answer.ts'
 import type { AnswerAccount } from './answering/observe.ts'
-import type { AnswerRooms } from './answering/prepare.ts'
 import { dialects } from './dialects/index.ts'
 import { sendError } from './errors.ts'
 import { describeRequest } from './headers.ts'
@@ -82,7 +82,7 @@ export function createServer(rooms: AnswerRooms, config: Config['server'], log: 
   routes.add('GET', '/health', async () => ({ status: 'ok', ...(await healthOf(rooms.deployments)) }))
   routes.add('GET', '/metrics', async (_request, reply) => reply.type(metrics.contentType).send(await metrics.text()))
   routes.add('DELETE', '/admin/cache', async (_request, reply) => {
-    await rooms.media.clearCache()
+    await rooms.clearCache()
     return reply.status(204).send()
   })
   server.setNotFoundHandler((request, reply) => routes.missing(request, reply))
@@ -92,10 +92,10 @@ export function createServer(rooms: AnswerRooms, config: Config['server'], log: 
 /** The state of each loaded engine, and the memory that models take. An engine without a state is restarting. */
 async function healthOf({ loaded, memory }: Deployments) {
   const engines = await Promise.all(
-    loaded().map(async ({ card, state }) => {
+    loaded().map(async ({ info, state }) => {
       const found = await state().catch(() => null)
-      if (found === null) return { model: card.id, status: 'restarting' }
-      return { model: card.id, status: 'ok', running: found.running, waiting: found.waiting }
+      if (found === null) return { model: info.id, status: 'restarting' }
+      return { model: info.id, status: 'ok', running: found.running, waiting: found.waiting }
     }),
   )
   return { engines, memory: { budget_bytes: memory.budget, taken_bytes: memory.taken } }

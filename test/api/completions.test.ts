@@ -226,7 +226,7 @@ describe('completions', () => {
       'images[1][0]',
       /holds no data/,
     ],
-    ['an unknown token id', { prompt: [999_999] }, 'prompt', /token 999999, and this model's tokens are below/],
+    ['an unknown token id', { prompt: [999_999] }, 'prompt', /Token 999999 is not in this model's vocabulary/],
     ['top_logprobs without logprobs', { prompt: 'a', top_logprobs: 2 }, 'top_logprobs', /requires logprobs/],
     ['a suffix', { prompt: 'a', suffix: 'b' }, 'suffix', /only the end of a text can be completed/],
     ['a best_of below n', { prompt: 'a', n: 3, best_of: 2 }, 'best_of', /at least n/],

@@ -1,7 +1,7 @@
+import { type ChatMessage, type ChatPrompt, endsInAnswer } from '../../deployments/index.ts'
 import { OrielError } from '../../errors.ts'
-import { type ChatMessage, endsInAnswer } from '../../prompt/index.ts'
-import { Pictures } from '../answering/pictures.ts'
-import type { AnswerRequest, ChatPrompt } from '../answering/request.ts'
+import { Attachments } from '../answering/attachments.ts'
+import type { AnswerRequest } from '../answering/request.ts'
 import type { RequestContext } from '../dialects/dialect.ts'
 import { readContent } from '../request/content.ts'
 import { maxTokensOf, settingsOf, topLogprobsOf } from '../request/parameters.ts'
@@ -10,7 +10,7 @@ import type { ChatRequest } from './schema.ts'
 
 /** A request of OpenAI's chats as an `AnswerRequest`. @throws OrielError `invalid` */
 export function readChat(body: ChatRequest, context: RequestContext): AnswerRequest {
-  const attachments = new Pictures()
+  const attachments = new Attachments()
   const messages = body.messages.map((message, turn) => readMessage(message, `messages[${turn}].content`, attachments))
   const { tools, calling } = readTools(body)
   const settings = settingsOf(body, context)
@@ -27,17 +27,17 @@ export function readChat(body: ChatRequest, context: RequestContext): AnswerRequ
       continues: continuesOf(body, messages),
       longest: body.prompt_truncate_len ?? null,
     },
-    sources: attachments.sources,
+    attachments: attachments.sources,
     settings: {
       ...settings,
       maxTokens: maxTokensOf(['max_tokens', body.max_tokens], ['max_completion_tokens', body.max_completion_tokens]),
       topLogprobs: topLogprobsOf(body),
     },
-    params: { prompt: 'messages', grammar: 'response_format' },
+    params: { prompt: 'messages', grammar: 'response_format', longest: 'prompt_truncate_len' },
   }
 }
 
-function readMessage(message: ChatRequest['messages'][number], param: string, attachments: Pictures): ChatMessage {
+function readMessage(message: ChatRequest['messages'][number], param: string, attachments: Attachments): ChatMessage {
   const { role, content, name, reasoning_content, tool_calls, tool_call_id } = message
   return {
     // OpenAI's developer message is the system prompt of other models.

@@ -1,8 +1,7 @@
 import type { z } from 'zod'
-import type { AnswerPiece } from '../../prompt/index.ts'
+import type { AnswerPiece, AnswerToken } from '../../deployments/index.ts'
 import type { RunningAnswer } from '../answering/answer.ts'
 import { type Choice, collect, newCallId } from '../answering/collect.ts'
-import type { ToldToken } from '../answering/prompt-text.ts'
 import { includesUsage, withUsage } from '../shapes/last-chunk.ts'
 import { chatWriter, legacyWriter } from '../shapes/logprobs.ts'
 import { performanceOf } from '../shapes/performance.ts'
@@ -51,7 +50,7 @@ function messageOf({ text, reasoning, calls }: Choice): Completion['choices'][nu
 }
 
 /** A number asks for the format of completions, as Fireworks has it. */
-function writerOf({ logprobs }: ChatRequest): (tokens: readonly ToldToken[]) => ChunkChoice['logprobs'] {
+function writerOf({ logprobs }: ChatRequest): (tokens: readonly AnswerToken[]) => ChunkChoice['logprobs'] {
   if (typeof logprobs === 'number') return legacyWriter()
   return logprobs ? chatWriter() : () => null
 }
@@ -64,7 +63,7 @@ export async function* chunks(answer: RunningAnswer, body: ChatRequest): AsyncIt
   const chunk = (
     index: number,
     delta: ChunkChoice['delta'],
-    tokens: readonly ToldToken[] | null,
+    tokens: readonly AnswerToken[] | null,
     more: Partial<ChunkChoice> = {},
   ): Chunk => ({
     ...heading,

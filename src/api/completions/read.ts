@@ -1,6 +1,7 @@
+import type { PlainPrompt } from '../../deployments/index.ts'
 import { OrielError } from '../../errors.ts'
-import { Pictures } from '../answering/pictures.ts'
-import type { AnswerRequest, PlainPrompt } from '../answering/request.ts'
+import { Attachments } from '../answering/attachments.ts'
+import type { AnswerRequest } from '../answering/request.ts'
 import type { RequestContext } from '../dialects/dialect.ts'
 import { maxTokensOf, settingsOf, topLogprobsOf } from '../request/parameters.ts'
 import type { CompletionsRequest } from './schema.ts'
@@ -22,14 +23,14 @@ export function readCompletions(body: CompletionsRequest, context: RequestContex
     promptLogprobs: (body.echo ?? false) && topLogprobs !== null,
   }
   return prompts.map((prompt, index) => {
-    const attachments = new Pictures()
+    const attachments = new Attachments()
     const [place, listed] = prompts.length > 1 ? [`prompt[${index}]`, `images[${index}]`] : ['prompt', 'images']
     return {
       model: body.model,
       prompt: readPrompt(prompt, images[index] ?? [], { place, listed, attachments }),
-      sources: attachments.sources,
+      attachments: attachments.sources,
       settings,
-      params: { prompt: place, grammar: 'response_format' },
+      params: { prompt: place, grammar: 'response_format', longest: 'prompt_truncate_len' },
     }
   })
 }
@@ -69,7 +70,7 @@ function imagesOf({ images }: CompletionsRequest, prompts: number): readonly (re
 function readPrompt(
   prompt: Prompt,
   images: readonly string[],
-  { place, listed, attachments }: { place: string; listed: string; attachments: Pictures },
+  { place, listed, attachments }: { place: string; listed: string; attachments: Attachments },
 ): PlainPrompt {
   if (typeof prompt !== 'string') {
     if (images.length > 0)
@@ -94,7 +95,7 @@ function readPrompt(
     const image = images[index]
     // The client writes the whole prompt, control tokens included.
     const words = text === '' ? [] : [{ kind: 'text' as const, text, special: true }]
-    return image === undefined ? words : [...words, attachments.add(image, `${listed}[${index}]`)]
+    return image === undefined ? words : [...words, attachments.add('image', image, `${listed}[${index}]`)]
   })
   return { kind: 'plain', parts }
 }

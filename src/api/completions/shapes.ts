@@ -1,7 +1,7 @@
 import type { z } from 'zod'
+import type { AnswerToken, DescribedPrompt } from '../../deployments/index.ts'
 import type { RunningAnswer } from '../answering/answer.ts'
 import { type Choice, collect } from '../answering/collect.ts'
-import type { DescribedPrompt, ToldToken } from '../answering/prompt-text.ts'
 import { includesUsage, withUsage } from '../shapes/last-chunk.ts'
 import { legacyWriter } from '../shapes/logprobs.ts'
 import { performanceOf } from '../shapes/performance.ts'
@@ -58,7 +58,7 @@ function bestOf(
   ).flat()
 }
 
-const meanLogprob = (tokens: readonly ToldToken[]): number =>
+const meanLogprob = (tokens: readonly AnswerToken[]): number =>
   tokens.reduce((sum, { logprob }) => sum + (logprob ?? 0), 0) / Math.max(1, tokens.length)
 
 /** The answer as a stream. */
@@ -70,7 +70,7 @@ export async function* completionChunks(answer: RunningAnswer, body: Completions
   const chunk = (
     index: number,
     text: string,
-    tokens: readonly ToldToken[] | null,
+    tokens: readonly AnswerToken[] | null,
     more: Partial<CompletionChoice> = {},
   ): Completion => ({
     ...head,

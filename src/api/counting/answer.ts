@@ -20,7 +20,7 @@ export const tokenization = z.strictObject({
   max_model_len: z.int(),
   parts: z.array(
     z.strictObject({
-      type: z.enum(['text', 'image']),
+      type: z.enum(['text', 'image', 'audio', 'video']),
       param: z.string().describe('Path of the part in the request.'),
       tokens: z.int(),
       pictures: z.array(z.strictObject({ width: z.int(), height: z.int(), tokens: z.int() })).optional(),

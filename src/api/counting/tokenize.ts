@@ -1,14 +1,14 @@
 import { z } from 'zod'
-import type { Backend, PromptPiece } from '../../deployments/index.ts'
 import { OrielError } from '../../errors.ts'
 import { countEndpoint } from '../answer-route.ts'
+import type { AnswerRequest } from '../answering/request.ts'
 import type { PromptCounts } from '../answering/several.ts'
 import { readChat } from '../chat/read.ts'
 import { chatRequest } from '../chat/schema.ts'
 import { readCompletions } from '../completions/read.ts'
 import { tokenization } from './answer.ts'
 
-/** All that changes what a chat's prompt is. */
+/** The parameters of a chat that change its prompt. */
 const chat = chatRequest.pick({
   model: true,
   tools: true,
@@ -23,7 +23,7 @@ const chat = chatRequest.pick({
   prompt_truncate_len: true,
 })
 
-/** A text, with pictures at its `<image>`, or a chat. */
+/** A text with images in place of its `<image>` markers, or a chat. */
 const tokenizeRequest = z.looseObject({
   ...chat.shape,
   prompt: z.string().nullish(),
@@ -33,7 +33,7 @@ const tokenizeRequest = z.looseObject({
 
 type TokenizeRequest = z.output<typeof tokenizeRequest>
 
-/** `POST /v1/tokenize`: what a prompt costs, token by token and part by part, without an answer. Ours. */
+/** `POST /tokenize`. The endpoint is Oriel's own. */
 export const tokenizeEndpoint = countEndpoint({
   path: '/tokenize',
   tag: 'Counting',
@@ -43,7 +43,7 @@ export const tokenizeEndpoint = countEndpoint({
   read(body, context) {
     const { prompt, images, messages, ...rest } = body
     if ((prompt == null) === (messages == null))
-      throw new OrielError('invalid', 'Either prompt or messages must be there: a text to count, or a chat.', {
+      throw new OrielError('invalid', 'Send either prompt or messages: a text to count, or a chat.', {
         param: 'prompt',
         code: 'invalid_value',
       })
@@ -53,74 +53,41 @@ export const tokenizeEndpoint = countEndpoint({
   async counted(body, prompts) {
     const [counted] = prompts
     if (counted === undefined) throw new Error('nothing was counted')
-    const { backend, promptTokens, tokens } = counted
+    const { model, promptTokens, tokens } = counted
     return {
       object: 'tokenization' as const,
       model: body.model,
       count: promptTokens,
-      max_model_len: backend.model.contextTokens,
+      max_model_len: model.contextTokens,
       parts: await partsOf(body, counted),
-      // A picture's places have no token of their own.
+      // The positions of an image have no token.
       tokens: tokens.map((token) => token?.id ?? -1),
       token_strs: tokens.map((token) => (token === null ? null : Buffer.from(token.bytes).toString('utf8'))),
     }
   },
 })
 
-interface Part {
-  type: 'text' | 'image'
-  param: string
-  tokens: number
-  /** Pictures of this part: a document has one for each page. */
-  pictures?: { width: number; height: number; tokens: number }[]
-}
-
-/**
- * Tokens of each part of the request. Those of a text are its own: beside others some may come together. What the model's
- * format puts around all of them is in none.
- */
-async function partsOf(body: TokenizeRequest, counted: PromptCounts[number]): Promise<Part[]> {
-  const { backend, pictures, imageTokens } = counted
-  const around = (await backend.count([])).promptTokens
-  let picturesBefore = 0
-  const image = (source: number, param: string): Part => {
-    const own = (pictures[source] ?? []).map(({ width, height }, index) => ({
-      width,
-      height,
-      tokens: imageTokens[picturesBefore + index] ?? 0,
-    }))
-    picturesBefore += own.length
-    return { type: 'image', param, tokens: own.reduce((sum, { tokens }) => sum + tokens, 0), pictures: own }
-  }
-  const parts = requestParts(body, counted).map(({ param, piece }) =>
-    typeof piece === 'number' ? image(piece, param) : countText(backend, piece, param, around),
+/** Tokens of each part of the request. A document has several images. */
+async function partsOf({ messages }: TokenizeRequest, { request, parts }: PromptCounts[number]) {
+  const params = paramsOf(request, messages)
+  return (await parts()).map((part, index) =>
+    part.kind === 'text'
+      ? { type: part.kind, param: params[index] ?? '', tokens: part.tokens }
+      : {
+          type: part.kind,
+          param: request.attachments[part.attachment]?.param ?? '',
+          tokens: part.tokens,
+          pictures: [...part.images],
+        },
   )
-  return Promise.all(parts)
 }
 
-async function countText(backend: Backend, piece: PromptPiece, param: string, around: number): Promise<Part> {
-  return { type: 'text', param, tokens: (await backend.count([piece])).promptTokens - around }
-}
-
-/** A text, or the number of a picture's source. */
-interface RequestPart {
-  param: string
-  piece: PromptPiece | number
-}
-
-function requestParts({ messages }: TokenizeRequest, { request, parts }: PromptCounts[number]): RequestPart[] {
-  const { prompt, sources } = request
-  if (prompt.kind === 'plain')
-    return parts.map((part) =>
-      part.kind === 'picture'
-        ? { param: sources[part.picture]?.param ?? '', piece: part.picture }
-        : { param: 'prompt', piece: part },
-    )
+function paramsOf({ prompt }: AnswerRequest, messages: TokenizeRequest['messages']): string[] {
+  if (prompt.kind === 'plain') return prompt.parts.map(() => 'prompt')
   return prompt.messages.flatMap(({ content }, turn) =>
-    content.map((part, index): RequestPart => {
-      if (part.kind === 'picture') return { param: sources[part.picture]?.param ?? '', piece: part.picture }
+    content.map((_, index) => {
       const place = typeof messages?.[turn]?.content === 'string' ? '' : `[${index}]`
-      return { param: `messages[${turn}].content${place}`, piece: { ...part, special: false } }
+      return `messages[${turn}].content${place}`
     }),
   )
 }

@@ -1,6 +1,6 @@
-import { type ChatMessage, type ContentPart, endsInAnswer } from '../../prompt/index.ts'
-import { Pictures } from '../answering/pictures.ts'
-import { type AnswerRequest, isolationOf, plainSettings } from '../answering/request.ts'
+import { type ChatMessage, type ContentPart, endsInAnswer, plainSettings } from '../../deployments/index.ts'
+import { Attachments } from '../answering/attachments.ts'
+import { type AnswerRequest, isolationOf } from '../answering/request.ts'
 import type { RequestContext } from '../dialects/dialect.ts'
 import { readContent, readPart, text } from '../request/content.ts'
 import { chooseTools } from '../request/tools.ts'
@@ -11,7 +11,7 @@ import type { CountRequest, MessagesRequest } from './schema.ts'
  * @throws OrielError `invalid`
  */
 export function readMessages(body: CountRequest & Partial<MessagesRequest>, context: RequestContext): AnswerRequest {
-  const attachments = new Pictures()
+  const attachments = new Attachments()
   const { tool_choice: choice, thinking } = body
   const { tools, calling } = chooseTools(
     (body.tools ?? []).map(({ name, description, input_schema }, index) => ({
@@ -42,7 +42,7 @@ export function readMessages(body: CountRequest & Partial<MessagesRequest>, cont
       continues: endsInAnswer(messages),
       longest: null,
     },
-    sources: attachments.sources,
+    attachments: attachments.sources,
     settings: {
       ...plainSettings,
       maxTokens: body.max_tokens ?? null,
@@ -51,7 +51,7 @@ export function readMessages(body: CountRequest & Partial<MessagesRequest>, cont
       sampling: { temperature: body.temperature, topP: body.top_p, topK: body.top_k },
       isolation: isolationOf(context.isolationKey),
     },
-    params: { prompt: 'messages', grammar: 'tools' },
+    params: { prompt: 'messages', grammar: 'tools', longest: 'messages' },
   }
 }
 
@@ -65,7 +65,7 @@ function systemOf({ system }: CountRequest): ChatMessage[] {
 function readTurn(
   { role, content }: CountRequest['messages'][number],
   param: string,
-  attachments: Pictures,
+  attachments: Attachments,
 ): ChatMessage[] {
   if (typeof content === 'string') return [{ role, content: [text(content)] }]
   const results: ChatMessage[] = []

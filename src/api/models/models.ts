@@ -1,6 +1,5 @@
 import type { z } from 'zod'
 import type { ListedModel } from '../../deployments/index.ts'
-import { compileTemplate } from '../../prompt/index.ts'
 import type { Endpoint } from '../dialects/dialect.ts'
 import { model, modelList } from './answer.ts'
 
@@ -37,8 +36,9 @@ export const modelEndpoint: Endpoint = {
 
 /** One model as OpenAI lists it, with the fields of Fireworks and Novita, and its state. */
 function modelOf(listed: ListedModel): z.output<typeof model> {
-  const { id, aliases, title, description, created, contextTokens, pictures, prices, state, progress, error } = listed
-  const tools = supportsTools(listed.chatTemplate)
+  const { id, aliases, title, description, created, contextTokens, inputs, tools, prices, state, progress, error } =
+    listed
+  const images = inputs.includes('image')
   return {
     id,
     object: 'model',
@@ -51,7 +51,7 @@ function modelOf(listed: ListedModel): z.output<typeof model> {
     // Fireworks' fields.
     context_length: contextTokens,
     supports_chat: true,
-    supports_image_input: pictures,
+    supports_image_input: images,
     supports_tools: tools,
     // Novita's fields.
     title,
@@ -60,9 +60,9 @@ function modelOf(listed: ListedModel): z.output<typeof model> {
     model_type: 'chat',
     context_size: contextTokens,
     max_output_tokens: contextTokens,
-    features: [...(pictures ? ['vision'] : []), ...(tools ? ['function-calling'] : []), 'structured-outputs'],
+    features: [...(images ? ['vision'] : []), ...(tools ? ['function-calling'] : []), 'structured-outputs'],
     endpoints: ['chat/completions', 'completions', 'responses', 'anthropic'],
-    input_modalities: pictures ? ['text', 'image'] : ['text'],
+    input_modalities: ['text', ...inputs],
     output_modalities: ['text'],
     input_token_price_per_m: prices.input,
     output_token_price_per_m: prices.output,
@@ -81,23 +81,5 @@ function listOf(models: readonly ListedModel[], query: Query): z.output<typeof m
   return {
     object: 'list',
     data: data.filter(({ features }) => wanted.every((feature) => features.includes(feature))),
-  }
-}
-
-/** Whether each chat template supports tools. Finding out renders it several times. */
-const tested = new Map<string, boolean>()
-
-function supportsTools(template: string | null): boolean {
-  if (template === null) return false
-  const found = tested.get(template) ?? testTools(template)
-  tested.set(template, found)
-  return found
-}
-
-function testTools(chatTemplate: string): boolean {
-  try {
-    return compileTemplate({ chatTemplate, bosToken: '', eosToken: '', controlTokens: [] }).tools
-  } catch {
-    return false
   }
 }

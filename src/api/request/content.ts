@@ -1,13 +1,14 @@
 import { z } from 'zod'
-import type { ContentPart } from '../../prompt/index.ts'
-import type { Pictures } from '../answering/pictures.ts'
+import type { AttachmentKind } from '../../attachments.ts'
+import type { ContentPart } from '../../deployments/index.ts'
+import type { Attachments } from '../answering/attachments.ts'
 import { refusal } from './validation.ts'
 
 /** A part of a message's content. The part schemas below turn every form that a protocol has into one of these. */
 export type RequestPart = { kind: 'text'; text: string } | AttachmentPart
 
 interface AttachmentPart extends AttachmentOptions {
-  kind: 'image' | 'audio' | 'video'
+  kind: AttachmentKind
   /** A data:, http: or https: URL, or base64. */
   url: string
   /** Path of the field within the part, for errors: `image_url`. */
@@ -24,7 +25,7 @@ interface AttachmentOptions {
 type RequestContent = string | readonly (RequestPart | readonly RequestPart[])[]
 
 /** Content in its own order, with the attachments taken out. @param param path of the content, for errors */
-export const readContent = (content: RequestContent, param: string, attachments: Pictures): ContentPart[] =>
+export const readContent = (content: RequestContent, param: string, attachments: Attachments): ContentPart[] =>
   typeof content === 'string'
     ? [text(content)]
     : content.flatMap((part, index) => readPart(part, `${param}[${index}]`, attachments))
@@ -33,9 +34,11 @@ export const readContent = (content: RequestContent, param: string, attachments:
 export const readPart = (
   part: RequestPart | readonly RequestPart[],
   param: string,
-  attachments: Pictures,
+  attachments: Attachments,
 ): ContentPart[] =>
-  [part].flat().map((one) => (one.kind === 'text' ? one : attachments.add(one.url, `${param}.${one.field}`, one)))
+  [part]
+    .flat()
+    .map((one) => (one.kind === 'text' ? one : attachments.add(one.kind, one.url, `${param}.${one.field}`, one)))
 
 export const text = (words: string) => ({ kind: 'text', text: words }) as const
 

@@ -1,6 +1,7 @@
 import { z } from 'zod'
+import { plainSettings, type Settings } from '../../deployments/index.ts'
 import { OrielError } from '../../errors.ts'
-import { isolationOf, plainSettings, type Settings } from '../answering/request.ts'
+import { isolationOf } from '../answering/request.ts'
 import type { RequestContext } from '../dialects/dialect.ts'
 
 /** One or several. Empty strings, which some clients send, are ignored. */

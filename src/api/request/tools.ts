@@ -1,6 +1,6 @@
 import { z } from 'zod'
+import type { CallableTool, Calling, Settings } from '../../deployments/index.ts'
 import { OrielError } from '../../errors.ts'
-import type { CallableTool, Calling, Settings } from '../answering/request.ts'
 
 /** The name of a function. */
 export const functionName = z.string().regex(/^[\w.-]{1,64}$/, { error: 'must be 1 to 64 letters, digits, ., _ or -' })

@@ -1,6 +1,6 @@
-import type { ChatMessage } from '../../prompt/index.ts'
-import { Pictures } from '../answering/pictures.ts'
-import { type AnswerRequest, isolationOf, plainSettings, type Settings } from '../answering/request.ts'
+import { type ChatMessage, plainSettings, type Settings } from '../../deployments/index.ts'
+import { Attachments } from '../answering/attachments.ts'
+import { type AnswerRequest, isolationOf } from '../answering/request.ts'
 import type { RequestContext } from '../dialects/dialect.ts'
 import { readContent, text } from '../request/content.ts'
 import { chooseTools, noArguments, refuseBoth } from '../request/tools.ts'
@@ -8,7 +8,7 @@ import type { ResponsesRequest } from './schema.ts'
 
 /** A request of the Responses API as an `AnswerRequest`. @throws OrielError `invalid` */
 export function readResponses(body: ResponsesRequest, { isolationKey }: RequestContext): AnswerRequest {
-  const attachments = new Pictures()
+  const attachments = new Attachments()
   const { instructions, reasoning } = body
   const system: ChatMessage[] = instructions ? [{ role: 'system', content: [text(instructions)] }] : []
   const effort = reasoning?.effort
@@ -34,9 +34,9 @@ export function readResponses(body: ResponsesRequest, { isolationKey }: RequestC
       continues: false,
       longest: body.truncation === 'auto' ? 'context' : null,
     },
-    sources: attachments.sources,
+    attachments: attachments.sources,
     settings,
-    params: { prompt: 'input', grammar: 'text.format' },
+    params: { prompt: 'input', grammar: 'text.format', longest: 'truncation' },
   }
 }
 
@@ -66,7 +66,7 @@ function grammarOf(body: ResponsesRequest): Settings['sampling']['grammar'] {
 }
 
 /** Items as messages. Consecutive reasoning, text and calls of the assistant become one message. */
-function readInput(input: ResponsesRequest['input'], attachments: Pictures): ChatMessage[] {
+function readInput(input: ResponsesRequest['input'], attachments: Attachments): ChatMessage[] {
   if (typeof input === 'string') return [{ role: 'user', content: [text(input)] }]
   const messages: ChatMessage[] = []
   let open = false

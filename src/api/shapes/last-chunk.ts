@@ -1,5 +1,5 @@
-import type { Timings } from '../../deployments/index.ts'
-import type { AnswerEvent, RunningAnswer } from '../answering/answer.ts'
+import type { AnswerEvent, Timings } from '../../deployments/index.ts'
+import type { RunningAnswer } from '../answering/answer.ts'
 import { performanceOf } from './performance.ts'
 import { type Usage, usageOf } from './usage.ts'
 
@@ -34,7 +34,7 @@ export async function* withUsage<Chunk extends LastChunk>(
   let timings: Timings | undefined
   for await (const event of answer.events) {
     if (event.type === 'done') {
-      timings = event.timings
+      timings = event.tally.timings
       continue
     }
     if (held !== undefined) yield held

@@ -1,5 +1,5 @@
 import { z } from 'zod'
-import type { ToldToken } from '../answering/prompt-text.ts'
+import type { AnswerToken } from '../../deployments/index.ts'
 
 const tokenChance = { token: z.string(), token_id: z.int(), logprob: z.number(), bytes: z.array(z.int()) }
 
@@ -19,7 +19,7 @@ export const legacyLogprobs = z.strictObject({
 })
 
 /** Writes the log probabilities of one answer, chunk by chunk. */
-type Writer<Logprobs> = (tokens: readonly ToldToken[]) => Logprobs
+type Writer<Logprobs> = (tokens: readonly AnswerToken[]) => Logprobs
 
 export function legacyWriter(): Writer<z.output<typeof legacyLogprobs>> {
   let offset = 0

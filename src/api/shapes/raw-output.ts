@@ -1,6 +1,6 @@
 import { z } from 'zod'
+import type { AnswerToken, DescribedPrompt } from '../../deployments/index.ts'
 import type { RunningAnswer } from '../answering/answer.ts'
-import type { DescribedPrompt, ToldToken } from '../answering/prompt-text.ts'
 
 export const tokenIds = z.array(z.int()).describe('-1 for each position of an image.')
 
@@ -20,7 +20,7 @@ type RawOutput = z.output<typeof rawOutput>
 
 export const promptIds = ({ tokens }: DescribedPrompt): number[] => tokens.map((token) => token?.id ?? -1)
 
-export function rawOutputOf(prompt: DescribedPrompt, completion: string, tokens: readonly ToldToken[]): RawOutput {
+export function rawOutputOf(prompt: DescribedPrompt, completion: string, tokens: readonly AnswerToken[]): RawOutput {
   return {
     prompt_fragments: [prompt.text],
     prompt_token_ids: promptIds(prompt),
@@ -38,9 +38,9 @@ export function rawOutputs(
   { choices, promptOf }: RunningAnswer,
   { raw_output: wanted }: { raw_output?: boolean | null | undefined },
 ) {
-  const written = Array.from({ length: choices }, () => ({ text: '', tokens: [] as ToldToken[] }))
+  const written = Array.from({ length: choices }, () => ({ text: '', tokens: [] as AnswerToken[] }))
   return {
-    add(choice: number, raw: string, tokens: readonly ToldToken[]): void {
+    add(choice: number, raw: string, tokens: readonly AnswerToken[]): void {
       const own = written[choice]
       if (!wanted || own === undefined) return
       own.text += raw

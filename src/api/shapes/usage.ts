@@ -1,5 +1,6 @@
 import { z } from 'zod'
-import type { PromptUsage, RunningAnswer } from '../answering/answer.ts'
+import type { PromptUsage } from '../../deployments/index.ts'
+import type { RunningAnswer } from '../answering/answer.ts'
 
 /** `usage` of OpenAI's chats and completions. `images` is Oriel's own. */
 export const usage = z.strictObject({
