@@ -1,7 +1,7 @@
 import { readFile, stat } from 'node:fs/promises'
 import { chatRequest, parseBody, readChat, startAnswer } from '../api/index.ts'
 import { deploy, embedded } from '../deployments/index.ts'
-import { chooseDevice } from '../engine/devices.ts'
+import { chooseDevice } from '../engine/index.ts'
 import { OrielError } from '../errors.ts'
 import { createLogger } from '../log.ts'
 import { createMedia, type Media } from '../media/index.ts'

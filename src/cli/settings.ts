@@ -1,6 +1,6 @@
 import { z } from 'zod'
 import { type Config, loadConfig, variableOf } from '../config.ts'
-import type { Compute } from '../engine/devices.ts'
+import type { Compute } from '../engine/index.ts'
 import { OrielError } from '../errors.ts'
 import { findModel, type ModelCard } from '../models/index.ts'
 

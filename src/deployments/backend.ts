@@ -1,9 +1,8 @@
 import type { Config, Prices } from '../config.ts'
-import type { Device } from '../engine/devices.ts'
-import type { Engine } from '../engine/generation.ts'
-import { startEngine } from '../engine/host.ts'
+import { type Device, type Engine, startEngine } from '../engine/index.ts'
 import type { Logger } from '../log.ts'
 import type { ModelCard } from '../models/index.ts'
+import { availableProcessors } from '../processors.ts'
 import type { MemoryPlan } from './memory-plan.ts'
 
 export type {
@@ -15,7 +14,7 @@ export type {
   PromptToken,
   Sampling,
   Timings,
-} from '../engine/generation.ts'
+} from '../engine/index.ts'
 
 /** Something that answers for one model: an engine of our own, or a server elsewhere. */
 export interface Backend extends Engine {
@@ -49,9 +48,10 @@ export function embedded({ engine, prices }: Pick<Config, 'engine' | 'prices'>, 
         name,
         decoder,
         projector,
-        config: {
+        settings: {
           ...engine,
-          contextTokens: plan.contextCells,
+          threads: engine.threads || availableProcessors(),
+          contextCells: plan.contextCells,
           encoderCacheBytes: plan.cache,
           prefixCacheBytes: plan.prefixes,
         },

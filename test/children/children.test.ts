@@ -62,7 +62,7 @@ test('an error crosses a wire with everything that it says', () => {
     param: 'n',
     code: 'bad',
     retryAfter: 3,
-    schemaPath: ['anyOf', 1],
+    schemaFault: { path: ['anyOf', 1], reason: 'is empty' },
     cause: 'why',
   })
   const told = fromWire(JSON.parse(JSON.stringify(toWire(error, 'Unexpected.'))))

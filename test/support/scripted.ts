@@ -86,7 +86,7 @@ export function scriptedBackend(
       name: 'scripted',
       contextTokens: 100,
       vocabulary: 512,
-      vision: longestEdge === null ? null : { architecture: 'scripted', longestEdge },
+      inputs: { image: longestEdge === null ? null : { family: 'scripted', longestEdge } },
       memory: { weightsBytes: 0, visionBytes: 0, kvBytes: 0 },
       gpuLayers: 0,
       chatTemplate,

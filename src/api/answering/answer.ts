@@ -80,10 +80,10 @@ export async function startAnswer(
   }
 }
 
-/** The engine speaks of `messages` and `response_format`, which not every dialect has. */
+/** Names the dialect's parameter instead of the engine's (`prompt`, `grammar`). */
 export function inPlace(error: OrielError, { params, prompt }: AnswerRequest): OrielError {
-  if (error.param === 'response_format' && isForced(prompt)) return inTools(error, prompt.tools)
-  const place = { messages: params.prompt, response_format: params.grammar }[error.param ?? '']
+  if (error.param === 'grammar' && isForced(prompt)) return inTools(error, prompt.tools)
+  const place = { messages: params.prompt, prompt: params.prompt, grammar: params.grammar }[error.param ?? '']
   return place === undefined ? error : error.at(place)
 }
 

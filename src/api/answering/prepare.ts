@@ -42,13 +42,13 @@ export async function preparePrompt(
   const backend = await deployments.find(request.model, signal)
   const { sources } = request
   const first = sources[0]
-  if (backend.model.vision === null && first !== undefined)
+  if (backend.model.inputs.image === null && first !== undefined)
     throw new OrielError('invalid', `The model ${backend.card.id} takes no pictures.`, {
       param: first.param,
       code: 'image_not_supported',
     })
   const start = performance.now()
-  const loaded = await media.load(sources, backend.model.vision?.longestEdge ?? 1, signal)
+  const loaded = await media.load(sources, backend.model.inputs.image?.longestEdge ?? 1, signal)
   const timings: MediaTimings = {
     fetch: Math.max(0, ...loaded.map(({ fetchMs }) => fetchMs)),
     decode: Math.max(0, ...loaded.map(({ decodeMs }) => decodeMs)),
@@ -63,7 +63,7 @@ export async function preparePrompt(
       const detail = sources[part.picture]?.detail ?? 'auto'
       return source.pictures.map((pixels) => {
         const { width, height, hash } = pixels
-        return { kind: 'picture', picture: { width, height, pixels, hash, detail } }
+        return { kind: 'image', width, height, pixels, hash, detail }
       })
     })
   const { prompt } = request
