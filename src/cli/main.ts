@@ -112,7 +112,7 @@ try {
 } catch (error) {
   const message =
     error instanceof OrielError
-      ? error.message + (error.code === 'no_gpu' ? ' Use --gpu off to compute on the CPU.' : '')
+      ? error.message
       : error instanceof Error
         ? (error.stack ?? error.message)
         : String(error)

@@ -100,7 +100,7 @@ export interface Timings {
   generation: number
 }
 
-interface PromptUsage {
+export interface PromptUsage {
   promptTokens: number
   /** Tokens of the prompt whose KV was cached. */
   cachedTokens: number

@@ -11,6 +11,7 @@ export type {
   PromptCount,
   PromptPiece,
   PromptToken,
+  PromptUsage,
   Sampling,
   Timings,
 } from './generation.ts'

@@ -20,7 +20,7 @@ const write = (name: string, text: string): URL => {
 }
 
 test('an entry has the extension of the file that starts it', () => {
-  expect(entryOf('file:///oriel/src/engine/host.ts', './process.ts').href).toBe('file:///oriel/src/engine/process.ts')
+  expect(entryOf('file:///oriel/src/engine/index.ts', './process.ts').href).toBe('file:///oriel/src/engine/process.ts')
   expect(entryOf('file:///oriel/dist/engine/host.js', './process.ts').href).toBe('file:///oriel/dist/engine/process.js')
 })
 

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { Cores } from '../../src/engine/cores.ts'
-import type { PromptPiece } from '../../src/engine/generation.ts'
+import type { PromptPiece } from '../../src/engine/index.ts'
 import { Scheduler } from '../../src/engine/scheduler.ts'
 import { architecture, imageOf, KvModel, slowEncoder } from '../support/kv-model.ts'
 import { engineSettings, requestOf } from '../support/pocket.ts'

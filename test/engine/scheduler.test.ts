@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { Cores } from '../../src/engine/cores.ts'
-import type { GenerateRequest, PromptPiece } from '../../src/engine/generation.ts'
+import type { GenerateRequest, PromptPiece } from '../../src/engine/index.ts'
 import { Scheduler } from '../../src/engine/scheduler.ts'
 import {
   answerAlone,

@@ -1,5 +1,5 @@
-import type { ImageAttachment } from '../../src/engine/generation.ts'
 import type { ImageEncoder } from '../../src/engine/image-encoder.ts'
+import type { ImageAttachment } from '../../src/engine/index.ts'
 import type { Decoder, TokenSampler } from '../../src/language/index.ts'
 import type { Batch, Position } from '../../src/native/index.ts'
 import type { Architecture } from '../../src/vision/index.ts'
