@@ -27,6 +27,8 @@ export interface ErrorDetails {
   code?: string | undefined
   /** Seconds after which the same request may succeed. */
   retryAfter?: number | undefined
+  /** For `invalid_json_schema`: the keywords and indices that lead from the schema's root to the part at fault. */
+  schemaPath?: readonly (string | number)[] | undefined
   cause?: unknown
 }
 
@@ -37,6 +39,7 @@ export class OrielError extends Error {
   readonly param: string | undefined
   readonly code: string | undefined
   readonly retryAfter: number | undefined
+  readonly schemaPath: readonly (string | number)[] | undefined
 
   constructor(kind: ErrorKind, message: string, details: ErrorDetails = {}) {
     super(message, details.cause === undefined ? undefined : { cause: details.cause })
@@ -44,6 +47,7 @@ export class OrielError extends Error {
     this.param = details.param
     this.code = details.code
     this.retryAfter = details.retryAfter
+    this.schemaPath = details.schemaPath
   }
 
   /** The same error, told as one about `param`. Rooms that know no request are given their place in it this way. */
@@ -52,6 +56,7 @@ export class OrielError extends Error {
       param,
       code: this.code,
       retryAfter: this.retryAfter,
+      schemaPath: this.schemaPath,
       cause: this.cause,
     })
   }

@@ -1,5 +1,4 @@
-import { fork } from 'node:child_process'
-import { fileURLToPath } from 'node:url'
+import { entryOf, startProcess } from '../children/index.ts'
 import type { EngineConfig } from '../config.ts'
 import { OrielError } from '../errors.ts'
 import type { Logger } from '../log.ts'
@@ -11,7 +10,6 @@ import {
   gpusOf,
   installCommand,
   isInstalled,
-  openNative,
   thisHost,
 } from '../native/index.ts'
 
@@ -65,24 +63,18 @@ const needs: Record<GpuDevice, string> = {
 const absent = (device: GpuDevice): string =>
   `--gpu ${device}: no GPU was found. It needs ${needs[device]}; --gpu off computes on the processor.`
 
-const file = fileURLToPath(import.meta.url)
+/** Time that a GPU driver may take to answer, in ms; after it the GPU counts as absent. */
+const probeTimeout = 20_000
 
-/** Time after which a driver that does not answer is taken for none, in ms. */
-const patience = 20_000
-
-/** Asks in a process of its own: two builds of the libraries do not go together in one. @returns none where it fails */
+/** Asks in a child process, since one process cannot load two builds of the libraries. @returns none on failure */
 const gpusBy = (device: GpuDevice): Promise<Gpu[]> =>
   new Promise((resolve) => {
-    const child = fork(file, [device], {
-      execArgv: ['--import', import.meta.resolve('tsx')],
+    const child = startProcess(entryOf(import.meta.url, './gpu-probe.ts'), {
+      args: [device],
       stdio: ['ignore', 'ignore', 'ignore', 'ipc'],
-      timeout: patience,
+      timeout: probeTimeout,
     })
     child.on('message', (gpus: Gpu[]) => resolve(gpus))
     child.once('exit', () => resolve([]))
     child.once('error', () => resolve([]))
   })
-
-const [, run, device] = process.argv
-if (run === file && device !== undefined)
-  process.send?.(openNative(device as GpuDevice).ggml.gpus(), () => process.disconnect())

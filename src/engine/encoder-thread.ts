@@ -1,5 +1,6 @@
 import { platform, setPriority } from 'node:os'
 import { parentPort, workerData } from 'node:worker_threads'
+import type { WireError } from '../children/index.ts'
 import { countOutlived, giveBackMemory, openAffinity, openNative } from '../native/index.ts'
 import {
   type EncoderSettings,
@@ -9,7 +10,7 @@ import {
   type Tile,
   tilesOf,
 } from '../vision/index.ts'
-import { toWire, type WireError } from './protocol.ts'
+import { toWire } from './protocol.ts'
 
 /** The thread that encodes pictures, so that a picture never stops a running answer. One tile at a time, as they come. */
 interface EncodeTask {

@@ -1,5 +1,5 @@
-import { type ChildProcess, fork } from 'node:child_process'
-import { fileURLToPath } from 'node:url'
+import type { ChildProcess } from 'node:child_process'
+import { entryOf, fromWire, startProcess, type WireError } from '../children/index.ts'
 import { type Deferred, deferred } from '../deferred.ts'
 import { cancelled, OrielError } from '../errors.ts'
 import type { Logger } from '../log.ts'
@@ -14,14 +14,7 @@ import type {
   PromptCount,
   PromptPiece,
 } from './generation.ts'
-import {
-  type FromEngine,
-  fromWire,
-  type LoadOptions,
-  type ToEngine,
-  type WireError,
-  type WirePiece,
-} from './protocol.ts'
+import type { FromEngine, LoadOptions, ToEngine, WirePiece } from './protocol.ts'
 
 export interface EngineOptions extends LoadOptions {
   log: Logger
@@ -181,9 +174,9 @@ class EngineHost implements Engine {
 
   /** One process. @throws OrielError when it cannot be started, or does not load its model */
   async #launch(): Promise<void> {
-    const child = fork(fileURLToPath(new URL('./process.ts', import.meta.url)), {
+    const child = startProcess(entryOf(import.meta.url, './process.ts'), {
       // What a model's loading leaves behind is collected at once: see `giveBackMemory`.
-      execArgv: ['--expose-gc', '--import', import.meta.resolve('tsx')],
+      nodeFlags: ['--expose-gc'],
       serialization: 'advanced',
       // All graphs of the decoder's thread pool must run on one thread, and decoding is all that it has to do.
       env: { ...process.env, UV_THREADPOOL_SIZE: '1' },

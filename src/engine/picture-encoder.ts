@@ -1,11 +1,10 @@
 import { once } from 'node:events'
 import type { Worker } from 'node:worker_threads'
+import { entryOf, fromWire, startThread } from '../children/index.ts'
 import { type Deferred, deferred } from '../deferred.ts'
 import { confinement } from '../native/index.ts'
-import { startThread } from '../thread.ts'
 import type { EncodeResult, EncoderStart, ToEncoder } from './encoder-thread.ts'
 import type { PictureSpan } from './prompt-cells.ts'
-import { fromWire } from './protocol.ts'
 
 export interface Encoded {
   /** `[tokens, width]` */
@@ -43,7 +42,7 @@ export class PictureEncoder {
    * @param cores asked before each picture, and told after it
    */
   static async open(start: EncoderStart, cacheBytes: number, cores: EncoderCores): Promise<PictureEncoder> {
-    const worker = startThread(new URL('./encoder-thread.ts', import.meta.url), start)
+    const worker = startThread(entryOf(import.meta.url, './encoder-thread.ts'), start)
     const [first]: [EncodeResult] = await Promise.race([
       once(worker, 'message') as Promise<[EncodeResult]>,
       once(worker, 'error').then(([error]) => {

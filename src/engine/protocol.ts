@@ -1,5 +1,5 @@
+import { toWire as encode, type WireError } from '../children/index.ts'
 import type { EngineConfig } from '../config.ts'
-import { type ErrorKind, OrielError } from '../errors.ts'
 import type { GpuSettings } from '../language/index.ts'
 import type {
   EngineModel,
@@ -49,26 +49,5 @@ export type FromEngine =
   | { type: 'state'; id: number; state: EngineState }
   | { type: 'failed'; id: number | null; error: WireError }
 
-/** An error as plain data. */
-export interface WireError {
-  kind: ErrorKind
-  message: string
-  param: string | undefined
-  code: string | undefined
-  retryAfter: number | undefined
-  /** What lies behind it, if it is not one of ours: for the log only. */
-  cause: string | undefined
-}
-
-export function toWire(error: unknown): WireError {
-  if (!(error instanceof OrielError))
-    return toWire(new OrielError('internal', 'The engine met an error that it did not expect.', { cause: error }))
-  const { kind, message, param, code, retryAfter } = error
-  return { kind, message, param, code, retryAfter, cause: error.cause === undefined ? undefined : textOf(error.cause) }
-}
-
-export function fromWire({ kind, message, param, code, retryAfter, cause }: WireError): OrielError {
-  return new OrielError(kind, message, { param, code, retryAfter, cause })
-}
-
-const textOf = (cause: unknown): string => (cause instanceof Error ? (cause.stack ?? cause.message) : String(cause))
+/** What the engine's process and its threads say of an error. */
+export const toWire = (error: unknown): WireError => encode(error, 'The engine met an unexpected error.')
