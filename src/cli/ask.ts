@@ -122,7 +122,7 @@ async function partsOf(files: readonly File[], media: Media, most: number, signa
   const parts: Part[][] = []
   let room = 0
   for (const file of files) {
-    const [first] = await media.load([{ url: file.url, param: file.name, pages: '1' }], 1, signal)
+    const [first] = await media.load([{ kind: 'image', url: file.url, param: file.name, pages: '1' }], 1, signal)
     const count = first?.format === 'pdf' ? first.pagesInFile : 1
     for (let page = 1; page <= count; ) {
       if (room === 0) {

@@ -27,11 +27,12 @@ export const endEvents = (completionTokens: number): GenerateEvent[] => [
   { type: 'done', timings: { queue: 1, encode: 0, prefill: 2, firstToken: 3, generation: 4 } },
 ]
 
-/** Media that knows every URL: each is one small picture. */
-const everyPicture: Media = {
+/** Media that loads any URL as one small image. */
+const everyImage: Media = {
   load: async (sources) =>
     sources.map(() => ({
-      pictures: [
+      kind: 'image',
+      images: [
         {
           width: 2,
           height: 2,
@@ -126,7 +127,7 @@ export async function startScripted(
 ): Promise<{ url: string; close(): Promise<void> }> {
   const backend = scriptedBackend(script, { longestEdge: vision ? 100 : null, ...model })
   const config = loadConfig({ server: { strict } }, {})
-  const rooms = { deployments: deployed(backend), media: everyPicture }
+  const rooms = { deployments: deployed(backend), media: everyImage }
   const server = createServer(rooms, config.server, createLogger('silent'))
   const url = await server.listen({ host: '127.0.0.1', port: 0 })
   return { url, close: () => server.close() }

@@ -16,7 +16,7 @@ export class Pictures {
     const { detail = 'auto', frames, pages } = options
     return {
       kind: 'picture',
-      picture: this.sources.push({ url, detail, param, pages: pages ?? frames ?? undefined }) - 1,
+      picture: this.sources.push({ kind: 'image', url, detail, param, pages: pages ?? frames ?? undefined }) - 1,
     }
   }
 }

@@ -61,7 +61,7 @@ export async function preparePrompt(
       const source = loaded[part.picture]
       if (source === undefined) throw new Error('the layout names a picture that there is not')
       const detail = sources[part.picture]?.detail ?? 'auto'
-      return source.pictures.map((pixels) => {
+      return source.images.map((pixels) => {
         const { width, height, hash } = pixels
         return { kind: 'picture', picture: { width, height, pixels, hash, detail } }
       })
@@ -71,7 +71,7 @@ export async function preparePrompt(
     prompt.kind === 'plain'
       ? knownTokens(prompt, backend, request.params.prompt)
       : await layOut(prompt, request.settings, backend, piecesOf)
-  return { backend, parts, pieces: piecesOf(parts), pictures: loaded.map(({ pictures }) => pictures), media: timings }
+  return { backend, parts, pieces: piecesOf(parts), pictures: loaded.map(({ images }) => images), media: timings }
 }
 
 const formats = new WeakMap<Backend, ChatFormat>()

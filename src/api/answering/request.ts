@@ -1,5 +1,5 @@
 import type { Sampling } from '../../deployments/index.ts'
-import type { PictureSource } from '../../media/index.ts'
+import type { AttachmentSource } from '../../media/index.ts'
 import type { ChatMessage, PromptPart, Tool } from '../../prompt/index.ts'
 
 /** A request as every dialect tells it: the words of one API end here. */
@@ -13,7 +13,7 @@ export interface AnswerRequest {
   params: { prompt: string; grammar: string }
 }
 
-export type Source = PictureSource & { detail: 'low' | 'high' | 'auto' }
+export type Source = AttachmentSource & { detail: 'low' | 'high' | 'auto' }
 
 /** Turns that the model's template lays out. */
 export interface ChatPrompt {
