@@ -255,14 +255,14 @@ describe('bad input', () => {
       },
       400,
       'messages[0].content[30].image_url',
-      /31 pictures, and 30 are allowed/,
+      /31 images; at most 30 are allowed/,
     ],
     [
       'too much base64',
       () => withPicture(`data:image/png;base64,${'A'.repeat(10_000_001)}`),
       413,
       'messages[0].content[1].image_url',
-      /10000001 characters.*10000000 are allowed/,
+      /10000001 characters.*at most 10000000 are allowed/,
     ],
   ]
 

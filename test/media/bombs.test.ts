@@ -2,7 +2,9 @@ import { execFileSync } from 'node:child_process'
 import { readFileSync, writeFileSync } from 'node:fs'
 import sharp from 'sharp'
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
-import type { MediaConfig } from '../../src/config.ts'
+import { deferred } from '../../src/deferred.ts'
+import type { FileToDecode } from '../../src/media/decoder/decoder-process.ts'
+import { DecoderPool } from '../../src/media/decoder/pool.ts'
 import { shape } from '../support/pictures.ts'
 import { bombs, burdened } from './bombs.ts'
 import { openMedia } from './media.ts'
@@ -62,46 +64,55 @@ describe.skipIf(process.platform !== 'linux')('decompression bombs', () => {
 })
 
 describe.skipIf(process.platform === 'win32')('a decoder that crashes or hangs', () => {
-  let small: Buffer
+  const options = { pages: undefined, maxPages: 1, longestEdge: 64 }
+  const forever = new AbortController().signal
+  let file: FileToDecode
   beforeAll(async () => {
-    small = await shape('red', 'circle', 64)
+    file = { payload: await shape('red', 'circle', 64), options }
   })
-  /** With two decoders, both of which have started. */
-  async function openTwo(settings: Partial<MediaConfig> = {}) {
-    const others = decoders()
-    const media = openMedia({ decoders: 2, ...settings })
-    await Promise.all([media.loadOne(small), media.loadOne(small)])
-    return { media, pids: decoders().filter((pid) => !others.includes(pid)) }
+  /** Decodes two files with two decoders. `whenBoth` runs while both hold their file and wait for admission. */
+  async function decodeTwo(pool: DecoderPool, whenBoth: () => void) {
+    const [bothWait, goOn] = [deferred<void>(), deferred<void>()]
+    let waiting = 0
+    const admit = async () => {
+      if (++waiting === 2) bothWait.resolve()
+      await goOn.promise
+      return () => {}
+    }
+    const both = Promise.allSettled([pool.decode(file, admit, forever), pool.decode(file, admit, forever)])
+    await bothWait.promise
+    whenBoth()
+    goOn.resolve()
+    return await both
   }
 
   it('fails only its own image, and is replaced', async () => {
-    const { media, pids } = await openTwo()
-    const [victim = 0] = pids
-    expect(pids).toHaveLength(2)
-    process.kill(victim, 'SIGSTOP')
-    // One of the two goes to the stopped decoder.
-    const both = [media.loadOne(small), media.loadOne(small)]
-    await Promise.race(both)
-    process.kill(victim, 'SIGKILL')
-    const results = await Promise.allSettled(both)
+    const others = decoders()
+    const pool = new DecoderPool({ processes: 2, timeoutMs: 60_000, log: undefined })
+    const results = await decodeTwo(pool, () => {
+      const [victim = 0] = decoders().filter((pid) => !others.includes(pid))
+      process.kill(victim, 'SIGKILL')
+    })
     const failed = results.filter(({ status }) => status === 'rejected')
     expect(failed).toMatchObject([{ reason: { kind: 'unreadable_media', code: 'invalid_image' } }])
-    const next = await Promise.all([media.loadOne(small), media.loadOne(small), media.loadOne(small)])
-    for (const { images } of next) expect(images).toMatchObject([{ width: 64, height: 64 }])
-    await media.close()
+    for (const result of await decodeTwo(pool, () => {}))
+      expect(result).toMatchObject({ status: 'fulfilled', value: { images: [{ width: 64, height: 64 }] } })
+    await pool.close()
   })
 
   it('is killed after the time limit of a file, naming the limit', async () => {
-    const { media, pids } = await openTwo({ decodeTimeoutMs: 6000 })
-    for (const pid of pids) process.kill(pid, 'SIGSTOP')
-    const error = { code: 'image_decode_timeout', message: expect.stringMatching(/longer than 6000 ms/) }
-    const both = await Promise.allSettled([media.loadOne(small), media.loadOne(small)])
-    expect(both).toMatchObject([
-      { status: 'rejected', reason: error },
-      { status: 'rejected', reason: error },
+    const others = decoders()
+    const pool = new DecoderPool({ processes: 2, timeoutMs: 6000, log: undefined })
+    const results = await decodeTwo(pool, () => {
+      for (const pid of decoders()) if (!others.includes(pid)) process.kill(pid, 'SIGSTOP')
+    })
+    const reason = { code: 'image_decode_timeout', message: expect.stringMatching(/longer than 6000 ms/) }
+    expect(results).toMatchObject([
+      { status: 'rejected', reason },
+      { status: 'rejected', reason },
     ])
-    expect((await media.loadOne(small)).images).toHaveLength(1)
-    await media.close()
+    for (const { status } of await decodeTwo(pool, () => {})) expect(status).toBe('fulfilled')
+    await pool.close()
   })
 })
 

@@ -218,7 +218,7 @@ describe('a cache folder', () => {
 
   it('has a limit of its own', async () => {
     respond = () => ({ headers: { 'cache-control': 'max-age=60' } })
-    const fetcher = open({ cacheDir: folder, cacheDirBytes: 2.5 * (image.length + 130), cacheBytes: 0 })
+    const fetcher = open({ cacheDir: folder, cacheDirBytes: Math.floor(2.5 * (image.length + 130)), cacheBytes: 0 })
     for (const name of ['1', '2', '3', '4']) await fetcher.fetch(`${origin}/${name}`)
     await expect.poll(cachedNames).toHaveLength(2)
     received = []

@@ -8,8 +8,9 @@ import { openMedia } from './media.ts'
 import { distance, sources } from './sources.ts'
 
 const missing = missingEncoder()
+const skipNote = missing === undefined ? '' : ` (skipped: ${missing} is not installed)`
 
-describe.skipIf(missing !== undefined)(`every format and variant (skipped without ${missing})`, () => {
+describe.skipIf(missing !== undefined)(`every format and variant${skipNote}`, () => {
   const { loadOne, close } = openMedia()
   let folder: string
   beforeAll(async () => {

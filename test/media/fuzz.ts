@@ -69,7 +69,7 @@ export async function fuzz(count: number, seed: number, everyNth = 1, keepIn = t
   return report
 }
 
-/** A file that takes longer has hung the decoder: the slowest of all takes a tenth of it on an idle machine. */
+/** A file that takes longer has hung the decoder: on an idle machine the slowest file takes a hundredth of this time. */
 const hangMs = 20_000
 
 /** `refusal` for an error about the file; the message of any other error. */

@@ -75,7 +75,7 @@ describe('selected frames and pages in a request', () => {
     ['an input_file', () => ({ type: 'input_file', filename: 'a.pdf', file_data: pdf(3) }), 3],
     ['an input_file by URL', () => ({ type: 'input_file', file_url: `${origin}/a.pdf`, pages: 2 }), 2],
   ]
-  it.for(requests)('sends the model %s', async ([, part, images]) => {
+  it.for(requests)('sends the model the selected images: %s', async ([, part, images]) => {
     expect(await imagesOf(part())).toBe(images)
   })
 

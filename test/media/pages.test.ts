@@ -7,10 +7,11 @@ import { openMedia } from './media.ts'
 import { distance, type Pixels, sources, width } from './sources.ts'
 
 const missing = missingEncoder()
+const skipNote = missing === undefined ? '' : ` (skipped: ${missing} is not installed)`
 const frames = [sources.flat, sources.frame1, sources.frame2, sources.frame3]
 const documentOf = 'tiffcp -c zip flat.tif frame1.tif frame2.tif frame3.tif four.tif; tiff2pdf -z four.tif'
 
-describe.skipIf(missing !== undefined)(`frames and pages (skipped without ${missing})`, () => {
+describe.skipIf(missing !== undefined)(`frames and pages${skipNote}`, () => {
   const { loadOne, close } = openMedia()
   let folder: string
   beforeAll(async () => {
