@@ -213,7 +213,7 @@ describe('bad input', () => {
       () => withPicture('file:///etc/passwd'),
       400,
       'messages[0].content[1].image_url',
-      /begins with file:/,
+      /its scheme is file:/,
     ],
     [
       'a URL of the inside network',
@@ -241,7 +241,7 @@ describe('bad input', () => {
       () => withPicture('http://127.0.0.1:9/a.png'),
       400,
       'messages[0].content[1].image_url',
-      /connection failed/,
+      /connection to its host failed/,
     ],
     [
       '31 pictures',
