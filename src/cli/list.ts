@@ -1,6 +1,6 @@
 import { catalogue, estimatedBytes, listModels } from '../models/index.ts'
 import { bytesText, table } from './figures.ts'
-import { configOf, placesOf } from './settings.ts'
+import { modelsConfig } from './settings.ts'
 
 export interface ListFlags {
   modelsDir?: string
@@ -13,7 +13,7 @@ export async function list({ modelsDir, catalogue: known = false }: ListFlags): 
 }
 
 async function local(modelsDir: string | undefined): Promise<string[][]> {
-  const { models, broken } = await listModels(configOf(placesOf(modelsDir)).models)
+  const { models, broken } = await listModels(modelsConfig(modelsDir))
   const rows = models.map(({ id, title, projector, contextTokens, bytes }) => [
     id,
     title,

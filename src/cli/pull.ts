@@ -2,7 +2,7 @@ import { pull } from '../models/index.ts'
 import { visionFamilies } from '../vision/index.ts'
 import { bytesText } from './figures.ts'
 import { PullProgress } from './pull-progress.ts'
-import { configOf, placesOf } from './settings.ts'
+import { modelsConfig } from './settings.ts'
 
 export interface PullFlags {
   modelsDir?: string
@@ -11,7 +11,7 @@ export interface PullFlags {
 
 /** `oriel pull`: fetches a model. @throws OrielError with one sentence for the person */
 export async function pullModel(name: string, { modelsDir, anyway = false }: PullFlags): Promise<void> {
-  const config = configOf(placesOf(modelsDir)).models
+  const config = modelsConfig(modelsDir)
   const stop = new AbortController()
   process.once('SIGINT', () => stop.abort())
   process.once('SIGTERM', () => stop.abort())

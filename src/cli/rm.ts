@@ -2,7 +2,7 @@ import { createInterface } from 'node:readline/promises'
 import { OrielError } from '../errors.ts'
 import { removalOf } from '../models/index.ts'
 import { bytesText } from './figures.ts'
-import { configOf, placesOf } from './settings.ts'
+import { modelsConfig } from './settings.ts'
 
 export interface RemoveFlags {
   modelsDir?: string
@@ -11,7 +11,7 @@ export interface RemoveFlags {
 
 /** `oriel rm`: removes a model's files, when that is meant. @throws OrielError with one sentence for the person */
 export async function remove(name: string, { modelsDir, yes = false }: RemoveFlags): Promise<void> {
-  const removal = await removalOf(name, configOf(placesOf(modelsDir)).models)
+  const removal = await removalOf(name, modelsConfig(modelsDir))
   if (!yes && !(await confirmed(`Remove ${removal.id} (${removal.files.join(', ')})? [y/N] `))) return
   process.stdout.write(`${removal.id} is removed: ${bytesText(await removal.remove())} are free.\n`)
 }

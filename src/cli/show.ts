@@ -11,7 +11,7 @@ import {
 import { visionFamilies } from '../vision/index.ts'
 import { bytesText, countText, table } from './figures.ts'
 import { imageTokensOf } from './image-tokens.ts'
-import { configOf, placesOf } from './settings.ts'
+import { modelsConfig } from './settings.ts'
 
 export interface ShowFlags {
   modelsDir?: string
@@ -28,7 +28,7 @@ export async function show(name: string, { modelsDir, mmproj }: ShowFlags): Prom
 async function rowsOf(name: string, modelsDir: string | undefined, mmproj: string | undefined): Promise<string[][]> {
   const entry = entryOf(name)
   try {
-    const card = await findModel(name, mmproj, configOf(placesOf(modelsDir)).models)
+    const card = await findModel(name, mmproj, modelsConfig(modelsDir))
     const facts = await factsOf(card)
     const { architecture, layers, quantization, parameters, licence, files } = facts
     return [

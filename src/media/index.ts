@@ -8,7 +8,7 @@ import { createFetcher, type Resolve } from './fetch/fetch.ts'
 import { checkSources, isRemote, PixelsHeld, RequestBudget } from './limits.ts'
 import { Semaphore } from './semaphore.ts'
 
-export type { AttachmentSource } from './attachment.ts'
+export type { AttachmentSource, Loaded } from './attachment.ts'
 
 /** Turns the attachments of requests into pixels. All data from outside enters through this room. */
 export interface Media {

@@ -192,7 +192,7 @@ describe('bad input', () => {
       async () => withPicture(dataUrl((await shape('red')).subarray(0, 300))),
       422,
       'messages[0].content[1].image_url',
-      /damaged or not complete/,
+      /damaged or incomplete/,
     ],
     [
       'base64 with a stray character',
@@ -206,7 +206,7 @@ describe('bad input', () => {
       () => withPicture('data:image/png;base64,'),
       400,
       'messages[0].content[1].image_url',
-      /holds no data/,
+      /the data is empty/,
     ],
     [
       'a file URL',
