@@ -5,7 +5,7 @@ import { startScripted } from '../support/scripted.ts'
 it.each([
   [false, ['One ', 'picture', ' two ', 'picture', ' three.']],
   [true, ['picture', 'picture', 'One  two  three.']],
-])('a message keeps its order unless the model wants pictures before text: %s', async (picturesFirst, order) => {
+])('a message keeps its order unless the model needs images before text: %s', async (picturesFirst, order) => {
   let asked: GenerateRequest | undefined
   const chatTemplate =
     "{% for m in messages %}{% for p in m['content'] %}{% if p['type'] == 'text' %}{{ p['text'] }}{% else %}<__media__>{% endif %}{% endfor %}{% endfor %}"

@@ -80,5 +80,3 @@ function inWordsOf({ params }: AnswerRequest, error: OrielError): OrielError {
   const word = { ...params, logitBias: 'logit_bias', messages: params.prompt }[first]
   return word === undefined ? error : error.at([word, ...rest].join('.'))
 }
-
-export type { AnswerEvent, PromptUsage } from '../../deployments/index.ts'
