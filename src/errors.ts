@@ -27,7 +27,17 @@ export interface ErrorDetails {
   code?: string | undefined
   /** Seconds after which the same request may succeed. */
   retryAfter?: number | undefined
+  /** For `invalid_json_schema`: where in the schema, and what is wrong there. */
+  schemaFault?: SchemaFault | undefined
   cause?: unknown
+}
+
+/** The part of a JSON schema that is at fault. */
+export interface SchemaFault {
+  /** Keywords, property names and indices from the schema's root. */
+  path: readonly (string | number)[]
+  /** A predicate: `is nested more than 64 deep`. */
+  reason: string
 }
 
 /** An error whose message may be shown to the client: it never holds a path, an address or a library's own text. */
@@ -37,6 +47,7 @@ export class OrielError extends Error {
   readonly param: string | undefined
   readonly code: string | undefined
   readonly retryAfter: number | undefined
+  readonly schemaFault: SchemaFault | undefined
 
   constructor(kind: ErrorKind, message: string, details: ErrorDetails = {}) {
     super(message, details.cause === undefined ? undefined : { cause: details.cause })
@@ -44,6 +55,7 @@ export class OrielError extends Error {
     this.param = details.param
     this.code = details.code
     this.retryAfter = details.retryAfter
+    this.schemaFault = details.schemaFault
   }
 
   /** The same error, told as one about `param`. Rooms that know no request are given their place in it this way. */
@@ -52,6 +64,7 @@ export class OrielError extends Error {
       param,
       code: this.code,
       retryAfter: this.retryAfter,
+      schemaFault: this.schemaFault,
       cause: this.cause,
     })
   }

@@ -1,5 +1,5 @@
-import { fork } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
+import { entryOf, startProcess } from '../children/index.ts'
 import { openArchitecture, tilesOf } from '../vision/index.ts'
 
 /** Pictures as people have them: a thumbnail, a screen, a photo, a page. */
@@ -24,8 +24,8 @@ const file = fileURLToPath(import.meta.url)
 /** In a process of its own: ggml writes to stderr as it loads. @returns none where the file cannot be read */
 export const imageTokensOf = (projector: string): Promise<ImageTokens[]> =>
   new Promise((resolve) => {
-    const child = fork(file, [projector], {
-      execArgv: ['--import', import.meta.resolve('tsx')],
+    const child = startProcess(entryOf(import.meta.url, './image-tokens.ts'), {
+      args: [projector],
       stdio: ['ignore', 'ignore', 'ignore', 'ipc'],
     })
     child.on('message', (message: ImageTokens[]) => resolve(message))

@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest'
-import type { GenerateRequest } from '../../src/engine/generation.ts'
+import type { GenerateRequest } from '../../src/engine/index.ts'
 import { startScripted } from '../support/scripted.ts'
 
 it.each([
@@ -30,7 +30,7 @@ it.each([
     expect(response.status, await response.text()).toBe(200)
     const pieces: string[] = []
     for (const piece of asked?.prompt ?? []) {
-      if (piece.kind === 'picture') pieces.push('picture')
+      if (piece.kind === 'image') pieces.push('picture')
       else if (piece.kind === 'text' && piece.text !== '') {
         if (pieces.length > 0 && pieces.at(-1) !== 'picture') pieces.push(`${pieces.pop()}${piece.text}`)
         else pieces.push(piece.text)

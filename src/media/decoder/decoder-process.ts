@@ -1,6 +1,6 @@
-import { type ChildProcess, spawn } from 'node:child_process'
+import type { ChildProcess } from 'node:child_process'
 import { Socket } from 'node:net'
-import { fileURLToPath } from 'node:url'
+import { entryOf, fromWire, startProcess } from '../../children/index.ts'
 import { OrielError } from '../../errors.ts'
 import type { Logger } from '../../log.ts'
 import { readFrames, writeFrame } from './frames.ts'
@@ -49,12 +49,11 @@ export class DecoderProcess {
   private constructor(timeoutMs: number, log: Logger | undefined) {
     this.#timeoutMs = timeoutMs
     this.#log = log
-    this.#child = spawn(
-      process.execPath,
-      ['--import', import.meta.resolve('tsx'), fileURLToPath(new URL('./process.ts', import.meta.url))],
-      // Of the server's environment it gets what finding files takes; keys and tokens are none of its business.
-      { stdio: ['ignore', 'ignore', 'pipe', 'pipe'], env: { PATH: process.env.PATH, UV_THREADPOOL_SIZE: '2' } },
-    )
+    this.#child = startProcess(entryOf(import.meta.url, './process.ts'), {
+      stdio: ['ignore', 'ignore', 'pipe', 'pipe'],
+      // The decoder gets no keys or tokens of the server's environment.
+      env: { PATH: process.env.PATH, UV_THREADPOOL_SIZE: '2' },
+    })
     this.#socket = channelOf(this.#child)
     readFrames(this.#socket, (message, payload) => this.#onMessage(message as FromDecoder, payload))
     this.#socket.on('error', () => this.kill())
@@ -102,7 +101,7 @@ export class DecoderProcess {
         pictures.push(pictureOf(message.head, rgb))
       } else if (message.type === 'failed') {
         if (message.worn) this.kill()
-        fail(new OrielError(message.kind, message.message, { code: message.code }))
+        fail(fromWire(message.error))
       } else if (message.type === 'done') {
         if (message.worn) this.kill()
         if (refusal !== undefined) fail(refusal)

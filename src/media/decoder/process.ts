@@ -1,6 +1,7 @@
 import { isAscii } from 'node:buffer'
 import { createHash } from 'node:crypto'
 import { Socket } from 'node:net'
+import { toWire, type WireError } from '../../children/index.ts'
 import { OrielError } from '../../errors.ts'
 import { type Format, formats, sniff } from '../format.ts'
 import { openBmp } from './bmp.ts'
@@ -45,7 +46,7 @@ readFrames(server, (frame, payload) => {
 server.on('close', () => process.exit())
 server.on('error', () => process.exit())
 // libheif-js decodes where nobody can catch what it throws.
-process.on('uncaughtException', (error) => send({ type: 'failed', ...described(error, format), worn: true }))
+process.on('uncaughtException', (error) => send({ type: 'failed', error: described(error, format), worn: true }))
 send({ type: 'ready' })
 
 async function decode(payload: Buffer, encoding: 'bytes' | 'url', options: DecodeOptions): Promise<void> {
@@ -69,7 +70,7 @@ async function decode(payload: Buffer, encoding: 'bytes' | 'url', options: Decod
       }
     send({ type: 'done', worn: worn() })
   } catch (error) {
-    send({ type: 'failed', ...described(error, format), worn: worn(error) })
+    send({ type: 'failed', error: described(error, format), worn: worn(error) })
   } finally {
     file?.close()
   }
@@ -108,8 +109,8 @@ function hashOf(rgb: Uint8Array, width: number, height: number): string {
 }
 
 /** What libraries say of a file stays here: it may hold addresses, and no client can use it. */
-function described(error: unknown, format: Format | undefined): Pick<OrielError, 'kind' | 'message' | 'code'> {
-  if (error instanceof OrielError) return { kind: error.kind, message: error.message, code: error.code }
+function described(error: unknown, format: Format | undefined): WireError {
+  if (error instanceof OrielError) return toWire(error, '')
   const text = error instanceof Error ? error.message : ''
   if (
     /\b(not |un)supported\b|not been built in|bad labq format/.test(text) &&

@@ -1,4 +1,4 @@
-import type { ErrorKind } from '../../errors.ts'
+import type { WireError } from '../../children/index.ts'
 import type { Format } from '../format.ts'
 
 /** What the server and a decoder say to each other. A decoder has one file at a time. */
@@ -51,4 +51,4 @@ export type FromDecoder =
   /** The decoder is free again, unless it is worn: then it should be replaced. */
   | { type: 'done'; worn: boolean }
   /** The same, and the file is at fault. */
-  | { type: 'failed'; kind: ErrorKind; message: string; code: string | undefined; worn: boolean }
+  | { type: 'failed'; error: WireError; worn: boolean }

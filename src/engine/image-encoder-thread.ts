@@ -1,5 +1,6 @@
 import { platform, setPriority } from 'node:os'
 import { parentPort, workerData } from 'node:worker_threads'
+import type { WireError } from '../children/index.ts'
 import { countOutlived, giveBackMemory, openAffinity, openNative } from '../native/index.ts'
 import {
   type EncoderSettings,
@@ -9,35 +10,35 @@ import {
   type Tile,
   tilesOf,
 } from '../vision/index.ts'
-import { toWire, type WireError } from './protocol.ts'
+import { toWire } from './protocol.ts'
 
-/** The thread that encodes pictures, so that a picture never stops a running answer. One tile at a time, as they come. */
+/** Encodes images on a thread of its own, so that no answer stops for an image. It takes one tile at a time. */
 interface EncodeTask {
-  /** Of the picture in its plan. */
+  /** Names the image and its plan. */
   name: string
-  /** null: it is here, scaled, of a tile before. */
-  picture: { rgb: Uint8Array; plan: PicturePlan } | null
+  /** null if an earlier tile has brought the image, which the thread keeps scaled. */
+  image: { rgb: Uint8Array; plan: PicturePlan } | null
   tile: Tile
   threads: number
 }
 
-/** A scaled picture stays until it is to be forgotten. */
+/** A scaled image is kept until it is to be forgotten. */
 export type ToEncoder = EncodeTask | { forget: string }
 
-/** What the thread is started with. */
 export interface EncoderStart {
-  /** The vision GGUF. */
+  /** Path of the vision GGUF. */
   file: string
   settings: EncoderSettings
 }
 
 /**
- * A niceness: a thread's share of a core that others want too is a quarter. At 0 the longest gap of a running answer was
- * 72 ms instead of 43; at 15, a thirtieth, it was no better, and pictures took three times as long on a busy machine.
+ * The niceness of encoding. At 5 the thread has a quarter of a core that it shares with the decoder. At 0 the longest gap
+ * of a running answer was 72 ms instead of 43. At 15, a thirtieth of a core, the gap was no shorter, and images took three
+ * times as long on a busy machine.
  */
 const encodePriority = 5
 
-/** When it is ready the thread tells the system's ids of all that compute with it. */
+/** `threads` are the system's ids of all threads that compute for the encoder. */
 export type EncodeResult =
   | { embeddings: Float32Array; ms: number }
   | { error: WireError }
@@ -45,8 +46,8 @@ export type EncodeResult =
 
 const { file, settings }: EncoderStart = workerData
 
-// A running answer's next token goes before a picture's next row. Linux has a priority for every thread, and threads that
-// this one starts (ONNX Runtime's) have it too; elsewhere it would be the whole process's.
+// On Linux every thread has a priority of its own, which the threads that it starts (ONNX Runtime's) inherit. Elsewhere
+// the call would change the priority of the whole process.
 if (platform() === 'linux') setPriority(encodePriority)
 
 const answer = (result: EncodeResult, transfer: ArrayBuffer[] = []) => parentPort?.postMessage(result, transfer)
@@ -57,20 +58,20 @@ try {
   const affinity = openAffinity()
   const started = affinity?.startedFromNow() ?? (() => [])
   const encoder = await openEncoder(file, settings)
-  const pictures = new Map<string, { scaled: readonly Raster[]; bytes: number }>()
+  const images = new Map<string, { scaled: readonly Raster[]; bytes: number }>()
 
-  const scaledOf = ({ name, picture }: EncodeTask): readonly Raster[] => {
-    if (picture === null) return pictures.get(name)?.scaled ?? []
-    const { rgb, plan } = picture
+  const scaledOf = ({ name, image }: EncodeTask): readonly Raster[] => {
+    if (image === null) return images.get(name)?.scaled ?? []
+    const { rgb, plan } = image
     const scaled = encoder.architecture.scale({ ...plan.original, rgb }, plan)
-    pictures.set(name, { scaled, bytes: rgb.byteLength })
+    images.set(name, { scaled, bytes: rgb.byteLength })
     return scaled
   }
 
   parentPort?.on('message', async (message: ToEncoder) => {
     if ('forget' in message) {
-      const { bytes = 0 } = pictures.get(message.forget) ?? {}
-      pictures.delete(message.forget)
+      const { bytes = 0 } = images.get(message.forget) ?? {}
+      images.delete(message.forget)
       countOutlived(bytes)
       return
     }
@@ -83,7 +84,7 @@ try {
     }
   })
 
-  // The first run makes the graph's memory and its threads: it shall not be a person's first picture that pays for it.
+  // The first run allocates the graph's memory and its threads, so it must not be a request's first image.
   const blank = { width: 64, height: 64, rgb: new Uint8Array(64 * 64 * 3) }
   const plan = encoder.architecture.plan(blank, 'low')
   const [tile] = tilesOf(plan)

@@ -1,66 +1,61 @@
 import { describe, expect, it } from 'vitest'
-import { loadConfig } from '../../src/config.ts'
 import { Cores } from '../../src/engine/cores.ts'
-import type { PromptPiece } from '../../src/engine/generation.ts'
+import type { PromptPiece } from '../../src/engine/index.ts'
 import { Scheduler } from '../../src/engine/scheduler.ts'
-import { architecture, KvModel, noPixels, slowEncoder } from '../support/kv-model.ts'
-import { requestOf } from '../support/pocket.ts'
+import { architecture, imageOf, KvModel, slowEncoder } from '../support/kv-model.ts'
+import { engineSettings, requestOf } from '../support/pocket.ts'
 
 const tick = () => new Promise((resolve) => setImmediate(resolve))
 
-/** Pictures of two tiles each. @param from the first one's hash, a number */
-const pictures = (from: number, count: number): PromptPiece[] => [
-  ...Array.from({ length: count }, (_, i) => ({
-    kind: 'picture' as const,
-    picture: { width: 3, height: 1, pixels: noPixels, hash: String(from + i), detail: 'auto' as const },
-  })),
+/** Images of two tiles each. @param from the first one's hash, a number */
+const images = (from: number, count: number): PromptPiece[] => [
+  ...Array.from({ length: count }, (_, i) => imageOf(String(from + i), 3)),
   { kind: 'text', text: '?', special: true },
 ]
 
-/** @param cells of the KV memory, of which a picture takes six */
+/** @param cells of the KV memory, of which an image takes six */
 function open(cells: number) {
   const order: string[] = []
   const ends: number[] = []
   const asked: string[] = []
   const letGo: string[] = []
   const failures: unknown[] = []
-  const scheduler = new Scheduler(
-    new KvModel(cells, 260, true).decoder,
-    architecture,
-    slowEncoder(6, order),
-    new Cores(1),
-    { ...loadConfig({}, {}).engine, maxSequences: 8, prefixCacheBytes: 1 },
-    {
+  const scheduler = new Scheduler({
+    decoder: new KvModel(cells, 260, true).decoder,
+    images: { architecture, encoder: slowEncoder(6, order) },
+    cores: new Cores(1),
+    settings: { ...engineSettings, maxSequences: 8, prefixCacheBytes: 1 },
+    port: {
       emit(id, event) {
         if (event.type === 'done') ends.push(id)
       },
       fail: (_, error) => failures.push(error),
       flush() {},
-      async pixels(id, { picture }) {
-        asked.push(`${id} ${picture.hash}`)
+      async payload(id, { attachment }) {
+        asked.push(`${id} ${attachment.hash}`)
         await tick()
         return new Uint8Array()
       },
-      letGo: (id, { picture }) => letGo.push(`${id} ${picture.hash}`),
+      letGo: (id, { attachment }) => letGo.push(`${id} ${attachment.hash}`),
     },
-  )
+  })
   const submit = (id: number, prompt: readonly PromptPiece[]): void =>
     scheduler.submit(id, requestOf(prompt, { maxTokens: 3, cachePrompt: false, overflow: 'truncate' }))
   const until = async (done: () => boolean): Promise<void> => {
     for (let ticks = 0; !done(); ticks++) {
       await tick()
-      if (ticks > 20_000) throw new Error(`nothing goes on: ${JSON.stringify(scheduler.state)}`)
+      if (ticks > 20_000) throw new Error(`no progress: ${JSON.stringify(scheduler.state)}`)
     }
   }
   return { scheduler, submit, until, order, ends, asked, letGo, failures }
 }
 
-describe('turns of pictures', () => {
-  it('one picture does not wait for the many of others', async () => {
+describe('the order of encoding', () => {
+  it('does not delay one image by the many of other requests', async () => {
     const { submit, until, order, ends } = open(2000)
-    for (const id of [0, 1, 2, 3]) submit(id, pictures(id * 100, 30))
+    for (const id of [0, 1, 2, 3]) submit(id, images(id * 100, 30))
     await until(() => order.length === 5)
-    submit(4, pictures(999, 1))
+    submit(4, images(999, 1))
     await until(() => ends.length > 0)
     expect(ends).toEqual([4])
     expect(order.length).toBeLessThan(12)
@@ -69,29 +64,29 @@ describe('turns of pictures', () => {
     expect(order).toHaveLength(4 * 60 + 2)
   })
 
-  it('many pictures get on, however many single ones come', async () => {
+  it('encodes many images of a request while requests with one image keep coming', async () => {
     const { submit, until, order, ends } = open(2000)
-    submit(0, pictures(0, 30))
+    submit(0, images(0, 30))
     let next = 1
     for (; !ends.includes(0) && next < 500; next++) {
-      submit(next, pictures(100 + next * 2, 1))
+      submit(next, images(100 + next * 2, 1))
       await until(() => ends.includes(next) || ends.includes(0))
     }
-    // A tile of the many for each of the others: there were as many turns as it has tiles.
+    // One tile of the many for each single image: as many turns as it has tiles.
     expect(order.length).toBeLessThan(2.5 * 60)
     expect(ends).toContain(0)
   })
 
-  it('a picture that several wait for is encoded once, for whoever comes first', async () => {
+  it('encodes an image once for all requests that wait for it', async () => {
     const { submit, until, order, ends } = open(2000)
-    for (const id of [0, 1, 2]) submit(id, pictures(0, 5))
+    for (const id of [0, 1, 2]) submit(id, images(0, 5))
     await until(() => ends.length === 3)
     expect(order).toHaveLength(10)
   })
 
-  it('those who run go before those who wait, and of those only the next have theirs encoded', async () => {
+  it('encodes for running requests first, and of the queue only for the next ones', async () => {
     const { scheduler, submit, until, asked, ends } = open(70)
-    for (let id = 0; id < 20; id++) submit(id, pictures(id * 100, 6))
+    for (let id = 0; id < 20; id++) submit(id, images(id * 100, 6))
     await until(() => scheduler.state.running > 0)
     for (let ticks = 0; ticks < 60; ticks++) await tick()
     expect(asked.filter((one) => !one.startsWith('0 '))).toEqual([])
@@ -104,9 +99,9 @@ describe('turns of pictures', () => {
     expect(most).toBeLessThanOrEqual(3)
   })
 
-  it('pixels are asked for when their turn is near, and let go when all tiles are encoded', async () => {
+  it('requests pixels when their turn is near, and lets them go when all tiles are encoded', async () => {
     const { submit, until, asked, letGo, ends } = open(2000)
-    for (const id of [0, 1, 2]) submit(id, pictures(id * 100, 20))
+    for (const id of [0, 1, 2]) submit(id, images(id * 100, 20))
     let most = 0
     await until(() => {
       most = Math.max(most, new Set(asked).size - letGo.length)
@@ -116,10 +111,10 @@ describe('turns of pictures', () => {
     expect(letGo.toSorted()).toEqual([...new Set(asked)].sort())
   })
 
-  it('goes on without a request that leaves while its pixels are on their way', async () => {
+  it('continues without a request that is cancelled while its pixels are on the way', async () => {
     const { scheduler, submit, until, asked, ends, failures, letGo } = open(2000)
-    submit(0, pictures(0, 5))
-    submit(1, pictures(100, 5))
+    submit(0, images(0, 5))
+    submit(1, images(100, 5))
     await until(() => asked.length > 0)
     scheduler.cancel(0)
     await until(() => ends.length === 1)
