@@ -2,15 +2,16 @@
 const below = {
   native: [],
   media: [],
-  models: [],
+  gguf: [],
+  models: ['gguf'],
   accounts: [],
   language: ['native'],
-  vision: ['native'],
+  encoders: ['native', 'gguf'],
   prompt: ['models'],
-  engine: ['language', 'vision', 'native'],
+  engine: ['language', 'encoders', 'native'],
   deployments: ['engine', 'models'],
   api: ['accounts', 'deployments', 'prompt', 'media', 'models'],
-  cli: ['api', 'accounts', 'deployments', 'prompt', 'media', 'models', 'engine', 'vision'],
+  cli: ['api', 'accounts', 'deployments', 'prompt', 'media', 'models', 'engine', 'encoders'],
 }
 
 module.exports = {

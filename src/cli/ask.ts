@@ -5,7 +5,7 @@ import { chooseDevice } from '../engine/devices.ts'
 import { OrielError } from '../errors.ts'
 import { createLogger } from '../log.ts'
 import { createMedia, type Media } from '../media/index.ts'
-import { cardsOf, configOf, ownMemory, placesOf } from './settings.ts'
+import { cardsOf, configOf, libraryOf, ownMemory, placesOf } from './settings.ts'
 
 export interface AskFlags {
   model?: string
@@ -43,9 +43,10 @@ export async function ask(
     ...placesOf(modelsDir),
   })
   const log = createLogger(config.logLevel)
-  const [cards, compute] = await Promise.all([cardsOf(config, mmproj), chooseDevice(config.engine.gpu, log)])
+  const library = libraryOf(config)
+  const [cards, compute] = await Promise.all([cardsOf(library, config, mmproj), chooseDevice(config.engine.gpu, log)])
   const start = embedded(config, compute.device, log)
-  const deployments = deploy({ config, cards, start, gpuMemory: ownMemory(compute), log })
+  const deployments = deploy({ config, library, cards, start, gpuMemory: ownMemory(compute), log })
   const rooms = { deployments, media: createMedia(config.media, log) }
   const stop = new AbortController()
   process.once('SIGINT', () => stop.abort())

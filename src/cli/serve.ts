@@ -5,7 +5,7 @@ import { type Deployments, deploy, embedded } from '../deployments/index.ts'
 import { chooseDevice } from '../engine/devices.ts'
 import { OrielError } from '../errors.ts'
 import { createLogger } from '../log.ts'
-import { cardsOf, configOf, ownMemory, placesOf } from './settings.ts'
+import { cardsOf, configOf, libraryOf, ownMemory, placesOf } from './settings.ts'
 
 export interface ServeFlags {
   model?: string[]
@@ -36,9 +36,10 @@ export async function serve(flags: ServeFlags): Promise<void> {
     ...placesOf(modelsDir),
   })
   const log = createLogger(config.logLevel)
-  const [cards, compute] = await Promise.all([cardsOf(config, mmproj), chooseDevice(config.engine.gpu, log)])
+  const library = libraryOf(config)
+  const [cards, compute] = await Promise.all([cardsOf(library, config, mmproj), chooseDevice(config.engine.gpu, log)])
   const start = embedded(config, compute.device, log)
-  const deployments = deploy({ config, cards, start, gpuMemory: ownMemory(compute), log })
+  const deployments = deploy({ config, library, cards, start, gpuMemory: ownMemory(compute), log })
   // Engines load in their own processes while this one reads the HTTP server's code. The first ones have the time they need.
   const [{ createServer }, { createMedia }] = await Promise.all([
     import('../api/index.ts'),

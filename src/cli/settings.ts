@@ -1,8 +1,9 @@
 import { z } from 'zod'
 import { type Config, loadConfig, variableOf } from '../config.ts'
+import { imageFamilies } from '../encoders/index.ts'
 import type { Compute } from '../engine/devices.ts'
 import { OrielError } from '../errors.ts'
-import { findModel, type ModelCard } from '../models/index.ts'
+import { createLibrary, type Library, type ModelCard } from '../models/index.ts'
 
 /** The configuration with the flags of a command. @throws OrielError `invalid` that names each wrong setting */
 export function configOf(flags: Parameters<typeof loadConfig>[0]): Config {
@@ -21,11 +22,13 @@ export function configOf(flags: Parameters<typeof loadConfig>[0]): Config {
 export const placesOf = (modelsDir: string | undefined): Parameters<typeof loadConfig>[0] =>
   modelsDir === undefined ? {} : { models: { dirs: [modelsDir] } }
 
-/** The models that the settings name. @throws OrielError as `findModel` does */
-export async function cardsOf(config: Config, mmproj: string | undefined): Promise<ModelCard[]> {
+export const libraryOf = ({ models }: Config): Library => createLibrary(models, imageFamilies)
+
+/** The models that the settings name. @throws OrielError as `Library.find` does */
+export async function cardsOf(library: Library, config: Config, mmproj: string | undefined): Promise<ModelCard[]> {
   if (mmproj !== undefined && config.model.length > 1)
     throw new OrielError('invalid', '--mmproj is the vision file of one model, and several are named.')
-  return Promise.all([...new Set(config.model)].map((name) => findModel(name, mmproj, config.models)))
+  return Promise.all([...new Set(config.model)].map((name) => library.find(name, mmproj)))
 }
 
 /** Bytes that GPUs have beside the machine's memory; undefined where no GPU is used. */

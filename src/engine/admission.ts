@@ -1,7 +1,7 @@
 import type { EngineConfig } from '../config.ts'
+import type { ImageArchitecture } from '../encoders/index.ts'
 import { OrielError } from '../errors.ts'
 import { checkGrammar, type Decoder, jsonSchemaGrammar, type TokenSampler } from '../language/index.ts'
-import type { Architecture } from '../vision/index.ts'
 import type { GenerateRequest, PromptCount, PromptPiece, PromptToken, Sampling } from './generation.ts'
 import { type PromptCells, PromptLayout } from './prompt-cells.ts'
 import { EngineRequest } from './sequence.ts'
@@ -12,7 +12,7 @@ export class Admission {
   readonly #layout: PromptLayout
   readonly #config: EngineConfig
 
-  constructor(decoder: Decoder, architecture: Architecture | null, config: EngineConfig) {
+  constructor(decoder: Decoder, architecture: ImageArchitecture | null, config: EngineConfig) {
     this.#decoder = decoder
     this.#layout = new PromptLayout(decoder, architecture)
     this.#config = config

@@ -1,14 +1,14 @@
 import { platform, setPriority } from 'node:os'
 import { parentPort, workerData } from 'node:worker_threads'
-import { countOutlived, giveBackMemory, openAffinity, openNative } from '../native/index.ts'
 import {
   type EncoderSettings,
-  openEncoder,
-  type PicturePlan,
+  type ImagePlan,
+  openImageEncoder,
   type Raster,
   type Tile,
   tilesOf,
-} from '../vision/index.ts'
+} from '../encoders/index.ts'
+import { countOutlived, giveBackMemory, openAffinity, openNative } from '../native/index.ts'
 import { toWire, type WireError } from './protocol.ts'
 
 /** The thread that encodes pictures, so that a picture never stops a running answer. One tile at a time, as they come. */
@@ -16,7 +16,7 @@ interface EncodeTask {
   /** Of the picture in its plan. */
   name: string
   /** null: it is here, scaled, of a tile before. */
-  picture: { rgb: Uint8Array; plan: PicturePlan } | null
+  picture: { rgb: Uint8Array; plan: ImagePlan } | null
   tile: Tile
   threads: number
 }
@@ -56,7 +56,7 @@ try {
   openNative(settings.device ?? 'cpu')
   const affinity = openAffinity()
   const started = affinity?.startedFromNow() ?? (() => [])
-  const encoder = await openEncoder(file, settings)
+  const encoder = await openImageEncoder(file, settings)
   const pictures = new Map<string, { scaled: readonly Raster[]; bytes: number }>()
 
   const scaledOf = ({ name, picture }: EncodeTask): readonly Raster[] => {

@@ -1,5 +1,5 @@
+import type { Grid } from '../encoders/index.ts'
 import type { Position } from '../native/index.ts'
-import type { Grid } from '../vision/index.ts'
 
 /** A picture's cells, which stand in rows and columns at one time. */
 export interface GridSpan {

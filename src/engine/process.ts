@@ -1,9 +1,9 @@
 import { statSync } from 'node:fs'
 import { type Deferred, deferred } from '../deferred.ts'
+import { openImageArchitecture } from '../encoders/index.ts'
 import { type Decoder, openDecoder } from '../language/index.ts'
 import { availableMemory } from '../memory.ts'
 import { countOutlived, dieWithParent, openNative } from '../native/index.ts'
-import { openArchitecture } from '../vision/index.ts'
 import { Cores } from './cores.ts'
 import type { EngineModel, GenerateEvent, Pixels, PromptPiece } from './generation.ts'
 import { storedSequences } from './kv-cache.ts'
@@ -61,7 +61,7 @@ async function load({ decoder: file, projector, name, config, gpu }: LoadOptions
     openNative(gpu?.device)
     dieWithParent()
     const cores = new Cores(config.threads)
-    const architecture = projector === null ? null : openArchitecture(projector)
+    const architecture = projector === null ? null : await openImageArchitecture(projector)
     const decoder = openDecoder(file, {
       cells: config.contextTokens,
       sequences: config.maxSequences + storedSequences,

@@ -1,13 +1,13 @@
+import type { ImageArchitecture, ImagePlan, Tile } from '../encoders/index.ts'
 import { OrielError } from '../errors.ts'
 import type { Decoder, Vocabulary } from '../language/index.ts'
-import type { Architecture, PicturePlan, Tile } from '../vision/index.ts'
 import type { PictureInput, PromptPiece } from './generation.ts'
 import { Positions } from './positions.ts'
 
 /** A tile's place in a prompt. */
 export interface PictureSpan {
   picture: PictureInput
-  plan: PicturePlan
+  plan: ImagePlan
   tile: Tile
   /** Names the tile's embeddings: equal keys have equal embeddings. */
   key: string
@@ -34,12 +34,12 @@ export interface PromptCells {
 /** Turns prompts into cells. It gives every tile it has met a range of negative numbers of its own. */
 export class PromptLayout {
   readonly #decoder: Decoder
-  readonly #architecture: Architecture | null
+  readonly #architecture: ImageArchitecture | null
   readonly #ranges = new Map<string, number>()
   readonly #marks = new Map<string, readonly number[]>()
   #next = -1
 
-  constructor(decoder: Decoder, architecture: Architecture | null) {
+  constructor(decoder: Decoder, architecture: ImageArchitecture | null) {
     this.#decoder = decoder
     this.#architecture = architecture
   }

@@ -1,7 +1,7 @@
 import type { EngineConfig } from '../config.ts'
+import type { ImageArchitecture } from '../encoders/index.ts'
 import { cancelled } from '../errors.ts'
 import type { Decoder } from '../language/index.ts'
-import type { Architecture } from '../vision/index.ts'
 import { Admission } from './admission.ts'
 import { ChunkSize } from './chunk-size.ts'
 import type { Cores } from './cores.ts'
@@ -60,7 +60,7 @@ export class Scheduler {
 
   constructor(
     decoder: Decoder,
-    architecture: Architecture | null,
+    architecture: ImageArchitecture | null,
     encoder: PictureEncoder | null,
     cores: Cores,
     config: EngineConfig,

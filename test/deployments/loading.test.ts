@@ -4,11 +4,11 @@ import path from 'node:path'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
 import { type Value, writeGguf } from '../../bench/gguf-file.ts'
 import type { loadConfig } from '../../src/config.ts'
+import { decoderOf } from '../encoders/oracle/decoder.ts'
+import { idefics3 } from '../encoders/oracle/families/idefics3.ts'
 import { dataUrl, shape } from '../support/pictures.ts'
 import { pocketFolder } from '../support/pocket.ts'
 import { startServer, type TestServer } from '../support/server.ts'
-import { decoderOf } from '../vision/oracle/decoder.ts'
-import { idefics3 } from '../vision/oracle/families/idefics3.ts'
 
 /** Models of random weights that answer in no time. Each takes about 250 MB, most of it its process, and a cache. */
 let folder: string

@@ -3,11 +3,11 @@ import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { afterAll, expect, it } from 'vitest'
 import { writeGguf } from '../../bench/gguf-file.ts'
+import { openImageArchitecture } from '../../src/encoders/index.ts'
 import { PromptLayout } from '../../src/engine/prompt-cells.ts'
-import { openArchitecture } from '../../src/vision/index.ts'
+import { decoderOf } from '../encoders/oracle/decoder.ts'
+import { minicpmv4 } from '../encoders/oracle/families/minicpmv.ts'
 import { openSmall } from '../support/decoder.ts'
-import { decoderOf } from '../vision/oracle/decoder.ts'
-import { minicpmv4 } from '../vision/oracle/families/minicpmv.ts'
 
 const folder = mkdtempSync(path.join(tmpdir(), 'oriel-cells-'))
 afterAll(() => rmSync(folder, { recursive: true }))
@@ -42,14 +42,14 @@ function write(decoder: string, projector: string): void {
   writeGguf(decoder, metadata, sized, 1)
 }
 
-it('puts no space between the rows of a picture where texts begin with one', () => {
+it('puts no space between the rows of an image if the vocabulary puts one before texts', async () => {
   const [file, projector] = [path.join(folder, 'decoder.gguf'), path.join(folder, 'mmproj.gguf')]
   write(file, projector)
   const decoder = openSmall(file)
   const text = { kind: 'text', text: 'a', special: true } as const
   const pixels = { rgb: new Uint8Array(), letGo() {} }
   const picture = { hash: 'h', width: 140, height: 140, detail: 'high', pixels } as const
-  const { cells, imageTokens } = new PromptLayout(decoder, openArchitecture(projector)).layout([
+  const { cells, imageTokens } = new PromptLayout(decoder, await openImageArchitecture(projector)).layout([
     text,
     { kind: 'picture', picture },
     text,

@@ -6,8 +6,8 @@ import { loadConfig } from '../../src/config.ts'
 import type { Engine, GenerateRequest } from '../../src/engine/generation.ts'
 import { startEngine } from '../../src/engine/host.ts'
 import { createLogger } from '../../src/log.ts'
+import { lfm2 } from '../encoders/oracle/families/lfm2.ts'
 import { answerOf, ask, greedy, requestOf, square } from '../support/pocket.ts'
-import { lfm2 } from '../vision/oracle/families/lfm2.ts'
 
 // LFM2: layers that convolve have a state at the end of each sequence, and nothing of it can be shared half-way.
 const folder = mkdtempSync(path.join(tmpdir(), 'oriel-lfm2-'))

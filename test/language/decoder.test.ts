@@ -3,8 +3,8 @@ import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { afterAll, expect, it } from 'vitest'
 import { type TensorPlan, writeGguf } from '../../bench/gguf-file.ts'
+import { decoderOf, width } from '../encoders/oracle/decoder.ts'
 import { openSmall } from '../support/decoder.ts'
-import { decoderOf, width } from '../vision/oracle/decoder.ts'
 
 const folder = mkdtempSync(path.join(tmpdir(), 'oriel-decoder-'))
 afterAll(() => rmSync(folder, { recursive: true }))

@@ -4,9 +4,9 @@ import path from 'node:path'
 import { expect, it } from 'vitest'
 import { writeGguf } from '../../bench/gguf-file.ts'
 import type { SamplerSettings } from '../../src/language/index.ts'
+import { decoderOf, width } from '../encoders/oracle/decoder.ts'
 import { openSmall } from '../support/decoder.ts'
 import { greedy, pocketFolder } from '../support/pocket.ts'
-import { decoderOf, width } from '../vision/oracle/decoder.ts'
 
 const plain: SamplerSettings = { ...greedy, seed: 1, grammar: null }
 

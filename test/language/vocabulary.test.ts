@@ -3,9 +3,9 @@ import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { afterAll, describe, expect, it } from 'vitest'
 import { writeGguf } from '../../bench/gguf-file.ts'
+import { decoderOf, width } from '../encoders/oracle/decoder.ts'
 import { openSmall } from '../support/decoder.ts'
 import { pocketFolder } from '../support/pocket.ts'
-import { decoderOf, width } from '../vision/oracle/decoder.ts'
 
 const folder = mkdtempSync(path.join(tmpdir(), 'oriel-vocabulary-'))
 afterAll(() => rmSync(folder, { recursive: true }))

@@ -1,9 +1,9 @@
+import type { ImageArchitecture } from '../../src/encoders/index.ts'
 import type { Pixels } from '../../src/engine/generation.ts'
 import type { PictureEncoder } from '../../src/engine/picture-encoder.ts'
 import type { PictureSpan } from '../../src/engine/prompt-cells.ts'
 import type { Decoder, TokenSampler } from '../../src/language/index.ts'
 import type { Batch, Position } from '../../src/native/index.ts'
-import type { Architecture } from '../../src/vision/index.ts'
 
 /**
  * A model of llama.cpp's unified KV memory, and a "language model" whose next token is a hash of everything that its
@@ -159,7 +159,7 @@ export const architecture = {
     const layout = ['<', tile(0, 1), '|', tile(1, original.width - 1), '>']
     return { original, detail, name: `${original.width}`, layout }
   },
-} as Partial<Architecture> as Architecture
+} as Partial<ImageArchitecture> as ImageArchitecture
 
 export const noPixels: Pixels = { rgb: new Uint8Array(), letGo() {} }
 

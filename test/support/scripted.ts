@@ -9,6 +9,7 @@ import {
 } from '../../src/deployments/index.ts'
 import { createLogger } from '../../src/log.ts'
 import type { Media } from '../../src/media/index.ts'
+import { libraryWith } from './library.ts'
 
 /** An answer that a test writes itself, event by event. */
 export type Script = (request: GenerateRequest, signal: AbortSignal) => AsyncIterable<GenerateEvent>
@@ -113,6 +114,7 @@ export function scriptedBackend(
 export const deployed = (backend: Backend): Deployments =>
   deploy({
     config: loadConfig({}, {}),
+    library: libraryWith(),
     cards: [backend.card],
     start: async () => backend,
     gpuMemory: undefined,

@@ -2,9 +2,10 @@ import { execFileSync } from 'node:child_process'
 import { createServer } from '../../src/api/index.ts'
 import { loadConfig } from '../../src/config.ts'
 import { deploy, embedded } from '../../src/deployments/index.ts'
+import { imageFamilies } from '../../src/encoders/index.ts'
 import { createLogger } from '../../src/log.ts'
 import { createMedia } from '../../src/media/index.ts'
-import { findModel } from '../../src/models/index.ts'
+import { createLibrary } from '../../src/models/index.ts'
 
 export interface TestServer {
   url: string
@@ -23,8 +24,9 @@ export async function startServer(overrides: Parameters<typeof loadConfig>[0] = 
   )
   const log = createLogger('silent')
   const before = new Set(children())
-  const cards = await Promise.all(config.model.map((name) => findModel(name, undefined, config.models)))
-  const deployments = deploy({ config, cards, start: embedded(config, 'cpu', log), gpuMemory: undefined, log })
+  const library = createLibrary(config.models, imageFamilies)
+  const cards = await Promise.all(config.model.map((name) => library.find(name)))
+  const deployments = deploy({ config, library, cards, start: embedded(config, 'cpu', log), gpuMemory: undefined, log })
   const loaded = new AbortController()
   for (const { id } of cards) await deployments.find(id, loaded.signal)
   loaded.abort()

@@ -1,0 +1,27 @@
+import type { OrielError } from '../errors.ts'
+import { NotPulled } from '../models/index.ts'
+
+/** What a person at a terminal can do about an error, by its code: the rooms below know no commands, flags or variables. */
+const advice: Readonly<Record<string, string>> = {
+  model_too_large:
+    'Choose a smaller quantization or context (ORIEL_CONTEXT), or allow more memory with --memory-budget.',
+  no_access: 'HF_TOKEN must be a valid token of an account with access.',
+  no_space: '`oriel rm` frees space; HF_HUB_CACHE and --models-dir choose other folders.',
+  not_a_hub: 'Check HF_ENDPOINT.',
+  not_in_catalogue:
+    '`oriel list --catalogue` shows what it has; owner/repo, a URL or the path of a GGUF file are names, too.',
+  offline: 'Unset HF_HUB_OFFLINE to allow them.',
+  several_vision_files: 'Choose one with --mmproj.',
+  token_needed: 'Set HF_TOKEN to a token of an account with access.',
+  unsupported_family: '--anyway downloads it all the same.',
+  unusable_folder: 'HF_HUB_CACHE and --models-dir choose other folders.',
+  vision_file: 'Use the file of the model itself, and this file with --mmproj.',
+}
+
+/** The message of an error for a person at a terminal, with what to do about it. */
+export function advised(error: OrielError): string {
+  const { message, code } = error
+  if (error instanceof NotPulled) return `${message} \`oriel pull ${error.entry.id}\` downloads it.`
+  const added = code === undefined ? undefined : advice[code]
+  return added === undefined ? message : `${message} ${added}`
+}
