@@ -11,6 +11,7 @@ const advice: Readonly<Record<string, string>> = {
   not_in_catalogue:
     '`oriel list --catalogue` shows what it has; owner/repo, a URL or the path of a GGUF file are names, too.',
   offline: 'Unset HF_HUB_OFFLINE to allow them.',
+  out_of_memory: 'Set a smaller context (ORIEL_CONTEXT), or choose a smaller model.',
   several_vision_files: 'Choose one with --mmproj.',
   token_needed: 'Set HF_TOKEN to a token of an account with access.',
   unsupported_family: '--anyway downloads it all the same.',

@@ -169,7 +169,9 @@ const textArrays: ReadonlySet<string> = new Set([vocabulary, 'tokenizer.ggml.mer
 function skipVocabulary(from: Cursor, length: number): void {
   const seen = new Set<string>()
   for (let token = 0; token < length; token++) {
-    const text = from.string().split('\0', 1)[0] || `[EMPTY_${token}]`
+    const whole = from.string()
+    const zero = whole.indexOf('\0')
+    const text = (zero < 0 ? whole : whole.slice(0, zero)) || `[EMPTY_${token}]`
     if (seen.has(text)) throw broken(`its vocabulary has the token ${shown(text)} twice, again at ${token}`)
     seen.add(text)
   }
@@ -270,9 +272,12 @@ class Cursor {
   }
 
   count(allowed: number, of: string): number {
-    const value = this.u64()
-    if (value > BigInt(allowed)) throw broken(`it declares ${value} ${of}; at most ${allowed} are possible`)
-    return Number(value)
+    const at = this.take(8)
+    // Without a BigInt: a vocabulary has a length for each token.
+    const value = this.bytes.readUInt32LE(at + 4) * 2 ** 32 + this.bytes.readUInt32LE(at)
+    if (value > allowed)
+      throw broken(`it declares ${this.bytes.readBigUInt64LE(at)} ${of}; at most ${allowed} are possible`)
+    return value
   }
 
   string(): string {

@@ -88,7 +88,9 @@ describe('oriel serve', () => {
     await rm(folder, { recursive: true })
     expect(await oriel('serve', '--memory-budget', '100 MB')).toMatchObject({
       code: 1,
-      stderr: expect.stringMatching(/^oriel: The model pocket never fits: it takes 2\d\d MB .* may take 100 MB/),
+      stderr: expect.stringMatching(
+        /^oriel: The model pocket never fits: it takes 2\d\d MB .* may take 100 MB\. .* --memory-budget\.\n$/,
+      ),
     })
     expect(await oriel('serve', '--memory-budget', 'plenty')).toMatchObject({
       code: 1,
@@ -107,7 +109,7 @@ describe('oriel serve', () => {
     taken.close()
     expect(await oriel('serve', '--model', 'gpt-5')).toMatchObject({
       code: 1,
-      stderr: expect.stringMatching(/^oriel: There is no model gpt-5\. There are: pocket/),
+      stderr: expect.stringMatching(/^oriel: There is no model gpt-5\. The models are: pocket/),
     })
     expect(await oriel('serve', '--port', 'eighty')).toMatchObject({
       code: 1,

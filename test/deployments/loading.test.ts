@@ -146,7 +146,7 @@ describe('a model that a request names', () => {
     const absent = await post(server, hosted)
     expect([absent.status, (await errorOf(absent)).message]).toEqual([
       404,
-      expect.stringContaining('`oriel pull qwen2.5-vl-32b` fetches it'),
+      expect.stringContaining('has not been downloaded to this server'),
     ])
     const unknown = await post(server, 'gpt-5')
     expect([unknown.status, (await errorOf(unknown)).message]).toEqual([404, expect.stringMatching(/There are: .*one/)])
@@ -292,7 +292,7 @@ describe('what goes wrong', () => {
     await writeFile(path.join(folder, 'text.gguf'), 'This is no model.')
     for (const [name, why] of [
       ['gone', 'Its files are not all there.'],
-      ['text', 'text.gguf is no GGUF file'],
+      ['text', 'text.gguf is not a valid GGUF file'],
     ] as const) {
       const told = [
         await (await post(server, name)).text(),
