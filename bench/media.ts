@@ -2,11 +2,9 @@ import { type ChildProcess, fork } from 'node:child_process'
 import { once } from 'node:events'
 import { fileURLToPath } from 'node:url'
 import sharp from 'sharp'
-import { createServer } from '../src/api/index.ts'
 import { loadConfig } from '../src/config.ts'
-import { createLogger } from '../src/log.ts'
 import { createMedia } from '../src/media/index.ts'
-import { deployed, endEvents, promptEvent, scriptedBackend } from '../test/support/scripted.ts'
+import { endEvents, promptEvent, scriptedBackend, serveBackend } from '../test/support/scripted.ts'
 import type { LoopDelay, LoopQuestion } from './event-loop.ts'
 import { newPicture } from './pictures.ts'
 
@@ -104,11 +102,10 @@ async function serve(): Promise<void> {
       yield promptEvent
       yield* endEvents(0)
     },
-    { longestEdge: 512 },
+    { longestEdge: 512, media: createMedia(config.media) },
   )
-  const log = createLogger('silent')
-  const rooms = { deployments: deployed(backend), media: createMedia(config.media, log) }
-  process.send?.(await createServer(rooms, config.server, log).listen({ host: '127.0.0.1', port: 0 }))
+  const { url } = await serveBackend(backend)
+  process.send?.(url)
 }
 
 await (process.argv[2] === 'serve' ? serve() : measure())

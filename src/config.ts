@@ -177,6 +177,8 @@ const prices = z.strictObject({
 const configSchema = z.strictObject({
   /** The models that are loaded at the start: ids of the library or paths of GGUF files. Others are when requests come. */
   model: z.array(z.string().min(1)).default(['pocket']),
+  /** The vision file (mmproj) of that model, where it is not beside the model's own file. */
+  mmproj: z.string().min(1).nullable().default(null),
   logLevel: z.enum(['silent', 'error', 'warn', 'info', 'debug', 'trace']).default('warn'),
   server: server.prefault({}),
   media: media.prefault({}),
@@ -187,6 +189,8 @@ const configSchema = z.strictObject({
 })
 
 export type Config = z.output<typeof configSchema>
+/** What a caller may set. Everything has a default. */
+export type OrielSettings = Optional<z.input<typeof configSchema>>
 export type MediaConfig = Config['media']
 export type EngineConfig = Config['engine']
 export type ModelsConfig = Config['models']
@@ -247,13 +251,19 @@ const environment: Record<string, readonly string[]> = {
 export const variableOf = (path: readonly PropertyKey[]): string | undefined =>
   Object.keys(environment).find((name) => environment[name]?.every((key, at) => path[at] === key))
 
+type Optional<T> = T extends readonly unknown[] | null | undefined
+  ? T
+  : T extends object
+    ? { [Key in keyof T]?: Optional<T[Key]> | undefined }
+    : T
+
 type Settings = { [key: string]: unknown }
 
 /**
  * The configuration of one process: defaults, then the environment, then `overrides` (parsed flags).
  * A value that is not allowed ends in an error that names the setting, what was found and what is allowed.
  */
-export function loadConfig(overrides: Settings = {}, env: NodeJS.ProcessEnv = process.env): Config {
+export function loadConfig(overrides: OrielSettings = {}, env: NodeJS.ProcessEnv = process.env): Config {
   const settings: Settings = {}
   for (const [name, path] of Object.entries(environment)) {
     const text = env[name]

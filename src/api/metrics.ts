@@ -49,10 +49,10 @@ export function createMetrics(deployments: Deployments): Metrics {
     registers,
     async collect() {
       this.reset()
-      for (const { card, state } of deployments.loaded()) {
+      for (const { info, state } of deployments.loaded()) {
         // An engine that is starting again has nothing to tell.
         const found = await state().catch(() => ({}))
-        for (const [what, value] of Object.entries(found)) this.set({ model: card.id, what: snake(what) }, value)
+        for (const [what, value] of Object.entries(found)) this.set({ model: info.id, what: snake(what) }, value)
       }
     },
   })

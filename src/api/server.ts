@@ -88,7 +88,7 @@ export function createServer(rooms: AnswerRooms, config: Config['server'], log: 
   route('GET', '/health', async () => ({ status: 'ok', ...(await healthOf(rooms.deployments)) }))
   route('GET', '/metrics', async (_request, reply) => reply.type(metrics.contentType).send(await metrics.text()))
   route('DELETE', '/admin/cache', async (_request, reply) => {
-    await rooms.media.clearCache()
+    await rooms.clearCache()
     return reply.status(204).send()
   })
 
@@ -121,10 +121,10 @@ export function createServer(rooms: AnswerRooms, config: Config['server'], log: 
 /** The engines that run and the memory that they were given, and which of them is starting again after a crash. */
 async function healthOf({ loaded, memory }: Deployments) {
   const engines = await Promise.all(
-    loaded().map(async ({ card, state }) => {
+    loaded().map(async ({ info, state }) => {
       const found = await state().catch(() => null)
-      if (found === null) return { model: card.id, status: 'restarting' }
-      return { model: card.id, status: 'ok', running: found.running, waiting: found.waiting }
+      if (found === null) return { model: info.id, status: 'restarting' }
+      return { model: info.id, status: 'ok', running: found.running, waiting: found.waiting }
     }),
   )
   return { engines, memory: { budget_bytes: memory.budget, taken_bytes: memory.taken } }

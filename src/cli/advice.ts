@@ -3,6 +3,7 @@ import { NotPulled } from '../models/index.ts'
 
 /** What a person at a terminal can do about an error, by its code: the rooms below know no commands, flags or variables. */
 const advice: Readonly<Record<string, string>> = {
+  bad_host: 'Choose another address with --host.',
   model_too_large:
     'Choose a smaller quantization or context (ORIEL_CONTEXT), or allow more memory with --memory-budget.',
   no_access: 'HF_TOKEN must be a valid token of an account with access.',
@@ -12,6 +13,9 @@ const advice: Readonly<Record<string, string>> = {
     '`oriel list --catalogue` shows what it has; owner/repo, a URL or the path of a GGUF file are names, too.',
   offline: 'Unset HF_HUB_OFFLINE to allow them.',
   out_of_memory: 'Set a smaller context (ORIEL_CONTEXT), or choose a smaller model.',
+  port_denied: 'Choose a port above 1023 with --port.',
+  port_in_use: 'Stop the program that uses it, or choose another port with --port.',
+  several_models: 'Use --mmproj with one --model.',
   several_vision_files: 'Choose one with --mmproj.',
   token_needed: 'Set HF_TOKEN to a token of an account with access.',
   unsupported_family: '--anyway downloads it all the same.',
@@ -21,8 +25,6 @@ const advice: Readonly<Record<string, string>> = {
 
 /** The message of an error for a person at a terminal, with what to do about it. */
 export function advised(error: OrielError): string {
-  const { message, code } = error
-  if (error instanceof NotPulled) return `${message} \`oriel pull ${error.entry.id}\` downloads it.`
-  const added = code === undefined ? undefined : advice[code]
-  return added === undefined ? message : `${message} ${added}`
+  const words = error instanceof NotPulled ? `\`oriel pull ${error.entry.id}\` downloads it.` : advice[error.code ?? '']
+  return words === undefined ? error.message : `${error.message} ${words}`
 }

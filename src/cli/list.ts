@@ -1,7 +1,7 @@
 import { catalogue, estimatedBytes } from '../models/index.ts'
 import { advised } from './advice.ts'
 import { bytesText, table } from './figures.ts'
-import { configOf, libraryOf, placesOf } from './settings.ts'
+import { libraryOf } from './settings.ts'
 
 export interface ListFlags {
   modelsDir?: string
@@ -14,7 +14,7 @@ export async function list({ modelsDir, catalogue: known = false }: ListFlags): 
 }
 
 async function local(modelsDir: string | undefined): Promise<string[][]> {
-  const { models, broken } = await libraryOf(configOf(placesOf(modelsDir))).list()
+  const { models, broken } = await libraryOf(modelsDir).list()
   const rows = models.map(({ id, title, projector, contextTokens, bytes }) => [
     id,
     title,
@@ -27,7 +27,7 @@ async function local(modelsDir: string | undefined): Promise<string[][]> {
 }
 
 function pullable(modelsDir: string | undefined): string[][] {
-  const library = libraryOf(configOf(placesOf(modelsDir)))
+  const library = libraryOf(modelsDir)
   const rows = catalogue.map((entry) => [
     entry.id,
     library.supports(entry.family) ? 'yes' : 'not yet',

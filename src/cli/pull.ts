@@ -1,6 +1,6 @@
 import { bytesText } from './figures.ts'
 import { PullProgress } from './pull-progress.ts'
-import { configOf, libraryOf, placesOf } from './settings.ts'
+import { libraryOf } from './settings.ts'
 
 export interface PullFlags {
   modelsDir?: string
@@ -9,7 +9,7 @@ export interface PullFlags {
 
 /** `oriel pull`: downloads a model. @throws OrielError with one sentence for the person */
 export async function pullModel(name: string, { modelsDir, anyway = false }: PullFlags): Promise<void> {
-  const library = libraryOf(configOf(placesOf(modelsDir)))
+  const library = libraryOf(modelsDir)
   const stop = new AbortController()
   process.once('SIGINT', () => stop.abort())
   process.once('SIGTERM', () => stop.abort())

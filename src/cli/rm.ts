@@ -1,7 +1,7 @@
 import { createInterface } from 'node:readline/promises'
 import { OrielError } from '../errors.ts'
 import { bytesText } from './figures.ts'
-import { configOf, libraryOf, placesOf } from './settings.ts'
+import { libraryOf } from './settings.ts'
 
 export interface RemoveFlags {
   modelsDir?: string
@@ -10,7 +10,7 @@ export interface RemoveFlags {
 
 /** `oriel rm`: removes the files of a model after a confirmation. @throws OrielError with one sentence for the person */
 export async function remove(name: string, { modelsDir, yes = false }: RemoveFlags): Promise<void> {
-  const removal = await libraryOf(configOf(placesOf(modelsDir))).removal(name)
+  const removal = await libraryOf(modelsDir).removal(name)
   if (!yes && !(await confirmed(`Remove ${removal.id} (${removal.files.join(', ')})? [y/N] `))) return
   process.stdout.write(`${removal.id} was removed: ${bytesText(await removal.remove())} freed.\n`)
 }

@@ -9,7 +9,7 @@ import {
   NotPulled,
 } from '../models/index.ts'
 import { bytesText, countText, table } from './figures.ts'
-import { configOf, libraryOf, placesOf } from './settings.ts'
+import { libraryOf } from './settings.ts'
 
 export interface ShowFlags {
   modelsDir?: string
@@ -33,7 +33,7 @@ export async function show(name: string, { modelsDir, mmproj }: ShowFlags): Prom
 }
 
 async function rowsOf(name: string, modelsDir: string | undefined, mmproj: string | undefined): Promise<string[][]> {
-  const library = libraryOf(configOf(placesOf(modelsDir)))
+  const library = libraryOf(modelsDir)
   try {
     const card = await library.find(name, mmproj)
     const facts = await library.facts(card)

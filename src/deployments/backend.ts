@@ -1,74 +1,143 @@
-import type { Config, Prices } from '../config.ts'
-import type { Device } from '../engine/devices.ts'
-import type { Engine } from '../engine/generation.ts'
-import { startEngine } from '../engine/host.ts'
-import type { Logger } from '../log.ts'
-import type { ModelCard } from '../models/index.ts'
-import type { MemoryPlan } from './memory-plan.ts'
+import type { AttachmentKind } from '../attachments.ts'
+import type { Prices } from '../config.ts'
+import type { AnswerToken as EngineToken, PromptToken, PromptUsage, Timings } from '../engine/generation.ts'
+import type { AnswerPiece } from '../prompt/index.ts'
+import type { Ask, Sampling } from './ask.ts'
 
-export type {
-  AnswerToken,
-  GenerateEvent,
-  GenerateRequest,
-  PromptCount,
-  PromptPiece,
-  PromptToken,
-  Sampling,
-  Timings,
-} from '../engine/generation.ts'
-
-/** Something that answers for one model: an engine of our own, or a server elsewhere. */
-export interface Backend extends Engine {
-  readonly card: ModelCard
-  readonly prices: Prices
-}
-
-/** What a start is told, and whom it tells. */
-interface Start {
-  plan: MemoryPlan
-  /** Told the share of the model that is loaded: 0 to 1. */
-  onProgress(share: number): void
-  /** Ends the start. */
-  signal: AbortSignal
-}
-
-/** Makes a model answer. @throws OrielError */
-export type Starter = (card: ModelCard, start: Start) => Promise<Backend>
+export type { PromptToken, PromptUsage, Timings }
 
 /**
- * Starts models inside this server, each in a process of its own.
- * @returns what throws as `startEngine` does
+ * What answers for one model: an engine of our own (`embedded/`), or a server elsewhere. It is asked with messages and
+ * answers with events; how a prompt becomes tokens and an image becomes embeddings is its own business.
+ *
+ * Errors name the part of the `Ask` that is wrong as their `param` (`prompt`, `grammar`, `logitBias.7`, an attachment's
+ * own `param`); the caller translates that to the words of its API.
  */
-export function embedded({ engine, prices }: Pick<Config, 'engine' | 'prices'>, device: Device, log: Logger): Starter {
-  return async (card, { plan, onProgress, signal }) => {
-    const { id: name, decoder, projector, size } = card
-    const gpu = { device, layers: size.layers, bytes: plan.weights + plan.context, reserved: plan.vision }
-    const decoderShare = size.decoderBytes / (size.decoderBytes + size.visionBytes)
-    const started = await startEngine(
-      {
-        name,
-        decoder,
-        projector,
-        config: {
-          ...engine,
-          contextTokens: plan.contextCells,
-          encoderCacheBytes: plan.cache,
-          prefixCacheBytes: plan.prefixes,
-        },
-        ...(device === 'cpu' ? {} : { gpu }),
-        log,
-        onProgress: (share) => onProgress(share * decoderShare),
-      },
-      signal,
-    )
-    return {
-      card,
-      prices,
-      model: started.model,
-      generate: (request, signal) => started.generate(request, signal),
-      count: (prompt) => started.count(prompt),
-      state: () => started.state(),
-      close: () => started.close(),
-    }
-  }
+export interface Backend {
+  readonly info: ModelInfo
+  /**
+   * Begins an answer. It resolves once the request is admitted, so that whatever is wrong with it is thrown here.
+   * Aborting the signal stops the work.
+   * @throws OrielError `invalid`, `overloaded`, `engine_failed`, `cancelled`, and what `media/` throws about attachments
+   */
+  answer(ask: Ask, signal: AbortSignal): Promise<Answer>
+  /** Counts a prompt without answering it. @throws OrielError as `answer` does */
+  count(ask: Ask, signal: AbortSignal): Promise<Count>
+  /** @throws OrielError `engine_failed` while it is restarting */
+  state(): Promise<BackendState>
+  close(): Promise<void>
+}
+
+/** What is known of a model that can answer. */
+export interface ModelInfo {
+  id: string
+  /** Other names that requests may use. */
+  aliases: readonly string[]
+  title: string
+  description: string
+  /** Seconds since 1970. */
+  created: number
+  /** Tokens of prompt and answer together. */
+  contextTokens: number
+  /** Attachments that it accepts. */
+  inputs: readonly AttachmentKind[]
+  /** Whether its own format has tools. Without it they are described in the text. */
+  tools: boolean
+  prices: Prices
+}
+
+/** An answer that has begun. */
+export interface Answer {
+  usage: PromptUsage
+  /** What the tokens are chosen by, defaults filled in. */
+  sampling: Sampling
+  /** Time that the attachments took. */
+  media: MediaTimings
+  /** Only where the settings ask for it, by `wantsTokens` or `echo`. */
+  prompt: DescribedPrompt | null
+  events: AsyncIterable<AnswerEvent>
+}
+
+/** Time that the attachments of a request took, in ms. They load side by side, so each is that of the slowest. */
+export interface MediaTimings {
+  fetch: number
+  /** Decoding, the wait for a decoder included. */
+  decode: number
+  /** All of it together. */
+  media: number
+}
+
+/** A prompt as the model reads it. */
+export interface DescribedPrompt {
+  /** With `<image>` for each image. */
+  text: string
+  /** null: a place of an image. */
+  tokens: readonly (PromptToken | null)[]
+}
+
+/** Parts of each choice and its end, in order; then one tally for all of them. */
+export type AnswerEvent = AnswerPart | AnswerEnd | { type: 'done'; tally: Tally }
+
+/** What is new in a choice. */
+export interface AnswerPart {
+  type: 'part'
+  choice: number
+  /** Text as the model wrote it. */
+  raw: string
+  tokens: readonly AnswerToken[]
+  /** What the text is: text, a thought, a call. It may lag behind `raw`. */
+  pieces: readonly AnswerPiece[]
+}
+
+export interface AnswerEnd {
+  type: 'end'
+  choice: number
+  reason: EndReason
+  /** The stop string that ended it, if one did. */
+  stop: string | null
+  completionTokens: number
+  reasoningTokens: number
+}
+
+export type EndReason = 'stop' | 'length' | 'tool_calls'
+
+/** What all choices took together. */
+export interface Tally {
+  completionTokens: number
+  reasoningTokens: number
+  timings: Timings
+}
+
+/**
+ * A token with its log probability and its likeliest alternatives. The first token of a prompt has no probability, and the
+ * id -1 is an image in an echo of the prompt.
+ */
+export type AnswerToken = Omit<EngineToken, 'logprob'> & { logprob: number | null }
+
+export interface Count extends Omit<PromptUsage, 'cachedTokens'>, Pick<DescribedPrompt, 'tokens'> {
+  /**
+   * Counts each part by itself: the content of all messages in order, or the parts of a plain prompt. The model's own
+   * format around the parts is in none of them.
+   */
+  parts(): Promise<readonly PartCount[]>
+}
+
+export type PartCount =
+  | { kind: 'text'; tokens: number }
+  /** `images`: a document has one for each page. */
+  | { kind: AttachmentKind; attachment: number; tokens: number; images: readonly CountedImage[] }
+
+interface CountedImage {
+  width: number
+  height: number
+  tokens: number
+}
+
+export interface BackendState {
+  /** Sequences that are running. */
+  readonly running: number
+  /** Requests that wait to be admitted. */
+  readonly waiting: number
+  /** What else it reports, for metrics: cells of KV memory, bytes of caches. */
+  readonly [figure: string]: number
 }

@@ -3,11 +3,23 @@ import { type Deferred, deferred } from '../deferred.ts'
 import { cancelled, OrielError } from '../errors.ts'
 import type { Logger } from '../log.ts'
 import type { ModelCard } from '../models/index.ts'
-import type { Backend, Starter } from './backend.ts'
+import type { Backend } from './backend.ts'
 import type { MemoryBudget, Tenant } from './memory-budget.ts'
 import { type MemoryPlan, sizeText } from './memory-plan.ts'
 
-/** What a deployment has in common with all others. */
+/** What a start is told, and what it reports to. */
+interface Start {
+  plan: MemoryPlan
+  /** Receives the share of the model that is loaded: 0 to 1. */
+  onProgress(share: number): void
+  /** Ends the start. */
+  signal: AbortSignal
+}
+
+/** Makes a model answer. @throws OrielError */
+export type Starter = (card: ModelCard, start: Start) => Promise<Backend>
+
+/** What all deployments share. */
 export interface DeploymentRooms {
   budget: MemoryBudget
   start: Starter

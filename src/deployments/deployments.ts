@@ -3,8 +3,9 @@ import { OrielError } from '../errors.ts'
 import type { Logger } from '../log.ts'
 import { availableMemory } from '../memory.ts'
 import { type CatalogueEntry, catalogue, entryOf, type Library, type ModelCard } from '../models/index.ts'
-import type { Backend, Starter } from './backend.ts'
-import { Deployment, type DeploymentState } from './deployment.ts'
+import type { Backend, ModelInfo } from './backend.ts'
+import { Deployment, type DeploymentState, type Starter } from './deployment.ts'
+import { infoOf } from './embedded/info.ts'
 import { MemoryBudget } from './memory-budget.ts'
 import { planMemory } from './memory-plan.ts'
 
@@ -15,18 +16,7 @@ const inAccount = /^accounts\/[^/]+\/models\//
 const budgetShare = 0.8
 
 /** A model that requests may name, or that could be fetched. */
-export interface ListedModel {
-  id: string
-  aliases: readonly string[]
-  title: string
-  description: string
-  /** Seconds since 1970. */
-  created: number
-  contextTokens: number
-  pictures: boolean
-  /** Jinja; null where it has none, or where that is not known. */
-  chatTemplate: string | null
-  prices: Prices
+export interface ListedModel extends ModelInfo {
   state: DeploymentState | 'not_pulled'
   /** The share that is loaded, while it is being loaded. */
   progress: number | null
@@ -57,7 +47,9 @@ export interface Deployments {
 export interface DeploymentOptions {
   config: Pick<Config, 'engine' | 'loading' | 'prices'>
   library: Library
-  /** Models that were named by their files, beside those that are found by name. */
+  /** Models that always answer, beside those that are loaded here. */
+  backends: readonly Backend[]
+  /** Models that are named by their files, beside those that are found by name. */
   cards: readonly ModelCard[]
   start: Starter
   /** Bytes of memory that GPUs have of their own; undefined: no GPU is used. */
@@ -65,7 +57,7 @@ export interface DeploymentOptions {
   log: Logger
 }
 
-export function deploy({ config, library, cards, start, gpuMemory, log }: DeploymentOptions): Deployments {
+export function deploy({ config, library, backends, cards, start, gpuMemory, log }: DeploymentOptions): Deployments {
   const here = config.loading.memoryBytes || Math.floor(availableMemory() * budgetShare) + (gpuMemory ?? 0)
   const budget = new MemoryBudget(here)
   const known = new Map<string, Deployment>()
@@ -83,6 +75,8 @@ export function deploy({ config, library, cards, start, gpuMemory, log }: Deploy
     return card
   }
   const find: Deployments['find'] = async (name, signal, patience = config.loading.timeoutMs) => {
+    const always = backends.find(({ info }) => isCalled(info, name))
+    if (always !== undefined) return always
     const active = [...known.values()].find((one) => one.active && isCalled(one.card, name))
     return (active ?? deploymentOf(await cardOf(name))).use(signal, patience)
   }
@@ -96,13 +90,10 @@ export function deploy({ config, library, cards, start, gpuMemory, log }: Deploy
   }
   const listed = (card: ModelCard): ListedModel => {
     const deployment = known.get(card.id)
-    const { id, aliases, title, description, created, contextTokens, projector, chatTemplate } = card
     const state = deployment?.state ?? 'available'
     return {
-      ...{ id, aliases, title, description, created, chatTemplate, state },
-      contextTokens: deployment?.backend?.model.contextTokens ?? contextTokens,
-      pictures: projector !== null,
-      prices: config.prices,
+      ...(deployment?.backend?.info ?? infoOf(card, config.prices)),
+      state,
       progress: state === 'loading' ? (deployment?.progress ?? 0) : null,
       error: deployment?.failure?.message ?? null,
     }
@@ -111,8 +102,10 @@ export function deploy({ config, library, cards, start, gpuMemory, log }: Deploy
   const list = async (): Promise<ListedModel[]> => {
     const { models, broken } = await library.list()
     const all = [...cards, ...models.filter(({ id }) => cards.every((card) => card.id !== id))]
-    const names = new Set(all.flatMap(({ id, aliases }) => [id, ...aliases]))
+    const always = backends.map(({ info }): ListedModel => ({ ...info, state: 'loaded', progress: null, error: null }))
+    const names = new Set([...always, ...all].flatMap(({ id, aliases }) => [id, ...aliases]))
     return [
+      ...always,
       ...all.map(listed).toSorted((a, b) => Number(b.state === 'loaded') - Number(a.state === 'loaded')),
       ...broken.map(({ id, error }) => ({
         ...unlisted,
@@ -132,7 +125,7 @@ export function deploy({ config, library, cards, start, gpuMemory, log }: Deploy
       if (entry !== undefined) return pullable(entry, config.prices)
       throw await missing(name, cards, library)
     },
-    loaded: () => [...known.values()].flatMap(({ backend }) => backend ?? []),
+    loaded: () => [...backends, ...[...known.values()].flatMap(({ backend }) => backend ?? [])],
     memory: {
       budget: here,
       get taken() {
@@ -140,7 +133,7 @@ export function deploy({ config, library, cards, start, gpuMemory, log }: Deploy
       },
     },
     async close() {
-      await Promise.all([...known.values()].map((deployment) => deployment.close()))
+      await Promise.all([...backends, ...known.values()].map((one) => one.close()))
     },
   }
 }
@@ -181,8 +174,8 @@ const unlisted = {
   description: '',
   created: 0,
   contextTokens: 0,
-  pictures: false,
-  chatTemplate: null,
+  inputs: [],
+  tools: false,
   state: 'failed',
   progress: null,
 } as const
@@ -191,7 +184,7 @@ const pullable = ({ id, aliases, title, use, contextTokens }: CatalogueEntry, pr
   ...unlisted,
   ...{ id, aliases, title, contextTokens, prices },
   description: use,
-  pictures: true,
+  inputs: ['image'],
   state: 'not_pulled',
   error: null,
 })

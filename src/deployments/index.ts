@@ -1,13 +1,33 @@
+export type { AnswerPiece, ChatMessage, ContentPart, PromptPart } from '../prompt/index.ts'
+export { endsInAnswer } from '../prompt/index.ts'
 export {
-  type AnswerToken,
-  type Backend,
-  embedded,
-  type GenerateEvent,
-  type GenerateRequest,
-  type PromptCount,
-  type PromptPiece,
-  type PromptToken,
+  type Ask,
+  type Attachment,
+  type CallableTool,
+  type Calling,
+  type ChatPrompt,
+  type PlainPrompt,
+  plainSettings,
   type Sampling,
-  type Timings,
+  type Settings,
+} from './ask.ts'
+export type {
+  Answer,
+  AnswerEvent,
+  AnswerToken,
+  Backend,
+  BackendState,
+  Count,
+  DescribedPrompt,
+  EndReason,
+  MediaTimings,
+  ModelInfo,
+  PartCount,
+  PromptUsage,
+  Tally,
+  Timings,
 } from './backend.ts'
+export type { Starter } from './deployment.ts'
 export { type Deployments, deploy, type ListedModel } from './deployments.ts'
+export { embeddedBackend } from './embedded/backend.ts'
+export { embedded } from './embedded/start.ts'

@@ -79,7 +79,7 @@ export interface Timings {
   generation: number
 }
 
-interface PromptUsage {
+export interface PromptUsage {
   promptTokens: number
   /** Tokens of the prompt whose KV was there already. */
   cachedTokens: number

@@ -7,7 +7,7 @@ import { createFetcher, type Resolve } from './fetch/fetch.ts'
 import { checkSources, isRemote, PixelsHeld, PixelsInFlight, RequestBudget } from './limits.ts'
 import type { Loaded, Picture, PictureSource } from './picture.ts'
 
-export type { PictureSource } from './picture.ts'
+export type { Loaded, PictureSource as AttachmentSource, PictureSource } from './picture.ts'
 
 /** Turns what requests name into pixels. Every byte from outside passes here. */
 export interface Media {

@@ -1,4 +1,11 @@
 export { type AnswerPiece, type AnswerReader, beginsThought, readAnswer, thoughtEnd, thoughtTags } from './answer.ts'
 export { callTags } from './call-markup.ts'
-export { type ChatMessage, type ContentPart, endsInAnswer, type PromptPart, type Tool } from './messages.ts'
+export {
+  type AttachmentPart,
+  type ChatMessage,
+  type ContentPart,
+  endsInAnswer,
+  type PromptPart,
+  type Tool,
+} from './messages.ts'
 export { type ChatFormat, compileTemplate } from './template.ts'

@@ -1,31 +1,34 @@
+import type { AttachmentKind } from '../attachments.ts'
 import { escaped } from '../regexp.ts'
-import type { PromptPart } from './messages.ts'
+import type { AttachmentPart, PromptPart } from './messages.ts'
 
 /**
- * Characters of Unicode's private use area bracket the number of what stands for something else while a template runs.
- * Where a person's own text has these characters they are put behind marks too, so nobody can forge one.
+ * Characters of Unicode's private use area bracket the number of what a mark stands for while a template runs. A client's
+ * text that holds these characters goes behind marks too, so no client can forge one.
  */
 const open = '\ue0f0'
 const close = '\ue0f1'
 
-/** What a chat's template carries through unread: pictures, and words that must stay words. */
+/** What a template carries through unread: attachments, and text that must stay text. */
 export interface Marks {
-  /** @returns a text to stand for a picture until `cut` */
-  picture(picture: number): string
-  /** A person's text for a template to carry: whatever in it would be read as more than text is behind marks. */
+  /** @returns a text that stands for the attachment until `cut` */
+  attachment(part: AttachmentPart): string
+  /** A client's text for a template to carry: control tokens in it go behind marks. */
   plain(text: string): string
   /**
-   * Puts back what the marks stand for.
-   * @param token what the template itself writes for a picture; each stands for the next of `pictures`
-   * @returns undefined unless all of `pictures` are there once, in their order
+   * Replaces the marks by what they stand for.
+   * @param tokens what the template itself writes for an attachment of each kind; each stands for the next of its kind
+   * @returns undefined unless the result has each of `attachments` once, in order
    */
-  cut(rendered: string, pictures: readonly number[], token?: string): PromptPart[] | undefined
+  cut(rendered: string, attachments: readonly AttachmentPart[], tokens: AttachmentTokens): PromptPart[] | undefined
 }
 
-/** Texts that a person may not have read as more than text: control tokens, and the brackets of marks. */
+export type AttachmentTokens = Readonly<Partial<Record<AttachmentKind, string>>>
+
+/** Texts that a client may write only as text: control tokens, and the brackets of marks. */
 export function forgeable(texts: readonly string[]): RegExp {
-  // Descending: a text comes before its own beginnings, and equal beginnings stay together, which regular expressions
-  // of thousands of texts are fast with.
+  // Descending: a text comes before its own beginnings, and equal beginnings stay together, which keeps regular
+  // expressions of thousands of texts fast.
   const sorted = [...new Set(texts)].filter((text) => text !== '').sort()
   return new RegExp([open, close, ...sorted.reverse().map(escaped)].join('|'), 'g')
 }
@@ -34,32 +37,30 @@ export function createMarks(toHide: RegExp): Marks {
   const marked: PromptPart[] = []
   const mark = (part: PromptPart): string => `${open}${marked.push(part) - 1}${close}`
   return {
-    picture: (picture) => mark({ kind: 'picture', picture }),
+    attachment: mark,
     plain: (text) => text.replace(toHide, (found) => mark({ kind: 'text', text: found, special: false })),
-    cut(rendered, pictures, token) {
+    cut(rendered, attachments, tokens) {
       const parts: PromptPart[] = []
-      const found: number[] = []
+      const found: AttachmentPart[] = []
       const place = (part: PromptPart): void => {
         parts.push(part)
-        if (part.kind === 'picture') found.push(part.picture)
+        if (part.kind !== 'text') found.push(part)
       }
       let at = 0
-      const standIns = new RegExp(`${open}(\\d+)${close}${token ? `|${escaped(token)}` : ''}`, 'g')
+      const standIns = new RegExp([`${open}(\\d+)${close}`, ...Object.values(tokens).map(escaped)].join('|'), 'g')
       for (const { 0: text, 1: number, index } of rendered.matchAll(standIns)) {
-        const part = number === undefined ? pictureAt(pictures, found.length) : marked[Number(number)]
-        if (part === undefined) return undefined
+        const part = number === undefined ? attachments[found.length] : marked[Number(number)]
+        if (part === undefined || (number === undefined && (part.kind === 'text' || tokens[part.kind] !== text)))
+          return undefined
         if (index > at) place({ kind: 'text', text: rendered.slice(at, index), special: true })
         place(part)
         at = index + text.length
       }
       if (at < rendered.length) place({ kind: 'text', text: rendered.slice(at), special: true })
-      const complete = found.length === pictures.length && found.every((picture, index) => picture === pictures[index])
+      const complete =
+        found.length === attachments.length &&
+        found.every(({ attachment }, index) => attachment === attachments[index]?.attachment)
       return complete ? parts : undefined
     },
   }
-}
-
-function pictureAt(pictures: readonly number[], index: number): PromptPart | undefined {
-  const picture = pictures[index]
-  return picture === undefined ? undefined : { kind: 'picture', picture }
 }

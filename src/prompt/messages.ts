@@ -1,25 +1,32 @@
-/** A turn of a chat as `prompt/` sees it: the dialects are behind us, the model's format is still ahead. */
+import type { AttachmentKind } from '../attachments.ts'
+
+/** A turn of a chat: the dialect's words are behind us, the model's format is still ahead. */
 export interface ChatMessage {
   role: string
-  /** Text and pictures in the order in which the person put them. */
+  /** Text and attachments in the order of the request. */
   content: readonly ContentPart[]
   name?: string | undefined
   /** What an assistant thought before it answered. */
   reasoning?: string | undefined
   /** What an assistant called. */
   calls?: readonly PastCall[] | undefined
-  /** Which call a tool's message answers. */
+  /** The call that a tool's message answers. */
   callId?: string | undefined
 }
 
-/** Whether a chat ends with what may be the beginning of its answer: an assistant's text. */
+/** Whether a chat ends with an assistant's text, which the answer may continue. */
 export function endsInAnswer(messages: readonly ChatMessage[]): boolean {
   const last = messages.at(-1)
   return last?.role === 'assistant' && !last.calls?.length && last.content.at(-1)?.kind === 'text'
 }
 
-/** A picture is the index of its pixels in the request's list of pictures. */
-export type ContentPart = { kind: 'text'; text: string } | { kind: 'picture'; picture: number }
+/** An attachment by its index in the request's list of attachments. */
+export interface AttachmentPart {
+  kind: AttachmentKind
+  attachment: number
+}
+
+export type ContentPart = { kind: 'text'; text: string } | AttachmentPart
 
 /** A function that the model may call. */
 export interface Tool {
@@ -36,5 +43,5 @@ export interface PastCall {
   arguments: string
 }
 
-/** A piece of the prompt. `special`: control tokens that are written out in it are read as such. */
-export type PromptPart = { kind: 'text'; text: string; special: boolean } | { kind: 'picture'; picture: number }
+/** A part of a prompt that is laid out. `special`: control tokens written out in the text are read as such. */
+export type PromptPart = { kind: 'text'; text: string; special: boolean } | AttachmentPart

@@ -1,7 +1,8 @@
 import { Template } from '@huggingface/jinja'
+import type { AttachmentKind } from '../attachments.ts'
 import { OrielError } from '../errors.ts'
-import { createMarks, forgeable, type Marks } from './marks.ts'
-import type { ChatMessage, ContentPart, PromptPart, Tool } from './messages.ts'
+import { type AttachmentTokens, createMarks, forgeable, type Marks } from './marks.ts'
+import type { AttachmentPart, ChatMessage, ContentPart, PromptPart, Tool } from './messages.ts'
 import { callsInWords, shortIds, templateCalls, templateTool, toolsInWords } from './tools.ts'
 
 /** What a model's chat template needs to know of the model. */
@@ -18,33 +19,33 @@ export interface TemplateModel {
 export interface ChatFormat {
   /** Lays a chat out as the model was trained to read it. */
   layout(messages: readonly ChatMessage[], extras?: ChatExtras): PromptPart[]
-  /** Whether the template knows tools; a model whose template does not is told of them in words. */
+  /** Whether the template supports tools. Without it they are described in the text. */
   readonly tools: boolean
 }
 
 interface ChatExtras {
   /** What the model may call. */
   tools?: readonly Tool[]
-  /** Further words of the template: `enable_thinking`, `reasoning_effort` and what else a model knows. */
+  /** Further variables of the template: `enable_thinking`, `reasoning_effort`. */
   variables?: Readonly<Record<string, unknown>>
-  /** Whether the model goes on with the last message, which `endsInAnswer`, instead of beginning one of its own. */
+  /** Whether the answer continues the last message (see `endsInAnswer`) instead of beginning one of its own. */
   continues?: boolean
 }
 
-/** ChatML, for models that bring no template of their own. */
+/** ChatML, for models without a template of their own. */
 const chatml =
   "{% for m in messages %}{{ '<|im_start|>' + m['role'] + '\\n' + m['content'] + '<|im_end|>\\n' }}{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}"
 
 /**
  * Compiles a model's template.
  *
- * Templates differ in how they want a picture: as a part of a list, for which they write a token of their model, or not
- * at all, so that it must be a mark within the text. Which ways this template takes is found out once, by trying; a chat
- * is laid out in the first way that brings every picture through. What a model wants around a picture is not the
- * template's business but the engine's, which knows the architecture.
- * Control tokens that a person writes out (`<|im_end|>`) come out as plain text, in tools and their results too.
- * @throws OrielError `internal` when the template is broken; the layout throws `invalid` when the template refuses the
- * chat, would lose a picture of it, or does not let its last message be gone on with
+ * Templates differ in how they take an attachment: as a part of a list, for which they write a token of their model, or
+ * not at all, so that a mark within the text must stand for it. Trial renderings find the forms that this template takes;
+ * a chat is laid out in the first form that keeps every attachment. The tokens that a model wants around an image are the
+ * engine's business, which knows the architecture.
+ * Control tokens that a client writes out (`<|im_end|>`) stay plain text, in tools and their results too.
+ * @throws OrielError `internal` for a broken template; the layout throws `invalid` (param `prompt`) when the template
+ * refuses the chat, would lose an attachment, or cannot continue its last message
  */
 export function compileTemplate(model: TemplateModel): ChatFormat {
   const jinja = model.chatTemplate ?? chatml
@@ -53,7 +54,7 @@ export function compileTemplate(model: TemplateModel): ChatFormat {
   const render: Render = (messages) => renderAll(messages, {})
   const textForm = takesText(render, asString) || !takesText(render, asTexts) ? asString : asTexts
   const forms = workingForms(render)
-  const toHide = forgeable([...model.controlTokens, leak, end, ...forms.flatMap(({ token }) => token ?? [])])
+  const toHide = forgeable([...model.controlTokens, leak, end, ...forms.flatMap(({ tokens }) => Object.values(tokens))])
   const knowsTools = takesTools(renderAll, textForm)
   const knowsCalls = takesCalls(renderAll, textForm)
   const wantsShortIds = /length\s*!=\s*9\b/.test(jinja)
@@ -61,15 +62,12 @@ export function compileTemplate(model: TemplateModel): ChatFormat {
   const layout: ChatFormat['layout'] = (messages, { tools = [], variables = {}, continues = false } = {}) => {
     const told = !knowsTools ? toolsInWords(messages, tools) : knowsCalls ? messages : callsInWords(messages)
     const merged = (wantsShortIds ? shortIds(told) : told).map(mergeTexts)
-    const pictures = merged.flatMap(({ content }) =>
-      content.flatMap((part) => (part.kind === 'picture' ? [part.picture] : [])),
-    )
+    const attachments = merged.flatMap(({ content }) => content.filter((part) => part.kind !== 'text'))
     let refusal: unknown
     for (const form of forms) {
       const marks = createMarks(toHide)
       const contentOf = (content: readonly ContentPart[], ends: boolean): Content => {
-        const hasPicture = content.some(({ kind }) => kind === 'picture')
-        const written = (hasPicture ? form : textForm).write(content, marks)
+        const written = (content.every(({ kind }) => kind === 'text') ? textForm : form).write(content, marks)
         return ends ? ended(written) : written
       }
       const written = merged.map((message, turn) => ({
@@ -86,7 +84,7 @@ export function compileTemplate(model: TemplateModel): ChatFormat {
       }
       try {
         const rendered = continues ? upToEnd(renderAll(written, extras)) : renderAll(written, extras)
-        const parts = rendered.includes(leak) ? undefined : marks.cut(rendered, pictures, form.token)
+        const parts = rendered.includes(leak) ? undefined : marks.cut(rendered, attachments, form.tokens)
         if (parts !== undefined) return parts
       } catch (error) {
         refusal ??= error
@@ -94,8 +92,8 @@ export function compileTemplate(model: TemplateModel): ChatFormat {
     }
     throw (
       refusal ??
-      new OrielError('invalid', "The model's chat template has no place for a picture in one of these messages.", {
-        param: 'messages',
+      new OrielError('invalid', "The model's chat template does not accept an image in one of these messages.", {
+        param: 'prompt',
         code: 'image_not_supported',
       })
     )
@@ -118,14 +116,14 @@ type Content = string | readonly { text?: string; [more: string]: unknown }[]
 /** A way to hand a turn's content to a template. */
 interface Form {
   write(content: readonly ContentPart[], marks: Marks): Content
-  /** What the template writes for a picture that is handed over this way. */
-  token?: string
+  /** What the template itself writes for an attachment of each kind in this form. */
+  tokens: AttachmentTokens
 }
 
-/** A key in every part of a list: where it shows in the outcome, the template wrote the list out as if it were text. */
+/** A key in every part of a list. Where it shows in the result, the template wrote the list out as if it were text. */
 const leak = '\ue0f2'
 
-/** Behind the text that the model goes on with. What templates close a turn with comes after it. */
+/** Marks the end of the text that the answer continues. What a template writes to close the turn comes after it. */
 const end = '\ue0f3'
 
 function ended(content: Content): Content {
@@ -137,49 +135,70 @@ function ended(content: Content): Content {
 function upToEnd(rendered: string): string {
   const [before, behind, ...more] = rendered.split(end)
   if (before !== undefined && behind !== undefined && more.length === 0) return before
-  throw new OrielError('invalid', "The model's chat template does not let an assistant's message be gone on with.", {
-    param: 'messages',
+  throw new OrielError('invalid', "The model's chat template cannot continue an assistant message.", {
+    param: 'prompt',
     code: 'invalid_value',
   })
 }
 
 const asString: Form = {
   write: (content, marks) =>
-    content.map((part) => (part.kind === 'text' ? marks.plain(part.text) : marks.picture(part.picture))).join(''),
+    content.map((part) => (part.kind === 'text' ? marks.plain(part.text) : marks.attachment(part))).join(''),
+  tokens: {},
 }
 
-const asTexts: Form = asParts((picture, marks) => ({ type: 'text', text: marks.picture(picture) }))
+const asMark = (part: AttachmentPart, marks: Marks) => ({ type: 'text', text: marks.attachment(part) })
 
-function asParts(pictureOf: (picture: number, marks: Marks) => Record<string, unknown>, token?: string): Form {
+const asTexts: Form = asParts(asMark)
+
+function asParts(
+  write: (part: AttachmentPart, marks: Marks) => Record<string, unknown>,
+  tokens: AttachmentTokens = {},
+): Form {
   return {
     write: (content, marks) =>
       content.map((part) => ({
-        ...(part.kind === 'text' ? { type: 'text', text: marks.plain(part.text) } : pictureOf(part.picture, marks)),
+        ...(part.kind === 'text' ? { type: 'text', text: marks.plain(part.text) } : write(part, marks)),
         [leak]: '',
       })),
-    ...(token === undefined ? {} : { token }),
+    tokens,
   }
 }
 
-/** Picture parts by the names that templates know them by. */
-const pictureParts = [{ type: 'image' }, { type: 'image_url', image_url: { url: '' } }] as const
+/** The parts that templates know attachments by. */
+const nativeParts = {
+  image: [{ type: 'image' }, { type: 'image_url', image_url: { url: '' } }],
+  audio: [{ type: 'audio' }, { type: 'input_audio', input_audio: { data: '', format: '' } }],
+  video: [{ type: 'video' }, { type: 'video_url', video_url: { url: '' } }],
+} as const satisfies Record<AttachmentKind, readonly Record<string, unknown>[]>
 
-/** The forms that bring pictures through this template, the model's own way first. */
+/** The forms that keep attachments in this template, the model's own first. */
 function workingForms(render: Render): Form[] {
-  const native = pictureParts.flatMap((part) => {
-    const token = pictureToken(render, part)
-    return token === undefined ? [] : [asParts(() => part, token)]
+  const kinds = Object.keys(nativeParts) as AttachmentKind[]
+  const working = kinds.map((kind) => ({
+    kind,
+    ways: nativeParts[kind].flatMap((part) => {
+      const token = tokenOf(render, part)
+      return token === undefined ? [] : [{ part, token }]
+    }),
+  }))
+  const most = Math.max(...working.map(({ ways }) => ways.length))
+  const native = Array.from({ length: most }, (_, index) => {
+    const chosen = new Map(working.map(({ kind, ways }) => [kind, ways[index] ?? ways.at(-1)]))
+    const tokens = Object.fromEntries([...chosen].flatMap(([kind, way]) => (way ? [[kind, way.token]] : [])))
+    return asParts((part, marks) => chosen.get(part.kind)?.part ?? asMark(part, marks), tokens)
   })
   return [...native, asTexts, asString]
 }
 
-/** What a template writes for a picture: the same for each, between the texts around it. */
-function pictureToken(render: Render, part: Record<string, unknown>): string | undefined {
+/** What a template writes for an attachment: the same for each, between the texts around it. */
+function tokenOf(render: Render, part: Record<string, unknown>): string | undefined {
   const [first, second, third] = ['orielfirst', 'orielsecond', 'orielthird'] as const
   const word = (text: string) => ({ type: 'text', text, [leak]: '' })
-  const picture = { ...part, [leak]: '' }
+  const attachment = { ...part, [leak]: '' }
   try {
-    const rendered = render([{ role: 'user', content: [word(first), picture, word(second), picture, word(third)] }])
+    const content = [word(first), attachment, word(second), attachment, word(third)]
+    const rendered = render([{ role: 'user', content }])
     const found = new RegExp(`${first}([^]*)${second}([^]*)${third}`).exec(rendered)
     const [before, after] = [found?.[1]?.trim(), found?.[2]?.trim()]
     return before === after && before !== '' && !rendered.includes(leak) ? before : undefined
@@ -188,7 +207,7 @@ function pictureToken(render: Render, part: Record<string, unknown>): string | u
   }
 }
 
-/** Whether text that is handed over this way arrives: some templates know only lists, some only strings. */
+/** Whether a template keeps text in this form: some take only lists, some only strings. */
 function takesText(render: Render, form: Form): boolean {
   const text = 'orielprobe'
   try {
@@ -201,7 +220,7 @@ function takesText(render: Render, form: Form): boolean {
   }
 }
 
-/** Whether a template writes out what tools there are. */
+/** Whether a template writes out the tools. */
 function takesTools(render: RenderAll, form: Form): boolean {
   const name = 'orielprobe'
   const content = form.write([{ kind: 'text', text: 'x' }], createMarks(forgeable([])))
@@ -227,12 +246,12 @@ function takesCalls(render: RenderAll, form: Form): boolean {
   try {
     return render(messages, { tools: [tool] }).includes(name)
   } catch {
-    // What it refuses then it refuses of real chats too, and in its own words.
+    // It refuses real chats for the same reason, with its own message.
     return true
   }
 }
 
-/** The same value with all of its texts put behind marks where need be: these are a person's words too. */
+/** The same value with all of its texts as plain text: a client wrote these too. */
 function plainTexts<T>(value: T, marks: Marks): T
 function plainTexts(value: unknown, marks: Marks): unknown {
   if (typeof value === 'string') return marks.plain(value)
@@ -245,7 +264,7 @@ function parseTemplate(jinja: string): Template {
   try {
     return new Template(jinja)
   } catch (cause) {
-    throw new OrielError('internal', "The model's chat template cannot be read.", { code: 'bad_model', cause })
+    throw new OrielError('internal', "The model's chat template does not parse.", { code: 'bad_model', cause })
   }
 }
 
@@ -265,16 +284,16 @@ function renderWith(
       eos_token: model.eosToken,
     })
   } catch (error) {
-    // A template refuses by raise_exception, whose text is meant for whoever wrote the messages.
+    // A template refuses with raise_exception, whose message is meant for the author of the chat.
     const why = error instanceof Error ? error.message : 'it gives no reason'
     throw new OrielError('invalid', `The model's chat template refuses these messages: ${why}`, {
-      param: 'messages',
+      param: 'prompt',
       cause: error,
     })
   }
 }
 
-/** Texts that follow each other are one: a control token that is spread over two parts must not come together later. */
+/** Joins texts that follow each other: a control token split over two parts must not come together later. */
 function mergeTexts({ content, ...rest }: ChatMessage): ChatMessage {
   const merged: ContentPart[] = []
   for (const part of content) {

@@ -1,12 +1,12 @@
 import type { ChatMessage, ContentPart, PastCall, Tool } from './messages.ts'
 
-/** A tool as chat templates know it, which is as OpenAI writes it. */
+/** A tool as chat templates expect it, in OpenAI's shape. */
 export const templateTool = ({ name, description, parameters }: Tool) => ({
   type: 'function',
   function: { name, description: description ?? '', parameters },
 })
 
-/** What templates know of a turn besides its role and content. */
+/** What a template reads of a turn besides role and content. */
 export function templateCalls({ calls, callId, name, reasoning }: ChatMessage): Record<string, unknown> {
   return {
     ...(reasoning === undefined ? {} : { reasoning_content: reasoning }),
@@ -18,14 +18,14 @@ export function templateCalls({ calls, callId, name, reasoning }: ChatMessage): 
           tool_calls: calls.map((call) => ({
             id: call.id,
             type: 'function',
-            // Templates write arguments out as JSON themselves: a string would be quoted twice.
+            // Templates write arguments as JSON themselves: a string would be quoted twice.
             function: { name: call.name, arguments: parsed(call.arguments) },
           })),
         }),
   }
 }
 
-/** Ids of nine letters for templates that refuse any other; equal ids stay equal. */
+/** Ids of nine letters, for templates that refuse all others. Equal ids stay equal. */
 export function shortIds(messages: readonly ChatMessage[]): ChatMessage[] {
   const known = new Map<string, string>()
   const short = (id: string): string => {
@@ -41,8 +41,8 @@ export function shortIds(messages: readonly ChatMessage[]): ChatMessage[] {
 }
 
 /**
- * A chat with tools, told in words to a model whose template knows none: the tools in the first turn, calls and their
- * results in the text of the turns, in the format that most models have seen in training (Hermes').
+ * A chat with tools as text, for a template without tools: the tools in the first turn, calls and their results in the
+ * text of the turns, in the format that most models have seen in training (Hermes).
  */
 export function toolsInWords(messages: readonly ChatMessage[], tools: readonly Tool[]): ChatMessage[] {
   const told = callsInWords(messages).map((message): ChatMessage => {
@@ -52,7 +52,7 @@ export function toolsInWords(messages: readonly ChatMessage[], tools: readonly T
   })
   const first = told[0]
   if (tools.length === 0 || first === undefined) return told
-  // Not every template knows system prompts: where the chat has none, none is made.
+  // Not every template accepts a system prompt, so none is added to a chat without one.
   const words =
     first.role === 'system'
       ? [...first.content, text(`\n\n${instructions(tools)}`)]
@@ -60,7 +60,7 @@ export function toolsInWords(messages: readonly ChatMessage[], tools: readonly T
   return [{ ...first, content: words }, ...told.slice(1)]
 }
 
-/** Calls in the text of their turns, for templates that know tools and not what was called before. */
+/** Calls as text of their turns, for templates that support tools but not past calls. */
 export const callsInWords = (messages: readonly ChatMessage[]): ChatMessage[] =>
   messages.map(({ calls = [], ...rest }) =>
     calls.length === 0 ? rest : { ...rest, content: [...rest.content, text(calls.map(callInWords).join(''))] },
@@ -81,7 +81,7 @@ To call one, answer with its name and arguments as JSON within tags:
 {"name": "the function's name", "arguments": {}}
 </tool_call>`
 
-/** Arguments as a value; what is no JSON stays the text that it is. */
+/** Arguments as a value. Text that is not JSON stays text. */
 function parsed(json: string): unknown {
   try {
     return JSON.parse(json)

@@ -227,7 +227,7 @@ describe('completions', () => {
       'images[1][0]',
       /./,
     ],
-    ['a token that there is not', { prompt: [999_999] }, 'prompt', /token 999999, and this model's tokens are below/],
+    ['a token that there is not', { prompt: [999_999] }, 'prompt', /Token 999999 is not in this model's vocabulary/],
     ['rivals of tokens that are not told', { prompt: 'a', top_logprobs: 2 }, 'top_logprobs', /needs logprobs/],
     ['a suffix', { prompt: 'a', suffix: 'b' }, 'suffix', /completes the end of a text alone/],
     ['a best_of below n', { prompt: 'a', n: 3, best_of: 2 }, 'best_of', /at least n/],

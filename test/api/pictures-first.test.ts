@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest'
-import type { GenerateRequest } from '../../src/deployments/index.ts'
+import type { GenerateRequest } from '../../src/engine/generation.ts'
 import { startScripted } from '../support/scripted.ts'
 
 it.each([

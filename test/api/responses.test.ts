@@ -213,7 +213,7 @@ describe('responses of the built-in model', () => {
         truncation: 'auto',
       },
       'truncation',
-      'truncation is "auto", the model\'s context holds 4096 tokens, and the last message alone makes a prompt of',
+      "The last message alone makes a prompt of 6011 tokens; the model's context holds 4096",
     ],
     ['no input', {}, 'input'],
   ])('refuse %s', async (_, body, param, says = '') => {

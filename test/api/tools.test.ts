@@ -1,6 +1,6 @@
 import OpenAI from 'openai'
 import { afterEach, describe, expect, it } from 'vitest'
-import type { GenerateRequest } from '../../src/deployments/index.ts'
+import type { GenerateRequest } from '../../src/engine/generation.ts'
 import { endEvents, promptEvent, startScripted, textEvent } from '../support/scripted.ts'
 
 let close = async (): Promise<void> => {}

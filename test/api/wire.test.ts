@@ -298,7 +298,9 @@ describe('what the engine is asked', () => {
   it('is refused where a biased token is none of the vocabulary', async () => {
     const { status, answer } = await asked({ logit_bias: { '512': 1 } })
     expect(status).toBe(400)
-    expect(answer).toMatchObject({ error: { param: 'logit_bias.512', message: expect.stringContaining('below 512') } })
+    expect(answer).toMatchObject({
+      error: { param: 'logit_bias.512', message: expect.stringContaining('vocabulary of 512 tokens') },
+    })
   })
 })
 

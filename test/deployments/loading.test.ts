@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
 import { type Value, writeGguf } from '../../bench/gguf-file.ts'
-import type { loadConfig } from '../../src/config.ts'
+import type { OrielSettings } from '../../src/app.ts'
 import { decoderOf } from '../encoders/oracle/decoder.ts'
 import { idefics3 } from '../encoders/oracle/families/idefics3.ts'
 import { dataUrl, shape } from '../support/pictures.ts'
@@ -31,7 +31,7 @@ async function pair(name: string): Promise<void> {
 /** Room for one of the models. */
 const forOne = 500e6
 
-async function serve(loading: NonNullable<Parameters<typeof loadConfig>[0]> = {}): Promise<TestServer> {
+async function serve(loading: NonNullable<OrielSettings['loading']> = {}): Promise<TestServer> {
   const models = { dirs: [folder], hub: { cache: path.join(folder, 'hub') } }
   const server = await startServer({ model: [], models, loading: { memoryBytes: 5e9, ...loading } })
   servers.push(server)

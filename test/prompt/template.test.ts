@@ -10,14 +10,14 @@ const named = (name: string): TemplateModel => {
   return found
 }
 const text = (words: string): ContentPart => ({ kind: 'text', text: words })
-const picture = (index: number): ContentPart => ({ kind: 'picture', picture: index })
+const picture = (index: number): ContentPart => ({ kind: 'image', attachment: index })
 const user = (...content: ContentPart[]): ChatMessage => ({ role: 'user', content })
 const layOut = (name: string, ...messages: ChatMessage[]): PromptPart[] => compileTemplate(named(name)).layout(messages)
 
 /** A layout as one line: pictures as {0}, and text that is kept from being read as control tokens in «». */
 const shown = (parts: readonly PromptPart[]): string =>
   parts
-    .map((part) => (part.kind === 'picture' ? `{${part.picture}}` : part.special ? part.text : `«${part.text}»`))
+    .map((part) => (part.kind !== 'text' ? `{${part.attachment}}` : part.special ? part.text : `«${part.text}»`))
     .join('')
 
 describe('pictures', () => {
@@ -68,10 +68,10 @@ describe('pictures', () => {
       ...named('none'),
       chatTemplate: '{% for m in messages %}{{ m.role }}{% endfor %}',
     }
-    expect(() => compileTemplate(forgetful).layout([user(picture(0))])).toThrow('no place for a picture')
+    expect(() => compileTemplate(forgetful).layout([user(picture(0))])).toThrow('does not accept an image')
     const doubling = '{% for m in messages %}{{ m.content }}{{ m.content }}{% endfor %}'
     expect(() => compileTemplate({ ...forgetful, chatTemplate: doubling }).layout([user(picture(0))])).toThrow(
-      'no place',
+      'does not accept',
     )
   })
 })
@@ -136,7 +136,7 @@ describe('an answer that was begun', () => {
     ['has it twice', '{% for m in messages %}{{ m.content }}{{ m.content }}{% endfor %}'],
   ])('is refused where the template %s', (_, chatTemplate) => {
     const { layout } = compileTemplate({ ...named('none'), chatTemplate })
-    expect(() => layout([user(text('What?')), begun], { continues: true })).toThrow('does not let')
+    expect(() => layout([user(text('What?')), begun], { continues: true })).toThrow('cannot continue')
   })
 })
 
@@ -146,7 +146,7 @@ describe('a template', () => {
     expect(() => compileTemplate(named('pixtral')).layout(twice)).toThrow(
       expect.objectContaining({
         kind: 'invalid',
-        param: 'messages',
+        param: 'prompt',
         message: expect.stringContaining('must alternate'),
       }),
     )
@@ -220,7 +220,7 @@ describe('whatever the texts contain', () => {
     fc.assert(
       fc.property(turns, ({ messages, pictures }) => {
         const parts = layout(messages)
-        const found = parts.flatMap((part) => (part.kind === 'picture' ? [part.picture] : []))
+        const found = parts.flatMap((part) => (part.kind === 'image' ? [part.attachment] : []))
         expect(found).toEqual(Array.from({ length: pictures }, (_, index) => index))
       }),
       { numRuns: 150 },

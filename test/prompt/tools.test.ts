@@ -26,7 +26,7 @@ const chat: ChatMessage[] = [
 const shown = (template: string | null, messages = chat): string =>
   format(template)
     .layout(messages, { tools: [weather] })
-    .map((part) => (part.kind === 'picture' ? '{}' : part.special ? part.text : `«${part.text}»`))
+    .map((part) => (part.kind !== 'text' ? '{}' : part.special ? part.text : `«${part.text}»`))
     .join('')
 
 /** A template with tools, and what it does with each turn. */

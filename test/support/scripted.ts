@@ -1,15 +1,7 @@
-import { createServer } from '../../src/api/index.ts'
-import { loadConfig } from '../../src/config.ts'
-import {
-  type Backend,
-  type Deployments,
-  deploy,
-  type GenerateEvent,
-  type GenerateRequest,
-} from '../../src/deployments/index.ts'
-import { createLogger } from '../../src/log.ts'
+import { createOriel } from '../../src/app.ts'
+import { type Backend, embeddedBackend } from '../../src/deployments/index.ts'
+import type { GenerateEvent, GenerateRequest } from '../../src/engine/generation.ts'
 import type { Media } from '../../src/media/index.ts'
-import { libraryWith } from './library.ts'
 
 /** An answer that a test writes itself, event by event. */
 export type Script = (request: GenerateRequest, signal: AbortSignal) => AsyncIterable<GenerateEvent>
@@ -59,21 +51,22 @@ interface ScriptedModel {
   /** Pixels that it can use of a picture's longest edge; it takes none without. */
   longestEdge?: number | null
   picturesFirst?: boolean
+  media?: Media
 }
 
-/** An engine that says what the script says. */
+/** A backend over an engine that emits what the script says. */
 export function scriptedBackend(
   script: Script,
-  { chatTemplate = null, longestEdge = null, picturesFirst = false }: ScriptedModel = {},
+  { chatTemplate = null, longestEdge = null, picturesFirst = false, media = everyPicture }: ScriptedModel = {},
 ): Backend {
-  return {
+  return embeddedBackend({
     card: {
       id: 'scripted',
       aliases: ['accounts/oriel/models/scripted'],
       title: 'Scripted',
       description: '',
       decoder: '',
-      projector: null,
+      projector: longestEdge === null ? null : '',
       contextTokens: 100,
       bytes: 0,
       size: { layers: 1, decoderBytes: 0, visionBytes: 0, visionParameters: 0, bytesPerToken: 1 },
@@ -83,55 +76,54 @@ export function scriptedBackend(
       created: 0,
     },
     prices: { input: 0, output: 0 },
-    model: {
-      name: 'scripted',
-      contextTokens: 100,
-      vocabulary: 512,
-      vision: longestEdge === null ? null : { architecture: 'scripted', longestEdge },
-      memory: { weightsBytes: 0, visionBytes: 0, kvBytes: 0 },
-      gpuLayers: 0,
-      chatTemplate,
-      bosToken: '',
-      eosToken: '',
-      controlTokens: [],
+    media,
+    engine: {
+      model: {
+        name: 'scripted',
+        contextTokens: 100,
+        vocabulary: 512,
+        vision: longestEdge === null ? null : { architecture: 'scripted', longestEdge },
+        memory: { weightsBytes: 0, visionBytes: 0, kvBytes: 0 },
+        gpuLayers: 0,
+        chatTemplate,
+        bosToken: '',
+        eosToken: '',
+        controlTokens: [],
+      },
+      generate: script,
+      count: async () => ({ promptTokens: 12, imageTokens: [], tokens: [] }),
+      state: async () => ({
+        running: 0,
+        waiting: 0,
+        storedPrefixes: 0,
+        storedCells: 0,
+        shelvedBytes: 0,
+        cells: 0,
+        freeCells: 0,
+        encoderCacheBytes: 0,
+      }),
+      close: async () => {},
     },
-    generate: script,
-    count: async () => ({ promptTokens: 12, imageTokens: [], tokens: [] }),
-    state: async () => ({
-      running: 0,
-      waiting: 0,
-      storedPrefixes: 0,
-      storedCells: 0,
-      shelvedBytes: 0,
-      cells: 0,
-      freeCells: 0,
-      encoderCacheBytes: 0,
-    }),
-    close: async () => {},
-  }
+  })
 }
 
-export const deployed = (backend: Backend): Deployments =>
-  deploy({
-    config: loadConfig({}, {}),
-    library: libraryWith(),
-    cards: [backend.card],
-    start: async () => backend,
-    gpuMemory: undefined,
-    log: createLogger('silent'),
-  })
+/** The HTTP server over one backend and nothing else. */
+export async function serveBackend(
+  backend: Backend,
+  { strict = false }: { strict?: boolean } = {},
+): Promise<{ url: string; close(): Promise<void> }> {
+  const settings = { model: [], logLevel: 'silent' as const, server: { port: 0, strict } }
+  const oriel = await createOriel(settings, { env: {}, backends: [backend] })
+  const { url } = await oriel.listen()
+  return { url, close: () => oriel.close() }
+}
 
-/** The HTTP server over an engine that says what the script says. */
-export async function startScripted(
+/** The HTTP server over an engine that emits what the script says. */
+export function startScripted(
   script: Script,
   { vision = false, strict = false, ...model }: ScriptedModel & { vision?: boolean; strict?: boolean } = {},
 ): Promise<{ url: string; close(): Promise<void> }> {
-  const backend = scriptedBackend(script, { longestEdge: vision ? 100 : null, ...model })
-  const config = loadConfig({ server: { strict } }, {})
-  const rooms = { deployments: deployed(backend), media: everyPicture }
-  const server = createServer(rooms, config.server, createLogger('silent'))
-  const url = await server.listen({ host: '127.0.0.1', port: 0 })
-  return { url, close: () => server.close() }
+  return serveBackend(scriptedBackend(script, { longestEdge: vision ? 100 : null, ...model }), { strict })
 }
 
 /** The same over an engine that says these words, or some of them before it fails. */

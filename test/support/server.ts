@@ -1,11 +1,5 @@
 import { execFileSync } from 'node:child_process'
-import { createServer } from '../../src/api/index.ts'
-import { loadConfig } from '../../src/config.ts'
-import { deploy, embedded } from '../../src/deployments/index.ts'
-import { imageFamilies } from '../../src/encoders/index.ts'
-import { createLogger } from '../../src/log.ts'
-import { createMedia } from '../../src/media/index.ts'
-import { createLibrary } from '../../src/models/index.ts'
+import { createOriel, type OrielSettings } from '../../src/app.ts'
 
 export interface TestServer {
   url: string
@@ -17,32 +11,27 @@ export interface TestServer {
 }
 
 /** The whole server with the built-in model, on a free port. URLs on loopback may be fetched. */
-export async function startServer(overrides: Parameters<typeof loadConfig>[0] = {}): Promise<TestServer> {
-  const config = loadConfig(
-    { media: { allowPrivate: ['127.0.0.1'] }, prices: { input: 2, output: 10 }, ...overrides },
-    {},
-  )
-  const log = createLogger('silent')
+export async function startServer(overrides: OrielSettings = {}): Promise<TestServer> {
   const before = new Set(children())
-  const library = createLibrary(config.models, imageFamilies)
-  const cards = await Promise.all(config.model.map((name) => library.find(name)))
-  const deployments = deploy({ config, library, cards, start: embedded(config, 'cpu', log), gpuMemory: undefined, log })
-  const loaded = new AbortController()
-  for (const { id } of cards) await deployments.find(id, loaded.signal)
-  loaded.abort()
+  const oriel = await createOriel(
+    {
+      media: { allowPrivate: ['127.0.0.1'] },
+      prices: { input: 2, output: 10 },
+      logLevel: 'silent',
+      ...overrides,
+      server: { port: 0, ...overrides.server },
+    },
+    { env: {} },
+  )
+  const { url } = await oriel.listen()
   const engines = () => children().filter((pid) => !before.has(pid))
-  const server = createServer({ deployments, media: createMedia(config.media) }, config.server, log)
-  const url = await server.listen({ host: '127.0.0.1', port: 0 })
   return {
     url,
     engines,
     kill() {
       for (const pid of engines()) process.kill(pid, 'SIGKILL')
     },
-    async close() {
-      await server.close()
-      await deployments.close()
-    },
+    close: () => oriel.close(),
   }
 }
 

@@ -1,5 +1,5 @@
-import type { Timings } from '../../deployments/index.ts'
-import type { EndReason, RunningAnswer } from './answer.ts'
+import type { EndReason, Timings } from '../../deployments/index.ts'
+import type { RunningAnswer } from './answer.ts'
 import { newCallId } from './collect.ts'
 
 /** A stretch of an answer that is all of one kind. A call's text is its arguments. */
@@ -31,7 +31,7 @@ export async function* blocksOf(
   let open: Block | undefined
   for await (const event of events) {
     if (event.type === 'done') {
-      timed(event.timings)
+      timed(event.tally.timings)
       continue
     }
     if (event.type === 'end') {

@@ -1,7 +1,6 @@
 import { randomBytes } from 'node:crypto'
-import type { Timings } from '../../deployments/index.ts'
-import type { EndReason, RunningAnswer } from './answer.ts'
-import type { ToldToken } from './prompt-text.ts'
+import type { AnswerToken, EndReason, Timings } from '../../deployments/index.ts'
+import type { RunningAnswer } from './answer.ts'
 
 /** One answer when it is over. */
 export interface Choice {
@@ -10,7 +9,7 @@ export interface Choice {
   calls: Call[]
   /** As the model wrote it. */
   raw: string
-  tokens: ToldToken[]
+  tokens: AnswerToken[]
   reason: EndReason
   completionTokens: number
   reasoningTokens: number
@@ -46,7 +45,7 @@ export async function collect({
   let timings: Timings | undefined
   for await (const event of events) {
     if (event.type === 'done') {
-      timings = event.timings
+      timings = event.tally.timings
       continue
     }
     const choice = collected[event.choice]

@@ -1,29 +1,29 @@
-import type { Timings } from '../../deployments/index.ts'
-import type { AnswerEvent, PromptUsage, RunningAnswer } from './answer.ts'
-import type { MediaTimings } from './prepare.ts'
+import type { AnswerEvent, MediaTimings, PromptUsage, Tally } from '../../deployments/index.ts'
+import type { RunningAnswer } from './answer.ts'
 
-/** What an answer took, told when it is complete. */
+/** What an answer took, reported when it is complete. */
 export interface AnswerAccount {
-  /** By its own name, whatever the request called it. */
+  /** The model's own name, whatever the request calls it. */
   model: string
   usage: PromptUsage
   completionTokens: number
-  timings: Timings & MediaTimings
+  timings: Tally['timings'] & MediaTimings
 }
 
-/** The same answer, and somebody who is told when it is over. */
-export function observed(answer: RunningAnswer, tell: (account: AnswerAccount) => void): RunningAnswer {
-  return { ...answer, events: passed(answer, tell) }
+/** The same answer; `report` is called when it is complete. */
+export function observed(answer: RunningAnswer, report: (account: AnswerAccount) => void): RunningAnswer {
+  return { ...answer, events: passed(answer, report) }
 }
 
 async function* passed(
   { events, servedBy: model, usage, media }: RunningAnswer,
-  tell: (account: AnswerAccount) => void,
+  report: (account: AnswerAccount) => void,
 ): AsyncIterable<AnswerEvent> {
-  let completionTokens = 0
   for await (const event of events) {
-    if (event.type === 'end') completionTokens += event.completionTokens
-    if (event.type === 'done') tell({ model, usage, completionTokens, timings: { ...media, ...event.timings } })
+    if (event.type === 'done') {
+      const { completionTokens, timings } = event.tally
+      report({ model, usage, completionTokens, timings: { ...media, ...timings } })
+    }
     yield event
   }
 }

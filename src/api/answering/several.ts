@@ -1,31 +1,27 @@
-import type { PromptCount } from '../../deployments/index.ts'
-import { OrielError } from '../../errors.ts'
-import { type AnswerEvent, inPlace, type RunningAnswer, startAnswer } from './answer.ts'
-import { type AnswerRooms, type MediaTimings, type PreparedPrompt, preparePrompt } from './prepare.ts'
+import type { AnswerEvent, Count, MediaTimings, ModelInfo, Tally } from '../../deployments/index.ts'
+import { type AnswerRooms, type RunningAnswer, startAnswer, withBackend } from './answer.ts'
 import type { AnswerRequest } from './request.ts'
 
-/** A prompt that was laid out and counted, and not answered. */
-export type PromptCounts = (PreparedPrompt & PromptCount & { request: AnswerRequest })[]
+/** A prompt that was counted and not answered. */
+export type PromptCounts = (Count & { request: AnswerRequest; model: ModelInfo })[]
 
 /** @throws OrielError */
-export function countPrompts(
+export const countPrompts = (
   rooms: AnswerRooms,
   requests: readonly AnswerRequest[],
   signal: AbortSignal,
-): Promise<PromptCounts> {
-  return Promise.all(
-    requests.map(async (request) => {
-      try {
-        const prepared = await preparePrompt(rooms, request, signal)
-        return { request, ...prepared, ...(await prepared.backend.count(prepared.pieces)) }
-      } catch (error) {
-        throw error instanceof OrielError ? inPlace(error, request) : error
-      }
-    }),
+): Promise<PromptCounts> =>
+  Promise.all(
+    requests.map((request) =>
+      withBackend(rooms, request, signal, async (backend) => ({
+        ...(await backend.count(request, signal)),
+        request,
+        model: backend.info,
+      })),
+    ),
   )
-}
 
-/** Starts one answer for each prompt; together they are one, whose choices are those of the first prompt first. */
+/** Starts one answer for each prompt and joins them: the choices of the first prompt come first. */
 export async function startAnswers(
   rooms: AnswerRooms,
   requests: readonly AnswerRequest[],
@@ -45,7 +41,7 @@ export async function startAnswers(
 
 function together(answers: readonly RunningAnswer[]): RunningAnswer {
   const [first] = answers
-  if (first === undefined) throw new Error('there is nothing to answer')
+  if (first === undefined) throw new Error('a request without a prompt')
   const sum = (of: (answer: RunningAnswer) => number): number =>
     answers.reduce((total, answer) => total + of(answer), 0)
   return {
@@ -66,7 +62,7 @@ async function* shifted({ events }: RunningAnswer, by: number): AsyncIterable<An
   for await (const event of events) yield event.type === 'done' ? event : { ...event, choice: event.choice + by }
 }
 
-/** Events of all as they come. Of their ends only the last is told. */
+/** Events of all answers as they come, with one tally at the end. */
 async function* interleaved(streams: readonly AsyncIterable<AnswerEvent>[]): AsyncIterable<AnswerEvent> {
   const open = new Map(
     streams.map((stream, index) => {
@@ -76,22 +72,28 @@ async function* interleaved(streams: readonly AsyncIterable<AnswerEvent>[]): Asy
     }),
   )
   try {
-    let last: AnswerEvent | undefined
+    const tallies: Tally[] = []
     while (open.size > 0) {
       const { index, result } = await Promise.race([...open.values()].map(({ coming }) => coming))
       const stream = open.get(index)
       if (result.done || stream === undefined) open.delete(index)
       else {
         stream.coming = stream.next()
-        if (result.value.type === 'done') last = result.value
+        if (result.value.type === 'done') tallies.push(result.value.tally)
         else yield result.value
       }
     }
-    if (last !== undefined) yield last
+    const last = tallies.at(-1)
+    if (last !== undefined) yield { type: 'done', tally: { ...last, ...totals(tallies) } }
   } finally {
     for (const { coming } of open.values()) coming.catch(() => {})
   }
 }
+
+const totals = (tallies: readonly Tally[]) => ({
+  completionTokens: tallies.reduce((sum, tally) => sum + tally.completionTokens, 0),
+  reasoningTokens: tallies.reduce((sum, tally) => sum + tally.reasoningTokens, 0),
+})
 
 const slowest = (all: readonly MediaTimings[]): MediaTimings => ({
   fetch: Math.max(...all.map(({ fetch }) => fetch)),

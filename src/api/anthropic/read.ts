@@ -41,7 +41,7 @@ export function readMessagesRequest(
       continues: endsInAnswer(messages),
       longest: null,
     },
-    sources: pictures.sources,
+    attachments: pictures.sources,
     settings: {
       ...plainSettings,
       maxTokens: body.max_tokens ?? null,
@@ -50,7 +50,7 @@ export function readMessagesRequest(
       sampling: { temperature: body.temperature, topP: body.top_p, topK: body.top_k },
       isolation: isolationOf(context.isolationKey),
     },
-    params: { prompt: 'messages', grammar: 'tools' },
+    params: { prompt: 'messages', grammar: 'tools', longest: 'messages' },
   }
 }
 

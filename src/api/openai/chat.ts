@@ -42,13 +42,13 @@ export function readChat(body: z.output<typeof chatRequest>, context: RequestCon
       continues: continuesOf(body, messages),
       longest: body.prompt_truncate_len ?? null,
     },
-    sources: pictures.sources,
+    attachments: pictures.sources,
     settings: {
       ...settings,
       maxTokens: maxTokensOf(['max_tokens', body.max_tokens], ['max_completion_tokens', body.max_completion_tokens]),
       topLogprobs: topLogprobsOf(body),
     },
-    params: { prompt: 'messages', grammar: 'response_format' },
+    params: { prompt: 'messages', grammar: 'response_format', longest: 'prompt_truncate_len' },
   }
 }
 

@@ -45,9 +45,9 @@ export function readCompletions(body: CompletionsRequest, context: RequestContex
     return {
       model: body.model,
       prompt: readPrompt(prompt, images[index] ?? [], { place, listed, pictures }),
-      sources: pictures.sources,
+      attachments: pictures.sources,
       settings,
-      params: { prompt: place, grammar: 'response_format' },
+      params: { prompt: place, grammar: 'response_format', longest: 'prompt_truncate_len' },
     }
   })
 }

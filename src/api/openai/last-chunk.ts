@@ -28,7 +28,7 @@ export async function* withAccounts<Chunk extends object>(
   let timings: Timings | undefined
   for await (const event of answer.events) {
     if (event.type === 'done') {
-      timings = event.timings
+      timings = event.tally.timings
       continue
     }
     if (held !== undefined) yield held

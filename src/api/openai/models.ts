@@ -1,10 +1,10 @@
 import type { ListedModel } from '../../deployments/index.ts'
-import { compileTemplate } from '../../prompt/index.ts'
 
 /** One model as OpenAI lists it, with the fields that Fireworks and Novita add, and how it is here. */
 export function modelObject(listed: ListedModel) {
-  const { id, aliases, title, description, created, contextTokens, pictures, prices, state, progress, error } = listed
-  const tools = knowsTools(listed.chatTemplate)
+  const { id, aliases, title, description, created, contextTokens, inputs, tools, prices, state, progress, error } =
+    listed
+  const images = inputs.includes('image')
   return {
     id,
     object: 'model',
@@ -17,7 +17,7 @@ export function modelObject(listed: ListedModel) {
     // Fireworks'
     context_length: contextTokens,
     supports_chat: true,
-    supports_image_input: pictures,
+    supports_image_input: images,
     supports_tools: tools,
     // Novita's. A model of one's own costs nothing by the token unless somebody says so.
     title,
@@ -26,9 +26,9 @@ export function modelObject(listed: ListedModel) {
     model_type: 'chat',
     context_size: contextTokens,
     max_output_tokens: contextTokens,
-    features: [...(pictures ? ['vision'] : []), ...(tools ? ['function-calling'] : []), 'structured-outputs'],
+    features: [...(images ? ['vision'] : []), ...(tools ? ['function-calling'] : []), 'structured-outputs'],
     endpoints: ['chat/completions', 'completions', 'responses', 'anthropic'],
-    input_modalities: pictures ? ['text', 'image'] : ['text'],
+    input_modalities: ['text', ...inputs],
     output_modalities: ['text'],
     input_token_price_per_m: prices.input,
     output_token_price_per_m: prices.output,
@@ -47,21 +47,3 @@ export function modelList(models: readonly ListedModel[], query: { features?: Gi
 
 /** A parameter of a URL that may be there more than once. */
 type Given = string | string[]
-
-/** By template: finding it out takes some tries. */
-const known = new Map<string, boolean>()
-
-function knowsTools(template: string | null): boolean {
-  if (template === null) return false
-  const found = known.get(template) ?? triesTools(template)
-  known.set(template, found)
-  return found
-}
-
-function triesTools(chatTemplate: string): boolean {
-  try {
-    return compileTemplate({ chatTemplate, bosToken: '', eosToken: '', controlTokens: [] }).tools
-  } catch {
-    return false
-  }
-}

@@ -1,7 +1,7 @@
 import { z } from 'zod'
-import type { Backend, PromptPiece } from '../../deployments/index.ts'
 import { OrielError } from '../../errors.ts'
 import type { CountEndpoint } from '../answer-route.ts'
+import type { AnswerRequest } from '../answering/request.ts'
 import type { PromptCounts } from '../answering/several.ts'
 import { readChat } from './chat.ts'
 import { chatRequest } from './chat-schema.ts'
@@ -48,74 +48,41 @@ export const tokenizeEndpoint: CountEndpoint<typeof tokenizeRequest> = {
   async counted(body, prompts) {
     const [counted] = prompts
     if (counted === undefined) throw new Error('nothing was counted')
-    const { backend, promptTokens, tokens } = counted
+    const { model, promptTokens, tokens } = counted
     return {
       object: 'tokenization',
       model: body.model,
       count: promptTokens,
-      max_model_len: backend.model.contextTokens,
+      max_model_len: model.contextTokens,
       parts: await partsOf(body, counted),
-      // A picture's places have no token of their own.
+      // The places of an image have no token.
       tokens: tokens.map((token) => token?.id ?? -1),
       token_strs: tokens.map((token) => (token === null ? null : Buffer.from(token.bytes).toString('utf8'))),
     }
   },
 }
 
-interface Part {
-  type: 'text' | 'image'
-  param: string
-  tokens: number
-  /** Pictures of this part: a document has one for each page. */
-  pictures?: { width: number; height: number; tokens: number }[]
-}
-
-/**
- * Tokens of each part of the request. Those of a text are its own: beside others some may come together. What the model's
- * format puts around all of them is in none.
- */
-async function partsOf(body: TokenizeRequest, counted: PromptCounts[number]): Promise<Part[]> {
-  const { backend, pictures, imageTokens } = counted
-  const around = (await backend.count([])).promptTokens
-  let picturesBefore = 0
-  const image = (source: number, param: string): Part => {
-    const own = (pictures[source] ?? []).map(({ width, height }, index) => ({
-      width,
-      height,
-      tokens: imageTokens[picturesBefore + index] ?? 0,
-    }))
-    picturesBefore += own.length
-    return { type: 'image', param, tokens: own.reduce((sum, { tokens }) => sum + tokens, 0), pictures: own }
-  }
-  const parts = requestParts(body, counted).map(({ param, piece }) =>
-    typeof piece === 'number' ? image(piece, param) : countText(backend, piece, param, around),
+/** Tokens of each part of the request, by where it is. A document has several images. */
+async function partsOf({ messages }: TokenizeRequest, { request, parts }: PromptCounts[number]) {
+  const params = paramsOf(request, messages)
+  return (await parts()).map((part, index) =>
+    part.kind === 'text'
+      ? { type: 'text' as const, param: params[index] ?? '', tokens: part.tokens }
+      : {
+          type: 'image' as const,
+          param: request.attachments[part.attachment]?.param ?? '',
+          tokens: part.tokens,
+          pictures: part.images,
+        },
   )
-  return Promise.all(parts)
 }
 
-async function countText(backend: Backend, piece: PromptPiece, param: string, around: number): Promise<Part> {
-  return { type: 'text', param, tokens: (await backend.count([piece])).promptTokens - around }
-}
-
-/** A text, or the number of a picture's source. */
-interface RequestPart {
-  param: string
-  piece: PromptPiece | number
-}
-
-function requestParts({ messages }: TokenizeRequest, { request, parts }: PromptCounts[number]): RequestPart[] {
-  const { prompt, sources } = request
-  if (prompt.kind === 'plain')
-    return parts.map((part) =>
-      part.kind === 'picture'
-        ? { param: sources[part.picture]?.param ?? '', piece: part.picture }
-        : { param: 'prompt', piece: part },
-    )
+function paramsOf({ prompt }: AnswerRequest, messages: TokenizeRequest['messages']): string[] {
+  if (prompt.kind === 'plain') return prompt.parts.map(() => 'prompt')
   return prompt.messages.flatMap(({ content }, turn) =>
-    content.map((part, index): RequestPart => {
-      if (part.kind === 'picture') return { param: sources[part.picture]?.param ?? '', piece: part.picture }
+    content.map((_, index) => {
       const place = typeof messages?.[turn]?.content === 'string' ? '' : `[${index}]`
-      return { param: `messages[${turn}].content${place}`, piece: { ...part, special: false } }
+      return `messages[${turn}].content${place}`
     }),
   )
 }

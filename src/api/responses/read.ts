@@ -35,9 +35,9 @@ export function readResponsesRequest(body: ResponsesRequest, { isolationKey }: R
       continues: false,
       longest: body.truncation === 'auto' ? 'context' : null,
     },
-    sources: pictures.sources,
+    attachments: pictures.sources,
     settings,
-    params: { prompt: 'input', grammar: 'text.format' },
+    params: { prompt: 'input', grammar: 'text.format', longest: 'truncation' },
   }
 }
 

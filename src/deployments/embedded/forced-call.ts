@@ -1,6 +1,5 @@
-import type { Sampling } from '../../deployments/index.ts'
 import { OrielError } from '../../errors.ts'
-import type { CallableTool } from './request.ts'
+import type { CallableTool, Sampling } from '../ask.ts'
 
 /** The grammar of an answer that is a call of one of these tools and nothing else. */
 export function forcedCall(tools: readonly CallableTool[]): Sampling['grammar'] {

@@ -1,0 +1,21 @@
+import type { AttachmentKind } from '../../attachments.ts'
+import type { Attachment } from '../../deployments/index.ts'
+
+/** What a request may say of an image. `frames` and `pages` mean the same. */
+interface ImageOptions {
+  detail?: Attachment['detail'] | undefined
+  frames?: string | number | null | undefined
+  pages?: string | number | null | undefined
+}
+
+/** Collects the attachments of a request. Its content names each by an index. */
+export class Attachments {
+  readonly sources: Attachment[] = []
+
+  /** @param param where it is in the request */
+  add(url: string, param: string, options: ImageOptions = {}): { kind: AttachmentKind; attachment: number } {
+    const { detail = 'auto', frames, pages } = options
+    const attachment = this.sources.push({ url, detail, param, pages: pages ?? frames ?? undefined }) - 1
+    return { kind: 'image', attachment }
+  }
+}

@@ -1,0 +1,254 @@
+import type { AddressInfo } from 'node:net'
+import { z } from 'zod'
+import { askOf, attachmentOf, type ImageInput, type Message, type QuestionOptions } from './app/question.ts'
+import { Reply } from './app/reply.ts'
+import { type Config, loadConfig, type OrielSettings, variableOf } from './config.ts'
+import { type Backend, type Count, type Deployments, deploy, embedded, type ListedModel } from './deployments/index.ts'
+import { imageFamilies } from './encoders/index.ts'
+import { type Compute, chooseDevice } from './engine/devices.ts'
+import { OrielError } from './errors.ts'
+import { createLogger, type Logger } from './log.ts'
+import { createMedia, type Media } from './media/index.ts'
+import { createLibrary, type Library, type ModelCard } from './models/index.ts'
+
+export type { ImageInput, ImagePart, Message, QuestionOptions, TextPart } from './app/question.ts'
+export type { Finished, Reply } from './app/reply.ts'
+export type { OrielSettings } from './config.ts'
+export type { Answer, AnswerEvent, Ask, Backend, Count, ListedModel, ModelInfo } from './deployments/index.ts'
+export { type ErrorKind, OrielError } from './errors.ts'
+export { version } from './version.ts'
+
+/** Oriel in a program: ask models about images, with or without the HTTP server. */
+export interface Oriel {
+  /**
+   * Asks a model. Resolves when the answer begins, after the model is loaded and the prompt is admitted.
+   * @param question a text, whose images are in the options, or the messages of a conversation
+   * @throws OrielError what is wrong with the question, or why the model cannot answer
+   */
+  ask(question: string | readonly Message[], options?: QuestionOptions): Promise<Reply>
+  /** Counts the tokens of a question without asking it. @throws OrielError as `ask` does */
+  count(question: string | readonly Message[], options?: QuestionOptions): Promise<Count>
+  /** What an image's file is, without asking about it. @throws OrielError for a file that is not an image */
+  inspect(image: ImageInput): Promise<{ format: string; bytes: number; pages: number }>
+  /** Every model that is here, the loaded ones first, and those of the catalogue that can be fetched. */
+  models(): Promise<ListedModel[]>
+  /**
+   * Loads models that no request waits for. They stay until another model needs their memory.
+   * @param names default: those that the settings name
+   * @throws OrielError why a model cannot be loaded
+   */
+  load(names?: readonly string[], options?: LoadOptions): Promise<void>
+  /**
+   * Loads the models that the settings name and serves HTTP.
+   * @throws OrielError `invalid` when it cannot listen there: codes `port_in_use`, `port_denied`, `bad_host`
+   */
+  listen(options?: ListenOptions): Promise<{ url: string }>
+  /** Ends the server, then the models. Answers in progress have `graceMs` to end. Default: 1000. */
+  close(options?: { graceMs?: number }): Promise<void>
+}
+
+export interface LoadOptions {
+  /** Receives the share of a model that is loaded: 0 to 1. */
+  onProgress?: ((model: string, share: number) => void) | undefined
+}
+
+export interface ListenOptions extends LoadOptions {
+  /** Defaults: the settings' `server.host` and `server.port`. */
+  host?: string | undefined
+  /** 0: any free port. */
+  port?: number | undefined
+}
+
+/** What a program may replace, and what the settings do not say. */
+export interface Surroundings {
+  /** Environment variables; settings win over them. Default: those of the process. */
+  env?: NodeJS.ProcessEnv
+  log?: Logger
+  /** Models that answer by code of your own, beside those that are loaded here. */
+  backends?: readonly Backend[]
+}
+
+/** Answers in progress have this long to end by themselves when the server closes. ms */
+const usualGrace = 1000
+/** Between two looks at how far a load has come. ms */
+const progressInterval = 500
+
+/**
+ * Puts everything together: configuration, models, media, engines. Models load when they are asked, or by `load`.
+ * @throws OrielError `invalid` for a setting that is not allowed, `not_found` for a model that is not here
+ */
+export async function createOriel(settings: OrielSettings = {}, around: Surroundings = {}): Promise<Oriel> {
+  const config = configOf(settings, around.env ?? process.env)
+  const { log = createLogger(config.logLevel), backends = [] } = around
+  const library = createLibrary(config.models, imageFamilies)
+  const [cards, compute] = await Promise.all([cardsOf(library, config), chooseDevice(config.engine.gpu, log)])
+  const media = createMedia(config.media, log)
+  const deployments = deploy({
+    config,
+    library,
+    backends,
+    cards,
+    start: embedded({ config, device: compute.device, media, log }),
+    gpuMemory: gpuMemory(compute),
+    log,
+  })
+  return new Assembled(config, { deployments, media, log }, [
+    ...backends.map(({ info }) => info.id),
+    ...cards.map(({ id }) => id),
+  ])
+}
+
+/** @throws OrielError `invalid` that names each setting that is not allowed, by its environment variable if it has one */
+export function configOf(settings: OrielSettings, env: NodeJS.ProcessEnv = process.env): Config {
+  try {
+    return loadConfig(settings, env)
+  } catch (error) {
+    if (!(error instanceof z.ZodError)) throw error
+    const wrong = error.issues
+      .map(({ path, message }) => `${variableOf(path) ?? path.join('.')}: ${message}`)
+      .join('; ')
+    throw new OrielError('invalid', `A setting is not allowed. ${wrong}.`)
+  }
+}
+
+class Assembled implements Oriel {
+  readonly #config: Config
+  readonly #deployments: Deployments
+  readonly #media: Media
+  readonly #log: Logger
+  /** The models that the settings name. */
+  readonly #named: readonly string[]
+  readonly #servers = new Set<{ close(): Promise<void> }>()
+
+  constructor(
+    config: Config,
+    { deployments, media, log }: { deployments: Deployments; media: Media; log: Logger },
+    named: readonly string[],
+  ) {
+    this.#config = config
+    this.#deployments = deployments
+    this.#media = media
+    this.#log = log
+    this.#named = named
+  }
+
+  async ask(question: string | readonly Message[], options: QuestionOptions = {}): Promise<Reply> {
+    const over = new AbortController()
+    const signal = options.signal === undefined ? over.signal : AbortSignal.any([options.signal, over.signal])
+    try {
+      const ask = await askOf(question, options)
+      const backend = await this.#deployments.find(this.#modelOf(options), signal)
+      const answer = await backend.answer(ask, signal)
+      return new Reply({ ...answer, events: closing(answer.events, over) })
+    } catch (error) {
+      over.abort()
+      throw error
+    }
+  }
+
+  async count(question: string | readonly Message[], options: QuestionOptions = {}): Promise<Count> {
+    const over = new AbortController()
+    try {
+      const ask = await askOf(question, options)
+      const backend = await this.#deployments.find(this.#modelOf(options), over.signal)
+      return await backend.count(ask, over.signal)
+    } finally {
+      over.abort()
+    }
+  }
+
+  async inspect(image: ImageInput): Promise<{ format: string; bytes: number; pages: number }> {
+    const over = new AbortController()
+    try {
+      const source = await attachmentOf({ image, pages: '1' }, 'image')
+      const [found] = await this.#media.load([source], 1, over.signal)
+      if (found === undefined) throw new Error('an image was not loaded')
+      return { format: found.format, bytes: found.bytes, pages: found.pagesInFile }
+    } finally {
+      over.abort()
+    }
+  }
+
+  models(): Promise<ListedModel[]> {
+    return this.#deployments.list()
+  }
+
+  async load(names: readonly string[] = this.#named, { onProgress }: LoadOptions = {}): Promise<void> {
+    const loaded = new AbortController()
+    const report = async (): Promise<void> => {
+      for (const { id, progress } of await Promise.all(names.map((name) => this.#deployments.describe(name))))
+        if (progress !== null) onProgress?.(id, progress)
+    }
+    // A load that fails reports its error itself.
+    const timer = onProgress && setInterval(() => void report().catch(() => {}), progressInterval)
+    try {
+      await Promise.all(names.map((name) => this.#deployments.find(name, loaded.signal, Number.POSITIVE_INFINITY)))
+    } finally {
+      clearInterval(timer)
+      loaded.abort()
+    }
+  }
+
+  async listen({ host = this.#config.server.host, port = this.#config.server.port, ...options }: ListenOptions = {}) {
+    // Engines load in processes of their own while this one reads the HTTP server's code.
+    const [{ createServer }] = await Promise.all([import('./api/index.ts'), this.load(undefined, options)])
+    const rooms = { deployments: this.#deployments, clearCache: () => this.#media.clearCache() }
+    const server = createServer(rooms, this.#config.server, this.#log)
+    await server.listen({ host, port }).catch((error: unknown) => {
+      throw whyNotListening(error, host, port)
+    })
+    this.#servers.add(server)
+    const { port: taken } = server.server.address() as AddressInfo
+    const shown = host === '0.0.0.0' || host === '::' ? 'localhost' : host.includes(':') ? `[${host}]` : host
+    return { url: `http://${shown}:${taken}` }
+  }
+
+  async close({ graceMs = usualGrace }: { graceMs?: number } = {}): Promise<void> {
+    // New connections are refused from here on. Answers that outlast the grace end with an error event.
+    const closed = Promise.all([...this.#servers].map((server) => server.close()))
+    const timer = setTimeout(() => void this.#deployments.close(), graceMs)
+    await closed
+    clearTimeout(timer)
+    await this.#deployments.close()
+    await this.#media.close()
+  }
+
+  #modelOf({ model = this.#named[0] }: QuestionOptions): string {
+    if (model === undefined) throw new OrielError('invalid', 'No model is named.', { param: 'model' })
+    return model
+  }
+}
+
+/** Frees what a request holds, its model among it, when its events end or their reader leaves. */
+async function* closing<T>(events: AsyncIterable<T>, over: AbortController): AsyncIterable<T> {
+  try {
+    yield* events
+  } finally {
+    over.abort()
+  }
+}
+
+/** The models that the settings name. @throws OrielError as `Library.find` does */
+async function cardsOf(library: Library, { model, mmproj }: Config): Promise<ModelCard[]> {
+  if (mmproj !== null && model.length > 1)
+    throw new OrielError('invalid', 'A vision file is given for one model, and several models are named.', {
+      code: 'several_models',
+    })
+  return Promise.all([...new Set(model)].map((name) => library.find(name, mmproj ?? undefined)))
+}
+
+/** Bytes of memory that GPUs have of their own; undefined where no GPU is used. */
+const gpuMemory = ({ device, gpus }: Compute): number | undefined =>
+  device === 'cpu'
+    ? undefined
+    : gpus.reduce((sum, { integrated, freeMemory }) => sum + (integrated ? 0 : freeMemory), 0)
+
+function whyNotListening(error: unknown, host: string, port: number): unknown {
+  const code = error instanceof Error && 'code' in error ? error.code : undefined
+  if (code === 'EADDRINUSE') return new OrielError('invalid', `Port ${port} is in use.`, { code: 'port_in_use' })
+  if (code === 'EACCES')
+    return new OrielError('invalid', `This user may not listen on port ${port}.`, { code: 'port_denied' })
+  if (code === 'ENOTFOUND' || code === 'EADDRNOTAVAIL')
+    return new OrielError('invalid', `${host} is not an address of this machine.`, { code: 'bad_host' })
+  return error
+}

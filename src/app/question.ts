@@ -1,0 +1,134 @@
+import { readFile } from 'node:fs/promises'
+import { type Ask, type Attachment, type ContentPart, endsInAnswer, plainSettings } from '../deployments/index.ts'
+import { OrielError } from '../errors.ts'
+
+/** An image as a program has it: a file's path, an http(s) or `data:` URL, or the bytes of a file. */
+export type ImageInput = string | URL | Uint8Array | Blob
+
+/** An image and how to read it. */
+export interface ImagePart {
+  type: 'image'
+  image: ImageInput
+  /** How closely to look. Default: `auto`, by size. */
+  detail?: 'low' | 'high' | 'auto' | undefined
+  /**
+   * Pages of a document or frames of an animation: `"1-3,7"`, `"all"`, or a number of them, spread evenly. Default: all
+   * pages of a PDF, and the first frame of anything else.
+   */
+  pages?: string | number | undefined
+}
+
+export interface TextPart {
+  type: 'text'
+  text: string
+}
+
+export interface Message {
+  role: 'system' | 'user' | 'assistant'
+  content: string | readonly (TextPart | ImagePart)[]
+}
+
+export interface QuestionOptions {
+  /** The model's name. Default: the first that the settings name. */
+  model?: string | undefined
+  /** Images of the question, before its text. */
+  images?: readonly (ImageInput | ImagePart)[] | undefined
+  /** A system prompt. */
+  system?: string | undefined
+  /** Tokens of the answer at most. Default: up to the end of the context. */
+  maxTokens?: number | undefined
+  /** Default of this and the next four: what the model's makers recommend. */
+  temperature?: number | undefined
+  topP?: number | undefined
+  topK?: number | undefined
+  minP?: number | undefined
+  /** Equal seeds give equal answers. */
+  seed?: number | undefined
+  /** Texts that end the answer. */
+  stop?: readonly string[] | undefined
+  /** JSON Schema that the answer must match. */
+  schema?: unknown
+  /** Functions that the model may call. */
+  tools?: readonly { name: string; description?: string; parameters: Record<string, unknown> }[] | undefined
+  /** Ends the answer. */
+  signal?: AbortSignal | undefined
+}
+
+/** @throws OrielError `not_found` for a file that cannot be read */
+export async function askOf(question: string | readonly Message[], options: QuestionOptions): Promise<Ask> {
+  const { images = [], system, schema, tools = [] } = options
+  const asked: readonly Message[] =
+    typeof question === 'string'
+      ? [{ role: 'user', content: [...images.map(imagePart), { type: 'text', text: question }] }]
+      : question
+  if (typeof question !== 'string' && images.length > 0)
+    throw new OrielError('invalid', 'Put the images of a conversation into its messages.', { param: 'images' })
+  const told: readonly Message[] = system === undefined ? asked : [{ role: 'system', content: system }, ...asked]
+  const attachments: Attachment[] = []
+  const messages = []
+  for (const [turn, { role, content }] of told.entries()) {
+    const parts: ContentPart[] = typeof content === 'string' ? [{ kind: 'text', text: content }] : []
+    for (const [index, part] of (typeof content === 'string' ? [] : content).entries())
+      if (part.type === 'text') parts.push({ kind: 'text', text: part.text })
+      else {
+        const param = `messages[${turn}].content[${index}].image`
+        parts.push({ kind: 'image', attachment: attachments.push(await attachmentOf(part, param)) - 1 })
+      }
+    messages.push({ role, content: parts })
+  }
+  return {
+    prompt: {
+      kind: 'chat',
+      messages,
+      tools: tools.map((tool, index) => ({
+        ...tool,
+        description: tool.description,
+        param: `tools[${index}].parameters`,
+      })),
+      calling: { mode: 'auto', parallel: true },
+      variables: {},
+      splitReasoning: true,
+      continues: endsInAnswer(messages),
+      longest: null,
+    },
+    attachments,
+    settings: {
+      ...plainSettings,
+      maxTokens: options.maxTokens ?? null,
+      overflow: 'truncate',
+      stop: options.stop ?? [],
+      sampling: {
+        temperature: options.temperature,
+        topP: options.topP,
+        topK: options.topK,
+        minP: options.minP,
+        seed: options.seed,
+        grammar: schema === undefined ? null : { kind: 'json_schema', schema },
+      },
+    },
+  }
+}
+
+export async function attachmentOf(
+  { image, detail = 'auto', pages }: Omit<ImagePart, 'type'>,
+  param: string,
+): Promise<Attachment> {
+  return { url: await urlOf(image), detail, param, pages }
+}
+
+const imagePart = (image: ImageInput | ImagePart): ImagePart =>
+  typeof image === 'object' && 'image' in image ? image : { type: 'image', image }
+
+async function urlOf(image: ImageInput): Promise<string> {
+  if (image instanceof Blob) return dataUrl(Buffer.from(await image.arrayBuffer()))
+  if (image instanceof Uint8Array) return dataUrl(Buffer.from(image.buffer, image.byteOffset, image.byteLength))
+  const isFile = image instanceof URL ? image.protocol === 'file:' : !/^(https?|data):/i.test(image)
+  if (!isFile) return String(image)
+  try {
+    return dataUrl(await readFile(image))
+  } catch (cause) {
+    throw new OrielError('not_found', `The file ${String(image)} cannot be read.`, { code: 'file_not_found', cause })
+  }
+}
+
+const dataUrl = (bytes: Buffer): string => `data:;base64,${bytes.toString('base64')}`

@@ -1,0 +1,102 @@
+import type { Sampling as EngineSampling } from '../engine/generation.ts'
+import type { AttachmentSource } from '../media/index.ts'
+import type { ChatMessage, PromptPart, Tool } from '../prompt/index.ts'
+
+/** A question to a model, whatever answers it. It names no template, token id format, pixel or file of any model. */
+export interface Ask {
+  prompt: ChatPrompt | PlainPrompt
+  /** The attachments that the prompt names by their index. */
+  attachments: readonly Attachment[]
+  settings: Settings
+}
+
+export type Attachment = AttachmentSource & {
+  /** How closely to look: fewer tokens, more tokens, or a choice by size. */
+  detail: 'low' | 'high' | 'auto'
+}
+
+/** Messages, which the model's own format lays out. */
+export interface ChatPrompt {
+  kind: 'chat'
+  messages: readonly ChatMessage[]
+  tools: readonly CallableTool[]
+  calling: Calling
+  /** Further variables of the model's chat template: `enable_thinking`, `reasoning_effort`. */
+  variables: Readonly<Record<string, string | number | boolean>>
+  /** Whether the answer's thoughts are separate events. */
+  splitReasoning: boolean
+  /** Whether the answer continues the last message, which must be an assistant's text. */
+  continues: boolean
+  /**
+   * Drops the oldest turns until the prompt has at most this many tokens, or, with `context`, until the answer fits
+   * behind it. null drops none.
+   */
+  longest: number | 'context' | null
+}
+
+export interface CallableTool extends Tool {
+  /** Where the request has the tool's JSON Schema, for errors. */
+  param: string
+}
+
+/** `forced`: the answer is a call of one of the tools and nothing else. */
+export interface Calling {
+  mode: 'auto' | 'none' | 'forced'
+  /** Whether one answer may hold several calls. */
+  parallel: boolean
+}
+
+/** Text, token ids and attachments in the client's own layout. */
+export interface PlainPrompt {
+  kind: 'plain'
+  parts: readonly PlainPart[]
+}
+
+export type PlainPart = PromptPart | { kind: 'tokens'; tokens: readonly number[] }
+
+/** What the tokens of an answer are chosen by. */
+export type Sampling = Omit<EngineSampling, 'grammarAfter'>
+
+/** How to answer. What is null or left out is the model's recommendation. */
+export interface Settings {
+  /** null: up to the end of the context. */
+  maxTokens: number | null
+  /** What happens when prompt and `maxTokens` exceed the context: an error, or a shorter answer. */
+  overflow: 'error' | 'truncate'
+  /** Number of answers. */
+  n: number
+  stop: readonly string[]
+  ignoreEos: boolean
+  sampling: { readonly [Name in keyof Sampling]?: Sampling[Name] | null | undefined }
+  /** Log probabilities of each token and of this many alternatives; null: none. */
+  topLogprobs: number | null
+  /** Whether an echo of the prompt has log probabilities too. */
+  promptLogprobs: boolean
+  /** Cached prompts are shared only between requests with equal keys. */
+  isolation: readonly string[]
+  /** Whether a cached prompt may be used. */
+  cachePrompt: boolean
+  /** At most this many tokens of a cached prompt are used; null: all. */
+  cachedMost: number | null
+  /** How much of the prompt the answer repeats first: all of it, or this many last tokens. */
+  echo: 'all' | number | null
+  /** Whether the answer describes its prompt: its text and its tokens. */
+  wantsTokens: boolean
+}
+
+/** The settings of a request that sets none. */
+export const plainSettings: Settings = {
+  maxTokens: null,
+  overflow: 'error',
+  n: 1,
+  stop: [],
+  ignoreEos: false,
+  sampling: {},
+  topLogprobs: null,
+  promptLogprobs: false,
+  isolation: [],
+  cachePrompt: true,
+  cachedMost: null,
+  echo: null,
+  wantsTokens: false,
+}

@@ -1,0 +1,117 @@
+import type { Engine, PromptPiece } from '../../engine/generation.ts'
+import { OrielError } from '../../errors.ts'
+import type { Loaded } from '../../media/index.ts'
+import type { ChatFormat, ChatMessage, PromptPart } from '../../prompt/index.ts'
+import type { Ask, ChatPrompt, PlainPart, PlainPrompt, Settings } from '../ask.ts'
+
+/** A prompt that the engine can take. */
+export interface LaidOut {
+  parts: readonly PlainPart[]
+  pieces: readonly PromptPiece[]
+}
+
+/** The model that a prompt is laid out for. */
+export interface LayoutModel {
+  engine: Engine
+  format: ChatFormat
+  /** Whether a message's images must come before its text. */
+  imagesFirst: boolean
+}
+
+/**
+ * Lays a prompt out in the model's format, with the oldest turns dropped as the request wants it.
+ * @param loaded the attachments of the request, in their order
+ * @throws OrielError `invalid`
+ */
+export async function layOut(
+  { prompt, attachments, settings }: Ask,
+  loaded: readonly Loaded[],
+  model: LayoutModel,
+): Promise<LaidOut> {
+  const piecesOf = (parts: readonly PlainPart[]): PromptPiece[] =>
+    parts.flatMap((part): PromptPiece[] => {
+      if (part.kind === 'text' || part.kind === 'tokens') return [part]
+      const source = loaded[part.attachment]
+      if (source === undefined) throw new Error('the layout names an attachment that does not exist')
+      const detail = attachments[part.attachment]?.detail ?? 'auto'
+      return source.pictures.map((pixels) => {
+        const { width, height, hash } = pixels
+        return { kind: 'picture', picture: { width, height, pixels, hash, detail } }
+      })
+    })
+  const parts =
+    prompt.kind === 'plain' ? knownTokens(prompt, model.engine) : await layOutChat(prompt, settings, model, piecesOf)
+  return { parts, pieces: piecesOf(parts) }
+}
+
+/** Share of the context that stays free for an answer of unknown length. */
+const answerShare = 1 / 4
+
+async function layOutChat(
+  { messages, tools, calling, variables, continues, longest }: ChatPrompt,
+  { maxTokens }: Settings,
+  { engine, format, imagesFirst }: LayoutModel,
+  piecesOf: (parts: readonly PromptPart[]) => PromptPiece[],
+): Promise<PromptPart[]> {
+  const extras = { tools: calling.mode === 'none' ? [] : tools, variables, continues }
+  const ordered = (kept: readonly ChatMessage[]) => (imagesFirst ? kept.map(withTextLast) : kept)
+  const partsOf = (kept: readonly ChatMessage[]): PromptPart[] => format.layout(ordered(kept), extras)
+  const whole = partsOf(messages)
+  if (longest === null) return whole
+  const { contextTokens } = engine.model
+  const answer = Math.min(maxTokens ?? contextTokens, Math.floor(contextTokens * answerShare))
+  const limit = longest === 'context' ? contextTokens - answer : longest
+  const tokensOf = async (parts: readonly PromptPart[]) => (await engine.count(piecesOf(parts))).promptTokens
+  if ((await tokensOf(whole)) <= limit) return whole
+
+  // A binary search for the most turns that fit: a chat may have thousands of them.
+  const starts = laterTurns(messages)
+  const first = starts[0] ?? 0
+  const from = (start: number) => partsOf([...messages.slice(0, first).filter(isSystem), ...messages.slice(start)])
+  let best: PromptPart[] | undefined
+  let [low, high] = [0, starts.length]
+  while (low < high) {
+    const middle = Math.floor((low + high) / 2)
+    const parts = from(starts[middle] ?? 0)
+    if ((await tokensOf(parts)) <= limit) [best, high] = [parts, middle]
+    else low = middle + 1
+  }
+  if (best !== undefined) return best
+  const last = from(starts.at(-1) ?? 0)
+  const count = await tokensOf(last)
+  // The answer is shorter than asked for.
+  if (longest === 'context' && count < contextTokens) return last
+  const code = longest === 'context' ? 'context_length_exceeded' : 'invalid_value'
+  const allowed =
+    longest === 'context' ? `the model's context holds ${contextTokens}` : `at most ${longest} are allowed`
+  throw new OrielError('invalid', `The last message alone makes a prompt of ${count} tokens; ${allowed}.`, {
+    param: 'longest',
+    code,
+  })
+}
+
+const isSystem = ({ role }: ChatMessage): boolean => role === 'system'
+
+/** Indexes of the user's turns after the first exchange: where a shortened chat may begin. */
+function laterTurns(messages: readonly ChatMessage[]): number[] {
+  const start = messages.findIndex((message) => !isSystem(message))
+  return messages.flatMap(({ role }, index) => (index > start && role === 'user' ? [index] : []))
+}
+
+function knownTokens({ parts }: PlainPrompt, { model }: Engine): PlainPrompt['parts'] {
+  for (const part of parts) {
+    const unknown = part.kind === 'tokens' ? part.tokens.find((token) => token >= model.vocabulary) : undefined
+    if (unknown !== undefined)
+      throw new OrielError(
+        'invalid',
+        `Token ${unknown} is not in this model's vocabulary of ${model.vocabulary} tokens.`,
+        { param: 'prompt', code: 'invalid_value' },
+      )
+  }
+  return parts
+}
+
+const withTextLast = (message: ChatMessage): ChatMessage => ({
+  ...message,
+  content: message.content.toSorted((a, b) => Number(a.kind === 'text') - Number(b.kind === 'text')),
+})

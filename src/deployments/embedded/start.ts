@@ -1,0 +1,41 @@
+import type { Config } from '../../config.ts'
+import type { Device } from '../../engine/devices.ts'
+import { startEngine } from '../../engine/host.ts'
+import type { Logger } from '../../log.ts'
+import type { Media } from '../../media/index.ts'
+import type { Starter } from '../deployment.ts'
+import { embeddedBackend } from './backend.ts'
+
+export interface EmbeddedOptions {
+  config: Pick<Config, 'engine' | 'prices'>
+  device: Device
+  media: Media
+  log: Logger
+}
+
+/** Starts models inside this server, each with an engine in a process of its own. The starter throws as `startEngine` does. */
+export function embedded({ config, device, media, log }: EmbeddedOptions): Starter {
+  return async (card, { plan, onProgress, signal }) => {
+    const { id: name, decoder, projector, size } = card
+    const gpu = { device, layers: size.layers, bytes: plan.weights + plan.context, reserved: plan.vision }
+    const decoderShare = size.decoderBytes / (size.decoderBytes + size.visionBytes)
+    const engine = await startEngine(
+      {
+        name,
+        decoder,
+        projector,
+        config: {
+          ...config.engine,
+          contextTokens: plan.contextCells,
+          encoderCacheBytes: plan.cache,
+          prefixCacheBytes: plan.prefixes,
+        },
+        ...(device === 'cpu' ? {} : { gpu }),
+        log,
+        onProgress: (share) => onProgress(share * decoderShare),
+      },
+      signal,
+    )
+    return embeddedBackend({ card, engine, media, prices: config.prices })
+  }
+}
