@@ -34,11 +34,6 @@ interface ImageEncoder {
   encode(scaled: readonly Raster[], tile: Tile, threads: number): Promise<Float32Array>
 }
 
-/** An architecture realised by an emitter, for images of all sizes. */
-interface ImageGraph {
-  run(values: Float32Array, tile: Tile, threads: number): Promise<Float32Array>
-}
-
 /**
  * Reads the header of a vision file. It needs no native code.
  * @throws OrielError `invalid` if the file is not a vision file or its family is not supported
@@ -92,7 +87,7 @@ async function openOn(
       : null
   // The session keeps weights of its own.
   if (onnx !== null) weights.free()
-  const graph: ImageGraph = onnx ?? new GgmlGraphs(ggml, weights, architecture)
+  const graph = onnx ?? new GgmlGraphs(ggml, weights, architecture)
   return {
     architecture,
     runtime: onnx === null ? 'ggml' : 'onnx',

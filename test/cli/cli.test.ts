@@ -176,7 +176,7 @@ describe('oriel list', () => {
 
   it('shows the models that are here', async () => {
     expect((await oriel('list')).stdout).toMatch(
-      /^NAME +TITLE +TAKES +CONTEXT +SIZE\npocket +Pocket +text, pictures +4096 tokens +\d+\.\d MB\n$/,
+      /^NAME +TITLE +TAKES +CONTEXT +SIZE\npocket +Pocket +text, images +4096 tokens +\d+\.\d MB\n$/,
     )
   })
 })

@@ -119,7 +119,7 @@ describe('oriel pull, from the first byte to an answer', () => {
 
   it('reports an error in one line with advice, and exits with 1', async () => {
     const said = async (...args: string[]) => (await oriel(...args)).stderr
-    expect(await said('pull', 'smolvlm-256m')).toMatch(/^oriel: .* is gated: .* HF_TOKEN .*\n$/)
+    expect(await said('pull', 'smolvlm-256m')).toMatch(/^oriel: .* is gated\. .* HF_TOKEN .*\n$/)
     expect(await said('pull', 'smolvlm-9b')).toMatch(
       /^oriel: The catalogue has no smolvlm-9b \(similar: smolvlm-256m.*\)\. `oriel list --catalogue` shows/,
     )

@@ -1,10 +1,9 @@
 import { layerNorm, linear } from '../graph/builder.ts'
 import { resizedPositions, ropeByColumn } from '../graph/positions.ts'
 import { transformer } from '../graph/transformer.ts'
-import { type ImageFamily, type ImagePlan, tilesOf } from '../image-architecture.ts'
+import type { ImageFamily } from '../image-architecture.ts'
 import { patchReader } from '../preprocess/patches.ts'
-import { bicubic, resizeInto } from '../preprocess/resize.ts'
-import { pixelBudget } from '../preprocess/sizes.ts'
+import { gridOf, inOwnAspect } from '../preprocess/sizes.ts'
 
 /**
  * Kimi-VL: MoonViT reads an image in its own aspect, with rotary positions and with learned positions that are resized to
@@ -16,34 +15,20 @@ export const kimivl: ImageFamily = {
   width: (metadata) => metadata.needTensor('mm.2.weight').rows,
 
   open(metadata) {
-    const rope = ropeByColumn(10000)
-    const tower = transformer(metadata, { rope })
+    const tower = transformer(metadata, { rope: ropeByColumn(10000) })
     const reader = patchReader(metadata)
     const { patch } = reader
     const factor = metadata.number('clip.vision.projector.scale_factor', 1)
-    const budget = pixelBudget(patch * factor, 8, 1024)
 
     return {
-      longestEdge: budget.longestEdge,
-
-      plan(original, detail): ImagePlan {
-        const size = budget.size(original, detail)
-        const tokens = (size.width * size.height) / (patch * factor) ** 2
-        const name = `${size.width}x${size.height}`
-        return {
-          original,
-          detail,
-          name,
-          layout: ['<|media_start|>', { image: 0, x: 0, y: 0, size, tokens }, '<|media_end|>'],
-        }
-      },
-
-      scale: (image, plan) => tilesOf(plan).map(({ size }) => resizeInto(image, size, bicubic)),
-      prepare: reader.read,
-      grid: ({ size }) => ({ rows: size.height / patch, columns: size.width / patch }),
+      ...inOwnAspect(reader, factor, { least: 8, most: 1024 }, (tile, { rows, columns }) => [
+        '<|media_start|>',
+        { ...tile, tokens: rows * columns },
+        '<|media_end|>',
+      ]),
 
       build(graph, { size }) {
-        const grid = { rows: size.height / patch, columns: size.width / patch }
+        const grid = gridOf(size, patch)
         const patches = linear(graph, graph.input(grid.rows * grid.columns, 3 * patch * patch), 'v.patch_embd')
         const seen = tower.all(graph, graph.add(patches, resizedPositions(graph, tower.width)))
         // PyTorch's default epsilon, which may differ from the tower's. Each patch is normed by itself.

@@ -4,7 +4,7 @@ import { siglip } from '../graph/siglip.ts'
 import type { Detail, ImageFamily, ImagePlan, Tile } from '../image-architecture.ts'
 import { patchReader } from '../preprocess/patches.ts'
 import { alignedSize, bilinear, resize, resizeInto, type Size } from '../preprocess/resize.ts'
-import { within } from '../preprocess/sizes.ts'
+import { gridOf, within } from '../preprocess/sizes.ts'
 import { autoTiles, squareTile } from '../preprocess/tiling.ts'
 
 /** Constants of llama.cpp for this family (tools/mtmd/mtmd-image.h and clip.cpp): tiles, and tokens of an image that is not cut. */
@@ -75,10 +75,10 @@ export const lfm2: ImageFamily = {
       },
 
       prepare: reader.read,
-      grid: ({ size }) => ({ rows: size.height / patch, columns: size.width / patch }),
+      grid: ({ size }) => gridOf(size, patch),
 
       build(graph, { size }) {
-        const grid = { rows: size.height / patch, columns: size.width / patch }
+        const grid = gridOf(size, patch)
         const patches = graph.input(grid.rows * grid.columns, 3 * patch * patch)
         const seen = tower.build(graph, patches, resizedPositions(graph, tower.width))
         const joined = graph.joinPatches(seen, grid, factor)

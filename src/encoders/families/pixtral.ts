@@ -1,10 +1,9 @@
-import { type Grid, linear, rmsNorm } from '../graph/builder.ts'
+import { linear, rmsNorm } from '../graph/builder.ts'
 import { ropeByRow } from '../graph/positions.ts'
 import { transformer } from '../graph/transformer.ts'
-import { type ImageFamily, type ImagePlan, type Tile, tilesOf } from '../image-architecture.ts'
+import type { ImageFamily } from '../image-architecture.ts'
 import { patchReader } from '../preprocess/patches.ts'
-import { bicubic, resizeInto } from '../preprocess/resize.ts'
-import { pixelBudget } from '../preprocess/sizes.ts'
+import { gridOf, inOwnAspect } from '../preprocess/sizes.ts'
 
 /**
  * Pixtral: a transformer over patches with 2D rotary positions, a projector of two layers, and a learned break after every
@@ -23,29 +22,19 @@ export const pixtral: ImageFamily = {
     const factor = vision('spatial_merge_size', 1)
     const edge = patch * factor
     // llama.cpp fixes these at 8 and 1024 tokens for this type; the file may override them.
-    const least = vision('image_min_pixels', 8 * edge ** 2)
-    const most = vision('image_max_pixels', 1024 * edge ** 2)
-    const budget = pixelBudget(edge, least / edge ** 2, most / edge ** 2)
-
-    const patches = ({ size }: Pick<Tile, 'size'>): Grid => ({ rows: size.height / patch, columns: size.width / patch })
-    const merged = ({ size }: Pick<Tile, 'size'>): Grid => ({ rows: size.height / edge, columns: size.width / edge })
+    const limits = {
+      least: vision('image_min_pixels', 8 * edge ** 2) / edge ** 2,
+      most: vision('image_max_pixels', 1024 * edge ** 2) / edge ** 2,
+    }
 
     return {
-      longestEdge: budget.longestEdge,
+      ...inOwnAspect(reader, factor, limits, (tile, { rows, columns }) => [
+        { ...tile, tokens: rows * columns + rows - 1 },
+        '[IMG_END]',
+      ]),
 
-      plan(original, detail): ImagePlan {
-        const size = budget.size(original, detail)
-        const { rows, columns } = merged({ size })
-        const tile: Tile = { image: 0, x: 0, y: 0, size, tokens: rows * columns + rows - 1 }
-        return { original, detail, name: `${size.width}x${size.height}`, layout: [tile, '[IMG_END]'] }
-      },
-
-      scale: (image, plan) => tilesOf(plan).map(({ size }) => resizeInto(image, size, bicubic)),
-      prepare: reader.read,
-      grid: patches,
-
-      build(graph, tile) {
-        const grid = patches(tile)
+      build(graph, { size }) {
+        const grid = gridOf(size, patch)
         let x = linear(graph, graph.input(grid.rows * grid.columns, 3 * patch * patch), 'v.patch_embd')
         x = tower.all(graph, x)
         if (graph.has('mm.patch_merger.weight')) {
@@ -58,7 +47,7 @@ export const pixtral: ImageFamily = {
       finisher(weights) {
         const pause = weights.floats('v.token_embd.img_break')
         return (embeddings, tile) => {
-          const { rows, columns } = merged(tile)
+          const { rows, columns } = gridOf(tile.size, edge)
           const out = new Float32Array(tile.tokens * width)
           const rowValues = columns * width
           for (let row = 0; row < rows; row++) {

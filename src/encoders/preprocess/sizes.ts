@@ -1,5 +1,7 @@
-import type { Detail } from '../image-architecture.ts'
-import { alignedSize, type Size } from './resize.ts'
+import type { Grid } from '../graph/builder.ts'
+import { type ImagePipeline, type ImagePlan, type Tile, tilesOf } from '../image-architecture.ts'
+import type { PatchReader } from './patches.ts'
+import { alignedSize, bicubic, resizeInto, type Size } from './resize.ts'
 
 /** The maximum number of tokens of an image that is read in its own aspect, at `detail: auto`. */
 const autoTokens = 256
@@ -7,15 +9,20 @@ const autoTokens = 256
 const lowTokens = 64
 const lowShare = 1 / 16
 
-/** Sizes of images that an architecture reads in their own aspect. */
-export interface PixelBudget {
-  readonly longestEdge: number
-  /** In whole squares. At `high` the size is that of llama.cpp. */
-  size(original: Size, detail: Detail): Size
-}
-
-/** @param edge of the square that becomes one token, in pixels. @param least, most the family's limits in llama.cpp, in tokens */
-export function pixelBudget(edge: number, least: number, most: number): PixelBudget {
+/**
+ * The pipeline outside of the graph for encoders that read an image in its own aspect, as one tile. At `high` the size is
+ * that of llama.cpp's `mtmd_image_preprocessor_dyn_size`.
+ * @param factor patches along the edge of a square that becomes one token
+ * @param limits of llama.cpp for the family, in tokens
+ * @param layout what stands in the prompt for a tile of as many squares
+ */
+export function inOwnAspect(
+  { patch, read }: PatchReader,
+  factor: number,
+  { least, most }: { least: number; most: number },
+  layout: (tile: Omit<Tile, 'tokens'>, squares: Grid) => ImagePlan['layout'],
+): Omit<ImagePipeline, 'build'> {
+  const edge = patch * factor
   const tokens = {
     low: Math.max(least, Math.min(lowTokens, most * lowShare)),
     auto: Math.min(most, Math.max(least, autoTokens)),
@@ -23,12 +30,20 @@ export function pixelBudget(edge: number, least: number, most: number): PixelBud
   }
   return {
     longestEdge: Math.ceil(Math.sqrt(most) * edge * 4),
-    size(original, detail) {
-      const size = alignedSize(original, edge, least * edge ** 2, tokens[detail] * edge ** 2)
-      return detail === 'high' ? size : within(size, edge, tokens[detail])
+    plan(original, detail) {
+      const aligned = alignedSize(original, edge, least * edge ** 2, tokens[detail] * edge ** 2)
+      const size = detail === 'high' ? aligned : within(aligned, edge, tokens[detail])
+      const name = `${size.width}x${size.height}`
+      return { original, detail, name, layout: layout({ image: 0, x: 0, y: 0, size }, gridOf(size, edge)) }
     },
+    scale: (image, plan) => tilesOf(plan).map(({ size }) => resizeInto(image, size, bicubic)),
+    prepare: read,
+    grid: ({ size }) => gridOf(size, patch),
   }
 }
+
+/** @param edge of the squares that the grid counts, in pixels */
+export const gridOf = ({ width, height }: Size, edge: number): Grid => ({ rows: height / edge, columns: width / edge })
 
 /** Limits a size to `squares`: llama.cpp's `alignedSize` lengthens very narrow images. */
 export function within({ width, height }: Size, edge: number, squares: number): Size {

@@ -1,10 +1,9 @@
 import type { Metadata } from '../../../gguf/index.ts'
 import { type GraphBuilder, type Grid, linear, type Rope2d } from '../../graph/builder.ts'
 import type { Transformer } from '../../graph/transformer.ts'
-import { type ImagePipeline, type ImagePlan, type Tile, tilesOf } from '../../image-architecture.ts'
+import type { ImagePipeline, Tile } from '../../image-architecture.ts'
 import { patchReader } from '../../preprocess/patches.ts'
-import { bicubic, resizeInto } from '../../preprocess/resize.ts'
-import { pixelBudget } from '../../preprocess/sizes.ts'
+import { gridOf, inOwnAspect } from '../../preprocess/sizes.ts'
 
 /** What the encoders of all generations of Qwen-VL have in common. */
 interface QwenImages {
@@ -32,9 +31,6 @@ export function qwenImages(metadata: Metadata): QwenImages {
   const reader = patchReader(metadata)
   const { patch } = reader
   const factor = metadata.number('clip.vision.spatial_merge_size', 2)
-  const edge = patch * factor
-  const budget = pixelBudget(edge, 8, 4096)
-  const grid = ({ size }: Tile): Grid => ({ rows: size.height / patch, columns: size.width / patch })
   const order = (of: Grid) => squareOrder(of, factor)
 
   return {
@@ -53,22 +49,14 @@ export function qwenImages(metadata: Metadata): QwenImages {
       },
     },
 
-    outside: {
-      longestEdge: budget.longestEdge,
-      plan(original, detail): ImagePlan {
-        const size = budget.size(original, detail)
-        const places = { rows: size.height / edge, columns: size.width / edge }
-        const tile: Tile = { image: 0, x: 0, y: 0, size, tokens: places.rows * places.columns, places }
-        const name = `${size.width}x${size.height}`
-        return { original, detail, name, layout: ['<|vision_start|>', tile, '<|vision_end|>'] }
-      },
-      scale: (image, plan) => tilesOf(plan).map(({ size }) => resizeInto(image, size, bicubic)),
-      prepare: reader.read,
-      grid,
-    },
+    outside: inOwnAspect(reader, factor, { least: 8, most: 4096 }, (tile, places) => [
+      '<|vision_start|>',
+      { ...tile, tokens: places.rows * places.columns, places },
+      '<|vision_end|>',
+    ]),
 
-    patches(graph, tile) {
-      const { rows, columns } = grid(tile)
+    patches(graph, { size }) {
+      const { rows, columns } = gridOf(size, patch)
       const pixels = graph.takeRows(graph.input(rows * columns, 3 * patch * patch), 'squares', order)
       // The convolution spans two frames of a video; an image is both of them.
       const product = (name: string) => graph.matmul(graph.weight(name), pixels)
