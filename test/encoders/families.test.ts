@@ -6,7 +6,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { dataUrl } from '../support/pictures.ts'
 import { startServer, type TestServer } from '../support/server.ts'
 import { families } from './oracle/families.ts'
-import { picture } from './oracle/pictures.ts'
+import { testImage } from './oracle/images.ts'
 import { prompt, toldOf } from './oracle/told.ts'
 
 const edge = 64
@@ -21,7 +21,7 @@ beforeAll(async () => {
   }
   server = await startServer({ models: { dirs: [folder] } })
   const raw = { width: edge, height: edge, channels: 3 } as const
-  url = dataUrl(await sharp(picture(edge, edge), { raw }).png().toBuffer())
+  url = dataUrl(await sharp(testImage(edge, edge), { raw }).png().toBuffer())
 })
 afterAll(async () => {
   await server.close()

@@ -8,7 +8,7 @@ import { startEngine } from '../../src/engine/host.ts'
 import { createLogger } from '../../src/log.ts'
 import { answerOf, requestOf } from '../support/pocket.ts'
 import { idefics3, oldIdefics3 } from './oracle/families/idefics3.ts'
-import { picture } from './oracle/pictures.ts'
+import { testImage } from './oracle/images.ts'
 import { prompt, toldOf } from './oracle/told.ts'
 
 describe.each([idefics3, oldIdefics3])('$name', ({ name, write }) => {
@@ -28,7 +28,7 @@ describe.each([idefics3, oldIdefics3])('$name', ({ name, write }) => {
       const seen = {
         width: 200,
         height: 150,
-        pixels: { rgb: picture(200, 150), letGo() {} },
+        pixels: { rgb: testImage(200, 150), letGo() {} },
         hash: 'seen',
         detail: 'high' as const,
       }
@@ -62,7 +62,7 @@ describe.each([idefics3, oldIdefics3])('$name', ({ name, write }) => {
       [3, 500],
     ] as const) {
       const plan = architecture.plan({ width, height }, 'auto')
-      const scaled = architecture.scale({ width, height, rgb: picture(width, height) }, plan)
+      const scaled = architecture.scale({ width, height, rgb: testImage(width, height) }, plan)
       for (const tile of tilesOf(plan)) expect(architecture.prepare(scaled, tile)).toHaveLength(64 * 64 * 3)
     }
   })

@@ -7,7 +7,7 @@ import { createLogger } from '../../src/log.ts'
 import { type Answer, answerOf, requestOf } from '../support/pocket.ts'
 import { openSubject } from './oracle/compare.ts'
 import { qwen3vl, qwen25vl } from './oracle/families/qwen.ts'
-import { picture } from './oracle/pictures.ts'
+import { testImage } from './oracle/images.ts'
 
 const text = (value: string): PromptPiece => ({ kind: 'text', text: value, special: true })
 const shown = (width: number, height: number): PromptPiece => ({
@@ -15,7 +15,7 @@ const shown = (width: number, height: number): PromptPiece => ({
   picture: {
     width,
     height,
-    pixels: { rgb: picture(width, height), letGo() {} },
+    pixels: { rgb: testImage(width, height), letGo() {} },
     hash: `${width}x${height}`,
     detail: 'auto',
   },

@@ -10,7 +10,7 @@ import { createLogger } from '../../../src/log.ts'
 import { openSmall } from '../../support/decoder.ts'
 import { answerOf, greedy, requestOf } from '../../support/pocket.ts'
 import type { Family } from './families.ts'
-import { picture } from './pictures.ts'
+import { testImage } from './images.ts'
 import { prompt, type Told, tokenStep, toldOf } from './told.ts'
 
 /** A family's model, and the results of libmtmd. */
@@ -90,7 +90,7 @@ export async function compareEmbeddings(
   for (const told of subject.told) {
     const [width, height] = told.size
     const plan = architecture.plan({ width, height }, 'high')
-    const scaled = architecture.scale({ width, height, rgb: picture(width, height) }, plan)
+    const scaled = architecture.scale({ width, height, rgb: testImage(width, height) }, plan)
     const tiles = tilesOf(plan)
     for (const [i, { rows = [], sum = [] }] of tilesTold(told).entries()) {
       const tile = tiles[i]
@@ -147,7 +147,7 @@ export async function compareNextToken({ name, decoder, projector, told }: Subje
 
 /** The prompt that libmtmd was given. */
 function piecesOf([width, height]: Told['size']): PromptPiece[] {
-  const rgb = picture(width, height)
+  const rgb = testImage(width, height)
   const [before, after] = prompt
   return [
     { kind: 'text', text: before, special: true },

@@ -2,18 +2,18 @@ import { type TensorPlan, type Value, writeGguf } from '../../../bench/gguf-file
 import { byteAlphabet } from '../../../bench/random-model.ts'
 import { each, matrix, ones } from './weights.ts'
 
-/** What a small decoder has that others have not. */
+/** The particulars of a small decoder. */
 export interface DecoderPlan {
-  /** As `general.architecture` has it; llama, if nothing is said. */
+  /** `general.architecture`; by default llama. */
   architecture?: string
   /** Numbers in an embedding. */
   width?: number
   layers?: number
-  /** Control tokens of the family, behind those that every decoder has. */
+  /** Control tokens of the family, in addition to those of every decoder. */
   specials: readonly string[]
-  /** More metadata, and what takes the place of the usual one. */
+  /** Metadata that is added or overridden. */
   metadata?: Record<string, Value>
-  /** More tensors of a layer. */
+  /** Additional tensors of a layer. */
   more?: (layer: number) => TensorPlan[]
 }
 
@@ -29,7 +29,7 @@ export function writeDecoder(file: string, plan: DecoderPlan): void {
   writeGguf(file, metadata, tensors, 1)
 }
 
-/** What a decoder's file says and has. */
+/** The metadata and tensors of a small decoder. */
 export function decoderOf(plan: DecoderPlan): { metadata: Record<string, Value>; tensors: TensorPlan[] } {
   const { architecture = 'llama', layers = 1, width: embedding = width } = plan
   const specials = ['<|endoftext|>', '<|im_start|>', '<|im_end|>', ...plan.specials]

@@ -11,15 +11,15 @@ import { mobilevlm, mobilevlm2 } from './families/mobilevlm.ts'
 import { pixtral } from './families/pixtral.ts'
 import { qwen2vl, qwen3vl, qwen25vl } from './families/qwen.ts'
 
-/** A small model of random weights whose pictures libmtmd was shown. */
+/** A small model of random weights, which libmtmd ran on the images of the fixtures. */
 export interface Family {
-  /** Of its fixture. */
+  /** The name of its fixture. */
   readonly name: string
-  /** Writes a pair that belongs together, with the real names of tensors and keys. Equal calls write equal files. */
+  /** Writes a decoder and its vision file, with the real names of tensors and keys. Equal calls write equal files. */
   write(decoder: string, projector: string): void
 }
 
-/** Every family of vision encoders, in each of the forms in which its files come. */
+/** Every family of image encoders, in each variant of its files. */
 export const families: readonly Family[] = [
   gemma3,
   idefics3,

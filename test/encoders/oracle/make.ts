@@ -1,6 +1,6 @@
 /**
- * Writes what libmtmd makes of some pictures to fixtures that the tests compare with:
- * `npx tsx test/vision/oracle/make.ts [family...]`. Needs a C++ compiler, and the peer that `npm run bench` builds.
+ * Runs libmtmd on the test images and writes the fixtures:
+ * `npx tsx test/encoders/oracle/make.ts [family...]`. Needs a C++ compiler, and the peer that `npm run bench` builds.
  */
 import { execFileSync } from 'node:child_process'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
@@ -9,7 +9,7 @@ import path from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { compileWithPeer } from '../../../bench/peer.ts'
 import { families } from './families.ts'
-import { picture, sizes } from './pictures.ts'
+import { sizes, testImage } from './images.ts'
 import { prompt } from './told.ts'
 
 const named = process.argv.slice(2)
@@ -24,7 +24,7 @@ await compileWithPeer(path.join(here, 'oracle.cpp'), oracle)
 
 const raws = sizes.map(([width, height]) => {
   const file = path.join(work, `${width}x${height}.raw`)
-  writeFileSync(file, picture(width, height))
+  writeFileSync(file, testImage(width, height))
   return [file, String(width), String(height)]
 })
 
@@ -35,6 +35,6 @@ for (const { name, write } of families) {
   const said = execFileSync(oracle, [...files, ...prompt, ...raws.flat()], { encoding: 'utf8', maxBuffer: 1 << 30 })
   const fixture = `[\n${said.trimEnd().replaceAll('\n', ',\n')}\n]\n`
   writeFileSync(path.join(here, 'fixtures', `${name}.json`), fixture)
-  process.stdout.write(`${name}: ${sizes.length} pictures, ${Math.ceil(fixture.length / 1000)} kB\n`)
+  process.stdout.write(`${name}: ${sizes.length} images, ${Math.ceil(fixture.length / 1000)} kB\n`)
 }
 rmSync(work, { recursive: true })

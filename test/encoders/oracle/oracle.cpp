@@ -1,6 +1,6 @@
-// What libmtmd makes of pictures: `oracle DECODER MMPROJ BEFORE AFTER RAW WIDTH HEIGHT [RAW WIDTH HEIGHT ...]`. Each raw
-// file is [height, width, 3] bytes. Prints one line of JSON a picture, for the prompt BEFORE, the picture, AFTER: text as
-// token ids, tiles with some of their embeddings and the decoder's positions of those, and what the next token may be.
+// Runs libmtmd on images: `oracle DECODER MMPROJ BEFORE AFTER RAW WIDTH HEIGHT [RAW WIDTH HEIGHT ...]`. Each raw
+// file is [height, width, 3] bytes. Prints one line of JSON for each image, for the prompt BEFORE, the image, AFTER: text as
+// token ids, tiles with some of their embeddings and the positions of those, and log probabilities of the next token.
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
@@ -16,9 +16,9 @@
 #include "mtmd-helper.h"
 #include "mtmd.h"
 
-// Of the first tiles and the last one these rows are told, and the sum of all; of the others only how many there are.
+// The rows that are printed of the first tiles and the last one, with the sum of all rows. Others have only their number.
 static const size_t tiles_told = 2;
-// Every so many tokens of the vocabulary.
+// Log probabilities are printed for every this many tokens of the vocabulary.
 static const int token_step = 8;
 
 static void silent(ggml_log_level, const char *, void *) {}
@@ -71,7 +71,7 @@ int main(int argc, char ** argv) {
     llama_context_params text_params = llama_context_default_params();
     text_params.n_ctx = text_params.n_batch = text_params.n_ubatch = 8192;
     text_params.n_threads = text_params.n_threads_batch = 1;
-    // Flash attention adds up in 16 bits where a batch has few rows: over thousands of cells the sums stand still.
+    // Flash attention sums in 16 bits if a batch has few rows: over thousands of cells the sums stagnate.
     text_params.flash_attn_type = LLAMA_FLASH_ATTN_TYPE_DISABLED;
     text_params.type_k = text_params.type_v = GGML_TYPE_F32;
     llama_context * decoder = llama_init_from_model(model, text_params);

@@ -11,7 +11,7 @@ import {
   type Subject,
 } from './compare.ts'
 import { families } from './families.ts'
-import { sizes } from './pictures.ts'
+import { sizes } from './images.ts'
 
 const head = `# Conformance
 

@@ -1,10 +1,10 @@
 import { readFileSync } from 'node:fs'
 
-/** What libmtmd makes of a prompt with one picture between two texts: see oracle.cpp. */
+/** The result of libmtmd for a prompt with one image between two texts: see oracle.cpp. */
 export interface Told {
   size: [width: number, height: number]
   layout: (ToldText | ToldTile)[]
-  /** Of every `tokenStep`th token, to be the next. */
+  /** Of every `tokenStep`th token as the next. */
   logprobs: number[]
 }
 
@@ -12,19 +12,19 @@ interface ToldText {
   text: number[]
 }
 
-/** Of the tiles in the middle of many only their number of embeddings and positions is told. */
+/** Tiles in the middle of many have only their number of embeddings and their positions. */
 interface ToldTile {
   tokens: number
-  /** The position of what stands behind it. */
+  /** The position after the tile. */
   next: number
-  /** Of all embeddings. `[width]` */
+  /** The sum of all embeddings: `[width]` */
   sum?: number[]
   rows?: { row: number; position: [time: number, y: number, x: number]; values: number[] }[]
 }
 
 export const tokenStep = 8
 
-/** The texts before and behind the picture. */
+/** The texts before and after the image. */
 export const prompt = ['Look: ', ' What is it?'] as const
 
 export const toldOf = (family: string): Told[] =>

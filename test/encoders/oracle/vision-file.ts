@@ -4,32 +4,32 @@ import { bias, each, linear, matrix, norm, ones, patches } from './weights.ts'
 
 /** A small vision file of random weights. */
 interface VisionPlan {
-  /** As `clip.projector_type` has it. */
+  /** `clip.projector_type` */
   type: string
-  /** Of the square that it was trained on, in pixels. */
+  /** The edge of the square that it was trained on, in pixels. */
   edge: number
   patch: number
   layers?: number
-  /** Of a layer's feed-forward part. */
+  /** The width of a layer's feed-forward part. */
   feedForward?: number
   /** `rms`: norms without a bias. */
   norms?: 'layer' | 'rms'
-  /** Whether matrices have one: as the norms, if nothing is said. */
+  /** Whether matrices have a bias; by default if norms have one. */
   biased?: boolean
-  /** Whether queries, keys and values come of one matrix. */
+  /** Whether queries, keys and values are one matrix. */
   fused?: boolean
   /** Whether the feed-forward part has a gate. */
   gated?: boolean
-  /** Whether the matrices of the feed-forward part have each other's names, as early converters gave them. */
+  /** Whether the names of the feed-forward matrices are swapped, as by early converters. */
   swapped?: boolean
-  /** More tensors of a layer. */
+  /** Additional tensors of a layer. */
   more?: (part: (name: string) => string) => TensorPlan[]
   metadata?: Record<string, Value>
-  /** Tensors beside the layers and the patches' convolution. */
+  /** Tensors in addition to the layers and the convolution. */
   tensors: readonly TensorPlan[]
 }
 
-/** Numbers in a row of every small tower. */
+/** The width of every small tower. */
 export const towerWidth = 64
 
 export function writeVision(file: string, plan: VisionPlan): void {

@@ -1,6 +1,6 @@
 import type { TensorPlan } from '../../../bench/gguf-file.ts'
 
-/** Small enough that values stay about as large from layer to layer. */
+/** Small enough that values keep their magnitude from layer to layer. */
 export const matrix = (name: string, inputs: number, outputs: number): TensorPlan => ({
   name,
   shape: [inputs, outputs],

@@ -5,7 +5,7 @@ import { matrix, norm, ones } from '../weights.ts'
 
 const [edge, patch, factor] = [64, 8, 2]
 
-/** Its decoder sees a window of tokens, and a picture all at once. */
+/** Its decoder attends to a window of tokens, and reads an image at once. */
 export const gemma3: Family = {
   name: 'gemma3',
   write(decoder, projector) {

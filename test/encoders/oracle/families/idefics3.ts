@@ -13,7 +13,7 @@ const specials = [
 
 export const idefics3: Family = { name: 'idefics3', write: (...files) => write(...files, 128) }
 
-/** Files made before mid-2025 do not say how far a picture is enlarged. */
+/** Files made before mid-2025 do not say how far an image is enlarged. */
 export const oldIdefics3: Family = { name: 'idefics3-old', write: (...files) => write(...files, 0) }
 
 function write(decoder: string, projector: string, longestEdge: number): void {

@@ -15,7 +15,7 @@ export const internvl: Family = {
       edge,
       patch,
       metadata: { 'clip.vision.projector.scale_factor': { u32: factor } },
-      // Scales for all; norms of queries and keys only the largest have.
+      // All have scales; only the largest have norms of queries and keys.
       more: (part) => ['ls1', 'ls2', 'attn_q_norm', 'attn_k_norm'].map((name) => factors(`${part(name)}.weight`)),
       tensors: [
         bias('v.class_embd', towerWidth),

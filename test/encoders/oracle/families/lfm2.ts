@@ -13,7 +13,7 @@ const specials = [
   ...Array.from({ length: 100 }, (_, i) => `<|img_row_${Math.floor(i / 10) + 1}_col_${(i % 10) + 1}|>`),
 ]
 
-/** A layer that convolves before one that attends, as LFM2 has it: the decoder keeps a state beside the KV memory. */
+/** A convolution layer before an attention layer, as in LFM2: the decoder keeps a state in addition to the KV memory. */
 function writeDecoder(file: string): void {
   const { metadata, tensors } = decoderOf({
     architecture: 'lfm2',

@@ -17,7 +17,7 @@ export const llama4: Family = {
       patch,
       metadata: { 'clip.vision.projector.scale_factor': { u32: factor } },
       tensors: [
-        // Its convolution is stored as the matrix that it is, and has no bias.
+        // Its convolution is stored as a matrix and has no bias.
         { name: 'v.patch_embd.weight', shape: [patch * patch * 3, towerWidth], fill: { exact: 0.05 } },
         positions,
         bias('v.class_embd', towerWidth),

@@ -6,7 +6,7 @@ import { bias, linear, norm } from '../weights.ts'
 
 const [layers, patch, edge] = [3, 16, 64]
 
-/** LLaVA 1.5: one square picture with its sides filled. */
+/** LLaVA 1.5: one square, its sides padded. */
 export const llava: Family = {
   name: 'mlp',
   write(decoder, projector) {
@@ -18,7 +18,7 @@ export const llava: Family = {
   },
 }
 
-/** LLaVA 1.6: canvases of tiles. Early converters changed the names of two matrices over. */
+/** LLaVA 1.6: canvases of tiles. Early converters swapped the names of two matrices. */
 export const llavaAnyres: Family = {
   name: 'mlp-anyres',
   write(decoder, projector) {
@@ -32,7 +32,7 @@ export const llavaAnyres: Family = {
   },
 }
 
-/** Yi-VL: a norm behind each layer of the projector. */
+/** Yi-VL: a norm after each layer of the projector. */
 export const yiVl: Family = {
   name: 'mlp-norm',
   write(decoder, projector) {
@@ -83,14 +83,14 @@ const positions = (rows: number): TensorPlan => ({
   fill: { exact: 0.3 },
 })
 
-/** Of files with CLIP, which say nothing true of `projection_dim`. */
+/** For files with CLIP, whose `projection_dim` is not the width of the embeddings. */
 export const clipMetadata: Record<string, Value> = {
   'clip.use_gelu': { bool: false },
   'clip.has_llava_projector': { bool: true },
   'clip.vision.projection_dim': { u32: 48 },
 }
 
-/** CLIP's class embedding, positions, and the norm before its layers. @param side patches of an edge */
+/** CLIP's class embedding, positions, and the norm before its layers. @param side patches along an edge */
 export const clipTensors = (side: number): TensorPlan[] => [
   { name: 'v.class_embd', shape: [towerWidth], fill: { exact: 0.5 } },
   positions(side ** 2 + 1),

@@ -3,14 +3,14 @@ import type { Family } from '../families.ts'
 import { learnedPositions, towerWidth, writeVision } from '../vision-file.ts'
 import { linear, matrix, norm } from '../weights.ts'
 
-/** Heads of the resampler are 128 wide, whatever its width. */
+/** Heads of the resampler always have a width of 128. */
 const textWidth = 128
 
 export const minicpmv25: Family = { name: 'resampler-2.5', write: (...files) => write(...files, 2, 6) }
 export const minicpmv26: Family = { name: 'resampler-2.6', write: (...files) => write(...files, 3, 0) }
 export const minicpmv4: Family = { name: 'resampler-4', write: (...files) => write(...files, 5, 8) }
 
-/** @param queries 0: as many as the version has, of which the file says nothing */
+/** @param queries 0 if the file does not have the number, which the version implies */
 function write(decoder: string, projector: string, version: number, queries: number): void {
   writeDecoder(decoder, { width: textWidth, specials: ['<image>', '</image>', '<slice>', '</slice>'] })
   writeVision(projector, {

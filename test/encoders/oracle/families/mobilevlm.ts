@@ -5,7 +5,7 @@ import { towerWidth, writeVision } from '../vision-file.ts'
 import { bias, linear, matrix, norm } from '../weights.ts'
 import { clipMetadata, clipTensors } from './llava.ts'
 
-/** llama.cpp takes it for granted that a picture has so many patches along each edge. */
+/** llama.cpp assumes this number of patches along each edge. */
 const side = 24
 const patch = 4
 const shape = { edge: side * patch, patch, metadata: clipMetadata }
@@ -53,5 +53,5 @@ const block = (name: string): TensorPlan[] => [
   ...norm(`${name}.block.2.1`, textWidth),
 ]
 
-/** llama.cpp takes these in 16 bits alone, as converters write them. */
+/** llama.cpp accepts these only in 16 bits, as converters write them. */
 const depthwise = (name: string): TensorPlan => ({ name, shape: [3, 3, 1, textWidth], fill: { half: 1 / 3 } })

@@ -1,4 +1,4 @@
-/** The pictures that libmtmd was shown: [width, height] */
+/** The images of the fixtures: [width, height] */
 export const sizes = [
   [1, 1],
   [30, 500],
@@ -13,8 +13,8 @@ export const sizes = [
   [4000, 300],
 ] as const
 
-/** Waves of different lengths in each channel, with an edge in them. `[height, width, 3]` */
-export function picture(width: number, height: number): Uint8Array {
+/** Waves of different lengths in each channel, with an edge: `[height, width, 3]` */
+export function testImage(width: number, height: number): Uint8Array {
   const rgb = new Uint8Array(width * height * 3)
   for (let y = 0, at = 0; y < height; y++)
     for (let x = 0; x < width; x++) {
