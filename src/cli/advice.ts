@@ -4,6 +4,7 @@ import { NotPulled } from '../models/index.ts'
 /** What a person at a terminal can do about an error, by its code: the rooms below know no commands, flags or variables. */
 const advice: Readonly<Record<string, string>> = {
   bad_host: 'Choose another address with --host.',
+  model_not_found: '`oriel list` shows the names of models; the path of a GGUF file is a name, too.',
   model_too_large:
     'Choose a smaller quantization or context (ORIEL_CONTEXT), or allow more memory with --memory-budget.',
   no_access: 'HF_TOKEN must be a valid token of an account with access.',

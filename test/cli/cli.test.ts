@@ -109,7 +109,7 @@ describe('oriel serve', () => {
     taken.close()
     expect(await oriel('serve', '--model', 'gpt-5')).toMatchObject({
       code: 1,
-      stderr: expect.stringMatching(/^oriel: There is no model gpt-5\. The models are: pocket/),
+      stderr: expect.stringMatching(/^oriel: There is no model gpt-5\. The models are: pocket.*\. `oriel list` shows .*\n$/),
     })
     expect(await oriel('serve', '--port', 'eighty')).toMatchObject({
       code: 1,
