@@ -5,7 +5,7 @@ import sharp from 'sharp'
 import { loadConfig } from '../src/config.ts'
 import { createMedia } from '../src/media/index.ts'
 import { endEvents, promptEvent, scriptedBackend, serveBackend } from '../test/support/scripted.ts'
-import type { LoopDelay, LoopQuestion } from './event-loop.ts'
+import type { LoopDelay, LoopQuestion } from './event-loop.js'
 import { newPicture } from './pictures.ts'
 
 /**
@@ -95,7 +95,7 @@ async function read(server: ChildProcess): Promise<number> {
 
 /** The whole server, with a model that generates nothing. */
 async function serve(): Promise<void> {
-  await import('./event-loop.ts')
+  await import('./event-loop.js')
   const config = loadConfig({ media: { maxBase64Bytes: 20_000_000 } }, {})
   const backend = scriptedBackend(
     async function* () {

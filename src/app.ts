@@ -4,7 +4,7 @@ import { askOf, attachmentOf, type ImageInput, type Message, type QuestionOption
 import { Reply } from './app/reply.ts'
 import { type Config, loadConfig, type OrielSettings, variableOf } from './config.ts'
 import { type Backend, type Count, type Deployments, deploy, embedded, type ListedModel } from './deployments/index.ts'
-import { type Compute, chooseDevice } from './engine/devices.ts'
+import { type Compute, chooseDevice } from './engine/index.ts'
 import { OrielError } from './errors.ts'
 import { createLogger, type Logger } from './log.ts'
 import { createMedia, type Media } from './media/index.ts'

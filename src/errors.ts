@@ -24,9 +24,17 @@ export interface ErrorDetails {
   code?: string | undefined
   /** Seconds after which the same request may succeed. */
   retryAfter?: number | undefined
-  /** For `invalid_json_schema`: the keywords and indices that lead from the schema's root to the part at fault. */
-  schemaPath?: readonly (string | number)[] | undefined
+  /** For `invalid_json_schema`: where in the schema, and what is wrong there. */
+  schemaFault?: SchemaFault | undefined
   cause?: unknown
+}
+
+/** The part of a JSON schema that is at fault. */
+export interface SchemaFault {
+  /** Keywords, property names and indices from the schema's root. */
+  path: readonly (string | number)[]
+  /** A predicate: `is nested more than 64 deep`. */
+  reason: string
 }
 
 /** An error whose message may be sent to the client: it never contains a path, an address or the text of a library. */
@@ -36,7 +44,7 @@ export class OrielError extends Error {
   readonly param: string | undefined
   readonly code: string | undefined
   readonly retryAfter: number | undefined
-  readonly schemaPath: readonly (string | number)[] | undefined
+  readonly schemaFault: SchemaFault | undefined
 
   constructor(kind: ErrorKind, message: string, details: ErrorDetails = {}) {
     super(message, details.cause === undefined ? undefined : { cause: details.cause })
@@ -44,7 +52,7 @@ export class OrielError extends Error {
     this.param = details.param
     this.code = details.code
     this.retryAfter = details.retryAfter
-    this.schemaPath = details.schemaPath
+    this.schemaFault = details.schemaFault
   }
 
   /** The same error with `param` set. Rooms below the API do not know which part of a request they work on. */
@@ -53,7 +61,7 @@ export class OrielError extends Error {
       param,
       code: this.code,
       retryAfter: this.retryAfter,
-      schemaPath: this.schemaPath,
+      schemaFault: this.schemaFault,
       cause: this.cause,
     })
   }

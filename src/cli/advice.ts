@@ -5,6 +5,7 @@ const advice: Readonly<Record<string, string>> = {
   port_in_use: 'Stop the program that uses it, or choose another port with --port.',
   port_denied: 'Choose a port above 1023 with --port.',
   bad_host: 'Choose another address with --host.',
+  no_gpu: 'Use --gpu off to compute on the CPU.',
   several_models: 'Use --mmproj with one --model.',
 }
 

@@ -1,10 +1,11 @@
+import { onAbort, orAborted } from '../abort.ts'
 import type { Config } from '../config.ts'
 import { type Deferred, deferred } from '../deferred.ts'
 import { cancelled, OrielError } from '../errors.ts'
 import type { Logger } from '../log.ts'
 import type { ModelCard } from '../models/index.ts'
 import type { Backend } from './backend.ts'
-import type { MemoryBudget, Tenant } from './memory-budget.ts'
+import type { MemoryBudget, Resident } from './memory-budget.ts'
 import { type MemoryPlan, sizeText } from './memory-plan.ts'
 
 /** What a start is told, and what it reports to. */
@@ -29,21 +30,21 @@ export interface DeploymentRooms {
 
 export type DeploymentState = 'available' | 'loading' | 'loaded' | 'failed'
 
-/** A load that failed is not tried again for so long. ms */
+/** Pause before a failed load is tried again. ms */
 const failurePause = 30_000
-/** What is told to somebody who has waited long enough to ask again after. Seconds. */
+/** Told to a client whose wait was too long. Seconds. */
 const retryAfter = 10
-/** Between two lines about a load in the log. ms */
-const logPause = 1000
+/** Least time between two log lines about a load. ms */
+const logInterval = 1000
 
-/** One model that lies here: it is loaded when a request wants it, and leaves when others need its room. */
-export class Deployment implements Tenant {
+/** A model that is here: loaded when a request needs it, evicted when others need its memory. */
+export class Deployment implements Resident {
   readonly card: ModelCard
   readonly #plan: MemoryPlan
   readonly #rooms: DeploymentRooms
   readonly #waiting = new Set<Deferred<Backend>>()
   #backend: Backend | undefined
-  /** While it is being loaded, or waits for room: what ends that. */
+  /** Ends the load, or the wait for memory before it. */
   #loading: AbortController | undefined
   #starting = false
   #share = 0
@@ -63,7 +64,7 @@ export class Deployment implements Tenant {
     return this.#plan.total
   }
 
-  get settled(): boolean {
+  get evictable(): boolean {
     return this.#backend !== undefined
   }
 
@@ -71,7 +72,7 @@ export class Deployment implements Tenant {
     return this.#backend
   }
 
-  /** Whether it has anything in memory, or is about to. */
+  /** Whether it is in memory, or on its way there. */
   get active(): boolean {
     return this.#backend !== undefined || this.#loading !== undefined || this.#waiting.size > 0
   }
@@ -82,7 +83,7 @@ export class Deployment implements Tenant {
     return this.#failure === undefined ? 'available' : 'failed'
   }
 
-  /** The share that is loaded, while it is being loaded. */
+  /** The share that is loaded so far: 0 to 1. */
   get progress(): number {
     return this.#share
   }
@@ -92,51 +93,48 @@ export class Deployment implements Tenant {
   }
 
   /**
-   * The model, ready to answer, until the signal aborts: so long it stays.
-   * @param patience how long to wait for it. ms
-   * @throws OrielError `overloaded` when that was not enough, and why it could not be loaded
+   * The model, ready to answer. It stays loaded until the signal aborts.
+   * @param timeoutMs how long to wait for it
+   * @throws OrielError `overloaded` when the wait is too long, or why the model cannot be loaded
    */
-  async use(signal: AbortSignal, patience: number): Promise<Backend> {
+  async use(signal: AbortSignal, timeoutMs: number): Promise<Backend> {
     if (signal.aborted) throw cancelled()
-    const backend = this.#backend ?? undefined
-    if (backend !== undefined && this.#rooms.budget.isOpen(this)) {
+    if (this.#backend !== undefined && this.#rooms.budget.isOpen(this)) {
       this.#enter()
       this.#exitWith(signal)
-      return backend
+      return this.#backend
     }
     if (this.#failure !== undefined && this.#failure.until > performance.now()) throw this.#failure.error
     const waiter = deferred<Backend>()
-    const leave = (error: OrielError): void => {
-      if (!this.#waiting.delete(waiter)) return
-      waiter.reject(error)
-      if (this.#waiting.size === 0 && !this.#starting) this.#loading?.abort()
-    }
-    const cancel = (): void => leave(cancelled())
-    const timer = Number.isFinite(patience) ? setTimeout(() => leave(this.#tooLong(patience)), patience) : undefined
-    signal.addEventListener('abort', cancel, { once: true })
+    const timer = Number.isFinite(timeoutMs)
+      ? setTimeout(() => waiter.reject(this.#tooLong(timeoutMs)), timeoutMs)
+      : undefined
     this.#waiting.add(waiter)
     if (this.#backend === undefined && this.#loading === undefined) void this.#load()
     try {
-      const loaded = await waiter.promise
+      const loaded = await orAborted(waiter.promise, signal)
       this.#exitWith(signal)
       return loaded
+    } catch (error) {
+      if (this.#waiting.delete(waiter)) {
+        if (this.#waiting.size === 0 && !this.#starting) this.#loading?.abort()
+      } else await this.#exitUnseen(waiter)
+      throw error
     } finally {
       clearTimeout(timer)
-      signal.removeEventListener('abort', cancel)
     }
   }
 
-  async leave(): Promise<void> {
-    const backend = this.#backend
+  async unload(): Promise<void> {
     clearTimeout(this.#idle)
-    await backend?.close()
+    await this.#backend?.close()
     this.#backend = undefined
     this.#rooms.log.info({ model: this.card.id }, 'a model was unloaded')
     if (this.#waiting.size > 0) void this.#load()
   }
 
-  stay(): void {
-    if (this.#backend !== undefined) this.#letIn(this.#backend)
+  reopen(): void {
+    if (this.#backend !== undefined) this.#admitWaiting(this.#backend)
   }
 
   async close(): Promise<void> {
@@ -161,21 +159,21 @@ export class Deployment implements Tenant {
       admitted = true
       this.#starting = true
       const began = performance.now()
-      let told = began
-      log.info({ model: this.card.id, memory: sizeText(this.bytes) }, 'a model is being loaded')
+      let logged = began
+      log.info({ model: this.card.id, memory: sizeText(this.bytes) }, 'a model is loading')
       const backend = await start(this.card, {
         plan: this.#plan,
         signal: loading.signal,
         onProgress: (share) => {
           this.#share = share
-          if (performance.now() - told < logPause) return
-          told = performance.now()
-          log.info({ model: this.card.id, progress: share }, 'a model is being loaded')
+          if (performance.now() - logged < logInterval) return
+          logged = performance.now()
+          log.info({ model: this.card.id, progress: share }, 'a model is loading')
         },
       })
       log.info({ model: this.card.id, ms: Math.round(performance.now() - began) }, 'a model is loaded')
       this.#backend = backend
-      this.#letIn(backend)
+      this.#admitWaiting(backend)
     } catch (error) {
       if (admitted) budget.release(this)
       if (!loading.signal.aborted) this.#fail(error)
@@ -184,7 +182,7 @@ export class Deployment implements Tenant {
       this.#loading = undefined
     }
     if (this.#closed) await this.#backend?.close()
-    // Somebody may have come while the load was being given up.
+    // A request may have arrived while the load was being given up.
     else if (this.#backend === undefined && this.#waiting.size > 0) void this.#load()
     else if (this.#backend !== undefined) {
       this.#startIdle()
@@ -193,16 +191,16 @@ export class Deployment implements Tenant {
   }
 
   #fail(error: unknown): void {
-    const why = this.#whyFailed(error)
-    this.#failure = { error: why, until: performance.now() + failurePause }
+    const reason = this.#reasonOf(error)
+    this.#failure = { error: reason, until: performance.now() + failurePause }
     this.#rooms.log.error({ model: this.card.id, error: String(error) }, 'a model could not be loaded')
-    this.#refuse(why)
+    this.#refuse(reason)
   }
 
-  #whyFailed(error: unknown): OrielError {
+  #reasonOf(error: unknown): OrielError {
     const known = error instanceof OrielError ? error : undefined
-    const message = `The model ${this.card.id} could not be loaded: ${known?.message ?? 'the server met an error that it did not expect.'}`
-    // What is wrong with the files stays wrong; a process that died may live the next time.
+    const message = `The model ${this.card.id} could not be loaded: ${known?.message ?? 'the server met an unexpected error.'}`
+    // Broken files stay broken. A process that died may live the next time.
     return known === undefined || known.kind === 'internal'
       ? new OrielError('engine_failed', message, {
           code: 'model_not_loaded',
@@ -212,12 +210,12 @@ export class Deployment implements Tenant {
       : new OrielError('precondition_failed', message, { code: 'model_not_loaded', cause: error })
   }
 
-  #tooLong(patience: number): OrielError {
-    const [time, { id }] = [`${patience / 1000} s`, this.card]
-    const others = this.#rooms.budget.leaving.filter((tenant) => tenant instanceof Deployment)
+  #tooLong(timeoutMs: number): OrielError {
+    const [time, { id }] = [`${timeoutMs / 1000} s`, this.card]
+    const others = this.#rooms.budget.leaving.filter((resident) => resident instanceof Deployment)
     const message = this.#starting
-      ? `The model ${id} is being loaded (${Math.floor(this.#share * 100)} %) and was not ready within ${time}. The load goes on: ask again.`
-      : `The model ${id} found no room in memory within ${time}${others.length > 0 ? `: requests still run in ${others.map(({ card }) => card.id).join(', ')}` : ''}.`
+      ? `The model ${id} is still loading (${Math.floor(this.#share * 100)} %) after ${time}. The load continues: send the request again.`
+      : `The model ${id} waited ${time} for memory${others.length > 0 ? ` while requests ran in ${others.map(({ card }) => card.id).join(', ')}` : ''}.`
     return new OrielError('overloaded', message, { code: 'model_loading', retryAfter })
   }
 
@@ -226,8 +224,8 @@ export class Deployment implements Tenant {
     this.#waiting.clear()
   }
 
-  /** All that wait are users from here on, so that nobody sends the model away before they have asked. */
-  #letIn(backend: Backend): void {
+  /** All that wait become users now, so that the model is not evicted before they have asked. */
+  #admitWaiting(backend: Backend): void {
     for (const waiter of this.#waiting) {
       this.#enter()
       waiter.resolve(backend)
@@ -242,20 +240,28 @@ export class Deployment implements Tenant {
   }
 
   #exitWith(signal: AbortSignal): void {
-    const exit = (): void => {
-      this.users--
-      this.usedAt = performance.now()
-      this.#startIdle()
-      if (this.users === 0) this.#rooms.budget.settle()
-    }
-    if (signal.aborted) exit()
-    else signal.addEventListener('abort', exit, { once: true })
+    onAbort(signal, () => this.#exit())
+  }
+
+  /** A request that was admitted in the very moment in which it gave up is a user that nothing else counts out. */
+  async #exitUnseen(waiter: Deferred<Backend>): Promise<void> {
+    await waiter.promise.then(
+      () => this.#exit(),
+      () => {},
+    )
+  }
+
+  #exit(): void {
+    this.users--
+    this.usedAt = performance.now()
+    this.#startIdle()
+    if (this.users === 0) this.#rooms.budget.settle()
   }
 
   #startIdle(): void {
     const { keepLoadedMs } = this.#rooms.config
     clearTimeout(this.#idle)
     if (keepLoadedMs === 0 || this.users > 0) return
-    this.#idle = setTimeout(() => this.#rooms.budget.dismiss(this), keepLoadedMs).unref()
+    this.#idle = setTimeout(() => this.#rooms.budget.evict(this), keepLoadedMs).unref()
   }
 }

@@ -9,37 +9,37 @@ import { infoOf } from './embedded/info.ts'
 import { MemoryBudget } from './memory-budget.ts'
 import { planMemory } from './memory-plan.ts'
 
-/** Fireworks' form of a name. Whose account it is does not matter here: every model is ours. */
+/** Fireworks' form of a name. The account does not matter: every model is ours. */
 const inAccount = /^accounts\/[^/]+\/models\//
 
-/** Of the memory that is there when the server starts, the share that models may take where nobody says. */
+/** Default share of the memory that is free at the start that models may take. */
 const budgetShare = 0.8
 
 /** A model that requests may name, or that could be fetched. */
 export interface ListedModel extends ModelInfo {
   state: DeploymentState | 'not_pulled'
-  /** The share that is loaded, while it is being loaded. */
+  /** The share that is loaded, 0 to 1; null unless it is loading. */
   progress: number | null
   /** Why it cannot be loaded. */
   error: string | null
 }
 
-/** The models that answer, by the names that requests use for them. */
+/** The models that answer, by the names that requests use. */
 export interface Deployments {
   /**
-   * A model that is ready to answer. It is loaded when it is not, and stays at least until the signal aborts, which it
-   * must at the end of the request.
-   * @param patience how long to wait for it; the configured time where nobody says. ms
-   * @throws OrielError `not_found`; `overloaded` when the wait was too long; why it could not be loaded
+   * A model that is ready to answer: it is loaded first, if need be, and stays until the signal aborts, which it must at
+   * the end of the request.
+   * @param timeoutMs how long to wait for it; default: `loading.timeoutMs`
+   * @throws OrielError `not_found`; `overloaded` when the wait is too long; why it cannot be loaded
    */
-  find(name: string, signal: AbortSignal, patience?: number): Promise<Backend>
-  /** Every model that is here, those in memory first, and those of the catalogue that are not. */
+  find(name: string, signal: AbortSignal, timeoutMs?: number): Promise<Backend>
+  /** Every model that is here, the loaded ones first, and those of the catalogue that are not. */
   list(): Promise<ListedModel[]>
   /** @throws OrielError `not_found` */
   describe(name: string): Promise<ListedModel>
-  /** Those that answer now. */
+  /** The models that can answer now. */
   loaded(): readonly Backend[]
-  /** Bytes that models may take, and that they have. */
+  /** Bytes that models may take, and that they take. */
   readonly memory: { readonly budget: number; readonly taken: number }
   close(): Promise<void>
 }
@@ -57,33 +57,39 @@ export interface DeploymentOptions {
 }
 
 export function deploy({ config, backends, cards, start, gpuMemory, log }: DeploymentOptions): Deployments {
-  const here = config.loading.memoryBytes || Math.floor(availableMemory() * budgetShare) + (gpuMemory ?? 0)
-  const budget = new MemoryBudget(here)
+  const budgetBytes = config.loading.memoryBytes || Math.floor(availableMemory() * budgetShare) + (gpuMemory ?? 0)
+  const budget = new MemoryBudget(budgetBytes)
   const known = new Map<string, Deployment>()
   const rooms = { budget, start, config: config.loading, log }
 
   const cardOf = async (name: string): Promise<ModelCard> => {
     const short = name.replace(inAccount, '')
-    const here = async (called: string) =>
+    const found = async (called: string) =>
       lookUp(called, config.models).catch((error: unknown) => {
         throw error instanceof OrielError ? unfit(error) : error
       })
     const card =
-      cards.find((one) => isCalled(one, name)) ?? (await here(name)) ?? (short === name ? undefined : await here(short))
+      cards.find((one) => isCalled(one, name)) ??
+      (await found(name)) ??
+      (short === name ? undefined : await found(short))
     if (card === undefined) throw await missing(name, cards, config.models)
     return card
   }
-  const find: Deployments['find'] = async (name, signal, patience = config.loading.timeoutMs) => {
+  const find: Deployments['find'] = async (name, signal, timeoutMs = config.loading.timeoutMs) => {
     const always = backends.find(({ info }) => isCalled(info, name))
     if (always !== undefined) return always
     const active = [...known.values()].find((one) => one.active && isCalled(one.card, name))
-    return (active ?? deploymentOf(await cardOf(name))).use(signal, patience)
+    return (active ?? deploymentOf(await cardOf(name))).use(signal, timeoutMs)
   }
-  /** A file that has changed is another model of the same name. */
+  /** A file that has changed is another model with the same name. */
   const deploymentOf = (card: ModelCard): Deployment => {
     const before = known.get(card.id)
     if (before !== undefined && (before.active || sameFiles(before.card, card))) return before
-    const deployment = new Deployment(card, planMemory(card, config.engine, here, gpuMemory !== undefined), rooms)
+    const deployment = new Deployment(
+      card,
+      planMemory(card, config.engine, budgetBytes, gpuMemory !== undefined),
+      rooms,
+    )
     known.set(card.id, deployment)
     return deployment
   }
@@ -126,7 +132,7 @@ export function deploy({ config, backends, cards, start, gpuMemory, log }: Deplo
     },
     loaded: () => [...backends, ...[...known.values()].flatMap(({ backend }) => backend ?? [])],
     memory: {
-      budget: here,
+      budget: budgetBytes,
       get taken() {
         return budget.taken
       },
@@ -160,9 +166,9 @@ async function missing(name: string, cards: readonly ModelCard[], models: Config
   )
 }
 
-/** Files that are no model are nothing that another request would mend; and where they lie is nobody's business. */
+/** Another request would not mend broken files. The message has no path: it goes to clients. */
 const unfit = ({ kind, message, code, cause }: OrielError): OrielError =>
-  new OrielError('precondition_failed', kind === 'not_found' ? 'Its files are not all there.' : message, {
+  new OrielError('precondition_failed', kind === 'not_found' ? 'Some of its files are missing.' : message, {
     param: 'model',
     code,
     cause,

@@ -1,138 +1,147 @@
+import { orAborted } from '../abort.ts'
 import { type Deferred, deferred } from '../deferred.ts'
-import { cancelled } from '../errors.ts'
 
-/** Somebody who takes a part of the memory: a model. */
-export interface Tenant {
+/** What takes a part of the memory: a model. */
+export interface Resident {
   readonly bytes: number
   /** Requests that run in it. */
   readonly users: number
   /** When it was used last, by `performance.now()`. */
   readonly usedAt: number
-  /** Whether it may be sent away: one that is being loaded may not. */
-  readonly settled: boolean
-  /** Sends it away. Only called while nobody uses it. */
-  leave(): Promise<void>
-  /** It was to leave, and may stay after all. */
-  stay(): void
+  /** A resident that is still loading cannot be evicted. */
+  readonly evictable: boolean
+  /** Frees its memory. Called only while it has no users. */
+  unload(): Promise<void>
+  /** Its eviction was called off. */
+  reopen(): void
 }
 
+/** `draining`: it takes no new users and is unloaded when the last one leaves. */
+type State = 'open' | 'draining' | 'unloading'
+
 /**
- * Who is in memory, within a bound. Whoever comes has those leave that it needs the room of: who is idle before who is
- * busy, and who was used longest ago first. A busy one takes no more users and leaves when its last has gone; so nobody
- * waits for ever, and nothing that runs is stopped.
+ * Decides which models are in memory, within a bound. To admit one, it evicts others: idle ones before busy ones, the
+ * least recently used first. A busy one drains first, so that nothing that runs is stopped and no request waits for ever.
  */
 export class MemoryBudget {
   readonly bytes: number
-  readonly #tenants = new Map<Tenant, 'stays' | 'leaves' | 'goes'>()
-  #coming: { tenant: Tenant; granted: Deferred<void> }[] = []
+  readonly #residents = new Map<Resident, State>()
+  #waiting: { resident: Resident; admitted: Deferred<void> }[] = []
 
   constructor(bytes: number) {
     this.bytes = bytes
   }
 
-  /** Bytes that are given away. */
+  /** Bytes that residents take. */
   get taken(): number {
-    return sum(this.#tenants.keys())
+    return sum(this.#residents.keys())
   }
 
-  /** Whether a tenant takes users: it is in, and not on its way out. */
-  isOpen(tenant: Tenant): boolean {
-    return this.#tenants.get(tenant) === 'stays'
+  /** Whether a resident takes new users. */
+  isOpen(resident: Resident): boolean {
+    return this.#residents.get(resident) === 'open'
   }
 
-  /** Who stands in the way of those that wait. */
-  get leaving(): Tenant[] {
-    return [...this.#tenants].filter(([, state]) => state !== 'stays').map(([tenant]) => tenant)
+  /** The residents whose memory the waiting ones need. */
+  get leaving(): Resident[] {
+    return this.#inState((state) => state !== 'open')
   }
 
-  /** Waits for room, and takes it. @throws OrielError `cancelled` when the signal aborts first */
-  async admit(tenant: Tenant, signal: AbortSignal): Promise<void> {
-    const granted = deferred<void>()
-    const entry = { tenant, granted }
-    const cancel = (): void => {
-      if (!this.#coming.includes(entry)) return
-      this.#coming = this.#coming.filter((one) => one !== entry)
-      granted.reject(cancelled())
+  /** Waits for memory, and takes it. @throws OrielError `cancelled` when the signal aborts first */
+  async admit(resident: Resident, signal: AbortSignal): Promise<void> {
+    const entry = { resident, admitted: deferred<void>() }
+    this.#waiting.push(entry)
+    if (!signal.aborted) this.settle()
+    try {
+      await orAborted(entry.admitted.promise, signal)
+    } catch (error) {
+      if (!this.#removeWaiting(entry)) this.#residents.delete(resident)
       this.settle()
+      throw error
     }
-    this.#coming.push(entry)
-    signal.addEventListener('abort', cancel, { once: true })
-    if (signal.aborted) cancel()
-    this.settle()
-    return granted.promise.finally(() => signal.removeEventListener('abort', cancel))
   }
 
-  /** Gives the room of one that is gone to others. */
-  release(tenant: Tenant): void {
-    this.#tenants.delete(tenant)
+  /** Gives the memory of a resident that is gone to others. */
+  release(resident: Resident): void {
+    this.#residents.delete(resident)
     this.settle()
   }
 
-  /** Sends somebody away whom nobody uses. */
-  dismiss(tenant: Tenant): void {
-    if (this.#tenants.get(tenant) !== 'stays' || tenant.users > 0) return
-    this.#tenants.set(tenant, 'goes')
-    void tenant.leave().finally(() => this.release(tenant))
+  /** Evicts a resident that has no users. */
+  evict(resident: Resident): void {
+    if (!this.isOpen(resident) || resident.users > 0) return
+    this.#unload(resident)
   }
 
-  /** To be called when a tenant has become idle, or settled. */
+  /** To be called when a resident has become idle or evictable. */
   settle(): void {
-    const leaving = this.#whoMustLeave()
-    for (const [tenant, state] of this.#tenants) {
-      if (state === 'stays' && leaving.has(tenant)) this.#tenants.set(tenant, 'leaves')
-      if (state === 'leaves' && !leaving.has(tenant)) {
-        this.#tenants.set(tenant, 'stays')
-        tenant.stay()
+    const evicted = this.#choose()
+    for (const [resident, state] of this.#residents) {
+      if (state === 'open' && evicted.has(resident)) this.#residents.set(resident, 'draining')
+      if (state === 'draining' && !evicted.has(resident)) {
+        this.#residents.set(resident, 'open')
+        resident.reopen()
       }
     }
-    for (const tenant of leaving)
-      if (tenant.users === 0) {
-        this.#tenants.set(tenant, 'stays')
-        this.dismiss(tenant)
-      }
-    this.#letIn()
+    for (const resident of evicted) if (resident.users === 0) this.#unload(resident)
+    this.#admitWaiting()
   }
 
-  /** Found anew each time, so that one who was to leave may stay when another has become idle. */
-  #whoMustLeave(): Set<Tenant> {
-    const staying = [...this.#tenants].filter(([, state]) => state !== 'goes').map(([tenant]) => tenant)
-    const candidates = staying
-      .filter(({ settled }) => settled)
+  #unload(resident: Resident): void {
+    this.#residents.set(resident, 'unloading')
+    void resident.unload().finally(() => this.release(resident))
+  }
+
+  /** Whom to evict. Chosen anew each time: when another becomes idle, a draining one may stay. */
+  #choose(): Set<Resident> {
+    const present = this.#inState((state) => state !== 'unloading')
+    const candidates = present
+      .filter(({ evictable }) => evictable)
       .toSorted((a, b) => Math.min(a.users, 1) - Math.min(b.users, 1) || a.usedAt - b.usedAt)
-    const leaving = new Set<Tenant>()
-    let room = this.bytes - sum(staying)
-    for (const { tenant } of this.#coming) {
-      room -= tenant.bytes
+    const evicted = new Set<Resident>()
+    let free = this.bytes - sum(present)
+    for (const { resident } of this.#waiting) {
+      free -= resident.bytes
       for (const candidate of candidates) {
-        if (room >= 0) break
-        if (leaving.has(candidate)) continue
-        leaving.add(candidate)
-        room += candidate.bytes
+        if (free >= 0) break
+        if (evicted.has(candidate)) continue
+        evicted.add(candidate)
+        free += candidate.bytes
       }
-      if (room < 0) break
+      if (free < 0) break
     }
-    // Small ones that went first may turn out not to matter.
-    for (const tenant of leaving)
-      if (room >= tenant.bytes) {
-        leaving.delete(tenant)
-        room -= tenant.bytes
+    // Small ones that were chosen first may turn out not to be needed.
+    for (const resident of evicted)
+      if (free >= resident.bytes) {
+        evicted.delete(resident)
+        free -= resident.bytes
       }
-    return leaving
+    return evicted
   }
 
-  #letIn(): void {
-    // What those before it will have is not for one that comes later.
-    let room = this.bytes - sum([...this.#tenants].filter(([, state]) => state === 'stays').map(([tenant]) => tenant))
-    for (const entry of [...this.#coming]) {
-      const { tenant, granted } = entry
-      room -= tenant.bytes
-      if (room < 0) return
-      if (this.#tenants.has(tenant) || this.taken + tenant.bytes > this.bytes) continue
-      this.#coming = this.#coming.filter((one) => one !== entry)
-      this.#tenants.set(tenant, 'stays')
-      granted.resolve()
+  /** In order of arrival: memory that an earlier one waits for is not given to a later one. */
+  #admitWaiting(): void {
+    let free = this.bytes - sum(this.#inState((state) => state === 'open'))
+    for (const entry of [...this.#waiting]) {
+      const { resident, admitted } = entry
+      free -= resident.bytes
+      if (free < 0) return
+      if (this.#residents.has(resident) || this.taken + resident.bytes > this.bytes) continue
+      this.#removeWaiting(entry)
+      this.#residents.set(resident, 'open')
+      admitted.resolve()
     }
+  }
+
+  #removeWaiting(entry: { resident: Resident }): boolean {
+    const before = this.#waiting.length
+    this.#waiting = this.#waiting.filter((one) => one !== entry)
+    return this.#waiting.length < before
+  }
+
+  #inState(matches: (state: State) => boolean): Resident[] {
+    return [...this.#residents].filter(([, state]) => matches(state)).map(([resident]) => resident)
   }
 }
 
-const sum = (tenants: Iterable<Tenant>): number => [...tenants].reduce((total, { bytes }) => total + bytes, 0)
+const sum = (residents: Iterable<Resident>): number => [...residents].reduce((total, { bytes }) => total + bytes, 0)

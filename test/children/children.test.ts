@@ -20,7 +20,7 @@ const write = (name: string, text: string): URL => {
 }
 
 test('an entry has the extension of the file that starts it', () => {
-  expect(entryOf('file:///oriel/src/engine/host.ts', './process.ts').href).toBe('file:///oriel/src/engine/process.ts')
+  expect(entryOf('file:///oriel/src/engine/index.ts', './process.ts').href).toBe('file:///oriel/src/engine/process.ts')
   expect(entryOf('file:///oriel/dist/engine/host.js', './process.ts').href).toBe('file:///oriel/dist/engine/process.js')
 })
 
@@ -62,7 +62,7 @@ test('an error crosses a wire with everything that it says', () => {
     param: 'n',
     code: 'bad',
     retryAfter: 3,
-    schemaPath: ['anyOf', 1],
+    schemaFault: { path: ['anyOf', 1], reason: 'is empty' },
     cause: 'why',
   })
   const told = fromWire(JSON.parse(JSON.stringify(toWire(error, 'Unexpected.'))))

@@ -2,8 +2,8 @@ import { copyFile, mkdir, mkdtemp, rm, stat, symlink, utimes, writeFile } from '
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
-import { type Value, writeGguf } from '../../bench/gguf-file.ts'
 import type { OrielSettings } from '../../src/app.ts'
+import { type Value, writeGguf } from '../support/gguf-file.ts'
 import { dataUrl, shape } from '../support/pictures.ts'
 import { pocketFolder } from '../support/pocket.ts'
 import { startServer, type TestServer } from '../support/server.ts'
@@ -66,7 +66,7 @@ const errorOf = async (response: Response) =>
   ((await response.json()) as { error: { message: string; code: string } }).error
 
 describe('a model that a request names', () => {
-  it('is loaded for it, once for all who ask, beside the others', async () => {
+  it('is loaded once for all requests that wait for it, beside other models', async () => {
     const server = await serve()
     expect([await stateOf(server, 'one'), server.engines().length]).toEqual(['available', 0])
     const asked = await Promise.all(['one', 'one', 'one', 'two', 'one', 'two'].map((model) => post(server, model)))
@@ -94,7 +94,7 @@ describe('a model that a request names', () => {
     expect(metrics).not.toContain('accounts/any')
   })
 
-  it('is told of as it is, and what takes pictures by itself', async () => {
+  it('is listed with its state, and vision models by themselves', async () => {
     const server = await serve()
     const loading = post(server, 'one')
     while ((await stateOf(server, 'one')) !== 'loading') await new Promise((resolve) => setTimeout(resolve, 5))
@@ -116,7 +116,7 @@ describe('a model that a request names', () => {
     await rm(path.join(folder, 'blind.gguf'))
   })
 
-  it('is found when its files come while the server runs', async () => {
+  it('is found when its files are added while the server runs', async () => {
     const server = await serve()
     expect((await post(server, 'late')).status).toBe(404)
     await pair('late')
@@ -124,7 +124,7 @@ describe('a model that a request names', () => {
     await rm(path.join(folder, 'late'), { recursive: true })
   })
 
-  it('is loaded from the parts that it was split into', async () => {
+  it('is loaded from the parts of a split file', async () => {
     const { metadata, tensors } = decoderOf({ specials: [] })
     const parts = [tensors.slice(0, 5), tensors.slice(5)]
     for (const [no, some] of parts.entries()) {
@@ -140,7 +140,7 @@ describe('a model that a request names', () => {
     expect((await post(server, 'split')).status).toBe(200)
   })
 
-  it('is told how to get when the catalogue has it, and is reached by every name of it when it is there', async () => {
+  it('is named with its pull command when only the catalogue has it, and answers to all of its names', async () => {
     const server = await serve()
     const hosted = 'accounts/fireworks/models/qwen2p5-vl-32b-instruct'
     const absent = await post(server, hosted)
@@ -164,7 +164,7 @@ describe('a model that a request names', () => {
     await rm(path.join(folder, 'hub'), { recursive: true })
   })
 
-  it('is never read from a path', async () => {
+  it('is never looked up as a path', async () => {
     const server = await serve()
     const reached = await post(server, path.join(folder, 'one', 'one.gguf'))
     expect([reached.status, (await errorOf(reached)).code]).toEqual([404, 'model_not_found'])
@@ -172,7 +172,7 @@ describe('a model that a request names', () => {
 })
 
 describe('within a budget of memory', () => {
-  it('a model that is idle makes room for another', async () => {
+  it('an idle model is evicted for another', async () => {
     const server = await serve({ memoryBytes: forOne })
     for (const model of ['one', 'two', 'one']) {
       expect((await post(server, model)).status).toBe(200)
@@ -181,7 +181,7 @@ describe('within a budget of memory', () => {
     }
   })
 
-  it('one that answers is not disturbed: the other request waits until it has ended', async () => {
+  it('a busy model is not disturbed: the other request waits until it is idle', async () => {
     const server = await serve({ memoryBytes: forOne })
     const busy = await streaming(server, 'one')
     let answered = false
@@ -198,7 +198,7 @@ describe('within a budget of memory', () => {
     expect((await behind).status).toBe(200)
   })
 
-  it('a wait that is too long ends with 503, and says what stood in the way', async () => {
+  it('a wait that is too long ends with 503 and names the models in the way', async () => {
     const server = await serve({ memoryBytes: forOne, timeoutMs: 700 })
     while ((await post(server, 'one')).status !== 200);
     const busy = await streaming(server, 'one')
@@ -207,7 +207,7 @@ describe('within a budget of memory', () => {
       503,
       '10',
       {
-        message: 'The model two found no room in memory within 0.7 s: requests still run in one.',
+        message: 'The model two waited 0.7 s for memory while requests ran in one.',
         code: 'model_loading',
       },
     ])
@@ -216,20 +216,18 @@ describe('within a budget of memory', () => {
     busy.end()
   })
 
-  it('a load goes on when those who asked for it have waited long enough', async () => {
+  it('a load continues after the requests for it have timed out', async () => {
     const server = await serve({ timeoutMs: 20 })
     const refused = await post(server, 'one')
     expect([refused.status, (await errorOf(refused)).message]).toEqual([
       503,
-      expect.stringMatching(
-        /^The model one is being loaded \(\d+ %\) and was not ready within 0\.02 s\. The load goes on/,
-      ),
+      expect.stringMatching(/^The model one is still loading \(\d+ %\) after 0\.02 s\. The load continues/),
     ])
     while ((await stateOf(server, 'one')) !== 'loaded') await new Promise((resolve) => setTimeout(resolve, 50))
     expect((await post(server, 'one')).status).toBe(200)
   })
 
-  it('a model that never fits is refused with the numbers', async () => {
+  it('a model that can never fit is refused with the numbers', async () => {
     const server = await serve({ memoryBytes: 200e6 })
     const refused = await post(server, 'one')
     expect([refused.status, await errorOf(refused)]).toMatchObject([
@@ -238,7 +236,7 @@ describe('within a budget of memory', () => {
     ])
   })
 
-  it('a model that nobody uses leaves after the time that was set', async () => {
+  it('an unused model is unloaded after loading.keepLoadedMs', async () => {
     const server = await serve({ keepLoadedMs: 300 })
     expect((await post(server, 'one')).status).toBe(200)
     while ((await stateOf(server, 'one')) !== 'available') await new Promise((resolve) => setTimeout(resolve, 50))
@@ -247,8 +245,8 @@ describe('within a budget of memory', () => {
   })
 })
 
-describe('what goes wrong', () => {
-  it('a load that fails tells everybody why, without a path, and is not tried again at once', async () => {
+describe('a failure', () => {
+  it('of a load is told to all requests without a path, and the load is not repeated at once', async () => {
     const server = await serve()
     // Its header is right, and a layer lacks.
     writeGguf(
@@ -286,12 +284,12 @@ describe('what goes wrong', () => {
     await rm(path.join(folder, 'broken.gguf'))
   })
 
-  it('files that are not there, or no model, are told of without a path', async () => {
+  it('by missing or wrong files is told without a path', async () => {
     const server = await serve()
     await symlink(path.join(folder, 'nowhere'), path.join(folder, 'gone.gguf'))
     await writeFile(path.join(folder, 'text.gguf'), 'This is no model.')
     for (const [name, why] of [
-      ['gone', 'Its files are not all there.'],
+      ['gone', 'Some of its files are missing.'],
       ['text', 'text.gguf is no GGUF file'],
     ] as const) {
       const told = [
@@ -308,7 +306,7 @@ describe('what goes wrong', () => {
     }
   })
 
-  it('a crash of one engine does not touch another', async () => {
+  it('of one engine does not affect another', async () => {
     const server = await serve()
     expect((await post(server, 'one')).status).toBe(200)
     const [first] = server.engines()

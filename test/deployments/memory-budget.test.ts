@@ -1,12 +1,12 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { MemoryBudget, type Tenant } from '../../src/deployments/memory-budget.ts'
+import { MemoryBudget, type Resident } from '../../src/deployments/memory-budget.ts'
 
-/** A model without an engine: it is asked to leave, and takes a while to. */
-class Guest implements Tenant {
+/** A model without an engine, which takes a while to unload. */
+class Guest implements Resident {
   users = 0
   usedAt = 0
-  settled = false
+  evictable = false
   stays = 0
   wrongs: string[] = []
   #gone: (() => void) | undefined
@@ -20,23 +20,23 @@ class Guest implements Tenant {
     return this.#gone !== undefined
   }
 
-  leave(): Promise<void> {
-    if (this.users > 0) this.wrongs.push('sent away while it was used')
-    if (!this.settled) this.wrongs.push('sent away before it was there')
+  unload(): Promise<void> {
+    if (this.users > 0) this.wrongs.push('evicted while in use')
+    if (!this.evictable) this.wrongs.push('evicted before it was loaded')
     return new Promise((resolve) => {
       this.#gone = () => {
-        this.settled = false
+        this.evictable = false
         this.#gone = undefined
         resolve()
       }
     })
   }
 
-  stay(): void {
+  reopen(): void {
     this.stays++
   }
 
-  /** The memory is free again. */
+  /** Its memory is free again. */
   vanish(): void {
     this.#gone?.()
   }
@@ -45,16 +45,16 @@ class Guest implements Tenant {
 const settled = () => new Promise((resolve) => setImmediate(resolve))
 const never = new AbortController().signal
 
-/** Lets a guest in who finds room at once. */
+/** Admits a model for which there is memory. */
 async function enter(budget: MemoryBudget, bytes: number, users = 0, usedAt = 0): Promise<Guest> {
   const guest = Object.assign(new Guest(bytes), { users, usedAt })
   await budget.admit(guest, never)
-  guest.settled = true
+  guest.evictable = true
   budget.settle()
   return guest
 }
 
-/** Whether a guest has been let in by now. */
+/** Whether a model has been admitted by now. */
 function asks(budget: MemoryBudget, guest: Guest, signal: AbortSignal = never) {
   const asked = { in: false, error: undefined as unknown }
   budget.admit(guest, signal).then(
@@ -69,7 +69,7 @@ function asks(budget: MemoryBudget, guest: Guest, signal: AbortSignal = never) {
 }
 
 describe('a budget of memory', () => {
-  it('has the one leave that was used longest ago, and nobody more than needed', async () => {
+  it('evicts the least recently used model, and no more than needed', async () => {
     const budget = new MemoryBudget(10)
     const [old, young] = [await enter(budget, 5, 0, 1), await enter(budget, 5, 0, 2)]
     const asked = asks(budget, new Guest(4))
@@ -80,7 +80,7 @@ describe('a budget of memory', () => {
     expect([asked.in, budget.taken]).toEqual([true, 9])
   })
 
-  it('leaves small ones where a large one has to go anyway', async () => {
+  it('keeps a small model when a large one must be evicted anyway', async () => {
     const budget = new MemoryBudget(10)
     const [small, large] = [await enter(budget, 1, 0, 1), await enter(budget, 9, 0, 2)]
     asks(budget, new Guest(9))
@@ -88,7 +88,7 @@ describe('a budget of memory', () => {
     expect([small.going, large.going]).toEqual([false, true])
   })
 
-  it('has idle ones leave before busy ones, and waits for busy ones, which take no more users', async () => {
+  it('evicts idle models before busy ones, and drains busy ones first', async () => {
     const budget = new MemoryBudget(10)
     const [busy, idle] = [await enter(budget, 5, 1, 1), await enter(budget, 5, 0, 2)]
     asks(budget, new Guest(5))
@@ -107,7 +107,7 @@ describe('a budget of memory', () => {
     expect(next.in).toBe(true)
   })
 
-  it('lets a busy one stay after all when whoever came has given up', async () => {
+  it('reopens a draining model when the waiting one gives up', async () => {
     const budget = new MemoryBudget(10)
     const busy = await enter(budget, 8, 1)
     const gone = new AbortController()
@@ -119,7 +119,7 @@ describe('a budget of memory', () => {
     expect([budget.isOpen(busy), busy.stays, asked.error]).toMatchObject([true, 1, { kind: 'cancelled' }])
   })
 
-  it('lets a small one in while a large one waits for its room', async () => {
+  it('admits a small model while a large one waits for memory', async () => {
     const budget = new MemoryBudget(10)
     await enter(budget, 5, 1)
     const [large, small] = [asks(budget, new Guest(6)), asks(budget, new Guest(3))]
@@ -127,7 +127,7 @@ describe('a budget of memory', () => {
     expect([large.in, small.in]).toEqual([false, true])
   })
 
-  it('is never overdrawn, sends nobody away who is used, and lets everybody in at last', async () => {
+  it('never exceeds its bytes, never evicts a model in use, and admits every model in the end', async () => {
     type Step = { kind: 'come'; bytes: number } | { kind: 'use' | 'end' | 'vanish' | 'give up'; which: number }
     const step: fc.Arbitrary<Step> = fc.oneof(
       fc.record({ kind: fc.constant('come' as const), bytes: fc.integer({ min: 1, max: 10 }) }),
@@ -141,8 +141,8 @@ describe('a budget of memory', () => {
         const check = async (): Promise<void> => {
           await settled()
           for (const { guest, asked } of all)
-            if (asked.in && !guest.settled && !guest.going && budget.isOpen(guest)) {
-              guest.settled = true
+            if (asked.in && !guest.evictable && !guest.going && budget.isOpen(guest)) {
+              guest.evictable = true
               budget.settle()
               await settled()
             }
@@ -157,7 +157,7 @@ describe('a budget of memory', () => {
             const chosen = all[one.which % Math.max(1, all.length)]
             const guest = chosen?.guest
             if (chosen === undefined || guest === undefined) continue
-            if (one.kind === 'use' && guest.settled && budget.isOpen(guest)) {
+            if (one.kind === 'use' && guest.evictable && budget.isOpen(guest)) {
               guest.users++
               guest.usedAt = ++time
             } else if (one.kind === 'end' && guest.users > 0) {

@@ -1,11 +1,11 @@
 import { execFileSync } from 'node:child_process'
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
-import type { AnswerToken, Engine, GenerateRequest } from '../../src/engine/generation.ts'
+import type { AnswerToken, Engine, GenerateRequest } from '../../src/engine/index.ts'
 import { answerOf, ask, greedy, requestOf, square, startPocket } from '../support/pocket.ts'
 
 let engine: Engine
 beforeAll(async () => {
-  engine = await startPocket({ contextTokens: 4096, encoderCacheBytes: 200_000 })
+  engine = await startPocket({ encoderCacheBytes: 200_000 })
 })
 afterAll(() => engine.close())
 

@@ -1,6 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import type { EngineConfig } from '../../src/config.ts'
-import type { Engine, GenerateEvent } from '../../src/engine/generation.ts'
+import type { Engine, EngineSettings, GenerateEvent } from '../../src/engine/index.ts'
 import { type Answer, answerOf, ask, greedy, requestOf, square, startPocket } from '../support/pocket.ts'
 
 let engine: Engine
@@ -89,7 +88,7 @@ describe('one request', () => {
     const text = 'word '.repeat(1_000_000)
     await expect(answerOf(engine, requestOf(ask(text)))).rejects.toMatchObject({
       code: 'context_length_exceeded',
-      message: expect.stringMatching(/holds 4096 tokens of \d+ bytes at most, and the prompt has 5000\d+ bytes/),
+      message: expect.stringMatching(/holds 4096 tokens of at most \d+ bytes each, and the prompt has 5000\d+ bytes/),
     })
   })
 
@@ -159,7 +158,7 @@ describe('one request', () => {
     await expect(answerOf(engine, requestOf(prompt))).rejects.toMatchObject({
       kind: 'invalid',
       code: 'context_length_exceeded',
-      message: expect.stringMatching(/4096 tokens.*of text and 40 of 2 pictures/),
+      message: expect.stringMatching(/4096 tokens.*of text and 40 of 2 images/),
     })
     const wide = requestOf(ask('Hello'), { maxTokens: 100_000 })
     await expect(answerOf(engine, wide)).rejects.toMatchObject({ code: 'context_length_exceeded' })
@@ -197,7 +196,7 @@ describe('the caches', () => {
   })
 
   it('puts a prompt back that the KV memory had no room for, and answers as before', async () => {
-    const small = await startPocket({ contextTokens: 512 })
+    const small = await startPocket({ contextCells: 512 })
     try {
       const about = (i: number) =>
         requestOf(ask(`What is in image ${i}? ${'Look at it. '.repeat(5)}`, picture(i)), { topLogprobs: 3 })
@@ -301,7 +300,7 @@ describe('many requests at once', () => {
   })
 
   it('goes on when the KV memory is full: who does not fit starts over, and nobody loses a token', async () => {
-    const small = await startPocket({ contextTokens: 512, maxSequences: 8 })
+    const small = await startPocket({ contextCells: 512, maxSequences: 8 })
     try {
       const request = (i: number) =>
         requestOf(ask('Describe the image.', picture(i)), { ignoreEos: true, maxTokens: 150 })
@@ -333,9 +332,9 @@ describe('many requests at once', () => {
 })
 
 describe('settings', () => {
-  it.each<Partial<EngineConfig>>([
+  it.each<Partial<EngineSettings>>([
     { chunkTokens: 1 },
-    { contextTokens: 64, maxSequences: 192 },
+    { contextCells: 64, maxSequences: 192 },
     { chunkTokens: 16, kvType: 'q8_0' },
     { chunkTokens: 5000, flashAttention: false },
   ])('%o answer as the usual ones do', async (settings) => {

@@ -2,8 +2,8 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { afterAll, expect, it } from 'vitest'
-import { type TensorPlan, writeGguf } from '../../bench/gguf-file.ts'
 import { openSmall } from '../support/decoder.ts'
+import { type TensorPlan, writeGguf } from '../support/gguf-file.ts'
 import { decoderOf, width } from '../vision/oracle/decoder.ts'
 
 const folder = mkdtempSync(path.join(tmpdir(), 'oriel-decoder-'))

@@ -2,10 +2,10 @@ import { chmod, copyFile, mkdir, mkdtemp, rm, symlink } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { type Value, writeGguf } from '../../bench/gguf-file.ts'
 import { loadConfig } from '../../src/config.ts'
 import { decodersOf, projectorFor } from '../../src/models/file-names.ts'
 import { catalogue, entryOf, findModel, listModels } from '../../src/models/index.ts'
+import { type Value, writeGguf } from '../support/gguf-file.ts'
 import { pocketFolder } from '../support/pocket.ts'
 
 let folder: string

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { chooseDevice } from '../../src/engine/devices.ts'
+import { chooseDevice } from '../../src/engine/index.ts'
 import { layersThatFit } from '../../src/language/offload.ts'
 import { createLogger } from '../../src/log.ts'
 import {

@@ -1,6 +1,6 @@
 import { createOriel } from '../../src/app.ts'
 import { type Backend, embeddedBackend } from '../../src/deployments/index.ts'
-import type { GenerateEvent, GenerateRequest } from '../../src/engine/generation.ts'
+import type { GenerateEvent, GenerateRequest } from '../../src/engine/index.ts'
 import type { Media } from '../../src/media/index.ts'
 
 /** An answer that a test writes itself, event by event. */
@@ -83,7 +83,7 @@ export function scriptedBackend(
         name: 'scripted',
         contextTokens: 100,
         vocabulary: 512,
-        vision: longestEdge === null ? null : { architecture: 'scripted', longestEdge },
+        inputs: { image: longestEdge === null ? null : { family: 'scripted', longestEdge } },
         memory: { weightsBytes: 0, visionBytes: 0, kvBytes: 0 },
         gpuLayers: 0,
         chatTemplate,

@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import type { Engine, PictureInput } from '../../src/engine/generation.ts'
+import type { Engine, ImageAttachment } from '../../src/engine/index.ts'
 import { openArchitecture, openEncoder, tilesOf } from '../../src/vision/index.ts'
 import { alignedSize, bicubic, resize, resizeInto } from '../../src/vision/resize.ts'
 import { answerOf, ask, pocketFolder, requestOf, startPocket } from '../support/pocket.ts'
@@ -66,7 +66,8 @@ interface Reference {
 
 describe('the built-in model', () => {
   const reference = fixture<Reference>('./pocket-reference.json')
-  const picture: PictureInput = {
+  const picture: ImageAttachment = {
+    kind: 'image',
     width: reference.width,
     height: reference.height,
     pixels: { rgb: bytes(reference.rgb), letGo() {} },

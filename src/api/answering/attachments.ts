@@ -1,7 +1,7 @@
 import type { AttachmentKind } from '../../attachments.ts'
 import type { Attachment } from '../../deployments/index.ts'
 
-/** What a request may say of an image. `frames` and `pages` mean the same. */
+/** Options of an image. `frames` and `pages` mean the same. */
 interface ImageOptions {
   detail?: Attachment['detail'] | undefined
   frames?: string | number | null | undefined
@@ -13,9 +13,14 @@ export class Attachments {
   readonly sources: Attachment[] = []
 
   /** @param param where it is in the request */
-  add(url: string, param: string, options: ImageOptions = {}): { kind: AttachmentKind; attachment: number } {
+  add(
+    kind: AttachmentKind,
+    url: string,
+    param: string,
+    options: ImageOptions = {},
+  ): { kind: AttachmentKind; attachment: number } {
     const { detail = 'auto', frames, pages } = options
-    const attachment = this.sources.push({ kind: 'image', url, detail, param, pages: pages ?? frames ?? undefined }) - 1
-    return { kind: 'image', attachment }
+    const attachment = this.sources.push({ kind, url, detail, param, pages: pages ?? frames ?? undefined }) - 1
+    return { kind, attachment }
   }
 }

@@ -1,5 +1,5 @@
 import type { Prices } from '../../config.ts'
-import type { Engine, PromptCount } from '../../engine/generation.ts'
+import type { Engine, PromptCount } from '../../engine/index.ts'
 import { OrielError } from '../../errors.ts'
 import type { Loaded, Media } from '../../media/index.ts'
 import type { ModelCard } from '../../models/index.ts'
@@ -36,7 +36,7 @@ export function embeddedBackend({ card, engine, media, prices }: EmbeddedParts):
 
   const prepare = async (ask: Ask, signal: AbortSignal): Promise<LaidOut & Attached> => {
     const start = performance.now()
-    const loaded = await media.load(ask.attachments, model.vision?.longestEdge ?? 1, signal)
+    const loaded = await media.load(ask.attachments, model.inputs.image?.longestEdge ?? 1, signal)
     const timings = {
       fetch: Math.max(0, ...loaded.map(({ fetchMs }) => fetchMs)),
       decode: Math.max(0, ...loaded.map(({ decodeMs }) => decodeMs)),
@@ -49,7 +49,7 @@ export function embeddedBackend({ card, engine, media, prices }: EmbeddedParts):
     info: {
       ...infoOf(card, prices),
       contextTokens: model.contextTokens,
-      inputs: model.vision === null ? [] : ['image'],
+      inputs: model.inputs.image === null ? [] : ['image'],
     },
 
     answer: (ask, signal) =>
