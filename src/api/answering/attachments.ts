@@ -1,5 +1,4 @@
-import type { AttachmentKind } from '../../attachments.ts'
-import type { Attachment } from '../../deployments/index.ts'
+import type { Attachment, AttachmentPart } from '../../deployments/index.ts'
 
 /** Options of an image. `frames` and `pages` mean the same. */
 interface ImageOptions {
@@ -14,11 +13,11 @@ export class Attachments {
 
   /** @param param where it is in the request */
   add(
-    kind: AttachmentKind,
+    kind: Attachment['kind'],
     url: string,
     param: string,
     options: ImageOptions = {},
-  ): { kind: AttachmentKind; attachment: number } {
+  ): AttachmentPart {
     const { detail = 'auto', frames, pages } = options
     const attachment = this.sources.push({ kind, url, detail, param, pages: pages ?? frames ?? undefined }) - 1
     return { kind, attachment }
