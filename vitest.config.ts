@@ -10,7 +10,7 @@ const engine = [
   'test/engine/{crowd,engine}.test.ts',
   'test/media/{ask,bombs,fuzz,http,load,pages,resolve,ssrf}.test.ts',
   'test/models/{gguf,pull,url}.test.ts',
-  'test/vision/{conformance,families}.test.ts',
+  'test/encoders/{conformance,families}.test.ts',
 ]
 
 export default defineConfig({
