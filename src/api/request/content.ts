@@ -7,7 +7,7 @@ import { refusal } from './validation.ts'
 /** A part of a message's content. The part schemas below turn every form that a protocol has into one of these. */
 export type RequestPart = { kind: 'text'; text: string } | AttachmentPart
 
-interface AttachmentPart extends AttachmentOptions {
+export interface AttachmentPart extends AttachmentOptions {
   kind: AttachmentKind
   /** A data:, http: or https: URL, or base64. */
   url: string
