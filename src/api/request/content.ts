@@ -5,9 +5,10 @@ import type { Attachments } from '../answering/attachments.ts'
 import { refusal } from './validation.ts'
 
 /** A part of a message's content. The part schemas below turn every form that a protocol has into one of these. */
-export type RequestPart = { kind: 'text'; text: string } | AttachmentPart
+export type RequestPart = { kind: 'text'; text: string } | RequestAttachment
 
-interface AttachmentPart extends AttachmentOptions {
+// Types and not interfaces: the declarations of the request schemas repeat them.
+type RequestAttachment = AttachmentOptions & {
   kind: AttachmentKind
   /** A data:, http: or https: URL, or base64. */
   url: string
@@ -15,7 +16,7 @@ interface AttachmentPart extends AttachmentOptions {
   field: string
 }
 
-interface AttachmentOptions {
+type AttachmentOptions = {
   detail?: 'low' | 'high' | 'auto' | undefined
   frames?: string | number | null | undefined
   pages?: string | number | null | undefined
