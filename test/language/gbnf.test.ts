@@ -8,7 +8,7 @@ const chain = (rules: number, body: (next: string) => string): string =>
     'root ::= r0',
   ].join('\n')
 
-describe('a grammar is refused before llama.cpp sees it', () => {
+describe('grammars that are refused before llama.cpp reads them', () => {
   const hostile: [what: string, grammar: string, says: RegExp][] = [
     ['forty rules of two ways each', chain(40, (next) => `${next} | ${next}`), /more than 10000 alternatives/],
     [
@@ -50,9 +50,7 @@ describe('a grammar is refused before llama.cpp sees it', () => {
     ],
   ]
   it.each(hostile)('%s', (_, grammar, says) => {
-    const start = performance.now()
     expect(() => checkGrammar(grammar)).toThrow(says)
-    expect(performance.now() - start).toBeLessThan(2000)
   })
 
   const fine: [what: string, grammar: string][] = [
@@ -71,7 +69,7 @@ describe('a grammar is refused before llama.cpp sees it', () => {
     ['a choice of 5,000', jsonSchemaGrammar({ enum: Array.from({ length: 5000 }, (_, i) => `choice ${i}`) })],
     ['a long string', jsonSchemaGrammar({ type: 'string', maxLength: 2000 })],
   ]
-  it.each(fine)('and not %s', (_, grammar) => {
+  it.each(fine)('does not refuse %s', (_, grammar) => {
     expect(() => checkGrammar(grammar)).not.toThrow()
   })
 })

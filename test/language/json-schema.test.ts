@@ -49,8 +49,8 @@ describe('answers under the grammar of a JSON Schema', () => {
   })
   afterAll(() => engine.close())
 
-  // A model at its wildest: what it says is up to the grammar alone.
-  it.each(schemas)('follow it: %s', async (_, schema) => {
+  // At a high temperature the answer depends on the grammar alone.
+  it.each(schemas)('match the schema: %s', async (_, schema) => {
     const ajv = new Ajv2020({ allowUnionTypes: true, strictTypes: false, strictRequired: false, strictTuples: false })
     formats.default(ajv)
     const validate = ajv.compile(schema)
@@ -69,7 +69,7 @@ describe('answers under the grammar of a JSON Schema', () => {
     expect(answers.reasons).toContain('stop')
   })
 
-  it('hold a whole object to all of its parts', async () => {
+  it('match all parts of a large object', async () => {
     const schema = {
       allOf: [
         { type: 'object', properties: { a: { const: 1 } }, required: ['a'] },
@@ -106,7 +106,7 @@ describe('schemas that cannot be enforced', () => {
     expect(() => jsonSchemaGrammar(schema)).toThrow(says)
   })
 
-  it('tells the place and the reason as data', () => {
+  it('throw the place and the reason as data', () => {
     const refuse = () => jsonSchemaGrammar({ anyOf: [{}, { properties: { a: { not: {} } } }] })
     expect(refuse).toThrow(
       expect.objectContaining({
@@ -118,7 +118,7 @@ describe('schemas that cannot be enforced', () => {
   })
 })
 
-/** GBNF without names is a regular expression in other clothes. */
+/** Converts GBNF without rule names to a regular expression. */
 const asRegExp = (rule: string): RegExp =>
   new RegExp(
     `^(?:${rule.replace(/"((?:[^"\\]|\\.)*)"|\[(?:[^\]\\]|\\.)*\]|\s+/g, (piece, text?: string) => {
@@ -132,7 +132,7 @@ const asRegExp = (rule: string): RegExp =>
 describe('numbers between bounds', () => {
   const bound = fc.integer({ min: -3000, max: 3000 })
 
-  it('are all whole numbers between them and no others', () => {
+  it('match exactly the whole numbers between them', () => {
     fc.assert(
       fc.property(bound, bound, fc.array(bound), (a, b, others) => {
         const [low, high] = [Math.min(a, b), Math.max(a, b)]
@@ -145,7 +145,7 @@ describe('numbers between bounds', () => {
     )
   })
 
-  it('are all fractions between them and no others', () => {
+  it('match exactly the fractions between them', () => {
     const value = fc.integer({ min: -40_000, max: 40_000 }).map((n) => n / 10)
     fc.assert(
       fc.property(bound, bound, fc.boolean(), fc.boolean(), fc.array(value), (a, b, opens, closes, others) => {

@@ -10,7 +10,7 @@ import { decoderOf, width } from '../vision/oracle/decoder.ts'
 
 const plain: SamplerSettings = { ...greedy, seed: 1, grammar: null }
 
-it('a temperature next to nothing takes the likeliest token, under a grammar too', async () => {
+it('chooses the likeliest token at a very low temperature, also under a grammar', async () => {
   const decoder = openSmall(`${pocketFolder}pocket.gguf`)
   const batch = decoder.newTokenBatch()
   batch.addToken(5, 0, 0, true)
@@ -28,7 +28,7 @@ it('a temperature next to nothing takes the likeliest token, under a grammar too
   decoder.close()
 })
 
-it('under a grammar nothing is chosen that would be U+0000 in three bytes', async () => {
+it('chooses no tokens under a grammar that form U+0000 in three bytes', async () => {
   const folder = mkdtempSync(path.join(tmpdir(), 'oriel-sampler-'))
   const file = path.join(folder, 'decoder.gguf')
   const { metadata, tensors } = decoderOf({ specials: [] })
@@ -65,7 +65,7 @@ it('under a grammar nothing is chosen that would be U+0000 in three bytes', asyn
   rmSync(folder, { recursive: true })
 })
 
-it('under a grammar a token is as likely as it is among those that are allowed', async () => {
+it('samples under a grammar with the probabilities among the allowed tokens', async () => {
   const decoder = openSmall(`${pocketFolder}pocket.gguf`)
   const batch = decoder.newTokenBatch()
   batch.addToken(5, 0, 0, true)
