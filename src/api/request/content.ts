@@ -1,6 +1,5 @@
 import { z } from 'zod'
-import type { AttachmentKind } from '../../attachments.ts'
-import type { ContentPart } from '../../deployments/index.ts'
+import type { Attachment, ContentPart } from '../../deployments/index.ts'
 import type { Attachments } from '../answering/attachments.ts'
 import { refusal } from './validation.ts'
 
@@ -9,7 +8,7 @@ export type RequestPart = { kind: 'text'; text: string } | RequestAttachment
 
 // Types and not interfaces: the declarations of the request schemas repeat them.
 type RequestAttachment = AttachmentOptions & {
-  kind: AttachmentKind
+  kind: Attachment['kind']
   /** A data:, http: or https: URL, or base64. */
   url: string
   /** Path of the field within the part, for errors: `image_url`. */
