@@ -6,6 +6,7 @@ import { refusal } from './validation.ts'
 /** A part of a message's content. The part schemas below turn every form that a protocol has into one of these. */
 export type RequestPart = { kind: 'text'; text: string } | RequestAttachment
 
+// Types and not interfaces: the declarations of the request schemas repeat them.
 type RequestAttachment = AttachmentOptions & {
   kind: Attachment['kind']
   /** A data:, http: or https: URL, or base64. */
