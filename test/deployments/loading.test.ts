@@ -221,9 +221,7 @@ describe('within a budget of memory', () => {
     const refused = await post(server, 'one')
     expect([refused.status, (await errorOf(refused)).message]).toEqual([
       503,
-      expect.stringMatching(
-        /^The model one is still loading \(\d+ %\) after 0\.02 s\. The load continues/,
-      ),
+      expect.stringMatching(/^The model one is still loading \(\d+ %\) after 0\.02 s\. The load continues/),
     ])
     while ((await stateOf(server, 'one')) !== 'loaded') await new Promise((resolve) => setTimeout(resolve, 50))
     expect((await post(server, 'one')).status).toBe(200)
