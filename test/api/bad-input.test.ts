@@ -204,7 +204,7 @@ describe('a request that is not valid', () => {
       async () => withPicture(dataUrl((await shape('red')).subarray(0, 300))),
       422,
       'messages[0].content[1].image_url',
-      /damaged or not complete/,
+      /damaged or incomplete/,
     ],
     [
       'base64 with a stray character',
@@ -218,14 +218,14 @@ describe('a request that is not valid', () => {
       () => withPicture('data:image/png;base64,'),
       400,
       'messages[0].content[1].image_url',
-      /holds no data/,
+      /the data is empty/,
     ],
     [
       'a file URL',
       () => withPicture('file:///etc/passwd'),
       400,
       'messages[0].content[1].image_url',
-      /begins with file:/,
+      /its scheme is file:/,
     ],
     [
       'a URL of a private network',
@@ -253,7 +253,7 @@ describe('a request that is not valid', () => {
       () => withPicture('http://127.0.0.1:9/a.png'),
       400,
       'messages[0].content[1].image_url',
-      /connection failed/,
+      /connection to its host failed/,
     ],
     [
       '31 images',
@@ -267,14 +267,14 @@ describe('a request that is not valid', () => {
       },
       400,
       'messages[0].content[30].image_url',
-      /31 pictures, and 30 are allowed/,
+      /31 images; at most 30 are allowed/,
     ],
     [
       'too much base64',
       () => withPicture(`data:image/png;base64,${'A'.repeat(10_000_001)}`),
       413,
       'messages[0].content[1].image_url',
-      /10000001 characters.*10000000 are allowed/,
+      /10000001 characters.*at most 10000000 are allowed/,
     ],
   ]
 

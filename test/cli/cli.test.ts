@@ -161,7 +161,7 @@ describe('oriel ask', () => {
     })
     expect(await oriel('ask', 'examples/sample.png', 'package.json', 'What?')).toMatchObject({
       code: 1,
-      stderr: expect.stringMatching(/^oriel: package\.json: The picture cannot be read/),
+      stderr: expect.stringMatching(/^oriel: package\.json: The image cannot be decoded/),
     })
   })
 })

@@ -20,11 +20,12 @@ export const endEvents = (completionTokens: number): GenerateEvent[] => [
   { type: 'done', timings: { queue: 1, encode: 0, prefill: 2, firstToken: 3, generation: 4 } },
 ]
 
-/** Media that knows every URL: each is one small picture. */
-const everyPicture: Media = {
+/** Media that loads any URL as one small image. */
+const everyImage: Media = {
   load: async (sources) =>
     sources.map(() => ({
-      pictures: [
+      kind: 'image',
+      images: [
         {
           width: 2,
           height: 2,
@@ -57,7 +58,7 @@ interface ScriptedModel {
 /** A backend over an engine that emits what the script says. */
 export function scriptedBackend(
   script: Script,
-  { chatTemplate = null, longestEdge = null, picturesFirst = false, media = everyPicture }: ScriptedModel = {},
+  { chatTemplate = null, longestEdge = null, picturesFirst = false, media = everyImage }: ScriptedModel = {},
 ): Backend {
   return embeddedBackend({
     card: {

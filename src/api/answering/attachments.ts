@@ -1,5 +1,4 @@
-import type { AttachmentKind } from '../../attachments.ts'
-import type { Attachment } from '../../deployments/index.ts'
+import type { Attachment, AttachmentPart } from '../../deployments/index.ts'
 
 /** Options of an image. `frames` and `pages` mean the same. */
 interface ImageOptions {
@@ -14,13 +13,13 @@ export class Attachments {
 
   /** @param param where it is in the request */
   add(
-    kind: AttachmentKind,
+    kind: Attachment['kind'],
     url: string,
     param: string,
     options: ImageOptions = {},
-  ): { kind: AttachmentKind; attachment: number } {
+  ): AttachmentPart {
     const { detail = 'auto', frames, pages } = options
-    const attachment = this.sources.push({ url, detail, param, pages: pages ?? frames ?? undefined }) - 1
+    const attachment = this.sources.push({ kind, url, detail, param, pages: pages ?? frames ?? undefined }) - 1
     return { kind, attachment }
   }
 }

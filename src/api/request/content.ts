@@ -1,14 +1,13 @@
 import { z } from 'zod'
-import type { AttachmentKind } from '../../attachments.ts'
-import type { ContentPart } from '../../deployments/index.ts'
+import type { Attachment, ContentPart } from '../../deployments/index.ts'
 import type { Attachments } from '../answering/attachments.ts'
 import { refusal } from './validation.ts'
 
 /** A part of a message's content. The part schemas below turn every form that a protocol has into one of these. */
-export type RequestPart = { kind: 'text'; text: string } | AttachmentPart
+export type RequestPart = { kind: 'text'; text: string } | RequestAttachment
 
-interface AttachmentPart extends AttachmentOptions {
-  kind: AttachmentKind
+interface RequestAttachment extends AttachmentOptions {
+  kind: Attachment['kind']
   /** A data:, http: or https: URL, or base64. */
   url: string
   /** Path of the field within the part, for errors: `image_url`. */

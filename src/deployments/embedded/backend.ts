@@ -59,7 +59,7 @@ export function embeddedBackend({ card, engine, media, prices }: EmbeddedParts):
         const request = generateRequest(ask, pieces, model, card.sampling, thinking)
         const { echo, wantsTokens } = ask.settings
         const tokens = echo !== null || wantsTokens ? (await engine.count(pieces)).tokens : null
-        const images = loaded.map(({ pictures }) => pictures)
+        const images = loaded.map(({ images }) => images)
         const prompt = tokens === null ? null : { text: promptText(parts, images, tokens), tokens }
         const events = engine.generate(request, signal)[Symbol.asyncIterator]()
         const first = await events.next()
@@ -122,7 +122,7 @@ function countOf(
       const counted = contentOf(ask).map(async (part): Promise<PartCount> => {
         if (part.kind === 'text' || part.kind === 'tokens')
           return { kind: 'text', tokens: (await engine.count([part])).promptTokens - around }
-        const images = (loaded[part.attachment]?.pictures ?? []).map(({ width, height }, index) => ({
+        const images = (loaded[part.attachment]?.images ?? []).map(({ width, height }, index) => ({
           width,
           height,
           tokens: imageTokens[imagesBefore + index] ?? 0,

@@ -34,7 +34,7 @@ export async function layOut(
       const source = loaded[part.attachment]
       if (source === undefined) throw new Error('the layout names an attachment that does not exist')
       const detail = attachments[part.attachment]?.detail ?? 'auto'
-      return source.pictures.map((pixels) => {
+      return source.images.map((pixels) => {
         const { width, height, hash } = pixels
         return { kind: 'image', width, height, pixels, hash, detail }
       })
