@@ -133,12 +133,20 @@ class EngineHost implements Engine {
     }
   }
 
-  async count(pieces: readonly PromptPiece[]): Promise<PromptCount> {
+  async length(pieces: readonly PromptPiece[]): Promise<number> {
+    return (await this.#count(pieces, false)).promptTokens
+  }
+
+  count(pieces: readonly PromptPiece[]): Promise<PromptCount> {
+    return this.#count(pieces, true)
+  }
+
+  async #count(pieces: readonly PromptPiece[], tokens: boolean): Promise<PromptCount> {
     await this.#whenReady()
     const id = this.#nextId++
     const counted = deferred<PromptCount>()
     this.#counting.set(id, counted)
-    this.#send({ type: 'count', id, prompt: separatePayloads(pieces).prompt })
+    this.#send({ type: 'count', id, prompt: separatePayloads(pieces).prompt, tokens })
     return counted.promise
   }
 

@@ -12,12 +12,7 @@ export class Attachments {
   readonly sources: Attachment[] = []
 
   /** @param param where it is in the request */
-  add(
-    kind: Attachment['kind'],
-    url: string,
-    param: string,
-    options: ImageOptions = {},
-  ): AttachmentPart {
+  add(kind: Attachment['kind'], url: string, param: string, options: ImageOptions = {}): AttachmentPart {
     const { detail = 'auto', frames, pages } = options
     const attachment = this.sources.push({ kind, url, detail, param, pages: pages ?? frames ?? undefined }) - 1
     return { kind, attachment }
