@@ -1,14 +1,33 @@
 import { defineConfig } from 'vitest/config'
 
+const all = 'test/**/*.test.ts'
+/** Installs the package in empty folders. */
+const installed = 'test/package/*.test.ts'
+/** Tests that start an engine, a server, decoder processes or the CLI, or that compute whole encoders. */
+const engine = [
+  'test/{api,cli,docs,pocket}/**/*.test.ts',
+  'test/deployments/loading.test.ts',
+  'test/engine/{crowd,engine}.test.ts',
+  'test/media/{ask,bombs,fuzz,http,load,pages,resolve,ssrf}.test.ts',
+  'test/models/{gguf,pull,url}.test.ts',
+  'test/encoders/{conformance,families}.test.ts',
+]
+
 export default defineConfig({
   test: {
-    include: ['test/**/*.test.ts'],
+    // bin/oriel.js runs what is compiled: it is compiled once, before the first test starts it.
+    globalSetup: './scripts/build.js',
     testTimeout: 60_000,
     hookTimeout: 60_000,
     // Two files at once: every server of a test has an engine process of its own, and CI has two cores.
     maxWorkers: 2,
     pool: 'forks',
-    // The models of whoever runs the tests are their own.
+    // The tests must not find the models of the person who runs them.
     env: { HF_HOME: '/nonexistent', ORIEL_MODELS_DIR: '/nonexistent' },
+    projects: [
+      { extends: true, test: { name: 'unit', include: [all], exclude: [...engine, installed] } },
+      { extends: true, test: { name: 'engine', include: engine } },
+      { extends: true, test: { name: 'package', include: [installed], testTimeout: 300_000, hookTimeout: 300_000 } },
+    ],
   },
 })

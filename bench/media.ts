@@ -5,7 +5,7 @@ import sharp from 'sharp'
 import { loadConfig } from '../src/config.ts'
 import { createMedia } from '../src/media/index.ts'
 import { endEvents, promptEvent, scriptedBackend, serveBackend } from '../test/support/scripted.ts'
-import type { LoopDelay, LoopQuestion } from './event-loop.ts'
+import type { LoopDelay, LoopQuestion } from './event-loop.js'
 import { newPicture } from './pictures.ts'
 
 /**
@@ -26,7 +26,7 @@ async function throughput(count: number): Promise<{ oriel: number; plain: number
   const url = await newPicture(4000, 3000, 12)
   const file = Buffer.from(url.slice(url.indexOf(',') + 1), 'base64')
   const media = createMedia({ ...loadConfig({}, {}).media, decoders: 1 })
-  const ours = () => media.load([{ url, param: 'picture' }], 256, new AbortController().signal)
+  const ours = () => media.load([{ kind: 'image', url, param: 'image' }], 256, new AbortController().signal)
   sharp.concurrency(1)
   sharp.cache(false)
   const theirs = () => sharp(file).autoOrient().resize(512, 512, { fit: 'inside' }).raw().toBuffer()
@@ -95,7 +95,7 @@ async function read(server: ChildProcess): Promise<number> {
 
 /** The server as it is, before a model that says nothing: what is measured is everything around it. */
 async function serve(): Promise<void> {
-  await import('./event-loop.ts')
+  await import('./event-loop.js')
   const config = loadConfig({ media: { maxBase64Bytes: 20_000_000 } }, {})
   const backend = scriptedBackend(
     async function* () {

@@ -1,7 +1,7 @@
 import { existsSync, mkdirSync, renameSync } from 'node:fs'
 import path from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { type TensorPlan, type Value, writeGguf } from './gguf-file.ts'
+import { type TensorPlan, type Value, writeGguf } from '../test/support/gguf-file.ts'
 import { cacheFolder } from './peer.ts'
 import { qwen } from './qwen-files.ts'
 import { byteTokens, each, matrix, ones, tokenizer, zeros } from './random-model.ts'

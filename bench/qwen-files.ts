@@ -1,4 +1,4 @@
-import type { TensorPlan, Value } from './gguf-file.ts'
+import type { TensorPlan, Value } from '../test/support/gguf-file.ts'
 import { byteTokens, each, matrix, ones, tokenizer, zeros } from './random-model.ts'
 
 /** Qwen2.5-3B. */

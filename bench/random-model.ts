@@ -1,4 +1,4 @@
-import type { TensorPlan, Value } from './gguf-file.ts'
+import type { TensorPlan, Value } from '../test/support/gguf-file.ts'
 
 /** Turns in ChatML, pictures as llama-server marks them. */
 const chatTemplate =

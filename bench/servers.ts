@@ -4,7 +4,7 @@ import { mkdirSync, openSync } from 'node:fs'
 import { createServer } from 'node:net'
 import path from 'node:path'
 import { fileURLToPath } from 'node:url'
-import type { LoopDelay, LoopQuestion } from './event-loop.ts'
+import type { LoopDelay, LoopQuestion } from './event-loop.js'
 import type { BenchModel } from './model-files.ts'
 import { cacheFolder } from './peer.ts'
 
@@ -38,7 +38,7 @@ const root = fileURLToPath(new URL('../', import.meta.url))
 export async function startOriel(model: BenchModel, settings: Settings, precision: Precision): Promise<OrielServer> {
   const port = await freePort()
   const args = ['serve', '--model', model.decoder, '--mmproj', model.projector, '--port', String(port)]
-  const loop = new URL('./event-loop.ts', import.meta.url).href
+  const loop = new URL('./event-loop.js', import.meta.url).href
   const env = {
     ...process.env,
     ORIEL_THREADS: String(settings.threads),
@@ -46,7 +46,7 @@ export async function startOriel(model: BenchModel, settings: Settings, precisio
     ORIEL_VISION_PRECISION: precision,
   }
   const log = logOf(`oriel-${model.id}-${precision}`)
-  const child = spawn(process.execPath, ['--import', 'tsx', '--import', loop, 'src/cli/main.ts', ...args], {
+  const child = spawn(process.execPath, ['--import', loop, 'bin/oriel.js', ...args], {
     cwd: root,
     env,
     stdio: ['ignore', log, log, 'ipc'],

@@ -1,6 +1,7 @@
 #!/usr/bin/env node
-// The sources are TypeScript and run as they are: tsx strips the types on the way in, so there is no build step.
-import { register } from 'tsx/esm/api'
+import { existsSync } from 'node:fs'
 
-register()
-await import('../src/cli/main.ts')
+// A clone compiles its sources when they have changed. The package has no sources, and no build script.
+const build = new URL('../scripts/build.js', import.meta.url)
+if (existsSync(build)) (await import(build.href)).default()
+await import('../dist/cli/main.js')

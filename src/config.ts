@@ -1,185 +1,168 @@
 import { z } from 'zod'
 
+/**
+ * The settings. Each is one entry of a schema below: its type, its default, and the environment variable that sets it
+ * (`env`). The documents' tables of settings are checked against these entries by a test.
+ */
+
 const MB = 1_000_000
 
-const range = z.union([z.ipv4(), z.ipv6(), z.cidrv4(), z.cidrv6()], {
+const positive = z.number().int().positive()
+const natural = z.number().int().nonnegative()
+const flag = z.stringbool().or(z.boolean())
+const text = z.string().min(1)
+
+const addressRange = z.union([z.ipv4(), z.ipv6(), z.cidrv4(), z.cidrv6()], {
   error: 'must be an address or a range, like 127.0.0.1 or 10.0.0.0/8',
 })
 
-/** What could never match would be a list that keeps nobody out. */
+/** Refuses entries that no host name can match, such as `*.example.com`: they would deny nothing. */
 const domain = z.union([z.string().regex(/^[^\s.:/*][^\s:/*]*$/), z.ipv6()], {
-  error: 'must be like example.com, which stands for everything below it too',
+  error: 'must be like example.com, which includes its subdomains',
 })
 
-/** What `media/` accepts. Bytes are decimal megabytes, as in the documents of the APIs that are implemented here. */
+/** Sizes are in bytes of decimal megabytes, as in the documents of the implemented APIs. */
 const media = z.strictObject({
-  /** Pictures in one request, pages and frames counted one by one. */
-  maxImages: z.number().int().positive().default(30),
-  /** Characters of all base64 pictures of one request together. */
-  maxBase64Bytes: z
-    .number()
-    .int()
-    .positive()
-    .default(10 * MB),
-  /** Bytes of one picture fetched from a URL. */
-  maxUrlBytes: z
-    .number()
-    .int()
-    .positive()
-    .default(5 * MB),
-  /** Time for one URL in all: name, connection, redirects, body. */
-  urlTimeoutMs: z.number().int().positive().default(1500),
-  maxRedirects: z.number().int().nonnegative().default(3),
-  /** Pixels of one picture, read from its header before it is decoded. */
-  maxPixels: z
-    .number()
-    .int()
-    .positive()
-    .default(100 * MB),
-  /** Pixels of all pictures of one request. */
-  maxTotalPixels: z
-    .number()
-    .int()
-    .positive()
-    .default(400 * MB),
-  /** Pixels that are being decoded at one time, in all requests; more wait. */
-  maxPixelsInFlight: z
-    .number()
-    .int()
-    .positive()
-    .default(200 * MB),
-  /** Pixels that are decoded and wait to be encoded, in all requests; more are refused. */
-  maxPixelsHeld: z
-    .number()
-    .int()
-    .positive()
-    .default(400 * MB),
-  /** Processes that decode; 0: one for each core, two to eight. */
-  decoders: z.number().int().nonnegative().default(0),
-  /** Time for decoding one file, all chosen pages of it, in ms. */
-  decodeTimeoutMs: z.number().int().positive().default(20_000),
-  /** Addresses or CIDR ranges that may be fetched from although they are not public: `127.0.0.1`, `10.0.0.0/8`. */
-  allowPrivate: z.array(range).default([]),
-  /** Domains that may be fetched from, each with everything below it; none: all. */
-  allowDomains: z.array(domain).default([]),
-  /** Domains that are never fetched from, each with everything below it. */
-  denyDomains: z.array(domain).default([]),
-  /** URL of an HTTP proxy that fetches. It resolves the names, so it also has to keep the inside network to itself. */
+  /** Images in one request; each page and frame counts. */
+  maxImages: positive.default(30).meta({ env: 'ORIEL_MAX_IMAGES' }),
+  /** Characters of base64 in one request, for all images together. */
+  maxBase64Bytes: positive.default(10 * MB).meta({ env: 'ORIEL_MAX_BASE64_BYTES' }),
+  /** Bytes fetched from one URL. */
+  maxUrlBytes: positive.default(5 * MB).meta({ env: 'ORIEL_MAX_URL_BYTES' }),
+  /** Time for one URL in ms: name look-up, connection, redirects and body. */
+  urlTimeoutMs: positive.default(1500).meta({ env: 'ORIEL_URL_TIMEOUT_MS' }),
+  maxRedirects: natural.default(3).meta({ env: 'ORIEL_MAX_REDIRECTS' }),
+  /** Pixels of one image, read from its header before decoding. */
+  maxPixels: positive.default(100 * MB).meta({ env: 'ORIEL_MAX_PIXELS' }),
+  /** Pixels of all images in one request. */
+  maxTotalPixels: positive.default(400 * MB).meta({ env: 'ORIEL_MAX_TOTAL_PIXELS' }),
+  /** Pixels being decoded at one time, in all requests. Further files wait. */
+  maxPixelsInFlight: positive.default(200 * MB).meta({ env: 'ORIEL_MAX_PIXELS_IN_FLIGHT' }),
+  /** Decoded pixels that wait to be encoded, in all requests. Further images are refused. */
+  maxPixelsHeld: positive.default(400 * MB).meta({ env: 'ORIEL_MAX_PIXELS_HELD' }),
+  /** Decoder processes; 0: one per core, at least two and at most eight. */
+  decoders: natural.default(0).meta({ env: 'ORIEL_DECODERS' }),
+  /** Time for decoding one file with all its selected pages, in ms. */
+  decodeTimeoutMs: positive.default(20_000).meta({ env: 'ORIEL_DECODE_TIMEOUT_MS' }),
+  /** Addresses or CIDR ranges to fetch from although they are not public: `127.0.0.1`, `10.0.0.0/8`. */
+  allowPrivate: z.array(addressRange).default([]).meta({ env: 'ORIEL_ALLOW_PRIVATE' }),
+  /** The only domains to fetch from, including their subdomains. An empty list allows every domain. */
+  allowDomains: z.array(domain).default([]).meta({ env: 'ORIEL_ALLOW_DOMAINS' }),
+  /** Domains never to fetch from, including their subdomains. */
+  denyDomains: z.array(domain).default([]).meta({ env: 'ORIEL_DENY_DOMAINS' }),
+  /** URL of an HTTP proxy to fetch through. It resolves the names, so it must protect the internal network itself. */
   proxy: z
     .url({ protocol: /^(https?|socks5?)$/, error: 'must be like http://proxy.example.com:3128' })
     .nullable()
-    .default(null),
-  /** Bytes of fetched files that are kept in memory, as far as their hosts allow it. */
-  cacheBytes: z
-    .number()
-    .int()
-    .nonnegative()
-    .default(128 * MB),
-  /** A folder where fetched files are kept too, and outlive the server; without it nothing does. */
-  cacheDir: z.string().min(1).nullable().default(null),
-  cacheDirBytes: z
-    .number()
-    .int()
-    .nonnegative()
-    .default(1000 * MB),
+    .default(null)
+    .meta({ env: 'ORIEL_FETCH_PROXY' }),
+  /** Memory for fetched files, in bytes; 0 disables the cache in memory. */
+  cacheBytes: natural.default(128 * MB).meta({ env: 'ORIEL_CACHE_BYTES' }),
+  /** A folder that keeps fetched files across restarts. */
+  cacheDir: text.nullable().default(null).meta({ env: 'ORIEL_CACHE_DIR' }),
+  /** Disk space for fetched files in that folder, in bytes. */
+  cacheDirBytes: natural.default(1000 * MB).meta({ env: 'ORIEL_CACHE_DIR_BYTES' }),
 })
 
 /** A number of bytes, or a text such as `8GB`. */
 const bytes = z
-  .union([z.number().int().nonnegative(), z.string().regex(/^\d+(\.\d+)? *[kMG]B$/i, 'must be like 8GB or 500MB')])
+  .union([natural, z.string().regex(/^\d+(\.\d+)? *[kMG]B$/i, 'must be like 8GB or 500MB')])
   .transform((size) => (typeof size === 'number' ? size : bytesOf(size)))
 
-function bytesOf(text: string): number {
-  const [, amount, unit = ''] = /^([\d.]+) *(\w+)$/.exec(text) ?? []
+function bytesOf(size: string): number {
+  const [, amount, unit = ''] = /^([\d.]+) *(\w+)$/.exec(size) ?? []
   const factor = { KB: 1e3, MB, GB: 1e9 }[unit.toUpperCase()] ?? 1
   return Math.floor(Number(amount) * factor)
 }
 
-/** When models are in memory. */
+/** When models are loaded and unloaded. */
 const loading = z.strictObject({
-  /** Bytes that all models together may take; 0: four fifths of what is free at the start. */
-  memoryBytes: bytes.default(0),
-  /** How long a request waits for its model to be loaded, room for it included. */
-  timeoutMs: z.number().int().positive().default(120_000),
-  /** A model that nobody has used for so long is unloaded; 0: only when another needs its room. */
-  keepLoadedMs: z.number().int().nonnegative().default(0),
+  /** Memory for all loaded models together, in bytes; 0: four fifths of the memory that is free at the start. */
+  memoryBytes: bytes.default(0).meta({ env: 'ORIEL_MEMORY_BUDGET' }),
+  /** How long a request waits for its model, in ms, including the unloading of others. */
+  timeoutMs: positive.default(120_000).meta({ env: 'ORIEL_LOAD_TIMEOUT_MS' }),
+  /** A model that is idle for this long is unloaded, in ms; 0: only when another model needs its memory. */
+  keepLoadedMs: natural.default(0).meta({ env: 'ORIEL_KEEP_LOADED_MS' }),
 })
 
 /** How the engine of a model runs. */
 const engine = z
   .strictObject({
-    /** Threads of the decoder and the encoder together; 0: one for each core. */
-    threads: z.number().int().nonnegative().default(0),
-    /** What computes beside the processor; `auto`: a GPU, where one is there and its package is installed. */
-    gpu: z.enum(['auto', 'off', 'cuda', 'vulkan', 'metal']).default('auto'),
-    /** Tokens of KV memory, shared by all running sequences; 0: chosen from the model. */
-    contextTokens: z.number().int().nonnegative().default(0),
-    /** Sequences that run at once; more wait in the queue. */
-    maxSequences: z.number().int().positive().max(192).default(32),
-    /** Prefill tokens in one step at most. While somebody streams they are fewer, by what steps take. */
-    chunkTokens: z.number().int().positive().default(256),
-    /** Requests that may wait; one more is refused. */
-    maxQueue: z.number().int().positive().default(512),
-    /** Bytes of picture embeddings that are kept; 0: a twentieth of the memory for models, and 500 MB at most. */
-    encoderCacheBytes: z.number().int().nonnegative().default(0),
-    /** Bytes for prompts' beginnings that the KV memory has no room for; 0: as for embeddings. */
-    prefixCacheBytes: z.number().int().nonnegative().default(0),
-    /** Numbers of the KV memory: 8-bit ones take half the room, and prefill near three times as long on a CPU. */
-    kvType: z.enum(['f16', 'q8_0']).default('f16'),
-    /** Attention in one pass over the KV memory: prefill is a quarter faster with it, and 8-bit numbers need it. */
-    flashAttention: z.stringbool().or(z.boolean()).default(true),
-    /** What encodes pictures on a CPU: ONNX Runtime, or ggml, which also takes its place where it is not installed. */
-    visionRuntime: z.enum(['onnx', 'ggml']).default('onnx'),
-    /** `fp32` is exact, `int8` faster; ggml computes with the types of the file. */
-    visionPrecision: z.enum(['fp32', 'int8']).default('fp32'),
+    /** Threads of the decoder and the encoder together; 0: one per core. */
+    threads: natural.default(0).meta({ env: 'ORIEL_THREADS' }),
+    /** The device that computes; `auto`: a GPU if there is one and its package is installed. */
+    gpu: z.enum(['auto', 'off', 'cuda', 'vulkan', 'metal']).default('auto').meta({ env: 'ORIEL_GPU' }),
+    /** Cells of the KV cache in tokens, shared by all running sequences; 0: chosen from the model and the memory. */
+    contextTokens: natural.default(0).meta({ env: 'ORIEL_CONTEXT' }),
+    /** Sequences that run at the same time. Further requests are queued. */
+    maxSequences: positive.max(192).default(32).meta({ env: 'ORIEL_MAX_SEQUENCES' }),
+    /** The limit for prefill tokens in one step. While answers are streaming, a step takes fewer to keep its time. */
+    chunkTokens: positive.default(256).meta({ env: 'ORIEL_CHUNK' }),
+    /** Requests in the queue. Further requests are refused. */
+    maxQueue: positive.default(512),
+    /** Memory for image embeddings, in bytes; 0: a twentieth of the memory for models, at most 500 MB. */
+    encoderCacheBytes: natural.default(0).meta({ env: 'ORIEL_ENCODER_CACHE' }),
+    /** Memory for prompt prefixes evicted from the KV cache, in bytes; 0: as for image embeddings. */
+    prefixCacheBytes: natural.default(0).meta({ env: 'ORIEL_PREFIX_CACHE' }),
+    /** The number type of the KV cache. `q8_0` needs half the memory, and prefill on a CPU takes almost three times as long. */
+    kvType: z.enum(['f16', 'q8_0']).default('f16').meta({ env: 'ORIEL_KV_TYPE' }),
+    /** Flash attention. It makes prefill a quarter faster, and `q8_0` needs it. */
+    flashAttention: flag.default(true).meta({ env: 'ORIEL_FLASH_ATTENTION' }),
+    /** The runtime that encodes images on a CPU. ggml is also used where ONNX Runtime is not installed. */
+    visionRuntime: z.enum(['onnx', 'ggml']).default('onnx').meta({ env: 'ORIEL_VISION_RUNTIME' }),
+    /** `fp32` is exact, `int8` is faster. ggml uses the number types of the model file. */
+    visionPrecision: z.enum(['fp32', 'int8']).default('fp32').meta({ env: 'ORIEL_VISION_PRECISION' }),
   })
   .refine(({ kvType, flashAttention }) => flashAttention || kvType === 'f16', {
-    message: '8-bit numbers in the KV memory (q8_0) need flash attention',
+    message: 'the KV cache type q8_0 needs flash attention',
     path: ['kvType'],
   })
 
-/** Where models are found, and where `oriel pull` gets them. */
+/** Where models are found, and where they are pulled from. */
 const models = z.strictObject({
-  /** Folders of GGUF files, beside the built-in models and the hub's cache. The first is where pulled URLs are put. */
-  dirs: z.array(z.string().min(1)).default([]),
+  /** Folders of GGUF files, in addition to the built-in models and the hub's cache. Models pulled by URL go to the first. */
+  dirs: z.array(text).default([]).meta({ env: 'ORIEL_MODELS_DIR' }),
+  /** Hugging Face. The variables have the meaning that Hugging Face's own programs give them. */
   hub: z
     .strictObject({
-      endpoint: z.url({ protocol: /^https?$/ }).default('https://huggingface.co'),
-      token: z.string().trim().min(1).nullable().default(null),
-      /** Whether the hub may not be asked: what is in the cache has to do. */
-      offline: z.stringbool().or(z.boolean()).default(false),
-      /** Hugging Face's home; its cache is `hub` in there, unless `cache` says otherwise. */
-      home: z.string().min(1).nullable().default(null),
-      cache: z.string().min(1).nullable().default(null),
+      endpoint: z
+        .url({ protocol: /^https?$/ })
+        .default('https://huggingface.co')
+        .meta({ env: 'HF_ENDPOINT' }),
+      token: z.string().trim().min(1).nullable().default(null).meta({ env: 'HF_TOKEN' }),
+      /** Whether only models in the cache are used. */
+      offline: flag.default(false).meta({ env: 'HF_HUB_OFFLINE' }),
+      /** The folder whose subfolder `hub` is the cache, unless `cache` is set. */
+      home: text.nullable().default(null).meta({ env: 'HF_HOME' }),
+      cache: text.nullable().default(null).meta({ env: 'HF_HUB_CACHE' }),
     })
     .prefault({}),
 })
 
 const server = z.strictObject({
-  host: z.string().min(1).default('127.0.0.1'),
-  port: z.number().int().min(0).max(65535).default(8080),
-  /** Whether parameters that mean nothing to an endpoint are refused; otherwise a header of the answer names them. */
-  strict: z.stringbool().or(z.boolean()).default(false),
-  /** Bytes of a request's body: the base64 bound and some room for text. */
-  maxBodyBytes: z
-    .number()
-    .int()
-    .positive()
-    .default(16 * MB),
+  host: text.default('127.0.0.1').meta({ env: 'ORIEL_HOST' }),
+  port: z.number().int().min(0).max(65535).default(8080).meta({ env: 'ORIEL_PORT' }),
+  /** Whether parameters that an endpoint ignores are refused. Otherwise a response header lists them. */
+  strict: flag.default(false).meta({ env: 'ORIEL_STRICT' }),
+  /** Bytes of a request body: the limit for base64 plus space for text. */
+  maxBodyBytes: positive.default(16 * MB).meta({ env: 'ORIEL_MAX_BODY_BYTES' }),
 })
 
-/** What tokens cost, in any currency, for each million of them. */
+/** The price of a million tokens, in any currency. */
 const prices = z.strictObject({
-  input: z.number().nonnegative().default(0),
-  output: z.number().nonnegative().default(0),
+  input: z.number().nonnegative().default(0).meta({ env: 'ORIEL_INPUT_PRICE' }),
+  output: z.number().nonnegative().default(0).meta({ env: 'ORIEL_OUTPUT_PRICE' }),
 })
 
 const configSchema = z.strictObject({
-  /** The models that are loaded at the start: ids of the library or paths of GGUF files. Others are when requests come. */
-  model: z.array(z.string().min(1)).default(['pocket']),
-  /** The vision file (mmproj) of that model, where it is not beside the model's own file. */
-  mmproj: z.string().min(1).nullable().default(null),
-  logLevel: z.enum(['silent', 'error', 'warn', 'info', 'debug', 'trace']).default('warn'),
+  /** Models to load at the start, by id or by the path of a GGUF file. Other models are loaded on demand. */
+  model: z.array(text).default(['pocket']).meta({ env: 'ORIEL_MODEL' }),
+  /** The vision file (mmproj) of that model, if it is not next to the model's file. */
+  mmproj: text.nullable().default(null),
+  logLevel: z
+    .enum(['silent', 'error', 'warn', 'info', 'debug', 'trace'])
+    .default('warn')
+    .meta({ env: 'ORIEL_LOG_LEVEL' }),
   server: server.prefault({}),
   media: media.prefault({}),
   engine: engine.prefault({}),
@@ -196,60 +179,30 @@ export type EngineConfig = Config['engine']
 export type ModelsConfig = Config['models']
 export type Prices = Config['prices']
 
-/** Environment variables, each with the setting that it stands for. Flags of the command line win over these. */
-const environment: Record<string, readonly string[]> = {
-  ORIEL_HOST: ['server', 'host'],
-  ORIEL_PORT: ['server', 'port'],
-  ORIEL_STRICT: ['server', 'strict'],
-  ORIEL_MODEL: ['model'],
-  ORIEL_LOG_LEVEL: ['logLevel'],
-  ORIEL_INPUT_PRICE: ['prices', 'input'],
-  ORIEL_OUTPUT_PRICE: ['prices', 'output'],
-  ORIEL_MAX_BODY_BYTES: ['server', 'maxBodyBytes'],
-  ORIEL_MAX_IMAGES: ['media', 'maxImages'],
-  ORIEL_MAX_BASE64_BYTES: ['media', 'maxBase64Bytes'],
-  ORIEL_MAX_URL_BYTES: ['media', 'maxUrlBytes'],
-  ORIEL_URL_TIMEOUT_MS: ['media', 'urlTimeoutMs'],
-  ORIEL_MAX_REDIRECTS: ['media', 'maxRedirects'],
-  ORIEL_MAX_PIXELS: ['media', 'maxPixels'],
-  ORIEL_MAX_TOTAL_PIXELS: ['media', 'maxTotalPixels'],
-  ORIEL_MAX_PIXELS_IN_FLIGHT: ['media', 'maxPixelsInFlight'],
-  ORIEL_MAX_PIXELS_HELD: ['media', 'maxPixelsHeld'],
-  ORIEL_DECODERS: ['media', 'decoders'],
-  ORIEL_DECODE_TIMEOUT_MS: ['media', 'decodeTimeoutMs'],
-  ORIEL_ALLOW_PRIVATE: ['media', 'allowPrivate'],
-  ORIEL_ALLOW_DOMAINS: ['media', 'allowDomains'],
-  ORIEL_DENY_DOMAINS: ['media', 'denyDomains'],
-  ORIEL_FETCH_PROXY: ['media', 'proxy'],
-  ORIEL_CACHE_BYTES: ['media', 'cacheBytes'],
-  ORIEL_CACHE_DIR: ['media', 'cacheDir'],
-  ORIEL_CACHE_DIR_BYTES: ['media', 'cacheDirBytes'],
-  ORIEL_MEMORY_BUDGET: ['loading', 'memoryBytes'],
-  ORIEL_LOAD_TIMEOUT_MS: ['loading', 'timeoutMs'],
-  ORIEL_KEEP_LOADED_MS: ['loading', 'keepLoadedMs'],
-  ORIEL_GPU: ['engine', 'gpu'],
-  ORIEL_THREADS: ['engine', 'threads'],
-  ORIEL_CONTEXT: ['engine', 'contextTokens'],
-  ORIEL_ENCODER_CACHE: ['engine', 'encoderCacheBytes'],
-  ORIEL_PREFIX_CACHE: ['engine', 'prefixCacheBytes'],
-  ORIEL_MAX_SEQUENCES: ['engine', 'maxSequences'],
-  ORIEL_CHUNK: ['engine', 'chunkTokens'],
-  ORIEL_KV_TYPE: ['engine', 'kvType'],
-  ORIEL_FLASH_ATTENTION: ['engine', 'flashAttention'],
-  ORIEL_VISION_RUNTIME: ['engine', 'visionRuntime'],
-  ORIEL_VISION_PRECISION: ['engine', 'visionPrecision'],
-  ORIEL_MODELS_DIR: ['models', 'dirs'],
-  // Hugging Face's own, with the meaning that they have for its programs.
-  HF_ENDPOINT: ['models', 'hub', 'endpoint'],
-  HF_TOKEN: ['models', 'hub', 'token'],
-  HF_HUB_OFFLINE: ['models', 'hub', 'offline'],
-  HF_HOME: ['models', 'hub', 'home'],
-  HF_HUB_CACHE: ['models', 'hub', 'cache'],
+/** A setting that an environment variable sets. */
+export interface Variable {
+  readonly name: string
+  /** Where the setting is in the configuration: `['media', 'maxImages']`. */
+  readonly path: readonly string[]
+  readonly default: unknown
 }
 
-/** The environment variable of a setting, or of the one that it is a part of. */
+/** The environment variables of all settings. */
+export const variables: readonly Variable[] = variablesOf(configSchema, [], configSchema.parse({}))
+
+function variablesOf(schema: z.core.$ZodType, path: readonly string[], value: unknown): Variable[] {
+  if (schema instanceof z.ZodPrefault) return variablesOf(schema.unwrap(), path, value)
+  if (schema instanceof z.ZodObject && isSettings(value))
+    return Object.entries<z.core.$ZodType>(schema.shape).flatMap(([key, inner]) =>
+      variablesOf(inner, [...path, key], value[key]),
+    )
+  const name = z.globalRegistry.get(schema)?.env
+  return typeof name === 'string' ? [{ name, path, default: value }] : []
+}
+
+/** The environment variable of a setting, or of the setting that contains it. */
 export const variableOf = (path: readonly PropertyKey[]): string | undefined =>
-  Object.keys(environment).find((name) => environment[name]?.every((key, at) => path[at] === key))
+  variables.find((variable) => variable.path.every((key, at) => path[at] === key))?.name
 
 type Optional<T> = T extends readonly unknown[] | null | undefined
   ? T
@@ -260,39 +213,33 @@ type Optional<T> = T extends readonly unknown[] | null | undefined
 type Settings = { [key: string]: unknown }
 
 /**
- * The configuration of one process: defaults, then the environment, then `overrides` (parsed flags).
- * A value that is not allowed ends in an error that names the setting, what was found and what is allowed.
+ * The configuration of one process: the defaults, replaced by the environment, replaced by `overrides` (such as flags).
+ * @throws ZodError that lists each setting whose value is not allowed
  */
 export function loadConfig(overrides: OrielSettings = {}, env: NodeJS.ProcessEnv = process.env): Config {
   const settings: Settings = {}
-  for (const [name, path] of Object.entries(environment)) {
-    const text = env[name]
-    if (text !== undefined && text !== '') assign(settings, path, text, name)
+  for (const variable of variables) {
+    const value = env[variable.name]
+    if (value !== undefined && value !== '') assign(settings, variable.path, parsed(value, variable))
   }
   return configSchema.parse(merge(settings, overrides))
 }
 
-function assign(settings: Settings, path: readonly string[], text: string, name: string): void {
-  const [head, ...rest] = path
-  if (head === undefined) return
-  if (rest.length > 0) {
-    const inner: Settings = isSettings(settings[head]) ? settings[head] : {}
-    settings[head] = inner
-    assign(inner, rest, text, name)
-  } else if (Array.isArray(valueAt(name))) settings[head] = text.split(',').map((part) => part.trim())
-  else if (typeof valueAt(name) === 'number') settings[head] = numberOr(text)
-  else settings[head] = text
+/** Reads a variable's text as the type of the default. The schema refuses a text that is not of that type. */
+function parsed(value: string, { default: byDefault }: Variable): unknown {
+  if (Array.isArray(byDefault)) return value.split(',').map((entry) => entry.trim())
+  if (typeof byDefault !== 'number' || value.trim() === '' || Number.isNaN(Number(value))) return value
+  return Number(value)
 }
 
-/** What is no number stays as it is, for the schema to say so. */
-const numberOr = (text: string): number | string =>
-  text.trim() === '' || Number.isNaN(Number(text)) ? text : Number(text)
-
-const defaults: Settings = configSchema.parse({})
-
-/** The default that an environment variable replaces: its type says how the text is read. */
-function valueAt(name: string): unknown {
-  return environment[name]?.reduce<unknown>((value, key) => (isSettings(value) ? value[key] : undefined), defaults)
+function assign(settings: Settings, [head, ...rest]: readonly string[], value: unknown): void {
+  if (head === undefined) return
+  if (rest.length === 0) settings[head] = value
+  else {
+    const inner: Settings = isSettings(settings[head]) ? settings[head] : {}
+    settings[head] = inner
+    assign(inner, rest, value)
+  }
 }
 
 function merge(base: Settings, over: Settings): Settings {
@@ -305,5 +252,6 @@ function merge(base: Settings, over: Settings): Settings {
   return merged
 }
 
-const isSettings = (value: unknown): value is Settings =>
-  typeof value === 'object' && value !== null && !Array.isArray(value)
+function isSettings(value: unknown): value is Settings {
+  return typeof value === 'object' && value !== null && !Array.isArray(value)
+}

@@ -19,13 +19,13 @@ const taken = async (groups: string) => {
   return takenInGroup({ files: folder, groups: path.join(folder, 'groups') })
 }
 
-describe('the memory that there is', () => {
-  it('is some of what the machine has free', () => {
+describe('the available memory', () => {
+  it('is at most the free memory of the machine', () => {
     expect(availableMemory()).toBeGreaterThan(0)
     expect(availableMemory()).toBeLessThanOrEqual(freemem() * 1.1)
   })
 
-  it('does not count file pages that were not used lately, in either version of control groups', async () => {
+  it('does not count inactive file pages as taken, in both versions of control groups', async () => {
     await group('my/service', { 'memory.current': '1000\n', 'memory.stat': 'anon 300\ninactive_file 600\n' })
     expect(await taken('0::/my/service\n')).toBe(400)
     await rm(path.join(folder, 'my'), { recursive: true })
@@ -36,12 +36,12 @@ describe('the memory that there is', () => {
     expect(await taken('3:cpu:/\n4:memory:/old\n0::/\n')).toBe(1500)
   })
 
-  it('is found at the root where a container does not see the name of its group', async () => {
+  it('is read at the root if a container does not see the name of its group', async () => {
     await group('.', { 'memory.current': '70', 'memory.stat': 'inactive_file 20\n' })
     expect(await taken('0::/../../docker/abc\n')).toBe(50)
   })
 
-  it('is not known where there are no groups', async () => {
+  it('is unknown without control groups', async () => {
     expect(await taken('')).toBeUndefined()
   })
 })

@@ -21,7 +21,7 @@ async function processors(groups: string): Promise<number> {
   return availableProcessors({ files: folder, groups: path.join(folder, 'groups') })
 }
 
-describe('the processors that there are', () => {
+describe('the available processors', () => {
   it('are those that the process may run on', async () => {
     expect(await processors('')).toBe(all)
     await group('.', { 'cpu.max': 'max 100000\n' })

@@ -1,147 +1,149 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { z } from 'zod'
 import type { Timings } from '../deployments/index.ts'
-import type { Logger } from '../log.ts'
 import type { RunningAnswer } from './answering/answer.ts'
-import { type AnswerAccount, observed } from './answering/observe.ts'
-import type { AnswerRooms } from './answering/prepare.ts'
+import { observed } from './answering/observe.ts'
 import type { AnswerRequest } from './answering/request.ts'
 import { countPrompts, type PromptCounts, startAnswers } from './answering/several.ts'
-import { type Dialect, dialectOf } from './dialects.ts'
+import type { Dialect, Endpoint, RequestContext, RouteOptions } from './dialects/dialect.ts'
 import { logError, toOrielError } from './errors.ts'
 import { describeAnswer, describeTimings } from './headers.ts'
+import { parseBody, unknownParameters } from './request/validation.ts'
 import { type Framing, sendEvents } from './sse.ts'
-import { parseBody, unknownParameters } from './validation.ts'
 
-/** What a request says besides its body. */
-export interface RequestContext {
-  dialect: Dialect
-  /** Of the header `x-prompt-cache-isolation-key`: prefixes are only shared within one. */
-  isolationKey: string
-  requestId: string
+type Documentation = Pick<Endpoint, 'path' | 'tag' | 'summary'>
+
+interface Protocol<Body extends z.ZodObject, Answer extends z.ZodType> extends Documentation {
+  body: Body
+  answer: Answer
+  /** One request for each prompt. @throws OrielError `invalid` */
+  read(body: z.output<Body>, context: RequestContext): AnswerRequest[]
 }
 
-/** One way to have a prompt counted: all that a dialect has of its own. */
-export interface CountEndpoint<Schema extends z.ZodObject> {
-  schema: Schema
-  /** One request for each prompt. */
-  read(body: z.output<Schema>, context: RequestContext): AnswerRequest[]
-  counted(body: z.output<Schema>, counts: PromptCounts): object | Promise<object>
+/** A protocol that counts prompts. */
+export interface CountProtocol<Body extends z.ZodObject, Answer extends z.ZodType> extends Protocol<Body, Answer> {
+  counted(body: z.output<Body>, counts: PromptCounts): z.output<Answer> | Promise<z.output<Answer>>
 }
 
-/** One way to ask a model, and to be answered. */
-export interface AnswerEndpoint<Schema extends z.ZodObject> extends Omit<CountEndpoint<Schema>, 'counted'> {
-  streams(body: z.output<Schema>): boolean
-  whole(answer: RunningAnswer, body: z.output<Schema>): Promise<Whole>
-  events(answer: RunningAnswer, body: z.output<Schema>): AsyncIterable<object>
-  framing(context: RequestContext): Framing
-  /** The answer where the prompt is only to be counted. */
-  dryRun?: { wanted(body: z.output<Schema>): boolean; counted: CountEndpoint<Schema>['counted'] }
-}
+type StreamableBody = z.ZodObject<{ stream: z.ZodType<boolean | null | undefined> }>
 
-interface Whole {
-  body: object
-  timings: Timings | undefined
-}
-
-export interface RouteOptions {
-  rooms: AnswerRooms
-  /** Whether parameters that mean nothing here are refused. */
-  strict: boolean
-  log: Logger
-  /** Told what each answer took. */
-  tell(account: AnswerAccount, requestId: string): void
+/** A protocol that asks a model. The compiler checks its bodies against the schemas of the OpenAPI document. */
+export interface AnswerProtocol<Body extends StreamableBody, Answer extends z.ZodType, Event extends z.ZodType>
+  extends Protocol<Body, Answer> {
+  event: Event
+  whole(answer: RunningAnswer, body: z.output<Body>): Promise<{ body: z.output<Answer>; timings: Timings | undefined }>
+  events(answer: RunningAnswer, body: z.output<Body>): AsyncIterable<z.output<Event>>
+  framing(context: RequestContext): Framing<z.output<Event>>
+  /** For requests that count the prompt only. */
+  dryRun?: { wanted(body: z.output<Body>): boolean; counted: CountProtocol<Body, Answer>['counted'] }
 }
 
 /**
- * A stream begins when the engine has taken the request in, so that whatever is wrong has a status of its own; but no
- * reader waits longer than this for its first byte. ms
+ * How long the status line of a stream may wait for the engine. The engine refuses bad requests when it admits them, and
+ * until the stream begins an error can have its own status. ms
  */
-const patience = 10_000
+const longestWait = 10_000
 
-export function answerRoute<Schema extends z.ZodObject>(endpoint: AnswerEndpoint<Schema>, options: RouteOptions) {
+export function answerEndpoint<Body extends StreamableBody, Answer extends z.ZodType, Event extends z.ZodType>(
+  protocol: AnswerProtocol<Body, Answer, Event>,
+): Endpoint {
+  const { path, tag, summary, body, answer, event } = protocol
+  return { method: 'POST', path, tag, summary, body, answer, event, handler: (options) => answering(protocol, options) }
+}
+
+export function countEndpoint<Body extends z.ZodObject, Answer extends z.ZodType>(
+  protocol: CountProtocol<Body, Answer>,
+): Endpoint {
+  const { path, tag, summary, body, answer } = protocol
+  return {
+    method: 'POST',
+    path,
+    tag,
+    summary,
+    body,
+    answer,
+    handler: (options) => async (request, reply) => {
+      const { parsed, requests, signal } = readRequest(protocol, options, request, reply)
+      return protocol.counted(parsed, await countPrompts(options.rooms, requests, signal))
+    },
+  }
+}
+
+function answering<Body extends StreamableBody, Answer extends z.ZodType, Event extends z.ZodType>(
+  protocol: AnswerProtocol<Body, Answer, Event>,
+  options: RouteOptions,
+) {
   const { rooms, log, tell } = options
   return async (request: FastifyRequest, reply: FastifyReply): Promise<unknown> => {
     const arrived = performance.now()
-    const { body, context, requests, signal } = readRequest(endpoint, options, request, reply)
-    const { dryRun } = endpoint
-    if (dryRun?.wanted(body)) return dryRun.counted(body, await countPrompts(rooms, requests, signal))
+    const { parsed, context, requests, signal } = readRequest(protocol, options, request, reply)
+    const { dryRun } = protocol
+    if (dryRun?.wanted(parsed)) return dryRun.counted(parsed, await countPrompts(rooms, requests, signal))
 
     const starting = startAnswers(rooms, requests, signal).then((answer) =>
       observed(answer, (account) => tell(account, request.id)),
     )
-    if (!endpoint.streams(body)) {
+    if (!parsed.stream) {
       const answer = await starting
       describeAnswer(reply, answer)
-      const whole = await endpoint.whole(answer, body)
-      if (whole.timings !== undefined) describeTimings(reply, whole.timings, answer.media, arrived)
-      return whole.body
+      const { body, timings } = await protocol.whole(answer, parsed)
+      if (timings !== undefined) describeTimings(reply, timings, answer.media, arrived)
+      return body
     }
-    const early = await within(patience, starting)
+    const early = await within(longestWait, starting)
     if (early !== undefined) describeAnswer(reply, early)
     reply.hijack()
     for (const [name, value] of Object.entries(reply.getHeaders()))
       if (value !== undefined) reply.raw.setHeader(name, value)
-    const failure = await sendEvents(reply.raw, later(starting, endpoint, body), endpoint.framing(context))
+    const events = later(starting, (answer) => protocol.events(answer, parsed))
+    const failure = await sendEvents(reply.raw, events, protocol.framing(context))
     if (failure !== undefined) logError(toOrielError(failure), request.id, log)
     return reply
   }
 }
 
-export function countRoute<Schema extends z.ZodObject>(endpoint: CountEndpoint<Schema>, options: RouteOptions) {
-  return async (request: FastifyRequest, reply: FastifyReply): Promise<unknown> => {
-    const { body, requests, signal } = readRequest(endpoint, options, request, reply)
-    return endpoint.counted(body, await countPrompts(options.rooms, requests, signal))
-  }
-}
-
 /** @throws OrielError `invalid` */
-function readRequest<Schema extends z.ZodObject>(
-  { schema, read }: Pick<CountEndpoint<Schema>, 'schema' | 'read'>,
-  { strict }: RouteOptions,
+function readRequest<Body extends z.ZodObject, Answer extends z.ZodType>(
+  { body, read }: Protocol<Body, Answer>,
+  { strict, dialect }: RouteOptions,
   request: FastifyRequest,
   reply: FastifyReply,
 ) {
-  const body = parseBody(schema, request.body)
-  const ignored = unknownParameters(schema, body, strict)
-  // Nothing has looked at them, and nobody shall take them for parsed.
-  for (const name of ignored) Reflect.deleteProperty(body, name)
+  const parsed = parseBody(body, request.body)
+  const ignored = unknownParameters(body, parsed, strict)
+  // The schema let them pass unchecked, so nothing behind it may see them.
+  for (const name of ignored) Reflect.deleteProperty(parsed, name)
   if (ignored.length > 0)
     reply.header(
       'x-oriel-ignored-parameters',
       ignored.map((name) => encodeURIComponent(name.toWellFormed())).join(', '),
     )
-  const context = contextOf(request)
-  return { body, context, requests: read(body, context), signal: whenClosed(reply) }
+  const context = contextOf(request, dialect)
+  return { parsed, context, requests: read(parsed, context), signal: whenClosed(reply) }
 }
 
-function contextOf(request: FastifyRequest): RequestContext {
-  const isolation = request.headers['x-prompt-cache-isolation-key']
-  return {
-    dialect: dialectOf(request.url),
-    isolationKey: typeof isolation === 'string' ? isolation : '',
-    requestId: request.id,
-  }
+function contextOf({ id, headers }: FastifyRequest, dialect: Dialect): RequestContext {
+  const isolation = headers['x-prompt-cache-isolation-key']
+  return { dialect, isolationKey: typeof isolation === 'string' ? isolation : '', requestId: id }
 }
 
-async function* later<Schema extends z.ZodObject>(
+async function* later<Event>(
   starting: Promise<RunningAnswer>,
-  endpoint: AnswerEndpoint<Schema>,
-  body: z.output<Schema>,
-) {
-  yield* endpoint.events(await starting, body)
+  events: (answer: RunningAnswer) => AsyncIterable<Event>,
+): AsyncIterable<Event> {
+  yield* events(await starting)
 }
 
-/** @returns undefined when the promise takes longer. ms */
-async function within<T>(time: number, promise: Promise<T>): Promise<T | undefined> {
+/** @param ms @returns undefined if the promise takes longer */
+async function within<T>(ms: number, promise: Promise<T>): Promise<T | undefined> {
   let timer: NodeJS.Timeout | undefined
   const late = new Promise<undefined>((resolve) => {
-    timer = setTimeout(() => resolve(undefined), time)
+    timer = setTimeout(() => resolve(undefined), ms)
   })
   return Promise.race([promise, late]).finally(() => clearTimeout(timer))
 }
 
-/** Aborts at the end of the request: its answer is complete, or the client went away. */
+/** Aborts when the response is complete or the client has disconnected. */
 function whenClosed(reply: FastifyReply): AbortSignal {
   const over = new AbortController()
   reply.raw.once('close', () => over.abort())

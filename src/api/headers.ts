@@ -1,16 +1,15 @@
-import type { FastifyReply, FastifyRequest } from 'fastify'
-import type { Timings } from '../deployments/index.ts'
+import type { FastifyReply } from 'fastify'
+import type { MediaTimings, Timings } from '../deployments/index.ts'
 import type { RunningAnswer } from './answering/answer.ts'
-import type { MediaTimings } from './answering/prepare.ts'
-import { dialectOf } from './dialects.ts'
+import type { Dialect } from './dialects/dialect.ts'
+import { seconds } from './shapes/performance.ts'
 
-/** The request's id, by the names that clients look for it under. */
-export function describeRequest({ id, url }: FastifyRequest, reply: FastifyReply): void {
-  reply.header('x-request-id', id)
-  if (dialectOf(url) === 'anthropic') reply.header('request-id', id)
+/** Headers of every response. */
+export function describeRequest(reply: FastifyReply, requestId: string, { headers }: Dialect): void {
+  reply.headers({ 'x-request-id': requestId, ...headers?.(requestId) })
 }
 
-/** Fireworks' headers that are known when an answer begins. */
+/** Headers that are known when an answer begins, by the names that Fireworks gives them. Every dialect sends them. */
 export function describeAnswer(reply: FastifyReply, { usage, sampling }: RunningAnswer): void {
   reply.header('fireworks-prompt-tokens', String(usage.promptTokens))
   reply.header('fireworks-cached-prompt-tokens', String(usage.cachedTokens))
@@ -29,7 +28,7 @@ export function describeAnswer(reply: FastifyReply, { usage, sampling }: Running
   reply.header('fireworks-sampling-options', JSON.stringify(options))
 }
 
-/** And those of an answer that is over. Fireworks counts in seconds, Server-Timing in ms. */
+/** Headers of a complete answer. @param arrived when the request arrived, by `performance.now()` */
 export function describeTimings(reply: FastifyReply, timings: Timings, media: MediaTimings, arrived: number): void {
   const total = performance.now() - arrived
   reply.header('fireworks-server-time-to-first-token', seconds(media.media + timings.firstToken))
@@ -38,19 +37,3 @@ export function describeTimings(reply: FastifyReply, timings: Timings, media: Me
   const phases = Object.entries({ ...media, queue, encode, prefill, generation, total })
   reply.header('server-timing', phases.map(([name, ms]) => `${name};dur=${ms.toFixed(1)}`).join(', '))
 }
-
-/** The same in the body of an answer: `perf_metrics`. */
-export function performanceOf({ usage, media }: RunningAnswer, timings: Timings): Record<string, string> {
-  return {
-    'prompt-tokens': String(usage.promptTokens),
-    'cached-prompt-tokens': String(usage.cachedTokens),
-    'server-time-to-first-token': seconds(media.media + timings.firstToken),
-    'server-processing-time': seconds(media.media + timings.firstToken + timings.generation),
-    'prefill-queue-duration': seconds(timings.queue),
-    'prefill-duration': seconds(timings.prefill),
-    'generation-duration': seconds(timings.generation),
-    'image-encode-duration': seconds(timings.encode),
-  }
-}
-
-const seconds = (ms: number): string => (ms / 1000).toFixed(4)

@@ -1,10 +1,11 @@
 import { STATUS_CODES } from 'node:http'
 import type { Socket } from 'node:net'
 import { OrielError } from '../errors.ts'
-import { errorBody, statusOf } from './errors.ts'
+import { defaultDialect } from './dialects/index.ts'
+import { statusOf } from './errors.ts'
 
 /**
- * What the HTTP framework refuses by itself, told in our words; other errors pass as they are.
+ * Errors of the HTTP framework as errors of ours; others are returned as they are.
  * @param maxBodyBytes for the message
  */
 export function explainHttpError(error: unknown, maxBodyBytes: number): unknown {
@@ -12,33 +13,36 @@ export function explainHttpError(error: unknown, maxBodyBytes: number): unknown 
     case 'FST_ERR_CTP_BODY_TOO_LARGE':
       return new OrielError(
         'too_large',
-        `The body of the request is larger than ${maxBodyBytes} bytes, the most that this server takes.`,
+        `The request body is larger than ${maxBodyBytes} bytes, the limit of this server.`,
         { code: 'body_too_large' },
       )
     case 'FST_ERR_CTP_INVALID_MEDIA_TYPE':
       return new OrielError(
         'unsupported_media',
-        'The body must be JSON, with the header content-type: application/json.',
+        'The request body must be JSON, with the header content-type: application/json.',
         { code: 'unsupported_content_type' },
       )
     case 'FST_ERR_CTP_INVALID_CONTENT_LENGTH':
-      return new OrielError('invalid', 'The body is not as long as its content-length says.', { code: 'invalid_body' })
+      return new OrielError('invalid', 'The length of the request body differs from its content-length header.', {
+        code: 'invalid_body',
+      })
     case 'FST_ERR_BAD_URL':
-      return new OrielError('invalid', 'The path of the URL cannot be read.', { code: 'invalid_url' })
+      return new OrielError('invalid', 'The URL path is not valid.', { code: 'invalid_url' })
     default:
       return error
   }
 }
 
-/** Answers bytes that are no request at all. There is no request to answer to, so this writes to the socket itself. */
+/** Answers bytes that are not an HTTP request. The framework has no reply for them, so this writes to the socket. */
 export function refuseConnection(error: Error, socket: Socket): void {
   if (codeOf(error) === 'ECONNRESET' || !socket.writable) {
     socket.destroy()
     return
   }
   const shown = explainProtocolError(codeOf(error))
-  const status = statusOf(shown, 'openai')
-  const body = JSON.stringify(errorBody(shown, 'openai', ''))
+  const { errors } = defaultDialect
+  const status = statusOf(shown.kind, errors)
+  const body = JSON.stringify(errors.body(shown, ''))
   socket.end(
     `HTTP/1.1 ${status} ${STATUS_CODES[status]}\r\ncontent-type: application/json; charset=utf-8\r\n` +
       `content-length: ${Buffer.byteLength(body)}\r\nconnection: close\r\n\r\n${body}`,
@@ -49,8 +53,8 @@ function explainProtocolError(code: string | undefined): OrielError {
   if (code === 'ERR_HTTP_REQUEST_TIMEOUT')
     return new OrielError('timeout', 'The request did not arrive in time.', { code: 'request_timeout' })
   if (code === 'HPE_HEADER_OVERFLOW')
-    return new OrielError('too_large', 'The headers of the request are too large.', { code: 'headers_too_large' })
-  return new OrielError('invalid', 'What was sent is no HTTP request that can be read.', { code: 'invalid_request' })
+    return new OrielError('too_large', 'The request headers are too large.', { code: 'headers_too_large' })
+  return new OrielError('invalid', 'The bytes received are not a valid HTTP request.', { code: 'invalid_request' })
 }
 
 const codeOf = (error: unknown): string | undefined =>

@@ -1,5 +1,1 @@
-export { startAnswer } from './answering/answer.ts'
-export { readChat } from './openai/chat.ts'
-export { chatRequest } from './openai/chat-schema.ts'
 export { createServer } from './server.ts'
-export { parseBody } from './validation.ts'

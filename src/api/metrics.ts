@@ -2,55 +2,56 @@ import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom
 import type { Deployments } from '../deployments/index.ts'
 import type { AnswerAccount } from './answering/observe.ts'
 
-/** What Prometheus reads at `/metrics`. Each server has its own. */
+/** The metrics of one server, in the format of Prometheus. */
 export interface Metrics {
   /** `text/plain; version=0.0.4; charset=utf-8` */
   readonly contentType: string
+  /** Records a complete answer. */
   answered(account: AnswerAccount): void
-  /** A response went out. @param route the route's pattern, so that names are few */
+  /** Records a response. @param route pattern of the route, to keep the number of label values small @param ms its duration */
   responded(method: string, route: string, status: number, ms: number): void
   text(): Promise<string>
 }
 
-/** Seconds: from a step of a small model to an answer that takes minutes. */
+/** Bounds in seconds, from one step of a small model to an answer of minutes. */
 const buckets = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120]
 
 export function createMetrics(deployments: Deployments): Metrics {
   const registry = new Registry()
   const registers = [registry]
-  // The event loop's delay among them: it is what a gateway must keep small. Sampled more often, in ms, it would wake a
-  // process that has nothing to do a hundred times a second, on the cores that the engine decodes with.
+  // The event loop delay is sampled every 100 ms: a shorter interval would wake an idle process more often, on the cores
+  // that the engine uses.
   collectDefaultMetrics({ register: registry, prefix: 'oriel_', eventLoopMonitoringPrecision: 100 })
 
   const responses = new Histogram({
     name: 'oriel_http_response_seconds',
-    help: 'Time until a response was complete',
+    help: 'Duration of responses',
     labelNames: ['method', 'route', 'status'] as const,
     buckets,
     registers,
   })
   const phases = new Histogram({
     name: 'oriel_phase_seconds',
-    help: 'Time of each phase of an answer; media is fetch and decode, first_token is queue, encode and prefill',
+    help: 'Duration of each phase of an answer; media covers fetch and decode, first_token covers queue, encode and prefill',
     labelNames: ['model', 'phase'] as const,
     buckets,
     registers,
   })
   const tokens = new Counter({
     name: 'oriel_tokens_total',
-    help: 'Tokens by kind; cached and image tokens are among the prompt tokens',
+    help: 'Tokens by kind; prompt tokens include cached and image tokens',
     labelNames: ['model', 'kind'] as const,
     registers,
   })
   new Gauge({
     name: 'oriel_engine',
-    help: 'What each engine has under way, and its memory in cells and bytes',
+    help: 'Requests of each engine, and its KV cells and cache bytes',
     labelNames: ['model', 'what'] as const,
     registers,
     async collect() {
       this.reset()
       for (const { info, state } of deployments.loaded()) {
-        // An engine that is starting again has nothing to tell.
+        // A restarting engine has no state.
         const found = await state().catch(() => ({}))
         for (const [what, value] of Object.entries(found)) this.set({ model: info.id, what: snake(what) }, value)
       }
@@ -59,7 +60,7 @@ export function createMetrics(deployments: Deployments): Metrics {
 
   new Gauge({
     name: 'oriel_models_memory_bytes',
-    help: 'Memory that models may take, and that those which are loaded have been given',
+    help: 'Memory budget of models, and memory taken by loaded models',
     labelNames: ['what'] as const,
     registers,
     collect() {

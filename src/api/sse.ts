@@ -1,42 +1,47 @@
 import type { ServerResponse } from 'node:http'
 import type { OrielError } from '../errors.ts'
+import type { RequestContext } from './dialects/dialect.ts'
 import { toOrielError } from './errors.ts'
 
-/** How a dialect writes a stream. */
-export interface Framing {
-  /** One event, blank line and all. */
-  event(event: object): string
-  /** What the stream ends with when something failed on the way, since the status is long sent. */
+/** How a protocol writes a stream. */
+export interface Framing<Event> {
+  /** One event with its blank line. */
+  event(event: Event): string
+  /** The event that reports an error within the stream: the HTTP status has been sent by then. */
   failure(error: OrielError): string
-  /** What comes last, whatever happened. */
+  /** The last bytes, after an error too. */
   end: string
 }
 
-/** `data: {…}`, the events of OpenAI's chats and completions. */
-export const dataFraming = (errorOf: (error: OrielError) => object): Framing => ({
+/** Frames without a name, `data: {…}`, and `[DONE]` at the end. */
+export const dataFraming = <Event>({ dialect, requestId }: RequestContext): Framing<Event> => ({
   event: (event) => `data: ${JSON.stringify(event)}\n\n`,
-  failure: (error) => `data: ${JSON.stringify(errorOf(error))}\n\n`,
+  failure: (error) => `data: ${JSON.stringify(dialect.errors.body(error, requestId))}\n\n`,
   end: 'data: [DONE]\n\n',
 })
 
-/** Silence after which a comment is sent, so that nothing in between takes the connection for dead. ms */
+/** A frame that is named by the type of its event. */
+export const namedFrame = <Event extends { type: string }>(event: Event): string =>
+  `event: ${event.type}\ndata: ${JSON.stringify(event)}\n\n`
+
+/** Silence after which a comment is sent, so that proxies do not close the connection. ms */
 const keepAlive = 15_000
 
-/** Sends events as a stream, as fast as the reader takes them. @returns what failed, if anything did */
-export async function sendEvents(
+/** Sends events as a stream, as fast as the client reads them. @returns the error that ended it, or undefined */
+export async function sendEvents<Event>(
   response: ServerResponse,
-  events: AsyncIterable<object>,
-  framing: Framing,
+  events: AsyncIterable<Event>,
+  framing: Framing<Event>,
 ): Promise<unknown> {
   response.writeHead(200, {
     'content-type': 'text/event-stream; charset=utf-8',
     'cache-control': 'no-cache',
-    // nginx holds streams back unless it is told not to.
+    // nginx buffers streams without it.
     'x-accel-buffering': 'no',
   })
   response.flushHeaders()
   const timer = setInterval(() => {
-    // A reader that has not taken what there is needs no sign of life.
+    // A client with unread data needs no keep-alive.
     if (!response.destroyed && !response.writableNeedDrain) response.write(': keep-alive\n\n')
   }, keepAlive)
   let failure: unknown
@@ -56,7 +61,7 @@ export async function sendEvents(
   return failure
 }
 
-/** Waits for a slow reader, so that what it has not read yet stays with the engine and not in our memory. */
+/** Waits for a slow client: unread text must not pile up in memory. */
 async function write(response: ServerResponse, text: string): Promise<void> {
   if (response.destroyed || response.write(text)) return
   await new Promise<void>((resolve) => {

@@ -113,7 +113,7 @@ export async function attachmentOf(
   { image, detail = 'auto', pages }: Omit<ImagePart, 'type'>,
   param: string,
 ): Promise<Attachment> {
-  return { url: await urlOf(image), detail, param, pages }
+  return { kind: 'image', url: await urlOf(image), detail, param, pages }
 }
 
 const imagePart = (image: ImageInput | ImagePart): ImagePart =>

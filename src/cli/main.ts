@@ -1,5 +1,6 @@
 import { Command, InvalidArgumentError, Option } from 'commander'
 import { OrielError } from '../errors.ts'
+import { version } from '../version.ts'
 
 const port = (text: string): number => {
   const value = Number(text)
@@ -14,7 +15,7 @@ const count = (text: string): number => {
   return value
 }
 
-const program = new Command('oriel').description('Ask a vision-language model about pictures.').version('0.1.0')
+const program = new Command('oriel').description('Ask a vision-language model about pictures.').version(version)
 
 const model = new Option('--model <name>', 'the model: a name that `oriel list` shows, or the path of a GGUF file')
 const folder = new Option('--models-dir <folder>', 'a folder of GGUF files, instead of those of ORIEL_MODELS_DIR')

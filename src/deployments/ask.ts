@@ -1,4 +1,4 @@
-import type { Sampling as EngineSampling } from '../engine/generation.ts'
+import type { Sampling as EngineSampling } from '../engine/index.ts'
 import type { AttachmentSource } from '../media/index.ts'
 import type { ChatMessage, PromptPart, Tool } from '../prompt/index.ts'
 

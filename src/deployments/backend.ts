@@ -1,6 +1,6 @@
 import type { AttachmentKind } from '../attachments.ts'
 import type { Prices } from '../config.ts'
-import type { AnswerToken as EngineToken, PromptToken, PromptUsage, Timings } from '../engine/generation.ts'
+import type { AnswerToken as EngineToken, PromptToken, PromptUsage, Timings } from '../engine/index.ts'
 import type { AnswerPiece } from '../prompt/index.ts'
 import type { Ask, Sampling } from './ask.ts'
 

@@ -1,4 +1,4 @@
-export type { AnswerPiece, ChatMessage, ContentPart, PromptPart } from '../prompt/index.ts'
+export type { AnswerPiece, AttachmentPart, ChatMessage, ContentPart, PromptPart } from '../prompt/index.ts'
 export { endsInAnswer } from '../prompt/index.ts'
 export {
   type Ask,

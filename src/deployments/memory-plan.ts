@@ -1,40 +1,43 @@
 import type { EngineConfig } from '../config.ts'
-import { usualCacheBytes, usualCells } from '../engine/memory-shares.ts'
 import { OrielError } from '../errors.ts'
 import type { ModelCard } from '../models/index.ts'
 
-/** The memory that a model is given, in bytes. */
+/** The memory of a model, in bytes. It is decided here, and nowhere else. */
 export interface MemoryPlan {
   weights: number
-  /** Of the vision encoder as it computes, which may be more than its file has. */
+  /** The vision encoder in memory, which may be more than its file. */
   vision: number
   context: number
   contextCells: number
-  /** For embeddings of pictures that were seen. */
+  /** Embeddings that are kept for images that come again. */
   cache: number
-  /** For prompts' beginnings that the context has no room for. */
+  /** Prefixes that are kept outside the KV memory. */
   prefixes: number
-  /** All of it, and what an engine's process takes whatever the model. */
+  /** All of the above and the constant part of an engine process. */
   total: number
 }
 
-/** What the process takes before it has a model, and what a step computes with. */
+/** The engine process without a model, and the buffers of a step. */
 const rest = 250e6
-/** The KV memory may take this share of all, where its size is ours to choose. */
+/** Maximum share of the budget for a KV memory whose size is not configured. */
 const contextShare = 0.25
-/** Bytes for each number in the KV memory, by 16-bit ones. */
+/** Bytes of a number in the KV memory, relative to 16 bits. */
 const kvWidth = { f16: 1, q8_0: 34 / 64 } as const
 
+/** Maximum number of cells that are chosen without configuration; more help few workloads. */
+const mostCells = 16384
+
 /**
- * @param budget bytes that all models together may take
- * @param onGpu whether a GPU encodes pictures, with the numbers of the file
- * @throws OrielError `precondition_failed` with the numbers for a model that never fits
+ * Decides the memory of a model. A configured size of 0 is chosen here.
+ * @param budget bytes for all models together
+ * @param onGpu whether a GPU encodes images; its weights have the types of the file
+ * @throws OrielError `precondition_failed`, with the numbers, for a model that never fits
  */
 export function planMemory(card: ModelCard, config: EngineConfig, budget: number, onGpu = false): MemoryPlan {
   const { decoderBytes: weights, visionBytes, visionParameters, bytesPerToken } = card.size
   const exact = config.visionPrecision === 'fp32' ? visionParameters * 4 : visionParameters
   const vision = config.visionRuntime === 'onnx' && !onGpu ? exact : visionBytes
-  // Decoders without attention keep none.
+  // Decoders without attention have no KV.
   const bytesPerCell = Math.max(1, Math.ceil(bytesPerToken * kvWidth[config.kvType]))
   const room = Math.max(0, budget - rest - weights - vision)
   const contextCells =
@@ -44,7 +47,7 @@ export function planMemory(card: ModelCard, config: EngineConfig, budget: number
   const wanted = vision === 0 ? 0 : config.encoderCacheBytes || usualCacheBytes(budget)
   const cache = Math.max(1, Math.min(wanted, Math.floor(left / 2)))
   const prefixes = Math.max(1, Math.min(config.prefixCacheBytes || usualCacheBytes(budget), left - cache))
-  // A byte for either cache is left at least.
+  // Each cache has at least one byte.
   if (left < 2)
     throw new OrielError(
       'precondition_failed',
@@ -54,6 +57,20 @@ export function planMemory(card: ModelCard, config: EngineConfig, budget: number
   const total = rest + weights + vision + context + cache + prefixes
   return { weights, vision, context, contextCells, cache, prefixes, total }
 }
+
+/**
+ * Cells of a KV memory whose size is not configured: four contexts of up to 4096 tokens, or one longer context, within
+ * the bound and the room.
+ * @param trained tokens of the model's own context
+ * @param room bytes
+ */
+function usualCells(trained: number, bytesPerCell: number, room: number): number {
+  const wanted = Math.min(Math.max(4 * Math.min(trained, 4096), Math.min(trained, mostCells)), mostCells)
+  return Math.max(256, Math.floor(Math.min(wanted, room / bytesPerCell) / 256) * 256)
+}
+
+/** Bytes of each cache whose size is not configured. @param budget bytes for all models together */
+const usualCacheBytes = (budget: number): number => Math.min(5e8, Math.floor(budget / 20))
 
 export const sizeText = (bytes: number): string =>
   bytes < 1e9 ? `${Math.round(bytes / 1e6)} MB` : `${(bytes / 1e9).toFixed(1)} GB`

@@ -1,94 +1,83 @@
-import type { EngineConfig } from '../config.ts'
-import type { ImageArchitecture } from '../encoders/index.ts'
-import { OrielError } from '../errors.ts'
-import { checkGrammar, type Decoder, jsonSchemaGrammar, type TokenSampler } from '../language/index.ts'
-import type { GenerateRequest, PromptCount, PromptPiece, PromptToken, Sampling } from './generation.ts'
-import { type PromptCells, PromptLayout } from './prompt-cells.ts'
-import { EngineRequest } from './sequence.ts'
+import type { Prefixes } from './prefixes.ts'
+import type { EngineRequest, Sequence } from './sequence.ts'
 
-/** Turns what is asked into what can be run, or says why it cannot. */
-export class Admission {
-  readonly #decoder: Decoder
-  readonly #layout: PromptLayout
-  readonly #config: EngineConfig
+/** Cells reserved for the growth of every running sequence when another one is admitted. */
+const roomToGrow = 32
 
-  constructor(decoder: Decoder, architecture: ImageArchitecture | null, config: EngineConfig) {
-    this.#decoder = decoder
-    this.#layout = new PromptLayout(decoder, architecture)
-    this.#config = config
-  }
+/** Maximum number of later requests that may be admitted before one that does not fit yet. */
+const mostOvertakes = 8
 
-  /**
-   * @param waiting requests that wait already
-   * @throws OrielError `invalid` for what cannot be run, `overloaded` when too many wait
-   */
-  accept(id: number, asked: GenerateRequest, waiting: number): EngineRequest {
-    const spec = { ...asked, cachePrompt: asked.cachePrompt && this.#decoder.sharesPrefixes }
-    const { maxSequences, maxQueue } = this.#config
-    if (waiting >= maxQueue)
-      throw new OrielError('overloaded', `${maxQueue} requests are waiting already; try again in a moment.`, {
-        retryAfter: 1,
-      })
-    if (spec.n > maxSequences)
-      throw new OrielError('invalid', `n is ${spec.n}, but at most ${maxSequences} answers can be made at once.`, {
-        param: 'n',
-      })
-    const prompt = this.#layout.layout(spec.prompt, spec.cacheKey)
-    const room = this.#decoder.contextTokens - prompt.cells.length
-    const wanted = spec.maxTokens ?? room
-    if (prompt.cells.length === 0) throw new OrielError('invalid', 'The prompt is empty.', { param: 'messages' })
-    if (room < 1 || (wanted > room && spec.overflow === 'error')) throw this.#overflow(prompt, spec.maxTokens)
-    const shown = new Set(spec.shownTokens.flatMap((text) => [...this.#decoder.vocabulary.tokenize(text, true)]))
-    return new EngineRequest(id, spec, prompt, Math.min(wanted, room), this.#samplers(spec), shown)
-  }
+/** A prefix that is this many cells longer than the cached one is worth waiting for while another sequence computes it. */
+const worthWaiting = 32
 
-  count(prompt: readonly PromptPiece[]): PromptCount {
-    const { cells, imageTokens } = this.#layout.layout(prompt)
-    const { vocabulary } = this.#decoder
-    // One object for each token: running answers wait while it is made, and what comes again crosses to the parent as its number.
-    const known = new Map<number, PromptToken>()
-    const tokenOf = (id: number): PromptToken => {
-      const token = known.get(id) ?? { id, bytes: vocabulary.bytes(id, true) }
-      known.set(id, token)
-      return token
+/** What admission depends on. The scheduler changes it between two admissions. */
+export interface AdmissionState {
+  readonly maxSequences: number
+  /** Cells of the KV memory. */
+  readonly cells: number
+  /** Running sequences. */
+  active(): readonly Sequence[]
+  /** Different cells that running sequences hold. */
+  heldCells(): number
+  readonly prefixes: Pick<Prefixes, 'held' | 'promised'>
+}
+
+export interface Admission {
+  readonly request: EngineRequest
+  /** Its sequences that need a slot. */
+  readonly sequences: readonly Sequence[]
+  /** Earlier requests that do not fit yet. */
+  readonly overtaken: readonly EngineRequest[]
+}
+
+/**
+ * Decides which requests are admitted, one after the other. Changes nothing: the caller admits each request before it
+ * takes the next one. Requests are admitted in the order of the queue, but a few may overtake one that does not fit.
+ * @param queue in the order of arrival
+ */
+export function* admissions(queue: readonly EngineRequest[], state: AdmissionState): Generator<Admission> {
+  const overtaken: EngineRequest[] = []
+  let taken = takenCells(state)
+  for (const request of queue) {
+    const running = state.active().length
+    if (running >= state.maxSequences || overtaken.some((one) => one.overtaken >= mostOvertakes)) return
+    const sequences = request.sequences.filter(({ ended, slot }) => !ended && slot < 0)
+    const fits =
+      running + sequences.length <= state.maxSequences && taken + neededCells(sequences, state.prefixes) <= state.cells
+    // The only request is always admitted: nothing will ever make more room.
+    if (running > 0 && !fits) {
+      if (overtaken.push(request) > mostOvertakes) return
+      continue
     }
-    return { promptTokens: cells.length, imageTokens, tokens: Array.from(cells, (id) => (id < 0 ? null : tokenOf(id))) }
-  }
-
-  #samplers({ n, ignoreEos, sampling }: GenerateRequest): TokenSampler[] {
-    const { endTokens, size } = this.#decoder.vocabulary
-    const barred = ignoreEos ? endTokens.map((token) => ({ token, bias: -Infinity })) : []
-    const logitBias = [...sampling.logitBias.filter(({ token }) => token < size), ...barred]
-    const grammar = sampling.grammar === null ? null : gbnfOf(sampling.grammar)
-    const samplers: TokenSampler[] = []
-    try {
-      for (let choice = 0; choice < n; choice++) {
-        // The largest of 32 bits is llama.cpp's word for any seed.
-        const seed = sampling.seed === null ? null : (sampling.seed + choice) % 0xffffffff
-        samplers.push(this.#decoder.newSampler({ ...sampling, seed, logitBias, grammar }))
-      }
-      return samplers
-    } catch (error) {
-      for (const sampler of samplers) sampler.free()
-      throw error
-    }
-  }
-
-  #overflow({ cells, imageTokens }: PromptCells, maxTokens: number | null): OrielError {
-    const pictures = imageTokens.reduce((sum, tokens) => sum + tokens, 0)
-    const named = imageTokens.length === 1 ? 'a picture' : `${imageTokens.length} pictures`
-    const parts = imageTokens.length === 0 ? '' : ` (${cells.length - pictures} of text and ${pictures} of ${named})`
-    const answer = maxTokens === null ? '' : `, and ${maxTokens} more are asked for`
-    return new OrielError(
-      'invalid',
-      `This model's context holds ${this.#decoder.contextTokens} tokens. The prompt has ${cells.length}${parts}${answer}.`,
-      { param: 'messages', code: 'context_length_exceeded' },
-    )
+    const path = pathOf(sequences)
+    if (state.prefixes.promised(request, path) >= state.prefixes.held(request, path) + worthWaiting) continue
+    yield { request, sequences, overtaken }
+    taken = takenCells(state)
   }
 }
 
-function gbnfOf(grammar: NonNullable<Sampling['grammar']>): string {
-  const text = grammar.kind === 'gbnf' ? grammar.text : jsonSchemaGrammar(grammar.schema)
-  checkGrammar(text)
-  return text
+/** Cells that running sequences hold or need soon. Stored prefixes do not count, since they are evicted when needed. */
+const takenCells = (state: AdmissionState): number =>
+  state.active().reduce((sum, { remaining }) => sum + remaining + roomToGrow, state.heldCells())
+
+/** Cells that sequences need. Without room to grow a preempted sequence would be admitted and preempted again at once. */
+const neededCells = (sequences: readonly Sequence[], prefixes: AdmissionState['prefixes']): number =>
+  sequences.reduce((sum, { request, cells }) => sum + cells.length - prefixes.held(request, cells) + roomToGrow, 0)
+
+/** The prompt, with the answer so far of a sequence that was preempted. */
+const pathOf = (sequences: readonly Sequence[]): ArrayLike<number> =>
+  sequences.find(({ cells }) => cells.length > 0)?.cells ?? []
+
+/**
+ * Decides what leaves a full KV memory when no stored prefix is left to evict.
+ * @param active sequences in the order of their admission, at least one
+ * @returns sequences to preempt, or the only one that runs, which must end because it fills the memory alone
+ */
+export function planPreemption(active: readonly Sequence[]): { preempt: Sequence[] } | { end: Sequence } {
+  const youngest = active.at(-1)
+  if (youngest === undefined) throw new Error('the KV memory is full while no sequence runs')
+  if (active.length === 1) return { end: youngest }
+  const { request } = youngest
+  // Until the prompt is computed, one sequence holds all cells and the request's others depend on it.
+  return { preempt: request.firstToken === 0 ? request.sequences.filter(({ slot }) => slot >= 0) : [youngest] }
 }

@@ -1,6 +1,6 @@
 /**
- * The text of one answer as its tokens come in. It never shows half a character, and nothing of a stop string: text
- * that might yet become one is held back until that is decided.
+ * The text of one answer as its tokens arrive. It contains whole characters only, and no part of a stop string: text that
+ * may be the start of one is held back until that is decided.
  */
 export class AnswerText {
   readonly #decoder = new TextDecoder('utf-8', { ignoreBOM: true })
@@ -17,12 +17,12 @@ export class AnswerText {
     return this.#stoppedBy !== null
   }
 
-  /** The stop string that has. */
+  /** The stop string that has ended the answer. */
   get stoppedBy(): string | null {
     return this.#stoppedBy
   }
 
-  /** @returns the text that can be shown now */
+  /** @param bytes of the next token @returns the text that can be emitted now */
   push(bytes: Uint8Array): string {
     this.#held += this.#decoder.decode(bytes, { stream: true })
     const end = this.#firstStop()
@@ -33,7 +33,7 @@ export class AnswerText {
     return this.#take(this.#held.length - this.#possibleStop())
   }
 
-  /** @returns what was held back, when no more tokens come */
+  /** To be called after the last token. @returns the text that was held back */
   finish(): string {
     if (this.stopped) return ''
     this.#held += this.#decoder.decode()
@@ -53,7 +53,7 @@ export class AnswerText {
       .sort((a, b) => a.at - b.at)[0]
   }
 
-  /** Length of the longest end of the held text that begins a stop string. */
+  /** Length of the longest suffix of the held text that is the start of a stop string. */
   #possibleStop(): number {
     let longest = 0
     for (const text of this.#stop)

@@ -1,39 +1,39 @@
 import { compared, median, reachOf } from './step-times.ts'
 
-/** A step of running answers may take this much longer for those who read their prompts, in steps without. */
-const patience = 2
-/** Rows that even a slow machine takes, or a prompt would never be read. */
+/** A step with prefill may take this many times as long as a step of the running answers alone. */
+const slowdown = 2
+/** Minimum number of rows, so that prefill proceeds even on a slow machine. */
 const least = 4
 /** Weight of the newest measurement in the running means. */
 const newest = 0.25
 
 /**
- * How many rows of prefill a step may have. Nobody streams: as many as there may be, since large batches cost least for
- * each row. Somebody does: so many that a step takes about twice as long as one without, by what steps took of
- * late; more when many prompts wait for few answers.
+ * Chooses the number of prefill rows of a step. While no answer runs it is the maximum, since large batches cost least
+ * for each row. Otherwise it is the number that makes a step take about twice as long as one without prefill, by recent
+ * measurements; more when many prompts wait for few answers.
  */
 export class ChunkSize {
   readonly #most: number
-  /** What the last steps of running answers alone took, in ms, by the power of two that their number reaches. */
+  /** Recent durations of steps without prefill, in ms, by `reachOf` the number of answers. */
   readonly #answering: number[][] = []
-  /** What all steps took, by the power of two that their rows reach. */
+  /** Mean durations of all steps, by `reachOf` their rows. */
   readonly #steps: ({ rows: number; ms: number } | undefined)[] = []
 
   constructor(most: number) {
     this.#most = most
   }
 
-  /** @param answering sequences whose next token is due. @param prefilling sequences that read their prompts */
+  /** @param answering sequences whose next token is due @param prefilling sequences in prefill */
   next(answering: number, prefilling: number): number {
     const alone = this.#alone(answering)
     if (alone === undefined) return this.#most
-    const allowed = patience * alone * Math.max(1, prefilling / answering)
+    const allowed = slowdown * alone * Math.max(1, prefilling / answering)
     return Math.max(least, Math.min(this.#most, Math.floor(this.#rowsWithin(allowed)) - answering))
   }
 
   /**
-   * Tells what a step took, in ms.
-   * @param contended whether others had cores meanwhile: patience is for what a step takes without them
+   * Records the duration of a step, in ms.
+   * @param contended whether the encoder had cores meanwhile: such a step is no measure of a step without prefill
    */
   learn(answering: number, prefilled: number, ms: number, contended: boolean): void {
     if (prefilled === 0 && !contended) {
@@ -46,14 +46,14 @@ export class ChunkSize {
     this.#steps[reach] = known ? { rows: mean(known.rows, rows), ms: mean(known.ms, ms) } : { rows, ms }
   }
 
-  /** @returns what a step takes of so many answers, or of fewer where those are not known; undefined when nobody streams */
+  /** @returns the duration of a step of this many answers, or of the next smaller number that is known; undefined if none is */
   #alone(answering: number): number | undefined {
     if (answering === 0) return undefined
     const known = this.#answering.slice(0, reachOf(answering) + 1).findLast((times) => times !== undefined)
     return known && median(known)
   }
 
-  /** Between two steps that are known a row costs the same, and beyond the largest as much as in that one. */
+  /** Interpolates between the known steps, and extrapolates from the largest. */
   #rowsWithin(ms: number): number {
     let last = { rows: 0, ms: 0 }
     for (const step of this.#steps) {

@@ -1,38 +1,37 @@
-import { availableProcessors } from '../processors.ts'
 import { compared, median, reachOf } from './step-times.ts'
 
 /**
- * Shares the machine's cores between the decoder and the picture encoder. The decoder has all of them, but half while it
- * only goes on with running answers and a picture is encoded: the encoder's threads have the lower priority, and would
- * be left with nothing. They keep off its cores while it runs (`PictureEncoder.giveWay`).
+ * Divides the cores between the decoder and the image encoder. The decoder has all of them, except that it has half while
+ * an image is encoded and no prompt is in prefill: the encoder's threads have the lower priority and would get no time.
+ * The encoder's threads leave the decoder's cores while it runs (`ImageEncoder.giveWay`).
  *
- * ggml's threads spin while they wait for each other: one more than there are free cores makes a step many times slower,
- * and a small model is fastest on one thread anyway. What is fastest changes with the machine's load, so it is measured
- * all the time: see `ThreadChoice`.
+ * ggml's threads spin while they wait for each other: one thread more than there are free cores makes a step many times
+ * slower, and a small model is fastest on one thread. The fastest number changes with the machine's load, so it is
+ * measured continuously: see `ThreadChoice`.
  */
 export class Cores {
   readonly all: number
-  /** By the power of two that a step's rows reach. */
+  /** By `reachOf` a step's rows. */
   readonly #decoding: (ThreadChoice | undefined)[] = []
   readonly #encoding: ThreadChoice
 
-  /** @param configured 0: all of the machine's */
-  constructor(configured: number) {
-    this.all = configured || availableProcessors()
+  /** @param all number of cores to divide */
+  constructor(all: number) {
+    this.all = all
     this.#encoding = new ThreadChoice(this.all)
   }
 
-  /** What either has while both work. */
+  /** The share of each while both work. */
   get half(): number {
     return Math.max(1, Math.floor(this.all / 2))
   }
 
-  /** @param shared whether the encoder needs cores too, and nobody waits for this step to see a picture */
+  /** @param shared whether the encoder is busy and the step has no prefill @returns number of threads */
   forDecoding(shared: boolean, rows: number): number {
     return this.#share(shared, this.#fewerWantAll(rows) ? this.all : this.#decodingOf(rows).threads)
   }
 
-  /** Tells what a step took that had the cores to itself, in ms. */
+  /** Records the duration of a step during which the encoder was idle, in ms. */
   decoded(threads: number, rows: number, ms: number): void {
     this.#decodingOf(rows).learn(threads, ms / rows)
   }
@@ -41,12 +40,12 @@ export class Cores {
     return this.#share(decoderBusy, this.#encoding.threads)
   }
 
-  /** Tells what encoding a picture of that many tokens took, in ms. */
+  /** Records the duration of encoding a tile of `tokens` embeddings, in ms. */
   encoded(threads: number, tokens: number, ms: number): void {
     this.#encoding.learn(threads, ms / tokens)
   }
 
-  /** More rows give each thread more to do between two meetings: nothing is to be tried where fewer have won on all. */
+  /** More rows give each thread more work between two barriers: no trial is needed if fewer rows were faster on all. */
   #fewerWantAll(rows: number): boolean {
     const fewer = this.#decoding.slice(0, reachOf(rows)).findLast((choice) => choice?.settled !== undefined)
     return fewer?.settled === 'all'
@@ -64,15 +63,15 @@ export class Cores {
   }
 }
 
-/** Runs between two trials of the number of threads that is not in use, at first and at most. */
+/** Runs between two trials of the other number of threads: the first pause and the longest. */
 const pauses = { first: 16, most: 2048 }
-/** A trial that takes so many times what is usual is not worth the wait of those who listen. */
+/** A trial ends early if it takes this many times as long as usual. */
 const hopeless = 1.25
 
-/** One thread or all of them: whichever takes less time. The other is tried again now and then, more seldom each time it loses. */
+/** Chooses between one thread and all of them by their times. The other is tried again at intervals that double each time it loses. */
 class ThreadChoice {
   readonly #all: number
-  /** Time for one unit of work in the last runs, by threads. */
+  /** Time for one unit of work in recent runs, by threads. */
   readonly #costs = { one: [] as number[], all: [] as number[] }
   #best: 'one' | 'all' = 'all'
   #tried = false
@@ -83,12 +82,12 @@ class ThreadChoice {
     this.#all = all
   }
 
-  /** What has won the last trial; undefined before there was one. */
+  /** The winner of the last trial; undefined before the first. */
   get settled(): 'one' | 'all' | undefined {
     return this.#tried ? this.#best : undefined
   }
 
-  /** How many threads the next run shall use. */
+  /** Number of threads for the next run. */
   get threads(): number {
     const choice = this.#untilTrial <= 0 ? other(this.#best) : this.#best
     return choice === 'one' ? 1 : this.#all

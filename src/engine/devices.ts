@@ -1,5 +1,4 @@
-import { fork } from 'node:child_process'
-import { fileURLToPath } from 'node:url'
+import { entryOf, startProcess } from '../children/index.ts'
 import type { EngineConfig } from '../config.ts'
 import { OrielError } from '../errors.ts'
 import type { Logger } from '../log.ts'
@@ -11,7 +10,6 @@ import {
   gpusOf,
   installCommand,
   isInstalled,
-  openNative,
   thisHost,
 } from '../native/index.ts'
 
@@ -24,8 +22,8 @@ export interface Compute {
 }
 
 /**
- * Finds what `--gpu` asks for; `auto` is the first GPU whose package is installed and that is there.
- * @throws OrielError `invalid` where it asks for a GPU that is not there, with what would help
+ * Chooses the device that computes models. `auto` chooses the first GPU that is present and whose package is installed.
+ * @throws OrielError `invalid`, code `no_gpu`, when the requested kind of GPU cannot be used, with what it needs
  */
 export async function chooseDevice(wanted: EngineConfig['gpu'], log: Logger): Promise<Compute> {
   if (wanted === 'off') return { device: 'cpu', gpus: [] }
@@ -36,7 +34,8 @@ export async function chooseDevice(wanted: EngineConfig['gpu'], log: Logger): Pr
       throw error instanceof OrielError ? new OrielError('invalid', error.message, { code: 'no_gpu' }) : error
     }
     const gpus = await gpusBy(wanted)
-    if (gpus.length === 0) throw new OrielError('invalid', absent(wanted), { code: 'no_gpu' })
+    if (gpus.length === 0)
+      throw new OrielError('invalid', `No GPU was found for ${wanted}. It needs ${needs[wanted]}.`, { code: 'no_gpu' })
     return chosen(wanted, gpus, log)
   }
   const installed = gpusOf(thisHost).filter((device) => isInstalled(device, thisHost))
@@ -44,8 +43,8 @@ export async function chooseDevice(wanted: EngineConfig['gpu'], log: Logger): Pr
     const gpus = await gpusBy(device)
     if (gpus.length > 0) return chosen(device, gpus, log)
   }
-  const could = gpusOf(thisHost).filter((device) => !installed.includes(device))
-  const hint = could.map((device) => `${device}: ${installCommand(device, thisHost)}`).join('; ')
+  const missing = gpusOf(thisHost).filter((device) => !installed.includes(device))
+  const hint = missing.map((device) => `${device}: ${installCommand(device, thisHost)}`).join('; ')
   log.info({ gpu: null, packages: installed }, `no GPU is used${hint === '' ? '' : ` (${hint})`}`)
   return { device: 'cpu', gpus: [] }
 }
@@ -55,34 +54,25 @@ function chosen(device: GpuDevice, gpus: readonly Gpu[], log: Logger): Compute {
   return { device, gpus }
 }
 
-/** What has to be there beside the package. */
+/** Requirements beside the npm package. */
 const needs: Record<GpuDevice, string> = {
-  cuda: "NVIDIA's driver and the CUDA 12 or 13 runtime (libcudart and libcublas)",
-  vulkan: "a GPU's Vulkan driver and the Vulkan loader (libvulkan1)",
-  metal: 'a GPU that Metal can use',
+  cuda: 'the NVIDIA driver and the CUDA 12 or 13 runtime (libcudart and libcublas)',
+  vulkan: 'a Vulkan driver for the GPU and the Vulkan loader (libvulkan1)',
+  metal: 'a GPU that supports Metal',
 }
 
-const absent = (device: GpuDevice): string =>
-  `--gpu ${device}: no GPU was found. It needs ${needs[device]}; --gpu off computes on the processor.`
+/** Time that a GPU driver may take to answer, in ms; after it the GPU counts as absent. */
+const probeTimeout = 20_000
 
-const file = fileURLToPath(import.meta.url)
-
-/** Time after which a driver that does not answer is taken for none, in ms. */
-const patience = 20_000
-
-/** Asks in a process of its own: two builds of the libraries do not go together in one. @returns none where it fails */
+/** Asks in a child process, since one process cannot load two builds of the libraries. @returns none on failure */
 const gpusBy = (device: GpuDevice): Promise<Gpu[]> =>
   new Promise((resolve) => {
-    const child = fork(file, [device], {
-      execArgv: ['--import', import.meta.resolve('tsx')],
+    const child = startProcess(entryOf(import.meta.url, './gpu-probe.ts'), {
+      args: [device],
       stdio: ['ignore', 'ignore', 'ignore', 'ipc'],
-      timeout: patience,
+      timeout: probeTimeout,
     })
     child.on('message', (gpus: Gpu[]) => resolve(gpus))
     child.once('exit', () => resolve([]))
     child.once('error', () => resolve([]))
   })
-
-const [, run, device] = process.argv
-if (run === file && device !== undefined)
-  process.send?.(openNative(device as GpuDevice).ggml.gpus(), () => process.disconnect())

@@ -1,11 +1,11 @@
-/** Events that one side pushes and the other reads at its own pace. One reader. */
+/** A queue of events for one reader, who reads at its own pace. */
 export class EventQueue<T> implements AsyncIterable<T> {
   readonly #merge: (waiting: T, next: T) => T | undefined
   readonly #waiting: T[] = []
   #error: Error | undefined
   #wake: (() => void) | undefined
 
-  /** @param merge joins an event to the last one that nobody has read yet, where the two can be one */
+  /** @param merge joins an event to the last unread one; undefined if the two must stay apart */
   constructor(merge: (waiting: T, next: T) => T | undefined) {
     this.#merge = merge
   }
@@ -18,7 +18,7 @@ export class EventQueue<T> implements AsyncIterable<T> {
     this.#wake?.()
   }
 
-  /** Ends the reading with an error, at once: what is still waiting is not read any more. */
+  /** Ends the reading with an error at once. Unread events are dropped. */
   fail(error: Error): void {
     this.#error ??= error
     this.#wake?.()

@@ -1,66 +1,87 @@
 import type { SamplerSettings } from '../language/index.ts'
 
 /**
- * What the engine is asked and what it answers. These cross the process border between `engine/host` (the parent's
- * side) and `engine/process`, so they are plain data.
+ * The engine's requests and answers. They cross the border between the parent process (`host.ts`) and the engine
+ * process (`engine-process.ts`), so they are plain data, except for an attachment's pixels, which stay in the parent.
  */
 
 /** 8-bit sRGB, row by row: `[height, width, 3]`. */
 export interface Pixels {
   readonly rgb: Uint8Array
-  /** The engine needs them no more, and they may be forgotten. */
+  /** Called when the engine no longer needs the pixels. */
   letGo(): void
 }
 
-/** One picture of a prompt. */
-export interface PictureInput {
+/** One image of a prompt. */
+export interface ImageAttachment {
+  kind: 'image'
   width: number
   height: number
-  pixels: Pixels
-  /** Hash of pixels, width and height: equal hashes are equal pictures. */
+  /** Hash of pixels, width and height: images with equal hashes are equal. */
   hash: string
   detail: 'low' | 'high' | 'auto'
+  pixels: Pixels
 }
 
-/** `special` says whether the text may name control tokens (a template's text may, a person's may not). */
-export type PromptPiece =
-  | { kind: 'text'; text: string; special: boolean }
-  | { kind: 'tokens'; tokens: readonly number[] }
-  | { kind: 'picture'; picture: PictureInput }
+/** What a prompt may contain beside text. */
+export type Attachment = ImageAttachment
+
+interface TextPiece {
+  kind: 'text'
+  text: string
+  /** Whether control tokens in the text are read as such. True for a template's text, false for a user's. */
+  special: boolean
+}
+
+interface TokensPiece {
+  kind: 'tokens'
+  tokens: readonly number[]
+}
+
+export type PromptPiece = TextPiece | TokensPiece | Attachment
+
+/** An attachment as the engine process has it: its pixels stay in the parent until their turn to be encoded is near. */
+export type AttachmentHeader = Omit<ImageAttachment, 'pixels'>
+
+/** A piece of a prompt in the engine process. */
+export type HeaderPiece = TextPiece | TokensPiece | AttachmentHeader
+
+/** A request in the engine process. */
+export type HeaderRequest = Omit<GenerateRequest, 'prompt'> & { prompt: readonly HeaderPiece[] }
 
 export interface Sampling extends Omit<SamplerSettings, 'grammar'> {
-  /** What the answer must follow: a grammar in GBNF, or a JSON Schema. */
+  /** What the answer must match: a grammar in GBNF, or a JSON Schema. */
   grammar: { kind: 'gbnf'; text: string } | { kind: 'json_schema'; schema: unknown } | null
 }
 
 export interface GenerateRequest {
   prompt: readonly PromptPiece[]
-  /** null: to the end of the context. */
+  /** null: up to the end of the context. */
   maxTokens: number | null
-  /** When prompt and maxTokens do not fit the context: refuse, or lower maxTokens. */
+  /** What happens when prompt and maxTokens exceed the context: the request is refused, or maxTokens is lowered. */
   overflow: 'error' | 'truncate'
-  /** Answers to the same prompt. */
+  /** Number of answers to the prompt. */
   n: number
   stop: readonly string[]
   ignoreEos: boolean
-  /** Control tokens that show in the answer's text; without them none does. */
+  /** Control tokens that appear in the answer's text. All others are left out. */
   shownTokens: readonly string[]
   sampling: Sampling
-  /** Log probabilities of each token and of this many of its rivals; null: none. */
+  /** Number of alternatives whose log probabilities come with each token's own; null: no log probabilities. */
   topLogprobs: number | null
-  /** Whether the prompt's tokens are told with theirs too. All of it is computed then, whatever is cached. */
+  /** Whether the prompt's tokens come with log probabilities too. The whole prompt is computed then, cached or not. */
   promptLogprobs: boolean
-  /** Prefixes are only shared between requests of one key. */
+  /** Prefixes and embeddings are shared only between requests with the same key. */
   cacheKey: string
   /** Whether a cached prefix may be used. */
   cachePrompt: boolean
-  /** Tokens of a cached prefix that may be used, at most; null: all. */
+  /** Maximum number of tokens of a cached prefix that may be used; null: no limit. */
   cachedMost: number | null
 }
 
 export interface TokenChance {
   id: number
-  /** The token's own bytes: a token may be a part of a character. */
+  /** The token's own bytes. A token may be a part of a character. */
   bytes: Uint8Array
   logprob: number
 }
@@ -69,7 +90,7 @@ export interface AnswerToken extends TokenChance {
   top: TokenChance[]
 }
 
-/** Time of each phase of a request, in ms. */
+/** Duration of each phase of a request, in ms. */
 export interface Timings {
   queue: number
   encode: number
@@ -81,49 +102,52 @@ export interface Timings {
 
 export interface PromptUsage {
   promptTokens: number
-  /** Tokens of the prompt whose KV was there already. */
+  /** Tokens of the prompt whose KV was cached. */
   cachedTokens: number
-  /** Tokens of each picture, in the order of the prompt, what surrounds it in the model's format included. */
+  /** Tokens of each image in the order of the prompt, including the marks that the model's format puts around it. */
   imageTokens: readonly number[]
 }
 
 export type GenerateEvent =
   | ({ type: 'prompt' } & PromptUsage)
-  /** One for each cell; null: the first, which nothing foretells, a place of a picture, and what follows one. */
+  /** One entry for each cell; null for the first cell, for an image's cells, and for the cell after an image. */
   | { type: 'prompt_logprobs'; tokens: readonly (AnswerToken | null)[] }
-  /** `generated`: tokens of the choice so far. */
+  /** `generated`: number of tokens of the choice so far. */
   | { type: 'text'; choice: number; text: string; tokens: AnswerToken[]; generated: number }
-  /** `stop`: which of the request's stop strings ended it, if one did. */
+  /** `stop`: the stop string that ended the answer, if one did. */
   | { type: 'end'; choice: number; reason: 'stop' | 'length'; stop: string | null; completionTokens: number }
   | { type: 'done'; timings: Timings }
 
-/** What is known of a loaded model. */
+/** A loaded model. */
 export interface EngineModel {
   name: string
-  /** Tokens that one sequence may hold: prompt and answer. */
+  /** Maximum number of tokens of one sequence: prompt and answer. */
   contextTokens: number
   vocabulary: number
-  /** null: a model that takes no pictures. */
-  vision: {
-    architecture: string
-    /** Pixels of the longest edge that it can use of a picture: a larger one may be shrunk to it beforehand. */
-    longestEdge: number
-  } | null
-  /** What it takes beside the pictures' embeddings: the decoder's weights, the vision file's, and the KV memory. */
+  /** What the model takes beside text; null for a kind of attachment that it does not take. */
+  inputs: {
+    image: {
+      /** The family of image encoders, as the GGUF names it. */
+      family: string
+      /** Pixels of the longest edge that the encoder can use: a larger image may be shrunk to it beforehand. */
+      longestEdge: number
+    } | null
+  }
+  /** Bytes of the decoder's weights, of the vision file and of the KV memory. Caches are not included. */
   memory: { weightsBytes: number; visionBytes: number; kvBytes: number }
-  /** Layers that a GPU computes, the output's among them; 0: the processor does all. */
+  /** Layers that a GPU computes, including the output layer; 0: the CPU computes everything. */
   gpuLayers: number
-  /** Jinja, as in the GGUF; null where it has none. */
+  /** Jinja, as in the GGUF; null if it has none. */
   chatTemplate: string | null
   bosToken: string
   eosToken: string
-  /** Texts of all control tokens, for `prompt/` to keep a person's text from naming them. */
+  /** Texts of all control tokens. A user's text must not be read as any of them. */
   controlTokens: readonly string[]
 }
 
 /** A prompt's token counts and its tokens, without generating. */
 export interface PromptCount extends Omit<PromptUsage, 'cachedTokens'> {
-  /** null: a place of a picture. */
+  /** null for an image's cell. */
   tokens: readonly (PromptToken | null)[]
 }
 
@@ -132,35 +156,36 @@ export interface PromptToken {
   bytes: Uint8Array
 }
 
-/** What an engine has under way, and where its KV memory is. */
+/** What an engine is doing, and how its KV memory is used. */
 export interface EngineState {
   /** Sequences that are being computed. */
   readonly running: number
-  /** Requests that are not admitted yet. */
+  /** Requests in the queue. */
   readonly waiting: number
-  /** Sequences that are kept for prompts that begin alike, and the KV cells that they hold. */
+  /** Finished sequences that are kept for prompts with the same prefix, and the KV cells that they hold. */
   readonly storedPrefixes: number
   readonly storedCells: number
-  /** Memory of prefixes that the KV memory has no room for. */
+  /** Bytes of prefixes that are kept outside the KV memory. */
   readonly shelvedBytes: number
   readonly cells: number
   readonly freeCells: number
-  /** Bytes of picture embeddings that are kept. */
+  /** Bytes of cached embeddings. */
   readonly encoderCacheBytes: number
 }
 
-/** An engine as the rooms above see it. */
+/** The engine of one model, as the rooms above see it. */
 export interface Engine {
   readonly model: EngineModel
   /**
-   * Runs one request. Events come in order: `prompt`, perhaps `prompt_logprobs`, then `text` and `end` of each choice, then `done`.
-   * Aborting the signal stops the work within one step; leaving the loop does too.
-   * @throws OrielError `invalid` (context overflow, a bad grammar), `overloaded` (full queue), `engine_failed`, `cancelled`
+   * Runs one request. Events come in order: `prompt`, `prompt_logprobs` if requested, then `text` and `end` of each
+   * choice, then `done`. Aborting the signal or leaving the loop stops the work within one step.
+   * @throws OrielError `invalid` with `param` naming the field of the request (`prompt`, `n`, `grammar`), `overloaded`
+   * when the queue is full, `engine_failed`, `cancelled`
    */
   generate(request: GenerateRequest, signal: AbortSignal): AsyncIterable<GenerateEvent>
-  /** @throws OrielError as `generate` does */
+  /** Counts a prompt's tokens without generating. @throws OrielError as `generate` does */
   count(prompt: readonly PromptPiece[]): Promise<PromptCount>
-  /** @throws OrielError `engine_failed` while there is no process to ask */
+  /** @throws OrielError `engine_failed` while no engine process is running */
   state(): Promise<EngineState>
   close(): Promise<void>
 }

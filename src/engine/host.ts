@@ -1,5 +1,5 @@
-import { type ChildProcess, fork } from 'node:child_process'
-import { fileURLToPath } from 'node:url'
+import type { ChildProcess } from 'node:child_process'
+import { entryOf, fromWire, startProcess, type WireError } from '../children/index.ts'
 import { type Deferred, deferred } from '../deferred.ts'
 import { cancelled, OrielError } from '../errors.ts'
 import type { Logger } from '../log.ts'
@@ -10,41 +10,36 @@ import type {
   EngineState,
   GenerateEvent,
   GenerateRequest,
-  Pixels,
+  HeaderPiece,
+  HeaderRequest,
   PromptCount,
   PromptPiece,
 } from './generation.ts'
-import {
-  type FromEngine,
-  fromWire,
-  type LoadOptions,
-  type ToEngine,
-  type WireError,
-  type WirePiece,
-} from './protocol.ts'
+import type { FromEngine, LoadOptions, ToEngine } from './protocol.ts'
 
 export interface EngineOptions extends LoadOptions {
   log: Logger
-  /** Told the share of the decoder's weights that is loaded; the vision file comes after them. */
+  /** Called with the share of the decoder's weights that is loaded, 0 to 1. The vision file is loaded after them. */
   onProgress?: (share: number) => void
 }
 
-/** How long a request waits for an engine that is starting again, in ms. */
-const patience = 30_000
-/** Pause before a new start, in ms: doubled with each start that fails, up to the last. */
+/** Time that a request waits for an engine process that is starting again, in ms. */
+const restartTimeout = 30_000
+/** Pause before a restart, in ms: it doubles with each start that fails, up to `last`. */
 const pauses = { first: 100, last: 10_000 }
+/** Lines of the process's output that are logged when it dies. */
 const linesKept = 20
 /**
- * How often an engine that has something to do is asked for a sign of life, in ms, and how many times in vain: it answers
- * between any two calls of native code, none of which takes long unless it never ends.
+ * A process with work is asked for its state every so many ms, and is killed when it has missed this many in a row. It
+ * answers between any two calls of native code, none of which takes seconds unless it hangs.
  */
-const pulse = { every: 2000, most: 6 }
+const heartbeat = { every: 2000, mostMissed: 6 }
 
 /**
  * Starts an engine in a process of its own and keeps it running: when the process dies, its running requests fail with
- * `engine_failed`, another process is started, and requests that waited or come meanwhile wait for it.
- * @param signal ends a load that nobody wants any more
- * @throws OrielError `invalid` when the model cannot be loaded, `internal` when this machine cannot run it
+ * `engine_failed` and another process is started. Waiting requests and new ones wait for that.
+ * @param signal aborts the load
+ * @throws OrielError `invalid` if the model cannot be loaded, `internal` if this machine cannot run it
  */
 export async function startEngine(
   { log, onProgress = () => {}, ...options }: EngineOptions,
@@ -62,12 +57,18 @@ export async function startEngine(
 }
 
 interface Pending {
-  request: Extract<ToEngine, { type: 'generate' }>['request']
+  request: HeaderRequest
   queue: EventQueue<GenerateEvent>
-  /** Whether another process may take it over: it only waits, all its pixels are here, and none has died under it. */
+  /** Whether another process may run it: it is only waiting, all payloads are here, and no process has died under it. */
   movable: boolean
-  /** Pixels by the picture's hash, of those that the engine may still want. */
-  pictures: Map<string, Pixels[]>
+  /** By the attachment's hash, payloads that the engine may still want. */
+  payloads: Map<string, Payload[]>
+}
+
+/** The bytes of an attachment: an image's pixels. */
+interface Payload {
+  readonly bytes: Uint8Array
+  letGo(): void
 }
 
 class EngineHost implements Engine {
@@ -103,19 +104,19 @@ class EngineHost implements Engine {
   async *generate(request: GenerateRequest, signal: AbortSignal): AsyncIterable<GenerateEvent> {
     await this.#whenReady(signal)
     const id = this.#nextId++
-    const { prompt, pictures } = withoutPixels(request.prompt)
+    const { prompt, payloads } = separatePayloads(request.prompt)
     const queue = new EventQueue<GenerateEvent>(mergeText)
     let over = false
     const leave = (): void => {
       signal.removeEventListener('abort', cancel)
       if (this.#running.delete(id) && !over) this.#send({ type: 'cancel', id })
     }
-    // At once, since it may be that nobody reads on.
+    // At once: the reader may never read on.
     const cancel = (): void => {
       queue.fail(cancelled())
       leave()
     }
-    const pending: Pending = { request: { ...request, prompt }, queue, movable: true, pictures }
+    const pending: Pending = { request: { ...request, prompt }, queue, movable: true, payloads }
     this.#running.set(id, pending)
     signal.addEventListener('abort', cancel, { once: true })
     try {
@@ -138,7 +139,7 @@ class EngineHost implements Engine {
     const id = this.#nextId++
     const counted = deferred<PromptCount>()
     this.#counting.set(id, counted)
-    this.#send({ type: 'count', id, prompt: withoutPixels(pieces).prompt })
+    this.#send({ type: 'count', id, prompt: separatePayloads(pieces).prompt })
     return counted.promise
   }
 
@@ -161,11 +162,11 @@ class EngineHost implements Engine {
     await gone
   }
 
-  /** Waits for a process that takes requests: usually there is one. */
+  /** Waits for a process that takes requests. @throws OrielError `engine_failed`, `overloaded`, `cancelled` */
   async #whenReady(signal: AbortSignal): Promise<void> {
     const { promise, reject } = deferred<never>()
     const cancel = (): void => reject(cancelled())
-    const timer = setTimeout(() => reject(tooLong()), patience)
+    const timer = setTimeout(() => reject(restartTooSlow()), restartTimeout)
     signal.addEventListener('abort', cancel, { once: true })
     if (signal.aborted) cancel()
     try {
@@ -179,13 +180,13 @@ class EngineHost implements Engine {
     }
   }
 
-  /** One process. @throws OrielError when it cannot be started, or does not load its model */
+  /** Starts one process. @throws OrielError if it cannot be started or cannot load the model */
   async #launch(): Promise<void> {
-    const child = fork(fileURLToPath(new URL('./process.ts', import.meta.url)), {
-      // What a model's loading leaves behind is collected at once: see `giveBackMemory`.
-      execArgv: ['--expose-gc', '--import', import.meta.resolve('tsx')],
+    const child = startProcess(entryOf(import.meta.url, './process.ts'), {
+      // For `giveBackMemory`, which collects garbage after the load.
+      nodeFlags: ['--expose-gc'],
       serialization: 'advanced',
-      // All graphs of the decoder's thread pool must run on one thread, and decoding is all that it has to do.
+      // All graphs of the decoder's thread pool must run on the same thread.
       env: { ...process.env, UV_THREADPOOL_SIZE: '1' },
       stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
     })
@@ -229,16 +230,16 @@ class EngineHost implements Engine {
     })
   }
 
-  /** Kills a process that hangs: its exit does the rest. @returns to be called with each of its messages */
+  /** Kills the process if it hangs; its exit is handled like any other. @returns to be called with each of its messages */
   #watch(child: ChildProcess): () => void {
     let unanswered = 0
     const timer = setInterval(() => {
       if (!this.#live || this.#running.size + this.#counting.size + this.#asking.size === 0) return
-      if (++unanswered > pulse.most) {
-        this.#log.error({ engine: this.#options.name }, 'the engine process hangs')
+      if (++unanswered > heartbeat.mostMissed) {
+        this.#log.error({ engine: this.#options.name }, 'the engine process hangs and is killed')
         child.kill('SIGKILL')
       } else this.state().catch(() => {})
-    }, pulse.every)
+    }, heartbeat.every)
     child.once('exit', () => clearInterval(timer))
     timer.unref()
     return () => {
@@ -272,16 +273,17 @@ class EngineHost implements Engine {
         }
         break
       case 'want': {
-        const [pixels] = this.#running.get(message.id)?.pictures.get(message.hash) ?? []
-        if (pixels !== undefined) this.#send({ type: 'pixels', id: message.id, hash: message.hash, rgb: pixels.rgb })
+        const { id, hash } = message
+        const [payload] = this.#running.get(id)?.payloads.get(hash) ?? []
+        if (payload !== undefined) this.#send({ type: 'payload', id, hash, bytes: payload.bytes })
         break
       }
       case 'encoded': {
         const pending = this.#running.get(message.id)
         if (pending === undefined) break
         pending.movable = false
-        for (const pixels of pending.pictures.get(message.hash) ?? []) pixels.letGo()
-        pending.pictures.delete(message.hash)
+        for (const payload of pending.payloads.get(message.hash) ?? []) payload.letGo()
+        pending.payloads.delete(message.hash)
         break
       }
       case 'counted':
@@ -308,8 +310,8 @@ class EngineHost implements Engine {
   }
 
   /**
-   * Fails what a process had under way. Requests that only waited in it are left for the next one, each but once: it may
-   * be that one of them ended it.
+   * Fails what a dead process was running. Requests that were only waiting are left for the next process, but each only
+   * once, since one of them may be the cause.
    */
   #lose(): void {
     for (const [id, pending] of this.#running) {
@@ -323,7 +325,7 @@ class EngineHost implements Engine {
     if (cause !== undefined) this.#log.error({ error: cause }, what)
   }
 
-  /** Fails everything that is under way. */
+  /** Fails everything that is in progress. */
   #fail(error: OrielError): void {
     for (const { queue } of this.#running.values()) queue.fail(error)
     this.#failQuestions(error)
@@ -337,11 +339,11 @@ class EngineHost implements Engine {
   }
 
   #send(message: ToEngine): void {
-    // A process that is going down takes no more; its exit tells whoever waits.
+    // A process that is exiting takes no messages; its exit fails the requests.
     if (this.#child?.connected) this.#child.send(message, () => {})
   }
 
-  /** llama.cpp and ggml write to stderr, an assertion that ends the process too: all of it goes to our log. */
+  /** Logs the process's output. llama.cpp and ggml write to stderr, including the assertion that ends the process. */
   #readLog(child: ChildProcess): string[] {
     const lastLines: string[] = []
     for (const stream of [child.stdout, child.stderr]) {
@@ -360,28 +362,32 @@ class EngineHost implements Engine {
   }
 }
 
-function withoutPixels(pieces: readonly PromptPiece[]): { prompt: WirePiece[]; pictures: Map<string, Pixels[]> } {
-  const pictures = new Map<string, Pixels[]>()
-  const prompt = pieces.map((piece): WirePiece => {
-    if (piece.kind !== 'picture') return piece
-    const { pixels, ...name } = piece.picture
-    pictures.set(name.hash, [...(pictures.get(name.hash) ?? []), pixels])
-    return { kind: 'picture', picture: name }
+/** Separates what crosses to the engine process at once from what stays here until it is wanted. */
+function separatePayloads(pieces: readonly PromptPiece[]): { prompt: HeaderPiece[]; payloads: Map<string, Payload[]> } {
+  const payloads = new Map<string, Payload[]>()
+  const prompt = pieces.map((piece): HeaderPiece => {
+    if (piece.kind !== 'image') return piece
+    const { pixels, ...header } = piece
+    const payload = { bytes: pixels.rgb, letGo: () => pixels.letGo() }
+    payloads.set(header.hash, [...(payloads.get(header.hash) ?? []), payload])
+    return header
   })
-  return { prompt, pictures }
+  return { prompt, payloads }
 }
 
-const tooLong = () =>
-  new OrielError('engine_failed', 'The engine is starting again and takes longer than it should.', { retryAfter: 5 })
+const restartTooSlow = () =>
+  new OrielError('engine_failed', `The engine is restarting and was not ready within ${restartTimeout / 1000} s.`, {
+    retryAfter: 5,
+  })
 const shuttingDown = () => new OrielError('overloaded', 'The server is shutting down.', { retryAfter: 5 })
 const lost = () =>
   new OrielError(
     'engine_failed',
-    'The engine stopped while it worked on this request; it is being started again. Send the request once more.',
+    'The engine stopped while it worked on this request and is restarting. Send the request again.',
     { retryAfter: 1 },
   )
 
-/** Text that a slow reader has not taken yet grows into one event, so that it never takes more than its characters. */
+/** Unread text is joined into one event, so that a slow reader costs no more memory than the characters. */
 function mergeText(waiting: GenerateEvent, next: GenerateEvent): GenerateEvent | undefined {
   if (waiting.type !== 'text' || next.type !== 'text' || waiting.choice !== next.choice) return undefined
   return { ...next, text: waiting.text + next.text, tokens: [...waiting.tokens, ...next.tokens] }

@@ -4,27 +4,31 @@ import type { Positions } from './positions.ts'
 import { PrefixShelf } from './prefix-shelf.ts'
 import { PrefixTree } from './prefix-tree.ts'
 
-/** Sequences that are kept for their prefix when their answer is done. */
+/** Maximum number of sequences that are kept for their prefix when their answer is complete. */
 export const storedSequences = 64
 
 /**
- * Share of the KV memory that stored sequences may hold; the others go on the shelf. Attention walks over all cells that
- * are in use, whosever they are: a token of a 135M model took 6.4 ms with none of 16384 stored, 6.8 with 1024, 7.6 with
+ * Share of the KV memory that stored sequences may hold; the rest goes on the shelf. Attention reads all cells in use,
+ * including those of other sequences: a token of a 135M model took 6.4 ms with no stored cells, 6.8 with 1024, 7.6 with
  * 4096 and 8.9 with 8192.
  */
 const storedShare = 1 / 16
 
-/** A prefix must be this much longer than the one at hand to be put back, in cells, and as a share of what is moved. */
+/**
+ * A prefix is restored from the shelf if it is longer than the one in the KV memory by this many cells and by this share
+ * of the cells that are copied.
+ */
 const worthRecalling = 16
 const shareRecalled = 1 / 16
 
 /**
- * Share of the weights' bytes that is copied at once while answers run, and what is larger forgotten: a step reads all
- * weights, and a copy reads and writes, so answers wait for one more step at most. A GPU's step is too short for any.
+ * Maximum size of a copy while answers run, as a share of the weights' bytes; a larger prefix is dropped. A step reads all
+ * weights once and a copy reads and writes, so answers are delayed by one step at most. With a GPU steps are too short for
+ * any copy.
  */
 const shareCopied = 1 / 2
 
-/** The KV memory in slots, one for each sequence that runs or is stored, and what the stored ones begin with. */
+/** The KV memory in slots, one for each running or stored sequence, and the prefixes of the stored ones. */
 export class KvCache {
   readonly memory: KvMemory
   readonly #tree = new PrefixTree()
@@ -34,8 +38,8 @@ export class KvCache {
   readonly #mostCopied: number
 
   /**
-   * @param running sequences that run at once, at most
-   * @param shelfBytes memory for prefixes that the KV memory has no room for
+   * @param running maximum number of running sequences
+   * @param shelfBytes bytes of evicted prefixes that are kept outside the KV memory
    */
   constructor(owner: KvOwner & Pick<Decoder, 'memory' | 'gpuLayers'>, running: number, shelfBytes: number) {
     this.memory = new KvMemory(owner)
@@ -53,7 +57,7 @@ export class KvCache {
     return this.memory.held(this.#tree.sequences())
   }
 
-  /** Whether any slot belongs to a sequence that runs. */
+  /** Whether any slot belongs to a running sequence. */
   get #running(): boolean {
     return this.#slots - this.#freeSlots.length > this.#tree.size
   }
@@ -64,8 +68,8 @@ export class KvCache {
 
   take(): number {
     const slot = this.#freeSlots.pop()
-    // Running sequences and stored ones are both bounded, and there are as many slots as both together.
-    if (slot === undefined) throw new Error('there are more sequences than slots')
+    // There are as many slots as the bounds of running and stored sequences allow together.
+    if (slot === undefined) throw new Error('no slot is free')
     return slot
   }
 
@@ -74,21 +78,27 @@ export class KvCache {
     this.#freeSlots.push(slot)
   }
 
-  /** The longest stored prefix of a path, which counts as its use. @param key its isolation key */
+  /** The longest stored prefix of a path. @param key its isolation key */
   match(key: string, path: ArrayLike<number>): { slot: number; length: number } | undefined {
     const found = this.#tree.match(key, path)
     return found && { slot: found.sequence, length: found.length }
   }
 
-  /** Cells that a path has in common with what is on the shelf. */
+  /** Makes a stored sequence the most recently used one; a running sequence's slot is ignored. */
+  touch(slot: number): void {
+    this.#tree.touch(slot)
+  }
+
+  /** Number of cells that a path has in common with a prefix on the shelf. */
   shelvedLength(key: string, path: ArrayLike<number>): number {
     return this.#shelf.match(key, path)?.length ?? 0
   }
 
   /**
-   * Puts what the shelf has of a path into an empty slot, if that is more than the KV memory has of it and there is room.
-   * @param cells that are in the KV memory anyway, that are wanted at most, and that running sequences leave
-   * @returns cells that the slot holds now
+   * Restores a prefix from the shelf into an empty slot, if it is worth the copy and there is room.
+   * @param cells `known`: cells of the path in the KV memory; `most`: maximum number of cells to restore; `room`: cells
+   * that running sequences leave free
+   * @returns the number of cells that the slot holds now; 0 if nothing was restored
    */
   recall(
     slot: number,
@@ -103,17 +113,19 @@ export class KvCache {
     const worth = Math.max(worthRecalling, found.cells * shareRecalled)
     if (length < cells.known + worth || found.cells > cells.room) return 0
     while (this.memory.freeCells < found.cells && this.evict());
-    return this.memory.restore(slot, found.state, found.cells, length, positions.time(length)) ? length : 0
+    if (!this.memory.restore(slot, found.state, found.cells, length, positions.time(length))) return 0
+    this.#shelf.touch(found.id)
+    return length
   }
 
-  /** Keeps a slot and what it holds for prompts that begin alike, in place of what it makes unneeded. */
+  /** Stores a slot for prompts with the same prefix, and frees the slots that it makes redundant. */
   store(key: string, path: Float64Array, slot: number): void {
-    for (const unneeded of this.#tree.insert(key, path, slot)) this.free(unneeded)
+    for (const redundant of this.#tree.insert(key, path, slot)) this.free(redundant)
     const most = this.memory.cells * storedShare
     while (this.#tree.size > storedSequences || (this.#tree.size > 1 && this.storedCells > most)) this.evict()
   }
 
-  /** Puts the stored sequence that went unused the longest on the shelf. @returns whether there was one */
+  /** Moves the least recently used stored sequence to the shelf. @returns false if there is none */
   evict(): boolean {
     const oldest = this.#tree.evict()
     if (oldest === undefined) return false

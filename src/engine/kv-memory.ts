@@ -1,11 +1,11 @@
 import type { Decoder } from '../language/index.ts'
 
-/** The part of a decoder that moves KV about. */
+/** The part of a decoder that moves KV. */
 export type KvOwner = Pick<Decoder, 'cells' | 'share' | 'forget' | 'savedBytes' | 'save' | 'restore' | 'truncate'>
 
 /**
- * The KV memory with an account of every cell: llama.cpp shares cells between sequences in place, but does not tell which
- * ones are taken. A cell is free again when the last sequence that holds it lets go.
+ * The KV memory with a reference count for every cell: llama.cpp shares cells between sequences in place, but does not
+ * tell which ones are in use. A cell is free again when the last sequence that holds it is forgotten.
  */
 export class KvMemory {
   readonly #owner: KvOwner
@@ -29,7 +29,7 @@ export class KvMemory {
     return this.#free.length
   }
 
-  /** Different cells that these slots hold together. */
+  /** Number of different cells that these slots hold together. */
   held(slots: Iterable<number>): number {
     const seen = new Uint8Array(this.#holders.length)
     let count = 0
@@ -41,22 +41,23 @@ export class KvMemory {
     return count
   }
 
-  /** Enters that a decode has put `count` more cells behind those of `slot`. */
+  /** Records that a decode has appended `count` cells to `slot`. */
   extend(slot: number, count: number): void {
     const cells = this.#slots.get(slot) ?? []
     for (let added = 0; added < count; added++) {
       const cell = this.#free.pop()
-      if (cell === undefined) throw new Error('the KV memory holds more than there is of it')
+      if (cell === undefined) throw new Error('the KV memory holds more cells than it has')
       this.#holders[cell] = 1
       cells.push(cell)
     }
     this.#slots.set(slot, cells)
   }
 
-  /** Shares the first `count` cells of `source`, all that stand before `time`, with the empty slot `target`. */
+  /** Shares the first `count` cells of `source`, which are those before `time`, with the empty slot `target`. */
   share(source: number, target: number, count: number, time: number): void {
     const cells = (this.#slots.get(source) ?? []).slice(0, count)
-    if (cells.length < count || this.#slots.has(target)) throw new Error('a prefix is shared that is not there')
+    if (cells.length < count || this.#slots.has(target))
+      throw new Error('a prefix is shared that the source does not hold')
     for (const cell of cells) this.#holders[cell] = (this.#holders[cell] ?? 0) + 1
     this.#slots.set(target, cells)
     this.#owner.share(source, target, time)
@@ -67,32 +68,33 @@ export class KvMemory {
     return this.#owner.savedBytes(slot)
   }
 
-  /** A copy of all that a slot holds. */
+  /** A copy of a slot's KV. */
   save(slot: number): Uint8Array {
     return this.#owner.save(slot)
   }
 
   /**
-   * Gives an empty slot the first `count` cells of what was saved, all that stand before `time`.
-   * @param saved cells of all that was saved, for which there must be room @returns whether it came about
+   * Restores the first `count` cells of a saved slot, which are those before `time`, into an empty slot.
+   * @param saved number of cells in `state`; all of them must fit for a moment
+   * @returns whether there was room
    */
   restore(slot: number, state: Uint8Array, saved: number, count: number, time: number): boolean {
     if (saved > this.freeCells || !this.#owner.restore(slot, state)) return false
     this.extend(slot, saved)
     if (count < saved) {
-      this.#letGo(this.#slots.get(slot)?.splice(count) ?? [])
+      this.#drop(this.#slots.get(slot)?.splice(count) ?? [])
       this.#owner.truncate(slot, time)
     }
     return true
   }
 
   forget(slot: number): void {
-    this.#letGo(this.#slots.get(slot) ?? [])
+    this.#drop(this.#slots.get(slot) ?? [])
     this.#slots.delete(slot)
     this.#owner.forget(slot)
   }
 
-  #letGo(cells: readonly number[]): void {
+  #drop(cells: readonly number[]): void {
     for (const cell of cells) {
       const holders = (this.#holders[cell] ?? 0) - 1
       this.#holders[cell] = holders

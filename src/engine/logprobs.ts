@@ -5,8 +5,8 @@ interface TokenBytes {
 }
 
 /**
- * A token with its log probability and its `top` likeliest rivals, from the model's own logits: temperature, penalties
- * and grammars do not show in them, as with OpenAI.
+ * A token with its log probability and those of the `top` likeliest tokens. They come from the model's own logits, as
+ * OpenAI's do: temperature, penalties and grammars do not affect them.
  * @param logits `[vocabulary]`
  */
 export function answerToken(vocabulary: TokenBytes, logits: Float32Array, token: number, top: number): AnswerToken {

@@ -1,15 +1,21 @@
 import { PrefixTree } from './prefix-tree.ts'
 
 interface Shelved {
-  /** All that the KV memory held for the prefix, as llama.cpp writes it. */
+  /** The KV of the prefix, as llama.cpp writes it. */
   readonly state: Uint8Array
-  /** Cells of it. */
+  /** Number of its cells. */
   readonly cells: number
 }
 
+/** A prefix on the shelf that begins with `length` cells of a path. */
+interface ShelfMatch extends Shelved {
+  readonly id: number
+  readonly length: number
+}
+
 /**
- * Prefixes that the KV memory has no room for, copied to ordinary memory: those that went unused the longest make room.
- * Putting 500 tokens of a 135M model back takes 3 ms; computing them again, half a second.
+ * Prefixes that were evicted from the KV memory, copied to ordinary memory. The least recently used are dropped when the
+ * bound is reached. Restoring 500 tokens of a 135M model takes 3 ms; computing them again takes half a second.
  */
 export class PrefixShelf {
   readonly #mostBytes: number
@@ -26,16 +32,29 @@ export class PrefixShelf {
     return this.#bytes
   }
 
-  /** What begins with the most cells of a path, and how many those are. It counts as its use. */
-  match(key: string, path: ArrayLike<number>): (Shelved & { length: number }) | undefined {
+  /** The prefix that has the most cells in common with a path. */
+  match(key: string, path: ArrayLike<number>): ShelfMatch | undefined {
     const found = this.#tree.match(key, path)
     const shelved = found && this.#shelved.get(found.sequence)
-    return shelved && { ...shelved, length: found.length }
+    return shelved && { ...shelved, id: found.sequence, length: found.length }
   }
 
-  /** @param save copies the prefix, if it is not here already: so many bytes */
+  /** Makes a prefix the most recently used one. @param id from `match` */
+  touch(id: number): void {
+    this.#tree.touch(id)
+  }
+
+  /**
+   * @param bytes size of the copy
+   * @param save makes the copy; not called if the shelf holds the prefix already or it exceeds the bound
+   */
   put(key: string, path: Float64Array, bytes: number, save: () => Uint8Array): void {
-    if (bytes > this.#mostBytes || this.#tree.match(key, path)?.length === path.length) return
+    if (bytes > this.#mostBytes) return
+    const known = this.#tree.match(key, path)
+    if (known?.length === path.length) {
+      this.#tree.touch(known.sequence)
+      return
+    }
     while (this.#bytes + bytes > this.#mostBytes) {
       const oldest = this.#tree.evict()
       if (oldest === undefined) break
@@ -43,7 +62,7 @@ export class PrefixShelf {
     }
     const state = save()
     const id = this.#next++
-    for (const covered of this.#tree.insert(key, path, id)) this.#drop(covered)
+    for (const redundant of this.#tree.insert(key, path, id)) this.#drop(redundant)
     this.#shelved.set(id, { state, cells: path.length })
     this.#bytes += state.byteLength
   }

@@ -1,13 +1,13 @@
 /**
- * Which prefixes lie in the KV memory, and in which sequence. Paths are cells: a token's id, or a picture's place as a
- * negative number that stands for its pixels. A radix tree for each isolation key: what one key stored, no other finds.
+ * The stored sequences and their paths, in a radix tree for each isolation key, so that one key never finds what another
+ * has stored. A path is a list of cells as in `PromptCells`.
  *
- * The tree only knows names. Whoever owns the KV memory shares cells of the sequence that `match` names, and forgets the
- * sequences that `insert` and `evict` return.
+ * The tree holds names only. Its owner shares the cells of the sequence that `match` returns, and frees the sequences that
+ * `insert` and `evict` return. Look-ups do not change the order of eviction; `touch` does.
  */
 export class PrefixTree {
   readonly #roots = new Map<string, Node>()
-  /** Stored sequences from the longest unused to the last used: a Map keeps the order of insertion. */
+  /** Stored sequences, the least recently used first: a Map keeps the order of insertion. */
   readonly #stored = new Map<number, { key: string; path: Float64Array }>()
 
   get size(): number {
@@ -18,7 +18,7 @@ export class PrefixTree {
     return this.#stored.keys()
   }
 
-  /** The longest stored prefix of `path` and a sequence that holds it, which counts as its use. */
+  /** The longest stored prefix of `path` and a sequence that holds it. */
   match(key: string, path: ArrayLike<number>): { sequence: number; length: number } | undefined {
     let node = this.#roots.get(key)
     let length = 0
@@ -31,19 +31,29 @@ export class PrefixTree {
       found = this.#shortest(child.sequences)
       node = common === child.edge.length ? child : undefined
     }
-    if (found === undefined) return undefined
-    this.#touch(found)
-    return { sequence: found, length }
+    return found === undefined ? undefined : { sequence: found, length }
+  }
+
+  /** Makes a stored sequence the most recently used one. Other sequences are ignored. */
+  touch(sequence: number): void {
+    const entry = this.#stored.get(sequence)
+    if (entry === undefined) return
+    this.#stored.delete(sequence)
+    this.#stored.set(sequence, entry)
   }
 
   /**
-   * Stores that `sequence` holds `path`.
-   * @returns the sequences that nobody needs any more: those whose whole path is a prefix of this one, or `sequence`
-   * itself if another holds all of its path already
+   * Stores that `sequence` holds `path`, as the most recently used.
+   * @returns the sequences that are redundant now: those whose whole path is a prefix of this one, or `sequence` itself
+   * if another one, which is used by that, holds all of its path
    */
   insert(key: string, path: Float64Array, sequence: number): number[] {
+    if (path.length === 0) return [sequence]
     const known = this.match(key, path)
-    if (path.length === 0 || (known !== undefined && known.length === path.length)) return [sequence]
+    if (known?.length === path.length) {
+      this.touch(known.sequence)
+      return [sequence]
+    }
     const covered: number[] = []
     let node = this.#root(key)
     let at = 0
@@ -66,7 +76,7 @@ export class PrefixTree {
     return covered
   }
 
-  /** Removes the sequence that went unused the longest. @returns undefined when nothing is stored */
+  /** Removes the least recently used sequence. @returns undefined if nothing is stored */
   evict(): { sequence: number; key: string; path: Float64Array } | undefined {
     const [oldest] = this.#stored
     if (oldest === undefined) return undefined
@@ -86,7 +96,7 @@ export class PrefixTree {
       const child: Node | undefined = node.children.get(first)
       if (child === undefined) break
       child.sequences.delete(sequence)
-      // Below a node that nobody holds there is nobody either.
+      // No sequence holds this node, so none holds the nodes below it.
       if (child.sequences.size === 0) {
         node.children.delete(first)
         break
@@ -97,7 +107,7 @@ export class PrefixTree {
     if (root?.children.size === 0) this.#roots.delete(entry.key)
   }
 
-  /** Where only a part is wanted the least is to be moved. */
+  /** When only a part of a sequence is shared, the shortest sequence costs least to copy. */
   #shortest(sequences: ReadonlySet<number>): number | undefined {
     let found: number | undefined
     let least = Number.POSITIVE_INFINITY
@@ -106,13 +116,6 @@ export class PrefixTree {
       if (length < least) [found, least] = [sequence, length]
     }
     return found
-  }
-
-  #touch(sequence: number): void {
-    const entry = this.#stored.get(sequence)
-    if (entry === undefined) return
-    this.#stored.delete(sequence)
-    this.#stored.set(sequence, entry)
   }
 
   #root(key: string): Node {
@@ -129,13 +132,13 @@ interface Node {
   edge: Float64Array
   /** By the first cell of their edge. */
   children: Map<number, Node>
-  /** All stored sequences whose path runs through the whole of this edge. */
+  /** Stored sequences whose path contains the whole of this edge. */
   sequences: Set<number>
 }
 
 const newNode = (edge: Float64Array): Node => ({ edge, children: new Map(), sequences: new Set() })
 
-/** Cuts a child's edge in two. @returns the upper part, which now stands between `parent` and `child` */
+/** Splits a child's edge in two. @returns the upper part, which is between `parent` and `child` now */
 function split(parent: Node, child: Node, at: number): Node {
   const upper = newNode(child.edge.subarray(0, at))
   child.edge = child.edge.subarray(at)
@@ -145,7 +148,7 @@ function split(parent: Node, child: Node, at: number): Node {
   return upper
 }
 
-/** Cells that `path`, from its cell `at` on, has in common with `edge` from its start on, `most` at most. */
+/** Number of cells that `path` from `at` on has in common with the start of `edge`, up to `most`. */
 export function commonLength(
   edge: ArrayLike<number>,
   path: ArrayLike<number>,

@@ -2,30 +2,30 @@ import type { KvCache } from './kv-cache.ts'
 import { commonLength } from './prefix-tree.ts'
 import type { EngineRequest, Sequence } from './sequence.ts'
 
-/** What need not be computed of a prompt: running sequences, stored ones and the shelf have begun alike. */
+/** Finds the part of a prompt that is computed already: in running sequences, in stored ones and on the shelf. */
 export class Prefixes {
   readonly #kv: KvCache
   readonly #active: () => readonly Sequence[]
 
-  /** @param active the sequences that run */
+  /** @param active the running sequences */
   constructor(kv: KvCache, active: () => readonly Sequence[]) {
     this.#kv = kv
     this.#active = active
   }
 
-  /** Cells of a path that are in the KV memory. The last one is always computed: its logits are needed. */
+  /** Number of a path's cells that are in the KV memory. The last one never counts, since its logits are needed. */
   held(request: EngineRequest, path: ArrayLike<number>): number {
     return this.#longest(request, path).length
   }
 
-  /** Cells of a path that are in the KV memory, or can be put back there. */
+  /** Number of a path's cells that are in the KV memory or can be restored to it. */
   known(request: EngineRequest, path: ArrayLike<number>): number {
     if (!request.sharesPrompt) return 0
     const shelved = Math.min(this.#kv.shelvedLength(request.spec.cacheKey, path), mostShared(request, path))
     return Math.max(request.prompt.positions.whole(shelved), this.held(request, path))
   }
 
-  /** Cells of a path that running sequences will have computed soon. */
+  /** Number of a path's cells that running sequences hold or are about to compute. */
   promised(request: EngineRequest, path: ArrayLike<number>): number {
     if (!request.sharesPrompt) return 0
     const most = mostShared(request, path)
@@ -35,7 +35,7 @@ export class Prefixes {
     }, 0)
   }
 
-  /** Puts as much as there is of a sequence's path into its slot, which is empty. @returns cells that it holds now */
+  /** Fills a sequence's empty slot with the longest prefix of its path. @returns the number of cells that it holds now */
   give({ request, slot, cells }: Sequence): number {
     if (!request.sharesPrompt || cells.length === 0) return 0
     const { spec, prompt } = request
@@ -44,9 +44,11 @@ export class Prefixes {
     const wanted = { known: this.held(request, cells), most: mostShared(request, cells), room }
     const recalled = this.#kv.recall(slot, spec.cacheKey, cells, wanted, prompt.positions)
     if (recalled > 0) return recalled
-    // Looked up again: what had to make room may have been the longest.
+    // Looked up again, since an eviction may have removed the longest.
     const { slot: source, length } = this.#longest(request, cells)
-    if (length > 0) memory.share(source, slot, length, prompt.positions.time(length))
+    if (length === 0) return 0
+    this.#kv.touch(source)
+    memory.share(source, slot, length, prompt.positions.time(length))
     return length
   }
 
@@ -71,8 +73,8 @@ export class Prefixes {
 }
 
 /**
- * Cells of a path that need not be computed, at most: the last one's logits are wanted, and what must be read at once is
- * taken whole or not at all.
+ * Maximum number of a path's cells that may come from a cache: the last cell's logits are needed, and a mutual span is
+ * shared as a whole or not at all.
  */
 function mostShared({ spec, prompt }: EngineRequest, path: ArrayLike<number>): number {
   const most = prompt.positions.whole(Math.min(path.length - 1, spec.cachedMost ?? path.length))

@@ -1,19 +1,20 @@
+import { LRUCache } from 'lru-cache'
 import type { ImageArchitecture, ImagePlan, Tile } from '../encoders/index.ts'
 import { OrielError } from '../errors.ts'
 import type { Decoder, Vocabulary } from '../language/index.ts'
-import type { PictureInput, PromptPiece } from './generation.ts'
+import type { AttachmentHeader, HeaderPiece } from './generation.ts'
 import { Positions } from './positions.ts'
 
-/** A tile's place in a prompt. */
-export interface PictureSpan {
-  picture: PictureInput
+/** The cells of a prompt that one run of an encoder fills: one tile of an image. */
+export interface AttachmentSpan {
+  attachment: AttachmentHeader
   plan: ImagePlan
   tile: Tile
-  /** Names the tile's embeddings: equal keys have equal embeddings. */
+  /** Names the span's embeddings: equal keys have equal embeddings. */
   key: string
-  /** Whether its embeddings see each other, and so must be read all at once. */
+  /** Whether the embeddings attend to each other in both directions, so that one batch must hold all of them. */
   mutual: boolean
-  /** Its first cell, and the cell behind its last. */
+  /** Its first cell, and the cell after its last. */
   start: number
   end: number
 }
@@ -21,105 +22,89 @@ export interface PictureSpan {
 /** A prompt as the KV memory sees it: one cell for each token or embedding. */
 export interface PromptCells {
   /**
-   * A token's id, or a negative number for a place of a picture: equal cells hold equal input. Doubles, because no number
-   * is ever given twice, and 32 bits of them would last a busy server for hours.
+   * A token's id, or a negative number for an embedding: equal cells hold equal input. The negative numbers are never
+   * reused, and 32 bits would last a busy server only hours, so cells are doubles.
    */
   cells: Float64Array
-  spans: readonly PictureSpan[]
+  spans: readonly AttachmentSpan[]
   positions: Positions
-  /** Tokens of each picture, with those that the model wants around it. */
+  /** Tokens of each image, including the marks that the model's format puts around it. */
   imageTokens: readonly number[]
 }
 
-/** Turns prompts into cells. It gives every tile it has met a range of negative numbers of its own. */
+/** Turns prompts into cells. Each distinct span gets a range of negative numbers of its own. */
 export class PromptLayout {
   readonly #decoder: Decoder
-  readonly #architecture: ImageArchitecture | null
-  readonly #ranges = new Map<string, number>()
+  readonly #images: ImageArchitecture | null
+  /** The first number of each span's range, by the span's key. */
+  readonly #ranges = new LRUCache<string, number>({ max: rangesKept })
   readonly #marks = new Map<string, readonly number[]>()
   #next = -1
 
-  constructor(decoder: Decoder, architecture: ImageArchitecture | null) {
+  constructor(decoder: Decoder, images: ImageArchitecture | null) {
     this.#decoder = decoder
-    this.#architecture = architecture
+    this.#images = images
   }
 
   /**
-   * @param cacheKey who may find what becomes of these pictures: how soon an answer comes would tell others of them
-   * @throws OrielError `invalid` for a picture that the model cannot take
+   * @param cacheKey the isolation key: requests with another key share neither the KV nor the embeddings of attachments,
+   * since the time to the first token would reveal them
+   * @throws OrielError `invalid`, `param` `prompt`, for a text that cannot fit the context or an image that the model
+   * does not take
    */
-  layout(pieces: readonly PromptPiece[], cacheKey = ''): PromptCells {
-    const cells: number[] = []
-    const spans: PictureSpan[] = []
-    const imageTokens: number[] = []
-    // Text that is read alike is tokenized in one go, or a word that crosses a border would become other tokens.
-    let text = { special: true, value: '' }
-    const flush = (): number => {
-      const tokens = this.#decoder.vocabulary.tokenize(text.value, text.special)
-      for (const token of tokens) cells.push(token)
-      text = { special: true, value: '' }
-      return tokens.length
-    }
-    const write = (value: string, special: boolean): void => {
-      if (special !== text.special && text.value !== '') flush()
-      text = { special, value: text.value + value }
-    }
-
+  layout(pieces: readonly HeaderPiece[], cacheKey = ''): PromptCells {
     const { vocabulary, contextTokens } = this.#decoder
-    // Everybody's answers wait while a text is made into tokens.
+    // Tokenizing a long text blocks the running answers, so a text that cannot fit is refused before it.
     const bytes = pieces.reduce((sum, piece) => sum + (piece.kind === 'text' ? Buffer.byteLength(piece.text) : 0), 0)
     if (bytes > contextTokens * vocabulary.longest)
       throw new OrielError(
         'invalid',
-        `This model's context holds ${contextTokens} tokens of ${vocabulary.longest} bytes at most, and the prompt has ${bytes} bytes of text.`,
-        { param: 'messages', code: 'context_length_exceeded' },
+        `This model's context holds ${contextTokens} tokens of at most ${vocabulary.longest} bytes each, and the prompt has ${bytes} bytes of text.`,
+        { param: 'prompt', code: 'context_length_exceeded' },
       )
-    if (vocabulary.addsBos && !startsWith(pieces, vocabulary)) cells.push(vocabulary.bosToken)
+    const writer = new CellWriter(vocabulary)
+    if (vocabulary.addsBos && !startsWithBos(pieces, vocabulary)) writer.tokens([vocabulary.bosToken])
+    const spans: AttachmentSpan[] = []
+    const imageTokens: number[] = []
     for (const piece of pieces) {
-      if (piece.kind === 'text') {
-        if (piece.text !== '') write(piece.text, piece.special)
-        continue
-      }
-      if (piece.kind === 'tokens') {
-        flush()
-        for (const token of piece.tokens) cells.push(token)
-        continue
-      }
-      const architecture = this.#architecture
-      if (architecture === null)
-        throw new OrielError('invalid', 'This model takes no pictures.', { code: 'image_not_supported' })
-      const { width, height, detail } = piece.picture
-      const plan = architecture.plan({ width, height }, detail)
-      let tokens = 0
-      for (const part of plan.layout) {
-        flush()
-        if (typeof part === 'string') {
-          const mark = this.#markOf(part)
-          for (const token of mark) cells.push(token)
-          tokens += mark.length
-          continue
-        }
-        const key = [piece.picture.hash, plan.name, plan.layout.indexOf(part), cacheKey].join('\n')
-        const start = cells.length
-        const mutual = architecture.atOnce !== undefined
-        const span = { picture: piece.picture, plan, tile: part, key, mutual, start, end: start + part.tokens }
-        const first = this.#range(span)
-        for (let place = 0; place < part.tokens; place++) cells.push(first - place)
-        spans.push(span)
-        tokens += part.tokens
-      }
-      imageTokens.push(tokens)
+      if (piece.kind === 'text') writer.text(piece.text, piece.special)
+      else if (piece.kind === 'tokens') writer.tokens(piece.tokens)
+      else imageTokens.push(this.#writeImage(writer, piece, cacheKey, spans))
     }
-    flush()
-    return { cells: Float64Array.from(cells), spans, positions: this.#positions(spans), imageTokens }
+    return { cells: writer.finish(), spans, positions: this.#positions(spans), imageTokens }
   }
 
-  /** What an architecture puts around tiles: a token of just that text where there is one, as llama.cpp has it. */
+  /** @returns the number of cells that the image takes */
+  #writeImage(writer: CellWriter, image: AttachmentHeader, cacheKey: string, spans: AttachmentSpan[]): number {
+    if (this.#images === null)
+      throw new OrielError('invalid', 'This model does not take images.', {
+        param: 'prompt',
+        code: 'image_not_supported',
+      })
+    const plan = this.#images.plan({ width: image.width, height: image.height }, image.detail)
+    const mutual = this.#images.atOnce !== undefined
+    let tokens = 0
+    for (const part of plan.layout) {
+      if (typeof part === 'string') {
+        const mark = this.#markOf(part)
+        writer.tokens(mark)
+        tokens += mark.length
+        continue
+      }
+      const key = [image.hash, plan.name, plan.layout.indexOf(part), cacheKey].join('\n')
+      const start = writer.embeddings(this.#range(key, part.tokens), part.tokens)
+      spans.push({ attachment: image, plan, tile: part, key, mutual, start, end: start + part.tokens })
+      tokens += part.tokens
+    }
+    return tokens
+  }
+
+  /** Tokens of a mark around tiles. As in llama.cpp, a token whose text is exactly the mark is preferred. */
   #markOf(text: string): readonly number[] {
     const known = this.#marks.get(text)
     if (known !== undefined) return known
     const { vocabulary } = this.#decoder
-    // Some vocabularies put a space before all text: a line's end would become two tokens.
+    // Some vocabularies put a space before all text: a line break would become two tokens.
     const tokens = [...vocabulary.tokenize(text, true)]
     const exact = tokens.find((token) => Buffer.from(vocabulary.bytes(token, true)).toString() === text)
     const mark = exact === undefined ? tokens : [exact]
@@ -127,31 +112,71 @@ export class PromptLayout {
     return mark
   }
 
-  #positions(spans: readonly PictureSpan[]): Positions {
+  #positions(spans: readonly AttachmentSpan[]): Positions {
     const grids = spans.map(({ start, end, tile }) => {
       return { start, end, grid: tile.places ?? { rows: 1, columns: tile.tokens } }
     })
     return new Positions(this.#decoder.gridPositions ? grids : [])
   }
 
-  /** First of the numbers that stand for a tile's places. */
-  #range(span: PictureSpan): number {
-    const known = this.#ranges.get(span.key)
-    const first = known ?? this.#next
-    if (known === undefined) this.#next -= span.tile.tokens
-    // Behind all others: the one that went unused the longest is forgotten.
-    this.#ranges.delete(span.key)
-    this.#ranges.set(span.key, first)
-    const oldest = this.#ranges.keys().next().value
-    if (this.#ranges.size > rangesKept && oldest !== undefined) this.#ranges.delete(oldest)
+  /** The first of the numbers that stand for a span's embeddings. */
+  #range(key: string, tokens: number): number {
+    const known = this.#ranges.get(key)
+    if (known !== undefined) return known
+    const first = this.#next
+    this.#next -= tokens
+    this.#ranges.set(key, first)
     return first
   }
 }
 
-/** Tiles whose cells are remembered; one that is forgotten only loses what the prefix cache had of it. */
+/** Spans whose ranges are remembered. When one is forgotten, its cached prefixes are no longer found. */
 const rangesKept = 65536
 
-function startsWith(pieces: readonly PromptPiece[], { bos, bosToken }: Vocabulary): boolean {
+/** Collects cells in the order of the prompt. */
+class CellWriter {
+  readonly #vocabulary: Vocabulary
+  readonly #cells: number[] = []
+  /** Adjacent texts are tokenized together, or a word that crosses a border would become other tokens. */
+  #pending = { special: true, text: '' }
+
+  constructor(vocabulary: Vocabulary) {
+    this.#vocabulary = vocabulary
+  }
+
+  text(text: string, special: boolean): void {
+    if (text === '') return
+    if (special !== this.#pending.special) this.#flush()
+    this.#pending = { special, text: this.#pending.text + text }
+  }
+
+  tokens(tokens: readonly number[]): void {
+    this.#flush()
+    for (const token of tokens) this.#cells.push(token)
+  }
+
+  /** @param first the first number of the span's range @returns the span's first cell */
+  embeddings(first: number, count: number): number {
+    this.#flush()
+    const start = this.#cells.length
+    for (let place = 0; place < count; place++) this.#cells.push(first - place)
+    return start
+  }
+
+  finish(): Float64Array {
+    this.#flush()
+    return Float64Array.from(this.#cells)
+  }
+
+  #flush(): void {
+    const { text, special } = this.#pending
+    if (text === '') return
+    for (const token of this.#vocabulary.tokenize(text, special)) this.#cells.push(token)
+    this.#pending = { special: true, text: '' }
+  }
+}
+
+function startsWithBos(pieces: readonly HeaderPiece[], { bos, bosToken }: Vocabulary): boolean {
   const first = pieces[0]
   if (first?.kind === 'tokens') return first.tokens[0] === bosToken
   return bos !== '' && first?.kind === 'text' && first.special && first.text.startsWith(bos)

@@ -1,74 +1,43 @@
-import type { EngineConfig } from '../config.ts'
-import { type ErrorKind, OrielError } from '../errors.ts'
+import { toWire as encode, type WireError } from '../children/index.ts'
 import type { GpuSettings } from '../language/index.ts'
-import type {
-  EngineModel,
-  EngineState,
-  GenerateEvent,
-  GenerateRequest,
-  PictureInput,
-  PromptCount,
-  PromptPiece,
-} from './generation.ts'
-
-/** A picture without its pixels: they cross the border only when the engine has no embeddings of it yet. */
-type PictureName = Omit<PictureInput, 'pixels'>
-
-export type WirePiece = Exclude<PromptPiece, { kind: 'picture' }> | { kind: 'picture'; picture: PictureName }
+import type { EngineModel, EngineState, GenerateEvent, HeaderPiece, HeaderRequest, PromptCount } from './generation.ts'
+import type { EngineSettings } from './settings.ts'
 
 export interface LoadOptions {
-  /** The decoder's GGUF. */
+  /** Path of the decoder's GGUF. */
   decoder: string
-  /** The vision GGUF (mmproj), or null for a model without one. */
+  /** Path of the vision GGUF (mmproj), or null for a model that takes text only. */
   projector: string | null
   name: string
-  config: EngineConfig
-  /** Nothing: the processor alone. */
+  settings: EngineSettings
+  /** Omitted when the CPU computes everything. */
   gpu?: GpuSettings
 }
 
-/** What the parent tells the engine's process. */
+/** Messages from the parent to the engine process. */
 export type ToEngine =
   | { type: 'load'; options: LoadOptions }
-  | { type: 'generate'; id: number; request: Omit<GenerateRequest, 'prompt'> & { prompt: readonly WirePiece[] } }
-  | { type: 'pixels'; id: number; hash: string; rgb: Uint8Array }
+  | { type: 'generate'; id: number; request: HeaderRequest }
+  /** The answer to `want`: an image's pixels. */
+  | { type: 'payload'; id: number; hash: string; bytes: Uint8Array }
   | { type: 'cancel'; id: number }
-  | { type: 'count'; id: number; prompt: readonly WirePiece[] }
+  | { type: 'count'; id: number; prompt: readonly HeaderPiece[] }
   | { type: 'state'; id: number }
 
-/** What it tells the parent. Events of one step come in one message. */
+/** Messages from the engine process to the parent. */
 export type FromEngine =
-  /** The share of the decoder's weights that is loaded. */
+  /** The share of the decoder's weights that is loaded, 0 to 1. */
   | { type: 'loading'; share: number }
   | { type: 'ready'; model: EngineModel }
+  /** All events of one step. */
   | { type: 'events'; events: [id: number, event: GenerateEvent][] }
+  /** Requests the payload of an attachment. */
   | { type: 'want'; id: number; hash: string }
-  /** A request has all that it needs of a picture, whose pixels it will not want again. */
+  /** The request has all embeddings of an attachment and does not need its payload again. */
   | { type: 'encoded'; id: number; hash: string }
   | { type: 'counted'; id: number; count: PromptCount }
   | { type: 'state'; id: number; state: EngineState }
+  /** A request failed, or, with `id` null, the load. */
   | { type: 'failed'; id: number | null; error: WireError }
 
-/** An error as plain data. */
-export interface WireError {
-  kind: ErrorKind
-  message: string
-  param: string | undefined
-  code: string | undefined
-  retryAfter: number | undefined
-  /** What lies behind it, if it is not one of ours: for the log only. */
-  cause: string | undefined
-}
-
-export function toWire(error: unknown): WireError {
-  if (!(error instanceof OrielError))
-    return toWire(new OrielError('internal', 'The engine met an error that it did not expect.', { cause: error }))
-  const { kind, message, param, code, retryAfter } = error
-  return { kind, message, param, code, retryAfter, cause: error.cause === undefined ? undefined : textOf(error.cause) }
-}
-
-export function fromWire({ kind, message, param, code, retryAfter, cause }: WireError): OrielError {
-  return new OrielError(kind, message, { param, code, retryAfter, cause })
-}
-
-const textOf = (cause: unknown): string => (cause instanceof Error ? (cause.stack ?? cause.message) : String(cause))
+export const toWire = (error: unknown): WireError => encode(error, 'The engine met an unexpected error.')

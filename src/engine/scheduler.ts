@@ -1,95 +1,101 @@
-import type { EngineConfig } from '../config.ts'
 import type { ImageArchitecture } from '../encoders/index.ts'
 import { cancelled } from '../errors.ts'
 import type { Decoder } from '../language/index.ts'
-import { Admission } from './admission.ts'
+import { type Admission, admissions, planPreemption } from './admission.ts'
 import { ChunkSize } from './chunk-size.ts'
 import type { Cores } from './cores.ts'
-import type { EngineState, GenerateEvent, GenerateRequest, PromptCount, PromptPiece } from './generation.ts'
+import { type Candidates, EncodeTurns, type PayloadSource } from './encode-turns.ts'
+import type { EngineState, GenerateEvent, HeaderPiece, HeaderRequest, PromptCount } from './generation.ts'
+import type { ImageEncoder } from './image-encoder.ts'
+import { Intake } from './intake.ts'
 import { KvCache } from './kv-cache.ts'
-import { answerToken } from './logprobs.ts'
-import type { PictureEncoder } from './picture-encoder.ts'
-import { PictureTurns, type PixelSource, type Viewers } from './picture-turns.ts'
 import { Prefixes } from './prefixes.ts'
 import type { EngineRequest, Sequence } from './sequence.ts'
-import { type Part, StepBatch } from './step-batch.ts'
+import type { EngineSettings } from './settings.ts'
+import { StepBatch } from './step-batch.ts'
+import { StepCommit } from './step-commit.ts'
+import { planStep, type StepLimits } from './step-plan.ts'
+import { StepRunner } from './step-runner.ts'
 
-/** How the scheduler reaches the world outside: the process around it, or a test. */
-export interface SchedulerPort extends PixelSource {
+/** How the scheduler reaches the process around it, or a test. */
+export interface SchedulerPort extends PayloadSource {
   emit(id: number, event: GenerateEvent): void
   fail(id: number, error: unknown): void
-  /** Everything emitted so far may be sent: the next step runs, or there is none. */
+  /** Everything emitted so far may be sent: the next step is running, or none is due. */
   flush(): void
 }
 
-/** Cells that every running sequence is given room for when another comes in. */
-const roomToGrow = 32
-
-/** Requests that may pass one that does not fit yet, so that it waits no longer than it must; and so many are looked at. */
-const mostPass = 8
-
-/** A prefix this much longer than the one at hand is worth waiting for while another sequence computes it. */
-const worthWaiting = 32
+/** What a scheduler is made of. */
+export interface SchedulerParts {
+  decoder: Decoder
+  /** null for a model that takes no images. */
+  images: { architecture: ImageArchitecture; encoder: ImageEncoder } | null
+  cores: Cores
+  settings: Pick<EngineSettings, 'maxSequences' | 'maxQueue' | 'chunkTokens' | 'prefixCacheBytes'>
+  port: SchedulerPort
+}
 
 /**
- * Runs all requests of one model together, step by step. Each step is at most one batch of tokens and one of picture
- * embeddings: the next token of every running answer, and prefill up to the chunk's bound, so that nobody waits for
- * another's long prompt by more than a chunk. Pictures are encoded on a thread of their own meanwhile.
+ * Runs all requests of one model together, step by step. A step is planned (`admissions`, `planStep`), run on the decoder
+ * (`StepRunner`) and committed (`StepCommit`). It holds the next token of every running answer and prefill up to a limit,
+ * so that a long prompt delays other answers by one chunk at most. Images are encoded on another thread meanwhile.
  */
 export class Scheduler {
-  readonly #decoder: Decoder
-  readonly #encoder: PictureEncoder | null
-  readonly #pictures: PictureTurns | null
-  readonly #admission: Admission
-  readonly #config: EngineConfig
   readonly #port: SchedulerPort
-  readonly #cores: Cores
-  readonly #size: ChunkSize
-  readonly #batch: StepBatch
+  readonly #maxSequences: number
+  readonly #encoder: ImageEncoder | null
+  readonly #turns: EncodeTurns | null
+  readonly #intake: Intake
   readonly #kv: KvCache
   readonly #prefixes: Prefixes
+  readonly #size: ChunkSize
+  readonly #limits: StepLimits
+  readonly #batch: StepBatch
+  readonly #runner: StepRunner
+  readonly #commit: StepCommit
   readonly #waiting: EngineRequest[] = []
   readonly #requests = new Map<number, EngineRequest>()
   /** Sequences with a slot, in the order of their admission. */
   #active: Sequence[] = []
   #stepping = false
-  /** Whose pictures are encoded may be others than when they were last looked through. */
-  #viewersChanged = false
-  /** Something happened since the last step began. */
+  /** Whether the candidates for encoding have changed since the last look. */
+  #candidatesChanged = false
+  /** Whether something has happened since the last step began. */
   #woken = false
 
-  constructor(
-    decoder: Decoder,
-    architecture: ImageArchitecture | null,
-    encoder: PictureEncoder | null,
-    cores: Cores,
-    config: EngineConfig,
-    port: SchedulerPort,
-  ) {
-    this.#decoder = decoder
-    this.#encoder = encoder
-    const viewers = () => this.#viewers()
-    const changed = () => this.#wake()
-    this.#pictures = encoder === null ? null : new PictureTurns(encoder, port, viewers, changed)
-    this.#admission = new Admission(decoder, architecture, config)
-    this.#cores = cores
-    this.#config = config
+  constructor({ decoder, images, cores, settings, port }: SchedulerParts) {
+    const encoder = images?.encoder ?? null
     this.#port = port
-    this.#kv = new KvCache(decoder, config.maxSequences, config.prefixCacheBytes)
+    this.#maxSequences = settings.maxSequences
+    this.#encoder = encoder
+    const candidates = () => this.#candidates()
+    this.#turns = encoder && new EncodeTurns(encoder, port, candidates, () => this.#wake())
+    this.#intake = new Intake(decoder, images?.architecture ?? null, settings)
+    this.#kv = new KvCache(decoder, settings.maxSequences, settings.prefixCacheBytes)
     this.#prefixes = new Prefixes(this.#kv, () => this.#active)
-    this.#size = new ChunkSize(config.chunkTokens)
-    this.#batch = new StepBatch(decoder, this.#size)
+    this.#size = new ChunkSize(settings.chunkTokens)
+    this.#batch = new StepBatch(decoder)
+    this.#limits = {
+      rows: this.#batch.capacity,
+      mixes: decoder.tokenEmbedding !== null,
+      prefillRows: (answering, prefilling) => this.#size.next(answering, prefilling),
+    }
+    this.#runner = new StepRunner(decoder, encoder, cores, () => port.flush())
+    this.#commit = new StepCommit(decoder, this.#kv.memory, {
+      emit: (id, event) => port.emit(id, event),
+      ended: (sequence) => this.#ended(sequence),
+    })
   }
 
-  /** Takes a request in. What is wrong with it is told through the port. */
-  submit(id: number, spec: GenerateRequest): void {
+  /** Puts a request into the queue, or fails it through the port. */
+  submit(id: number, spec: HeaderRequest): void {
     try {
-      const request = this.#admission.accept(id, spec, this.#waiting.length)
+      const request = this.#intake.accept(id, spec, this.#waiting.length)
       this.#requests.set(id, request)
       this.#waiting.push(request)
-      request.known = this.#prefixes.known(request, request.prompt.cells)
-      // Encoding begins at once, also while a step is under way.
-      this.#pictures?.wake()
+      request.cachedCells = this.#prefixes.known(request, request.prompt.cells)
+      // Encoding begins at once, even while a step is running.
+      this.#turns?.wake()
       this.#wake()
     } catch (error) {
       this.#port.fail(id, error)
@@ -103,8 +109,9 @@ export class Scheduler {
     this.#wake()
   }
 
-  count(prompt: readonly PromptPiece[]): PromptCount {
-    return this.#admission.count(prompt)
+  /** @throws OrielError as `Intake.count` does */
+  count(prompt: readonly HeaderPiece[]): PromptCount {
+    return this.#intake.count(prompt)
   }
 
   get state(): EngineState {
@@ -126,20 +133,20 @@ export class Scheduler {
     if (!this.#stepping) void this.#run()
   }
 
-  /** Steps until nothing more can be done before somebody wakes it: a request, a cancel, or a picture's embeddings. */
+  /** Steps until there is nothing to do before a request, a cancel or new embeddings arrive. */
   async #run(): Promise<void> {
     this.#stepping = true
     while (this.#woken) {
       this.#woken = false
       this.#sweep()
-      this.#admit()
-      if (this.#viewersChanged) {
-        this.#viewersChanged = false
-        this.#pictures?.wake()
+      this.#admitAll()
+      if (this.#candidatesChanged) {
+        this.#candidatesChanged = false
+        this.#turns?.wake()
       }
       if (await this.#step()) this.#woken = true
       else {
-        this.#encoder?.giveWay(false)
+        this.#runner.idle()
         this.#port.flush()
       }
     }
@@ -156,70 +163,40 @@ export class Scheduler {
     }
   }
 
-  /** In the order in which they came; but who does not fit yet lets a few pass that do. */
-  #admit(): void {
+  #admitAll(): void {
     if (this.#waiting.length === 0) return
-    let taken = this.#taken()
-    const held: EngineRequest[] = []
-    for (const request of [...this.#waiting]) {
-      const running = this.#active.length
-      if (running >= this.#config.maxSequences || held.some(({ overtaken }) => overtaken >= mostPass)) return
-      const coming = request.sequences.filter(({ ended, slot }) => !ended && slot < 0)
-      const needed = taken + this.#needed(coming)
-      if (running > 0 && (running + coming.length > this.#config.maxSequences || needed > this.#kv.memory.cells)) {
-        if (held.push(request) > mostPass) return
-        continue
-      }
-      const known = this.#prefixes.held(request, pathOf(coming))
-      if (this.#prefixes.promised(request, pathOf(coming)) >= known + worthWaiting) continue
-      for (const passed of held) passed.overtaken++
-      this.#waiting.splice(this.#waiting.indexOf(request), 1)
-      this.#start(request, coming)
-      taken = this.#taken()
+    const { memory } = this.#kv
+    const state = {
+      maxSequences: this.#maxSequences,
+      cells: memory.cells,
+      active: () => this.#active,
+      heldCells: () => memory.held(this.#active.map(({ slot }) => slot)),
+      prefixes: this.#prefixes,
     }
+    for (const admission of admissions([...this.#waiting], state)) this.#admit(admission)
   }
 
-  /** Cells that running sequences hold or will need soon. Stored prefixes do not count, since they go when need be. */
-  #taken(): number {
-    const held = this.#kv.memory.held(this.#active.map(({ slot }) => slot))
-    return this.#active.reduce((sum, { remaining }) => sum + remaining + roomToGrow, held)
-  }
-
-  /**
-   * Cells that these need beside them, with room to grow: without it a sequence that had to give way would come back at
-   * once and be in the way again.
-   */
-  #needed(coming: readonly Sequence[]): number {
-    return coming.reduce(
-      (sum, { request, cells }) => sum + cells.length - this.#prefixes.held(request, cells) + roomToGrow,
-      0,
-    )
-  }
-
-  #start(request: EngineRequest, coming: readonly Sequence[]): void {
+  #admit({ request, sequences, overtaken }: Admission): void {
+    for (const other of overtaken) other.overtaken++
+    this.#waiting.splice(this.#waiting.indexOf(request), 1)
     let cached = Number.POSITIVE_INFINITY
-    for (const sequence of coming) {
+    for (const sequence of sequences) {
       sequence.slot = this.#kv.take()
       sequence.filled = this.#prefixes.give(sequence)
       this.#active.push(sequence)
-      // Answers that have no cells yet wait for the first to compute the prompt, and share it then.
+      // A sequence without cells waits for the first one to compute the prompt, and then shares it.
       if (sequence.cells.length > 0) cached = Math.min(cached, sequence.filled)
     }
-    request.known = cached
-    this.#viewersChanged = true
+    request.cachedCells = cached
+    this.#candidatesChanged = true
     if (request.admitted > 0) return
     request.admitted = performance.now()
     const { cells, imageTokens } = request.prompt
-    this.#port.emit(request.id, {
-      type: 'prompt',
-      promptTokens: cells.length,
-      cachedTokens: cached,
-      imageTokens,
-    })
+    this.#port.emit(request.id, { type: 'prompt', promptTokens: cells.length, cachedTokens: cached, imageTokens })
   }
 
-  /** Of those who wait only as many have pictures encoded as would fill the KV memory: embeddings take memory too. */
-  #viewers(): Viewers {
+  /** Embeddings take memory too, so of the queue only as many requests are encoded as would fill the KV memory. */
+  #candidates(): Candidates {
     let room = this.#kv.memory.cells
     const next = this.#waiting.filter(({ prompt }) => {
       const near = room > 0
@@ -229,148 +206,57 @@ export class Scheduler {
     return { running: [...new Set(this.#active.map(({ request }) => request))], next }
   }
 
-  /** One step. @returns whether it did anything */
+  /** One step. @returns whether there was anything to compute */
   async #step(): Promise<boolean> {
-    const { tokens, embeddings, answering } = this.#batch.fill(this.#active)
-    if (tokens.rows === 0 && embeddings.rows === 0) return false
+    const plan = planStep(this.#active, this.#limits)
+    if (plan.chunks.length === 0) return false
     const start = performance.now()
-    for (const part of [tokens, embeddings]) {
-      if (part.rows === 0) continue
-      if (!(await this.#decode(part, part.rows > answering))) {
+    let rows = 0
+    for (const pass of this.#batch.write(plan)) {
+      if (!(await this.#runner.run(pass, pass.rows > plan.answering))) {
         this.#makeRoom()
         return true
       }
-      for (const { sequence, count, row, foretold } of part.entries) {
-        sequence.filled += count
-        this.#kv.memory.extend(sequence.slot, count)
-        for (const { cell, row } of foretold) this.#tellPrompt(sequence, cell, row)
-        if (row !== undefined) this.#sample(sequence, row)
-      }
+      this.#commit.commit(pass)
+      rows += pass.rows
     }
-    const encoding = this.#encoder?.busy ?? false
-    this.#size.learn(answering, tokens.rows + embeddings.rows - answering, performance.now() - start, encoding)
+    this.#size.learn(plan.answering, rows - plan.answering, performance.now() - start, this.#runner.contended)
     return true
   }
 
-  async #decode({ batch, rows, mutual }: Part, prefills: boolean): Promise<boolean> {
-    const encoding = this.#encoder?.busy ?? false
-    const threads = this.#cores.forDecoding(encoding && !prefills, rows)
-    this.#decoder.setThreads(threads)
-    this.#encoder?.giveWay(true)
-    const start = performance.now()
-    const decoding = this.#decoder.decode(batch, mutual)
-    // What the step before said goes out while this one runs.
-    this.#port.flush()
-    const done = await decoding
-    if (done && !encoding) this.#cores.decoded(threads, rows, performance.now() - start)
-    return done
-  }
-
-  /** The KV memory is full: a stored prefix goes, or else the youngest sequence starts over when there is room again. */
+  /** The KV memory is full: a stored prefix is evicted, or a sequence is preempted. */
   #makeRoom(): void {
     if (this.#kv.evict()) return
-    const youngest = this.#active.at(-1)
-    if (youngest === undefined) throw new Error('the KV memory is full of nothing')
-    if (this.#active.length === 1) {
-      this.#end(youngest, 'length')
+    const plan = planPreemption(this.#active)
+    if ('end' in plan) {
+      this.#commit.end(plan.end, 'length')
       return
     }
-    const { request } = youngest
-    // Before the prompt is computed one sequence has all of its cells, and the others cannot do without it.
-    const leaving = request.firstToken === 0 ? request.sequences.filter(({ slot }) => slot >= 0) : [youngest]
-    for (const sequence of leaving) this.#retire(sequence)
-    if (!this.#waiting.includes(request)) this.#waiting.unshift(request)
+    for (const sequence of plan.preempt) {
+      this.#preempt(sequence)
+      const { request } = sequence
+      if (!this.#waiting.includes(request)) this.#waiting.unshift(request)
+    }
   }
 
-  /** Takes a sequence out of the KV memory; its cells stay known, so that it can go on later. */
-  #retire(sequence: Sequence): void {
-    this.#viewersChanged = true
+  /** Takes a sequence out of the KV memory. Its cells are kept, so that it can be computed again and continue. */
+  #preempt(sequence: Sequence): void {
+    this.#candidatesChanged = true
     this.#active = this.#active.filter((other) => other !== sequence)
     this.#kv.free(sequence.slot)
     sequence.slot = -1
     sequence.filled = 0
   }
 
-  #tellPrompt({ request, cells }: Sequence, cell: number, row: number): void {
-    const { vocabulary } = this.#decoder
-    const top = request.spec.topLogprobs ?? 0
-    if (request.promptTokens !== null)
-      request.promptTokens[cell] = answerToken(vocabulary, this.#decoder.logits(row), cells[cell] as number, top)
-  }
-
-  #sample(sequence: Sequence, row: number): void {
+  #ended(sequence: Sequence): void {
     const { request } = sequence
-    if (request.firstToken === 0) {
-      request.firstToken = performance.now()
-      if (request.promptTokens !== null)
-        this.#port.emit(request.id, { type: 'prompt_logprobs', tokens: request.promptTokens })
-      this.#fork(sequence, row)
-    }
-    this.#take(sequence, row)
-  }
-
-  /** The prompt is computed: the other answers share it, and take their first token from the same logits. */
-  #fork(first: Sequence, row: number): void {
-    const length = first.cells.length
-    const time = first.request.prompt.positions.time(length)
-    for (const sequence of first.request.sequences) {
-      if (sequence === first) continue
-      for (const cell of first.cells) sequence.cells.push(cell)
-      this.#kv.memory.share(first.slot, sequence.slot, length, time)
-      sequence.filled = length
-      this.#take(sequence, row)
-    }
-  }
-
-  #take(sequence: Sequence, row: number): void {
-    const { request } = sequence
-    const { vocabulary } = this.#decoder
-    if (request.failure !== undefined) return
-    let token: number | null
-    try {
-      token = this.#decoder.sample(sequence.sampler, row)
-    } catch (error) {
-      request.failure = error
-      return
-    }
-    if (token === null) {
-      this.#end(sequence, 'stop')
-      return
-    }
-    sequence.generated++
-    if (vocabulary.isEnd(token) && !request.spec.ignoreEos) {
-      this.#end(sequence, 'stop')
-      return
-    }
-    sequence.cells.push(token)
-    const bytes = vocabulary.bytes(token, request.shownTokens.has(token))
-    if (request.spec.topLogprobs !== null)
-      sequence.heldTokens.push(answerToken(vocabulary, this.#decoder.logits(row), token, request.spec.topLogprobs))
-    this.#say(sequence, sequence.text.push(bytes))
-    if (sequence.text.stopped) this.#end(sequence, 'stop')
-    else if (sequence.generated >= request.maxTokens) this.#end(sequence, 'length')
-  }
-
-  /** @param last whether the tokens that have no text go out too: what is no part of a stop string is told at the end */
-  #say(sequence: Sequence, text: string, last = false): void {
-    if (text === '' && !(last && sequence.heldTokens.length > 0)) return
-    const { request, choice, generated, heldTokens: tokens } = sequence
-    sequence.heldTokens = []
-    this.#port.emit(request.id, { type: 'text', choice, text, tokens, generated })
-  }
-
-  #end(sequence: Sequence, reason: 'stop' | 'length'): void {
-    const { request, choice, generated: completionTokens } = sequence
-    this.#say(sequence, sequence.text.finish(), !sequence.text.stopped)
-    const stop = sequence.text.stoppedBy
-    this.#port.emit(request.id, { type: 'end', choice, reason, stop, completionTokens })
     this.#release(sequence)
     if (!request.finished) return
     this.#port.emit(request.id, { type: 'done', timings: request.timings() })
     this.#forgetRequest(request)
   }
 
-  /** A sequence is over: what it computed is stored for prompts that begin alike, or forgotten. */
+  /** Frees a sequence's slot, or stores what it computed for prompts with the same prefix. */
   #release(sequence: Sequence): void {
     sequence.ended = true
     sequence.sampler.free()
@@ -384,14 +270,10 @@ export class Scheduler {
   }
 
   #forgetRequest(request: EngineRequest): void {
-    this.#viewersChanged = true
+    this.#candidatesChanged = true
     request.abort.abort()
     this.#requests.delete(request.id)
     const at = this.#waiting.indexOf(request)
     if (at >= 0) this.#waiting.splice(at, 1)
   }
 }
-
-/** What the first of these needs in memory: its prompt, and what it had answered if it must start over. */
-const pathOf = (coming: readonly Sequence[]): ArrayLike<number> =>
-  coming.find(({ cells }) => cells.length > 0)?.cells ?? []

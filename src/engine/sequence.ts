@@ -1,36 +1,38 @@
 import type { TokenSampler } from '../language/index.ts'
 import { AnswerText } from './answer-text.ts'
-import type { AnswerToken, GenerateRequest, Timings } from './generation.ts'
+import type { AnswerToken, HeaderRequest, Timings } from './generation.ts'
 import type { PromptCells } from './prompt-cells.ts'
 
-/** A request inside the engine: one prompt and the sequences of its answers. */
+/** A request in the scheduler: one prompt and one sequence for each answer. */
 export class EngineRequest {
   readonly id: number
-  readonly spec: GenerateRequest
+  readonly spec: HeaderRequest
   readonly prompt: PromptCells
   readonly maxTokens: number
-  /** Ids of control tokens that show in the text. */
+  /** Ids of control tokens that appear in the text. */
   readonly shownTokens: ReadonlySet<number>
   readonly arrived = performance.now()
   readonly abort = new AbortController()
-  /** Embeddings of the prompt's pictures, in their order, as far as they are here. */
+  /** Embeddings of the prompt's spans, in their order; undefined until they are encoded. */
   readonly embeddings: (Float32Array | undefined)[] = []
-  /** Cells of the prompt that need not be computed, by what is known of it: pictures in them need no embeddings. */
-  known = 0
+  /** Cells at the start of the prompt that are cached: spans in them need no embeddings. */
+  cachedCells = 0
   readonly sequences: Sequence[]
-  /** What failed while nobody was looking: the step loop tells the client. */
+  /** An error of encoding or sampling. The next step reports it and drops the request. */
   failure: unknown
-  /** Of the prompt's tokens, as far as they are computed; null: nobody wants to know. */
+  /** Log probabilities of the prompt's tokens, as far as they are computed; null if they were not requested. */
   readonly promptTokens: (AnswerToken | null)[] | null
-  /** Requests that came later and were admitted before it. */
+  /** Number of later requests that were admitted before this one. */
   overtaken = 0
+  /** Times of `performance.now()`; 0 until they are reached. */
   admitted = 0
   firstToken = 0
+  /** Time that its spans took to encode, in ms. */
   encodeMs = 0
 
   constructor(
     id: number,
-    spec: GenerateRequest,
+    spec: HeaderRequest,
     prompt: PromptCells,
     maxTokens: number,
     samplers: TokenSampler[],
@@ -45,12 +47,12 @@ export class EngineRequest {
     this.sequences = samplers.map((sampler, choice) => new Sequence(this, choice, sampler))
   }
 
-  /** Whether a prefix that is computed already may be used. */
+  /** Whether a cached prefix may be used. Log probabilities of the prompt need all of its logits. */
   get sharesPrompt(): boolean {
     return this.spec.cachePrompt && !this.spec.promptLogprobs
   }
 
-  /** Whether it was cancelled or has failed, and only waits to be dropped. */
+  /** Whether the request was cancelled or has failed, and the next step drops it. */
   get over(): boolean {
     return this.abort.signal.aborted || this.failure !== undefined
   }
@@ -71,20 +73,20 @@ export class EngineRequest {
   }
 }
 
-/** One answer in the making: a path of cells, of which the first `filled` have their KV in memory. */
+/** One answer: a path of cells, of which the first `filled` are in the KV memory. */
 export class Sequence {
   readonly request: EngineRequest
   readonly choice: number
   readonly sampler: TokenSampler
   readonly text: AnswerText
-  /** Prompt and answer. A running answer's last token is here before its KV is. */
+  /** Prompt and answer. The last token of a running answer is here before its KV is computed. */
   readonly cells: number[] = []
   filled = 0
-  /** Its id in the KV memory; -1 while it has none. */
+  /** Its slot of the KV memory; -1 while it is not admitted. */
   slot = -1
   generated = 0
   ended = false
-  /** Tokens whose text is still held back. */
+  /** Tokens whose text is held back as the possible start of a stop string. */
   heldTokens: AnswerToken[] = []
 
   constructor(request: EngineRequest, choice: number, sampler: TokenSampler) {
@@ -95,8 +97,8 @@ export class Sequence {
     if (choice === 0) for (const cell of request.prompt.cells) this.cells.push(cell)
   }
 
-  /** Whether a cell is a token of the prompt whose chance somebody wants to know. */
-  foretells(cell: number): boolean {
+  /** Whether the log probability of this cell's token is requested: the row before it needs logits. */
+  wantsLogprob(cell: number): boolean {
     const { promptTokens } = this.request
     return promptTokens !== null && cell < promptTokens.length && (this.cells[cell] ?? -1) >= 0
   }

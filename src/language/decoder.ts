@@ -7,28 +7,28 @@ import { openTokenEmbeddings } from './token-embeddings.ts'
 import { openVocabulary, type Vocabulary } from './vocabulary.ts'
 
 export interface DecoderSettings {
-  /** Cells of KV memory in all; 0: as many as the model was trained for. */
+  /** Cells of KV memory, rounded up to a multiple of 256. */
   cells: number
-  /** Sequence ids that may be in use at once. */
+  /** Number of sequence ids. */
   sequences: number
-  /** Rows of one batch at most. */
+  /** Maximum number of rows of a batch. */
   batchRows: number
   threads: number
   kvType: 'f16' | 'q8_0'
   flashAttention: boolean
-  /** Nothing: the processor alone. */
+  /** Omitted when the CPU computes everything. */
   gpu?: GpuSettings
-  /** Told the share of the weights that is loaded. */
+  /** Called with the share of the weights that is loaded, 0 to 1. */
   onProgress?: (share: number) => void
 }
 
-/** What is known of a model beforehand, for the choice of the layers that a GPU takes. */
+/** The numbers that decide how many layers a GPU computes. */
 export interface GpuSettings {
   device: Device
   layers: number
   /** Bytes of the decoder's weights and of its KV memory. */
   bytes: number
-  /** Bytes that are kept for the vision encoder. */
+  /** Bytes that are kept free for the image encoder. */
   reserved: number
 }
 
@@ -37,7 +37,7 @@ export interface Decoder {
   readonly vocabulary: Vocabulary
   readonly name: string | null
   readonly chatTemplate: string | null
-  /** Tokens that one sequence may hold. */
+  /** Maximum number of tokens of one sequence. */
   readonly contextTokens: number
   /** Cells of KV memory, for all sequences together. */
   readonly cells: number
@@ -46,59 +46,59 @@ export interface Decoder {
   /** Whether positions have rows and columns (M-RoPE). */
   readonly gridPositions: boolean
   readonly memory: { readonly weightsBytes: number; readonly kvBytes: number }
-  /** Layers that a GPU computes, the output's among them. */
+  /** Layers that a GPU computes, including the output layer. */
   readonly gpuLayers: number
-  /** Rows that a batch may have. */
+  /** Maximum number of rows of a batch. */
   readonly batchRows: number
-  /** Whether a sequence may be shared up to any of its cells, and not only as a whole. */
+  /** Whether any prefix of a sequence can be shared, not only the whole. */
   readonly sharesPrefixes: boolean
   newTokenBatch(): Batch
   newEmbeddingBatch(): Batch
-  /** What a token becomes, for batches of tokens and embeddings; null where those must be apart. `[width]` */
+  /** The embedding of a token `[width]`, for batches with tokens and embeddings; null if they cannot be in one batch. */
   readonly tokenEmbedding: ((token: number) => Float32Array) | null
   /**
    * Runs a batch off the event loop.
-   * @param mutual each row sees all others of its sequence, those behind it too
-   * @returns false when the KV memory has no room for it; nothing changed then
+   * @param mutual whether the rows of a sequence attend to each other in both directions
+   * @returns false if the KV memory has no room for the batch; nothing has changed then
    */
   decode(batch: Batch, mutual?: boolean): Promise<boolean>
-  /** @param cores that the next decodes may use */
+  /** @param cores number of cores for the next decodes */
   setThreads(cores: number): void
-  /** Logits of a row of the last batch: a view that dies with the next decode. `[vocabulary]` */
+  /** Logits of a row of the last batch `[vocabulary]`: a view that is valid until the next decode. */
   logits(row: number): Float32Array
-  /** @returns null when nothing may be chosen @throws OrielError as `TokenSampler.sample` does */
+  /** @returns null if no token is allowed @throws OrielError as `TokenSampler.sample` does */
   sample(sampler: TokenSampler, row: number): number | null
   newSampler(settings: SamplerSettings): TokenSampler
-  /** Shares the cells of `source` that stand before `time` with the empty sequence `target`, in place. */
+  /** Shares the cells of `source` before `time` with the empty sequence `target`, in place. */
   share(source: number, target: number, time: number): void
   /** Bytes that `save` would copy. */
   savedBytes(sequence: number): number
   /** A copy of a sequence's KV. */
   save(sequence: number): Uint8Array
-  /** Gives an empty sequence what `save` had of another. @returns false when there is no room */
+  /** Restores a copy from `save` into an empty sequence. @returns false if there is no room */
   restore(sequence: number, state: Uint8Array): boolean
-  /** Forgets the cells of a sequence that stand at `time` or later. */
+  /** Forgets the cells of a sequence at `time` or later. */
   truncate(sequence: number, time: number): void
-  /** Forgets a sequence: cells that no other sequence shares become free. */
+  /** Forgets a sequence. Cells that no other sequence shares become free. */
   forget(sequence: number): void
   close(): void
 }
 
-/** ggml's numbers of the element types that the KV memory may have, and their bytes for each number. */
+/** ggml's numbers of the KV memory's element types, and their bytes per number. */
 const kvTypes = { f16: { type: 1, bytes: 2 }, q8_0: { type: 8, bytes: 34 / 32 } } as const
 
-/** Cells of KV memory come by this many. */
+/** llama.cpp allocates KV memory in units of this many cells. */
 const cellsAtOnce = 256
 
 /**
- * Architectures with a state of a few numbers for each sequence, the last columns of a convolution: it stands at the
- * sequence's end only, so that nothing but whole sequences can be shared. Others hold megabytes for each.
+ * Architectures with a small state for each sequence, the last columns of a convolution. The state is of the sequence's
+ * end, so only whole sequences can be shared. Other architectures have megabytes of state for each sequence.
  */
 const smallState = new Set(['lfm2'])
 
 /**
  * Loads a decoder GGUF.
- * @throws OrielError `invalid` for a file that llama.cpp cannot load, `internal` when it does not fit the memory
+ * @throws OrielError `invalid` for a file that llama.cpp cannot load, `internal` if it does not fit in memory
  */
 export function openDecoder(file: string, settings: DecoderSettings): Decoder {
   const { llama, threadPools } = openNative(settings.gpu?.device)
@@ -112,7 +112,7 @@ export function openDecoder(file: string, settings: DecoderSettings): Decoder {
   const width = llama.embeddingWidth(model)
   const gridPositions = llama.hasGridPositions(model)
   const tokenEmbeddings = openTokenEmbeddings(file, llama.metadata(model, 'general.architecture'), width)
-  // llama.cpp takes no more than a context's cells in one batch.
+  // llama.cpp limits a batch to the cells of the context.
   const batchRows = Math.min(settings.batchRows, llama.batchSize(context))
   let { threads } = settings
   let causal = true
@@ -133,7 +133,7 @@ export function openDecoder(file: string, settings: DecoderSettings): Decoder {
     newEmbeddingBatch: () => new Batch(batchRows, width, gridPositions),
     tokenEmbedding: tokenEmbeddings?.of ?? null,
     async decode(batch, mutual = false) {
-      // llama.cpp writes a line to its log each time it is told.
+      // llama.cpp logs every call, even if nothing changes.
       if (causal === mutual) llama.setCausal(context, !mutual)
       causal = !mutual
       const code = await llama.decode(context, batch.native())
@@ -173,7 +173,7 @@ export function openDecoder(file: string, settings: DecoderSettings): Decoder {
   }
 }
 
-/** What a GPU has no memory for after all is tried with fewer layers on it, down to none. */
+/** If the GPU runs out of memory, tries again with half of the layers, down to none. */
 function loadWithin(file: string, settings: DecoderSettings) {
   const { gpu } = settings
   const { ggml } = openNative()
@@ -191,13 +191,13 @@ function loadWithin(file: string, settings: DecoderSettings) {
 function load(file: string, settings: DecoderSettings, gpuLayers: number) {
   const { llama } = openNative()
   const model = llama.loadModel(file, gpuLayers, settings.onProgress ?? (() => {}))
-  // llama.cpp does not tell why. What is no model at all is none without a GPU either.
+  // llama.cpp does not tell the reason. A file that is no model also fails without a GPU.
   if (model === null && gpuLayers > 0)
-    throw new OrielError('internal', 'The GPU has no memory for the weights.', { code: 'out_of_memory' })
+    throw new OrielError('internal', 'The GPU does not have enough memory for the weights.', { code: 'out_of_memory' })
   if (model === null)
     throw new OrielError(
       'invalid',
-      'The model file could not be loaded: it is broken, or of an architecture that is not known.',
+      'The model file could not be loaded: it is damaged, or its architecture is not supported.',
       {
         code: 'bad_model',
       },
@@ -207,7 +207,7 @@ function load(file: string, settings: DecoderSettings, gpuLayers: number) {
     llama.freeModel(model)
     throw new OrielError(
       'invalid',
-      'This model has an encoder, or a large state for each sequence beside the KV memory: such models are not run here.',
+      'Models with an encoder, or with a large state for each sequence beside the KV memory, are not supported.',
       {
         code: 'unsupported_model',
       },
@@ -215,13 +215,13 @@ function load(file: string, settings: DecoderSettings, gpuLayers: number) {
   }
   if (llama.vocabType(llama.vocab(model)) === noVocabulary) {
     llama.freeModel(model)
-    throw new OrielError('invalid', 'This model has no vocabulary: it cannot read text, nor write any.', {
+    throw new OrielError('invalid', 'This model has no vocabulary, so it cannot read or write text.', {
       code: 'unsupported_model',
     })
   }
-  // llama.cpp makes it of so many at a time, whatever it is told, and takes no larger batch than it was told.
-  const cells = Math.ceil((settings.cells || llama.contextTrain(model)) / cellsAtOnce) * cellsAtOnce
-  // It ends the process where a batch could not have a row of each sequence.
+  // llama.cpp rounds up by itself, but limits batches to the number that it was given.
+  const cells = Math.ceil(settings.cells / cellsAtOnce) * cellsAtOnce
+  // llama.cpp ends the process if a batch cannot hold a row of each sequence.
   const rows = Math.max(settings.batchRows, settings.sequences)
   const kv = kvTypes[settings.kvType]
   const kvBytes = cells * Math.ceil(llama.kvNumbersPerCell(model) * kv.bytes)
@@ -232,7 +232,7 @@ function load(file: string, settings: DecoderSettings, gpuLayers: number) {
     llama.freeModel(model)
     throw new OrielError(
       'internal',
-      `The model does not fit: its weights take ${megabytes(memory.weightsBytes)} MB and the KV memory of ${cells} tokens ${megabytes(kvBytes)} MB, but ${megabytes(free)} MB are free.`,
+      `The model does not fit in memory: its weights take ${megabytes(memory.weightsBytes)} MB and a context of ${cells} tokens takes ${megabytes(kvBytes)} MB, but ${megabytes(free)} MB are free.`,
       { code: 'out_of_memory' },
     )
   }
@@ -259,7 +259,7 @@ function load(file: string, settings: DecoderSettings, gpuLayers: number) {
   if (kvMemory === null) {
     llama.freeContext(context)
     llama.freeModel(model)
-    throw new OrielError('invalid', 'This model makes embeddings of texts, and no answers.', {
+    throw new OrielError('invalid', 'This model produces embeddings of texts, not answers.', {
       code: 'unsupported_model',
     })
   }

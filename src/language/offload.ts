@@ -1,10 +1,10 @@
-/** Share of a GPU's free memory that is left for what a step computes, and at least so many bytes. */
+/** Share of a GPU's free memory that is kept for the buffers of a step, and its minimum in bytes. */
 const spare = { share: 0.1, bytes: 512e6 }
 
 /**
- * How many layers of a decoder a GPU has room for, the output's among them: `layers + 1` is all of it. Layers are taken
- * to be of one size.
- * @param bytes of all weights and of the KV memory
+ * The number of layers that fit in a GPU's memory, including the output layer: `layers + 1` is the whole decoder. All
+ * layers count as equally large.
+ * @param bytes of all weights and the KV memory
  * @param free bytes of the GPU's memory
  */
 export function layersThatFit(layers: number, bytes: number, free: number): number {

@@ -2,48 +2,48 @@ import { OrielError } from '../errors.ts'
 import { Candidates, type Llama, type LlamaContext, type Sampler, type Vocab } from '../native/index.ts'
 import type { Vocabulary } from './vocabulary.ts'
 
-/** How the next token is chosen from the logits. */
+/** How the next token is sampled from the logits. */
 export interface SamplerSettings {
   /** 0 is greedy. */
   temperature: number
   topP: number
-  /** 0: no bound. */
+  /** 0: no limit. */
   topK: number
   minP: number
   typicalP: number
-  /** Keeps the surprise of the tokens near a target, in place of the bounds above; null: off. */
+  /** Keeps the perplexity near a target, instead of top-k, top-p, min-p and typical-p; null: off. */
   mirostat: { target: number; rate: number } | null
   repetitionPenalty: number
   frequencyPenalty: number
   presencePenalty: number
-  /** null: a fresh one. */
+  /** null: a random one. */
   seed: number | null
   logitBias: readonly { token: number; bias: number }[]
-  /** In GBNF, with a rule named root; null: none. */
+  /** GBNF with a rule named root; null: none. */
   grammar: string | null
-  /** Text behind which the grammar begins to hold; without it, from the answer's first word on. */
+  /** The grammar applies after this text; without it, from the start of the answer. */
   grammarAfter?: string
 }
 
-/** How many of the last tokens the penalties look at, as llama.cpp's tools have it. */
+/** Number of recent tokens that the penalties apply to, as in llama.cpp's tools. */
 const penaltyWindow = 64
 
-/** Below it logits divided by the temperature leave the range of 32-bit floats, and llama.cpp chooses the last token. */
+/** Below this temperature the scaled logits exceed 32-bit floats, and llama.cpp would choose the last token. */
 const coldest = 1e-6
 
-/** Chooses tokens for one answer, by llama.cpp's own samplers in their usual order. */
+/** Samples the tokens of one answer with llama.cpp's samplers in their usual order. */
 export interface TokenSampler {
   /**
-   * @param row of the batch that was decoded last
+   * @param row of the last decoded batch
    * @param logits of that row `[vocabulary]`
-   * @returns null when the grammar and the biases leave no token to choose
-   * @throws OrielError `invalid` for a grammar that takes too long to follow
+   * @returns null if the grammar and the biases allow no token
+   * @throws OrielError `invalid`, param `grammar`, for a grammar that is too slow to follow
    */
   sample(context: LlamaContext, row: number, logits: () => Float32Array): number | null
   free(): void
 }
 
-/** @throws OrielError `invalid` for a grammar that does not parse */
+/** @throws OrielError `invalid`, param `grammar`, for a grammar that cannot be parsed */
 export function createSampler(
   llama: Llama,
   vocab: Vocab,
@@ -88,8 +88,8 @@ const freeSampler = (llama: Llama, chain: Sampler): TokenSampler => ({
 })
 
 /**
- * Samples under a grammar. Not by one chain: where nothing is allowed a chain chooses all the same, and the grammar ends
- * the process when it is told of a token that it does not allow.
+ * Samples under a grammar. The grammar is not in the chain: when it allows no token, the chain would choose one all the
+ * same, and the grammar ends the process when it is told of a token that it does not allow.
  */
 function boundSampler(
   llama: Llama,
@@ -99,18 +99,19 @@ function boundSampler(
   vocabulary: Vocabulary,
 ): TokenSampler {
   const candidates = new Candidates(llama.vocabSize(vocab))
-  /** The last bytes that were written: as many as an unfinished character has. */
+  /** The last bytes of the answer, as many as an incomplete character may have. */
   let tail = Buffer.alloc(0)
-  /** ms that the two choices before took. */
+  /** Durations of the last two choices, in ms. */
   let choices: number[] = []
   const choose = (): number | null => {
     llama.samplerApply(chain, candidates.pointer)
     return candidates.selected
   }
   /**
-   * What would be chosen anyway, if the grammar allows it: to ask it of one token takes microseconds, and of 150,000 some
-   * 30 ms, for which everybody waits. A draw that is not allowed is drawn again from what is: that leaves the chances as they
-   * are, but where top_p and its like cut, which they do among all tokens then. llama.cpp's tools do the same.
+   * Samples without the grammar and checks the result: to check one token takes microseconds, and to check 150,000 takes
+   * about 30 ms, during which every answer waits. A token that is not allowed is sampled again from the allowed ones, which
+   * leaves their probabilities as they are, except that top_p and the like cut among all tokens. llama.cpp's tools do the
+   * same.
    */
   const freely = (logits: Float32Array): number | null => {
     candidates.fill(logits)
@@ -137,10 +138,14 @@ function boundSampler(
       llama.samplerAccept(chain, token)
       const [took, before] = [elapsed(), choices.at(-1) ?? 0]
       if (took > longChoice && took > 2 * before && before > 2 * (choices.at(-2) ?? 0))
-        throw new OrielError('invalid', 'The grammar can be followed in too many ways at once by what is written.', {
-          param: 'response_format',
-          code: 'invalid_grammar',
-        })
+        throw new OrielError(
+          'invalid',
+          'The grammar is too ambiguous: the answer so far matches it in too many ways.',
+          {
+            param: 'grammar',
+            code: 'invalid_grammar',
+          },
+        )
       choices = [before, took]
       return token
     },
@@ -152,7 +157,7 @@ function boundSampler(
   }
 }
 
-/** U+0000 in too many bytes: llama.cpp allows it everywhere and follows it nowhere, which ends the process. */
+/** Overlong encodings of U+0000: llama.cpp allows them everywhere and can follow them nowhere, which ends the process. */
 const zeros = [
   [0xc0, 0x80],
   [0xe0, 0x80, 0x80],
@@ -160,13 +165,13 @@ const zeros = [
 ].map((bytes) => Buffer.from(bytes))
 
 /**
- * A choice that takes longer, in ms, and twice as long as the one before, which took twice as long as its own, is the last:
- * where a grammar can read what is there in several ways (`s ::= "-" s "a" | "-" s "b" | "-"`) each character multiplies
- * them, nobody can tell beforehand, and everybody waits.
+ * A choice that takes longer than this, in ms, and twice as long as the one before, which also took twice as long as its
+ * own, ends the answer. In an ambiguous grammar (`s ::= "-" s "a" | "-" s "b" | "-"`) each character multiplies the ways to
+ * match, which cannot be told beforehand, and every answer waits.
  */
 const longChoice = 250
 
-/** @returns ms since then, as far as this process has run at all: it may have been stopped, or the machine */
+/** @returns the ms since the call during which this process was running: it or the machine may have been suspended */
 function stopwatch(): () => number {
   const [start, used] = [performance.now(), process.cpuUsage()]
   return () => {
@@ -175,7 +180,7 @@ function stopwatch(): () => number {
   }
 }
 
-/** Samples freely until a text has been written, and under the grammar from there on. */
+/** Samples without the grammar until the answer contains a text, and under the grammar after it. */
 function boundAfter(mark: string, free: TokenSampler, bound: TokenSampler, vocabulary: Vocabulary): TokenSampler {
   const decoder = new TextDecoder()
   let [written, seen] = ['', false]
@@ -189,7 +194,7 @@ function boundAfter(mark: string, free: TokenSampler, bound: TokenSampler, vocab
       written = written.slice(-mark.length)
       return token
     },
-    // Both have the same chain.
+    // Both use the same chain.
     free: () => bound.free(),
   }
 }
@@ -197,8 +202,8 @@ function boundAfter(mark: string, free: TokenSampler, bound: TokenSampler, vocab
 function parseGrammar(llama: Llama, vocab: Vocab, grammar: string): Sampler {
   const sampler = llama.grammar(vocab, grammar, 'root')
   if (sampler !== null) return sampler
-  throw new OrielError('invalid', 'The grammar does not parse: it must be GBNF with a rule named root.', {
-    param: 'response_format',
+  throw new OrielError('invalid', 'The grammar cannot be parsed. It must be GBNF with a rule named root.', {
+    param: 'grammar',
     code: 'invalid_grammar',
   })
 }

@@ -1,7 +1,7 @@
 import { closeSync, openSync, readSync } from 'node:fs'
 import { openNative } from '../native/index.ts'
 
-/** Looks up what tokens become: rows of the decoder's first matrix, read from its file. */
+/** Token embeddings: rows of the decoder's first matrix, read from its file. */
 export interface TokenEmbeddings {
   /** `[width]` */
   of(token: number): Float32Array
@@ -9,17 +9,17 @@ export interface TokenEmbeddings {
 }
 
 /**
- * Decoders that take a token as exactly the row that it names in `token_embd.weight`. Others scale it, or look at the token
- * itself further on (`build_inp_embd` and what follows it in llama.cpp's src/models).
+ * Decoders whose input for a token is exactly its row of `token_embd.weight`. Others scale the row, or use the token itself
+ * in later layers (`build_inp_embd` and what follows it in llama.cpp's src/models).
  */
 const plain = new Set(['llama', 'mistral3', 'phi3', 'internlm2', 'qwen2', 'qwen2vl', 'qwen3', 'qwen3vl', 'smollm3'])
 
 /**
- * For batches of embeddings that have tokens among them: the C API takes tokens or embeddings in one batch, and two
+ * Opens the token embeddings for batches that hold tokens and embeddings: the C API takes either in one batch, and two
  * batches read all weights twice.
  * @param architecture `general.architecture` of the file
- * @param width numbers in one embedding of a batch: those that the row lacks are zeros, as llama.cpp has it
- * @returns null where it would not be exact, or the file has no such tensor (a split model may have it elsewhere)
+ * @param width numbers in one embedding of a batch; a shorter row is padded with zeros, as in llama.cpp
+ * @returns null if the result would not be exact, or the file lacks the tensor, which a split model may have elsewhere
  */
 export function openTokenEmbeddings(file: string, architecture: string | null, width: number): TokenEmbeddings | null {
   if (architecture === null || !plain.has(architecture)) return null
@@ -45,8 +45,9 @@ export function openTokenEmbeddings(file: string, architecture: string | null, w
   return {
     of(token) {
       const raw = new Uint8Array(bytes)
-      // llama.cpp has mapped these very pages.
-      if (readSync(descriptor, raw, 0, bytes, start + token * bytes) < bytes) throw new Error('the model file was cut')
+      // Fast: llama.cpp has mapped the same pages.
+      if (readSync(descriptor, raw, 0, bytes, start + token * bytes) < bytes)
+        throw new Error('the model file was truncated')
       const row = ggml.convert(tensor, raw, columns)
       if (columns === width) return row
       const padded = new Float32Array(width)

@@ -10,11 +10,11 @@ export interface Vocabulary {
   /** Whether the model expects the bos token before every prompt. */
   readonly addsBos: boolean
   readonly bosToken: number
-  /** Texts of all control tokens: `<|im_end|>` and its like. */
+  /** Texts of all control tokens, such as `<|im_end|>`. */
   readonly controlTokens: readonly string[]
-  /** @param special whether control tokens are read as such, or as plain text */
+  /** @param special whether control tokens in the text are read as such, or as plain text */
   tokenize(text: string, special: boolean): Int32Array
-  /** A token's own bytes, which may be a part of a character. @param special whether control tokens have any */
+  /** A token's bytes, which may be a part of a character. @param special whether control tokens have any */
   bytes(token: number, special: boolean): Uint8Array
   /** Bytes of the longest token. */
   readonly longest: number
@@ -23,7 +23,7 @@ export interface Vocabulary {
   isEnd(token: number): boolean
 }
 
-/** @throws OrielError `invalid` for a vocabulary that cannot write all text */
+/** @throws OrielError `invalid` for a vocabulary that cannot represent all text */
 export function openVocabulary(llama: Llama, vocab: Vocab): Vocabulary {
   const size = llama.vocabSize(vocab)
   const encoder = new TextEncoder()
@@ -35,17 +35,17 @@ export function openVocabulary(llama: Llama, vocab: Vocab): Vocabulary {
   for (let token = 0; token < size; token++) {
     const text = textOf(token)
     longest = Math.max(longest, Buffer.byteLength(text))
-    // The byte itself does as well.
+    // A token that is the byte itself is enough.
     missing.delete(Buffer.byteLength(text) === 1 ? (byteTokens[text.charCodeAt(0)] ?? text) : text)
     if (llama.isControl(vocab, token)) controlTokens.push(text)
     if (llama.isEndOfGeneration(vocab, token)) endTokens.push(token)
   }
 
-  // llama.cpp looks them up for a character that it does not know, and ends the process where one is not there.
+  // llama.cpp looks them up for an unknown character, and ends the process if one is missing.
   if (missing.size > 0)
     throw new OrielError(
       'invalid',
-      `This model's vocabulary lacks ${missing.size} of 256 bytes, which text may need.`,
+      `This model's vocabulary lacks ${missing.size} of the 256 bytes that text may contain.`,
       {
         code: 'unsupported_model',
       },
@@ -55,14 +55,14 @@ export function openVocabulary(llama: Llama, vocab: Vocab): Vocabulary {
 
   const tokenize = (text: string, special: boolean): Int32Array => {
     const bytes = encoder.encode(text)
-    // A token is a byte or more; some vocabularies put a space before the text.
+    // A token has at least one byte; some vocabularies put a space before the text.
     let out = new Int32Array(bytes.length + 2)
     const count = llama.tokenize(vocab, bytes, bytes.length, out, out.length, false, special)
     if (count < 0) {
       out = new Int32Array(-count)
       llama.tokenize(vocab, bytes, bytes.length, out, out.length, false, special)
     }
-    // What a vocabulary has no word for, and none that says so either, is -1.
+    // -1 is text for which the vocabulary has neither a token nor an unknown token.
     return out.subarray(0, Math.abs(count)).filter((token) => token >= 0)
   }
 
@@ -101,17 +101,17 @@ const byteTokens = Array.from({ length: 256 }, (_, byte) => `<0x${byte.toString(
 /** `LLAMA_VOCAB_TYPE_BPE` */
 const bytePairs = 2
 
-/** Characters in a row without a space between them, or spaces, that no token is as long as. */
+/** Maximum run of characters without a space, or of spaces; no token is that long. */
 const mostInARow = 1000
 
-/** The last end of a word. */
+/** The text up to the last end of a word. */
 const wordEnd = /^.*[\p{L}\p{M}](?=[^\p{L}\p{M}])/su
 
 /**
- * A text cut where it goes on for too long without a space, or with spaces alone: llama.cpp splits it into words by
- * `std::regex`, which calls itself for each character of a word, and 6,000 characters in a row were the end of the process.
- * What is one word is the model's affair: signs with marks over them for one, letters and digits for another.
- * @param uncut what is one token in the midst of a word, in brackets; null: nothing is
+ * Cuts a text where a run without spaces, or of spaces only, is too long: llama.cpp splits text into words with
+ * `std::regex`, which recurses for each character of a word, and 6,000 characters in a row ended the process. Models
+ * differ in what a word is.
+ * @param uncut matches control tokens, which must not be cut, in one capture group; null: there are none
  */
 function shortRuns(text: string, uncut: RegExp | null): string[] {
   const pieces: string[] = []
@@ -133,13 +133,13 @@ function shortRuns(text: string, uncut: RegExp | null): string[] {
   return pieces
 }
 
-/** `mostInARow` of a text's units, or one less where the last is half a character. */
+/** The next `mostInARow` UTF-16 units, or one less if the last would be half a character. */
 function wholeCharacters(text: string, from: number): string {
   const last = text.charCodeAt(from + mostInARow - 1)
   return text.slice(from, from + mostInARow - (last >= 0xd800 && last < 0xdc00 ? 1 : 0))
 }
 
-/** Any of some texts, in brackets; the longer of two that begin alike. */
+/** Matches any of some texts in one capture group, the longer one of two with the same start. */
 function anyOf(texts: readonly string[]): RegExp | null {
   const parts = texts.filter((text) => text !== '').map(escaped)
   return parts.length === 0 ? null : new RegExp(`(${parts.sort().reverse().join('|')})`)

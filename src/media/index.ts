@@ -1,52 +1,54 @@
 import type { MediaConfig } from '../config.ts'
 import { OrielError } from '../errors.ts'
 import type { Logger } from '../log.ts'
-import type { DecodedPicture } from './decoder/decoder-process.ts'
+import type { AttachmentSource, Image, Loaded } from './attachment.ts'
+import type { DecodedImage } from './decoder/decoder-process.ts'
 import { DecoderPool } from './decoder/pool.ts'
 import { createFetcher, type Resolve } from './fetch/fetch.ts'
-import { checkSources, isRemote, PixelsHeld, PixelsInFlight, RequestBudget } from './limits.ts'
-import type { Loaded, Picture, PictureSource } from './picture.ts'
+import { checkSources, isRemote, PixelsHeld, RequestBudget } from './limits.ts'
+import { Semaphore } from './semaphore.ts'
 
-export type { Loaded, PictureSource as AttachmentSource, PictureSource } from './picture.ts'
+export type { AttachmentSource, Loaded } from './attachment.ts'
 
-/** Turns what requests name into pixels. Every byte from outside passes here. */
+/** Turns the attachments of requests into pixels. All data from outside enters through this room. */
 export interface Media {
   /**
-   * Loads all pictures of one request side by side. The result has the order of the sources, whichever came first.
-   * @param longestEdge what the model can use of a picture, in pixels: far larger ones are shrunk to twice that
-   * @param signal the request's, which holds the pixels until it aborts, as far as nobody lets them go before
-   * @throws OrielError about the first source that fails, `param` set; nothing is ever left out in silence
+   * Loads all attachments of one request in parallel. The result has the order of the sources.
+   * @param longestEdge the longest edge that the model can use, in pixels; larger images are shrunk to twice that
+   * @param signal of the request. The pixels stay in memory until it aborts or `letGo` frees them.
+   * @throws OrielError about the first source, in their order, that fails; `param` is set. A source is never left out.
    */
-  load(sources: readonly PictureSource[], longestEdge: number, signal: AbortSignal): Promise<Loaded[]>
-  /** Forgets every file that was kept of an earlier fetch. */
+  load(sources: readonly AttachmentSource[], longestEdge: number, signal: AbortSignal): Promise<Loaded[]>
+  /** Removes all fetched files from the cache. */
   clearCache(): Promise<void>
-  /** Ends the decoders; loads that still run fail. A process that merely ends need not call it. */
+  /** Stops the decoders; running loads fail. It need not be called before the process exits. */
   close(): Promise<void>
 }
 
-/** @param resolve in place of the system's resolver, for tests */
+/** @param resolve replaces the resolver of host names, for tests */
 export function createMedia(config: MediaConfig, log?: Logger, resolve?: Resolve): Media {
   const fetcher = createFetcher(config, log, resolve)
   const decoders = new DecoderPool({ processes: config.decoders, timeoutMs: config.decodeTimeoutMs, log })
-  const inFlight = new PixelsInFlight(config.maxPixelsInFlight)
+  const pixelsInFlight = new Semaphore(config.maxPixelsInFlight)
   const pixelsHeld = new PixelsHeld(config.maxPixelsHeld)
   void decoders.warm()
 
   const loadOne = async (
-    { url, pages }: PictureSource,
-    { mostPages, longestEdge, budget, hold }: RequestContext,
+    { kind, url, pages }: AttachmentSource,
+    { maxPages, longestEdge, budget, count }: RequestContext,
     signal: AbortSignal,
   ): Promise<Loaded> => {
     const start = performance.now()
     const fetched = isRemote(url) ? await fetcher.fetch(url, signal) : undefined
     const decodeStart = performance.now()
-    const { header, pictures } = await decoders.decode(
-      { payload: fetched?.bytes ?? url, options: { pages, mostPages, longestEdge } },
-      (header) => inFlight.take(budget.take(header)),
+    const { header, images } = await decoders.decode(
+      { payload: fetched?.bytes ?? url, options: { pages, maxPages, longestEdge } },
+      (header) => pixelsInFlight.acquire(budget.take(header), signal),
       signal,
     )
     return {
-      pictures: pictures.map(hold),
+      kind,
+      images: images.map(count),
       format: header.format,
       pagesInFile: header.pages,
       bytes: header.bytes,
@@ -60,9 +62,9 @@ export function createMedia(config: MediaConfig, log?: Logger, resolve?: Resolve
     async load(sources, longestEdge, signal) {
       if (sources.length === 0) return []
       checkSources(sources, config)
-      // Every other source is at least one picture.
-      const mostPages = config.maxImages - sources.length + 1
-      const context = { mostPages, longestEdge, budget: new RequestBudget(config), hold: pixelsHeld.newRequest(signal) }
+      // Each of the other sources is at least one image.
+      const maxPages = config.maxImages - sources.length + 1
+      const context = { maxPages, longestEdge, budget: new RequestBudget(config), count: pixelsHeld.newRequest(signal) }
       return await inOrder(sources, signal, async (source, stop) => {
         try {
           return await loadOne(source, context, stop)
@@ -77,15 +79,15 @@ export function createMedia(config: MediaConfig, log?: Logger, resolve?: Resolve
 }
 
 interface RequestContext {
-  mostPages: number
+  maxPages: number
   longestEdge: number
   budget: RequestBudget
-  hold: (picture: DecodedPicture) => Picture
+  count: (decoded: DecodedImage) => Image
 }
 
 /**
- * Works on all items at once. When one fails, those behind it are stopped and those before it are waited for: so the
- * error is that of the first item that fails, in their order and not in that of time.
+ * Works on all items in parallel. When one fails, the items after it are stopped and the items before it are awaited, so
+ * that the error is always that of the first failing item, whichever fails earliest.
  */
 async function inOrder<Item, Result>(
   items: readonly Item[],

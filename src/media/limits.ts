@@ -1,32 +1,33 @@
 import { MessageChannel } from 'node:worker_threads'
+import { onAbort } from '../abort.ts'
 import type { MediaConfig } from '../config.ts'
 import { OrielError } from '../errors.ts'
-import type { DecodedPicture } from './decoder/decoder-process.ts'
+import type { AttachmentSource, Image } from './attachment.ts'
+import type { DecodedImage } from './decoder/decoder-process.ts'
 import type { FileHeader } from './decoder/protocol.ts'
-import type { Picture, PictureSource } from './picture.ts'
 
-/** Whether a URL is fetched; anything else carries its picture. */
+/** Whether a URL has to be fetched; any other URL carries its data. */
 export const isRemote = (url: string): boolean => /^https?:/i.test(url)
 
 /**
- * What can be refused before any byte is looked at.
+ * Checks the limits that need no data: the number of sources, their URL schemes, and the size of their base64.
  * @throws OrielError with `param`
  */
-export function checkSources(sources: readonly PictureSource[], { maxImages, maxBase64Bytes }: MediaConfig): void {
+export function checkSources(sources: readonly AttachmentSource[], { maxImages, maxBase64Bytes }: MediaConfig): void {
   const extra = sources[maxImages]
   if (extra !== undefined)
-    throw new OrielError('invalid', `The request has ${sources.length} pictures, and ${maxImages} are allowed.`, {
+    throw new OrielError('invalid', `The request has ${sources.length} images; at most ${maxImages} are allowed.`, {
       param: extra.param,
       code: 'too_many_images',
     })
-  let sum = 0
+  let total = 0
   for (const { url, param } of sources) {
     checkScheme(url, param)
-    sum += base64Length(url)
-    if (sum > maxBase64Bytes)
+    total += base64Length(url)
+    if (total > maxBase64Bytes)
       throw new OrielError(
         'too_large',
-        `The request's base64 pictures are too large: ${sum} characters up to this one, and ${maxBase64Bytes} are allowed in all. Pictures by URL do not count.`,
+        `The base64 images of the request are too large: ${total} characters up to and including this one; at most ${maxBase64Bytes} are allowed in total. Images sent by URL do not count.`,
         { param, code: 'images_too_large' },
       )
   }
@@ -37,7 +38,7 @@ function checkScheme(url: string, param: string): void {
   if (scheme === undefined || scheme === 'data' || scheme === 'http' || scheme === 'https') return
   throw new OrielError(
     'invalid',
-    `The picture's URL is refused: it begins with ${scheme}:, and data:, http: and https: are known.`,
+    `The image URL is not allowed: its scheme is ${scheme}:, and only data:, http: and https: are supported.`,
     { param, code: 'invalid_image_url' },
   )
 }
@@ -47,7 +48,7 @@ function base64Length(url: string): number {
   return /^data:/i.test(url) ? url.length - url.indexOf(',') - 1 : url.length
 }
 
-/** What the pictures of one request may be together. */
+/** Counts the images and pixels of one request against its limits. */
 export class RequestBudget {
   readonly #config: MediaConfig
   #images = 0
@@ -57,7 +58,7 @@ export class RequestBudget {
     this.#config = config
   }
 
-  /** @returns pixels that decoding it will make. @throws OrielError */
+  /** @returns the pixels that decoding the file will produce. @throws OrielError when the file exceeds a limit */
   take({ sizes }: FileHeader): number {
     const { maxImages, maxPixels, maxTotalPixels } = this.#config
     const pixels = sizes.map(({ width, height }) => width * height)
@@ -65,14 +66,14 @@ export class RequestBudget {
     if (large !== undefined)
       throw new OrielError(
         'too_large',
-        `The picture is too large: ${large.width} x ${large.height} pixels, and a picture may have ${maxPixels} pixels in all.`,
+        `The image is too large: ${large.width} x ${large.height} pixels; at most ${maxPixels} pixels are allowed per image.`,
         { code: 'image_too_large' },
       )
     this.#images += sizes.length
     if (this.#images > maxImages)
       throw new OrielError(
         'invalid',
-        `The request has ${this.#images} pictures with the pages and frames of this one, and ${maxImages} are allowed. Choose some with the extensions "pages" or "frames" beside the URL: "pages": "1-3,7".`,
+        `The request has ${this.#images} images, counting each page and frame up to and including this file; at most ${maxImages} are allowed. Select fewer with the extension "pages" or "frames" next to the URL, for example "pages": "1-3,7".`,
         { code: 'too_many_images' },
       )
     const sum = pixels.reduce((total, count) => total + count, 0)
@@ -80,97 +81,66 @@ export class RequestBudget {
     if (this.#pixels > maxTotalPixels)
       throw new OrielError(
         'too_large',
-        `The request's pictures are too large: ${this.#pixels} pixels with this one, and ${maxTotalPixels} are allowed in all.`,
+        `The images of the request are too large: ${this.#pixels} pixels up to and including this one; at most ${maxTotalPixels} are allowed in total.`,
         { code: 'images_too_large' },
       )
     return sum
   }
 }
 
-/** Bounds the pixels that are being decoded at one time, in all requests. First come, first served. */
-export class PixelsInFlight {
-  readonly #most: number
-  readonly #waiting: { pixels: number; go: () => void }[] = []
-  #taken = 0
-
-  constructor(most: number) {
-    this.#most = most
-  }
-
-  /** Waits for room. More than there can be waits until it is alone. @returns a function that gives the room back */
-  async take(wanted: number): Promise<() => void> {
-    const pixels = Math.min(wanted, this.#most)
-    if (this.#waiting.length > 0 || this.#taken + pixels > this.#most)
-      await new Promise<void>((go) => this.#waiting.push({ pixels, go }))
-    else this.#taken += pixels
-    return () => {
-      this.#taken -= pixels
-      for (
-        let next = this.#waiting[0];
-        next !== undefined && this.#taken + next.pixels <= this.#most;
-        next = this.#waiting[0]
-      ) {
-        this.#waiting.shift()
-        this.#taken += next.pixels
-        next.go()
-      }
-    }
-  }
-}
-
-/** Bounds the pixels that all requests hold, from the decoder to the engine. Whoever comes when it is reached is refused. */
+/** Bounds the decoded pixels in memory, from the decoder to the engine, over all requests. Beyond the limit it refuses. */
 export class PixelsHeld {
-  readonly #most: number
+  readonly #limit: number
   #held = 0
 
-  constructor(most: number) {
-    this.#most = most
+  constructor(limit: number) {
+    this.#limit = limit
   }
 
   /**
-   * @param signal lets go of everything that the request holds when it aborts
-   * @returns what the request holds a picture by. It throws as this does when others leave no room; a request that is alone
-   * is bounded by what a request may have.
-   * @throws OrielError `overloaded`
+   * @param signal frees all images of the request when it aborts
+   * @returns a function that counts one decoded image for the request. It throws `overloaded` when the pixels of other
+   * requests leave no space; a request that is alone is bounded by its own limits only.
+   * @throws OrielError `overloaded` when the limit has been reached already
    */
-  newRequest(signal: AbortSignal): (picture: DecodedPicture) => Picture {
-    if (this.#held >= this.#most) throw tooManyHeld()
-    const holds = new Set<Held>()
+  newRequest(signal: AbortSignal): (decoded: DecodedImage) => Image {
+    if (this.#held >= this.#limit) throw tooManyHeld()
+    const images = new Set<CountedImage>()
     let own = 0
-    const letGo = (picture: Held): void => {
-      if (!holds.delete(picture)) return
-      own -= picture.pixels
-      this.#held -= picture.pixels
-      forget(picture.rgb)
+    const letGo = (image: CountedImage): void => {
+      if (!images.delete(image)) return
+      own -= image.pixels
+      this.#held -= image.pixels
+      free(image.rgb)
     }
-    signal.addEventListener('abort', () => holds.forEach(letGo), { once: true })
+    onAbort(signal, () => images.forEach(letGo))
     return (decoded) => {
       const pixels = decoded.width * decoded.height
-      if (this.#held > own && this.#held + pixels > this.#most) throw tooManyHeld()
-      const picture: Held = { ...decoded, pixels, letGo: () => letGo(picture) }
-      holds.add(picture)
+      if (this.#held > own && this.#held + pixels > this.#limit) throw tooManyHeld()
+      const image: CountedImage = { ...decoded, pixels, letGo: () => letGo(image) }
+      images.add(image)
       own += pixels
       this.#held += pixels
-      if (signal.aborted) letGo(picture)
-      return picture
+      if (signal.aborted) letGo(image)
+      return image
     }
   }
 }
 
-interface Held extends Picture {
-  pixels: number
+interface CountedImage extends Image {
+  readonly pixels: number
 }
 
-/** A port that nobody hears: what is handed over to it is gone. */
-const { port1: nowhere, port2 } = new MessageChannel()
+/** A closed port. A buffer that is transferred to it is freed. */
+const { port1: closedPort, port2 } = new MessageChannel()
 port2.close()
-nowhere.close()
+closedPort.close()
 
-/** Frees the memory under an array at once, which has length 0 then: the garbage collector may take minutes over it. */
-const forget = ({ buffer }: Uint8Array): void => nowhere.postMessage(null, [buffer as ArrayBuffer])
+/** Frees the memory of an array at once, which leaves it empty. The garbage collector may take minutes to do so. */
+const free = ({ buffer }: Uint8Array): void => closedPort.postMessage(null, [buffer as ArrayBuffer])
 
 const tooManyHeld = (): OrielError =>
-  new OrielError('overloaded', 'The pictures of other requests have taken all the room there is for pixels.', {
+  new OrielError('overloaded', 'The server holds too many decoded images of other requests. Try again later.', {
     code: 'too_many_pixels',
     retryAfter: 2,
   })

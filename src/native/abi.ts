@@ -23,7 +23,7 @@ export function checkAbi({ llama, ggmlBase }: Pick<Libraries, 'llama' | 'ggmlBas
   const version = String(llama.func('const char* llama_version()')())
   const model: ModelParams = llama.func('llama_model_default_params', modelParams, [])()
   const context: ContextParams = llama.func('llama_context_default_params', contextParams, [])()
-  expect(version, 'llama_model_params', model, {
+  compareDefaults(version, 'llama_model_params', model, {
     n_gpu_layers: -1,
     split_mode: 1,
     main_gpu: 0,
@@ -32,7 +32,7 @@ export function checkAbi({ llama, ggmlBase }: Pick<Libraries, 'llama' | 'ggmlBas
     use_extra_bufts: true,
     no_alloc: false,
   })
-  expect(version, 'llama_context_params', context, {
+  compareDefaults(version, 'llama_context_params', context, {
     n_ctx: 512,
     n_batch: 2048,
     n_ubatch: 512,
@@ -52,22 +52,22 @@ export function checkAbi({ llama, ggmlBase }: Pick<Libraries, 'llama' | 'ggmlBas
     kv_unified: false,
   })
   const chain: { no_perf: boolean } = llama.func('llama_sampler_chain_default_params', samplerChainParams, [])()
-  expect(version, 'llama_sampler_chain_params', chain, { no_perf: true })
+  compareDefaults(version, 'llama_sampler_chain_params', chain, { no_perf: true })
   const threads: { n_threads: number; poll: number; strict_cpu: boolean } = ggmlBase.func(
     'ggml_threadpool_params_default',
     threadPoolParams,
     ['int'],
   )(3)
-  expect(version, 'ggml_threadpool_params', threads, { n_threads: 3, poll: 50, strict_cpu: false })
+  compareDefaults(version, 'ggml_threadpool_params', threads, { n_threads: 3, poll: 50, strict_cpu: false })
   // A batch has no defaults, but the library makes one of a pointer and a count.
   const made: { n_tokens: number; logits: unknown } = llama.func('llama_batch_get_one', batch, ['void*', 'int32'])(
     null,
     7,
   )
-  expect(version, 'llama_batch', made, { n_tokens: 7, logits: null })
+  compareDefaults(version, 'llama_batch', made, { n_tokens: 7, logits: null })
 }
 
-function expect<T extends object>(version: string, struct: string, found: T, expected: Partial<T>): void {
+function compareDefaults<T extends object>(version: string, struct: string, found: T, expected: Partial<T>): void {
   for (const [field, value] of Object.entries(expected)) {
     const actual = found[field as keyof T]
     if (actual === value) continue

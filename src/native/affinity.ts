@@ -3,23 +3,23 @@ import { platform } from 'node:os'
 import koffi from 'koffi'
 import { declare } from './function.ts'
 
-/** Which cores a thread runs on: `sched_setaffinity`, which only Linux has. Threads are named by their ids in the system. */
+/** The cores that a thread may run on: `sched_setaffinity`, on Linux only. Threads are named by the system's ids. */
 export interface Affinity {
   /** The cores that this process may use. */
   readonly cpus: readonly number[]
-  /** @returns what lists the threads of this process that have started since. */
+  /** @returns a function that lists the threads of this process that have started since the call */
   startedFromNow(): () => number[]
-  /** The thread that asks. */
+  /** The calling thread. */
   current(): number
   /** The thread that runs the next asynchronous call of native code. */
   worker(): Promise<number>
   allow(thread: number, cpus: readonly number[]): void
 }
 
-/** Bytes of a mask: 1024 cores, as glibc's `cpu_set_t` has it. */
+/** Bytes of a mask of 1024 cores, as in glibc's `cpu_set_t`. */
 const maskBytes = 128
 
-/** @returns null where there is no such thing */
+/** @returns null on a system without it */
 export function openAffinity(): Affinity | null {
   if (platform() !== 'linux') return null
   try {

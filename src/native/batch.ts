@@ -2,19 +2,19 @@ import koffi from 'koffi'
 import type { Pointer } from './function.ts'
 import type { NativeBatch } from './llama.ts'
 
-/** Where a row stands. Models whose positions have one axis only look at the time. */
+/** The position of a row. Models whose positions have one axis use the time only. */
 export interface Position {
   time: number
   row: number
   column: number
 }
 
-/** Axes of a position in models that tell rows and columns (M-RoPE): time, row, column, and one that nobody uses. */
+/** Axes of a position in models with M-RoPE: time, row, column, and an unused one. */
 const axesOfGrids = 4
 
 /**
- * A `llama_batch` whose arrays stay in native memory and are written through typed views: nothing is converted when
- * it is passed. It holds tokens or embeddings, never both (the C API's rule), one sequence for each row.
+ * A `llama_batch` whose arrays are in native memory and are written through typed views, so that nothing is converted in a
+ * call. It holds either tokens or embeddings, as the C API requires. Each row belongs to one sequence.
  */
 export class Batch {
   readonly capacity: number
@@ -22,7 +22,7 @@ export class Batch {
   readonly #tokens: Pointer
   readonly #embeddings: Pointer | null
   readonly #positions: Pointer
-  /** Axes of a row's position. Tokens have one in all models: llama.cpp puts it in the place of all. */
+  /** Axes of a row's position. Tokens have one in all models: llama.cpp uses it for all axes. */
   readonly #axes: number
   readonly #counts: Pointer
   readonly #sequences: Pointer
@@ -79,7 +79,7 @@ export class Batch {
     this.#size = 0
   }
 
-  /** @returns the row's index, by which its logits are found if they are wanted */
+  /** @param wanted whether logits are computed for the row @returns the row's index, for `Decoder.logits` */
   addToken(token: number, time: number, sequence: number, wanted: boolean): number {
     this.#views.tokens[this.#size] = token
     this.#views.positions[this.#size] = time
@@ -95,7 +95,7 @@ export class Batch {
   }
 
   native(): NativeBatch {
-    // Axis by axis, each as long as the batch is in fact.
+    // The positions are stored axis by axis, each as long as the batch is.
     if (this.#axes > 1)
       for (let row = 0; row < this.#size; row++) {
         const place = this.#places[row]

@@ -31,7 +31,7 @@ type DevicePointer = Pointer & { readonly device: unique symbol }
 export interface Gpu {
   /** `NVIDIA GeForce RTX 4090` */
   name: string
-  /** Whether its memory is the machine's own. */
+  /** Whether it shares the machine's memory. */
   integrated: boolean
   /** Bytes. */
   freeMemory: number
@@ -67,7 +67,7 @@ export function bindGgml({ ggmlBase, ggml, folder, fallback }: Libraries) {
     Array.from({ length: Number(deviceCount()) }, (_, index) => deviceAt(index)).filter(
       (device) => deviceType(device) === type,
     )
-  /** As llama.cpp chooses: those with memory of their own, or else the first of the others. */
+  /** Like llama.cpp: GPUs with memory of their own, or else the first integrated one. */
   const gpuDevices = (): DevicePointer[] => {
     const own = devicesOf(deviceTypes.gpu)
     return own.length > 0 ? own : devicesOf(deviceTypes.integrated).slice(0, 1)
@@ -111,22 +111,26 @@ export function bindGgml({ ggmlBase, ggml, folder, fallback }: Libraries) {
   >(ggmlBase, 'void* ggml_backend_sched_new(void*, void*, int, size_t, bool, bool)')
   const threadSetter = koffi.proto('void(void*, int)')
 
-  /** @throws OrielError `invalid` for a type that is not made of fractions */
+  /** @throws OrielError `invalid` for a type that does not represent fractions */
   const convert = (tensor: Tensor, raw: Uint8Array, count: number): Float32Array => {
     const type: number = koffi.decode(tensor, 'int32')
     if (type === TensorType.F32) return new Float32Array(raw.buffer, raw.byteOffset, count)
     const conversion: Pointer | null = koffi.decode(typeTraits(type), toFloatOffset, 'void*')
     if (conversion === null)
-      throw new OrielError('invalid', `A tensor's elements are of ggml's type ${type}, which are no fractions.`, {
-        code: 'bad_model',
-      })
+      throw new OrielError(
+        'invalid',
+        `A tensor has the element type ${type} of ggml, which does not represent fractions.`,
+        {
+          code: 'bad_model',
+        },
+      )
     const out = new Float32Array(count)
     koffi.call(conversion, toFloat, raw, out, count)
     return out
   }
 
   return {
-    /** A context for the descriptions of `tensors` tensors and one graph of as many nodes; their data lives elsewhere. */
+    /** A context for the descriptions of `tensors` tensors and one graph of as many nodes. Their data is elsewhere. */
     init: (tensors: number): Context =>
       initContext({
         mem_size: overhead * tensors + Number(graphOverhead(tensors, false)),
@@ -211,7 +215,7 @@ export function bindGgml({ ggmlBase, ggml, folder, fallback }: Libraries) {
       ggmlBase,
       'void* ggml_soft_max_ext(void*, void*, void*, float, float)',
     ),
-    /** Keys and values in 16 bits. The scores never stand in memory all at once. */
+    /** Keys and values in 16 bits. The scores are never in memory all at once. */
     flashAttention: declare<
       (
         context: Context,
@@ -312,7 +316,7 @@ export function bindGgml({ ggmlBase, ggml, folder, fallback }: Libraries) {
         const integrated = deviceType(device) === deviceTypes.integrated
         return { name: deviceText(device), integrated, freeMemory: Number(free[0]) }
       }),
-    /** The first GPU's back end, or null where there is none. */
+    /** The first GPU's back end, or null if there is none. */
     initGpu: (): Backend | null => {
       const [device] = gpuDevices()
       return device === undefined ? null : initDevice(device, null)
@@ -332,8 +336,9 @@ export function bindGgml({ ggmlBase, ggml, folder, fallback }: Libraries) {
     ),
     freeBuffer: declare<(buffer: Pointer) => void>(ggmlBase, 'void ggml_backend_buffer_free(void*)'),
     /**
-     * Runs graphs on the first of these back ends, and what it does not know on the next. The last is the CPU's.
-     * @param nodes that a graph may have
+     * Runs graphs on the first of these back ends, and operations that it does not support on the next. The last is the
+     * CPU's.
+     * @param nodes maximum number of nodes of a graph
      */
     newScheduler: (backends: readonly Backend[], nodes: number): GraphScheduler =>
       newScheduler(BigUint64Array.from(backends), null, backends.length, nodes, false, true),
@@ -342,7 +347,7 @@ export function bindGgml({ ggmlBase, ggml, folder, fallback }: Libraries) {
       ggmlBase,
       'bool ggml_backend_sched_alloc_graph(void*, void*)',
     ),
-    /** A graph that was given its memory may be computed again and again. */
+    /** A graph whose memory is allocated may be computed repeatedly. */
     compute: declare<(scheduler: GraphScheduler, graph: Graph) => number>(
       ggmlBase,
       'int ggml_backend_sched_graph_compute(void*, void*)',
@@ -354,8 +359,8 @@ export function bindGgml({ ggmlBase, ggml, folder, fallback }: Libraries) {
     getTensor,
 
     /**
-     * Reads the header of a GGUF file and makes a context that describes its tensors.
-     * @returns null if the file is not a GGUF file or is damaged
+     * Reads a GGUF's header and makes a context that describes its tensors.
+     * @returns null for a file that is not a GGUF or is damaged
      */
     openGguf: (file: string): { gguf: Gguf; context: Context } | null => {
       const slot = koffi.alloc('void*', 1)
@@ -389,7 +394,7 @@ export function bindGgml({ ggmlBase, ggml, folder, fallback }: Libraries) {
       getTensor(tensor, raw, 0, raw.byteLength)
       return convert(tensor, raw, Number(elementCount(tensor)))
     },
-    /** Some of a tensor's numbers as 32-bit floats. @param raw as the tensor's type has them */
+    /** Some of a tensor's numbers as 32-bit floats. @param raw bytes in the tensor's type */
     convert,
     tensorBytes: (tensor: Tensor): number => Number(tensorBytes(tensor)),
     /** Of a matrix [rows, columns] the rows; of a convolution its outputs; of a vector 1. */

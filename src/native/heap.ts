@@ -1,14 +1,14 @@
 import koffi from 'koffi'
 
-/** Bytes that were counted since the last collection, and so many as are worth one. */
+/** Bytes that were counted since the last collection, and how many trigger the next one. */
 let outlived = 0
 const worthCollecting = 32e6
 
 let trim: (() => void) | undefined
 
 /**
- * Gives memory that nobody uses any more back to the system. Loading a model takes far more than having it, the garbage
- * collector sees no hurry, and glibc keeps what was freed for itself.
+ * Returns unused memory to the system. Loading a model takes far more memory than holding it, the garbage collector does
+ * not run by itself soon, and glibc keeps what was freed.
  */
 export function giveBackMemory(): void {
   outlived = 0
@@ -17,7 +17,7 @@ export function giveBackMemory(): void {
   trim()
 }
 
-/** Told of large buffers that nobody needs any more: when they are many bytes, they are given back. */
+/** Counts the bytes of large buffers that are garbage now, and returns the memory when they are many. */
 export function countOutlived(bytes: number): void {
   outlived += bytes
   if (outlived >= worthCollecting) giveBackMemory()
@@ -29,7 +29,7 @@ function mallocTrim(): () => void {
       const malloc = koffi.load('libc.so.6').func('int malloc_trim(size_t)')
       return () => malloc(0)
     } catch {
-      // Another C library, which has its own ways.
+      // Another C library.
     }
   return () => {}
 }

@@ -24,14 +24,14 @@ export interface Native {
 let opened: (Native & { device: Device }) | undefined
 
 /**
- * Loads the libraries into this process, once, and checks that they are the release that the structs were written after.
- * llama.cpp writes its log to stderr; the parent of the engine's process reads it from there.
- * @param device chosen by the first call in a process, the processor if that does not say; two builds do not go together
- * @throws OrielError `internal` when this platform has no library or the library is another release
+ * Loads the libraries into this process once, and checks that they are the release that the structs are written for.
+ * llama.cpp writes its log to stderr, where the parent of the engine process reads it.
+ * @param device decided by the first call in a process, by default the CPU; one process cannot load two builds
+ * @throws OrielError `internal` if this platform has no library or the library is another release
  */
 export function openNative(device?: Device): Native {
   if (opened !== undefined && device !== undefined && opened.device !== device)
-    throw new Error(`the libraries for ${opened.device} are open, those for ${device} cannot be beside them`)
+    throw new Error(`the libraries for ${opened.device} are loaded; those for ${device} cannot be loaded beside them`)
   if (opened === undefined) {
     const libraries = loadLibraries(device ?? 'cpu')
     checkAbi(libraries)

@@ -5,29 +5,29 @@ import path from 'node:path'
 import koffi, { type LibraryHandle } from 'koffi'
 import { OrielError } from '../errors.ts'
 
-/** What computes: the processor alone, or a GPU by one of these ways beside it. */
+/** The device that computes: the CPU alone, or a GPU through one of these interfaces. */
 export type Device = 'cpu' | 'cuda' | 'vulkan' | 'metal'
 export type GpuDevice = Exclude<Device, 'cpu'>
 
 /**
- * The shared libraries of llama.cpp, from the npm package of this platform. Exactly one release fits the struct
- * layouts in this room: see `abi.ts`.
+ * The shared libraries of llama.cpp, from the npm package of this platform. The struct layouts in this room fit exactly
+ * one release: see `abi.ts`.
  */
 export interface Libraries {
   ggmlBase: LibraryHandle
   ggml: LibraryHandle
   llama: LibraryHandle
-  /** The folder they come from, where ggml finds a CPU back end for each instruction set. */
+  /** Their folder, where ggml finds a CPU back end for each instruction set. */
   folder: string
-  /** Where another build of the GPU's back end lies, for older drivers; null: there is none. */
+  /** Folder of another build of the GPU back end, for older drivers; null if there is none. */
   fallback: string | null
 }
 
-/** The packages' names begin with this, and all are of one version: that of package.json. */
+/** Scope of the packages, and their version as in package.json. */
 const scope = '@node-llama-cpp/'
 const version = '3.22.1'
 
-/** `node -p "process.platform + '-' + process.arch"` -> the last part of the package's name, for each device. */
+/** Packages by `<platform>-<architecture>` and device. */
 const packages: Readonly<Record<string, Readonly<Partial<Record<Device, string>>>>> = {
   'linux-x64': { cpu: 'linux-x64', cuda: 'linux-x64-cuda', vulkan: 'linux-x64-vulkan' },
   'linux-arm64': { cpu: 'linux-arm64' },
@@ -40,11 +40,11 @@ const packages: Readonly<Record<string, Readonly<Partial<Record<Device, string>>
 /** `<platform>-<architecture>` as Node names them. */
 export const thisHost = `${platform()}-${arch()}`
 
-/** The GPUs that there may be on a platform, the best way first. */
+/** The GPU interfaces that a platform may have, in the order of preference. */
 export const gpusOf = (host: string): GpuDevice[] =>
   (['cuda', 'metal', 'vulkan'] as const).filter((device) => packages[host]?.[device] !== undefined)
 
-/** @returns the command that installs what a device needs */
+/** @returns the command that installs a device's package */
 export function installCommand(device: Device, host: string): string {
   const name = `${scope}${packages[host]?.[device]}`
   return `npm i ${[name, ...(device === 'cuda' ? [`${name}-ext`] : [])].map((one) => `${one}@${version}`).join(' ')}`
@@ -54,7 +54,7 @@ export const isInstalled = (device: Device, host: string, resolve = resolver): b
   binariesOf(packages[host]?.[device], resolve) !== undefined
 
 /**
- * @throws OrielError `internal` with one sentence that says which package is missing, and for which platforms there is one
+ * @throws OrielError `internal`, naming the missing package or the supported platforms
  */
 export function loadLibraries(device: Device = 'cpu', host = thisHost): Libraries {
   const { folder, fallback } = findFolder(device, host)
@@ -62,10 +62,10 @@ export function loadLibraries(device: Device = 'cpu', host = thisHost): Librarie
   const load = (stem: string): LibraryHandle => {
     const file = libraryAmong(files, stem)
     if (file === undefined)
-      throw new OrielError('internal', `The llama.cpp package of this platform holds no ${stem} library.`)
+      throw new OrielError('internal', `The llama.cpp package of this platform does not contain the library ${stem}.`)
     return koffi.load(path.join(folder, file))
   }
-  // Calls on koffi's threads get a stack of this size; its default of 128 KiB is less than a graph's threads may use.
+  // The stack of koffi's threads: its default of 128 KiB is less than a graph may use.
   koffi.config({ async_stack_size: 8 << 20, async_heap_size: 1 << 20, resident_async_pools: 2 })
   return { ggmlBase: load('ggml-base'), ggml: load('ggml'), llama: load('llama'), folder, fallback }
 }
@@ -74,7 +74,7 @@ export function loadLibraries(device: Device = 'cpu', host = thisHost): Librarie
 export const libraryAmong = (files: readonly string[], stem: string): string | undefined =>
   files.find((name) => new RegExp(`^(lib)?${stem}(\\.[a-z]+)?(\\.v[0-9.]+)?\\.(so|dylib|dll)$`).test(name))
 
-/** Where a device's libraries lie. @throws OrielError as `loadLibraries` does */
+/** Finds the folder of a device's libraries. @throws OrielError as `loadLibraries` does */
 export function findFolder(device: Device, host: string, resolve = resolver): Pick<Libraries, 'folder' | 'fallback'> {
   const name = packages[host]?.[device]
   if (name === undefined) {
@@ -82,8 +82,8 @@ export function findFolder(device: Device, host: string, resolve = resolver): Pi
     throw new OrielError(
       'internal',
       device === 'cpu'
-        ? `Oriel's engine has no library for ${host}; there is one for ${known.join(', ')}.`
-        : `There is no ${device} for ${host}; there is for ${known.join(', ')}.`,
+        ? `Oriel does not support ${host}. Supported platforms: ${known.join(', ')}.`
+        : `${device} is not supported on ${host}. Supported platforms: ${known.join(', ')}.`,
     )
   }
   const folder = binariesOf(name, resolve)
@@ -94,8 +94,8 @@ export function findFolder(device: Device, host: string, resolve = resolver): Pi
   throw new OrielError(
     'internal',
     device === 'cpu'
-      ? `The package ${scope}${name} is not installed: run npm install without --omit=optional.`
-      : `--gpu ${device} needs a package that is not installed: ${installCommand(device, host)}`,
+      ? `The package ${scope}${name} is not installed. Run npm install without --omit=optional.`
+      : `The package for ${device} is not installed. To install it: ${installCommand(device, host)}`,
   )
 }
 
@@ -103,7 +103,7 @@ type Resolve = (name: string) => string
 
 const resolver: Resolve = createRequire(import.meta.url).resolve
 
-/** @returns undefined where the package is not installed */
+/** @returns undefined if the package is not installed */
 function binariesOf(name: string | undefined, resolve: Resolve, folder = name): string | undefined {
   if (name === undefined || folder === undefined) return undefined
   try {

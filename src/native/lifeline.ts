@@ -7,8 +7,7 @@ const parentDeath = 1
 const kill = 9
 
 /**
- * Ends this process when its parent's thread that made it ends, whatever it is doing then: in native code it hears of
- * nothing else. Only Linux has it.
+ * Ends this process when the thread of its parent that started it ends, even during a call of native code. On Linux only.
  */
 export function dieWithParent(): void {
   if (platform() !== 'linux') return

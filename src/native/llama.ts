@@ -9,7 +9,7 @@ export type LlamaContext = Pointer & { readonly llamaContext: unique symbol }
 export type Memory = Pointer & { readonly memory: unique symbol }
 export type Sampler = Pointer & { readonly sampler: unique symbol }
 
-/** `llama_batch` by value; its arrays live in native memory: see `batch.ts`. */
+/** `llama_batch` by value. Its arrays are in native memory: see `batch.ts`. */
 export interface NativeBatch {
   n_tokens: number
   token: Pointer | null
@@ -22,7 +22,7 @@ export interface NativeBatch {
 
 type Token = number
 
-/** The part of libllama that a decoder needs. Names are its own without their prefix; the header is the manual. */
+/** The part of libllama that a decoder needs. Names are its own without the prefix; `llama.h` documents them. */
 export type Llama = ReturnType<typeof bindLlama>
 
 export function bindLlama({ llama }: Libraries) {
@@ -31,7 +31,7 @@ export function bindLlama({ llama }: Libraries) {
   const chainInit = llama.func('llama_sampler_chain_init', 'void*', [structs.samplerChainParams])
   const loadModel = llama.func('llama_model_load_from_file', 'void*', ['const char*', structs.modelParams])
   const progressCallback = koffi.proto('bool(float, void*)')
-  /** A list that ends at once. */
+  /** An empty, terminated list. */
   const noDevices = koffi.alloc('void*', 1)
   koffi.encode(noDevices, 'void*', null)
   const initContext = llama.func('llama_init_from_model', 'void*', ['void*', structs.contextParams])
@@ -74,9 +74,9 @@ export function bindLlama({ llama }: Libraries) {
 
   return {
     /**
-     * @param gpuLayers the output's among them; 0: no GPU is used for anything
-     * @param onProgress told the share of the weights that is loaded, from within the call
-     * @returns null for a file that is no model: truncated, of an unknown architecture, or no GGUF; or where memory lacks
+     * @param gpuLayers including the output layer; 0: no GPU is used at all
+     * @param onProgress called with the share of the weights that is loaded, during the call
+     * @returns null for a file that is truncated, of an unknown architecture or not a GGUF, or if memory is short
      */
     loadModel: (file: string, gpuLayers: number, onProgress: (share: number) => void): Model | null => {
       const told = (share: number): boolean => {
@@ -96,10 +96,10 @@ export function bindLlama({ llama }: Libraries) {
         koffi.unregister(callback)
       }
     },
-    /** Bytes of a model's weights, all parts of a split file together. */
+    /** Bytes of a model's weights, including all parts of a split file. */
     modelSize: declare<(model: Model) => number | bigint>(llama, 'uint64 llama_model_size(void*)'),
     freeModel: declare<(model: Model) => void>(llama, 'void llama_model_free(void*)'),
-    /** @returns null where its memory cannot be had */
+    /** @returns null if its memory cannot be allocated */
     initContext: (model: Model, params: Partial<structs.ContextParams>): LlamaContext | null =>
       initContext(model, { ...contextDefaults(), ...params }),
     freeContext: declare<(context: LlamaContext) => void>(llama, 'void llama_free(void*)'),
@@ -111,12 +111,12 @@ export function bindLlama({ llama }: Libraries) {
     hasEncoder: declare<(model: Model) => boolean>(llama, 'bool llama_model_has_encoder(void*)'),
     /** Whether positions have rows and columns: `LLAMA_ROPE_TYPE_MROPE` and `LLAMA_ROPE_TYPE_IMROPE`. */
     hasGridPositions: (model: Model): boolean => [8, 40].includes(ropeType(model)),
-    /** Of an embedding that takes the place of a token: wider than the model where later layers are given a part of it. */
+    /** Width of an embedding in place of a token: wider than the model if later layers use a part of it. */
     embeddingWidth: declare<(model: Model) => number>(llama, 'int32 llama_model_n_embd_inp(void*)'),
-    /** Numbers that one token takes in the KV memory: keys and values of all layers. */
+    /** Numbers of one cell of the KV memory: keys and values of all layers. */
     kvNumbersPerCell: (model: Model): number => {
       const head = metadataNumber(model, 'attention.key_length') ?? width(model) / heads(model)
-      // Where layers differ, some may have none at all.
+      // Layers may differ, and some may have none.
       const each = metadata(model, `${metadata(model, 'general.architecture')}.attention.head_count_kv`)?.match(/\d+/g)
       const all =
         each && each.length > 1 ? each.reduce((sum, count) => sum + Number(count), 0) : layers(model) * headsKv(model)
@@ -133,7 +133,7 @@ export function bindLlama({ llama }: Libraries) {
       llama,
       'void llama_set_n_threads(void*, int32, int32)',
     ),
-    /** Whether the rows of the next batches see only what stands before them. */
+    /** Whether the rows of the next batches attend only to earlier ones. */
     setCausal: declare<(context: LlamaContext, causal: boolean) => void>(
       llama,
       'void llama_set_causal_attn(void*, bool)',
@@ -166,7 +166,7 @@ export function bindLlama({ llama }: Libraries) {
       (vocab: Vocab, token: Token, out: Uint8Array, room: number, lstrip: number, special: boolean) => number
     >(llama, 'int32 llama_token_to_piece(void*, int32, void*, int32, int32, bool)'),
 
-    /** @returns null for a model that keeps nothing of what it has read */
+    /** @returns null for a model without KV memory */
     memory: declare<(context: LlamaContext) => Memory | null>(llama, 'void* llama_get_memory(void*)'),
     sequenceRemove: declare<(memory: Memory, sequence: number, from: number, to: number) => boolean>(
       llama,
@@ -181,16 +181,16 @@ export function bindLlama({ llama }: Libraries) {
     /** @returns bytes written */
     saveState: (context: LlamaContext, out: Uint8Array, room: number, sequence: number): number =>
       Number(saveState(context, out, room, sequence)),
-    /** @returns bytes read; 0 when there is no room */
+    /** @returns bytes read; 0 if there is no room */
     restoreState: (context: LlamaContext, state: Uint8Array, bytes: number, sequence: number): number =>
       Number(restoreState(context, state, bytes, sequence)),
 
-    /** 0: done; 1: no room in the KV memory, nothing changed; 2: aborted; below 0: broken. Runs off the event loop. */
+    /** Runs off the event loop. 0: done; 1: no room in the KV memory, nothing has changed; 2: aborted; negative: an error. */
     decode: (context: LlamaContext, batch: NativeBatch): Promise<number> =>
       new Promise((resolve, reject) => {
         decode.async(context, batch, (error: unknown, code: number) => (error ? reject(error) : resolve(code)))
       }),
-    /** Logits of the batch's row `index`, which must have asked for them. The view dies with the next decode. */
+    /** Logits of the batch's row `index`, which must be a wanted row. The view is valid until the next decode. */
     logits: (context: LlamaContext, index: number, vocabulary: number): Float32Array => {
       const at = logitsAt(context, index)
       if (at === null) throw new Error(`row ${index} of the batch has no logits`)
@@ -223,7 +223,7 @@ export function bindLlama({ llama }: Libraries) {
     penalties: declare<
       (vocabulary: number, last: number, repeat: number, frequency: number, presence: number) => Sampler
     >(llama, 'void* llama_sampler_init_penalties(int32, int32, float, float, float)'),
-    /** @returns null for a grammar that does not parse */
+    /** @returns null for a grammar that cannot be parsed */
     grammar: declare<(vocab: Vocab, grammar: string, root: string) => Sampler | null>(
       llama,
       'void* llama_sampler_init_grammar(void*, const char*, const char*)',

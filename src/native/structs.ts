@@ -1,9 +1,9 @@
 import koffi from 'koffi'
 
 /**
- * Structs that cross the border by value, field for field as in llama.cpp release v0.5.0 (`include/llama.h`,
- * `ggml/include/{ggml,gguf}.h`). A field too many or too few reads garbage without a word, so `abi.ts` reads the
- * defaults back before anything else runs.
+ * Structs that are passed by value, field for field as in llama.cpp release v0.5.0 (`include/llama.h`,
+ * `ggml/include/{ggml,gguf}.h`). A wrong field would read garbage silently, so `abi.ts` reads the defaults back before
+ * anything else runs.
  */
 const pointer = 'void*'
 

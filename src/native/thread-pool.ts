@@ -5,22 +5,22 @@ import type { Libraries } from './libraries.ts'
 import type { LlamaContext } from './llama.ts'
 import { threadPoolParams } from './structs.ts'
 
-/** ggml's threads for one decoder, kept from one graph to the next. */
+/** ggml's threads for one decoder, which persist from graph to graph. */
 export interface ThreadPool {
   attach(context: LlamaContext): void
-  /** Tells how many of them the next graphs use: more than one are kept apart, one alone may go anywhere. */
+  /** Sets the number of threads of the next graphs. Several are pinned to different cores; a single one is not pinned. */
   use(threads: number): void
-  /** Only after the context is gone. */
+  /** To be called after the context is freed. */
   free(): void
 }
 
 export type ThreadPools = ReturnType<typeof bindThreadPools>
 
 /**
- * Left alone ggml makes new threads for every graph, and they spin while they wait for each other: two that the kernel
- * puts on one core take turns by its time slices, at each of a graph's hundreds of barriers. On two cores with a client to
- * serve that made a token of 7 ms one of 11 in the middle and of 53 at worst; threads that stay, each on a core of its
- * own, took 7.3 ms and 14 at worst.
+ * By default ggml makes new threads for every graph, and they spin while they wait for each other. Two threads that the
+ * kernel puts on one core take turns by its time slices at each of a graph's hundreds of barriers. On two cores that also
+ * served a client, a token took 11 ms in the median and 53 at worst. With persistent threads, each pinned to a core, it
+ * took 7.3 ms and 14 at worst.
  */
 export function bindThreadPools({ ggml, ggmlBase, llama }: Libraries) {
   const defaults: (threads: number) => object = ggmlBase.func('ggml_threadpool_params_default', threadPoolParams, [
@@ -43,17 +43,17 @@ export function bindThreadPools({ ggml, ggmlBase, llama }: Libraries) {
   }
 
   return {
-    /** @returns null where ggml keeps no threads of its own */
+    /** @returns null if ggml's CPU back end has no thread pools */
     create: (threads: number): ThreadPool | null => {
       const [create, destroy] = [procedure('ggml_threadpool_new'), procedure('ggml_threadpool_free')]
       if (create === null || destroy === null) return null
       const affinity = openAffinity()
       const started = affinity?.startedFromNow()
-      // Without polling a thread that has nothing to do sleeps, and the core is free for whoever serves the client.
+      // Without polling an idle thread sleeps, and its core is free for the server.
       const pool: Pointer = koffi.call(create, creator, { ...defaults(threads), poll: 0 })
       const helpers = started?.() ?? []
-      // With a core to spare the kernel moves them apart by itself, and others may have theirs on the same ones.
-      const cores = affinity?.cpus.length === threads && threads > 1 ? keepApart(affinity, helpers) : null
+      // With a core to spare the kernel separates the threads by itself, and another engine may use the same cores.
+      const cores = affinity?.cpus.length === threads && threads > 1 ? pinApart(affinity, helpers) : null
       return {
         attach: (context) => attach(context, pool, pool),
         use: (count) => cores?.use(count),
@@ -67,11 +67,10 @@ export function bindThreadPools({ ggml, ggmlBase, llama }: Libraries) {
 }
 
 /**
- * Each thread of a pool on a core of its own: those that help for good, and the one that computes with them, which is
- * whatever thread runs asynchronous calls, only while they do. Alone on a core of its choice it does not meet another
- * engine's that is alone too.
+ * Pins each thread of a pool to a core of its own. The helpers stay pinned. The main thread, which runs the asynchronous
+ * calls, is pinned only while the helpers compute too: a single thread moves, so that two engines do not share a core.
  */
-function keepApart(affinity: Affinity, helpers: readonly number[]) {
+function pinApart(affinity: Affinity, helpers: readonly number[]) {
   const { cpus } = affinity
   const last = cpus.slice(-1)
   for (const [index, thread] of helpers.entries()) affinity.allow(thread, [cpus[index] ?? 0])
@@ -91,12 +90,12 @@ function keepApart(affinity: Affinity, helpers: readonly number[]) {
 }
 
 /**
- * For threads of another kind that compute while a decoder does. Left alone they wait behind it on its own core now and
- * then, and all others of their kind with them where they meet: on two cores a tile of SmolVLM-256M took 3.0 s beside a
- * running answer, and 2.4 s on the one core that the answer left. So they go to the cores of those helpers that have
- * nothing to do.
- * @param all threads of the decoder's pool. @param used those that it uses meanwhile
- * @returns takes them there, and lets them go anywhere again; null where there is nothing to choose
+ * Confines an encoder's threads to the cores that the decoder does not use. Otherwise some of them wait behind the decoder
+ * on its core, and the rest wait for them at barriers: on two cores a tile of SmolVLM-256M took 3.0 s beside a running
+ * answer, and 2.4 s on the one core that the answer left free.
+ * @param all number of threads of the decoder's pool
+ * @param used number of threads that the decoder uses meanwhile
+ * @returns a function that confines the threads or frees them again; null if no core is left to them
  */
 export function confinement(
   threads: readonly number[],

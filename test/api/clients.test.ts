@@ -29,11 +29,11 @@ const schema = {
   additionalProperties: false as const,
 }
 
-/** What every client is asked to do, in its own words. */
+/** What every client is asked to do, in its own API. */
 interface Client {
   text(): Promise<string>
-  picture(): Promise<string>
-  pictures(): Promise<string>
+  image(): Promise<string>
+  images(): Promise<string>
   stream(): Promise<string>
   /** @returns the arguments of a call of `report` */
   call(): Promise<{ colour?: string }>
@@ -56,22 +56,22 @@ function openai(): Client {
     return choices[0]?.message
   }
   const text = (words: string) => ({ type: 'text', text: words }) as const
-  const picture = (url: string) => ({ type: 'image_url', image_url: { url } }) as const
+  const image = (url: string) => ({ type: 'image_url', image_url: { url } }) as const
   return {
     text: async () => (await ask([text('Hello')]))?.content ?? '',
-    picture: async () => (await ask([picture(red), text(question)]))?.content ?? '',
-    pictures: async () => (await ask([picture(red), picture(blue), text(compare)]))?.content ?? '',
+    image: async () => (await ask([image(red), text(question)]))?.content ?? '',
+    images: async () => (await ask([image(red), image(blue), text(compare)]))?.content ?? '',
     async stream() {
       const stream = client.chat.completions.stream({
         model: 'pocket',
         temperature: 0,
         max_tokens: most,
-        messages: [{ role: 'user', content: [picture(red), text(question)] }],
+        messages: [{ role: 'user', content: [image(red), text(question)] }],
       })
       return (await stream.finalContent()) ?? ''
     },
     async call() {
-      const message = await ask([picture(red), text(question)], {
+      const message = await ask([image(red), text(question)], {
         tools: [{ type: 'function', function: { name: 'report', parameters: schema } }],
         tool_choice: 'required',
       })
@@ -80,7 +80,7 @@ function openai(): Client {
     },
     async object() {
       const response_format = { type: 'json_schema', json_schema: { name: 'report', schema, strict: true } }
-      return JSON.parse((await ask([picture(red), text(question)], { response_format }))?.content ?? '')
+      return JSON.parse((await ask([image(red), text(question)], { response_format }))?.content ?? '')
     },
   }
 }
@@ -101,15 +101,15 @@ function vercel(provider: 'openai-compatible' | 'fireworks'): Client {
       content: [...images.map((image) => ({ type: 'image' as const, image })), { type: 'text' as const, text }],
     },
   ]
-  // Its types and exact optional properties do not agree on a tool that nobody executes.
+  // Its types do not accept a tool without `execute` under exactOptionalPropertyTypes.
   const report = tool({
     description: 'Report the colour.',
     inputSchema: jsonSchema<{ colour: string }>(schema),
   }) as ToolSet[string]
   return {
     text: async () => (await generateText({ ...settings, prompt: 'Hello' })).text,
-    picture: async () => (await generateText({ ...settings, messages: messages(question, red) })).text,
-    pictures: async () => (await generateText({ ...settings, messages: messages(compare, red, blue) })).text,
+    image: async () => (await generateText({ ...settings, messages: messages(question, red) })).text,
+    images: async () => (await generateText({ ...settings, messages: messages(compare, red, blue) })).text,
     async stream() {
       let text = ''
       for await (const part of streamText({ ...settings, messages: messages(question, red) }).textStream) text += part
@@ -151,8 +151,8 @@ function langchain(): Client {
   ]
   return {
     text: async () => (await model.invoke('Hello')).text,
-    picture: async () => (await model.invoke(message(question, red))).text,
-    pictures: async () => (await model.invoke(message(compare, red, blue))).text,
+    image: async () => (await model.invoke(message(question, red))).text,
+    images: async () => (await model.invoke(message(compare, red, blue))).text,
     async stream() {
       let text = ''
       for await (const chunk of await model.stream(message(question, red))) text += chunk.text
@@ -172,13 +172,13 @@ function langchain(): Client {
 
 function anthropic(): Client {
   const client = new Anthropic({ baseURL: oriel.url, apiKey: 'none', maxRetries: 0 })
-  const picture = (url: string) =>
+  const image = (url: string) =>
     ({
       type: 'image',
       source: { type: 'base64', media_type: 'image/png', data: url.slice(url.indexOf(',') + 1) },
     }) as const
   const text = (words: string) => ({ type: 'text', text: words }) as const
-  const body = (...content: (ReturnType<typeof picture> | ReturnType<typeof text>)[]) => ({
+  const body = (...content: (ReturnType<typeof image> | ReturnType<typeof text>)[]) => ({
     model: 'pocket',
     max_tokens: most,
     temperature: 0,
@@ -190,7 +190,7 @@ function anthropic(): Client {
   }
   const call = async () => {
     const message = await client.messages.create({
-      ...body(picture(red), text(question)),
+      ...body(image(red), text(question)),
       tools: [{ name: 'report', input_schema: schema }],
       tool_choice: { type: 'tool', name: 'report' },
     })
@@ -199,11 +199,11 @@ function anthropic(): Client {
   }
   return {
     text: () => ask(text('Hello')),
-    picture: () => ask(picture(red), text(question)),
-    pictures: () => ask(picture(red), picture(blue), text(compare)),
-    stream: () => client.messages.stream(body(picture(red), text(question))).finalText(),
+    image: () => ask(image(red), text(question)),
+    images: () => ask(image(red), image(blue), text(compare)),
+    stream: () => client.messages.stream(body(image(red), text(question))).finalText(),
     call,
-    // A call is how this API holds an answer to a schema.
+    // This API has no other way to set a schema.
     object: call,
   }
 }
@@ -215,19 +215,18 @@ describe.each<[name: string, make: () => Client]>([
   ['@langchain/openai', langchain],
   ['@anthropic-ai/sdk', anthropic],
 ])('%s', (_, make) => {
-  it('talks, with no picture, one and two', async () => {
+  it('is answered about no image, one and two', async () => {
     const client = make()
-    expect(await client.text()).not.toBe('')
-    expect(await client.picture()).toMatch(/red/i)
-    expect(await client.pictures()).not.toBe('')
+    expect(await client.text()).toBe('Hello! Send me an image and ask about it.')
+    expect(await client.image()).toBe('A red circle on a white background.')
+    expect(await client.images()).toBe('The first image shows a red circle and the second image shows a blue square.')
   })
 
-  it('streams what it would be told in one piece', async () => {
-    const client = make()
-    expect(await client.stream()).toBe(await client.picture())
+  it('streams the same answer', async () => {
+    expect(await make().stream()).toBe('A red circle on a white background.')
   })
 
-  it('has tools called, and answers held to a schema', async () => {
+  it('gets calls of tools, and answers that follow a schema', async () => {
     const client = make()
     expect(colours).toContain((await client.call()).colour)
     expect(colours).toContain((await client.object()).colour)

@@ -39,7 +39,7 @@ const statuses: [ErrorKind, number, number, number][] = [
 ]
 
 describe('an error', () => {
-  it.each(statuses)('%s has its status in every dialect', async (kind, usual, novita, anthropic) => {
+  it.each(statuses)('of the kind %s has its status in every dialect', async (kind, usual, novita, anthropic) => {
     const url = await failing(kind)
     for (const [path, status] of [
       ['/v1/chat/completions', usual],
@@ -54,7 +54,7 @@ describe('an error', () => {
     }
   })
 
-  it('has the body that the clients of each dialect read', async () => {
+  it('has the body of each dialect', async () => {
     const url = await failing('rate_limited')
     const error = { message: 'Said why.', type: 'rate_limit_error', param: 'messages[0]', code: 'some_code' }
     expect(await (await ask(`${url}/v1/chat/completions`)).json()).toEqual({ error })
@@ -75,7 +75,24 @@ describe('an error', () => {
     })
   })
 
-  it('says in Novita’s words that a model is missing', async () => {
+  it('belongs to the dialect of the endpoint, or else to the owner of the base', async () => {
+    const url = await failing('internal')
+    const keysOf = async (path: string, method = 'GET') =>
+      Object.keys((await (await fetch(url + path, { method })).json()) as object)
+    const openai = ['error']
+    const novita = ['code', 'reason', 'message', 'metadata', 'error']
+    const anthropic = ['type', 'error', 'request_id']
+    expect(await keysOf('/v1/messages')).toEqual(anthropic)
+    expect(await keysOf('/openai/v1/messages/count_tokens?a=b')).toEqual(anthropic)
+    expect(await keysOf('/v1/%6Dessages', 'POST')).toEqual(anthropic)
+    expect(await keysOf('/v1/messages/batches')).toEqual(openai)
+    expect(await keysOf('/openai/v1/nothing')).toEqual(novita)
+    expect(await keysOf('/openai/nothing')).toEqual(novita)
+    expect(await keysOf('/openaiv1')).toEqual(openai)
+    expect(await keysOf('/elsewhere/messages')).toEqual(openai)
+  })
+
+  it('has the reason MODEL_NOT_FOUND for a missing model under Novita', async () => {
     const url = await failing('internal')
     expect(await (await ask(`${url}/openai/v1/chat/completions`, { model: 'gpt-5' })).json()).toMatchObject({
       code: 404,
@@ -108,7 +125,7 @@ describe('unknown parameters', () => {
     const response = await ask(await start(true), { wibble: 1 })
     expect(response.status).toBe(400)
     expect(await response.json()).toMatchObject({
-      error: { param: 'wibble', code: 'unknown_parameter', message: '"wibble" is no parameter of this endpoint.' },
+      error: { param: 'wibble', code: 'unknown_parameter', message: '"wibble" is not a parameter of this endpoint.' },
     })
   })
 })

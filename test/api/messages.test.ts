@@ -46,7 +46,7 @@ async function eventsOf(response: Response): Promise<StreamEvent[]> {
     })
 }
 
-describe('messages to the built-in model', () => {
+describe('messages of the built-in model', () => {
   let oriel: TestServer
   let png: Buffer
   beforeAll(async () => {
@@ -72,7 +72,7 @@ describe('messages to the built-in model', () => {
   })
   const ask = async (over: object = {}) => (await (await post(oriel.url, asked(over))).json()) as Message
 
-  it('are answered as chats are', async () => {
+  it('return the same answer as chats', async () => {
     const chat = await fetch(`${oriel.url}/v1/chat/completions`, {
       method: 'POST',
       headers: { 'content-type': 'application/json' },
@@ -107,7 +107,7 @@ describe('messages to the built-in model', () => {
     expect(message.usage.output_tokens).toBe(usage.completion_tokens)
   })
 
-  it('are streamed as they are answered in one piece', async () => {
+  it('stream the same answer as they return whole', async () => {
     const whole = await ask()
     const events = await eventsOf(await post(oriel.url, asked({ stream: true })))
     expect(events.map(({ type }) => type).filter((type) => type !== 'content_block_delta')).toEqual([
@@ -125,7 +125,7 @@ describe('messages to the built-in model', () => {
     })
   })
 
-  it('end for their own reasons', async () => {
+  it('report max_tokens and stop sequences as stop reasons', async () => {
     expect(await ask({ max_tokens: 2 })).toMatchObject({ stop_reason: 'max_tokens', usage: { output_tokens: 2 } })
     const text = (await ask()).content[0]?.text ?? ''
     const word = text.slice(3, 6)
@@ -136,7 +136,7 @@ describe('messages to the built-in model', () => {
     })
   })
 
-  it('are held to a call of a tool', async () => {
+  it('return a call if tool_choice requires one', async () => {
     const tool = {
       name: 'report',
       input_schema: { type: 'object', properties: { colour: { enum: ['red', 'blue'] } }, required: ['colour'] },
@@ -146,7 +146,7 @@ describe('messages to the built-in model', () => {
     expect(['red', 'blue']).toContain(message.content[0]?.input?.colour)
   })
 
-  it('go on with what was begun', async () => {
+  it('continue a last message of the assistant', async () => {
     const whole = (await ask()).content[0]?.text ?? ''
     const begun = [...asked().messages, { role: 'assistant', content: whole.slice(0, 5) }]
     const message = await ask({ messages: begun })
@@ -163,8 +163,8 @@ describe('messages to the built-in model', () => {
     expect(counted).toEqual({ input_tokens: usage.input_tokens + usage.cache_read_input_tokens })
   })
 
-  it('share cached prompts with the other dialects, within one key of the header or the body', async () => {
-    const content = 'A question that all dialects share, word by word, of everybody who may know of it.'
+  it('share cached prompts with the other protocols, within one isolation key', async () => {
+    const content = 'A question that all protocols share, word by word, long enough for the cache to matter.'
     const messages = [{ role: 'user', content }]
     const other = async (path: string, body: object, header?: string) => {
       const response = await fetch(`${oriel.url}/v1/${path}`, {
@@ -194,7 +194,7 @@ describe('messages to the built-in model', () => {
     }
   })
 
-  it('tell their id where Anthropic’s client looks for it, of a stream and of an error too', async () => {
+  it('have a request-id header, for streams and errors too', async () => {
     const client = new Anthropic({ baseURL: oriel.url, apiKey: 'none', maxRetries: 0 })
     const question = { model: 'pocket', max_tokens: 1, messages: [{ role: 'user' as const, content: 'Hi' }] }
     const headers = { 'x-request-id': 'mine' }
@@ -208,9 +208,9 @@ describe('messages to the built-in model', () => {
 
   it.each([
     ['no max_tokens', { max_tokens: undefined }, 400, /max_tokens must be a number; found nothing/],
-    ['a model that there is not', { model: 'claude' }, 404, /"claude" is not here/],
+    ['an unknown model', { model: 'claude' }, 404, /"claude" is not here/],
     [
-      'a picture that is none',
+      'data that is not an image',
       {
         messages: [
           { role: 'user', content: [{ type: 'image', source: { type: 'base64', data: 'aGVsbG8gd29ybGQh' } }] },
@@ -226,13 +226,13 @@ describe('messages to the built-in model', () => {
       /stores no files/,
     ],
     [
-      'a call that cannot be held to its schema',
+      'a required call whose schema has no grammar',
       { tools: [{ name: 'odd', input_schema: { $ref: '#/$defs/none' } }], tool_choice: { type: 'any' } },
       400,
       /: tools\[0\]\.input_schema refers to "#\/\$defs\/none"/,
     ],
-    ['a role that there is not', { messages: [{ role: 'system', content: 'Hi' }] }, 400, /"user" or "assistant"/],
-  ])('refuse %s in Anthropic’s words', async (_, over, status, says) => {
+    ['an unknown role', { messages: [{ role: 'system', content: 'Hi' }] }, 400, /"user" or "assistant"/],
+  ])('refuse %s with an error of Anthropic’s API', async (_, over, status, says) => {
     const response = await post(oriel.url, asked(over))
     const { type, error } = (await response.json()) as Message
     expect({ status: response.status, type }).toEqual({ status, type: 'error' })
@@ -240,7 +240,7 @@ describe('messages to the built-in model', () => {
   })
 })
 
-describe('messages to any model', () => {
+describe('messages of any model', () => {
   let close = async (): Promise<void> => {}
   afterAll(() => close())
 
@@ -261,7 +261,7 @@ describe('messages to any model', () => {
     ...'<think>Hm.</think>Let me look.<tool_call>{"name": "get_weather", "arguments": {"city": "Paris"}}</tool_call>',
   ]
 
-  it('think, talk and call, in one piece and in a stream', async () => {
+  it('return thoughts, text and calls as blocks, whole and in a stream', async () => {
     const { url } = await start(words)
     const whole = (await (await post(url, body)).json()) as Message
     expect(whole).toMatchObject({
@@ -285,7 +285,7 @@ describe('messages to any model', () => {
     expect(events.at(-2)?.delta?.stop_reason).toBe('tool_use')
   })
 
-  it('go on from what was called', async () => {
+  it('pass calls and their results to the model', async () => {
     const { url, promptText } = await start(['Sunny.'])
     await post(url, {
       ...body,
@@ -307,7 +307,7 @@ describe('messages to any model', () => {
     )
   })
 
-  it('read that a result is an error, and what a document is called', async () => {
+  it('mark results that are errors, and precede documents by their titles', async () => {
     const { url, promptText } = await start(['Sorry.'])
     const result = { type: 'tool_result', tool_use_id: 't1', is_error: true }
     const calls = [{ type: 'tool_use', id: 't1', name: 'get_weather', input: {} }]
@@ -327,7 +327,7 @@ describe('messages to any model', () => {
     expect(promptText()).toContain('<tool_response>\nError: \n</tool_response>')
   })
 
-  it('end with an error event when something fails on the way', async () => {
+  it('end a stream that fails with an error event', async () => {
     const { url } = await start(['One'], new OrielError('engine_failed', 'The engine stopped.'))
     const events = await eventsOf(await post(url, { ...body, stream: true }))
     expect(events.at(-1)).toMatchObject({ type: 'error', error: { type: 'api_error', message: 'The engine stopped.' } })

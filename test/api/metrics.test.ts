@@ -41,14 +41,14 @@ const read = async (): Promise<(pattern: string) => number> => {
 }
 
 describe('GET /metrics', () => {
-  it('tells the tokens, the phases, the responses and the state of the engine', async () => {
+  it('reports tokens, phases, responses and the state of the engine', async () => {
     await ask(false)
     await ask(true)
     await fetch(`${oriel.url}/v1/models/none`)
     const value = await read()
     expect(value('oriel_tokens_total{model="pocket",kind="image"}')).toBeGreaterThan(30)
     expect(value('oriel_tokens_total{model="pocket",kind="completion"}')).toBeGreaterThan(10)
-    // The second is the same as the first, and all but its last token was there.
+    // The second request repeats the first: all of its prompt but the last token is cached.
     const prompt = value('oriel_tokens_total{model="pocket",kind="prompt"}')
     expect(value('oriel_tokens_total{model="pocket",kind="cached"}')).toBe(prompt / 2 - 1)
     for (const phase of ['fetch', 'decode', 'media', 'queue', 'encode', 'prefill', 'first_token', 'generation'])
@@ -62,7 +62,7 @@ describe('GET /metrics', () => {
     expect(value('oriel_nodejs_eventloop_lag_p99_seconds')).toBeGreaterThan(0)
   })
 
-  it('goes on without an engine', async () => {
+  it('works while no engine runs', async () => {
     oriel.kill()
     const value = await read()
     expect(value('oriel_tokens_total{model="pocket",kind="image"}')).toBeGreaterThan(0)

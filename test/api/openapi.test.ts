@@ -1,7 +1,13 @@
 import fc from 'fast-check'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import type { z } from 'zod'
-import * as answers from '../../src/api/openapi/answers.ts'
+import { chatChunk, chatCompletion } from '../../src/api/chat/answer.ts'
+import { textCompletion } from '../../src/api/completions/answer.ts'
+import { dryRunAnswer, tokenization } from '../../src/api/counting/answer.ts'
+import { anthropic } from '../../src/api/dialects/anthropic.ts'
+import { message, messageCount, messageEvent } from '../../src/api/messages/answer.ts'
+import { model, modelList } from '../../src/api/models/answer.ts'
+import { response, responseEvent } from '../../src/api/responses/answer.ts'
 import { fromSchema, type Schema } from '../support/from-schema.ts'
 import { dataUrl, shape } from '../support/pictures.ts'
 import { promptEvent, startScripted, textEvent } from '../support/scripted.ts'
@@ -31,7 +37,7 @@ const eventsOf = (text: string): unknown[] =>
     return data === undefined ? [] : [JSON.parse(data)]
   })
 
-describe('the document', () => {
+describe('the OpenAPI document', () => {
   let oriel: TestServer
   let document: Document
   let red: string
@@ -42,7 +48,7 @@ describe('the document', () => {
   })
   afterAll(() => oriel.close())
 
-  it('tells of every place, each with a name of its own', () => {
+  it('has every base and every endpoint, each with its own operationId', () => {
     expect(document.openapi).toBe('3.1.0')
     expect(document.servers.map(({ url }) => url)).toEqual([
       '/v1',
@@ -53,11 +59,22 @@ describe('the document', () => {
     ])
     const operations = Object.values(document.paths).flatMap((path) => Object.values(path))
     expect(new Set(operations.map(({ operationId }) => operationId)).size).toBe(operations.length)
-    expect(operations.length).toBeGreaterThanOrEqual(8)
-    expect(JSON.stringify(document)).not.toMatch(/x-refused|previous_response_id|9007199254740991/)
+    expect(Object.keys(document.paths).sort()).toEqual([
+      '/chat/completions',
+      '/completions',
+      '/messages',
+      '/messages/count_tokens',
+      '/models',
+      '/models/{model}',
+      '/responses',
+      '/tokenize',
+    ])
+    expect(JSON.stringify(document)).not.toMatch(/x-refused|9007199254740991/)
+    const requests = operations.map(({ requestBody }) => JSON.stringify(requestBody ?? null))
+    expect(requests.filter((schema) => schema.includes('previous_response_id'))).toEqual([])
   })
 
-  it('is true of what answers', async () => {
+  it('describes the answers of the server', async () => {
     const holds = async (path: string, schema: z.ZodType, body?: object): Promise<void> => {
       const response = await (body === undefined
         ? fetch(`${oriel.url}/v1${path}`)
@@ -86,29 +103,37 @@ describe('the document', () => {
       perf_metrics_in_response: true,
     }
     for (const logprobs of [true, 2]) {
-      await holds('/chat/completions', answers.chatCompletion, { ...rich, logprobs })
-      await holds('/chat/completions', answers.chatChunk, { ...rich, logprobs, stream: true })
+      await holds('/chat/completions', chatCompletion, { ...rich, logprobs })
+      await holds('/chat/completions', chatChunk, { ...rich, logprobs, stream: true })
     }
     const tools = [{ type: 'function', function: { name: 'now' } }]
-    await holds('/chat/completions', answers.chatCompletion, { messages, tools, tool_choice: 'required' })
-    await holds('/chat/completions', answers.chatChunk, { messages, tools, tool_choice: 'required', stream: true })
-    await holds('/chat/completions', answers.dryRunAnswer, { messages, dry_run: true })
+    await holds('/chat/completions', chatCompletion, { messages, tools, tool_choice: 'required' })
+    await holds('/chat/completions', chatChunk, { messages, tools, tool_choice: 'required', stream: true })
+    await holds('/chat/completions', dryRunAnswer, { messages, dry_run: true })
     const prompt = { ...rich, prompt: 'A<image>', images: [red], logprobs: 1 }
-    await holds('/completions', answers.textCompletion, prompt)
-    await holds('/completions', answers.textCompletion, {
+    await holds('/completions', textCompletion, prompt)
+    await holds('/completions', textCompletion, {
       ...prompt,
       stream: true,
       stream_options: { include_usage: true },
     })
-    await holds('/responses', answers.response, { input: 'Hi', max_output_tokens: 3 })
-    await holds('/messages', answers.message, { messages: [{ role: 'user', content: 'Hi' }], max_tokens: 3 })
-    await holds('/messages/count_tokens', answers.messageCount, { messages: [{ role: 'user', content: 'Hi' }] })
-    await holds('/tokenize', answers.tokenization, { messages })
-    await holds('/models', answers.modelListAnswer)
-    await holds('/models/accounts/oriel/models/pocket', answers.model)
+    const echoed = { tools: [{ type: 'function', name: 'now' }], tool_choice: 'none', metadata: { a: 'b' } }
+    await holds('/responses', response, { input: 'Hi', max_output_tokens: 3, ...echoed })
+    await holds('/responses', responseEvent, { input: 'Hi', max_output_tokens: 3, ...echoed, stream: true })
+    const greeting = { messages: [{ role: 'user', content: 'Hi' }], max_tokens: 3 }
+    await holds('/messages', message, greeting)
+    await holds('/messages', messageEvent, { ...greeting, stream: true })
+    const called = { ...greeting, max_tokens: 400, tools: [{ name: 'now', input_schema: { type: 'object' } }] }
+    await holds('/messages', messageEvent, { ...called, tool_choice: { type: 'any' }, stream: true })
+    const calling = { input: 'Hi', tools: [{ type: 'function', name: 'now' }], tool_choice: 'required' }
+    await holds('/responses', responseEvent, { ...calling, stream: true })
+    await holds('/messages/count_tokens', messageCount, { messages: [{ role: 'user', content: 'Hi' }] })
+    await holds('/tokenize', tokenization, { messages })
+    await holds('/models', modelList)
+    await holds('/models/accounts/oriel/models/pocket', model)
   })
 
-  it('leads to no failure of the real engine', async () => {
+  it('describes no request that the engine fails at', async () => {
     const operations = bodiesOf(document)
     await fc.assert(
       fc.asyncProperty(fc.array(requestOf(document, operations), { minLength: 8, maxLength: 8 }), async (requests) => {
@@ -154,7 +179,7 @@ const requestOf = ({ servers }: Document, operations: ReturnType<typeof bodiesOf
   )
 
 describe('5000 requests made from the document', () => {
-  it('are answered or refused in the words of their dialect, never with a 5xx', async () => {
+  it('are answered or refused with the error of their dialect, never with a 5xx', async () => {
     const said = [
       '<think>',
       'Hm.',
@@ -190,7 +215,7 @@ describe('5000 requests made from the document', () => {
       expect(response.status, JSON.stringify({ path, known, text })).toBeLessThan(500)
       if (response.status === 200) return
       const error = JSON.parse(text)
-      if (path.startsWith('/messages')) answers.anthropicError.parse(error)
+      if (path.startsWith('/messages')) anthropic.errors.schema.parse(error)
       else expect(error.error.message, text).toMatch(/^[^\n]+\.$/)
     }
     try {

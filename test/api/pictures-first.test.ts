@@ -1,11 +1,11 @@
 import { expect, it } from 'vitest'
-import type { GenerateRequest } from '../../src/engine/generation.ts'
+import type { GenerateRequest } from '../../src/engine/index.ts'
 import { startScripted } from '../support/scripted.ts'
 
 it.each([
   [false, ['One ', 'picture', ' two ', 'picture', ' three.']],
   [true, ['picture', 'picture', 'One  two  three.']],
-])('a message keeps its order unless the model wants pictures before text: %s', async (picturesFirst, order) => {
+])('a message keeps its order unless the model needs images before text: %s', async (picturesFirst, order) => {
   let asked: GenerateRequest | undefined
   const chatTemplate =
     "{% for m in messages %}{% for p in m['content'] %}{% if p['type'] == 'text' %}{{ p['text'] }}{% else %}<__media__>{% endif %}{% endfor %}{% endfor %}"
@@ -30,7 +30,7 @@ it.each([
     expect(response.status, await response.text()).toBe(200)
     const pieces: string[] = []
     for (const piece of asked?.prompt ?? []) {
-      if (piece.kind === 'picture') pieces.push('picture')
+      if (piece.kind === 'image') pieces.push('picture')
       else if (piece.kind === 'text' && piece.text !== '') {
         if (pieces.length > 0 && pieces.at(-1) !== 'picture') pieces.push(`${pieces.pop()}${piece.text}`)
         else pieces.push(piece.text)

@@ -7,7 +7,7 @@ import { startServer, type TestServer } from '../support/server.ts'
 
 const question = 'What is in this image?'
 
-/** A tool whose arguments no grammar is written for. */
+/** A tool whose schema has no grammar. */
 const odd = {
   type: 'function',
   name: 'odd',
@@ -39,7 +39,7 @@ describe('responses of the built-in model', () => {
     ],
   })
 
-  it('say what chats say', async () => {
+  it('return the same answer as chats', async () => {
     const chat = await client.chat.completions.create({
       model: 'pocket',
       temperature: 0,
@@ -63,7 +63,7 @@ describe('responses of the built-in model', () => {
     })
   })
 
-  it('stream what they are in one piece', async () => {
+  it('stream the same answer as they return whole', async () => {
     const whole = await client.responses.create(asked())
     const stream = client.responses.stream(asked())
     const types: string[] = []
@@ -90,7 +90,7 @@ describe('responses of the built-in model', () => {
     ])
   })
 
-  it('are incomplete where they were cut', async () => {
+  it('are incomplete if max_output_tokens ends them', async () => {
     const response = await client.responses.create({ ...asked(), max_output_tokens: 2 })
     expect(response).toMatchObject({
       status: 'incomplete',
@@ -103,7 +103,7 @@ describe('responses of the built-in model', () => {
     expect(types.at(-1)).toBe('response.incomplete')
   })
 
-  it('are held to a schema, and to a call of a tool', async () => {
+  it('follow a schema, or the schema of a required call', async () => {
     const schema = {
       type: 'object',
       properties: { colour: { enum: ['red', 'blue'] } },
@@ -125,7 +125,7 @@ describe('responses of the built-in model', () => {
     expect(['red', 'blue']).toContain(made?.type === 'function_call' && JSON.parse(made.arguments).colour)
   })
 
-  it('leave the beginning of a conversation out that is longer than the context, where that is wanted', async () => {
+  it('leave out the oldest turns of a conversation that exceeds the context, with truncation auto', async () => {
     const turns = Array.from({ length: 300 }, (_, turn) => [
       { role: 'user' as const, content: `Question ${turn}` },
       { role: 'assistant' as const, content: `Answer ${turn}` },
@@ -148,7 +148,7 @@ describe('responses of the built-in model', () => {
     expect(most.usage?.input_tokens).toBeGreaterThan(3072)
   })
 
-  it('take documents', async () => {
+  it('accept files', async () => {
     const response = await client.responses.create({
       ...asked(),
       input: [{ role: 'user', content: [{ type: 'input_file', file_data: red, filename: 'a.png' }] }],
@@ -158,20 +158,20 @@ describe('responses of the built-in model', () => {
 
   it.each([
     [
-      'a picture that is none',
+      'an image without data',
       { input: [{ role: 'user', content: [{ type: 'input_image', image_url: 'data:,' }] }] },
       'input[0].content[0].image_url',
     ],
-    ['what was stored', { input: 'Hi', previous_response_id: 'resp_1' }, 'previous_response_id'],
+    ['a previous_response_id', { input: 'Hi', previous_response_id: 'resp_1' }, 'previous_response_id'],
     [
-      'a file that was stored',
+      'a stored file',
       { input: [{ role: 'user', content: [{ type: 'input_file', file_id: 'file_1' }] }] },
       'input[0].content[0].file_data',
     ],
-    ['tools of the server', { input: 'Hi', tools: [{ type: 'web_search' }] }, 'tools[0].type'],
-    ['work in the background', { input: 'Hi', background: true }, 'background'],
+    ['a built-in tool', { input: 'Hi', tools: [{ type: 'web_search' }] }, 'tools[0].type'],
+    ['a background response', { input: 'Hi', background: true }, 'background'],
     [
-      'a call whose arguments are no text',
+      'a call whose arguments are not a string',
       { input: [{ type: 'function_call', call_id: 'a', name: 'f', arguments: {} }] },
       'input[0].arguments',
       'must be a string; found an object',
@@ -182,8 +182,8 @@ describe('responses of the built-in model', () => {
       'input[1].type',
       'must be "message", "function_call", "function_call_output" or "reasoning"; found "computer_call"',
     ],
-    ['a message of nobody', { input: [{ content: 'Hi' }] }, 'input[0].role', 'must be "user", "assistant"'],
-    ['an item that is none', { input: [5] }, 'input[0]', 'must be an object; found 5'],
+    ['a message without a role', { input: [{ content: 'Hi' }] }, 'input[0].role', 'must be "user", "assistant"'],
+    ['an item that is not an object', { input: [5] }, 'input[0]', 'must be an object; found 5'],
     [
       'an unknown format',
       { input: 'Hi', text: { format: { type: 'json' } } },
@@ -191,13 +191,13 @@ describe('responses of the built-in model', () => {
       'must be "text", "json_object" or "json_schema"; found "json"',
     ],
     [
-      'a call and an answer in JSON',
+      'a required call together with a text format',
       { input: 'Hi', tools: [odd], tool_choice: 'required', text: { format: { type: 'json_object' } } },
       'text.format',
       'send one of them',
     ],
     [
-      'a call that cannot be held to its schema',
+      'a required call whose schema has no grammar',
       { input: 'Hi', tools: [odd], tool_choice: 'required' },
       'tools[0].parameters',
       ': tools[0].parameters.properties.even has multipleOf',
@@ -248,7 +248,7 @@ describe('responses of any model', () => {
     ...'<think>Hm.</think>Let me look.<tool_call>{"name": "get_weather", "arguments": {"city": "Paris"}}</tool_call>',
   ]
 
-  it('think, talk and call', async () => {
+  it('return reasoning, text and calls as items', async () => {
     const { openai } = await client(words)
     const { output } = await openai.responses.create(body)
     expect(output).toMatchObject([
@@ -269,7 +269,7 @@ describe('responses of any model', () => {
     expect(streamed.output.map(({ type }) => type)).toEqual(['reasoning', 'message', 'function_call'])
   })
 
-  it('go on from what was called', async () => {
+  it('pass calls and their results to the model', async () => {
     const { openai, promptText } = await client(['Sunny.'])
     await openai.responses.create({
       ...body,
@@ -286,7 +286,7 @@ describe('responses of any model', () => {
     )
   })
 
-  it('end with an error event when something fails on the way', async () => {
+  it('end a stream that fails with an error event', async () => {
     const { openai } = await client(['One'], new OrielError('engine_failed', 'The engine stopped.'))
     const types: string[] = []
     const reading = (async () => {

@@ -9,7 +9,7 @@ const readers = 200
 const residentMegabytes = (pid: number): number =>
   Math.round(Number.parseInt(execFileSync('ps', ['-o', 'rss=', '-p', String(pid)], { encoding: 'utf8' }), 10) / 1000)
 
-it('holds its memory while 200 readers take nothing of what they asked for', async () => {
+it('keeps its memory while 200 clients do not read their streams', async () => {
   // A queue for all of them, and answers that are long as JSON: each token has the twenty likeliest beside it.
   const server = spawn(process.execPath, [bin, 'serve', '--port', '0'], {
     stdio: ['ignore', 'pipe', 'inherit'],

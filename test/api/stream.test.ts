@@ -28,7 +28,7 @@ const events = (text: string): string[] =>
     .map((event) => event.slice(6))
 
 describe('a stream', () => {
-  it('is events that end with [DONE], and its last chunk carries the usage', async () => {
+  it('ends with [DONE], after a last chunk with the usage', async () => {
     const response = await post({ stream: true })
     expect(response.headers.get('content-type')).toBe('text/event-stream; charset=utf-8')
     expect(Number(response.headers.get('fireworks-prompt-tokens'))).toBeGreaterThan(0)
@@ -44,7 +44,7 @@ describe('a stream', () => {
     expect(chunks.slice(0, -1).some((chunk) => 'usage' in chunk)).toBe(false)
   })
 
-  it('says length when it was cut', async () => {
+  it('has the finish reason length if max_tokens ends it', async () => {
     const all = events(await (await post({ stream: true, max_tokens: 1 })).text())
     expect(JSON.parse(all.at(-2) ?? '')).toMatchObject({
       choices: [{ finish_reason: 'length' }],
@@ -52,7 +52,7 @@ describe('a stream', () => {
     })
   })
 
-  it('carries n answers, each with its own role and end', async () => {
+  it('has a role and a finish reason for each of n answers', async () => {
     const chunks = events(await (await post({ stream: true, n: 3, temperature: 1, seed: 1 })).text())
       .slice(0, -1)
       .map((event) => JSON.parse(event))
@@ -63,18 +63,18 @@ describe('a stream', () => {
     }
   })
 
-  it('is the same under every base that clients know', async () => {
+  it('works under every base', async () => {
     for (const base of ['/v1', '/inference/v1', '/openai/v1', '/openai'])
       expect((await post({}, base)).status).toBe(200)
   })
 
-  it('echoes the request id that it is given, and makes one otherwise', async () => {
+  it('repeats the request id of the client, or makes one', async () => {
     const given = await post({}, '/v1', { headers: { 'content-type': 'application/json', 'x-request-id': 'abc-1' } })
     expect(given.headers.get('x-request-id')).toBe('abc-1')
     expect((await post()).headers.get('x-request-id')).toMatch(/^[0-9a-f-]{36}$/)
   })
 
-  it('tells where the time went', async () => {
+  it('has the time of each phase in server-timing', async () => {
     const { headers } = await post()
     expect(headers.get('server-timing')).toMatch(
       /media;dur=.*queue;dur=.*encode;dur=.*prefill;dur=.*generation;dur=.*total;dur=/,
@@ -84,18 +84,18 @@ describe('a stream', () => {
     )
   })
 
-  it('stops the engine when its reader goes away', async () => {
+  it('stops the engine when the client disconnects', async () => {
     const abort = new AbortController()
     const response = await post({ stream: true, ignore_eos: true, max_tokens: 4000 }, '/v1', { signal: abort.signal })
     const reader = response.body?.getReader()
     await reader?.read()
     abort.abort()
-    // Were it still running it would hold its place for seconds; 32 others find all places free at once.
+    // If it still ran, it would hold its slot for seconds, and one of 32 requests would wait for it.
     const others = await Promise.all(Array.from({ length: 32 }, () => post({ max_tokens: 2 })))
     expect(others.every(({ status }) => status === 200)).toBe(true)
   })
 
-  it('waits for a reader that takes nothing', async () => {
+  it('waits for a client that does not read', async () => {
     const { port } = new URL(oriel.url)
     const body = JSON.stringify({
       model: 'pocket',
@@ -125,7 +125,7 @@ describe('a stream', () => {
 })
 
 describe('an engine that dies', () => {
-  it('fails its running requests with 503 and nothing else: the next request is answered', async () => {
+  it('fails its running requests with 503 and answers the next one', async () => {
     const plain = post({ ignore_eos: true, max_tokens: 4000 })
     const streaming = await post({ stream: true, ignore_eos: true, max_tokens: 4000 })
     oriel.kill()
@@ -141,7 +141,7 @@ describe('an engine that dies', () => {
     expect((await post()).status).toBe(200)
   })
 
-  it('fails nobody who only waited: they are answered by the next one', async () => {
+  it('leaves waiting requests to the next engine', async () => {
     const running = await post({ stream: true, n: 32, ignore_eos: true, max_tokens: 500 })
     const waiting = Array.from({ length: 3 }, () => post())
     await vi.waitFor(async () => expect(await engineOf()).toMatchObject({ running: 32, waiting: 3 }))
@@ -150,7 +150,7 @@ describe('an engine that dies', () => {
     for (const { status } of await Promise.all(waiting)) expect(status).toBe(200)
   })
 
-  it('fails those too when the next one dies likewise: one of them may be the reason', async () => {
+  it('fails waiting requests when the next engine dies too, since one of them may be the cause', async () => {
     const running = await post({ stream: true, n: 32, ignore_eos: true, max_tokens: 500 })
     const waiting = Array.from({ length: 2 }, () => post({ n: 32, ignore_eos: true, max_tokens: 500 }))
     for (const left of [2, 1]) {

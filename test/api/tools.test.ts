@@ -1,6 +1,6 @@
 import OpenAI from 'openai'
 import { afterEach, describe, expect, it } from 'vitest'
-import type { GenerateRequest } from '../../src/engine/generation.ts'
+import type { GenerateRequest } from '../../src/engine/index.ts'
 import { endEvents, promptEvent, startScripted, textEvent } from '../support/scripted.ts'
 
 let close = async (): Promise<void> => {}
@@ -48,7 +48,7 @@ const request = {
 }
 
 describe('tools', () => {
-  it('are called', async () => {
+  it('are called with their arguments', async () => {
     const { openai } = await client(['Let me look.\n', call, '\n', call])
     const { choices } = await openai.chat.completions.create(request)
     expect(choices[0]).toMatchObject({
@@ -64,7 +64,7 @@ describe('tools', () => {
     )
   })
 
-  it('are called in a stream as in one piece, their arguments as they come', async () => {
+  it('are called in a stream, with their arguments in parts', async () => {
     const { openai } = await client([...`${call}\n${call}`])
     const stream = openai.chat.completions.stream(request)
     const deltas: string[] = []
@@ -80,20 +80,20 @@ describe('tools', () => {
     expect(deltas.length).toBeGreaterThan(20)
   })
 
-  it('are called once where no more are wanted', async () => {
+  it('are called once without parallel_tool_calls', async () => {
     const { openai } = await client([call, call])
     const { choices } = await openai.chat.completions.create({ ...request, parallel_tool_calls: false })
     expect(choices[0]?.message.tool_calls).toHaveLength(1)
   })
 
-  it('are not read out of the text where none may be called', async () => {
+  it('are not parsed from the text with tool_choice none', async () => {
     const { openai, promptText } = await client([call])
     const { choices } = await openai.chat.completions.create({ ...request, tool_choice: 'none' })
     expect(choices[0]).toMatchObject({ finish_reason: 'stop', message: { content: call } })
     expect(promptText()).not.toContain('get_weather')
   })
 
-  it('that must be called hold the answer to a grammar', async () => {
+  it('set a grammar if a call is required', async () => {
     const { openai, asked } = await client(['{"name": "get_weather", "arguments": {"city": "Paris"}}'])
     const { choices } = await openai.chat.completions.create({ ...request, tool_choice: 'required' })
     expect(choices[0]?.message).toMatchObject({ content: null, tool_calls: [{ function: { name: 'get_weather' } }] })
@@ -113,7 +113,7 @@ describe('tools', () => {
     })
   })
 
-  it('are called behind a thought that the template has begun', async () => {
+  it('are called after a thought that the template begins', async () => {
     const template =
       '{% for m in messages %}{{ m.content }}{% endfor %}{% if add_generation_prompt %}<think>\n{% endif %}'
     const { openai, asked } = await client(['Hm.\n</think>\n\n', '{"name": "now", "arguments": {}}'], template)
@@ -125,7 +125,7 @@ describe('tools', () => {
     expect(asked[0]?.sampling).toMatchObject({ grammar: { kind: 'json_schema' }, grammarAfter: '</think>' })
   })
 
-  it('may be narrowed to one, or to some', async () => {
+  it('may be narrowed to some of them by tool_choice', async () => {
     const { openai, asked } = await client(['{"name": "now", "arguments": {}}'])
     const choices: OpenAI.ChatCompletionToolChoiceOption[] = [
       { type: 'function', function: { name: 'now' } },
@@ -143,7 +143,7 @@ describe('tools', () => {
     }
   })
 
-  it('are told in words to a model whose template knows none, with what was called before', async () => {
+  it('are described in the system prompt if the template does not support them, with earlier calls', async () => {
     const { openai, promptText } = await client(['Sunny.'])
     await openai.chat.completions.create({
       ...request,
@@ -169,7 +169,7 @@ describe('tools', () => {
     expect(promptText()).toContain('<|im_start|>user\n<tool_response>\nsunny\n</tool_response><|im_end|>')
   })
 
-  it('go into a template that knows them, with what was called before', async () => {
+  it('are passed to a template that supports them, with earlier calls', async () => {
     const template =
       '{% if tools %}{% for t in tools %}[{{ t.function.name }}: {{ t | tojson }}]{% endfor %}{% endif %}{% for m in messages %}<{{ m.role }}>{{ m.content }}{% if m.tool_calls %}{% for c in m.tool_calls %}{{ c.function.name }}={{ c.function.arguments.city }}{% endfor %}{% endif %}{{ m.tool_call_id }}{% endfor %}'
     const { openai, promptText } = await client(['Sunny.'], template)
@@ -192,7 +192,7 @@ describe('tools', () => {
 })
 
 describe('thoughts', () => {
-  it('are told apart from the answer, in one piece and in a stream', async () => {
+  it('are returned apart from the answer, whole and in a stream', async () => {
     const { openai } = await client([...'<think>\nA circle.\n</think>\n\nIt is a circle.'])
     const chat = { model: 'scripted', messages: request.messages }
     const { choices } = await openai.chat.completions.create(chat)
@@ -204,7 +204,7 @@ describe('thoughts', () => {
     expect(pieces).toEqual({ content: 'It is a circle.', reasoning_content: 'A circle.' })
   })
 
-  it('are wanted, or not, in the words of every dialect', async () => {
+  it('are turned on and off by the parameters of every dialect', async () => {
     const template =
       '{{ enable_thinking }} {{ reasoning_effort }} {{ budget }}{% for m in messages %}{{ m.content }}{% endfor %}'
     const asked = async (more: object): Promise<string> => {
@@ -224,13 +224,13 @@ describe('thoughts', () => {
     await expect(asked({ reasoning_effort: 'low', thinking: { type: 'disabled' } })).rejects.toThrow('send one of them')
   })
 
-  it('stay in the text where that is wanted', async () => {
+  it('stay in the text with separate_reasoning false', async () => {
     const { openai } = await client(['<think>Hm.</think>Yes.'])
     const body = { model: 'scripted', messages: request.messages, separate_reasoning: false }
     expect((await openai.chat.completions.create(body)).choices[0]?.message.content).toBe('<think>Hm.</think>Yes.')
   })
 
-  it('stay in the text from their beginning on, which is the prompt’s where the template begins them', async () => {
+  it('stay in the text with the beginning that the template wrote', async () => {
     const template = '{% for m in messages %}{{ m.content }}{% endfor %}{{ "<think>\\n" }}'
     const { openai } = await client(['Hm.</think>', 'Yes.'], template)
     const body = { model: 'scripted', messages: request.messages, separate_reasoning: false }
@@ -242,7 +242,7 @@ describe('thoughts', () => {
     expect(await contentOf({ messages: begun, continue_final_message: true })).toBe('Hm.</think>Yes.')
   })
 
-  it('are counted', async () => {
+  it('are counted as reasoning tokens', async () => {
     const { openai } = await client(['<think>', 'A', ' circle.', '</think>', 'It is.'])
     const chat = { model: 'scripted', messages: request.messages }
     const counted = { completion_tokens: 5, completion_tokens_details: { reasoning_tokens: 4 } }

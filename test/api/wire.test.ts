@@ -45,7 +45,7 @@ const raw = (url: string, bytes: string): Promise<string> =>
   })
 
 describe('a stream on the wire', () => {
-  it('is these bytes', async () => {
+  it('has exactly these bytes', async () => {
     const text = await (await post(await start(hello), { stream: true })).text()
     const chunk = (choice: string, usage = ''): string =>
       `data: {"id":"ID","object":"chat.completion.chunk","created":0,"model":"scripted","system_fingerprint":null,"choices":[{"index":0,${choice}}]${usage}}\n\n`
@@ -61,7 +61,7 @@ describe('a stream on the wire', () => {
     )
   })
 
-  it('has the usage in a chunk of its own where OpenAI has it', async () => {
+  it('has the usage in a chunk of its own with include_usage', async () => {
     const text = await (
       await post(await start(hello), { stream: true, stream_options: { include_usage: true } })
     ).text()
@@ -78,7 +78,7 @@ describe('a stream on the wire', () => {
     ])
   })
 
-  it('ends with an error event when the engine fails in its middle', async () => {
+  it('ends with an error event when the engine fails', async () => {
     const url = await start(async function* () {
       yield promptEvent
       yield textEvent('Hel')
@@ -92,7 +92,7 @@ describe('a stream on the wire', () => {
     ])
   })
 
-  it('refuses with a status of its own whatever is wrong before the first byte', async () => {
+  it('has the status of an error that occurs before the first byte', async () => {
     const url = await start(async function* () {
       yield await Promise.reject(new OrielError('overloaded', 'Full.', { retryAfter: 3 }))
     })
@@ -100,7 +100,7 @@ describe('a stream on the wire', () => {
     expect([response.status, response.headers.get('retry-after')]).toEqual([503, '3'])
   })
 
-  it('begins, and shows that it lives, while the engine has no place for it yet', async () => {
+  it('begins with keep-alive comments while the request waits for a slot', async () => {
     vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'setInterval', 'clearInterval'] })
     let go = (): void => {}
     const url = await start(async function* () {
@@ -110,7 +110,7 @@ describe('a stream on the wire', () => {
       yield* hello({} as Parameters<Script>[0], new AbortController().signal)
     })
     const waiting = post(url, { stream: true })
-    // Real turns of the event loop let the request travel; the fake clock lets the server's patience pass.
+    // Real turns of the event loop let the request travel; the fake clock passes the server's wait.
     for (let turn = 0; turn < 50; turn++) {
       await new Promise((resolve) => setImmediate(resolve))
       await pause(1)
@@ -122,7 +122,7 @@ describe('a stream on the wire', () => {
     expect(text).toMatch(/data: \[DONE\]\n\n$/)
   })
 
-  it('leaves with the engine what a slow reader has not taken', async () => {
+  it('takes no more from the engine than a slow client reads', async () => {
     let said = 0
     const url = await start(async function* (_, signal) {
       yield promptEvent
@@ -134,12 +134,12 @@ describe('a stream on the wire', () => {
     const held = said
     await pause(500)
     expect(said).toBe(held)
-    // What the sockets of both sides hold, and no more.
+    // What the socket buffers of both sides hold.
     expect(held).toBeLessThan(20_000)
     await response.body?.cancel()
   })
 
-  it('waits for a slow reader without leaving anything behind at each wait', async () => {
+  it('leaves no event listeners behind while it waits for a slow client', async () => {
     const warnings: Error[] = []
     const note = (warning: Error): number => warnings.push(warning)
     process.on('warning', note)
@@ -153,7 +153,7 @@ describe('a stream on the wire', () => {
     expect(warnings).toEqual([])
   })
 
-  it('stops the engine when its reader goes away', async () => {
+  it('stops the engine when the client disconnects', async () => {
     let aborted = (): void => {}
     const stopped = new Promise<void>((resolve) => {
       aborted = resolve
@@ -173,7 +173,7 @@ describe('a stream on the wire', () => {
     await stopped
   })
 
-  it('nor does an answer in one piece go on when nobody waits for it', async () => {
+  it('stops the engine when the client of a whole answer disconnects', async () => {
     let aborted = (): void => {}
     const stopped = new Promise<void>((resolve) => {
       aborted = resolve
@@ -198,7 +198,7 @@ describe('a stream on the wire', () => {
   })
 })
 
-describe('what the engine is asked', () => {
+describe('the request to the engine', () => {
   const asked = async (over: object, headers: Record<string, string> = {}, path = '/v1') => {
     let seen: Parameters<Script>[0] | undefined
     const url = await start((request, signal) => {
@@ -215,7 +215,7 @@ describe('what the engine is asked', () => {
     return { status: response.status, answer: await response.json(), seen }
   }
 
-  it('is what the parameters say', async () => {
+  it('has the values of the parameters', async () => {
     const { seen } = await asked({
       max_completion_tokens: 7,
       stop: ['a', '', 'b'],
@@ -262,7 +262,7 @@ describe('what the engine is asked', () => {
     })
   })
 
-  it('has its defaults where clients send null', async () => {
+  it('has the defaults for parameters that are null', async () => {
     const nothing = [
       'max_tokens',
       'stop',
@@ -279,7 +279,7 @@ describe('what the engine is asked', () => {
     expect(seen).toMatchObject({ maxTokens: null, n: 1, stop: [], overflow: 'error', cachePrompt: true })
   })
 
-  it('shares prefixes within one isolation key alone', async () => {
+  it('has a cache key for each isolation key', async () => {
     const keys = await Promise.all([
       asked({}).then(({ seen }) => seen?.cacheKey),
       asked({ prompt_cache_isolation_key: 'a' }).then(({ seen }) => seen?.cacheKey),
@@ -290,12 +290,12 @@ describe('what the engine is asked', () => {
     expect(new Set(keys).size).toBe(3)
   })
 
-  it("makes answers fit under Fireworks' path and refuses under OpenAI's", async () => {
+  it("truncates under Fireworks' base, and is refused under OpenAI's, if it exceeds the context", async () => {
     expect((await asked({}, {}, '/inference/v1')).seen?.overflow).toBe('truncate')
     expect((await asked({}, {}, '/openai/v1')).seen?.overflow).toBe('error')
   })
 
-  it('is refused where a biased token is none of the vocabulary', async () => {
+  it('is refused if logit_bias names an unknown token', async () => {
     const { status, answer } = await asked({ logit_bias: { '512': 1 } })
     expect(status).toBe(400)
     expect(answer).toMatchObject({
@@ -305,13 +305,13 @@ describe('what the engine is asked', () => {
 })
 
 describe('HTTP', () => {
-  it('answers what is no HTTP with an error body', async () => {
+  it('answers bytes that are not HTTP with an error body', async () => {
     const answer = await raw(await start(hello), 'HELLO\r\n\r\n')
     expect(answer).toMatch(/^HTTP\/1\.1 400 Bad Request\r\n/)
     expect(JSON.parse(answer.split('\r\n\r\n')[1] ?? '')).toMatchObject({ error: { code: 'invalid_request' } })
   })
 
-  it('says how large a body may be', async () => {
+  it('refuses a body larger than the limit, naming the limit', async () => {
     const url = await start(hello)
     const answer = await raw(
       url,
@@ -321,7 +321,7 @@ describe('HTTP', () => {
     expect(answer).toContain('larger than 16000000 bytes')
   })
 
-  it('lets pages of any origin in, with a key', async () => {
+  it('allows pages of any origin, with an Authorization header', async () => {
     const url = await start(hello)
     const preflight = await fetch(`${url}/v1/chat/completions`, {
       method: 'OPTIONS',
@@ -337,7 +337,7 @@ describe('HTTP', () => {
     expect((await post(url, { stream: true })).headers.get('access-control-allow-origin')).toBe('*')
   })
 
-  it('has a page for people that takes nothing from elsewhere', async () => {
+  it('serves a documentation page that loads nothing from other hosts', async () => {
     const page = await fetch(`${await start(hello)}/docs`)
     expect(page.headers.get('content-type')).toBe('text/html; charset=utf-8')
     expect(page.headers.get('content-security-policy')).toContain("default-src 'none'")
@@ -346,7 +346,7 @@ describe('HTTP', () => {
     expect(html).not.toMatch(/https?:\/\//)
   })
 
-  it('finds a model whose id has slashes, written out or escaped', async () => {
+  it('finds a model whose id has slashes, literal or escaped', async () => {
     const url = await start(hello)
     const id = 'accounts/oriel/models/scripted'
     for (const path of [id, encodeURIComponent(id), 'scripted'])
@@ -355,7 +355,7 @@ describe('HTTP', () => {
     expect((await fetch(`${url}/v1/models/%zz`)).status).toBe(400)
   })
 
-  it('has an error body, and a request id, for every failure', async () => {
+  it('has an error body and a request id for every failure', async () => {
     const url = await start(() => {
       throw new TypeError('at /home/somebody/secret.ts:12')
     })
@@ -372,7 +372,7 @@ describe('HTTP', () => {
     }
   })
 
-  it('is not fooled by names that objects have by themselves', async () => {
+  it('ignores parameters named like properties of Object.prototype', async () => {
     const url = await start(hello)
     const answer = await fetch(`${url}/v1/chat/completions`, {
       method: 'POST',

@@ -109,7 +109,9 @@ describe('oriel serve', () => {
     taken.close()
     expect(await oriel('serve', '--model', 'gpt-5')).toMatchObject({
       code: 1,
-      stderr: expect.stringMatching(/^oriel: There is no model gpt-5\. The models are: pocket.*\. `oriel list` shows .*\n$/),
+      stderr: expect.stringMatching(
+        /^oriel: There is no model gpt-5\. The models are: pocket.*\. `oriel list` shows .*\n$/,
+      ),
     })
     expect(await oriel('serve', '--port', 'eighty')).toMatchObject({
       code: 1,
@@ -163,7 +165,7 @@ describe('oriel ask', () => {
     })
     expect(await oriel('ask', 'examples/sample.png', 'package.json', 'What?')).toMatchObject({
       code: 1,
-      stderr: expect.stringMatching(/^oriel: package\.json: The picture cannot be read/),
+      stderr: expect.stringMatching(/^oriel: package\.json: The image cannot be decoded/),
     })
   })
 })

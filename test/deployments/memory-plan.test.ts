@@ -8,8 +8,8 @@ import { libraryWith } from '../support/library.ts'
 const card = await libraryWith().find('pocket')
 const { engine } = loadConfig({}, {})
 
-describe('the memory that a model is given', () => {
-  it('is never more than there is: it fits, or that is said', () => {
+describe('the memory plan of a model', () => {
+  it('never exceeds the budget: a model that does not fit is refused', () => {
     const bytes = fc.integer({ min: 0, max: 2e9 })
     fc.assert(
       fc.property(
@@ -30,7 +30,7 @@ describe('the memory that a model is given', () => {
     )
   })
 
-  it('is enough to the last byte', () => {
+  it('accepts a budget that is exactly large enough', () => {
     const size = { ...card.size, decoderBytes: 0, visionBytes: 0, visionParameters: 0, bytesPerToken: 100 }
     const plan = (budget: number) => planMemory({ ...card, size }, { ...engine, contextTokens: 1000 }, budget)
     expect(plan(250e6 + 100_000 + 2).total).toBe(250e6 + 100_000 + 2)

@@ -2,11 +2,10 @@ import { mkdtempSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { describe, expect, it } from 'vitest'
-import { loadConfig } from '../../src/config.ts'
 import { openImageArchitecture, tilesOf } from '../../src/encoders/index.ts'
-import { startEngine } from '../../src/engine/host.ts'
+import { startEngine } from '../../src/engine/index.ts'
 import { createLogger } from '../../src/log.ts'
-import { answerOf, requestOf } from '../support/pocket.ts'
+import { answerOf, engineSettings, requestOf } from '../support/pocket.ts'
 import { idefics3, oldIdefics3 } from './oracle/families/idefics3.ts'
 import { testImage } from './oracle/images.ts'
 import { prompt, toldOf } from './oracle/told.ts'
@@ -21,11 +20,12 @@ describe.each([idefics3, oldIdefics3])('$name', ({ name, write }) => {
       decoder: decoderFile,
       projector,
       name,
-      config: loadConfig({}, {}).engine,
+      settings: engineSettings,
       log: createLogger('silent'),
     })
     try {
       const seen = {
+        kind: 'image' as const,
         width: 200,
         height: 150,
         pixels: { rgb: testImage(200, 150), letGo() {} },
@@ -36,7 +36,7 @@ describe.each([idefics3, oldIdefics3])('$name', ({ name, write }) => {
       // Each byte of the texts around the image is a token.
       const around = -prompt.join('').length
       const tokens = expected.reduce((sum, part) => sum + ('text' in part ? part.text.length : part.tokens), around)
-      const request = requestOf([{ kind: 'picture', picture: seen }], { maxTokens: 5, ignoreEos: true })
+      const request = requestOf([seen], { maxTokens: 5, ignoreEos: true })
       const first = await answerOf(engine, request)
       expect(first.prompt).toMatchObject({ promptTokens: tokens, imageTokens: [tokens], cachedTokens: 0 })
       const question = { kind: 'text' as const, text: 'Again: ', special: false }

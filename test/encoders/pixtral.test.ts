@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { openImageArchitecture, openImageEncoder, tilesOf } from '../../src/encoders/index.ts'
 import { alignedSize, bicubic, resize, resizeInto } from '../../src/encoders/preprocess/resize.ts'
-import type { Engine, PictureInput } from '../../src/engine/generation.ts'
+import type { Engine, ImageAttachment } from '../../src/engine/index.ts'
 import { answerOf, ask, pocketFolder, requestOf, startPocket } from '../support/pocket.ts'
 
 const fixture = <T>(name: string): T => JSON.parse(readFileSync(new URL(name, import.meta.url), 'utf8'))
@@ -66,7 +66,8 @@ interface Reference {
 
 describe('the built-in model', () => {
   const reference = fixture<Reference>('./pocket-reference.json')
-  const picture: PictureInput = {
+  const picture: ImageAttachment = {
+    kind: 'image',
     width: reference.width,
     height: reference.height,
     pixels: { rgb: bytes(reference.rgb), letGo() {} },

@@ -1,24 +1,20 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { loadConfig } from '../../src/config.ts'
 import { openImageArchitecture, tilesOf } from '../../src/encoders/index.ts'
-import type { Engine, PromptPiece } from '../../src/engine/generation.ts'
-import { startEngine } from '../../src/engine/host.ts'
+import { type Engine, type PromptPiece, startEngine } from '../../src/engine/index.ts'
 import { createLogger } from '../../src/log.ts'
-import { type Answer, answerOf, requestOf } from '../support/pocket.ts'
+import { type Answer, answerOf, engineSettings, requestOf } from '../support/pocket.ts'
 import { openSubject } from './oracle/compare.ts'
 import { qwen3vl, qwen25vl } from './oracle/families/qwen.ts'
 import { testImage } from './oracle/images.ts'
 
 const text = (value: string): PromptPiece => ({ kind: 'text', text: value, special: true })
 const shown = (width: number, height: number): PromptPiece => ({
-  kind: 'picture',
-  picture: {
-    width,
-    height,
-    pixels: { rgb: testImage(width, height), letGo() {} },
-    hash: `${width}x${height}`,
-    detail: 'auto',
-  },
+  kind: 'image',
+  width,
+  height,
+  pixels: { rgb: testImage(width, height), letGo() {} },
+  hash: `${width}x${height}`,
+  detail: 'auto',
 })
 
 /** Log probabilities of the first token of an answer, by tokens. */
@@ -32,8 +28,7 @@ describe.each([qwen25vl, qwen3vl])('$name, with grid positions', (family) => {
   let engine: Engine
   beforeAll(async () => {
     const { decoder, projector, name } = subject
-    const config = loadConfig({}, {}).engine
-    engine = await startEngine({ decoder, projector, name, config, log: createLogger('silent') })
+    engine = await startEngine({ decoder, projector, name, settings: engineSettings, log: createLogger('silent') })
   })
   afterAll(async () => {
     await engine.close()

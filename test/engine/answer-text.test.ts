@@ -22,7 +22,7 @@ function say(
 }
 
 describe('the text of an answer', () => {
-  it('never shows half a character', () => {
+  it('contains whole characters only', () => {
     const { said, parts } = say('naïve 🙂 Ωmega', [], () => 1)
     expect(said).toBe('naïve 🙂 Ωmega')
     expect(parts.join('|')).not.toContain('\ufffd')
@@ -33,7 +33,7 @@ describe('the text of an answer', () => {
     expect(say('one EN two', ['END'], () => 1)).toMatchObject({ said: 'one EN two', stopped: false })
   })
 
-  it('says everything up to the first stop string however the bytes are cut', () => {
+  it('contains everything up to the first stop string, however the bytes are split', () => {
     const text = fc.string({ unit: fc.constantFrom('a', 'b', 'c', 'é', '🙂', '\n'), maxLength: 30 })
     fc.assert(
       fc.property(

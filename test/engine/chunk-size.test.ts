@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import { ChunkSize } from '../../src/engine/chunk-size.ts'
 
-/** What a step takes on a made-up machine, in ms: 6 of its own, 1 for each answer, and half of one for each row of prefill. */
+/** Duration of a step on a fictional machine, in ms: 6, plus 1 for each answer and 0.5 for each row of prefill. */
 const takes = (answering: number, prefilled: number): number => 6 + answering + prefilled / 2
 
 function learned(...steps: [answering: number, prefilled: number][]): ChunkSize {
@@ -11,18 +11,18 @@ function learned(...steps: [answering: number, prefilled: number][]): ChunkSize 
 }
 
 describe('the rows of prefill in a step', () => {
-  it('are as many as there may be while nobody streams', () => {
+  it('are the maximum while no answer runs', () => {
     expect(learned([1, 0], [1, 32]).next(0, 3)).toBe(256)
   })
 
-  it('make a step about twice as long as one without', () => {
+  it('make a step take about twice as long as one without prefill', () => {
     const size = learned([1, 0], [1, 7], [1, 15], [1, 31])
     const rows = size.next(1, 1)
     expect(takes(1, rows) / takes(1, 0)).toBeGreaterThan(1.7)
     expect(takes(1, rows) / takes(1, 0)).toBeLessThan(2.1)
   })
 
-  it('are chosen by what a step of as many answers takes: few answers have not the patience of many', () => {
+  it('depend on the duration of a step with the same number of answers', () => {
     const size = learned([1, 7], [1, 15], [1, 31], [8, 0], [8, 31])
     const before = size.next(8, 1)
     for (let step = 0; step < 20; step++) size.learn(1, 0, takes(1, 0), false)
@@ -30,7 +30,7 @@ describe('the rows of prefill in a step', () => {
     expect(size.next(8, 1)).toBe(before)
   })
 
-  it('do not grow after one step that something else held up, nor while the encoder has cores', () => {
+  it('do not grow after one delayed step, nor while the encoder uses cores', () => {
     const size = learned([1, 0], [1, 0], [1, 0], [1, 7], [1, 15], [1, 31])
     const before = size.next(1, 1)
     size.learn(1, 0, 80, false)
@@ -38,7 +38,7 @@ describe('the rows of prefill in a step', () => {
     expect(size.next(1, 1)).toBeLessThanOrEqual(before)
   })
 
-  it('are a few at the least, and more when many prompts wait for one answer', () => {
+  it('have a minimum, and grow when many prompts wait for one answer', () => {
     const size = learned([1, 0], [1, 7], [1, 15], [1, 31])
     for (let step = 0; step < 20; step++) size.learn(1, 4, 500, false)
     expect(size.next(1, 1)).toBe(4)

@@ -1,15 +1,15 @@
 import { execFileSync } from 'node:child_process'
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
-import type { AnswerToken, Engine, GenerateRequest } from '../../src/engine/generation.ts'
+import type { AnswerToken, Engine, GenerateRequest } from '../../src/engine/index.ts'
 import { answerOf, ask, greedy, requestOf, square, startPocket } from '../support/pocket.ts'
 
 let engine: Engine
 beforeAll(async () => {
-  engine = await startPocket({ contextTokens: 4096, encoderCacheBytes: 200_000 })
+  engine = await startPocket({ encoderCacheBytes: 200_000 })
 })
 afterAll(() => engine.close())
 
-/** The same sequence each time. */
+/** A generator with a fixed seed. */
 let seed = 7
 const random = (below: number): number => {
   seed = (Math.imul(seed, 1103515245) + 12345) >>> 0
@@ -23,16 +23,16 @@ const questions = [
   'Hi',
   'Who are you?',
 ]
-const pictureOf = (i: number) => square([(i * 37) % 256, (i * 91) % 256, (i * 53) % 256], 48 + (i % 5) * 16)
+const imageOf = (i: number) => square([(i * 37) % 256, (i * 91) % 256, (i * 53) % 256], 48 + (i % 5) * 16)
 const question = (i: number) => questions[i % questions.length] ?? ''
 
-/** Every kind of request that is answered: text and pictures, short and long, alone and several, with and without caches. */
+/** Valid requests of all kinds: text and images, short and long, one answer and several, with and without caches. */
 const kinds: GenerateRequest[] = Array.from({ length: 40 }, (_, i) => {
   const over = { topLogprobs: 2, maxTokens: 4 + (i % 7) * 4 }
   if (i % 5 === 0) return requestOf(ask(question(i)), over)
-  if (i % 5 === 1) return requestOf(ask(`${'word '.repeat(60 + i * 4)}${question(i)}`, pictureOf(i)), over)
-  if (i % 5 === 2) return requestOf(ask(question(i), pictureOf(i), pictureOf(i + 1)), over)
-  return requestOf(ask(question(i), pictureOf(i % 8)), { ...over, n: i % 3 === 0 ? 2 : 1, cachePrompt: i % 4 !== 0 })
+  if (i % 5 === 1) return requestOf(ask(`${'word '.repeat(60 + i * 4)}${question(i)}`, imageOf(i)), over)
+  if (i % 5 === 2) return requestOf(ask(question(i), imageOf(i), imageOf(i + 1)), over)
+  return requestOf(ask(question(i), imageOf(i % 8)), { ...over, n: i % 3 === 0 ? 2 : 1, cachePrompt: i % 4 !== 0 })
 })
 
 const broken: GenerateRequest[] = [
@@ -56,7 +56,7 @@ const residentMegabytes = (): number => {
 }
 
 describe('a thousand requests of all kinds', () => {
-  it('are answered as if alone, and leave nothing behind', async () => {
+  it('are answered as if alone, and leave no cells or memory in use', async () => {
     const alone: Awaited<ReturnType<typeof tokensOf>>[] = []
     for (const request of kinds) alone.push(await tokensOf({ ...request, cachePrompt: false }))
     let before = 0
@@ -88,8 +88,8 @@ describe('a thousand requests of all kinds', () => {
               expect(reasons[choice]).toBe(alone[kind]?.reasons[choice])
               return
             }
-            // ggml multiplies by other kernels in batches of another shape, which moves these logits by some hundredths:
-            // then two tokens were almost as likely.
+            // In batches of another shape ggml uses other kernels, which move these logits by some hundredths: a
+            // different token is accepted if the two were almost equally likely.
             const top = expected[at < 0 ? said.length : at]?.top ?? []
             flips.push((top[0]?.logprob ?? 0) - (top[1]?.logprob ?? -Infinity))
           })
@@ -112,9 +112,9 @@ describe('a thousand requests of all kinds', () => {
     expect(after).toBeLessThan(before + 40)
   }, 180_000)
 
-  it('fail with a clear error when the engine is killed under them, and the next ones are answered', async () => {
+  it('fail with a clear error when the engine is killed, and later requests are answered', async () => {
     const running = Array.from({ length: 8 }, (_, i) =>
-      answerOf(engine, requestOf(ask('Hi', pictureOf(i)), { ignoreEos: true, maxTokens: 300 })).catch(
+      answerOf(engine, requestOf(ask('Hi', imageOf(i)), { ignoreEos: true, maxTokens: 300 })).catch(
         (error: unknown) => error,
       ),
     )
@@ -129,7 +129,7 @@ describe('a thousand requests of all kinds', () => {
     process.stdout.write(`killed, and answering again after ${Math.round(performance.now() - killed)} ms\n`)
   })
 
-  it('fail too when the engine hangs, which is killed then', async () => {
+  it('fail when the engine hangs and is killed', async () => {
     const running = answerOf(engine, requestOf(ask('Hi'), { ignoreEos: true, maxTokens: 4000 })).catch(
       (error: unknown) => error,
     )

@@ -1,6 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import type { EngineConfig } from '../../src/config.ts'
-import type { Engine, GenerateEvent } from '../../src/engine/generation.ts'
+import type { Engine, EngineSettings, GenerateEvent } from '../../src/engine/index.ts'
 import { type Answer, answerOf, ask, greedy, requestOf, square, startPocket } from '../support/pocket.ts'
 
 let engine: Engine
@@ -14,28 +13,28 @@ const colours: [number, number, number][] = Array.from({ length: 32 }, (_, i) =>
   (i * 91) % 256,
   (i * 53) % 256,
 ])
-const picture = (i: number) => square(colours[i % colours.length] ?? [0, 0, 0])
+const imageNumber = (i: number) => square(colours[i % colours.length] ?? [0, 0, 0])
 
 describe('one request', () => {
-  it('answers with events in order, and its accounts are exact', async () => {
-    const { events, prompt, texts } = await answerOf(engine, requestOf(ask('What is in this image?', picture(0))))
+  it('answers with events in order, and its usage is exact', async () => {
+    const { events, prompt, texts } = await answerOf(engine, requestOf(ask('What is in this image?', imageNumber(0))))
     expect(events[0]?.type).toBe('prompt')
     expect(events.at(-1)?.type).toBe('done')
     expect(texts[0]).not.toBe('')
-    // 64 x 64 pixels are 4 x 4 patches, 3 breaks between the rows and the picture's end.
+    // 64 x 64 pixels are 4 x 4 patches, 3 breaks between the rows, and an end mark.
     expect(prompt.imageTokens).toEqual([20])
-    expect(prompt.promptTokens).toBe((await engine.count(ask('What is in this image?', picture(0)))).promptTokens)
+    expect(prompt.promptTokens).toBe((await engine.count(ask('What is in this image?', imageNumber(0)))).promptTokens)
   })
 
-  it('lets pixels go as soon as they are encoded, or were before', async () => {
+  it('lets pixels go as soon as they are encoded, or at once if they are cached', async () => {
     const about = (hash: string, letGo: () => void) => {
       const seen = square([70, 10, 90], 64, 24, hash)
       return { ...seen, pixels: { rgb: seen.pixels.rgb, letGo } }
     }
     for (const again of [false, true]) {
       const gone: string[] = []
-      const pictures = ['first', 'second'].map((hash) => about(hash, () => gone.push(hash)))
-      const twice = [...pictures, about('first', () => gone.push('first'))]
+      const images = ['first', 'second'].map((hash) => about(hash, () => gone.push(hash)))
+      const twice = [...images, about('first', () => gone.push('first'))]
       const request = requestOf(ask('What is in these images?', ...twice), { ignoreEos: true, maxTokens: 100 })
       let goneAtFirstText: string[] | undefined
       for await (const event of engine.generate(request, new AbortController().signal))
@@ -44,9 +43,9 @@ describe('one request', () => {
     }
   })
 
-  it('gives the same answer to the same seed, and others to other seeds', async () => {
+  it('gives the same answer for the same seed, and different answers for other seeds', async () => {
     const sampling = { ...greedy, temperature: 1.5, seed: 11 }
-    const request = requestOf(ask('Describe the image.', picture(1)), { sampling })
+    const request = requestOf(ask('Describe the image.', imageNumber(1)), { sampling })
     const [first, again] = [await answerOf(engine, request), await answerOf(engine, request)]
     expect(again.texts).toEqual(first.texts)
     const others = await Promise.all(
@@ -55,8 +54,8 @@ describe('one request', () => {
     expect(new Set(others.map(({ texts }) => texts[0])).size).toBeGreaterThan(1)
   })
 
-  it('stops at max tokens, at a stop string, and goes on past the end when told to', async () => {
-    const prompt = ask('What is in this image?', picture(2))
+  it('stops at max tokens and at a stop string, and continues past the end token with ignoreEos', async () => {
+    const prompt = ask('What is in this image?', imageNumber(2))
     expect((await answerOf(engine, requestOf(prompt, { maxTokens: 2 }))).reasons).toEqual(['length'])
     const whole = (await answerOf(engine, requestOf(prompt))).texts[0] ?? ''
     const stop = whole.slice(4, 7)
@@ -71,8 +70,8 @@ describe('one request', () => {
     ).toBe(40)
   })
 
-  it('follows a grammar from the text on that it is to hold behind', async () => {
-    const prompt = ask('What is in this image?', picture(3))
+  it('follows a grammar after the text of grammarAfter', async () => {
+    const prompt = ask('What is in this image?', imageNumber(3))
     const free = (await answerOf(engine, requestOf(prompt))).texts[0] ?? ''
     const [word = ''] = free.split(' ').slice(1, 2)
     const sampling = {
@@ -85,21 +84,21 @@ describe('one request', () => {
     expect(reasons).toEqual(['stop'])
   })
 
-  it('refuses a text that cannot fit before it makes tokens of it', async () => {
+  it('refuses a text that cannot fit before it is tokenized', async () => {
     const text = 'word '.repeat(1_000_000)
     await expect(answerOf(engine, requestOf(ask(text)))).rejects.toMatchObject({
       code: 'context_length_exceeded',
-      message: expect.stringMatching(/holds 4096 tokens of \d+ bytes at most, and the prompt has 5000\d+ bytes/),
+      message: expect.stringMatching(/holds 4096 tokens of at most \d+ bytes each, and the prompt has 5000\d+ bytes/),
     })
   })
 
-  it('counts a text with one object for each of its tokens, so that nobody waits for its way to the server', async () => {
+  it('counts a text with one object for each distinct token, so that the message stays small', async () => {
     const { tokens } = await engine.count([{ kind: 'text', text: 'hello '.repeat(2000), special: false }])
     expect(tokens.length).toBeGreaterThan(4000)
     expect(new Set(tokens).size).toBeLessThan(20)
   })
 
-  it('stops what nobody reads on when its signal says so', async () => {
+  it('stops a request that is not read when its signal aborts', async () => {
     const abort = new AbortController()
     const endless = requestOf(ask('Hi'), { ignoreEos: true, maxTokens: 3000 })
     const events = engine.generate(endless, abort.signal)[Symbol.asyncIterator]()
@@ -109,18 +108,18 @@ describe('one request', () => {
     await expect(events.next()).rejects.toMatchObject({ kind: 'cancelled' })
   })
 
-  it('ends an answer whose grammar takes too long to follow, and no other', async () => {
+  it('ends an answer whose grammar is too slow to follow, and no other', async () => {
     const grammar = { kind: 'gbnf' as const, text: 'root ::= "-" root "a" | "-" root "b" | "-"' }
     const [minus] = (await engine.count([{ kind: 'text', text: '-', special: false }])).tokens
     const logitBias = [{ token: minus?.id ?? 0, bias: 100 }]
     const endless = answerOf(engine, requestOf(ask('Hi'), { n: 2, sampling: { ...greedy, grammar, logitBias } }))
-    const other = answerOf(engine, requestOf(ask('What is in this image?', picture(3))))
+    const other = answerOf(engine, requestOf(ask('What is in this image?', imageNumber(3))))
     await expect(endless).rejects.toMatchObject({ kind: 'invalid', code: 'invalid_grammar' })
     expect((await other).reasons).toEqual(['stop'])
   }, 30_000)
 
   it('follows a grammar and a logit bias', async () => {
-    const prompt = ask('What is in this image?', picture(3))
+    const prompt = ask('What is in this image?', imageNumber(3))
     const grammar = { kind: 'gbnf' as const, text: 'root ::= "yes" | "no"' }
     expect((await answerOf(engine, requestOf(prompt, { sampling: { ...greedy, grammar } }))).texts[0]).toMatch(
       /^(yes|no)$/,
@@ -140,10 +139,10 @@ describe('one request', () => {
     expect(other?.type === 'text' && other.tokens[0]?.id).not.toBe(token)
   })
 
-  it('tells log probabilities that add up', async () => {
+  it('returns log probabilities that add up', async () => {
     const { events } = await answerOf(
       engine,
-      requestOf(ask('What is in this image?', picture(4)), { topLogprobs: 840 }),
+      requestOf(ask('What is in this image?', imageNumber(4)), { topLogprobs: 840 }),
     )
     const tokens = events.flatMap((event) => (event.type === 'text' ? event.tokens : []))
     expect(tokens.length).toBeGreaterThan(2)
@@ -154,12 +153,12 @@ describe('one request', () => {
     }
   })
 
-  it('refuses a prompt that does not fit, counting text and pictures apart', async () => {
-    const prompt = ask('word '.repeat(5000), picture(0), picture(1))
+  it('refuses a prompt that does not fit, with the tokens of text and of images', async () => {
+    const prompt = ask('word '.repeat(5000), imageNumber(0), imageNumber(1))
     await expect(answerOf(engine, requestOf(prompt))).rejects.toMatchObject({
       kind: 'invalid',
       code: 'context_length_exceeded',
-      message: expect.stringMatching(/4096 tokens.*of text and 40 of 2 pictures/),
+      message: expect.stringMatching(/4096 tokens.*of text and 40 of 2 images/),
     })
     const wide = requestOf(ask('Hello'), { maxTokens: 100_000 })
     await expect(answerOf(engine, wide)).rejects.toMatchObject({ code: 'context_length_exceeded' })
@@ -168,14 +167,14 @@ describe('one request', () => {
 })
 
 describe('the caches', () => {
-  it('computes a prompt once: the same again costs one token', async () => {
+  it('computes a prompt once: a repeated prompt computes one token', async () => {
     const request = requestOf(ask('What color is the background?', square([1, 2, 3])))
     const [first, again] = [await answerOf(engine, request), await answerOf(engine, request)]
     expect(again.texts).toEqual(first.texts)
     expect(again.prompt.cachedTokens).toBe(again.prompt.promptTokens - 1)
   })
 
-  it('encodes a picture once, whatever stands around it', async () => {
+  it('encodes an image once, whatever the prompt around it', async () => {
     const seen = square([9, 8, 7])
     await answerOf(engine, requestOf(ask('Describe the image.', seen)))
     const { events } = await answerOf(
@@ -186,7 +185,7 @@ describe('the caches', () => {
     expect(done?.type === 'done' && done.timings.encode).toBe(0)
   })
 
-  it('shares nothing between isolation keys, nor with who wants no cache', async () => {
+  it('does not share prefixes between isolation keys, nor with a request that opts out', async () => {
     const prompt = ask('Describe the image.', square([4, 5, 6]))
     await answerOf(engine, requestOf(prompt, { cacheKey: 'alice' }))
     expect((await answerOf(engine, requestOf(prompt, { cacheKey: 'bob' }))).prompt.cachedTokens).toBe(0)
@@ -196,11 +195,11 @@ describe('the caches', () => {
     expect((await answerOf(engine, requestOf(prompt, { cacheKey: 'alice' }))).prompt.cachedTokens).toBeGreaterThan(20)
   })
 
-  it('puts a prompt back that the KV memory had no room for, and answers as before', async () => {
-    const small = await startPocket({ contextTokens: 512 })
+  it('restores a prefix that was evicted from the KV memory, and answers as before', async () => {
+    const small = await startPocket({ contextCells: 512 })
     try {
       const about = (i: number) =>
-        requestOf(ask(`What is in image ${i}? ${'Look at it. '.repeat(5)}`, picture(i)), { topLogprobs: 3 })
+        requestOf(ask(`What is in image ${i}? ${'Look at it. '.repeat(5)}`, imageNumber(i)), { topLogprobs: 3 })
       const chances = ({ events }: Answer) =>
         events.flatMap((event) => (event.type === 'text' ? event.tokens.map(({ logprob }) => logprob) : []))
       await answerOf(small, about(0))
@@ -222,7 +221,7 @@ describe('the caches', () => {
     }
   })
 
-  it('encodes a picture again for those who shall not know that it was here', async () => {
+  it('encodes an image again for another isolation key', async () => {
     const encoded = async (cacheKey: string) => {
       const { events } = await answerOf(engine, requestOf(ask('What is it?', square([9, 99, 9], 80)), { cacheKey }))
       const done = events.at(-1)
@@ -231,16 +230,16 @@ describe('the caches', () => {
     expect([await encoded('carol'), await encoded('carol'), await encoded('dave')]).toEqual([true, false, true])
   })
 
-  it('uses no more of a cached prefix than it is allowed to', async () => {
+  it('uses no more of a cached prefix than cachedMost', async () => {
     const prompt = ask('Describe the image.', square([40, 50, 60]))
     await answerOf(engine, requestOf(prompt, { cacheKey: 'most' }))
     for (const cachedMost of [7, 0, 1000]) {
-      const { prompt: accounts } = await answerOf(engine, requestOf(prompt, { cacheKey: 'most', cachedMost }))
-      expect(accounts.cachedTokens).toBe(Math.min(cachedMost, accounts.promptTokens - 1))
+      const { prompt: usage } = await answerOf(engine, requestOf(prompt, { cacheKey: 'most', cachedMost }))
+      expect(usage.cachedTokens).toBe(Math.min(cachedMost, usage.promptTokens - 1))
     }
   })
 
-  it('answers as without a cache', async () => {
+  it('gives the same answer with and without a cache', async () => {
     const prompt = ask('What is in this image?', square([200, 10, 10], 80))
     const cold = await answerOf(engine, requestOf(prompt, { cachePrompt: false }))
     await answerOf(engine, requestOf(ask('What shape is it?', square([200, 10, 10], 80))))
@@ -251,9 +250,9 @@ describe('the caches', () => {
 })
 
 describe('many requests at once', () => {
-  it('gives each of 32 pictures its own answer, the same as alone', async () => {
+  it('gives each of 32 images the same answer as alone', async () => {
     const requests = Array.from({ length: 32 }, (_, i) =>
-      requestOf(ask('What is in this image?', picture(i)), { cachePrompt: false }),
+      requestOf(ask('What is in this image?', imageNumber(i)), { cachePrompt: false }),
     )
     const alone: string[] = []
     for (const request of requests) alone.push((await answerOf(engine, request)).texts[0] ?? '')
@@ -264,10 +263,10 @@ describe('many requests at once', () => {
     expect(new Set(alone).size).toBeGreaterThan(1)
   })
 
-  it('makes n answers of one prompt', async () => {
+  it('makes n answers to one prompt', async () => {
     const { texts, prompt } = await answerOf(
       engine,
-      requestOf(ask('Describe the image.', picture(5)), { n: 4, sampling: { ...greedy, temperature: 4, seed: 3 } }),
+      requestOf(ask('Describe the image.', imageNumber(5)), { n: 4, sampling: { ...greedy, temperature: 4, seed: 3 } }),
     )
     expect(texts).toHaveLength(4)
     expect(new Set(texts).size).toBeGreaterThan(1)
@@ -278,7 +277,7 @@ describe('many requests at once', () => {
     })
   })
 
-  it('survives cancels at any moment, and finishes the rest', async () => {
+  it('completes other requests when some are cancelled at any moment', async () => {
     const outcomes = await Promise.allSettled(
       Array.from({ length: 60 }, async (_, i) => {
         const abort = new AbortController()
@@ -300,11 +299,11 @@ describe('many requests at once', () => {
     expect((await answerOf(engine, requestOf(ask('Hello')))).reasons).toEqual(['stop'])
   })
 
-  it('goes on when the KV memory is full: who does not fit starts over, and nobody loses a token', async () => {
-    const small = await startPocket({ contextTokens: 512, maxSequences: 8 })
+  it('preempts sequences when the KV memory is full, and no answer loses a token', async () => {
+    const small = await startPocket({ contextCells: 512, maxSequences: 8 })
     try {
       const request = (i: number) =>
-        requestOf(ask('Describe the image.', picture(i)), { ignoreEos: true, maxTokens: 150 })
+        requestOf(ask('Describe the image.', imageNumber(i)), { ignoreEos: true, maxTokens: 150 })
       const alone = await answerOf(small, request(0))
       const crowd = await Promise.all(Array.from({ length: 8 }, (_, i) => answerOf(small, request(i))))
       for (const { events } of crowd)
@@ -315,7 +314,7 @@ describe('many requests at once', () => {
     }
   })
 
-  it('refuses what the queue cannot hold', async () => {
+  it('refuses requests when the queue is full', async () => {
     const small = await startPocket({ maxSequences: 1, maxQueue: 2 })
     try {
       const outcomes = await Promise.allSettled(
@@ -333,13 +332,13 @@ describe('many requests at once', () => {
 })
 
 describe('settings', () => {
-  it.each<Partial<EngineConfig>>([
+  it.each<Partial<EngineSettings>>([
     { chunkTokens: 1 },
-    { contextTokens: 64, maxSequences: 192 },
+    { contextCells: 64, maxSequences: 192 },
     { chunkTokens: 16, kvType: 'q8_0' },
     { chunkTokens: 5000, flashAttention: false },
-  ])('%o answer as the usual ones do', async (settings) => {
-    const request = requestOf(ask('What is in this image?', picture(4)))
+  ])('%o give the same answer as the defaults', async (settings) => {
+    const request = requestOf(ask('What is in this image?', imageNumber(4)))
     const other = await startPocket(settings)
     try {
       expect((await answerOf(other, request)).texts).toEqual((await answerOf(engine, request)).texts)

@@ -20,13 +20,13 @@ describe('the prefix tree', () => {
     expect(tree.match('', path(2))).toBeUndefined()
   })
 
-  it('never finds what another isolation key stored', () => {
+  it('does not find what another isolation key has stored', () => {
     const tree = new PrefixTree()
     tree.insert('alice', path(1, 2, 3), 1)
     expect(tree.match('bob', path(1, 2, 3))).toBeUndefined()
   })
 
-  it('gives up sequences that a longer one covers, and a new one that is covered already', () => {
+  it('returns sequences that a longer one makes redundant, and a new one that is redundant', () => {
     const tree = new PrefixTree()
     expect(tree.insert('', path(1, 2), 1)).toEqual([])
     expect(tree.insert('', path(1, 2, 3), 2)).toEqual([1])
@@ -34,11 +34,12 @@ describe('the prefix tree', () => {
     expect(tree.size).toBe(1)
   })
 
-  it('evicts what went unused the longest', () => {
+  it('evicts the least recently used, in an order that look-ups do not change', () => {
     const tree = new PrefixTree()
     tree.insert('', path(1, 1), 1)
     tree.insert('', path(2, 2), 2)
-    tree.match('', path(1, 1, 5))
+    tree.touch(1)
+    tree.match('', path(2, 2, 5))
     expect(tree.evict()?.sequence).toBe(2)
     expect(tree.match('', path(2, 2))).toBeUndefined()
     expect(tree.evict()?.sequence).toBe(1)
@@ -64,7 +65,7 @@ describe('the prefix tree', () => {
             for (const gone of tree.insert(action.key, path(...action.cells), sequence)) {
               const lost = model.get(gone)
               model.delete(gone)
-              // Whoever is given up is covered by another that stays.
+              // A redundant sequence is covered by one that stays.
               expect(
                 [...model.values()].some(
                   (kept) => kept.key === lost?.key && common(kept.cells, lost.cells) === lost.cells.length,

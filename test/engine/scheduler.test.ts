@@ -1,19 +1,18 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { loadConfig } from '../../src/config.ts'
 import { Cores } from '../../src/engine/cores.ts'
-import type { GenerateRequest, PromptPiece } from '../../src/engine/generation.ts'
+import type { GenerateRequest, PromptPiece } from '../../src/engine/index.ts'
 import { Scheduler } from '../../src/engine/scheduler.ts'
 import {
   answerAlone,
   architecture,
   embeddingsOf,
+  imageOf,
+  imageWidths,
   KvModel,
-  noPixels,
-  pictureWidths,
   slowEncoder,
 } from '../support/kv-model.ts'
-import { greedy, requestOf } from '../support/pocket.ts'
+import { engineSettings, greedy, requestOf } from '../support/pocket.ts'
 
 /** A request at some time, perhaps cancelled at another, in ticks of the event loop. */
 interface Visit {
@@ -25,10 +24,9 @@ interface Visit {
 const text = fc.constantFrom('', 'a', 'ab', 'abcabc', 'abcabcabcabcabcabcabcabcabcabcabcabcabcabcabc', 'system: ')
 const piece: fc.Arbitrary<PromptPiece> = fc.oneof(
   text.map((text) => ({ kind: 'text' as const, text, special: true })),
-  fc.record({ hash: fc.constantFrom('1', '2'), width: fc.constantFrom(...pictureWidths) }).map(({ hash, width }) => ({
-    kind: 'picture' as const,
-    picture: { width, height: 1, pixels: noPixels, hash, detail: 'auto' as const },
-  })),
+  fc
+    .record({ hash: fc.constantFrom('1', '2'), width: fc.constantFrom(...imageWidths) })
+    .map(({ hash, width }) => imageOf(hash, width)),
 )
 const visit: fc.Arbitrary<Visit> = fc.record({
   at: fc.nat(60),
@@ -49,8 +47,8 @@ const visit: fc.Arbitrary<Visit> = fc.record({
 })
 
 /**
- * Runs visits on a small machine.
- * @param whole whether a tile's places must be read at once
+ * Runs visits with a small KV memory.
+ * @param whole whether one batch must hold all embeddings of a tile
  * @returns each one's texts, or its error's kind
  */
 async function run(
@@ -60,7 +58,7 @@ async function run(
   encodeTicks: number,
   { mixes = true, grids = false, whole = false, prefixCacheBytes = 5000 } = {},
 ) {
-  const atOnce = Math.max(...pictureWidths) - 1
+  const atOnce = Math.max(...imageWidths) - 1
   const model = new KvModel(cells, Math.max(chunkTokens, whole ? atOnce : 0) + 4, mixes, grids, whole)
   const outcomes = visits.map(({ request: { n } }) => ({
     texts: Array.from({ length: n }, () => ''),
@@ -72,13 +70,12 @@ async function run(
   }))
   const gone = new Set<string>()
   let now = 0
-  const scheduler = new Scheduler(
-    model.decoder,
-    whole ? { ...architecture, atOnce } : architecture,
-    slowEncoder(encodeTicks),
-    new Cores(1),
-    { ...loadConfig({}, {}).engine, maxSequences: 4, chunkTokens, maxQueue: 1000, prefixCacheBytes },
-    {
+  const scheduler = new Scheduler({
+    decoder: model.decoder,
+    images: { architecture: whole ? { ...architecture, atOnce } : architecture, encoder: slowEncoder(encodeTicks) },
+    cores: new Cores(1),
+    settings: { ...engineSettings, maxSequences: 4, chunkTokens, maxQueue: 1000, prefixCacheBytes },
+    port: {
       emit(id, event) {
         const outcome = outcomes[id]
         if (outcome === undefined || outcome.end !== '') throw new Error('an event after the end')
@@ -91,13 +88,13 @@ async function run(
         if (outcome !== undefined) outcome.end = (error as { kind?: string }).kind ?? String(error)
       },
       flush() {},
-      async pixels(id, { picture: { hash } }) {
-        if (gone.has(`${id} ${hash}`)) throw new Error('pixels are wanted again that were let go')
+      async payload(id, { attachment: { hash } }) {
+        if (gone.has(`${id} ${hash}`)) throw new Error('pixels are requested again after they were let go')
         return new Uint8Array()
       },
-      letGo: (id, { picture: { hash } }) => gone.add(`${id} ${hash}`),
+      letGo: (id, { attachment: { hash } }) => gone.add(`${id} ${hash}`),
     },
-  )
+  })
   for (let tick = 0; outcomes.some(({ end }) => end === ''); tick++) {
     now = tick
     visits.forEach(({ at, cancelled, request }, id) => {
@@ -105,24 +102,22 @@ async function run(
       if (cancelled !== null && tick === at + cancelled) scheduler.cancel(id)
     })
     await new Promise((resolve) => setImmediate(resolve))
-    if (tick > 20_000) throw new Error(`nothing goes on: ${JSON.stringify(scheduler.state)}`)
+    if (tick > 20_000) throw new Error(`no progress: ${JSON.stringify(scheduler.state)}`)
   }
   return { outcomes, scheduler, model }
 }
-
-const blank = { width: 17, height: 1, pixels: noPixels, detail: 'auto' as const }
 
 const contentsOf = (prompt: readonly PromptPiece[]): number[] =>
   prompt.flatMap((part) => {
     if (part.kind === 'text') return Array.from(part.text, (character) => character.charCodeAt(0))
     if (part.kind === 'tokens') return [...part.tokens]
-    const { hash, width } = part.picture
+    const { hash, width } = part
     const [first = 0, ...others] = embeddingsOf(hash, width)
     return [60, first, 124, ...others, 62]
   })
 
 describe('the scheduler, on a model of the KV memory', () => {
-  it('answers everybody as if alone, whoever comes, goes and shares', async () => {
+  it('answers every request as if it ran alone, under any schedule of arrivals, cancels and shared prefixes', async () => {
     await fc.assert(
       fc.asyncProperty(
         fc.array(visit, { minLength: 1, maxLength: 14 }),
@@ -162,12 +157,12 @@ describe('the scheduler, on a model of the KV memory', () => {
     )
   })
 
-  it('shares no part of a picture whose places stand at one time', async () => {
-    const picture = { kind: 'picture' as const, picture: { ...blank, hash: '1' } }
+  it('shares an image with grid positions as a whole or not at all', async () => {
+    const image = imageOf('1', 17)
     const visits = [null, null, 12].map((cachedMost, i) => ({
       at: i * 100,
       cancelled: null,
-      request: requestOf([picture, { kind: 'text', text: `?${i}`, special: true }], { cachedMost, maxTokens: 3 }),
+      request: requestOf([image, { kind: 'text', text: `?${i}`, special: true }], { cachedMost, maxTokens: 3 }),
     }))
     const cachedOf = async (grids: boolean) =>
       (await run(visits, 1000, 16, 0, { grids })).outcomes.map((one) => one.cached)
@@ -175,8 +170,8 @@ describe('the scheduler, on a model of the KV memory', () => {
     expect(await cachedOf(true)).toEqual([0, 21, 3])
   })
 
-  it('lets nobody find what another isolation key has stored', async () => {
-    const prompt = [{ kind: 'text', text: 'a secret of somebody', special: true } as const]
+  it('does not share prefixes between isolation keys', async () => {
+    const prompt = [{ kind: 'text', text: 'the secret of a user', special: true } as const]
     const visits = ['alice', 'bob', 'alice'].map((cacheKey, i) => ({
       at: i * 100,
       cancelled: null,
@@ -186,7 +181,7 @@ describe('the scheduler, on a model of the KV memory', () => {
     expect(outcomes.map(({ cached }) => cached)).toEqual([0, 0, 19])
   })
 
-  it('lets small requests pass one that must wait for room, but not for ever', async () => {
+  it('lets at most eight small requests overtake one that waits for room', async () => {
     const talker = Array.from({ length: 1000 }, (_, number) => `${number}?`).find(
       (text) => answerAlone(contentsOf([textOf(text)]), 0, 60).length === 60,
     )
@@ -196,12 +191,12 @@ describe('the scheduler, on a model of the KV memory', () => {
       request: requestOf([textOf(text)], { maxTokens, cachePrompt: false }),
     })
     const talking = [0, 1].map((at) => visitOf(at, talker ?? '', 60))
-    const large = visitOf(4, 'a'.repeat(120), 4)
+    const largeVisit = visitOf(4, 'a'.repeat(120), 4)
     const small = Array.from({ length: 20 }, (_, number) => visitOf(6 + number, `b${number}`, 2))
-    const { outcomes } = await run([...talking, large, ...small], 220, 16, 0)
-    const [first, , patient, ...passing] = outcomes
-    expect(patient?.admitted).toBeGreaterThanOrEqual(first?.ended ?? Infinity)
-    const before = passing.filter(({ admitted }) => admitted < (patient?.admitted ?? 0))
+    const { outcomes } = await run([...talking, largeVisit, ...small], 220, 16, 0)
+    const [first, , large, ...passing] = outcomes
+    expect(large?.admitted).toBeGreaterThanOrEqual(first?.ended ?? Infinity)
+    const before = passing.filter(({ admitted }) => admitted < (large?.admitted ?? 0))
     expect(before).toHaveLength(8)
     expect(before.every(({ ended }) => ended < (first?.ended ?? 0))).toBe(true)
   })

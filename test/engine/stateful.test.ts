@@ -2,21 +2,19 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { afterAll, beforeAll, expect, it } from 'vitest'
-import { loadConfig } from '../../src/config.ts'
-import type { Engine, GenerateRequest } from '../../src/engine/generation.ts'
-import { startEngine } from '../../src/engine/host.ts'
+import { type Engine, type GenerateRequest, startEngine } from '../../src/engine/index.ts'
 import { createLogger } from '../../src/log.ts'
 import { lfm2 } from '../encoders/oracle/families/lfm2.ts'
-import { answerOf, ask, greedy, requestOf, square } from '../support/pocket.ts'
+import { answerOf, ask, engineSettings, greedy, requestOf, square } from '../support/pocket.ts'
 
-// LFM2: layers that convolve have a state at the end of each sequence, and nothing of it can be shared half-way.
+// LFM2: convolution layers keep a state at the end of each sequence, so a part of a sequence cannot be shared.
 const folder = mkdtempSync(path.join(tmpdir(), 'oriel-lfm2-'))
 let engine: Engine
 beforeAll(async () => {
   const [decoder, projector] = [path.join(folder, 'decoder.gguf'), path.join(folder, 'mmproj.gguf')]
   lfm2.write(decoder, projector)
-  const config = { ...loadConfig({}, {}).engine, contextTokens: 1024 }
-  engine = await startEngine({ decoder, projector, name: 'lfm2', config, log: createLogger('silent') })
+  const settings = { ...engineSettings, contextCells: 1024 }
+  engine = await startEngine({ decoder, projector, name: 'lfm2', settings, log: createLogger('silent') })
 })
 afterAll(async () => {
   await engine.close()
@@ -31,7 +29,7 @@ const request = (i: number, over: Partial<GenerateRequest> = {}): GenerateReques
     ...over,
   })
 
-it('answers many at once as each alone, and the same prompt again from its beginning', async () => {
+it('answers many requests at once as each alone, and computes a repeated prompt from its start', async () => {
   const alone: string[][] = []
   for (let i = 0; i < 6; i++) alone.push((await answerOf(engine, request(i))).texts)
   const crowd = await Promise.all(Array.from({ length: 6 }, (_, i) => answerOf(engine, request(i))))
@@ -39,7 +37,7 @@ it('answers many at once as each alone, and the same prompt again from its begin
   expect(crowd.map(({ prompt }) => prompt.cachedTokens)).toEqual([0, 0, 0, 0, 0, 0])
 })
 
-it('goes on with several answers from one reading of the prompt', async () => {
+it('makes n answers from one prefill of the prompt', async () => {
   const { texts } = await answerOf(engine, request(1, { n: 3 }))
   const seeds = [7, 8, 9].map((seed) => request(1, { sampling: { ...greedy, temperature: 0.8, seed } }))
   const apart = await Promise.all(seeds.map((one) => answerOf(engine, one)))

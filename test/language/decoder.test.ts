@@ -2,9 +2,9 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { afterAll, expect, it } from 'vitest'
-import { type TensorPlan, writeGguf } from '../../bench/gguf-file.ts'
 import { decoderOf, width } from '../encoders/oracle/decoder.ts'
 import { openSmall } from '../support/decoder.ts'
+import { type TensorPlan, writeGguf } from '../support/gguf-file.ts'
 
 const folder = mkdtempSync(path.join(tmpdir(), 'oriel-decoder-'))
 afterAll(() => rmSync(folder, { recursive: true }))
@@ -12,14 +12,14 @@ const file = path.join(folder, 'model.gguf')
 
 const open = () => openSmall(file)
 
-it('a model without a vocabulary is refused', () => {
+it('refuses a model without a vocabulary', () => {
   const { metadata, tensors } = decoderOf({ specials: [] })
   const kept = Object.entries(metadata).filter(([key]) => !key.startsWith('tokenizer.'))
   writeGguf(file, { ...Object.fromEntries(kept), 'tokenizer.ggml.model': { string: 'no_vocab' } }, tensors, 1)
   expect(open).toThrow(/has no vocabulary/)
 })
 
-it('a model that makes embeddings of texts is refused', () => {
+it('refuses a model that produces embeddings', () => {
   const { metadata, tensors } = decoderOf({ specials: [], architecture: 'bert' })
   const embedding = tensors.filter(({ name }) => name === 'token_embd.weight')
   const tensor = (name: string, shape: number[]): TensorPlan => ({ name, shape, fill: { constant: 1 } })
@@ -53,5 +53,5 @@ it('a model that makes embeddings of texts is refused', () => {
     ],
     1,
   )
-  expect(open).toThrow(/makes embeddings of texts/)
+  expect(open).toThrow(/produces embeddings of texts/)
 })

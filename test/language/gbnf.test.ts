@@ -8,12 +8,16 @@ const chain = (rules: number, body: (next: string) => string): string =>
     'root ::= r0',
   ].join('\n')
 
-describe('a grammar is refused before llama.cpp sees it', () => {
+describe('grammars that are refused before llama.cpp reads them', () => {
   const hostile: [what: string, grammar: string, says: RegExp][] = [
-    ['forty rules of two ways each', chain(40, (next) => `${next} | ${next}`), /more than 10000 ways/],
-    ['ten thousand brackets', `root ::= ${'('.repeat(10_000)}"a"${')'.repeat(10_000)}`, /more than 200 brackets/],
+    ['forty rules of two ways each', chain(40, (next) => `${next} | ${next}`), /more than 10000 alternatives/],
+    [
+      'ten thousand brackets',
+      `root ::= ${'('.repeat(10_000)}"a"${')'.repeat(10_000)}`,
+      /more than 200 nested parentheses/,
+    ],
     ['a chain of ten thousand rules', chain(10_000, (next) => next), /more than 1000 rules/],
-    ['a rule that begins with itself', 'root ::= root "a" | "b"', /root may begin with itself/],
+    ['a rule that begins with itself', 'root ::= root "a" | "b"', /the rule root may begin with itself/],
     ['the same behind what may be empty', 'root ::= c root "x" | "y"\nc ::= b?\nb ::= "b"', /left-recursive/],
     ['a hundred parts that may be empty', `root ::= ${'"a"? '.repeat(100)}`, /more than 64 parts in a row/],
     ['the same by repetition', 'root ::= "x" ("a"? "b"?){80}', /more than 64 parts in a row/],
@@ -21,20 +25,24 @@ describe('a grammar is refused before llama.cpp sees it', () => {
     ['the same with spaces', 'root ::= "a"{ 5 , 0 }', /at least 5 times and at most 0/],
     ['a repetition that cannot be read', 'root ::= "a"{5#\n,3}', /a repetition that is not/],
     ['parts that may be empty, by a repetition with spaces', 'root ::= "x" ("a"? "b"?){ 80 }', /more than 64 parts/],
-    ['a long text two thousand times', `root ::= "${'a'.repeat(20_000)}"{2000}`, /more than 1000000 characters/],
-    ['the same in steps', `root ::= [${'a-z'.repeat(500)}]{40}{50}`, /more than 1000000 characters/],
+    ['a long text two thousand times', `root ::= "${'a'.repeat(20_000)}"{2000}`, /more than 1000000 elements/],
+    ['the same in steps', `root ::= [${'a-z'.repeat(500)}]{40}{50}`, /more than 1000000 elements/],
     [
       'brackets behind a comment that llama.cpp takes for ended',
       `root ::= #\r${'('.repeat(10_000)}"a"`,
-      /200 brackets/,
+      /200 nested parentheses/,
     ],
     ['rules behind the end of the text', 'root ::= "a"\0\nroot ::= "b"', /U\+0000/],
     ['a rule that begins with itself behind empty classes', 'root ::= c root "x" | "y"\nc ::= b\nb ::= []', /left-rec/],
-    ['forty rules of two ways behind empty classes', chain(40, (next) => `[] ${next} | [^] ${next}`), /10000 ways/],
-    ['a token behind a character', 'root ::= "a" !<[3]>', /token \(<\.\.\.>\) behind characters/],
-    ['the same by rules', 'root ::= a b\na ::= "a"? c\nb ::= d\nc ::= <[1]>\nd ::= <[2]>', /behind characters/],
-    ['the same by repetition', 'root ::= (<[1]> "a")+', /behind characters/],
-    ['megabytes', `root ::= "${'a'.repeat(300_000)}"`, /200000 are allowed/],
+    [
+      'forty rules of two ways behind empty classes',
+      chain(40, (next) => `[] ${next} | [^] ${next}`),
+      /10000 alternatives/,
+    ],
+    ['a token behind a character', 'root ::= "a" !<[3]>', /token \(<\.\.\.>\) after characters/],
+    ['the same by rules', 'root ::= a b\na ::= "a"? c\nb ::= d\nc ::= <[1]>\nd ::= <[2]>', /after characters/],
+    ['the same by repetition', 'root ::= (<[1]> "a")+', /after characters/],
+    ['megabytes', `root ::= "${'a'.repeat(300_000)}"`, /the maximum is 200000/],
     [
       'a pattern of a schema',
       jsonSchemaGrammar({ type: 'string', pattern: `^${'(a?b?)'.repeat(160)}$` }),
@@ -42,9 +50,7 @@ describe('a grammar is refused before llama.cpp sees it', () => {
     ],
   ]
   it.each(hostile)('%s', (_, grammar, says) => {
-    const start = performance.now()
     expect(() => checkGrammar(grammar)).toThrow(says)
-    expect(performance.now() - start).toBeLessThan(2000)
   })
 
   const fine: [what: string, grammar: string][] = [
@@ -63,7 +69,7 @@ describe('a grammar is refused before llama.cpp sees it', () => {
     ['a choice of 5,000', jsonSchemaGrammar({ enum: Array.from({ length: 5000 }, (_, i) => `choice ${i}`) })],
     ['a long string', jsonSchemaGrammar({ type: 'string', maxLength: 2000 })],
   ]
-  it.each(fine)('and not %s', (_, grammar) => {
+  it.each(fine)('does not refuse %s', (_, grammar) => {
     expect(() => checkGrammar(grammar)).not.toThrow()
   })
 })

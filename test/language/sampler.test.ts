@@ -2,15 +2,15 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { expect, it } from 'vitest'
-import { writeGguf } from '../../bench/gguf-file.ts'
 import type { SamplerSettings } from '../../src/language/index.ts'
 import { decoderOf, width } from '../encoders/oracle/decoder.ts'
 import { openSmall } from '../support/decoder.ts'
+import { writeGguf } from '../support/gguf-file.ts'
 import { greedy, pocketFolder } from '../support/pocket.ts'
 
 const plain: SamplerSettings = { ...greedy, seed: 1, grammar: null }
 
-it('a temperature next to nothing takes the likeliest token, under a grammar too', async () => {
+it('chooses the likeliest token at a very low temperature, also under a grammar', async () => {
   const decoder = openSmall(`${pocketFolder}pocket.gguf`)
   const batch = decoder.newTokenBatch()
   batch.addToken(5, 0, 0, true)
@@ -28,7 +28,7 @@ it('a temperature next to nothing takes the likeliest token, under a grammar too
   decoder.close()
 })
 
-it('under a grammar nothing is chosen that would be U+0000 in three bytes', async () => {
+it('chooses no tokens under a grammar that form U+0000 in three bytes', async () => {
   const folder = mkdtempSync(path.join(tmpdir(), 'oriel-sampler-'))
   const file = path.join(folder, 'decoder.gguf')
   const { metadata, tensors } = decoderOf({ specials: [] })
@@ -65,7 +65,7 @@ it('under a grammar nothing is chosen that would be U+0000 in three bytes', asyn
   rmSync(folder, { recursive: true })
 })
 
-it('under a grammar a token is as likely as it is among those that are allowed', async () => {
+it('samples under a grammar with the probabilities among the allowed tokens', async () => {
   const decoder = openSmall(`${pocketFolder}pocket.gguf`)
   const batch = decoder.newTokenBatch()
   batch.addToken(5, 0, 0, true)

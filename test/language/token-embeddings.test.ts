@@ -6,8 +6,8 @@ const file = fileURLToPath(new URL('../../models/pocket/pocket.gguf', import.met
 const decoder = openSmall(file, { sequences: 2, batchRows: 64 })
 afterAll(() => decoder.close())
 
-describe('a token looked up beforehand', () => {
-  it('gives the very logits that the token gives', async () => {
+describe('a token embedding from the file', () => {
+  it('gives exactly the logits of the token', async () => {
     const prompt = decoder.vocabulary.tokenize('What is in this image? A red circle.', true)
     const { tokenEmbedding } = decoder
     const [tokens, embeddings] = [decoder.newTokenBatch(), decoder.newEmbeddingBatch()]

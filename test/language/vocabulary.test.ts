@@ -2,9 +2,9 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { afterAll, describe, expect, it } from 'vitest'
-import { writeGguf } from '../../bench/gguf-file.ts'
 import { decoderOf, width } from '../encoders/oracle/decoder.ts'
 import { openSmall } from '../support/decoder.ts'
+import { writeGguf } from '../support/gguf-file.ts'
 import { pocketFolder } from '../support/pocket.ts'
 
 const folder = mkdtempSync(path.join(tmpdir(), 'oriel-vocabulary-'))
@@ -35,7 +35,7 @@ describe('a vocabulary', () => {
     decoder.close()
   })
 
-  it('never cuts a control token that has no space around it', () => {
+  it('does not split a control token without spaces around it', () => {
     const decoder = openSmall(splitAs('tekken'))
     const { vocabulary } = decoder
     const [end] = vocabulary.tokenize('<|im_end|>', true)
@@ -74,11 +74,11 @@ describe('a small vocabulary', () => {
     return openSmall(file)
   }
 
-  it('is refused where an unknown character would end the process', () => {
-    expect(() => open('llama')).toThrow(/lacks 254 of 256 bytes/)
+  it('is refused if an unknown character would end the process', () => {
+    expect(() => open('llama')).toThrow(/lacks 254 of the 256 bytes/)
   })
 
-  it('leaves out what it has no word for', () => {
+  it('leaves out characters without a token', () => {
     const decoder = open('rwkv')
     expect([...decoder.vocabulary.tokenize('a字b', true)]).toEqual([4, 6])
     decoder.close()

@@ -14,7 +14,7 @@ describe('oriel ask about a document', () => {
   })
   afterAll(() => rm(folder, { recursive: true }))
 
-  /** What it printed, and whether it went well. */
+  /** Runs the command. */
   const ask = (...words: string[]) =>
     new Promise<{ ok: boolean; stdout: string; stderr: string }>((resolve) => {
       const bin = join(import.meta.dirname, '../../bin/oriel.js')
@@ -23,16 +23,22 @@ describe('oriel ask about a document', () => {
       )
     })
 
-  it('answers about all pages, or those that are chosen', async () => {
-    expect(await ask('two.pdf', 'What is this?')).toMatchObject({ ok: true, stdout: expect.stringMatching(/^.+\n$/) })
-    expect(await ask('--pages', '2,4-5', 'five.pdf', 'What is this?')).toMatchObject({ ok: true })
+  it('answers about all pages, or about the selected ones', async () => {
+    expect(await ask('two.pdf', 'What is this?')).toMatchObject({
+      ok: true,
+      stdout: expect.stringMatching(/square.*\n$/),
+    })
+    expect(await ask('--pages', '2,4-5', 'five.pdf', 'What is this?')).toMatchObject({
+      ok: true,
+      stdout: expect.stringMatching(/square.*\n$/),
+    })
     expect(await ask('--pages', '6', 'five.pdf', '--batch', '4', 'What is this?')).toMatchObject({
       ok: false,
-      stderr: expect.stringMatching(/^oriel: five\.pdf: The file has 5 pages, of which 5 would be read, and 4/),
+      stderr: expect.stringMatching(/^oriel: five\.pdf: The request selects 5 of the file's 5 pages; at most 4 images/),
     })
   })
 
-  it('asks about a longer one in parts, and then about the answers', async () => {
+  it('asks about a longer document in parts, and then about the answers', async () => {
     const { ok, stdout } = await ask('--batch', '2', 'two.pdf', 'five.pdf', 'What is this?')
     expect(ok).toBe(true)
     const headings = stdout.split('\n').filter((line) => line.endsWith(':'))

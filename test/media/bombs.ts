@@ -1,12 +1,12 @@
 import { deflateSync } from 'node:zlib'
 
-/** Small files that ask for much: each must be refused for what its first bytes say, before anything is unpacked. */
+/** Small files that decode to something huge. Each must be refused by its header, before anything is decompressed. */
 
 const u16 = (value: number): Buffer => Buffer.from([value & 255, value >> 8])
 const u32 = (value: number): Buffer => Buffer.from(Uint32Array.of(value).buffer)
 const big32 = (value: number): Buffer => Buffer.from(u32(value)).reverse()
 
-/** libpng passes over a wrong checksum only in ancillary chunks, so every chunk has a right one. */
+/** A PNG chunk with a correct checksum: libpng accepts a wrong one only in ancillary chunks. */
 export function chunk(type: string, data: Buffer): Buffer {
   const body = Buffer.concat([Buffer.from(type, 'latin1'), data])
   let crc = -1
@@ -47,7 +47,7 @@ const directory = (entries: readonly Entry[], next: number): Buffer =>
     ...entries.map(([tag, type, value]) => Buffer.concat([u16(tag), u16(type), u32(1), u32(value)])),
     u32(next),
   ])
-const picture = (width: number, height: number): Entry[] => [
+const entriesOf = (width: number, height: number): Entry[] => [
   [256, 4, width],
   [257, 4, height],
   [258, 3, 8],
@@ -58,11 +58,11 @@ const picture = (width: number, height: number): Entry[] => [
   [278, 4, height],
   [279, 4, width * height],
 ]
-/** A TIFF whose directories lie one behind the other; `next` says where each leads. */
+/** A TIFF with consecutive directories; `next` returns the offset that each one refers to as the next. */
 function tiff(count: number, next: (index: number, at: (index: number) => number) => number, size = 2): Buffer {
-  const length = directory(picture(1, 1), 0).length
+  const length = directory(entriesOf(1, 1), 0).length
   const at = (index: number): number => 16 + index * length
-  const all = Array.from({ length: count }, (_, index) => directory(picture(size, size), next(index, at)))
+  const all = Array.from({ length: count }, (_, index) => directory(entriesOf(size, size), next(index, at)))
   return Buffer.concat([Buffer.from('II*\0'), u32(16), Buffer.alloc(8), ...all])
 }
 
@@ -91,7 +91,7 @@ function bmp(width: number, height: number, compression: number): Buffer {
   ])
 }
 
-/** A JPEG's header alone. */
+/** The header of a JPEG without its data. */
 const jpeg = (width: number, height: number): Buffer => {
   const size = Buffer.from([8, height >> 8, height & 255, width >> 8, width & 255, 1, 1, 0x11, 0])
   const scan = Buffer.from([0xff, 0xda, 0, 8, 1, 1, 0, 0, 63, 0])
@@ -106,7 +106,7 @@ const jpeg = (width: number, height: number): Buffer => {
   ])
 }
 
-/** Lossless WebP's header alone: 14 bits each way. */
+/** The header of a lossless WebP without its data: 14 bits for each dimension. */
 const webp = (width: number, height: number): Buffer => {
   const bits = (width - 1) | ((height - 1) << 14)
   const data = Buffer.concat([Buffer.from([0x2f]), u32(bits >>> 0), Buffer.alloc(15)])
@@ -120,7 +120,7 @@ const box = (type: string, ...content: Buffer[]): Buffer => {
 const fullBox = (type: string, ...content: Buffer[]): Buffer => box(type, Buffer.alloc(4), ...content)
 const pair = (value: number): Buffer => Buffer.from([value >> 8, value & 255])
 
-/** An AVIF that is a grid of tiles, all of them the same one, which is a grid of the first. */
+/** An AVIF that is a grid of tiles. All tiles are the same item, which is a grid of the first item. */
 function grids(edge: number, side: number): Buffer {
   const count = Math.min(side * side, 65_535)
   const grid = Buffer.concat([Buffer.from([0, 1, side - 1, side - 1]), big32(edge), big32(edge)])
@@ -150,7 +150,7 @@ function grids(edge: number, side: number): Buffer {
 export const bombs: readonly [what: string, file: () => Buffer][] = [
   ['a png of 50,000 x 50,000', () => png(50_000, 50_000)],
   [
-    'a png that says 2,147,483,647 x 2,147,483,647',
+    'a png of 2,147,483,647 x 2,147,483,647',
     () => Buffer.concat([pngHead(2 ** 31 - 1, 2 ** 31 - 1, 16), chunk('IDAT', Buffer.alloc(64))]),
   ],
   ['a gif of 65,535 x 65,535', () => gif(65_535, 65_535, 1)],
@@ -158,23 +158,23 @@ export const bombs: readonly [what: string, file: () => Buffer][] = [
   ['a jpeg of 65,500 x 65,500', () => jpeg(65_500, 65_500)],
   ['a webp of 16,383 x 16,383', () => webp(16_383, 16_383)],
   ['a bmp of 2,000,000,000 x 2', () => bmp(2_000_000_000, 2, 0)],
-  ['a bmp of 50,000 x 50,000 in run lengths', () => bmp(50_000, 50_000, 1)],
-  ['a pbm of 50,000 x 50,000 that ends early', () => Buffer.from('P4\n50000 50000\n\0\0')],
+  ['a run-length encoded bmp of 50,000 x 50,000', () => bmp(50_000, 50_000, 1)],
+  ['a truncated pbm of 50,000 x 50,000', () => Buffer.from('P4\n50000 50000\n\0\0')],
   [
     'a pam of 999,999,999 x 999,999,999',
     () => Buffer.from('P7\nWIDTH 999999999\nHEIGHT 999999999\nDEPTH 4\nMAXVAL 255\nENDHDR\n'),
   ],
   ['a tiff of 2,000,000 x 2,000,000', () => tiff(1, () => 0, 2_000_000)],
   ['a tiff of 30,000 pages', () => tiff(30_000, (index, at) => (index < 29_999 ? at(index + 1) : 0))],
-  ['an avif of 65,535 x 65,535 in 256 x 256 tiles, each of them as many', () => grids(65_535, 256)],
-  ['an avif of 30,000 x 30,000 in 16 x 16 tiles, each of them as many', () => grids(30_000, 16)],
+  ['an avif of 65,535 x 65,535 in 256 x 256 tiles, each of them a grid itself', () => grids(65_535, 256)],
+  ['an avif of 30,000 x 30,000 in 16 x 16 tiles, each of them a grid itself', () => grids(30_000, 16)],
   [
-    'an svg of entities',
+    'an svg with entities',
     () => Buffer.from(`<?xml version="1.0"?><!DOCTYPE svg [<!ENTITY a "${'a'.repeat(1000)}">]><svg>&a;</svg>`),
   ],
 ]
 
-/** These are small pictures with a large burden, which is thrown off: they may be read. */
+/** Small images with a large burden that decoders ignore: they may be read. */
 export const burdened: readonly [what: string, file: () => Buffer][] = [
   [
     'a png with 2 GB of text',
@@ -184,9 +184,9 @@ export const burdened: readonly [what: string, file: () => Buffer][] = [
     },
   ],
   [
-    'a png with a profile of 100 MB',
+    'a png with a colour profile of 100 MB',
     () => png(64, 64, chunk('iCCP', Buffer.concat([Buffer.from('ICC\0\0'), zeros()]))),
   ],
-  ['a tiff whose directory leads to itself', () => tiff(1, (index, at) => at(index))],
-  ['a tiff whose directories go round', () => tiff(100, (index, at) => at((index + 1) % 100))],
+  ['a tiff whose directory refers to itself', () => tiff(1, (index, at) => at(index))],
+  ['a tiff whose directories form a cycle', () => tiff(100, (index, at) => at((index + 1) % 100))],
 ]

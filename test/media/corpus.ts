@@ -4,42 +4,42 @@ import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { height, maskedOverWhite, overWhite, type Pixels, sources, width, writeSources } from './sources.ts'
 
-/** One file of the corpus: how it is made, and what its first picture must be. */
+/** One file of the corpus: how it is made, and what its first image must be. */
 export interface Specimen {
   readonly name: string
-  /** Shell, run in the corpus' folder. What it prints is the file, unless it writes the file `@` itself. */
+  /** A shell command, run in the folder of the corpus. It writes the file to stdout, or to the path that replaces `@`. */
   readonly command: string
   readonly shows: Pixels
   readonly within: Tolerance
 }
 
-/** Of samples in 0 to 255: the largest difference that may be, and the mean. */
+/** The largest allowed difference of a sample (0 to 255), and the largest mean difference. */
 interface Tolerance {
-  readonly most: number
+  readonly max: number
   readonly mean: number
 }
 
-/** Nothing is lost. */
-const exact: Tolerance = { most: 0, mean: 0 }
-/** Rounding to 8 bits: of 16-bit samples, and of alpha. */
-const rounded: Tolerance = { most: 2, mean: 0.7 }
-/** Samples of five or four bits. */
-const coarse: Tolerance = { most: 9, mean: 5 }
-/** Two colour profiles with 8 bits between them. */
-const profiled: Tolerance = { most: 14, mean: 2 }
-/** A codec at high quality with all of its chroma; and with a quarter of it, which the hard red corner feels. */
-const lossy: Tolerance = { most: 48, mean: 3 }
-const chroma: Tolerance = { most: 140, mean: 5 }
+/** Lossless. */
+const exact: Tolerance = { max: 0, mean: 0 }
+/** 16-bit samples or alpha, rounded to 8 bits. */
+const rounded: Tolerance = { max: 2, mean: 0.7 }
+/** Samples of four to six bits. */
+const coarse: Tolerance = { max: 9, mean: 5 }
+/** Two colour conversions with 8 bits in between. */
+const profiled: Tolerance = { max: 14, mean: 2 }
+/** A codec at high quality with full chroma; and with a quarter of the chroma, which blurs the edge of the red corner. */
+const lossy: Tolerance = { max: 48, mean: 3 }
+const chroma: Tolerance = { max: 140, mean: 5 }
 
 const { rgb, grey, shades, bits, flat } = sources
 const [clear, clearGrey, masked] = [overWhite('rgb'), overWhite('grey'), maskedOverWhite('flat')]
 const icc = '/usr/share/color/icc'
 const inks = `convert -size ${width}x${height} -depth 8 cmyk:cmyk.raw -quality 97 -sampling-factor 1x1`
 const toAdobeRgb = `-profile ${icc}/sRGB.icc -profile ${icc}/compatibleWithAdobeRGB1998.icc`
-/** The file with a profile put into it, whatever is in it. */
+/** Adds a profile to a file without converting its pixels. */
 const tagged = (profile: string, file: string): string => `exiftool -q '-icc_profile<=${icc}/${profile}' -o - ${file}`
 const turned = (flips: string): string => `pamflip ${flips} rgb.ppm`
-/** EXIF's eight orientations, each with what turns an upright picture into one that has to be turned that way. */
+/** The eight EXIF orientations: how to flip an upright image so that the orientation makes it upright again. */
 const orientations = ['-null', '-lr', '-r180', '-tb', '-xy', '-ccw', '-xform=transpose,leftright,topbottom', '-cw']
 
 const table: readonly [name: string, command: string, shows: Pixels, within: Tolerance][] = [
@@ -86,14 +86,14 @@ const table: readonly [name: string, command: string, shows: Pixels, within: Tol
   ['jpeg, grey', 'cjpeg -quality 97 -grayscale grey.pgm', grey, lossy],
   ['jpeg, RGB without YCbCr', 'cjpeg -quality 97 -rgb rgb.ppm', rgb, lossy],
   [
-    'jpeg, grey with a profile of colours',
+    'jpeg, grey with an RGB profile',
     `cjpeg -quality 97 -grayscale grey.pgm >grey.jpg; ${tagged('sRGB.icc', 'grey.jpg')}`,
     grey,
     lossy,
   ],
-  ['jpeg, YCCK with a profile of light', `${inks} jpeg:inks.jpg; ${tagged('sRGB.icc', 'inks.jpg')}`, rgb, lossy],
+  ['jpeg, YCCK with an RGB profile', `${inks} jpeg:inks.jpg; ${tagged('sRGB.icc', 'inks.jpg')}`, rgb, lossy],
   [
-    'png, a profile that is none',
+    'png, an invalid profile',
     `head -c 600 rgb.ppm >none.icc; exiftool -q '-icc_profile<=none.icc' -o - rgb.png`,
     rgb,
     exact,
@@ -116,7 +116,7 @@ const table: readonly [name: string, command: string, shows: Pixels, within: Tol
     'jpeg, CMYK with a profile',
     `convert rgb.ppm -profile ${icc}/sRGB.icc -profile ${icc}/ghostscript/default_cmyk.icc -quality 98 -sampling-factor 1x1 jpeg:@`,
     rgb,
-    { most: 255, mean: 12 },
+    { max: 255, mean: 12 },
   ],
   ['jpeg, Adobe RGB', `convert rgb.ppm ${toAdobeRgb} -quality 97 -sampling-factor 1x1 jpeg:@`, rgb, lossy],
 
@@ -126,7 +126,7 @@ const table: readonly [name: string, command: string, shows: Pixels, within: Tol
   ['gif, transparent', 'convert masked.png gif:@', masked, exact],
   ['gif, animated', 'convert -delay 10 flat.ppm frame1.ppm frame2.ppm frame3.ppm gif:@', flat, exact],
   [
-    'gif, frames of what changed',
+    'gif, optimized frames',
     'convert -delay 10 flat.ppm frame1.ppm frame2.ppm frame3.ppm -layers optimize gif:@',
     flat,
     exact,
@@ -139,7 +139,7 @@ const table: readonly [name: string, command: string, shows: Pixels, within: Tol
   ['bmp, OS/2', 'ppmtobmp -os2 -bpp=24 rgb.ppm', rgb, exact],
   ['bmp, OS/2, palette', 'ppmtobmp -os2 -bpp=8 flat.ppm', flat, exact],
   ['bmp, version 3', 'convert rgb.ppm bmp3:@', rgb, exact],
-  ['bmp, 8-bit with run lengths', 'convert flat.ppm -type Palette -compress RLE bmp3:@', flat, exact],
+  ['bmp, 8-bit, run-length encoded', 'convert flat.ppm -type Palette -compress RLE bmp3:@', flat, exact],
   ['bmp, 16-bit 565', 'convert rgb.ppm -define bmp:subtype=RGB565 bmp:@', rgb, coarse],
   ['bmp, 16-bit 555', 'convert rgb.ppm -define bmp:subtype=RGB555 bmp:@', rgb, coarse],
   ['bmp, 32-bit with alpha', 'convert rgba.png bmp:@', clear, rounded],
@@ -175,7 +175,7 @@ const table: readonly [name: string, command: string, shows: Pixels, within: Tol
   ['tiff, palette', 'pamtotiff -indexbits=8 flat.ppm', flat, exact],
   ['tiff, palette, 4-bit', 'pamtotiff -indexbits=4 flat.ppm', flat, exact],
   ['tiff, alpha', 'convert rgba.png -compress LZW tiff:@', clear, rounded],
-  ['tiff, alpha multiplied in', 'convert rgba.png -define tiff:alpha=associated tiff:@', clear, { most: 2, mean: 1 }],
+  ['tiff, premultiplied alpha', 'convert rgba.png -define tiff:alpha=associated tiff:@', clear, { max: 2, mean: 1 }],
   ['tiff, 16-bit with alpha', 'convert rgba.png -depth 16 tiff:@', clear, rounded],
   ['tiff, CMYK', `${inks} -compress LZW tiff:@`, rgb, rounded],
   [
@@ -219,7 +219,7 @@ const table: readonly [name: string, command: string, shows: Pixels, within: Tol
   ['avif, several in a sequence', 'avifenc -s 8 --lossless flat.png frame1.png frame2.png @ >/dev/null', flat, exact],
 
   [
-    'avif, turned by its container',
+    'avif, rotated by its container',
     'pamflip -cw rgb.ppm | pnmtopng >cw.png; avifenc -s 8 --lossless --irot 1 cw.png @ >/dev/null',
     rgb,
     exact,
@@ -247,7 +247,7 @@ const table: readonly [name: string, command: string, shows: Pixels, within: Tol
 
 const oriented: typeof table = orientations.flatMap((flips, index) => {
   const tag = `exiftool -q -n -IFD0:Orientation=${index + 1} -o -`
-  const name = `turned as in EXIF ${index + 1}`
+  const name = `EXIF orientation ${index + 1}`
   return [
     [`jpeg, ${name}`, `${turned(flips)} | cjpeg -quality 97 -sample 1x1 >turned.jpg; ${tag} turned.jpg`, rgb, lossy],
     [`png, ${name}`, `${turned(flips)} | pnmtopng >turned.png; ${tag} turned.png`, rgb, exact],
@@ -268,13 +268,13 @@ export const corpus: readonly Specimen[] = [...table, ...oriented].map(([name, c
   within,
 }))
 
-/** What nobody has asked for yet, and libvips does not read. */
+/** Variants that libvips does not read. */
 export const unread: readonly (readonly [name: string, command: string])[] = [
   ['tiff, planes in tiles', 'tiffcp -p separate -t -w 32 -l 32 rgb.tif @'],
   ['tiff, Lab in 8 bits', 'convert rgb.ppm -colorspace Lab tiff:@'],
 ]
 
-/** A program that is missing here, or undefined when every encoder is there. */
+/** The first program of the corpus that is not installed. */
 export function missingEncoder(): string | undefined {
   const needed = [
     'apngasm',
@@ -298,7 +298,7 @@ export function missingEncoder(): string | undefined {
   })
 }
 
-/** Sources, and the files that several specimens begin with. */
+/** Writes the sources and the files that several specimens start from. */
 export async function prepare(folder: string): Promise<void> {
   writeSources(folder)
   await shell(
@@ -312,7 +312,7 @@ export async function prepare(folder: string): Promise<void> {
   )
 }
 
-/** Runs a specimen's encoder. @throws Error with what the encoder said */
+/** Runs a specimen's command. @throws Error with the output of the command */
 export async function make({ command }: Pick<Specimen, 'command'>, folder: string): Promise<Buffer> {
   const file = join(folder, `out-${made++}`)
   await shell(folder, command.includes('@') ? command.replace('@', file) : `{ ${command}; } >${file}`)
@@ -324,7 +324,7 @@ let made = 0
 const shell = (cwd: string, command: string) =>
   promisify(execFile)('bash', ['-euo', 'pipefail', '-c', command], { cwd })
 
-/** A source whose samples of one value, the red ones for a colour, are see-through. */
+/** A source in which the pixels with this red value are white. */
 function whitened(source: Pixels, red: number): Pixels {
   const shown = source.rgb.slice()
   for (let at = 0; at < shown.length; at += 3) if (shown[at] === red) shown.fill(255, at, at + 3)

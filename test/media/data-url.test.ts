@@ -4,7 +4,7 @@ import { OrielError } from '../../src/errors.ts'
 import { decodeDataUrl } from '../../src/media/decoder/data-url.ts'
 
 describe('base64', () => {
-  it('gives back the bytes that it was made of, however it is written', () => {
+  it('decodes to the original bytes, however it is written', () => {
     const written = fc.record({
       bytes: fc.uint8Array({ minLength: 1, maxLength: 300 }),
       alphabet: fc.constantFrom('base64' as const, 'base64url' as const),
@@ -30,7 +30,7 @@ describe('base64', () => {
     )
   })
 
-  it('is never read in part: what is no base64 is refused', () => {
+  it('is refused if any character is not base64, never decoded in part', () => {
     const characters = fc.string({ unit: fc.constantFrom(...'AZaz09+/-_=* \n,;é€'), minLength: 1, maxLength: 40 })
     fc.assert(
       fc.property(characters, (text) => {
@@ -43,7 +43,7 @@ describe('base64', () => {
           return
         }
         const dense = text.replace(/\s/g, '').replace(/=+$/, '').replaceAll('-', '+').replaceAll('_', '/')
-        // The last character may hold bits that no byte has.
+        // The last character may contain surplus bits.
         expect(bytes.toString('base64').replace(/=+$/, '').slice(0, -1)).toBe(dense.slice(0, -1))
       }),
       { numRuns: 5000 },

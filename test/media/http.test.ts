@@ -49,8 +49,8 @@ async function ask(part: object): Promise<Answer> {
   return { status: response.status, body: (await response.json()) as Answer['body'] }
 }
 
-/** Pictures that the model saw. */
-async function picturesOf(part: object): Promise<number> {
+/** The number of images that the model got. */
+async function imagesOf(part: object): Promise<number> {
   const { status, body } = await ask(part)
   expect(status).toBe(200)
   return body.usage?.prompt_tokens_details.images.length ?? 0
@@ -59,14 +59,14 @@ async function picturesOf(part: object): Promise<number> {
 const image = (url: string, over: object = {}) => ({ type: 'image_url', image_url: { url, ...over } })
 const pdf = (pages = 4) => dataUrl(plainPdf(pages), 'application/pdf')
 
-describe('frames and pages in a request', () => {
-  const requests: [what: string, part: () => object, pictures: number][] = [
-    ['a gif is its first frame', () => image(gif), 1],
+describe('selected frames and pages in a request', () => {
+  const requests: [what: string, part: () => object, images: number][] = [
+    ['the first frame of a gif by default', () => image(gif), 1],
     ['frames: "all"', () => image(gif, { frames: 'all' }), 4],
     ['frames: 3', () => image(gif, { frames: 3 }), 3],
     ['frames: "2-3"', () => image(gif, { frames: '2-3' }), 2],
     ['frames of an input_image', () => ({ type: 'input_image', image_url: gif, frames: 2 }), 2],
-    ['a pdf as an image_url', () => image(pdf()), 4],
+    ['all pages of a pdf by default', () => image(pdf()), 4],
     ['pages: "1-2,4"', () => image(pdf(), { pages: '1-2,4' }), 3],
     ['a pdf by URL', () => image(`${origin}/a.pdf`, { pages: '2-3' }), 2],
     ['a file part', () => ({ type: 'file', file: { filename: 'a.pdf', file_data: pdf() } }), 4],
@@ -75,70 +75,70 @@ describe('frames and pages in a request', () => {
     ['an input_file', () => ({ type: 'input_file', filename: 'a.pdf', file_data: pdf(3) }), 3],
     ['an input_file by URL', () => ({ type: 'input_file', file_url: `${origin}/a.pdf`, pages: 2 }), 2],
   ]
-  it.for(requests)('%s', async ([, part, pictures]) => {
-    expect(await picturesOf(part())).toBe(pictures)
+  it.for(requests)('sends the model the selected images: %s', async ([, part, images]) => {
+    expect(await imagesOf(part())).toBe(images)
   })
 
   const refusals: [what: string, part: () => object, status: number, param: string, says: RegExp][] = [
     [
-      'more pages than pictures are allowed',
+      'more pages than images are allowed',
       () => ({ type: 'file', file: { file_data: pdf(31) } }),
       400,
       'messages[0].content[0].file.file_data',
-      /has 31 pages, of which 31 would be read, and 30 pictures are allowed.*extension "pages".*"pages": "1-30"/,
+      /selects 31 of the file's 31 pages; at most 30 images can be read.*extension "pages".*"pages": "1-30"/,
     ],
     [
-      'a page that there is not',
+      'a page that does not exist',
       () => image(pdf(), { pages: '9' }),
       400,
       'messages[0].content[0].image_url',
-      /page 9 is asked for, and the file has 4/,
+      /page 9 does not exist, the file has 4 pages/,
     ],
     [
       'pages in words',
       () => image(pdf(), { pages: 'two' }),
       400,
       'messages[0].content[0].image_url',
-      /"two" is not understood.*"1-3,7"/,
+      /"two" is not a page number or a range.*"1-3,7"/,
     ],
     [
-      'pages that are no choice',
+      'pages of a wrong type',
       () => image(pdf(), { pages: true }),
       400,
       'messages[0].content[0].image_url.pages',
       /must be a string like "1-3,7".*found true/,
     ],
-    ['no frames at all', () => image(gif, { frames: 0 }), 400, 'messages[0].content[0].image_url.frames', /found 0/],
+    ['zero frames', () => image(gif, { frames: 0 }), 400, 'messages[0].content[0].image_url.frames', /found 0/],
     [
-      'a broken pdf',
+      'a damaged pdf',
       () => image(dataUrl(plainPdf(2).subarray(0, 60))),
       422,
       'messages[0].content[0].image_url',
       /pdf data is damaged/,
     ],
     [
-      'an input_file with nothing in it',
+      'an input_file without a file',
       () => ({ type: 'input_file', filename: 'a.pdf' }),
       400,
       'messages[0].content[0].file_data',
       /file_url must be there/,
     ],
     [
-      'a file that is kept elsewhere',
+      'a file id',
       () => ({ type: 'file', file: { file_id: 'file-1' } }),
       400,
       'messages[0].content[0].file.file_data',
       /must be a string: the file itself as a data: URL.*; found nothing/,
     ],
   ]
-  it.for(refusals)('%s: refused', async ([, part, status, param, says]) => {
+  it.for(refusals)('refuses %s', async ([, part, status, param, says]) => {
     const answer = await ask(part())
     expect(answer.body.error?.message).toMatch(says)
     expect({ status: answer.status, param: answer.body.error?.param }).toEqual({ status, param })
   })
 })
 
-it('DELETE /admin/cache: what was fetched is fetched again', async () => {
+it('DELETE /admin/cache makes the next request fetch again', async () => {
   const part = image(`${origin}/a.gif`)
   await ask(part)
   const before = fetched
@@ -150,7 +150,7 @@ it('DELETE /admin/cache: what was fetched is fetched again', async () => {
   expect(fetched).toBe(before + 1)
 })
 
-it('a picture of one pixel is answered like any other', async () => {
+it('answers about an image of one pixel', async () => {
   const pixel = sharp({ create: { width: 1, height: 1, channels: 3, background: 'red' } })
-  expect(await picturesOf(image(dataUrl(await pixel.png().toBuffer())))).toBe(1)
+  expect(await imagesOf(image(dataUrl(await pixel.png().toBuffer())))).toBe(1)
 })

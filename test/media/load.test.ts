@@ -1,14 +1,13 @@
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
-import { setTimeout as sleep } from 'node:timers/promises'
 import sharp from 'sharp'
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
 import { loadConfig, type MediaConfig } from '../../src/config.ts'
 import { deferred } from '../../src/deferred.ts'
 import { bicubic, resize } from '../../src/encoders/preprocess/resize.ts'
 import type { Logger } from '../../src/log.ts'
 import { DecoderPool } from '../../src/media/decoder/pool.ts'
-import { createMedia, type PictureSource } from '../../src/media/index.ts'
+import { type AttachmentSource, createMedia } from '../../src/media/index.ts'
 import { colours, dataUrl, shape } from '../support/pictures.ts'
 import { distance } from './sources.ts'
 
@@ -26,9 +25,10 @@ afterAll(() => media.close())
 const load = (urls: readonly (string | Buffer)[], longestEdge = 512, signal = new AbortController().signal) =>
   media.load(
     urls.map(
-      (url, index): PictureSource => ({
+      (url, index): AttachmentSource => ({
+        kind: 'image',
         url: typeof url === 'string' ? url : dataUrl(url),
-        param: `pictures[${index}]`,
+        param: `images[${index}]`,
       }),
     ),
     longestEdge,
@@ -43,61 +43,59 @@ const plain = (width: number, height: number): Promise<Buffer> =>
     .png()
     .toBuffer()
 
-describe('the pictures of a request', () => {
+describe('the images of a request', () => {
   const names = Object.keys(colours) as (keyof typeof colours)[]
-  let pictures: Buffer[]
+  let files: Buffer[]
   beforeAll(async () => {
-    pictures = await Promise.all(names.map((colour) => shape(colour, 'square', 96)))
+    files = await Promise.all(names.map((colour) => shape(colour, 'square', 96)))
   })
   const middle = ({ rgb, width, height }: { rgb: Uint8Array; width: number; height: number }): number[] => {
     const at = ((height >> 1) * width + (width >> 1)) * 3
     return Array.from(rgb.subarray(at, at + 3))
   }
 
-  it('keep their order, whichever comes first', async () => {
-    // The earlier one is asked for, the later it comes.
+  it('keep their order, although the later ones arrive first', async () => {
     const host = createServer(({ url = '' }, response) => {
       const index = Number(url.slice(1))
-      setTimeout(() => response.end(pictures[index]), (names.length - index) * 60)
+      setTimeout(() => response.end(files[index]), (names.length - index) * 60)
     })
     await new Promise<void>((resolve) => host.listen(0, '127.0.0.1', resolve))
     const { port } = host.address() as AddressInfo
     const urls = names.map((_, index) =>
-      index % 3 === 2 ? dataUrl(pictures[index] ?? Buffer.alloc(0)) : `http://127.0.0.1:${port}/${index}`,
+      index % 3 === 2 ? dataUrl(files[index] ?? Buffer.alloc(0)) : `http://127.0.0.1:${port}/${index}`,
     )
     const loaded = await load(urls)
     host.close()
-    expect(loaded.map(({ pictures: [picture] }) => picture && middle(picture))).toEqual(
-      names.map((name) => [...colours[name]]),
-    )
+    expect(loaded.map(({ images: [image] }) => image && middle(image))).toEqual(names.map((name) => [...colours[name]]))
+    expect(loaded.map(({ kind }) => kind)).toEqual(names.map(() => 'image'))
     expect(loaded.map(({ from }) => from)).toEqual(names.map((_, index) => (index % 3 === 2 ? 'request' : 'network')))
   })
 
-  it('fail together with the first that fails, in their order', async () => {
+  it('fail with the error of the first that fails, in their order', async () => {
     const broken = Buffer.from('\x89PNG\r\n\x1a\n broken', 'latin1')
     const late = shape('red', 'square', 900)
     await expect(load([await late, broken, Buffer.from('unknown'), broken])).rejects.toMatchObject({
-      param: 'pictures[1]',
+      param: 'images[1]',
     })
   })
 
-  it('have a hash of what they show: their pixels and their shape, not their file', async () => {
-    const of = async (file: Buffer) => (await loadOne(file))?.pictures[0]?.hash
+  it('have a hash of their pixels and size, whatever the file', async () => {
+    const of = async (file: Buffer) => (await loadOne(file))?.images[0]?.hash
     const [tall, wide] = [await plain(20, 40), await plain(40, 20)]
     expect(await of(tall)).not.toBe(await of(wide))
     expect(await of(tall)).toBe(await of(await sharp(tall).tiff({ compression: 'lzw' }).toBuffer()))
     expect(await of(await plain(20, 40))).toBe(await of(tall))
   })
 
-  it('leave nothing behind when nobody waits for them', async () => {
+  it('can be loaded after a load was cancelled', async () => {
     const stop = new AbortController()
-    const loading = load(pictures, 512, stop.signal)
+    const loading = load(files, 512, stop.signal)
     stop.abort()
     await expect(loading).rejects.toMatchObject({ kind: 'cancelled' })
-    expect(await load(pictures)).toHaveLength(names.length)
+    expect(await load(files)).toHaveLength(names.length)
   })
 
-  it('are shrunk to twice what the model can use, which the model cannot tell', async () => {
+  it('are shrunk to twice what the model can use, which changes its input by less than 1 of 255', async () => {
     const clouds = { width: 24, height: 18, channels: 3 } as const
     const noise = Uint8Array.from({ length: 24 * 18 * 3 }, (_, i) => (i * i * 31 + i * 17) & 255)
     const [width, height] = [1100, 825]
@@ -107,20 +105,19 @@ describe('the pictures of a request', () => {
       .toBuffer()
     const full = await sharp(file).raw().toBuffer()
     const [loaded] = await load([file], 200)
-    const picture = loaded?.pictures[0]
-    expect(picture).toMatchObject({ width: 400, height: 300, original: { width, height } })
-    if (picture === undefined) return
-    const seen = { width: 200, height: 150 }
-    const direct = resize({ width, height, rgb: full }, seen, bicubic)
-    const shrunk = resize(picture, seen, bicubic)
+    const image = loaded?.images[0]
+    expect(image).toMatchObject({ width: 400, height: 300, original: { width, height } })
+    const input = { width: 200, height: 150 }
+    const direct = resize({ width, height, rgb: full }, input, bicubic)
+    const shrunk = resize(image ?? { width: 0, height: 0, rgb: new Uint8Array() }, input, bicubic)
     expect(distance(direct, shrunk).mean).toBeLessThan(1)
   })
 })
 
-describe('what a file is is told by its first bytes', () => {
-  it('a wrong label, or none, is no matter', async () => {
-    const picture = await shape('red', 'circle', 64)
-    const base64 = picture.toString('base64')
+describe('the format of a file is detected by its first bytes', () => {
+  it('ignores the media type of a data URL', async () => {
+    const file = await shape('red', 'circle', 64)
+    const base64 = file.toString('base64')
     for (const url of [
       `data:image/jpeg;base64,${base64}`,
       `data:application/pdf;base64,${base64}`,
@@ -128,72 +125,72 @@ describe('what a file is is told by its first bytes', () => {
       `data:;base64,${base64}`,
       `DATA:image/png;BASE64,${base64}`,
       base64,
-      // The other alphabet, without its end, in lines, and with signs that URLs do not like written otherwise.
-      `data:image/png;base64,${picture.toString('base64url')}`,
+      // The URL-safe alphabet without padding, lines, and percent-encoding.
+      `data:image/png;base64,${file.toString('base64url')}`,
       `data:image/png;base64,${base64.replace(/.{76}/g, '$&\r\n')}`,
       `data:image/png;base64,${encodeURIComponent(base64)}`,
     ])
-      expect(await loadOne(url)).toMatchObject({ format: 'png', pictures: [{ width: 64, height: 64 }] })
+      expect(await loadOne(url)).toMatchObject({ format: 'png', images: [{ width: 64, height: 64 }] })
   })
 
-  const strangers: [what: string, file: string | Buffer, says: RegExp][] = [
+  const unsupported: [what: string, file: string | Buffer, says: RegExp][] = [
     ['svg', '<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"/>', /SVG or XML, which is never rendered/],
-    ['svg behind a declaration', '\ufeff<?xml version="1.0"?>\n<svg/>', /SVG or XML/],
+    ['svg after an XML declaration', '\ufeff<?xml version="1.0"?>\n<svg/>', /SVG or XML/],
     ['a web page', '<!DOCTYPE html><title>404</title>', /a web page/],
     ['json', '{"error":"not found"}', /JSON/],
-    ['text', 'Bad Gateway', /of no kind that is known/],
+    ['text', 'Bad Gateway', /the data is in an unknown format/],
     ['an icon', Buffer.from([0, 0, 1, 0, 1, 0, 16, 16]), /a Windows icon/],
     ['a video', Buffer.from('\0\0\0\x18ftypmp42\0\0\0\0mp42isom', 'latin1'), /a video/],
     ['JPEG XL', Buffer.from([0xff, 0x0a, 0, 0]), /JPEG XL/],
     ['JPEG 2000', Buffer.from('\0\0\0\x0cjP  \r\n', 'latin1'), /JPEG 2000/],
     ['a zip', Buffer.from('PK\x03\x04'), /zip/],
     ['svg in gzip', Buffer.from([0x1f, 0x8b, 8, 0]), /compressed with gzip/],
-    ['a text that begins like a bitmap', 'BM is where the hospital is', /of no kind that is known/],
+    ['a text that begins with BM', 'BM is where the hospital is', /the data is in an unknown format/],
   ]
-  it.for(strangers)('%s is refused, and told what it is', async ([, file, says]) => {
+  it.for(unsupported)('refuses %s, naming what the data looks like', async ([, file, says]) => {
     const error = await loadOne(Buffer.from(file)).catch((thrown: unknown) => thrown)
-    expect(error).toMatchObject({ kind: 'unsupported_media', code: 'unsupported_image', param: 'pictures[0]' })
+    expect(error).toMatchObject({ kind: 'unsupported_media', code: 'unsupported_image', param: 'images[0]' })
     expect(String(error)).toMatch(says)
     expect(String(error)).toContain('png, jpeg, gif, bmp, tiff, pnm, webp, avif, heic, pdf')
   })
 
-  it('a file of which only the beginning came', async () => {
+  it('refuses a truncated file', async () => {
     const whole = sharp(await shape('red', 'circle', 128))
     for (const format of ['png', 'jpeg', 'gif', 'tiff', 'webp', 'avif'] as const) {
       const file = await whole.clone().toFormat(format).toBuffer()
-      for (const part of [0.3, 0.7])
-        await expect(loadOne(file.subarray(0, file.length * part)), format).rejects.toMatchObject({
+      for (const share of [0.3, 0.7])
+        await expect(loadOne(file.subarray(0, file.length * share)), format).rejects.toMatchObject({
           kind: 'unreadable_media',
         })
     }
   })
 })
 
-describe('limits: each refusal names the part, what was found, what is allowed', () => {
+describe('limits: an error names the part, what was found and what is allowed', () => {
   const refusals: [what: string, urls: () => Promise<(string | Buffer)[]>, error: object, says: RegExp][] = [
     [
-      'pictures',
+      'images in a request',
       async () => Array.from({ length: 11 }, () => 'http://127.0.0.1:9/'),
-      { kind: 'invalid', code: 'too_many_images', param: 'pictures[10]' },
-      /has 11 pictures, and 10 are allowed/,
+      { kind: 'invalid', code: 'too_many_images', param: 'images[10]' },
+      /has 11 images; at most 10 are allowed/,
     ],
     [
-      'base64 in all',
+      'base64 in a request',
       async () => ['A'.repeat(60_000), 'A'.repeat(40_001)],
-      { kind: 'too_large', code: 'images_too_large', param: 'pictures[1]' },
-      /100001 characters up to this one, and 100000 are allowed in all/,
+      { kind: 'too_large', code: 'images_too_large', param: 'images[1]' },
+      /100001 characters up to and including this one; at most 100000 are allowed in total/,
     ],
     [
-      'pixels of a picture',
+      'pixels of an image',
       async () => [await plain(10, 10), await plain(1001, 1000)],
-      { kind: 'too_large', code: 'image_too_large', param: 'pictures[1]' },
-      /1001 x 1000 pixels, and a picture may have 1000000/,
+      { kind: 'too_large', code: 'image_too_large', param: 'images[1]' },
+      /1001 x 1000 pixels; at most 1000000 pixels are allowed per image/,
     ],
     [
       'pixels of a request',
       async () => [await plain(1000, 1000), await plain(1000, 1000), await plain(1000, 1000), await plain(100, 100)],
       { kind: 'too_large', code: 'images_too_large' },
-      /3010000 pixels with this one, and 3000000 are allowed in all/,
+      /3010000 pixels up to and including this one; at most 3000000 are allowed in total/,
     ],
   ]
   it.for(refusals)('%s', async ([, urls, error, says]) => {
@@ -202,7 +199,7 @@ describe('limits: each refusal names the part, what was found, what is allowed',
     expect(String(refusal)).toMatch(says)
   })
 
-  it('every one of them has a setting', () => {
+  it('can all be set by environment variables', () => {
     const environment = Object.fromEntries(
       Object.entries(loadConfig({}, {}).media).map(([setting, value]) => {
         const name = `ORIEL_${setting === 'proxy' ? 'FETCH_PROXY' : setting.replace(/[A-Z]/g, '_$&').toUpperCase()}`
@@ -215,16 +212,16 @@ describe('limits: each refusal names the part, what was found, what is allowed',
     expect(loadConfig({}, environment).media).toMatchObject({ cacheDir: '::1', proxy: 'http://proxy.example' })
   })
 
-  it('a picture of one pixel is one', async () => {
-    expect((await loadOne(await plain(1, 1)))?.pictures).toMatchObject([{ width: 1, height: 1 }])
+  it('accept an image of one pixel', async () => {
+    expect((await loadOne(await plain(1, 1)))?.images).toMatchObject([{ width: 1, height: 1 }])
   })
 
-  it('pixels that nobody has let go are bounded in all requests', async () => {
+  it('bound the pixels that all requests together hold', async () => {
     const narrow = createMedia({ ...loadConfig({}, {}).media, decoders: 2, maxPixelsHeld: 40_000 })
-    const picture = dataUrl(await plain(150, 100))
+    const url = dataUrl(await plain(150, 100))
     const several = (count: number, signal: AbortSignal) =>
       narrow.load(
-        Array.from({ length: count }, (_, index) => ({ url: picture, param: String(index) })),
+        Array.from({ length: count }, (_, index) => ({ kind: 'image' as const, url, param: String(index) })),
         512,
         signal,
       )
@@ -232,11 +229,11 @@ describe('limits: each refusal names the part, what was found, what is allowed',
     const refusal = { kind: 'overloaded', code: 'too_many_pixels', retryAfter: expect.any(Number) }
     const [first] = await several(1, one.signal)
     await expect(several(2, other.signal)).rejects.toMatchObject(refusal)
-    // What the refused one had got goes at its end, which comes after its answer.
+    // The refused request holds what it got until its signal aborts.
     other.abort()
-    first?.pictures[0]?.letGo()
-    expect(first?.pictures[0]?.rgb).toHaveLength(0)
-    // Alone, a request may have what a request may have; the next one is not even decoded.
+    first?.images[0]?.letGo()
+    expect(first?.images[0]?.rgb).toHaveLength(0)
+    // A request that is alone is bounded only by the limits of a request. The next one is refused before decoding.
     expect(await several(4, third.signal)).toHaveLength(4)
     await expect(several(1, one.signal)).rejects.toMatchObject(refusal)
     expect(await several(0, one.signal)).toEqual([])
@@ -245,44 +242,59 @@ describe('limits: each refusal names the part, what was found, what is allowed',
     await narrow.close()
   })
 
-  it('decoding waits for room rather than fail', async () => {
+  it('let decoding wait for pixels in flight instead of failing', async () => {
     const narrow = createMedia({ ...loadConfig({}, {}).media, decoders: 4, maxPixelsInFlight: 10_000 })
-    const picture = dataUrl(await plain(150, 100))
-    const sources = Array.from({ length: 12 }, (_, index): PictureSource => ({ url: picture, param: String(index) }))
+    const url = dataUrl(await plain(150, 100))
+    const sources = Array.from(
+      { length: 12 },
+      (_, index): AttachmentSource => ({ kind: 'image', url, param: String(index) }),
+    )
     expect(await narrow.load(sources, 512, new AbortController().signal)).toHaveLength(12)
-    // One that leaves while it waits takes no room with it.
+    // A request that is cancelled while it waits leaves nothing occupied.
     const stop = new AbortController()
-    const leaving = narrow.load(sources, 512, stop.signal)
-    setTimeout(() => stop.abort(), 5)
-    await expect(leaving).rejects.toMatchObject({ kind: 'cancelled' })
+    const cancelled = narrow.load(sources, 512, stop.signal)
+    setImmediate(() => stop.abort())
+    await expect(cancelled).rejects.toMatchObject({ kind: 'cancelled' })
     expect(await narrow.load(sources, 512, new AbortController().signal)).toHaveLength(12)
     await narrow.close()
   })
 })
 
-it('a decoder whose file nobody waits for any more is gone for good, and its room is free', async () => {
+it('a decoder whose cancelled file waits for admission is replaced, and a late admission is returned', async () => {
   const warnings: string[] = []
   const log = { warn: (_: unknown, text: string) => warnings.push(text) } as unknown as Logger
-  const pool = new DecoderPool({ processes: 1, timeoutMs: 500, log })
-  const room = deferred<() => void>()
+  const pool = new DecoderPool({ processes: 1, timeoutMs: 60_000, log })
+  const file = {
+    payload: dataUrl(await plain(8, 8)),
+    options: { pages: undefined, maxPages: 1, longestEdge: 512 },
+  }
+  const admission = deferred<() => void>()
   const waiting = deferred<void>()
   const stop = new AbortController()
-  let freed = 0
-  const decoding = pool.decode(
-    { payload: dataUrl(await plain(8, 8)), options: { pages: undefined, mostPages: 1, longestEdge: 512 } },
-    () => {
-      waiting.resolve()
-      return room.promise
-    },
-    stop.signal,
-  )
-  await waiting.promise
-  stop.abort()
-  await expect(decoding).rejects.toMatchObject({ kind: 'cancelled' })
-  // Longer than such a decoder is left alone.
-  await sleep(1500)
-  room.resolve(() => freed++)
-  await sleep(1000)
-  expect({ freed, warnings }).toEqual({ freed: 1, warnings: [] })
-  await pool.close()
+  let returned = 0
+  vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] })
+  try {
+    const decoding = pool.decode(
+      file,
+      () => {
+        waiting.resolve()
+        return admission.promise
+      },
+      stop.signal,
+    )
+    await waiting.promise
+    stop.abort()
+    await expect(decoding).rejects.toMatchObject({ kind: 'cancelled' })
+    // The grace period of a cancelled file.
+    await vi.advanceTimersByTimeAsync(1000)
+    const next = await pool.decode(file, async () => () => {}, new AbortController().signal)
+    expect(next.images).toMatchObject([{ width: 8, height: 8 }])
+    admission.resolve(() => returned++)
+    await admission.promise
+    await vi.advanceTimersByTimeAsync(60_000)
+    expect({ returned, warnings }).toEqual({ returned: 1, warnings: [] })
+  } finally {
+    vi.useRealTimers()
+    await pool.close()
+  }
 })

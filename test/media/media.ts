@@ -1,7 +1,7 @@
 import { loadConfig, type MediaConfig } from '../../src/config.ts'
+import type { Loaded } from '../../src/media/attachment.ts'
 import type { Resolve } from '../../src/media/fetch/fetch.ts'
 import { createMedia } from '../../src/media/index.ts'
-import type { Loaded } from '../../src/media/picture.ts'
 
 export interface OpenMedia {
   loadOne(file: Buffer | string, pages?: string | number, longestEdge?: number, signal?: AbortSignal): Promise<Loaded>
@@ -9,13 +9,13 @@ export interface OpenMedia {
   close(): Promise<void>
 }
 
-/** The room alone, with real decoders. @param resolve in place of the system's resolver */
+/** The media room alone, with real decoders. @param resolve replaces the system's resolver */
 export function openMedia(settings: Partial<MediaConfig> = {}, resolve?: Resolve): OpenMedia {
   const media = createMedia({ ...loadConfig({}, {}).media, decoders: 1, ...settings }, undefined, resolve)
   return {
     async loadOne(file, pages, longestEdge = 4096, signal = new AbortController().signal) {
       const url = typeof file === 'string' ? file : `data:;base64,${file.toString('base64')}`
-      const [loaded] = await media.load([{ url, param: 'picture', pages }], longestEdge, signal)
+      const [loaded] = await media.load([{ kind: 'image', url, param: 'image', pages }], longestEdge, signal)
       if (loaded === undefined) throw new Error('nothing was loaded')
       return loaded
     },

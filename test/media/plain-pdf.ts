@@ -1,4 +1,4 @@
-/** A PDF of A4 pages, each with a filled square of a colour of its own and its number. */
+/** A PDF of A4 pages. Each shows its number and a filled square in a different colour. */
 export function plainPdf(pages: number): Buffer {
   const kids = Array.from({ length: pages }, (_, page) => `${4 + page * 2} 0 R`).join(' ')
   const objects = [

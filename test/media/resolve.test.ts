@@ -8,7 +8,7 @@ afterEach(() => {
   for (const socket of sockets.splice(0)) socket.close()
 })
 
-/** A name server that says the same of every name: its addresses by the type of the question, 1 for A and 28 for AAAA. */
+/** A name server that gives every name the same addresses, by the type of the query: 1 for A and 28 for AAAA. */
 async function nameServer(addresses: Record<number, Buffer> | 'silent' | 'unknown'): Promise<string> {
   const socket = createSocket('udp4')
   sockets.push(socket)
@@ -27,42 +27,42 @@ async function nameServer(addresses: Record<number, Buffer> | 'silent' | 'unknow
   return `127.0.0.1:${socket.address().port}`
 }
 
-describe('the name of a host', () => {
+describe('a host name', () => {
   const four = Buffer.from([192, 0, 2, 1])
   const six = Buffer.from('20010db8000000000000000000000001', 'hex')
 
-  it('has all of its addresses, of both kinds', async () => {
+  it('resolves to all its addresses, IPv4 and IPv6', async () => {
     const resolve = resolver([await nameServer({ 1: four, 28: six })])
-    expect(await resolve('pictures.example')).toEqual([
+    expect(await resolve('images.example')).toEqual([
       { address: '192.0.2.1', family: 4 },
       { address: '2001:db8::1', family: 6 },
     ])
   })
 
-  it('may have addresses of one kind', async () => {
+  it('may have only IPv4 addresses', async () => {
     const resolve = resolver([await nameServer({ 1: four })])
-    expect(await resolve('pictures.example')).toEqual([{ address: '192.0.2.1', family: 4 }])
+    expect(await resolve('images.example')).toEqual([{ address: '192.0.2.1', family: 4 }])
   })
 
-  it('is first looked for in the hosts file', async () => {
+  it('is looked up in the hosts file first', async () => {
     const resolve = resolver([await nameServer({ 1: four })])
     expect((await resolve('LocalHost')).map(({ address }) => address)).toContain('127.0.0.1')
   })
 
-  it('is asked of the system where no name server knows it', async () => {
+  it('is passed to the resolver of the system if no name server knows it', async () => {
     const resolve = resolver([await nameServer('unknown')])
     await expect(resolve('nowhere.invalid')).rejects.toMatchObject({ syscall: 'getaddrinfo' })
   })
 
-  it('holds up no other when its servers never answer', async () => {
+  it('does not block other look-ups when its name servers never answer', async () => {
     const resolve = resolver([await nameServer('silent')])
-    const start = performance.now()
-    let over = 0
-    const asked = Array.from({ length: 30 }, (_, at) => resolve(`h${at}.example`).catch(() => over++))
+    let failed = 0
+    const unanswered = Array.from({ length: 30 }, (_, index) => resolve(`h${index}.example`).catch(() => failed++))
     await new Promise((go) => setTimeout(go, 100))
+    // The look-up uses the threads of the system's resolver. It ends while all others still wait.
     await lookup('localhost')
-    expect({ over, quick: performance.now() - start < 1000 }).toEqual({ over: 0, quick: true })
-    await Promise.all(asked)
-    expect(over).toBe(30)
+    expect(failed).toBe(0)
+    await Promise.all(unanswered)
+    expect(failed).toBe(30)
   })
 })

@@ -1,14 +1,14 @@
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 
-/** Pixels as they were before any encoder saw them. */
+/** The pixels of an image before encoding. */
 export interface Pixels {
   readonly width: number
   readonly height: number
   readonly rgb: Uint8Array
 }
 
-/** Odd in blocks of 8 and 16, and wider than high, so that a turned or padded picture cannot pass for a right one. */
+/** Not a multiple of 8 or 16, and wider than high, so that a rotated or padded image is not mistaken for a correct one. */
 export const [width, height] = [70, 52]
 
 type Colour = readonly [number, number, number]
@@ -22,7 +22,7 @@ const paint = (colour: (x: number, y: number) => Colour): Pixels => {
 const grey = (light: (x: number, y: number) => number): Pixels =>
   paint((x, y) => [light(x, y), light(x, y), light(x, y)])
 
-/** Twelve colours in fields: what palettes and run lengths are for. */
+/** Twelve fields of one colour each, for palettes and run-length encodings. */
 const fields = (turn: number): Pixels =>
   paint((x, y) => {
     const field = Math.floor((x * 4) / width) + 4 * Math.floor((y * 3) / height)
@@ -31,11 +31,11 @@ const fields = (turn: number): Pixels =>
 
 const inCorner = (x: number, y: number): boolean => x < 20 && y < 12
 
-/** Every source that a file of the corpus is made of. No two corners are alike. */
+/** The sources of the corpus. All corners of a source differ. */
 export const sources = {
   rgb: paint((x, y) => (inCorner(x, y) ? [230, 20, 30] : [40 + x * 3, 20 + y * 4, 200 - x - y])),
   grey: grey((x, y) => (inCorner(x, y) ? 250 : 10 + x * 2 + y)),
-  /** Four shades, so that two bits hold it. */
+  /** Four shades, which fit in two bits. */
   shades: grey((x) => Math.floor((x * 4) / width) * 85),
   bits: grey((x, y) => ((x * x + y * 3) % 7 < 3 || inCorner(x, y) ? 255 : 0)),
   flat: fields(0),
@@ -53,15 +53,15 @@ const onWhite = ({ rgb }: Pixels, alpha: (x: number, y: number) => number): Pixe
   paint((x, y) => {
     const at = (y * width + x) * 3
     const a = alpha(x, y) / 255
-    const laid = (channel: number): number => Math.round((rgb[at + channel] ?? 0) * a + 255 * (1 - a))
-    return [laid(0), laid(1), laid(2)]
+    const blended = (channel: number): number => Math.round((rgb[at + channel] ?? 0) * a + 255 * (1 - a))
+    return [blended(0), blended(1), blended(2)]
   })
 
-/** What a viewer with white behind the picture shows of a source with the alpha channel `alpha.pgm`, or `mask.pgm`. */
+/** A source with the alpha channel `alpha.pgm`, or `mask.pgm`, blended onto white. */
 export const overWhite = (name: SourceName): Pixels => onWhite(sources[name], alphaAt)
 export const maskedOverWhite = (name: SourceName): Pixels => onWhite(sources[name], maskAt)
 
-/** Writes every source as the encoders take it: `rgb.ppm`, `grey.pgm`, `bits.pbm`, 16-bit `deep.ppm`, `alpha.pgm`, `mask.pgm`. */
+/** Writes the sources in the formats that encoders read: `rgb.ppm`, `grey.pgm`, `bits.pbm`, 16-bit `deep.ppm`, `alpha.pgm`, `mask.pgm`. */
 export function writeSources(folder: string): void {
   const write = (name: string, head: string, body: Uint8Array): void =>
     writeFileSync(join(folder, name), Buffer.concat([Buffer.from(head, 'latin1'), body]))
@@ -76,7 +76,7 @@ export function writeSources(folder: string): void {
   const digits = Array.from(one(first('bits')), (light) => (light === 0 ? '1' : '0'))
   write('bits.pbm', `P1\n${size}`, Buffer.from(digits.join('').replace(/.{70}/g, '$&\n')))
   const deep = Buffer.alloc(sources.rgb.rgb.length * 2)
-  // Low bytes that are not the high ones: what a decoder makes of them is rounding, and at most one step of it.
+  // The low bytes differ from the high bytes. A decoder may round them, by at most one step.
   for (const [i, value] of sources.rgb.rgb.entries()) deep.writeUInt16BE(value * 256 + ((i * 37) & 255), i * 2)
   write('deep.ppm', `P6\n${size}65535\n`, deep)
   write('cmyk.raw', '', inks())
@@ -84,7 +84,7 @@ export function writeSources(folder: string): void {
   write('mask.pgm', `P5\n${size}255\n`, one(maskAt))
 }
 
-/** The colour source in the plainest of inks, with as much black as there can be. */
+/** The colour source in CMYK by the simplest formula, with as much black as possible. */
 function inks(): Uint8Array {
   const { rgb } = sources.rgb
   const samples = new Uint8Array(width * height * 4)
@@ -96,15 +96,15 @@ function inks(): Uint8Array {
   return samples
 }
 
-/** How far two pictures of one size are apart: the largest difference of a sample, and the mean. */
-export function distance(a: Pixels, b: Pixels): { most: number; mean: number } {
+/** The largest and the mean difference between the samples of two images of the same size. */
+export function distance(a: Pixels, b: Pixels): { max: number; mean: number } {
   if (a.width !== b.width || a.height !== b.height)
     throw new Error(`${a.width} x ${a.height} is compared with ${b.width} x ${b.height}`)
-  let [most, sum] = [0, 0]
+  let [max, sum] = [0, 0]
   for (const [i, value] of a.rgb.entries()) {
-    const apart = Math.abs(value - (b.rgb[i] ?? 0))
-    most = Math.max(most, apart)
-    sum += apart
+    const difference = Math.abs(value - (b.rgb[i] ?? 0))
+    max = Math.max(max, difference)
+    sum += difference
   }
-  return { most, mean: sum / a.rgb.length }
+  return { max, mean: sum / a.rgb.length }
 }

@@ -11,18 +11,19 @@ import type { Resolve } from '../../src/media/fetch/fetch.ts'
 import { shape } from '../support/pictures.ts'
 import { openMedia } from './media.ts'
 
-const urlTimeoutMs = 800
-/** A refusal may not take longer: the bound of a URL, and what a busy machine adds. */
-const patience = urlTimeoutMs + 2000
-const clientsFault = ['invalid', 'timeout', 'too_large', 'unsupported_media', 'unreadable_media']
+/** For hosts that never answer. */
+const shortTimeoutMs = 800
+/** For all others. A test that needs it all fails by its own time limit. */
+const longTimeoutMs = 120_000
+const clientErrors = ['invalid', 'timeout', 'too_large', 'unsupported_media', 'unreadable_media']
 
-/** Listens where nothing may connect, on one port of several addresses, and counts. */
+/** Listens on addresses that nothing may connect to, all on one port, and counts the connections. */
 const canary = { port: 0, visits: 0, servers: [] as TcpServer[] }
 const forbidden = ['127.0.0.2', '127.0.0.3', '::1']
-/** The one address that may be fetched from, where the hostile host lives. */
+/** The hostile host, at the one address that may be fetched from. */
 let host: Server
 let origin: string
-let picture: Buffer
+let image: Buffer
 let answer: RequestListener = () => {}
 
 const listen = (server: TcpServer, address: string, port = 0): Promise<number> =>
@@ -32,12 +33,12 @@ const listen = (server: TcpServer, address: string, port = 0): Promise<number> =
   })
 
 beforeAll(async () => {
-  picture = await shape('red', 'circle', 64)
+  image = await shape('red', 'circle', 64)
   for (const address of forbidden) {
     const server = createTcpServer((socket) => {
       canary.visits++
       socket.on('error', () => {})
-      socket.end(`HTTP/1.1 200 OK\r\ncontent-length: ${picture.length}\r\n\r\n`)
+      socket.end(`HTTP/1.1 200 OK\r\ncontent-length: ${image.length}\r\n\r\n`)
     })
     canary.port = await listen(server, address, canary.port)
     canary.servers.push(server)
@@ -53,36 +54,30 @@ beforeEach(() => {
   canary.visits = 0
 })
 
-interface Attempt {
-  error: OrielError
-  ms: number
-}
-
-async function refused(load: Promise<unknown>): Promise<Attempt> {
-  const start = performance.now()
+async function refused(load: Promise<unknown>): Promise<OrielError> {
   const error = await load.then(
     () => new Error('it was loaded'),
     (thrown: unknown) => thrown,
   )
   if (!(error instanceof OrielError)) throw error
-  return { error, ms: performance.now() - start }
+  return error
 }
 
-function expectRefusal({ error, ms }: Attempt): void {
-  expect(clientsFault).toContain(error.kind)
+/** An error about the URL that reveals nothing about the network or this machine, and no connection to an internal address. */
+function expectRefusal(error: OrielError): void {
+  expect(clientErrors).toContain(error.kind)
   expect(error.message).not.toMatch(/\d+\.\d+\.\d+\.\d+|::|E[A-Z]{5,}|localhost|\/(src|home|etc|tmp)\//)
-  expect(ms).toBeLessThan(patience)
   expect(canary.visits).toBe(0)
 }
 
-describe('hosts that are not on the public internet, however they are written', () => {
-  const media = openMedia({ urlTimeoutMs })
-  beforeAll(() => media.loadOne(picture))
+describe('refuses hosts that are not on the public internet, however they are written', () => {
+  const media = openMedia({ urlTimeoutMs: shortTimeoutMs })
+  beforeAll(() => media.loadOne(image))
   afterAll(() => media.close())
 
   const hosts = [
     ...['127.0.0.2', '127.0.0.3', 'localhost', 'LOCALHOST', 'localhost.', '127.0.0.2.', '127.2', '127.0.2'],
-    // Decimal, octal, hexadecimal, and mixed.
+    // Decimal, octal, hexadecimal and mixed.
     ...[
       '2130706434',
       '017700000002',
@@ -93,10 +88,10 @@ describe('hosts that are not on the public internet, however they are written', 
       '127.0.0.0x2',
       '0x7F.0.02',
     ],
-    // Written with other characters, which IDNA maps to digits and dots.
+    // Characters that IDNA maps to digits and dots.
     ...['①②⑦.⓪.⓪.②', '127。0。0。2', '１２７.0.0.2', '%31%32%37.0.0.2', '127.0.0.2%2e'],
     ...['0.0.0.0', '0', '0x0', '[::]', '[::1]', '[0:0:0:0:0:0:0:1]', '[::0001]'],
-    // IPv4 inside of IPv6: mapped, compatible, translated, NAT64, its local prefix, 6to4, Teredo, ISATAP.
+    // IPv4 embedded in IPv6: mapped, compatible, translated, NAT64, its local prefix, 6to4, Teredo, ISATAP.
     ...['[::ffff:127.0.0.2]', '[::ffff:7f00:2]', '[::127.0.0.2]', '[::ffff:0:127.0.0.2]', '[64:ff9b::7f00:2]'],
     ...['[64:ff9b:1::7f00:2]', '[2002:7f00:2::]', '[2001:0:4136:e378:8000:63bf:80ff:fffd]', '[fe80::5efe:7f00:2]'],
     ...['10.0.0.1', '10.255.255.255', '172.16.0.1', '172.31.255.255', '192.168.0.1', '192.168.255.255'],
@@ -117,7 +112,7 @@ describe('hosts that are not on the public internet, however they are written', 
     ['credentials', () => `http://user:password@127.0.0.2:${canary.port}/`],
     ['a user without a password', () => `http://user@127.0.0.2:${canary.port}/`],
     ['a backslash that parsers disagree on', () => `http://127.0.0.2:${canary.port}\\@example.com/`],
-    ['backslashes for slashes', () => `http:\\\\127.0.0.2:${canary.port}\\`],
+    ['backslashes instead of slashes', () => `http:\\\\127.0.0.2:${canary.port}\\`],
     ['no slashes', () => `http:127.0.0.2:${canary.port}`],
     ['three slashes', () => `http:///127.0.0.2:${canary.port}/`],
     ['a fragment that looks like a host', () => `http://127.0.0.2:${canary.port}#@example.com/`],
@@ -155,38 +150,38 @@ describe('hosts that are not on the public internet, however they are written', 
   it.for(urls)('%s', async ([, url]) => expectRefusal(await refused(media.loadOne(url()))))
 })
 
-describe("a cloud's platform at an address of the public range", () => {
-  it.each(['168.63.129.16'])('%s is refused, unless it is listed', (address) => {
+describe('the public address of a cloud platform', () => {
+  it.each(['168.63.129.16'])('%s is refused unless it is allowed', (address) => {
     expect(publicAddresses([])(address)).toBe(false)
     expect(publicAddresses(['168.63.129.0/24'])(address)).toBe(true)
     expect(publicAddresses([])('168.63.129.17')).toBe(true)
   })
 })
 
-describe('names', () => {
+describe('host names', () => {
   const resolved = (...addresses: string[]): Resolve => {
     return async () => addresses.map((address) => ({ address, family: address.includes(':') ? 6 : 4 }))
   }
   const answers: [what: string, resolve: Resolve][] = [
-    ['an inside address', resolved('127.0.0.2')],
-    ['an inside address behind a public one', resolved('93.184.216.34', '127.0.0.2')],
-    ['an inside address before a public one', resolved('127.0.0.2', '93.184.216.34')],
-    ['an IPv6 address that holds an inside one', resolved('::ffff:127.0.0.2')],
+    ['an internal address', resolved('127.0.0.2')],
+    ['an internal address after a public one', resolved('93.184.216.34', '127.0.0.2')],
+    ['an internal address before a public one', resolved('127.0.0.2', '93.184.216.34')],
+    ['an IPv6 address that embeds an internal one', resolved('::ffff:127.0.0.2')],
     ['a loopback address of IPv6', resolved('::1')],
     ['a link-local address with a scope', resolved('fe80::1%lo')],
     ['no address', resolved()],
-    ['what is no address', resolved('not-an-address')],
-    ['a failure', () => Promise.reject(new Error('queryA ESERVFAIL 10.0.0.53'))],
-    ['nothing, ever', () => new Promise(() => {})],
+    ['an invalid address', resolved('not-an-address')],
+    ['an error', () => Promise.reject(new Error('queryA ESERVFAIL 10.0.0.53'))],
+    ['nothing, because the name server never answers', () => new Promise(() => {})],
   ]
-  it.for(answers)('that resolve to %s', async ([, resolve]) => {
-    const media = openMedia({ urlTimeoutMs }, resolve)
-    expectRefusal(await refused(media.loadOne(`http://pictures.example:${canary.port}/a.png`)))
+  it.for(answers)('are refused when they resolve to %s', async ([, resolve]) => {
+    const media = openMedia({ urlTimeoutMs: shortTimeoutMs }, resolve)
+    expectRefusal(await refused(media.loadOne(`http://images.example:${canary.port}/a.png`)))
     await media.close()
   })
 
-  it('that a DNS server answers in another way each time: what was checked is what is connected to', async () => {
-    // The first answer is allowed, every later one leads inside.
+  it('are resolved once: the connection goes to the checked address, whatever later DNS answers say', async () => {
+    // The first answer is allowed, every later one is internal.
     const dns = createSocket('udp4')
     let queries = 0
     dns.on('message', (query, { port, address }) => {
@@ -199,15 +194,15 @@ describe('names', () => {
     await new Promise<void>((resolve) => dns.bind(0, '127.0.0.1', resolve))
     const resolver = new Resolver()
     resolver.setServers([`127.0.0.1:${dns.address().port}`])
-    const media = openMedia({ urlTimeoutMs: 5000, allowPrivate: ['127.0.0.1'] }, async (name) =>
+    const media = openMedia({ urlTimeoutMs: longTimeoutMs, allowPrivate: ['127.0.0.1'] }, async (name) =>
       (await resolver.resolve4(name)).map((address) => ({ address, family: 4 })),
     )
-    answer = (_, response) => response.end(picture)
-    expect((await media.loadOne(`http://rebind.example:${new URL(origin).port}/a.png`)).pictures).toHaveLength(1)
+    answer = (_, response) => response.end(image)
+    expect((await media.loadOne(`http://rebind.example:${new URL(origin).port}/a.png`)).images).toHaveLength(1)
     expect(queries).toBe(1)
     expectRefusal(await refused(media.loadOne(`http://rebind.example:${canary.port}/a.png`)))
     expect(queries).toBe(2)
-    // And a redirect to the same name is a new name.
+    // A redirect to the same name resolves it again.
     queries = 0
     answer = (_, response) => response.writeHead(302, { location: `http://rebind.example:${canary.port}/` }).end()
     expectRefusal(await refused(media.loadOne(`http://rebind.example:${new URL(origin).port}/`)))
@@ -216,18 +211,18 @@ describe('names', () => {
     await media.close()
   })
 
-  it('that are not on the list of allowed ones, or on that of denied ones', async () => {
+  it('are refused when they are not allowed, or denied', async () => {
     const settings = {
-      urlTimeoutMs: 5000,
+      urlTimeoutMs: longTimeoutMs,
       allowPrivate: ['127.0.0.1'],
       allowDomains: ['good.example'],
       denyDomains: ['bad.good.example'],
     }
     const media = openMedia(settings, resolved('127.0.0.1'))
     const { port } = new URL(origin)
-    answer = (_, response) => response.end(picture)
+    answer = (_, response) => response.end(image)
     for (const name of ['good.example', 'cdn.good.example', 'GOOD.example.'])
-      expect((await media.loadOne(`http://${name}:${port}/`)).pictures).toHaveLength(1)
+      expect((await media.loadOne(`http://${name}:${port}/`)).images).toHaveLength(1)
     for (const name of [
       'evil.example',
       'notgood.example',
@@ -236,9 +231,9 @@ describe('names', () => {
       'x.bad.good.example',
       '127.0.0.1',
     ]) {
-      const attempt = await refused(media.loadOne(`http://${name}:${port}/`))
-      expectRefusal(attempt)
-      expect(attempt.error.message).toMatch(/not among those that this server fetches from/)
+      const error = await refused(media.loadOne(`http://${name}:${port}/`))
+      expectRefusal(error)
+      expect(error.message).toMatch(/configured not to fetch from its host/)
     }
     answer = (_, response) => response.writeHead(302, { location: `http://evil.example:${port}/` }).end()
     expectRefusal(await refused(media.loadOne(`http://good.example:${port}/`)))
@@ -246,15 +241,17 @@ describe('names', () => {
   })
 })
 
-describe('hosts that behave badly', () => {
-  const media = openMedia({ urlTimeoutMs, allowPrivate: ['127.0.0.1'], maxUrlBytes: 100_000 })
-  beforeAll(() => media.loadOne(picture))
-  afterAll(() => media.close())
+describe('refuses what a hostile host sends', () => {
+  const settings = { allowPrivate: ['127.0.0.1'], maxUrlBytes: 100_000 }
+  const media = openMedia({ ...settings, urlTimeoutMs: longTimeoutMs })
+  const hasty = openMedia({ ...settings, urlTimeoutMs: shortTimeoutMs })
+  beforeAll(() => Promise.all([media.loadOne(image), hasty.loadOne(image)]))
+  afterAll(() => Promise.all([media.close(), hasty.close()]))
   const redirect =
     (location: string | (() => string), status = 302): RequestListener =>
     (_, response) =>
       response.writeHead(status, { location: typeof location === 'string' ? location : location() }).end()
-  /** Redirects so many times on the same host, then to the last place. */
+  /** Redirects `hops` times to the same host, then to `last`. */
   const chain =
     (hops: number, last: () => string): RequestListener =>
     ({ url = '' }, response) => {
@@ -271,7 +268,7 @@ describe('hosts that behave badly', () => {
     (text: string): RequestListener =>
     ({ socket }) =>
       socket.write(text)
-  /** Writes again and again, until nobody listens. */
+  /** Writes `chunk` repeatedly until the connection is closed. */
   const endless =
     (head: string, chunk: string | Buffer, everyMs: number): RequestListener =>
     ({ socket }) => {
@@ -279,16 +276,16 @@ describe('hosts that behave badly', () => {
       const timer = setInterval(() => socket.write(chunk), everyMs)
       socket.on('error', () => {}).on('close', () => clearInterval(timer))
     }
-  const inside = (address = '127.0.0.2') => `http://${address}:${canary.port}/`
+  const internal = (address = '127.0.0.2') => `http://${address}:${canary.port}/`
   const bomb = gzipSync(Buffer.alloc(50_000_000))
   const png = Buffer.from('\x89PNG\r\n\x1a\n', 'latin1')
 
   const behaviours: [what: string, listener: RequestListener, kind: string | undefined][] = [
-    ['a redirect inside', redirect(() => inside()), 'invalid'],
-    ['a permanent redirect inside', redirect(() => inside(), 308), 'invalid'],
-    ['a redirect to loopback of IPv6', redirect(() => inside('[::1]')), 'invalid'],
-    ['a redirect to localhost', redirect(() => inside('localhost')), 'invalid'],
-    ['a redirect to a number', redirect(() => inside('2130706434')), 'invalid'],
+    ['a redirect to an internal address', redirect(() => internal()), 'invalid'],
+    ['a permanent redirect to an internal address', redirect(() => internal(), 308), 'invalid'],
+    ['a redirect to the IPv6 loopback address', redirect(() => internal('[::1]')), 'invalid'],
+    ['a redirect to localhost', redirect(() => internal('localhost')), 'invalid'],
+    ['a redirect to a number', redirect(() => internal('2130706434')), 'invalid'],
     ['a redirect without a scheme', redirect(() => `//127.0.0.2:${canary.port}/`), 'invalid'],
     ['a redirect with a backslash', redirect(() => `/\\127.0.0.2:${canary.port}/`), 'invalid'],
     ['a redirect to a metadata service', redirect('http://169.254.169.254/latest/meta-data/'), 'invalid'],
@@ -296,10 +293,10 @@ describe('hosts that behave badly', () => {
     ['a redirect to data:', redirect('data:image/png;base64,iVBORw0KGgo='), 'invalid'],
     ['a redirect to gopher:', redirect('gopher://127.0.0.2/'), 'invalid'],
     ['a redirect with credentials', redirect('http://a:b@example.com/'), 'invalid'],
-    ['a redirect to nowhere', redirect('http://'), 'invalid'],
-    ['a redirect without a place', (_, response) => response.writeHead(302).end(), 'invalid'],
-    ['a chain of redirects that ends inside', chain(2, () => inside()), 'invalid'],
-    ['a chain of redirects too long', chain(9, () => inside()), 'invalid'],
+    ['a redirect to a URL without a host', redirect('http://'), 'invalid'],
+    ['a redirect without a location', (_, response) => response.writeHead(302).end(), 'invalid'],
+    ['a chain of redirects that ends at an internal address', chain(2, () => internal()), 'invalid'],
+    ['a chain of too many redirects', chain(9, () => internal()), 'invalid'],
     ['a redirect to itself', redirect('/'), 'invalid'],
     [
       'a redirect whose body never ends',
@@ -311,10 +308,10 @@ describe('hosts that behave badly', () => {
       'invalid',
     ],
     ['headers that never come', () => {}, 'timeout'],
-    ['headers letter by letter', endless('HTTP/1.1 200 OK\r\nx: ', 'x', 30), 'timeout'],
+    ['headers that arrive letter by letter', endless('HTTP/1.1 200 OK\r\nx: ', 'x', 30), 'timeout'],
     ['headers without end', endless('HTTP/1.1 200 OK\r\n', `x-${'y'.repeat(4000)}: z\r\n`, 1), 'invalid'],
     ['"continue" without end', endless('', 'HTTP/1.1 100 Continue\r\n\r\n', 5), undefined],
-    ['a body byte by byte', endless('HTTP/1.1 200 OK\r\n\r\n', 'P', 30), 'timeout'],
+    ['a body that arrives byte by byte', endless('HTTP/1.1 200 OK\r\n\r\n', 'P', 30), 'timeout'],
     ['a body that never comes', stalled('HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\n'), 'timeout'],
     [
       'a body without end',
@@ -330,62 +327,67 @@ describe('hosts that behave badly', () => {
       ),
       'too_large',
     ],
-    ['a length that is too large', stalled('HTTP/1.1 200 OK\r\ncontent-length: 100001\r\n\r\n'), 'too_large'],
-    ['a length that is longer than the body', raw('HTTP/1.1 200 OK\r\ncontent-length: 5000\r\n\r\n', png), 'invalid'],
-    ['a length that is no number', raw('HTTP/1.1 200 OK\r\ncontent-length: -1\r\n\r\n', png), 'invalid'],
-    ['two lengths', raw('HTTP/1.1 200 OK\r\ncontent-length: 8\r\ncontent-length: 9\r\n\r\n', png), 'invalid'],
+    ['a content-length above the limit', stalled('HTTP/1.1 200 OK\r\ncontent-length: 100001\r\n\r\n'), 'too_large'],
+    ['a content-length longer than the body', raw('HTTP/1.1 200 OK\r\ncontent-length: 5000\r\n\r\n', png), 'invalid'],
+    ['a content-length that is not a number', raw('HTTP/1.1 200 OK\r\ncontent-length: -1\r\n\r\n', png), 'invalid'],
+    [
+      'two different content-lengths',
+      raw('HTTP/1.1 200 OK\r\ncontent-length: 8\r\ncontent-length: 9\r\n\r\n', png),
+      'invalid',
+    ],
     [
       'a gzip bomb',
       (_, response) => response.writeHead(200, { 'content-encoding': 'gzip' }).end(bomb),
       'unsupported_media',
     ],
     [
-      'a gzip bomb that is called a picture',
+      'a gzip bomb with the media type of an image',
       (_, response) => response.writeHead(200, { 'content-type': 'image/png' }).end(bomb),
       'unsupported_media',
     ],
     ['a web page', (_, response) => response.end(`<!doctype html><html>${' '.repeat(100)}`), 'unsupported_media'],
     [
-      'a web page called png',
+      'a web page with the media type of an image',
       (_, response) => response.writeHead(200, { 'content-type': 'image/png' }).end('<!doctype html>'),
       'unsupported_media',
     ],
     [
-      'an SVG that names inside addresses',
-      (_, response) => response.end(`<svg xmlns="http://www.w3.org/2000/svg"><image href="${inside()}"/></svg>`),
+      'an SVG that refers to internal addresses',
+      (_, response) => response.end(`<svg xmlns="http://www.w3.org/2000/svg"><image href="${internal()}"/></svg>`),
       'unsupported_media',
     ],
-    ['no body', (_, response) => response.end(), 'unsupported_media'],
+    ['an empty body', (_, response) => response.end(), 'unsupported_media'],
     ['status 204', (_, response) => response.writeHead(204).end(), 'invalid'],
     ['status 401', (_, response) => response.writeHead(401, { 'www-authenticate': 'Basic' }).end(), 'invalid'],
     ['status 404', (_, response) => response.writeHead(404).end(), 'invalid'],
     ['status 500', (_, response) => response.writeHead(500).end('at /home/app'), 'invalid'],
-    ['304 for what was never sent', (_, response) => response.writeHead(304).end(), 'invalid'],
+    ['status 304 without a cached file', (_, response) => response.writeHead(304).end(), 'invalid'],
     ['a connection that closes at once', ({ socket }) => socket.destroy(), 'invalid'],
-    ['what is no HTTP', raw('SSH-2.0-OpenSSH_9.2\r\n'), 'invalid'],
+    ['a response that is not HTTP', raw('SSH-2.0-OpenSSH_9.2\r\n'), 'invalid'],
     [
-      'an upgrade',
+      'a protocol upgrade',
       raw('HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: upgrade\r\n\r\n'),
       'invalid',
     ],
   ]
   it.for(behaviours)('%s', async ([, listener, kind]) => {
     answer = listener
-    const attempt = await refused(media.loadOne(`${origin}/0`))
-    expectRefusal(attempt)
-    if (kind !== undefined) expect(attempt.error.kind).toBe(kind)
+    const endless = kind === 'timeout' || kind === undefined
+    const error = await refused((endless ? hasty : media).loadOne(`${origin}/0`))
+    expectRefusal(error)
+    if (kind !== undefined) expect(error.kind).toBe(kind)
   })
 
-  it('TLS without a certificate that can be trusted, and a port where nobody listens', async () => {
+  it('an untrusted TLS certificate, and a closed port', async () => {
     expectRefusal(await refused(media.loadOne(origin.replace('http:', 'https:'))))
     expectRefusal(await refused(media.loadOne('http://127.0.0.1:9/')))
   })
 
-  it('what an honest host sees: our name, no compression, nothing of who asks', async () => {
+  it('a host sees the name of the server and nothing about the client', async () => {
     let seen: Record<string, unknown> = {}
     answer = ({ headers }, response) => {
       seen = headers
-      response.end(picture)
+      response.end(image)
     }
     await media.loadOne(`${origin}/0#fragment`)
     expect(seen['user-agent']).toMatch(/^Oriel\/\d+\.\d+\.\d+ /)
@@ -394,8 +396,8 @@ describe('hosts that behave badly', () => {
   })
 })
 
-describe('lists of hosts that could never match', () => {
-  const lists: [setting: string, entry: string, says: string][] = [
+describe('settings for hosts', () => {
+  const invalid: [setting: string, entry: string, says: string][] = [
     ['ORIEL_ALLOW_PRIVATE', 'localhost', 'must be an address or a range'],
     ['ORIEL_ALLOW_PRIVATE', '10.0.0.0/33', 'must be an address or a range'],
     ['ORIEL_DENY_DOMAINS', '*.example.com', 'must be like example.com'],
@@ -405,11 +407,11 @@ describe('lists of hosts that could never match', () => {
     ['ORIEL_ALLOW_DOMAINS', '*', 'must be like example.com'],
     ['ORIEL_FETCH_PROXY', 'ftp://proxy.example.com', 'must be like http://'],
   ]
-  it.for(lists)('are refused at the start: %s=%s', ([setting, entry, says]) => {
+  it.for(invalid)('refuses %s=%s, which could never match', ([setting, entry, says]) => {
     expect(() => loadConfig({}, { [setting]: entry })).toThrow(says)
   })
 
-  it('are not these', () => {
+  it('accepts addresses, ranges and domains', () => {
     const allowPrivate = '127.0.0.1,10.0.0.0/8,::1,fd00::/8'
     const denyDomains = 'example.com,bücher.example,192.0.2.1,2001:db8::1,intranet'
     const { media } = loadConfig({}, { ORIEL_ALLOW_PRIVATE: allowPrivate, ORIEL_DENY_DOMAINS: denyDomains })

@@ -3,7 +3,7 @@ import { availableParallelism, platform } from 'node:os'
 import { describe, expect, it } from 'vitest'
 import { confinement, openAffinity, openNative } from '../../src/native/index.ts'
 
-describe('threads that compute while a decoder does', () => {
+describe('the threads of an encoder beside a decoder', () => {
   it.runIf(platform() === 'linux' && availableParallelism() > 1)(
     'keep off the cores that it uses, and may use all again',
     () => {
@@ -23,7 +23,7 @@ describe('threads that compute while a decoder does', () => {
     },
   )
 
-  it('have nothing to choose where the decoder uses all cores, or only some are given to all of Oriel', () => {
+  it('are not confined if the decoder uses all cores, or its threads are not one for each core', () => {
     openNative()
     const cores = openAffinity()?.cpus.length ?? 1
     expect(confinement([1], cores, cores)).toBeNull()

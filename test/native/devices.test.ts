@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { chooseDevice } from '../../src/engine/devices.ts'
+import { chooseDevice } from '../../src/engine/index.ts'
 import { layersThatFit } from '../../src/language/offload.ts'
 import { createLogger } from '../../src/log.ts'
 import {
@@ -12,7 +12,7 @@ import {
   thisHost,
 } from '../../src/native/libraries.ts'
 
-/** Finds the packages that are said to be installed. */
+/** Resolves only these packages. */
 const having =
   (...installed: string[]) =>
   (name: string): string => {
@@ -32,7 +32,7 @@ describe("each device's libraries", () => {
     expect(gpusOf(host)).toEqual(devices)
   })
 
-  it('lie in the package of the platform', () => {
+  it('are in the package of the platform', () => {
     const bins = (name: string) => `/modules/@node-llama-cpp/${name}/bins/${name}`
     expect(findFolder('vulkan', 'linux-x64', having('linux-x64-vulkan'))).toEqual({
       folder: bins('linux-x64-vulkan'),
@@ -50,17 +50,17 @@ describe("each device's libraries", () => {
     ])
   })
 
-  it('are told how to install where they are not', () => {
+  it('are refused with the command that installs them', () => {
     expect(() => findFolder('cuda', 'linux-x64', having('linux-x64'))).toThrow(
-      '--gpu cuda needs a package that is not installed: npm i @node-llama-cpp/linux-x64-cuda@3.22.1 @node-llama-cpp/linux-x64-cuda-ext@3.22.1',
+      'The package for cuda is not installed. To install it: npm i @node-llama-cpp/linux-x64-cuda@3.22.1 @node-llama-cpp/linux-x64-cuda-ext@3.22.1',
     )
     expect(installCommand('vulkan', 'win32-x64')).toBe('npm i @node-llama-cpp/win-x64-vulkan@3.22.1')
     expect(() => findFolder('metal', 'linux-x64')).toThrow(
-      'There is no metal for linux-x64; there is for darwin-arm64.',
+      'metal is not supported on linux-x64. Supported platforms: darwin-arm64.',
     )
   })
 
-  it('are known by their names, whatever the device', () => {
+  it('are found by name, whatever the device', () => {
     const cuda = [
       'libggml-base.so',
       'libggml-cuda.so',
@@ -78,27 +78,30 @@ describe("each device's libraries", () => {
   })
 })
 
-describe('--gpu', () => {
+describe('the choice of a device', () => {
   const log = createLogger('silent')
 
-  it('is off, or auto without a GPU: the processor computes', async () => {
+  it('is the CPU for off, and for auto without a GPU', async () => {
     expect((await chooseDevice('off', log)).device).toBe('cpu')
     const installed = gpusOf(thisHost).some((device) => isInstalled(device, thisHost))
     if (!installed) expect((await chooseDevice('auto', log)).device).toBe('cpu')
   })
 
-  it.each(['cuda', 'vulkan', 'metal'] satisfies GpuDevice[])('says what lacks for %s', async (device) => {
-    if (isInstalled(device, thisHost)) return
-    await expect(chooseDevice(device, log)).rejects.toMatchObject({
-      kind: 'invalid',
-      code: 'no_gpu',
-      message: expect.stringMatching(/npm i @node-llama-cpp|There is no/),
-    })
-  })
+  it.each(['cuda', 'vulkan', 'metal'] satisfies GpuDevice[])(
+    'refuses %s without its package, naming it',
+    async (device) => {
+      if (isInstalled(device, thisHost)) return
+      await expect(chooseDevice(device, log)).rejects.toMatchObject({
+        kind: 'invalid',
+        code: 'no_gpu',
+        message: expect.stringMatching(/npm i @node-llama-cpp|is not supported on/),
+      })
+    },
+  )
 })
 
-describe('the layers that a GPU takes', () => {
-  it('are all, some or none, with room left for what a step computes', () => {
+describe('the layers on a GPU', () => {
+  it('are all, some or none, with room for the buffers of a step', () => {
     expect(layersThatFit(32, 8e9, 24e9)).toBe(33)
     expect(layersThatFit(32, 16e9, 10e9)).toBe(18)
     expect(layersThatFit(32, 16e9, 0.5e9)).toBe(0)

@@ -52,19 +52,19 @@ afterAll(() => rmSync(folder, { recursive: true }))
 
 const gpu = { device: 'cuda', layers: 4, bytes: 1e6, reserved: 0 } as const
 
-describe('where a GPU says that it has memory and has none', () => {
-  it('the decoder is loaded with fewer layers on it, down to none', () => {
+describe('a GPU that reports memory and has none', () => {
+  it('loads the decoder with fewer layers on it, down to none', () => {
     const decoder = openSmall(`${pocketFolder}pocket.gguf`, { gpu })
     expect([asked.layers, decoder.gpuLayers]).toEqual([[5, 2, 1, 0], 0])
     decoder.close()
   })
 
-  it('a file that is no model is said to be none all the same', () => {
+  it('refuses a file that is not a model', () => {
     const file = path.join(folder, 'none.gguf')
-    expect(() => openSmall(file, { gpu })).toThrow(/could not be loaded: it is broken/)
+    expect(() => openSmall(file, { gpu })).toThrow(/could not be loaded: it is damaged/)
   })
 
-  it('pictures are encoded by the processor, in the runtime that was asked for', async () => {
+  it('encodes images on the CPU with the configured runtime', async () => {
     const file = `${pocketFolder}mmproj-pocket.gguf`
     const how = { runtime: 'onnx', precision: 'fp32', threads: 1, device: 'cuda' } as const
     const { architecture, encode, runtime } = await openImageEncoder(file, how)

@@ -15,7 +15,7 @@ function shifted(real: LibraryHandle, name: string, field: string, value: unknow
 describe('the libraries', () => {
   const libraries = loadLibraries()
 
-  it('are the release that the structs were written after', () => {
+  it('are the release that the structs are written for', () => {
     expect(() => checkAbi(libraries)).not.toThrow()
   })
 
@@ -26,23 +26,23 @@ describe('the libraries', () => {
     ['llama_sampler_chain_default_params', 'no_perf', false],
     ['ggml_threadpool_params_default', 'poll', 0],
     ['llama_batch_get_one', 'n_tokens', 0],
-  ])('are refused when %s reads another %s', (name, field, value) => {
+  ])('are refused if %s returns another %s', (name, field, value) => {
     const { llama, ggmlBase } = libraries
     const check = () =>
       checkAbi({ llama: shifted(llama, name, field, value), ggmlBase: shifted(ggmlBase, name, field, value) })
     expect(check).toThrow(new RegExp(`${field} reads ${value} where release .* has .*package-lock.json`))
   })
 
-  it('are missing on an unknown platform, and one sentence says which there are', () => {
+  it('are refused on an unknown platform, naming the supported ones', () => {
     expect(() => loadLibraries('cpu', 'sunos-sparc')).toThrow(
-      /^Oriel's engine has no library for sunos-sparc; there is one for linux-x64, linux-arm64, .*win32-arm64\.$/,
+      /^Oriel does not support sunos-sparc\. Supported platforms: linux-x64, linux-arm64, .*win32-arm64\.$/,
     )
   })
 
-  it('are missing where optional packages were left out, and one sentence says what to do', () => {
+  it('are refused without their optional package, with the command that installs it', () => {
     const other = process.platform === 'win32' ? 'darwin-x64' : 'win32-arm64'
     expect(() => loadLibraries('cpu', other)).toThrow(
-      /^The package @node-llama-cpp\/\S+ is not installed: run npm install .*\.$/,
+      /^The package @node-llama-cpp\/\S+ is not installed\. Run npm install .*\.$/,
     )
   })
 })

@@ -1,7 +1,7 @@
 import { expect, it } from 'vitest'
 import { openNative } from '../../src/native/index.ts'
 
-it('a tensor of whole numbers is refused where fractions are wanted', () => {
+it('refuses to convert a tensor of integers to floats', () => {
   const { ggml } = openNative()
   const context = ggml.init(1)
   const wholeNumbers = 26

@@ -1,13 +1,12 @@
 import type { ImageArchitecture } from '../../src/encoders/index.ts'
-import type { Pixels } from '../../src/engine/generation.ts'
-import type { PictureEncoder } from '../../src/engine/picture-encoder.ts'
-import type { PictureSpan } from '../../src/engine/prompt-cells.ts'
+import type { ImageEncoder } from '../../src/engine/image-encoder.ts'
+import type { ImageAttachment } from '../../src/engine/index.ts'
 import type { Decoder, TokenSampler } from '../../src/language/index.ts'
 import type { Batch, Position } from '../../src/native/index.ts'
 
 /**
  * A model of llama.cpp's unified KV memory, and a "language model" whose next token is a hash of everything that its
- * sequence holds: one cell too many, too few or of somebody else, and every token after it is another.
+ * sequence holds: one cell too many, too few or of another sequence changes every later token.
  */
 export class KvModel {
   readonly decoder: Decoder
@@ -16,9 +15,9 @@ export class KvModel {
   #rows: { hash: number }[] = []
 
   /**
-   * @param mixes whether tokens may stand among embeddings
-   * @param gridPositions whether a picture's cells stand in rows and columns at one time
-   * @param mutual whether the places of a tile must be read at once
+   * @param mixes whether one batch may hold tokens and embeddings
+   * @param gridPositions whether an image's cells have rows and columns at one time
+   * @param mutual whether one batch must hold all embeddings of a tile
    */
   constructor(cells: number, batchRows: number, mixes: boolean, gridPositions = false, mutual = false) {
     this.#cells = Array.from({ length: cells }, () => undefined)
@@ -113,11 +112,11 @@ export class KvModel {
   }
 }
 
-/** The time behind everything that these are: a picture reaches as far as its longer edge. */
+/** The time after these positions: an image extends as far as its longer edge. */
 const nextTime = (held: readonly Position[]): number =>
   held.reduce((next, { row, column }) => Math.max(next, row + 1, column + 1), 0)
 
-/** Whether a position is the next one: a time of its own, or the next place of the picture that came last. */
+/** Whether a position is the next one: a time of its own, or the next place of the last image. */
 function follows({ time, row, column }: Position, held: readonly Position[]): boolean {
   if (time === nextTime(held)) return row === time && column === time
   const last = held.at(-1)
@@ -125,7 +124,7 @@ function follows({ time, row, column }: Position, held: readonly Position[]): bo
   return time === last?.time && (inRow || (row === last.row + 1 && column === time))
 }
 
-/** What a request must be answered, whoever else is there. @param contents of the prompt's cells */
+/** The answer that a request must get, whatever else runs. @param contents of the prompt's cells */
 export function answerAlone(contents: readonly number[], seed: number, maxTokens: number): string {
   const path = [...contents]
   const chooser = new Chooser(seed)
@@ -140,13 +139,13 @@ export function answerAlone(contents: readonly number[], seed: number, maxTokens
 }
 
 const firstPlace = 1000
-export const pictureWidths = [3, 17]
+export const imageWidths = [3, 17]
 
-/** Embeddings of a picture, one number for each of its places. */
+/** Embeddings of an image, one number for each of its places. */
 export const embeddingsOf = (hash: string, tokens: number): Float32Array =>
   Float32Array.from({ length: tokens }, (_, place) => firstPlace + Number(hash) * 100 + place)
 
-/** A picture of so many pixels' width has as many tokens, and is read in two tiles, the second in two rows if it can be. */
+/** An image has as many tokens as pixels of width, in two tiles, the second of which has two rows if possible. */
 export const architecture = {
   name: 'model',
   width: 1,
@@ -161,38 +160,47 @@ export const architecture = {
   },
 } as Partial<ImageArchitecture> as ImageArchitecture
 
-export const noPixels: Pixels = { rgb: new Uint8Array(), letGo() {} }
+/** @param hash a number as text, which names the image's embeddings */
+export const imageOf = (hash: string, width: number): ImageAttachment => ({
+  kind: 'image',
+  width,
+  height: 1,
+  hash,
+  detail: 'auto',
+  pixels: { rgb: new Uint8Array(), letGo() {} },
+})
 
-/** Encodes each tile some ticks later, and keeps nothing. @param order told of each tile's key, in their order */
-export function slowEncoder(ticks: number, order: string[] = []): PictureEncoder {
+/** Encodes each tile in some ticks, and caches nothing. @param order receives each tile's key */
+export function slowEncoder(ticks: number, order: string[] = []): ImageEncoder {
   let busy = false
   return {
     get busy() {
       return busy
     },
+    cachedBytes: 0,
     cached: () => undefined,
     has: () => false,
     letGo() {},
     giveWay() {},
-    async encode({ key, picture, plan, tile }: PictureSpan) {
+    async encode({ key, attachment, plan, tile }) {
       if (busy) throw new Error('two tiles at once')
       busy = true
       order.push(key)
       for (let tick = 0; tick < ticks; tick++) await new Promise((resolve) => setImmediate(resolve))
       busy = false
-      const embeddings = embeddingsOf(picture.hash, plan.original.width).subarray(tile.x, tile.x + tile.tokens)
+      const embeddings = embeddingsOf(attachment.hash, plan.original.width).subarray(tile.x, tile.x + tile.tokens)
       return { embeddings, ms: 1 }
     },
-  } as Partial<PictureEncoder> as PictureEncoder
+  }
 }
 
-/** A batch in which rows see each other has whole tiles, and others have no picture. */
+/** A mutual batch holds whole tiles, and others hold no embeddings. */
 function checkWholeTiles(rows: readonly Row[], mutual: boolean): void {
-  if (rows.some(({ content }) => content >= firstPlace !== mutual)) throw new Error('text and pictures in one batch')
+  if (rows.some(({ content }) => content >= firstPlace !== mutual)) throw new Error('text and images in one batch')
   if (!mutual) return
   for (const reader of new Set(rows.map(({ sequence }) => sequence))) {
     const places = rows.filter(({ sequence }) => sequence === reader).map(({ content }) => content % 100)
-    const whole = places[0] === 0 ? [1] : pictureWidths.map((width) => width - 1)
+    const whole = places[0] === 0 ? [1] : imageWidths.map((width) => width - 1)
     if (!whole.includes(places.length)) throw new Error(`a tile is cut: ${places}`)
   }
 }

@@ -1,26 +1,40 @@
 import { fileURLToPath } from 'node:url'
-import type { EngineConfig } from '../../src/config.ts'
-import { loadConfig } from '../../src/config.ts'
-import type {
-  Engine,
-  GenerateEvent,
-  GenerateRequest,
-  PictureInput,
-  PromptPiece,
-  Sampling,
-} from '../../src/engine/generation.ts'
-import { startEngine } from '../../src/engine/host.ts'
+import {
+  type Engine,
+  type EngineSettings,
+  type GenerateEvent,
+  type GenerateRequest,
+  type ImageAttachment,
+  type PromptPiece,
+  type Sampling,
+  startEngine,
+} from '../../src/engine/index.ts'
 import { createLogger } from '../../src/log.ts'
+import { availableProcessors } from '../../src/processors.ts'
 
 export const pocketFolder = fileURLToPath(new URL('../../models/pocket/', import.meta.url))
 
+export const engineSettings: EngineSettings = {
+  threads: availableProcessors(),
+  contextCells: 4096,
+  maxSequences: 32,
+  chunkTokens: 256,
+  maxQueue: 512,
+  encoderCacheBytes: 50e6,
+  prefixCacheBytes: 50e6,
+  kvType: 'f16',
+  flashAttention: true,
+  visionRuntime: 'onnx',
+  visionPrecision: 'fp32',
+}
+
 /** A real engine with the built-in model. */
-export const startPocket = (settings: Partial<EngineConfig> = {}): Promise<Engine> =>
+export const startPocket = (settings: Partial<EngineSettings> = {}): Promise<Engine> =>
   startEngine({
     decoder: `${pocketFolder}pocket.gguf`,
     projector: `${pocketFolder}mmproj-pocket.gguf`,
     name: 'pocket',
-    config: { ...loadConfig({}, {}).engine, ...settings },
+    settings: { ...engineSettings, ...settings },
     log: createLogger('silent'),
   })
 
@@ -56,19 +70,25 @@ export const requestOf = (prompt: readonly PromptPiece[], over: Partial<Generate
   ...over,
 })
 
-/** A question about pictures in the built-in model's chat format. */
-export const ask = (question: string, ...pictures: PictureInput[]): PromptPiece[] => [
+/** A question about images in the built-in model's chat format. */
+export const ask = (question: string, ...images: ImageAttachment[]): PromptPiece[] => [
   { kind: 'text', text: '<|im_start|>user\n', special: true },
-  ...pictures.map((picture) => ({ kind: 'picture' as const, picture })),
+  ...images,
   { kind: 'text', text: `${question}<|im_end|>\n<|im_start|>assistant\n`, special: true },
 ]
 
-/** One colour with a square of another in it: enough for a picture of its own. */
-export function square(colour: readonly [number, number, number], size = 64, edge = 24, name?: string): PictureInput {
+/** An image of a square in one colour. @param name its hash, by default made of the other arguments */
+export function square(
+  colour: readonly [number, number, number],
+  size = 64,
+  edge = 24,
+  name?: string,
+): ImageAttachment {
   const rgb = new Uint8Array(size * size * 3).fill(250)
   const from = (size - edge) / 2
   for (let y = from; y < from + edge; y++) for (let x = from; x < from + edge; x++) rgb.set(colour, (y * size + x) * 3)
   return {
+    kind: 'image',
     width: size,
     height: size,
     pixels: { rgb, letGo() {} },

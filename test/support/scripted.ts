@@ -1,6 +1,6 @@
 import { createOriel } from '../../src/app.ts'
 import { type Backend, embeddedBackend } from '../../src/deployments/index.ts'
-import type { GenerateEvent, GenerateRequest } from '../../src/engine/generation.ts'
+import type { GenerateEvent, GenerateRequest } from '../../src/engine/index.ts'
 import type { Media } from '../../src/media/index.ts'
 
 /** An answer that a test writes itself, event by event. */
@@ -20,11 +20,12 @@ export const endEvents = (completionTokens: number): GenerateEvent[] => [
   { type: 'done', timings: { queue: 1, encode: 0, prefill: 2, firstToken: 3, generation: 4 } },
 ]
 
-/** Media that knows every URL: each is one small picture. */
-const everyPicture: Media = {
+/** Media that loads any URL as one small image. */
+const everyImage: Media = {
   load: async (sources) =>
     sources.map(() => ({
-      pictures: [
+      kind: 'image',
+      images: [
         {
           width: 2,
           height: 2,
@@ -57,7 +58,7 @@ interface ScriptedModel {
 /** A backend over an engine that emits what the script says. */
 export function scriptedBackend(
   script: Script,
-  { chatTemplate = null, longestEdge = null, picturesFirst = false, media = everyPicture }: ScriptedModel = {},
+  { chatTemplate = null, longestEdge = null, picturesFirst = false, media = everyImage }: ScriptedModel = {},
 ): Backend {
   return embeddedBackend({
     card: {
@@ -82,7 +83,7 @@ export function scriptedBackend(
         name: 'scripted',
         contextTokens: 100,
         vocabulary: 512,
-        vision: longestEdge === null ? null : { architecture: 'scripted', longestEdge },
+        inputs: { image: longestEdge === null ? null : { family: 'scripted', longestEdge } },
         memory: { weightsBytes: 0, visionBytes: 0, kvBytes: 0 },
         gpuLayers: 0,
         chatTemplate,

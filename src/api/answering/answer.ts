@@ -77,8 +77,6 @@ const nouns = { image: 'images', audio: 'audio', video: 'video' } as const
 /** Backends name parts of an `Ask`; each dialect has names of its own for some of them. */
 function inWordsOf({ params }: AnswerRequest, error: OrielError): OrielError {
   const [first = '', ...rest] = (error.param ?? '').split('.')
-  const word = { ...params, logitBias: 'logit_bias', messages: params.prompt, response_format: params.grammar }[first]
+  const word = { ...params, logitBias: 'logit_bias', messages: params.prompt }[first]
   return word === undefined ? error : error.at([word, ...rest].join('.'))
 }
-
-export type { AnswerEvent, PromptUsage } from '../../deployments/index.ts'

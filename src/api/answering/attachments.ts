@@ -1,7 +1,6 @@
-import type { AttachmentKind } from '../../attachments.ts'
-import type { Attachment } from '../../deployments/index.ts'
+import type { Attachment, AttachmentPart } from '../../deployments/index.ts'
 
-/** What a request may say of an image. `frames` and `pages` mean the same. */
+/** Options of an image. `frames` and `pages` mean the same. */
 interface ImageOptions {
   detail?: Attachment['detail'] | undefined
   frames?: string | number | null | undefined
@@ -13,9 +12,9 @@ export class Attachments {
   readonly sources: Attachment[] = []
 
   /** @param param where it is in the request */
-  add(url: string, param: string, options: ImageOptions = {}): { kind: AttachmentKind; attachment: number } {
+  add(kind: Attachment['kind'], url: string, param: string, options: ImageOptions = {}): AttachmentPart {
     const { detail = 'auto', frames, pages } = options
-    const attachment = this.sources.push({ url, detail, param, pages: pages ?? frames ?? undefined }) - 1
-    return { kind: 'image', attachment }
+    const attachment = this.sources.push({ kind, url, detail, param, pages: pages ?? frames ?? undefined }) - 1
+    return { kind, attachment }
   }
 }

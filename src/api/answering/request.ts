@@ -10,12 +10,3 @@ export interface AnswerRequest extends Ask {
 /** Cached prompts are shared by the body's key, else by the header's; where both differ, by both together. */
 export const isolationOf = (header: string, body?: string | null): string[] =>
   [...new Set([body ?? '', header])].filter((key) => key !== '')
-
-export {
-  type CallableTool,
-  type Calling,
-  type ChatPrompt,
-  type PlainPrompt,
-  plainSettings,
-  type Settings,
-} from '../../deployments/index.ts'

@@ -1,38 +1,45 @@
 import { z } from 'zod'
-import { bases } from '../dialects.ts'
-import type { Endpoint } from '../endpoints.ts'
-import { statuses } from '../errors.ts'
+import type { Dialect, Endpoint } from '../dialects/dialect.ts'
+import { bases } from '../dialects/index.ts'
+import { statusesOf } from '../errors.ts'
 
-/** The OpenAPI 3.1 document of the API, made from the schemas that requests are parsed with. */
-export function openapiDocument(endpoints: readonly Endpoint[], version: string): object {
+/**
+ * The OpenAPI 3.1 document of the API, made from the schemas that the server uses. An endpoint that several dialects
+ * have appears once, with the errors of the first one.
+ */
+export function openapiDocument(dialects: readonly Dialect[], version: string): object {
   const paths: Record<string, Record<string, object>> = {}
-  for (const endpoint of endpoints) {
-    const path = paths[endpoint.path] ?? {}
-    path[endpoint.method.toLowerCase()] = operation(endpoint)
-    paths[endpoint.path] = path
-  }
+  for (const dialect of dialects)
+    for (const endpoint of dialect.endpoints) {
+      const { [endpoint.path]: path = {} } = paths
+      path[endpoint.method.toLowerCase()] ??= operation(endpoint, dialect)
+      paths[endpoint.path] = path
+    }
   return {
     openapi: '3.1.0',
     info: {
       title: 'Oriel',
       version,
-      description:
-        'An inference server for vision-language models that speaks the APIs of OpenAI, Fireworks, Novita and Anthropic.',
+      description: `An inference server for vision-language models that speaks the APIs of ${titles(dialects)}.`,
       license: { name: 'MIT', identifier: 'MIT' },
     },
-    servers: Object.entries(bases).map(([url, dialect]) => ({
-      url,
-      description: `Errors and defaults as ${titles[dialect]} has them`,
-    })),
-    security: [{ bearer: [] }, {}],
+    servers: [...bases].map(([url, { title }]) => ({ url, description: `Errors and defaults of ${title}` })),
+    security: [{}, { bearer: [] }],
     paths,
-    components: { securitySchemes: { bearer: { type: 'http', scheme: 'bearer' } } },
+    components: {
+      securitySchemes: {
+        bearer: { type: 'http', scheme: 'bearer', description: 'A key may be sent and is ignored.' },
+      },
+    },
   }
 }
 
-const titles = { openai: 'OpenAI', fireworks: 'Fireworks', novita: 'Novita', anthropic: 'Anthropic' } as const
+const titles = (dialects: readonly Dialect[]): string =>
+  new Intl.ListFormat('en').format(dialects.map(({ title }) => title))
 
-function operation({ method, path, tag, summary, body, query, answer, event, error }: Endpoint): object {
+function operation(endpoint: Endpoint, { errors }: Dialect): object {
+  const { method, path, tag, summary, body, query, answer, event } = endpoint
+  const error = schemaOf(errors.schema, 'output')
   const names = [...path.matchAll(/\{(\w+)\}/g)].map(([, name]) => name)
   const parameters = [
     ...names.map((name) => ({ name, in: 'path', required: true, schema: { type: 'string' } })),
@@ -55,9 +62,9 @@ function operation({ method, path, tag, summary, body, query, answer, event, err
         },
       },
       ...Object.fromEntries(
-        statuses(tag === 'Anthropic' ? 'anthropic' : 'openai').map(({ status, kinds }) => [
+        statusesOf(errors).map(({ status, kinds }) => [
           status,
-          { description: kinds.join(', '), content: { 'application/json': { schema: schemaOf(error, 'output') } } },
+          { description: kinds.join(', '), content: { 'application/json': { schema: error } } },
         ]),
       ),
     },
@@ -69,7 +76,7 @@ const schemaOf = (schema: z.ZodType, io: 'input' | 'output'): unknown => {
   return tidy(rest)
 }
 
-/** The same schema for people: without what is refused, and without the seams of how it is written in code. */
+/** A schema without refused parts and without artefacts of the conversion. */
 function tidy(schema: unknown): unknown {
   if (Array.isArray(schema)) return schema.filter((item) => !isRefused(item)).map(tidy)
   if (typeof schema !== 'object' || schema === null) return schema
@@ -84,7 +91,7 @@ const isRefused = (schema: unknown): boolean => typeof schema === 'object' && sc
 
 type JsonSchema = { [key: string]: unknown }
 
-/** `anyOf` within `anyOf` is one, and a single type that may be null is a pair of types. */
+/** Merges nested `anyOf`, and writes a nullable type as a pair of types. */
 function flat(schema: JsonSchema): JsonSchema {
   if (!Array.isArray(schema.anyOf)) return schema
   const { anyOf, ...rest } = schema

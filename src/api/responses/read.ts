@@ -1,17 +1,16 @@
-import type { ChatMessage, ContentPart } from '../../prompt/index.ts'
-import type { RequestContext } from '../answer-route.ts'
-import { Pictures } from '../answering/pictures.ts'
-import { type AnswerRequest, isolationOf, plainSettings, type Settings } from '../answering/request.ts'
-import { chooseTools, noArguments, refuseBoth } from '../openai/tools.ts'
+import { type ChatMessage, plainSettings, type Settings } from '../../deployments/index.ts'
+import { Attachments } from '../answering/attachments.ts'
+import { type AnswerRequest, isolationOf } from '../answering/request.ts'
+import type { RequestContext } from '../dialects/dialect.ts'
+import { readContent, text } from '../request/content.ts'
+import { chooseTools, noArguments, refuseBoth } from '../request/tools.ts'
 import type { ResponsesRequest } from './schema.ts'
 
-/** A request of the Responses API as every dialect tells it. */
-export function readResponsesRequest(body: ResponsesRequest, { isolationKey }: RequestContext): AnswerRequest {
-  const pictures = new Pictures()
+/** A request of the Responses API as an `AnswerRequest`. @throws OrielError `invalid` */
+export function readResponses(body: ResponsesRequest, { isolationKey }: RequestContext): AnswerRequest {
+  const attachments = new Attachments()
   const { instructions, reasoning } = body
-  const system: ChatMessage[] = instructions
-    ? [{ role: 'system', content: [{ kind: 'text', text: instructions }] }]
-    : []
+  const system: ChatMessage[] = instructions ? [{ role: 'system', content: [text(instructions)] }] : []
   const effort = reasoning?.effort
   const { tools, calling } = readTools(body)
   const settings: Settings = {
@@ -26,7 +25,7 @@ export function readResponsesRequest(body: ResponsesRequest, { isolationKey }: R
     model: body.model,
     prompt: {
       kind: 'chat',
-      messages: [...system, ...readInput(body.input, pictures)],
+      messages: [...system, ...readInput(body.input, attachments)],
       tools,
       calling,
       variables:
@@ -35,7 +34,7 @@ export function readResponsesRequest(body: ResponsesRequest, { isolationKey }: R
       continues: false,
       longest: body.truncation === 'auto' ? 'context' : null,
     },
-    attachments: pictures.sources,
+    attachments: attachments.sources,
     settings,
     params: { prompt: 'input', grammar: 'text.format', longest: 'truncation' },
   }
@@ -60,18 +59,15 @@ function readTools({ tools, tool_choice: choice, parallel_tool_calls: parallel }
   )
 }
 
-function grammarOf({ text }: ResponsesRequest): Settings['sampling']['grammar'] {
-  const format = text?.format
+function grammarOf(body: ResponsesRequest): Settings['sampling']['grammar'] {
+  const format = body.text?.format
   if (format?.type === 'json_schema') return { kind: 'json_schema', schema: format.schema }
   return format?.type === 'json_object' ? { kind: 'json_schema', schema: { type: 'object' } } : null
 }
 
-type Item = Exclude<ResponsesRequest['input'], string>[number]
-type Part = Exclude<Extract<Item, { role: string }>['content'], string>[number]
-
-/** Items -> turns: what an assistant thought, said and called is one turn there. */
-function readInput(input: ResponsesRequest['input'], pictures: Pictures): ChatMessage[] {
-  if (typeof input === 'string') return [{ role: 'user', content: [{ kind: 'text', text: input }] }]
+/** Items as messages. Consecutive reasoning, text and calls of the assistant become one message. */
+function readInput(input: ResponsesRequest['input'], attachments: Attachments): ChatMessage[] {
+  if (typeof input === 'string') return [{ role: 'user', content: [text(input)] }]
   const messages: ChatMessage[] = []
   let open = false
   const assistant = (more: Partial<ChatMessage>): void => {
@@ -87,41 +83,23 @@ function readInput(input: ResponsesRequest['input'], pictures: Pictures): ChatMe
   for (const [index, item] of input.entries()) {
     const param = `input[${index}]`
     if ('role' in item) {
-      const content = readContent(item.content, `${param}.content`, pictures)
+      const content = readContent(item.content, `${param}.content`, attachments)
       if (item.role === 'assistant') assistant({ content })
       else messages.push({ role: item.role === 'developer' ? 'system' : item.role, content })
       open = item.role === 'assistant'
     } else if (item.type === 'function_call')
       assistant({ calls: [{ id: item.call_id, name: item.name, arguments: item.arguments }] })
     else if (item.type === 'reasoning') {
-      const reasoning = (item.content ?? []).map(({ text }) => text).join('')
+      const reasoning = (item.content ?? []).map((part) => part.text).join('')
       if (reasoning !== '') assistant({ reasoning })
     } else {
       messages.push({
         role: 'tool',
         callId: item.call_id,
-        content: readContent(item.output, `${param}.output`, pictures),
+        content: readContent(item.output, `${param}.output`, attachments),
       })
       open = false
     }
   }
   return messages
-}
-
-const readContent = (content: string | readonly Part[], param: string, pictures: Pictures): ContentPart[] =>
-  typeof content === 'string'
-    ? [{ kind: 'text', text: content }]
-    : content.map((part, index) => readPart(part, `${param}[${index}]`, pictures))
-
-function readPart(part: Part, param: string, pictures: Pictures): ContentPart {
-  if (part.type === 'refusal') return { kind: 'text', text: part.refusal }
-  if (part.type === 'input_image') {
-    const detail = part.detail === 'original' ? 'high' : (part.detail ?? 'auto')
-    return pictures.add(part.image_url, `${param}.image_url`, { ...part, detail })
-  }
-  if (part.type === 'input_file')
-    return part.file_url == null
-      ? pictures.add(part.file_data ?? '', `${param}.file_data`, part)
-      : pictures.add(part.file_url, `${param}.file_url`, part)
-  return { kind: 'text', text: part.text }
 }

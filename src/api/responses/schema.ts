@@ -1,22 +1,28 @@
 import { z } from 'zod'
-import { jsonSchema } from '../openai/parameters.ts'
-import { choices, inputFile } from '../openai/parts.ts'
-import { argumentsSchema, functionName } from '../openai/tools.ts'
-import { refusal } from '../validation.ts'
+import { image, inputFile, pageChoices, refusalPart, text } from '../request/content.ts'
+import { jsonSchema } from '../request/parameters.ts'
+import { argumentsSchema, functionName } from '../request/tools.ts'
+import { refusal } from '../request/validation.ts'
 
 const inputPart = z.discriminatedUnion(
   'type',
   [
-    z.object({ type: z.enum(['input_text', 'output_text', 'text']), text: z.string() }),
-    z.object({ type: z.literal('refusal'), refusal: z.string() }),
-    z.object({
-      type: z.literal('input_image'),
-      image_url: z.string({
-        error: 'must be a string: a data:, http: or https: URL, since this server stores no files',
-      }),
-      detail: z.enum(['low', 'high', 'auto', 'original']).nullish(),
-      ...choices,
-    }),
+    z
+      .object({ type: z.enum(['input_text', 'output_text', 'text']), text: z.string() })
+      .transform((part) => text(part.text)),
+    refusalPart,
+    z
+      .object({
+        type: z.literal('input_image'),
+        image_url: z.string({
+          error: 'must be a string: a data:, http: or https: URL, since this server stores no files',
+        }),
+        detail: z.enum(['low', 'high', 'auto', 'original']).nullish(),
+        ...pageChoices,
+      })
+      .transform(({ image_url, detail, ...pages }) =>
+        image(image_url, 'image_url', { ...pages, detail: detail === 'original' ? 'high' : (detail ?? 'auto') }),
+      ),
     inputFile,
   ],
   { error: 'must be "input_text", "input_image", "input_file", "output_text" or "refusal"' },
@@ -39,7 +45,7 @@ const item = z.discriminatedUnion('type', [
 ])
 
 const tool = z.object({
-  type: z.literal('function', { error: 'must be "function": this server has no tools of its own' }),
+  type: z.literal('function', { error: 'must be "function": this server has no built-in tools' }),
   name: functionName,
   description: z.string().nullish(),
   parameters: argumentsSchema.nullish(),
@@ -50,11 +56,11 @@ const named = z.object({ type: z.literal('function'), name: z.string() })
 
 const stateless = (what: string) =>
   z
-    .null({ error: `is not taken: this server stores no ${what}; send all of it as input` })
+    .null({ error: `is not supported: this server stores no ${what}; send the whole conversation as input` })
     .meta(refusal)
     .optional()
 
-/** `POST /v1/responses` */
+/** `POST /responses` */
 export const responsesRequest = z.looseObject({
   model: z.string().min(1),
   input: z.union([z.string(), z.array(item).min(1)]),
@@ -91,7 +97,7 @@ export const responsesRequest = z.looseObject({
   store: z.boolean().nullish(),
   previous_response_id: stateless('responses'),
   conversation: stateless('conversations'),
-  background: z.literal(false, { error: 'must be false: answers are given at once' }).nullish(),
+  background: z.literal(false, { error: 'must be false: background responses are not supported' }).nullish(),
   prompt_cache_key: z.string().nullish(),
   prompt_cache_isolation_key: z.string().nullish(),
   metadata: z.record(z.string(), z.string()).nullish(),

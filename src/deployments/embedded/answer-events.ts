@@ -1,4 +1,4 @@
-import type { GenerateEvent } from '../../engine/generation.ts'
+import type { GenerateEvent } from '../../engine/index.ts'
 import { type AnswerPiece, type AnswerReader, readAnswer } from '../../prompt/index.ts'
 import type { Ask } from '../ask.ts'
 import type { AnswerEvent, AnswerPart, AnswerToken, DescribedPrompt } from '../backend.ts'

@@ -1,5 +1,5 @@
 import type { Prices } from '../../config.ts'
-import type { Engine, PromptCount } from '../../engine/generation.ts'
+import type { Engine, PromptCount } from '../../engine/index.ts'
 import { OrielError } from '../../errors.ts'
 import type { Loaded, Media } from '../../media/index.ts'
 import type { ModelCard } from '../../models/index.ts'
@@ -36,7 +36,7 @@ export function embeddedBackend({ card, engine, media, prices }: EmbeddedParts):
 
   const prepare = async (ask: Ask, signal: AbortSignal): Promise<LaidOut & Attached> => {
     const start = performance.now()
-    const loaded = await media.load(ask.attachments, model.vision?.longestEdge ?? 1, signal)
+    const loaded = await media.load(ask.attachments, model.inputs.image?.longestEdge ?? 1, signal)
     const timings = {
       fetch: Math.max(0, ...loaded.map(({ fetchMs }) => fetchMs)),
       decode: Math.max(0, ...loaded.map(({ decodeMs }) => decodeMs)),
@@ -49,7 +49,7 @@ export function embeddedBackend({ card, engine, media, prices }: EmbeddedParts):
     info: {
       ...infoOf(card, prices),
       contextTokens: model.contextTokens,
-      inputs: model.vision === null ? [] : ['image'],
+      inputs: model.inputs.image === null ? [] : ['image'],
     },
 
     answer: (ask, signal) =>
@@ -59,7 +59,7 @@ export function embeddedBackend({ card, engine, media, prices }: EmbeddedParts):
         const request = generateRequest(ask, pieces, model, card.sampling, thinking)
         const { echo, wantsTokens } = ask.settings
         const tokens = echo !== null || wantsTokens ? (await engine.count(pieces)).tokens : null
-        const images = loaded.map(({ pictures }) => pictures)
+        const images = loaded.map(({ images }) => images)
         const prompt = tokens === null ? null : { text: promptText(parts, images, tokens), tokens }
         const events = engine.generate(request, signal)[Symbol.asyncIterator]()
         const first = await events.next()
@@ -122,7 +122,7 @@ function countOf(
       const counted = contentOf(ask).map(async (part): Promise<PartCount> => {
         if (part.kind === 'text' || part.kind === 'tokens')
           return { kind: 'text', tokens: (await engine.count([part])).promptTokens - around }
-        const images = (loaded[part.attachment]?.pictures ?? []).map(({ width, height }, index) => ({
+        const images = (loaded[part.attachment]?.images ?? []).map(({ width, height }, index) => ({
           width,
           height,
           tokens: imageTokens[imagesBefore + index] ?? 0,

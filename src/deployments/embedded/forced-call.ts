@@ -12,16 +12,20 @@ export function forcedCall(tools: readonly CallableTool[]): Sampling['grammar'] 
   return { kind: 'json_schema', schema: { anyOf: calls } }
 }
 
-/** An error of that schema, told as one of the tool that it is about. */
-export function inTools({ kind, message, code }: OrielError, tools: readonly CallableTool[]): OrielError {
-  const [whole, index] = /\.anyOf\.(\d+)\.properties\.arguments/.exec(message) ?? []
-  const tool = tools[Number(index)]
-  if (whole === undefined || tool === undefined) return new OrielError(kind, message, { param: 'tools', code })
-  const told = message.replace(`$${whole}`, tool.param).replace(`#/anyOf/${index}/properties/arguments`, '#')
-  return new OrielError(kind, told, { param: tool.param, code })
+/** An error of that schema as one of the tool whose parameters are at fault. */
+export function inTools(error: OrielError, tools: readonly CallableTool[]): OrielError {
+  const { kind, code, schemaFault } = error
+  const [anyOf, index, , keyword, ...inside] = schemaFault?.path ?? []
+  const tool = anyOf === 'anyOf' && keyword === 'arguments' ? tools[Number(index)] : undefined
+  if (schemaFault === undefined || tool === undefined) return error.at('tools')
+  const place = [tool.param, ...inside].join('.').slice(0, 200)
+  return new OrielError(kind, `The JSON schema cannot be used: ${place} ${schemaFault.reason}.`, {
+    param: tool.param,
+    code,
+  })
 }
 
-/** A schema that stands elsewhere now: its references to itself go along. */
+/** A schema that was moved to `root`: its references to itself move along. */
 function moved(schema: unknown, root: string): unknown {
   if (Array.isArray(schema)) return schema.map((item) => moved(item, root))
   if (typeof schema !== 'object' || schema === null) return schema

@@ -1,4 +1,4 @@
-import type { EngineModel, GenerateRequest, PromptPiece } from '../../engine/generation.ts'
+import type { EngineModel, GenerateRequest, PromptPiece } from '../../engine/index.ts'
 import { OrielError } from '../../errors.ts'
 import type { ModelCard } from '../../models/index.ts'
 import { callTags, thoughtEnd, thoughtTags } from '../../prompt/index.ts'
@@ -63,7 +63,7 @@ const samplingOf = (asked: Ask['settings']['sampling'], recommended: ModelCard['
 
 /** An engine's error in the terms of the ask: the grammar of a forced call is made of the tools. */
 export function inAsk(error: OrielError, { prompt }: Ask): OrielError {
-  return error.param === 'response_format' && isForced(prompt) ? inTools(error, prompt.tools) : error
+  return error.param === 'grammar' && isForced(prompt) ? inTools(error, prompt.tools) : error
 }
 
 const isForced = (prompt: Ask['prompt']): prompt is ChatPrompt & { tools: readonly CallableTool[] } =>

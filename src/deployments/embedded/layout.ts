@@ -1,4 +1,4 @@
-import type { Engine, PromptPiece } from '../../engine/generation.ts'
+import type { Engine, PromptPiece } from '../../engine/index.ts'
 import { OrielError } from '../../errors.ts'
 import type { Loaded } from '../../media/index.ts'
 import type { ChatFormat, ChatMessage, PromptPart } from '../../prompt/index.ts'
@@ -34,9 +34,9 @@ export async function layOut(
       const source = loaded[part.attachment]
       if (source === undefined) throw new Error('the layout names an attachment that does not exist')
       const detail = attachments[part.attachment]?.detail ?? 'auto'
-      return source.pictures.map((pixels) => {
+      return source.images.map((pixels) => {
         const { width, height, hash } = pixels
-        return { kind: 'picture', picture: { width, height, pixels, hash, detail } }
+        return { kind: 'image', width, height, pixels, hash, detail }
       })
     })
   const parts =

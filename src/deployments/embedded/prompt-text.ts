@@ -1,4 +1,4 @@
-import type { AnswerToken as EngineToken } from '../../engine/generation.ts'
+import type { AnswerToken as EngineToken } from '../../engine/index.ts'
 import type { PlainPart, Settings } from '../ask.ts'
 import type { AnswerToken, DescribedPrompt, PromptToken } from '../backend.ts'
 

@@ -1,8 +1,8 @@
 import type { Config } from '../../config.ts'
-import type { Device } from '../../engine/devices.ts'
-import { startEngine } from '../../engine/host.ts'
+import { type Device, startEngine } from '../../engine/index.ts'
 import type { Logger } from '../../log.ts'
 import type { Media } from '../../media/index.ts'
+import { availableProcessors } from '../../processors.ts'
 import type { Starter } from '../deployment.ts'
 import { embeddedBackend } from './backend.ts'
 
@@ -24,9 +24,10 @@ export function embedded({ config, device, media, log }: EmbeddedOptions): Start
         name,
         decoder,
         projector,
-        config: {
+        settings: {
           ...config.engine,
-          contextTokens: plan.contextCells,
+          threads: config.engine.threads || availableProcessors(),
+          contextCells: plan.contextCells,
           encoderCacheBytes: plan.cache,
           prefixCacheBytes: plan.prefixes,
         },

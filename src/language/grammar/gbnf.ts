@@ -1,31 +1,31 @@
 import { OrielError } from '../../errors.ts'
 import { mostTimes } from './rules.ts'
 
-/** What a grammar may be at most. llama.cpp has no bounds of its own: beyond these it takes seconds for a token, or dies. */
+/** Bounds of a grammar. llama.cpp has none: beyond these it takes seconds for a token, or ends the process. */
 const most = {
   characters: 200_000,
-  /** Brackets in brackets: it reads them by recursion, and 10,000 of them ended the process. */
+  /** Nested parentheses: llama.cpp reads them by recursion, and 10,000 of them ended the process. */
   nesting: 200,
-  /** Rules that begin with each other: the same, at 20,000. */
+  /** Rules that begin with each other: recursion again, and 20,000 of them ended the process. */
   depth: 1000,
-  /** Ways for a text to go on at one place. `a ::= b | b` and so forth, forty times, took it for ever. */
+  /** Alternatives at one place. Forty rules like `a ::= b | b` never finished. */
   ways: 10_000,
-  /** Parts in a row that may all be empty: 320 of them took 12 s for a token, 80 half a second. */
+  /** Consecutive parts that may be empty: 320 of them took 12 s for a token, 80 took half a second. */
   empties: 64,
-  /** Characters, ranges and names when repetitions are written out, as it does: 40 million took 1.6 s and 600 MB. */
+  /** Elements with all repetitions expanded, as llama.cpp does: 40 million took 1.6 s and 600 MB. */
   elements: 1_000_000,
 }
 
 /**
- * Refuses a GBNF grammar that llama.cpp would be slow with, or worse. One that does not parse passes: that is for
- * llama.cpp to say.
- * @throws OrielError `invalid`
+ * Refuses a GBNF grammar that would make llama.cpp slow or end the process. A grammar with a syntax error passes, since
+ * llama.cpp refuses it.
+ * @throws OrielError `invalid`, code `invalid_grammar`, param `grammar`
  */
 export function checkGrammar(grammar: string): void {
   if (grammar.length > most.characters)
-    throw refused(`has ${grammar.length} characters, and ${most.characters} are allowed`)
-  // Where it stands C's strings end, and llama.cpp would read another grammar than this room.
-  if (grammar.includes('\0')) throw refused('has the character U+0000')
+    throw refused(`has ${grammar.length} characters; the maximum is ${most.characters}`)
+  // It ends a string in C, so llama.cpp would read another grammar than the one checked here.
+  if (grammar.includes('\0')) throw refused('contains the character U+0000')
   const rules = readRules(grammar)
   const edges = new Edges(rules)
   for (const name of rules.keys()) edges.ofRule(name)
@@ -35,7 +35,7 @@ export function checkGrammar(grammar: string): void {
 }
 
 const refused = (why: string): OrielError =>
-  new OrielError('invalid', `The grammar ${why}.`, { param: 'response_format', code: 'invalid_grammar' })
+  new OrielError('invalid', `The grammar ${why}.`, { param: 'grammar', code: 'invalid_grammar' })
 
 type Alternatives = Element[][]
 
@@ -43,17 +43,17 @@ interface Element {
   part: { rule: string } | { group: Alternatives } | 'character' | 'token'
   least: number
   most: number
-  /** Elements that llama.cpp makes of it, the inside of a group not among them. */
+  /** Number of elements that llama.cpp expands it to, without the inside of a group. */
   size: number
 }
 
 const tokens =
   /\s+|#[^\r\n]*|"(?:\\.|[^"\\])*"|\[(?:\\.|[^\]\\])*\]|!?<[^>\s]*>|([a-zA-Z0-9_-]+)(\s*::=)?|\{[ \t]*(\d+)[ \t]*(,?)[ \t]*(\d*)[ \t]*\}|./gsu
 
-/** Strings and classes without a character in them: an empty class is as good as an empty string. */
+/** Strings and classes that match nothing: llama.cpp treats an empty class like an empty string. */
 const nothing = ['""', '[]', '[^]']
 
-/** Reads rules as far as they can be understood: whatever else there is counts as a character. */
+/** Reads rules. Anything that is not understood counts as a character. */
 function readRules(grammar: string): Map<string, Alternatives> {
   const rules = new Map<string, Alternatives>()
   let open: Alternatives[] = [[[]]]
@@ -69,7 +69,7 @@ function readRules(grammar: string): Map<string, Alternatives> {
     } else if (name !== undefined) add({ rule: name })
     else if (text === '|') alternatives.push([])
     else if (text === '(') {
-      if (open.length > most.nesting) throw refused(`has more than ${most.nesting} brackets in each other`)
+      if (open.length > most.nesting) throw refused(`has more than ${most.nesting} nested parentheses`)
       const group: Alternatives = [[]]
       add({ group })
       open.push(group)
@@ -80,7 +80,7 @@ function readRules(grammar: string): Map<string, Alternatives> {
     else if (text === '*') repeat(sequence, 0, noBound)
     else if (text === '+') repeat(sequence, 1, noBound)
     else if (text === '?') repeat(sequence, 0, 1)
-    else if (text === '{') throw refused('has a repetition that is not {n}, {n,} or {n,m}')
+    else if (text === '{') throw refused('has a repetition that is not of the form {n}, {n,} or {n,m}')
     else if (/^!?<./.test(text)) add('token')
     else add('character', text.length)
   }
@@ -90,7 +90,7 @@ function readRules(grammar: string): Map<string, Alternatives> {
 const noBound = 1e9
 
 function repeat(sequence: Element[], least: number, up: number): void {
-  // It would count from one to the other without an end.
+  // llama.cpp would count from one to the other without end.
   if (up < least) throw refused(`repeats a part at least ${least} times and at most ${up} times`)
   const last = sequence.at(-1)
   if (last === undefined) return
@@ -100,18 +100,18 @@ function repeat(sequence: Element[], least: number, up: number): void {
   last.most *= up
 }
 
-/** How a text may begin. */
+/** How a match of a part may begin. */
 interface Edge {
-  /** Ways to begin with a character. */
+  /** Number of ways to begin with a character. */
   ways: number
-  /** Parts in a row that may be empty, if the whole may be; else 0. */
+  /** Number of consecutive parts that may be empty if the whole may be; otherwise 0. */
   empties: number
 }
 
-/** What rules and their parts begin with. */
+/** Computes how rules and their parts may begin. */
 class Edges {
   readonly #rules: ReadonlyMap<string, Alternatives>
-  /** Of rules and of groups, which are asked for again at each place that they are in. */
+  /** Results for rules and groups, which are needed at every place that refers to them. */
   readonly #known = new Map<Alternatives, Edge>()
   readonly #open = new Set<string>()
 
@@ -123,7 +123,7 @@ class Edges {
     const body = this.#rules.get(name) ?? []
     const known = this.#known.get(body)
     if (known !== undefined) return known
-    if (this.#open.has(name)) throw refused(`is left-recursive: ${name} may begin with itself`)
+    if (this.#open.has(name)) throw refused(`is left-recursive: the rule ${name} may begin with itself`)
     if (this.#open.size >= most.depth) throw refused(`has more than ${most.depth} rules that begin with each other`)
     this.#open.add(name)
     const edge = this.#ofAlternatives(body)
@@ -143,7 +143,7 @@ class Edges {
     if (known !== undefined) return known
     const edges = alternatives.map((sequence) => this.#ofSequence(sequence))
     const ways = edges.reduce((sum, edge) => sum + edge.ways, 0)
-    if (ways > most.ways) throw refused(`has more than ${most.ways} ways to go on at one place`)
+    if (ways > most.ways) throw refused(`has more than ${most.ways} alternatives at one place`)
     const edge = { ways, empties: edges.reduce((most, { empties }) => Math.max(most, empties), 0) }
     this.#known.set(alternatives, edge)
     return edge
@@ -157,12 +157,12 @@ class Edges {
       if (edge.empties === 0) return { ways, empties: 0 }
       empties += edge.empties
     }
-    // Nothing at all is empty too.
+    // A sequence without elements counts as one empty part.
     return { ways, empties: Math.max(1, empties) }
   }
 }
 
-/** Counts what may be empty in a row everywhere, not at the beginning alone. */
+/** Counts consecutive parts that may be empty at every place, not only at the beginning. */
 function checkRows(alternatives: Alternatives, edges: Edges): void {
   for (const sequence of alternatives) {
     let row = 0
@@ -190,19 +190,18 @@ function checkSize(rules: ReadonlyMap<string, Alternatives>): void {
     visitElements(rule, (element) => {
       size += element.size
     })
-  if (size > most.elements)
-    throw refused(`has more than ${most.elements} characters and names when its repetitions are written out`)
+  if (size > most.elements) throw refused(`has more than ${most.elements} elements when its repetitions are expanded`)
 }
 
-/** Whether there are characters in a part, and tokens (`<think>`). */
+/** Whether a part contains characters, and tokens such as `<think>`. */
 interface Kinds {
   characters: boolean
   tokens: boolean
 }
 
 /**
- * Refuses tokens behind characters. Where a token of the model goes on behind its characters, llama.cpp allows it for the
- * grammar's token, and then cannot follow it: that ended the process.
+ * Refuses tokens after characters. If a token of the model continues past those characters, llama.cpp accepts it for the
+ * grammar's token and then cannot follow it, which ended the process.
  */
 function checkTokens(rules: ReadonlyMap<string, Alternatives>): void {
   const withTokens = rulesWith(rules, 'token')
@@ -220,7 +219,7 @@ function checkTokens(rules: ReadonlyMap<string, Alternatives>): void {
       for (const element of sequence) {
         const { characters, tokens } = ofElement(element)
         if (tokens && (before || (characters && element.most > 1)))
-          throw refused('has a token (<...>) behind characters, and tokens can only come before them')
+          throw refused('has a token (<...>) after characters; tokens are allowed only before them')
         before ||= characters
         all.characters ||= characters
         all.tokens ||= tokens
@@ -231,7 +230,7 @@ function checkTokens(rules: ReadonlyMap<string, Alternatives>): void {
   for (const rule of rules.values()) ofAlternatives(rule)
 }
 
-/** Names of the rules that have such a part, themselves or by others. */
+/** Names of the rules that contain such a part, directly or through other rules. */
 function rulesWith(rules: ReadonlyMap<string, Alternatives>, kind: 'character' | 'token'): ReadonlySet<string> {
   const found = new Set<string>()
   const users = new Map<string, string[]>()
@@ -243,7 +242,7 @@ function rulesWith(rules: ReadonlyMap<string, Alternatives>, kind: 'character' |
       if (known === undefined) users.set(part.rule, [name])
       else known.push(name)
     })
-  // A set is gone through to its end, what is added on the way included.
+  // Iterating over a set includes what is added meanwhile.
   for (const name of found) for (const user of users.get(name) ?? []) found.add(user)
   return found
 }

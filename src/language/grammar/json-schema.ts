@@ -5,10 +5,11 @@ import { patternRule } from './pattern.ts'
 import { literal, mostTimes, repeated, stringExcept } from './rules.ts'
 
 /**
- * A GBNF grammar of the JSON texts that a JSON Schema allows (draft 2020-12, and what older drafts wrote differently).
- * Members of objects come in the order of `properties`; as with OpenAI's strict mode and llama.cpp, an object that lists
- * its properties has no others unless `additionalProperties` says so. White space is bounded, or a model may never end.
- * @throws OrielError `invalid` for a keyword that cannot be held to, naming its place: nothing is ignored in silence
+ * Writes a GBNF grammar of the JSON texts that a JSON Schema allows (draft 2020-12, with the spellings of older drafts).
+ * Members of objects come in the order of `properties`. As in OpenAI's strict mode and llama.cpp, an object with
+ * `properties` has no others unless `additionalProperties` allows them. White space is bounded, or a model may never end.
+ * @throws OrielError `invalid`, code `invalid_json_schema`, param `grammar`, with `schemaFault`, for a schema that cannot
+ * be enforced as a whole: no keyword is ignored silently
  */
 export function jsonSchemaGrammar(schema: unknown): string {
   const writer = new GrammarWriter(schema)
@@ -19,7 +20,7 @@ export function jsonSchemaGrammar(schema: unknown): string {
   return grammar
 }
 
-/** A grammar is parsed between two steps of everybody's answers. */
+/** Every answer waits while a grammar is parsed. */
 const mostCharacters = 200_000
 
 const basics = {
@@ -27,7 +28,7 @@ const basics = {
   object: '"{" ws (string ":" ws value ("," ws string ":" ws value)*)? "}" ws',
   array: '"[" ws (value ("," ws value)*)? "]" ws',
   string: String.raw`"\"" char* "\"" ws`,
-  // Named by what it is, not by what it is not: bytes that are no UTF-8 read as numbers beyond these.
+  // A positive list: bytes that are not UTF-8 are read as numbers beyond these.
   char: String.raw`[\x20-\x21\x23-\x5B\x5D-\x7E\u0080-\uD7FF\uE000-\uFFFF\U00010000-\U0010FFFF] | "\\" (["\\bfnrt/] | "u" [0-9a-fA-F]{4})`,
   number: '"-"? int ("." [0-9]{1,15})? ([eE] [-+]? [0-9]{1,3})? ws',
   int: '[0-9] | [1-9] [0-9]{1,15}',
@@ -35,7 +36,7 @@ const basics = {
 }
 
 const formats: Record<string, string> = {
-  // 29 February is left out: whether there is one depends on the year.
+  // 29 February is left out, since it depends on the year.
   date: '[0-9]{4} "-" (("0" [13578] | "1" [02]) "-" ("0" [1-9] | [12] [0-9] | "3" [01]) | ("0" [469] | "11") "-" ("0" [1-9] | [12] [0-9] | "30") | "02-" ("0" [1-9] | "1" [0-9] | "2" [0-8]))',
   time: '([01] [0-9] | "2" [0-3]) ":" [0-5] [0-9] ":" [0-5] [0-9] ("." [0-9]{1,6})? ("Z" | [-+] ([01] [0-9] | "2" [0-3]) ":" [0-5] [0-9])',
   uuid: '[0-9a-fA-F]{8} "-" [0-9a-fA-F]{4} "-" [0-9a-fA-F]{4} "-" [0-9a-fA-F]{4} "-" [0-9a-fA-F]{12}',
@@ -45,9 +46,9 @@ formats['date-time'] = `${formats.date} "T" ${formats.time}`
 const typeNames = z.enum(['null', 'boolean', 'integer', 'number', 'string', 'array', 'object'])
 type TypeName = z.output<typeof typeNames>
 
-const count = z.int().nonnegative().max(mostTimes, `must be ${mostTimes} at most, which is what can be held to`)
+const count = z.int().nonnegative().max(mostTimes, `must be at most ${mostTimes}`)
 
-/** A schema whose subschemas are not looked at yet. */
+/** A schema whose subschemas are not parsed yet. */
 const node = z.looseObject({
   $ref: z.string().optional(),
   type: z.union([typeNames, z.array(typeNames).nonempty()]).optional(),
@@ -74,8 +75,8 @@ const node = z.looseObject({
 })
 type Node = z.output<typeof node>
 
-/** Keywords that narrow what is allowed, and that no grammar here is written for. */
-const unheld = [
+/** Constraints that are not supported. */
+const unsupported = [
   'not',
   'if',
   'dependentSchemas',
@@ -92,7 +93,7 @@ const unheld = [
   '$dynamicRef',
 ]
 
-/** Deeper nesting is a mistake or an attack. */
+/** Maximum nesting: a deeper schema is a mistake or an attack. */
 const mostDepth = 64
 
 type Path = readonly (string | number)[]
@@ -115,18 +116,18 @@ class GrammarWriter {
     const parsed = node.safeParse(schema)
     if (!parsed.success) {
       const [issue] = parsed.error.issues
-      throw refused([...path, ...(issue?.path ?? []).map(String)], `is not understood: ${issue?.message ?? ''}`)
+      throw refused([...path, ...(issue?.path ?? []).map(String)], `is not valid: ${issue?.message ?? ''}`)
     }
     return this.#nodeRule(parsed.data, path)
   }
 
   #nodeRule(schema: Node, path: Path): string {
     if (path.length > mostDepth) throw refused(path, `is nested more than ${mostDepth} deep`)
-    const foreign = unheld.find((keyword) => schema[keyword] !== undefined && schema[keyword] !== false)
-    if (foreign !== undefined) throw refused(path, `has ${foreign}, which answers cannot be held to`)
+    const foreign = unsupported.find((keyword) => schema[keyword] !== undefined && schema[keyword] !== false)
+    if (foreign !== undefined) throw refused(path, `has ${foreign}, which is not supported`)
     if (schema.$ref !== undefined) {
       const { $ref, ...beside } = schema
-      if (!says(beside)) return this.#reference($ref, path)
+      if (!constrains(beside)) return this.#reference($ref, path)
       return this.#nodeRule({ allOf: [beside, { $ref }] }, path)
     }
     if (schema.allOf !== undefined) return this.#nodeRule(this.#merged(schema, schema.allOf, path), [...path, 'allOf'])
@@ -167,7 +168,7 @@ class GrammarWriter {
     const rest = items === false ? undefined : items === undefined ? 'value' : this.#named(items, [...path, 'items'])
     if (maxItems !== undefined && maxItems < minItems) throw refused(path, 'has maxItems below minItems')
     const most = maxItems ?? (rest === undefined ? first.length : Number.POSITIVE_INFINITY)
-    // From the last on: what may follow when so many items are there.
+    // From the last item to the first: what may follow it.
     let tail =
       rest === undefined || most <= first.length
         ? ''
@@ -189,7 +190,7 @@ class GrammarWriter {
     const open = additionalProperties ?? (names.length === 0 && unlisted.length === 0)
     if (names.length === 0 && unlisted.length === 0 && open === true) return 'object'
     if (unlisted.length > 0 && open === false)
-      throw refused(path, `requires ${JSON.stringify(unlisted[0])}, which is not among its properties`)
+      throw refused(path, `requires ${JSON.stringify(unlisted[0])}, which is not one of its properties`)
     const members = [...names, ...unlisted].map((name) => {
       const value = names.includes(name) ? this.#named(properties[name], [...path, 'properties', name]) : 'value'
       return { rule: `${literal(JSON.stringify(name))} ws ":" ws ${value}`, needed: required.includes(name) }
@@ -202,20 +203,20 @@ class GrammarWriter {
     return `"{" ws ${this.#members(members, others)} "}" ws`
   }
 
-  /** Members in their order, the optional ones left out or not, a comma before each but the first. */
+  /** Members in order, each optional one present or not, with a comma before each but the first. */
   #members(members: readonly { rule: string; needed: boolean }[], others: string): string {
-    let behindOthers = others === '' ? '' : `("," ws ${others})*`
-    let first = others === '' ? '' : `(${others} ${behindOthers})?`
+    let afterOthers = others === '' ? '' : `("," ws ${others})*`
+    let first = others === '' ? '' : `(${others} ${afterOthers})?`
     for (const { rule, needed } of members.toReversed()) {
-      // Both are used twice from here on, so they become rules: otherwise the grammar would double with each member.
-      const [tail, rest] = [this.#add(behindOthers), this.#add(first)]
+      // Each is used twice, so it becomes a rule: otherwise the grammar would double with each member.
+      const [tail, rest] = [this.#add(afterOthers), this.#add(first)]
       first = needed ? `${rule} ${tail}` : `(${rule} ${tail} | ${rest})`
-      behindOthers = needed ? `"," ws ${rule} ${tail}` : `("," ws ${rule})? ${tail}`
+      afterOthers = needed ? `"," ws ${rule} ${tail}` : `("," ws ${rule})? ${tail}`
     }
     return first
   }
 
-  /** Adds a rule for `body`, unless there is nothing in it. @returns its name */
+  /** Adds a rule for a body that is not empty. @returns its name */
   #add(body: string): string {
     if (body === '' || /^[a-z0-9-]+$/.test(body)) return body === '' ? '""' : body
     const known = this.#names.get(body)
@@ -234,23 +235,23 @@ class GrammarWriter {
     const known = this.#references.get(reference)
     if (known !== undefined) return known
     const target = this.#target(reference, path)
-    // The name is known before the rule, since a schema may be made of itself.
+    // The name is known before the rule, since a schema may refer to itself.
     const name = `ref-${this.#references.size}`
     this.#references.set(reference, name)
     this.rules.set(name, this.rule(target, [...path, '$ref']))
     return name
   }
 
-  /** RFC 6901. Only inside the document: nothing is ever fetched. */
+  /** Resolves a JSON pointer (RFC 6901) within the schema. Nothing is ever fetched. */
   #target(reference: string, path: Path): unknown {
     if (reference !== '#' && !reference.startsWith('#/'))
-      throw refused(path, `refers to ${JSON.stringify(reference)}, and only places in the schema itself can be`)
+      throw refused(path, 'has a $ref to another document, which is not supported')
     let target = this.#root
     for (const part of reference.split('/').slice(1)) {
       const key = decodeURIComponent(part).replaceAll('~1', '/').replaceAll('~0', '~')
       const inside = z.record(z.string(), z.unknown()).safeParse(Array.isArray(target) ? { ...target } : target)
       if (!inside.success || !Object.hasOwn(inside.data, key))
-        throw refused(path, `refers to ${JSON.stringify(reference)}, which is not there`)
+        throw refused(path, 'has a $ref to a place that does not exist')
       target = inside.data[key]
     }
     return target
@@ -260,10 +261,10 @@ class GrammarWriter {
     const sum: Node = { ...common }
     parts.forEach((part, i) => {
       const parsed = node.safeParse(this.#resolved(part, path))
-      if (!parsed.success) throw refused([...path, 'allOf', i], 'is not understood')
+      if (!parsed.success) throw refused([...path, 'allOf', i], 'is not a valid schema')
       const { properties, required, ...others } = parsed.data
       const twice = Object.keys(others).find((key) => sum[key] !== undefined && !sameJson(sum[key], others[key]))
-      if (twice !== undefined) throw refused([...path, 'allOf', i], `says ${twice} a second time`)
+      if (twice !== undefined) throw refused([...path, 'allOf', i], `repeats ${twice} with another value`)
       Object.assign(sum, others)
       if (properties !== undefined) sum.properties = { ...sum.properties, ...properties }
       if (required !== undefined) sum.required = [...(sum.required ?? []), ...required]
@@ -277,11 +278,13 @@ class GrammarWriter {
   }
 }
 
-/** What stands beside `anyOf` holds for each of its options. */
-const withCommon = (common: Node, option: unknown): unknown => (says(common) ? { allOf: [common, option] } : option)
+/** Keywords beside `anyOf` apply to each of its options. */
+const withCommon = (common: Node, option: unknown): unknown =>
+  constrains(common) ? { allOf: [common, option] } : option
 
-/** Whether a schema narrows anything: titles, descriptions and definitions do not. */
-const says = (schema: Node): boolean => Object.keys(schema).some((key) => key in node.shape || unheld.includes(key))
+/** Whether a schema constrains anything: titles, descriptions and definitions do not. */
+const constrains = (schema: Node): boolean =>
+  Object.keys(schema).some((key) => key in node.shape || unsupported.includes(key))
 
 function impliedTypes(schema: Node): TypeName[] {
   if (schema.properties !== undefined || schema.additionalProperties !== undefined) return ['object']
@@ -297,7 +300,7 @@ function numberRule(type: 'integer' | 'number', schema: Node, path: Path): strin
   const high = Math.min(maximum ?? Infinity, exclusiveMaximum ?? Infinity)
   if (low === -Infinity && high === Infinity) return type === 'integer' ? '"-"? int ws' : 'number'
   if ([low, high].some((bound) => Number.isFinite(bound) && Math.abs(bound) > 1e15))
-    throw refused(path, 'bounds a number beyond 1e15')
+    throw refused(path, 'has a numeric bound beyond 1e15, which is not supported')
   const [opens, closes] = [low === exclusiveMinimum, high === exclusiveMaximum]
   if (type === 'integer') {
     const from = opens ? Math.floor(low) + 1 : Math.ceil(low)
@@ -306,7 +309,7 @@ function numberRule(type: 'integer' | 'number', schema: Node, path: Path): strin
     return `(${integersBetween(from, to)}) ws`
   }
   if ([low, high].some((bound) => Number.isFinite(bound) && !Number.isInteger(bound)))
-    throw refused(path, 'bounds a number by a fraction, and answers can be held to whole bounds only')
+    throw refused(path, 'has a fraction as a bound of a number; only whole numbers are supported')
   if (low > high || (low === high && (opens || closes))) throw refused(path, 'allows no number')
   return `(${numbersBetween({ low, opens, high, closes })}) ws`
 }
@@ -314,10 +317,9 @@ function numberRule(type: 'integer' | 'number', schema: Node, path: Path): strin
 function stringRule({ pattern, format, minLength = 0, maxLength = Infinity }: Node, path: Path): string {
   if (pattern !== undefined) {
     if (minLength > 0 || maxLength < Infinity)
-      throw refused(path, 'has a pattern and a length, and answers can be held to one of them')
+      throw refused(path, 'has a pattern and a length; only one of them is supported')
     const rule = patternRule(pattern)
-    if (rule === undefined)
-      throw refused(path, `has the pattern ${JSON.stringify(pattern)}, which answers cannot be held to`)
+    if (rule === undefined) throw refused(path, `has the pattern ${JSON.stringify(pattern)}, which is not supported`)
     return `"\\"" ${rule} "\\"" ws`
   }
   const known = format === undefined ? undefined : formats[format]
@@ -333,8 +335,9 @@ const alternatives = (rules: readonly string[]): string =>
 
 const sameJson = (a: unknown, b: unknown): boolean => JSON.stringify(a) === JSON.stringify(b)
 
-const refused = (path: Path, why: string): OrielError =>
-  new OrielError('invalid', `The JSON schema cannot be used: ${['$', ...path].join('.').slice(0, 200)} ${why}.`, {
-    param: 'response_format',
+const refused = (path: Path, reason: string): OrielError =>
+  new OrielError('invalid', `The JSON schema cannot be used: ${['$', ...path].join('.').slice(0, 200)} ${reason}.`, {
+    param: 'grammar',
     code: 'invalid_json_schema',
+    schemaFault: { path, reason },
   })

@@ -1,6 +1,6 @@
-/** Decimal numbers between bounds, as GBNF: by their digits, since a grammar knows no values. */
+/** Decimal numbers between bounds as GBNF, described by their digits. */
 
-/** Whole numbers from `low` to `high`, either of which may be infinite. */
+/** Whole numbers from `low` to `high`, each of which may be infinite. */
 export function integersBetween(low: number, high: number): string {
   const ways: string[] = []
   if (low < 0) ways.push(...natural(Math.max(1, -high), -low).map((digits) => `"-" ${digits}`))
@@ -10,13 +10,13 @@ export function integersBetween(low: number, high: number): string {
 
 interface Bounds {
   low: number
-  /** Whether `low` itself is left out. */
+  /** Whether `low` itself is excluded. */
   opens: boolean
   high: number
   closes: boolean
 }
 
-/** Numbers with a fraction or without; both bounds are whole or infinite. */
+/** Numbers with or without a fraction. The bounds are whole or infinite. */
 export function numbersBetween({ low, opens, high, closes }: Bounds): string {
   const ways: string[] = []
   if (low < 0) ways.push(...positive(Math.max(0, -high), closes && high <= 0, -low, opens).map((way) => `"-" ${way}`))
@@ -24,12 +24,12 @@ export function numbersBetween({ low, opens, high, closes }: Bounds): string {
   return ways.join(' | ')
 }
 
-/** Numbers from `low` >= 0 on. */
+/** Numbers from `low` >= 0. */
 function positive(low: number, opens: boolean, high: number, closes: boolean): string[] {
   const ways: string[] = []
   const fraction = '("." [0-9]{1,15})?'
   const some = '"." [0-9]{0,14} [1-9]'
-  // With `low` whole, everything from low + 1 on has any fraction; low itself must have one where it is left out.
+  // From low + 1 on any fraction is allowed. `low` itself needs one if it is excluded.
   if (high > low) {
     ways.push(`"${low}" ${opens ? some : fraction}`)
     if (high > low + 1) ways.push(`(${natural(low + 1, high - 1).join(' | ')}) ${fraction}`)
@@ -38,7 +38,7 @@ function positive(low: number, opens: boolean, high: number, closes: boolean): s
   return ways
 }
 
-/** Digits of an unbounded number: 16 are as many as a double tells apart. */
+/** Digits of an unbounded number: a double distinguishes 16. */
 const mostDigits = 16
 
 /** Natural numbers without leading zeros. */
@@ -49,7 +49,7 @@ function natural(low: number, high: number): string[] {
     const from = Math.max(low, digits === 1 ? 0 : 10 ** (digits - 1))
     const to = Math.min(high, 10 ** digits - 1)
     if (from > to) continue
-    // Every number of so many digits, or of more.
+    // Every number with this many digits or more.
     if (to === 10 ** digits - 1 && from === 10 ** (digits - 1) && !Number.isFinite(high)) {
       ways.push(`[1-9] [0-9]{${digits - 1},${mostDigits - 1}}`)
       break
@@ -59,7 +59,7 @@ function natural(low: number, high: number): string[] {
   return ways
 }
 
-/** Numbers between two of equally many digits. */
+/** Numbers between two with the same number of digits. */
 function sameLength(from: string, to: string): string[] {
   const rest = from.length - 1
   const [a, b] = [Number(from[0]), Number(to[0])]

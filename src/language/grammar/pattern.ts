@@ -1,9 +1,9 @@
 import { escaped, literal, mostTimes, repeated } from './rules.ts'
 
 /**
- * A regular expression (ECMA-262's common part: classes, groups, alternatives, quantifiers, anchors at both ends) as GBNF
- * for the inside of a JSON string.
- * @returns undefined for one that has more: look-around, references, borders
+ * A regular expression as GBNF for the inside of a JSON string. Supported is the common part of ECMA-262: classes, groups,
+ * alternatives, quantifiers, and anchors at both ends.
+ * @returns undefined for one with other syntax: look-around, back references, word boundaries
  */
 export function patternRule(pattern: string): string | undefined {
   try {
@@ -71,7 +71,7 @@ class PatternReader {
   #quantified(): string {
     const atom = this.#atom()
     const [least, most] = this.#quantifier()
-    // Lazy or greedy, the texts are the same.
+    // Lazy and greedy quantifiers match the same texts.
     if (least !== 1 || most !== 1) this.#take('?')
     return least === 1 && most === 1 ? atom : repeated(atom, least, most)
   }
@@ -91,7 +91,7 @@ class PatternReader {
     if (end < 0 || bounds === null) throw new Unreadable()
     const least = Number(bounds[1])
     const most = bounds[2] === undefined ? least : Number(bounds[3] ?? Number.POSITIVE_INFINITY)
-    // Of more than so many times llama.cpp takes any number.
+    // llama.cpp reads a larger number of repetitions as unbounded.
     if (most < least || least > mostTimes || (most > mostTimes && most < Infinity)) throw new Unreadable()
     return [least, most]
   }
@@ -167,10 +167,10 @@ function complement(ranges: readonly Range[]): Range[] {
   return next <= 0x10ffff ? [...left, [next, 0x10ffff]] : left
 }
 
-/** How JSON writes what may not stand in a string as it is. */
+/** JSON's escapes of characters that a string may not contain. */
 const inJson: Record<number, string> = { 8: '\\b', 9: '\\t', 10: '\\n', 12: '\\f', 13: '\\r', 34: '\\"', 92: '\\\\' }
 
-/** One character out of some ranges, in a JSON string. */
+/** One character of these ranges, in a JSON string. */
 function oneOf(ranges: readonly Range[]): string {
   const ways = Object.entries(inJson)
     .filter(([code]) => ranges.some(([first, last]) => first <= Number(code) && Number(code) <= last))

@@ -1,9 +1,9 @@
 /** Pieces of GBNF, the grammar notation of llama.cpp (grammars/README.md). */
 
-/** These characters and no others. */
+/** Exactly this text. */
 export const literal = (text: string): string => JSON.stringify(text).replaceAll(/[\u007f-\u009f]/g, escaped)
 
-/** One character of a class, whatever it is. */
+/** One character of a class, escaped if necessary. */
 export function escaped(character: string | number): string {
   const code = typeof character === 'string' ? (character.codePointAt(0) ?? 0) : character
   if (/[A-Za-z0-9 _]/.test(String.fromCodePoint(code))) return String.fromCodePoint(code)
@@ -12,7 +12,7 @@ export function escaped(character: string | number): string {
 
 const hex = (code: number, digits: number): string => code.toString(16).toUpperCase().padStart(digits, '0')
 
-/** llama.cpp takes more times than these for any number. */
+/** llama.cpp reads a larger number of repetitions as unbounded. */
 export const mostTimes = 2000
 
 /** @param most may be Infinity */
@@ -23,7 +23,7 @@ export function repeated(rule: string, least: number, most: number): string {
   return least === most ? (most === 1 ? rule : `${rule}{${most}}`) : `${rule}{${least},${most}}`
 }
 
-/** A JSON string that is none of `words`: it leaves the tree of them at some character, or ends inside it. */
+/** A JSON string that differs from all `words`: it leaves their prefix tree at some character, or ends inside it. */
 export function stringExcept(words: readonly string[]): string {
   if (words.length === 0) return String.raw`"\"" char* "\""`
   return `"\\"" ${outside(words.map((word) => [...JSON.stringify(word).slice(1, -1)]))} "\\""`
@@ -37,6 +37,6 @@ function outside(words: readonly (readonly string[])[]): string {
   })
   const barred = firsts.map((first) => escaped(first)).join('')
   ways.push(`[^${barred}\\u0022\\u005C\\u007F\\u0000-\\u001F] char*`)
-  // To end here is to be a word, or not.
+  // A string that ends here is one of the words, or not.
   return words.some((word) => word.length === 0) ? `(${ways.join(' | ')})` : `(${ways.join(' | ')})?`
 }

@@ -1,11 +1,11 @@
 import sharp from 'sharp'
 import type { Raster } from './opened-file.ts'
 
-/** Animated PNG after the third edition of the PNG specification. libvips reads the first picture of such a file only. */
+/** An animated PNG (third edition of the PNG specification). libvips reads only the first image of such a file. */
 export interface Animation {
   readonly width: number
   readonly height: number
-  /** What every frame's own PNG begins with, its size aside. */
+  /** The chunks before the first frame's data, which the PNG of each frame begins with. */
   readonly head: readonly Chunk[]
   readonly frames: readonly AnimationFrame[]
 }
@@ -20,21 +20,21 @@ interface AnimationFrame {
   readonly height: number
   readonly left: number
   readonly top: number
-  /** What becomes of its place before the next frame. */
+  /** What happens to the frame's area before the next frame is drawn. */
   readonly dispose: 'keep' | 'clear' | 'restore'
   readonly blend: 'replace' | 'over'
   readonly data: Buffer[]
 }
 
-/** The frames of a PNG, or undefined when it is not animated. @param most frames that are looked for */
-export function readAnimation(bytes: Buffer, most: number): Animation | undefined {
+/** @param maxFrames reading stops after one frame more. @returns undefined for a PNG that is not animated */
+export function readAnimation(bytes: Buffer, maxFrames: number): Animation | undefined {
   const head: Chunk[] = []
   const frames: AnimationFrame[] = []
   let announced = false
   for (const { type, data } of chunks(bytes)) {
     if (type === 'acTL') announced = true
     else if (type === 'fcTL') {
-      if (!announced || frames.length > most) break
+      if (!announced || frames.length > maxFrames) break
       frames.push(frameOf(data))
     } else if (type === 'IDAT') {
       if (!announced) return undefined
@@ -49,7 +49,7 @@ export function readAnimation(bytes: Buffer, most: number): Animation | undefine
   return fits ? { width, height, head, frames } : undefined
 }
 
-/** What the canvas shows at each frame up to `last`. The same memory each time. */
+/** Yields the canvas after each frame up to `last`, always in the same memory. */
 export async function* playAnimation({ width, height, head, frames }: Animation, last: number): AsyncGenerator<Raster> {
   const canvas = Buffer.alloc(width * height * 4)
   for (const frame of frames.slice(0, last + 1)) {
@@ -63,7 +63,7 @@ export async function* playAnimation({ width, height, head, frames }: Animation,
     for (const [row, [at, end]] of rows.entries()) {
       const drawn = pixels.subarray(row * frame.width * 4, (row + 1) * frame.width * 4)
       if (frame.blend === 'replace') drawn.copy(canvas, at)
-      else layOver(canvas.subarray(at, end), drawn)
+      else blendOver(canvas.subarray(at, end), drawn)
     }
     yield { width, height, channels: 4, data: canvas }
     for (const [row, [at, end]] of rows.entries())
@@ -90,29 +90,30 @@ const frameOf = (data: Buffer): AnimationFrame => ({
   data: [],
 })
 
-/** From where to where on the canvas each row of a frame lies. */
+/** The byte range on the canvas of each row of a frame. */
 const rowsOf = ({ width, height, left, top }: AnimationFrame, stride: number): [at: number, end: number][] =>
   Array.from({ length: height }, (_, row) => {
     const at = ((top + row) * stride + left) * 4
     return [at, at + width * 4]
   })
 
-/** A frame as a PNG of its own. */
+/** A frame as a separate PNG. */
 function pngOf(head: readonly Chunk[], { width, height, data }: AnimationFrame): Buffer {
-  const parts: Buffer[] = [Buffer.from('\x89PNG\r\n\x1a\n', 'latin1')]
+  const pieces: Buffer[] = [Buffer.from('\x89PNG\r\n\x1a\n', 'latin1')]
   for (const chunk of head) {
     const own = Buffer.from(chunk.data)
     if (chunk.type === 'IHDR') {
       own.writeUInt32BE(width, 0)
       own.writeUInt32BE(height, 4)
     }
-    parts.push(...sealed(chunk.type, [own]))
+    pieces.push(...chunkOf(chunk.type, [own]))
   }
-  parts.push(...sealed('IDAT', data), ...sealed('IEND', []))
-  return Buffer.concat(parts)
+  pieces.push(...chunkOf('IDAT', data), ...chunkOf('IEND', []))
+  return Buffer.concat(pieces)
 }
 
-function sealed(type: string, data: readonly Buffer[]): Buffer[] {
+/** Length, type, data and checksum of a PNG chunk. */
+function chunkOf(type: string, data: readonly Buffer[]): Buffer[] {
   const head = Buffer.alloc(8)
   head.writeUInt32BE(
     data.reduce((sum, { length }) => sum + length, 0),
@@ -130,15 +131,15 @@ const crcTable = Uint32Array.from({ length: 256 }, (_, byte) => {
   return value
 })
 
-/** Node 20 has none before 20.15. */
-function crc32(parts: readonly Buffer[]): number {
+/** Node has `zlib.crc32` only from 20.15 on. */
+function crc32(pieces: readonly Buffer[]): number {
   let crc = 0xffffffff
-  for (const part of parts) for (const byte of part) crc = (crcTable[(crc ^ byte) & 255] ?? 0) ^ (crc >>> 8)
+  for (const piece of pieces) for (const byte of piece) crc = (crcTable[(crc ^ byte) & 255] ?? 0) ^ (crc >>> 8)
   return (crc ^ 0xffffffff) >>> 0
 }
 
-/** Porter and Duff's "over", both with alpha that is not multiplied in. */
-function layOver(below: Buffer, above: Buffer): void {
+/** Porter and Duff's "over" operator, for alpha that is not premultiplied. */
+function blendOver(below: Buffer, above: Buffer): void {
   for (let at = 0; at < above.length; at += 4) {
     const [a, b] = [(above[at + 3] ?? 0) / 255, (below[at + 3] ?? 0) / 255]
     const alpha = a + b * (1 - a)

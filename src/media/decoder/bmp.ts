@@ -1,11 +1,11 @@
-import { type OpenFile, type Raster, singlePicture } from './opened-file.ts'
+import { type OpenFile, type Raster, singleImage } from './opened-file.ts'
 import { finishRaster } from './raster.ts'
 
-/** BMP after Microsoft's bitmap storage (BITMAPCOREHEADER to BITMAPV5HEADER) and its run-length encodings. */
+/** BMP with every header from BITMAPCOREHEADER to BITMAPV5HEADER, and both run-length encodings. */
 export const openBmp: OpenFile = async (bytes) => {
   const header = readHeader(bytes)
   const { width, height } = header
-  return singlePicture({ width, height }, async () => decode(bytes, header), finishRaster)
+  return singleImage({ width, height }, async () => decode(bytes, header), finishRaster)
 }
 
 interface BmpHeader {
@@ -14,14 +14,14 @@ interface BmpHeader {
   topDown: boolean
   bits: number
   encoding: 'plain' | 'rle4' | 'rle8' | 'masks'
-  /** Red, green, blue, alpha; 0: there is none. */
+  /** Red, green, blue, alpha; 0 for a missing channel. */
   masks: readonly [number, number, number, number]
   /** RGB of each index. */
   palette: Uint8Array
   pixelsAt: number
 }
 
-const broken = (why: string): Error => new Error(`bmp: ${why}`)
+const damaged = (why: string): Error => new Error(`bmp: ${why}`)
 
 function readHeader(bytes: Buffer): BmpHeader {
   const headerBytes = bytes.readUInt32LE(14)
@@ -31,14 +31,14 @@ function readHeader(bytes: Buffer): BmpHeader {
   const bits = bytes.readUInt16LE(core ? 24 : 28)
   const compression = core || headerBytes < 20 ? 0 : bytes.readUInt32LE(30)
   const height = Math.abs(signedHeight)
-  if (width <= 0 || height === 0) throw broken('no size')
-  if (![1, 2, 4, 8, 16, 24, 32].includes(bits)) throw broken('bits')
+  if (width <= 0 || height === 0) throw damaged('no size')
+  if (![1, 2, 4, 8, 16, 24, 32].includes(bits)) throw damaged('bits')
   const encoding = encodingOf(compression, bits)
   const masks = masksOf(bytes, headerBytes, encoding === 'masks', bits, compression)
-  const masksBehind = encoding === 'masks' && headerBytes === 40 ? (compression === 6 ? 16 : 12) : 0
+  const maskBytes = encoding === 'masks' && headerBytes === 40 ? (compression === 6 ? 16 : 12) : 0
   const pixelsAt = bytes.readUInt32LE(10)
   const colours = core || headerBytes < 36 ? 0 : bytes.readUInt32LE(46)
-  const palette = paletteOf(bytes, 14 + headerBytes + masksBehind, pixelsAt, bits, core ? 3 : 4, colours)
+  const palette = paletteOf(bytes, 14 + headerBytes + maskBytes, pixelsAt, bits, core ? 3 : 4, colours)
   return { width, height, topDown: signedHeight < 0, bits, encoding, masks, palette, pixelsAt }
 }
 
@@ -47,7 +47,7 @@ function encodingOf(compression: number, bits: number): BmpHeader['encoding'] {
   if (compression === 1 && bits === 8) return 'rle8'
   if (compression === 2 && bits === 4) return 'rle4'
   if ((compression === 3 || compression === 6) && (bits === 16 || bits === 32)) return 'masks'
-  throw broken('compression')
+  throw damaged('compression')
 }
 
 function masksOf(
@@ -64,9 +64,9 @@ function masksOf(
 
 function paletteOf(bytes: Buffer, at: number, end: number, bits: number, entry: number, colours: number): Uint8Array {
   if (bits > 8) return new Uint8Array(0)
-  const room = Math.floor((Math.min(end, bytes.length) - at) / entry)
-  const count = Math.min(colours || 2 ** bits, 2 ** bits, Math.max(0, room))
-  // An index beyond the palette is black, as everywhere.
+  const available = Math.floor((Math.min(end, bytes.length) - at) / entry)
+  const count = Math.min(colours || 2 ** bits, 2 ** bits, Math.max(0, available))
+  // An index beyond the palette is black, as in other decoders.
   const palette = new Uint8Array(2 ** bits * 3)
   for (let i = 0; i < count; i++)
     for (let c = 0; c < 3; c++) palette[i * 3 + c] = bytes.readUInt8(at + i * entry + 2 - c)
@@ -77,12 +77,12 @@ function decode(bytes: Buffer, header: BmpHeader): Raster {
   if (header.encoding === 'rle4' || header.encoding === 'rle8') return indexed(header, runLength(bytes, header))
   const { width, height, bits } = header
   const stride = Math.ceil((width * bits) / 32) * 4
-  if (header.pixelsAt + stride * height > bytes.length) throw broken('not complete')
+  if (header.pixelsAt + stride * height > bytes.length) throw damaged('incomplete')
   if (bits <= 8) return indexed(header, unpack(bytes, header, stride))
   return bits === 24 ? plain24(bytes, header, stride) : masked(bytes, header, stride)
 }
 
-/** Where the file keeps row `y` of the picture. */
+/** The row of the file that contains row `y` of the image. */
 const fileRow = ({ topDown, height }: BmpHeader, y: number): number => (topDown ? y : height - 1 - y)
 
 function unpack(bytes: Buffer, header: BmpHeader, stride: number): Uint8Array {
@@ -100,7 +100,7 @@ function unpack(bytes: Buffer, header: BmpHeader, stride: number): Uint8Array {
   return indices
 }
 
-/** Codes of two bytes: a count and an index, or 0 and an escape. Pixels that are skipped have index 0. */
+/** Codes of two bytes: a count and an index, or 0 and an escape code. Skipped pixels have index 0. */
 function runLength(bytes: Buffer, header: BmpHeader): Uint8Array {
   const { width, height, encoding } = header
   const indices = new Uint8Array(width * height)
@@ -128,7 +128,7 @@ function runLength(bytes: Buffer, header: BmpHeader): Uint8Array {
       at += length + (length & 1)
     }
   }
-  if (y < height - 1) throw broken('not complete')
+  if (y < height - 1) throw damaged('incomplete')
   return indices
 }
 
@@ -159,25 +159,25 @@ function plain24(bytes: Buffer, header: BmpHeader, stride: number): Raster {
 
 function masked(bytes: Buffer, header: BmpHeader, stride: number): Raster {
   const { width, height, pixelsAt, bits } = header
-  const fields = header.masks.map(field)
+  const channels = header.masks.map(channelOf)
   const data = new Uint8Array(width * height * 4)
   let opaque = 0
   for (let y = 0, to = 0; y < height; y++) {
     const row = pixelsAt + fileRow(header, y) * stride
     for (let x = 0; x < width; x++) {
       const pixel = bits === 16 ? bytes.readUInt16LE(row + x * 2) : bytes.readUInt32LE(row + x * 4)
-      for (const { shift, most } of fields)
-        data[to++] = most === 0 ? 255 : Math.round((((pixel >>> shift) & most) * 255) / most)
+      for (const { shift, max } of channels)
+        data[to++] = max === 0 ? 255 : Math.round((((pixel >>> shift) & max) * 255) / max)
       opaque |= data[to - 1] ?? 0
     }
   }
-  // Many programs name an alpha mask and leave zeros behind it; nobody sends a picture of nothing.
+  // Many programs declare an alpha mask and leave the channel zero. A fully transparent image is then meant to be opaque.
   if (opaque === 0) for (let at = 3; at < data.length; at += 4) data[at] = 255
   return { width, height, channels: 4, data }
 }
 
-function field(mask: number): { shift: number; most: number } {
-  if (mask === 0) return { shift: 0, most: 0 }
+function channelOf(mask: number): { shift: number; max: number } {
+  if (mask === 0) return { shift: 0, max: 0 }
   const shift = 31 - Math.clz32(mask & -mask)
-  return { shift, most: mask >>> shift }
+  return { shift, max: mask >>> shift }
 }

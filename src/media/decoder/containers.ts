@@ -1,24 +1,24 @@
 import { OrielError } from '../../errors.ts'
 import type { Format } from '../format.ts'
 
-/** How files are put together, as far as it can be told without decoding: cheap answers before costly questions. */
+/** Reads the structure of files without decoding them, to count pages and to leave out what is expensive to decode. */
 
-/** A file of more is refused: even to count them would cost a decoder more than the file is worth. */
-export const mostInFile = 5000
+/** The limit for pages or frames in a file. Even counting more of them takes a decoder too long. */
+export const maxPagesInFile = 5000
 
-/** @throws OrielError `too_large` beyond `mostInFile` */
+/** @throws OrielError `too_large` for more than `maxPagesInFile` */
 export function checkPages(count: number): void {
-  if (count > mostInFile)
+  if (count > maxPagesInFile)
     throw new OrielError(
       'too_large',
-      `The picture's file has more than ${mostInFile} pages or frames, which is the most that is read.`,
+      `The file has more than ${maxPagesInFile} pages or frames, the limit for one file.`,
       { code: 'image_too_large' },
     )
 }
 
 /**
- * Pages or frames in a file.
- * @throws OrielError `too_large` beyond `mostInFile`
+ * Counts the pages or frames of a GIF, WebP or TIFF file.
+ * @throws OrielError `too_large` for more than `maxPagesInFile`
  */
 export function countPages(format: Format, bytes: Buffer): number {
   const pages = format === 'gif' ? gifFrames(bytes) : format === 'webp' ? webpFrames(bytes) : tiffPages(format, bytes)
@@ -27,7 +27,7 @@ export function countPages(format: Format, bytes: Buffer): number {
   return Math.max(1, count)
 }
 
-/** Blocks of GIF89a: extensions begin with 0x21, frames with 0x2c; both end with sub-blocks up to an empty one. */
+/** Blocks of GIF89a: extensions begin with 0x21, frames with 0x2c; both end with sub-blocks, the last of them empty. */
 function* gifFrames(bytes: Buffer): Generator<void> {
   const table = (flags: number): number => (flags & 0x80 ? 3 << ((flags & 7) + 1) : 0)
   const subBlocks = (from: number): number => {
@@ -44,7 +44,7 @@ function* gifFrames(bytes: Buffer): Generator<void> {
     }
 }
 
-/** RIFF chunks; each frame of an animation is one named ANMF. */
+/** RIFF chunks: each frame of an animation is an ANMF chunk. */
 function* webpFrames(bytes: Buffer): Generator<void> {
   for (let at = 12; at + 8 <= bytes.length; ) {
     if (bytes.toString('latin1', at, at + 4) === 'ANMF') yield
@@ -53,7 +53,7 @@ function* webpFrames(bytes: Buffer): Generator<void> {
   }
 }
 
-/** The chain of directories of TIFF 6 and BigTIFF. One that comes back to itself ends there. */
+/** The chain of directories of TIFF 6 and BigTIFF. The count ends where the chain repeats a directory. */
 function* tiffPages(format: Format, bytes: Buffer): Generator<void> {
   if (format !== 'tiff' || bytes.length < 16) return
   const little = bytes[0] === 0x49
@@ -72,11 +72,11 @@ function* tiffPages(format: Format, bytes: Buffer): Generator<void> {
   }
 }
 
-/** Chunks of PNG that pixels or colours depend on. The others only cost time: a text chunk may inflate without end. */
+/** The PNG chunks that affect pixels or colours. Others only cost time: a text chunk may inflate to gigabytes. */
 const needed = new Set(['IHDR', 'PLTE', 'IDAT', 'IEND', 'tRNS', 'gAMA', 'cHRM', 'sRGB', 'iCCP', 'cICP', 'sBIT', 'eXIf'])
 
-/** The same PNG without what it says in words. A broken one comes back as far as it can be followed. */
-export function withoutPngText(bytes: Buffer): Buffer {
+/** Removes the other chunks from a PNG. In a damaged file, chunks are removed up to the damage. */
+export function withoutExtraChunks(bytes: Buffer): Buffer {
   const kept = [bytes.subarray(0, 8)]
   let from = 8
   let at = 8
@@ -93,7 +93,7 @@ export function withoutPngText(bytes: Buffer): Buffer {
   return Buffer.concat(kept)
 }
 
-/** A sequence of AVIF begins with a still picture; libvips looks for it only under that brand. */
+/** Labels an AVIF sequence as a still image, which it begins with: libvips reads only the brand of still images. */
 export function asStill(bytes: Buffer): Buffer {
   if (bytes.toString('latin1', 8, 12) === 'avif') return bytes
   const still = Buffer.from(bytes)

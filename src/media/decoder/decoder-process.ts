@@ -1,12 +1,12 @@
-import { type ChildProcess, spawn } from 'node:child_process'
+import type { ChildProcess } from 'node:child_process'
 import { Socket } from 'node:net'
-import { fileURLToPath } from 'node:url'
+import { entryOf, fromWire, startProcess } from '../../children/index.ts'
 import { OrielError } from '../../errors.ts'
 import type { Logger } from '../../log.ts'
 import { readFrames, writeFrame } from './frames.ts'
-import type { DecodeOptions, FileHeader, FromDecoder, PictureHead, ToDecoder } from './protocol.ts'
+import type { DecodeOptions, FileHeader, FromDecoder, ImageHead, ToDecoder } from './protocol.ts'
 
-/** A file's bytes, or a `data:` URL or plain base64 that is undone where it is decoded. */
+/** The bytes of a file; or a `data:` URL or plain base64, which the decoder turns into bytes. */
 export interface FileToDecode {
   readonly payload: Uint8Array | string
   readonly options: DecodeOptions
@@ -14,18 +14,18 @@ export interface FileToDecode {
 
 export interface DecodedFile {
   readonly header: FileHeader
-  readonly pictures: readonly DecodedPicture[]
+  readonly images: readonly DecodedImage[]
 }
 
-export interface DecodedPicture extends PictureHead {
+export interface DecodedImage extends ImageHead {
   /** `[height, width, 3]` */
   readonly rgb: Uint8Array
 }
 
-/** Time that a process may take to start on a busy machine, in ms. */
+/** The time limit for the start of a process, in ms; long, because the machine may be busy. */
 const startTimeoutMs = 30_000
 
-/** The server's side of one decoder: a process that has one file at a time, and that nobody misses when it dies. */
+/** The server's side of one decoder process, which decodes one file at a time. */
 export class DecoderProcess {
   readonly #child: ChildProcess
   readonly #socket: Socket
@@ -35,35 +35,37 @@ export class DecoderProcess {
   #onEnd: (error: OrielError) => void = () => {}
   #timer: NodeJS.Timeout | undefined
   #alive = true
-  #complaint = ''
+  #stderr = ''
 
-  /** @throws OrielError `internal` when it does not start */
+  /**
+   * @param timeoutMs for decoding one file
+   * @throws OrielError when the process does not start
+   */
   static async start(timeoutMs: number, log: Logger | undefined): Promise<DecoderProcess> {
-    const process = new DecoderProcess(timeoutMs, log)
-    await process.#exchange<void>(startTimeoutMs, (message, done) => {
+    const decoder = new DecoderProcess(timeoutMs, log)
+    await decoder.#exchange<void>(startTimeoutMs, (message, done) => {
       if (message.type === 'ready') done()
     })
-    return process
+    return decoder
   }
 
   private constructor(timeoutMs: number, log: Logger | undefined) {
     this.#timeoutMs = timeoutMs
     this.#log = log
-    this.#child = spawn(
-      process.execPath,
-      ['--import', import.meta.resolve('tsx'), fileURLToPath(new URL('./process.ts', import.meta.url))],
-      // Of the server's environment it gets what finding files takes; keys and tokens are none of its business.
-      { stdio: ['ignore', 'ignore', 'pipe', 'pipe'], env: { PATH: process.env.PATH, UV_THREADPOOL_SIZE: '2' } },
-    )
-    this.#socket = channelOf(this.#child)
+    this.#child = startProcess(entryOf(import.meta.url, './process.ts'), {
+      stdio: ['ignore', 'ignore', 'pipe', 'pipe'],
+      // The decoder gets no keys or tokens of the server's environment.
+      env: { PATH: process.env.PATH, UV_THREADPOOL_SIZE: '2' },
+    })
+    this.#socket = socketOf(this.#child)
     readFrames(this.#socket, (message, payload) => this.#onMessage(message as FromDecoder, payload))
     this.#socket.on('error', () => this.kill())
     this.#child.stderr?.setEncoding('utf8').on('data', (text: string) => {
-      this.#complaint = (this.#complaint + text).slice(-2000)
+      this.#stderr = (this.#stderr + text).slice(-2000)
     })
     this.#child.on('error', (error) => this.#ended(error.message))
     this.#child.on('exit', (code, signal) => this.#ended(signal ?? `exit code ${code}`))
-    this.#hold(false)
+    this.#keepRunning(false)
   }
 
   get alive(): boolean {
@@ -71,47 +73,46 @@ export class DecoderProcess {
   }
 
   /**
-   * The time for a file is one for all its pages, less what `admit` takes.
-   * @param admit resolves when the file may be decoded, and rejects when it may not
-   * @throws OrielError about the file, or what `admit` threw. Afterwards the process is free, or dead.
+   * Decodes one file within the time limit, which covers all its pages and excludes the wait for `admit`.
+   * @param admit resolves when the file may be decoded, and rejects when it must not be
+   * @throws OrielError about the file, or the error of `admit`. Afterwards the process is free, or it is dead.
    */
   decode({ payload, options }: FileToDecode, admit: (header: FileHeader) => Promise<void>): Promise<DecodedFile> {
     let header: FileHeader | undefined
-    const pictures: DecodedPicture[] = []
-    let left = this.#timeoutMs
-    const begun = performance.now()
+    let refusal: unknown
+    const images: DecodedImage[] = []
+    let remainingMs = this.#timeoutMs
+    const start = performance.now()
     const decoded = this.#exchange<DecodedFile>(this.#timeoutMs, (message, done, fail, rgb) => {
       if (message.type === 'header') {
         header = message.header
         this.#stopTimer()
-        left -= performance.now() - begun
-        const decide = (type: 'go' | 'drop'): void => {
-          // It may have died while it waited.
+        remainingMs -= performance.now() - start
+        const answer = (type: 'go' | 'drop'): void => {
+          // The process may have died during the wait.
           if (!this.#alive) return
-          this.#startTimer(left)
+          this.#startTimer(remainingMs)
           this.#send({ type })
         }
         admit(header).then(
-          () => decide('go'),
+          () => answer('go'),
           (error) => {
             refusal = error
-            decide('drop')
+            answer('drop')
           },
         )
-      } else if (message.type === 'picture') {
-        pictures.push(pictureOf(message.head, rgb))
+      } else if (message.type === 'image') {
+        images.push(imageOf(message.head, rgb))
       } else if (message.type === 'failed') {
         if (message.worn) this.kill()
-        fail(new OrielError(message.kind, message.message, { code: message.code }))
+        fail(fromWire(message.error))
       } else if (message.type === 'done') {
         if (message.worn) this.kill()
         if (refusal !== undefined) fail(refusal)
-        else if (header !== undefined) done({ header, pictures })
+        else if (header !== undefined) done({ header, images })
       }
     })
-    let refusal: unknown
-    const encoding = typeof payload === 'string' ? 'url' : 'bytes'
-    this.#send({ type: 'file', encoding, options }, payload)
+    this.#send({ type: 'file', encoding: typeof payload === 'string' ? 'url' : 'bytes', options }, payload)
     return decoded
   }
 
@@ -120,7 +121,7 @@ export class DecoderProcess {
     this.#child.kill('SIGKILL')
   }
 
-  /** Runs until `onMessage` calls one of its functions, the process dies, or the time is over. */
+  /** Handles messages until `onMessage` calls `done` or `fail`, the process ends, or the time is up. */
   #exchange<T>(
     timeoutMs: number,
     onMessage: (
@@ -131,21 +132,21 @@ export class DecoderProcess {
     ) => void,
   ): Promise<T> {
     return new Promise<T>((resolve, reject) => {
-      const over = (): void => {
+      const end = (): void => {
         this.#stopTimer()
-        this.#hold(false)
+        this.#keepRunning(false)
         this.#onMessage = () => {}
         this.#onEnd = () => {}
       }
       const done = (value: T): void => {
-        over()
+        end()
         resolve(value)
       }
       const fail = (error: unknown): void => {
-        over()
+        end()
         reject(error)
       }
-      this.#hold(true)
+      this.#keepRunning(true)
       this.#onMessage = (message, payload) => onMessage(message, done, fail, payload)
       this.#onEnd = fail
       this.#startTimer(timeoutMs)
@@ -160,7 +161,7 @@ export class DecoderProcess {
   #startTimer(ms: number): void {
     clearTimeout(this.#timer)
     this.#timer = setTimeout(() => {
-      this.#log?.warn({ timeoutMs: this.#timeoutMs }, 'a decoder was too slow')
+      this.#log?.warn({ timeoutMs: this.#timeoutMs }, 'image decoder process killed: it exceeded its time limit')
       this.kill()
       this.#onEnd(tooSlow(this.#timeoutMs))
     }, ms)
@@ -170,42 +171,40 @@ export class DecoderProcess {
     clearTimeout(this.#timer)
   }
 
-  #ended(how: string): void {
-    if (this.#alive) this.#log?.warn({ how, stderr: this.#complaint }, 'a decoder has ended')
+  #ended(reason: string): void {
+    if (this.#alive) this.#log?.warn({ reason, stderr: this.#stderr }, 'image decoder process exited unexpectedly')
     this.#alive = false
     this.#socket.destroy()
     this.#onEnd(crashed())
   }
 
-  /** An idle decoder is no reason for a process to go on. */
-  #hold(on: boolean): void {
+  /** Whether this decoder keeps the server's process from exiting. An idle one does not. */
+  #keepRunning(on: boolean): void {
     for (const handle of [this.#child, this.#socket, this.#child.stderr as Socket | null])
       if (on) handle?.ref()
       else handle?.unref()
   }
 }
 
-function channelOf(child: ChildProcess): Socket {
-  const channel = child.stdio[3]
-  if (!(channel instanceof Socket)) throw new OrielError('internal', 'The decoder cannot be reached.')
-  return channel
+function socketOf(child: ChildProcess): Socket {
+  const socket = child.stdio[3]
+  if (!(socket instanceof Socket)) throw new Error('the decoder process has no socket')
+  return socket
 }
 
-function pictureOf(head: PictureHead, rgb: Buffer): DecodedPicture {
-  if (rgb.length !== head.width * head.height * 3) throw new Error('the pixels are not as many as their size says')
+function imageOf(head: ImageHead, rgb: Buffer): DecodedImage {
+  if (rgb.length !== head.width * head.height * 3) throw new Error('the decoder sent a wrong number of pixels')
   return { ...head, rgb }
 }
 
 const crashed = (): OrielError =>
-  new OrielError('unreadable_media', 'The picture cannot be decoded: the decoder stopped on it.', {
+  new OrielError('unreadable_media', 'The image cannot be decoded: the decoder crashed on it.', {
     code: 'invalid_image',
   })
 
 const tooSlow = (ms: number): OrielError =>
   new OrielError(
     'unreadable_media',
-    `The picture cannot be decoded: its file, with all frames or pages that were chosen, took longer than ${ms} ms, which is the most.`,
-    {
-      code: 'image_decode_timeout',
-    },
+    `The image cannot be decoded: decoding its selected pages or frames took longer than ${ms} ms, the limit for one file.`,
+    { code: 'image_decode_timeout' },
   )

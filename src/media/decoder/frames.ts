@@ -1,13 +1,14 @@
 import type { Socket } from 'node:net'
 
 /**
- * Messages between the server and its decoders: two little-endian uint32 (length of the JSON, length of the payload), the
- * JSON, the payload. Pixels cross without being parsed, and in pieces, so that no message holds up the event loop.
+ * The framing of messages between the server and its decoders: two little-endian uint32 (length of the JSON, length of
+ * the payload), the JSON, the payload. Pixels are not parsed, and they are copied chunk by chunk, so that a large message
+ * does not block the event loop.
  */
 
 const headBytes = 8
-/** A decoder that announces more has lost its mind, or somebody else has found it. */
-const most = { json: 1_000_000, payload: 1_000_000_000 }
+/** A longer frame means that the decoder is broken or compromised. */
+const maxBytes = { json: 1_000_000, payload: 1_000_000_000 }
 
 /** @param payload text is sent as UTF-8 */
 export function writeFrame(socket: Socket, message: object, payload: Uint8Array | string = ''): void {
@@ -20,37 +21,37 @@ export function writeFrame(socket: Socket, message: object, payload: Uint8Array 
   if (bytes.length > 0) socket.write(bytes)
 }
 
-/** Calls `onFrame` for each message; a stream that is none of these destroys the socket. */
+/** Calls `onFrame` for each message. A stream that does not follow the framing destroys the socket. */
 export function readFrames(socket: Socket, onFrame: (message: unknown, payload: Buffer) => void): void {
-  let part = new Part(headBytes)
-  let json: Part | undefined
+  let section = new Section(headBytes)
+  let json: Section | undefined
   let payloadBytes = 0
   let message: unknown
 
   const next = (): void => {
     if (message !== undefined) {
-      const [frame, payload] = [message, part.bytes]
+      const [frame, payload] = [message, section.bytes]
       message = undefined
       json = undefined
-      part = new Part(headBytes)
+      section = new Section(headBytes)
       onFrame(frame, payload)
     } else if (json === undefined) {
-      const jsonBytes = part.bytes.readUInt32LE(0)
-      payloadBytes = part.bytes.readUInt32LE(4)
-      if (jsonBytes > most.json || payloadBytes > most.payload) throw new Error('a frame is too large')
-      json = part = new Part(jsonBytes)
+      const jsonBytes = section.bytes.readUInt32LE(0)
+      payloadBytes = section.bytes.readUInt32LE(4)
+      if (jsonBytes > maxBytes.json || payloadBytes > maxBytes.payload) throw new Error('a frame is too large')
+      json = section = new Section(jsonBytes)
     } else {
-      message = JSON.parse(part.bytes.toString())
-      part = new Part(payloadBytes)
+      message = JSON.parse(section.bytes.toString())
+      section = new Section(payloadBytes)
     }
   }
 
   socket.on('data', (chunk: Buffer) => {
     try {
       let rest = chunk
-      while (rest.length > 0 || (part.full && message !== undefined)) {
-        rest = part.take(rest)
-        if (part.full) next()
+      while (rest.length > 0 || (section.full && message !== undefined)) {
+        rest = section.fill(rest)
+        if (section.full) next()
       }
     } catch (error) {
       socket.destroy(error instanceof Error ? error : new Error('a frame cannot be read'))
@@ -58,8 +59,8 @@ export function readFrames(socket: Socket, onFrame: (message: unknown, payload: 
   })
 }
 
-/** A stretch of the stream whose length is known, filled as it comes. */
-class Part {
+/** A section of known length of the stream, filled as its bytes arrive. */
+class Section {
   readonly bytes: Buffer
   #filled = 0
 
@@ -71,8 +72,8 @@ class Part {
     return this.#filled === this.bytes.length
   }
 
-  /** @returns what belongs to the next part */
-  take(chunk: Buffer): Buffer {
+  /** @returns the bytes that belong to the next section */
+  fill(chunk: Buffer): Buffer {
     const taken = Math.min(chunk.length, this.bytes.length - this.#filled)
     chunk.copy(this.bytes, this.#filled, 0, taken)
     this.#filled += taken

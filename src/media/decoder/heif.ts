@@ -1,20 +1,20 @@
 import { createRequire } from 'node:module'
 import { OrielError } from '../../errors.ts'
-import { type OpenFile, type RgbaRaster, singlePicture } from './opened-file.ts'
+import { type OpenFile, type RgbaRaster, singleImage } from './opened-file.ts'
 import { profiled } from './profiled.ts'
 import { finishFile, finishRaster } from './raster.ts'
 
 /**
- * HEIC by libheif and libde265, compiled to WebAssembly. They are LGPL, so they are an optional dependency that is loaded
- * when the first such file comes. libheif turns and mirrors pictures itself, as their container says.
+ * HEIC, decoded by libheif and libde265 in WebAssembly. The libraries are LGPL and therefore an optional dependency, loaded
+ * with the first HEIC file. libheif applies the rotation and mirroring that the container prescribes.
  */
 export const openHeif: OpenFile = async (bytes) => {
   const images = load().decode(bytes)
   const image = images.find((candidate) => candidate.is_primary()) ?? images[0]
-  if (image === undefined) throw new Error('heif: no picture')
+  if (image === undefined) throw new Error('heif: no image')
   const size = { width: image.get_width(), height: image.get_height() }
   const profile = profileOf(bytes)
-  return singlePicture(
+  return singleImage(
     size,
     () => display(image, size.width, size.height),
     (raster, longestEdge) =>
@@ -49,7 +49,7 @@ function load(): InstanceType<Libheif['HeifDecoder']> {
   } catch (cause) {
     throw new OrielError(
       'unsupported_media',
-      'The picture is HEIC, and this server was installed without the optional package that reads it. Send it as jpeg or png.',
+      'The image is HEIC, and this server was installed without the optional package that decodes HEIC. Send the image as png or jpeg.',
       { code: 'unsupported_image', cause },
     )
   }
@@ -63,19 +63,19 @@ async function display(image: HeifImage, width: number, height: number): Promise
   return { width, height, channels: 4, data: new Uint8Array(data.buffer) }
 }
 
-/** The ICC profile of the first picture that has one; libheif-js keeps it to itself. */
+/** The first ICC profile of the file. libheif-js does not return it. */
 function profileOf(bytes: Buffer): Buffer | undefined {
   const found = ['meta', 'iprp', 'ipco', 'colr'].reduce<Buffer | undefined>(
-    // `meta` alone has a version and flags before its boxes.
-    (outer, type) => outer && inside(type === 'iprp' ? outer.subarray(4) : outer, type),
+    // `meta` has a version and flags before its boxes; `iprp` is the first box looked up inside it.
+    (outer, type) => outer && contentOf(type === 'iprp' ? outer.subarray(4) : outer, type),
     bytes,
   )
   const kind = found?.toString('latin1', 0, 4)
   return kind === 'prof' || kind === 'rICC' ? found?.subarray(4) : undefined
 }
 
-/** What the first box of this type holds. A `colr` box that holds no ICC profile is passed over. */
-function inside(boxes: Buffer, type: string): Buffer | undefined {
+/** The content of the first box of a type. A `colr` box without an ICC profile is skipped. */
+function contentOf(boxes: Buffer, type: string): Buffer | undefined {
   for (let at = 0; at + 8 <= boxes.length; ) {
     const size = boxes.readUInt32BE(at)
     if (size < 8) return undefined

@@ -1,31 +1,31 @@
 import type { Format } from '../format.ts'
 import type { Size } from './protocol.ts'
 
-/** A file whose header is read. Nothing is decoded before `render`. */
+/** A file whose header has been read. Nothing is decoded before `render`. */
 export interface OpenedFile {
   readonly pages: number
-  /** What it has several of. */
+  /** What the file consists of. */
   readonly noun: 'page' | 'frame'
-  /** Pages that are read when a request names none. */
+  /** The pages that are read when a request selects none. */
   readonly byDefault: 'first' | 'all'
-  /** Oriented pixels that rendering a page makes, counted from 0. */
+  /** The upright size at which a page will be decoded. @param page counted from 0 */
   size(page: number, longestEdge: number): Promise<Size>
-  /** In the order of `pages`. */
+  /** Yields one image for each of `pages`, in their order. */
   render(pages: readonly number[], longestEdge: number): AsyncIterable<Rendered>
   close(): void
 }
 
-/** One page as a picture, `rgb` being `[height, width, 3]`. */
+/** One page as an image; `rgb` is `[height, width, 3]`. */
 export interface Rendered extends Size {
   readonly page: number
   readonly rgb: Uint8Array
   readonly original: Size
 }
 
-/** @throws anything: whatever is no OrielError means that the file is broken */
+/** @throws OrielError, or any other error if the file is damaged */
 export type OpenFile = (bytes: Buffer, format: Format) => Promise<OpenedFile>
 
-/** Pixels as a decoder leaves them: 8 bits, gray, gray with alpha, RGB or RGBA. */
+/** Pixels as a decoder produces them: 8-bit grey, grey with alpha, RGB or RGBA. */
 export interface Raster extends Size {
   readonly channels: 1 | 2 | 3 | 4
   readonly data: Uint8Array
@@ -33,8 +33,8 @@ export interface Raster extends Size {
 
 export type RgbaRaster = Raster & { readonly channels: 4 }
 
-/** A file of one picture, for decoders that know no more. */
-export function singlePicture<R extends Raster>(
+/** A file of a format that contains one image. */
+export function singleImage<R extends Raster>(
   size: Size,
   decode: () => Promise<R>,
   finish: (raster: R, longestEdge: number) => Promise<Size & { rgb: Uint8Array }>,

@@ -1,48 +1,57 @@
 import { OrielError } from '../../errors.ts'
 
 /**
- * The pages that a request means.
- * @param wanted `"1-3,7"`, `"all"`, or how many, taken evenly from first to last
- * @param noun what this file has several of, for errors
- * @returns indices, counted from 0, in the order in which they were named
- * @throws OrielError `invalid`: not understood, out of the file, or more than `most`
+ * Resolves the pages or frames that a request selects.
+ * @param selection `"1-3,7"`, `"all"`, or a number of pages, spread evenly from first to last
+ * @param count pages in the file
+ * @param noun what the file consists of, for errors
+ * @returns page indices, counted from 0, in the order of the selection
+ * @throws OrielError `invalid` for a selection that has a wrong form, exceeds the file, or exceeds `maxPages`
  */
-export function choosePages(wanted: string | number, count: number, most: number, noun: 'page' | 'frame'): number[] {
-  if (typeof wanted === 'number') return spread(wanted, count, most, noun)
-  const text = wanted.trim()
+export function selectPages(
+  selection: string | number,
+  count: number,
+  maxPages: number,
+  noun: 'page' | 'frame',
+): number[] {
+  if (typeof selection === 'number') return spread(selection, count, maxPages, noun)
+  const text = selection.trim()
   const ranges: [first: number, last: number][] =
-    text === 'all' ? [[1, count]] : text.split(',').map((part) => range(part, count, noun))
-  const chosen = ranges.reduce((sum, [first, last]) => sum + last - first + 1, 0)
-  if (chosen > most) throw tooMany(chosen, count, most, noun)
+    text === 'all' ? [[1, count]] : text.split(',').map((range) => parseRange(range, count, noun))
+  const selected = ranges.reduce((sum, [first, last]) => sum + last - first + 1, 0)
+  if (selected > maxPages) throw tooMany(selected, count, maxPages, noun)
   return ranges.flatMap(([first, last]) => Array.from({ length: last - first + 1 }, (_, i) => first - 1 + i))
 }
 
-function spread(wanted: number, count: number, most: number, noun: string): number[] {
-  if (!Number.isInteger(wanted) || wanted < 1) throw invalid(`${wanted} is not a whole number of ${noun}s`)
-  const taken = Math.min(wanted, count)
-  if (taken > most) throw tooMany(taken, count, most, noun)
-  if (taken === 1) return [0]
-  return Array.from({ length: taken }, (_, i) => Math.round((i * (count - 1)) / (taken - 1)))
+function spread(wanted: number, count: number, maxPages: number, noun: string): number[] {
+  if (!Number.isInteger(wanted) || wanted < 1) throw invalid(noun, `${wanted} is not a positive whole number`)
+  const selected = Math.min(wanted, count)
+  if (selected > maxPages) throw tooMany(selected, count, maxPages, noun)
+  if (selected === 1) return [0]
+  return Array.from({ length: selected }, (_, i) => Math.round((i * (count - 1)) / (selected - 1)))
 }
 
-function range(part: string, count: number, noun: string): [number, number] {
-  const match = /^\s*(\d{1,9})\s*(?:-\s*(\d{1,9})\s*)?$/.exec(part)
-  if (match === null) throw invalid(`${JSON.stringify(part.slice(0, 40))} is not understood`)
+function parseRange(range: string, count: number, noun: string): [number, number] {
+  const match = /^\s*(\d{1,9})\s*(?:-\s*(\d{1,9})\s*)?$/.exec(range)
+  if (match === null) throw invalid(noun, `${JSON.stringify(range.slice(0, 40))} is not a ${noun} number or a range`)
   const first = Number(match[1])
   const last = Number(match[2] ?? match[1])
-  if (first < 1 || last < first) throw invalid(`${part.trim()} is no range: ${noun}s are counted from 1`)
-  if (last > count) throw invalid(`${noun} ${last} is asked for, and the file has ${count}`)
+  if (first < 1) throw invalid(noun, `${noun}s are numbered from 1, found ${range.trim()}`)
+  if (last < first) throw invalid(noun, `the range ${range.trim()} ends before it begins`)
+  if (last > count) throw invalid(noun, `${noun} ${last} does not exist, the file has ${count} ${noun}${s(count)}`)
   return [first, last]
 }
 
-const invalid = (why: string): OrielError =>
-  new OrielError('invalid', `The choice of pages is wrong: ${why}. It should look like "1-3,7", "all" or 8.`, {
+const s = (count: number): string => (count === 1 ? '' : 's')
+
+const invalid = (noun: string, why: string): OrielError =>
+  new OrielError('invalid', `The selection of ${noun}s is invalid: ${why}. Valid selections: "1-3,7", "all", 8.`, {
     code: 'invalid_pages',
   })
 
-const tooMany = (chosen: number, count: number, most: number, noun: string): OrielError =>
+const tooMany = (selected: number, count: number, maxPages: number, noun: string): OrielError =>
   new OrielError(
     'invalid',
-    `The file has ${count} ${noun}s, of which ${chosen} would be read, and ${most} pictures are allowed here. Choose some with the extension "${noun}s" beside the URL: "${noun}s": "1-${most}".`,
+    `The request selects ${selected} of the file's ${count} ${noun}s; at most ${maxPages} image${s(maxPages)} can be read from this file. Select fewer with the extension "${noun}s" next to the URL, for example "${noun}s": "1-${maxPages}".`,
     { code: 'too_many_images' },
   )

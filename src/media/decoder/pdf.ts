@@ -6,7 +6,7 @@ import type { OpenFile, Raster } from './opened-file.ts'
 import type { Size } from './protocol.ts'
 import { finishRaster } from './raster.ts'
 
-/** A PDF's pages as a reader sees them on paper, with annotations and filled forms, by PDFium in WebAssembly. */
+/** The pages of a PDF with annotations and filled forms, rendered by PDFium in WebAssembly. */
 export const openPdf: OpenFile = async (bytes) => {
   loading ??= load()
   const pdfium = await loading
@@ -15,7 +15,7 @@ export const openPdf: OpenFile = async (bytes) => {
   if (document === 0) {
     const code = pdfium.FPDF_GetLastError()
     memory.free()
-    throw code === passwordError ? protectedFile() : new Error(`pdf: error ${code}`)
+    throw code === passwordError ? passwordNeeded() : new Error(`pdf: error ${code}`)
   }
   const formInfo = pdfium.PDFiumExt_OpenFormFillInfo()
   const form = pdfium.PDFiumExt_InitFormFillEnvironment(document, formInfo)
@@ -42,15 +42,15 @@ export const openPdf: OpenFile = async (bytes) => {
   }
 }
 
-/** Of fpdfview.h: errors, flags and formats. */
+/** Constants of fpdfview.h. */
 const passwordError = 4
 const drawAnnotations = 0x01
 const redFirst = 0x10
 const fourBytes = 4
 const white = 0xffffffff
 
-/** Points are 1/72 inch. A finer picture of a page shows no more of it. */
-const mostDotsPerInch = 200
+/** A higher resolution shows no more detail of a page. */
+const maxDotsPerInch = 200
 
 let loading: Promise<WrappedPdfiumModule> | undefined
 
@@ -68,7 +68,7 @@ function allocate(pdfium: WrappedPdfiumModule, bytes: Buffer): { address: number
   return { address, free: () => pdfium.pdfium.wasmExports.free(address) }
 }
 
-/** Asked for anew each time: it is another one when the memory has grown. The package leaves it out of its types. */
+/** Read each time, because growing memory replaces it. The package's types omit it. */
 const heap = ({ pdfium }: WrappedPdfiumModule): Uint8Array => (pdfium as unknown as { HEAPU8: Uint8Array }).HEAPU8
 
 function renderPage(
@@ -96,7 +96,7 @@ function renderPage(
   }
 }
 
-/** Without loading the page, which may cost something. */
+/** The size of a page in points (1/72 inch), without loading the page. */
 function pointsOf(pdfium: WrappedPdfiumModule, document: number, index: number): Size {
   const { malloc, free } = pdfium.pdfium.wasmExports
   const pair = malloc(8)
@@ -110,16 +110,14 @@ function pointsOf(pdfium: WrappedPdfiumModule, document: number, index: number):
   }
 }
 
-/** As many pixels as the model can use, or as a page is worth. */
+/** Twice what the model can use, up to `maxDotsPerInch`. */
 function pixelsOf({ width, height }: Size, longestEdge: number): Size {
-  if (!(width > 0 && height > 0)) throw new Error('pdf: a page without a size')
-  const scale = Math.min(mostDotsPerInch / 72, (2 * longestEdge) / Math.max(width, height))
+  if (!(width > 0 && height > 0)) throw new Error('pdf: a page has no size')
+  const scale = Math.min(maxDotsPerInch / 72, (2 * longestEdge) / Math.max(width, height))
   return { width: Math.max(1, Math.round(width * scale)), height: Math.max(1, Math.round(height * scale)) }
 }
 
-const protectedFile = (): OrielError =>
-  new OrielError(
-    'unreadable_media',
-    'The PDF is protected by a password, so its pages cannot be read. Send a copy without one.',
-    { code: 'pdf_password' },
-  )
+const passwordNeeded = (): OrielError =>
+  new OrielError('unreadable_media', 'The PDF is protected by a password. Send a copy without a password.', {
+    code: 'pdf_password',
+  })

@@ -1,15 +1,15 @@
-import { type OpenFile, type Raster, singlePicture } from './opened-file.ts'
+import { type OpenFile, type Raster, singleImage } from './opened-file.ts'
 import { finishRaster } from './raster.ts'
 
-/** PBM, PGM and PPM, in text and binary, and PAM, after the manuals of Netpbm. Of several in a file the first is read. */
+/** PBM, PGM and PPM, in text and binary, and PAM, as Netpbm's manuals describe them. Only the first image is read. */
 export const openPnm: OpenFile = async (bytes) => {
   const header = bytes[1] === 0x37 ? readPamHeader(bytes) : readHeader(bytes)
-  const { width, height, depth, most, pixelsAt, kind } = header
-  if (!(width > 0 && height > 0 && most > 0 && most < 65536 && depth >= 1 && depth <= 4)) throw broken('header')
-  // Samples that are not there would cost memory before they are missed.
-  if (pixelsAt + leastBytes(header) > bytes.length) throw broken('not complete')
+  const { width, height, depth, max, pixelsAt, kind } = header
+  if (!(width > 0 && height > 0 && max > 0 && max < 65536 && depth >= 1 && depth <= 4)) throw damaged('header')
+  // Checked first: a short file with a large size in its header would cost much memory before the end is found missing.
+  if (pixelsAt + minBytes(header) > bytes.length) throw damaged('incomplete')
   const samples = { text: textSamples, bits: bitSamples, binary: binarySamples }[kind]
-  return singlePicture(
+  return singleImage(
     { width, height },
     async (): Promise<Raster> => ({ width, height, channels: depth, data: samples(bytes, header) }),
     finishRaster,
@@ -20,49 +20,49 @@ interface PnmHeader {
   width: number
   height: number
   depth: 1 | 2 | 3 | 4
-  /** The sample that means full light. */
-  most: number
+  /** The value of a sample at full intensity. */
+  max: number
   kind: 'text' | 'bits' | 'binary'
-  /** In bitmaps 1 is black. */
+  /** Whether 1 is black, as in bitmaps. */
   inverted: boolean
   pixelsAt: number
 }
 
-const broken = (why: string): Error => new Error(`pnm: ${why}`)
+const damaged = (why: string): Error => new Error(`pnm: ${why}`)
 
 function readHeader(bytes: Buffer): PnmHeader {
   const type = (bytes[1] ?? 0) - 0x30
   const bitmap = type === 1 || type === 4
-  const words = new Words(bytes, 2)
-  const width = words.next()
-  const height = words.next()
-  const most = bitmap ? 1 : words.next()
+  const text = new TextReader(bytes, 2)
+  const width = text.next()
+  const height = text.next()
+  const max = bitmap ? 1 : text.next()
   const kind = type <= 3 ? 'text' : bitmap ? 'bits' : 'binary'
-  // One white space ends the header; whatever follows it is a sample already.
+  // One white-space character ends the header; the next byte is a sample.
   return {
     width,
     height,
-    most,
+    max,
     kind,
     depth: type === 3 || type === 6 ? 3 : 1,
     inverted: bitmap,
-    pixelsAt: words.at + 1,
+    pixelsAt: text.at + 1,
   }
 }
 
 function readPamHeader(bytes: Buffer): PnmHeader {
   const head = bytes.toString('latin1', 0, 4096)
   const end = /^ENDHDR[ \t]*\n/m.exec(head)
-  if (end === null) throw broken('header')
+  if (end === null) throw damaged('header')
   const value = (name: string): number =>
     Number(new RegExp(`^${name}\\s+(\\d+)`, 'm').exec(head.slice(0, end.index))?.[1])
   const depth = value('DEPTH')
-  if (depth !== 1 && depth !== 2 && depth !== 3 && depth !== 4) throw broken('depth')
+  if (depth !== 1 && depth !== 2 && depth !== 3 && depth !== 4) throw damaged('depth')
   const pixelsAt = end.index + end[0].length
   return {
     width: value('WIDTH'),
     height: value('HEIGHT'),
-    most: value('MAXVAL'),
+    max: value('MAXVAL'),
     depth,
     kind: 'binary',
     inverted: false,
@@ -70,17 +70,17 @@ function readPamHeader(bytes: Buffer): PnmHeader {
   }
 }
 
-function leastBytes({ width, height, depth, most, kind }: PnmHeader): number {
+function minBytes({ width, height, depth, max, kind }: PnmHeader): number {
   if (kind === 'bits') return Math.ceil(width / 8) * height
   const samples = width * height * depth
-  // Text may leave out white space only between bits.
-  return kind === 'text' ? samples * (most === 1 ? 1 : 2) - 2 : samples * (most > 255 ? 2 : 1)
+  // Only bits may stand in text without white space between them.
+  return kind === 'text' ? samples * (max === 1 ? 1 : 2) - 2 : samples * (max > 255 ? 2 : 1)
 }
 
-function textSamples(bytes: Buffer, { width, height, depth, most, inverted, pixelsAt }: PnmHeader): Uint8Array {
+function textSamples(bytes: Buffer, { width, height, depth, max, inverted, pixelsAt }: PnmHeader): Uint8Array {
   const data = new Uint8Array(width * height * depth)
-  const words = new Words(bytes, pixelsAt)
-  for (let i = 0; i < data.length; i++) data[i] = inverted ? 255 * (1 - words.nextBit()) : scaled(words.next(), most)
+  const text = new TextReader(bytes, pixelsAt)
+  for (let i = 0; i < data.length; i++) data[i] = inverted ? 255 * (1 - text.nextBit()) : scaled(text.next(), max)
   return data
 }
 
@@ -95,19 +95,19 @@ function bitSamples(bytes: Buffer, { width, height, pixelsAt }: PnmHeader): Uint
   return data
 }
 
-function binarySamples(bytes: Buffer, { width, height, depth, most, pixelsAt }: PnmHeader): Uint8Array {
+function binarySamples(bytes: Buffer, { width, height, depth, max, pixelsAt }: PnmHeader): Uint8Array {
   const count = width * height * depth
-  if (most === 255) return bytes.subarray(pixelsAt, pixelsAt + count)
+  if (max === 255) return bytes.subarray(pixelsAt, pixelsAt + count)
   const data = new Uint8Array(count)
   for (let i = 0; i < count; i++)
-    data[i] = scaled(most > 255 ? bytes.readUInt16BE(pixelsAt + i * 2) : (bytes[pixelsAt + i] ?? 0), most)
+    data[i] = scaled(max > 255 ? bytes.readUInt16BE(pixelsAt + i * 2) : (bytes[pixelsAt + i] ?? 0), max)
   return data
 }
 
-const scaled = (sample: number, most: number): number => Math.round((Math.min(sample, most) * 255) / most)
+const scaled = (sample: number, max: number): number => Math.round((Math.min(sample, max) * 255) / max)
 
-/** Numbers in text, with white space and comments between them. */
-class Words {
+/** Reads decimal numbers separated by white space and comments. */
+class TextReader {
   readonly #bytes: Buffer
   at: number
 
@@ -124,14 +124,14 @@ class Words {
       value = value * 10 + digit
       this.at++
     }
-    if (this.at === from || this.at - from > 9) throw broken('number')
+    if (this.at === from || this.at - from > 9) throw damaged('number')
     return value
   }
 
   nextBit(): number {
     this.#skip()
     const bit = this.#digit()
-    if (bit !== 0 && bit !== 1) throw broken('bit')
+    if (bit !== 0 && bit !== 1) throw damaged('bit')
     this.at++
     return bit
   }

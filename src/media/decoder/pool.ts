@@ -1,160 +1,126 @@
-import { cancelled, OrielError } from '../../errors.ts'
+import { onAbort, orAborted } from '../../abort.ts'
+import { OrielError } from '../../errors.ts'
 import type { Logger } from '../../log.ts'
 import { availableProcessors } from '../../processors.ts'
+import { Semaphore } from '../semaphore.ts'
 import { type DecodedFile, DecoderProcess, type FileToDecode } from './decoder-process.ts'
 import type { FileHeader } from './protocol.ts'
 
 export interface PoolOptions {
-  /** 0: one for each core, but at least two, so that one slow file does not stop all others, and at most eight. */
+  /** 0: one for each core, at least two so that one slow file does not block all others, and at most eight. */
   processes: number
-  /** Time for one file, in ms. */
+  /** Time limit for decoding one file, in ms. */
   timeoutMs: number
   log: Logger | undefined
 }
 
 /**
- * Decides by a file's header whether it may be decoded, and when.
- * @returns what is to be called when it has been, whatever became of it. @throws OrielError when it may not
+ * Decides by a file's header whether and when the file may be decoded.
+ * @returns a function that is called once decoding has ended, in whatever way. @throws OrielError to refuse the file
  */
 export type Admit = (header: FileHeader) => Promise<() => void>
 
-/** Files that may wait for a decoder, each with its bytes in memory. */
-const mostWaiting = 1000
-/** How long a decoder may still be at a file that nobody waits for any more, in ms: a new one takes longer to start. */
-const desertedMs = 1000
+/** The limit for files that wait for a decoder; their bytes are in memory. */
+const maxWaiting = 1000
+/** How long a decoder may go on with a file whose request was cancelled, in ms. Starting a new process takes longer. */
+const cancelledGraceMs = 1000
 
-/** Decoders, started as they are needed. Files are taken in the order in which they come. */
+/** Decoder processes, started on demand. Files are decoded in the order in which they arrive. */
 export class DecoderPool {
   readonly #options: PoolOptions
-  readonly #most: number
-  readonly #free: DecoderProcess[] = []
+  /** One unit for each process. */
+  readonly #processes: Semaphore
+  readonly #idle: DecoderProcess[] = []
   readonly #all = new Set<DecoderProcess>()
-  readonly #waiting: (() => void)[] = []
-  #busy = 0
   #closed = false
 
   constructor(options: PoolOptions) {
     this.#options = options
-    this.#most = options.processes || Math.min(8, Math.max(2, availableProcessors()))
+    this.#processes = new Semaphore(options.processes || Math.min(8, Math.max(2, availableProcessors())))
   }
 
   /**
-   * @param admit is asked between header and decoding
+   * @param admit is called between reading the header and decoding
    * @throws OrielError about the file, or `overloaded`, `cancelled`, `internal`
    */
   async decode(file: FileToDecode, admit: Admit, signal: AbortSignal): Promise<DecodedFile> {
-    await this.#turn(signal)
-    // A file that nobody waits for any more still occupies its decoder until it is done or dead, which is soon.
-    const work = this.#run(file, admit, signal)
-    return await Promise.race([work, whenAborted(signal)])
+    if (this.#processes.waiting >= maxWaiting)
+      throw new OrielError(
+        'overloaded',
+        `${maxWaiting} images are waiting to be decoded, the limit. Try again later.`,
+        {
+          code: 'too_many_pictures_waiting',
+          retryAfter: 5,
+        },
+      )
+    const release = await this.#processes.acquire(1, signal)
+    // After an abort the decoder stays occupied until it has finished the file or is killed.
+    return await orAborted(this.#run(file, admit, signal).finally(release), signal)
   }
 
-  /** Starts a decoder before it is needed. */
+  /** Starts a process before the first file arrives. */
   async warm(): Promise<void> {
-    await this.#turn(AbortSignal.timeout(1000))
+    const release = await this.#processes.acquire(1, new AbortController().signal)
     try {
-      this.#free.push(await this.#take())
+      this.#idle.push(await this.#take())
     } catch (error) {
-      this.#options.log?.error({ error }, 'no decoder can be started')
+      this.#options.log?.error({ error }, 'cannot start an image decoder process')
     } finally {
-      this.#pass()
+      release()
     }
   }
 
   async close(): Promise<void> {
     this.#closed = true
-    for (const process of this.#all) process.kill()
-    for (const next of this.#waiting.splice(0)) next()
+    for (const decoder of this.#all) decoder.kill()
   }
 
   async #run(file: FileToDecode, admit: Admit, signal: AbortSignal): Promise<DecodedFile> {
-    let process: DecoderProcess | undefined
+    let decoder: DecoderProcess | undefined
     let ended = false
     let release = (): void => {}
-    let deserted: NodeJS.Timeout | undefined
-    const desert = (): void => {
-      deserted = setTimeout(() => process?.kill(), desertedMs)
-    }
-    signal.addEventListener('abort', desert, { once: true })
+    let grace: NodeJS.Timeout | undefined
+    const removeListener = onAbort(signal, () => {
+      grace = setTimeout(() => decoder?.kill(), cancelledGraceMs)
+    })
     try {
-      process = await this.#take()
+      decoder = await this.#take()
       signal.throwIfAborted()
-      return await process.decode(file, async (header) => {
+      return await decoder.decode(file, async (header) => {
         signal.throwIfAborted()
-        const free = await admit(header)
-        // Its process may have died meanwhile.
-        if (ended) return free()
-        release = free
+        const admitted = await admit(header)
+        // The process may have died during the wait.
+        if (ended) return admitted()
+        release = admitted
         signal.throwIfAborted()
       })
     } catch (error) {
-      throw this.#closed ? closing() : error
+      throw this.#closed ? shuttingDown() : error
     } finally {
       ended = true
-      signal.removeEventListener('abort', desert)
-      clearTimeout(deserted)
+      removeListener()
+      clearTimeout(grace)
       release()
-      if (process?.alive) this.#free.push(process)
-      else if (process !== undefined) this.#all.delete(process)
-      this.#pass()
+      if (decoder?.alive) this.#idle.push(decoder)
+      else if (decoder !== undefined) this.#all.delete(decoder)
     }
   }
 
   async #take(): Promise<DecoderProcess> {
-    if (this.#closed) throw closing()
-    for (let process = this.#free.pop(); process !== undefined; process = this.#free.pop()) {
-      if (process.alive) return process
-      this.#all.delete(process)
+    if (this.#closed) throw shuttingDown()
+    for (let idle = this.#idle.pop(); idle !== undefined; idle = this.#idle.pop()) {
+      if (idle.alive) return idle
+      this.#all.delete(idle)
     }
     const { timeoutMs, log } = this.#options
-    const process = await DecoderProcess.start(timeoutMs, log).catch((cause) => {
-      throw new OrielError('internal', 'The server cannot start a decoder for pictures.', { cause })
+    const started = await DecoderProcess.start(timeoutMs, log).catch((cause) => {
+      throw new OrielError('internal', 'The server cannot start an image decoder process.', { cause })
     })
-    this.#all.add(process)
-    if (this.#closed) process.kill()
-    return process
-  }
-
-  /** Waits until one decoder more may work. */
-  async #turn(signal: AbortSignal): Promise<void> {
-    if (signal.aborted) throw cancelled()
-    if (this.#busy < this.#most) {
-      this.#busy++
-      return
-    }
-    if (this.#waiting.length >= mostWaiting)
-      throw new OrielError('overloaded', 'Too many pictures wait to be decoded.', {
-        code: 'too_many_pictures_waiting',
-        retryAfter: 5,
-      })
-    await new Promise<void>((resolve, reject) => {
-      const go = (): void => {
-        signal.removeEventListener('abort', leave)
-        resolve()
-      }
-      const leave = (): void => {
-        this.#waiting.splice(this.#waiting.indexOf(go), 1)
-        reject(cancelled())
-      }
-      signal.addEventListener('abort', leave, { once: true })
-      this.#waiting.push(go)
-    })
-  }
-
-  #pass(): void {
-    const next = this.#waiting.shift()
-    if (next === undefined) this.#busy--
-    else next()
+    this.#all.add(started)
+    if (this.#closed) started.kill()
+    return started
   }
 }
 
-/** Never resolves. */
-function whenAborted(signal: AbortSignal): Promise<never> {
-  return new Promise((_, reject) => {
-    if (signal.aborted) reject(cancelled())
-    else signal.addEventListener('abort', () => reject(cancelled()), { once: true })
-  })
-}
-
-const closing = (): OrielError =>
+const shuttingDown = (): OrielError =>
   new OrielError('overloaded', 'The server is shutting down.', { code: 'shutting_down', retryAfter: 5 })

@@ -1,6 +1,7 @@
 import { isAscii } from 'node:buffer'
 import { createHash } from 'node:crypto'
 import { Socket } from 'node:net'
+import { toWire, type WireError } from '../../children/index.ts'
 import { OrielError } from '../../errors.ts'
 import { type Format, formats, sniff } from '../format.ts'
 import { openBmp } from './bmp.ts'
@@ -8,13 +9,16 @@ import { decodeDataUrl } from './data-url.ts'
 import { readFrames, writeFrame } from './frames.ts'
 import { openHeif } from './heif.ts'
 import type { OpenedFile, OpenFile } from './opened-file.ts'
-import { choosePages } from './pages.ts'
+import { selectPages } from './pages.ts'
 import { openPdf } from './pdf.ts'
 import { openPnm } from './pnm.ts'
 import type { DecodeOptions, FromDecoder, ToDecoder } from './protocol.ts'
 import { openRaster } from './raster.ts'
 
-/** A decoder: the process in which bytes from outside meet native code. It holds one file at a time and no secrets. */
+/**
+ * Entry of a decoder process. Native decoders handle untrusted bytes only in such a process. It holds one file at a time
+ * and no secrets.
+ */
 
 const openers: Record<Format, OpenFile> = {
   png: openRaster,
@@ -32,20 +36,20 @@ const openers: Record<Format, OpenFile> = {
 const server = new Socket({ fd: 3 })
 const send = (message: FromDecoder, payload?: Uint8Array): void => writeFrame(server, message, payload)
 
-let decide: (go: boolean) => void = () => {}
-/** Of the file at hand. */
+let answerHeader: (go: boolean) => void = () => {}
+/** Of the current file, once it is known. */
 let format: Format | undefined
 
 readFrames(server, (frame, payload) => {
   const message = frame as ToDecoder
   if (message.type === 'file') void decode(payload, message.encoding, message.options)
-  else decide(message.type === 'go')
+  else answerHeader(message.type === 'go')
 })
-// The server is gone, and so is the reason to be here.
+// The server has exited.
 server.on('close', () => process.exit())
 server.on('error', () => process.exit())
-// libheif-js decodes where nobody can catch what it throws.
-process.on('uncaughtException', (error) => send({ type: 'failed', ...described(error, format), worn: true }))
+// libheif-js throws from a callback, where no try block can catch it.
+process.on('uncaughtException', (error) => send({ type: 'failed', error: clientError(error, format), worn: true }))
 send({ type: 'ready' })
 
 async function decode(payload: Buffer, encoding: 'bytes' | 'url', options: DecodeOptions): Promise<void> {
@@ -59,28 +63,28 @@ async function decode(payload: Buffer, encoding: 'bytes' | 'url', options: Decod
     const sizes = []
     for (const page of pages) sizes.push(await file.size(page, options.longestEdge))
     const go = new Promise<boolean>((resolve) => {
-      decide = resolve
+      answerHeader = resolve
     })
     send({ type: 'header', header: { format, bytes: bytes.length, pages: file.pages, sizes } })
     if (await go)
       for await (const { width, height, rgb, original, page } of file.render(pages, options.longestEdge)) {
         const hash = hashOf(rgb, width, height)
-        send({ type: 'picture', head: { width, height, hash, original, page: page + 1 } }, rgb)
+        send({ type: 'image', head: { width, height, hash, original, page: page + 1 } }, rgb)
       }
-    send({ type: 'done', worn: worn() })
+    send({ type: 'done', worn: isWorn() })
   } catch (error) {
-    send({ type: 'failed', ...described(error, format), worn: worn(error) })
+    send({ type: 'failed', error: clientError(error, format), worn: isWorn(error) })
   } finally {
     file?.close()
   }
 }
 
-/** Allocators do not give back what a large picture took, and a library in WebAssembly that has trapped stays broken. */
-const worn = (error?: unknown): boolean =>
-  process.memoryUsage.rss() > mostResidentBytes || (error instanceof Error && error.name === 'RuntimeError')
-const mostResidentBytes = 600_000_000
+/** Allocators do not return the memory of a large image, and a WebAssembly library that has trapped stays broken. */
+const isWorn = (error?: unknown): boolean =>
+  process.memoryUsage.rss() > maxResidentBytes || (error instanceof Error && error.name === 'RuntimeError')
+const maxResidentBytes = 600_000_000
 
-/** As UTF-8 says; megabytes of base64 are told apart from that a good deal faster. */
+/** Decodes UTF-8. The check for ASCII makes megabytes of base64 several times faster. */
 const textOf = (bytes: Buffer): string => bytes.toString(isAscii(bytes) ? 'latin1' : 'utf8')
 
 function formatOf(bytes: Buffer): Format {
@@ -88,41 +92,42 @@ function formatOf(bytes: Buffer): Format {
   if (sniffed.known) return sniffed.format
   throw new OrielError(
     'unsupported_media',
-    `The picture cannot be read: its data is ${sniffed.looksLike}. What is read: ${formats.join(', ')}.`,
+    `The image cannot be decoded: the data is ${sniffed.looksLike}. Supported formats: ${formats.join(', ')}.`,
     { code: 'unsupported_image' },
   )
 }
 
-function pagesOf(file: OpenedFile, { pages, mostPages }: DecodeOptions): number[] {
-  const wanted = pages ?? (file.byDefault === 'all' ? 'all' : '1')
-  return choosePages(wanted, file.pages, mostPages, file.noun)
+function pagesOf(file: OpenedFile, { pages, maxPages }: DecodeOptions): number[] {
+  const selection = pages ?? (file.byDefault === 'all' ? 'all' : '1')
+  return selectPages(selection, file.pages, maxPages, file.noun)
 }
 
 /**
- * Of everything that makes a picture that one: the same pixels in another shape are another picture. A cryptographic hash,
- * since people share what is cached under it, and with a faster one (xxh3) anybody could make two pictures that collide.
- * It costs 3 ms for the largest picture that travels, a small part of decoding it, and here it holds up nobody.
+ * Covers the size too, because the same pixels in another shape are another image. The hash is cryptographic because
+ * users share what is cached under it: with a faster hash such as xxh3, a user could construct two images that collide.
+ * It takes 3 ms for the largest image that is sent, a small part of decoding it.
  */
 function hashOf(rgb: Uint8Array, width: number, height: number): string {
   return createHash('sha256').update(`${width}x${height}x3:`).update(rgb).digest('base64url')
 }
 
-/** What libraries say of a file stays here: it may hold addresses, and no client can use it. */
-function described(error: unknown, format: Format | undefined): Pick<OrielError, 'kind' | 'message' | 'code'> {
-  if (error instanceof OrielError) return { kind: error.kind, message: error.message, code: error.code }
+/** The messages of libraries are not passed on: they may contain addresses, and they do not help a client. */
+function clientError(error: unknown, format: Format | undefined): WireError {
+  if (error instanceof OrielError) return toWire(error, '')
   const text = error instanceof Error ? error.message : ''
+  const data = format === undefined ? 'data' : `${format} data`
   if (
     /\b(not |un)supported\b|not been built in|bad labq format/.test(text) &&
     !text.includes('contains unsupported image format')
   )
     return {
       kind: 'unsupported_media',
-      message: `The picture cannot be decoded: its ${format ?? ''} data is of a variant that is not read here. Send it as png or jpeg.`,
+      message: `The image cannot be decoded: its ${data} uses a variant of the format that is not supported. Send the image as png or jpeg.`,
       code: 'unsupported_image',
     }
   return {
     kind: 'unreadable_media',
-    message: `The picture cannot be decoded: its ${format ?? ''} data is damaged or not complete.`,
+    message: `The image cannot be decoded: its ${data} is damaged or incomplete.`,
     code: 'invalid_image',
   }
 }

@@ -1,8 +1,8 @@
 import type { RgbaRaster } from './opened-file.ts'
 
 /**
- * RGBA pixels and their ICC profile as one uncompressed TIFF: the way to hand libvips a profile with pixels that another
- * library has decoded.
+ * Writes RGBA pixels and their ICC profile as an uncompressed TIFF: libvips accepts a profile only as part of a file, and
+ * these pixels were decoded by another library.
  */
 export function profiled({ width, height, data }: RgbaRaster, profile: Buffer): Buffer {
   const entries: [tag: number, type: number, count: number, value: number][] = [
@@ -33,8 +33,8 @@ export function profiled({ width, height, data }: RgbaRaster, profile: Buffer): 
   return Buffer.concat([head, profile, data])
 }
 
-/** Types of TIFF 6. */
+/** Field types of TIFF 6. */
 const [short, long, bytes] = [3, 4, 7]
-/** Behind header and eleven entries. */
+/** After the header and eleven entries. */
 const bitsAt = 8 + 2 + 11 * 12 + 4
 const profileAt = bitsAt + 8

@@ -1,43 +1,43 @@
-import type { ErrorKind } from '../../errors.ts'
+import type { WireError } from '../../children/index.ts'
 import type { Format } from '../format.ts'
 
-/** What the server and a decoder say to each other. A decoder has one file at a time. */
+/** The messages between the server and a decoder process, which has one file at a time. */
 
 export interface Size {
   readonly width: number
   readonly height: number
 }
 
-/** What is to be done with a file. */
 export interface DecodeOptions {
-  /** Which pages or frames, as in `PictureSource`. */
+  /** The selected pages or frames, as in `AttachmentSource`. */
   readonly pages: string | number | undefined
-  /** Pages or frames that may be chosen, at most. */
-  readonly mostPages: number
-  /** Pixels of the longest edge that the model can use. What comes back is never longer than twice that. */
+  /** The limit for selected pages or frames. */
+  readonly maxPages: number
+  /** The longest edge that the model can use, in pixels. Decoded images are at most twice as long. */
   readonly longestEdge: number
 }
 
-/** `file` carries the file's bytes as its payload, or the whole `data:` URL as text. */
+/** The payload of `file` is the file's bytes, or the whole `data:` URL as text. */
 export type ToDecoder =
   | { type: 'file'; encoding: 'bytes' | 'url'; options: DecodeOptions }
-  /** The header's sizes are fine. */
+  /** Answers a header: decode the file. */
   | { type: 'go' }
+  /** Answers a header: forget the file. */
   | { type: 'drop' }
 
-/** What is known of a file before anything is decoded. */
+/** What is known about a file before anything is decoded. */
 export interface FileHeader {
   readonly format: Format
-  /** Bytes of the file. */
+  /** Size of the file in bytes. */
   readonly bytes: number
-  /** Pages or frames in it, chosen or not. */
+  /** Pages or frames in the file, selected or not. */
   readonly pages: number
-  /** Of each chosen page, oriented. */
+  /** Of each selected page, upright. */
   readonly sizes: readonly Size[]
 }
 
-/** A picture without its pixels: those are the payload of its message. */
-export interface PictureHead extends Size {
+/** An image without its pixels, which are the payload of its message. */
+export interface ImageHead extends Size {
   readonly hash: string
   readonly original: Size
   /** Counted from 1. */
@@ -47,8 +47,8 @@ export interface PictureHead extends Size {
 export type FromDecoder =
   | { type: 'ready' }
   | { type: 'header'; header: FileHeader }
-  | { type: 'picture'; head: PictureHead }
-  /** The decoder is free again, unless it is worn: then it should be replaced. */
+  | { type: 'image'; head: ImageHead }
+  /** The decoder is free for the next file, unless it is worn: then it has to be replaced. */
   | { type: 'done'; worn: boolean }
-  /** The same, and the file is at fault. */
-  | { type: 'failed'; kind: ErrorKind; message: string; code: string | undefined; worn: boolean }
+  /** As `done`, after an error in the file. */
+  | { type: 'failed'; error: WireError; worn: boolean }

@@ -1,24 +1,24 @@
 import sharp, { type Metadata, type Sharp, type SharpInput, type SharpOptions } from 'sharp'
 import { type Animation, playAnimation, readAnimation } from './apng.ts'
-import { asStill, checkPages, countPages, mostInFile, withoutPngText } from './containers.ts'
+import { asStill, checkPages, countPages, maxPagesInFile, withoutExtraChunks } from './containers.ts'
 import type { OpenedFile, OpenFile, Raster, Rendered } from './opened-file.ts'
 import type { Size } from './protocol.ts'
 
-/** PNG, JPEG, GIF, TIFF, WebP and AVIF, by libvips; and the way to sRGB that all formats end with. */
+/** PNG, JPEG, GIF, TIFF, WebP and AVIF, decoded by libvips; and the conversion to sRGB for all formats. */
 
-// It takes minutes and may name other files; nothing here ever needs it.
+// An SVG can take minutes and refer to other files; it is never rendered.
 sharp.block({ operation: ['VipsForeignLoadSvg'] })
-// Every picture is new, so libvips' own cache would only hold memory.
+// Every image is new, so libvips' cache would only use memory.
 sharp.cache(false)
-// A decoder has one file at a time and there is one for each core.
+// There is a decoder process for each core, and each decodes one file at a time.
 sharp.concurrency(1)
 
 export const openRaster: OpenFile = async (bytes, format) => {
-  const animation = format === 'png' ? readAnimation(bytes, mostInFile) : undefined
+  const animation = format === 'png' ? readAnimation(bytes, maxPagesInFile) : undefined
   if (animation !== undefined) return openAnimation(animation)
   const animated = format === 'gif' || format === 'webp'
   const pages = animated || format === 'tiff' ? countPages(format, bytes) : 1
-  const input = format === 'png' ? withoutPngText(bytes) : format === 'avif' ? asStill(bytes) : bytes
+  const input = format === 'png' ? withoutExtraChunks(bytes) : format === 'avif' ? asStill(bytes) : bytes
   const metadata = await open(input, { page: 0 }).metadata()
   const sizeOf = async (page: number): Promise<Size> => {
     const { autoOrient } = page === 0 || animated ? metadata : await open(input, { page }).metadata()
@@ -30,14 +30,14 @@ export const openRaster: OpenFile = async (bytes, format) => {
     noun: animated ? 'frame' : 'page',
     byDefault: 'first',
     size: sizeOf,
-    async *render(chosen, longestEdge) {
-      // libvips decodes an animation from its beginning for each call, so neighbours are decoded together.
-      for (const [first, count] of animated && upright ? runs(chosen) : chosen.map((page) => [page, 1] as const)) {
+    async *render(selected, longestEdge) {
+      // libvips decodes an animation from the beginning in each call, so consecutive frames are decoded in one call.
+      for (const [first, count] of animated && upright ? runs(selected) : selected.map((page) => [page, 1] as const)) {
         const original = await sizeOf(first)
         const source = open(input, { page: first, pages: count }).autoOrient()
-        // Left alone, sharp takes 16-bit pixels with a profile to Display P3, and says nothing of it.
+        // By default sharp converts 16-bit pixels with a profile to Display P3.
         if (metadata.space === 'rgb16' && metadata.hasProfile) source.pipelineColourspace('srgb')
-        const strip = await (isPlainInk(metadata) ? fromPlainCmyk : finish)(source, original, longestEdge)
+        const strip = await (isPlainCmyk(metadata) ? fromPlainCmyk : finish)(source, original, longestEdge)
         yield* slices(strip, first, count, original)
       }
     },
@@ -45,7 +45,7 @@ export const openRaster: OpenFile = async (bytes, format) => {
   }
 }
 
-/** Frames build on those before them, so that all up to the last are drawn, and the chosen ones kept. */
+/** A frame builds on the frames before it: all frames up to the last selected one are drawn. */
 function openAnimation(animation: Animation): OpenedFile {
   const { width, height, frames } = animation
   checkPages(frames.length)
@@ -55,15 +55,15 @@ function openAnimation(animation: Animation): OpenedFile {
     noun: 'frame',
     byDefault: 'first',
     size: async () => original,
-    async *render(chosen, longestEdge) {
-      const wanted = new Set(chosen)
+    async *render(selected, longestEdge) {
+      const selection = new Set(selected)
       const drawn = new Map<number, Strip>()
       let page = 0
-      for await (const raster of playAnimation(animation, Math.max(...chosen))) {
-        if (wanted.has(page)) drawn.set(page, await finishRaster(raster, longestEdge))
+      for await (const raster of playAnimation(animation, Math.max(...selected))) {
+        if (selection.has(page)) drawn.set(page, await finishRaster(raster, longestEdge))
         page++
       }
-      for (const frame of chosen) {
+      for (const frame of selected) {
         const strip = drawn.get(frame)
         if (strip !== undefined) yield { ...strip, page: frame, original }
       }
@@ -72,21 +72,22 @@ function openAnimation(animation: Animation): OpenedFile {
   }
 }
 
-/** Without a profile of inks there is no telling them, and everybody takes the plainest. */
-const isPlainInk = ({ space, icc }: Metadata): boolean => space === 'cmyk' && icc?.toString('latin1', 16, 20) !== 'CMYK'
+/** CMYK without a CMYK profile. It is converted by the simplest formula, as other decoders do. */
+const isPlainCmyk = ({ space, icc }: Metadata): boolean =>
+  space === 'cmyk' && icc?.toString('latin1', 16, 20) !== 'CMYK'
 
 const open = (input: SharpInput, options: SharpOptions): Sharp =>
   sharp(input, { failOn: 'error', limitInputPixels: false, sequentialRead: true, ...options })
 
-/** Raw pixels, on white, shrunk, as sRGB. */
+/** Shrinks raw pixels, blends them onto white and converts them to sRGB. */
 export const finishRaster = ({ width, height, channels, data }: Raster, longestEdge: number): Promise<Strip> =>
   finish(sharp(data, { limitInputPixels: false, raw: { width, height, channels } }), { width, height }, longestEdge)
 
-/** A file whose one picture is upright. */
+/** The same for a file that contains one upright image. */
 export const finishFile = (file: Buffer, size: Size, longestEdge: number): Promise<Strip> =>
   finish(open(file, {}), size, longestEdge)
 
-/** Frames one below the other. */
+/** Frames, one below the other. */
 type Strip = Size & { rgb: Uint8Array }
 
 async function finish(source: Sharp, size: Size, longestEdge: number): Promise<Strip> {
@@ -95,7 +96,7 @@ async function finish(source: Sharp, size: Size, longestEdge: number): Promise<S
     .toColourspace('srgb')
     .raw({ depth: 'uchar' })
     .toBuffer({ resolveWithObject: true })
-  if (info.channels !== 3) throw new Error(`${info.channels} channels came of a picture`)
+  if (info.channels !== 3) throw new Error(`libvips produced ${info.channels} channels`)
   return { width: info.width, height: info.height, rgb: data }
 }
 

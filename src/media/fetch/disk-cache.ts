@@ -1,17 +1,18 @@
 import { createHash } from 'node:crypto'
 import { mkdir, readdir, readFile, rename, rm, stat, utimes, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
+import { LRUCache } from 'lru-cache'
 import { z } from 'zod'
 import type { Logger } from '../../log.ts'
-import type { KeptFile } from './freshness.ts'
+import type { CachedFile } from './freshness.ts'
 
-/** Only files with such names are ever read or removed: the folder may hold others'. */
+/** The cache reads and removes only files with such names: the folder may contain other files. */
 const ownName = /^[0-9a-f]{64}\.oriel$/
-/** What a server left that ended while it wrote. */
+/** Left behind by a server that stopped during a write. */
 const unfinishedName = /^[0-9a-f]{64}\.oriel\.part$/
 
-/** What each file begins with, on a line of its own; the bytes follow. */
-const label = z.object({
+/** The first line of each file, as JSON. The fetched bytes follow. */
+const headerSchema = z.object({
   url: z.string(),
   length: z.number(),
   freshUntil: z.number(),
@@ -20,36 +21,44 @@ const label = z.object({
 })
 
 /**
- * Fetched files in a folder, where they outlive the server: only there when somebody has configured it. A folder that
- * cannot be used makes no request fail; the log says so.
+ * Keeps fetched files in a folder across restarts. The least recently used are evicted first. A folder that cannot be used
+ * fails no request; it is logged.
  */
 export class DiskCache {
   readonly #folder: string
-  readonly #most: number
   readonly #log: Logger | undefined
-  /** Bytes of each file, in the order of their last use. */
-  readonly #files = new Map<string, number>()
-  /** One thing after the other: what is cleared stays so, whatever was being written. */
+  /** Bytes of each file by its name. */
+  readonly #sizes: LRUCache<string, number>
+  /** Files that were evicted from `#sizes` and are still in the folder. */
+  readonly #evicted: string[] = []
+  /** Operations run one after the other, so that a clear also removes what was being written. */
   #last: Promise<unknown>
 
-  constructor(folder: string, mostBytes: number, log: Logger | undefined) {
+  /** @param maxBytes above 0 */
+  constructor(folder: string, maxBytes: number, log: Logger | undefined) {
     this.#folder = folder
-    this.#most = mostBytes
     this.#log = log
-    this.#last = this.#tryTo(() => this.#find())
+    this.#sizes = new LRUCache({
+      maxSize: maxBytes,
+      sizeCalculation: (size) => size,
+      dispose: (_, name, reason) => {
+        if (reason === 'evict') this.#evicted.push(name)
+      },
+    })
+    this.#last = this.#logFailure(() => this.#findFiles())
   }
 
-  async get(url: string): Promise<KeptFile | undefined> {
+  async get(url: string): Promise<CachedFile | undefined> {
     return await this.#inTurn(async () => {
       const name = nameOf(url)
-      if (!this.#files.has(name)) return undefined
-      const found = await this.#tryTo(() => this.#read(name, url))
+      if (!this.#sizes.has(name)) return undefined
+      const found = await this.#logFailure(() => this.#read(name, url))
       if (found === undefined) await this.#remove(name)
       return found
     })
   }
 
-  async set(url: string, file: KeptFile): Promise<void> {
+  async set(url: string, file: CachedFile): Promise<void> {
     await this.#inTurn(() => this.#write(nameOf(url), url, file))
   }
 
@@ -59,78 +68,78 @@ export class DiskCache {
 
   async clear(): Promise<void> {
     await this.#inTurn(async () => {
-      for (const name of [...this.#files.keys()]) await this.#remove(name)
+      for (const name of [...this.#sizes.keys()]) await this.#remove(name)
     })
   }
 
   async #inTurn<T>(act: () => Promise<T>): Promise<T | undefined> {
-    const turn = this.#last.then(() => this.#tryTo(act))
+    const turn = this.#last.then(() => this.#logFailure(act))
     this.#last = turn
     return await turn
   }
 
-  async #tryTo<T>(act: () => Promise<T>): Promise<T | undefined> {
+  async #logFailure<T>(act: () => Promise<T>): Promise<T | undefined> {
     try {
       return await act()
     } catch (error) {
-      this.#log?.warn({ error }, 'the cache folder cannot be used as it should')
+      this.#log?.warn({ error }, 'cannot use the cache folder')
       return undefined
     }
   }
 
-  /** What an earlier server has left, oldest first. */
-  async #find(): Promise<void> {
+  /** Takes over the files of an earlier server, oldest first. */
+  async #findFiles(): Promise<void> {
     await mkdir(this.#folder, { recursive: true, mode: 0o700 })
     const names = await readdir(this.#folder)
     for (const name of names.filter((name) => unfinishedName.test(name))) await rm(this.#path(name), { force: true })
-    const own = names.filter((name) => ownName.test(name))
     const found = await Promise.all(
-      // One may be removed meanwhile by another server.
-      own.map(async (name) => ({ name, stats: await stat(this.#path(name)).catch(() => undefined) })),
+      names
+        .filter((name) => ownName.test(name))
+        // Another server that uses the folder may remove a file meanwhile.
+        .map(async (name) => ({ name, stats: await stat(this.#path(name)).catch(() => undefined) })),
     )
-    const there = found.flatMap(({ name, stats }) => (stats === undefined ? [] : [{ name, stats }]))
-    for (const { name, stats } of there.toSorted((a, b) => a.stats.mtimeMs - b.stats.mtimeMs))
-      this.#files.set(name, stats.size)
+    const present = found.flatMap(({ name, stats }) => (stats === undefined ? [] : [{ name, stats }]))
+    for (const { name, stats } of present.toSorted((a, b) => a.stats.mtimeMs - b.stats.mtimeMs)) {
+      if (stats.size > this.#sizes.maxSize) this.#evicted.push(name)
+      else this.#sizes.set(name, Math.max(1, stats.size))
+    }
+    await this.#removeEvicted()
   }
 
-  async #read(name: string, url: string): Promise<KeptFile> {
+  async #read(name: string, url: string): Promise<CachedFile> {
     const file = await readFile(this.#path(name))
     const end = file.indexOf('\n')
-    const { length, url: of, ...freshness } = label.parse(JSON.parse(file.toString('utf8', 0, end)))
+    const { length, url: cachedUrl, ...freshness } = headerSchema.parse(JSON.parse(file.toString('utf8', 0, end)))
     const bytes = file.subarray(end + 1)
-    if (of !== url || bytes.length !== length) throw new Error('a file is not what its name says')
-    this.#touch(name, file.length)
+    if (cachedUrl !== url || bytes.length !== length) throw new Error('a cached file does not match its header')
+    this.#sizes.set(name, file.length)
     await utimes(this.#path(name), new Date(), new Date())
     return { bytes, etag: undefined, lastModified: undefined, ...freshness }
   }
 
-  async #write(name: string, url: string, { bytes, ...freshness }: KeptFile): Promise<void> {
-    const head = Buffer.from(`${JSON.stringify({ url, length: bytes.length, ...freshness })}\n`)
+  async #write(name: string, url: string, { bytes, ...freshness }: CachedFile): Promise<void> {
+    const header = Buffer.from(`${JSON.stringify({ url, length: bytes.length, ...freshness })}\n`)
+    const size = header.length + bytes.length
+    if (size > this.#sizes.maxSize) return await this.#remove(name)
     const unfinished = this.#path(`${name}.part`)
     try {
-      await writeFile(unfinished, Buffer.concat([head, bytes]), { mode: 0o600 })
+      await writeFile(unfinished, Buffer.concat([header, bytes]), { mode: 0o600 })
       await rename(unfinished, this.#path(name))
     } catch (error) {
       await rm(unfinished, { force: true })
       throw error
     }
-    this.#touch(name, head.length + bytes.length)
-    let sum = [...this.#files.values()].reduce((total, size) => total + size, 0)
-    for (const [oldest, size] of [...this.#files]) {
-      if (sum <= this.#most) return
-      sum -= size
-      await this.#remove(oldest)
-    }
+    this.#sizes.set(name, size)
+    await this.#removeEvicted()
   }
 
   async #remove(name: string): Promise<void> {
-    this.#files.delete(name)
+    this.#sizes.delete(name)
     await rm(this.#path(name), { force: true })
   }
 
-  #touch(name: string, bytes: number): void {
-    this.#files.delete(name)
-    this.#files.set(name, bytes)
+  async #removeEvicted(): Promise<void> {
+    for (const name of this.#evicted.splice(0)) await rm(this.#path(name), { force: true })
   }
 
   #path(name: string): string {

@@ -1,24 +1,25 @@
-import { readFileSync } from 'node:fs'
 import { isIP, type LookupFunction } from 'node:net'
 import { Agent, type Dispatcher, ProxyAgent, request } from 'undici'
+import { orAborted } from '../../abort.ts'
 import type { MediaConfig } from '../../config.ts'
 import { OrielError } from '../../errors.ts'
+import { version } from '../../version.ts'
 import { sniff, sniffBytes } from '../format.ts'
 import type { AddressCheck } from './addresses.ts'
-import type { ByteCache } from './cache.ts'
+import type { FileCache } from './cache.ts'
 import type { HostCheck } from './domains.ts'
-import { freshnessOf, ifChanged, type KeptFile } from './freshness.ts'
+import { freshnessOf, validatorsOf } from './freshness.ts'
 
-/** Resolves a name to all of its addresses. */
+/** Resolves a host name to all of its addresses. */
 export type Resolve = (host: string) => Promise<readonly { address: string; family: number }[]>
 
-/** What every journey to a picture goes by. */
-export interface Rules {
+/** What every download depends on. */
+export interface DownloadContext {
   readonly config: MediaConfig
   readonly allowsAddress: AddressCheck
   readonly allowsHost: HostCheck
   readonly resolve: Resolve
-  readonly cache: ByteCache
+  readonly cache: FileCache
 }
 
 export interface Fetched {
@@ -27,99 +28,103 @@ export interface Fetched {
 }
 
 /**
- * Fetches one URL, from redirect to redirect. Each hop's host is resolved once, every address that comes back is checked,
- * and one of those is connected to and no other.
- * @throws OrielError about the URL, or whatever the connection failed with
+ * Fetches a URL and follows its redirects. The host of each hop is resolved once, all its addresses are checked, and the
+ * connection goes to one of the checked addresses.
+ * @throws OrielError about the URL, or the error of the connection
  */
-export async function download(start: URL, rules: Rules, signal: AbortSignal): Promise<Fetched> {
+export async function download(start: URL, context: DownloadContext, signal: AbortSignal): Promise<Fetched> {
+  const { maxRedirects } = context.config
   let url = start
-  for (let hop = 0; hop <= rules.config.maxRedirects; hop++) {
-    const reached = await visit(url, rules, signal)
-    if (!('redirect' in reached)) return reached
-    url = parseUrl(reached.redirect, rules, url)
+  for (let hop = 0; hop <= maxRedirects; hop++) {
+    const answer = await fetchHop(url, context, signal)
+    if (!('redirect' in answer)) return answer
+    url = parseUrl(answer.redirect, context, url)
   }
   throw new OrielError(
     'invalid',
-    `The picture could not be fetched: more than ${rules.config.maxRedirects} redirects.`,
-    {
-      code: 'image_url_redirects',
-    },
+    `The image could not be fetched: its URL redirects more than ${maxRedirects} times, the limit.`,
+    { code: 'image_url_redirects' },
   )
 }
 
 /**
- * The WHATWG parser is the only one here, and what it parsed is what is connected to.
- * @throws OrielError about everything that is no plain web address that may be fetched
+ * Parses a URL as the WHATWG standard says. The connection is made from the parsed URL, never from the text.
+ * @throws OrielError `invalid` for anything but an http or https URL that this server may fetch
  */
-export function parseUrl(text: string, { allowsHost }: Rules, base?: URL): URL {
-  if (!URL.canParse(text, base?.href)) throw refused('it is no valid URL')
+export function parseUrl(text: string, { allowsHost }: DownloadContext, base?: URL): URL {
+  if (!URL.canParse(text, base?.href)) throw notAllowed('it is not a valid URL')
   const url = new URL(text, base)
-  if (url.protocol !== 'http:' && url.protocol !== 'https:') throw refused('only http and https URLs are fetched')
-  if (url.username !== '' || url.password !== '') throw refused('it holds credentials')
-  if (!allowsHost(hostOf(url))) throw refused('its host is not among those that this server fetches from')
+  if (url.protocol !== 'http:' && url.protocol !== 'https:') throw notAllowed('only http: and https: URLs are fetched')
+  if (url.username !== '' || url.password !== '') throw notAllowed('it contains credentials')
+  if (!allowsHost(hostOf(url))) throw notAllowed('this server is configured not to fetch from its host')
   url.hash = ''
   return url
 }
 
-const { version } = JSON.parse(readFileSync(new URL('../../../package.json', import.meta.url), 'utf8')) as {
-  version: string
-}
-const headers = {
-  'user-agent': `Oriel/${version} (vision-language model server; fetches pictures that its users name)`,
+const requestHeaders = {
+  'user-agent': `Oriel/${version} (vision-language model server; fetches images named in its users' requests)`,
   accept: 'image/*,application/pdf,*/*;q=0.1',
-  // What is not compressed cannot grow; an answer that is compressed all the same is refused by what it begins with.
+  // A compressed answer could expand without limit. If a host compresses all the same, its first bytes are no image.
   'accept-encoding': 'identity',
 }
 
-/** One hop. @param url parsed and allowed */
-async function visit(url: URL, rules: Rules, signal: AbortSignal): Promise<Fetched | { redirect: string }> {
-  const { cache, config } = rules
-  const kept = await cache.get(url.href)
-  if (kept !== undefined && Date.now() < kept.freshUntil) return { bytes: kept.bytes, from: 'cache' }
-  const dispatcher = await connector(url, rules, signal)
+/** Fetches a URL without following a redirect. @param url parsed and allowed */
+async function fetchHop(
+  url: URL,
+  context: DownloadContext,
+  signal: AbortSignal,
+): Promise<Fetched | { redirect: string }> {
+  const { cache, config } = context
+  const cached = await cache.get(url.href)
+  if (cached !== undefined && Date.now() < cached.freshUntil) return { bytes: cached.bytes, from: 'cache' }
+  const dispatcher = await dispatcherFor(url, context, signal)
   try {
-    const asked = kept === undefined ? headers : { ...headers, ...ifChanged(kept) }
-    const response = await request(url, { dispatcher, signal, headers: asked })
-    // It is of no use any more once the answer is understood, and its end may never come.
-    response.body.on('error', () => {})
-    const { statusCode, headers: told } = response
-    if (statusCode === 304 && kept !== undefined) {
-      keep(cache, url, { ...kept, ...freshnessOf({ etag: kept.etag, 'last-modified': kept.lastModified, ...told }) })
-      return { bytes: kept.bytes, from: 'cache' }
+    const response = await request(url, {
+      dispatcher,
+      signal,
+      headers: { ...requestHeaders, ...(cached && validatorsOf(cached)) },
+    })
+    const { statusCode, headers, body } = response
+    // A redirect's body is dropped unread, so its later errors do not matter.
+    body.on('error', () => {})
+    if (statusCode === 304 && cached !== undefined) {
+      const freshness = freshnessOf({ etag: cached.etag, 'last-modified': cached.lastModified, ...headers })
+      cache.set(url.href, { ...cached, ...freshness })
+      return { bytes: cached.bytes, from: 'cache' }
     }
-    if (statusCode >= 300 && statusCode < 400 && typeof told.location === 'string') return { redirect: told.location }
+    if (statusCode >= 300 && statusCode < 400 && typeof headers.location === 'string')
+      return { redirect: headers.location }
     if (statusCode !== 200)
       throw new OrielError(
         'invalid',
-        `The picture could not be fetched: its host answered with status ${statusCode}.`,
-        {
-          code: 'image_url_status',
-        },
+        `The image could not be fetched: its host responded with HTTP status ${statusCode}.`,
+        { code: 'image_url_status' },
       )
-    const bytes = await readBounded(response.body, Number(told['content-length'] ?? 0), config.maxUrlBytes)
-    const freshness = freshnessOf(told)
-    if (freshness !== undefined) keep(cache, url, { bytes, ...freshness })
-    else if (kept !== undefined) cache.delete(url.href)
+    const bytes = await readImage(body, Number(headers['content-length'] ?? 0), config.maxUrlBytes)
+    const freshness = freshnessOf(headers)
+    if (freshness !== undefined) cache.set(url.href, { bytes, ...freshness })
+    else if (cached !== undefined) cache.delete(url.href)
     return { bytes, from: 'network' }
   } finally {
-    // Not awaited: closing politely would wait for a host that may never finish.
+    // Not awaited: a graceful close waits for the host.
     void dispatcher.destroy().catch(() => {})
   }
 }
 
-const keep = (cache: ByteCache, url: URL, file: KeptFile): void => cache.set(url.href, file)
-
 const hostOf = (url: URL): string => url.hostname.replace(/^\[|\]$/g, '')
 
-/** A dispatcher that can reach this host's checked addresses and nothing else; or the proxy, which resolves names itself. */
-async function connector(url: URL, rules: Rules, signal: AbortSignal): Promise<Dispatcher> {
-  const { config, allowsAddress, resolve } = rules
+/** A dispatcher that connects only to the checked addresses of this host, or to the proxy, which resolves names itself. */
+async function dispatcherFor(url: URL, context: DownloadContext, signal: AbortSignal): Promise<Dispatcher> {
+  const { config, allowsAddress, resolve } = context
   const host = hostOf(url)
   const isAddress = isIP(host) !== 0
   if (config.proxy !== null && !isAddress) return new ProxyAgent({ uri: config.proxy })
-  const addresses = isAddress ? [{ address: host, family: isIP(host) }] : await within(signal, resolve(host))
+  // A running look-up cannot be stopped, so an abort only ends the wait for it.
+  const addresses = isAddress
+    ? [{ address: host, family: isIP(host) }]
+    : await orAborted(lookUp(host, resolve), signal, () => signal.reason)
   if (addresses.length === 0 || addresses.some(({ address }) => !allowsAddress(address)))
-    throw refused('its host is not on the public internet')
+    throw notAllowed('its host is not on the public internet')
   if (config.proxy !== null) return new ProxyAgent({ uri: config.proxy })
   const [first] = addresses
   const lookup: LookupFunction = (_host, options, callback) => {
@@ -129,48 +134,44 @@ async function connector(url: URL, rules: Rules, signal: AbortSignal): Promise<D
   return new Agent({ connect: { lookup, timeout: config.urlTimeoutMs } })
 }
 
-/** A resolver cannot be stopped, but it need not be waited for. */
-async function within<T>(signal: AbortSignal, resolving: Promise<T>): Promise<T> {
-  signal.throwIfAborted()
-  let stop = (): void => {}
-  const aborted = new Promise<never>((_, reject) => {
-    stop = () => reject(signal.reason)
-    signal.addEventListener('abort', stop, { once: true })
-  })
-  const found = resolving.catch((cause: unknown) => {
-    throw new OrielError('invalid', 'The picture could not be fetched: its host was not found.', {
+async function lookUp(host: string, resolve: Resolve): ReturnType<Resolve> {
+  try {
+    return await resolve(host)
+  } catch (cause) {
+    throw new OrielError('invalid', 'The image could not be fetched: its host name could not be resolved.', {
       code: 'image_url_unreachable',
       cause,
     })
-  })
-  return await Promise.race([found, aborted]).finally(() => signal.removeEventListener('abort', stop))
+  }
 }
 
-async function readBounded(body: AsyncIterable<Buffer>, announced: number, most: number): Promise<Buffer> {
-  if (announced > most) throw tooLarge(`${announced} bytes`, most)
+/** Reads a body up to `maxBytes`, and stops as soon as its first bytes show that it is no image. */
+async function readImage(body: AsyncIterable<Buffer>, announcedBytes: number, maxBytes: number): Promise<Buffer> {
+  if (announcedBytes > maxBytes) throw tooLarge(`${announcedBytes} bytes`, maxBytes)
   const chunks: Buffer[] = []
   let length = 0
-  let looked = false
+  let isSniffed = false
   for await (const chunk of body) {
     chunks.push(chunk)
     length += chunk.length
-    if (length > most) throw tooLarge('more', most)
-    if (!looked && length >= sniffBytes) {
-      looked = true
-      const sniffed = sniff(Buffer.concat(chunks))
-      if (!sniffed.known)
-        throw new OrielError('unsupported_media', `The URL leads to no picture: its data is ${sniffed.looksLike}.`, {
-          code: 'unsupported_image',
-        })
-    }
+    if (length > maxBytes) throw tooLarge(`${length} bytes so far`, maxBytes)
+    if (isSniffed || length < sniffBytes) continue
+    isSniffed = true
+    const sniffed = sniff(Buffer.concat(chunks))
+    if (!sniffed.known)
+      throw new OrielError(
+        'unsupported_media',
+        `The URL does not point to an image: the data is ${sniffed.looksLike}.`,
+        { code: 'unsupported_image' },
+      )
   }
   return Buffer.concat(chunks)
 }
 
-const refused = (why: string): OrielError =>
-  new OrielError('invalid', `The picture's URL is refused: ${why}.`, { code: 'invalid_image_url' })
+const notAllowed = (why: string): OrielError =>
+  new OrielError('invalid', `The image URL is not allowed: ${why}.`, { code: 'invalid_image_url' })
 
-const tooLarge = (found: string, most: number): OrielError =>
-  new OrielError('too_large', `The picture is too large: ${found}, and a URL's picture may have ${most} bytes.`, {
+const tooLarge = (found: string, maxBytes: number): OrielError =>
+  new OrielError('too_large', `The image is too large: ${found}; at most ${maxBytes} bytes are allowed per URL.`, {
     code: 'image_too_large',
   })

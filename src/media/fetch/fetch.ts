@@ -1,103 +1,99 @@
+import { orAborted } from '../../abort.ts'
 import type { MediaConfig } from '../../config.ts'
-import { cancelled, OrielError } from '../../errors.ts'
+import { OrielError } from '../../errors.ts'
 import type { Logger } from '../../log.ts'
 import { publicAddresses } from './addresses.ts'
-import { ByteCache } from './cache.ts'
+import { FileCache } from './cache.ts'
 import { DiskCache } from './disk-cache.ts'
 import { allowedDomains } from './domains.ts'
-import { download, type Fetched, parseUrl, type Resolve, type Rules } from './download.ts'
+import { type DownloadContext, download, type Fetched, parseUrl, type Resolve } from './download.ts'
 import { resolver } from './resolve.ts'
 
 export type { Resolve } from './download.ts'
 
-/** Fetches pictures' bytes from addresses that strangers name. */
+/** Fetches files from URLs that clients send. */
 export interface Fetcher {
-  /** One bound of time covers all of it, whoever began. @throws OrielError */
+  /**
+   * Requests for the same URL at the same time share one download and its time limit.
+   * @throws OrielError about the URL, or `cancelled`
+   */
   fetch(url: string, signal: AbortSignal): Promise<Fetched>
-  /** Forgets every file that was kept. */
+  /** Removes all files from the cache. */
   clear(): Promise<void>
 }
 
 export function createFetcher(config: MediaConfig, log?: Logger, resolve: Resolve = resolver()): Fetcher {
   const { cacheDir, cacheDirBytes } = config
-  const cache = new ByteCache(
-    config.cacheBytes,
-    cacheDir === null ? undefined : new DiskCache(cacheDir, cacheDirBytes, log),
-  )
-  const rules: Rules = {
+  const disk = cacheDir === null || cacheDirBytes === 0 ? undefined : new DiskCache(cacheDir, cacheDirBytes, log)
+  const context: DownloadContext = {
     config,
     allowsAddress: publicAddresses(config.allowPrivate),
     allowsHost: allowedDomains(config.allowDomains, config.denyDomains),
     resolve,
-    cache,
+    cache: new FileCache(config.cacheBytes, disk),
   }
-  const flights = new Map<string, Flight>()
+  const downloads = new Map<string, SharedDownload>()
 
   return {
     async fetch(text, signal) {
-      const url = parseUrl(text, rules)
-      let flight = flights.get(url.href)
-      if (flight === undefined || flight.abandoned) {
-        flight = new Flight((stop) => fetchWithin(url, rules, stop))
-        const [own, key] = [flight, url.href]
-        flights.set(key, own)
-        void own.landed.finally(() => {
-          if (flights.get(key) === own) flights.delete(key)
+      const url = parseUrl(text, context)
+      let shared = downloads.get(url.href)
+      if (shared === undefined || shared.stopped) {
+        const started = new SharedDownload((stop) => downloadInTime(url, context, stop))
+        downloads.set(url.href, started)
+        void started.settled.finally(() => {
+          if (downloads.get(url.href) === started) downloads.delete(url.href)
         })
+        shared = started
       }
-      return await flight.join(signal)
+      return await shared.join(signal)
     },
-    clear: () => cache.clear(),
+    clear: () => context.cache.clear(),
   }
 }
 
-async function fetchWithin(url: URL, rules: Rules, stop: AbortSignal): Promise<Fetched> {
-  const timeout = AbortSignal.timeout(rules.config.urlTimeoutMs)
+async function downloadInTime(url: URL, context: DownloadContext, stop: AbortSignal): Promise<Fetched> {
+  const { urlTimeoutMs } = context.config
+  const timeout = AbortSignal.timeout(urlTimeoutMs)
   try {
-    return await download(url, rules, AbortSignal.any([timeout, stop]))
+    return await download(url, context, AbortSignal.any([timeout, stop]))
   } catch (error) {
     if (error instanceof OrielError) throw error
     if (timeout.aborted)
-      throw new OrielError('timeout', `The picture did not arrive within ${rules.config.urlTimeoutMs} ms.`, {
+      throw new OrielError('timeout', `The image could not be fetched: it took longer than ${urlTimeoutMs} ms.`, {
         code: 'image_url_timeout',
       })
-    throw new OrielError('invalid', 'The picture could not be fetched: the connection failed.', {
+    throw new OrielError('invalid', 'The image could not be fetched: the connection to its host failed.', {
       code: 'image_url_unreachable',
       cause: error,
     })
   }
 }
 
-/** One fetch that several wait for. It ends early when none of them does any more. */
-class Flight {
-  /** Never fails. */
-  readonly landed: Promise<unknown>
+/** One download for several requests. It stops when all of them have left. */
+class SharedDownload {
+  /** Resolves when the download has ended, in whatever way. */
+  readonly settled: Promise<unknown>
   readonly #result: Promise<Fetched>
   readonly #stop = new AbortController()
-  #waiting = 0
+  #joined = 0
 
-  constructor(fly: (stop: AbortSignal) => Promise<Fetched>) {
-    this.#result = fly(this.#stop.signal)
-    this.landed = this.#result.catch(() => {})
+  constructor(start: (stop: AbortSignal) => Promise<Fetched>) {
+    this.#result = start(this.#stop.signal)
+    this.settled = this.#result.catch(() => {})
   }
 
-  get abandoned(): boolean {
+  get stopped(): boolean {
     return this.#stop.signal.aborted
   }
 
+  /** @throws OrielError `cancelled` when the signal aborts first */
   async join(signal: AbortSignal): Promise<Fetched> {
-    this.#waiting++
-    let leave = (): void => {}
-    const left = new Promise<never>((_, reject) => {
-      leave = () => reject(cancelled())
-      if (signal.aborted) leave()
-      else signal.addEventListener('abort', leave, { once: true })
-    })
+    this.#joined++
     try {
-      return await Promise.race([this.#result, left])
+      return await orAborted(this.#result, signal)
     } finally {
-      signal.removeEventListener('abort', leave)
-      if (--this.#waiting === 0) this.#stop.abort()
+      if (--this.#joined === 0) this.#stop.abort()
     }
   }
 }

@@ -1,14 +1,12 @@
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
-import { loadConfig } from '../../../src/config.ts'
 import { openImageArchitecture, openImageEncoder, tilesOf } from '../../../src/encoders/index.ts'
-import type { PromptPiece } from '../../../src/engine/generation.ts'
-import { startEngine } from '../../../src/engine/host.ts'
+import { type PromptPiece, startEngine } from '../../../src/engine/index.ts'
 import { type PromptCells, PromptLayout } from '../../../src/engine/prompt-cells.ts'
 import { createLogger } from '../../../src/log.ts'
 import { openSmall } from '../../support/decoder.ts'
-import { answerOf, greedy, requestOf } from '../../support/pocket.ts'
+import { answerOf, engineSettings, greedy, requestOf } from '../../support/pocket.ts'
 import type { Family } from './families.ts'
 import { testImage } from './images.ts'
 import { prompt, type Told, tokenStep, toldOf } from './told.ts'
@@ -121,8 +119,8 @@ const mostCells = 1500
 
 /** @returns the largest difference of the log probabilities of the next token, computed by the whole engine */
 export async function compareNextToken({ name, decoder, projector, told }: Subject): Promise<number> {
-  const config = { ...loadConfig({}, {}).engine, contextTokens: 8192 }
-  const engine = await startEngine({ decoder, projector, name, config, log: createLogger('silent') })
+  const settings = { ...engineSettings, contextCells: 8192 }
+  const engine = await startEngine({ decoder, projector, name, settings, log: createLogger('silent') })
   try {
     let worst = 0
     for (const { size, layout, logprobs } of told) {
@@ -152,8 +150,12 @@ function piecesOf([width, height]: Told['size']): PromptPiece[] {
   return [
     { kind: 'text', text: before, special: true },
     {
-      kind: 'picture',
-      picture: { width, height, pixels: { rgb, letGo() {} }, hash: `${width}x${height}`, detail: 'high' },
+      kind: 'image',
+      width,
+      height,
+      pixels: { rgb, letGo() {} },
+      hash: `${width}x${height}`,
+      detail: 'high',
     },
     { kind: 'text', text: after, special: true },
   ]

@@ -1,5 +1,5 @@
-import { type TensorPlan, type Value, writeGguf } from '../../../bench/gguf-file.ts'
 import { byteAlphabet } from '../../../bench/random-model.ts'
+import { type TensorPlan, type Value, writeGguf } from '../../support/gguf-file.ts'
 import { each, matrix, ones } from './weights.ts'
 
 /** The particulars of a small decoder. */

@@ -1,4 +1,4 @@
-import { type TensorPlan, type Value, writeGguf } from '../../../bench/gguf-file.ts'
+import { type TensorPlan, type Value, writeGguf } from '../../support/gguf-file.ts'
 import { epsilon, width as textWidth } from './decoder.ts'
 import { bias, each, linear, matrix, norm, ones, patches } from './weights.ts'
 

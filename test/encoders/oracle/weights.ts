@@ -1,4 +1,4 @@
-import type { TensorPlan } from '../../../bench/gguf-file.ts'
+import type { TensorPlan } from '../../support/gguf-file.ts'
 
 /** Small enough that values keep their magnitude from layer to layer. */
 export const matrix = (name: string, inputs: number, outputs: number): TensorPlan => ({

@@ -1,4 +1,4 @@
-import { type TensorPlan, writeGguf } from '../../../../bench/gguf-file.ts'
+import { type TensorPlan, writeGguf } from '../../../support/gguf-file.ts'
 import { decoderOf, width as textWidth } from '../decoder.ts'
 import type { Family } from '../families.ts'
 import { learnedPositions, towerWidth, writeVision } from '../vision-file.ts'

@@ -1,4 +1,4 @@
-import type { TensorPlan, Value } from '../../../../bench/gguf-file.ts'
+import type { TensorPlan, Value } from '../../../support/gguf-file.ts'
 import { width as textWidth, writeDecoder } from '../decoder.ts'
 import type { Family } from '../families.ts'
 import { towerWidth, writeVision } from '../vision-file.ts'

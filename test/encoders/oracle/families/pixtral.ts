@@ -1,4 +1,4 @@
-import { writeGguf } from '../../../../bench/gguf-file.ts'
+import { writeGguf } from '../../../support/gguf-file.ts'
 import { epsilon, width as textWidth, writeDecoder } from '../decoder.ts'
 import type { Family } from '../families.ts'
 import { each, linear, matrix, ones, patches } from '../weights.ts'

@@ -1,0 +1,69 @@
+/**
+ * Compiles `src/` to `dist/`, which `bin/oriel.js` runs and the package contains. `npm run build` also checks types. In a
+ * clone, `bin/oriel.js` and the tests call `buildIfStale`, so they never run code that is older than the sources.
+ */
+import { execFileSync } from 'node:child_process'
+import { createHash } from 'node:crypto'
+import { cpSync, existsSync, readdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { createRequire } from 'node:module'
+import path from 'node:path'
+import { fileURLToPath } from 'node:url'
+
+const root = fileURLToPath(new URL('../', import.meta.url))
+const dist = path.join(root, 'dist')
+/** In `dist/`: the fingerprint of the sources that it was compiled from. */
+const stamp = '.sources'
+
+/** Compiles when the sources are not those that `dist/` was compiled from. Skips the type check, which takes seconds. */
+export default function buildIfStale() {
+  const file = path.join(dist, stamp)
+  const sources = fingerprint()
+  if (existsSync(file) && readFileSync(file, 'utf8') === sources) return
+  process.stderr.write('Compiling src/ to dist/ ...\n')
+  compile(sources, ['--noCheck'])
+}
+
+/** Compiles and checks types. Exits with tsc's status when there are errors. */
+export function build() {
+  try {
+    compile(fingerprint(), [])
+  } catch (error) {
+    // tsc has said what is wrong.
+    process.exit(error.status ?? 1)
+  }
+}
+
+/** The result takes the place of `dist/` when it is complete: no process sees half of it. */
+function compile(/** @type {string} */ sources, /** @type {string[]} */ flags) {
+  const fresh = `${dist}.${process.pid}`
+  try {
+    const tsc = createRequire(import.meta.url).resolve('typescript/bin/tsc')
+    const project = path.join(root, 'tsconfig.build.json')
+    execFileSync(process.execPath, [tsc, '-p', project, '--outDir', fresh, ...flags], { stdio: ['ignore', 2, 2] })
+    for (const file of filesBelow('src'))
+      if (!file.endsWith('.ts')) cpSync(path.join(root, 'src', file), path.join(fresh, file))
+    writeFileSync(path.join(fresh, stamp), sources)
+    rmSync(dist, { recursive: true, force: true })
+    renameSync(fresh, dist)
+  } finally {
+    rmSync(fresh, { recursive: true, force: true })
+  }
+}
+
+/** Changes when a source is added, removed or saved, and with the compiler's settings. */
+function fingerprint() {
+  const hash = createHash('sha256')
+  const sources = filesBelow('src').map((file) => path.join('src', file))
+  for (const file of [...sources, 'tsconfig.json', 'tsconfig.build.json']) {
+    const { mtimeMs, size } = statSync(path.join(root, file))
+    hash.update(`${file} ${mtimeMs} ${size}\n`)
+  }
+  return hash.digest('hex')
+}
+
+function filesBelow(/** @type {string} */ folder) {
+  const files = readdirSync(path.join(root, folder), { recursive: true, encoding: 'utf8' })
+  return files.filter((file) => path.extname(file) !== '').sort()
+}
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) build()

@@ -1,1 +1,0 @@
-export { Attachments as Pictures } from './attachments.ts'

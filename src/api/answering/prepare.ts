@@ -1,2 +1,0 @@
-export type { MediaTimings } from '../../deployments/index.ts'
-export type { AnswerRooms } from './answer.ts'

@@ -1,1 +1,0 @@
-export type { AnswerToken as ToldToken, DescribedPrompt } from '../../deployments/index.ts'

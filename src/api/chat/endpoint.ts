@@ -1,0 +1,24 @@
+import { z } from 'zod'
+import { answerEndpoint } from '../answer-route.ts'
+import { dryRunAnswer } from '../counting/answer.ts'
+import { dryRun } from '../counting/dry-run.ts'
+import { dataFraming } from '../sse.ts'
+import { chatChunk, chatCompletion } from './answer.ts'
+import { readChat } from './read.ts'
+import { chatRequest } from './schema.ts'
+import { chunks, completion } from './shapes.ts'
+
+/** `POST /chat/completions` */
+export const chatEndpoint = answerEndpoint({
+  path: '/chat/completions',
+  tag: 'OpenAI',
+  summary: 'Answer a chat with images',
+  body: chatRequest,
+  answer: z.union([chatCompletion, dryRunAnswer]),
+  event: chatChunk,
+  read: (body, context) => [readChat(body, context)],
+  whole: completion,
+  events: chunks,
+  framing: dataFraming,
+  dryRun: { wanted: (body) => body.dry_run ?? false, counted: dryRun },
+})

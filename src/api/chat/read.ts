@@ -1,0 +1,85 @@
+import { type ChatMessage, type ChatPrompt, endsInAnswer } from '../../deployments/index.ts'
+import { OrielError } from '../../errors.ts'
+import { Attachments } from '../answering/attachments.ts'
+import type { AnswerRequest } from '../answering/request.ts'
+import type { RequestContext } from '../dialects/dialect.ts'
+import { readContent } from '../request/content.ts'
+import { maxTokensOf, settingsOf, topLogprobsOf } from '../request/parameters.ts'
+import { readTools, refuseBoth } from '../request/tools.ts'
+import type { ChatRequest } from './schema.ts'
+
+/** A request of OpenAI's chats as an `AnswerRequest`. @throws OrielError `invalid` */
+export function readChat(body: ChatRequest, context: RequestContext): AnswerRequest {
+  const attachments = new Attachments()
+  const messages = body.messages.map((message, turn) => readMessage(message, `messages[${turn}].content`, attachments))
+  const { tools, calling } = readTools(body)
+  const settings = settingsOf(body, context)
+  refuseBoth(calling, settings, 'response_format')
+  return {
+    model: body.model,
+    prompt: {
+      kind: 'chat',
+      messages,
+      tools,
+      calling,
+      variables: variablesOf(body),
+      splitReasoning: body.separate_reasoning ?? true,
+      continues: continuesOf(body, messages),
+      longest: body.prompt_truncate_len ?? null,
+    },
+    attachments: attachments.sources,
+    settings: {
+      ...settings,
+      maxTokens: maxTokensOf(['max_tokens', body.max_tokens], ['max_completion_tokens', body.max_completion_tokens]),
+      topLogprobs: topLogprobsOf(body),
+    },
+    params: { prompt: 'messages', grammar: 'response_format', longest: 'prompt_truncate_len' },
+  }
+}
+
+function readMessage(message: ChatRequest['messages'][number], param: string, attachments: Attachments): ChatMessage {
+  const { role, content, name, reasoning_content, tool_calls, tool_call_id } = message
+  return {
+    // OpenAI's developer message is the system prompt of other models.
+    role: role === 'developer' ? 'system' : role,
+    content: content == null ? [] : readContent(content, param, attachments),
+    name: name ?? undefined,
+    reasoning: reasoning_content ?? undefined,
+    calls: tool_calls?.map((call) => ({ id: call.id, ...call.function })),
+    callId: tool_call_id ?? undefined,
+  }
+}
+
+/** Whether the answer continues the last message, by vLLM's two switches. */
+function continuesOf(
+  { continue_final_message: continues, add_generation_prompt: begins }: ChatRequest,
+  messages: readonly ChatMessage[],
+): boolean {
+  const param = continues == null ? 'add_generation_prompt' : 'continue_final_message'
+  const refuse = (why: string) => new OrielError('invalid', why, { param, code: 'invalid_value' })
+  if (continues != null && continues === begins)
+    throw refuse(`continue_final_message and add_generation_prompt are both ${begins}: they must differ.`)
+  if (!(continues ?? begins === false)) return false
+  if (!endsInAnswer(messages))
+    throw refuse(
+      `${param} is ${continues ?? begins}, but the last message is not an assistant message with text to continue.`,
+    )
+  return true
+}
+
+/** Variables of the chat template. Whether and how long a model thinks is decided by its template. */
+function variablesOf(body: ChatRequest): ChatPrompt['variables'] {
+  const { reasoning_effort: effort, thinking, enable_thinking } = body
+  if (effort != null && thinking != null)
+    throw new OrielError('invalid', 'reasoning_effort and thinking are both present: send one of them.', {
+      param: 'thinking',
+      code: 'invalid_value',
+    })
+  const asked = thinking == null ? enable_thinking : thinking.type === 'enabled'
+  const thinks = asked ?? (effort === 'none' || effort === false ? false : null)
+  return {
+    ...(effort == null ? {} : { reasoning_effort: effort }),
+    ...(thinks === null ? {} : { enable_thinking: thinks }),
+    ...body.chat_template_kwargs,
+  }
+}

@@ -1,0 +1,125 @@
+import { z } from 'zod'
+import {
+  dataOrUrl,
+  detail,
+  image,
+  inputFile,
+  pageChoices,
+  refusalPart,
+  sourceImage,
+  text,
+  unsupportedPart,
+} from '../request/content.ts'
+import { parameters } from '../request/parameters.ts'
+import { callParameters, toolParameters } from '../request/tools.ts'
+import { refusal } from '../request/validation.ts'
+
+const textPart = z
+  .object({ type: z.enum(['text', 'input_text']), text: z.string() })
+  .transform((part) => text(part.text))
+
+/** OpenAI's form, or the bare URL that many clients send. */
+const imageUrl = z
+  .object({
+    type: z.literal('image_url'),
+    image_url: z.union([z.string(), z.object({ url: dataOrUrl, detail, ...pageChoices })]),
+  })
+  .transform(({ image_url: given }) =>
+    typeof given === 'string' ? image(given, 'image_url') : image(given.url, 'image_url', given),
+  )
+
+const inputImage = z
+  .object({ type: z.literal('input_image'), image_url: z.string(), detail, ...pageChoices })
+  .transform((part) => image(part.image_url, 'image_url', part))
+
+/** A document, whose pages become images. */
+const file = z
+  .object({
+    type: z.literal('file'),
+    file: z.object({
+      file_data: z.string({ error: 'must be a string: the file as a data: URL, since this server stores no files' }),
+      filename: z.string().nullish(),
+      ...pageChoices,
+    }),
+  })
+  .transform((part) => image(part.file.file_data, 'file.file_data', part.file))
+
+const contentPart = z.discriminatedUnion(
+  'type',
+  [
+    textPart,
+    imageUrl,
+    inputImage,
+    sourceImage,
+    file,
+    inputFile,
+    refusalPart,
+    unsupportedPart('video_url', 'video'),
+    unsupportedPart('input_audio', 'audio'),
+    unsupportedPart('audio_url', 'audio'),
+  ],
+  { error: 'must be "text", "image_url", "input_image", "image", "file" or "input_file"' },
+)
+
+const content = z.union([z.string(), z.array(contentPart).min(1)])
+
+const message = z
+  .object({
+    role: z.enum(['system', 'developer', 'user', 'assistant', 'tool']),
+    content: content.nullish(),
+    name: z.string().nullish(),
+    reasoning_content: z.string().nullish(),
+    tool_calls: z.array(callParameters).nullish(),
+    tool_call_id: z.string().nullish(),
+  })
+  .refine(({ role, content }) => role === 'assistant' || content != null, {
+    path: ['content'],
+    error: 'must be a string or an array',
+  })
+
+/** `POST /v1/chat/completions` */
+export const chatRequest = z.looseObject({
+  model: z.string().min(1),
+  messages: z.array(message).min(1),
+  ...parameters,
+  ...toolParameters,
+  max_completion_tokens: z.int().min(1).nullish().describe('Same as max_tokens.'),
+  logprobs: z
+    .union([z.boolean(), z.int().min(0).max(5)])
+    .nullish()
+    .describe(
+      'Return the log probabilities of the tokens. A number selects the format of completions, with that many alternatives for each token.',
+    ),
+  top_logprobs: z
+    .int()
+    .min(0)
+    .max(20)
+    .nullish()
+    .describe('Number of alternatives returned for each token. Requires logprobs.'),
+  reasoning_effort: z
+    .union([z.string(), z.int(), z.boolean()])
+    .nullish()
+    .describe('How long to think, for models whose chat template supports it. `none` turns thinking off.'),
+  enable_thinking: z.boolean().nullish().describe('Whether to think, for models whose chat template supports it.'),
+  thinking: z
+    .object({ type: z.enum(['enabled', 'disabled']), budget_tokens: z.int().min(1024).nullish() })
+    .nullish()
+    .describe('Whether to think, in the form of Fireworks and Anthropic. The budget has no effect.'),
+  separate_reasoning: z
+    .boolean()
+    .nullish()
+    .describe('Return thoughts as reasoning_content instead of within the content. Default: true.'),
+  continue_final_message: z
+    .boolean()
+    .nullish()
+    .describe('Continue the last message, which must be an assistant message, instead of answering it.'),
+  add_generation_prompt: z.boolean().nullish().describe('false: the same as continue_final_message.'),
+  chat_template_kwargs: z
+    .record(z.string(), z.union([z.string(), z.number(), z.boolean()]))
+    .nullish()
+    .describe("More variables for the model's chat template."),
+  functions: z.null({ error: 'is not supported: send tools instead' }).meta(refusal).optional(),
+  function_call: z.null({ error: 'is not supported: send tool_choice instead' }).meta(refusal).optional(),
+})
+
+export type ChatRequest = z.output<typeof chatRequest>

@@ -1,0 +1,24 @@
+import { z } from 'zod'
+import { answerEndpoint } from '../answer-route.ts'
+import { dryRunAnswer } from '../counting/answer.ts'
+import { dryRun } from '../counting/dry-run.ts'
+import { dataFraming } from '../sse.ts'
+import { textCompletion } from './answer.ts'
+import { readCompletions } from './read.ts'
+import { completionsRequest } from './schema.ts'
+import { completion, completionChunks } from './shapes.ts'
+
+/** `POST /completions` */
+export const completionsEndpoint = answerEndpoint({
+  path: '/completions',
+  tag: 'OpenAI',
+  summary: 'Complete a text, with an image in place of each <image>',
+  body: completionsRequest,
+  answer: z.union([textCompletion, dryRunAnswer]),
+  event: textCompletion,
+  read: readCompletions,
+  whole: completion,
+  events: completionChunks,
+  framing: dataFraming,
+  dryRun: { wanted: (body) => body.dry_run ?? false, counted: dryRun },
+})

@@ -1,0 +1,126 @@
+import type { PlainPrompt } from '../../deployments/index.ts'
+import { OrielError } from '../../errors.ts'
+import { Attachments } from '../answering/attachments.ts'
+import type { AnswerRequest } from '../answering/request.ts'
+import type { RequestContext } from '../dialects/dialect.ts'
+import { maxTokensOf, settingsOf, topLogprobsOf } from '../request/parameters.ts'
+import type { CompletionsRequest } from './schema.ts'
+
+/** Marks the place of an image in a prompt. It is replaced by the model's own marker. */
+const marker = '<image>'
+
+/** One request for each prompt. @throws OrielError `invalid` */
+export function readCompletions(body: CompletionsRequest, context: RequestContext): AnswerRequest[] {
+  const prompts = promptsOf(body)
+  const images = imagesOf(body, prompts.length)
+  const maxTokens = maxTokensOf(['max_tokens', body.max_tokens], ['max_completion_tokens', body.max_completion_tokens])
+  const topLogprobs = topLogprobsOf(body)
+  const settings = {
+    ...settingsOf(body, context),
+    maxTokens: maxTokens ?? context.dialect.defaults.completionTokens,
+    n: choicesOf(body),
+    topLogprobs: topLogprobs ?? (needsLogprobs(body) ? 0 : null),
+    promptLogprobs: (body.echo ?? false) && topLogprobs !== null,
+  }
+  return prompts.map((prompt, index) => {
+    const attachments = new Attachments()
+    const [place, listed] = prompts.length > 1 ? [`prompt[${index}]`, `images[${index}]`] : ['prompt', 'images']
+    return {
+      model: body.model,
+      prompt: readPrompt(prompt, images[index] ?? [], { place, listed, attachments }),
+      attachments: attachments.sources,
+      settings,
+      params: { prompt: place, grammar: 'response_format', longest: 'prompt_truncate_len' },
+    }
+  })
+}
+
+type Prompt = string | readonly number[]
+
+/** Each prompt takes a place in the engine's queue. */
+const maxPrompts = 128
+
+function promptsOf({ prompt }: CompletionsRequest): readonly Prompt[] {
+  if (typeof prompt === 'string') return [prompt]
+  if (isNumbers(prompt)) return [prompt]
+  if (prompt.length > maxPrompts)
+    throw new OrielError('invalid', `prompt has ${prompt.length} prompts; the limit is ${maxPrompts}.`, {
+      param: 'prompt',
+      code: 'invalid_value',
+    })
+  return prompt
+}
+
+const isNumbers = (prompt: readonly unknown[]): prompt is number[] => typeof prompt[0] === 'number'
+
+/** The images of each prompt. */
+function imagesOf({ images }: CompletionsRequest, prompts: number): readonly (readonly string[])[] {
+  if (images == null || images.length === 0) return []
+  const lists = images.flatMap((image) => (typeof image === 'string' ? [] : [image]))
+  if (lists.length === images.length && images.length === prompts) return lists
+  const flat = images.flatMap((image) => (typeof image === 'string' ? [image] : []))
+  if (flat.length === images.length && prompts === 1) return [flat]
+  const found = lists.length > 0 ? `${lists.length} lists` : 'one list of images'
+  throw new OrielError('invalid', `images has ${found} for ${prompts} prompts: send one list for each prompt.`, {
+    param: 'images',
+    code: 'invalid_value',
+  })
+}
+
+function readPrompt(
+  prompt: Prompt,
+  images: readonly string[],
+  { place, listed, attachments }: { place: string; listed: string; attachments: Attachments },
+): PlainPrompt {
+  if (typeof prompt !== 'string') {
+    if (images.length > 0)
+      throw new OrielError(
+        'invalid',
+        `${listed} has images, but ${place} is token ids: images need a text prompt that marks their places.`,
+        {
+          param: listed,
+          code: 'invalid_value',
+        },
+      )
+    return { kind: 'plain', parts: [{ kind: 'tokens', tokens: prompt }] }
+  }
+  const texts = prompt.split(marker)
+  if (texts.length - 1 !== images.length)
+    throw new OrielError(
+      'invalid',
+      `${place} has ${count(texts.length - 1, `${marker} marker`)}, but ${listed} has ${count(images.length, 'image')}: there must be one image for each marker.`,
+      { param: listed, code: 'image_count_mismatch' },
+    )
+  const parts = texts.flatMap((text, index) => {
+    const image = images[index]
+    // The client writes the whole prompt, control tokens included.
+    const words = text === '' ? [] : [{ kind: 'text' as const, text, special: true }]
+    return image === undefined ? words : [...words, attachments.add('image', image, `${listed}[${index}]`)]
+  })
+  return { kind: 'plain', parts }
+}
+
+const count = (number: number, noun: string): string => `${number} ${noun}${number === 1 ? '' : 's'}`
+
+function choicesOf({ n, best_of: best, stream }: CompletionsRequest): number {
+  const wanted = n ?? 1
+  if (best == null) return wanted
+  if (best < wanted)
+    throw new OrielError('invalid', `best_of must be at least n; found best_of ${best} and n ${wanted}.`, {
+      param: 'best_of',
+      code: 'invalid_value',
+    })
+  if (stream && best > wanted)
+    throw new OrielError(
+      'invalid',
+      'best_of cannot be streamed: the best answers are known only when all are complete.',
+      {
+        param: 'best_of',
+        code: 'invalid_value',
+      },
+    )
+  return best
+}
+
+/** best_of ranks answers by log probability. */
+const needsLogprobs = ({ best_of: best, n }: CompletionsRequest): boolean => best != null && best > (n ?? 1)

@@ -1,0 +1,49 @@
+import { z } from 'zod'
+import { parameters } from '../request/parameters.ts'
+
+const token = z.int().min(0)
+
+const prompt = z.union(
+  [z.string(), z.array(z.string()).min(1), z.array(token).min(1), z.array(z.array(token).min(1)).min(1)],
+  {
+    error: 'must be a string, an array of strings, an array of token ids or an array of such arrays',
+  },
+)
+
+/** `POST /v1/completions` */
+export const completionsRequest = z.looseObject({
+  model: z.string().min(1),
+  prompt,
+  images: z
+    .union([z.array(z.string()), z.array(z.array(z.string()))])
+    .nullish()
+    .describe(
+      'One image for each `<image>` of the prompt, in the same order: data:, http: or https: URLs. For several prompts, a list of lists.',
+    ),
+  ...parameters,
+  max_completion_tokens: z.int().min(1).nullish().describe('Same as max_tokens.'),
+  best_of: z
+    .int()
+    .min(1)
+    .max(128)
+    .nullish()
+    .describe('Number of answers to generate, of which the `n` most likely are returned.'),
+  logprobs: z
+    .union([z.boolean(), z.int().min(0).max(5)])
+    .nullish()
+    .describe(
+      'Return the log probabilities of the tokens. A number also selects how many alternatives are returned for each token.',
+    ),
+  top_logprobs: z
+    .int()
+    .min(0)
+    .max(5)
+    .nullish()
+    .describe('Number of alternatives returned for each token, if logprobs is true.'),
+  suffix: z
+    .string()
+    .refine((text) => text === '', { error: 'is not supported: only the end of a text can be completed' })
+    .nullish(),
+})
+
+export type CompletionsRequest = z.output<typeof completionsRequest>

@@ -1,0 +1,93 @@
+import { z } from 'zod'
+import { OrielError } from '../../errors.ts'
+import { countEndpoint } from '../answer-route.ts'
+import type { AnswerRequest } from '../answering/request.ts'
+import type { PromptCounts } from '../answering/several.ts'
+import { readChat } from '../chat/read.ts'
+import { chatRequest } from '../chat/schema.ts'
+import { readCompletions } from '../completions/read.ts'
+import { tokenization } from './answer.ts'
+
+/** The parameters of a chat that change its prompt. */
+const chat = chatRequest.pick({
+  model: true,
+  tools: true,
+  tool_choice: true,
+  parallel_tool_calls: true,
+  reasoning_effort: true,
+  enable_thinking: true,
+  thinking: true,
+  chat_template_kwargs: true,
+  continue_final_message: true,
+  add_generation_prompt: true,
+  prompt_truncate_len: true,
+})
+
+/** A text with images in place of its `<image>` markers, or a chat. */
+const tokenizeRequest = z.looseObject({
+  ...chat.shape,
+  prompt: z.string().nullish(),
+  images: z.array(z.string()).nullish(),
+  messages: chatRequest.shape.messages.nullish(),
+})
+
+type TokenizeRequest = z.output<typeof tokenizeRequest>
+
+/** `POST /tokenize`. The endpoint is Oriel's own. */
+export const tokenizeEndpoint = countEndpoint({
+  path: '/tokenize',
+  tag: 'Counting',
+  summary: 'Count the tokens of a text or a chat, in total and part by part, without an answer',
+  body: tokenizeRequest,
+  answer: tokenization,
+  read(body, context) {
+    const { prompt, images, messages, ...rest } = body
+    if ((prompt == null) === (messages == null))
+      throw new OrielError('invalid', 'Send either prompt or messages: a text to count, or a chat.', {
+        param: 'prompt',
+        code: 'invalid_value',
+      })
+    if (messages != null) return [readChat({ ...rest, messages }, context)]
+    return readCompletions({ model: rest.model, prompt: prompt ?? '', images }, context)
+  },
+  async counted(body, prompts) {
+    const [counted] = prompts
+    if (counted === undefined) throw new Error('nothing was counted')
+    const { model, promptTokens, tokens } = counted
+    return {
+      object: 'tokenization' as const,
+      model: body.model,
+      count: promptTokens,
+      max_model_len: model.contextTokens,
+      parts: await partsOf(body, counted),
+      // The positions of an image have no token.
+      tokens: tokens.map((token) => token?.id ?? -1),
+      token_strs: tokens.map((token) => (token === null ? null : Buffer.from(token.bytes).toString('utf8'))),
+    }
+  },
+})
+
+/** Tokens of each part of the request. A document has several images. */
+async function partsOf({ messages }: TokenizeRequest, { request, parts }: PromptCounts[number]) {
+  const params = paramsOf(request, messages)
+  return (await parts()).map((part, index) =>
+    part.kind === 'text'
+      ? { type: part.kind, param: params[index] ?? '', tokens: part.tokens }
+      : {
+          type: part.kind,
+          param: request.attachments[part.attachment]?.param ?? '',
+          tokens: part.tokens,
+          pictures: [...part.images],
+        },
+  )
+}
+
+function paramsOf({ prompt }: AnswerRequest, messages: TokenizeRequest['messages']): string[] {
+  if (prompt.kind === 'plain') return prompt.parts.map(() => 'prompt')
+  return prompt.messages.flatMap(({ content }, turn) =>
+    content.map((_, index) => {
+      const place = typeof messages?.[turn]?.content === 'string' ? '' : `[${index}]`
+      return `messages[${turn}].content${place}`
+    }),
+  )
+}

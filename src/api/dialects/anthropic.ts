@@ -1,0 +1,42 @@
+import { z } from 'zod'
+import type { ErrorKind } from '../../errors.ts'
+import { countTokensEndpoint, messagesEndpoint } from '../messages/endpoint.ts'
+import type { Dialect, ErrorFormat } from './dialect.ts'
+
+const types: Partial<Record<ErrorKind, string>> = {
+  unauthorized: 'authentication_error',
+  payment_required: 'billing_error',
+  forbidden: 'permission_error',
+  not_found: 'not_found_error',
+  too_large: 'request_too_large',
+  rate_limited: 'rate_limit_error',
+  internal: 'api_error',
+  overloaded: 'overloaded_error',
+  engine_failed: 'api_error',
+}
+
+const schema = z.strictObject({
+  type: z.literal('error'),
+  error: z.strictObject({ type: z.string(), message: z.string() }),
+  request_id: z.string(),
+})
+
+const errors: ErrorFormat<typeof schema> = {
+  statuses: { overloaded: 529 },
+  schema,
+  body: ({ kind, message }, requestId) => ({
+    type: 'error',
+    error: { type: types[kind] ?? 'invalid_request_error', message },
+    request_id: requestId,
+  }),
+}
+
+/** Anthropic's API. Its two endpoints stand below the bases of OpenAI's protocols, as its clients and proxies expect. */
+export const anthropic: Dialect = {
+  title: 'Anthropic',
+  bases: ['/v1', '/inference/v1', '/openai/v1', '/openai', '/v3/openai'],
+  endpoints: [messagesEndpoint, countTokensEndpoint],
+  errors,
+  headers: (requestId) => ({ 'request-id': requestId }),
+  defaults: { overflow: 'truncate', completionTokens: null },
+}

@@ -1,0 +1,81 @@
+import type { RouteHandlerMethod } from 'fastify'
+import type { z } from 'zod'
+import type { Settings } from '../../deployments/index.ts'
+import type { ErrorKind, OrielError } from '../../errors.ts'
+import type { Logger } from '../../log.ts'
+import type { AnswerRooms } from '../answering/answer.ts'
+import type { AnswerAccount } from '../answering/observe.ts'
+
+/**
+ * The API of one provider, as its clients know it. A dialect adds what is its own (URLs, errors, headers, defaults) to
+ * protocols, which are the folders beside this one (`chat`, `completions`, `responses`, `messages`, `models`,
+ * `counting`): a protocol is one kind of request with its answer, and several dialects speak the same one.
+ */
+export interface Dialect {
+  /** The provider's name, for the documentation. */
+  title: string
+  /**
+   * URL prefixes of the endpoints. Dialects may share one if their endpoints differ. A URL below a shared base that is
+   * no endpoint belongs to the first dialect of the registry that has the base.
+   */
+  bases: readonly string[]
+  endpoints: readonly Endpoint[]
+  errors: ErrorFormat
+  /** Headers of every response in addition to the common ones. */
+  headers?(requestId: string): Record<string, string>
+  defaults: Defaults
+}
+
+/** Settings of a request that does not give its own. */
+interface Defaults {
+  /** What to do when the prompt and `max_tokens` together exceed the context. */
+  overflow: Settings['overflow']
+  /** `max_tokens` of the completions protocol. null: to the end of the context. */
+  completionTokens: number | null
+}
+
+/** How a dialect reports errors. */
+export interface ErrorFormat<Body extends z.ZodObject = z.ZodObject> {
+  /** HTTP statuses that differ from the usual ones. */
+  statuses: Partial<Record<ErrorKind, number>>
+  /** Schema of the body. */
+  schema: Body
+  body(error: OrielError, requestId: string): z.output<Body>
+}
+
+/** One URL below the bases of a dialect: how it is served and what the OpenAPI document says about it. */
+export interface Endpoint {
+  method: 'GET' | 'POST'
+  /** In the syntax of OpenAPI: `/models/{model}`. */
+  path: string
+  /** In the syntax of the router, if that differs. */
+  pattern?: string
+  /** Group in the documentation. */
+  tag: string
+  summary: string
+  body?: z.ZodObject
+  query?: readonly { name: string; description: string }[]
+  answer: z.ZodType
+  /** One event of the stream, if the answer can be streamed. */
+  event?: z.ZodType
+  handler(options: RouteOptions): RouteHandlerMethod
+}
+
+/** What a handler needs. */
+export interface RouteOptions {
+  dialect: Dialect
+  rooms: AnswerRooms
+  /** Whether unknown parameters are refused. */
+  strict: boolean
+  log: Logger
+  /** Called when an answer is complete. */
+  tell(account: AnswerAccount, requestId: string): void
+}
+
+/** What a request says besides its body. */
+export interface RequestContext {
+  dialect: Dialect
+  /** The header `x-prompt-cache-isolation-key`: cached prompts are shared within one key. */
+  isolationKey: string
+  requestId: string
+}

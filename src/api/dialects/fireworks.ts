@@ -1,0 +1,22 @@
+import { z } from 'zod'
+import { errorOf, openaiEndpoints, openaiError } from '../openai-protocols.ts'
+import type { Dialect, ErrorFormat } from './dialect.ts'
+
+const schema = z.strictObject({
+  error: z.strictObject({ object: z.literal('error'), ...openaiError.shape.error.shape }),
+})
+
+const errors: ErrorFormat<typeof schema> = {
+  statuses: {},
+  schema,
+  body: (error) => ({ error: { object: 'error', ...errorOf(error) } }),
+}
+
+/** Fireworks' API: OpenAI's protocols, with answers that fit the context instead of a refusal. */
+export const fireworks: Dialect = {
+  title: 'Fireworks',
+  bases: ['/inference/v1'],
+  endpoints: openaiEndpoints,
+  errors,
+  defaults: { overflow: 'truncate', completionTokens: null },
+}

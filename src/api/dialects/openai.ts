@@ -1,0 +1,17 @@
+import { errorOf, openaiEndpoints, openaiError } from '../openai-protocols.ts'
+import type { Dialect, ErrorFormat } from './dialect.ts'
+
+const errors: ErrorFormat<typeof openaiError> = {
+  statuses: {},
+  schema: openaiError,
+  body: (error) => ({ error: errorOf(error) }),
+}
+
+/** OpenAI's API. */
+export const openai: Dialect = {
+  title: 'OpenAI',
+  bases: ['/v1'],
+  endpoints: openaiEndpoints,
+  errors,
+  defaults: { overflow: 'error', completionTokens: 16 },
+}

@@ -1,0 +1,35 @@
+import { answerEndpoint, countEndpoint } from '../answer-route.ts'
+import { namedFrame } from '../sse.ts'
+import { message, messageCount, messageEvent } from './answer.ts'
+import { readMessages } from './read.ts'
+import { countRequest, messagesRequest } from './schema.ts'
+import { events, whole } from './shapes.ts'
+
+/** `POST /messages` */
+export const messagesEndpoint = answerEndpoint({
+  path: '/messages',
+  tag: 'Anthropic',
+  summary: "Answer a request of Anthropic's Messages API",
+  body: messagesRequest,
+  answer: message,
+  event: messageEvent,
+  read: (body, context) => [readMessages(body, context)],
+  whole,
+  events,
+  framing: ({ dialect, requestId }) => ({
+    event: namedFrame,
+    failure: (error) => namedFrame({ ...dialect.errors.body(error, requestId), type: 'error' }),
+    end: '',
+  }),
+})
+
+/** `POST /messages/count_tokens` */
+export const countTokensEndpoint = countEndpoint({
+  path: '/messages/count_tokens',
+  tag: 'Anthropic',
+  summary: 'Count the tokens of messages without an answer',
+  body: countRequest,
+  answer: messageCount,
+  read: (body, context) => [readMessages(body, context)],
+  counted: (_, prompts) => ({ input_tokens: prompts.reduce((sum, { promptTokens }) => sum + promptTokens, 0) }),
+})

@@ -1,0 +1,85 @@
+import type { z } from 'zod'
+import type { ListedModel } from '../../deployments/index.ts'
+import type { Endpoint } from '../dialects/dialect.ts'
+import { model, modelList } from './answer.ts'
+
+/** `GET /models` */
+export const modelsEndpoint: Endpoint = {
+  method: 'GET',
+  path: '/models',
+  tag: 'Models',
+  summary: 'List the models of this server, and those of the catalogue that `oriel pull` can fetch',
+  query: [
+    { name: 'features', description: 'Only models with this feature, such as `vision`.' },
+    { name: 'filter', description: 'Same as features.' },
+  ],
+  answer: modelList,
+  handler:
+    ({ rooms: { deployments } }) =>
+    async ({ query }) =>
+      listOf(await deployments.list(), query as Query),
+}
+
+/** `GET /models/{model}`. A model id may contain slashes: accounts/oriel/models/pocket. */
+export const modelEndpoint: Endpoint = {
+  method: 'GET',
+  path: '/models/{model}',
+  pattern: '/models/*',
+  tag: 'Models',
+  summary: 'Get one model by its id or an alias',
+  answer: model,
+  handler:
+    ({ rooms: { deployments } }) =>
+    async ({ params }) =>
+      modelOf(await deployments.describe((params as { '*': string })['*'])),
+}
+
+/** One model as OpenAI lists it, with the fields of Fireworks and Novita, and its state. */
+function modelOf(listed: ListedModel): z.output<typeof model> {
+  const { id, aliases, title, description, created, contextTokens, inputs, tools, prices, state, progress, error } =
+    listed
+  const images = inputs.includes('image')
+  return {
+    id,
+    object: 'model',
+    created,
+    owned_by: 'oriel',
+    aliases: [...aliases],
+    state,
+    ...(progress === null ? {} : { progress }),
+    ...(error === null ? {} : { error }),
+    // Fireworks' fields.
+    context_length: contextTokens,
+    supports_chat: true,
+    supports_image_input: images,
+    supports_tools: tools,
+    // Novita's fields.
+    title,
+    display_name: title,
+    description,
+    model_type: 'chat',
+    context_size: contextTokens,
+    max_output_tokens: contextTokens,
+    features: [...(images ? ['vision'] : []), ...(tools ? ['function-calling'] : []), 'structured-outputs'],
+    endpoints: ['chat/completions', 'completions', 'responses', 'anthropic'],
+    input_modalities: ['text', ...inputs],
+    output_modalities: ['text'],
+    input_token_price_per_m: prices.input,
+    output_token_price_per_m: prices.output,
+  }
+}
+
+interface Query {
+  features?: string | string[]
+  /** Fireworks' name for it: `?filter=Vision`. */
+  filter?: string | string[]
+}
+
+function listOf(models: readonly ListedModel[], query: Query): z.output<typeof modelList> {
+  const wanted = [query.features ?? query.filter ?? []].flat().map((feature) => feature.toLowerCase())
+  const data = models.map(modelOf)
+  return {
+    object: 'list',
+    data: data.filter(({ features }) => wanted.every((feature) => features.includes(feature))),
+  }
+}

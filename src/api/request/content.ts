@@ -1,0 +1,111 @@
+import { z } from 'zod'
+import type { Attachment, ContentPart } from '../../deployments/index.ts'
+import type { Attachments } from '../answering/attachments.ts'
+import { refusal } from './validation.ts'
+
+/** A part of a message's content. The part schemas below turn every form that a protocol has into one of these. */
+export type RequestPart = { kind: 'text'; text: string } | RequestAttachment
+
+interface RequestAttachment extends AttachmentOptions {
+  kind: Attachment['kind']
+  /** A data:, http: or https: URL, or base64. */
+  url: string
+  /** Path of the field within the part, for errors: `image_url`. */
+  field: string
+}
+
+interface AttachmentOptions {
+  detail?: 'low' | 'high' | 'auto' | undefined
+  frames?: string | number | null | undefined
+  pages?: string | number | null | undefined
+}
+
+/** Content as schemas give it: a string, or parts, of which one may stand for several. */
+type RequestContent = string | readonly (RequestPart | readonly RequestPart[])[]
+
+/** Content in its own order, with the attachments taken out. @param param path of the content, for errors */
+export const readContent = (content: RequestContent, param: string, attachments: Attachments): ContentPart[] =>
+  typeof content === 'string'
+    ? [text(content)]
+    : content.flatMap((part, index) => readPart(part, `${param}[${index}]`, attachments))
+
+/** One item of content. @param param path of the item */
+export const readPart = (
+  part: RequestPart | readonly RequestPart[],
+  param: string,
+  attachments: Attachments,
+): ContentPart[] =>
+  [part]
+    .flat()
+    .map((one) => (one.kind === 'text' ? one : attachments.add(one.kind, one.url, `${param}.${one.field}`, one)))
+
+export const text = (words: string) => ({ kind: 'text', text: words }) as const
+
+export const image = (url: string, field: string, { detail, frames, pages }: AttachmentOptions = {}): RequestPart => ({
+  kind: 'image',
+  url,
+  field,
+  detail,
+  frames,
+  pages,
+})
+
+/** How closely an image is looked at. */
+export const detail = z
+  .enum(['low', 'high', 'auto'])
+  .nullish()
+  .transform((given) => given ?? 'auto')
+
+const pageChoice = z
+  .union([z.string(), z.int().min(1)], { error: 'must be a string like "1-3,7" or "all", or a number of pages: 8' })
+  .nullish()
+
+/** Frames of an animation or pages of a document. Both names mean the same. */
+export const pageChoices = { frames: pageChoice, pages: pageChoice }
+
+export const dataOrUrl = z.string({ error: 'must be a string: a data:, http: or https: URL' })
+
+export const refusalPart = z
+  .object({ type: z.literal('refusal'), refusal: z.string() })
+  .transform((part) => text(part.refusal))
+
+/** A document as OpenAI's protocols have it. Its pages become images. */
+export const inputFile = z
+  .object({
+    type: z.literal('input_file'),
+    file_data: z.string().nullish(),
+    file_url: z.string().nullish(),
+    filename: z.string().nullish(),
+    ...pageChoices,
+  })
+  .refine(({ file_data, file_url }) => (file_data == null) !== (file_url == null), {
+    path: ['file_data'],
+    error: 'or file_url is required, but not both: the file as a data: URL, or its URL',
+  })
+  .transform((part) =>
+    part.file_url == null ? image(part.file_data ?? '', 'file_data', part) : image(part.file_url, 'file_url', part),
+  )
+
+/** An image as Anthropic has it. */
+export const imageSource = z.discriminatedUnion(
+  'type',
+  [
+    z.object({ type: z.literal('base64'), media_type: z.string().nullish(), data: z.string() }),
+    z.object({ type: z.literal('url'), url: z.string() }),
+  ],
+  { error: 'must be "base64" or "url": this server stores no files' },
+)
+
+export const sourceImage = z
+  .object({ type: z.literal('image'), source: imageSource })
+  .transform(({ source }) => image(source.type === 'url' ? source.url : source.data, 'source'))
+
+/** A part of a kind that is not supported yet. */
+export const unsupportedPart = <Type extends string>(type: Type, kind: 'audio' | 'video') =>
+  z
+    .object({ type: z.literal(type) })
+    .refine(() => false, { error: `is ${type}: ${kind} input is not supported`, path: ['type'] })
+    .transform((): RequestPart => {
+      throw new Error('a refused part was parsed')
+    })
+    .meta(refusal)

@@ -1,0 +1,213 @@
+import { z } from 'zod'
+import { plainSettings, type Settings } from '../../deployments/index.ts'
+import { OrielError } from '../../errors.ts'
+import { isolationOf } from '../answering/request.ts'
+import type { RequestContext } from '../dialects/dialect.ts'
+
+/** One or several. Empty strings, which some clients send, are ignored. */
+const stop = z
+  .union([z.string(), z.array(z.string()).max(16)])
+  .transform((given) => [given].flat().filter((text) => text !== ''))
+
+/** A JSON Schema. The engine checks it. */
+export const jsonSchema = z.union([z.boolean(), z.record(z.string(), z.unknown())])
+
+const responseFormat = z.discriminatedUnion('type', [
+  z.object({ type: z.literal('text') }),
+  // The schema is Fireworks' extension.
+  z.object({ type: z.literal('json_object'), schema: jsonSchema.nullish() }),
+  z.object({
+    type: z.literal('json_schema'),
+    json_schema: z.object({
+      name: z.string().optional(),
+      schema: jsonSchema.nullish(),
+      strict: z.boolean().nullish(),
+    }),
+  }),
+  z.object({ type: z.literal('grammar'), grammar: z.string().min(1) }),
+])
+
+/** Parameters of chats and completions: OpenAI's, and those that Fireworks and Novita add. */
+export const parameters = {
+  stream: z.boolean().nullish().describe('Stream the answer as it is generated.'),
+  stream_options: z
+    .object({ include_usage: z.boolean().nullish() })
+    .nullish()
+    .describe('`include_usage`: send usage in a chunk of its own. Otherwise the last chunk carries it.'),
+  max_tokens: z
+    .int()
+    .min(1)
+    .nullish()
+    .describe(
+      'Maximum number of tokens to generate. Default: to the end of the context; for completions under /v1, 16.',
+    ),
+  n: z.int().min(1).max(128).nullish().describe('Number of answers to generate. Default: 1.'),
+  stop: stop.nullish().describe('One or more strings that end the answer. The answer does not include them.'),
+  temperature: z
+    .number()
+    .min(0)
+    .max(2)
+    .nullish()
+    .describe('Sampling temperature. 0 always selects the most likely token.'),
+  top_p: z
+    .number()
+    .min(0)
+    .max(1)
+    .nullish()
+    .describe('Sample from the most likely tokens whose probabilities add up to this.'),
+  top_k: z.int().min(0).nullish().describe('Sample from this many of the most likely tokens. 0: no limit.'),
+  min_p: z
+    .number()
+    .min(0)
+    .max(1)
+    .nullish()
+    .describe('Minimum probability of a token, relative to that of the most likely token.'),
+  typical_p: z
+    .number()
+    .gt(0)
+    .max(1)
+    .nullish()
+    .describe(
+      'Locally typical sampling: sample from the tokens closest to the expected information, up to this probability.',
+    ),
+  mirostat_target: z
+    .number()
+    .min(0)
+    .max(100)
+    .nullish()
+    .describe(
+      'Mirostat 2.0: target surprise of each token, used in place of top_p, top_k, min_p and typical_p. 0: off.',
+    ),
+  mirostat_lr: z.number().gt(0).max(1).nullish().describe('Learning rate of mirostat. Default: 0.1.'),
+  repetition_penalty: z
+    .number()
+    .gt(0)
+    .max(2)
+    .nullish()
+    .describe('Penalty for tokens that have already appeared. 1: no penalty.'),
+  frequency_penalty: z.number().min(-2).max(2).nullish().describe('Penalty for each earlier appearance of a token.'),
+  presence_penalty: z
+    .number()
+    .min(-2)
+    .max(2)
+    .nullish()
+    .describe('Penalty for tokens that have already appeared, however often.'),
+  seed: z.int().nullish().describe('Seed for sampling. The same request with the same seed returns the same answer.'),
+  logit_bias: z
+    .record(z.string().regex(/^\d+$/, { error: 'must be a token id' }), z.number().min(-100).max(100))
+    .nullish()
+    .describe('Values added to the logits of tokens, by token id.'),
+  response_format: responseFormat
+    .nullish()
+    .describe('Required format of the answer: text, JSON, a JSON Schema, or a GBNF grammar.'),
+  ignore_eos: z.boolean().nullish().describe('Continue after the end-of-text token.'),
+  context_length_exceeded_behavior: z
+    .enum(['truncate', 'error'])
+    .nullish()
+    .describe(
+      'What to do if the prompt and max_tokens exceed the context: `truncate` lowers max_tokens, `error` refuses the request.',
+    ),
+  echo: z.boolean().nullish().describe('Return the prompt before the answer.'),
+  echo_last: z.int().min(0).nullish().describe('Return this many of the last prompt tokens before the answer.'),
+  prompt_truncate_len: z
+    .int()
+    .min(1)
+    .nullish()
+    .describe('Maximum number of prompt tokens. The oldest turns are left out to meet it. Chats only.'),
+  raw_output: z.boolean().nullish().describe('Return the raw prompt and output of the model, control tokens included.'),
+  return_token_ids: z.boolean().nullish().describe('Return the ids of all tokens.'),
+  perf_metrics_in_response: z.boolean().nullish().describe('Return performance metrics in the body.'),
+  prompt_cache_key: z.string().nullish().describe('Accepted, without effect.'),
+  prompt_cache_isolation_key: z
+    .string()
+    .nullish()
+    .describe('Share cached prompts only with requests that have the same key.'),
+  prompt_cache_max_len: z
+    .int()
+    .min(0)
+    .nullish()
+    .describe('Maximum number of cached prompt tokens to use. 0: no caching.'),
+  user: z.string().nullish().describe('Accepted, without effect.'),
+  metadata: z.record(z.string(), z.unknown()).nullish().describe('Accepted, without effect.'),
+  service_tier: z.string().nullish().describe('Accepted, without effect.'),
+  dry_run: z.boolean().nullish().describe('Count the prompt tokens without generating an answer.'),
+}
+
+type Parameters = z.output<z.ZodObject<typeof parameters>>
+
+/** The settings of a chat or completion. */
+export function settingsOf(body: Parameters, { isolationKey, dialect }: RequestContext): Settings {
+  return {
+    ...plainSettings,
+    maxTokens: body.max_tokens ?? null,
+    overflow: body.context_length_exceeded_behavior ?? dialect.defaults.overflow,
+    n: body.n ?? 1,
+    stop: body.stop ?? [],
+    ignoreEos: body.ignore_eos ?? false,
+    sampling: {
+      temperature: body.temperature,
+      topP: body.top_p,
+      topK: body.top_k,
+      minP: body.min_p,
+      typicalP: body.typical_p,
+      mirostat: body.mirostat_target ? { target: body.mirostat_target, rate: body.mirostat_lr ?? 0.1 } : null,
+      repetitionPenalty: body.repetition_penalty,
+      frequencyPenalty: body.frequency_penalty,
+      presencePenalty: body.presence_penalty,
+      seed: body.seed == null ? null : body.seed >>> 0,
+      logitBias: Object.entries(body.logit_bias ?? {}).map(([id, bias]) => ({ token: Number(id), bias })),
+      grammar: grammarOf(body),
+    },
+    isolation: isolationOf(isolationKey, body.prompt_cache_isolation_key),
+    cachePrompt: body.prompt_cache_max_len !== 0,
+    cachedMost: body.prompt_cache_max_len ?? null,
+    echo: body.echo ? 'all' : (body.echo_last ?? null),
+    wantsTokens: (body.raw_output || body.return_token_ids) ?? false,
+  }
+}
+
+function grammarOf({ response_format: format }: Parameters): Settings['sampling']['grammar'] {
+  switch (format?.type) {
+    case 'grammar':
+      return { kind: 'gbnf', text: format.grammar }
+    case 'json_object':
+      return { kind: 'json_schema', schema: format.schema ?? { type: 'object' } }
+    case 'json_schema':
+      return { kind: 'json_schema', schema: format.json_schema.schema ?? { type: 'object' } }
+    default:
+      return null
+  }
+}
+
+/** The value of a bound that has two names. @throws OrielError if both are present and differ */
+export function maxTokensOf(
+  first: [name: string, value: number | null | undefined],
+  second: typeof first,
+): number | null {
+  const [[firstName, a], [secondName, b]] = [first, second]
+  if (a != null && b != null && a !== b)
+    throw new OrielError(
+      'invalid',
+      `${firstName} is ${a} and ${secondName} is ${b}, but they mean the same: send one of them.`,
+      { param: firstName, code: 'invalid_value' },
+    )
+  return a ?? b ?? null
+}
+
+/** Number of alternatives for each token; null: no log probabilities. @throws OrielError `invalid` */
+export function topLogprobsOf({
+  logprobs,
+  top_logprobs: top,
+}: {
+  logprobs?: number | boolean | null | undefined
+  top_logprobs?: number | null | undefined
+}): number | null {
+  if (typeof logprobs === 'number') return logprobs
+  if (logprobs) return top ?? 0
+  if (top != null && top > 0)
+    throw new OrielError('invalid', 'top_logprobs requires logprobs to be true.', {
+      param: 'top_logprobs',
+      code: 'invalid_value',
+    })
+  return null
+}

@@ -1,0 +1,102 @@
+import { z } from 'zod'
+import type { CallableTool, Calling, Settings } from '../../deployments/index.ts'
+import { OrielError } from '../../errors.ts'
+
+/** The name of a function. */
+export const functionName = z.string().regex(/^[\w.-]{1,64}$/, { error: 'must be 1 to 64 letters, digits, ., _ or -' })
+
+/** JSON Schema of a function's arguments. */
+export const argumentsSchema = z.record(z.string(), z.unknown())
+
+const tool = z.object({
+  type: z.literal('function'),
+  function: z.object({
+    name: functionName,
+    description: z.string().nullish(),
+    parameters: argumentsSchema.nullish(),
+    strict: z.boolean().nullish(),
+  }),
+})
+
+const named = z.object({ type: z.literal('function'), function: z.object({ name: z.string() }) })
+
+const toolChoice = z.union([
+  // Fireworks' name for required.
+  z.enum(['none', 'auto', 'required', 'any']),
+  named,
+  z.object({
+    type: z.literal('allowed_tools'),
+    allowed_tools: z.object({ mode: z.enum(['auto', 'required']), tools: z.array(named) }),
+  }),
+])
+
+export const toolParameters = {
+  tools: z.array(tool).max(128).nullish().describe('Functions that the model may call.'),
+  tool_choice: toolChoice
+    .nullish()
+    .describe('Whether the model calls functions: none, auto, required, or one function by name.'),
+  parallel_tool_calls: z.boolean().nullish().describe('Whether one answer may have several calls. Default: true.'),
+}
+
+export const callParameters = z.object({
+  id: z.string(),
+  type: z.literal('function').optional(),
+  function: z.object({ name: z.string(), arguments: z.string() }),
+})
+
+type ToolParameters = z.output<z.ZodObject<typeof toolParameters>>
+
+/** The tools of a chat, and how they may be called. @throws OrielError `invalid` */
+export function readTools({ tools, tool_choice: choice, parallel_tool_calls: parallel }: ToolParameters): {
+  tools: CallableTool[]
+  calling: Calling
+} {
+  const given = (tools ?? []).map(({ function: { name, description, parameters } }, index) => ({
+    name,
+    description: description ?? undefined,
+    parameters: parameters ?? noArguments,
+    param: `tools[${index}].function.parameters`,
+  }))
+  const asked = typeof choice === 'object' && choice !== null ? choice : { type: choice ?? 'auto' }
+  const only = 'allowed_tools' in asked ? asked.allowed_tools.tools : 'function' in asked ? [asked] : null
+  const mode = 'allowed_tools' in asked ? asked.allowed_tools.mode : 'function' in asked ? 'required' : asked.type
+  return chooseTools(given, {
+    mode: mode === 'required' || mode === 'any' ? 'forced' : mode === 'none' ? 'none' : 'auto',
+    only: only?.map((one) => one.function.name) ?? null,
+    parallel: parallel ?? true,
+  })
+}
+
+/** JSON Schema for a function without `parameters`. */
+export const noArguments = { type: 'object', properties: {}, additionalProperties: false }
+
+/** Narrows the tools to those that `tool_choice` allows. @throws OrielError if it names a tool that is not present */
+export function chooseTools(
+  tools: readonly CallableTool[],
+  { mode, only, parallel }: Calling & { only: readonly string[] | null },
+): { tools: CallableTool[]; calling: Calling } {
+  const names = tools.map(({ name }) => name)
+  const twice = names.find((name, index) => names.indexOf(name) !== index)
+  if (twice !== undefined) throw refused('tools', `tools has two functions named ${JSON.stringify(twice)}.`)
+  const missing = only?.find((name) => !names.includes(name))
+  if (missing !== undefined)
+    throw refused(
+      'tool_choice',
+      `tool_choice names ${JSON.stringify(missing)}, which is not in tools; tools has ${list(names)}.`,
+    )
+  if (mode === 'forced' && tools.length === 0)
+    throw refused('tool_choice', 'tool_choice requires a call, but there are no tools.')
+  const allowed = only === null ? [...tools] : tools.filter(({ name }) => only.includes(name))
+  return { tools: allowed, calling: { mode, parallel } }
+}
+
+/** An answer can follow one grammar only. @param param parameter that sets the other grammar @throws OrielError */
+export function refuseBoth({ mode }: Calling, { sampling }: Settings, param: string): void {
+  if (mode === 'forced' && sampling.grammar != null)
+    throw refused(param, `${param} and a tool_choice that requires a call cannot be combined: send one of them.`)
+}
+
+const list = (names: readonly string[]): string => (names.length === 0 ? 'none' : names.join(', '))
+
+const refused = (param: string, message: string): OrielError =>
+  new OrielError('invalid', message, { param, code: 'invalid_value' })

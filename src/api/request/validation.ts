@@ -1,0 +1,132 @@
+import type { z } from 'zod'
+import { OrielError } from '../../errors.ts'
+
+/** Marks a schema that only refuses something with a clear message. Documentation leaves it out. */
+export const refusal = { 'x-refused': true } as const
+
+type Issue = z.core.$ZodIssue
+
+/**
+ * Parses a request's body. The error names the field, what was found there and what is allowed.
+ * @throws OrielError `invalid`
+ */
+export function parseBody<T extends z.ZodType>(schema: T, body: unknown): z.output<T> {
+  const result = schema.safeParse(body)
+  if (result.success) return result.data
+  const issue = deepest(result.error.issues)
+  if (issue === undefined) throw new OrielError('invalid', 'The request body is not valid.')
+  const param = pathText(issue.path)
+  const found = show(at(body, issue.path))
+  throw new OrielError('invalid', `${param || 'The body'} ${allowed(issue)}; found ${found}.`, {
+    param: param || undefined,
+    code: 'invalid_value',
+  })
+}
+
+/**
+ * Parameters of a body that the schema does not have.
+ * @param strict whether they are refused
+ * @throws OrielError `invalid`
+ */
+export function unknownParameters(schema: z.ZodObject, body: object, strict: boolean): string[] {
+  const unknown = Object.keys(body).filter((key) => !Object.hasOwn(schema.shape, key))
+  const [first] = unknown
+  if (strict && first !== undefined)
+    throw new OrielError('invalid', `${JSON.stringify(first)} is not a parameter of this endpoint.`, {
+      param: first,
+      code: 'unknown_parameter',
+    })
+  return unknown
+}
+
+/** `['messages', 0, 'content']` -> `messages[0].content` */
+const pathText = (path: readonly PropertyKey[]): string =>
+  path.reduce<string>(
+    (text, key) => (typeof key === 'number' ? `${text}[${key}]` : text ? `${text}.${String(key)}` : String(key)),
+    '',
+  )
+
+/** The issue deepest in the body: for a union, that of the closest branch. */
+function deepest(issues: readonly Issue[]): Issue | undefined {
+  const flat = issues.flatMap((issue) => (issue.code === 'invalid_union' ? branches(issue) : [issue]))
+  return flat.reduce<Issue | undefined>(
+    (best, issue) => (best && best.path.length >= issue.path.length ? best : issue),
+    undefined,
+  )
+}
+
+type UnionIssue = Extract<Issue, { code: 'invalid_union' }>
+
+function branches(issue: UnionIssue): Issue[] {
+  const inner = issue.errors.flatMap((errors) => {
+    const best = deepest(errors)
+    return best === undefined ? [] : [{ ...best, path: [...issue.path, ...best.path] }]
+  })
+  const reached = inner.filter(({ path, code }) => path.length > issue.path.length || code !== 'invalid_type')
+  return reached.length > 0 ? reached : [issue]
+}
+
+function allowed(issue: Issue): string {
+  if (!unspecific.test(issue.message)) return issue.message
+  switch (issue.code) {
+    case 'invalid_type':
+      return `must be ${article(issue.expected)}`
+    case 'too_small':
+      return `must ${verb(issue.origin)} ${issue.inclusive ? 'at least' : 'more than'} ${amount(issue.minimum, issue.origin)}`
+    case 'too_big':
+      return `must ${verb(issue.origin)} ${issue.inclusive ? 'at most' : 'less than'} ${amount(issue.maximum, issue.origin)}`
+    case 'invalid_value':
+      return `must be ${either(issue.values.map((value) => JSON.stringify(value)))}`
+    case 'invalid_key':
+      return issue.issues[0]?.message ?? issue.message
+    case 'invalid_union':
+      return allowedByUnion(issue)
+    default:
+      return issue.message
+  }
+}
+
+function allowedByUnion(issue: UnionIssue): string {
+  // The discriminator has an unknown value. An optional one has undefined among its values.
+  const kinds = 'options' in issue ? issue.options?.filter((kind) => kind !== undefined) : undefined
+  if (kinds !== undefined) return `must be ${either(kinds.map((kind) => JSON.stringify(kind)))}`
+  const types = issue.errors.flatMap((errors) =>
+    errors.flatMap((error) => (error.code === 'invalid_type' ? [article(error.expected)] : [])),
+  )
+  return types.length === 0 ? 'has a type that is not allowed' : `must be ${either([...new Set(types)])}`
+}
+
+/** Zod's default messages. */
+const unspecific = /^(Invalid|Too small|Too big|Unrecognized)\b/
+
+const either = (words: readonly string[]): string =>
+  words.length < 2 ? words.join('') : `${words.slice(0, -1).join(', ')} or ${words.at(-1)}`
+
+function article(type: string): string {
+  if (type === 'int') return 'a whole number'
+  const name = type === 'record' ? 'object' : type
+  return /^[aeiou]/.test(name) ? `an ${name}` : `a ${name}`
+}
+
+const verb = (origin: string): string => (origin === 'array' || origin === 'string' ? 'have' : 'be')
+
+function amount(count: number | bigint, origin: string): string {
+  const unit = origin === 'array' ? ' item' : origin === 'string' ? ' character' : ''
+  return `${count}${unit}${unit !== '' && count !== 1 ? 's' : ''}`
+}
+
+function at(value: unknown, path: readonly PropertyKey[]): unknown {
+  return path.reduce<unknown>(
+    (inner, key) =>
+      typeof inner === 'object' && inner !== null ? (inner as Record<PropertyKey, unknown>)[key] : undefined,
+    value,
+  )
+}
+
+function show(value: unknown): string {
+  if (value === undefined) return 'nothing'
+  if (Array.isArray(value)) return value.length === 0 ? 'an empty array' : 'an array'
+  if (typeof value === 'object' && value !== null) return 'an object'
+  const text = JSON.stringify(typeof value === 'string' ? value.slice(0, 100) : value)
+  return text.length > 60 ? `${text.slice(0, 60)}…` : text
+}

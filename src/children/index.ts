@@ -1,0 +1,2 @@
+export { entryOf, startProcess, startThread } from './start.ts'
+export { fromWire, toWire, type WireError } from './wire-error.ts'

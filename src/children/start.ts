@@ -1,0 +1,44 @@
+import { type ChildProcess, type SpawnOptions, spawn } from 'node:child_process'
+import { fileURLToPath } from 'node:url'
+import { Worker } from 'node:worker_threads'
+
+export interface ProcessOptions extends Omit<SpawnOptions, 'shell'> {
+  /** Arguments of the entry file. */
+  args?: readonly string[]
+  /** Flags of Node itself, such as `--expose-gc`. */
+  nodeFlags?: readonly string[]
+}
+
+/**
+ * The file that a child runs. The compiled package has the same tree as the sources with `.js` files, so the entry has
+ * the extension of the file that starts it.
+ * @param caller `import.meta.url` of the file that starts the child
+ * @param file relative to the caller, with the extension of the source: `./process.ts`
+ */
+export function entryOf(caller: string, file: `./${string}.ts`): URL {
+  return new URL(isSource(caller) ? file : file.replace(/\.ts$/, '.js'), caller)
+}
+
+/**
+ * Starts a Node process that runs one of our own files. A `.ts` entry is loaded through tsx, a `.js` entry as it is. The
+ * child does not inherit this process's Node flags. For messages in both directions, `stdio` must contain `'ipc'`.
+ * @param entry from `entryOf`
+ */
+export function startProcess(entry: URL, { args = [], nodeFlags = [], ...options }: ProcessOptions): ChildProcess {
+  const loader = isSource(entry.href) ? ['--import', import.meta.resolve('tsx')] : []
+  return spawn(process.execPath, [...nodeFlags, ...loader, fileURLToPath(entry), ...args], options)
+}
+
+/**
+ * Starts a worker thread that runs one of our own files.
+ * @param entry from `entryOf`
+ */
+export function startThread(entry: URL, workerData: unknown): Worker {
+  if (!isSource(entry.href)) return new Worker(entry, { workerData })
+  // A thread does not inherit the module hooks of its process: it registers tsx before it imports the entry.
+  const tsx = JSON.stringify(import.meta.resolve('tsx/esm/api'))
+  const boot = `import { register } from ${tsx}; register(); await import(${JSON.stringify(entry.href)})`
+  return new Worker(new URL(`data:text/javascript,${encodeURIComponent(boot)}`), { workerData })
+}
+
+const isSource = (url: string): boolean => url.endsWith('.ts')

@@ -1,0 +1,127 @@
+import { type Deferred, deferred } from '../deferred.ts'
+import { countOutlived } from '../native/index.ts'
+import type { GenerateEvent, HeaderPiece } from './generation.ts'
+import { loadModel } from './load-model.ts'
+import { type FromEngine, type LoadOptions, type ToEngine, toWire } from './protocol.ts'
+import { Scheduler, type SchedulerPort } from './scheduler.ts'
+
+/** A payload that was requested from the parent and has not arrived. */
+interface Wanted {
+  id: number
+  hash: string
+  coming: Deferred<Uint8Array | undefined>
+}
+
+/**
+ * The engine's side of the process border: one model, driven by the parent's messages. A crash in native code ends this
+ * process only; the parent (`host.ts`) fails the running requests and starts another process.
+ */
+export class EngineProcess {
+  readonly #send: (message: FromEngine) => void
+  readonly #load: typeof loadModel
+  #scheduler: Scheduler | undefined
+  #events: [number, GenerateEvent][] = []
+  #wanted: Wanted[] = []
+
+  /**
+   * @param send sends a message to the parent
+   * @param load loads the model; tests may load another one
+   */
+  constructor(send: (message: FromEngine) => void, load = loadModel) {
+    this.#send = send
+    this.#load = load
+  }
+
+  /** Handles a message of the parent. Messages before the end of the load are ignored. */
+  receive(message: ToEngine): void {
+    if (message.type === 'load') {
+      void this.#start(message.options)
+      return
+    }
+    const scheduler = this.#scheduler
+    if (scheduler === undefined) return
+    switch (message.type) {
+      case 'generate':
+        scheduler.submit(message.id, message.request)
+        break
+      case 'cancel':
+        scheduler.cancel(message.id)
+        break
+      case 'payload':
+        this.#settle(message.bytes, ({ id, hash }) => id === message.id && hash === message.hash)
+        break
+      case 'count':
+        this.#count(scheduler, message.id, message.prompt)
+        break
+      case 'state':
+        this.#send({ type: 'state', id: message.id, state: scheduler.state })
+        break
+    }
+  }
+
+  /** @returns when the load is over; a failure goes to the parent */
+  async #start(options: LoadOptions): Promise<void> {
+    try {
+      const isDecoding = () => (this.#scheduler?.state.running ?? 0) > 0
+      const { model, ...parts } = await this.#load(options, this.#progress(), isDecoding)
+      this.#scheduler = new Scheduler({ ...parts, settings: options.settings, port: this.#port })
+      this.#send({ type: 'ready', model })
+    } catch (error) {
+      this.#send({ type: 'failed', id: null, error: toWire(error) })
+    }
+  }
+
+  readonly #port: SchedulerPort = {
+    emit: (id, event) => {
+      this.#events.push([id, event])
+      if (event.type === 'done') this.#settle(undefined, (one) => one.id === id)
+    },
+    fail: (id, error) => {
+      // Events before the failure must not arrive after it.
+      this.#flush()
+      this.#send({ type: 'failed', id, error: toWire(error) })
+      this.#settle(undefined, (one) => one.id === id)
+    },
+    flush: () => this.#flush(),
+    payload: (id, { attachment: { hash } }) => {
+      const coming = deferred<Uint8Array | undefined>()
+      this.#wanted.push({ id, hash, coming })
+      this.#send({ type: 'want', id, hash })
+      return coming.promise
+    },
+    letGo: (id, { attachment: { hash, width, height } }) => {
+      this.#send({ type: 'encoded', id, hash })
+      setImmediate(() => countOutlived(width * height * 3))
+    },
+  }
+
+  /** Reports progress in steps of a hundredth. */
+  #progress(): (share: number) => void {
+    let told = 0
+    return (share) => {
+      const now = Math.floor(share * 100) / 100
+      if (now > told) this.#send({ type: 'loading', share: now })
+      told = Math.max(told, now)
+    }
+  }
+
+  /** @param bytes undefined if the request is over */
+  #settle(bytes: Uint8Array | undefined, isMeant: (one: Wanted) => boolean): void {
+    for (const { coming } of this.#wanted.filter(isMeant)) coming.resolve(bytes)
+    this.#wanted = this.#wanted.filter((one) => !isMeant(one))
+  }
+
+  #count(scheduler: Scheduler, id: number, prompt: readonly HeaderPiece[]): void {
+    try {
+      this.#send({ type: 'counted', id, count: scheduler.count(prompt) })
+    } catch (error) {
+      this.#send({ type: 'failed', id, error: toWire(error) })
+    }
+  }
+
+  #flush(): void {
+    if (this.#events.length === 0) return
+    this.#send({ type: 'events', events: this.#events })
+    this.#events = []
+  }
+}

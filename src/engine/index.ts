@@ -1,0 +1,19 @@
+export { type Compute, chooseDevice, type Device } from './devices.ts'
+export type {
+  AnswerToken,
+  Attachment,
+  Engine,
+  EngineModel,
+  EngineState,
+  GenerateEvent,
+  GenerateRequest,
+  ImageAttachment,
+  PromptCount,
+  PromptPiece,
+  PromptToken,
+  PromptUsage,
+  Sampling,
+  Timings,
+} from './generation.ts'
+export { startEngine } from './host.ts'
+export type { EngineSettings } from './settings.ts'

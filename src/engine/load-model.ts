@@ -1,0 +1,100 @@
+import { statSync } from 'node:fs'
+import { openImageArchitecture } from '../encoders/index.ts'
+import { OrielError } from '../errors.ts'
+import { type Decoder, openDecoder } from '../language/index.ts'
+import { dieWithParent, openNative } from '../native/index.ts'
+import { Cores } from './cores.ts'
+import type { EngineModel } from './generation.ts'
+import { openImageEncoder } from './image-encoder.ts'
+import { storedSequences } from './kv-cache.ts'
+import type { LoadOptions } from './protocol.ts'
+import type { SchedulerParts } from './scheduler.ts'
+
+/** What a loaded model gives to the scheduler, and what the parent is told of it. */
+export interface LoadedModel extends Pick<SchedulerParts, 'decoder' | 'images' | 'cores'> {
+  model: EngineModel
+}
+
+/**
+ * Loads a model's files into this process.
+ * @param onProgress called with the share of the decoder's weights that is loaded, 0 to 1
+ * @param isDecoding whether answers are running, which then share the cores with the image encoder
+ * @throws OrielError `invalid` for files that cannot be loaded, `internal` if they do not fit in memory
+ */
+export async function loadModel(
+  { decoder: file, projector, name, settings, gpu }: LoadOptions,
+  onProgress: (share: number) => void,
+  isDecoding: () => boolean,
+): Promise<LoadedModel> {
+  // The first call decides which build of the libraries is loaded.
+  openNative(gpu?.device)
+  dieWithParent()
+  const cores = new Cores(settings.threads)
+  const architecture = projector === null ? null : await openImageArchitecture(projector)
+  const decoder = openDecoder(file, {
+    cells: settings.contextCells,
+    sequences: settings.maxSequences + storedSequences,
+    batchRows: Math.max(settings.chunkTokens, architecture?.atOnce ?? 0) + settings.maxSequences,
+    threads: cores.all,
+    kvType: settings.kvType,
+    flashAttention: settings.flashAttention,
+    ...(gpu === undefined ? {} : { gpu }),
+    onProgress,
+  })
+  await warmUp(decoder)
+  if (architecture !== null && architecture.width !== decoder.width)
+    throw new OrielError(
+      'invalid',
+      `The vision file does not belong to this model: its embeddings have ${architecture.width} numbers, and the model's have ${decoder.width}.`,
+      { code: 'bad_model' },
+    )
+  const images =
+    projector === null || architecture === null
+      ? null
+      : {
+          architecture,
+          encoder: await openImageEncoder(
+            {
+              file: projector,
+              settings: {
+                runtime: settings.visionRuntime,
+                precision: settings.visionPrecision,
+                threads: cores.all,
+                device: gpu?.device ?? 'cpu',
+              },
+            },
+            settings.encoderCacheBytes,
+            {
+              shared: gpu === undefined ? { all: cores.all, decoding: cores.half } : null,
+              next: () => cores.forEncoding(isDecoding()),
+              took: (threads, tokens, ms) => {
+                if (!isDecoding()) cores.encoded(threads, tokens, ms)
+              },
+            },
+          ),
+        }
+  const { vocabulary, chatTemplate, contextTokens } = decoder
+  const model: EngineModel = {
+    name,
+    contextTokens,
+    vocabulary: vocabulary.size,
+    inputs: {
+      image: architecture === null ? null : { family: architecture.name, longestEdge: architecture.longestEdge },
+    },
+    memory: { ...decoder.memory, visionBytes: projector === null ? 0 : statSync(projector).size },
+    gpuLayers: decoder.gpuLayers,
+    chatTemplate,
+    bosToken: vocabulary.bos,
+    eosToken: vocabulary.eos,
+    controlTokens: vocabulary.controlTokens,
+  }
+  return { decoder, images, cores, model }
+}
+
+/** The first step brings all weights into memory. No request must wait for it, and no measurement must include it. */
+async function warmUp(decoder: Decoder): Promise<void> {
+  const batch = decoder.newTokenBatch()
+  batch.addToken(0, 0, 0, true)
+  await decoder.decode(batch)
+  decoder.forget(0)
+}

@@ -1,0 +1,119 @@
+import type { Decoder } from '../language/index.ts'
+import type { GenerateEvent } from './generation.ts'
+import type { KvMemory } from './kv-memory.ts'
+import { answerToken } from './logprobs.ts'
+import type { Sequence } from './sequence.ts'
+import type { Pass } from './step-batch.ts'
+
+/** What a commit tells. */
+export interface CommitPort {
+  emit(id: number, event: GenerateEvent): void
+  /** The sequence is complete, and its last event is emitted. */
+  ended(sequence: Sequence): void
+}
+
+/** Takes in the outcome of a pass: advances sequences, samples their next tokens and emits the text. */
+export class StepCommit {
+  readonly #decoder: Pick<Decoder, 'vocabulary' | 'logits' | 'sample'>
+  readonly #memory: Pick<KvMemory, 'extend' | 'share'>
+  readonly #port: CommitPort
+
+  constructor(
+    decoder: Pick<Decoder, 'vocabulary' | 'logits' | 'sample'>,
+    memory: Pick<KvMemory, 'extend' | 'share'>,
+    port: CommitPort,
+  ) {
+    this.#decoder = decoder
+    this.#memory = memory
+    this.#port = port
+  }
+
+  /** To be called before the next decode, which overwrites the logits. */
+  commit({ entries }: Pass): void {
+    for (const { sequence, count, row, predicted } of entries) {
+      sequence.filled += count
+      this.#memory.extend(sequence.slot, count)
+      for (const { cell, row } of predicted) this.#keepLogprob(sequence, cell, row)
+      if (row !== undefined) this.#answer(sequence, row)
+    }
+  }
+
+  /** Ends a sequence with the text that was held back. */
+  end(sequence: Sequence, reason: 'stop' | 'length'): void {
+    const { request, choice, generated: completionTokens, text } = sequence
+    this.#emitText(sequence, text.finish(), !text.stopped)
+    this.#port.emit(request.id, { type: 'end', choice, reason, stop: text.stoppedBy, completionTokens })
+    this.#port.ended(sequence)
+  }
+
+  #keepLogprob({ request, cells }: Sequence, cell: number, row: number): void {
+    if (request.promptTokens === null) return
+    const { vocabulary } = this.#decoder
+    const top = request.spec.topLogprobs ?? 0
+    request.promptTokens[cell] = answerToken(vocabulary, this.#decoder.logits(row), cells[cell] as number, top)
+  }
+
+  #answer(sequence: Sequence, row: number): void {
+    const { request } = sequence
+    if (request.firstToken === 0) {
+      request.firstToken = performance.now()
+      if (request.promptTokens !== null)
+        this.#port.emit(request.id, { type: 'prompt_logprobs', tokens: request.promptTokens })
+      this.#fork(sequence, row)
+    }
+    this.#sample(sequence, row)
+  }
+
+  /** The prompt is computed: the request's other sequences share it and sample their first token from the same logits. */
+  #fork(first: Sequence, row: number): void {
+    const length = first.cells.length
+    const time = first.request.prompt.positions.time(length)
+    for (const sequence of first.request.sequences) {
+      if (sequence === first) continue
+      for (const cell of first.cells) sequence.cells.push(cell)
+      this.#memory.share(first.slot, sequence.slot, length, time)
+      sequence.filled = length
+      this.#sample(sequence, row)
+    }
+  }
+
+  #sample(sequence: Sequence, row: number): void {
+    const { request } = sequence
+    if (request.failure !== undefined) return
+    let token: number | null
+    try {
+      token = this.#decoder.sample(sequence.sampler, row)
+    } catch (error) {
+      request.failure = error
+      return
+    }
+    if (token === null) this.end(sequence, 'stop')
+    else this.#append(sequence, token, row)
+  }
+
+  #append(sequence: Sequence, token: number, row: number): void {
+    const { request } = sequence
+    const { vocabulary } = this.#decoder
+    const { ignoreEos, topLogprobs } = request.spec
+    sequence.generated++
+    if (vocabulary.isEnd(token) && !ignoreEos) {
+      this.end(sequence, 'stop')
+      return
+    }
+    sequence.cells.push(token)
+    const bytes = vocabulary.bytes(token, request.shownTokens.has(token))
+    if (topLogprobs !== null)
+      sequence.heldTokens.push(answerToken(vocabulary, this.#decoder.logits(row), token, topLogprobs))
+    this.#emitText(sequence, sequence.text.push(bytes))
+    if (sequence.text.stopped) this.end(sequence, 'stop')
+    else if (sequence.generated >= request.maxTokens) this.end(sequence, 'length')
+  }
+
+  /** @param last whether tokens without text are emitted too; those of a stop string are not */
+  #emitText(sequence: Sequence, text: string, last = false): void {
+    if (text === '' && !(last && sequence.heldTokens.length > 0)) return
+    const { request, choice, generated, heldTokens: tokens } = sequence
+    sequence.heldTokens = []
+    this.#port.emit(request.id, { type: 'text', choice, text, tokens, generated })
+  }
+}

@@ -1,0 +1,54 @@
+import type { Format } from './format.ts'
+
+/** An attachment as a request names it. Audio and video will be further kinds. */
+export type AttachmentSource = ImageSource
+
+/** What one source became. It has the kind of its source. */
+export type Loaded = LoadedImages
+
+/** An image, or a document or animation of several images. */
+interface ImageSource {
+  readonly kind: 'image'
+  /** A `data:` URL with base64, an http(s) URL, or plain base64. */
+  readonly url: string
+  /** The source's place in the request, for errors: `messages[0].content[1].image_url`. */
+  readonly param: string
+  /**
+   * The pages of a document or the frames of an animation to load: `"1-3,7"`, `"all"`, or a number of them, spread evenly
+   * from first to last. Default: every page of a PDF, and the first page or frame of any other file.
+   */
+  readonly pages?: string | number | undefined
+}
+
+interface LoadedImages {
+  readonly kind: 'image'
+  /** At least one, in the order of the selected pages. */
+  readonly images: readonly Image[]
+  readonly format: Format
+  /** Pages or frames in the file, selected or not. */
+  readonly pagesInFile: number
+  /** Size of the file in bytes. */
+  readonly bytes: number
+  /** Where the file came from: the request itself, a host, or the cache of fetched files. */
+  readonly from: 'request' | 'network' | 'cache'
+  /** Time to fetch the file, in ms; 0 for a file sent in the request. */
+  readonly fetchMs: number
+  /** Time to decode the file, the wait for a decoder included, in ms. */
+  readonly decodeMs: number
+}
+
+/** An image in the form that every model takes: upright, 8-bit sRGB, transparency blended onto white, no metadata. */
+export interface Image {
+  readonly width: number
+  readonly height: number
+  /** `[height, width, 3]`; empty after `letGo` */
+  readonly rgb: Uint8Array
+  /** SHA-256 of width, height and pixels: images with equal hashes are equal. */
+  readonly hash: string
+  /** Upright size in pixels before the image was shrunk; for a page of a PDF, the size it was rendered at. */
+  readonly original: { readonly width: number; readonly height: number }
+  /** The page or frame of the source, counted from 1. */
+  readonly page: number
+  /** Frees the pixels: `rgb` is empty afterwards. The end of the request does the same. */
+  letGo(): void
+}

@@ -1,0 +1,80 @@
+import { once } from 'node:events'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import path from 'node:path'
+import { pathToFileURL } from 'node:url'
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import { entryOf, fromWire, startProcess, startThread, toWire } from '../../src/children/index.ts'
+import { OrielError } from '../../src/errors.ts'
+
+let folder = ''
+beforeAll(() => {
+  folder = mkdtempSync(path.join(tmpdir(), 'oriel-children-'))
+  writeFileSync(path.join(folder, 'package.json'), '{"type":"module"}')
+})
+afterAll(() => rmSync(folder, { recursive: true }))
+
+const write = (name: string, text: string): URL => {
+  writeFileSync(path.join(folder, name), text)
+  return pathToFileURL(path.join(folder, name))
+}
+
+test('an entry has the extension of the file that starts it', () => {
+  expect(entryOf('file:///oriel/src/engine/index.ts', './process.ts').href).toBe('file:///oriel/src/engine/process.ts')
+  expect(entryOf('file:///oriel/dist/engine/host.js', './process.ts').href).toBe('file:///oriel/dist/engine/process.js')
+})
+
+const stdio = ['ignore', 'inherit', 'inherit', 'ipc'] as const
+
+test('starts a process from TypeScript, with its arguments and flags', async () => {
+  const entry = write('typed.ts', 'const [, , a]: string[] = process.argv\nprocess.send?.([a, typeof globalThis.gc])')
+  const child = startProcess(entry, { args: ['one'], nodeFlags: ['--expose-gc'], stdio: [...stdio] })
+  expect(await once(child, 'message')).toEqual([['one', 'function'], undefined])
+  child.kill()
+})
+
+test('starts a compiled process without tsx', async () => {
+  const entry = write('compiled.js', 'process.send([process.execArgv, process.argv.slice(2)])')
+  const child = startProcess(entry, { args: ['one'], stdio: [...stdio] })
+  expect(await once(child, 'message')).toEqual([[[], ['one']], undefined])
+  child.kill()
+})
+
+test.each([
+  [
+    'TypeScript',
+    'thread.ts',
+    "import { parentPort, workerData } from 'node:worker_threads'\nparentPort?.postMessage(workerData as number)",
+  ],
+  [
+    'JavaScript',
+    'thread.js',
+    "import { parentPort, workerData } from 'node:worker_threads'\nparentPort.postMessage(workerData)",
+  ],
+])('starts a thread from %s, with its data', async (_, name, text) => {
+  const worker = startThread(write(name, text), 42)
+  expect(await once(worker, 'message')).toEqual([42])
+  await worker.terminate()
+})
+
+test('an error crosses a wire with everything that it says', () => {
+  const error = new OrielError('invalid', 'No.', {
+    param: 'n',
+    code: 'bad',
+    retryAfter: 3,
+    schemaFault: { path: ['anyOf', 1], reason: 'is empty' },
+    cause: 'why',
+  })
+  const told = fromWire(JSON.parse(JSON.stringify(toWire(error, 'Unexpected.'))))
+  expect({ ...told, message: told.message, cause: told.cause }).toEqual({
+    ...error,
+    message: error.message,
+    cause: error.cause,
+  })
+})
+
+test('any other error crosses as an internal one, with its stack as the cause', () => {
+  const cause = new TypeError('x is not a function')
+  const told = fromWire(toWire(cause, 'Unexpected.'))
+  expect(told).toMatchObject({ kind: 'internal', message: 'Unexpected.', cause: cause.stack })
+})

@@ -1,0 +1,93 @@
+import { describe, expect, it } from 'vitest'
+import { type AdmissionState, admissions, planPreemption } from '../../src/engine/admission.ts'
+import type { EngineRequest, Sequence } from '../../src/engine/sequence.ts'
+import { requestIn, sequenceIn } from '../support/sequences.ts'
+
+/** A KV memory of 200 cells and up to four sequences. */
+function stateOf(active: Sequence[], over: Partial<AdmissionState> = {}): AdmissionState {
+  return {
+    maxSequences: 4,
+    cells: 200,
+    active: () => active,
+    heldCells: () => active.reduce((sum, { filled }) => sum + filled, 0),
+    prefixes: { held: () => 0, promised: () => 0 },
+    ...over,
+  }
+}
+
+/** Takes all admissions, each of which becomes active. @returns indexes in the queue */
+function admit(queue: readonly EngineRequest[], active: Sequence[], over: Partial<AdmissionState> = {}): number[] {
+  const order: number[] = []
+  for (const { request, sequences, overtaken } of admissions(queue, stateOf(active, over))) {
+    for (const other of overtaken) other.overtaken++
+    active.push(...sequences)
+    order.push(queue.indexOf(request))
+  }
+  return order
+}
+
+const waiting = (prompt: number, n = 1) => requestIn({ prompt, n }).request
+const running = (cells: number) => sequenceIn({ prompt: cells, filled: cells, slot: 0 })
+
+describe('admission', () => {
+  it('admits in the order of the queue up to the number of sequences', () => {
+    expect(admit([waiting(5), waiting(5, 2), waiting(5), waiting(5)], [])).toEqual([0, 1, 2])
+  })
+
+  it('keeps 32 cells for the growth of each sequence', () => {
+    // 100 + 32 for the running one, 36 + 32 for the next.
+    expect(admit([waiting(36)], [running(100)])).toEqual([0])
+    expect(admit([waiting(37)], [running(100)])).toEqual([])
+  })
+
+  it('admits a request that does not fit when no other runs', () => {
+    expect(admit([waiting(500)], [])).toEqual([0])
+  })
+
+  it('does not count cells that are in the KV memory already', () => {
+    const prefixes = { held: () => 60, promised: () => 0 }
+    expect(admit([waiting(90)], [running(100)], { prefixes })).toEqual([0])
+  })
+
+  it('lets small requests overtake one that does not fit, eight times at most', () => {
+    const large = waiting(150)
+    const small = Array.from({ length: 9 }, () => waiting(1))
+    expect(admit([large, ...small.slice(0, 2)], [running(100)])).toEqual([1, 2])
+    expect(large.overtaken).toBe(2)
+    large.overtaken = 8
+    expect(admit([large, ...small], [running(100)])).toEqual([])
+  })
+
+  it('waits for a prefix that another sequence is about to compute', () => {
+    const promised = (cells: number) => ({ prefixes: { held: () => 10, promised: () => cells } })
+    expect(admit([waiting(50)], [running(60)], promised(42))).toEqual([])
+    expect(admit([waiting(50)], [running(60)], promised(41))).toEqual([0])
+  })
+
+  it('changes nothing by itself', () => {
+    const request = waiting(5)
+    const [admission] = admissions([request], stateOf([]))
+    expect(admission?.sequences).toEqual(request.sequences)
+    expect([request.overtaken, request.admitted, request.sequences[0]?.slot]).toEqual([0, 0, -1])
+  })
+})
+
+describe('preemption', () => {
+  it('ends the only sequence, which fills the memory alone', () => {
+    const only = running(200)
+    expect(planPreemption([only])).toEqual({ end: only })
+  })
+
+  it('preempts the youngest sequence', () => {
+    const { request, first } = requestIn({ prompt: 50, filled: 52, generated: 3, slot: 1 })
+    request.firstToken = 1
+    expect(planPreemption([running(100), first])).toEqual({ preempt: [first] })
+  })
+
+  it('preempts all sequences of a request whose prompt is not computed', () => {
+    const { request, first } = requestIn({ prompt: 50, filled: 20, slot: 1, n: 2 })
+    const second = request.sequences[1] as Sequence
+    second.slot = 2
+    expect(planPreemption([running(100), first, second])).toEqual({ preempt: [first, second] })
+  })
+})

@@ -1,0 +1,124 @@
+import { describe, expect, it } from 'vitest'
+import { Cores } from '../../src/engine/cores.ts'
+import type { PromptPiece } from '../../src/engine/index.ts'
+import { Scheduler } from '../../src/engine/scheduler.ts'
+import { architecture, imageOf, KvModel, slowEncoder } from '../support/kv-model.ts'
+import { engineSettings, requestOf } from '../support/pocket.ts'
+
+const tick = () => new Promise((resolve) => setImmediate(resolve))
+
+/** Images of two tiles each. @param from the first one's hash, a number */
+const images = (from: number, count: number): PromptPiece[] => [
+  ...Array.from({ length: count }, (_, i) => imageOf(String(from + i), 3)),
+  { kind: 'text', text: '?', special: true },
+]
+
+/** @param cells of the KV memory, of which an image takes six */
+function open(cells: number) {
+  const order: string[] = []
+  const ends: number[] = []
+  const asked: string[] = []
+  const letGo: string[] = []
+  const failures: unknown[] = []
+  const scheduler = new Scheduler({
+    decoder: new KvModel(cells, 260, true).decoder,
+    images: { architecture, encoder: slowEncoder(6, order) },
+    cores: new Cores(1),
+    settings: { ...engineSettings, maxSequences: 8, prefixCacheBytes: 1 },
+    port: {
+      emit(id, event) {
+        if (event.type === 'done') ends.push(id)
+      },
+      fail: (_, error) => failures.push(error),
+      flush() {},
+      async payload(id, { attachment }) {
+        asked.push(`${id} ${attachment.hash}`)
+        await tick()
+        return new Uint8Array()
+      },
+      letGo: (id, { attachment }) => letGo.push(`${id} ${attachment.hash}`),
+    },
+  })
+  const submit = (id: number, prompt: readonly PromptPiece[]): void =>
+    scheduler.submit(id, requestOf(prompt, { maxTokens: 3, cachePrompt: false, overflow: 'truncate' }))
+  const until = async (done: () => boolean): Promise<void> => {
+    for (let ticks = 0; !done(); ticks++) {
+      await tick()
+      if (ticks > 20_000) throw new Error(`no progress: ${JSON.stringify(scheduler.state)}`)
+    }
+  }
+  return { scheduler, submit, until, order, ends, asked, letGo, failures }
+}
+
+describe('the order of encoding', () => {
+  it('does not delay one image by the many of other requests', async () => {
+    const { submit, until, order, ends } = open(2000)
+    for (const id of [0, 1, 2, 3]) submit(id, images(id * 100, 30))
+    await until(() => order.length === 5)
+    submit(4, images(999, 1))
+    await until(() => ends.length > 0)
+    expect(ends).toEqual([4])
+    expect(order.length).toBeLessThan(12)
+    await until(() => ends.length === 5)
+    expect(ends).toEqual([4, 0, 1, 2, 3])
+    expect(order).toHaveLength(4 * 60 + 2)
+  })
+
+  it('encodes many images of a request while requests with one image keep coming', async () => {
+    const { submit, until, order, ends } = open(2000)
+    submit(0, images(0, 30))
+    let next = 1
+    for (; !ends.includes(0) && next < 500; next++) {
+      submit(next, images(100 + next * 2, 1))
+      await until(() => ends.includes(next) || ends.includes(0))
+    }
+    // One tile of the many for each single image: as many turns as it has tiles.
+    expect(order.length).toBeLessThan(2.5 * 60)
+    expect(ends).toContain(0)
+  })
+
+  it('encodes an image once for all requests that wait for it', async () => {
+    const { submit, until, order, ends } = open(2000)
+    for (const id of [0, 1, 2]) submit(id, images(0, 5))
+    await until(() => ends.length === 3)
+    expect(order).toHaveLength(10)
+  })
+
+  it('encodes for running requests first, and of the queue only for the next ones', async () => {
+    const { scheduler, submit, until, asked, ends } = open(70)
+    for (let id = 0; id < 20; id++) submit(id, images(id * 100, 6))
+    await until(() => scheduler.state.running > 0)
+    for (let ticks = 0; ticks < 60; ticks++) await tick()
+    expect(asked.filter((one) => !one.startsWith('0 '))).toEqual([])
+    let most = 0
+    await until(() => {
+      const newest = Math.max(...asked.map((one) => Number.parseInt(one, 10)))
+      most = Math.max(most, newest - ends.length)
+      return ends.length === 20
+    })
+    expect(most).toBeLessThanOrEqual(3)
+  })
+
+  it('requests pixels when their turn is near, and lets them go when all tiles are encoded', async () => {
+    const { submit, until, asked, letGo, ends } = open(2000)
+    for (const id of [0, 1, 2]) submit(id, images(id * 100, 20))
+    let most = 0
+    await until(() => {
+      most = Math.max(most, new Set(asked).size - letGo.length)
+      return ends.length === 3
+    })
+    expect(most).toBeLessThanOrEqual(3)
+    expect(letGo.toSorted()).toEqual([...new Set(asked)].sort())
+  })
+
+  it('continues without a request that is cancelled while its pixels are on the way', async () => {
+    const { scheduler, submit, until, asked, ends, failures, letGo } = open(2000)
+    submit(0, images(0, 5))
+    submit(1, images(100, 5))
+    await until(() => asked.length > 0)
+    scheduler.cancel(0)
+    await until(() => ends.length === 1)
+    expect(failures).toHaveLength(1)
+    expect(letGo.filter((one) => one.startsWith('1 '))).toHaveLength(5)
+  })
+})

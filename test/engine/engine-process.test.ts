@@ -1,0 +1,107 @@
+import { expect, it } from 'vitest'
+import { Cores } from '../../src/engine/cores.ts'
+import { EngineProcess } from '../../src/engine/engine-process.ts'
+import type { EngineModel, HeaderRequest } from '../../src/engine/generation.ts'
+import type { LoadedModel } from '../../src/engine/load-model.ts'
+import type { FromEngine, LoadOptions } from '../../src/engine/protocol.ts'
+import { OrielError } from '../../src/errors.ts'
+import { answerAlone, architecture, KvModel, slowEncoder } from '../support/kv-model.ts'
+import { engineSettings, requestOf } from '../support/pocket.ts'
+
+const options: LoadOptions = { decoder: '', projector: null, name: 'model', settings: engineSettings }
+
+/** A process whose channel is a list, and whose model needs no files. */
+async function start(load?: () => Promise<LoadedModel>) {
+  const sent: FromEngine[] = []
+  const loadFake = async (_: LoadOptions, onProgress: (share: number) => void): Promise<LoadedModel> => {
+    for (const share of [0.001, 0.5, 0.505, 1]) onProgress(share)
+    return {
+      decoder: new KvModel(500, 300, true).decoder,
+      images: { architecture, encoder: slowEncoder(2) },
+      cores: new Cores(1),
+      model: { name: 'model' } as Partial<EngineModel> as EngineModel,
+    }
+  }
+  const engine = new EngineProcess((message) => sent.push(message), load ?? loadFake)
+  const until = async (type: FromEngine['type'], id?: number) => {
+    for (let tick = 0; tick < 10_000; tick++) {
+      const found = sent.find(
+        (message) => message.type === type && (id === undefined || ('id' in message && message.id === id)),
+      )
+      if (found !== undefined) return found
+      await new Promise((resolve) => setImmediate(resolve))
+    }
+    throw new Error(`no message ${type}: ${JSON.stringify(sent)}`)
+  }
+  const eventsOf = (id: number) =>
+    sent
+      .flatMap((message) => (message.type === 'events' ? message.events.filter(([of]) => of === id) : []))
+      .map(([, event]) => event)
+  engine.receive({ type: 'load', options })
+  return { engine, sent, until, eventsOf }
+}
+
+const text = (value: string) => ({ kind: 'text' as const, text: value, special: true })
+const image = { kind: 'image' as const, width: 3, height: 1, hash: '1', detail: 'auto' as const }
+const request = (prompt: HeaderRequest['prompt']): HeaderRequest => ({ ...requestOf([], { maxTokens: 5 }), prompt })
+
+it('tells its progress in hundredths, then that it is ready', async () => {
+  const { sent, until } = await start()
+  await until('ready')
+  expect(sent).toEqual([
+    { type: 'loading', share: 0.5 },
+    { type: 'loading', share: 1 },
+    { type: 'ready', model: { name: 'model' } },
+  ])
+})
+
+it('tells why a load failed', async () => {
+  const { until } = await start(() => Promise.reject(new OrielError('invalid', 'Broken.', { code: 'bad_model' })))
+  expect(await until('failed')).toMatchObject({ id: null, error: { kind: 'invalid', code: 'bad_model' } })
+})
+
+it('answers a request with its events in order', async () => {
+  const { engine, until, eventsOf } = await start()
+  await until('ready')
+  engine.receive({ type: 'generate', id: 1, request: request([text('abc')]) })
+  await expect.poll(() => eventsOf(1).at(-1)?.type).toBe('done')
+  const events = eventsOf(1)
+  const said = events.map((event) => (event.type === 'text' ? event.text : '')).join('')
+  expect([events[0]?.type, said]).toEqual(['prompt', answerAlone([97, 98, 99], 0, 5)])
+})
+
+it('requests the pixels of an image, and tells when all of its tiles are encoded', async () => {
+  const { engine, sent, until, eventsOf } = await start()
+  await until('ready')
+  engine.receive({ type: 'generate', id: 1, request: request([image, text('?')]) })
+  expect(await until('want')).toEqual({ type: 'want', id: 1, hash: '1' })
+  // The fake encoder keeps no image, so each of the two tiles needs the pixels.
+  const wants = () => sent.filter(({ type }) => type === 'want').length
+  for (const tile of [1, 2]) {
+    await expect.poll(wants).toBe(tile)
+    expect(sent.some(({ type }) => type === 'encoded')).toBe(false)
+    engine.receive({ type: 'payload', id: 1, hash: '1', bytes: new Uint8Array(9) })
+  }
+  await expect.poll(() => eventsOf(1).at(-1)?.type).toBe('done')
+  expect(sent).toContainEqual({ type: 'encoded', id: 1, hash: '1' })
+})
+
+it('fails a cancelled request and forgets its pixels', async () => {
+  const { engine, until } = await start()
+  await until('ready')
+  engine.receive({ type: 'generate', id: 1, request: request([image]) })
+  await until('want')
+  engine.receive({ type: 'cancel', id: 1 })
+  expect(await until('failed', 1)).toMatchObject({ error: { kind: 'cancelled' } })
+  engine.receive({ type: 'state', id: 2 })
+  expect(await until('state')).toMatchObject({ state: { running: 0, waiting: 0 } })
+})
+
+it('counts a prompt, and refuses one that it cannot count', async () => {
+  const { engine, until } = await start()
+  await until('ready')
+  engine.receive({ type: 'count', id: 1, prompt: [text('ab'), image] })
+  expect(await until('counted', 1)).toMatchObject({ count: { promptTokens: 8, imageTokens: [6] } })
+  engine.receive({ type: 'count', id: 2, prompt: [text('a'.repeat(5000))] })
+  expect(await until('failed', 2)).toMatchObject({ error: { param: 'prompt', code: 'context_length_exceeded' } })
+})

@@ -1,0 +1,117 @@
+import { describe, expect, it } from 'vitest'
+import type { GenerateEvent } from '../../src/engine/generation.ts'
+import type { Sequence } from '../../src/engine/sequence.ts'
+import type { Pass } from '../../src/engine/step-batch.ts'
+import { StepCommit } from '../../src/engine/step-commit.ts'
+import { KvModel } from '../support/kv-model.ts'
+import { requestIn } from '../support/sequences.ts'
+
+/** @param tokens to be sampled one after the other; null: none is allowed */
+function commitOf(tokens: (string | null | Error)[]) {
+  const events: GenerateEvent[] = []
+  const ended: Sequence[] = []
+  const moves: unknown[][] = []
+  const { vocabulary } = new KvModel(1, 1, true).decoder
+  const commit = new StepCommit(
+    {
+      vocabulary,
+      logits: () => new Float32Array(vocabulary.size),
+      sample() {
+        const token = tokens.shift()
+        if (token instanceof Error) throw token
+        return token === null || token === undefined ? null : token.charCodeAt(0)
+      },
+    },
+    { extend: (...move) => moves.push(['extend', ...move]), share: (...move) => moves.push(['share', ...move]) },
+    { emit: (_, event) => events.push(event), ended: (sequence) => ended.push(sequence) },
+  )
+  return { commit, events, ended, moves }
+}
+
+const passOf = (sequence: Sequence, count: number, row?: number, predicted: Pass['entries'][0]['predicted'] = []) => {
+  return { entries: [{ sequence, count, row, predicted }] } as Partial<Pass> as Pass
+}
+
+describe('the commit of a pass', () => {
+  it('advances a sequence in prefill without sampling', () => {
+    const { commit, events, moves } = commitOf(['a'])
+    const { first } = requestIn({ prompt: 10, slot: 3 })
+    commit.commit(passOf(first, 4))
+    expect([first.filled, first.cells.length, events]).toEqual([4, 10, []])
+    expect(moves).toEqual([['extend', 3, 4]])
+  })
+
+  it('appends the sampled token and emits its text', () => {
+    const { commit, events } = commitOf(['a', 'b'])
+    const { first, request } = requestIn({ prompt: 2, slot: 0 })
+    commit.commit(passOf(first, 2, 1))
+    commit.commit(passOf(first, 1, 0))
+    expect(first.cells.slice(2)).toEqual([97, 98])
+    expect(first).toMatchObject({ filled: 3, generated: 2, ended: false })
+    expect(request.firstToken).toBeGreaterThan(0)
+    expect(events).toMatchObject([
+      { type: 'text', text: 'a', generated: 1 },
+      { type: 'text', text: 'b', generated: 2 },
+    ])
+  })
+
+  it.each<[string, (string | null)[], Parameters<typeof requestIn>[0]['over'], object]>([
+    ['the end token', ['a', '\0'], {}, { reason: 'stop', stop: null, completionTokens: 2 }],
+    ['no allowed token', ['a', null], {}, { reason: 'stop', stop: null, completionTokens: 1 }],
+    ['a stop string', ['a', 'b'], { stop: ['b'] }, { reason: 'stop', stop: 'b', completionTokens: 2 }],
+    ['the maximum of tokens', ['a', 'b'], { maxTokens: 2 }, { reason: 'length', stop: null, completionTokens: 2 }],
+  ])('ends an answer at %s', (_, tokens, over, end) => {
+    const { commit, events, ended } = commitOf(tokens)
+    const { first } = requestIn({ prompt: 2, slot: 0, over: over ?? {} })
+    commit.commit(passOf(first, 2, 1))
+    commit.commit(passOf(first, 1, 0))
+    expect(ended).toEqual([first])
+    expect(events.at(-1)).toMatchObject({ type: 'end', ...end })
+  })
+
+  it('emits text that was held back when the answer ends', () => {
+    const { commit, events } = commitOf(['a'])
+    const { first } = requestIn({ prompt: 1, slot: 0, over: { stop: ['ab'] } })
+    commit.commit(passOf(first, 1, 0))
+    expect(events).toEqual([])
+    commit.end(first, 'length')
+    expect(events).toMatchObject([
+      { type: 'text', text: 'a' },
+      { type: 'end', reason: 'length' },
+    ])
+  })
+
+  it('shares the prompt with the other answers of the request', () => {
+    const { commit, events, moves } = commitOf(['a', 'b'])
+    const { first, request } = requestIn({ prompt: 3, slot: 4, n: 2 })
+    const second = request.sequences[1] as Sequence
+    second.slot = 5
+    commit.commit(passOf(first, 3, 2))
+    expect(moves).toEqual([
+      ['extend', 4, 3],
+      ['share', 4, 5, 3, 3],
+    ])
+    expect(second).toMatchObject({ filled: 3, generated: 1 })
+    expect(events.map((event) => (event.type === 'text' ? [event.choice, event.text] : []))).toEqual([
+      [1, 'a'],
+      [0, 'b'],
+    ])
+  })
+
+  it('emits log probabilities of the prompt before the first token', () => {
+    const { commit, events } = commitOf(['a'])
+    const { first } = requestIn({ prompt: 2, slot: 0, over: { promptLogprobs: true, topLogprobs: 0 } })
+    commit.commit(passOf(first, 2, 1, [{ cell: 1, row: 0 }]))
+    expect(events.map(({ type }) => type)).toEqual(['prompt_logprobs', 'text'])
+    expect(events[0]).toMatchObject({ tokens: [null, { id: 1, logprob: -Math.log(128) }] })
+  })
+
+  it('records a failure of sampling, and samples no more for the request', () => {
+    const failure = new Error('too ambiguous')
+    const { commit, events } = commitOf([failure, 'a'])
+    const { first, request } = requestIn({ prompt: 2, slot: 0 })
+    commit.commit(passOf(first, 2, 1))
+    commit.commit(passOf(first, 0, 0))
+    expect([request.failure, events]).toEqual([failure, []])
+  })
+})

@@ -1,0 +1,95 @@
+import { describe, expect, it } from 'vitest'
+import type { Sequence } from '../../src/engine/sequence.ts'
+import { planStep, type StepLimits } from '../../src/engine/step-plan.ts'
+import { sequenceIn } from '../support/sequences.ts'
+
+const limits = (prefill: number, over: Partial<StepLimits> = {}): StepLimits => ({
+  rows: 64,
+  mixes: true,
+  prefillRows: () => prefill,
+  ...over,
+})
+
+/** @returns for each chunk, the index of its sequence, its cells, and whether they are of a span */
+const planned = (active: readonly Sequence[], of: StepLimits) =>
+  planStep(active, of).chunks.map(({ sequence, from, to, span }) => [active.indexOf(sequence), from, to, span !== null])
+
+const answering = () => sequenceIn({ prompt: 10, filled: 12, generated: 3, slot: 0 })
+const prefilling = (prompt: number, filled = 0) => sequenceIn({ prompt, filled, slot: 1 })
+
+describe('the plan of a step', () => {
+  it('is empty when no sequence has cells to compute', () => {
+    expect(planStep([], limits(10))).toEqual({ chunks: [], answering: 0 })
+    // A sequence of n answers has no cells before the first has computed the prompt.
+    expect(planned([sequenceIn({ prompt: 0, slot: 2 })], limits(10))).toEqual([])
+  })
+
+  it('holds the next token of every answer, then prefill up to the limit', () => {
+    const active = [answering(), prefilling(100, 20), answering()]
+    expect(planStep(active, limits(10)).answering).toBe(2)
+    expect(planned(active, limits(10))).toEqual([
+      [0, 12, 13, false],
+      [2, 12, 13, false],
+      [1, 20, 30, false],
+    ])
+  })
+
+  it('keeps within the rows of a batch', () => {
+    expect(planned([answering(), answering(), prefilling(9)], limits(8, { rows: 5 })).at(-1)).toEqual([2, 0, 3, false])
+  })
+
+  it('gives the oldest half of the rows, and the rest to the sequences with the fewest cells left', () => {
+    expect(planned([prefilling(100), prefilling(50), prefilling(3)], limits(20))).toEqual([
+      [0, 0, 10, false],
+      [2, 0, 3, false],
+      [1, 0, 7, false],
+    ])
+  })
+
+  it('asks for the limit with the number of answers and prompts', () => {
+    const asked: number[][] = []
+    planStep([answering(), prefilling(4), prefilling(4)], {
+      ...limits(0),
+      prefillRows: (...counts) => {
+        asked.push(counts)
+        return 8
+      },
+    })
+    expect(asked).toEqual([[1, 2]])
+  })
+
+  it('stops before a span that is not encoded', () => {
+    const spans = [{ start: 4, end: 8, mutual: false }]
+    expect(planned([sequenceIn({ prompt: 12, spans })], limits(20))).toEqual([[0, 0, 4, false]])
+    expect(planned([sequenceIn({ prompt: 12, filled: 4, spans })], limits(20))).toEqual([])
+  })
+
+  it('continues after a span in the same batch only if tokens and embeddings mix', () => {
+    const sequence = sequenceIn({ prompt: 12, spans: [{ start: 4, end: 8, mutual: false }], encoded: true })
+    expect(planned([sequence], limits(20))).toEqual([
+      [0, 0, 4, false],
+      [0, 4, 8, true],
+      [0, 8, 12, false],
+    ])
+    expect(planned([sequence], limits(20, { mixes: false }))).toEqual([
+      [0, 0, 4, false],
+      [0, 4, 8, true],
+    ])
+    expect(planned([sequence], limits(6))).toEqual([
+      [0, 0, 4, false],
+      [0, 4, 6, true],
+    ])
+  })
+
+  it('takes a mutual span as a whole, even above the limit, but not beside another span', () => {
+    const whole = () => sequenceIn({ prompt: 12, spans: [{ start: 0, end: 8, mutual: true }], encoded: true })
+    expect(planned([whole()], limits(3))).toEqual([[0, 0, 8, true]])
+    expect(planned([whole(), whole()], limits(10))).toEqual([[0, 0, 8, true]])
+  })
+
+  it('changes nothing', () => {
+    const sequence = prefilling(30, 5)
+    planStep([sequence], limits(10))
+    expect([sequence.filled, sequence.cells.length, sequence.slot]).toEqual([5, 30, 1])
+  })
+})
