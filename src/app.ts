@@ -14,7 +14,25 @@ import { createLibrary, type Library, type ModelCard } from './models/index.ts'
 export type { ImageInput, ImagePart, Message, QuestionOptions, TextPart } from './app/question.ts'
 export type { Finished, Reply } from './app/reply.ts'
 export type { OrielSettings } from './config.ts'
-export type { Answer, AnswerEvent, Ask, Backend, Count, ListedModel, ModelInfo } from './deployments/index.ts'
+export type {
+  Answer,
+  AnswerEvent,
+  AnswerToken,
+  Ask,
+  Backend,
+  BackendState,
+  ChatMessage,
+  ContentPart,
+  Count,
+  ListedModel,
+  ModelInfo,
+  PartCount,
+  PromptPart,
+  PromptUsage,
+  Sampling,
+  Settings,
+  Tally,
+} from './deployments/index.ts'
 export { type ErrorKind, OrielError } from './errors.ts'
 export { version } from './version.ts'
 

@@ -74,8 +74,12 @@ export function createServer(rooms: AnswerRooms, config: Config['server'], log: 
       const handle = handler({ dialect, rooms, strict: config.strict, log, tell })
       for (const base of dialect.bases) routes.add(method, base + (pattern ?? path), handle, dialect)
     }
-  const document = openapiDocument(dialects, version)
-  routes.add('GET', '/openapi.json', async () => document)
+  // Making the document takes longer than the rest of the start, so the first request does it.
+  let document: object | undefined
+  routes.add('GET', '/openapi.json', async () => {
+    document ??= openapiDocument(dialects, version)
+    return document
+  })
   routes.add('GET', '/docs', async (_request, reply) =>
     reply.header('content-security-policy', pagePolicy).type('text/html; charset=utf-8').send(page),
   )

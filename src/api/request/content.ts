@@ -6,7 +6,7 @@ import { refusal } from './validation.ts'
 /** A part of a message's content. The part schemas below turn every form that a protocol has into one of these. */
 export type RequestPart = { kind: 'text'; text: string } | RequestAttachment
 
-interface RequestAttachment extends AttachmentOptions {
+export interface RequestAttachment extends AttachmentOptions {
   kind: Attachment['kind']
   /** A data:, http: or https: URL, or base64. */
   url: string
