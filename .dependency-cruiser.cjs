@@ -4,16 +4,17 @@ const below = {
   children: [],
   native: [],
   media: [],
-  models: [],
+  gguf: [],
+  models: ['gguf'],
   accounts: [],
   language: ['native'],
-  vision: ['native'],
+  encoders: ['native', 'gguf'],
   prompt: ['models'],
-  engine: ['language', 'vision', 'native'],
+  engine: ['language', 'encoders', 'native'],
   deployments: ['engine', 'prompt', 'media', 'models'],
   api: ['accounts', 'deployments'],
-  app: ['api', 'accounts', 'deployments', 'media', 'models', 'engine'],
-  cli: ['models', 'vision'],
+  app: ['api', 'accounts', 'deployments', 'media', 'models', 'engine', 'encoders'],
+  cli: ['models', 'encoders'],
 }
 
 module.exports = {

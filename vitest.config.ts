@@ -10,7 +10,7 @@ const engine = [
   'test/engine/{crowd,engine}.test.ts',
   'test/media/{ask,bombs,formats,fuzz,http,load,pages,resolve,ssrf}.test.ts',
   'test/models/{gguf,pull,url}.test.ts',
-  'test/vision/{conformance,families}.test.ts',
+  'test/encoders/{conformance,families,idefics3,qwen}.test.ts',
 ]
 
 export default defineConfig({

@@ -6,7 +6,7 @@ import type { SamplerSettings } from '../language/index.ts'
  */
 
 /** 8-bit sRGB, row by row: `[height, width, 3]`. */
-export interface Pixels {
+interface Pixels {
   readonly rgb: Uint8Array
   /** Called when the engine no longer needs the pixels. */
   letGo(): void
@@ -24,7 +24,7 @@ export interface ImageAttachment {
 }
 
 /** What a prompt may contain beside text. */
-export type Attachment = ImageAttachment
+type Attachment = ImageAttachment
 
 interface TextPiece {
   kind: 'text'

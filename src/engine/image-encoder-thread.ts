@@ -1,15 +1,15 @@
 import { platform, setPriority } from 'node:os'
 import { parentPort, workerData } from 'node:worker_threads'
 import type { WireError } from '../children/index.ts'
-import { countOutlived, giveBackMemory, openAffinity, openNative } from '../native/index.ts'
 import {
   type EncoderSettings,
-  openEncoder,
-  type PicturePlan,
+  type ImagePlan,
+  openImageEncoder,
   type Raster,
   type Tile,
   tilesOf,
-} from '../vision/index.ts'
+} from '../encoders/index.ts'
+import { countOutlived, giveBackMemory, openAffinity, openNative } from '../native/index.ts'
 import { toWire } from './protocol.ts'
 
 /** Encodes images on a thread of its own, so that no answer stops for an image. It takes one tile at a time. */
@@ -17,7 +17,7 @@ interface EncodeTask {
   /** Names the image and its plan. */
   name: string
   /** null if an earlier tile has brought the image, which the thread keeps scaled. */
-  image: { rgb: Uint8Array; plan: PicturePlan } | null
+  image: { rgb: Uint8Array; plan: ImagePlan } | null
   tile: Tile
   threads: number
 }
@@ -57,7 +57,7 @@ try {
   openNative(settings.device ?? 'cpu')
   const affinity = openAffinity()
   const started = affinity?.startedFromNow() ?? (() => [])
-  const encoder = await openEncoder(file, settings)
+  const encoder = await openImageEncoder(file, settings)
   const images = new Map<string, { scaled: readonly Raster[]; bytes: number }>()
 
   const scaledOf = ({ name, image }: EncodeTask): readonly Raster[] => {

@@ -7,7 +7,7 @@ import { confinement } from '../native/index.ts'
 import type { EncodeResult, EncoderStart, ToEncoder } from './image-encoder-thread.ts'
 import type { AttachmentSpan } from './prompt-cells.ts'
 
-export interface Encoded {
+interface Encoded {
   /** `[tokens, width]` */
   embeddings: Float32Array
   /** Time that the encoder took. */
