@@ -53,7 +53,7 @@ export interface EncoderCores {
  * @param cacheBytes maximum size of the cache, at least 1
  * @throws OrielError for a vision file that cannot be loaded
  */
-export async function openImageEncoder(
+export async function startImageEncoder(
   start: EncoderStart,
   cacheBytes: number,
   cores: EncoderCores,

@@ -5,7 +5,7 @@ import { type Decoder, openDecoder } from '../language/index.ts'
 import { dieWithParent, openNative } from '../native/index.ts'
 import { Cores } from './cores.ts'
 import type { EngineModel } from './generation.ts'
-import { openImageEncoder } from './image-encoder.ts'
+import { startImageEncoder } from './image-encoder.ts'
 import { storedSequences } from './kv-cache.ts'
 import type { LoadOptions } from './protocol.ts'
 import type { SchedulerParts } from './scheduler.ts'
@@ -53,7 +53,7 @@ export async function loadModel(
       ? null
       : {
           architecture,
-          encoder: await openImageEncoder(
+          encoder: await startImageEncoder(
             {
               file: projector,
               settings: {
