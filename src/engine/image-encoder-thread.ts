@@ -42,7 +42,7 @@ const encodePriority = 5
 export type EncodeResult =
   | { embeddings: Float32Array; ms: number }
   | { error: WireError }
-  | { ready: true; threads: readonly number[] }
+  | { ready: true; runtime: EncoderSettings['runtime']; threads: readonly number[] }
 
 const { file, settings }: EncoderStart = workerData
 
@@ -90,7 +90,8 @@ try {
   const [tile] = tilesOf(plan)
   if (tile !== undefined) await encoder.encode(encoder.architecture.scale(blank, plan), tile, settings.threads)
   giveBackMemory()
-  answer({ ready: true, threads: affinity === null ? [] : [affinity.current(), ...started()] })
+  const { runtime } = encoder
+  answer({ ready: true, runtime, threads: affinity === null ? [] : [affinity.current(), ...started()] })
 } catch (error) {
   answer({ error: toWire(error) })
 }

@@ -79,7 +79,11 @@ export async function loadModel(
     contextTokens,
     vocabulary: vocabulary.size,
     inputs: {
-      image: architecture === null ? null : { family: architecture.name, longestEdge: architecture.longestEdge },
+      image: images && {
+        family: images.architecture.name,
+        longestEdge: images.architecture.longestEdge,
+        runtime: images.encoder.runtime,
+      },
     },
     memory: { ...decoder.memory, visionBytes: projector === null ? 0 : statSync(projector).size },
     gpuLayers: decoder.gpuLayers,

@@ -177,6 +177,7 @@ export function slowEncoder(ticks: number, order: string[] = []): ImageEncoder {
     get busy() {
       return busy
     },
+    runtime: 'onnx',
     cachedBytes: 0,
     cached: () => undefined,
     has: () => false,
