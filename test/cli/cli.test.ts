@@ -104,7 +104,7 @@ describe('oriel serve', () => {
     const { port } = taken.address() as AddressInfo
     expect(await oriel('serve', '--port', String(port))).toMatchObject({
       code: 1,
-      stderr: expect.stringMatching(/^oriel: Port \d+ is taken: .*\n$/),
+      stderr: expect.stringMatching(/^oriel: Port \d+ is in use\. .* --port\.\n$/),
     })
     taken.close()
     expect(await oriel('serve', '--model', 'gpt-5')).toMatchObject({
@@ -119,7 +119,7 @@ describe('oriel serve', () => {
     })
     expect(await oriel('serve', '--host', '203.0.113.7')).toMatchObject({
       code: 1,
-      stderr: expect.stringContaining('no address of this machine'),
+      stderr: expect.stringContaining('is not an address of this machine. Choose another address with --host.'),
     })
     expect(await orielWith({ ORIEL_CHUNK: '0', ORIEL_KV_TYPE: 'f8' }, 'serve')).toMatchObject({
       code: 1,
@@ -158,10 +158,10 @@ describe('oriel ask', () => {
       })
   })
 
-  it('names the picture that it cannot read', async () => {
+  it('names the image that it cannot read', async () => {
     expect(await oriel('ask', 'nothing.png', 'What?')).toMatchObject({
       code: 1,
-      stderr: expect.stringContaining('There is no picture at nothing.png'),
+      stderr: expect.stringContaining('The file nothing.png cannot be read. Images come first'),
     })
     expect(await oriel('ask', 'examples/sample.png', 'package.json', 'What?')).toMatchObject({
       code: 1,
