@@ -27,6 +27,18 @@ module.exports = {
       to: { path: '^src/[^/]+/', pathNot: `^src/(${[room, ...ground, ...allowed].join('|')})/` },
     })),
     {
+      name: 'rooms-import-through-the-door',
+      severity: 'error',
+      from: { path: '^src/([^/]+)/' },
+      to: { path: '^src/[^/]+/', pathNot: ['^src/$1/', '^src/[^/]+/index\\.ts$'] },
+    },
+    {
+      name: 'ground-imports-through-the-door',
+      severity: 'error',
+      from: { path: '^src/[^/]+$' },
+      to: { path: '^src/[^/]+/', pathNot: '^src/(app/|[^/]+/index\\.ts$)' },
+    },
+    {
       name: 'ground-imports-no-room',
       severity: 'error',
       from: { path: '^src/[^/]+\\.ts$', pathNot: '^src/app\\.ts$' },

@@ -9,7 +9,8 @@ const engine = [
   'test/deployments/loading.test.ts',
   'test/engine/{crowd,engine}.test.ts',
   'test/media/{ask,bombs,formats,fuzz,http,load,pages,resolve,ssrf}.test.ts',
-  'test/models/{gguf,pull,url}.test.ts',
+  'test/gguf/header.test.ts',
+  'test/models/{pull,url}.test.ts',
   'test/encoders/{conformance,families,idefics3,qwen}.test.ts',
 ]
 

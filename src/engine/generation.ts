@@ -185,7 +185,9 @@ export interface Engine {
    * when the queue is full, `engine_failed`, `cancelled`
    */
   generate(request: GenerateRequest, signal: AbortSignal): AsyncIterable<GenerateEvent>
-  /** Counts a prompt's tokens without generating. @throws OrielError as `generate` does */
+  /** The number of a prompt's tokens. @throws OrielError as `generate` does */
+  length(prompt: readonly PromptPiece[]): Promise<number>
+  /** A prompt's tokens and their counts. All tokens are transferred. @throws OrielError as `generate` does */
   count(prompt: readonly PromptPiece[]): Promise<PromptCount>
   /** @throws OrielError `engine_failed` while no engine process is running */
   state(): Promise<EngineState>

@@ -49,9 +49,10 @@ export class Intake {
     return new EngineRequest(id, spec, prompt, Math.min(wanted, room), this.#samplers(spec), shown)
   }
 
-  /** @throws OrielError `invalid` as `accept` does */
-  count(prompt: readonly HeaderPiece[]): PromptCount {
+  /** @param withTokens otherwise `tokens` is empty @throws OrielError `invalid` as `accept` does */
+  count(prompt: readonly HeaderPiece[], withTokens: boolean): PromptCount {
     const { cells, imageTokens } = this.#layout.layout(prompt)
+    if (!withTokens) return { promptTokens: cells.length, imageTokens, tokens: [] }
     const { vocabulary } = this.#decoder
     // One object for each distinct token: running answers wait meanwhile, and a repeated object crosses to the parent
     // as a reference.

@@ -110,8 +110,8 @@ export class Scheduler {
   }
 
   /** @throws OrielError as `Intake.count` does */
-  count(prompt: readonly HeaderPiece[]): PromptCount {
-    return this.#intake.count(prompt)
+  count(prompt: readonly HeaderPiece[], tokens: boolean): PromptCount {
+    return this.#intake.count(prompt, tokens)
   }
 
   get state(): EngineState {

@@ -114,6 +114,16 @@ describe('the images of a request', () => {
   })
 })
 
+it('refuses an attachment that is not an image, naming its kind', async () => {
+  const source: AttachmentSource = { kind: 'audio', url: dataUrl(await plain(8, 8)), param: 'attachment' }
+  await expect(media.load([source], 512, new AbortController().signal)).rejects.toMatchObject({
+    kind: 'unsupported_media',
+    code: 'audio_not_supported',
+    param: 'attachment',
+    message: 'The request contains audio; only images can be read.',
+  })
+})
+
 describe('the format of a file is detected by its first bytes', () => {
   it('ignores the media type of a data URL', async () => {
     const file = await shape('red', 'circle', 64)

@@ -6,7 +6,8 @@ import { refusal } from './validation.ts'
 /** A part of a message's content. The part schemas below turn every form that a protocol has into one of these. */
 export type RequestPart = { kind: 'text'; text: string } | RequestAttachment
 
-export interface RequestAttachment extends AttachmentOptions {
+// Types and not interfaces: the declarations of the request schemas repeat them.
+type RequestAttachment = AttachmentOptions & {
   kind: Attachment['kind']
   /** A data:, http: or https: URL, or base64. */
   url: string
@@ -14,7 +15,7 @@ export interface RequestAttachment extends AttachmentOptions {
   field: string
 }
 
-interface AttachmentOptions {
+type AttachmentOptions = {
   detail?: 'low' | 'high' | 'auto' | undefined
   frames?: string | number | null | undefined
   pages?: string | number | null | undefined
