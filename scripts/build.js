@@ -44,9 +44,9 @@ function compile(/** @type {string} */ sources, /** @type {string[]} */ flags) {
     rmSync(dist, { recursive: true, force: true })
     renameSync(fresh, dist)
   } catch (error) {
-    // tsc has written its errors.
-    if (error.status === undefined)
-      process.stderr.write(`src/ cannot be compiled. Run npm ci first. ${error.message}\n`)
+    const reason = error.code === 'MODULE_NOT_FOUND' ? 'TypeScript is not installed: run npm ci.' : error.message
+    // tsc has written its own errors.
+    if (error.status === undefined) process.stderr.write(`${reason}\n`)
     process.exitCode = 1
   } finally {
     rmSync(fresh, { recursive: true, force: true })

@@ -1,6 +1,6 @@
 /**
  * Runs libmtmd on the test images and writes the fixtures:
- * `npx tsx test/encoders/oracle/make.ts [family...]`. Needs a C++ compiler, and the peer that `npm run bench` builds.
+ * `npm run fixtures -- [family...]`. Needs a C++ compiler, and the peer that `npm run bench` builds.
  */
 import { execFileSync } from 'node:child_process'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
