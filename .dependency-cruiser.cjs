@@ -4,16 +4,17 @@ const below = {
   children: [],
   native: [],
   media: [],
-  models: [],
+  gguf: [],
+  models: ['gguf'],
   accounts: [],
   language: ['native'],
-  vision: ['native'],
+  encoders: ['native', 'gguf'],
   prompt: ['models'],
-  engine: ['language', 'vision', 'native'],
+  engine: ['language', 'encoders', 'native'],
   deployments: ['engine', 'prompt', 'media', 'models'],
   api: ['accounts', 'deployments'],
-  app: ['api', 'accounts', 'deployments', 'media', 'models', 'engine'],
-  cli: ['models', 'vision'],
+  app: ['api', 'accounts', 'deployments', 'media', 'models', 'engine', 'encoders'],
+  cli: ['models', 'encoders'],
 }
 
 module.exports = {
@@ -25,6 +26,18 @@ module.exports = {
       from: { path: `^src/${room}/` },
       to: { path: '^src/[^/]+/', pathNot: `^src/(${[room, ...ground, ...allowed].join('|')})/` },
     })),
+    {
+      name: 'rooms-import-through-the-door',
+      severity: 'error',
+      from: { path: '^src/([^/]+)/' },
+      to: { path: '^src/[^/]+/', pathNot: ['^src/$1/', '^src/[^/]+/index\\.ts$'] },
+    },
+    {
+      name: 'ground-imports-through-the-door',
+      severity: 'error',
+      from: { path: '^src/[^/]+$' },
+      to: { path: '^src/[^/]+/', pathNot: '^src/(app/|[^/]+/index\\.ts$)' },
+    },
     {
       name: 'ground-imports-no-room',
       severity: 'error',

@@ -8,9 +8,10 @@ const engine = [
   'test/{api,cli,docs,pocket}/**/*.test.ts',
   'test/deployments/loading.test.ts',
   'test/engine/{crowd,engine}.test.ts',
-  'test/media/{ask,bombs,fuzz,http,load,pages,resolve,ssrf}.test.ts',
-  'test/models/{gguf,pull,url}.test.ts',
-  'test/vision/{conformance,families}.test.ts',
+  'test/media/{ask,bombs,formats,fuzz,http,load,pages,resolve,ssrf}.test.ts',
+  'test/gguf/header.test.ts',
+  'test/models/{pull,url}.test.ts',
+  'test/encoders/{conformance,families}.test.ts',
 ]
 
 export default defineConfig({

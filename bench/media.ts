@@ -9,17 +9,17 @@ import type { LoopDelay, LoopQuestion } from './event-loop.js'
 import { newPicture } from './pictures.ts'
 
 /**
- * What pictures cost before a model sees them: `npx tsx bench/media.ts`. Two figures: how many 12-megapixel JPEGs one core
- * brings to 512 pixels in a second, beside plain sharp; and how long the server's event loop is held up while a request
- * with 30 pictures of 300 kB arrives.
+ * Measures the cost of images before a model sees them: `npx tsx bench/media.ts`. It reports how many 12-megapixel JPEGs
+ * one core decodes and shrinks to 512 pixels per second, compared with plain sharp, and how long a request with 30 images
+ * of 300 kB blocks the server's event loop.
  */
 async function measure(): Promise<void> {
   const { oriel, plain } = await throughput(40)
   console.log(`12-megapixel jpeg to 512 px, one core: ${oriel.toFixed(1)}/s; plain sharp ${plain.toFixed(1)}/s`)
-  console.log(`of plain sharp: ${((oriel / plain) * 100).toFixed(0)} %`)
+  console.log(`relative to plain sharp: ${((oriel / plain) * 100).toFixed(0)} %`)
   const { idle, busy, ms } = await eventLoop(20)
-  console.log(`30 pictures of 300 kB in one request: ${ms.toFixed(0)} ms`)
-  console.log(`event loop delay p99: ${busy.toFixed(1)} ms (with nothing to do: ${idle.toFixed(1)} ms)`)
+  console.log(`30 images of 300 kB in one request: ${ms.toFixed(0)} ms`)
+  console.log(`event loop delay p99: ${busy.toFixed(1)} ms (idle: ${idle.toFixed(1)} ms)`)
 }
 
 async function throughput(count: number): Promise<{ oriel: number; plain: number }> {
@@ -30,7 +30,7 @@ async function throughput(count: number): Promise<{ oriel: number; plain: number
   sharp.concurrency(1)
   sharp.cache(false)
   const theirs = () => sharp(file).autoOrient().resize(512, 512, { fit: 'inside' }).raw().toBuffer()
-  // In turn, so that whatever else the machine does meets both; and the best eighth, which it disturbs the least.
+  // Alternating, so that other load on the machine affects both. The fastest eighth of the runs is the least disturbed.
   const seconds: Record<'ours' | 'theirs', number[]> = { ours: [], theirs: [] }
   for (let i = -3; i < count; i++)
     for (const [name, load] of [['ours', ours] as const, ['theirs', theirs] as const]) {
@@ -46,9 +46,9 @@ const undisturbed = (values: readonly number[]): number => values.toSorted((a, b
 
 /** In ms. */
 async function eventLoop(rounds: number): Promise<{ idle: number; busy: number; ms: number }> {
-  const pictures: string[] = []
-  while (pictures.length < 30) pictures.push(await picture300())
-  const content = pictures.map((url) => ({ type: 'image_url', image_url: { url } }))
+  const images: string[] = []
+  while (images.length < 30) images.push(await image300())
+  const content = images.map((url) => ({ type: 'image_url', image_url: { url } }))
   const body = JSON.stringify({ model: 'scripted', messages: [{ role: 'user', content }] })
   const server = fork(fileURLToPath(import.meta.url), ['serve'], { execArgv: process.execArgv })
   try {
@@ -75,8 +75,8 @@ async function eventLoop(rounds: number): Promise<{ idle: number; busy: number; 
   }
 }
 
-/** A data URL of 300 kB, give or take a few. */
-async function picture300(): Promise<string> {
+/** A data URL of about 300 kB. */
+async function image300(): Promise<string> {
   for (let grain = 24; ; grain += 4) {
     const url = await newPicture(1024, 768, grain)
     if (url.length >= 300_000) return url
@@ -93,7 +93,7 @@ async function read(server: ChildProcess): Promise<number> {
   return p99
 }
 
-/** The server as it is, before a model that says nothing: what is measured is everything around it. */
+/** The whole server, with a model that generates nothing. */
 async function serve(): Promise<void> {
   await import('./event-loop.js')
   const config = loadConfig({ media: { maxBase64Bytes: 20_000_000 } }, {})

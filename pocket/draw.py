@@ -60,7 +60,7 @@ def rough(r, img, bg):
 
 
 def server_size(w, h, least=16, most=36, patch=16):
-    """The size that the server scales a picture to: whole patches, `least` to `most` of them (src/vision/resize.ts, alignedSize)."""
+    """The size that the server scales a picture to: whole patches, `least` to `most` of them (src/encoders/preprocess/resize.ts, alignedSize)."""
     W, H = (max(patch, math.floor(v / patch + .5) * patch) for v in (w, h))
     if W * H > most * patch ** 2:
         by = math.sqrt(w * h / (most * patch ** 2))

@@ -19,7 +19,7 @@ stage() { # name, minutes, options
 
 if [ "$1" = export ]; then
   newest=$(ls -t ./*.pt | head -n 1)
-  "$PYTHON" export.py "$newest" ../models/pocket --reference ../test/vision/pocket-reference.json
+  "$PYTHON" export.py "$newest" ../models/pocket --reference ../test/encoders/pocket-reference.json
   "$PYTHON" evaluate.py "$newest" --write ../test/pocket/pytorch.json
   exit
 fi

@@ -4,16 +4,35 @@ import { askOf, attachmentOf, type ImageInput, type Message, type QuestionOption
 import { Reply } from './app/reply.ts'
 import { type Config, loadConfig, type OrielSettings, variableOf } from './config.ts'
 import { type Backend, type Count, type Deployments, deploy, embedded, type ListedModel } from './deployments/index.ts'
+import { imageFamilies } from './encoders/index.ts'
 import { type Compute, chooseDevice } from './engine/index.ts'
 import { OrielError } from './errors.ts'
 import { createLogger, type Logger } from './log.ts'
 import { createMedia, type Media } from './media/index.ts'
-import { findModel, type ModelCard } from './models/index.ts'
+import { createLibrary, type Library, type ModelCard } from './models/index.ts'
 
 export type { ImageInput, ImagePart, Message, QuestionOptions, TextPart } from './app/question.ts'
 export type { Finished, Reply } from './app/reply.ts'
 export type { OrielSettings } from './config.ts'
-export type { Answer, AnswerEvent, Ask, Backend, Count, ListedModel, ModelInfo } from './deployments/index.ts'
+export type {
+  Answer,
+  AnswerEvent,
+  AnswerToken,
+  Ask,
+  Backend,
+  BackendState,
+  ChatMessage,
+  ContentPart,
+  Count,
+  ListedModel,
+  ModelInfo,
+  PartCount,
+  PromptPart,
+  PromptUsage,
+  Sampling,
+  Settings,
+  Tally,
+} from './deployments/index.ts'
 export { type ErrorKind, OrielError } from './errors.ts'
 export { version } from './version.ts'
 
@@ -79,10 +98,12 @@ const progressInterval = 500
 export async function createOriel(settings: OrielSettings = {}, around: Surroundings = {}): Promise<Oriel> {
   const config = configOf(settings, around.env ?? process.env)
   const { log = createLogger(config.logLevel), backends = [] } = around
-  const [cards, compute] = await Promise.all([cardsOf(config), chooseDevice(config.engine.gpu, log)])
+  const library = createLibrary(config.models, imageFamilies)
+  const [cards, compute] = await Promise.all([cardsOf(library, config), chooseDevice(config.engine.gpu, log)])
   const media = createMedia(config.media, log)
   const deployments = deploy({
     config,
+    library,
     backends,
     cards,
     start: embedded({ config, device: compute.device, media, log }),
@@ -225,13 +246,13 @@ async function* closing<T>(events: AsyncIterable<T>, over: AbortController): Asy
   }
 }
 
-/** The models that the settings name. @throws OrielError as `findModel` does */
-async function cardsOf({ model, mmproj, models }: Config): Promise<ModelCard[]> {
+/** The models that the settings name. @throws OrielError as `Library.find` does */
+async function cardsOf(library: Library, { model, mmproj }: Config): Promise<ModelCard[]> {
   if (mmproj !== null && model.length > 1)
     throw new OrielError('invalid', 'A vision file is given for one model, and several models are named.', {
       code: 'several_models',
     })
-  return Promise.all([...new Set(model)].map((name) => findModel(name, mmproj ?? undefined, models)))
+  return Promise.all([...new Set(model)].map((name) => library.find(name, mmproj ?? undefined)))
 }
 
 /** Bytes of memory that GPUs have of their own; undefined where no GPU is used. */

@@ -1,17 +1,33 @@
-import { OrielError } from '../errors.ts'
+import type { OrielError } from '../errors.ts'
+import { NotPulled } from '../models/index.ts'
 
-/** What a person at the terminal can do about an error, by its code. */
+/** What a person at a terminal can do about an error, by its code: the rooms below know no commands, flags or variables. */
 const advice: Readonly<Record<string, string>> = {
-  port_in_use: 'Stop the program that uses it, or choose another port with --port.',
-  port_denied: 'Choose a port above 1023 with --port.',
   bad_host: 'Choose another address with --host.',
+  model_not_found: '`oriel list` shows the names of models; the path of a GGUF file is a name, too.',
+  model_too_large:
+    'Choose a smaller quantization or context (ORIEL_CONTEXT), or allow more memory with --memory-budget.',
   no_gpu: 'Use --gpu off to compute on the CPU.',
+  no_access: 'HF_TOKEN must be a valid token of an account with access.',
+  no_gpu: 'Use --gpu off to compute on the CPU.',
+  no_space: '`oriel rm` frees space; HF_HUB_CACHE and --models-dir choose other folders.',
+  not_a_hub: 'Check HF_ENDPOINT.',
+  not_in_catalogue:
+    '`oriel list --catalogue` shows what it has; owner/repo, a URL or the path of a GGUF file are names, too.',
+  offline: 'Unset HF_HUB_OFFLINE to allow them.',
+  out_of_memory: 'Set a smaller context (ORIEL_CONTEXT), or choose a smaller model.',
+  port_denied: 'Choose a port above 1023 with --port.',
+  port_in_use: 'Stop the program that uses it, or choose another port with --port.',
   several_models: 'Use --mmproj with one --model.',
+  several_vision_files: 'Choose one with --mmproj.',
+  token_needed: 'Set HF_TOKEN to a token of an account with access.',
+  unsupported_family: '--anyway downloads it all the same.',
+  unusable_folder: 'HF_HUB_CACHE and --models-dir choose other folders.',
+  vision_file: 'Use the file of the model itself, and this file with --mmproj.',
 }
 
-/** The same error with the advice for its code. */
-export function advised(error: unknown): unknown {
-  if (!(error instanceof OrielError)) return error
-  const words = advice[error.code ?? '']
-  return words === undefined ? error : new OrielError(error.kind, `${error.message} ${words}`, { code: error.code })
+/** The message of an error for a person at a terminal, with what to do about it. */
+export function advised(error: OrielError): string {
+  const words = error instanceof NotPulled ? `\`oriel pull ${error.entry.id}\` downloads it.` : advice[error.code ?? '']
+  return words === undefined ? error.message : `${error.message} ${words}`
 }

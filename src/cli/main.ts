@@ -113,7 +113,7 @@ try {
 } catch (error) {
   const message =
     error instanceof OrielError
-      ? error.message
+      ? (await import('./advice.ts')).advised(error)
       : error instanceof Error
         ? (error.stack ?? error.message)
         : String(error)

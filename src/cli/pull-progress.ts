@@ -2,14 +2,14 @@ import type { WriteStream } from 'node:tty'
 import type { PullEvent } from '../models/index.ts'
 import { bytesText, timeText } from './figures.ts'
 
-/** Between two drawings of the bar, in ms. */
+/** The interval between updates of the bar, in ms. */
 const redraw = 100
-/** Between two lines where there is no terminal, in ms. */
+/** The interval between lines without a terminal, in ms. */
 const repeat = 5_000
-/** The speed is that of the last so many ms: what came before tells little of what comes. */
+/** The span over which the speed is measured, in ms. */
 const window = 8_000
 
-/** Shows how a pull goes: a line that moves on a terminal, lines now and then elsewhere. */
+/** Shows the progress of a pull: a line that is redrawn on a terminal, or a line from time to time. */
 export class PullProgress {
   readonly #out: WriteStream
   readonly #moves: boolean
@@ -29,26 +29,26 @@ export class PullProgress {
         const bytes = event.files.reduce((sum, file) => sum + file.bytes, 0)
         const have = bytes - event.missing
         const files = event.files.map(({ path, bytes: size }) => `${path} (${bytesText(size)})`).join(', ')
-        this.#line(`${event.name}: ${files}${have > 0 ? `; ${bytesText(have)} of it are here` : ''}`)
+        this.#line(`${event.name}: ${files}${have > 0 ? `; ${bytesText(have)} already downloaded` : ''}`)
         break
       }
       case 'bytes':
         this.#bytes(event.done, event.total, event.file)
         break
       case 'wait':
-        this.#line(`${event.file} is being pulled by somebody else: waiting for it`)
+        this.#line(`${event.file} is being pulled by another process: waiting for it`)
         break
       case 'check':
         if (!this.#moves) break
         this.#draw(`${event.file}: checking`)
         break
       case 'retry':
-        this.#line(`${event.why}: again in ${timeText(event.seconds)}`)
+        this.#line(`${event.why}: next attempt in ${timeText(event.seconds)}`)
         break
     }
   }
 
-  /** Leaves the cursor at the beginning of a line. */
+  /** Moves the cursor to the beginning of a line. */
   end(): void {
     if (this.#drawn) this.#out.write('\n')
     this.#drawn = false
@@ -87,7 +87,7 @@ export class PullProgress {
 
   #draw(text: string): void {
     const width = this.#out.columns || 80
-    // Back to the line's beginning, and whatever was longer is wiped.
+    // Returns to the beginning of the line, and erases the rest of a longer text.
     this.#out.write(`\r${text.slice(0, width - 1)}\u001b[K`)
     this.#drawn = true
   }

@@ -1,32 +1,30 @@
-import { pull } from '../models/index.ts'
-import { visionFamilies } from '../vision/index.ts'
 import { bytesText } from './figures.ts'
 import { PullProgress } from './pull-progress.ts'
-import { modelsConfig } from './settings.ts'
+import { libraryOf } from './settings.ts'
 
 export interface PullFlags {
   modelsDir?: string
   anyway?: boolean
 }
 
-/** `oriel pull`: fetches a model. @throws OrielError with one sentence for the person */
+/** `oriel pull`: downloads a model. @throws OrielError with one sentence for the person */
 export async function pullModel(name: string, { modelsDir, anyway = false }: PullFlags): Promise<void> {
-  const config = modelsConfig(modelsDir)
+  const library = libraryOf(modelsDir)
   const stop = new AbortController()
   process.once('SIGINT', () => stop.abort())
   process.once('SIGTERM', () => stop.abort())
   const progress = new PullProgress(process.stderr)
   try {
-    const card = await pull(name, {
-      config,
-      families: visionFamilies,
+    const card = await library.pull(name, {
       anyway,
       signal: stop.signal,
       onEvent: (event) => progress.tell(event),
     })
     progress.end()
     const known = card.aliases.includes(name) ? name : card.id
-    process.stdout.write(`${card.id} is here (${bytesText(card.bytes)}). Serve it with: oriel serve --model ${known}\n`)
+    process.stdout.write(
+      `${card.id} is ready (${bytesText(card.bytes)}). Serve it with: oriel serve --model ${known}\n`,
+    )
   } finally {
     progress.end()
   }

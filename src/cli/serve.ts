@@ -1,6 +1,5 @@
 import { readFileSync } from 'node:fs'
 import { createOriel, type OrielSettings } from '../app.ts'
-import { advised } from './advice.ts'
 
 export interface ServeFlags {
   model?: string[]
@@ -29,7 +28,7 @@ export async function serve(flags: ServeFlags): Promise<void> {
   })
   const { url } = await oriel.listen({ onProgress: showProgress() }).catch(async (error: unknown) => {
     await oriel.close()
-    throw advised(error)
+    throw error
   })
   const loaded = (await oriel.models()).filter(({ state }) => state === 'loaded').map(({ id }) => id)
   process.stdout.write(

@@ -1,35 +1,42 @@
-import { OrielError } from '../errors.ts'
+import { openImageArchitecture, tilesOf } from '../encoders/index.ts'
 import {
   type CatalogueEntry,
   entryOf,
   estimatedBytes,
-  factsOf,
-  findModel,
+  type Library,
   type ModelCard,
   type ModelFacts,
+  NotPulled,
 } from '../models/index.ts'
-import { visionFamilies } from '../vision/index.ts'
 import { bytesText, countText, table } from './figures.ts'
-import { imageTokensOf } from './image-tokens.ts'
-import { modelsConfig } from './settings.ts'
+import { libraryOf } from './settings.ts'
 
 export interface ShowFlags {
   modelsDir?: string
   mmproj?: string
 }
 
-/** The context that the estimate of memory is for, where the model takes as much. */
+/** The context for the estimate of memory, if the model takes that much. */
 const usualContext = 8192
-/** `oriel show`: what a model is and what it needs. @throws OrielError with one sentence for the person */
+
+/** Typical images: a thumbnail, a screen, a photo, a page. */
+const sizes = [
+  [512, 512],
+  [1280, 720],
+  [4000, 3000],
+  [1240, 1754],
+] as const
+
+/** `oriel show`: describes a model and its needs. @throws OrielError with one sentence for the person */
 export async function show(name: string, { modelsDir, mmproj }: ShowFlags): Promise<void> {
   process.stdout.write(table(await rowsOf(name, modelsDir, mmproj)))
 }
 
 async function rowsOf(name: string, modelsDir: string | undefined, mmproj: string | undefined): Promise<string[][]> {
-  const entry = entryOf(name)
+  const library = libraryOf(modelsDir)
   try {
-    const card = await findModel(name, mmproj, modelsConfig(modelsDir))
-    const facts = await factsOf(card)
+    const card = await library.find(name, mmproj)
+    const facts = await library.facts(card)
     const { architecture, layers, quantization, parameters, licence, files } = facts
     return [
       ['name', card.id],
@@ -41,7 +48,7 @@ async function rowsOf(name: string, modelsDir: string | undefined, mmproj: strin
       ['context', `${card.contextTokens} tokens`],
       ...(await visionRows(facts, card.projector)),
       ['memory', memoryText(card)],
-      ['licence', licence || (entry?.licence ?? 'not said')],
+      ['licence', licence || (entryOf(name)?.licence ?? 'unknown')],
       [
         'recommended',
         Object.entries(card.sampling)
@@ -51,20 +58,24 @@ async function rowsOf(name: string, modelsDir: string | undefined, mmproj: strin
       ...files.map(({ file, bytes }, at) => [at === 0 ? 'files' : '', `${file} (${bytesText(bytes)})`]),
     ].filter(([, text]) => text !== '')
   } catch (error) {
-    if (entry === undefined || !(error instanceof OrielError) || error.code !== 'model_not_found') throw error
-    return entryRows(entry)
+    if (!(error instanceof NotPulled)) throw error
+    return entryRows(error.entry, library)
   }
 }
 
 async function visionRows({ vision }: ModelFacts, projector: string | null): Promise<string[][]> {
-  if (vision === null || projector === null) return [['pictures', 'none: it has no vision file']]
+  if (vision === null || projector === null) return [['images', 'none: it has no vision file']]
   const size = vision.imageSize > 0 ? `, ${vision.imageSize} x ${vision.imageSize} pixels at a time` : ''
   const family = `${vision.family}, ${countText(vision.parameters)} parameters${size}`
-  if (!visionFamilies.includes(vision.family)) return [['vision', `${family}; this version does not run it`]]
-  const tokens = (await imageTokensOf(projector)).map(({ width, height, low, auto, high }, at) => [
-    at === 0 ? 'image tokens' : '',
-    `${width} x ${height}: ${low} low, ${auto} auto, ${high} high`,
-  ])
+  if (!vision.supported) return [['vision', `${family}; not supported by this version`]]
+  const architecture = await openImageArchitecture(projector)
+  const tokens = sizes.map(([width, height], at) => {
+    const counts = (['low', 'auto', 'high'] as const).map((detail) => {
+      const tiles = tilesOf(architecture.plan({ width, height }, detail))
+      return `${tiles.reduce((sum, tile) => sum + tile.tokens, 0)} ${detail}`
+    })
+    return [at === 0 ? 'image tokens' : '', `${width} x ${height}: ${counts.join(', ')}`]
+  })
   return [['vision', family], ...tokens]
 }
 
@@ -75,17 +86,17 @@ function memoryText({ contextTokens, size: { decoderBytes, visionBytes, bytesPer
   return `about ${bytesText(weights + context)}: weights ${bytesText(weights)}, ${tokens} tokens of context ${bytesText(context)}`
 }
 
-const entryRows = (entry: CatalogueEntry): string[][] => [
+const entryRows = (entry: CatalogueEntry, library: Library): string[][] => [
   ['name', entry.id],
   ['also', entry.aliases.join(', ')],
   ['title', entry.title],
-  ['here', `no: oriel pull ${entry.id} fetches it`],
+  ['downloaded', `no: oriel pull ${entry.id} downloads it`],
   ['repository', entry.repo],
   ['parameters', countText(entry.parameters * 1e9)],
   ['quantization', entry.quant],
   ['context', `${entry.contextTokens} tokens`],
-  ['vision', visionFamilies.includes(entry.family) ? entry.family : `${entry.family}; this version does not run it`],
-  ['memory', `about ${bytesText(estimatedBytes(entry))} and what the context takes`],
+  ['vision', library.supports(entry.family) ? entry.family : `${entry.family}; not supported by this version`],
+  ['memory', `about ${bytesText(estimatedBytes(entry))} plus the context`],
   ['licence', entry.licence],
   ['good for', entry.use],
 ]

@@ -89,7 +89,7 @@ export interface AnswerPart {
   pieces: readonly AnswerPiece[]
 }
 
-export interface AnswerEnd {
+interface AnswerEnd {
   type: 'end'
   choice: number
   reason: EndReason

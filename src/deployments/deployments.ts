@@ -2,7 +2,7 @@ import type { Config, Prices } from '../config.ts'
 import { OrielError } from '../errors.ts'
 import type { Logger } from '../log.ts'
 import { availableMemory } from '../memory.ts'
-import { type CatalogueEntry, catalogue, entryOf, listModels, lookUp, type ModelCard } from '../models/index.ts'
+import { type CatalogueEntry, catalogue, entryOf, type Library, type ModelCard } from '../models/index.ts'
 import type { Backend, ModelInfo } from './backend.ts'
 import { Deployment, type DeploymentState, type Starter } from './deployment.ts'
 import { infoOf } from './embedded/info.ts'
@@ -45,7 +45,8 @@ export interface Deployments {
 }
 
 export interface DeploymentOptions {
-  config: Pick<Config, 'engine' | 'loading' | 'models' | 'prices'>
+  config: Pick<Config, 'engine' | 'loading' | 'prices'>
+  library: Library
   /** Models that always answer, beside those that are loaded here. */
   backends: readonly Backend[]
   /** Models that are named by their files, beside those that are found by name. */
@@ -56,7 +57,7 @@ export interface DeploymentOptions {
   log: Logger
 }
 
-export function deploy({ config, backends, cards, start, gpuMemory, log }: DeploymentOptions): Deployments {
+export function deploy({ config, library, backends, cards, start, gpuMemory, log }: DeploymentOptions): Deployments {
   const budgetBytes = config.loading.memoryBytes || Math.floor(availableMemory() * budgetShare) + (gpuMemory ?? 0)
   const budget = new MemoryBudget(budgetBytes)
   const known = new Map<string, Deployment>()
@@ -65,14 +66,14 @@ export function deploy({ config, backends, cards, start, gpuMemory, log }: Deplo
   const cardOf = async (name: string): Promise<ModelCard> => {
     const short = name.replace(inAccount, '')
     const found = async (called: string) =>
-      lookUp(called, config.models).catch((error: unknown) => {
+      library.lookUp(called).catch((error: unknown) => {
         throw error instanceof OrielError ? unfit(error) : error
       })
     const card =
       cards.find((one) => isCalled(one, name)) ??
       (await found(name)) ??
       (short === name ? undefined : await found(short))
-    if (card === undefined) throw await missing(name, cards, config.models)
+    if (card === undefined) throw await missing(name, cards, library)
     return card
   }
   const find: Deployments['find'] = async (name, signal, timeoutMs = config.loading.timeoutMs) => {
@@ -105,7 +106,7 @@ export function deploy({ config, backends, cards, start, gpuMemory, log }: Deplo
   }
 
   const list = async (): Promise<ListedModel[]> => {
-    const { models, broken } = await listModels(config.models)
+    const { models, broken } = await library.list()
     const all = [...cards, ...models.filter(({ id }) => cards.every((card) => card.id !== id))]
     const always = backends.map(({ info }): ListedModel => ({ ...info, state: 'loaded', progress: null, error: null }))
     const names = new Set([...always, ...all].flatMap(({ id, aliases }) => [id, ...aliases]))
@@ -128,7 +129,7 @@ export function deploy({ config, backends, cards, start, gpuMemory, log }: Deplo
       const entry = entryOf(name)
       if (found !== undefined) return found
       if (entry !== undefined) return pullable(entry, config.prices)
-      throw await missing(name, cards, config.models)
+      throw await missing(name, cards, library)
     },
     loaded: () => [...backends, ...[...known.values()].flatMap(({ backend }) => backend ?? [])],
     memory: {
@@ -149,16 +150,16 @@ const isCalled = ({ id, aliases }: Pick<ModelCard, 'id' | 'aliases'>, name: stri
 const sameFiles = (a: ModelCard, b: ModelCard): boolean =>
   a.decoder === b.decoder && a.projector === b.projector && a.bytes === b.bytes && a.created === b.created
 
-async function missing(name: string, cards: readonly ModelCard[], models: Config['models']): Promise<OrielError> {
+async function missing(name: string, cards: readonly ModelCard[], library: Library): Promise<OrielError> {
   const details = { param: 'model', code: 'model_not_found' }
   const entry = entryOf(name) ?? entryOf(name.replace(inAccount, ''))
   if (entry !== undefined)
     return new OrielError(
       'not_found',
-      `The model ${JSON.stringify(name)} (${entry.title}) has not been fetched yet: \`oriel pull ${entry.id}\` fetches it, and requests may use it from then on.`,
+      `The model ${JSON.stringify(name)} (${entry.title}) has not been downloaded to this server.`,
       details,
     )
-  const ids = new Set([...cards, ...(await listModels(models)).models].map(({ id }) => id))
+  const ids = new Set([...cards, ...(await library.list()).models].map(({ id }) => id))
   return new OrielError(
     'not_found',
     `The model ${JSON.stringify(name)} is not here. There are: ${[...ids].join(', ')}.`,

@@ -27,7 +27,6 @@ export type {
   Tally,
   Timings,
 } from './backend.ts'
-export type { Starter } from './deployment.ts'
 export { type Deployments, deploy, type ListedModel } from './deployments.ts'
 export { embeddedBackend } from './embedded/backend.ts'
 export { embedded } from './embedded/start.ts'

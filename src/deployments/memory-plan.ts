@@ -51,7 +51,7 @@ export function planMemory(card: ModelCard, config: EngineConfig, budget: number
   if (left < 2)
     throw new OrielError(
       'precondition_failed',
-      `The model ${card.id} never fits: it takes ${sizeText(rest + weights + vision + context)} (weights ${sizeText(weights)}, vision ${sizeText(vision)}, ${contextCells} tokens of context ${sizeText(context)}), and all models together may take ${sizeText(budget)}. Choose a smaller quantization or context (ORIEL_CONTEXT), or give more with --memory-budget.`,
+      `The model ${card.id} never fits: it takes ${sizeText(rest + weights + vision + context)} (weights ${sizeText(weights)}, vision ${sizeText(vision)}, ${contextCells} tokens of context ${sizeText(context)}), and all models together may take ${sizeText(budget)}.`,
       { code: 'model_too_large' },
     )
   const total = rest + weights + vision + context + cache + prefixes

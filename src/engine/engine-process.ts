@@ -1,6 +1,6 @@
 import { type Deferred, deferred } from '../deferred.ts'
 import { countOutlived } from '../native/index.ts'
-import type { GenerateEvent, HeaderPiece } from './generation.ts'
+import type { GenerateEvent } from './generation.ts'
 import { loadModel } from './load-model.ts'
 import { type FromEngine, type LoadOptions, type ToEngine, toWire } from './protocol.ts'
 import { Scheduler, type SchedulerPort } from './scheduler.ts'
@@ -51,7 +51,7 @@ export class EngineProcess {
         this.#settle(message.bytes, ({ id, hash }) => id === message.id && hash === message.hash)
         break
       case 'count':
-        this.#count(scheduler, message.id, message.prompt)
+        this.#count(scheduler, message)
         break
       case 'state':
         this.#send({ type: 'state', id: message.id, state: scheduler.state })
@@ -111,9 +111,9 @@ export class EngineProcess {
     this.#wanted = this.#wanted.filter((one) => !isMeant(one))
   }
 
-  #count(scheduler: Scheduler, id: number, prompt: readonly HeaderPiece[]): void {
+  #count(scheduler: Scheduler, { id, prompt, tokens }: Extract<ToEngine, { type: 'count' }>): void {
     try {
-      this.#send({ type: 'counted', id, count: scheduler.count(prompt) })
+      this.#send({ type: 'counted', id, count: scheduler.count(prompt, tokens) })
     } catch (error) {
       this.#send({ type: 'failed', id, error: toWire(error) })
     }

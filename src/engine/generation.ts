@@ -6,7 +6,7 @@ import type { SamplerSettings } from '../language/index.ts'
  */
 
 /** 8-bit sRGB, row by row: `[height, width, 3]`. */
-export interface Pixels {
+interface Pixels {
   readonly rgb: Uint8Array
   /** Called when the engine no longer needs the pixels. */
   letGo(): void
@@ -24,7 +24,7 @@ export interface ImageAttachment {
 }
 
 /** What a prompt may contain beside text. */
-export type Attachment = ImageAttachment
+type Attachment = ImageAttachment
 
 interface TextPiece {
   kind: 'text'
@@ -131,6 +131,8 @@ export interface EngineModel {
       family: string
       /** Pixels of the longest edge that the encoder can use: a larger image may be shrunk to it beforehand. */
       longestEdge: number
+      /** What encodes images in fact. */
+      runtime: 'onnx' | 'ggml'
     } | null
   }
   /** Bytes of the decoder's weights, of the vision file and of the KV memory. Caches are not included. */
@@ -183,7 +185,9 @@ export interface Engine {
    * when the queue is full, `engine_failed`, `cancelled`
    */
   generate(request: GenerateRequest, signal: AbortSignal): AsyncIterable<GenerateEvent>
-  /** Counts a prompt's tokens without generating. @throws OrielError as `generate` does */
+  /** The number of a prompt's tokens. @throws OrielError as `generate` does */
+  length(prompt: readonly PromptPiece[]): Promise<number>
+  /** A prompt's tokens and their counts. All tokens are transferred. @throws OrielError as `generate` does */
   count(prompt: readonly PromptPiece[]): Promise<PromptCount>
   /** @throws OrielError `engine_failed` while no engine process is running */
   state(): Promise<EngineState>

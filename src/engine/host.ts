@@ -1,4 +1,5 @@
 import type { ChildProcess } from 'node:child_process'
+import { onAbort, orAborted } from '../abort.ts'
 import { entryOf, fromWire, startProcess, type WireError } from '../children/index.ts'
 import { type Deferred, deferred } from '../deferred.ts'
 import { cancelled, OrielError } from '../errors.ts'
@@ -46,13 +47,12 @@ export async function startEngine(
   signal?: AbortSignal,
 ): Promise<Engine> {
   const host = new EngineHost(options, log, onProgress)
-  const stop = (): void => void host.close()
-  signal?.addEventListener('abort', stop, { once: true })
+  const removeListener = signal && onAbort(signal, () => void host.close())
   try {
     await host.start()
     return host
   } finally {
-    signal?.removeEventListener('abort', stop)
+    removeListener?.()
   }
 }
 
@@ -108,17 +108,15 @@ class EngineHost implements Engine {
     const queue = new EventQueue<GenerateEvent>(mergeText)
     let over = false
     const leave = (): void => {
-      signal.removeEventListener('abort', cancel)
       if (this.#running.delete(id) && !over) this.#send({ type: 'cancel', id })
-    }
-    // At once: the reader may never read on.
-    const cancel = (): void => {
-      queue.fail(cancelled())
-      leave()
     }
     const pending: Pending = { request: { ...request, prompt }, queue, movable: true, payloads }
     this.#running.set(id, pending)
-    signal.addEventListener('abort', cancel, { once: true })
+    // At once: the reader may never read on.
+    const removeListener = onAbort(signal, () => {
+      queue.fail(cancelled())
+      leave()
+    })
     try {
       this.#send({ type: 'generate', id, request: pending.request })
       for await (const event of queue) {
@@ -130,16 +128,25 @@ class EngineHost implements Engine {
       over = true
       throw error
     } finally {
+      removeListener()
       leave()
     }
   }
 
-  async count(pieces: readonly PromptPiece[]): Promise<PromptCount> {
-    await this.#whenReady(new AbortController().signal)
+  async length(pieces: readonly PromptPiece[]): Promise<number> {
+    return (await this.#count(pieces, false)).promptTokens
+  }
+
+  count(pieces: readonly PromptPiece[]): Promise<PromptCount> {
+    return this.#count(pieces, true)
+  }
+
+  async #count(pieces: readonly PromptPiece[], tokens: boolean): Promise<PromptCount> {
+    await this.#whenReady()
     const id = this.#nextId++
     const counted = deferred<PromptCount>()
     this.#counting.set(id, counted)
-    this.#send({ type: 'count', id, prompt: separatePayloads(pieces).prompt })
+    this.#send({ type: 'count', id, prompt: separatePayloads(pieces).prompt, tokens })
     return counted.promise
   }
 
@@ -163,21 +170,15 @@ class EngineHost implements Engine {
   }
 
   /** Waits for a process that takes requests. @throws OrielError `engine_failed`, `overloaded`, `cancelled` */
-  async #whenReady(signal: AbortSignal): Promise<void> {
-    const { promise, reject } = deferred<never>()
-    const cancel = (): void => reject(cancelled())
-    const timer = setTimeout(() => reject(restartTooSlow()), restartTimeout)
-    signal.addEventListener('abort', cancel, { once: true })
-    if (signal.aborted) cancel()
-    try {
-      while (!this.#live && !this.#closed) await Promise.race([this.#ready, promise])
-      if (this.#closed) throw shuttingDown()
-      if (signal.aborted) await promise
-    } finally {
-      promise.catch(() => {})
-      clearTimeout(timer)
-      signal.removeEventListener('abort', cancel)
+  async #whenReady(signal?: AbortSignal): Promise<void> {
+    if (!this.#live && !this.#closed) {
+      const timeout = AbortSignal.timeout(restartTimeout)
+      const limit = signal === undefined ? timeout : AbortSignal.any([signal, timeout])
+      const late = () => (timeout.aborted ? restartTooSlow() : cancelled())
+      while (!this.#live && !this.#closed) await orAborted(this.#ready, limit, late)
     }
+    if (this.#closed) throw shuttingDown()
+    if (signal?.aborted) throw cancelled()
   }
 
   /** Starts one process. @throws OrielError if it cannot be started or cannot load the model */

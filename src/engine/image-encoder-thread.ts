@@ -1,15 +1,15 @@
 import { platform, setPriority } from 'node:os'
 import { parentPort, workerData } from 'node:worker_threads'
 import type { WireError } from '../children/index.ts'
-import { countOutlived, giveBackMemory, openAffinity, openNative } from '../native/index.ts'
 import {
   type EncoderSettings,
-  openEncoder,
-  type PicturePlan,
+  type ImagePlan,
+  openImageEncoder,
   type Raster,
   type Tile,
   tilesOf,
-} from '../vision/index.ts'
+} from '../encoders/index.ts'
+import { countOutlived, giveBackMemory, openAffinity, openNative } from '../native/index.ts'
 import { toWire } from './protocol.ts'
 
 /** Encodes images on a thread of its own, so that no answer stops for an image. It takes one tile at a time. */
@@ -17,7 +17,7 @@ interface EncodeTask {
   /** Names the image and its plan. */
   name: string
   /** null if an earlier tile has brought the image, which the thread keeps scaled. */
-  image: { rgb: Uint8Array; plan: PicturePlan } | null
+  image: { rgb: Uint8Array; plan: ImagePlan } | null
   tile: Tile
   threads: number
 }
@@ -42,7 +42,7 @@ const encodePriority = 5
 export type EncodeResult =
   | { embeddings: Float32Array; ms: number }
   | { error: WireError }
-  | { ready: true; threads: readonly number[] }
+  | { ready: true; runtime: EncoderSettings['runtime']; threads: readonly number[] }
 
 const { file, settings }: EncoderStart = workerData
 
@@ -57,7 +57,7 @@ try {
   openNative(settings.device ?? 'cpu')
   const affinity = openAffinity()
   const started = affinity?.startedFromNow() ?? (() => [])
-  const encoder = await openEncoder(file, settings)
+  const encoder = await openImageEncoder(file, settings)
   const images = new Map<string, { scaled: readonly Raster[]; bytes: number }>()
 
   const scaledOf = ({ name, image }: EncodeTask): readonly Raster[] => {
@@ -90,7 +90,8 @@ try {
   const [tile] = tilesOf(plan)
   if (tile !== undefined) await encoder.encode(encoder.architecture.scale(blank, plan), tile, settings.threads)
   giveBackMemory()
-  answer({ ready: true, threads: affinity === null ? [] : [affinity.current(), ...started()] })
+  const { runtime } = encoder
+  answer({ ready: true, runtime, threads: affinity === null ? [] : [affinity.current(), ...started()] })
 } catch (error) {
   answer({ error: toWire(error) })
 }

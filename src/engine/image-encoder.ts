@@ -7,7 +7,7 @@ import { confinement } from '../native/index.ts'
 import type { EncodeResult, EncoderStart, ToEncoder } from './image-encoder-thread.ts'
 import type { AttachmentSpan } from './prompt-cells.ts'
 
-export interface Encoded {
+interface Encoded {
   /** `[tokens, width]` */
   embeddings: Float32Array
   /** Time that the encoder took. */
@@ -16,6 +16,8 @@ export interface Encoded {
 
 /** Images to embeddings, tile by tile, beside the decoder. Every modality has an encoder of its own. */
 export interface ImageEncoder {
+  /** What computes in fact: ggml takes the place of an ONNX Runtime that cannot be loaded. */
+  readonly runtime: 'onnx' | 'ggml'
   /** Whether a tile is being encoded. */
   readonly busy: boolean
   /** Bytes of embeddings in the cache. */
@@ -64,7 +66,8 @@ export async function openImageEncoder(
     }),
   ])
   if ('error' in first) throw fromWire(first.error)
-  return new ImageEncoderThread(worker, 'ready' in first ? first.threads : [], cacheBytes, cores)
+  if (!('ready' in first)) throw new Error('the encoder thread encodes before it is ready')
+  return new ImageEncoderThread(worker, first, cacheBytes, cores)
 }
 
 interface Job {
@@ -77,6 +80,7 @@ interface Job {
 const scaledKept = 2
 
 class ImageEncoderThread implements ImageEncoder {
+  readonly runtime: 'onnx' | 'ggml'
   readonly #worker: Worker
   readonly #cores: EncoderCores
   readonly #confine: ReturnType<typeof confinement>
@@ -86,7 +90,13 @@ class ImageEncoderThread implements ImageEncoder {
   #givesWay = false
   #running: Job | undefined
 
-  constructor(worker: Worker, threads: readonly number[], cacheBytes: number, cores: EncoderCores) {
+  constructor(
+    worker: Worker,
+    { runtime, threads }: Pick<ImageEncoder, 'runtime'> & { threads: readonly number[] },
+    cacheBytes: number,
+    cores: EncoderCores,
+  ) {
+    this.runtime = runtime
     this.#worker = worker
     this.#cores = cores
     this.#confine = cores.shared && confinement(threads, cores.shared.all, cores.shared.decoding)

@@ -1,10 +1,8 @@
 export { type Compute, chooseDevice, type Device } from './devices.ts'
 export type {
   AnswerToken,
-  Attachment,
   Engine,
   EngineModel,
-  EngineState,
   GenerateEvent,
   GenerateRequest,
   ImageAttachment,

@@ -1,6 +1,6 @@
+import type { ImageArchitecture } from '../encoders/index.ts'
 import { OrielError } from '../errors.ts'
 import { checkGrammar, type Decoder, jsonSchemaGrammar, type TokenSampler } from '../language/index.ts'
-import type { Architecture } from '../vision/index.ts'
 import type { HeaderPiece, HeaderRequest, PromptCount, PromptToken, Sampling } from './generation.ts'
 import { type PromptCells, PromptLayout } from './prompt-cells.ts'
 import { EngineRequest } from './sequence.ts'
@@ -15,7 +15,7 @@ export class Intake {
   /** @param images how images become tiles; null for a model that takes none */
   constructor(
     decoder: Decoder,
-    images: Architecture | null,
+    images: ImageArchitecture | null,
     settings: Pick<EngineSettings, 'maxSequences' | 'maxQueue'>,
   ) {
     this.#decoder = decoder
@@ -49,9 +49,10 @@ export class Intake {
     return new EngineRequest(id, spec, prompt, Math.min(wanted, room), this.#samplers(spec), shown)
   }
 
-  /** @throws OrielError `invalid` as `accept` does */
-  count(prompt: readonly HeaderPiece[]): PromptCount {
+  /** @param withTokens otherwise `tokens` is empty @throws OrielError `invalid` as `accept` does */
+  count(prompt: readonly HeaderPiece[], withTokens: boolean): PromptCount {
     const { cells, imageTokens } = this.#layout.layout(prompt)
+    if (!withTokens) return { promptTokens: cells.length, imageTokens, tokens: [] }
     const { vocabulary } = this.#decoder
     // One object for each distinct token: running answers wait meanwhile, and a repeated object crosses to the parent
     // as a reference.

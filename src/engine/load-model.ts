@@ -1,8 +1,8 @@
 import { statSync } from 'node:fs'
+import { openImageArchitecture } from '../encoders/index.ts'
 import { OrielError } from '../errors.ts'
 import { type Decoder, openDecoder } from '../language/index.ts'
 import { dieWithParent, openNative } from '../native/index.ts'
-import { openArchitecture } from '../vision/index.ts'
 import { Cores } from './cores.ts'
 import type { EngineModel } from './generation.ts'
 import { openImageEncoder } from './image-encoder.ts'
@@ -30,7 +30,7 @@ export async function loadModel(
   openNative(gpu?.device)
   dieWithParent()
   const cores = new Cores(settings.threads)
-  const architecture = projector === null ? null : openArchitecture(projector)
+  const architecture = projector === null ? null : await openImageArchitecture(projector)
   const decoder = openDecoder(file, {
     cells: settings.contextCells,
     sequences: settings.maxSequences + storedSequences,
@@ -79,7 +79,11 @@ export async function loadModel(
     contextTokens,
     vocabulary: vocabulary.size,
     inputs: {
-      image: architecture === null ? null : { family: architecture.name, longestEdge: architecture.longestEdge },
+      image: images && {
+        family: images.architecture.name,
+        longestEdge: images.architecture.longestEdge,
+        runtime: images.encoder.runtime,
+      },
     },
     memory: { ...decoder.memory, visionBytes: projector === null ? 0 : statSync(projector).size },
     gpuLayers: decoder.gpuLayers,

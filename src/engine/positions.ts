@@ -1,5 +1,5 @@
+import type { Grid } from '../encoders/index.ts'
 import type { Position } from '../native/index.ts'
-import type { Grid } from '../vision/index.ts'
 
 /** The cells of a span, which have rows and columns at one time. */
 export interface GridSpan {

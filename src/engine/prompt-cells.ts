@@ -1,14 +1,14 @@
 import { LRUCache } from 'lru-cache'
+import type { ImageArchitecture, ImagePlan, Tile } from '../encoders/index.ts'
 import { OrielError } from '../errors.ts'
 import type { Decoder, Vocabulary } from '../language/index.ts'
-import type { Architecture, PicturePlan, Tile } from '../vision/index.ts'
 import type { AttachmentHeader, HeaderPiece } from './generation.ts'
 import { Positions } from './positions.ts'
 
 /** The cells of a prompt that one run of an encoder fills: one tile of an image. */
 export interface AttachmentSpan {
   attachment: AttachmentHeader
-  plan: PicturePlan
+  plan: ImagePlan
   tile: Tile
   /** Names the span's embeddings: equal keys have equal embeddings. */
   key: string
@@ -35,13 +35,13 @@ export interface PromptCells {
 /** Turns prompts into cells. Each distinct span gets a range of negative numbers of its own. */
 export class PromptLayout {
   readonly #decoder: Decoder
-  readonly #images: Architecture | null
+  readonly #images: ImageArchitecture | null
   /** The first number of each span's range, by the span's key. */
   readonly #ranges = new LRUCache<string, number>({ max: rangesKept })
   readonly #marks = new Map<string, readonly number[]>()
   #next = -1
 
-  constructor(decoder: Decoder, images: Architecture | null) {
+  constructor(decoder: Decoder, images: ImageArchitecture | null) {
     this.#decoder = decoder
     this.#images = images
   }

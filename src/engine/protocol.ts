@@ -21,7 +21,8 @@ export type ToEngine =
   /** The answer to `want`: an image's pixels. */
   | { type: 'payload'; id: number; hash: string; bytes: Uint8Array }
   | { type: 'cancel'; id: number }
-  | { type: 'count'; id: number; prompt: readonly HeaderPiece[] }
+  /** `tokens`: whether the answer contains the tokens themselves. */
+  | { type: 'count'; id: number; prompt: readonly HeaderPiece[]; tokens: boolean }
   | { type: 'state'; id: number }
 
 /** Messages from the engine process to the parent. */

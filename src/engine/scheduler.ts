@@ -1,6 +1,6 @@
+import type { ImageArchitecture } from '../encoders/index.ts'
 import { cancelled } from '../errors.ts'
 import type { Decoder } from '../language/index.ts'
-import type { Architecture } from '../vision/index.ts'
 import { type Admission, admissions, planPreemption } from './admission.ts'
 import { ChunkSize } from './chunk-size.ts'
 import type { Cores } from './cores.ts'
@@ -29,7 +29,7 @@ export interface SchedulerPort extends PayloadSource {
 export interface SchedulerParts {
   decoder: Decoder
   /** null for a model that takes no images. */
-  images: { architecture: Architecture; encoder: ImageEncoder } | null
+  images: { architecture: ImageArchitecture; encoder: ImageEncoder } | null
   cores: Cores
   settings: Pick<EngineSettings, 'maxSequences' | 'maxQueue' | 'chunkTokens' | 'prefixCacheBytes'>
   port: SchedulerPort
@@ -110,8 +110,8 @@ export class Scheduler {
   }
 
   /** @throws OrielError as `Intake.count` does */
-  count(prompt: readonly HeaderPiece[]): PromptCount {
-    return this.#intake.count(prompt)
+  count(prompt: readonly HeaderPiece[], tokens: boolean): PromptCount {
+    return this.#intake.count(prompt, tokens)
   }
 
   get state(): EngineState {

@@ -232,7 +232,7 @@ function load(file: string, settings: DecoderSettings, gpuLayers: number) {
     llama.freeModel(model)
     throw new OrielError(
       'internal',
-      `The model does not fit in memory: its weights take ${megabytes(memory.weightsBytes)} MB and a context of ${cells} tokens takes ${megabytes(kvBytes)} MB, but ${megabytes(free)} MB are free. Use a smaller context or a smaller model.`,
+      `The model does not fit in memory: its weights take ${megabytes(memory.weightsBytes)} MB and a context of ${cells} tokens takes ${megabytes(kvBytes)} MB, but ${megabytes(free)} MB are free.`,
       { code: 'out_of_memory' },
     )
   }

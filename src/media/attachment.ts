@@ -1,14 +1,9 @@
+import type { AttachmentKind } from '../attachments.ts'
 import type { Format } from './format.ts'
 
-/** An attachment as a request names it. Audio and video will be further kinds. */
-export type AttachmentSource = ImageSource
-
-/** What one source became. It has the kind of its source. */
-export type Loaded = LoadedImages
-
-/** An image, or a document or animation of several images. */
-interface ImageSource {
-  readonly kind: 'image'
+/** An attachment as a request names it. A document or an animation is several images. */
+export interface AttachmentSource {
+  readonly kind: AttachmentKind
   /** A `data:` URL with base64, an http(s) URL, or plain base64. */
   readonly url: string
   /** The source's place in the request, for errors: `messages[0].content[1].image_url`. */
@@ -19,6 +14,9 @@ interface ImageSource {
    */
   readonly pages?: string | number | undefined
 }
+
+/** What one source became. So far only images can be loaded; other kinds will be further members. */
+export type Loaded = LoadedImages
 
 interface LoadedImages {
   readonly kind: 'image'

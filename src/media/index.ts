@@ -34,7 +34,7 @@ export function createMedia(config: MediaConfig, log?: Logger, resolve?: Resolve
   void decoders.warm()
 
   const loadOne = async (
-    { kind, url, pages }: AttachmentSource,
+    { url, pages }: AttachmentSource,
     { maxPages, longestEdge, budget, count }: RequestContext,
     signal: AbortSignal,
   ): Promise<Loaded> => {
@@ -47,7 +47,7 @@ export function createMedia(config: MediaConfig, log?: Logger, resolve?: Resolve
       signal,
     )
     return {
-      kind,
+      kind: 'image',
       images: images.map(count),
       format: header.format,
       pagesInFile: header.pages,

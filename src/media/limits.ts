@@ -10,7 +10,7 @@ import type { FileHeader } from './decoder/protocol.ts'
 export const isRemote = (url: string): boolean => /^https?:/i.test(url)
 
 /**
- * Checks the limits that need no data: the number of sources, their URL schemes, and the size of their base64.
+ * Checks what needs no data: the number and kinds of the sources, their URL schemes, and the size of their base64.
  * @throws OrielError with `param`
  */
 export function checkSources(sources: readonly AttachmentSource[], { maxImages, maxBase64Bytes }: MediaConfig): void {
@@ -21,7 +21,12 @@ export function checkSources(sources: readonly AttachmentSource[], { maxImages, 
       code: 'too_many_images',
     })
   let total = 0
-  for (const { url, param } of sources) {
+  for (const { kind, url, param } of sources) {
+    if (kind !== 'image')
+      throw new OrielError('unsupported_media', `The request contains ${kind}; only images can be read.`, {
+        param,
+        code: `${kind}_not_supported`,
+      })
     checkScheme(url, param)
     total += base64Length(url)
     if (total > maxBase64Bytes)

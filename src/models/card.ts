@@ -1,48 +1,47 @@
 import { readdir, stat } from 'node:fs/promises'
 import path from 'node:path'
 import { OrielError } from '../errors.ts'
+import { type GgufHeader, headerOf, type MetadataValue } from '../gguf/index.ts'
 import { splitParts } from './file-names.ts'
-import { checkFit, type DecoderFacts, decoderFacts, projectorFacts, textOf } from './fit.ts'
-import type { GgufHeader, MetadataValue } from './gguf.ts'
-import { headerOf } from './headers.ts'
+import { checkFit, type DecoderFacts, decoderFacts, type EncoderFamily, projectorFacts, textOf } from './fit.ts'
 
-/** A model that can be served, as far as its files tell without loading it. */
+/** A model that can be served, as its files describe it. */
 export interface ModelCard {
   id: string
-  /** Other names that requests may use for it. */
+  /** Other names for it in requests. */
   aliases: readonly string[]
   title: string
   description: string
-  /** The decoder's GGUF: the first, if it is split. */
+  /** The GGUF file of the decoder; the first part if it is split. */
   decoder: string
-  /** The vision GGUF (mmproj); null for a model that takes no pictures. */
+  /** The vision file (mmproj); null for a model that takes no images. */
   projector: string | null
   contextTokens: number
   /** Bytes of all files. */
   bytes: number
   size: ModelSize
-  /** Jinja; null where the file has none. */
+  /** Jinja; null if the file has none. */
   chatTemplate: string | null
-  /** What its makers recommend for requests that do not say, from the GGUF's `general.sampling.*`. */
+  /** The recommended defaults for requests, from `general.sampling.*` of the file. */
   sampling: { temperature?: number; topP?: number; topK?: number; minP?: number }
-  /** Whether a message's pictures must come before its text, as Llama 3.2 Vision wants it. */
+  /** Whether the images of a message must precede its text, as in Llama 3.2 Vision. */
   picturesFirst: boolean
-  /** When the decoder's file was made. Seconds since 1970. */
+  /** The modification time of the decoder's file, in seconds since 1970. */
   created: number
 }
 
-/** What a model's memory is reckoned from. */
+/** The sizes from which the memory of a model is computed. */
 interface ModelSize {
   layers: number
-  /** Bytes of the weights, and how many numbers the vision file's are. */
+  /** Bytes of the weights, and the number of weights in the vision file. */
   decoderBytes: number
   visionBytes: number
   visionParameters: number
-  /** Keys and values of 16 bits, of every layer. */
+  /** Keys and values of all layers in 16 bits. */
   bytesPerToken: number
 }
 
-/** Where a model's files are, and what it is called. */
+/** The files of a model, and its names. */
 export interface ModelFiles {
   id: string
   aliases: readonly string[]
@@ -51,26 +50,29 @@ export interface ModelFiles {
 }
 
 /**
- * Reads the headers of a model's files and checks that they are whole and belong together.
- * @throws OrielError `invalid` that names the file and what is wrong with it, `not_found` where a file is not there
+ * Reads the headers of a model's files and checks that they are complete and belong together.
+ * @throws OrielError `invalid` that names the file and its fault, `not_found` if a file does not exist
  */
-export async function readCard(files: ModelFiles): Promise<ModelCard> {
+export async function readCard(files: ModelFiles, families: readonly EncoderFamily[]): Promise<ModelCard> {
   try {
-    return await cardOf(files)
+    return await cardOf(files, families)
   } catch (error) {
     if (!(error instanceof Error && 'code' in error) || error instanceof OrielError) throw error
-    // Somebody may be removing it just now.
-    throw unfit(`${path.basename(files.decoder)} and what belongs to it cannot be read: ${error.code}.`, error)
+    // The model may be removed at the same time.
+    throw unfit(`${path.basename(files.decoder)} or a file that belongs to it cannot be read: ${error.code}.`, error)
   }
 }
 
-async function cardOf({ id, aliases, decoder, projector }: ModelFiles): Promise<ModelCard> {
+async function cardOf(
+  { id, aliases, decoder, projector }: ModelFiles,
+  families: readonly EncoderFamily[],
+): Promise<ModelCard> {
   const header = await headerOf(decoder)
   const facts = decoderFacts(header, path.basename(decoder))
   const parts = await readParts(decoder, header.metadata)
   const vision = projector === null ? null : await headerOf(projector)
   if (projector !== null && vision !== null)
-    checkFit(facts, projectorFacts(vision, path.basename(projector)), path.basename(projector))
+    checkFit(facts, projectorFacts(vision, path.basename(projector), families), path.basename(projector))
   const files = await Promise.all([...parts, projector].filter((file) => file !== null).map((file) => stat(file)))
   return {
     id,
@@ -95,18 +97,20 @@ async function cardOf({ id, aliases, decoder, projector }: ModelFiles): Promise<
   }
 }
 
-/** All files of a decoder, each of them whole. @throws OrielError `invalid` where one lacks */
+/** All files of a decoder, each checked. @throws OrielError `invalid` if one is missing */
 async function readParts(decoder: string, metadata: ReadonlyMap<string, MetadataValue>): Promise<string[]> {
   const count = metadata.get('split.count')
   if (typeof count !== 'number' || count < 2) return [decoder]
   const name = path.basename(decoder)
-  if (metadata.get('split.no') !== 0) throw unfit(`${name} is a later part of a split model: name its first part.`)
+  if (metadata.get('split.no') !== 0) throw unfit(`${name} is a later part of a split model. Use its first part.`)
   const parts = splitParts(decoder)
   if (parts.length !== count)
-    throw unfit(`${name} is the first of ${count} parts by its header, and of ${parts.length} by its name.`)
+    throw unfit(
+      `${name} is the first of ${count} parts according to its header, but of ${parts.length} according to its name.`,
+    )
   const there = new Set(await readdir(path.dirname(decoder)))
-  const lacking = parts.map((part) => path.basename(part)).filter((part) => !there.has(part))
-  if (lacking.length > 0) throw unfit(`${name} is split, and these parts are not there: ${lacking.join(', ')}.`)
+  const missing = parts.map((part) => path.basename(part)).filter((part) => !there.has(part))
+  if (missing.length > 0) throw unfit(`${name} is split, and these parts are missing: ${missing.join(', ')}.`)
   for (const part of parts.slice(1)) await headerOf(part)
   return parts
 }
@@ -116,14 +120,14 @@ const bytesOf = ({ tensors }: GgufHeader): number => tensors.reduce((sum, { byte
 export const parametersOf = ({ tensors }: GgufHeader): number =>
   tensors.reduce((sum, { shape }) => sum + shape.reduce((product, size) => product * size, 1), 0)
 
-/** Where a file does not say how many heads there are, keys and values as wide as the model. */
+/** If the file does not say the number of heads, keys and values are taken to be as wide as the model. */
 function keptPerToken({ metadata }: GgufHeader, { architecture, layers, width }: DecoderFacts): number {
   const number = (key: string): number | undefined => {
     const value = metadata.get(`${architecture}.${key}`)
     return typeof value === 'number' ? value : undefined
   }
   const heads = number('attention.head_count') ?? 1
-  // Mamba and RWKV: none of it is attention.
+  // Mamba and RWKV have no attention.
   if (heads === 0) return 0
   const shared = number('attention.head_count_kv') ?? heads
   const keys = number('attention.key_length') ?? width / heads

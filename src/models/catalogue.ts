@@ -1,16 +1,16 @@
-/** A well-known vision-language model that the hub has as GGUF. */
+/** A well-known vision-language model with GGUF files on the hub. */
 export interface CatalogueEntry {
   id: string
   title: string
-  /** Names that hosted services and makers have for it: requests that were written for those work unchanged. */
+  /** Its names at hosted services and its makers, so that requests written for those work unchanged. */
   aliases: readonly string[]
-  /** The hub's repository with the GGUF files. */
+  /** The repository of the GGUF files. */
   repo: string
-  /** The quantization that is recommended; `oriel pull id:QUANT` takes another. */
+  /** The recommended quantization. */
   quant: string
-  /** In billions, all experts counted. */
+  /** In billions, including all experts. */
   parameters: number
-  /** Tokens that its makers say it takes. */
+  /** The context that its makers state. */
   contextTokens: number
   licence: string
   /** The family of its vision encoder: `clip.projector_type`. */
@@ -18,7 +18,7 @@ export interface CatalogueEntry {
   use: string
 }
 
-/** @param name an id or one of the other names, in any case */
+/** @param name an id, an alias or a repository, in any case */
 export function entryOf(name: string): CatalogueEntry | undefined {
   const wanted = name.toLowerCase()
   return catalogue.find((entry) =>
@@ -31,13 +31,13 @@ export const entryOfRepo = (repo: string): CatalogueEntry | undefined => catalog
 export const catalogueNames = ({ id, aliases }: CatalogueEntry): string[] => [id, ...aliases]
 
 /**
- * Bytes that a model takes on disk and in memory, before any context: what the quantization needs for each parameter,
- * and the vision file beside it. An estimate; files that are here say it exactly.
+ * The estimated size of a model on disk and in memory, without context, in bytes: its parameters in its quantization, and
+ * the vision file.
  */
 export const estimatedBytes = ({ parameters, quant }: CatalogueEntry): number =>
   Number(((parameters * 1e9 * (bitsPerWeight[quant] ?? 16)) / 8 + 0.5e9 * Math.min(1, parameters / 2)).toPrecision(2))
 
-/** Of whole files of the llama type, from llama.cpp's tools/quantize/README.md. */
+/** Averages over whole files of the llama type, from llama.cpp's tools/quantize/README.md. */
 const bitsPerWeight: Readonly<Record<string, number>> = {
   IQ2_M: 2.93,
   Q4_K_M: 4.89,
@@ -50,8 +50,8 @@ const bitsPerWeight: Readonly<Record<string, number>> = {
 const fireworks = (name: string): string => `accounts/fireworks/models/${name}`
 
 /**
- * Repositories and quantizations: docs/multimodal.md and tools/mtmd/tests.sh of llama.cpp v0.5.0, whose makers run these
- * very files. Families: its conversion/*.py. Contexts, parameters and licences: the makers' model cards.
+ * Sources. Repositories and quantizations: docs/multimodal.md and tools/mtmd/tests.sh of llama.cpp v0.5.0. Families: its
+ * conversion/*.py. Contexts, parameters and licences: the makers' model cards.
  */
 export const catalogue: readonly CatalogueEntry[] = [
   {
@@ -88,7 +88,7 @@ export const catalogue: readonly CatalogueEntry[] = [
     contextTokens: 16384,
     licence: 'apache-2.0',
     family: 'idefics3',
-    use: 'questions about pictures on a laptop',
+    use: 'questions about images on a laptop',
   },
   {
     id: 'smolvlm2-256m',
@@ -112,7 +112,7 @@ export const catalogue: readonly CatalogueEntry[] = [
     contextTokens: 8192,
     licence: 'apache-2.0',
     family: 'idefics3',
-    use: 'several pictures or frames at once, on any CPU',
+    use: 'several images or frames at once, on any CPU',
   },
   {
     id: 'smolvlm2-2.2b',
@@ -124,7 +124,7 @@ export const catalogue: readonly CatalogueEntry[] = [
     contextTokens: 8192,
     licence: 'apache-2.0',
     family: 'idefics3',
-    use: 'the best of its family, for pictures and frames',
+    use: 'the best of its family, for images and frames',
   },
   {
     id: 'granite-docling-258m',
@@ -148,7 +148,7 @@ export const catalogue: readonly CatalogueEntry[] = [
     contextTokens: 131_072,
     licence: 'apache-2.0',
     family: 'pixtral',
-    use: 'documents, charts and long conversations with pictures of any shape',
+    use: 'documents, charts and long conversations with images of any shape',
   },
   {
     id: 'mistral-small-3.1-24b',
@@ -172,7 +172,7 @@ export const catalogue: readonly CatalogueEntry[] = [
     contextTokens: 32_768,
     licence: 'apache-2.0',
     family: 'qwen2vl_merger',
-    use: 'small, and good at text in pictures',
+    use: 'small, and good at text in images',
   },
   {
     id: 'qwen2-vl-7b',
@@ -184,7 +184,7 @@ export const catalogue: readonly CatalogueEntry[] = [
     contextTokens: 32_768,
     licence: 'apache-2.0',
     family: 'qwen2vl_merger',
-    use: 'text in pictures, documents',
+    use: 'text in images, documents',
   },
   {
     id: 'qwen2.5-vl-3b',
@@ -220,7 +220,7 @@ export const catalogue: readonly CatalogueEntry[] = [
     contextTokens: 128_000,
     licence: 'apache-2.0',
     family: 'qwen2.5vl_merger',
-    use: 'hard questions about pictures, on a large machine',
+    use: 'hard questions about images, on a large machine',
   },
   {
     id: 'qwen2.5-vl-72b',
@@ -256,7 +256,7 @@ export const catalogue: readonly CatalogueEntry[] = [
     contextTokens: 131_072,
     licence: 'gemma',
     family: 'gemma3',
-    use: 'conversation with pictures in many languages, on a laptop',
+    use: 'conversation with images in many languages, on a laptop',
   },
   {
     id: 'gemma-3-12b',
@@ -268,7 +268,7 @@ export const catalogue: readonly CatalogueEntry[] = [
     contextTokens: 131_072,
     licence: 'gemma',
     family: 'gemma3',
-    use: 'conversation with pictures in many languages',
+    use: 'conversation with images in many languages',
   },
   {
     id: 'gemma-3-27b',
@@ -404,7 +404,7 @@ export const catalogue: readonly CatalogueEntry[] = [
     contextTokens: 131_072,
     licence: 'mit',
     family: 'kimivl',
-    use: 'reasoning about pictures; three billion of its parameters work at a time',
+    use: 'reasoning about images; three billion of its parameters work at a time',
   },
   {
     id: 'glm-4.6v-flash',
@@ -416,7 +416,7 @@ export const catalogue: readonly CatalogueEntry[] = [
     contextTokens: 131_072,
     licence: 'mit',
     family: 'glm4v',
-    use: 'text and tables in pictures',
+    use: 'text and tables in images',
   },
   {
     id: 'llava-1.5-7b',
@@ -464,7 +464,7 @@ export const catalogue: readonly CatalogueEntry[] = [
     contextTokens: 32_768,
     licence: 'minicpm',
     family: 'resampler',
-    use: 'several pictures at once, few tokens each',
+    use: 'several images at once, few tokens each',
   },
   {
     id: 'mobilevlm-3b',
@@ -476,6 +476,6 @@ export const catalogue: readonly CatalogueEntry[] = [
     contextTokens: 2048,
     licence: 'apache-2.0',
     family: 'ldp',
-    use: 'short answers with very few picture tokens',
+    use: 'short answers with very few image tokens',
   },
 ]

@@ -1,27 +1,28 @@
 import { stat } from 'node:fs/promises'
 import path from 'node:path'
+import { fileTypes, type GgufHeader, headerOf } from '../gguf/index.ts'
 import { type ModelCard, parametersOf } from './card.ts'
 import { splitParts } from './file-names.ts'
-import { decoderFacts, projectorFacts, textOf } from './fit.ts'
-import type { GgufHeader } from './gguf.ts'
-import { fileTypes } from './gguf-types.ts'
-import { headerOf } from './headers.ts'
+import { decoderFacts, type EncoderFamily, projectorFacts, supports, textOf } from './fit.ts'
 
-/** What there is to know of a model without loading it. */
+/** What the files of a model say about it. */
 export interface ModelFacts {
   architecture: string
   layers: number
-  /** `Q4_K_M`, or what most of its weights are. */
+  /** `Q4_K_M`, or the type of most of its weights. */
   quantization: string
-  /** Numbers that were trained, the vision encoder's among them. */
+  /** Including those of the vision encoder. */
   parameters: number
   licence: string
-  vision: { family: string; imageSize: number; parameters: number } | null
+  /** `supported`: whether this version can run the encoder. */
+  vision: { family: string; supported: boolean; imageSize: number; parameters: number } | null
   files: readonly { file: string; bytes: number }[]
 }
 
-/** @throws OrielError as `readGguf` does */
-export async function factsOf({ decoder, projector }: ModelCard): Promise<ModelFacts> {
+export async function factsOf(
+  { decoder, projector }: ModelCard,
+  families: readonly EncoderFamily[],
+): Promise<ModelFacts> {
   const parts = splitParts(decoder)
   const headers = await Promise.all(parts.map(headerOf))
   const [header] = headers
@@ -36,12 +37,14 @@ export async function factsOf({ decoder, projector }: ModelCard): Promise<ModelF
     quantization: quantizationOf(headers),
     parameters: all.reduce((sum, one) => sum + parametersOf(one), 0),
     licence: textOf(header.metadata.get('general.license')),
-    vision:
-      vision === null
-        ? null
-        : { ...projectorFacts(vision, path.basename(projector ?? '')), parameters: parametersOf(vision) },
+    vision: vision === null ? null : visionFacts(vision, path.basename(projector ?? ''), families),
     files: await Promise.all(files.map(async (file) => ({ file, bytes: (await stat(file)).size }))),
   }
+}
+
+function visionFacts(header: GgufHeader, file: string, families: readonly EncoderFamily[]): ModelFacts['vision'] {
+  const { family, imageSize } = projectorFacts(header, file, families)
+  return { family, supported: supports(families, family), imageSize, parameters: parametersOf(header) }
 }
 
 function quantizationOf(headers: readonly GgufHeader[]): string {

@@ -1,25 +1,25 @@
 import { OrielError } from '../errors.ts'
 
-/** A file that may be a model's, by its path in a repository or a folder. */
+/** A file that may belong to a model, by its path in a repository or a folder. */
 export interface NamedFile {
   readonly path: string
 }
 
-/** A decoder that its files' names tell of: one file, or all parts of a split one. */
+/** A decoder, recognised by file names: one file, or all parts of a split one. */
 export interface NamedDecoder<F extends NamedFile> {
-  /** `Q4_K_M`; empty where the name does not say. */
+  /** `Q4_K_M`; empty if the name does not have it. */
   quant: string
   files: readonly F[]
-  /** The path without `.gguf` and the number of a part. */
+  /** The path without `.gguf` and without the number of a part. */
   stem: string
 }
 
-/** What is taken where nobody says: good answers in little memory first. */
+/** The order of preference: good answers in little memory first. */
 const preferredQuants = ['Q4_K_M', 'Q8_0', 'UD-Q4_K_XL', 'Q4_K_S', 'Q5_K_M', 'Q6_K', 'Q4_0', 'F16', 'BF16', 'F32']
-/** Vision files are small, and their errors show: exact ones first. BF16 last, for machines that cannot compute with it. */
+/** Vision files are small, and their errors matter: exact ones first. BF16 is last, since not every machine computes with it. */
 const preferredVision = ['F16', 'Q8_0', 'F32', 'BF16']
 
-/** The decoders among files, those that are preferred first. Parts that are split and not all there are left out. */
+/** The decoders among files in order of preference. Split ones with missing parts are left out. */
 export function decodersOf<F extends NamedFile>(files: readonly F[]): NamedDecoder<F>[] {
   const groups = new Map<string, { count: number; files: F[] }>()
   for (const file of files) {
@@ -36,7 +36,7 @@ export function decodersOf<F extends NamedFile>(files: readonly F[]): NamedDecod
 }
 
 /**
- * The vision file that belongs to a decoder: one that has its name, or else the best of those in its folder or above.
+ * The vision file that belongs to a decoder: one that has its name, or else the preferred one in its folder or above.
  * @param stem of the decoder
  */
 export function projectorFor<F extends NamedFile>(files: readonly F[], stem: string): F | undefined {
@@ -52,7 +52,7 @@ export function projectorFor<F extends NamedFile>(files: readonly F[], stem: str
 
 export const isVisionName = (path: string): boolean => /mmproj[^/]*\.gguf$/i.test(path)
 
-/** Files of other purposes that lie beside models: draft heads and measurements for quantizing. */
+/** Excludes files of other purposes: draft heads and importance matrices. */
 const isDecoderName = (path: string): boolean =>
   /\.gguf$/i.test(path) && !isVisionName(path) && !/(imatrix|mtp-|eagle3-|dflash-|dspark-)[^/]*$/i.test(path)
 
@@ -63,17 +63,17 @@ export function splitOf(path: string): { stem: string; count: number } {
 }
 
 /**
- * The folder that a model's file has for itself: its name without `.gguf` and the number of a part.
- * @throws OrielError `invalid` for a name that would lead elsewhere
+ * The name of the folder for a model's file: its own name without `.gguf` and without the number of a part.
+ * @throws OrielError `invalid` for a name that is not a plain file name
  */
 export function folderFor(name: string): string {
   const { stem } = splitOf(name)
   if (/^\.|[/\\:\p{Cc}]|^$/u.test(stem))
-    throw new OrielError('invalid', `${JSON.stringify(name)} is no name for a model's file.`)
+    throw new OrielError('invalid', `${JSON.stringify(name)} is not a valid name for a model file.`)
   return stem
 }
 
-/** The paths of all parts of a decoder, by that of its first. */
+/** The paths of all parts of a decoder, from the path of the first. */
 export function splitParts(path: string): string[] {
   const { stem, count } = splitOf(path)
   const five = (number: number): string => String(number).padStart(5, '0')
@@ -82,7 +82,7 @@ export function splitParts(path: string): string[] {
     : Array.from({ length: count }, (_, at) => `${stem}-${five(at + 1)}-of-${five(count)}.gguf`)
 }
 
-/** The quantization that a name tells of, or the folder that it lies in: `UD-Q4_K_XL/name-00001-of-00002.gguf`. */
+/** The quantization in a name, or in the name of its folder: `UD-Q4_K_XL/name-00001-of-00002.gguf`. */
 function quantOf(stem: string): string {
   const found = stem
     .toUpperCase()

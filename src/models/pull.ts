@@ -2,42 +2,40 @@ import { readdir, stat } from 'node:fs/promises'
 import path from 'node:path'
 import type { ModelsConfig } from '../config.ts'
 import { OrielError } from '../errors.ts'
+import { headerOf, parseHeader } from '../gguf/index.ts'
 import { type ModelCard, readCard } from './card.ts'
 import { type CatalogueEntry, entryOfRepo } from './catalogue.ts'
 import { decodersOf, folderFor, type NamedDecoder, type NamedFile, projectorFor } from './file-names.ts'
-import { projectorFacts } from './fit.ts'
-import { parseGguf, readGguf } from './gguf.ts'
+import { type EncoderFamily, projectorFacts, supports } from './fit.ts'
 import { addToSnapshot, cacheFolder, placesOf, setRef } from './hub/cache.ts'
 import { HubClient, type Listing, type RemoteFile } from './hub/client.ts'
-import { checkSpace, copyTo, download, type Fetch, lockOf, missingBytes } from './hub/download.ts'
-import { findLocal, idInRepo, ownFolder } from './library.ts'
+import { checkSpace, copyTo, download, lockOf, missingBytes, type Transfer } from './hub/download.ts'
+import { findLocal, idInRepo, ownFolder } from './local.ts'
 import { type HubSource, sourceOf, type UrlSource } from './source.ts'
 
-/** What is told while a model is fetched. */
+/** The progress of a pull. */
 export type PullEvent =
   | { type: 'plan'; name: string; files: readonly { path: string; bytes: number }[]; missing: number }
   | { type: 'bytes'; done: number; total: number; file: string }
-  /** Somebody else's pull of the same file is waited for. */
+  /** Another process pulls the same file, and this pull waits for it. */
   | { type: 'wait'; file: string }
   | { type: 'check'; file: string }
   | { type: 'retry'; why: string; seconds: number }
 
 export interface PullOptions {
-  config: ModelsConfig
-  /** Families of vision encoders that can be run. */
-  families: readonly string[]
-  /** Fetch it although its family cannot be run. */
+  /** Pull the model even if its family of vision encoders is not supported. */
   anyway: boolean
   signal: AbortSignal
   onEvent(event: PullEvent): void
 }
 
-/**
- * Fetches a model, or what lacks of it, and checks that it can be served.
- * @param name an id of the catalogue, `owner/repo`, either with `:QUANT`, a URL, or a GGUF file of this machine
- * @throws OrielError in the words of a person at a terminal
- */
-export async function pull(name: string, options: PullOptions): Promise<ModelCard> {
+interface Pull extends PullOptions {
+  config: ModelsConfig
+  families: readonly EncoderFamily[]
+}
+
+/** See `Library.pull`. */
+export async function pull(name: string, options: Pull): Promise<ModelCard> {
   const { config, signal, onEvent } = options
   const source = await sourceOf(name, config.hub.endpoint)
   const client = new HubClient(config.hub, (why, seconds) => onEvent({ type: 'retry', why, seconds }))
@@ -46,30 +44,30 @@ export async function pull(name: string, options: PullOptions): Promise<ModelCar
     if (config.hub.offline) return await offline(name, source.kind === 'hub' ? source : null, options)
     return source.kind === 'url' ? await pullUrl(client, source, options) : await pullRepo(client, source, options)
   } catch (error) {
-    throw signal.aborted ? stopped() : told(error, config.hub.endpoint)
+    throw signal.aborted ? stopped() : explained(error, config.hub.endpoint)
   } finally {
     await client.close()
   }
 }
 
-const stopped = () => new OrielError('cancelled', 'Stopped. What is here stays: the same command goes on from there.')
+const resumable = 'The downloaded part is kept: repeat the command to resume.'
 
-/** What the system says of a disk or a network, in the words of a person. */
-function told(error: unknown, endpoint: string): unknown {
+const stopped = () => new OrielError('cancelled', `Stopped. ${resumable}`)
+
+/** Explains the system's errors of disks and networks. */
+function explained(error: unknown, endpoint: string): unknown {
   if (error instanceof OrielError || !(error instanceof Error) || !('code' in error)) return error
-  if (error.code === 'ENOSPC')
-    return new OrielError('invalid', 'The disk is full. What is here stays: the same command goes on from there.')
-  // Errors of files name one; those of a network do not.
+  if (error.code === 'ENOSPC') return new OrielError('invalid', `The disk is full. ${resumable}`, { code: 'no_space' })
+  // Only errors of files have a path.
   if ('path' in error)
-    return new OrielError(
-      'invalid',
-      `${error.path} cannot be used: ${error.code}. HF_HUB_CACHE and --models-dir name other folders.`,
-      { cause: error },
-    )
-  return new OrielError('internal', `${endpoint} cannot be asked: ${error.message}.`, { cause: error })
+    return new OrielError('invalid', `${error.path} cannot be used: ${error.code}.`, {
+      code: 'unusable_folder',
+      cause: error,
+    })
+  return new OrielError('internal', `${endpoint} cannot be reached: ${error.message}.`, { cause: error })
 }
 
-async function pullRepo(client: HubClient, source: HubSource, options: PullOptions): Promise<ModelCard> {
+async function pullRepo(client: HubClient, source: HubSource, options: Pull): Promise<ModelCard> {
   const { config, signal } = options
   const entry = entryOfRepo(source.repo)
   if (entry !== undefined) checkFamily(entry.title, entry.family, options)
@@ -79,18 +77,18 @@ async function pullRepo(client: HubClient, source: HubSource, options: PullOptio
   const vision = projector === undefined ? null : await describe(projector)
   const cache = cacheFolder(config)
   if (vision !== null && entry === undefined)
-    checkFamily(source.repo, await familyOf(client, vision, fetchOf(client, cache, vision), signal), options)
-  // The vision file comes first: it is small, and what is wrong with a repository shows there.
+    checkFamily(source.repo, await familyOf(client, vision, transferOf(client, cache, vision), options), options)
+  // The vision file comes first: it is small, and faults of a repository show there.
   const files = [...(vision === null ? [] : [vision]), ...(await Promise.all(decoder.files.map(describe)))]
-  const fetches = files.map((file) => fetchOf(client, cache, file))
-  await fetchAll(client, source.repo, fetches, cache, options)
+  const transfers = files.map((file) => transferOf(client, cache, file))
+  await downloadAll(client, source.repo, transfers, cache, options)
   for (const { path: file, etag } of files)
     await addToSnapshot(cache, source.repo, { commit: listing.commit, file, blob: etag })
   if (source.revision !== listing.commit) await setRef(cache, source.repo, source.revision, listing.commit)
-  return readCard(await findLocal(idInRepo(source.repo, decoder), config))
+  return readCard(await findLocal(idInRepo(source.repo, decoder), config), options.families)
 }
 
-/** The files of a repository that make a model. @throws OrielError `not_found` that names those there are */
+/** The files of a repository that make up a model. @throws OrielError `not_found` that names the files there are */
 function chosen(
   { repo, paths }: Listing,
   { file, quant }: HubSource,
@@ -119,21 +117,22 @@ function chosen(
   return { decoder: found, projector: projectorFor(files, found.stem) }
 }
 
-/** The family that a vision file says it is of, from its first bytes; null where they do not reach. */
+/** The family of a vision file, from its first bytes; null if the header is longer. */
 async function familyOf(
   client: HubClient,
   file: RemoteFile,
-  fetch: Fetch,
-  signal: AbortSignal,
+  transfer: Transfer,
+  { signal, families }: Pull,
 ): Promise<string | null> {
   const name = path.basename(file.path)
-  if ((await missingBytes(fetch)) === 0) return projectorFacts(await readGguf(fetch.target), name).family
+  if ((await missingBytes(transfer)) === 0)
+    return projectorFacts(await headerOf(transfer.target), name, families).family
   return client.retried(file, signal, async () => {
-    const { chunks } = await client.open(fetch.url, 0, Math.min(file.bytes, headerBytes), file, signal)
+    const { chunks } = await client.open(transfer.url, 0, Math.min(file.bytes, headerBytes), file, signal)
     const read: Buffer[] = []
     for await (const chunk of chunks) read.push(chunk)
     try {
-      return projectorFacts(parseGguf(Buffer.concat(read), file.bytes), name).family
+      return projectorFacts(parseHeader(Buffer.concat(read), file.bytes), name, families).family
     } catch (error) {
       if (error instanceof OrielError) throw error
       return null
@@ -141,20 +140,20 @@ async function familyOf(
   })
 }
 
-/** Headers of vision files have no vocabulary. */
+/** The header of a vision file has no vocabulary. */
 const headerBytes = 1 << 20
 
-/** @throws OrielError `invalid` where a family cannot be run, unless it is to be fetched anyway */
-function checkFamily(title: string, family: string | null, { families, anyway }: PullOptions): void {
-  if (family === null || families.includes(family) || anyway) return
+/** @throws OrielError `invalid` if a family is not supported, unless the model is to be pulled anyway */
+function checkFamily(title: string, family: string | null, { families, anyway }: Pull): void {
+  if (family === null || supports(families, family) || anyway) return
   throw new OrielError(
     'invalid',
-    `${title} has a vision encoder of the family ${family}, which this version does not run; it runs ${families.join(', ')}. --anyway fetches it all the same.`,
-    { code: 'unsupported_model' },
+    `${title} has a vision encoder of the family ${family}, which this version does not support. It supports ${families.flatMap(({ types }) => types).join(', ')}.`,
+    { code: 'unsupported_family' },
   )
 }
 
-function fetchOf(client: HubClient, cache: string, { repo, commit, path: file, bytes, etag }: RemoteFile): Fetch {
+function transferOf(client: HubClient, cache: string, { repo, commit, path: file, bytes, etag }: RemoteFile): Transfer {
   const { blobs, locks } = placesOf(cache, repo)
   return {
     url: client.urlOf(repo, commit, file),
@@ -167,46 +166,51 @@ function fetchOf(client: HubClient, cache: string, { repo, commit, path: file, b
   }
 }
 
-async function fetchAll(
+async function downloadAll(
   client: HubClient,
   name: string,
-  fetches: readonly Fetch[],
+  transfers: readonly Transfer[],
   folder: string,
-  { signal, onEvent }: PullOptions,
+  { signal, onEvent }: Pull,
 ): Promise<void> {
-  const missing = (await Promise.all(fetches.map(missingBytes))).reduce((sum, bytes) => sum + bytes, 0)
-  const nameOf = ({ what }: Fetch): string => what.path ?? what.repo
-  onEvent({ type: 'plan', name, files: fetches.map((fetch) => ({ path: nameOf(fetch), bytes: fetch.bytes })), missing })
+  const missing = (await Promise.all(transfers.map(missingBytes))).reduce((sum, bytes) => sum + bytes, 0)
+  const nameOf = ({ what }: Transfer): string => what.path ?? what.repo
+  onEvent({
+    type: 'plan',
+    name,
+    files: transfers.map((transfer) => ({ path: nameOf(transfer), bytes: transfer.bytes })),
+    missing,
+  })
   if (missing > 0) await checkSpace(folder, missing)
-  const total = fetches.reduce((sum, { bytes }) => sum + bytes, 0)
+  const total = transfers.reduce((sum, { bytes }) => sum + bytes, 0)
   let before = 0
-  for (const fetch of fetches) {
-    const file = nameOf(fetch)
-    await download(client, fetch, {
+  for (const transfer of transfers) {
+    const file = nameOf(transfer)
+    await download(client, transfer, {
       signal,
       onBytes: (done) => onEvent({ type: 'bytes', done: before + done, total, file }),
       onWait: () => onEvent({ type: 'wait', file }),
       onCheck: () => onEvent({ type: 'check', file }),
     })
-    before += fetch.bytes
+    before += transfer.bytes
   }
 }
 
-/** What the cache has, where the hub may not be asked. */
-async function offline(name: string, source: HubSource | null, { config }: PullOptions): Promise<ModelCard> {
+/** The model in the cache, without asking the hub. */
+async function offline(name: string, source: HubSource | null, { config, families }: Pull): Promise<ModelCard> {
   const wanted =
     source === null ? name : `${source.repo}${source.quant === null ? '' : `:${source.quant.toUpperCase()}`}`
   const model = await findLocal(wanted, config).catch(() => {
-    throw new OrielError('not_found', `${wanted} is not in the cache, and HF_HUB_OFFLINE forbids to fetch it.`)
+    throw new OrielError('not_found', `${wanted} is not in the cache, and downloads are off.`, { code: 'offline' })
   })
-  return readCard(model)
+  return readCard(model, families)
 }
 
-/** How often a file that changes meanwhile is begun anew; the last time it is fetched in one piece. */
-const mostVersions = 3
+/** Attempts for a file that changes while it is downloaded. The last attempt downloads it in one piece. */
+const maxVersions = 3
 
-/** A single file of any server: put into the folder of models, with no hash to check. */
-async function pullUrl(client: HubClient, { url, name }: UrlSource, options: PullOptions): Promise<ModelCard> {
+/** A single file of any server. It goes to the folder of models, and there is no hash to check. */
+async function pullUrl(client: HubClient, { url, name }: UrlSource, options: Pull): Promise<ModelCard> {
   const { config, signal, onEvent } = options
   const id = folderFor(name)
   const folder = ownFolder(config)
@@ -214,45 +218,53 @@ async function pullUrl(client: HubClient, { url, name }: UrlSource, options: Pul
   const what = { repo: url.host, path: name }
   const look = () =>
     client.retried(what, signal, async () => {
-      // A range of one byte tells the length, where the server knows ranges.
+      // The answer to a range of one byte has the length, if the server supports ranges.
       const { partial, totalBytes, validator, chunks } = await client.open(url.href, 0, 1, what, signal)
       for await (const _ of chunks) break
       return { bytes: totalBytes, validator: partial ? validator : null }
     })
   for (let version = 1; ; version++) {
     const { bytes, validator: found } = await look()
-    if (bytes === null) throw new OrielError('invalid', `${url.host} does not say how long ${name} is.`)
-    const validator = version < mostVersions ? found : null
-    const fetch = { url: url.href, what, bytes, hash: null, validator, target, lock: lockOf(target) }
+    if (bytes === null) throw new OrielError('invalid', `${url.host} does not send the length of ${name}.`)
+    const validator = version < maxVersions ? found : null
+    const transfer = { url: url.href, what, bytes, hash: null, validator, target, lock: lockOf(target) }
     try {
-      await fetchAll(client, name, [fetch], folder, options)
-      return await readCard({ id, aliases: [], decoder: target, projector: null })
+      await downloadAll(client, name, [transfer], folder, options)
+      return await readCard({ id, aliases: [], decoder: target, projector: null }, options.families)
     } catch (error) {
       const changed = error instanceof OrielError && error.code === 'file_changed'
-      if (!changed || version === mostVersions) throw error
-      onEvent({ type: 'retry', why: 'the file has changed', seconds: 0 })
+      if (!changed || version === maxVersions) throw error
+      onEvent({ type: 'retry', why: 'The file has changed', seconds: 0 })
     }
   }
 }
 
 /** Files of this machine, copied to the folder of models with the vision file that lies beside them. */
-async function keep(file: string, options: PullOptions): Promise<ModelCard> {
+async function keep(file: string, options: Pull): Promise<ModelCard> {
+  const { families } = options
   const folder = path.dirname(path.resolve(file))
   const stem = folderFor(path.basename(file))
   const there = (await readdir(folder)).map((name) => ({ path: name }))
   const parts = decodersOf(there).find((decoder) => decoder.stem === stem)?.files ?? [{ path: path.basename(file) }]
   const vision = projectorFor(there, stem)
   const cardIn = (place: string): Promise<ModelCard> =>
-    readCard({
-      id: stem,
-      aliases: [],
-      decoder: path.join(place, parts[0]?.path ?? ''),
-      projector: vision === undefined ? null : path.join(place, vision.path),
-    })
+    readCard(
+      {
+        id: stem,
+        aliases: [],
+        decoder: path.join(place, parts[0]?.path ?? ''),
+        projector: vision === undefined ? null : path.join(place, vision.path),
+      },
+      families,
+    )
   // Everything is checked before anything is copied.
   await cardIn(folder)
   if (vision !== undefined)
-    checkFamily(stem, projectorFacts(await readGguf(path.join(folder, vision.path)), vision.path).family, options)
+    checkFamily(
+      stem,
+      projectorFacts(await headerOf(path.join(folder, vision.path)), vision.path, families).family,
+      options,
+    )
   const target = path.join(ownFolder(options.config), stem)
   if (target === folder) return cardIn(folder)
   const names = [...parts, ...(vision === undefined ? [] : [vision])].map((part) => part.path)

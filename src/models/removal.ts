@@ -4,22 +4,22 @@ import type { ModelsConfig } from '../config.ts'
 import { OrielError } from '../errors.ts'
 import { cacheFolder, removeFiles } from './hub/cache.ts'
 import { besides } from './hub/download.ts'
-import { findLocal, foldersOf, type LocalModel, localModels } from './library.ts'
+import { findLocal, foldersOf, type LocalModel, localModels } from './local.ts'
 
-/** A model that may be removed, and how. */
+/** The removal of a model, ready to be confirmed. */
 export interface Removal {
   id: string
-  /** What goes, as a person knows it. */
+  /** The files that are removed, for the person who confirms. */
   files: readonly string[]
-  /** @returns the bytes that are free now */
+  /** @returns the bytes that were freed */
   remove(): Promise<number>
 }
 
-/** @throws OrielError `not_found`, and `invalid` for a model that is part of Oriel */
+/** See `Library.removal`. */
 export async function removalOf(name: string, config: ModelsConfig): Promise<Removal> {
   const model = await findLocal(name, config)
   const { id, origin } = model
-  if (origin.kind === 'built-in') throw new OrielError('invalid', `${id} is part of Oriel and stays.`)
+  if (origin.kind === 'built-in') throw new OrielError('invalid', `${id} is part of Oriel and cannot be removed.`)
   if (origin.kind === 'folder') {
     const files = origin.files.filter((file) => file !== model.projector)
     const vision = model.projector !== null && (await isShared(model, config)) ? [] : [model.projector]
@@ -43,7 +43,7 @@ async function removeFromFolder(files: readonly string[], config: ModelsConfig):
     await rm(file)
     await rm(besides(file).origin, { force: true })
   }
-  // A folder that held nothing else goes too, unless it is where models are looked for.
+  // An empty folder is removed too, unless it is one that is searched for models.
   const folder = path.dirname(files[0] ?? '')
   if (!foldersOf(config).includes(folder)) await rmdir(folder).catch(() => {})
   return freed

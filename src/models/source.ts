@@ -2,18 +2,18 @@ import { stat } from 'node:fs/promises'
 import { OrielError } from '../errors.ts'
 import { catalogue, entryOf } from './catalogue.ts'
 
-/** A repository of the hub, and which of its files. */
+/** Files of a repository on the hub. */
 export interface HubSource {
   kind: 'hub'
   repo: string
   revision: string
-  /** `Q4_K_M`; null: the preferred one. */
+  /** `Q4_K_M`; null for the preferred one. */
   quant: string | null
-  /** Of the decoder, in the repository; null: chosen by the quantization. */
+  /** The path of the decoder in the repository; null to choose it by the quantization. */
   file: string | null
 }
 
-/** A file of any other server, and its name. */
+/** A file on any other server, and its name. */
 export interface UrlSource {
   kind: 'url'
   url: URL
@@ -23,9 +23,9 @@ export interface UrlSource {
 export type Source = HubSource | UrlSource | { kind: 'file'; file: string }
 
 /**
- * What a person means by a name: a file that is here, a URL, an entry of the catalogue, a repository.
- * @param endpoint of the hub: its URLs are repositories, and not just files
- * @throws OrielError `not_found` with what is allowed
+ * The source that a name stands for: a file of this machine, a URL, an entry of the catalogue or a repository.
+ * @param endpoint of the hub, whose URLs are repositories
+ * @throws OrielError `not_found` or `invalid` if the name stands for none of these
  */
 export async function sourceOf(name: string, endpoint: string): Promise<Source> {
   if (/^https?:/i.test(name)) return sourceOfUrl(name, endpoint)
@@ -35,32 +35,33 @@ export async function sourceOf(name: string, endpoint: string): Promise<Source> 
   if (entry !== undefined) return inRepo(entry.repo, { quant: quant ?? null })
   const [, repo, file] = /^([\w][\w.-]*\/[\w][\w.-]*)(?:\/(.+\.gguf))?$/i.exec(short) ?? []
   if (repo !== undefined && !/\.gguf$/i.test(repo)) return inRepo(repo, { quant: quant ?? null, file: file ?? null })
-  if (/\.gguf$/i.test(name)) throw new OrielError('not_found', `There is no file at ${name}.`)
+  if (/\.gguf$/i.test(name)) throw new OrielError('not_found', `There is no file ${name}.`)
   const near = catalogue.map(({ id }) => id).filter((id) => id.startsWith(short.slice(0, 4).toLowerCase()))
   throw new OrielError(
     'not_found',
-    `The catalogue has no ${short}${near.length > 0 ? ` (of that name: ${near.join(', ')})` : ''}. \`oriel list --catalogue\` shows what it has; owner/repo, a URL or a GGUF file may be given, too.`,
+    `The catalogue has no ${short}${near.length > 0 ? ` (similar: ${near.join(', ')})` : ''}.`,
+    { code: 'not_in_catalogue' },
   )
 }
 
 function sourceOfUrl(text: string, endpoint: string): Source {
-  if (!URL.canParse(text)) throw new OrielError('invalid', `${text} is no valid URL.`)
+  if (!URL.canParse(text)) throw new OrielError('invalid', `${text} is not a valid URL.`)
   const url = new URL(text)
   const hubs = ['huggingface.co', 'hf.co', new URL(endpoint).host]
   if (!hubs.includes(url.host)) {
     const name = decoded(url.pathname.slice(url.pathname.lastIndexOf('/') + 1))
     if (/\.gguf$/i.test(name)) return { kind: 'url', url, name }
-    throw new OrielError('invalid', `${text} is neither a GGUF file nor a repository of the hub.`)
+    throw new OrielError('invalid', `${text} is neither a GGUF file nor a repository on the hub.`)
   }
   const [owner, name, kind, revision, ...file] = url.pathname.slice(1).split('/').map(decoded)
   const isWord = (part: string | undefined): boolean => part !== undefined && /^\w[\w.-]*$/.test(part)
   if (!isWord(owner) || !isWord(name) || (revision !== undefined && !/^\w[\w.-]*(\/\w[\w.-]*)*$/.test(revision)))
-    throw new OrielError('invalid', `${text} names no repository: its path is not owner/repo.`)
+    throw new OrielError('invalid', `${text} does not name a repository: its path is not owner/repo.`)
   const within = { revision: revision || 'main', file: file.length > 0 && kind !== 'tree' ? file.join('/') : null }
   return inRepo(`${owner}/${name}`, within)
 }
 
-/** Percent signs that mean nothing stay. */
+/** Leaves a text with invalid percent escapes as it is. */
 function decoded(text: string): string {
   try {
     return decodeURIComponent(text)

@@ -99,14 +99,6 @@ export function bindGgml({ ggmlBase, ggml, folder, fallback }: Libraries) {
     ggmlBase,
     'size_t ggml_graph_overhead_custom(size_t, bool)',
   )
-  const arrayCount = declare<(gguf: Gguf, key: number) => number | bigint>(
-    ggmlBase,
-    'size_t gguf_get_arr_n(void*, int64)',
-  )
-  const arrayData = declare<(gguf: Gguf, key: number) => Pointer>(
-    ggmlBase,
-    'const void* gguf_get_arr_data(void*, int64)',
-  )
   const newScheduler = declare<
     (
       backends: BigUint64Array,
@@ -392,25 +384,6 @@ export function bindGgml({ ggmlBase, ggml, folder, fallback }: Libraries) {
       'size_t gguf_get_tensor_size(void*, int64)',
     ),
     dataOffset: declare<(gguf: Gguf) => number | bigint>(ggmlBase, 'size_t gguf_get_data_offset(void*)'),
-    findKey: declare<(gguf: Gguf, key: string) => number>(ggmlBase, 'int64 gguf_find_key(void*, const char*)'),
-    keyType: declare<(gguf: Gguf, key: number) => number>(ggmlBase, 'int gguf_get_kv_type(void*, int64)'),
-    valueString: declare<(gguf: Gguf, key: number) => string>(ggmlBase, 'const char* gguf_get_val_str(void*, int64)'),
-    valueU32: declare<(gguf: Gguf, key: number) => number>(ggmlBase, 'uint32 gguf_get_val_u32(void*, int64)'),
-    valueF32: declare<(gguf: Gguf, key: number) => number>(ggmlBase, 'float gguf_get_val_f32(void*, int64)'),
-    valueBool: declare<(gguf: Gguf, key: number) => boolean>(ggmlBase, 'bool gguf_get_val_bool(void*, int64)'),
-    /** gguf's number for the type of an array's elements. */
-    elementType: declare<(gguf: Gguf, key: number) => number>(ggmlBase, 'int gguf_get_arr_type(void*, int64)'),
-    /** Of an array of 32-bit floats. */
-    valueFloats: (gguf: Gguf, key: number): Float32Array => {
-      const count = Number(arrayCount(gguf, key))
-      return koffi.decode(arrayData(gguf, key), koffi.array('float', count, 'Typed'))
-    },
-    valueI32: declare<(gguf: Gguf, key: number) => number>(ggmlBase, 'int32 gguf_get_val_i32(void*, int64)'),
-    /** Of an array of 32-bit integers. */
-    valueIntegers: (gguf: Gguf, key: number): Int32Array => {
-      const count = Number(arrayCount(gguf, key))
-      return koffi.decode(arrayData(gguf, key), koffi.array('int32', count, 'Typed'))
-    },
     findTensor: declare<(context: Context, name: string) => Tensor | null>(
       ggmlBase,
       'void* ggml_get_tensor(void*, const char*)',

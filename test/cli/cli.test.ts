@@ -88,7 +88,9 @@ describe('oriel serve', () => {
     await rm(folder, { recursive: true })
     expect(await oriel('serve', '--memory-budget', '100 MB')).toMatchObject({
       code: 1,
-      stderr: expect.stringMatching(/^oriel: The model pocket never fits: it takes 2\d\d MB .* may take 100 MB/),
+      stderr: expect.stringMatching(
+        /^oriel: The model pocket never fits: it takes 2\d\d MB .* may take 100 MB\. .* --memory-budget\.\n$/,
+      ),
     })
     expect(await oriel('serve', '--memory-budget', 'plenty')).toMatchObject({
       code: 1,
@@ -107,7 +109,9 @@ describe('oriel serve', () => {
     taken.close()
     expect(await oriel('serve', '--model', 'gpt-5')).toMatchObject({
       code: 1,
-      stderr: expect.stringMatching(/^oriel: There is no model gpt-5\. There are: pocket/),
+      stderr: expect.stringMatching(
+        /^oriel: There is no model gpt-5\. The models are: pocket.*\. `oriel list` shows .*\n$/,
+      ),
     })
     expect(await oriel('serve', '--port', 'eighty')).toMatchObject({
       code: 1,
@@ -174,7 +178,7 @@ describe('oriel list', () => {
 
   it('shows the models that are here', async () => {
     expect((await oriel('list')).stdout).toMatch(
-      /^NAME +TITLE +TAKES +CONTEXT +SIZE\npocket +Pocket +text, pictures +4096 tokens +\d+\.\d MB\n$/,
+      /^NAME +TITLE +TAKES +CONTEXT +SIZE\npocket +Pocket +text, images +4096 tokens +\d+\.\d MB\n$/,
     )
   })
 })

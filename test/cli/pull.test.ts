@@ -53,42 +53,42 @@ function start(...args: string[]): Running {
 }
 const oriel = (...args: string[]) => start(...args).ended
 
-/** Until the hub has sent so many bytes more. */
+/** Waits until the hub has sent this many more bytes. */
 async function sent(bytes: number): Promise<void> {
   for (const before = hub.sent; hub.sent - before < bytes; ) await new Promise((resolve) => setTimeout(resolve, 10))
 }
 
 describe('oriel pull, from the first byte to an answer', () => {
-  it('goes on after it was stopped, and after it was killed', async () => {
+  it('resumes after it was stopped, and after it was killed', async () => {
     hub.trouble.pace = 80
     const stopped = start('pull', repo)
     await sent(1_500_000)
     stopped.child.kill('SIGINT')
     expect(await stopped.ended).toMatchObject({
       code: 1,
-      stderr: expect.stringContaining('oriel: Stopped. What is here stays: the same command goes on from there.\n'),
+      stderr: expect.stringContaining('oriel: Stopped. The downloaded part is kept: repeat the command to resume.\n'),
     })
     const killed = start('pull', repo)
     await sent(2_500_000)
-    // What came is written down twice a second.
+    // Progress is saved twice a second.
     await new Promise((resolve) => setTimeout(resolve, 600))
     killed.child.kill('SIGKILL')
     await killed.ended
     const before = hub.sent
     hub.trouble.pace = 0
-    // Two at once: one fetches, and the other waits for it.
+    // Of two at once, one downloads and the other waits for it.
     const both = await Promise.all([oriel('pull', repo), oriel('pull', repo)])
     for (const { code, stdout, stderr } of both) {
       expect(code, stderr).toBe(0)
-      expect(stdout).toBe(`${repo}:Q8_0 is here (7.5 MB). Serve it with: oriel serve --model ${repo}\n`)
-      expect(stderr).toMatch(/MB of it are here/)
+      expect(stdout).toBe(`${repo}:Q8_0 is ready (7.5 MB). Serve it with: oriel serve --model ${repo}\n`)
+      expect(stderr).toMatch(/MB already downloaded/)
     }
-    // Twice the look at the vision file's header, and what was missing once.
+    // The vision file's header twice, and the missing part once.
     expect(hub.sent - before).toBeLessThan(decoder.length + vision.length - 2_000_000 + 2 * (1 << 20))
     expect(await readdir(path.join(home, 'hub', '.locks', 'models--someone--Pocket-GGUF'))).toEqual([])
   })
 
-  it('answers with what was pulled', async () => {
+  it('answers with the pulled model', async () => {
     expect(await oriel('ask', '--model', repo, 'examples/sample.png', 'What is in this image?')).toEqual({
       code: 0,
       stdout: 'A red circle on a white background.\n',
@@ -96,7 +96,7 @@ describe('oriel pull, from the first byte to an answer', () => {
     })
   })
 
-  it('shows what it is and what it needs', async () => {
+  it('shows what the model is and what it needs', async () => {
     const { stdout, stderr } = await oriel('show', repo)
     expect(stderr).toBe('')
     expect(stdout).toMatch(/^architecture +llama, 4 layers$/m)
@@ -104,32 +104,32 @@ describe('oriel pull, from the first byte to an answer', () => {
     expect(stdout).toMatch(/^image tokens +512 x 512: \d+ low, \d+ auto, \d+ high$/m)
     expect(stdout).toMatch(/^memory +about 1\d\.\d MB: weights 7\.\d MB, 4096 tokens of context \d\.\d MB$/m)
     expect((await oriel('show', 'qwen/qwen2.5-vl-72b-instruct')).stdout).toMatch(
-      /^here +no: oriel pull qwen2.5-vl-72b fetches it$/m,
+      /^downloaded +no: oriel pull qwen2.5-vl-72b downloads it$/m,
     )
   })
 
-  it('is removed when that is meant', async () => {
-    expect(await oriel('rm', repo)).toMatchObject({ code: 1, stderr: expect.stringContaining('give --yes') })
+  it('removes the model after a confirmation', async () => {
+    expect(await oriel('rm', repo)).toMatchObject({ code: 1, stderr: expect.stringContaining('use --yes') })
     expect(await oriel('rm', '--yes', repo)).toMatchObject({
       code: 0,
-      stdout: `${repo}:Q8_0 is removed: 7.5 MB are free.\n`,
+      stdout: `${repo}:Q8_0 was removed: 7.5 MB freed.\n`,
     })
     expect((await oriel('list')).stdout).not.toContain(repo)
   })
 
-  it('says in one sentence what is wrong, and exits with 1', async () => {
+  it('reports an error in one line with advice, and exits with 1', async () => {
     const said = async (...args: string[]) => (await oriel(...args)).stderr
-    expect(await said('pull', 'smolvlm-256m')).toMatch(/^oriel: .* is gated: .* HF_TOKEN .*\n$/)
+    expect(await said('pull', 'smolvlm-256m')).toMatch(/^oriel: .* is gated\. .* HF_TOKEN .*\n$/)
     expect(await said('pull', 'smolvlm-9b')).toMatch(
-      /^oriel: The catalogue has no smolvlm-9b \(of that name: smolvlm-256m/,
+      /^oriel: The catalogue has no smolvlm-9b \(similar: smolvlm-256m.*\)\. `oriel list --catalogue` shows/,
     )
     expect(await said('serve', '--model', 'smolvlm-256m')).toMatch(
-      /^oriel: SmolVLM 256M Instruct is not here yet: `oriel pull smolvlm-256m` fetches it\.\n$/,
+      /^oriel: SmolVLM 256M Instruct has not been downloaded\. `oriel pull smolvlm-256m` downloads it\.\n$/,
     )
     const broken = path.join(home, 'broken.gguf')
     await writeFile(broken, decoder.subarray(0, 3_000_000))
     expect(await said('serve', '--model', broken)).toMatch(
-      /^oriel: broken\.gguf is no GGUF file that can be read: it is truncated: it has 3000000 bytes, and its tensors need \d+\.\n$/,
+      /^oriel: broken\.gguf is not a valid GGUF file: it is truncated: it has 3000000 bytes, and its tensors need \d+\.\n$/,
     )
   })
 })

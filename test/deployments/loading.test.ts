@@ -3,12 +3,12 @@ import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
 import type { OrielSettings } from '../../src/app.ts'
+import { decoderOf } from '../encoders/oracle/decoder.ts'
+import { idefics3 } from '../encoders/oracle/families/idefics3.ts'
 import { type Value, writeGguf } from '../support/gguf-file.ts'
 import { dataUrl, shape } from '../support/pictures.ts'
 import { pocketFolder } from '../support/pocket.ts'
 import { startServer, type TestServer } from '../support/server.ts'
-import { decoderOf } from '../vision/oracle/decoder.ts'
-import { idefics3 } from '../vision/oracle/families/idefics3.ts'
 
 /** Models of random weights that answer in no time. Each takes about 250 MB, most of it its process, and a cache. */
 let folder: string
@@ -146,7 +146,7 @@ describe('a model that a request names', () => {
     const absent = await post(server, hosted)
     expect([absent.status, (await errorOf(absent)).message]).toEqual([
       404,
-      expect.stringContaining('`oriel pull qwen2.5-vl-32b` fetches it'),
+      expect.stringContaining('has not been downloaded to this server'),
     ])
     const unknown = await post(server, 'gpt-5')
     expect([unknown.status, (await errorOf(unknown)).message]).toEqual([404, expect.stringMatching(/There are: .*one/)])
@@ -290,7 +290,7 @@ describe('a failure', () => {
     await writeFile(path.join(folder, 'text.gguf'), 'This is no model.')
     for (const [name, why] of [
       ['gone', 'Some of its files are missing.'],
-      ['text', 'text.gguf is no GGUF file'],
+      ['text', 'text.gguf is not a valid GGUF file'],
     ] as const) {
       const told = [
         await (await post(server, name)).text(),

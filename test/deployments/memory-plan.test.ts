@@ -3,9 +3,9 @@ import { describe, expect, it } from 'vitest'
 import { loadConfig } from '../../src/config.ts'
 import { planMemory } from '../../src/deployments/memory-plan.ts'
 import { OrielError } from '../../src/errors.ts'
-import { findModel } from '../../src/models/index.ts'
+import { libraryWith } from '../support/library.ts'
 
-const card = await findModel('pocket')
+const card = await libraryWith().find('pocket')
 const { engine } = loadConfig({}, {})
 
 describe('the memory plan of a model', () => {

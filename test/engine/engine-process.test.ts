@@ -100,8 +100,11 @@ it('fails a cancelled request and forgets its pixels', async () => {
 it('counts a prompt, and refuses one that it cannot count', async () => {
   const { engine, until } = await start()
   await until('ready')
-  engine.receive({ type: 'count', id: 1, prompt: [text('ab'), image] })
+  engine.receive({ type: 'count', id: 1, prompt: [text('ab'), image], tokens: true })
   expect(await until('counted', 1)).toMatchObject({ count: { promptTokens: 8, imageTokens: [6] } })
-  engine.receive({ type: 'count', id: 2, prompt: [text('a'.repeat(5000))] })
+  expect(await until('counted', 1)).toMatchObject({ count: { tokens: { length: 8 } } })
+  engine.receive({ type: 'count', id: 3, prompt: [text('ab'), image], tokens: false })
+  expect(await until('counted', 3)).toMatchObject({ count: { promptTokens: 8, imageTokens: [6], tokens: [] } })
+  engine.receive({ type: 'count', id: 2, prompt: [text('a'.repeat(5000))], tokens: true })
   expect(await until('failed', 2)).toMatchObject({ error: { param: 'prompt', code: 'context_length_exceeded' } })
 })

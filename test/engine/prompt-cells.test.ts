@@ -2,12 +2,12 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { afterAll, expect, it } from 'vitest'
+import { openImageArchitecture } from '../../src/encoders/index.ts'
 import { PromptLayout } from '../../src/engine/prompt-cells.ts'
-import { openArchitecture } from '../../src/vision/index.ts'
+import { decoderOf } from '../encoders/oracle/decoder.ts'
+import { minicpmv4 } from '../encoders/oracle/families/minicpmv.ts'
 import { openSmall } from '../support/decoder.ts'
 import { writeGguf } from '../support/gguf-file.ts'
-import { decoderOf } from '../vision/oracle/decoder.ts'
-import { minicpmv4 } from '../vision/oracle/families/minicpmv.ts'
 
 const folder = mkdtempSync(path.join(tmpdir(), 'oriel-cells-'))
 afterAll(() => rmSync(folder, { recursive: true }))
@@ -42,14 +42,18 @@ function write(decoder: string, projector: string): void {
   writeGguf(decoder, metadata, sized, 1)
 }
 
-it('puts no space between the rows of an image if the vocabulary puts one before all text', () => {
+it('puts no space between the rows of an image if the vocabulary puts one before all text', async () => {
   const [file, projector] = [path.join(folder, 'decoder.gguf'), path.join(folder, 'mmproj.gguf')]
   write(file, projector)
   const decoder = openSmall(file)
   const text = { kind: 'text', text: 'a', special: true } as const
   const pixels = { rgb: new Uint8Array(), letGo() {} }
   const image = { kind: 'image', hash: 'h', width: 140, height: 140, detail: 'high', pixels } as const
-  const { cells, imageTokens } = new PromptLayout(decoder, openArchitecture(projector)).layout([text, image, text])
+  const { cells, imageTokens } = new PromptLayout(decoder, await openImageArchitecture(projector)).layout([
+    text,
+    image,
+    text,
+  ])
   const shown = [...cells].flatMap((id, at) => (id >= 0 ? [tokens[id]] : (cells[at - 1] ?? 0) >= 0 ? ['#'] : []))
   const row = '<slice> # </slice> <slice> # </slice>'
   expect(shown.join(' ')).toBe(`▁a <image> # </image> ${row} <0x0A> ${row} ▁a`)

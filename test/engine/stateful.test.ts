@@ -4,8 +4,8 @@ import path from 'node:path'
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import { type Engine, type GenerateRequest, startEngine } from '../../src/engine/index.ts'
 import { createLogger } from '../../src/log.ts'
+import { lfm2 } from '../encoders/oracle/families/lfm2.ts'
 import { answerOf, ask, engineSettings, greedy, requestOf, square } from '../support/pocket.ts'
-import { lfm2 } from '../vision/oracle/families/lfm2.ts'
 
 // LFM2: convolution layers keep a state at the end of each sequence, so a part of a sequence cannot be shared.
 const folder = mkdtempSync(path.join(tmpdir(), 'oriel-lfm2-'))

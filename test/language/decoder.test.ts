@@ -2,9 +2,9 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { afterAll, expect, it } from 'vitest'
+import { decoderOf, width } from '../encoders/oracle/decoder.ts'
 import { openSmall } from '../support/decoder.ts'
 import { type TensorPlan, writeGguf } from '../support/gguf-file.ts'
-import { decoderOf, width } from '../vision/oracle/decoder.ts'
 
 const folder = mkdtempSync(path.join(tmpdir(), 'oriel-decoder-'))
 afterAll(() => rmSync(folder, { recursive: true }))

@@ -3,10 +3,10 @@ import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { expect, it } from 'vitest'
 import type { SamplerSettings } from '../../src/language/index.ts'
+import { decoderOf, width } from '../encoders/oracle/decoder.ts'
 import { openSmall } from '../support/decoder.ts'
 import { writeGguf } from '../support/gguf-file.ts'
 import { greedy, pocketFolder } from '../support/pocket.ts'
-import { decoderOf, width } from '../vision/oracle/decoder.ts'
 
 const plain: SamplerSettings = { ...greedy, seed: 1, grammar: null }
 

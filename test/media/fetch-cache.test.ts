@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto'
 import { once } from 'node:events'
-import { mkdir, mkdtemp, readdir, rm, stat, writeFile } from 'node:fs/promises'
+import { mkdir, mkdtemp, readdir, rm, stat, utimes, writeFile } from 'node:fs/promises'
 import { createServer, type IncomingMessage } from 'node:http'
 import { type AddressInfo, connect } from 'node:net'
 import { tmpdir } from 'node:os'
@@ -156,6 +156,20 @@ describe('fetched files are cached as HTTP allows', () => {
     expect(received.map(({ url }) => url)).toEqual(['/a', '/b', '/c', '/b'])
   })
 
+  it('a file larger than the cache is not cached', async () => {
+    const fetcher = open({ cacheBytes: image.length - 1 })
+    respond = () => ({ headers: { 'cache-control': 'max-age=60' } })
+    await fetcher.fetch(`${origin}/a`)
+    expect((await fetcher.fetch(`${origin}/a`)).from).toBe('network')
+  })
+
+  it('a limit of 0 disables the cache', async () => {
+    const fetcher = open({ cacheBytes: 0 })
+    respond = () => ({ headers: { 'cache-control': 'max-age=60' } })
+    await fetcher.fetch(`${origin}/a`)
+    expect((await fetcher.fetch(`${origin}/a`)).from).toBe('network')
+  })
+
   it('clearing the cache removes all files', async () => {
     const fetcher = open()
     respond = () => ({ headers: { 'cache-control': 'max-age=60' } })
@@ -225,6 +239,31 @@ describe('a cache folder', () => {
     await fetcher.fetch(`${origin}/4`)
     await fetcher.fetch(`${origin}/1`)
     expect(received.map(({ url }) => url)).toEqual(['/1'])
+  })
+
+  it('evicts the oldest files of an earlier server when its limit was lowered', async () => {
+    respond = () => ({ headers: { 'cache-control': 'max-age=60' } })
+    const large = open({ cacheDir: folder, cacheBytes: 0 })
+    await large.clear()
+    for (const name of ['1', '2', '3']) {
+      await large.fetch(`${origin}/${name}`)
+      await expect.poll(cachedNames).toHaveLength(Number(name))
+    }
+    const newest = createHash('sha256').update(`${origin}/3`).digest('hex')
+    await utimes(join(folder, `${newest}.oriel`), new Date(Date.now() + 60_000), new Date(Date.now() + 60_000))
+    open({ cacheDir: folder, cacheDirBytes: Math.floor(1.5 * (image.length + 130)), cacheBytes: 0 })
+    await expect.poll(cachedNames).toEqual([`${newest}.oriel`])
+  })
+
+  it('stores nothing with a limit of 0, or in a file larger than the limit', async () => {
+    respond = () => ({ headers: { 'cache-control': 'max-age=60' } })
+    await open({ cacheDir: folder }).clear()
+    for (const cacheDirBytes of [0, image.length]) {
+      const fetcher = open({ cacheDir: folder, cacheDirBytes, cacheBytes: 0 })
+      await fetcher.fetch(`${origin}/a`)
+      expect((await fetcher.fetch(`${origin}/a`)).from).toBe('network')
+      expect(await cachedNames()).toEqual([])
+    }
   })
 
   it('fails no request when it cannot be used', async () => {

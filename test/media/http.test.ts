@@ -121,14 +121,14 @@ describe('selected frames and pages in a request', () => {
       () => ({ type: 'input_file', filename: 'a.pdf' }),
       400,
       'messages[0].content[0].file_data',
-      /file_url must be there/,
+      /file_url is required, but not both.*; found nothing/,
     ],
     [
       'a file id',
       () => ({ type: 'file', file: { file_id: 'file-1' } }),
       400,
       'messages[0].content[0].file.file_data',
-      /must be a string: the file itself as a data: URL.*; found nothing/,
+      /must be a string: the file as a data: URL.*; found nothing/,
     ],
   ]
   it.for(refusals)('refuses %s', async ([, part, status, param, says]) => {

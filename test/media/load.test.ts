@@ -4,10 +4,10 @@ import sharp from 'sharp'
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
 import { loadConfig, type MediaConfig } from '../../src/config.ts'
 import { deferred } from '../../src/deferred.ts'
+import { bicubic, resize } from '../../src/encoders/preprocess/resize.ts'
 import type { Logger } from '../../src/log.ts'
 import { DecoderPool } from '../../src/media/decoder/pool.ts'
 import { type AttachmentSource, createMedia } from '../../src/media/index.ts'
-import { bicubic, resize } from '../../src/vision/resize.ts'
 import { colours, dataUrl, shape } from '../support/pictures.ts'
 import { distance } from './sources.ts'
 
@@ -111,6 +111,16 @@ describe('the images of a request', () => {
     const direct = resize({ width, height, rgb: full }, input, bicubic)
     const shrunk = resize(image ?? { width: 0, height: 0, rgb: new Uint8Array() }, input, bicubic)
     expect(distance(direct, shrunk).mean).toBeLessThan(1)
+  })
+})
+
+it('refuses an attachment that is not an image, naming its kind', async () => {
+  const source: AttachmentSource = { kind: 'audio', url: dataUrl(await plain(8, 8)), param: 'attachment' }
+  await expect(media.load([source], 512, new AbortController().signal)).rejects.toMatchObject({
+    kind: 'unsupported_media',
+    code: 'audio_not_supported',
+    param: 'attachment',
+    message: 'The request contains audio; only images can be read.',
   })
 })
 

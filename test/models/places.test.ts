@@ -2,10 +2,10 @@ import { chmod, copyFile, mkdir, mkdtemp, rm, symlink } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { loadConfig } from '../../src/config.ts'
 import { decodersOf, projectorFor } from '../../src/models/file-names.ts'
-import { catalogue, entryOf, findModel, listModels } from '../../src/models/index.ts'
+import { catalogue, entryOf } from '../../src/models/index.ts'
 import { type Value, writeGguf } from '../support/gguf-file.ts'
+import { libraryWith } from '../support/library.ts'
 import { pocketFolder } from '../support/pocket.ts'
 
 let folder: string
@@ -14,13 +14,13 @@ beforeEach(async () => {
 })
 afterEach(() => rm(folder, { recursive: true }))
 
-const config = () => loadConfig({}, { ORIEL_MODELS_DIR: folder, HF_HOME: folder }).models
+const library = () => libraryWith({ ORIEL_MODELS_DIR: folder, HF_HOME: folder })
 const decoder = (...to: string[]) => copyFile(`${pocketFolder}pocket.gguf`, path.join(folder, ...to))
 const vision = (...to: string[]) => copyFile(`${pocketFolder}mmproj-pocket.gguf`, path.join(folder, ...to))
-const ids = async () => (await listModels(config())).models.map(({ id }) => id)
+const ids = async () => (await library().list()).models.map(({ id }) => id)
 
 describe('a folder of GGUF files', () => {
-  it('has a model for each file, and one for each folder', async () => {
+  it('has a model for each file and one for each folder', async () => {
     await decoder('lonely.gguf')
     await mkdir(path.join(folder, 'pair'))
     await decoder('pair', 'some-Q8_0.gguf')
@@ -29,23 +29,23 @@ describe('a folder of GGUF files', () => {
     await decoder('two', 'a.gguf')
     await decoder('two', 'b.gguf')
     expect(await ids()).toEqual(['pocket', 'lonely', 'pair', 'two/a', 'two/b'])
-    expect(await findModel('accounts/oriel/models/pair', undefined, config())).toMatchObject({
+    expect(await library().find('accounts/oriel/models/pair')).toMatchObject({
       id: 'pair',
       projector: path.join(folder, 'pair', 'mmproj-some-F16.gguf'),
     })
   })
 
-  it('says which files cannot be served, and goes on', async () => {
+  it('reports the files that cannot be served', async () => {
     await decoder('good.gguf')
     await vision('not-named-so.gguf')
-    const { models, broken } = await listModels(config())
+    const { models, broken } = await library().list()
     expect(models.map(({ id }) => id)).toEqual(['pocket', 'good'])
     expect(broken).toMatchObject([
       { id: 'not-named-so', error: { message: expect.stringContaining('is a vision file') } },
     ])
   })
 
-  it('goes on when models are removed meanwhile', async () => {
+  it('can be listed while models are removed', async () => {
     let over = false
     const churn = async (): Promise<void> => {
       while (!over) {
@@ -60,8 +60,8 @@ describe('a folder of GGUF files', () => {
     await churning
   })
 
-  // Root may read everything.
-  it.skipIf(process.getuid?.() === 0)('has a file from the moment on that it may be read', async () => {
+  // Root can read every file.
+  it.skipIf(process.getuid?.() === 0)('has a file as soon as it is readable', async () => {
     await decoder('mine.gguf')
     await chmod(path.join(folder, 'mine.gguf'), 0)
     expect(await ids()).toEqual(['pocket'])
@@ -69,7 +69,7 @@ describe('a folder of GGUF files', () => {
     expect(await ids()).toEqual(['pocket', 'mine'])
   })
 
-  it('has models without attention, which keep nothing for a token', async () => {
+  it('has models without attention, which keep no memory for a token', async () => {
     const metadata: Record<string, Value> = {
       'general.architecture': { string: 'mamba' },
       'mamba.block_count': { u32: 1 },
@@ -79,10 +79,10 @@ describe('a folder of GGUF files', () => {
     }
     const tensors = [{ name: 'token_embd.weight', shape: [64, 4], fill: { deviation: 0.1 } }]
     writeGguf(path.join(folder, 'mamba.gguf'), metadata, tensors, 1)
-    expect((await findModel('mamba', undefined, config())).size.bytesPerToken).toBe(0)
+    expect((await library().find('mamba')).size.bytesPerToken).toBe(0)
   })
 
-  it('takes a split model for one, when all of it is there', async () => {
+  it('has a split model as one, if all parts exist', async () => {
     const part = (no: number, name: string) => {
       const first: Record<string, Value> = {
         'general.architecture': { string: 'llama' },
@@ -96,25 +96,25 @@ describe('a folder of GGUF files', () => {
     }
     part(0, 'big-00001-of-00003.gguf')
     part(1, 'big-00002-of-00003.gguf')
-    await expect(findModel(path.join(folder, 'big-00001-of-00003.gguf'))).rejects.toThrow(
-      'big-00001-of-00003.gguf is split, and these parts are not there: big-00003-of-00003.gguf.',
+    await expect(library().find(path.join(folder, 'big-00001-of-00003.gguf'))).rejects.toThrow(
+      'big-00001-of-00003.gguf is split, and these parts are missing: big-00003-of-00003.gguf.',
     )
     expect(await ids()).toEqual(['pocket'])
     part(2, 'big-00003-of-00003.gguf')
     expect(await ids()).toEqual(['pocket', 'big'])
-    const { bytes } = await findModel(path.join(folder, 'big-00001-of-00003.gguf'))
-    expect(bytes).toBe((await findModel('big', undefined, config())).bytes)
-    await expect(findModel(path.join(folder, 'big-00002-of-00003.gguf'))).rejects.toThrow()
+    const { bytes } = await library().find(path.join(folder, 'big-00001-of-00003.gguf'))
+    expect(bytes).toBe((await library().find('big')).bytes)
+    await expect(library().find(path.join(folder, 'big-00002-of-00003.gguf'))).rejects.toThrow()
   })
 })
 
 describe("the hub's cache", () => {
-  it('gives its models by the names of the repository, the catalogue and hosted services', async () => {
+  it('has models under the names of the repository, the catalogue and hosted services', async () => {
     const snapshot = path.join('hub', 'models--ggml-org--Qwen2.5-VL-32B-Instruct-GGUF', 'snapshots', 'a'.repeat(40))
     await mkdir(path.join(folder, snapshot), { recursive: true })
     await decoder(snapshot, 'Qwen2.5-VL-32B-Instruct-Q4_K_M.gguf')
     await vision(snapshot, 'mmproj-Qwen2.5-VL-32B-Instruct-f16.gguf')
-    // A link whose blob is gone is no model.
+    // A dangling link is not a model.
     await symlink('../../blobs/gone', path.join(folder, snapshot, 'Qwen2.5-VL-32B-Instruct-Q8_0.gguf'))
     const id = 'ggml-org/Qwen2.5-VL-32B-Instruct-GGUF:Q4_K_M'
     expect(await ids()).toEqual(['pocket', id])
@@ -124,12 +124,12 @@ describe("the hub's cache", () => {
       'qwen2.5-vl-32b',
       'accounts/fireworks/models/qwen2p5-vl-32b-instruct',
     ])
-      expect(await findModel(name, undefined, config())).toMatchObject({ id })
+      expect(await library().find(name)).toMatchObject({ id })
   })
 })
 
 describe('a snapshot that cannot be read', () => {
-  it('is as good as empty', async () => {
+  it('counts as empty', async () => {
     const snapshots = path.join(folder, 'hub', 'models--someone--Pocket-GGUF', 'snapshots')
     await mkdir(snapshots, { recursive: true })
     await symlink(path.join(folder, 'nowhere'), path.join(snapshots, 'gone'))
@@ -138,7 +138,7 @@ describe('a snapshot that cannot be read', () => {
 })
 
 describe('the catalogue', () => {
-  it('has at least 25 models, each under names of its own', () => {
+  it('has at least 25 models, each with unique names', () => {
     expect(catalogue.length).toBeGreaterThanOrEqual(25)
     const names = catalogue.flatMap(({ id, repo, aliases }) => [id, repo, ...aliases])
     expect(new Set(names).size).toBe(names.length)
@@ -152,11 +152,11 @@ describe('the catalogue', () => {
   })
 })
 
-describe("files' names", () => {
+describe('file names', () => {
   const files = (...paths: string[]) => paths.map((name) => ({ path: name }))
   const quants = (...paths: string[]) => decodersOf(files(...paths)).map(({ quant }) => quant)
 
-  it('tell the quantization, and what is no model', () => {
+  it('give the quantization, and exclude files that are not models', () => {
     expect(
       quants(
         'Qwen3-VL-8B-UD-Q4_K_XL.gguf',
@@ -181,7 +181,7 @@ describe("files' names", () => {
     ])
   })
 
-  it('tell which vision file belongs to a model', () => {
+  it('give the vision file of a model', () => {
     const several = files('mmproj-BF16.gguf', 'mmproj-F32.gguf', 'mmproj-F16.gguf')
     expect(projectorFor(several, 'Qwen-Q4_K_M')?.path).toBe('mmproj-F16.gguf')
     const mixed = files('mmproj-a.gguf', 'b-mmproj.gguf', 'x/mmproj-F16.gguf')

@@ -6,9 +6,10 @@ import { hostname, tmpdir } from 'node:os'
 import path from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { loadConfig } from '../../src/config.ts'
+import { imageFamilies } from '../../src/encoders/index.ts'
 import { addToSnapshot } from '../../src/models/hub/cache.ts'
 import { withLock } from '../../src/models/hub/lock.ts'
-import { findModel, listModels, type PullEvent, pull, removalOf } from '../../src/models/index.ts'
+import { createLibrary, type PullEvent } from '../../src/models/index.ts'
 import { commit, FakeHub, type FakeRepo } from '../support/hub.ts'
 import { pocketFolder } from '../support/pocket.ts'
 
@@ -36,21 +37,21 @@ afterEach(async () => {
   await rm(home, { recursive: true })
 })
 
-const configWith = (env: NodeJS.ProcessEnv = {}) =>
-  loadConfig({}, { HF_ENDPOINT: hub.url, HF_HOME: home, ORIEL_MODELS_DIR: path.join(home, 'own'), ...env }).models
+const libraryOf = (env: NodeJS.ProcessEnv = {}, families = imageFamilies) => {
+  const places = { HF_ENDPOINT: hub.url, HF_HOME: home, ORIEL_MODELS_DIR: path.join(home, 'own') }
+  return createLibrary(loadConfig({}, { ...places, ...env }).models, families)
+}
 
 interface Pulling {
   events?: PullEvent[]
   signal?: AbortSignal
   anyway?: boolean
   env?: NodeJS.ProcessEnv
-  families?: string[]
+  families?: typeof imageFamilies
 }
 
-const pulling = (name: string, { events = [], signal, anyway = false, env, families = ['pixtral'] }: Pulling = {}) =>
-  pull(name, {
-    config: configWith(env),
-    families,
+const pulling = (name: string, { events = [], signal, anyway = false, env, families }: Pulling = {}) =>
+  libraryOf(env, families).pull(name, {
     anyway,
     signal: signal ?? new AbortController().signal,
     onEvent: (event) => events.push(event),
@@ -58,8 +59,8 @@ const pulling = (name: string, { events = [], signal, anyway = false, env, famil
 
 const cached = (...names: string[]) => path.join(home, 'hub', 'models--someone--Pocket-GGUF', ...names)
 
-describe('oriel pull', () => {
-  it("puts a model into the hub's cache as huggingface_hub does, and the library has it", async () => {
+describe('a pull', () => {
+  it("stores a model in the hub's cache as huggingface_hub does, and the library has it", async () => {
     hub = await FakeHub.start({ [repo]: pocket })
     const card = await pulling(repo)
     expect(card).toMatchObject({ id: `${repo}:Q8_0`, title: 'Pocket', bytes: decoder.length + vision.length })
@@ -68,12 +69,12 @@ describe('oriel pull', () => {
     expect(sha256(await readFile(pointer))).toBe(sha256(decoder))
     expect(await readFile(cached('refs', 'main'), 'utf8')).toBe(commit)
     expect((await readdir(cached('blobs'))).sort()).toEqual([sha256(decoder), sha256(vision)].sort())
-    expect(await findModel(repo, undefined, configWith())).toEqual(card)
+    expect(await libraryOf().find(repo)).toEqual(card)
     // In parts of a megabyte, four of them at a time.
     expect(hub.requests.filter((line) => line.startsWith('GET files bytes=')).length).toBeGreaterThan(4)
   })
 
-  it('takes the quantization that is asked for, and names those there are', async () => {
+  it('takes the requested quantization, and names those of the repository', async () => {
     hub = await FakeHub.start({ [repo]: pocket })
     expect(await pulling(`${repo}:f16`)).toMatchObject({ id: `${repo}:F16` })
     await expect(pulling(`${repo}:Q2_K`)).rejects.toMatchObject({
@@ -84,22 +85,22 @@ describe('oriel pull', () => {
     expect(await pulling(`${hub.url}/${repo}/resolve/main/Pocket-Q8_0.gguf`)).toMatchObject({ id: `${repo}:Q8_0` })
   })
 
-  it('uses what is there already, and fetches nothing twice', async () => {
+  it('uses the files of the cache, and downloads nothing twice', async () => {
     hub = await FakeHub.start({ [repo]: pocket })
-    // As Python's huggingface_hub leaves it.
+    // As huggingface_hub stores it.
     await mkdir(cached('blobs'), { recursive: true })
     await mkdir(cached('snapshots', commit), { recursive: true })
     await writeFile(cached('blobs', sha256(vision)), vision)
     await symlink(`../../blobs/${sha256(vision)}`, cached('snapshots', commit, 'mmproj-Pocket-F16.gguf'))
     await pulling(repo)
-    // The header is looked at before anything is fetched, to see what it is.
+    // The header of the vision file is read before the download.
     expect(hub.sent).toBeLessThan(decoder.length + (1 << 20) + 1)
     const before = hub.sent
     await pulling(repo)
     expect(hub.sent - before).toBeLessThan((1 << 20) + 1)
   })
 
-  it('goes on where it was interrupted', async () => {
+  it('resumes after an interruption', async () => {
     hub = await FakeHub.start({ [repo]: pocket })
     hub.trouble.pace = 5
     const stop = new AbortController()
@@ -111,7 +112,7 @@ describe('oriel pull', () => {
     }, 5)
     await expect(first).rejects.toMatchObject({
       kind: 'cancelled',
-      message: expect.stringContaining('goes on from there'),
+      message: 'Stopped. The downloaded part is kept: repeat the command to resume.',
     })
     clearInterval(until)
     const before = hub.sent
@@ -121,26 +122,26 @@ describe('oriel pull', () => {
     expect(sha256(await readFile(cached('blobs', sha256(decoder))))).toBe(sha256(decoder))
   })
 
-  it('outlives a busy hub and connections that are cut, and says so', async () => {
+  it('retries after a busy hub and lost connections, and reports it', async () => {
     hub = await FakeHub.start({ [repo]: pocket })
     hub.trouble.busy.push({ status: 429, retryAfter: '0.2' }, { status: 503 })
     hub.trouble.cuts.push(Number.POSITIVE_INFINITY, 100_000, 300_001, 0, 7)
     const events: PullEvent[] = []
     await pulling(repo, { events })
     const retries = events.flatMap((event) => (event.type === 'retry' ? [event] : []))
-    expect(retries[0]).toEqual({ type: 'retry', why: 'the hub answers 429', seconds: 0.2 })
-    expect(retries.map(({ why }) => why).join()).toMatch(/answers 503.*the connection is lost/)
+    expect(retries[0]).toEqual({ type: 'retry', why: 'the hub responds with 429', seconds: 0.2 })
+    expect(retries.map(({ why }) => why).join()).toMatch(/responds with 503.*the connection was lost/)
     expect(sha256(await readFile(cached('blobs', sha256(vision))))).toBe(sha256(vision))
   })
 
-  it('works with a host that knows no ranges', async () => {
+  it('works with a host without ranges', async () => {
     hub = await FakeHub.start({ [repo]: pocket })
     hub.trouble.noRanges = true
     await pulling(repo)
     expect(sha256(await readFile(cached('blobs', sha256(decoder))))).toBe(sha256(decoder))
   })
 
-  it('lets one of two fetch, and the other wait for it', async () => {
+  it('waits for another pull of the same files', async () => {
     hub = await FakeHub.start({ [repo]: pocket })
     hub.trouble.pace = 2
     const events: PullEvent[] = []
@@ -149,25 +150,23 @@ describe('oriel pull', () => {
     expect(hub.sent).toBeLessThan(decoder.length + vision.length + 3 * (1 << 20))
   })
 
-  it('puts a file into a snapshot whoever else does so just now, and it is never gone', async () => {
+  it('adds a file to a snapshot without a moment in which it is missing', async () => {
     hub = await FakeHub.start({ [repo]: pocket })
     await pulling(repo)
     const cache = path.join(home, 'hub')
     const put = () => addToSnapshot(cache, repo, { commit, file: 'Pocket-Q8_0.gguf', blob: sha256(decoder) })
     for (let times = 0; times < 50; times++) {
       const puts = [put(), put(), put()]
-      await expect(findModel(repo, undefined, configWith())).resolves.toMatchObject({ id: `${repo}:Q8_0` })
+      await expect(libraryOf().find(repo)).resolves.toMatchObject({ id: `${repo}:Q8_0` })
       await Promise.all(puts)
     }
     expect((await readdir(cached())).sort()).toEqual(['blobs', 'refs', 'snapshots'])
   })
 
-  it('can be stopped while it checks, and goes on from there', async () => {
+  it('can be stopped during the check, and resumes', async () => {
     hub = await FakeHub.start({ [repo]: pocket })
     const stop = new AbortController()
-    const checking = pull(repo, {
-      config: configWith(),
-      families: ['pixtral'],
+    const checking = libraryOf().pull(repo, {
       anyway: false,
       signal: stop.signal,
       onEvent: ({ type, ...event }) => {
@@ -180,24 +179,27 @@ describe('oriel pull', () => {
     expect(hub.sent).toBe(sent)
   })
 
-  it('says so where something else than a hub answers', async () => {
+  it('reports a server that is not a hub', async () => {
     hub = await FakeHub.start({})
     const portal = createServer((_, response) => response.end('<html>Please log in</html>'))
     await new Promise<void>((resolve) => portal.listen(0, '127.0.0.1', resolve))
     const url = `http://127.0.0.1:${(portal.address() as AddressInfo).port}`
-    await expect(pulling(repo, { env: { HF_ENDPOINT: url } })).rejects.toThrow(`${url} does not answer as a hub does`)
+    await expect(pulling(repo, { env: { HF_ENDPOINT: url } })).rejects.toMatchObject({
+      code: 'not_a_hub',
+      message: expect.stringContaining(`${url} does not respond like a hub`),
+    })
     portal.close()
   })
 
   it.each(['http://', 'https://huggingface.co/someone/%E0', 'https://huggingface.co/%'])(
-    'refuses a URL that names nothing: %s',
+    'refuses a URL without a repository: %s',
     async (url) => {
       hub = await FakeHub.start({})
       await expect(pulling(url)).rejects.toMatchObject({ name: 'OrielError', kind: 'invalid' })
     },
   )
 
-  it('takes over the lock of a process that is gone, one at a time', async () => {
+  it('takes over the lock of a process that has ended, one at a time', async () => {
     hub = await FakeHub.start({})
     const lock = path.join(home, 'a.lock')
     const gone = JSON.stringify({ pid: 2 ** 22 + 1, host: hostname(), since: 0 })
@@ -209,30 +211,30 @@ describe('oriel pull', () => {
         await new Promise((resolve) => setTimeout(resolve, 5))
         inside--
       }
-      const nobody = new AbortController().signal
-      await Promise.all(Array.from({ length: 4 }, () => withLock(lock, nobody, () => {}, work)))
+      const never = new AbortController().signal
+      await Promise.all(Array.from({ length: 4 }, () => withLock(lock, never, () => {}, work)))
       expect(most).toBe(1)
       expect(await readdir(home)).toEqual([])
     }
   })
 
-  it('keeps nothing whose hash is wrong', async () => {
+  it('deletes a download with a wrong hash', async () => {
     const wrong = '0'.repeat(64)
     const files = { ...pocket.files, 'Pocket-Q8_0.gguf': { content: decoder, claims: { sha256: wrong } } }
     hub = await FakeHub.start({ [repo]: { files } })
     await expect(pulling(repo)).rejects.toMatchObject({
       code: 'bad_hash',
-      message: expect.stringContaining(`its hash is ${sha256(decoder)}, and the hub says ${wrong}`),
+      message: expect.stringContaining(`its hash is ${sha256(decoder)} instead of ${wrong}`),
     })
     expect(await readdir(cached('blobs'))).toEqual([sha256(vision)])
   })
 
-  it('looks for room before it fetches', async () => {
+  it('checks the disk space before the download', async () => {
     const files = { ...pocket.files, 'Pocket-Q8_0.gguf': { content: decoder, claims: { bytes: 5e15 } } }
     hub = await FakeHub.start({ [repo]: { files } })
     await expect(pulling(repo)).rejects.toMatchObject({
       code: 'no_space',
-      message: expect.stringMatching(/5000000\.0 GB are to be fetched, and the disk of .* has \d+\.\d GB free/),
+      message: expect.stringMatching(/the download has 5000000\.0 GB, and the disk of .* has \d+\.\d GB free/),
     })
   })
 
@@ -240,13 +242,18 @@ describe('oriel pull', () => {
     hub = await FakeHub.start({ [repo]: { ...pocket, token: 'hf_right' }, 'closed/GGUF': { ...pocket, gated: true } })
     await expect(pulling(repo)).rejects.toMatchObject({
       kind: 'unauthorized',
-      message: expect.stringMatching(/gated.*HF_TOKEN/),
+      code: 'token_needed',
+      message: expect.stringContaining('is gated. Accept its terms'),
     })
     await expect(pulling('closed/GGUF', { env: { HF_TOKEN: 'hf_other' } })).rejects.toMatchObject({
       kind: 'forbidden',
+      code: 'no_access',
       message: expect.stringContaining('your token has no access'),
     })
-    await expect(pulling('no/body')).rejects.toThrow('there is none, or it is private and needs a token in HF_TOKEN')
+    await expect(pulling('no/body')).rejects.toMatchObject({
+      code: 'token_needed',
+      message: 'The hub does not show no/body without a token: it does not exist, or it is private.',
+    })
     await expect(pulling('no/body', { env: { HF_TOKEN: 'hf_right' } })).rejects.toThrow(
       'There is no repository no/body',
     )
@@ -254,15 +261,15 @@ describe('oriel pull', () => {
     expect(await pulling(repo, { env: { HF_TOKEN: 'hf_right' } })).toMatchObject({ id: `${repo}:Q8_0` })
   })
 
-  it('names the files there are where none is a model', async () => {
+  it('names the files of a repository without a model', async () => {
     hub = await FakeHub.start({ [repo]: { files: { 'model.safetensors': { content: decoder } } } })
     await expect(pulling(repo)).rejects.toThrow('has no GGUF file of a model. It has: model.safetensors.')
   })
 
-  it('stays offline when told to, with what is in the cache', async () => {
+  it('uses only the cache when offline', async () => {
     hub = await FakeHub.start({ [repo]: pocket })
     const env = { HF_HUB_OFFLINE: '1' }
-    await expect(pulling(repo, { env })).rejects.toThrow('is not in the cache, and HF_HUB_OFFLINE forbids')
+    await expect(pulling(repo, { env })).rejects.toMatchObject({ code: 'offline' })
     expect(hub.requests).toEqual([])
     await pulling(repo)
     const asked = hub.requests.length
@@ -270,19 +277,22 @@ describe('oriel pull', () => {
     expect(hub.requests.length).toBe(asked)
   })
 
-  it('says before the fetch that a family is not run, and fetches it anyway when told to', async () => {
+  it('refuses an unsupported family before the download, unless told otherwise', async () => {
     hub = await FakeHub.start({ [repo]: pocket })
-    const families = ['idefics3']
-    await expect(pulling(repo, { families })).rejects.toThrow(
-      /of the family pixtral, which this version does not run; it runs idefics3/,
-    )
-    await expect(pulling('qwen/qwen2.5-vl-72b-instruct')).rejects.toThrow(
+    const families = imageFamilies.filter(({ types }) => types.includes('idefics3'))
+    await expect(pulling(repo, { families })).rejects.toMatchObject({
+      code: 'unsupported_family',
+      message: expect.stringMatching(
+        /of the family pixtral, which this version does not support. It supports idefics3\.$/,
+      ),
+    })
+    await expect(pulling('qwen/qwen2.5-vl-72b-instruct', { families })).rejects.toThrow(
       /Qwen2.5-VL 72B Instruct has .* qwen2.5vl_merger/,
     )
     expect(await pulling(repo, { families, anyway: true })).toMatchObject({ id: `${repo}:Q8_0` })
   })
 
-  it('refuses names that lead out of the cache', async () => {
+  it('refuses names that would leave the cache', async () => {
     hub = await FakeHub.start({
       [repo]: { files: { ...pocket.files, '../../../evil-Q4_K_M.gguf': { content: decoder } } },
     })
@@ -293,26 +303,26 @@ describe('oriel pull', () => {
       '/..%2f..%2fa/b',
       `/${repo}/resolve/..%2f..%2f..%2fevil/Pocket-Q8_0.gguf`,
     ])
-      await expect(pulling(hub.url + name)).rejects.toThrow('names no repository')
+      await expect(pulling(hub.url + name)).rejects.toThrow('does not name a repository')
   })
 })
 
-describe('what was pulled', () => {
-  it('is removed with the blobs that nobody else has', async () => {
+describe('a pulled model', () => {
+  it('is removed with the blobs that no other model needs', async () => {
     hub = await FakeHub.start({ [repo]: pocket })
     await pulling(repo)
     await pulling(`${repo}:F16`)
-    const listed = async () => (await listModels(configWith())).models.map(({ id }) => id)
+    const listed = async () => (await libraryOf().list()).models.map(({ id }) => id)
     expect(await listed()).toEqual(['pocket', `${repo}:Q8_0`, `${repo}:F16`])
     // The other quantization still needs the vision file.
-    expect(await (await removalOf(`${repo}:Q8_0`, configWith())).remove()).toBe(decoder.length)
+    expect(await (await libraryOf().removal(`${repo}:Q8_0`)).remove()).toBe(decoder.length)
     expect(await listed()).toEqual(['pocket', `${repo}:F16`])
-    expect(await (await removalOf(repo, configWith())).remove()).toBe(decoder.length + 8 + vision.length)
+    expect(await (await libraryOf().removal(repo)).remove()).toBe(decoder.length + 8 + vision.length)
     await expect(stat(cached())).rejects.toThrow('ENOENT')
-    await expect(removalOf('pocket', configWith())).rejects.toThrow('is part of Oriel and stays')
+    await expect(libraryOf().removal('pocket')).rejects.toThrow('is part of Oriel and cannot be removed')
   })
 
-  it('may come from a URL or a file of this machine, into the folder of models', async () => {
+  it('can come from a URL or a file of this machine, and goes to the folder of models', async () => {
     hub = await FakeHub.start({ [repo]: pocket })
     const card = await pulling(`${pocketFolder}pocket.gguf`)
     expect(card).toMatchObject({ id: 'pocket', projector: path.join(home, 'own', 'pocket', 'mmproj-pocket.gguf') })

@@ -5,8 +5,7 @@ import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest'
-import { loadConfig } from '../../src/config.ts'
-import { pull, removalOf } from '../../src/models/index.ts'
+import { libraryWith } from '../support/library.ts'
 import { pocketFolder } from '../support/pocket.ts'
 
 const first = await readFile(`${pocketFolder}pocket.gguf`)
@@ -80,11 +79,9 @@ beforeEach(async () => {
   return () => rm(models, { recursive: true })
 })
 
-const config = () => loadConfig({}, { ORIEL_MODELS_DIR: path.join(models, 'own') }).models
+const library = () => libraryWith({ ORIEL_MODELS_DIR: path.join(models, 'own') })
 const pulling = (name: string, signal = new AbortController().signal, onBytes: (done: number) => void = () => {}) =>
-  pull(name, {
-    config: config(),
-    families: ['pixtral'],
+  library().pull(name, {
     anyway: false,
     signal,
     onEvent: (event) => event.type === 'bytes' && onBytes(event.done),
@@ -103,15 +100,15 @@ async function interrupted(name = '/a/model.gguf') {
   Object.assign(host, { pace: 0, sent: 0 })
 }
 
-describe("a model's file by its URL", () => {
-  it.each(['etag', 'date'] as const)('is gone on with where its %s is the same', async (validators) => {
+describe('a model file from a URL', () => {
+  it.each(['etag', 'date'] as const)('is resumed if its %s is the same', async (validators) => {
     host.validators = validators
     await interrupted()
     expect(await fetched()).toBe('first')
     expect(host.sent).toBeLessThan(first.length - 1_000_000)
   })
 
-  it.each(['etag', 'date', 'none'] as const)('is begun anew where it has changed since (%s)', async (validators) => {
+  it.each(['etag', 'date', 'none'] as const)('is downloaded again if it has changed (%s)', async (validators) => {
     host.validators = validators
     await interrupted()
     host.file = second
@@ -120,7 +117,7 @@ describe("a model's file by its URL", () => {
     expect(await fetched()).toBe('first')
   })
 
-  it('is begun anew where it is of another URL', async () => {
+  it('is downloaded again from another URL', async () => {
     host.others = { '/b/model.gguf': second }
     await interrupted()
     expect(await fetched('/b/model.gguf')).toBe('second')
@@ -133,16 +130,16 @@ describe("a model's file by its URL", () => {
     ['etag', 'ranges, but not If-Range'],
     ['none', 'ranges'],
     ['etag', 'no ranges'],
-  ] as const)('is one version alone where it changes meanwhile (%s, %s)', async (validators, knows) => {
+  ] as const)('is of one version if it changes during the download (%s, %s)', async (validators, knows) => {
     Object.assign(host, { validators, knows, pace: 1, next: { after: 1_500_000, file: second } })
     expect(await fetched()).toBe('second')
   })
 
-  it('is not fetched twice, unless it has changed or somebody else has put it there', async () => {
+  it('is not downloaded twice, unless it has changed or was replaced', async () => {
     expect(await fetched()).toBe('first')
     host.sent = 0
     expect(await fetched()).toBe('first')
-    // A byte, to see what it is.
+    // One byte, for the length and the version.
     expect(host.sent).toBe(1)
     const local = path.join(models, 'model.gguf')
     await writeFile(local, second)
@@ -150,7 +147,7 @@ describe("a model's file by its URL", () => {
     expect(await fetched()).toBe('first')
   })
 
-  it('is whole where the disk takes less at a time than it is given', async () => {
+  it('is complete if writes to the disk are partial', async () => {
     const probe = await open(path.join(models, 'probe'), 'w')
     const handle = Object.getPrototypeOf(probe) as FileHandle
     const write = handle.write as (...of: unknown[]) => Promise<unknown>
@@ -166,7 +163,7 @@ describe("a model's file by its URL", () => {
     await probe.close()
   })
 
-  it('leaves the file that an engine may be reading as it is when another takes its place', async () => {
+  it('does not change a file that an engine may be reading when it is replaced', async () => {
     const local = path.join(models, 'model.gguf')
     await writeFile(local, first)
     const reading = await open((await pulling(local)).decoder)
@@ -177,25 +174,28 @@ describe("a model's file by its URL", () => {
     expect(await readdir(path.join(models, 'own', 'model'))).toEqual(['model.gguf'])
   })
 
-  it('says what is wrong with the folder it is to be put into', async () => {
+  it('reports a folder that cannot be used', async () => {
     await writeFile(path.join(models, 'own'), '')
     const local = path.join(models, 'model.gguf')
     await writeFile(local, first)
-    await expect(pulling(local)).rejects.toThrow('ENOTDIR. HF_HUB_CACHE and --models-dir name other folders.')
+    await expect(pulling(local)).rejects.toMatchObject({
+      code: 'unusable_folder',
+      message: expect.stringMatching(/ cannot be used: ENOTDIR\.$/),
+    })
   })
 
-  it('leaves nothing behind when it is removed', async () => {
+  it('is removed completely', async () => {
     await fetched()
-    await (await removalOf('model', config())).remove()
+    await (await library().removal('model')).remove()
     expect(await readdir(path.join(models, 'own'))).toEqual([])
   })
 
   it.each(['...gguf', '..gguf', '%2e%2e.gguf', '-00001-of-00002.gguf', 'a%2f..%2fb.gguf', 'a%5cb.gguf', 'a%00.gguf'])(
-    'is refused where its name leads elsewhere: %s',
+    'is refused if its name is not a plain file name: %s',
     async (name) => {
       await expect(pulling(`${origin}/x/${name}`)).rejects.toMatchObject({
         kind: 'invalid',
-        message: expect.stringContaining("is no name for a model's file"),
+        message: expect.stringContaining('is not a valid name for a model file'),
       })
       expect(host.sent).toBe(0)
       expect(await readdir(models)).toEqual([])

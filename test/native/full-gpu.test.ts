@@ -2,8 +2,8 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { afterAll, beforeEach, describe, expect, it, vi } from 'vitest'
+import { openImageEncoder, tilesOf } from '../../src/encoders/index.ts'
 import type { Backend, Ggml, Llama } from '../../src/native/index.ts'
-import { openEncoder, tilesOf } from '../../src/vision/index.ts'
 import { openSmall } from '../support/decoder.ts'
 import { pocketFolder } from '../support/pocket.ts'
 
@@ -67,7 +67,7 @@ describe('a GPU that reports memory and has none', () => {
   it('encodes images on the CPU with the configured runtime', async () => {
     const file = `${pocketFolder}mmproj-pocket.gguf`
     const how = { runtime: 'onnx', precision: 'fp32', threads: 1, device: 'cuda' } as const
-    const { architecture, encode, runtime } = await openEncoder(file, how)
+    const { architecture, encode, runtime } = await openImageEncoder(file, how)
     expect([runtime, asked.weights, asked.freed]).toEqual(['onnx', 1, 1])
     const picture = { width: 64, height: 64, rgb: new Uint8Array(64 * 64 * 3) }
     const plan = architecture.plan(picture, 'low')

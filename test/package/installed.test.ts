@@ -1,6 +1,6 @@
 import { type ChildProcess, type ExecFileException, execFile, spawn } from 'node:child_process'
 import { existsSync } from 'node:fs'
-import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import { mkdir, mkdtemp, readFile, rename, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -83,6 +83,18 @@ describe.each([
     } finally {
       server.kill('SIGKILL')
     }
+  })
+
+  it('warns once that ONNX Runtime is missing and how to install it, and answers without it', async () => {
+    const runtime = path.join(place(), 'node_modules/oriel/node_modules/onnxruntime-node')
+    await rename(runtime, `${runtime}-hidden`)
+    const { stderr, ...finished } = await oriel('ask', image, question)
+    await rename(`${runtime}-hidden`, runtime)
+    expect(finished).toEqual({ code: 0, stdout: `${answer}\n` })
+    const lines = stderr.trim().split('\n')
+    expect(lines.map((line) => JSON.parse(line))).toMatchObject([
+      { level: 40, msg: expect.stringContaining('npm install onnxruntime-node --ignore-scripts') },
+    ])
   })
 
   it('answers a program that imports it', async () => {

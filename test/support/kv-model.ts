@@ -1,8 +1,8 @@
+import type { ImageArchitecture } from '../../src/encoders/index.ts'
 import type { ImageEncoder } from '../../src/engine/image-encoder.ts'
 import type { ImageAttachment } from '../../src/engine/index.ts'
 import type { Decoder, TokenSampler } from '../../src/language/index.ts'
 import type { Batch, Position } from '../../src/native/index.ts'
-import type { Architecture } from '../../src/vision/index.ts'
 
 /**
  * A model of llama.cpp's unified KV memory, and a "language model" whose next token is a hash of everything that its
@@ -158,7 +158,7 @@ export const architecture = {
     const layout = ['<', tile(0, 1), '|', tile(1, original.width - 1), '>']
     return { original, detail, name: `${original.width}`, layout }
   },
-} as Partial<Architecture> as Architecture
+} as Partial<ImageArchitecture> as ImageArchitecture
 
 /** @param hash a number as text, which names the image's embeddings */
 export const imageOf = (hash: string, width: number): ImageAttachment => ({
@@ -177,6 +177,7 @@ export function slowEncoder(ticks: number, order: string[] = []): ImageEncoder {
     get busy() {
       return busy
     },
+    runtime: 'onnx',
     cachedBytes: 0,
     cached: () => undefined,
     has: () => false,

@@ -83,7 +83,7 @@ export function scriptedBackend(
         name: 'scripted',
         contextTokens: 100,
         vocabulary: 512,
-        inputs: { image: longestEdge === null ? null : { family: 'scripted', longestEdge } },
+        inputs: { image: longestEdge === null ? null : { family: 'scripted', longestEdge, runtime: 'onnx' } },
         memory: { weightsBytes: 0, visionBytes: 0, kvBytes: 0 },
         gpuLayers: 0,
         chatTemplate,
@@ -92,6 +92,7 @@ export function scriptedBackend(
         controlTokens: [],
       },
       generate: script,
+      length: async () => 12,
       count: async () => ({ promptTokens: 12, imageTokens: [], tokens: [] }),
       state: async () => ({
         running: 0,

@@ -117,11 +117,11 @@ function countOf(
     imageTokens,
     tokens,
     async parts() {
-      const around = (await engine.count([])).promptTokens
+      const around = await engine.length([])
       let imagesBefore = 0
       const counted = contentOf(ask).map(async (part): Promise<PartCount> => {
         if (part.kind === 'text' || part.kind === 'tokens')
-          return { kind: 'text', tokens: (await engine.count([part])).promptTokens - around }
+          return { kind: 'text', tokens: (await engine.length([part])) - around }
         const images = (loaded[part.attachment]?.images ?? []).map(({ width, height }, index) => ({
           width,
           height,

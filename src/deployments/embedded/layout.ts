@@ -61,7 +61,7 @@ async function layOutChat(
   const { contextTokens } = engine.model
   const answer = Math.min(maxTokens ?? contextTokens, Math.floor(contextTokens * answerShare))
   const limit = longest === 'context' ? contextTokens - answer : longest
-  const tokensOf = async (parts: readonly PromptPart[]) => (await engine.count(piecesOf(parts))).promptTokens
+  const tokensOf = (parts: readonly PromptPart[]) => engine.length(piecesOf(parts))
   if ((await tokensOf(whole)) <= limit) return whole
 
   // A binary search for the most turns that fit: a chat may have thousands of them.

@@ -15,6 +15,7 @@ export interface EmbeddedOptions {
 
 /** Starts models inside this server, each with an engine in a process of its own. The starter throws as `startEngine` does. */
 export function embedded({ config, device, media, log }: EmbeddedOptions): Starter {
+  let warned = false
   return async (card, { plan, onProgress, signal }) => {
     const { id: name, decoder, projector, size } = card
     const gpu = { device, layers: size.layers, bytes: plan.weights + plan.context, reserved: plan.vision }
@@ -37,6 +38,13 @@ export function embedded({ config, device, media, log }: EmbeddedOptions): Start
       },
       signal,
     )
+    const isSlow =
+      device === 'cpu' && config.engine.visionRuntime === 'onnx' && engine.model.inputs.image?.runtime === 'ggml'
+    if (isSlow && !warned) log.warn(slowEncoder)
+    warned ||= isSlow
     return embeddedBackend({ card, engine, media, prices: config.prices })
   }
 }
+
+const slowEncoder =
+  'ONNX Runtime cannot be loaded, so ggml encodes images, which takes 2 to 5 times as long. To install ONNX Runtime, run: npm install onnxruntime-node --ignore-scripts. It exists for Linux with glibc, for macOS on arm64 and for Windows.'

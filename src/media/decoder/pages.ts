@@ -38,11 +38,11 @@ function parseRange(range: string, count: number, noun: string): [number, number
   const last = Number(match[2] ?? match[1])
   if (first < 1) throw invalid(noun, `${noun}s are numbered from 1, found ${range.trim()}`)
   if (last < first) throw invalid(noun, `the range ${range.trim()} ends before it begins`)
-  if (last > count) throw invalid(noun, `${noun} ${last} does not exist, the file has ${count} ${noun}${s(count)}`)
+  if (last > count) throw invalid(noun, `${noun} ${last} does not exist, the file has ${count} ${noun}${plural(count)}`)
   return [first, last]
 }
 
-const s = (count: number): string => (count === 1 ? '' : 's')
+const plural = (count: number): string => (count === 1 ? '' : 's')
 
 const invalid = (noun: string, why: string): OrielError =>
   new OrielError('invalid', `The selection of ${noun}s is invalid: ${why}. Valid selections: "1-3,7", "all", 8.`, {
@@ -52,6 +52,6 @@ const invalid = (noun: string, why: string): OrielError =>
 const tooMany = (selected: number, count: number, maxPages: number, noun: string): OrielError =>
   new OrielError(
     'invalid',
-    `The request selects ${selected} of the file's ${count} ${noun}s; at most ${maxPages} image${s(maxPages)} can be read from this file. Select fewer with the extension "${noun}s" next to the URL, for example "${noun}s": "1-${maxPages}".`,
+    `The request selects ${selected} of the file's ${count} ${noun}s; at most ${maxPages} image${plural(maxPages)} can be read from this file. Select fewer with the extension "${noun}s" next to the URL, for example "${noun}s": "1-${maxPages}".`,
     { code: 'too_many_images' },
   )

@@ -19,12 +19,12 @@ import type { ModelsConfig } from '../../config.ts'
 
 /**
  * The cache that all of Hugging Face's libraries share: https://huggingface.co/docs/hub/local-cache
- * Files lie in `blobs` under their hashes; `snapshots/COMMIT` holds links with their names; `refs/main` names a commit.
+ * `blobs` has the files under their hashes, `snapshots/COMMIT` links with their names, and `refs/main` names a commit.
  */
 export interface CachedRepo {
   /** `owner/name` */
   repo: string
-  /** Its files by commit: the one that `main` was last, then the others, new ones first. */
+  /** Its files by commit: first the commit of `main`, then the others, the newest first. */
   snapshots: readonly { commit: string; folder: string; files: readonly CachedFile[] }[]
 }
 
@@ -39,7 +39,7 @@ export const cacheFolder = ({ hub }: ModelsConfig): string =>
   hub.cache ??
   path.join(hub.home ?? path.join(process.env.XDG_CACHE_HOME || path.join(homedir(), '.cache'), 'huggingface'), 'hub')
 
-/** Where one repository's files lie in a cache. */
+/** The folders of a repository in a cache. */
 export function placesOf(cache: string, repo: string) {
   const name = `models--${repo.replaceAll('/', '--')}`
   const folder = path.join(cache, name)
@@ -52,7 +52,7 @@ export function placesOf(cache: string, repo: string) {
   }
 }
 
-/** Every repository of models that has files here. A folder that cannot be read is as good as empty. */
+/** Every repository of models in a cache. A folder that cannot be read counts as empty. */
 export async function cachedRepos(cache: string): Promise<CachedRepo[]> {
   const names = (await namesIn(cache)).filter((name) => name.startsWith('models--')).sort()
   return Promise.all(names.map((name) => cachedRepo(cache, name.slice('models--'.length).replaceAll('--', '/'))))
@@ -64,7 +64,7 @@ async function cachedRepo(cache: string, repo: string): Promise<CachedRepo> {
   const found = await Promise.all(
     (await namesIn(snapshots)).map(async (commit) => {
       const folder = path.join(snapshots, commit)
-      // It may be a link to nothing, or be removed meanwhile.
+      // It may be a dangling link, or be removed at the same time.
       const [files, { mtimeMs }] = await Promise.all([filesBelow(folder), stat(folder).catch(() => ({ mtimeMs: 0 }))])
       return { commit, folder, files, age: commit === main.trim() ? Number.POSITIVE_INFINITY : mtimeMs }
     }),
@@ -72,7 +72,7 @@ async function cachedRepo(cache: string, repo: string): Promise<CachedRepo> {
   return { repo, snapshots: found.toSorted((a, b) => b.age - a.age) }
 }
 
-/** Makes a blob a file of a snapshot, and the snapshot the last one of a branch. */
+/** Adds a blob to a snapshot under a name. @returns the path of the link */
 export async function addToSnapshot(
   cache: string,
   repo: string,
@@ -81,13 +81,13 @@ export async function addToSnapshot(
   const places = placesOf(cache, repo)
   const pointer = path.join(places.snapshots, commit, ...file.split('/'))
   const target = path.join(places.blobs, blob)
-  // Put in place whole: another pull may do the same just now, and a server may look for the model.
+  // Created under another name and renamed: another pull may do the same, and a server may look for the model.
   const made = path.join(places.folder, `${randomUUID()}.oriel`)
   await mkdir(path.dirname(pointer), { recursive: true })
-  // Windows allows links of this kind to administrators alone.
+  // On Windows only administrators may create symbolic links.
   await symlink(path.relative(path.dirname(pointer), target), made).catch(() => link(target, made))
   await rename(made, pointer)
-  // Where both are links to one file already, nothing was renamed.
+  // If both are links to one file already, nothing was renamed.
   await rm(made, { force: true })
   return pointer
 }
@@ -99,9 +99,9 @@ export async function setRef(cache: string, repo: string, revision: string, comm
 }
 
 /**
- * Takes files out of all snapshots of a repository, and their blobs where no other file has the same.
+ * Removes files from all snapshots of a repository, and their blobs unless another file uses them.
  * @param paths in the repository
- * @returns the bytes that are free now
+ * @returns the bytes that were freed
  */
 export async function removeFiles(cache: string, repo: string, paths: ReadonlySet<string>): Promise<number> {
   const places = placesOf(cache, repo)
@@ -126,7 +126,7 @@ export async function removeFiles(cache: string, repo: string, paths: ReadonlySe
   return freed
 }
 
-/** What a snapshot's file is a link to; itself, where links are not possible. */
+/** The blob that a snapshot's file links to; the file itself if it is not a link. */
 const blobOf = async (file: string): Promise<string> =>
   readlink(file).then(
     (to) => path.resolve(path.dirname(file), to),
@@ -144,7 +144,7 @@ async function filesBelow(folder: string): Promise<CachedFile[]> {
       ),
     ),
   )
-  // A link whose blob is gone is no file.
+  // A dangling link is not a file.
   return files
     .filter((_, at) => there[at])
     .map((file) => ({ file, path: path.relative(folder, file).replaceAll('\\', '/') }))

@@ -5,14 +5,14 @@ import { OrielError } from '../../errors.ts'
 import { version } from '../../version.ts'
 import { type Refusal, refusedBy, withRetries } from './refusals.ts'
 
-/** A file of a repository, as the hub has it at one commit. */
+/** A file of a repository at one commit. */
 export interface RemoteFile {
   repo: string
   commit: string
   /** In the repository. */
   path: string
   bytes: number
-  /** Its name among the cache's blobs: the sha256 of large files, git's own hash of small ones. */
+  /** Its name among the blobs of the cache: the sha256 of large files, git's own hash of small ones. */
   etag: string
 }
 
@@ -23,19 +23,19 @@ export interface Listing {
   paths: readonly string[]
 }
 
-/** Part of a file's bytes, on their way. */
+/** The response with a part of a file. */
 export interface Bytes {
-  /** Whether they begin where they were asked to, and not at the file's beginning. */
+  /** Whether the bytes begin at the requested place, and not at the beginning of the file. */
   partial: boolean
-  /** Of the file, by its headers; null where they do not say. */
+  /** The size of the file from the headers; null if they do not have it. */
   totalBytes: number | null
-  /** What tells this version of the file from others: a strong ETag, or `Last-Modified`; null where there is neither. */
+  /** Identifies the version of the file: a strong ETag, or `Last-Modified`; null if there is neither. */
   validator: string | null
   chunks: AsyncIterable<Buffer>
 }
 
-/** How long a pull waits for the hub's next sign of life, in ms. */
-const patience = { connect: 10_000, silence: 30_000 }
+/** Timeouts of a request, in ms. */
+const timeouts = { connect: 10_000, silence: 30_000 }
 const mostRedirects = 8
 
 /** The hub's HTTP API: https://huggingface.co/docs/hub/api, and what huggingface_hub asks of it. */
@@ -43,11 +43,11 @@ export class HubClient {
   readonly #endpoint: string
   readonly #token: string | null
   readonly #onRetry: (why: string, seconds: number) => void
-  /** Proxies of the environment are used, as huggingface_hub does. */
+  /** Uses the proxies of the environment, as huggingface_hub does. */
   readonly #agent = new EnvHttpProxyAgent({
-    connect: { timeout: patience.connect },
-    headersTimeout: patience.silence,
-    bodyTimeout: patience.silence,
+    connect: { timeout: timeouts.connect },
+    headersTimeout: timeouts.silence,
+    bodyTimeout: timeouts.silence,
   })
 
   constructor({ endpoint, token }: ModelsConfig['hub'], onRetry: (why: string, seconds: number) => void) {
@@ -56,7 +56,7 @@ export class HubClient {
     this.#onRetry = onRetry
   }
 
-  /** @throws OrielError `not_found`, `unauthorized` or `forbidden` in the words of a person at a terminal */
+  /** @throws OrielError `not_found`, `unauthorized` or `forbidden` */
   async list(repo: string, revision: string, signal: AbortSignal): Promise<Listing> {
     const url = `${this.#endpoint}/api/models/${repo}/revision/${encodeURIComponent(revision)}`
     return this.retried({ repo, revision }, signal, async () => {
@@ -65,14 +65,15 @@ export class HubClient {
       if (!told.success)
         throw new OrielError(
           'internal',
-          `${this.#endpoint} does not answer as a hub does: HF_ENDPOINT names another place, or something on the way answers for it.`,
+          `${this.#endpoint} does not respond like a hub: it is another server, or a proxy responds in its place.`,
+          { code: 'not_a_hub' },
         )
       const { sha, siblings } = told.data
       return { repo, commit: sha, paths: siblings.map(({ rfilename }) => rfilename).filter(isSafe) }
     })
   }
 
-  /** What a file is, without its bytes. @throws OrielError as `list` does */
+  /** The size and hash of a file. @throws OrielError as `list` does */
   async describe(repo: string, commit: string, path: string, signal: AbortSignal): Promise<RemoteFile> {
     const what = { repo, revision: commit, path }
     return this.retried(what, signal, async () => {
@@ -81,7 +82,7 @@ export class HubClient {
       const etag = (one(headers['x-linked-etag']) ?? one(headers.etag))?.replace(/^W\//, '').replaceAll('"', '')
       const bytes = Number(one(headers['x-linked-size']) ?? one(headers['content-length']))
       if (etag === undefined || !/^[\w-]{8,128}$/.test(etag) || !Number.isSafeInteger(bytes))
-        throw new OrielError('internal', `The hub does not say the hash and the size of ${path} of ${repo}.`)
+        throw new OrielError('internal', `The hub does not send the hash and the size of ${path} of ${repo}.`)
       return { repo, commit: one(headers['x-repo-commit']) ?? commit, path, bytes, etag }
     })
   }
@@ -92,9 +93,9 @@ export class HubClient {
   }
 
   /**
-   * Opens a file at `from`. It is not tried again here: who reads knows how far they came.
-   * @param to the last byte that is wanted, and one more
-   * @param validator of the version that is wanted: a server sends another one whole
+   * Opens a file at `from`. It makes one attempt: the reader knows how far it came.
+   * @param to the end of the range, exclusive
+   * @param validator of the expected version: a server sends any other version from its beginning
    */
   async open(
     url: string,
@@ -114,7 +115,7 @@ export class HubClient {
     if (partial && Number(begin) !== from)
       throw new OrielError(
         'internal',
-        `${what.path ?? what.repo} cannot be fetched: bytes from ${from} were asked for, and ${begin === undefined ? 'others' : `those from ${begin}`} came.`,
+        `${what.path ?? what.repo} cannot be downloaded: the server sent bytes from ${begin ?? 'an unknown place'} instead of ${from}.`,
       )
     const length = one(headers['content-length'])
     const whole = partial ? total : length
@@ -127,7 +128,7 @@ export class HubClient {
     }
   }
 
-  /** @param progress what was fetched so far: an attempt that brought something does not count as failed */
+  /** @param progress bytes so far: an attempt that made progress does not count as failed */
   retried<T>(what: Refusal, signal: AbortSignal, attempt: () => Promise<T>, progress?: () => number): Promise<T> {
     const { host } = new URL(this.#endpoint)
     return withRetries(attempt, { signal, host, what, progress, onRetry: this.#onRetry })
@@ -138,8 +139,8 @@ export class HubClient {
   }
 
   /**
-   * One request and the redirects that it leads to. The token goes to the hub alone, never to the host that has the
-   * bytes. A HEAD ends where another host begins: the hub's own headers tell of the file.
+   * One request and its redirects. The token is sent to the hub only, never to the host of the bytes. A HEAD does not
+   * follow the redirect to that host: the hub's own headers describe the file.
    */
   async #ask(method: 'GET' | 'HEAD', url: string, what: Refusal, signal: AbortSignal, extra: object = {}) {
     let at = url
@@ -167,7 +168,7 @@ export class HubClient {
       await response.body.dump()
       at = next
     }
-    throw new OrielError('internal', `The hub sends ${what.path ?? what.repo} from one place to the next without end.`)
+    throw new OrielError('internal', `The hub redirects ${what.path ?? what.repo} too often.`)
   }
 }
 
@@ -184,7 +185,7 @@ function jsonOf(text: string): unknown {
   }
 }
 
-/** A name that stays in the folder of its snapshot. */
+/** Whether a name stays in the folder of its snapshot. */
 const isSafe = (path: string): boolean =>
   !/[\\\p{Cc}]/u.test(path) && path.split('/').every((part) => part !== '' && part !== '.' && part !== '..')
 

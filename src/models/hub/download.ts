@@ -9,65 +9,65 @@ import type { Bytes, HubClient } from './client.ts'
 import { withLock } from './lock.ts'
 import type { Refusal } from './refusals.ts'
 
-/** What is to be fetched, and where to. */
-export interface Fetch {
+/** A file to download, and its destination. */
+export interface Transfer {
   url: string
   what: Refusal
   bytes: number
-  /** A sha256, or git's hash of a blob; null where the file is of no hub. */
+  /** A sha256, or git's hash of a blob; null if the file is not from a hub. */
   hash: string | null
   /**
-   * Where there is no hash: what tells this version of the file from others (`Bytes.validator`). Without it the file is
-   * fetched in one piece, and anew each time.
+   * Identifies the version of a file without a hash (`Bytes.validator`). Without either, the file is downloaded in one piece
+   * and again each time.
    */
   validator: string | null
-  /** The whole and checked file. While it is fetched its bytes lie beside it. */
+  /** The complete and checked file. Until then its bytes are in a file beside it. */
   target: string
-  /** Who holds this fetches the file; others wait. */
+  /** The holder of this lock downloads the file; others wait. */
   lock: string
 }
 
 export interface Watch {
   signal: AbortSignal
-  /** Bytes that have come, those of an earlier pull among them. */
+  /** Bytes so far, including those of earlier attempts. */
   onBytes(done: number): void
   onWait(): void
   onCheck(): void
 }
 
-/** Connections at a time for one file: one alone seldom fills a line. */
+/** Connections for one file: a single one seldom uses the whole bandwidth. */
 const connections = 4
-/** A file is fetched in this many parts, within bounds of their bytes. */
+/** The number of parts of a download, and the limits of their size in bytes. */
 const parts = { count: 8, least: 1 << 20, most: 64 << 20 }
-/** How often what is here is written down, in ms: what came later is fetched again after a crash. */
+/** The interval at which progress is saved, in ms. After a crash the bytes since then are downloaded again. */
 const noteEvery = 500
 
 /**
- * Fetches a file in parts side by side, goes on where an earlier pull was interrupted, and checks its hash. Somebody
- * else's pull of the same file is waited for.
- * @throws OrielError `timeout` where the network fails for good, `invalid` for bytes that are not those of the hash, or
- * with the code `file_changed` where a file without one is another by now
+ * Downloads a file in parallel parts, resumes an interrupted download, and checks the hash. If another process downloads
+ * the same file, it waits for that.
+ * @throws OrielError `timeout` after too many errors of the network, `invalid` if the hash does not match, or with the code
+ *   `file_changed` if a file without a hash has changed
  */
-export async function download(client: HubClient, fetch: Fetch, watch: Watch): Promise<void> {
-  if (await isThere(fetch)) return watch.onBytes(fetch.bytes)
-  await withLock(fetch.lock, watch.signal, watch.onWait, async () => {
-    if (await isThere(fetch)) return watch.onBytes(fetch.bytes)
-    await mkdir(path.dirname(fetch.target), { recursive: true })
-    const { incomplete, notes, origin } = besides(fetch.target)
-    await fill(client, fetch, watch)
+export async function download(client: HubClient, transfer: Transfer, watch: Watch): Promise<void> {
+  if (await isThere(transfer)) return watch.onBytes(transfer.bytes)
+  await withLock(transfer.lock, watch.signal, watch.onWait, async () => {
+    if (await isThere(transfer)) return watch.onBytes(transfer.bytes)
+    await mkdir(path.dirname(transfer.target), { recursive: true })
+    const { incomplete, notes, origin } = besides(transfer.target)
+    await fill(client, transfer, watch)
     watch.onCheck()
-    await check(fetch, incomplete, watch.signal)
-    await rename(incomplete, fetch.target).catch(async (error: unknown) => {
-      // This machine may have slept until somebody took the lock over and was done first.
-      if (!(await isThere(fetch))) throw error
+    await check(transfer, incomplete, watch.signal)
+    await rename(incomplete, transfer.target).catch(async (error: unknown) => {
+      // While this machine slept, another process may have taken over the lock and finished first.
+      if (!(await isThere(transfer))) throw error
     })
-    // Not before: what it says of a file must never be said of the one that was there.
-    if (fetch.hash === null) await writeFile(origin, JSON.stringify(originOf(fetch)), secret)
+    // Written last, so that it never describes the file that was there before.
+    if (transfer.hash === null) await writeFile(origin, JSON.stringify(originOf(transfer)), secret)
     await rm(notes, { force: true })
   })
 }
 
-/** Puts a copy of a file in place as a fetched one is: whole, and beside one that an engine may be reading. */
+/** Copies a file and then renames it, since an engine may be reading an older file of that name. */
 export async function copyTo(target: string, file: string, signal: AbortSignal, onWait: () => void): Promise<void> {
   await withLock(lockOf(target), signal, onWait, async () => {
     const { incomplete, notes, origin } = besides(target)
@@ -82,17 +82,17 @@ export async function copyTo(target: string, file: string, signal: AbortSignal, 
   })
 }
 
-/** Of a file that lies in no cache. */
+/** The lock of a file outside of the cache. */
 export const lockOf = (target: string): string => `${target}.oriel.lock`
 
-/** Bytes of a fetch that are not here yet. */
-export async function missingBytes(fetch: Fetch): Promise<number> {
-  if (await isThere(fetch)) return 0
-  const begun = await readNotes(fetch)
-  return fetch.bytes - (begun ?? []).reduce((sum, { from, at }) => sum + at - from, 0)
+/** Bytes that remain to be downloaded. */
+export async function missingBytes(transfer: Transfer): Promise<number> {
+  if (await isThere(transfer)) return 0
+  const begun = await readNotes(transfer)
+  return transfer.bytes - (begun ?? []).reduce((sum, { from, at }) => sum + at - from, 0)
 }
 
-/** @throws OrielError `invalid` where a folder's disk has no room for so many bytes */
+/** @throws OrielError `invalid` if the disk of a folder does not have enough space */
 export async function checkSpace(folder: string, bytes: number): Promise<void> {
   await mkdir(folder, { recursive: true })
   const { bavail, bsize } = await statfs(folder)
@@ -100,23 +100,23 @@ export async function checkSpace(folder: string, bytes: number): Promise<void> {
   if (bytes + spare > free)
     throw new OrielError(
       'invalid',
-      `There is no room for it: ${gigabytes(bytes)} are to be fetched, and the disk of ${folder} has ${gigabytes(free)} free. \`oriel rm\` frees some, and HF_HUB_CACHE names another folder.`,
+      `Not enough disk space: the download has ${gigabytes(bytes)}, and the disk of ${folder} has ${gigabytes(free)} free.`,
       { code: 'no_space' },
     )
 }
 
-/** A disk that is filled to the last byte helps nobody. */
+/** Bytes that stay free on the disk. */
 const spare = 64e6
 const gigabytes = (bytes: number): string => `${(bytes / 1e9).toFixed(1)} GB`
 
-/** A part of a file: bytes from `from` to before `at` are here, those to before `to` are wanted. */
+/** A part of a file: bytes `from` to `at` have been downloaded, and `to` is its end, both exclusive. */
 interface Part {
   from: number
   at: number
   to: number
 }
 
-/** Where a file without a hash comes from, and which version of it that is. A URL may hold a key. */
+/** The source and version of a file without a hash. A URL may contain a key. */
 const originSchema = z.object({ url: z.string(), validator: z.string().nullable() })
 const secret = { mode: 0o600 }
 
@@ -126,41 +126,42 @@ const notesSchema = z.object({
   origin: originSchema.optional(),
 })
 
-/** Python's own `HASH.incomplete` is filled from the front: parts side by side must not be taken for that. */
+/** Not huggingface_hub's `HASH.incomplete`, which is filled from the front: a file of parts must not be taken for it. */
 export const besides = (target: string) => ({
   incomplete: `${target}.oriel.incomplete`,
   notes: `${target}.oriel.parts`,
-  /** Of a whole file without a hash. */
+  /** The source of a complete file without a hash. */
   origin: `${target}.oriel.origin`,
 })
 
-const originOf = ({ url, validator }: Fetch): z.infer<typeof originSchema> => ({ url, validator })
+const originOf = ({ url, validator }: Transfer): z.infer<typeof originSchema> => ({ url, validator })
 
-/** Whether bytes that are here may be told from those of another version. */
-const isTold = ({ hash, validator }: Fetch): boolean => hash !== null || validator !== null
+/** Whether downloaded bytes can be distinguished from those of another version. */
+const isTold = ({ hash, validator }: Transfer): boolean => hash !== null || validator !== null
 
-/** A file with a hash lies under that name, and is checked when it is whole. */
-const isOfOrigin = (fetch: Fetch, origin: z.infer<typeof originSchema> | undefined): boolean =>
-  fetch.hash !== null || (isTold(fetch) && origin?.url === fetch.url && origin.validator === fetch.validator)
+/** A file with a hash is stored under that name and has been checked. */
+const isOfOrigin = (transfer: Transfer, origin: z.infer<typeof originSchema> | undefined): boolean =>
+  transfer.hash !== null ||
+  (isTold(transfer) && origin?.url === transfer.url && origin.validator === transfer.validator)
 
-async function isThere(fetch: Fetch): Promise<boolean> {
-  const { target, bytes, hash } = fetch
+async function isThere(transfer: Transfer): Promise<boolean> {
+  const { target, bytes, hash } = transfer
   try {
     if ((await stat(target)).size !== bytes) return false
-    return isOfOrigin(fetch, hash === null ? originSchema.parse(await readJson(besides(target).origin)) : undefined)
+    return isOfOrigin(transfer, hash === null ? originSchema.parse(await readJson(besides(target).origin)) : undefined)
   } catch {
     return false
   }
 }
 
-/** What an earlier pull has written down; null where there is nothing that fits. */
-async function readNotes(fetch: Fetch): Promise<Part[] | null> {
-  const { incomplete, notes } = besides(fetch.target)
+/** The saved progress of an earlier attempt; null if there is none for this version. */
+async function readNotes(transfer: Transfer): Promise<Part[] | null> {
+  const { incomplete, notes } = besides(transfer.target)
   try {
     const { bytes, parts, origin } = notesSchema.parse(await readJson(notes))
     const { size } = await stat(incomplete)
     const honest = parts.every(({ from, at, to }) => from <= at && at <= to && (at === from || at <= size))
-    return bytes === fetch.bytes && honest && isOfOrigin(fetch, origin) ? parts : null
+    return bytes === transfer.bytes && honest && isOfOrigin(transfer, origin) ? parts : null
   } catch {
     return null
   }
@@ -176,29 +177,29 @@ function newParts(bytes: number): Part[] {
   })
 }
 
-/** Fetches what lacks of a file. */
-async function fill(client: HubClient, fetch: Fetch, watch: Watch): Promise<void> {
-  const { incomplete, notes } = besides(fetch.target)
-  const begun = await readNotes(fetch)
-  const wanted = begun ?? (isTold(fetch) ? newParts(fetch.bytes) : [{ from: 0, at: 0, to: fetch.bytes }])
-  // What they say is of another version, or of nothing.
+/** Downloads the missing parts of a file. */
+async function fill(client: HubClient, transfer: Transfer, watch: Watch): Promise<void> {
+  const { incomplete, notes } = besides(transfer.target)
+  const begun = await readNotes(transfer)
+  const wanted = begun ?? (isTold(transfer) ? newParts(transfer.bytes) : [{ from: 0, at: 0, to: transfer.bytes }])
+  // The notes are of another version.
   if (begun === null) await rm(notes, { force: true })
   const file = await open(incomplete, begun === null ? 'w' : 'r+')
   const done = (): number => wanted.reduce((sum, { from, at }) => sum + at - from, 0)
-  // One after the other, and put in place whole: a half of a note is worth nothing.
+  // Notes are written one after the other and renamed, so that they are always complete.
   let noted = Promise.resolve()
   const note = (): Promise<void> => {
     noted = noted
       .catch(() => {})
       .then(async () => {
-        const origin = fetch.hash === null ? { origin: originOf(fetch) } : {}
-        await writeFile(`${notes}.new`, JSON.stringify({ bytes: fetch.bytes, parts: wanted, ...origin }), secret)
+        const origin = transfer.hash === null ? { origin: originOf(transfer) } : {}
+        await writeFile(`${notes}.new`, JSON.stringify({ bytes: transfer.bytes, parts: wanted, ...origin }), secret)
         await rename(`${notes}.new`, notes)
       })
     return noted
   }
   const noting = setInterval(() => void note().catch(() => {}), noteEvery)
-  // The first that fails for good stops the others.
+  // A part that fails stops the others.
   const stop = new AbortController()
   const signal = AbortSignal.any([watch.signal, stop.signal])
   const waiting = wanted.filter(({ at, to }) => at < to)
@@ -206,13 +207,13 @@ async function fill(client: HubClient, fetch: Fetch, watch: Watch): Promise<void
     for (let part = waiting.shift(); part !== undefined; part = waiting.shift()) {
       const mine = part
       await client.retried(
-        fetch.what,
+        transfer.what,
         signal,
         async () => {
-          if (!isTold(fetch)) mine.at = mine.from
-          const bytes = await client.open(fetch.url, mine.at, mine.to, fetch.what, signal, fetch.validator)
-          checkVersion(fetch, bytes)
-          checkLength(fetch, bytes)
+          if (!isTold(transfer)) mine.at = mine.from
+          const bytes = await client.open(transfer.url, mine.at, mine.to, transfer.what, signal, transfer.validator)
+          checkVersion(transfer, bytes)
+          checkLength(transfer, bytes)
           await copy(bytes, file, mine, () => watch.onBytes(done()))
         },
         () => mine.at,
@@ -227,22 +228,22 @@ async function fill(client: HubClient, fetch: Fetch, watch: Watch): Promise<void
     stop.abort()
     await Promise.allSettled(workers)
     clearInterval(noting)
-    // What cannot be noted is fetched again, and no more.
+    // Without notes the parts are downloaded again.
     await note().catch(() => {})
     await file.close()
   }
 }
 
-/** Writes what comes of a part where it belongs. @throws Error where the connection is cut */
+/** Writes the bytes of a part to their place. @throws Error if the connection is lost */
 async function copy({ chunks, partial }: Bytes, file: FileHandle, part: Part, onBytes: () => void): Promise<void> {
-  // A server that knows no ranges sends the file from its beginning, every time.
+  // A server without ranges always sends the file from its beginning.
   let at = partial ? part.at : 0
   for await (const chunk of chunks) {
     const from = Math.max(0, part.at - at)
     const piece = chunk.subarray(from, from + part.to - part.at)
     at += chunk.length
     if (piece.length === 0) continue
-    // A disk that is nearly full takes a part of them first.
+    // On a disk that is nearly full, a write may be partial.
     for (let written = 0; written < piece.length; ) {
       const { bytesWritten } = await file.write(piece, written, piece.length - written, part.at)
       written += bytesWritten
@@ -254,27 +255,27 @@ async function copy({ chunks, partial }: Bytes, file: FileHandle, part: Part, on
   if (part.at < part.to) throw Object.assign(new Error('fewer bytes than announced'), { code: 'CUT_SHORT' })
 }
 
-/** @throws OrielError `file_changed` for bytes that may be of another version than those that are here */
-function checkVersion({ hash, validator, bytes, what }: Fetch, answer: Bytes): void {
+/** @throws OrielError `file_changed` if the bytes may belong to another version than those downloaded */
+function checkVersion({ hash, validator, bytes, what }: Transfer, answer: Bytes): void {
   if (hash !== null) return
-  // Not every server looks at `If-Range`.
+  // Not every server supports `If-Range`.
   const isOther = validator !== null && (!answer.partial || (answer.validator ?? validator) !== validator)
   if (isOther || (answer.totalBytes ?? bytes) !== bytes)
-    throw new OrielError('invalid', `${what.path ?? what.repo} has changed while it was fetched.`, {
+    throw new OrielError('invalid', `${what.path ?? what.repo} changed during the download.`, {
       code: 'file_changed',
     })
 }
 
-function checkLength({ bytes, what }: Fetch, { totalBytes }: Bytes): void {
+function checkLength({ bytes, what }: Transfer, { totalBytes }: Bytes): void {
   if (totalBytes !== null && totalBytes !== bytes)
     throw new OrielError(
       'invalid',
-      `${what.path ?? what.repo} should have ${bytes} bytes, and what the hub sends has ${totalBytes}.`,
+      `${what.path ?? what.repo} should have ${bytes} bytes, but the hub sends ${totalBytes}.`,
     )
 }
 
-/** @throws OrielError `invalid`, and what was fetched is gone */
-async function check({ hash, bytes, what, target }: Fetch, file: string, signal: AbortSignal): Promise<void> {
+/** Deletes the download if its hash does not match. @throws OrielError `invalid` */
+async function check({ hash, bytes, what, target }: Transfer, file: string, signal: AbortSignal): Promise<void> {
   if (hash === null) return
   const digest = /^[0-9a-f]{64}$/.test(hash)
     ? createHash('sha256')
@@ -289,7 +290,7 @@ async function check({ hash, bytes, what, target }: Fetch, file: string, signal:
   await rm(besides(target).notes, { force: true })
   throw new OrielError(
     'invalid',
-    `${what.path ?? what.repo} is damaged: its hash is ${found}, and the hub says ${hash}. It is deleted; pull it again.`,
+    `${what.path ?? what.repo} is damaged: its hash is ${found} instead of ${hash}. It was deleted; pull it again.`,
     { code: 'bad_hash' },
   )
 }

@@ -3,15 +3,14 @@ import { hostname } from 'node:os'
 import path from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 
-/** Time between two signs of life of who holds a lock, and how long it may give none. ms */
+/** The interval at which the holder refreshes a lock, and the age at which a lock expires, in ms. */
 const beat = 5_000
 const dead = 30_000
 const look = 250
 
 /**
- * Does `work` while nobody else does under the same lock, on this machine or another that shares the disk. A lock whose
- * holder is gone is taken over.
- * @param onWait is told once, when somebody else holds it
+ * Runs `work` under a lock, on this machine and on others that share the disk. A lock whose holder has ended is taken over.
+ * @param onWait called once if another process holds the lock
  */
 export async function withLock<T>(
   file: string,
@@ -32,12 +31,12 @@ export async function withLock<T>(
     return await work()
   } finally {
     clearInterval(beating)
-    // It may have been taken over, while this machine slept.
+    // The lock may have been taken over while this machine slept.
     if ((await readFile(file, 'utf8').catch(() => null)) === mine) await rm(file, { force: true })
   }
 }
 
-/** Whether a file was made that was not there. */
+/** Whether the file was created, and did not exist before. */
 async function take(file: string, text: string): Promise<boolean> {
   try {
     const handle = await open(file, 'wx')
@@ -50,7 +49,7 @@ async function take(file: string, text: string): Promise<boolean> {
   }
 }
 
-/** Removes a lock whose holder is gone. One at a time, and with a second look: it may be another's by then. */
+/** Removes a lock whose holder has ended. One process at a time does so and checks again: it may have a new holder. */
 async function dropDead(file: string): Promise<void> {
   if (!(await isDead(file))) return
   const dropping = `${file}.dropping`
@@ -76,7 +75,7 @@ const isSilent = (file: string): Promise<boolean> =>
     () => false,
   )
 
-/** Whether the holder was a process of this machine, and is no more. */
+/** Whether the holder was a process of this machine that has ended. */
 function isGone(text: string): boolean {
   const [, pid, host] = /^\{"pid":(\d+),"host":"([^"]*)"/.exec(text) ?? []
   if (pid === undefined || host !== hostname()) return false

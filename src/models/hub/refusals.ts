@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { OrielError } from '../../errors.ts'
 
-/** What was asked for, for the words of an error. */
+/** What was requested, for messages. */
 export interface Refusal {
   repo: string
   revision?: string
@@ -10,25 +10,25 @@ export interface Refusal {
 
 type Headers = Record<string, string | string[] | undefined>
 
-/** The hub is busy, or something on the way to it is: the same request may succeed later. */
+/** The hub or a proxy is busy: the same request may succeed later. */
 class Busy extends Error {
-  /** Seconds that it asks for. */
+  /** The pause that it asks for, in seconds. */
   readonly after: number | null
 
   constructor(status: number, after: number | null) {
-    super(`the hub answers ${status}`)
+    super(`the hub responds with ${status}`)
     this.after = after
   }
 }
 
-/** Attempts in a row that bring nothing. */
-const mostAttempts = 7
-/** Pause before the second attempt in ms, doubled with each one after it up to the last. */
+/** The maximum number of consecutive attempts without progress. */
+const maxAttempts = 7
+/** The pause before the second attempt, doubled for each attempt after it up to the last, in ms. */
 const pauses = { first: 400, last: 20_000 }
-/** The longest pause that the hub may ask for, in seconds. */
+/** The longest pause that the hub can ask for, in seconds. */
 const longestAsked = 120
 
-/** The error for an answer of 300 and above, by the hub's own code for it and the status. */
+/** The error for a response with a status from 300, from the status and the hub's own error code. */
 export function refusedBy(status: number, headers: Headers, what: Refusal, hasToken: boolean): Error {
   const { repo, revision = 'main', path } = what
   const code = String(headers['x-error-code'] ?? '')
@@ -37,15 +37,17 @@ export function refusedBy(status: number, headers: Headers, what: Refusal, hasTo
     return new OrielError(
       hasToken ? 'forbidden' : 'unauthorized',
       hasToken
-        ? `${repo} is gated, and your token has no access to it: ask for it on the page of the repository, with the account of HF_TOKEN.`
-        : `${repo} is gated: accept its terms on its page of the hub, and set HF_TOKEN to a token of that account.`,
+        ? `${repo} is gated, and your token has no access to it. Request access on the page of the repository.`
+        : `${repo} is gated. Accept its terms on its page on the hub.`,
+      { code: hasToken ? 'no_access' : 'token_needed' },
     )
   if (status === 401)
     return new OrielError(
       'unauthorized',
       hasToken
-        ? `The hub does not accept your token for ${repo}: HF_TOKEN may have expired, or there is no such repository.`
-        : `The hub does not show ${repo} to everybody: there is none, or it is private and needs a token in HF_TOKEN.`,
+        ? `The hub does not accept your token for ${repo}: the token may have expired, or the repository does not exist.`
+        : `The hub does not show ${repo} without a token: it does not exist, or it is private.`,
+      { code: hasToken ? 'no_access' : 'token_needed' },
     )
   if (status === 404 && path !== undefined && code !== 'RepoNotFound' && code !== 'RevisionNotFound')
     return new OrielError('not_found', `${repo} has no file ${path} at ${revision}.`)
@@ -60,11 +62,11 @@ interface Trying {
   host: string
   what: Refusal
   onRetry(why: string, seconds: number): void
-  /** What an attempt has brought so far: one that brought something is not counted. */
+  /** The progress so far. An attempt that made progress does not count as failed. */
   progress: (() => number) | undefined
 }
 
-/** Tries again what failed by the network or a busy hub. @throws OrielError `timeout` when nothing helps */
+/** Repeats an attempt that failed because of the network or a busy hub. @throws OrielError `timeout` after the last attempt */
 export async function withRetries<T>(attempt: () => Promise<T>, trying: Trying): Promise<T> {
   const { signal, progress = () => 0 } = trying
   for (let failed = 0, before = progress(); ; ) {
@@ -75,11 +77,11 @@ export async function withRetries<T>(attempt: () => Promise<T>, trying: Trying):
       if (error instanceof OrielError || !(error instanceof Error) || !isPassing(error)) throw error
       failed = progress() > before ? 1 : failed + 1
       before = progress()
-      const why = error instanceof Busy ? error.message : `the connection is lost (${reasonOf(error)})`
-      if (failed >= mostAttempts)
+      const why = error instanceof Busy ? error.message : `the connection was lost (${reasonOf(error)})`
+      if (failed >= maxAttempts)
         throw new OrielError(
           'timeout',
-          `${trying.what.path ?? trying.what.repo} cannot be fetched from ${trying.host}: ${why}, ${failed} times in a row. What is here stays: the same command goes on from there.`,
+          `${trying.what.path ?? trying.what.repo} cannot be downloaded from ${trying.host}: ${why}, ${failed} times in a row. The downloaded part is kept: repeat the command to resume.`,
           { cause: error },
         )
       const asked = error instanceof Busy ? error.after : null
@@ -91,7 +93,7 @@ export async function withRetries<T>(attempt: () => Promise<T>, trying: Trying):
   }
 }
 
-/** Whether another attempt may go better: everything of the network may, a full disk may not. */
+/** Whether another attempt may succeed: after an error of the network it may, after a full disk it may not. */
 const isPassing = (error: Error): boolean =>
   error instanceof Busy ||
   ('code' in error && typeof error.code === 'string' && network.test(error.code)) ||
@@ -101,7 +103,7 @@ const network = /^(UND_ERR|ECONN|EPIPE|ENOTFOUND|EAI_AGAIN|ETIMEDOUT|ENETUNREACH
 
 const reasonOf = (error: Error): string => ('code' in error ? String(error.code) : error.message)
 
-/** `Retry-After` is seconds or a date. */
+/** `Retry-After` has seconds or a date. */
 function secondsOf(value: string | string[] | undefined): number | null {
   if (typeof value !== 'string') return null
   const seconds = Number(value)

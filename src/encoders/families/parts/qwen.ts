@@ -1,0 +1,92 @@
+import type { Metadata } from '../../../gguf/index.ts'
+import { type GraphBuilder, type Grid, linear, type Rope2d } from '../../graph/builder.ts'
+import type { Transformer } from '../../graph/transformer.ts'
+import type { ImagePipeline, Tile } from '../../image-architecture.ts'
+import { patchReader } from '../../preprocess/patches.ts'
+import { gridOf, inOwnAspect } from '../../preprocess/sizes.ts'
+
+/** What the encoders of all generations of Qwen-VL have in common. */
+interface QwenImages {
+  /** Patches along the edge of a square that becomes one embedding. */
+  readonly factor: number
+  /** Rotates heads by the rows and columns of the patches, which are ordered square by square. */
+  readonly rope: Rope2d
+  /** The part of the pipeline outside of the graph. */
+  readonly outside: Omit<ImagePipeline, 'build'>
+  /** The patches of a tile, square by square: `[patches, width]` */
+  patches<N>(graph: GraphBuilder<N>, tile: Tile): N
+  /** Reorders rows from row by row to square by square. */
+  inSquares<N>(graph: GraphBuilder<N>, x: N): N
+  /** The rows of each square in one: `[patches, width]` -> `[tokens, width * factor²]` */
+  joined<N>(graph: GraphBuilder<N>, x: N): N
+  /** Each row through the two matrices of the projector. */
+  projected<N>(graph: GraphBuilder<N>, x: N, names?: readonly [string, string]): N
+}
+
+/**
+ * Qwen-VL reads an image in its own aspect, as 8 to 4096 tokens, and the decoder has their rows and columns as positions
+ * (M-RoPE). After llama.cpp's tools/mtmd (models/qwen2vl.cpp, `mtmd_image_preprocessor_dyn_size`).
+ */
+export function qwenImages(metadata: Metadata): QwenImages {
+  const reader = patchReader(metadata)
+  const { patch } = reader
+  const factor = metadata.number('clip.vision.spatial_merge_size', 2)
+  const order = (of: Grid) => squareOrder(of, factor)
+
+  return {
+    factor,
+
+    rope: {
+      theta: 10000,
+      interleaved: false,
+      pairs: 'halves',
+      positions(of) {
+        const patches = order(of)
+        return {
+          first: patches.map((place) => Math.floor(place / of.columns)),
+          second: patches.map((place) => place % of.columns),
+        }
+      },
+    },
+
+    outside: inOwnAspect(reader, factor, { least: 8, most: 4096 }, (tile, places) => [
+      '<|vision_start|>',
+      { ...tile, tokens: places.rows * places.columns, places },
+      '<|vision_end|>',
+    ]),
+
+    patches(graph, { size }) {
+      const { rows, columns } = gridOf(size, patch)
+      const pixels = graph.takeRows(graph.input(rows * columns, 3 * patch * patch), 'squares', order)
+      // The convolution spans two frames of a video; an image is both of them.
+      const product = (name: string) => graph.matmul(graph.weight(name), pixels)
+      const both = graph.add(product('v.patch_embd.weight'), product('v.patch_embd.weight.1'))
+      return graph.has('v.patch_embd.bias') ? graph.add(both, graph.weight('v.patch_embd.bias')) : both
+    },
+
+    inSquares: (graph, x) => graph.takeRows(x, 'squares', order),
+
+    joined: (graph, x) => graph.joinRows(x, factor * factor),
+
+    projected: (graph, x, [up, down] = ['mm.0', 'mm.2']) => linear(graph, graph.gelu(linear(graph, x, up)), down),
+  }
+}
+
+export const qwenWidth = (metadata: Metadata): number => metadata.needTensor('mm.2.bias').columns
+
+/** A pipeline whose tower is followed by nothing but the projector. */
+export const qwenPipeline = (images: QwenImages, tower: Transformer): ImagePipeline => ({
+  ...images.outside,
+  build: (graph, tile) => images.projected(graph, images.joined(graph, tower.all(graph, images.patches(graph, tile)))),
+})
+
+/** Patches square by square, and row by row in each. */
+function squareOrder({ rows, columns }: Grid, factor: number): Int32Array {
+  const order = new Int32Array(rows * columns)
+  let at = 0
+  for (let row = 0; row < rows; row += factor)
+    for (let column = 0; column < columns; column += factor)
+      for (let y = row; y < row + factor; y++)
+        for (let x = column; x < column + factor; x++) order[at++] = y * columns + x
+  return order
+}

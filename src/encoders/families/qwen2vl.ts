@@ -1,0 +1,14 @@
+import { transformer } from '../graph/transformer.ts'
+import type { ImageFamily } from '../image-architecture.ts'
+import { qwenImages, qwenPipeline, qwenWidth } from './parts/qwen.ts'
+
+/** Qwen2-VL: every patch attends to every other. After llama.cpp's tools/mtmd (models/qwen2vl.cpp). */
+export const qwen2vl: ImageFamily = {
+  types: ['qwen2vl_merger'],
+  width: qwenWidth,
+
+  open(metadata) {
+    const images = qwenImages(metadata)
+    return qwenPipeline(images, transformer(metadata, { rope: images.rope }))
+  },
+}

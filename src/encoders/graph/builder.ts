@@ -1,0 +1,150 @@
+/**
+ * The operations in which an architecture describes its graph, once. Emitters implement them: `ggml.ts` for ggml, `onnx.ts`
+ * for ONNX Runtime. Values are matrices of 32-bit floats, written `[tokens, width]`, with one row for each patch.
+ * @typeParam N a node of the emitter
+ */
+export interface GraphBuilder<N> {
+  /** The input of each run: `[tokens, width]`. A graph has one. */
+  input(tokens: number, width: number): N
+  /** A weight of the file by its name. @throws OrielError `invalid` if there is none */
+  weight(name: string): N
+  has(name: string): boolean
+  /** The numbers of a weight, for values that are computed from it in advance. @throws OrielError `invalid` if there is none */
+  floats(name: string): Float32Array
+  /** `x [tokens, in]` times the transpose of `weight [out, in]`, plus `bias [out]` if there is one: `[tokens, out]` */
+  matmul(weight: N, x: N, bias?: N): N
+  /** `x [tokens, in]` times `weight [in, out]`, which is stored transposed: `[tokens, out]` */
+  matmulTransposed(weight: N, x: N): N
+  /** Numbers that depend only on the size of the image: rows of `width`. Equal names have equal numbers. */
+  table(name: string, width: number, of: (grid: Grid) => Float32Array): N
+  /** If `b` has one row, it is added to all rows. */
+  add(a: N, b: N): N
+  /** The elementwise product. If `b` has one row, it multiplies all rows. */
+  multiply(a: N, b: N): N
+  /** The rows of `a`, then those of `b`. */
+  concatRows(a: N, b: N): N
+  /** In each row the numbers of `a`, then those of `b`. */
+  concatColumns(a: N, b: N): N
+  /** The rows of `x` that `indices` names, in its order. Equal names have equal indices. */
+  takeRows(x: N, name: string, indices: (grid: Grid) => Int32Array): N
+  /** Root mean square norm over each row, times `weight [width]`. */
+  rmsNorm(x: N, weight: N, epsilon: number): N
+  /** Layer norm over each row, times `weight [width]` plus `bias [width]` if there is one. */
+  layerNorm(x: N, weight: N, bias: N | undefined, epsilon: number): N
+  /** `width` numbers of each row, beginning at `from`. */
+  columns(x: N, from: number, width: number): N
+  /** Joins every `count` consecutive rows into one: `[tokens, width]` -> `[tokens / count, width * count]` */
+  joinRows(x: N, count: number): N
+  /** The tanh form of GELU. */
+  gelu(x: N): N
+  /** x * sigmoid(1.702 x) */
+  quickGelu(x: N): N
+  /** x * sigmoid(x) */
+  silu(x: N): N
+  relu(x: N): N
+  /** x * hardSigmoid(x) */
+  hardSwish(x: N): N
+  /** (x + 3) / 6, clamped to 0..1 */
+  hardSigmoid(x: N): N
+  /** silu(gate) * up */
+  swiglu(gate: N, up: N): N
+  /** gelu(gate) * up */
+  geglu(gate: N, up: N): N
+  /** Rotary positions in two dimensions, over `heads` heads. */
+  rope2d(x: N, heads: number, rope: Rope2d): N
+  /**
+   * Joins squares of `factor * factor` patches into one row each, beginning with the upper left patch and then row by row:
+   * `[tokens, width]` -> `[tokens / factor², width * factor²]`. Both edges of the grid are multiples of `factor`.
+   */
+  joinPatches(x: N, grid: Grid, factor: number, order?: JoinOrder): N
+  /**
+   * A depthwise convolution, with zeros around the grid so that a stride of 1 keeps its size:
+   * `[tokens, width]` -> `[tokens / stride², width]`. The weight is ggml's `[size, size, 1, width]`, with an odd size. Only for
+   * encoders with a single image size.
+   */
+  depthwise(x: N, weight: N, grid: Grid, stride: number): N
+  /** The averages of adjacent windows: `[tokens, width]` -> `[tokens / window, width]`. Restricted like `depthwise`. */
+  averagePool(x: N, grid: Grid, window: Grid): N
+  /** softmax(q k / sqrt(headWidth)) v over `heads` heads, every row of q attending to every row of k. */
+  attention(q: N, k: N, v: N, heads: number): N
+  /** As `attention`, with each row attending only to those of its own window. */
+  windowAttention(q: N, k: N, v: N, heads: number, windows: Windows): N
+}
+
+/** Patches of an image, row by row. */
+export interface Grid {
+  rows: number
+  columns: number
+}
+
+/**
+ * How rotary positions rotate the pairs of a head (llama.cpp's `build_rope_2d`, and `GGML_ROPE_TYPE_VISION` for pairs of
+ * halves): the first half of the pairs by one position, the second half by another. The frequency of pair `i` of a half is
+ * theta^(-2i / (headWidth / 2)). A graph has one.
+ */
+export interface Rope2d {
+  theta: number
+  /** Whether the frequencies of the second half start at theta^(-2 / headWidth), and so lie between those of the first. */
+  interleaved: boolean
+  /** The two numbers of a pair: neighbours, or one of the first half of the head with one of the second. */
+  pairs?: 'neighbours' | 'halves'
+  /** The two positions of every row. */
+  positions(grid: Grid): { first: Int32Array; second: Int32Array }
+}
+
+/** Parts of an image within which attention stays. A graph has one kind. */
+export interface Windows {
+  /** Rows of the largest window. */
+  size: number
+  /** The rows of each window. Every row is in exactly one. */
+  rows(grid: Grid): readonly (readonly number[])[]
+}
+
+/**
+ * Pads windows to one size.
+ * @returns `taken`: the row in each place of each window, any row in the padding; `back`: the place of each row
+ */
+export function windowPlaces(windows: readonly (readonly number[])[], size: number) {
+  const taken = new Int32Array(windows.length * size)
+  const back = new Int32Array(windows.reduce((sum, { length }) => sum + length, 0))
+  windows.forEach((rows, window) => {
+    rows.forEach((row, at) => {
+      taken[window * size + at] = row
+      back[row] = window * size + at
+    })
+  })
+  return { taken, back }
+}
+
+/** How squares of patches are joined. */
+export interface JoinOrder {
+  /** `columns`: column by column, from top to bottom. */
+  squares?: 'rows' | 'columns'
+  /** `channels`: a row has the first number of each of its patches, then the second of each, and so on. */
+  within?: 'patches' | 'channels'
+}
+
+/** The row and the column of every patch. */
+export function patchPlaces({ rows, columns }: Grid): { row: Int32Array; column: Int32Array } {
+  const length = rows * columns
+  return {
+    row: Int32Array.from({ length }, (_, patch) => Math.floor(patch / columns)),
+    column: Int32Array.from({ length }, (_, patch) => patch % columns),
+  }
+}
+
+/** `x` times the weight `name.weight`, plus `name.bias` if the file has one. */
+export function linear<N>(graph: GraphBuilder<N>, x: N, name: string): N {
+  const bias = graph.has(`${name}.bias`) ? graph.weight(`${name}.bias`) : undefined
+  return graph.matmul(graph.weight(`${name}.weight`), x, bias)
+}
+
+/** Layer norm with the weight `name.weight`, and `name.bias` if the file has one. */
+export function layerNorm<N>(graph: GraphBuilder<N>, x: N, name: string, epsilon: number): N {
+  const bias = graph.has(`${name}.bias`) ? graph.weight(`${name}.bias`) : undefined
+  return graph.layerNorm(x, graph.weight(`${name}.weight`), bias, epsilon)
+}
+
+/** Root mean square norm with the weight `name.weight`. */
+export const rmsNorm = <N>(graph: GraphBuilder<N>, x: N, name: string, epsilon: number): N =>
+  graph.rmsNorm(x, graph.weight(`${name}.weight`), epsilon)

@@ -1,0 +1,415 @@
+import type { InferenceSession, TensorConstructor } from 'onnxruntime-node'
+import { type ImageArchitecture, type Tile, tilesOf } from '../image-architecture.ts'
+import { type GraphBuilder, type Grid, type JoinOrder, type Rope2d, type Windows, windowPlaces } from './builder.ts'
+import { OnnxModel } from './onnx-file.ts'
+import type { Weights } from './weights.ts'
+
+/** `fp32` is exact. `int8` quantizes weights for each output and activations for each run, and is about twice as fast. */
+export type Precision = 'fp32' | 'int8'
+
+/**
+ * An architecture as an ONNX Runtime session for images of all sizes, run tile by tile. Batches of tiles do not pay on a
+ * CPU: on two cores the encoder of SmolVLM-256M (SigLIP-B, 1024 patches) takes 1106 ms for a tile alone, 1124 ms for each in
+ * a batch of two and 1222 ms in a batch of four. Only Pocket's (36 patches) gains: 1.33 ms alone, 0.99 ms in a batch of four.
+ */
+export interface OnnxGraph {
+  /** Blocks its thread. @param values the result of the architecture's `prepare`. @returns the graph's output, row by row */
+  run(values: Float32Array, tile: Tile): Promise<Float32Array>
+}
+
+/**
+ * @param threads of a run; they sleep while they wait, so more threads than free cores do no harm
+ * @returns null if ONNX Runtime is not installed
+ */
+export async function buildOnnxGraph(
+  weights: Weights,
+  architecture: ImageArchitecture,
+  precision: Precision,
+  threads: number,
+): Promise<OnnxGraph | null> {
+  const runtime = await import('onnxruntime-node').catch(() => null)
+  if (runtime === null) return null
+  const emitter = new OnnxEmitter(weights, precision)
+  // Sizes are symbolic, so the tile of any image gives the graph of all.
+  const [sample] = tilesOf(architecture.plan({ width: 64, height: 64 }, 'low'))
+  if (sample === undefined) throw new Error('an architecture without tiles')
+  const output = architecture.build<Value>(emitter, sample)
+  emitter.model.output(output.name, 'f32', ['tokens', output.width])
+  const session = await runtime.InferenceSession.create(emitter.model.encode(), {
+    executionProviders: ['cpu'],
+    externalData: emitter.model.external,
+    intraOpNumThreads: threads,
+    interOpNumThreads: 1,
+    logSeverityLevel: 3,
+    extra: { session: { intra_op: { allow_spinning: '0' } } },
+  })
+  return new OnnxSession(session, runtime.Tensor, emitter.tables, architecture, output.name)
+}
+
+class OnnxSession implements OnnxGraph {
+  readonly #session: InferenceSession
+  readonly #tensor: TensorConstructor
+  readonly #tables: Tables
+  readonly #architecture: ImageArchitecture
+  readonly #output: string
+  #known: { grid: Grid; feeds: Feeds } = { grid: { rows: 0, columns: 0 }, feeds: {} }
+
+  constructor(
+    session: InferenceSession,
+    tensor: TensorConstructor,
+    tables: Tables,
+    architecture: ImageArchitecture,
+    output: string,
+  ) {
+    this.#architecture = architecture
+    this.#session = session
+    this.#tensor = tensor
+    this.#tables = tables
+    this.#output = output
+  }
+
+  async run(values: Float32Array, tile: Tile): Promise<Float32Array> {
+    const grid = this.#architecture.grid(tile)
+    const tokens = grid.rows * grid.columns
+    const feeds = {
+      patches: new this.#tensor('float32', values, [tokens, values.length / tokens]),
+      ...this.#constantsOf(grid),
+    }
+    const result = (await this.#session.run(feeds))[this.#output]
+    if (!(result?.data instanceof Float32Array)) throw new Error('ONNX Runtime gave no floats')
+    return result.data
+  }
+
+  /** The tables of a size, computed once for consecutive images of the same size. */
+  #constantsOf(grid: Grid): Feeds {
+    const { rows, columns } = this.#known.grid
+    if (rows === grid.rows && columns === grid.columns) return this.#known.feeds
+    const feeds: Feeds = {}
+    for (const [name, { width, of }] of this.#tables) {
+      const data = of(grid)
+      feeds[name] =
+        data instanceof Float32Array
+          ? new this.#tensor('float32', data, [data.length / width, width])
+          : new this.#tensor('int64', BigInt64Array.from(data, BigInt), [data.length / width, width])
+    }
+    this.#known = { grid, feeds }
+    return feeds
+  }
+}
+
+/** Rows of `width`, by the name of the input. */
+type Tables = Map<string, { width: number; of(grid: Grid): Float32Array | Int32Array }>
+
+type Feeds = Record<string, InstanceType<TensorConstructor>>
+
+/** The angles by which the pairs of a head are rotated, for every row: `[rows, head / 2]` */
+function rope2dAngles({ theta, interleaved, positions }: Rope2d, head: number, grid: Grid): Float32Array {
+  const pairs = head / 2
+  const { first, second } = positions(grid)
+  const angles = new Float32Array(first.length * pairs)
+  for (let at = 0; at < angles.length; at++) {
+    const [row, pair] = [Math.floor(at / pairs), at % pairs]
+    const inFirst = pair < pairs / 2
+    const start = inFirst || !interleaved ? 1 : theta ** (-2 / head)
+    const frequency = start * theta ** ((-2 * (pair % (pairs / 2))) / pairs)
+    angles[at] = ((inFirst ? first : second)[row] ?? 0) * frequency
+  }
+  return angles
+}
+
+/** A node's name and the width of its rows. The number of rows is symbolic. */
+interface Value {
+  name: string
+  width: number
+  /** The rows, if the node is a weight. */
+  rows?: number
+}
+
+/** `TensorProto.DataType`, as `Cast` takes it. */
+const int32 = 6
+
+/** The domain of Microsoft's own operators, which every build of ONNX Runtime has. */
+const contrib = 'com.microsoft'
+
+class OnnxEmitter implements GraphBuilder<Value> {
+  readonly model = new OnnxModel()
+  /** Inputs that depend only on the size of the image: rows of `width`. */
+  readonly tables: Tables = new Map()
+  readonly #weights: Weights
+  readonly #precision: Precision
+  readonly #constants = new Map<string, string>()
+
+  constructor(weights: Weights, precision: Precision) {
+    this.#weights = weights
+    this.#precision = precision
+  }
+
+  input(_tokens: number, width: number): Value {
+    return { name: this.model.input('patches', 'f32', ['tokens', width]), width }
+  }
+
+  weight(name: string): Value {
+    const { rows, columns } = this.#weights.tensor(name)
+    return { name, width: columns, rows }
+  }
+
+  has(name: string): boolean {
+    return this.#weights.has(name)
+  }
+
+  floats(name: string): Float32Array {
+    return this.#weights.floats(name)
+  }
+
+  matmul({ name, rows = 1, width }: Value, x: Value, bias?: Value): Value {
+    return this.#product(this.#weights.floats(name), rows, width, x, bias)
+  }
+
+  matmulTransposed({ name, rows = 1, width }: Value, x: Value): Value {
+    const values = this.#weights.floats(name)
+    const turned = new Float32Array(values.length)
+    for (let row = 0; row < rows; row++)
+      for (let column = 0; column < width; column++)
+        turned[column * rows + row] = values[row * width + column] as number
+    return this.#product(turned, width, rows, x)
+  }
+
+  /** @param values `[rows, width]` */
+  #product(values: Float32Array, rows: number, width: number, x: Value, bias?: Value): Value {
+    const added = bias === undefined ? [] : [this.#nameOf(bias)]
+    if (this.#precision === 'int8') return { name: this.#int8(values, rows, width, x, added), width: rows }
+    const weight = this.model.constant('f32', [rows, width], values)
+    return { name: this.model.node('Gemm', [x.name, weight, ...added], { transB: 1 }), width: rows }
+  }
+
+  add(a: Value, b: Value): Value {
+    return { ...a, name: this.model.node('Add', [a.name, this.#nameOf(b)]) }
+  }
+
+  multiply(a: Value, b: Value): Value {
+    return { ...a, name: this.model.node('Mul', [a.name, this.#nameOf(b)]) }
+  }
+
+  table(name: string, width: number, of: (grid: Grid) => Float32Array): Value {
+    return { name: this.#table(name, 'f32', width, of), width }
+  }
+
+  concatRows(a: Value, b: Value): Value {
+    return { name: this.model.node('Concat', [this.#rowsOf(a), this.#rowsOf(b)], { axis: 0 }), width: a.width }
+  }
+
+  concatColumns(a: Value, b: Value): Value {
+    const name = this.model.node('Concat', [this.#rowsOf(a), this.#rowsOf(b)], { axis: 1 })
+    return { name, width: a.width + b.width }
+  }
+
+  takeRows(x: Value, name: string, indices: (grid: Grid) => Int32Array): Value {
+    const column = this.#table(name, 'i64', 1, indices)
+    const list = this.model.node('Reshape', [column, this.#shape([-1])])
+    return { name: this.model.node('Gather', [this.#rowsOf(x), list], { axis: 0 }), width: x.width }
+  }
+
+  rmsNorm(x: Value, weight: Value, epsilon: number): Value {
+    const name = this.model.node('SimplifiedLayerNormalization', [x.name, this.#nameOf(weight)], {
+      axis: -1,
+      epsilon: { float: epsilon },
+    })
+    return { ...x, name }
+  }
+
+  layerNorm(x: Value, weight: Value, bias: Value | undefined, epsilon: number): Value {
+    const inputs = [x, weight, ...(bias === undefined ? [] : [bias])].map((value) => this.#nameOf(value))
+    const name = this.model.node('LayerNormalization', inputs, { axis: -1, epsilon: { float: epsilon } })
+    return { name, width: x.width }
+  }
+
+  gelu(x: Value): Value {
+    return { ...x, name: this.model.node('FastGelu', [x.name], {}, contrib) }
+  }
+
+  quickGelu(x: Value): Value {
+    return { ...x, name: this.model.node('QuickGelu', [x.name], { alpha: { float: 1.702 } }, contrib) }
+  }
+
+  silu(x: Value): Value {
+    return { ...x, name: this.model.node('QuickGelu', [x.name], { alpha: { float: 1 } }, contrib) }
+  }
+
+  relu(x: Value): Value {
+    return { ...x, name: this.model.node('Relu', [x.name]) }
+  }
+
+  hardSwish(x: Value): Value {
+    return { ...x, name: this.model.node('HardSwish', [x.name]) }
+  }
+
+  hardSigmoid(x: Value): Value {
+    return { ...x, name: this.model.node('HardSigmoid', [x.name], { alpha: { float: 1 / 6 }, beta: { float: 0.5 } }) }
+  }
+
+  swiglu(gate: Value, up: Value): Value {
+    return { ...gate, name: this.model.node('Mul', [this.silu(gate).name, up.name]) }
+  }
+
+  geglu(gate: Value, up: Value): Value {
+    return { ...gate, name: this.model.node('Mul', [this.gelu(gate).name, up.name]) }
+  }
+
+  columns(x: Value, from: number, width: number): Value {
+    const ends = [from, from + width, 1].map((value) => this.#shape([value]))
+    const [start = '', end = '', axis = ''] = ends
+    return { name: this.model.node('Slice', [x.name, start, end, axis]), width }
+  }
+
+  joinRows(x: Value, count: number): Value {
+    const width = x.width * count
+    return { name: this.model.node('Reshape', [x.name, this.#shape([-1, width])]), width }
+  }
+
+  rope2d(x: Value, heads: number, rope: Rope2d): Value {
+    const head = x.width / heads
+    const cos = this.#table('cos', 'f32', head / 2, (grid) => rope2dAngles(rope, head, grid).map(Math.cos))
+    const sin = this.#table('sin', 'f32', head / 2, (grid) => rope2dAngles(rope, head, grid).map(Math.sin))
+    const places = this.#table('places', 'i64', 1, (grid) => rope.positions(grid).first.map((_, row) => row))
+    // The operator derives the heads from the shape [1, heads, tokens, head].
+    const split = this.model.node('Reshape', [x.name, this.#shape([1, -1, heads, head])])
+    const turned = this.model.node(
+      'RotaryEmbedding',
+      [
+        this.model.node('Transpose', [split], { perm: [0, 2, 1, 3] }),
+        this.model.node('Reshape', [places, this.#shape([1, -1])]),
+        cos,
+        sin,
+      ],
+      { interleaved: rope.pairs === 'halves' ? 0 : 1 },
+      contrib,
+    )
+    const back = this.model.node('Transpose', [turned], { perm: [0, 2, 1, 3] })
+    return { ...x, name: this.model.node('Reshape', [back, this.#shape([-1, x.width])]) }
+  }
+
+  joinPatches(x: Value, _grid: Grid, factor: number, { squares, within }: JoinOrder = {}): Value {
+    const width = x.width * factor * factor
+    const column = this.#table(`squares of ${factor} and ${x.width}`, 'i64', 1, ({ rows, columns }) =>
+      Int32Array.of(rows / factor, factor, columns / factor, factor, x.width),
+    )
+    const shape = this.model.node('Reshape', [column, this.#shape([5])])
+    const split = this.model.node('Reshape', [x.name, shape])
+    const outer = squares === 'columns' ? [2, 0] : [0, 2]
+    const inner = within === 'channels' ? [4, 1, 3] : [1, 3, 4]
+    const moved = this.model.node('Transpose', [split], { perm: [...outer, ...inner] })
+    return { name: this.model.node('Reshape', [moved, this.#shape([-1, width])]), width }
+  }
+
+  depthwise(x: Value, weight: Value, grid: Grid, stride: number): Value {
+    const size = Math.sqrt(weight.width)
+    const kernel = this.model.node('Reshape', [this.#nameOf(weight), this.#shape([-1, 1, size, size])])
+    const padding = (size - 1) / 2
+    const mixed = this.model.node('Conv', [this.#planes(x, grid), kernel], {
+      group: x.width,
+      strides: [stride, stride],
+      pads: [padding, padding, padding, padding],
+    })
+    return this.#rows(mixed, x.width)
+  }
+
+  averagePool(x: Value, grid: Grid, { rows, columns }: Grid): Value {
+    const window = [rows, columns]
+    const averages = this.model.node('AveragePool', [this.#planes(x, grid)], { kernel_shape: window, strides: window })
+    return this.#rows(averages, x.width)
+  }
+
+  attention(q: Value, k: Value, v: Value, heads: number): Value {
+    const batched = [q, k, v].map(({ name, width }) => this.model.node('Reshape', [name, this.#shape([1, -1, width])]))
+    const mixed = this.model.node('MultiHeadAttention', batched, { num_heads: heads }, contrib)
+    return { ...q, name: this.model.node('Reshape', [mixed, this.#shape([-1, q.width])]) }
+  }
+
+  windowAttention(q: Value, k: Value, v: Value, heads: number, { size, rows }: Windows): Value {
+    const { taken, back, counts: countsOf } = windowTables(rows, size)
+    const windows = [q, k, v].map((x) => {
+      const { name } = this.takeRows(x, 'window rows', taken)
+      return this.model.node('Reshape', [name, this.#shape([-1, size, x.width])])
+    })
+    const counts = this.#table('rows of windows', 'i64', 1, countsOf)
+    const lengths = this.model.node('Cast', [this.model.node('Reshape', [counts, this.#shape([-1])])], { to: int32 })
+    const mixed = this.model.node('MultiHeadAttention', [...windows, '', lengths], { num_heads: heads }, contrib)
+    const joined = { name: this.model.node('Reshape', [mixed, this.#shape([-1, q.width])]), width: q.width }
+    return this.takeRows(joined, 'places in windows', back)
+  }
+
+  /** A product with 8-bit integer weights, which have a scale for each output, and dynamically quantized activations. */
+  #int8(values: Float32Array, rows: number, columns: number, x: Value, bias: readonly string[]): string {
+    const scales = new Float32Array(rows)
+    // The operator multiplies by [in, out], so the outputs are columns.
+    const quantized = new Int8Array(values.length)
+    for (let row = 0; row < rows; row++) {
+      let largest = 0
+      for (let column = 0; column < columns; column++)
+        largest = Math.max(largest, Math.abs(values[row * columns + column] as number))
+      const scale = largest / 127 || 1
+      scales[row] = scale
+      for (let column = 0; column < columns; column++)
+        quantized[column * rows + row] = Math.round((values[row * columns + column] as number) / scale)
+    }
+    const weight = this.model.constant('i8', [columns, rows], quantized)
+    const scale = this.model.constant('f32', [rows], scales)
+    // The fourth input, the zero points, is left out: they are 0.
+    const inputs = [x.name, weight, scale, ...(bias.length > 0 ? ['', ...bias] : [])]
+    return this.model.node('DynamicQuantizeMatMul', inputs, {}, contrib)
+  }
+
+  /** Rows of channels -> a plane for each channel. */
+  #planes(x: Value, { rows, columns }: Grid): string {
+    const image = this.model.node('Reshape', [x.name, this.#shape([1, rows, columns, x.width])])
+    return this.model.node('Transpose', [image], { perm: [0, 3, 1, 2] })
+  }
+
+  /** The inverse of `#planes`. */
+  #rows(planes: string, width: number): Value {
+    const image = this.model.node('Transpose', [planes], { perm: [0, 2, 3, 1] })
+    return { name: this.model.node('Reshape', [image, this.#shape([-1, width])]), width }
+  }
+
+  #table(name: string, type: 'f32' | 'i64', width: number, of: (grid: Grid) => Float32Array | Int32Array): string {
+    const input = `table ${name}`
+    if (!this.tables.has(input)) {
+      this.tables.set(input, { width, of })
+      this.model.input(input, type, [`rows of ${name}`, width])
+    }
+    return input
+  }
+
+  /** A weight of one row is stored as a vector, for the operators that add it or multiply by it. Here it becomes a matrix. */
+  #rowsOf(x: Value): string {
+    if (x.rows !== 1) return this.#nameOf(x)
+    return this.model.node('Reshape', [this.#nameOf(x), this.#shape([1, x.width])])
+  }
+
+  /** A weight becomes a constant of the model when it is first used. */
+  #nameOf({ name, rows, width }: Value): string {
+    if (rows === undefined) return name
+    let constant = this.#constants.get(name)
+    if (constant === undefined) {
+      const values = this.#weights.floats(name)
+      constant = this.model.constant('f32', rows === 1 ? [width] : [rows, width], values)
+      this.#constants.set(name, constant)
+    }
+    return constant
+  }
+
+  #shape(sizes: readonly number[]): string {
+    const known = this.#constants.get(`shape ${sizes}`)
+    if (known !== undefined) return known
+    const constant = this.model.constant('i64', [sizes.length], BigInt64Array.from(sizes, BigInt))
+    this.#constants.set(`shape ${sizes}`, constant)
+    return constant
+  }
+}
+
+/** The tables of windows. The session keeps these functions, so they must not capture the weights. */
+const windowTables = (rows: Windows['rows'], size: number) => ({
+  taken: (grid: Grid) => windowPlaces(rows(grid), size).taken,
+  back: (grid: Grid) => windowPlaces(rows(grid), size).back,
+  counts: (grid: Grid) => Int32Array.from(rows(grid), (of) => of.length),
+})

@@ -1,0 +1,91 @@
+import { type GraphBuilder, type Grid, patchPlaces, type Rope2d } from './builder.ts'
+
+/** Rotates the first half of a head by the patch's row and the second by its column, with interleaved frequencies. */
+export const ropeByRow = (theta: number): Rope2d => ({
+  theta,
+  interleaved: true,
+  positions(grid) {
+    const { row, column } = patchPlaces(grid)
+    return { first: row, second: column }
+  },
+})
+
+/** Rotates the first half of a head by the patch's column and the second by its row, with the same frequencies. */
+export const ropeByColumn = (theta: number): Rope2d => ({
+  theta,
+  interleaved: false,
+  positions(grid) {
+    const { row, column } = patchPlaces(grid)
+    return { first: column, second: row }
+  },
+})
+
+/** The rows of the patches, without the row of the class token after them. */
+export const withoutClass = <N>(graph: GraphBuilder<N>, x: N): N =>
+  graph.takeRows(x, 'all but the class', ({ rows, columns }) =>
+    Int32Array.from({ length: rows * columns }, (_, row) => row),
+  )
+
+/** The positions that were learned for a square of patches, `v.position_embd`, resized to the grid of the image. */
+export function resizedPositions<N>(graph: GraphBuilder<N>, width: number, filter: Filter = triangles): N {
+  const learned = graph.floats('v.position_embd.weight')
+  return graph.table('positions', width, (grid) => interpolated(learned, width, grid, filter))
+}
+
+/** For each of `outputs` places, the inputs and their weights. */
+type Filter = (inputs: number, outputs: number) => { index: number; weight: number }[][]
+
+/** Bilinear, with corners mapped to corners: ggml's `GGML_SCALE_MODE_BILINEAR | GGML_SCALE_FLAG_ALIGN_CORNERS`. */
+export const betweenCorners: Filter = (inputs, outputs) => {
+  const step = inputs > 1 && outputs > 1 ? (inputs - 1) / (outputs - 1) : inputs / outputs
+  return Array.from({ length: outputs }, (_, output) => {
+    const index = Math.min(Math.floor(output * step), inputs - 1)
+    const weight = Math.min(output * step - index, 1)
+    return [
+      { index, weight: 1 - weight },
+      { index: Math.min(index + 1, inputs - 1), weight },
+    ]
+  })
+}
+
+/**
+ * @param learned `[side * side, width]`
+ * @returns `[rows * columns, width]`
+ */
+function interpolated(learned: Float32Array, width: number, { rows, columns }: Grid, filter: Filter): Float32Array {
+  const side = Math.sqrt(learned.length / width)
+  if (rows === side && columns === side) return learned
+  const wide = new Float32Array(side * columns * width)
+  const across = filter(side, columns)
+  for (let y = 0; y < side; y++)
+    for (let x = 0; x < columns; x++)
+      for (const { index, weight } of across[x] ?? [])
+        addRow(wide, y * columns + x, learned, y * side + index, weight, width)
+  const out = new Float32Array(rows * columns * width)
+  const down = filter(side, rows)
+  for (let y = 0; y < rows; y++)
+    for (const { index, weight } of down[y] ?? []) addRow(out, y, wide, index, weight, columns * width)
+  return out
+}
+
+/** Bilinear, with a wider filter if the grid shrinks: ggml's `GGML_SCALE_MODE_BILINEAR | GGML_SCALE_FLAG_ANTIALIAS`. */
+function triangles(inputs: number, outputs: number): { index: number; weight: number }[][] {
+  const scale = outputs / inputs
+  const support = Math.max(1, 1 / scale)
+  return Array.from({ length: outputs }, (_, output) => {
+    const center = (output + 0.5) / scale
+    const first = Math.max(0, Math.trunc(center - support + 0.5))
+    const end = Math.min(inputs, Math.trunc(center + support + 0.5))
+    const parts = Array.from({ length: end - first }, (_, at) => ({
+      index: first + at,
+      weight: Math.max(0, 1 - Math.abs((first + at - center + 0.5) / support)),
+    }))
+    const sum = parts.reduce((total, { weight }) => total + weight, 0)
+    return parts.map(({ index, weight }) => ({ index, weight: weight / sum }))
+  })
+}
+
+function addRow(to: Float32Array, toRow: number, from: Float32Array, row: number, weight: number, width: number): void {
+  const [target, source] = [toRow * width, row * width]
+  for (let i = 0; i < width; i++) to[target + i] = (to[target + i] ?? 0) + (from[source + i] ?? 0) * weight
+}

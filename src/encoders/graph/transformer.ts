@@ -1,0 +1,106 @@
+import type { Metadata } from '../../gguf/index.ts'
+import { type GraphBuilder, layerNorm, linear, type Rope2d, rmsNorm, type Windows } from './builder.ts'
+
+/** The layers of a vision transformer: norm, attention, norm, feed-forward. */
+export interface Transformer {
+  readonly layers: number
+  readonly width: number
+  readonly epsilon: number
+  /** One layer: `[tokens, width]` -> `[tokens, width]` */
+  layer<N>(graph: GraphBuilder<N>, x: N, index: number): N
+  /** All layers, and the norms before and after them that the file has: `[tokens, width]` -> `[tokens, width]` */
+  all<N>(graph: GraphBuilder<N>, x: N): N
+}
+
+/** Differences between transformers that files do not record. */
+interface TransformerKind {
+  norm?: 'layer' | 'rms'
+  /** Rotary positions of queries and keys. */
+  rope?: Rope2d
+  /** The windows of a layer in which rows attend only to those of their own window. */
+  windows?: (layer: number) => Windows | undefined
+}
+
+/** After llama.cpp's `clip_graph::build_vit` (tools/mtmd/clip.cpp). */
+export function transformer(metadata: Metadata, { norm = 'layer', rope, windows }: TransformerKind = {}): Transformer {
+  const width = metadata.number('clip.vision.embedding_length')
+  const heads = metadata.number('clip.vision.attention.head_count')
+  const epsilon = metadata.number('clip.vision.attention.layer_norm_epsilon')
+  const layers = metadata.number('clip.vision.block_count')
+  const activate = activation(metadata)
+  // Early converters swapped the names of these two.
+  const swapped = metadata.tensor('v.blk.0.ffn_down.weight')?.columns === width
+  const [up, down] = swapped ? ['ffn_down', 'ffn_up'] : ['ffn_up', 'ffn_down']
+
+  const normed = <N>(graph: GraphBuilder<N>, x: N, name: string): N =>
+    norm === 'rms' ? rmsNorm(graph, x, name, epsilon) : layerNorm(graph, x, name, epsilon)
+
+  /** Multiplies each row by `name.weight`, if the file has it. */
+  const scaled = <N>(graph: GraphBuilder<N>, x: N, name: string): N =>
+    graph.has(`${name}.weight`) ? graph.multiply(x, graph.weight(`${name}.weight`)) : x
+
+  /** Queries, keys and values of a layer, from three matrices or from one. */
+  const projected = <N>(graph: GraphBuilder<N>, x: N, part: (name: string) => string): [N, N, N] => {
+    if (!graph.has(`${part('attn_qkv')}.weight`))
+      return [linear(graph, x, part('attn_q')), linear(graph, x, part('attn_k')), linear(graph, x, part('attn_v'))]
+    const all = linear(graph, x, part('attn_qkv'))
+    return [graph.columns(all, 0, width), graph.columns(all, width, width), graph.columns(all, 2 * width, width)]
+  }
+
+  /** Queries or keys of a layer, normed and rotated. */
+  const placed = <N>(graph: GraphBuilder<N>, x: N, name: string): N => {
+    const y = graph.has(`${name}_norm.weight`) ? normed(graph, x, `${name}_norm`) : x
+    return rope === undefined ? y : graph.rope2d(y, heads, rope)
+  }
+
+  const feedForward = <N>(graph: GraphBuilder<N>, x: N, part: (name: string) => string): N => {
+    const raised = linear(graph, x, part(up))
+    const gate = part('ffn_gate')
+    const active = graph.has(`${gate}.weight`)
+      ? activate.gated(graph, linear(graph, x, gate), raised)
+      : activate.plain(graph, raised)
+    return linear(graph, active, part(down))
+  }
+
+  const layer: Transformer['layer'] = (graph, x, index) => {
+    const part = (name: string) => `v.blk.${index}.${name}`
+    const y = normed(graph, x, part('ln1'))
+    const [queries, keys, values] = projected(graph, y, part)
+    const [q, k] = [placed(graph, queries, part('attn_q')), placed(graph, keys, part('attn_k'))]
+    const among = windows?.(index)
+    const mixed =
+      among === undefined ? graph.attention(q, k, values, heads) : graph.windowAttention(q, k, values, heads, among)
+    const seen = graph.add(x, scaled(graph, linear(graph, mixed, part('attn_out')), part('ls1')))
+    const thought = feedForward(graph, normed(graph, seen, part('ln2')), part)
+    return graph.add(seen, scaled(graph, thought, part('ls2')))
+  }
+
+  return {
+    layers,
+    width,
+    epsilon,
+    layer,
+    all(graph, x) {
+      let y = graph.has('v.pre_ln.weight') ? normed(graph, x, 'v.pre_ln') : x
+      for (let index = 0; index < layers; index++) y = layer(graph, y, index)
+      return graph.has('v.post_ln.weight') ? normed(graph, y, 'v.post_ln') : y
+    },
+  }
+}
+
+interface Activation {
+  plain<N>(graph: GraphBuilder<N>, x: N): N
+  gated<N>(graph: GraphBuilder<N>, gate: N, up: N): N
+}
+
+/** The activation function of the feed-forward part, as the file names it. */
+function activation(metadata: Metadata): Activation {
+  if (metadata.boolean('clip.use_silu', false))
+    return { plain: (graph, x) => graph.silu(x), gated: (graph, gate, up) => graph.swiglu(gate, up) }
+  if (metadata.boolean('clip.use_gelu', false))
+    return { plain: (graph, x) => graph.gelu(x), gated: (graph, gate, up) => graph.geglu(gate, up) }
+  return {
+    plain: (graph, x) => graph.quickGelu(x),
+    gated: (graph, gate, up) => graph.multiply(graph.quickGelu(gate), up),
+  }
+}

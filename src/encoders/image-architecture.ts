@@ -1,0 +1,85 @@
+import type { Metadata } from '../gguf/index.ts'
+import type { GraphBuilder, Grid } from './graph/builder.ts'
+import type { Raster, Size } from './preprocess/resize.ts'
+
+export type Detail = 'low' | 'high' | 'auto'
+
+/** How an image is read. It follows from the image's size alone, so it is known before the image is decoded. */
+export interface ImagePlan {
+  /** The image's own size, in pixels. */
+  readonly original: Size
+  readonly detail: Detail
+  /** Distinguishes this plan from all other plans of the architecture. */
+  readonly name: string
+  /** What stands in the prompt for the image: text with control tokens (marks), and tiles. */
+  readonly layout: readonly (string | Tile)[]
+}
+
+/** A part of a scaled image that is encoded by itself; the whole image for architectures without tiles. */
+export interface Tile {
+  /** The index of the scaled image that the tile is cut from, in the result of `scale`. */
+  readonly image: number
+  readonly x: number
+  readonly y: number
+  readonly size: Size
+  /** Embeddings of the tile, which is also the number of its positions in the prompt. */
+  readonly tokens: number
+  /** Rows and columns of the embeddings, for decoders with grid positions (M-RoPE). Without it they stand in one row. */
+  readonly places?: Grid
+}
+
+/** The way from the pixels of an image to embeddings, described once for every emitter. */
+export interface ImagePipeline {
+  /** The longest edge, in pixels, that any plan uses. A larger image may be shrunk to it before it is planned. */
+  readonly longestEdge: number
+  /**
+   * Embeddings of a tile, if the decoder must read all of them in one batch with attention in both directions, as Gemma 3
+   * was trained. Without it the decoder reads them like text, each attending to those before it.
+   */
+  readonly atOnce?: number
+  plan(original: Size, detail: Detail): ImagePlan
+  /** Resamples the image, once for all of its tiles. */
+  scale(image: Raster, plan: ImagePlan): readonly Raster[]
+  /** The pixels of a tile as the graph's input: `[patches, patchValues]`. @param scaled the result of `scale` */
+  prepare(scaled: readonly Raster[], tile: Tile): Float32Array
+  /** The patches of a tile. */
+  grid(tile: Tile): Grid
+  /** The encoder's graph, from the values of `prepare` to embeddings: `[rows, width]`. */
+  build<N>(graph: GraphBuilder<N>, tile: Tile): N
+  /** Inserts rows between the rows of the graph, for models that need it: `[rows, width]` -> `[tile.tokens, width]`. */
+  finisher?(weights: FloatSource): (embeddings: Float32Array, tile: Tile) => Float32Array
+}
+
+/** An image encoder as its file describes it, without its weights. */
+export interface ImageArchitecture extends ImagePipeline {
+  /** The family's name in the file, `clip.projector_type`. */
+  readonly name: string
+  /** Numbers in one embedding. */
+  readonly width: number
+}
+
+/** A family of image encoders. Its file in `families/` holds everything that is particular to the family. */
+export interface ImageFamily {
+  /** Its names in `clip.projector_type`. */
+  readonly types: readonly string[]
+  /**
+   * Numbers in one embedding, including the parts for the decoder's deepstack layers. It is read from the last tensor:
+   * `projection_dim` of files from 2023 and 2024 is often that of CLIP.
+   * @throws OrielError `invalid` if the file has no such tensor
+   */
+  width(metadata: Metadata): number
+  /**
+   * @param width of one embedding
+   * @throws OrielError `invalid` if the metadata is incomplete or of an unsupported version
+   */
+  open(metadata: Metadata, width: number): ImagePipeline
+}
+
+/** Weights as floats, for rows that are inserted outside of the graph. */
+export interface FloatSource {
+  /** @throws OrielError `invalid` if the file has no such weight */
+  floats(name: string): Float32Array
+}
+
+export const tilesOf = ({ layout }: ImagePlan): Tile[] =>
+  layout.filter((part): part is Tile => typeof part !== 'string')

@@ -1,0 +1,5 @@
+export { imageFamilies } from './families/index.ts'
+export type { Grid } from './graph/builder.ts'
+export { type ImageArchitecture, type ImagePlan, type Tile, tilesOf } from './image-architecture.ts'
+export { type EncoderSettings, openImageArchitecture, openImageEncoder } from './image-encoder.ts'
+export type { Raster } from './preprocess/resize.ts'

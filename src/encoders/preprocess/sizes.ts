@@ -1,0 +1,54 @@
+import type { Grid } from '../graph/builder.ts'
+import { type ImagePipeline, type ImagePlan, type Tile, tilesOf } from '../image-architecture.ts'
+import type { PatchReader } from './patches.ts'
+import { alignedSize, bicubic, resizeInto, type Size } from './resize.ts'
+
+/** The maximum number of tokens of an image that is read in its own aspect, at `detail: auto`. */
+const autoTokens = 256
+/** The same at `detail: low`: 64 tokens, or a quarter of each edge if that is less. */
+const lowTokens = 64
+const lowShare = 1 / 16
+
+/**
+ * The pipeline outside of the graph for encoders that read an image in its own aspect, as one tile. At `high` the size is
+ * that of llama.cpp's `mtmd_image_preprocessor_dyn_size`.
+ * @param factor patches along the edge of a square that becomes one token
+ * @param limits of llama.cpp for the family, in tokens
+ * @param layout what stands in the prompt for a tile of as many squares
+ */
+export function inOwnAspect(
+  { patch, read }: PatchReader,
+  factor: number,
+  { least, most }: { least: number; most: number },
+  layout: (tile: Omit<Tile, 'tokens'>, squares: Grid) => ImagePlan['layout'],
+): Omit<ImagePipeline, 'build'> {
+  const edge = patch * factor
+  const tokens = {
+    low: Math.max(least, Math.min(lowTokens, most * lowShare)),
+    auto: Math.min(most, Math.max(least, autoTokens)),
+    high: most,
+  }
+  return {
+    longestEdge: Math.ceil(Math.sqrt(most) * edge * 4),
+    plan(original, detail) {
+      const aligned = alignedSize(original, edge, least * edge ** 2, tokens[detail] * edge ** 2)
+      const size = detail === 'high' ? aligned : within(aligned, edge, tokens[detail])
+      const name = `${size.width}x${size.height}`
+      return { original, detail, name, layout: layout({ image: 0, x: 0, y: 0, size }, gridOf(size, edge)) }
+    },
+    scale: (image, plan) => tilesOf(plan).map(({ size }) => resizeInto(image, size, bicubic)),
+    prepare: read,
+    grid: ({ size }) => gridOf(size, patch),
+  }
+}
+
+/** @param edge of the squares that the grid counts, in pixels */
+export const gridOf = ({ width, height }: Size, edge: number): Grid => ({ rows: height / edge, columns: width / edge })
+
+/** Limits a size to `squares`: llama.cpp's `alignedSize` lengthens very narrow images. */
+export function within({ width, height }: Size, edge: number, squares: number): Size {
+  const most = (other: number) => Math.max(1, Math.floor(squares / (other / edge))) * edge
+  return width >= height
+    ? { width: Math.min(width, most(height)), height }
+    : { width, height: Math.min(height, most(width)) }
+}

@@ -1,0 +1,166 @@
+import { readdir } from 'node:fs/promises'
+import { homedir } from 'node:os'
+import path from 'node:path'
+import { fileURLToPath } from 'node:url'
+import type { ModelsConfig } from '../config.ts'
+import { OrielError } from '../errors.ts'
+import type { ModelFiles } from './card.ts'
+import { type CatalogueEntry, catalogueNames, entryOf, entryOfRepo } from './catalogue.ts'
+import { decodersOf, isVisionName, type NamedDecoder, type NamedFile, projectorFor, splitOf } from './file-names.ts'
+import { type CachedRepo, cachedRepos, cacheFolder } from './hub/cache.ts'
+
+/** A model on this machine, and its origin. Its files have not been read. */
+export interface LocalModel extends ModelFiles {
+  origin:
+    | { kind: 'built-in' }
+    | { kind: 'folder'; files: readonly string[] }
+    | { kind: 'hub'; repo: string; paths: readonly string[]; projectorPath: string | null }
+}
+
+const builtInFolder = fileURLToPath(new URL('../../models/', import.meta.url))
+
+/** A model of the catalogue that has not been downloaded. */
+export class NotPulled extends OrielError {
+  readonly entry: CatalogueEntry
+
+  constructor(entry: CatalogueEntry) {
+    super('not_found', `${entry.title} has not been downloaded.`, { code: 'model_not_found' })
+    this.entry = entry
+  }
+}
+
+/** @throws OrielError `not_found` that names the models; `NotPulled` if the catalogue has the model */
+export async function findLocal(name: string, config: ModelsConfig): Promise<LocalModel> {
+  const models = await localModels(config)
+  const found = named(name, models)
+  if (found !== undefined) return found
+  const entry = entryOf(name)
+  if (entry !== undefined) throw new NotPulled(entry)
+  throw new OrielError(
+    'not_found',
+    `There is no model ${name}. The models are: ${models.map(({ id }) => id).join(', ')}.`,
+    { code: 'model_not_found' },
+  )
+}
+
+export const named = (name: string, models: readonly LocalModel[]): LocalModel | undefined =>
+  models.find(({ id }) => id === name) ?? models.find(({ aliases }) => aliases.includes(name))
+
+/** Every model on this machine: the built-in ones, those in the folders of GGUF files, those in the hub's cache. */
+export async function localModels(config: ModelsConfig): Promise<LocalModel[]> {
+  const folders = await Promise.all([builtIn(), ...foldersOf(config).map(inFolder)])
+  const repos = await cachedRepos(cacheFolder(config))
+  return [...folders.flat(), ...repos.flatMap(inRepo)]
+}
+
+/** The folder for models that do not come from the hub. */
+export const ownFolder = (config: ModelsConfig): string => foldersOf(config)[0] ?? ''
+
+/** The id of a model from the hub. */
+export const idInRepo = (repo: string, { quant, stem }: NamedDecoder<NamedFile>): string => `${repo}:${quant || stem}`
+
+/** The folders that are searched for GGUF files, in addition to the built-in one. */
+export const foldersOf = ({ dirs }: ModelsConfig): string[] =>
+  (dirs.length > 0 ? dirs : [path.join(homedir(), '.oriel', 'models')]).map((folder) => path.resolve(folder))
+
+async function builtIn(): Promise<LocalModel[]> {
+  return (await inFolder(builtInFolder)).map((model) => ({ ...model, origin: { kind: 'built-in' } }))
+}
+
+/** The GGUF files of a folder, and each folder in it as one model of that name, as in llama.cpp's folders of models. */
+async function inFolder(folder: string): Promise<LocalModel[]> {
+  const entries = await readdir(folder, { withFileTypes: true }).catch(() => [])
+  const own = modelsAmong(
+    folder,
+    entries.filter((entry) => !entry.isDirectory()).map(({ name }) => name),
+  )
+  const below = await Promise.all(
+    entries
+      .filter((entry) => entry.isDirectory())
+      .map(async ({ name }) => {
+        const models = modelsAmong(
+          path.join(folder, name),
+          await readdir(path.join(folder, name)).catch((): string[] => []),
+        )
+        const [first] = models
+        if (models.length === 1 && first !== undefined) return [{ ...first, id: name, aliases: aliasesOf(name) }]
+        return models.map((model) => ({
+          ...model,
+          id: `${name}/${model.id}`,
+          aliases: aliasesOf(`${name}/${model.id}`),
+        }))
+      }),
+  )
+  return [...own, ...below.flat()]
+}
+
+function modelsAmong(folder: string, names: readonly string[]): LocalModel[] {
+  const files = names.map((name) => ({ path: name }))
+  return decodersOf(files).flatMap(({ stem, files: parts }) => {
+    const [decoder] = parts
+    if (decoder === undefined) return []
+    const vision = projectorFor(files, stem)
+    const paths = [...parts, vision].flatMap((file) => (file === undefined ? [] : [path.join(folder, file.path)]))
+    return {
+      id: stem,
+      aliases: aliasesOf(stem),
+      decoder: path.join(folder, decoder.path),
+      projector: vision === undefined ? null : path.join(folder, vision.path),
+      origin: { kind: 'folder', files: paths },
+    }
+  })
+}
+
+/** Each quantization is a model of its own; the one that is preferred goes by the repository's name, too. */
+function inRepo({ repo, snapshots }: CachedRepo): LocalModel[] {
+  const found = new Map<string, LocalModel>()
+  for (const { files } of snapshots)
+    for (const named of decodersOf(files)) {
+      const { stem, files: parts } = named
+      const [decoder] = parts
+      if (decoder === undefined || found.has(stem)) continue
+      const vision =
+        projectorFor(files, stem) ??
+        projectorFor(
+          snapshots.flatMap((other) => other.files),
+          stem,
+        )
+      found.set(stem, {
+        id: idInRepo(repo, named),
+        aliases: [],
+        decoder: decoder.file,
+        projector: vision?.file ?? null,
+        origin: {
+          kind: 'hub',
+          repo,
+          paths: parts.map((part) => part.path),
+          projectorPath: vision?.path ?? null,
+        },
+      })
+    }
+  const entry = entryOfRepo(repo)
+  return [...found.values()].map((model, at) =>
+    at > 0 ? model : { ...model, aliases: [repo, ...(entry === undefined ? [] : catalogueNames(entry))] },
+  )
+}
+
+/** The vision file in the folder of a decoder that was named by its path. @throws OrielError `invalid` if there are several */
+export async function visionFileBeside(decoder: string): Promise<string | null> {
+  const folder = path.dirname(decoder)
+  const names = await readdir(folder).catch((): string[] => [])
+  // The reader of the decoder reports that the decoder is missing.
+  if (!names.includes(path.basename(decoder))) return null
+  const files = names.filter(isVisionName).map((name) => ({ path: name }))
+  const { stem } = splitOf(path.basename(decoder))
+  const found = projectorFor(files, stem)
+  const own = found?.path.toLowerCase().includes(stem.toLowerCase())
+  if (files.length > 1 && !own)
+    throw new OrielError(
+      'invalid',
+      `The folder of the model has several vision files: ${files.map((file) => file.path).join(', ')}.`,
+      { code: 'several_vision_files' },
+    )
+  return found === undefined ? null : path.join(folder, found.path)
+}
+
+export const aliasesOf = (id: string): string[] => [`accounts/oriel/models/${id}`, `oriel/${id}`]

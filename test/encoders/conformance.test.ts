@@ -1,0 +1,45 @@
+import { readFileSync } from 'node:fs'
+import { afterAll, describe, expect, it } from 'vitest'
+import { imageFamilies, openImageArchitecture } from '../../src/encoders/index.ts'
+import { compareEmbeddings, compareLayouts, compareNextToken, openSubject } from './oracle/compare.ts'
+import { families } from './oracle/families.ts'
+
+describe.each(families)('$name, compared with libmtmd', (family) => {
+  const subject = openSubject(family)
+  afterAll(subject.remove)
+
+  it('lays out prompts like libmtmd: text, embeddings, and their positions', async () => {
+    for (const { size, ours, theirs } of await compareLayouts(subject)) expect(ours, `${size}`).toEqual(theirs)
+  })
+
+  it.each(['onnx', 'ggml'] as const)('computes the same embeddings in %s', async (runtime) => {
+    const { cosine, difference } = await compareEmbeddings(subject, runtime)
+    // libmtmd convolves in 16-bit floats, 11 bits of which are significant; embeddings are 1 to 3 large.
+    expect(difference).toBeLessThan(0.02)
+    expect(cosine).toBeGreaterThan(0.9999)
+  })
+
+  it('computes similar embeddings in 8-bit integers', async () => {
+    expect((await compareEmbeddings(subject, 'onnx', 'int8')).cosine).toBeGreaterThan(0.997)
+  })
+
+  it('predicts the same next token', async () => {
+    // ggml's flash attention sums few rows in 16-bit floats, and many rows, as here with an image, in 32-bit floats.
+    expect(await compareNextToken(subject)).toBeLessThan(0.04)
+  })
+})
+
+it('docs/conformance.md and these tests cover every family of the registry', async () => {
+  const page = readFileSync(new URL('../../docs/conformance.md', import.meta.url), 'utf8')
+  const told = page.split('\n').map((line) => line.split('|').map((cell) => cell.trim()))
+  const shown = new Set<string>()
+  for (const family of families) {
+    const subject = openSubject(family)
+    const { name } = await openImageArchitecture(subject.projector)
+    subject.remove()
+    const row = told.find(([, type, model]) => type === name && model === family.name)
+    expect(row, `run \`npm run conformance\` for ${family.name}`).toBeDefined()
+    shown.add(name)
+  }
+  expect([...shown].sort()).toEqual(imageFamilies.flatMap(({ types }) => types).sort())
+})

@@ -1,0 +1,190 @@
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import path from 'node:path'
+import { openImageArchitecture, openImageEncoder, tilesOf } from '../../../src/encoders/index.ts'
+import { type PromptPiece, startEngine } from '../../../src/engine/index.ts'
+import { type PromptCells, PromptLayout } from '../../../src/engine/prompt-cells.ts'
+import { createLogger } from '../../../src/log.ts'
+import { openSmall } from '../../support/decoder.ts'
+import { answerOf, engineSettings, greedy, requestOf } from '../../support/pocket.ts'
+import type { Family } from './families.ts'
+import { testImage } from './images.ts'
+import { prompt, type Told, tokenStep, toldOf } from './told.ts'
+
+/** A family's model, and the results of libmtmd. */
+export interface Subject {
+  readonly name: string
+  readonly decoder: string
+  readonly projector: string
+  readonly told: readonly Told[]
+  remove(): void
+}
+
+/** The places of text and embeddings in a prompt. */
+interface Layout {
+  /** Text as token ids, tiles as their number of embeddings. */
+  chunks: (number | number[])[]
+  /** For each tile, the positions of the rows in the fixture, and the position after it. */
+  tiles: { positions: (readonly number[])[]; next: number }[]
+}
+
+/** The distance to the results of libmtmd. */
+export interface Nearness {
+  /** The least of all rows. */
+  cosine: number
+  /** The largest of all numbers. */
+  difference: number
+}
+
+export function openSubject({ name, write }: Family): Subject {
+  const folder = mkdtempSync(path.join(tmpdir(), `oriel-${name}-`))
+  const [decoder, projector] = [path.join(folder, 'decoder.gguf'), path.join(folder, 'mmproj.gguf')]
+  write(decoder, projector)
+  return { name, decoder, projector, told: toldOf(name), remove: () => rmSync(folder, { recursive: true }) }
+}
+
+/** The layouts of prompts with each image, in Oriel and in libmtmd. */
+export async function compareLayouts(
+  subject: Subject,
+): Promise<{ size: Told['size']; ours: Layout; theirs: Layout }[]> {
+  const architecture = await openImageArchitecture(subject.projector)
+  const decoder = openSmall(subject.decoder, { batchRows: 64 })
+  const prompts = new PromptLayout(decoder, architecture)
+  const compared = subject.told.map((told) => {
+    const laidOut = prompts.layout(piecesOf(told.size))
+    const tiles = tilesTold(told)
+    return {
+      size: told.size,
+      ours: {
+        chunks: chunksOf(laidOut),
+        tiles: laidOut.spans.map(({ start, end }, i) => ({
+          positions: (tiles[i]?.rows ?? []).map((told) => {
+            const { time, row, column } = laidOut.positions.place(start + told.row)
+            return [time, row, column]
+          }),
+          next: laidOut.positions.time(end),
+        })),
+      },
+      theirs: {
+        chunks: told.layout.map((part) => ('text' in part ? part.text : part.tokens)),
+        tiles: tiles.map(({ rows = [], next }) => ({ positions: rows.map(({ position }) => position), next })),
+      },
+    }
+  })
+  decoder.close()
+  return compared
+}
+
+/** @throws Error if another runtime than the given one computes */
+export async function compareEmbeddings(
+  subject: Subject,
+  runtime: 'onnx' | 'ggml',
+  precision: 'fp32' | 'int8' = 'fp32',
+): Promise<Nearness> {
+  const settings = { runtime, precision, threads: 1 }
+  const { architecture, encode, ...encoder } = await openImageEncoder(subject.projector, settings)
+  if (encoder.runtime !== runtime) throw new Error(`${encoder.runtime} computes instead of ${runtime}`)
+  let nearness: Nearness = { cosine: 1, difference: 0 }
+  for (const told of subject.told) {
+    const [width, height] = told.size
+    const plan = architecture.plan({ width, height }, 'high')
+    const scaled = architecture.scale({ width, height, rgb: testImage(width, height) }, plan)
+    const tiles = tilesOf(plan)
+    for (const [i, { rows = [], sum = [] }] of tilesTold(told).entries()) {
+      const tile = tiles[i]
+      if (tile === undefined || rows.length === 0) continue
+      const found = await encode(scaled, tile, 1)
+      const row = (at: number) => found.subarray(at * architecture.width, (at + 1) * architecture.width)
+      for (const { row: at, values } of rows)
+        nearness = {
+          cosine: Math.min(nearness.cosine, cosine(values, row(at))),
+          difference: Math.max(nearness.difference, largestDifference(values, row(at))),
+        }
+      const total = sum.map((_, at) => {
+        let all = 0
+        for (let from = at; from < found.length; from += architecture.width) all += found[from] as number
+        return all
+      })
+      nearness.cosine = Math.min(nearness.cosine, cosine(sum, total))
+    }
+  }
+  return nearness
+}
+
+/**
+ * The longest prompt to compare. In steps of fewer than 64 rows ggml's flash attention sums in 16 bits, which makes a
+ * difference over thousands of cells of random numbers.
+ */
+const mostCells = 1500
+
+/** @returns the largest difference of the log probabilities of the next token, computed by the whole engine */
+export async function compareNextToken({ name, decoder, projector, told }: Subject): Promise<number> {
+  const settings = { ...engineSettings, contextCells: 8192 }
+  const engine = await startEngine({ decoder, projector, name, settings, log: createLogger('silent') })
+  try {
+    let worst = 0
+    for (const { size, layout, logprobs } of told) {
+      const cells = layout.reduce((sum, part) => sum + ('text' in part ? part.text.length : part.tokens), 0)
+      if (cells > mostCells) continue
+      // Control tokens are not reported, so a bias makes a letter of the prompt the next token.
+      const [first] = layout
+      const letter = first !== undefined && 'text' in first ? (first.text[0] ?? 0) : 0
+      const sampling = { ...greedy, logitBias: [{ token: letter, bias: 1000 }] }
+      const request = requestOf(piecesOf(size), { maxTokens: 1, sampling, topLogprobs: 1 << 16 })
+      const found = new Map<number, number>()
+      for (const event of (await answerOf(engine, request)).events)
+        if (event.type === 'text') for (const { id, logprob } of event.tokens[0]?.top ?? []) found.set(id, logprob)
+      const ours = logprobs.map((_, i) => found.get(i * tokenStep) ?? Number.NaN)
+      worst = Math.max(worst, largestDifference(logprobs, ours))
+    }
+    return worst
+  } finally {
+    await engine.close()
+  }
+}
+
+/** The prompt that libmtmd was given. */
+function piecesOf([width, height]: Told['size']): PromptPiece[] {
+  const rgb = testImage(width, height)
+  const [before, after] = prompt
+  return [
+    { kind: 'text', text: before, special: true },
+    {
+      kind: 'image',
+      width,
+      height,
+      pixels: { rgb, letGo() {} },
+      hash: `${width}x${height}`,
+      detail: 'high',
+    },
+    { kind: 'text', text: after, special: true },
+  ]
+}
+
+const tilesTold = ({ layout }: Told) => layout.flatMap((part) => ('text' in part ? [] : [part]))
+
+function chunksOf({ cells, spans }: PromptCells): Layout['chunks'] {
+  const chunks: Layout['chunks'] = []
+  const text = (from: number, to: number | undefined) => {
+    if (from < (to ?? cells.length)) chunks.push([...cells.slice(from, to)])
+  }
+  let at = 0
+  for (const { start, end } of spans) {
+    text(at, start)
+    chunks.push(end - start)
+    at = end
+  }
+  text(at, undefined)
+  return chunks
+}
+
+function cosine(a: ArrayLike<number>, b: ArrayLike<number>): number {
+  return dot(a, b) / Math.sqrt(dot(a, a) * dot(b, b))
+}
+
+function dot(a: ArrayLike<number>, b: ArrayLike<number>): number {
+  return Array.from(a).reduce((sum, value, i) => sum + value * (b[i] ?? Number.NaN), 0)
+}
+
+const largestDifference = (a: readonly number[], b: ArrayLike<number>): number =>
+  a.reduce((most, value, i) => Math.max(most, Math.abs(value - (b[i] ?? Number.NaN))), 0)

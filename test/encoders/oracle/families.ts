@@ -1,0 +1,45 @@
+import { gemma3 } from './families/gemma3.ts'
+import { idefics3, oldIdefics3 } from './families/idefics3.ts'
+import { internvl } from './families/internvl.ts'
+import { kimivl } from './families/kimivl.ts'
+import { lfm2 } from './families/lfm2.ts'
+import { llama4 } from './families/llama4.ts'
+import { granite, llava, llavaAnyres, yiVl } from './families/llava.ts'
+import { minicpmv4, minicpmv25, minicpmv26 } from './families/minicpmv.ts'
+import { mistral } from './families/mistral.ts'
+import { mobilevlm, mobilevlm2 } from './families/mobilevlm.ts'
+import { pixtral } from './families/pixtral.ts'
+import { qwen2vl, qwen3vl, qwen25vl } from './families/qwen.ts'
+
+/** A small model of random weights, which libmtmd ran on the images of the fixtures. */
+export interface Family {
+  /** The name of its fixture. */
+  readonly name: string
+  /** Writes a decoder and its vision file, with the real names of tensors and keys. Equal calls write equal files. */
+  write(decoder: string, projector: string): void
+}
+
+/** Every family of image encoders, in each variant of its files. */
+export const families: readonly Family[] = [
+  gemma3,
+  idefics3,
+  oldIdefics3,
+  internvl,
+  kimivl,
+  lfm2,
+  llama4,
+  pixtral,
+  mistral,
+  llava,
+  llavaAnyres,
+  yiVl,
+  granite,
+  mobilevlm,
+  mobilevlm2,
+  minicpmv25,
+  minicpmv26,
+  minicpmv4,
+  qwen2vl,
+  qwen25vl,
+  qwen3vl,
+]

@@ -1,0 +1,34 @@
+import { writeDecoder } from '../decoder.ts'
+import type { Family } from '../families.ts'
+import { learnedPositions, towerWidth, writeVision } from '../vision-file.ts'
+import { linear, matrix, norm } from '../weights.ts'
+
+/** Heads of the resampler always have a width of 128. */
+const textWidth = 128
+
+export const minicpmv25: Family = { name: 'resampler-2.5', write: (...files) => write(...files, 2, 6) }
+export const minicpmv26: Family = { name: 'resampler-2.6', write: (...files) => write(...files, 3, 0) }
+export const minicpmv4: Family = { name: 'resampler-4', write: (...files) => write(...files, 5, 8) }
+
+/** @param queries 0 if the file does not have the number, which the version implies */
+function write(decoder: string, projector: string, version: number, queries: number): void {
+  writeDecoder(decoder, { width: textWidth, specials: ['<image>', '</image>', '<slice>', '</slice>'] })
+  writeVision(projector, {
+    ...{ type: 'resampler', edge: 70, patch: 14 },
+    metadata: {
+      'clip.minicpmv_version': { i32: version },
+      'clip.minicpmv_query_num': { u32: queries },
+      'clip.vision.projection_dim': { u32: 0 },
+    },
+    tensors: [
+      ...learnedPositions(70 * 70),
+      ...norm('v.post_ln', towerWidth),
+      { name: 'resampler.pos_embed_k', shape: [textWidth, 4], fill: { constant: 0 } },
+      { name: 'resampler.query', shape: [textWidth, queries || 64], fill: { exact: 1 } },
+      matrix('resampler.proj.weight', textWidth, textWidth),
+      matrix('resampler.kv.weight', towerWidth, textWidth),
+      ...['q', 'k', 'v', 'out'].flatMap((name) => linear(`resampler.attn.${name}`, textWidth, textWidth)),
+      ...['q', 'kv', 'post'].flatMap((name) => norm(`resampler.ln_${name}`, textWidth)),
+    ],
+  })
+}

@@ -1,0 +1,65 @@
+/** Writes docs/conformance.md, the comparison of every family of image encoders with libmtmd. `npm run conformance` */
+import { writeFileSync } from 'node:fs'
+import { isDeepStrictEqual } from 'node:util'
+import { openImageArchitecture } from '../../../src/encoders/index.ts'
+import {
+  compareEmbeddings,
+  compareLayouts,
+  compareNextToken,
+  type Nearness,
+  openSubject,
+  type Subject,
+} from './compare.ts'
+import { families } from './families.ts'
+import { sizes } from './images.ts'
+
+const head = `# Conformance
+
+This page compares every family of image encoders with \`libmtmd\` of the llama.cpp release that Oriel's libraries are built from. \`npm run conformance\` writes the page, and the tests make the same comparisons (\`test/encoders/conformance.test.ts\`).
+
+For each family, and for each variant of its files, there is a small model of random weights with the real names of tensors and metadata (\`test/encoders/oracle/families\`). \`libmtmd\` read a prompt with an image between two texts, ${sizes.length} times, with images of ${sizes[0]?.join(' x ')} to ${sizes.at(-1)?.join(' x ')} pixels; \`test/encoders/oracle/fixtures\` has the results. Oriel reads the same prompts with \`detail: high\`.
+
+- **tokens**: the number of embeddings of each tile. **layout**: the tokens around and between tiles. **positions**: the decoder's positions of embeddings and of the text after them.
+- **ONNX Runtime**, **ggml**: embeddings in 32-bit floats: the smallest cosine of all compared rows and of the sum of all rows, and the largest difference of a number. \`libmtmd\` convolves in 16-bit floats, of which 11 bits are significant; the numbers are between 1 and 3.
+- **int8**: the same cosine if ONNX Runtime computes in 8-bit integers (\`ORIEL_VISION_PRECISION=int8\`).
+- **next token**: the largest difference of the log probabilities of the next token, computed by the whole engine.
+
+`
+
+const nearness = ({ cosine, difference }: Nearness): string => `${cosine.toFixed(7)}, ${difference.toExponential(1)}`
+
+async function rowOf(subject: Subject): Promise<string[]> {
+  const layouts = await compareLayouts(subject)
+  const same = (of: (layout: (typeof layouts)[number]['ours']) => unknown): string => {
+    const alike = layouts.filter(({ ours, theirs }) => isDeepStrictEqual(of(ours), of(theirs))).length
+    return alike === layouts.length ? 'same' : `${alike} of ${layouts.length}`
+  }
+  return [
+    (await openImageArchitecture(subject.projector)).name,
+    subject.name,
+    same(({ chunks }) => chunks.filter((chunk) => typeof chunk === 'number')),
+    same(({ chunks }) => chunks),
+    same(({ tiles }) => tiles),
+    nearness(await compareEmbeddings(subject, 'onnx')),
+    nearness(await compareEmbeddings(subject, 'ggml')),
+    (await compareEmbeddings(subject, 'onnx', 'int8')).cosine.toFixed(4),
+    (await compareNextToken(subject)).toExponential(1),
+  ]
+}
+
+const rows = [['family', 'model', 'tokens', 'layout', 'positions', 'ONNX Runtime', 'ggml', 'int8', 'next token']]
+for (const family of families) {
+  const subject = openSubject(family)
+  const row = await rowOf(subject)
+  subject.remove()
+  process.stdout.write(`${row.join('  ')}\n`)
+  rows.push(row)
+}
+const widths = (rows[0] ?? []).map((_, column) => Math.max(...rows.map((row) => row[column]?.length ?? 0)))
+rows.splice(
+  1,
+  0,
+  widths.map((width) => '-'.repeat(width)),
+)
+const line = (row: readonly string[]) => `| ${row.map((cell, at) => cell.padEnd(widths[at] ?? 0)).join(' | ')} |\n`
+writeFileSync(new URL('../../../docs/conformance.md', import.meta.url), head + rows.map(line).join(''))

@@ -1,0 +1,31 @@
+import { readFileSync } from 'node:fs'
+
+/** The result of libmtmd for a prompt with one image between two texts: see oracle.cpp. */
+export interface Told {
+  size: [width: number, height: number]
+  layout: (ToldText | ToldTile)[]
+  /** Of every `tokenStep`th token as the next. */
+  logprobs: number[]
+}
+
+interface ToldText {
+  text: number[]
+}
+
+/** Tiles in the middle of many have only their number of embeddings and their positions. */
+interface ToldTile {
+  tokens: number
+  /** The position after the tile. */
+  next: number
+  /** The sum of all embeddings: `[width]` */
+  sum?: number[]
+  rows?: { row: number; position: [time: number, y: number, x: number]; values: number[] }[]
+}
+
+export const tokenStep = 8
+
+/** The texts before and after the image. */
+export const prompt = ['Look: ', ' What is it?'] as const
+
+export const toldOf = (family: string): Told[] =>
+  JSON.parse(readFileSync(new URL(`./fixtures/${family}.json`, import.meta.url), 'utf8'))

@@ -1,0 +1,26 @@
+import { readFileSync } from 'node:fs'
+import { expect, it } from 'vitest'
+import { imageFamilies } from '../../src/encoders/index.ts'
+import { catalogue } from '../../src/models/index.ts'
+
+const types = imageFamilies.flatMap((family) => family.types)
+
+it('has each type of vision file in one family', () => {
+  expect(new Set(types).size).toBe(types.length)
+})
+
+it('has every family that docs/models.md describes', () => {
+  const page = readFileSync(new URL('../../docs/models.md', import.meta.url), 'utf8')
+  const [, table = ''] = page.split(/^\| family .*\n.*\n/m)
+  const described = table
+    .split(/\n\n/, 1)
+    .join()
+    .split('\n')
+    .flatMap((row) => [...(row.split('|')[1] ?? '').matchAll(/`([^`]+)`/g)].map(([, type]) => type))
+  expect(described.length).toBeGreaterThan(10)
+  expect(types).toEqual(expect.arrayContaining(described))
+})
+
+it('runs most models of the catalogue', () => {
+  expect(catalogue.filter(({ family }) => types.includes(family)).length).toBeGreaterThan(catalogue.length / 2)
+})
