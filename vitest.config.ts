@@ -11,7 +11,7 @@ const engine = [
   'test/media/{ask,bombs,formats,fuzz,http,load,pages,resolve,ssrf}.test.ts',
   'test/gguf/header.test.ts',
   'test/models/{pull,url}.test.ts',
-  'test/encoders/{conformance,families}.test.ts',
+  'test/encoders/{conformance,families,idefics3,qwen}.test.ts',
 ]
 
 export default defineConfig({

@@ -26,14 +26,9 @@ export default function buildIfStale() {
   compile(sources, ['--noCheck', '--declaration', 'false'])
 }
 
-/** Compiles and checks types. Exits with tsc's status when there are errors. */
+/** Compiles and checks types. Exits with a message when there are errors, as `buildIfStale` does. */
 export function build() {
-  try {
-    compile(fingerprint(), [])
-  } catch (error) {
-    // tsc has said what is wrong.
-    process.exit(error.status ?? 1)
-  }
+  compile(fingerprint(), [])
 }
 
 /** The result takes the place of `dist/` when it is complete: no process sees half of it. */
@@ -48,9 +43,15 @@ function compile(/** @type {string} */ sources, /** @type {string[]} */ flags) {
     writeFileSync(path.join(fresh, stamp), sources)
     rmSync(dist, { recursive: true, force: true })
     renameSync(fresh, dist)
+  } catch (error) {
+    // tsc has written its errors.
+    if (error.status === undefined)
+      process.stderr.write(`src/ cannot be compiled. Run npm ci first. ${error.message}\n`)
+    process.exitCode = 1
   } finally {
     rmSync(fresh, { recursive: true, force: true })
   }
+  if (process.exitCode === 1) process.exit()
 }
 
 /** Changes when a source is added, removed or saved, and with the compiler's settings. */
