@@ -7,7 +7,6 @@ const advice: Readonly<Record<string, string>> = {
   model_not_found: '`oriel list` shows the names of models; the path of a GGUF file is a name, too.',
   model_too_large:
     'Choose a smaller quantization or context (ORIEL_CONTEXT), or allow more memory with --memory-budget.',
-  no_gpu: 'Use --gpu off to compute on the CPU.',
   no_access: 'HF_TOKEN must be a valid token of an account with access.',
   no_gpu: 'Use --gpu off to compute on the CPU.',
   no_space: '`oriel rm` frees space; HF_HUB_CACHE and --models-dir choose other folders.',
