@@ -224,7 +224,7 @@ describe('completions', () => {
       'an empty image of the second prompt',
       { prompt: ['a', '<image>'], images: [[], ['data:,']] },
       'images[1][0]',
-      /not marked ;base64/,
+      /data URL is malformed/,
     ],
     ['an unknown token id', { prompt: [999_999] }, 'prompt', /Token 999999 is not in this model's vocabulary/],
     ['top_logprobs without logprobs', { prompt: 'a', top_logprobs: 2 }, 'top_logprobs', /requires logprobs/],
