@@ -133,11 +133,11 @@ describe('an engine that dies', () => {
     expect(failed.status).toBe(503)
     expect(failed.headers.get('retry-after')).toBe('1')
     expect(await failed.json()).toMatchObject({
-      error: { type: 'server_error', message: expect.stringContaining('started again') },
+      error: { type: 'server_error', message: expect.stringContaining('is restarting') },
     })
     const all = events(await streaming.text())
     expect(all.at(-1)).toBe('[DONE]')
-    expect(JSON.parse(all.at(-2) ?? '')).toMatchObject({ error: { message: expect.stringContaining('started again') } })
+    expect(JSON.parse(all.at(-2) ?? '')).toMatchObject({ error: { message: expect.stringContaining('is restarting') } })
     expect((await post()).status).toBe(200)
   })
 
@@ -146,7 +146,7 @@ describe('an engine that dies', () => {
     const waiting = Array.from({ length: 3 }, () => post())
     await vi.waitFor(async () => expect(await engineOf()).toMatchObject({ running: 32, waiting: 3 }))
     oriel.kill()
-    expect(await running.text()).toContain('started again')
+    expect(await running.text()).toContain('is restarting')
     for (const { status } of await Promise.all(waiting)) expect(status).toBe(200)
   })
 
@@ -158,7 +158,7 @@ describe('an engine that dies', () => {
       await vi.waitFor(busy, { timeout: 10_000, interval: 20 })
       oriel.kill()
     }
-    expect(await running.text()).toContain('started again')
+    expect(await running.text()).toContain('is restarting')
     for (const { status } of await Promise.all(waiting)) expect(status).toBe(503)
     expect((await post()).status).toBe(200)
   })
