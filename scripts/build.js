@@ -4,7 +4,7 @@
  */
 import { execFileSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
-import { cpSync, existsSync, readdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import path from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -38,8 +38,6 @@ function compile(/** @type {string} */ sources, /** @type {string[]} */ flags) {
     const tsc = createRequire(import.meta.url).resolve('typescript/bin/tsc')
     const project = path.join(root, 'tsconfig.build.json')
     execFileSync(process.execPath, [tsc, '-p', project, '--outDir', fresh, ...flags], { stdio: ['ignore', 2, 2] })
-    for (const file of filesBelow('src'))
-      if (!file.endsWith('.ts')) cpSync(path.join(root, 'src', file), path.join(fresh, file))
     writeFileSync(path.join(fresh, stamp), sources)
     rmSync(dist, { recursive: true, force: true })
     renameSync(fresh, dist)

@@ -18,7 +18,7 @@ import { openapiDocument } from './openapi/document.ts'
 import { Routes } from './routes.ts'
 
 /** The documentation page. It loads nothing from other hosts. */
-const page = readFileSync(new URL('./openapi/page.html', import.meta.url), 'utf8')
+const page = readFileSync(new URL('../../web/docs.html', import.meta.url), 'utf8')
 const pagePolicy = "default-src 'none'; connect-src 'self'; script-src 'unsafe-inline'; style-src 'unsafe-inline'"
 
 /** Bound for receiving a whole request. ms */
