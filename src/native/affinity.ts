@@ -1,7 +1,7 @@
 import { readdirSync, readFileSync } from 'node:fs'
 import { platform } from 'node:os'
 import koffi from 'koffi'
-import { declare } from './function.ts'
+import { functionsOf } from './function.ts'
 
 /** The cores that a thread may run on: `sched_setaffinity`, on Linux only. Threads are named by the system's ids. */
 export interface Affinity {
@@ -26,8 +26,7 @@ export function openAffinity(): Affinity | null {
     const libc = koffi.load(null)
     const gettid: { (): number; async(told: (error: unknown, thread: number) => void): void } =
       libc.func('int gettid()')
-    const setAffinity = declare<(thread: number, bytes: number, mask: Uint8Array) => number>(
-      libc,
+    const setAffinity = functionsOf(libc)<(thread: number, bytes: number, mask: Uint8Array) => number>(
       'int sched_setaffinity(int, size_t, const void*)',
     )
     return {

@@ -5,6 +5,11 @@ export type Pointer = bigint & { readonly pointer: unique symbol }
 
 type Native = (...args: never[]) => unknown
 
-/** Declares one C function. The TypeScript type is our word for what the C signature means. */
-export const declare = <F extends Native>(library: LibraryHandle, signature: string): F =>
-  library.func(signature) as unknown as F
+/**
+ * Binds the C functions of a library, each by its C signature and by the TypeScript type that says what the signature
+ * means: `functionsOf(library)<(model: Model) => number>('int32 llama_model_n_layer(void*)')`.
+ */
+export const functionsOf =
+  (library: LibraryHandle) =>
+  <F extends Native>(signature: string): F =>
+    library.func(signature) as unknown as F

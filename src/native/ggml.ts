@@ -2,7 +2,7 @@ import { readdirSync } from 'node:fs'
 import path from 'node:path'
 import koffi from 'koffi'
 import { OrielError } from '../errors.ts'
-import { declare, type Pointer } from './function.ts'
+import { functionsOf, type Pointer } from './function.ts'
 import { type Libraries, libraryAmong } from './libraries.ts'
 import { ggmlInitParams, ggufInitParams } from './structs.ts'
 
@@ -37,8 +37,11 @@ export interface Gpu {
   freeMemory: number
 }
 
-type Op1 = (context: Context, a: Tensor) => Tensor
-type Op2 = (context: Context, a: Tensor, b: Tensor) => Tensor
+/** An operation on a tensor, and its other arguments. */
+type Op<Others extends readonly unknown[] = []> = (context: Context, a: Tensor, ...others: Others) => Tensor
+type Op2 = Op<[b: Tensor]>
+type N = number
+type RopeScaling = [mode: N, original: N, base: N, scale: N, extra: N, attention: N, fast: N, slow: N]
 
 /**
  * The part of ggml and gguf that a vision graph needs. Names are ggml's own without their prefix. Shapes are ggml's:
@@ -47,20 +50,16 @@ type Op2 = (context: Context, a: Tensor, b: Tensor) => Tensor
 export type Ggml = ReturnType<typeof bindGgml>
 
 export function bindGgml({ ggmlBase, ggml, folder, fallback }: Libraries) {
-  declare<(folder: string) => void>(ggml, 'void ggml_backend_load_all_from_path(const char*)')(folder)
-  const deviceCount = declare<() => number | bigint>(ggml, 'size_t ggml_backend_dev_count()')
-  const deviceAt = declare<(index: number) => DevicePointer>(ggml, 'void* ggml_backend_dev_get(size_t)')
-  const deviceType = declare<(device: DevicePointer) => number>(ggmlBase, 'int ggml_backend_dev_type(void*)')
-  const deviceText = declare<(device: DevicePointer) => string>(
-    ggmlBase,
-    'const char* ggml_backend_dev_description(void*)',
-  )
-  const deviceMemory = declare<(device: DevicePointer, free: BigUint64Array, total: BigUint64Array) => void>(
-    ggmlBase,
+  const [base, loader] = [functionsOf(ggmlBase), functionsOf(ggml)]
+  loader<(folder: string) => void>('void ggml_backend_load_all_from_path(const char*)')(folder)
+  const deviceCount = loader<() => number | bigint>('size_t ggml_backend_dev_count()')
+  const deviceAt = loader<(index: number) => DevicePointer>('void* ggml_backend_dev_get(size_t)')
+  const deviceType = base<(device: DevicePointer) => number>('int ggml_backend_dev_type(void*)')
+  const deviceText = base<(device: DevicePointer) => string>('const char* ggml_backend_dev_description(void*)')
+  const deviceMemory = base<(device: DevicePointer, free: BigUint64Array, total: BigUint64Array) => void>(
     'void ggml_backend_dev_memory(void*, void*, void*)',
   )
-  const initDevice = declare<(device: DevicePointer, params: null) => Backend | null>(
-    ggmlBase,
+  const initDevice = base<(device: DevicePointer, params: null) => Backend | null>(
     'void* ggml_backend_dev_init(void*, const char*)',
   )
   const devicesOf = (type: number): DevicePointer[] =>
@@ -74,41 +73,37 @@ export function bindGgml({ ggmlBase, ggml, folder, fallback }: Libraries) {
   }
   if (fallback !== null && gpuDevices().length === 0) {
     const file = libraryAmong(readdirSync(fallback), 'ggml-cuda')
-    const loadBackend = declare<(file: string) => Pointer | null>(ggml, 'void* ggml_backend_load(const char*)')
+    const loadBackend = loader<(file: string) => Pointer | null>('void* ggml_backend_load(const char*)')
     if (file !== undefined) loadBackend(path.join(fallback, file))
   }
   const initGguf = ggmlBase.func('gguf_init_from_file', 'void*', ['const char*', ggufInitParams])
   const initContext = ggmlBase.func('ggml_init', 'void*', [ggmlInitParams])
   const tensorSet = 'void ggml_backend_tensor_set(void*, const void*, size_t, size_t)'
-  const getTensor = declare<(tensor: Tensor, data: ArrayBufferView, offset: number, bytes: number) => void>(
-    ggmlBase,
+  const getTensor = base<(tensor: Tensor, data: ArrayBufferView, offset: number, bytes: number) => void>(
     'void ggml_backend_tensor_get(void*, void*, size_t, size_t)',
   )
-  const elementCount = declare<(tensor: Tensor) => number>(ggmlBase, 'int64 ggml_nelements(void*)')
-  const tensorBytes = declare<(tensor: Tensor) => number | bigint>(ggmlBase, 'size_t ggml_nbytes(void*)')
-  const typeTraits = declare<(type: number) => Pointer>(ggmlBase, 'const void* ggml_get_type_traits(int)')
+  const elementCount = base<(tensor: Tensor) => number>('int64 ggml_nelements(void*)')
+  const tensorBytes = base<(tensor: Tensor) => number | bigint>('size_t ggml_nbytes(void*)')
+  const typeTraits = base<(type: number) => Pointer>('const void* ggml_get_type_traits(int)')
   const toFloat = koffi.proto('void(const void*, void*, int64)')
-  const getDevice = declare<(backend: Backend) => Pointer>(ggmlBase, 'void* ggml_backend_get_device(void*)')
-  const getRegistry = declare<(device: Pointer) => Pointer>(ggmlBase, 'void* ggml_backend_dev_backend_reg(void*)')
-  const getProcedure = declare<(registry: Pointer, name: string) => Pointer | null>(
-    ggmlBase,
+  const getDevice = base<(backend: Backend) => Pointer>('void* ggml_backend_get_device(void*)')
+  const getRegistry = base<(device: Pointer) => Pointer>('void* ggml_backend_dev_backend_reg(void*)')
+  const getProcedure = base<(registry: Pointer, name: string) => Pointer | null>(
     'void* ggml_backend_reg_get_proc_address(void*, const char*)',
   )
   const overhead = Number(ggmlBase.func('size_t ggml_tensor_overhead()')())
-  const graphOverhead = declare<(nodes: number, gradients: boolean) => number | bigint>(
-    ggmlBase,
+  const graphOverhead = base<(nodes: number, gradients: boolean) => number | bigint>(
     'size_t ggml_graph_overhead_custom(size_t, bool)',
   )
-  const newScheduler = declare<
-    (
-      backends: BigUint64Array,
-      bufferTypes: null,
-      count: number,
-      nodes: number,
-      parallel: boolean,
-      offload: boolean,
-    ) => GraphScheduler
-  >(ggmlBase, 'void* ggml_backend_sched_new(void*, void*, int, size_t, bool, bool)')
+  type NewScheduler = (
+    all: BigUint64Array,
+    types: null,
+    n: N,
+    nodes: N,
+    parallel: boolean,
+    offload: boolean,
+  ) => GraphScheduler
+  const newScheduler = base<NewScheduler>('void* ggml_backend_sched_new(void*, void*, int, size_t, bool, bool)')
   const threadSetter = koffi.proto('void(void*, int)')
 
   /** @throws OrielError `invalid` for a type that does not represent fractions */
@@ -137,178 +132,79 @@ export function bindGgml({ ggmlBase, ggml, folder, fallback }: Libraries) {
         mem_buffer: null,
         no_alloc: true,
       }),
-    free: declare<(context: Context) => void>(ggmlBase, 'void ggml_free(void*)'),
+    free: base<(context: Context) => void>('void ggml_free(void*)'),
 
-    newTensor4d: declare<(context: Context, type: number, a: number, b: number, c: number, d: number) => Tensor>(
-      ggmlBase,
+    newTensor4d: base<(context: Context, type: N, a: N, b: N, c: N, d: N) => Tensor>(
       'void* ggml_new_tensor_4d(void*, int, int64, int64, int64, int64)',
     ),
-    setInput: declare<(tensor: Tensor) => void>(ggmlBase, 'void ggml_set_input(void*)'),
-    setOutput: declare<(tensor: Tensor) => void>(ggmlBase, 'void ggml_set_output(void*)'),
-    newGraph: declare<(context: Context, nodes: number, gradients: boolean) => Graph>(
-      ggmlBase,
+    setInput: base<(tensor: Tensor) => void>('void ggml_set_input(void*)'),
+    setOutput: base<(tensor: Tensor) => void>('void ggml_set_output(void*)'),
+    newGraph: base<(context: Context, nodes: N, gradients: boolean) => Graph>(
       'void* ggml_new_graph_custom(void*, size_t, bool)',
     ),
-    buildForwardExpand: declare<(graph: Graph, tensor: Tensor) => void>(
-      ggmlBase,
-      'void ggml_build_forward_expand(void*, void*)',
-    ),
+    buildForwardExpand: base<(graph: Graph, tensor: Tensor) => void>('void ggml_build_forward_expand(void*, void*)'),
 
-    mulMat: declare<Op2>(ggmlBase, 'void* ggml_mul_mat(void*, void*, void*)'),
-    add: declare<Op2>(ggmlBase, 'void* ggml_add(void*, void*, void*)'),
-    mul: declare<Op2>(ggmlBase, 'void* ggml_mul(void*, void*, void*)'),
-    rmsNorm: declare<(context: Context, a: Tensor, epsilon: number) => Tensor>(
-      ggmlBase,
-      'void* ggml_rms_norm(void*, void*, float)',
-    ),
-    norm: declare<(context: Context, a: Tensor, epsilon: number) => Tensor>(
-      ggmlBase,
-      'void* ggml_norm(void*, void*, float)',
-    ),
-    gelu: declare<Op1>(ggmlBase, 'void* ggml_gelu(void*, void*)'),
-    silu: declare<Op1>(ggmlBase, 'void* ggml_silu(void*, void*)'),
-    geluQuick: declare<Op1>(ggmlBase, 'void* ggml_gelu_quick(void*, void*)'),
-    swigluSplit: declare<Op2>(ggmlBase, 'void* ggml_swiglu_split(void*, void*, void*)'),
-    gegluSplit: declare<Op2>(ggmlBase, 'void* ggml_geglu_split(void*, void*, void*)'),
-    ropeExt: declare<
-      (
-        context: Context,
-        a: Tensor,
-        positions: Tensor,
-        factors: null,
-        dims: number,
-        mode: number,
-        contextOriginal: number,
-        base: number,
-        scale: number,
-        extFactor: number,
-        attnFactor: number,
-        betaFast: number,
-        betaSlow: number,
-      ) => Tensor
-    >(
-      ggmlBase,
+    mulMat: base<Op2>('void* ggml_mul_mat(void*, void*, void*)'),
+    add: base<Op2>('void* ggml_add(void*, void*, void*)'),
+    mul: base<Op2>('void* ggml_mul(void*, void*, void*)'),
+    rmsNorm: base<Op<[epsilon: N]>>('void* ggml_rms_norm(void*, void*, float)'),
+    norm: base<Op<[epsilon: N]>>('void* ggml_norm(void*, void*, float)'),
+    gelu: base<Op>('void* ggml_gelu(void*, void*)'),
+    silu: base<Op>('void* ggml_silu(void*, void*)'),
+    geluQuick: base<Op>('void* ggml_gelu_quick(void*, void*)'),
+    swigluSplit: base<Op2>('void* ggml_swiglu_split(void*, void*, void*)'),
+    gegluSplit: base<Op2>('void* ggml_geglu_split(void*, void*, void*)'),
+    ropeExt: base<Op<[positions: Tensor, factors: null, dims: N, ...scaling: RopeScaling]>>(
       'void* ggml_rope_ext(void*, void*, void*, void*, int, int, int, float, float, float, float, float, float)',
     ),
-    ropeMulti: declare<
-      (
-        context: Context,
-        a: Tensor,
-        positions: Tensor,
-        factors: null,
-        dims: number,
-        sections: Int32Array,
-        mode: number,
-        contextOriginal: number,
-        base: number,
-        scale: number,
-        extFactor: number,
-        attnFactor: number,
-        betaFast: number,
-        betaSlow: number,
-      ) => Tensor
-    >(
-      ggmlBase,
+    ropeMulti: base<Op<[positions: Tensor, factors: null, dims: N, sections: Int32Array, ...scaling: RopeScaling]>>(
       'void* ggml_rope_multi(void*, void*, void*, void*, int, const int*, int, int, float, float, float, float, float, float)',
     ),
-    softMaxExt: declare<(context: Context, a: Tensor, mask: Tensor | null, scale: number, bias: number) => Tensor>(
-      ggmlBase,
+    softMaxExt: base<Op<[mask: Tensor | null, scale: N, bias: N]>>(
       'void* ggml_soft_max_ext(void*, void*, void*, float, float)',
     ),
     /** Keys and values in 16 bits. The scores are never in memory all at once. */
-    flashAttention: declare<
-      (
-        context: Context,
-        q: Tensor,
-        k: Tensor,
-        v: Tensor,
-        mask: null,
-        scale: number,
-        bias: number,
-        softcap: number,
-      ) => Tensor
-    >(ggmlBase, 'void* ggml_flash_attn_ext(void*, void*, void*, void*, void*, float, float, float)'),
-    setAccumulation: declare<(a: Tensor, precision: number) => boolean>(ggmlBase, 'bool ggml_prec_set_acc(void*, int)'),
-    cast: declare<(context: Context, a: Tensor, type: number) => Tensor>(
-      ggmlBase,
-      'void* ggml_cast(void*, void*, int)',
-    ),
-    relu: declare<Op1>(ggmlBase, 'void* ggml_relu(void*, void*)'),
-    hardSwish: declare<Op1>(ggmlBase, 'void* ggml_hardswish(void*, void*)'),
-    hardSigmoid: declare<Op1>(ggmlBase, 'void* ggml_hardsigmoid(void*, void*)'),
-    getRows: declare<Op2>(ggmlBase, 'void* ggml_get_rows(void*, void*, void*)'),
+    flashAttention: base<
+      (context: Context, q: Tensor, k: Tensor, v: Tensor, mask: null, scale: N, bias: N, softcap: N) => Tensor
+    >('void* ggml_flash_attn_ext(void*, void*, void*, void*, void*, float, float, float)'),
+    setAccumulation: base<(a: Tensor, precision: N) => boolean>('bool ggml_prec_set_acc(void*, int)'),
+    cast: base<Op<[type: N]>>('void* ggml_cast(void*, void*, int)'),
+    relu: base<Op>('void* ggml_relu(void*, void*)'),
+    hardSwish: base<Op>('void* ggml_hardswish(void*, void*)'),
+    hardSigmoid: base<Op>('void* ggml_hardsigmoid(void*, void*)'),
+    getRows: base<Op2>('void* ggml_get_rows(void*, void*, void*)'),
     /** Both weights and values as `[width, height, channels, 1]`, the weights' own channels being one. */
-    conv2dDepthwise: declare<
+    conv2dDepthwise: base<
       (
         context: Context,
         weight: Tensor,
         a: Tensor,
-        strideX: number,
-        strideY: number,
-        paddingX: number,
-        paddingY: number,
-        dilationX: number,
-        dilationY: number,
+        strideX: N,
+        strideY: N,
+        paddingX: N,
+        paddingY: N,
+        dilationX: N,
+        dilationY: N,
       ) => Tensor
-    >(ggmlBase, 'void* ggml_conv_2d_dw_direct(void*, void*, void*, int, int, int, int, int, int)'),
+    >('void* ggml_conv_2d_dw_direct(void*, void*, void*, int, int, int, int, int, int)'),
     /** @param operation 1: the average */
-    pool2d: declare<
-      (
-        context: Context,
-        a: Tensor,
-        operation: number,
-        width: number,
-        height: number,
-        strideX: number,
-        strideY: number,
-        paddingX: number,
-        paddingY: number,
-      ) => Tensor
-    >(ggmlBase, 'void* ggml_pool_2d(void*, void*, int, int, int, int, int, float, float)'),
-    reshape2d: declare<(context: Context, a: Tensor, x: number, y: number) => Tensor>(
-      ggmlBase,
-      'void* ggml_reshape_2d(void*, void*, int64, int64)',
+    pool2d: base<Op<[operation: N, width: N, height: N, strideX: N, strideY: N, paddingX: N, paddingY: N]>>(
+      'void* ggml_pool_2d(void*, void*, int, int, int, int, int, float, float)',
     ),
-    reshape3d: declare<(context: Context, a: Tensor, x: number, y: number, z: number) => Tensor>(
-      ggmlBase,
-      'void* ggml_reshape_3d(void*, void*, int64, int64, int64)',
+    reshape2d: base<Op<[x: N, y: N]>>('void* ggml_reshape_2d(void*, void*, int64, int64)'),
+    reshape3d: base<Op<[x: N, y: N, z: N]>>('void* ggml_reshape_3d(void*, void*, int64, int64, int64)'),
+    reshape4d: base<Op<[x: N, y: N, z: N, w: N]>>('void* ggml_reshape_4d(void*, void*, int64, int64, int64, int64)'),
+    permute: base<Op<[x: N, y: N, z: N, w: N]>>('void* ggml_permute(void*, void*, int, int, int, int)'),
+    cont: base<Op>('void* ggml_cont(void*, void*)'),
+    cont2d: base<Op<[x: N, y: N]>>('void* ggml_cont_2d(void*, void*, int64, int64)'),
+    concat: base<Op<[b: Tensor, dimension: N]>>('void* ggml_concat(void*, void*, void*, int)'),
+    view3d: base<Op<[x: N, y: N, z: N, stride1: N, stride2: N, at: N]>>(
+      'void* ggml_view_3d(void*, void*, int64, int64, int64, size_t, size_t, size_t)',
     ),
-    reshape4d: declare<(context: Context, a: Tensor, x: number, y: number, z: number, w: number) => Tensor>(
-      ggmlBase,
-      'void* ggml_reshape_4d(void*, void*, int64, int64, int64, int64)',
-    ),
-    permute: declare<(context: Context, a: Tensor, x: number, y: number, z: number, w: number) => Tensor>(
-      ggmlBase,
-      'void* ggml_permute(void*, void*, int, int, int, int)',
-    ),
-    cont: declare<Op1>(ggmlBase, 'void* ggml_cont(void*, void*)'),
-    cont2d: declare<(context: Context, a: Tensor, x: number, y: number) => Tensor>(
-      ggmlBase,
-      'void* ggml_cont_2d(void*, void*, int64, int64)',
-    ),
-    concat: declare<(context: Context, a: Tensor, b: Tensor, dimension: number) => Tensor>(
-      ggmlBase,
-      'void* ggml_concat(void*, void*, void*, int)',
-    ),
-    view3d: declare<
-      (
-        context: Context,
-        a: Tensor,
-        x: number,
-        y: number,
-        z: number,
-        stride1: number,
-        stride2: number,
-        at: number,
-      ) => Tensor
-    >(ggmlBase, 'void* ggml_view_3d(void*, void*, int64, int64, int64, size_t, size_t, size_t)'),
 
     /** The CPU back end of this machine's instruction set, or null if none could be loaded. */
     initCpu: (): Backend | null =>
-      declare<(type: number, params: null) => Backend | null>(ggml, 'void* ggml_backend_init_by_type(int, void*)')(
-        0,
-        null,
-      ),
+      loader<(type: number, params: null) => Backend | null>('void* ggml_backend_init_by_type(int, void*)')(0, null),
     gpus: (): Gpu[] =>
       gpuDevices().map((device) => {
         const [free, total] = [new BigUint64Array(1), new BigUint64Array(1)]
@@ -321,20 +217,16 @@ export function bindGgml({ ggmlBase, ggml, folder, fallback }: Libraries) {
       const [device] = gpuDevices()
       return device === undefined ? null : initDevice(device, null)
     },
-    supports: declare<(backend: Backend, node: Tensor) => boolean>(
-      ggmlBase,
-      'bool ggml_backend_supports_op(void*, void*)',
-    ),
-    freeBackend: declare<(backend: Backend) => void>(ggmlBase, 'void ggml_backend_free(void*)'),
+    supports: base<(backend: Backend, node: Tensor) => boolean>('bool ggml_backend_supports_op(void*, void*)'),
+    freeBackend: base<(backend: Backend) => void>('void ggml_backend_free(void*)'),
     setThreads: (backend: Backend, threads: number): void => {
       const setter = getProcedure(getRegistry(getDevice(backend)), 'ggml_backend_set_n_threads')
       if (setter !== null) koffi.call(setter, threadSetter, backend, threads)
     },
-    allocContextTensors: declare<(context: Context, backend: Backend) => Pointer | null>(
-      ggmlBase,
+    allocContextTensors: base<(context: Context, backend: Backend) => Pointer | null>(
       'void* ggml_backend_alloc_ctx_tensors(void*, void*)',
     ),
-    freeBuffer: declare<(buffer: Pointer) => void>(ggmlBase, 'void ggml_backend_buffer_free(void*)'),
+    freeBuffer: base<(buffer: Pointer) => void>('void ggml_backend_buffer_free(void*)'),
     /**
      * Runs graphs on the first of these back ends, and operations that it does not support on the next. The last is the
      * CPU's.
@@ -342,20 +234,15 @@ export function bindGgml({ ggmlBase, ggml, folder, fallback }: Libraries) {
      */
     newScheduler: (backends: readonly Backend[], nodes: number): GraphScheduler =>
       newScheduler(BigUint64Array.from(backends), null, backends.length, nodes, false, true),
-    freeScheduler: declare<(scheduler: GraphScheduler) => void>(ggmlBase, 'void ggml_backend_sched_free(void*)'),
-    allocGraph: declare<(scheduler: GraphScheduler, graph: Graph) => boolean>(
-      ggmlBase,
+    freeScheduler: base<(scheduler: GraphScheduler) => void>('void ggml_backend_sched_free(void*)'),
+    allocGraph: base<(scheduler: GraphScheduler, graph: Graph) => boolean>(
       'bool ggml_backend_sched_alloc_graph(void*, void*)',
     ),
     /** A graph whose memory is allocated may be computed repeatedly. */
-    compute: declare<(scheduler: GraphScheduler, graph: Graph) => number>(
-      ggmlBase,
+    compute: base<(scheduler: GraphScheduler, graph: Graph) => number>(
       'int ggml_backend_sched_graph_compute(void*, void*)',
     ),
-    setTensor: declare<(tensor: Tensor, data: ArrayBufferView, offset: number, bytes: number) => void>(
-      ggmlBase,
-      tensorSet,
-    ),
+    setTensor: base<(tensor: Tensor, data: ArrayBufferView, offset: number, bytes: number) => void>(tensorSet),
     getTensor,
 
     /**
@@ -369,25 +256,13 @@ export function bindGgml({ ggmlBase, ggml, folder, fallback }: Libraries) {
       koffi.free(slot)
       return gguf === null ? null : { gguf, context }
     },
-    freeGguf: declare<(gguf: Gguf) => void>(ggmlBase, 'void gguf_free(void*)'),
-    tensorCount: declare<(gguf: Gguf) => number>(ggmlBase, 'int64 gguf_get_n_tensors(void*)'),
-    tensorName: declare<(gguf: Gguf, index: number) => string>(
-      ggmlBase,
-      'const char* gguf_get_tensor_name(void*, int64)',
-    ),
-    tensorOffset: declare<(gguf: Gguf, index: number) => number | bigint>(
-      ggmlBase,
-      'size_t gguf_get_tensor_offset(void*, int64)',
-    ),
-    tensorSize: declare<(gguf: Gguf, index: number) => number | bigint>(
-      ggmlBase,
-      'size_t gguf_get_tensor_size(void*, int64)',
-    ),
-    dataOffset: declare<(gguf: Gguf) => number | bigint>(ggmlBase, 'size_t gguf_get_data_offset(void*)'),
-    findTensor: declare<(context: Context, name: string) => Tensor | null>(
-      ggmlBase,
-      'void* ggml_get_tensor(void*, const char*)',
-    ),
+    freeGguf: base<(gguf: Gguf) => void>('void gguf_free(void*)'),
+    tensorCount: base<(gguf: Gguf) => number>('int64 gguf_get_n_tensors(void*)'),
+    tensorName: base<(gguf: Gguf, index: number) => string>('const char* gguf_get_tensor_name(void*, int64)'),
+    tensorOffset: base<(gguf: Gguf, index: number) => number | bigint>('size_t gguf_get_tensor_offset(void*, int64)'),
+    tensorSize: base<(gguf: Gguf, index: number) => number | bigint>('size_t gguf_get_tensor_size(void*, int64)'),
+    dataOffset: base<(gguf: Gguf) => number | bigint>('size_t gguf_get_data_offset(void*)'),
+    findTensor: base<(context: Context, name: string) => Tensor | null>('void* ggml_get_tensor(void*, const char*)'),
     /** A tensor's numbers as 32-bit floats, by ggml's own conversion of its type. */
     toFloats: (tensor: Tensor): Float32Array => {
       const raw = new Uint8Array(Number(tensorBytes(tensor)))

@@ -1,6 +1,6 @@
 import { platform } from 'node:os'
 import koffi from 'koffi'
-import { declare } from './function.ts'
+import { functionsOf } from './function.ts'
 
 /** `PR_SET_PDEATHSIG` of prctl(2), and the signal. */
 const parentDeath = 1
@@ -11,8 +11,7 @@ const kill = 9
  */
 export function dieWithParent(): void {
   if (platform() !== 'linux') return
-  const prctl = declare<(option: number, a: number, b: number, c: number, d: number) => number>(
-    koffi.load(null),
+  const prctl = functionsOf(koffi.load(null))<(option: number, a: number, b: number, c: number, d: number) => number>(
     'int prctl(int, unsigned long, unsigned long, unsigned long, unsigned long)',
   )
   prctl(parentDeath, kill, 0, 0, 0)

@@ -1,5 +1,5 @@
 import koffi from 'koffi'
-import { declare, type Pointer } from './function.ts'
+import { functionsOf, type Pointer } from './function.ts'
 import type { Libraries } from './libraries.ts'
 import * as structs from './structs.ts'
 
@@ -26,6 +26,7 @@ type Token = number
 export type Llama = ReturnType<typeof bindLlama>
 
 export function bindLlama({ llama }: Libraries) {
+  const bind = functionsOf(llama)
   const modelDefaults = llama.func('llama_model_default_params', structs.modelParams, [])
   const contextDefaults = llama.func('llama_context_default_params', structs.contextParams, [])
   const chainInit = llama.func('llama_sampler_chain_init', 'void*', [structs.samplerChainParams])
@@ -41,17 +42,15 @@ export function bindLlama({ llama }: Libraries) {
     'int32',
     koffi.pointer(structs.logitBias),
   ])
-  const logitsAt = declare<(context: LlamaContext, index: number) => Pointer | null>(
-    llama,
+  const logitsAt = bind<(context: LlamaContext, index: number) => Pointer | null>(
     'void* llama_get_logits_ith(void*, int32)',
   )
-  const layers = declare<(model: Model) => number>(llama, 'int32 llama_model_n_layer(void*)')
-  const heads = declare<(model: Model) => number>(llama, 'int32 llama_model_n_head(void*)')
-  const headsKv = declare<(model: Model) => number>(llama, 'int32 llama_model_n_head_kv(void*)')
-  const width = declare<(model: Model) => number>(llama, 'int32 llama_model_n_embd(void*)')
-  const ropeType = declare<(model: Model) => number>(llama, 'int llama_model_rope_type(void*)')
-  const metadataValue = declare<(model: Model, key: string, out: Uint8Array, room: number) => number>(
-    llama,
+  const layers = bind<(model: Model) => number>('int32 llama_model_n_layer(void*)')
+  const heads = bind<(model: Model) => number>('int32 llama_model_n_head(void*)')
+  const headsKv = bind<(model: Model) => number>('int32 llama_model_n_head_kv(void*)')
+  const width = bind<(model: Model) => number>('int32 llama_model_n_embd(void*)')
+  const ropeType = bind<(model: Model) => number>('int llama_model_rope_type(void*)')
+  const metadataValue = bind<(model: Model, key: string, out: Uint8Array, room: number) => number>(
     'int32 llama_model_meta_val_str(void*, const char*, void*, size_t)',
   )
   const metadata = (model: Model, key: string): string | null => {
@@ -63,13 +62,12 @@ export function bindLlama({ llama }: Libraries) {
     const text = metadata(model, `${metadata(model, 'general.architecture')}.${key}`)
     return text === null ? undefined : Number(text)
   }
-  const stateSize = declare<(context: LlamaContext, sequence: number) => number | bigint>(
-    llama,
+  const stateSize = bind<(context: LlamaContext, sequence: number) => number | bigint>(
     'size_t llama_state_seq_get_size(void*, int32)',
   )
   type StateCopy = (context: LlamaContext, state: Uint8Array, bytes: number, sequence: number) => number | bigint
-  const saveState = declare<StateCopy>(llama, 'size_t llama_state_seq_get_data(void*, void*, size_t, int32)')
-  const restoreState = declare<StateCopy>(llama, 'size_t llama_state_seq_set_data(void*, const void*, size_t, int32)')
+  const saveState = bind<StateCopy>('size_t llama_state_seq_get_data(void*, void*, size_t, int32)')
+  const restoreState = bind<StateCopy>('size_t llama_state_seq_set_data(void*, const void*, size_t, int32)')
   llama.func('void llama_backend_init()')()
 
   return {
@@ -97,22 +95,22 @@ export function bindLlama({ llama }: Libraries) {
       }
     },
     /** Bytes of a model's weights, including all parts of a split file. */
-    modelSize: declare<(model: Model) => number | bigint>(llama, 'uint64 llama_model_size(void*)'),
-    freeModel: declare<(model: Model) => void>(llama, 'void llama_model_free(void*)'),
+    modelSize: bind<(model: Model) => number | bigint>('uint64 llama_model_size(void*)'),
+    freeModel: bind<(model: Model) => void>('void llama_model_free(void*)'),
     /** @returns null if its memory cannot be allocated */
     initContext: (model: Model, params: Partial<structs.ContextParams>): LlamaContext | null =>
       initContext(model, { ...contextDefaults(), ...params }),
-    freeContext: declare<(context: LlamaContext) => void>(llama, 'void llama_free(void*)'),
+    freeContext: bind<(context: LlamaContext) => void>('void llama_free(void*)'),
 
-    vocab: declare<(model: Model) => Vocab>(llama, 'void* llama_model_get_vocab(void*)'),
-    contextTrain: declare<(model: Model) => number>(llama, 'int32 llama_model_n_ctx_train(void*)'),
-    isRecurrent: declare<(model: Model) => boolean>(llama, 'bool llama_model_is_recurrent(void*)'),
-    isHybrid: declare<(model: Model) => boolean>(llama, 'bool llama_model_is_hybrid(void*)'),
-    hasEncoder: declare<(model: Model) => boolean>(llama, 'bool llama_model_has_encoder(void*)'),
+    vocab: bind<(model: Model) => Vocab>('void* llama_model_get_vocab(void*)'),
+    contextTrain: bind<(model: Model) => number>('int32 llama_model_n_ctx_train(void*)'),
+    isRecurrent: bind<(model: Model) => boolean>('bool llama_model_is_recurrent(void*)'),
+    isHybrid: bind<(model: Model) => boolean>('bool llama_model_is_hybrid(void*)'),
+    hasEncoder: bind<(model: Model) => boolean>('bool llama_model_has_encoder(void*)'),
     /** Whether positions have rows and columns: `LLAMA_ROPE_TYPE_MROPE` and `LLAMA_ROPE_TYPE_IMROPE`. */
     hasGridPositions: (model: Model): boolean => [8, 40].includes(ropeType(model)),
     /** Width of an embedding in place of a token: wider than the model if later layers use a part of it. */
-    embeddingWidth: declare<(model: Model) => number>(llama, 'int32 llama_model_n_embd_inp(void*)'),
+    embeddingWidth: bind<(model: Model) => number>('int32 llama_model_n_embd_inp(void*)'),
     /** Numbers of one cell of the KV memory: keys and values of all layers. */
     kvNumbersPerCell: (model: Model): number => {
       const head = metadataNumber(model, 'attention.key_length') ?? width(model) / heads(model)
@@ -123,35 +121,27 @@ export function bindLlama({ llama }: Libraries) {
       return 2 * all * head
     },
     metadata,
-    chatTemplate: declare<(model: Model, name: null) => string | null>(
-      llama,
+    chatTemplate: bind<(model: Model, name: null) => string | null>(
       'const char* llama_model_chat_template(void*, const char*)',
     ),
-    contextSize: declare<(context: LlamaContext) => number>(llama, 'uint32 llama_n_ctx(void*)'),
-    batchSize: declare<(context: LlamaContext) => number>(llama, 'uint32 llama_n_batch(void*)'),
-    setThreads: declare<(context: LlamaContext, decode: number, batch: number) => void>(
-      llama,
+    contextSize: bind<(context: LlamaContext) => number>('uint32 llama_n_ctx(void*)'),
+    batchSize: bind<(context: LlamaContext) => number>('uint32 llama_n_batch(void*)'),
+    setThreads: bind<(context: LlamaContext, decode: number, batch: number) => void>(
       'void llama_set_n_threads(void*, int32, int32)',
     ),
     /** Whether the rows of the next batches attend only to earlier ones. */
-    setCausal: declare<(context: LlamaContext, causal: boolean) => void>(
-      llama,
-      'void llama_set_causal_attn(void*, bool)',
-    ),
+    setCausal: bind<(context: LlamaContext, causal: boolean) => void>('void llama_set_causal_attn(void*, bool)'),
 
     /** `enum llama_vocab_type` */
-    vocabType: declare<(vocab: Vocab) => number>(llama, 'int llama_vocab_type(void*)'),
-    vocabSize: declare<(vocab: Vocab) => number>(llama, 'int32 llama_vocab_n_tokens(void*)'),
-    tokenText: declare<(vocab: Vocab, token: Token) => string | null>(
-      llama,
-      'const char* llama_vocab_get_text(void*, int32)',
-    ),
-    isControl: declare<(vocab: Vocab, token: Token) => boolean>(llama, 'bool llama_vocab_is_control(void*, int32)'),
-    isEndOfGeneration: declare<(vocab: Vocab, token: Token) => boolean>(llama, 'bool llama_vocab_is_eog(void*, int32)'),
-    bos: declare<(vocab: Vocab) => Token>(llama, 'int32 llama_vocab_bos(void*)'),
-    eos: declare<(vocab: Vocab) => Token>(llama, 'int32 llama_vocab_eos(void*)'),
-    addsBos: declare<(vocab: Vocab) => boolean>(llama, 'bool llama_vocab_get_add_bos(void*)'),
-    tokenize: declare<
+    vocabType: bind<(vocab: Vocab) => number>('int llama_vocab_type(void*)'),
+    vocabSize: bind<(vocab: Vocab) => number>('int32 llama_vocab_n_tokens(void*)'),
+    tokenText: bind<(vocab: Vocab, token: Token) => string | null>('const char* llama_vocab_get_text(void*, int32)'),
+    isControl: bind<(vocab: Vocab, token: Token) => boolean>('bool llama_vocab_is_control(void*, int32)'),
+    isEndOfGeneration: bind<(vocab: Vocab, token: Token) => boolean>('bool llama_vocab_is_eog(void*, int32)'),
+    bos: bind<(vocab: Vocab) => Token>('int32 llama_vocab_bos(void*)'),
+    eos: bind<(vocab: Vocab) => Token>('int32 llama_vocab_eos(void*)'),
+    addsBos: bind<(vocab: Vocab) => boolean>('bool llama_vocab_get_add_bos(void*)'),
+    tokenize: bind<
       (
         vocab: Vocab,
         text: Uint8Array,
@@ -161,19 +151,17 @@ export function bindLlama({ llama }: Libraries) {
         special: boolean,
         parse: boolean,
       ) => number
-    >(llama, 'int32 llama_tokenize(void*, const void*, int32, void*, int32, bool, bool)'),
-    tokenToPiece: declare<
+    >('int32 llama_tokenize(void*, const void*, int32, void*, int32, bool, bool)'),
+    tokenToPiece: bind<
       (vocab: Vocab, token: Token, out: Uint8Array, room: number, lstrip: number, special: boolean) => number
-    >(llama, 'int32 llama_token_to_piece(void*, int32, void*, int32, int32, bool)'),
+    >('int32 llama_token_to_piece(void*, int32, void*, int32, int32, bool)'),
 
     /** @returns null for a model without KV memory */
-    memory: declare<(context: LlamaContext) => Memory | null>(llama, 'void* llama_get_memory(void*)'),
-    sequenceRemove: declare<(memory: Memory, sequence: number, from: number, to: number) => boolean>(
-      llama,
+    memory: bind<(context: LlamaContext) => Memory | null>('void* llama_get_memory(void*)'),
+    sequenceRemove: bind<(memory: Memory, sequence: number, from: number, to: number) => boolean>(
       'bool llama_memory_seq_rm(void*, int32, int32, int32)',
     ),
-    sequenceCopy: declare<(memory: Memory, source: number, target: number, from: number, to: number) => void>(
-      llama,
+    sequenceCopy: bind<(memory: Memory, source: number, target: number, from: number, to: number) => void>(
       'void llama_memory_seq_cp(void*, int32, int32, int32, int32)',
     ),
 
@@ -198,34 +186,28 @@ export function bindLlama({ llama }: Libraries) {
     },
 
     newChain: (): Sampler => chainInit({ no_perf: true }),
-    chainAdd: declare<(chain: Sampler, sampler: Sampler) => void>(llama, 'void llama_sampler_chain_add(void*, void*)'),
-    freeSampler: declare<(sampler: Sampler) => void>(llama, 'void llama_sampler_free(void*)'),
-    sample: declare<(chain: Sampler, context: LlamaContext, index: number) => Token>(
-      llama,
+    chainAdd: bind<(chain: Sampler, sampler: Sampler) => void>('void llama_sampler_chain_add(void*, void*)'),
+    freeSampler: bind<(sampler: Sampler) => void>('void llama_sampler_free(void*)'),
+    sample: bind<(chain: Sampler, context: LlamaContext, index: number) => Token>(
       'int32 llama_sampler_sample(void*, void*, int32)',
     ),
-    samplerApply: declare<(sampler: Sampler, candidates: Pointer) => void>(
-      llama,
-      'void llama_sampler_apply(void*, void*)',
-    ),
-    samplerAccept: declare<(sampler: Sampler, token: Token) => void>(llama, 'void llama_sampler_accept(void*, int32)'),
-    greedy: declare<() => Sampler>(llama, 'void* llama_sampler_init_greedy()'),
-    dist: declare<(seed: number) => Sampler>(llama, 'void* llama_sampler_init_dist(uint32)'),
-    topK: declare<(k: number) => Sampler>(llama, 'void* llama_sampler_init_top_k(int32)'),
-    topP: declare<(p: number, keep: number) => Sampler>(llama, 'void* llama_sampler_init_top_p(float, size_t)'),
-    minP: declare<(p: number, keep: number) => Sampler>(llama, 'void* llama_sampler_init_min_p(float, size_t)'),
-    typical: declare<(p: number, keep: number) => Sampler>(llama, 'void* llama_sampler_init_typical(float, size_t)'),
-    mirostat: declare<(seed: number, target: number, rate: number) => Sampler>(
-      llama,
+    samplerApply: bind<(sampler: Sampler, candidates: Pointer) => void>('void llama_sampler_apply(void*, void*)'),
+    samplerAccept: bind<(sampler: Sampler, token: Token) => void>('void llama_sampler_accept(void*, int32)'),
+    greedy: bind<() => Sampler>('void* llama_sampler_init_greedy()'),
+    dist: bind<(seed: number) => Sampler>('void* llama_sampler_init_dist(uint32)'),
+    topK: bind<(k: number) => Sampler>('void* llama_sampler_init_top_k(int32)'),
+    topP: bind<(p: number, keep: number) => Sampler>('void* llama_sampler_init_top_p(float, size_t)'),
+    minP: bind<(p: number, keep: number) => Sampler>('void* llama_sampler_init_min_p(float, size_t)'),
+    typical: bind<(p: number, keep: number) => Sampler>('void* llama_sampler_init_typical(float, size_t)'),
+    mirostat: bind<(seed: number, target: number, rate: number) => Sampler>(
       'void* llama_sampler_init_mirostat_v2(uint32, float, float)',
     ),
-    temperature: declare<(t: number) => Sampler>(llama, 'void* llama_sampler_init_temp(float)'),
-    penalties: declare<
-      (vocabulary: number, last: number, repeat: number, frequency: number, presence: number) => Sampler
-    >(llama, 'void* llama_sampler_init_penalties(int32, int32, float, float, float)'),
+    temperature: bind<(t: number) => Sampler>('void* llama_sampler_init_temp(float)'),
+    penalties: bind<(vocabulary: number, last: number, repeat: number, frequency: number, presence: number) => Sampler>(
+      'void* llama_sampler_init_penalties(int32, int32, float, float, float)',
+    ),
     /** @returns null for a grammar that cannot be parsed */
-    grammar: declare<(vocab: Vocab, grammar: string, root: string) => Sampler | null>(
-      llama,
+    grammar: bind<(vocab: Vocab, grammar: string, root: string) => Sampler | null>(
       'void* llama_sampler_init_grammar(void*, const char*, const char*)',
     ),
     logitBias: (vocabulary: number, biases: readonly { token: number; bias: number }[]): Sampler =>

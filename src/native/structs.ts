@@ -11,7 +11,7 @@ export const ggmlInitParams = koffi.struct({ mem_size: 'size_t', mem_buffer: poi
 
 export const ggufInitParams = koffi.struct({ no_alloc: 'bool', ctx: pointer })
 
-export const modelParams = koffi.struct({
+const modelFields = {
   devices: pointer,
   tensor_buft_overrides: pointer,
   n_gpu_layers: 'int32',
@@ -29,9 +29,11 @@ export const modelParams = koffi.struct({
   no_host: 'bool',
   no_alloc: 'bool',
   load_mtp: 'bool',
-})
+} as const
 
-export const contextParams = koffi.struct({
+export const modelParams = koffi.struct(modelFields)
+
+const contextFields = {
   n_ctx: 'uint32',
   n_batch: 'uint32',
   n_ubatch: 'uint32',
@@ -69,7 +71,9 @@ export const contextParams = koffi.struct({
   samplers: pointer,
   n_samplers: 'size_t',
   ctx_other: pointer,
-})
+} as const
+
+export const contextParams = koffi.struct(contextFields)
 
 export const batch = koffi.struct({
   n_tokens: 'int32',
@@ -95,36 +99,10 @@ export const samplerChainParams = koffi.struct({ no_perf: 'bool' })
 
 export const logitBias = koffi.struct({ token: 'int32', bias: 'float' })
 
-/** What the `*_default_params` functions return, read through the layouts above. */
-export interface ModelParams {
-  devices: bigint | null
-  n_gpu_layers: number
-  split_mode: number
-  main_gpu: number
-  vocab_only: boolean
-  check_tensors: boolean
-  use_extra_bufts: boolean
-  no_alloc: boolean
+/** The values of a struct, as koffi reads and takes them. */
+type Values<Fields> = {
+  [Name in keyof Fields]: Fields[Name] extends 'bool' ? boolean : Fields[Name] extends 'void*' ? bigint | null : number
 }
 
-export interface ContextParams {
-  n_ctx: number
-  n_batch: number
-  n_ubatch: number
-  n_seq_max: number
-  n_threads: number
-  n_threads_batch: number
-  flash_attn_type: number
-  pooling_type: number
-  rope_scaling_type: number
-  yarn_ext_factor: number
-  yarn_beta_fast: number
-  yarn_beta_slow: number
-  defrag_thold: number
-  type_k: number
-  type_v: number
-  embeddings: boolean
-  offload_kqv: boolean
-  no_perf: boolean
-  kv_unified: boolean
-}
+export type ModelParams = Values<typeof modelFields>
+export type ContextParams = Values<typeof contextFields>

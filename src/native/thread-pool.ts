@@ -1,6 +1,6 @@
 import koffi from 'koffi'
 import { type Affinity, openAffinity } from './affinity.ts'
-import { declare, type Pointer } from './function.ts'
+import { functionsOf, type Pointer } from './function.ts'
 import type { Libraries } from './libraries.ts'
 import type { LlamaContext } from './llama.ts'
 import { threadPoolParams } from './structs.ts'
@@ -26,15 +26,13 @@ export function bindThreadPools({ ggml, ggmlBase, llama }: Libraries) {
   const defaults: (threads: number) => object = ggmlBase.func('ggml_threadpool_params_default', threadPoolParams, [
     'int',
   ])
-  const registry = declare<(name: string) => Pointer | null>(ggml, 'void* ggml_backend_reg_by_name(const char*)')
-  const getProcedure = declare<(registry: Pointer, name: string) => Pointer | null>(
-    ggmlBase,
+  const registry = functionsOf(ggml)<(name: string) => Pointer | null>('void* ggml_backend_reg_by_name(const char*)')
+  const getProcedure = functionsOf(ggmlBase)<(registry: Pointer, name: string) => Pointer | null>(
     'void* ggml_backend_reg_get_proc_address(void*, const char*)',
   )
   const creator = koffi.proto('ggml_threadpool_new', 'void*', [koffi.pointer(threadPoolParams)])
   const destroyer = koffi.proto('void ggml_threadpool_free(void*)')
-  const attach = declare<(context: LlamaContext, pool: Pointer, batchPool: Pointer) => void>(
-    llama,
+  const attach = functionsOf(llama)<(context: LlamaContext, pool: Pointer, batchPool: Pointer) => void>(
     'void llama_attach_threadpool(void*, void*, void*)',
   )
   const procedure = (name: string): Pointer | null => {
