@@ -12,7 +12,7 @@ import {
 } from '../request/content.ts'
 import { parameters } from '../request/parameters.ts'
 import { callParameters, toolParameters } from '../request/tools.ts'
-import { refusal } from '../request/validation.ts'
+import { optional, refusal } from '../request/validation.ts'
 
 const textPart = z
   .object({ type: z.enum(['text', 'input_text']), text: z.string() })
@@ -83,41 +83,34 @@ export const chatRequest = z.looseObject({
   messages: z.array(message).min(1),
   ...parameters,
   ...toolParameters,
-  max_completion_tokens: z.int().min(1).nullish().describe('Same as max_tokens.'),
-  logprobs: z
-    .union([z.boolean(), z.int().min(0).max(5)])
-    .nullish()
-    .describe(
-      'Return the log probabilities of the tokens. A number selects the format of completions, with that many alternatives for each token.',
-    ),
-  top_logprobs: z
-    .int()
-    .min(0)
-    .max(20)
-    .nullish()
-    .describe('Number of alternatives returned for each token. Requires logprobs.'),
-  reasoning_effort: z
-    .union([z.string(), z.int(), z.boolean()])
-    .nullish()
-    .describe('How long to think, for models whose chat template supports it. `none` turns thinking off.'),
-  enable_thinking: z.boolean().nullish().describe('Whether to think, for models whose chat template supports it.'),
-  thinking: z
-    .object({ type: z.enum(['enabled', 'disabled']), budget_tokens: z.int().min(1024).nullish() })
-    .nullish()
-    .describe('Whether to think, in the form of Fireworks and Anthropic. The budget has no effect.'),
-  separate_reasoning: z
-    .boolean()
-    .nullish()
-    .describe('Return thoughts as reasoning_content instead of within the content. Default: true.'),
-  continue_final_message: z
-    .boolean()
-    .nullish()
-    .describe('Continue the last message, which must be an assistant message, instead of answering it.'),
-  add_generation_prompt: z.boolean().nullish().describe('false: the same as continue_final_message.'),
-  chat_template_kwargs: z
-    .record(z.string(), z.union([z.string(), z.number(), z.boolean()]))
-    .nullish()
-    .describe("More variables for the model's chat template."),
+  max_completion_tokens: optional(z.int().min(1), 'Same as max_tokens.'),
+  logprobs: optional(
+    z.union([z.boolean(), z.int().min(0).max(5)]),
+    'Return the log probabilities of the tokens. A number selects the format of completions, with that many alternatives for each token.',
+  ),
+  top_logprobs: optional(z.int().min(0).max(20), 'Number of alternatives returned for each token. Requires logprobs.'),
+  reasoning_effort: optional(
+    z.union([z.string(), z.int(), z.boolean()]),
+    'How long to think, for models whose chat template supports it. `none` turns thinking off.',
+  ),
+  enable_thinking: optional(z.boolean(), 'Whether to think, for models whose chat template supports it.'),
+  thinking: optional(
+    z.object({ type: z.enum(['enabled', 'disabled']), budget_tokens: z.int().min(1024).nullish() }),
+    'Whether to think, in the form of Fireworks and Anthropic. The budget has no effect.',
+  ),
+  separate_reasoning: optional(
+    z.boolean(),
+    'Return thoughts as reasoning_content instead of within the content. Default: true.',
+  ),
+  continue_final_message: optional(
+    z.boolean(),
+    'Continue the last message, which must be an assistant message, instead of answering it.',
+  ),
+  add_generation_prompt: optional(z.boolean(), 'false: the same as continue_final_message.'),
+  chat_template_kwargs: optional(
+    z.record(z.string(), z.union([z.string(), z.number(), z.boolean()])),
+    "More variables for the model's chat template.",
+  ),
   functions: z.null({ error: 'is not supported: send tools instead' }).meta(refusal).optional(),
   function_call: z.null({ error: 'is not supported: send tool_choice instead' }).meta(refusal).optional(),
 })

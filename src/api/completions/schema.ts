@@ -1,5 +1,6 @@
 import { z } from 'zod'
 import { parameters } from '../request/parameters.ts'
+import { optional } from '../request/validation.ts'
 
 const token = z.int().min(0)
 
@@ -14,32 +15,21 @@ const prompt = z.union(
 export const completionsRequest = z.looseObject({
   model: z.string().min(1),
   prompt,
-  images: z
-    .union([z.array(z.string()), z.array(z.array(z.string()))])
-    .nullish()
-    .describe(
-      'One image for each `<image>` of the prompt, in the same order: data:, http: or https: URLs. For several prompts, a list of lists.',
-    ),
+  images: optional(
+    z.union([z.array(z.string()), z.array(z.array(z.string()))]),
+    'One image for each `<image>` of the prompt, in the same order: data:, http: or https: URLs. For several prompts, a list of lists.',
+  ),
   ...parameters,
-  max_completion_tokens: z.int().min(1).nullish().describe('Same as max_tokens.'),
-  best_of: z
-    .int()
-    .min(1)
-    .max(128)
-    .nullish()
-    .describe('Number of answers to generate, of which the `n` most likely are returned.'),
-  logprobs: z
-    .union([z.boolean(), z.int().min(0).max(5)])
-    .nullish()
-    .describe(
-      'Return the log probabilities of the tokens. A number also selects how many alternatives are returned for each token.',
-    ),
-  top_logprobs: z
-    .int()
-    .min(0)
-    .max(5)
-    .nullish()
-    .describe('Number of alternatives returned for each token, if logprobs is true.'),
+  max_completion_tokens: optional(z.int().min(1), 'Same as max_tokens.'),
+  best_of: optional(
+    z.int().min(1).max(128),
+    'Number of answers to generate, of which the `n` most likely are returned.',
+  ),
+  logprobs: optional(
+    z.union([z.boolean(), z.int().min(0).max(5)]),
+    'Return the log probabilities of the tokens. A number also selects how many alternatives are returned for each token.',
+  ),
+  top_logprobs: optional(z.int().min(0).max(5), 'Number of alternatives returned for each token, if logprobs is true.'),
   suffix: z
     .string()
     .refine((text) => text === '', { error: 'is not supported: only the end of a text can be completed' })

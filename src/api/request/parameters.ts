@@ -3,6 +3,7 @@ import { plainSettings, type Settings } from '../../deployments/index.ts'
 import { OrielError } from '../../errors.ts'
 import { isolationOf } from '../answering/request.ts'
 import type { RequestContext } from '../dialects/dialect.ts'
+import { optional } from './validation.ts'
 
 /** One or several. Empty strings, which some clients send, are ignored. */
 const stop = z
@@ -29,108 +30,72 @@ const responseFormat = z.discriminatedUnion('type', [
 
 /** Parameters of chats and completions: OpenAI's, and those that Fireworks and Novita add. */
 export const parameters = {
-  stream: z.boolean().nullish().describe('Stream the answer as it is generated.'),
-  stream_options: z
-    .object({ include_usage: z.boolean().nullish() })
-    .nullish()
-    .describe('`include_usage`: send usage in a chunk of its own. Otherwise the last chunk carries it.'),
-  max_tokens: z
-    .int()
-    .min(1)
-    .nullish()
-    .describe(
-      'Maximum number of tokens to generate. Default: to the end of the context; for completions under /v1, 16.',
-    ),
-  n: z.int().min(1).max(128).nullish().describe('Number of answers to generate. Default: 1.'),
-  stop: stop.nullish().describe('One or more strings that end the answer. The answer does not include them.'),
-  temperature: z
-    .number()
-    .min(0)
-    .max(2)
-    .nullish()
-    .describe('Sampling temperature. 0 always selects the most likely token.'),
-  top_p: z
-    .number()
-    .min(0)
-    .max(1)
-    .nullish()
-    .describe('Sample from the most likely tokens whose probabilities add up to this.'),
-  top_k: z.int().min(0).nullish().describe('Sample from this many of the most likely tokens. 0: no limit.'),
-  min_p: z
-    .number()
-    .min(0)
-    .max(1)
-    .nullish()
-    .describe('Minimum probability of a token, relative to that of the most likely token.'),
-  typical_p: z
-    .number()
-    .gt(0)
-    .max(1)
-    .nullish()
-    .describe(
-      'Locally typical sampling: sample from the tokens closest to the expected information, up to this probability.',
-    ),
-  mirostat_target: z
-    .number()
-    .min(0)
-    .max(100)
-    .nullish()
-    .describe(
-      'Mirostat 2.0: target surprise of each token, used in place of top_p, top_k, min_p and typical_p. 0: off.',
-    ),
-  mirostat_lr: z.number().gt(0).max(1).nullish().describe('Learning rate of mirostat. Default: 0.1.'),
-  repetition_penalty: z
-    .number()
-    .gt(0)
-    .max(2)
-    .nullish()
-    .describe('Penalty for tokens that have already appeared. 1: no penalty.'),
-  frequency_penalty: z.number().min(-2).max(2).nullish().describe('Penalty for each earlier appearance of a token.'),
-  presence_penalty: z
-    .number()
-    .min(-2)
-    .max(2)
-    .nullish()
-    .describe('Penalty for tokens that have already appeared, however often.'),
-  seed: z.int().nullish().describe('Seed for sampling. The same request with the same seed returns the same answer.'),
-  logit_bias: z
-    .record(z.string().regex(/^\d+$/, { error: 'must be a token id' }), z.number().min(-100).max(100))
-    .nullish()
-    .describe('Values added to the logits of tokens, by token id.'),
-  response_format: responseFormat
-    .nullish()
-    .describe('Required format of the answer: text, JSON, a JSON Schema, or a GBNF grammar.'),
-  ignore_eos: z.boolean().nullish().describe('Continue after the end-of-text token.'),
-  context_length_exceeded_behavior: z
-    .enum(['truncate', 'error'])
-    .nullish()
-    .describe(
-      'What to do if the prompt and max_tokens exceed the context: `truncate` lowers max_tokens, `error` refuses the request.',
-    ),
-  echo: z.boolean().nullish().describe('Return the prompt before the answer.'),
-  echo_last: z.int().min(0).nullish().describe('Return this many of the last prompt tokens before the answer.'),
-  prompt_truncate_len: z
-    .int()
-    .min(1)
-    .nullish()
-    .describe('Maximum number of prompt tokens. The oldest turns are left out to meet it. Chats only.'),
-  raw_output: z.boolean().nullish().describe('Return the raw prompt and output of the model, control tokens included.'),
-  return_token_ids: z.boolean().nullish().describe('Return the ids of all tokens.'),
-  perf_metrics_in_response: z.boolean().nullish().describe('Return performance metrics in the body.'),
-  prompt_cache_key: z.string().nullish().describe('Accepted, without effect.'),
-  prompt_cache_isolation_key: z
-    .string()
-    .nullish()
-    .describe('Share cached prompts only with requests that have the same key.'),
-  prompt_cache_max_len: z
-    .int()
-    .min(0)
-    .nullish()
-    .describe('Maximum number of cached prompt tokens to use. 0: no caching.'),
-  user: z.string().nullish().describe('Accepted, without effect.'),
-  metadata: z.record(z.string(), z.unknown()).nullish().describe('Accepted, without effect.'),
-  service_tier: z.string().nullish().describe('Accepted, without effect.'),
-  dry_run: z.boolean().nullish().describe('Count the prompt tokens without generating an answer.'),
+  stream: optional(z.boolean(), 'Stream the answer as it is generated.'),
+  stream_options: optional(
+    z.object({ include_usage: z.boolean().nullish() }),
+    '`include_usage`: send usage in a chunk of its own. Otherwise the last chunk carries it.',
+  ),
+  max_tokens: optional(
+    z.int().min(1),
+    'Maximum number of tokens to generate. Default: to the end of the context; for completions under /v1, 16.',
+  ),
+  n: optional(z.int().min(1).max(128), 'Number of answers to generate. Default: 1.'),
+  stop: optional(stop, 'One or more strings that end the answer. The answer does not include them.'),
+  temperature: optional(z.number().min(0).max(2), 'Sampling temperature. 0 always selects the most likely token.'),
+  top_p: optional(z.number().min(0).max(1), 'Sample from the most likely tokens whose probabilities add up to this.'),
+  top_k: optional(z.int().min(0), 'Sample from this many of the most likely tokens. 0: no limit.'),
+  min_p: optional(
+    z.number().min(0).max(1),
+    'Minimum probability of a token, relative to that of the most likely token.',
+  ),
+  typical_p: optional(
+    z.number().gt(0).max(1),
+    'Locally typical sampling: sample from the tokens closest to the expected information, up to this probability.',
+  ),
+  mirostat_target: optional(
+    z.number().min(0).max(100),
+    'Mirostat 2.0: target surprise of each token, used in place of top_p, top_k, min_p and typical_p. 0: off.',
+  ),
+  mirostat_lr: optional(z.number().gt(0).max(1), 'Learning rate of mirostat. Default: 0.1.'),
+  repetition_penalty: optional(
+    z.number().gt(0).max(2),
+    'Penalty for tokens that have already appeared. 1: no penalty.',
+  ),
+  frequency_penalty: optional(z.number().min(-2).max(2), 'Penalty for each earlier appearance of a token.'),
+  presence_penalty: optional(
+    z.number().min(-2).max(2),
+    'Penalty for tokens that have already appeared, however often.',
+  ),
+  seed: optional(z.int(), 'Seed for sampling. The same request with the same seed returns the same answer.'),
+  logit_bias: optional(
+    z.record(z.string().regex(/^\d+$/, { error: 'must be a token id' }), z.number().min(-100).max(100)),
+    'Values added to the logits of tokens, by token id.',
+  ),
+  response_format: optional(
+    responseFormat,
+    'Required format of the answer: text, JSON, a JSON Schema, or a GBNF grammar.',
+  ),
+  ignore_eos: optional(z.boolean(), 'Continue after the end-of-text token.'),
+  context_length_exceeded_behavior: optional(
+    z.enum(['truncate', 'error']),
+    'What to do if the prompt and max_tokens exceed the context: `truncate` lowers max_tokens, `error` refuses the request.',
+  ),
+  echo: optional(z.boolean(), 'Return the prompt before the answer.'),
+  echo_last: optional(z.int().min(0), 'Return this many of the last prompt tokens before the answer.'),
+  prompt_truncate_len: optional(
+    z.int().min(1),
+    'Maximum number of prompt tokens. The oldest turns are left out to meet it. Chats only.',
+  ),
+  raw_output: optional(z.boolean(), 'Return the raw prompt and output of the model, control tokens included.'),
+  return_token_ids: optional(z.boolean(), 'Return the ids of all tokens.'),
+  perf_metrics_in_response: optional(z.boolean(), 'Return performance metrics in the body.'),
+  prompt_cache_key: optional(z.string(), 'Accepted, without effect.'),
+  prompt_cache_isolation_key: optional(z.string(), 'Share cached prompts only with requests that have the same key.'),
+  prompt_cache_max_len: optional(z.int().min(0), 'Maximum number of cached prompt tokens to use. 0: no caching.'),
+  user: optional(z.string(), 'Accepted, without effect.'),
+  metadata: optional(z.record(z.string(), z.unknown()), 'Accepted, without effect.'),
+  service_tier: optional(z.string(), 'Accepted, without effect.'),
+  dry_run: optional(z.boolean(), 'Count the prompt tokens without generating an answer.'),
 }
 
 type Parameters = z.output<z.ZodObject<typeof parameters>>

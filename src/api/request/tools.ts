@@ -1,6 +1,7 @@
 import { z } from 'zod'
 import type { CallableTool, Calling, Settings } from '../../deployments/index.ts'
 import { OrielError } from '../../errors.ts'
+import { optional } from './validation.ts'
 
 /** The name of a function. */
 export const functionName = z.string().regex(/^[\w.-]{1,64}$/, { error: 'must be 1 to 64 letters, digits, ., _ or -' })
@@ -31,11 +32,12 @@ const toolChoice = z.union([
 ])
 
 export const toolParameters = {
-  tools: z.array(tool).max(128).nullish().describe('Functions that the model may call.'),
-  tool_choice: toolChoice
-    .nullish()
-    .describe('Whether the model calls functions: none, auto, required, or one function by name.'),
-  parallel_tool_calls: z.boolean().nullish().describe('Whether one answer may have several calls. Default: true.'),
+  tools: optional(z.array(tool).max(128), 'Functions that the model may call.'),
+  tool_choice: optional(
+    toolChoice,
+    'Whether the model calls functions: none, auto, required, or one function by name.',
+  ),
+  parallel_tool_calls: optional(z.boolean(), 'Whether one answer may have several calls. Default: true.'),
 }
 
 export const callParameters = z.object({

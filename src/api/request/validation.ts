@@ -4,6 +4,9 @@ import { OrielError } from '../../errors.ts'
 /** Marks a schema that only refuses something with a clear message. Documentation leaves it out. */
 export const refusal = { 'x-refused': true } as const
 
+/** A parameter that may be left out or null. @param text for the documentation */
+export const optional = <Schema extends z.ZodType>(schema: Schema, text: string) => schema.nullish().describe(text)
+
 type Issue = z.core.$ZodIssue
 
 /**
