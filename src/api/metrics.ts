@@ -1,6 +1,6 @@
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client'
 import type { Deployments } from '../deployments/index.ts'
-import type { AnswerAccount } from './answering/observe.ts'
+import type { AnswerAccount } from './answering/answer.ts'
 
 /** The metrics of one server, in the format of Prometheus. */
 export interface Metrics {

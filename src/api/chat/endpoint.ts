@@ -1,12 +1,10 @@
 import { z } from 'zod'
 import { answerEndpoint } from '../answer-route.ts'
-import { dryRunAnswer } from '../counting/answer.ts'
-import { dryRun } from '../counting/dry-run.ts'
+import { dryRun, dryRunAnswer } from '../counting/answer.ts'
 import { dataFraming } from '../sse.ts'
-import { chatChunk, chatCompletion } from './answer.ts'
+import { chatChunk, chatCompletion, chunks, completion } from './answer.ts'
 import { readChat } from './read.ts'
 import { chatRequest } from './schema.ts'
-import { chunks, completion } from './shapes.ts'
 
 /** `POST /chat/completions` */
 export const chatEndpoint = answerEndpoint({

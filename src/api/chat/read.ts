@@ -1,7 +1,7 @@
 import { type ChatMessage, type ChatPrompt, endsInAnswer } from '../../deployments/index.ts'
 import { OrielError } from '../../errors.ts'
-import { Attachments } from '../answering/attachments.ts'
 import type { AnswerRequest } from '../answering/request.ts'
+import { Attachments } from '../answering/request.ts'
 import type { RequestContext } from '../dialects/dialect.ts'
 import { readContent } from '../request/content.ts'
 import { maxTokensOf, settingsOf, topLogprobsOf } from '../request/parameters.ts'

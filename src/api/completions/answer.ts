@@ -1,8 +1,13 @@
 import { z } from 'zod'
-import { legacyLogprobs } from '../shapes/logprobs.ts'
-import { perfMetrics } from '../shapes/performance.ts'
-import { rawOutput, tokenIds } from '../shapes/raw-output.ts'
-import { finishReason, heading, usage } from '../shapes/usage.ts'
+import type { AnswerToken, DescribedPrompt } from '../../deployments/index.ts'
+import type { RunningAnswer } from '../answering/answer.ts'
+import { type Choice, collect } from '../answering/collect.ts'
+import { includesUsage, withUsage } from '../shapes/last-chunk.ts'
+import { legacyLogprobs, legacyWriter } from '../shapes/logprobs.ts'
+import { perfMetrics, performanceOf } from '../shapes/performance.ts'
+import { promptIds, rawOutput, rawOutputOf, rawOutputs, tokenIds } from '../shapes/raw-output.ts'
+import { finishReason, heading, headingOf, usage, usageOf } from '../shapes/usage.ts'
+import type { CompletionsRequest } from './schema.ts'
 
 /** A whole answer, or one event of a stream. Optional fields appear if the request asks for them. */
 export const textCompletion = z.strictObject({
@@ -22,3 +27,90 @@ export const textCompletion = z.strictObject({
   usage: usage.nullable().optional().describe('In the last chunk of a stream.'),
   perf_metrics: perfMetrics.optional(),
 })
+
+type Completion = z.output<typeof textCompletion>
+type CompletionChoice = Completion['choices'][number]
+
+const beginningOf = (answer: RunningAnswer) => headingOf(answer, { prefix: 'cmpl', object: 'text_completion' })
+
+/** The whole answer. */
+export async function completion(answer: RunningAnswer, body: CompletionsRequest) {
+  const { choices, timings } = await collect(answer)
+  const completionTokens = choices.reduce((sum, choice) => sum + choice.completionTokens, 0)
+  const whole: Completion = {
+    ...beginningOf(answer),
+    choices: bestOf(answer, choices, body).map(({ prompt, ...choice }, index) => ({
+      index,
+      text: choice.text,
+      logprobs: writerOf(body)(choice.tokens),
+      finish_reason: choice.reason,
+      ...(body.raw_output && prompt !== null ? { raw_output: rawOutputOf(prompt, choice.raw, choice.tokens) } : {}),
+      ...(body.return_token_ids ? { token_ids: choice.tokens.map(({ id }) => id) } : {}),
+      ...(body.return_token_ids && prompt !== null ? { prompt_token_ids: promptIds(prompt) } : {}),
+    })),
+    usage: usageOf(answer.usage, completionTokens),
+    ...(body.perf_metrics_in_response && timings !== undefined ? { perf_metrics: performanceOf(answer, timings) } : {}),
+  }
+  return { body: whole, timings }
+}
+
+const writerOf = ({ logprobs }: CompletionsRequest) =>
+  logprobs == null || logprobs === false ? () => null : legacyWriter()
+
+type PromptedChoice = Choice & { prompt: DescribedPrompt | null }
+
+/** With `best_of`, the `n` answers to each prompt with the highest mean log probability. */
+function bestOf(
+  answer: RunningAnswer,
+  choices: readonly Choice[],
+  { n, best_of }: CompletionsRequest,
+): PromptedChoice[] {
+  const prompted = choices.map((choice, index) => ({ ...choice, prompt: answer.promptOf(index) }))
+  const [made, wanted] = [best_of ?? n ?? 1, n ?? 1]
+  if (made === wanted) return prompted
+  return Array.from({ length: choices.length / made }, (_, prompt) =>
+    prompted
+      .slice(prompt * made, (prompt + 1) * made)
+      .sort((a, b) => meanLogprob(b.tokens) - meanLogprob(a.tokens))
+      .slice(0, wanted),
+  ).flat()
+}
+
+const meanLogprob = (tokens: readonly AnswerToken[]): number =>
+  tokens.reduce((sum, { logprob }) => sum + (logprob ?? 0), 0) / Math.max(1, tokens.length)
+
+/** The answer as a stream. */
+export async function* completionChunks(answer: RunningAnswer, body: CompletionsRequest): AsyncIterable<Completion> {
+  const head = beginningOf(answer)
+  const writers = Array.from({ length: answer.choices }, () => writerOf(body))
+  const raws = rawOutputs(answer, body)
+  const begun = new Set<number>()
+  const chunk = (
+    index: number,
+    text: string,
+    tokens: readonly AnswerToken[] | null,
+    more: Partial<CompletionChoice> = {},
+  ): Completion => ({
+    ...head,
+    choices: [
+      {
+        index,
+        text,
+        logprobs: tokens === null ? null : (writers[index]?.(tokens) ?? null),
+        finish_reason: null,
+        ...(body.return_token_ids && tokens !== null ? { token_ids: tokens.map(({ id }) => id) } : {}),
+        ...more,
+      },
+    ],
+    ...(includesUsage(body) ? { usage: null } : {}),
+  })
+  yield* withUsage<Completion>(answer, body, { ...head, choices: [] }, (event) => {
+    const { choice } = event
+    if (event.type === 'end') return chunk(choice, '', null, { finish_reason: event.reason, ...raws.of(choice) })
+    raws.add(choice, event.raw, event.tokens)
+    const prompt = begun.has(choice) ? null : answer.promptOf(choice)
+    begun.add(choice)
+    const ids = body.return_token_ids && prompt !== null ? { prompt_token_ids: promptIds(prompt) } : {}
+    return chunk(choice, event.raw, event.tokens, ids)
+  })
+}

@@ -1,12 +1,10 @@
 import { z } from 'zod'
 import { answerEndpoint } from '../answer-route.ts'
-import { dryRunAnswer } from '../counting/answer.ts'
-import { dryRun } from '../counting/dry-run.ts'
+import { dryRun, dryRunAnswer } from '../counting/answer.ts'
 import { dataFraming } from '../sse.ts'
-import { textCompletion } from './answer.ts'
+import { completion, completionChunks, textCompletion } from './answer.ts'
 import { readCompletions } from './read.ts'
 import { completionsRequest } from './schema.ts'
-import { completion, completionChunks } from './shapes.ts'
 
 /** `POST /completions` */
 export const completionsEndpoint = answerEndpoint({

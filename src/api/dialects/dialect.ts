@@ -3,8 +3,7 @@ import type { z } from 'zod'
 import type { Settings } from '../../deployments/index.ts'
 import type { ErrorKind, OrielError } from '../../errors.ts'
 import type { Logger } from '../../log.ts'
-import type { AnswerRooms } from '../answering/answer.ts'
-import type { AnswerAccount } from '../answering/observe.ts'
+import type { AnswerAccount, AnswerRooms } from '../answering/answer.ts'
 
 /**
  * The API of one provider, as its clients know it. A dialect adds what is its own (URLs, errors, headers, defaults) to

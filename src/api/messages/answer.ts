@@ -1,4 +1,6 @@
 import { z } from 'zod'
+import type { RunningAnswer } from '../answering/answer.ts'
+import { type Block, type BlockEvent, blocksOf, collectBlocks } from '../answering/blocks.ts'
 
 const usage = z.strictObject({
   input_tokens: z.int().describe('Prompt tokens that were not in the cache.'),
@@ -60,3 +62,77 @@ export const messageEvent = z.discriminatedUnion('type', [
 
 /** The answer of `/messages/count_tokens`. */
 export const messageCount = z.strictObject({ input_tokens: z.int() })
+
+type Message = z.output<typeof message>
+type MessageEvent = z.output<typeof messageEvent>
+type ContentBlock = Message['content'][number]
+type Delta = Extract<MessageEvent, { type: 'content_block_delta' }>['delta']
+
+/** The whole answer. */
+export async function whole(answer: RunningAnswer) {
+  const { blocks, end, timings } = await collectBlocks(answer)
+  const body: Message = {
+    ...beginningOf(answer, blocks.map(finished)),
+    ...endOf(end),
+    usage: usageOf(answer, end.completionTokens),
+  }
+  return { body, timings }
+}
+
+/** The answer as a stream. */
+export async function* events(answer: RunningAnswer): AsyncIterable<MessageEvent> {
+  const beginning = { ...beginningOf(answer, []), stop_reason: null, stop_sequence: null }
+  yield { type: 'message_start', message: { ...beginning, usage: usageOf(answer, 0) } }
+  yield { type: 'ping' }
+  for await (const event of blocksOf(answer)) {
+    if (event.type === 'open')
+      yield { type: 'content_block_start', index: event.index, content_block: begun(event.block) }
+    else if (event.type === 'delta')
+      yield { type: 'content_block_delta', index: event.index, delta: deltaOf(event.block, event.text) }
+    else if (event.type === 'close') yield { type: 'content_block_stop', index: event.index }
+    else yield { type: 'message_delta', delta: endOf(event), usage: usageOf(answer, event.completionTokens) }
+  }
+  yield { type: 'message_stop' }
+}
+
+const beginningOf = ({ id, model }: RunningAnswer, content: ContentBlock[]) =>
+  ({ id: `msg_${id}`, type: 'message', role: 'assistant', model, content }) as const
+
+/** Anthropic does not count cached tokens as input tokens. */
+const usageOf = ({ usage }: RunningAnswer, outputTokens: number): Message['usage'] => ({
+  input_tokens: usage.promptTokens - usage.cachedTokens,
+  cache_creation_input_tokens: 0,
+  cache_read_input_tokens: usage.cachedTokens,
+  output_tokens: outputTokens,
+})
+
+const stopReasons = { stop: 'end_turn', length: 'max_tokens', tool_calls: 'tool_use' } as const
+
+const endOf = ({ reason, stop }: Extract<BlockEvent, { type: 'end' }>) => ({
+  stop_reason: stop !== null ? ('stop_sequence' as const) : stopReasons[reason],
+  stop_sequence: stop,
+})
+
+/** A block as a stream begins it: empty. */
+const begun = (block: Block): ContentBlock => finished({ ...block, text: '' })
+
+function finished({ kind, id, name, text }: Block): ContentBlock {
+  if (kind === 'text') return { type: 'text', text }
+  if (kind === 'reasoning') return { type: 'thinking', thinking: text, signature: '' }
+  return { type: 'tool_use', id, name, input: inputOf(text) }
+}
+
+/** The arguments of a call. Those of a call that was cut off are not valid JSON. */
+function inputOf(json: string): Record<string, unknown> {
+  try {
+    return JSON.parse(json)
+  } catch {
+    return {}
+  }
+}
+
+function deltaOf({ kind }: Block, text: string): Delta {
+  if (kind === 'text') return { type: 'text_delta', text }
+  if (kind === 'reasoning') return { type: 'thinking_delta', thinking: text }
+  return { type: 'input_json_delta', partial_json: text }
+}

@@ -1,9 +1,8 @@
 import { answerEndpoint, countEndpoint } from '../answer-route.ts'
 import { namedFrame } from '../sse.ts'
-import { message, messageCount, messageEvent } from './answer.ts'
+import { events, message, messageCount, messageEvent, whole } from './answer.ts'
 import { readMessages } from './read.ts'
 import { countRequest, messagesRequest } from './schema.ts'
-import { events, whole } from './shapes.ts'
 
 /** `POST /messages` */
 export const messagesEndpoint = answerEndpoint({

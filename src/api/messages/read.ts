@@ -1,6 +1,5 @@
 import { type ChatMessage, type ContentPart, endsInAnswer, plainSettings } from '../../deployments/index.ts'
-import { Attachments } from '../answering/attachments.ts'
-import { type AnswerRequest, isolationOf } from '../answering/request.ts'
+import { type AnswerRequest, Attachments, isolationOf } from '../answering/request.ts'
 import type { RequestContext } from '../dialects/dialect.ts'
 import { readContent, readPart, text } from '../request/content.ts'
 import { chooseTools } from '../request/tools.ts'

@@ -1,6 +1,6 @@
 import { z } from 'zod'
 import type { Attachment, ContentPart } from '../../deployments/index.ts'
-import type { Attachments } from '../answering/attachments.ts'
+import type { Attachments } from '../answering/request.ts'
 import { refusal } from './validation.ts'
 
 /** A part of a message's content. The part schemas below turn every form that a protocol has into one of these. */

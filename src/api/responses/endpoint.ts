@@ -1,9 +1,8 @@
 import { answerEndpoint } from '../answer-route.ts'
 import { namedFrame } from '../sse.ts'
-import { response, responseEvent } from './answer.ts'
+import { events, response, responseEvent, whole } from './answer.ts'
 import { readResponses } from './read.ts'
 import { responsesRequest } from './schema.ts'
-import { events, whole } from './shapes.ts'
 
 /** `POST /responses`: OpenAI's Responses API without its stored state. */
 export const responsesEndpoint = answerEndpoint({

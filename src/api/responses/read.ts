@@ -1,6 +1,5 @@
 import { type ChatMessage, plainSettings, type Settings } from '../../deployments/index.ts'
-import { Attachments } from '../answering/attachments.ts'
-import { type AnswerRequest, isolationOf } from '../answering/request.ts'
+import { type AnswerRequest, Attachments, isolationOf } from '../answering/request.ts'
 import type { RequestContext } from '../dialects/dialect.ts'
 import { readContent, text } from '../request/content.ts'
 import { chooseTools, noArguments, refuseBoth } from '../request/tools.ts'
