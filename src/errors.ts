@@ -68,3 +68,15 @@ export class OrielError extends Error {
 }
 
 export const cancelled = (): OrielError => new OrielError('cancelled', 'The request was cancelled.')
+
+/** A file of a model is damaged, incomplete, or does not belong to the others. */
+export const badModel = (message: string, cause?: unknown): OrielError =>
+  new OrielError('invalid', message, { code: 'bad_model', cause })
+
+/** A model that this version cannot run. */
+export const unsupportedModel = (message: string): OrielError =>
+  new OrielError('invalid', message, { code: 'unsupported_model' })
+
+/** A model does not fit in the memory of this machine or of its GPU. */
+export const outOfMemory = (message: string): OrielError =>
+  new OrielError('internal', message, { code: 'out_of_memory' })

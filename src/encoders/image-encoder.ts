@@ -1,5 +1,5 @@
 import path from 'node:path'
-import { OrielError } from '../errors.ts'
+import { OrielError, unsupportedModel } from '../errors.ts'
 import { headerOf, metadataOf } from '../gguf/index.ts'
 import { type Backend, type Device, openNative } from '../native/index.ts'
 import { imageFamilies } from './families/index.ts'
@@ -44,9 +44,7 @@ export async function openImageArchitecture(file: string): Promise<ImageArchitec
   const family = imageFamilies.find(({ types }) => types.includes(name))
   if (family === undefined) {
     const supported = imageFamilies.flatMap(({ types }) => types).join(', ')
-    throw new OrielError('invalid', `Vision files of type ${name} are not supported. Supported types: ${supported}.`, {
-      code: 'unsupported_model',
-    })
+    throw unsupportedModel(`Vision files of type ${name} are not supported. Supported types: ${supported}.`)
   }
   const width = family.width(metadata)
   return { name, width, ...family.open(metadata, width) }

@@ -1,6 +1,6 @@
 import { statSync } from 'node:fs'
 import { openImageArchitecture } from '../encoders/index.ts'
-import { OrielError } from '../errors.ts'
+import { badModel } from '../errors.ts'
 import { type Decoder, openDecoder } from '../language/index.ts'
 import { dieWithParent, openNative } from '../native/index.ts'
 import { Cores } from './cores.ts'
@@ -43,10 +43,8 @@ export async function loadModel(
   })
   await warmUp(decoder)
   if (architecture !== null && architecture.width !== decoder.width)
-    throw new OrielError(
-      'invalid',
+    throw badModel(
       `The vision file does not belong to this model: its embeddings have ${architecture.width} numbers, and the model's have ${decoder.width}.`,
-      { code: 'bad_model' },
     )
   const images =
     projector === null || architecture === null

@@ -1,6 +1,6 @@
 import { type FileHandle, open } from 'node:fs/promises'
 import path from 'node:path'
-import { OrielError } from '../errors.ts'
+import { badModel, OrielError } from '../errors.ts'
 import { tensorTypes } from './types.ts'
 
 /** A value of a GGUF's metadata. Of an array only the length is kept, and the numbers of a short one: long arrays are vocabularies. */
@@ -83,8 +83,7 @@ const limits = { pairs: 4096, tensors: 32_768, nameBytes: 63, axes: 4 }
 /** Numbers of an array that are kept: means, canvases and layers are few, token types and scores are many. */
 const maxKeptNumbers = 1024
 
-const broken = (why: string): OrielError =>
-  new OrielError('invalid', `The model file is not a valid GGUF file: ${why}.`, { code: 'bad_model' })
+const broken = (why: string): OrielError => badModel(`The model file is not a valid GGUF file: ${why}.`)
 
 /** Adds the name of the file, without its path: clients see these errors too. */
 const named = (error: OrielError, file: string): OrielError =>

@@ -1,4 +1,4 @@
-import { OrielError } from '../errors.ts'
+import { badModel } from '../errors.ts'
 import type { GgufHeader, MetadataValue } from './header.ts'
 
 /**
@@ -28,7 +28,7 @@ interface Matrix {
 
 /** @param file its name, for messages */
 export function metadataOf({ metadata, tensors }: GgufHeader, file: string): Metadata {
-  const bad = (message: string) => new OrielError('invalid', `${file} ${message}.`, { code: 'bad_model' })
+  const bad = (message: string) => badModel(`${file} ${message}.`)
 
   const get = <T>(key: string, read: (value: MetadataValue) => T | undefined, fallback: T | undefined): T => {
     const value = metadata.get(key)

@@ -1,4 +1,4 @@
-import { OrielError } from '../errors.ts'
+import { badModel, OrielError, outOfMemory, unsupportedModel } from '../errors.ts'
 import { availableMemory } from '../memory.ts'
 import { Batch, type Device, openNative } from '../native/index.ts'
 import { layersThatFit } from './offload.ts'
@@ -192,32 +192,19 @@ function load(file: string, settings: DecoderSettings, gpuLayers: number) {
   const { llama } = openNative()
   const model = llama.loadModel(file, gpuLayers, settings.onProgress ?? (() => {}))
   // llama.cpp does not tell the reason. A file that is no model also fails without a GPU.
-  if (model === null && gpuLayers > 0)
-    throw new OrielError('internal', 'The GPU does not have enough memory for the weights.', { code: 'out_of_memory' })
+  if (model === null && gpuLayers > 0) throw outOfMemory('The GPU does not have enough memory for the weights.')
   if (model === null)
-    throw new OrielError(
-      'invalid',
-      'The model file could not be loaded: it is damaged, or its architecture is not supported.',
-      {
-        code: 'bad_model',
-      },
-    )
+    throw badModel('The model file could not be loaded: it is damaged, or its architecture is not supported.')
   const stateful = llama.isRecurrent(model) || llama.isHybrid(model)
   if (llama.hasEncoder(model) || (stateful && !smallState.has(llama.metadata(model, 'general.architecture') ?? ''))) {
     llama.freeModel(model)
-    throw new OrielError(
-      'invalid',
+    throw unsupportedModel(
       'Models with an encoder, or with a large state for each sequence beside the KV memory, are not supported.',
-      {
-        code: 'unsupported_model',
-      },
     )
   }
   if (llama.vocabType(llama.vocab(model)) === noVocabulary) {
     llama.freeModel(model)
-    throw new OrielError('invalid', 'This model has no vocabulary, so it cannot read or write text.', {
-      code: 'unsupported_model',
-    })
+    throw unsupportedModel('This model has no vocabulary, so it cannot read or write text.')
   }
   // llama.cpp rounds up by itself, but limits batches to the number that it was given.
   const cells = Math.ceil(settings.cells / cellsAtOnce) * cellsAtOnce
@@ -230,10 +217,8 @@ function load(file: string, settings: DecoderSettings, gpuLayers: number) {
   const free = availableMemory()
   if ((memory.weightsBytes + kvBytes) * here > free) {
     llama.freeModel(model)
-    throw new OrielError(
-      'internal',
+    throw outOfMemory(
       `The model does not fit in memory: its weights take ${megabytes(memory.weightsBytes)} MB and a context of ${cells} tokens takes ${megabytes(kvBytes)} MB, but ${megabytes(free)} MB are free.`,
-      { code: 'out_of_memory' },
     )
   }
   const context = llama.initContext(model, {
@@ -251,17 +236,13 @@ function load(file: string, settings: DecoderSettings, gpuLayers: number) {
   })
   if (context === null) {
     llama.freeModel(model)
-    throw new OrielError('internal', `There is not enough memory for a context of ${cells} tokens.`, {
-      code: 'out_of_memory',
-    })
+    throw outOfMemory(`There is not enough memory for a context of ${cells} tokens.`)
   }
   const kvMemory = llama.memory(context)
   if (kvMemory === null) {
     llama.freeContext(context)
     llama.freeModel(model)
-    throw new OrielError('invalid', 'This model produces embeddings of texts, not answers.', {
-      code: 'unsupported_model',
-    })
+    throw unsupportedModel('This model produces embeddings of texts, not answers.')
   }
   return { model, context, kvMemory, memory }
 }

@@ -1,4 +1,4 @@
-import { OrielError } from '../errors.ts'
+import { unsupportedModel } from '../errors.ts'
 import type { Llama, Vocab } from '../native/index.ts'
 import { escaped } from '../regexp.ts'
 
@@ -43,13 +43,7 @@ export function openVocabulary(llama: Llama, vocab: Vocab): Vocabulary {
 
   // llama.cpp looks them up for an unknown character, and ends the process if one is missing.
   if (missing.size > 0)
-    throw new OrielError(
-      'invalid',
-      `This model's vocabulary lacks ${missing.size} of the 256 bytes that text may contain.`,
-      {
-        code: 'unsupported_model',
-      },
-    )
+    throw unsupportedModel(`This model's vocabulary lacks ${missing.size} of the 256 bytes that text may contain.`)
   const inPieces = llama.vocabType(vocab) === bytePairs
   const uncut = anyOf(controlTokens)
 

@@ -1,6 +1,6 @@
 import { readdir, stat } from 'node:fs/promises'
 import path from 'node:path'
-import { OrielError } from '../errors.ts'
+import { badModel, OrielError } from '../errors.ts'
 import { type GgufHeader, headerOf, type MetadataValue } from '../gguf/index.ts'
 import { splitParts } from './file-names.ts'
 import { checkFit, type DecoderFacts, decoderFacts, type EncoderFamily, projectorFacts, textOf } from './fit.ts'
@@ -59,7 +59,7 @@ export async function readCard(files: ModelFiles, families: readonly EncoderFami
   } catch (error) {
     if (!(error instanceof Error && 'code' in error) || error instanceof OrielError) throw error
     // The model may be removed at the same time.
-    throw unfit(`${path.basename(files.decoder)} or a file that belongs to it cannot be read: ${error.code}.`, error)
+    throw badModel(`${path.basename(files.decoder)} or a file that belongs to it cannot be read: ${error.code}.`, error)
   }
 }
 
@@ -102,15 +102,15 @@ async function readParts(decoder: string, metadata: ReadonlyMap<string, Metadata
   const count = metadata.get('split.count')
   if (typeof count !== 'number' || count < 2) return [decoder]
   const name = path.basename(decoder)
-  if (metadata.get('split.no') !== 0) throw unfit(`${name} is a later part of a split model. Use its first part.`)
+  if (metadata.get('split.no') !== 0) throw badModel(`${name} is a later part of a split model. Use its first part.`)
   const parts = splitParts(decoder)
   if (parts.length !== count)
-    throw unfit(
+    throw badModel(
       `${name} is the first of ${count} parts according to its header, but of ${parts.length} according to its name.`,
     )
   const there = new Set(await readdir(path.dirname(decoder)))
   const missing = parts.map((part) => path.basename(part)).filter((part) => !there.has(part))
-  if (missing.length > 0) throw unfit(`${name} is split, and these parts are missing: ${missing.join(', ')}.`)
+  if (missing.length > 0) throw badModel(`${name} is split, and these parts are missing: ${missing.join(', ')}.`)
   for (const part of parts.slice(1)) await headerOf(part)
   return parts
 }
@@ -134,9 +134,6 @@ function keptPerToken({ metadata }: GgufHeader, { architecture, layers, width }:
   const values = number('attention.value_length') ?? width / heads
   return layers * shared * (keys + values) * 2
 }
-
-const unfit = (message: string, cause?: Error): OrielError =>
-  new OrielError('invalid', message, { code: 'bad_model', cause })
 
 function recommended(metadata: ReadonlyMap<string, MetadataValue>): ModelCard['sampling'] {
   const names = { temperature: 'temp', topP: 'top_p', topK: 'top_k', minP: 'min_p' } as const

@@ -1,4 +1,4 @@
-import { OrielError } from '../errors.ts'
+import { badModel, OrielError, unsupportedModel } from '../errors.ts'
 import { type GgufHeader, type Metadata, type MetadataValue, metadataOf } from '../gguf/index.ts'
 import { architectures } from './architectures.ts'
 
@@ -42,18 +42,16 @@ export function decoderFacts({ metadata, tensors }: GgufHeader, file: string): D
   const kind = textOf(metadata.get('general.type')) || 'model'
   if (isVisionFile(metadata))
     throw new OrielError('invalid', `${file} is a vision file (mmproj), not a model.`, { code: 'vision_file' })
-  if (kind !== 'model') throw unfit(`${file} is a GGUF file of type ${word(kind)}, not a model.`)
+  if (kind !== 'model') throw badModel(`${file} is a GGUF file of type ${word(kind)}, not a model.`)
   if (!architectures.has(architecture))
-    throw new OrielError(
-      'invalid',
+    throw unsupportedModel(
       `${file} has the architecture ${word(architecture)}, which is not supported${resembling(architecture)}.`,
-      { code: 'unsupported_model' },
     )
-  if (tensors.length === 0) throw unfit(`${file} has no weights, only a vocabulary.`)
+  if (tensors.length === 0) throw badModel(`${file} has no weights, only a vocabulary.`)
   const number = (key: string, most: number): number => {
     const value = metadata.get(`${architecture}.${key}`)
     if (typeof value !== 'number' || !Number.isInteger(value) || value < 1 || value > most)
-      throw unfit(`${file} has ${word(value)} for ${architecture}.${key}; 1 to ${most} is allowed.`)
+      throw badModel(`${file} has ${word(value)} for ${architecture}.${key}; 1 to ${most} is allowed.`)
     return value
   }
   return {
@@ -75,9 +73,9 @@ export function projectorFacts(header: GgufHeader, file: string, families: reado
   const { metadata } = header
   const architecture = textOf(metadata.get('general.architecture'))
   if (!isVisionFile(metadata))
-    throw unfit(`${file} is a model of the architecture ${word(architecture)}, not a vision file.`)
+    throw badModel(`${file} is a model of the architecture ${word(architecture)}, not a vision file.`)
   if (metadata.get('clip.has_vision_encoder') === false)
-    throw unfit(`${file} has an audio encoder only, no vision encoder.`)
+    throw badModel(`${file} has an audio encoder only, no vision encoder.`)
   const family =
     textOf(metadata.get('clip.projector_type')) || textOf(metadata.get('clip.vision.projector_type')) || 'unnamed'
   const imageSize = metadata.get('clip.vision.image_size')
@@ -92,7 +90,7 @@ export function projectorFacts(header: GgufHeader, file: string, families: reado
 /** @throws OrielError `invalid` if the embeddings of a vision file do not have the decoder's width */
 export function checkFit(decoder: DecoderFacts, projector: ProjectorFacts, file: string): void {
   if (projector.width !== null && projector.width !== decoder.width)
-    throw unfit(
+    throw badModel(
       `${file} does not belong to this model: its embeddings have ${projector.width} numbers, and the model requires ${decoder.width}.`,
     )
 }
@@ -105,8 +103,6 @@ const isVisionFile = (metadata: GgufHeader['metadata']): boolean =>
   textOf(metadata.get('general.architecture')) === 'clip' || textOf(metadata.get('general.type')) === 'mmproj'
 
 export const textOf = (value: MetadataValue | undefined): string => (typeof value === 'string' ? value : '')
-
-const unfit = (message: string): OrielError => new OrielError('invalid', message, { code: 'bad_model' })
 
 /** A value of the file for a message: short, and without control characters. */
 const word = (value: MetadataValue | undefined): string =>

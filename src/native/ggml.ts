@@ -1,7 +1,7 @@
 import { readdirSync } from 'node:fs'
 import path from 'node:path'
 import koffi from 'koffi'
-import { OrielError } from '../errors.ts'
+import { badModel } from '../errors.ts'
 import { functionsOf, type Pointer } from './function.ts'
 import { type Libraries, libraryAmong } from './libraries.ts'
 import { ggmlInitParams, ggufInitParams } from './structs.ts'
@@ -112,13 +112,7 @@ export function bindGgml({ ggmlBase, ggml, folder, fallback }: Libraries) {
     if (type === TensorType.F32) return new Float32Array(raw.buffer, raw.byteOffset, count)
     const conversion: Pointer | null = koffi.decode(typeTraits(type), toFloatOffset, 'void*')
     if (conversion === null)
-      throw new OrielError(
-        'invalid',
-        `A tensor has the element type ${type} of ggml, which does not represent fractions.`,
-        {
-          code: 'bad_model',
-        },
-      )
+      throw badModel(`A tensor has the element type ${type} of ggml, which does not represent fractions.`)
     const out = new Float32Array(count)
     koffi.call(conversion, toFloat, raw, out, count)
     return out

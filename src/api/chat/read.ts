@@ -1,11 +1,11 @@
 import { type ChatMessage, type ChatPrompt, endsInAnswer } from '../../deployments/index.ts'
-import { OrielError } from '../../errors.ts'
 import type { AnswerRequest } from '../answering/request.ts'
 import { Attachments } from '../answering/request.ts'
 import type { RequestContext } from '../dialects/dialect.ts'
 import { readContent } from '../request/content.ts'
 import { maxTokensOf, settingsOf, topLogprobsOf } from '../request/parameters.ts'
 import { readTools, refuseBoth } from '../request/tools.ts'
+import { invalidValue } from '../request/validation.ts'
 import type { ChatRequest } from './schema.ts'
 
 /** A request of OpenAI's chats as an `AnswerRequest`. @throws OrielError `invalid` */
@@ -56,12 +56,12 @@ function continuesOf(
   messages: readonly ChatMessage[],
 ): boolean {
   const param = continues == null ? 'add_generation_prompt' : 'continue_final_message'
-  const refuse = (why: string) => new OrielError('invalid', why, { param, code: 'invalid_value' })
   if (continues != null && continues === begins)
-    throw refuse(`continue_final_message and add_generation_prompt are both ${begins}: they must differ.`)
+    throw invalidValue(param, `continue_final_message and add_generation_prompt are both ${begins}: they must differ.`)
   if (!(continues ?? begins === false)) return false
   if (!endsInAnswer(messages))
-    throw refuse(
+    throw invalidValue(
+      param,
       `${param} is ${continues ?? begins}, but the last message is not an assistant message with text to continue.`,
     )
   return true
@@ -71,10 +71,7 @@ function continuesOf(
 function variablesOf(body: ChatRequest): ChatPrompt['variables'] {
   const { reasoning_effort: effort, thinking, enable_thinking } = body
   if (effort != null && thinking != null)
-    throw new OrielError('invalid', 'reasoning_effort and thinking are both present: send one of them.', {
-      param: 'thinking',
-      code: 'invalid_value',
-    })
+    throw invalidValue('thinking', 'reasoning_effort and thinking are both present: send one of them.')
   const asked = thinking == null ? enable_thinking : thinking.type === 'enabled'
   const thinks = asked ?? (effort === 'none' || effort === false ? false : null)
   return {

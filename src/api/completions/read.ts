@@ -4,6 +4,7 @@ import type { AnswerRequest } from '../answering/request.ts'
 import { Attachments } from '../answering/request.ts'
 import type { RequestContext } from '../dialects/dialect.ts'
 import { maxTokensOf, settingsOf, topLogprobsOf } from '../request/parameters.ts'
+import { invalidValue } from '../request/validation.ts'
 import type { CompletionsRequest } from './schema.ts'
 
 /** Marks the place of an image in a prompt. It is replaced by the model's own marker. */
@@ -44,10 +45,7 @@ function promptsOf({ prompt }: CompletionsRequest): readonly Prompt[] {
   if (typeof prompt === 'string') return [prompt]
   if (isNumbers(prompt)) return [prompt]
   if (prompt.length > maxPrompts)
-    throw new OrielError('invalid', `prompt has ${prompt.length} prompts; the limit is ${maxPrompts}.`, {
-      param: 'prompt',
-      code: 'invalid_value',
-    })
+    throw invalidValue('prompt', `prompt has ${prompt.length} prompts; the limit is ${maxPrompts}.`)
   return prompt
 }
 
@@ -61,10 +59,7 @@ function imagesOf({ images }: CompletionsRequest, prompts: number): readonly (re
   const flat = images.flatMap((image) => (typeof image === 'string' ? [image] : []))
   if (flat.length === images.length && prompts === 1) return [flat]
   const found = lists.length > 0 ? `${lists.length} lists` : 'one list of images'
-  throw new OrielError('invalid', `images has ${found} for ${prompts} prompts: send one list for each prompt.`, {
-    param: 'images',
-    code: 'invalid_value',
-  })
+  throw invalidValue('images', `images has ${found} for ${prompts} prompts: send one list for each prompt.`)
 }
 
 function readPrompt(
@@ -74,13 +69,9 @@ function readPrompt(
 ): PlainPrompt {
   if (typeof prompt !== 'string') {
     if (images.length > 0)
-      throw new OrielError(
-        'invalid',
+      throw invalidValue(
+        listed,
         `${listed} has images, but ${place} is token ids: images need a text prompt that marks their places.`,
-        {
-          param: listed,
-          code: 'invalid_value',
-        },
       )
     return { kind: 'plain', parts: [{ kind: 'tokens', tokens: prompt }] }
   }
@@ -105,20 +96,9 @@ const count = (number: number, noun: string): string => `${number} ${noun}${numb
 function choicesOf({ n, best_of: best, stream }: CompletionsRequest): number {
   const wanted = n ?? 1
   if (best == null) return wanted
-  if (best < wanted)
-    throw new OrielError('invalid', `best_of must be at least n; found best_of ${best} and n ${wanted}.`, {
-      param: 'best_of',
-      code: 'invalid_value',
-    })
+  if (best < wanted) throw invalidValue('best_of', `best_of must be at least n; found best_of ${best} and n ${wanted}.`)
   if (stream && best > wanted)
-    throw new OrielError(
-      'invalid',
-      'best_of cannot be streamed: the best answers are known only when all are complete.',
-      {
-        param: 'best_of',
-        code: 'invalid_value',
-      },
-    )
+    throw invalidValue('best_of', 'best_of cannot be streamed: the best answers are known only when all are complete.')
   return best
 }
 

@@ -1,11 +1,11 @@
 import { z } from 'zod'
-import { OrielError } from '../../errors.ts'
 import { countEndpoint } from '../answer-route.ts'
 import type { PromptCounts } from '../answering/answer.ts'
 import type { AnswerRequest } from '../answering/request.ts'
 import { readChat } from '../chat/read.ts'
 import { chatRequest } from '../chat/schema.ts'
 import { readCompletions } from '../completions/read.ts'
+import { invalidValue } from '../request/validation.ts'
 import { tokenization } from './answer.ts'
 
 /** The parameters of a chat that change its prompt. */
@@ -43,10 +43,7 @@ export const tokenizeEndpoint = countEndpoint({
   read(body, context) {
     const { prompt, images, messages, ...rest } = body
     if ((prompt == null) === (messages == null))
-      throw new OrielError('invalid', 'Send either prompt or messages: a text to count, or a chat.', {
-        param: 'prompt',
-        code: 'invalid_value',
-      })
+      throw invalidValue('prompt', 'Send either prompt or messages: a text to count, or a chat.')
     if (messages != null) return [readChat({ ...rest, messages }, context)]
     return readCompletions({ model: rest.model, prompt: prompt ?? '', images }, context)
   },

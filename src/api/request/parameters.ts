@@ -1,9 +1,8 @@
 import { z } from 'zod'
 import { plainSettings, type Settings } from '../../deployments/index.ts'
-import { OrielError } from '../../errors.ts'
 import { isolationOf } from '../answering/request.ts'
 import type { RequestContext } from '../dialects/dialect.ts'
-import { optional } from './validation.ts'
+import { invalidValue, optional } from './validation.ts'
 
 /** One or several. Empty strings, which some clients send, are ignored. */
 const stop = z
@@ -151,10 +150,9 @@ export function maxTokensOf(
 ): number | null {
   const [[firstName, a], [secondName, b]] = [first, second]
   if (a != null && b != null && a !== b)
-    throw new OrielError(
-      'invalid',
+    throw invalidValue(
+      firstName,
       `${firstName} is ${a} and ${secondName} is ${b}, but they mean the same: send one of them.`,
-      { param: firstName, code: 'invalid_value' },
     )
   return a ?? b ?? null
 }
@@ -169,10 +167,6 @@ export function topLogprobsOf({
 }): number | null {
   if (typeof logprobs === 'number') return logprobs
   if (logprobs) return top ?? 0
-  if (top != null && top > 0)
-    throw new OrielError('invalid', 'top_logprobs requires logprobs to be true.', {
-      param: 'top_logprobs',
-      code: 'invalid_value',
-    })
+  if (top != null && top > 0) throw invalidValue('top_logprobs', 'top_logprobs requires logprobs to be true.')
   return null
 }

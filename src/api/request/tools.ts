@@ -1,7 +1,6 @@
 import { z } from 'zod'
 import type { CallableTool, Calling, Settings } from '../../deployments/index.ts'
-import { OrielError } from '../../errors.ts'
-import { optional } from './validation.ts'
+import { invalidValue, optional } from './validation.ts'
 
 /** The name of a function. */
 export const functionName = z.string().regex(/^[\w.-]{1,64}$/, { error: 'must be 1 to 64 letters, digits, ., _ or -' })
@@ -79,15 +78,15 @@ export function chooseTools(
 ): { tools: CallableTool[]; calling: Calling } {
   const names = tools.map(({ name }) => name)
   const twice = names.find((name, index) => names.indexOf(name) !== index)
-  if (twice !== undefined) throw refused('tools', `tools has two functions named ${JSON.stringify(twice)}.`)
+  if (twice !== undefined) throw invalidValue('tools', `tools has two functions named ${JSON.stringify(twice)}.`)
   const missing = only?.find((name) => !names.includes(name))
   if (missing !== undefined)
-    throw refused(
+    throw invalidValue(
       'tool_choice',
       `tool_choice names ${JSON.stringify(missing)}, which is not in tools; tools has ${list(names)}.`,
     )
   if (mode === 'forced' && tools.length === 0)
-    throw refused('tool_choice', 'tool_choice requires a call, but there are no tools.')
+    throw invalidValue('tool_choice', 'tool_choice requires a call, but there are no tools.')
   const allowed = only === null ? [...tools] : tools.filter(({ name }) => only.includes(name))
   return { tools: allowed, calling: { mode, parallel } }
 }
@@ -95,10 +94,7 @@ export function chooseTools(
 /** An answer can follow one grammar only. @param param parameter that sets the other grammar @throws OrielError */
 export function refuseBoth({ mode }: Calling, { sampling }: Settings, param: string): void {
   if (mode === 'forced' && sampling.grammar != null)
-    throw refused(param, `${param} and a tool_choice that requires a call cannot be combined: send one of them.`)
+    throw invalidValue(param, `${param} and a tool_choice that requires a call cannot be combined: send one of them.`)
 }
 
 const list = (names: readonly string[]): string => (names.length === 0 ? 'none' : names.join(', '))
-
-const refused = (param: string, message: string): OrielError =>
-  new OrielError('invalid', message, { param, code: 'invalid_value' })

@@ -7,6 +7,10 @@ export const refusal = { 'x-refused': true } as const
 /** A parameter that may be left out or null. @param text for the documentation */
 export const optional = <Schema extends z.ZodType>(schema: Schema, text: string) => schema.nullish().describe(text)
 
+/** @param param undefined for the body as a whole */
+export const invalidValue = (param: string | undefined, message: string): OrielError =>
+  new OrielError('invalid', message, { param, code: 'invalid_value' })
+
 type Issue = z.core.$ZodIssue
 
 /**
@@ -20,10 +24,7 @@ export function parseBody<T extends z.ZodType>(schema: T, body: unknown): z.outp
   if (issue === undefined) throw new OrielError('invalid', 'The request body is not valid.')
   const param = pathText(issue.path)
   const found = show(at(body, issue.path))
-  throw new OrielError('invalid', `${param || 'The body'} ${allowed(issue)}; found ${found}.`, {
-    param: param || undefined,
-    code: 'invalid_value',
-  })
+  throw invalidValue(param || undefined, `${param || 'The body'} ${allowed(issue)}; found ${found}.`)
 }
 
 /**

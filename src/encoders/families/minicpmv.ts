@@ -1,4 +1,4 @@
-import { OrielError } from '../../errors.ts'
+import { unsupportedModel } from '../../errors.ts'
 import { type GraphBuilder, type Grid, layerNorm, linear } from '../graph/builder.ts'
 import { siglip } from '../graph/siglip.ts'
 import type { Detail, ImageFamily, ImagePlan, Tile } from '../image-architecture.ts'
@@ -31,9 +31,7 @@ export const minicpmv: ImageFamily = {
   open(metadata, width) {
     const version = metadata.number('clip.minicpmv_version', 0) || 2
     if (version !== 2 && !sinceTwoSix.includes(version))
-      throw new OrielError('invalid', `Version ${version} of MiniCPM-V is not supported.`, {
-        code: 'unsupported_model',
-      })
+      throw unsupportedModel(`Version ${version} of MiniCPM-V is not supported.`)
     const wrapped = version === 2
     const tower = siglip(metadata)
     const reader = patchReader(metadata)

@@ -1,5 +1,5 @@
 import { closeSync, openSync, readSync } from 'node:fs'
-import { OrielError } from '../../errors.ts'
+import { badModel, outOfMemory } from '../../errors.ts'
 import type { Backend, Context, Ggml, Gguf, Tensor } from '../../native/index.ts'
 import type { FloatSource } from '../image-architecture.ts'
 
@@ -25,7 +25,7 @@ export function loadWeights(ggml: Ggml, file: string, backends: readonly Backend
   const opened = ggml.openGguf(file)
   if (opened === null) {
     for (const one of backends) ggml.freeBackend(one)
-    throw new OrielError('invalid', 'The vision file is not a valid GGUF file.', { code: 'bad_model' })
+    throw badModel('The vision file is not a valid GGUF file.')
   }
   const { gguf, context } = opened
   const [backend] = backends
@@ -38,9 +38,7 @@ export function loadWeights(ggml: Ggml, file: string, backends: readonly Backend
   if (buffer === null) {
     ggml.freeGguf(gguf)
     free()
-    throw new OrielError('internal', 'There is not enough memory for the weights of the vision encoder.', {
-      code: 'out_of_memory',
-    })
+    throw outOfMemory('There is not enough memory for the weights of the vision encoder.')
   }
   let names: ReadonlySet<string>
   try {
@@ -54,8 +52,7 @@ export function loadWeights(ggml: Ggml, file: string, backends: readonly Backend
 
   const find = (name: string): Tensor => {
     const tensor = names.has(name) ? ggml.findTensor(context, name) : null
-    if (tensor === null)
-      throw new OrielError('invalid', `The vision file has no tensor ${name}.`, { code: 'bad_model' })
+    if (tensor === null) throw badModel(`The vision file has no tensor ${name}.`)
     return tensor
   }
   return {
@@ -85,10 +82,7 @@ function copyTensors(ggml: Ggml, file: string, gguf: Gguf, context: Context): Re
       const from = start + Number(ggml.tensorOffset(gguf, index))
       for (let at = 0; at < bytes; ) {
         const read = readSync(descriptor, buffer, 0, Math.min(chunk, bytes - at), from + at)
-        if (read === 0)
-          throw new OrielError('invalid', `The vision file is truncated: the tensor ${name} is incomplete.`, {
-            code: 'bad_model',
-          })
+        if (read === 0) throw badModel(`The vision file is truncated: the tensor ${name} is incomplete.`)
         ggml.setTensor(tensor, buffer, at, read)
         at += read
       }

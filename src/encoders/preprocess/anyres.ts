@@ -1,4 +1,4 @@
-import { OrielError } from '../../errors.ts'
+import { badModel } from '../../errors.ts'
 import type { Metadata } from '../../gguf/index.ts'
 import type { ImageArchitecture } from '../image-architecture.ts'
 import { bicubic, type Colour, resizeInto, type Size } from './resize.ts'
@@ -45,9 +45,7 @@ export function anyres(
 function canvasesOf(metadata: Metadata, edge: number): Size[] {
   const pixels = metadata.integers('clip.vision.image_grid_pinpoints')
   if (pixels.some((length) => length <= 0 || length % edge !== 0))
-    throw new OrielError('invalid', `The canvases of the vision file are not whole tiles of ${edge} pixels.`, {
-      code: 'bad_model',
-    })
+    throw badModel(`The canvases of the vision file are not whole tiles of ${edge} pixels.`)
   return Array.from({ length: Math.floor(pixels.length / 2) }, (_, at) => ({
     width: (pixels[2 * at] ?? 0) / edge,
     height: (pixels[2 * at + 1] ?? 0) / edge,

@@ -1,4 +1,4 @@
-import { OrielError } from '../../errors.ts'
+import { badModel } from '../../errors.ts'
 import type { Metadata } from '../../gguf/index.ts'
 import type { Tile } from '../image-architecture.ts'
 import type { Raster } from './resize.ts'
@@ -18,14 +18,11 @@ export interface PatchReader {
 /** Reads with the patch size, mean and standard deviation of the vision file. @throws OrielError `invalid` if they are not valid */
 export function patchReader(metadata: Metadata): PatchReader {
   const patch = metadata.number('clip.vision.patch_size')
-  if (patch < 1)
-    throw new OrielError('invalid', `The vision file has a patch size of ${patch} pixels.`, { code: 'bad_model' })
+  if (patch < 1) throw badModel(`The vision file has a patch size of ${patch} pixels.`)
   const mean = metadata.numbers('clip.vision.image_mean')
   const deviation = metadata.numbers('clip.vision.image_std')
   if (mean.length < 3 || deviation.length < 3)
-    throw new OrielError('invalid', "The vision file's image_mean and image_std must have a number for each colour.", {
-      code: 'bad_model',
-    })
+    throw badModel("The vision file's image_mean and image_std must have a number for each colour.")
   // llama.cpp rounds to 32 bits after every operation. A table serves, since a byte has few values.
   const f = Math.fround
   const values = [0, 1, 2].map((channel) =>
