@@ -27,6 +27,7 @@ export type {
   Tally,
   Timings,
 } from './backend.ts'
+export { type Choice, Collected } from './collected.ts'
 export { type Deployments, deploy, type ListedModel } from './deployments.ts'
 export { embeddedBackend } from './embedded/backend.ts'
 export { embedded } from './embedded/start.ts'

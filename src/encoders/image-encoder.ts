@@ -3,7 +3,7 @@ import { OrielError, unsupportedModel } from '../errors.ts'
 import { headerOf, metadataOf } from '../gguf/index.ts'
 import { type Backend, type Device, openNative } from '../native/index.ts'
 import { imageFamilies } from './families/index.ts'
-import { GgmlGraphs } from './graph/ggml.ts'
+import { ggmlGraphs } from './graph/ggml.ts'
 import { buildOnnxGraph, type Precision } from './graph/onnx.ts'
 import { loadWeights } from './graph/weights.ts'
 import type { ImageArchitecture, Tile } from './image-architecture.ts'
@@ -85,7 +85,7 @@ async function openOn(
       : null
   // The session keeps weights of its own.
   if (onnx !== null) weights.free()
-  const graph = onnx ?? new GgmlGraphs(ggml, weights, architecture)
+  const graph = onnx ?? ggmlGraphs(ggml, weights, architecture)
   return {
     architecture,
     runtime: onnx === null ? 'ggml' : 'onnx',

@@ -14,4 +14,4 @@ export type {
   Timings,
 } from './generation.ts'
 export { startEngine } from './host.ts'
-export type { EngineSettings } from './settings.ts'
+export type { EngineSettings } from './protocol.ts'

@@ -3,8 +3,8 @@ import { OrielError } from '../errors.ts'
 import { checkGrammar, type Decoder, jsonSchemaGrammar, type TokenSampler } from '../language/index.ts'
 import type { HeaderPiece, HeaderRequest, PromptCount, PromptToken, Sampling } from './generation.ts'
 import { type PromptCells, PromptLayout } from './prompt-cells.ts'
+import type { EngineSettings } from './protocol.ts'
 import { EngineRequest } from './sequence.ts'
-import type { EngineSettings } from './settings.ts'
 
 /** Turns a request into sequences that can be scheduled, or refuses it. */
 export class Intake {

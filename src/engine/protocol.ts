@@ -1,7 +1,13 @@
 import { toWire as encode, type WireError } from '../children/index.ts'
+import type { EngineConfig } from '../config.ts'
 import type { GpuSettings } from '../language/index.ts'
 import type { EngineModel, EngineState, GenerateEvent, HeaderPiece, HeaderRequest, PromptCount } from './generation.ts'
-import type { EngineSettings } from './settings.ts'
+
+/** How the engine of one model runs. Every number is decided by the caller: a 0 of the configuration has no meaning here. */
+export interface EngineSettings extends Omit<EngineConfig, 'gpu' | 'contextTokens'> {
+  /** Cells of KV memory, shared by all running sequences. */
+  contextCells: number
+}
 
 export interface LoadOptions {
   /** Path of the decoder's GGUF. */

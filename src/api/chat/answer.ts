@@ -1,7 +1,7 @@
 import { z } from 'zod'
-import type { AnswerPiece, AnswerToken } from '../../deployments/index.ts'
+import type { AnswerPiece, AnswerToken, Choice } from '../../deployments/index.ts'
 import type { RunningAnswer } from '../answering/answer.ts'
-import { type Choice, collect, newCallId } from '../answering/collect.ts'
+import { collect, newCallId } from '../answering/collect.ts'
 import { includesUsage, withUsage } from '../shapes/last-chunk.ts'
 import { chatLogprobs, chatWriter, legacyLogprobs, legacyWriter } from '../shapes/logprobs.ts'
 import { perfMetrics, performanceOf } from '../shapes/performance.ts'
@@ -110,7 +110,7 @@ function messageOf({ text, reasoning, calls }: Choice): Completion['choices'][nu
     ...(reasoning === '' ? {} : { reasoning_content: reasoning }),
     ...(calls.length === 0
       ? {}
-      : { tool_calls: calls.map(({ id, ...call }) => ({ id, type: 'function', function: call })) }),
+      : { tool_calls: calls.map((call) => ({ id: newCallId(), type: 'function', function: call })) }),
   }
 }
 

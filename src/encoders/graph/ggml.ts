@@ -1,3 +1,4 @@
+import { LRUCache } from 'lru-cache'
 import { OrielError } from '../../errors.ts'
 import {
   type Context,
@@ -18,37 +19,18 @@ const maxNodes = 8192
 const graphsKept = 4
 
 /** An architecture as ggml graphs, one for each image size. A graph is built and allocated once. */
-export class GgmlGraphs {
-  readonly #ggml: Ggml
-  readonly #weights: Weights
-  readonly #architecture: ImageArchitecture
-  readonly #graphs = new Map<string, GgmlGraph>()
-
-  constructor(ggml: Ggml, weights: Weights, architecture: ImageArchitecture) {
-    this.#ggml = ggml
-    this.#weights = weights
-    this.#architecture = architecture
-  }
-
-  /** @throws OrielError `internal` if there is not enough memory for the values of the graph */
-  async run(values: Float32Array, tile: Tile, threads: number): Promise<Float32Array> {
-    const cpu = this.#weights.backends.at(-1)
-    if (cpu !== undefined) this.#ggml.setThreads(cpu, threads)
-    return this.#graphFor(tile).run(values)
-  }
-
-  #graphFor(tile: Tile): GgmlGraph {
-    const size = `${tile.size.width}x${tile.size.height}`
-    const graph = this.#graphs.get(size) ?? buildGraph(this.#ggml, this.#weights, this.#architecture, tile)
-    // Deleted and set again, so that the order of the Map is the order of last use.
-    this.#graphs.delete(size)
-    this.#graphs.set(size, graph)
-    const oldest = this.#graphs.keys().next().value
-    if (this.#graphs.size > graphsKept && oldest !== undefined) {
-      this.#graphs.get(oldest)?.free()
-      this.#graphs.delete(oldest)
-    }
-    return graph
+export function ggmlGraphs(ggml: Ggml, weights: Weights, architecture: ImageArchitecture) {
+  const graphs = new LRUCache<string, GgmlGraph>({ max: graphsKept, dispose: (graph) => graph.free() })
+  return {
+    /** @throws OrielError `internal` if there is not enough memory for the values of the graph */
+    async run(values: Float32Array, tile: Tile, threads: number): Promise<Float32Array> {
+      const cpu = weights.backends.at(-1)
+      if (cpu !== undefined) ggml.setThreads(cpu, threads)
+      const size = `${tile.size.width}x${tile.size.height}`
+      const graph = graphs.get(size) ?? buildGraph(ggml, weights, architecture, tile)
+      graphs.set(size, graph)
+      return graph.run(values)
+    },
   }
 }
 
@@ -125,6 +107,12 @@ class GgmlEmitter implements GraphBuilder<Value> {
   readonly #grid: Grid
   readonly #known = new Map<string, { tensor: Tensor; data: Int32Array | Float32Array }>()
   declared: Value | undefined
+  readonly gelu = this.#each('gelu')
+  readonly quickGelu = this.#each('geluQuick')
+  readonly silu = this.#each('silu')
+  readonly relu = this.#each('relu')
+  readonly hardSwish = this.#each('hardSwish')
+  readonly hardSigmoid = this.#each('hardSigmoid')
 
   constructor(ggml: Ggml, weights: Weights, context: Context, grid: Grid) {
     this.#ggml = ggml
@@ -208,30 +196,6 @@ class GgmlEmitter implements GraphBuilder<Value> {
     const normed = this.#ggml.norm(this.#context, x.tensor, epsilon)
     const tensor = this.#ggml.mul(this.#context, normed, weight.tensor)
     return bias === undefined ? { ...x, tensor } : this.add({ ...x, tensor }, bias)
-  }
-
-  gelu(x: Value): Value {
-    return { ...x, tensor: this.#ggml.gelu(this.#context, x.tensor) }
-  }
-
-  quickGelu(x: Value): Value {
-    return { ...x, tensor: this.#ggml.geluQuick(this.#context, x.tensor) }
-  }
-
-  silu(x: Value): Value {
-    return { ...x, tensor: this.#ggml.silu(this.#context, x.tensor) }
-  }
-
-  relu(x: Value): Value {
-    return { ...x, tensor: this.#ggml.relu(this.#context, x.tensor) }
-  }
-
-  hardSwish(x: Value): Value {
-    return { ...x, tensor: this.#ggml.hardSwish(this.#context, x.tensor) }
-  }
-
-  hardSigmoid(x: Value): Value {
-    return { ...x, tensor: this.#ggml.hardSigmoid(this.#context, x.tensor) }
   }
 
   swiglu(gate: Value, up: Value): Value {
@@ -348,6 +312,11 @@ class GgmlEmitter implements GraphBuilder<Value> {
     const inWindows = ggml.cont2d(context, mixed, q.width, size * windows)
     const back = this.#constant('rows of windows', () => windowPlaces(rows(this.#grid), size).back)
     return { ...q, tensor: ggml.getRows(context, inWindows, back.tensor) }
+  }
+
+  /** An operation on each number. */
+  #each(operation: 'gelu' | 'geluQuick' | 'silu' | 'relu' | 'hardSwish' | 'hardSigmoid') {
+    return (x: Value): Value => ({ ...x, tensor: this.#ggml[operation](this.#context, x.tensor) })
   }
 
   /** Rows of channels -> a plane for each channel. */

@@ -1,4 +1,4 @@
-import type { InferenceSession, TensorConstructor } from 'onnxruntime-node'
+import type { TensorConstructor } from 'onnxruntime-node'
 import { type ImageArchitecture, type Tile, tilesOf } from '../image-architecture.ts'
 import { type GraphBuilder, type Grid, type JoinOrder, type Rope2d, type Windows, windowPlaces } from './builder.ts'
 import { OnnxModel } from './onnx-file.ts'
@@ -43,57 +43,34 @@ export async function buildOnnxGraph(
     logSeverityLevel: 3,
     extra: { session: { intra_op: { allow_spinning: '0' } } },
   })
-  return new OnnxSession(session, runtime.Tensor, emitter.tables, architecture, output.name)
-}
-
-class OnnxSession implements OnnxGraph {
-  readonly #session: InferenceSession
-  readonly #tensor: TensorConstructor
-  readonly #tables: Tables
-  readonly #architecture: ImageArchitecture
-  readonly #output: string
-  #known: { grid: Grid; feeds: Feeds } = { grid: { rows: 0, columns: 0 }, feeds: {} }
-
-  constructor(
-    session: InferenceSession,
-    tensor: TensorConstructor,
-    tables: Tables,
-    architecture: ImageArchitecture,
-    output: string,
-  ) {
-    this.#architecture = architecture
-    this.#session = session
-    this.#tensor = tensor
-    this.#tables = tables
-    this.#output = output
-  }
-
-  async run(values: Float32Array, tile: Tile): Promise<Float32Array> {
-    const grid = this.#architecture.grid(tile)
-    const tokens = grid.rows * grid.columns
-    const feeds = {
-      patches: new this.#tensor('float32', values, [tokens, values.length / tokens]),
-      ...this.#constantsOf(grid),
-    }
-    const result = (await this.#session.run(feeds))[this.#output]
-    if (!(result?.data instanceof Float32Array)) throw new Error('ONNX Runtime gave no floats')
-    return result.data
-  }
-
+  const { Tensor } = runtime
+  // The session must not keep the emitter, which holds the weights.
+  const { tables } = emitter
   /** The tables of a size, computed once for consecutive images of the same size. */
-  #constantsOf(grid: Grid): Feeds {
-    const { rows, columns } = this.#known.grid
-    if (rows === grid.rows && columns === grid.columns) return this.#known.feeds
+  let known: { rows: number; columns: number; feeds: Feeds } = { rows: 0, columns: 0, feeds: {} }
+  const constantsOf = (grid: Grid): Feeds => {
+    if (known.rows === grid.rows && known.columns === grid.columns) return known.feeds
     const feeds: Feeds = {}
-    for (const [name, { width, of }] of this.#tables) {
+    for (const [name, { width, of }] of tables) {
       const data = of(grid)
+      const shape = [data.length / width, width]
       feeds[name] =
         data instanceof Float32Array
-          ? new this.#tensor('float32', data, [data.length / width, width])
-          : new this.#tensor('int64', BigInt64Array.from(data, BigInt), [data.length / width, width])
+          ? new Tensor('float32', data, shape)
+          : new Tensor('int64', BigInt64Array.from(data, BigInt), shape)
     }
-    this.#known = { grid, feeds }
+    known = { ...grid, feeds }
     return feeds
+  }
+  return {
+    async run(values, tile) {
+      const grid = architecture.grid(tile)
+      const tokens = grid.rows * grid.columns
+      const patches = new Tensor('float32', values, [tokens, values.length / tokens])
+      const result = (await session.run({ patches, ...constantsOf(grid) }))[output.name]
+      if (!(result?.data instanceof Float32Array)) throw new Error('ONNX Runtime gave no floats')
+      return result.data
+    },
   }
 }
 
@@ -138,6 +115,12 @@ class OnnxEmitter implements GraphBuilder<Value> {
   readonly #weights: Weights
   readonly #precision: Precision
   readonly #constants = new Map<string, string>()
+  readonly gelu = this.#each('FastGelu', {}, contrib)
+  readonly quickGelu = this.#each('QuickGelu', { alpha: { float: 1.702 } }, contrib)
+  readonly silu = this.#each('QuickGelu', { alpha: { float: 1 } }, contrib)
+  readonly relu = this.#each('Relu')
+  readonly hardSwish = this.#each('HardSwish')
+  readonly hardSigmoid = this.#each('HardSigmoid', { alpha: { float: 1 / 6 }, beta: { float: 0.5 } })
 
   constructor(weights: Weights, precision: Precision) {
     this.#weights = weights
@@ -221,30 +204,6 @@ class OnnxEmitter implements GraphBuilder<Value> {
     const inputs = [x, weight, ...(bias === undefined ? [] : [bias])].map((value) => this.#nameOf(value))
     const name = this.model.node('LayerNormalization', inputs, { axis: -1, epsilon: { float: epsilon } })
     return { name, width: x.width }
-  }
-
-  gelu(x: Value): Value {
-    return { ...x, name: this.model.node('FastGelu', [x.name], {}, contrib) }
-  }
-
-  quickGelu(x: Value): Value {
-    return { ...x, name: this.model.node('QuickGelu', [x.name], { alpha: { float: 1.702 } }, contrib) }
-  }
-
-  silu(x: Value): Value {
-    return { ...x, name: this.model.node('QuickGelu', [x.name], { alpha: { float: 1 } }, contrib) }
-  }
-
-  relu(x: Value): Value {
-    return { ...x, name: this.model.node('Relu', [x.name]) }
-  }
-
-  hardSwish(x: Value): Value {
-    return { ...x, name: this.model.node('HardSwish', [x.name]) }
-  }
-
-  hardSigmoid(x: Value): Value {
-    return { ...x, name: this.model.node('HardSigmoid', [x.name], { alpha: { float: 1 / 6 }, beta: { float: 0.5 } }) }
   }
 
   swiglu(gate: Value, up: Value): Value {
@@ -336,6 +295,11 @@ class OnnxEmitter implements GraphBuilder<Value> {
     const mixed = this.model.node('MultiHeadAttention', [...windows, '', lengths], { num_heads: heads }, contrib)
     const joined = { name: this.model.node('Reshape', [mixed, this.#shape([-1, q.width])]), width: q.width }
     return this.takeRows(joined, 'places in windows', back)
+  }
+
+  /** An operation on each number. */
+  #each(type: string, attributes: Record<string, { float: number }> = {}, domain = '') {
+    return (x: Value): Value => ({ ...x, name: this.model.node(type, [x.name], attributes, domain) })
   }
 
   /** A product with 8-bit integer weights, which have a scale for each output, and dynamically quantized activations. */
