@@ -19,7 +19,6 @@ interface Protocol<Body extends z.ZodObject, Answer extends z.ZodType> extends D
   read(body: z.output<Body>, context: RequestContext): AnswerRequest[]
 }
 
-/** A protocol that counts prompts. */
 export interface CountProtocol<Body extends z.ZodObject, Answer extends z.ZodType> extends Protocol<Body, Answer> {
   counted(body: z.output<Body>, counts: PromptCounts): z.output<Answer> | Promise<z.output<Answer>>
 }

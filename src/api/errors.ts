@@ -44,7 +44,6 @@ export function toOrielError(error: unknown): OrielError {
   return new OrielError('internal', 'The server met an error that it did not expect.', { cause: error })
 }
 
-/** Answers a request with an error, and logs it. */
 export function sendError(
   error: unknown,
   dialect: Dialect,

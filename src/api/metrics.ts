@@ -2,7 +2,6 @@ import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom
 import type { Deployments } from '../deployments/index.ts'
 import type { AnswerAccount } from './answering/answer.ts'
 
-/** The metrics of one server, in the format of Prometheus. */
 export interface Metrics {
   /** `text/plain; version=0.0.4; charset=utf-8` */
   readonly contentType: string

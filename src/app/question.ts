@@ -33,7 +33,6 @@ export interface QuestionOptions {
   model?: string | undefined
   /** Images of the question, before its text. */
   images?: readonly (ImageInput | ImagePart)[] | undefined
-  /** A system prompt. */
   system?: string | undefined
   /** Tokens of the answer at most. Default: up to the end of the context. */
   maxTokens?: number | undefined

@@ -20,7 +20,6 @@ interface Start {
 /** Makes a model answer. @throws OrielError */
 export type Starter = (card: ModelCard, start: Start) => Promise<Backend>
 
-/** What all deployments share. */
 export interface DeploymentRooms {
   budget: MemoryBudget
   start: Starter

@@ -32,7 +32,6 @@ export class MemoryBudget {
     this.bytes = bytes
   }
 
-  /** Bytes that residents take. */
   get taken(): number {
     return sum(this.#residents.keys())
   }
@@ -67,7 +66,6 @@ export class MemoryBudget {
     this.settle()
   }
 
-  /** Evicts a resident that has no users. */
   evict(resident: Resident): void {
     if (!this.isOpen(resident) || resident.users > 0) return
     this.#unload(resident)

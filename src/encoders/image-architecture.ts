@@ -42,7 +42,6 @@ export interface ImagePipeline {
   scale(image: Raster, plan: ImagePlan): readonly Raster[]
   /** The pixels of a tile as the graph's input: `[patches, patchValues]`. @param scaled the result of `scale` */
   prepare(scaled: readonly Raster[], tile: Tile): Float32Array
-  /** The patches of a tile. */
   grid(tile: Tile): Grid
   /** The encoder's graph, from the values of `prepare` to embeddings: `[rows, width]`. */
   build<N>(graph: GraphBuilder<N>, tile: Tile): N

@@ -20,7 +20,6 @@ export interface EncoderSettings {
   device?: Device
 }
 
-/** An encoder that turns images into embeddings. */
 interface ImageEncoder {
   readonly architecture: ImageArchitecture
   /** The runtime in use, which may differ from the one in the settings. */

@@ -13,9 +13,7 @@ const worthWaiting = 32
 /** What admission depends on. The scheduler changes it between two admissions. */
 export interface AdmissionState {
   readonly maxSequences: number
-  /** Cells of the KV memory. */
   readonly cells: number
-  /** Running sequences. */
   active(): readonly Sequence[]
   /** Different cells that running sequences hold. */
   heldCells(): number

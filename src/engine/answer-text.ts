@@ -12,12 +12,10 @@ export class AnswerText {
     this.#stop = stop.filter((text) => text !== '')
   }
 
-  /** Whether a stop string has ended the answer. */
   get stopped(): boolean {
     return this.#stoppedBy !== null
   }
 
-  /** The stop string that has ended the answer. */
   get stoppedBy(): string | null {
     return this.#stoppedBy
   }

@@ -87,7 +87,6 @@ class ThreadChoice {
     return this.#tried ? this.#best : undefined
   }
 
-  /** Number of threads for the next run. */
   get threads(): number {
     const choice = this.#untilTrial <= 0 ? other(this.#best) : this.#best
     return choice === 'one' ? 1 : this.#all

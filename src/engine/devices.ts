@@ -15,7 +15,6 @@ import {
 
 export type { Device } from '../native/index.ts'
 
-/** What models are computed with. */
 export interface Compute {
   device: Device
   gpus: readonly Gpu[]

@@ -12,7 +12,6 @@ interface Pixels {
   letGo(): void
 }
 
-/** One image of a prompt. */
 export interface ImageAttachment {
   kind: 'image'
   width: number
@@ -118,7 +117,6 @@ export type GenerateEvent =
   | { type: 'end'; choice: number; reason: 'stop' | 'length'; stop: string | null; completionTokens: number }
   | { type: 'done'; timings: Timings }
 
-/** A loaded model. */
 export interface EngineModel {
   name: string
   /** Maximum number of tokens of one sequence: prompt and answer. */

@@ -68,7 +68,6 @@ export class KvMemory {
     return this.#owner.savedBytes(slot)
   }
 
-  /** A copy of a slot's KV. */
   save(slot: number): Uint8Array {
     return this.#owner.save(slot)
   }

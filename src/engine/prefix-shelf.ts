@@ -3,7 +3,6 @@ import { PrefixTree } from './prefix-tree.ts'
 interface Shelved {
   /** The KV of the prefix, as llama.cpp writes it. */
   readonly state: Uint8Array
-  /** Number of its cells. */
   readonly cells: number
 }
 

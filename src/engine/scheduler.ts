@@ -25,7 +25,6 @@ export interface SchedulerPort extends PayloadSource {
   flush(): void
 }
 
-/** What a scheduler is made of. */
 export interface SchedulerParts {
   decoder: Decoder
   /** null for a model that takes no images. */

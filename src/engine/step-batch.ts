@@ -39,7 +39,6 @@ export class StepBatch {
     this.#tokenEmbedding = decoder.tokenEmbedding
   }
 
-  /** Rows of one batch. */
   get capacity(): number {
     return this.#tokens.capacity
   }

@@ -5,7 +5,6 @@ import { answerToken } from './logprobs.ts'
 import type { Sequence } from './sequence.ts'
 import type { Pass } from './step-batch.ts'
 
-/** What a commit tells. */
 export interface CommitPort {
   emit(id: number, event: GenerateEvent): void
   /** The sequence is complete, and its last event is emitted. */

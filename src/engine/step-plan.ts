@@ -15,9 +15,7 @@ export interface StepPlan {
   readonly answering: number
 }
 
-/** What bounds a step. */
 export interface StepLimits {
-  /** Rows of one batch. */
   readonly rows: number
   /** Whether tokens and embeddings may be in one batch. */
   readonly mixes: boolean

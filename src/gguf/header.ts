@@ -19,7 +19,6 @@ interface TensorInfo {
 export interface GgufHeader {
   metadata: ReadonlyMap<string, MetadataValue>
   tensors: readonly TensorInfo[]
-  /** Bytes of the whole file. */
   fileBytes: number
 }
 

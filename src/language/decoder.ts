@@ -11,7 +11,6 @@ export interface DecoderSettings {
   cells: number
   /** Number of sequence ids. */
   sequences: number
-  /** Maximum number of rows of a batch. */
   batchRows: number
   threads: number
   kvType: 'f16' | 'q8_0'
@@ -48,7 +47,6 @@ export interface Decoder {
   readonly memory: { readonly weightsBytes: number; readonly kvBytes: number }
   /** Layers that a GPU computes, including the output layer. */
   readonly gpuLayers: number
-  /** Maximum number of rows of a batch. */
   readonly batchRows: number
   /** Whether any prefix of a sequence can be shared, not only the whole. */
   readonly sharesPrefixes: boolean

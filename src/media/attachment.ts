@@ -25,7 +25,6 @@ interface LoadedImages {
   readonly format: Format
   /** Pages or frames in the file, selected or not. */
   readonly pagesInFile: number
-  /** Size of the file in bytes. */
   readonly bytes: number
   /** Where the file came from: the request itself, a host, or the cache of fetched files. */
   readonly from: 'request' | 'network' | 'cache'

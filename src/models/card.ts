@@ -41,7 +41,6 @@ interface ModelSize {
   bytesPerToken: number
 }
 
-/** The files of a model, and its names. */
 export interface ModelFiles {
   id: string
   aliases: readonly string[]

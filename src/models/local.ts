@@ -56,7 +56,6 @@ export async function localModels(config: ModelsConfig): Promise<LocalModel[]> {
 /** The folder for models that do not come from the hub. */
 export const ownFolder = (config: ModelsConfig): string => foldersOf(config)[0] ?? ''
 
-/** The id of a model from the hub. */
 export const idInRepo = (repo: string, { quant, stem }: NamedDecoder<NamedFile>): string => `${repo}:${quant || stem}`
 
 /** The folders that are searched for GGUF files, in addition to the built-in one. */

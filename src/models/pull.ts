@@ -13,7 +13,6 @@ import { checkSpace, copyTo, download, lockOf, missingBytes, type Transfer } fro
 import { findLocal, idInRepo, ownFolder } from './local.ts'
 import { type HubSource, sourceOf, type UrlSource } from './source.ts'
 
-/** The progress of a pull. */
 export type PullEvent =
   | { type: 'plan'; name: string; files: readonly { path: string; bytes: number }[]; missing: number }
   | { type: 'bytes'; done: number; total: number; file: string }

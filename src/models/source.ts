@@ -2,7 +2,6 @@ import { stat } from 'node:fs/promises'
 import { OrielError } from '../errors.ts'
 import { catalogue, entryOf } from './catalogue.ts'
 
-/** Files of a repository on the hub. */
 export interface HubSource {
   kind: 'hub'
   repo: string

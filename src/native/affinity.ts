@@ -9,7 +9,6 @@ export interface Affinity {
   readonly cpus: readonly number[]
   /** @returns a function that lists the threads of this process that have started since the call */
   startedFromNow(): () => number[]
-  /** The calling thread. */
   current(): number
   /** The thread that runs the next asynchronous call of native code. */
   worker(): Promise<number>

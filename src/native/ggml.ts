@@ -27,7 +27,6 @@ const deviceTypes = { gpu: 1, integrated: 2 } as const
 
 type DevicePointer = Pointer & { readonly device: unique symbol }
 
-/** A GPU that ggml has found. */
 export interface Gpu {
   /** `NVIDIA GeForce RTX 4090` */
   name: string
@@ -206,7 +205,6 @@ export function bindGgml({ ggmlBase, ggml, folder, fallback }: Libraries) {
         const integrated = deviceType(device) === deviceTypes.integrated
         return { name: deviceText(device), integrated, freeMemory: Number(free[0]) }
       }),
-    /** The first GPU's back end, or null if there is none. */
     initGpu: (): Backend | null => {
       const [device] = gpuDevices()
       return device === undefined ? null : initDevice(device, null)

@@ -8,7 +8,6 @@ export interface ChatMessage {
   name?: string | undefined
   /** What an assistant thought before it answered. */
   reasoning?: string | undefined
-  /** What an assistant called. */
   calls?: readonly PastCall[] | undefined
   /** The call that a tool's message answers. */
   callId?: string | undefined

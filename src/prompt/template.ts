@@ -24,7 +24,6 @@ export interface ChatFormat {
 }
 
 interface ChatExtras {
-  /** What the model may call. */
   tools?: readonly Tool[]
   /** Further variables of the template: `enable_thinking`, `reasoning_effort`. */
   variables?: Readonly<Record<string, unknown>>

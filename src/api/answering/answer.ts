@@ -14,7 +14,6 @@ import type {
 import { OrielError } from '../../errors.ts'
 import type { AnswerRequest } from './request.ts'
 
-/** What answering needs. */
 export interface AnswerRooms {
   deployments: Deployments
   /** Removes all files that were kept of earlier fetches. */
@@ -92,7 +91,6 @@ function inWordsOf({ params }: AnswerRequest, error: OrielError): OrielError {
   return word === undefined ? error : error.at([word, ...rest].join('.'))
 }
 
-/** A prompt that was counted and not answered. */
 export type PromptCounts = (Count & { request: AnswerRequest; model: ModelInfo })[]
 
 /** @throws OrielError */

@@ -63,7 +63,6 @@ export async function* blocksOf(
   }
 }
 
-/** Waits for the end of an answer. */
 export async function collectBlocks(answer: RunningAnswer) {
   const blocks: Block[] = []
   let end: Extract<BlockEvent, { type: 'end' }> | undefined

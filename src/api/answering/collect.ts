@@ -5,7 +5,6 @@ import type { RunningAnswer } from './answer.ts'
 /** Clients name a call by this id when they send its result. */
 export const newCallId = (): string => `call_${randomBytes(12).toString('hex')}`
 
-/** Waits for the end of an answer. */
 export async function collect({
   choices,
   events,

@@ -42,7 +42,6 @@ export const chatCompletion = z.strictObject({
   perf_metrics: perfMetrics.optional(),
 })
 
-/** One event of a stream. */
 export const chatChunk = z.strictObject({
   ...heading,
   object: z.literal('chat.completion.chunk'),
@@ -79,7 +78,6 @@ type Completion = z.output<typeof chatCompletion>
 type Chunk = z.output<typeof chatChunk>
 type ChunkChoice = Chunk['choices'][number]
 
-/** The whole answer: `chat.completion`. */
 export async function completion(answer: RunningAnswer, body: ChatRequest) {
   const { choices, timings } = await collect(answer)
   const prompt = answer.promptOf(0)

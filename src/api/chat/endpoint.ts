@@ -6,7 +6,6 @@ import { chatChunk, chatCompletion, chunks, completion } from './answer.ts'
 import { readChat } from './read.ts'
 import { chatRequest } from './schema.ts'
 
-/** `POST /chat/completions` */
 export const chatEndpoint = answerEndpoint({
   path: '/chat/completions',
   tag: 'OpenAI',

@@ -77,7 +77,6 @@ const message = z
     error: 'must be a string or an array',
   })
 
-/** `POST /v1/chat/completions` */
 export const chatRequest = z.looseObject({
   model: z.string().min(1),
   messages: z.array(message).min(1),

@@ -33,7 +33,6 @@ type CompletionChoice = Completion['choices'][number]
 
 const beginningOf = (answer: RunningAnswer) => headingOf(answer, { prefix: 'cmpl', object: 'text_completion' })
 
-/** The whole answer. */
 export async function completion(answer: RunningAnswer, body: CompletionsRequest) {
   const { choices, timings } = await collect(answer)
   const completionTokens = choices.reduce((sum, choice) => sum + choice.completionTokens, 0)
@@ -79,7 +78,6 @@ function bestOf(
 const meanLogprob = (tokens: readonly AnswerToken[]): number =>
   tokens.reduce((sum, { logprob }) => sum + (logprob ?? 0), 0) / Math.max(1, tokens.length)
 
-/** The answer as a stream. */
 export async function* completionChunks(answer: RunningAnswer, body: CompletionsRequest): AsyncIterable<Completion> {
   const head = beginningOf(answer)
   const writers = Array.from({ length: answer.choices }, () => writerOf(body))

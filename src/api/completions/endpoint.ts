@@ -6,7 +6,6 @@ import { completion, completionChunks, textCompletion } from './answer.ts'
 import { readCompletions } from './read.ts'
 import { completionsRequest } from './schema.ts'
 
-/** `POST /completions` */
 export const completionsEndpoint = answerEndpoint({
   path: '/completions',
   tag: 'OpenAI',

@@ -51,7 +51,6 @@ function promptsOf({ prompt }: CompletionsRequest): readonly Prompt[] {
 
 const isNumbers = (prompt: readonly unknown[]): prompt is number[] => typeof prompt[0] === 'number'
 
-/** The images of each prompt. */
 function imagesOf({ images }: CompletionsRequest, prompts: number): readonly (readonly string[])[] {
   if (images == null || images.length === 0) return []
   const lists = images.flatMap((image) => (typeof image === 'string' ? [] : [image]))

@@ -11,7 +11,6 @@ const prompt = z.union(
   },
 )
 
-/** `POST /v1/completions` */
 export const completionsRequest = z.looseObject({
   model: z.string().min(1),
   prompt,

@@ -3,7 +3,6 @@ import type { PromptCounts } from '../answering/answer.ts'
 import { tokenIds } from '../shapes/raw-output.ts'
 import { usage, usageOf } from '../shapes/usage.ts'
 
-/** The answer to a chat or completion with `dry_run`. */
 export const dryRunAnswer = z.strictObject({
   object: z.literal('dry_run'),
   model: z.string(),
@@ -13,7 +12,6 @@ export const dryRunAnswer = z.strictObject({
   cost: z.strictObject({ prompt: z.number(), answer_at_most: z.number() }),
 })
 
-/** The answer of `/tokenize`. */
 export const tokenization = z.strictObject({
   object: z.literal('tokenization'),
   model: z.string(),

@@ -33,11 +33,9 @@ interface Defaults {
   completionTokens: number | null
 }
 
-/** How a dialect reports errors. */
 export interface ErrorFormat<Body extends z.ZodObject = z.ZodObject> {
   /** HTTP statuses that differ from the usual ones. */
   statuses: Partial<Record<ErrorKind, number>>
-  /** Schema of the body. */
   schema: Body
   body(error: OrielError, requestId: string): z.output<Body>
 }
@@ -60,7 +58,6 @@ export interface Endpoint {
   handler(options: RouteOptions): RouteHandlerMethod
 }
 
-/** What a handler needs. */
 export interface RouteOptions {
   dialect: Dialect
   rooms: AnswerRooms

@@ -7,7 +7,6 @@ const errors: ErrorFormat<typeof openaiError> = {
   body: (error) => ({ error: errorOf(error) }),
 }
 
-/** OpenAI's API. */
 export const openai: Dialect = {
   title: 'OpenAI',
   bases: ['/v1'],

@@ -33,12 +33,10 @@ const beginning = {
   content: z.array(contentBlock),
 }
 
-/** The answer of `/messages`. */
 export const message = z.strictObject({ ...beginning, ...end, usage })
 
 const index = z.int()
 
-/** One event of a stream. */
 export const messageEvent = z.discriminatedUnion('type', [
   z.strictObject({
     type: z.literal('message_start'),
@@ -60,7 +58,6 @@ export const messageEvent = z.discriminatedUnion('type', [
   z.strictObject({ type: z.literal('message_stop') }),
 ])
 
-/** The answer of `/messages/count_tokens`. */
 export const messageCount = z.strictObject({ input_tokens: z.int() })
 
 type Message = z.output<typeof message>
@@ -68,7 +65,6 @@ type MessageEvent = z.output<typeof messageEvent>
 type ContentBlock = Message['content'][number]
 type Delta = Extract<MessageEvent, { type: 'content_block_delta' }>['delta']
 
-/** The whole answer. */
 export async function whole(answer: RunningAnswer) {
   const { blocks, end, timings } = await collectBlocks(answer)
   const body: Message = {
@@ -79,7 +75,6 @@ export async function whole(answer: RunningAnswer) {
   return { body, timings }
 }
 
-/** The answer as a stream. */
 export async function* events(answer: RunningAnswer): AsyncIterable<MessageEvent> {
   const beginning = { ...beginningOf(answer, []), stop_reason: null, stop_sequence: null }
   yield { type: 'message_start', message: { ...beginning, usage: usageOf(answer, 0) } }

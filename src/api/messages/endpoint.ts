@@ -4,7 +4,6 @@ import { events, message, messageCount, messageEvent, whole } from './answer.ts'
 import { readMessages } from './read.ts'
 import { countRequest, messagesRequest } from './schema.ts'
 
-/** `POST /messages` */
 export const messagesEndpoint = answerEndpoint({
   path: '/messages',
   tag: 'Anthropic',
@@ -22,7 +21,6 @@ export const messagesEndpoint = answerEndpoint({
   }),
 })
 
-/** `POST /messages/count_tokens` */
 export const countTokensEndpoint = countEndpoint({
   path: '/messages/count_tokens',
   tag: 'Anthropic',

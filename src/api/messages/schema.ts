@@ -75,10 +75,8 @@ const prompt = {
   thinking: z.object({ type: z.enum(['enabled', 'disabled', 'adaptive']), budget_tokens: z.int().nullish() }).nullish(),
 }
 
-/** `POST /messages/count_tokens` */
 export const countRequest = z.looseObject(prompt)
 
-/** `POST /messages` */
 export const messagesRequest = z.looseObject({
   ...prompt,
   max_tokens: z.int().min(1),

@@ -35,7 +35,6 @@ export const model = z.strictObject({
 
 export const modelList = z.strictObject({ object: z.literal('list'), data: z.array(model) })
 
-/** `GET /models` */
 export const modelsEndpoint: Endpoint = {
   method: 'GET',
   path: '/models',

@@ -51,7 +51,6 @@ export const image = (url: string, field: string, { detail, frames, pages }: Att
   pages,
 })
 
-/** How closely an image is looked at. */
 export const detail = z
   .enum(['low', 'high', 'auto'])
   .nullish()

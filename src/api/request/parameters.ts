@@ -99,7 +99,6 @@ export const parameters = {
 
 type Parameters = z.output<z.ZodObject<typeof parameters>>
 
-/** The settings of a chat or completion. */
 export function settingsOf(body: Parameters, { isolationKey, dialect }: RequestContext): Settings {
   return {
     ...plainSettings,

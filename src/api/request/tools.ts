@@ -2,10 +2,8 @@ import { z } from 'zod'
 import type { CallableTool, Calling, Settings } from '../../deployments/index.ts'
 import { invalidValue, optional } from './validation.ts'
 
-/** The name of a function. */
 export const functionName = z.string().regex(/^[\w.-]{1,64}$/, { error: 'must be 1 to 64 letters, digits, ., _ or -' })
 
-/** JSON Schema of a function's arguments. */
 export const argumentsSchema = z.record(z.string(), z.unknown())
 
 const tool = z.object({

@@ -86,7 +86,6 @@ const ofItem = { ...numbered, output_index: z.int(), item_id: z.string() }
 const ofPart = { ...ofItem, content_index: z.int() }
 const logprobs = z.array(z.never())
 
-/** One event of a stream. */
 export const responseEvent = z.discriminatedUnion('type', [
   z.strictObject({
     type: z.enum([
@@ -130,14 +129,12 @@ type Unnumbered<Event> = Event extends unknown ? Omit<Event, 'sequence_number'> 
 type ResponseEvent = Unnumbered<Numbered>
 type End = Extract<BlockEvent, { type: 'end' }>
 
-/** The whole answer. */
 export async function whole(answer: RunningAnswer, body: ResponsesRequest) {
   const { blocks, end, timings } = await collectBlocks(answer)
   const items = blocks.map((block, index) => itemOf(answer, index, block, true))
   return { body: responseOf(answer, body, items, end), timings }
 }
 
-/** The answer as a stream. */
 export async function* events(answer: RunningAnswer, body: ResponsesRequest): AsyncIterable<Numbered> {
   let sequence_number = 0
   for await (const event of unnumbered(answer, body)) yield { ...event, sequence_number: sequence_number++ }

@@ -60,7 +60,6 @@ const stateless = (what: string) =>
     .meta(refusal)
     .optional()
 
-/** `POST /responses` */
 export const responsesRequest = z.looseObject({
   model: z.string().min(1),
   input: z.union([z.string(), z.array(item).min(1)]),

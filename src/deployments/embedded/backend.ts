@@ -12,7 +12,6 @@ import { infoOf } from './info.ts'
 import { type LaidOut, type LayoutModel, layOut } from './layout.ts'
 import { promptText } from './prompt-text.ts'
 
-/** What an embedded backend is made of. */
 export interface EmbeddedParts {
   card: ModelCard
   engine: Engine

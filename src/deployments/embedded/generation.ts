@@ -5,7 +5,6 @@ import { callTags, thoughtEnd, thoughtTags } from '../../prompt/index.ts'
 import type { Ask, CallableTool, ChatPrompt, Sampling } from '../ask.ts'
 import { forcedCall, inTools } from './forced-call.ts'
 
-/** What an ask becomes for the engine. */
 export function generateRequest(
   { prompt, settings }: Ask,
   pieces: readonly PromptPiece[],

@@ -4,13 +4,11 @@ import type { Loaded } from '../../media/index.ts'
 import type { ChatFormat, ChatMessage, PromptPart } from '../../prompt/index.ts'
 import type { Ask, ChatPrompt, PlainPart, PlainPrompt, Settings } from '../ask.ts'
 
-/** A prompt that the engine can take. */
 export interface LaidOut {
   parts: readonly PlainPart[]
   pieces: readonly PromptPiece[]
 }
 
-/** The model that a prompt is laid out for. */
 export interface LayoutModel {
   engine: Engine
   format: ChatFormat

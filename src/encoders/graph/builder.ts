@@ -116,7 +116,6 @@ export function windowPlaces(windows: readonly (readonly number[])[], size: numb
   return { taken, back }
 }
 
-/** How squares of patches are joined. */
 export interface JoinOrder {
   /** `columns`: column by column, from top to bottom. */
   squares?: 'rows' | 'columns'

@@ -4,7 +4,6 @@ import type { Size } from './resize.ts'
 export interface Slices {
   columns: number
   rows: number
-  /** The size of one slice. */
   size: Size
 }
 

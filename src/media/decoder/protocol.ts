@@ -28,7 +28,6 @@ export type ToDecoder =
 /** What is known about a file before anything is decoded. */
 export interface FileHeader {
   readonly format: Format
-  /** Size of the file in bytes. */
   readonly bytes: number
   /** Pages or frames in the file, selected or not. */
   readonly pages: number

@@ -1,6 +1,5 @@
 import ipaddr from 'ipaddr.js'
 
-/** Decides which addresses may be fetched from. */
 export type AddressCheck = (address: string) => boolean
 
 /**

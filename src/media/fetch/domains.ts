@@ -1,6 +1,5 @@
 import { domainToASCII } from 'node:url'
 
-/** Decides which host names may be fetched from. */
 export type HostCheck = (host: string) => boolean
 
 /**

@@ -13,7 +13,6 @@ import { freshnessOf, validatorsOf } from './freshness.ts'
 /** Resolves a host name to all of its addresses. */
 export type Resolve = (host: string) => Promise<readonly { address: string; family: number }[]>
 
-/** What every download depends on. */
 export interface DownloadContext {
   readonly config: MediaConfig
   readonly allowsAddress: AddressCheck

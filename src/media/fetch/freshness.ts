@@ -8,7 +8,6 @@ export interface Freshness {
   readonly lastModified: string | undefined
 }
 
-/** A fetched file and how long it may be reused. */
 export interface CachedFile extends Freshness {
   readonly bytes: Buffer
 }

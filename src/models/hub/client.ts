@@ -5,7 +5,6 @@ import { OrielError } from '../../errors.ts'
 import { version } from '../../version.ts'
 import { type Refusal, refusedBy, withRetries } from './refusals.ts'
 
-/** A file of a repository at one commit. */
 export interface RemoteFile {
   repo: string
   commit: string
