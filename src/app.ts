@@ -3,12 +3,12 @@ import { z } from 'zod'
 import { askOf, attachmentOf, type ImageInput, type Message, type QuestionOptions } from './app/question.ts'
 import { Reply } from './app/reply.ts'
 import { type Config, loadConfig, type OrielSettings, variableOf } from './config.ts'
-import { type Backend, type Count, type Deployments, deploy, embedded, type ListedModel } from './deployments/index.ts'
+import { type Backend, type Count, deploy, embedded, type ListedModel } from './deployments/index.ts'
 import { imageFamilies } from './encoders/index.ts'
 import { type Compute, chooseDevice } from './engine/index.ts'
 import { OrielError } from './errors.ts'
 import { createLogger, type Logger } from './log.ts'
-import { createMedia, type Media } from './media/index.ts'
+import { createMedia } from './media/index.ts'
 import { createLibrary, type Library, type ModelCard } from './models/index.ts'
 
 export type { ImageInput, ImagePart, Message, QuestionOptions, TextPart } from './app/question.ts'
@@ -110,10 +110,82 @@ export async function createOriel(settings: OrielSettings = {}, around: Surround
     gpuMemory: gpuMemory(compute),
     log,
   })
-  return new Assembled(config, { deployments, media, log }, [
-    ...backends.map(({ info }) => info.id),
-    ...cards.map(({ id }) => id),
-  ])
+  /** The models that the settings name. */
+  const named = [...backends.map(({ info }) => info.id), ...cards.map(({ id }) => id)]
+  const servers = new Set<{ close(): Promise<void> }>()
+  const modelOf = ({ model = named[0] }: QuestionOptions): string => {
+    if (model === undefined) throw new OrielError('invalid', 'No model is named.', { param: 'model' })
+    return model
+  }
+
+  const oriel: Oriel = {
+    async ask(question, options = {}) {
+      const over = new AbortController()
+      const signal = options.signal === undefined ? over.signal : AbortSignal.any([options.signal, over.signal])
+      try {
+        const ask = await askOf(question, options)
+        const backend = await deployments.find(modelOf(options), signal)
+        const answer = await backend.answer(ask, signal)
+        return new Reply({ ...answer, events: closing(answer.events, over) })
+      } catch (error) {
+        over.abort()
+        throw error
+      }
+    },
+
+    count: (question, options = {}) =>
+      during(async (signal) => {
+        const ask = await askOf(question, options)
+        const backend = await deployments.find(modelOf(options), signal)
+        return backend.count(ask, signal)
+      }),
+
+    inspect: (image) =>
+      during(async (signal) => {
+        const [found] = await media.load([await attachmentOf({ image, pages: '1' }, 'image')], 1, signal)
+        if (found === undefined) throw new Error('an image was not loaded')
+        return { format: found.format, bytes: found.bytes, pages: found.pagesInFile }
+      }),
+
+    models: () => deployments.list(),
+
+    async load(names = named, { onProgress } = {}) {
+      const report = async (): Promise<void> => {
+        for (const { id, progress } of await Promise.all(names.map((name) => deployments.describe(name))))
+          if (progress !== null) onProgress?.(id, progress)
+      }
+      // A load that fails reports its error itself.
+      const timer = onProgress && setInterval(() => void report().catch(() => {}), progressInterval)
+      const load = (signal: AbortSignal) =>
+        Promise.all(names.map((name) => deployments.find(name, signal, Number.POSITIVE_INFINITY)))
+      await during(load).finally(() => clearInterval(timer))
+    },
+
+    async listen({ host = config.server.host, port = config.server.port, ...options } = {}) {
+      // Engines load in processes of their own while this one reads the HTTP server's code.
+      const [{ createServer }] = await Promise.all([import('./api/index.ts'), oriel.load(undefined, options)])
+      const rooms = { deployments, clearCache: () => media.clearCache() }
+      const server = createServer(rooms, config.server, log)
+      await server.listen({ host, port }).catch((error: unknown) => {
+        throw whyNotListening(error, host, port)
+      })
+      servers.add(server)
+      const { port: taken } = server.server.address() as AddressInfo
+      const shown = host === '0.0.0.0' || host === '::' ? 'localhost' : host.includes(':') ? `[${host}]` : host
+      return { url: `http://${shown}:${taken}` }
+    },
+
+    async close({ graceMs = usualGrace } = {}) {
+      // New connections are refused from here on. Answers that outlast the grace end with an error event.
+      const closed = Promise.all([...servers].map((server) => server.close()))
+      const timer = setTimeout(() => void deployments.close(), graceMs)
+      await closed
+      clearTimeout(timer)
+      await deployments.close()
+      await media.close()
+    },
+  }
+  return oriel
 }
 
 /** @throws OrielError `invalid` that names each setting that is not allowed, by its environment variable if it has one */
@@ -129,112 +201,10 @@ export function configOf(settings: OrielSettings, env: NodeJS.ProcessEnv = proce
   }
 }
 
-class Assembled implements Oriel {
-  readonly #config: Config
-  readonly #deployments: Deployments
-  readonly #media: Media
-  readonly #log: Logger
-  /** The models that the settings name. */
-  readonly #named: readonly string[]
-  readonly #servers = new Set<{ close(): Promise<void> }>()
-
-  constructor(
-    config: Config,
-    { deployments, media, log }: { deployments: Deployments; media: Media; log: Logger },
-    named: readonly string[],
-  ) {
-    this.#config = config
-    this.#deployments = deployments
-    this.#media = media
-    this.#log = log
-    this.#named = named
-  }
-
-  async ask(question: string | readonly Message[], options: QuestionOptions = {}): Promise<Reply> {
-    const over = new AbortController()
-    const signal = options.signal === undefined ? over.signal : AbortSignal.any([options.signal, over.signal])
-    try {
-      const ask = await askOf(question, options)
-      const backend = await this.#deployments.find(this.#modelOf(options), signal)
-      const answer = await backend.answer(ask, signal)
-      return new Reply({ ...answer, events: closing(answer.events, over) })
-    } catch (error) {
-      over.abort()
-      throw error
-    }
-  }
-
-  async count(question: string | readonly Message[], options: QuestionOptions = {}): Promise<Count> {
-    const over = new AbortController()
-    try {
-      const ask = await askOf(question, options)
-      const backend = await this.#deployments.find(this.#modelOf(options), over.signal)
-      return await backend.count(ask, over.signal)
-    } finally {
-      over.abort()
-    }
-  }
-
-  async inspect(image: ImageInput): Promise<{ format: string; bytes: number; pages: number }> {
-    const over = new AbortController()
-    try {
-      const source = await attachmentOf({ image, pages: '1' }, 'image')
-      const [found] = await this.#media.load([source], 1, over.signal)
-      if (found === undefined) throw new Error('an image was not loaded')
-      return { format: found.format, bytes: found.bytes, pages: found.pagesInFile }
-    } finally {
-      over.abort()
-    }
-  }
-
-  models(): Promise<ListedModel[]> {
-    return this.#deployments.list()
-  }
-
-  async load(names: readonly string[] = this.#named, { onProgress }: LoadOptions = {}): Promise<void> {
-    const loaded = new AbortController()
-    const report = async (): Promise<void> => {
-      for (const { id, progress } of await Promise.all(names.map((name) => this.#deployments.describe(name))))
-        if (progress !== null) onProgress?.(id, progress)
-    }
-    // A load that fails reports its error itself.
-    const timer = onProgress && setInterval(() => void report().catch(() => {}), progressInterval)
-    try {
-      await Promise.all(names.map((name) => this.#deployments.find(name, loaded.signal, Number.POSITIVE_INFINITY)))
-    } finally {
-      clearInterval(timer)
-      loaded.abort()
-    }
-  }
-
-  async listen({ host = this.#config.server.host, port = this.#config.server.port, ...options }: ListenOptions = {}) {
-    // Engines load in processes of their own while this one reads the HTTP server's code.
-    const [{ createServer }] = await Promise.all([import('./api/index.ts'), this.load(undefined, options)])
-    const rooms = { deployments: this.#deployments, clearCache: () => this.#media.clearCache() }
-    const server = createServer(rooms, this.#config.server, this.#log)
-    await server.listen({ host, port }).catch((error: unknown) => {
-      throw whyNotListening(error, host, port)
-    })
-    this.#servers.add(server)
-    const { port: taken } = server.server.address() as AddressInfo
-    const shown = host === '0.0.0.0' || host === '::' ? 'localhost' : host.includes(':') ? `[${host}]` : host
-    return { url: `http://${shown}:${taken}` }
-  }
-
-  async close({ graceMs = usualGrace }: { graceMs?: number } = {}): Promise<void> {
-    // New connections are refused from here on. Answers that outlast the grace end with an error event.
-    const closed = Promise.all([...this.#servers].map((server) => server.close()))
-    const timer = setTimeout(() => void this.#deployments.close(), graceMs)
-    await closed
-    clearTimeout(timer)
-    await this.#deployments.close()
-    await this.#media.close()
-  }
-
-  #modelOf({ model = this.#named[0] }: QuestionOptions): string {
-    if (model === undefined) throw new OrielError('invalid', 'No model is named.', { param: 'model' })
-    return model
-  }
+/** Frees what the work holds, its model among it, when it ends. */
+async function during<T>(work: (signal: AbortSignal) => Promise<T>): Promise<T> {
+  const over = new AbortController()
+  return work(over.signal).finally(() => over.abort())
 }
 
 /** Frees what a request holds, its model among it, when its events end or their reader leaves. */

@@ -34,9 +34,7 @@ export class Intake {
       throw new OrielError(
         'overloaded',
         `The queue is full: ${maxQueue} requests are waiting. Try again in a moment.`,
-        {
-          retryAfter: 1,
-        },
+        { retryAfter: 1 },
       )
     if (spec.n > maxSequences)
       throw new OrielError('invalid', `n is ${spec.n}; the maximum is ${maxSequences}.`, { param: 'n' })

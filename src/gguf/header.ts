@@ -89,10 +89,7 @@ const named = (error: OrielError, file: string): OrielError =>
   new OrielError(
     error.kind,
     error.message.replace('The model file', () => path.basename(file)),
-    {
-      code: error.code,
-      cause: error,
-    },
+    { code: error.code, cause: error },
   )
 
 async function beginning(handle: FileHandle, bytes: number): Promise<Buffer> {

@@ -141,10 +141,7 @@ function boundSampler(
         throw new OrielError(
           'invalid',
           'The grammar is too ambiguous: the answer so far matches it in too many ways.',
-          {
-            param: 'grammar',
-            code: 'invalid_grammar',
-          },
+          { param: 'grammar', code: 'invalid_grammar' },
         )
       choices = [before, took]
       return token

@@ -129,12 +129,7 @@ function inRepo({ repo, snapshots }: CachedRepo): LocalModel[] {
         aliases: [],
         decoder: decoder.file,
         projector: vision?.file ?? null,
-        origin: {
-          kind: 'hub',
-          repo,
-          paths: parts.map((part) => part.path),
-          projectorPath: vision?.path ?? null,
-        },
+        origin: { kind: 'hub', repo, paths: parts.map((part) => part.path), projectorPath: vision?.path ?? null },
       })
     }
   const entry = entryOfRepo(repo)

@@ -20,10 +20,7 @@ export interface Kernel {
   weight(distance: number): number
 }
 
-export const bilinear: Kernel = {
-  support: 1,
-  weight: (x) => Math.max(0, 1 - Math.abs(x)),
-}
+export const bilinear: Kernel = { support: 1, weight: (x) => Math.max(0, 1 - Math.abs(x)) }
 
 /** Pillow's bicubic, a = -0.5. */
 export const bicubic: Kernel = {
@@ -38,10 +35,7 @@ export const bicubic: Kernel = {
 }
 
 /** Lanczos with three lobes. */
-export const lanczos: Kernel = {
-  support: 3,
-  weight: (x) => (x >= -3 && x < 3 ? sinc(x) * sinc(x / 3) : 0),
-}
+export const lanczos: Kernel = { support: 3, weight: (x) => (x >= -3 && x < 3 ? sinc(x) * sinc(x / 3) : 0) }
 
 const sinc = (x: number): number => (x === 0 ? 1 : Math.sin(x * Math.PI) / (x * Math.PI))
 

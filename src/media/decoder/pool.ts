@@ -48,10 +48,7 @@ export class DecoderPool {
       throw new OrielError(
         'overloaded',
         `${maxWaiting} images are waiting to be decoded, the limit. Try again later.`,
-        {
-          code: 'too_many_pictures_waiting',
-          retryAfter: 5,
-        },
+        { code: 'too_many_pictures_waiting', retryAfter: 5 },
       )
     const release = await this.#processes.acquire(1, signal)
     // After an abort the decoder stays occupied until it has finished the file or is killed.

@@ -261,9 +261,7 @@ function checkVersion({ hash, validator, bytes, what }: Transfer, answer: Bytes)
   // Not every server supports `If-Range`.
   const isOther = validator !== null && (!answer.partial || (answer.validator ?? validator) !== validator)
   if (isOther || (answer.totalBytes ?? bytes) !== bytes)
-    throw new OrielError('invalid', `${what.path ?? what.repo} changed during the download.`, {
-      code: 'file_changed',
-    })
+    throw new OrielError('invalid', `${what.path ?? what.repo} changed during the download.`, { code: 'file_changed' })
 }
 
 function checkLength({ bytes, what }: Transfer, { totalBytes }: Bytes): void {
