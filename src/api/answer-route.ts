@@ -78,9 +78,10 @@ function answering<Body extends StreamableBody, Answer extends z.ZodType, Event 
     const { dryRun } = protocol
     if (dryRun?.wanted(parsed)) return dryRun.counted(parsed, await countPrompts(rooms, requests, signal))
 
-    const starting = startAnswers(rooms, requests, signal).then((answer) =>
-      observed(answer, (account) => tell(account, request.id)),
-    )
+    const starting = startAnswers(rooms, requests, signal).then((answer) => ({
+      ...answer,
+      events: observed(answer, (account) => tell(account, request.id)),
+    }))
     if (!parsed.stream) {
       const answer = await starting
       describeAnswer(reply, answer)

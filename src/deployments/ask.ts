@@ -1,4 +1,4 @@
-import type { Sampling as EngineSampling } from '../engine/index.ts'
+import type { Sampling as EngineSampling, GenerateRequest } from '../engine/index.ts'
 import type { AttachmentSource } from '../media/index.ts'
 import type { ChatMessage, PromptPart, Tool } from '../prompt/index.ts'
 
@@ -58,26 +58,12 @@ export type PlainPart = PromptPart | { kind: 'tokens'; tokens: readonly number[]
 export type Sampling = Omit<EngineSampling, 'grammarAfter'>
 
 /** How to answer. What is null or left out is the model's recommendation. */
-export interface Settings {
-  /** null: up to the end of the context. */
-  maxTokens: number | null
-  /** What happens when prompt and `maxTokens` exceed the context: an error, or a shorter answer. */
-  overflow: 'error' | 'truncate'
-  /** Number of answers. */
-  n: number
-  stop: readonly string[]
-  ignoreEos: boolean
+export interface Settings
+  extends Pick<GenerateRequest, 'maxTokens' | 'n' | 'stop' | 'ignoreEos' | 'cachePrompt' | 'cachedMost'>,
+    Pick<GenerateRequest, 'overflow' | 'promptLogprobs' | 'topLogprobs'> {
   sampling: { readonly [Name in keyof Sampling]?: Sampling[Name] | null | undefined }
-  /** Log probabilities of each token and of this many alternatives; null: none. */
-  topLogprobs: number | null
-  /** Whether an echo of the prompt has log probabilities too. */
-  promptLogprobs: boolean
   /** Cached prompts are shared only between requests with equal keys. */
   isolation: readonly string[]
-  /** Whether a cached prompt may be used. */
-  cachePrompt: boolean
-  /** At most this many tokens of a cached prompt are used; null: all. */
-  cachedMost: number | null
   /** How much of the prompt the answer repeats first: all of it, or this many last tokens. */
   echo: 'all' | number | null
   /** Whether the answer describes its prompt: its text and its tokens. */

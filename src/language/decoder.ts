@@ -1,6 +1,6 @@
 import { badModel, OrielError, outOfMemory, unsupportedModel } from '../errors.ts'
 import { availableMemory } from '../memory.ts'
-import { Batch, type Device, openNative } from '../native/index.ts'
+import { Batch, type Device, type Model, openNative } from '../native/index.ts'
 import { layersThatFit } from './offload.ts'
 import { createSampler, type SamplerSettings, type TokenSampler } from './sampler.ts'
 import { openTokenEmbeddings } from './token-embeddings.ts'
@@ -193,17 +193,24 @@ function load(file: string, settings: DecoderSettings, gpuLayers: number) {
   if (model === null && gpuLayers > 0) throw outOfMemory('The GPU does not have enough memory for the weights.')
   if (model === null)
     throw badModel('The model file could not be loaded: it is damaged, or its architecture is not supported.')
-  const stateful = llama.isRecurrent(model) || llama.isHybrid(model)
-  if (llama.hasEncoder(model) || (stateful && !smallState.has(llama.metadata(model, 'general.architecture') ?? ''))) {
+  try {
+    return { model, ...contextOf(model, settings, gpuLayers) }
+  } catch (error) {
     llama.freeModel(model)
+    throw error
+  }
+}
+
+/** Checks a model that was loaded, and makes its context. */
+function contextOf(model: Model, settings: DecoderSettings, gpuLayers: number) {
+  const { llama } = openNative()
+  const stateful = llama.isRecurrent(model) || llama.isHybrid(model)
+  if (llama.hasEncoder(model) || (stateful && !smallState.has(llama.metadata(model, 'general.architecture') ?? '')))
     throw unsupportedModel(
       'Models with an encoder, or with a large state for each sequence beside the KV memory, are not supported.',
     )
-  }
-  if (llama.vocabType(llama.vocab(model)) === noVocabulary) {
-    llama.freeModel(model)
+  if (llama.vocabType(llama.vocab(model)) === noVocabulary)
     throw unsupportedModel('This model has no vocabulary, so it cannot read or write text.')
-  }
   // llama.cpp rounds up by itself, but limits batches to the number that it was given.
   const cells = Math.ceil(settings.cells / cellsAtOnce) * cellsAtOnce
   // llama.cpp ends the process if a batch cannot hold a row of each sequence.
@@ -213,12 +220,10 @@ function load(file: string, settings: DecoderSettings, gpuLayers: number) {
   const memory = { weightsBytes: Number(llama.modelSize(model)), kvBytes }
   const here = settings.gpu === undefined ? 1 : Math.max(0, 1 - gpuLayers / (settings.gpu.layers + 1))
   const free = availableMemory()
-  if ((memory.weightsBytes + kvBytes) * here > free) {
-    llama.freeModel(model)
+  if ((memory.weightsBytes + kvBytes) * here > free)
     throw outOfMemory(
       `The model does not fit in memory: its weights take ${megabytes(memory.weightsBytes)} MB and a context of ${cells} tokens takes ${megabytes(kvBytes)} MB, but ${megabytes(free)} MB are free.`,
     )
-  }
   const context = llama.initContext(model, {
     n_ctx: cells,
     n_batch: rows,
@@ -232,17 +237,13 @@ function load(file: string, settings: DecoderSettings, gpuLayers: number) {
     no_perf: true,
     kv_unified: true,
   })
-  if (context === null) {
-    llama.freeModel(model)
-    throw outOfMemory(`There is not enough memory for a context of ${cells} tokens.`)
-  }
+  if (context === null) throw outOfMemory(`There is not enough memory for a context of ${cells} tokens.`)
   const kvMemory = llama.memory(context)
   if (kvMemory === null) {
     llama.freeContext(context)
-    llama.freeModel(model)
     throw unsupportedModel('This model produces embeddings of texts, not answers.')
   }
-  return { model, context, kvMemory, memory }
+  return { context, kvMemory, memory }
 }
 
 /** `LLAMA_VOCAB_TYPE_NONE` */

@@ -12,7 +12,7 @@ export { TensorType } from './ggml.ts'
 export { countOutlived, giveBackMemory } from './heap.ts'
 export { type Device, findFolder, type GpuDevice, gpusOf, installCommand, isInstalled, thisHost } from './libraries.ts'
 export { dieWithParent } from './lifeline.ts'
-export type { Llama, LlamaContext, Sampler, Vocab } from './llama.ts'
+export type { Llama, LlamaContext, Model, Sampler, Vocab } from './llama.ts'
 export { confinement } from './thread-pool.ts'
 
 export interface Native {

@@ -1,4 +1,5 @@
 import type { Tool } from './messages.ts'
+import { jsonOrText } from './tools.ts'
 
 /** A call that was written with tags around its arguments. */
 export interface TaggedCall {
@@ -40,12 +41,4 @@ function typesOf(tool: Tool | undefined): Map<string, unknown> {
       typeof schema === 'object' && schema !== null && 'type' in schema ? schema.type : undefined,
     ]),
   )
-}
-
-function jsonOrText(text: string): unknown {
-  try {
-    return JSON.parse(text)
-  } catch {
-    return text
-  }
 }

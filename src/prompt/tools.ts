@@ -19,7 +19,7 @@ export function templateCalls({ calls, callId, name, reasoning }: ChatMessage): 
             id: call.id,
             type: 'function',
             // Templates write arguments as JSON themselves: a string would be quoted twice.
-            function: { name: call.name, arguments: parsed(call.arguments) },
+            function: { name: call.name, arguments: jsonOrText(call.arguments) },
           })),
         }),
   }
@@ -69,7 +69,7 @@ export const callsInWords = (messages: readonly ChatMessage[]): ChatMessage[] =>
 const text = (words: string): ContentPart => ({ kind: 'text', text: words })
 
 const callInWords = ({ name, arguments: given }: PastCall): string =>
-  `\n<tool_call>\n${JSON.stringify({ name, arguments: parsed(given) })}\n</tool_call>`
+  `\n<tool_call>\n${JSON.stringify({ name, arguments: jsonOrText(given) })}\n</tool_call>`
 
 const instructions = (tools: readonly Tool[]): string =>
   `You may call these functions:
@@ -82,7 +82,7 @@ To call one, answer with its name and arguments as JSON within tags:
 </tool_call>`
 
 /** Arguments as a value. Text that is not JSON stays text. */
-function parsed(json: string): unknown {
+export function jsonOrText(json: string): unknown {
   try {
     return JSON.parse(json)
   } catch {

@@ -198,12 +198,8 @@ export interface AnswerAccount {
   timings: Tally['timings'] & MediaTimings
 }
 
-/** The same answer; `report` is called when it is complete. */
-export function observed(answer: RunningAnswer, report: (account: AnswerAccount) => void): RunningAnswer {
-  return { ...answer, events: passed(answer, report) }
-}
-
-async function* passed(
+/** The events of an answer; `report` is called when it is complete. */
+export async function* observed(
   { events, servedBy: model, usage, media }: RunningAnswer,
   report: (account: AnswerAccount) => void,
 ): AsyncIterable<AnswerEvent> {

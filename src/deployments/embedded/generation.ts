@@ -14,7 +14,7 @@ export function generateRequest(
 ): GenerateRequest {
   const forced = isForced(prompt) ? forcedCall(prompt.tools) : null
   const tags = prompt.kind === 'chat' ? [...(prompt.tools.length > 0 ? callTags : []), ...thoughtTags] : []
-  const { sampling } = settings
+  const { sampling, isolation, echo: _, wantsTokens, ...others } = settings
   for (const { token } of sampling.logitBias ?? [])
     if (token >= model.vocabulary)
       throw new OrielError(
@@ -23,12 +23,8 @@ export function generateRequest(
         { param: `logitBias.${token}`, code: 'invalid_value' },
       )
   return {
+    ...others,
     prompt: pieces,
-    maxTokens: settings.maxTokens,
-    overflow: settings.overflow,
-    n: settings.n,
-    stop: settings.stop,
-    ignoreEos: settings.ignoreEos,
     shownTokens: tags.filter((tag) => model.controlTokens.includes(tag)),
     sampling: {
       ...samplingOf(sampling, recommended),
@@ -36,11 +32,8 @@ export function generateRequest(
       // The grammar does not apply to a thought that the template has begun.
       ...(thinking ? { grammarAfter: thoughtEnd } : {}),
     },
-    promptLogprobs: settings.promptLogprobs,
-    topLogprobs: settings.topLogprobs ?? (settings.wantsTokens ? 0 : null),
-    cacheKey: JSON.stringify(settings.isolation),
-    cachePrompt: settings.cachePrompt,
-    cachedMost: settings.cachedMost,
+    topLogprobs: settings.topLogprobs ?? (wantsTokens ? 0 : null),
+    cacheKey: JSON.stringify(isolation),
   }
 }
 
