@@ -2,7 +2,7 @@ import type { FastifyReply } from 'fastify'
 import type { MediaTimings, Timings } from '../deployments/index.ts'
 import type { RunningAnswer } from './answering/answer.ts'
 import type { Dialect } from './dialects/dialect.ts'
-import { seconds } from './shapes/performance.ts'
+import { seconds } from './shapes/usage.ts'
 
 /** Headers of every response. */
 export function describeRequest(reply: FastifyReply, requestId: string, { headers }: Dialect): void {

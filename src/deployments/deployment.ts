@@ -42,11 +42,12 @@ export class Deployment implements Resident {
   readonly #plan: MemoryPlan
   readonly #rooms: DeploymentRooms
   readonly #waiting = new Set<Deferred<Backend>>()
-  #backend: Backend | undefined
+  backend: Backend | undefined
   /** Ends the load, or the wait for memory before it. */
   #loading: AbortController | undefined
   #starting = false
-  #share = 0
+  /** The share that is loaded so far: 0 to 1. */
+  progress = 0
   #failure: { error: OrielError; until: number } | undefined
   #idle: NodeJS.Timeout | undefined
   #closed = false
@@ -64,27 +65,18 @@ export class Deployment implements Resident {
   }
 
   get evictable(): boolean {
-    return this.#backend !== undefined
-  }
-
-  get backend(): Backend | undefined {
-    return this.#backend
+    return this.backend !== undefined
   }
 
   /** Whether it is in memory, or on its way there. */
   get active(): boolean {
-    return this.#backend !== undefined || this.#loading !== undefined || this.#waiting.size > 0
+    return this.backend !== undefined || this.#loading !== undefined || this.#waiting.size > 0
   }
 
   get state(): DeploymentState {
-    if (this.#backend !== undefined) return 'loaded'
+    if (this.backend !== undefined) return 'loaded'
     if (this.#loading !== undefined) return 'loading'
     return this.#failure === undefined ? 'available' : 'failed'
-  }
-
-  /** The share that is loaded so far: 0 to 1. */
-  get progress(): number {
-    return this.#share
   }
 
   get failure(): OrielError | undefined {
@@ -98,10 +90,10 @@ export class Deployment implements Resident {
    */
   async use(signal: AbortSignal, timeoutMs: number): Promise<Backend> {
     if (signal.aborted) throw cancelled()
-    if (this.#backend !== undefined && this.#rooms.budget.isOpen(this)) {
+    if (this.backend !== undefined && this.#rooms.budget.isOpen(this)) {
       this.#enter()
       this.#exitWith(signal)
-      return this.#backend
+      return this.backend
     }
     if (this.#failure !== undefined && this.#failure.until > performance.now()) throw this.#failure.error
     const waiter = deferred<Backend>()
@@ -109,7 +101,7 @@ export class Deployment implements Resident {
       ? setTimeout(() => waiter.reject(this.#tooLong(timeoutMs)), timeoutMs)
       : undefined
     this.#waiting.add(waiter)
-    if (this.#backend === undefined && this.#loading === undefined) void this.#load()
+    if (this.backend === undefined && this.#loading === undefined) void this.#load()
     try {
       const loaded = await orAborted(waiter.promise, signal)
       this.#exitWith(signal)
@@ -126,14 +118,14 @@ export class Deployment implements Resident {
 
   async unload(): Promise<void> {
     clearTimeout(this.#idle)
-    await this.#backend?.close()
-    this.#backend = undefined
+    await this.backend?.close()
+    this.backend = undefined
     this.#rooms.log.info({ model: this.card.id }, 'a model was unloaded')
     if (this.#waiting.size > 0) void this.#load()
   }
 
   reopen(): void {
-    if (this.#backend !== undefined) this.#admitWaiting(this.#backend)
+    if (this.backend !== undefined) this.#admitWaiting(this.backend)
   }
 
   async close(): Promise<void> {
@@ -141,7 +133,7 @@ export class Deployment implements Resident {
     this.#refuse(new OrielError('overloaded', 'The server is shutting down.', { retryAfter: 5 }))
     this.#loading?.abort()
     clearTimeout(this.#idle)
-    await this.#backend?.close()
+    await this.backend?.close()
   }
 
   /** One load for all that wait. Never rejects. */
@@ -150,7 +142,7 @@ export class Deployment implements Resident {
     const loading = new AbortController()
     const { budget, start, log } = this.#rooms
     this.#loading = loading
-    this.#share = 0
+    this.progress = 0
     this.#failure = undefined
     let admitted = false
     try {
@@ -164,14 +156,14 @@ export class Deployment implements Resident {
         plan: this.#plan,
         signal: loading.signal,
         onProgress: (share) => {
-          this.#share = share
+          this.progress = share
           if (performance.now() - logged < logInterval) return
           logged = performance.now()
           log.info({ model: this.card.id, progress: share }, 'a model is loading')
         },
       })
       log.info({ model: this.card.id, ms: Math.round(performance.now() - began) }, 'a model is loaded')
-      this.#backend = backend
+      this.backend = backend
       this.#admitWaiting(backend)
     } catch (error) {
       if (admitted) budget.release(this)
@@ -180,10 +172,10 @@ export class Deployment implements Resident {
       this.#starting = false
       this.#loading = undefined
     }
-    if (this.#closed) await this.#backend?.close()
+    if (this.#closed) await this.backend?.close()
     // A request may have arrived while the load was being given up.
-    else if (this.#backend === undefined && this.#waiting.size > 0) void this.#load()
-    else if (this.#backend !== undefined) {
+    else if (this.backend === undefined && this.#waiting.size > 0) void this.#load()
+    else if (this.backend !== undefined) {
       this.#startIdle()
       budget.settle()
     }
@@ -213,7 +205,7 @@ export class Deployment implements Resident {
     const [time, { id }] = [`${timeoutMs / 1000} s`, this.card]
     const others = this.#rooms.budget.leaving.filter((resident) => resident instanceof Deployment)
     const message = this.#starting
-      ? `The model ${id} is still loading (${Math.floor(this.#share * 100)} %) after ${time}. The load continues: send the request again.`
+      ? `The model ${id} is still loading (${Math.floor(this.progress * 100)} %) after ${time}. The load continues: send the request again.`
       : `The model ${id} waited ${time} for memory${others.length > 0 ? ` while requests ran in ${others.map(({ card }) => card.id).join(', ')}` : ''}.`
     return new OrielError('overloaded', message, { code: 'model_loading', retryAfter })
   }

@@ -1,5 +1,11 @@
-export type { AnswerPiece, AttachmentPart, ChatMessage, ContentPart, PromptPart } from '../prompt/index.ts'
-export { endsInAnswer } from '../prompt/index.ts'
+export {
+  type AnswerPiece,
+  type AttachmentPart,
+  type ChatMessage,
+  type ContentPart,
+  endsInAnswer,
+  type PromptPart,
+} from '../prompt/index.ts'
 export {
   type Ask,
   type Attachment,
@@ -29,5 +35,4 @@ export type {
 } from './backend.ts'
 export { type Choice, Collected } from './collected.ts'
 export { type Deployments, deploy, type ListedModel } from './deployments.ts'
-export { embeddedBackend } from './embedded/backend.ts'
-export { embedded } from './embedded/start.ts'
+export { embedded, embeddedBackend } from './embedded/backend.ts'

@@ -6,18 +6,15 @@ export class AnswerText {
   readonly #decoder = new TextDecoder('utf-8', { ignoreBOM: true })
   readonly #stop: readonly string[]
   #held = ''
-  #stoppedBy: string | null = null
+  /** The stop string that has ended the answer. */
+  stoppedBy: string | null = null
 
   constructor(stop: readonly string[]) {
     this.#stop = stop.filter((text) => text !== '')
   }
 
   get stopped(): boolean {
-    return this.#stoppedBy !== null
-  }
-
-  get stoppedBy(): string | null {
-    return this.#stoppedBy
+    return this.stoppedBy !== null
   }
 
   /** @param bytes of the next token @returns the text that can be emitted now */
@@ -25,7 +22,7 @@ export class AnswerText {
     this.#held += this.#decoder.decode(bytes, { stream: true })
     const end = this.#firstStop()
     if (end !== undefined) {
-      this.#stoppedBy = end.text
+      this.stoppedBy = end.text
       return this.#take(end.at)
     }
     return this.#take(this.#held.length - this.#possibleStop())

@@ -76,8 +76,8 @@ class EngineHost implements Engine {
   readonly #log: Logger
   readonly #onProgress: (share: number) => void
   readonly #running = new Map<number, Pending>()
-  readonly #counting = new Map<number, Deferred<PromptCount>>()
-  readonly #asking = new Map<number, Deferred<EngineState>>()
+  /** Questions that the engine has not answered: counts and states. */
+  readonly #asked = new Map<number, Deferred<unknown>>()
   #child: ChildProcess | undefined
   /** Whether the child has loaded its model and takes requests. */
   #live = false
@@ -143,19 +143,20 @@ class EngineHost implements Engine {
 
   async #count(pieces: readonly PromptPiece[], tokens: boolean): Promise<PromptCount> {
     await this.#whenReady()
-    const id = this.#nextId++
-    const counted = deferred<PromptCount>()
-    this.#counting.set(id, counted)
-    this.#send({ type: 'count', id, prompt: separatePayloads(pieces).prompt, tokens })
-    return counted.promise
+    const { prompt } = separatePayloads(pieces)
+    return this.#ask((id) => ({ type: 'count', id, prompt, tokens }))
   }
 
   async state(): Promise<EngineState> {
     if (!this.#live) throw lost()
+    return this.#ask((id) => ({ type: 'state', id }))
+  }
+
+  #ask<Answer>(question: (id: number) => ToEngine): Promise<Answer> {
     const id = this.#nextId++
-    const asked = deferred<EngineState>()
-    this.#asking.set(id, asked)
-    this.#send({ type: 'state', id })
+    const asked = deferred<Answer>()
+    this.#asked.set(id, asked)
+    this.#send(question(id))
     return asked.promise
   }
 
@@ -235,7 +236,7 @@ class EngineHost implements Engine {
   #watch(child: ChildProcess): () => void {
     let unanswered = 0
     const timer = setInterval(() => {
-      if (!this.#live || this.#running.size + this.#counting.size + this.#asking.size === 0) return
+      if (!this.#live || this.#running.size + this.#asked.size === 0) return
       if (++unanswered > heartbeat.mostMissed) {
         this.#log.error({ engine: this.#options.name }, 'the engine process hangs and is killed')
         child.kill('SIGKILL')
@@ -288,19 +289,16 @@ class EngineHost implements Engine {
         break
       }
       case 'counted':
-        this.#counting.get(message.id)?.resolve(message.count)
-        this.#counting.delete(message.id)
-        break
       case 'state':
-        this.#asking.get(message.id)?.resolve(message.state)
-        this.#asking.delete(message.id)
+        this.#asked.get(message.id)?.resolve(message.type === 'state' ? message.state : message.count)
+        this.#asked.delete(message.id)
         break
       case 'failed':
         if (message.id === null) break
         this.#logCause(message.error, 'a request failed in the engine')
         this.#end(message.id, fromWire(message.error))
-        this.#counting.get(message.id)?.reject(fromWire(message.error))
-        this.#counting.delete(message.id)
+        this.#asked.get(message.id)?.reject(fromWire(message.error))
+        this.#asked.delete(message.id)
         break
     }
   }
@@ -333,10 +331,8 @@ class EngineHost implements Engine {
   }
 
   #failQuestions(error: OrielError): void {
-    for (const asked of [this.#counting, this.#asking]) {
-      for (const { reject } of asked.values()) reject(error)
-      asked.clear()
-    }
+    for (const { reject } of this.#asked.values()) reject(error)
+    this.#asked.clear()
   }
 
   #send(message: ToEngine): void {

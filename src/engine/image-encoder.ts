@@ -67,7 +67,7 @@ export async function startImageEncoder(
   ])
   if ('error' in first) throw fromWire(first.error)
   if (!('ready' in first)) throw new Error('the encoder thread encodes before it is ready')
-  return new ImageEncoderThread(worker, first, cacheBytes, cores)
+  return encoderOn(worker, first, cacheBytes, cores)
 }
 
 interface Job {
@@ -79,90 +79,68 @@ interface Job {
 /** Images that the thread keeps scaled: two requests may take turns. */
 const scaledKept = 2
 
-class ImageEncoderThread implements ImageEncoder {
-  readonly runtime: 'onnx' | 'ggml'
-  readonly #worker: Worker
-  readonly #cores: EncoderCores
-  readonly #confine: ReturnType<typeof confinement>
-  readonly #cache: LRUCache<string, Float32Array>
+function encoderOn(
+  worker: Worker,
+  { runtime, threads: ids }: Pick<ImageEncoder, 'runtime'> & { threads: readonly number[] },
+  cacheBytes: number,
+  cores: EncoderCores,
+): ImageEncoder {
+  const send = (message: ToEncoder): void => worker.postMessage(message)
+  const confine = cores.shared && confinement(ids, cores.shared.all, cores.shared.decoding)
+  const cache = new LRUCache<string, Float32Array>({
+    maxSize: cacheBytes,
+    sizeCalculation: ({ byteLength }) => byteLength,
+  })
   /** Images that the thread holds scaled. */
-  readonly #scaled: LRUCache<string, true>
-  #givesWay = false
-  #running: Job | undefined
+  const scaled = new LRUCache<string, true>({ max: scaledKept, dispose: (_, name) => send({ forget: name }) })
+  let givesWay = false
+  let running: Job | undefined
 
-  constructor(
-    worker: Worker,
-    { runtime, threads }: Pick<ImageEncoder, 'runtime'> & { threads: readonly number[] },
-    cacheBytes: number,
-    cores: EncoderCores,
-  ) {
-    this.runtime = runtime
-    this.#worker = worker
-    this.#cores = cores
-    this.#confine = cores.shared && confinement(threads, cores.shared.all, cores.shared.decoding)
-    this.#cache = new LRUCache({ maxSize: cacheBytes, sizeCalculation: ({ byteLength }) => byteLength })
-    this.#scaled = new LRUCache({ max: scaledKept, dispose: (_, name) => this.#send({ forget: name }) })
-    worker.on('message', (result: EncodeResult) => this.#finish(result))
-    // The death of the thread is a crash of the process: the parent fails the requests and starts another process.
-    worker.on('error', (error) => {
-      throw error
-    })
-  }
-
-  get busy(): boolean {
-    return this.#running !== undefined
-  }
-
-  get cachedBytes(): number {
-    return this.#cache.calculatedSize
-  }
-
-  cached(key: string): Float32Array | undefined {
-    return this.#cache.get(key)
-  }
-
-  has(span: AttachmentSpan): boolean {
-    return this.#scaled.has(nameOf(span))
-  }
-
-  encode(span: AttachmentSpan, rgb: Uint8Array | null): Promise<Encoded> {
-    const encoded = deferred<Encoded>()
-    const threads = this.#cores.next()
-    this.#running = { span, threads, encoded }
-    const { plan, tile } = span
-    const name = nameOf(span)
-    this.#send({ name, image: rgb === null ? null : { rgb, plan }, tile, threads })
-    this.#scaled.set(name, true)
-    return encoded.promise
-  }
-
-  letGo(span: AttachmentSpan): void {
-    this.#scaled.delete(nameOf(span))
-  }
-
-  giveWay(decoding: boolean): void {
-    if (this.#givesWay === decoding) return
-    this.#givesWay = decoding
-    this.#confine?.(decoding)
-  }
-
-  #send(message: ToEncoder): void {
-    this.#worker.postMessage(message)
-  }
-
-  #finish(result: EncodeResult): void {
-    const job = this.#running
+  worker.on('message', (result: EncodeResult) => {
+    const job = running
     if (job === undefined || 'ready' in result) return
-    this.#running = undefined
+    running = undefined
     if ('error' in result) {
       // The thread may have failed before it scaled the image: the next tile must bring the pixels again.
-      this.letGo(job.span)
+      scaled.delete(nameOf(job.span))
       job.encoded.reject(fromWire(result.error))
     } else {
-      this.#cores.took(job.threads, job.span.tile.tokens, result.ms)
-      this.#cache.set(job.span.key, result.embeddings)
+      cores.took(job.threads, job.span.tile.tokens, result.ms)
+      cache.set(job.span.key, result.embeddings)
       job.encoded.resolve(result)
     }
+  })
+  // The death of the thread is a crash of the process: the parent fails the requests and starts another process.
+  worker.on('error', (error) => {
+    throw error
+  })
+
+  return {
+    runtime,
+    get busy() {
+      return running !== undefined
+    },
+    get cachedBytes() {
+      return cache.calculatedSize
+    },
+    cached: (key) => cache.get(key),
+    has: (span) => scaled.has(nameOf(span)),
+    encode(span, rgb) {
+      const encoded = deferred<Encoded>()
+      const threads = cores.next()
+      running = { span, threads, encoded }
+      const { plan, tile } = span
+      const name = nameOf(span)
+      send({ name, image: rgb === null ? null : { rgb, plan }, tile, threads })
+      scaled.set(name, true)
+      return encoded.promise
+    },
+    letGo: (span) => void scaled.delete(nameOf(span)),
+    giveWay(decoding) {
+      if (givesWay === decoding) return
+      givesWay = decoding
+      confine?.(decoding)
+    },
   }
 }
 

@@ -31,8 +31,10 @@ const shareCopied = 1 / 2
 /** The KV memory in slots, one for each running or stored sequence, and the prefixes of the stored ones. */
 export class KvCache {
   readonly memory: KvMemory
-  readonly #tree = new PrefixTree()
-  readonly #shelf: PrefixShelf
+  /** The prefixes of stored sequences, by their slots. */
+  readonly tree = new PrefixTree()
+  readonly shelf: PrefixShelf
+  readonly #owner: KvOwner
   readonly #freeSlots: number[]
   readonly #slots: number
   readonly #mostCopied: number
@@ -42,28 +44,21 @@ export class KvCache {
    * @param shelfBytes bytes of evicted prefixes that are kept outside the KV memory
    */
   constructor(owner: KvOwner & Pick<Decoder, 'memory' | 'gpuLayers'>, running: number, shelfBytes: number) {
+    this.#owner = owner
     this.memory = new KvMemory(owner)
-    this.#shelf = new PrefixShelf(shelfBytes)
+    this.shelf = new PrefixShelf(shelfBytes)
     this.#mostCopied = owner.gpuLayers > 0 ? 0 : owner.memory.weightsBytes * shareCopied
     this.#slots = running + storedSequences
     this.#freeSlots = Array.from({ length: this.#slots }, (_, slot) => slot)
   }
 
-  get storedPrefixes(): number {
-    return this.#tree.size
-  }
-
   get storedCells(): number {
-    return this.memory.held(this.#tree.sequences())
+    return this.memory.held(this.tree.sequences())
   }
 
   /** Whether any slot belongs to a running sequence. */
   get #running(): boolean {
-    return this.#slots - this.#freeSlots.length > this.#tree.size
-  }
-
-  get shelvedBytes(): number {
-    return this.#shelf.bytes
+    return this.#slots - this.#freeSlots.length > this.tree.size
   }
 
   take(): number {
@@ -76,22 +71,6 @@ export class KvCache {
   free(slot: number): void {
     this.memory.forget(slot)
     this.#freeSlots.push(slot)
-  }
-
-  /** The longest stored prefix of a path. @param key its isolation key */
-  match(key: string, path: ArrayLike<number>): { slot: number; length: number } | undefined {
-    const found = this.#tree.match(key, path)
-    return found && { slot: found.sequence, length: found.length }
-  }
-
-  /** Makes a stored sequence the most recently used one; a running sequence's slot is ignored. */
-  touch(slot: number): void {
-    this.#tree.touch(slot)
-  }
-
-  /** Number of cells that a path has in common with a prefix on the shelf. */
-  shelvedLength(key: string, path: ArrayLike<number>): number {
-    return this.#shelf.match(key, path)?.length ?? 0
   }
 
   /**
@@ -107,31 +86,31 @@ export class KvCache {
     cells: { known: number; most: number; room: number },
     positions: Positions,
   ): number {
-    const found = this.#shelf.match(key, path)
+    const found = this.shelf.match(key, path)
     if (found === undefined) return 0
     const length = positions.whole(Math.min(found.length, cells.most))
     const worth = Math.max(worthRecalling, found.cells * shareRecalled)
     if (length < cells.known + worth || found.cells > cells.room) return 0
     while (this.memory.freeCells < found.cells && this.evict());
     if (!this.memory.restore(slot, found.state, found.cells, length, positions.time(length))) return 0
-    this.#shelf.touch(found.id)
+    this.shelf.touch(found.id)
     return length
   }
 
   /** Stores a slot for prompts with the same prefix, and frees the slots that it makes redundant. */
   store(key: string, path: Float64Array, slot: number): void {
-    for (const redundant of this.#tree.insert(key, path, slot)) this.free(redundant)
+    for (const redundant of this.tree.insert(key, path, slot)) this.free(redundant)
     const most = this.memory.cells * storedShare
-    while (this.#tree.size > storedSequences || (this.#tree.size > 1 && this.storedCells > most)) this.evict()
+    while (this.tree.size > storedSequences || (this.tree.size > 1 && this.storedCells > most)) this.evict()
   }
 
   /** Moves the least recently used stored sequence to the shelf. @returns false if there is none */
   evict(): boolean {
-    const oldest = this.#tree.evict()
+    const oldest = this.tree.evict()
     if (oldest === undefined) return false
     const { sequence: slot, key, path } = oldest
-    const bytes = this.memory.savedBytes(slot)
-    if (bytes <= this.#mostCopied || !this.#running) this.#shelf.put(key, path, bytes, () => this.memory.save(slot))
+    const bytes = this.#owner.savedBytes(slot)
+    if (bytes <= this.#mostCopied || !this.#running) this.shelf.put(key, path, bytes, () => this.#owner.save(slot))
     this.free(slot)
     return true
   }

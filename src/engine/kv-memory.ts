@@ -63,15 +63,6 @@ export class KvMemory {
     this.#owner.share(source, target, time)
   }
 
-  /** Bytes that `save` would copy. */
-  savedBytes(slot: number): number {
-    return this.#owner.savedBytes(slot)
-  }
-
-  save(slot: number): Uint8Array {
-    return this.#owner.save(slot)
-  }
-
   /**
    * Restores the first `count` cells of a saved slot, which are those before `time`, into an empty slot.
    * @param saved number of cells in `state`; all of them must fit for a moment

@@ -21,7 +21,7 @@ export class Prefixes {
   /** Number of a path's cells that are in the KV memory or can be restored to it. */
   known(request: EngineRequest, path: ArrayLike<number>): number {
     if (!request.sharesPrompt) return 0
-    const shelved = Math.min(this.#kv.shelvedLength(request.spec.cacheKey, path), mostShared(request, path))
+    const shelved = Math.min(this.#kv.shelf.match(request.spec.cacheKey, path)?.length ?? 0, mostShared(request, path))
     return Math.max(request.prompt.positions.whole(shelved), this.held(request, path))
   }
 
@@ -47,7 +47,7 @@ export class Prefixes {
     // Looked up again, since an eviction may have removed the longest.
     const { slot: source, length } = this.#longest(request, cells)
     if (length === 0) return 0
-    this.#kv.touch(source)
+    this.#kv.tree.touch(source)
     memory.share(source, slot, length, prompt.positions.time(length))
     return length
   }
@@ -57,9 +57,9 @@ export class Prefixes {
     if (!request.sharesPrompt || path.length === 0) return best
     const most = mostShared(request, path)
     const { positions } = request.prompt
-    const stored = this.#kv.match(request.spec.cacheKey, path)
+    const stored = this.#kv.tree.match(request.spec.cacheKey, path)
     if (stored !== undefined)
-      Object.assign(best, { slot: stored.slot, length: positions.whole(Math.min(stored.length, most)) })
+      Object.assign(best, { slot: stored.sequence, length: positions.whole(Math.min(stored.length, most)) })
     for (const sequence of this.#sharers(request)) {
       const length = positions.whole(commonLength(sequence.cells, path, 0, Math.min(sequence.filled, most)))
       if (length > best.length) Object.assign(best, { slot: sequence.slot, length })

@@ -7,7 +7,7 @@ import type { Cores } from './cores.ts'
 import { type Candidates, EncodeTurns, type PayloadSource } from './encode-turns.ts'
 import type { EngineState, GenerateEvent, HeaderPiece, HeaderRequest, PromptCount } from './generation.ts'
 import type { ImageEncoder } from './image-encoder.ts'
-import { Intake } from './intake.ts'
+import { createIntake, type Intake } from './intake.ts'
 import { KvCache } from './kv-cache.ts'
 import { Prefixes } from './prefixes.ts'
 import type { EngineSettings } from './protocol.ts'
@@ -15,7 +15,7 @@ import type { EngineRequest, Sequence } from './sequence.ts'
 import { StepBatch } from './step-batch.ts'
 import { StepCommit } from './step-commit.ts'
 import { planStep, type StepLimits } from './step-plan.ts'
-import { StepRunner } from './step-runner.ts'
+import { type StepRunner, stepRunner } from './step-runner.ts'
 
 /** How the scheduler reaches the process around it, or a test. */
 export interface SchedulerPort extends PayloadSource {
@@ -69,7 +69,7 @@ export class Scheduler {
     this.#encoder = encoder
     const candidates = () => this.#candidates()
     this.#turns = encoder && new EncodeTurns(encoder, port, candidates, () => this.#wake())
-    this.#intake = new Intake(decoder, images?.architecture ?? null, settings)
+    this.#intake = createIntake(decoder, images?.architecture ?? null, settings)
     this.#kv = new KvCache(decoder, settings.maxSequences, settings.prefixCacheBytes)
     this.#prefixes = new Prefixes(this.#kv, () => this.#active)
     this.#size = new ChunkSize(settings.chunkTokens)
@@ -79,7 +79,7 @@ export class Scheduler {
       mixes: decoder.tokenEmbedding !== null,
       prefillRows: (answering, prefilling) => this.#size.next(answering, prefilling),
     }
-    this.#runner = new StepRunner(decoder, encoder, cores, () => port.flush())
+    this.#runner = stepRunner(decoder, encoder, cores, () => port.flush())
     this.#commit = new StepCommit(decoder, this.#kv.memory, {
       emit: (id, event) => port.emit(id, event),
       ended: (sequence) => this.#ended(sequence),
@@ -114,13 +114,13 @@ export class Scheduler {
   }
 
   get state(): EngineState {
-    const { storedPrefixes, storedCells, shelvedBytes, memory } = this.#kv
+    const { tree, shelf, storedCells, memory } = this.#kv
     return {
       running: this.#active.length,
       waiting: this.#waiting.length,
-      storedPrefixes,
+      storedPrefixes: tree.size,
       storedCells,
-      shelvedBytes,
+      shelvedBytes: shelf.bytes,
       cells: memory.cells,
       freeCells: memory.freeCells,
       encoderCacheBytes: this.#encoder?.cachedBytes ?? 0,
@@ -219,7 +219,7 @@ export class Scheduler {
       this.#commit.commit(pass)
       rows += pass.rows
     }
-    this.#size.learn(plan.answering, rows - plan.answering, performance.now() - start, this.#runner.contended)
+    this.#size.learn(plan.answering, rows - plan.answering, performance.now() - start, this.#runner.contended())
     return true
   }
 

@@ -1,4 +1,4 @@
-import { type FileHandle, open } from 'node:fs/promises'
+import { type FileHandle, open, stat } from 'node:fs/promises'
 import path from 'node:path'
 import { badModel, OrielError } from '../errors.ts'
 import { tensorTypes } from './types.ts'
@@ -293,4 +293,24 @@ class Cursor {
   #length(): number {
     return this.count(this.fileBytes, 'bytes in a string')
   }
+}
+
+const known = new Map<string, { stamp: string; header: Promise<GgufHeader> }>()
+
+/**
+ * The header of a GGUF file. A file is read once in each process, and again only after it has changed.
+ * @throws OrielError as `readHeader` does
+ */
+export async function headerOf(file: string): Promise<GgufHeader> {
+  const stats = await stat(file).catch(() => undefined)
+  const stamp = `${stats?.ino} ${stats?.size} ${stats?.mtimeMs}`
+  const found = known.get(file)
+  if (found?.stamp === stamp) return found.header
+  const header = readHeader(file)
+  known.set(file, { stamp, header })
+  // A change of permissions does not change the stamp, so only the verdict on the content is kept.
+  header.catch((error: unknown) => {
+    if (!(error instanceof OrielError && error.kind === 'invalid')) known.delete(file)
+  })
+  return header
 }

@@ -1,4 +1,3 @@
-export { headerOf } from './cache.ts'
-export { type GgufHeader, type MetadataValue, parseHeader } from './header.ts'
+export { type GgufHeader, headerOf, type MetadataValue, parseHeader } from './header.ts'
 export { type Metadata, metadataOf } from './metadata.ts'
 export { fileTypes } from './types.ts'

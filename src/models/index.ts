@@ -1,6 +1,5 @@
-export type { ModelCard } from './card.ts'
+export type { ModelCard, ModelFacts } from './card.ts'
 export { type CatalogueEntry, catalogue, entryOf, estimatedBytes } from './catalogue.ts'
-export type { ModelFacts } from './facts.ts'
 export { createLibrary, type Library } from './library.ts'
 export { NotPulled } from './local.ts'
 export type { PullEvent } from './pull.ts'

@@ -7,8 +7,17 @@ import { bindThreadPools, type ThreadPools } from './thread-pool.ts'
 export { openAffinity } from './affinity.ts'
 export { Batch, type Position } from './batch.ts'
 export { Candidates } from './candidates.ts'
-export type { Backend, Context, Ggml, Gguf, Gpu, Graph, GraphScheduler, Tensor } from './ggml.ts'
-export { TensorType } from './ggml.ts'
+export {
+  type Backend,
+  type Context,
+  type Ggml,
+  type Gguf,
+  type Gpu,
+  type Graph,
+  type GraphScheduler,
+  type Tensor,
+  TensorType,
+} from './ggml.ts'
 export { countOutlived, giveBackMemory } from './heap.ts'
 export { type Device, findFolder, type GpuDevice, gpusOf, installCommand, isInstalled, thisHost } from './libraries.ts'
 export { dieWithParent } from './lifeline.ts'

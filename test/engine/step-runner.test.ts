@@ -1,13 +1,13 @@
 import { expect, it } from 'vitest'
 import { Cores } from '../../src/engine/cores.ts'
 import type { Pass } from '../../src/engine/step-batch.ts'
-import { StepRunner } from '../../src/engine/step-runner.ts'
+import { stepRunner } from '../../src/engine/step-runner.ts'
 
 const pass = { rows: 1, mutual: true } as Partial<Pass> as Pass
 
 function runnerOf(busy: boolean, done = true) {
   const calls: unknown[] = []
-  const runner = new StepRunner(
+  const runner = stepRunner(
     {
       setThreads: (threads) => calls.push(`${threads} threads`),
       async decode(_, mutual) {

@@ -1,6 +1,5 @@
 import { type ChatMessage, type ChatPrompt, endsInAnswer } from '../../deployments/index.ts'
-import type { AnswerRequest } from '../answering/request.ts'
-import { Attachments } from '../answering/request.ts'
+import { type AnswerRequest, Attachments } from '../answering/request.ts'
 import type { RequestContext } from '../dialects/dialect.ts'
 import { readContent } from '../request/content.ts'
 import { maxTokensOf, settingsOf, topLogprobsOf } from '../request/parameters.ts'

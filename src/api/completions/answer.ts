@@ -2,11 +2,19 @@ import { z } from 'zod'
 import type { AnswerToken, Choice, DescribedPrompt } from '../../deployments/index.ts'
 import type { RunningAnswer } from '../answering/answer.ts'
 import { collect } from '../answering/collect.ts'
-import { includesUsage, withUsage } from '../shapes/last-chunk.ts'
 import { legacyLogprobs, legacyWriter } from '../shapes/logprobs.ts'
-import { perfMetrics, performanceOf } from '../shapes/performance.ts'
 import { promptIds, rawOutput, rawOutputOf, rawOutputs, tokenIds } from '../shapes/raw-output.ts'
-import { finishReason, heading, headingOf, usage, usageOf } from '../shapes/usage.ts'
+import {
+  finishReason,
+  heading,
+  headingOf,
+  includesUsage,
+  perfMetrics,
+  performanceOf,
+  usage,
+  usageOf,
+  withUsage,
+} from '../shapes/usage.ts'
 import type { CompletionsRequest } from './schema.ts'
 
 /** A whole answer, or one event of a stream. Optional fields appear if the request asks for them. */

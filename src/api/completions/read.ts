@@ -1,7 +1,6 @@
 import type { PlainPrompt } from '../../deployments/index.ts'
 import { OrielError } from '../../errors.ts'
-import type { AnswerRequest } from '../answering/request.ts'
-import { Attachments } from '../answering/request.ts'
+import { type AnswerRequest, Attachments } from '../answering/request.ts'
 import type { RequestContext } from '../dialects/dialect.ts'
 import { maxTokensOf, settingsOf, topLogprobsOf } from '../request/parameters.ts'
 import { invalidValue } from '../request/validation.ts'

@@ -1,5 +1,5 @@
 import { z } from 'zod'
-import type { PromptUsage } from '../../deployments/index.ts'
+import type { AnswerEvent, PromptUsage, Timings } from '../../deployments/index.ts'
 import type { RunningAnswer } from '../answering/answer.ts'
 
 /** `usage` of OpenAI's chats and completions. `images` is Oriel's own. */
@@ -51,3 +51,71 @@ export const headingOf = <T extends string>(
 ) => ({ id: `${prefix}-${id}`, object, created, model, system_fingerprint: null })
 
 export const finishReason = z.enum(['stop', 'length', 'tool_calls'])
+
+/** Fireworks' `perf_metrics`. */
+export const perfMetrics = z.record(z.string(), z.string()).describe('Counts, and times in seconds.')
+
+export function performanceOf({ usage, media }: RunningAnswer, timings: Timings): z.output<typeof perfMetrics> {
+  return {
+    'prompt-tokens': String(usage.promptTokens),
+    'cached-prompt-tokens': String(usage.cachedTokens),
+    'server-time-to-first-token': seconds(media.media + timings.firstToken),
+    'server-processing-time': seconds(media.media + timings.firstToken + timings.generation),
+    'prefill-queue-duration': seconds(timings.queue),
+    'prefill-duration': seconds(timings.prefill),
+    'generation-duration': seconds(timings.generation),
+    'image-encode-duration': seconds(timings.encode),
+  }
+}
+
+export const seconds = (ms: number): string => (ms / 1000).toFixed(4)
+
+/** Parameters that decide what the last chunk has. */
+interface EndOptions {
+  stream_options?: { include_usage?: boolean | null | undefined } | null | undefined
+  perf_metrics_in_response?: boolean | null | undefined
+}
+
+interface LastChunk {
+  usage?: Usage | null | undefined
+  perf_metrics?: Record<string, string> | undefined
+}
+
+export const includesUsage = ({ stream_options }: EndOptions): boolean => stream_options?.include_usage ?? false
+
+/**
+ * The chunks of a stream. Usage and times are in the last one, as Fireworks has it; with `include_usage` they have a
+ * chunk of their own after it, as OpenAI has it.
+ * @param empty a chunk without choices
+ * @param chunkOf returns undefined for an event that has no chunk
+ */
+export async function* withUsage<Chunk extends LastChunk>(
+  answer: RunningAnswer,
+  body: EndOptions,
+  empty: Chunk,
+  chunkOf: (event: Exclude<AnswerEvent, { type: 'done' }>) => Chunk | undefined,
+): AsyncIterable<Chunk> {
+  let completionTokens = 0
+  let reasoningTokens = 0
+  let held: Chunk | undefined
+  let timings: Timings | undefined
+  for await (const event of answer.events) {
+    if (event.type === 'done') {
+      timings = event.tally.timings
+      continue
+    }
+    if (held !== undefined) yield held
+    held = undefined
+    const chunk = chunkOf(event)
+    if (event.type === 'end') {
+      completionTokens += event.completionTokens
+      reasoningTokens += event.reasoningTokens
+      held = chunk
+    } else if (chunk !== undefined) yield chunk
+  }
+  const metrics =
+    body.perf_metrics_in_response && timings !== undefined ? { perf_metrics: performanceOf(answer, timings) } : {}
+  const usage = usageOf(answer.usage, completionTokens, reasoningTokens)
+  if (held !== undefined) yield includesUsage(body) ? held : { ...held, usage, ...metrics }
+  if (includesUsage(body)) yield { ...empty, usage, ...metrics }
+}

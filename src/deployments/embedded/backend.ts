@@ -1,16 +1,18 @@
-import type { Prices } from '../../config.ts'
-import type { Engine, PromptCount } from '../../engine/index.ts'
+import type { Config, Prices } from '../../config.ts'
+import { type Device, type Engine, type PromptCount, startEngine } from '../../engine/index.ts'
 import { OrielError } from '../../errors.ts'
+import type { Logger } from '../../log.ts'
 import type { Loaded, Media } from '../../media/index.ts'
 import type { ModelCard } from '../../models/index.ts'
+import { availableProcessors } from '../../processors.ts'
 import { beginsThought, type ChatFormat, compileTemplate } from '../../prompt/index.ts'
 import type { Ask, PlainPart } from '../ask.ts'
 import type { Backend, Count, MediaTimings, PartCount, PromptUsage } from '../backend.ts'
-import { answerEvents, readersOf } from './answer-events.ts'
+import type { Starter } from '../deployment.ts'
+import { answerEvents, promptText, readersOf } from './answer-events.ts'
 import { generateRequest, inAsk } from './generation.ts'
 import { infoOf } from './info.ts'
 import { type LaidOut, type LayoutModel, layOut } from './layout.ts'
-import { promptText } from './prompt-text.ts'
 
 export interface EmbeddedParts {
   card: ModelCard
@@ -141,3 +143,46 @@ const contentOf = ({ prompt }: Ask): readonly PlainPart[] =>
     : prompt.messages.flatMap(({ content }) =>
         content.map((part): PlainPart => (part.kind === 'text' ? { ...part, special: false } : part)),
       )
+
+export interface EmbeddedOptions {
+  config: Pick<Config, 'engine' | 'prices'>
+  device: Device
+  media: Media
+  log: Logger
+}
+
+/** Starts models inside this server, each with an engine in a process of its own. The starter throws as `startEngine` does. */
+export function embedded({ config, device, media, log }: EmbeddedOptions): Starter {
+  let warned = false
+  return async (card, { plan, onProgress, signal }) => {
+    const { id: name, decoder, projector, size } = card
+    const gpu = { device, layers: size.layers, bytes: plan.weights + plan.context, reserved: plan.vision }
+    const decoderShare = size.decoderBytes / (size.decoderBytes + size.visionBytes)
+    const engine = await startEngine(
+      {
+        name,
+        decoder,
+        projector,
+        settings: {
+          ...config.engine,
+          threads: config.engine.threads || availableProcessors(),
+          contextCells: plan.contextCells,
+          encoderCacheBytes: plan.cache,
+          prefixCacheBytes: plan.prefixes,
+        },
+        ...(device === 'cpu' ? {} : { gpu }),
+        log,
+        onProgress: (share) => onProgress(share * decoderShare),
+      },
+      signal,
+    )
+    const isSlow =
+      device === 'cpu' && config.engine.visionRuntime === 'onnx' && engine.model.inputs.image?.runtime === 'ggml'
+    if (isSlow && !warned) log.warn(slowEncoder)
+    warned ||= isSlow
+    return embeddedBackend({ card, engine, media, prices: config.prices })
+  }
+}
+
+const slowEncoder =
+  'ONNX Runtime cannot be loaded, so ggml encodes images, which takes 2 to 5 times as long. To install ONNX Runtime, run: npm install onnxruntime-node --ignore-scripts. It exists for Linux with glibc, for macOS on arm64 and for Windows.'

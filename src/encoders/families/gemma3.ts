@@ -1,5 +1,5 @@
 import { type Grid, rmsNorm } from '../graph/builder.ts'
-import { siglip } from '../graph/siglip.ts'
+import { siglip } from '../graph/transformer.ts'
 import type { ImageFamily } from '../image-architecture.ts'
 import { patchReader } from '../preprocess/patches.ts'
 import { bilinear, resizeInto } from '../preprocess/resize.ts'

@@ -1,5 +1,5 @@
 import { type GraphBuilder, type Grid, linear } from '../graph/builder.ts'
-import { siglip } from '../graph/siglip.ts'
+import { siglip } from '../graph/transformer.ts'
 import type { Detail, ImageFamily, ImagePlan, Tile } from '../image-architecture.ts'
 import { patchReader } from '../preprocess/patches.ts'
 import { alignedSize, bicubic, lanczos, resize, resizeInto, type Size } from '../preprocess/resize.ts'

@@ -1,6 +1,6 @@
 import { layerNorm, linear } from '../graph/builder.ts'
 import { resizedPositions } from '../graph/positions.ts'
-import { siglip } from '../graph/siglip.ts'
+import { siglip } from '../graph/transformer.ts'
 import type { Detail, ImageFamily, ImagePlan, Tile } from '../image-architecture.ts'
 import { patchReader } from '../preprocess/patches.ts'
 import { alignedSize, bilinear, resize, resizeInto, type Size } from '../preprocess/resize.ts'

@@ -1,6 +1,6 @@
 import { unsupportedModel } from '../../errors.ts'
 import { type GraphBuilder, type Grid, layerNorm, linear } from '../graph/builder.ts'
-import { siglip } from '../graph/siglip.ts'
+import { siglip } from '../graph/transformer.ts'
 import type { Detail, ImageFamily, ImagePlan, Tile } from '../image-architecture.ts'
 import { patchReader } from '../preprocess/patches.ts'
 import { bicubic, resize, resizeInto, type Size } from '../preprocess/resize.ts'

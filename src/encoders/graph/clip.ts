@@ -1,7 +1,6 @@
 import type { Metadata } from '../../gguf/index.ts'
 import { type GraphBuilder, layerNorm, linear } from './builder.ts'
-import type { Tower } from './siglip.ts'
-import { transformer } from './transformer.ts'
+import { type Tower, transformer } from './transformer.ts'
 
 /**
  * CLIP's vision transformer as LLaVA uses it: the features are the output of the last layer but one, or of several layers

@@ -5,9 +5,8 @@ import type { MediaConfig } from '../../config.ts'
 import { OrielError } from '../../errors.ts'
 import { version } from '../../version.ts'
 import { sniff, sniffBytes } from '../format.ts'
-import type { AddressCheck } from './addresses.ts'
+import type { AddressCheck, HostCheck } from './addresses.ts'
 import type { FileCache } from './cache.ts'
-import type { HostCheck } from './domains.ts'
 import { freshnessOf, validatorsOf } from './freshness.ts'
 
 /** Resolves a host name to all of its addresses. */
