@@ -124,7 +124,7 @@ async function readParts(decoder: string, metadata: ReadonlyMap<string, Metadata
 
 const bytesOf = ({ tensors }: GgufHeader): number => tensors.reduce((sum, { bytes }) => sum + bytes, 0)
 
-export const parametersOf = ({ tensors }: GgufHeader): number =>
+const parametersOf = ({ tensors }: GgufHeader): number =>
   tensors.reduce((sum, { shape }) => sum + shape.reduce((product, size) => product * size, 1), 0)
 
 /** If the file does not say the number of heads, keys and values are taken to be as wide as the model. */

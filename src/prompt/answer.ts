@@ -39,23 +39,14 @@ export const thoughtEnd: string = think.close
 /** Texts that some vocabularies have as control tokens, which an answer shows only when it is asked to. */
 export const thoughtTags: readonly string[] = Object.values(think)
 
-/** Reads an answer as it comes: the pieces are the same however its text was cut. */
-export function readAnswer(options: ReaderOptions): AnswerReader {
-  const reader = new Reader(options)
-  return {
-    get thinking() {
-      return reader.thinking
-    },
-    push: (text) => reader.push(text, false),
-    finish: () => reader.push('', true),
-  }
-}
+/** Reads an answer as it comes: the pieces are the same wherever its text was cut. */
+export const readAnswer = (options: ReaderOptions): AnswerReader => new Reader(options)
 
 const anyName = (name: string): boolean => name !== ''
 
 type State = 'start' | 'reasoning' | 'text' | 'opened' | 'call' | 'called'
 
-class Reader {
+class Reader implements AnswerReader {
   readonly #options: ReaderOptions
   #state: State
   /** Whether a thought may still begin. */
@@ -83,7 +74,15 @@ class Reader {
     return this.#state === 'reasoning'
   }
 
-  push(text: string, last: boolean): AnswerPiece[] {
+  push(text: string): AnswerPiece[] {
+    return this.#read(text, false)
+  }
+
+  finish(): AnswerPiece[] {
+    return this.#read('', true)
+  }
+
+  #read(text: string, last: boolean): AnswerPiece[] {
     this.#held += text
     this.#pieces = []
     while (this.#step(last)) {}

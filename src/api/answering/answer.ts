@@ -40,7 +40,7 @@ export interface RunningAnswer extends Omit<Answer, 'prompt'> {
  * answer.
  * @throws OrielError
  */
-export function startAnswer(rooms: AnswerRooms, request: AnswerRequest, signal: AbortSignal): Promise<RunningAnswer> {
+function startAnswer(rooms: AnswerRooms, request: AnswerRequest, signal: AbortSignal): Promise<RunningAnswer> {
   return withBackend(rooms, request, signal, async (backend) => {
     const { prompt, ...answer } = await backend.answer(request, signal)
     return {
@@ -56,7 +56,7 @@ export function startAnswer(rooms: AnswerRooms, request: AnswerRequest, signal: 
 }
 
 /** Finds the model, which stays loaded until the signal aborts. Errors are told in the words of the request. */
-export async function withBackend<T>(
+async function withBackend<T>(
   { deployments }: AnswerRooms,
   request: AnswerRequest,
   signal: AbortSignal,

@@ -83,13 +83,13 @@ export function promptText(
 }
 
 /** The part of a prompt that its answer repeats. */
-export function echoOf({ text, tokens }: DescribedPrompt, echo: Settings['echo']): string {
+function echoOf({ text, tokens }: DescribedPrompt, echo: Settings['echo']): string {
   if (echo === 'all') return text
   return echo === null || echo === 0 ? '' : textOf(tokens.slice(-echo))
 }
 
 /** An echo of a prompt with log probabilities. Its text is that of the tokens, control tokens included. */
-export function echoWithLogprobs(
+function echoWithLogprobs(
   { tokens }: DescribedPrompt,
   chances: readonly (EngineToken | null)[],
 ): { text: string; tokens: AnswerToken[] } {

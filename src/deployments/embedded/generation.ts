@@ -61,7 +61,7 @@ const isForced = (prompt: Ask['prompt']): prompt is ChatPrompt & { tools: readon
   prompt.kind === 'chat' && prompt.calling.mode === 'forced'
 
 /** The grammar of an answer that is a call of one of these tools and nothing else. */
-export function forcedCall(tools: readonly CallableTool[]): Sampling['grammar'] {
+function forcedCall(tools: readonly CallableTool[]): Sampling['grammar'] {
   const calls = tools.map(({ name, parameters }, index) => ({
     type: 'object',
     properties: { name: { const: name }, arguments: moved(parameters, `#/anyOf/${index}/properties/arguments`) },
@@ -72,7 +72,7 @@ export function forcedCall(tools: readonly CallableTool[]): Sampling['grammar'] 
 }
 
 /** An error of that schema as one of the tool whose parameters are at fault. */
-export function inTools(error: OrielError, tools: readonly CallableTool[]): OrielError {
+function inTools(error: OrielError, tools: readonly CallableTool[]): OrielError {
   const { kind, code, schemaFault } = error
   const [anyOf, index, , keyword, ...inside] = schemaFault?.path ?? []
   const tool = anyOf === 'anyOf' && keyword === 'arguments' ? tools[Number(index)] : undefined

@@ -9,7 +9,7 @@ import {
   TensorType,
 } from '../../native/index.ts'
 import type { ImageArchitecture, Tile } from '../image-architecture.ts'
-import { type GraphBuilder, type Grid, type JoinOrder, type Rope2d, type Windows, windowPlaces } from './builder.ts'
+import { type GraphBuilder, type Grid, windowPlaces } from './builder.ts'
 import type { Weights } from './weights.ts'
 
 /** The maximum number of nodes of a graph: about 30 for each layer, enough for the deepest encoders in use. */
@@ -57,9 +57,9 @@ function graphIn(
   architecture: ImageArchitecture,
   tile: Tile,
 ): GgmlGraph {
-  const emitter = new GgmlEmitter(ggml, weights, context, architecture.grid(tile))
+  const { emitter, constants, input: inputOf } = ggmlEmitter(ggml, weights, context, architecture.grid(tile))
   const output = architecture.build<Value>(emitter, tile)
-  const { declared: input } = emitter
+  const input = inputOf()
   if (input === undefined) throw new Error('an architecture without an input')
   ggml.setOutput(output.tensor)
   const graph: Graph = ggml.newGraph(context, maxNodes, false)
@@ -74,7 +74,7 @@ function graphIn(
     run(values) {
       // The scheduler may reuse the memory of inputs once they are read, so every run writes all of them.
       ggml.setTensor(input.tensor, values, 0, values.byteLength)
-      for (const { tensor, data } of emitter.constants) ggml.setTensor(tensor, data, 0, data.byteLength)
+      for (const { tensor, data } of constants.values()) ggml.setTensor(tensor, data, 0, data.byteLength)
       const status = ggml.compute(scheduler, graph)
       if (status !== 0) throw new Error(`ggml could not compute the vision graph (status ${status})`)
       const result = new Float32Array(output.tokens * output.width)
@@ -100,249 +100,218 @@ const precise = 10
 /** `GGML_ROPE_TYPE_VISION` */
 const visionRope = 24
 
-class GgmlEmitter implements GraphBuilder<Value> {
-  readonly #ggml: Ggml
-  readonly #weights: Weights
-  readonly #context: Context
-  readonly #grid: Grid
-  readonly #known = new Map<string, { tensor: Tensor; data: Int32Array | Float32Array }>()
-  declared: Value | undefined
-  readonly gelu = this.#each('gelu')
-  readonly quickGelu = this.#each('geluQuick')
-  readonly silu = this.#each('silu')
-  readonly relu = this.#each('relu')
-  readonly hardSwish = this.#each('hardSwish')
-  readonly hardSigmoid = this.#each('hardSigmoid')
+/** An input that is the same for every image of a size. */
+interface Constant {
+  tensor: Tensor
+  data: Int32Array | Float32Array
+}
 
-  constructor(ggml: Ggml, weights: Weights, context: Context, grid: Grid) {
-    this.#ggml = ggml
-    this.#weights = weights
-    this.#context = context
-    this.#grid = grid
-  }
-
-  /** Inputs that are the same for every image of this size. */
-  get constants() {
-    return this.#known.values()
-  }
-
-  input(tokens: number, width: number): Value {
-    const tensor = this.#ggml.newTensor4d(this.#context, TensorType.F32, width, tokens, 1, 1)
-    this.#ggml.setInput(tensor)
-    this.declared = { tensor, tokens, width }
-    return this.declared
-  }
-
-  weight(name: string): Value {
-    const { tensor, rows, columns } = this.#weights.tensor(name)
-    return { tensor, tokens: rows, width: columns }
-  }
-
-  has(name: string): boolean {
-    return this.#weights.has(name)
-  }
-
-  floats(name: string): Float32Array {
-    return this.#weights.floats(name)
-  }
-
-  matmul(weight: Value, x: Value, bias?: Value): Value {
-    // A convolution has the shape [out, channels, height, width]; over patches it is a plain matrix.
-    const matrix = this.#ggml.reshape2d(this.#context, weight.tensor, weight.width, weight.tokens)
-    const tensor = this.#ggml.mulMat(this.#context, matrix, x.tensor)
-    const product = { tensor, tokens: x.tokens, width: weight.tokens }
-    return bias === undefined ? product : this.add(product, bias)
-  }
-
-  matmulTransposed(weight: Value, x: Value): Value {
-    const [ggml, context] = [this.#ggml, this.#context]
-    const turned = ggml.cont(context, ggml.permute(context, weight.tensor, 1, 0, 2, 3))
-    return { tensor: ggml.mulMat(context, turned, x.tensor), tokens: x.tokens, width: weight.width }
-  }
-
-  add(a: Value, b: Value): Value {
-    return { ...a, tensor: this.#ggml.add(this.#context, a.tensor, b.tensor) }
-  }
-
-  multiply(a: Value, b: Value): Value {
-    return { ...a, tensor: this.#ggml.mul(this.#context, a.tensor, b.tensor) }
-  }
-
-  table(name: string, width: number, of: (grid: Grid) => Float32Array): Value {
-    const { tensor, data } = this.#constant(name, () => of(this.#grid))
-    const tokens = data.length / width
-    return { tensor: this.#ggml.reshape2d(this.#context, tensor, width, tokens), tokens, width }
-  }
-
-  concatRows(a: Value, b: Value): Value {
-    return { ...a, tensor: this.#ggml.concat(this.#context, a.tensor, b.tensor, 1), tokens: a.tokens + b.tokens }
-  }
-
-  concatColumns(a: Value, b: Value): Value {
-    return { ...a, tensor: this.#ggml.concat(this.#context, a.tensor, b.tensor, 0), width: a.width + b.width }
-  }
-
-  takeRows(x: Value, name: string, indices: (grid: Grid) => Int32Array): Value {
-    const { tensor, data } = this.#constant(name, () => indices(this.#grid))
-    return { ...x, tensor: this.#ggml.getRows(this.#context, x.tensor, tensor), tokens: data.length }
-  }
-
-  rmsNorm(x: Value, weight: Value, epsilon: number): Value {
-    const normed = this.#ggml.rmsNorm(this.#context, x.tensor, epsilon)
-    return { ...x, tensor: this.#ggml.mul(this.#context, normed, weight.tensor) }
-  }
-
-  layerNorm(x: Value, weight: Value, bias: Value | undefined, epsilon: number): Value {
-    const normed = this.#ggml.norm(this.#context, x.tensor, epsilon)
-    const tensor = this.#ggml.mul(this.#context, normed, weight.tensor)
-    return bias === undefined ? { ...x, tensor } : this.add({ ...x, tensor }, bias)
-  }
-
-  swiglu(gate: Value, up: Value): Value {
-    return { ...gate, tensor: this.#ggml.swigluSplit(this.#context, gate.tensor, up.tensor) }
-  }
-
-  geglu(gate: Value, up: Value): Value {
-    return { ...gate, tensor: this.#ggml.gegluSplit(this.#context, gate.tensor, up.tensor) }
-  }
-
-  columns(x: Value, from: number, width: number): Value {
-    const [ggml, context] = [this.#ggml, this.#context]
-    const part = ggml.view3d(context, x.tensor, width, x.tokens, 1, x.width * 4, x.width * x.tokens * 4, from * 4)
-    return { tensor: ggml.cont(context, part), tokens: x.tokens, width }
-  }
-
-  joinRows(x: Value, count: number): Value {
-    const [tokens, width] = [x.tokens / count, x.width * count]
-    return { tensor: this.#ggml.reshape2d(this.#context, x.tensor, width, tokens), tokens, width }
-  }
-
-  rope2d(x: Value, heads: number, { theta, interleaved, pairs, positions }: Rope2d): Value {
-    const [ggml, context, head] = [this.#ggml, this.#context, x.width / heads]
-    const half = head / 2
-    const split = ggml.reshape3d(context, x.tensor, head, heads, x.tokens)
-    if (pairs === 'halves') {
-      const { tensor } = this.#constant('axes', () => {
-        const { first, second } = positions(this.#grid)
-        return Int32Array.of(...first, ...second, ...first, ...second)
-      })
-      const sections = new Int32Array(4).fill(head / 4)
-      const turned = ggml.ropeMulti(context, split, tensor, null, half, sections, visionRope, 0, theta, 1, 0, 1, 0, 0)
-      return { ...x, tensor: ggml.reshape2d(context, turned, x.width, x.tokens) }
-    }
-    const turn = (at: number, by: 'first' | 'second', scale: number): Tensor => {
-      const part = ggml.view3d(context, split, half, heads, x.tokens, head * 4, x.width * 4, at * 4)
-      const { tensor } = this.#constant(`${by} positions`, () => positions(this.#grid)[by])
-      return ggml.ropeExt(context, part, tensor, null, half, 0, 0, theta, scale, 0, 1, 0, 0)
-    }
-    const second = turn(half, 'second', interleaved ? theta ** (-2 / head) : 1)
-    const joined = ggml.concat(context, turn(0, 'first', 1), second, 0)
-    return { ...x, tensor: ggml.reshape2d(context, joined, x.width, x.tokens) }
-  }
-
-  joinPatches(x: Value, { rows, columns }: Grid, factor: number, { squares, within }: JoinOrder = {}): Value {
-    const [ggml, context] = [this.#ggml, this.#context]
-    const width = x.width * factor
-    // Neighbours in a row are adjacent already. Rows are brought next to each other, and the squares back in order if needed.
-    const inRows = ggml.permute(context, ggml.reshape3d(context, x.tensor, width, columns / factor, rows), 0, 2, 1, 3)
-    const joined = width * factor
-    const tokens = x.tokens / (factor * factor)
-    let tensor = ggml.reshape3d(context, ggml.cont(context, inRows), joined, rows / factor, columns / factor)
-    if (squares !== 'columns') tensor = ggml.cont(context, ggml.permute(context, tensor, 0, 2, 1, 3))
-    if (within === 'channels') {
-      const patches = ggml.reshape3d(context, tensor, x.width, factor * factor, tokens)
-      tensor = ggml.cont(context, ggml.permute(context, patches, 1, 0, 2, 3))
-    }
-    return { tensor: ggml.reshape2d(context, tensor, joined, tokens), tokens, width: joined }
-  }
-
-  depthwise(x: Value, weight: Value, grid: Grid, stride: number): Value {
-    const [ggml, context, size] = [this.#ggml, this.#context, Math.sqrt(weight.width)]
-    const kernel = ggml.reshape4d(context, weight.tensor, size, size, 1, weight.tokens)
-    const padding = (size - 1) / 2
-    const planes = this.#planes(x, grid)
-    const mixed = ggml.conv2dDepthwise(context, kernel, planes, stride, stride, padding, padding, 1, 1)
-    return this.#rows(mixed, Math.ceil(grid.rows / stride) * Math.ceil(grid.columns / stride), x.width)
-  }
-
-  averagePool(x: Value, grid: Grid, { rows, columns }: Grid): Value {
-    const averages = this.#ggml.pool2d(this.#context, this.#planes(x, grid), 1, columns, rows, columns, rows, 0, 0)
-    return this.#rows(averages, Math.floor(grid.rows / rows) * Math.floor(grid.columns / columns), x.width)
-  }
-
-  attention(q: Value, k: Value, v: Value, heads: number): Value {
-    const [ggml, context, head] = [this.#ggml, this.#context, q.width / heads]
-    const split = (x: Value) => ggml.reshape3d(context, x.tensor, head, heads, x.tokens)
-    const query = ggml.permute(context, split(q), 0, 2, 1, 3)
-    const key = ggml.permute(context, split(k), 0, 2, 1, 3)
-    const flash = this.#flashAttention(query, key, ggml.permute(context, split(v), 0, 2, 1, 3), head)
-    if (flash !== null) return { ...q, tensor: ggml.reshape2d(context, flash, q.width, q.tokens) }
-    const value = ggml.cont(context, ggml.permute(context, split(v), 1, 2, 0, 3))
-    const scores = ggml.softMaxExt(context, ggml.mulMat(context, key, query), null, 1 / Math.sqrt(head), 0)
-    const mixed = ggml.permute(context, ggml.mulMat(context, value, scores), 0, 2, 1, 3)
-    return { ...q, tensor: ggml.cont2d(context, mixed, q.width, q.tokens) }
-  }
+/** Emits a graph into a context. */
+function ggmlEmitter(ggml: Ggml, weights: Weights, context: Context, grid: Grid) {
+  const constants = new Map<string, Constant>()
+  let declared: Value | undefined
 
   /**
    * `[head, heads, tokens]` of heads `[head, tokens, heads]`, or null if the back end has no kernel for it. All scores at
    * once would take 28 GB in each layer for the 21,000 patches of an image of 2048 x 2048.
    */
-  #flashAttention(query: Tensor, key: Tensor, value: Tensor, head: number): Tensor | null {
-    const [ggml, context] = [this.#ggml, this.#context]
+  function flashAttention(query: Tensor, key: Tensor, value: Tensor, head: number): Tensor | null {
     const half = (x: Tensor) => ggml.cast(context, x, TensorType.F16)
     const node = ggml.flashAttention(context, query, half(key), half(value), null, 1 / Math.sqrt(head), 0, 0)
     ggml.setAccumulation(node, precise)
-    const [backend] = this.#weights.backends
+    const [backend] = weights.backends
     return backend !== undefined && ggml.supports(backend, node) ? node : null
   }
 
-  windowAttention(q: Value, k: Value, v: Value, heads: number, { size, rows }: Windows): Value {
-    const [ggml, context, head] = [this.#ggml, this.#context, q.width / heads]
-    const places = this.#constant('window rows', () => windowPlaces(rows(this.#grid), size).taken)
-    const windows = places.data.length / size
-    const mask = this.#constant('window mask', () => windowMask(rows(this.#grid), size))
-    const split = (x: Value) =>
-      ggml.reshape4d(context, ggml.getRows(context, x.tensor, places.tensor), head, heads, size, windows)
-    const query = ggml.permute(context, split(q), 0, 2, 1, 3)
-    const key = ggml.permute(context, split(k), 0, 2, 1, 3)
-    const value = ggml.cont(context, ggml.permute(context, split(v), 1, 2, 0, 3))
-    const seen = ggml.reshape4d(context, mask.tensor, size, size, 1, windows)
-    const scores = ggml.softMaxExt(context, ggml.mulMat(context, key, query), seen, 1 / Math.sqrt(head), 0)
-    const mixed = ggml.permute(context, ggml.mulMat(context, value, scores), 0, 2, 1, 3)
-    const inWindows = ggml.cont2d(context, mixed, q.width, size * windows)
-    const back = this.#constant('rows of windows', () => windowPlaces(rows(this.#grid), size).back)
-    return { ...q, tensor: ggml.getRows(context, inWindows, back.tensor) }
-  }
-
   /** An operation on each number. */
-  #each(operation: 'gelu' | 'geluQuick' | 'silu' | 'relu' | 'hardSwish' | 'hardSigmoid') {
-    return (x: Value): Value => ({ ...x, tensor: this.#ggml[operation](this.#context, x.tensor) })
+  function each(operation: 'gelu' | 'geluQuick' | 'silu' | 'relu' | 'hardSwish' | 'hardSigmoid') {
+    return (x: Value): Value => ({ ...x, tensor: ggml[operation](context, x.tensor) })
   }
 
   /** Rows of channels -> a plane for each channel. */
-  #planes(x: Value, { rows, columns }: Grid): Tensor {
-    const [ggml, context] = [this.#ggml, this.#context]
+  function planesOf(x: Value, { rows, columns }: Grid): Tensor {
     const turned = ggml.cont(context, ggml.permute(context, x.tensor, 1, 0, 2, 3))
     return ggml.reshape4d(context, turned, columns, rows, x.width, 1)
   }
 
-  /** The inverse of `#planes`. */
-  #rows(planes: Tensor, tokens: number, width: number): Value {
-    const [ggml, context] = [this.#ggml, this.#context]
+  /** The inverse of `planesOf`. */
+  function rowsOf(planes: Tensor, tokens: number, width: number): Value {
     const turned = ggml.permute(context, ggml.reshape2d(context, planes, tokens, width), 1, 0, 2, 3)
     return { tensor: ggml.cont(context, turned), tokens, width }
   }
 
-  #constant(name: string, of: () => Int32Array | Float32Array): { tensor: Tensor; data: Int32Array | Float32Array } {
-    const known = this.#known.get(name)
+  function constant(name: string, of: () => Constant['data']): Constant {
+    const known = constants.get(name)
     if (known !== undefined) return known
     const data = of()
     const type = data instanceof Int32Array ? TensorType.I32 : TensorType.F32
-    const tensor = this.#ggml.newTensor4d(this.#context, type, data.length, 1, 1, 1)
-    this.#ggml.setInput(tensor)
-    this.#known.set(name, { tensor, data })
+    const tensor = ggml.newTensor4d(context, type, data.length, 1, 1, 1)
+    ggml.setInput(tensor)
+    constants.set(name, { tensor, data })
     return { tensor, data }
   }
+
+  const emitter: GraphBuilder<Value> = {
+    gelu: each('gelu'),
+    quickGelu: each('geluQuick'),
+    silu: each('silu'),
+    relu: each('relu'),
+    hardSwish: each('hardSwish'),
+    hardSigmoid: each('hardSigmoid'),
+
+    input(tokens, width) {
+      const tensor = ggml.newTensor4d(context, TensorType.F32, width, tokens, 1, 1)
+      ggml.setInput(tensor)
+      declared = { tensor, tokens, width }
+      return declared
+    },
+
+    weight(name) {
+      const { tensor, rows, columns } = weights.tensor(name)
+      return { tensor, tokens: rows, width: columns }
+    },
+
+    has: (name) => weights.has(name),
+    floats: (name) => weights.floats(name),
+
+    matmul(weight, x, bias) {
+      // A convolution has the shape [out, channels, height, width]; over patches it is a plain matrix.
+      const matrix = ggml.reshape2d(context, weight.tensor, weight.width, weight.tokens)
+      const tensor = ggml.mulMat(context, matrix, x.tensor)
+      const product = { tensor, tokens: x.tokens, width: weight.tokens }
+      return bias === undefined ? product : emitter.add(product, bias)
+    },
+
+    matmulTransposed(weight, x) {
+      const turned = ggml.cont(context, ggml.permute(context, weight.tensor, 1, 0, 2, 3))
+      return { tensor: ggml.mulMat(context, turned, x.tensor), tokens: x.tokens, width: weight.width }
+    },
+
+    add: (a, b) => ({ ...a, tensor: ggml.add(context, a.tensor, b.tensor) }),
+    multiply: (a, b) => ({ ...a, tensor: ggml.mul(context, a.tensor, b.tensor) }),
+
+    table(name, width, of) {
+      const { tensor, data } = constant(name, () => of(grid))
+      const tokens = data.length / width
+      return { tensor: ggml.reshape2d(context, tensor, width, tokens), tokens, width }
+    },
+
+    concatRows: (a, b) => ({ ...a, tensor: ggml.concat(context, a.tensor, b.tensor, 1), tokens: a.tokens + b.tokens }),
+    concatColumns: (a, b) => ({ ...a, tensor: ggml.concat(context, a.tensor, b.tensor, 0), width: a.width + b.width }),
+
+    takeRows(x, name, indices) {
+      const { tensor, data } = constant(name, () => indices(grid))
+      return { ...x, tensor: ggml.getRows(context, x.tensor, tensor), tokens: data.length }
+    },
+
+    rmsNorm(x, weight, epsilon) {
+      const normed = ggml.rmsNorm(context, x.tensor, epsilon)
+      return { ...x, tensor: ggml.mul(context, normed, weight.tensor) }
+    },
+
+    layerNorm(x, weight, bias, epsilon) {
+      const normed = ggml.norm(context, x.tensor, epsilon)
+      const tensor = ggml.mul(context, normed, weight.tensor)
+      return bias === undefined ? { ...x, tensor } : emitter.add({ ...x, tensor }, bias)
+    },
+
+    swiglu: (gate, up) => ({ ...gate, tensor: ggml.swigluSplit(context, gate.tensor, up.tensor) }),
+    geglu: (gate, up) => ({ ...gate, tensor: ggml.gegluSplit(context, gate.tensor, up.tensor) }),
+
+    columns(x, from, width) {
+      const part = ggml.view3d(context, x.tensor, width, x.tokens, 1, x.width * 4, x.width * x.tokens * 4, from * 4)
+      return { tensor: ggml.cont(context, part), tokens: x.tokens, width }
+    },
+
+    joinRows(x, count) {
+      const [tokens, width] = [x.tokens / count, x.width * count]
+      return { tensor: ggml.reshape2d(context, x.tensor, width, tokens), tokens, width }
+    },
+
+    rope2d(x, heads, { theta, interleaved, pairs, positions }) {
+      const head = x.width / heads
+      const half = head / 2
+      const split = ggml.reshape3d(context, x.tensor, head, heads, x.tokens)
+      if (pairs === 'halves') {
+        const { tensor } = constant('axes', () => {
+          const { first, second } = positions(grid)
+          return Int32Array.of(...first, ...second, ...first, ...second)
+        })
+        const sections = new Int32Array(4).fill(head / 4)
+        const turned = ggml.ropeMulti(context, split, tensor, null, half, sections, visionRope, 0, theta, 1, 0, 1, 0, 0)
+        return { ...x, tensor: ggml.reshape2d(context, turned, x.width, x.tokens) }
+      }
+      const turn = (at: number, by: 'first' | 'second', scale: number): Tensor => {
+        const part = ggml.view3d(context, split, half, heads, x.tokens, head * 4, x.width * 4, at * 4)
+        const { tensor } = constant(`${by} positions`, () => positions(grid)[by])
+        return ggml.ropeExt(context, part, tensor, null, half, 0, 0, theta, scale, 0, 1, 0, 0)
+      }
+      const second = turn(half, 'second', interleaved ? theta ** (-2 / head) : 1)
+      const joined = ggml.concat(context, turn(0, 'first', 1), second, 0)
+      return { ...x, tensor: ggml.reshape2d(context, joined, x.width, x.tokens) }
+    },
+
+    joinPatches(x, { rows, columns }, factor, { squares, within } = {}) {
+      const width = x.width * factor
+      // Neighbours in a row are adjacent already. Rows are brought next to each other, and the squares back in order if needed.
+      const inRows = ggml.permute(context, ggml.reshape3d(context, x.tensor, width, columns / factor, rows), 0, 2, 1, 3)
+      const joined = width * factor
+      const tokens = x.tokens / (factor * factor)
+      let tensor = ggml.reshape3d(context, ggml.cont(context, inRows), joined, rows / factor, columns / factor)
+      if (squares !== 'columns') tensor = ggml.cont(context, ggml.permute(context, tensor, 0, 2, 1, 3))
+      if (within === 'channels') {
+        const patches = ggml.reshape3d(context, tensor, x.width, factor * factor, tokens)
+        tensor = ggml.cont(context, ggml.permute(context, patches, 1, 0, 2, 3))
+      }
+      return { tensor: ggml.reshape2d(context, tensor, joined, tokens), tokens, width: joined }
+    },
+
+    depthwise(x, weight, grid, stride) {
+      const size = Math.sqrt(weight.width)
+      const kernel = ggml.reshape4d(context, weight.tensor, size, size, 1, weight.tokens)
+      const padding = (size - 1) / 2
+      const planes = planesOf(x, grid)
+      const mixed = ggml.conv2dDepthwise(context, kernel, planes, stride, stride, padding, padding, 1, 1)
+      return rowsOf(mixed, Math.ceil(grid.rows / stride) * Math.ceil(grid.columns / stride), x.width)
+    },
+
+    averagePool(x, grid, { rows, columns }) {
+      const averages = ggml.pool2d(context, planesOf(x, grid), 1, columns, rows, columns, rows, 0, 0)
+      return rowsOf(averages, Math.floor(grid.rows / rows) * Math.floor(grid.columns / columns), x.width)
+    },
+
+    attention(q, k, v, heads) {
+      const head = q.width / heads
+      const split = (x: Value) => ggml.reshape3d(context, x.tensor, head, heads, x.tokens)
+      const query = ggml.permute(context, split(q), 0, 2, 1, 3)
+      const key = ggml.permute(context, split(k), 0, 2, 1, 3)
+      const flash = flashAttention(query, key, ggml.permute(context, split(v), 0, 2, 1, 3), head)
+      if (flash !== null) return { ...q, tensor: ggml.reshape2d(context, flash, q.width, q.tokens) }
+      const value = ggml.cont(context, ggml.permute(context, split(v), 1, 2, 0, 3))
+      const scores = ggml.softMaxExt(context, ggml.mulMat(context, key, query), null, 1 / Math.sqrt(head), 0)
+      const mixed = ggml.permute(context, ggml.mulMat(context, value, scores), 0, 2, 1, 3)
+      return { ...q, tensor: ggml.cont2d(context, mixed, q.width, q.tokens) }
+    },
+
+    windowAttention(q, k, v, heads, { size, rows }) {
+      const head = q.width / heads
+      const places = constant('window rows', () => windowPlaces(rows(grid), size).taken)
+      const windows = places.data.length / size
+      const mask = constant('window mask', () => windowMask(rows(grid), size))
+      const split = (x: Value) =>
+        ggml.reshape4d(context, ggml.getRows(context, x.tensor, places.tensor), head, heads, size, windows)
+      const query = ggml.permute(context, split(q), 0, 2, 1, 3)
+      const key = ggml.permute(context, split(k), 0, 2, 1, 3)
+      const value = ggml.cont(context, ggml.permute(context, split(v), 1, 2, 0, 3))
+      const seen = ggml.reshape4d(context, mask.tensor, size, size, 1, windows)
+      const scores = ggml.softMaxExt(context, ggml.mulMat(context, key, query), seen, 1 / Math.sqrt(head), 0)
+      const mixed = ggml.permute(context, ggml.mulMat(context, value, scores), 0, 2, 1, 3)
+      const inWindows = ggml.cont2d(context, mixed, q.width, size * windows)
+      const back = constant('rows of windows', () => windowPlaces(rows(grid), size).back)
+      return { ...q, tensor: ggml.getRows(context, inWindows, back.tensor) }
+    },
+  }
+  return { emitter, constants, input: () => declared }
 }
 
 /** Added to the scores to exclude the padding of windows: `[windows, size, size]` */

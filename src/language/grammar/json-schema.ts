@@ -77,20 +77,16 @@ type Node = z.output<typeof node>
 
 /** Constraints that are not supported. */
 const unsupported = [
-  'not',
-  'if',
-  'dependentSchemas',
-  'dependentRequired',
-  'patternProperties',
-  'propertyNames',
-  'minProperties',
-  'maxProperties',
-  'contains',
-  'uniqueItems',
-  'multipleOf',
-  'unevaluatedProperties',
-  'unevaluatedItems',
-  '$dynamicRef',
+  ...['not', 'if', 'dependentSchemas', 'dependentRequired', 'patternProperties', 'propertyNames', 'minProperties'],
+  ...[
+    'maxProperties',
+    'contains',
+    'uniqueItems',
+    'multipleOf',
+    'unevaluatedProperties',
+    'unevaluatedItems',
+    '$dynamicRef',
+  ],
 ]
 
 /** Maximum nesting: a deeper schema is a mistake or an attack. */
