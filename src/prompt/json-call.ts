@@ -1,3 +1,5 @@
+import { parseJson } from '../json.ts'
+
 /**
  * A call as most models write one, `{"name": …, "arguments": {…}}`, read while it comes in: its arguments can be passed
  * on before they are complete. `parameters` is Llama's word for arguments. Other members are passed over.
@@ -70,8 +72,8 @@ export class JsonCall {
 
   /** Some models write their arguments as a string that holds JSON. */
   #unquoted(): string {
-    const value = parsed(this.#text.slice(this.#from, this.#to))
-    return typeof value === 'string' && isObject(parsed(value)) ? value : '{}'
+    const value = parseJson(this.#text.slice(this.#from, this.#to))
+    return typeof value === 'string' && isObject(parseJson(value)) ? value : '{}'
   }
 
   #read(character: string): void {
@@ -105,9 +107,9 @@ export class JsonCall {
   #endString(): void {
     this.#inString = false
     if (this.#depth > 1) return
-    if (this.#key === undefined) this.#key = String(parsed(this.#text.slice(this.#stringStart, this.#at)))
+    if (this.#key === undefined) this.#key = String(parseJson(this.#text.slice(this.#stringStart, this.#at)))
     else if (this.#key === 'name') {
-      const name = parsed(this.#text.slice(this.#stringStart, this.#at))
+      const name = parseJson(this.#text.slice(this.#stringStart, this.#at))
       if (typeof name !== 'string' || !this.#known(name)) this.broken = true
       else this.name ??= name
     }
@@ -132,15 +134,7 @@ export class JsonCall {
   #endObject(): void {
     this.complete = true
     if (this.#alone) this.#to = this.#at
-    this.broken = this.name === undefined || !isObject(parsed(this.text))
-  }
-}
-
-function parsed(json: string): unknown {
-  try {
-    return JSON.parse(json)
-  } catch {
-    return undefined
+    this.broken = this.name === undefined || !isObject(parseJson(this.text))
   }
 }
 

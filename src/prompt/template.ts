@@ -195,59 +195,56 @@ function tokenOf(render: Render, part: Record<string, unknown>): string | undefi
   const [first, second, third] = ['orielfirst', 'orielsecond', 'orielthird'] as const
   const word = (text: string) => ({ type: 'text', text, [leak]: '' })
   const attachment = { ...part, [leak]: '' }
-  try {
+  return tried(undefined, () => {
     const content = [word(first), attachment, word(second), attachment, word(third)]
     const rendered = render([{ role: 'user', content }])
     const found = new RegExp(`${first}([^]*)${second}([^]*)${third}`).exec(rendered)
     const [before, after] = [found?.[1]?.trim(), found?.[2]?.trim()]
     return before === after && before !== '' && !rendered.includes(leak) ? before : undefined
+  })
+}
+
+/** @param refused the result if the template refuses the trial messages */
+function tried<T>(refused: T, trial: () => T): T {
+  try {
+    return trial()
   } catch {
-    return undefined
+    return refused
   }
 }
+
+const probe = 'orielprobe'
+
+const textIn = (form: Form, text: string): Content => form.write([{ kind: 'text', text }], createMarks(forgeable([])))
 
 /** Whether a template keeps text in this form: some take only lists, some only strings. */
-function takesText(render: Render, form: Form): boolean {
-  const text = 'orielprobe'
-  try {
-    const rendered = render([
-      { role: 'user', content: form.write([{ kind: 'text', text }], createMarks(forgeable([]))) },
-    ])
-    return rendered.includes(text) && !rendered.includes(leak)
-  } catch {
-    return false
-  }
-}
+const takesText = (render: Render, form: Form): boolean =>
+  tried(false, () => {
+    const rendered = render([{ role: 'user', content: textIn(form, probe) }])
+    return rendered.includes(probe) && !rendered.includes(leak)
+  })
+
+const trialTool = (name: string) =>
+  templateTool({ name, description: 'x', parameters: { type: 'object', properties: {} } })
 
 /** Whether a template writes out the tools. */
-function takesTools(render: RenderAll, form: Form): boolean {
-  const name = 'orielprobe'
-  const content = form.write([{ kind: 'text', text: 'x' }], createMarks(forgeable([])))
-  const tool = templateTool({ name, description: 'x', parameters: { type: 'object', properties: {} } })
-  try {
-    return render([{ role: 'user', content }], { tools: [tool] }).includes(name)
-  } catch {
-    return false
-  }
-}
+const takesTools = (render: RenderAll, form: Form): boolean =>
+  tried(false, () =>
+    render([{ role: 'user', content: textIn(form, 'x') }], { tools: [trialTool(probe)] }).includes(probe),
+  )
 
-/** Whether a template writes out what an assistant called. */
+/**
+ * Whether a template writes out what an assistant called. One that refuses the trial refuses real chats for the same reason,
+ * with its own message.
+ */
 function takesCalls(render: RenderAll, form: Form): boolean {
-  const contentOf = (text: string) => form.write([{ kind: 'text', text }], createMarks(forgeable([])))
-  const name = 'orielprobe'
-  const calls = templateCalls({ role: 'assistant', content: [], calls: [{ id: 'orielcall', name, arguments: '{}' }] })
-  const tool = templateTool({ name: 'x', description: 'x', parameters: { type: 'object', properties: {} } })
+  const calls = [{ id: 'orielcall', name: probe, arguments: '{}' }]
   const messages = [
-    { role: 'user', content: contentOf('x') },
-    { role: 'assistant', content: contentOf(''), ...calls },
-    { role: 'tool', content: contentOf('x'), tool_call_id: 'orielcall', name },
+    { role: 'user', content: textIn(form, 'x') },
+    { role: 'assistant', content: textIn(form, ''), ...templateCalls({ role: 'assistant', content: [], calls }) },
+    { role: 'tool', content: textIn(form, 'x'), tool_call_id: 'orielcall', name: probe },
   ]
-  try {
-    return render(messages, { tools: [tool] }).includes(name)
-  } catch {
-    // It refuses real chats for the same reason, with its own message.
-    return true
-  }
+  return tried(true, () => render(messages, { tools: [trialTool('x')] }).includes(probe))
 }
 
 /** The same value with all of its texts as plain text: a client wrote these too. */

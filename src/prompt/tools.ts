@@ -1,3 +1,4 @@
+import { parseJson } from '../json.ts'
 import type { ChatMessage, ContentPart, PastCall, Tool } from './messages.ts'
 
 /** A tool as chat templates expect it, in OpenAI's shape. */
@@ -82,10 +83,7 @@ To call one, answer with its name and arguments as JSON within tags:
 </tool_call>`
 
 /** Arguments as a value. Text that is not JSON stays text. */
-export function jsonOrText(json: string): unknown {
-  try {
-    return JSON.parse(json)
-  } catch {
-    return json
-  }
+export function jsonOrText(text: string): unknown {
+  const value = parseJson(text)
+  return value === undefined ? text : value
 }

@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import { parseJson } from '../../json.ts'
 import type { RunningAnswer } from '../answering/answer.ts'
 import { type Block, type BlockEvent, blocksOf, collectBlocks } from '../answering/blocks.ts'
 
@@ -114,16 +115,8 @@ const begun = (block: Block): ContentBlock => finished({ ...block, text: '' })
 function finished({ kind, id, name, text }: Block): ContentBlock {
   if (kind === 'text') return { type: 'text', text }
   if (kind === 'reasoning') return { type: 'thinking', thinking: text, signature: '' }
-  return { type: 'tool_use', id, name, input: inputOf(text) }
-}
-
-/** The arguments of a call. Those of a call that was cut off are not valid JSON. */
-function inputOf(json: string): Record<string, unknown> {
-  try {
-    return JSON.parse(json)
-  } catch {
-    return {}
-  }
+  // The arguments of a call that was cut off are not valid JSON.
+  return { type: 'tool_use', id, name, input: (parseJson(text) ?? {}) as Record<string, unknown> }
 }
 
 function deltaOf({ kind }: Block, text: string): Delta {

@@ -2,6 +2,7 @@ import { EnvHttpProxyAgent, request } from 'undici'
 import { z } from 'zod'
 import type { ModelsConfig } from '../../config.ts'
 import { OrielError } from '../../errors.ts'
+import { parseJson } from '../../json.ts'
 import { version } from '../../version.ts'
 import { type Refusal, refusedBy, withRetries } from './refusals.ts'
 
@@ -60,7 +61,7 @@ export class HubClient {
     const url = `${this.#endpoint}/api/models/${repo}/revision/${encodeURIComponent(revision)}`
     return this.retried({ repo, revision }, signal, async () => {
       const { body } = await this.#ask('GET', url, { repo, revision }, signal)
-      const told = listing.safeParse(jsonOf(await body.text()))
+      const told = listing.safeParse(parseJson(await body.text()))
       if (!told.success)
         throw new OrielError(
           'internal',
@@ -175,14 +176,6 @@ const listing = z.object({
   sha: z.string().regex(/^[0-9a-f]{40}$/),
   siblings: z.array(z.object({ rfilename: z.string() })),
 })
-
-function jsonOf(text: string): unknown {
-  try {
-    return JSON.parse(text)
-  } catch {
-    return undefined
-  }
-}
 
 /** Whether a name stays in the folder of its snapshot. */
 const isSafe = (path: string): boolean =>
