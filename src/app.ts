@@ -48,7 +48,7 @@ export interface Oriel {
   count(question: string | readonly Message[], options?: QuestionOptions): Promise<Count>
   /** What an image's file is, without asking about it. @throws OrielError for a file that is not an image */
   inspect(image: ImageInput): Promise<{ format: string; bytes: number; pages: number }>
-  /** Every model that is here, the loaded ones first, and those of the catalogue that can be fetched. */
+  /** The models on this machine, the loaded ones first, and those of the catalogue that can be downloaded. */
   models(): Promise<ListedModel[]>
   /**
    * Loads models that no request waits for. They stay until another model needs their memory.
@@ -61,7 +61,7 @@ export interface Oriel {
    * @throws OrielError `invalid` when it cannot listen there: codes `port_in_use`, `port_denied`, `bad_host`
    */
   listen(options?: ListenOptions): Promise<{ url: string }>
-  /** Ends the server, then the models. Answers in progress have `graceMs` to end. Default: 1000. */
+  /** Closes the server, then the models. Answers in progress have `graceMs` to end. Default: 1000. */
   close(options?: { graceMs?: number }): Promise<void>
 }
 
@@ -77,23 +77,23 @@ export interface ListenOptions extends LoadOptions {
   port?: number | undefined
 }
 
-/** What a program may replace, and what the settings do not say. */
+/** What a program may replace. */
 export interface Surroundings {
   /** Environment variables; settings win over them. Default: those of the process. */
   env?: NodeJS.ProcessEnv
   log?: Logger
-  /** Models that answer by code of your own, beside those that are loaded here. */
+  /** Further models, which your own code runs. */
   backends?: readonly Backend[]
 }
 
-/** Answers in progress have this long to end by themselves when the server closes. ms */
+/** Time for answers in progress to end when the server closes, in ms. */
 const usualGrace = 1000
-/** Between two looks at how far a load has come. ms */
+/** The interval between reports of the progress of a load, in ms. */
 const progressInterval = 500
 
 /**
  * Puts everything together: configuration, models, media, engines. Models load when they are asked, or by `load`.
- * @throws OrielError `invalid` for a setting that is not allowed, `not_found` for a model that is not here
+ * @throws OrielError `invalid` for a setting that is not allowed, `not_found` for an unknown model
  */
 export async function createOriel(settings: OrielSettings = {}, around: Surroundings = {}): Promise<Oriel> {
   const config = configOf(settings, around.env ?? process.env)
@@ -225,7 +225,7 @@ async function cardsOf(library: Library, { model, mmproj }: Config): Promise<Mod
   return Promise.all([...new Set(model)].map((name) => library.find(name, mmproj ?? undefined)))
 }
 
-/** Bytes of memory that GPUs have of their own; undefined where no GPU is used. */
+/** Bytes of memory that GPUs have of their own; undefined if no GPU is used. */
 const gpuMemory = ({ device, gpus }: Compute): number | undefined =>
   device === 'cpu'
     ? undefined

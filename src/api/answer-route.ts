@@ -70,7 +70,7 @@ function answering<Body extends StreamableBody, Answer extends z.ZodType, Event 
   protocol: AnswerProtocol<Body, Answer, Event>,
   options: RouteOptions,
 ) {
-  const { rooms, log, tell } = options
+  const { rooms, log, record } = options
   return async (request: FastifyRequest, reply: FastifyReply): Promise<unknown> => {
     const arrived = performance.now()
     const { parsed, context, requests, signal } = readRequest(protocol, options, request, reply)
@@ -79,7 +79,7 @@ function answering<Body extends StreamableBody, Answer extends z.ZodType, Event 
 
     const starting = startAnswers(rooms, requests, signal).then((answer) => ({
       ...answer,
-      events: observed(answer, (account) => tell(account, request.id)),
+      events: observed(answer, (account) => record(account, request.id)),
     }))
     if (!parsed.stream) {
       const answer = await starting

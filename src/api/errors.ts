@@ -59,7 +59,7 @@ export function sendError(
   return reply.status(statusOf(shown.kind, errors)).send(errors.body(shown, request.id))
 }
 
-/** Logs an error; the cause only of those that are the server's own. */
+/** Logs an error, with its cause if the error is the server's own. */
 export function logError({ kind, code, message, cause }: OrielError, requestId: string, log: Logger): void {
   const line = { requestId, status: usual[kind], kind, code, message }
   if (kind === 'internal') log.error({ ...line, cause }, 'a request failed')

@@ -20,7 +20,7 @@ import { Routes } from './routes.ts'
 const page = readFileSync(new URL('../../web/docs.html', import.meta.url), 'utf8')
 const pagePolicy = "default-src 'none'; connect-src 'self'; script-src 'unsafe-inline'; style-src 'unsafe-inline'"
 
-/** Bound for receiving a whole request. ms */
+/** Time limit for receiving a request, in ms. */
 const requestTimeout = 300_000
 
 const requestId = /^[\w.:-]{1,128}$/
@@ -63,14 +63,14 @@ export function createServer(rooms: AnswerRooms, config: Config['server'], log: 
   server.addHook('onResponse', async ({ method, routeOptions }, reply) =>
     metrics.responded(method, routeOptions.url ?? 'unknown', reply.statusCode, reply.elapsedTime),
   )
-  const tell = (account: AnswerAccount, requestId: string): void => {
+  const record = (account: AnswerAccount, requestId: string): void => {
     metrics.answered(account)
     const { usage, timings, ...others } = account
     log.info({ requestId, ...others, ...usage, ...timings }, 'a request was answered')
   }
   for (const dialect of dialects)
     for (const { method, path, pattern, handler } of dialect.endpoints) {
-      const handle = handler({ dialect, rooms, strict: config.strict, log, tell })
+      const handle = handler({ dialect, rooms, strict: config.strict, log, record })
       for (const base of dialect.bases) routes.add(method, base + (pattern ?? path), handle, dialect)
     }
   // Making the document takes longer than the rest of the start, so the first request does it.
@@ -104,7 +104,7 @@ async function healthOf({ loaded, memory }: Deployments) {
   return { engines, memory: { budget_bytes: memory.budget, taken_bytes: memory.taken } }
 }
 
-/** Closes the connections of a closing server after its last answer: Node waits for those that sent no request yet. */
+/** Closes the connections of a closing server after its last answer: Node waits for connections without a request. */
 function endWithLastAnswer(server: FastifyInstance): void {
   let answering = 0
   let closing = false

@@ -9,7 +9,7 @@ export type ImageInput = string | URL | Uint8Array | Blob
 export interface ImagePart {
   type: 'image'
   image: ImageInput
-  /** How closely to look. Default: `auto`, by size. */
+  /** The resolution at which the model reads it. Default: `auto`, by size. */
   detail?: 'low' | 'high' | 'auto' | undefined
   /**
    * Pages of a document or frames of an animation: `"1-3,7"`, `"all"`, or a number of them, spread evenly. Default: all
@@ -62,10 +62,10 @@ export async function askOf(question: string | readonly Message[], options: Ques
       : question
   if (typeof question !== 'string' && images.length > 0)
     throw new OrielError('invalid', 'Put the images of a conversation into its messages.', { param: 'images' })
-  const told: readonly Message[] = system === undefined ? asked : [{ role: 'system', content: system }, ...asked]
+  const all: readonly Message[] = system === undefined ? asked : [{ role: 'system', content: system }, ...asked]
   const attachments: Attachment[] = []
   const messages = []
-  for (const [turn, { role, content }] of told.entries()) {
+  for (const [turn, { role, content }] of all.entries()) {
     const parts: ContentPart[] = typeof content === 'string' ? [{ kind: 'text', text: content }] : []
     for (const [index, part] of (typeof content === 'string' ? [] : content).entries())
       if (part.type === 'text') parts.push({ kind: 'text', text: part.text })

@@ -1,17 +1,17 @@
 import type { OrielError } from '../errors.ts'
 import { NotPulled } from '../models/index.ts'
 
-/** What a person at a terminal can do about an error, by its code: the rooms below know no commands, flags or variables. */
+/** Advice for each error code. It is here because the rooms below know no commands, flags or variables. */
 const advice: Readonly<Record<string, string>> = {
   bad_host: 'Choose another address with --host.',
-  model_not_found: '`oriel list` shows the names of models; the path of a GGUF file is a name, too.',
+  model_not_found: '`oriel list` shows the names of models; the path of a GGUF file is also a name.',
   model_too_large:
     'Choose a smaller quantization or context (ORIEL_CONTEXT), or allow more memory with --memory-budget.',
   no_access: 'HF_TOKEN must be a valid token of an account with access.',
   no_space: '`oriel rm` frees space; HF_HUB_CACHE and --models-dir choose other folders.',
   not_a_hub: 'Check HF_ENDPOINT.',
   not_in_catalogue:
-    '`oriel list --catalogue` shows what it has; owner/repo, a URL or the path of a GGUF file are names, too.',
+    '`oriel list --catalogue` shows what it has; owner/repo, a URL or the path of a GGUF file are also names.',
   offline: 'Unset HF_HUB_OFFLINE to allow them.',
   out_of_memory: 'Set a smaller context (ORIEL_CONTEXT), or choose a smaller model.',
   port_denied: 'Choose a port above 1023 with --port.',
@@ -19,12 +19,12 @@ const advice: Readonly<Record<string, string>> = {
   several_models: 'Use --mmproj with one --model.',
   several_vision_files: 'Choose one with --mmproj.',
   token_needed: 'Set HF_TOKEN to a token of an account with access.',
-  unsupported_family: '--anyway downloads it all the same.',
+  unsupported_family: '--anyway downloads it anyway.',
   unusable_folder: 'HF_HUB_CACHE and --models-dir choose other folders.',
   vision_file: 'Use the file of the model itself, and this file with --mmproj.',
 }
 
-/** The message of an error for a person at a terminal, with what to do about it. */
+/** The message of an error, with advice. */
 export function advised(error: OrielError): string {
   const words = error instanceof NotPulled ? `\`oriel pull ${error.entry.id}\` downloads it.` : advice[error.code ?? '']
   return words === undefined ? error.message : `${error.message} ${words}`

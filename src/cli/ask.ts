@@ -33,7 +33,7 @@ export async function ask(
     model: model === undefined ? undefined : [model],
     mmproj,
     engine: { gpu },
-    // A person at the terminal sees that it takes long, and can end it.
+    // The person at the terminal can end it with Ctrl-C.
     loading: { timeoutMs: dayMs },
     // The files are the person's own and not a request's body.
     media: { maxImages: batch, maxBase64Bytes: Number.MAX_SAFE_INTEGER },

@@ -1,4 +1,4 @@
-/** Bytes as a person says them. */
+/** A number of bytes with a unit, rounded. */
 export function bytesText(bytes: number): string {
   const [unit, size] = bytes < 1e6 ? ['kB', 1e3] : bytes < 1e9 ? ['MB', 1e6] : ['GB', 1e9]
   return `${(bytes / size).toFixed(bytes < 100 * size ? 1 : 0)} ${unit}`
@@ -13,7 +13,7 @@ export function timeText(seconds: number): string {
   return minutes < 60 ? `${minutes} min` : `${Math.floor(minutes / 60)} h ${minutes % 60} min`
 }
 
-/** Columns as wide as their widest cell. What files say of themselves does not steer the terminal. */
+/** Aligns cells in columns. Control characters are removed: the texts of model files must not control the terminal. */
 export function table(cells: readonly (readonly string[])[]): string {
   const rows = cells.map((row) => row.map((cell) => cell.replaceAll(/\p{Cc}/gu, ' ')))
   const widths = rows[0]?.map((_, column) => Math.max(...rows.map((row) => row[column]?.length ?? 0))) ?? []

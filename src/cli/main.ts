@@ -11,21 +11,21 @@ const port = (text: string): number => {
 
 const count = (text: string): number => {
   const value = Number(text)
-  if (!Number.isInteger(value) || value < 1) throw new InvalidArgumentError('It is a whole number from 1.')
+  if (!Number.isInteger(value) || value < 1) throw new InvalidArgumentError('It must be a whole number of at least 1.')
   return value
 }
 
-const program = new Command('oriel').description('Ask a vision-language model about pictures.').version(version)
+const program = new Command('oriel').description('Ask vision-language models about images.').version(version)
 
 const model = new Option('--model <name>', 'the model: a name that `oriel list` shows, or the path of a GGUF file')
 const folder = new Option('--models-dir <folder>', 'a folder of GGUF files, instead of those of ORIEL_MODELS_DIR')
-const projector = new Option('--mmproj <file>', "the model's vision file, where it does not lie beside it")
+const projector = new Option('--mmproj <file>', "the model's vision file, if it is not in the same folder")
 
 const models = new Option(
   '--model <name...>',
-  'a model to load at the start, or several; others are loaded when requests name them',
+  'models to load at the start; other models are loaded when a request names them',
 )
-const gpu = new Option('--gpu <way>', 'what computes beside the processor (default auto)').choices([
+const gpu = new Option('--gpu <interface>', 'the GPU interface to use (default auto)').choices([
   'auto',
   'off',
   'cuda',
@@ -35,60 +35,63 @@ const gpu = new Option('--gpu <way>', 'what computes beside the processor (defau
 
 program
   .command('serve', { isDefault: true })
-  .description('answer over HTTP')
+  .description('start the HTTP server')
   .addOption(models)
   .addOption(projector)
   .addOption(folder)
   .addOption(gpu)
   .option(
     '--memory-budget <size>',
-    'memory that all models together may take: 8GB (default: four fifths of what is free)',
+    'memory for all models together, such as 8GB (default: four fifths of the free memory)',
   )
   .option('--host <address>', 'address to listen on (default 127.0.0.1)')
   .option('--port <number>', 'port to listen on (default 8080)', port)
-  .option('--strict', 'refuse parameters that mean nothing here, instead of naming them in a header')
+  .option('--strict', 'refuse unknown parameters instead of listing them in a response header')
   .action(async (options) => (await import('./serve.ts')).serve(options))
 
 program
   .command('ask')
   .description('ask one question, without a server')
-  .argument('<image...>', 'pictures and PDFs (files or URLs), and the question last')
+  .argument('<image...>', 'images and PDFs (files or URLs), followed by the question')
   .addOption(model)
   .addOption(projector)
   .addOption(folder)
   .addOption(gpu)
   .option('--system <text>', 'a system prompt: "Answer in one word."')
-  .option('--pages <choice>', 'pages of a PDF or frames of an animation: 1-3,7 or all, or how many, evenly: 8')
-  .option('--batch <number>', 'pictures in one question (default 30); a longer document is asked about in parts', count)
+  .option(
+    '--pages <choice>',
+    'pages of a PDF or frames of an animation: 1-3,7 or all, or a number of them, spread evenly: 8',
+  )
+  .option('--batch <number>', 'images in one question (default 30); longer documents are asked about in parts', count)
   .addHelpText(
     'after',
     `
-A PDF is its pages, each of them a picture:
+Each page of a PDF is an image:
   oriel ask invoice.pdf "What is the total?"
   oriel ask --pages 1-3,7 report.pdf "Summarise this."
-A document of more pages than one question may have is asked about 30 at a time. The answer about each part is shown
-under its pages, and the last one is what the model makes of all of them.`,
+A document with more than 30 pages is asked about in parts. The answer to each part is printed under its page numbers,
+followed by an answer for the whole document.`,
   )
   .action(async (words: string[], options) => (await import('./ask.ts')).ask(words, options))
 
 program
   .command('list')
-  .description('show the models that are here')
+  .description('list the models on this machine')
   .addOption(folder)
-  .option('--catalogue', 'show the well-known models that can be pulled instead')
+  .option('--catalogue', 'list the well-known models that can be pulled')
   .action(async (options) => (await import('./list.ts')).list(options))
 
 program
   .command('pull')
-  .description('fetch a model from Hugging Face')
+  .description('download a model from Hugging Face')
   .argument('<model>', 'a name of `oriel list --catalogue`, owner/repo, either with :QUANT, a URL, or a GGUF file')
   .addOption(folder)
-  .option('--anyway', 'fetch it although this version does not run it')
+  .option('--anyway', 'download it even if this version cannot run it')
   .action(async (name: string, options) => (await import('./pull.ts')).pullModel(name, options))
 
 program
   .command('show')
-  .description('tell what a model is, and what it needs')
+  .description('describe a model and its memory requirements')
   .argument('<model>', 'a name that `oriel list` shows, or the path of a GGUF file')
   .addOption(folder)
   .addOption(projector)
@@ -96,13 +99,13 @@ program
 
 program
   .command('rm')
-  .description('remove a model that was pulled')
+  .description('remove a downloaded model')
   .argument('<model>', 'a name that `oriel list` shows')
   .addOption(folder)
-  .option('--yes', 'do not ask')
+  .option('--yes', 'do not ask for confirmation')
   .action(async (name: string, options) => (await import('./rm.ts')).remove(name, options))
 
-// Whoever reads has seen enough, as `head` does: an end as by SIGPIPE, and nothing to tell.
+// The reader of a pipe, such as `head`, has closed it: exit as after SIGPIPE, without a message.
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {
   if (error.code === 'EPIPE') process.exit(141)
   throw error

@@ -23,7 +23,7 @@ export class PullProgress {
     this.#moves = out.isTTY === true
   }
 
-  tell(event: PullEvent): void {
+  show(event: PullEvent): void {
     switch (event.type) {
       case 'plan': {
         const bytes = event.files.reduce((sum, file) => sum + file.bytes, 0)

@@ -15,7 +15,7 @@ export async function pullModel(name: string, { modelsDir, anyway = false }: Pul
   process.once('SIGTERM', () => stop.abort())
   const progress = new PullProgress(process.stderr)
   try {
-    const card = await library.pull(name, { anyway, signal: stop.signal, onEvent: (event) => progress.tell(event) })
+    const card = await library.pull(name, { anyway, signal: stop.signal, onEvent: (event) => progress.show(event) })
     progress.end()
     const known = card.aliases.includes(name) ? name : card.id
     process.stdout.write(

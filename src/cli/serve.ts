@@ -12,10 +12,10 @@ export interface ServeFlags {
   strict?: boolean
 }
 
-/** After this the process ends, whatever is still open. ms */
+/** Time after which the process exits, in ms. */
 const exitDeadline = 1900
 
-/** `oriel serve`: listens until it is told to stop. @throws OrielError with one sentence for the person */
+/** `oriel serve`: serves HTTP until SIGINT or SIGTERM. @throws OrielError with one sentence for the person */
 export async function serve(flags: ServeFlags): Promise<void> {
   const { model, mmproj, modelsDir, gpu, memoryBudget, host, port, strict } = flags
   const oriel = await createOriel({

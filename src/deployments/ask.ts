@@ -2,7 +2,7 @@ import type { Sampling as EngineSampling, GenerateRequest } from '../engine/inde
 import type { AttachmentSource } from '../media/index.ts'
 import type { ChatMessage, PromptPart, Tool } from '../prompt/index.ts'
 
-/** A question to a model, whatever answers it. It names no template, token id format, pixel or file of any model. */
+/** A question to a model. It is independent of the backend: it names no template, pixels or files. */
 export interface Ask {
   prompt: ChatPrompt | PlainPrompt
   /** The attachments that the prompt names by their index. */
@@ -11,11 +11,11 @@ export interface Ask {
 }
 
 export type Attachment = AttachmentSource & {
-  /** How closely to look: fewer tokens, more tokens, or a choice by size. */
+  /** The resolution at which the model reads it: fewer tokens, more tokens, or by size. */
   detail: 'low' | 'high' | 'auto'
 }
 
-/** Messages, which the model's own format lays out. */
+/** Messages, which are laid out in the model's format. */
 export interface ChatPrompt {
   kind: 'chat'
   messages: readonly ChatMessage[]
@@ -35,7 +35,7 @@ export interface ChatPrompt {
 }
 
 export interface CallableTool extends Tool {
-  /** Where the request has the tool's JSON Schema, for errors. */
+  /** The path of the tool's JSON Schema in the request, for errors. */
   param: string
 }
 
@@ -46,7 +46,7 @@ export interface Calling {
   parallel: boolean
 }
 
-/** Text, token ids and attachments in the client's own layout. */
+/** Text, token ids and attachments in the client's layout. */
 export interface PlainPrompt {
   kind: 'plain'
   parts: readonly PlainPart[]
@@ -54,7 +54,7 @@ export interface PlainPrompt {
 
 export type PlainPart = PromptPart | { kind: 'tokens'; tokens: readonly number[] }
 
-/** What the tokens of an answer are chosen by. */
+/** How the tokens of an answer are sampled. */
 export type Sampling = Omit<EngineSampling, 'grammarAfter'>
 
 /** How to answer. What is null or left out is the model's recommendation. */

@@ -7,8 +7,8 @@ import type { Ask, Sampling } from './ask.ts'
 export type { PromptToken, PromptUsage, Timings }
 
 /**
- * What answers for one model: an engine of our own (`embedded/`), or a server elsewhere. It is asked with messages and
- * answers with events; how a prompt becomes tokens and an image becomes embeddings is its own business.
+ * Answers for one model: an engine in this server (`embedded/`), or another server. It takes messages and returns events. How
+ * a prompt becomes tokens and an image becomes embeddings is up to it.
  *
  * Errors name the part of the `Ask` that is wrong as their `param` (`prompt`, `grammar`, `logitBias.7`, an attachment's
  * own `param`); the caller translates that to the words of its API.
@@ -16,7 +16,7 @@ export type { PromptToken, PromptUsage, Timings }
 export interface Backend {
   readonly info: ModelInfo
   /**
-   * Begins an answer. It resolves once the request is admitted, so that whatever is wrong with it is thrown here.
+   * Begins an answer. It resolves once the request is admitted, so that errors of the request are thrown here.
    * Aborting the signal stops the work.
    * @throws OrielError `invalid`, `overloaded`, `engine_failed`, `cancelled`, and what `media/` throws about attachments
    */
@@ -28,7 +28,7 @@ export interface Backend {
   close(): Promise<void>
 }
 
-/** What is known of a model that can answer. */
+/** The description of a model. */
 export interface ModelInfo {
   id: string
   /** Other names that requests may use. */
@@ -49,11 +49,11 @@ export interface ModelInfo {
 /** An answer that has begun. */
 export interface Answer {
   usage: PromptUsage
-  /** What the tokens are chosen by, defaults filled in. */
+  /** The sampling in use, with defaults filled in. */
   sampling: Sampling
   /** Time that the attachments took. */
   media: MediaTimings
-  /** Only where the settings ask for it, by `wantsTokens` or `echo`. */
+  /** null unless the settings ask for it, by `wantsTokens` or `echo`. */
   prompt: DescribedPrompt | null
   events: AsyncIterable<AnswerEvent>
 }
@@ -78,7 +78,7 @@ export interface DescribedPrompt {
 /** Parts of each choice and its end, in order; then one tally for all of them. */
 export type AnswerEvent = AnswerPart | AnswerEnd | { type: 'done'; tally: Tally }
 
-/** What is new in a choice. */
+/** New text of a choice. */
 export interface AnswerPart {
   type: 'part'
   choice: number
@@ -101,7 +101,7 @@ interface AnswerEnd {
 
 export type EndReason = 'stop' | 'length' | 'tool_calls'
 
-/** What all choices took together. */
+/** Tokens and times of all choices together. */
 export interface Tally {
   completionTokens: number
   reasoningTokens: number

@@ -8,7 +8,6 @@ import type { Backend } from './backend.ts'
 import type { MemoryBudget, Resident } from './memory-budget.ts'
 import { type MemoryPlan, sizeText } from './memory-plan.ts'
 
-/** What a start is told, and what it reports to. */
 interface Start {
   plan: MemoryPlan
   /** Receives the share of the model that is loaded: 0 to 1. */
@@ -29,14 +28,14 @@ export interface DeploymentRooms {
 
 export type DeploymentState = 'available' | 'loading' | 'loaded' | 'failed'
 
-/** Pause before a failed load is tried again. ms */
+/** Pause before a failed load is tried again, in ms. */
 const failurePause = 30_000
-/** Told to a client whose wait was too long. Seconds. */
+/** `Retry-After` for a client whose wait was too long, in seconds. */
 const retryAfter = 10
-/** Least time between two log lines about a load. ms */
+/** Minimum time between log lines about a load, in ms. */
 const logInterval = 1000
 
-/** A model that is here: loaded when a request needs it, evicted when others need its memory. */
+/** A model that is loaded when a request needs it, and evicted when other models need its memory. */
 export class Deployment implements Resident {
   readonly card: ModelCard
   readonly #plan: MemoryPlan
@@ -68,7 +67,7 @@ export class Deployment implements Resident {
     return this.backend !== undefined
   }
 
-  /** Whether it is in memory, or on its way there. */
+  /** Whether it is loaded or about to be. */
   get active(): boolean {
     return this.backend !== undefined || this.#loading !== undefined || this.#waiting.size > 0
   }
@@ -136,7 +135,7 @@ export class Deployment implements Resident {
     await this.backend?.close()
   }
 
-  /** One load for all that wait. Never rejects. */
+  /** One load for all waiting requests. Never rejects. */
   async #load(): Promise<void> {
     if (this.#closed) return
     const loading = new AbortController()
@@ -215,7 +214,7 @@ export class Deployment implements Resident {
     this.#waiting.clear()
   }
 
-  /** All that wait become users now, so that the model is not evicted before they have asked. */
+  /** Waiting requests become users at once, so that the model is not evicted before they use it. */
   #admitWaiting(backend: Backend): void {
     for (const waiter of this.#waiting) {
       this.#enter()
@@ -234,7 +233,7 @@ export class Deployment implements Resident {
     onAbort(signal, () => this.#exit())
   }
 
-  /** A request that was admitted in the very moment in which it gave up is a user that nothing else counts out. */
+  /** A request that was admitted while its wait ended is a user, and nothing else counts it out. */
   async #exitUnseen(waiter: Deferred<Backend>): Promise<void> {
     await waiter.promise.then(
       () => this.#exit(),

@@ -9,13 +9,13 @@ import { infoOf } from './embedded/info.ts'
 import { MemoryBudget } from './memory-budget.ts'
 import { planMemory } from './memory-plan.ts'
 
-/** Fireworks' form of a name. The account does not matter: every model is ours. */
+/** Fireworks' form of a name. The account is ignored. */
 const inAccount = /^accounts\/[^/]+\/models\//
 
 /** Default share of the memory that is free at the start that models may take. */
 const budgetShare = 0.8
 
-/** A model that requests may name, or that could be fetched. */
+/** A model that requests may name, or that can be downloaded. */
 export interface ListedModel extends ModelInfo {
   state: DeploymentState | 'not_pulled'
   /** The share that is loaded, 0 to 1; null unless it is loading. */
@@ -27,13 +27,13 @@ export interface ListedModel extends ModelInfo {
 /** The models that answer, by the names that requests use. */
 export interface Deployments {
   /**
-   * A model that is ready to answer: it is loaded first, if need be, and stays until the signal aborts, which it must at
+   * A model that is ready to answer. It is loaded if necessary, and stays loaded until the signal aborts, which must happen at
    * the end of the request.
    * @param timeoutMs how long to wait for it; default: `loading.timeoutMs`
    * @throws OrielError `not_found`; `overloaded` when the wait is too long; why it cannot be loaded
    */
   find(name: string, signal: AbortSignal, timeoutMs?: number): Promise<Backend>
-  /** Every model that is here, the loaded ones first, and those of the catalogue that are not. */
+  /** The models on this machine, the loaded ones first, and those of the catalogue that can be downloaded. */
   list(): Promise<ListedModel[]>
   /** @throws OrielError `not_found` */
   describe(name: string): Promise<ListedModel>
@@ -47,9 +47,9 @@ export interface Deployments {
 export interface DeploymentOptions {
   config: Pick<Config, 'engine' | 'loading' | 'prices'>
   library: Library
-  /** Models that always answer, beside those that are loaded here. */
+  /** Further models, which are always ready. */
   backends: readonly Backend[]
-  /** Models that are named by their files, beside those that are found by name. */
+  /** Models that are named by their files, in addition to those that are found by name. */
   cards: readonly ModelCard[]
   start: Starter
   /** Bytes of memory that GPUs have of their own; undefined: no GPU is used. */
@@ -162,12 +162,12 @@ async function missing(name: string, cards: readonly ModelCard[], library: Libra
   const ids = new Set([...cards, ...(await library.list()).models].map(({ id }) => id))
   return new OrielError(
     'not_found',
-    `The model ${JSON.stringify(name)} is not here. There are: ${[...ids].join(', ')}.`,
+    `The model ${JSON.stringify(name)} was not found. The models are: ${[...ids].join(', ')}.`,
     details,
   )
 }
 
-/** Another request would not mend broken files. The message has no path: it goes to clients. */
+/** The error of a model with broken files. Its message is sent to clients and contains no path. */
 const unfit = ({ kind, message, code, cause }: OrielError): OrielError =>
   new OrielError('precondition_failed', kind === 'not_found' ? 'Some of its files are missing.' : message, {
     param: 'model',

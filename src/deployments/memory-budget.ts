@@ -1,7 +1,7 @@
 import { orAborted } from '../abort.ts'
 import { type Deferred, deferred } from '../deferred.ts'
 
-/** What takes a part of the memory: a model. */
+/** A model that takes memory. */
 export interface Resident {
   readonly bytes: number
   /** Requests that run in it. */
@@ -12,7 +12,7 @@ export interface Resident {
   readonly evictable: boolean
   /** Frees its memory. Called only while it has no users. */
   unload(): Promise<void>
-  /** Its eviction was called off. */
+  /** Its eviction is cancelled. */
   reopen(): void
 }
 
@@ -21,7 +21,7 @@ type State = 'open' | 'draining' | 'unloading'
 
 /**
  * Decides which models are in memory, within a bound. To admit one, it evicts others: idle ones before busy ones, the
- * least recently used first. A busy one drains first, so that nothing that runs is stopped and no request waits for ever.
+ * least recently used first. A busy one drains first, so that running requests finish and no request waits forever.
  */
 export class MemoryBudget {
   readonly bytes: number
@@ -46,7 +46,7 @@ export class MemoryBudget {
     return this.#inState((state) => state !== 'open')
   }
 
-  /** Waits for memory, and takes it. @throws OrielError `cancelled` when the signal aborts first */
+  /** Waits for memory and takes it. @throws OrielError `cancelled` when the signal aborts first */
   async admit(resident: Resident, signal: AbortSignal): Promise<void> {
     const entry = { resident, admitted: deferred<void>() }
     this.#waiting.push(entry)
@@ -60,7 +60,7 @@ export class MemoryBudget {
     }
   }
 
-  /** Gives the memory of a resident that is gone to others. */
+  /** Frees the memory of a resident that has been unloaded. */
   release(resident: Resident): void {
     this.#residents.delete(resident)
     this.settle()
@@ -90,7 +90,7 @@ export class MemoryBudget {
     void resident.unload().finally(() => this.release(resident))
   }
 
-  /** Whom to evict. Chosen anew each time: when another becomes idle, a draining one may stay. */
+  /** Chooses the residents to evict, anew each time: when another becomes idle, a draining one may stay. */
   #choose(): Set<Resident> {
     const present = this.#inState((state) => state !== 'unloading')
     const candidates = present
@@ -117,7 +117,7 @@ export class MemoryBudget {
     return evicted
   }
 
-  /** In order of arrival: memory that an earlier one waits for is not given to a later one. */
+  /** Admits in the order of arrival: memory for an earlier resident is not given to a later one. */
   #admitWaiting(): void {
     let free = this.bytes - sum(this.#inState((state) => state === 'open'))
     for (const entry of [...this.#waiting]) {

@@ -2,14 +2,14 @@ import type { EngineConfig } from '../config.ts'
 import { OrielError } from '../errors.ts'
 import type { ModelCard } from '../models/index.ts'
 
-/** The memory of a model, in bytes. It is decided here, and nowhere else. */
+/** The memory of a model, in bytes. It is decided only here. */
 export interface MemoryPlan {
   weights: number
   /** The vision encoder in memory, which may be more than its file. */
   vision: number
   context: number
   contextCells: number
-  /** Embeddings that are kept for images that come again. */
+  /** Cache of image embeddings. */
   cache: number
   /** Prefixes that are kept outside the KV memory. */
   prefixes: number

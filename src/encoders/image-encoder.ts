@@ -25,7 +25,7 @@ interface ImageEncoder {
   /** The runtime in use, which may differ from the one in the settings. */
   readonly runtime: EncoderSettings['runtime']
   /**
-   * Encodes one tile. It blocks its thread, so run it on a thread of its own.
+   * Encodes one tile. It blocks its thread, so run it on a separate thread.
    * @param scaled the result of the architecture's `scale`
    * @param threads cores that ggml may use; the threads of ONNX Runtime sleep while they wait and need no such limit
    * @returns `[tile.tokens, architecture.width]`
@@ -82,7 +82,7 @@ async function openOn(
     settings.runtime === 'onnx' && gpu === null
       ? await buildOnnxGraph(weights, architecture, settings.precision, settings.threads)
       : null
-  // The session keeps weights of its own.
+  // The session has its own copy of the weights.
   if (onnx !== null) weights.free()
   const graph = onnx ?? ggmlGraphs(ggml, weights, architecture)
   return {

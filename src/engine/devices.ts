@@ -53,7 +53,7 @@ function chosen(device: GpuDevice, gpus: readonly Gpu[], log: Logger): Compute {
   return { device, gpus }
 }
 
-/** Requirements beside the npm package. */
+/** Requirements in addition to the npm package. */
 const needs: Record<GpuDevice, string> = {
   cuda: 'the NVIDIA driver and the CUDA 12 or 13 runtime (libcudart and libcublas)',
   vulkan: 'a Vulkan driver for the GPU and the Vulkan loader (libvulkan1)',

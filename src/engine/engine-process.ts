@@ -97,11 +97,11 @@ export class EngineProcess {
 
   /** Reports progress in steps of a hundredth. */
   #progress(): (share: number) => void {
-    let told = 0
+    let sent = 0
     return (share) => {
       const now = Math.floor(share * 100) / 100
-      if (now > told) this.#send({ type: 'loading', share: now })
-      told = Math.max(told, now)
+      if (now > sent) this.#send({ type: 'loading', share: now })
+      sent = Math.max(sent, now)
     }
   }
 

@@ -22,7 +22,7 @@ export interface ImageAttachment {
   pixels: Pixels
 }
 
-/** What a prompt may contain beside text. */
+/** What a prompt may contain in addition to text. */
 type Attachment = ImageAttachment
 
 interface TextPiece {
@@ -122,14 +122,14 @@ export interface EngineModel {
   /** Maximum number of tokens of one sequence: prompt and answer. */
   contextTokens: number
   vocabulary: number
-  /** What the model takes beside text; null for a kind of attachment that it does not take. */
+  /** The attachments that the model accepts; null for a kind that it does not accept. */
   inputs: {
     image: {
       /** The family of image encoders, as the GGUF names it. */
       family: string
       /** Pixels of the longest edge that the encoder can use: a larger image may be shrunk to it beforehand. */
       longestEdge: number
-      /** What encodes images in fact. */
+      /** The runtime in use. */
       runtime: 'onnx' | 'ggml'
     } | null
   }

@@ -31,7 +31,7 @@ const pauses = { first: 100, last: 10_000 }
 /** Lines of the process's output that are logged when it dies. */
 const linesKept = 20
 /**
- * A process with work is asked for its state every so many ms, and is killed when it has missed this many in a row. It
+ * A process with work is asked for its state at this interval, in ms, and is killed after this number of missed answers in a row. It
  * answers between any two calls of native code, none of which takes seconds unless it hangs.
  */
 const heartbeat = { every: 2000, mostMissed: 6 }
@@ -359,7 +359,7 @@ class EngineHost implements Engine {
   }
 }
 
-/** Separates what crosses to the engine process at once from what stays here until it is wanted. */
+/** Separates payloads, which stay in this process until the engine wants them, from the rest of a prompt. */
 function separatePayloads(pieces: readonly PromptPiece[]): { prompt: HeaderPiece[]; payloads: Map<string, Payload[]> } {
   const payloads = new Map<string, Payload[]>()
   const prompt = pieces.map((piece): HeaderPiece => {

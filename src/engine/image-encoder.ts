@@ -14,9 +14,9 @@ interface Encoded {
   ms: number
 }
 
-/** Images to embeddings, tile by tile, beside the decoder. Every modality has an encoder of its own. */
+/** Encodes images, tile by tile, while the decoder runs. Every modality has its own encoder. */
 export interface ImageEncoder {
-  /** What computes in fact: ggml takes the place of an ONNX Runtime that cannot be loaded. */
+  /** The runtime in use: ggml, if ONNX Runtime cannot be loaded. */
   readonly runtime: 'onnx' | 'ggml'
   /** Whether a tile is being encoded. */
   readonly busy: boolean
@@ -32,9 +32,9 @@ export interface ImageEncoder {
    * @throws OrielError `internal`
    */
   encode(span: AttachmentSpan, rgb: Uint8Array | null): Promise<Encoded>
-  /** Tells that a span's image is no longer needed. */
+  /** A span's image is no longer needed. */
   letGo(span: AttachmentSpan): void
-  /** Tells whether the decoder is running, which then has its cores to itself. It may change in the middle of a tile. */
+  /** Leaves the decoder's cores to it while it runs. May be called in the middle of a tile. */
   giveWay(decoding: boolean): void
 }
 

@@ -10,7 +10,7 @@ import { storedSequences } from './kv-cache.ts'
 import type { LoadOptions } from './protocol.ts'
 import type { SchedulerParts } from './scheduler.ts'
 
-/** What a loaded model gives to the scheduler, and what the parent is told of it. */
+/** A loaded model: its parts for the scheduler, and its description for the parent. */
 export interface LoadedModel extends Pick<SchedulerParts, 'decoder' | 'images' | 'cores'> {
   model: EngineModel
 }

@@ -205,7 +205,7 @@ export class Scheduler {
     return { running: [...new Set(this.#active.map(({ request }) => request))], next }
   }
 
-  /** One step. @returns whether there was anything to compute */
+  /** Runs one step. @returns false if there was nothing to compute */
   async #step(): Promise<boolean> {
     const plan = planStep(this.#active, this.#limits)
     if (plan.chunks.length === 0) return false

@@ -79,7 +79,7 @@ export class Sequence {
   readonly choice: number
   readonly sampler: TokenSampler
   readonly text: AnswerText
-  /** Prompt and answer. The last token of a running answer is here before its KV is computed. */
+  /** Prompt and answer. The last token of a running answer is added before its KV is computed. */
   readonly cells: number[] = []
   filled = 0
   /** Its slot of the KV memory; -1 while it is not admitted. */

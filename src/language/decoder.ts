@@ -189,7 +189,7 @@ function loadWithin(file: string, settings: DecoderSettings) {
 function load(file: string, settings: DecoderSettings, gpuLayers: number) {
   const { llama } = openNative()
   const model = llama.loadModel(file, gpuLayers, settings.onProgress ?? (() => {}))
-  // llama.cpp does not tell the reason. A file that is no model also fails without a GPU.
+  // llama.cpp gives no reason. A file that is not a model also fails without a GPU.
   if (model === null && gpuLayers > 0) throw outOfMemory('The GPU does not have enough memory for the weights.')
   if (model === null)
     throw badModel('The model file could not be loaded: it is damaged, or its architecture is not supported.')
@@ -218,9 +218,9 @@ function contextOf(model: Model, settings: DecoderSettings, gpuLayers: number) {
   const kv = kvTypes[settings.kvType]
   const kvBytes = cells * Math.ceil(llama.kvNumbersPerCell(model) * kv.bytes)
   const memory = { weightsBytes: Number(llama.modelSize(model)), kvBytes }
-  const here = settings.gpu === undefined ? 1 : Math.max(0, 1 - gpuLayers / (settings.gpu.layers + 1))
+  const cpuShare = settings.gpu === undefined ? 1 : Math.max(0, 1 - gpuLayers / (settings.gpu.layers + 1))
   const free = availableMemory()
-  if ((memory.weightsBytes + kvBytes) * here > free)
+  if ((memory.weightsBytes + kvBytes) * cpuShare > free)
     throw outOfMemory(
       `The model does not fit in memory: its weights take ${megabytes(memory.weightsBytes)} MB and a context of ${cells} tokens takes ${megabytes(kvBytes)} MB, but ${megabytes(free)} MB are free.`,
     )

@@ -88,8 +88,8 @@ const freeSampler = (llama: Llama, chain: Sampler): TokenSampler => ({
 })
 
 /**
- * Samples under a grammar. The grammar is not in the chain: when it allows no token, the chain would choose one all the
- * same, and the grammar ends the process when it is told of a token that it does not allow.
+ * Samples under a grammar. The grammar is not in the chain: when it allows no token, the chain would choose one
+ * anyway, and the grammar ends the process when it is given a token that it does not allow.
  */
 function boundSampler(
   llama: Llama,
@@ -164,7 +164,7 @@ const zeros = [
 /**
  * A choice that takes longer than this, in ms, and twice as long as the one before, which also took twice as long as its
  * own, ends the answer. In an ambiguous grammar (`s ::= "-" s "a" | "-" s "b" | "-"`) each character multiplies the ways to
- * match, which cannot be told beforehand, and every answer waits.
+ * match, which cannot be known beforehand, and every answer waits.
  */
 const longChoice = 250
 

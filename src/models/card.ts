@@ -33,7 +33,7 @@ export interface ModelCard {
   /** The recommended defaults for requests, from `general.sampling.*` of the file. */
   sampling: { temperature?: number; topP?: number; topK?: number; minP?: number }
   /** Whether the images of a message must precede its text, as in Llama 3.2 Vision. */
-  picturesFirst: boolean
+  imagesFirst: boolean
   /** The modification time of the decoder's file, in seconds since 1970. */
   created: number
 }
@@ -99,7 +99,7 @@ async function cardOf(
     },
     chatTemplate: textOf(header.metadata.get('tokenizer.chat_template')) || null,
     sampling: recommended(header.metadata),
-    picturesFirst: header.metadata.get('general.architecture') === 'mllama',
+    imagesFirst: header.metadata.get('general.architecture') === 'mllama',
     created: Math.floor((files[0]?.mtimeMs ?? 0) / 1000),
   }
 }
@@ -115,8 +115,8 @@ async function readParts(decoder: string, metadata: ReadonlyMap<string, Metadata
     throw badModel(
       `${name} is the first of ${count} parts according to its header, but of ${parts.length} according to its name.`,
     )
-  const there = new Set(await readdir(path.dirname(decoder)))
-  const missing = parts.map((part) => path.basename(part)).filter((part) => !there.has(part))
+  const present = new Set(await readdir(path.dirname(decoder)))
+  const missing = parts.map((part) => path.basename(part)).filter((part) => !present.has(part))
   if (missing.length > 0) throw badModel(`${name} is split, and these parts are missing: ${missing.join(', ')}.`)
   for (const part of parts.slice(1)) await headerOf(part)
   return parts

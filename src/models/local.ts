@@ -110,7 +110,7 @@ function modelsAmong(folder: string, names: readonly string[]): LocalModel[] {
   })
 }
 
-/** Each quantization is a model of its own; the one that is preferred goes by the repository's name, too. */
+/** Each quantization is a separate model. The preferred one also has the repository's name. */
 function inRepo({ repo, snapshots }: CachedRepo): LocalModel[] {
   const found = new Map<string, LocalModel>()
   for (const { files } of snapshots)

@@ -77,7 +77,7 @@ async function pullRepo(client: HubClient, source: HubSource, options: Pull): Pr
   const cache = cacheFolder(config)
   if (vision !== null && entry === undefined)
     checkFamily(source.repo, await familyOf(client, vision, transferOf(client, cache, vision), options), options)
-  // The vision file comes first: it is small, and faults of a repository show there.
+  // The vision file comes first: it is small, and an unsuitable repository is detected early.
   const files = [...(vision === null ? [] : [vision]), ...(await Promise.all(decoder.files.map(describe)))]
   const transfers = files.map((file) => transferOf(client, cache, file))
   await downloadAll(client, source.repo, transfers, cache, options)
@@ -238,14 +238,14 @@ async function pullUrl(client: HubClient, { url, name }: UrlSource, options: Pul
   }
 }
 
-/** Files of this machine, copied to the folder of models with the vision file that lies beside them. */
+/** Files of this machine, copied to the folder of models with the vision file in the same folder. */
 async function keep(file: string, options: Pull): Promise<ModelCard> {
   const { families } = options
   const folder = path.dirname(path.resolve(file))
   const stem = folderFor(path.basename(file))
-  const there = (await readdir(folder)).map((name) => ({ path: name }))
-  const parts = decodersOf(there).find((decoder) => decoder.stem === stem)?.files ?? [{ path: path.basename(file) }]
-  const vision = projectorFor(there, stem)
+  const present = (await readdir(folder)).map((name) => ({ path: name }))
+  const parts = decodersOf(present).find((decoder) => decoder.stem === stem)?.files ?? [{ path: path.basename(file) }]
+  const vision = projectorFor(present, stem)
   const cardIn = (place: string): Promise<ModelCard> =>
     readCard(
       {

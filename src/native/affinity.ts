@@ -23,7 +23,7 @@ export function openAffinity(): Affinity | null {
   if (platform() !== 'linux') return null
   try {
     const libc = koffi.load(null)
-    const gettid: { (): number; async(told: (error: unknown, thread: number) => void): void } =
+    const gettid: { (): number; async(done: (error: unknown, thread: number) => void): void } =
       libc.func('int gettid()')
     const setAffinity = functionsOf(libc)<(thread: number, bytes: number, mask: Uint8Array) => number>(
       'int sched_setaffinity(int, size_t, const void*)',

@@ -77,11 +77,11 @@ export function bindLlama({ llama }: Libraries) {
      * @returns null for a file that is truncated, of an unknown architecture or not a GGUF, or if memory is short
      */
     loadModel: (file: string, gpuLayers: number, onProgress: (share: number) => void): Model | null => {
-      const told = (share: number): boolean => {
+      const report = (share: number): boolean => {
         onProgress(share)
         return true
       }
-      const callback = koffi.register(told, koffi.pointer(progressCallback))
+      const callback = koffi.register(report, koffi.pointer(progressCallback))
       try {
         const params: structs.ModelParams = modelDefaults()
         return loadModel(file, {

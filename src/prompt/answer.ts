@@ -2,7 +2,7 @@ import { type CallMarkup, markups, partOf } from './call-markup.ts'
 import { JsonCall } from './json-call.ts'
 import type { Tool } from './messages.ts'
 
-/** What a model's text turns out to be. Calls are counted from 0; their arguments come in pieces of JSON. */
+/** A piece of a model's answer. Calls are counted from 0; their arguments arrive as pieces of JSON. */
 export type AnswerPiece =
   | { kind: 'text'; text: string }
   | { kind: 'reasoning'; text: string }
@@ -10,36 +10,36 @@ export type AnswerPiece =
   | { kind: 'arguments'; call: number; text: string }
 
 export interface AnswerReader {
-  /** Whether what comes next is a thought, as far as is known. */
+  /** Whether the next text is a thought, as far as is known. */
   readonly thinking: boolean
-  /** @returns what can be told of the answer now */
+  /** @returns the pieces that are certain */
   push(text: string): AnswerPiece[]
-  /** @returns what was held back, when no more text comes */
+  /** To be called after the last text. @returns what was held back */
   finish(): AnswerPiece[]
 }
 
 export interface ReaderOptions {
-  /** What the model may call, by name; empty: its text is never read as a call. */
+  /** Functions that the model may call, by name; if empty, its text is never read as a call. */
   tools: ReadonlyMap<string, Tool>
-  /** Calls that are told; more are left out. */
+  /** Maximum number of calls; further calls are left out. */
   mostCalls: number
-  /** Whether thoughts are told apart from the answer. */
+  /** Whether thoughts are separated from the answer. */
   splitReasoning: boolean
-  /** Whether the prompt has begun a thought that the answer goes on with. In a text that holds all it begins again. */
+  /** Whether the prompt has begun a thought that the answer continues. Unless thoughts are separated, its tag is repeated. */
   thinking: boolean
 }
 
 const think = { open: '<think>', close: '</think>' } as const
 
-/** Whether a template's last words begin a thought for the model to go on with: some do. */
+/** Whether a prompt ends with the tag of a thought, which the model continues. */
 export const beginsThought = (lastWords: string): boolean => lastWords.trimEnd().endsWith(think.open)
 
 export const thoughtEnd: string = think.close
 
-/** Texts that some vocabularies have as control tokens, which an answer shows only when it is asked to. */
+/** Some vocabularies have these as control tokens, which an answer contains only on request. */
 export const thoughtTags: readonly string[] = Object.values(think)
 
-/** Reads an answer as it comes: the pieces are the same wherever its text was cut. */
+/** Reads an answer as it arrives. The pieces do not depend on where its text was cut. */
 export const readAnswer = (options: ReaderOptions): AnswerReader => new Reader(options)
 
 const anyName = (name: string): boolean => name !== ''
@@ -52,11 +52,11 @@ class Reader implements AnswerReader {
   /** Whether a thought may still begin. */
   #mayThink: boolean
   #held = ''
-  /** The last turns out to be white space that is left out where a thought or a call borders on it. */
+  /** Whether leading white space is dropped, as it is next to a thought or a call. */
   #trim = false
   #pieces: AnswerPiece[] = []
   #markup: CallMarkup = markups.bare
-  /** What has been read of a call that is not sure to be one. */
+  /** The text of a possible call, until it is certain. */
   #unsure = ''
   #json = new JsonCall(anyName)
   #announced = false
@@ -89,7 +89,7 @@ class Reader implements AnswerReader {
     return this.#pieces
   }
 
-  /** @returns whether the state has changed, so that there may be more to read */
+  /** @returns whether the state has changed, so that more may be read */
   #step(last: boolean): boolean {
     switch (this.#state) {
       case 'start':
@@ -107,7 +107,7 @@ class Reader implements AnswerReader {
     }
   }
 
-  /** The answer's first words decide what it is. */
+  /** The first words decide whether the answer begins with a thought, a call or text. */
   #start(last: boolean): boolean {
     const words = this.#held.trimStart()
     const mayCall = this.#options.tools.size > 0
@@ -130,10 +130,10 @@ class Reader implements AnswerReader {
   #reasoning(last: boolean): boolean {
     const end = this.#held.indexOf(think.close)
     if (end < 0) {
-      this.#say('reasoning', last ? this.#held.length : this.#sure([think.close]))
+      this.#emit('reasoning', last ? this.#held.length : this.#sure([think.close]))
       return false
     }
-    this.#say('reasoning', this.#held.slice(0, end).trimEnd().length)
+    this.#emit('reasoning', this.#held.slice(0, end).trimEnd().length)
     this.#held = this.#held.slice(this.#held.indexOf(think.close) + think.close.length)
     this.#trim = true
     return this.#go('start')
@@ -141,7 +141,7 @@ class Reader implements AnswerReader {
 
   #text(last: boolean): boolean {
     if (this.#options.tools.size === 0) {
-      this.#say('text', this.#held.length)
+      this.#emit('text', this.#held.length)
       return false
     }
     const found = Object.values(markups)
@@ -149,13 +149,13 @@ class Reader implements AnswerReader {
       .filter(({ at }) => at >= 0)
       .sort((a, b) => a.at - b.at)[0]
     if (found === undefined) {
-      this.#say('text', last ? this.#held.length : this.#sure(Object.values(markups).map(({ open }) => open)))
+      this.#emit('text', last ? this.#held.length : this.#sure(Object.values(markups).map(({ open }) => open)))
       return false
     }
     const { markup, at } = found
     const before = this.#held.slice(0, at)
     const behind = this.#held.slice(at + markup.open.length)
-    this.#say('text', before.trimEnd().length)
+    this.#emit('text', before.trimEnd().length)
     this.#open(markup, before.slice(before.trimEnd().length) + markup.open)
     this.#held = behind
     return true
@@ -167,7 +167,7 @@ class Reader implements AnswerReader {
     this.#state = 'opened'
   }
 
-  /** Behind the opening: what leads to the object, a name before it perhaps. */
+  /** After the opening: the text before the object, which may include a name. */
   #opened(last: boolean): boolean {
     const lead = this.#markup.lead(this.#held, last, this.#options.tools)
     if (lead === undefined) return last && this.#giveBack()
@@ -175,11 +175,11 @@ class Reader implements AnswerReader {
     this.#unsure += this.#held.slice(0, lead.length)
     this.#held = this.#held.slice(lead.length)
     if (lead.call !== undefined) {
-      this.#tell({ kind: 'call', call: this.#calls, name: lead.call.name })
-      this.#tell({ kind: 'arguments', call: this.#calls++, text: lead.call.arguments })
+      this.#emitCall({ kind: 'call', call: this.#calls, name: lead.call.name })
+      this.#emitCall({ kind: 'arguments', call: this.#calls++, text: lead.call.arguments })
       return this.#go('called')
     }
-    // Behind a tag a name that nobody gave is the model's mistake, to be seen; without one it is an answer in JSON.
+    // After a tag, an unknown name is a mistake of the model, which the client sees. Without a tag, the text is JSON.
     const known = this.#markup === markups.bare ? (name: string) => this.#options.tools.has(name) : anyName
     this.#json = new JsonCall(known, lead.name)
     this.#announced = false
@@ -194,10 +194,10 @@ class Reader implements AnswerReader {
     if (broken && name === undefined) return this.#giveBack()
     if (!this.#announced && name !== undefined) {
       this.#announced = true
-      this.#tell({ kind: 'call', call: this.#calls, name })
+      this.#emitCall({ kind: 'call', call: this.#calls, name })
     }
     const more = this.#announced ? this.#json.takeArguments() : ''
-    if (more !== '') this.#tell({ kind: 'arguments', call: this.#calls, text: more })
+    if (more !== '') this.#emitCall({ kind: 'arguments', call: this.#calls, text: more })
     if (complete || broken) {
       this.#calls++
       return this.#go('called')
@@ -205,7 +205,7 @@ class Reader implements AnswerReader {
     return last && !this.#announced && this.#giveBack()
   }
 
-  /** Behind a call: another one, or text again. */
+  /** After a call: another call, or text. */
   #called(last: boolean): boolean {
     const next = this.#markup.next(this.#held, last)
     if (next === undefined) {
@@ -221,7 +221,7 @@ class Reader implements AnswerReader {
     return this.#go('text')
   }
 
-  /** It was no call: what was taken for one is text. */
+  /** The possible call was text. */
   #giveBack(): boolean {
     this.#trim = false
     const text = this.#unsure
@@ -235,8 +235,8 @@ class Reader implements AnswerReader {
     return true
   }
 
-  /** Tells the first `length` characters of what is held. */
-  #say(kind: 'text' | 'reasoning', length: number): void {
+  /** Emits the first `length` characters of the held text. */
+  #emit(kind: 'text' | 'reasoning', length: number): void {
     const whole = this.#held.slice(0, length)
     this.#held = this.#held.slice(length)
     const text = this.#trim ? whole.trimStart() : whole
@@ -251,11 +251,11 @@ class Reader implements AnswerReader {
     else this.#pieces.push({ kind, text })
   }
 
-  #tell(piece: Extract<AnswerPiece, { call: number }>): void {
+  #emitCall(piece: Extract<AnswerPiece, { call: number }>): void {
     if (piece.call < this.#options.mostCalls) this.#pieces.push(piece)
   }
 
-  /** How much of what is held cannot be a part of these tags, or white space before one. */
+  /** Number of held characters that cannot be part of one of these tags, or white space before one. */
   #sure(tags: readonly string[]): number {
     const tag = Math.max(...tags.map((tag) => partOf(tag, this.#held)))
     return this.#held.slice(0, this.#held.length - tag).trimEnd().length

@@ -2,21 +2,21 @@ import type { Tool } from './messages.ts'
 import { maybeTagged, readTagged, type TaggedCall } from './tagged-call.ts'
 
 /**
- * How model families write calls around their JSON. Their openings differ, so one reader knows all of them:
+ * The markup that model families write around the JSON of calls. Their openings differ, so one reader handles all of them:
  * - Hermes, Qwen: `<tool_call>{"name": …, "arguments": {…}}</tool_call>`, once for each call
  * - Qwen since 3.5, GLM: the same with tags within
  * - Mistral: `[TOOL_CALLS][{…}, {…}]`, and since 2025 `[TOOL_CALLS]name[ARGS]{…}`
- * - Llama 3: the object alone, behind `<|python_tag|>` or nothing; more of them behind `;`
+ * - Llama 3: the object alone, or after `<|python_tag|>`; further objects after `;`
  */
 export interface CallMarkup {
-  /** Empty where a call stands alone: that is only looked for where an answer begins. */
+  /** Empty for a call without markup, which is looked for only at the beginning of an answer. */
   open: string
   /**
-   * What stands between the opening and the object, and the call's name if it is in it; or a call without an object.
-   * @returns undefined while that is not decided, null where this is no call
+   * The text between the opening and the object, with the call's name if it contains it; or a call without an object.
+   * @returns undefined while it is undecided, null if this is not a call
    */
   lead(text: string, last: boolean, tools: ReadonlyMap<string, Tool>): Lead | null | undefined
-  /** What stands behind a call. @returns undefined while that is not decided */
+  /** The text after a call. @returns undefined while it is undecided */
   next(text: string, last: boolean): { length: number; another: boolean } | undefined
 }
 
@@ -32,14 +32,14 @@ const toObject: CallMarkup['lead'] = (text) => {
   return object.startsWith('{') ? { length: text.length - object.length } : null
 }
 
-/** Between objects that stand side by side. */
+/** The text between consecutive objects. */
 const separated: CallMarkup['next'] = (text, last) => {
   const [between = ''] = /^[\s;,]*/.exec(text) ?? []
   if (between.length === text.length && !last) return undefined
   return { length: between.length, another: text.charAt(between.length) === '{' }
 }
 
-/** Names of functions, as the APIs have them. */
+/** A function's name before the object. */
 const named = /^\s*([\w.-]+)(?:\s*\[CALL_ID\]\s*[\w-]+)?\s*(?:\[ARGS\])?\s*\{/
 
 const close = '</tool_call>'
@@ -82,7 +82,7 @@ export const markups = {
   bare: { open: '', lead: toObject, next: separated },
 } as const satisfies Record<string, CallMarkup>
 
-/** Texts that some vocabularies have as control tokens, which an answer shows only when it is asked to. */
+/** Some vocabularies have these as control tokens, which an answer contains only on request. */
 export const callTags: readonly string[] = [
   ...Object.values(markups).flatMap(({ open }) => (open === '' ? [] : [open])),
   close,
@@ -90,10 +90,10 @@ export const callTags: readonly string[] = [
   '[ARGS]',
 ]
 
-/** A name and an id before the object are shorter than this. */
+/** Maximum length of a name and an id before the object. */
 const longestLead = 300
 
-/** Length of the longest end of a text that begins a tag. */
+/** Length of the longest suffix of a text that is the beginning of a tag. */
 export function partOf(tag: string, text: string): number {
   for (let length = Math.min(tag.length - 1, text.length); length > 0; length--)
     if (text.endsWith(tag.slice(0, length))) return length

@@ -1,36 +1,36 @@
 import { parseJson } from '../json.ts'
 
 /**
- * A call as most models write one, `{"name": …, "arguments": {…}}`, read while it comes in: its arguments can be passed
- * on before they are complete. `parameters` is Llama's word for arguments. Other members are passed over.
+ * A call as most models write it, `{"name": …, "arguments": {…}}`, read as it arrives, so that its arguments can be streamed.
+ * Llama writes `parameters` instead of `arguments`. Other members are ignored.
  */
 export class JsonCall {
-  /** Once known. */
+  /** undefined until it is known. */
   name: string | undefined
   /** Whether the object has been closed. */
   complete = false
-  /** Whether this is no call after all, or ends as none: no JSON, no name, or one that is not known. */
+  /** Whether this is not a call: it is not JSON, or has no name or an unknown one. */
   broken = false
   readonly #known: (name: string) => boolean
   readonly #alone: boolean
   #text = ''
-  /** Where reading goes on in the text. */
+  /** The index of the next character to read. */
   #at = 0
   #depth = 0
   #inString = false
   #escaped = false
-  /** Where the string at hand begins, at the outermost level. */
+  /** The index of the current string, at the outermost level. */
   #stringStart = 0
   #key: string | undefined
   #valueStart = -1
-  /** Where the arguments are in the text. */
+  /** The range of the arguments in the text; -1: unknown. */
   #from = -1
   #to = -1
   #given = 0
 
   /**
-   * @param known whether there is a function of this name: what names another is no call
-   * @param name where it stands before the object, which is the arguments then and nothing else
+   * @param known whether a function of this name exists
+   * @param name the name, if it precedes the object; the object is then the arguments
    */
   constructor(known: (name: string) => boolean, name?: string) {
     this.#known = known
@@ -38,19 +38,18 @@ export class JsonCall {
     this.#alone = name !== undefined
   }
 
-  /** All that was read. */
   get text(): string {
     return this.#text.slice(0, this.#at)
   }
 
-  /** @returns what lies behind the object */
+  /** @returns the text after the object */
   push(text: string): string {
     this.#text += text
     while (this.#at < this.#text.length && !this.complete && !this.broken) this.#read(this.#text.charAt(this.#at++))
     return this.#text.slice(this.#at)
   }
 
-  /** @returns what is new of the arguments */
+  /** @returns the part of the arguments that has arrived since the last call */
   takeArguments(): string {
     if (this.#from < 0 || this.name === undefined) return this.#noArguments()
     const first = this.#text.charAt(this.#from)
@@ -70,7 +69,7 @@ export class JsonCall {
     return this.complete && this.name !== undefined && this.#given === 0 ? this.#give('{}') : ''
   }
 
-  /** Some models write their arguments as a string that holds JSON. */
+  /** Some models write the arguments as a string that contains JSON. */
   #unquoted(): string {
     const value = parseJson(this.#text.slice(this.#from, this.#to))
     return typeof value === 'string' && isObject(parseJson(value)) ? value : '{}'
@@ -100,7 +99,7 @@ export class JsonCall {
       if (this.#depth === 1) this.#endValue()
       this.#depth--
       if (this.#depth === 0) this.#endObject()
-      else if (this.#depth === 1) this.#closeArguments()
+      else if (this.#depth === 1) this.#closeArguments(this.#at)
     } else if (character === ',' && this.#depth === 1) this.#endValue()
   }
 
@@ -120,13 +119,14 @@ export class JsonCall {
     if ((this.#key === 'arguments' || this.#key === 'parameters') && this.#from < 0) this.#from = this.#valueStart
   }
 
-  #closeArguments(): void {
-    if (this.#from >= 0 && this.#to < 0 && this.#valueStart === this.#from) this.#to = this.#at
+  /** @param end the index after the arguments, if the current value is the arguments */
+  #closeArguments(end: number): void {
+    if (this.#from >= 0 && this.#to < 0 && this.#valueStart === this.#from) this.#to = end
   }
 
-  /** A comma or the object's end: the member is over. */
+  /** A comma or the end of the object ends a member. */
   #endValue(): void {
-    if (this.#from >= 0 && this.#to < 0 && this.#valueStart === this.#from) this.#to = this.#at - 1
+    this.#closeArguments(this.#at - 1)
     this.#key = undefined
     this.#valueStart = -1
   }

@@ -13,10 +13,10 @@ const close = '\ue0f1'
 export interface Marks {
   /** @returns a text that stands for the attachment until `cut` */
   attachment(part: AttachmentPart): string
-  /** A client's text for a template to carry: control tokens in it go behind marks. */
+  /** A client's text for a template. Its control tokens are replaced by marks. */
   plain(text: string): string
   /**
-   * Replaces the marks by what they stand for.
+   * Replaces the marks by their parts.
    * @param tokens what the template itself writes for an attachment of each kind; each stands for the next of its kind
    * @returns undefined unless the result has each of `attachments` once, in order
    */

@@ -1,12 +1,12 @@
 import type { AttachmentKind } from '../attachments.ts'
 
-/** A turn of a chat: the dialect's words are behind us, the model's format is still ahead. */
+/** A message of a chat, in the form of no dialect and of no model. */
 export interface ChatMessage {
   role: string
   /** Text and attachments in the order of the request. */
   content: readonly ContentPart[]
   name?: string | undefined
-  /** What an assistant thought before it answered. */
+  /** The assistant's reasoning before its answer. */
   reasoning?: string | undefined
   calls?: readonly PastCall[] | undefined
   /** The call that a tool's message answers. */

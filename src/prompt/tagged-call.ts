@@ -1,7 +1,7 @@
 import type { Tool } from './messages.ts'
 import { jsonOrText } from './tools.ts'
 
-/** A call that was written with tags around its arguments. */
+/** A call whose arguments are in tags. */
 export interface TaggedCall {
   name: string
   /** JSON. */
@@ -16,11 +16,11 @@ const parameter = /<parameter=([^>\s]+)>([\s\S]*?)<\/parameter>/g
 const namedCall = /^\s*([\w.-]+)\s*((?:<arg_key>[\s\S]*)?)$/
 const pair = /<arg_key>([\s\S]*?)<\/arg_key>\s*<arg_value>([\s\S]*?)<\/arg_value>/g
 
-/** Whether a text may become such a call when more of it comes. */
+/** Whether a text may be the beginning of such a call. */
 export const maybeTagged = (text: string): boolean =>
   '<function='.startsWith(text.trimStart().slice(0, 10)) || /^\s*[\w.-]{1,64}\s*(?:$|<)/.test(text)
 
-/** Reads a call as it stands between its opening and its end. The tools say which values are text and which are JSON. */
+/** Reads the text between the opening and the end of a call. The tools say which values are text and which are JSON. */
 export function readTagged(text: string, tools: ReadonlyMap<string, Tool>): TaggedCall | null {
   const [, name, body = ''] = functionCall.exec(text) ?? namedCall.exec(text) ?? []
   if (name === undefined) return null

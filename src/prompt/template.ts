@@ -7,7 +7,7 @@ import { callsInWords, shortIds, templateCalls, templateTool, toolsInWords } fro
 
 /** What a model's chat template needs to know of the model. */
 export interface TemplateModel {
-  /** Jinja, as in the GGUF; null where it has none. */
+  /** Jinja, as in the GGUF; null if it has none. */
   chatTemplate: string | null
   bosToken: string
   eosToken: string
@@ -15,9 +15,8 @@ export interface TemplateModel {
   controlTokens: readonly string[]
 }
 
-/** A model's way to write chats. */
+/** The format in which a model reads chats. */
 export interface ChatFormat {
-  /** Lays a chat out as the model was trained to read it. */
   layout(messages: readonly ChatMessage[], extras?: ChatExtras): PromptPart[]
   /** Whether the template supports tools. Without it they are described in the text. */
   readonly tools: boolean
@@ -40,9 +39,8 @@ const chatml =
  *
  * Templates differ in how they take an attachment: as a part of a list, for which they write a token of their model, or
  * not at all, so that a mark within the text must stand for it. Trial renderings find the forms that this template takes;
- * a chat is laid out in the first form that keeps every attachment. The tokens that a model wants around an image are the
- * engine's business, which knows the architecture.
- * Control tokens that a client writes out (`<|im_end|>`) stay plain text, in tools and their results too.
+ * a chat is laid out in the first form that keeps every attachment. The engine adds the tokens that a model
+ * requires around an image. Control tokens that a client writes out (`<|im_end|>`) stay plain text, in tools and their results too.
  * @throws OrielError `internal` for a broken template; the layout throws `invalid` (param `prompt`) when the template
  * refuses the chat, would lose an attachment, or cannot continue its last message
  */
@@ -59,8 +57,8 @@ export function compileTemplate(model: TemplateModel): ChatFormat {
   const wantsShortIds = /length\s*!=\s*9\b/.test(jinja)
 
   const layout: ChatFormat['layout'] = (messages, { tools = [], variables = {}, continues = false } = {}) => {
-    const told = !knowsTools ? toolsInWords(messages, tools) : knowsCalls ? messages : callsInWords(messages)
-    const merged = (wantsShortIds ? shortIds(told) : told).map(mergeTexts)
+    const worded = !knowsTools ? toolsInWords(messages, tools) : knowsCalls ? messages : callsInWords(messages)
+    const merged = (wantsShortIds ? shortIds(worded) : worded).map(mergeTexts)
     const attachments = merged.flatMap(({ content }) => content.filter((part) => part.kind !== 'text'))
     let refusal: unknown
     for (const form of forms) {
@@ -112,7 +110,7 @@ type RenderAll = (messages: readonly RenderedMessage[], extras: object) => strin
 /** A turn's content as a template reads it: a text, or a list of parts. */
 type Content = string | readonly { text?: string; [more: string]: unknown }[]
 
-/** A way to hand a turn's content to a template. */
+/** A form in which a template takes the content of a turn. */
 interface Form {
   write(content: readonly ContentPart[], marks: Marks): Content
   /** What the template itself writes for an attachment of each kind in this form. */
@@ -164,7 +162,7 @@ function asParts(
   }
 }
 
-/** The parts that templates know attachments by. */
+/** The parts that templates use for attachments. */
 const nativeParts = {
   image: [{ type: 'image' }, { type: 'image_url', image_url: { url: '' } }],
   audio: [{ type: 'audio' }, { type: 'input_audio', input_audio: { data: '', format: '' } }],

@@ -7,7 +7,7 @@ export const templateTool = ({ name, description, parameters }: Tool) => ({
   function: { name, description: description ?? '', parameters },
 })
 
-/** What a template reads of a turn besides role and content. */
+/** The variables of a turn besides its role and content. */
 export function templateCalls({ calls, callId, name, reasoning }: ChatMessage): Record<string, unknown> {
   return {
     ...(reasoning === undefined ? {} : { reasoning_content: reasoning }),
@@ -46,19 +46,19 @@ export function shortIds(messages: readonly ChatMessage[]): ChatMessage[] {
  * text of the turns, in the format that most models have seen in training (Hermes).
  */
 export function toolsInWords(messages: readonly ChatMessage[], tools: readonly Tool[]): ChatMessage[] {
-  const told = callsInWords(messages).map((message): ChatMessage => {
+  const worded = callsInWords(messages).map((message): ChatMessage => {
     if (message.callId !== undefined || message.role === 'tool')
       return { role: 'user', content: [text('<tool_response>\n'), ...message.content, text('\n</tool_response>')] }
     return message
   })
-  const first = told[0]
-  if (tools.length === 0 || first === undefined) return told
+  const first = worded[0]
+  if (tools.length === 0 || first === undefined) return worded
   // Not every template accepts a system prompt, so none is added to a chat without one.
   const words =
     first.role === 'system'
       ? [...first.content, text(`\n\n${instructions(tools)}`)]
       : [text(`${instructions(tools)}\n\n`), ...first.content]
-  return [{ ...first, content: words }, ...told.slice(1)]
+  return [{ ...first, content: words }, ...worded.slice(1)]
 }
 
 /** Calls as text of their turns, for templates that support tools but not past calls. */

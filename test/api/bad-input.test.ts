@@ -50,7 +50,13 @@ describe('a request that is not valid', () => {
     ['no messages', () => ({ model: 'pocket' }), 400, 'messages', /messages must be an array; found nothing/],
     ['empty messages', () => chat({ messages: [] }), 400, 'messages', /at least 1 item; found an empty array/],
     ['no model', () => ({ messages: [{ role: 'user', content: 'Hi' }] }), 400, 'model', /model must be a string/],
-    ['an unknown model', () => chat({ model: 'gpt-5' }), 404, 'model', /"gpt-5" is not here\. There are: pocket/],
+    [
+      'an unknown model',
+      () => chat({ model: 'gpt-5' }),
+      404,
+      'model',
+      /"gpt-5" was not found\. The models are: pocket/,
+    ],
     [
       'an unknown role',
       () => chat({ messages: [{ role: 'robot', content: 'Hi' }] }),

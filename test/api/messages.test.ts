@@ -208,7 +208,7 @@ describe('messages of the built-in model', () => {
 
   it.each([
     ['no max_tokens', { max_tokens: undefined }, 400, /max_tokens must be a number; found nothing/],
-    ['an unknown model', { model: 'claude' }, 404, /"claude" is not here/],
+    ['an unknown model', { model: 'claude' }, 404, /"claude" was not found/],
     [
       'data that is not an image',
       {

@@ -149,7 +149,10 @@ describe('a model that a request names', () => {
       expect.stringContaining('has not been downloaded to this server'),
     ])
     const unknown = await post(server, 'gpt-5')
-    expect([unknown.status, (await errorOf(unknown)).message]).toEqual([404, expect.stringMatching(/There are: .*one/)])
+    expect([unknown.status, (await errorOf(unknown)).message]).toEqual([
+      404,
+      expect.stringMatching(/The models are: .*one/),
+    ])
 
     const snapshot = `hub/models--ggml-org--Qwen2.5-VL-32B-Instruct-GGUF/snapshots/${'a'.repeat(40)}`
     await mkdir(path.join(folder, snapshot), { recursive: true })

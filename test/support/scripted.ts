@@ -73,7 +73,7 @@ export function scriptedBackend(
       size: { layers: 1, decoderBytes: 0, visionBytes: 0, visionParameters: 0, bytesPerToken: 1 },
       chatTemplate,
       sampling: {},
-      picturesFirst,
+      imagesFirst: picturesFirst,
       created: 0,
     },
     prices: { input: 0, output: 0 },

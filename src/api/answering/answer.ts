@@ -16,7 +16,7 @@ import type { AnswerRequest } from './request.ts'
 
 export interface AnswerRooms {
   deployments: Deployments
-  /** Removes all files that were kept of earlier fetches. */
+  /** Removes all fetched files from the cache. */
   clearCache(): Promise<void>
 }
 
@@ -31,13 +31,12 @@ export interface RunningAnswer extends Omit<Answer, 'prompt'> {
   /** The model's own name. */
   servedBy: string
   choices: number
-  /** The prompt of a choice, only where the request asks for it. */
+  /** The prompt of a choice, if the request asks for it. */
   promptOf(choice: number): DescribedPrompt | null
 }
 
 /**
- * From a request to a running answer. Whatever is wrong with the request is thrown here, before the first byte of an
- * answer.
+ * Starts an answer. Errors of the request are thrown here, before the first byte of the answer.
  * @throws OrielError
  */
 function startAnswer(rooms: AnswerRooms, request: AnswerRequest, signal: AbortSignal): Promise<RunningAnswer> {
@@ -55,7 +54,7 @@ function startAnswer(rooms: AnswerRooms, request: AnswerRequest, signal: AbortSi
   })
 }
 
-/** Finds the model, which stays loaded until the signal aborts. Errors are told in the words of the request. */
+/** Finds the model, which stays loaded until the signal aborts. Errors name the parameters of the request. */
 async function withBackend<T>(
   { deployments }: AnswerRooms,
   request: AnswerRequest,
@@ -67,7 +66,7 @@ async function withBackend<T>(
     checkInputs(backend, request)
     return await work(backend)
   } catch (error) {
-    throw error instanceof OrielError ? inWordsOf(request, error) : error
+    throw error instanceof OrielError ? forRequest(request, error) : error
   }
 }
 
@@ -84,8 +83,8 @@ function checkInputs({ info }: Backend, { prompt, attachments }: AnswerRequest):
 
 const nouns = { image: 'images', audio: 'audio', video: 'video' } as const
 
-/** Backends name parts of an `Ask`; each dialect has names of its own for some of them. */
-function inWordsOf({ params }: AnswerRequest, error: OrielError): OrielError {
+/** Backends name parts of an `Ask`. Dialects have other names for some of them. */
+function forRequest({ params }: AnswerRequest, error: OrielError): OrielError {
   const [first = '', ...rest] = (error.param ?? '').split('.')
   const word = { ...params, logitBias: 'logit_bias', messages: params.prompt }[first]
   return word === undefined ? error : error.at([word, ...rest].join('.'))
@@ -189,7 +188,7 @@ const slowest = (all: readonly MediaTimings[]): MediaTimings => ({
   media: Math.max(...all.map(({ media }) => media)),
 })
 
-/** What an answer took, reported when it is complete. */
+/** Usage and duration of a complete answer. */
 export interface AnswerAccount {
   /** The model's own name, whatever the request calls it. */
   model: string

@@ -2,14 +2,14 @@ import type { EndReason, Timings } from '../../deployments/index.ts'
 import type { RunningAnswer } from './answer.ts'
 import { newCallId } from './collect.ts'
 
-/** A stretch of an answer that is all of one kind. A call's text is its arguments. */
+/** A part of an answer of one kind. A call's text is its arguments. */
 export interface Block {
   kind: 'text' | 'reasoning' | 'call'
   text: string
   /** Of a call. */
   id: string
   name: string
-  /** Whether it has come to its own end. */
+  /** Whether it was not cut off. */
   complete: boolean
 }
 
@@ -20,8 +20,8 @@ export type BlockEvent =
   | { type: 'end'; reason: EndReason; stop: string | null; completionTokens: number; reasoningTokens: number }
 
 /**
- * An answer as blocks that follow each other, for the dialects that have it so. They have one choice.
- * @param timed is told the engine's times when all is over
+ * An answer as consecutive blocks, for the protocols that use them. Those have one choice.
+ * @param timed called with the engine's times after the last event
  */
 export async function* blocksOf(
   { events }: RunningAnswer,
@@ -67,8 +67,8 @@ export async function collectBlocks(answer: RunningAnswer) {
   const blocks: Block[] = []
   let end: Extract<BlockEvent, { type: 'end' }> | undefined
   let timings: Timings | undefined
-  for await (const event of blocksOf(answer, (told) => {
-    timings = told
+  for await (const event of blocksOf(answer, (found) => {
+    timings = found
   })) {
     if (event.type === 'close') blocks.push(event.block)
     else if (event.type === 'end') end = event

@@ -65,7 +65,7 @@ export interface RouteOptions {
   strict: boolean
   log: Logger
   /** Called when an answer is complete. */
-  tell(account: AnswerAccount, requestId: string): void
+  record(account: AnswerAccount, requestId: string): void
 }
 
 /** What a request says besides its body. */

@@ -7,7 +7,7 @@ import { openai } from './openai.ts'
 /** All dialects that the server speaks. The first one that has a base owns it. */
 export const dialects: readonly Dialect[] = [openai, fireworks, novita, anthropic]
 
-/** The dialect of what is below no base. */
+/** The dialect of URLs that are below no base. */
 export const defaultDialect = openai
 
 /** Every base with the dialect that owns it. */

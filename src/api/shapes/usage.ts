@@ -37,7 +37,7 @@ export function usageOf(
   }
 }
 
-/** What the bodies of chats and completions begin with. */
+/** The first fields of the bodies of chats and completions. */
 export const heading = {
   id: z.string(),
   created: z.int().describe('Seconds since 1970.'),

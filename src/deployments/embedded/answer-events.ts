@@ -3,7 +3,7 @@ import { type AnswerPiece, type AnswerReader, readAnswer } from '../../prompt/in
 import type { Ask, PlainPart, Settings } from '../ask.ts'
 import type { AnswerEvent, AnswerPart, AnswerToken, DescribedPrompt, PromptToken } from '../backend.ts'
 
-/** A reader for each choice, which tells text, thoughts and calls apart. @param thinking the prompt ends in a thought */
+/** A reader for each choice, which separates text, thoughts and calls. @param thinking the prompt ends in a thought */
 export function readersOf({ prompt, settings }: Ask, thinking: boolean): AnswerReader[] {
   const chat = prompt.kind === 'chat' ? prompt : null
   const calls = chat !== null && chat.calling.mode !== 'none'
@@ -64,10 +64,10 @@ export async function* answerEvents(
   }
 }
 
-/** Stands for an image where a prompt is shown as text. */
+/** Represents an image in a prompt that is shown as text. */
 const image = '<image>'
 
-/** A prompt as text: as it was laid out, or from its tokens where the client sent tokens. */
+/** The text of a prompt: its layout, or the text of its tokens if the client sent tokens. */
 export function promptText(
   parts: readonly PlainPart[],
   attachments: readonly { length: number }[],
@@ -93,11 +93,11 @@ function echoWithLogprobs(
   { tokens }: DescribedPrompt,
   chances: readonly (EngineToken | null)[],
 ): { text: string; tokens: AnswerToken[] } {
-  const told = tokens.flatMap((token, index): AnswerToken[] => {
+  const echoed = tokens.flatMap((token, index): AnswerToken[] => {
     if (token !== null) return [{ ...token, logprob: chances[index]?.logprob ?? null, top: chances[index]?.top ?? [] }]
     return tokens[index - 1] === null ? [] : [{ id: -1, bytes: Buffer.from(image), logprob: null, top: [] }]
   })
-  return { text: textOf(tokens), tokens: told }
+  return { text: textOf(tokens), tokens: echoed }
 }
 
 function textOf(tokens: readonly (PromptToken | null)[]): string {

@@ -27,7 +27,7 @@ export function embeddedBackend({ card, engine, media, prices }: EmbeddedParts):
   let format: ChatFormat | undefined
   const layoutModel: LayoutModel = {
     engine,
-    imagesFirst: card.picturesFirst,
+    imagesFirst: card.imagesFirst,
     // Compiled when a chat needs it: without its template a model can still complete text.
     get format() {
       format ??= compileTemplate(model)
@@ -151,7 +151,7 @@ export interface EmbeddedOptions {
   log: Logger
 }
 
-/** Starts models inside this server, each with an engine in a process of its own. The starter throws as `startEngine` does. */
+/** Starts models inside this server, each with an engine in a separate process. The starter throws as `startEngine` does. */
 export function embedded({ config, device, media, log }: EmbeddedOptions): Starter {
   let warned = false
   return async (card, { plan, onProgress, signal }) => {

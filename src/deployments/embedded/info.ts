@@ -3,7 +3,7 @@ import type { ModelCard } from '../../models/index.ts'
 import { compileTemplate } from '../../prompt/index.ts'
 import type { ModelInfo } from '../backend.ts'
 
-/** What a model's files tell of it before it is loaded. */
+/** The description of a model from its files, before it is loaded. */
 export const infoOf = (card: ModelCard, prices: Prices): ModelInfo => ({
   id: card.id,
   aliases: card.aliases,
@@ -16,7 +16,7 @@ export const infoOf = (card: ModelCard, prices: Prices): ModelInfo => ({
   prices,
 })
 
-/** By template: finding out takes several trial renderings. */
+/** By template, since a probe takes several trial renderings. */
 const known = new Map<string, boolean>()
 
 /** Whether a model's chat template supports tools. @param template Jinja; null: the model has none */

@@ -22,7 +22,7 @@ export type Admit = (header: FileHeader) => Promise<() => void>
 
 /** The limit for files that wait for a decoder; their bytes are in memory. */
 const maxWaiting = 1000
-/** How long a decoder may go on with a file whose request was cancelled, in ms. Starting a new process takes longer. */
+/** Time that a decoder may continue with a file whose request was cancelled, in ms. Starting a process takes longer. */
 const cancelledGraceMs = 1000
 
 /** Decoder processes, started on demand. Files are decoded in the order in which they arrive. */

@@ -62,7 +62,7 @@ export function parseUrl(text: string, { allowsHost }: DownloadContext, base?: U
 const requestHeaders = {
   'user-agent': `Oriel/${version} (vision-language model server; fetches images named in its users' requests)`,
   accept: 'image/*,application/pdf,*/*;q=0.1',
-  // A compressed answer could expand without limit. If a host compresses all the same, its first bytes are no image.
+  // A compressed answer could expand without limit. If a host compresses it anyway, its first bytes are not an image.
   'accept-encoding': 'identity',
 }
 

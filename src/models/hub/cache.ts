@@ -136,7 +136,7 @@ const blobOf = async (file: string): Promise<string> =>
 async function filesBelow(folder: string): Promise<CachedFile[]> {
   const entries = await readdir(folder, { recursive: true, withFileTypes: true }).catch(() => [])
   const files = entries.filter((entry) => !entry.isDirectory()).map((entry) => path.join(entry.parentPath, entry.name))
-  const there = await Promise.all(
+  const present = await Promise.all(
     files.map((file) =>
       stat(file).then(
         () => true,
@@ -146,7 +146,7 @@ async function filesBelow(folder: string): Promise<CachedFile[]> {
   )
   // A dangling link is not a file.
   return files
-    .filter((_, at) => there[at])
+    .filter((_, at) => present[at])
     .map((file) => ({ file, path: path.relative(folder, file).replaceAll('\\', '/') }))
 }
 

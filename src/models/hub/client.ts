@@ -61,14 +61,14 @@ export class HubClient {
     const url = `${this.#endpoint}/api/models/${repo}/revision/${encodeURIComponent(revision)}`
     return this.retried({ repo, revision }, signal, async () => {
       const { body } = await this.#ask('GET', url, { repo, revision }, signal)
-      const told = listing.safeParse(parseJson(await body.text()))
-      if (!told.success)
+      const parsed = listing.safeParse(parseJson(await body.text()))
+      if (!parsed.success)
         throw new OrielError(
           'internal',
           `${this.#endpoint} does not respond like a hub: it is another server, or a proxy responds in its place.`,
           { code: 'not_a_hub' },
         )
-      const { sha, siblings } = told.data
+      const { sha, siblings } = parsed.data
       return { repo, commit: sha, paths: siblings.map(({ rfilename }) => rfilename).filter(isSafe) }
     })
   }

@@ -21,7 +21,7 @@ export interface Transfer {
    * and again each time.
    */
   validator: string | null
-  /** The complete and checked file. Until then its bytes are in a file beside it. */
+  /** The complete and checked file. Until then its bytes are in another file in the same folder. */
   target: string
   /** The holder of this lock downloads the file; others wait. */
   lock: string
@@ -49,9 +49,9 @@ const noteEvery = 500
  *   `file_changed` if a file without a hash has changed
  */
 export async function download(client: HubClient, transfer: Transfer, watch: Watch): Promise<void> {
-  if (await isThere(transfer)) return watch.onBytes(transfer.bytes)
+  if (await isComplete(transfer)) return watch.onBytes(transfer.bytes)
   await withLock(transfer.lock, watch.signal, watch.onWait, async () => {
-    if (await isThere(transfer)) return watch.onBytes(transfer.bytes)
+    if (await isComplete(transfer)) return watch.onBytes(transfer.bytes)
     await mkdir(path.dirname(transfer.target), { recursive: true })
     const { incomplete, notes, origin } = besides(transfer.target)
     await fill(client, transfer, watch)
@@ -59,7 +59,7 @@ export async function download(client: HubClient, transfer: Transfer, watch: Wat
     await check(transfer, incomplete, watch.signal)
     await rename(incomplete, transfer.target).catch(async (error: unknown) => {
       // While this machine slept, another process may have taken over the lock and finished first.
-      if (!(await isThere(transfer))) throw error
+      if (!(await isComplete(transfer))) throw error
     })
     // Written last, so that it never describes the file that was there before.
     if (transfer.hash === null) await writeFile(origin, JSON.stringify(originOf(transfer)), secret)
@@ -87,7 +87,7 @@ export const lockOf = (target: string): string => `${target}.oriel.lock`
 
 /** Bytes that remain to be downloaded. */
 export async function missingBytes(transfer: Transfer): Promise<number> {
-  if (await isThere(transfer)) return 0
+  if (await isComplete(transfer)) return 0
   const begun = await readNotes(transfer)
   return transfer.bytes - (begun ?? []).reduce((sum, { from, at }) => sum + at - from, 0)
 }
@@ -137,14 +137,14 @@ export const besides = (target: string) => ({
 const originOf = ({ url, validator }: Transfer): z.infer<typeof originSchema> => ({ url, validator })
 
 /** Whether downloaded bytes can be distinguished from those of another version. */
-const isTold = ({ hash, validator }: Transfer): boolean => hash !== null || validator !== null
+const isIdentified = ({ hash, validator }: Transfer): boolean => hash !== null || validator !== null
 
 /** A file with a hash is stored under that name and has been checked. */
 const isOfOrigin = (transfer: Transfer, origin: z.infer<typeof originSchema> | undefined): boolean =>
   transfer.hash !== null ||
-  (isTold(transfer) && origin?.url === transfer.url && origin.validator === transfer.validator)
+  (isIdentified(transfer) && origin?.url === transfer.url && origin.validator === transfer.validator)
 
-async function isThere(transfer: Transfer): Promise<boolean> {
+async function isComplete(transfer: Transfer): Promise<boolean> {
   const { target, bytes, hash } = transfer
   try {
     if ((await stat(target)).size !== bytes) return false
@@ -181,7 +181,7 @@ function newParts(bytes: number): Part[] {
 async function fill(client: HubClient, transfer: Transfer, watch: Watch): Promise<void> {
   const { incomplete, notes } = besides(transfer.target)
   const begun = await readNotes(transfer)
-  const wanted = begun ?? (isTold(transfer) ? newParts(transfer.bytes) : [{ from: 0, at: 0, to: transfer.bytes }])
+  const wanted = begun ?? (isIdentified(transfer) ? newParts(transfer.bytes) : [{ from: 0, at: 0, to: transfer.bytes }])
   // The notes are of another version.
   if (begun === null) await rm(notes, { force: true })
   const file = await open(incomplete, begun === null ? 'w' : 'r+')
@@ -210,7 +210,7 @@ async function fill(client: HubClient, transfer: Transfer, watch: Watch): Promis
         transfer.what,
         signal,
         async () => {
-          if (!isTold(transfer)) mine.at = mine.from
+          if (!isIdentified(transfer)) mine.at = mine.from
           const bytes = await client.open(transfer.url, mine.at, mine.to, transfer.what, signal, transfer.validator)
           checkVersion(transfer, bytes)
           checkLength(transfer, bytes)
