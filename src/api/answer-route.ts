@@ -61,7 +61,7 @@ export function countEndpoint<Body extends z.ZodObject, Answer extends z.ZodType
     answer,
     handler: (options) => async (request, reply) => {
       const { parsed, requests, signal } = readRequest(protocol, options, request, reply)
-      return protocol.counted(parsed, await countPrompts(options.rooms, requests, signal))
+      return protocol.counted(parsed, await countPrompts(options.services, requests, signal))
     },
   }
 }
@@ -70,14 +70,14 @@ function answering<Body extends StreamableBody, Answer extends z.ZodType, Event 
   protocol: AnswerProtocol<Body, Answer, Event>,
   options: RouteOptions,
 ) {
-  const { rooms, log, record } = options
+  const { services, log, record } = options
   return async (request: FastifyRequest, reply: FastifyReply): Promise<unknown> => {
     const arrived = performance.now()
     const { parsed, context, requests, signal } = readRequest(protocol, options, request, reply)
     const { dryRun } = protocol
-    if (dryRun?.wanted(parsed)) return dryRun.counted(parsed, await countPrompts(rooms, requests, signal))
+    if (dryRun?.wanted(parsed)) return dryRun.counted(parsed, await countPrompts(services, requests, signal))
 
-    const starting = startAnswers(rooms, requests, signal).then((answer) => ({
+    const starting = startAnswers(services, requests, signal).then((answer) => ({
       ...answer,
       events: observed(answer, (account) => record(account, request.id)),
     }))

@@ -7,7 +7,7 @@ import type { Deployments } from '../deployments/index.ts'
 import { OrielError } from '../errors.ts'
 import type { Logger } from '../log.ts'
 import { version } from '../version.ts'
-import type { AnswerAccount, AnswerRooms } from './answering/answer.ts'
+import type { AnswerAccount, AnswerServices } from './answering/answer.ts'
 import { dialects } from './dialects/index.ts'
 import { sendError } from './errors.ts'
 import { describeRequest } from './headers.ts'
@@ -26,7 +26,7 @@ const requestTimeout = 300_000
 const requestId = /^[\w.:-]{1,128}$/
 
 /** The HTTP server with all its routes. It does not listen yet. */
-export function createServer(rooms: AnswerRooms, config: Config['server'], log: Logger): FastifyInstance {
+export function createServer(services: AnswerServices, config: Config['server'], log: Logger): FastifyInstance {
   const fail = (error: unknown, request: FastifyRequest, reply: FastifyReply): FastifyReply =>
     sendError(explainHttpError(error, config.maxBodyBytes), routes.dialectOf(request), request, reply, log)
   const server = Fastify({
@@ -59,7 +59,7 @@ export function createServer(rooms: AnswerRooms, config: Config['server'], log: 
   server.setErrorHandler(fail)
   endWithLastAnswer(server)
 
-  const metrics = createMetrics(rooms.deployments)
+  const metrics = createMetrics(services.deployments)
   server.addHook('onResponse', async ({ method, routeOptions }, reply) =>
     metrics.responded(method, routeOptions.url ?? 'unknown', reply.statusCode, reply.elapsedTime),
   )
@@ -70,7 +70,7 @@ export function createServer(rooms: AnswerRooms, config: Config['server'], log: 
   }
   for (const dialect of dialects)
     for (const { method, path, pattern, handler } of dialect.endpoints) {
-      const handle = handler({ dialect, rooms, strict: config.strict, log, record })
+      const handle = handler({ dialect, services, strict: config.strict, log, record })
       for (const base of dialect.bases) routes.add(method, base + (pattern ?? path), handle, dialect)
     }
   // Making the document takes longer than the rest of the start, so the first request does it.
@@ -82,10 +82,10 @@ export function createServer(rooms: AnswerRooms, config: Config['server'], log: 
   routes.add('GET', '/docs', async (_request, reply) =>
     reply.header('content-security-policy', pagePolicy).type('text/html; charset=utf-8').send(page),
   )
-  routes.add('GET', '/health', async () => ({ status: 'ok', ...(await healthOf(rooms.deployments)) }))
+  routes.add('GET', '/health', async () => ({ status: 'ok', ...(await healthOf(services.deployments)) }))
   routes.add('GET', '/metrics', async (_request, reply) => reply.type(metrics.contentType).send(await metrics.text()))
   routes.add('DELETE', '/admin/cache', async (_request, reply) => {
-    await rooms.clearCache()
+    await services.clearCache()
     return reply.status(204).send()
   })
   server.setNotFoundHandler((request, reply) => routes.missing(request, reply))

@@ -19,7 +19,7 @@ interface Start {
 /** Makes a model answer. @throws OrielError */
 export type Starter = (card: ModelCard, start: Start) => Promise<Backend>
 
-export interface DeploymentRooms {
+export interface SharedServices {
   budget: MemoryBudget
   start: Starter
   config: Config['loading']
@@ -39,7 +39,7 @@ const logInterval = 1000
 export class Deployment implements Resident {
   readonly card: ModelCard
   readonly #plan: MemoryPlan
-  readonly #rooms: DeploymentRooms
+  readonly #services: SharedServices
   readonly #waiting = new Set<Deferred<Backend>>()
   backend: Backend | undefined
   /** Ends the load, or the wait for memory before it. */
@@ -53,10 +53,10 @@ export class Deployment implements Resident {
   users = 0
   usedAt = 0
 
-  constructor(card: ModelCard, plan: MemoryPlan, rooms: DeploymentRooms) {
+  constructor(card: ModelCard, plan: MemoryPlan, services: SharedServices) {
     this.card = card
     this.#plan = plan
-    this.#rooms = rooms
+    this.#services = services
   }
 
   get bytes(): number {
@@ -89,7 +89,7 @@ export class Deployment implements Resident {
    */
   async use(signal: AbortSignal, timeoutMs: number): Promise<Backend> {
     if (signal.aborted) throw cancelled()
-    if (this.backend !== undefined && this.#rooms.budget.isOpen(this)) {
+    if (this.backend !== undefined && this.#services.budget.isOpen(this)) {
       this.#enter()
       this.#exitWith(signal)
       return this.backend
@@ -119,7 +119,7 @@ export class Deployment implements Resident {
     clearTimeout(this.#idle)
     await this.backend?.close()
     this.backend = undefined
-    this.#rooms.log.info({ model: this.card.id }, 'a model was unloaded')
+    this.#services.log.info({ model: this.card.id }, 'a model was unloaded')
     if (this.#waiting.size > 0) void this.#load()
   }
 
@@ -139,7 +139,7 @@ export class Deployment implements Resident {
   async #load(): Promise<void> {
     if (this.#closed) return
     const loading = new AbortController()
-    const { budget, start, log } = this.#rooms
+    const { budget, start, log } = this.#services
     this.#loading = loading
     this.progress = 0
     this.#failure = undefined
@@ -183,7 +183,7 @@ export class Deployment implements Resident {
   #fail(error: unknown): void {
     const reason = this.#reasonOf(error)
     this.#failure = { error: reason, until: performance.now() + failurePause }
-    this.#rooms.log.error({ model: this.card.id, error: String(error) }, 'a model could not be loaded')
+    this.#services.log.error({ model: this.card.id, error: String(error) }, 'a model could not be loaded')
     this.#refuse(reason)
   }
 
@@ -202,7 +202,7 @@ export class Deployment implements Resident {
 
   #tooLong(timeoutMs: number): OrielError {
     const [time, { id }] = [`${timeoutMs / 1000} s`, this.card]
-    const others = this.#rooms.budget.leaving.filter((resident) => resident instanceof Deployment)
+    const others = this.#services.budget.leaving.filter((resident) => resident instanceof Deployment)
     const message = this.#starting
       ? `The model ${id} is still loading (${Math.floor(this.progress * 100)} %) after ${time}. The load continues: send the request again.`
       : `The model ${id} waited ${time} for memory${others.length > 0 ? ` while requests ran in ${others.map(({ card }) => card.id).join(', ')}` : ''}.`
@@ -245,13 +245,13 @@ export class Deployment implements Resident {
     this.users--
     this.usedAt = performance.now()
     this.#startIdle()
-    if (this.users === 0) this.#rooms.budget.settle()
+    if (this.users === 0) this.#services.budget.settle()
   }
 
   #startIdle(): void {
-    const { keepLoadedMs } = this.#rooms.config
+    const { keepLoadedMs } = this.#services.config
     clearTimeout(this.#idle)
     if (keepLoadedMs === 0 || this.users > 0) return
-    this.#idle = setTimeout(() => this.#rooms.budget.evict(this), keepLoadedMs).unref()
+    this.#idle = setTimeout(() => this.#services.budget.evict(this), keepLoadedMs).unref()
   }
 }

@@ -61,7 +61,7 @@ export function deploy({ config, library, backends, cards, start, gpuMemory, log
   const budgetBytes = config.loading.memoryBytes || Math.floor(availableMemory() * budgetShare) + (gpuMemory ?? 0)
   const budget = new MemoryBudget(budgetBytes)
   const known = new Map<string, Deployment>()
-  const rooms = { budget, start, config: config.loading, log }
+  const services = { budget, start, config: config.loading, log }
 
   const cardOf = async (name: string): Promise<ModelCard> => {
     const short = name.replace(inAccount, '')
@@ -89,7 +89,7 @@ export function deploy({ config, library, backends, cards, start, gpuMemory, log
     const deployment = new Deployment(
       card,
       planMemory(card, config.engine, budgetBytes, gpuMemory !== undefined),
-      rooms,
+      services,
     )
     known.set(card.id, deployment)
     return deployment

@@ -39,11 +39,11 @@ export function planMemory(card: ModelCard, config: EngineConfig, budget: number
   const vision = config.visionRuntime === 'onnx' && !onGpu ? exact : visionBytes
   // Decoders without attention have no KV.
   const bytesPerCell = Math.max(1, Math.ceil(bytesPerToken * kvWidth[config.kvType]))
-  const room = Math.max(0, budget - rest - weights - vision)
+  const space = Math.max(0, budget - rest - weights - vision)
   const contextCells =
-    config.contextTokens || usualCells(card.contextTokens, bytesPerCell, Math.min(budget * contextShare, room))
+    config.contextTokens || usualCells(card.contextTokens, bytesPerCell, Math.min(budget * contextShare, space))
   const context = contextCells * bytesPerCell
-  const left = room - context
+  const left = space - context
   const wanted = vision === 0 ? 0 : config.encoderCacheBytes || usualCacheBytes(budget)
   const cache = Math.max(1, Math.min(wanted, Math.floor(left / 2)))
   const prefixes = Math.max(1, Math.min(config.prefixCacheBytes || usualCacheBytes(budget), left - cache))
@@ -60,13 +60,13 @@ export function planMemory(card: ModelCard, config: EngineConfig, budget: number
 
 /**
  * Cells of a KV memory whose size is not configured: four contexts of up to 4096 tokens, or one longer context, within
- * the bound and the room.
+ * the bound and the space.
  * @param trained tokens of the model's own context
- * @param room bytes
+ * @param space bytes
  */
-function usualCells(trained: number, bytesPerCell: number, room: number): number {
+function usualCells(trained: number, bytesPerCell: number, space: number): number {
   const wanted = Math.min(Math.max(4 * Math.min(trained, 4096), Math.min(trained, mostCells)), mostCells)
-  return Math.max(256, Math.floor(Math.min(wanted, room / bytesPerCell) / 256) * 256)
+  return Math.max(256, Math.floor(Math.min(wanted, space / bytesPerCell) / 256) * 256)
 }
 
 /** Bytes of each cache whose size is not configured. @param budget bytes for all models together */

@@ -2,7 +2,7 @@ import type { Prefixes } from './prefixes.ts'
 import type { EngineRequest, Sequence } from './sequence.ts'
 
 /** Cells reserved for the growth of every running sequence when another one is admitted. */
-const roomToGrow = 32
+const spaceToGrow = 32
 
 /** Maximum number of later requests that may be admitted before one that does not fit yet. */
 const mostOvertakes = 8
@@ -42,7 +42,7 @@ export function* admissions(queue: readonly EngineRequest[], state: AdmissionSta
     const sequences = request.sequences.filter(({ ended, slot }) => !ended && slot < 0)
     const fits =
       running + sequences.length <= state.maxSequences && taken + neededCells(sequences, state.prefixes) <= state.cells
-    // The only request is always admitted: nothing will ever make more room.
+    // The only request is always admitted: nothing will ever make more space.
     if (running > 0 && !fits) {
       if (overtaken.push(request) > mostOvertakes) return
       continue
@@ -56,11 +56,11 @@ export function* admissions(queue: readonly EngineRequest[], state: AdmissionSta
 
 /** Cells that running sequences hold or need soon. Stored prefixes do not count, since they are evicted when needed. */
 const takenCells = (state: AdmissionState): number =>
-  state.active().reduce((sum, { remaining }) => sum + remaining + roomToGrow, state.heldCells())
+  state.active().reduce((sum, { remaining }) => sum + remaining + spaceToGrow, state.heldCells())
 
-/** Cells that sequences need. Without room to grow a preempted sequence would be admitted and preempted again at once. */
+/** Cells that sequences need. Without space to grow a preempted sequence would be admitted and preempted again at once. */
 const neededCells = (sequences: readonly Sequence[], prefixes: AdmissionState['prefixes']): number =>
-  sequences.reduce((sum, { request, cells }) => sum + cells.length - prefixes.held(request, cells) + roomToGrow, 0)
+  sequences.reduce((sum, { request, cells }) => sum + cells.length - prefixes.held(request, cells) + spaceToGrow, 0)
 
 /** The prompt, with the answer so far of a sequence that was preempted. */
 const pathOf = (sequences: readonly Sequence[]): ArrayLike<number> =>

@@ -37,13 +37,13 @@ export function createIntake(
       if (spec.n > maxSequences)
         throw new OrielError('invalid', `n is ${spec.n}; the maximum is ${maxSequences}.`, { param: 'n' })
       const prompt = layout.layout(spec.prompt, spec.cacheKey)
-      const room = contextTokens - prompt.cells.length
-      const wanted = spec.maxTokens ?? room
+      const space = contextTokens - prompt.cells.length
+      const wanted = spec.maxTokens ?? space
       if (prompt.cells.length === 0) throw new OrielError('invalid', 'The prompt is empty.', { param: 'prompt' })
-      if (room < 1 || (wanted > room && spec.overflow === 'error'))
+      if (space < 1 || (wanted > space && spec.overflow === 'error'))
         throw overflow(prompt, contextTokens, spec.maxTokens)
       const shown = new Set(spec.shownTokens.flatMap((text) => [...vocabulary.tokenize(text, true)]))
-      return new EngineRequest(id, spec, prompt, Math.min(wanted, room), samplersOf(decoder, spec), shown)
+      return new EngineRequest(id, spec, prompt, Math.min(wanted, space), samplersOf(decoder, spec), shown)
     },
 
     /** @param withTokens otherwise `tokens` is empty @throws OrielError `invalid` as `accept` does */

@@ -74,8 +74,8 @@ export class KvCache {
   }
 
   /**
-   * Restores a prefix from the shelf into an empty slot, if it is worth the copy and there is room.
-   * @param cells `known`: cells of the path in the KV memory; `most`: maximum number of cells to restore; `room`: cells
+   * Restores a prefix from the shelf into an empty slot, if it is worth the copy and there is space.
+   * @param cells `known`: cells of the path in the KV memory; `most`: maximum number of cells to restore; `space`: cells
    * that running sequences leave free
    * @returns the number of cells that the slot holds now; 0 if nothing was restored
    */
@@ -83,14 +83,14 @@ export class KvCache {
     slot: number,
     key: string,
     path: ArrayLike<number>,
-    cells: { known: number; most: number; room: number },
+    cells: { known: number; most: number; space: number },
     positions: Positions,
   ): number {
     const found = this.shelf.match(key, path)
     if (found === undefined) return 0
     const length = positions.whole(Math.min(found.length, cells.most))
     const worth = Math.max(worthRecalling, found.cells * shareRecalled)
-    if (length < cells.known + worth || found.cells > cells.room) return 0
+    if (length < cells.known + worth || found.cells > cells.space) return 0
     while (this.memory.freeCells < found.cells && this.evict());
     if (!this.memory.restore(slot, found.state, found.cells, length, positions.time(length))) return 0
     this.shelf.touch(found.id)

@@ -66,7 +66,7 @@ export class KvMemory {
   /**
    * Restores the first `count` cells of a saved slot, which are those before `time`, into an empty slot.
    * @param saved number of cells in `state`; all of them must fit for a moment
-   * @returns whether there was room
+   * @returns whether there was space
    */
   restore(slot: number, state: Uint8Array, saved: number, count: number, time: number): boolean {
     if (saved > this.freeCells || !this.#owner.restore(slot, state)) return false

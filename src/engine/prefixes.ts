@@ -40,8 +40,8 @@ export class Prefixes {
     if (!request.sharesPrompt || cells.length === 0) return 0
     const { spec, prompt } = request
     const { memory } = this.#kv
-    const room = memory.cells - memory.held(this.#active().map((running) => running.slot))
-    const wanted = { known: this.held(request, cells), most: mostShared(request, cells), room }
+    const space = memory.cells - memory.held(this.#active().map((running) => running.slot))
+    const wanted = { known: this.held(request, cells), most: mostShared(request, cells), space }
     const recalled = this.#kv.recall(slot, spec.cacheKey, cells, wanted, prompt.positions)
     if (recalled > 0) return recalled
     // Looked up again, since an eviction may have removed the longest.

@@ -196,10 +196,10 @@ export class Scheduler {
 
   /** Embeddings take memory too, so of the queue only as many requests are encoded as would fill the KV memory. */
   #candidates(): Candidates {
-    let room = this.#kv.memory.cells
+    let space = this.#kv.memory.cells
     const next = this.#waiting.filter(({ prompt }) => {
-      const near = room > 0
-      room -= prompt.cells.length
+      const near = space > 0
+      space -= prompt.cells.length
       return near
     })
     return { running: [...new Set(this.#active.map(({ request }) => request))], next }
@@ -213,7 +213,7 @@ export class Scheduler {
     let rows = 0
     for (const pass of this.#batch.write(plan)) {
       if (!(await this.#runner.run(pass, pass.rows > plan.answering))) {
-        this.#makeRoom()
+        this.#makeSpace()
         return true
       }
       this.#commit.commit(pass)
@@ -224,7 +224,7 @@ export class Scheduler {
   }
 
   /** The KV memory is full: a stored prefix is evicted, or a sequence is preempted. */
-  #makeRoom(): void {
+  #makeSpace(): void {
     if (this.#kv.evict()) return
     const plan = planPreemption(this.#active)
     if ('end' in plan) {

@@ -21,7 +21,7 @@ export function stepRunner(
     contended,
     /**
      * @param prefills whether the step has prefill rows
-     * @returns false if the KV memory has no room for the pass, which has changed nothing then
+     * @returns false if the KV memory has no space for the pass, which has changed nothing then
      */
     async run({ batch, rows, mutual }: Pass, prefills: boolean): Promise<boolean> {
       const shared = contended()

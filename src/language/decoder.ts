@@ -57,7 +57,7 @@ export interface Decoder {
   /**
    * Runs a batch off the event loop.
    * @param mutual whether the rows of a sequence attend to each other in both directions
-   * @returns false if the KV memory has no room for the batch; nothing has changed then
+   * @returns false if the KV memory has no space for the batch; nothing has changed then
    */
   decode(batch: Batch, mutual?: boolean): Promise<boolean>
   /** @param cores number of cores for the next decodes */
@@ -73,7 +73,7 @@ export interface Decoder {
   savedBytes(sequence: number): number
   /** A copy of a sequence's KV. */
   save(sequence: number): Uint8Array
-  /** Restores a copy from `save` into an empty sequence. @returns false if there is no room */
+  /** Restores a copy from `save` into an empty sequence. @returns false if there is no space */
   restore(sequence: number, state: Uint8Array): boolean
   /** Forgets the cells of a sequence at `time` or later. */
   truncate(sequence: number, time: number): void

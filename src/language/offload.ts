@@ -8,6 +8,6 @@ const spare = { share: 0.1, bytes: 512e6 }
  * @param free bytes of the GPU's memory
  */
 export function layersThatFit(layers: number, bytes: number, free: number): number {
-  const room = free - Math.max(free * spare.share, spare.bytes)
-  return Math.max(0, Math.min(layers + 1, Math.floor((room / bytes) * (layers + 1))))
+  const space = free - Math.max(free * spare.share, spare.bytes)
+  return Math.max(0, Math.min(layers + 1, Math.floor((space / bytes) * (layers + 1))))
 }

@@ -71,7 +71,7 @@ export class Batch {
     return this.#size
   }
 
-  get room(): number {
+  get space(): number {
     return this.capacity - this.#size
   }
 
@@ -115,7 +115,7 @@ export class Batch {
   }
 
   #add(sequence: number, wanted: boolean): number {
-    if (this.room === 0) throw new RangeError('the batch is full')
+    if (this.space === 0) throw new RangeError('the batch is full')
     this.#views.sequences[this.#size] = sequence
     this.#views.wanted[this.#size] = wanted ? 1 : 0
     return this.#size++

@@ -50,7 +50,7 @@ export function bindLlama({ llama }: Libraries) {
   const headsKv = bind<(model: Model) => number>('int32 llama_model_n_head_kv(void*)')
   const width = bind<(model: Model) => number>('int32 llama_model_n_embd(void*)')
   const ropeType = bind<(model: Model) => number>('int llama_model_rope_type(void*)')
-  const metadataValue = bind<(model: Model, key: string, out: Uint8Array, room: number) => number>(
+  const metadataValue = bind<(model: Model, key: string, out: Uint8Array, space: number) => number>(
     'int32 llama_model_meta_val_str(void*, const char*, void*, size_t)',
   )
   const metadata = (model: Model, key: string): string | null => {
@@ -147,13 +147,13 @@ export function bindLlama({ llama }: Libraries) {
         text: Uint8Array,
         bytes: number,
         out: Int32Array,
-        room: number,
+        space: number,
         special: boolean,
         parse: boolean,
       ) => number
     >('int32 llama_tokenize(void*, const void*, int32, void*, int32, bool, bool)'),
     tokenToPiece: bind<
-      (vocab: Vocab, token: Token, out: Uint8Array, room: number, lstrip: number, special: boolean) => number
+      (vocab: Vocab, token: Token, out: Uint8Array, space: number, lstrip: number, special: boolean) => number
     >('int32 llama_token_to_piece(void*, int32, void*, int32, int32, bool)'),
 
     /** @returns null for a model without KV memory */
@@ -167,13 +167,13 @@ export function bindLlama({ llama }: Libraries) {
 
     stateSize: (context: LlamaContext, sequence: number): number => Number(stateSize(context, sequence)),
     /** @returns bytes written */
-    saveState: (context: LlamaContext, out: Uint8Array, room: number, sequence: number): number =>
-      Number(saveState(context, out, room, sequence)),
-    /** @returns bytes read; 0 if there is no room */
+    saveState: (context: LlamaContext, out: Uint8Array, space: number, sequence: number): number =>
+      Number(saveState(context, out, space, sequence)),
+    /** @returns bytes read; 0 if there is no space */
     restoreState: (context: LlamaContext, state: Uint8Array, bytes: number, sequence: number): number =>
       Number(restoreState(context, state, bytes, sequence)),
 
-    /** Runs off the event loop. 0: done; 1: no room in the KV memory, nothing has changed; 2: aborted; negative: an error. */
+    /** Runs off the event loop. 0: done; 1: no space in the KV memory, nothing has changed; 2: aborted; negative: an error. */
     decode: (context: LlamaContext, batch: NativeBatch): Promise<number> =>
       new Promise((resolve, reject) => {
         decode.async(context, batch, (error: unknown, code: number) => (error ? reject(error) : resolve(code)))

@@ -14,7 +14,7 @@ import type {
 import { OrielError } from '../../errors.ts'
 import type { AnswerRequest } from './request.ts'
 
-export interface AnswerRooms {
+export interface AnswerServices {
   deployments: Deployments
   /** Removes all fetched files from the cache. */
   clearCache(): Promise<void>
@@ -39,8 +39,8 @@ export interface RunningAnswer extends Omit<Answer, 'prompt'> {
  * Starts an answer. Errors of the request are thrown here, before the first byte of the answer.
  * @throws OrielError
  */
-function startAnswer(rooms: AnswerRooms, request: AnswerRequest, signal: AbortSignal): Promise<RunningAnswer> {
-  return withBackend(rooms, request, signal, async (backend) => {
+function startAnswer(services: AnswerServices, request: AnswerRequest, signal: AbortSignal): Promise<RunningAnswer> {
+  return withBackend(services, request, signal, async (backend) => {
     const { prompt, ...answer } = await backend.answer(request, signal)
     return {
       ...answer,
@@ -56,7 +56,7 @@ function startAnswer(rooms: AnswerRooms, request: AnswerRequest, signal: AbortSi
 
 /** Finds the model, which stays loaded until the signal aborts. Errors name the parameters of the request. */
 async function withBackend<T>(
-  { deployments }: AnswerRooms,
+  { deployments }: AnswerServices,
   request: AnswerRequest,
   signal: AbortSignal,
   work: (backend: Backend) => Promise<T>,
@@ -94,13 +94,13 @@ export type PromptCounts = (Count & { request: AnswerRequest; model: ModelInfo }
 
 /** @throws OrielError */
 export const countPrompts = (
-  rooms: AnswerRooms,
+  services: AnswerServices,
   requests: readonly AnswerRequest[],
   signal: AbortSignal,
 ): Promise<PromptCounts> =>
   Promise.all(
     requests.map((request) =>
-      withBackend(rooms, request, signal, async (backend) => ({
+      withBackend(services, request, signal, async (backend) => ({
         ...(await backend.count(request, signal)),
         request,
         model: backend.info,
@@ -110,16 +110,16 @@ export const countPrompts = (
 
 /** Starts one answer for each prompt and joins them: the choices of the first prompt come first. */
 export async function startAnswers(
-  rooms: AnswerRooms,
+  services: AnswerServices,
   requests: readonly AnswerRequest[],
   signal: AbortSignal,
 ): Promise<RunningAnswer> {
   const [only, ...others] = requests
-  if (only !== undefined && others.length === 0) return startAnswer(rooms, only, signal)
+  if (only !== undefined && others.length === 0) return startAnswer(services, only, signal)
   const failed = new AbortController()
   const both = AbortSignal.any([signal, failed.signal])
   try {
-    return together(await Promise.all(requests.map((request) => startAnswer(rooms, request, both))))
+    return together(await Promise.all(requests.map((request) => startAnswer(services, request, both))))
   } catch (error) {
     failed.abort()
     throw error

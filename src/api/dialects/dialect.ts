@@ -3,7 +3,7 @@ import type { z } from 'zod'
 import type { Settings } from '../../deployments/index.ts'
 import type { ErrorKind, OrielError } from '../../errors.ts'
 import type { Logger } from '../../log.ts'
-import type { AnswerAccount, AnswerRooms } from '../answering/answer.ts'
+import type { AnswerAccount, AnswerServices } from '../answering/answer.ts'
 
 /**
  * The API of one provider, as its clients know it. A dialect adds what is its own (URLs, errors, headers, defaults) to
@@ -60,7 +60,7 @@ export interface Endpoint {
 
 export interface RouteOptions {
   dialect: Dialect
-  rooms: AnswerRooms
+  services: AnswerServices
   /** Whether unknown parameters are refused. */
   strict: boolean
   log: Logger

@@ -46,7 +46,7 @@ export const modelsEndpoint: Endpoint = {
   ],
   answer: modelList,
   handler:
-    ({ rooms: { deployments } }) =>
+    ({ services: { deployments } }) =>
     async ({ query }) =>
       listOf(await deployments.list(), query as Query),
 }
@@ -60,7 +60,7 @@ export const modelEndpoint: Endpoint = {
   summary: 'Get one model by its id or an alias',
   answer: model,
   handler:
-    ({ rooms: { deployments } }) =>
+    ({ services: { deployments } }) =>
     async ({ params }) =>
       modelOf(await deployments.describe((params as { '*': string })['*'])),
 }
