@@ -107,6 +107,7 @@ export async function createOriel(settings: OrielSettings = {}, around: Surround
     backends,
     cards,
     start: embedded({ config, device: compute.device, media, log }),
+    media,
     gpuMemory: gpuMemory(compute),
     log,
   })
@@ -155,7 +156,7 @@ class Assembled implements Oriel {
     const signal = options.signal === undefined ? over.signal : AbortSignal.any([options.signal, over.signal])
     try {
       const ask = await askOf(question, options)
-      const backend = await this.#deployments.find(this.#modelOf(options), signal)
+      const backend = await this.#deployments.find(this.#modelOf(options), signal, ask)
       const answer = await backend.answer(ask, signal)
       return new Reply({ ...answer, events: closing(answer.events, over) })
     } catch (error) {
@@ -168,7 +169,7 @@ class Assembled implements Oriel {
     const over = new AbortController()
     try {
       const ask = await askOf(question, options)
-      const backend = await this.#deployments.find(this.#modelOf(options), over.signal)
+      const backend = await this.#deployments.find(this.#modelOf(options), over.signal, ask)
       return await backend.count(ask, over.signal)
     } finally {
       over.abort()
@@ -200,7 +201,9 @@ class Assembled implements Oriel {
     // A load that fails reports its error itself.
     const timer = onProgress && setInterval(() => void report().catch(() => {}), progressInterval)
     try {
-      await Promise.all(names.map((name) => this.#deployments.find(name, loaded.signal, Number.POSITIVE_INFINITY)))
+      await Promise.all(
+        names.map((name) => this.#deployments.find(name, loaded.signal, { timeoutMs: Number.POSITIVE_INFINITY })),
+      )
     } finally {
       clearInterval(timer)
       loaded.abort()
