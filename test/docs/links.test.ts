@@ -3,6 +3,8 @@ import path from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { pages, root, textOf } from './pages.ts'
 
+const { scripts }: { scripts: Record<string, string> } = JSON.parse(textOf('package.json'))
+
 /** Code of the pages: links and paths in it are not the page's own. */
 const blocks = /^```[\s\S]*?^```/gm
 
@@ -47,5 +49,10 @@ describe.each(pages)('%s', (page) => {
 
   it('names only paths of the repository that exist', () => {
     expect(pathsOf(page).filter((named) => !existsSync(path.join(root, named)))).toEqual([])
+  })
+
+  it('names only scripts that package.json has', () => {
+    const named = [...textOf(page).matchAll(/\bnpm run ([\w:]+)/g)].map(([, script = '']) => script)
+    expect(named.filter((script) => !(script in scripts))).toEqual([])
   })
 })
