@@ -107,6 +107,7 @@ export async function createOriel(settings: OrielSettings = {}, around: Surround
     backends,
     cards,
     start: embedded({ config, device: compute.device, media, log }),
+    media,
     gpuMemory: gpuMemory(compute),
     log,
   })
@@ -124,7 +125,7 @@ export async function createOriel(settings: OrielSettings = {}, around: Surround
       const signal = options.signal === undefined ? over.signal : AbortSignal.any([options.signal, over.signal])
       try {
         const ask = await askOf(question, options)
-        const backend = await deployments.find(modelOf(options), signal)
+        const backend = await deployments.find(modelOf(options), signal, ask)
         const answer = await backend.answer(ask, signal)
         return new Reply({ ...answer, events: closing(answer.events, over) })
       } catch (error) {
@@ -136,7 +137,7 @@ export async function createOriel(settings: OrielSettings = {}, around: Surround
     count: (question, options = {}) =>
       during(async (signal) => {
         const ask = await askOf(question, options)
-        const backend = await deployments.find(modelOf(options), signal)
+        const backend = await deployments.find(modelOf(options), signal, ask)
         return backend.count(ask, signal)
       }),
 
@@ -157,7 +158,7 @@ export async function createOriel(settings: OrielSettings = {}, around: Surround
       // A load that fails reports its error itself.
       const timer = onProgress && setInterval(() => void report().catch(() => {}), progressInterval)
       const load = (signal: AbortSignal) =>
-        Promise.all(names.map((name) => deployments.find(name, signal, Number.POSITIVE_INFINITY)))
+        Promise.all(names.map((name) => deployments.find(name, signal, { timeoutMs: Number.POSITIVE_INFINITY })))
       await during(load).finally(() => clearInterval(timer))
     },
 

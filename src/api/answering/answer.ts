@@ -62,7 +62,7 @@ async function withBackend<T>(
   work: (backend: Backend) => Promise<T>,
 ): Promise<T> {
   try {
-    const backend = await deployments.find(request.model, signal)
+    const backend = await deployments.find(request.model, signal, request)
     checkInputs(backend, request)
     return await work(backend)
   } catch (error) {
