@@ -17,17 +17,13 @@ export function onAbort(signal: AbortSignal, act: () => void): () => void {
 /**
  * Waits for `work`, but no longer than until the signal aborts. The work itself is not stopped; a later failure of it is
  * ignored.
- * @param error makes the error of an aborted wait
- * @throws OrielError `cancelled`, or what `error` returns, when the signal aborts first
+ * @param why makes the error of an aborted wait
+ * @throws OrielError `cancelled`, or what `why` returns, when the signal aborts first
  */
-export async function orAborted<T>(
-  work: Promise<T>,
-  signal: AbortSignal,
-  error: () => unknown = cancelled,
-): Promise<T> {
+export async function orAborted<T>(work: Promise<T>, signal: AbortSignal, why: () => unknown = cancelled): Promise<T> {
   let removeListener = (): void => {}
   const aborted = new Promise<never>((_, reject) => {
-    removeListener = onAbort(signal, () => reject(error()))
+    removeListener = onAbort(signal, () => reject(why()))
   })
   try {
     return await Promise.race([work, aborted])

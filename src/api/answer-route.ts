@@ -44,21 +44,15 @@ const longestWait = 10_000
 export function answerEndpoint<Body extends StreamableBody, Answer extends z.ZodType, Event extends z.ZodType>(
   protocol: AnswerProtocol<Body, Answer, Event>,
 ): Endpoint {
-  const { path, tag, summary, body, answer, event } = protocol
-  return { method: 'POST', path, tag, summary, body, answer, event, handler: (options) => answering(protocol, options) }
+  return { ...protocol, method: 'POST', handler: (options) => answering(protocol, options) }
 }
 
 export function countEndpoint<Body extends z.ZodObject, Answer extends z.ZodType>(
   protocol: CountProtocol<Body, Answer>,
 ): Endpoint {
-  const { path, tag, summary, body, answer } = protocol
   return {
+    ...protocol,
     method: 'POST',
-    path,
-    tag,
-    summary,
-    body,
-    answer,
     handler: (options) => async (request, reply) => {
       const { parsed, requests, signal } = readRequest(protocol, options, request, reply)
       return protocol.counted(parsed, await countPrompts(options.services, requests, signal))

@@ -91,7 +91,7 @@ export class Deployment implements Resident {
     if (signal.aborted) throw cancelled()
     if (this.backend !== undefined && this.#services.budget.isOpen(this)) {
       this.#enter()
-      this.#exitWith(signal)
+      onAbort(signal, () => this.#exit())
       return this.backend
     }
     if (this.#failure !== undefined && this.#failure.until > performance.now()) throw this.#failure.error
@@ -103,12 +103,18 @@ export class Deployment implements Resident {
     if (this.backend === undefined && this.#loading === undefined) void this.#load()
     try {
       const loaded = await orAborted(waiter.promise, signal)
-      this.#exitWith(signal)
+      onAbort(signal, () => this.#exit())
       return loaded
     } catch (error) {
       if (this.#waiting.delete(waiter)) {
         if (this.#waiting.size === 0 && !this.#starting) this.#loading?.abort()
-      } else await this.#exitUnseen(waiter)
+      }
+      // It was admitted while its wait ended, and nothing else counts it out.
+      else
+        await waiter.promise.then(
+          () => this.#exit(),
+          () => {},
+        )
       throw error
     } finally {
       clearTimeout(timer)
@@ -227,18 +233,6 @@ export class Deployment implements Resident {
     this.users++
     this.usedAt = performance.now()
     clearTimeout(this.#idle)
-  }
-
-  #exitWith(signal: AbortSignal): void {
-    onAbort(signal, () => this.#exit())
-  }
-
-  /** A request that was admitted while its wait ended is a user, and nothing else counts it out. */
-  async #exitUnseen(waiter: Deferred<Backend>): Promise<void> {
-    await waiter.promise.then(
-      () => this.#exit(),
-      () => {},
-    )
   }
 
   #exit(): void {

@@ -20,15 +20,11 @@ export class PrefixShelf {
   readonly #mostBytes: number
   readonly #tree = new PrefixTree()
   readonly #shelved = new Map<number, Shelved>()
-  #bytes = 0
+  bytes = 0
   #next = 0
 
   constructor(mostBytes: number) {
     this.#mostBytes = mostBytes
-  }
-
-  get bytes(): number {
-    return this.#bytes
   }
 
   /** The prefix that has the most cells in common with a path. */
@@ -54,7 +50,7 @@ export class PrefixShelf {
       this.#tree.touch(known.sequence)
       return
     }
-    while (this.#bytes + bytes > this.#mostBytes) {
+    while (this.bytes + bytes > this.#mostBytes) {
       const oldest = this.#tree.evict()
       if (oldest === undefined) break
       this.#drop(oldest.sequence)
@@ -63,11 +59,11 @@ export class PrefixShelf {
     const id = this.#next++
     for (const redundant of this.#tree.insert(key, path, id)) this.#drop(redundant)
     this.#shelved.set(id, { state, cells: path.length })
-    this.#bytes += state.byteLength
+    this.bytes += state.byteLength
   }
 
   #drop(id: number): void {
-    this.#bytes -= this.#shelved.get(id)?.state.byteLength ?? 0
+    this.bytes -= this.#shelved.get(id)?.state.byteLength ?? 0
     this.#shelved.delete(id)
   }
 }

@@ -91,13 +91,7 @@ const freeSampler = (llama: Llama, chain: Sampler): TokenSampler => ({
  * Samples under a grammar. The grammar is not in the chain: when it allows no token, the chain would choose one
  * anyway, and the grammar ends the process when it is given a token that it does not allow.
  */
-function boundSampler(
-  llama: Llama,
-  vocab: Vocab,
-  chain: Sampler,
-  grammar: Sampler,
-  vocabulary: Vocabulary,
-): TokenSampler {
+function boundSampler(llama: Llama, vocab: Vocab, chain: Sampler, grammar: Sampler, vocabulary: Vocabulary) {
   const candidates = new Candidates(llama.vocabSize(vocab))
   /** The last bytes of the answer, as many as an incomplete character may have. */
   let tail = Buffer.alloc(0)
@@ -127,7 +121,7 @@ function boundSampler(
     return candidates.open ? choose() : null
   }
   return {
-    sample(_context, _row, logits) {
+    sample(_context: LlamaContext, _row: number, logits: () => Float32Array) {
       const elapsed = stopwatch()
       const token = freely(logits()) ?? within(logits())
       if (token === null) return null

@@ -70,10 +70,7 @@ export async function readCard(files: ModelFiles, families: readonly EncoderFami
   }
 }
 
-async function cardOf(
-  { id, aliases, decoder, projector }: ModelFiles,
-  families: readonly EncoderFamily[],
-): Promise<ModelCard> {
+async function cardOf({ id, aliases, decoder, projector }: ModelFiles, families: readonly EncoderFamily[]) {
   const header = await headerOf(decoder)
   const facts = decoderFacts(header, path.basename(decoder))
   const parts = await readParts(decoder, header.metadata)

@@ -117,12 +117,7 @@ function chosen(
 }
 
 /** The family of a vision file, from its first bytes; null if the header is longer. */
-async function familyOf(
-  client: HubClient,
-  file: RemoteFile,
-  transfer: Transfer,
-  { signal, families }: Pull,
-): Promise<string | null> {
+async function familyOf(client: HubClient, file: RemoteFile, transfer: Transfer, { signal, families }: Pull) {
   const name = path.basename(file.path)
   if ((await missingBytes(transfer)) === 0)
     return projectorFacts(await headerOf(transfer.target), name, families).family

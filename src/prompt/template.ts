@@ -262,12 +262,7 @@ function parseTemplate(jinja: string): Template {
   }
 }
 
-function renderWith(
-  template: Template,
-  model: TemplateModel,
-  messages: readonly RenderedMessage[],
-  extras: object,
-): string {
+function renderWith(template: Template, model: TemplateModel, messages: readonly RenderedMessage[], extras: object) {
   try {
     return template.render({
       tools: null,

@@ -1,5 +1,5 @@
 import { z } from 'zod'
-import type { AnswerToken, Choice, DescribedPrompt } from '../../deployments/index.ts'
+import type { AnswerToken, Choice } from '../../deployments/index.ts'
 import type { RunningAnswer } from '../answering/answer.ts'
 import { collect } from '../answering/collect.ts'
 import { legacyLogprobs, legacyWriter } from '../shapes/logprobs.ts'
@@ -64,14 +64,8 @@ export async function completion(answer: RunningAnswer, body: CompletionsRequest
 const writerOf = ({ logprobs }: CompletionsRequest) =>
   logprobs == null || logprobs === false ? () => null : legacyWriter()
 
-type PromptedChoice = Choice & { prompt: DescribedPrompt | null }
-
 /** With `best_of`, the `n` answers to each prompt with the highest mean log probability. */
-function bestOf(
-  answer: RunningAnswer,
-  choices: readonly Choice[],
-  { n, best_of }: CompletionsRequest,
-): PromptedChoice[] {
+function bestOf(answer: RunningAnswer, choices: readonly Choice[], { n, best_of }: CompletionsRequest) {
   const prompted = choices.map((choice, index) => ({ ...choice, prompt: answer.promptOf(index) }))
   const [made, wanted] = [best_of ?? n ?? 1, n ?? 1]
   if (made === wanted) return prompted

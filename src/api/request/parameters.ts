@@ -142,11 +142,10 @@ function grammarOf({ response_format: format }: Parameters): Settings['sampling'
   }
 }
 
+type Named = [name: string, value: number | null | undefined]
+
 /** The value of a bound that has two names. @throws OrielError if both are present and differ */
-export function maxTokensOf(
-  first: [name: string, value: number | null | undefined],
-  second: typeof first,
-): number | null {
+export function maxTokensOf(first: Named, second: Named): number | null {
   const [[firstName, a], [secondName, b]] = [first, second]
   if (a != null && b != null && a !== b)
     throw invalidValue(

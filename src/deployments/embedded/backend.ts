@@ -7,7 +7,7 @@ import type { ModelCard } from '../../models/index.ts'
 import { availableProcessors } from '../../processors.ts'
 import { beginsThought, type ChatFormat, compileTemplate } from '../../prompt/index.ts'
 import type { Ask, PlainPart } from '../ask.ts'
-import type { Backend, Count, MediaTimings, PartCount, PromptUsage } from '../backend.ts'
+import type { Backend, MediaTimings, PartCount, PromptUsage } from '../backend.ts'
 import type { Starter } from '../deployment.ts'
 import { answerEvents, promptText, readersOf } from './answer-events.ts'
 import { generateRequest, inAsk } from './generation.ts'
@@ -112,7 +112,7 @@ function countOf(
   ask: Ask,
   loaded: readonly Loaded[],
   engine: Engine,
-): Count {
+) {
   return {
     promptTokens,
     imageTokens,

@@ -50,13 +50,7 @@ function buildGraph(ggml: Ggml, weights: Weights, architecture: ImageArchitectur
 }
 
 /** @param context that holds the graph's nodes and is freed with the graph */
-function graphIn(
-  context: Context,
-  ggml: Ggml,
-  weights: Weights,
-  architecture: ImageArchitecture,
-  tile: Tile,
-): GgmlGraph {
+function graphIn(context: Context, ggml: Ggml, weights: Weights, architecture: ImageArchitecture, tile: Tile) {
   const { emitter, constants, input: inputOf } = ggmlEmitter(ggml, weights, context, architecture.grid(tile))
   const output = architecture.build<Value>(emitter, tile)
   const input = inputOf()
@@ -71,7 +65,7 @@ function graphIn(
     throw new OrielError('internal', 'There is not enough memory to encode an image of this size.')
   }
   return {
-    run(values) {
+    run(values: Float32Array) {
       // The scheduler may reuse the memory of inputs once they are read, so every run writes all of them.
       ggml.setTensor(input.tensor, values, 0, values.byteLength)
       for (const { tensor, data } of constants.values()) ggml.setTensor(tensor, data, 0, data.byteLength)

@@ -121,27 +121,39 @@ class OnnxEmitter implements GraphBuilder<Value> {
   readonly relu = this.#each('Relu')
   readonly hardSwish = this.#each('HardSwish')
   readonly hardSigmoid = this.#each('HardSigmoid', { alpha: { float: 1 / 6 }, beta: { float: 0.5 } })
+  readonly input = (_tokens: number, width: number): Value => ({
+    name: this.model.input('patches', 'f32', ['tokens', width]),
+    width,
+  })
+  readonly has = (name: string): boolean => this.#weights.has(name)
+  readonly floats = (name: string): Float32Array => this.#weights.floats(name)
+  readonly add = (a: Value, b: Value): Value => ({ ...a, name: this.model.node('Add', [a.name, this.#nameOf(b)]) })
+  readonly multiply = (a: Value, b: Value): Value => ({ ...a, name: this.model.node('Mul', [a.name, this.#nameOf(b)]) })
+  readonly table = (name: string, width: number, of: (grid: Grid) => Float32Array): Value => ({
+    name: this.#table(name, 'f32', width, of),
+    width,
+  })
+  readonly concatRows = (a: Value, b: Value): Value => ({
+    name: this.model.node('Concat', [this.#rowsOf(a), this.#rowsOf(b)], { axis: 0 }),
+    width: a.width,
+  })
+  readonly swiglu = (gate: Value, up: Value): Value => ({
+    ...gate,
+    name: this.model.node('Mul', [this.silu(gate).name, up.name]),
+  })
+  readonly geglu = (gate: Value, up: Value): Value => ({
+    ...gate,
+    name: this.model.node('Mul', [this.gelu(gate).name, up.name]),
+  })
 
   constructor(weights: Weights, precision: Precision) {
     this.#weights = weights
     this.#precision = precision
   }
 
-  input(_tokens: number, width: number): Value {
-    return { name: this.model.input('patches', 'f32', ['tokens', width]), width }
-  }
-
   weight(name: string): Value {
     const { rows, columns } = this.#weights.tensor(name)
     return { name, width: columns, rows }
-  }
-
-  has(name: string): boolean {
-    return this.#weights.has(name)
-  }
-
-  floats(name: string): Float32Array {
-    return this.#weights.floats(name)
   }
 
   matmul({ name, rows = 1, width }: Value, x: Value, bias?: Value): Value {
@@ -163,22 +175,6 @@ class OnnxEmitter implements GraphBuilder<Value> {
     if (this.#precision === 'int8') return { name: this.#int8(values, rows, width, x, added), width: rows }
     const weight = this.model.constant('f32', [rows, width], values)
     return { name: this.model.node('Gemm', [x.name, weight, ...added], { transB: 1 }), width: rows }
-  }
-
-  add(a: Value, b: Value): Value {
-    return { ...a, name: this.model.node('Add', [a.name, this.#nameOf(b)]) }
-  }
-
-  multiply(a: Value, b: Value): Value {
-    return { ...a, name: this.model.node('Mul', [a.name, this.#nameOf(b)]) }
-  }
-
-  table(name: string, width: number, of: (grid: Grid) => Float32Array): Value {
-    return { name: this.#table(name, 'f32', width, of), width }
-  }
-
-  concatRows(a: Value, b: Value): Value {
-    return { name: this.model.node('Concat', [this.#rowsOf(a), this.#rowsOf(b)], { axis: 0 }), width: a.width }
   }
 
   concatColumns(a: Value, b: Value): Value {
@@ -204,14 +200,6 @@ class OnnxEmitter implements GraphBuilder<Value> {
     const inputs = [x, weight, ...(bias === undefined ? [] : [bias])].map((value) => this.#nameOf(value))
     const name = this.model.node('LayerNormalization', inputs, { axis: -1, epsilon: { float: epsilon } })
     return { name, width: x.width }
-  }
-
-  swiglu(gate: Value, up: Value): Value {
-    return { ...gate, name: this.model.node('Mul', [this.silu(gate).name, up.name]) }
-  }
-
-  geglu(gate: Value, up: Value): Value {
-    return { ...gate, name: this.model.node('Mul', [this.gelu(gate).name, up.name]) }
   }
 
   columns(x: Value, from: number, width: number): Value {

@@ -1,18 +1,5 @@
 import { randomUUID } from 'node:crypto'
-import {
-  link,
-  mkdir,
-  readdir,
-  readFile,
-  readlink,
-  rename,
-  rm,
-  rmdir,
-  stat,
-  symlink,
-  unlink,
-  writeFile,
-} from 'node:fs/promises'
+import * as fs from 'node:fs/promises'
 import { homedir } from 'node:os'
 import path from 'node:path'
 import type { ModelsConfig } from '../../config.ts'
@@ -60,12 +47,15 @@ export async function cachedRepos(cache: string): Promise<CachedRepo[]> {
 
 async function cachedRepo(cache: string, repo: string): Promise<CachedRepo> {
   const { snapshots, refs } = placesOf(cache, repo)
-  const main = await readFile(path.join(refs, 'main'), 'utf8').catch(() => '')
+  const main = await fs.readFile(path.join(refs, 'main'), 'utf8').catch(() => '')
   const found = await Promise.all(
     (await namesIn(snapshots)).map(async (commit) => {
       const folder = path.join(snapshots, commit)
       // It may be a dangling link, or be removed at the same time.
-      const [files, { mtimeMs }] = await Promise.all([filesBelow(folder), stat(folder).catch(() => ({ mtimeMs: 0 }))])
+      const [files, { mtimeMs }] = await Promise.all([
+        filesBelow(folder),
+        fs.stat(folder).catch(() => ({ mtimeMs: 0 })),
+      ])
       return { commit, folder, files, age: commit === main.trim() ? Number.POSITIVE_INFINITY : mtimeMs }
     }),
   )
@@ -83,19 +73,19 @@ export async function addToSnapshot(
   const target = path.join(places.blobs, blob)
   // Created under another name and renamed: another pull may do the same, and a server may look for the model.
   const made = path.join(places.folder, `${randomUUID()}.oriel`)
-  await mkdir(path.dirname(pointer), { recursive: true })
+  await fs.mkdir(path.dirname(pointer), { recursive: true })
   // On Windows only administrators may create symbolic links.
-  await symlink(path.relative(path.dirname(pointer), target), made).catch(() => link(target, made))
-  await rename(made, pointer)
+  await fs.symlink(path.relative(path.dirname(pointer), target), made).catch(() => fs.link(target, made))
+  await fs.rename(made, pointer)
   // If both are links to one file already, nothing was renamed.
-  await rm(made, { force: true })
+  await fs.rm(made, { force: true })
   return pointer
 }
 
 export async function setRef(cache: string, repo: string, revision: string, commit: string): Promise<void> {
   const file = path.join(placesOf(cache, repo).refs, ...revision.split('/'))
-  await mkdir(path.dirname(file), { recursive: true })
-  await writeFile(file, commit)
+  await fs.mkdir(path.dirname(file), { recursive: true })
+  await fs.writeFile(file, commit)
 }
 
 /**
@@ -112,33 +102,33 @@ export async function removeFiles(cache: string, repo: string, paths: ReadonlySe
   let freed = 0
   for (const { file } of files.filter((file) => paths.has(file.path))) {
     const blob = blobs.get(file) ?? file
-    const { size } = await stat(file).catch(() => ({ size: 0 }))
-    await unlink(file)
+    const { size } = await fs.stat(file).catch(() => ({ size: 0 }))
+    await fs.unlink(file)
     if (kept.has(blob)) continue
-    await rm(blob, { force: true })
+    await fs.rm(blob, { force: true })
     freed += size
   }
   for (const { folder } of snapshots) await removeEmpty(folder)
   if ((await namesIn(places.snapshots)).length === 0) {
-    await rm(places.folder, { recursive: true })
-    await rm(places.locks, { recursive: true, force: true })
+    await fs.rm(places.folder, { recursive: true })
+    await fs.rm(places.locks, { recursive: true, force: true })
   }
   return freed
 }
 
 /** The blob that a snapshot's file links to; the file itself if it is not a link. */
 const blobOf = async (file: string): Promise<string> =>
-  readlink(file).then(
+  fs.readlink(file).then(
     (to) => path.resolve(path.dirname(file), to),
     () => file,
   )
 
 async function filesBelow(folder: string): Promise<CachedFile[]> {
-  const entries = await readdir(folder, { recursive: true, withFileTypes: true }).catch(() => [])
+  const entries = await fs.readdir(folder, { recursive: true, withFileTypes: true }).catch(() => [])
   const files = entries.filter((entry) => !entry.isDirectory()).map((entry) => path.join(entry.parentPath, entry.name))
   const present = await Promise.all(
     files.map((file) =>
-      stat(file).then(
+      fs.stat(file).then(
         () => true,
         () => false,
       ),
@@ -151,9 +141,9 @@ async function filesBelow(folder: string): Promise<CachedFile[]> {
 }
 
 async function removeEmpty(folder: string): Promise<void> {
-  for (const entry of await readdir(folder, { withFileTypes: true }).catch(() => []))
+  for (const entry of await fs.readdir(folder, { withFileTypes: true }).catch(() => []))
     if (entry.isDirectory()) await removeEmpty(path.join(folder, entry.name))
-  await rmdir(folder).catch(() => {})
+  await fs.rmdir(folder).catch(() => {})
 }
 
-const namesIn = (folder: string): Promise<string[]> => readdir(folder).catch(() => [])
+const namesIn = (folder: string): Promise<string[]> => fs.readdir(folder).catch(() => [])
