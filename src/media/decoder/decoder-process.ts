@@ -1,6 +1,7 @@
 import type { ChildProcess } from 'node:child_process'
 import { Socket } from 'node:net'
 import { entryOf, fromWire, startProcess } from '../../children/index.ts'
+import { type Deferred, deferred } from '../../deferred.ts'
 import { OrielError } from '../../errors.ts'
 import type { Logger } from '../../log.ts'
 import { readFrames, writeFrame } from './frames.ts'
@@ -43,8 +44,8 @@ export class DecoderProcess {
    */
   static async start(timeoutMs: number, log: Logger | undefined): Promise<DecoderProcess> {
     const decoder = new DecoderProcess(timeoutMs, log)
-    await decoder.#exchange<void>(startTimeoutMs, (message, done) => {
-      if (message.type === 'ready') done()
+    await decoder.#exchange<void>(startTimeoutMs, (message, started) => {
+      if (message.type === 'ready') started.resolve()
     })
     return decoder
   }
@@ -83,10 +84,10 @@ export class DecoderProcess {
     const images: DecodedImage[] = []
     let remainingMs = this.#timeoutMs
     const start = performance.now()
-    const decoded = this.#exchange<DecodedFile>(this.#timeoutMs, (message, done, fail, rgb) => {
+    const file = this.#exchange<DecodedFile>(this.#timeoutMs, (message, decoded, rgb) => {
       if (message.type === 'header') {
         header = message.header
-        this.#stopTimer()
+        clearTimeout(this.#timer)
         remainingMs -= performance.now() - start
         const answer = (type: 'go' | 'drop'): void => {
           // The process may have died during the wait.
@@ -105,15 +106,15 @@ export class DecoderProcess {
         images.push(imageOf(message.head, rgb))
       } else if (message.type === 'failed') {
         if (message.worn) this.kill()
-        fail(fromWire(message.error))
+        decoded.reject(fromWire(message.error))
       } else if (message.type === 'done') {
         if (message.worn) this.kill()
-        if (refusal !== undefined) fail(refusal)
-        else if (header !== undefined) done({ header, images })
+        if (refusal !== undefined) decoded.reject(refusal)
+        else if (header !== undefined) decoded.resolve({ header, images })
       }
     })
     this.#send({ type: 'file', encoding: typeof payload === 'string' ? 'url' : 'bytes', options }, payload)
-    return decoded
+    return file
   }
 
   kill(): void {
@@ -121,36 +122,22 @@ export class DecoderProcess {
     this.#child.kill('SIGKILL')
   }
 
-  /** Handles messages until `onMessage` calls `done` or `fail`, the process ends, or the time is up. */
+  /** Handles messages until `onMessage` settles the answer, the process ends, or the time is up. */
   #exchange<T>(
     timeoutMs: number,
-    onMessage: (
-      message: FromDecoder,
-      done: (value: T) => void,
-      fail: (error: unknown) => void,
-      payload: Buffer,
-    ) => void,
+    onMessage: (message: FromDecoder, answer: Deferred<T>, payload: Buffer) => void,
   ): Promise<T> {
-    return new Promise<T>((resolve, reject) => {
-      const end = (): void => {
-        this.#stopTimer()
-        this.#keepRunning(false)
-        this.#onMessage = () => {}
-        this.#onEnd = () => {}
-      }
-      const done = (value: T): void => {
-        end()
-        resolve(value)
-      }
-      const fail = (error: unknown): void => {
-        end()
-        reject(error)
-      }
-      this.#keepRunning(true)
-      this.#onMessage = (message, payload) => onMessage(message, done, fail, payload)
-      this.#onEnd = fail
-      this.#startTimer(timeoutMs)
-      if (!this.#alive) fail(crashed())
+    const answer = deferred<T>()
+    this.#keepRunning(true)
+    this.#onMessage = (message, payload) => onMessage(message, answer, payload)
+    this.#onEnd = answer.reject
+    this.#startTimer(timeoutMs)
+    if (!this.#alive) answer.reject(crashed())
+    return answer.promise.finally(() => {
+      clearTimeout(this.#timer)
+      this.#keepRunning(false)
+      this.#onMessage = () => {}
+      this.#onEnd = () => {}
     })
   }
 
@@ -165,10 +152,6 @@ export class DecoderProcess {
       this.kill()
       this.#onEnd(tooSlow(this.#timeoutMs))
     }, ms)
-  }
-
-  #stopTimer(): void {
-    clearTimeout(this.#timer)
   }
 
   #ended(reason: string): void {
