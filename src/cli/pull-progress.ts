@@ -24,28 +24,15 @@ export class PullProgress {
   }
 
   show(event: PullEvent): void {
-    switch (event.type) {
-      case 'plan': {
-        const bytes = event.files.reduce((sum, file) => sum + file.bytes, 0)
-        const have = bytes - event.missing
-        const files = event.files.map(({ path, bytes: size }) => `${path} (${bytesText(size)})`).join(', ')
-        this.#line(`${event.name}: ${files}${have > 0 ? `; ${bytesText(have)} already downloaded` : ''}`)
-        break
-      }
-      case 'bytes':
-        this.#bytes(event.done, event.total, event.file)
-        break
-      case 'wait':
-        this.#line(`${event.file} is being pulled by another process: waiting for it`)
-        break
-      case 'check':
-        if (!this.#moves) break
-        this.#draw(`${event.file}: checking`)
-        break
-      case 'retry':
-        this.#line(`${event.why}: next attempt in ${timeText(event.seconds)}`)
-        break
-    }
+    if (event.type === 'plan') {
+      const bytes = event.files.reduce((sum, file) => sum + file.bytes, 0)
+      const have = bytes - event.missing
+      const files = event.files.map(({ path, bytes: size }) => `${path} (${bytesText(size)})`).join(', ')
+      this.#line(`${event.name}: ${files}${have > 0 ? `; ${bytesText(have)} already downloaded` : ''}`)
+    } else if (event.type === 'bytes') this.#bytes(event.done, event.total, event.file)
+    else if (event.type === 'wait') this.#line(`${event.file} is being pulled by another process: waiting for it`)
+    else if (event.type === 'retry') this.#line(`${event.why}: next attempt in ${timeText(event.seconds)}`)
+    else if (this.#moves) this.#draw(`${event.file}: checking`)
   }
 
   /** Moves the cursor to the beginning of a line. */

@@ -1,10 +1,11 @@
-import { onAbort } from '../abort.ts'
+import { orAborted } from '../abort.ts'
+import { type Deferred, deferred } from '../deferred.ts'
 import { cancelled } from '../errors.ts'
 
 /** Bounds how much of something is in use at one time. Requests for it are granted in the order in which they arrive. */
 export class Semaphore {
   readonly #capacity: number
-  readonly #waiting: { units: number; grant: () => void }[] = []
+  readonly #waiting: { units: number; granted: Deferred<void> }[] = []
   #used = 0
 
   constructor(capacity: number) {
@@ -23,42 +24,31 @@ export class Semaphore {
    */
   async acquire(units: number, signal: AbortSignal): Promise<() => void> {
     if (signal.aborted) throw cancelled()
-    const taken = Math.min(units, this.#capacity)
-    if (this.#waiting.length > 0 || this.#used + taken > this.#capacity) await this.#wait(taken, signal)
-    else this.#used += taken
-    return () => {
-      this.#used -= taken
-      this.#grantNext()
+    const request = { units: Math.min(units, this.#capacity), granted: deferred<void>() }
+    this.#waiting.push(request)
+    this.#grant()
+    const release = (): void => {
+      this.#used -= request.units
+      this.#grant()
+    }
+    try {
+      await orAborted(request.granted.promise, signal)
+      return release
+    } catch (error) {
+      const at = this.#waiting.indexOf(request)
+      // It may have been granted at the moment of the abort.
+      if (at < 0) release()
+      else this.#waiting.splice(at, 1)
+      this.#grant()
+      throw error
     }
   }
 
-  #wait(units: number, signal: AbortSignal): Promise<void> {
-    return new Promise((resolve, reject) => {
-      const entry = {
-        units,
-        grant: (): void => {
-          removeListener()
-          resolve()
-        },
-      }
-      this.#waiting.push(entry)
-      const removeListener = onAbort(signal, () => {
-        this.#waiting.splice(this.#waiting.indexOf(entry), 1)
-        reject(cancelled())
-        this.#grantNext()
-      })
-    })
-  }
-
-  #grantNext(): void {
-    for (
-      let next = this.#waiting[0];
-      next !== undefined && this.#used + next.units <= this.#capacity;
-      next = this.#waiting[0]
-    ) {
+  #grant(): void {
+    for (let [next] = this.#waiting; next && this.#used + next.units <= this.#capacity; [next] = this.#waiting) {
       this.#waiting.shift()
       this.#used += next.units
-      next.grant()
+      next.granted.resolve()
     }
   }
 }
