@@ -2,7 +2,7 @@ import type { ChildProcess } from 'node:child_process'
 import { onAbort, orAborted } from '../abort.ts'
 import { entryOf, fromWire, startProcess, type WireError } from '../children/index.ts'
 import { type Deferred, deferred } from '../deferred.ts'
-import { cancelled, OrielError } from '../errors.ts'
+import { cancelled, OrielError, shuttingDown } from '../errors.ts'
 import type { Logger } from '../log.ts'
 import { EventQueue } from './event-queue.ts'
 import type {
@@ -380,7 +380,6 @@ const restartTooSlow = () =>
   new OrielError('engine_failed', `The engine is restarting and was not ready within ${restartTimeout / 1000} s.`, {
     retryAfter: 5,
   })
-const shuttingDown = () => new OrielError('overloaded', 'The server is shutting down.', { retryAfter: 5 })
 const lost = () =>
   new OrielError(
     'engine_failed',
