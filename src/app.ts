@@ -1,6 +1,6 @@
 import type { AddressInfo } from 'node:net'
 import { z } from 'zod'
-import { askOf, attachmentOf, type ImageInput, type Message, type QuestionOptions } from './app/question.ts'
+import { askOf, attachmentOf, type ImageInput, inOptions, type Message, type QuestionOptions } from './app/question.ts'
 import { Reply } from './app/reply.ts'
 import { type Config, loadConfig, type OrielSettings, variableOf } from './config.ts'
 import { type Backend, type Count, type Deployments, deploy, embedded, type ListedModel } from './deployments/index.ts'
@@ -165,7 +165,7 @@ class Assembled implements Oriel {
       return new Reply({ ...answer, events: closing(answer.events, over) })
     } catch (error) {
       over.abort()
-      throw error
+      throw inOptions(error)
     }
   }
 
@@ -175,6 +175,8 @@ class Assembled implements Oriel {
       const ask = await askOf(question, options)
       const backend = await this.#deployments.find(this.#modelOf(options), over.signal, ask)
       return await backend.count(ask, over.signal)
+    } catch (error) {
+      throw inOptions(error)
     } finally {
       over.abort()
     }
@@ -252,6 +254,8 @@ class Assembled implements Oriel {
 async function* closing<T>(events: AsyncIterable<T>, over: AbortController): AsyncIterable<T> {
   try {
     yield* events
+  } catch (error) {
+    throw inOptions(error)
   } finally {
     over.abort()
   }
