@@ -5,7 +5,8 @@ const all = 'test/**/*.test.ts'
 const installed = 'test/package/*.test.ts'
 /** Tests that start an engine, a server, decoder processes or the CLI, or that compute whole encoders. */
 const engine = [
-  'test/{api,cli,docs,pocket}/**/*.test.ts',
+  'test/{api,cli,pocket}/**/*.test.ts',
+  'test/docs/{api,library}.test.ts',
   'test/deployments/loading.test.ts',
   'test/engine/{crowd,engine}.test.ts',
   'test/media/{ask,bombs,formats,fuzz,http,load,pages,resolve,ssrf}.test.ts',

@@ -1,9 +1,9 @@
-import { copyFile, mkdir, mkdtemp, rm, stat, symlink, utimes, writeFile } from 'node:fs/promises'
+import { copyFile, mkdir, mkdtemp, readFile, rm, stat, symlink, utimes, writeFile } from 'node:fs/promises'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
-import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
+import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest'
 import type { OrielSettings } from '../../src/app.ts'
 import { decoderOf } from '../encoders/oracle/decoder.ts'
 import { idefics3 } from '../encoders/oracle/families/idefics3.ts'
@@ -116,6 +116,19 @@ describe('a model that a request names', () => {
     expect(ids(await listed(server))).toContain('blind')
     expect(ids(await listed(server, '?filter=Vision'))).toEqual(vision)
     await rm(path.join(folder, 'blind.gguf'))
+  })
+
+  it.runIf(process.platform === 'linux')('runs in a process that does not have the token of the hub', async () => {
+    vi.stubEnv('HF_TOKEN', 'hf_secret')
+    try {
+      const server = await serve()
+      expect((await post(server, 'one')).status).toBe(200)
+      const environment = await readFile(`/proc/${server.engines()[0]}/environ`, 'utf8')
+      expect(environment).toContain('UV_THREADPOOL_SIZE=1')
+      expect(environment).not.toContain('hf_secret')
+    } finally {
+      vi.unstubAllEnvs()
+    }
   })
 
   it('loads while the images of the request are fetched', async () => {

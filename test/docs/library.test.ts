@@ -1,20 +1,19 @@
 import { execFile } from 'node:child_process'
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { promisify } from 'node:util'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { root, textOf } from './pages.ts'
 
-const root = path.join(import.meta.dirname, '../..')
 const run = promisify(execFile)
 
-/** Each example of the document: its code, and what it prints. */
-const text = await readFile(path.join(root, 'docs/library.md'), 'utf8')
-const examples = [...text.matchAll(/```js\n([\s\S]*?)```\n\n```output\n([\s\S]*?)```/g)].map(
-  ([, code = '', output = '']) => ({ code, output: output.trim() }),
-)
-
-describe('docs/library.md', () => {
+describe.each(['docs/library.md', 'docs/add-a-backend.md'])('%s', (page) => {
+  const text = textOf(page)
+  /** Each example of the page: its code, and what it prints. */
+  const examples = [...text.matchAll(/```js\n([\s\S]*?)```\n\n```output\n([\s\S]*?)```/g)].map(
+    ([, code = '', output = '']) => ({ code, output: output.trim() }),
+  )
   let folder: string
   beforeAll(async () => {
     folder = await mkdtemp(path.join(tmpdir(), 'oriel-library-'))
