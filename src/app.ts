@@ -1,12 +1,12 @@
 import type { AddressInfo } from 'node:net'
 import { z } from 'zod'
-import { askOf, attachmentOf, type ImageInput, type Message, type QuestionOptions } from './app/question.ts'
+import { askOf, attachmentOf, type ImageInput, inOptions, type Message, type QuestionOptions } from './app/question.ts'
 import { Reply } from './app/reply.ts'
 import { type Config, loadConfig, type OrielSettings, variableOf } from './config.ts'
 import { type Backend, type Count, deploy, embedded, type ListedModel } from './deployments/index.ts'
 import { imageFamilies } from './encoders/index.ts'
 import { type Compute, chooseDevice } from './engine/index.ts'
-import { OrielError } from './errors.ts'
+import { OrielError, shuttingDown } from './errors.ts'
 import { createLogger, type Logger } from './log.ts'
 import { createMedia } from './media/index.ts'
 import { createLibrary, type Library, type ModelCard } from './models/index.ts'
@@ -61,7 +61,10 @@ export interface Oriel {
    * @throws OrielError `invalid` when it cannot listen there: codes `port_in_use`, `port_denied`, `bad_host`
    */
   listen(options?: ListenOptions): Promise<{ url: string }>
-  /** Closes the server, then the models. Answers in progress have `graceMs` to end. Default: 1000. */
+  /**
+   * Closes the server, then the models. What is asked afterwards is refused. HTTP answers in progress have `graceMs` to end
+   * (default: 1000); answers to `ask` end at once.
+   */
   close(options?: { graceMs?: number }): Promise<void>
 }
 
@@ -114,6 +117,7 @@ export async function createOriel(settings: OrielSettings = {}, around: Surround
   /** The models that the settings name. */
   const named = [...backends.map(({ info }) => info.id), ...cards.map(({ id }) => id)]
   const servers = new Set<{ close(): Promise<void> }>()
+  let isClosed = false
   const modelOf = ({ model = named[0] }: QuestionOptions): string => {
     if (model === undefined) throw new OrielError('invalid', 'No model is named.', { param: 'model' })
     return model
@@ -130,7 +134,7 @@ export async function createOriel(settings: OrielSettings = {}, around: Surround
         return new Reply({ ...answer, events: closing(answer.events, over) })
       } catch (error) {
         over.abort()
-        throw error
+        throw inOptions(error)
       }
     },
 
@@ -139,6 +143,8 @@ export async function createOriel(settings: OrielSettings = {}, around: Surround
         const ask = await askOf(question, options)
         const backend = await deployments.find(modelOf(options), signal, ask)
         return backend.count(ask, signal)
+      }).catch((error: unknown) => {
+        throw inOptions(error)
       }),
 
     inspect: (image) =>
@@ -167,16 +173,20 @@ export async function createOriel(settings: OrielSettings = {}, around: Surround
       const [{ createServer }] = await Promise.all([import('./api/index.ts'), oriel.load(undefined, options)])
       const services = { deployments, clearCache: () => media.clearCache() }
       const server = createServer(services, config.server, log)
+      // `close` may have been called while the models were loading.
+      if (isClosed) throw shuttingDown()
+      servers.add(server)
       await server.listen({ host, port }).catch((error: unknown) => {
+        servers.delete(server)
         throw whyNotListening(error, host, port)
       })
-      servers.add(server)
       const { port: taken } = server.server.address() as AddressInfo
       const shown = host === '0.0.0.0' || host === '::' ? 'localhost' : host.includes(':') ? `[${host}]` : host
       return { url: `http://${shown}:${taken}` }
     },
 
     async close({ graceMs = usualGrace } = {}) {
+      isClosed = true
       // New connections are refused from here on. Answers that outlast the grace end with an error event.
       const closed = Promise.all([...servers].map((server) => server.close()))
       const timer = setTimeout(() => void deployments.close(), graceMs)
@@ -212,6 +222,8 @@ async function during<T>(work: (signal: AbortSignal) => Promise<T>): Promise<T> 
 async function* closing<T>(events: AsyncIterable<T>, over: AbortController): AsyncIterable<T> {
   try {
     yield* events
+  } catch (error) {
+    throw inOptions(error)
   } finally {
     over.abort()
   }

@@ -80,3 +80,6 @@ export const unsupportedModel = (message: string): OrielError =>
 /** A model does not fit in the memory of this machine or of its GPU. */
 export const outOfMemory = (message: string): OrielError =>
   new OrielError('internal', message, { code: 'out_of_memory' })
+
+export const shuttingDown = (): OrielError =>
+  new OrielError('overloaded', 'The server is shutting down.', { retryAfter: 5 })

@@ -1,5 +1,5 @@
 import type { Config, Prices } from '../config.ts'
-import { OrielError } from '../errors.ts'
+import { OrielError, shuttingDown } from '../errors.ts'
 import type { Logger } from '../log.ts'
 import type { AttachmentSource, Media } from '../media/index.ts'
 import { availableMemory } from '../memory.ts'
@@ -30,7 +30,7 @@ export interface Deployments {
   /**
    * A model that is ready to answer. It is loaded if necessary, and stays loaded until the signal aborts, which must happen at
    * the end of the request.
-   * @throws OrielError `not_found`; `overloaded` when the wait is too long; why it cannot be loaded
+   * @throws OrielError `not_found`; `overloaded` when the wait is too long or after `close`; why it cannot be loaded
    */
   find(name: string, signal: AbortSignal, options?: FindOptions): Promise<Backend>
   /** The models on this machine, the loaded ones first, and those of the catalogue that can be downloaded. */
@@ -71,6 +71,7 @@ export function deploy(options: DeploymentOptions): Deployments {
   const budget = new MemoryBudget(budgetBytes)
   const known = new Map<string, Deployment>()
   const services = { budget, start, config: config.loading, log }
+  let closed = false
 
   const cardOf = async (name: string): Promise<ModelCard> => {
     const short = name.replace(inAccount, '')
@@ -88,9 +89,10 @@ export function deploy(options: DeploymentOptions): Deployments {
   const find: Deployments['find'] = async (name, signal, options = {}) => {
     const { timeoutMs = config.loading.timeoutMs, attachments = [] } = options
     const always = backends.find(({ info }) => isCalled(info, name))
-    if (always !== undefined) return always
     const active = [...known.values()].find((one) => one.active && isCalled(one.card, name))
-    const deployment = active ?? deploymentOf(await cardOf(name))
+    const deployment = always ?? active ?? deploymentOf(await cardOf(name))
+    if (closed) throw shuttingDown()
+    if (!(deployment instanceof Deployment)) return deployment
     if (deployment.backend === undefined && deployment.card.projector !== null) media.prefetch(attachments, signal)
     return deployment.use(signal, timeoutMs)
   }
@@ -151,6 +153,7 @@ export function deploy(options: DeploymentOptions): Deployments {
       },
     },
     async close() {
+      closed = true
       await Promise.all([...backends, ...known.values()].map((one) => one.close()))
     },
   }

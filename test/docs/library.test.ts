@@ -24,6 +24,22 @@ describe.each(['docs/library.md', 'docs/add-a-backend.md'])('%s', (page) => {
     expect(examples.length).toBe(text.match(/```js\n/g)?.length)
   })
 
+  it('lets a program end without close: an idle model does not keep its process alive', async () => {
+    const file = path.join(folder, 'unclosed.mjs')
+    const source = JSON.stringify(new URL('../../src/app.ts', import.meta.url).href)
+    await writeFile(
+      file,
+      `import { createOriel } from ${source}
+      const oriel = await createOriel()
+      const counted = await oriel.count('Hello')
+      const reply = await oriel.ask('Hello')
+      console.log(counted.promptTokens, (await reply.finish()).text)
+      process.on('exit', (code) => console.log('ended with', code))`,
+    )
+    const { stdout } = await run(process.execPath, ['--import', import.meta.resolve('tsx'), file], { cwd: root })
+    expect(stdout).toBe('9 Hello! Send me an image and ask about it.\nended with 0\n')
+  })
+
   it.each(examples)('prints what it says: $output', async ({ code, output }) => {
     const file = path.join(folder, 'example.mjs')
     const source = JSON.stringify(new URL('../../src/app.ts', import.meta.url).href)

@@ -41,9 +41,10 @@ export interface RunningAnswer extends Omit<Answer, 'prompt'> {
  */
 function startAnswer(services: AnswerServices, request: AnswerRequest, signal: AbortSignal): Promise<RunningAnswer> {
   return withBackend(services, request, signal, async (backend) => {
-    const { prompt, ...answer } = await backend.answer(request, signal)
+    const { prompt, events, ...answer } = await backend.answer(request, signal)
     return {
       ...answer,
+      events: eventsForRequest(request, events),
       id: randomUUID(),
       created: Math.floor(Date.now() / 1000),
       model: request.model,
@@ -66,7 +67,15 @@ async function withBackend<T>(
     checkInputs(backend, request)
     return await work(backend)
   } catch (error) {
-    throw error instanceof OrielError ? forRequest(request, error) : error
+    throw forRequest(request, error)
+  }
+}
+
+async function* eventsForRequest(request: AnswerRequest, events: Answer['events']): Answer['events'] {
+  try {
+    yield* events
+  } catch (error) {
+    throw forRequest(request, error)
   }
 }
 
@@ -84,9 +93,10 @@ function checkInputs({ info }: Backend, { prompt, attachments }: AnswerRequest):
 const nouns = { image: 'images', audio: 'audio', video: 'video' } as const
 
 /** Backends name parts of an `Ask`. Dialects have other names for some of them. */
-function forRequest({ params }: AnswerRequest, error: OrielError): OrielError {
+function forRequest({ params }: AnswerRequest, error: unknown): unknown {
+  if (!(error instanceof OrielError)) return error
   const [first = '', ...rest] = (error.param ?? '').split('.')
-  const word = { ...params, logitBias: 'logit_bias', messages: params.prompt }[first]
+  const word = { ...params, logitBias: 'logit_bias' }[first]
   return word === undefined ? error : error.at([word, ...rest].join('.'))
 }
 
@@ -99,13 +109,14 @@ export const countPrompts = (
   signal: AbortSignal,
 ): Promise<PromptCounts> =>
   Promise.all(
-    requests.map((request) =>
-      withBackend(services, request, signal, async (backend) => ({
-        ...(await backend.count(request, signal)),
+    requests.map((request) => {
+      const own = AbortSignal.any([signal])
+      return withBackend(services, request, own, async (backend) => ({
+        ...(await backend.count(request, own)),
         request,
         model: backend.info,
-      })),
-    ),
+      }))
+    }),
   )
 
 /** Starts one answer for each prompt and joins them: the choices of the first prompt come first. */
@@ -117,9 +128,10 @@ export async function startAnswers(
   const [only, ...others] = requests
   if (only !== undefined && others.length === 0) return startAnswer(services, only, signal)
   const failed = new AbortController()
-  const both = AbortSignal.any([signal, failed.signal])
+  // A signal stands for one prompt: it has the prompt's downloads, and few listeners.
+  const own = () => AbortSignal.any([signal, failed.signal])
   try {
-    return together(await Promise.all(requests.map((request) => startAnswer(services, request, both))))
+    return together(await Promise.all(requests.map((request) => startAnswer(services, request, own()))))
   } catch (error) {
     failed.abort()
     throw error
