@@ -324,9 +324,11 @@ describe('a failure', () => {
     const server = await serve()
     await symlink(path.join(folder, 'nowhere'), path.join(folder, 'gone.gguf'))
     await writeFile(path.join(folder, 'text.gguf'), 'This is no model.')
-    for (const [name, why] of [
-      ['gone', 'Some of its files are missing.'],
-      ['text', 'text.gguf is not a valid GGUF file'],
+    await copyFile(path.join(folder, 'one', 'mmproj-one.gguf'), path.join(folder, 'sight.gguf'))
+    for (const [name, code, why] of [
+      ['gone', 'model_not_found', 'Some of its files are missing.'],
+      ['text', 'bad_model', 'text.gguf is not a valid GGUF file'],
+      ['sight', 'bad_model', 'sight.gguf is a vision file (mmproj), not a model.'],
     ] as const) {
       const told = [
         await (await post(server, name)).text(),
@@ -336,7 +338,8 @@ describe('a failure', () => {
         expect(text).toContain(why)
         expect(text).not.toContain(folder)
       }
-      expect((await post(server, name)).status).toBe(412)
+      const refused = await post(server, name)
+      expect([refused.status, (await errorOf(refused)).code]).toEqual([412, code])
       expect(await stateOf(server, name)).toBe('failed')
       await rm(path.join(folder, `${name}.gguf`))
     }
