@@ -221,13 +221,15 @@ class Assembled implements Oriel {
     const [{ createServer }] = await Promise.all([import('./api/index.ts'), this.load(undefined, options)])
     const rooms = { deployments: this.#deployments, clearCache: () => this.#media.clearCache() }
     const server = createServer(rooms, this.#config.server, this.#log)
-    // `close` may have been called while the models were loading.
-    if (this.#closed) throw shuttingDown()
-    this.#servers.add(server)
     await server.listen({ host, port }).catch((error: unknown) => {
-      this.#servers.delete(server)
       throw whyNotListening(error, host, port)
     })
+    // Closed here if `close` was called meanwhile: a server that is closed while it begins to listen never settles.
+    if (this.#closed) {
+      await server.close()
+      throw shuttingDown()
+    }
+    this.#servers.add(server)
     const { port: taken } = server.server.address() as AddressInfo
     const shown = host === '0.0.0.0' || host === '::' ? 'localhost' : host.includes(':') ? `[${host}]` : host
     return { url: `http://${shown}:${taken}` }
