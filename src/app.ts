@@ -199,7 +199,13 @@ class Assembled implements Oriel {
   }
 
   async load(names: readonly string[] = this.#named, { onProgress }: LoadOptions = {}): Promise<void> {
-    const loaded = new AbortController()
+    // Each is released as soon as it is loaded: there may not be memory for all of them at once.
+    const loadOne = async (name: string): Promise<void> => {
+      const loaded = new AbortController()
+      await this.#deployments
+        .find(name, loaded.signal, { timeoutMs: Number.POSITIVE_INFINITY })
+        .finally(() => loaded.abort())
+    }
     const report = async (): Promise<void> => {
       for (const { id, progress } of await Promise.all(names.map((name) => this.#deployments.describe(name))))
         if (progress !== null) onProgress?.(id, progress)
@@ -207,12 +213,9 @@ class Assembled implements Oriel {
     // A load that fails reports its error itself.
     const timer = onProgress && setInterval(() => void report().catch(() => {}), progressInterval)
     try {
-      await Promise.all(
-        names.map((name) => this.#deployments.find(name, loaded.signal, { timeoutMs: Number.POSITIVE_INFINITY })),
-      )
+      await Promise.all(names.map(loadOne))
     } finally {
       clearInterval(timer)
-      loaded.abort()
     }
   }
 
