@@ -79,6 +79,25 @@ describe('the images of a request', () => {
     })
   })
 
+  it('fail at once although a later one, whose download began before the load, is still on its way', async () => {
+    const slow = createMedia({ ...loadConfig({}, {}).media, allowPrivate: ['127.0.0.1'], urlTimeoutMs: 600_000 })
+    const asked = deferred<void>()
+    const host = createServer(() => asked.resolve())
+    await new Promise<void>((resolve) => host.listen(0, '127.0.0.1', resolve))
+    const request = new AbortController()
+    const url = `http://127.0.0.1:${(host.address() as AddressInfo).port}/`
+    const sources = ['data:,', url].map((url, index) => ({ kind: 'image' as const, url, param: `images[${index}]` }))
+    try {
+      slow.prefetch(sources, request.signal)
+      await asked.promise
+      await expect(slow.load(sources, 512, request.signal)).rejects.toMatchObject({ param: 'images[0]' })
+    } finally {
+      request.abort()
+      host.close()
+      await slow.close()
+    }
+  })
+
   it('have a hash of their pixels and size, whatever the file', async () => {
     const of = async (file: Buffer) => (await loadOne(file))?.images[0]?.hash
     const [tall, wide] = [await plain(20, 40), await plain(40, 20)]
