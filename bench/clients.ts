@@ -1,7 +1,7 @@
-import type { Picture } from './pictures.ts'
+import type { Image } from './images.ts'
 import type { Server } from './servers.ts'
 
-export type Part = { text: string } | { picture: Picture }
+export type Part = { text: string } | { image: Image }
 
 export interface Turn {
   role: 'user' | 'assistant'
@@ -52,9 +52,9 @@ export async function chat(
   return { ...answer, firstToken: (arrivals[0] ?? Number.NaN) - start, arrivals }
 }
 
-/** Asks for one token in one piece, with a picture as small as the model can see it. @returns time outside the engine, ms */
-export async function gatewayTime(server: Server, picture: Picture, question: string): Promise<number> {
-  const body = bodyOf(server, ask({ picture }, { text: question }), 1, 'low')
+/** Asks for one token in one piece, with an image as small as the model can see it. @returns time outside the engine, ms */
+export async function gatewayTime(server: Server, image: Image, question: string): Promise<number> {
+  const body = bodyOf(server, ask({ image }, { text: question }), 1, 'low')
   const start = performance.now()
   const response = await post(server, body)
   await response.text()
@@ -63,9 +63,9 @@ export async function gatewayTime(server: Server, picture: Picture, question: st
   return total - timeOf(response, ['queue', 'prefill', 'generation'])
 }
 
-/** Asks for one token about a picture. @returns the time that Oriel took to encode it, in ms */
-export async function encodeTime(server: Server, picture: Picture): Promise<number> {
-  const response = await post(server, bodyOf(server, ask({ picture }), 1))
+/** Asks for one token about an image. @returns the time that Oriel took to encode it, in ms */
+export async function encodeTime(server: Server, image: Image): Promise<number> {
+  const response = await post(server, bodyOf(server, ask({ image }), 1))
   await response.text()
   return timeOf(response, ['encode'])
 }
@@ -86,7 +86,7 @@ function bodyOf(server: Server, turns: readonly Turn[], maxTokens: number, detai
         : parts.map((part) =>
             'text' in part
               ? { type: 'text', text: part.text }
-              : { type: 'image_url', image_url: { url: part.picture, detail } },
+              : { type: 'image_url', image_url: { url: part.image, detail } },
           ),
   }))
   return { model: server.model, messages, max_tokens: maxTokens, temperature: 0, ignore_eos: true }

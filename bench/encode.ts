@@ -6,11 +6,11 @@ import { promisify } from 'node:util'
 import sharp from 'sharp'
 import type { BenchModel } from './model-files.ts'
 import { cacheFolder, compileWithPeer } from './peer.ts'
-import type { Picture } from './pictures.ts'
+import type { Image } from './images.ts'
 
-/** @returns the time that libmtmd takes to encode a picture, all tiles of it, in ms */
-export async function peerEncodeTime(model: BenchModel, picture: Picture, threads: number): Promise<number> {
-  const jpeg = Buffer.from(picture.slice(picture.indexOf(',') + 1), 'base64')
+/** @returns the time that libmtmd takes to encode an image, all tiles of it, in ms */
+export async function peerEncodeTime(model: BenchModel, image: Image, threads: number): Promise<number> {
+  const jpeg = Buffer.from(image.slice(image.indexOf(',') + 1), 'base64')
   const { data, info } = await sharp(jpeg).raw().toBuffer({ resolveWithObject: true })
   const raw = path.join(cacheFolder, 'encode.raw')
   writeFileSync(raw, data)

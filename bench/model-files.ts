@@ -12,7 +12,7 @@ export interface BenchModel {
   title: string
   decoder: string
   projector: string
-  /** Patches that a picture may have, where the type's own bounds are not meant: llama-server has to be told. */
+  /** Patches that an image may have, where the type's own bounds are not meant: llama-server has to be told. */
   patches?: { least: number; most: number }
 }
 
@@ -22,7 +22,7 @@ export type ModelName = (typeof modelNames)[number]
 export function modelFiles(name: ModelName): BenchModel {
   if (name === 'pocket') return pocket()
   if (name === 'smol')
-    return random(name, 'SmolVLM-256M in shape, random weights, Q8_0, two tiles a picture', {
+    return random(name, 'SmolVLM-256M in shape, random weights, Q8_0, two tiles an image', {
       decoder: { metadata: decoderMetadata, tensors: decoderTensors },
       projector: { metadata: visionMetadata, tensors: visionTensors },
     })
@@ -47,8 +47,8 @@ const recipe = 2
 const decoder = { layers: 30, width: 576, feedForward: 1536, heads: 9, keyHeads: 3, vocabulary: 49280, context: 8192 }
 
 /**
- * SigLIP-B/16 for 512 pixels. `longest` is what a picture's longer edge is brought to before it is cut into tiles of
- * 512: SmolVLM has 2048, which makes 17 tiles of every square picture; with 512 it is two, and a bench ends within the hour.
+ * SigLIP-B/16 for 512 pixels. `longest` is what an image's longer edge is brought to before it is cut into tiles of
+ * 512: SmolVLM has 2048, which makes 17 tiles of every square image; with 512 it is two, and a bench ends within the hour.
  */
 const vision = { layers: 12, width: 768, feedForward: 3072, heads: 12, patch: 16, edge: 512, factor: 4, longest: 512 }
 

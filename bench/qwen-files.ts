@@ -5,7 +5,7 @@ import { byteTokens, each, matrix, ones, tokenizer, zeros } from './random-model
 const decoder = { layers: 36, width: 2048, feedForward: 11008, heads: 16, keyHeads: 2, vocabulary: 151936 }
 const head = decoder.width / decoder.heads
 
-/** Every eighth layer sees all of a picture, the others windows of it. */
+/** Every eighth layer sees all of an image, the others windows of it. */
 const vision = { layers: 32, width: 1280, feedForward: 3420, heads: 16, patch: 14, pattern: 8 }
 const joined = vision.width * 4
 

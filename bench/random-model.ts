@@ -1,6 +1,6 @@
 import type { TensorPlan, Value } from '../test/support/gguf-file.ts'
 
-/** Turns in ChatML, pictures as llama-server marks them. */
+/** Turns in ChatML, images as llama-server marks them. */
 const chatTemplate =
   "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{% if m['content'] is string %}{{ m['content'] }}{% else %}" +
   "{% for p in m['content'] %}{% if p['type'] == 'text' %}{{ p['text'] }}{% elif p['type'] in ['image', 'image_url'] %}" +
@@ -16,7 +16,7 @@ export const byteTokens = 256
  */
 function vocabulary(specials: readonly string[], size: number): { tokens: string[]; merges: string[] } {
   const bytes = byteAlphabet()
-  // Two line ends stand behind the tiles of every picture.
+  // Two line ends stand behind the tiles of every image.
   const tokens = [...specials, ...bytes, 'ĊĊ']
   const merges = ['Ċ Ċ']
   let words = [bytes[32] as string]

@@ -1,6 +1,6 @@
 import OpenAI from 'openai'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { dataUrl, shape } from '../support/pictures.ts'
+import { dataUrl, shape } from '../support/images.ts'
 import { startServer, type TestServer } from '../support/server.ts'
 
 let oriel: TestServer
@@ -115,8 +115,8 @@ describe('completions', () => {
     const plain = await complete({ prompt: 'The colour is', max_tokens: 4 })
     const echoed = await complete({ prompt: 'The colour is', max_tokens: 4, echo: true })
     expect(echoed.choices[0]?.text).toBe(`The colour is${plain.choices[0]?.text}`)
-    const picture = await complete({ prompt: 'A<image>B', images: [red], max_tokens: 1, echo: true })
-    expect(picture.choices[0]?.text).toMatch(/^A<image>B/)
+    const image = await complete({ prompt: 'A<image>B', images: [red], max_tokens: 1, echo: true })
+    expect(image.choices[0]?.text).toMatch(/^A<image>B/)
     const last = await complete({ prompt: 'The colour is', max_tokens: 4, echo_last: 1 })
     expect('The colour is').toContain(last.choices[0]?.text.slice(0, -(plain.choices[0]?.text.length ?? 0)))
   })

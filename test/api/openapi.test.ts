@@ -9,7 +9,7 @@ import { message, messageCount, messageEvent } from '../../src/api/messages/answ
 import { model, modelList } from '../../src/api/models/answer.ts'
 import { response, responseEvent } from '../../src/api/responses/answer.ts'
 import { fromSchema, type Schema } from '../support/from-schema.ts'
-import { dataUrl, shape } from '../support/pictures.ts'
+import { dataUrl, shape } from '../support/images.ts'
 import { promptEvent, startScripted, textEvent } from '../support/scripted.ts'
 import { startServer, type TestServer } from '../support/server.ts'
 

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { dataUrl, shape } from '../support/pictures.ts'
+import { dataUrl, shape } from '../support/images.ts'
 import { startServer, type TestServer } from '../support/server.ts'
 
 let oriel: TestServer
@@ -13,8 +13,8 @@ beforeAll(async () => {
 afterAll(() => oriel.close())
 
 const text = (words: string) => ({ type: 'text', text: words })
-const picture = (url: string) => ({ type: 'image_url', image_url: { url } })
-const content = () => [picture(red), text('What is in this image?')]
+const image = (url: string) => ({ type: 'image_url', image_url: { url } })
+const content = () => [image(red), text('What is in this image?')]
 
 const post = (body: object, path = '/v1/chat/completions', headers: Record<string, string> = {}) =>
   fetch(oriel.url + path, {
@@ -170,7 +170,7 @@ describe('a chat that ends with an assistant message', () => {
 describe('the prompt of a chat', () => {
   const long = () => [
     { role: 'system', content: 'Be brief.' },
-    { role: 'user', content: [picture(blue), text('What is in this image?')] },
+    { role: 'user', content: [image(blue), text('What is in this image?')] },
     { role: 'assistant', content: 'A square.' },
     { role: 'user', content: 'And now?' },
   ]
@@ -305,7 +305,7 @@ describe('tokenize', () => {
   it('counts a chat part by part, with the totals of the chat itself', async () => {
     const messages = [
       { role: 'system', content: 'Be brief.' },
-      { role: 'user', content: [text('Compare'), picture(red), picture(blue), text('please')] },
+      { role: 'user', content: [text('Compare'), image(red), image(blue), text('please')] },
     ]
     const { body } = await tokenize({ messages })
     const { usage } = (await chat({ messages, max_tokens: 1 })).body

@@ -2,7 +2,7 @@ import { setTimeout as pause } from 'node:timers/promises'
 import fc from 'fast-check'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { OrielError } from '../../src/errors.ts'
-import { dataUrl, shape } from '../support/pictures.ts'
+import { dataUrl, shape } from '../support/images.ts'
 import { endEvents, promptEvent, startScripted, textEvent } from '../support/scripted.ts'
 import { startServer, type TestServer } from '../support/server.ts'
 
@@ -52,7 +52,7 @@ function saidWhole({ choices, output, content }: Whole): string[] {
   return [(output?.[0]?.content ?? content ?? [])[0]?.text ?? '']
 }
 
-const dialects: [path: string, body: (picture: string) => object][] = [
+const dialects: [path: string, body: (image: string) => object][] = [
   [
     'chat/completions',
     (url) => ({

@@ -129,7 +129,7 @@ describe('oriel serve', () => {
 })
 
 describe('oriel ask', () => {
-  it('answers about a picture without a server', async () => {
+  it('answers about an image without a server', async () => {
     expect(await oriel('ask', 'examples/sample.png', 'What is in this image?')).toEqual({
       code: 0,
       stdout: 'A red circle on a white background.\n',
@@ -139,9 +139,9 @@ describe('oriel ask', () => {
 
   it('takes a file of this machine of any length', async () => {
     const folder = await mkdtemp(path.join(tmpdir(), 'oriel-ask-'))
-    const picture = await readFile(`${root}examples/sample.png`)
+    const image = await readFile(`${root}examples/sample.png`)
     // As a photo of 12 MB; a request may have 10 MB of base64.
-    await writeFile(path.join(folder, 'large.png'), Buffer.concat([picture, Buffer.alloc(12_000_000)]))
+    await writeFile(path.join(folder, 'large.png'), Buffer.concat([image, Buffer.alloc(12_000_000)]))
     expect(await oriel('ask', path.join(folder, 'large.png'), 'What is in this image?')).toMatchObject({
       code: 0,
       stdout: 'A red circle on a white background.\n',
@@ -149,7 +149,7 @@ describe('oriel ask', () => {
     await rm(folder, { recursive: true })
   })
 
-  it('asks for the question where the last word is a picture', async () => {
+  it('asks for the question where the last word is an image', async () => {
     for (const words of [['examples/sample.png'], ['examples/sample.png', 'https://example.com/red.png']])
       expect(await oriel('ask', ...words)).toEqual({
         code: 1,

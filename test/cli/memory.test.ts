@@ -1,7 +1,7 @@
 import { execFileSync, spawn } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 import { expect, it } from 'vitest'
-import { type Colour, colours, dataUrl, shape } from '../support/pictures.ts'
+import { type Colour, colours, dataUrl, shape } from '../support/images.ts'
 
 const bin = fileURLToPath(new URL('../../bin/oriel.js', import.meta.url))
 
@@ -19,7 +19,7 @@ function residentOf(pid: number): number {
   return Math.round(sum(pid) / 1000)
 }
 
-it('holds its memory: 500 requests with pictures take no more than the 200 before them', async () => {
+it('holds its memory: 500 requests with images take no more than the 200 before them', async () => {
   // Small caches, so that they are full when the counting begins.
   const server = spawn(process.execPath, [bin, 'serve', '--port', '0'], {
     stdio: ['ignore', 'pipe', 'inherit'],
@@ -36,7 +36,7 @@ it('holds its memory: 500 requests with pictures take no more than the 200 befor
     let next = 0
     const ask = async (): Promise<void> => {
       const i = next++
-      const picture = await shape(names[i % names.length] ?? 'red', i % 2 ? 'circle' : 'square', 64 + (i % 200))
+      const image = await shape(names[i % names.length] ?? 'red', i % 2 ? 'circle' : 'square', 64 + (i % 200))
       const response = await fetch(url, {
         method: 'POST',
         headers: { 'content-type': 'application/json' },
@@ -47,7 +47,7 @@ it('holds its memory: 500 requests with pictures take no more than the 200 befor
             {
               role: 'user',
               content: [
-                { type: 'image_url', image_url: { url: dataUrl(picture) } },
+                { type: 'image_url', image_url: { url: dataUrl(image) } },
                 { type: 'text', text: 'What is in this image?' },
               ],
             },

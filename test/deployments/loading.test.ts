@@ -6,7 +6,7 @@ import type { OrielSettings } from '../../src/app.ts'
 import { decoderOf } from '../encoders/oracle/decoder.ts'
 import { idefics3 } from '../encoders/oracle/families/idefics3.ts'
 import { type Value, writeGguf } from '../support/gguf-file.ts'
-import { dataUrl, shape } from '../support/pictures.ts'
+import { dataUrl, shape } from '../support/images.ts'
 import { pocketFolder } from '../support/pocket.ts'
 import { startServer, type TestServer } from '../support/server.ts'
 
@@ -77,10 +77,10 @@ describe('a model that a request names', () => {
       2,
     ])
     const url = dataUrl(await shape('red'))
-    const withPicture = await post(server, 'accounts/any/models/two', {
+    const withImage = await post(server, 'accounts/any/models/two', {
       messages: [{ role: 'user', content: [{ type: 'image_url', image_url: { url } }] }],
     })
-    expect(withPicture.status).toBe(200)
+    expect(withImage.status).toBe(200)
     expect(await (await fetch(`${server.url}/health`)).json()).toMatchObject({
       status: 'ok',
       engines: expect.arrayContaining([{ model: 'one', status: 'ok', running: 0, waiting: 0 }]),

@@ -8,7 +8,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { chatRequest } from '../../src/api/chat/schema.ts'
 import { anthropic } from '../../src/api/dialects/anthropic.ts'
 import { openai } from '../../src/api/dialects/openai.ts'
-import { shape } from '../support/pictures.ts'
+import { shape } from '../support/images.ts'
 import { startServer, type TestServer } from '../support/server.ts'
 
 const root = fileURLToPath(new URL('../../', import.meta.url))
@@ -40,20 +40,20 @@ const outputs: [code: RegExp, output: RegExp][] = [
 
 describe('README.md and docs/api.md', () => {
   let oriel: TestServer
-  let pictures: Server
+  let images: Server
   beforeAll(async () => {
     oriel = await startServer()
     const red = await shape('red')
-    pictures = createServer((_, response) => response.end(red))
-    await new Promise<void>((resolve) => pictures.listen(0, '127.0.0.1', resolve))
+    images = createServer((_, response) => response.end(red))
+    await new Promise<void>((resolve) => images.listen(0, '127.0.0.1', resolve))
   })
   afterAll(async () => {
-    pictures.close()
+    images.close()
     await oriel.close()
   })
 
   it.each(examples)('print what they must: example $title', async ({ language, code }) => {
-    const { port } = pictures.address() as AddressInfo
+    const { port } = images.address() as AddressInfo
     const here = code
       .replaceAll('http://127.0.0.1:8080', oriel.url)
       .replaceAll('https://example.com/red.png', `http://127.0.0.1:${port}/red.png`)

@@ -5,7 +5,7 @@ import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
 import { deferred } from '../../src/deferred.ts'
 import type { FileToDecode } from '../../src/media/decoder/decoder-process.ts'
 import { DecoderPool } from '../../src/media/decoder/pool.ts'
-import { shape } from '../support/pictures.ts'
+import { shape } from '../support/images.ts'
 import { bombs, burdened } from './bombs.ts'
 import { openMedia } from './media.ts'
 

@@ -8,7 +8,7 @@ import { bicubic, resize } from '../../src/encoders/preprocess/resize.ts'
 import type { Logger } from '../../src/log.ts'
 import { DecoderPool } from '../../src/media/decoder/pool.ts'
 import { type AttachmentSource, createMedia } from '../../src/media/index.ts'
-import { colours, dataUrl, shape } from '../support/pictures.ts'
+import { colours, dataUrl, shape } from '../support/images.ts'
 import { distance } from './sources.ts'
 
 const settings: Partial<MediaConfig> = {

@@ -69,10 +69,10 @@ describe('a GPU that reports memory and has none', () => {
     const how = { runtime: 'onnx', precision: 'fp32', threads: 1, device: 'cuda' } as const
     const { architecture, encode, runtime } = await openImageEncoder(file, how)
     expect([runtime, asked.weights, asked.freed]).toEqual(['onnx', 1, 1])
-    const picture = { width: 64, height: 64, rgb: new Uint8Array(64 * 64 * 3) }
-    const plan = architecture.plan(picture, 'low')
+    const image = { width: 64, height: 64, rgb: new Uint8Array(64 * 64 * 3) }
+    const plan = architecture.plan(image, 'low')
     const [tile] = tilesOf(plan)
     if (tile === undefined) throw new Error('no tile')
-    expect(await encode(architecture.scale(picture, plan), tile, 1)).toHaveLength(tile.tokens * architecture.width)
+    expect(await encode(architecture.scale(image, plan), tile, 1)).toHaveLength(tile.tokens * architecture.width)
   })
 })

@@ -10,18 +10,18 @@ const named = (name: string): TemplateModel => {
   return found
 }
 const text = (words: string): ContentPart => ({ kind: 'text', text: words })
-const picture = (index: number): ContentPart => ({ kind: 'image', attachment: index })
+const image = (index: number): ContentPart => ({ kind: 'image', attachment: index })
 const user = (...content: ContentPart[]): ChatMessage => ({ role: 'user', content })
 const layOut = (name: string, ...messages: ChatMessage[]): PromptPart[] => compileTemplate(named(name)).layout(messages)
 
-/** A layout as one line: pictures as {0}, and text that is kept from being read as control tokens in «». */
+/** A layout as one line: images as {0}, and text that is kept from being read as control tokens in «». */
 const shown = (parts: readonly PromptPart[]): string =>
   parts
     .map((part) => (part.kind !== 'text' ? `{${part.attachment}}` : part.special ? part.text : `«${part.text}»`))
     .join('')
 
-describe('pictures', () => {
-  const chat = [user(text('before '), picture(0), text(' between '), picture(1), text(' after'))]
+describe('images', () => {
+  const chat = [user(text('before '), image(0), text(' between '), image(1), text(' after'))]
   it.each([
     ['none', '<|im_start|>user\nbefore {0} between {1} after<|im_end|>\n<|im_start|>assistant\n'],
     ['pocket', '<|im_start|>user\nbefore {0} between {1} after<|im_end|>\n<|im_start|>assistant\n'],
@@ -32,23 +32,23 @@ describe('pictures', () => {
       '<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n<|im_start|>user\nbefore {0} between {1} after<|im_end|>\n<|im_start|>assistant\n',
     ],
     ['pixtral', '<s>[INST]before {0} between {1} after[/INST]'],
-    ['a template that numbers its pictures', 'user: before {0} between {1} after<|end|>'],
+    ['a template that numbers its images', 'user: before {0} between {1} after<|end|>'],
     ['gemma3', '<s><start_of_turn>user\nbefore{0}between{1}after<end_of_turn>\n<start_of_turn>model\n'],
   ])('stand where the person put them: %s', (name, expected) => {
     expect(shown(compileTemplate(named(name)).layout(chat))).toBe(expected)
   })
 
   it('are handed over as the model was trained, where what is before them depends on it', () => {
-    expect(shown(layOut('smolvlm', user(picture(0), text('What?'))))).toContain('User:{0}What?')
-    expect(shown(layOut('smolvlm', user(text('What?'), picture(0))))).toContain('User: What?{0}')
+    expect(shown(layOut('smolvlm', user(image(0), text('What?'))))).toContain('User:{0}What?')
+    expect(shown(layOut('smolvlm', user(text('What?'), image(0))))).toContain('User: What?{0}')
   })
 
   it('may be in every turn', () => {
     const chat: ChatMessage[] = [
-      { role: 'system', content: [text('Compare with '), picture(0)] },
-      user(picture(1), text('Is it the same?')),
-      { role: 'assistant', content: [text('As in '), picture(2)] },
-      user(text('And this?'), picture(3)),
+      { role: 'system', content: [text('Compare with '), image(0)] },
+      user(image(1), text('Is it the same?')),
+      { role: 'assistant', content: [text('As in '), image(2)] },
+      user(text('And this?'), image(3)),
     ]
     for (const name of ['none', 'pocket', 'smolvlm', 'qwen2vl'])
       expect(shown(layOut(name, ...chat)).match(/\{\d\}/g), name).toEqual(['{0}', '{1}', '{2}', '{3}'])
@@ -56,8 +56,8 @@ describe('pictures', () => {
 
   it('are put into the text of a turn that the template takes as a string alone', () => {
     const chat: ChatMessage[] = [
-      user(picture(0), text('What is it?')),
-      { role: 'assistant', content: [text('Like '), picture(1)] },
+      user(image(0), text('What is it?')),
+      { role: 'assistant', content: [text('Like '), image(1)] },
       user(text('Sure?')),
     ]
     expect(shown(layOut('pixtral', ...chat))).toBe('<s>[INST]{0}What is it?[/INST]Like {1}</s>[INST]Sure?[/INST]')
@@ -68,9 +68,9 @@ describe('pictures', () => {
       ...named('none'),
       chatTemplate: '{% for m in messages %}{{ m.role }}{% endfor %}',
     }
-    expect(() => compileTemplate(forgetful).layout([user(picture(0))])).toThrow('does not accept an image')
+    expect(() => compileTemplate(forgetful).layout([user(image(0))])).toThrow('does not accept an image')
     const doubling = '{% for m in messages %}{{ m.content }}{{ m.content }}{% endfor %}'
-    expect(() => compileTemplate({ ...forgetful, chatTemplate: doubling }).layout([user(picture(0))])).toThrow(
+    expect(() => compileTemplate({ ...forgetful, chatTemplate: doubling }).layout([user(image(0))])).toThrow(
       'does not accept',
     )
   })
@@ -89,13 +89,13 @@ describe("a person's text", () => {
       expect(shown(layOut(name, user(text('Hi<|im_'), text('end|>'))))).toContain('Hi«<|im_end|>»')
   })
 
-  it('is no picture, whatever the template writes for one', () => {
-    expect(shown(layOut('pocket', user(text('<__media__>'), picture(0))))).toContain('user\n«<__media__>»{0}<|im_end|>')
+  it('is no image, whatever the template writes for one', () => {
+    expect(shown(layOut('pocket', user(text('<__media__>'), image(0))))).toContain('user\n«<__media__>»{0}<|im_end|>')
     expect(shown(layOut('smolvlm', user(text('an <image> tag'))))).toContain('User: an «<image>» tag')
   })
 
   it('is no mark of ours', () => {
-    expect(shown(layOut('pocket', user(text('\ue0f00\ue0f1'), picture(0))))).toContain('user\n«\ue0f0»0«\ue0f1»{0}<|im')
+    expect(shown(layOut('pocket', user(text('\ue0f00\ue0f1'), image(0))))).toContain('user\n«\ue0f0»0«\ue0f1»{0}<|im')
   })
 
   it('is found quickly among thousands of control tokens', () => {
@@ -111,7 +111,7 @@ describe("a person's text", () => {
 describe('an answer that was begun', () => {
   const begun: ChatMessage = { role: 'assistant', content: [text('It is <|im_end|> a ')] }
   const goesOn = (name: string) =>
-    shown(compileTemplate(named(name)).layout([user(picture(0), text('What?')), begun], { continues: true }))
+    shown(compileTemplate(named(name)).layout([user(image(0), text('What?')), begun], { continues: true }))
 
   it.each(Object.keys(templates))('is the end of the prompt, as it was written: %s', (name) => {
     expect(goesOn(name)).toMatch(/\{0\}[\s\S]*It is «?<\|im_end\|>»? a $/)
@@ -203,25 +203,25 @@ const turns = fc
     },
   )
   .map((list) => {
-    let pictures = 0
+    let images = 0
     const messages = list.map(
       (content, index): ChatMessage => ({
         role: index % 2 === 0 ? 'user' : 'assistant',
-        content: content.map((part) => (part === null ? picture(pictures++) : text(part))),
+        content: content.map((part) => (part === null ? image(images++) : text(part))),
       }),
     )
-    return { messages, pictures }
+    return { messages, images }
   })
 
 describe('whatever the texts contain', () => {
-  it.each(Object.keys(templates))('N pictures go in and N come out, in order: %s', (name) => {
+  it.each(Object.keys(templates))('N images go in and N come out, in order: %s', (name) => {
     const model = named(name)
     const layout = compileTemplate(model).layout
     fc.assert(
-      fc.property(turns, ({ messages, pictures }) => {
+      fc.property(turns, ({ messages, images }) => {
         const parts = layout(messages)
         const found = parts.flatMap((part) => (part.kind === 'image' ? [part.attachment] : []))
-        expect(found).toEqual(Array.from({ length: pictures }, (_, index) => index))
+        expect(found).toEqual(Array.from({ length: images }, (_, index) => index))
       }),
       { numRuns: 150 },
     )

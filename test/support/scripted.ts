@@ -49,7 +49,7 @@ const everyImage: Media = {
 
 interface ScriptedModel {
   chatTemplate?: string | null
-  /** Pixels that it can use of a picture's longest edge; it takes none without. */
+  /** Pixels that it can use of an image's longest edge; it takes none without. */
   longestEdge?: number | null
   picturesFirst?: boolean
   media?: Media

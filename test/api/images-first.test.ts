@@ -3,8 +3,8 @@ import type { GenerateRequest } from '../../src/engine/index.ts'
 import { startScripted } from '../support/scripted.ts'
 
 it.each([
-  [false, ['One ', 'picture', ' two ', 'picture', ' three.']],
-  [true, ['picture', 'picture', 'One  two  three.']],
+  [false, ['One ', 'image', ' two ', 'image', ' three.']],
+  [true, ['image', 'image', 'One  two  three.']],
 ])('a message keeps its order unless the model needs images before text: %s', async (picturesFirst, order) => {
   let asked: GenerateRequest | undefined
   const chatTemplate =
@@ -30,9 +30,9 @@ it.each([
     expect(response.status, await response.text()).toBe(200)
     const pieces: string[] = []
     for (const piece of asked?.prompt ?? []) {
-      if (piece.kind === 'image') pieces.push('picture')
+      if (piece.kind === 'image') pieces.push('image')
       else if (piece.kind === 'text' && piece.text !== '') {
-        if (pieces.length > 0 && pieces.at(-1) !== 'picture') pieces.push(`${pieces.pop()}${piece.text}`)
+        if (pieces.length > 0 && pieces.at(-1) !== 'image') pieces.push(`${pieces.pop()}${piece.text}`)
         else pieces.push(piece.text)
       }
     }
