@@ -8,6 +8,8 @@ const engine = [
   'test/{api,cli,docs,pocket}/**/*.test.ts',
   'test/deployments/loading.test.ts',
   'test/engine/{crowd,engine}.test.ts',
+  // Mocks the native libraries, and the unit tests share their modules.
+  'test/native/full-gpu.test.ts',
   'test/media/{ask,bombs,formats,fuzz,http,load,pages,resolve,ssrf}.test.ts',
   'test/gguf/header.test.ts',
   'test/models/{pull,url}.test.ts',
@@ -18,15 +20,17 @@ export default defineConfig({
   test: {
     // bin/oriel.js runs what is compiled: it is compiled once, before the first test starts it.
     globalSetup: './scripts/build.js',
-    testTimeout: 60_000,
-    hookTimeout: 60_000,
+    // Only a test that hangs takes this long, however busy the machine is.
+    testTimeout: 120_000,
+    hookTimeout: 120_000,
     // Two files at once: every server of a test has an engine process of its own, and CI has two cores.
     maxWorkers: 2,
     pool: 'forks',
+    // Tests that generate their inputs try few of them; with ORIEL_TEST_LONG=1, as in .ci/run, they try all.
     // The tests must not find the models of the person who runs them.
     env: { HF_HOME: '/nonexistent', ORIEL_MODELS_DIR: '/nonexistent' },
     projects: [
-      { extends: true, test: { name: 'unit', include: [all], exclude: [...engine, installed] } },
+      { extends: true, test: { name: 'unit', isolate: false, include: [all], exclude: [...engine, installed] } },
       { extends: true, test: { name: 'engine', include: engine } },
       { extends: true, test: { name: 'package', include: [installed], testTimeout: 300_000, hookTimeout: 300_000 } },
     ],

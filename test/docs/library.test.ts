@@ -27,9 +27,9 @@ describe('docs/library.md', () => {
 
   it.each(examples)('prints what it says: $output', async ({ code, output }) => {
     const file = path.join(folder, 'example.mjs')
-    const source = JSON.stringify(new URL('../../src/app.ts', import.meta.url).href)
+    const source = JSON.stringify(new URL('../../dist/app.js', import.meta.url).href)
     await writeFile(file, code.replaceAll("'oriel'", source))
-    const { stdout } = await run(process.execPath, ['--import', import.meta.resolve('tsx'), file], { cwd: root })
+    const { stdout } = await run(process.execPath, [file], { cwd: root })
     expect(stdout.trim()).toBe(output)
   })
 })
