@@ -8,8 +8,6 @@ const engine = [
   'test/{api,cli,docs,pocket}/**/*.test.ts',
   'test/deployments/loading.test.ts',
   'test/engine/{crowd,engine}.test.ts',
-  // Mocks the native libraries, and the unit tests share their modules.
-  'test/native/full-gpu.test.ts',
   'test/media/{ask,bombs,formats,fuzz,http,load,pages,resolve,ssrf}.test.ts',
   'test/gguf/header.test.ts',
   'test/models/{pull,url}.test.ts',
@@ -30,7 +28,7 @@ export default defineConfig({
     // The tests must not find the models of the person who runs them.
     env: { HF_HOME: '/nonexistent', ORIEL_MODELS_DIR: '/nonexistent' },
     projects: [
-      { extends: true, test: { name: 'unit', isolate: false, include: [all], exclude: [...engine, installed] } },
+      { extends: true, test: { name: 'unit', include: [all], exclude: [...engine, installed] } },
       { extends: true, test: { name: 'engine', include: engine } },
       { extends: true, test: { name: 'package', include: [installed], testTimeout: 300_000, hookTimeout: 300_000 } },
     ],

@@ -168,11 +168,9 @@ describe('streams of any model', () => {
       })
       try {
         const leaving = new AbortController()
-        const asked = post(
-          `${server.url}/v1/${path}`,
-          { model: 'scripted', ...body },
-          { signal: leaving.signal },
-        ).then((response) => response.text())
+        const asked = post(`${server.url}/v1/${path}`, { model: 'scripted', ...body }, { signal: leaving.signal }).then(
+          (response) => response.text(),
+        )
         asked.catch(() => {})
         await vi.waitFor(() => expect(started).toBe(answersTo(body)), patient)
         leaving.abort()

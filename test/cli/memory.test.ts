@@ -1,8 +1,8 @@
 import { execFileSync, spawn } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 import { expect, it } from 'vitest'
-import { inputs } from '../support/long.ts'
 import { type Colour, colours, dataUrl, shape } from '../support/images.ts'
+import { inputs } from '../support/long.ts'
 
 const bin = fileURLToPath(new URL('../../bin/oriel.js', import.meta.url))
 

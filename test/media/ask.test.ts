@@ -23,14 +23,16 @@ describe('oriel ask about a document', () => {
       )
     })
 
-  it('answers about all pages, or about the selected ones', async () => {
-    expect(await ask('two.pdf', 'What is this?')).toMatchObject({
+  it('answers about all pages, or about the selected pages', async () => {
+    expect(await ask('two.pdf', 'What is this?')).toEqual({
       ok: true,
-      stdout: expect.stringMatching(/square.*\n$/),
+      stdout: expect.stringMatching(/^A \w+ square on a white background\.\n$/),
+      stderr: '',
     })
-    expect(await ask('--pages', '2,4-5', 'five.pdf', 'What is this?')).toMatchObject({
+    expect(await ask('--pages', '2,4-5', 'five.pdf', 'What is this?')).toEqual({
       ok: true,
-      stdout: expect.stringMatching(/square.*\n$/),
+      stdout: expect.stringMatching(/^The \w+ image shows a \w+ square\.\n$/),
+      stderr: '',
     })
     expect(await ask('--pages', '6', 'five.pdf', '--batch', '4', 'What is this?')).toMatchObject({
       ok: false,
@@ -38,16 +40,21 @@ describe('oriel ask about a document', () => {
     })
   })
 
-  it('asks about a longer document in parts, and then about the answers', async () => {
+  it('asks about a longer document in parts, and then about the answers of the parts', async () => {
     const { ok, stdout } = await ask('--batch', '2', 'two.pdf', 'five.pdf', 'What is this?')
     expect(ok).toBe(true)
-    const headings = stdout.split('\n').filter((line) => line.endsWith(':'))
-    expect(headings).toEqual([
+    const lines = stdout.trimEnd().split('\n')
+    expect(lines.filter((_, index) => index % 2 === 0)).toEqual([
       'two.pdf, pages 1-2:',
       'five.pdf, pages 1-2:',
       'five.pdf, pages 3-4:',
       'five.pdf, pages 5-5:',
       'In all:',
     ])
+    const answers = lines.filter((_, index) => index % 2 === 1)
+    expect(answers).toHaveLength(5)
+    for (const answer of answers.slice(0, -1)) expect(answer).toMatch(/^A \w+ square .*on a white background\.$/)
+    // The last question is about text.
+    expect(answers.at(-1)).toBe('I do not see an image.')
   })
 })

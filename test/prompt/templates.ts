@@ -7,7 +7,7 @@ const model = (chatTemplate: string | null, ...controlTokens: string[]): Templat
   controlTokens: ['<s>', '</s>', ...controlTokens],
 })
 
-/** Chat templates as models ship them, cut down to their ways with content. */
+/** Chat templates of models, reduced to the way in which they treat content. */
 export const templates: Record<string, TemplateModel> = {
   none: model(null, '<|im_start|>', '<|im_end|>'),
 
@@ -20,13 +20,13 @@ export const templates: Record<string, TemplateModel> = {
     '<|im_end|>',
   ),
 
-  'a template that knows strings alone': model(
+  'a template for strings only': model(
     `{% for m in messages %}{{ '<|' + m.role + '|>' + m.content | trim + '</s>' }}{% endfor %}{% if add_generation_prompt %}<|assistant|>{% endif %}`,
     '<|user|>',
     '<|assistant|>',
   ),
 
-  // Lists alone; what stands before the first part depends on its type.
+  // Accepts only lists; the text before the first part depends on its type.
   smolvlm: model(
     `<|im_start|>{% for message in messages %}{{message['role'] | capitalize}}{% if message['content'][0]['type'] == 'image' %}{{':'}}{% else %}{{': '}}{% endif %}{% for line in message['content'] %}{% if line['type'] == 'text' %}{{line['text']}}{% elif line['type'] == 'image' %}{{ '<image>' }}{% endif %}{% endfor %}<end_of_utterance>
 {% endfor %}{% if add_generation_prompt %}{{ 'Assistant:' }}{% endif %}`,
@@ -50,7 +50,7 @@ You are a helpful assistant.<|im_end|>
     '<|vision_end|>',
   ),
 
-  // Lists in user turns alone, and turns must take turns.
+  // Accepts lists only in user turns, and roles must alternate.
   pixtral: model(
     `{%- if messages[0]["role"] == "system" %}
     {%- set system_message = messages[0]["content"] %}
