@@ -2,11 +2,11 @@ import { setTimeout as pause } from 'node:timers/promises'
 import fc from 'fast-check'
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
 import { OrielError } from '../../src/errors.ts'
+import { backends } from '../support/backends.ts'
 import { eventsOf, post } from '../support/http.ts'
 import { dataUrl, shape } from '../support/images.ts'
 import { inputs } from '../support/long.ts'
 import { endEvents, promptEvent, startScripted, textEvent } from '../support/scripted.ts'
-import { startServer, type TestServer } from '../support/server.ts'
 
 interface Event {
   type?: string
@@ -94,17 +94,17 @@ const dialects: [path: string, body: (image: string) => object][] = [
   ],
 ]
 
-describe('streams of the built-in model', () => {
-  let oriel: TestServer
+describe.each(backends)('streams of the model $model', ({ model, start }) => {
+  let oriel: { url: string; close(): Promise<void> }
   let red: string
   beforeAll(async () => {
-    oriel = await startServer()
+    oriel = await start()
     red = dataUrl(await shape('red'))
   })
   afterAll(() => oriel.close())
 
   it.each(dialects)('of %s have the same text as the whole answer', async (path, body) => {
-    const request = { model: 'pocket', ...body(red) }
+    const request = { model, ...body(red) }
     const whole = saidWhole((await (await post(`${oriel.url}/v1/${path}`, request)).json()) as Whole)
     expect(whole.filter((text) => text === '')).toEqual([])
     for (let turn = 0; turn < 2; turn++)

@@ -55,6 +55,6 @@ describe('oriel ask about a document', () => {
     expect(answers).toHaveLength(5)
     for (const answer of answers.slice(0, -1)) expect(answer).toMatch(/^A \w+ square .*on a white background\.$/)
     // The last question is about text.
-    expect(answers.at(-1)).toBe('I do not see an image.')
+    expect(answers.at(-1)).toMatch(/^I do not see an image/)
   })
 })
