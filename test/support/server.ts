@@ -3,14 +3,14 @@ import { createOriel, type OrielSettings } from '../../src/app.ts'
 
 export interface TestServer {
   url: string
-  /** Process ids of the engines that run. */
+  /** Process ids of the running engines. */
   engines(): number[]
   /** Kills the engines' processes, as a crash in native code would. */
   kill(): void
   close(): Promise<void>
 }
 
-/** The whole server with the built-in model, on a free port. URLs on loopback may be fetched. */
+/** Starts a server with the built-in model on a free port. It may fetch URLs on loopback. */
 export async function startServer(overrides: OrielSettings = {}): Promise<TestServer> {
   const before = new Set(children())
   const oriel = await createOriel(
