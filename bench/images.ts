@@ -1,11 +1,11 @@
 import sharp from 'sharp'
 
-/** An image as clients send it: a JPEG in a data URL. */
+/** A JPEG as a data URL. */
 export type Image = string
 
 /**
- * Images that nobody has seen before: clouds of colour with some grain. Bytes of a JPEG grow with the grain.
- * Make them before the clock starts.
+ * Generates a random image of coloured clouds with grain. More grain makes a larger JPEG. Generate images before a
+ * measurement starts.
  */
 export async function newImage(width = 512, height = 512, grain = 4): Promise<Image> {
   const clouds = { width: 12, height: 9 }

@@ -44,7 +44,7 @@ async function throughput(count: number): Promise<{ oriel: number; plain: number
 
 const undisturbed = (values: readonly number[]): number => values.toSorted((a, b) => a - b)[values.length >> 3] ?? 0
 
-/** In ms. */
+/** Times in ms. */
 async function eventLoop(rounds: number): Promise<{ idle: number; busy: number; ms: number }> {
   const images: string[] = []
   while (images.length < 30) images.push(await image300())

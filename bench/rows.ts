@@ -1,39 +1,39 @@
 import { ask, chat, encodeTime, gatewayTime, type Part, type Turn } from './clients.ts'
 import { peerEncodeTime } from './encode.ts'
 import { median } from './figures.ts'
+import { type Image, newImage, newImages } from './images.ts'
 import { quiet, undisturbed } from './machine.ts'
 import type { BenchModel } from './model-files.ts'
-import { newImage, newImages, type Image } from './images.ts'
 import type { OrielServer, Precision, Server } from './servers.ts'
 
-/** Both servers with the same model. Only one of them works at a time. */
+/** Both servers with the same model. Only one computes at a time. */
 export interface Pair {
   model: BenchModel
-  /** That either may use. */
+  /** Threads of each server. */
   threads: number
   oriel: OrielServer
   peer: Server
 }
 
-/** One line of the table. */
+/** A row of the table. */
 export interface Row {
   id: string
   what: string
-  /** What `figure` is. */
+  /** The meaning of `figure` in samples. */
   figure: 'Oriel : llama-server' | 'Oriel : libmtmd' | 'warm : own cold' | 'longest gap : median gap' | 'ms'
   bar: { most: number } | { least: number }
-  /** How Oriel's vision half computes. */
+  /** The precision of Oriel's image encoder. */
   precision: Precision
-  /** @param run counts from 0: who goes first changes with it */
+  /** @param run counts from 0; odd runs measure llama-server first */
   measure(pair: Pair, run: number): Promise<Sample>
 }
 
 export interface Sample {
   figure: number
-  /** What was measured on either side: ms, tokens/s, or the figure itself where it is the server's own ratio. */
+  /** The measurement of Oriel in ms or tokens/s, or the figure if that is a ratio of one server. */
   oriel: number
   peer: number | null
-  /** Others used the machine meanwhile. */
+  /** Whether other processes used the machine during the measurement. */
   disturbed: boolean
 }
 
@@ -44,7 +44,7 @@ const versus = 'Oriel : llama-server'
 export const rows: readonly Row[] = [
   {
     id: 'first-image',
-    what: 'TTFT, first image ever seen, fp32 vision',
+    what: 'TTFT, first request with an image, fp32 vision',
     figure: versus,
     bar: { most: 0.65 },
     precision: 'fp32',
@@ -52,7 +52,7 @@ export const rows: readonly Row[] = [
   },
   {
     id: 'first-image-int8',
-    what: 'TTFT, first image ever seen, int8 vision',
+    what: 'TTFT, first request with an image, int8 vision',
     figure: versus,
     bar: { most: 0.4 },
     precision: 'int8',
@@ -76,7 +76,7 @@ export const rows: readonly Row[] = [
   },
   {
     id: 'seen-image',
-    what: 'TTFT, same image, other question before it',
+    what: 'TTFT, cached image in a different prompt',
     figure: versus,
     bar: { most: 0.35 },
     precision: 'fp32',
@@ -100,7 +100,7 @@ export const rows: readonly Row[] = [
   },
   {
     id: 'crowd-new',
-    what: '8 clients, each its own new image, tokens/s',
+    what: '8 clients, each with a new image, tokens/s',
     figure: versus,
     bar: { least: 1 },
     precision: 'fp32',
@@ -124,7 +124,7 @@ export const rows: readonly Row[] = [
   },
   {
     id: 'turns-int8',
-    what: 'the same, int8 vision',
+    what: '8 clients, 3 turns each on their own image, total time, int8 vision',
     figure: versus,
     bar: { most: 0.8 },
     precision: 'int8',
@@ -148,7 +148,7 @@ export const rows: readonly Row[] = [
   },
   {
     id: 'event-loop',
-    what: 'event loop delay of the API process, p99, under that load × 8',
+    what: 'event loop delay of the API process, p99, 8 clients with 100 kB images',
     figure: 'ms',
     bar: { most: 20 },
     precision: 'fp32',
@@ -156,10 +156,10 @@ export const rows: readonly Row[] = [
   },
 ]
 
-/** Tokens of an answer of which only the first is timed. */
+/** The length of an answer whose first token is timed. */
 const short = 4
 
-/** Brings a server's memory and threads to where they are in use. */
+/** Warms up memory and threads. */
 export async function warmUp({ oriel, peer }: Pair): Promise<void> {
   for (const server of [oriel, peer])
     for (const image of await newImages(3)) await chat(server, ask({ image }, question(0)), 48)
@@ -202,14 +202,12 @@ async function decode(pair: Pair, run: number): Promise<Sample> {
   })
 }
 
-/** All at once, `different` images among them. */
+/** All clients at once, with this many different images. */
 async function crowd(pair: Pair, run: number, different: number): Promise<Sample> {
   const images = await newImages(different)
   return compare(pair, run, async (server) => {
     const start = performance.now()
-    const answers = await everyone((client) =>
-      chat(server, ask({ image: at(images, client) }, question(client)), 48),
-    )
+    const answers = await everyone((client) => chat(server, ask({ image: at(images, client) }, question(client)), 48))
     const tokens = answers.reduce((sum, answer) => sum + answer.tokens, 0)
     return (tokens / (performance.now() - start)) * 1000
   })
@@ -230,7 +228,7 @@ async function threeTurns(pair: Pair, run: number): Promise<Sample> {
   })
 }
 
-/** A stream that is long enough for any image is left once the image's answer is there. */
+/** Cancels the long stream when the image has been answered. */
 async function longestGap(pair: Pair, run: number): Promise<Sample> {
   const image = await newImage(2048, 2048)
   const sample = await compare(pair, run, async (server) => {
@@ -274,7 +272,7 @@ async function eventLoop(pair: Pair): Promise<Sample> {
   return { figure, oriel: figure, peer: null, disturbed }
 }
 
-/** Measures one server, then the other, each on a machine that is otherwise free. */
+/** Measures one server, then the other, each on an idle machine. */
 async function compare(
   { oriel, peer }: Pair,
   run: number,
@@ -295,13 +293,13 @@ async function compare(
 const everyone = <T>(act: (client: number) => Promise<T>): Promise<T[]> =>
   Promise.all(Array.from({ length: clients }, (_, client) => act(client)))
 
-/** Photograph-like: 640 x 480 with so much grain that the file has about 100 kB. */
+/** Images of 640 x 480 pixels with the grain that makes files of about 100 kB. */
 const hundredKilobytes = (count: number): Promise<Image[]> =>
   Promise.all(Array.from({ length: count }, () => newImage(640, 480, 30)))
 
 const at = (images: readonly Image[], index: number): Image => images[index % images.length] as Image
 
-/** Questions that differ from their first word on. */
+/** Questions whose first words differ. */
 function question(number: number): Part {
   const questions = [
     'What is in this image?',
