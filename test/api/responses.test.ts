@@ -77,7 +77,10 @@ describe('responses of the built-in model', () => {
     const final = await stream.finalResponse()
     expect(deltas).toBe(whole.output_text)
     expect(final.output_text).toBe(whole.output_text)
-    expect(final.usage).toEqual({ ...whole.usage, input_tokens_details: expect.anything() })
+    expect(final.usage).toEqual({
+      ...whole.usage,
+      input_tokens_details: { cached_tokens: Number(whole.usage?.input_tokens) - 1, cache_write_tokens: 0 },
+    })
     expect(types.filter((type) => type !== 'response.output_text.delta')).toEqual([
       'response.created',
       'response.in_progress',

@@ -10,7 +10,7 @@ import { dataUrl, shape } from '../support/images.ts'
 import { pocketFolder } from '../support/pocket.ts'
 import { startServer, type TestServer } from '../support/server.ts'
 
-/** Models of random weights that answer in no time. Each takes about 250 MB, most of it its process, and a cache. */
+/** The folder of small random models. Each takes about 250 MB, most of it for its process and a cache. */
 let folder: string
 const servers: TestServer[] = []
 
@@ -28,7 +28,7 @@ async function pair(name: string): Promise<void> {
   idefics3.write(path.join(folder, name, `${name}.gguf`), path.join(folder, name, `mmproj-${name}.gguf`))
 }
 
-/** Room for one of the models. */
+/** Memory for one model. */
 const forOne = 500e6
 
 async function serve(loading: NonNullable<OrielSettings['loading']> = {}): Promise<TestServer> {

@@ -24,7 +24,7 @@ const examples = [...`${readme}\n${page}`.matchAll(/^```(bash|js)\n([\s\S]*?)^``
   }),
 )
 
-/** What an example must print, by what its code contains. The first that matches counts. */
+/** The output of an example, by a pattern of its code. The first match applies. */
 const outputs: [code: RegExp, output: RegExp][] = [
   [/count_tokens/, /^\{"input_tokens":\d+\}$/],
   [/\/tokenize/, /"count":56,.*"type":"image","param":"messages\[0\]\.content\[1\]\.image_url","tokens":42,/],
@@ -52,7 +52,7 @@ describe('README.md and docs/api.md', () => {
     await oriel.close()
   })
 
-  it.each(examples)('print what they must: example $title', async ({ language, code }) => {
+  it.each(examples)('print the expected output: example $title', async ({ language, code }) => {
     const { port } = images.address() as AddressInfo
     const here = code
       .replaceAll('http://127.0.0.1:8080', oriel.url)
@@ -62,7 +62,7 @@ describe('README.md and docs/api.md', () => {
       language === 'bash' ? ['bash', ['-c', curl + here]] : ['node', ['--input-type=module', '--eval', here]]
     const { stdout } = await run(program, args, { cwd: root })
     expect(stdout.trim()).toMatch(
-      outputs.find(([pattern]) => pattern.test(code))?.[1] ?? /^no output is expected of it$/,
+      outputs.find(([pattern]) => pattern.test(code))?.[1] ?? /^this example has no expected output$/,
     )
   })
 

@@ -8,7 +8,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 const root = path.join(import.meta.dirname, '../..')
 const run = promisify(execFile)
 
-/** Each example of the document: its code, and what it prints. */
+/** The examples of the document: code and output. */
 const text = await readFile(path.join(root, 'docs/library.md'), 'utf8')
 const examples = [...text.matchAll(/```js\n([\s\S]*?)```\n\n```output\n([\s\S]*?)```/g)].map(
   ([, code = '', output = '']) => ({ code, output: output.trim() }),
@@ -25,7 +25,7 @@ describe('docs/library.md', () => {
     expect(examples.length).toBe(text.match(/```js\n/g)?.length)
   })
 
-  it.each(examples)('prints what it says: $output', async ({ code, output }) => {
+  it.each(examples)('prints the documented output: $output', async ({ code, output }) => {
     const file = path.join(folder, 'example.mjs')
     const source = JSON.stringify(new URL('../../dist/app.js', import.meta.url).href)
     await writeFile(file, code.replaceAll("'oriel'", source))

@@ -7,7 +7,7 @@ import type { Backend, Ggml, Llama } from '../../src/native/index.ts'
 import { openSmall } from '../support/decoder.ts'
 import { pocketFolder } from '../support/pocket.ts'
 
-/** What is asked of the device that is there for a GPU, which has no memory at all. */
+/** Calls to the simulated GPU, which has no memory. */
 const asked = { layers: [] as number[], weights: 0, freed: 0 }
 beforeEach(() => {
   Object.assign(asked, { layers: [], weights: 0, freed: 0 })
@@ -33,7 +33,7 @@ vi.mock('../../src/native/index.ts', async (importActual) => {
       native.ggml.freeBackend(backend)
       if (backend !== gpu) return
       asked.freed++
-      // The next may stand at the same address.
+      // The next object may have the same address.
       gpu = null
     },
   }

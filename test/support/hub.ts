@@ -118,7 +118,7 @@ export class FakeHub {
     this.requests.push(`${request.method} files ${request.headers.range ?? 'whole'}`)
     const [, owner = '', name = '', ...path] = pathname.slice(1).split('/').map(decodeURIComponent)
     const file = this.#repos[`${owner}/${name}`]?.files[path.join('/')]
-    // As S3 does: a signed URL, and nothing else that proves who one is.
+    // Like S3, refuses a second authorization beside the signed URL.
     if (file === undefined || request.headers.authorization !== undefined) {
       response.writeHead(400).end('Only one auth mechanism allowed')
       return
@@ -147,14 +147,14 @@ export class FakeHub {
   }
 }
 
-/** Status, code and message of what is refused; null for what is not. */
+/** Status, code and message of a refusal; null if the request is allowed. */
 function refusalOf(
   name: string,
   repo: FakeRepo | undefined,
   path: string | undefined,
   token: string | undefined,
 ): [number, string, string] | null {
-  // The real one does not tell strangers which repositories there are.
+  // Hugging Face does not reveal to anonymous clients which repositories exist.
   if (repo === undefined && token === undefined) return [401, 'RepoNotFound', 'Invalid username or password.']
   if (repo === undefined) return [404, 'RepoNotFound', 'Repository not found']
   if (path === undefined) return null
