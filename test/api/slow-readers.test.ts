@@ -1,9 +1,8 @@
-import { execFileSync, spawn } from 'node:child_process'
+import { execFileSync } from 'node:child_process'
 import { connect, type Socket } from 'node:net'
-import { fileURLToPath } from 'node:url'
 import { expect, it, vi } from 'vitest'
+import { orielServe } from '../support/cli.ts'
 
-const bin = fileURLToPath(new URL('../../bin/oriel.js', import.meta.url))
 const readers = 200
 const maxTokens = 100
 
@@ -12,18 +11,10 @@ const residentMegabytes = (pid: number): number =>
 
 it('keeps its memory while 200 clients do not read their streams', async () => {
   // Answers are long as JSON: each token has its twenty alternatives.
-  const server = spawn(process.execPath, [bin, 'serve', '--port', '0'], {
-    stdio: ['ignore', 'pipe', 'inherit'],
-    env: { ...process.env, ORIEL_LOG_LEVEL: 'error' },
-  })
+  const server = await orielServe([], { ORIEL_LOG_LEVEL: 'error' })
+  const { hostname, port } = new URL(server.url)
   const sockets: Socket[] = []
   try {
-    let out = ''
-    for await (const part of server.stdout) {
-      out += part
-      if (out.endsWith('\n\n') && out.includes('curl ')) break
-    }
-    const { hostname, port } = new URL(/http:\/\/\S+:\d+/.exec(out)?.[0] ?? '')
     const body = JSON.stringify({
       model: 'pocket',
       stream: true,
@@ -45,21 +36,20 @@ it('keeps its memory while 200 clients do not read their streams', async () => {
     /** Waits until the engine has made this many answers. Their clients have read none of them. */
     const answered = async (answers: number): Promise<void> => {
       const tokens = `oriel_tokens_total{model="pocket",kind="completion"} ${answers * maxTokens}`
-      const made = async () =>
-        expect(await (await fetch(`http://${hostname}:${port}/metrics`)).text()).toContain(tokens)
+      const made = async () => expect(await (await fetch(`${server.url}/metrics`)).text()).toContain(tokens)
       await vi.waitFor(made, { timeout: 250_000, interval: 200 })
     }
     for (let i = 0; i < 20; i++) ask()
     await answered(20)
-    const before = residentMegabytes(server.pid ?? 0)
+    const before = residentMegabytes(server.pid)
     while (sockets.length < readers) ask()
     await answered(readers)
-    const after = residentMegabytes(server.pid ?? 0)
+    const after = residentMegabytes(server.pid)
     process.stdout.write(`resident memory: ${before} MB with 20 slow readers, ${after} MB with ${readers}\n`)
     // Some 30 MB of answers, if they were kept.
     expect(after).toBeLessThan(before + 60)
   } finally {
     for (const socket of sockets) socket.destroy()
-    server.kill('SIGKILL')
+    server.child.kill('SIGKILL')
   }
 }, 600_000)

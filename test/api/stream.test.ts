@@ -1,6 +1,7 @@
 import { connect } from 'node:net'
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
 import { startServer, type TestServer } from '../support/server.ts'
+import { patient } from '../support/wait.ts'
 
 let oriel: TestServer
 beforeAll(async () => {
@@ -22,8 +23,6 @@ const textOf = async (response: Response): Promise<string | undefined> => {
   const { choices } = (await response.json()) as { choices?: { message: { content: string } }[] }
   return choices?.[0]?.message.content
 }
-/** For `vi.waitFor`. */
-const patient = { timeout: 50_000, interval: 20 }
 
 const engineOf = async () => {
   const health = (await (await fetch(`${oriel.url}/health`)).json()) as { engines: object[] }

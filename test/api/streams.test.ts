@@ -7,6 +7,7 @@ import { eventsOf, post } from '../support/http.ts'
 import { dataUrl, shape } from '../support/images.ts'
 import { inputs } from '../support/long.ts'
 import { endEvents, promptEvent, startScripted, textEvent } from '../support/scripted.ts'
+import { patient } from '../support/wait.ts'
 
 interface Event {
   type?: string
@@ -183,4 +184,3 @@ describe('streams of any model', () => {
 })
 
 const answersTo = (body: object): number => ('prompt' in body && Array.isArray(body.prompt) ? body.prompt.length : 1)
-const patient = { timeout: 50_000, interval: 5 }

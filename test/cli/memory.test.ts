@@ -1,10 +1,8 @@
-import { execFileSync, spawn } from 'node:child_process'
-import { fileURLToPath } from 'node:url'
+import { execFileSync } from 'node:child_process'
 import { expect, it } from 'vitest'
+import { orielServe } from '../support/cli.ts'
 import { type Colour, colours, dataUrl, shape } from '../support/images.ts'
 import { inputs } from '../support/long.ts'
-
-const bin = fileURLToPath(new URL('../../bin/oriel.js', import.meta.url))
 
 /** Resident megabytes of a process and all that it started. */
 function residentOf(pid: number): number {
@@ -22,17 +20,13 @@ function residentOf(pid: number): number {
 
 it('a server holds its memory over hundreds of requests with new images', async () => {
   // Small caches are full before the first measurement.
-  const server = spawn(process.execPath, [bin, 'serve', '--port', '0'], {
-    stdio: ['ignore', 'pipe', 'inherit'],
-    env: { ...process.env, ORIEL_LOG_LEVEL: 'error', ORIEL_ENCODER_CACHE: '1000000', ORIEL_CONTEXT: '2048' },
+  const server = await orielServe([], {
+    ORIEL_LOG_LEVEL: 'error',
+    ORIEL_ENCODER_CACHE: '1000000',
+    ORIEL_CONTEXT: '2048',
   })
   try {
-    let out = ''
-    for await (const part of server.stdout) {
-      out += part
-      if (out.endsWith('\n\n') && out.includes('curl ')) break
-    }
-    const url = `${/http:\/\/\S+:\d+/.exec(out)?.[0]}/v1/chat/completions`
+    const url = `${server.url}/v1/chat/completions`
     const last = inputs(400, 700)
     const names = Object.keys(colours) as Colour[]
     let next = 0
@@ -63,12 +57,12 @@ it('a server holds its memory over hundreds of requests with new images', async 
         while (next < count) await ask()
       }
       await Promise.all([client(), client(), client(), client()])
-      return residentOf(server.pid ?? 0)
+      return residentOf(server.pid)
     }
     const [before, after] = [await askUntil(200), await askUntil(last)]
     process.stdout.write(`resident memory: ${before} MB after 200 requests, ${after} MB after ${last}\n`)
     expect(after).toBeLessThan(before + 25)
   } finally {
-    server.kill('SIGKILL')
+    server.child.kill('SIGKILL')
   }
 }, 600_000)

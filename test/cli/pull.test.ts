@@ -7,6 +7,7 @@ import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest'
 import { FakeHub } from '../support/hub.ts'
 import { pocketFolder } from '../support/pocket.ts'
+import { patient } from '../support/wait.ts'
 
 const root = fileURLToPath(new URL('../../', import.meta.url))
 const decoder = readFileSync(`${pocketFolder}pocket.gguf`)
@@ -68,7 +69,7 @@ async function saved(bytes: number): Promise<void> {
     const counts = await Promise.all((await readdir(blobs)).map(bytesIn))
     expect(counts.reduce((sum, count) => sum + count, 0)).toBeGreaterThanOrEqual(bytes)
   }
-  await vi.waitFor(enough, { timeout: 50_000, interval: 20 })
+  await vi.waitFor(enough, patient)
 }
 
 /** Waits until the hub has sent this many more bytes. */

@@ -9,6 +9,7 @@ import { type Value, writeGguf } from '../support/gguf-file.ts'
 import { dataUrl, shape } from '../support/images.ts'
 import { pocketFolder } from '../support/pocket.ts'
 import { startServer, type TestServer } from '../support/server.ts'
+import { patient } from '../support/wait.ts'
 
 /** The folder of small random models. Each takes about 250 MB, most of it for its process and a cache. */
 let folder: string
@@ -64,9 +65,6 @@ const listed = async (server: TestServer, query = '') => {
 const stateOf = async (server: TestServer, id: string) => (await listed(server)).find((model) => model.id === id)?.state
 const errorOf = async (response: Response) =>
   ((await response.json()) as { error: { message: string; code: string } }).error
-
-/** For `vi.waitFor`. */
-const patient = { timeout: 100_000, interval: 5 }
 
 describe('a model that a request names', () => {
   it('is loaded once for all requests that wait for it, beside other models', async () => {

@@ -1,8 +1,10 @@
-import { execFileSync } from 'node:child_process'
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
 import type { AnswerToken, Engine, GenerateRequest } from '../../src/engine/index.ts'
+import { childrenRunning } from '../support/children.ts'
 import { inputs } from '../support/long.ts'
+import { seeded } from '../support/mutate.ts'
 import { answerOf, ask, greedy, requestOf, square, startPocket } from '../support/pocket.ts'
+import { patient } from '../support/wait.ts'
 
 let engine: Engine
 beforeAll(async () => {
@@ -10,12 +12,7 @@ beforeAll(async () => {
 })
 afterAll(() => engine.close())
 
-/** A generator with a fixed seed. */
-let seed = 7
-const random = (below: number): number => {
-  seed = (Math.imul(seed, 1103515245) + 12345) >>> 0
-  return (seed >>> 8) % below
-}
+const random = seeded(7)
 
 const questions = [
   'What is in this image?',
@@ -50,14 +47,8 @@ const tokensOf = async (request: GenerateRequest, signal?: AbortSignal) => {
   return { tokens, reasons }
 }
 
-const residentMegabytes = (): number => {
-  const list = execFileSync('ps', ['-o', 'rss=,args=', '--ppid', String(process.pid)], { encoding: 'utf8' })
-  const lines = list.split('\n').filter((line) => line.includes('engine/process.ts'))
-  return Math.round(lines.reduce((sum, line) => sum + Number.parseInt(line, 10), 0) / 1000)
-}
-
-/** For `vi.waitFor`. */
-const patient = { timeout: 50_000, interval: 10 }
+const engines = () => childrenRunning('engine/process.ts')
+const residentMegabytes = (): number => Math.round(engines().reduce((sum, { megabytes }) => sum + megabytes, 0))
 
 describe('many requests of all kinds', () => {
   it('are answered as if alone, and leave no cells or memory in use', async () => {
@@ -124,7 +115,7 @@ describe('many requests of all kinds', () => {
       ),
     )
     await vi.waitFor(async () => expect((await engine.state()).running).toBe(8), patient)
-    execFileSync('pkill', ['-9', '-P', String(process.pid), '-f', 'engine/process.ts'])
+    for (const { pid } of engines()) process.kill(pid, 'SIGKILL')
     for (const error of await Promise.all(running)) {
       expect(error).toMatchObject({ kind: 'engine_failed', retryAfter: 1 })
       expect(String(error)).toMatch(/The engine stopped while it worked on this request/)
@@ -137,7 +128,7 @@ describe('many requests of all kinds', () => {
       (error: unknown) => error,
     )
     await vi.waitFor(async () => expect((await engine.state()).running).toBe(1), patient)
-    execFileSync('pkill', ['-STOP', '-P', String(process.pid), '-f', 'engine/process.ts'])
+    for (const { pid } of engines()) process.kill(pid, 'SIGSTOP')
     expect(await running).toMatchObject({ kind: 'engine_failed' })
     expect((await answerOf(engine, requestOf(ask('Hi')))).reasons).toEqual(['stop'])
   }, 300_000)

@@ -2,6 +2,7 @@ import { createSocket, type Socket } from 'node:dgram'
 import { lookup } from 'node:dns/promises'
 import { afterEach, describe, expect, it, vi } from 'vitest'
 import { resolver } from '../../src/media/fetch/resolve.ts'
+import { patient } from '../support/wait.ts'
 
 const sockets: Socket[] = []
 afterEach(() => {
@@ -63,7 +64,7 @@ describe('a host name', () => {
     const resolve = resolver([await nameServer('silent', () => queries++)])
     let failed = 0
     const unanswered = Array.from({ length: 30 }, (_, index) => resolve(`h${index}.example`).catch(() => failed++))
-    await vi.waitFor(() => expect(queries).toBeGreaterThanOrEqual(30), { timeout: 30_000, interval: 5 })
+    await vi.waitFor(() => expect(queries).toBeGreaterThanOrEqual(30), patient)
     // This look-up needs a thread of the system's resolver, and ends while all others wait.
     await lookup('localhost')
     expect(failed).toBe(0)

@@ -1,5 +1,5 @@
-import { execFileSync } from 'node:child_process'
 import { createOriel, type OrielSettings } from '../../src/app.ts'
+import { childrenRunning } from './children.ts'
 
 export interface TestServer {
   url: string
@@ -35,11 +35,4 @@ export async function startServer(overrides: OrielSettings = {}): Promise<TestSe
   }
 }
 
-/** Process ids of this process's children that are engines. */
-function children(): number[] {
-  const list = execFileSync('ps', ['-o', 'pid=,args=', '--ppid', String(process.pid)], { encoding: 'utf8' })
-  return list
-    .split('\n')
-    .filter((line) => line.includes('engine/process.ts'))
-    .map((line) => Number.parseInt(line.trim(), 10))
-}
+const children = (): number[] => childrenRunning('engine/process.ts').map(({ pid }) => pid)
