@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { postJson } from '../support/http.ts'
 import { dataUrl, shape } from '../support/images.ts'
 import { startServer, type TestServer } from '../support/server.ts'
 
@@ -328,12 +329,7 @@ describe('a request that is not valid', () => {
   })
 
   it('ignores parameters that do not change the prompt when it only counts', async () => {
-    const send = (path: string, body: object) =>
-      fetch(`${oriel.url}${path}`, {
-        method: 'POST',
-        headers: { 'content-type': 'application/json' },
-        body: JSON.stringify(chat(body)),
-      })
+    const send = (path: string, body: object) => postJson(`${oriel.url}${path}`, chat(body))
     const counted = await send('/v1/messages/count_tokens', { stop_sequences: 'END' })
     expect(counted.status).toBe(200)
     expect(counted.headers.get('x-oriel-ignored-parameters')).toBe('stop_sequences')

@@ -1,5 +1,6 @@
 import OpenAI from 'openai'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { eventsOf, postJson } from '../support/http.ts'
 import { dataUrl, shape } from '../support/images.ts'
 import { startServer, type TestServer } from '../support/server.ts'
 
@@ -16,11 +17,7 @@ beforeAll(async () => {
 afterAll(() => oriel.close())
 
 const post = (body: object, base = '/v1') =>
-  fetch(`${oriel.url}${base}/completions`, {
-    method: 'POST',
-    headers: { 'content-type': 'application/json' },
-    body: JSON.stringify({ model: 'pocket', temperature: 0, ...body }),
-  })
+  postJson(`${oriel.url}${base}/completions`, { model: 'pocket', temperature: 0, ...body })
 
 interface Body {
   object: string
@@ -37,9 +34,6 @@ interface Body {
   error?: { message: string; param: string; code: string }
 }
 const complete = async (body: object, base?: string): Promise<Body> => (await (await post(body, base)).json()) as Body
-
-const eventsOf = (text: string): Body[] =>
-  text.split('\n\n').flatMap((frame) => (frame.startsWith('data: {') ? [JSON.parse(frame.slice(6)) as Body] : []))
 
 /** The built-in model's chat format, as a caller of this API writes it out. */
 const turn = (content: string): string => `<|im_start|>user\n${content}<|im_end|>\n<|im_start|>assistant\n`
@@ -97,7 +91,7 @@ describe('completions', () => {
     const [raws, prompts] = [[] as unknown[], [] as unknown[]]
     const texts = ['', '']
     const ends: (string | null)[] = []
-    for (const chunk of eventsOf(await (await post({ ...told, stream: true })).text()))
+    for (const chunk of eventsOf<Body>(await (await post({ ...told, stream: true })).text()))
       for (const { index, text, finish_reason, raw_output, prompt_token_ids } of chunk.choices) {
         texts[index] += text
         if (finish_reason !== null) ends[index] = finish_reason
@@ -173,7 +167,7 @@ describe('completions', () => {
     expect(tokens.filter((token) => token === '<image>')).toHaveLength(1)
     expect(token_logprobs[image]).toBeNull()
     expect(token_logprobs.at(-1)).toEqual(expect.any(Number))
-    const chunks = eventsOf(await (await post({ ...body, stream: true })).text())
+    const chunks = eventsOf<Body>(await (await post({ ...body, stream: true })).text())
     expect(chunks.flatMap((chunk) => chunk.choices[0]?.logprobs?.tokens ?? [])).toEqual(tokens)
   })
 

@@ -1,5 +1,6 @@
 import { expect, it } from 'vitest'
 import type { GenerateRequest } from '../../src/engine/index.ts'
+import { postJson } from '../support/http.ts'
 import { startScripted } from '../support/scripted.ts'
 
 it.each([
@@ -22,10 +23,9 @@ it.each([
     const image = { type: 'image_url', image_url: { url: 'data:image/png;base64,AAAA' } }
     const text = (words: string) => ({ type: 'text', text: words })
     const content = [text('One '), image, text(' two '), image, text(' three.')]
-    const response = await fetch(`${server.url}/v1/chat/completions`, {
-      method: 'POST',
-      headers: { 'content-type': 'application/json' },
-      body: JSON.stringify({ model: 'scripted', messages: [{ role: 'user', content }] }),
+    const response = await postJson(`${server.url}/v1/chat/completions`, {
+      model: 'scripted',
+      messages: [{ role: 'user', content }],
     })
     expect(response.status, await response.text()).toBe(200)
     const pieces: string[] = []

@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { postJson } from '../support/http.ts'
 import { dataUrl, shape } from '../support/images.ts'
 import { startServer, type TestServer } from '../support/server.ts'
 
@@ -9,23 +10,19 @@ beforeAll(async () => {
 afterAll(() => oriel.close())
 
 const ask = async (stream: boolean): Promise<void> => {
-  const response = await fetch(`${oriel.url}/v1/chat/completions`, {
-    method: 'POST',
-    headers: { 'content-type': 'application/json' },
-    body: JSON.stringify({
-      model: 'pocket',
-      stream,
-      max_tokens: 16,
-      messages: [
-        {
-          role: 'user',
-          content: [
-            { type: 'image_url', image_url: { url: dataUrl(await shape('red')) } },
-            { type: 'text', text: 'What is in this image?' },
-          ],
-        },
-      ],
-    }),
+  const response = await postJson(`${oriel.url}/v1/chat/completions`, {
+    model: 'pocket',
+    stream,
+    max_tokens: 16,
+    messages: [
+      {
+        role: 'user',
+        content: [
+          { type: 'image_url', image_url: { url: dataUrl(await shape('red')) } },
+          { type: 'text', text: 'What is in this image?' },
+        ],
+      },
+    ],
   })
   await response.text()
 }

@@ -10,7 +10,7 @@ import { model, modelList } from '../../src/api/models/answer.ts'
 import { response, responseEvent } from '../../src/api/responses/answer.ts'
 import { backends } from '../support/backends.ts'
 import { fromSchema, type Schema } from '../support/from-schema.ts'
-import { eventsOf, post } from '../support/http.ts'
+import { eventsOf, postJson } from '../support/http.ts'
 import { dataUrl, shape } from '../support/images.ts'
 import { inputs } from '../support/long.ts'
 import { promptEvent, startScripted, textEvent } from '../support/scripted.ts'
@@ -70,7 +70,7 @@ describe.each(backends)('the OpenAPI document of a server with the model $model'
     const holds = async (path: string, schema: z.ZodType, body?: object): Promise<void> => {
       const response = await (body === undefined
         ? fetch(`${oriel.url}/v1${path}`)
-        : post(`${oriel.url}/v1${path}`, { model: backend.model, ...body }))
+        : postJson(`${oriel.url}/v1${path}`, { model: backend.model, ...body }))
       const text = await response.text()
       expect(response.status, text).toBe(200)
       const bodies = text.startsWith('{') ? [JSON.parse(text)] : eventsOf<unknown>(text)
@@ -135,7 +135,7 @@ describe.each(backends)('the OpenAPI document of a server with the model $model'
               typeof body === 'object' && body !== null && !Array.isArray(body)
                 ? { ...body, model: backend.model, max_tokens: 2, max_completion_tokens: 2, max_output_tokens: 2 }
                 : body
-            const response = await post(oriel.url + base + path, few)
+            const response = await postJson(oriel.url + base + path, few)
             const text = await response.text()
             expect(response.status, JSON.stringify({ path, few, text })).toBeLessThan(500)
           }),
@@ -203,7 +203,7 @@ describe('requests generated from the document', () => {
       // Most requests get as far as a model.
       const known =
         typeof body === 'object' && body !== null && !Array.isArray(body) ? { ...body, model: 'scripted' } : body
-      const response = await post(server.url + base + path, known)
+      const response = await postJson(server.url + base + path, known)
       const text = await response.text()
       statuses.set(response.status, (statuses.get(response.status) ?? 0) + 1)
       expect(response.status, JSON.stringify({ path, known, text })).toBeLessThan(500)

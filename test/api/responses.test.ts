@@ -1,6 +1,7 @@
 import OpenAI from 'openai'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { OrielError } from '../../src/errors.ts'
+import { postJson } from '../support/http.ts'
 import { dataUrl, shape } from '../support/images.ts'
 import { startWords } from '../support/scripted.ts'
 import { startServer, type TestServer } from '../support/server.ts'
@@ -220,11 +221,7 @@ describe('responses of the built-in model', () => {
     ],
     ['no input', {}, 'input'],
   ])('refuse %s', async (_, body, param, says = '') => {
-    const response = await fetch(`${oriel.url}/v1/responses`, {
-      method: 'POST',
-      headers: { 'content-type': 'application/json' },
-      body: JSON.stringify({ model: 'pocket', ...body }),
-    })
+    const response = await postJson(`${oriel.url}/v1/responses`, { model: 'pocket', ...body })
     const { error } = (await response.json()) as { error: { param: string; message: string } }
     expect({ status: response.status, param: error.param }).toEqual({ status: 400, param })
     expect(error.message).toContain(says)

@@ -1,5 +1,6 @@
 import { connect } from 'node:net'
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
+import { postJson } from '../support/http.ts'
 import { startServer, type TestServer } from '../support/server.ts'
 import { patient } from '../support/wait.ts'
 
@@ -10,12 +11,11 @@ beforeAll(async () => {
 afterAll(() => oriel.close())
 
 const post = (over: object = {}, base = '/v1', init: RequestInit = {}) =>
-  fetch(`${oriel.url}${base}/chat/completions`, {
-    method: 'POST',
-    headers: { 'content-type': 'application/json' },
-    body: JSON.stringify({ model: 'pocket', messages: [{ role: 'user', content: 'Hello' }], temperature: 0, ...over }),
-    ...init,
-  })
+  postJson(
+    `${oriel.url}${base}/chat/completions`,
+    { model: 'pocket', messages: [{ role: 'user', content: 'Hello' }], temperature: 0, ...over },
+    { ...init },
+  )
 
 /** The greedy answer to `Hello`. */
 const greeting = 'Hello! Send me an image and ask about it.'

@@ -3,7 +3,7 @@ import fc from 'fast-check'
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
 import { OrielError } from '../../src/errors.ts'
 import { backends } from '../support/backends.ts'
-import { eventsOf, post } from '../support/http.ts'
+import { eventsOf, postJson } from '../support/http.ts'
 import { dataUrl, shape } from '../support/images.ts'
 import { inputs } from '../support/long.ts'
 import { endEvents, promptEvent, startScripted, textEvent } from '../support/scripted.ts'
@@ -106,10 +106,12 @@ describe.each(backends)('streams of the model $model', ({ model, start }) => {
 
   it.each(dialects)('of %s have the same text as the whole answer', async (path, body) => {
     const request = { model, ...body(red) }
-    const whole = saidWhole((await (await post(`${oriel.url}/v1/${path}`, request)).json()) as Whole)
+    const whole = saidWhole((await (await postJson(`${oriel.url}/v1/${path}`, request)).json()) as Whole)
     expect(whole.filter((text) => text === '')).toEqual([])
     for (let turn = 0; turn < 2; turn++)
-      expect(said(await (await post(`${oriel.url}/v1/${path}`, { ...request, stream: true })).text())).toEqual(whole)
+      expect(said(await (await postJson(`${oriel.url}/v1/${path}`, { ...request, stream: true })).text())).toEqual(
+        whole,
+      )
   })
 })
 
@@ -136,7 +138,7 @@ describe('streams of any model', () => {
           async (generated) => {
             pieces = generated
             const text = await (
-              await post(`${server.url}/v1/${path}`, { model: 'scripted', stream: true, ...body })
+              await postJson(`${server.url}/v1/${path}`, { model: 'scripted', stream: true, ...body })
             ).text()
             const answers = said(text)
             expect(answers).toEqual(Array.from({ length: answersTo(body) }, () => pieces.join('')))
@@ -169,9 +171,11 @@ describe('streams of any model', () => {
       })
       try {
         const leaving = new AbortController()
-        const asked = post(`${server.url}/v1/${path}`, { model: 'scripted', ...body }, { signal: leaving.signal }).then(
-          (response) => response.text(),
-        )
+        const asked = postJson(
+          `${server.url}/v1/${path}`,
+          { model: 'scripted', ...body },
+          { signal: leaving.signal },
+        ).then((response) => response.text())
         asked.catch(() => {})
         await vi.waitFor(() => expect(started).toBe(answersTo(body)), patient)
         leaving.abort()

@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { afterEach, describe, expect, it } from 'vitest'
 import { oriel, orielServe, root, run } from '../support/cli.ts'
-import { eventsOf, post } from '../support/http.ts'
+import { eventsOf, postJson } from '../support/http.ts'
 import { pocketFolder } from '../support/pocket.ts'
 
 const running: ChildProcess[] = []
@@ -34,7 +34,7 @@ describe('oriel serve', () => {
     for (const signal of ['SIGINT', 'SIGTERM'] as const) {
       const { child, url } = await serve()
       const ended = exit(child)
-      const response = await post(`${url}/v1/chat/completions`, {
+      const response = await postJson(`${url}/v1/chat/completions`, {
         model: 'pocket',
         stream: true,
         ignore_eos: true,

@@ -1,6 +1,7 @@
 import { execFileSync } from 'node:child_process'
 import { expect, it } from 'vitest'
 import { orielServe } from '../support/cli.ts'
+import { postJson } from '../support/http.ts'
 import { type Colour, colours, dataUrl, shape } from '../support/images.ts'
 import { inputs } from '../support/long.ts'
 
@@ -33,22 +34,18 @@ it('a server holds its memory over hundreds of requests with new images', async 
     const ask = async (): Promise<void> => {
       const i = next++
       const image = await shape(names[i % names.length] ?? 'red', i % 2 ? 'circle' : 'square', 64 + (i % 200))
-      const response = await fetch(url, {
-        method: 'POST',
-        headers: { 'content-type': 'application/json' },
-        body: JSON.stringify({
-          model: 'pocket',
-          max_tokens: 24,
-          messages: [
-            {
-              role: 'user',
-              content: [
-                { type: 'image_url', image_url: { url: dataUrl(image) } },
-                { type: 'text', text: 'What is in this image?' },
-              ],
-            },
-          ],
-        }),
+      const response = await postJson(url, {
+        model: 'pocket',
+        max_tokens: 24,
+        messages: [
+          {
+            role: 'user',
+            content: [
+              { type: 'image_url', image_url: { url: dataUrl(image) } },
+              { type: 'text', text: 'What is in this image?' },
+            ],
+          },
+        ],
       })
       expect(response.status, await response.text()).toBe(200)
     }

@@ -6,6 +6,7 @@ import type { OrielSettings } from '../../src/app.ts'
 import { decoderOf } from '../encoders/oracle/decoder.ts'
 import { idefics3 } from '../encoders/oracle/families/idefics3.ts'
 import { type Value, writeGguf } from '../support/gguf-file.ts'
+import { postJson } from '../support/http.ts'
 import { dataUrl, shape } from '../support/images.ts'
 import { pocketFolder } from '../support/pocket.ts'
 import { startServer, type TestServer } from '../support/server.ts'
@@ -40,12 +41,11 @@ async function serve(loading: NonNullable<OrielSettings['loading']> = {}): Promi
 }
 
 const post = (server: TestServer, model: string, more: object = {}, signal?: AbortSignal) =>
-  fetch(`${server.url}/v1/chat/completions`, {
-    method: 'POST',
-    headers: { 'content-type': 'application/json' },
-    body: JSON.stringify({ model, max_tokens: 3, messages: [{ role: 'user', content: 'Hello' }], ...more }),
-    signal: signal ?? null,
-  })
+  postJson(
+    `${server.url}/v1/chat/completions`,
+    { model, max_tokens: 3, messages: [{ role: 'user', content: 'Hello' }], ...more },
+    { signal: signal ?? null },
+  )
 
 /** Begins an answer that runs until `end` is called. */
 async function streaming(server: TestServer, model: string): Promise<{ end(): void; text: Promise<string> }> {

@@ -1,4 +1,5 @@
 import { readFileSync } from 'node:fs'
+import { postJson } from '../support/http.ts'
 
 /** A question that is not in the training data, in the format of pocket/held_out.py. */
 interface Case {
@@ -49,18 +50,14 @@ async function ask(url: string, { messages }: Case, images: readonly string[]): 
     typeof content === 'string'
       ? { type: 'text', text: content }
       : { type: 'image_url', image_url: { url: images[content] } }
-  const response = await fetch(`${url}/v1/chat/completions`, {
-    method: 'POST',
-    headers: { 'content-type': 'application/json' },
-    body: JSON.stringify({
-      model: 'pocket',
-      temperature: 0,
-      max_tokens: 48,
-      messages: messages.map(({ role, content }) => ({
-        role,
-        content: role === 'user' ? content.map(part) : content.join(''),
-      })),
-    }),
+  const response = await postJson(`${url}/v1/chat/completions`, {
+    model: 'pocket',
+    temperature: 0,
+    max_tokens: 48,
+    messages: messages.map(({ role, content }) => ({
+      role,
+      content: role === 'user' ? content.map(part) : content.join(''),
+    })),
   })
   if (!response.ok) throw new Error(`${response.status}: ${await response.text()}`)
   const { choices } = (await response.json()) as { choices: { message: { content: string } }[] }

@@ -1,5 +1,5 @@
 /** Sends a JSON body. */
-export const post = (url: string, body: unknown, init: RequestInit = {}): Promise<Response> =>
+export const postJson = (url: string, body: unknown, init: RequestInit = {}): Promise<Response> =>
   fetch(url, {
     method: 'POST',
     body: JSON.stringify(body),
