@@ -1,4 +1,4 @@
-// The rooms of docs/design.md: each may import only the rooms below it, and the ground (errors.ts, log.ts, children/).
+// The rooms of docs/architecture.md: each may import only the rooms below it, and the ground (errors.ts, log.ts, children/).
 const ground = ['children']
 const below = {
   children: [],
@@ -6,15 +6,14 @@ const below = {
   media: [],
   gguf: [],
   models: ['gguf'],
-  accounts: [],
   language: ['native'],
   encoders: ['native', 'gguf'],
-  prompt: ['models'],
+  prompt: [],
   engine: ['language', 'encoders', 'native'],
   deployments: ['engine', 'prompt', 'media', 'models'],
-  api: ['accounts', 'deployments'],
-  app: ['api', 'accounts', 'deployments', 'media', 'models', 'engine', 'encoders'],
-  cli: ['models', 'encoders'],
+  api: ['deployments'],
+  app: ['api', 'deployments', 'media', 'models', 'engine', 'encoders'],
+  cli: ['app', 'models', 'encoders'],
 }
 
 module.exports = {

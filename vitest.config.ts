@@ -5,7 +5,8 @@ const all = 'test/**/*.test.ts'
 const installed = 'test/package/*.test.ts'
 /** Tests that start an engine, a server, decoder processes or the CLI, or that compute whole encoders. */
 const engine = [
-  'test/{api,cli,docs,pocket}/**/*.test.ts',
+  'test/{api,cli,pocket}/**/*.test.ts',
+  'test/docs/{api,library}.test.ts',
   'test/deployments/loading.test.ts',
   'test/engine/{crowd,engine}.test.ts',
   'test/media/{ask,bombs,formats,fuzz,http,load,pages,resolve,ssrf}.test.ts',
@@ -13,6 +14,8 @@ const engine = [
   'test/models/{pull,url}.test.ts',
   'test/encoders/{conformance,families,idefics3,qwen}.test.ts',
 ]
+
+// Tests that generate their inputs try a few of them. With ORIEL_TEST_LONG=1, as in .ci/run, they try all.
 
 export default defineConfig({
   test: {
@@ -24,7 +27,6 @@ export default defineConfig({
     // Two files at once: every server of a test has an engine process of its own, and CI has two cores.
     maxWorkers: 2,
     pool: 'forks',
-    // Tests that generate their inputs try few of them; with ORIEL_TEST_LONG=1, as in .ci/run, they try all.
     // The tests must not find the models of the person who runs them.
     env: { HF_HOME: '/nonexistent', ORIEL_MODELS_DIR: '/nonexistent' },
     projects: [

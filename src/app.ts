@@ -1,12 +1,12 @@
 import type { AddressInfo } from 'node:net'
 import { z } from 'zod'
-import { askOf, attachmentOf, type ImageInput, type Message, type QuestionOptions } from './app/question.ts'
+import { askOf, attachmentOf, type ImageInput, inOptions, type Message, type QuestionOptions } from './app/question.ts'
 import { Reply } from './app/reply.ts'
 import { type Config, loadConfig, type OrielSettings, variableOf } from './config.ts'
 import { type Backend, type Count, type Deployments, deploy, embedded, type ListedModel } from './deployments/index.ts'
 import { imageFamilies } from './encoders/index.ts'
 import { type Compute, chooseDevice } from './engine/index.ts'
-import { OrielError } from './errors.ts'
+import { OrielError, shuttingDown } from './errors.ts'
 import { createLogger, type Logger } from './log.ts'
 import { createMedia, type Media } from './media/index.ts'
 import { createLibrary, type Library, type ModelCard } from './models/index.ts'
@@ -61,7 +61,10 @@ export interface Oriel {
    * @throws OrielError `invalid` when it cannot listen there: codes `port_in_use`, `port_denied`, `bad_host`
    */
   listen(options?: ListenOptions): Promise<{ url: string }>
-  /** Ends the server, then the models. Answers in progress have `graceMs` to end. Default: 1000. */
+  /**
+   * Ends the server, then the models. What is asked afterwards is refused. HTTP answers in progress have `graceMs` to end
+   * (default: 1000); answers to `ask` end at once.
+   */
   close(options?: { graceMs?: number }): Promise<void>
 }
 
@@ -107,6 +110,7 @@ export async function createOriel(settings: OrielSettings = {}, around: Surround
     backends,
     cards,
     start: embedded({ config, device: compute.device, media, log }),
+    media,
     gpuMemory: gpuMemory(compute),
     log,
   })
@@ -137,6 +141,7 @@ class Assembled implements Oriel {
   /** The models that the settings name. */
   readonly #named: readonly string[]
   readonly #servers = new Set<{ close(): Promise<void> }>()
+  #closed = false
 
   constructor(
     config: Config,
@@ -155,12 +160,12 @@ class Assembled implements Oriel {
     const signal = options.signal === undefined ? over.signal : AbortSignal.any([options.signal, over.signal])
     try {
       const ask = await askOf(question, options)
-      const backend = await this.#deployments.find(this.#modelOf(options), signal)
+      const backend = await this.#deployments.find(this.#modelOf(options), signal, ask)
       const answer = await backend.answer(ask, signal)
       return new Reply({ ...answer, events: closing(answer.events, over) })
     } catch (error) {
       over.abort()
-      throw error
+      throw inOptions(error)
     }
   }
 
@@ -168,8 +173,10 @@ class Assembled implements Oriel {
     const over = new AbortController()
     try {
       const ask = await askOf(question, options)
-      const backend = await this.#deployments.find(this.#modelOf(options), over.signal)
+      const backend = await this.#deployments.find(this.#modelOf(options), over.signal, ask)
       return await backend.count(ask, over.signal)
+    } catch (error) {
+      throw inOptions(error)
     } finally {
       over.abort()
     }
@@ -200,7 +207,9 @@ class Assembled implements Oriel {
     // A load that fails reports its error itself.
     const timer = onProgress && setInterval(() => void report().catch(() => {}), progressInterval)
     try {
-      await Promise.all(names.map((name) => this.#deployments.find(name, loaded.signal, Number.POSITIVE_INFINITY)))
+      await Promise.all(
+        names.map((name) => this.#deployments.find(name, loaded.signal, { timeoutMs: Number.POSITIVE_INFINITY })),
+      )
     } finally {
       clearInterval(timer)
       loaded.abort()
@@ -212,16 +221,20 @@ class Assembled implements Oriel {
     const [{ createServer }] = await Promise.all([import('./api/index.ts'), this.load(undefined, options)])
     const rooms = { deployments: this.#deployments, clearCache: () => this.#media.clearCache() }
     const server = createServer(rooms, this.#config.server, this.#log)
+    // `close` may have been called while the models were loading.
+    if (this.#closed) throw shuttingDown()
+    this.#servers.add(server)
     await server.listen({ host, port }).catch((error: unknown) => {
+      this.#servers.delete(server)
       throw whyNotListening(error, host, port)
     })
-    this.#servers.add(server)
     const { port: taken } = server.server.address() as AddressInfo
     const shown = host === '0.0.0.0' || host === '::' ? 'localhost' : host.includes(':') ? `[${host}]` : host
     return { url: `http://${shown}:${taken}` }
   }
 
   async close({ graceMs = usualGrace }: { graceMs?: number } = {}): Promise<void> {
+    this.#closed = true
     // New connections are refused from here on. Answers that outlast the grace end with an error event.
     const closed = Promise.all([...this.#servers].map((server) => server.close()))
     const timer = setTimeout(() => void this.#deployments.close(), graceMs)
@@ -241,6 +254,8 @@ class Assembled implements Oriel {
 async function* closing<T>(events: AsyncIterable<T>, over: AbortController): AsyncIterable<T> {
   try {
     yield* events
+  } catch (error) {
+    throw inOptions(error)
   } finally {
     over.abort()
   }

@@ -68,3 +68,6 @@ export class OrielError extends Error {
 }
 
 export const cancelled = (): OrielError => new OrielError('cancelled', 'The request was cancelled.')
+
+export const shuttingDown = (): OrielError =>
+  new OrielError('overloaded', 'The server is shutting down.', { retryAfter: 5 })

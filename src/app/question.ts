@@ -1,5 +1,12 @@
 import { readFile } from 'node:fs/promises'
-import { type Ask, type Attachment, type ContentPart, endsInAnswer, plainSettings } from '../deployments/index.ts'
+import {
+  type Ask,
+  type Attachment,
+  type ChatMessage,
+  type ContentPart,
+  endsInAnswer,
+  plainSettings,
+} from '../deployments/index.ts'
 import { OrielError } from '../errors.ts'
 
 /** An image as a program has it: a file's path, an http(s) or `data:` URL, or the bytes of a file. */
@@ -63,15 +70,14 @@ export async function askOf(question: string | readonly Message[], options: Ques
       : question
   if (typeof question !== 'string' && images.length > 0)
     throw new OrielError('invalid', 'Put the images of a conversation into its messages.', { param: 'images' })
-  const told: readonly Message[] = system === undefined ? asked : [{ role: 'system', content: system }, ...asked]
   const attachments: Attachment[] = []
-  const messages = []
-  for (const [turn, { role, content }] of told.entries()) {
-    const parts: ContentPart[] = typeof content === 'string' ? [{ kind: 'text', text: content }] : []
+  const messages: ChatMessage[] = system === undefined ? [] : [{ role: 'system', content: [textPart(system)] }]
+  for (const [turn, { role, content }] of asked.entries()) {
+    const parts: ContentPart[] = typeof content === 'string' ? [textPart(content)] : []
     for (const [index, part] of (typeof content === 'string' ? [] : content).entries())
-      if (part.type === 'text') parts.push({ kind: 'text', text: part.text })
+      if (part.type === 'text') parts.push(textPart(part.text))
       else {
-        const param = `messages[${turn}].content[${index}].image`
+        const param = typeof question === 'string' ? `images[${index}]` : `messages[${turn}].content[${index}].image`
         parts.push({ kind: 'image', attachment: attachments.push(await attachmentOf(part, param)) - 1 })
       }
     messages.push({ role, content: parts })
@@ -113,13 +119,25 @@ export async function attachmentOf(
   { image, detail = 'auto', pages }: Omit<ImagePart, 'type'>,
   param: string,
 ): Promise<Attachment> {
-  return { kind: 'image', url: await urlOf(image), detail, param, pages }
+  return { kind: 'image', url: await urlOf(image, param), detail, param, pages }
 }
+
+/** A backend's error in the words of the options. */
+export function inOptions(error: unknown): unknown {
+  if (!(error instanceof OrielError)) return error
+  const word = new Map([
+    ['grammar', 'schema'],
+    ['prompt', 'question'],
+  ]).get(error.param ?? '')
+  return word === undefined ? error : error.at(word)
+}
+
+const textPart = (text: string): ContentPart => ({ kind: 'text', text })
 
 const imagePart = (image: ImageInput | ImagePart): ImagePart =>
   typeof image === 'object' && 'image' in image ? image : { type: 'image', image }
 
-async function urlOf(image: ImageInput): Promise<string> {
+async function urlOf(image: ImageInput, param: string): Promise<string> {
   if (image instanceof Blob) return dataUrl(Buffer.from(await image.arrayBuffer()))
   if (image instanceof Uint8Array) return dataUrl(Buffer.from(image.buffer, image.byteOffset, image.byteLength))
   const isFile = image instanceof URL ? image.protocol === 'file:' : !/^(https?|data):/i.test(image)
@@ -127,7 +145,11 @@ async function urlOf(image: ImageInput): Promise<string> {
   try {
     return dataUrl(await readFile(image))
   } catch (cause) {
-    throw new OrielError('not_found', `The file ${String(image)} cannot be read.`, { code: 'file_not_found', cause })
+    throw new OrielError('not_found', `The file ${String(image)} cannot be read.`, {
+      param,
+      code: 'file_not_found',
+      cause,
+    })
   }
 }
 

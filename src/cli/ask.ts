@@ -1,5 +1,5 @@
 import { stat } from 'node:fs/promises'
-import { createOriel, type ImagePart, type Oriel, OrielError, type OrielSettings } from '../app.ts'
+import { configOf, createOriel, type ImagePart, type Oriel, OrielError, type OrielSettings } from '../app.ts'
 
 export interface AskFlags {
   model?: string
@@ -12,8 +12,6 @@ export interface AskFlags {
 }
 
 const dayMs = 86_400_000
-/** Images of one question, unless --batch says otherwise. */
-const usualBatch = 30
 
 /**
  * `oriel ask a.png b.pdf "question"`: writes the answer to the terminal as it comes. Documents with more pages than one
@@ -23,13 +21,13 @@ const usualBatch = 30
  */
 export async function ask(
   words: readonly string[],
-  { model, mmproj, modelsDir, gpu, system, pages, batch = usualBatch }: AskFlags,
+  { model, mmproj, modelsDir, gpu, system, pages, batch }: AskFlags,
 ): Promise<void> {
   const question = words.at(-1) ?? ''
   if (await isImage(question))
     throw new OrielError('invalid', `The question is missing: oriel ask ${words.join(' ')} "What is in this image?"`)
   const names = words.slice(0, -1)
-  const oriel = await createOriel({
+  const settings: OrielSettings = {
     model: model === undefined ? undefined : [model],
     mmproj,
     engine: { gpu },
@@ -38,7 +36,9 @@ export async function ask(
     // The files are the person's own and not a request's body.
     media: { maxImages: batch, maxBase64Bytes: Number.MAX_SAFE_INTEGER },
     models: { dirs: modelsDir === undefined ? undefined : [modelsDir] },
-  })
+  }
+  const { maxImages } = configOf(settings).media
+  const oriel = await createOriel(settings)
   const stop = new AbortController()
   process.once('SIGINT', () => stop.abort())
 
@@ -67,7 +67,7 @@ export async function ask(
   } catch (error) {
     if (!(error instanceof OrielError) || error.code !== 'too_many_images' || pages !== undefined) throw error
     const answers: string[] = []
-    for (const parts of await partsOf(names, oriel, batch)) {
+    for (const parts of await partsOf(names, oriel, maxImages)) {
       const heading = parts
         .map(({ name, pages }) => (pages === undefined ? name : `${name}, pages ${pages}`))
         .join('; ')
@@ -115,7 +115,7 @@ async function partsOf(names: readonly string[], oriel: Oriel, most: number): Pr
 function named(error: OrielError, parts: readonly Part[]): OrielError {
   if (error.code === 'file_not_found')
     return new OrielError(error.kind, `${error.message} Images come first, the question last, in quotes.`)
-  const index = /content\[(\d+)\]/.exec(error.param ?? '')?.[1]
+  const index = /^images\[(\d+)\]$/.exec(error.param ?? '')?.[1]
   const part = index === undefined ? undefined : parts[Number(index)]
   return part === undefined ? error : new OrielError(error.kind, `${part.name}: ${error.message}`, { code: error.code })
 }

@@ -1,7 +1,7 @@
 import { onAbort, orAborted } from '../abort.ts'
 import type { Config } from '../config.ts'
 import { type Deferred, deferred } from '../deferred.ts'
-import { cancelled, OrielError } from '../errors.ts'
+import { cancelled, OrielError, shuttingDown } from '../errors.ts'
 import type { Logger } from '../log.ts'
 import type { ModelCard } from '../models/index.ts'
 import type { Backend } from './backend.ts'
@@ -139,7 +139,7 @@ export class Deployment implements Resident {
 
   async close(): Promise<void> {
     this.#closed = true
-    this.#refuse(new OrielError('overloaded', 'The server is shutting down.', { retryAfter: 5 }))
+    this.#refuse(shuttingDown())
     this.#loading?.abort()
     clearTimeout(this.#idle)
     await this.#backend?.close()

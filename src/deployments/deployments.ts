@@ -1,6 +1,7 @@
 import type { Config, Prices } from '../config.ts'
-import { OrielError } from '../errors.ts'
+import { OrielError, shuttingDown } from '../errors.ts'
 import type { Logger } from '../log.ts'
+import type { AttachmentSource, Media } from '../media/index.ts'
 import { availableMemory } from '../memory.ts'
 import { type CatalogueEntry, catalogue, entryOf, type Library, type ModelCard } from '../models/index.ts'
 import type { Backend, ModelInfo } from './backend.ts'
@@ -29,10 +30,9 @@ export interface Deployments {
   /**
    * A model that is ready to answer: it is loaded first, if need be, and stays until the signal aborts, which it must at
    * the end of the request.
-   * @param timeoutMs how long to wait for it; default: `loading.timeoutMs`
-   * @throws OrielError `not_found`; `overloaded` when the wait is too long; why it cannot be loaded
+   * @throws OrielError `not_found`; `overloaded` when the wait is too long or after `close`; why it cannot be loaded
    */
-  find(name: string, signal: AbortSignal, timeoutMs?: number): Promise<Backend>
+  find(name: string, signal: AbortSignal, options?: FindOptions): Promise<Backend>
   /** Every model that is here, the loaded ones first, and those of the catalogue that are not. */
   list(): Promise<ListedModel[]>
   /** @throws OrielError `not_found` */
@@ -44,6 +44,13 @@ export interface Deployments {
   close(): Promise<void>
 }
 
+interface FindOptions {
+  /** How long to wait for the model. Default: `loading.timeoutMs`. */
+  timeoutMs?: number
+  /** Attachments of the request: their downloads begin while the model loads. */
+  attachments?: readonly AttachmentSource[]
+}
+
 export interface DeploymentOptions {
   config: Pick<Config, 'engine' | 'loading' | 'prices'>
   library: Library
@@ -52,16 +59,19 @@ export interface DeploymentOptions {
   /** Models that are named by their files, beside those that are found by name. */
   cards: readonly ModelCard[]
   start: Starter
+  media: Pick<Media, 'prefetch'>
   /** Bytes of memory that GPUs have of their own; undefined: no GPU is used. */
   gpuMemory: number | undefined
   log: Logger
 }
 
-export function deploy({ config, library, backends, cards, start, gpuMemory, log }: DeploymentOptions): Deployments {
+export function deploy(options: DeploymentOptions): Deployments {
+  const { config, library, backends, cards, start, media, gpuMemory, log } = options
   const budgetBytes = config.loading.memoryBytes || Math.floor(availableMemory() * budgetShare) + (gpuMemory ?? 0)
   const budget = new MemoryBudget(budgetBytes)
   const known = new Map<string, Deployment>()
   const rooms = { budget, start, config: config.loading, log }
+  let closed = false
 
   const cardOf = async (name: string): Promise<ModelCard> => {
     const short = name.replace(inAccount, '')
@@ -76,11 +86,15 @@ export function deploy({ config, library, backends, cards, start, gpuMemory, log
     if (card === undefined) throw await missing(name, cards, library)
     return card
   }
-  const find: Deployments['find'] = async (name, signal, timeoutMs = config.loading.timeoutMs) => {
+  const find: Deployments['find'] = async (name, signal, options = {}) => {
+    const { timeoutMs = config.loading.timeoutMs, attachments = [] } = options
     const always = backends.find(({ info }) => isCalled(info, name))
-    if (always !== undefined) return always
     const active = [...known.values()].find((one) => one.active && isCalled(one.card, name))
-    return (active ?? deploymentOf(await cardOf(name))).use(signal, timeoutMs)
+    const deployment = always ?? active ?? deploymentOf(await cardOf(name))
+    if (closed) throw shuttingDown()
+    if (!(deployment instanceof Deployment)) return deployment
+    if (deployment.backend === undefined && deployment.card.projector !== null) media.prefetch(attachments, signal)
+    return deployment.use(signal, timeoutMs)
   }
   /** A file that has changed is another model with the same name. */
   const deploymentOf = (card: ModelCard): Deployment => {
@@ -139,6 +153,7 @@ export function deploy({ config, library, backends, cards, start, gpuMemory, log
       },
     },
     async close() {
+      closed = true
       await Promise.all([...backends, ...known.values()].map((one) => one.close()))
     },
   }

@@ -1,8 +1,9 @@
 import type { ChildProcess } from 'node:child_process'
+import type { Socket } from 'node:net'
 import { onAbort, orAborted } from '../abort.ts'
 import { entryOf, fromWire, startProcess, type WireError } from '../children/index.ts'
 import { type Deferred, deferred } from '../deferred.ts'
-import { cancelled, OrielError } from '../errors.ts'
+import { cancelled, OrielError, shuttingDown } from '../errors.ts'
 import type { Logger } from '../log.ts'
 import { EventQueue } from './event-queue.ts'
 import type {
@@ -40,12 +41,14 @@ const heartbeat = { every: 2000, mostMissed: 6 }
  * Starts an engine in a process of its own and keeps it running: when the process dies, its running requests fail with
  * `engine_failed` and another process is started. Waiting requests and new ones wait for that.
  * @param signal aborts the load
- * @throws OrielError `invalid` if the model cannot be loaded, `internal` if this machine cannot run it
+ * @throws OrielError `invalid` if the model cannot be loaded, `internal` if this machine cannot run it, `cancelled` if the
+ * signal has aborted before
  */
 export async function startEngine(
   { log, onProgress = () => {}, ...options }: EngineOptions,
   signal?: AbortSignal,
 ): Promise<Engine> {
+  if (signal?.aborted) throw cancelled()
   const host = new EngineHost(options, log, onProgress)
   const removeListener = signal && onAbort(signal, () => void host.close())
   try {
@@ -109,6 +112,7 @@ class EngineHost implements Engine {
     let over = false
     const leave = (): void => {
       if (this.#running.delete(id) && !over) this.#send({ type: 'cancel', id })
+      this.#keepRunning()
     }
     const pending: Pending = { request: { ...request, prompt }, queue, movable: true, payloads }
     this.#running.set(id, pending)
@@ -165,6 +169,7 @@ class EngineHost implements Engine {
     this.#fail(shuttingDown())
     if (child === undefined || child.exitCode !== null || child.signalCode !== null) return
     const gone = new Promise((resolve) => child.once('exit', resolve))
+    child.ref()
     child.kill('SIGKILL')
     await gone
   }
@@ -187,8 +192,8 @@ class EngineHost implements Engine {
       // For `giveBackMemory`, which collects garbage after the load.
       nodeFlags: ['--expose-gc'],
       serialization: 'advanced',
-      // All graphs of the decoder's thread pool must run on the same thread.
-      env: { ...process.env, UV_THREADPOOL_SIZE: '1' },
+      // All graphs of the decoder's thread pool must run on the same thread. The hub's token is not for native code.
+      env: { ...process.env, HF_TOKEN: undefined, UV_THREADPOOL_SIZE: '1' },
       stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
     })
     this.#child = child
@@ -212,6 +217,7 @@ class EngineHost implements Engine {
           reject(fromWire(message.error))
           child.kill('SIGKILL')
         } else this.#receive(message)
+        this.#keepRunning()
       })
       child.on('error', (error) => {
         this.#log.error({ error: error.message }, 'the engine process cannot be reached')
@@ -235,7 +241,7 @@ class EngineHost implements Engine {
   #watch(child: ChildProcess): () => void {
     let unanswered = 0
     const timer = setInterval(() => {
-      if (!this.#live || this.#running.size + this.#counting.size + this.#asking.size === 0) return
+      if (!this.#live || !this.#busy) return
       if (++unanswered > heartbeat.mostMissed) {
         this.#log.error({ engine: this.#options.name }, 'the engine process hangs and is killed')
         child.kill('SIGKILL')
@@ -342,6 +348,20 @@ class EngineHost implements Engine {
   #send(message: ToEngine): void {
     // A process that is exiting takes no messages; its exit fails the requests.
     if (this.#child?.connected) this.#child.send(message, () => {})
+    this.#keepRunning()
+  }
+
+  /** An idle engine does not keep the server's process from exiting: a program need not close what it opened. */
+  #keepRunning(): void {
+    const child = this.#child
+    if (!child?.connected || this.#closed) return
+    for (const handle of [child, child.channel, child.stdout as Socket | null, child.stderr as Socket | null])
+      if (this.#live && !this.#busy) handle?.unref()
+      else handle?.ref()
+  }
+
+  get #busy(): boolean {
+    return this.#running.size + this.#counting.size + this.#asking.size > 0
   }
 
   /** Logs the process's output. llama.cpp and ggml write to stderr, including the assertion that ends the process. */
@@ -380,7 +400,6 @@ const restartTooSlow = () =>
   new OrielError('engine_failed', `The engine is restarting and was not ready within ${restartTimeout / 1000} s.`, {
     retryAfter: 5,
   })
-const shuttingDown = () => new OrielError('overloaded', 'The server is shutting down.', { retryAfter: 5 })
 const lost = () =>
   new OrielError(
     'engine_failed',

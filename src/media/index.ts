@@ -1,9 +1,11 @@
+import { onAbort } from '../abort.ts'
 import type { MediaConfig } from '../config.ts'
 import { OrielError } from '../errors.ts'
 import type { Logger } from '../log.ts'
 import type { AttachmentSource, Image, Loaded } from './attachment.ts'
 import type { DecodedImage } from './decoder/decoder-process.ts'
 import { DecoderPool } from './decoder/pool.ts'
+import type { Fetched } from './fetch/download.ts'
 import { createFetcher, type Resolve } from './fetch/fetch.ts'
 import { checkSources, isRemote, PixelsHeld, RequestBudget } from './limits.ts'
 import { Semaphore } from './semaphore.ts'
@@ -19,6 +21,11 @@ export interface Media {
    * @throws OrielError about the first source, in their order, that fails; `param` is set. A source is never left out.
    */
   load(sources: readonly AttachmentSource[], longestEdge: number, signal: AbortSignal): Promise<Loaded[]>
+  /**
+   * Starts to fetch what `load` will need, while the request waits for its model. `load` reports the errors.
+   * @param signal the one that `load` will be given: it identifies the request
+   */
+  prefetch(sources: readonly AttachmentSource[], signal: AbortSignal): void
   /** Removes all fetched files from the cache. */
   clearCache(): Promise<void>
   /** Stops the decoders; running loads fail. It need not be called before the process exits. */
@@ -31,15 +38,17 @@ export function createMedia(config: MediaConfig, log?: Logger, resolve?: Resolve
   const decoders = new DecoderPool({ processes: config.decoders, timeoutMs: config.decodeTimeoutMs, log })
   const pixelsInFlight = new Semaphore(config.maxPixelsInFlight)
   const pixelsHeld = new PixelsHeld(config.maxPixelsHeld)
+  const prefetched = new WeakMap<AbortSignal, Map<string, Promise<Fetched>>>()
+  let prefetches = 0
   void decoders.warm()
 
   const loadOne = async (
     { url, pages }: AttachmentSource,
-    { maxPages, longestEdge, budget, count }: RequestContext,
+    { maxPages, longestEdge, budget, count, early }: RequestContext,
     signal: AbortSignal,
   ): Promise<Loaded> => {
     const start = performance.now()
-    const fetched = isRemote(url) ? await fetcher.fetch(url, signal) : undefined
+    const fetched = isRemote(url) ? await (early?.get(url) ?? fetcher.fetch(url, signal)) : undefined
     const decodeStart = performance.now()
     const { header, images } = await decoders.decode(
       { payload: fetched?.bytes ?? url, options: { pages, maxPages, longestEdge } },
@@ -64,7 +73,14 @@ export function createMedia(config: MediaConfig, log?: Logger, resolve?: Resolve
       checkSources(sources, config)
       // Each of the other sources is at least one image.
       const maxPages = config.maxImages - sources.length + 1
-      const context = { maxPages, longestEdge, budget: new RequestBudget(config), count: pixelsHeld.newRequest(signal) }
+      const context = {
+        maxPages,
+        longestEdge,
+        budget: new RequestBudget(config),
+        count: pixelsHeld.newRequest(signal),
+        early: prefetched.get(signal),
+      }
+      prefetched.delete(signal)
       return await inOrder(sources, signal, async (source, stop) => {
         try {
           return await loadOne(source, context, stop)
@@ -73,12 +89,33 @@ export function createMedia(config: MediaConfig, log?: Logger, resolve?: Resolve
         }
       })
     },
+    prefetch(sources, signal) {
+      const urls = new Set(
+        sources
+          .slice(0, config.maxImages)
+          .map(({ url }) => url)
+          .filter(isRemote),
+      )
+      if (urls.size === 0 || prefetches + urls.size > maxPrefetches || signal.aborted) return
+      prefetches += urls.size
+      onAbort(signal, () => {
+        prefetches -= urls.size
+      })
+      const early = new Map([...urls].map((url) => [url, fetcher.fetch(url, signal)]))
+      for (const fetched of early.values()) fetched.catch(() => {})
+      prefetched.set(signal, early)
+    },
     clearCache: () => fetcher.clear(),
     close: () => decoders.close(),
   }
 }
 
+/** Files that may be in memory for requests that wait for their model. Further requests fetch theirs afterwards. */
+const maxPrefetches = 64
+
 interface RequestContext {
+  /** Downloads by URL that began before the load. */
+  early: ReadonlyMap<string, Promise<Fetched>> | undefined
   maxPages: number
   longestEdge: number
   budget: RequestBudget

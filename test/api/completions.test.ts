@@ -74,6 +74,16 @@ describe('completions', () => {
     expect(all.usage.prompt_tokens_details.images).toEqual([42, 42, 42])
   })
 
+  it('answer many prompts without a warning about leaked listeners', async () => {
+    const warnings: string[] = []
+    const warned = ({ message }: Error) => void warnings.push(message)
+    process.on('warning', warned)
+    const { choices } = await complete({ prompt: Array(20).fill('Hello'), max_tokens: 1 })
+    await new Promise(setImmediate)
+    process.off('warning', warned)
+    expect([choices.length, warnings]).toEqual([20, []])
+  })
+
   it('accept token ids, as one prompt or several', async () => {
     const text = await complete({ prompt: turn('Hello'), max_tokens: 8, return_token_ids: true })
     const ids = text.choices[0]?.prompt_token_ids ?? []

@@ -1,7 +1,7 @@
 import { afterEach, describe, expect, it } from 'vitest'
 import { type ErrorKind, OrielError } from '../../src/errors.ts'
 import { postJson } from '../support/http.ts'
-import { endEvents, promptEvent, startScripted, textEvent } from '../support/scripted.ts'
+import { endEvents, promptEvent, startScripted, startWords, textEvent } from '../support/scripted.ts'
 
 let close = async (): Promise<void> => {}
 afterEach(() => close())
@@ -70,6 +70,25 @@ describe('an error', () => {
       error: { type: 'rate_limit_error', message: 'Said why.' },
       request_id: 'mine',
     })
+  })
+
+  it('in the middle of an answer names the parameter as the request does, in a stream too', async () => {
+    const failure = new OrielError('invalid', 'Too ambiguous.', { param: 'grammar', code: 'invalid_grammar' })
+    const server = await startWords(['Hello'], failure)
+    close = server.close
+    const tool = { type: 'function', function: { name: 'look', parameters: { type: 'object' } } }
+    const forced = { tools: [tool], tool_choice: 'required' }
+    for (const [path, body, param] of [
+      ['/v1/chat/completions', {}, 'response_format'],
+      ['/v1/chat/completions', forced, 'tools'],
+      ['/v1/completions', { prompt: 'Hi' }, 'response_format'],
+      ['/v1/responses', { input: 'Hi' }, 'text.format'],
+    ] as const) {
+      const whole = await ask(server.url + path, body)
+      expect([path, whole.status, await whole.json()]).toMatchObject([path, 400, { error: { param } }])
+    }
+    const stream = await (await ask(`${server.url}/v1/chat/completions`, { stream: true })).text()
+    expect(stream).toContain('"param":"response_format"')
   })
 
   it('belongs to the dialect of the endpoint, or else to the owner of the base', async () => {

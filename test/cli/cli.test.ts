@@ -132,6 +132,15 @@ describe('oriel ask', () => {
       })
   })
 
+  it('asks in parts about more images than the settings or --batch allow in one question', async () => {
+    const image = 'examples/sample.png'
+    const inParts = new RegExp(`^${image}; ${image}:\n[^]+\n${image}:\n[^]+\nIn all:\n[^]+\n$`)
+    const images = [image, image, image]
+    const settings = await oriel(['ask', ...images, 'What?'], { env: { ORIEL_MAX_IMAGES: '2' } })
+    expect(settings).toMatchObject({ code: 0, stdout: expect.stringMatching(inParts) })
+    expect((await oriel(['ask', '--batch', '2', ...images, 'What?'])).stdout).toMatch(inParts)
+  })
+
   it('names the image that it cannot read', async () => {
     expect(await oriel(['ask', 'nothing.png', 'What?'])).toMatchObject({
       code: 1,

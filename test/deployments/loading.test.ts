@@ -1,4 +1,6 @@
-import { copyFile, mkdir, mkdtemp, rm, stat, symlink, utimes, writeFile } from 'node:fs/promises'
+import { copyFile, mkdir, mkdtemp, readFile, rm, stat, symlink, utimes, writeFile } from 'node:fs/promises'
+import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest'
@@ -115,6 +117,40 @@ describe('a model that a request names', () => {
     expect(ids(await listed(server))).toContain('blind')
     expect(ids(await listed(server, '?filter=Vision'))).toEqual(vision)
     await rm(path.join(folder, 'blind.gguf'))
+  })
+
+  it.runIf(process.platform === 'linux')('runs in a process that does not have the token of the hub', async () => {
+    vi.stubEnv('HF_TOKEN', 'hf_secret')
+    try {
+      const server = await serve()
+      expect((await post(server, 'one')).status).toBe(200)
+      const environment = await readFile(`/proc/${server.engines()[0]}/environ`, 'utf8')
+      expect(environment).toContain('UV_THREADPOOL_SIZE=1')
+      expect(environment).not.toContain('hf_secret')
+    } finally {
+      vi.unstubAllEnvs()
+    }
+  })
+
+  it('loads while the images of the request are fetched', async () => {
+    const server = await serve()
+    const image = await shape('red')
+    const states: (string | undefined)[] = []
+    const host = createServer((_, response) => {
+      void stateOf(server, 'one').then((state) => {
+        states.push(state)
+        response.setHeader('content-type', 'image/png').setHeader('cache-control', 'no-store').end(image)
+      })
+    })
+    await new Promise<void>((resolve) => host.listen(0, '127.0.0.1', resolve))
+    try {
+      const url = `http://127.0.0.1:${(host.address() as AddressInfo).port}/image.png`
+      const content = [{ type: 'image_url', image_url: { url } }]
+      const answered = await post(server, 'one', { messages: [{ role: 'user', content }] })
+      expect([answered.status, states]).toEqual([200, ['loading']])
+    } finally {
+      host.close()
+    }
   })
 
   it('is found when its files are added while the server runs', async () => {

@@ -7,6 +7,7 @@ import { promisify } from 'node:util'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { chatRequest } from '../../src/api/chat/schema.ts'
 import { anthropic } from '../../src/api/dialects/anthropic.ts'
+import { bases } from '../../src/api/dialects/index.ts'
 import { openai } from '../../src/api/dialects/openai.ts'
 import { shape } from '../support/images.ts'
 import { startServer, type TestServer } from '../support/server.ts'
@@ -75,6 +76,10 @@ describe('README.md and docs/api.md', () => {
     }
     const code = examples.map((example) => example.code).join()
     for (const path of paths) expect(code).toContain(clients[path as keyof typeof clients] ?? path)
+  })
+
+  it('name every base URL', () => {
+    for (const base of bases.keys()) expect(page).toContain(`\`http://127.0.0.1:8080${base}\``)
   })
 
   it('describe every parameter of chats', () => {

@@ -43,6 +43,7 @@ const everyImage: Media = {
       decodeMs: 0,
       pagesInFile: 1,
     })),
+  prefetch: () => {},
   clearCache: async () => {},
   close: async () => {},
 }

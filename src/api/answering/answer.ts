@@ -32,9 +32,10 @@ export interface RunningAnswer extends Omit<Answer, 'prompt'> {
  */
 export function startAnswer(rooms: AnswerRooms, request: AnswerRequest, signal: AbortSignal): Promise<RunningAnswer> {
   return withBackend(rooms, request, signal, async (backend) => {
-    const { prompt, ...answer } = await backend.answer(request, signal)
+    const { prompt, events, ...answer } = await backend.answer(request, signal)
     return {
       ...answer,
+      events: eventsInWordsOf(request, events),
       id: randomUUID(),
       created: Math.floor(Date.now() / 1000),
       model: request.model,
@@ -53,11 +54,19 @@ export async function withBackend<T>(
   work: (backend: Backend) => Promise<T>,
 ): Promise<T> {
   try {
-    const backend = await deployments.find(request.model, signal)
+    const backend = await deployments.find(request.model, signal, request)
     checkInputs(backend, request)
     return await work(backend)
   } catch (error) {
-    throw error instanceof OrielError ? inWordsOf(request, error) : error
+    throw inWordsOf(request, error)
+  }
+}
+
+async function* eventsInWordsOf(request: AnswerRequest, events: Answer['events']): Answer['events'] {
+  try {
+    yield* events
+  } catch (error) {
+    throw inWordsOf(request, error)
   }
 }
 
@@ -75,8 +84,9 @@ function checkInputs({ info }: Backend, { prompt, attachments }: AnswerRequest):
 const nouns = { image: 'images', audio: 'audio', video: 'video' } as const
 
 /** Backends name parts of an `Ask`; each dialect has names of its own for some of them. */
-function inWordsOf({ params }: AnswerRequest, error: OrielError): OrielError {
+function inWordsOf({ params }: AnswerRequest, error: unknown): unknown {
+  if (!(error instanceof OrielError)) return error
   const [first = '', ...rest] = (error.param ?? '').split('.')
-  const word = { ...params, logitBias: 'logit_bias', messages: params.prompt }[first]
+  const word = { ...params, logitBias: 'logit_bias' }[first]
   return word === undefined ? error : error.at([word, ...rest].join('.'))
 }

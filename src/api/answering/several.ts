@@ -12,13 +12,14 @@ export const countPrompts = (
   signal: AbortSignal,
 ): Promise<PromptCounts> =>
   Promise.all(
-    requests.map((request) =>
-      withBackend(rooms, request, signal, async (backend) => ({
-        ...(await backend.count(request, signal)),
+    requests.map((request) => {
+      const own = AbortSignal.any([signal])
+      return withBackend(rooms, request, own, async (backend) => ({
+        ...(await backend.count(request, own)),
         request,
         model: backend.info,
-      })),
-    ),
+      }))
+    }),
   )
 
 /** Starts one answer for each prompt and joins them: the choices of the first prompt come first. */
@@ -30,9 +31,10 @@ export async function startAnswers(
   const [only, ...others] = requests
   if (only !== undefined && others.length === 0) return startAnswer(rooms, only, signal)
   const failed = new AbortController()
-  const both = AbortSignal.any([signal, failed.signal])
+  // A signal stands for one prompt: it has the prompt's downloads, and few listeners.
+  const own = () => AbortSignal.any([signal, failed.signal])
   try {
-    return together(await Promise.all(requests.map((request) => startAnswer(rooms, request, both))))
+    return together(await Promise.all(requests.map((request) => startAnswer(rooms, request, own()))))
   } catch (error) {
     failed.abort()
     throw error

@@ -31,10 +31,10 @@ const errors: ErrorFormat<typeof schema> = {
   }),
 }
 
-/** Anthropic's API. Its two endpoints stand below the bases of OpenAI's protocols, as its clients and proxies expect. */
+/** Anthropic's API. The registry adds the bases of the other dialects. */
 export const anthropic: Dialect = {
   title: 'Anthropic',
-  bases: ['/v1', '/inference/v1', '/openai/v1', '/openai', '/v3/openai'],
+  bases: ['/v1'],
   endpoints: [messagesEndpoint, countTokensEndpoint],
   errors,
   headers: (requestId) => ({ 'request-id': requestId }),

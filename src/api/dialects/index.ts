@@ -4,8 +4,14 @@ import { fireworks } from './fireworks.ts'
 import { novita } from './novita.ts'
 import { openai } from './openai.ts'
 
-/** All dialects that the server speaks. The first one that has a base owns it. */
-export const dialects: readonly Dialect[] = [openai, fireworks, novita, anthropic]
+/** The dialects that speak OpenAI's protocols. The first one that has a base owns it. */
+const openaiDialects: readonly Dialect[] = [openai, fireworks, novita]
+
+/** All dialects that the server speaks. Anthropic's endpoints are below every base, as its clients and proxies expect. */
+export const dialects: readonly Dialect[] = [
+  ...openaiDialects,
+  { ...anthropic, bases: openaiDialects.flatMap(({ bases }) => bases) },
+]
 
 /** The dialect of what is below no base. */
 export const defaultDialect = openai

@@ -5,7 +5,7 @@ import type { Loaded, Media } from '../../media/index.ts'
 import type { ModelCard } from '../../models/index.ts'
 import { beginsThought, type ChatFormat, compileTemplate } from '../../prompt/index.ts'
 import type { Ask, PlainPart } from '../ask.ts'
-import type { Backend, Count, MediaTimings, PartCount, PromptUsage } from '../backend.ts'
+import type { Answer, Backend, Count, MediaTimings, PartCount, PromptUsage } from '../backend.ts'
 import { answerEvents, readersOf } from './answer-events.ts'
 import { generateRequest, inAsk } from './generation.ts'
 import { infoOf } from './info.ts'
@@ -72,7 +72,7 @@ export function embeddedBackend({ card, engine, media, prices }: EmbeddedParts):
           sampling,
           media: timings,
           prompt,
-          events: answerEvents(rest, readersOf(ask, thinking), prompt, ask.settings),
+          events: translatedEvents(ask, answerEvents(rest, readersOf(ask, thinking), prompt, ask.settings)),
         }
       }),
 
@@ -95,6 +95,15 @@ interface Attached {
 async function translated<T>(ask: Ask, work: () => Promise<T>): Promise<T> {
   try {
     return await work()
+  } catch (error) {
+    throw error instanceof OrielError ? inAsk(error, ask) : error
+  }
+}
+
+/** A grammar may turn out to be too ambiguous only in the middle of an answer. */
+async function* translatedEvents(ask: Ask, events: Answer['events']): Answer['events'] {
+  try {
+    yield* events
   } catch (error) {
     throw error instanceof OrielError ? inAsk(error, ask) : error
   }

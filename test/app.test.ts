@@ -1,0 +1,81 @@
+import { describe, expect, it } from 'vitest'
+import { type AnswerEvent, type Backend, createOriel, OrielError } from '../src/app.ts'
+import { plainBackend } from './support/plain-backend.ts'
+
+const shutDown = { kind: 'overloaded', message: 'The server is shutting down.' }
+const create = (...backends: Backend[]) =>
+  createOriel({ model: [], logLevel: 'silent' }, { env: {}, backends: [plainBackend(), ...backends] })
+
+describe('an error of ask', () => {
+  it('names the option or the part of the messages that is at fault', async () => {
+    const oriel = await create()
+    const paramOf = async (...[question, options]: Parameters<typeof oriel.ask>) =>
+      oriel.ask(question, { model: 'plain', ...options }).then(
+        () => undefined,
+        (error: unknown) => error instanceof OrielError && error.param,
+      )
+    const missing = 'no-such-file.png'
+    expect(await paramOf('What?', { images: [missing] })).toBe('images[0]')
+    const content = [{ type: 'image', image: missing }] as const
+    expect(await paramOf([{ role: 'user', content }], { system: 'Be brief.' })).toBe('messages[0].content[0].image')
+    expect(await paramOf([{ role: 'user', content: 'What?' }], { images: [missing] })).toBe('images')
+    await oriel.close()
+  })
+
+  it('names the option for what the backend calls otherwise, before the answer and within it', async () => {
+    const oriel = await create(
+      failing('early', new OrielError('invalid', 'No.', { param: 'prompt' })),
+      failing('late', new OrielError('invalid', 'No.', { param: 'grammar' })),
+    )
+    await expect(oriel.ask('Hello', { model: 'early' })).rejects.toMatchObject({ param: 'question' })
+    const reply = await oriel.ask('Hello', { model: 'late' })
+    await expect(reply.finish()).rejects.toMatchObject({ param: 'schema' })
+    await oriel.close()
+  })
+})
+
+async function* failed(error: OrielError): AsyncIterable<AnswerEvent> {
+  yield { type: 'part', choice: 0, raw: 'H', tokens: [], pieces: [{ kind: 'text', text: 'H' }] }
+  throw error
+}
+
+/** A backend that refuses to answer, or breaks off its answer. */
+function failing(id: 'early' | 'late', error: OrielError): Backend {
+  const plain = plainBackend(id)
+  return {
+    ...plain,
+    async answer(ask, signal) {
+      if (id === 'early') throw error
+      const answer = await plain.answer(ask, signal)
+      return {
+        ...answer,
+        events: failed(error),
+      }
+    },
+  }
+}
+
+describe('after close', () => {
+  it('answers and loads nothing, whether the model had been loaded or not', async () => {
+    const oriel = await create()
+    await oriel.close()
+    await expect(oriel.ask('Hello', { model: 'plain' })).rejects.toMatchObject(shutDown)
+    await expect(oriel.ask('Hello', { model: 'pocket' })).rejects.toMatchObject(shutDown)
+    await expect(oriel.load(['pocket'])).rejects.toMatchObject(shutDown)
+  })
+
+  it('does not listen, also when close is called while listen is in progress', async () => {
+    const oriel = await create()
+    const listening = oriel.listen({ port: 0 })
+    await oriel.close()
+    await expect(listening).rejects.toMatchObject(shutDown)
+    await expect(oriel.listen({ port: 0 })).rejects.toMatchObject(shutDown)
+  })
+
+  it('may be closed again', async () => {
+    const oriel = await create()
+    await oriel.listen({ port: 0 })
+    await Promise.all([oriel.close(), oriel.close()])
+    await oriel.close()
+  })
+})
