@@ -11,6 +11,7 @@ const engine = [
   'test/engine/{crowd,engine}.test.ts',
   'test/media/{ask,bombs,formats,fuzz,http,load,pages,resolve,ssrf}.test.ts',
   'test/gguf/header.test.ts',
+  'test/language/json-schema.test.ts',
   'test/models/{pull,url}.test.ts',
   'test/encoders/{conformance,families,idefics3,qwen}.test.ts',
 ]

@@ -2,6 +2,7 @@ import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { type AnswerPiece, beginsThought, type ReaderOptions, readAnswer } from '../../src/prompt/answer.ts'
 import type { Tool } from '../../src/prompt/messages.ts'
+import { inputs } from '../support/long.ts'
 
 const tool = (name: string, properties: object): [string, Tool] => [
   name,
@@ -207,7 +208,7 @@ describe('an answer', () => {
           ),
         ).toEqual(whole)
       }),
-      { numRuns: 1500 },
+      { numRuns: inputs(300, 1500) },
     )
   })
 
