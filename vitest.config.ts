@@ -8,12 +8,12 @@ const engine = [
   'test/{api,cli,pocket}/**/*.test.ts',
   'test/docs/{api,library}.test.ts',
   'test/deployments/loading.test.ts',
-  'test/engine/{crowd,engine}.test.ts',
+  'test/engine/{crowd,engine,stateful}.test.ts',
   'test/media/{ask,bombs,formats,fuzz,http,load,pages,resolve,ssrf}.test.ts',
   'test/gguf/header.test.ts',
   'test/language/json-schema.test.ts',
   'test/models/{pull,url}.test.ts',
-  'test/encoders/{conformance,families,idefics3,qwen}.test.ts',
+  'test/encoders/{conformance,families,idefics3,pixtral,qwen}.test.ts',
 ]
 
 // Tests that generate their inputs try a few of them. With ORIEL_TEST_LONG=1, as in .ci/run, they try all.
