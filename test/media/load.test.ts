@@ -1,4 +1,4 @@
-import { createServer } from 'node:http'
+import { createServer, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import sharp from 'sharp'
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
@@ -8,7 +8,7 @@ import { bicubic, resize } from '../../src/encoders/preprocess/resize.ts'
 import type { Logger } from '../../src/log.ts'
 import { DecoderPool } from '../../src/media/decoder/pool.ts'
 import { type AttachmentSource, createMedia } from '../../src/media/index.ts'
-import { colours, dataUrl, shape } from '../support/pictures.ts'
+import { colours, dataUrl, shape } from '../support/images.ts'
 import { distance } from './sources.ts'
 
 const settings: Partial<MediaConfig> = {
@@ -55,10 +55,15 @@ describe('the images of a request', () => {
   }
 
   it('keep their order, although the later ones arrive first', async () => {
+    const waiting = new Map<number, ServerResponse>()
     const host = createServer(({ url = '' }, response) => {
-      const index = Number(url.slice(1))
-      setTimeout(() => response.end(files[index]), (names.length - index) * 60)
+      waiting.set(Number(url.slice(1)), response)
+      if (waiting.size === names.filter((_, index) => index % 3 !== 2).length) void respond()
     })
+    const respond = async () => {
+      for (const [index, response] of [...waiting].toSorted(([a], [b]) => b - a))
+        await new Promise<void>((resolve) => response.end(files[index], resolve))
+    }
     await new Promise<void>((resolve) => host.listen(0, '127.0.0.1', resolve))
     const { port } = host.address() as AddressInfo
     const urls = names.map((_, index) =>
