@@ -8,19 +8,23 @@ const engine = [
   'test/{api,cli,pocket}/**/*.test.ts',
   'test/docs/{api,library}.test.ts',
   'test/deployments/loading.test.ts',
-  'test/engine/{crowd,engine}.test.ts',
+  'test/engine/{crowd,engine,stateful}.test.ts',
   'test/media/{ask,bombs,formats,fuzz,http,load,pages,resolve,ssrf}.test.ts',
   'test/gguf/header.test.ts',
+  'test/language/json-schema.test.ts',
   'test/models/{pull,url}.test.ts',
-  'test/encoders/{conformance,families,idefics3,qwen}.test.ts',
+  'test/encoders/{conformance,families,idefics3,pixtral,qwen}.test.ts',
 ]
+
+// Tests that generate their inputs try a few of them. With ORIEL_TEST_LONG=1, as in .ci/run, they try all.
 
 export default defineConfig({
   test: {
     // bin/oriel.js runs what is compiled: it is compiled once, before the first test starts it.
     globalSetup: './scripts/build.js',
-    testTimeout: 60_000,
-    hookTimeout: 60_000,
+    // Only a test that hangs takes this long, however busy the machine is.
+    testTimeout: 120_000,
+    hookTimeout: 120_000,
     // Two files at once: every server of a test has an engine process of its own, and CI has two cores.
     maxWorkers: 2,
     pool: 'forks',

@@ -1,7 +1,7 @@
-import type { Picture } from './pictures.ts'
+import type { Image } from './images.ts'
 import type { Server } from './servers.ts'
 
-export type Part = { text: string } | { picture: Picture }
+export type Part = { text: string } | { image: Image }
 
 export interface Turn {
   role: 'user' | 'assistant'
@@ -13,17 +13,17 @@ export interface Answer {
   tokens: number
   promptTokens: number
   cachedTokens: number
-  /** From sending the request to the first text, in ms. */
+  /** The time from the request to the first text, in ms. */
   firstToken: number
-  /** When each piece of text came, on the clock of `performance.now()`. */
+  /** The time of each piece of text, by `performance.now()`. */
   arrivals: readonly number[]
 }
 
 export const ask = (...parts: Part[]): Turn[] => [{ role: 'user', parts }]
 
 /**
- * Asks greedily for exactly `maxTokens` tokens, streaming.
- * @param arrivals grows as the text comes, for those who watch
+ * Streams a greedy answer of exactly `maxTokens` tokens.
+ * @param arrivals receives the time of each piece of text as it arrives
  */
 export async function chat(
   server: Server,
@@ -37,7 +37,7 @@ export async function chat(
   const response = await post(server, { ...bodyOf(server, turns, maxTokens), ...options }, signal)
   const answer = { text: '', tokens: 0, promptTokens: 0, cachedTokens: 0, firstToken: Number.NaN }
   for await (const chunk of chunksOf(response)) {
-    if (chunk.error) throw new Error(`${server.name} broke off: ${JSON.stringify(chunk.error)}`)
+    if (chunk.error) throw new Error(`${server.name} failed during the stream: ${JSON.stringify(chunk.error)}`)
     const text = chunk.choices?.[0]?.delta?.content
     if (text) {
       arrivals.push(performance.now())
@@ -52,25 +52,25 @@ export async function chat(
   return { ...answer, firstToken: (arrivals[0] ?? Number.NaN) - start, arrivals }
 }
 
-/** Asks for one token in one piece, with a picture as small as the model can see it. @returns time outside the engine, ms */
-export async function gatewayTime(server: Server, picture: Picture, question: string): Promise<number> {
-  const body = bodyOf(server, ask({ picture }, { text: question }), 1, 'low')
+/** Requests one token, without streaming, with `detail: low`. @returns the time outside the engine, in ms */
+export async function gatewayTime(server: Server, image: Image, question: string): Promise<number> {
+  const body = bodyOf(server, ask({ image }, { text: question }), 1, 'low')
   const start = performance.now()
   const response = await post(server, body)
   await response.text()
   const total = performance.now() - start
-  // Encoding is a part of the prefill's time.
+  // The time of prefill includes encoding.
   return total - timeOf(response, ['queue', 'prefill', 'generation'])
 }
 
-/** Asks for one token about a picture. @returns the time that Oriel took to encode it, in ms */
-export async function encodeTime(server: Server, picture: Picture): Promise<number> {
-  const response = await post(server, bodyOf(server, ask({ picture }), 1))
+/** Requests one token about an image. @returns Oriel's time to encode the image, in ms */
+export async function encodeTime(server: Server, image: Image): Promise<number> {
+  const response = await post(server, bodyOf(server, ask({ image }), 1))
   await response.text()
   return timeOf(response, ['encode'])
 }
 
-/** Of `server-timing`, which is written `queue;dur=1.0, prefill;dur=2.0`. ms */
+/** The duration of a phase in ms, from a `server-timing` header like `queue;dur=1.0, prefill;dur=2.0`. */
 function timeOf({ headers }: Response, phases: readonly string[]): number {
   const timings = headers.get('server-timing') ?? ''
   const times = new Map(timings.split(', ').map((entry) => entry.split(';dur=') as [string, string]))
@@ -86,7 +86,7 @@ function bodyOf(server: Server, turns: readonly Turn[], maxTokens: number, detai
         : parts.map((part) =>
             'text' in part
               ? { type: 'text', text: part.text }
-              : { type: 'image_url', image_url: { url: part.picture, detail } },
+              : { type: 'image_url', image_url: { url: part.image, detail } },
           ),
   }))
   return { model: server.model, messages, max_tokens: maxTokens, temperature: 0, ignore_eos: true }
@@ -100,7 +100,7 @@ async function post(server: Server, body: object, signal?: AbortSignal): Promise
       body: JSON.stringify(body),
       signal: signal ?? null,
     })
-  // A connection that was kept may be closed just when the next request goes out on it: llama-server waits for five seconds.
+  // llama-server closes idle connections after five seconds, which can fail a request on a reused connection.
   const response = await send().catch((error) => (signal?.aborted ? Promise.reject(error) : send()))
   if (!response.ok) throw new Error(`${server.name} answered ${response.status}: ${await response.text()}`)
   return response

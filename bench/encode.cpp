@@ -1,6 +1,6 @@
-// How long libmtmd takes to encode a picture: `encode DECODER MMPROJ THREADS LEAST MOST RAW WIDTH HEIGHT`. The raw file is
-// [height, width, 3] bytes; LEAST and MOST bound its patches, 0 being the file's own bounds. Prints the milliseconds from
-// its pixels to the embeddings of all tiles, the second time that it was done.
+// Measures how long libmtmd takes to encode an image: `encode DECODER MMPROJ THREADS LEAST MOST RAW WIDTH HEIGHT`. The raw
+// file has [height, width, 3] bytes. LEAST and MOST limit the number of patches; 0 uses the limits of the vision file. Prints
+// the time from the pixels to the embeddings of all tiles in ms, measured in the second of two runs.
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>

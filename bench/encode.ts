@@ -4,13 +4,13 @@ import path from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import sharp from 'sharp'
+import type { Image } from './images.ts'
 import type { BenchModel } from './model-files.ts'
 import { cacheFolder, compileWithPeer } from './peer.ts'
-import type { Picture } from './pictures.ts'
 
-/** @returns the time that libmtmd takes to encode a picture, all tiles of it, in ms */
-export async function peerEncodeTime(model: BenchModel, picture: Picture, threads: number): Promise<number> {
-  const jpeg = Buffer.from(picture.slice(picture.indexOf(',') + 1), 'base64')
+/** @returns libmtmd's time to encode all tiles of an image, in ms */
+export async function peerEncodeTime(model: BenchModel, image: Image, threads: number): Promise<number> {
+  const jpeg = Buffer.from(image.slice(image.indexOf(',') + 1), 'base64')
   const { data, info } = await sharp(jpeg).raw().toBuffer({ resolveWithObject: true })
   const raw = path.join(cacheFolder, 'encode.raw')
   writeFileSync(raw, data)
@@ -22,7 +22,7 @@ export async function peerEncodeTime(model: BenchModel, picture: Picture, thread
   return Number(stdout)
 }
 
-/** `encode.cpp`, compiled where it has not been since it was changed. */
+/** Compiles `encode.cpp` if it has changed. @returns the path of the program */
 async function encoder(): Promise<string> {
   const source = fileURLToPath(new URL('./encode.cpp', import.meta.url))
   const program = path.join(cacheFolder, 'encode')

@@ -1,11 +1,11 @@
 import type { Row, Sample } from './rows.ts'
 
-/** One row with all that was measured of it. */
+/** A row and its measurements. */
 export interface RowReport extends Pick<Row, 'id' | 'what' | 'figure' | 'bar'> {
   samples: Sample[]
 }
 
-/** The middle one, or the mean of the two in the middle. */
+/** The median, or NaN without values. */
 export function median(values: readonly number[]): number {
   const sorted = [...values].sort((a, b) => a - b)
   const middle = sorted.length >> 1
@@ -13,7 +13,7 @@ export function median(values: readonly number[]): number {
   return sorted.length % 2 === 1 ? upper : (upper + (sorted[middle - 1] ?? Number.NaN)) / 2
 }
 
-/** Whether the median holds the bar. */
+/** Whether the median meets the bar. */
 export function isMet({ bar, samples }: RowReport): boolean {
   const figure = median(samples.map((sample) => sample.figure))
   return 'most' in bar ? figure <= bar.most : figure >= bar.least

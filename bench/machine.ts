@@ -15,29 +15,29 @@ export const machine = (): Machine => ({
   system: `${platform()} ${arch()}`,
 })
 
-/** Share of all cores that others may use while something is measured. */
+/** The share of all cores that other processes may use during a measurement. */
 const most = 0.1
-/** Time over which the cores are watched beforehand, and how often it is tried. ms */
+/** The interval of one check for idle cores, in ms, and the maximum number of checks. */
 const watch = 300
-const patience = 40
+const mostChecks = 40
 
-/** Waits until the cores are free, for some seconds at most. */
+/** Waits until the cores are idle, for 12 seconds at most. */
 export async function quiet(): Promise<void> {
-  for (let tried = 0; tried < patience; tried++) {
+  for (let tried = 0; tried < mostChecks; tried++) {
     const begin = othersTime()
     await new Promise((resolve) => setTimeout(resolve, watch))
     if (share(begin) < most) return
   }
 }
 
-/** @returns the result, and whether others used the machine meanwhile */
+/** @returns the result, and whether other processes used the machine during the measurement */
 export async function undisturbed<T>(measure: () => Promise<T>): Promise<{ result: T; disturbed: boolean }> {
   const begin = othersTime()
   const result = await measure()
   return { result, disturbed: share(begin) > most }
 }
 
-/** A moment and the time, in ms, that processes other than ours have had by then. */
+/** A time and the CPU time of other processes until then, in ms. */
 interface Mark {
   at: number
   others: number
@@ -53,10 +53,10 @@ function othersTime(): Mark {
   return { at: performance.now(), others: all - ownTime() }
 }
 
-/** A tick of `/proc` in ms: 100 a second wherever Linux runs. */
+/** A tick of `/proc`, in ms. */
 const tick = 10
 
-/** CPU time of this process and of all that it has started. Where there is no `/proc`, ours cannot be told from others'. */
+/** CPU time of this process and its descendants; 0 without `/proc`. */
 function ownTime(): number {
   const processes = new Map<number, { parent: number; time: number }>()
   for (const name of platform() === 'linux' ? readdirSync('/proc') : []) {
@@ -68,11 +68,11 @@ function ownTime(): number {
         .slice(stat.lastIndexOf(')') + 2)
         .split(' ')
         .map(Number)
-      // User and system time, its own and that of its children which have ended.
+      // User and system time of the process and of its children that have exited.
       const time = fields.slice(11, 15).reduce((sum, ticks) => sum + ticks, 0)
       processes.set(pid, { parent: fields[1] ?? 0, time: time * tick })
     } catch {
-      // It has ended meanwhile.
+      // The process has exited.
     }
   }
   const isOurs = (pid: number): boolean => pid === process.pid || (pid > 1 && isOurs(processes.get(pid)?.parent ?? 0))

@@ -1,5 +1,5 @@
 import { availableParallelism } from 'node:os'
-import { Command, InvalidArgumentError } from 'commander'
+import { Command, InvalidArgumentError, Option } from 'commander'
 import type { RowReport } from './figures.ts'
 import { machine } from './machine.ts'
 import { type ModelName, modelFiles, modelNames } from './model-files.ts'
@@ -8,21 +8,23 @@ import { type Report, tableOf, writeReport } from './report.ts'
 import { clients, type Pair, type Row, rows, warmUp } from './rows.ts'
 import { type Precision, type Settings, startOriel, startPeer } from './servers.ts'
 
-/** Runs that others have disturbed are done again, so long as there are no more of them than this many times those wanted. */
+/** Disturbed measurements are repeated, up to this many times the requested number in all. */
 const attempts = 2
 
-/** `npm run bench`: Oriel beside llama-server, on the same files, in turns. See README.md. */
+/** `npm run bench` compares Oriel with llama-server on the same files. See README.md. */
 const command = new Command('bench')
   .description('measure Oriel against llama-server')
-  .option('--rows <ids>', `rows to measure, with commas between: ${rows.map(({ id }) => id).join(', ')}`, rowsOf, rows)
-  .option('--model <names>', `models to measure with: ${modelNames.join(', ')}`, modelsOf, ['smol', 'pocket'])
-  .option('--runs <number>', 'times that each row is measured', countOf, 5)
-  .option(
-    '--threads <number>',
-    'threads of either server (default: one for each core)',
-    countOf,
-    availableParallelism(),
+  .addOption(
+    new Option('--rows <ids>', `rows to measure, separated by commas: ${rows.map(({ id }) => id).join(', ')}`)
+      .argParser(rowsOf)
+      .default(rows, 'all'),
   )
+  .option('--model <names>', `models to measure, separated by commas: ${modelNames.join(', ')}`, modelsOf, [
+    'smol',
+    'pocket',
+  ])
+  .option('--runs <number>', 'measurements of each row', countOf, 5)
+  .option('--threads <number>', 'threads of each server', countOf, availableParallelism())
   .action(bench)
 await command.parseAsync()
 

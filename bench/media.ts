@@ -6,7 +6,7 @@ import { loadConfig } from '../src/config.ts'
 import { createMedia } from '../src/media/index.ts'
 import { endEvents, promptEvent, scriptedBackend, serveBackend } from '../test/support/scripted.ts'
 import type { LoopDelay, LoopQuestion } from './event-loop.js'
-import { newPicture } from './pictures.ts'
+import { newImage } from './images.ts'
 
 /**
  * Measures the cost of images before a model sees them: `npx tsx bench/media.ts`. It reports how many 12-megapixel JPEGs
@@ -23,7 +23,7 @@ async function measure(): Promise<void> {
 }
 
 async function throughput(count: number): Promise<{ oriel: number; plain: number }> {
-  const url = await newPicture(4000, 3000, 12)
+  const url = await newImage(4000, 3000, 12)
   const file = Buffer.from(url.slice(url.indexOf(',') + 1), 'base64')
   const media = createMedia({ ...loadConfig({}, {}).media, decoders: 1 })
   const ours = () => media.load([{ kind: 'image', url, param: 'image' }], 256, new AbortController().signal)
@@ -44,7 +44,7 @@ async function throughput(count: number): Promise<{ oriel: number; plain: number
 
 const undisturbed = (values: readonly number[]): number => values.toSorted((a, b) => a - b)[values.length >> 3] ?? 0
 
-/** In ms. */
+/** Times in ms. */
 async function eventLoop(rounds: number): Promise<{ idle: number; busy: number; ms: number }> {
   const images: string[] = []
   while (images.length < 30) images.push(await image300())
@@ -78,7 +78,7 @@ async function eventLoop(rounds: number): Promise<{ idle: number; busy: number; 
 /** A data URL of about 300 kB. */
 async function image300(): Promise<string> {
   for (let grain = 24; ; grain += 4) {
-    const url = await newPicture(1024, 768, grain)
+    const url = await newImage(1024, 768, grain)
     if (url.length >= 300_000) return url
   }
 }

@@ -6,13 +6,13 @@ import { cacheFolder } from './peer.ts'
 import { qwen } from './qwen-files.ts'
 import { byteTokens, each, matrix, ones, tokenizer, zeros } from './random-model.ts'
 
-/** A model that both servers load from the same two files. */
+/** A model. Both servers load the same two files. */
 export interface BenchModel {
   id: ModelName
   title: string
   decoder: string
   projector: string
-  /** Patches that a picture may have, where the type's own bounds are not meant: llama-server has to be told. */
+  /** The limits of patches for llama-server, if they differ from its defaults for the projector type. */
   patches?: { least: number; most: number }
 }
 
@@ -22,11 +22,11 @@ export type ModelName = (typeof modelNames)[number]
 export function modelFiles(name: ModelName): BenchModel {
   if (name === 'pocket') return pocket()
   if (name === 'smol')
-    return random(name, 'SmolVLM-256M in shape, random weights, Q8_0, two tiles a picture', {
+    return random(name, 'The shape of SmolVLM-256M with random weights, Q8_0, two tiles for each image', {
       decoder: { metadata: decoderMetadata, tensors: decoderTensors },
       projector: { metadata: visionMetadata, tensors: visionTensors },
     })
-  return random(name, 'Qwen2.5-VL-3B in shape, random weights, Q8_0', qwen)
+  return random(name, 'The shape of Qwen2.5-VL-3B with random weights, Q8_0', qwen)
 }
 
 function pocket(): BenchModel {
@@ -40,21 +40,21 @@ function pocket(): BenchModel {
   }
 }
 
-/** Files of another recipe must have another name. */
+/** To be increased when the generated files change. */
 const recipe = 2
 
 /** SmolLM2-135M, the decoder of SmolVLM-256M. */
 const decoder = { layers: 30, width: 576, feedForward: 1536, heads: 9, keyHeads: 3, vocabulary: 49280, context: 8192 }
 
 /**
- * SigLIP-B/16 for 512 pixels. `longest` is what a picture's longer edge is brought to before it is cut into tiles of
- * 512: SmolVLM has 2048, which makes 17 tiles of every square picture; with 512 it is two, and a bench ends within the hour.
+ * SigLIP-B/16 for 512 pixels. The longer edge of an image is scaled to `longest` before the image is cut into tiles of 512
+ * pixels. SmolVLM has 2048, which makes 17 tiles of a square image; 512 makes two, and the bench takes less than an hour.
  */
 const vision = { layers: 12, width: 768, feedForward: 3072, heads: 12, patch: 16, edge: 512, factor: 4, longest: 512 }
 
 const epsilon = 1e-5
 
-/** What a file of random weights is made of. */
+/** The contents of a file of random weights. */
 interface FilePlan {
   metadata(): Record<string, Value>
   tensors(): TensorPlan[]
@@ -101,7 +101,7 @@ function decoderTensors(): TensorPlan[] {
   const { width, feedForward, layers, vocabulary: tokens, heads, keyHeads } = decoder
   const keys = (width / heads) * keyHeads
   return [
-    // Bytes and control tokens are small, so that greedy answers are made of words.
+    // Byte and control tokens have small embeddings, so that greedy answers consist of words.
     {
       name: 'token_embd.weight',
       shape: [width, tokens],

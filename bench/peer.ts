@@ -3,13 +3,13 @@ import { existsSync, mkdirSync, openSync } from 'node:fs'
 import { availableParallelism, homedir } from 'node:os'
 import path from 'node:path'
 
-/** Everything that is made once and may be thrown away: the peer's build, model files, logs of the servers. */
+/** The build of llama-server, model files and the servers' logs. It may be deleted. */
 export const cacheFolder = path.join(process.env.XDG_CACHE_HOME || path.join(homedir(), '.cache'), 'oriel', 'bench')
 
-/** The npm package whose libraries Oriel runs on: it carries the sources of exactly that llama.cpp. */
+/** The npm package with the sources of the llama.cpp release that Oriel uses. */
 const version = '3.22.1'
 
-/** Release build for this very machine. What the server does not need to answer is left out. */
+/** A release build for the instructions of this machine, without optional parts. */
 const options = {
   CMAKE_BUILD_TYPE: 'Release',
   GGML_NATIVE: 'ON',
@@ -23,7 +23,7 @@ const options = {
 }
 
 /**
- * Builds `llama-server` (with libmtmd in it) unless it is there already. The first time takes a quarter of an hour.
+ * Builds `llama-server` with libmtmd unless it exists. The build takes a quarter of an hour.
  * @returns its path
  */
 export async function buildPeer(): Promise<string> {
@@ -47,7 +47,7 @@ export async function buildPeer(): Promise<string> {
   return server
 }
 
-/** Compiles a C++ program that calls libmtmd, which is built first unless it is there already. */
+/** Compiles a C++ program that calls libmtmd, and builds libmtmd unless it exists. */
 export async function compileWithPeer(program: string, output: string): Promise<void> {
   const build = path.resolve(await buildPeer(), '..', '..')
   const source = path.join(build, '..', 'source')

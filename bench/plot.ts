@@ -1,13 +1,13 @@
 import { isMet, median, type RowReport } from './figures.ts'
 
-/** Sizes of the drawing, in its own units. */
+/** Sizes in the units of the SVG. */
 const size = { width: 1000, label: 470, bar: 380, line: 26, bars: 12, top: 34 }
-/** Figures are drawn as multiples of their bar, up to this one. */
+/** The largest figure that is drawn, as a multiple of its bar. */
 const most = 2.5
 
 /**
- * The results as an SVG: for each row the figure's median as a bar, its range as a thin line, all as multiples of the
- * row's own bound, which is the dashed line.
+ * Draws the results as an SVG: for each row the median as a bar and the range as a thin line, as multiples of the bound
+ * of the row, which is the dashed line.
  */
 export function drawPlot(models: readonly { title: string; rows: readonly RowReport[] }[]): string {
   const parts: string[] = []
@@ -22,7 +22,7 @@ export function drawPlot(models: readonly { title: string; rows: readonly RowRep
   }
   parts.push(`<text x="${x(1)}" y="${y}" text-anchor="middle">the bar</text>`)
   return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${size.width} ${y + 14}" font-family="sans-serif" font-size="13">
-<title>Oriel beside llama-server: each figure as a multiple of its bar</title>
+<title>Oriel compared with llama-server: each figure as a multiple of its bar</title>
 <style>
 text { fill: #222 } .title { font-weight: bold } .met { fill: #2a7f4f } .missed { fill: #c2571a }
 .range { stroke: #222; stroke-width: 1.5 } .bound { stroke: #222; stroke-width: 1.5; stroke-dasharray: 4 3 }

@@ -5,7 +5,7 @@ import { byteTokens, each, matrix, ones, tokenizer, zeros } from './random-model
 const decoder = { layers: 36, width: 2048, feedForward: 11008, heads: 16, keyHeads: 2, vocabulary: 151936 }
 const head = decoder.width / decoder.heads
 
-/** Every eighth layer sees all of a picture, the others windows of it. */
+/** Every eighth layer has full attention, the others window attention. */
 const vision = { layers: 32, width: 1280, feedForward: 3420, heads: 16, patch: 14, pattern: 8 }
 const joined = vision.width * 4
 
@@ -13,7 +13,7 @@ const epsilon = 1e-6
 
 const specials = ['<|endoftext|>', '<|im_start|>', '<|im_end|>', '<|vision_start|>', '<|vision_end|>', '<|image_pad|>']
 
-/** The shape of Qwen2.5-VL-3B-Instruct. Matrices are Q8_0, but those whose rows do not come in blocks of 32. */
+/** The shape of Qwen2.5-VL-3B-Instruct. Matrices are Q8_0, except those whose rows are not a multiple of 32. */
 export const qwen = {
   decoder: { metadata: decoderMetadata, tensors: decoderTensors },
   projector: { metadata: visionMetadata, tensors: visionTensors },
@@ -41,7 +41,7 @@ function decoderMetadata(): Record<string, Value> {
 function decoderTensors(): TensorPlan[] {
   const { width, feedForward, layers, vocabulary: tokens, keyHeads } = decoder
   return [
-    // Bytes and control tokens are small, so that greedy answers are made of words.
+    // Byte and control tokens have small embeddings, so that greedy answers consist of words.
     {
       name: 'token_embd.weight',
       shape: [width, tokens],

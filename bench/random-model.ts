@@ -1,22 +1,21 @@
 import type { TensorPlan, Value } from '../test/support/gguf-file.ts'
 
-/** Turns in ChatML, pictures as llama-server marks them. */
+/** ChatML with the image placeholder of llama-server. */
 const chatTemplate =
   "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{% if m['content'] is string %}{{ m['content'] }}{% else %}" +
   "{% for p in m['content'] %}{% if p['type'] == 'text' %}{{ p['text'] }}{% elif p['type'] in ['image', 'image_url'] %}" +
   '<__media__>{% endif %}{% endfor %}{% endif %}<|im_end|>\n{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}'
 
-/** Tokens that are bytes. */
+/** The number of byte tokens. */
 export const byteTokens = 256
 
 /**
- * Bytes, and made-up words that each begin with a space: a row of them, sent back as text, is read as the same tokens
- * again, so that an answer is a prefix of the next turn's prompt as it is with a real model. Behind `specials` come the
- * bytes, and two line ends.
+ * `specials`, the bytes, two line ends, and generated words that each begin with a space. Text of such words is tokenized
+ * into the same tokens again, so an answer is a prefix of the prompt of the next turn, as with a real model.
  */
 function vocabulary(specials: readonly string[], size: number): { tokens: string[]; merges: string[] } {
   const bytes = byteAlphabet()
-  // Two line ends stand behind the tiles of every picture.
+  // Two line ends follow the tiles of every image.
   const tokens = [...specials, ...bytes, 'ĊĊ']
   const merges = ['Ċ Ċ']
   let words = [bytes[32] as string]
@@ -34,7 +33,7 @@ function vocabulary(specials: readonly string[], size: number): { tokens: string
   return { tokens, merges }
 }
 
-/** What a decoder's file says of its tokens and its chats. @param pre how llama.cpp calls the splitting into words */
+/** Metadata of the tokenizer and the chat template. @param pre llama.cpp's name of the pre-tokenizer */
 export function tokenizer(specials: readonly string[], size: number, pre: string): Record<string, Value> {
   const { tokens, merges } = vocabulary(specials, size)
   return {
@@ -62,7 +61,7 @@ export const zeros = (name: string, width: number): TensorPlan => ({ name, shape
 
 export const ones = (name: string, width: number): TensorPlan => ({ name, shape: [width], fill: { constant: 1 } })
 
-/** Small enough that values stay about as large from layer to layer. */
+/** The deviation keeps values about as large from layer to layer. */
 export const matrix = (name: string, inputs: number, outputs: number): TensorPlan => ({
   name,
   shape: [inputs, outputs],

@@ -5,7 +5,7 @@ import { isMet, median, type RowReport } from './figures.ts'
 import type { Machine } from './machine.ts'
 import { drawPlot } from './plot.ts'
 
-/** Everything that one run of the bench found. */
+/** The results of a run of the bench. */
 export interface Report {
   date: string
   machine: Machine
@@ -21,7 +21,7 @@ interface ModelReport {
 
 const root = fileURLToPath(new URL('../', import.meta.url))
 
-/** Writes `bench/results/<date>.{json,md,svg}`, and the table into the README where it has a place for it. */
+/** Writes `bench/results/<date>.{json,md,svg}`, and inserts the table between the markers of the README. */
 export function writeReport(report: Report): void {
   const folder = path.join(root, 'bench', 'results')
   mkdirSync(folder, { recursive: true })
@@ -37,13 +37,13 @@ export function writeReport(report: Report): void {
 
 /** The results as Markdown. */
 export function tableOf({ machine, threads, models }: Report): string {
-  const heading = `${machine.cpu}, ${machine.cores} cores, ${machine.memoryGb} GB, ${machine.system}; ${threads} threads for either server.`
+  const heading = `${machine.cpu}, ${machine.cores} cores, ${machine.memoryGb} GB, ${machine.system}; ${threads} threads for each server.`
   const columns = ['what', 'figure', 'bar', 'median', 'min', 'max', 'Oriel', 'llama-server', 'runs', 'met']
   const tables = models.map(({ title, rows }) => `**${title}**\n\n${markdownTable([columns, ...rows.map(cellsOf)])}`)
   return [heading, ...tables].join('\n\n')
 }
 
-/** Columns are as wide as their widest cell, as the formatter wants them. */
+/** Pads columns to the width of their widest cell. */
 function markdownTable(lines: readonly string[][]): string {
   const widths = (lines[0] ?? []).map((_, column) => Math.max(...lines.map((cells) => cells[column]?.length ?? 0)))
   const padded = lines.map((cells) => cells.map((cell, column) => cell.padEnd(widths[column] ?? 0)))
@@ -70,7 +70,7 @@ function cellsOf(row: RowReport): string[] {
   ]
 }
 
-/** Three digits that count. */
+/** Three significant digits. */
 const round = (value: number): string => (value >= 100 ? value.toFixed(0) : value.toPrecision(3))
 
 const markers = { start: '<!-- bench -->', end: '<!-- /bench -->' }

@@ -1,39 +1,39 @@
 import { ask, chat, encodeTime, gatewayTime, type Part, type Turn } from './clients.ts'
 import { peerEncodeTime } from './encode.ts'
 import { median } from './figures.ts'
+import { type Image, newImage, newImages } from './images.ts'
 import { quiet, undisturbed } from './machine.ts'
 import type { BenchModel } from './model-files.ts'
-import { newPicture, newPictures, type Picture } from './pictures.ts'
 import type { OrielServer, Precision, Server } from './servers.ts'
 
-/** Both servers with the same model. Only one of them works at a time. */
+/** Both servers with the same model. Only one computes at a time. */
 export interface Pair {
   model: BenchModel
-  /** That either may use. */
+  /** Threads of each server. */
   threads: number
   oriel: OrielServer
   peer: Server
 }
 
-/** One line of the table. */
+/** A row of the table. */
 export interface Row {
   id: string
   what: string
-  /** What `figure` is. */
+  /** The meaning of `figure` in samples. */
   figure: 'Oriel : llama-server' | 'Oriel : libmtmd' | 'warm : own cold' | 'longest gap : median gap' | 'ms'
   bar: { most: number } | { least: number }
-  /** How Oriel's vision half computes. */
+  /** The precision of Oriel's image encoder. */
   precision: Precision
-  /** @param run counts from 0: who goes first changes with it */
+  /** @param run counts from 0; odd runs measure llama-server first */
   measure(pair: Pair, run: number): Promise<Sample>
 }
 
 export interface Sample {
   figure: number
-  /** What was measured on either side: ms, tokens/s, or the figure itself where it is the server's own ratio. */
+  /** The measurement of Oriel in ms or tokens/s, or the figure if that is a ratio of one server. */
   oriel: number
   peer: number | null
-  /** Others used the machine meanwhile. */
+  /** Whether other processes used the machine during the measurement. */
   disturbed: boolean
 }
 
@@ -43,24 +43,24 @@ const versus = 'Oriel : llama-server'
 
 export const rows: readonly Row[] = [
   {
-    id: 'first-picture',
-    what: 'TTFT, first picture ever seen, fp32 vision',
+    id: 'first-image',
+    what: 'TTFT, first request with an image, fp32 vision',
     figure: versus,
     bar: { most: 0.65 },
     precision: 'fp32',
-    measure: firstPicture,
+    measure: firstImage,
   },
   {
-    id: 'first-picture-int8',
-    what: 'TTFT, first picture ever seen, int8 vision',
+    id: 'first-image-int8',
+    what: 'TTFT, first request with an image, int8 vision',
     figure: versus,
     bar: { most: 0.4 },
     precision: 'int8',
-    measure: firstPicture,
+    measure: firstImage,
   },
   {
     id: 'encode',
-    what: 'encoding of a new picture, fp32 vision',
+    what: 'encoding of a new image, fp32 vision',
     figure: 'Oriel : libmtmd',
     bar: { most: 0.6 },
     precision: 'fp32',
@@ -68,23 +68,23 @@ export const rows: readonly Row[] = [
   },
   {
     id: 'encode-int8',
-    what: 'encoding of a new picture, int8 vision',
+    what: 'encoding of a new image, int8 vision',
     figure: 'Oriel : libmtmd',
     bar: { most: 0.6 },
     precision: 'int8',
     measure: encode,
   },
   {
-    id: 'seen-picture',
-    what: 'TTFT, same picture, other question before it',
+    id: 'seen-image',
+    what: 'TTFT, cached image in a different prompt',
     figure: versus,
     bar: { most: 0.35 },
     precision: 'fp32',
-    measure: seenPicture,
+    measure: seenImage,
   },
   {
     id: 'shared-prefix',
-    what: 'TTFT, same prefix with picture, other client',
+    what: 'TTFT, same prefix with image, other client',
     figure: 'warm : own cold',
     bar: { most: 0.1 },
     precision: 'fp32',
@@ -100,7 +100,7 @@ export const rows: readonly Row[] = [
   },
   {
     id: 'crowd-new',
-    what: '8 clients, each its own new picture, tokens/s',
+    what: '8 clients, each with a new image, tokens/s',
     figure: versus,
     bar: { least: 1 },
     precision: 'fp32',
@@ -108,7 +108,7 @@ export const rows: readonly Row[] = [
   },
   {
     id: 'crowd-shared',
-    what: '8 clients, different questions, the same 2 pictures, tokens/s',
+    what: '8 clients, different questions, the same 2 images, tokens/s',
     figure: versus,
     bar: { least: 2 },
     precision: 'fp32',
@@ -116,7 +116,7 @@ export const rows: readonly Row[] = [
   },
   {
     id: 'turns',
-    what: '8 clients, 3 turns each on their own picture, total time',
+    what: '8 clients, 3 turns each on their own image, total time',
     figure: versus,
     bar: { most: 0.8 },
     precision: 'fp32',
@@ -124,7 +124,7 @@ export const rows: readonly Row[] = [
   },
   {
     id: 'turns-int8',
-    what: 'the same, int8 vision',
+    what: '8 clients, 3 turns each on their own image, total time, int8 vision',
     figure: versus,
     bar: { most: 0.8 },
     precision: 'int8',
@@ -132,7 +132,7 @@ export const rows: readonly Row[] = [
   },
   {
     id: 'gap',
-    what: 'longest gap of a stream while a 4-megapixel picture arrives',
+    what: 'longest gap of a stream while a 4-megapixel image arrives',
     figure: 'longest gap : median gap',
     bar: { most: 3 },
     precision: 'fp32',
@@ -140,7 +140,7 @@ export const rows: readonly Row[] = [
   },
   {
     id: 'gateway',
-    what: 'gateway time outside the engine, p50, 100 kB picture',
+    what: 'gateway time outside the engine, p50, 100 kB image',
     figure: 'ms',
     bar: { most: 5 },
     precision: 'fp32',
@@ -148,7 +148,7 @@ export const rows: readonly Row[] = [
   },
   {
     id: 'event-loop',
-    what: 'event loop delay of the API process, p99, under that load × 8',
+    what: 'event loop delay of the API process, p99, 8 clients with 100 kB images',
     figure: 'ms',
     bar: { most: 20 },
     precision: 'fp32',
@@ -156,40 +156,40 @@ export const rows: readonly Row[] = [
   },
 ]
 
-/** Tokens of an answer of which only the first is timed. */
+/** The length of an answer whose first token is timed. */
 const short = 4
 
-/** Brings a server's memory and threads to where they are in use. */
+/** Warms up memory and threads. */
 export async function warmUp({ oriel, peer }: Pair): Promise<void> {
   for (const server of [oriel, peer])
-    for (const picture of await newPictures(3)) await chat(server, ask({ picture }, question(0)), 48)
+    for (const image of await newImages(3)) await chat(server, ask({ image }, question(0)), 48)
 }
 
-async function firstPicture(pair: Pair, run: number): Promise<Sample> {
-  const picture = await newPicture()
-  return compare(pair, run, async (server) => (await chat(server, ask({ picture }, question(1)), short)).firstToken)
+async function firstImage(pair: Pair, run: number): Promise<Sample> {
+  const image = await newImage()
+  return compare(pair, run, async (server) => (await chat(server, ask({ image }, question(1)), short)).firstToken)
 }
 
 async function encode(pair: Pair, run: number): Promise<Sample> {
-  const picture = await newPicture()
+  const image = await newImage()
   return compare(pair, run, (server) =>
-    server.name === 'oriel' ? encodeTime(server, picture) : peerEncodeTime(pair.model, picture, pair.threads),
+    server.name === 'oriel' ? encodeTime(server, image) : peerEncodeTime(pair.model, image, pair.threads),
   )
 }
 
-async function seenPicture(pair: Pair, run: number): Promise<Sample> {
-  const picture = await newPicture()
+async function seenImage(pair: Pair, run: number): Promise<Sample> {
+  const image = await newImage()
   return compare(pair, run, async (server) => {
-    await chat(server, ask({ picture }, question(1)), short)
-    return (await chat(server, ask(question(2), { picture }), short)).firstToken
+    await chat(server, ask({ image }, question(1)), short)
+    return (await chat(server, ask(question(2), { image }), short)).firstToken
   })
 }
 
 async function sharedPrefix(pair: Pair, run: number): Promise<Sample> {
-  const picture = await newPicture()
+  const image = await newImage()
   const sample = await compare(pair, run, async (server) => {
-    const cold = await chat(server, ask({ picture }, question(1)), short)
-    const warm = await chat(server, ask({ picture }, question(2)), short)
+    const cold = await chat(server, ask({ image }, question(1)), short)
+    const warm = await chat(server, ask({ image }, question(2)), short)
     return warm.firstToken / cold.firstToken
   })
   return { ...sample, figure: sample.oriel }
@@ -202,25 +202,23 @@ async function decode(pair: Pair, run: number): Promise<Sample> {
   })
 }
 
-/** All at once, `different` pictures among them. */
+/** All clients at once, with this many different images. */
 async function crowd(pair: Pair, run: number, different: number): Promise<Sample> {
-  const pictures = await newPictures(different)
+  const images = await newImages(different)
   return compare(pair, run, async (server) => {
     const start = performance.now()
-    const answers = await everyone((client) =>
-      chat(server, ask({ picture: at(pictures, client) }, question(client)), 48),
-    )
+    const answers = await everyone((client) => chat(server, ask({ image: at(images, client) }, question(client)), 48))
     const tokens = answers.reduce((sum, answer) => sum + answer.tokens, 0)
     return (tokens / (performance.now() - start)) * 1000
   })
 }
 
 async function threeTurns(pair: Pair, run: number): Promise<Sample> {
-  const pictures = await newPictures(clients)
+  const images = await newImages(clients)
   return compare(pair, run, async (server) => {
     const start = performance.now()
     await everyone(async (client) => {
-      const turns: Turn[] = ask({ picture: at(pictures, client) }, question(client))
+      const turns: Turn[] = ask({ image: at(images, client) }, question(client))
       for (let turn = 0; turn < 3; turn++) {
         const { text } = await chat(server, turns, 32)
         turns.push({ role: 'assistant', parts: [{ text }] }, ...ask(question(client + turn + 1)))
@@ -230,16 +228,16 @@ async function threeTurns(pair: Pair, run: number): Promise<Sample> {
   })
 }
 
-/** A stream that is long enough for any picture is left once the picture's answer is there. */
+/** Cancels the long stream when the image has been answered. */
 async function longestGap(pair: Pair, run: number): Promise<Sample> {
-  const picture = await newPicture(2048, 2048)
+  const image = await newImage(2048, 2048)
   const sample = await compare(pair, run, async (server) => {
     const leave = new AbortController()
     const arrivals: number[] = []
     const stream = chat(server, ask({ text: `${run}: tell me a very long story.` }), 1500, leave.signal, arrivals)
     stream.catch(() => {})
     while (arrivals.length < 32) await Promise.race([new Promise((resolve) => setTimeout(resolve, 20)), stream])
-    await chat(server, ask({ picture }, question(1)), short)
+    await chat(server, ask({ image }, question(1)), short)
     await new Promise((resolve) => setTimeout(resolve, 200))
     leave.abort()
     const gaps = arrivals.slice(1).map((time, index) => time - (arrivals[index] ?? time))
@@ -249,32 +247,32 @@ async function longestGap(pair: Pair, run: number): Promise<Sample> {
 }
 
 async function gateway(pair: Pair): Promise<Sample> {
-  const pictures = await hundredKilobytes(16)
+  const images = await hundredKilobytes(16)
   await quiet()
   const { result: figure, disturbed } = await undisturbed(async () => {
     const times: number[] = []
-    for (const [index, picture] of pictures.entries())
-      times.push(await gatewayTime(pair.oriel, picture, `Question ${index}?`))
+    for (const [index, image] of images.entries())
+      times.push(await gatewayTime(pair.oriel, image, `Question ${index}?`))
     return median(times)
   })
   return { figure, oriel: figure, peer: null, disturbed }
 }
 
 async function eventLoop(pair: Pair): Promise<Sample> {
-  const pictures = await hundredKilobytes(clients * 4)
+  const images = await hundredKilobytes(clients * 4)
   await quiet()
   pair.oriel.watchLoop()
   const { disturbed } = await undisturbed(() =>
     everyone(async (client) => {
-      for (let index = client; index < pictures.length; index += clients)
-        await gatewayTime(pair.oriel, at(pictures, index), `Question ${index}?`)
+      for (let index = client; index < images.length; index += clients)
+        await gatewayTime(pair.oriel, at(images, index), `Question ${index}?`)
     }),
   )
   const { p99: figure } = await pair.oriel.loopDelay()
   return { figure, oriel: figure, peer: null, disturbed }
 }
 
-/** Measures one server, then the other, each on a machine that is otherwise free. */
+/** Measures one server, then the other, each on an idle machine. */
 async function compare(
   { oriel, peer }: Pair,
   run: number,
@@ -295,24 +293,24 @@ async function compare(
 const everyone = <T>(act: (client: number) => Promise<T>): Promise<T[]> =>
   Promise.all(Array.from({ length: clients }, (_, client) => act(client)))
 
-/** Photograph-like: 640 x 480 with so much grain that the file has about 100 kB. */
-const hundredKilobytes = (count: number): Promise<Picture[]> =>
-  Promise.all(Array.from({ length: count }, () => newPicture(640, 480, 30)))
+/** Images of 640 x 480 pixels with the grain that makes files of about 100 kB. */
+const hundredKilobytes = (count: number): Promise<Image[]> =>
+  Promise.all(Array.from({ length: count }, () => newImage(640, 480, 30)))
 
-const at = (pictures: readonly Picture[], index: number): Picture => pictures[index % pictures.length] as Picture
+const at = (images: readonly Image[], index: number): Image => images[index % images.length] as Image
 
-/** Questions that differ from their first word on. */
+/** Questions whose first words differ. */
 function question(number: number): Part {
   const questions = [
     'What is in this image?',
-    'Describe the colours of this picture, from the top to the bottom.',
+    'Describe the colours of this image, from the top to the bottom.',
     'How many objects can be seen here?',
-    'Where was this picture taken, and when?',
+    'Where was this image taken, and when?',
     'Is there any text in it? Read it out.',
     'Name the largest thing that you see.',
     'Tell a story about this scene.',
     'Which season is it, and why?',
-    'Give this picture a title.',
+    'Give this image a title.',
     'Does anybody look at the camera?',
     'List everything on the left side.',
   ]

@@ -8,7 +8,7 @@ import type { LoopDelay, LoopQuestion } from './event-loop.js'
 import type { BenchModel } from './model-files.ts'
 import { cacheFolder } from './peer.ts'
 
-/** A server that answers chats. */
+/** A running server with one model. */
 export interface Server {
   readonly name: 'oriel' | 'llama-server'
   readonly url: string
@@ -18,13 +18,13 @@ export interface Server {
 }
 
 export interface OrielServer extends Server {
-  /** Begins to count how long the event loop of the API process is held up. */
+  /** Starts measuring the delay of the event loop of the API process. */
   watchLoop(): void
-  /** Ends it. */
+  /** Stops the measurement. */
   loopDelay(): Promise<LoopDelay>
 }
 
-/** Both servers have the same threads, the same KV memory, and room for as many clients. */
+/** Settings of both servers. */
 export interface Settings {
   threads: number
   contextTokens: number
@@ -64,7 +64,7 @@ export async function startOriel(model: BenchModel, settings: Settings, precisio
       const answer = once(child, 'message')
       tell('loop-end')
       const [delay]: LoopDelay[] = await answer
-      if (delay === undefined) throw new Error('Oriel did not tell how long its event loop was held up')
+      if (delay === undefined) throw new Error('Oriel did not report the delay of its event loop')
       return delay
     },
   }
@@ -96,21 +96,21 @@ function logOf(name: string): number {
   return openSync(path.join(folder, `${name}.log`), 'w')
 }
 
-/** Time that a server may take to load its model. ms */
-const patience = 120_000
+/** The time limit for loading a model, in ms. */
+const loadTimeout = 120_000
 
 async function whenReady(child: ChildProcess, url: string): Promise<void> {
-  const end = performance.now() + patience
+  const end = performance.now() + loadTimeout
   process.once('exit', () => child.kill('SIGKILL'))
   while (performance.now() < end) {
-    if (child.exitCode !== null) throw new Error(`a server ended while it loaded its model; see ${cacheFolder}/logs`)
+    if (child.exitCode !== null) throw new Error(`a server exited while it loaded its model; see ${cacheFolder}/logs`)
     const answer = await fetch(url).catch(() => undefined)
     await answer?.body?.cancel()
     if (answer?.ok) return
     await new Promise((resolve) => setTimeout(resolve, 100))
   }
   child.kill('SIGKILL')
-  throw new Error(`a server did not load its model in ${patience / 1000} s; see ${cacheFolder}/logs`)
+  throw new Error(`a server did not load its model in ${loadTimeout / 1000} s; see ${cacheFolder}/logs`)
 }
 
 async function stop(child: ChildProcess): Promise<void> {

@@ -163,9 +163,10 @@ export async function createOriel(settings: OrielSettings = {}, around: Surround
       }
       // A load that fails reports its error itself.
       const timer = onProgress && setInterval(() => void report().catch(() => {}), progressInterval)
-      const load = (signal: AbortSignal) =>
-        Promise.all(names.map((name) => deployments.find(name, signal, { timeoutMs: Number.POSITIVE_INFINITY })))
-      await during(load).finally(() => clearInterval(timer))
+      // Each is released as soon as it is loaded: there may not be memory for all of them at once.
+      const loadOne = (name: string) =>
+        during((signal) => deployments.find(name, signal, { timeoutMs: Number.POSITIVE_INFINITY }))
+      await Promise.all(names.map(loadOne)).finally(() => clearInterval(timer))
     },
 
     async listen({ host = config.server.host, port = config.server.port, ...options } = {}) {
@@ -173,13 +174,15 @@ export async function createOriel(settings: OrielSettings = {}, around: Surround
       const [{ createServer }] = await Promise.all([import('./api/index.ts'), oriel.load(undefined, options)])
       const services = { deployments, clearCache: () => media.clearCache() }
       const server = createServer(services, config.server, log)
-      // `close` may have been called while the models were loading.
-      if (isClosed) throw shuttingDown()
-      servers.add(server)
       await server.listen({ host, port }).catch((error: unknown) => {
-        servers.delete(server)
         throw whyNotListening(error, host, port)
       })
+      // Closed here if `close` was called meanwhile: a server that is closed while it begins to listen never settles.
+      if (isClosed) {
+        await server.close()
+        throw shuttingDown()
+      }
+      servers.add(server)
       const { port: taken } = server.server.address() as AddressInfo
       const shown = host === '0.0.0.0' || host === '::' ? 'localhost' : host.includes(':') ? `[${host}]` : host
       return { url: `http://${shown}:${taken}` }

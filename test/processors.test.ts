@@ -22,13 +22,13 @@ async function processors(groups: string): Promise<number> {
 }
 
 describe('the available processors', () => {
-  it('are those that the process may run on', async () => {
+  it('are those in the affinity of the process', async () => {
     expect(await processors('')).toBe(all)
     await group('.', { 'cpu.max': 'max 100000\n' })
     expect(await processors('0::/\n')).toBe(all)
   })
 
-  it.runIf(all > 1)('are as many as a container has time for, rounded down, and one at the least', async () => {
+  it.runIf(all > 1)('are limited by the CPU quota of a container, rounded down, to at least one', async () => {
     await group('.', { 'cpu.max': '190000 100000\n' })
     expect(await processors('0::/\n')).toBe(1)
     await group('.', { 'cpu.max': '50000 100000\n' })
@@ -37,13 +37,13 @@ describe('the available processors', () => {
     expect(await processors('0::/\n')).toBe(all)
   })
 
-  it.runIf(all > 1)('are bounded by all groups that a group is in', async () => {
+  it.runIf(all > 1)('are limited by the quotas of all parent groups', async () => {
     await group('pod', { 'cpu.max': '100000 100000\n' })
     await group('pod/container', { 'cpu.max': 'max 100000\n' })
     expect(await processors('0::/pod/container\n')).toBe(1)
   })
 
-  it.runIf(all > 1)('are bounded by the first version of control groups too, where -1 is no bound', async () => {
+  it.runIf(all > 1)('are limited by control groups v1 too, where -1 means no limit', async () => {
     await group('cpu,cpuacct/docker', { 'cpu.cfs_quota_us': '-1\n', 'cpu.cfs_period_us': '100000\n' })
     expect(await processors('4:cpu,cpuacct:/docker\n0::/\n')).toBe(all)
     await group('cpu,cpuacct/docker', { 'cpu.cfs_quota_us': '100000\n' })

@@ -186,7 +186,8 @@ async function missing(name: string, cards: readonly ModelCard[], library: Libra
 const unfit = ({ kind, message, code, cause }: OrielError): OrielError =>
   new OrielError('precondition_failed', kind === 'not_found' ? 'Some of its files are missing.' : message, {
     param: 'model',
-    code,
+    // To a client, which cannot choose another file, it is a model file that cannot be used.
+    code: code === 'vision_file' ? 'bad_model' : code,
     cause,
   })
 

@@ -1,4 +1,4 @@
-import { onAbort } from '../abort.ts'
+import { onAbort, orAborted } from '../abort.ts'
 import type { MediaConfig } from '../config.ts'
 import { OrielError } from '../errors.ts'
 import type { Logger } from '../log.ts'
@@ -48,7 +48,8 @@ export function createMedia(config: MediaConfig, log?: Logger, resolve?: Resolve
     signal: AbortSignal,
   ): Promise<Loaded> => {
     const start = performance.now()
-    const fetched = isRemote(url) ? await (early?.get(url) ?? fetcher.fetch(url, signal)) : undefined
+    const fetching = isRemote(url) ? (early?.get(url) ?? fetcher.fetch(url, signal)) : undefined
+    const fetched = fetching && (await orAborted(fetching, signal))
     const decodeStart = performance.now()
     const { header, images } = await decoders.decode(
       { payload: fetched?.bytes ?? url, options: { pages, maxPages, longestEdge } },

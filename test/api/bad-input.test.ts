@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { dataUrl, shape } from '../support/pictures.ts'
+import { postJson } from '../support/http.ts'
+import { dataUrl, shape } from '../support/images.ts'
 import { startServer, type TestServer } from '../support/server.ts'
 
 let oriel: TestServer
@@ -12,7 +13,7 @@ const post = (body: string, headers: Record<string, string> = { 'content-type': 
   fetch(`${oriel.url}/v1/chat/completions`, { method: 'POST', headers, body })
 
 const chat = (over: object = {}) => ({ model: 'pocket', messages: [{ role: 'user', content: 'Hello' }], ...over })
-const withPicture = (url: unknown) =>
+const withImage = (url: unknown) =>
   chat({
     messages: [
       {
@@ -87,7 +88,7 @@ describe('a request that is not valid', () => {
     ],
     [
       'an image URL that is a number',
-      () => withPicture(5),
+      () => withImage(5),
       400,
       'messages[0].content[1].image_url.url',
       /must be a string.*found 5/,
@@ -186,77 +187,77 @@ describe('a request that is not valid', () => {
     ],
     [
       'data that is not an image',
-      () => withPicture(dataUrl(Buffer.from('this is not a picture'))),
+      () => withImage(dataUrl(Buffer.from('this is not an image'))),
       415,
       'messages[0].content[1].image_url',
       /png, jpeg/,
     ],
     [
       'a web page',
-      () => withPicture(dataUrl(Buffer.from('<!DOCTYPE html><html></html>'))),
+      () => withImage(dataUrl(Buffer.from('<!DOCTYPE html><html></html>'))),
       415,
       'messages[0].content[1].image_url',
       /web page/,
     ],
     [
       'an SVG',
-      () => withPicture(dataUrl(Buffer.from('<svg xmlns="http://www.w3.org/2000/svg"/>'))),
+      () => withImage(dataUrl(Buffer.from('<svg xmlns="http://www.w3.org/2000/svg"/>'))),
       415,
       'messages[0].content[1].image_url',
       /SVG/,
     ],
     [
       'a truncated PNG',
-      async () => withPicture(dataUrl((await shape('red')).subarray(0, 300))),
+      async () => withImage(dataUrl((await shape('red')).subarray(0, 300))),
       422,
       'messages[0].content[1].image_url',
       /damaged or incomplete/,
     ],
     [
       'base64 with a stray character',
-      () => withPicture('data:image/png;base64,iVBO*w0KGgo='),
+      () => withImage('data:image/png;base64,iVBO*w0KGgo='),
       400,
       'messages[0].content[1].image_url',
       /character 5 .*"\*"/,
     ],
     [
       'a data URL without data',
-      () => withPicture('data:image/png;base64,'),
+      () => withImage('data:image/png;base64,'),
       400,
       'messages[0].content[1].image_url',
       /the data is empty/,
     ],
     [
       'a file URL',
-      () => withPicture('file:///etc/passwd'),
+      () => withImage('file:///etc/passwd'),
       400,
       'messages[0].content[1].image_url',
       /its scheme is file:/,
     ],
     [
       'a URL of a private network',
-      () => withPicture('http://10.0.0.1/a.png'),
+      () => withImage('http://10.0.0.1/a.png'),
       400,
       'messages[0].content[1].image_url',
       /not on the public internet/,
     ],
     [
       'a URL of a metadata service',
-      () => withPicture('http://[::ffff:169.254.169.254]/latest'),
+      () => withImage('http://[::ffff:169.254.169.254]/latest'),
       400,
       'messages[0].content[1].image_url',
       /not on the public internet/,
     ],
     [
       'a URL with credentials',
-      () => withPicture('http://a:b@example.com/a.png'),
+      () => withImage('http://a:b@example.com/a.png'),
       400,
       'messages[0].content[1].image_url',
       /credentials/,
     ],
     [
       'an unreachable URL',
-      () => withPicture('http://127.0.0.1:9/a.png'),
+      () => withImage('http://127.0.0.1:9/a.png'),
       400,
       'messages[0].content[1].image_url',
       /connection to its host failed/,
@@ -277,7 +278,7 @@ describe('a request that is not valid', () => {
     ],
     [
       'too much base64',
-      () => withPicture(`data:image/png;base64,${'A'.repeat(10_000_001)}`),
+      () => withImage(`data:image/png;base64,${'A'.repeat(10_000_001)}`),
       413,
       'messages[0].content[1].image_url',
       /10000001 characters.*at most 10000000 are allowed/,
@@ -334,16 +335,11 @@ describe('a request that is not valid', () => {
   })
 
   it('ignores parameters that do not change the prompt when it only counts', async () => {
-    const send = (path: string, body: object) =>
-      fetch(`${oriel.url}${path}`, {
-        method: 'POST',
-        headers: { 'content-type': 'application/json' },
-        body: JSON.stringify(chat(body)),
-      })
+    const send = (path: string, body: object) => postJson(`${oriel.url}${path}`, chat(body))
     const counted = await send('/v1/messages/count_tokens', { stop_sequences: 'END' })
     expect(counted.status).toBe(200)
     expect(counted.headers.get('x-oriel-ignored-parameters')).toBe('stop_sequences')
-    expect((await send('/v1/tokenize', { logprobs: 'many' })).status).toBe(200)
+    expect(await (await send('/v1/tokenize', { logprobs: 'many' })).json()).toMatchObject({ max_model_len: 4096 })
     expect(await refusal(await send('/v1/tokenize', { tool_choice: { function: null } }))).toMatchObject({
       status: 400,
       error: { param: expect.stringMatching(/^tool_choice/) },
@@ -361,7 +357,9 @@ describe('a request that is not valid', () => {
   })
 
   it('leaves the server able to answer', async () => {
-    expect((await post(JSON.stringify(chat()))).status).toBe(200)
+    expect(await (await post(JSON.stringify(chat({ temperature: 0 })))).json()).toMatchObject({
+      choices: [{ message: { content: 'Hello! Send me an image and ask about it.' } }],
+    })
     expect(await (await fetch(`${oriel.url}/health`)).json()).toMatchObject({ status: 'ok' })
   })
 })

@@ -1,6 +1,7 @@
 import OpenAI from 'openai'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { dataUrl, shape } from '../support/pictures.ts'
+import { eventsOf, postJson } from '../support/http.ts'
+import { dataUrl, shape } from '../support/images.ts'
 import { startServer, type TestServer } from '../support/server.ts'
 
 let oriel: TestServer
@@ -16,11 +17,7 @@ beforeAll(async () => {
 afterAll(() => oriel.close())
 
 const post = (body: object, base = '/v1') =>
-  fetch(`${oriel.url}${base}/completions`, {
-    method: 'POST',
-    headers: { 'content-type': 'application/json' },
-    body: JSON.stringify({ model: 'pocket', temperature: 0, ...body }),
-  })
+  postJson(`${oriel.url}${base}/completions`, { model: 'pocket', temperature: 0, ...body })
 
 interface Body {
   object: string
@@ -37,9 +34,6 @@ interface Body {
   error?: { message: string; param: string; code: string }
 }
 const complete = async (body: object, base?: string): Promise<Body> => (await (await post(body, base)).json()) as Body
-
-const eventsOf = (text: string): Body[] =>
-  text.split('\n\n').flatMap((frame) => (frame.startsWith('data: {') ? [JSON.parse(frame.slice(6)) as Body] : []))
 
 /** The built-in model's chat format, as a caller of this API writes it out. */
 const turn = (content: string): string => `<|im_start|>user\n${content}<|im_end|>\n<|im_start|>assistant\n`
@@ -107,7 +101,7 @@ describe('completions', () => {
     const [raws, prompts] = [[] as unknown[], [] as unknown[]]
     const texts = ['', '']
     const ends: (string | null)[] = []
-    for (const chunk of eventsOf(await (await post({ ...told, stream: true })).text()))
+    for (const chunk of eventsOf<Body>(await (await post({ ...told, stream: true })).text()))
       for (const { index, text, finish_reason, raw_output, prompt_token_ids } of chunk.choices) {
         texts[index] += text
         if (finish_reason !== null) ends[index] = finish_reason
@@ -125,8 +119,8 @@ describe('completions', () => {
     const plain = await complete({ prompt: 'The colour is', max_tokens: 4 })
     const echoed = await complete({ prompt: 'The colour is', max_tokens: 4, echo: true })
     expect(echoed.choices[0]?.text).toBe(`The colour is${plain.choices[0]?.text}`)
-    const picture = await complete({ prompt: 'A<image>B', images: [red], max_tokens: 1, echo: true })
-    expect(picture.choices[0]?.text).toMatch(/^A<image>B/)
+    const image = await complete({ prompt: 'A<image>B', images: [red], max_tokens: 1, echo: true })
+    expect(image.choices[0]?.text).toMatch(/^A<image>B/)
     const last = await complete({ prompt: 'The colour is', max_tokens: 4, echo_last: 1 })
     expect('The colour is').toContain(last.choices[0]?.text.slice(0, -(plain.choices[0]?.text.length ?? 0)))
   })
@@ -183,7 +177,7 @@ describe('completions', () => {
     expect(tokens.filter((token) => token === '<image>')).toHaveLength(1)
     expect(token_logprobs[image]).toBeNull()
     expect(token_logprobs.at(-1)).toEqual(expect.any(Number))
-    const chunks = eventsOf(await (await post({ ...body, stream: true })).text())
+    const chunks = eventsOf<Body>(await (await post({ ...body, stream: true })).text())
     expect(chunks.flatMap((chunk) => chunk.choices[0]?.logprobs?.tokens ?? [])).toEqual(tokens)
   })
 

@@ -1,5 +1,6 @@
 import { afterEach, describe, expect, it } from 'vitest'
 import { type ErrorKind, OrielError } from '../../src/errors.ts'
+import { postJson } from '../support/http.ts'
 import { endEvents, promptEvent, startScripted, startWords, textEvent } from '../support/scripted.ts'
 
 let close = async (): Promise<void> => {}
@@ -14,11 +15,7 @@ async function failing(kind: ErrorKind): Promise<string> {
 }
 
 const ask = (url: string, body: object = {}, headers: Record<string, string> = {}): Promise<Response> =>
-  fetch(url, {
-    method: 'POST',
-    headers: { 'content-type': 'application/json', ...headers },
-    body: JSON.stringify({ model: 'scripted', messages: [{ role: 'user', content: 'Hi' }], max_tokens: 5, ...body }),
-  })
+  postJson(url, { model: 'scripted', messages: [{ role: 'user', content: 'Hi' }], max_tokens: 5, ...body }, { headers })
 
 /** Kind, and its status for OpenAI and Fireworks, Novita, Anthropic. */
 const statuses: [ErrorKind, number, number, number][] = [

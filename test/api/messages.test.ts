@@ -1,7 +1,8 @@
 import Anthropic from '@anthropic-ai/sdk'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { OrielError } from '../../src/errors.ts'
-import { dataUrl, shape } from '../support/pictures.ts'
+import { postJson } from '../support/http.ts'
+import { dataUrl, shape } from '../support/images.ts'
 import { startWords } from '../support/scripted.ts'
 import { startServer, type TestServer } from '../support/server.ts'
 
@@ -17,11 +18,7 @@ interface Message {
 }
 
 const post = (url: string, body: object, path = 'messages') =>
-  fetch(`${url}/v1/${path}`, {
-    method: 'POST',
-    headers: { 'content-type': 'application/json', 'anthropic-version': '2023-06-01', 'x-api-key': 'none' },
-    body: JSON.stringify(body),
-  })
+  postJson(`${url}/v1/${path}`, body, { headers: { 'anthropic-version': '2023-06-01', 'x-api-key': 'none' } })
 
 interface StreamEvent {
   type: string
@@ -73,22 +70,18 @@ describe('messages of the built-in model', () => {
   const ask = async (over: object = {}) => (await (await post(oriel.url, asked(over))).json()) as Message
 
   it('return the same answer as chats', async () => {
-    const chat = await fetch(`${oriel.url}/v1/chat/completions`, {
-      method: 'POST',
-      headers: { 'content-type': 'application/json' },
-      body: JSON.stringify({
-        model: 'pocket',
-        temperature: 0,
-        messages: [
-          {
-            role: 'user',
-            content: [
-              { type: 'image_url', image_url: dataUrl(png) },
-              { type: 'text', text: 'What is in this image?' },
-            ],
-          },
-        ],
-      }),
+    const chat = await postJson(`${oriel.url}/v1/chat/completions`, {
+      model: 'pocket',
+      temperature: 0,
+      messages: [
+        {
+          role: 'user',
+          content: [
+            { type: 'image_url', image_url: dataUrl(png) },
+            { type: 'text', text: 'What is in this image?' },
+          ],
+        },
+      ],
     })
     const { choices, usage } = (await chat.json()) as {
       choices: { message: { content: string } }[]
@@ -167,14 +160,11 @@ describe('messages of the built-in model', () => {
     const content = 'A question that all protocols share, word by word, long enough for the cache to matter.'
     const messages = [{ role: 'user', content }]
     const other = async (path: string, body: object, header?: string) => {
-      const response = await fetch(`${oriel.url}/v1/${path}`, {
-        method: 'POST',
-        headers: {
-          'content-type': 'application/json',
-          ...(header === undefined ? {} : { 'x-prompt-cache-isolation-key': header }),
-        },
-        body: JSON.stringify({ model: 'pocket', ...body }),
-      })
+      const response = await postJson(
+        `${oriel.url}/v1/${path}`,
+        { model: 'pocket', ...body },
+        { headers: header === undefined ? {} : { 'x-prompt-cache-isolation-key': header } },
+      )
       return Number(response.headers.get('fireworks-cached-prompt-tokens'))
     }
     const message = (header?: string) => other('messages', { messages, max_tokens: 1 }, header)

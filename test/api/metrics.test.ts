@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { dataUrl, shape } from '../support/pictures.ts'
+import { postJson } from '../support/http.ts'
+import { dataUrl, shape } from '../support/images.ts'
 import { startServer, type TestServer } from '../support/server.ts'
 
 let oriel: TestServer
@@ -9,23 +10,19 @@ beforeAll(async () => {
 afterAll(() => oriel.close())
 
 const ask = async (stream: boolean): Promise<void> => {
-  const response = await fetch(`${oriel.url}/v1/chat/completions`, {
-    method: 'POST',
-    headers: { 'content-type': 'application/json' },
-    body: JSON.stringify({
-      model: 'pocket',
-      stream,
-      max_tokens: 16,
-      messages: [
-        {
-          role: 'user',
-          content: [
-            { type: 'image_url', image_url: { url: dataUrl(await shape('red')) } },
-            { type: 'text', text: 'What is in this image?' },
-          ],
-        },
-      ],
-    }),
+  const response = await postJson(`${oriel.url}/v1/chat/completions`, {
+    model: 'pocket',
+    stream,
+    max_tokens: 16,
+    messages: [
+      {
+        role: 'user',
+        content: [
+          { type: 'image_url', image_url: { url: dataUrl(await shape('red')) } },
+          { type: 'text', text: 'What is in this image?' },
+        ],
+      },
+    ],
   })
   await response.text()
 }
@@ -46,7 +43,7 @@ describe('GET /metrics', () => {
     await ask(true)
     await fetch(`${oriel.url}/v1/models/none`)
     const value = await read()
-    expect(value('oriel_tokens_total{model="pocket",kind="image"}')).toBeGreaterThan(30)
+    expect(value('oriel_tokens_total{model="pocket",kind="image"}')).toBe(2 * 42)
     expect(value('oriel_tokens_total{model="pocket",kind="completion"}')).toBeGreaterThan(10)
     // The second request repeats the first: all of its prompt but the last token is cached.
     const prompt = value('oriel_tokens_total{model="pocket",kind="prompt"}')
@@ -65,6 +62,6 @@ describe('GET /metrics', () => {
   it('works while no engine runs', async () => {
     oriel.kill()
     const value = await read()
-    expect(value('oriel_tokens_total{model="pocket",kind="image"}')).toBeGreaterThan(0)
+    expect(value('oriel_tokens_total{model="pocket",kind="image"}')).toBe(2 * 42)
   })
 })

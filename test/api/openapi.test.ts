@@ -9,10 +9,12 @@ import { bases, dialects } from '../../src/api/dialects/index.ts'
 import { message, messageCount, messageEvent } from '../../src/api/messages/answer.ts'
 import { model, modelList } from '../../src/api/models/models.ts'
 import { response, responseEvent } from '../../src/api/responses/answer.ts'
+import { backends } from '../support/backends.ts'
 import { fromSchema, type Schema } from '../support/from-schema.ts'
-import { dataUrl, shape } from '../support/pictures.ts'
+import { eventsOf, postJson } from '../support/http.ts'
+import { dataUrl, shape } from '../support/images.ts'
+import { inputs } from '../support/long.ts'
 import { promptEvent, startScripted, textEvent } from '../support/scripted.ts'
-import { startServer, type TestServer } from '../support/server.ts'
 
 interface Operation {
   operationId: string
@@ -28,22 +30,12 @@ interface Document {
 const documentOf = async (url: string): Promise<Document> =>
   (await (await fetch(`${url}/openapi.json`)).json()) as Document
 
-const send = (url: string, body: unknown): Promise<Response> =>
-  fetch(url, { method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify(body) })
-
-/** The events of a stream, without [DONE]. */
-const eventsOf = (text: string): unknown[] =>
-  text.split('\n\n').flatMap((frame) => {
-    const data = /^data: (\{.*)$/m.exec(frame)?.[1]
-    return data === undefined ? [] : [JSON.parse(data)]
-  })
-
-describe('the OpenAPI document', () => {
-  let oriel: TestServer
+describe.each(backends)('the OpenAPI document of a server with the model $model', (backend) => {
+  let oriel: { url: string; close(): Promise<void> }
   let document: Document
   let red: string
   beforeAll(async () => {
-    oriel = await startServer()
+    oriel = await backend.start()
     document = await documentOf(oriel.url)
     red = dataUrl(await shape('red'))
   })
@@ -74,10 +66,10 @@ describe('the OpenAPI document', () => {
     const holds = async (path: string, schema: z.ZodType, body?: object): Promise<void> => {
       const response = await (body === undefined
         ? fetch(`${oriel.url}/v1${path}`)
-        : send(`${oriel.url}/v1${path}`, { model: 'pocket', ...body }))
+        : postJson(`${oriel.url}/v1${path}`, { model: backend.model, ...body }))
       const text = await response.text()
       expect(response.status, text).toBe(200)
-      const bodies = text.startsWith('{') ? [JSON.parse(text)] : eventsOf(text)
+      const bodies = text.startsWith('{') ? [JSON.parse(text)] : eventsOf<unknown>(text)
       expect(bodies.length).toBeGreaterThan(0)
       for (const one of bodies) schema.parse(one)
     }
@@ -126,10 +118,10 @@ describe('the OpenAPI document', () => {
     await holds('/messages/count_tokens', messageCount, { messages: [{ role: 'user', content: 'Hi' }] })
     await holds('/tokenize', tokenization, { messages })
     await holds('/models', modelList)
-    await holds('/models/accounts/oriel/models/pocket', model)
+    await holds(`/models/accounts/oriel/models/${backend.model}`, model)
   })
 
-  it('describes no request that the engine fails at', async () => {
+  it('describes no request that fails', async () => {
     const operations = bodiesOf(document)
     await fc.assert(
       fc.asyncProperty(fc.array(requestOf(document, operations), { minLength: 8, maxLength: 8 }), async (requests) => {
@@ -137,17 +129,19 @@ describe('the OpenAPI document', () => {
           requests.map(async ({ path, base, body }) => {
             const few =
               typeof body === 'object' && body !== null && !Array.isArray(body)
-                ? { ...body, model: 'pocket', max_tokens: 2, max_completion_tokens: 2, max_output_tokens: 2 }
+                ? { ...body, model: backend.model, max_tokens: 2, max_completion_tokens: 2, max_output_tokens: 2 }
                 : body
-            const response = await send(oriel.url + base + path, few)
+            const response = await postJson(oriel.url + base + path, few)
             const text = await response.text()
             expect(response.status, JSON.stringify({ path, few, text })).toBeLessThan(500)
           }),
         )
       }),
-      { numRuns: 25 },
+      { numRuns: inputs(6, 25) },
     )
-    expect((await fetch(`${oriel.url}/health`)).status).toBe(200)
+    expect(await (await fetch(`${oriel.url}/health`)).json()).toMatchObject({
+      engines: [{ model: backend.model, status: 'ok', running: 0, waiting: 0 }],
+    })
   })
 })
 
@@ -180,7 +174,7 @@ const requestOf = ({ servers }: Document, operations: ReturnType<typeof bodiesOf
     ),
   )
 
-describe('5000 requests made from the document', () => {
+describe('requests generated from the document', () => {
   it('are answered or refused with the error of their dialect, never with a 5xx', async () => {
     const said = [
       '<think>',
@@ -211,7 +205,7 @@ describe('5000 requests made from the document', () => {
       // Most requests get as far as a model.
       const known =
         typeof body === 'object' && body !== null && !Array.isArray(body) ? { ...body, model: 'scripted' } : body
-      const response = await send(server.url + base + path, known)
+      const response = await postJson(server.url + base + path, known)
       const text = await response.text()
       statuses.set(response.status, (statuses.get(response.status) ?? 0) + 1)
       expect(response.status, JSON.stringify({ path, known, text })).toBeLessThan(500)
@@ -228,13 +222,12 @@ describe('5000 requests made from the document', () => {
             await Promise.all(requests.map(one))
           },
         ),
-        { numRuns: 200 },
+        { numRuns: inputs(24, 200) },
       )
     } finally {
       await server.close()
     }
-    expect([...statuses.values()].reduce((sum, count) => sum + count, 0)).toBeGreaterThanOrEqual(5000)
-    expect(statuses.get(200)).toBeGreaterThan(500)
-    expect(statuses.get(400)).toBeGreaterThan(500)
-  })
+    const sent = [...statuses.values()].reduce((sum, count) => sum + count, 0)
+    for (const status of [200, 400]) expect((statuses.get(status) ?? 0) / sent).toBeGreaterThan(0.1)
+  }, 600_000)
 })

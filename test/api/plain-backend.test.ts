@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs'
 import Anthropic from '@anthropic-ai/sdk'
 import OpenAI from 'openai'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { postJson } from '../support/http.ts'
 import { plainBackend } from '../support/plain-backend.ts'
 import { serveBackend } from '../support/scripted.ts'
 
@@ -105,10 +106,9 @@ describe('a backend that knows neither tokens nor pixels', () => {
     const tools = [{ type: 'function' as const, function: { name: 'now', parameters: { type: 'object' } } }]
     const { choices } = await openai.chat.completions.create({ ...chat, tools })
     expect(choices[0]?.message.content).toContain('with 1 tools')
-    const counted = await fetch(`${server.url}/v1/tokenize`, {
-      method: 'POST',
-      headers: { 'content-type': 'application/json' },
-      body: JSON.stringify({ model: 'plain', messages: [{ role: 'user', content: 'one two three' }] }),
+    const counted = await postJson(`${server.url}/v1/tokenize`, {
+      model: 'plain',
+      messages: [{ role: 'user', content: 'one two three' }],
     })
     expect(await counted.json()).toMatchObject({
       count: 3,
@@ -135,11 +135,7 @@ describe('a backend that knows neither tokens nor pixels', () => {
       engines: [{ model: 'plain', status: 'ok', running: 0, waiting: 0 }],
     })
     const text = await serveBackend({ ...plainBackend(), info: { ...plainBackend().info, inputs: [] } })
-    const response = await fetch(`${text.url}/v1/chat/completions`, {
-      method: 'POST',
-      headers: { 'content-type': 'application/json' },
-      body: JSON.stringify(chat),
-    })
+    const response = await postJson(`${text.url}/v1/chat/completions`, chat)
     await text.close()
     expect([response.status, await response.json()]).toEqual([
       400,

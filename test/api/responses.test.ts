@@ -1,7 +1,8 @@
 import OpenAI from 'openai'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { OrielError } from '../../src/errors.ts'
-import { dataUrl, shape } from '../support/pictures.ts'
+import { postJson } from '../support/http.ts'
+import { dataUrl, shape } from '../support/images.ts'
 import { startWords } from '../support/scripted.ts'
 import { startServer, type TestServer } from '../support/server.ts'
 
@@ -77,7 +78,10 @@ describe('responses of the built-in model', () => {
     const final = await stream.finalResponse()
     expect(deltas).toBe(whole.output_text)
     expect(final.output_text).toBe(whole.output_text)
-    expect(final.usage).toEqual({ ...whole.usage, input_tokens_details: expect.anything() })
+    expect(final.usage).toEqual({
+      ...whole.usage,
+      input_tokens_details: { cached_tokens: Number(whole.usage?.input_tokens) - 1, cache_write_tokens: 0 },
+    })
     expect(types.filter((type) => type !== 'response.output_text.delta')).toEqual([
       'response.created',
       'response.in_progress',
@@ -217,11 +221,7 @@ describe('responses of the built-in model', () => {
     ],
     ['no input', {}, 'input'],
   ])('refuse %s', async (_, body, param, says = '') => {
-    const response = await fetch(`${oriel.url}/v1/responses`, {
-      method: 'POST',
-      headers: { 'content-type': 'application/json' },
-      body: JSON.stringify({ model: 'pocket', ...body }),
-    })
+    const response = await postJson(`${oriel.url}/v1/responses`, { model: 'pocket', ...body })
     const { error } = (await response.json()) as { error: { param: string; message: string } }
     expect({ status: response.status, param: error.param }).toEqual({ status: 400, param })
     expect(error.message).toContain(says)

@@ -1,18 +1,13 @@
 import { setTimeout as pause } from 'node:timers/promises'
 import fc from 'fast-check'
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
 import { OrielError } from '../../src/errors.ts'
-import { dataUrl, shape } from '../support/pictures.ts'
+import { backends } from '../support/backends.ts'
+import { eventsOf, postJson } from '../support/http.ts'
+import { dataUrl, shape } from '../support/images.ts'
+import { inputs } from '../support/long.ts'
 import { endEvents, promptEvent, startScripted, textEvent } from '../support/scripted.ts'
-import { startServer, type TestServer } from '../support/server.ts'
-
-const post = (url: string, body: object, signal?: AbortSignal): Promise<Response> =>
-  fetch(url, {
-    method: 'POST',
-    headers: { 'content-type': 'application/json' },
-    body: JSON.stringify(body),
-    ...(signal === undefined ? {} : { signal }),
-  })
+import { patient } from '../support/wait.ts'
 
 interface Event {
   type?: string
@@ -20,19 +15,13 @@ interface Event {
   delta?: string | { text?: string }
 }
 
-const eventsOf = (text: string): Event[] =>
-  text.split('\n\n').flatMap((frame) => {
-    const data = /^data: (\{.*)$/m.exec(frame)?.[1]
-    return data === undefined ? [] : [JSON.parse(data) as Event]
-  })
-
-/** What a stream of any dialect says, choice by choice. */
+/** The text of a stream of any dialect, choice by choice. */
 function said(text: string): string[] {
   const texts: string[] = []
   const add = (index: number, more: string): void => {
     texts[index] = (texts[index] ?? '') + more
   }
-  for (const { choices, delta, type } of eventsOf(text)) {
+  for (const { choices, delta, type } of eventsOf<Event>(text)) {
     for (const choice of choices ?? []) add(choice.index, choice.text ?? choice.delta?.content ?? '')
     if (type === 'response.output_text.delta' && typeof delta === 'string') add(0, delta)
     if (type === 'content_block_delta' && typeof delta === 'object') add(0, delta.text ?? '')
@@ -46,13 +35,13 @@ interface Whole {
   content?: { text: string }[]
 }
 
-/** What an answer in one piece says. */
+/** The text of an answer in one piece, choice by choice. */
 function saidWhole({ choices, output, content }: Whole): string[] {
   if (choices !== undefined) return choices.map(({ text, message }) => text ?? message?.content ?? '')
   return [(output?.[0]?.content ?? content ?? [])[0]?.text ?? '']
 }
 
-const dialects: [path: string, body: (picture: string) => object][] = [
+const dialects: [path: string, body: (image: string) => object][] = [
   [
     'chat/completions',
     (url) => ({
@@ -106,21 +95,23 @@ const dialects: [path: string, body: (picture: string) => object][] = [
   ],
 ]
 
-describe('streams of the built-in model', () => {
-  let oriel: TestServer
+describe.each(backends)('streams of the model $model', ({ model, start }) => {
+  let oriel: { url: string; close(): Promise<void> }
   let red: string
   beforeAll(async () => {
-    oriel = await startServer()
+    oriel = await start()
     red = dataUrl(await shape('red'))
   })
   afterAll(() => oriel.close())
 
   it.each(dialects)('of %s have the same text as the whole answer', async (path, body) => {
-    const request = { model: 'pocket', ...body(red) }
-    const whole = saidWhole((await (await post(`${oriel.url}/v1/${path}`, request)).json()) as Whole)
+    const request = { model, ...body(red) }
+    const whole = saidWhole((await (await postJson(`${oriel.url}/v1/${path}`, request)).json()) as Whole)
     expect(whole.filter((text) => text === '')).toEqual([])
     for (let turn = 0; turn < 2; turn++)
-      expect(said(await (await post(`${oriel.url}/v1/${path}`, { ...request, stream: true })).text())).toEqual(whole)
+      expect(said(await (await postJson(`${oriel.url}/v1/${path}`, { ...request, stream: true })).text())).toEqual(
+        whole,
+      )
   })
 })
 
@@ -134,57 +125,66 @@ const plain: [path: string, body: object][] = [
 
 describe('streams of any model', () => {
   it.each(plain)('of %s with %j have whole characters only', async (path, body) => {
-    await fc.assert(
-      fc.asyncProperty(
-        fc.array(fc.string({ unit: 'grapheme', minLength: 1 }), { minLength: 1, maxLength: 8 }),
-        async (words) => {
-          const server = await startScripted(async function* () {
-            yield promptEvent
-            for (const word of words) yield textEvent(word)
-            yield* endEvents(words.length)
-          })
-          try {
+    let pieces: string[] = []
+    const server = await startScripted(async function* () {
+      yield promptEvent
+      for (const piece of pieces) yield textEvent(piece)
+      yield* endEvents(pieces.length)
+    })
+    try {
+      await fc.assert(
+        fc.asyncProperty(
+          fc.array(fc.string({ unit: 'grapheme', minLength: 1 }), { minLength: 1, maxLength: 8 }),
+          async (generated) => {
+            pieces = generated
             const text = await (
-              await post(`${server.url}/v1/${path}`, { model: 'scripted', stream: true, ...body })
+              await postJson(`${server.url}/v1/${path}`, { model: 'scripted', stream: true, ...body })
             ).text()
-            for (const answer of said(text)) expect(answer).toBe(words.join(''))
-          } finally {
-            await server.close()
-          }
-        },
-      ),
-      { numRuns: 15 },
-    )
+            const answers = said(text)
+            expect(answers).toEqual(Array.from({ length: answersTo(body) }, () => pieces.join('')))
+          },
+        ),
+        { numRuns: inputs(15, 100) },
+      )
+    } finally {
+      await server.close()
+    }
   })
 
   it.each(plain.flatMap(([path, body]) => [[path, { ...body, stream: true }] as const, [path, body] as const]))(
     'of %s with %j stop the engine when the client disconnects',
     async (path, body) => {
-      const running = new Set<AbortSignal>()
+      let [started, running] = [0, 0]
       const server = await startScripted(async function* (_, signal) {
-        running.add(signal)
-        signal.addEventListener('abort', () => running.delete(signal))
-        yield promptEvent
-        while (!signal.aborted) {
-          yield textEvent('x')
-          await pause(2)
+        started++
+        running++
+        try {
+          yield promptEvent
+          while (!signal.aborted) {
+            yield textEvent('x')
+            await pause(2)
+          }
+          throw new OrielError('cancelled', 'The request was cancelled.')
+        } finally {
+          running--
         }
-        throw new OrielError('cancelled', 'The request was cancelled.')
       })
       try {
         const leaving = new AbortController()
-        const asked = post(`${server.url}/v1/${path}`, { model: 'scripted', ...body }, leaving.signal).then(
-          (response) => response.text(),
-        )
+        const asked = postJson(
+          `${server.url}/v1/${path}`,
+          { model: 'scripted', ...body },
+          { signal: leaving.signal },
+        ).then((response) => response.text())
         asked.catch(() => {})
-        while (running.size === 0) await pause(2)
-        await pause(20)
+        await vi.waitFor(() => expect(started).toBe(answersTo(body)), patient)
         leaving.abort()
-        for (let waited = 0; running.size > 0 && waited < 200; waited++) await pause(5)
-        expect(running.size).toBe(0)
+        await vi.waitFor(() => expect(running).toBe(0), patient)
       } finally {
         await server.close()
       }
     },
   )
 })
+
+const answersTo = (body: object): number => ('prompt' in body && Array.isArray(body.prompt) ? body.prompt.length : 1)

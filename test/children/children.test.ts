@@ -65,8 +65,8 @@ test('an error crosses a wire with everything that it says', () => {
     schemaFault: { path: ['anyOf', 1], reason: 'is empty' },
     cause: 'why',
   })
-  const told = fromWire(JSON.parse(JSON.stringify(toWire(error, 'Unexpected.'))))
-  expect({ ...told, message: told.message, cause: told.cause }).toEqual({
+  const received = fromWire(JSON.parse(JSON.stringify(toWire(error, 'Unexpected.'))))
+  expect({ ...received, message: received.message, cause: received.cause }).toEqual({
     ...error,
     message: error.message,
     cause: error.cause,
@@ -75,6 +75,6 @@ test('an error crosses a wire with everything that it says', () => {
 
 test('any other error crosses as an internal one, with its stack as the cause', () => {
   const cause = new TypeError('x is not a function')
-  const told = fromWire(toWire(cause, 'Unexpected.'))
-  expect(told).toMatchObject({ kind: 'internal', message: 'Unexpected.', cause: cause.stack })
+  const received = fromWire(toWire(cause, 'Unexpected.'))
+  expect(received).toMatchObject({ kind: 'internal', message: 'Unexpected.', cause: cause.stack })
 })

@@ -1,9 +1,9 @@
-import { execFileSync, spawn } from 'node:child_process'
-import { fileURLToPath } from 'node:url'
+import { execFileSync } from 'node:child_process'
 import { expect, it } from 'vitest'
-import { type Colour, colours, dataUrl, shape } from '../support/pictures.ts'
-
-const bin = fileURLToPath(new URL('../../bin/oriel.js', import.meta.url))
+import { orielServe } from '../support/cli.ts'
+import { postJson } from '../support/http.ts'
+import { type Colour, colours, dataUrl, shape } from '../support/images.ts'
+import { inputs } from '../support/long.ts'
 
 /** Resident megabytes of a process and all that it started. */
 function residentOf(pid: number): number {
@@ -19,40 +19,33 @@ function residentOf(pid: number): number {
   return Math.round(sum(pid) / 1000)
 }
 
-it('holds its memory: 500 requests with pictures take no more than the 200 before them', async () => {
-  // Small caches, so that they are full when the counting begins.
-  const server = spawn(process.execPath, [bin, 'serve', '--port', '0'], {
-    stdio: ['ignore', 'pipe', 'inherit'],
-    env: { ...process.env, ORIEL_LOG_LEVEL: 'error', ORIEL_ENCODER_CACHE: '1000000', ORIEL_CONTEXT: '2048' },
+it('a server holds its memory over hundreds of requests with new images', async () => {
+  // Small caches are full before the first measurement.
+  const server = await orielServe([], {
+    ORIEL_LOG_LEVEL: 'error',
+    ORIEL_ENCODER_CACHE: '1000000',
+    ORIEL_CONTEXT: '2048',
   })
   try {
-    let out = ''
-    for await (const part of server.stdout) {
-      out += part
-      if (out.endsWith('\n\n') && out.includes('curl ')) break
-    }
-    const url = `${/http:\/\/\S+:\d+/.exec(out)?.[0]}/v1/chat/completions`
+    const url = `${server.url}/v1/chat/completions`
+    const last = inputs(400, 700)
     const names = Object.keys(colours) as Colour[]
     let next = 0
     const ask = async (): Promise<void> => {
       const i = next++
-      const picture = await shape(names[i % names.length] ?? 'red', i % 2 ? 'circle' : 'square', 64 + (i % 200))
-      const response = await fetch(url, {
-        method: 'POST',
-        headers: { 'content-type': 'application/json' },
-        body: JSON.stringify({
-          model: 'pocket',
-          max_tokens: 24,
-          messages: [
-            {
-              role: 'user',
-              content: [
-                { type: 'image_url', image_url: { url: dataUrl(picture) } },
-                { type: 'text', text: 'What is in this image?' },
-              ],
-            },
-          ],
-        }),
+      const image = await shape(names[i % names.length] ?? 'red', i % 2 ? 'circle' : 'square', 64 + (i % 200))
+      const response = await postJson(url, {
+        model: 'pocket',
+        max_tokens: 24,
+        messages: [
+          {
+            role: 'user',
+            content: [
+              { type: 'image_url', image_url: { url: dataUrl(image) } },
+              { type: 'text', text: 'What is in this image?' },
+            ],
+          },
+        ],
       })
       expect(response.status, await response.text()).toBe(200)
     }
@@ -61,12 +54,12 @@ it('holds its memory: 500 requests with pictures take no more than the 200 befor
         while (next < count) await ask()
       }
       await Promise.all([client(), client(), client(), client()])
-      return residentOf(server.pid ?? 0)
+      return residentOf(server.pid)
     }
-    const [before, after] = [await askUntil(200), await askUntil(700)]
-    process.stdout.write(`resident memory: ${before} MB after 200 requests, ${after} MB after 700\n`)
+    const [before, after] = [await askUntil(200), await askUntil(last)]
+    process.stdout.write(`resident memory: ${before} MB after 200 requests, ${after} MB after ${last}\n`)
     expect(after).toBeLessThan(before + 25)
   } finally {
-    server.kill('SIGKILL')
+    server.child.kill('SIGKILL')
   }
-}, 180_000)
+}, 600_000)

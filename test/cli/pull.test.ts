@@ -1,12 +1,13 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { readFileSync } from 'node:fs'
-import { mkdtemp, readdir, rm, writeFile } from 'node:fs/promises'
+import { mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest'
 import { FakeHub } from '../support/hub.ts'
 import { pocketFolder } from '../support/pocket.ts'
+import { patient } from '../support/wait.ts'
 
 const root = fileURLToPath(new URL('../../', import.meta.url))
 const decoder = readFileSync(`${pocketFolder}pocket.gguf`)
@@ -53,12 +54,30 @@ function start(...args: string[]): Running {
 }
 const oriel = (...args: string[]) => start(...args).ended
 
+/** Waits until the saved progress and the complete files have this many bytes. */
+async function saved(bytes: number): Promise<void> {
+  const blobs = path.join(home, 'hub', 'models--someone--Pocket-GGUF', 'blobs')
+  const bytesIn = async (name: string): Promise<number> => {
+    if (!name.includes('.')) return (await stat(path.join(blobs, name))).size
+    if (!name.endsWith('.parts')) return 0
+    const { parts } = JSON.parse(await readFile(path.join(blobs, name), 'utf8')) as {
+      parts: { from: number; at: number }[]
+    }
+    return parts.reduce((sum, { from, at }) => sum + at - from, 0)
+  }
+  const enough = async () => {
+    const counts = await Promise.all((await readdir(blobs)).map(bytesIn))
+    expect(counts.reduce((sum, count) => sum + count, 0)).toBeGreaterThanOrEqual(bytes)
+  }
+  await vi.waitFor(enough, patient)
+}
+
 /** Waits until the hub has sent this many more bytes. */
 async function sent(bytes: number): Promise<void> {
   for (const before = hub.sent; hub.sent - before < bytes; ) await new Promise((resolve) => setTimeout(resolve, 10))
 }
 
-describe('oriel pull, from the first byte to an answer', () => {
+describe('oriel pull', () => {
   it('resumes after it was stopped, and after it was killed', async () => {
     hub.trouble.pace = 80
     const stopped = start('pull', repo)
@@ -70,8 +89,7 @@ describe('oriel pull, from the first byte to an answer', () => {
     })
     const killed = start('pull', repo)
     await sent(2_500_000)
-    // Progress is saved twice a second.
-    await new Promise((resolve) => setTimeout(resolve, 600))
+    await saved(2_500_000)
     killed.child.kill('SIGKILL')
     await killed.ended
     const before = hub.sent

@@ -25,7 +25,7 @@ describe('oriel rm', () => {
     ['\n', ['mine.gguf']],
     // The terminal is closed, or Ctrl-D.
     ['', ['mine.gguf']],
-  ])('asks first: %j', async (answer, left) => {
+  ])('removes the file only after the answer yes: %j', async (answer, left) => {
     const terminal = Object.assign(new PassThrough(), { isTTY: true })
     vi.spyOn(process, 'stdin', 'get').mockReturnValue(terminal as never)
     terminal.end(answer)

@@ -9,7 +9,7 @@ import { chatRequest } from '../../src/api/chat/schema.ts'
 import { anthropic } from '../../src/api/dialects/anthropic.ts'
 import { bases } from '../../src/api/dialects/index.ts'
 import { openai } from '../../src/api/dialects/openai.ts'
-import { shape } from '../support/pictures.ts'
+import { shape } from '../support/images.ts'
 import { startServer, type TestServer } from '../support/server.ts'
 
 const root = fileURLToPath(new URL('../../', import.meta.url))
@@ -25,7 +25,7 @@ const examples = [...`${readme}\n${page}`.matchAll(/^```(bash|js)\n([\s\S]*?)^``
   }),
 )
 
-/** What an example must print, by what its code contains. The first that matches counts. */
+/** The output of an example, by a pattern of its code. The first match applies. */
 const outputs: [code: RegExp, output: RegExp][] = [
   [/count_tokens/, /^\{"input_tokens":\d+\}$/],
   [/\/tokenize/, /"count":56,.*"type":"image","param":"messages\[0\]\.content\[1\]\.image_url","tokens":42,/],
@@ -41,20 +41,20 @@ const outputs: [code: RegExp, output: RegExp][] = [
 
 describe('README.md and docs/api.md', () => {
   let oriel: TestServer
-  let pictures: Server
+  let images: Server
   beforeAll(async () => {
     oriel = await startServer()
     const red = await shape('red')
-    pictures = createServer((_, response) => response.end(red))
-    await new Promise<void>((resolve) => pictures.listen(0, '127.0.0.1', resolve))
+    images = createServer((_, response) => response.end(red))
+    await new Promise<void>((resolve) => images.listen(0, '127.0.0.1', resolve))
   })
   afterAll(async () => {
-    pictures.close()
+    images.close()
     await oriel.close()
   })
 
-  it.each(examples)('print what they must: example $title', async ({ language, code }) => {
-    const { port } = pictures.address() as AddressInfo
+  it.each(examples)('print the expected output: example $title', async ({ language, code }) => {
+    const { port } = images.address() as AddressInfo
     const here = code
       .replaceAll('http://127.0.0.1:8080', oriel.url)
       .replaceAll('https://example.com/red.png', `http://127.0.0.1:${port}/red.png`)
@@ -63,7 +63,7 @@ describe('README.md and docs/api.md', () => {
       language === 'bash' ? ['bash', ['-c', curl + here]] : ['node', ['--input-type=module', '--eval', here]]
     const { stdout } = await run(program, args, { cwd: root })
     expect(stdout.trim()).toMatch(
-      outputs.find(([pattern]) => pattern.test(code))?.[1] ?? /^no output is expected of it$/,
+      outputs.find(([pattern]) => pattern.test(code))?.[1] ?? /^this example has no expected output$/,
     )
   })
 

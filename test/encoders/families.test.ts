@@ -3,7 +3,8 @@ import { tmpdir } from 'node:os'
 import path from 'node:path'
 import sharp from 'sharp'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { dataUrl } from '../support/pictures.ts'
+import { postJson } from '../support/http.ts'
+import { dataUrl } from '../support/images.ts'
 import { startServer, type TestServer } from '../support/server.ts'
 import { families } from './oracle/families.ts'
 import { testImage } from './oracle/images.ts'
@@ -30,10 +31,11 @@ afterAll(async () => {
 
 /** @returns the tokens of the prompt */
 async function ask(model: string, content: readonly object[]): Promise<number> {
-  const response = await fetch(`${server.url}/v1/chat/completions`, {
-    method: 'POST',
-    headers: { 'content-type': 'application/json' },
-    body: JSON.stringify({ model, messages: [{ role: 'user', content }], max_tokens: 2, temperature: 0 }),
+  const response = await postJson(`${server.url}/v1/chat/completions`, {
+    model,
+    messages: [{ role: 'user', content }],
+    max_tokens: 2,
+    temperature: 0,
   })
   const answer = (await response.json()) as { usage?: { prompt_tokens: number } }
   expect({ status: response.status, answer }).toMatchObject({ status: 200, answer: { choices: [{}] } })

@@ -66,7 +66,7 @@ interface Reference {
 
 describe('the built-in model', () => {
   const reference = fixture<Reference>('./pocket-reference.json')
-  const picture: ImageAttachment = {
+  const image: ImageAttachment = {
     kind: 'image',
     width: reference.width,
     height: reference.height,
@@ -83,11 +83,11 @@ describe('the built-in model', () => {
   const encode = async (runtime: 'onnx' | 'ggml', precision: 'fp32' | 'int8' = 'fp32') => {
     const encoder = await openImageEncoder(`${pocketFolder}mmproj-pocket.gguf`, { runtime, precision, threads: 1 })
     expect(encoder.runtime).toBe(runtime)
-    const plan = encoder.architecture.plan(picture, 'auto')
+    const plan = encoder.architecture.plan(image, 'auto')
     const [tile] = tilesOf(plan)
     if (tile === undefined) throw new Error('a plan without a tile')
     expect(tile.tokens).toBe(reference.imageTokens)
-    return encoder.encode(encoder.architecture.scale({ ...plan.original, rgb: picture.pixels.rgb }, plan), tile, 1)
+    return encoder.encode(encoder.architecture.scale({ ...plan.original, rgb: image.pixels.rgb }, plan), tile, 1)
   }
   const largest = Math.max(...reference.embeddings.map(Math.abs))
   const worst = (found: Float32Array) =>
@@ -120,7 +120,7 @@ describe('the built-in model', () => {
   it("computes PyTorch's logits for the first token, and gives the same answer", async () => {
     const { events, texts } = await answerOf(
       engine,
-      requestOf(ask(reference.question, picture), { topLogprobs: reference.firstTokenLogits.length }),
+      requestOf(ask(reference.question, image), { topLogprobs: reference.firstTokenLogits.length }),
     )
     expect(texts[0]).toBe(reference.answer)
     const first = events.find((event) => event.type === 'text')

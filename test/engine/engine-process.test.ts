@@ -45,7 +45,7 @@ const text = (value: string) => ({ kind: 'text' as const, text: value, special: 
 const image = { kind: 'image' as const, width: 3, height: 1, hash: '1', detail: 'auto' as const }
 const request = (prompt: HeaderRequest['prompt']): HeaderRequest => ({ ...requestOf([], { maxTokens: 5 }), prompt })
 
-it('tells its progress in hundredths, then that it is ready', async () => {
+it('reports its progress in percent, then that it is ready', async () => {
   const { sent, until } = await start()
   await until('ready')
   expect(sent).toEqual([
@@ -55,7 +55,7 @@ it('tells its progress in hundredths, then that it is ready', async () => {
   ])
 })
 
-it('tells why a load failed', async () => {
+it('reports why a load failed', async () => {
   const { until } = await start(() => Promise.reject(new OrielError('invalid', 'Broken.', { code: 'bad_model' })))
   expect(await until('failed')).toMatchObject({ id: null, error: { kind: 'invalid', code: 'bad_model' } })
 })
@@ -70,7 +70,7 @@ it('answers a request with its events in order', async () => {
   expect([events[0]?.type, said]).toEqual(['prompt', answerAlone([97, 98, 99], 0, 5)])
 })
 
-it('requests the pixels of an image, and tells when all of its tiles are encoded', async () => {
+it('requests the pixels of an image, and reports when all of its tiles are encoded', async () => {
   const { engine, sent, until, eventsOf } = await start()
   await until('ready')
   engine.receive({ type: 'generate', id: 1, request: request([image, text('?')]) })

@@ -20,7 +20,7 @@ describe('one request', () => {
     const { events, prompt, texts } = await answerOf(engine, requestOf(ask('What is in this image?', imageNumber(0))))
     expect(events[0]?.type).toBe('prompt')
     expect(events.at(-1)?.type).toBe('done')
-    expect(texts[0]).not.toBe('')
+    expect(texts[0]).toBe('A black square on a white background.')
     // 64 x 64 pixels are 4 x 4 patches, 3 breaks between the rows, and an end mark.
     expect(prompt.imageTokens).toEqual([20])
     expect(prompt.promptTokens).toBe((await engine.count(ask('What is in this image?', imageNumber(0)))).promptTokens)
@@ -244,7 +244,8 @@ describe('the caches', () => {
     const cold = await answerOf(engine, requestOf(prompt, { cachePrompt: false }))
     await answerOf(engine, requestOf(ask('What shape is it?', square([200, 10, 10], 80))))
     const warm = await answerOf(engine, requestOf(prompt))
-    expect(warm.prompt.cachedTokens).toBeGreaterThan(0)
+    // At least the image.
+    expect(warm.prompt.cachedTokens).toBeGreaterThan(warm.prompt.imageTokens[0] ?? Infinity)
     expect(warm.texts).toEqual(cold.texts)
   })
 })

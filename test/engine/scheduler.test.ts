@@ -12,6 +12,7 @@ import {
   KvModel,
   slowEncoder,
 } from '../support/kv-model.ts'
+import { inputs } from '../support/long.ts'
 import { engineSettings, greedy, requestOf } from '../support/pocket.ts'
 
 /** A request at some time, perhaps cancelled at another, in ticks of the event loop. */
@@ -153,9 +154,9 @@ describe('the scheduler, on a model of the KV memory', () => {
           expect(freeCells).toBe(model.freeCells)
         },
       ),
-      { numRuns: 800 },
+      { numRuns: inputs(150, 2000) },
     )
-  })
+  }, 600_000)
 
   it('shares an image with grid positions as a whole or not at all', async () => {
     const image = imageOf('1', 17)
@@ -181,7 +182,7 @@ describe('the scheduler, on a model of the KV memory', () => {
     expect(outcomes.map(({ cached }) => cached)).toEqual([0, 0, 19])
   })
 
-  it('lets at most eight small requests overtake one that waits for room', async () => {
+  it('lets at most eight small requests overtake one that does not fit', async () => {
     const talker = Array.from({ length: 1000 }, (_, number) => `${number}?`).find(
       (text) => answerAlone(contentsOf([textOf(text)]), 0, 60).length === 60,
     )

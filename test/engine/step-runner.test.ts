@@ -22,7 +22,7 @@ function runnerOf(busy: boolean, done = true) {
   return { runner, calls }
 }
 
-it('runs a pass on all cores while the encoder is idle, and tells when it has started', async () => {
+it('runs a pass on all cores while the encoder is idle, and reports when it has started', async () => {
   const { runner, calls } = runnerOf(false)
   expect(await runner.run(pass, false)).toBe(true)
   expect(calls).toEqual(['4 threads', 'give way', 'mutual', 'started'])
@@ -35,7 +35,7 @@ it('leaves half of the cores to the encoder, except in prefill', async () => {
   expect(calls.filter((call) => String(call).endsWith('threads'))).toEqual(['2 threads', '4 threads'])
 })
 
-it('tells that the KV memory is full, and gives the encoder all cores when no step is due', async () => {
+it('reports that the KV memory is full, and gives the encoder all cores when no step is due', async () => {
   const { runner, calls } = runnerOf(false, false)
   expect(await runner.run(pass, false)).toBe(false)
   runner.idle()

@@ -7,6 +7,7 @@ import { parseHeader, readHeader } from '../../src/gguf/header.ts'
 import { openNative } from '../../src/native/index.ts'
 import { type TensorPlan, type Value, writeGguf } from '../support/gguf-file.ts'
 import { libraryWith } from '../support/library.ts'
+import { inputs } from '../support/long.ts'
 import { mutate, seeded } from '../support/mutate.ts'
 import { pocketFolder } from '../support/pocket.ts'
 
@@ -135,7 +136,7 @@ describe('the header of a GGUF file', () => {
     }
   })
 
-  it('survives 10,000 mutations without a crash, a hang or much memory, and ggml opens those that pass', async () => {
+  it('survives mutations without a crash, a hang or much memory, and ggml opens every header that is accepted', async () => {
     const { ggml } = openNative()
     const seeds = await Promise.all([
       readFile(gguf('seed.gguf', decoder)),
@@ -144,11 +145,12 @@ describe('the header of a GGUF file', () => {
     ])
     const random = seeded(20261121)
     const before = process.memoryUsage().rss
+    const rounds = inputs(2000, 10_000)
     let [passed, slowest] = [0, 0]
-    for (let round = 0; round < 10_000; round++) {
+    for (let round = 0; round < rounds; round++) {
       const seed = seeds[round % 10 === 9 ? 2 : round % 2] ?? Buffer.alloc(0)
       const bytes = mutate(seed, random)
-      const start = performance.now()
+      const before = process.cpuUsage()
       try {
         // The last seed is the beginning of a longer file.
         parseHeader(bytes, round % 10 === 9 ? 4_000_000 : bytes.length)
@@ -166,12 +168,13 @@ describe('the header of a GGUF file', () => {
         const known = error instanceof OrielError ? error.kind : error instanceof Error && error.constructor.name
         expect(['invalid', 'HeaderEnds'], String(error)).toContain(known)
       }
-      slowest = Math.max(slowest, performance.now() - start)
+      slowest = Math.max(slowest, process.cpuUsage(before).user)
     }
-    expect(passed).toBeGreaterThan(500)
-    expect(slowest).toBeLessThan(1000)
+    expect(passed).toBeGreaterThan(rounds / 20)
+    // Of CPU time, in microseconds.
+    expect(slowest).toBeLessThan(1e6)
     expect(process.memoryUsage().rss - before).toBeLessThan(200e6)
-  })
+  }, 300_000)
 })
 
 describe('a decoder and a vision file', () => {
@@ -200,13 +203,13 @@ describe('a decoder and a vision file', () => {
 
   it('are refused if the numbers of deepstack layers differ', async () => {
     const qwen = { ...vision, 'clip.projector_type': { string: 'qwen3vl_merger' } }
-    const told = (layers: number) => [
+    const tensorsOf = (layers: number) => [
       { name: 'mm.2.bias', shape: [64], fill: { constant: 0 } },
       ...Array.from({ length: layers }, (_, layer) => matrix(`v.deepstack.${layer}.fc2.weight`, 64, 64)),
     ]
     const deepstack = { ...decoder, 'llama.n_deepstack_layers': { u32: 3 } }
     const pair = (layers: number) =>
-      library.find(gguf('model.gguf', deepstack), gguf('vision.gguf', qwen, told(layers)))
+      library.find(gguf('model.gguf', deepstack), gguf('vision.gguf', qwen, tensorsOf(layers)))
     await expect(pair(3)).resolves.toMatchObject({ id: 'model' })
     await expect(pair(2)).rejects.toThrow('its embeddings have 192 numbers, and the model requires 256')
   })

@@ -54,19 +54,19 @@ describe('grammars that are refused before llama.cpp reads them', () => {
   })
 
   const fine: [what: string, grammar: string][] = [
-    ['recursion behind a bracket', 'root ::= "[" (root ("," root)*)? "]" | [0-9]+'],
-    ['strings, classes and comments with signs in them', 'root ::= "(((" [)("#] # ( root ::= root\n "\\""'],
+    ['recursion after a bracket', 'root ::= "[" (root ("," root)*)? "]" | [0-9]+'],
+    ['operators inside strings, classes and comments', 'root ::= "(((" [)("#] # ( root ::= root\n "\\""'],
     ['tokens before characters', 'root ::= <[12]> (!<[3]>)* <[3]> answer\nanswer ::= "a" [b-d]{2,30}'],
     ['tokens or characters', 'root ::= <[12]> | "a"\nother ::= <[12]> root'],
     ['any JSON', jsonSchemaGrammar({})],
     [
-      'an object of sixty strings, none of which must be there',
+      'an object of sixty optional strings',
       jsonSchemaGrammar({
         type: 'object',
         properties: Object.fromEntries(Array.from({ length: 60 }, (_, i) => [`p${i}`, { type: 'string' }])),
       }),
     ],
-    ['a choice of 5,000', jsonSchemaGrammar({ enum: Array.from({ length: 5000 }, (_, i) => `choice ${i}`) })],
+    ['an enum of 5,000 values', jsonSchemaGrammar({ enum: Array.from({ length: 5000 }, (_, i) => `choice ${i}`) })],
     ['a long string', jsonSchemaGrammar({ type: 'string', maxLength: 2000 })],
   ]
   it.each(fine)('does not refuse %s', (_, grammar) => {

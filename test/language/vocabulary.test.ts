@@ -10,7 +10,7 @@ import { pocketFolder } from '../support/pocket.ts'
 const folder = mkdtempSync(path.join(tmpdir(), 'oriel-vocabulary-'))
 afterAll(() => rmSync(folder, { recursive: true }))
 
-/** The built-in model with its words split as others are: `tekken` is Mistral Small's way. */
+/** The built-in model with the pre-tokenizer of another model, such as Mistral Small's `tekken`. */
 function splitAs(way: string): string {
   expect(way).toHaveLength('smollm'.length)
   const file = readFileSync(`${pocketFolder}pocket.gguf`)
@@ -26,7 +26,7 @@ describe('a vocabulary', () => {
   it.each([
     ...['a', '字', ' ', '-', '\n', '7', 'aB', '!\u0301', 'a1', '😀\u200d'].map((part) => ['tekken', part] as const),
     ...['!\u0301', 'a1', '-1'].flatMap((part) => [['gpt-4o', part] as const, ['viking', part] as const]),
-  ])('of words as %s has them takes %j for as long as it goes on', (way, part) => {
+  ])('that splits words like %s tokenizes a long run of %j without loss', (way, part) => {
     const decoder = openSmall(splitAs(way))
     const text = `x ${part.repeat(20_000)} and ${part.repeat(1500)}`
     const tokens = decoder.vocabulary.tokenize(text, true)

@@ -1,8 +1,8 @@
-import { execFile } from 'node:child_process'
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { oriel } from '../support/cli.ts'
 import { plainPdf } from './plain-pdf.ts'
 
 describe('oriel ask about a document', () => {
@@ -14,40 +14,40 @@ describe('oriel ask about a document', () => {
   })
   afterAll(() => rm(folder, { recursive: true }))
 
-  /** Runs the command. */
-  const ask = (...words: string[]) =>
-    new Promise<{ ok: boolean; stdout: string; stderr: string }>((resolve) => {
-      const bin = join(import.meta.dirname, '../../bin/oriel.js')
-      execFile(process.execPath, [bin, 'ask', ...words], { cwd: folder }, (error, stdout, stderr) =>
-        resolve({ ok: error === null, stdout, stderr }),
-      )
-    })
+  const ask = (...words: string[]) => oriel(['ask', ...words], { cwd: folder })
 
-  it('answers about all pages, or about the selected ones', async () => {
-    expect(await ask('two.pdf', 'What is this?')).toMatchObject({
-      ok: true,
-      stdout: expect.stringMatching(/square.*\n$/),
+  it('answers about all pages, or about the selected pages', async () => {
+    expect(await ask('two.pdf', 'What is this?')).toEqual({
+      code: 0,
+      stdout: expect.stringMatching(/^A \w+ square on a white background\.\n$/),
+      stderr: '',
     })
-    expect(await ask('--pages', '2,4-5', 'five.pdf', 'What is this?')).toMatchObject({
-      ok: true,
-      stdout: expect.stringMatching(/square.*\n$/),
+    expect(await ask('--pages', '2,4-5', 'five.pdf', 'What is this?')).toEqual({
+      code: 0,
+      stdout: expect.stringMatching(/^The \w+ image shows a \w+ square\.\n$/),
+      stderr: '',
     })
     expect(await ask('--pages', '6', 'five.pdf', '--batch', '4', 'What is this?')).toMatchObject({
-      ok: false,
+      code: 1,
       stderr: expect.stringMatching(/^oriel: five\.pdf: The request selects 5 of the file's 5 pages; at most 4 images/),
     })
   })
 
-  it('asks about a longer document in parts, and then about the answers', async () => {
-    const { ok, stdout } = await ask('--batch', '2', 'two.pdf', 'five.pdf', 'What is this?')
-    expect(ok).toBe(true)
-    const headings = stdout.split('\n').filter((line) => line.endsWith(':'))
-    expect(headings).toEqual([
+  it('asks about a longer document in parts, and then about the answers of the parts', async () => {
+    const { code, stdout } = await ask('--batch', '2', 'two.pdf', 'five.pdf', 'What is this?')
+    expect(code).toBe(0)
+    const lines = stdout.trimEnd().split('\n')
+    expect(lines.filter((_, index) => index % 2 === 0)).toEqual([
       'two.pdf, pages 1-2:',
       'five.pdf, pages 1-2:',
       'five.pdf, pages 3-4:',
       'five.pdf, pages 5-5:',
       'In all:',
     ])
+    const answers = lines.filter((_, index) => index % 2 === 1)
+    expect(answers).toHaveLength(5)
+    for (const answer of answers.slice(0, -1)) expect(answer).toMatch(/^A \w+ square .*on a white background\.$/)
+    // The last question is about text.
+    expect(answers.at(-1)).toMatch(/^I do not see an image/)
   })
 })

@@ -1,20 +1,15 @@
-import { execFileSync } from 'node:child_process'
 import { readFileSync, writeFileSync } from 'node:fs'
 import sharp from 'sharp'
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
 import { deferred } from '../../src/deferred.ts'
 import type { FileToDecode } from '../../src/media/decoder/decoder-process.ts'
 import { DecoderPool } from '../../src/media/decoder/pool.ts'
-import { shape } from '../support/pictures.ts'
+import { childrenRunning } from '../support/children.ts'
+import { shape } from '../support/images.ts'
 import { bombs, burdened } from './bombs.ts'
 import { openMedia } from './media.ts'
 
-/** Process ids of the decoders of this process. */
-const decoders = (): number[] =>
-  execFileSync('ps', ['-o', 'pid=,args=', '--ppid', String(process.pid)], { encoding: 'utf8' })
-    .split('\n')
-    .filter((line) => line.includes('decoder/process.ts'))
-    .map((line) => Number.parseInt(line, 10))
+const decoders = (): number[] => childrenRunning('decoder/process.ts').map(({ pid }) => pid)
 
 describe.skipIf(process.platform !== 'linux')('decompression bombs', () => {
   const media = openMedia({ decoders: 1 })

@@ -2,6 +2,7 @@ import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { OrielError } from '../../src/errors.ts'
 import { decodeDataUrl } from '../../src/media/decoder/data-url.ts'
+import { inputs } from '../support/long.ts'
 
 describe('base64', () => {
   it('decodes to the original bytes, however it is written', () => {
@@ -26,7 +27,7 @@ describe('base64', () => {
         const broken = ended.replace(new RegExp(`.{${every}}`, 'g'), `$&${gap}`)
         expect(decodeDataUrl(before + broken)).toEqual(Buffer.from(bytes))
       }),
-      { numRuns: 1000 },
+      { numRuns: inputs(300, 1000) },
     )
   })
 
@@ -46,7 +47,7 @@ describe('base64', () => {
         // The last character may contain surplus bits.
         expect(bytes.toString('base64').replace(/=+$/, '').slice(0, -1)).toBe(dense.slice(0, -1))
       }),
-      { numRuns: 5000 },
+      { numRuns: inputs(1000, 5000) },
     )
   })
 })

@@ -9,7 +9,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
 import { loadConfig, type MediaConfig } from '../../src/config.ts'
 import { deferred } from '../../src/deferred.ts'
 import { createFetcher } from '../../src/media/fetch/fetch.ts'
-import { shape } from '../support/pictures.ts'
+import { shape } from '../support/images.ts'
 
 /** A list is a header in several lines. */
 type Headers = Record<string, string | string[]>

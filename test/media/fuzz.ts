@@ -1,9 +1,10 @@
-import { execFileSync } from 'node:child_process'
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { OrielError } from '../../src/errors.ts'
+import { childrenRunning } from '../support/children.ts'
+import { type Random, seeded } from '../support/mutate.ts'
 import { chunk } from './bombs.ts'
 import { corpus, make, prepare } from './corpus.ts'
 import { openMedia } from './media.ts'
@@ -28,7 +29,7 @@ export interface FuzzReport {
 
 /** @param everyNth takes every nth file of the corpus. @param keepIn a folder for the files that cause faults */
 export async function fuzz(count: number, seed: number, everyNth = 1, keepIn = tmpdir()): Promise<FuzzReport> {
-  const random = randomOf(seed)
+  const random = seeded(seed)
   const originals = await originalsOf(everyNth)
   const media = openMedia({ decoders: 2, maxPixels: 4_000_000, decodeTimeoutMs: hangMs })
   const report: FuzzReport = {
@@ -52,7 +53,7 @@ export async function fuzz(count: number, seed: number, everyNth = 1, keepIn = t
       const index = next++
       if (index === Math.floor(count / 5)) report.residentBefore = residentMegabytes()
       const [name, file] = damaged(originals, random)
-      const pages = random() < 0.3 ? 'all' : undefined
+      const pages = random(10) < 3 ? 'all' : undefined
       const { outcome, ms } = await outcomeOf(file, pages)
       report.slowestMs = Math.max(report.slowestMs, ms)
       if (outcome === 'decoded') report.decoded++
@@ -90,41 +91,27 @@ async function originalsOf(everyNth: number): Promise<[name: string, file: Buffe
   return originals
 }
 
-type Random = () => number
-
-/** mulberry32: the same seed gives the same files. */
-function randomOf(seed: number): Random {
-  let state = seed >>> 0
-  return () => {
-    state = (state + 0x6d2b79f5) >>> 0
-    let mixed = Math.imul(state ^ (state >>> 15), state | 1)
-    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61)
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32
-  }
-}
-
 function damaged(originals: readonly [string, Buffer][], random: Random): [name: string, file: Buffer] {
-  const below = (limit: number): number => Math.floor(random() * limit)
-  const [name, original] = originals[below(originals.length)] ?? ['nothing', Buffer.alloc(0)]
+  const [name, original] = originals[random(originals.length)] ?? ['nothing', Buffer.alloc(0)]
   let file = Buffer.from(original)
-  for (let times = 1 + below(6); times > 0 && file.length > 8; times--) {
+  for (let times = 1 + random(6); times > 0 && file.length > 8; times--) {
     // Half of the damage is done to the headers, on which most decisions of a decoder depend.
-    const at = below(random() < 0.5 ? Math.min(200, file.length - 4) : file.length - 4)
-    const kind = below(8)
-    if (kind <= 1) file[at] = (file[at] ?? 0) ^ (1 << below(8))
-    else if (kind === 2) file[at] = below(256)
-    else if (kind === 3) file.writeUInt32BE([0, 1, 0x7fffffff, 0x80000000, 0xffffffff, 0xffff][below(6)] ?? 0, at)
-    else if (kind === 4) file.writeUInt32LE([0, 1, 0x7fffffff, 0x80000000, 0xffffffff, 0x10000][below(6)] ?? 0, at)
+    const at = random(random(2) === 0 ? Math.min(200, file.length - 4) : file.length - 4)
+    const kind = random(8)
+    if (kind <= 1) file[at] = (file[at] ?? 0) ^ (1 << random(8))
+    else if (kind === 2) file[at] = random(256)
+    else if (kind === 3) file.writeUInt32BE([0, 1, 0x7fffffff, 0x80000000, 0xffffffff, 0xffff][random(6)] ?? 0, at)
+    else if (kind === 4) file.writeUInt32LE([0, 1, 0x7fffffff, 0x80000000, 0xffffffff, 0x10000][random(6)] ?? 0, at)
     else if (kind === 5) file = file.subarray(0, at + 4)
     else if (kind === 6)
-      file = Buffer.concat([file.subarray(0, at), file.subarray(below(at + 1), at + below(64)), file.subarray(at)])
+      file = Buffer.concat([file.subarray(0, at), file.subarray(random(at + 1), at + random(64)), file.subarray(at)])
     else {
-      const [, other] = originals[below(originals.length)] ?? ['', file]
-      const from = below(other.length)
-      other.copy(file, at, from, from + below(64))
+      const [, other] = originals[random(originals.length)] ?? ['', file]
+      const from = random(other.length)
+      other.copy(file, at, from, from + random(64))
     }
   }
-  return [name, random() < 0.5 ? withValidChecksums(file) : file]
+  return [name, random(2) === 0 ? withValidChecksums(file) : file]
 }
 
 /** Corrects the checksums of a PNG, so that the decoder gets past them to the damage. */
@@ -140,13 +127,8 @@ function withValidChecksums(file: Buffer): Buffer {
   return Buffer.concat(pieces)
 }
 
-function residentMegabytes(): number {
-  const list = execFileSync('ps', ['-o', 'rss=,args=', '--ppid', String(process.pid)], { encoding: 'utf8' })
-  return list
-    .split('\n')
-    .filter((line) => line.includes('decoder/process.ts'))
-    .reduce((sum, line) => sum + Number.parseInt(line, 10) / 1000, 0)
-}
+const residentMegabytes = (): number =>
+  childrenRunning('decoder/process.ts').reduce((sum, { megabytes }) => sum + megabytes, 0)
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
   const start = performance.now()

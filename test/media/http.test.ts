@@ -2,7 +2,8 @@ import { createServer, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import sharp from 'sharp'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { dataUrl, shape } from '../support/pictures.ts'
+import { postJson } from '../support/http.ts'
+import { dataUrl, shape } from '../support/images.ts'
 import { startServer, type TestServer } from '../support/server.ts'
 import { plainPdf } from './plain-pdf.ts'
 
@@ -41,10 +42,10 @@ interface Answer {
 }
 
 async function ask(part: object): Promise<Answer> {
-  const response = await fetch(`${oriel.url}/v1/chat/completions`, {
-    method: 'POST',
-    headers: { 'content-type': 'application/json' },
-    body: JSON.stringify({ model: 'pocket', max_tokens: 1, messages: [{ role: 'user', content: [part] }] }),
+  const response = await postJson(`${oriel.url}/v1/chat/completions`, {
+    model: 'pocket',
+    max_tokens: 1,
+    messages: [{ role: 'user', content: [part] }],
   })
   return { status: response.status, body: (await response.json()) as Answer['body'] }
 }

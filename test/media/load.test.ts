@@ -1,4 +1,4 @@
-import { createServer } from 'node:http'
+import { createServer, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import sharp from 'sharp'
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
@@ -8,7 +8,7 @@ import { bicubic, resize } from '../../src/encoders/preprocess/resize.ts'
 import type { Logger } from '../../src/log.ts'
 import { DecoderPool } from '../../src/media/decoder/pool.ts'
 import { type AttachmentSource, createMedia } from '../../src/media/index.ts'
-import { colours, dataUrl, shape } from '../support/pictures.ts'
+import { colours, dataUrl, shape } from '../support/images.ts'
 import { distance } from './sources.ts'
 
 const settings: Partial<MediaConfig> = {
@@ -55,10 +55,15 @@ describe('the images of a request', () => {
   }
 
   it('keep their order, although the later ones arrive first', async () => {
+    const waiting = new Map<number, ServerResponse>()
     const host = createServer(({ url = '' }, response) => {
-      const index = Number(url.slice(1))
-      setTimeout(() => response.end(files[index]), (names.length - index) * 60)
+      waiting.set(Number(url.slice(1)), response)
+      if (waiting.size === names.filter((_, index) => index % 3 !== 2).length) void respond()
     })
+    const respond = async () => {
+      for (const [index, response] of [...waiting].toSorted(([a], [b]) => b - a))
+        await new Promise<void>((resolve) => response.end(files[index], resolve))
+    }
     await new Promise<void>((resolve) => host.listen(0, '127.0.0.1', resolve))
     const { port } = host.address() as AddressInfo
     const urls = names.map((_, index) =>
@@ -77,6 +82,25 @@ describe('the images of a request', () => {
     await expect(load([await late, broken, Buffer.from('unknown'), broken])).rejects.toMatchObject({
       param: 'images[1]',
     })
+  })
+
+  it('fail at once although a later one, whose download began before the load, is still on its way', async () => {
+    const slow = createMedia({ ...loadConfig({}, {}).media, allowPrivate: ['127.0.0.1'], urlTimeoutMs: 600_000 })
+    const asked = deferred<void>()
+    const host = createServer(() => asked.resolve())
+    await new Promise<void>((resolve) => host.listen(0, '127.0.0.1', resolve))
+    const request = new AbortController()
+    const url = `http://127.0.0.1:${(host.address() as AddressInfo).port}/`
+    const sources = ['data:,', url].map((url, index) => ({ kind: 'image' as const, url, param: `images[${index}]` }))
+    try {
+      slow.prefetch(sources, request.signal)
+      await asked.promise
+      await expect(slow.load(sources, 512, request.signal)).rejects.toMatchObject({ param: 'images[0]' })
+    } finally {
+      request.abort()
+      host.close()
+      await slow.close()
+    }
   })
 
   it('have a hash of their pixels and size, whatever the file', async () => {

@@ -1,7 +1,8 @@
 import { createSocket, type Socket } from 'node:dgram'
 import { lookup } from 'node:dns/promises'
-import { afterEach, describe, expect, it } from 'vitest'
+import { afterEach, describe, expect, it, vi } from 'vitest'
 import { resolver } from '../../src/media/fetch/resolve.ts'
+import { patient } from '../support/wait.ts'
 
 const sockets: Socket[] = []
 afterEach(() => {
@@ -9,10 +10,14 @@ afterEach(() => {
 })
 
 /** A name server that gives every name the same addresses, by the type of the query: 1 for A and 28 for AAAA. */
-async function nameServer(addresses: Record<number, Buffer> | 'silent' | 'unknown'): Promise<string> {
+async function nameServer(
+  addresses: Record<number, Buffer> | 'silent' | 'unknown',
+  onQuery = () => {},
+): Promise<string> {
   const socket = createSocket('udp4')
   sockets.push(socket)
   socket.on('message', (query, { port, address }) => {
+    onQuery()
     if (addresses === 'silent') return
     const end = query.indexOf(0, 12) + 5
     const data = addresses === 'unknown' ? undefined : addresses[query.readUInt16BE(end - 4)]
@@ -55,11 +60,12 @@ describe('a host name', () => {
   })
 
   it('does not block other look-ups when its name servers never answer', async () => {
-    const resolve = resolver([await nameServer('silent')])
+    let queries = 0
+    const resolve = resolver([await nameServer('silent', () => queries++)])
     let failed = 0
     const unanswered = Array.from({ length: 30 }, (_, index) => resolve(`h${index}.example`).catch(() => failed++))
-    await new Promise((go) => setTimeout(go, 100))
-    // The look-up uses the threads of the system's resolver. It ends while all others still wait.
+    await vi.waitFor(() => expect(queries).toBeGreaterThanOrEqual(30), patient)
+    // This look-up needs a thread of the system's resolver, and ends while all others wait.
     await lookup('localhost')
     expect(failed).toBe(0)
     await Promise.all(unanswered)

@@ -8,7 +8,7 @@ import { loadConfig } from '../../src/config.ts'
 import { OrielError } from '../../src/errors.ts'
 import { publicAddresses } from '../../src/media/fetch/addresses.ts'
 import type { Resolve } from '../../src/media/fetch/fetch.ts'
-import { shape } from '../support/pictures.ts'
+import { shape } from '../support/images.ts'
 import { openMedia } from './media.ts'
 
 /** For hosts that never answer. */

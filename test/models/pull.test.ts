@@ -257,7 +257,7 @@ describe('a pull', () => {
     await expect(pulling('no/body', { env: { HF_TOKEN: 'hf_right' } })).rejects.toThrow(
       'There is no repository no/body',
     )
-    // The token goes to the hub and not to the host of the files, which would refuse it.
+    // The token is sent to the hub only: the file host refuses it.
     expect(await pulling(repo, { env: { HF_TOKEN: 'hf_right' } })).toMatchObject({ id: `${repo}:Q8_0` })
   })
 
@@ -277,7 +277,7 @@ describe('a pull', () => {
     expect(hub.requests.length).toBe(asked)
   })
 
-  it('refuses an unsupported family before the download, unless told otherwise', async () => {
+  it('refuses an unsupported family before the download, unless forced', async () => {
     hub = await FakeHub.start({ [repo]: pocket })
     const families = imageFamilies.filter(({ types }) => types.includes('idefics3'))
     await expect(pulling(repo, { families })).rejects.toMatchObject({

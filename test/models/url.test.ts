@@ -9,21 +9,21 @@ import { libraryWith } from '../support/library.ts'
 import { pocketFolder } from '../support/pocket.ts'
 
 const first = await readFile(`${pocketFolder}pocket.gguf`)
-/** Of the same length, with other weights. */
+/** A file of the same length with other weights. */
 const second = Buffer.from(first)
 second.fill(0, 1_000_000)
 
-/** What the server has and does. */
+/** The file and the behaviour of the server. */
 interface Host {
   file: Buffer
   validators: 'etag' | 'date' | 'none'
   knows: 'ranges' | 'ranges, but not If-Range' | 'no ranges'
-  /** ms before each piece of 64 KB. */
+  /** Delay before each 64 KB, in ms. */
   pace: number
-  /** Becomes the file after so many bytes, and the connection that had the last of them is cut. */
+  /** Replaces the file after this many bytes, and closes the connection that is sending then. */
   next: { after: number; file: Buffer } | null
   sent: number
-  /** At other URLs, with an ETag that the file has, too. */
+  /** The file at other URLs. It has an ETag that the first file has, too. */
   others: Record<string, Buffer>
 }
 const fresh: Host = { file: first, validators: 'etag', knows: 'ranges', pace: 0, next: null, sent: 0, others: {} }
@@ -91,7 +91,7 @@ const fetched = async (name = '/a/model.gguf') => {
   const file = await readFile(decoder)
   return file.equals(first) ? 'first' : file.equals(second) ? 'second' : 'neither'
 }
-/** A pull of the first file that ends half-way. */
+/** Interrupts a pull of the first file. */
 async function interrupted(name = '/a/model.gguf') {
   host.pace = 5
   const stop = new AbortController()

@@ -60,7 +60,7 @@ describe("each device's libraries", () => {
     )
   })
 
-  it('are found by name, whatever the device', () => {
+  it('are found by name for every device', () => {
     const cuda = [
       'libggml-base.so',
       'libggml-cuda.so',

@@ -7,7 +7,7 @@ import type { Backend, Ggml, Llama } from '../../src/native/index.ts'
 import { openSmall } from '../support/decoder.ts'
 import { pocketFolder } from '../support/pocket.ts'
 
-/** What is asked of the device that is there for a GPU, which has no memory at all. */
+/** Calls to the simulated GPU, which has no memory. */
 const asked = { layers: [] as number[], weights: 0, freed: 0 }
 beforeEach(() => {
   Object.assign(asked, { layers: [], weights: 0, freed: 0 })
@@ -33,7 +33,7 @@ vi.mock('../../src/native/index.ts', async (importActual) => {
       native.ggml.freeBackend(backend)
       if (backend !== gpu) return
       asked.freed++
-      // The next may stand at the same address.
+      // The next object may have the same address.
       gpu = null
     },
   }
@@ -69,10 +69,10 @@ describe('a GPU that reports memory and has none', () => {
     const how = { runtime: 'onnx', precision: 'fp32', threads: 1, device: 'cuda' } as const
     const { architecture, encode, runtime } = await openImageEncoder(file, how)
     expect([runtime, asked.weights, asked.freed]).toEqual(['onnx', 1, 1])
-    const picture = { width: 64, height: 64, rgb: new Uint8Array(64 * 64 * 3) }
-    const plan = architecture.plan(picture, 'low')
+    const image = { width: 64, height: 64, rgb: new Uint8Array(64 * 64 * 3) }
+    const plan = architecture.plan(image, 'low')
     const [tile] = tilesOf(plan)
     if (tile === undefined) throw new Error('no tile')
-    expect(await encode(architecture.scale(picture, plan), tile, 1)).toHaveLength(tile.tokens * architecture.width)
+    expect(await encode(architecture.scale(image, plan), tile, 1)).toHaveLength(tile.tokens * architecture.width)
   })
 })

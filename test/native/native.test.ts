@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest'
 import { checkAbi } from '../../src/native/abi.ts'
 import { loadLibraries } from '../../src/native/libraries.ts'
 
-/** The real library, except that one function's struct comes back with another value in a field. */
+/** The real library, except that one function returns a struct with another value in a field. */
 function shifted(real: LibraryHandle, name: string, field: string, value: unknown): LibraryHandle {
   const func = (...args: Parameters<LibraryHandle['func']>) => {
     const call = real.func(...args)
@@ -15,7 +15,7 @@ function shifted(real: LibraryHandle, name: string, field: string, value: unknow
 describe('the libraries', () => {
   const libraries = loadLibraries()
 
-  it('are the release that the structs are written for', () => {
+  it('match the structs of this code', () => {
     expect(() => checkAbi(libraries)).not.toThrow()
   })
 

@@ -1,5 +1,5 @@
 /**
- * `npm run pocket:eval [-- URL]`: what share of the held-out questions the built-in model answers exactly right, by skill,
+ * `npm run pocket:eval [-- URL]`: measures the share of held-out questions that the built-in model answers correctly, by skill,
  * through the HTTP API of a server of its own or of the one at URL. The table goes into the model's card.
  */
 import { readFileSync, writeFileSync } from 'node:fs'
@@ -10,7 +10,7 @@ const card = new URL('../../models/pocket/README.md', import.meta.url)
 const begin = '<!-- accuracy: written by npm run pocket:eval -->'
 const end = '<!-- end of accuracy -->'
 
-/** What is asked of a model worth having. */
+/** The accuracy that each skill should have. */
 const bars: Record<string, number> = {
   colours: 0.98,
   shapes: 0.98,
@@ -33,10 +33,10 @@ const table = tableOf(outcomes)
 process.stdout.write(`${table}\n`)
 const text = readFileSync(card, 'utf8')
 const [before, after] = [text.indexOf(begin), text.indexOf(end)]
-if (before < 0 || after < before) throw new Error(`the card has no place for the table, between ${begin} and ${end}`)
+if (before < 0 || after < before) throw new Error(`the card lacks the lines ${begin} and ${end}`)
 writeFileSync(card, `${text.slice(0, before)}${begin}\n\n${table}\n\n${text.slice(after)}`)
 
-/** As markdown: skill, questions, right, and the same of PyTorch where evaluate.py left it. */
+/** The table in Markdown. The accuracy in PyTorch comes from pocket/evaluate.py. */
 function tableOf(outcomes: readonly Outcome[]): string {
   const pytorch: Record<string, number> = JSON.parse(readFileSync(new URL('./pytorch.json', import.meta.url), 'utf8'))
   const skills = [...new Set(readHeldOut().cases.map(({ skill }) => skill))]

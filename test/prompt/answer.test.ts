@@ -2,6 +2,7 @@ import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { type AnswerPiece, beginsThought, type ReaderOptions, readAnswer } from '../../src/prompt/answer.ts'
 import type { Tool } from '../../src/prompt/messages.ts'
+import { inputs } from '../support/long.ts'
 
 const tool = (name: string, properties: object): [string, Tool] => [
   name,
@@ -45,7 +46,7 @@ function read(answer: string, over: Partial<ReaderOptions> = {}, cuts: readonly 
 const paris = { name: 'get_weather', arguments: '{"city": "Paris"}' }
 const sum = { name: 'add', arguments: '{"a": 1, "b": [2, {"c": "}"}]}' }
 
-/** Answers as the families write them. */
+/** Answers in the formats of the model families. */
 const captured: [what: string, answer: string, expected: Partial<Read>][] = [
   ['plain text', 'The sky is blue.', { text: 'The sky is blue.' }],
   ['white space around text', '\n The sky.\n', { text: '\n The sky.\n' }],
@@ -60,7 +61,7 @@ const captured: [what: string, answer: string, expected: Partial<Read>][] = [
     { text: 'Let me look.', calls: [paris, sum] },
   ],
   [
-    'Hermes with the arguments first',
+    'Hermes, arguments first',
     '<tool_call>{"arguments": {"city": "Paris"}, "name": "get_weather"}</tool_call>',
     { calls: [paris] },
   ],
@@ -75,7 +76,7 @@ const captured: [what: string, answer: string, expected: Partial<Read>][] = [
     '<tool_call>{"name": "get_weather", "arguments": "{\\"city\\": \\"Paris\\"}"}</tool_call>',
     { calls: [paris] },
   ],
-  ['text behind a call', '<tool_call>{"name": "add"}</tool_call>\nDone.', { text: 'Done.' }],
+  ['text after a call', '<tool_call>{"name": "add"}</tool_call>\nDone.', { text: 'Done.' }],
   ['Llama 3', '{"name": "get_weather", "parameters": {"city": "Paris"}}', { text: '', calls: [paris] }],
   [
     'Llama 3 with its tag and several',
@@ -126,14 +127,18 @@ const captured: [what: string, answer: string, expected: Partial<Read>][] = [
   ],
   ['a thought that is cut off', '<think>It is a cir', { reasoning: 'It is a cir', text: '' }],
   ['an answer in JSON', '{"colour": "red"}', { text: '{"colour": "red"}', calls: [] }],
-  ['JSON that names nothing known', ' {"name": "Ada", "age": 7} ', { text: ' {"name": "Ada", "age": 7} ', calls: [] }],
+  [
+    'JSON without the name of a tool',
+    ' {"name": "Ada", "age": 7} ',
+    { text: ' {"name": "Ada", "age": 7} ', calls: [] },
+  ],
   ['a tag without a call', 'Use <tool_call> to call.', { text: 'Use <tool_call> to call.', calls: [] }],
   [
-    'a call that was cut',
+    'a call that is cut off',
     '<tool_call>{"name": "add", "arguments": {"a": 1',
     { calls: [{ name: 'add', arguments: '{"a": 1' }] },
   ],
-  ['a call that was cut before its name', '<tool_call>{"na', { text: '<tool_call>{"na', calls: [] }],
+  ['a call that is cut off before its name', '<tool_call>{"na', { text: '<tool_call>{"na', calls: [] }],
   [
     'braces and quotes within strings',
     '<tool_call>{"name":"add","arguments":{"a":"\\"}{\\\\"}}</tool_call>',
@@ -142,11 +147,11 @@ const captured: [what: string, answer: string, expected: Partial<Read>][] = [
 ]
 
 describe('an answer', () => {
-  it.each(captured)('%s', (_, answer, expected) => {
+  it.each(captured)('is split into text, thought and calls: %s', (_, answer, expected) => {
     expect(read(answer)).toMatchObject(expected)
   })
 
-  it.each(captured)('%s: the same however it is cut', (_, answer) => {
+  it.each(captured)('is read the same however it is split: %s', (_, answer) => {
     const whole = read(answer)
     expect(
       read(
@@ -163,7 +168,7 @@ describe('an answer', () => {
     )
   })
 
-  it('made of any pieces of markup is the same however it is cut, and loses no word', () => {
+  it('of any pieces of markup is read the same however it is split', () => {
     const words = fc.constantFrom(
       '<tool_call>',
       '<function=add>',
@@ -203,11 +208,11 @@ describe('an answer', () => {
           ),
         ).toEqual(whole)
       }),
-      { numRuns: 1500 },
+      { numRuns: inputs(300, 1500) },
     )
   })
 
-  it('is text alone where there are no tools, to the last character', () => {
+  it('is plain text, unchanged, if there are no tools', () => {
     fc.assert(
       fc.property(fc.constantFrom(...captured.map(([, answer]) => answer)), (answer) => {
         expect(read(answer, { tools: new Map(), splitReasoning: false })).toEqual({
@@ -219,7 +224,7 @@ describe('an answer', () => {
     )
   })
 
-  it('has its arguments told before they are complete', () => {
+  it('emits arguments before they are complete', () => {
     const reader = readAnswer(options)
     expect(reader.push('<tool_call>{"name": "add", "arguments": {"a": ')).toEqual([
       { kind: 'call', call: 0, name: 'add' },
@@ -228,12 +233,12 @@ describe('an answer', () => {
     expect(reader.push('12')).toEqual([{ kind: 'arguments', call: 0, text: '12' }])
   })
 
-  it('has one call alone where no more are wanted', () => {
+  it('has at most mostCalls calls', () => {
     const two = '<tool_call>{"name": "add"}</tool_call><tool_call>{"name": "add"}</tool_call>'
     expect(read(two, { mostCalls: 1 }).calls).toHaveLength(1)
   })
 
-  it('goes on with a thought that the prompt began', () => {
+  it('continues a thought that the prompt begins', () => {
     expect(beginsThought('<|im_start|>assistant\n<think>\n')).toBe(true)
     expect(beginsThought('<|im_start|>assistant\n')).toBe(false)
     expect(read('A circle?\n</think>\n\nYes.', { thinking: true })).toMatchObject({

@@ -7,7 +7,7 @@ const model = (chatTemplate: string | null, ...controlTokens: string[]): Templat
   controlTokens: ['<s>', '</s>', ...controlTokens],
 })
 
-/** Chat templates as models ship them, cut down to their ways with content. */
+/** Chat templates of models, reduced to the way in which they treat content. */
 export const templates: Record<string, TemplateModel> = {
   none: model(null, '<|im_start|>', '<|im_end|>'),
 
@@ -20,13 +20,13 @@ export const templates: Record<string, TemplateModel> = {
     '<|im_end|>',
   ),
 
-  'a template that knows strings alone': model(
+  'a template for strings only': model(
     `{% for m in messages %}{{ '<|' + m.role + '|>' + m.content | trim + '</s>' }}{% endfor %}{% if add_generation_prompt %}<|assistant|>{% endif %}`,
     '<|user|>',
     '<|assistant|>',
   ),
 
-  // Lists alone; what stands before the first part depends on its type.
+  // Accepts only lists; the text before the first part depends on its type.
   smolvlm: model(
     `<|im_start|>{% for message in messages %}{{message['role'] | capitalize}}{% if message['content'][0]['type'] == 'image' %}{{':'}}{% else %}{{': '}}{% endif %}{% for line in message['content'] %}{% if line['type'] == 'text' %}{{line['text']}}{% elif line['type'] == 'image' %}{{ '<image>' }}{% endif %}{% endfor %}<end_of_utterance>
 {% endfor %}{% if add_generation_prompt %}{{ 'Assistant:' }}{% endif %}`,
@@ -40,7 +40,7 @@ export const templates: Record<string, TemplateModel> = {
 You are a helpful assistant.<|im_end|>
 {% endif %}<|im_start|>{{ message['role'] }}
 {% if message['content'] is string %}{{ message['content'] }}<|im_end|>
-{% else %}{% for content in message['content'] %}{% if content['type'] == 'image' or 'image' in content or 'image_url' in content %}{% set image_count.value = image_count.value + 1 %}{% if add_vision_id %}Picture {{ image_count.value }}: {% endif %}<|vision_start|><|image_pad|><|vision_end|>{% elif 'text' in content %}{{ content['text'] }}{% endif %}{% endfor %}<|im_end|>
+{% else %}{% for content in message['content'] %}{% if content['type'] == 'image' or 'image' in content or 'image_url' in content %}{% set image_count.value = image_count.value + 1 %}{% if add_vision_id %}Image {{ image_count.value }}: {% endif %}<|vision_start|><|image_pad|><|vision_end|>{% elif 'text' in content %}{{ content['text'] }}{% endif %}{% endfor %}<|im_end|>
 {% endif %}{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant
 {% endif %}`,
     '<|im_start|>',
@@ -50,7 +50,7 @@ You are a helpful assistant.<|im_end|>
     '<|vision_end|>',
   ),
 
-  // Lists in user turns alone, and turns must take turns.
+  // Accepts lists only in user turns, and roles must alternate.
   pixtral: model(
     `{%- if messages[0]["role"] == "system" %}
     {%- set system_message = messages[0]["content"] %}
@@ -93,7 +93,7 @@ You are a helpful assistant.<|im_end|>
     '[IMG]',
   ),
 
-  'a template that numbers its pictures': model(
+  'a template that numbers its images': model(
     `{% set n = namespace(v=0) %}{% for m in messages %}{{ m.role }}: {% if m.content is string %}{{ m.content }}{% else %}{% for p in m.content %}{% if p.type == 'image' %}{% set n.v = n.v + 1 %}<|image_{{ n.v }}|>{% else %}{{ p.text }}{% endif %}{% endfor %}{% endif %}<|end|>{% endfor %}`,
     '<|end|>',
   ),

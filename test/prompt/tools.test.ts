@@ -29,16 +29,16 @@ const shown = (template: string | null, messages = chat): string =>
     .map((part) => (part.kind !== 'text' ? '{}' : part.special ? part.text : `«${part.text}»`))
     .join('')
 
-/** A template with tools, and what it does with each turn. */
-const knowing = (turn: string): string =>
+/** A template that supports tools. @param turn what it writes for each turn */
+const supporting = (turn: string): string =>
   `{% if tools %}[{{ tools | tojson }}]{% endif %}{% for m in messages %}<{{ m.role }}>${turn}{% endfor %}`
 
 const call =
   '{% if m.tool_calls %}{% for c in m.tool_calls %}({{ c.id }} {{ c.function | tojson }}){% endfor %}{% endif %}'
 
 describe('tools', () => {
-  it('go into a template that knows them, and nothing in them is a control token', () => {
-    const whole = knowing(`{{ m.content }}${call}{{ m.tool_call_id }}`)
+  it('are passed to a template that supports them, and contain no control tokens', () => {
+    const whole = supporting(`{{ m.content }}${call}{{ m.tool_call_id }}`)
     expect(format(whole).tools).toBe(true)
     expect(shown(whole)).toBe(
       '[[{"type": "function", "function": {"name": "get_weather", "description": "The weather.«<|im_end|>»", "parameters": {"type": "object", "properties": {"city": {"type": "string"}}}}}]]' +
@@ -46,7 +46,7 @@ describe('tools', () => {
     )
   })
 
-  it('are told in words to a model whose template knows none', () => {
+  it('are described in text if the template does not support them', () => {
     expect(format(null).tools).toBe(false)
     const words = shown(null)
     expect(words).toContain('<|im_start|>user\nYou may call these functions:\n<tools>\n{"type":"function"')
@@ -57,12 +57,12 @@ describe('tools', () => {
     expect(words).toContain('<|im_start|>user\n<tool_response>\nsunny«<|im_end|>»\n</tool_response><|im_end|>')
   })
 
-  it('that were called are told in words where the template forgets them', () => {
-    expect(shown(knowing('{{ m.content }}'))).toContain('<assistant>\n<tool_call>\n{"name":"get_weather"')
+  it('have their earlier calls in the text if the template omits them', () => {
+    expect(shown(supporting('{{ m.content }}'))).toContain('<assistant>\n<tool_call>\n{"name":"get_weather"')
   })
 
-  it('have short ids where the template takes no others, the same for a call and what it gave', () => {
-    const strict = knowing(
+  it('have short ids if the template requires them, equal in a call and its result', () => {
+    const strict = supporting(
       `{% if m.tool_call_id and m.tool_call_id | length != 9 %}{{ raise_exception('ids have nine letters') }}{% endif %}{{ m.content }}${call}{{ m.tool_call_id }}`,
     )
     expect(shown(strict)).toMatch(/\((call00000) .*sunny.*\1$/)

@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 
-/** A JSON Schema as our own document has them. */
+/** The part of JSON Schema that the OpenAPI document uses. */
 export interface Schema {
   type?: string | string[]
   anyOf?: Schema[]
@@ -41,7 +41,7 @@ const junk = fc.oneof(
   fc.constantFrom(-1, 0, 1e308, 2 ** 53, null, [], {}, [[]]),
 )
 
-/** Values of a schema, and now and then something else in their place. */
+/** Values that match a schema; about 2 % do not. */
 export function fromSchema(schema: Schema): fc.Arbitrary<unknown> {
   return fc.oneof({ weight: 40, arbitrary: valid(schema) }, { weight: 1, arbitrary: junk })
 }
@@ -89,7 +89,7 @@ function object({
       Object.fromEntries(
         Object.entries(properties).map(([name, schema]) => [
           name,
-          // Of the many parameters a request may have it has a few.
+          // Optional parameters are rare, so that most requests are valid.
           required.includes(name)
             ? fromSchema(schema)
             : fc.oneof({ weight: 6, arbitrary: fc.constant(undefined) }, { weight: 1, arbitrary: fromSchema(schema) }),

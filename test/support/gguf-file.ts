@@ -1,6 +1,6 @@
 import { closeSync, openSync, writeSync } from 'node:fs'
 
-/** A value of the metadata, with the type that its readers expect. */
+/** A metadata value, by its GGUF type. */
 export type Value =
   | { string: string }
   | { u16: number }
@@ -10,16 +10,16 @@ export type Value =
   | { bool: boolean }
   | { strings: readonly string[] }
 
-/** A tensor of random or of equal numbers. The shape is ggml's: the axis that runs fastest comes first. */
+/** A tensor of random or equal numbers. As in ggml, the fastest axis of the shape comes first. */
 export interface TensorPlan {
   name: string
   shape: readonly number[]
-  /** Q8_0 with this standard deviation, f32 with it, f16 with it, or f32 all the same. */
+  /** Q8_0, f32 or f16 with this standard deviation, or f32 with one value. */
   fill: { deviation: number; smallRows?: number } | { exact: number } | { half: number } | { constant: number }
 }
 
 /**
- * Writes a GGUF whose weights nobody trained. Equal seeds give equal files.
+ * Writes a GGUF file with random weights. Equal seeds give equal files.
  * Format: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md
  */
 export function writeGguf(
@@ -66,7 +66,7 @@ const typeOf = (fill: TensorPlan['fill']): number =>
 
 /** A block of Q8_0: a scale in 16 bits and 32 numbers of 8. */
 const block = { numbers: 32, bytes: 34 }
-/** Every tensor begins at a multiple of this. */
+/** Tensors are aligned to 32 bytes. */
 const align = (bytes: number): number => Math.ceil(bytes / 32) * 32
 
 const count = (shape: readonly number[]): number => shape.reduce((product, size) => product * size, 1)
@@ -97,7 +97,7 @@ function noise(
   random: (into: Uint32Array) => void,
 ): Uint8Array {
   const bytes = Buffer.alloc(bytesOf(shape, { deviation }))
-  // The scales are written over every seventeenth pair of bytes.
+  // Each block begins with its scale, which overwrites two random bytes.
   const words = new Uint32Array(Math.ceil(bytes.length / 4))
   random(words)
   bytes.set(new Uint8Array(words.buffer, 0, bytes.length))
@@ -115,7 +115,7 @@ function half(value: number): number {
   return ((exponent + 15) << 10) + Math.round((value / 2 ** exponent - 1) * 1024)
 }
 
-/** Xorshift: fast, and good enough for weights that mean nothing. */
+/** Xorshift, which is fast. */
 function randomWords(seed: number): (into: Uint32Array) => void {
   let state = seed >>> 0 || 1
   return (into) => {

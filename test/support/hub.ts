@@ -5,27 +5,27 @@ import { setTimeout as sleep } from 'node:timers/promises'
 
 export interface FakeRepo {
   files: Readonly<Record<string, FakeFile>>
-  /** Who may have it: everybody, unless there is a token. */
+  /** The token that is required; without one, the repository is public. */
   token?: string
-  /** Whether the token belongs to somebody whom its owners let in. */
+  /** Whether the owner of the token has no access yet. */
   gated?: boolean
 }
 
 interface FakeFile {
   content: Buffer
-  /** What the hub says of it where that is not the truth. */
+  /** What the hub reports instead of the truth. */
   claims?: { sha256?: string; bytes?: number }
 }
 
-/** What goes wrong, each once and in order, unless it says otherwise. */
+/** Simulated failures. Entries of a list occur once each, in order. */
 interface Trouble {
-  /** Statuses that the API and the pages answer, with their `Retry-After`. */
+  /** Statuses of the API and of `resolve`, with their `Retry-After`. */
   busy: { status: number; retryAfter?: string }[]
-  /** Bytes of an answer after which the host of the files cuts the connection. */
+  /** Bytes of a response after which the file host closes the connection. */
   cuts: number[]
-  /** ms before each piece of 64 KB. Stays. */
+  /** Delay before each 64 KB, in ms. Permanent. */
   pace: number
-  /** Whether ranges are asked for in vain. Stays. */
+  /** Whether ranges are ignored. Permanent. */
   noRanges: boolean
 }
 
@@ -34,14 +34,14 @@ const piece = 65_536
 const sha256 = (content: Buffer): string => createHash('sha256').update(content).digest('hex')
 
 /**
- * A hub on loopback that speaks Hugging Face's protocol: the API's listing, `resolve` with the headers of LFS and Xet, a
- * redirect to a second host that has the bytes and takes no token, the error codes of a real one.
+ * A server on loopback with the protocol of Hugging Face: file listings, `resolve` with the headers of LFS and Xet,
+ * redirects to a second host that serves the files and refuses tokens, and the error codes.
  */
 export class FakeHub {
   readonly trouble: Trouble = { busy: [], cuts: [], pace: 0, noRanges: false }
-  /** `GET /path` of every request, to the hub and to the host of the files. */
+  /** `GET /path` of every request, to the hub and to the file host. */
   readonly requests: string[] = []
-  /** Bytes that the host of the files sent. */
+  /** Bytes that the file host sent. */
   sent = 0
   readonly #repos: Readonly<Record<string, FakeRepo>>
   readonly #hub: Server
@@ -118,7 +118,7 @@ export class FakeHub {
     this.requests.push(`${request.method} files ${request.headers.range ?? 'whole'}`)
     const [, owner = '', name = '', ...path] = pathname.slice(1).split('/').map(decodeURIComponent)
     const file = this.#repos[`${owner}/${name}`]?.files[path.join('/')]
-    // As S3 does: a signed URL, and nothing else that proves who one is.
+    // Like S3, refuses a second authorization beside the signed URL.
     if (file === undefined || request.headers.authorization !== undefined) {
       response.writeHead(400).end('Only one auth mechanism allowed')
       return
@@ -147,14 +147,14 @@ export class FakeHub {
   }
 }
 
-/** Status, code and message of what is refused; null for what is not. */
+/** Status, code and message of a refusal; null if the request is allowed. */
 function refusalOf(
   name: string,
   repo: FakeRepo | undefined,
   path: string | undefined,
   token: string | undefined,
 ): [number, string, string] | null {
-  // The real one does not tell strangers which repositories there are.
+  // Hugging Face does not reveal to anonymous clients which repositories exist.
   if (repo === undefined && token === undefined) return [401, 'RepoNotFound', 'Invalid username or password.']
   if (repo === undefined) return [404, 'RepoNotFound', 'Repository not found']
   if (path === undefined) return null

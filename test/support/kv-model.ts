@@ -5,8 +5,8 @@ import type { Decoder, TokenSampler } from '../../src/language/index.ts'
 import type { Batch, Position } from '../../src/native/index.ts'
 
 /**
- * A model of llama.cpp's unified KV memory, and a "language model" whose next token is a hash of everything that its
- * sequence holds: one cell too many, too few or of another sequence changes every later token.
+ * A simulation of llama.cpp's unified KV memory, and of a model whose next token is a hash of all cells of its sequence.
+ * A missing, extra or foreign cell changes every later token.
  */
 export class KvModel {
   readonly decoder: Decoder
@@ -64,7 +64,8 @@ export class KvModel {
     if (this.freeCells < rows.length) return false
     this.#rows = rows.map(({ content, position, sequence }) => {
       const held = this.#held(sequence).map((cell) => cell.position)
-      if (!follows(position, held)) throw new Error(`${JSON.stringify(position)} comes behind ${JSON.stringify(held)}`)
+      if (!follows(position, held))
+        throw new Error(`${JSON.stringify(position)} does not follow ${JSON.stringify(held)}`)
       this.#cells[this.#cells.indexOf(undefined)] = { position, content, sequences: new Set([sequence]) }
       return { hash: hashOf(this.#pathOf(sequence)) }
     })
@@ -83,7 +84,7 @@ export class KvModel {
     const held = this.#held(sequence)
     held.forEach(({ position }, at) => {
       const before = held.slice(0, at).map((cell) => cell.position)
-      if (!follows(position, before)) throw new Error(`sequence ${sequence} has a hole or a double at ${at}`)
+      if (!follows(position, before)) throw new Error(`sequence ${sequence} has a gap or a duplicate at ${at}`)
     })
     return held.map(({ content }) => content)
   }
@@ -91,7 +92,7 @@ export class KvModel {
   #share(source: number, target: number, time: number): void {
     if (this.#held(target).length > 0) throw new Error('the target of a share is not empty')
     const shared = this.#held(source).filter(({ position }) => position.time < time)
-    if (nextTime(shared.map(({ position }) => position)) !== time) throw new Error('more is shared than there is')
+    if (nextTime(shared.map(({ position }) => position)) !== time) throw new Error('more cells are shared than exist')
     for (const { sequences } of shared) sequences.add(target)
   }
 
@@ -103,7 +104,7 @@ export class KvModel {
     return true
   }
 
-  /** @param from the first time that goes */
+  /** @param from the first time that is removed */
   #forget(sequence: number, from: number): void {
     this.#cells.forEach((cell, at) => {
       if (cell === undefined || cell.position.time < from) return
@@ -124,7 +125,7 @@ function follows({ time, row, column }: Position, held: readonly Position[]): bo
   return time === last?.time && (inRow || (row === last.row + 1 && column === time))
 }
 
-/** The answer that a request must get, whatever else runs. @param contents of the prompt's cells */
+/** The answer to a request that runs alone. @param contents of the prompt's cells */
 export function answerAlone(contents: readonly number[], seed: number, maxTokens: number): string {
   const path = [...contents]
   const chooser = new Chooser(seed)
@@ -145,7 +146,7 @@ export const imageWidths = [3, 17]
 export const embeddingsOf = (hash: string, tokens: number): Float32Array =>
   Float32Array.from({ length: tokens }, (_, place) => firstPlace + Number(hash) * 100 + place)
 
-/** An image has as many tokens as pixels of width, in two tiles, the second of which has two rows if possible. */
+/** An image has one token for each pixel of its width, in two tiles. The second tile has two rows if possible. */
 export const architecture = {
   name: 'model',
   width: 1,

@@ -1,4 +1,4 @@
-/** Whole numbers from 0 to below `limit`, the same for the same seed. */
+/** Returns integers from 0 to `limit - 1`. Equal seeds give equal sequences. */
 export type Random = (limit: number) => number
 
 /** Mulberry32. */
@@ -12,7 +12,7 @@ export function seeded(seed: number): Random {
   }
 }
 
-/** Counts and offsets that programs stumble over. */
+/** Counts and offsets at the limits of integer types. */
 const numbers = [
   0n,
   1n,
@@ -26,7 +26,7 @@ const numbers = [
   (1n << 64n) - 1n,
 ]
 
-/** One to four changes: bits, bytes, numbers, parts that are doubled, left out or cut off. */
+/** Makes one to four changes: bits, bytes and numbers, and parts that are repeated, removed or cut off. */
 export function mutate(seed: Buffer, random: Random): Buffer {
   let bytes = Buffer.from(seed)
   for (let change = random(4); change >= 0; change--) {

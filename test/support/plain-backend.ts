@@ -1,8 +1,8 @@
 import type { Ask, Backend, Count } from '../../src/app.ts'
 
 /**
- * A backend that knows neither tokens nor pixels: it counts words and describes what it was asked, as a server elsewhere
- * could. A word is a token.
+ * A backend without tokens and pixels, as one for another server would be: it describes the request, and counts each word
+ * as a token.
  */
 export function plainBackend(id = 'plain'): Backend {
   return {

@@ -3,7 +3,7 @@ import { type Backend, embeddedBackend } from '../../src/deployments/index.ts'
 import type { GenerateEvent, GenerateRequest } from '../../src/engine/index.ts'
 import type { Media } from '../../src/media/index.ts'
 
-/** An answer that a test writes itself, event by event. */
+/** An answer that a test generates event by event. */
 export type Script = (request: GenerateRequest, signal: AbortSignal) => AsyncIterable<GenerateEvent>
 
 export const promptEvent: GenerateEvent = { type: 'prompt', promptTokens: 12, cachedTokens: 4, imageTokens: [] }
@@ -50,13 +50,13 @@ const everyImage: Media = {
 
 interface ScriptedModel {
   chatTemplate?: string | null
-  /** Pixels that it can use of a picture's longest edge; it takes none without. */
+  /** The longest edge of images, in pixels; null accepts no images. */
   longestEdge?: number | null
   picturesFirst?: boolean
   media?: Media
 }
 
-/** A backend over an engine that emits what the script says. */
+/** A backend whose engine emits the events of the script. */
 export function scriptedBackend(
   script: Script,
   { chatTemplate = null, longestEdge = null, picturesFirst = false, media = everyImage }: ScriptedModel = {},
@@ -110,7 +110,7 @@ export function scriptedBackend(
   })
 }
 
-/** The HTTP server over one backend and nothing else. */
+/** A server with one backend. */
 export async function serveBackend(
   backend: Backend,
   { strict = false }: { strict?: boolean } = {},
@@ -121,7 +121,7 @@ export async function serveBackend(
   return { url, close: () => oriel.close() }
 }
 
-/** The HTTP server over an engine that emits what the script says. */
+/** A server whose engine emits the events of the script. */
 export function startScripted(
   script: Script,
   { vision = false, strict = false, ...model }: ScriptedModel & { vision?: boolean; strict?: boolean } = {},
@@ -129,7 +129,7 @@ export function startScripted(
   return serveBackend(scriptedBackend(script, { longestEdge: vision ? 100 : null, ...model }), { strict })
 }
 
-/** The same over an engine that says these words, or some of them before it fails. */
+/** A server whose engine answers with these words. @param failure ends the answer after the words */
 export async function startWords(words: readonly string[], failure?: Error) {
   const asked: GenerateRequest[] = []
   const server = await startScripted(async function* (request) {

@@ -1,16 +1,16 @@
-import { execFileSync } from 'node:child_process'
 import { createOriel, type OrielSettings } from '../../src/app.ts'
+import { childrenRunning } from './children.ts'
 
 export interface TestServer {
   url: string
-  /** Process ids of the engines that run. */
+  /** Process ids of the running engines. */
   engines(): number[]
   /** Kills the engines' processes, as a crash in native code would. */
   kill(): void
   close(): Promise<void>
 }
 
-/** The whole server with the built-in model, on a free port. URLs on loopback may be fetched. */
+/** Starts a server with the built-in model on a free port. It may fetch URLs on loopback. */
 export async function startServer(overrides: OrielSettings = {}): Promise<TestServer> {
   const before = new Set(children())
   const oriel = await createOriel(
@@ -35,11 +35,4 @@ export async function startServer(overrides: OrielSettings = {}): Promise<TestSe
   }
 }
 
-/** Process ids of this process's children that are engines. */
-function children(): number[] {
-  const list = execFileSync('ps', ['-o', 'pid=,args=', '--ppid', String(process.pid)], { encoding: 'utf8' })
-  return list
-    .split('\n')
-    .filter((line) => line.includes('engine/process.ts'))
-    .map((line) => Number.parseInt(line.trim(), 10))
-}
+const children = (): number[] => childrenRunning('engine/process.ts').map(({ pid }) => pid)

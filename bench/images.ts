@@ -1,13 +1,13 @@
 import sharp from 'sharp'
 
-/** A picture as clients send it: a JPEG in a data URL. */
-export type Picture = string
+/** A JPEG as a data URL. */
+export type Image = string
 
 /**
- * Pictures that nobody has seen before: clouds of colour with some grain. Bytes of a JPEG grow with the grain.
- * Make them before the clock starts.
+ * Generates a random image of coloured clouds with grain. More grain makes a larger JPEG. Generate images before a
+ * measurement starts.
  */
-export async function newPicture(width = 512, height = 512, grain = 4): Promise<Picture> {
+export async function newImage(width = 512, height = 512, grain = 4): Promise<Image> {
   const clouds = { width: 12, height: 9 }
   const colours = sharp(randomBytes(clouds.width * clouds.height * 3), { raw: { ...clouds, channels: 3 } })
   const rgb = await colours.resize(width, height, { fit: 'fill', kernel: 'cubic' }).raw().toBuffer()
@@ -18,8 +18,8 @@ export async function newPicture(width = 512, height = 512, grain = 4): Promise<
   return `data:image/jpeg;base64,${jpeg.toString('base64')}`
 }
 
-export const newPictures = (count: number): Promise<Picture[]> =>
-  Promise.all(Array.from({ length: count }, () => newPicture()))
+export const newImages = (count: number): Promise<Image[]> =>
+  Promise.all(Array.from({ length: count }, () => newImage()))
 
 const randomBytes = (count: number): Uint8Array => Uint8Array.from({ length: count }, () => Math.random() * 256)
 

@@ -1,10 +1,11 @@
 import { expect, it } from 'vitest'
 import type { GenerateRequest } from '../../src/engine/index.ts'
+import { postJson } from '../support/http.ts'
 import { startScripted } from '../support/scripted.ts'
 
 it.each([
-  [false, ['One ', 'picture', ' two ', 'picture', ' three.']],
-  [true, ['picture', 'picture', 'One  two  three.']],
+  [false, ['One ', 'image', ' two ', 'image', ' three.']],
+  [true, ['image', 'image', 'One  two  three.']],
 ])('a message keeps its order unless the model needs images before text: %s', async (picturesFirst, order) => {
   let asked: GenerateRequest | undefined
   const chatTemplate =
@@ -22,17 +23,16 @@ it.each([
     const image = { type: 'image_url', image_url: { url: 'data:image/png;base64,AAAA' } }
     const text = (words: string) => ({ type: 'text', text: words })
     const content = [text('One '), image, text(' two '), image, text(' three.')]
-    const response = await fetch(`${server.url}/v1/chat/completions`, {
-      method: 'POST',
-      headers: { 'content-type': 'application/json' },
-      body: JSON.stringify({ model: 'scripted', messages: [{ role: 'user', content }] }),
+    const response = await postJson(`${server.url}/v1/chat/completions`, {
+      model: 'scripted',
+      messages: [{ role: 'user', content }],
     })
     expect(response.status, await response.text()).toBe(200)
     const pieces: string[] = []
     for (const piece of asked?.prompt ?? []) {
-      if (piece.kind === 'image') pieces.push('picture')
+      if (piece.kind === 'image') pieces.push('image')
       else if (piece.kind === 'text' && piece.text !== '') {
-        if (pieces.length > 0 && pieces.at(-1) !== 'picture') pieces.push(`${pieces.pop()}${piece.text}`)
+        if (pieces.length > 0 && pieces.at(-1) !== 'image') pieces.push(`${pieces.pop()}${piece.text}`)
         else pieces.push(piece.text)
       }
     }

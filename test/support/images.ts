@@ -13,7 +13,7 @@ export const colours = {
 
 export type Colour = keyof typeof colours
 
-/** A picture as a person would send it: one large shape in the middle, as a PNG. */
+/** A PNG of a large shape on a white background. */
 export function shape(colour: Colour, kind: 'circle' | 'square' = 'circle', size = 192): Promise<Buffer> {
   const rgb = Buffer.alloc(size * size * 3, 250)
   const middle = (size - 1) / 2

@@ -1,0 +1,11 @@
+import { execFileSync } from 'node:child_process'
+
+/** The children of this process that run a script of this name, with their resident megabytes. */
+export function childrenRunning(script: string): { pid: number; megabytes: number }[] {
+  const list = execFileSync('ps', ['-o', 'pid=,rss=,args=', '--ppid', String(process.pid)], { encoding: 'utf8' })
+  return list
+    .split('\n')
+    .filter((line) => line.includes(script))
+    .map((line) => line.trim().split(/\s+/).map(Number))
+    .map(([pid = 0, kilobytes = 0]) => ({ pid, megabytes: kilobytes / 1000 }))
+}

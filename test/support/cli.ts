@@ -1,0 +1,47 @@
+import { type ChildProcess, execFile, spawn } from 'node:child_process'
+import { fileURLToPath } from 'node:url'
+
+export const root = fileURLToPath(new URL('../../', import.meta.url))
+const bin = `${root}bin/oriel.js`
+
+export interface Finished {
+  code: number
+  stdout: string
+  stderr: string
+}
+
+interface Place {
+  cwd?: string
+  /** Added to the environment. */
+  env?: Readonly<Record<string, string>>
+}
+
+/** Runs a program until it exits. */
+export const run = (file: string, args: readonly string[], { cwd = root, env = {} }: Place = {}): Promise<Finished> =>
+  new Promise((resolve) => {
+    execFile(file, args, { cwd, env: { ...process.env, ...env } }, (error, stdout, stderr) =>
+      resolve({ code: error === null ? 0 : Number(error.code), stdout, stderr }),
+    )
+  })
+
+/** Runs the `oriel` command until it exits. */
+export const oriel = (args: readonly string[], place: Place = {}): Promise<Finished> =>
+  run(process.execPath, [bin, ...args], place)
+
+/** Runs `oriel serve` on a free port. @returns when the server is ready, with its output so far */
+export async function orielServe(
+  args: readonly string[],
+  env: Readonly<Record<string, string>> = {},
+): Promise<{ child: ChildProcess; pid: number; out: string; url: string }> {
+  const child = spawn(process.execPath, [bin, 'serve', '--port', '0', ...args], {
+    cwd: root,
+    stdio: ['ignore', 'pipe', 'inherit'],
+    env: { ...process.env, ...env },
+  })
+  let out = ''
+  for await (const part of child.stdout) {
+    out += part
+    if (out.includes('curl ') && out.endsWith('\n\n')) break
+  }
+  return { child, pid: child.pid ?? 0, out, url: /http:\/\/\S+:\d+/.exec(out)?.[0] ?? '' }
+}
