@@ -58,9 +58,10 @@ export interface Oriel {
   load(names?: readonly string[], options?: LoadOptions): Promise<void>
   /**
    * Loads the models that the settings name and serves HTTP.
+   * @returns where it listens, and the models that it has loaded
    * @throws OrielError `invalid` when it cannot listen there: codes `port_in_use`, `port_denied`, `bad_host`
    */
-  listen(options?: ListenOptions): Promise<{ url: string }>
+  listen(options?: ListenOptions): Promise<{ url: string; models: readonly string[] }>
   /**
    * Closes the server, then the models. What is asked afterwards is refused. HTTP answers in progress have `graceMs` to end
    * (default: 1000); answers to `ask` end at once.
@@ -185,7 +186,7 @@ export async function createOriel(settings: OrielSettings = {}, around: Surround
       servers.add(server)
       const { port: taken } = server.server.address() as AddressInfo
       const shown = host === '0.0.0.0' || host === '::' ? 'localhost' : host.includes(':') ? `[${host}]` : host
-      return { url: `http://${shown}:${taken}` }
+      return { url: `http://${shown}:${taken}`, models: named }
     },
 
     async close({ graceMs = usualGrace } = {}) {

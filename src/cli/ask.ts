@@ -69,7 +69,9 @@ export async function ask(
     const answers: string[] = []
     for (const parts of await partsOf(names, oriel, maxImages)) {
       const heading = parts
-        .map(({ name, pages }) => (pages === undefined ? name : `${name}, pages ${pages}`))
+        .map(({ name, pages }) =>
+          pages === undefined ? name : `${name}, ${String(pages).includes('-') ? 'pages' : 'page'} ${pages}`,
+        )
         .join('; ')
       process.stdout.write(`${heading}:\n`)
       answers.push(`${heading}:\n${await answer(parts, question)}`)
@@ -103,7 +105,9 @@ async function partsOf(names: readonly string[], oriel: Oriel, most: number): Pr
         free = most
       }
       const taken = Math.min(free, count - page + 1)
-      parts.at(-1)?.push({ name, pages: count === 1 ? undefined : `${page}-${page + taken - 1}` })
+      parts
+        .at(-1)
+        ?.push({ name, pages: count === 1 ? undefined : taken === 1 ? String(page) : `${page}-${page + taken - 1}` })
       page += taken
       free -= taken
     }

@@ -26,13 +26,12 @@ export async function serve(flags: ServeFlags): Promise<void> {
     server: { host, port, strict },
     models: { dirs: modelsDir === undefined ? undefined : [modelsDir] },
   })
-  const { url } = await oriel.listen({ onProgress: showProgress() }).catch(async (error: unknown) => {
+  const { url, models } = await oriel.listen({ onProgress: showProgress() }).catch(async (error: unknown) => {
     await oriel.close()
     throw error
   })
-  const loaded = (await oriel.models()).filter(({ state }) => state === 'loaded').map(({ id }) => id)
   process.stdout.write(
-    `Oriel serves ${loaded.join(', ')} at ${url}  Try it:\n\n${exampleCurl(url, loaded[0] ?? '')}\n\n`,
+    `Oriel serves ${models.join(', ')} at ${url}  Try it:\n\n${exampleCurl(url, models[0] ?? '')}\n\n`,
   )
 
   let stopping = false

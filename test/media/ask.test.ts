@@ -41,7 +41,7 @@ describe('oriel ask about a document', () => {
       'two.pdf, pages 1-2:',
       'five.pdf, pages 1-2:',
       'five.pdf, pages 3-4:',
-      'five.pdf, pages 5-5:',
+      'five.pdf, page 5:',
       'In all:',
     ])
     const answers = lines.filter((_, index) => index % 2 === 1)
