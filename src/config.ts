@@ -217,10 +217,12 @@ type Settings = { [key: string]: unknown }
  * @throws ZodError that lists each setting whose value is not allowed
  */
 export function loadConfig(overrides: OrielSettings = {}, env: NodeJS.ProcessEnv = process.env): Config {
-  const settings: Settings = {}
+  let settings: Settings = {}
   for (const variable of variables) {
-    const value = env[variable.name]
-    if (value !== undefined && value !== '') assign(settings, variable.path, parsed(value, variable))
+    const text = env[variable.name]
+    if (!text) continue
+    const value = variable.path.reduceRight<unknown>((inner, key) => ({ [key]: inner }), parsed(text, variable))
+    settings = merge(settings, value as Settings)
   }
   return configSchema.parse(merge(settings, overrides))
 }
@@ -230,16 +232,6 @@ function parsed(value: string, { default: byDefault }: Variable): unknown {
   if (Array.isArray(byDefault)) return value.split(',').map((entry) => entry.trim())
   if (typeof byDefault !== 'number' || value.trim() === '' || Number.isNaN(Number(value))) return value
   return Number(value)
-}
-
-function assign(settings: Settings, [head, ...rest]: readonly string[], value: unknown): void {
-  if (head === undefined) return
-  if (rest.length === 0) settings[head] = value
-  else {
-    const inner: Settings = isSettings(settings[head]) ? settings[head] : {}
-    settings[head] = inner
-    assign(inner, rest, value)
-  }
 }
 
 function merge(base: Settings, over: Settings): Settings {

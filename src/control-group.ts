@@ -18,17 +18,12 @@ export function groupFolders(controller: string, { files, groups } = system): { 
   const groupBy = (matches: (controllers: string) => boolean): string =>
     lines.map((line) => line.split(':')).find(([, controllers = '']) => matches(controllers))?.[2] ?? '/'
   const ofFirst = groupBy((controllers) => controllers.split(',').includes(controller))
+  const ofSecond = groupBy((controllers) => controllers === '')
   // Version 1 usually mounts its two CPU controllers together.
   const first = controller === 'cpu' ? ['cpu', 'cpu,cpuacct'] : [controller]
   return {
     first: first.flatMap((name) => [path.join(files, name, ofFirst), path.join(files, name)]),
-    second: [
-      path.join(
-        files,
-        groupBy((controllers) => controllers === ''),
-      ),
-      files,
-    ],
+    second: [path.join(files, ofSecond), files],
   }
 }
 

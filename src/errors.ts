@@ -57,13 +57,7 @@ export class OrielError extends Error {
 
   /** The same error with `param` set. Rooms below the API do not know which part of a request they work on. */
   at(param: string): OrielError {
-    return new OrielError(this.kind, this.message, {
-      param,
-      code: this.code,
-      retryAfter: this.retryAfter,
-      schemaFault: this.schemaFault,
-      cause: this.cause,
-    })
+    return new OrielError(this.kind, this.message, { ...this, cause: this.cause, param })
   }
 }
 

@@ -79,7 +79,7 @@ function decode(bytes: Buffer, header: BmpHeader): Raster {
   const stride = Math.ceil((width * bits) / 32) * 4
   if (header.pixelsAt + stride * height > bytes.length) throw damaged('incomplete')
   if (bits <= 8) return indexed(header, unpack(bytes, header, stride))
-  return bits === 24 ? plain24(bytes, header, stride) : masked(bytes, header, stride)
+  return masked(bytes, header, stride)
 }
 
 /** The row of the file that contains row `y` of the image. */
@@ -143,29 +143,16 @@ function indexed({ width, height, palette }: BmpHeader, indices: Uint8Array): Ra
   return { width, height, channels: 3, data }
 }
 
-function plain24(bytes: Buffer, header: BmpHeader, stride: number): Raster {
-  const { width, height, pixelsAt } = header
-  const data = new Uint8Array(width * height * 3)
-  for (let y = 0, to = 0; y < height; y++) {
-    const row = pixelsAt + fileRow(header, y) * stride
-    for (let from = row; from < row + width * 3; from += 3) {
-      data[to++] = bytes[from + 2] ?? 0
-      data[to++] = bytes[from + 1] ?? 0
-      data[to++] = bytes[from] ?? 0
-    }
-  }
-  return { width, height, channels: 3, data }
-}
-
 function masked(bytes: Buffer, header: BmpHeader, stride: number): Raster {
   const { width, height, pixelsAt, bits } = header
   const channels = header.masks.map(channelOf)
+  const pixelBytes = bits / 8
   const data = new Uint8Array(width * height * 4)
   let opaque = 0
   for (let y = 0, to = 0; y < height; y++) {
     const row = pixelsAt + fileRow(header, y) * stride
     for (let x = 0; x < width; x++) {
-      const pixel = bits === 16 ? bytes.readUInt16LE(row + x * 2) : bytes.readUInt32LE(row + x * 4)
+      const pixel = bytes.readUIntLE(row + x * pixelBytes, pixelBytes)
       for (const { shift, max } of channels)
         data[to++] = max === 0 ? 255 : Math.round((((pixel >>> shift) & max) * 255) / max)
       opaque |= data[to - 1] ?? 0

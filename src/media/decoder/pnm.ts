@@ -34,20 +34,11 @@ function readHeader(bytes: Buffer): PnmHeader {
   const type = (bytes[1] ?? 0) - 0x30
   const bitmap = type === 1 || type === 4
   const text = new TextReader(bytes, 2)
-  const width = text.next()
-  const height = text.next()
-  const max = bitmap ? 1 : text.next()
+  const [width, height, max] = [text.next(), text.next(), bitmap ? 1 : text.next()]
   const kind = type <= 3 ? 'text' : bitmap ? 'bits' : 'binary'
+  const depth = type === 3 || type === 6 ? 3 : 1
   // One white-space character ends the header; the next byte is a sample.
-  return {
-    width,
-    height,
-    max,
-    kind,
-    depth: type === 3 || type === 6 ? 3 : 1,
-    inverted: bitmap,
-    pixelsAt: text.at + 1,
-  }
+  return { width, height, max, kind, depth, inverted: bitmap, pixelsAt: text.at + 1 }
 }
 
 function readPamHeader(bytes: Buffer): PnmHeader {
@@ -56,18 +47,9 @@ function readPamHeader(bytes: Buffer): PnmHeader {
   if (end === null) throw damaged('header')
   const value = (name: string): number =>
     Number(new RegExp(`^${name}\\s+(\\d+)`, 'm').exec(head.slice(0, end.index))?.[1])
-  const depth = value('DEPTH')
+  const [width, height, depth, max] = [value('WIDTH'), value('HEIGHT'), value('DEPTH'), value('MAXVAL')]
   if (depth !== 1 && depth !== 2 && depth !== 3 && depth !== 4) throw damaged('depth')
-  const pixelsAt = end.index + end[0].length
-  return {
-    width: value('WIDTH'),
-    height: value('HEIGHT'),
-    max: value('MAXVAL'),
-    depth,
-    kind: 'binary',
-    inverted: false,
-    pixelsAt,
-  }
+  return { width, height, max, depth, kind: 'binary', inverted: false, pixelsAt: end.index + end[0].length }
 }
 
 function minBytes({ width, height, depth, max, kind }: PnmHeader): number {
@@ -80,7 +62,7 @@ function minBytes({ width, height, depth, max, kind }: PnmHeader): number {
 function textSamples(bytes: Buffer, { width, height, depth, max, inverted, pixelsAt }: PnmHeader): Uint8Array {
   const data = new Uint8Array(width * height * depth)
   const text = new TextReader(bytes, pixelsAt)
-  for (let i = 0; i < data.length; i++) data[i] = inverted ? 255 * (1 - text.nextBit()) : scaled(text.next(), max)
+  for (let i = 0; i < data.length; i++) data[i] = inverted ? 255 * (1 - text.next(bit)) : scaled(text.next(), max)
   return data
 }
 
@@ -106,47 +88,25 @@ function binarySamples(bytes: Buffer, { width, height, depth, max, pixelsAt }: P
 
 const scaled = (sample: number, max: number): number => Math.round((Math.min(sample, max) * 255) / max)
 
-/** Reads decimal numbers separated by white space and comments. */
+/** After any white space and comments. */
+const number = /(?:[\t-\r ]|#[^\n]*\n)*(\d{1,9})(?!\d)/y
+const bit = /(?:[\t-\r ]|#[^\n]*\n)*([01])/y
+
+/** Reads numbers separated by white space and comments, and bits, which need no separator. */
 class TextReader {
-  readonly #bytes: Buffer
+  readonly #text: string
   at: number
 
   constructor(bytes: Buffer, at: number) {
-    this.#bytes = bytes
+    this.#text = bytes.toString('latin1')
     this.at = at
   }
 
-  next(): number {
-    this.#skip()
-    const from = this.at
-    let value = 0
-    for (let digit = this.#digit(); digit >= 0; digit = this.#digit()) {
-      value = value * 10 + digit
-      this.at++
-    }
-    if (this.at === from || this.at - from > 9) throw damaged('number')
-    return value
-  }
-
-  nextBit(): number {
-    this.#skip()
-    const bit = this.#digit()
-    if (bit !== 0 && bit !== 1) throw damaged('bit')
-    this.at++
-    return bit
-  }
-
-  #digit(): number {
-    const digit = (this.#bytes[this.at] ?? 0) - 0x30
-    return digit >= 0 && digit <= 9 ? digit : -1
-  }
-
-  #skip(): void {
-    for (;;) {
-      const byte = this.#bytes[this.at]
-      if (byte === 0x23) while (this.at < this.#bytes.length && this.#bytes[this.at] !== 0x0a) this.at++
-      else if (byte === 0x20 || (byte !== undefined && byte >= 9 && byte <= 13)) this.at++
-      else return
-    }
+  next(pattern = number): number {
+    pattern.lastIndex = this.at
+    const found = pattern.exec(this.#text)
+    if (found === null) throw damaged('number')
+    this.at = pattern.lastIndex
+    return Number(found[1])
   }
 }
