@@ -1,3 +1,4 @@
+import { setTimeout } from 'node:timers/promises'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { z } from 'zod'
 import type { Timings } from '../deployments/index.ts'
@@ -28,7 +29,7 @@ type StreamableBody = z.ZodObject<{ stream: z.ZodType<boolean | null | undefined
 export interface AnswerProtocol<Body extends StreamableBody, Answer extends z.ZodType, Event extends z.ZodType>
   extends Protocol<Body, Answer> {
   event: Event
-  whole(answer: RunningAnswer, body: z.output<Body>): Promise<{ body: z.output<Answer>; timings: Timings | undefined }>
+  whole(answer: RunningAnswer, body: z.output<Body>): Promise<{ body: z.output<Answer>; timings: Timings }>
   events(answer: RunningAnswer, body: z.output<Body>): AsyncIterable<z.output<Event>>
   framing(context: RequestContext): Framing<z.output<Event>>
   /** For requests that count the prompt only. */
@@ -79,7 +80,7 @@ function answering<Body extends StreamableBody, Answer extends z.ZodType, Event 
       const answer = await starting
       describeAnswer(reply, answer)
       const { body, timings } = await protocol.whole(answer, parsed)
-      if (timings !== undefined) describeTimings(reply, timings, answer.media, arrived)
+      describeTimings(reply, timings, answer.media, arrived)
       return body
     }
     const early = await within(longestWait, starting)
@@ -128,11 +129,9 @@ async function* later<Event>(
 
 /** @param ms @returns undefined if the promise takes longer */
 async function within<T>(ms: number, promise: Promise<T>): Promise<T | undefined> {
-  let timer: NodeJS.Timeout | undefined
-  const late = new Promise<undefined>((resolve) => {
-    timer = setTimeout(() => resolve(undefined), ms)
-  })
-  return Promise.race([promise, late]).finally(() => clearTimeout(timer))
+  const over = new AbortController()
+  const late = setTimeout(ms, undefined, { signal: over.signal }).catch(() => undefined)
+  return Promise.race([promise, late]).finally(() => over.abort())
 }
 
 /** Aborts when the response is complete or the client has disconnected. */

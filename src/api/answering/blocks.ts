@@ -1,4 +1,4 @@
-import type { EndReason, Timings } from '../../deployments/index.ts'
+import type { AnswerEvent, Tally } from '../../deployments/index.ts'
 import type { RunningAnswer } from './answer.ts'
 import { newCallId } from './collect.ts'
 
@@ -17,26 +17,23 @@ export type BlockEvent =
   | { type: 'open'; index: number; block: Block }
   | { type: 'delta'; index: number; block: Block; text: string }
   | { type: 'close'; index: number; block: Block }
-  | { type: 'end'; reason: EndReason; stop: string | null; completionTokens: number; reasoningTokens: number }
+  | BlocksEnd
 
-/**
- * An answer as consecutive blocks, for the protocols that use them. Those have one choice.
- * @param timed called with the engine's times after the last event
- */
-export async function* blocksOf(
-  { events }: RunningAnswer,
-  timed: (timings: Timings) => void = () => {},
-): AsyncIterable<BlockEvent> {
+export type BlocksEnd = Omit<Extract<AnswerEvent, { type: 'end' }>, 'choice'> & Pick<Tally, 'timings'>
+
+/** An answer as consecutive blocks, for the protocols that use them. Those have one choice. */
+export async function* blocksOf({ events }: RunningAnswer): AsyncIterable<BlockEvent> {
   let index = 0
   let open: Block | undefined
+  let end: Omit<BlocksEnd, 'timings'> | undefined
   for await (const event of events) {
     if (event.type === 'done') {
-      timed(event.tally.timings)
+      if (end !== undefined) yield { ...end, timings: event.tally.timings }
       continue
     }
     if (event.type === 'end') {
       if (open !== undefined) yield { type: 'close', index, block: { ...open, complete: event.reason !== 'length' } }
-      yield event
+      end = event
       continue
     }
     for (const piece of event.pieces) {
@@ -47,13 +44,8 @@ export async function* blocksOf(
         index++
       }
       if (open === undefined) {
-        open = {
-          kind,
-          text: '',
-          complete: false,
-          id: kind === 'call' ? newCallId() : '',
-          name: piece.kind === 'call' ? piece.name : '',
-        }
+        const call = piece.kind === 'call' ? { id: newCallId(), name: piece.name } : { id: '', name: '' }
+        open = { kind, text: '', complete: false, ...call }
         yield { type: 'open', index, block: open }
       }
       if (piece.kind === 'call') continue
@@ -65,14 +57,8 @@ export async function* blocksOf(
 
 export async function collectBlocks(answer: RunningAnswer) {
   const blocks: Block[] = []
-  let end: Extract<BlockEvent, { type: 'end' }> | undefined
-  let timings: Timings | undefined
-  for await (const event of blocksOf(answer, (found) => {
-    timings = found
-  })) {
+  for await (const event of blocksOf(answer))
     if (event.type === 'close') blocks.push(event.block)
-    else if (event.type === 'end') end = event
-  }
-  if (end === undefined) throw new Error('an answer without an end')
-  return { blocks, end, timings }
+    else if (event.type === 'end') return { blocks, end: event }
+  throw new Error('an answer without an end')
 }

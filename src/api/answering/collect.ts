@@ -1,15 +1,14 @@
 import { randomBytes } from 'node:crypto'
-import { type Choice, Collected, type Timings } from '../../deployments/index.ts'
+import { type Choice, Collected, type Tally } from '../../deployments/index.ts'
 import type { RunningAnswer } from './answer.ts'
 
 /** Clients name a call by this id when they send its result. */
 export const newCallId = (): string => `call_${randomBytes(12).toString('hex')}`
 
-export async function collect({
-  choices,
-  events,
-}: RunningAnswer): Promise<{ choices: readonly Choice[]; timings: Timings | undefined }> {
-  const collected = new Collected(choices)
-  for await (const event of events) collected.take(event)
-  return { choices: collected.choices, timings: collected.tally?.timings }
+export async function collect(answer: RunningAnswer): Promise<{ choices: readonly Choice[]; tally: Tally }> {
+  const collected = new Collected(answer.choices)
+  for await (const event of answer.events) collected.take(event)
+  const { choices, tally } = collected
+  if (tally === undefined) throw new Error('an answer without an end')
+  return { choices, tally }
 }

@@ -11,21 +11,7 @@ export interface AnswerRequest extends Ask {
 export const isolationOf = (header: string, body?: string | null): string[] =>
   [...new Set([body ?? '', header])].filter((key) => key !== '')
 
-/** Options of an image. `frames` and `pages` mean the same. */
-interface ImageOptions {
-  detail?: Attachment['detail'] | undefined
-  frames?: string | number | null | undefined
-  pages?: string | number | null | undefined
-}
-
-/** Collects the attachments of a request. Its content names each by an index. */
-export class Attachments {
-  readonly sources: Attachment[] = []
-
-  /** @param param where it is in the request */
-  add(kind: Attachment['kind'], url: string, param: string, options: ImageOptions = {}): AttachmentPart {
-    const { detail = 'auto', frames, pages } = options
-    const attachment = this.sources.push({ kind, url, detail, param, pages: pages ?? frames ?? undefined }) - 1
-    return { kind, attachment }
-  }
+/** Adds an attachment to those of a request. @returns its place in the content, which names it by its index */
+export function attach(attachments: Attachment[], attachment: Attachment): AttachmentPart {
+  return { kind: attachment.kind, attachment: attachments.push(attachment) - 1 }
 }

@@ -3,7 +3,7 @@ import type { AnswerPiece, AnswerToken, Choice } from '../../deployments/index.t
 import type { RunningAnswer } from '../answering/answer.ts'
 import { collect, newCallId } from '../answering/collect.ts'
 import { chatLogprobs, chatWriter, legacyLogprobs, legacyWriter } from '../shapes/logprobs.ts'
-import { promptIds, rawOutput, rawOutputOf, rawOutputs, tokenIds } from '../shapes/raw-output.ts'
+import { choiceExtras, promptIdsOf, rawOutputOf, tokenIds, tokenIdsOf } from '../shapes/raw-output.ts'
 import {
   finishReason,
   heading,
@@ -41,8 +41,7 @@ export const chatCompletion = z.strictObject({
       }),
       logprobs: z.union([chatLogprobs, legacyLogprobs]).nullable(),
       finish_reason: finishReason,
-      raw_output: rawOutput.optional(),
-      token_ids: z.array(z.int()).optional(),
+      ...choiceExtras,
     }),
   ),
   usage,
@@ -73,8 +72,7 @@ export const chatChunk = z.strictObject({
       }),
       logprobs: z.union([chatLogprobs, legacyLogprobs]).nullable(),
       finish_reason: finishReason.nullable(),
-      raw_output: rawOutput.optional(),
-      token_ids: z.array(z.int()).optional(),
+      ...choiceExtras,
     }),
   ),
   usage: usage.nullable().optional().describe('In the last chunk.'),
@@ -87,10 +85,8 @@ type Chunk = z.output<typeof chatChunk>
 type ChunkChoice = Chunk['choices'][number]
 
 export async function completion(answer: RunningAnswer, body: ChatRequest) {
-  const { choices, timings } = await collect(answer)
+  const { choices, tally } = await collect(answer)
   const prompt = answer.promptOf(0)
-  const completionTokens = choices.reduce((sum, choice) => sum + choice.completionTokens, 0)
-  const reasoningTokens = choices.reduce((sum, choice) => sum + choice.reasoningTokens, 0)
   const whole: Completion = {
     ...headingOf(answer, { prefix: 'chatcmpl', object: 'chat.completion' }),
     choices: choices.map((choice, index) => ({
@@ -98,14 +94,14 @@ export async function completion(answer: RunningAnswer, body: ChatRequest) {
       message: messageOf(choice),
       logprobs: writerOf(body)(choice.tokens),
       finish_reason: choice.reason,
-      ...(body.raw_output && prompt !== null ? { raw_output: rawOutputOf(prompt, choice.raw, choice.tokens) } : {}),
-      ...(body.return_token_ids ? { token_ids: choice.tokens.map(({ id }) => id) } : {}),
+      ...rawOutputOf(body, prompt, choice),
+      ...tokenIdsOf(body, choice.tokens),
     })),
-    usage: usageOf(answer.usage, completionTokens, reasoningTokens),
-    ...(body.return_token_ids && prompt !== null ? { prompt_token_ids: promptIds(prompt) } : {}),
-    ...(body.perf_metrics_in_response && timings !== undefined ? { perf_metrics: performanceOf(answer, timings) } : {}),
+    usage: usageOf(answer.usage, tally.completionTokens, tally.reasoningTokens),
+    ...promptIdsOf(body, prompt),
+    ...performanceOf(body, answer, tally),
   }
-  return { body: whole, timings }
+  return { body: whole, timings: tally.timings }
 }
 
 function messageOf({ text, reasoning, calls }: Choice): Completion['choices'][number]['message'] {
@@ -129,7 +125,6 @@ function writerOf({ logprobs }: ChatRequest): (tokens: readonly AnswerToken[]) =
 /** The answer as a stream of `chat.completion.chunk`: the role first, the finish reason last, for each choice. */
 export async function* chunks(answer: RunningAnswer, body: ChatRequest): AsyncIterable<Chunk> {
   const heading = headingOf(answer, { prefix: 'chatcmpl', object: 'chat.completion.chunk' })
-  const raws = rawOutputs(answer, body)
   const writers = Array.from({ length: answer.choices }, () => writerOf(body))
   const chunk = (
     index: number,
@@ -152,18 +147,16 @@ export async function* chunks(answer: RunningAnswer, body: ChatRequest): AsyncIt
   const prompt = answer.promptOf(0)
   for (let index = 0; index < answer.choices; index++) {
     const first = chunk(index, { role: 'assistant', content: '' }, null)
-    yield index === 0 && body.return_token_ids && prompt !== null
-      ? { ...first, prompt_token_ids: promptIds(prompt) }
-      : first
+    yield index === 0 ? { ...first, ...promptIdsOf(body, prompt) } : first
   }
 
-  yield* withUsage<Chunk>(answer, body, { ...heading, choices: [] }, (event) => {
-    const { choice } = event
-    if (event.type === 'end') return chunk(choice, {}, null, { finish_reason: event.reason, ...raws.of(choice) })
-    raws.add(choice, event.raw, event.tokens)
+  yield* withUsage<Chunk>(answer, body, { ...heading, choices: [] }, (event, choice) => {
+    if (event.type === 'end') {
+      const raw = rawOutputOf(body, answer.promptOf(event.choice), choice)
+      return chunk(event.choice, {}, null, { finish_reason: event.reason, ...raw })
+    }
     if (event.pieces.length === 0 && event.tokens.length === 0) return undefined
-    const ids = body.return_token_ids ? { token_ids: event.tokens.map(({ id }) => id) } : {}
-    return chunk(choice, deltaOf(event.pieces), event.tokens, ids)
+    return chunk(event.choice, deltaOf(event.pieces), event.tokens, tokenIdsOf(body, event.tokens))
   })
 }
 

@@ -1,5 +1,5 @@
-import { type ChatMessage, type ChatPrompt, endsInAnswer } from '../../deployments/index.ts'
-import { type AnswerRequest, Attachments } from '../answering/request.ts'
+import { type Attachment, type ChatMessage, type ChatPrompt, endsInAnswer } from '../../deployments/index.ts'
+import type { AnswerRequest } from '../answering/request.ts'
 import type { RequestContext } from '../dialects/dialect.ts'
 import { readContent } from '../request/content.ts'
 import { maxTokensOf, settingsOf, topLogprobsOf } from '../request/parameters.ts'
@@ -9,7 +9,7 @@ import type { ChatRequest } from './schema.ts'
 
 /** A request of OpenAI's chats as an `AnswerRequest`. @throws OrielError `invalid` */
 export function readChat(body: ChatRequest, context: RequestContext): AnswerRequest {
-  const attachments = new Attachments()
+  const attachments: Attachment[] = []
   const messages = body.messages.map((message, turn) => readMessage(message, `messages[${turn}].content`, attachments))
   const { tools, calling } = readTools(body)
   const settings = settingsOf(body, context)
@@ -26,7 +26,7 @@ export function readChat(body: ChatRequest, context: RequestContext): AnswerRequ
       continues: continuesOf(body, messages),
       longest: body.prompt_truncate_len ?? null,
     },
-    attachments: attachments.sources,
+    attachments,
     settings: {
       ...settings,
       maxTokens: maxTokensOf(['max_tokens', body.max_tokens], ['max_completion_tokens', body.max_completion_tokens]),
@@ -36,7 +36,7 @@ export function readChat(body: ChatRequest, context: RequestContext): AnswerRequ
   }
 }
 
-function readMessage(message: ChatRequest['messages'][number], param: string, attachments: Attachments): ChatMessage {
+function readMessage(message: ChatRequest['messages'][number], param: string, attachments: Attachment[]): ChatMessage {
   const { role, content, name, reasoning_content, tool_calls, tool_call_id } = message
   return {
     // OpenAI's developer message is the system prompt of other models.

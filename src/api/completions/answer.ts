@@ -3,7 +3,7 @@ import type { AnswerToken, Choice } from '../../deployments/index.ts'
 import type { RunningAnswer } from '../answering/answer.ts'
 import { collect } from '../answering/collect.ts'
 import { legacyLogprobs, legacyWriter } from '../shapes/logprobs.ts'
-import { promptIds, rawOutput, rawOutputOf, rawOutputs, tokenIds } from '../shapes/raw-output.ts'
+import { choiceExtras, promptIdsOf, rawOutputOf, tokenIds, tokenIdsOf } from '../shapes/raw-output.ts'
 import {
   finishReason,
   heading,
@@ -27,8 +27,7 @@ export const textCompletion = z.strictObject({
       text: z.string(),
       logprobs: legacyLogprobs.nullable(),
       finish_reason: finishReason.nullable(),
-      raw_output: rawOutput.optional(),
-      token_ids: z.array(z.int()).optional(),
+      ...choiceExtras,
       prompt_token_ids: tokenIds.optional(),
     }),
   ),
@@ -42,8 +41,7 @@ type CompletionChoice = Completion['choices'][number]
 const beginningOf = (answer: RunningAnswer) => headingOf(answer, { prefix: 'cmpl', object: 'text_completion' })
 
 export async function completion(answer: RunningAnswer, body: CompletionsRequest) {
-  const { choices, timings } = await collect(answer)
-  const completionTokens = choices.reduce((sum, choice) => sum + choice.completionTokens, 0)
+  const { choices, tally } = await collect(answer)
   const whole: Completion = {
     ...beginningOf(answer),
     choices: bestOf(answer, choices, body).map(({ prompt, ...choice }, index) => ({
@@ -51,14 +49,14 @@ export async function completion(answer: RunningAnswer, body: CompletionsRequest
       text: choice.text,
       logprobs: writerOf(body)(choice.tokens),
       finish_reason: choice.reason,
-      ...(body.raw_output && prompt !== null ? { raw_output: rawOutputOf(prompt, choice.raw, choice.tokens) } : {}),
-      ...(body.return_token_ids ? { token_ids: choice.tokens.map(({ id }) => id) } : {}),
-      ...(body.return_token_ids && prompt !== null ? { prompt_token_ids: promptIds(prompt) } : {}),
+      ...rawOutputOf(body, prompt, choice),
+      ...tokenIdsOf(body, choice.tokens),
+      ...promptIdsOf(body, prompt),
     })),
-    usage: usageOf(answer.usage, completionTokens),
-    ...(body.perf_metrics_in_response && timings !== undefined ? { perf_metrics: performanceOf(answer, timings) } : {}),
+    usage: usageOf(answer.usage, tally.completionTokens),
+    ...performanceOf(body, answer, tally),
   }
-  return { body: whole, timings }
+  return { body: whole, timings: tally.timings }
 }
 
 const writerOf = ({ logprobs }: CompletionsRequest) =>
@@ -83,7 +81,6 @@ const meanLogprob = (tokens: readonly AnswerToken[]): number =>
 export async function* completionChunks(answer: RunningAnswer, body: CompletionsRequest): AsyncIterable<Completion> {
   const head = beginningOf(answer)
   const writers = Array.from({ length: answer.choices }, () => writerOf(body))
-  const raws = rawOutputs(answer, body)
   const begun = new Set<number>()
   const chunk = (
     index: number,
@@ -98,19 +95,20 @@ export async function* completionChunks(answer: RunningAnswer, body: Completions
         text,
         logprobs: tokens === null ? null : (writers[index]?.(tokens) ?? null),
         finish_reason: null,
-        ...(body.return_token_ids && tokens !== null ? { token_ids: tokens.map(({ id }) => id) } : {}),
+        ...(tokens === null ? {} : tokenIdsOf(body, tokens)),
         ...more,
       },
     ],
     ...(includesUsage(body) ? { usage: null } : {}),
   })
-  yield* withUsage<Completion>(answer, body, { ...head, choices: [] }, (event) => {
-    const { choice } = event
-    if (event.type === 'end') return chunk(choice, '', null, { finish_reason: event.reason, ...raws.of(choice) })
-    raws.add(choice, event.raw, event.tokens)
-    const prompt = begun.has(choice) ? null : answer.promptOf(choice)
-    begun.add(choice)
-    const ids = body.return_token_ids && prompt !== null ? { prompt_token_ids: promptIds(prompt) } : {}
-    return chunk(choice, event.raw, event.tokens, ids)
+  yield* withUsage<Completion>(answer, body, { ...head, choices: [] }, (event, choice) => {
+    const prompt = answer.promptOf(event.choice)
+    if (event.type === 'end') {
+      const raw = rawOutputOf(body, prompt, choice)
+      return chunk(event.choice, '', null, { finish_reason: event.reason, ...raw })
+    }
+    const ids = begun.has(event.choice) ? {} : promptIdsOf(body, prompt)
+    begun.add(event.choice)
+    return chunk(event.choice, event.raw, event.tokens, ids)
   })
 }

@@ -1,6 +1,6 @@
-import type { PlainPrompt } from '../../deployments/index.ts'
+import type { Attachment, PlainPrompt } from '../../deployments/index.ts'
 import { OrielError } from '../../errors.ts'
-import { type AnswerRequest, Attachments } from '../answering/request.ts'
+import { type AnswerRequest, attach } from '../answering/request.ts'
 import type { RequestContext } from '../dialects/dialect.ts'
 import { maxTokensOf, settingsOf, topLogprobsOf } from '../request/parameters.ts'
 import { invalidValue } from '../request/validation.ts'
@@ -23,12 +23,12 @@ export function readCompletions(body: CompletionsRequest, context: RequestContex
     promptLogprobs: (body.echo ?? false) && topLogprobs !== null,
   }
   return prompts.map((prompt, index) => {
-    const attachments = new Attachments()
+    const attachments: Attachment[] = []
     const [place, listed] = prompts.length > 1 ? [`prompt[${index}]`, `images[${index}]`] : ['prompt', 'images']
     return {
       model: body.model,
       prompt: readPrompt(prompt, images[index] ?? [], { place, listed, attachments }),
-      attachments: attachments.sources,
+      attachments,
       settings,
       params: { prompt: place, grammar: 'response_format', longest: 'prompt_truncate_len' },
     }
@@ -63,7 +63,7 @@ function imagesOf({ images }: CompletionsRequest, prompts: number): readonly (re
 function readPrompt(
   prompt: Prompt,
   images: readonly string[],
-  { place, listed, attachments }: { place: string; listed: string; attachments: Attachments },
+  { place, listed, attachments }: { place: string; listed: string; attachments: Attachment[] },
 ): PlainPrompt {
   if (typeof prompt !== 'string') {
     if (images.length > 0)
@@ -84,7 +84,9 @@ function readPrompt(
     const image = images[index]
     // The client writes the whole prompt, control tokens included.
     const words = text === '' ? [] : [{ kind: 'text' as const, text, special: true }]
-    return image === undefined ? words : [...words, attachments.add('image', image, `${listed}[${index}]`)]
+    return image === undefined
+      ? words
+      : [...words, attach(attachments, { kind: 'image', url: image, detail: 'auto', param: `${listed}[${index}]` })]
   })
   return { kind: 'plain', parts }
 }

@@ -1,7 +1,7 @@
 import { z } from 'zod'
 import { parseJson } from '../../json.ts'
 import type { RunningAnswer } from '../answering/answer.ts'
-import { type Block, type BlockEvent, blocksOf, collectBlocks } from '../answering/blocks.ts'
+import { type Block, type BlocksEnd, blocksOf, collectBlocks } from '../answering/blocks.ts'
 
 const usage = z.strictObject({
   input_tokens: z.int().describe('Prompt tokens that were not in the cache.'),
@@ -67,13 +67,13 @@ type ContentBlock = Message['content'][number]
 type Delta = Extract<MessageEvent, { type: 'content_block_delta' }>['delta']
 
 export async function whole(answer: RunningAnswer) {
-  const { blocks, end, timings } = await collectBlocks(answer)
+  const { blocks, end } = await collectBlocks(answer)
   const body: Message = {
     ...beginningOf(answer, blocks.map(finished)),
     ...endOf(end),
     usage: usageOf(answer, end.completionTokens),
   }
-  return { body, timings }
+  return { body, timings: end.timings }
 }
 
 export async function* events(answer: RunningAnswer): AsyncIterable<MessageEvent> {
@@ -104,7 +104,7 @@ const usageOf = ({ usage }: RunningAnswer, outputTokens: number): Message['usage
 
 const stopReasons = { stop: 'end_turn', length: 'max_tokens', tool_calls: 'tool_use' } as const
 
-const endOf = ({ reason, stop }: Extract<BlockEvent, { type: 'end' }>) => ({
+const endOf = ({ reason, stop }: BlocksEnd) => ({
   stop_reason: stop !== null ? ('stop_sequence' as const) : stopReasons[reason],
   stop_sequence: stop,
 })

@@ -1,5 +1,11 @@
-import { type ChatMessage, type ContentPart, endsInAnswer, plainSettings } from '../../deployments/index.ts'
-import { type AnswerRequest, Attachments, isolationOf } from '../answering/request.ts'
+import {
+  type Attachment,
+  type ChatMessage,
+  type ContentPart,
+  endsInAnswer,
+  plainSettings,
+} from '../../deployments/index.ts'
+import { type AnswerRequest, isolationOf } from '../answering/request.ts'
 import type { RequestContext } from '../dialects/dialect.ts'
 import { readContent, readPart, text } from '../request/content.ts'
 import { chooseTools } from '../request/tools.ts'
@@ -10,20 +16,14 @@ import type { CountRequest, MessagesRequest } from './schema.ts'
  * @throws OrielError `invalid`
  */
 export function readMessages(body: CountRequest & Partial<MessagesRequest>, context: RequestContext): AnswerRequest {
-  const attachments = new Attachments()
+  const attachments: Attachment[] = []
   const { tool_choice: choice, thinking } = body
   const { tools, calling } = chooseTools(
-    (body.tools ?? []).map(({ name, description, input_schema }, index) => ({
-      name,
-      description: description ?? undefined,
-      parameters: input_schema,
-      param: `tools[${index}].input_schema`,
-    })),
-    {
-      mode: choice?.type === 'none' ? 'none' : choice == null || choice.type === 'auto' ? 'auto' : 'forced',
-      only: choice?.type === 'tool' ? [choice.name ?? ''] : null,
-      parallel: !choice?.disable_parallel_tool_use,
-    },
+    body.tools?.map(({ input_schema, ...tool }) => ({ ...tool, parameters: input_schema })),
+    'input_schema',
+    choice?.type ?? 'auto',
+    choice?.type === 'tool' ? [choice.name ?? ''] : null,
+    !choice?.disable_parallel_tool_use,
   )
   const messages = [
     ...systemOf(body),
@@ -41,7 +41,7 @@ export function readMessages(body: CountRequest & Partial<MessagesRequest>, cont
       continues: endsInAnswer(messages),
       longest: null,
     },
-    attachments: attachments.sources,
+    attachments,
     settings: {
       ...plainSettings,
       maxTokens: body.max_tokens ?? null,
@@ -64,7 +64,7 @@ function systemOf({ system }: CountRequest): ChatMessage[] {
 function readTurn(
   { role, content }: CountRequest['messages'][number],
   param: string,
-  attachments: Attachments,
+  attachments: Attachment[],
 ): ChatMessage[] {
   if (typeof content === 'string') return [{ role, content: [text(content)] }]
   const results: ChatMessage[] = []

@@ -1,31 +1,28 @@
 import { z } from 'zod'
 import type { Attachment, ContentPart } from '../../deployments/index.ts'
-import type { Attachments } from '../answering/request.ts'
+import { attach } from '../answering/request.ts'
 import { refusal } from './validation.ts'
 
 /** A part of a message's content. The part schemas below turn every form that a protocol has into one of these. */
 export type RequestPart = { kind: 'text'; text: string } | RequestAttachment
 
-// Types and not interfaces: the declarations of the request schemas repeat them.
-type RequestAttachment = AttachmentOptions & {
-  kind: Attachment['kind']
-  /** A data:, http: or https: URL, or base64. */
-  url: string
+// A type and not an interface: the declarations of the request schemas repeat it.
+type RequestAttachment = Omit<Attachment, 'param'> & {
   /** Path of the field within the part, for errors: `image_url`. */
   field: string
 }
 
-type AttachmentOptions = {
-  detail?: 'low' | 'high' | 'auto' | undefined
-  frames?: string | number | null | undefined
-  pages?: string | number | null | undefined
+interface ImageOptions {
+  detail?: Attachment['detail'] | undefined
+  frames?: Attachment['pages'] | null
+  pages?: Attachment['pages'] | null
 }
 
 /** Content as schemas give it: a string, or parts, of which one may stand for several. */
 type RequestContent = string | readonly (RequestPart | readonly RequestPart[])[]
 
 /** Content in its own order, with the attachments taken out. @param param path of the content, for errors */
-export const readContent = (content: RequestContent, param: string, attachments: Attachments): ContentPart[] =>
+export const readContent = (content: RequestContent, param: string, attachments: Attachment[]): ContentPart[] =>
   typeof content === 'string'
     ? [text(content)]
     : content.flatMap((part, index) => readPart(part, `${param}[${index}]`, attachments))
@@ -34,22 +31,20 @@ export const readContent = (content: RequestContent, param: string, attachments:
 export const readPart = (
   part: RequestPart | readonly RequestPart[],
   param: string,
-  attachments: Attachments,
+  attachments: Attachment[],
 ): ContentPart[] =>
-  [part]
-    .flat()
-    .map((one) => (one.kind === 'text' ? one : attachments.add(one.kind, one.url, `${param}.${one.field}`, one)))
+  [part].flat().map((one) => {
+    if (one.kind === 'text') return one
+    const { field, ...attachment } = one
+    return attach(attachments, { ...attachment, param: `${param}.${field}` })
+  })
 
 export const text = (words: string) => ({ kind: 'text', text: words }) as const
 
-export const image = (url: string, field: string, { detail, frames, pages }: AttachmentOptions = {}): RequestPart => ({
-  kind: 'image',
-  url,
-  field,
-  detail,
-  frames,
-  pages,
-})
+/** `frames` and `pages` mean the same. */
+export function image(url: string, field: string, { detail, frames, pages }: ImageOptions = {}): RequestPart {
+  return { kind: 'image', url, field, detail: detail ?? 'auto', pages: pages ?? frames ?? undefined }
+}
 
 export const detail = z
   .enum(['low', 'high', 'auto'])

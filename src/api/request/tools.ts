@@ -50,30 +50,38 @@ export function readTools({ tools, tool_choice: choice, parallel_tool_calls: par
   tools: CallableTool[]
   calling: Calling
 } {
-  const given = (tools ?? []).map(({ function: { name, description, parameters } }, index) => ({
-    name,
-    description: description ?? undefined,
-    parameters: parameters ?? noArguments,
-    param: `tools[${index}].function.parameters`,
-  }))
   const asked = typeof choice === 'object' && choice !== null ? choice : { type: choice ?? 'auto' }
   const only = 'allowed_tools' in asked ? asked.allowed_tools.tools : 'function' in asked ? [asked] : null
   const mode = 'allowed_tools' in asked ? asked.allowed_tools.mode : 'function' in asked ? 'required' : asked.type
-  return chooseTools(given, {
-    mode: mode === 'required' || mode === 'any' ? 'forced' : mode === 'none' ? 'none' : 'auto',
-    only: only?.map((one) => one.function.name) ?? null,
-    parallel: parallel ?? true,
-  })
+  const given = tools?.map((one) => one.function)
+  return chooseTools(given, 'function.parameters', mode, only?.map((one) => one.function.name) ?? null, parallel)
 }
 
 /** JSON Schema for a function without `parameters`. */
-export const noArguments = { type: 'object', properties: {}, additionalProperties: false }
+const noArguments = { type: 'object', properties: {}, additionalProperties: false }
 
-/** Narrows the tools to those that `tool_choice` allows. @throws OrielError if it names a tool that is not present */
+type GivenTool = Omit<z.output<typeof tool>['function'], 'strict'>
+
+/**
+ * Narrows the tools to those that `tool_choice` allows.
+ * @param field path of the parameters within a tool, for errors
+ * @param mode `auto`, `none`, or any of the names of a mode in which the model must call
+ * @param only names of the tools that may be called; null: all
+ * @throws OrielError if `tool_choice` names a tool that is not present
+ */
 export function chooseTools(
-  tools: readonly CallableTool[],
-  { mode, only, parallel }: Calling & { only: readonly string[] | null },
+  given: readonly GivenTool[] | null | undefined,
+  field: string,
+  mode: string,
+  only: readonly string[] | null,
+  parallel: boolean | null | undefined,
 ): { tools: CallableTool[]; calling: Calling } {
+  const tools = (given ?? []).map(({ name, description, parameters }, index) => ({
+    name,
+    description: description ?? undefined,
+    parameters: parameters ?? noArguments,
+    param: `tools[${index}].${field}`,
+  }))
   const names = tools.map(({ name }) => name)
   const twice = names.find((name, index) => names.indexOf(name) !== index)
   if (twice !== undefined) throw invalidValue('tools', `tools has two functions named ${JSON.stringify(twice)}.`)
@@ -83,10 +91,11 @@ export function chooseTools(
       'tool_choice',
       `tool_choice names ${JSON.stringify(missing)}, which is not in tools; tools has ${list(names)}.`,
     )
-  if (mode === 'forced' && tools.length === 0)
+  const called = mode === 'auto' || mode === 'none' ? mode : 'forced'
+  if (called === 'forced' && tools.length === 0)
     throw invalidValue('tool_choice', 'tool_choice requires a call, but there are no tools.')
-  const allowed = only === null ? [...tools] : tools.filter(({ name }) => only.includes(name))
-  return { tools: allowed, calling: { mode, parallel } }
+  const allowed = only === null ? tools : tools.filter(({ name }) => only.includes(name))
+  return { tools: allowed, calling: { mode: called, parallel: parallel ?? true } }
 }
 
 /** An answer can follow one grammar only. @param param parameter that sets the other grammar @throws OrielError */

@@ -1,6 +1,6 @@
 import { z } from 'zod'
 import type { RunningAnswer } from '../answering/answer.ts'
-import { type Block, type BlockEvent, blocksOf, collectBlocks } from '../answering/blocks.ts'
+import { type Block, type BlockEvent, type BlocksEnd, blocksOf, collectBlocks } from '../answering/blocks.ts'
 import { toOrielError } from '../errors.ts'
 import { type ResponsesRequest, responsesRequest } from './schema.ts'
 
@@ -127,12 +127,11 @@ type Item = Response['output'][number]
 type Numbered = z.output<typeof responseEvent>
 type Unnumbered<Event> = Event extends unknown ? Omit<Event, 'sequence_number'> : never
 type ResponseEvent = Unnumbered<Numbered>
-type End = Extract<BlockEvent, { type: 'end' }>
 
 export async function whole(answer: RunningAnswer, body: ResponsesRequest) {
-  const { blocks, end, timings } = await collectBlocks(answer)
+  const { blocks, end } = await collectBlocks(answer)
   const items = blocks.map((block, index) => itemOf(answer, index, block, true))
-  return { body: responseOf(answer, body, items, end), timings }
+  return { body: responseOf(answer, body, items, end), timings: end.timings }
 }
 
 export async function* events(answer: RunningAnswer, body: ResponsesRequest): AsyncIterable<Numbered> {
@@ -141,7 +140,7 @@ export async function* events(answer: RunningAnswer, body: ResponsesRequest): As
 }
 
 /** @param end undefined until the answer is complete */
-function responseOf(answer: RunningAnswer, body: ResponsesRequest, output: Item[], end?: End): Response {
+function responseOf(answer: RunningAnswer, body: ResponsesRequest, output: Item[], end?: BlocksEnd): Response {
   const { usage, sampling } = answer
   return {
     id: `resp_${answer.id}`,
@@ -185,7 +184,7 @@ function responseOf(answer: RunningAnswer, body: ResponsesRequest, output: Item[
   }
 }
 
-const statusOf = ({ reason }: End) => (reason === 'length' ? 'incomplete' : 'completed')
+const statusOf = ({ reason }: BlocksEnd) => (reason === 'length' ? 'incomplete' : 'completed')
 
 /** @param done whether the block is complete; until then the item is empty */
 function itemOf({ id: answer }: RunningAnswer, index: number, block: Block, done: boolean): Item {

@@ -1,13 +1,13 @@
-import { type ChatMessage, plainSettings, type Settings } from '../../deployments/index.ts'
-import { type AnswerRequest, Attachments, isolationOf } from '../answering/request.ts'
+import { type Attachment, type ChatMessage, plainSettings, type Settings } from '../../deployments/index.ts'
+import { type AnswerRequest, isolationOf } from '../answering/request.ts'
 import type { RequestContext } from '../dialects/dialect.ts'
 import { readContent, text } from '../request/content.ts'
-import { chooseTools, noArguments, refuseBoth } from '../request/tools.ts'
+import { chooseTools, refuseBoth } from '../request/tools.ts'
 import type { ResponsesRequest } from './schema.ts'
 
 /** A request of the Responses API as an `AnswerRequest`. @throws OrielError `invalid` */
 export function readResponses(body: ResponsesRequest, { isolationKey }: RequestContext): AnswerRequest {
-  const attachments = new Attachments()
+  const attachments: Attachment[] = []
   const { instructions, reasoning } = body
   const system: ChatMessage[] = instructions ? [{ role: 'system', content: [text(instructions)] }] : []
   const effort = reasoning?.effort
@@ -33,7 +33,7 @@ export function readResponses(body: ResponsesRequest, { isolationKey }: RequestC
       continues: false,
       longest: body.truncation === 'auto' ? 'context' : null,
     },
-    attachments: attachments.sources,
+    attachments,
     settings,
     params: { prompt: 'input', grammar: 'text.format', longest: 'truncation' },
   }
@@ -43,19 +43,7 @@ function readTools({ tools, tool_choice: choice, parallel_tool_calls: parallel }
   const asked = typeof choice === 'object' && choice !== null ? choice : { type: choice ?? ('auto' as const) }
   const mode = asked.type === 'allowed_tools' ? asked.mode : asked.type === 'function' ? 'required' : asked.type
   const only = asked.type === 'allowed_tools' ? asked.tools : asked.type === 'function' ? [asked] : null
-  return chooseTools(
-    (tools ?? []).map(({ name, description, parameters }, index) => ({
-      name,
-      description: description ?? undefined,
-      parameters: parameters ?? noArguments,
-      param: `tools[${index}].parameters`,
-    })),
-    {
-      mode: mode === 'required' ? 'forced' : mode,
-      only: only?.map(({ name }) => name) ?? null,
-      parallel: parallel ?? true,
-    },
-  )
+  return chooseTools(tools, 'parameters', mode, only?.map(({ name }) => name) ?? null, parallel)
 }
 
 function grammarOf(body: ResponsesRequest): Settings['sampling']['grammar'] {
@@ -65,7 +53,7 @@ function grammarOf(body: ResponsesRequest): Settings['sampling']['grammar'] {
 }
 
 /** Items as messages. Consecutive reasoning, text and calls of the assistant become one message. */
-function readInput(input: ResponsesRequest['input'], attachments: Attachments): ChatMessage[] {
+function readInput(input: ResponsesRequest['input'], attachments: Attachment[]): ChatMessage[] {
   if (typeof input === 'string') return [{ role: 'user', content: [text(input)] }]
   const messages: ChatMessage[] = []
   let open = false

@@ -1,11 +1,10 @@
 import { z } from 'zod'
-import type { AnswerToken, DescribedPrompt } from '../../deployments/index.ts'
-import type { RunningAnswer } from '../answering/answer.ts'
+import type { AnswerToken, Choice, DescribedPrompt } from '../../deployments/index.ts'
 
 export const tokenIds = z.array(z.int()).describe('-1 for each position of an image.')
 
 /** Fireworks' `raw_output`: the prompt that the model read and the text that it wrote, control tokens included. */
-export const rawOutput = z.strictObject({
+const rawOutput = z.strictObject({
   prompt_fragments: z.array(z.string()),
   prompt_token_ids: tokenIds,
   completion: z.string(),
@@ -16,41 +15,29 @@ export const rawOutput = z.strictObject({
   videos: z.null(),
 })
 
-type RawOutput = z.output<typeof rawOutput>
+/** Fields of a choice that Fireworks' parameters ask for. */
+export const choiceExtras = { raw_output: rawOutput.optional(), token_ids: z.array(z.int()).optional() }
 
-export const promptIds = ({ tokens }: DescribedPrompt): number[] => tokens.map((token) => token?.id ?? -1)
-
-export function rawOutputOf(prompt: DescribedPrompt, completion: string, tokens: readonly AnswerToken[]): RawOutput {
-  return {
-    prompt_fragments: [prompt.text],
-    prompt_token_ids: promptIds(prompt),
-    completion,
-    completion_token_ids: tokens.map(({ id }) => id),
-    completion_logprobs: null,
-    grammar: null,
-    images: null,
-    videos: null,
-  }
+interface Wanted {
+  raw_output?: boolean | null | undefined
+  return_token_ids?: boolean | null | undefined
 }
 
-/** Collects the raw output of each choice of a stream, for its last chunk. */
-export function rawOutputs(
-  { choices, promptOf }: RunningAnswer,
-  { raw_output: wanted }: { raw_output?: boolean | null | undefined },
-) {
-  const written = Array.from({ length: choices }, () => ({ text: '', tokens: [] as AnswerToken[] }))
-  return {
-    add(choice: number, raw: string, tokens: readonly AnswerToken[]): void {
-      const own = written[choice]
-      if (!wanted || own === undefined) return
-      own.text += raw
-      own.tokens.push(...tokens)
-    },
-    of(choice: number): { raw_output?: RawOutput } {
-      const [prompt, own] = [promptOf(choice), written[choice]]
-      return wanted && prompt !== null && own !== undefined
-        ? { raw_output: rawOutputOf(prompt, own.text, own.tokens) }
-        : {}
-    },
-  }
+const promptIds = ({ tokens }: DescribedPrompt): number[] => tokens.map((token) => token?.id ?? -1)
+
+export const promptIdsOf = (wanted: Wanted, prompt: DescribedPrompt | null) =>
+  wanted.return_token_ids && prompt !== null ? { prompt_token_ids: promptIds(prompt) } : {}
+
+export const tokenIdsOf = (wanted: Wanted, tokens: readonly AnswerToken[]) =>
+  wanted.return_token_ids ? { token_ids: tokens.map(({ id }) => id) } : {}
+
+export function rawOutputOf(
+  wanted: Wanted,
+  prompt: DescribedPrompt | null,
+  { raw, tokens }: Choice,
+): { raw_output?: z.output<typeof rawOutput> } {
+  if (!wanted.raw_output || prompt === null) return {}
+  const written = { completion: raw, completion_token_ids: tokens.map(({ id }) => id), completion_logprobs: null }
+  const read = { prompt_fragments: [prompt.text], prompt_token_ids: promptIds(prompt) }
+  return { raw_output: { ...read, ...written, grammar: null, images: null, videos: null } }
 }

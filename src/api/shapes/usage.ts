@@ -1,5 +1,5 @@
 import { z } from 'zod'
-import type { AnswerEvent, PromptUsage, Timings } from '../../deployments/index.ts'
+import { type AnswerEvent, type Choice, Collected, type PromptUsage, type Tally } from '../../deployments/index.ts'
 import type { RunningAnswer } from '../answering/answer.ts'
 
 /** `usage` of OpenAI's chats and completions. `images` is Oriel's own. */
@@ -55,8 +55,13 @@ export const finishReason = z.enum(['stop', 'length', 'tool_calls'])
 /** Fireworks' `perf_metrics`. */
 export const perfMetrics = z.record(z.string(), z.string()).describe('Counts, and times in seconds.')
 
-export function performanceOf({ usage, media }: RunningAnswer, timings: Timings): z.output<typeof perfMetrics> {
-  return {
+export function performanceOf(
+  { perf_metrics_in_response: wanted }: EndOptions,
+  { usage, media }: RunningAnswer,
+  { timings }: Tally,
+): { perf_metrics?: z.output<typeof perfMetrics> } {
+  if (!wanted) return {}
+  const metrics = {
     'prompt-tokens': String(usage.promptTokens),
     'cached-prompt-tokens': String(usage.cachedTokens),
     'server-time-to-first-token': seconds(media.media + timings.firstToken),
@@ -66,6 +71,7 @@ export function performanceOf({ usage, media }: RunningAnswer, timings: Timings)
     'generation-duration': seconds(timings.generation),
     'image-encode-duration': seconds(timings.encode),
   }
+  return { perf_metrics: metrics }
 }
 
 export const seconds = (ms: number): string => (ms / 1000).toFixed(4)
@@ -87,35 +93,30 @@ export const includesUsage = ({ stream_options }: EndOptions): boolean => stream
  * The chunks of a stream. Usage and times are in the last one, as Fireworks has it; with `include_usage` they have a
  * chunk of their own after it, as OpenAI has it.
  * @param empty a chunk without choices
- * @param chunkOf returns undefined for an event that has no chunk
+ * @param chunkOf is called with the choice as far as it has come; undefined for an event that has no chunk
  */
 export async function* withUsage<Chunk extends LastChunk>(
   answer: RunningAnswer,
   body: EndOptions,
   empty: Chunk,
-  chunkOf: (event: Exclude<AnswerEvent, { type: 'done' }>) => Chunk | undefined,
+  chunkOf: (event: Exclude<AnswerEvent, { type: 'done' }>, choice: Choice) => Chunk | undefined,
 ): AsyncIterable<Chunk> {
-  let completionTokens = 0
-  let reasoningTokens = 0
+  const collected = new Collected(answer.choices)
   let held: Chunk | undefined
-  let timings: Timings | undefined
   for await (const event of answer.events) {
-    if (event.type === 'done') {
-      timings = event.tally.timings
-      continue
-    }
+    collected.take(event)
+    const choice = event.type === 'done' ? undefined : collected.choices[event.choice]
+    if (event.type === 'done' || choice === undefined) continue
     if (held !== undefined) yield held
     held = undefined
-    const chunk = chunkOf(event)
-    if (event.type === 'end') {
-      completionTokens += event.completionTokens
-      reasoningTokens += event.reasoningTokens
-      held = chunk
-    } else if (chunk !== undefined) yield chunk
+    const chunk = chunkOf(event, choice)
+    if (event.type === 'end') held = chunk
+    else if (chunk !== undefined) yield chunk
   }
-  const metrics =
-    body.perf_metrics_in_response && timings !== undefined ? { perf_metrics: performanceOf(answer, timings) } : {}
-  const usage = usageOf(answer.usage, completionTokens, reasoningTokens)
+  const { tally } = collected
+  if (tally === undefined) throw new Error('an answer without an end')
+  const metrics = performanceOf(body, answer, tally)
+  const usage = usageOf(answer.usage, tally.completionTokens, tally.reasoningTokens)
   if (held !== undefined) yield includesUsage(body) ? held : { ...held, usage, ...metrics }
   if (includesUsage(body)) yield { ...empty, usage, ...metrics }
 }
