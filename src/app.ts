@@ -6,7 +6,7 @@ import { type Config, loadConfig, type OrielSettings, variableOf } from './confi
 import { type Backend, type Count, deploy, embedded, type ListedModel } from './deployments/index.ts'
 import { imageFamilies } from './encoders/index.ts'
 import { type Compute, chooseDevice } from './engine/index.ts'
-import { OrielError, shuttingDown } from './errors.ts'
+import { changingErrors, OrielError, shuttingDown } from './errors.ts'
 import { createLogger, type Logger } from './log.ts'
 import { createMedia } from './media/index.ts'
 import { createLibrary, type Library, type ModelCard } from './models/index.ts'
@@ -225,9 +225,7 @@ async function during<T>(work: (signal: AbortSignal) => Promise<T>): Promise<T> 
 /** Frees what a request holds, its model among it, when its events end or their reader leaves. */
 async function* closing<T>(events: AsyncIterable<T>, over: AbortController): AsyncIterable<T> {
   try {
-    yield* events
-  } catch (error) {
-    throw inOptions(error)
+    yield* changingErrors(events, inOptions)
   } finally {
     over.abort()
   }

@@ -77,3 +77,15 @@ export const outOfMemory = (message: string): OrielError =>
 
 export const shuttingDown = (): OrielError =>
   new OrielError('overloaded', 'The server is shutting down.', { retryAfter: 5 })
+
+/** A stream whose errors are replaced by what `change` makes of them. */
+export async function* changingErrors<T>(
+  stream: AsyncIterable<T>,
+  change: (error: unknown) => unknown,
+): AsyncIterable<T> {
+  try {
+    yield* stream
+  } catch (error) {
+    throw change(error)
+  }
+}

@@ -1,4 +1,3 @@
-import { setTimeout } from 'node:timers/promises'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { z } from 'zod'
 import type { Timings } from '../deployments/index.ts'
@@ -129,9 +128,11 @@ async function* later<Event>(
 
 /** @param ms @returns undefined if the promise takes longer */
 async function within<T>(ms: number, promise: Promise<T>): Promise<T | undefined> {
-  const over = new AbortController()
-  const late = setTimeout(ms, undefined, { signal: over.signal }).catch(() => undefined)
-  return Promise.race([promise, late]).finally(() => over.abort())
+  let timer: NodeJS.Timeout | undefined
+  const late = new Promise<undefined>((resolve) => {
+    timer = setTimeout(() => resolve(undefined), ms)
+  })
+  return Promise.race([promise, late]).finally(() => clearTimeout(timer))
 }
 
 /** Aborts when the response is complete or the client has disconnected. */

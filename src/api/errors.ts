@@ -25,7 +25,7 @@ const usual: Record<ErrorKind, number> = {
 }
 
 export const statusOf = (kind: ErrorKind, { statuses }: Pick<ErrorFormat, 'statuses'>): number =>
-  statuses[kind] ?? usual[kind]
+  statuses?.[kind] ?? usual[kind]
 
 /** Statuses that clients of a dialect may see, each with its kinds. `cancelled` appears in the log only. */
 export function statusesOf(format: ErrorFormat): { status: number; kinds: ErrorKind[] }[] {

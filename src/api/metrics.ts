@@ -2,20 +2,10 @@ import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom
 import type { Deployments } from '../deployments/index.ts'
 import type { AnswerAccount } from './answering/answer.ts'
 
-export interface Metrics {
-  /** `text/plain; version=0.0.4; charset=utf-8` */
-  readonly contentType: string
-  /** Records a complete answer. */
-  answered(account: AnswerAccount): void
-  /** Records a response. @param route pattern of the route, to keep the number of label values small @param ms its duration */
-  responded(method: string, route: string, status: number, ms: number): void
-  text(): Promise<string>
-}
-
 /** Bounds in seconds, from one step of a small model to an answer of minutes. */
 const buckets = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120]
 
-export function createMetrics(deployments: Deployments): Metrics {
+export function createMetrics(deployments: Deployments) {
   const registry = new Registry()
   const registers = [registry]
   // The event loop delay is sampled every 100 ms: a shorter interval would wake an idle process more often, on the cores
@@ -69,18 +59,15 @@ export function createMetrics(deployments: Deployments): Metrics {
 
   return {
     contentType: registry.contentType,
-    answered({ model, usage, completionTokens, timings }) {
-      const images = usage.imageTokens.reduce((sum, count) => sum + count, 0)
-      const counts = {
-        prompt: usage.promptTokens,
-        cached: usage.cachedTokens,
-        image: images,
-        completion: completionTokens,
-      }
+    /** Records a complete answer. */
+    answered({ model, usage, completionTokens: completion, timings }: AnswerAccount): void {
+      const image = usage.imageTokens.reduce((sum, count) => sum + count, 0)
+      const counts = { prompt: usage.promptTokens, cached: usage.cachedTokens, image, completion }
       for (const [kind, count] of Object.entries(counts)) tokens.inc({ model, kind }, count)
       for (const [phase, ms] of Object.entries(timings)) phases.observe({ model, phase: snake(phase) }, ms / 1000)
     },
-    responded(method, route, status, ms) {
+    /** Records a response. @param route pattern of the route, to keep the number of label values small @param ms its duration */
+    responded(method: string, route: string, status: number, ms: number): void {
       responses.observe({ method, route, status: String(status) }, ms / 1000)
     },
     text: () => registry.metrics(),

@@ -1,11 +1,9 @@
 import { stat } from 'node:fs/promises'
 import { configOf, createOriel, type ImagePart, type Oriel, OrielError, type OrielSettings } from '../app.ts'
+import type { Flags } from './settings.ts'
 
-export interface AskFlags {
+interface AskFlags extends Flags {
   model?: string
-  mmproj?: string
-  modelsDir?: string
-  gpu?: NonNullable<OrielSettings['engine']>['gpu']
   system?: string
   pages?: string
   batch?: number
@@ -19,10 +17,8 @@ const dayMs = 86_400_000
  * @param words images, and the question last
  * @throws OrielError with one sentence for the person
  */
-export async function ask(
-  words: readonly string[],
-  { model, mmproj, modelsDir, gpu, system, pages, batch }: AskFlags,
-): Promise<void> {
+export async function ask(words: readonly string[], flags: AskFlags): Promise<void> {
+  const { model, mmproj, modelsDir, gpu, system, pages, batch } = flags
   const question = words.at(-1) ?? ''
   if (await isImage(question))
     throw new OrielError('invalid', `The question is missing: oriel ask ${words.join(' ')} "What is in this image?"`)
@@ -35,7 +31,7 @@ export async function ask(
     loading: { timeoutMs: dayMs },
     // The files are the person's own and not a request's body.
     media: { maxImages: batch, maxBase64Bytes: Number.MAX_SAFE_INTEGER },
-    models: { dirs: modelsDir === undefined ? undefined : [modelsDir] },
+    models: { dirs: modelsDir },
   }
   const { maxImages } = configOf(settings).media
   const oriel = await createOriel(settings)

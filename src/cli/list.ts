@@ -1,20 +1,16 @@
-import { catalogue, estimatedBytes } from '../models/index.ts'
+import { catalogue, estimatedBytes, type Library } from '../models/index.ts'
 import { advised } from './advice.ts'
 import { bytesText, table } from './figures.ts'
-import { libraryOf } from './settings.ts'
-
-export interface ListFlags {
-  modelsDir?: string
-  catalogue?: boolean
-}
+import { type Flags, libraryOf } from './settings.ts'
 
 /** `oriel list`: the models of this machine, or those of the catalogue, one in each line. */
-export async function list({ modelsDir, catalogue: known = false }: ListFlags): Promise<void> {
-  process.stdout.write(table(known ? pullable(modelsDir) : await local(modelsDir)))
+export async function list({ catalogue: known, ...flags }: Flags & { catalogue?: boolean }): Promise<void> {
+  const library = libraryOf(flags)
+  process.stdout.write(table(known ? pullable(library) : await local(library)))
 }
 
-async function local(modelsDir: string | undefined): Promise<string[][]> {
-  const { models, broken } = await libraryOf(modelsDir).list()
+async function local(library: Library): Promise<string[][]> {
+  const { models, broken } = await library.list()
   const rows = models.map(({ id, title, projector, contextTokens, bytes }) => [
     id,
     title,
@@ -26,8 +22,7 @@ async function local(modelsDir: string | undefined): Promise<string[][]> {
   return [['NAME', 'TITLE', 'TAKES', 'CONTEXT', 'SIZE'], ...rows]
 }
 
-function pullable(modelsDir: string | undefined): string[][] {
-  const library = libraryOf(modelsDir)
+function pullable(library: Library): string[][] {
   const rows = catalogue.map((entry) => [
     entry.id,
     library.supports(entry.family) ? 'yes' : 'not yet',

@@ -2,29 +2,24 @@ import { Command, InvalidArgumentError, Option } from 'commander'
 import { OrielError } from '../errors.ts'
 import { version } from '../version.ts'
 
-const port = (text: string): number => {
+const wholeNumber = (least: number, most: number, message: string) => (text: string) => {
   const value = Number(text)
-  if (!Number.isInteger(value) || value < 0 || value > 65535)
-    throw new InvalidArgumentError('A port is a whole number from 0 to 65535.')
+  if (!Number.isInteger(value) || value < least || value > most) throw new InvalidArgumentError(message)
   return value
 }
 
-const count = (text: string): number => {
-  const value = Number(text)
-  if (!Number.isInteger(value) || value < 1) throw new InvalidArgumentError('It must be a whole number of at least 1.')
-  return value
-}
+const port = wholeNumber(0, 65535, 'A port is a whole number from 0 to 65535.')
+const count = wholeNumber(1, Number.POSITIVE_INFINITY, 'It must be a whole number of at least 1.')
 
 const program = new Command('oriel').description('Ask vision-language models about images.').version(version)
 
 const model = new Option('--model <name>', 'the model: a name that `oriel list` shows, or the path of a GGUF file')
-const folder = new Option('--models-dir <folder>', 'a folder of GGUF files, instead of those of ORIEL_MODELS_DIR')
+const folder = new Option(
+  '--models-dir <folder>',
+  'a folder of GGUF files, instead of those of ORIEL_MODELS_DIR',
+).argParser((given) => [given])
 const projector = new Option('--mmproj <file>', "the model's vision file, if it is not in the same folder")
 
-const models = new Option(
-  '--model <name...>',
-  'models to load at the start; other models are loaded when a request names them',
-)
 const gpu = new Option('--gpu <interface>', 'the GPU interface to use (default auto)').choices([
   'auto',
   'off',
@@ -36,7 +31,7 @@ const gpu = new Option('--gpu <interface>', 'the GPU interface to use (default a
 program
   .command('serve', { isDefault: true })
   .description('start the HTTP server')
-  .addOption(models)
+  .option('--model <name...>', 'models to load at the start; other models are loaded when a request names them')
   .addOption(projector)
   .addOption(folder)
   .addOption(gpu)

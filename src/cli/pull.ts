@@ -1,15 +1,13 @@
 import { bytesText } from './figures.ts'
 import { PullProgress } from './pull-progress.ts'
-import { libraryOf } from './settings.ts'
-
-export interface PullFlags {
-  modelsDir?: string
-  anyway?: boolean
-}
+import { type Flags, libraryOf } from './settings.ts'
 
 /** `oriel pull`: downloads a model. @throws OrielError with one sentence for the person */
-export async function pullModel(name: string, { modelsDir, anyway = false }: PullFlags): Promise<void> {
-  const library = libraryOf(modelsDir)
+export async function pullModel(
+  name: string,
+  { anyway = false, ...flags }: Flags & { anyway?: boolean },
+): Promise<void> {
+  const library = libraryOf(flags)
   const stop = new AbortController()
   process.once('SIGINT', () => stop.abort())
   process.once('SIGTERM', () => stop.abort())

@@ -1,16 +1,11 @@
 import { createInterface } from 'node:readline/promises'
 import { OrielError } from '../errors.ts'
 import { bytesText } from './figures.ts'
-import { libraryOf } from './settings.ts'
-
-export interface RemoveFlags {
-  modelsDir?: string
-  yes?: boolean
-}
+import { type Flags, libraryOf } from './settings.ts'
 
 /** `oriel rm`: removes the files of a model after a confirmation. @throws OrielError with one sentence for the person */
-export async function remove(name: string, { modelsDir, yes = false }: RemoveFlags): Promise<void> {
-  const removal = await libraryOf(modelsDir).removal(name)
+export async function remove(name: string, { yes, ...flags }: Flags & { yes?: boolean }): Promise<void> {
+  const removal = await libraryOf(flags).removal(name)
   if (!yes && !(await confirmed(`Remove ${removal.id} (${removal.files.join(', ')})? [y/N] `))) return
   process.stdout.write(`${removal.id} was removed: ${bytesText(await removal.remove())} freed.\n`)
 }

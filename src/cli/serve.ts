@@ -1,11 +1,9 @@
 import { readFileSync } from 'node:fs'
-import { createOriel, type OrielSettings } from '../app.ts'
+import { createOriel } from '../app.ts'
+import type { Flags } from './settings.ts'
 
-export interface ServeFlags {
+interface ServeFlags extends Flags {
   model?: string[]
-  mmproj?: string
-  modelsDir?: string
-  gpu?: NonNullable<OrielSettings['engine']>['gpu']
   memoryBudget?: string
   host?: string
   port?: number
@@ -24,7 +22,7 @@ export async function serve(flags: ServeFlags): Promise<void> {
     engine: { gpu },
     loading: { memoryBytes: memoryBudget },
     server: { host, port, strict },
-    models: { dirs: modelsDir === undefined ? undefined : [modelsDir] },
+    models: { dirs: modelsDir },
   })
   const { url, models } = await oriel.listen({ onProgress: showProgress() }).catch(async (error: unknown) => {
     await oriel.close()

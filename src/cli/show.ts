@@ -9,12 +9,7 @@ import {
   NotPulled,
 } from '../models/index.ts'
 import { bytesText, countText, table } from './figures.ts'
-import { libraryOf } from './settings.ts'
-
-export interface ShowFlags {
-  modelsDir?: string
-  mmproj?: string
-}
+import { type Flags, libraryOf } from './settings.ts'
 
 /** The context for the estimate of memory, if the model takes that much. */
 const usualContext = 8192
@@ -28,14 +23,14 @@ const sizes = [
 ] as const
 
 /** `oriel show`: describes a model and its needs. @throws OrielError with one sentence for the person */
-export async function show(name: string, { modelsDir, mmproj }: ShowFlags): Promise<void> {
-  process.stdout.write(table(await rowsOf(name, modelsDir, mmproj)))
+export async function show(name: string, flags: Flags): Promise<void> {
+  process.stdout.write(table(await rowsOf(name, flags)))
 }
 
-async function rowsOf(name: string, modelsDir: string | undefined, mmproj: string | undefined): Promise<string[][]> {
-  const library = libraryOf(modelsDir)
+async function rowsOf(name: string, flags: Flags): Promise<string[][]> {
+  const library = libraryOf(flags)
   try {
-    const card = await library.find(name, mmproj)
+    const card = await library.find(name, flags.mmproj)
     const facts = await library.facts(card)
     const { architecture, layers, quantization, parameters, licence, files } = facts
     return [

@@ -166,20 +166,16 @@ const sameFiles = (a: ModelCard, b: ModelCard): boolean =>
   a.decoder === b.decoder && a.projector === b.projector && a.bytes === b.bytes && a.created === b.created
 
 async function missing(name: string, cards: readonly ModelCard[], library: Library): Promise<OrielError> {
-  const details = { param: 'model', code: 'model_not_found' }
   const entry = entryOf(name) ?? entryOf(name.replace(inAccount, ''))
-  if (entry !== undefined)
-    return new OrielError(
-      'not_found',
-      `The model ${JSON.stringify(name)} (${entry.title}) has not been downloaded to this server.`,
-      details,
-    )
   const ids = new Set([...cards, ...(await library.list()).models].map(({ id }) => id))
-  return new OrielError(
-    'not_found',
-    `The model ${JSON.stringify(name)} was not found. The models are: ${[...ids].join(', ')}.`,
-    details,
-  )
+  const why =
+    entry === undefined
+      ? `was not found. The models are: ${[...ids].join(', ')}.`
+      : `(${entry.title}) has not been downloaded to this server.`
+  return new OrielError('not_found', `The model ${JSON.stringify(name)} ${why}`, {
+    param: 'model',
+    code: 'model_not_found',
+  })
 }
 
 /** The error of a model with broken files. Its message is sent to clients and contains no path. */

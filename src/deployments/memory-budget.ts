@@ -26,7 +26,7 @@ type State = 'open' | 'draining' | 'unloading'
 export class MemoryBudget {
   readonly bytes: number
   readonly #residents = new Map<Resident, State>()
-  #waiting: { resident: Resident; admitted: Deferred<void> }[] = []
+  readonly #waiting = new Set<{ resident: Resident; admitted: Deferred<void> }>()
 
   constructor(bytes: number) {
     this.bytes = bytes
@@ -49,12 +49,12 @@ export class MemoryBudget {
   /** Waits for memory and takes it. @throws OrielError `cancelled` when the signal aborts first */
   async admit(resident: Resident, signal: AbortSignal): Promise<void> {
     const entry = { resident, admitted: deferred<void>() }
-    this.#waiting.push(entry)
+    this.#waiting.add(entry)
     if (!signal.aborted) this.settle()
     try {
       await orAborted(entry.admitted.promise, signal)
     } catch (error) {
-      if (!this.#removeWaiting(entry)) this.#residents.delete(resident)
+      if (!this.#waiting.delete(entry)) this.#residents.delete(resident)
       this.settle()
       throw error
     }
@@ -120,21 +120,15 @@ export class MemoryBudget {
   /** Admits in the order of arrival: memory for an earlier resident is not given to a later one. */
   #admitWaiting(): void {
     let free = this.bytes - sum(this.#inState((state) => state === 'open'))
-    for (const entry of [...this.#waiting]) {
+    for (const entry of this.#waiting) {
       const { resident, admitted } = entry
       free -= resident.bytes
       if (free < 0) return
       if (this.#residents.has(resident) || this.taken + resident.bytes > this.bytes) continue
-      this.#removeWaiting(entry)
+      this.#waiting.delete(entry)
       this.#residents.set(resident, 'open')
       admitted.resolve()
     }
-  }
-
-  #removeWaiting(entry: { resident: Resident }): boolean {
-    const before = this.#waiting.length
-    this.#waiting = this.#waiting.filter((one) => one !== entry)
-    return this.#waiting.length < before
   }
 
   #inState(matches: (state: State) => boolean): Resident[] {

@@ -5,9 +5,10 @@ import type { Logger } from '../log.ts'
 import type { AttachmentSource, Image, Loaded } from './attachment.ts'
 import type { DecodedImage } from './decoder/decoder-process.ts'
 import { DecoderPool } from './decoder/pool.ts'
+import type { FileHeader } from './decoder/protocol.ts'
 import type { Fetched } from './fetch/download.ts'
 import { createFetcher, type Resolve } from './fetch/fetch.ts'
-import { checkSources, isRemote, PixelsHeld, RequestBudget } from './limits.ts'
+import { checkSources, isRemote, PixelsHeld, requestBudget } from './limits.ts'
 import { Semaphore } from './semaphore.ts'
 
 export type { AttachmentSource, Loaded } from './attachment.ts'
@@ -35,7 +36,7 @@ export interface Media {
 /** @param resolve replaces the resolver of host names, for tests */
 export function createMedia(config: MediaConfig, log?: Logger, resolve?: Resolve): Media {
   const fetcher = createFetcher(config, log, resolve)
-  const decoders = new DecoderPool({ processes: config.decoders, timeoutMs: config.decodeTimeoutMs, log })
+  const decoders = new DecoderPool(config.decoders, config.decodeTimeoutMs, log)
   const pixelsInFlight = new Semaphore(config.maxPixelsInFlight)
   const pixelsHeld = new PixelsHeld(config.maxPixelsHeld)
   const prefetched = new WeakMap<AbortSignal, Map<string, Promise<Fetched>>>()
@@ -53,7 +54,7 @@ export function createMedia(config: MediaConfig, log?: Logger, resolve?: Resolve
     const decodeStart = performance.now()
     const { header, images } = await decoders.decode(
       { payload: fetched?.bytes ?? url, options: { pages, maxPages, longestEdge } },
-      (header) => pixelsInFlight.acquire(budget.take(header), signal),
+      (header) => pixelsInFlight.acquire(budget(header), signal),
       signal,
     )
     return {
@@ -77,7 +78,7 @@ export function createMedia(config: MediaConfig, log?: Logger, resolve?: Resolve
       const context = {
         maxPages,
         longestEdge,
-        budget: new RequestBudget(config),
+        budget: requestBudget(config),
         count: pixelsHeld.newRequest(signal),
         early: prefetched.get(signal),
       }
@@ -119,7 +120,7 @@ interface RequestContext {
   early: ReadonlyMap<string, Promise<Fetched>> | undefined
   maxPages: number
   longestEdge: number
-  budget: RequestBudget
+  budget: (header: FileHeader) => number
   count: (decoded: DecodedImage) => Image
 }
 

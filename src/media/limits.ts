@@ -53,19 +53,15 @@ function base64Length(url: string): number {
   return /^data:/i.test(url) ? url.length - url.indexOf(',') - 1 : url.length
 }
 
-/** Counts the images and pixels of one request against its limits. */
-export class RequestBudget {
-  readonly #config: MediaConfig
-  #images = 0
-  #pixels = 0
-
-  constructor(config: MediaConfig) {
-    this.#config = config
-  }
-
-  /** @returns the pixels that decoding the file will produce. @throws OrielError when the file exceeds a limit */
-  take({ sizes }: FileHeader): number {
-    const { maxImages, maxPixels, maxTotalPixels } = this.#config
+/**
+ * Counts the images and pixels of one request against its limits.
+ * @returns a function that takes a file's header and returns the pixels that decoding the file will produce. It throws an
+ * OrielError when the file exceeds a limit.
+ */
+export function requestBudget({ maxImages, maxPixels, maxTotalPixels }: MediaConfig): (header: FileHeader) => number {
+  let images = 0
+  let total = 0
+  return ({ sizes }) => {
     const pixels = sizes.map(({ width, height }) => width * height)
     const large = sizes[pixels.findIndex((count) => count > maxPixels)]
     if (large !== undefined)
@@ -74,19 +70,19 @@ export class RequestBudget {
         `The image is too large: ${large.width} x ${large.height} pixels; at most ${maxPixels} pixels are allowed per image.`,
         { code: 'image_too_large' },
       )
-    this.#images += sizes.length
-    if (this.#images > maxImages)
+    images += sizes.length
+    if (images > maxImages)
       throw new OrielError(
         'invalid',
-        `The request has ${this.#images} images, counting each page and frame up to and including this file; at most ${maxImages} are allowed. Select fewer with the extension "pages" or "frames" next to the URL, for example "pages": "1-3,7".`,
+        `The request has ${images} images, counting each page and frame up to and including this file; at most ${maxImages} are allowed. Select fewer with the extension "pages" or "frames" next to the URL, for example "pages": "1-3,7".`,
         { code: 'too_many_images' },
       )
-    const sum = pixels.reduce((total, count) => total + count, 0)
-    this.#pixels += sum
-    if (this.#pixels > maxTotalPixels)
+    const sum = pixels.reduce((all, count) => all + count, 0)
+    total += sum
+    if (total > maxTotalPixels)
       throw new OrielError(
         'too_large',
-        `The images of the request are too large: ${this.#pixels} pixels up to and including this one; at most ${maxTotalPixels} are allowed in total.`,
+        `The images of the request are too large: ${total} pixels up to and including this one; at most ${maxTotalPixels} are allowed in total.`,
         { code: 'images_too_large' },
       )
     return sum

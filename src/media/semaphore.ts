@@ -5,7 +5,7 @@ import { cancelled } from '../errors.ts'
 /** Bounds how much of something is in use at one time. Requests for it are granted in the order in which they arrive. */
 export class Semaphore {
   readonly #capacity: number
-  readonly #waiting: { units: number; granted: Deferred<void> }[] = []
+  readonly #waiting = new Set<{ units: number; granted: Deferred<void> }>()
   #used = 0
 
   constructor(capacity: number) {
@@ -14,7 +14,7 @@ export class Semaphore {
 
   /** Requests that wait. */
   get waiting(): number {
-    return this.#waiting.length
+    return this.#waiting.size
   }
 
   /**
@@ -25,7 +25,7 @@ export class Semaphore {
   async acquire(units: number, signal: AbortSignal): Promise<() => void> {
     if (signal.aborted) throw cancelled()
     const request = { units: Math.min(units, this.#capacity), granted: deferred<void>() }
-    this.#waiting.push(request)
+    this.#waiting.add(request)
     this.#grant()
     const release = (): void => {
       this.#used -= request.units
@@ -35,18 +35,17 @@ export class Semaphore {
       await orAborted(request.granted.promise, signal)
       return release
     } catch (error) {
-      const at = this.#waiting.indexOf(request)
       // It may have been granted at the moment of the abort.
-      if (at < 0) release()
-      else this.#waiting.splice(at, 1)
-      this.#grant()
+      if (this.#waiting.delete(request)) this.#grant()
+      else release()
       throw error
     }
   }
 
   #grant(): void {
-    for (let [next] = this.#waiting; next && this.#used + next.units <= this.#capacity; [next] = this.#waiting) {
-      this.#waiting.shift()
+    for (const next of this.#waiting) {
+      if (this.#used + next.units > this.#capacity) return
+      this.#waiting.delete(next)
       this.#used += next.units
       next.granted.resolve()
     }

@@ -29,7 +29,7 @@ describe('oriel rm', () => {
     const terminal = Object.assign(new PassThrough(), { isTTY: true })
     vi.spyOn(process, 'stdin', 'get').mockReturnValue(terminal as never)
     terminal.end(answer)
-    await remove('mine', { modelsDir: folder })
+    await remove('mine', { modelsDir: [folder] })
     // The folder itself stays.
     expect(await readdir(folder)).toEqual(left)
   })

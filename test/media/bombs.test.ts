@@ -83,7 +83,7 @@ describe.skipIf(process.platform === 'win32')('a decoder that crashes or hangs',
 
   it('fails only its own image, and is replaced', async () => {
     const others = decoders()
-    const pool = new DecoderPool({ processes: 2, timeoutMs: 60_000, log: undefined })
+    const pool = new DecoderPool(2, 60_000, undefined)
     const results = await decodeTwo(pool, () => {
       const [victim = 0] = decoders().filter((pid) => !others.includes(pid))
       process.kill(victim, 'SIGKILL')
@@ -97,7 +97,7 @@ describe.skipIf(process.platform === 'win32')('a decoder that crashes or hangs',
 
   it('is killed after the time limit of a file, naming the limit', async () => {
     const others = decoders()
-    const pool = new DecoderPool({ processes: 2, timeoutMs: 6000, log: undefined })
+    const pool = new DecoderPool(2, 6000, undefined)
     const results = await decodeTwo(pool, () => {
       for (const pid of decoders()) if (!others.includes(pid)) process.kill(pid, 'SIGSTOP')
     })

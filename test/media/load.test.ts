@@ -297,7 +297,7 @@ describe('limits: an error names the part, what was found and what is allowed', 
 it('a decoder whose cancelled file waits for admission is replaced, and a late admission is returned', async () => {
   const warnings: string[] = []
   const log = { warn: (_: unknown, text: string) => warnings.push(text) } as unknown as Logger
-  const pool = new DecoderPool({ processes: 1, timeoutMs: 60_000, log })
+  const pool = new DecoderPool(1, 60_000, log)
   const file = {
     payload: dataUrl(await plain(8, 8)),
     options: { pages: undefined, maxPages: 1, longestEdge: 512 },

@@ -11,7 +11,7 @@ import type {
   PromptUsage,
   Tally,
 } from '../../deployments/index.ts'
-import { OrielError } from '../../errors.ts'
+import { changingErrors, OrielError } from '../../errors.ts'
 import type { AnswerRequest } from './request.ts'
 
 export interface AnswerServices {
@@ -44,7 +44,7 @@ function startAnswer(services: AnswerServices, request: AnswerRequest, signal: A
     const { prompt, events, ...answer } = await backend.answer(request, signal)
     return {
       ...answer,
-      events: eventsForRequest(request, events),
+      events: changingErrors(events, (error) => forRequest(request, error)),
       id: randomUUID(),
       created: Math.floor(Date.now() / 1000),
       model: request.model,
@@ -66,14 +66,6 @@ async function withBackend<T>(
     const backend = await deployments.find(request.model, signal, request)
     checkInputs(backend, request)
     return await work(backend)
-  } catch (error) {
-    throw forRequest(request, error)
-  }
-}
-
-async function* eventsForRequest(request: AnswerRequest, events: Answer['events']): Answer['events'] {
-  try {
-    yield* events
   } catch (error) {
     throw forRequest(request, error)
   }

@@ -7,16 +7,12 @@ import {
   pageChoices,
   refusalPart,
   sourceImage,
-  text,
+  textPart,
   unsupportedPart,
 } from '../request/content.ts'
 import { parameters } from '../request/parameters.ts'
 import { callParameters, toolParameters } from '../request/tools.ts'
 import { optional, refusal } from '../request/validation.ts'
-
-const textPart = z
-  .object({ type: z.enum(['text', 'input_text']), text: z.string() })
-  .transform((part) => text(part.text))
 
 /** OpenAI's form, or the bare URL that many clients send. */
 const imageUrl = z
@@ -47,7 +43,7 @@ const file = z
 const contentPart = z.discriminatedUnion(
   'type',
   [
-    textPart,
+    textPart('text', 'input_text'),
     imageUrl,
     inputImage,
     sourceImage,

@@ -6,6 +6,7 @@ import { readChat } from '../chat/read.ts'
 import { chatRequest } from '../chat/schema.ts'
 import { readCompletions } from '../completions/read.ts'
 import { invalidValue } from '../request/validation.ts'
+import { promptIds } from '../shapes/raw-output.ts'
 import { tokenization } from './answer.ts'
 
 /** The parameters of a chat that change its prompt. */
@@ -57,8 +58,7 @@ export const tokenizeEndpoint = countEndpoint({
       count: promptTokens,
       max_model_len: model.contextTokens,
       parts: await partsOf(body, counted),
-      // The positions of an image have no token.
-      tokens: tokens.map((token) => token?.id ?? -1),
+      tokens: promptIds(tokens),
       token_strs: tokens.map((token) => (token === null ? null : Buffer.from(token.bytes).toString('utf8'))),
     }
   },

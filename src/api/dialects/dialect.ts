@@ -35,7 +35,7 @@ interface Defaults {
 
 export interface ErrorFormat<Body extends z.ZodObject = z.ZodObject> {
   /** HTTP statuses that differ from the usual ones. */
-  statuses: Partial<Record<ErrorKind, number>>
+  statuses?: Partial<Record<ErrorKind, number>>
   schema: Body
   body(error: OrielError, requestId: string): z.output<Body>
 }

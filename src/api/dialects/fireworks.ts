@@ -7,7 +7,6 @@ const schema = z.strictObject({
 })
 
 const errors: ErrorFormat<typeof schema> = {
-  statuses: {},
   schema,
   body: (error) => ({ error: { object: 'error', ...errorOf(error) } }),
 }

@@ -2,7 +2,6 @@ import { errorOf, openaiEndpoints, openaiError } from '../openai-protocols.ts'
 import type { Dialect, ErrorFormat } from './dialect.ts'
 
 const errors: ErrorFormat<typeof openaiError> = {
-  statuses: {},
   schema: openaiError,
   body: (error) => ({ error: errorOf(error) }),
 }

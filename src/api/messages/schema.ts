@@ -1,8 +1,8 @@
 import { z } from 'zod'
-import { image, imageSource, sourceImage, text } from '../request/content.ts'
+import { image, imageSource, sourceImage, text, textPart } from '../request/content.ts'
 import { argumentsSchema, functionName } from '../request/tools.ts'
 
-const textBlock = z.object({ type: z.literal('text'), text: z.string() }).transform((block) => text(block.text))
+const textBlock = textPart('text')
 
 /** A PDF, whose pages become images, or plain text. Its title precedes it. */
 const document = z

@@ -41,6 +41,9 @@ export const readPart = (
 
 export const text = (words: string) => ({ kind: 'text', text: words }) as const
 
+export const textPart = <Type extends string>(...types: Type[]) =>
+  z.object({ type: z.literal(types), text: z.string() }).transform((part) => text(part.text))
+
 /** `frames` and `pages` mean the same. */
 export function image(url: string, field: string, { detail, frames, pages }: ImageOptions = {}): RequestPart {
   return { kind: 'image', url, field, detail: detail ?? 'auto', pages: pages ?? frames ?? undefined }

@@ -6,15 +6,14 @@ export const functionName = z.string().regex(/^[\w.-]{1,64}$/, { error: 'must be
 
 export const argumentsSchema = z.record(z.string(), z.unknown())
 
-const tool = z.object({
-  type: z.literal('function'),
-  function: z.object({
-    name: functionName,
-    description: z.string().nullish(),
-    parameters: argumentsSchema.nullish(),
-    strict: z.boolean().nullish(),
-  }),
-})
+export const functionFields = {
+  name: functionName,
+  description: z.string().nullish(),
+  parameters: argumentsSchema.nullish(),
+  strict: z.boolean().nullish(),
+}
+
+const tool = z.object({ type: z.literal('function'), function: z.object(functionFields) })
 
 const named = z.object({ type: z.literal('function'), function: z.object({ name: z.string() }) })
 

@@ -1,15 +1,13 @@
 import { z } from 'zod'
-import { image, inputFile, pageChoices, refusalPart, text } from '../request/content.ts'
+import { image, inputFile, pageChoices, refusalPart, textPart } from '../request/content.ts'
 import { jsonSchema } from '../request/parameters.ts'
-import { argumentsSchema, functionName } from '../request/tools.ts'
+import { functionFields } from '../request/tools.ts'
 import { refusal } from '../request/validation.ts'
 
 const inputPart = z.discriminatedUnion(
   'type',
   [
-    z
-      .object({ type: z.enum(['input_text', 'output_text', 'text']), text: z.string() })
-      .transform((part) => text(part.text)),
+    textPart('input_text', 'output_text', 'text'),
     refusalPart,
     z
       .object({
@@ -46,10 +44,7 @@ const item = z.discriminatedUnion('type', [
 
 const tool = z.object({
   type: z.literal('function', { error: 'must be "function": this server has no built-in tools' }),
-  name: functionName,
-  description: z.string().nullish(),
-  parameters: argumentsSchema.nullish(),
-  strict: z.boolean().nullish(),
+  ...functionFields,
 })
 
 const named = z.object({ type: z.literal('function'), name: z.string() })

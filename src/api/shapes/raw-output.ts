@@ -23,10 +23,10 @@ interface Wanted {
   return_token_ids?: boolean | null | undefined
 }
 
-const promptIds = ({ tokens }: DescribedPrompt): number[] => tokens.map((token) => token?.id ?? -1)
+export const promptIds = (tokens: DescribedPrompt['tokens']): number[] => tokens.map((token) => token?.id ?? -1)
 
 export const promptIdsOf = (wanted: Wanted, prompt: DescribedPrompt | null) =>
-  wanted.return_token_ids && prompt !== null ? { prompt_token_ids: promptIds(prompt) } : {}
+  wanted.return_token_ids && prompt !== null ? { prompt_token_ids: promptIds(prompt.tokens) } : {}
 
 export const tokenIdsOf = (wanted: Wanted, tokens: readonly AnswerToken[]) =>
   wanted.return_token_ids ? { token_ids: tokens.map(({ id }) => id) } : {}
@@ -38,6 +38,6 @@ export function rawOutputOf(
 ): { raw_output?: z.output<typeof rawOutput> } {
   if (!wanted.raw_output || prompt === null) return {}
   const written = { completion: raw, completion_token_ids: tokens.map(({ id }) => id), completion_logprobs: null }
-  const read = { prompt_fragments: [prompt.text], prompt_token_ids: promptIds(prompt) }
+  const read = { prompt_fragments: [prompt.text], prompt_token_ids: promptIds(prompt.tokens) }
   return { raw_output: { ...read, ...written, grammar: null, images: null, videos: null } }
 }

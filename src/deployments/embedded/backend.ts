@@ -1,18 +1,18 @@
 import type { Config, Prices } from '../../config.ts'
 import { type Device, type Engine, type PromptCount, startEngine } from '../../engine/index.ts'
-import { OrielError } from '../../errors.ts'
+import { changingErrors } from '../../errors.ts'
 import type { Logger } from '../../log.ts'
 import type { Loaded, Media } from '../../media/index.ts'
 import type { ModelCard } from '../../models/index.ts'
 import { availableProcessors } from '../../processors.ts'
 import { beginsThought, type ChatFormat, compileTemplate } from '../../prompt/index.ts'
 import type { Ask, PlainPart } from '../ask.ts'
-import type { Answer, Backend, MediaTimings, PartCount, PromptUsage } from '../backend.ts'
+import type { Backend, PartCount, PromptUsage } from '../backend.ts'
 import type { Starter } from '../deployment.ts'
 import { answerEvents, promptText, readersOf } from './answer-events.ts'
 import { generateRequest, inAsk } from './generation.ts'
 import { infoOf } from './info.ts'
-import { type LaidOut, type LayoutModel, layOut } from './layout.ts'
+import { type LayoutModel, layOut } from './layout.ts'
 
 export interface EmbeddedParts {
   card: ModelCard
@@ -35,7 +35,7 @@ export function embeddedBackend({ card, engine, media, prices }: EmbeddedParts):
     },
   }
 
-  const prepare = async (ask: Ask, signal: AbortSignal): Promise<LaidOut & Attached> => {
+  const prepare = async (ask: Ask, signal: AbortSignal) => {
     const start = performance.now()
     const loaded = await media.load(ask.attachments, model.inputs.image?.longestEdge ?? 1, signal)
     const timings = {
@@ -68,12 +68,14 @@ export function embeddedBackend({ card, engine, media, prices }: EmbeddedParts):
         const { type: _, ...usage }: { type: 'prompt' } & PromptUsage = first.value
         const { grammarAfter: __, ...sampling } = request.sampling
         const rest = { [Symbol.asyncIterator]: () => events }
+        const translatable = answerEvents(rest, readersOf(ask, thinking), prompt, ask.settings)
         return {
           usage,
           sampling,
           media: timings,
           prompt,
-          events: translatedEvents(ask, answerEvents(rest, readersOf(ask, thinking), prompt, ask.settings)),
+          // A grammar may turn out to be too ambiguous only in the middle of an answer.
+          events: changingErrors(translatable, (error) => inAsk(error, ask)),
         }
       }),
 
@@ -88,27 +90,10 @@ export function embeddedBackend({ card, engine, media, prices }: EmbeddedParts):
   }
 }
 
-interface Attached {
-  loaded: readonly Loaded[]
-  timings: MediaTimings
-}
-
-async function translated<T>(ask: Ask, work: () => Promise<T>): Promise<T> {
-  try {
-    return await work()
-  } catch (error) {
-    throw error instanceof OrielError ? inAsk(error, ask) : error
-  }
-}
-
-/** A grammar may turn out to be too ambiguous only in the middle of an answer. */
-async function* translatedEvents(ask: Ask, events: Answer['events']): Answer['events'] {
-  try {
-    yield* events
-  } catch (error) {
-    throw error instanceof OrielError ? inAsk(error, ask) : error
-  }
-}
+const translated = <T>(ask: Ask, work: () => Promise<T>): Promise<T> =>
+  work().catch((error: unknown) => {
+    throw inAsk(error, ask)
+  })
 
 /** Whether the prompt ends in a thought that the template has begun and the answer continues. */
 function endsInThought({ prompt }: Ask, parts: readonly PlainPart[]): boolean {
@@ -116,12 +101,8 @@ function endsInThought({ prompt }: Ask, parts: readonly PlainPart[]): boolean {
   return prompt.kind === 'chat' && last?.kind === 'text' && last.special && beginsThought(last.text)
 }
 
-function countOf(
-  { promptTokens, imageTokens, tokens }: PromptCount,
-  ask: Ask,
-  loaded: readonly Loaded[],
-  engine: Engine,
-) {
+function countOf(counted: PromptCount, ask: Ask, loaded: readonly Loaded[], engine: Engine) {
+  const { promptTokens, imageTokens, tokens } = counted
   return {
     promptTokens,
     imageTokens,
@@ -129,7 +110,7 @@ function countOf(
     async parts() {
       const around = await engine.length([])
       let imagesBefore = 0
-      const counted = contentOf(ask).map(async (part): Promise<PartCount> => {
+      const parts = contentOf(ask).map(async (part): Promise<PartCount> => {
         if (part.kind === 'text' || part.kind === 'tokens')
           return { kind: 'text', tokens: (await engine.length([part])) - around }
         const images = (loaded[part.attachment]?.images ?? []).map(({ width, height }, index) => ({
@@ -140,7 +121,7 @@ function countOf(
         imagesBefore += images.length
         return { ...part, tokens: images.reduce((sum, { tokens }) => sum + tokens, 0), images }
       })
-      return Promise.all(counted)
+      return Promise.all(parts)
     },
   }
 }

@@ -14,13 +14,7 @@ export function generateRequest(
   const forced = isForced(prompt) ? forcedCall(prompt.tools) : null
   const tags = prompt.kind === 'chat' ? [...(prompt.tools.length > 0 ? callTags : []), ...thoughtTags] : []
   const { sampling, isolation, echo: _, wantsTokens, ...others } = settings
-  for (const { token } of sampling.logitBias ?? [])
-    if (token >= model.vocabulary)
-      throw new OrielError(
-        'invalid',
-        `Token ${token} is not in this model's vocabulary of ${model.vocabulary} tokens.`,
-        { param: `logitBias.${token}`, code: 'invalid_value' },
-      )
+  for (const { token } of sampling.logitBias ?? []) checkToken(token, model, `logitBias.${token}`)
   return {
     ...others,
     prompt: pieces,
@@ -34,6 +28,13 @@ export function generateRequest(
     topLogprobs: settings.topLogprobs ?? (wantsTokens ? 0 : null),
     cacheKey: JSON.stringify(isolation),
   }
+}
+
+/** @throws OrielError `invalid` for a token that the model does not have */
+export function checkToken(token: number, { vocabulary }: Pick<EngineModel, 'vocabulary'>, param: string): void {
+  if (token < vocabulary) return
+  const message = `Token ${token} is not in this model's vocabulary of ${vocabulary} tokens.`
+  throw new OrielError('invalid', message, { param, code: 'invalid_value' })
 }
 
 /** The request's sampling, then the model's recommendation, then neutral values. */
@@ -53,8 +54,9 @@ const samplingOf = (asked: Ask['settings']['sampling'], recommended: ModelCard['
 })
 
 /** An engine's error in the terms of the ask: the grammar of a forced call is made of the tools. */
-export function inAsk(error: OrielError, { prompt }: Ask): OrielError {
-  return error.param === 'grammar' && isForced(prompt) ? inTools(error, prompt.tools) : error
+export function inAsk(error: unknown, { prompt }: Ask): unknown {
+  const isTranslated = error instanceof OrielError && error.param === 'grammar' && isForced(prompt)
+  return isTranslated ? inTools(error, prompt.tools) : error
 }
 
 const isForced = (prompt: Ask['prompt']): prompt is ChatPrompt & { tools: readonly CallableTool[] } =>

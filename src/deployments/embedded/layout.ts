@@ -3,6 +3,7 @@ import { OrielError } from '../../errors.ts'
 import type { Loaded } from '../../media/index.ts'
 import type { ChatFormat, ChatMessage, PromptPart } from '../../prompt/index.ts'
 import type { Ask, ChatPrompt, PlainPart, PlainPrompt, Settings } from '../ask.ts'
+import { checkToken } from './generation.ts'
 
 export interface LaidOut {
   parts: readonly PlainPart[]
@@ -97,15 +98,8 @@ function laterTurns(messages: readonly ChatMessage[]): number[] {
 }
 
 function knownTokens({ parts }: PlainPrompt, { model }: Engine): PlainPrompt['parts'] {
-  for (const part of parts) {
-    const unknown = part.kind === 'tokens' ? part.tokens.find((token) => token >= model.vocabulary) : undefined
-    if (unknown !== undefined)
-      throw new OrielError(
-        'invalid',
-        `Token ${unknown} is not in this model's vocabulary of ${model.vocabulary} tokens.`,
-        { param: 'prompt', code: 'invalid_value' },
-      )
-  }
+  const tokens = parts.flatMap((part) => (part.kind === 'tokens' ? part.tokens : []))
+  for (const token of tokens) checkToken(token, model, 'prompt')
   return parts
 }
 

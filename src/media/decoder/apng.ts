@@ -106,23 +106,20 @@ function pngOf(head: readonly Chunk[], { width, height, data }: AnimationFrame):
       own.writeUInt32BE(width, 0)
       own.writeUInt32BE(height, 4)
     }
-    pieces.push(...chunkOf(chunk.type, [own]))
+    pieces.push(chunkOf(chunk.type, own))
   }
-  pieces.push(...chunkOf('IDAT', data), ...chunkOf('IEND', []))
+  pieces.push(chunkOf('IDAT', Buffer.concat(data)), chunkOf('IEND', Buffer.alloc(0)))
   return Buffer.concat(pieces)
 }
 
 /** Length, type, data and checksum of a PNG chunk. */
-function chunkOf(type: string, data: readonly Buffer[]): Buffer[] {
-  const head = Buffer.alloc(8)
-  head.writeUInt32BE(
-    data.reduce((sum, { length }) => sum + length, 0),
-    0,
-  )
-  head.write(type, 4, 'latin1')
-  const sum = Buffer.alloc(4)
-  sum.writeUInt32BE(crc32([head.subarray(4), ...data]))
-  return [head, ...data, sum]
+function chunkOf(type: string, data: Buffer): Buffer {
+  const chunk = Buffer.alloc(data.length + 12)
+  chunk.writeUInt32BE(data.length)
+  chunk.write(type, 4, 'latin1')
+  data.copy(chunk, 8)
+  chunk.writeUInt32BE(crc32(chunk.subarray(4, -4)), data.length + 8)
+  return chunk
 }
 
 const crcTable = Uint32Array.from({ length: 256 }, (_, byte) => {
@@ -132,9 +129,9 @@ const crcTable = Uint32Array.from({ length: 256 }, (_, byte) => {
 })
 
 /** Node has `zlib.crc32` only from 20.15 on. */
-function crc32(pieces: readonly Buffer[]): number {
+function crc32(bytes: Buffer): number {
   let crc = 0xffffffff
-  for (const piece of pieces) for (const byte of piece) crc = (crcTable[(crc ^ byte) & 255] ?? 0) ^ (crc >>> 8)
+  for (const byte of bytes) crc = (crcTable[(crc ^ byte) & 255] ?? 0) ^ (crc >>> 8)
   return (crc ^ 0xffffffff) >>> 0
 }
 

@@ -6,14 +6,6 @@ import { Semaphore } from '../semaphore.ts'
 import { type DecodedFile, DecoderProcess, type FileToDecode } from './decoder-process.ts'
 import type { FileHeader } from './protocol.ts'
 
-export interface PoolOptions {
-  /** 0: one for each core, at least two so that one slow file does not block all others, and at most eight. */
-  processes: number
-  /** Time limit for decoding one file, in ms. */
-  timeoutMs: number
-  log: Logger | undefined
-}
-
 /**
  * Decides by a file's header whether and when the file may be decoded.
  * @returns a function that is called once decoding has ended, in whatever way. @throws OrielError to refuse the file
@@ -27,16 +19,22 @@ const cancelledGraceMs = 1000
 
 /** Decoder processes, started on demand. Files are decoded in the order in which they arrive. */
 export class DecoderPool {
-  readonly #options: PoolOptions
+  readonly #timeoutMs: number
+  readonly #log: Logger | undefined
   /** One unit for each process. */
   readonly #processes: Semaphore
   readonly #idle: DecoderProcess[] = []
   readonly #all = new Set<DecoderProcess>()
   #closed = false
 
-  constructor(options: PoolOptions) {
-    this.#options = options
-    this.#processes = new Semaphore(options.processes || Math.min(8, Math.max(2, availableProcessors())))
+  /**
+   * @param processes 0: one for each core, at least two so that one slow file does not block all others, and at most eight
+   * @param timeoutMs for decoding one file
+   */
+  constructor(processes: number, timeoutMs: number, log: Logger | undefined) {
+    this.#timeoutMs = timeoutMs
+    this.#log = log
+    this.#processes = new Semaphore(processes || Math.min(8, Math.max(2, availableProcessors())))
   }
 
   /**
@@ -61,7 +59,7 @@ export class DecoderPool {
     try {
       this.#idle.push(await this.#take())
     } catch (error) {
-      this.#options.log?.error({ error }, 'cannot start an image decoder process')
+      this.#log?.error({ error }, 'cannot start an image decoder process')
     } finally {
       release()
     }
@@ -109,8 +107,7 @@ export class DecoderPool {
       if (idle.alive) return idle
       this.#all.delete(idle)
     }
-    const { timeoutMs, log } = this.#options
-    const started = await DecoderProcess.start(timeoutMs, log).catch((cause) => {
+    const started = await DecoderProcess.start(this.#timeoutMs, this.#log).catch((cause) => {
       throw new OrielError('internal', 'The server cannot start an image decoder process.', { cause })
     })
     this.#all.add(started)

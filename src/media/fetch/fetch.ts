@@ -36,16 +36,18 @@ export function createFetcher(config: MediaConfig, log?: Logger, resolve: Resolv
   return {
     async fetch(text, signal) {
       const url = parseUrl(text, context)
-      let shared = downloads.get(url.href)
-      if (shared === undefined || shared.stopped) {
-        const started = new SharedDownload((stop) => downloadInTime(url, context, stop))
-        downloads.set(url.href, started)
-        void started.settled.finally(() => {
-          if (downloads.get(url.href) === started) downloads.delete(url.href)
-        })
-        shared = started
+      const shared = downloads.get(url.href) ?? shareDownload(url, context)
+      downloads.set(url.href, shared)
+      shared.waiting++
+      try {
+        return await orAborted(shared.result, signal)
+      } finally {
+        shared.waiting--
+        if (shared.waiting === 0) {
+          downloads.delete(url.href)
+          shared.stop.abort()
+        }
       }
-      return await shared.join(signal)
     },
     clear: () => context.cache.clear(),
   }
@@ -70,29 +72,13 @@ async function downloadInTime(url: URL, context: DownloadContext, stop: AbortSig
 }
 
 /** One download for several requests. It stops when all of them have left. */
-class SharedDownload {
-  /** Resolves when the download has ended, in whatever way. */
-  readonly settled: Promise<unknown>
-  readonly #result: Promise<Fetched>
-  readonly #stop = new AbortController()
-  #joined = 0
+interface SharedDownload {
+  readonly result: Promise<Fetched>
+  readonly stop: AbortController
+  waiting: number
+}
 
-  constructor(start: (stop: AbortSignal) => Promise<Fetched>) {
-    this.#result = start(this.#stop.signal)
-    this.settled = this.#result.catch(() => {})
-  }
-
-  get stopped(): boolean {
-    return this.#stop.signal.aborted
-  }
-
-  /** @throws OrielError `cancelled` when the signal aborts first */
-  async join(signal: AbortSignal): Promise<Fetched> {
-    this.#joined++
-    try {
-      return await orAborted(this.#result, signal)
-    } finally {
-      if (--this.#joined === 0) this.#stop.abort()
-    }
-  }
+function shareDownload(url: URL, context: DownloadContext): SharedDownload {
+  const stop = new AbortController()
+  return { result: downloadInTime(url, context, stop.signal), stop, waiting: 0 }
 }
