@@ -34,9 +34,10 @@ export const tokenIdsOf = (wanted: Wanted, tokens: readonly AnswerToken[]) =>
 export function rawOutputOf(
   wanted: Wanted,
   prompt: DescribedPrompt | null,
-  { raw, tokens }: Choice,
+  choice: Choice | undefined,
 ): { raw_output?: z.output<typeof rawOutput> } {
-  if (!wanted.raw_output || prompt === null) return {}
+  if (!wanted.raw_output || prompt === null || choice === undefined) return {}
+  const { raw, tokens } = choice
   const written = { completion: raw, completion_token_ids: tokens.map(({ id }) => id), completion_logprobs: null }
   const read = { prompt_fragments: [prompt.text], prompt_token_ids: promptIds(prompt.tokens) }
   return { raw_output: { ...read, ...written, grammar: null, images: null, videos: null } }

@@ -78,6 +78,7 @@ export const seconds = (ms: number): string => (ms / 1000).toFixed(4)
 
 /** Parameters that decide what the last chunk has. */
 interface EndOptions {
+  raw_output?: boolean | null | undefined
   stream_options?: { include_usage?: boolean | null | undefined } | null | undefined
   perf_metrics_in_response?: boolean | null | undefined
 }
@@ -93,27 +94,31 @@ export const includesUsage = ({ stream_options }: EndOptions): boolean => stream
  * The chunks of a stream. Usage and times are in the last one, as Fireworks has it; with `include_usage` they have a
  * chunk of their own after it, as OpenAI has it.
  * @param empty a chunk without choices
- * @param chunkOf is called with the choice as far as it has come; undefined for an event that has no chunk
+ * @param chunkOf is called with the choice as far as it has come, if the raw output is wanted; it returns undefined for an
+ * event that has no chunk
  */
 export async function* withUsage<Chunk extends LastChunk>(
   answer: RunningAnswer,
   body: EndOptions,
   empty: Chunk,
-  chunkOf: (event: Exclude<AnswerEvent, { type: 'done' }>, choice: Choice) => Chunk | undefined,
+  chunkOf: (event: Exclude<AnswerEvent, { type: 'done' }>, choice: Choice | undefined) => Chunk | undefined,
 ): AsyncIterable<Chunk> {
-  const collected = new Collected(answer.choices)
+  // A client that reads slowly must not cost memory, so only the raw output is kept.
+  const collected = body.raw_output ? new Collected(answer.choices) : undefined
   let held: Chunk | undefined
+  let tally: Tally | undefined
   for await (const event of answer.events) {
-    collected.take(event)
-    const choice = event.type === 'done' ? undefined : collected.choices[event.choice]
-    if (event.type === 'done' || choice === undefined) continue
+    collected?.take(event)
+    if (event.type === 'done') {
+      tally = event.tally
+      continue
+    }
     if (held !== undefined) yield held
     held = undefined
-    const chunk = chunkOf(event, choice)
+    const chunk = chunkOf(event, collected?.choices[event.choice])
     if (event.type === 'end') held = chunk
     else if (chunk !== undefined) yield chunk
   }
-  const { tally } = collected
   if (tally === undefined) throw new Error('an answer without an end')
   const metrics = performanceOf(body, answer, tally)
   const usage = usageOf(answer.usage, tally.completionTokens, tally.reasoningTokens)
