@@ -15,12 +15,13 @@ export function openapiDocument(dialects: readonly Dialect[], version: string): 
       path[endpoint.method.toLowerCase()] ??= operation(endpoint, dialect)
       paths[endpoint.path] = path
     }
+  const titles = new Intl.ListFormat('en').format(dialects.map(({ title }) => title))
   return {
     openapi: '3.1.0',
     info: {
       title: 'Oriel',
       version,
-      description: `An inference server for vision-language models that speaks the APIs of ${titles(dialects)}.`,
+      description: `An inference server for vision-language models that speaks the APIs of ${titles}.`,
       license: { name: 'MIT', identifier: 'MIT' },
     },
     servers: [...bases].map(([url, { title }]) => ({ url, description: `Errors and defaults of ${title}` })),
@@ -33,9 +34,6 @@ export function openapiDocument(dialects: readonly Dialect[], version: string): 
     },
   }
 }
-
-const titles = (dialects: readonly Dialect[]): string =>
-  new Intl.ListFormat('en').format(dialects.map(({ title }) => title))
 
 function operation(endpoint: Endpoint, { errors }: Dialect): object {
   const { method, path, tag, summary, body, query, answer, event } = endpoint
