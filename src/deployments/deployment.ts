@@ -8,16 +8,14 @@ import type { Backend } from './backend.ts'
 import type { MemoryBudget, Resident } from './memory-budget.ts'
 import { type MemoryPlan, sizeText } from './memory-plan.ts'
 
-interface Start {
-  plan: MemoryPlan
-  /** Receives the share of the model that is loaded: 0 to 1. */
-  onProgress(share: number): void
-  /** Ends the start. */
-  signal: AbortSignal
-}
-
-/** Makes a model answer. @throws OrielError */
-export type Starter = (card: ModelCard, start: Start) => Promise<Backend>
+/**
+ * Makes a model answer. `onProgress` receives the share of the model that is loaded, 0 to 1; the signal ends the start.
+ * @throws OrielError
+ */
+export type Starter = (
+  card: ModelCard,
+  start: { plan: MemoryPlan; onProgress(share: number): void; signal: AbortSignal },
+) => Promise<Backend>
 
 export interface SharedServices {
   budget: MemoryBudget

@@ -8,7 +8,7 @@ import { DecoderPool } from './decoder/pool.ts'
 import type { FileHeader } from './decoder/protocol.ts'
 import type { Fetched } from './fetch/download.ts'
 import { createFetcher, type Resolve } from './fetch/fetch.ts'
-import { checkSources, isRemote, PixelsHeld, requestBudget } from './limits.ts'
+import { boundPixels, checkSources, isRemote, requestBudget } from './limits.ts'
 import { Semaphore } from './semaphore.ts'
 
 export type { AttachmentSource, Loaded } from './attachment.ts'
@@ -38,7 +38,7 @@ export function createMedia(config: MediaConfig, log?: Logger, resolve?: Resolve
   const fetcher = createFetcher(config, log, resolve)
   const decoders = new DecoderPool(config.decoders, config.decodeTimeoutMs, log)
   const pixelsInFlight = new Semaphore(config.maxPixelsInFlight)
-  const pixelsHeld = new PixelsHeld(config.maxPixelsHeld)
+  const newRequest = boundPixels(config.maxPixelsHeld)
   const prefetched = new WeakMap<AbortSignal, Map<string, Promise<Fetched>>>()
   let prefetches = 0
   void decoders.warm()
@@ -79,7 +79,7 @@ export function createMedia(config: MediaConfig, log?: Logger, resolve?: Resolve
         maxPages,
         longestEdge,
         budget: requestBudget(config),
-        count: pixelsHeld.newRequest(signal),
+        count: newRequest(signal),
         early: prefetched.get(signal),
       }
       prefetched.delete(signal)

@@ -89,39 +89,32 @@ export function requestBudget({ maxImages, maxPixels, maxTotalPixels }: MediaCon
   }
 }
 
-/** Bounds the decoded pixels in memory, from the decoder to the engine, over all requests. Beyond the limit it refuses. */
-export class PixelsHeld {
-  readonly #limit: number
-  #held = 0
-
-  constructor(limit: number) {
-    this.#limit = limit
-  }
-
-  /**
-   * @param signal frees all images of the request when it aborts
-   * @returns a function that counts one decoded image for the request. It throws `overloaded` when the pixels of other
-   * requests leave no space; a request that is alone is bounded by its own limits only.
-   * @throws OrielError `overloaded` when the limit has been reached already
-   */
-  newRequest(signal: AbortSignal): (decoded: DecodedImage) => Image {
-    if (this.#held >= this.#limit) throw tooManyHeld()
+/**
+ * Bounds the decoded pixels in memory, from the decoder to the engine, over all requests. Beyond the limit it refuses.
+ * @returns a function that begins a request, whose images are all freed when the signal aborts. It throws `overloaded` when
+ * the limit has been reached already. It returns a function that counts one decoded image for the request. That one throws
+ * `overloaded` when the pixels of other requests leave no space; a request that is alone is bounded by its own limits only.
+ */
+export function boundPixels(limit: number): (signal: AbortSignal) => (decoded: DecodedImage) => Image {
+  let held = 0
+  return (signal) => {
+    if (held >= limit) throw tooManyHeld()
     const images = new Set<CountedImage>()
     let own = 0
     const letGo = (image: CountedImage): void => {
       if (!images.delete(image)) return
       own -= image.pixels
-      this.#held -= image.pixels
+      held -= image.pixels
       free(image.rgb)
     }
     onAbort(signal, () => images.forEach(letGo))
     return (decoded) => {
       const pixels = decoded.width * decoded.height
-      if (this.#held > own && this.#held + pixels > this.#limit) throw tooManyHeld()
+      if (held > own && held + pixels > limit) throw tooManyHeld()
       const image: CountedImage = { ...decoded, pixels, letGo: () => letGo(image) }
       images.add(image)
       own += pixels
-      this.#held += pixels
+      held += pixels
       if (signal.aborted) letGo(image)
       return image
     }
