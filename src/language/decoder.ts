@@ -156,12 +156,8 @@ export function openDecoder(file: string, settings: DecoderSettings): Decoder {
       return state
     },
     restore: (sequence, state) => llama.restoreState(context, state, state.length, sequence) > 0,
-    truncate: (sequence, time) => {
-      llama.sequenceRemove(kvMemory, sequence, time, -1)
-    },
-    forget: (sequence) => {
-      llama.sequenceRemove(kvMemory, sequence, -1, -1)
-    },
+    truncate: (sequence, time) => void llama.sequenceRemove(kvMemory, sequence, time, -1),
+    forget: (sequence) => void llama.sequenceRemove(kvMemory, sequence, -1, -1),
     close() {
       tokenEmbeddings?.close()
       llama.freeContext(context)

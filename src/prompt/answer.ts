@@ -46,6 +46,9 @@ const anyName = (name: string): boolean => name !== ''
 
 type State = 'start' | 'reasoning' | 'text' | 'opened' | 'call' | 'called'
 
+/** @returns whether the state has changed, so that more may be read */
+type Step = (last: boolean) => boolean
+
 class Reader implements AnswerReader {
   readonly #options: ReaderOptions
   #state: State
@@ -61,6 +64,14 @@ class Reader implements AnswerReader {
   #json = new JsonCall(anyName)
   #announced = false
   #calls = 0
+  readonly #steps: Record<State, Step> = {
+    start: (last) => this.#start(last),
+    reasoning: (last) => this.#reasoning(last),
+    text: (last) => this.#text(last),
+    opened: (last) => this.#opened(last),
+    call: (last) => this.#call(last),
+    called: (last) => this.#called(last),
+  }
 
   constructor(options: ReaderOptions) {
     this.#options = options
@@ -85,26 +96,8 @@ class Reader implements AnswerReader {
   #read(text: string, last: boolean): AnswerPiece[] {
     this.#held += text
     this.#pieces = []
-    while (this.#step(last)) {}
+    while (this.#steps[this.#state](last)) {}
     return this.#pieces
-  }
-
-  /** @returns whether the state has changed, so that more may be read */
-  #step(last: boolean): boolean {
-    switch (this.#state) {
-      case 'start':
-        return this.#start(last)
-      case 'reasoning':
-        return this.#reasoning(last)
-      case 'text':
-        return this.#text(last)
-      case 'opened':
-        return this.#opened(last)
-      case 'call':
-        return this.#call(last)
-      case 'called':
-        return this.#called(last)
-    }
   }
 
   /** The first words decide whether the answer begins with a thought, a call or text. */
@@ -122,9 +115,9 @@ class Reader implements AnswerReader {
     if (this.#mayThink && !last && think.open.startsWith(words)) return false
     this.#mayThink = false
     if (!mayCall || !words.startsWith('{')) return this.#go('text')
-    this.#open(markups.bare, this.#held.slice(0, this.#held.length - words.length))
+    const before = this.#held.slice(0, this.#held.length - words.length)
     this.#held = words
-    return true
+    return this.#open(markups.bare, before)
   }
 
   #reasoning(last: boolean): boolean {
@@ -153,18 +146,17 @@ class Reader implements AnswerReader {
       return false
     }
     const { markup, at } = found
-    const before = this.#held.slice(0, at)
-    const behind = this.#held.slice(at + markup.open.length)
-    this.#emit('text', before.trimEnd().length)
-    this.#open(markup, before.slice(before.trimEnd().length) + markup.open)
-    this.#held = behind
-    return true
+    const before = this.#held.slice(0, at).trimEnd().length
+    const opening = this.#held.slice(before, at + markup.open.length)
+    this.#emit('text', before)
+    this.#held = this.#held.slice(opening.length)
+    return this.#open(markup, opening)
   }
 
-  #open(markup: CallMarkup, text: string): void {
+  #open(markup: CallMarkup, text: string): boolean {
     this.#markup = markup
     this.#unsure = text
-    this.#state = 'opened'
+    return this.#go('opened')
   }
 
   /** After the opening: the text before the object, which may include a name. */
@@ -213,10 +205,7 @@ class Reader implements AnswerReader {
       return false
     }
     this.#held = this.#held.slice(next.length)
-    if (next.another) {
-      this.#open(this.#markup, '')
-      return true
-    }
+    if (next.another) return this.#open(this.#markup, '')
     this.#trim = true
     return this.#go('text')
   }

@@ -12,7 +12,7 @@ export class OnnxModel {
   readonly external: { path: string; data: Uint8Array }[] = []
 
   /** @returns the name of the node's output */
-  node(type: string, inputs: readonly string[], attributes: Record<string, Attribute> = {}, domain = ''): string {
+  node(type: string, inputs: readonly string[], attributes: Attributes = {}, domain = ''): string {
     const output = `n${this.#names++}`
     this.#nodes.push(
       message(
@@ -73,6 +73,7 @@ export type ElementType = keyof typeof types
 const types = { f32: 1, i8: 3, i64: 7 } as const
 
 type Attribute = number | { float: number } | readonly number[]
+export type Attributes = Readonly<Record<string, Attribute>>
 
 function attribute(name: string, value: Attribute): Buffer {
   if (typeof value === 'number') return message(text(1, name), integer(3, value), integer(20, 2))
