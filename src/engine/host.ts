@@ -161,7 +161,8 @@ class EngineHost implements Engine {
   async close(): Promise<void> {
     this.#closed = true
     const child = this.#child
-    this.#fail(shuttingDown())
+    for (const { queue } of this.#running.values()) queue.fail(shuttingDown())
+    this.#failQuestions(shuttingDown())
     if (child === undefined || child.exitCode !== null || child.signalCode !== null) return
     const gone = new Promise((resolve) => child.once('exit', resolve))
     child.ref()
@@ -313,12 +314,6 @@ class EngineHost implements Engine {
 
   #logCause({ cause }: WireError, what: string): void {
     if (cause !== undefined) this.#log.error({ error: cause }, what)
-  }
-
-  /** Fails everything that is in progress. */
-  #fail(error: OrielError): void {
-    for (const { queue } of this.#running.values()) queue.fail(error)
-    this.#failQuestions(error)
   }
 
   #failQuestions(error: OrielError): void {

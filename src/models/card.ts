@@ -27,7 +27,16 @@ export interface ModelCard {
   contextTokens: number
   /** Bytes of all files. */
   bytes: number
-  size: ModelSize
+  /** The sizes from which the memory of a model is computed. */
+  size: {
+    layers: number
+    /** Bytes of the weights, and the number of weights in the vision file. */
+    decoderBytes: number
+    visionBytes: number
+    visionParameters: number
+    /** Keys and values of all layers in 16 bits. */
+    bytesPerToken: number
+  }
   /** Jinja; null if the file has none. */
   chatTemplate: string | null
   /** The recommended defaults for requests, from `general.sampling.*` of the file. */
@@ -36,17 +45,6 @@ export interface ModelCard {
   imagesFirst: boolean
   /** The modification time of the decoder's file, in seconds since 1970. */
   created: number
-}
-
-/** The sizes from which the memory of a model is computed. */
-interface ModelSize {
-  layers: number
-  /** Bytes of the weights, and the number of weights in the vision file. */
-  decoderBytes: number
-  visionBytes: number
-  visionParameters: number
-  /** Keys and values of all layers in 16 bits. */
-  bytesPerToken: number
 }
 
 export interface ModelFiles {

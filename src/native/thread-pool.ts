@@ -14,8 +14,6 @@ export interface ThreadPool {
   free(): void
 }
 
-export type ThreadPools = ReturnType<typeof bindThreadPools>
-
 /**
  * By default ggml makes new threads for every graph, and they spin while they wait for each other. Two threads that the
  * kernel puts on one core take turns by its time slices at each of a graph's hundreds of barriers. On two cores that also

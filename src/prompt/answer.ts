@@ -9,15 +9,6 @@ export type AnswerPiece =
   | { kind: 'call'; call: number; name: string }
   | { kind: 'arguments'; call: number; text: string }
 
-export interface AnswerReader {
-  /** Whether the next text is a thought, as far as is known. */
-  readonly thinking: boolean
-  /** @returns the pieces that are certain */
-  push(text: string): AnswerPiece[]
-  /** To be called after the last text. @returns what was held back */
-  finish(): AnswerPiece[]
-}
-
 export interface ReaderOptions {
   /** Functions that the model may call, by name; if empty, its text is never read as a call. */
   tools: ReadonlyMap<string, Tool>
@@ -39,9 +30,6 @@ export const thoughtEnd: string = think.close
 /** Some vocabularies have these as control tokens, which an answer contains only on request. */
 export const thoughtTags: readonly string[] = Object.values(think)
 
-/** Reads an answer as it arrives. The pieces do not depend on where its text was cut. */
-export const readAnswer = (options: ReaderOptions): AnswerReader => new Reader(options)
-
 const anyName = (name: string): boolean => name !== ''
 
 type State = 'start' | 'reasoning' | 'text' | 'opened' | 'call' | 'called'
@@ -49,7 +37,8 @@ type State = 'start' | 'reasoning' | 'text' | 'opened' | 'call' | 'called'
 /** @returns whether the state has changed, so that more may be read */
 type Step = (last: boolean) => boolean
 
-class Reader implements AnswerReader {
+/** Reads an answer as it arrives. The pieces do not depend on where its text was cut. */
+export class AnswerReader {
   readonly #options: ReaderOptions
   #state: State
   /** Whether a thought may still begin. */
@@ -81,14 +70,17 @@ class Reader implements AnswerReader {
     if (options.thinking && !options.splitReasoning) this.#held = `${think.open}\n`
   }
 
+  /** Whether the next text is a thought, as far as is known. */
   get thinking(): boolean {
     return this.#state === 'reasoning'
   }
 
+  /** @returns the pieces that are certain */
   push(text: string): AnswerPiece[] {
     return this.#read(text, false)
   }
 
+  /** To be called after the last text. @returns what was held back */
   finish(): AnswerPiece[] {
     return this.#read('', true)
   }

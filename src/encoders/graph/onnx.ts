@@ -19,13 +19,6 @@ export type Precision = 'fp32' | 'int8'
  * An architecture as an ONNX Runtime session for images of all sizes, run tile by tile. Batches of tiles do not pay on a
  * CPU: on two cores the encoder of SmolVLM-256M (SigLIP-B, 1024 patches) takes 1106 ms for a tile alone, 1124 ms for each in
  * a batch of two and 1222 ms in a batch of four. Only Pocket's (36 patches) gains: 1.33 ms alone, 0.99 ms in a batch of four.
- */
-export interface OnnxGraph {
-  /** Blocks its thread. @param values the result of the architecture's `prepare`. @returns the graph's output, row by row */
-  run(values: Float32Array, tile: Tile): Promise<Float32Array>
-}
-
-/**
  * @param threads of a run; they sleep while they wait, so more threads than free cores do no harm
  * @returns null if ONNX Runtime is not installed
  */
@@ -34,7 +27,7 @@ export async function buildOnnxGraph(
   architecture: ImageArchitecture,
   precision: Precision,
   threads: number,
-): Promise<OnnxGraph | null> {
+) {
   const runtime = await import('onnxruntime-node').catch(() => null)
   if (runtime === null) return null
   const emitter = new OnnxEmitter(weights, precision)
@@ -71,7 +64,8 @@ export async function buildOnnxGraph(
     return feeds
   }
   return {
-    async run(values, tile) {
+    /** Blocks its thread. @param values the result of the architecture's `prepare`. @returns the graph's output, row by row */
+    async run(values: Float32Array, tile: Tile): Promise<Float32Array> {
       const grid = architecture.grid(tile)
       const tokens = grid.rows * grid.columns
       const patches = new Tensor('float32', values, [tokens, values.length / tokens])

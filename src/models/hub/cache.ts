@@ -118,7 +118,7 @@ export async function removeFiles(cache: string, repo: string, paths: ReadonlySe
 
 /** The blob that a snapshot's file links to; the file itself if it is not a link. */
 const blobOf = async (file: string): Promise<string> =>
-  path.resolve(path.dirname(file), await fs.readlink(file).catch(() => file))
+  path.resolve(path.dirname(file), await fs.readlink(file).catch(() => path.resolve(file)))
 
 async function filesBelow(folder: string): Promise<CachedFile[]> {
   const entries = await fs.readdir(folder, { recursive: true, withFileTypes: true }).catch(() => [])
