@@ -99,7 +99,7 @@ async function cardOf({ id, aliases, decoder, projector }: ModelFiles, families:
   }
 }
 
-/** All files of a decoder, each checked. @throws OrielError `invalid` if one is missing */
+/** The paths of all files of a decoder. @throws OrielError `invalid` if one is missing */
 async function readParts(decoder: string, metadata: ReadonlyMap<string, MetadataValue>): Promise<string[]> {
   const count = metadata.get('split.count')
   if (typeof count !== 'number' || count < 2) return [decoder]
@@ -113,7 +113,6 @@ async function readParts(decoder: string, metadata: ReadonlyMap<string, Metadata
   const present = new Set(await readdir(path.dirname(decoder)))
   const missing = parts.map((part) => path.basename(part)).filter((part) => !present.has(part))
   if (missing.length > 0) throw badModel(`${name} is split, and these parts are missing: ${missing.join(', ')}.`)
-  for (const part of parts.slice(1)) await headerOf(part)
   return parts
 }
 
@@ -166,8 +165,7 @@ export async function factsOf(
 ): Promise<ModelFacts> {
   const parts = splitParts(decoder)
   const headers = await Promise.all(parts.map(headerOf))
-  const [header] = headers
-  if (header === undefined) throw new Error('a model without files')
+  const header = await headerOf(decoder)
   const vision = projector === null ? null : await headerOf(projector)
   const { architecture, layers } = decoderFacts(header, path.basename(decoder))
   const all = [...headers, ...(vision === null ? [] : [vision])]

@@ -43,6 +43,6 @@ let opened: Native | undefined
 function open(device: Device) {
   const libraries = loadLibraries(device)
   checkAbi(libraries)
-  const [ggml, llama, threadPools] = [bindGgml(libraries), bindLlama(libraries), bindThreadPools(libraries)]
-  return { device, ggml, llama, threadPools }
+  const [ggml, llama, newThreadPool] = [bindGgml(libraries), bindLlama(libraries), bindThreadPools(libraries)]
+  return { device, ggml, llama, newThreadPool }
 }
