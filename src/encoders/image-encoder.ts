@@ -58,13 +58,10 @@ export async function openImageEncoder(file: string, settings: EncoderSettings):
   const architecture = await openImageArchitecture(file)
   const { ggml } = openNative(device)
   const gpu = device === 'cpu' ? null : ggml.initGpu()
-  if (gpu !== null)
-    try {
-      return await openOn(gpu, file, architecture, settings)
-    } catch (error) {
-      if (!(error instanceof OrielError) || error.code !== 'out_of_memory') throw error
-    }
-  return openOn(null, file, architecture, settings)
+  return openOn(gpu, file, architecture, settings).catch((error: unknown) => {
+    if (gpu === null || !(error instanceof OrielError) || error.code !== 'out_of_memory') throw error
+    return openOn(null, file, architecture, settings)
+  })
 }
 
 async function openOn(

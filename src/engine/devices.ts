@@ -26,31 +26,28 @@ export interface Compute {
  */
 export async function chooseDevice(wanted: EngineConfig['gpu'], log: Logger): Promise<Compute> {
   if (wanted === 'off') return { device: 'cpu', gpus: [] }
-  if (wanted !== 'auto') {
-    try {
-      findFolder(wanted, thisHost)
-    } catch (error) {
-      throw error instanceof OrielError ? new OrielError('invalid', error.message, { code: 'no_gpu' }) : error
-    }
-    const gpus = await gpusBy(wanted)
-    if (gpus.length === 0)
-      throw new OrielError('invalid', `No GPU was found for ${wanted}. It needs ${needs[wanted]}.`, { code: 'no_gpu' })
-    return chosen(wanted, gpus, log)
-  }
-  const installed = gpusOf(thisHost).filter((device) => isInstalled(device, thisHost))
-  for (const device of installed) {
+  if (wanted !== 'auto') checkPackage(wanted)
+  const possible = wanted === 'auto' ? gpusOf(thisHost).filter((device) => isInstalled(device, thisHost)) : [wanted]
+  for (const device of possible) {
     const gpus = await gpusBy(device)
-    if (gpus.length > 0) return chosen(device, gpus, log)
+    if (gpus.length === 0) continue
+    log.info({ gpu: device, gpus }, 'a GPU is used')
+    return { device, gpus }
   }
-  const missing = gpusOf(thisHost).filter((device) => !installed.includes(device))
+  if (wanted !== 'auto')
+    throw new OrielError('invalid', `No GPU was found for ${wanted}. It needs ${needs[wanted]}.`, { code: 'no_gpu' })
+  const missing = gpusOf(thisHost).filter((device) => !possible.includes(device))
   const hint = missing.map((device) => `${device}: ${installCommand(device, thisHost)}`).join('; ')
-  log.info({ gpu: null, packages: installed }, `no GPU is used${hint === '' ? '' : ` (${hint})`}`)
+  log.info({ gpu: null, packages: possible }, `no GPU is used${hint === '' ? '' : ` (${hint})`}`)
   return { device: 'cpu', gpus: [] }
 }
 
-function chosen(device: GpuDevice, gpus: readonly Gpu[], log: Logger): Compute {
-  log.info({ gpu: device, gpus }, 'a GPU is used')
-  return { device, gpus }
+function checkPackage(device: GpuDevice): void {
+  try {
+    findFolder(device, thisHost)
+  } catch (error) {
+    throw error instanceof OrielError ? new OrielError('invalid', error.message, { code: 'no_gpu' }) : error
+  }
 }
 
 /** Requirements in addition to the npm package. */

@@ -107,12 +107,7 @@ export class EncodeTurns {
       oldest !== undefined && oldest.request === this.#last
         ? others.reduce((least, lack) => (lack.cells < least.cells ? lack : least), oldest)
         : oldest
-    if (chosen !== undefined) return chosen
-    for (const request of next) {
-      const lack = this.#lackOf(request)
-      if (lack !== undefined) return lack
-    }
-    return undefined
+    return chosen ?? next.map((request) => this.#lackOf(request)).find((lack) => lack !== undefined)
   }
 
   /** @returns the first span whose embeddings a request needs and lacks, and the number of cells that it lacks in all */

@@ -34,29 +34,23 @@ export class EngineProcess {
 
   /** Handles a message of the parent. Messages before the end of the load are ignored. */
   receive(message: ToEngine): void {
-    if (message.type === 'load') {
-      void this.#start(message.options)
-      return
-    }
     const scheduler = this.#scheduler
-    if (scheduler === undefined) return
-    switch (message.type) {
-      case 'generate':
-        scheduler.submit(message.id, message.request)
-        break
-      case 'cancel':
-        scheduler.cancel(message.id)
-        break
-      case 'payload':
-        this.#settle(message.bytes, ({ id, hash }) => id === message.id && hash === message.hash)
-        break
-      case 'count':
-        this.#count(scheduler, message)
-        break
-      case 'state':
-        this.#send({ type: 'state', id: message.id, state: scheduler.state })
-        break
-    }
+    if (message.type === 'load') void this.#start(message.options)
+    else if (scheduler !== undefined) this.#pass(message, scheduler)
+  }
+
+  #pass(message: Exclude<ToEngine, { type: 'load' }>, scheduler: Scheduler): void {
+    const { type, id } = message
+    if (type === 'generate') scheduler.submit(id, message.request)
+    else if (type === 'cancel') scheduler.cancel(id)
+    else if (type === 'payload') this.#settle(message.bytes, (one) => one.id === id && one.hash === message.hash)
+    else if (type === 'state') this.#send({ type, id, state: scheduler.state })
+    else
+      try {
+        this.#send({ type: 'counted', id, count: scheduler.count(message.prompt, message.tokens) })
+      } catch (error) {
+        this.#send({ type: 'failed', id, error: toWire(error) })
+      }
   }
 
   /** @returns when the load is over; a failure goes to the parent */
@@ -109,14 +103,6 @@ export class EngineProcess {
   #settle(bytes: Uint8Array | undefined, isMeant: (one: Wanted) => boolean): void {
     for (const { coming } of this.#wanted.filter(isMeant)) coming.resolve(bytes)
     this.#wanted = this.#wanted.filter((one) => !isMeant(one))
-  }
-
-  #count(scheduler: Scheduler, { id, prompt, tokens }: Extract<ToEngine, { type: 'count' }>): void {
-    try {
-      this.#send({ type: 'counted', id, count: scheduler.count(prompt, tokens) })
-    } catch (error) {
-      this.#send({ type: 'failed', id, error: toWire(error) })
-    }
   }
 
   #flush(): void {

@@ -5,13 +5,6 @@ import type { SamplerSettings } from '../language/index.ts'
  * process (`engine-process.ts`), so they are plain data, except for an attachment's pixels, which stay in the parent.
  */
 
-/** 8-bit sRGB, row by row: `[height, width, 3]`. */
-interface Pixels {
-  readonly rgb: Uint8Array
-  /** Called when the engine no longer needs the pixels. */
-  letGo(): void
-}
-
 export interface ImageAttachment {
   kind: 'image'
   width: number
@@ -19,7 +12,12 @@ export interface ImageAttachment {
   /** Hash of pixels, width and height: images with equal hashes are equal. */
   hash: string
   detail: 'low' | 'high' | 'auto'
-  pixels: Pixels
+  pixels: {
+    /** 8-bit sRGB, row by row: `[height, width, 3]`. */
+    readonly rgb: Uint8Array
+    /** Called when the engine no longer needs the pixels. */
+    letGo(): void
+  }
 }
 
 /** What a prompt may contain in addition to text. */

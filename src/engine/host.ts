@@ -1,5 +1,7 @@
 import type { ChildProcess } from 'node:child_process'
 import type { Socket } from 'node:net'
+import { createInterface } from 'node:readline'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { onAbort, orAborted } from '../abort.ts'
 import { entryOf, fromWire, startProcess, type WireError } from '../children/index.ts'
 import { type Deferred, deferred } from '../deferred.ts'
@@ -52,7 +54,7 @@ export async function startEngine(
   const host = new EngineHost(options, log, onProgress)
   const removeListener = signal && onAbort(signal, () => void host.close())
   try {
-    await host.start()
+    await host.launch()
     return host
   } finally {
     removeListener?.()
@@ -100,10 +102,6 @@ class EngineHost implements Engine {
     return this.#model
   }
 
-  async start(): Promise<void> {
-    await this.#launch()
-  }
-
   async *generate(request: GenerateRequest, signal: AbortSignal): AsyncIterable<GenerateEvent> {
     await this.#whenReady(signal)
     const id = this.#nextId++
@@ -138,14 +136,10 @@ class EngineHost implements Engine {
   }
 
   async length(pieces: readonly PromptPiece[]): Promise<number> {
-    return (await this.#count(pieces, false)).promptTokens
+    return (await this.count(pieces, false)).promptTokens
   }
 
-  count(pieces: readonly PromptPiece[]): Promise<PromptCount> {
-    return this.#count(pieces, true)
-  }
-
-  async #count(pieces: readonly PromptPiece[], tokens: boolean): Promise<PromptCount> {
+  async count(pieces: readonly PromptPiece[], tokens = true): Promise<PromptCount> {
     await this.#whenReady()
     const { prompt } = separatePayloads(pieces)
     return this.#ask((id) => ({ type: 'count', id, prompt, tokens }))
@@ -167,7 +161,8 @@ class EngineHost implements Engine {
   async close(): Promise<void> {
     this.#closed = true
     const child = this.#child
-    this.#fail(shuttingDown())
+    for (const { queue } of this.#running.values()) queue.fail(shuttingDown())
+    this.#failQuestions(shuttingDown())
     if (child === undefined || child.exitCode !== null || child.signalCode !== null) return
     const gone = new Promise((resolve) => child.once('exit', resolve))
     child.ref()
@@ -188,7 +183,7 @@ class EngineHost implements Engine {
   }
 
   /** Starts one process. @throws OrielError if it cannot be started or cannot load the model */
-  async #launch(): Promise<void> {
+  async launch(): Promise<void> {
     const child = startProcess(entryOf(import.meta.url, './process.ts'), {
       // For `giveBackMemory`, which collects garbage after the load.
       nodeFlags: ['--expose-gc'],
@@ -258,10 +253,10 @@ class EngineHost implements Engine {
   /** Starts processes until one is live. Never rejects. */
   async #restart(): Promise<void> {
     for (let pause = pauses.first; !this.#closed; pause = Math.min(pauses.last, pause * 2)) {
-      await new Promise((resolve) => setTimeout(resolve, pause))
+      await sleep(pause)
       if (this.#closed) return
       try {
-        await this.#launch()
+        await this.launch()
         return
       } catch (error) {
         this.#log.error({ error: String(error) }, 'the engine did not start')
@@ -271,42 +266,33 @@ class EngineHost implements Engine {
   }
 
   #receive(message: FromEngine): void {
-    switch (message.type) {
-      case 'events':
-        for (const [id, event] of message.events) {
-          const pending = this.#running.get(id)
-          if (pending === undefined) continue
-          pending.movable = false
-          pending.queue.push(event)
-        }
-        break
-      case 'want': {
-        const { id, hash } = message
-        const [payload] = this.#running.get(id)?.payloads.get(hash) ?? []
-        if (payload !== undefined) this.#send({ type: 'payload', id, hash, bytes: payload.bytes })
-        break
-      }
-      case 'encoded': {
-        const pending = this.#running.get(message.id)
-        if (pending === undefined) break
-        pending.movable = false
-        for (const payload of pending.payloads.get(message.hash) ?? []) payload.letGo()
-        pending.payloads.delete(message.hash)
-        break
-      }
-      case 'counted':
-      case 'state':
-        this.#asked.get(message.id)?.resolve(message.type === 'state' ? message.state : message.count)
-        this.#asked.delete(message.id)
-        break
-      case 'failed':
-        if (message.id === null) break
-        this.#logCause(message.error, 'a request failed in the engine')
-        this.#end(message.id, fromWire(message.error))
-        this.#asked.get(message.id)?.reject(fromWire(message.error))
-        this.#asked.delete(message.id)
-        break
+    if (message.type === 'events') {
+      for (const [id, event] of message.events) this.#taken(id)?.queue.push(event)
+    } else if (message.type === 'want') {
+      const { id, hash } = message
+      const [payload] = this.#running.get(id)?.payloads.get(hash) ?? []
+      if (payload !== undefined) this.#send({ type: 'payload', id, hash, bytes: payload.bytes })
+    } else if (message.type === 'encoded') {
+      const { payloads } = this.#taken(message.id) ?? {}
+      for (const payload of payloads?.get(message.hash) ?? []) payload.letGo()
+      payloads?.delete(message.hash)
+    } else if (message.type === 'counted' || message.type === 'state') {
+      this.#asked.get(message.id)?.resolve(message.type === 'state' ? message.state : message.count)
+      this.#asked.delete(message.id)
+    } else if (message.type === 'failed' && message.id !== null) {
+      const error = fromWire(message.error)
+      this.#logCause(message.error, 'a request failed in the engine')
+      this.#end(message.id, error)
+      this.#asked.get(message.id)?.reject(error)
+      this.#asked.delete(message.id)
     }
+  }
+
+  /** A request that this process has begun, so no other process may run it. */
+  #taken(id: number): Pending | undefined {
+    const pending = this.#running.get(id)
+    if (pending !== undefined) pending.movable = false
+    return pending
   }
 
   #end(id: number, error: OrielError): void {
@@ -328,12 +314,6 @@ class EngineHost implements Engine {
 
   #logCause({ cause }: WireError, what: string): void {
     if (cause !== undefined) this.#log.error({ error: cause }, what)
-  }
-
-  /** Fails everything that is in progress. */
-  #fail(error: OrielError): void {
-    for (const { queue } of this.#running.values()) queue.fail(error)
-    this.#failQuestions(error)
   }
 
   #failQuestions(error: OrielError): void {
@@ -363,18 +343,13 @@ class EngineHost implements Engine {
   /** Logs the process's output. llama.cpp and ggml write to stderr, including the assertion that ends the process. */
   #readLog(child: ChildProcess): string[] {
     const lastLines: string[] = []
-    for (const stream of [child.stdout, child.stderr]) {
-      let rest = ''
-      stream?.setEncoding('utf8').on('data', (text: string) => {
-        const lines = (rest + text).split('\n')
-        rest = lines.pop() ?? ''
-        for (const line of lines) {
+    for (const input of [child.stdout, child.stderr])
+      if (input !== null)
+        createInterface({ input }).on('line', (line) => {
           this.#log.debug({ engine: this.#options.name }, line)
           lastLines.push(line)
           if (lastLines.length > linesKept) lastLines.shift()
-        }
-      })
-    }
+        })
     return lastLines
   }
 }

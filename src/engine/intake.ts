@@ -2,7 +2,7 @@ import type { ImageArchitecture } from '../encoders/index.ts'
 import { OrielError } from '../errors.ts'
 import { checkGrammar, type Decoder, jsonSchemaGrammar, type TokenSampler } from '../language/index.ts'
 import type { HeaderPiece, HeaderRequest, PromptCount, PromptToken, Sampling } from './generation.ts'
-import { type PromptCells, PromptLayout } from './prompt-cells.ts'
+import { type PromptCells, PromptLayout, tooLong } from './prompt-cells.ts'
 import type { EngineSettings } from './protocol.ts'
 import { EngineRequest } from './sequence.ts'
 
@@ -26,14 +26,8 @@ export function createIntake(
      */
     accept(id: number, asked: HeaderRequest, waiting: number): EngineRequest {
       const spec = { ...asked, cachePrompt: asked.cachePrompt && decoder.sharesPrefixes }
-      if (waiting >= maxQueue)
-        throw new OrielError(
-          'overloaded',
-          `The queue is full: ${maxQueue} requests are waiting. Try again in a moment.`,
-          {
-            retryAfter: 1,
-          },
-        )
+      const full = `The queue is full: ${maxQueue} requests are waiting. Try again in a moment.`
+      if (waiting >= maxQueue) throw new OrielError('overloaded', full, { retryAfter: 1 })
       if (spec.n > maxSequences)
         throw new OrielError('invalid', `n is ${spec.n}; the maximum is ${maxSequences}.`, { param: 'n' })
       const prompt = layout.layout(spec.prompt, spec.cacheKey)
@@ -88,11 +82,7 @@ function overflow({ cells, imageTokens }: PromptCells, contextTokens: number, ma
   const images = imageTokens.length === 1 ? '1 image' : `${imageTokens.length} images`
   const parts = imageTokens.length === 0 ? '' : ` (${cells.length - ofImages} of text and ${ofImages} of ${images})`
   const answer = maxTokens === null ? '' : `, and the answer may have ${maxTokens}`
-  return new OrielError(
-    'invalid',
-    `This model's context holds ${contextTokens} tokens. The prompt has ${cells.length}${parts}${answer}.`,
-    { param: 'prompt', code: 'context_length_exceeded' },
-  )
+  return tooLong(`This model's context holds ${contextTokens} tokens. The prompt has ${cells.length}${parts}${answer}.`)
 }
 
 function gbnfOf(grammar: NonNullable<Sampling['grammar']>): string {

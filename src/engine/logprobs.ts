@@ -1,8 +1,7 @@
+import type { Vocabulary } from '../language/index.ts'
 import type { AnswerToken, TokenChance } from './generation.ts'
 
-interface TokenBytes {
-  bytes(token: number, special: boolean): Uint8Array
-}
+type TokenBytes = Pick<Vocabulary, 'bytes'>
 
 /**
  * A token with its log probability and those of the `top` likeliest tokens. They come from the model's own logits, as

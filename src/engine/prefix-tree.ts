@@ -55,15 +55,13 @@ export class PrefixTree {
       return [sequence]
     }
     const covered: number[] = []
-    let node = this.#root(key)
+    let node = this.#roots.get(key) ?? newNode(new Float64Array())
+    this.#roots.set(key, node)
     let at = 0
     while (at < path.length) {
       const rest = path.subarray(at)
-      let child = node.children.get(rest[0] as number)
-      if (child === undefined) {
-        child = newNode(rest)
-        node.children.set(rest[0] as number, child)
-      }
+      let child = node.children.get(rest[0] as number) ?? newNode(rest)
+      node.children.set(rest[0] as number, child)
       const common = commonLength(child.edge, rest, 0)
       if (common < child.edge.length) child = split(node, child, common)
       child.sequences.add(sequence)
@@ -116,15 +114,6 @@ export class PrefixTree {
       if (length < least) [found, least] = [sequence, length]
     }
     return found
-  }
-
-  #root(key: string): Node {
-    let root = this.#roots.get(key)
-    if (root === undefined) {
-      root = newNode(new Float64Array())
-      this.#roots.set(key, root)
-    }
-    return root
   }
 }
 

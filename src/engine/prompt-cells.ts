@@ -57,10 +57,8 @@ export class PromptLayout {
     // Tokenizing a long text blocks the running answers, so a text that cannot fit is refused before it.
     const bytes = pieces.reduce((sum, piece) => sum + (piece.kind === 'text' ? Buffer.byteLength(piece.text) : 0), 0)
     if (bytes > contextTokens * vocabulary.longest)
-      throw new OrielError(
-        'invalid',
+      throw tooLong(
         `This model's context holds ${contextTokens} tokens of at most ${vocabulary.longest} bytes each, and the prompt has ${bytes} bytes of text.`,
-        { param: 'prompt', code: 'context_length_exceeded' },
       )
     const writer = new CellWriter(vocabulary)
     if (vocabulary.addsBos && !startsWithBos(pieces, vocabulary)) writer.tokens([vocabulary.bosToken])
@@ -113,10 +111,9 @@ export class PromptLayout {
   }
 
   #positions(spans: readonly AttachmentSpan[]): Positions {
-    const grids = spans.map(({ start, end, tile }) => {
-      return { start, end, grid: tile.places ?? { rows: 1, columns: tile.tokens } }
-    })
-    return new Positions(this.#decoder.gridPositions ? grids : [])
+    if (!this.#decoder.gridPositions) return new Positions([])
+    const gridOf = (tile: Tile) => tile.places ?? { rows: 1, columns: tile.tokens }
+    return new Positions(spans.map(({ start, end, tile }) => ({ start, end, grid: gridOf(tile) })))
   }
 
   /** The first of the numbers that stand for a span's embeddings. */
@@ -129,6 +126,9 @@ export class PromptLayout {
     return first
   }
 }
+
+export const tooLong = (message: string): OrielError =>
+  new OrielError('invalid', message, { param: 'prompt', code: 'context_length_exceeded' })
 
 /** Spans whose ranges are remembered. When one is forgotten, its cached prefixes are no longer found. */
 const rangesKept = 65536

@@ -99,10 +99,10 @@ const smallState = new Set(['lfm2'])
  * @throws OrielError `invalid` for a file that llama.cpp cannot load, `internal` if it does not fit in memory
  */
 export function openDecoder(file: string, settings: DecoderSettings): Decoder {
-  const { llama, threadPools } = openNative(settings.gpu?.device)
+  const { llama, newThreadPool } = openNative(settings.gpu?.device)
   const { model, context, kvMemory, gpuLayers, memory } = loadWithin(file, settings)
   const trained = llama.contextTrain(model)
-  const pool = threadPools.create(settings.threads)
+  const pool = newThreadPool(settings.threads)
   pool?.attach(context)
   pool?.use(settings.threads)
   const vocab = llama.vocab(model)
@@ -156,12 +156,8 @@ export function openDecoder(file: string, settings: DecoderSettings): Decoder {
       return state
     },
     restore: (sequence, state) => llama.restoreState(context, state, state.length, sequence) > 0,
-    truncate: (sequence, time) => {
-      llama.sequenceRemove(kvMemory, sequence, time, -1)
-    },
-    forget: (sequence) => {
-      llama.sequenceRemove(kvMemory, sequence, -1, -1)
-    },
+    truncate: (sequence, time) => void llama.sequenceRemove(kvMemory, sequence, time, -1),
+    forget: (sequence) => void llama.sequenceRemove(kvMemory, sequence, -1, -1),
     close() {
       tokenEmbeddings?.close()
       llama.freeContext(context)

@@ -1,5 +1,5 @@
-import { OrielError } from '../errors.ts'
 import { Candidates, type Llama, type LlamaContext, type Sampler, type Vocab } from '../native/index.ts'
+import { refused } from './grammar/gbnf.ts'
 import type { Vocabulary } from './vocabulary.ts'
 
 /** How the next token is sampled from the logits. */
@@ -132,11 +132,7 @@ function boundSampler(llama: Llama, vocab: Vocab, chain: Sampler, grammar: Sampl
       llama.samplerAccept(chain, token)
       const [took, before] = [elapsed(), choices.at(-1) ?? 0]
       if (took > longChoice && took > 2 * before && before > 2 * (choices.at(-2) ?? 0))
-        throw new OrielError(
-          'invalid',
-          'The grammar is too ambiguous: the answer so far matches it in too many ways.',
-          { param: 'grammar', code: 'invalid_grammar' },
-        )
+        throw refused('is too ambiguous: the answer so far matches it in too many ways')
       choices = [before, took]
       return token
     },
@@ -193,8 +189,5 @@ function boundAfter(mark: string, free: TokenSampler, bound: TokenSampler, vocab
 function parseGrammar(llama: Llama, vocab: Vocab, grammar: string): Sampler {
   const sampler = llama.grammar(vocab, grammar, 'root')
   if (sampler !== null) return sampler
-  throw new OrielError('invalid', 'The grammar cannot be parsed. It must be GBNF with a rule named root.', {
-    param: 'grammar',
-    code: 'invalid_grammar',
-  })
+  throw refused('cannot be parsed. It must be GBNF with a rule named root')
 }

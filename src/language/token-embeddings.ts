@@ -1,13 +1,6 @@
 import { closeSync, openSync, readSync } from 'node:fs'
 import { openNative } from '../native/index.ts'
 
-/** Token embeddings: rows of the decoder's first matrix, read from its file. */
-export interface TokenEmbeddings {
-  /** `[width]` */
-  of(token: number): Float32Array
-  close(): void
-}
-
 /**
  * Decoders whose input for a token is exactly its row of `token_embd.weight`. Others scale the row, or use the token itself
  * in later layers (`build_inp_embd` and what follows it in llama.cpp's src/models).
@@ -15,13 +8,13 @@ export interface TokenEmbeddings {
 const plain = new Set(['llama', 'mistral3', 'phi3', 'internlm2', 'qwen2', 'qwen2vl', 'qwen3', 'qwen3vl', 'smollm3'])
 
 /**
- * Opens the token embeddings for batches that hold tokens and embeddings: the C API takes either in one batch, and two
+ * Opens the token embeddings, rows of the decoder's first matrix in its file, for batches that hold tokens and embeddings: the C API takes either in one batch, and two
  * batches read all weights twice.
  * @param architecture `general.architecture` of the file
  * @param width numbers in one embedding of a batch; a shorter row is padded with zeros, as in llama.cpp
  * @returns null if the result would not be exact, or the file lacks the tensor, which a split model may have elsewhere
  */
-export function openTokenEmbeddings(file: string, architecture: string | null, width: number): TokenEmbeddings | null {
+export function openTokenEmbeddings(file: string, architecture: string | null, width: number) {
   if (architecture === null || !plain.has(architecture)) return null
   const { ggml } = openNative()
   const opened = ggml.openGguf(file)
@@ -43,7 +36,8 @@ export function openTokenEmbeddings(file: string, architecture: string | null, w
   const columns = Number(ggml.elementCount(tensor)) / rows
   const descriptor = openSync(file, 'r')
   return {
-    of(token) {
+    /** `[width]` */
+    of(token: number): Float32Array {
       const raw = new Uint8Array(bytes)
       // Fast: llama.cpp has mapped the same pages.
       if (readSync(descriptor, raw, 0, bytes, start + token * bytes) < bytes)
@@ -54,7 +48,7 @@ export function openTokenEmbeddings(file: string, architecture: string | null, w
       padded.set(row)
       return padded
     },
-    close() {
+    close(): void {
       closeSync(descriptor)
       ggml.free(context)
     },

@@ -27,7 +27,16 @@ export interface ModelCard {
   contextTokens: number
   /** Bytes of all files. */
   bytes: number
-  size: ModelSize
+  /** The sizes from which the memory of a model is computed. */
+  size: {
+    layers: number
+    /** Bytes of the weights, and the number of weights in the vision file. */
+    decoderBytes: number
+    visionBytes: number
+    visionParameters: number
+    /** Keys and values of all layers in 16 bits. */
+    bytesPerToken: number
+  }
   /** Jinja; null if the file has none. */
   chatTemplate: string | null
   /** The recommended defaults for requests, from `general.sampling.*` of the file. */
@@ -36,17 +45,6 @@ export interface ModelCard {
   imagesFirst: boolean
   /** The modification time of the decoder's file, in seconds since 1970. */
   created: number
-}
-
-/** The sizes from which the memory of a model is computed. */
-interface ModelSize {
-  layers: number
-  /** Bytes of the weights, and the number of weights in the vision file. */
-  decoderBytes: number
-  visionBytes: number
-  visionParameters: number
-  /** Keys and values of all layers in 16 bits. */
-  bytesPerToken: number
 }
 
 export interface ModelFiles {
@@ -101,7 +99,7 @@ async function cardOf({ id, aliases, decoder, projector }: ModelFiles, families:
   }
 }
 
-/** All files of a decoder, each checked. @throws OrielError `invalid` if one is missing */
+/** The paths of all files of a decoder. @throws OrielError `invalid` if one is missing */
 async function readParts(decoder: string, metadata: ReadonlyMap<string, MetadataValue>): Promise<string[]> {
   const count = metadata.get('split.count')
   if (typeof count !== 'number' || count < 2) return [decoder]
@@ -115,7 +113,6 @@ async function readParts(decoder: string, metadata: ReadonlyMap<string, Metadata
   const present = new Set(await readdir(path.dirname(decoder)))
   const missing = parts.map((part) => path.basename(part)).filter((part) => !present.has(part))
   if (missing.length > 0) throw badModel(`${name} is split, and these parts are missing: ${missing.join(', ')}.`)
-  for (const part of parts.slice(1)) await headerOf(part)
   return parts
 }
 
@@ -168,8 +165,7 @@ export async function factsOf(
 ): Promise<ModelFacts> {
   const parts = splitParts(decoder)
   const headers = await Promise.all(parts.map(headerOf))
-  const [header] = headers
-  if (header === undefined) throw new Error('a model without files')
+  const header = await headerOf(decoder)
   const vision = projector === null ? null : await headerOf(projector)
   const { architecture, layers } = decoderFacts(header, path.basename(decoder))
   const all = [...headers, ...(vision === null ? [] : [vision])]

@@ -77,17 +77,12 @@ async function inFolder(folder: string): Promise<LocalModel[]> {
     entries
       .filter((entry) => entry.isDirectory())
       .map(async ({ name }) => {
-        const models = modelsAmong(
-          path.join(folder, name),
-          await readdir(path.join(folder, name)).catch((): string[] => []),
-        )
-        const [first] = models
-        if (models.length === 1 && first !== undefined) return [{ ...first, id: name, aliases: aliasesOf(name) }]
-        return models.map((model) => ({
-          ...model,
-          id: `${name}/${model.id}`,
-          aliases: aliasesOf(`${name}/${model.id}`),
-        }))
+        const inside = path.join(folder, name)
+        const models = modelsAmong(inside, await readdir(inside).catch((): string[] => []))
+        return models.map((model) => {
+          const id = models.length === 1 ? name : `${name}/${model.id}`
+          return { ...model, id, aliases: aliasesOf(id) }
+        })
       }),
   )
   return [...own, ...below.flat()]
@@ -113,17 +108,13 @@ function modelsAmong(folder: string, names: readonly string[]): LocalModel[] {
 /** Each quantization is a separate model. The preferred one also has the repository's name. */
 function inRepo({ repo, snapshots }: CachedRepo): LocalModel[] {
   const found = new Map<string, LocalModel>()
+  const all = snapshots.flatMap(({ files }) => files)
   for (const { files } of snapshots)
     for (const named of decodersOf(files)) {
       const { stem, files: parts } = named
       const [decoder] = parts
       if (decoder === undefined || found.has(stem)) continue
-      const vision =
-        projectorFor(files, stem) ??
-        projectorFor(
-          snapshots.flatMap((other) => other.files),
-          stem,
-        )
+      const vision = projectorFor(files, stem) ?? projectorFor(all, stem)
       found.set(stem, {
         id: idInRepo(repo, named),
         aliases: [],

@@ -43,15 +43,13 @@ export async function pull(name: string, options: Pull): Promise<ModelCard> {
     if (config.hub.offline) return await offline(name, source.kind === 'hub' ? source : null, options)
     return source.kind === 'url' ? await pullUrl(client, source, options) : await pullRepo(client, source, options)
   } catch (error) {
-    throw signal.aborted ? stopped() : explained(error, config.hub.endpoint)
+    throw signal.aborted ? new OrielError('cancelled', `Stopped. ${resumable}`) : explained(error, config.hub.endpoint)
   } finally {
     await client.close()
   }
 }
 
 const resumable = 'The downloaded part is kept: repeat the command to resume.'
-
-const stopped = () => new OrielError('cancelled', `Stopped. ${resumable}`)
 
 /** Explains the system's errors of disks and networks. */
 function explained(error: unknown, endpoint: string): unknown {

@@ -20,15 +20,13 @@ export async function removalOf(name: string, config: ModelsConfig): Promise<Rem
   const model = await findLocal(name, config)
   const { id, origin } = model
   if (origin.kind === 'built-in') throw new OrielError('invalid', `${id} is part of Oriel and cannot be removed.`)
+  const shared = await isShared(model, config)
   if (origin.kind === 'folder') {
-    const files = origin.files.filter((file) => file !== model.projector)
-    const vision = model.projector !== null && (await isShared(model, config)) ? [] : [model.projector]
-    const going = [...files, ...vision].filter((file) => file !== null)
+    const going = origin.files.filter((file) => file !== model.projector || !shared)
     return { id, files: going, remove: () => removeFromFolder(going, config) }
   }
   const { repo, paths, projectorPath } = origin
-  const vision = projectorPath === null || (await isShared(model, config)) ? [] : [projectorPath]
-  const going = [...paths, ...vision]
+  const going = projectorPath === null || shared ? paths : [...paths, projectorPath]
   return { id, files: going, remove: () => removeFiles(cacheFolder(config), repo, new Set(going)) }
 }
 

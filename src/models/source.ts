@@ -78,8 +78,4 @@ const inRepo = (repo: string, rest: Partial<HubSource>): HubSource => ({
   ...rest,
 })
 
-const isFile = (name: string): Promise<boolean> =>
-  stat(name).then(
-    (stats) => stats.isFile(),
-    () => false,
-  )
+const isFile = async (name: string): Promise<boolean> => (await stat(name).catch(() => null))?.isFile() ?? false

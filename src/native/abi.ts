@@ -51,19 +51,12 @@ export function checkAbi({ llama, ggmlBase }: Pick<Libraries, 'llama' | 'ggmlBas
     no_perf: true,
     kv_unified: false,
   })
-  const chain: { no_perf: boolean } = llama.func('llama_sampler_chain_default_params', samplerChainParams, [])()
+  const chain: object = llama.func('llama_sampler_chain_default_params', samplerChainParams, [])()
   compareDefaults(version, 'llama_sampler_chain_params', chain, { no_perf: true })
-  const threads: { n_threads: number; poll: number; strict_cpu: boolean } = ggmlBase.func(
-    'ggml_threadpool_params_default',
-    threadPoolParams,
-    ['int'],
-  )(3)
+  const threads: object = ggmlBase.func('ggml_threadpool_params_default', threadPoolParams, ['int'])(3)
   compareDefaults(version, 'ggml_threadpool_params', threads, { n_threads: 3, poll: 50, strict_cpu: false })
   // A batch has no defaults, but the library makes one of a pointer and a count.
-  const made: { n_tokens: number; logits: unknown } = llama.func('llama_batch_get_one', batch, ['void*', 'int32'])(
-    null,
-    7,
-  )
+  const made: object = llama.func('llama_batch_get_one', batch, ['void*', 'int32'])(null, 7)
   compareDefaults(version, 'llama_batch', made, { n_tokens: 7, logits: null })
 }
 

@@ -1,5 +1,6 @@
 import { readdirSync, readFileSync } from 'node:fs'
 import { platform } from 'node:os'
+import { promisify } from 'node:util'
 import koffi from 'koffi'
 import { functionsOf } from './function.ts'
 
@@ -35,10 +36,7 @@ export function openAffinity(): Affinity | null {
         return () => threadsOfProcess().filter((thread) => !before.has(thread))
       },
       current: () => gettid(),
-      worker: () =>
-        new Promise((resolve, reject) => {
-          gettid.async((error: unknown, thread: number) => (error ? reject(error) : resolve(thread)))
-        }),
+      worker: promisify(gettid.async),
       allow(thread, cpus) {
         const mask = new Uint8Array(maskBytes)
         for (const cpu of cpus) mask[cpu >> 3] = (mask[cpu >> 3] ?? 0) | (1 << (cpu & 7))

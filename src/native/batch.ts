@@ -19,22 +19,16 @@ const axesOfGrids = 4
 export class Batch {
   readonly capacity: number
   readonly width: number
-  readonly #tokens: Pointer
-  readonly #embeddings: Pointer | null
-  readonly #positions: Pointer
+  readonly #tokens: Numbers<Int32Array>
+  /** Without numbers in a batch of tokens. */
+  readonly #embeddings: Numbers<Float32Array>
+  readonly #positions: Numbers<Int32Array>
   /** Axes of a row's position. Tokens have one in all models: llama.cpp uses it for all axes. */
   readonly #axes: number
-  readonly #counts: Pointer
-  readonly #sequences: Pointer
-  readonly #sequencePointers: Pointer
-  readonly #wanted: Pointer
-  readonly #views: {
-    tokens: Int32Array
-    embeddings: Float32Array
-    positions: Int32Array
-    sequences: Int32Array
-    wanted: Int8Array
-  }
+  readonly #counts: Numbers<Int32Array>
+  readonly #sequences: Numbers<Int32Array>
+  readonly #sequencePointers: Numbers<BigUint64Array>
+  readonly #wanted: Numbers<Int8Array>
   readonly #places: Position[] = []
   #size = 0
 
@@ -46,33 +40,16 @@ export class Batch {
     this.capacity = capacity
     this.width = width
     this.#axes = grids && width > 0 ? axesOfGrids : 1
-    this.#tokens = koffi.alloc('int32', capacity) as Pointer
-    this.#embeddings = width > 0 ? (koffi.alloc('float', capacity * width) as Pointer) : null
-    this.#positions = koffi.alloc('int32', capacity * this.#axes) as Pointer
-    this.#counts = koffi.alloc('int32', capacity) as Pointer
-    this.#sequences = koffi.alloc('int32', capacity) as Pointer
-    this.#sequencePointers = koffi.alloc('void*', capacity) as Pointer
-    this.#wanted = koffi.alloc('int8', capacity) as Pointer
-    this.#views = {
-      tokens: new Int32Array(koffi.view(this.#tokens, capacity * 4)),
-      embeddings: this.#embeddings
-        ? new Float32Array(koffi.view(this.#embeddings, capacity * width * 4))
-        : new Float32Array(),
-      positions: new Int32Array(koffi.view(this.#positions, capacity * this.#axes * 4)),
-      sequences: new Int32Array(koffi.view(this.#sequences, capacity * 4)),
-      wanted: new Int8Array(koffi.view(this.#wanted, capacity)),
-    }
-    new Int32Array(koffi.view(this.#counts, capacity * 4)).fill(1)
-    const pointers = new BigUint64Array(koffi.view(this.#sequencePointers, capacity * 8))
-    for (let row = 0; row < capacity; row++) pointers[row] = this.#sequences + BigInt(row * 4)
-  }
-
-  get size(): number {
-    return this.#size
-  }
-
-  get space(): number {
-    return this.capacity - this.#size
+    this.#tokens = numbers(Int32Array, capacity)
+    this.#embeddings = numbers(Float32Array, capacity * width)
+    this.#positions = numbers(Int32Array, capacity * this.#axes)
+    this.#counts = numbers(Int32Array, capacity)
+    this.#sequences = numbers(Int32Array, capacity)
+    this.#sequencePointers = numbers(BigUint64Array, capacity)
+    this.#wanted = numbers(Int8Array, capacity)
+    this.#counts.view.fill(1)
+    const { view } = this.#sequencePointers
+    for (let row = 0; row < capacity; row++) view[row] = this.#sequences.pointer + BigInt(row * 4)
   }
 
   clear(): void {
@@ -81,16 +58,16 @@ export class Batch {
 
   /** @param wanted whether logits are computed for the row @returns the row's index, for `Decoder.logits` */
   addToken(token: number, time: number, sequence: number, wanted: boolean): number {
-    this.#views.tokens[this.#size] = token
-    this.#views.positions[this.#size] = time
+    this.#tokens.view[this.#size] = token
+    this.#positions.view[this.#size] = time
     return this.#add(sequence, wanted)
   }
 
   /** @param embedding `[width]` */
   addEmbedding(embedding: Float32Array, position: Position, sequence: number, wanted: boolean): number {
-    this.#views.embeddings.set(embedding, this.#size * this.width)
+    this.#embeddings.view.set(embedding, this.#size * this.width)
     this.#places[this.#size] = position
-    this.#views.positions[this.#size] = position.time
+    this.#positions.view[this.#size] = position.time
     return this.#add(sequence, wanted)
   }
 
@@ -99,25 +76,40 @@ export class Batch {
     if (this.#axes > 1)
       for (let row = 0; row < this.#size; row++) {
         const place = this.#places[row]
-        this.#views.positions[this.#size + row] = place?.row ?? 0
-        this.#views.positions[2 * this.#size + row] = place?.column ?? 0
-        this.#views.positions[3 * this.#size + row] = 0
+        this.#positions.view[this.#size + row] = place?.row ?? 0
+        this.#positions.view[2 * this.#size + row] = place?.column ?? 0
+        this.#positions.view[3 * this.#size + row] = 0
       }
     return {
       n_tokens: this.#size,
-      token: this.#embeddings ? null : this.#tokens,
-      embd: this.#embeddings,
-      pos: this.#positions,
-      n_seq_id: this.#counts,
-      seq_id: this.#sequencePointers,
-      logits: this.#wanted,
+      token: this.width > 0 ? null : this.#tokens.pointer,
+      embd: this.width > 0 ? this.#embeddings.pointer : null,
+      pos: this.#positions.pointer,
+      n_seq_id: this.#counts.pointer,
+      seq_id: this.#sequencePointers.pointer,
+      logits: this.#wanted.pointer,
     }
   }
 
   #add(sequence: number, wanted: boolean): number {
-    if (this.space === 0) throw new RangeError('the batch is full')
-    this.#views.sequences[this.#size] = sequence
-    this.#views.wanted[this.#size] = wanted ? 1 : 0
+    if (this.#size === this.capacity) throw new RangeError('the batch is full')
+    this.#sequences.view[this.#size] = sequence
+    this.#wanted.view[this.#size] = wanted ? 1 : 0
     return this.#size++
   }
+}
+
+/** Numbers in native memory, and the view that writes them. */
+interface Numbers<View> {
+  pointer: Pointer
+  view: View
+}
+
+function numbers<View>(
+  type: { new (memory: ArrayBuffer): View; BYTES_PER_ELEMENT: number },
+  count: number,
+): Numbers<View> {
+  const bytes = Math.max(1, count) * type.BYTES_PER_ELEMENT
+  const pointer = koffi.alloc('uint8', bytes) as Pointer
+  return { pointer, view: new type(koffi.view(pointer, bytes)) }
 }

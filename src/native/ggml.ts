@@ -40,6 +40,7 @@ export interface Gpu {
 type Op<Others extends readonly unknown[] = []> = (context: Context, a: Tensor, ...others: Others) => Tensor
 type Op2 = Op<[b: Tensor]>
 type N = number
+type Both = [x: N, y: N]
 type RopeScaling = [mode: N, original: N, base: N, scale: N, extra: N, attention: N, fast: N, slow: N]
 
 /**
@@ -94,14 +95,7 @@ export function bindGgml({ ggmlBase, ggml, folder, fallback }: Libraries) {
   const graphOverhead = base<(nodes: number, gradients: boolean) => number | bigint>(
     'size_t ggml_graph_overhead_custom(size_t, bool)',
   )
-  type NewScheduler = (
-    all: BigUint64Array,
-    types: null,
-    n: N,
-    nodes: N,
-    parallel: boolean,
-    offload: boolean,
-  ) => GraphScheduler
+  type NewScheduler = (all: BigUint64Array, types: null, n: N, nodes: N, ...on: [boolean, boolean]) => GraphScheduler
   const newScheduler = base<NewScheduler>('void* ggml_backend_sched_new(void*, void*, int, size_t, bool, bool)')
   const threadSetter = koffi.proto('void(void*, int)')
 
@@ -167,19 +161,9 @@ export function bindGgml({ ggmlBase, ggml, folder, fallback }: Libraries) {
     hardSigmoid: base<Op>('void* ggml_hardsigmoid(void*, void*)'),
     getRows: base<Op2>('void* ggml_get_rows(void*, void*, void*)'),
     /** Both weights and values as `[width, height, channels, 1]`, the weights' own channels being one. */
-    conv2dDepthwise: base<
-      (
-        context: Context,
-        weight: Tensor,
-        a: Tensor,
-        strideX: N,
-        strideY: N,
-        paddingX: N,
-        paddingY: N,
-        dilationX: N,
-        dilationY: N,
-      ) => Tensor
-    >('void* ggml_conv_2d_dw_direct(void*, void*, void*, int, int, int, int, int, int)'),
+    conv2dDepthwise: base<Op<[planes: Tensor, ...stride: Both, ...padding: Both, ...dilation: Both]>>(
+      'void* ggml_conv_2d_dw_direct(void*, void*, void*, int, int, int, int, int, int)',
+    ),
     /** @param operation 1: the average */
     pool2d: base<Op<[operation: N, width: N, height: N, strideX: N, strideY: N, paddingX: N, paddingY: N]>>(
       'void* ggml_pool_2d(void*, void*, int, int, int, int, int, float, float)',

@@ -1,8 +1,8 @@
 import { checkAbi } from './abi.ts'
-import { bindGgml, type Ggml } from './ggml.ts'
+import { bindGgml } from './ggml.ts'
 import { type Device, loadLibraries } from './libraries.ts'
-import { bindLlama, type Llama } from './llama.ts'
-import { bindThreadPools, type ThreadPools } from './thread-pool.ts'
+import { bindLlama } from './llama.ts'
+import { bindThreadPools } from './thread-pool.ts'
 
 export { openAffinity } from './affinity.ts'
 export { Batch, type Position } from './batch.ts'
@@ -24,14 +24,6 @@ export { dieWithParent } from './lifeline.ts'
 export type { Llama, LlamaContext, Model, Sampler, Vocab } from './llama.ts'
 export { confinement } from './thread-pool.ts'
 
-export interface Native {
-  ggml: Ggml
-  llama: Llama
-  threadPools: ThreadPools
-}
-
-let opened: (Native & { device: Device }) | undefined
-
 /**
  * Loads the libraries into this process once, and checks that they are the release that the structs are written for.
  * llama.cpp writes its log to stderr, where the parent of the engine process reads it.
@@ -41,15 +33,16 @@ let opened: (Native & { device: Device }) | undefined
 export function openNative(device?: Device): Native {
   if (opened !== undefined && device !== undefined && opened.device !== device)
     throw new Error(`the libraries for ${opened.device} are loaded; those for ${device} cannot be loaded beside them`)
-  if (opened === undefined) {
-    const libraries = loadLibraries(device ?? 'cpu')
-    checkAbi(libraries)
-    opened = {
-      device: device ?? 'cpu',
-      ggml: bindGgml(libraries),
-      llama: bindLlama(libraries),
-      threadPools: bindThreadPools(libraries),
-    }
-  }
+  opened ??= open(device ?? 'cpu')
   return opened
+}
+
+type Native = ReturnType<typeof open>
+let opened: Native | undefined
+
+function open(device: Device) {
+  const libraries = loadLibraries(device)
+  checkAbi(libraries)
+  const [ggml, llama, newThreadPool] = [bindGgml(libraries), bindLlama(libraries), bindThreadPools(libraries)]
+  return { device, ggml, llama, newThreadPool }
 }

@@ -53,9 +53,7 @@ export function installCommand(device: Device, host: string): string {
 export const isInstalled = (device: Device, host: string, resolve = resolver): boolean =>
   binariesOf(packages[host]?.[device], resolve) !== undefined
 
-/**
- * @throws OrielError `internal`, naming the missing package or the supported platforms
- */
+/** @throws OrielError `internal`, naming the missing package or the supported platforms */
 export function loadLibraries(device: Device = 'cpu', host = thisHost): Libraries {
   const { folder, fallback } = findFolder(device, host)
   const files = readdirSync(folder)
@@ -79,12 +77,8 @@ export function findFolder(device: Device, host: string, resolve = resolver): Pi
   const name = packages[host]?.[device]
   if (name === undefined) {
     const known = Object.keys(packages).filter((other) => packages[other]?.[device] !== undefined)
-    throw new OrielError(
-      'internal',
-      device === 'cpu'
-        ? `Oriel does not support ${host}. Supported platforms: ${known.join(', ')}.`
-        : `${device} is not supported on ${host}. Supported platforms: ${known.join(', ')}.`,
-    )
+    const refused = device === 'cpu' ? `Oriel does not support ${host}.` : `${device} is not supported on ${host}.`
+    throw new OrielError('internal', `${refused} Supported platforms: ${known.join(', ')}.`)
   }
   const folder = binariesOf(name, resolve)
   if (folder !== undefined) {

@@ -37,11 +37,8 @@ export function bindLlama({ llama }: Libraries) {
   koffi.encode(noDevices, 'void*', null)
   const initContext = llama.func('llama_init_from_model', 'void*', ['void*', structs.contextParams])
   const decode = llama.func('llama_decode', 'int32', ['void*', structs.batch])
-  const logitBias = llama.func('llama_sampler_init_logit_bias', 'void*', [
-    'int32',
-    'int32',
-    koffi.pointer(structs.logitBias),
-  ])
+  const biases = koffi.pointer(structs.logitBias)
+  const logitBias = llama.func('llama_sampler_init_logit_bias', 'void*', ['int32', 'int32', biases])
   const logitsAt = bind<(context: LlamaContext, index: number) => Pointer | null>(
     'void* llama_get_logits_ith(void*, int32)',
   )
@@ -58,10 +55,8 @@ export function bindLlama({ llama }: Libraries) {
     const length = metadataValue(model, key, out, out.length)
     return length < 0 ? null : out.toString('utf8', 0, Math.min(length, out.length - 1))
   }
-  const metadataNumber = (model: Model, key: string): number | undefined => {
-    const text = metadata(model, `${metadata(model, 'general.architecture')}.${key}`)
-    return text === null ? undefined : Number(text)
-  }
+  const ofArchitecture = (model: Model, key: string): string | null =>
+    metadata(model, `${metadata(model, 'general.architecture')}.${key}`)
   const stateSize = bind<(context: LlamaContext, sequence: number) => number | bigint>(
     'size_t llama_state_seq_get_size(void*, int32)',
   )
@@ -113,9 +108,9 @@ export function bindLlama({ llama }: Libraries) {
     embeddingWidth: bind<(model: Model) => number>('int32 llama_model_n_embd_inp(void*)'),
     /** Numbers of one cell of the KV memory: keys and values of all layers. */
     kvNumbersPerCell: (model: Model): number => {
-      const head = metadataNumber(model, 'attention.key_length') ?? width(model) / heads(model)
+      const head = Number(ofArchitecture(model, 'attention.key_length') ?? width(model) / heads(model))
       // Layers may differ, and some may have none.
-      const each = metadata(model, `${metadata(model, 'general.architecture')}.attention.head_count_kv`)?.match(/\d+/g)
+      const each = ofArchitecture(model, 'attention.head_count_kv')?.match(/\d+/g)
       const all =
         each && each.length > 1 ? each.reduce((sum, count) => sum + Number(count), 0) : layers(model) * headsKv(model)
       return 2 * all * head

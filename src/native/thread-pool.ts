@@ -14,8 +14,6 @@ export interface ThreadPool {
   free(): void
 }
 
-export type ThreadPools = ReturnType<typeof bindThreadPools>
-
 /**
  * By default ggml makes new threads for every graph, and they spin while they wait for each other. Two threads that the
  * kernel puts on one core take turns by its time slices at each of a graph's hundreds of barriers. On two cores that also
@@ -40,33 +38,32 @@ export function bindThreadPools({ ggml, ggmlBase, llama }: Libraries) {
     return cpu === null ? null : getProcedure(cpu, name)
   }
 
-  return {
-    /** @returns null if ggml's CPU back end has no thread pools */
-    create: (threads: number): ThreadPool | null => {
-      const [create, destroy] = [procedure('ggml_threadpool_new'), procedure('ggml_threadpool_free')]
-      if (create === null || destroy === null) return null
-      const affinity = openAffinity()
-      const started = affinity?.startedFromNow()
-      // Without polling an idle thread sleeps, and its core is free for the server.
-      const pool: Pointer = koffi.call(create, creator, { ...defaults(threads), poll: 0 })
-      const helpers = started?.() ?? []
-      // With a core to spare the kernel separates the threads by itself, and another engine may use the same cores.
-      const cores = affinity?.cpus.length === threads && threads > 1 ? pinApart(affinity, helpers) : null
-      return {
-        attach: (context) => attach(context, pool, pool),
-        use: (count) => cores?.use(count),
-        free() {
-          cores?.use(1)
-          koffi.call(destroy, destroyer, pool)
-        },
-      }
-    },
+  /** @returns null if ggml's CPU back end has no thread pools */
+  return (threads: number): ThreadPool | null => {
+    const [create, destroy] = [procedure('ggml_threadpool_new'), procedure('ggml_threadpool_free')]
+    if (create === null || destroy === null) return null
+    const affinity = openAffinity()
+    const started = affinity?.startedFromNow()
+    // Without polling an idle thread sleeps, and its core is free for the server.
+    const pool: Pointer = koffi.call(create, creator, { ...defaults(threads), poll: 0 })
+    const helpers = started?.() ?? []
+    // With a core to spare the kernel separates the threads by itself, and another engine may use the same cores.
+    const pinned = affinity?.cpus.length === threads && threads > 1 ? pinApart(affinity, helpers) : null
+    return {
+      attach: (context) => attach(context, pool, pool),
+      use: (count) => pinned?.(count),
+      free() {
+        pinned?.(1)
+        koffi.call(destroy, destroyer, pool)
+      },
+    }
   }
 }
 
 /**
  * Pins each thread of a pool to a core of its own. The helpers stay pinned. The main thread, which runs the asynchronous
  * calls, is pinned only while the helpers compute too: a single thread moves, so that two engines do not share a core.
+ * @returns to be called with the number of threads of the next graphs
  */
 function pinApart(affinity: Affinity, helpers: readonly number[]) {
   const { cpus } = affinity
@@ -78,12 +75,10 @@ function pinApart(affinity: Affinity, helpers: readonly number[]) {
     main = thread
     if (apart) affinity.allow(thread, last)
   })
-  return {
-    use(count: number): void {
-      if (apart === count > 1) return
-      apart = count > 1
-      if (main !== undefined) affinity.allow(main, apart ? last : cpus)
-    },
+  return (count: number): void => {
+    if (apart === count > 1) return
+    apart = count > 1
+    if (main !== undefined) affinity.allow(main, apart ? last : cpus)
   }
 }
 

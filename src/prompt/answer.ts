@@ -9,15 +9,6 @@ export type AnswerPiece =
   | { kind: 'call'; call: number; name: string }
   | { kind: 'arguments'; call: number; text: string }
 
-export interface AnswerReader {
-  /** Whether the next text is a thought, as far as is known. */
-  readonly thinking: boolean
-  /** @returns the pieces that are certain */
-  push(text: string): AnswerPiece[]
-  /** To be called after the last text. @returns what was held back */
-  finish(): AnswerPiece[]
-}
-
 export interface ReaderOptions {
   /** Functions that the model may call, by name; if empty, its text is never read as a call. */
   tools: ReadonlyMap<string, Tool>
@@ -39,14 +30,15 @@ export const thoughtEnd: string = think.close
 /** Some vocabularies have these as control tokens, which an answer contains only on request. */
 export const thoughtTags: readonly string[] = Object.values(think)
 
-/** Reads an answer as it arrives. The pieces do not depend on where its text was cut. */
-export const readAnswer = (options: ReaderOptions): AnswerReader => new Reader(options)
-
 const anyName = (name: string): boolean => name !== ''
 
 type State = 'start' | 'reasoning' | 'text' | 'opened' | 'call' | 'called'
 
-class Reader implements AnswerReader {
+/** @returns whether the state has changed, so that more may be read */
+type Step = (last: boolean) => boolean
+
+/** Reads an answer as it arrives. The pieces do not depend on where its text was cut. */
+export class AnswerReader {
   readonly #options: ReaderOptions
   #state: State
   /** Whether a thought may still begin. */
@@ -61,6 +53,14 @@ class Reader implements AnswerReader {
   #json = new JsonCall(anyName)
   #announced = false
   #calls = 0
+  readonly #steps: Record<State, Step> = {
+    start: (last) => this.#start(last),
+    reasoning: (last) => this.#reasoning(last),
+    text: (last) => this.#text(last),
+    opened: (last) => this.#opened(last),
+    call: (last) => this.#call(last),
+    called: (last) => this.#called(last),
+  }
 
   constructor(options: ReaderOptions) {
     this.#options = options
@@ -70,14 +70,17 @@ class Reader implements AnswerReader {
     if (options.thinking && !options.splitReasoning) this.#held = `${think.open}\n`
   }
 
+  /** Whether the next text is a thought, as far as is known. */
   get thinking(): boolean {
     return this.#state === 'reasoning'
   }
 
+  /** @returns the pieces that are certain */
   push(text: string): AnswerPiece[] {
     return this.#read(text, false)
   }
 
+  /** To be called after the last text. @returns what was held back */
   finish(): AnswerPiece[] {
     return this.#read('', true)
   }
@@ -85,26 +88,8 @@ class Reader implements AnswerReader {
   #read(text: string, last: boolean): AnswerPiece[] {
     this.#held += text
     this.#pieces = []
-    while (this.#step(last)) {}
+    while (this.#steps[this.#state](last)) {}
     return this.#pieces
-  }
-
-  /** @returns whether the state has changed, so that more may be read */
-  #step(last: boolean): boolean {
-    switch (this.#state) {
-      case 'start':
-        return this.#start(last)
-      case 'reasoning':
-        return this.#reasoning(last)
-      case 'text':
-        return this.#text(last)
-      case 'opened':
-        return this.#opened(last)
-      case 'call':
-        return this.#call(last)
-      case 'called':
-        return this.#called(last)
-    }
   }
 
   /** The first words decide whether the answer begins with a thought, a call or text. */
@@ -122,9 +107,9 @@ class Reader implements AnswerReader {
     if (this.#mayThink && !last && think.open.startsWith(words)) return false
     this.#mayThink = false
     if (!mayCall || !words.startsWith('{')) return this.#go('text')
-    this.#open(markups.bare, this.#held.slice(0, this.#held.length - words.length))
+    const before = this.#held.slice(0, this.#held.length - words.length)
     this.#held = words
-    return true
+    return this.#open(markups.bare, before)
   }
 
   #reasoning(last: boolean): boolean {
@@ -153,18 +138,17 @@ class Reader implements AnswerReader {
       return false
     }
     const { markup, at } = found
-    const before = this.#held.slice(0, at)
-    const behind = this.#held.slice(at + markup.open.length)
-    this.#emit('text', before.trimEnd().length)
-    this.#open(markup, before.slice(before.trimEnd().length) + markup.open)
-    this.#held = behind
-    return true
+    const before = this.#held.slice(0, at).trimEnd().length
+    const opening = this.#held.slice(before, at + markup.open.length)
+    this.#emit('text', before)
+    this.#held = this.#held.slice(opening.length)
+    return this.#open(markup, opening)
   }
 
-  #open(markup: CallMarkup, text: string): void {
+  #open(markup: CallMarkup, text: string): boolean {
     this.#markup = markup
     this.#unsure = text
-    this.#state = 'opened'
+    return this.#go('opened')
   }
 
   /** After the opening: the text before the object, which may include a name. */
@@ -213,10 +197,7 @@ class Reader implements AnswerReader {
       return false
     }
     this.#held = this.#held.slice(next.length)
-    if (next.another) {
-      this.#open(this.#markup, '')
-      return true
-    }
+    if (next.another) return this.#open(this.#markup, '')
     this.#trim = true
     return this.#go('text')
   }

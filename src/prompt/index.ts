@@ -1,4 +1,4 @@
-export { type AnswerPiece, type AnswerReader, beginsThought, readAnswer, thoughtEnd, thoughtTags } from './answer.ts'
+export { type AnswerPiece, AnswerReader, beginsThought, thoughtEnd, thoughtTags } from './answer.ts'
 export { callTags } from './call-markup.ts'
 export {
   type AttachmentPart,

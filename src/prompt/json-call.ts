@@ -51,22 +51,17 @@ export class JsonCall {
 
   /** @returns the part of the arguments that has arrived since the last call */
   takeArguments(): string {
-    if (this.#from < 0 || this.name === undefined) return this.#noArguments()
-    const first = this.#text.charAt(this.#from)
-    const end = this.#to < 0 ? this.#at : this.#to
-    if (first !== '{') return this.#to < 0 || this.#given > 0 ? '' : this.#give(this.#unquoted())
-    const more = this.#text.slice(this.#from + this.#given, end)
+    const more = this.#moreArguments()
     this.#given += more.length
     return more
   }
 
-  #give(text: string): string {
-    this.#given = text.length
-    return text
-  }
-
-  #noArguments(): string {
-    return this.complete && this.name !== undefined && this.#given === 0 ? this.#give('{}') : ''
+  #moreArguments(): string {
+    if (this.name === undefined) return ''
+    if (this.#from < 0) return this.complete && this.#given === 0 ? '{}' : ''
+    const end = this.#to < 0 ? this.#at : this.#to
+    if (this.#text.charAt(this.#from) === '{') return this.#text.slice(this.#from + this.#given, end)
+    return this.#to < 0 || this.#given > 0 ? '' : this.#unquoted()
   }
 
   /** Some models write the arguments as a string that contains JSON. */

@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { type AnswerPiece, beginsThought, type ReaderOptions, readAnswer } from '../../src/prompt/answer.ts'
+import { type AnswerPiece, AnswerReader, beginsThought, type ReaderOptions } from '../../src/prompt/answer.ts'
 import type { Tool } from '../../src/prompt/messages.ts'
 import { inputs } from '../support/long.ts'
 
@@ -32,7 +32,7 @@ function gathered(pieces: readonly AnswerPiece[]): Read {
 }
 
 function read(answer: string, over: Partial<ReaderOptions> = {}, cuts: readonly number[] = []): Read {
-  const reader = readAnswer({ ...options, ...over })
+  const reader = new AnswerReader({ ...options, ...over })
   const ends = [...cuts.map((cut) => cut % (answer.length + 1)).sort((a, b) => a - b), answer.length]
   let from = 0
   const pieces = ends.flatMap((end) => {
@@ -225,7 +225,7 @@ describe('an answer', () => {
   })
 
   it('emits arguments before they are complete', () => {
-    const reader = readAnswer(options)
+    const reader = new AnswerReader(options)
     expect(reader.push('<tool_call>{"name": "add", "arguments": {"a": ')).toEqual([
       { kind: 'call', call: 0, name: 'add' },
       { kind: 'arguments', call: 0, text: '{"a": ' },

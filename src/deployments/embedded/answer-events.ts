@@ -1,5 +1,5 @@
 import type { AnswerToken as EngineToken, GenerateEvent } from '../../engine/index.ts'
-import { type AnswerPiece, type AnswerReader, readAnswer } from '../../prompt/index.ts'
+import { type AnswerPiece, AnswerReader } from '../../prompt/index.ts'
 import type { Ask, PlainPart, Settings } from '../ask.ts'
 import type { AnswerEvent, AnswerPart, AnswerToken, DescribedPrompt, PromptToken } from '../backend.ts'
 
@@ -7,14 +7,16 @@ import type { AnswerEvent, AnswerPart, AnswerToken, DescribedPrompt, PromptToken
 export function readersOf({ prompt, settings }: Ask, thinking: boolean): AnswerReader[] {
   const chat = prompt.kind === 'chat' ? prompt : null
   const calls = chat !== null && chat.calling.mode !== 'none'
-  return Array.from({ length: settings.n }, () =>
-    readAnswer({
-      tools: new Map(calls ? chat.tools.map((tool) => [tool.name, tool]) : []),
-      mostCalls: chat?.calling.parallel === false ? 1 : Number.POSITIVE_INFINITY,
-      splitReasoning: chat?.splitReasoning ?? false,
-      // An opening tag that the client wrote itself, or sees in an echo, is not repeated.
-      thinking: thinking && (chat?.splitReasoning || (!chat?.continues && settings.echo === null)),
-    }),
+  return Array.from(
+    { length: settings.n },
+    () =>
+      new AnswerReader({
+        tools: new Map(calls ? chat.tools.map((tool) => [tool.name, tool]) : []),
+        mostCalls: chat?.calling.parallel === false ? 1 : Number.POSITIVE_INFINITY,
+        splitReasoning: chat?.splitReasoning ?? false,
+        // An opening tag that the client wrote itself, or sees in an echo, is not repeated.
+        thinking: thinking && (chat?.splitReasoning || (!chat?.continues && settings.echo === null)),
+      }),
   )
 }
 

@@ -1,7 +1,7 @@
 import { layerNorm, linear } from '../graph/builder.ts'
 import { transformer } from '../graph/transformer.ts'
 import type { ImageFamily } from '../image-architecture.ts'
-import type { Size } from '../preprocess/resize.ts'
+import { canvasesOf } from '../preprocess/tiling.ts'
 import { squareTiles } from './parts/square-tiles.ts'
 
 /**
@@ -18,8 +18,9 @@ export const internvl: ImageFamily = {
     // The 6B tower of the largest models uses the other norm, which files do not record.
     const large = vision('embedding_length') === 3200 && vision('block_count') === 45
     const tower = transformer(metadata, { norm: large ? 'rms' : 'layer' })
-    const canvasesOfFile = canvases(vision('preproc_min_tiles', 1), vision('preproc_max_tiles', 12))
-    const tiles = squareTiles(metadata, tower, canvasesOfFile, ['<img>', '</img>'])
+    // In llama.cpp's order (`set_internvl_dhr_res_candidates`).
+    const canvases = canvasesOf(vision('preproc_min_tiles', 1), vision('preproc_max_tiles', 12))
+    const tiles = squareTiles(metadata, tower, canvases, ['<img>', '</img>'])
 
     return {
       ...tiles.outside,
@@ -32,12 +33,4 @@ export const internvl: ImageFamily = {
       },
     }
   },
-}
-
-/** All canvases of `least` to `most` tiles, in llama.cpp's order (`set_internvl_dhr_res_candidates`). */
-function canvases(least: number, most: number): Size[] {
-  const edges = Array.from({ length: most }, (_, at) => at + 1)
-  return edges
-    .flatMap((width) => edges.map((height) => ({ width, height })))
-    .filter(({ width, height }) => width * height >= least && width * height <= most)
 }

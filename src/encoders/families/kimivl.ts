@@ -15,7 +15,7 @@ export const kimivl: ImageFamily = {
   width: (metadata) => metadata.needTensor('mm.2.weight').rows,
 
   open(metadata) {
-    const tower = transformer(metadata, { rope: ropeByColumn(10000) })
+    const tower = transformer(metadata, { rope: ropeByColumn })
     const reader = patchReader(metadata)
     const { patch } = reader
     const factor = metadata.number('clip.vision.projector.scale_factor', 1)

@@ -5,7 +5,7 @@ import type { Detail, ImageFamily, ImagePlan, Tile } from '../image-architecture
 import { patchReader } from '../preprocess/patches.ts'
 import { alignedSize, bilinear, resize, resizeInto, type Size } from '../preprocess/resize.ts'
 import { gridOf, within } from '../preprocess/sizes.ts'
-import { autoTiles, squareTile } from '../preprocess/tiling.ts'
+import { autoTiles, canvasesOf, squareTile } from '../preprocess/tiling.ts'
 
 /** Constants of llama.cpp for this family (tools/mtmd/mtmd-image.h and clip.cpp): tiles, and tokens of an image that is not cut. */
 const tileEdge = 512
@@ -93,11 +93,7 @@ export const lfm2: ImageFamily = {
 /** The canvas whose aspect is nearest to the image's; of equals the larger one if the image fills half of it. */
 function nearestShape({ width, height }: Size, most: number): Size {
   const f = Math.fround
-  const edges = Array.from({ length: most }, (_, at) => at + 1)
-  const shapes = edges
-    .flatMap((columns) => edges.map((rows) => ({ width: columns, height: rows })))
-    .filter((shape) => shape.width * shape.height >= tileCount.least && shape.width * shape.height <= most)
-    .toSorted((a, b) => a.width * a.height - b.width * b.height)
+  const shapes = canvasesOf(tileCount.least, most).sort((a, b) => a.width * a.height - b.width * b.height)
   let best = { shape: { width: 1, height: 1 }, difference: Number.POSITIVE_INFINITY }
   for (const shape of shapes) {
     const difference = f(Math.abs(f(width / height) - f(shape.width / shape.height)))

@@ -2,13 +2,11 @@ import { linear, type Rope2d } from '../graph/builder.ts'
 import { ropeByColumn } from '../graph/positions.ts'
 import { transformer } from '../graph/transformer.ts'
 import type { ImageFamily } from '../image-architecture.ts'
-import type { Size } from '../preprocess/resize.ts'
+import { canvasesOf } from '../preprocess/tiling.ts'
 import { squareTiles } from './parts/square-tiles.ts'
 
 /** Every canvas of up to three by three tiles except that of one tile (llama.cpp's `set_llava_uhd_res_candidates`). */
-const canvases: readonly Size[] = [1, 2, 3]
-  .flatMap((width) => [1, 2, 3].map((height) => ({ width, height })))
-  .filter(({ width, height }) => width * height > 1)
+const canvases = canvasesOf(2, 9, 3)
 
 /**
  * Llama 4: an image is cut into square tiles, and an overview follows them. A tower with learned and rotary positions reads
@@ -36,11 +34,10 @@ export const llama4: ImageFamily = {
 }
 
 /** Patches count from 1; the class token, which follows them, is at 0. */
-const byColumn = ropeByColumn(10000)
 const rope: Rope2d = {
-  ...byColumn,
+  ...ropeByColumn,
   positions(grid) {
-    const { first, second } = byColumn.positions(grid)
+    const { first, second } = ropeByColumn.positions(grid)
     const withClass = (positions: Int32Array) => Int32Array.from([...positions.map((at) => at + 1), 0])
     return { first: withClass(first), second: withClass(second) }
   },

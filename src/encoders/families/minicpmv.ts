@@ -90,10 +90,8 @@ export const minicpmv: ImageFamily = {
         const positions = graph.takeRows(graph.weight('v.position_embd.weight'), 'buckets', bucketsOf)
         const seen = linear(graph, tower.build(graph, patches, positions), 'resampler.kv')
         const values = layerNorm(graph, seen, 'resampler.ln_kv', epsilon)
-        const keys = graph.add(
-          values,
-          graph.table('waves', width, (of) => waves(of, width)),
-        )
+        const places = graph.table('waves', width, (of) => waves(of, width))
+        const keys = graph.add(values, places)
         const queries = layerNorm(graph, graph.weight('resampler.query'), 'resampler.ln_q', epsilon)
         const mixed = graph.attention(
           linear(graph, queries, 'resampler.attn.q'),

@@ -16,7 +16,7 @@ export const pixtral: ImageFamily = {
 
   open(metadata, width) {
     const vision = (key: string, fallback?: number) => metadata.number(`clip.vision.${key}`, fallback)
-    const tower = transformer(metadata, { norm: 'rms', rope: ropeByRow(10000) })
+    const tower = transformer(metadata, { norm: 'rms', rope: ropeByRow })
     const reader = patchReader(metadata)
     const { patch } = reader
     const factor = vision('spatial_merge_size', 1)

@@ -80,17 +80,19 @@ export interface Grid {
 /**
  * How rotary positions rotate the pairs of a head (llama.cpp's `build_rope_2d`, and `GGML_ROPE_TYPE_VISION` for pairs of
  * halves): the first half of the pairs by one position, the second half by another. The frequency of pair `i` of a half is
- * theta^(-2i / (headWidth / 2)). A graph has one.
+ * 10000^(-2i / (headWidth / 2)). A graph has one.
  */
 export interface Rope2d {
-  theta: number
-  /** Whether the frequencies of the second half start at theta^(-2 / headWidth), and so lie between those of the first. */
+  /** Whether the frequencies of the second half start at 10000^(-2 / headWidth), and so lie between those of the first. */
   interleaved: boolean
   /** The two numbers of a pair: neighbours, or one of the first half of the head with one of the second. */
   pairs?: 'neighbours' | 'halves'
   /** The two positions of every row. */
   positions(grid: Grid): { first: Int32Array; second: Int32Array }
 }
+
+/** The base of the frequencies of every family. */
+export const ropeBase = 10000
 
 /** Parts of an image within which attention stays. A graph has one kind. */
 export interface Windows {
@@ -121,15 +123,6 @@ export interface JoinOrder {
   squares?: 'rows' | 'columns'
   /** `channels`: a row has the first number of each of its patches, then the second of each, and so on. */
   within?: 'patches' | 'channels'
-}
-
-/** The row and the column of every patch. */
-export function patchPlaces({ rows, columns }: Grid): { row: Int32Array; column: Int32Array } {
-  const length = rows * columns
-  return {
-    row: Int32Array.from({ length }, (_, patch) => Math.floor(patch / columns)),
-    column: Int32Array.from({ length }, (_, patch) => patch % columns),
-  }
 }
 
 /** `x` times the weight `name.weight`, plus `name.bias` if the file has one. */

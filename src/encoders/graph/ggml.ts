@@ -9,7 +9,7 @@ import {
   TensorType,
 } from '../../native/index.ts'
 import type { ImageArchitecture, Tile } from '../image-architecture.ts'
-import { type GraphBuilder, type Grid, windowPlaces } from './builder.ts'
+import { type GraphBuilder, type Grid, ropeBase, windowPlaces } from './builder.ts'
 import type { Weights } from './weights.ts'
 
 /** The maximum number of nodes of a graph: about 30 for each layer, enough for the deepest encoders in use. */
@@ -34,10 +34,7 @@ export function ggmlGraphs(ggml: Ggml, weights: Weights, architecture: ImageArch
   }
 }
 
-interface GgmlGraph {
-  run(values: Float32Array): Float32Array
-  free(): void
-}
+type GgmlGraph = ReturnType<typeof graphIn>
 
 function buildGraph(ggml: Ggml, weights: Weights, architecture: ImageArchitecture, tile: Tile): GgmlGraph {
   const context = ggml.init(maxNodes)
@@ -115,6 +112,16 @@ function ggmlEmitter(ggml: Ggml, weights: Weights, context: Context, grid: Grid)
     ggml.setAccumulation(node, precise)
     const [backend] = weights.backends
     return backend !== undefined && ggml.supports(backend, node) ? node : null
+  }
+
+  /** `[head, heads, tokens]` -> `[head, tokens, heads]`, and the inverse. */
+  const headsFirst = (x: Tensor): Tensor => ggml.permute(context, x, 0, 2, 1, 3)
+
+  /** Attention with all scores in memory. @param value `[head, heads, tokens]` @returns the same of the result */
+  function mix(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | null, head: number): Tensor {
+    const turned = ggml.cont(context, ggml.permute(context, value, 1, 2, 0, 3))
+    const scores = ggml.softMaxExt(context, ggml.mulMat(context, key, query), mask, 1 / Math.sqrt(head), 0)
+    return headsFirst(ggml.mulMat(context, turned, scores))
   }
 
   /** An operation on each number. */
@@ -222,7 +229,7 @@ function ggmlEmitter(ggml: Ggml, weights: Weights, context: Context, grid: Grid)
       return { tensor: ggml.reshape2d(context, x.tensor, width, tokens), tokens, width }
     },
 
-    rope2d(x, heads, { theta, interleaved, pairs, positions }) {
+    rope2d(x, heads, { interleaved, pairs, positions }) {
       const head = x.width / heads
       const half = head / 2
       const split = ggml.reshape3d(context, x.tensor, head, heads, x.tokens)
@@ -232,15 +239,30 @@ function ggmlEmitter(ggml: Ggml, weights: Weights, context: Context, grid: Grid)
           return Int32Array.of(...first, ...second, ...first, ...second)
         })
         const sections = new Int32Array(4).fill(head / 4)
-        const turned = ggml.ropeMulti(context, split, tensor, null, half, sections, visionRope, 0, theta, 1, 0, 1, 0, 0)
+        const turned = ggml.ropeMulti(
+          context,
+          split,
+          tensor,
+          null,
+          half,
+          sections,
+          visionRope,
+          0,
+          ropeBase,
+          1,
+          0,
+          1,
+          0,
+          0,
+        )
         return { ...x, tensor: ggml.reshape2d(context, turned, x.width, x.tokens) }
       }
       const turn = (at: number, by: 'first' | 'second', scale: number): Tensor => {
         const part = ggml.view3d(context, split, half, heads, x.tokens, head * 4, x.width * 4, at * 4)
         const { tensor } = constant(`${by} positions`, () => positions(grid)[by])
-        return ggml.ropeExt(context, part, tensor, null, half, 0, 0, theta, scale, 0, 1, 0, 0)
+        return ggml.ropeExt(context, part, tensor, null, half, 0, 0, ropeBase, scale, 0, 1, 0, 0)
       }
-      const second = turn(half, 'second', interleaved ? theta ** (-2 / head) : 1)
+      const second = turn(half, 'second', interleaved ? ropeBase ** (-2 / head) : 1)
       const joined = ggml.concat(context, turn(0, 'first', 1), second, 0)
       return { ...x, tensor: ggml.reshape2d(context, joined, x.width, x.tokens) }
     },
@@ -277,14 +299,10 @@ function ggmlEmitter(ggml: Ggml, weights: Weights, context: Context, grid: Grid)
     attention(q, k, v, heads) {
       const head = q.width / heads
       const split = (x: Value) => ggml.reshape3d(context, x.tensor, head, heads, x.tokens)
-      const query = ggml.permute(context, split(q), 0, 2, 1, 3)
-      const key = ggml.permute(context, split(k), 0, 2, 1, 3)
-      const flash = flashAttention(query, key, ggml.permute(context, split(v), 0, 2, 1, 3), head)
+      const [query, key] = [headsFirst(split(q)), headsFirst(split(k))]
+      const flash = flashAttention(query, key, headsFirst(split(v)), head)
       if (flash !== null) return { ...q, tensor: ggml.reshape2d(context, flash, q.width, q.tokens) }
-      const value = ggml.cont(context, ggml.permute(context, split(v), 1, 2, 0, 3))
-      const scores = ggml.softMaxExt(context, ggml.mulMat(context, key, query), null, 1 / Math.sqrt(head), 0)
-      const mixed = ggml.permute(context, ggml.mulMat(context, value, scores), 0, 2, 1, 3)
-      return { ...q, tensor: ggml.cont2d(context, mixed, q.width, q.tokens) }
+      return { ...q, tensor: ggml.cont2d(context, mix(query, key, split(v), null, head), q.width, q.tokens) }
     },
 
     windowAttention(q, k, v, heads, { size, rows }) {
@@ -294,12 +312,8 @@ function ggmlEmitter(ggml: Ggml, weights: Weights, context: Context, grid: Grid)
       const mask = constant('window mask', () => windowMask(rows(grid), size))
       const split = (x: Value) =>
         ggml.reshape4d(context, ggml.getRows(context, x.tensor, places.tensor), head, heads, size, windows)
-      const query = ggml.permute(context, split(q), 0, 2, 1, 3)
-      const key = ggml.permute(context, split(k), 0, 2, 1, 3)
-      const value = ggml.cont(context, ggml.permute(context, split(v), 1, 2, 0, 3))
       const seen = ggml.reshape4d(context, mask.tensor, size, size, 1, windows)
-      const scores = ggml.softMaxExt(context, ggml.mulMat(context, key, query), seen, 1 / Math.sqrt(head), 0)
-      const mixed = ggml.permute(context, ggml.mulMat(context, value, scores), 0, 2, 1, 3)
+      const mixed = mix(headsFirst(split(q)), headsFirst(split(k)), split(v), seen, head)
       const inWindows = ggml.cont2d(context, mixed, q.width, size * windows)
       const back = constant('rows of windows', () => windowPlaces(rows(grid), size).back)
       return { ...q, tensor: ggml.getRows(context, inWindows, back.tensor) }

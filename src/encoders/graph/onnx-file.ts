@@ -3,26 +3,18 @@
  * Field numbers: https://github.com/onnx/onnx/blob/main/onnx/onnx.proto3
  */
 export class OnnxModel {
-  readonly #nodes: Buffer[] = []
-  readonly #initializers: Buffer[] = []
-  readonly #inputs: Buffer[] = []
-  readonly #outputs: Buffer[] = []
+  /** Fields of the graph: nodes, constants, inputs and outputs. */
+  readonly #fields: Buffer[] = []
   #names = 0
   /** The numbers of large constants, under names of files that do not exist: a message is limited to 2 GB. */
   readonly external: { path: string; data: Uint8Array }[] = []
 
   /** @returns the name of the node's output */
-  node(type: string, inputs: readonly string[], attributes: Record<string, Attribute> = {}, domain = ''): string {
+  node(type: string, inputs: readonly string[], attributes: Attributes = {}, domain = ''): string {
     const output = `n${this.#names++}`
-    this.#nodes.push(
-      message(
-        ...inputs.map((name) => text(1, name)),
-        text(2, output),
-        text(4, type),
-        ...Object.entries(attributes).map(([name, value]) => bytes(5, attribute(name, value))),
-        text(7, domain),
-      ),
-    )
+    const given = Object.entries(attributes).map(([name, value]) => bytes(5, attribute(name, value)))
+    const names = inputs.map((name) => text(1, name))
+    this.#fields.push(bytes(1, message(...names, text(2, output), text(4, type), ...given, text(7, domain))))
     return output
   }
 
@@ -32,35 +24,24 @@ export class OnnxModel {
     const raw = Buffer.from(data.buffer, data.byteOffset, data.byteLength)
     const outside = raw.length > mostInside
     if (outside) this.external.push({ path: name, data: raw })
-    this.#initializers.push(
-      message(
-        ...shape.map((size) => integer(1, size)),
-        integer(2, types[type]),
-        text(8, name),
-        ...(outside ? [bytes(13, message(text(1, 'location'), text(2, name))), integer(14, 1)] : [bytes(9, raw)]),
-      ),
-    )
+    const content = outside ? [bytes(13, message(text(1, 'location'), text(2, name))), integer(14, 1)] : [bytes(9, raw)]
+    const sizes = shape.map((size) => integer(1, size))
+    this.#fields.push(bytes(5, message(...sizes, integer(2, types[type]), text(8, name), ...content)))
     return name
   }
 
   /** @param shape a size, or a name for a size that each run chooses */
   input(name: string, type: ElementType, shape: readonly (number | string)[]): string {
-    this.#inputs.push(valueInfo(name, type, shape))
+    this.#fields.push(bytes(11, valueInfo(name, type, shape)))
     return name
   }
 
   output(name: string, type: ElementType, shape: readonly (number | string)[]): void {
-    this.#outputs.push(valueInfo(name, type, shape))
+    this.#fields.push(bytes(12, valueInfo(name, type, shape)))
   }
 
   encode(): Buffer {
-    const graph = message(
-      ...this.#nodes.map((node) => bytes(1, node)),
-      text(2, 'vision'),
-      ...this.#initializers.map((tensor) => bytes(5, tensor)),
-      ...this.#inputs.map((info) => bytes(11, info)),
-      ...this.#outputs.map((info) => bytes(12, info)),
-    )
+    const graph = Buffer.concat([text(2, 'vision'), ...this.#fields])
     const operators = (domain: string, version: number) => bytes(8, message(text(1, domain), integer(2, version)))
     return message(integer(1, 8), bytes(7, graph), operators('', 17), operators('com.microsoft', 1))
   }
@@ -73,6 +54,7 @@ export type ElementType = keyof typeof types
 const types = { f32: 1, i8: 3, i64: 7 } as const
 
 type Attribute = number | { float: number } | readonly number[]
+export type Attributes = Readonly<Record<string, Attribute>>
 
 function attribute(name: string, value: Attribute): Buffer {
   if (typeof value === 'number') return message(text(1, name), integer(3, value), integer(20, 2))

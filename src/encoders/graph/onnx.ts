@@ -1,7 +1,15 @@
 import type { TensorConstructor } from 'onnxruntime-node'
 import { type ImageArchitecture, type Tile, tilesOf } from '../image-architecture.ts'
-import { type GraphBuilder, type Grid, type JoinOrder, type Rope2d, type Windows, windowPlaces } from './builder.ts'
-import { OnnxModel } from './onnx-file.ts'
+import {
+  type GraphBuilder,
+  type Grid,
+  type JoinOrder,
+  type Rope2d,
+  ropeBase,
+  type Windows,
+  windowPlaces,
+} from './builder.ts'
+import { type Attributes, OnnxModel } from './onnx-file.ts'
 import type { Weights } from './weights.ts'
 
 /** `fp32` is exact. `int8` quantizes weights for each output and activations for each run, and is about twice as fast. */
@@ -11,13 +19,6 @@ export type Precision = 'fp32' | 'int8'
  * An architecture as an ONNX Runtime session for images of all sizes, run tile by tile. Batches of tiles do not pay on a
  * CPU: on two cores the encoder of SmolVLM-256M (SigLIP-B, 1024 patches) takes 1106 ms for a tile alone, 1124 ms for each in
  * a batch of two and 1222 ms in a batch of four. Only Pocket's (36 patches) gains: 1.33 ms alone, 0.99 ms in a batch of four.
- */
-export interface OnnxGraph {
-  /** Blocks its thread. @param values the result of the architecture's `prepare`. @returns the graph's output, row by row */
-  run(values: Float32Array, tile: Tile): Promise<Float32Array>
-}
-
-/**
  * @param threads of a run; they sleep while they wait, so more threads than free cores do no harm
  * @returns null if ONNX Runtime is not installed
  */
@@ -26,7 +27,7 @@ export async function buildOnnxGraph(
   architecture: ImageArchitecture,
   precision: Precision,
   threads: number,
-): Promise<OnnxGraph | null> {
+) {
   const runtime = await import('onnxruntime-node').catch(() => null)
   if (runtime === null) return null
   const emitter = new OnnxEmitter(weights, precision)
@@ -63,7 +64,8 @@ export async function buildOnnxGraph(
     return feeds
   }
   return {
-    async run(values, tile) {
+    /** Blocks its thread. @param values the result of the architecture's `prepare`. @returns the graph's output, row by row */
+    async run(values: Float32Array, tile: Tile): Promise<Float32Array> {
       const grid = architecture.grid(tile)
       const tokens = grid.rows * grid.columns
       const patches = new Tensor('float32', values, [tokens, values.length / tokens])
@@ -80,15 +82,15 @@ type Tables = Map<string, { width: number; of(grid: Grid): Float32Array | Int32A
 type Feeds = Record<string, InstanceType<TensorConstructor>>
 
 /** The angles by which the pairs of a head are rotated, for every row: `[rows, head / 2]` */
-function rope2dAngles({ theta, interleaved, positions }: Rope2d, head: number, grid: Grid): Float32Array {
+function rope2dAngles({ interleaved, positions }: Rope2d, head: number, grid: Grid): Float32Array {
   const pairs = head / 2
   const { first, second } = positions(grid)
   const angles = new Float32Array(first.length * pairs)
   for (let at = 0; at < angles.length; at++) {
     const [row, pair] = [Math.floor(at / pairs), at % pairs]
     const inFirst = pair < pairs / 2
-    const start = inFirst || !interleaved ? 1 : theta ** (-2 / head)
-    const frequency = start * theta ** ((-2 * (pair % (pairs / 2))) / pairs)
+    const start = inFirst || !interleaved ? 1 : ropeBase ** (-2 / head)
+    const frequency = start * ropeBase ** ((-2 * (pair % (pairs / 2))) / pairs)
     angles[at] = ((inFirst ? first : second)[row] ?? 0) * frequency
   }
   return angles
@@ -121,34 +123,27 @@ class OnnxEmitter implements GraphBuilder<Value> {
   readonly relu = this.#each('Relu')
   readonly hardSwish = this.#each('HardSwish')
   readonly hardSigmoid = this.#each('HardSigmoid', { alpha: { float: 1 / 6 }, beta: { float: 0.5 } })
-  readonly input = (_tokens: number, width: number): Value => ({
-    name: this.model.input('patches', 'f32', ['tokens', width]),
-    width,
-  })
   readonly has = (name: string): boolean => this.#weights.has(name)
   readonly floats = (name: string): Float32Array => this.#weights.floats(name)
-  readonly add = (a: Value, b: Value): Value => ({ ...a, name: this.model.node('Add', [a.name, this.#nameOf(b)]) })
-  readonly multiply = (a: Value, b: Value): Value => ({ ...a, name: this.model.node('Mul', [a.name, this.#nameOf(b)]) })
-  readonly table = (name: string, width: number, of: (grid: Grid) => Float32Array): Value => ({
-    name: this.#table(name, 'f32', width, of),
-    width,
-  })
-  readonly concatRows = (a: Value, b: Value): Value => ({
-    name: this.model.node('Concat', [this.#rowsOf(a), this.#rowsOf(b)], { axis: 0 }),
-    width: a.width,
-  })
-  readonly swiglu = (gate: Value, up: Value): Value => ({
-    ...gate,
-    name: this.model.node('Mul', [this.silu(gate).name, up.name]),
-  })
-  readonly geglu = (gate: Value, up: Value): Value => ({
-    ...gate,
-    name: this.model.node('Mul', [this.gelu(gate).name, up.name]),
-  })
+  readonly add = (a: Value, b: Value): Value => this.#node('Add', [a.name, this.#nameOf(b)], a.width)
+  readonly multiply = (a: Value, b: Value): Value => this.#node('Mul', [a.name, this.#nameOf(b)], a.width)
+  readonly concatRows = (a: Value, b: Value): Value => this.#concat(a, b, 0, a.width)
+  readonly concatColumns = (a: Value, b: Value): Value => this.#concat(a, b, 1, a.width + b.width)
+  readonly joinRows = (x: Value, count: number): Value => this.#rowsOfWidth(x.name, x.width * count)
+  readonly swiglu = (gate: Value, up: Value): Value => this.multiply(this.silu(gate), up)
+  readonly geglu = (gate: Value, up: Value): Value => this.multiply(this.gelu(gate), up)
 
   constructor(weights: Weights, precision: Precision) {
     this.#weights = weights
     this.#precision = precision
+  }
+
+  input(_tokens: number, width: number): Value {
+    return { name: this.model.input('patches', 'f32', ['tokens', width]), width }
+  }
+
+  table(name: string, width: number, of: (grid: Grid) => Float32Array): Value {
+    return { name: this.#table(name, 'f32', width, of), width }
   }
 
   weight(name: string): Value {
@@ -172,45 +167,29 @@ class OnnxEmitter implements GraphBuilder<Value> {
   /** @param values `[rows, width]` */
   #product(values: Float32Array, rows: number, width: number, x: Value, bias?: Value): Value {
     const added = bias === undefined ? [] : [this.#nameOf(bias)]
-    if (this.#precision === 'int8') return { name: this.#int8(values, rows, width, x, added), width: rows }
+    if (this.#precision === 'int8') return this.#int8(values, rows, width, x, added)
     const weight = this.model.constant('f32', [rows, width], values)
-    return { name: this.model.node('Gemm', [x.name, weight, ...added], { transB: 1 }), width: rows }
-  }
-
-  concatColumns(a: Value, b: Value): Value {
-    const name = this.model.node('Concat', [this.#rowsOf(a), this.#rowsOf(b)], { axis: 1 })
-    return { name, width: a.width + b.width }
+    return this.#node('Gemm', [x.name, weight, ...added], rows, { transB: 1 })
   }
 
   takeRows(x: Value, name: string, indices: (grid: Grid) => Int32Array): Value {
-    const column = this.#table(name, 'i64', 1, indices)
-    const list = this.model.node('Reshape', [column, this.#shape([-1])])
-    return { name: this.model.node('Gather', [this.#rowsOf(x), list], { axis: 0 }), width: x.width }
+    const list = this.#reshaped(this.#table(name, 'i64', 1, indices), [-1])
+    return this.#node('Gather', [this.#rowsOf(x), list], x.width, { axis: 0 })
   }
 
   rmsNorm(x: Value, weight: Value, epsilon: number): Value {
-    const name = this.model.node('SimplifiedLayerNormalization', [x.name, this.#nameOf(weight)], {
-      axis: -1,
-      epsilon: { float: epsilon },
-    })
-    return { ...x, name }
+    const attributes = { axis: -1, epsilon: { float: epsilon } }
+    return this.#node('SimplifiedLayerNormalization', [x.name, this.#nameOf(weight)], x.width, attributes)
   }
 
   layerNorm(x: Value, weight: Value, bias: Value | undefined, epsilon: number): Value {
     const inputs = [x, weight, ...(bias === undefined ? [] : [bias])].map((value) => this.#nameOf(value))
-    const name = this.model.node('LayerNormalization', inputs, { axis: -1, epsilon: { float: epsilon } })
-    return { name, width: x.width }
+    return this.#node('LayerNormalization', inputs, x.width, { axis: -1, epsilon: { float: epsilon } })
   }
 
   columns(x: Value, from: number, width: number): Value {
-    const ends = [from, from + width, 1].map((value) => this.#shape([value]))
-    const [start = '', end = '', axis = ''] = ends
-    return { name: this.model.node('Slice', [x.name, start, end, axis]), width }
-  }
-
-  joinRows(x: Value, count: number): Value {
-    const width = x.width * count
-    return { name: this.model.node('Reshape', [x.name, this.#shape([-1, width])]), width }
+    const range = [from, from + width, 1].map((value) => this.#shape([value]))
+    return this.#node('Slice', [x.name, ...range], width)
   }
 
   rope2d(x: Value, heads: number, rope: Rope2d): Value {
@@ -219,38 +198,26 @@ class OnnxEmitter implements GraphBuilder<Value> {
     const sin = this.#table('sin', 'f32', head / 2, (grid) => rope2dAngles(rope, head, grid).map(Math.sin))
     const places = this.#table('places', 'i64', 1, (grid) => rope.positions(grid).first.map((_, row) => row))
     // The operator derives the heads from the shape [1, heads, tokens, head].
-    const split = this.model.node('Reshape', [x.name, this.#shape([1, -1, heads, head])])
-    const turned = this.model.node(
-      'RotaryEmbedding',
-      [
-        this.model.node('Transpose', [split], { perm: [0, 2, 1, 3] }),
-        this.model.node('Reshape', [places, this.#shape([1, -1])]),
-        cos,
-        sin,
-      ],
-      { interleaved: rope.pairs === 'halves' ? 0 : 1 },
-      contrib,
-    )
-    const back = this.model.node('Transpose', [turned], { perm: [0, 2, 1, 3] })
-    return { ...x, name: this.model.node('Reshape', [back, this.#shape([-1, x.width])]) }
+    const split = this.#transposed(this.#reshaped(x.name, [1, -1, heads, head]), [0, 2, 1, 3])
+    const inputs = [split, this.#reshaped(places, [1, -1]), cos, sin]
+    const interleaved = rope.pairs === 'halves' ? 0 : 1
+    const turned = this.model.node('RotaryEmbedding', inputs, { interleaved }, contrib)
+    return this.#rowsOfWidth(this.#transposed(turned, [0, 2, 1, 3]), x.width)
   }
 
   joinPatches(x: Value, _grid: Grid, factor: number, { squares, within }: JoinOrder = {}): Value {
-    const width = x.width * factor * factor
     const column = this.#table(`squares of ${factor} and ${x.width}`, 'i64', 1, ({ rows, columns }) =>
       Int32Array.of(rows / factor, factor, columns / factor, factor, x.width),
     )
-    const shape = this.model.node('Reshape', [column, this.#shape([5])])
-    const split = this.model.node('Reshape', [x.name, shape])
+    const split = this.model.node('Reshape', [x.name, this.#reshaped(column, [5])])
     const outer = squares === 'columns' ? [2, 0] : [0, 2]
     const inner = within === 'channels' ? [4, 1, 3] : [1, 3, 4]
-    const moved = this.model.node('Transpose', [split], { perm: [...outer, ...inner] })
-    return { name: this.model.node('Reshape', [moved, this.#shape([-1, width])]), width }
+    return this.#rowsOfWidth(this.#transposed(split, [...outer, ...inner]), x.width * factor * factor)
   }
 
   depthwise(x: Value, weight: Value, grid: Grid, stride: number): Value {
     const size = Math.sqrt(weight.width)
-    const kernel = this.model.node('Reshape', [this.#nameOf(weight), this.#shape([-1, 1, size, size])])
+    const kernel = this.#reshaped(this.#nameOf(weight), [-1, 1, size, size])
     const padding = (size - 1) / 2
     const mixed = this.model.node('Conv', [this.#planes(x, grid), kernel], {
       group: x.width,
@@ -267,31 +234,49 @@ class OnnxEmitter implements GraphBuilder<Value> {
   }
 
   attention(q: Value, k: Value, v: Value, heads: number): Value {
-    const batched = [q, k, v].map(({ name, width }) => this.model.node('Reshape', [name, this.#shape([1, -1, width])]))
+    const batched = [q, k, v].map(({ name, width }) => this.#reshaped(name, [1, -1, width]))
     const mixed = this.model.node('MultiHeadAttention', batched, { num_heads: heads }, contrib)
-    return { ...q, name: this.model.node('Reshape', [mixed, this.#shape([-1, q.width])]) }
+    return this.#rowsOfWidth(mixed, q.width)
   }
 
   windowAttention(q: Value, k: Value, v: Value, heads: number, { size, rows }: Windows): Value {
     const { taken, back, counts: countsOf } = windowTables(rows, size)
-    const windows = [q, k, v].map((x) => {
-      const { name } = this.takeRows(x, 'window rows', taken)
-      return this.model.node('Reshape', [name, this.#shape([-1, size, x.width])])
-    })
-    const counts = this.#table('rows of windows', 'i64', 1, countsOf)
-    const lengths = this.model.node('Cast', [this.model.node('Reshape', [counts, this.#shape([-1])])], { to: int32 })
+    const windows = [q, k, v].map((x) =>
+      this.#reshaped(this.takeRows(x, 'window rows', taken).name, [-1, size, x.width]),
+    )
+    const counts = this.#reshaped(this.#table('rows of windows', 'i64', 1, countsOf), [-1])
+    const lengths = this.model.node('Cast', [counts], { to: int32 })
     const mixed = this.model.node('MultiHeadAttention', [...windows, '', lengths], { num_heads: heads }, contrib)
-    const joined = { name: this.model.node('Reshape', [mixed, this.#shape([-1, q.width])]), width: q.width }
-    return this.takeRows(joined, 'places in windows', back)
+    return this.takeRows(this.#rowsOfWidth(mixed, q.width), 'places in windows', back)
+  }
+
+  #node(type: string, inputs: readonly string[], width: number, attributes: Attributes = {}, domain = ''): Value {
+    return { name: this.model.node(type, inputs, attributes, domain), width }
+  }
+
+  #reshaped(name: string, sizes: readonly number[]): string {
+    return this.model.node('Reshape', [name, this.#shape(sizes)])
+  }
+
+  #rowsOfWidth(name: string, width: number): Value {
+    return { name: this.#reshaped(name, [-1, width]), width }
+  }
+
+  #transposed(name: string, perm: readonly number[]): string {
+    return this.model.node('Transpose', [name], { perm })
+  }
+
+  #concat(a: Value, b: Value, axis: number, width: number): Value {
+    return this.#node('Concat', [this.#rowsOf(a), this.#rowsOf(b)], width, { axis })
   }
 
   /** An operation on each number. */
-  #each(type: string, attributes: Record<string, { float: number }> = {}, domain = '') {
-    return (x: Value): Value => ({ ...x, name: this.model.node(type, [x.name], attributes, domain) })
+  #each(type: string, attributes: Attributes = {}, domain = '') {
+    return (x: Value): Value => this.#node(type, [x.name], x.width, attributes, domain)
   }
 
   /** A product with 8-bit integer weights, which have a scale for each output, and dynamically quantized activations. */
-  #int8(values: Float32Array, rows: number, columns: number, x: Value, bias: readonly string[]): string {
+  #int8(values: Float32Array, rows: number, columns: number, x: Value, bias: readonly string[]): Value {
     const scales = new Float32Array(rows)
     // The operator multiplies by [in, out], so the outputs are columns.
     const quantized = new Int8Array(values.length)
@@ -308,19 +293,17 @@ class OnnxEmitter implements GraphBuilder<Value> {
     const scale = this.model.constant('f32', [rows], scales)
     // The fourth input, the zero points, is left out: they are 0.
     const inputs = [x.name, weight, scale, ...(bias.length > 0 ? ['', ...bias] : [])]
-    return this.model.node('DynamicQuantizeMatMul', inputs, {}, contrib)
+    return this.#node('DynamicQuantizeMatMul', inputs, rows, {}, contrib)
   }
 
   /** Rows of channels -> a plane for each channel. */
   #planes(x: Value, { rows, columns }: Grid): string {
-    const image = this.model.node('Reshape', [x.name, this.#shape([1, rows, columns, x.width])])
-    return this.model.node('Transpose', [image], { perm: [0, 3, 1, 2] })
+    return this.#transposed(this.#reshaped(x.name, [1, rows, columns, x.width]), [0, 3, 1, 2])
   }
 
   /** The inverse of `#planes`. */
   #rows(planes: string, width: number): Value {
-    const image = this.model.node('Transpose', [planes], { perm: [0, 2, 3, 1] })
-    return { name: this.model.node('Reshape', [image, this.#shape([-1, width])]), width }
+    return this.#rowsOfWidth(this.#transposed(planes, [0, 2, 3, 1]), width)
   }
 
   #table(name: string, type: 'f32' | 'i64', width: number, of: (grid: Grid) => Float32Array | Int32Array): string {
@@ -334,8 +317,7 @@ class OnnxEmitter implements GraphBuilder<Value> {
 
   /** A weight of one row is stored as a vector, for the operators that add it or multiply by it. Here it becomes a matrix. */
   #rowsOf(x: Value): string {
-    if (x.rows !== 1) return this.#nameOf(x)
-    return this.model.node('Reshape', [this.#nameOf(x), this.#shape([1, x.width])])
+    return x.rows === 1 ? this.#reshaped(this.#nameOf(x), [1, x.width]) : this.#nameOf(x)
   }
 
   /** A weight becomes a constant of the model when it is first used. */

@@ -1,24 +1,22 @@
-import { type GraphBuilder, type Grid, patchPlaces, type Rope2d } from './builder.ts'
+import type { GraphBuilder, Grid, Rope2d } from './builder.ts'
 
 /** Rotates the first half of a head by the patch's row and the second by its column, with interleaved frequencies. */
-export const ropeByRow = (theta: number): Rope2d => ({
-  theta,
+export const ropeByRow: Rope2d = {
   interleaved: true,
-  positions(grid) {
-    const { row, column } = patchPlaces(grid)
-    return { first: row, second: column }
-  },
-})
+  positions: ({ rows, columns }) => ({
+    first: Int32Array.from({ length: rows * columns }, (_, patch) => Math.floor(patch / columns)),
+    second: Int32Array.from({ length: rows * columns }, (_, patch) => patch % columns),
+  }),
+}
 
 /** Rotates the first half of a head by the patch's column and the second by its row, with the same frequencies. */
-export const ropeByColumn = (theta: number): Rope2d => ({
-  theta,
+export const ropeByColumn: Rope2d = {
   interleaved: false,
   positions(grid) {
-    const { row, column } = patchPlaces(grid)
+    const { first: row, second: column } = ropeByRow.positions(grid)
     return { first: column, second: row }
   },
-})
+}
 
 /** The rows of the patches, without the row of the class token after them. */
 export const withoutClass = <N>(graph: GraphBuilder<N>, x: N): N =>

@@ -35,13 +35,9 @@ export function loadWeights(ggml: Ggml, file: string, backends: readonly Backend
     ggml.free(context)
     for (const one of backends) ggml.freeBackend(one)
   }
-  if (buffer === null) {
-    ggml.freeGguf(gguf)
-    free()
-    throw outOfMemory('There is not enough memory for the weights of the vision encoder.')
-  }
   let names: ReadonlySet<string>
   try {
+    if (buffer === null) throw outOfMemory('There is not enough memory for the weights of the vision encoder.')
     names = copyTensors(ggml, file, gguf, context)
   } catch (error) {
     free()

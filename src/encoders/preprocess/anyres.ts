@@ -1,6 +1,6 @@
 import { badModel } from '../../errors.ts'
 import type { Metadata } from '../../gguf/index.ts'
-import type { ImageArchitecture } from '../image-architecture.ts'
+import type { ImagePipeline } from '../image-architecture.ts'
 import { bicubic, type Colour, resizeInto, type Size } from './resize.ts'
 import { squareTile, tiling } from './tiling.ts'
 
@@ -18,8 +18,8 @@ export function anyres(
   metadata: Metadata,
   edge: number,
   tokens: number,
-): Pick<ImageArchitecture, 'longestEdge' | 'plan' | 'scale'> {
-  const canvases = canvasesOf(metadata, edge)
+): Pick<ImagePipeline, 'longestEdge' | 'plan' | 'scale'> {
+  const canvases = canvasesIn(metadata, edge)
   if (canvases.length === 0) {
     const whole = squareTile(edge, tokens)(0, 0, 0)
     return {
@@ -28,21 +28,11 @@ export function anyres(
       scale: (image) => [resizeInto(image, whole.size, bicubic, meanColour)],
     }
   }
-  const { longestEdge, canvas, plan, scale } = tiling(edge, canvases, tokens)
-  return {
-    longestEdge,
-    plan(original, detail) {
-      const best = canvas(original, detail)
-      const { overview, tiles } = plan(best)
-      const name = best === null ? 'overview' : `${best.width}x${best.height}`
-      return { original, detail, name, layout: [...tiles, overview] }
-    },
-    scale: (image, { original, detail }) => scale(image, canvas(original, detail)),
-  }
+  return tiling(edge, canvases, tokens, null)
 }
 
 /** The canvases of the file, in tiles. */
-function canvasesOf(metadata: Metadata, edge: number): Size[] {
+function canvasesIn(metadata: Metadata, edge: number): Size[] {
   const pixels = metadata.integers('clip.vision.image_grid_pinpoints')
   if (pixels.some((length) => length <= 0 || length % edge !== 0))
     throw badModel(`The canvases of the vision file are not whole tiles of ${edge} pixels.`)

@@ -1,5 +1,5 @@
-import type { Detail, Tile } from '../image-architecture.ts'
-import { bicubic, type Raster, resize, resizeInto, type Size } from './resize.ts'
+import type { Detail, ImagePipeline, Tile } from '../image-architecture.ts'
+import { bicubic, resize, resizeInto, type Size } from './resize.ts'
 
 /** The maximum number of tiles at `detail: auto`, in addition to the overview. On a CPU each may take seconds. */
 export const autoTiles = 4
@@ -15,48 +15,57 @@ export const squareTile =
     tokens,
   })
 
-/** Square tiles of the best canvas, and an overview of the whole. */
-export interface Tiling {
-  readonly longestEdge: number
-  /** @param canvas in tiles; null if the image is not cut */
-  plan(canvas: Size | null): { overview: Tile; tiles: readonly Tile[] }
-  /** The canvas of an image, in tiles; null if the image is not cut. */
-  canvas(original: Size, detail: Detail): Size | null
-  /** The overview, and the canvas if there is one. */
-  scale(image: Raster, canvas: Size | null): readonly Raster[]
-}
-
 /**
- * After llama.cpp's `mtmd_image_preprocessor_llava_uhd` with a list of canvases (tools/mtmd/mtmd-image.cpp).
- * @param canvases in tiles, in the order in which they are tried. @param tokens of each tile
+ * Square tiles of the best canvas, and an overview of the whole after them. After llama.cpp's
+ * `mtmd_image_preprocessor_llava_uhd` with a list of canvases (tools/mtmd/mtmd-image.cpp).
+ * @param canvases in tiles, in the order in which they are tried
+ * @param tokens of each tile
+ * @param marks text before and after the tiles of an image
  */
-export function tiling(edge: number, canvases: readonly Size[], tokens: number): Tiling {
+export function tiling(
+  edge: number,
+  canvases: readonly Size[],
+  tokens: number,
+  marks: readonly [string, string] | null,
+): Pick<ImagePipeline, 'longestEdge' | 'plan' | 'scale'> {
   const square = { width: edge, height: edge }
   const tile = squareTile(edge, tokens)
+
+  /** In tiles; null if the image is not cut. */
+  const canvasOf = (original: Size, detail: Detail): Size | null => {
+    if (detail === 'low' || (original.width <= edge && original.height <= edge)) return null
+    const most = detail === 'auto' ? autoTiles : Number.POSITIVE_INFINITY
+    const allowed = canvases.filter(({ width, height }) => width * height <= most)
+    return bestCanvas(original, allowed, edge)
+  }
+
   return {
     longestEdge: edge * Math.max(1, ...canvases.flatMap(({ width, height }) => [width, height])),
 
-    canvas(original, detail) {
-      if (detail === 'low' || (original.width <= edge && original.height <= edge)) return null
-      const most = detail === 'auto' ? autoTiles : Number.POSITIVE_INFINITY
-      const allowed = canvases.filter(({ width, height }) => width * height <= most)
-      return bestCanvas(original, allowed, edge)
-    },
-
-    plan(canvas) {
+    plan(original, detail) {
+      const canvas = canvasOf(original, detail)
       const { width: columns, height: rows } = canvas ?? { width: 0, height: 0 }
-      return {
-        overview: tile(0, 0, 0),
-        tiles: Array.from({ length: rows * columns }, (_, at) => tile(1, Math.floor(at / columns), at % columns)),
-      }
+      const cut = Array.from({ length: rows * columns }, (_, at) => tile(1, Math.floor(at / columns), at % columns))
+      const tiles = [...cut, tile(0, 0, 0)]
+      const name = canvas === null ? 'overview' : `${columns}x${rows}`
+      return { original, detail, name, layout: marks === null ? tiles : [marks[0], ...tiles, marks[1]] }
     },
 
-    scale(image, canvas) {
+    scale(image, { original, detail }) {
       const overview = resize(image, square, bicubic)
+      const canvas = canvasOf(original, detail)
       if (canvas === null) return [overview]
       return [overview, resizeInto(image, { width: canvas.width * edge, height: canvas.height * edge }, bicubic)]
     },
   }
+}
+
+/** Every canvas of `least` to `most` tiles with edges of at most `longest` tiles: first by width, then by height. */
+export function canvasesOf(least: number, most: number, longest = most): Size[] {
+  const edges = Array.from({ length: longest }, (_, at) => at + 1)
+  return edges
+    .flatMap((width) => edges.map((height) => ({ width, height })))
+    .filter(({ width, height }) => width * height >= least && width * height <= most)
 }
 
 /** The canvas that keeps most of the image's pixels, the smallest of equals: llama.cpp's `select_best_resolution`. */

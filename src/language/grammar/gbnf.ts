@@ -34,7 +34,8 @@ export function checkGrammar(grammar: string): void {
   checkTokens(rules)
 }
 
-const refused = (why: string): OrielError =>
+/** The error of a grammar that cannot be used. @param why a predicate: `has 3 characters` */
+export const refused = (why: string): OrielError =>
   new OrielError('invalid', `The grammar ${why}.`, { param: 'grammar', code: 'invalid_grammar' })
 
 type Alternatives = Element[][]

@@ -76,18 +76,9 @@ const node = z.looseObject({
 type Node = z.output<typeof node>
 
 /** Constraints that are not supported. */
-const unsupported = [
-  ...['not', 'if', 'dependentSchemas', 'dependentRequired', 'patternProperties', 'propertyNames', 'minProperties'],
-  ...[
-    'maxProperties',
-    'contains',
-    'uniqueItems',
-    'multipleOf',
-    'unevaluatedProperties',
-    'unevaluatedItems',
-    '$dynamicRef',
-  ],
-]
+const unsupported =
+  `not if dependentSchemas dependentRequired patternProperties propertyNames minProperties maxProperties contains
+  uniqueItems multipleOf unevaluatedProperties unevaluatedItems $dynamicRef`.split(/\s+/)
 
 /** Maximum nesting: a deeper schema is a mistake or an attack. */
 const mostDepth = 64
@@ -141,21 +132,12 @@ class GrammarWriter {
   }
 
   #typeRule(type: TypeName, schema: Node, path: Path): string {
-    switch (type) {
-      case 'null':
-        return '"null" ws'
-      case 'boolean':
-        return '("true" | "false") ws'
-      case 'integer':
-      case 'number':
-        return numberRule(type, schema, path)
-      case 'string':
-        return stringRule(schema, path)
-      case 'array':
-        return this.#arrayRule(schema, path)
-      case 'object':
-        return this.#objectRule(schema, path)
-    }
+    if (type === 'null') return '"null" ws'
+    if (type === 'boolean') return '("true" | "false") ws'
+    if (type === 'string') return stringRule(schema, path)
+    if (type === 'array') return this.#arrayRule(schema, path)
+    if (type === 'object') return this.#objectRule(schema, path)
+    return numberRule(type, schema, path)
   }
 
   #arrayRule({ items, prefixItems = [], minItems = 0, maxItems }: Node, path: Path): string {

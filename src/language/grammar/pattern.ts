@@ -82,12 +82,11 @@ class PatternReader {
     if (this.#take('?')) return [0, 1]
     if (!this.#take('{')) return [1, 1]
     const end = this.#rest.indexOf('}')
-    const bounds = /^(\d{1,4})(?:(,)(\d{1,4})?)?$/.exec(
-      this.#rest
-        .splice(0, end + 1)
-        .join('')
-        .slice(0, -1),
-    )
+    const inside = this.#rest
+      .splice(0, end + 1)
+      .slice(0, -1)
+      .join('')
+    const bounds = /^(\d{1,4})(?:(,)(\d{1,4})?)?$/.exec(inside)
     if (end < 0 || bounds === null) throw new Unreadable()
     const least = Number(bounds[1])
     const most = bounds[2] === undefined ? least : Number(bounds[3] ?? Number.POSITIVE_INFINITY)

@@ -118,25 +118,15 @@ export async function removeFiles(cache: string, repo: string, paths: ReadonlySe
 
 /** The blob that a snapshot's file links to; the file itself if it is not a link. */
 const blobOf = async (file: string): Promise<string> =>
-  fs.readlink(file).then(
-    (to) => path.resolve(path.dirname(file), to),
-    () => file,
-  )
+  path.resolve(path.dirname(file), await fs.readlink(file).catch(() => path.resolve(file)))
 
 async function filesBelow(folder: string): Promise<CachedFile[]> {
   const entries = await fs.readdir(folder, { recursive: true, withFileTypes: true }).catch(() => [])
   const files = entries.filter((entry) => !entry.isDirectory()).map((entry) => path.join(entry.parentPath, entry.name))
-  const present = await Promise.all(
-    files.map((file) =>
-      fs.stat(file).then(
-        () => true,
-        () => false,
-      ),
-    ),
-  )
   // A dangling link is not a file.
+  const present = await Promise.all(files.map((file) => fs.stat(file).catch(() => null)))
   return files
-    .filter((_, at) => present[at])
+    .filter((_, at) => present[at] !== null)
     .map((file) => ({ file, path: path.relative(folder, file).replaceAll('\\', '/') }))
 }
 

@@ -213,7 +213,6 @@ async function fill(client: HubClient, transfer: Transfer, watch: Watch): Promis
           if (!isIdentified(transfer)) mine.at = mine.from
           const bytes = await client.open(transfer.url, mine.at, mine.to, transfer.what, signal, transfer.validator)
           checkVersion(transfer, bytes)
-          checkLength(transfer, bytes)
           await copy(bytes, file, mine, () => watch.onBytes(done()))
         },
         () => mine.at,
@@ -255,21 +254,17 @@ async function copy({ chunks, partial }: Bytes, file: FileHandle, part: Part, on
   if (part.at < part.to) throw Object.assign(new Error('fewer bytes than announced'), { code: 'CUT_SHORT' })
 }
 
-/** @throws OrielError `file_changed` if the bytes may belong to another version than those downloaded */
+/** @throws OrielError if the bytes are not of the version that is downloaded: `file_changed` for a file without a hash */
 function checkVersion({ hash, validator, bytes, what }: Transfer, answer: Bytes): void {
-  if (hash !== null) return
+  const name = what.path ?? what.repo
+  const { totalBytes } = answer
+  const isOtherSize = totalBytes !== null && totalBytes !== bytes
+  if (hash !== null && isOtherSize)
+    throw new OrielError('invalid', `${name} should have ${bytes} bytes, but the hub sends ${totalBytes}.`)
   // Not every server supports `If-Range`.
   const isOther = validator !== null && (!answer.partial || (answer.validator ?? validator) !== validator)
-  if (isOther || (answer.totalBytes ?? bytes) !== bytes)
-    throw new OrielError('invalid', `${what.path ?? what.repo} changed during the download.`, { code: 'file_changed' })
-}
-
-function checkLength({ bytes, what }: Transfer, { totalBytes }: Bytes): void {
-  if (totalBytes !== null && totalBytes !== bytes)
-    throw new OrielError(
-      'invalid',
-      `${what.path ?? what.repo} should have ${bytes} bytes, but the hub sends ${totalBytes}.`,
-    )
+  if (hash === null && (isOther || isOtherSize))
+    throw new OrielError('invalid', `${name} changed during the download.`, { code: 'file_changed' })
 }
 
 /** Deletes the download if its hash does not match. @throws OrielError `invalid` */

@@ -1,4 +1,4 @@
-import { mkdir, open, readFile, rm, stat, utimes } from 'node:fs/promises'
+import { mkdir, readFile, rm, stat, utimes, writeFile } from 'node:fs/promises'
 import { hostname } from 'node:os'
 import path from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -39,9 +39,7 @@ export async function withLock<T>(
 /** Whether the file was created, and did not exist before. */
 async function take(file: string, text: string): Promise<boolean> {
   try {
-    const handle = await open(file, 'wx')
-    await handle.writeFile(text)
-    await handle.close()
+    await writeFile(file, text, { flag: 'wx' })
     return true
   } catch (error) {
     if (error instanceof Error && 'code' in error && error.code === 'EEXIST') return false

@@ -37,7 +37,6 @@ export function qwenImages(metadata: Metadata): QwenImages {
     factor,
 
     rope: {
-      theta: 10000,
       interleaved: false,
       pairs: 'halves',
       positions(of) {

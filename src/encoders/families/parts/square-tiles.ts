@@ -23,25 +23,17 @@ export function squareTiles(
   metadata: Metadata,
   tower: Transformer,
   canvases: readonly Size[],
-  [before, after]: readonly [string, string],
+  marks: readonly [string, string],
 ): SquareTiles {
   const reader = patchReader(metadata)
   const factor = metadata.number('clip.vision.projector.scale_factor', 1)
   const edge = metadata.number('clip.vision.image_size')
   const side = Math.floor(edge / reader.patch)
   const grid: Grid = { rows: side, columns: side }
-  const tiles = tiling(edge, canvases, (side / factor) ** 2)
 
   return {
     outside: {
-      longestEdge: tiles.longestEdge,
-      plan(original, detail) {
-        const canvas = tiles.canvas(original, detail)
-        const { overview, tiles: parts } = tiles.plan(canvas)
-        const name = canvas === null ? 'overview' : `${canvas.width}x${canvas.height}`
-        return { original, detail, name, layout: [before, ...parts, overview, after] }
-      },
-      scale: (image, { original, detail }) => tiles.scale(image, tiles.canvas(original, detail)),
+      ...tiling(edge, canvases, (side / factor) ** 2, marks),
       prepare: reader.read,
       grid: () => grid,
     },
