@@ -22,6 +22,32 @@ describe('an error of ask', () => {
     await oriel.close()
   })
 
+  it.each([
+    ['maxTokens', { maxTokens: 0 }],
+    ['temperature', { temperature: -1 }],
+    ['topP', { topP: 1.5 }],
+    ['topK', { topK: 0.5 }],
+    ['stop', { stop: [''] }],
+  ])('refuses a value out of range: %s', async (param, options) => {
+    const oriel = await create()
+    await expect(oriel.ask('What?', options)).rejects.toMatchObject({
+      kind: 'invalid',
+      code: 'invalid_value',
+      param,
+      message: expect.stringMatching(new RegExp(`^${param}: `)),
+    })
+    await oriel.close()
+  })
+
+  it('refuses a conversation without messages', async () => {
+    const oriel = await create()
+    await expect(oriel.ask([])).rejects.toMatchObject({
+      param: 'question',
+      message: 'The conversation has no messages.',
+    })
+    await oriel.close()
+  })
+
   it('names the option for what the backend calls otherwise, before the answer and within it', async () => {
     const oriel = await create(
       failing('early', new OrielError('invalid', 'No.', { param: 'prompt' })),

@@ -1,4 +1,5 @@
 import { readFile } from 'node:fs/promises'
+import { z } from 'zod'
 import {
   type Ask,
   type Attachment,
@@ -60,8 +61,26 @@ export interface QuestionOptions {
   signal?: AbortSignal | undefined
 }
 
-/** @throws OrielError `not_found` for a file that cannot be read */
+/** The ranges of the HTTP API. Programs in JavaScript have no types that would stop them. */
+const ranges = z.object({
+  maxTokens: z.int().min(1).optional(),
+  temperature: z.number().min(0).max(2).optional(),
+  topP: z.number().min(0).max(1).optional(),
+  topK: z.int().min(0).optional(),
+  minP: z.number().min(0).max(1).optional(),
+  seed: z.int().min(0).optional(),
+  stop: z.array(z.string().min(1)).optional(),
+})
+
+/** @throws OrielError `invalid` for an option out of its range, `not_found` for a file that cannot be read */
 export async function askOf(question: string | readonly Message[], options: QuestionOptions): Promise<Ask> {
+  const issue = ranges.safeParse(options).error?.issues[0]
+  if (issue !== undefined) {
+    const param = String(issue.path[0])
+    throw new OrielError('invalid', `${param}: ${issue.message}.`, { param, code: 'invalid_value' })
+  }
+  if (typeof question !== 'string' && question.length === 0)
+    throw new OrielError('invalid', 'The conversation has no messages.', { param: 'question', code: 'invalid_value' })
   const { images = [], system, schema, tools = [] } = options
   const asked: readonly Message[] =
     typeof question === 'string'
