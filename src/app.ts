@@ -3,7 +3,7 @@ import { z } from 'zod'
 import { askOf, attachmentOf, type ImageInput, inOptions, type Message, type QuestionOptions } from './app/question.ts'
 import { Reply } from './app/reply.ts'
 import { type Config, loadConfig, type OrielSettings, variableOf } from './config.ts'
-import { type Backend, type Count, deploy, embedded, type ListedModel } from './deployments/index.ts'
+import { type Backend, type Count, deploy, embedded, isCalled, type ListedModel } from './deployments/index.ts'
 import { imageFamilies } from './encoders/index.ts'
 import { type Compute, chooseDevice } from './engine/index.ts'
 import { changingErrors, OrielError, shuttingDown } from './errors.ts'
@@ -159,8 +159,9 @@ export async function createOriel(settings: OrielSettings = {}, around: Surround
 
     async load(names = named, { onProgress } = {}) {
       const report = async (): Promise<void> => {
-        for (const { id, progress } of await Promise.all(names.map((name) => deployments.describe(name))))
-          if (progress !== null) onProgress?.(id, progress)
+        for (const model of await deployments.list())
+          if (model.progress !== null && names.some((name) => isCalled(model, name)))
+            onProgress?.(model.id, model.progress)
       }
       // A load that fails reports its error itself.
       const timer = onProgress && setInterval(() => void report().catch(() => {}), progressInterval)

@@ -24,7 +24,9 @@ export async function serve(flags: ServeFlags): Promise<void> {
     server: { host, port, strict },
     models: { dirs: modelsDir },
   })
-  const { url, models } = await oriel.listen({ onProgress: showProgress() }).catch(async (error: unknown) => {
+  // Each report lists the models: it is only worth it for a person who reads it.
+  const onProgress = process.stderr.isTTY ? showProgress() : undefined
+  const { url, models } = await oriel.listen({ onProgress }).catch(async (error: unknown) => {
     await oriel.close()
     throw error
   })
@@ -44,11 +46,11 @@ export async function serve(flags: ServeFlags): Promise<void> {
   process.on('SIGTERM', () => void stop())
 }
 
-/** A line every two seconds about a model that takes long to load, on a terminal. */
+/** Writes a line every two seconds about a model that takes long to load. */
 function showProgress(): (model: string, share: number) => void {
   let shown = performance.now()
   return (model, share) => {
-    if (!process.stderr.isTTY || performance.now() - shown < 2000) return
+    if (performance.now() - shown < 2000) return
     shown = performance.now()
     process.stderr.write(`Loading ${model}: ${Math.floor(share * 100)} %\n`)
   }

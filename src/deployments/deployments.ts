@@ -159,7 +159,8 @@ export function deploy(options: DeploymentOptions): Deployments {
   }
 }
 
-const isCalled = ({ id, aliases }: Pick<ModelCard, 'id' | 'aliases'>, name: string): boolean =>
+/** Whether a request that names a model by `name` means this one. */
+export const isCalled = ({ id, aliases }: Pick<ModelCard, 'id' | 'aliases'>, name: string): boolean =>
   id === name || id === name.replace(inAccount, '') || aliases.includes(name)
 
 const sameFiles = (a: ModelCard, b: ModelCard): boolean =>
