@@ -22,6 +22,15 @@ describe('an error of ask', () => {
     await oriel.close()
   })
 
+  it('names the models that can be asked instead, backends among them', async () => {
+    const oriel = await create()
+    await expect(oriel.ask('What?', { model: 'gpt-5' })).rejects.toMatchObject({
+      kind: 'not_found',
+      message: expect.stringMatching(/^The model "gpt-5" was not found\. The models are: plain\b/),
+    })
+    await oriel.close()
+  })
+
   it.each([
     ['maxTokens', { maxTokens: 0 }],
     ['temperature', { temperature: -1 }],

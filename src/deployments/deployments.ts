@@ -71,6 +71,7 @@ export function deploy(options: DeploymentOptions): Deployments {
   const budget = new MemoryBudget(budgetBytes)
   const known = new Map<string, Deployment>()
   const services = { budget, start, config: config.loading, log }
+  const named = [...backends.map(({ info }) => info), ...cards]
   let closed = false
 
   const cardOf = async (name: string): Promise<ModelCard> => {
@@ -83,7 +84,7 @@ export function deploy(options: DeploymentOptions): Deployments {
       cards.find((one) => isCalled(one, name)) ??
       (await found(name)) ??
       (short === name ? undefined : await found(short))
-    if (card === undefined) throw await missing(name, cards, library)
+    if (card === undefined) throw await missing(name, named, library)
     return card
   }
   const find: Deployments['find'] = async (name, signal, options = {}) => {
@@ -143,7 +144,7 @@ export function deploy(options: DeploymentOptions): Deployments {
       const entry = entryOf(name)
       if (found !== undefined) return found
       if (entry !== undefined) return pullable(entry, config.prices)
-      throw await missing(name, cards, library)
+      throw await missing(name, named, library)
     },
     loaded: () => [...backends, ...[...known.values()].flatMap(({ backend }) => backend ?? [])],
     memory: {
@@ -166,9 +167,9 @@ export const isCalled = ({ id, aliases }: Pick<ModelCard, 'id' | 'aliases'>, nam
 const sameFiles = (a: ModelCard, b: ModelCard): boolean =>
   a.decoder === b.decoder && a.projector === b.projector && a.bytes === b.bytes && a.created === b.created
 
-async function missing(name: string, cards: readonly ModelCard[], library: Library): Promise<OrielError> {
+async function missing(name: string, named: readonly { id: string }[], library: Library): Promise<OrielError> {
   const entry = entryOf(name) ?? entryOf(name.replace(inAccount, ''))
-  const ids = new Set([...cards, ...(await library.list()).models].map(({ id }) => id))
+  const ids = new Set([...named, ...(await library.list()).models].map(({ id }) => id))
   const why =
     entry === undefined
       ? `was not found. The models are: ${[...ids].join(', ')}.`
