@@ -40,7 +40,14 @@ export function createMedia(config: MediaConfig, log?: Logger, resolve?: Resolve
   const pixelsInFlight = new Semaphore(config.maxPixelsInFlight)
   const newRequest = boundPixels(config.maxPixelsHeld)
   const prefetched = new WeakMap<AbortSignal, Map<string, Promise<Fetched>>>()
+  /** The size of all that is prefetched. */
   let prefetches = 0
+  const takePrefetched = (signal: AbortSignal) => {
+    const early = prefetched.get(signal)
+    prefetched.delete(signal)
+    prefetches -= early?.size ?? 0
+    return early
+  }
   void decoders.warm()
 
   const loadOne = async (
@@ -80,9 +87,8 @@ export function createMedia(config: MediaConfig, log?: Logger, resolve?: Resolve
         longestEdge,
         budget: requestBudget(config),
         count: newRequest(signal),
-        early: prefetched.get(signal),
+        early: takePrefetched(signal),
       }
-      prefetched.delete(signal)
       return await inOrder(sources, signal, async (source, stop) => {
         try {
           return await loadOne(source, context, stop)
@@ -98,11 +104,9 @@ export function createMedia(config: MediaConfig, log?: Logger, resolve?: Resolve
           .map(({ url }) => url)
           .filter(isRemote),
       )
-      if (urls.size === 0 || prefetches + urls.size > maxPrefetches || signal.aborted) return
+      if (urls.size === 0 || prefetches + urls.size > maxPrefetches || prefetched.has(signal) || signal.aborted) return
       prefetches += urls.size
-      onAbort(signal, () => {
-        prefetches -= urls.size
-      })
+      onAbort(signal, () => takePrefetched(signal))
       const early = new Map([...urls].map((url) => [url, fetcher.fetch(url, signal)]))
       for (const fetched of early.values()) fetched.catch(() => {})
       prefetched.set(signal, early)

@@ -103,6 +103,31 @@ describe('the images of a request', () => {
     }
   })
 
+  it('are fetched before the load, however many images the requests that are being answered have loaded', async () => {
+    const image = await plain(4, 4)
+    const asked: string[] = []
+    const host = createServer(({ url = '' }, response) => {
+      asked.push(url)
+      response.end(image)
+    })
+    await new Promise<void>((resolve) => host.listen(0, '127.0.0.1', resolve))
+    const { port } = host.address() as AddressInfo
+    const requests = Array.from({ length: 8 }, () => new AbortController())
+    try {
+      for (const [request, { signal }] of requests.entries()) {
+        const sources = Array.from({ length: 10 }, (_, index): AttachmentSource => {
+          return { kind: 'image', url: `http://127.0.0.1:${port}/${request}/${index}`, param: `images[${index}]` }
+        })
+        media.prefetch(sources, signal)
+        await vi.waitFor(() => expect(asked).toHaveLength((request + 1) * 10))
+        expect(await media.load(sources, 512, signal)).toHaveLength(10)
+      }
+    } finally {
+      for (const request of requests) request.abort()
+      host.close()
+    }
+  })
+
   it('have a hash of their pixels and size, whatever the file', async () => {
     const of = async (file: Buffer) => (await loadOne(file))?.images[0]?.hash
     const [tall, wide] = [await plain(20, 40), await plain(40, 20)]
