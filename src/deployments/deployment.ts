@@ -106,13 +106,13 @@ export class Deployment implements Resident {
     } catch (error) {
       if (this.#waiting.delete(waiter)) {
         if (this.#waiting.size === 0 && !this.#starting) this.#loading?.abort()
-      }
-      // It was admitted while its wait ended, and nothing else counts it out.
-      else
+      } else {
+        // It was admitted while its wait ended, and nothing else counts it out.
         await waiter.promise.then(
           () => this.#exit(),
           () => {},
         )
+      }
       throw error
     } finally {
       clearTimeout(timer)
