@@ -1,7 +1,8 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest, RouteHandlerMethod } from 'fastify'
 import { OrielError } from '../errors.ts'
-import type { Dialect } from './dialects/dialect.ts'
-import { dialectBelow } from './dialects/index.ts'
+import { escaped } from '../regexp.ts'
+import type { Dialect, Method } from './dialects/dialect.ts'
+import { bases, defaultDialect } from './dialects/index.ts'
 
 declare module 'fastify' {
   interface FastifyContextConfig {
@@ -13,6 +14,8 @@ declare module 'fastify' {
 interface Route {
   methods: string[]
   dialect: Dialect | undefined
+  /** Matches its paths. */
+  matches: RegExp
 }
 
 /** The routes of a server. They know the dialect of every request, and why a request has no route. */
@@ -25,16 +28,24 @@ export class Routes {
   }
 
   /** @param dialect of the route; undefined for Oriel's own, such as `/health` */
-  add(method: 'GET' | 'POST' | 'DELETE', url: string, handler: RouteHandlerMethod, dialect?: Dialect): void {
-    const route = this.#routes.get(url) ?? { methods: [], dialect }
+  add(method: Method, url: string, handler: RouteHandlerMethod, dialect?: Dialect): void {
+    const route = this.#routes.get(url) ?? { methods: [], dialect, matches: pathsOf(url) }
     route.methods.push(method)
     this.#routes.set(url, route)
     this.#server.route({ method, url, config: dialect === undefined ? {} : { dialect }, handler })
   }
 
+  /** The dialect of a request's endpoint. A URL that is none belongs to the nearest endpoint or base above it. */
   dialectOf({ url, routeOptions }: FastifyRequest): Dialect {
-    const path = pathOf(url)
-    return routeOptions.config?.dialect ?? this.#at(path)?.dialect ?? dialectBelow(path)
+    const found = routeOptions.config?.dialect
+    if (found !== undefined) return found
+    const parts = pathOf(url).split('/', mostParts)
+    for (let length = parts.length; length > 0; length--) {
+      const above = parts.slice(0, length).join('/')
+      const dialect = this.#at(above)?.dialect ?? bases.get(above)
+      if (dialect !== undefined) return dialect
+    }
+    return defaultDialect
   }
 
   /** Answers a request that has no handler: CORS preflights with what is allowed. @throws OrielError for any other */
@@ -58,11 +69,15 @@ export class Routes {
   }
 
   #at(path: string): Route | undefined {
-    const found = [...this.#routes].find(([pattern]) =>
-      pattern.endsWith('/*') ? path.startsWith(pattern.slice(0, -1)) : path === pattern,
-    )
-    return found?.[1]
+    return [...this.#routes.values()].find(({ matches }) => matches.test(path))
   }
 }
 
+/** No endpoint has a longer path. */
+const mostParts = 12
+
 const pathOf = (url: string): string => url.split('?')[0] ?? ''
+
+/** @param pattern in the syntax of the router: `/a/:name/*` */
+const pathsOf = (pattern: string): RegExp =>
+  new RegExp(`^${escaped(pattern).replace(/:\w+/g, '[^/]+').replace('\\*', '.*')}$`)

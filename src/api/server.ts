@@ -44,6 +44,8 @@ export function createServer(services: AnswerServices, config: Config['server'],
   const routes = new Routes(server)
   server.removeAllContentTypeParsers()
   server.addContentTypeParser<Buffer>('application/json', { parseAs: 'buffer' }, (_request, body, done) => {
+    // Clients that set the type of every request send it without a body too: what requires one says so itself.
+    if (body.length === 0) return done(null, undefined)
     try {
       // Megabytes of base64 are ASCII, which decodes much faster as latin1 and blocks the event loop for less time.
       done(null, JSON.parse(isAscii(body) ? body.toString('latin1') : body.toString()))
@@ -55,6 +57,8 @@ export function createServer(services: AnswerServices, config: Config['server'],
     describeRequest(reply, request.id, routes.dialectOf(request))
     reply.header('access-control-allow-origin', '*')
     reply.header('access-control-expose-headers', '*')
+    // Before its body is read: what is wrong with a request that goes nowhere is its URL.
+    if (request.is404) return routes.missing(request, reply)
   })
   server.setErrorHandler(fail)
   endWithLastAnswer(server)
@@ -88,7 +92,6 @@ export function createServer(services: AnswerServices, config: Config['server'],
     await services.clearCache()
     return reply.status(204).send()
   })
-  server.setNotFoundHandler((request, reply) => routes.missing(request, reply))
   return server
 }
 

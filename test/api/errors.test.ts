@@ -91,7 +91,7 @@ describe('an error', () => {
     expect(stream).toContain('"param":"response_format"')
   })
 
-  it('belongs to the dialect of the endpoint, or else to the owner of the base', async () => {
+  it('belongs to the dialect of the endpoint, or else of the nearest endpoint or base above it', async () => {
     const url = await failing('internal')
     const keysOf = async (path: string, method = 'GET') =>
       Object.keys((await (await fetch(url + path, { method })).json()) as object)
@@ -101,7 +101,8 @@ describe('an error', () => {
     expect(await keysOf('/v1/messages')).toEqual(anthropic)
     expect(await keysOf('/openai/v1/messages/count_tokens?a=b')).toEqual(anthropic)
     expect(await keysOf('/v1/%6Dessages', 'POST')).toEqual(anthropic)
-    expect(await keysOf('/v1/messages/batches')).toEqual(openai)
+    expect(await keysOf('/v1/messages/batches')).toEqual(anthropic)
+    expect(await keysOf('/messages/batches')).toEqual(anthropic)
     expect(await keysOf('/openai/v1/nothing')).toEqual(novita)
     expect(await keysOf('/openai/nothing')).toEqual(novita)
     expect(await keysOf('/openaiv1')).toEqual(openai)

@@ -2,6 +2,7 @@ import { connect } from 'node:net'
 import { setTimeout as pause } from 'node:timers/promises'
 import { afterEach, describe, expect, it, vi } from 'vitest'
 import { OrielError } from '../../src/errors.ts'
+import { version } from '../../src/version.ts'
 import { endEvents, promptEvent, type Script, startScripted, textEvent } from '../support/scripted.ts'
 
 let close = async (): Promise<void> => {}
@@ -48,7 +49,7 @@ describe('a stream on the wire', () => {
   it('has exactly these bytes', async () => {
     const text = await (await post(await start(hello), { stream: true })).text()
     const chunk = (choice: string, usage = ''): string =>
-      `data: {"id":"ID","object":"chat.completion.chunk","created":0,"model":"scripted","system_fingerprint":null,"choices":[{"index":0,${choice}}]${usage}}\n\n`
+      `data: {"id":"ID","object":"chat.completion.chunk","created":0,"model":"scripted","system_fingerprint":"oriel-${version}","choices":[{"index":0,${choice}}]${usage}}\n\n`
     expect(text.replace(/chatcmpl-[\w-]+/g, 'ID').replace(/"created":\d+/g, '"created":0')).toBe(
       chunk('"delta":{"role":"assistant","content":""},"logprobs":null,"finish_reason":null') +
         chunk('"delta":{"content":"Hel"},"logprobs":null,"finish_reason":null') +
@@ -370,6 +371,28 @@ describe('HTTP', () => {
       expect(Object.keys(JSON.parse(text).error)).toEqual(['message', 'type', 'param', 'code'])
       expect(text).not.toMatch(/secret|\.ts|\bat \//)
     }
+  })
+
+  it('is refused for its URL before its body is read', async () => {
+    const url = await start(hello)
+    const sent = (method: string, path: string, body?: string) =>
+      fetch(url + path, {
+        method,
+        headers: { 'content-type': 'application/json' },
+        ...(body === undefined ? {} : { body }),
+      })
+    for (const [method, path, status] of [
+      ['POST', '/nothing', 404],
+      ['DELETE', '/v1/nothing', 404],
+      ['DELETE', '/v1/chat/completions', 405],
+      ['POST', '/v1/models', 405],
+    ] as const)
+      for (const body of [undefined, '{'])
+        expect([path, (await sent(method, path, body)).status]).toEqual([path, status])
+    expect((await sent('DELETE', '/admin/cache')).status).toBe(204)
+    expect(await (await sent('POST', '/v1/chat/completions')).json()).toMatchObject({
+      error: { message: 'The body must be an object; found nothing.' },
+    })
   })
 
   it('ignores parameters named like properties of Object.prototype', async () => {

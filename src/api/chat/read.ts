@@ -24,7 +24,7 @@ export function readChat(body: ChatRequest, context: RequestContext): AnswerRequ
       variables: variablesOf(body),
       splitReasoning: body.separate_reasoning ?? true,
       continues: continuesOf(body, messages),
-      longest: body.prompt_truncate_len ?? null,
+      longest: body.prompt_truncate_len || null,
     },
     attachments,
     settings: {

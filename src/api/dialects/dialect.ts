@@ -14,8 +14,8 @@ export interface Dialect {
   /** The provider's name, for the documentation. */
   title: string
   /**
-   * URL prefixes of the endpoints. Dialects may share one if their endpoints differ. A URL below a shared base that is
-   * no endpoint belongs to the first dialect of the registry that has the base.
+   * URL prefixes of the endpoints. Dialects may share one if their endpoints differ. A URL that is no endpoint belongs to
+   * the nearest endpoint or base above it, and a shared base to the first dialect of the registry that has it.
    */
   bases: readonly string[]
   endpoints: readonly Endpoint[]
@@ -40,9 +40,11 @@ export interface ErrorFormat<Body extends z.ZodObject = z.ZodObject> {
   body(error: OrielError, requestId: string): z.output<Body>
 }
 
+export type Method = 'GET' | 'HEAD' | 'POST' | 'DELETE'
+
 /** One URL below the bases of a dialect: how it is served and what the OpenAPI document says about it. */
 export interface Endpoint {
-  method: 'GET' | 'POST'
+  method: Method
   /** In the syntax of OpenAPI: `/models/{model}`. */
   path: string
   /** In the syntax of the router, if that differs. */

@@ -19,14 +19,6 @@ export const defaultDialect = openai
 /** Every base with the dialect that owns it. */
 export const bases: ReadonlyMap<string, Dialect> = ownersOf(dialects)
 
-/** The dialect of a URL that is no endpoint: the owner of the longest base above it. @param path without the query */
-export function dialectBelow(path: string): Dialect {
-  const [longest = ''] = [...bases.keys()]
-    .filter((base) => path === base || path.startsWith(`${base}/`))
-    .sort((a, b) => b.length - a.length)
-  return bases.get(longest) ?? defaultDialect
-}
-
 function ownersOf(all: readonly Dialect[]): Map<string, Dialect> {
   const owners = new Map<string, Dialect>()
   for (const dialect of all) for (const base of dialect.bases) if (!owners.has(base)) owners.set(base, dialect)

@@ -8,7 +8,8 @@ const errors: ErrorFormat<typeof openaiError> = {
 
 export const openai: Dialect = {
   title: 'OpenAI',
-  bases: ['/v1'],
+  // Clients of vLLM and llama.cpp leave `/v1` out.
+  bases: ['/v1', ''],
   endpoints: openaiEndpoints,
   errors,
   defaults: { overflow: 'error', completionTokens: 16 },

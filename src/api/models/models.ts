@@ -1,6 +1,9 @@
 import { z } from 'zod'
 import type { ListedModel } from '../../deployments/index.ts'
 import type { Endpoint } from '../dialects/dialect.ts'
+import { parseBody } from '../request/validation.ts'
+
+const states = ['loaded', 'loading', 'available', 'failed', 'not_pulled'] as const
 
 export const model = z.strictObject({
   id: z.string(),
@@ -8,9 +11,7 @@ export const model = z.strictObject({
   created: z.int().describe('Seconds since 1970.'),
   owned_by: z.string(),
   aliases: z.array(z.string()).describe('Other names that requests may use.'),
-  state: z
-    .enum(['loaded', 'loading', 'available', 'failed', 'not_pulled'])
-    .describe('An available model is loaded when a request names it.'),
+  state: z.enum(states).describe('An available model is loaded when a request names it.'),
   progress: z.number().optional().describe('Fraction that is loaded, from 0 to 1, while the state is loading.'),
   error: z.string().optional().describe('Why loading failed.'),
   context_length: z.int(),
@@ -39,16 +40,20 @@ export const modelsEndpoint: Endpoint = {
   method: 'GET',
   path: '/models',
   tag: 'Models',
-  summary: 'List the models of this server, and those of the catalogue that `oriel pull` can fetch',
+  summary: 'List the models of this server',
   query: [
     { name: 'features', description: 'Only models with this feature, such as `vision`.' },
     { name: 'filter', description: 'Same as features.' },
+    {
+      name: 'state',
+      description: 'Only models in this state. `all` adds the models of the catalogue that `oriel pull` can fetch.',
+    },
   ],
   answer: modelList,
   handler:
     ({ services: { deployments } }) =>
     async ({ query }) =>
-      listOf(await deployments.list(), query as Query),
+      listOf(await deployments.list(), parseBody(modelsQuery, query)),
 }
 
 /** `GET /models/{model}`. A model id may contain slashes: accounts/oriel/models/pocket. */
@@ -100,17 +105,24 @@ function modelOf(listed: ListedModel): z.output<typeof model> {
   }
 }
 
-interface Query {
-  features?: string | string[]
-  /** Fireworks' name for it: `?filter=Vision`. */
-  filter?: string | string[]
-}
+const features = z.union([z.string(), z.array(z.string())]).optional()
 
-function listOf(models: readonly ListedModel[], query: Query): z.output<typeof modelList> {
+const modelsQuery = z.object({
+  features,
+  /** Fireworks' name for it: `?filter=Vision`. */
+  filter: features,
+  state: z.enum(['all', ...states]).optional(),
+})
+
+function listOf(models: readonly ListedModel[], query: z.output<typeof modelsQuery>): z.output<typeof modelList> {
   const wanted = [query.features ?? query.filter ?? []].flat().map((feature) => feature.toLowerCase())
-  const data = models.map(modelOf)
+  const data = models.filter(({ state }) => isShown(state, query.state)).map(modelOf)
   return {
     object: 'list',
     data: data.filter(({ features }) => wanted.every((feature) => features.includes(feature))),
   }
 }
+
+/** A client that lists models wants those that it can use, so the catalogue has to be asked for. */
+const isShown = (state: ListedModel['state'], wanted: z.output<typeof modelsQuery>['state']): boolean =>
+  wanted === undefined ? state !== 'not_pulled' : wanted === 'all' || wanted === state

@@ -24,7 +24,10 @@ export function openapiDocument(dialects: readonly Dialect[], version: string): 
       description: `An inference server for vision-language models that speaks the APIs of ${titles}.`,
       license: { name: 'MIT', identifier: 'MIT' },
     },
-    servers: [...bases].map(([url, { title }]) => ({ url, description: `Errors and defaults of ${title}` })),
+    servers: [...bases].map(([url, { title }]) => ({
+      url: url || '/',
+      description: `Errors and defaults of ${title}`,
+    })),
     security: [{}, { bearer: [] }],
     paths,
     components: {

@@ -82,8 +82,8 @@ export const parameters = {
   echo: optional(z.boolean(), 'Return the prompt before the answer.'),
   echo_last: optional(z.int().min(0), 'Return this many of the last prompt tokens before the answer.'),
   prompt_truncate_len: optional(
-    z.int().min(1),
-    'Maximum number of prompt tokens. The oldest turns are left out to meet it. Chats only.',
+    z.int().min(0),
+    'Maximum number of prompt tokens. The oldest turns are left out to meet it. 0: no limit. Chats only.',
   ),
   raw_output: optional(z.boolean(), 'Return the raw prompt and output of the model, control tokens included.'),
   return_token_ids: optional(z.boolean(), 'Return the ids of all tokens.'),

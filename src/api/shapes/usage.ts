@@ -1,5 +1,6 @@
 import { z } from 'zod'
 import { type AnswerEvent, type Choice, Collected, type PromptUsage, type Tally } from '../../deployments/index.ts'
+import { version } from '../../version.ts'
 import type { RunningAnswer } from '../answering/answer.ts'
 
 /** `usage` of OpenAI's chats and completions. `images` is Oriel's own. */
@@ -42,13 +43,16 @@ export const heading = {
   id: z.string(),
   created: z.int().describe('Seconds since 1970.'),
   model: z.string(),
-  system_fingerprint: z.null(),
+  system_fingerprint: z.string().describe('The version of the server.'),
 }
+
+/** Answers to the same request with the same seed may differ between versions. */
+const fingerprint = `oriel-${version}`
 
 export const headingOf = <T extends string>(
   { id, created, model }: RunningAnswer,
   { prefix, object }: { prefix: string; object: T },
-) => ({ id: `${prefix}-${id}`, object, created, model, system_fingerprint: null })
+) => ({ id: `${prefix}-${id}`, object, created, model, system_fingerprint: fingerprint })
 
 export const finishReason = z.enum(['stop', 'length', 'tool_calls'])
 
