@@ -3,10 +3,10 @@ import type { z } from 'zod'
 import type { Timings } from '../deployments/index.ts'
 import { countPrompts, observed, type PromptCounts, type RunningAnswer, startAnswers } from './answering/answer.ts'
 import type { AnswerRequest } from './answering/request.ts'
-import type { Dialect, Endpoint, RequestContext, RouteOptions } from './dialects/dialect.ts'
+import type { Endpoint, RequestContext, RouteOptions } from './dialects/dialect.ts'
 import { logError, toOrielError } from './errors.ts'
 import { describeAnswer, describeTimings } from './headers.ts'
-import { parseBody, unknownParameters } from './request/validation.ts'
+import { invalidValue, parseBody, unknownParameters } from './request/validation.ts'
 import { type Framing, sendEvents } from './sse.ts'
 
 type Documentation = Pick<Endpoint, 'path' | 'tag' | 'summary'>
@@ -97,26 +97,35 @@ function answering<Body extends StreamableBody, Answer extends z.ZodType, Event 
 /** @throws OrielError `invalid` */
 function readRequest<Body extends z.ZodObject, Answer extends z.ZodType>(
   { body, read }: Protocol<Body, Answer>,
-  { strict, dialect }: RouteOptions,
+  options: RouteOptions,
   request: FastifyRequest,
   reply: FastifyReply,
 ) {
+  const { strict } = options
   const parsed = parseBody(body, request.body)
-  const ignored = unknownParameters(body, parsed, strict)
+  const unknown = unknownParameters(body, parsed, strict)
   // The schema let them pass unchecked, so nothing behind it may see them.
-  for (const name of ignored) Reflect.deleteProperty(parsed, name)
-  if (ignored.length > 0)
-    reply.header(
-      'x-oriel-ignored-parameters',
-      ignored.map((name) => encodeURIComponent(name.toWellFormed())).join(', '),
-    )
-  const context = contextOf(request, dialect)
-  return { parsed, context, requests: read(parsed, context), signal: whenClosed(reply) }
+  for (const name of unknown) Reflect.deleteProperty(parsed, name)
+  const ignored = unknown.map((name) => encodeURIComponent(name.toWellFormed()))
+  const context = contextOf(request, options, ignored)
+  const requests = read(parsed, context)
+  if (ignored.length > 0) reply.header('x-oriel-ignored-parameters', ignored.join(', '))
+  return { parsed, context, requests, signal: whenClosed(reply) }
 }
 
-function contextOf({ id, headers }: FastifyRequest, dialect: Dialect): RequestContext {
+/** @param ignored receives what the request's reader ignores */
+function contextOf({ id, headers }: FastifyRequest, { dialect, strict }: RouteOptions, ignored: string[]) {
   const isolation = headers['x-prompt-cache-isolation-key']
-  return { dialect, isolationKey: typeof isolation === 'string' ? isolation : '', requestId: id }
+  const context: RequestContext = {
+    dialect,
+    isolationKey: typeof isolation === 'string' ? isolation : '',
+    requestId: id,
+    ignore(param, reason) {
+      if (strict) throw invalidValue(param, `${param} ${reason}.`)
+      ignored.push(param)
+    },
+  }
+  return context
 }
 
 async function* later<Event>(

@@ -2,7 +2,7 @@ import type { FastifyInstance, FastifyReply, FastifyRequest, RouteHandlerMethod 
 import { OrielError } from '../errors.ts'
 import { escaped } from '../regexp.ts'
 import type { Dialect, Method } from './dialects/dialect.ts'
-import { bases, defaultDialect } from './dialects/index.ts'
+import { bases, defaultDialect, markedDialect } from './dialects/index.ts'
 
 declare module 'fastify' {
   interface FastifyContextConfig {
@@ -36,8 +36,8 @@ export class Routes {
   }
 
   /** The dialect of a request's endpoint. A URL that is none belongs to the nearest endpoint or base above it. */
-  dialectOf({ url, routeOptions }: FastifyRequest): Dialect {
-    const found = routeOptions.config?.dialect
+  dialectOf({ url, headers, routeOptions }: FastifyRequest): Dialect {
+    const found = markedDialect(headers) ?? routeOptions.config?.dialect
     if (found !== undefined) return found
     const parts = pathOf(url).split('/', mostParts)
     for (let length = parts.length; length > 0; length--) {

@@ -3,7 +3,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { OrielError } from '../../src/errors.ts'
 import { postJson } from '../support/http.ts'
 import { dataUrl, shape } from '../support/images.ts'
-import { startWords } from '../support/scripted.ts'
+import { promptEvent, startScripted, startWords, textEvent } from '../support/scripted.ts'
 import { startServer, type TestServer } from '../support/server.ts'
 
 interface Message {
@@ -20,12 +20,15 @@ interface Message {
 const post = (url: string, body: object, path = 'messages') =>
   postJson(`${url}/v1/${path}`, body, { headers: { 'anthropic-version': '2023-06-01', 'x-api-key': 'none' } })
 
+const hi = [{ role: 'user', content: 'Hi' }]
+const format = { format: { type: 'json_schema', schema: { type: 'object' } } }
+
 interface StreamEvent {
   type: string
   index?: number
   message?: Message
   content_block?: { type: string; name?: string }
-  delta?: { text?: string; thinking?: string; partial_json?: string; stop_reason?: string }
+  delta?: { type?: string; text?: string; thinking?: string; partial_json?: string; stop_reason?: string }
   usage?: Message['usage']
 }
 
@@ -221,7 +224,45 @@ describe('messages of the built-in model', () => {
       400,
       /: tools\[0\]\.input_schema has a \$ref to a place that does not exist/,
     ],
-    ['an unknown role', { messages: [{ role: 'system', content: 'Hi' }] }, 400, /"user" or "assistant"/],
+    ['an unknown role', { messages: [{ role: 'tool', content: 'Hi' }] }, 400, /"user", "assistant" or "system"/],
+    [
+      'an unknown block',
+      { messages: [{ role: 'user', content: [{ type: 'img' }] }] },
+      400,
+      /must be "text", "image", "document", "search_result", "tool_use", "tool_result" or "thinking"/,
+    ],
+    [
+      'an unknown tool',
+      { tools: [{ type: 'function', name: 'f' }] },
+      400,
+      /tools\[0\]\.type must be "custom", or one of the tools that Anthropic defines/,
+    ],
+    ['a tool without a schema', { tools: [{ name: 'f' }] }, 400, /tools\[0\]\.input_schema must be an object/],
+    [
+      'a required call of a tool that cannot be offered',
+      { tools: [{ type: 'web_search_20250305', name: 'web_search' }], tool_choice: { type: 'any' } },
+      400,
+      /there are no tools/,
+    ],
+    [
+      'a format together with a required call',
+      { output_config: format, tools: [{ name: 'f', input_schema: {} }], tool_choice: { type: 'any' } },
+      400,
+      /output_config\.format and a tool_choice/,
+    ],
+    ['two formats', { output_config: format, output_format: format.format }, 400, /send one of them/],
+    [
+      'a format together with an answer to continue',
+      { output_config: format, messages: [...hi, { role: 'assistant', content: '{' }] },
+      400,
+      /output_config\.format and a last message of the assistant/,
+    ],
+    [
+      'a format whose schema has no grammar',
+      { output_config: { format: { type: 'json_schema', schema: { $ref: '#/$defs/none' } } } },
+      400,
+      /\$ref to a place that does not exist/,
+    ],
   ])('refuse %s with an error of Anthropic’s API', async (_, over, status, says) => {
     const response = await post(oriel.url, asked(over))
     const { type, error } = (await response.json()) as Message
@@ -315,6 +356,91 @@ describe('messages of any model', () => {
     expect(promptText()).toContain('Of clouds\nThey rain.<|im_end|>')
     expect(promptText()).toContain('<tool_response>\nError: no such city\n</tool_response>')
     expect(promptText()).toContain('<tool_response>\nError: \n</tool_response>')
+  })
+
+  it('end a thought in a stream with its signature', async () => {
+    const { url } = await start(words)
+    const events = await eventsOf(await post(url, { ...body, stream: true }))
+    expect(events.filter(({ index }) => index === 0).map(({ type, delta }) => delta?.type ?? type)).toEqual([
+      'content_block_start',
+      'thinking_delta',
+      'thinking_delta',
+      'thinking_delta',
+      'signature_delta',
+      'content_block_stop',
+    ])
+  })
+
+  it('offer the tools that clients run, leave out those of servers, and say so', async () => {
+    const { url, promptText } = await start(['Hm.'])
+    const response = await post(url, {
+      ...body,
+      tools: [
+        { type: 'web_search_20250305', name: 'web_search', max_uses: 5 },
+        { type: 'bash_20250124', name: 'bash' },
+        ...body.tools,
+        { type: 'text_editor_20250728', name: 'str_replace_based_edit_tool' },
+        { type: 'memory_20250818', name: 'memory' },
+        { type: 'computer_20250124', name: 'computer', display_width_px: 1024, display_height_px: 768 },
+        { type: 'code_execution_20250825', name: 'code_execution' },
+        { type: 'mcp_toolset', mcp_server_name: 'a' },
+      ],
+      mcp_servers: [{ type: 'url', name: 'a', url: 'https://a' }],
+      container: 'c',
+      context_management: { edits: [] },
+    })
+    expect(response.status).toBe(200)
+    const ignored = response.headers.get('x-oriel-ignored-parameters')?.split(', ')
+    expect(ignored?.sort()).toEqual(
+      ['container', 'context_management', 'mcp_servers', 'tools[0]', 'tools[5]', 'tools[6]', 'tools[7]'].sort(),
+    )
+    const offered = [...promptText().matchAll(/"function": ?\{"name": ?"(\w+)"/g)].map(([, name]) => name)
+    expect(offered).toEqual(['bash', 'get_weather', 'str_replace_based_edit_tool', 'memory'])
+  })
+
+  it('are refused by a strict server that would leave a tool out', async () => {
+    const { url, close } = await startScripted(async function* () {}, { strict: true })
+    const response = await post(url, { ...body, tools: [{ type: 'web_search_20250305', name: 'web_search' }] })
+    expect(await response.json()).toMatchObject({
+      error: { message: 'tools[0] is "web_search_20250305", which this server cannot offer to a model.' },
+    })
+    await close()
+  })
+
+  it('leave out what tools of servers did in earlier turns, and read what clients have found', async () => {
+    const { url, promptText } = await start(['Hm.'])
+    const response = await post(url, {
+      ...body,
+      messages: [
+        { role: 'user', content: [{ type: 'search_result', source: 'https://a', title: 'Sky', content: [] }] },
+        {
+          role: 'assistant',
+          content: [
+            { type: 'server_tool_use', id: 's1', name: 'web_search', input: { query: 'sky' } },
+            { type: 'web_search_tool_result', tool_use_id: 's1', content: [] },
+            { type: 'text', text: 'Blue.' },
+          ],
+        },
+        { role: 'system', content: 'Be brief.' },
+        { role: 'user', content: 'Why?' },
+      ],
+    })
+    expect(response.headers.get('x-oriel-ignored-parameters')).toBe('messages[1].content[0], messages[1].content[1]')
+    expect(promptText()).toMatch(/\nSky\nhttps:\/\/a\n[\s\S]*assistant\nBlue\.[\s\S]*system\nBe brief\.[\s\S]*Why\?/)
+  })
+
+  it('end because the context is full, if they had room for more', async () => {
+    const server = await startScripted(async function* () {
+      yield promptEvent
+      yield textEvent('One')
+      yield { type: 'end', choice: 0, reason: 'length', stop: null, completionTokens: 5 }
+      yield { type: 'done', timings: { queue: 1, encode: 0, prefill: 2, firstToken: 3, generation: 4 } }
+    })
+    const stopOf = async (max_tokens: number) =>
+      ((await (await post(server.url, { ...body, max_tokens })).json()) as Message).stop_reason
+    expect(await stopOf(6)).toBe('model_context_window_exceeded')
+    expect(await stopOf(5)).toBe('max_tokens')
+    await server.close()
   })
 
   it('end a stream that fails with an error event', async () => {

@@ -7,6 +7,7 @@ import { dryRunAnswer, tokenization } from '../../src/api/counting/answer.ts'
 import type { Dialect } from '../../src/api/dialects/dialect.ts'
 import { bases, dialects } from '../../src/api/dialects/index.ts'
 import { message, messageCount, messageEvent } from '../../src/api/messages/answer.ts'
+import { anthropicModels } from '../../src/api/models/anthropic.ts'
 import { model, modelList } from '../../src/api/models/models.ts'
 import { response, responseEvent } from '../../src/api/responses/answer.ts'
 import { backends } from '../support/backends.ts'
@@ -63,9 +64,9 @@ describe.each(backends)('the OpenAPI document of a server with the model $model'
   })
 
   it('describes the answers of the server', async () => {
-    const holds = async (path: string, schema: z.ZodType, body?: object): Promise<void> => {
+    const holds = async (path: string, schema: z.ZodType, body?: object, headers = {}): Promise<void> => {
       const response = await (body === undefined
-        ? fetch(`${oriel.url}/v1${path}`)
+        ? fetch(`${oriel.url}/v1${path}`, { headers })
         : postJson(`${oriel.url}/v1${path}`, { model: backend.model, ...body }))
       const text = await response.text()
       expect(response.status, text).toBe(200)
@@ -119,6 +120,7 @@ describe.each(backends)('the OpenAPI document of a server with the model $model'
     await holds('/tokenize', tokenization, { messages })
     await holds('/models', modelList)
     await holds(`/models/accounts/oriel/models/${backend.model}`, model)
+    await holds('/models', anthropicModels, undefined, { 'anthropic-version': '2023-06-01' })
   })
 
   it('describes no request that fails', async () => {

@@ -1,6 +1,7 @@
 import { z } from 'zod'
 import type { ErrorKind } from '../../errors.ts'
 import { countTokensEndpoint, messagesEndpoint } from '../messages/endpoint.ts'
+import { versionHeader } from '../models/anthropic.ts'
 import type { Dialect, ErrorFormat } from './dialect.ts'
 
 const types: Partial<Record<ErrorKind, string>> = {
@@ -37,6 +38,7 @@ export const anthropic: Dialect = {
   bases: ['/v1'],
   endpoints: [messagesEndpoint, countTokensEndpoint],
   errors,
+  marker: versionHeader,
   headers: (requestId) => ({ 'request-id': requestId }),
   defaults: { overflow: 'truncate', completionTokens: null },
 }

@@ -20,6 +20,8 @@ export interface Dialect {
   bases: readonly string[]
   endpoints: readonly Endpoint[]
   errors: ErrorFormat
+  /** A request header by which its clients are known, at endpoints that it shares with other dialects too. */
+  marker?: string
   /** Headers of every response in addition to the common ones. */
   headers?(requestId: string): Record<string, string>
   defaults: Defaults
@@ -76,4 +78,10 @@ export interface RequestContext {
   /** The header `x-prompt-cache-isolation-key`: cached prompts are shared within one key. */
   isolationKey: string
   requestId: string
+  /**
+   * Notes a part of the request that has no effect, which a header of the response names.
+   * @param reason a predicate: `is not offered to the model`
+   * @throws OrielError `invalid` if the server is strict
+   */
+  ignore(param: string, reason: string): void
 }

@@ -1,3 +1,4 @@
+import type { IncomingHttpHeaders } from 'node:http'
 import { anthropic } from './anthropic.ts'
 import type { Dialect } from './dialect.ts'
 import { fireworks } from './fireworks.ts'
@@ -15,6 +16,10 @@ export const dialects: readonly Dialect[] = [
 
 /** The dialect of URLs that are below no base. */
 export const defaultDialect = openai
+
+/** The dialect whose clients send a header of their own. They read its errors only, whatever URL they ask. */
+export const markedDialect = (headers: IncomingHttpHeaders): Dialect | undefined =>
+  dialects.find(({ marker }) => marker !== undefined && marker in headers)
 
 /** Every base with the dialect that owns it. */
 export const bases: ReadonlyMap<string, Dialect> = ownersOf(dialects)

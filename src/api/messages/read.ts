@@ -1,15 +1,19 @@
 import {
   type Attachment,
   type ChatMessage,
+  type ChatPrompt,
   type ContentPart,
   endsInAnswer,
   plainSettings,
+  type Settings,
 } from '../../deployments/index.ts'
 import { type AnswerRequest, isolationOf } from '../answering/request.ts'
 import type { RequestContext } from '../dialects/dialect.ts'
 import { readContent, readPart, text } from '../request/content.ts'
-import { chooseTools } from '../request/tools.ts'
+import { chooseTools, refuseBoth } from '../request/tools.ts'
+import { invalidValue } from '../request/validation.ts'
 import type { CountRequest, MessagesRequest } from './schema.ts'
+import { readTools } from './tools.ts'
 
 /**
  * A request of Anthropic's Messages as an `AnswerRequest`. A request that only counts has no settings.
@@ -17,9 +21,9 @@ import type { CountRequest, MessagesRequest } from './schema.ts'
  */
 export function readMessages(body: CountRequest & Partial<MessagesRequest>, context: RequestContext): AnswerRequest {
   const attachments: Attachment[] = []
-  const { tool_choice: choice, thinking } = body
+  const { tool_choice: choice } = body
   const { tools, calling } = chooseTools(
-    body.tools?.map(({ input_schema, ...tool }) => ({ ...tool, parameters: input_schema })),
+    readTools(body.tools, context),
     'input_schema',
     choice?.type ?? 'auto',
     choice?.type === 'tool' ? [choice.name ?? ''] : null,
@@ -27,8 +31,26 @@ export function readMessages(body: CountRequest & Partial<MessagesRequest>, cont
   )
   const messages = [
     ...systemOf(body),
-    ...body.messages.flatMap((message, turn) => readTurn(message, `messages[${turn}].content`, attachments)),
+    ...body.messages.flatMap((message, turn) => readTurn(message, `messages[${turn}].content`, attachments, context)),
   ]
+  const continues = endsInAnswer(messages)
+  const { param, format } = formatOf(body)
+  if (format != null && continues)
+    throw invalidValue(param, `${param} and a last message of the assistant cannot be combined: send one of them.`)
+  const settings: Settings = {
+    ...plainSettings,
+    maxTokens: body.max_tokens ?? null,
+    overflow: context.dialect.defaults.overflow,
+    stop: (body.stop_sequences ?? []).filter((sequence) => sequence !== ''),
+    sampling: {
+      temperature: body.temperature,
+      topP: body.top_p,
+      topK: body.top_k,
+      grammar: format == null ? null : { kind: 'json_schema', schema: format.schema },
+    },
+    isolation: isolationOf(context.isolationKey),
+  }
+  refuseBoth(calling, settings, param)
   return {
     model: body.model,
     prompt: {
@@ -36,21 +58,29 @@ export function readMessages(body: CountRequest & Partial<MessagesRequest>, cont
       messages,
       tools,
       calling,
-      variables: thinking == null ? {} : { enable_thinking: thinking.type !== 'disabled' },
+      variables: variablesOf(body),
       splitReasoning: true,
-      continues: endsInAnswer(messages),
+      continues,
       longest: null,
     },
     attachments,
-    settings: {
-      ...plainSettings,
-      maxTokens: body.max_tokens ?? null,
-      overflow: context.dialect.defaults.overflow,
-      stop: (body.stop_sequences ?? []).filter((sequence) => sequence !== ''),
-      sampling: { temperature: body.temperature, topP: body.top_p, topK: body.top_k },
-      isolation: isolationOf(context.isolationKey),
-    },
-    params: { prompt: 'messages', grammar: 'tools', longest: 'messages' },
+    settings,
+    params: { prompt: 'messages', grammar: param, longest: 'messages' },
+  }
+}
+
+/** The required format of the answer, and the parameter that has it. @throws OrielError if two parameters have one */
+function formatOf({ output_config: config, output_format: format }: CountRequest) {
+  if (format != null && config?.format != null)
+    throw invalidValue('output_format', 'output_format and output_config.format are both present: send one of them.')
+  return format == null ? { param: 'output_config.format', format: config?.format } : { param: 'output_format', format }
+}
+
+/** Variables of the chat template. Whether and how long a model thinks is decided by its template. */
+function variablesOf({ thinking, output_config: config }: CountRequest): ChatPrompt['variables'] {
+  return {
+    ...(thinking == null ? {} : { enable_thinking: thinking.type === 'enabled' || thinking.type === 'adaptive' }),
+    ...(config?.effort == null ? {} : { reasoning_effort: config.effort }),
   }
 }
 
@@ -65,6 +95,7 @@ function readTurn(
   { role, content }: CountRequest['messages'][number],
   param: string,
   attachments: Attachment[],
+  context: RequestContext,
 ): ChatMessage[] {
   if (typeof content === 'string') return [{ role, content: [text(content)] }]
   const results: ChatMessage[] = []
@@ -82,6 +113,8 @@ function readTurn(
     } else if (block.type === 'tool_use')
       calls.push({ id: block.id, name: block.name, arguments: JSON.stringify(block.input) })
     else if (block.type === 'thinking') reasoning += block.thinking
+    else if (block.type !== 'redacted_thinking')
+      context.ignore(place, `is ${JSON.stringify(block.type)}, which the model cannot read`)
   }
   if (own.length === 0 && calls.length === 0 && results.length > 0) return results
   return [...results, { role, content: own, calls, ...(reasoning === '' ? {} : { reasoning }) }]

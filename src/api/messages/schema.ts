@@ -1,6 +1,7 @@
 import { z } from 'zod'
 import { image, imageSource, sourceImage, text, textPart } from '../request/content.ts'
-import { argumentsSchema, functionName } from '../request/tools.ts'
+import { jsonSchema } from '../request/parameters.ts'
+import { tool } from './tools.ts'
 
 const textBlock = textPart('text')
 
@@ -24,12 +25,34 @@ const document = z
     return title ? [text(`${title}\n`), content] : [content]
   })
 
+/** What a client has found itself, with its source. */
+const searchResult = z
+  .object({ type: z.literal('search_result'), source: z.string(), title: z.string(), content: z.array(textBlock) })
+  .transform(({ source, title, content }) => [text(`${title}\n${source}\n`), ...content])
+
+/** What tools on Anthropic's servers did in earlier turns. Other models cannot read it. */
+const leftOut = z.looseObject({
+  type: z.literal([
+    'server_tool_use',
+    'web_search_tool_result',
+    'web_fetch_tool_result',
+    'code_execution_tool_result',
+    'bash_code_execution_tool_result',
+    'text_editor_code_execution_tool_result',
+    'tool_search_tool_result',
+    'mcp_tool_use',
+    'mcp_tool_result',
+    'container_upload',
+  ]),
+})
+
 const block = z.discriminatedUnion(
   'type',
   [
     textBlock,
     sourceImage,
     document,
+    searchResult,
     z.object({
       type: z.literal('tool_use'),
       id: z.string(),
@@ -40,29 +63,28 @@ const block = z.discriminatedUnion(
       type: z.literal('tool_result'),
       tool_use_id: z.string(),
       content: z
-        .union([z.string(), z.array(z.discriminatedUnion('type', [textBlock, sourceImage, document]))])
+        .union([z.string(), z.array(z.discriminatedUnion('type', [textBlock, sourceImage, document, searchResult]))])
         .nullish(),
       is_error: z.boolean().nullish(),
     }),
     z.object({ type: z.literal('thinking'), thinking: z.string() }),
     z.object({ type: z.literal('redacted_thinking'), data: z.string() }),
+    leftOut,
   ],
-  { error: 'must be "text", "image", "document", "tool_use", "tool_result" or "thinking"' },
+  { error: 'must be "text", "image", "document", "search_result", "tool_use", "tool_result" or "thinking"' },
 )
 
-const tool = z.object({
-  type: z.literal('custom').nullish(),
-  name: functionName,
-  description: z.string().nullish(),
-  input_schema: argumentsSchema,
-})
+const message = z.discriminatedUnion('role', [
+  z.object({ role: z.enum(['user', 'assistant']), content: z.union([z.string(), z.array(block).min(1)]) }),
+  z.object({ role: z.literal('system'), content: z.union([z.string(), z.array(textBlock)]) }),
+])
+
+const format = z.object({ type: z.literal('json_schema'), schema: jsonSchema }).nullish()
 
 /** The fields that make the prompt. */
 const prompt = {
   model: z.string().min(1),
-  messages: z
-    .array(z.object({ role: z.enum(['user', 'assistant']), content: z.union([z.string(), z.array(block).min(1)]) }))
-    .min(1),
+  messages: z.array(message).min(1),
   system: z.union([z.string(), z.array(textBlock)]).nullish(),
   tools: z.array(tool).max(128).nullish(),
   tool_choice: z
@@ -72,7 +94,16 @@ const prompt = {
       disable_parallel_tool_use: z.boolean().nullish(),
     })
     .nullish(),
-  thinking: z.object({ type: z.enum(['enabled', 'disabled', 'adaptive']), budget_tokens: z.int().nullish() }).nullish(),
+  thinking: z
+    .object({
+      type: z.enum(['enabled', 'adaptive', 'disabled', 'between_tools']),
+      budget_tokens: z.int().nullish(),
+      display: z.string().nullish(),
+    })
+    .nullish(),
+  output_config: z.looseObject({ effort: z.string().nullish(), format }).nullish(),
+  output_format: format.describe('The older name of output_config.format.'),
+  cache_control: z.looseObject({}).nullish(),
 }
 
 export const countRequest = z.looseObject(prompt)

@@ -2,6 +2,14 @@ import { z } from 'zod'
 import type { ListedModel } from '../../deployments/index.ts'
 import type { Endpoint } from '../dialects/dialect.ts'
 import { parseBody } from '../request/validation.ts'
+import {
+  anthropicModel,
+  anthropicModelOf,
+  anthropicModels,
+  anthropicPage,
+  isAnthropic,
+  pageQuery,
+} from './anthropic.ts'
 
 const states = ['loaded', 'loading', 'available', 'failed', 'not_pulled'] as const
 
@@ -48,12 +56,15 @@ export const modelsEndpoint: Endpoint = {
       name: 'state',
       description: 'Only models in this state. `all` adds the models of the catalogue that `oriel pull` can fetch.',
     },
+    ...pageQuery,
   ],
-  answer: modelList,
+  answer: z.union([modelList, anthropicModels]),
   handler:
     ({ services: { deployments } }) =>
-    async ({ query }) =>
-      listOf(await deployments.list(), parseBody(modelsQuery, query)),
+    async ({ headers, query }) => {
+      const models = await deployments.list()
+      return isAnthropic(headers) ? anthropicPage(models, query) : listOf(models, parseBody(modelsQuery, query))
+    },
 }
 
 /** `GET /models/{model}`. A model id may contain slashes: accounts/oriel/models/pocket. */
@@ -63,11 +74,13 @@ export const modelEndpoint: Endpoint = {
   pattern: '/models/*',
   tag: 'Models',
   summary: 'Get one model by its id or an alias',
-  answer: model,
+  answer: z.union([model, anthropicModel]),
   handler:
     ({ services: { deployments } }) =>
-    async ({ params }) =>
-      modelOf(await deployments.describe((params as { '*': string })['*'])),
+    async ({ headers, params }) => {
+      const found = await deployments.describe((params as { '*': string })['*'])
+      return isAnthropic(headers) ? anthropicModelOf(found) : modelOf(found)
+    },
 }
 
 /** One model as OpenAI lists it, with the fields of Fireworks and Novita, and its state. */

@@ -2,7 +2,7 @@ import { z } from 'zod'
 import type { CallableTool, Calling, Settings } from '../../deployments/index.ts'
 import { invalidValue, optional } from './validation.ts'
 
-export const functionName = z.string().regex(/^[\w.-]{1,64}$/, { error: 'must be 1 to 64 letters, digits, ., _ or -' })
+const functionName = z.string().regex(/^[\w.-]{1,64}$/, { error: 'must be 1 to 64 letters, digits, ., _ or -' })
 
 export const argumentsSchema = z.record(z.string(), z.unknown())
 
@@ -59,28 +59,29 @@ export function readTools({ tools, tool_choice: choice, parallel_tool_calls: par
 /** JSON Schema for a function without `parameters`. */
 const noArguments = { type: 'object', properties: {}, additionalProperties: false }
 
-type GivenTool = Omit<z.output<typeof tool>['function'], 'strict'>
+export type GivenTool = Omit<z.output<typeof tool>['function'], 'strict'>
 
 /**
  * Narrows the tools to those that `tool_choice` allows.
+ * @param given undefined in place of a tool that cannot be offered
  * @param field path of the parameters within a tool, for errors
  * @param mode `auto`, `none`, or any of the names of a mode in which the model must call
  * @param only names of the tools that may be called; null: all
  * @throws OrielError if `tool_choice` names a tool that is not present
  */
 export function chooseTools(
-  given: readonly GivenTool[] | null | undefined,
+  given: readonly (GivenTool | undefined)[] | null | undefined,
   field: string,
   mode: string,
   only: readonly string[] | null,
   parallel: boolean | null | undefined,
 ): { tools: CallableTool[]; calling: Calling } {
-  const tools = (given ?? []).map(({ name, description, parameters }, index) => ({
-    name,
-    description: description ?? undefined,
-    parameters: parameters ?? noArguments,
-    param: `tools[${index}].${field}`,
-  }))
+  const tools = (given ?? []).flatMap((tool, index) => {
+    if (tool === undefined) return []
+    const { name, description, parameters } = tool
+    const param = `tools[${index}].${field}`
+    return { name, description: description ?? undefined, parameters: parameters ?? noArguments, param }
+  })
   const names = tools.map(({ name }) => name)
   const twice = names.find((name, index) => names.indexOf(name) !== index)
   if (twice !== undefined) throw invalidValue('tools', `tools has two functions named ${JSON.stringify(twice)}.`)
