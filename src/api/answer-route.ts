@@ -3,6 +3,7 @@ import type { z } from 'zod'
 import type { Timings } from '../deployments/index.ts'
 import { countPrompts, observed, type PromptCounts, type RunningAnswer, startAnswers } from './answering/answer.ts'
 import type { AnswerRequest } from './answering/request.ts'
+import { clientOf } from './client.ts'
 import type { Endpoint, RequestContext, RouteOptions } from './dialects/dialect.ts'
 import { logError, toOrielError } from './errors.ts'
 import { describeAnswer, describeTimings } from './headers.ts'
@@ -108,7 +109,8 @@ function readRequest<Body extends z.ZodObject, Answer extends z.ZodType>(
   for (const name of unknown) Reflect.deleteProperty(parsed, name)
   const ignored = unknown.map((name) => encodeURIComponent(name.toWellFormed()))
   const context = contextOf(request, options, ignored)
-  const requests = read(parsed, context)
+  const client = clientOf(request)
+  const requests = read(parsed, context).map((read) => ({ ...read, client }))
   if (ignored.length > 0) reply.header('x-oriel-ignored-parameters', ignored.join(', '))
   return { parsed, context, requests, signal: whenClosed(reply) }
 }

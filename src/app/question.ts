@@ -1,5 +1,6 @@
 import { readFile } from 'node:fs/promises'
 import { z } from 'zod'
+import { ownClient } from '../costs.ts'
 import {
   type Ask,
   type Attachment,
@@ -116,6 +117,7 @@ export async function askOf(question: string | readonly Message[], options: Ques
       longest: null,
     },
     attachments,
+    client: ownClient,
     settings: {
       ...plainSettings,
       maxTokens: options.maxTokens ?? null,

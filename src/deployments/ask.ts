@@ -8,6 +8,8 @@ export interface Ask {
   /** The attachments that the prompt names by their index. */
   attachments: readonly Attachment[]
   settings: Settings
+  /** Who asks. Clients share the server fairly. */
+  client: string
 }
 
 export type Attachment = AttachmentSource & {

@@ -1,3 +1,4 @@
+import type { Costs } from '../costs.ts'
 import type { Prefixes } from './prefixes.ts'
 import type { EngineRequest, Sequence } from './sequence.ts'
 
@@ -10,57 +11,126 @@ const mostOvertakes = 8
 /** A prefix that is this many cells longer than the cached one is worth waiting for while another sequence computes it. */
 const worthWaiting = 32
 
-/** What admission depends on. The scheduler changes it between two admissions. */
+/** What admission depends on. The scheduler changes it between two steps of `admissions`. */
 export interface AdmissionState {
   readonly maxSequences: number
   readonly cells: number
+  readonly costs: Pick<Costs, 'of'>
   active(): readonly Sequence[]
-  /** Different cells that running sequences hold. */
-  heldCells(): number
+  /** Different cells that sequences hold. */
+  heldCells(sequences: readonly Sequence[]): number
   readonly prefixes: Pick<Prefixes, 'held' | 'promised'>
 }
 
 export interface Admission {
   readonly request: EngineRequest
-  /** Its sequences that need a slot. */
+  /** Those of its sequences that get a slot now. */
   readonly sequences: readonly Sequence[]
+  /** Sequences of others to preempt before. */
+  readonly preempted: readonly Sequence[]
   /** Earlier requests that do not fit yet. */
   readonly overtaken: readonly EngineRequest[]
 }
 
 /**
- * Decides which requests are admitted, one after the other. Changes nothing: the caller admits each request before it
- * takes the next one. Requests are admitted in the order of the queue, but a few may overtake one that does not fit.
+ * Decides which requests are admitted, one after the other. Changes nothing: the caller carries out each admission before it
+ * takes the next one. The client with the fewest slots is next, of several the one that has cost least, and its requests in
+ * the order of the queue; a few may overtake one that does not fit. A client alone may take all slots and cells. When another
+ * one comes, sequences are preempted until it has as many, or as few as it needs.
  * @param queue in the order of arrival
  */
 export function* admissions(queue: readonly EngineRequest[], state: AdmissionState): Generator<Admission> {
+  const left = new Set(queue.filter(({ paused }) => !paused))
   const overtaken: EngineRequest[] = []
-  let taken = takenCells(state)
-  for (const request of queue) {
-    const running = state.active().length
-    if (running >= state.maxSequences || overtaken.some((one) => one.overtaken >= mostOvertakes)) return
-    const sequences = request.sequences.filter(({ ended, slot }) => !ended && slot < 0)
-    const fits =
-      running + sequences.length <= state.maxSequences && taken + neededCells(sequences, state.prefixes) <= state.cells
-    // The only request is always admitted: nothing will ever make more space.
-    if (running > 0 && !fits) {
-      if (overtaken.push(request) > mostOvertakes) return
+  while (left.size > 0 && overtaken.every((one) => one.overtaken < mostOvertakes)) {
+    const request = nextOf(left, state)
+    left.delete(request)
+    const lacking = request.sequences.filter(({ ended, slot }) => !ended && slot < 0)
+    const admission = placeFor(request, lacking, state)
+    if (admission === undefined) {
+      // Without a slot for the first in turn there is none for the others.
+      if (state.active().length >= state.maxSequences || overtaken.push(request) > mostOvertakes) return
       continue
     }
-    const path = pathOf(sequences)
+    const path = pathOf(lacking)
     if (state.prefixes.promised(request, path) >= state.prefixes.held(request, path) + worthWaiting) continue
-    yield { request, sequences, overtaken }
-    taken = takenCells(state)
+    yield { request, ...admission, overtaken }
   }
 }
 
-/** Cells that running sequences hold or need soon. Stored prefixes do not count, since they are evicted when needed. */
-const takenCells = (state: AdmissionState): number =>
-  state.active().reduce((sum, { remaining }) => sum + remaining + spaceToGrow, state.heldCells())
+/** The first request of the client whose turn it is. @param left at least one */
+function nextOf(left: ReadonlySet<EngineRequest>, { active, costs }: AdmissionState): EngineRequest {
+  const slots = countBy(active(), ({ request }) => request.client)
+  const [[, first] = []] = [...new Map([...left].toReversed().map((request) => [request.client, request]))]
+    .toReversed()
+    .toSorted(([a], [b]) => (slots.get(a) ?? 0) - (slots.get(b) ?? 0) || costs.of(a) - costs.of(b))
+  if (first === undefined) throw new Error('no request is waiting')
+  return first
+}
 
-/** Cells that sequences need. Without space to grow a preempted sequence would be admitted and preempted again at once. */
-const neededCells = (sequences: readonly Sequence[], prefixes: AdmissionState['prefixes']): number =>
-  sequences.reduce((sum, { request, cells }) => sum + cells.length - prefixes.held(request, cells) + spaceToGrow, 0)
+/** Finds slots and cells for as many of a request's sequences as possible. @returns undefined if it has to wait */
+function placeFor(
+  request: EngineRequest,
+  lacking: readonly Sequence[],
+  state: AdmissionState,
+): Pick<Admission, 'sequences' | 'preempted'> | undefined {
+  const needs = lacking.map((sequence) => neededCells(sequence, state.prefixes))
+  let active = state.active()
+  const preempted: Sequence[] = []
+  for (;;) {
+    const slots = state.maxSequences - active.length
+    let count = 0
+    if (slots > 0)
+      for (let free = state.cells - takenCells(active, state); count < Math.min(slots, needs.length); count++) {
+        free -= needs[count] ?? 0
+        if (free < 0) break
+      }
+    if (count > 0) return { sequences: lacking.slice(0, count), preempted }
+    // The only request is always admitted: nothing will ever make more space.
+    if (active.length === 0) return { sequences: lacking.slice(0, 1), preempted }
+    const victims = victimsFor(request.client, { slots: 1, cells: needs[0] ?? 0 }, active, state)
+    if (victims.length === 0) return undefined
+    preempted.push(...victims)
+    active = active.filter((sequence) => !victims.includes(sequence))
+  }
+}
+
+/**
+ * What may be preempted for a client: a sequence whose reader has stopped to read, or the youngest of the client that has
+ * the largest share of slots or cells, if that is more than the one that waits would have.
+ */
+function victimsFor(
+  client: string,
+  need: { slots: number; cells: number },
+  active: readonly Sequence[],
+  state: AdmissionState,
+): Sequence[] {
+  const paused = active.findLast(({ request }) => request.paused)
+  if (paused !== undefined) return leavingWith(paused)
+  const shareOf = (owner: string, more = { slots: 0, cells: 0 }): number => {
+    const own = active.filter(({ request }) => request.client === owner)
+    return Math.max((own.length + more.slots) / state.maxSequences, (state.heldCells(own) + more.cells) / state.cells)
+  }
+  const [largest] = [...new Set(active.map(({ request }) => request.client))]
+    .filter((owner) => owner !== client)
+    .map((owner) => ({ owner, share: shareOf(owner) }))
+    .toSorted((a, b) => b.share - a.share)
+  if (largest === undefined || largest.share <= shareOf(client, need)) return []
+  const youngest = active.findLast(({ request }) => request.client === largest.owner)
+  return youngest === undefined ? [] : leavingWith(youngest)
+}
+
+/** Until the prompt is computed, one sequence holds all cells, and the request's others wait for it. */
+const leavingWith = (sequence: Sequence): Sequence[] =>
+  sequence.request.firstToken === 0 ? sequence.request.sequences.filter(({ slot }) => slot >= 0) : [sequence]
+
+/** Cells that running sequences hold or need soon. Stored prefixes do not count, since they are evicted when needed. */
+const takenCells = (active: readonly Sequence[], state: AdmissionState): number =>
+  active.reduce((sum, { remaining }) => sum + remaining + spaceToGrow, state.heldCells(active))
+
+/** Cells that a sequence needs. Without space to grow a preempted one would be admitted and preempted again at once. */
+const neededCells = ({ request, cells }: Sequence, prefixes: AdmissionState['prefixes']): number =>
+  cells.length - prefixes.held(request, cells) + spaceToGrow
 
 /** The prompt, with the answer so far of a sequence that was preempted. */
 const pathOf = (sequences: readonly Sequence[]): ArrayLike<number> =>
@@ -75,7 +145,30 @@ export function planPreemption(active: readonly Sequence[]): { preempt: Sequence
   const youngest = active.at(-1)
   if (youngest === undefined) throw new Error('the KV memory is full while no sequence runs')
   if (active.length === 1) return { end: youngest }
-  const { request } = youngest
-  // Until the prompt is computed, one sequence holds all cells and the request's others depend on it.
-  return { preempt: request.firstToken === 0 ? request.sequences.filter(({ slot }) => slot >= 0) : [youngest] }
+  const slots = countBy(active, ({ request }) => request.client)
+  const most = Math.max(...slots.values())
+  const victim =
+    active.findLast(({ request }) => request.paused) ??
+    active.findLast(({ request }) => slots.get(request.client) === most) ??
+    youngest
+  return { preempt: leavingWith(victim) }
+}
+
+/**
+ * Decides who leaves a full queue: the newest request of the client that has the most in it.
+ * @param client whose request arrives
+ * @returns undefined if that one is to be refused
+ */
+export function crowdedOut(queue: readonly EngineRequest[], client: string): EngineRequest | undefined {
+  const waiting = queue.filter(({ admitted, over }) => admitted === 0 && !over)
+  const counts = countBy(waiting, (request) => request.client)
+  const most = Math.max(0, ...counts.values())
+  if ((counts.get(client) ?? 0) + 1 >= most) return undefined
+  return waiting.findLast((request) => counts.get(request.client) === most)
+}
+
+function countBy<Item>(items: Iterable<Item>, keyOf: (item: Item) => string): Map<string, number> {
+  const counts = new Map<string, number>()
+  for (const item of items) counts.set(keyOf(item), (counts.get(keyOf(item)) ?? 0) + 1)
+  return counts
 }

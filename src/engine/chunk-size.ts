@@ -23,11 +23,11 @@ export class ChunkSize {
     this.#most = most
   }
 
-  /** @param answering sequences whose next token is due @param prefilling sequences in prefill */
-  next(answering: number, prefilling: number): number {
+  /** @param answering sequences whose next token is due @param promptsEach prompts that wait for each of them */
+  next(answering: number, promptsEach: number): number {
     const alone = this.#alone(answering)
     if (alone === undefined) return this.#most
-    const allowed = slowdown * alone * Math.max(1, prefilling / answering)
+    const allowed = slowdown * alone * Math.max(1, promptsEach)
     return Math.max(least, Math.min(this.#most, Math.floor(this.#rowsWithin(allowed)) - answering))
   }
 

@@ -1,3 +1,4 @@
+import type { Costs } from '../costs.ts'
 import type { ImageEncoder } from './image-encoder.ts'
 import type { AttachmentSpan } from './prompt-cells.ts'
 import type { EngineRequest } from './sequence.ts'
@@ -24,14 +25,15 @@ interface Turn {
 }
 
 /**
- * Chooses which span is encoded next. The oldest request and the one that lacks the fewest cells take turns: few images
- * need not wait for many, and many are not delayed without end by few that keep coming. A span that several requests lack
- * is encoded once for all of them.
+ * Chooses which span is encoded next. Clients take turns. Of one client's requests the oldest and the one that lacks the
+ * fewest cells take turns: few images need not wait for many, and many are not delayed without end by few that keep coming.
+ * A span that several requests lack is encoded once for all of them.
  */
 export class EncodeTurns {
   readonly #encoder: ImageEncoder
   readonly #source: PayloadSource
   readonly #candidates: () => Candidates
+  readonly #costs: Costs
   readonly #changed: () => void
   #going = false
   #last: EngineRequest | undefined
@@ -41,10 +43,17 @@ export class EncodeTurns {
   #ahead: { hash: string; payload: Promise<Uint8Array | undefined> } | undefined
 
   /** @param changed called when a request has received embeddings or has failed */
-  constructor(encoder: ImageEncoder, source: PayloadSource, candidates: () => Candidates, changed: () => void) {
+  constructor(
+    encoder: ImageEncoder,
+    source: PayloadSource,
+    candidates: () => Candidates,
+    costs: Costs,
+    changed: () => void,
+  ) {
     this.#encoder = encoder
     this.#source = source
     this.#candidates = candidates
+    this.#costs = costs
     this.#changed = changed
   }
 
@@ -74,6 +83,7 @@ export class EncodeTurns {
     this.#fetchAhead()
     try {
       const { embeddings, ms } = await encoding
+      this.#costs.charge(request.client, ms)
       for (const other of this.#lacking(key)) {
         other.encodeMs += ms
         give(other, (lacked) => (lacked.key === key ? embeddings : undefined), this.#letGo)
@@ -102,12 +112,11 @@ export class EncodeTurns {
 
   #choose(): Turn | undefined {
     const { running, next } = this.#candidates()
-    const [oldest, ...others] = running.flatMap((request) => this.#lackOf(request) ?? [])
-    const chosen =
-      oldest !== undefined && oldest.request === this.#last
-        ? others.reduce((least, lack) => (lack.cells < least.cells ? lack : least), oldest)
-        : oldest
-    return chosen ?? next.map((request) => this.#lackOf(request)).find((lack) => lack !== undefined)
+    const lacks = running.flatMap((request) => this.#lackOf(request) ?? [])
+    const [[oldest, ...others] = []] = this.#costs.inTurn(lacks, ({ request }) => request.client)
+    if (oldest === undefined) return next.map((request) => this.#lackOf(request)).find((lack) => lack !== undefined)
+    if (oldest.request !== this.#last) return oldest
+    return others.reduce((least, lack) => (lack.cells < least.cells ? lack : least), oldest)
   }
 
   /** @returns the first span whose embeddings a request needs and lacks, and the number of cells that it lacks in all */

@@ -43,6 +43,7 @@ export class EngineProcess {
     const { type, id } = message
     if (type === 'generate') scheduler.submit(id, message.request)
     else if (type === 'cancel') scheduler.cancel(id)
+    else if (type === 'pause') scheduler.pause(id, message.paused)
     else if (type === 'payload') this.#settle(message.bytes, (one) => one.id === id && one.hash === message.hash)
     else if (type === 'state') this.#send({ type, id, state: scheduler.state })
     else

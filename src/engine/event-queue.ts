@@ -2,6 +2,8 @@
 export class EventQueue<T> implements AsyncIterable<T> {
   readonly #merge: (waiting: T, next: T) => T | undefined
   readonly #waiting: T[] = []
+  /** Events since the reader last had read all of them. */
+  #unread = 0
   #error: Error | undefined
   #wake: (() => void) | undefined
 
@@ -10,7 +12,13 @@ export class EventQueue<T> implements AsyncIterable<T> {
     this.#merge = merge
   }
 
+  /** How far the reader is behind, in events. */
+  get unread(): number {
+    return this.#unread
+  }
+
   push(event: T): void {
+    this.#unread++
     const last = this.#waiting.at(-1)
     const merged = last === undefined ? undefined : this.#merge(last, event)
     if (merged === undefined) this.#waiting.push(event)
@@ -29,6 +37,7 @@ export class EventQueue<T> implements AsyncIterable<T> {
       if (this.#error !== undefined) throw this.#error
       const next = this.#waiting.shift()
       if (next !== undefined) {
+        if (this.#waiting.length === 0) this.#unread = 0
         yield next
         continue
       }

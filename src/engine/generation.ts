@@ -53,6 +53,8 @@ export interface Sampling extends Omit<SamplerSettings, 'grammar'> {
 
 export interface GenerateRequest {
   prompt: readonly PromptPiece[]
+  /** Who asks. Clients share the engine fairly. */
+  client: string
   /** null: up to the end of the context. */
   maxTokens: number | null
   /** What happens when prompt and maxTokens exceed the context: the request is refused, or maxTokens is lowered. */
@@ -176,7 +178,8 @@ export interface Engine {
   readonly model: EngineModel
   /**
    * Runs one request. Events come in order: `prompt`, `prompt_logprobs` if requested, then `text` and `end` of each
-   * choice, then `done`. Aborting the signal or leaving the loop stops the work within one step.
+   * choice, then `done`. Aborting the signal or leaving the loop stops the work within one step. A reader that falls far
+   * behind stops it too, until it has caught up.
    * @throws OrielError `invalid` with `param` naming the field of the request (`prompt`, `n`, `grammar`), `overloaded`
    * when the queue is full, `engine_failed`, `cancelled`
    */

@@ -38,6 +38,8 @@ const linesKept = 20
  * answers between any two calls of native code, none of which takes seconds unless it hangs.
  */
 const heartbeat = { every: 2000, mostMissed: 6 }
+/** Unread events at which a request is paused. Its memory is bounded, and nothing is computed that may never be read. */
+const mostUnread = 1024
 
 /**
  * Starts an engine in a process of its own and keeps it running: when the process dies, its running requests fail with
@@ -66,6 +68,8 @@ interface Pending {
   queue: EventQueue<GenerateEvent>
   /** Whether another process may run it: it is only waiting, all payloads are here, and no process has died under it. */
   movable: boolean
+  /** Whether the engine has stopped to compute it until it is read. */
+  paused: boolean
   /** By the attachment's hash, payloads that the engine may still want. */
   payloads: Map<string, Payload[]>
 }
@@ -112,7 +116,7 @@ class EngineHost implements Engine {
       if (this.#running.delete(id) && !over) this.#send({ type: 'cancel', id })
       this.#keepRunning()
     }
-    const pending: Pending = { request: { ...request, prompt }, queue, movable: true, payloads }
+    const pending: Pending = { request: { ...request, prompt }, queue, movable: true, paused: false, payloads }
     this.#running.set(id, pending)
     // At once: the reader may never read on.
     const removeListener = onAbort(signal, () => {
@@ -123,6 +127,7 @@ class EngineHost implements Engine {
       this.#send({ type: 'generate', id, request: pending.request })
       for await (const event of queue) {
         over = event.type === 'done'
+        this.#pause(id, pending)
         yield event
         if (over) return
       }
@@ -267,7 +272,11 @@ class EngineHost implements Engine {
 
   #receive(message: FromEngine): void {
     if (message.type === 'events') {
-      for (const [id, event] of message.events) this.#taken(id)?.queue.push(event)
+      for (const [id, event] of message.events) {
+        const pending = this.#taken(id)
+        pending?.queue.push(event)
+        if (pending !== undefined) this.#pause(id, pending)
+      }
     } else if (message.type === 'want') {
       const { id, hash } = message
       const [payload] = this.#running.get(id)?.payloads.get(hash) ?? []
@@ -286,6 +295,14 @@ class EngineHost implements Engine {
       this.#asked.get(message.id)?.reject(error)
       this.#asked.delete(message.id)
     }
+  }
+
+  /** Pauses a request whose reader is far behind, and continues it when everything is read. */
+  #pause(id: number, pending: Pending): void {
+    const { unread } = pending.queue
+    if (pending.paused ? unread > 0 : unread < mostUnread) return
+    pending.paused = !pending.paused
+    this.#send({ type: 'pause', id, paused: pending.paused })
   }
 
   /** A request that this process has begun, so no other process may run it. */

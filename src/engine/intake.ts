@@ -15,19 +15,14 @@ export type Intake = ReturnType<typeof createIntake>
 export function createIntake(
   decoder: Decoder,
   images: ImageArchitecture | null,
-  { maxSequences, maxQueue }: Pick<EngineSettings, 'maxSequences' | 'maxQueue'>,
+  { maxSequences }: Pick<EngineSettings, 'maxSequences'>,
 ) {
   const layout = new PromptLayout(decoder, images)
   const { vocabulary, contextTokens } = decoder
   return {
-    /**
-     * @param waiting number of requests in the queue
-     * @throws OrielError `invalid` with `param` naming the field of the request, `overloaded` when the queue is full
-     */
-    accept(id: number, asked: HeaderRequest, waiting: number): EngineRequest {
+    /** @throws OrielError `invalid` with `param` naming the field of the request */
+    accept(id: number, asked: HeaderRequest): EngineRequest {
       const spec = { ...asked, cachePrompt: asked.cachePrompt && decoder.sharesPrefixes }
-      const full = `The queue is full: ${maxQueue} requests are waiting. Try again in a moment.`
-      if (waiting >= maxQueue) throw new OrielError('overloaded', full, { retryAfter: 1 })
       if (spec.n > maxSequences)
         throw new OrielError('invalid', `n is ${spec.n}; the maximum is ${maxSequences}.`, { param: 'n' })
       const prompt = layout.layout(spec.prompt, spec.cacheKey)

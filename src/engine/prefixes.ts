@@ -1,3 +1,4 @@
+import type { Costs } from '../costs.ts'
 import type { KvCache } from './kv-cache.ts'
 import { commonLength } from './prefix-tree.ts'
 import type { EngineRequest, Sequence } from './sequence.ts'
@@ -6,11 +7,13 @@ import type { EngineRequest, Sequence } from './sequence.ts'
 export class Prefixes {
   readonly #kv: KvCache
   readonly #active: () => readonly Sequence[]
+  readonly #costs: Pick<Costs, 'of'>
 
   /** @param active the running sequences */
-  constructor(kv: KvCache, active: () => readonly Sequence[]) {
+  constructor(kv: KvCache, active: () => readonly Sequence[], costs: Pick<Costs, 'of'>) {
     this.#kv = kv
     this.#active = active
+    this.#costs = costs
   }
 
   /** Number of a path's cells that are in the KV memory. The last one never counts, since its logits are needed. */
@@ -25,11 +28,16 @@ export class Prefixes {
     return Math.max(request.prompt.positions.whole(shelved), this.held(request, path))
   }
 
-  /** Number of a path's cells that running sequences hold or are about to compute. */
+  /**
+   * Number of a path's cells that running sequences hold or are about to compute. A client does not wait for the prompt of
+   * one that has cost more, whose turn comes later.
+   */
   promised(request: EngineRequest, path: ArrayLike<number>): number {
     if (!request.sharesPrompt) return 0
     const most = mostShared(request, path)
-    return this.#sharers(request).reduce((best, sequence) => {
+    const cost = this.#costs.of(request.client)
+    const sharers = this.#sharers(request).filter((sequence) => this.#costs.of(sequence.request.client) <= cost)
+    return sharers.reduce((best, sequence) => {
       const promised = Math.min(most, sequence.request.prompt.cells.length, sequence.cells.length)
       return Math.max(best, commonLength(sequence.cells, path, 0, promised))
     }, 0)

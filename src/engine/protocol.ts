@@ -27,6 +27,8 @@ export type ToEngine =
   /** The answer to `want`: an image's pixels. */
   | { type: 'payload'; id: number; hash: string; bytes: Uint8Array }
   | { type: 'cancel'; id: number }
+  /** The request's reader is far behind, or, with `paused` false, has caught up. */
+  | { type: 'pause'; id: number; paused: boolean }
   /** `tokens`: whether the answer contains the tokens themselves. */
   | { type: 'count'; id: number; prompt: readonly HeaderPiece[]; tokens: boolean }
   | { type: 'state'; id: number }

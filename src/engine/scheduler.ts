@@ -1,7 +1,8 @@
+import { Costs } from '../costs.ts'
 import type { ImageArchitecture } from '../encoders/index.ts'
-import { cancelled } from '../errors.ts'
+import { cancelled, OrielError } from '../errors.ts'
 import type { Decoder } from '../language/index.ts'
-import { type Admission, admissions, planPreemption } from './admission.ts'
+import { type Admission, admissions, crowdedOut, planPreemption } from './admission.ts'
 import { ChunkSize } from './chunk-size.ts'
 import type { Cores } from './cores.ts'
 import { type Candidates, EncodeTurns, type PayloadSource } from './encode-turns.ts'
@@ -42,6 +43,8 @@ export interface SchedulerParts {
 export class Scheduler {
   readonly #port: SchedulerPort
   readonly #maxSequences: number
+  readonly #maxQueue: number
+  readonly #costs = new Costs()
   readonly #encoder: ImageEncoder | null
   readonly #turns: EncodeTurns | null
   readonly #intake: Intake
@@ -66,18 +69,20 @@ export class Scheduler {
     const encoder = images?.encoder ?? null
     this.#port = port
     this.#maxSequences = settings.maxSequences
+    this.#maxQueue = settings.maxQueue
     this.#encoder = encoder
     const candidates = () => this.#candidates()
-    this.#turns = encoder && new EncodeTurns(encoder, port, candidates, () => this.#wake())
+    this.#turns = encoder && new EncodeTurns(encoder, port, candidates, this.#costs, () => this.#wake())
     this.#intake = createIntake(decoder, images?.architecture ?? null, settings)
     this.#kv = new KvCache(decoder, settings.maxSequences, settings.prefixCacheBytes)
-    this.#prefixes = new Prefixes(this.#kv, () => this.#active)
+    this.#prefixes = new Prefixes(this.#kv, () => this.#active, this.#costs)
     this.#size = new ChunkSize(settings.chunkTokens)
     this.#batch = new StepBatch(decoder)
     this.#limits = {
       rows: this.#batch.capacity,
       mixes: decoder.tokenEmbedding !== null,
-      prefillRows: (answering, prefilling) => this.#size.next(answering, prefilling),
+      costs: this.#costs,
+      prefillRows: (answering, promptsEach) => this.#size.next(answering, promptsEach),
     }
     this.#runner = stepRunner(decoder, encoder, cores, () => port.flush())
     this.#commit = new StepCommit(decoder, this.#kv.memory, {
@@ -89,7 +94,8 @@ export class Scheduler {
   /** Puts a request into the queue, or fails it through the port. */
   submit(id: number, spec: HeaderRequest): void {
     try {
-      const request = this.#intake.accept(id, spec, this.#waiting.length)
+      this.#makePlace(spec.client)
+      const request = this.#intake.accept(id, spec)
       this.#requests.set(id, request)
       this.#waiting.push(request)
       request.cachedCells = this.#prefixes.known(request, request.prompt.cells)
@@ -105,6 +111,14 @@ export class Scheduler {
   /** Stops a request before the next step. */
   cancel(id: number): void {
     this.#requests.get(id)?.abort.abort()
+    this.#wake()
+  }
+
+  /** Stops to compute a request until it is continued. */
+  pause(id: number, paused: boolean): void {
+    const request = this.#requests.get(id)
+    if (request === undefined) return
+    request.paused = paused
     this.#wake()
   }
 
@@ -162,22 +176,36 @@ export class Scheduler {
     }
   }
 
+  /** Makes a place in a full queue for a client that has few in it. @throws OrielError `overloaded` for one that has many */
+  #makePlace(client: string): void {
+    if (this.#waiting.filter(({ over }) => !over).length < this.#maxQueue) return
+    const leaving = crowdedOut(this.#waiting, client)
+    const full = new OrielError(
+      'overloaded',
+      `The queue is full: ${this.#maxQueue} requests are waiting, most of them yours. Try again in a moment.`,
+      { code: 'queue_full', retryAfter: 1 },
+    )
+    if (leaving === undefined) throw full
+    leaving.failure = full
+  }
+
   #admitAll(): void {
     if (this.#waiting.length === 0) return
     const { memory } = this.#kv
     const state = {
       maxSequences: this.#maxSequences,
       cells: memory.cells,
+      costs: this.#costs,
       active: () => this.#active,
-      heldCells: () => memory.held(this.#active.map(({ slot }) => slot)),
+      heldCells: (sequences: readonly Sequence[]) => memory.held(sequences.map(({ slot }) => slot)),
       prefixes: this.#prefixes,
     }
     for (const admission of admissions([...this.#waiting], state)) this.#admit(admission)
   }
 
-  #admit({ request, sequences, overtaken }: Admission): void {
+  #admit({ request, sequences, preempted, overtaken }: Admission): void {
+    this.#preempt(preempted)
     for (const other of overtaken) other.overtaken++
-    this.#waiting.splice(this.#waiting.indexOf(request), 1)
     let cached = Number.POSITIVE_INFINITY
     for (const sequence of sequences) {
       sequence.slot = this.#kv.take()
@@ -186,7 +214,9 @@ export class Scheduler {
       // A sequence without cells waits for the first one to compute the prompt, and then shares it.
       if (sequence.cells.length > 0) cached = Math.min(cached, sequence.filled)
     }
-    request.cachedCells = cached
+    if (request.sequences.every(({ ended, slot }) => ended || slot >= 0))
+      this.#waiting.splice(this.#waiting.indexOf(request), 1)
+    if (cached < Number.POSITIVE_INFINITY) request.cachedCells = cached
     this.#candidatesChanged = true
     if (request.admitted > 0) return
     request.admitted = performance.now()
@@ -197,12 +227,17 @@ export class Scheduler {
   /** Embeddings take memory too, so of the queue only as many requests are encoded as would fill the KV memory. */
   #candidates(): Candidates {
     let space = this.#kv.memory.cells
-    const next = this.#waiting.filter(({ prompt }) => {
-      const near = space > 0
-      space -= prompt.cells.length
-      return near
-    })
-    return { running: [...new Set(this.#active.map(({ request }) => request))], next }
+    const running = new Set(this.#active.map(({ request }) => request))
+    const waiting = this.#waiting.filter((request) => !running.has(request))
+    const next = this.#costs
+      .inTurn(waiting, ({ client }) => client)
+      .flat()
+      .filter(({ prompt }) => {
+        const near = space > 0
+        space -= prompt.cells.length
+        return near
+      })
+    return { running: [...running], next }
   }
 
   /** Runs one step. @returns false if there was nothing to compute */
@@ -219,7 +254,10 @@ export class Scheduler {
       this.#commit.commit(pass)
       rows += pass.rows
     }
-    this.#size.learn(plan.answering, rows - plan.answering, performance.now() - start, this.#runner.contended())
+    const ms = performance.now() - start
+    for (const { sequence, from, to } of plan.chunks)
+      this.#costs.charge(sequence.request.client, (ms * (to - from)) / rows)
+    this.#size.learn(plan.answering, rows - plan.answering, ms, this.#runner.contended())
     return true
   }
 
@@ -231,20 +269,18 @@ export class Scheduler {
       this.#commit.end(plan.end, 'length')
       return
     }
-    for (const sequence of plan.preempt) {
-      this.#preempt(sequence)
-      const { request } = sequence
-      if (!this.#waiting.includes(request)) this.#waiting.unshift(request)
-    }
+    this.#preempt(plan.preempt)
   }
 
-  /** Takes a sequence out of the KV memory. Its cells are kept, so that it can be computed again and continue. */
-  #preempt(sequence: Sequence): void {
-    this.#candidatesChanged = true
-    this.#active = this.#active.filter((other) => other !== sequence)
-    this.#kv.free(sequence.slot)
-    sequence.slot = -1
-    sequence.filled = 0
+  /** Takes sequences out of their slots. They wait for others and continue; until then their KV is like a stored prefix. */
+  #preempt(sequences: readonly Sequence[]): void {
+    for (const sequence of sequences) {
+      const { request } = sequence
+      this.#candidatesChanged = true
+      this.#leave(sequence)
+      sequence.filled = 0
+      if (!this.#waiting.includes(request)) this.#waiting.unshift(request)
+    }
   }
 
   #ended(sequence: Sequence): void {
@@ -255,11 +291,14 @@ export class Scheduler {
     this.#forgetRequest(request)
   }
 
-  /** Frees a sequence's slot, or stores what it computed for prompts with the same prefix. */
   #release(sequence: Sequence): void {
     sequence.ended = true
     sequence.sampler.free()
-    if (sequence.slot < 0) return
+    if (sequence.slot >= 0) this.#leave(sequence)
+  }
+
+  /** Frees a sequence's slot, or stores what it computed for prompts with the same prefix. */
+  #leave(sequence: Sequence): void {
     this.#active = this.#active.filter((other) => other !== sequence)
     const { cachePrompt, cacheKey } = sequence.request.spec
     const path = Float64Array.from(sequence.cells.slice(0, sequence.filled))

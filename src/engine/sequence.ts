@@ -24,6 +24,8 @@ export class EngineRequest {
   readonly promptTokens: (AnswerToken | null)[] | null
   /** Number of later requests that were admitted before this one. */
   overtaken = 0
+  /** Whether its reader is far behind. No sequence of it is computed meanwhile. */
+  paused = false
   /** Times of `performance.now()`; 0 until they are reached. */
   admitted = 0
   firstToken = 0
@@ -45,6 +47,10 @@ export class EngineRequest {
     this.shownTokens = shownTokens
     this.promptTokens = spec.promptLogprobs ? Array.from(prompt.cells, () => null) : null
     this.sequences = samplers.map((sampler, choice) => new Sequence(this, choice, sampler))
+  }
+
+  get client(): string {
+    return this.spec.client
   }
 
   /** Whether a cached prefix may be used. Log probabilities of the prompt need all of its logits. */

@@ -63,13 +63,17 @@ export class StepCommit {
     this.#sample(sequence, row)
   }
 
-  /** The prompt is computed: the request's other sequences share it and sample their first token from the same logits. */
+  /**
+   * The prompt is computed: the request's other sequences share it and sample their first token from the same logits. Those
+   * without a slot wait for one, as if they had been preempted.
+   */
   #fork(first: Sequence, row: number): void {
     const length = first.cells.length
     const time = first.request.prompt.positions.time(length)
     for (const sequence of first.request.sequences) {
       if (sequence === first) continue
       for (const cell of first.cells) sequence.cells.push(cell)
+      if (sequence.slot < 0) continue
       this.#memory.share(first.slot, sequence.slot, length, time)
       sequence.filled = length
       this.#sample(sequence, row)

@@ -1,3 +1,4 @@
+import type { Costs } from '../costs.ts'
 import type { Sequence } from './sequence.ts'
 
 /** Cells of one sequence, from `from` to before `to`: tokens, or a part of one span's embeddings. */
@@ -19,8 +20,12 @@ export interface StepLimits {
   readonly rows: number
   /** Whether tokens and embeddings may be in one batch. */
   readonly mixes: boolean
-  /** Maximum number of prefill rows, by the number of sequences that answer and that prefill. */
-  prefillRows(answering: number, prefilling: number): number
+  readonly costs: Pick<Costs, 'inTurn'>
+  /**
+   * Maximum number of prefill rows, by the number of sequences that answer, and how many prompts wait for each of them. Of
+   * several clients each counts once: the many prompts of one do not slow the answers of another.
+   */
+  prefillRows(answering: number, promptsEach: number): number
 }
 
 /**
@@ -29,12 +34,13 @@ export interface StepLimits {
  * @param active sequences in the order of their admission
  */
 export function planStep(active: readonly Sequence[], limits: StepLimits): StepPlan {
-  const answering = active.filter(isAnswering)
+  const running = active.filter(({ request }) => !request.paused)
+  const answering = running.filter(isAnswering)
   const chunks: Chunk[] = answering
     .slice(0, limits.rows)
     .map((sequence) => ({ sequence, from: sequence.filled, to: sequence.cells.length, span: null }))
-  const prefilling = active.filter((sequence) => sequence.remaining > 0 && !isAnswering(sequence))
-  if (prefilling.length > 0) planPrefill(chunks, prefilling, answering.length, limits)
+  const prefilling = running.filter((sequence) => sequence.remaining > 0 && !isAnswering(sequence))
+  if (prefilling.length > 0) planPrefill(chunks, prefilling, answering, limits)
   return { chunks, answering: answering.length }
 }
 
@@ -43,17 +49,27 @@ const isAnswering = ({ generated, remaining }: Sequence): boolean => generated >
 function planPrefill(
   chunks: Chunk[],
   prefilling: readonly Sequence[],
-  answering: number,
-  { rows, mixes, prefillRows }: StepLimits,
+  answering: readonly Sequence[],
+  { rows, mixes, costs, prefillRows }: StepLimits,
 ): void {
-  const most = prefillRows(answering, prefilling.length)
-  let left = Math.min(most, rows - chunks.length)
-  for (const sequence of inTurn(prefilling)) {
+  let left = Math.min(prefillRows(answering.length, promptsEach(answering, prefilling)), rows - chunks.length)
+  for (const own of costs.inTurn(prefilling, clientOf)) {
     // The oldest keeps half of the rows, or short prompts that keep coming would delay a long one without end.
-    const share = sequence === prefilling[0] && prefilling.length > 1 ? Math.ceil(most / 2) : left
-    left -= prefill(chunks, sequence, Math.min(share, left), mixes)
-    if (left <= 0) break
+    const half = Math.ceil(left / 2)
+    for (const sequence of inTurn(own)) {
+      if (left <= 0) return
+      const share = sequence === own[0] && own.length > 1 ? half : left
+      left -= prefill(chunks, sequence, share, mixes)
+    }
   }
+}
+
+const clientOf = ({ request }: Sequence): string => request.client
+
+function promptsEach(answering: readonly Sequence[], prefilling: readonly Sequence[]): number {
+  const clients = { answering: new Set(answering.map(clientOf)), prefilling: new Set(prefilling.map(clientOf)) }
+  const several = new Set([...clients.answering, ...clients.prefilling]).size > 1
+  return several ? clients.prefilling.size / clients.answering.size : prefilling.length / answering.length
 }
 
 /** The oldest first, then by the number of cells that are left to compute. */

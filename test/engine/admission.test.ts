@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { type AdmissionState, admissions, planPreemption } from '../../src/engine/admission.ts'
+import { type AdmissionState, admissions, crowdedOut, planPreemption } from '../../src/engine/admission.ts'
 import type { EngineRequest, Sequence } from '../../src/engine/sequence.ts'
 import { requestIn, sequenceIn } from '../support/sequences.ts'
 
@@ -8,8 +8,9 @@ function stateOf(active: Sequence[], over: Partial<AdmissionState> = {}): Admiss
   return {
     maxSequences: 4,
     cells: 200,
+    costs: { of: () => 0 },
     active: () => active,
-    heldCells: () => active.reduce((sum, { filled }) => sum + filled, 0),
+    heldCells: (held) => held.reduce((sum, { filled }) => sum + filled, 0),
     prefixes: { held: () => 0, promised: () => 0 },
     ...over,
   }
@@ -89,5 +90,65 @@ describe('preemption', () => {
     const second = request.sequences[1] as Sequence
     second.slot = 2
     expect(planPreemption([running(100), first, second])).toEqual({ preempt: [first, second] })
+  })
+})
+
+describe('admission of several clients', () => {
+  const of = (client: string, prompt = 5, n = 1) => requestIn({ prompt, n, over: { client } }).request
+  const held = (client: string, cells = 5) => {
+    const { request, first } = requestIn({ prompt: cells, filled: cells, generated: 1, slot: 0, over: { client } })
+    request.firstToken = 1
+    return first
+  }
+  const plan = (queue: readonly EngineRequest[], active: Sequence[], over: Partial<AdmissionState> = {}) =>
+    admissions(queue, stateOf(active, over)).next().value
+
+  it('admits the client with the fewest slots first, and of several the one that has cost least', () => {
+    const queue = [of('many'), of('many'), of('costly'), of('cheap')]
+    const costs = { of: (client: string) => (client === 'costly' ? 5 : 1) }
+    expect(admit(queue, [held('many')], { costs })).toEqual([3, 2, 0])
+  })
+
+  it('preempts the youngest of the client with the most slots, until both have as many', () => {
+    const active = ['many', 'many', 'many', 'many'].map((client) => held(client))
+    const waiting = of('few')
+    expect(plan([waiting], active)).toMatchObject({ request: waiting, preempted: [active[3]] })
+    expect(
+      plan(
+        [waiting],
+        ['many', 'few', 'many', 'few'].map((client) => held(client)),
+      ),
+    ).toBeUndefined()
+    expect(plan([of('many')], active)).toBeUndefined()
+  })
+
+  it('preempts for cells too, if their holder has more than the other would have', () => {
+    const large = held('many', 150)
+    expect(plan([of('few', 30)], [large])).toMatchObject({ preempted: [large] })
+    expect(plan([of('few', 160)], [large])).toBeUndefined()
+  })
+
+  it('gives a request for several answers the slots that are free, and the rest later', () => {
+    const request = of('one', 5, 4)
+    expect(plan([request], [held('one'), held('one')])).toMatchObject({ sequences: request.sequences.slice(0, 2) })
+  })
+
+  it('preempts what nobody reads before anything else, and does not admit it', () => {
+    const [first, unread, last] = [held('one'), held('one'), held('one')]
+    unread.request.paused = true
+    expect(plan([of('one')], [first, unread, last], { maxSequences: 3 })).toMatchObject({ preempted: [unread] })
+    const waiting = of('one')
+    waiting.paused = true
+    expect(plan([waiting], [])).toBeUndefined()
+  })
+
+  it('lets the client that fills the queue leave it', () => {
+    const queue = ['many', 'many', 'few', 'many', 'few'].map((client) => of(client))
+    expect(crowdedOut(queue, 'new')).toBe(queue[3])
+    expect(crowdedOut(queue, 'few')).toBeUndefined()
+    expect(crowdedOut(queue, 'many')).toBeUndefined()
+    // An answer that has begun stays, although it waits for a slot again.
+    for (const request of queue.slice(0, 4)) request.admitted = 1
+    expect(crowdedOut(queue, 'new')).toBeUndefined()
   })
 })

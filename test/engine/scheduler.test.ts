@@ -19,6 +19,8 @@ import { engineSettings, greedy, requestOf } from '../support/pocket.ts'
 interface Visit {
   at: number
   cancelled: number | null
+  /** When its reader falls behind, and for how long. */
+  pause?: { from: number; for: number } | null | undefined
   request: GenerateRequest
 }
 
@@ -32,6 +34,7 @@ const piece: fc.Arbitrary<PromptPiece> = fc.oneof(
 const visit: fc.Arbitrary<Visit> = fc.record({
   at: fc.nat(60),
   cancelled: fc.option(fc.nat(80), { freq: 5 }),
+  pause: fc.option(fc.record({ from: fc.nat(40), for: fc.nat(40) }), { freq: 3 }),
   request: fc
     .record({
       prompt: fc
@@ -39,6 +42,7 @@ const visit: fc.Arbitrary<Visit> = fc.record({
         .map((pieces) => [...pieces, { kind: 'text', text: '?', special: true } as const]),
       maxTokens: fc.integer({ min: 1, max: 40 }),
       n: fc.constantFrom(1, 1, 1, 2, 3),
+      client: fc.constantFrom('one', 'two', 'three'),
       seed: fc.constantFrom(1, 2),
       cacheKey: fc.constantFrom('', 'other'),
       cachePrompt: fc.constantFrom(true, true, false),
@@ -57,7 +61,7 @@ async function run(
   cells: number,
   chunkTokens: number,
   encodeTicks: number,
-  { mixes = true, grids = false, whole = false, prefixCacheBytes = 5000 } = {},
+  { mixes = true, grids = false, whole = false, prefixCacheBytes = 5000, maxQueue = 1000 } = {},
 ) {
   const atOnce = Math.max(...imageWidths) - 1
   const model = new KvModel(cells, Math.max(chunkTokens, whole ? atOnce : 0) + 4, mixes, grids, whole)
@@ -75,7 +79,7 @@ async function run(
     decoder: model.decoder,
     images: { architecture: whole ? { ...architecture, atOnce } : architecture, encoder: slowEncoder(encodeTicks) },
     cores: new Cores(1),
-    settings: { ...engineSettings, maxSequences: 4, chunkTokens, maxQueue: 1000, prefixCacheBytes },
+    settings: { ...engineSettings, maxSequences: 4, chunkTokens, maxQueue, prefixCacheBytes },
     port: {
       emit(id, event) {
         const outcome = outcomes[id]
@@ -98,8 +102,10 @@ async function run(
   })
   for (let tick = 0; outcomes.some(({ end }) => end === ''); tick++) {
     now = tick
-    visits.forEach(({ at, cancelled, request }, id) => {
+    visits.forEach(({ at, cancelled, pause, request }, id) => {
       if (at === tick) scheduler.submit(id, request)
+      if (pause && tick === at + pause.from) scheduler.pause(id, true)
+      if (pause && tick === at + pause.from + pause.for) scheduler.pause(id, false)
       if (cancelled !== null && tick === at + cancelled) scheduler.cancel(id)
     })
     await new Promise((resolve) => setImmediate(resolve))
@@ -183,15 +189,13 @@ describe('the scheduler, on a model of the KV memory', () => {
   })
 
   it('lets at most eight small requests overtake one that does not fit', async () => {
-    const talker = Array.from({ length: 1000 }, (_, number) => `${number}?`).find(
-      (text) => answerAlone(contentsOf([textOf(text)]), 0, 60).length === 60,
-    )
+    const talker = talkerOf(60)
     const visitOf = (at: number, text: string, maxTokens: number): Visit => ({
       at,
       cancelled: null,
       request: requestOf([textOf(text)], { maxTokens, cachePrompt: false }),
     })
-    const talking = [0, 1].map((at) => visitOf(at, talker ?? '', 60))
+    const talking = [0, 1].map((at) => visitOf(at, talker, 60))
     const largeVisit = visitOf(4, 'a'.repeat(120), 4)
     const small = Array.from({ length: 20 }, (_, number) => visitOf(6 + number, `b${number}`, 2))
     const { outcomes } = await run([...talking, largeVisit, ...small], 220, 16, 0)
@@ -200,6 +204,76 @@ describe('the scheduler, on a model of the KV memory', () => {
     const before = passing.filter(({ admitted }) => admitted < (large?.admitted ?? 0))
     expect(before).toHaveLength(8)
     expect(before.every(({ ended }) => ended < (first?.ended ?? 0))).toBe(true)
+  })
+})
+
+/** A text whose answer is as long as it may be. */
+const talkerOf = (maxTokens: number, from = 0): string => {
+  const numbers = Array.from({ length: 5000 }, (_, number) => `${from}.${number}?`)
+  const found = numbers.find((text) => answerAlone(contentsOf([textOf(text)]), 0, maxTokens).length === maxTokens)
+  if (found === undefined) throw new Error('every answer ends early')
+  return found
+}
+
+describe('clients share the engine', () => {
+  const visitOf = (client: string, at: number, text: string, over: Partial<GenerateRequest> = {}): Visit => ({
+    at,
+    cancelled: null,
+    request: requestOf([textOf(text)], { client, ...over }),
+  })
+
+  it('one that comes gets a slot at once, although another has all of them and a long queue', async () => {
+    const many = Array.from({ length: 40 }, (_, i) => visitOf('many', 0, talkerOf(60, i), { maxTokens: 60 }))
+    const { outcomes } = await run([...many, visitOf('few', 10, 'b', { maxTokens: 3 })], 5000, 16, 0)
+    const few = outcomes.at(-1)
+    expect((few?.ended ?? Infinity) - 10).toBeLessThan(60)
+    // What was preempted for it has answered all the same.
+    expect(outcomes.every(({ end }) => end === 'done')).toBe(true)
+  })
+
+  it('a request for many answers leaves slots to another client, and has all answers in the end', async () => {
+    const text = talkerOf(60)
+    const { outcomes } = await run(
+      [visitOf('many', 0, text, { n: 4, maxTokens: 60 }), visitOf('few', 10, 'b', { maxTokens: 3 })],
+      5000,
+      16,
+      0,
+    )
+    const [many, few] = outcomes
+    expect(few?.ended).toBeLessThan(many?.ended ?? 0)
+    expect(many?.texts).toEqual(Array.from({ length: 4 }, () => answerAlone(contentsOf([textOf(text)]), 0, 60)))
+  })
+
+  it('answers of one client are not stopped by the prompts of another', async () => {
+    const long = (i: number) => `${i}${'a'.repeat(400)}`
+    const many = Array.from({ length: 20 }, (_, i) => visitOf('many', 0, long(i), { maxTokens: 1 }))
+    const { outcomes } = await run([...many, visitOf('few', 5, long(99), { maxTokens: 1 })], 20_000, 8, 0)
+    const before = outcomes.slice(0, -1).filter(({ ended }) => ended < (outcomes.at(-1)?.ended ?? 0))
+    // By then each client has computed the same number of cells.
+    expect(before.length).toBeLessThanOrEqual(3)
+  })
+
+  it('a full queue refuses the newest request of the client that fills it', async () => {
+    const many = Array.from({ length: 20 }, (_, i) => visitOf('many', 0, talkerOf(20, i), { maxTokens: 20 }))
+    const few = Array.from({ length: 3 }, (_, i) => visitOf('few', 3, `b${i}`, { maxTokens: 2 }))
+    const { outcomes } = await run([...many, ...few], 5000, 16, 0, { maxQueue: 8 })
+    const ends = outcomes.map(({ end }) => end)
+    expect(ends.slice(-3)).toEqual(['done', 'done', 'done'])
+    expect(ends.slice(0, 8)).toEqual(Array.from({ length: 8 }, () => 'done').with(7, ends[7] ?? ''))
+    expect(ends.filter((end) => end === 'overloaded').length).toBeGreaterThanOrEqual(8)
+  })
+
+  it('an answer that nobody reads gives its slot to others, and continues when it is read', async () => {
+    const readers = [0, 1, 2, 3].map((i) => ({
+      ...visitOf('one', 0, talkerOf(30, i), { maxTokens: 30 }),
+      pause: { from: 12, for: 400 },
+    }))
+    const { outcomes } = await run([...readers, visitOf('one', 60, talkerOf(20, 9), { maxTokens: 20 })], 5000, 16, 0)
+    expect(outcomes.at(-1)?.ended).toBeLessThan(400)
+    for (const { ended, end } of outcomes.slice(0, 4)) {
+      expect(ended).toBeGreaterThan(400)
+      expect(end).toBe('done')
+    }
   })
 })
 

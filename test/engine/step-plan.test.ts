@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest'
+import { Costs } from '../../src/costs.ts'
 import type { Sequence } from '../../src/engine/sequence.ts'
 import { planStep, type StepLimits } from '../../src/engine/step-plan.ts'
 import { sequenceIn } from '../support/sequences.ts'
@@ -6,6 +7,7 @@ import { sequenceIn } from '../support/sequences.ts'
 const limits = (prefill: number, over: Partial<StepLimits> = {}): StepLimits => ({
   rows: 64,
   mixes: true,
+  costs: new Costs(),
   prefillRows: () => prefill,
   ...over,
 })
@@ -46,16 +48,38 @@ describe('the plan of a step', () => {
     ])
   })
 
-  it('asks for the limit with the number of answers and prompts', () => {
+  it('gives the rows to the client that has cost least, and what it leaves to the next', () => {
+    const costs = new Costs()
+    costs.charge('many', 100)
+    const of = (client: string, prompt: number) => sequenceIn({ prompt, slot: 1, over: { client } })
+    expect(planned([of('many', 100), of('few', 6), of('many', 100)], limits(20, { costs }))).toEqual([
+      [1, 0, 6, false],
+      [0, 0, 7, false],
+      [2, 0, 7, false],
+    ])
+  })
+
+  it('leaves out what nobody reads', () => {
+    const paused = answering()
+    paused.request.paused = true
+    expect(planned([paused, answering()], limits(20))).toEqual([[1, 12, 13, false]])
+  })
+
+  it('asks for the limit with the number of answers and prompts, which count once for each of several clients', () => {
     const asked: number[][] = []
-    planStep([answering(), prefilling(4), prefilling(4)], {
-      ...limits(0),
-      prefillRows: (...counts) => {
-        asked.push(counts)
-        return 8
-      },
-    })
-    expect(asked).toEqual([[1, 2]])
+    const other = sequenceIn({ prompt: 10, filled: 12, generated: 3, slot: 0, over: { client: 'other' } })
+    for (const answer of [answering(), other])
+      planStep([answer, prefilling(4), prefilling(4)], {
+        ...limits(0),
+        prefillRows: (...counts) => {
+          asked.push(counts)
+          return 8
+        },
+      })
+    expect(asked).toEqual([
+      [1, 2],
+      [1, 1],
+    ])
   })
 
   it('stops before a span that is not encoded', () => {

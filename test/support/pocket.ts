@@ -57,6 +57,7 @@ export const requestOf = (prompt: readonly PromptPiece[], over: Partial<Generate
   prompt,
   maxTokens: 48,
   overflow: 'error',
+  client: 'one',
   n: 1,
   stop: [],
   ignoreEos: false,

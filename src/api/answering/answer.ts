@@ -12,7 +12,7 @@ import type {
   Tally,
 } from '../../deployments/index.ts'
 import { changingErrors, OrielError } from '../../errors.ts'
-import type { AnswerRequest } from './request.ts'
+import type { AnswerRequest, ClientRequest } from './request.ts'
 
 export interface AnswerServices {
   deployments: Deployments
@@ -39,7 +39,7 @@ export interface RunningAnswer extends Omit<Answer, 'prompt'> {
  * Starts an answer. Errors of the request are thrown here, before the first byte of the answer.
  * @throws OrielError
  */
-function startAnswer(services: AnswerServices, request: AnswerRequest, signal: AbortSignal): Promise<RunningAnswer> {
+function startAnswer(services: AnswerServices, request: ClientRequest, signal: AbortSignal): Promise<RunningAnswer> {
   return withBackend(services, request, signal, async (backend) => {
     const { prompt, events, ...answer } = await backend.answer(request, signal)
     return {
@@ -58,7 +58,7 @@ function startAnswer(services: AnswerServices, request: AnswerRequest, signal: A
 /** Finds the model, which stays loaded until the signal aborts. Errors name the parameters of the request. */
 async function withBackend<T>(
   { deployments }: AnswerServices,
-  request: AnswerRequest,
+  request: ClientRequest,
   signal: AbortSignal,
   work: (backend: Backend) => Promise<T>,
 ): Promise<T> {
@@ -97,7 +97,7 @@ export type PromptCounts = (Count & { request: AnswerRequest; model: ModelInfo }
 /** @throws OrielError */
 export const countPrompts = (
   services: AnswerServices,
-  requests: readonly AnswerRequest[],
+  requests: readonly ClientRequest[],
   signal: AbortSignal,
 ): Promise<PromptCounts> =>
   Promise.all(
@@ -114,7 +114,7 @@ export const countPrompts = (
 /** Starts one answer for each prompt and joins them: the choices of the first prompt come first. */
 export async function startAnswers(
   services: AnswerServices,
-  requests: readonly AnswerRequest[],
+  requests: readonly ClientRequest[],
   signal: AbortSignal,
 ): Promise<RunningAnswer> {
   const [only, ...others] = requests

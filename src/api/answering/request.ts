@@ -1,11 +1,14 @@
 import type { Ask, Attachment, AttachmentPart } from '../../deployments/index.ts'
 
-/** A request in the form that all dialects share. */
-export interface AnswerRequest extends Ask {
+/** A request in the form that all dialects share, as its body says it. */
+export interface AnswerRequest extends Omit<Ask, 'client'> {
   model: string
   /** The dialect's own names for parts of the ask, for errors. */
   params: { prompt: string; grammar: string; longest: string }
 }
+
+/** A request and who sends it. */
+export type ClientRequest = AnswerRequest & Pick<Ask, 'client'>
 
 /** The keys by which cached prompts are shared: that of the body and that of the header, if they differ. */
 export const isolationOf = (header: string, body?: string | null): string[] =>

@@ -5,7 +5,7 @@ import { callTags, thoughtEnd, thoughtTags } from '../../prompt/index.ts'
 import type { Ask, CallableTool, ChatPrompt, Sampling } from '../ask.ts'
 
 export function generateRequest(
-  { prompt, settings }: Ask,
+  { prompt, settings, client }: Ask,
   pieces: readonly PromptPiece[],
   model: Pick<EngineModel, 'vocabulary' | 'controlTokens'>,
   recommended: ModelCard['sampling'],
@@ -18,6 +18,7 @@ export function generateRequest(
   return {
     ...others,
     prompt: pieces,
+    client,
     shownTokens: tags.filter((tag) => model.controlTokens.includes(tag)),
     sampling: {
       ...samplingOf(sampling, recommended),
