@@ -46,7 +46,7 @@ export type HeaderPiece = TextPiece | TokensPiece | AttachmentHeader
 /** A request in the engine process. */
 export type HeaderRequest = Omit<GenerateRequest, 'prompt'> & { prompt: readonly HeaderPiece[] }
 
-export interface Sampling extends Omit<SamplerSettings, 'grammar'> {
+export interface Sampling extends Omit<SamplerSettings, 'grammar' | 'shownTokens'> {
   /** What the answer must match: a grammar in GBNF, or a JSON Schema. */
   grammar: { kind: 'gbnf'; text: string } | { kind: 'json_schema'; schema: unknown } | null
 }

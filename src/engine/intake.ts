@@ -1,6 +1,6 @@
 import type { ImageArchitecture } from '../encoders/index.ts'
 import { OrielError } from '../errors.ts'
-import { checkGrammar, type Decoder, jsonSchemaGrammar, type TokenSampler } from '../language/index.ts'
+import { type Decoder, jsonSchemaGrammar, type TokenSampler } from '../language/index.ts'
 import type { HeaderPiece, HeaderRequest, PromptCount, PromptToken, Sampling } from './generation.ts'
 import { type PromptCells, PromptLayout, tooLong } from './prompt-cells.ts'
 import type { EngineSettings } from './protocol.ts'
@@ -32,7 +32,7 @@ export function createIntake(
       if (space < 1 || (wanted > space && spec.overflow === 'error'))
         throw overflow(prompt, contextTokens, spec.maxTokens)
       const shown = new Set(spec.shownTokens.flatMap((text) => [...vocabulary.tokenize(text, true)]))
-      return new EngineRequest(id, spec, prompt, Math.min(wanted, space), samplersOf(decoder, spec), shown)
+      return new EngineRequest(id, spec, prompt, Math.min(wanted, space), samplersOf(decoder, spec, shown), shown)
     },
 
     /** @param withTokens otherwise `tokens` is empty @throws OrielError `invalid` as `accept` does */
@@ -53,7 +53,11 @@ export function createIntake(
   }
 }
 
-function samplersOf(decoder: Decoder, { n, ignoreEos, sampling }: HeaderRequest): TokenSampler[] {
+function samplersOf(
+  decoder: Decoder,
+  { n, ignoreEos, sampling }: HeaderRequest,
+  shownTokens: ReadonlySet<number>,
+): TokenSampler[] {
   const { endTokens, size } = decoder.vocabulary
   const barred = ignoreEos ? endTokens.map((token) => ({ token, bias: -Infinity })) : []
   const logitBias = [...sampling.logitBias.filter(({ token }) => token < size), ...barred]
@@ -63,7 +67,7 @@ function samplersOf(decoder: Decoder, { n, ignoreEos, sampling }: HeaderRequest)
     for (let choice = 0; choice < n; choice++) {
       // llama.cpp reads the largest 32-bit number as "any seed".
       const seed = sampling.seed === null ? null : (sampling.seed + choice) % 0xffffffff
-      samplers.push(decoder.newSampler({ ...sampling, seed, logitBias, grammar }))
+      samplers.push(decoder.newSampler({ ...sampling, seed, logitBias, grammar, shownTokens }))
     }
     return samplers
   } catch (error) {
@@ -80,8 +84,5 @@ function overflow({ cells, imageTokens }: PromptCells, contextTokens: number, ma
   return tooLong(`This model's context holds ${contextTokens} tokens. The prompt has ${cells.length}${parts}${answer}.`)
 }
 
-function gbnfOf(grammar: NonNullable<Sampling['grammar']>): string {
-  const text = grammar.kind === 'gbnf' ? grammar.text : jsonSchemaGrammar(grammar.schema)
-  checkGrammar(text)
-  return text
-}
+const gbnfOf = (grammar: NonNullable<Sampling['grammar']>): string =>
+  grammar.kind === 'gbnf' ? grammar.text : jsonSchemaGrammar(grammar.schema)

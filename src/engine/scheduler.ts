@@ -1,3 +1,4 @@
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import { Costs } from '../costs.ts'
 import type { ImageArchitecture } from '../encoders/index.ts'
 import { cancelled, OrielError } from '../errors.ts'
@@ -35,6 +36,9 @@ export interface SchedulerParts {
   port: SchedulerPort
 }
 
+/** Duration of one slice of a search for a token. */
+const mostSearchMs = 5
+
 /**
  * Runs all requests of one model together, step by step. A step is planned (`admissions`, `planStep`), run on the decoder
  * (`StepRunner`) and committed (`StepCommit`). It holds the next token of every running answer and prefill up to a limit,
@@ -60,6 +64,8 @@ export class Scheduler {
   /** Sequences with a slot, in the order of their admission. */
   #active: Sequence[] = []
   #stepping = false
+  /** Duration of the last step. */
+  #stepMs = 0
   /** Whether the candidates for encoding have changed since the last look. */
   #candidatesChanged = false
   /** Whether something has happened since the last step began. */
@@ -157,7 +163,11 @@ export class Scheduler {
         this.#candidatesChanged = false
         this.#turns?.wake()
       }
-      if (await this.#step()) this.#woken = true
+      const stepped = await this.#step()
+      const searched = this.#commit.search(this.#searchMs(), this.#costs)
+      // Without a step, messages come in here.
+      if (searched && !stepped) await nextTurn()
+      if (stepped || searched) this.#woken = true
       else {
         this.#runner.idle()
         this.#port.flush()
@@ -240,6 +250,11 @@ export class Scheduler {
     return { running: [...running], next }
   }
 
+  /** Between steps a search takes a small part of their time, so that other answers hardly wait for it. */
+  #searchMs(): number {
+    return Math.min(mostSearchMs, Math.max(1, this.#stepMs / 4))
+  }
+
   /** Runs one step. @returns false if there was nothing to compute */
   async #step(): Promise<boolean> {
     const plan = planStep(this.#active, this.#limits)
@@ -255,6 +270,7 @@ export class Scheduler {
       rows += pass.rows
     }
     const ms = performance.now() - start
+    this.#stepMs = ms
     for (const { sequence, from, to } of plan.chunks)
       this.#costs.charge(sequence.request.client, (ms * (to - from)) / rows)
     this.#size.learn(plan.answering, rows - plan.answering, ms, this.#runner.contended())

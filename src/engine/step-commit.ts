@@ -1,4 +1,5 @@
-import type { Decoder } from '../language/index.ts'
+import type { Costs } from '../costs.ts'
+import type { Decoder, TokenSearch } from '../language/index.ts'
 import type { GenerateEvent } from './generation.ts'
 import type { KvMemory } from './kv-memory.ts'
 import { answerToken } from './logprobs.ts'
@@ -16,6 +17,8 @@ export class StepCommit {
   readonly #decoder: Pick<Decoder, 'vocabulary' | 'logits' | 'sample'>
   readonly #memory: Pick<KvMemory, 'extend' | 'share'>
   readonly #port: CommitPort
+  /** Answers whose next token is being searched for, in turn. They take no part in steps meanwhile. */
+  #searches: { sequence: Sequence; search: TokenSearch }[] = []
 
   constructor(
     decoder: Pick<Decoder, 'vocabulary' | 'logits' | 'sample'>,
@@ -35,6 +38,38 @@ export class StepCommit {
       for (const { cell, row } of predicted) this.#keepLogprob(sequence, cell, row)
       if (row !== undefined) this.#answer(sequence, row)
     }
+  }
+
+  /**
+   * Searches for the next tokens of answers that wait for them: clients take turns, and then their answers.
+   * @param ms after which to stop
+   * @returns whether there were any
+   */
+  search(ms: number, costs: Pick<Costs, 'inTurn' | 'charge'>): boolean {
+    const until = performance.now() + ms
+    this.#searches = costs
+      .inTurn(this.#searches, ({ sequence }) => sequence.request.client)
+      .flat()
+      .filter(({ sequence }) => !sequence.ended && !sequence.request.over)
+    const turns = [...this.#searches]
+    for (const { sequence } of turns) {
+      const start = performance.now()
+      if (start >= until && turns[0]?.sequence !== sequence) break
+      this.#searchNext(until)
+      costs.charge(sequence.request.client, performance.now() - start)
+    }
+    return turns.length > 0
+  }
+
+  #searchNext(until: number): void {
+    const next = this.#searches.shift()
+    if (next === undefined) return
+    const { sequence, search } = next
+    this.#attempt(sequence, () => {
+      const token = search.run(until)
+      if (token === undefined) this.#searches.push(next)
+      else this.#take(sequence, token, () => search.logits)
+    })
   }
 
   /** Ends a sequence with the text that was held back. */
@@ -81,20 +116,31 @@ export class StepCommit {
   }
 
   #sample(sequence: Sequence, row: number): void {
-    const { request } = sequence
-    if (request.failure !== undefined) return
-    let token: number | null
-    try {
-      token = this.#decoder.sample(sequence.sampler, row)
-    } catch (error) {
-      request.failure = error
-      return
-    }
-    if (token === null) this.end(sequence, 'stop')
-    else this.#append(sequence, token, row)
+    // A preempted sequence is computed again while its next token is still being searched for.
+    if (this.#searches.some((one) => one.sequence === sequence)) return
+    this.#attempt(sequence, () => {
+      const token = this.#decoder.sample(sequence.sampler, row)
+      if (typeof token === 'object' && token !== null) this.#searches.push({ sequence, search: token })
+      else this.#take(sequence, token, () => this.#decoder.logits(row))
+    })
   }
 
-  #append(sequence: Sequence, token: number, row: number): void {
+  #attempt({ request }: Sequence, work: () => void): void {
+    if (request.failure !== undefined) return
+    try {
+      work()
+    } catch (error) {
+      request.failure = error
+    }
+  }
+
+  /** @param token null: none is allowed */
+  #take(sequence: Sequence, token: number | null, logits: () => Float32Array): void {
+    if (token === null) this.end(sequence, 'stop')
+    else this.#append(sequence, token, logits)
+  }
+
+  #append(sequence: Sequence, token: number, logits: () => Float32Array): void {
     const { request } = sequence
     const { vocabulary } = this.#decoder
     const { ignoreEos, topLogprobs } = request.spec
@@ -105,8 +151,7 @@ export class StepCommit {
     }
     sequence.cells.push(token)
     const bytes = vocabulary.bytes(token, request.shownTokens.has(token))
-    if (topLogprobs !== null)
-      sequence.heldTokens.push(answerToken(vocabulary, this.#decoder.logits(row), token, topLogprobs))
+    if (topLogprobs !== null) sequence.heldTokens.push(answerToken(vocabulary, logits(), token, topLogprobs))
     this.#emitText(sequence, sequence.text.push(bytes))
     if (sequence.text.stopped) this.end(sequence, 'stop')
     else if (sequence.generated >= request.maxTokens) this.end(sequence, 'length')

@@ -1,8 +1,9 @@
 import { badModel, OrielError, outOfMemory, unsupportedModel } from '../errors.ts'
 import { availableMemory } from '../memory.ts'
 import { Batch, type Device, type Model, openNative } from '../native/index.ts'
+import { openGrammars } from './grammar/grammars.ts'
 import { layersThatFit } from './offload.ts'
-import { createSampler, type SamplerSettings, type TokenSampler } from './sampler.ts'
+import { createSampler, type SamplerSettings, type TokenSampler, type TokenSearch } from './sampler.ts'
 import { openTokenEmbeddings } from './token-embeddings.ts'
 import { openVocabulary, type Vocabulary } from './vocabulary.ts'
 
@@ -64,8 +65,8 @@ export interface Decoder {
   setThreads(cores: number): void
   /** Logits of a row of the last batch `[vocabulary]`: a view that is valid until the next decode. */
   logits(row: number): Float32Array
-  /** @returns null if no token is allowed @throws OrielError as `TokenSampler.sample` does */
-  sample(sampler: TokenSampler, row: number): number | null
+  /** @returns, and @throws OrielError, as `TokenSampler.sample` does */
+  sample(sampler: TokenSampler, row: number): number | null | TokenSearch
   newSampler(settings: SamplerSettings): TokenSampler
   /** Shares the cells of `source` before `time` with the empty sequence `target`, in place. */
   share(source: number, target: number, time: number): void
@@ -107,6 +108,7 @@ export function openDecoder(file: string, settings: DecoderSettings): Decoder {
   pool?.use(settings.threads)
   const vocab = llama.vocab(model)
   const vocabulary = openVocabulary(llama, vocab)
+  const grammars = openGrammars(vocabulary)
   const width = llama.embeddingWidth(model)
   const gridPositions = llama.hasGridPositions(model)
   const tokenEmbeddings = openTokenEmbeddings(file, llama.metadata(model, 'general.architecture'), width)
@@ -146,7 +148,7 @@ export function openDecoder(file: string, settings: DecoderSettings): Decoder {
     },
     logits: (row) => llama.logits(context, row, vocabulary.size),
     sample: (sampler, row) => sampler.sample(context, row, () => llama.logits(context, row, vocabulary.size)),
-    newSampler: (sampling) => createSampler(llama, vocab, sampling, vocabulary),
+    newSampler: (sampling) => createSampler(llama, vocab, sampling, grammars),
     share: (source, target, time) => llama.sequenceCopy(kvMemory, source, target, 0, time),
     savedBytes: (sequence) => llama.stateSize(context, sequence),
     save(sequence) {

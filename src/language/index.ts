@@ -1,5 +1,4 @@
 export { type Decoder, type GpuSettings, openDecoder } from './decoder.ts'
-export { checkGrammar } from './grammar/gbnf.ts'
 export { jsonSchemaGrammar } from './grammar/json-schema.ts'
-export type { SamplerSettings, TokenSampler } from './sampler.ts'
+export type { SamplerSettings, TokenSampler, TokenSearch } from './sampler.ts'
 export type { Vocabulary } from './vocabulary.ts'

@@ -1,6 +1,7 @@
 import { Candidates, type Llama, type LlamaContext, type Sampler, type Vocab } from '../native/index.ts'
-import { refused } from './grammar/gbnf.ts'
-import type { Vocabulary } from './vocabulary.ts'
+import type { Automaton } from './grammar/automaton.ts'
+import type { Grammars } from './grammar/grammars.ts'
+import type { Matcher } from './grammar/matcher.ts'
 
 /** How the next token is sampled from the logits. */
 export interface SamplerSettings {
@@ -23,6 +24,8 @@ export interface SamplerSettings {
   grammar: string | null
   /** The grammar applies after this text; without it, from the start of the answer. */
   grammarAfter?: string
+  /** Control tokens that may match a grammar's text, since the answer shows them. */
+  shownTokens: ReadonlySet<number>
 }
 
 /** Number of recent tokens that the penalties apply to, as in llama.cpp's tools. */
@@ -36,26 +39,33 @@ export interface TokenSampler {
   /**
    * @param row of the last decoded batch
    * @param logits of that row `[vocabulary]`
-   * @returns null if the grammar and the biases allow no token
+   * @returns null if the grammar and the biases allow no token; a search if the next token takes time to find
    * @throws OrielError `invalid`, param `grammar`, for a grammar that is too slow to follow
    */
-  sample(context: LlamaContext, row: number, logits: () => Float32Array): number | null
+  sample(context: LlamaContext, row: number, logits: () => Float32Array): number | null | TokenSearch
   free(): void
 }
 
-/** @throws OrielError `invalid`, param `grammar`, for a grammar that cannot be parsed */
-export function createSampler(
-  llama: Llama,
-  vocab: Vocab,
-  settings: SamplerSettings,
-  vocabulary: Vocabulary,
-): TokenSampler {
-  const grammar = settings.grammar === null ? null : parseGrammar(llama, vocab, settings.grammar)
+/** Finds the next token in slices, so that nobody else waits for it. */
+export interface TokenSearch {
+  /** A copy: those of the batch are gone after the next decode. `[vocabulary]` */
+  readonly logits: Float32Array
+  /**
+   * @param until time of `performance.now()` at which to stop
+   * @returns undefined if it is not done; otherwise as `sample`
+   * @throws OrielError `invalid`, param `grammar`, for a grammar that is too slow to follow
+   */
+  run(until: number): number | null | undefined
+}
+
+/** @throws OrielError `invalid`, param `grammar`, for a grammar that cannot be used */
+export function createSampler(llama: Llama, vocab: Vocab, settings: SamplerSettings, grammars: Grammars): TokenSampler {
+  const { grammar, grammarAfter = null, shownTokens } = settings
+  const automaton = grammar === null ? null : grammars.open(grammar, grammarAfter)
   const chain = createChain(llama, vocab, settings)
-  const free = freeSampler(llama, chain)
-  if (grammar === null) return free
-  const bound = boundSampler(llama, vocab, chain, grammar, vocabulary)
-  return settings.grammarAfter === undefined ? bound : boundAfter(settings.grammarAfter, free, bound, vocabulary)
+  if (automaton === null)
+    return { sample: (context, row) => llama.sample(chain, context, row), free: () => llama.freeSampler(chain) }
+  return new BoundSampler(llama, chain, grammars, automaton, grammars.matcher(automaton, shownTokens))
 }
 
 function createChain(llama: Llama, vocab: Vocab, settings: SamplerSettings): Sampler {
@@ -82,112 +92,82 @@ function createChain(llama: Llama, vocab: Vocab, settings: SamplerSettings): Sam
   return chain
 }
 
-const freeSampler = (llama: Llama, chain: Sampler): TokenSampler => ({
-  sample: (context, row) => llama.sample(chain, context, row),
-  free: () => llama.freeSampler(chain),
-})
-
 /**
- * Samples under a grammar. The grammar is not in the chain: when it allows no token, the chain would choose one
- * anyway, and the grammar ends the process when it is given a token that it does not allow.
+ * Samples under a grammar: first without it, and checks the result, which takes microseconds. A token that is not allowed
+ * is sampled again from the allowed ones, which leaves their probabilities as they are, except that top_p and the like cut
+ * among all tokens the first time. llama.cpp's tools do the same.
  */
-function boundSampler(llama: Llama, vocab: Vocab, chain: Sampler, grammar: Sampler, vocabulary: Vocabulary) {
-  const candidates = new Candidates(llama.vocabSize(vocab))
-  /** The last bytes of the answer, as many as an incomplete character may have. */
-  let tail = Buffer.alloc(0)
-  /** Durations of the last two choices, in ms. */
-  let choices: number[] = []
-  const choose = (): number | null => {
-    llama.samplerApply(chain, candidates.pointer)
-    return candidates.selected
+class BoundSampler implements TokenSampler {
+  readonly #llama: Llama
+  readonly #chain: Sampler
+  readonly #candidates: Candidates
+  readonly #grammars: Grammars
+  readonly #automaton: Automaton
+  readonly #matcher: Matcher
+
+  constructor(llama: Llama, chain: Sampler, grammars: Grammars, automaton: Automaton, matcher: Matcher) {
+    this.#llama = llama
+    this.#chain = chain
+    this.#candidates = new Candidates(grammars.size)
+    this.#grammars = grammars
+    this.#automaton = automaton
+    this.#matcher = matcher
   }
-  /**
-   * Samples without the grammar and checks the result: to check one token takes microseconds, and to check 150,000 takes
-   * about 30 ms, during which every answer waits. A token that is not allowed is sampled again from the allowed ones, which
-   * leaves their probabilities as they are, except that top_p and the like cut among all tokens. llama.cpp's tools do the
-   * same.
-   */
-  const freely = (logits: Float32Array): number | null => {
-    candidates.fill(logits)
-    const token = choose()
+
+  sample(_context: LlamaContext, _row: number, logitsOf: () => Float32Array): number | null | TokenSearch {
+    this.#grammars.trim()
+    const logits = logitsOf()
+    this.#candidates.fill(logits)
+    const token = this.#choose()
     if (token === null) return null
-    candidates.fillOne(token)
-    llama.samplerApply(grammar, candidates.pointer)
-    return candidates.open ? token : null
+    const accepted = this.#matcher.accept(token)
+    if (accepted) return this.#accepted(token)
+    if (accepted === false && this.#matcher.allowed !== undefined) return this.#within(logits)
+    return this.#search(Float32Array.from(logits), accepted === undefined ? token : null)
   }
-  const within = (logits: Float32Array): number | null => {
-    candidates.fill(logits)
-    llama.samplerApply(grammar, candidates.pointer)
-    return candidates.open ? choose() : null
+
+  free(): void {
+    this.#llama.freeSampler(this.#chain)
+    this.#candidates.free()
+    this.#grammars.close(this.#automaton)
   }
-  return {
-    sample(_context: LlamaContext, _row: number, logits: () => Float32Array) {
-      const elapsed = stopwatch()
-      const token = freely(logits()) ?? within(logits())
-      if (token === null) return null
-      const written = Buffer.concat([tail, vocabulary.bytes(token, true)])
-      if (zeros.some((zero) => written.includes(zero))) return null
-      tail = written.subarray(-3)
-      llama.samplerAccept(grammar, token)
-      llama.samplerAccept(chain, token)
-      const [took, before] = [elapsed(), choices.at(-1) ?? 0]
-      if (took > longChoice && took > 2 * before && before > 2 * (choices.at(-2) ?? 0))
-        throw refused('is too ambiguous: the answer so far matches it in too many ways')
-      choices = [before, took]
-      return token
-    },
-    free() {
-      llama.freeSampler(chain)
-      llama.freeSampler(grammar)
-      candidates.free()
-    },
+
+  /** @param unchecked a sampled token that could not be checked at once */
+  #search(logits: Float32Array, unchecked: number | null): TokenSearch {
+    let left = unchecked
+    let search: ReturnType<Matcher['search']> | undefined
+    return {
+      logits,
+      run: (until) => {
+        if (left !== null) {
+          if (this.#matcher.acceptSlowly(left)) return this.#accepted(left)
+          left = null
+          if (performance.now() >= until) return undefined
+        }
+        search ??= this.#matcher.search()
+        return search.run(until) ? this.#within(logits) : undefined
+      },
+    }
   }
-}
 
-/** Overlong encodings of U+0000: llama.cpp allows them everywhere and can follow them nowhere, which ends the process. */
-const zeros = [
-  [0xc0, 0x80],
-  [0xe0, 0x80, 0x80],
-  [0xf0, 0x80, 0x80, 0x80],
-].map((bytes) => Buffer.from(bytes))
-
-/**
- * A choice that takes longer than this, in ms, and twice as long as the one before, which also took twice as long as its
- * own, ends the answer. In an ambiguous grammar (`s ::= "-" s "a" | "-" s "b" | "-"`) each character multiplies the ways to
- * match, which cannot be known beforehand, and every answer waits.
- */
-const longChoice = 250
-
-/** @returns the ms since the call during which this process was running: it or the machine may have been suspended */
-function stopwatch(): () => number {
-  const [start, used] = [performance.now(), process.cpuUsage()]
-  return () => {
-    const { user, system } = process.cpuUsage(used)
-    return Math.min(performance.now() - start, (user + system) / 1000)
+  #within(logits: Float32Array): number | null {
+    const allowed = this.#matcher.allowed
+    if (allowed === undefined) throw new Error('the allowed tokens are not known')
+    this.#candidates.fillSome(logits, allowed.bits, allowed.others)
+    if (!this.#candidates.open) return null
+    const token = this.#choose()
+    if (token === null) return null
+    if (!this.#matcher.acceptSlowly(token)) throw new Error('an allowed token was not accepted')
+    return this.#accepted(token)
   }
-}
 
-/** Samples without the grammar until the answer contains a text, and under the grammar after it. */
-function boundAfter(mark: string, free: TokenSampler, bound: TokenSampler, vocabulary: Vocabulary): TokenSampler {
-  const decoder = new TextDecoder()
-  let [written, seen] = ['', false]
-  return {
-    sample(context, row, logits) {
-      if (seen) return bound.sample(context, row, logits)
-      const token = free.sample(context, row, logits)
-      if (token === null) return null
-      written += decoder.decode(vocabulary.bytes(token, true), { stream: true })
-      seen = written.includes(mark)
-      written = written.slice(-mark.length)
-      return token
-    },
-    // Both use the same chain.
-    free: () => bound.free(),
+  #choose(): number | null {
+    this.#llama.samplerApply(this.#chain, this.#candidates.pointer)
+    return this.#candidates.selected
   }
-}
 
-function parseGrammar(llama: Llama, vocab: Vocab, grammar: string): Sampler {
-  const sampler = llama.grammar(vocab, grammar, 'root')
-  if (sampler !== null) return sampler
-  throw refused('cannot be parsed. It must be GBNF with a rule named root')
+  #accepted(token: number): number {
+    this.#llama.samplerAccept(this.#chain, token)
+    return token
+  }
 }

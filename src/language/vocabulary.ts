@@ -12,6 +12,7 @@ export interface Vocabulary {
   readonly bosToken: number
   /** Texts of all control tokens, such as `<|im_end|>`. */
   readonly controlTokens: readonly string[]
+  readonly controlIds: readonly number[]
   /** @param special whether control tokens in the text are read as such, or as plain text */
   tokenize(text: string, special: boolean): Int32Array
   /** A token's bytes, which may be a part of a character. @param special whether control tokens have any */
@@ -30,6 +31,7 @@ export function openVocabulary(llama: Llama, vocab: Vocab): Vocabulary {
   const textOf = (token: number): string => (token < 0 ? '' : (llama.tokenText(vocab, token) ?? ''))
   let longest = 1
   const controlTokens: string[] = []
+  const controlIds: number[] = []
   const endTokens: number[] = []
   const missing = new Set(llama.vocabType(vocab) === sentencePiece ? byteTokens : [])
   for (let token = 0; token < size; token++) {
@@ -37,7 +39,10 @@ export function openVocabulary(llama: Llama, vocab: Vocab): Vocabulary {
     longest = Math.max(longest, Buffer.byteLength(text))
     // A token that is the byte itself is enough.
     missing.delete(Buffer.byteLength(text) === 1 ? (byteTokens[text.charCodeAt(0)] ?? text) : text)
-    if (llama.isControl(vocab, token)) controlTokens.push(text)
+    if (llama.isControl(vocab, token)) {
+      controlTokens.push(text)
+      controlIds.push(token)
+    }
     if (llama.isEndOfGeneration(vocab, token)) endTokens.push(token)
   }
 
@@ -68,6 +73,7 @@ export function openVocabulary(llama: Llama, vocab: Vocab): Vocabulary {
     addsBos: llama.addsBos(vocab),
     bosToken: llama.bos(vocab),
     controlTokens,
+    controlIds,
     tokenize(text, special) {
       const [first = '', ...others] = inPieces ? shortRuns(text, special ? uncut : null) : [text]
       if (others.length === 0) return tokenize(first, special)

@@ -33,11 +33,20 @@ export class Candidates {
     this.#array.set([this.#rows, BigInt(this.#size), -1n, 0n])
   }
 
-  /** One token alone. */
-  fillOne(token: number): void {
-    this.#ids[0] = token
-    this.#logits[1] = 0
-    this.#array.set([this.#rows, 1n, -1n, 0n])
+  /** Some tokens only. @param bits a bit for each token @param others further tokens */
+  fillSome(logits: Float32Array, bits: Uint32Array, others: readonly number[]): void {
+    let rows = 0
+    const add = (id: number): void => {
+      this.#ids[rows * 3] = id
+      this.#logits[rows * 3 + 1] = logits[id] as number
+      rows++
+    }
+    for (let word = 0; word < bits.length; word++) {
+      let left = bits[word] as number
+      for (; left !== 0; left &= left - 1) add(word * 32 + 31 - Math.clz32(left & -left))
+    }
+    for (const id of others) if (((bits[id >>> 5] as number) >>> (id & 31)) % 2 === 0) add(id)
+    this.#array.set([this.#rows, BigInt(rows), -1n, 0n])
   }
 
   /** Whether any token is left that may be chosen, before a chain has put them elsewhere. */

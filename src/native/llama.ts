@@ -201,10 +201,6 @@ export function bindLlama({ llama }: Libraries) {
     penalties: bind<(vocabulary: number, last: number, repeat: number, frequency: number, presence: number) => Sampler>(
       'void* llama_sampler_init_penalties(int32, int32, float, float, float)',
     ),
-    /** @returns null for a grammar that cannot be parsed */
-    grammar: bind<(vocab: Vocab, grammar: string, root: string) => Sampler | null>(
-      'void* llama_sampler_init_grammar(void*, const char*, const char*)',
-    ),
     logitBias: (vocabulary: number, biases: readonly { token: number; bias: number }[]): Sampler =>
       logitBias(vocabulary, biases.length, biases),
   }

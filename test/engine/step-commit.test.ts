@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest'
+import { Costs } from '../../src/costs.ts'
 import type { GenerateEvent } from '../../src/engine/generation.ts'
 import type { Sequence } from '../../src/engine/sequence.ts'
 import type { Pass } from '../../src/engine/step-batch.ts'
@@ -6,8 +7,8 @@ import { StepCommit } from '../../src/engine/step-commit.ts'
 import { KvModel } from '../support/kv-model.ts'
 import { requestIn } from '../support/sequences.ts'
 
-/** @param tokens to be sampled one after the other; null: none is allowed */
-function commitOf(tokens: (string | null | Error)[]) {
+/** @param tokens to be sampled one after the other; null: none is allowed; a list: what a search finds in each slice */
+function commitOf(tokens: (string | null | Error | Found[])[]) {
   const events: GenerateEvent[] = []
   const ended: Sequence[] = []
   const moves: unknown[][] = []
@@ -18,6 +19,7 @@ function commitOf(tokens: (string | null | Error)[]) {
       logits: () => new Float32Array(vocabulary.size),
       sample() {
         const token = tokens.shift()
+        if (Array.isArray(token)) return { logits: new Float32Array(vocabulary.size), run: () => foundIn(token) }
         if (token instanceof Error) throw token
         return token === null || token === undefined ? null : token.charCodeAt(0)
       },
@@ -26,6 +28,15 @@ function commitOf(tokens: (string | null | Error)[]) {
     { emit: (_, event) => events.push(event), ended: (sequence) => ended.push(sequence) },
   )
   return { commit, events, ended, moves }
+}
+
+/** The code of a character, or undefined if it is not found yet. */
+type Found = number | undefined | Error
+
+function foundIn(slices: Found[]): number | undefined {
+  const found = slices.shift()
+  if (found instanceof Error) throw found
+  return found
 }
 
 const passOf = (sequence: Sequence, count: number, row?: number, predicted: Pass['entries'][0]['predicted'] = []) => {
@@ -113,5 +124,40 @@ describe('the commit of a pass', () => {
     commit.commit(passOf(first, 2, 1))
     commit.commit(passOf(first, 0, 0))
     expect([request.failure, events]).toEqual([failure, []])
+  })
+
+  it('holds back an answer whose next token is searched for, and continues it when it is found', () => {
+    const [b, e] = ['b', 'e'].map((character) => character.charCodeAt(0))
+    const { commit, events } = commitOf(['a', [undefined, b], [undefined, undefined, e]])
+    const one = requestIn({ prompt: 2, slot: 0, over: { topLogprobs: 0 } }).first
+    const other = requestIn({ prompt: 2, slot: 1 }).first
+    commit.commit(passOf(one, 2, 1))
+    commit.commit(passOf(one, 1, 0))
+    commit.commit(passOf(other, 2, 1))
+    expect([one.remaining, other.remaining]).toEqual([0, 0])
+    // A slice for each.
+    expect([commit.search(1000, new Costs()), one.remaining]).toEqual([true, 0])
+    expect([commit.search(1000, new Costs()), one.remaining, other.remaining]).toEqual([true, 1, 0])
+    expect(events.at(-1)).toMatchObject({ type: 'text', text: 'b', tokens: [{ id: b }] })
+    // A sequence that is computed again meanwhile waits for the same search.
+    commit.commit(passOf(other, 0, 1))
+    expect([commit.search(1000, new Costs()), other.remaining, commit.search(1000, new Costs())]).toEqual([
+      true,
+      1,
+      false,
+    ])
+  })
+
+  it('fails a request whose search fails, and searches no more for one that is over', () => {
+    const failure = new Error('too ambiguous')
+    const { commit } = commitOf([[undefined, failure], [undefined]])
+    const { first, request } = requestIn({ prompt: 2, slot: 0 })
+    const cancelled = requestIn({ prompt: 2, slot: 1 })
+    commit.commit(passOf(first, 2, 1))
+    commit.commit(passOf(cancelled.first, 2, 1))
+    cancelled.request.abort.abort()
+    expect([commit.search(1000, new Costs()), request.failure]).toEqual([true, undefined])
+    expect([commit.search(1000, new Costs()), request.failure]).toEqual([true, failure])
+    expect(commit.search(1000, new Costs())).toBe(false)
   })
 })

@@ -283,6 +283,7 @@ const vocabulary: Decoder['vocabulary'] = {
   addsBos: false,
   bosToken: 1,
   controlTokens: [],
+  controlIds: [],
   tokenize: (text) => Int32Array.from(text, (character) => character.charCodeAt(0)),
   bytes: (token) => Uint8Array.of(token),
   longest: 4,

@@ -40,3 +40,30 @@ function outside(words: readonly (readonly string[])[]): string {
   // A string that ends here is one of the words, or not.
   return words.some((word) => word.length === 0) ? `(${ways.join(' | ')})` : `(${ways.join(' | ')})?`
 }
+
+/**
+ * Rules of any text up to one of some marks, after which a rule follows. The text may also end without a mark.
+ * @param name of the first rule
+ * @param marks each with the rule after it; none is a part of another
+ */
+export function freeText(name: string, marks: readonly (readonly [text: string, rule: string])[]): string {
+  // One rule for each beginning of a mark that may have been read (Aho and Corasick).
+  const beginnings = [...new Set(marks.flatMap(([mark]) => Array.from(mark, (_, i) => mark.slice(0, i))))]
+  const nameOf = (read: string): string => (read === '' ? name : `${name}-${beginnings.indexOf(read)}`)
+  const characters = [...new Set(marks.flatMap(([mark]) => [...mark]))]
+  return beginnings
+    .map((read) => {
+      const ways = characters.map((next) => {
+        const rule = marks.find(([mark]) => (read + next).endsWith(mark))?.[1]
+        return `${literal(next)} ${rule ?? nameOf(longestEnd(read + next, beginnings))}`
+      })
+      return `${nameOf(read)} ::= (${ways.join(' | ')} | [^${characters.map(escaped).join('')}] ${name})?`
+    })
+    .join('\n')
+}
+
+/** The longest of some texts that a text ends with. */
+const longestEnd = (text: string, of: readonly string[]): string => {
+  for (let from = 0; from < text.length; from++) if (of.includes(text.slice(from))) return text.slice(from)
+  return ''
+}
