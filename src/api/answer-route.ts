@@ -1,16 +1,23 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { z } from 'zod'
 import type { Timings } from '../deployments/index.ts'
-import { countPrompts, observed, type PromptCounts, type RunningAnswer, startAnswers } from './answering/answer.ts'
-import type { AnswerRequest } from './answering/request.ts'
+import {
+  type AnswerServices,
+  countPrompts,
+  observed,
+  type PromptCounts,
+  type RunningAnswer,
+  startAnswers,
+} from './answering/answer.ts'
+import type { AnswerRequest, ClientRequest } from './answering/request.ts'
 import { clientOf } from './client.ts'
 import type { Endpoint, RequestContext, RouteOptions } from './dialects/dialect.ts'
 import { logError, toOrielError } from './errors.ts'
 import { describeAnswer, describeTimings } from './headers.ts'
 import { invalidValue, parseBody, unknownParameters } from './request/validation.ts'
-import { type Framing, sendEvents } from './sse.ts'
+import { type Framing, sendEvents, sse } from './sse.ts'
 
-type Documentation = Pick<Endpoint, 'path' | 'tag' | 'summary'>
+type Documentation = Pick<Endpoint, 'path' | 'tag' | 'summary' | 'transport'>
 
 interface Protocol<Body extends z.ZodObject, Answer extends z.ZodType> extends Documentation {
   body: Body
@@ -32,8 +39,16 @@ export interface AnswerProtocol<Body extends StreamableBody, Answer extends z.Zo
   whole(answer: RunningAnswer, body: z.output<Body>): Promise<{ body: z.output<Answer>; timings: Timings }>
   events(answer: RunningAnswer, body: z.output<Body>): AsyncIterable<z.output<Event>>
   framing(context: RequestContext): Framing<z.output<Event>>
-  /** For requests that count the prompt only. */
-  dryRun?: { wanted(body: z.output<Body>): boolean; counted: CountProtocol<Body, Answer>['counted'] }
+  /** What a request gets that wants no answer of the model, such as a count of its prompt. undefined: it wants one. */
+  instead?(body: z.output<Body>, work: Work): Promise<z.output<Answer>> | undefined
+}
+
+/** What a request asks, and what does it. */
+export interface Work {
+  services: AnswerServices
+  requests: readonly ClientRequest[]
+  /** Aborts when the request is over. */
+  signal: AbortSignal
 }
 
 /**
@@ -69,8 +84,8 @@ function answering<Body extends StreamableBody, Answer extends z.ZodType, Event 
   return async (request: FastifyRequest, reply: FastifyReply): Promise<unknown> => {
     const arrived = performance.now()
     const { parsed, context, requests, signal } = readRequest(protocol, options, request, reply)
-    const { dryRun } = protocol
-    if (dryRun?.wanted(parsed)) return dryRun.counted(parsed, await countPrompts(services, requests, signal))
+    const other = protocol.instead?.(parsed, { services, requests, signal })
+    if (other !== undefined) return other
 
     const starting = startAnswers(services, requests, signal).then((answer) => ({
       ...answer,
@@ -89,7 +104,7 @@ function answering<Body extends StreamableBody, Answer extends z.ZodType, Event 
     for (const [name, value] of Object.entries(reply.getHeaders()))
       if (value !== undefined) reply.raw.setHeader(name, value)
     const events = later(starting, (answer) => protocol.events(answer, parsed))
-    const failure = await sendEvents(reply.raw, events, protocol.framing(context))
+    const failure = await sendEvents(reply.raw, events, protocol.framing(context), protocol.transport ?? sse)
     if (failure !== undefined) logError(toOrielError(failure), request.id, log)
     return reply
   }

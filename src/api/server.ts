@@ -86,6 +86,8 @@ export function createServer(services: AnswerServices, config: Config['server'],
   routes.add('GET', '/docs', async (_request, reply) =>
     reply.header('content-security-policy', pagePolicy).type('text/html; charset=utf-8').send(page),
   )
+  // Ollama's command asks it whether a server is there.
+  routes.add('HEAD', '/', async (_request, reply) => reply.send())
   routes.add('GET', '/health', async () => ({ status: 'ok', ...(await healthOf(services.deployments)) }))
   routes.add('GET', '/metrics', async (_request, reply) => reply.type(metrics.contentType).send(await metrics.text()))
   routes.add('DELETE', '/admin/cache', async (_request, reply) => {

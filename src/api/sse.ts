@@ -1,17 +1,22 @@
 import type { ServerResponse } from 'node:http'
 import type { OrielError } from '../errors.ts'
-import type { RequestContext } from './dialects/dialect.ts'
+import type { RequestContext, Transport } from './dialects/dialect.ts'
 import { toOrielError } from './errors.ts'
 
 /** How a protocol writes a stream. */
 export interface Framing<Event> {
-  /** One event with its blank line. */
+  /** One event with the bytes that end it. */
   event(event: Event): string
   /** The event that reports an error within the stream: the HTTP status has been sent by then. */
   failure(error: OrielError): string
   /** The last bytes, after an error too. */
   end: string
 }
+
+export const sse: Transport = { contentType: 'text/event-stream', idle: ': keep-alive\n\n' }
+
+/** One JSON value a line. */
+export const ndjson: Transport = { contentType: 'application/x-ndjson', idle: null }
 
 /** Frames without a name, `data: {…}`, and `[DONE]` at the end. */
 export const dataFraming = <Event>({ dialect, requestId }: RequestContext): Framing<Event> => ({
@@ -24,7 +29,7 @@ export const dataFraming = <Event>({ dialect, requestId }: RequestContext): Fram
 export const namedFrame = <Event extends { type: string }>(event: Event): string =>
   `event: ${event.type}\ndata: ${JSON.stringify(event)}\n\n`
 
-/** Silence after which a comment is sent, so that proxies do not close the connection. ms */
+/** ms */
 const keepAlive = 15_000
 
 /** Sends events as a stream, as fast as the client reads them. @returns the error that ended it, or undefined */
@@ -32,9 +37,10 @@ export async function sendEvents<Event>(
   response: ServerResponse,
   events: AsyncIterable<Event>,
   framing: Framing<Event>,
+  { contentType, idle }: Transport,
 ): Promise<unknown> {
   response.writeHead(200, {
-    'content-type': 'text/event-stream; charset=utf-8',
+    'content-type': `${contentType}; charset=utf-8`,
     'cache-control': 'no-cache',
     // nginx buffers streams without it.
     'x-accel-buffering': 'no',
@@ -42,7 +48,7 @@ export async function sendEvents<Event>(
   response.flushHeaders()
   const timer = setInterval(() => {
     // A client with unread data needs no keep-alive.
-    if (!response.destroyed && !response.writableNeedDrain) response.write(': keep-alive\n\n')
+    if (idle !== null && !response.destroyed && !response.writableNeedDrain) response.write(idle)
   }, keepAlive)
   let failure: unknown
   try {

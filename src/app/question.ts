@@ -8,6 +8,7 @@ import {
   type ContentPart,
   endsInAnswer,
   plainSettings,
+  ranges,
 } from '../deployments/index.ts'
 import { OrielError } from '../errors.ts'
 
@@ -62,20 +63,16 @@ export interface QuestionOptions {
   signal?: AbortSignal | undefined
 }
 
-/** The ranges of the HTTP API. Programs in JavaScript have no types that would stop them. */
-const ranges = z.object({
-  maxTokens: z.int().min(1).optional(),
-  temperature: z.number().min(0).max(2).optional(),
-  topP: z.number().min(0).max(1).optional(),
-  topK: z.int().min(0).optional(),
-  minP: z.number().min(0).max(1).optional(),
-  seed: z.int().min(0).optional(),
-  stop: z.array(z.string().min(1)).optional(),
-})
+const { maxTokens, temperature, topP, topK, minP } = ranges
+
+/** Programs in JavaScript have no types that would stop them. */
+const checked = z
+  .object({ maxTokens, temperature, topP, topK, minP, seed: z.int().min(0), stop: z.array(z.string().min(1)) })
+  .partial()
 
 /** @throws OrielError `invalid` for an option out of its range, `not_found` for a file that cannot be read */
 export async function askOf(question: string | readonly Message[], options: QuestionOptions): Promise<Ask> {
-  const issue = ranges.safeParse(options).error?.issues[0]
+  const issue = checked.safeParse(options).error?.issues[0]
   if (issue !== undefined) {
     const param = String(issue.path[0])
     throw new OrielError('invalid', `${param}: ${issue.message}.`, { param, code: 'invalid_value' })

@@ -1,3 +1,4 @@
+import { z } from 'zod'
 import type { Sampling as EngineSampling, GenerateRequest } from '../engine/index.ts'
 import type { AttachmentSource } from '../media/index.ts'
 import type { ChatMessage, PromptPart, Tool } from '../prompt/index.ts'
@@ -71,6 +72,21 @@ export interface Settings
   /** Whether the answer describes its prompt: its text and its tokens. */
   wantsTokens: boolean
 }
+
+/** The values that settings may have, in every API and in programs. */
+export const ranges = {
+  maxTokens: z.int().min(1),
+  temperature: z.number().min(0).max(2),
+  topP: z.number().min(0).max(1),
+  topK: z.int().min(0),
+  minP: z.number().min(0).max(1),
+  typicalP: z.number().gt(0).max(1),
+  mirostatTarget: z.number().min(0).max(100),
+  mirostatRate: z.number().gt(0).max(1),
+  repetitionPenalty: z.number().gt(0).max(2),
+  frequencyPenalty: z.number().min(-2).max(2),
+  presencePenalty: z.number().min(-2).max(2),
+} as const
 
 /** The settings of a request that sets none. */
 export const plainSettings: Settings = {

@@ -43,6 +43,8 @@ export interface ModelInfo {
   inputs: readonly AttachmentKind[]
   /** Whether its own format has tools. Without it they are described in the text. */
   tools: boolean
+  /** Whether its own format has thoughts before an answer. */
+  thoughts: boolean
   prices: Prices
 }
 

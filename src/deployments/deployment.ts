@@ -48,6 +48,8 @@ export class Deployment implements Resident {
   #failure: { error: OrielError; until: number } | undefined
   #idle: NodeJS.Timeout | undefined
   #closed = false
+  /** Whether it is unloaded as soon as it has no users. */
+  #leaving = false
   users = 0
   usedAt = 0
 
@@ -117,6 +119,20 @@ export class Deployment implements Resident {
     } finally {
       clearTimeout(timer)
     }
+  }
+
+  /** When it will be unloaded if no request uses it; null: only when other models need its memory. */
+  get idleAt(): Date | null {
+    const { keepLoadedMs } = this.#services.config
+    if (keepLoadedMs === 0) return null
+    const idle = this.users > 0 ? 0 : performance.now() - this.usedAt
+    return new Date(Date.now() + keepLoadedMs - idle)
+  }
+
+  /** Unloads it when its last user leaves, unless others come meanwhile. */
+  leave(): void {
+    this.#leaving = true
+    this.#unloadIdle()
   }
 
   async unload(): Promise<void> {
@@ -230,6 +246,7 @@ export class Deployment implements Resident {
   #enter(): void {
     this.users++
     this.usedAt = performance.now()
+    this.#leaving = false
     clearTimeout(this.#idle)
   }
 
@@ -238,6 +255,11 @@ export class Deployment implements Resident {
     this.usedAt = performance.now()
     this.#startIdle()
     if (this.users === 0) this.#services.budget.settle()
+    this.#unloadIdle()
+  }
+
+  #unloadIdle(): void {
+    if (this.#leaving && this.users === 0 && this.backend !== undefined) this.#services.budget.evict(this)
   }
 
   #startIdle(): void {

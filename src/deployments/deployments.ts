@@ -3,7 +3,14 @@ import { OrielError, shuttingDown } from '../errors.ts'
 import type { Logger } from '../log.ts'
 import type { AttachmentSource, Media } from '../media/index.ts'
 import { availableMemory } from '../memory.ts'
-import { type CatalogueEntry, catalogue, entryOf, type Library, type ModelCard } from '../models/index.ts'
+import {
+  type CatalogueEntry,
+  catalogue,
+  entryOf,
+  type Library,
+  type ModelCard,
+  type ModelFacts,
+} from '../models/index.ts'
 import type { Backend, ModelInfo } from './backend.ts'
 import { Deployment, type DeploymentState, type Starter } from './deployment.ts'
 import { infoOf } from './embedded/info.ts'
@@ -25,6 +32,16 @@ export interface ListedModel extends ModelInfo {
   error: string | null
 }
 
+/** A model of this machine with what its files say. */
+export interface InspectedModel extends ListedModel {
+  /** null: code of the program answers for it, or its files cannot be read. */
+  facts: Omit<ModelFacts, 'files'> | null
+  /** Of its files. */
+  bytes: number
+  /** null unless it is loaded by this server. */
+  resident: { bytes: number; idleAt: Date | null } | null
+}
+
 /** The models that answer, by the names that requests use. */
 export interface Deployments {
   /**
@@ -37,6 +54,10 @@ export interface Deployments {
   list(): Promise<ListedModel[]>
   /** @throws OrielError `not_found` */
   describe(name: string): Promise<ListedModel>
+  /** The models on this machine that can be used, the loaded ones first. */
+  inspect(): Promise<InspectedModel[]>
+  /** Unloads a model when its running requests are over. @throws OrielError `not_found` */
+  unload(name: string): Promise<void>
   /** The models that can answer now. */
   loaded(): readonly Backend[]
   /** Bytes that models may take, and that they take. */
@@ -49,6 +70,8 @@ interface FindOptions {
   timeoutMs?: number
   /** Attachments of the request: their downloads begin while the model loads. */
   attachments?: readonly AttachmentSource[]
+  /** Whether the model is unloaded after this use of it, unless others use it. */
+  unload?: boolean
 }
 
 export interface DeploymentOptions {
@@ -88,15 +111,18 @@ export function deploy(options: DeploymentOptions): Deployments {
     return card
   }
   const find: Deployments['find'] = async (name, signal, options = {}) => {
-    const { timeoutMs = config.loading.timeoutMs, attachments = [] } = options
+    const { timeoutMs = config.loading.timeoutMs, attachments = [], unload = false } = options
     const always = backends.find(({ info }) => isCalled(info, name))
-    const active = [...known.values()].find((one) => one.active && isCalled(one.card, name))
-    const deployment = always ?? active ?? deploymentOf(await cardOf(name))
+    const deployment = always ?? activeOf(name) ?? deploymentOf(await cardOf(name))
     if (closed) throw shuttingDown()
     if (!(deployment instanceof Deployment)) return deployment
     if (deployment.backend === undefined && deployment.card.projector !== null) media.prefetch(attachments, signal)
-    return deployment.use(signal, timeoutMs)
+    const backend = await deployment.use(signal, timeoutMs)
+    if (unload) deployment.leave()
+    return backend
   }
+  const activeOf = (name: string): Deployment | undefined =>
+    [...known.values()].find((one) => one.active && isCalled(one.card, name))
   /** A file that has changed is another model with the same name. */
   const deploymentOf = (card: ModelCard): Deployment => {
     const before = known.get(card.id)
@@ -120,14 +146,18 @@ export function deploy(options: DeploymentOptions): Deployments {
     }
   }
 
-  const list = async (): Promise<ListedModel[]> => {
+  /** Models that can be used, and those whose files cannot. */
+  const here = async () => {
     const { models, broken } = await library.list()
-    const all = [...cards, ...models.filter(({ id }) => cards.every((card) => card.id !== id))]
-    const always = backends.map(({ info }): ListedModel => ({ ...info, state: 'loaded', progress: null, error: null }))
+    return { all: [...cards, ...models.filter(({ id }) => cards.every((card) => card.id !== id))], broken }
+  }
+  const always = backends.map(({ info }): ListedModel => ({ ...info, state: 'loaded', progress: null, error: null }))
+  const list = async (): Promise<ListedModel[]> => {
+    const { all, broken } = await here()
     const names = new Set([...always, ...all].flatMap(({ id, aliases }) => [id, ...aliases]))
     return [
       ...always,
-      ...all.map(listed).toSorted((a, b) => Number(b.state === 'loaded') - Number(a.state === 'loaded')),
+      ...all.map(listed).toSorted(loadedFirst),
       ...broken.map(({ id, error }) => ({
         ...unlisted,
         ...{ id, title: id, prices: config.prices, error: unfit(error).message },
@@ -136,15 +166,38 @@ export function deploy(options: DeploymentOptions): Deployments {
     ]
   }
 
+  const describe: Deployments['describe'] = async (name) => {
+    const found = (await list()).find((model) => isCalled(model, name))
+    const entry = entryOf(name)
+    if (found !== undefined) return found
+    if (entry !== undefined) return pullable(entry, config.prices)
+    throw await missing(name, named, library)
+  }
+
   return {
     find,
     list,
-    async describe(name) {
-      const found = (await list()).find((model) => isCalled(model, name))
-      const entry = entryOf(name)
-      if (found !== undefined) return found
-      if (entry !== undefined) return pullable(entry, config.prices)
-      throw await missing(name, named, library)
+    describe,
+    async inspect() {
+      const inspected = (await here()).all.map(async (card): Promise<InspectedModel> => {
+        const deployment = known.get(card.id)
+        const { backend, bytes, idleAt } = deployment ?? {}
+        return {
+          ...listed(card),
+          facts: await library.facts(card).catch(() => null),
+          bytes: card.bytes,
+          resident: backend === undefined || bytes === undefined ? null : { bytes, idleAt: idleAt ?? null },
+        }
+      })
+      return [
+        ...always.map((model) => ({ ...model, facts: null, bytes: 0, resident: null })),
+        ...(await Promise.all(inspected)).toSorted(loadedFirst),
+      ]
+    },
+    async unload(name) {
+      const active = activeOf(name)
+      if (active === undefined) await describe(name)
+      active?.leave()
     },
     loaded: () => [...backends, ...[...known.values()].flatMap(({ backend }) => backend ?? [])],
     memory: {
@@ -159,6 +212,9 @@ export function deploy(options: DeploymentOptions): Deployments {
     },
   }
 }
+
+const loadedFirst = (a: ListedModel, b: ListedModel): number =>
+  Number(b.state === 'loaded') - Number(a.state === 'loaded')
 
 /** Whether a request that names a model by `name` means this one. */
 export const isCalled = ({ id, aliases }: Pick<ModelCard, 'id' | 'aliases'>, name: string): boolean =>
@@ -196,6 +252,7 @@ const unlisted = {
   contextTokens: 0,
   inputs: [],
   tools: false,
+  thoughts: false,
   state: 'failed',
   progress: null,
 } as const

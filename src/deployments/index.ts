@@ -10,5 +10,5 @@ export {
 export * from './ask.ts'
 export type * from './backend.ts'
 export { type Choice, Collected } from './collected.ts'
-export { type Deployments, deploy, isCalled, type ListedModel } from './deployments.ts'
+export { type Deployments, deploy, type InspectedModel, isCalled, type ListedModel } from './deployments.ts'
 export { embedded, embeddedBackend } from './embedded/backend.ts'

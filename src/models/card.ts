@@ -1,4 +1,5 @@
-import { readdir, stat } from 'node:fs/promises'
+import { createHash } from 'node:crypto'
+import { readdir, realpath, stat } from 'node:fs/promises'
 import path from 'node:path'
 import { badModel, OrielError } from '../errors.ts'
 import { fileTypes, type GgufHeader, headerOf, type MetadataValue } from '../gguf/index.ts'
@@ -157,10 +158,12 @@ export interface ModelFacts {
   /** `supported`: whether this version can run the encoder. */
   vision: { family: string; supported: boolean; imageSize: number; parameters: number } | null
   files: readonly { file: string; bytes: number }[]
+  /** Identifies the decoder: its SHA-256 where the hub's cache has it, or else a hash of its name and size. */
+  digest: string
 }
 
 export async function factsOf(
-  { decoder, projector }: ModelCard,
+  { id, bytes, decoder, projector }: ModelCard,
   families: readonly EncoderFamily[],
 ): Promise<ModelFacts> {
   const parts = splitParts(decoder)
@@ -178,7 +181,14 @@ export async function factsOf(
     licence: textOf(header.metadata.get('general.license')),
     vision: vision === null ? null : visionFacts(vision, path.basename(projector ?? ''), families),
     files: await Promise.all(files.map(async (file) => ({ file, bytes: (await stat(file)).size }))),
+    digest: await digestOf(decoder, `${id} ${bytes}`),
   }
+}
+
+/** The hub's cache names a file by its hash. Files elsewhere are gigabytes, which nobody reads for a list of models. */
+async function digestOf(decoder: string, otherwise: string): Promise<string> {
+  const blob = path.basename(await realpath(decoder))
+  return /^[0-9a-f]{64}$/.test(blob) ? blob : createHash('sha256').update(otherwise).digest('hex')
 }
 
 function visionFacts(header: GgufHeader, file: string, families: readonly EncoderFamily[]): ModelFacts['vision'] {

@@ -20,6 +20,8 @@ export interface ChatFormat {
   layout(messages: readonly ChatMessage[], extras?: ChatExtras): PromptPart[]
   /** Whether the template supports tools. Without it they are described in the text. */
   readonly tools: boolean
+  /** Whether the template knows thoughts. */
+  readonly thoughts: boolean
 }
 
 interface ChatExtras {
@@ -95,7 +97,7 @@ export function compileTemplate(model: TemplateModel): ChatFormat {
       })
     )
   }
-  return { layout, tools: knowsTools }
+  return { layout, tools: knowsTools, thoughts: /enable_thinking|reasoning_(content|effort)|<think>/.test(jinja) }
 }
 
 interface RenderedMessage {

@@ -9,6 +9,8 @@ import { bases, dialects } from '../../src/api/dialects/index.ts'
 import { message, messageCount, messageEvent } from '../../src/api/messages/answer.ts'
 import { anthropicModels } from '../../src/api/models/anthropic.ts'
 import { model, modelList } from '../../src/api/models/models.ts'
+import { chatAnswer, generateAnswer } from '../../src/api/ollama/answer.ts'
+import { psList, shownModel, tagList } from '../../src/api/ollama/models.ts'
 import { response, responseEvent } from '../../src/api/responses/answer.ts'
 import { backends } from '../support/backends.ts'
 import { fromSchema, type Schema } from '../support/from-schema.ts'
@@ -22,14 +24,27 @@ interface Operation {
   requestBody?: { content: { 'application/json': { schema: Schema } } }
   responses: Record<string, { content: Record<string, { schema: Schema }> }>
 }
+interface Server {
+  url: string
+}
 interface Document {
   openapi: string
-  servers: { url: string }[]
-  paths: Record<string, Record<string, Operation>>
+  servers: Server[]
+  /** Of each path, and where it is if not where most are. */
+  paths: Record<string, { get?: Operation; post?: Operation; delete?: Operation; servers?: Server[] }>
 }
 
 const documentOf = async (url: string): Promise<Document> =>
   (await (await fetch(`${url}/openapi.json`)).json()) as Document
+
+/** Parameters of all APIs that keep an answer short, and the model loaded. */
+const short = {
+  max_tokens: 2,
+  max_completion_tokens: 2,
+  max_output_tokens: 2,
+  options: { num_predict: 2 },
+  keep_alive: null,
+}
 
 describe.each(backends)('the OpenAPI document of a server with the model $model', (backend) => {
   let oriel: { url: string; close(): Promise<void> }
@@ -44,19 +59,33 @@ describe.each(backends)('the OpenAPI document of a server with the model $model'
 
   it('has every base and every endpoint, each with its own operationId', () => {
     expect(document.openapi).toBe('3.1.0')
-    expect(document.servers.map(({ url }) => url)).toEqual([...bases.keys()].map((base) => base || '/'))
+    const servers = [document, ...Object.values(document.paths)].flatMap(({ servers = [] }) => servers)
+    expect(new Set(servers.map(({ url }) => url))).toEqual(new Set([...bases.keys()].map((base) => base || '/')))
     expect([...bases.keys()]).toEqual(expect.arrayContaining(['/v1', '/inference/v1', '/openai/v1', '/v3/openai']))
-    const operations = Object.values(document.paths).flatMap((path) => Object.values(path))
+    const operations = Object.values(document.paths).flatMap(({ servers: _, ...methods }) => Object.values(methods))
     expect(new Set(operations.map(({ operationId }) => operationId)).size).toBe(operations.length)
     expect(Object.keys(document.paths).sort()).toEqual([
+      '/chat',
       '/chat/completions',
       '/completions',
+      '/copy',
+      '/create',
+      '/delete',
+      '/embed',
+      '/embeddings',
+      '/generate',
       '/messages',
       '/messages/count_tokens',
       '/models',
       '/models/{model}',
+      '/ps',
+      '/pull',
+      '/push',
       '/responses',
+      '/show',
+      '/tags',
       '/tokenize',
+      '/version',
     ])
     expect(JSON.stringify(document)).not.toMatch(/x-refused|9007199254740991/)
     const requests = operations.map(({ requestBody }) => JSON.stringify(requestBody ?? null))
@@ -123,15 +152,35 @@ describe.each(backends)('the OpenAPI document of a server with the model $model'
     await holds('/models', anthropicModels, undefined, { 'anthropic-version': '2023-06-01' })
   })
 
+  it("describes the answers of Ollama's API", async () => {
+    const holds = async (path: string, schema: z.ZodType, body?: object): Promise<void> => {
+      const at = `${oriel.url}/api${path}`
+      const response = await (body === undefined ? fetch(at) : postJson(at, { model: backend.model, ...body }))
+      const text = await response.text()
+      expect(response.status, text).toBe(200)
+      for (const line of text.trimEnd().split('\n')) schema.parse(JSON.parse(line))
+    }
+    const messages = [{ role: 'user', content: 'Hi', images: [red] }]
+    for (const stream of [true, false]) {
+      const asked = { stream, logprobs: true, top_logprobs: 1, options: { num_predict: 3 } }
+      await holds('/chat', chatAnswer, { ...asked, messages })
+      await holds('/generate', generateAnswer, { ...asked, prompt: 'Hi' })
+    }
+    await holds('/chat', chatAnswer, {})
+    await holds('/tags', tagList)
+    await holds('/ps', psList)
+    await holds('/show', shownModel, {})
+  })
+
   it('describes no request that fails', async () => {
     const operations = bodiesOf(document)
     await fc.assert(
-      fc.asyncProperty(fc.array(requestOf(document, operations), { minLength: 8, maxLength: 8 }), async (requests) => {
+      fc.asyncProperty(fc.array(requestOf(operations), { minLength: 8, maxLength: 8 }), async (requests) => {
         await Promise.all(
           requests.map(async ({ path, base, body }) => {
             const few =
               typeof body === 'object' && body !== null && !Array.isArray(body)
-                ? { ...body, model: backend.model, max_tokens: 2, max_completion_tokens: 2, max_output_tokens: 2 }
+                ? { ...body, ...short, model: backend.model }
                 : body
             const response = await postJson(oriel.url + base + path, few)
             const text = await response.text()
@@ -153,10 +202,10 @@ interface Asked {
   body: unknown
 }
 
-const bodiesOf = ({ paths }: Document) =>
-  Object.entries(paths).flatMap(([path, { post }]) => {
+const bodiesOf = ({ paths, servers: usual }: Document) =>
+  Object.entries(paths).flatMap(([path, { post, servers = usual }]) => {
     const schema = post?.requestBody?.content['application/json'].schema
-    return schema === undefined ? [] : [{ path, schema }]
+    return schema === undefined ? [] : [{ path, schema, servers }]
   })
 
 const dialectOf = (base: string, path: string): Dialect => {
@@ -165,9 +214,9 @@ const dialectOf = (base: string, path: string): Dialect => {
   return found
 }
 
-const requestOf = ({ servers }: Document, operations: ReturnType<typeof bodiesOf>): fc.Arbitrary<Asked> =>
+const requestOf = (operations: ReturnType<typeof bodiesOf>): fc.Arbitrary<Asked> =>
   fc.oneof(
-    ...operations.map(({ path, schema }) =>
+    ...operations.map(({ path, schema, servers }) =>
       fc.record({
         path: fc.constant(path),
         base: fc.constantFrom(...servers.map(({ url }) => (url === '/' ? '' : url))),
@@ -214,16 +263,13 @@ describe('requests generated from the document', () => {
       if (response.status === 200) return
       const error = JSON.parse(text)
       dialectOf(base, path).errors.schema.parse(error)
-      expect(error.error.message, text).toMatch(/^[^\n]+\.$/)
+      expect(error.error.message ?? error.error, text).toMatch(/^[^\n]+\.$/)
     }
     try {
       await fc.assert(
-        fc.asyncProperty(
-          fc.array(requestOf(document, operations), { minLength: 25, maxLength: 25 }),
-          async (requests) => {
-            await Promise.all(requests.map(one))
-          },
-        ),
+        fc.asyncProperty(fc.array(requestOf(operations), { minLength: 25, maxLength: 25 }), async (requests) => {
+          await Promise.all(requests.map(one))
+        }),
         { numRuns: inputs(24, 200) },
       )
     } finally {

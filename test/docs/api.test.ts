@@ -28,6 +28,7 @@ const examples = [...`${readme}\n${page}`.matchAll(/^```(bash|js)\n([\s\S]*?)^``
 /** The output of an example, by a pattern of its code. The first match applies. */
 const outputs: [code: RegExp, output: RegExp][] = [
   [/count_tokens/, /^\{"input_tokens":\d+\}$/],
+  [/\/api\/chat/, /"content":"A red circle on a white background\."\},"done":true,"done_reason":"stop"/],
   [/\/tokenize/, /"count":56,.*"type":"image","param":"messages\[0\]\.content\[1\]\.image_url","tokens":42,/],
   [/\/v1\/models\b/, /"object":"list","data":\[\{"id":"pocket",.*\}\]\}\{"id":"pocket","object":"model"/],
   [/\/metrics/, /^oriel_http_response_seconds_count/m],

@@ -10,6 +10,7 @@ export const backends = [
     greeting: 'Hello! Send me an image and ask about it.',
     oneImage: 'A red circle on a white background.',
     twoImages: 'The first image shows a red circle and the second image shows a blue square.',
+    contextTokens: 4096,
   },
   {
     model: 'plain',
@@ -17,5 +18,6 @@ export const backends = [
     greeting: 'You asked "Hello" about 0 images with 0 tools.',
     oneImage: 'You asked "What is in this image?" about 1 images with 0 tools.',
     twoImages: 'You asked "Compare the two images." about 2 images with 0 tools.',
+    contextTokens: 1000,
   },
 ]

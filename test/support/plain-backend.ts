@@ -15,6 +15,7 @@ export function plainBackend(id = 'plain'): Backend {
       contextTokens: 1000,
       inputs: ['image'],
       tools: true,
+      thoughts: false,
       prices: { input: 1, output: 2 },
     },
     async answer(ask, signal) {

@@ -31,6 +31,10 @@ export interface RunningAnswer extends Omit<Answer, 'prompt'> {
   /** The model's own name. */
   servedBy: string
   choices: number
+  /** When the request began, by `performance.now()`. */
+  began: number
+  /** Time until its model was loaded, in ms. */
+  loadMs: number
   /** The prompt of a choice, if the request asks for it. */
   promptOf(choice: number): DescribedPrompt | null
 }
@@ -40,7 +44,9 @@ export interface RunningAnswer extends Omit<Answer, 'prompt'> {
  * @throws OrielError
  */
 function startAnswer(services: AnswerServices, request: ClientRequest, signal: AbortSignal): Promise<RunningAnswer> {
+  const began = performance.now()
   return withBackend(services, request, signal, async (backend) => {
+    const loadMs = performance.now() - began
     const { prompt, events, ...answer } = await backend.answer(request, signal)
     return {
       ...answer,
@@ -50,6 +56,8 @@ function startAnswer(services: AnswerServices, request: ClientRequest, signal: A
       model: request.model,
       servedBy: backend.info.id,
       choices: request.settings.n,
+      began,
+      loadMs,
       promptOf: () => prompt,
     }
   })

@@ -5,6 +5,8 @@ export interface AnswerRequest extends Omit<Ask, 'client'> {
   model: string
   /** The dialect's own names for parts of the ask, for errors. */
   params: { prompt: string; grammar: string; longest: string }
+  /** Whether the model is unloaded after the answer, unless others use it. */
+  unload?: boolean
 }
 
 /** A request and who sends it. */

@@ -17,5 +17,5 @@ export const chatEndpoint = answerEndpoint({
   whole: completion,
   events: chunks,
   framing: dataFraming,
-  dryRun: { wanted: (body) => body.dry_run ?? false, counted: dryRun },
+  instead: dryRun,
 })

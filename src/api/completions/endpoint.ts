@@ -17,5 +17,5 @@ export const completionsEndpoint = answerEndpoint({
   whole: completion,
   events: completionChunks,
   framing: dataFraming,
-  dryRun: { wanted: (body) => body.dry_run ?? false, counted: dryRun },
+  instead: dryRun,
 })

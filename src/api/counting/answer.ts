@@ -1,5 +1,6 @@
 import { z } from 'zod'
-import type { PromptCounts } from '../answering/answer.ts'
+import type { Work } from '../answer-route.ts'
+import { countPrompts, type PromptCounts } from '../answering/answer.ts'
 import { tokenIds } from '../shapes/raw-output.ts'
 import { usage, usageOf } from '../shapes/usage.ts'
 
@@ -29,8 +30,15 @@ export const tokenization = z.strictObject({
   token_strs: z.array(z.string().nullable()),
 })
 
-/** The usage and cost of a request without an answer. */
-export function dryRun({ model }: { model: string }, prompts: PromptCounts): z.output<typeof dryRunAnswer> {
+/** The usage and cost of a request, if it wants those instead of an answer. */
+export function dryRun(
+  { model, dry_run: wanted }: { model: string; dry_run?: boolean | null | undefined },
+  { services, requests, signal }: Work,
+): Promise<z.output<typeof dryRunAnswer>> | undefined {
+  return wanted ? countPrompts(services, requests, signal).then((prompts) => costOf(model, prompts)) : undefined
+}
+
+function costOf(model: string, prompts: PromptCounts): z.output<typeof dryRunAnswer> {
   const promptTokens = prompts.reduce((sum, prompt) => sum + prompt.promptTokens, 0)
   const maxAnswerTokens = prompts.reduce((sum, { request: { settings }, model, promptTokens }) => {
     const free = Math.max(0, model.contextTokens - promptTokens)

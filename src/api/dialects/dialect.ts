@@ -7,8 +7,8 @@ import type { AnswerAccount, AnswerServices } from '../answering/answer.ts'
 
 /**
  * The API of one provider, as its clients know it. A dialect adds what is its own (URLs, errors, headers, defaults) to
- * protocols, which are the folders beside this one (`chat`, `completions`, `responses`, `messages`, `models`,
- * `counting`): a protocol is one kind of request with its answer, and several dialects speak the same one.
+ * protocols, which are the folders beside this one (`chat`, `completions`, `responses`, `messages`, `ollama`,
+ * `models`, `counting`): a protocol is one kind of request with its answer, and several dialects speak the same one.
  */
 export interface Dialect {
   /** The provider's name, for the documentation. */
@@ -59,7 +59,16 @@ export interface Endpoint {
   answer: z.ZodType
   /** One event of the stream, if the answer can be streamed. */
   event?: z.ZodType
+  /** Of the stream. Default: server-sent events. */
+  transport?: Transport
   handler(options: RouteOptions): RouteHandlerMethod
+}
+
+/** What carries a stream. */
+export interface Transport {
+  contentType: string
+  /** What is sent in a silence, so that proxies do not close the connection; null: clients would read it as an event. */
+  idle: string | null
 }
 
 export interface RouteOptions {

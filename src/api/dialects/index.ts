@@ -3,15 +3,17 @@ import { anthropic } from './anthropic.ts'
 import type { Dialect } from './dialect.ts'
 import { fireworks } from './fireworks.ts'
 import { novita } from './novita.ts'
+import { ollama } from './ollama.ts'
 import { openai } from './openai.ts'
 
 /** The dialects that speak OpenAI's protocols. The first one that has a base owns it. */
-const openaiDialects: readonly Dialect[] = [openai, fireworks, novita]
+export const openaiDialects: readonly Dialect[] = [openai, fireworks, novita]
 
 /** All dialects that the server speaks. Anthropic's endpoints are below every base, as its clients and proxies expect. */
 export const dialects: readonly Dialect[] = [
   ...openaiDialects,
   { ...anthropic, bases: openaiDialects.flatMap(({ bases }) => bases) },
+  ollama,
 ]
 
 /** The dialect of URLs that are below no base. */

@@ -85,8 +85,21 @@ export const modelEndpoint: Endpoint = {
 
 /** One model as OpenAI lists it, with the fields of Fireworks and Novita, and its state. */
 function modelOf(listed: ListedModel): z.output<typeof model> {
-  const { id, aliases, title, description, created, contextTokens, inputs, tools, prices, state, progress, error } =
-    listed
+  const {
+    id,
+    aliases,
+    title,
+    description,
+    created,
+    contextTokens,
+    inputs,
+    tools,
+    thoughts,
+    prices,
+    state,
+    progress,
+    error,
+  } = listed
   const images = inputs.includes('image')
   return {
     id,
@@ -109,7 +122,12 @@ function modelOf(listed: ListedModel): z.output<typeof model> {
     model_type: 'chat',
     context_size: contextTokens,
     max_output_tokens: contextTokens,
-    features: [...(images ? ['vision'] : []), ...(tools ? ['function-calling'] : []), 'structured-outputs'],
+    features: [
+      ...(images ? ['vision'] : []),
+      ...(tools ? ['function-calling'] : []),
+      ...(thoughts ? ['reasoning'] : []),
+      'structured-outputs',
+    ],
     endpoints: ['chat/completions', 'completions', 'responses', 'anthropic'],
     input_modalities: ['text', ...inputs],
     output_modalities: ['text'],

@@ -1,17 +1,18 @@
 import { z } from 'zod'
 import type { Dialect, Endpoint } from '../dialects/dialect.ts'
-import { bases } from '../dialects/index.ts'
+import { bases, openaiDialects } from '../dialects/index.ts'
 import { statusesOf } from '../errors.ts'
+import { sse } from '../sse.ts'
 
 /**
  * The OpenAPI 3.1 document of the API, made from the schemas that the server uses. An endpoint that several dialects
  * have appears once, with the errors of the first one.
  */
 export function openapiDocument(dialects: readonly Dialect[], version: string): object {
-  const paths: Record<string, Record<string, object>> = {}
+  const paths: Record<string, Record<string, unknown>> = {}
   for (const dialect of dialects)
     for (const endpoint of dialect.endpoints) {
-      const { [endpoint.path]: path = {} } = paths
+      const path = paths[endpoint.path] ?? serversOf(endpoint, dialects)
       path[endpoint.method.toLowerCase()] ??= operation(endpoint, dialect)
       paths[endpoint.path] = path
     }
@@ -24,10 +25,7 @@ export function openapiDocument(dialects: readonly Dialect[], version: string): 
       description: `An inference server for vision-language models that speaks the APIs of ${titles}.`,
       license: { name: 'MIT', identifier: 'MIT' },
     },
-    servers: [...bases].map(([url, { title }]) => ({
-      url: url || '/',
-      description: `Errors and defaults of ${title}`,
-    })),
+    servers: shared.map(serverAt),
     security: [{}, { bearer: [] }],
     paths,
     components: {
@@ -38,8 +36,23 @@ export function openapiDocument(dialects: readonly Dialect[], version: string): 
   }
 }
 
+/** The bases of most endpoints. */
+const shared = openaiDialects.flatMap((dialect) => dialect.bases)
+
+/** The bases of an endpoint, if they are not those of most. */
+function serversOf({ path }: Endpoint, dialects: readonly Dialect[]): Record<string, unknown> {
+  const own = dialects.filter(({ endpoints }) => endpoints.some((one) => one.path === path))
+  const below = own.flatMap((dialect) => dialect.bases)
+  return below.join() === shared.join() ? {} : { servers: below.map(serverAt) }
+}
+
+const serverAt = (base: string) => ({
+  url: base || '/',
+  description: `Errors and defaults of ${bases.get(base)?.title}`,
+})
+
 function operation(endpoint: Endpoint, { errors }: Dialect): object {
-  const { method, path, tag, summary, body, query, answer, event } = endpoint
+  const { method, path, tag, summary, body, query, answer, event, transport = sse } = endpoint
   const error = schemaOf(errors.schema, 'output')
   const names = [...path.matchAll(/\{(\w+)\}/g)].map(([, name]) => name)
   const parameters = [
@@ -59,7 +72,7 @@ function operation(endpoint: Endpoint, { errors }: Dialect): object {
         description: 'The answer',
         content: {
           'application/json': { schema: schemaOf(answer, 'output') },
-          ...(event === undefined ? {} : { 'text/event-stream': { schema: schemaOf(event, 'output') } }),
+          ...(event === undefined ? {} : { [transport.contentType]: { schema: schemaOf(event, 'output') } }),
         },
       },
       ...Object.fromEntries(

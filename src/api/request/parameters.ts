@@ -1,5 +1,5 @@
 import { z } from 'zod'
-import { plainSettings, type Settings } from '../../deployments/index.ts'
+import { plainSettings, ranges, type Settings } from '../../deployments/index.ts'
 import { isolationOf } from '../answering/request.ts'
 import type { RequestContext } from '../dialects/dialect.ts'
 import { invalidValue, optional } from './validation.ts'
@@ -35,36 +35,30 @@ export const parameters = {
     '`include_usage`: send usage in a chunk of its own. Otherwise the last chunk carries it.',
   ),
   max_tokens: optional(
-    z.int().min(1),
+    ranges.maxTokens,
     'Maximum number of tokens to generate. Default: to the end of the context; for completions under /v1, 16.',
   ),
   n: optional(z.int().min(1).max(128), 'Number of answers to generate. Default: 1.'),
   stop: optional(stop, 'One or more strings that end the answer. The answer does not include them.'),
-  temperature: optional(z.number().min(0).max(2), 'Sampling temperature. 0 always selects the most likely token.'),
-  top_p: optional(z.number().min(0).max(1), 'Sample from the most likely tokens whose probabilities add up to this.'),
-  top_k: optional(z.int().min(0), 'Sample from this many of the most likely tokens. 0: no limit.'),
-  min_p: optional(
-    z.number().min(0).max(1),
-    'Minimum probability of a token, relative to that of the most likely token.',
-  ),
+  temperature: optional(ranges.temperature, 'Sampling temperature. 0 always selects the most likely token.'),
+  top_p: optional(ranges.topP, 'Sample from the most likely tokens whose probabilities add up to this.'),
+  top_k: optional(ranges.topK, 'Sample from this many of the most likely tokens. 0: no limit.'),
+  min_p: optional(ranges.minP, 'Minimum probability of a token, relative to that of the most likely token.'),
   typical_p: optional(
-    z.number().gt(0).max(1),
+    ranges.typicalP,
     'Locally typical sampling: sample from the tokens closest to the expected information, up to this probability.',
   ),
   mirostat_target: optional(
-    z.number().min(0).max(100),
+    ranges.mirostatTarget,
     'Mirostat 2.0: target surprise of each token, used in place of top_p, top_k, min_p and typical_p. 0: off.',
   ),
-  mirostat_lr: optional(z.number().gt(0).max(1), 'Learning rate of mirostat. Default: 0.1.'),
+  mirostat_lr: optional(ranges.mirostatRate, 'Learning rate of mirostat. Default: 0.1.'),
   repetition_penalty: optional(
-    z.number().gt(0).max(2),
+    ranges.repetitionPenalty,
     'Penalty for tokens that have already appeared. 1: no penalty.',
   ),
-  frequency_penalty: optional(z.number().min(-2).max(2), 'Penalty for each earlier appearance of a token.'),
-  presence_penalty: optional(
-    z.number().min(-2).max(2),
-    'Penalty for tokens that have already appeared, however often.',
-  ),
+  frequency_penalty: optional(ranges.frequencyPenalty, 'Penalty for each earlier appearance of a token.'),
+  presence_penalty: optional(ranges.presencePenalty, 'Penalty for tokens that have already appeared, however often.'),
   seed: optional(z.int(), 'Seed for sampling. The same request with the same seed returns the same answer.'),
   logit_bias: optional(
     z.record(z.string().regex(/^\d+$/, { error: 'must be a token id' }), z.number().min(-100).max(100)),

@@ -12,25 +12,31 @@ export const infoOf = (card: ModelCard, prices: Prices): ModelInfo => ({
   created: card.created,
   contextTokens: card.contextTokens,
   inputs: card.projector === null ? [] : ['image'],
-  tools: supportsTools(card.chatTemplate),
+  ...abilitiesOf(card.chatTemplate),
   prices,
 })
 
-/** By template, since a probe takes several trial renderings. */
-const known = new Map<string, boolean>()
+/** What the format of a model has. */
+type Abilities = Pick<ModelInfo, 'tools' | 'thoughts'>
 
-/** Whether a model's chat template supports tools. @param template Jinja; null: the model has none */
-function supportsTools(template: string | null): boolean {
-  if (template === null) return false
+const none: Abilities = { tools: false, thoughts: false }
+
+/** By template, since a probe takes several trial renderings. */
+const known = new Map<string, Abilities>()
+
+/** @param template Jinja; null: the model has none */
+function abilitiesOf(template: string | null): Abilities {
+  if (template === null) return none
   const found = known.get(template) ?? probe(template)
   known.set(template, found)
   return found
 }
 
-function probe(chatTemplate: string): boolean {
+function probe(chatTemplate: string): Abilities {
   try {
-    return compileTemplate({ chatTemplate, bosToken: '', eosToken: '', controlTokens: [] }).tools
+    const { tools, thoughts } = compileTemplate({ chatTemplate, bosToken: '', eosToken: '', controlTokens: [] })
+    return { tools, thoughts }
   } catch {
-    return false
+    return none
   }
 }

@@ -1,0 +1,19 @@
+import { z } from 'zod'
+import { ollamaEndpoints } from '../ollama/endpoints.ts'
+import type { Dialect, ErrorFormat } from './dialect.ts'
+
+const schema = z.strictObject({ error: z.string() })
+
+const errors: ErrorFormat<typeof schema> = {
+  schema,
+  body: ({ message }) => ({ error: message }),
+}
+
+/** Ollama's API: its own chats and completions, streamed as lines of JSON. It shares no endpoint with the others. */
+export const ollama: Dialect = {
+  title: 'Ollama',
+  bases: ['/api'],
+  endpoints: ollamaEndpoints,
+  errors,
+  defaults: { overflow: 'truncate', completionTokens: null },
+}

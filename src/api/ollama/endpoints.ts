@@ -1,0 +1,73 @@
+import { answerEndpoint, type Work } from '../answer-route.ts'
+import type { Endpoint, RequestContext } from '../dialects/dialect.ts'
+import { type Framing, ndjson } from '../sse.ts'
+import { asChat, asGenerate, chatAnswer, generateAnswer, lines, whole, withoutAnswer } from './answer.ts'
+import { psEndpoint, pullEndpoint, showEndpoint, tagsEndpoint, versionEndpoint } from './models.ts'
+import { readChat, readGenerate, unloads } from './read.ts'
+import { refusedEndpoints } from './refused.ts'
+import { type ChatRequest, chatRequest, type GenerateRequest, generateRequest, withoutTag } from './schema.ts'
+
+const chatEndpoint = answerEndpoint({
+  path: '/chat',
+  tag: 'Ollama',
+  summary: 'Answer a chat with images',
+  body: chatRequest,
+  answer: chatAnswer,
+  event: chatAnswer,
+  transport: ndjson,
+  read: (body, context) => [readChat(body, context)],
+  whole: whole(asChat),
+  events: lines(asChat),
+  framing: lineFraming,
+  instead: (body, work) =>
+    body.messages?.length ? undefined : prepared(body, work).then((done) => withoutAnswer(asChat, body, done)),
+})
+
+const generateEndpoint = answerEndpoint({
+  path: '/generate',
+  tag: 'Ollama',
+  summary: 'Answer one prompt with images',
+  body: generateRequest,
+  answer: generateAnswer,
+  event: generateAnswer,
+  transport: ndjson,
+  read: readGenerate,
+  whole: whole(asGenerate),
+  events: lines(asGenerate),
+  framing: lineFraming,
+  instead: (body, work) =>
+    body.prompt ? undefined : prepared(body, work).then((done) => withoutAnswer(asGenerate, body, done)),
+})
+
+export const ollamaEndpoints: readonly Endpoint[] = [
+  chatEndpoint,
+  generateEndpoint,
+  tagsEndpoint,
+  showEndpoint,
+  psEndpoint,
+  versionEndpoint,
+  pullEndpoint,
+  ...refusedEndpoints,
+]
+
+/** Loads the model of a request that asks nothing, or unloads it. @throws OrielError */
+async function prepared(
+  body: ChatRequest | GenerateRequest,
+  { services: { deployments }, signal }: Work,
+): Promise<'load' | 'unload'> {
+  const model = withoutTag(body.model)
+  if (unloads(body)) {
+    await deployments.unload(model)
+    return 'unload'
+  }
+  await deployments.find(model, signal)
+  return 'load'
+}
+
+function lineFraming<Event>({ dialect, requestId }: RequestContext): Framing<Event> {
+  return {
+    event: (event) => `${JSON.stringify(event)}\n`,
+    failure: (error) => `${JSON.stringify(dialect.errors.body(error, requestId))}\n`,
+    end: '',
+  }
+}
