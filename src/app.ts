@@ -7,6 +7,7 @@ import { type Backend, type Count, deploy, embedded, isCalled, type ListedModel 
 import { imageFamilies } from './encoders/index.ts'
 import { type Compute, chooseDevice } from './engine/index.ts'
 import { changingErrors, OrielError, shuttingDown } from './errors.ts'
+import { ownClient } from './fairness.ts'
 import { createLogger, type Logger } from './log.ts'
 import { createMedia } from './media/index.ts'
 import { createLibrary, type Library, type ModelCard } from './models/index.ts'
@@ -150,7 +151,7 @@ export async function createOriel(settings: OrielSettings = {}, around: Surround
 
     inspect: (image) =>
       during(async (signal) => {
-        const [found] = await media.load([await attachmentOf({ image, pages: '1' }, 'image')], 1, signal)
+        const [found] = await media.load([await attachmentOf({ image, pages: '1' }, 'image')], ownClient, 1, signal)
         if (found === undefined) throw new Error('an image was not loaded')
         return { format: found.format, bytes: found.bytes, pages: found.pagesInFile }
       }),

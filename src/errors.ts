@@ -76,7 +76,7 @@ export const outOfMemory = (message: string): OrielError =>
   new OrielError('internal', message, { code: 'out_of_memory' })
 
 export const shuttingDown = (): OrielError =>
-  new OrielError('overloaded', 'The server is shutting down.', { retryAfter: 5 })
+  new OrielError('overloaded', 'The server is shutting down.', { code: 'shutting_down', retryAfter: 5 })
 
 /** A stream whose errors are replaced by what `change` makes of them. */
 export async function* changingErrors<T>(

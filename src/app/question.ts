@@ -1,6 +1,5 @@
 import { readFile } from 'node:fs/promises'
 import { z } from 'zod'
-import { ownClient } from '../costs.ts'
 import {
   type Ask,
   type Attachment,
@@ -11,6 +10,7 @@ import {
   ranges,
 } from '../deployments/index.ts'
 import { OrielError } from '../errors.ts'
+import { ownClient } from '../fairness.ts'
 
 /** An image as a program has it: a file's path, an http(s) or `data:` URL, or the bytes of a file. */
 export type ImageInput = string | URL | Uint8Array | Blob

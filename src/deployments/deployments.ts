@@ -1,5 +1,6 @@
 import type { Config, Prices } from '../config.ts'
 import { OrielError, shuttingDown } from '../errors.ts'
+import { ownClient } from '../fairness.ts'
 import type { Logger } from '../log.ts'
 import type { AttachmentSource, Media } from '../media/index.ts'
 import { availableMemory } from '../memory.ts'
@@ -47,7 +48,7 @@ export interface Deployments {
   /**
    * A model that is ready to answer. It is loaded if necessary, and stays loaded until the signal aborts, which must happen at
    * the end of the request.
-   * @throws OrielError `not_found`; `overloaded` when the wait is too long or after `close`; why it cannot be loaded
+   * @throws OrielError `not_found`; what is wrong with the attachments; `overloaded` when the wait is too long or after `close`; why it cannot be loaded
    */
   find(name: string, signal: AbortSignal, options?: FindOptions): Promise<Backend>
   /** The models on this machine, the loaded ones first, and those of the catalogue that can be downloaded. */
@@ -68,8 +69,9 @@ export interface Deployments {
 interface FindOptions {
   /** How long to wait for the model. Default: `loading.timeoutMs`. */
   timeoutMs?: number
-  /** Attachments of the request: their downloads begin while the model loads. */
+  /** Attachments of the request. They are checked before the model loads, and their downloads begin meanwhile. */
   attachments?: readonly AttachmentSource[]
+  client?: string
   /** Whether the model is unloaded after this use of it, unless others use it. */
   unload?: boolean
 }
@@ -82,7 +84,7 @@ export interface DeploymentOptions {
   /** Models that are named by their files, in addition to those that are found by name. */
   cards: readonly ModelCard[]
   start: Starter
-  media: Pick<Media, 'prefetch'>
+  media: Pick<Media, 'check' | 'prefetch'>
   /** Bytes of memory that GPUs have of their own; undefined: no GPU is used. */
   gpuMemory: number | undefined
   log: Logger
@@ -111,12 +113,17 @@ export function deploy(options: DeploymentOptions): Deployments {
     return card
   }
   const find: Deployments['find'] = async (name, signal, options = {}) => {
-    const { timeoutMs = config.loading.timeoutMs, attachments = [], unload = false } = options
+    const { timeoutMs = config.loading.timeoutMs, attachments = [], client = ownClient, unload = false } = options
     const always = backends.find(({ info }) => isCalled(info, name))
     const deployment = always ?? activeOf(name) ?? deploymentOf(await cardOf(name))
     if (closed) throw shuttingDown()
-    if (!(deployment instanceof Deployment)) return deployment
-    if (deployment.backend === undefined && deployment.card.projector !== null) media.prefetch(attachments, signal)
+    if (!(deployment instanceof Deployment)) {
+      checkInputs(deployment.info, attachments)
+      return deployment
+    }
+    checkInputs(infoOf(deployment.card, config.prices), attachments)
+    media.check(attachments)
+    if (deployment.backend === undefined) media.prefetch(attachments, client, signal)
     const backend = await deployment.use(signal, timeoutMs)
     if (unload) deployment.leave()
     return backend
@@ -219,6 +226,18 @@ const loadedFirst = (a: ListedModel, b: ListedModel): number =>
 /** Whether a request that names a model by `name` means this one. */
 export const isCalled = ({ id, aliases }: Pick<ModelCard, 'id' | 'aliases'>, name: string): boolean =>
   id === name || id === name.replace(inAccount, '') || aliases.includes(name)
+
+/** @throws OrielError `invalid` about the first attachment that the model does not take */
+function checkInputs({ id, inputs }: ModelInfo, attachments: readonly AttachmentSource[]): void {
+  for (const { kind, param } of attachments)
+    if (!inputs.includes(kind))
+      throw new OrielError('invalid', `The model ${id} does not accept ${nouns[kind]}.`, {
+        param,
+        code: `${kind}_not_supported`,
+      })
+}
+
+const nouns = { image: 'images', audio: 'audio', video: 'video' } as const
 
 const sameFiles = (a: ModelCard, b: ModelCard): boolean =>
   a.decoder === b.decoder && a.projector === b.projector && a.bytes === b.bytes && a.created === b.created

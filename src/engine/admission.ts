@@ -1,4 +1,4 @@
-import type { Costs } from '../costs.ts'
+import type { Costs } from '../fairness.ts'
 import type { Prefixes } from './prefixes.ts'
 import type { EngineRequest, Sequence } from './sequence.ts'
 
@@ -152,19 +152,6 @@ export function planPreemption(active: readonly Sequence[]): { preempt: Sequence
     active.findLast(({ request }) => slots.get(request.client) === most) ??
     youngest
   return { preempt: leavingWith(victim) }
-}
-
-/**
- * Decides who leaves a full queue: the newest request of the client that has the most in it.
- * @param client whose request arrives
- * @returns undefined if that one is to be refused
- */
-export function crowdedOut(queue: readonly EngineRequest[], client: string): EngineRequest | undefined {
-  const waiting = queue.filter(({ admitted, over }) => admitted === 0 && !over)
-  const counts = countBy(waiting, (request) => request.client)
-  const most = Math.max(0, ...counts.values())
-  if ((counts.get(client) ?? 0) + 1 >= most) return undefined
-  return waiting.findLast((request) => counts.get(request.client) === most)
 }
 
 function countBy<Item>(items: Iterable<Item>, keyOf: (item: Item) => string): Map<string, number> {

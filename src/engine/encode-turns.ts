@@ -1,4 +1,4 @@
-import type { Costs } from '../costs.ts'
+import type { Costs } from '../fairness.ts'
 import type { ImageEncoder } from './image-encoder.ts'
 import type { AttachmentSpan } from './prompt-cells.ts'
 import type { EngineRequest } from './sequence.ts'

@@ -1,4 +1,4 @@
-import type { Costs } from '../costs.ts'
+import type { Costs } from '../fairness.ts'
 import type { KvCache } from './kv-cache.ts'
 import { commonLength } from './prefix-tree.ts'
 import type { EngineRequest, Sequence } from './sequence.ts'

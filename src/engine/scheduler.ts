@@ -1,9 +1,9 @@
 import { setImmediate as nextTurn } from 'node:timers/promises'
-import { Costs } from '../costs.ts'
 import type { ImageArchitecture } from '../encoders/index.ts'
 import { cancelled, OrielError } from '../errors.ts'
+import { Costs, crowdedOut } from '../fairness.ts'
 import type { Decoder } from '../language/index.ts'
-import { type Admission, admissions, crowdedOut, planPreemption } from './admission.ts'
+import { type Admission, admissions, planPreemption } from './admission.ts'
 import { ChunkSize } from './chunk-size.ts'
 import type { Cores } from './cores.ts'
 import { type Candidates, EncodeTurns, type PayloadSource } from './encode-turns.ts'
@@ -188,8 +188,10 @@ export class Scheduler {
 
   /** Makes a place in a full queue for a client that has few in it. @throws OrielError `overloaded` for one that has many */
   #makePlace(client: string): void {
-    if (this.#waiting.filter(({ over }) => !over).length < this.#maxQueue) return
-    const leaving = crowdedOut(this.#waiting, client)
+    // An answer that has begun stays, although it waits for a slot again.
+    const waiting = this.#waiting.filter(({ admitted, over }) => admitted === 0 && !over)
+    if (waiting.length < this.#maxQueue) return
+    const leaving = crowdedOut(client, waiting, (request) => request.client)
     const full = new OrielError(
       'overloaded',
       `The queue is full: ${this.#maxQueue} requests are waiting, most of them yours. Try again in a moment.`,

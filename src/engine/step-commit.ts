@@ -1,4 +1,4 @@
-import type { Costs } from '../costs.ts'
+import type { Costs } from '../fairness.ts'
 import type { Decoder, TokenSearch } from '../language/index.ts'
 import type { GenerateEvent } from './generation.ts'
 import type { KvMemory } from './kv-memory.ts'

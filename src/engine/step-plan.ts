@@ -1,4 +1,4 @@
-import type { Costs } from '../costs.ts'
+import type { Costs } from '../fairness.ts'
 import type { Sequence } from './sequence.ts'
 
 /** Cells of one sequence, from `from` to before `to`: tokens, or a part of one span's embeddings. */

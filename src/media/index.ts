@@ -1,6 +1,7 @@
 import { onAbort, orAborted } from '../abort.ts'
 import type { MediaConfig } from '../config.ts'
 import { OrielError } from '../errors.ts'
+import { Costs } from '../fairness.ts'
 import type { Logger } from '../log.ts'
 import type { AttachmentSource, Image, Loaded } from './attachment.ts'
 import type { DecodedImage } from './decoder/decoder-process.ts'
@@ -16,17 +17,28 @@ export type { AttachmentSource, Loaded } from './attachment.ts'
 /** Turns the attachments of requests into pixels. All data from outside enters through this room. */
 export interface Media {
   /**
+   * Checks what needs no data: the number and kinds of attachments, their URL schemes, the size of their base64.
+   * @throws OrielError with `param`
+   */
+  check(sources: readonly AttachmentSource[]): void
+  /**
    * Loads all attachments of one request in parallel. The result has the order of the sources.
+   * @param client whose request it is: clients share decoders, downloads and memory fairly
    * @param longestEdge the longest edge that the model can use, in pixels; larger images are shrunk to twice that
    * @param signal of the request. The pixels stay in memory until it aborts or `letGo` frees them.
    * @throws OrielError about the first source, in their order, that fails; `param` is set. A source is never left out.
    */
-  load(sources: readonly AttachmentSource[], longestEdge: number, signal: AbortSignal): Promise<Loaded[]>
+  load(
+    sources: readonly AttachmentSource[],
+    client: string,
+    longestEdge: number,
+    signal: AbortSignal,
+  ): Promise<Loaded[]>
   /**
    * Starts to fetch what `load` will need, while the request waits for its model. `load` reports the errors.
    * @param signal the one that `load` will be given: it identifies the request
    */
-  prefetch(sources: readonly AttachmentSource[], signal: AbortSignal): void
+  prefetch(sources: readonly AttachmentSource[], client: string, signal: AbortSignal): void
   /** Removes all fetched files from the cache. */
   clearCache(): Promise<void>
   /** Stops the decoders; running loads fail. It need not be called before the process exits. */
@@ -36,57 +48,67 @@ export interface Media {
 /** @param resolve replaces the resolver of host names, for tests */
 export function createMedia(config: MediaConfig, log?: Logger, resolve?: Resolve): Media {
   const fetcher = createFetcher(config, log, resolve)
-  const decoders = new DecoderPool(config.decoders, config.decodeTimeoutMs, log)
-  const pixelsInFlight = new Semaphore(config.maxPixelsInFlight)
+  const costs = new Costs()
+  const decoders = new DecoderPool(config.decoders, config.decodeTimeoutMs, costs, log)
+  const pixelsInFlight = halved(config.maxPixelsInFlight, costs)
+  const downloads = halved(maxDownloads, costs)
   const newRequest = boundPixels(config.maxPixelsHeld)
-  const prefetched = new WeakMap<AbortSignal, Map<string, Promise<Fetched>>>()
-  /** The size of all that is prefetched. */
-  let prefetches = 0
+  const prefetches = halved(maxPrefetches, costs)
+  const prefetched = new WeakMap<AbortSignal, { files: Map<string, Promise<Fetched>>; release(): void }>()
   const takePrefetched = (signal: AbortSignal) => {
     const early = prefetched.get(signal)
     prefetched.delete(signal)
-    prefetches -= early?.size ?? 0
-    return early
+    early?.release()
+    return early?.files
   }
   void decoders.warm()
 
   const loadOne = async (
     { url, pages }: AttachmentSource,
-    { maxPages, longestEdge, budget, count, early }: RequestContext,
+    { client, maxPages, longestEdge, budget, count, early }: RequestContext,
     signal: AbortSignal,
   ): Promise<Loaded> => {
     const start = performance.now()
-    const fetching = isRemote(url) ? (early?.get(url) ?? fetcher.fetch(url, signal)) : undefined
-    const fetched = fetching && (await orAborted(fetching, signal))
-    const decodeStart = performance.now()
-    const { header, images } = await decoders.decode(
-      { payload: fetched?.bytes ?? url, options: { pages, maxPages, longestEdge } },
-      (header) => pixelsInFlight.acquire(budget(header), signal),
-      signal,
-    )
-    return {
-      kind: 'image',
-      images: images.map(count),
-      format: header.format,
-      pagesInFile: header.pages,
-      bytes: header.bytes,
-      from: fetched?.from ?? 'request',
-      fetchMs: fetched === undefined ? 0 : decodeStart - start,
-      decodeMs: performance.now() - decodeStart,
+    // The file takes memory until it is decoded.
+    const release = isRemote(url) ? await downloads.acquire(client, 1, signal) : () => {}
+    try {
+      const fetching = isRemote(url) ? (early?.get(url) ?? fetcher.fetch(url, signal)) : undefined
+      const fetched = fetching && (await orAborted(fetching, signal))
+      const decodeStart = performance.now()
+      const { header, images } = await decoders.decode(
+        client,
+        { payload: fetched?.bytes ?? url, options: { pages, maxPages, longestEdge } },
+        (header) => pixelsInFlight.acquire(client, budget(header), signal),
+        signal,
+      )
+      return {
+        kind: 'image',
+        images: images.map(count),
+        format: header.format,
+        pagesInFile: header.pages,
+        bytes: header.bytes,
+        from: fetched?.from ?? 'request',
+        fetchMs: fetched === undefined ? 0 : decodeStart - start,
+        decodeMs: performance.now() - decodeStart,
+      }
+    } finally {
+      release()
     }
   }
 
   return {
-    async load(sources, longestEdge, signal) {
+    check: (sources) => checkSources(sources, config),
+    async load(sources, client, longestEdge, signal) {
       if (sources.length === 0) return []
       checkSources(sources, config)
       // Each of the other sources is at least one image.
       const maxPages = config.maxImages - sources.length + 1
       const context = {
+        client,
         maxPages,
         longestEdge,
         budget: requestBudget(config),
-        count: newRequest(signal),
+        count: newRequest(client, signal),
         early: takePrefetched(signal),
       }
       return await inOrder(sources, signal, async (source, stop) => {
@@ -97,19 +119,15 @@ export function createMedia(config: MediaConfig, log?: Logger, resolve?: Resolve
         }
       })
     },
-    prefetch(sources, signal) {
-      const urls = new Set(
-        sources
-          .slice(0, config.maxImages)
-          .map(({ url }) => url)
-          .filter(isRemote),
-      )
-      if (urls.size === 0 || prefetches + urls.size > maxPrefetches || prefetched.has(signal) || signal.aborted) return
-      prefetches += urls.size
+    prefetch(sources, client, signal) {
+      const urls = new Set(sources.map(({ url }) => url).filter(isRemote))
+      if (urls.size === 0 || prefetched.has(signal) || signal.aborted) return
+      const release = prefetches.tryAcquire(client, urls.size)
+      if (release === undefined) return
       onAbort(signal, () => takePrefetched(signal))
-      const early = new Map([...urls].map((url) => [url, fetcher.fetch(url, signal)]))
-      for (const fetched of early.values()) fetched.catch(() => {})
-      prefetched.set(signal, early)
+      const files = new Map([...urls].map((url) => [url, fetcher.fetch(url, signal)]))
+      for (const fetched of files.values()) fetched.catch(() => {})
+      prefetched.set(signal, { files, release })
     },
     clearCache: () => fetcher.clear(),
     close: () => decoders.close(),
@@ -118,8 +136,15 @@ export function createMedia(config: MediaConfig, log?: Logger, resolve?: Resolve
 
 /** Files that may be in memory for requests that wait for their model. Further requests fetch theirs afterwards. */
 const maxPrefetches = 64
+/** Files that are fetched, or that have been and wait to be decoded. */
+const maxDownloads = 64
+
+/** A bound of which one client has half at most, so that there is always some for another one. */
+const halved = (capacity: number, costs: Costs): Semaphore =>
+  new Semaphore({ capacity, mostOfOne: Math.ceil(capacity / 2) }, costs)
 
 interface RequestContext {
+  client: string
   /** Downloads by URL that began before the load. */
   early: ReadonlyMap<string, Promise<Fetched>> | undefined
   maxPages: number

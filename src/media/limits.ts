@@ -90,31 +90,41 @@ export function requestBudget({ maxImages, maxPixels, maxTotalPixels }: MediaCon
 }
 
 /**
- * Bounds the decoded pixels in memory, from the decoder to the engine, over all requests. Beyond the limit it refuses.
+ * Bounds the decoded pixels in memory, from the decoder to the engine, over all requests. Beyond the limit it refuses, and
+ * one client beyond half of it.
  * @returns a function that begins a request, whose images are all freed when the signal aborts. It throws `overloaded` when
- * the limit has been reached already. It returns a function that counts one decoded image for the request. That one throws
+ * a limit has been reached already. It returns a function that counts one decoded image for the request. That one throws
  * `overloaded` when the pixels of other requests leave no space; a request that is alone is bounded by its own limits only.
  */
-export function boundPixels(limit: number): (signal: AbortSignal) => (decoded: DecodedImage) => Image {
+export function boundPixels(limit: number): (client: string, signal: AbortSignal) => (decoded: DecodedImage) => Image {
   let held = 0
-  return (signal) => {
-    if (held >= limit) throw tooManyHeld()
+  const heldBy = new Map<string, number>()
+  return (client, signal) => {
     const images = new Set<CountedImage>()
     let own = 0
+    const count = (pixels: number): void => {
+      own += pixels
+      held += pixels
+      heldBy.set(client, (heldBy.get(client) ?? 0) + pixels)
+      if (heldBy.get(client) === 0) heldBy.delete(client)
+    }
+    const check = (pixels: number): void => {
+      const mine = heldBy.get(client) ?? 0
+      if ((mine > own && mine + pixels > limit / 2) || (held > own && held + pixels > limit)) throw tooManyHeld()
+    }
+    check(1)
     const letGo = (image: CountedImage): void => {
       if (!images.delete(image)) return
-      own -= image.pixels
-      held -= image.pixels
+      count(-image.pixels)
       free(image.rgb)
     }
     onAbort(signal, () => images.forEach(letGo))
     return (decoded) => {
       const pixels = decoded.width * decoded.height
-      if (held > own && held + pixels > limit) throw tooManyHeld()
+      check(pixels)
       const image: CountedImage = { ...decoded, pixels, letGo: () => letGo(image) }
       images.add(image)
-      own += pixels
-      held += pixels
+      count(pixels)
       if (signal.aborted) letGo(image)
       return image
     }

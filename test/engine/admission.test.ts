@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { type AdmissionState, admissions, crowdedOut, planPreemption } from '../../src/engine/admission.ts'
+import { type AdmissionState, admissions, planPreemption } from '../../src/engine/admission.ts'
 import type { EngineRequest, Sequence } from '../../src/engine/sequence.ts'
 import { requestIn, sequenceIn } from '../support/sequences.ts'
 
@@ -140,15 +140,5 @@ describe('admission of several clients', () => {
     const waiting = of('one')
     waiting.paused = true
     expect(plan([waiting], [])).toBeUndefined()
-  })
-
-  it('lets the client that fills the queue leave it', () => {
-    const queue = ['many', 'many', 'few', 'many', 'few'].map((client) => of(client))
-    expect(crowdedOut(queue, 'new')).toBe(queue[3])
-    expect(crowdedOut(queue, 'few')).toBeUndefined()
-    expect(crowdedOut(queue, 'many')).toBeUndefined()
-    // An answer that has begun stays, although it waits for a slot again.
-    for (const request of queue.slice(0, 4)) request.admitted = 1
-    expect(crowdedOut(queue, 'new')).toBeUndefined()
   })
 })

@@ -1,9 +1,9 @@
 import { describe, expect, it } from 'vitest'
-import { Costs } from '../../src/costs.ts'
 import type { GenerateEvent } from '../../src/engine/generation.ts'
 import type { Sequence } from '../../src/engine/sequence.ts'
 import type { Pass } from '../../src/engine/step-batch.ts'
 import { StepCommit } from '../../src/engine/step-commit.ts'
+import { Costs } from '../../src/fairness.ts'
 import { KvModel } from '../support/kv-model.ts'
 import { requestIn } from '../support/sequences.ts'
 

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest'
-import { Costs } from '../../src/costs.ts'
 import type { Sequence } from '../../src/engine/sequence.ts'
 import { planStep, type StepLimits } from '../../src/engine/step-plan.ts'
+import { Costs } from '../../src/fairness.ts'
 import { sequenceIn } from '../support/sequences.ts'
 
 const limits = (prefill: number, over: Partial<StepLimits> = {}): StepLimits => ({

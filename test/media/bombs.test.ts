@@ -1,7 +1,9 @@
 import { readFileSync, writeFileSync } from 'node:fs'
+import { getPriority } from 'node:os'
 import sharp from 'sharp'
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
 import { deferred } from '../../src/deferred.ts'
+import { Costs } from '../../src/fairness.ts'
 import type { FileToDecode } from '../../src/media/decoder/decoder-process.ts'
 import { DecoderPool } from '../../src/media/decoder/pool.ts'
 import { childrenRunning } from '../support/children.ts'
@@ -74,22 +76,29 @@ describe.skipIf(process.platform === 'win32')('a decoder that crashes or hangs',
       await goOn.promise
       return () => {}
     }
-    const both = Promise.allSettled([pool.decode(file, admit, forever), pool.decode(file, admit, forever)])
+    const both = Promise.allSettled([
+      pool.decode('one', file, admit, forever),
+      pool.decode('one', file, admit, forever),
+    ])
     await bothWait.promise
     whenBoth()
     goOn.resolve()
     return await both
   }
 
-  it('fails only its own image, and is replaced', async () => {
+  it.for([
+    ['SIGSEGV', { kind: 'unreadable_media', code: 'invalid_image' }],
+    // Somebody else has sent it: the image is not to blame.
+    ['SIGKILL', { kind: 'overloaded', code: 'decoder_stopped', retryAfter: 1 }],
+  ] as const)('fails only its own image after %s, and is replaced', async ([signal, reason]) => {
     const others = decoders()
-    const pool = new DecoderPool(2, 60_000, undefined)
+    const pool = new DecoderPool(2, 60_000, new Costs(), undefined)
     const results = await decodeTwo(pool, () => {
       const [victim = 0] = decoders().filter((pid) => !others.includes(pid))
-      process.kill(victim, 'SIGKILL')
+      process.kill(victim, signal)
     })
     const failed = results.filter(({ status }) => status === 'rejected')
-    expect(failed).toMatchObject([{ reason: { kind: 'unreadable_media', code: 'invalid_image' } }])
+    expect(failed).toMatchObject([{ reason }])
     for (const result of await decodeTwo(pool, () => {}))
       expect(result).toMatchObject({ status: 'fulfilled', value: { images: [{ width: 64, height: 64 }] } })
     await pool.close()
@@ -97,7 +106,7 @@ describe.skipIf(process.platform === 'win32')('a decoder that crashes or hangs',
 
   it('is killed after the time limit of a file, naming the limit', async () => {
     const others = decoders()
-    const pool = new DecoderPool(2, 6000, undefined)
+    const pool = new DecoderPool(2, 6000, new Costs(), undefined)
     const results = await decodeTwo(pool, () => {
       for (const pid of decoders()) if (!others.includes(pid)) process.kill(pid, 'SIGSTOP')
     })
@@ -135,6 +144,23 @@ describe.skipIf(process.platform === 'win32')('a small file that takes long to d
   it('has one time limit for all its frames', async () => {
     const { media } = await open(3000)
     await expect(media.loadOne(slow, lastFrames, 64)).rejects.toMatchObject({ code: 'image_decode_timeout' })
+    await media.close()
+  })
+
+  it('does not delay the image of another client, and goes on with a lower priority', async () => {
+    const { media, decoder } = await open(60_000)
+    const pid = decoder()
+    const stop = new AbortController()
+    const loading = media.loadOne(slow, lastFrames, 64, stop.signal, 'many').catch((error: unknown) => error)
+    const waiting = Array.from({ length: 5 }, () => media.loadOne(slow, lastFrames, 64, stop.signal, 'many'))
+    for (const one of waiting) one.catch(() => {})
+    for (let i = 0; i < 3; i++)
+      expect((await media.loadOne(small, undefined, 64, undefined, 'few')).images).toHaveLength(1)
+    if (process.platform === 'linux' && pid !== undefined)
+      await vi.waitFor(() => expect(getPriority(pid)).toBe(10), { timeout: 50_000, interval: 100 })
+    expect(await Promise.race([loading, 'going on'])).toBe('going on')
+    stop.abort()
+    expect(await loading).toMatchObject({ kind: 'cancelled' })
     await media.close()
   })
 

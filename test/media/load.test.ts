@@ -5,6 +5,7 @@ import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
 import { loadConfig, type MediaConfig } from '../../src/config.ts'
 import { deferred } from '../../src/deferred.ts'
 import { bicubic, resize } from '../../src/encoders/preprocess/resize.ts'
+import { Costs } from '../../src/fairness.ts'
 import type { Logger } from '../../src/log.ts'
 import { DecoderPool } from '../../src/media/decoder/pool.ts'
 import { type AttachmentSource, createMedia } from '../../src/media/index.ts'
@@ -22,6 +23,8 @@ const settings: Partial<MediaConfig> = {
 const media = createMedia({ ...loadConfig({}, {}).media, ...settings })
 afterAll(() => media.close())
 
+/** Who asks. */
+const client = 'one'
 const load = (urls: readonly (string | Buffer)[], longestEdge = 512, signal = new AbortController().signal) =>
   media.load(
     urls.map(
@@ -31,6 +34,7 @@ const load = (urls: readonly (string | Buffer)[], longestEdge = 512, signal = ne
         param: `images[${index}]`,
       }),
     ),
+    client,
     longestEdge,
     signal,
   )
@@ -93,9 +97,9 @@ describe('the images of a request', () => {
     const url = `http://127.0.0.1:${(host.address() as AddressInfo).port}/`
     const sources = ['data:,', url].map((url, index) => ({ kind: 'image' as const, url, param: `images[${index}]` }))
     try {
-      slow.prefetch(sources, request.signal)
+      slow.prefetch(sources, client, request.signal)
       await asked.promise
-      await expect(slow.load(sources, 512, request.signal)).rejects.toMatchObject({ param: 'images[0]' })
+      await expect(slow.load(sources, client, 512, request.signal)).rejects.toMatchObject({ param: 'images[0]' })
     } finally {
       request.abort()
       host.close()
@@ -118,9 +122,9 @@ describe('the images of a request', () => {
         const sources = Array.from({ length: 10 }, (_, index): AttachmentSource => {
           return { kind: 'image', url: `http://127.0.0.1:${port}/${request}/${index}`, param: `images[${index}]` }
         })
-        media.prefetch(sources, signal)
+        media.prefetch(sources, client, signal)
         await vi.waitFor(() => expect(asked).toHaveLength((request + 1) * 10))
-        expect(await media.load(sources, 512, signal)).toHaveLength(10)
+        expect(await media.load(sources, client, 512, signal)).toHaveLength(10)
       }
     } finally {
       for (const request of requests) request.abort()
@@ -165,7 +169,7 @@ describe('the images of a request', () => {
 
 it('refuses an attachment that is not an image, naming its kind', async () => {
   const source: AttachmentSource = { kind: 'audio', url: dataUrl(await plain(8, 8)), param: 'attachment' }
-  await expect(media.load([source], 512, new AbortController().signal)).rejects.toMatchObject({
+  await expect(media.load([source], client, 512, new AbortController().signal)).rejects.toMatchObject({
     kind: 'unsupported_media',
     code: 'audio_not_supported',
     param: 'attachment',
@@ -278,9 +282,10 @@ describe('limits: an error names the part, what was found and what is allowed', 
   it('bound the pixels that all requests together hold', async () => {
     const narrow = createMedia({ ...loadConfig({}, {}).media, decoders: 2, maxPixelsHeld: 40_000 })
     const url = dataUrl(await plain(150, 100))
-    const several = (count: number, signal: AbortSignal) =>
+    const several = (count: number, signal: AbortSignal, from = client) =>
       narrow.load(
         Array.from({ length: count }, (_, index) => ({ kind: 'image' as const, url, param: String(index) })),
+        from,
         512,
         signal,
       )
@@ -298,6 +303,13 @@ describe('limits: an error names the part, what was found and what is allowed', 
     expect(await several(0, one.signal)).toEqual([])
     third.abort()
     expect(await several(2, one.signal)).toHaveLength(2)
+    one.abort()
+    // One client has half at most, so another finds a place.
+    const [fourth, fifth, another] = [new AbortController(), new AbortController(), new AbortController()]
+    expect(await several(1, fourth.signal)).toHaveLength(1)
+    await expect(several(1, fifth.signal)).rejects.toMatchObject(refusal)
+    expect(await several(1, another.signal, 'another')).toHaveLength(1)
+    for (const request of [fourth, fifth, another]) request.abort()
     await narrow.close()
   })
 
@@ -308,13 +320,13 @@ describe('limits: an error names the part, what was found and what is allowed', 
       { length: 12 },
       (_, index): AttachmentSource => ({ kind: 'image', url, param: String(index) }),
     )
-    expect(await narrow.load(sources, 512, new AbortController().signal)).toHaveLength(12)
+    expect(await narrow.load(sources, client, 512, new AbortController().signal)).toHaveLength(12)
     // A request that is cancelled while it waits leaves nothing occupied.
     const stop = new AbortController()
-    const cancelled = narrow.load(sources, 512, stop.signal)
+    const cancelled = narrow.load(sources, client, 512, stop.signal)
     setImmediate(() => stop.abort())
     await expect(cancelled).rejects.toMatchObject({ kind: 'cancelled' })
-    expect(await narrow.load(sources, 512, new AbortController().signal)).toHaveLength(12)
+    expect(await narrow.load(sources, client, 512, new AbortController().signal)).toHaveLength(12)
     await narrow.close()
   })
 })
@@ -322,7 +334,7 @@ describe('limits: an error names the part, what was found and what is allowed', 
 it('a decoder whose cancelled file waits for admission is replaced, and a late admission is returned', async () => {
   const warnings: string[] = []
   const log = { warn: (_: unknown, text: string) => warnings.push(text) } as unknown as Logger
-  const pool = new DecoderPool(1, 60_000, log)
+  const pool = new DecoderPool(1, 60_000, new Costs(), log)
   const file = {
     payload: dataUrl(await plain(8, 8)),
     options: { pages: undefined, maxPages: 1, longestEdge: 512 },
@@ -334,6 +346,7 @@ it('a decoder whose cancelled file waits for admission is replaced, and a late a
   vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] })
   try {
     const decoding = pool.decode(
+      client,
       file,
       () => {
         waiting.resolve()
@@ -346,7 +359,7 @@ it('a decoder whose cancelled file waits for admission is replaced, and a late a
     await expect(decoding).rejects.toMatchObject({ kind: 'cancelled' })
     // The grace period of a cancelled file.
     await vi.advanceTimersByTimeAsync(1000)
-    const next = await pool.decode(file, async () => () => {}, new AbortController().signal)
+    const next = await pool.decode(client, file, async () => () => {}, new AbortController().signal)
     expect(next.images).toMatchObject([{ width: 8, height: 8 }])
     admission.resolve(() => returned++)
     await admission.promise

@@ -4,7 +4,13 @@ import type { Resolve } from '../../src/media/fetch/fetch.ts'
 import { createMedia } from '../../src/media/index.ts'
 
 export interface OpenMedia {
-  loadOne(file: Buffer | string, pages?: string | number, longestEdge?: number, signal?: AbortSignal): Promise<Loaded>
+  loadOne(
+    file: Buffer | string,
+    pages?: string | number,
+    longestEdge?: number,
+    signal?: AbortSignal,
+    client?: string,
+  ): Promise<Loaded>
   clearCache(): Promise<void>
   close(): Promise<void>
 }
@@ -13,9 +19,9 @@ export interface OpenMedia {
 export function openMedia(settings: Partial<MediaConfig> = {}, resolve?: Resolve): OpenMedia {
   const media = createMedia({ ...loadConfig({}, {}).media, decoders: 1, ...settings }, undefined, resolve)
   return {
-    async loadOne(file, pages, longestEdge = 4096, signal = new AbortController().signal) {
+    async loadOne(file, pages, longestEdge = 4096, signal = new AbortController().signal, client = 'one') {
       const url = typeof file === 'string' ? file : `data:;base64,${file.toString('base64')}`
-      const [loaded] = await media.load([{ kind: 'image', url, param: 'image', pages }], longestEdge, signal)
+      const [loaded] = await media.load([{ kind: 'image', url, param: 'image', pages }], client, longestEdge, signal)
       if (loaded === undefined) throw new Error('nothing was loaded')
       return loaded
     },

@@ -22,6 +22,7 @@ export const endEvents = (completionTokens: number): GenerateEvent[] => [
 
 /** Media that loads any URL as one small image. */
 const everyImage: Media = {
+  check: () => {},
   load: async (sources) =>
     sources.map(() => ({
       kind: 'image',

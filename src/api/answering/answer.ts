@@ -72,25 +72,11 @@ async function withBackend<T>(
 ): Promise<T> {
   try {
     const backend = await deployments.find(request.model, signal, request)
-    checkInputs(backend, request)
     return await work(backend)
   } catch (error) {
     throw forRequest(request, error)
   }
 }
-
-function checkInputs({ info }: Backend, { prompt, attachments }: AnswerRequest): void {
-  const parts = prompt.kind === 'plain' ? prompt.parts : prompt.messages.flatMap(({ content }) => content)
-  for (const part of parts) {
-    if (part.kind === 'text' || part.kind === 'tokens' || info.inputs.includes(part.kind)) continue
-    throw new OrielError('invalid', `The model ${info.id} does not accept ${nouns[part.kind]}.`, {
-      param: attachments[part.attachment]?.param,
-      code: `${part.kind}_not_supported`,
-    })
-  }
-}
-
-const nouns = { image: 'images', audio: 'audio', video: 'video' } as const
 
 /** Backends name parts of an `Ask`. Dialects have other names for some of them. */
 function forRequest({ params }: AnswerRequest, error: unknown): unknown {

@@ -37,7 +37,7 @@ export function embeddedBackend({ card, engine, media, prices }: EmbeddedParts):
 
   const prepare = async (ask: Ask, signal: AbortSignal) => {
     const start = performance.now()
-    const loaded = await media.load(ask.attachments, model.inputs.image?.longestEdge ?? 1, signal)
+    const loaded = await media.load(ask.attachments, ask.client, model.inputs.image?.longestEdge ?? 1, signal)
     const timings = {
       fetch: Math.max(0, ...loaded.map(({ fetchMs }) => fetchMs)),
       decode: Math.max(0, ...loaded.map(({ decodeMs }) => decodeMs)),

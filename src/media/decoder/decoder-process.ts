@@ -1,5 +1,7 @@
 import type { ChildProcess } from 'node:child_process'
+import { readdirSync } from 'node:fs'
 import { Socket } from 'node:net'
+import { setPriority } from 'node:os'
 import { entryOf, fromWire, startProcess } from '../../children/index.ts'
 import { type Deferred, deferred } from '../../deferred.ts'
 import { OrielError } from '../../errors.ts'
@@ -36,6 +38,7 @@ export class DecoderProcess {
   #onEnd: (error: OrielError) => void = () => {}
   #timer: NodeJS.Timeout | undefined
   #alive = true
+  #slowed = false
   #stderr = ''
 
   /**
@@ -64,13 +67,32 @@ export class DecoderProcess {
     this.#child.stderr?.setEncoding('utf8').on('data', (text: string) => {
       this.#stderr = (this.#stderr + text).slice(-2000)
     })
-    this.#child.on('error', (error) => this.#ended(error.message))
-    this.#child.on('exit', (code, signal) => this.#ended(signal ?? `exit code ${code}`))
+    this.#child.on('error', (error) => this.#ended(error.message, stopped()))
+    this.#child.on('exit', (code, signal) =>
+      this.#ended(signal ?? `exit code ${code}`, signal !== null && fromOutside.has(signal) ? stopped() : crashed()),
+    )
     this.#keepRunning(false)
   }
 
   get alive(): boolean {
     return this.#alive
+  }
+
+  /** Whether it has a lower priority from now on. */
+  get isSlowed(): boolean {
+    return this.#slowed
+  }
+
+  lowerPriority(): void {
+    const { pid } = this.#child
+    if (pid === undefined || !this.#alive) return
+    this.#slowed = true
+    for (const thread of threadsOf(pid))
+      try {
+        setPriority(thread, slowPriority)
+      } catch {
+        // The thread has ended, or the system does not allow it.
+      }
   }
 
   /**
@@ -132,7 +154,7 @@ export class DecoderProcess {
     this.#onMessage = (message, payload) => onMessage(message, answer, payload)
     this.#onEnd = answer.reject
     this.#startTimer(timeoutMs)
-    if (!this.#alive) answer.reject(crashed())
+    if (!this.#alive) answer.reject(stopped())
     return answer.promise.finally(() => {
       clearTimeout(this.#timer)
       this.#keepRunning(false)
@@ -154,11 +176,11 @@ export class DecoderProcess {
     }, ms)
   }
 
-  #ended(reason: string): void {
+  #ended(reason: string, error: OrielError): void {
     if (this.#alive) this.#log?.warn({ reason, stderr: this.#stderr }, 'image decoder process exited unexpectedly')
     this.#alive = false
     this.#socket.destroy()
-    this.#onEnd(crashed())
+    this.#onEnd(error)
   }
 
   /** Whether this decoder keeps the server's process from exiting. An idle one does not. */
@@ -179,6 +201,27 @@ function imageOf(head: ImageHead, rgb: Buffer): DecodedImage {
   if (rgb.length !== head.width * head.height * 3) throw new Error('the decoder sent a wrong number of pixels')
   return { ...head, rgb }
 }
+
+/** The niceness of a slow file: a tenth of a core that others use too. */
+const slowPriority = 10
+
+/** On Linux every thread has a priority of its own. */
+function threadsOf(pid: number): number[] {
+  try {
+    return readdirSync(`/proc/${pid}/task`).map(Number)
+  } catch {
+    return [pid]
+  }
+}
+
+/** Signals that no decoder sends itself: a person, a service manager, or a system without memory has sent them. */
+const fromOutside: ReadonlySet<NodeJS.Signals> = new Set(['SIGKILL', 'SIGTERM', 'SIGINT', 'SIGHUP', 'SIGQUIT'])
+
+const stopped = (): OrielError =>
+  new OrielError('overloaded', 'The process that decoded the image was stopped. Send the request again.', {
+    code: 'decoder_stopped',
+    retryAfter: 1,
+  })
 
 const crashed = (): OrielError =>
   new OrielError('unreadable_media', 'The image cannot be decoded: the decoder crashed on it.', {

@@ -1,5 +1,6 @@
 import { onAbort, orAborted } from '../../abort.ts'
-import { OrielError } from '../../errors.ts'
+import { OrielError, shuttingDown } from '../../errors.ts'
+import { type Costs, ownClient } from '../../fairness.ts'
 import type { Logger } from '../../log.ts'
 import { availableProcessors } from '../../processors.ts'
 import { Semaphore } from '../semaphore.ts'
@@ -14,13 +15,25 @@ export type Admit = (header: FileHeader) => Promise<() => void>
 
 /** The limit for files that wait for a decoder; their bytes are in memory. */
 const maxWaiting = 1000
+/**
+ * Time that a client waits while others hold all decoders, in ms; then another process is started for it. More than most
+ * images take, and less than starting a process.
+ */
+const patienceMs = 250
+/** Time after which a file counts as slow, in ms: its decoder goes on with a lower priority. */
+const slowMs = 1000
 /** Time that a decoder may continue with a file whose request was cancelled, in ms. Starting a process takes longer. */
 const cancelledGraceMs = 1000
 
-/** Decoder processes, started on demand. Files are decoded in the order in which they arrive. */
+/**
+ * Decoder processes, started on demand. Clients take turns, and a client never waits for the slow files of others: a second
+ * set of processes is for clients that have none, and slow files leave the cores to the others.
+ */
 export class DecoderPool {
   readonly #timeoutMs: number
   readonly #log: Logger | undefined
+  readonly #costs: Costs
+  readonly #size: number
   /** One unit for each process. */
   readonly #processes: Semaphore
   readonly #idle: DecoderProcess[] = []
@@ -30,32 +43,34 @@ export class DecoderPool {
   /**
    * @param processes 0: one for each core, at least two so that one slow file does not block all others, and at most eight
    * @param timeoutMs for decoding one file
+   * @param costs charged with the time of decoding
    */
-  constructor(processes: number, timeoutMs: number, log: Logger | undefined) {
+  constructor(processes: number, timeoutMs: number, costs: Costs, log: Logger | undefined) {
     this.#timeoutMs = timeoutMs
+    this.#costs = costs
     this.#log = log
-    this.#processes = new Semaphore(processes || Math.min(8, Math.max(2, availableProcessors())))
+    this.#size = processes || Math.min(8, Math.max(2, availableProcessors()))
+    const limits = {
+      capacity: this.#size,
+      waiting: { most: maxWaiting, full: tooManyWaiting },
+      spare: { units: this.#size, patienceMs },
+    }
+    this.#processes = new Semaphore(limits, costs)
   }
 
   /**
    * @param admit is called between reading the header and decoding
    * @throws OrielError about the file, or `overloaded`, `cancelled`, `internal`
    */
-  async decode(file: FileToDecode, admit: Admit, signal: AbortSignal): Promise<DecodedFile> {
-    if (this.#processes.waiting >= maxWaiting)
-      throw new OrielError(
-        'overloaded',
-        `${maxWaiting} images are waiting to be decoded, the limit. Try again later.`,
-        { code: 'too_many_pictures_waiting', retryAfter: 5 },
-      )
-    const release = await this.#processes.acquire(1, signal)
+  async decode(client: string, file: FileToDecode, admit: Admit, signal: AbortSignal): Promise<DecodedFile> {
+    const release = await this.#processes.acquire(client, 1, signal)
     // After an abort the decoder stays occupied until it has finished the file or is killed.
-    return await orAborted(this.#run(file, admit, signal).finally(release), signal)
+    return await orAborted(this.#run(client, file, admit, signal).finally(release), signal)
   }
 
   /** Starts a process before the first file arrives. */
   async warm(): Promise<void> {
-    const release = await this.#processes.acquire(1, new AbortController().signal)
+    const release = await this.#processes.acquire(ownClient, 1, new AbortController().signal)
     try {
       this.#idle.push(await this.#take())
     } catch (error) {
@@ -70,22 +85,35 @@ export class DecoderPool {
     for (const decoder of this.#all) decoder.kill()
   }
 
-  async #run(file: FileToDecode, admit: Admit, signal: AbortSignal): Promise<DecodedFile> {
+  async #run(client: string, file: FileToDecode, admit: Admit, signal: AbortSignal): Promise<DecodedFile> {
     let decoder: DecoderProcess | undefined
     let ended = false
     let release = (): void => {}
+    let rest = (): void => {}
+    const work = (decoder: DecoderProcess): void => {
+      const charge = this.#costs.run(client)
+      const slow = setTimeout(() => decoder.lowerPriority(), slowMs)
+      rest = () => {
+        charge()
+        clearTimeout(slow)
+      }
+    }
     let grace: NodeJS.Timeout | undefined
     const removeListener = onAbort(signal, () => {
       grace = setTimeout(() => decoder?.kill(), cancelledGraceMs)
     })
     try {
-      decoder = await this.#take()
+      const taken = await this.#take()
+      decoder = taken
       signal.throwIfAborted()
-      return await decoder.decode(file, async (header) => {
+      work(taken)
+      return await taken.decode(file, async (header) => {
         signal.throwIfAborted()
+        rest()
         const admitted = await admit(header)
         // The process may have died during the wait.
         if (ended) return admitted()
+        work(taken)
         release = admitted
         signal.throwIfAborted()
       })
@@ -95,10 +123,20 @@ export class DecoderPool {
       ended = true
       removeListener()
       clearTimeout(grace)
+      rest()
       release()
-      if (decoder?.alive) this.#idle.push(decoder)
-      else if (decoder !== undefined) this.#all.delete(decoder)
+      if (decoder !== undefined) this.#putBack(decoder)
     }
+  }
+
+  /** Only a privileged process may raise a priority again, so a decoder that has lowered its own is replaced. */
+  #putBack(decoder: DecoderProcess): void {
+    if (decoder.alive && !decoder.isSlowed && this.#idle.length < this.#size) {
+      this.#idle.push(decoder)
+      return
+    }
+    decoder.kill()
+    this.#all.delete(decoder)
   }
 
   async #take(): Promise<DecoderProcess> {
@@ -116,5 +154,9 @@ export class DecoderPool {
   }
 }
 
-const shuttingDown = (): OrielError =>
-  new OrielError('overloaded', 'The server is shutting down.', { code: 'shutting_down', retryAfter: 5 })
+const tooManyWaiting = (): OrielError =>
+  new OrielError(
+    'overloaded',
+    `${maxWaiting} images are waiting to be decoded, most of them yours. That is the limit. Try again later.`,
+    { code: 'too_many_pictures_waiting', retryAfter: 5 },
+  )

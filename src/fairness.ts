@@ -53,16 +53,37 @@ export class Costs {
 
   /** Groups items by client, the client that has cost least first. The items of a client keep their order. */
   inTurn<Item>(items: Iterable<Item>, clientOf: (item: Item) => string): Item[][] {
-    const groups = new Map<string, Item[]>()
-    for (const item of items) {
-      const client = clientOf(item)
-      const group = groups.get(client)
-      if (group === undefined) groups.set(client, [item])
-      else group.push(item)
-    }
-    return [...groups]
+    return [...byClient(items, clientOf)]
       .map(([client, group]) => ({ group, cost: this.of(client) }))
       .toSorted((a, b) => a.cost - b.cost)
       .map(({ group }) => group)
   }
+}
+
+/**
+ * Decides who leaves a full place when another item comes: the newest item of the client that has the most.
+ * @param client whose item comes
+ * @param items in the order of their arrival
+ * @returns undefined if the one that comes must be refused
+ */
+export function crowdedOut<Item>(
+  client: string,
+  items: Iterable<Item>,
+  clientOf: (item: Item) => string,
+): Item | undefined {
+  const groups = byClient(items, clientOf)
+  const own = groups.get(client)?.length ?? 0
+  const [largest] = [...groups.values()].toSorted((a, b) => b.length - a.length)
+  return largest !== undefined && largest.length > own + 1 ? largest.at(-1) : undefined
+}
+
+function byClient<Item>(items: Iterable<Item>, clientOf: (item: Item) => string): Map<string, Item[]> {
+  const groups = new Map<string, Item[]>()
+  for (const item of items) {
+    const client = clientOf(item)
+    const group = groups.get(client)
+    if (group === undefined) groups.set(client, [item])
+    else group.push(item)
+  }
+  return groups
 }

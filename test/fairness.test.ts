@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { Costs } from '../src/costs.ts'
+import { Costs, crowdedOut } from '../src/fairness.ts'
 
 describe('costs of clients', () => {
   it('fade: after ten seconds they count half', () => {
@@ -47,5 +47,18 @@ describe('costs of clients', () => {
         expect(Math.max(...all) - Math.min(...all)).toBeLessThanOrEqual(50)
       }),
     )
+  })
+})
+
+describe('a full place', () => {
+  const firstLetter = ([client = '']: string) => client
+
+  it('is left by the newest item of the client that has the most', () => {
+    const items = ['a1', 'a2', 'b1', 'a3', 'b2']
+    expect(crowdedOut('c', items, firstLetter)).toBe('a3')
+    expect(crowdedOut('a', items, firstLetter)).toBeUndefined()
+    // With one more, b would have as many.
+    expect(crowdedOut('b', items, firstLetter)).toBeUndefined()
+    expect(crowdedOut('c', ['a1', 'b1'], firstLetter)).toBeUndefined()
   })
 })
