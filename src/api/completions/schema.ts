@@ -2,14 +2,16 @@ import { z } from 'zod'
 import { parameters } from '../request/parameters.ts'
 import { optional } from '../request/validation.ts'
 
-const token = z.int().min(0)
+const isToken = (value: unknown): boolean => typeof value === 'number' && Number.isSafeInteger(value) && value >= 0
 
-const prompt = z.union(
-  [z.string(), z.array(z.string()).min(1), z.array(token).min(1), z.array(z.array(token).min(1)).min(1)],
-  {
-    error: 'must be a string, an array of strings, an array of token ids or an array of such arrays',
-  },
-)
+const error = 'must be a string, an array of strings, an array of token ids or an array of such arrays'
+
+/** Checked at once: a prompt may have a million token ids. */
+const tokens = z
+  .custom<number[]>((value) => Array.isArray(value) && value.length > 0 && value.every(isToken), { error })
+  .meta({ type: 'array', items: { type: 'integer', minimum: 0 }, minItems: 1 })
+
+const prompt = z.union([z.string(), z.array(z.string()).min(1), tokens, z.array(tokens).min(1)], { error })
 
 export const completionsRequest = z.looseObject({
   model: z.string().min(1),

@@ -1,0 +1,101 @@
+import type { IncomingMessage } from 'node:http'
+import { deferred } from '../../deferred.ts'
+import { cancelled, OrielError } from '../../errors.ts'
+import type { HeldBody } from './body-memory.ts'
+import { JsonReader } from './json-reader.ts'
+
+/** How long the bytes of a body may stay away, in ms, and how many must arrive in a second after that time. */
+export interface Pace {
+  readonly idleMs: number
+  readonly bytesPerSecond: number
+}
+
+const usualPace: Pace = { idleMs: 15_000, bytesPerSecond: 16_000 }
+/** What a string, an object or an item costs in memory beyond its text, in bytes. */
+const bytesPerValue = 16
+/** How long the rest of a refused body is dropped before its connection is cut, in ms. */
+const lingerMs = 5000
+
+/**
+ * Reads a JSON body as it arrives. Its memory is taken before its bytes are read.
+ * @returns undefined for an empty body
+ * @throws OrielError `too_large`, `overloaded`, `timeout`, `invalid`, `cancelled` when the client leaves
+ */
+export async function readBody(
+  stream: IncomingMessage,
+  held: HeldBody,
+  maxBytes: number,
+  pace = usualPace,
+): Promise<unknown> {
+  const declared = Number(stream.headers['content-length'] ?? 0)
+  if (declared > maxBytes) throw tooLarge(maxBytes)
+  await held.grow(declared)
+  if (stream.destroyed) throw cancelled()
+  const reader = new JsonReader()
+  await arrival(stream, pace, (chunk, received) => {
+    if (received > maxBytes) throw tooLarge(maxBytes)
+    const memory = held.grow(received + bytesPerValue * reader.values)
+    if (memory === undefined) reader.push(chunk)
+    return memory?.then(() => reader.push(chunk))
+  })
+  return reader.end()
+}
+
+/**
+ * Waits for all chunks. A slow `onChunk` stops the stream meanwhile.
+ * @param onChunk is told how many bytes there are, those of the chunk included
+ */
+function arrival(
+  stream: IncomingMessage,
+  { idleMs, bytesPerSecond }: Pace,
+  onChunk: (chunk: Buffer, received: number) => Promise<void> | undefined,
+): Promise<void> {
+  const { promise, resolve, reject } = deferred<void>()
+  let received = 0
+  let waited = 0
+  let since = 0
+  let timer: NodeJS.Timeout | undefined
+  const wait = (): void => {
+    since = performance.now()
+    const late = idleMs + (received / bytesPerSecond) * 1000 - waited
+    timer = setTimeout(() => reject(tooSlow(received)), Math.min(idleMs, late))
+  }
+  const take = (chunk: Buffer): void => {
+    clearTimeout(timer)
+    waited += performance.now() - since
+    received += chunk.length
+    try {
+      const busy = onChunk(chunk, received)
+      if (busy === undefined) wait()
+      else {
+        stream.pause()
+        busy.then(wait).then(() => stream.resume(), reject)
+      }
+    } catch (error) {
+      reject(error)
+    }
+  }
+  const leave = (): void => reject(cancelled())
+  stream.on('data', take).on('end', resolve).on('error', leave).on('close', leave)
+  wait()
+  return promise.finally(() => {
+    clearTimeout(timer)
+    stream.off('data', take).off('end', resolve).off('close', leave)
+  })
+}
+
+/** Drops what still comes of a body that was refused, for a while: many clients read the answer only when they have sent all. */
+export function dropRest(stream: IncomingMessage): void {
+  if (stream.complete || stream.destroyed) return
+  stream.resume()
+  const timer = setTimeout(() => stream.socket.destroy(), lingerMs)
+  stream.once('close', () => clearTimeout(timer))
+}
+
+const tooLarge = (maxBytes: number): OrielError =>
+  new OrielError('too_large', `The request body is larger than ${maxBytes} bytes, the limit of this server.`, {
+    code: 'body_too_large',
+  })
+
+const tooSlow = (received: number): OrielError =>
+  new OrielError('timeout', `The request body did not arrive in time: ${received} bytes did.`, { code: 'body_timeout' })
