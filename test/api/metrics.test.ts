@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
 import { postJson } from '../support/http.ts'
 import { dataUrl, shape } from '../support/images.ts'
 import { startServer, type TestServer } from '../support/server.ts'
@@ -54,9 +54,18 @@ describe('GET /metrics', () => {
     expect(value(`oriel_http_response_seconds_count{${chat}}`)).toBe(2)
     const missing = 'method="GET",route="/v1/models/*",status="404"'
     expect(value(`oriel_http_response_seconds_count{${missing}}`)).toBe(1)
-    expect(value('oriel_engine{model="pocket",what="running"}')).toBe(0)
-    expect(value('oriel_engine{model="pocket",what="stored_cells"}')).toBeGreaterThan(30)
-    expect(value('oriel_nodejs_eventloop_lag_p99_seconds')).toBeGreaterThan(0)
+    expect(value('oriel_engine_running_sequences{model="pocket"}')).toBe(0)
+    expect(value('oriel_engine_waiting_requests{model="pocket"}')).toBe(0)
+    expect(value('oriel_engine_stored_cells{model="pocket"}')).toBeGreaterThan(30)
+    expect(value('oriel_engine_encoder_cache_bytes{model="pocket"}')).toBeGreaterThan(1000)
+  })
+
+  it('reports how late the event loop is, without the time between two samples', async () => {
+    const delay = async (): Promise<number> => (await read())('oriel_event_loop_delay_seconds{quantile="0.5"}')
+    await delay()
+    // The samples are 100 ms apart, and were in the figure.
+    await vi.waitFor(async () => expect(await delay()).toBeLessThan(0.05), { timeout: 60_000, interval: 1000 })
+    expect(await (await fetch(`${oriel.url}/metrics`)).text()).not.toContain('eventloop_lag')
   })
 
   it('works while no engine runs', async () => {

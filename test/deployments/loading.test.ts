@@ -84,13 +84,17 @@ describe('a model that a request names', () => {
       messages: [{ role: 'user', content: [{ type: 'image_url', image_url: { url } }] }],
     })
     expect(withImage.status).toBe(200)
-    expect(await (await fetch(`${server.url}/health`)).json()).toMatchObject({
-      status: 'ok',
-      engines: expect.arrayContaining([{ model: 'one', status: 'ok', running: 0, waiting: 0 }]),
-      memory: { budget_bytes: 5e9 },
-    })
+    await vi.waitFor(async () =>
+      expect(await (await fetch(`${server.url}/health`)).json()).toMatchObject({
+        status: 'ok',
+        engines: expect.arrayContaining([
+          expect.objectContaining({ model: 'one', status: 'ok', running: 0, waiting: 0 }),
+        ]),
+        memory: { budget_bytes: 5e9 },
+      }),
+    )
     const metrics = await (await fetch(`${server.url}/metrics`)).text()
-    for (const model of ['one', 'two']) expect(metrics).toContain(`oriel_engine{model="${model}",what="running"} 0`)
+    for (const model of ['one', 'two']) expect(metrics).toContain(`oriel_engine_running_sequences{model="${model}"} 0`)
     expect(metrics).toMatch(/oriel_models_memory_bytes\{what="taken"\} [1-9]\d{8}/)
     // Tokens are counted under the id of the model, not under the name in the request.
     expect(metrics).toContain('oriel_tokens_total{model="two",kind="image"} 33')

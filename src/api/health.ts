@@ -1,0 +1,39 @@
+import type { Deployments } from '../deployments/index.ts'
+import type { EngineStates, KnownEngine } from './engine-states.ts'
+
+/** How long `/health` and `/ready` wait for the engines, in ms. */
+const longest = { health: 20, ready: 2000 }
+
+/** That this process lives, and what is known about the rest. */
+export async function healthOf({ memory }: Pick<Deployments, 'memory'>, engines: EngineStates) {
+  const known = await engines.fresh(longest.health)
+  return {
+    status: 'ok',
+    engines: known.map(({ model, status, last }) => ({
+      model,
+      status,
+      ...(last && {
+        running: last.state.running,
+        waiting: last.state.waiting,
+        seconds_ago: Math.round(last.age / 1000),
+      }),
+    })),
+    memory: { budget_bytes: memory.budget, taken_bytes: memory.taken },
+  }
+}
+
+/** Why no request could be answered now; undefined: one could. A model that is not loaded could be. */
+export async function whyNotReady(
+  deployments: Pick<Deployments, 'list'>,
+  engines: EngineStates,
+): Promise<string | undefined> {
+  const known = await engines.fresh(longest.ready)
+  if (known.some(({ status }) => status === 'ok')) return undefined
+  if (known.length > 0) return known.map(troubleOf).join(' ')
+  const models = await deployments.list()
+  if (models.some(({ state }) => state !== 'failed' && state !== 'not_pulled')) return undefined
+  return models.some(({ state }) => state === 'failed') ? 'No model can be loaded.' : 'There is no model.'
+}
+
+const troubleOf = ({ model, status }: KnownEngine): string =>
+  `The engine of ${model} ${status === 'restarting' ? 'is restarting' : 'does not answer'}.`
