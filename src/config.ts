@@ -21,6 +21,10 @@ const domain = z.union([z.string().regex(/^[^\s.:/*][^\s:/*]*$/), z.ipv6()], {
   error: 'must be like example.com, which includes its subdomains',
 })
 
+const origin = z.string().regex(/^(\*|null|[a-z][a-z0-9+.-]*:\/\/[^/\s]+)$/i, {
+  error: 'must be like https://app.example.com, without a path, or *',
+})
+
 /** Sizes are in bytes of decimal megabytes, as in the documents of the implemented APIs. */
 const media = z.strictObject({
   /** Images in one request; each page and frame counts. */
@@ -146,6 +150,15 @@ const server = z.strictObject({
   strict: flag.default(false).meta({ env: 'ORIEL_STRICT' }),
   /** Bytes of a request body: the limit for base64 plus space for text. */
   maxBodyBytes: positive.default(16 * MB).meta({ env: 'ORIEL_MAX_BODY_BYTES' }),
+  /** Memory for the bodies of all requests, from their arrival to the end of the answer, in bytes. Further bodies wait. */
+  maxBodiesBytes: positive.default(200 * MB).meta({ env: 'ORIEL_MAX_BODIES_BYTES' }),
+  /** Names under which the server is reached, including their subdomains, in addition to those of this machine; `*`: any. */
+  hostnames: z
+    .array(domain.or(z.literal('*')))
+    .default([])
+    .meta({ env: 'ORIEL_HOSTNAMES' }),
+  /** Origins of pages that may use the server from a browser; `*`: any. */
+  origins: z.array(origin).default([]).meta({ env: 'ORIEL_ORIGINS' }),
 })
 
 /** The price of a million tokens, in any currency. */

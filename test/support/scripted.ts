@@ -1,4 +1,4 @@
-import { createOriel } from '../../src/app.ts'
+import { createOriel, type OrielSettings } from '../../src/app.ts'
 import { type Backend, embeddedBackend } from '../../src/deployments/index.ts'
 import type { GenerateEvent, GenerateRequest } from '../../src/engine/index.ts'
 import type { Media } from '../../src/media/index.ts'
@@ -114,9 +114,9 @@ export function scriptedBackend(
 /** A server with one backend. */
 export async function serveBackend(
   backend: Backend,
-  { strict = false }: { strict?: boolean } = {},
+  server: OrielSettings['server'] = {},
 ): Promise<{ url: string; close(): Promise<void> }> {
-  const settings = { model: [], logLevel: 'silent' as const, server: { port: 0, strict } }
+  const settings = { model: [], logLevel: 'silent' as const, server: { port: 0, ...server } }
   const oriel = await createOriel(settings, { env: {}, backends: [backend] })
   const { url } = await oriel.listen()
   return { url, close: () => oriel.close() }
