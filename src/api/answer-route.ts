@@ -13,7 +13,7 @@ import type { AnswerRequest, ClientRequest } from './answering/request.ts'
 import { clientOf } from './client.ts'
 import type { Endpoint, RequestContext, RouteOptions } from './dialects/dialect.ts'
 import { logError, toOrielError } from './errors.ts'
-import { describeAnswer, describeTimings } from './headers.ts'
+import { describeAnswer, describeIgnored, describeTimings } from './headers.ts'
 import { invalidValue, parseBody, unknownParameters } from './request/validation.ts'
 import { type Framing, sendEvents, sse } from './sse.ts'
 
@@ -122,11 +122,11 @@ function readRequest<Body extends z.ZodObject, Answer extends z.ZodType>(
   const unknown = unknownParameters(body, parsed, strict)
   // The schema let them pass unchecked, so nothing behind it may see them.
   for (const name of unknown) Reflect.deleteProperty(parsed, name)
-  const ignored = unknown.map((name) => encodeURIComponent(name.toWellFormed()))
+  const ignored = [...unknown]
   const context = contextOf(request, options, ignored)
   const client = clientOf(request)
   const requests = read(parsed, context).map((read) => ({ ...read, client }))
-  if (ignored.length > 0) reply.header('x-oriel-ignored-parameters', ignored.join(', '))
+  describeIgnored(reply, ignored)
   return { parsed, context, requests, signal: whenClosed(reply) }
 }
 

@@ -59,9 +59,20 @@ export function sendError(
   return reply.status(statusOf(shown.kind, errors)).send(errors.body(shown, request.id))
 }
 
-/** Logs an error, with its cause if the error is the server's own. */
-export function logError({ kind, code, message, cause }: OrielError, requestId: string, log: Logger): void {
-  const line = { requestId, status: usual[kind], kind, code, message }
-  if (kind === 'internal') log.error({ ...line, cause }, 'a request failed')
-  else log.info(line, 'a request was refused')
+/**
+ * Logs an error, with its cause if the error is the server's own. What a client sent is not for the log, and the message of
+ * a refusal quotes it: its code says what was wrong, and the first name of its `param` where.
+ */
+export function logError({ kind, code, param, message, cause }: OrielError, requestId: string, log: Logger): void {
+  const line = { requestId, status: usual[kind], kind, code }
+  if (kind === 'internal') log.error({ ...line, message, cause }, 'a request failed')
+  else if (serverSide.includes(kind)) log.info({ ...line, message }, 'a request was refused')
+  else log.info({ ...line, param: placeOf(code, param) }, 'a request was refused')
 }
+
+/** Kinds whose message is about the server. */
+const serverSide: readonly ErrorKind[] = ['overloaded', 'engine_failed', 'cancelled']
+
+/** `messages[0]` of `messages[0].content`: names further down, and those of unknown parameters, may be the client's own. */
+const placeOf = (code = '', param = ''): string | undefined =>
+  code === 'unknown_parameter' || code === 'body_too_complex' ? undefined : /^[a-z_]+(\[\d+\])*/.exec(param)?.[0]

@@ -9,6 +9,21 @@ export function describeRequest(reply: FastifyReply, requestId: string, { header
   reply.headers({ 'x-request-id': requestId, ...headers?.(requestId) })
 }
 
+/** Names that the header of ignored parameters has, and the characters of each. Clients refuse headers of many kilobytes. */
+const mostIgnored = { names: 20, characters: 60 }
+
+/** Names the parameters that were ignored: `a, b, and 300 more`. */
+export function describeIgnored(reply: FastifyReply, names: readonly string[]): void {
+  if (names.length === 0) return
+  const shown = names.slice(0, mostIgnored.names).map((name) => {
+    const text = name.slice(0, mostIgnored.characters).toWellFormed()
+    const encoded = encodeURIComponent(text).replaceAll('%5B', '[').replaceAll('%5D', ']')
+    return encoded + (name.length > mostIgnored.characters ? '...' : '')
+  })
+  const more = names.length - shown.length
+  reply.header('x-oriel-ignored-parameters', [...shown, ...(more > 0 ? [`and ${more} more`] : [])].join(', '))
+}
+
 /** Headers that are known when an answer begins, by the names that Fireworks gives them. Every dialect sends them. */
 export function describeAnswer(reply: FastifyReply, { usage, sampling }: RunningAnswer): void {
   reply.header('fireworks-prompt-tokens', String(usage.promptTokens))

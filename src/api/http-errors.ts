@@ -4,28 +4,15 @@ import { OrielError } from '../errors.ts'
 import { defaultDialect } from './dialects/index.ts'
 import { statusOf } from './errors.ts'
 
-/**
- * Errors of the HTTP framework as errors of ours; others are returned as they are.
- * @param maxBodyBytes for the message
- */
-export function explainHttpError(error: unknown, maxBodyBytes: number): unknown {
+/** Errors of the HTTP framework as errors of ours; others are returned as they are. */
+export function explainHttpError(error: unknown): unknown {
   switch (codeOf(error)) {
-    case 'FST_ERR_CTP_BODY_TOO_LARGE':
-      return new OrielError(
-        'too_large',
-        `The request body is larger than ${maxBodyBytes} bytes, the limit of this server.`,
-        { code: 'body_too_large' },
-      )
     case 'FST_ERR_CTP_INVALID_MEDIA_TYPE':
       return new OrielError(
         'unsupported_media',
         'The request body must be JSON, with the header content-type: application/json.',
         { code: 'unsupported_content_type' },
       )
-    case 'FST_ERR_CTP_INVALID_CONTENT_LENGTH':
-      return new OrielError('invalid', 'The length of the request body differs from its content-length header.', {
-        code: 'invalid_body',
-      })
     case 'FST_ERR_BAD_URL':
       return new OrielError('invalid', 'The URL path is not valid.', { code: 'invalid_url' })
     default:

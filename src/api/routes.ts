@@ -48,7 +48,7 @@ export class Routes {
     return defaultDialect
   }
 
-  /** Answers a request that has no handler: CORS preflights with what is allowed. @throws OrielError for any other */
+  /** Answers a request that has no handler: preflights of browsers with what is allowed. @throws OrielError for any other */
   missing({ method, url, headers }: FastifyRequest, reply: FastifyReply): FastifyReply {
     const path = pathOf(url)
     const route = this.#at(path)
@@ -60,12 +60,14 @@ export class Routes {
       throw new OrielError('method_not_allowed', `${path} accepts ${route.methods.join(' and ')}, not ${method}.`, {
         code: 'method_not_allowed',
       })
-    // The wildcard "*" does not cover Authorization, so the headers that the browser asks for are repeated.
-    reply.header('access-control-allow-headers', headers['access-control-request-headers'] ?? '*')
-    return reply
-      .headers({ 'access-control-allow-methods': allow, 'access-control-max-age': '86400' })
-      .status(204)
-      .send()
+    if (headers.origin !== undefined)
+      reply.headers({
+        'access-control-allow-methods': allow,
+        // The wildcard "*" does not cover Authorization, so the headers that the browser asks for are repeated.
+        'access-control-allow-headers': headers['access-control-request-headers'] ?? '*',
+        'access-control-max-age': '600',
+      })
+    return reply.status(204).send()
   }
 
   #at(path: string): Route | undefined {

@@ -1,38 +1,45 @@
-import { isAscii } from 'node:buffer'
 import { randomUUID } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify'
 import type { Config } from '../config.ts'
-import type { Deployments } from '../deployments/index.ts'
-import { OrielError } from '../errors.ts'
+import { shuttingDown } from '../errors.ts'
 import type { Logger } from '../log.ts'
 import { version } from '../version.ts'
 import type { AnswerAccount, AnswerServices } from './answering/answer.ts'
+import { Bodies } from './body/bodies.ts'
 import { dialects } from './dialects/index.ts'
+import { EngineStates } from './engine-states.ts'
 import { sendError } from './errors.ts'
 import { describeRequest } from './headers.ts'
+import { healthOf, whyNotReady } from './health.ts'
 import { explainHttpError, refuseConnection } from './http-errors.ts'
 import { createMetrics } from './metrics.ts'
 import { openapiDocument } from './openapi/document.ts'
 import { Routes } from './routes.ts'
+import { Visitors } from './visitors.ts'
 
 /** The documentation page. It loads nothing from other hosts. */
 const page = readFileSync(new URL('../../web/docs.html', import.meta.url), 'utf8')
 const pagePolicy = "default-src 'none'; connect-src 'self'; script-src 'unsafe-inline'; style-src 'unsafe-inline'"
 
-/** Time limit for receiving a request, in ms. */
+/** Time limits for receiving a request, and its headers, in ms. They are checked at an interval. */
 const requestTimeout = 300_000
+const headersTimeouts = { headersTimeout: 15_000, connectionsCheckingInterval: 5000 }
 
 const requestId = /^[\w.:-]{1,128}$/
 
 /** The HTTP server with all its routes. It does not listen yet. */
 export function createServer(services: AnswerServices, config: Config['server'], log: Logger): FastifyInstance {
-  const fail = (error: unknown, request: FastifyRequest, reply: FastifyReply): FastifyReply =>
-    sendError(explainHttpError(error, config.maxBodyBytes), routes.dialectOf(request), request, reply, log)
+  const fail = (error: unknown, request: FastifyRequest, reply: FastifyReply): FastifyReply => {
+    // Fastify would close the connection of a body that is not read to its end, and the answer could be lost.
+    reply.removeHeader('connection')
+    return sendError(explainHttpError(error), routes.dialectOf(request), request, reply, log)
+  }
   const server = Fastify({
-    bodyLimit: config.maxBodyBytes,
+    http: headersTimeouts,
     // Idle connections must not delay closing; connections with a running answer may finish it.
     forceCloseConnections: 'idle',
+    return503OnClosing: false,
     genReqId: ({ headers }) => {
       const given = headers['x-request-id']
       return typeof given === 'string' && requestId.test(given) ? given : randomUUID()
@@ -42,28 +49,26 @@ export function createServer(services: AnswerServices, config: Config['server'],
     clientErrorHandler: refuseConnection,
   })
   const routes = new Routes(server)
+  const visitors = new Visitors(config)
+  const bodies = new Bodies(config)
   server.removeAllContentTypeParsers()
-  server.addContentTypeParser<Buffer>('application/json', { parseAs: 'buffer' }, (_request, body, done) => {
-    // Clients that set the type of every request send it without a body too: what requires one says so itself.
-    if (body.length === 0) return done(null, undefined)
-    try {
-      // Megabytes of base64 are ASCII, which decodes much faster as latin1 and blocks the event loop for less time.
-      done(null, JSON.parse(isAscii(body) ? body.toString('latin1') : body.toString()))
-    } catch {
-      done(new OrielError('invalid', 'The request body is not valid JSON.', { code: 'invalid_json' }))
-    }
-  })
+  server.addContentTypeParser('application/json', (request: FastifyRequest) => bodies.read(request))
   server.addHook('onRequest', async (request, reply) => {
+    reply.raw.once('close', () => bodies.end(request))
     describeRequest(reply, request.id, routes.dialectOf(request))
-    reply.header('access-control-allow-origin', '*')
-    reply.header('access-control-expose-headers', '*')
+    if (lifetime.closing) throw shuttingDown()
+    visitors.admit(request, reply)
     // Before its body is read: what is wrong with a request that goes nowhere is its URL.
     if (request.is404) return routes.missing(request, reply)
   })
   server.setErrorHandler(fail)
-  endWithLastAnswer(server)
+  const lifetime = endWithLastAnswer(server)
+  if (config.origins.includes('*'))
+    log.warn('ORIEL_ORIGINS is *: pages of any origin may use this server from a browser')
 
-  const metrics = createMetrics(services.deployments)
+  const { deployments } = services
+  const engines = new EngineStates(deployments)
+  const metrics = createMetrics(deployments, engines)
   server.addHook('onResponse', async ({ method, routeOptions }, reply) =>
     metrics.responded(method, routeOptions.url ?? 'unknown', reply.statusCode, reply.elapsedTime),
   )
@@ -88,7 +93,11 @@ export function createServer(services: AnswerServices, config: Config['server'],
   )
   // Ollama's command asks it whether a server is there.
   routes.add('HEAD', '/', async (_request, reply) => reply.send())
-  routes.add('GET', '/health', async () => ({ status: 'ok', ...(await healthOf(services.deployments)) }))
+  routes.add('GET', '/health', () => healthOf(deployments, engines))
+  routes.add('GET', '/ready', async (_request, reply) => {
+    const reason = await whyNotReady(deployments, engines)
+    return reason === undefined ? { status: 'ready' } : reply.status(503).send({ status: 'unavailable', reason })
+  })
   routes.add('GET', '/metrics', async (_request, reply) => reply.type(metrics.contentType).send(await metrics.text()))
   routes.add('DELETE', '/admin/cache', async (_request, reply) => {
     await services.clearCache()
@@ -97,24 +106,12 @@ export function createServer(services: AnswerServices, config: Config['server'],
   return server
 }
 
-/** The state of each loaded engine, and the memory that models take. An engine without a state is restarting. */
-async function healthOf({ loaded, memory }: Deployments) {
-  const engines = await Promise.all(
-    loaded().map(async ({ info, state }) => {
-      const found = await state().catch(() => null)
-      if (found === null) return { model: info.id, status: 'restarting' }
-      return { model: info.id, status: 'ok', running: found.running, waiting: found.waiting }
-    }),
-  )
-  return { engines, memory: { budget_bytes: memory.budget, taken_bytes: memory.taken } }
-}
-
 /** Closes the connections of a closing server after its last answer: Node waits for connections without a request. */
-function endWithLastAnswer(server: FastifyInstance): void {
+function endWithLastAnswer(server: FastifyInstance): { readonly closing: boolean } {
   let answering = 0
-  let closing = false
+  const lifetime = { closing: false }
   const end = (): void => {
-    if (closing && answering === 0) server.server.closeAllConnections()
+    if (lifetime.closing && answering === 0) server.server.closeAllConnections()
   }
   server.addHook('onRequest', async (_request, reply) => {
     answering++
@@ -124,7 +121,8 @@ function endWithLastAnswer(server: FastifyInstance): void {
     })
   })
   server.addHook('preClose', async () => {
-    closing = true
+    lifetime.closing = true
     end()
   })
+  return lifetime
 }

@@ -32,6 +32,9 @@ export const namedFrame = <Event extends { type: string }>(event: Event): string
 /** ms */
 const keepAlive = 15_000
 
+/** How long a client may read nothing while an answer waits for it, in ms. What it holds is then given back. */
+const longestUnread = 120_000
+
 /** Sends events as a stream, as fast as the client reads them. @returns the error that ended it, or undefined */
 export async function sendEvents<Event>(
   response: ServerResponse,
@@ -71,7 +74,9 @@ export async function sendEvents<Event>(
 async function write(response: ServerResponse, text: string): Promise<void> {
   if (response.destroyed || response.write(text)) return
   await new Promise<void>((resolve) => {
+    const timer = setTimeout(() => response.destroy(), longestUnread)
     const go = (): void => {
+      clearTimeout(timer)
       response.off('drain', go).off('close', go)
       resolve()
     }

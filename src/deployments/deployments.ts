@@ -249,7 +249,7 @@ async function missing(name: string, named: readonly { id: string }[], library: 
     entry === undefined
       ? `was not found. The models are: ${[...ids].join(', ')}.`
       : `(${entry.title}) has not been downloaded to this server.`
-  return new OrielError('not_found', `The model ${JSON.stringify(name)} ${why}`, {
+  return new OrielError('not_found', `The model ${JSON.stringify(name.slice(0, 200))} ${why}`, {
     param: 'model',
     code: 'model_not_found',
   })

@@ -102,8 +102,20 @@ describe('a request that is not valid', () => {
       /send one of them/,
     ],
     ['a negative temperature', () => chat({ temperature: -1 }), 400, 'temperature', /at least 0; found -1/],
-    ['a temperature that is a string', () => chat({ temperature: 'hot' }), 400, 'temperature', /a number; found "hot"/],
-    ['a stream that is not a boolean', () => chat({ stream: 'yes' }), 400, 'stream', /a boolean; found "yes"/],
+    [
+      'a temperature that is a string',
+      () => chat({ temperature: 'hot' }),
+      400,
+      'temperature',
+      /a number; found a string of 3 characters/,
+    ],
+    [
+      'a stream that is not a boolean',
+      () => chat({ stream: 'yes' }),
+      400,
+      'stream',
+      /a boolean; found a string of 3 characters/,
+    ],
     [
       'a tool without a function',
       () => chat({ tools: [{ type: 'function' }] }),
@@ -297,7 +309,7 @@ describe('a request that is not valid', () => {
 
   it('refuses a body that is empty, too large, not JSON, or of another content type', async () => {
     expect(await refusal(await post('{"model":'))).toMatchObject({ status: 400, error: { code: 'invalid_json' } })
-    expect(await refusal(await post(''))).toMatchObject({ status: 400, error: { code: 'invalid_json' } })
+    expect(await refusal(await post(''))).toMatchObject({ status: 400, error: { code: 'invalid_value' } })
     expect(await refusal(await post('[]'))).toMatchObject({
       status: 400,
       error: { message: expect.stringContaining('The body must be an object') },
