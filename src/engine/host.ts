@@ -5,6 +5,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { onAbort, orAborted } from '../abort.ts'
 import { entryOf, fromWire, startProcess, type WireError } from '../children/index.ts'
 import { type Deferred, deferred } from '../deferred.ts'
+import { onnxVariables } from '../encoders/index.ts'
 import { cancelled, OrielError, shuttingDown } from '../errors.ts'
 import type { Logger } from '../log.ts'
 import { EventQueue } from './event-queue.ts'
@@ -194,7 +195,7 @@ class EngineHost implements Engine {
       nodeFlags: ['--expose-gc'],
       serialization: 'advanced',
       // All graphs of the decoder's thread pool must run on the same thread. The hub's token is not for native code.
-      env: { ...process.env, HF_TOKEN: undefined, UV_THREADPOOL_SIZE: '1' },
+      env: { ...process.env, ...onnxVariables, HF_TOKEN: undefined, UV_THREADPOOL_SIZE: '1' },
       stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
     })
     this.#child = child

@@ -10,6 +10,7 @@ import {
   windowPlaces,
 } from './builder.ts'
 import { type Attributes, OnnxModel } from './onnx-file.ts'
+import { openOnnxRuntime } from './onnx-runtime.ts'
 import type { Weights } from './weights.ts'
 
 /** `fp32` is exact. `int8` quantizes weights for each output and activations for each run, and is about twice as fast. */
@@ -28,7 +29,7 @@ export async function buildOnnxGraph(
   precision: Precision,
   threads: number,
 ) {
-  const runtime = await import('onnxruntime-node').catch(() => null)
+  const runtime = await openOnnxRuntime()
   if (runtime === null) return null
   const emitter = new OnnxEmitter(weights, precision)
   // Sizes are symbolic, so the tile of any image gives the graph of all.
