@@ -1,4 +1,5 @@
 import { type ChildProcess, type SpawnOptions, spawn } from 'node:child_process'
+import { platform } from 'node:os'
 import { fileURLToPath } from 'node:url'
 import { Worker } from 'node:worker_threads'
 
@@ -21,12 +22,15 @@ export function entryOf(caller: string, file: `./${string}.ts`): URL {
 
 /**
  * Starts a Node process that runs one of our own files. A `.ts` entry is loaded through tsx, a `.js` entry as it is. The
- * child does not inherit this process's Node flags. For messages in both directions, `stdio` must contain `'ipc'`.
+ * child does not inherit this process's Node flags, and is in a process group of its own: Ctrl-C at a terminal is for this
+ * process, which decides when its children end. For messages in both directions, `stdio` must contain `'ipc'`.
  * @param entry from `entryOf`
  */
 export function startProcess(entry: URL, { args = [], nodeFlags = [], ...options }: ProcessOptions): ChildProcess {
   const loader = isSource(entry.href) ? ['--import', import.meta.resolve('tsx')] : []
-  return spawn(process.execPath, [...nodeFlags, ...loader, fileURLToPath(entry), ...args], options)
+  // On Windows, where it would open a window, the children ignore the signal.
+  const detached = platform() !== 'win32'
+  return spawn(process.execPath, [...nodeFlags, ...loader, fileURLToPath(entry), ...args], { detached, ...options })
 }
 
 /**

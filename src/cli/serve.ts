@@ -24,16 +24,6 @@ export async function serve(flags: ServeFlags): Promise<void> {
     server: { host, port, strict },
     models: { dirs: modelsDir },
   })
-  // Each report lists the models: it is only worth it for a person who reads it.
-  const onProgress = process.stderr.isTTY ? showProgress() : undefined
-  const { url, models } = await oriel.listen({ onProgress }).catch(async (error: unknown) => {
-    await oriel.close()
-    throw error
-  })
-  process.stdout.write(
-    `Oriel serves ${models.join(', ')} at ${url}  Try it:\n\n${exampleCurl(url, models[0] ?? '')}\n\n`,
-  )
-
   let stopping = false
   const stop = async (): Promise<void> => {
     if (stopping) return
@@ -44,6 +34,18 @@ export async function serve(flags: ServeFlags): Promise<void> {
   }
   process.on('SIGINT', () => void stop())
   process.on('SIGTERM', () => void stop())
+
+  // Each report lists the models: it is only worth it for a person who reads it.
+  const onProgress = process.stderr.isTTY ? showProgress() : undefined
+  const { url, models } = await oriel.listen({ onProgress }).catch(async (error: unknown) => {
+    // Stopped while it loads: the process is about to exit.
+    if (stopping) await new Promise(() => {})
+    await oriel.close()
+    throw error
+  })
+  process.stdout.write(
+    `Oriel serves ${models.join(', ')} at ${url}  Try it:\n\n${exampleCurl(url, models[0] ?? '')}\n\n`,
+  )
 }
 
 /** Writes a line every two seconds about a model that takes long to load. */

@@ -74,7 +74,7 @@ export class DecoderPool {
     try {
       this.#idle.push(await this.#take())
     } catch (error) {
-      this.#log?.error({ error }, 'cannot start an image decoder process')
+      if (!this.#closed) this.#log?.error({ error }, 'cannot start an image decoder process')
     } finally {
       release()
     }

@@ -45,6 +45,9 @@ readFrames(server, (frame, payload) => {
   if (message.type === 'file') void decode(payload, message.encoding, message.options)
   else answerHeader(message.type === 'go')
 })
+// A terminal sends these signals to the whole process group. The server decides when the decoder ends.
+process.on('SIGINT', () => {})
+process.on('SIGTERM', () => {})
 // The server has exited.
 server.on('close', () => process.exit())
 server.on('error', () => process.exit())
