@@ -13,7 +13,7 @@ const below = {
   deployments: ['engine', 'prompt', 'media', 'models'],
   api: ['deployments'],
   app: ['api', 'deployments', 'media', 'models', 'engine', 'encoders'],
-  cli: ['app', 'models', 'encoders'],
+  cli: ['app', 'deployments', 'models', 'engine', 'encoders'],
 }
 
 module.exports = {

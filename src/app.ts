@@ -2,7 +2,7 @@ import type { AddressInfo } from 'node:net'
 import { z } from 'zod'
 import { askOf, attachmentOf, type ImageInput, inOptions, type Message, type QuestionOptions } from './app/question.ts'
 import { Reply } from './app/reply.ts'
-import { type Config, loadConfig, type OrielSettings, variableOf } from './config.ts'
+import { type Config, loadConfig, misspelt, misspeltText, type OrielSettings, variableOf } from './config.ts'
 import { type Backend, type Count, deploy, embedded, isCalled, type ListedModel } from './deployments/index.ts'
 import { imageFamilies } from './encoders/index.ts'
 import { type Compute, chooseDevice } from './engine/index.ts'
@@ -48,7 +48,10 @@ export interface Oriel {
   /** Counts the tokens of a question without asking it. @throws OrielError as `ask` does */
   count(question: string | readonly Message[], options?: QuestionOptions): Promise<Count>
   /** What an image's file is, without asking about it. @throws OrielError for a file that is not an image */
-  inspect(image: ImageInput): Promise<{ format: string; bytes: number; pages: number }>
+  inspect(
+    image: ImageInput,
+    options?: { signal?: AbortSignal | undefined },
+  ): Promise<{ format: string; bytes: number; pages: number }>
   /** The models on this machine, the loaded ones first, and those of the catalogue that can be downloaded. */
   models(): Promise<ListedModel[]>
   /**
@@ -102,7 +105,8 @@ const progressInterval = 500
  */
 export async function createOriel(settings: OrielSettings = {}, around: Surroundings = {}): Promise<Oriel> {
   const config = configOf(settings, around.env ?? process.env)
-  const { log = createLogger(config.logLevel), backends = [] } = around
+  const { log = createLogger(config.logLevel, config.logFormat), backends = [] } = around
+  for (const variable of misspelt(around.env)) log.warn(misspeltText(variable))
   const library = createLibrary(config.models, imageFamilies)
   const [cards, compute] = await Promise.all([cardsOf(library, config), chooseDevice(config.engine.gpu, log)])
   const media = createMedia(config.media, log)
@@ -149,8 +153,9 @@ export async function createOriel(settings: OrielSettings = {}, around: Surround
         throw inOptions(error)
       }),
 
-    inspect: (image) =>
-      during(async (signal) => {
+    inspect: (image, options = {}) =>
+      during(async (over) => {
+        const signal = options.signal === undefined ? over : AbortSignal.any([options.signal, over])
         const [found] = await media.load([await attachmentOf({ image, pages: '1' }, 'image')], ownClient, 1, signal)
         if (found === undefined) throw new Error('an image was not loaded')
         return { format: found.format, bytes: found.bytes, pages: found.pagesInFile }

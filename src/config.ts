@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import { nearest } from './nearest.ts'
 
 /**
  * The settings. Each is one entry of a schema below: its type, its default, and the environment variable that sets it
@@ -176,6 +177,8 @@ const configSchema = z.strictObject({
     .enum(['silent', 'error', 'warn', 'info', 'debug', 'trace'])
     .default('warn')
     .meta({ env: 'ORIEL_LOG_LEVEL' }),
+  /** `auto`: lines for a person if stderr is a terminal, JSON otherwise. */
+  logFormat: z.enum(['auto', 'json']).default('auto').meta({ env: 'ORIEL_LOG_FORMAT' }),
   server: server.prefault({}),
   media: media.prefault({}),
   engine: engine.prefault({}),
@@ -216,6 +219,17 @@ function variablesOf(schema: z.core.$ZodType, path: readonly string[], value: un
 /** The environment variable of a setting, or of the setting that contains it. */
 export const variableOf = (path: readonly PropertyKey[]): string | undefined =>
   variables.find((variable) => variable.path.every((key, at) => path[at] === key))?.name
+
+/** Variables of an environment that look like settings and are none, with the setting that was probably meant. */
+export function misspelt(env: NodeJS.ProcessEnv = process.env): { name: string; meant: string | undefined }[] {
+  const known = variables.map(({ name }) => name)
+  return Object.keys(env)
+    .filter((name) => name.startsWith('ORIEL_') && !known.includes(name))
+    .map((name) => ({ name, meant: nearest(name, known) }))
+}
+
+export const misspeltText = ({ name, meant }: { name: string; meant: string | undefined }): string =>
+  `${name} is not a setting and has no effect.${meant === undefined ? '' : ` Did you mean ${meant}?`}`
 
 type Optional<T> = T extends readonly unknown[] | null | undefined
   ? T

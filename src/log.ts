@@ -1,10 +1,32 @@
-import { type Logger, pino, stdSerializers } from 'pino'
+import { createRequire } from 'node:module'
+import { type DestinationStream, type Logger, pino, stdSerializers } from 'pino'
+import type { PrettyOptions } from 'pino-pretty'
 
 export type { Logger } from 'pino'
 
-/** Logs JSON lines to stderr, because stdout is for answers and the ready line. */
-export const createLogger = (level: string): Logger =>
-  pino({ level, base: null, serializers: { cause: describe } }, pino.destination({ dest: 2, sync: false }))
+/**
+ * Logs to stderr, because stdout is for answers and the ready line.
+ * @param format `auto`: lines for a person if stderr is a terminal, JSON otherwise
+ */
+export const createLogger = (level: string, format: 'auto' | 'json' = 'json'): Logger =>
+  pino(
+    { level, base: null, serializers: { cause: describe } },
+    format === 'auto' && process.stderr.isTTY ? forPerson() : pino.destination({ dest: 2, sync: false }),
+  )
+
+/** Loaded only for a terminal: it takes as long as all the rest of a short command. */
+function forPerson(): DestinationStream {
+  const pretty = createRequire(import.meta.url)('pino-pretty') as (options: PrettyOptions) => DestinationStream
+  return pretty({
+    destination: 2,
+    sync: true,
+    colorize: !process.env.NO_COLOR,
+    singleLine: true,
+    translateTime: 'SYS:HH:MM:ss',
+    // Names of errors' stacks and of nested values stay readable in one line.
+    errorLikeObjectKeys: ['err', 'error', 'cause'],
+  })
+}
 
 /** An error with its stack and causes. A library may quote what a client sent in its message, so quotes are left out. */
 function describe(cause: unknown): unknown {

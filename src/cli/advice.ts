@@ -3,6 +3,9 @@ import { NotPulled } from '../models/index.ts'
 
 /** Advice for each error code. It is here because the rooms below know no commands, flags or variables. */
 const advice: Readonly<Record<string, string>> = {
+  hub_unreachable:
+    'Connect this machine, or set HTTPS_PROXY; models that are here work without it, and so do GGUF files in --models-dir.',
+  no_server: 'Start one with `oriel serve`, or name another with --server.',
   bad_host: 'Choose another address with --host.',
   model_not_found: '`oriel list` shows the names of models; the path of a GGUF file is also a name.',
   model_too_large:

@@ -1,128 +1,217 @@
-import { stat } from 'node:fs/promises'
-import { configOf, createOriel, type ImagePart, type Oriel, OrielError, type OrielSettings } from '../app.ts'
-import type { Flags } from './settings.ts'
+import { readFile } from 'node:fs/promises'
+import { configOf, createOriel, OrielError } from '../app.ts'
+import { parseJson } from '../json.ts'
+import { type AskFlags, chooseAnswerer, settingsOf } from './answerer.ts'
+import { interruption } from './interruption.ts'
+import { type Answered, type Answerer, choiceOf, imagesOf, named, type Part, systemOf, urlOf } from './question.ts'
+import { bytesOfAll, type Picture, sortWords } from './words.ts'
+import { nowhere, toTerminal, type Writer } from './writer.ts'
 
-interface AskFlags extends Flags {
-  model?: string
-  system?: string
-  pages?: string
-  batch?: number
-}
-
-const dayMs = 86_400_000
+/** Images that `--each` asks about at the same time: while one is answered, the next ones are read and encoded. */
+const asked = 4
 
 /**
- * `oriel ask a.png b.pdf "question"`: writes the answer to the terminal as it comes. Documents with more pages than one
- * question may have are asked about in parts, and the model puts the answers together.
- * @param words images, and the question last
+ * `oriel ask`: sorts the words into images and the question, and writes the answer as it comes. Documents with more pages
+ * than one question may have are asked about in parts, and the model puts the answers together. Without a question it chats.
  * @throws OrielError with one sentence for the person
  */
 export async function ask(words: readonly string[], flags: AskFlags): Promise<void> {
-  const { model, mmproj, modelsDir, gpu, system, pages, batch } = flags
-  const question = words.at(-1) ?? ''
-  if (await isImage(question))
-    throw new OrielError('invalid', `The question is missing: oriel ask ${words.join(' ')} "What is in this image?"`)
-  const names = words.slice(0, -1)
-  const settings: OrielSettings = {
-    model: model === undefined ? undefined : [model],
-    mmproj,
-    engine: { gpu },
-    // The person at the terminal can end it with Ctrl-C.
-    loading: { timeoutMs: dayMs },
-    // The files are the person's own and not a request's body.
-    media: { maxImages: batch, maxBase64Bytes: Number.MAX_SAFE_INTEGER },
-    models: { dirs: modelsDir },
-  }
-  const { maxImages } = configOf(settings).media
-  const oriel = await createOriel(settings)
-  const stop = new AbortController()
-  process.once('SIGINT', () => stop.abort())
-
-  const answer = async (parts: readonly Part[], text: string): Promise<string> => {
-    try {
-      const images = parts.map(({ name, pages }): ImagePart => ({ type: 'image', image: name, pages }))
-      const reply = await oriel.ask(text, { images, system, signal: stop.signal })
-      let written = ''
-      for await (const event of reply.events())
-        if (event.type === 'part') {
-          process.stdout.write(event.raw)
-          written += event.raw
-        }
-      process.stdout.write('\n')
-      return written
-    } catch (error) {
-      throw error instanceof OrielError ? named(error, parts) : error
-    }
-  }
-
+  const { pictures, question } = await sortWords(words, process.stdin)
+  if (question === undefined) return chatAbout(pictures, words, flags)
+  const schema = flags.schema === undefined ? undefined : await schemaIn(flags.schema)
+  if (flags.each && pictures.length === 0)
+    throw new OrielError('invalid', '--each asks about each image, and there is none.')
+  const signal = interruption()
+  const answerer = await chooseAnswerer(flags, await bytesOfAll(pictures, flags.each ? 'largest' : 'sum'))
+  const asker = new Asker(answerer, flags, schema, signal)
   try {
-    await answer(
-      names.map((name) => ({ name, pages: pages === undefined ? undefined : choiceOf(pages) })),
-      question,
-    )
+    if (flags.each) await each(asker, pictures, question, flags)
+    else if (flags.json)
+      process.stdout.write(`${JSON.stringify(jsonOf(await asker.ask(pictures, question), schema))}\n`)
+    else await asker.ask(pictures, question, toTerminal())
   } catch (error) {
-    if (!(error instanceof OrielError) || error.code !== 'too_many_images' || pages !== undefined) throw error
-    const answers: string[] = []
-    for (const parts of await partsOf(names, oriel, maxImages)) {
-      const heading = parts
-        .map(({ name, pages }) =>
-          pages === undefined ? name : `${name}, ${String(pages).includes('-') ? 'pages' : 'page'} ${pages}`,
-        )
-        .join('; ')
-      process.stdout.write(`${heading}:\n`)
-      answers.push(`${heading}:\n${await answer(parts, question)}`)
-    }
-    process.stdout.write('In all:\n')
-    await answer([], `${answers.join('\n\n')}\n\nThese are answers about parts of the same. As one answer: ${question}`)
+    throw signal.aborted ? signal.reason : error
   } finally {
-    await oriel.close()
+    await answerer.close()
   }
 }
 
-/** A file or URL in a question, or some pages of it. */
-interface Part {
-  name: string
-  pages: string | number | undefined
+async function chatAbout(pictures: Picture[], words: readonly string[], flags: AskFlags): Promise<void> {
+  const is = (flag: boolean | string | undefined): boolean => flag !== undefined
+  if (!process.stdin.isTTY || !process.stdout.isTTY || [flags.each, flags.json, flags.schema].some(is)) {
+    const files = words.filter((word) => word !== '-')
+    throw new OrielError(
+      'invalid',
+      `The question is missing: oriel ask ${[...files, '"What is in this image?"'].join(' ')}`,
+    )
+  }
+  await (await import('./chat.ts')).chat(pictures, flags)
 }
 
-/** `"8"` is a number of pages, as a number is in the API. */
-const choiceOf = (pages: string): string | number => (/^\d+$/.test(pages) ? Number(pages) : pages)
+interface InParts extends Answered {
+  /** The answers about parts of a document that is too long for one question. */
+  parts?: { about: string; text: string }[]
+}
 
-/** All pages of all files in order, in parts of at most `most`. */
-async function partsOf(names: readonly string[], oriel: Oriel, most: number): Promise<Part[][]> {
+/** Asks one question about images. */
+class Asker {
+  readonly #answerer: Answerer
+  readonly #flags: AskFlags
+  readonly #schema: unknown
+  readonly signal: AbortSignal
+
+  constructor(answerer: Answerer, flags: AskFlags, schema: unknown, signal: AbortSignal) {
+    this.#answerer = answerer
+    this.#flags = flags
+    this.#schema = schema
+    this.signal = signal
+  }
+
+  async ask(pictures: readonly Picture[], question: string, writer = nowhere): Promise<InParts> {
+    const { pages, batch } = this.#flags
+    if (batch !== undefined && pages === undefined) {
+      const parts = await partsOf(pictures, this.#flags, this.signal)
+      if (parts.length > 1) return this.#askInParts(parts, question, writer)
+    }
+    try {
+      const parts = pictures.map((picture) => ({ picture, pages: pages === undefined ? undefined : choiceOf(pages) }))
+      return await this.#answer(parts, question, writer, this.#schema)
+    } catch (error) {
+      if (!(error instanceof OrielError) || error.code !== 'too_many_images' || pages !== undefined) throw error
+      return this.#askInParts(await partsOf(pictures, this.#flags, this.signal), question, writer)
+    }
+  }
+
+  async #askInParts(all: readonly Part[][], question: string, writer: Writer): Promise<InParts> {
+    const parts: { about: string; text: string }[] = []
+    for (const some of all) {
+      const about = some.map(nameOf).join('; ')
+      writer.heading(about)
+      parts.push({ about, text: (await this.#answer(some, question, writer)).text })
+    }
+    writer.heading('In all')
+    const answers = parts.map(({ about, text }) => `${about}:\n${text}`).join('\n\n')
+    const summary = `${answers}\n\nThese are answers about parts of the same. As one answer: ${question}`
+    return { ...(await this.#answer([], summary, writer, this.#schema)), parts }
+  }
+
+  async #answer(parts: readonly Part[], question: string, writer: Writer, schema?: unknown): Promise<Answered> {
+    try {
+      const answered = await this.#answerer.answer({
+        messages: [
+          ...systemOf(this.#flags.system),
+          { role: 'user', content: [...(await imagesOf(parts)), { type: 'text', text: question }] },
+        ],
+        schema,
+        signal: this.signal,
+        onText: writer.text,
+      })
+      writer.end()
+      return answered
+    } catch (error) {
+      throw error instanceof OrielError
+        ? named(
+            error,
+            parts.map(({ picture }) => picture),
+          )
+        : error
+    }
+  }
+}
+
+/** One answer for each image, in their order. An image that fails does not stop the others. */
+async function each(asker: Asker, pictures: readonly Picture[], question: string, { json, schema }: AskFlags) {
+  type Result = { answered: InParts } | { error: unknown }
+  const begin = (picture: Picture): Promise<Result> =>
+    asker.ask([picture], question).then(
+      (answered) => ({ answered }),
+      (error: unknown) => ({ error }),
+    )
+  const running: Promise<Result>[] = pictures.slice(0, asked).map(begin)
+  let failed = 0
+  for (const [index, { name }] of pictures.entries()) {
+    const result = await running.shift()
+    const next = pictures[index + asked]
+    if (next !== undefined && !asker.signal.aborted) running.push(begin(next))
+    if (result === undefined || asker.signal.aborted) throw asker.signal.reason
+    if ('answered' in result) {
+      const line = json
+        ? JSON.stringify({ file: name, ...jsonOf(result.answered, schema) })
+        : `${name}: ${result.answered.text.trim()}`
+      process.stdout.write(`${line}\n`)
+      continue
+    }
+    if (!(result.error instanceof OrielError)) throw result.error
+    failed++
+    const { message, code } = result.error
+    if (json) process.stdout.write(`${JSON.stringify({ file: name, error: { message, code } })}\n`)
+    else process.stderr.write(`${message}\n`)
+  }
+  if (failed > 0)
+    throw new OrielError('invalid', `${failed} of ${pictures.length} images could not be asked about.`, {
+      code: 'some_failed',
+    })
+}
+
+/** An answer for programs. Times are in ms. */
+function jsonOf({ model, text, reasoning, reason, usage, timings, parts }: InParts, schema: unknown) {
+  return {
+    model,
+    text,
+    value: schema === undefined ? undefined : (parseJson(text) ?? null),
+    reasoning: reasoning === '' ? undefined : reasoning,
+    finish_reason: reason,
+    parts,
+    usage: {
+      prompt_tokens: usage.prompt,
+      cached_tokens: usage.cached,
+      image_tokens: usage.images,
+      completion_tokens: usage.completion,
+    },
+    timings: { first_text_ms: Math.round(timings.firstText), total_ms: Math.round(timings.total) },
+  }
+}
+
+const nameOf = ({ picture, pages }: Part): string =>
+  pages === undefined ? picture.name : `${picture.name}, ${String(pages).includes('-') ? 'pages' : 'page'} ${pages}`
+
+/** All pages of all files in order, in parts of at most as many images as one question may have. */
+async function partsOf(pictures: readonly Picture[], flags: AskFlags, signal: AbortSignal): Promise<Part[][]> {
+  const settings = settingsOf(flags)
+  const most = configOf(settings).media.maxImages
+  // Decoders only: no model is loaded.
+  const oriel = await createOriel(settings)
   const parts: Part[][] = []
   let free = 0
-  for (const name of names) {
-    const { format, pages } = await oriel.inspect(name)
-    const count = format === 'pdf' ? pages : 1
-    for (let page = 1; page <= count; ) {
-      if (free === 0) {
-        parts.push([])
-        free = most
+  try {
+    for (const picture of pictures) {
+      const { format, pages } = await oriel.inspect(await urlOf(picture), { signal })
+      const count = format === 'pdf' ? pages : 1
+      for (let page = 1; page <= count; ) {
+        if (free === 0) {
+          parts.push([])
+          free = most
+        }
+        const taken = Math.min(free, count - page + 1)
+        parts.at(-1)?.push({
+          picture,
+          pages: count === 1 ? undefined : taken === 1 ? String(page) : `${page}-${page + taken - 1}`,
+        })
+        page += taken
+        free -= taken
       }
-      const taken = Math.min(free, count - page + 1)
-      parts
-        .at(-1)
-        ?.push({ name, pages: count === 1 ? undefined : taken === 1 ? String(page) : `${page}-${page + taken - 1}` })
-      page += taken
-      free -= taken
     }
+  } finally {
+    await oriel.close()
   }
   return parts
 }
 
-/** An error about a part of the question, by the name that the person gave it. */
-function named(error: OrielError, parts: readonly Part[]): OrielError {
-  if (error.code === 'file_not_found')
-    return new OrielError(error.kind, `${error.message} Images come first, the question last, in quotes.`)
-  const index = /^images\[(\d+)\]$/.exec(error.param ?? '')?.[1]
-  const part = index === undefined ? undefined : parts[Number(index)]
-  return part === undefined ? error : new OrielError(error.kind, `${part.name}: ${error.message}`, { code: error.code })
+async function schemaIn(file: string): Promise<unknown> {
+  const text = await readFile(file, 'utf8').catch(() => undefined)
+  if (text === undefined) throw new OrielError('not_found', `The schema ${file} cannot be read.`)
+  const schema = parseJson(text)
+  if (typeof schema !== 'object' || schema === null)
+    throw new OrielError('invalid', `The schema ${file} is not a JSON object.`)
+  return schema
 }
-
-const isImage = async (word: string): Promise<boolean> =>
-  /^https?:\S+$/i.test(word) ||
-  stat(word).then(
-    (found) => found.isFile(),
-    () => false,
-  )

@@ -1,13 +1,16 @@
-/** A number of bytes with a unit, rounded. */
-export function bytesText(bytes: number): string {
-  const [unit, size] = bytes < 1e6 ? ['kB', 1e3] : bytes < 1e9 ? ['MB', 1e6] : ['GB', 1e9]
-  return `${(bytes / size).toFixed(bytes < 100 * size ? 1 : 0)} ${unit}`
-}
-
 export const countText = (count: number): string =>
   count < 1e9 ? `${(count / 1e6).toFixed(0)} million` : `${(count / 1e9).toFixed(1)} billion`
 
-export function timeText(seconds: number): string {
+/** `128,000 tokens` */
+export const tokensText = (tokens: number): string => `${tokens.toLocaleString('en')} tokens`
+
+/** An estimate in seconds, with as many digits as it deserves. */
+export function aboutText(seconds: number): string {
+  if (seconds < 0.1) return 'less than 0.1 s'
+  return `about ${seconds < 10 ? `${Number(seconds.toPrecision(1))} s` : durationText(Number(seconds.toPrecision(2)))}`
+}
+
+export function durationText(seconds: number): string {
   if (seconds < 60) return `${Math.ceil(seconds)} s`
   const minutes = Math.round(seconds / 60)
   return minutes < 60 ? `${minutes} min` : `${Math.floor(minutes / 60)} h ${minutes % 60} min`

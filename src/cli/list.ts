@@ -1,35 +1,72 @@
 import { catalogue, estimatedBytes, type Library } from '../models/index.ts'
+import { bytesText } from '../sizes.ts'
 import { advised } from './advice.ts'
-import { bytesText, table } from './figures.ts'
+import { type Machine, thisMachine, usualImage } from './estimate.ts'
+import { aboutText, table, tokensText } from './figures.ts'
 import { type Flags, libraryOf } from './settings.ts'
 
+interface ListFlags extends Flags {
+  catalogue?: boolean
+  json?: boolean
+}
+
 /** `oriel list`: the models of this machine, or those of the catalogue, one in each line. */
-export async function list({ catalogue: known, ...flags }: Flags & { catalogue?: boolean }): Promise<void> {
+export async function list({ catalogue: known, json, ...flags }: ListFlags): Promise<void> {
   const library = libraryOf(flags)
-  process.stdout.write(table(known ? pullable(library) : await local(library)))
+  const machine = await thisMachine(library)
+  const { rows, models, notes } = known ? pullable(library, machine) : await local(library, machine)
+  if (json) return void process.stdout.write(`${JSON.stringify({ models }, null, 2)}\n`)
+  process.stdout.write(table(rows))
+  // What explains the table is for a person only.
+  if (process.stdout.isTTY) process.stdout.write(notes)
 }
 
-async function local(library: Library): Promise<string[][]> {
+async function local(library: Library, machine: Machine) {
   const { models, broken } = await library.list()
-  const rows = models.map(({ id, title, projector, contextTokens, bytes }) => [
-    id,
-    title,
-    projector === null ? 'text' : 'text, images',
-    `${contextTokens} tokens`,
-    bytesText(bytes),
-  ])
+  const listed = await Promise.all(
+    models.map(async (card) => ({ card, ...machine.fits(card), seconds: await machine.secondsFor(card) })),
+  )
   for (const { id, error } of broken) process.stderr.write(`${id} cannot be served: ${advised(error)}\n`)
-  return [['NAME', 'TITLE', 'TAKES', 'CONTEXT', 'SIZE'], ...rows]
+  return {
+    rows: [
+      ['NAME', 'TITLE', 'TAKES', 'CONTEXT', 'SIZE', 'FITS', 'AN IMAGE TAKES'],
+      ...listed.map(({ card, fits, seconds }) => [
+        card.id,
+        card.title,
+        card.projector === null ? 'text' : 'text, images',
+        tokensText(card.contextTokens),
+        bytesText(card.bytes),
+        fits ? 'yes' : 'no',
+        seconds === null ? '' : aboutText(seconds),
+      ]),
+    ],
+    models: listed.map(({ card, fits, bytes, seconds }) => ({
+      ...{ id: card.id, aliases: card.aliases, title: card.title, inputs: card.projector === null ? [] : ['image'] },
+      ...{ context_tokens: card.contextTokens, bytes: card.bytes, fits, memory_bytes: bytes, image_seconds: seconds },
+    })),
+    notes: `FITS: models may take ${bytesText(machine.memory)} here. AN IMAGE TAKES: to the first word about ${usualImage.width} x ${usualImage.height} pixels, estimated from the measured speed of this ${machine.gpu ? 'machine; the speed of a GPU is not measured' : 'processor'}.\n`,
+  }
 }
 
-function pullable(library: Library): string[][] {
-  const rows = catalogue.map((entry) => [
-    entry.id,
-    library.supports(entry.family) ? 'yes' : 'not yet',
-    `about ${bytesText(estimatedBytes(entry))}`,
-    `${entry.contextTokens} tokens`,
-    entry.licence,
-    entry.use,
-  ])
-  return [['NAME', 'RUNS', 'SIZE', 'CONTEXT', 'LICENCE', 'FOR'], ...rows]
+function pullable(library: Library, machine: Machine) {
+  return {
+    rows: [
+      ['NAME', 'RUNS', 'SIZE', 'FITS', 'CONTEXT', 'LICENCE', 'FOR'],
+      ...catalogue.map((entry) => [
+        entry.id,
+        library.supports(entry.family) ? 'yes' : 'not yet',
+        `about ${bytesText(estimatedBytes(entry))}`,
+        machine.mayFit(entry) ? 'yes' : 'no',
+        tokensText(entry.contextTokens),
+        entry.licence,
+        entry.use,
+      ]),
+    ],
+    models: catalogue.map((entry) => ({
+      ...{ id: entry.id, aliases: entry.aliases, title: entry.title, repo: entry.repo, quantization: entry.quant },
+      ...{ runs: library.supports(entry.family), bytes: estimatedBytes(entry), fits: machine.mayFit(entry) },
+      ...{ context_tokens: entry.contextTokens, licence: entry.licence, use: entry.use },
+    })),
+    notes: `FITS: models may take ${bytesText(machine.memory)} here. \`oriel pull NAME\` downloads one.\n`,
+  }
 }

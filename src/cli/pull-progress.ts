@@ -1,6 +1,7 @@
 import type { WriteStream } from 'node:tty'
 import type { PullEvent } from '../models/index.ts'
-import { bytesText, timeText } from './figures.ts'
+import { bytesText } from '../sizes.ts'
+import { durationText } from './figures.ts'
 
 /** The interval between updates of the bar, in ms. */
 const redraw = 100
@@ -31,7 +32,7 @@ export class PullProgress {
       this.#line(`${event.name}: ${files}${have > 0 ? `; ${bytesText(have)} already downloaded` : ''}`)
     } else if (event.type === 'bytes') this.#bytes(event.done, event.total, event.file)
     else if (event.type === 'wait') this.#line(`${event.file} is being pulled by another process: waiting for it`)
-    else if (event.type === 'retry') this.#line(`${event.why}: next attempt in ${timeText(event.seconds)}`)
+    else if (event.type === 'retry') this.#line(`${event.why}: next attempt in ${durationText(event.seconds)}`)
     else if (this.#moves) this.#draw(`${event.file}: checking`)
   }
 
@@ -64,7 +65,7 @@ export class PullProgress {
     const first = this.#samples[0]
     if (first === undefined || now - first.at < 500 || done <= first.done) return ''
     const speed = ((done - first.done) / (now - first.at)) * 1000
-    return `, ${bytesText(speed)}/s, ${timeText((this.#total - done) / speed)} left`
+    return `, ${bytesText(speed)}/s, ${durationText((this.#total - done) / speed)} left`
   }
 
   #line(text: string): void {

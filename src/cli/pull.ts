@@ -1,4 +1,4 @@
-import { bytesText } from './figures.ts'
+import { bytesText } from '../sizes.ts'
 import { PullProgress } from './pull-progress.ts'
 import { type Flags, libraryOf } from './settings.ts'
 

@@ -8,7 +8,8 @@ import {
   type ModelFacts,
   NotPulled,
 } from '../models/index.ts'
-import { bytesText, countText, table } from './figures.ts'
+import { bytesText } from '../sizes.ts'
+import { countText, table, tokensText } from './figures.ts'
 import { type Flags, libraryOf } from './settings.ts'
 
 /** The context for the estimate of memory, if the model takes that much. */
@@ -23,40 +24,63 @@ const sizes = [
 ] as const
 
 /** `oriel show`: describes a model and its needs. @throws OrielError with one sentence for the person */
-export async function show(name: string, flags: Flags): Promise<void> {
-  process.stdout.write(table(await rowsOf(name, flags)))
+export async function show(name: string, { json, ...flags }: Flags & { json?: boolean }): Promise<void> {
+  const library = libraryOf(flags)
+  const found = await library.find(name, flags.mmproj).catch((error: unknown) => {
+    if (error instanceof NotPulled) return error.entry
+    throw error
+  })
+  if (!('decoder' in found))
+    return json ? print(entryJson(found, library)) : void process.stdout.write(table(entryRows(found, library)))
+  const facts = await library.facts(found)
+  if (json) print(cardJson(found, facts))
+  else process.stdout.write(table(await rowsOf(name, found, facts)))
 }
 
-async function rowsOf(name: string, flags: Flags): Promise<string[][]> {
-  const library = libraryOf(flags)
-  try {
-    const card = await library.find(name, flags.mmproj)
-    const facts = await library.facts(card)
-    const { architecture, layers, quantization, parameters, licence, files } = facts
-    return [
-      ['name', card.id],
-      ['also', card.aliases.join(', ')],
-      ['title', card.title],
-      ['architecture', `${architecture}, ${layers} layers`],
-      ['parameters', countText(parameters)],
-      ['quantization', quantization],
-      ['context', `${card.contextTokens} tokens`],
-      ...(await visionRows(facts, card.projector)),
-      ['memory', memoryText(card)],
-      ['licence', licence || (entryOf(name)?.licence ?? 'unknown')],
-      [
-        'recommended',
-        Object.entries(card.sampling)
-          .map(([key, value]) => `${key} ${Number(value.toFixed(3))}`)
-          .join(', '),
-      ],
-      ...files.map(({ file, bytes }, at) => [at === 0 ? 'files' : '', `${file} (${bytesText(bytes)})`]),
-    ].filter(([, text]) => text !== '')
-  } catch (error) {
-    if (!(error instanceof NotPulled)) throw error
-    return entryRows(error.entry, library)
-  }
+const print = (value: object): void => void process.stdout.write(`${JSON.stringify(value, null, 2)}\n`)
+
+async function rowsOf(name: string, card: ModelCard, facts: ModelFacts): Promise<string[][]> {
+  const { architecture, layers, quantization, parameters, licence, files } = facts
+  return [
+    ['name', card.id],
+    ['also', card.aliases.join(', ')],
+    ['title', card.title],
+    ['architecture', `${architecture}, ${layers} layers`],
+    ['parameters', countText(parameters)],
+    ['quantization', `${quantization}: ${bitsText(card, facts)}`],
+    ['context', tokensText(card.contextTokens)],
+    ...(await visionRows(facts, card.projector)),
+    ['memory', memoryText(card)],
+    ['licence', licence || (entryOf(name)?.licence ?? 'unknown')],
+    [
+      'recommended',
+      Object.entries(card.sampling)
+        .map(([key, value]) => `${key} ${Number(value.toFixed(3))}`)
+        .join(', '),
+    ],
+    ...files.map(({ file, bytes }, at) => [at === 0 ? 'files' : '', `${file} (${bytesText(bytes)})`]),
+  ].filter(([, text]) => text !== '')
 }
+
+/** The size of a weight of the decoder, which says more than the name of a type. */
+function bitsText({ size }: ModelCard, { parameters, vision }: ModelFacts): string {
+  const bits = (size.decoderBytes * 8) / Math.max(1, parameters - (vision?.parameters ?? 0))
+  return `${Number(bits.toFixed(1))} bits a weight`
+}
+
+const cardJson = (card: ModelCard, facts: ModelFacts) => ({
+  ...{ name: card.id, aliases: card.aliases, title: card.title, downloaded: true },
+  ...{ architecture: facts.architecture, layers: facts.layers, parameters: facts.parameters },
+  ...{ quantization: facts.quantization, context_tokens: card.contextTokens, vision: facts.vision },
+  ...{ bytes: card.bytes, files: facts.files, licence: facts.licence || null, recommended: card.sampling },
+})
+
+const entryJson = (entry: CatalogueEntry, library: Library) => ({
+  ...{ name: entry.id, aliases: entry.aliases, title: entry.title, downloaded: false, repo: entry.repo },
+  ...{ parameters: entry.parameters * 1e9, quantization: entry.quant, context_tokens: entry.contextTokens },
+  ...{ vision: { family: entry.family, supported: library.supports(entry.family) } },
+  ...{ bytes: estimatedBytes(entry), licence: entry.licence, use: entry.use },
+})
 
 async function visionRows({ vision }: ModelFacts, projector: string | null): Promise<string[][]> {
   if (vision === null || projector === null) return [['images', 'none: it has no vision file']]
@@ -78,7 +102,7 @@ function memoryText({ contextTokens, size: { decoderBytes, visionBytes, bytesPer
   const weights = decoderBytes + visionBytes
   const tokens = Math.min(contextTokens, usualContext)
   const context = bytesPerToken * tokens
-  return `about ${bytesText(weights + context)}: weights ${bytesText(weights)}, ${tokens} tokens of context ${bytesText(context)}`
+  return `about ${bytesText(weights + context)}: weights ${bytesText(weights)}, ${tokensText(tokens)} of context ${bytesText(context)}`
 }
 
 const entryRows = (entry: CatalogueEntry, library: Library): string[][] => [
@@ -89,7 +113,7 @@ const entryRows = (entry: CatalogueEntry, library: Library): string[][] => [
   ['repository', entry.repo],
   ['parameters', countText(entry.parameters * 1e9)],
   ['quantization', entry.quant],
-  ['context', `${entry.contextTokens} tokens`],
+  ['context', tokensText(entry.contextTokens)],
   ['vision', library.supports(entry.family) ? entry.family : `${entry.family}; not supported by this version`],
   ['memory', `about ${bytesText(estimatedBytes(entry))} plus the context`],
   ['licence', entry.licence],

@@ -24,6 +24,10 @@ const inAccount = /^accounts\/[^/]+\/models\//
 /** Default share of the memory that is free at the start that models may take. */
 const budgetShare = 0.8
 
+/** Bytes that all models together may take. @param gpuMemory bytes of memory that GPUs have of their own */
+export const memoryBudget = ({ memoryBytes }: Config['loading'], gpuMemory = 0): number =>
+  memoryBytes || Math.floor(availableMemory() * budgetShare) + gpuMemory
+
 /** A model that requests may name, or that can be downloaded. */
 export interface ListedModel extends ModelInfo {
   state: DeploymentState | 'not_pulled'
@@ -92,7 +96,7 @@ export interface DeploymentOptions {
 
 export function deploy(options: DeploymentOptions): Deployments {
   const { config, library, backends, cards, start, media, gpuMemory, log } = options
-  const budgetBytes = config.loading.memoryBytes || Math.floor(availableMemory() * budgetShare) + (gpuMemory ?? 0)
+  const budgetBytes = memoryBudget(config.loading, gpuMemory)
   const budget = new MemoryBudget(budgetBytes)
   const known = new Map<string, Deployment>()
   const services = { budget, start, config: config.loading, log }

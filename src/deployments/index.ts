@@ -10,5 +10,13 @@ export {
 export * from './ask.ts'
 export type * from './backend.ts'
 export { type Choice, Collected } from './collected.ts'
-export { type Deployments, deploy, type InspectedModel, isCalled, type ListedModel } from './deployments.ts'
+export {
+  type Deployments,
+  deploy,
+  type InspectedModel,
+  isCalled,
+  type ListedModel,
+  memoryBudget,
+} from './deployments.ts'
 export { embedded, embeddedBackend } from './embedded/backend.ts'
+export { planMemory } from './memory-plan.ts'

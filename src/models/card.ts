@@ -154,6 +154,8 @@ export interface ModelFacts {
   quantization: string
   /** Including those of the vision encoder. */
   parameters: number
+  /** Those of the decoder that compute a token: of many experts only the ones that are used. */
+  activeParameters: number
   licence: string
   /** `supported`: whether this version can run the encoder. */
   vision: { family: string; supported: boolean; imageSize: number; parameters: number } | null
@@ -178,6 +180,10 @@ export async function factsOf(
     layers,
     quantization: quantizationOf(headers),
     parameters: all.reduce((sum, one) => sum + parametersOf(one), 0),
+    activeParameters: headers.reduce(
+      (sum, part) => sum + activeParametersOf(part, usedExperts(header, architecture)),
+      0,
+    ),
     licence: textOf(header.metadata.get('general.license')),
     vision: vision === null ? null : visionFacts(vision, path.basename(projector ?? ''), families),
     files: await Promise.all(files.map(async (file) => ({ file, bytes: (await stat(file)).size }))),
@@ -190,6 +196,23 @@ async function digestOf(decoder: string, otherwise: string): Promise<string> {
   const blob = path.basename(await realpath(decoder))
   return /^[0-9a-f]{64}$/.test(blob) ? blob : createHash('sha256').update(otherwise).digest('hex')
 }
+
+/** The share of its experts that a token uses. */
+function usedExperts({ metadata }: GgufHeader, architecture: string): number {
+  const count = metadata.get(`${architecture}.expert_count`)
+  const used = metadata.get(`${architecture}.expert_used_count`)
+  return typeof count === 'number' && typeof used === 'number' && count > 0 ? Math.min(1, used / count) : 1
+}
+
+/** The table of token embeddings is read, not multiplied. @param share of the experts that a token uses */
+const activeParametersOf = ({ tensors }: GgufHeader, share: number): number =>
+  tensors
+    .filter(({ name }) => name !== 'token_embd.weight')
+    .reduce(
+      (sum, { name, shape }) =>
+        sum + shape.reduce((product, size) => product * size, 1) * (/_exps\b/.test(name) ? share : 1),
+      0,
+    )
 
 function visionFacts(header: GgufHeader, file: string, families: readonly EncoderFamily[]): ModelFacts['vision'] {
   const { family, imageSize } = projectorFacts(header, file, families)

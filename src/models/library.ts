@@ -4,7 +4,9 @@ import { OrielError } from '../errors.ts'
 import { factsOf, type ModelCard, type ModelFacts, readCard } from './card.ts'
 import { splitOf } from './file-names.ts'
 import { type EncoderFamily, supports } from './fit.ts'
-import { aliasesOf, findLocal, localModels, named, visionFileBeside } from './local.ts'
+import { cacheFolder } from './hub/cache.ts'
+import { HubClient } from './hub/client.ts'
+import { aliasesOf, findLocal, localModels, named, ownFolder, visionFileBeside } from './local.ts'
 import { type PullOptions, pull } from './pull.ts'
 import { type Removal, removalOf } from './removal.ts'
 
@@ -35,6 +37,10 @@ export interface Library {
    * @throws OrielError with a message for a person at a terminal
    */
   pull(name: string, options: PullOptions): Promise<ModelCard>
+  /** The hub, and whether it answers. @throws OrielError why it does not */
+  reachHub(signal: AbortSignal): Promise<{ endpoint: string }>
+  /** The folders in which pulled models are kept: of models from the hub, and of others. */
+  readonly folders: { hub: string; own: string }
   /** Prepares to remove a model. @throws OrielError `not_found`, and `invalid` for the built-in model */
   removal(name: string): Promise<Removal>
 }
@@ -75,6 +81,13 @@ export function createLibrary(config: ModelsConfig, families: readonly EncoderFa
     facts: (card) => factsOf(card, families),
     supports: (type) => supports(families, type),
     pull: (name, options) => pull(name, { ...options, config, families }),
+    async reachHub(signal) {
+      const { endpoint } = config.hub
+      const client = new HubClient(config.hub, () => {})
+      await client.reach(signal).finally(() => client.close())
+      return { endpoint }
+    },
+    folders: { hub: cacheFolder(config), own: ownFolder(config) },
     removal: (name) => removalOf(name, config),
   }
 }

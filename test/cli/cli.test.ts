@@ -134,7 +134,7 @@ describe('oriel ask', () => {
     await rm(folder, { recursive: true })
   })
 
-  it('reports a missing question if the last argument is an image', async () => {
+  it('reports a missing question if every word is an image and there is no terminal to chat at', async () => {
     for (const words of [['examples/sample.png'], ['examples/sample.png', 'https://example.com/red.png']])
       expect(await oriel(['ask', ...words])).toEqual({
         code: 1,
@@ -155,7 +155,7 @@ describe('oriel ask', () => {
   it('names the image that it cannot read', async () => {
     expect(await oriel(['ask', 'nothing.png', 'What?'])).toMatchObject({
       code: 1,
-      stderr: expect.stringContaining('The file nothing.png cannot be read. Images come first'),
+      stderr: 'oriel: There is no file nothing.png.\n',
     })
     expect(await oriel(['ask', 'examples/sample.png', 'package.json', 'What?'])).toMatchObject({
       code: 1,
@@ -175,7 +175,7 @@ describe('oriel list', () => {
 
   it('prints the available models as a table', async () => {
     expect((await oriel(['list'])).stdout).toMatch(
-      /^NAME +TITLE +TAKES +CONTEXT +SIZE\npocket +Pocket +text, images +4096 tokens +\d+\.\d MB\n$/,
+      /^NAME +TITLE +TAKES +CONTEXT +SIZE +FITS +AN IMAGE TAKES\npocket +Pocket +text, images +4,096 tokens +\d+\.\d MB +yes +\S.* s\n$/,
     )
   })
 })

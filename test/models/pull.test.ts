@@ -234,7 +234,9 @@ describe('a pull', () => {
     hub = await FakeHub.start({ [repo]: { files } })
     await expect(pulling(repo)).rejects.toMatchObject({
       code: 'no_space',
-      message: expect.stringMatching(/the download has 5000000\.0 GB, and the disk of .* has \d+\.\d GB free/),
+      message: expect.stringMatching(
+        /: 5000 TB are to be downloaded, [\d.]+ [GT]B are free, and 64\.0 MB are to stay free\./,
+      ),
     })
   })
 

@@ -14,14 +14,29 @@ interface Place {
   cwd?: string
   /** Added to the environment. */
   env?: Readonly<Record<string, string>>
+  /** What stdin has. It ends there. */
+  input?: string | Uint8Array
+}
+
+/** Without the variables of the tests, and with a port where no server is found that this machine may run. */
+const environment = (env: Readonly<Record<string, string>>): NodeJS.ProcessEnv => {
+  const { ORIEL_TEST_LONG: _, ...rest } = process.env
+  return { ORIEL_PORT: '9', ...rest, ...env }
 }
 
 /** Runs a program until it exits. */
-export const run = (file: string, args: readonly string[], { cwd = root, env = {} }: Place = {}): Promise<Finished> =>
+export const run = (
+  file: string,
+  args: readonly string[],
+  { cwd = root, env = {}, input }: Place = {},
+): Promise<Finished> =>
   new Promise((resolve) => {
-    execFile(file, args, { cwd, env: { ...process.env, ...env } }, (error, stdout, stderr) =>
+    const { stdin } = execFile(file, args, { cwd, env: environment(env) }, (error, stdout, stderr) =>
       resolve({ code: error === null ? 0 : Number(error.code), stdout, stderr }),
     )
+    // A command that does not read it closes it.
+    stdin?.on('error', () => {})
+    stdin?.end(input)
   })
 
 /** Runs the `oriel` command until it exits. */
@@ -36,7 +51,7 @@ export async function orielServe(
   const child = spawn(process.execPath, [bin, 'serve', '--port', '0', ...args], {
     cwd: root,
     stdio: ['ignore', 'pipe', 'inherit'],
-    env: { ...process.env, ...env },
+    env: environment(env),
   })
   let out = ''
   for await (const part of child.stdout) {

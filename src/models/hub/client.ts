@@ -43,6 +43,7 @@ export class HubClient {
   readonly #endpoint: string
   readonly #token: string | null
   readonly #onRetry: (why: string, seconds: number) => void
+  #isReached = false
   /** Uses the proxies of the environment, as huggingface_hub does. */
   readonly #agent = new EnvHttpProxyAgent({
     connect: { timeout: timeouts.connect },
@@ -131,7 +132,18 @@ export class HubClient {
   /** @param progress bytes so far: an attempt that made progress does not count as failed */
   retried<T>(what: Refusal, signal: AbortSignal, attempt: () => Promise<T>, progress?: () => number): Promise<T> {
     const { host } = new URL(this.#endpoint)
-    return withRetries(attempt, { signal, host, what, progress, onRetry: this.#onRetry })
+    return withRetries(attempt, {
+      ...{ signal, host, what, progress, onRetry: this.#onRetry },
+      isReached: () => this.#isReached,
+    })
+  }
+
+  /** Whether the hub answers. @throws OrielError why it does not */
+  async reach(signal: AbortSignal): Promise<void> {
+    await this.retried({ repo: 'the hub' }, signal, async () => {
+      const { body } = await this.#ask('GET', `${this.#endpoint}/api/models?limit=1`, { repo: 'the hub' }, signal)
+      await body.dump()
+    })
   }
 
   async close(): Promise<void> {
@@ -157,6 +169,7 @@ export class HubClient {
           ...extra,
         },
       })
+      this.#isReached = true
       const location = one(response.headers.location)
       if (response.statusCode < 300) return response
       if (response.statusCode >= 400 || location === undefined) {

@@ -5,6 +5,7 @@ import path from 'node:path'
 import { pipeline } from 'node:stream/promises'
 import { z } from 'zod'
 import { OrielError } from '../../errors.ts'
+import { bytesText } from '../../sizes.ts'
 import type { Bytes, HubClient } from './client.ts'
 import { withLock } from './lock.ts'
 import type { Refusal } from './refusals.ts'
@@ -100,14 +101,13 @@ export async function checkSpace(folder: string, bytes: number): Promise<void> {
   if (bytes + spare > free)
     throw new OrielError(
       'invalid',
-      `Not enough disk space: the download has ${gigabytes(bytes)}, and the disk of ${folder} has ${gigabytes(free)} free.`,
+      `Not enough disk space in ${folder}: ${bytesText(bytes)} are to be downloaded, ${bytesText(free)} are free, and ${bytesText(spare)} are to stay free.`,
       { code: 'no_space' },
     )
 }
 
 /** Bytes that stay free on the disk. */
 const spare = 64e6
-const gigabytes = (bytes: number): string => `${(bytes / 1e9).toFixed(1)} GB`
 
 /** A part of a file: bytes `from` to `at` have been downloaded, and `to` is its end, both exclusive. */
 interface Part {

@@ -21,8 +21,8 @@ class Busy extends Error {
   }
 }
 
-/** The maximum number of consecutive attempts without progress. */
-const maxAttempts = 7
+/** The maximum number of consecutive attempts without progress, and the number for a host that has never answered. */
+const maxAttempts = { reached: 7, unreached: 2 }
 /** The pause before the second attempt, doubled for each attempt after it up to the last, in ms. */
 const pauses = { first: 400, last: 20_000 }
 /** The longest pause that the hub can ask for, in seconds. */
@@ -64,6 +64,8 @@ interface Trying {
   onRetry(why: string, seconds: number): void
   /** The progress so far. An attempt that made progress does not count as failed. */
   progress: (() => number) | undefined
+  /** Whether the host has answered anything before. If not, this machine is probably offline. */
+  isReached(): boolean
 }
 
 /** Repeats an attempt that failed because of the network or a busy hub. @throws OrielError `timeout` after the last attempt */
@@ -77,8 +79,13 @@ export async function withRetries<T>(attempt: () => Promise<T>, trying: Trying):
       if (error instanceof OrielError || !(error instanceof Error) || !isPassing(error)) throw error
       failed = progress() > before ? 1 : failed + 1
       before = progress()
+      if (!(error instanceof Busy) && !trying.isReached()) {
+        // A firewall that drops packets has taken long enough with one attempt.
+        if (failed >= maxAttempts.unreached || reasonOf(error).endsWith('TIMEOUT'))
+          throw unreachable(trying.host, error)
+      }
       const why = error instanceof Busy ? error.message : `the connection was lost (${reasonOf(error)})`
-      if (failed >= maxAttempts)
+      if (failed >= maxAttempts.reached)
         throw new OrielError(
           'timeout',
           `${trying.what.path ?? trying.what.repo} cannot be downloaded from ${trying.host}: ${why}, ${failed} times in a row. The downloaded part is kept: repeat the command to resume.`,
@@ -91,6 +98,20 @@ export async function withRetries<T>(attempt: () => Promise<T>, trying: Trying):
       await sleep(wait, undefined, { signal }).catch(() => {})
     }
   }
+}
+
+function unreachable(host: string, error: Error): OrielError {
+  const reasons: Record<string, string> = {
+    ENOTFOUND: 'its name is not known here',
+    EAI_AGAIN: 'its name cannot be looked up',
+    ECONNREFUSED: 'it refuses connections',
+    UND_ERR_CONNECT_TIMEOUT: 'it does not answer',
+  }
+  const reason = reasonOf(error)
+  return new OrielError('timeout', `${host} cannot be reached: ${reasons[reason] ?? reason}.`, {
+    code: 'hub_unreachable',
+    cause: error,
+  })
 }
 
 /** Whether another attempt may succeed: after an error of the network it may, after a full disk it may not. */

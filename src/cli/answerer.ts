@@ -1,0 +1,101 @@
+import { configOf, createOriel, type Oriel, OrielError, type OrielSettings } from '../app.ts'
+import type { Answerer } from './question.ts'
+import { type RunningServer, serverAt, serverHere } from './server.ts'
+import type { Flags } from './settings.ts'
+
+export interface AnswererFlags extends Flags {
+  model?: string
+  batch?: number
+  server?: string
+  local?: boolean
+}
+
+export interface AskFlags extends AnswererFlags {
+  system?: string
+  pages?: string
+  each?: boolean
+  schema?: string
+  json?: boolean
+}
+
+const dayMs = 86_400_000
+
+/** The settings of a command that asks. */
+export const settingsOf = ({ model, mmproj, modelsDir, gpu, batch }: AnswererFlags): OrielSettings => ({
+  model: model === undefined ? undefined : [model],
+  mmproj,
+  engine: { gpu },
+  // The person at the terminal can end it with Ctrl-C.
+  loading: { timeoutMs: dayMs },
+  // The files are the person's own and not a request's body.
+  media: { maxImages: batch, maxBase64Bytes: Number.MAX_SAFE_INTEGER },
+  models: { dirs: modelsDir },
+})
+
+/**
+ * The server that is named or that runs here, if it has the model and no flag changes how models are found or run. Otherwise
+ * this process answers.
+ * @param bytes of the images: a request to a server has a limit, and a question to this process has none
+ */
+export async function chooseAnswerer(flags: AnswererFlags, bytes: number): Promise<Answerer> {
+  const server = await chooseServer(flags, bytes)
+  return server ?? localAnswerer(await createOriel(settingsOf(flags)), flags)
+}
+
+async function chooseServer(flags: AnswererFlags, bytes: number): Promise<Answerer | undefined> {
+  const { server, local, mmproj, modelsDir, gpu } = flags
+  if (server !== undefined) {
+    if (local) throw new OrielError('invalid', '--server asks a server, and --local asks none. Use one of them.')
+    return serverAnswerer(await serverAt(server), flags.model, true)
+  }
+  if (local || [mmproj, modelsDir, gpu].some((flag) => flag !== undefined)) return undefined
+  const config = configOf({})
+  // Base64 has four characters for three bytes.
+  if (bytes * (4 / 3) > config.media.maxBase64Bytes) return undefined
+  const running = await serverHere(config.server)
+  const named = flags.model ?? process.env.ORIEL_MODEL?.split(',')[0]?.trim()
+  return running && serverAnswerer(running, named || undefined, false)
+}
+
+/** @param must whether no other may answer. @returns undefined if the server does not have the model */
+function serverAnswerer(server: RunningServer, name: string | undefined, must: boolean): Answerer | undefined {
+  const usable = server.models.filter(({ state }) => state !== 'not_pulled' && state !== 'failed')
+  const model = name === undefined ? usable[0] : usable.find(({ id, aliases }) => id === name || aliases.includes(name))
+  if (model === undefined && must)
+    throw new OrielError(
+      'not_found',
+      `The server at ${server.url} has no model ${name}. Its models are: ${usable.map(({ id }) => id).join(', ')}.`,
+    )
+  if (model === undefined) return undefined
+  return { model: model.id, answer: (question) => server.answer(model.id, question), close: async () => {} }
+}
+
+function localAnswerer(oriel: Oriel, flags: AnswererFlags): Answerer {
+  const [model = 'pocket'] = configOf(settingsOf(flags)).model
+  return {
+    model,
+    async answer({ messages, schema, signal, onText = () => {} }) {
+      const start = performance.now()
+      let firstText = 0
+      const reply = await oriel.ask(messages, { schema, signal })
+      for await (const event of reply.events())
+        for (const piece of event.type === 'part' ? event.pieces : []) {
+          if (piece.kind !== 'text' && piece.kind !== 'reasoning') continue
+          firstText ||= performance.now() - start
+          onText(piece.text, piece.kind === 'text' ? 'text' : 'thought')
+        }
+      const { text, reasoning, reason, usage } = await reply.finish()
+      return {
+        ...{ model, text, reasoning, reason },
+        usage: {
+          prompt: usage.promptTokens,
+          cached: usage.cachedTokens,
+          images: [...usage.imageTokens],
+          completion: usage.completionTokens,
+        },
+        timings: { firstText, total: performance.now() - start },
+      }
+    },
+    close: () => oriel.close(),
+  }
+}

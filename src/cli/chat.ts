@@ -1,0 +1,196 @@
+import { mkdir, readFile, writeFile } from 'node:fs/promises'
+import { homedir } from 'node:os'
+import path from 'node:path'
+import { createInterface, type Interface } from 'node:readline'
+import { type Message, OrielError } from '../app.ts'
+import { type AskFlags, chooseAnswerer } from './answerer.ts'
+import { failureText } from './failure.ts'
+import { type Answerer, choiceOf, imagesOf, named, systemOf } from './question.ts'
+import { bytesOfAll, type Picture, picturesOf } from './words.ts'
+import { toTerminal } from './writer.ts'
+
+const help = `Type a question. Images come by their path, or dragged into the terminal, with a question or before it.
+  /image FILE  add images: files, folders, patterns, URLs
+  /clear       forget the conversation
+  /exit        leave (also Ctrl-D)
+Ctrl-C stops an answer.
+`
+const commands = ['/help', '/image', '/clear', '/exit']
+
+/** Questions that are kept for the next chats. */
+const mostHistory = 500
+
+/** A conversation at the terminal. @param pictures of the first question */
+export async function chat(pictures: Picture[], flags: AskFlags): Promise<void> {
+  const answerer = await chooseAnswerer(flags, await bytesOfAll(pictures, 'sum'))
+  const history = await readHistory()
+  const terminal = createInterface({
+    input: process.stdin,
+    output: process.stdout,
+    history,
+    historySize: mostHistory,
+    removeHistoryDuplicates: true,
+    prompt: '> ',
+    completer: (line: string) => [commands.filter((command) => line !== '' && command.startsWith(line)), line],
+  })
+  process.stdout.write(`${answerer.model} answers. /help lists what you can type; Ctrl-D leaves.\n`)
+  if (pictures.length > 0) process.stdout.write(addedText(pictures))
+  try {
+    await new Conversation(answerer, terminal, flags, pictures).run()
+  } finally {
+    terminal.close()
+    await Promise.all([answerer.close(), saveHistory(history)])
+  }
+}
+
+class Conversation {
+  readonly #answerer: Answerer
+  readonly #terminal: Interface
+  readonly #flags: AskFlags
+  readonly #writer = toTerminal()
+  #messages: Message[]
+  /** Images of the next question. */
+  #pictures: Picture[]
+  /** Ends the answer that is being written. */
+  #running: AbortController | undefined
+
+  constructor(answerer: Answerer, terminal: Interface, flags: AskFlags, pictures: Picture[]) {
+    this.#answerer = answerer
+    this.#terminal = terminal
+    this.#flags = flags
+    this.#messages = systemOf(flags.system)
+    this.#pictures = [...pictures]
+  }
+
+  /** Ends when the person leaves. */
+  async run(): Promise<void> {
+    const terminal = this.#terminal
+    terminal.on('SIGINT', () => {
+      if (this.#running !== undefined) return this.#running.abort()
+      const isEmpty = terminal.line === ''
+      // As a shell does: a line that is given up is left where it is.
+      terminal.write(null, { ctrl: true, name: 'e' })
+      terminal.write(null, { ctrl: true, name: 'u' })
+      process.stdout.write(isEmpty ? '\nCtrl-D or /exit leaves.\n' : '\n')
+      terminal.prompt()
+    })
+    terminal.prompt()
+    for await (const line of terminal) {
+      if (line.trim() === '/exit' || line.trim() === '/bye' || line.trim() === '/quit') return
+      // Keys that are typed during an answer wait for its end.
+      await this.#take(line.trim()).catch(async (error: unknown) => {
+        process.stdout.write(`${await failureText(error)}\n`)
+      })
+      terminal.prompt()
+    }
+    process.stdout.write('\n')
+  }
+
+  async #take(line: string): Promise<void> {
+    if (line === '') return
+    const [command = '', ...rest] = line.startsWith('/') ? line.split(/\s+/) : []
+    if (command === '/help' || command === '/?') return void process.stdout.write(help)
+    if (command === '/clear') return this.#clear()
+    if (command === '/image' && rest.length === 0)
+      throw new OrielError('invalid', 'Name a file after it: /image photo.jpg')
+    const { pictures, question } = await read(command === '/image' ? line.slice('/image'.length).trim() : line)
+    // A path begins with a slash, too.
+    if (command !== '' && command !== '/image' && pictures.length === 0)
+      throw new OrielError('invalid', `There is no ${command}. /help lists what you can type.`)
+    if (command === '/image' && question !== '') throw new OrielError('not_found', `There is no file ${question}.`)
+    this.#pictures.push(...pictures)
+    if (question === '') return void process.stdout.write(addedText(pictures))
+    await this.#ask(question)
+  }
+
+  #clear(): void {
+    this.#messages = systemOf(this.#flags.system)
+    this.#pictures = []
+    process.stdout.write('The conversation is forgotten.\n')
+  }
+
+  async #ask(question: string): Promise<void> {
+    const pictures = this.#pictures
+    const running = new AbortController()
+    this.#running = running
+    const { pages } = this.#flags
+    let message: Message | undefined
+    let written = ''
+    try {
+      const parts = pictures.map((picture) => ({ picture, pages: pages === undefined ? undefined : choiceOf(pages) }))
+      message = { role: 'user', content: [...(await imagesOf(parts)), { type: 'text', text: question }] }
+      await this.#answerer.answer({
+        messages: [...this.#messages, message],
+        signal: running.signal,
+        onText: (text, kind) => {
+          if (kind === 'text') written += text
+          this.#writer.text(text, kind)
+        },
+      })
+      this.#keep(message, written)
+    } catch (error) {
+      if (running.signal.aborted) {
+        // What was said so far belongs to the conversation.
+        if (written !== '' && message !== undefined) this.#keep(message, written)
+        return
+      }
+      throw error instanceof OrielError ? this.#advised(named(error, pictures)) : error
+    } finally {
+      this.#running = undefined
+      this.#writer.end()
+    }
+  }
+
+  #keep(message: Message, answer: string): void {
+    this.#messages.push(message, { role: 'assistant', content: answer })
+    this.#pictures = []
+  }
+
+  #advised(error: OrielError): OrielError {
+    if (error.code !== 'context_length_exceeded') return error
+    return new OrielError(error.kind, `${error.message} /clear forgets the conversation.`, { code: error.code })
+  }
+}
+
+const addedText = (pictures: readonly Picture[]): string =>
+  `${pictures.map(({ name }) => name).join(', ')}: ask about ${pictures.length === 1 ? 'it' : 'them'}.\n`
+
+/** The images and the question of a line. The words between the images are the question. */
+async function read(line: string): Promise<{ pictures: Picture[]; question: string }> {
+  const pictures: Picture[] = []
+  let question = ''
+  for (const { text, raw, space } of wordsIn(line)) {
+    // Without a path or an ending, a word of a question is not taken for a file of that name.
+    const found = /[\\/.]/.test(text) ? await picturesOf(text) : undefined
+    if (found === undefined) question += space + raw
+    else pictures.push(...found)
+  }
+  return { pictures, question: question.trim() }
+}
+
+/** Words as a shell reads them: terminals quote and escape what is dragged into them. On Windows `\` separates folders. */
+function wordsIn(line: string): { text: string; raw: string; space: string }[] {
+  const escaped = process.platform === 'win32' ? /(?!)/ : /\\(.)/
+  const word = new RegExp(`(\\s*)((?:"[^"]*"|'[^']*'(?!\\w)|${escaped.source}|[^\\s])+)`, 'g')
+  return [...line.matchAll(word)].map(([, space = '', raw = '']) => ({
+    space,
+    raw,
+    text: raw.replace(/"([^"]*)"|'([^']*)'(?!\w)/g, '$1$2').replaceAll(new RegExp(escaped.source, 'g'), '$1'),
+  }))
+}
+
+const historyFile = path.join(homedir(), '.oriel', 'history')
+
+/** The latest question first, as readline has them. */
+const readHistory = async (): Promise<string[]> =>
+  (await readFile(historyFile, 'utf8').catch(() => ''))
+    .split('\n')
+    .filter((line) => line !== '')
+    .reverse()
+
+async function saveHistory(lines: readonly string[]): Promise<void> {
+  const text = lines.slice(0, mostHistory).toReversed().join('\n')
+  // A home that cannot be written only costs the history.
+  await mkdir(path.dirname(historyFile), { recursive: true }).catch(() => {})
+  await writeFile(historyFile, `${text}\n`, { mode: 0o600 }).catch(() => {})
+}

@@ -1,0 +1,198 @@
+import { Command, InvalidArgumentError, Option } from 'commander'
+import { version } from '../version.ts'
+import { otherwise } from './unknown-words.ts'
+
+const wholeNumber = (least: number, most: number, message: string) => (text: string) => {
+  const value = Number(text)
+  if (!Number.isInteger(value) || value < least || value > most) throw new InvalidArgumentError(message)
+  return value
+}
+
+const port = wholeNumber(0, 65535, 'A port is a whole number from 0 to 65535.')
+const count = wholeNumber(1, Number.POSITIVE_INFINITY, 'It must be a whole number of at least 1.')
+
+const model = new Option('--model <name>', 'the model: a name that `oriel list` shows, or the path of a GGUF file')
+const folder = new Option(
+  '--models-dir <folder>',
+  'a folder of GGUF files, instead of those of ORIEL_MODELS_DIR',
+).argParser((given) => [given])
+const projector = new Option('--mmproj <file>', "the model's vision file, if it is not in the same folder")
+const json = new Option('--json', 'print JSON')
+
+const gpu = new Option('--gpu <interface>', 'the GPU interface to use (default auto)').choices([
+  'auto',
+  'off',
+  'cuda',
+  'vulkan',
+  'metal',
+])
+
+/** Options of the commands that ask. */
+const asking = (command: Command): Command =>
+  command
+    .addOption(projector)
+    .addOption(folder)
+    .addOption(gpu)
+    .addOption(new Option('--server <url>', 'ask this server (default: the one that runs here, if one does)'))
+    .option('--local', 'do not ask a server, even if one runs here')
+    .option('--system <text>', 'a system prompt: "Answer in one word."')
+    .option(
+      '--pages <choice>',
+      'pages of a PDF or frames of an animation: 1-3,7 or all, or a number of them, spread evenly: 8',
+    )
+    .option('--batch <number>', 'images in one question (default 30); longer documents are asked about in parts', count)
+    .option('--each', 'ask about each image by itself: one answer for each')
+    .option('--schema <file>', 'a JSON Schema that the answer must match')
+    .addOption(
+      new Option('--json', 'print JSON: the answer, its tokens and times; with --each one line for each image'),
+    )
+
+/** The commands of `oriel`. Each loads its code when it is called. */
+export function createProgram(): Command {
+  const program = new Command('oriel')
+    .description('Ask vision-language models about images.')
+    .version(version, '-v, --version', 'print the version')
+    .helpCommand(false)
+    .hook('preAction', async (_, command) => {
+      // The others log it.
+      if (!['list', 'pull', 'rm', 'show'].includes(command.name())) return
+      const { misspelt, misspeltText } = await import('../config.ts')
+      for (const variable of misspelt()) process.stderr.write(`${misspeltText(variable)}\n`)
+    })
+    .configureOutput({ outputError: (text, write) => write(text.replace(/^error: /, 'oriel: ')) })
+
+  program
+    .command('serve', { isDefault: true })
+    .description('start the HTTP server')
+    .option('--model <name...>', 'models to load at the start; other models are loaded when a request names them')
+    .addOption(projector)
+    .addOption(folder)
+    .addOption(gpu)
+    .option(
+      '--memory-budget <size>',
+      'memory for all models together, such as 8GB (default: four fifths of the free memory)',
+    )
+    .option('--host <address>', 'address to listen on (default 127.0.0.1)')
+    .option('--port <number>', 'port to listen on (default 8080)', port)
+    .option('--strict', 'refuse unknown parameters instead of listing them in a response header')
+    .allowExcessArguments()
+    .action(async (options, { args: [word] }: Command) => {
+      // `serve` is the default, so every unknown word arrives here.
+      if (word !== undefined) throw otherwise(word, program)
+      await (await import('./serve.ts')).serve(options)
+    })
+
+  asking(
+    program
+      .command('ask')
+      .description('ask about images, or chat about them')
+      .argument('[words...]', 'images, PDFs, folders, patterns, URLs, - for stdin; and the question, in quotes')
+      .addOption(model),
+  )
+    .addHelpText('after', askHelp)
+    .action(async (words: string[], options) => (await import('./ask.ts')).ask(words, options))
+
+  asking(
+    program
+      .command('run')
+      .description('download a model if necessary, and ask it or chat with it')
+      .argument('<model>', 'a name of `oriel list` or `oriel list --catalogue`, or as for `oriel pull`')
+      .argument('[words...]', 'as for `oriel ask`')
+      .option('--yes', 'download without a question'),
+  ).action(async (name: string, words: string[], options) => (await import('./run.ts')).run(name, words, options))
+
+  program
+    .command('list')
+    .alias('ls')
+    .description('list the models on this machine, and whether they fit')
+    .addOption(folder)
+    .option('--catalogue', 'list the well-known models that can be pulled')
+    .addOption(json)
+    .action(async (options) => (await import('./list.ts')).list(options))
+
+  program
+    .command('pull')
+    .description('download a model from Hugging Face')
+    .argument('<model>', 'a name of `oriel list --catalogue`, owner/repo, either with :QUANT, a URL, or a GGUF file')
+    .addOption(folder)
+    .option('--anyway', 'download it even if this version cannot run it')
+    .action(async (name: string, options) => (await import('./pull.ts')).pullModel(name, options))
+
+  program
+    .command('show')
+    .description('describe a model and its memory requirements')
+    .argument('<model>', 'a name that `oriel list` shows, or the path of a GGUF file')
+    .addOption(folder)
+    .addOption(projector)
+    .addOption(json)
+    .action(async (name: string, options) => (await import('./show.ts')).show(name, options))
+
+  program
+    .command('rm')
+    .description('remove a downloaded model')
+    .argument('<model>', 'a name that `oriel list` shows')
+    .addOption(folder)
+    .option('--yes', 'do not ask for confirmation')
+    .action(async (name: string, options) => (await import('./rm.ts')).remove(name, options))
+
+  program
+    .command('doctor')
+    .description('check this machine, and say how to cure what is wrong')
+    .addOption(folder)
+    .addOption(gpu)
+    .addOption(json)
+    .action(async (options) => (await import('./doctor.ts')).doctor(options))
+
+  program
+    .command('completion')
+    .description('print the completion of a shell: bash, zsh or fish')
+    .argument('<shell>', 'bash, zsh or fish')
+    .addHelpText('after', completionHelp)
+    .action(async (shell: string) => {
+      process.stdout.write((await import('./completion.ts')).completionOf(shell))
+    })
+
+  program
+    .command('complete', { hidden: true })
+    .argument('<line>', 'the line up to the cursor')
+    .action(async (line: string) => {
+      const candidates = await (await import('./completion.ts')).candidatesFor(line, program)
+      process.stdout.write(candidates.map((candidate) => `${candidate}\n`).join(''))
+    })
+
+  program
+    .command('version')
+    .description('print the version')
+    .action(() => void process.stdout.write(`${version}\n`))
+
+  program
+    .command('help')
+    .description('describe a command')
+    .argument('[command]')
+    .action((name?: string) => {
+      if (name === undefined) return program.outputHelp()
+      const found = program.commands.find((command) => [command.name(), ...command.aliases()].includes(name))
+      if (found === undefined) throw otherwise(name, program)
+      found.outputHelp()
+    })
+
+  return program
+}
+
+const askHelp = `
+What is a file, a folder or a URL is an image; the other word is the question. The order does not matter:
+  oriel ask photo.jpg "What is in this image?"
+  oriel ask "What differs?" before.png after.png
+  oriel ask --each --json 'scans/*.png' "What is the total?"
+  cat photo.jpg | oriel ask - "What is in this image?"
+  oriel ask photo.jpg                              without a question: a chat
+Each page of a PDF is an image:
+  oriel ask --pages 1-3,7 report.pdf "Summarise this."
+A document with more than 30 pages is asked about in parts. The answer to each part is printed under its page numbers,
+followed by an answer for the whole document.
+If a server runs here, it answers: its models stay loaded, so answers begin at once.`
+
+const completionHelp = `
+  bash: oriel completion bash > ~/.local/share/bash-completion/completions/oriel
+  zsh:  oriel completion zsh > "\${fpath[1]}/_oriel"
+  fish: oriel completion fish > ~/.config/fish/completions/oriel.fish`

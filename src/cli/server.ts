@@ -1,0 +1,187 @@
+import { createInterface } from 'node:readline'
+import { Readable } from 'node:stream'
+import { z } from 'zod'
+import type { Config } from '../config.ts'
+import { type ErrorKind, OrielError } from '../errors.ts'
+import { parseJson } from '../json.ts'
+import type { Answered, Question } from './question.ts'
+
+/** How long a server of this machine may take to say what it is, in ms. */
+const probeTimeout = 700
+/** The same for a server that a person names, in ms. */
+const namedTimeout = 5000
+
+const listSchema = z.object({
+  data: z.array(
+    z.object({
+      id: z.string(),
+      owned_by: z.literal('oriel'),
+      aliases: z.array(z.string()),
+      state: z.string(),
+    }),
+  ),
+})
+
+/** A server of Oriel that runs, here or elsewhere. */
+export interface RunningServer {
+  readonly url: string
+  readonly models: z.output<typeof listSchema>['data']
+  /** @throws OrielError what the server answers, or that it went away */
+  answer(model: string, question: Question): Promise<Answered>
+}
+
+/** The URL of the server that this machine would run, by its settings. */
+export function urlHere({ host, port }: Pick<Config['server'], 'host' | 'port'>): string {
+  const address = host === '0.0.0.0' ? '127.0.0.1' : host === '::' ? '::1' : host
+  return `http://${address.includes(':') ? `[${address}]` : address}:${port}`
+}
+
+/** The server that runs on this machine, if one does. */
+export const serverHere = (config: Config['server']): Promise<RunningServer | undefined> =>
+  config.port === 0 ? Promise.resolve(undefined) : find(urlHere(config), probeTimeout).catch(() => undefined)
+
+/** A server by its URL. @throws OrielError if there is none */
+export async function serverAt(url: string): Promise<RunningServer> {
+  const found = await find(originOf(url), namedTimeout).catch((cause: unknown) => {
+    throw unreachable(url, cause)
+  })
+  if (found === undefined) throw new OrielError('invalid', `${url} is not a server of Oriel.`)
+  return found
+}
+
+function originOf(url: string): string {
+  const text = /^https?:\/\//i.test(url) ? url : `http://${url}`
+  if (!URL.canParse(text)) throw new OrielError('invalid', `${url} is not the URL of a server.`)
+  return new URL(text).origin
+}
+
+const unreachable = (url: string, cause: unknown): OrielError =>
+  new OrielError('timeout', `No server answers at ${url}.`, { code: 'no_server', cause })
+
+async function find(url: string, timeoutMs: number): Promise<RunningServer | undefined> {
+  const response = await fetch(`${url}/v1/models`, { signal: AbortSignal.timeout(timeoutMs) })
+  const list = listSchema.safeParse(parseJson(await response.text()))
+  if (!list.success) return undefined
+  return { url, models: list.data.data, answer: (model, question) => answer(url, model, question) }
+}
+
+const chunkSchema = z.object({
+  error: z.unknown().optional(),
+  choices: z
+    .array(
+      z.object({
+        delta: z.object({ content: z.string().nullish(), reasoning_content: z.string().nullish() }),
+        finish_reason: z.string().nullish(),
+      }),
+    )
+    .default([]),
+  usage: z
+    .object({
+      prompt_tokens: z.number(),
+      completion_tokens: z.number(),
+      prompt_tokens_details: z.object({ cached_tokens: z.number(), images: z.array(z.number()) }),
+    })
+    .nullish(),
+})
+
+async function answer(
+  url: string,
+  model: string,
+  { messages, schema, signal, onText = () => {} }: Question,
+): Promise<Answered> {
+  const start = performance.now()
+  const body = {
+    model,
+    stream: true,
+    stream_options: { include_usage: true },
+    messages: messages.map(({ role, content }) => ({
+      role,
+      content:
+        typeof content === 'string'
+          ? content
+          : content.map((part) =>
+              part.type === 'text'
+                ? part
+                : { type: 'image_url', image_url: { url: String(part.image), detail: part.detail, pages: part.pages } },
+            ),
+    })),
+    response_format:
+      schema === undefined ? undefined : { type: 'json_schema', json_schema: { name: 'answer', schema, strict: true } },
+  }
+  const gone = (cause: unknown): OrielError =>
+    signal.aborted ? new OrielError('cancelled', 'The answer was stopped.') : unreachable(url, cause)
+  const response = await fetch(`${url}/v1/chat/completions`, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json' },
+    body: JSON.stringify(body),
+    signal,
+  }).catch((cause: unknown) => {
+    throw gone(cause)
+  })
+  if (!response.ok || response.body === null) throw await refusalOf(response)
+  const answered: Answered = {
+    ...{ model, text: '', reasoning: '', reason: 'stop' },
+    usage: { prompt: 0, cached: 0, images: [], completion: 0 },
+    timings: { firstText: 0, total: 0 },
+  }
+  try {
+    for await (const line of createInterface({ input: Readable.fromWeb(response.body), crlfDelay: Infinity })) {
+      if (!line.startsWith('data: {')) continue
+      const chunk = chunkSchema.parse(JSON.parse(line.slice('data: '.length)))
+      if (chunk.error !== undefined) throw errorIn(chunk, 'engine_failed')
+      for (const { delta, finish_reason } of chunk.choices) {
+        answered.timings.firstText ||= delta.content || delta.reasoning_content ? performance.now() - start : 0
+        if (delta.reasoning_content) onText(delta.reasoning_content, 'thought')
+        if (delta.content) onText(delta.content, 'text')
+        answered.reasoning += delta.reasoning_content ?? ''
+        answered.text += delta.content ?? ''
+        answered.reason = finish_reason ?? answered.reason
+      }
+      if (chunk.usage)
+        answered.usage = {
+          prompt: chunk.usage.prompt_tokens,
+          cached: chunk.usage.prompt_tokens_details.cached_tokens,
+          images: chunk.usage.prompt_tokens_details.images,
+          completion: chunk.usage.completion_tokens,
+        }
+    }
+  } catch (error) {
+    throw error instanceof OrielError ? error : gone(error)
+  }
+  answered.timings.total = performance.now() - start
+  return answered
+}
+
+const kinds: Readonly<Record<number, ErrorKind>> = {
+  401: 'unauthorized',
+  403: 'forbidden',
+  404: 'not_found',
+  408: 'timeout',
+  412: 'precondition_failed',
+  413: 'too_large',
+  415: 'unsupported_media',
+  422: 'unreadable_media',
+  429: 'rate_limited',
+  503: 'overloaded',
+}
+
+const refusalOf = async (response: Response): Promise<OrielError> =>
+  errorIn(
+    parseJson(await response.text().catch(() => '')),
+    kinds[response.status] ?? (response.status < 500 ? 'invalid' : 'internal'),
+  )
+
+const errorSchema = z.object({
+  error: z.object({ message: z.string(), param: z.string().nullish(), code: z.unknown().optional() }),
+})
+
+/** The error of a body in OpenAI's form. */
+function errorIn(body: unknown, kind: ErrorKind): OrielError {
+  const found = errorSchema.safeParse(body)
+  if (!found.success) return new OrielError(kind, 'The server refuses the request without saying why.')
+  const { message, param, code } = found.data.error
+  return new OrielError(kind, message, {
+    param: param ?? undefined,
+    code: typeof code === 'string' ? code : undefined,
+  })
+}

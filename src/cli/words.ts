@@ -1,0 +1,117 @@
+import { isUtf8 } from 'node:buffer'
+import { stat } from 'node:fs/promises'
+import path from 'node:path'
+import { buffer } from 'node:stream/consumers'
+import { fileURLToPath } from 'node:url'
+import { escapePath, glob, isDynamicPattern } from 'tinyglobby'
+import { OrielError } from '../errors.ts'
+
+/** An image, or a document with images, that a person named. */
+export interface Picture {
+  /** What the person called it. */
+  name: string
+  /** A path, a URL, or the bytes that stdin had. */
+  image: string | Uint8Array
+}
+
+export interface Words {
+  pictures: Picture[]
+  question: string | undefined
+}
+
+/** Files that a folder or a pattern means. A file that is named may have any name. */
+const endings = 'apng|avif|bmp|gif|heic|heif|jpe?g|pbm|pdf|pgm|png|pnm|ppm|tiff?|webp'
+const hasEnding = new RegExp(`\\.(${endings})$`, 'i')
+
+/**
+ * Sorts the words of a command into images and the question, which may come in any order.
+ * @param stdin read for the word `-`, and for a question that no word is if it is not a terminal
+ * @throws OrielError if a file is missing, or several words could be the question
+ */
+export async function sortWords(
+  words: readonly string[],
+  stdin: NodeJS.ReadableStream & { isTTY?: boolean },
+): Promise<Words> {
+  const pictures: Picture[] = []
+  const questions: string[] = []
+  const takeStdin = async (): Promise<void> => {
+    const bytes = await buffer(stdin)
+    if (bytes.length === 0) return
+    if (isText(bytes)) questions.push(bytes.toString('utf8').trim())
+    else pictures.push({ name: 'stdin', image: bytes })
+  }
+  for (const word of words) {
+    if (word === '-') await takeStdin()
+    else {
+      const found = await picturesOf(word)
+      if (found === undefined) questions.push(word)
+      else pictures.push(...found)
+    }
+  }
+  if (questions.length === 0 && !stdin.isTTY && !words.includes('-')) await takeStdin()
+  if (questions.length > 1) throw severalQuestions(questions, pictures)
+  return { pictures, question: questions[0] }
+}
+
+/** The images that a word means; undefined if it is none. @throws OrielError `not_found` for a name of a missing image */
+export async function picturesOf(word: string): Promise<Picture[] | undefined> {
+  if (/^(https?:\/\/|data:)\S+$/i.test(word)) return [{ name: word.slice(0, 200), image: word }]
+  const file = /^file:\/\//i.test(word) ? fileURLToPath(word) : word
+  const found = await stat(file).catch(() => null)
+  if (found?.isDirectory()) return within(word, `${escapePath(file.replace(/[\\/]+$/, ''))}/*`)
+  // A pipe such as <(...) of a shell is no regular file.
+  if (found !== null) return [{ name: word, image: file }]
+  if (isDynamicPattern(word)) {
+    const matches = await filesOf(word)
+    if (matches.length > 0) return matches
+  }
+  if (hasEnding.test(word) && !/\s/.test(word))
+    throw new OrielError('not_found', `There is no file ${word}.`, { code: 'file_not_found' })
+  return undefined
+}
+
+async function within(folder: string, pattern: string): Promise<Picture[]> {
+  const pictures = await filesOf(pattern)
+  if (pictures.length > 0) return pictures
+  throw new OrielError('not_found', `The folder ${folder} has no images.`, { code: 'file_not_found' })
+}
+
+/** The files of a pattern, as a person sorts them: page2 before page10. */
+async function filesOf(pattern: string): Promise<Picture[]> {
+  const files = await glob(process.platform === 'win32' ? pattern.replaceAll('\\', '/') : pattern, {
+    expandDirectories: false,
+    absolute: path.isAbsolute(pattern),
+    caseSensitiveMatch: process.platform === 'linux',
+  })
+  const order = new Intl.Collator(undefined, { numeric: true })
+  return files
+    .filter((file) => hasEnding.test(file))
+    .toSorted(order.compare)
+    .map((file) => ({ name: file, image: file }))
+}
+
+/** Bytes of images, as far as they are on this machine: of all together, or of the largest one. */
+export async function bytesOfAll(pictures: readonly Picture[], which: 'sum' | 'largest'): Promise<number> {
+  const sizes = await Promise.all(
+    pictures.map(async ({ image }) => {
+      if (typeof image !== 'string') return image.length
+      return stat(image).then(
+        ({ size }) => size,
+        () => 0,
+      )
+    }),
+  )
+  return which === 'sum' ? sizes.reduce((sum, size) => sum + size, 0) : Math.max(0, ...sizes)
+}
+
+/** Whether stdin has a question. PNM and SVG images are text, too. */
+const isText = (bytes: Buffer): boolean =>
+  isUtf8(bytes) && !bytes.includes(0) && !/^(P[1-7]\s|%PDF-|\s*<(\?xml|svg))/.test(bytes.toString('latin1', 0, 64))
+
+function severalQuestions(questions: readonly string[], pictures: readonly Picture[]): OrielError {
+  const files = pictures.map(({ name }) => name).join(' ') || 'photo.jpg'
+  const message = questions.some((one) => /\s/.test(one))
+    ? `There are ${questions.length} questions, and one is possible: ${questions.map((one) => JSON.stringify(one)).join(', ')}. What is no file or URL is the question.`
+    : `The question has ${questions.length} words. Put it in quotes: oriel ask ${files} ${JSON.stringify(questions.join(' '))}`
+  return new OrielError('invalid', message, { code: 'several_questions' })
+}

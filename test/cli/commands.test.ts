@@ -1,0 +1,157 @@
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { platform, tmpdir } from 'node:os'
+import path from 'node:path'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { oriel, root, run } from '../support/cli.ts'
+
+let folder: string
+beforeAll(async () => {
+  folder = await mkdtemp(path.join(tmpdir(), 'oriel-commands-'))
+})
+afterAll(() => rm(folder, { recursive: true }))
+
+const failing = async (args: string[], env: Record<string, string> = {}): Promise<string> => {
+  const { code, stdout, stderr } = await oriel(args, { env })
+  expect({ code, stdout }).toEqual({ code: 1, stdout: '' })
+  return stderr
+}
+
+describe('oriel', () => {
+  it.each([
+    [['lsit'], 'Did you mean list?'],
+    [['serv'], 'Did you mean serve?'],
+    [['chat'], 'Did you mean ask?'],
+    [['download', 'x'], 'Did you mean pull?'],
+    [['--port', '9000', 'lits'], 'Did you mean list?'],
+    [['help', 'lits'], 'Did you mean list?'],
+    [['serve', 'list'], 'The command comes first: oriel list.'],
+    [['examples/sample.png'], 'To ask about images: oriel ask examples/sample.png "What is in this image?"'],
+    [['What is this?'], 'To ask about images: oriel ask photo.jpg "What is this?"'],
+    [['frobnicate'], '`oriel help` lists the commands.'],
+    [['list', '--jsn'], 'Did you mean --json?'],
+  ])('explains an unknown word: %j', async (args, hint) => {
+    expect(await failing(args)).toContain(hint)
+  })
+
+  it('names settings that are misspelt, in each command', async () => {
+    const env = { ORIEL_PROT: '1', ORIEL_MODELS_DIRS: '/x' }
+    const { stderr } = await oriel(['list'], { env })
+    expect(stderr).toBe(
+      'ORIEL_PROT is not a setting and has no effect. Did you mean ORIEL_PORT?\nORIEL_MODELS_DIRS is not a setting and has no effect. Did you mean ORIEL_MODELS_DIR?\n',
+    )
+    expect((await oriel(['ask', 'Hello'], { env })).stderr).toContain('Did you mean ORIEL_PORT?')
+  })
+
+  it('prints JSON where it prints a table', async () => {
+    const { models } = JSON.parse((await oriel(['ls', '--json'])).stdout)
+    expect(models).toMatchObject([{ id: 'pocket', inputs: ['image'], context_tokens: 4096, fits: true }])
+    const all = JSON.parse((await oriel(['list', '--catalogue', '--json'])).stdout)
+    expect(all.models).toContainEqual(expect.objectContaining({ id: 'smolvlm-256m', runs: true, fits: true }))
+    const shown = JSON.parse((await oriel(['show', 'pocket', '--json'])).stdout)
+    expect(shown).toMatchObject({ name: 'pocket', context_tokens: 4096, downloaded: true })
+    expect(JSON.parse((await oriel(['show', 'smolvlm-256m', '--json'])).stdout)).toMatchObject({ downloaded: false })
+  })
+
+  it('says in a second that the hub cannot be reached', async () => {
+    expect(await failing(['pull', 'smolvlm-256m'], { HF_ENDPOINT: 'http://127.0.0.1:9' })).toMatch(
+      /oriel: 127\.0\.0\.1:9 cannot be reached: it refuses connections\. Connect this machine.*\n$/,
+    )
+  })
+
+  it('asks before `run` downloads a model', async () => {
+    expect(await failing(['run', 'smolvlm-256m', 'Hello'])).toContain('There is no terminal to confirm at: use --yes.')
+    expect(await failing(['run', 'gpt-5', 'Hello'])).toContain('There is no model gpt-5.')
+    expect((await oriel(['run', 'pocket', 'examples/sample.png', 'What is in this image?'])).stdout).toBe(
+      'A red circle on a white background.\n',
+    )
+  })
+})
+
+describe('oriel doctor', () => {
+  it('finds what is wrong, with a cure, and that pocket answers', async () => {
+    const file = path.join(folder, 'file')
+    await writeFile(file, '')
+    const env = { HF_ENDPOINT: 'http://127.0.0.1:9', HF_HOME: file, TMPDIR: file, TEMP: file, ORIEL_PROT: '1' }
+    const { code, stdout } = await oriel(['doctor', '--json'], { env })
+    expect(code).toBe(0)
+    const { checks } = JSON.parse(stdout) as { checks: { check: string; status: string; cure?: string }[] }
+    const statuses = Object.fromEntries(checks.map(({ check, status }) => [check, status]))
+    expect(statuses).toMatchObject({
+      ...{ version: 'ok', settings: 'warn', temporary: 'warn', models: 'ok', folders: 'warn', hub: 'warn' },
+      ...{ 'vision runtime': 'ok', answer: 'ok', server: 'ok' },
+    })
+    for (const { status, cure } of checks) expect(status === 'ok' || cure !== undefined).toBe(true)
+  })
+})
+
+describe('oriel completion', () => {
+  const complete = async (line: string): Promise<string[]> =>
+    (await oriel(['complete', line])).stdout.split('\n').slice(0, -1)
+
+  it('completes commands, flags, their values, and models', async () => {
+    expect(await complete('oriel l')).toEqual(['list'])
+    expect(await complete('oriel sh')).toEqual(['show'])
+    expect(await complete('oriel ask --sc')).toEqual(['--schema'])
+    expect(await complete('oriel serve --gpu v')).toEqual(['vulkan'])
+    expect(await complete('oriel ask --model po')).toEqual(['pocket'])
+    expect(await complete('oriel pull smolvlm-2')).toEqual(['smolvlm-256m'])
+    expect(await complete('oriel show po')).toEqual(['pocket'])
+    expect(await complete('oriel help pu')).toEqual(['pull'])
+    expect(await complete('oriel completion z')).toEqual(['zsh'])
+    // Files are the shell's.
+    expect(await complete('oriel ask exam')).toEqual([])
+  })
+
+  it.skipIf(platform() === 'win32')('works in bash', async () => {
+    const { stdout } = await run('bash', [
+      '-c',
+      `oriel() { '${process.execPath}' '${root}bin/oriel.js' "$@"; }; source <(oriel completion bash)
+       COMP_LINE='oriel pull smolvlm-2'; COMP_POINT=\${#COMP_LINE}; _oriel; echo "\${COMPREPLY[@]}"; complete -p oriel`,
+    ])
+    expect(stdout).toBe('smolvlm-256m\ncomplete -o bashdefault -o default -F _oriel oriel\n')
+  })
+})
+
+describe.skipIf(platform() === 'win32')('Ctrl-C', () => {
+  /** Signals all processes of a command, as a terminal does. */
+  async function interrupted(args: string[], after: RegExp) {
+    const child = spawn(process.execPath, [`${root}bin/oriel.js`, ...args], {
+      cwd: root,
+      detached: true,
+      env: { ...process.env, ORIEL_PORT: '9', ORIEL_LOG_LEVEL: 'warn' },
+    })
+    let [stdout, stderr] = ['', '']
+    child.stderr.on('data', (text) => {
+      stderr += text
+    })
+    child.stdout.on('data', (text) => {
+      stdout += text
+      if (after.test(stdout)) process.kill(-(child.pid ?? 0), 'SIGINT')
+    })
+    const [code] = await once(child, 'close')
+    return { code, stderr }
+  }
+
+  it('ends the server without a warning', async () => {
+    expect(await interrupted(['serve', '--port', '0'], /curl /)).toEqual({ code: 0, stderr: '' })
+  })
+
+  it('ends a question, with the status of programs that were interrupted', async () => {
+    const args = ['ask', '--each', ...Array<string>(200).fill('examples/sample.png'), 'What is in this image?']
+    expect(await interrupted(args, /red circle/)).toEqual({ code: 130, stderr: '' })
+  })
+})
+
+describe.skipIf(platform() !== 'linux')('a limit of the system', () => {
+  it.each([
+    ['ulimit -v 3000000', /^oriel: The limit of this shell for the address space .* `ulimit -v unlimited`.*\n$/],
+    ['ulimit -v 6000000', /^oriel: The limit of this shell for the address space .* `ulimit -v unlimited`.*\n$/],
+    ['ulimit -n 20', /^oriel: .* ulimit -n 4096\.\n$/],
+    ['ulimit -n 30', /^oriel: .* ulimit -n 4096\.\n$/],
+  ])('is named with its cure: %s', async (limit, message) => {
+    const { code, stderr } = await run('bash', ['-c', `${limit}; '${process.execPath}' bin/oriel.js serve --port 0`])
+    expect({ code, stderr }).toEqual({ code: 1, stderr: expect.stringMatching(message) })
+  })
+})
