@@ -80,7 +80,9 @@ function overflow({ cells, imageTokens }: PromptCells, contextTokens: number, ma
   const ofImages = imageTokens.reduce((sum, tokens) => sum + tokens, 0)
   const images = imageTokens.length === 1 ? '1 image' : `${imageTokens.length} images`
   const parts = imageTokens.length === 0 ? '' : ` (${cells.length - ofImages} of text and ${ofImages} of ${images})`
-  const answer = maxTokens === null ? '' : `, and the answer may have ${maxTokens}`
+  const space = contextTokens - cells.length
+  const answer =
+    maxTokens === null || space < 1 ? '' : `, and the answer may have ${maxTokens}; at most ${space} would fit`
   return tooLong(`This model's context holds ${contextTokens} tokens. The prompt has ${cells.length}${parts}${answer}.`)
 }
 

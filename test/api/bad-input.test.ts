@@ -63,7 +63,7 @@ describe('a request that is not valid', () => {
       () => chat({ messages: [{ role: 'robot', content: 'Hi' }] }),
       400,
       'messages[0].role',
-      /"system", .* or "tool"; found "robot"/,
+      /"system", .*"tool" or "function"; found "robot"/,
     ],
     [
       'content of a wrong type',
@@ -170,8 +170,8 @@ describe('a request that is not valid', () => {
       /must be "text", "json_object", "json_schema" or "grammar"; found "json"/,
     ],
     [
-      'functions, which tools has replaced',
-      () => chat({ functions: [{ name: 'add' }] }),
+      'functions beside tools, which have replaced them',
+      () => chat({ functions: [{ name: 'add' }], tools: [] }),
       400,
       'functions',
       /send tools/,

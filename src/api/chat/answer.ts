@@ -1,5 +1,5 @@
 import { z } from 'zod'
-import type { AnswerPiece, AnswerToken, Choice } from '../../deployments/index.ts'
+import type { AnswerPiece, AnswerToken, Choice, EndReason } from '../../deployments/index.ts'
 import type { RunningAnswer } from '../answering/answer.ts'
 import { collect, newCallId } from '../answering/collect.ts'
 import { chatLogprobs, chatWriter, legacyLogprobs, legacyWriter } from '../shapes/logprobs.ts'
@@ -16,6 +16,10 @@ import {
   withUsage,
 } from '../shapes/usage.ts'
 import type { ChatRequest } from './schema.ts'
+
+const functionCall = z.strictObject({ name: z.string(), arguments: z.string().describe('JSON.') })
+
+const chatReason = z.enum([...finishReason.options, 'function_call'])
 
 /** A whole answer. Optional fields appear if the request asks for them, or if the model calls or thinks. */
 export const chatCompletion = z.strictObject({
@@ -34,13 +38,14 @@ export const chatCompletion = z.strictObject({
             z.strictObject({
               id: z.string(),
               type: z.literal('function'),
-              function: z.strictObject({ name: z.string(), arguments: z.string().describe('JSON.') }),
+              function: functionCall,
             }),
           )
           .optional(),
+        function_call: functionCall.optional().describe('If the request has `functions`, instead of `tool_calls`.'),
       }),
       logprobs: z.union([chatLogprobs, legacyLogprobs]).nullable(),
-      finish_reason: finishReason,
+      finish_reason: chatReason,
       ...choiceExtras,
     }),
   ),
@@ -69,9 +74,10 @@ export const chatChunk = z.strictObject({
             }),
           )
           .optional(),
+        function_call: functionCall.partial({ name: true }).optional(),
       }),
       logprobs: z.union([chatLogprobs, legacyLogprobs]).nullable(),
-      finish_reason: finishReason.nullable(),
+      finish_reason: chatReason.nullable(),
       ...choiceExtras,
     }),
   ),
@@ -91,9 +97,9 @@ export async function completion(answer: RunningAnswer, body: ChatRequest) {
     ...headingOf(answer, { prefix: 'chatcmpl', object: 'chat.completion' }),
     choices: choices.map((choice, index) => ({
       index,
-      message: messageOf(choice),
+      message: messageOf(choice, body),
       logprobs: writerOf(body)(choice.tokens),
-      finish_reason: choice.reason,
+      finish_reason: reasonOf(choice, body),
       ...rawOutputOf(body, prompt, choice),
       ...tokenIdsOf(body, choice.tokens),
     })),
@@ -104,17 +110,26 @@ export async function completion(answer: RunningAnswer, body: ChatRequest) {
   return { body: whole, timings: tally.timings }
 }
 
-function messageOf({ text, reasoning, calls }: Choice): Completion['choices'][number]['message'] {
+function messageOf({ text, reasoning, calls }: Choice, body: ChatRequest): Completion['choices'][number]['message'] {
+  const [first] = calls
   return {
     role: 'assistant',
     content: text === '' && calls.length > 0 ? null : text,
     refusal: null,
     ...(reasoning === '' ? {} : { reasoning_content: reasoning }),
-    ...(calls.length === 0
+    ...(first === undefined
       ? {}
-      : { tool_calls: calls.map((call) => ({ id: newCallId(), type: 'function', function: call })) }),
+      : wantsFunctionCall(body)
+        ? { function_call: first }
+        : { tool_calls: calls.map((call) => ({ id: newCallId(), type: 'function', function: call })) }),
   }
 }
+
+/** Clients that send `functions` know no `tool_calls`. */
+const wantsFunctionCall = ({ functions }: ChatRequest): boolean => functions != null
+
+const reasonOf = ({ reason }: { reason: EndReason }, body: ChatRequest): z.output<typeof chatReason> =>
+  reason === 'tool_calls' && wantsFunctionCall(body) ? 'function_call' : reason
 
 /** A number asks for the format of completions, as Fireworks has it. */
 function writerOf({ logprobs }: ChatRequest): (tokens: readonly AnswerToken[]) => ChunkChoice['logprobs'] {
@@ -153,14 +168,14 @@ export async function* chunks(answer: RunningAnswer, body: ChatRequest): AsyncIt
   yield* withUsage<Chunk>(answer, body, { ...heading, choices: [] }, (event, choice) => {
     if (event.type === 'end') {
       const raw = rawOutputOf(body, answer.promptOf(event.choice), choice)
-      return chunk(event.choice, {}, null, { finish_reason: event.reason, ...raw })
+      return chunk(event.choice, {}, null, { finish_reason: reasonOf(event, body), ...raw })
     }
     if (event.pieces.length === 0 && event.tokens.length === 0) return undefined
-    return chunk(event.choice, deltaOf(event.pieces), event.tokens, tokenIdsOf(body, event.tokens))
+    return chunk(event.choice, deltaOf(event.pieces, body), event.tokens, tokenIdsOf(body, event.tokens))
   })
 }
 
-function deltaOf(pieces: readonly AnswerPiece[]): ChunkChoice['delta'] {
+function deltaOf(pieces: readonly AnswerPiece[], body: ChatRequest): ChunkChoice['delta'] {
   const textOf = (kind: 'text' | 'reasoning'): string =>
     pieces.map((piece) => (piece.kind === kind ? piece.text : '')).join('')
   const [content, reasoning] = [textOf('text'), textOf('reasoning')]
@@ -172,6 +187,17 @@ function deltaOf(pieces: readonly AnswerPiece[]): ChunkChoice['delta'] {
   return {
     ...(content === '' ? {} : { content }),
     ...(reasoning === '' ? {} : { reasoning_content: reasoning }),
-    ...(calls.length === 0 ? {} : { tool_calls: calls }),
+    ...(wantsFunctionCall(body) ? functionCallOf(pieces) : calls.length === 0 ? {} : { tool_calls: calls }),
   }
+}
+
+/** The older form has one call. */
+function functionCallOf(pieces: readonly AnswerPiece[]): Pick<ChunkChoice['delta'], 'function_call'> {
+  let call: { name?: string; arguments: string } | undefined
+  for (const piece of pieces) {
+    if (piece.kind === 'call' && piece.call === 0) call = { name: piece.name, arguments: '' }
+    if (piece.kind === 'arguments' && piece.call === 0)
+      call = { ...call, arguments: (call?.arguments ?? '') + piece.text }
+  }
+  return call === undefined ? {} : { function_call: call }
 }

@@ -10,7 +10,7 @@ import type { ChatRequest } from './schema.ts'
 /** A request of OpenAI's chats as an `AnswerRequest`. @throws OrielError `invalid` */
 export function readChat(body: ChatRequest, context: RequestContext): AnswerRequest {
   const attachments: Attachment[] = []
-  const messages = body.messages.map((message, turn) => readMessage(message, `messages[${turn}].content`, attachments))
+  const messages = body.messages.map((message, turn, all) => readMessage(message, turn, all[turn - 1], attachments))
   const { tools, calling } = readTools(body)
   const settings = settingsOf(body, context)
   refuseBoth(calling, settings, 'response_format')
@@ -36,18 +36,33 @@ export function readChat(body: ChatRequest, context: RequestContext): AnswerRequ
   }
 }
 
-function readMessage(message: ChatRequest['messages'][number], param: string, attachments: Attachment[]): ChatMessage {
-  const { role, content, name, reasoning_content, tool_calls, tool_call_id } = message
+type Message = ChatRequest['messages'][number]
+
+/** OpenAI's developer message is the system prompt of other models. */
+const roles: Partial<Record<Message['role'], string>> = { developer: 'system', function: 'tool' }
+
+/** @param before the message before it, whose `function_call` a message of the role `function` answers */
+function readMessage(
+  message: Message,
+  turn: number,
+  before: Message | undefined,
+  attachments: Attachment[],
+): ChatMessage {
+  const { role, content, name, reasoning_content, tool_calls, tool_call_id, function_call } = message
+  const calls = tool_calls?.map((call) => ({ id: call.id, ...call.function }))
+  const answered = role === 'function' && before?.function_call != null ? functionCallId(turn - 1) : undefined
   return {
-    // OpenAI's developer message is the system prompt of other models.
-    role: role === 'developer' ? 'system' : role,
-    content: content == null ? [] : readContent(content, param, attachments),
+    role: roles[role] ?? role,
+    content: content == null ? [] : readContent(content, `messages[${turn}].content`, attachments),
     name: name ?? undefined,
     reasoning: reasoning_content ?? undefined,
-    calls: tool_calls?.map((call) => ({ id: call.id, ...call.function })),
-    callId: tool_call_id ?? undefined,
+    calls: function_call == null ? calls : [...(calls ?? []), { id: functionCallId(turn), ...function_call }],
+    callId: tool_call_id ?? answered,
   }
 }
+
+/** Calls of the older form have no ids. */
+const functionCallId = (turn: number): string => `call_${turn}`
 
 /** Whether the answer continues the last message, by vLLM's two switches. */
 function continuesOf(

@@ -11,8 +11,8 @@ import {
   unsupportedPart,
 } from '../request/content.ts'
 import { parameters } from '../request/parameters.ts'
-import { callParameters, toolParameters } from '../request/tools.ts'
-import { optional, refusal } from '../request/validation.ts'
+import { callParameters, functionParameters, toolParameters } from '../request/tools.ts'
+import { optional } from '../request/validation.ts'
 
 /** OpenAI's form, or the bare URL that many clients send. */
 const imageUrl = z
@@ -61,12 +61,14 @@ const content = z.union([z.string(), z.array(contentPart).min(1)])
 
 const message = z
   .object({
-    role: z.enum(['system', 'developer', 'user', 'assistant', 'tool']),
+    // `function` and `function_call` are the older forms of `tool` and `tool_calls`.
+    role: z.enum(['system', 'developer', 'user', 'assistant', 'tool', 'function']),
     content: content.nullish(),
     name: z.string().nullish(),
     reasoning_content: z.string().nullish(),
     tool_calls: z.array(callParameters).nullish(),
     tool_call_id: z.string().nullish(),
+    function_call: callParameters.shape.function.nullish(),
   })
   .refine(({ role, content }) => role === 'assistant' || content != null, {
     path: ['content'],
@@ -78,6 +80,7 @@ export const chatRequest = z.looseObject({
   messages: z.array(message).min(1),
   ...parameters,
   ...toolParameters,
+  ...functionParameters,
   max_completion_tokens: optional(z.int().min(1), 'Same as max_tokens.'),
   logprobs: optional(
     z.union([z.boolean(), z.int().min(0).max(5)]),
@@ -106,8 +109,6 @@ export const chatRequest = z.looseObject({
     z.record(z.string(), z.union([z.string(), z.number(), z.boolean()])),
     "More variables for the model's chat template.",
   ),
-  functions: z.null({ error: 'is not supported: send tools instead' }).meta(refusal).optional(),
-  function_call: z.null({ error: 'is not supported: send tool_choice instead' }).meta(refusal).optional(),
 })
 
 export type ChatRequest = z.output<typeof chatRequest>

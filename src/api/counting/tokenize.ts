@@ -15,6 +15,8 @@ const chat = chatRequest.pick({
   tools: true,
   tool_choice: true,
   parallel_tool_calls: true,
+  functions: true,
+  function_call: true,
   reasoning_effort: true,
   enable_thinking: true,
   thinking: true,

@@ -40,5 +40,5 @@ export const anthropic: Dialect = {
   errors,
   marker: versionHeader,
   headers: (requestId) => ({ 'request-id': requestId }),
-  defaults: { overflow: 'truncate', completionTokens: null },
+  defaults: { overflow: 'truncate', completionTokens: null, requiresMaxTokens: true },
 }

@@ -33,6 +33,8 @@ interface Defaults {
   overflow: Settings['overflow']
   /** `max_tokens` of the completions protocol. null: to the end of the context. */
   completionTokens: number | null
+  /** Whether `max_tokens` of the messages protocol must be given. */
+  requiresMaxTokens?: boolean
 }
 
 export interface ErrorFormat<Body extends z.ZodObject = z.ZodObject> {

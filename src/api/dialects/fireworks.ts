@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import { accountModelEndpoint, accountModelsEndpoint } from '../models/accounts.ts'
 import { errorOf, openaiEndpoints, openaiError } from '../openai-protocols.ts'
 import type { Dialect, ErrorFormat } from './dialect.ts'
 
@@ -18,4 +19,11 @@ export const fireworks: Dialect = {
   endpoints: openaiEndpoints,
   errors,
   defaults: { overflow: 'truncate', completionTokens: null },
+}
+
+/** The part of Fireworks' control plane that its clients use to choose a model. */
+export const fireworksAccounts: Dialect = {
+  ...fireworks,
+  bases: ['/v1/accounts', '/inference/v1/accounts'],
+  endpoints: [accountModelsEndpoint, accountModelEndpoint],
 }

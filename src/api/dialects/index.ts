@@ -1,7 +1,7 @@
 import type { IncomingHttpHeaders } from 'node:http'
 import { anthropic } from './anthropic.ts'
 import type { Dialect } from './dialect.ts'
-import { fireworks } from './fireworks.ts'
+import { fireworks, fireworksAccounts } from './fireworks.ts'
 import { novita } from './novita.ts'
 import { ollama } from './ollama.ts'
 import { openai } from './openai.ts'
@@ -12,7 +12,9 @@ export const openaiDialects: readonly Dialect[] = [openai, fireworks, novita]
 /** All dialects that the server speaks. Anthropic's endpoints are below every base, as its clients and proxies expect. */
 export const dialects: readonly Dialect[] = [
   ...openaiDialects,
-  { ...anthropic, bases: openaiDialects.flatMap(({ bases }) => bases) },
+  { ...anthropic, bases: openaiDialects.filter((one) => one !== fireworks).flatMap(({ bases }) => bases) },
+  { ...anthropic, bases: fireworks.bases, defaults: { ...anthropic.defaults, requiresMaxTokens: false } },
+  fireworksAccounts,
   ollama,
 ]
 

@@ -143,9 +143,9 @@ const stopReasons = { stop: 'end_turn', length: 'max_tokens', tool_calls: 'tool_
 /** What only Anthropic's own models have. Its clients expect the fields. */
 const notHere = { stop_details: null, container: null }
 
-function endOf({ reason, stop, completionTokens }: BlocksEnd, maxTokens: number) {
+function endOf({ reason, stop, completionTokens }: BlocksEnd, maxTokens: MessagesRequest['max_tokens']) {
   // Fewer tokens than allowed were generated, because the context was full.
-  const isFull = reason === 'length' && completionTokens < maxTokens
+  const isFull = reason === 'length' && completionTokens < (maxTokens ?? Number.POSITIVE_INFINITY)
   const why = isFull ? 'model_context_window_exceeded' : stopReasons[reason]
   return { stop_reason: stop === null ? why : 'stop_sequence', stop_sequence: stop, ...notHere } as const
 }

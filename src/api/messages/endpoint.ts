@@ -1,4 +1,5 @@
 import { answerEndpoint, countEndpoint } from '../answer-route.ts'
+import { invalidValue } from '../request/validation.ts'
 import { namedFrame } from '../sse.ts'
 import { events, message, messageCount, messageEvent, whole } from './answer.ts'
 import { readMessages } from './read.ts'
@@ -11,7 +12,11 @@ export const messagesEndpoint = answerEndpoint({
   body: messagesRequest,
   answer: message,
   event: messageEvent,
-  read: (body, context) => [readMessages(body, context)],
+  read(body, context) {
+    if (body.max_tokens == null && context.dialect.defaults.requiresMaxTokens)
+      throw invalidValue('max_tokens', 'max_tokens must be a number; found nothing.')
+    return [readMessages(body, context)]
+  },
   whole,
   events,
   framing: ({ dialect, requestId }) => ({

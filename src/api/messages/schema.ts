@@ -110,7 +110,7 @@ export const countRequest = z.looseObject(prompt)
 
 export const messagesRequest = z.looseObject({
   ...prompt,
-  max_tokens: z.int().min(1),
+  max_tokens: z.int().min(1).nullish().describe('Required, except below `/inference/v1`.'),
   stop_sequences: z.array(z.string()).max(16).nullish(),
   stream: z.boolean().nullish(),
   temperature: z.number().min(0).max(1).nullish(),

@@ -83,7 +83,7 @@ function settingsOf(body: ChatRequest | GenerateRequest, context: RequestContext
     context.ignore('keep_alive', 'has no effect unless it is 0: the settings of the server decide it')
   for (const name of Object.keys(options ?? {}))
     if (!Object.hasOwn(known.shape, name))
-      context.ignore(`options.${encodeURIComponent(name.toWellFormed())}`, 'is not an option of this server')
+      context.ignore(`options.${name.slice(0, 60)}`, 'is not an option of this server')
   return {
     ...plainSettings,
     maxTokens: options?.num_predict != null && options.num_predict > 0 ? options.num_predict : null,

@@ -16,7 +16,7 @@ export function openapiDocument(dialects: readonly Dialect[], version: string): 
       path[endpoint.method.toLowerCase()] ??= operation(endpoint, dialect)
       paths[endpoint.path] = path
     }
-  const titles = new Intl.ListFormat('en').format(dialects.map(({ title }) => title))
+  const titles = new Intl.ListFormat('en').format(new Set(dialects.map(({ title }) => title)))
   return {
     openapi: '3.1.0',
     info: {
@@ -43,7 +43,7 @@ const shared = openaiDialects.flatMap((dialect) => dialect.bases)
 function serversOf({ path }: Endpoint, dialects: readonly Dialect[]): Record<string, unknown> {
   const own = dialects.filter(({ endpoints }) => endpoints.some((one) => one.path === path))
   const below = own.flatMap((dialect) => dialect.bases)
-  return below.join() === shared.join() ? {} : { servers: below.map(serverAt) }
+  return below.toSorted().join() === shared.toSorted().join() ? {} : { servers: below.map(serverAt) }
 }
 
 const serverAt = (base: string) => ({

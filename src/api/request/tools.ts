@@ -36,19 +36,35 @@ export const toolParameters = {
   parallel_tool_calls: optional(z.boolean(), 'Whether one answer may have several calls. Default: true.'),
 }
 
+/** What OpenAI had before tools, and older clients still send. */
+export const functionParameters = {
+  functions: optional(z.array(z.object(functionFields)).max(128), 'Older form of tools.'),
+  function_call: optional(
+    z.union([z.enum(['none', 'auto']), z.object({ name: z.string() })]),
+    'Older form of tool_choice: none, auto, or one function by name.',
+  ),
+}
+
 export const callParameters = z.object({
   id: z.string(),
   type: z.literal('function').optional(),
   function: z.object({ name: z.string(), arguments: z.string() }),
 })
 
-type ToolParameters = z.output<z.ZodObject<typeof toolParameters>>
+type ToolParameters = z.output<z.ZodObject<typeof toolParameters & typeof functionParameters>>
 
 /** The tools of a chat, and how they may be called. @throws OrielError `invalid` */
-export function readTools({ tools, tool_choice: choice, parallel_tool_calls: parallel }: ToolParameters): {
-  tools: CallableTool[]
-  calling: Calling
-} {
+export function readTools(body: ToolParameters): { tools: CallableTool[]; calling: Calling } {
+  const { tools, tool_choice: choice, parallel_tool_calls: parallel, functions, function_call: call } = body
+  if (functions != null) {
+    if (tools != null) throw invalidValue('functions', 'functions and tools are both present: send tools.')
+    const only = typeof call === 'object' && call !== null ? [call.name] : null
+    const mode = only === null ? (call as string | null | undefined) : 'required'
+    return chooseTools(functions, 'parameters', mode ?? 'auto', only, false, {
+      list: 'functions',
+      choice: 'function_call',
+    })
+  }
   const asked = typeof choice === 'object' && choice !== null ? choice : { type: choice ?? 'auto' }
   const only = 'allowed_tools' in asked ? asked.allowed_tools.tools : 'function' in asked ? [asked] : null
   const mode = 'allowed_tools' in asked ? asked.allowed_tools.mode : 'function' in asked ? 'required' : asked.type
@@ -67,6 +83,7 @@ export type GivenTool = Omit<z.output<typeof tool>['function'], 'strict'>
  * @param field path of the parameters within a tool, for errors
  * @param mode `auto`, `none`, or any of the names of a mode in which the model must call
  * @param only names of the tools that may be called; null: all
+ * @param words what the protocol calls them, for errors
  * @throws OrielError if `tool_choice` names a tool that is not present
  */
 export function chooseTools(
@@ -75,25 +92,27 @@ export function chooseTools(
   mode: string,
   only: readonly string[] | null,
   parallel: boolean | null | undefined,
+  words = { list: 'tools', choice: 'tool_choice' },
 ): { tools: CallableTool[]; calling: Calling } {
   const tools = (given ?? []).flatMap((tool, index) => {
     if (tool === undefined) return []
     const { name, description, parameters } = tool
-    const param = `tools[${index}].${field}`
+    const param = `${words.list}[${index}].${field}`
     return { name, description: description ?? undefined, parameters: parameters ?? noArguments, param }
   })
   const names = tools.map(({ name }) => name)
   const twice = names.find((name, index) => names.indexOf(name) !== index)
-  if (twice !== undefined) throw invalidValue('tools', `tools has two functions named ${JSON.stringify(twice)}.`)
+  if (twice !== undefined)
+    throw invalidValue(words.list, `${words.list} has two functions named ${JSON.stringify(twice)}.`)
   const missing = only?.find((name) => !names.includes(name))
   if (missing !== undefined)
     throw invalidValue(
-      'tool_choice',
-      `tool_choice names ${JSON.stringify(missing)}, which is not in tools; tools has ${list(names)}.`,
+      words.choice,
+      `${words.choice} names ${JSON.stringify(missing)}, which is not in ${words.list}; ${words.list} has ${list(names)}.`,
     )
   const called = mode === 'auto' || mode === 'none' ? mode : 'forced'
   if (called === 'forced' && tools.length === 0)
-    throw invalidValue('tool_choice', 'tool_choice requires a call, but there are no tools.')
+    throw invalidValue(words.choice, `${words.choice} requires a call, but there are no ${words.list}.`)
   const allowed = only === null ? tools : tools.filter(({ name }) => only.includes(name))
   return { tools: allowed, calling: { mode: called, parallel: parallel ?? true } }
 }
