@@ -179,8 +179,11 @@ export async function createOriel(settings: OrielSettings = {}, around: Surround
 
     async listen({ host = config.server.host, port = config.server.port, ...options } = {}) {
       // Engines load in processes of their own while this one reads the HTTP server's code.
-      const [{ createServer }] = await Promise.all([import('./api/index.ts'), oriel.load(undefined, options)])
-      const services = { deployments, clearCache: () => media.clearCache() }
+      const [{ createServer, memoryStore }] = await Promise.all([
+        import('./api/index.ts'),
+        oriel.load(undefined, options),
+      ])
+      const services = { deployments, clearCache: () => media.clearCache(), responses: memoryStore() }
       const server = createServer(services, config.server, log)
       await server.listen({ host, port }).catch((error: unknown) => {
         throw whyNotListening(error, host, port)

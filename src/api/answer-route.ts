@@ -23,7 +23,7 @@ interface Protocol<Body extends z.ZodObject, Answer extends z.ZodType> extends D
   body: Body
   answer: Answer
   /** One request for each prompt. @throws OrielError `invalid` */
-  read(body: z.output<Body>, context: RequestContext): AnswerRequest[]
+  read(body: z.output<Body>, context: RequestContext): AnswerRequest[] | Promise<AnswerRequest[]>
 }
 
 export interface CountProtocol<Body extends z.ZodObject, Answer extends z.ZodType> extends Protocol<Body, Answer> {
@@ -36,8 +36,12 @@ type StreamableBody = z.ZodObject<{ stream: z.ZodType<boolean | null | undefined
 export interface AnswerProtocol<Body extends StreamableBody, Answer extends z.ZodType, Event extends z.ZodType>
   extends Protocol<Body, Answer> {
   event: Event
-  whole(answer: RunningAnswer, body: z.output<Body>): Promise<{ body: z.output<Answer>; timings: Timings }>
-  events(answer: RunningAnswer, body: z.output<Body>): AsyncIterable<z.output<Event>>
+  whole(
+    answer: RunningAnswer,
+    body: z.output<Body>,
+    context: RequestContext,
+  ): Promise<{ body: z.output<Answer>; timings: Timings }>
+  events(answer: RunningAnswer, body: z.output<Body>, context: RequestContext): AsyncIterable<z.output<Event>>
   framing(context: RequestContext): Framing<z.output<Event>>
   /** What a request gets that wants no answer of the model, such as a count of its prompt. undefined: it wants one. */
   instead?(body: z.output<Body>, work: Work): Promise<z.output<Answer>> | undefined
@@ -70,7 +74,7 @@ export function countEndpoint<Body extends z.ZodObject, Answer extends z.ZodType
     ...protocol,
     method: 'POST',
     handler: (options) => async (request, reply) => {
-      const { parsed, requests, signal } = readRequest(protocol, options, request, reply)
+      const { parsed, requests, signal } = await readRequest(protocol, options, request, reply)
       return protocol.counted(parsed, await countPrompts(options.services, requests, signal))
     },
   }
@@ -83,7 +87,7 @@ function answering<Body extends StreamableBody, Answer extends z.ZodType, Event 
   const { services, log, record } = options
   return async (request: FastifyRequest, reply: FastifyReply): Promise<unknown> => {
     const arrived = performance.now()
-    const { parsed, context, requests, signal } = readRequest(protocol, options, request, reply)
+    const { parsed, context, requests, signal } = await readRequest(protocol, options, request, reply)
     const other = protocol.instead?.(parsed, { services, requests, signal })
     if (other !== undefined) return other
 
@@ -94,7 +98,7 @@ function answering<Body extends StreamableBody, Answer extends z.ZodType, Event 
     if (!parsed.stream) {
       const answer = await starting
       describeAnswer(reply, answer)
-      const { body, timings } = await protocol.whole(answer, parsed)
+      const { body, timings } = await protocol.whole(answer, parsed, context)
       describeTimings(reply, timings, answer.media, arrived)
       return body
     }
@@ -103,7 +107,7 @@ function answering<Body extends StreamableBody, Answer extends z.ZodType, Event 
     reply.hijack()
     for (const [name, value] of Object.entries(reply.getHeaders()))
       if (value !== undefined) reply.raw.setHeader(name, value)
-    const events = later(starting, (answer) => protocol.events(answer, parsed))
+    const events = later(starting, (answer) => protocol.events(answer, parsed, context))
     const failure = await sendEvents(reply.raw, events, protocol.framing(context), protocol.transport ?? sse)
     if (failure !== undefined) logError(toOrielError(failure), request.id, log)
     return reply
@@ -111,7 +115,7 @@ function answering<Body extends StreamableBody, Answer extends z.ZodType, Event 
 }
 
 /** @throws OrielError `invalid` */
-function readRequest<Body extends z.ZodObject, Answer extends z.ZodType>(
+async function readRequest<Body extends z.ZodObject, Answer extends z.ZodType>(
   { body, read }: Protocol<Body, Answer>,
   options: RouteOptions,
   request: FastifyRequest,
@@ -124,19 +128,22 @@ function readRequest<Body extends z.ZodObject, Answer extends z.ZodType>(
   for (const name of unknown) Reflect.deleteProperty(parsed, name)
   const ignored = [...unknown]
   const context = contextOf(request, options, ignored)
-  const client = clientOf(request)
-  const requests = read(parsed, context).map((read) => ({ ...read, client }))
+  const signal = whenClosed(reply)
+  const requests = (await read(parsed, context)).map((read) => ({ ...read, client: context.client }))
   describeIgnored(reply, ignored)
-  return { parsed, context, requests, signal: whenClosed(reply) }
+  return { parsed, context, requests, signal }
 }
 
 /** @param ignored receives what the request's reader ignores */
-function contextOf({ id, headers }: FastifyRequest, { dialect, strict }: RouteOptions, ignored: string[]) {
-  const isolation = headers['x-prompt-cache-isolation-key']
+function contextOf(request: FastifyRequest, { dialect, strict, services }: RouteOptions, ignored: string[]) {
+  const isolation = request.headers['x-prompt-cache-isolation-key']
   const context: RequestContext = {
     dialect,
     isolationKey: typeof isolation === 'string' ? isolation : '',
-    requestId: id,
+    requestId: request.id,
+    client: clientOf(request),
+    sent: request.body,
+    responses: services.responses,
     ignore(param, reason) {
       if (strict) throw invalidValue(param, `${param} ${reason}.`)
       ignored.push(param)

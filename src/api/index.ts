@@ -1,1 +1,2 @@
+export { memoryStore } from './responses/store.ts'
 export { createServer } from './server.ts'

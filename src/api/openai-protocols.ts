@@ -5,13 +5,13 @@ import { completionsEndpoint } from './completions/endpoint.ts'
 import { tokenizeEndpoint } from './counting/tokenize.ts'
 import type { Endpoint } from './dialects/dialect.ts'
 import { modelEndpoint, modelsEndpoint } from './models/models.ts'
-import { responsesEndpoint } from './responses/endpoint.ts'
+import { responsesEndpoints } from './responses/endpoint.ts'
 
 /** What the dialects that speak OpenAI's protocols have in common: endpoints, and the `error` of an error's body. */
 export const openaiEndpoints: readonly Endpoint[] = [
   chatEndpoint,
   completionsEndpoint,
-  responsesEndpoint,
+  ...responsesEndpoints,
   tokenizeEndpoint,
   modelsEndpoint,
   modelEndpoint,

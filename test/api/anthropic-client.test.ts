@@ -6,7 +6,7 @@ import { z } from 'zod'
 import type { message, messageEvent } from '../../src/api/messages/answer.ts'
 import type { anthropicModel, anthropicModels } from '../../src/api/models/anthropic.ts'
 import { createOriel } from '../../src/app.ts'
-import { scriptedBackend, startScripted } from '../support/scripted.ts'
+import { scriptedBackend, startTurns } from '../support/scripted.ts'
 import { startServer, type TestServer } from '../support/server.ts'
 
 const clientOf = (url: string) => new Anthropic({ baseURL: url, apiKey: 'none', maxRetries: 0 })
@@ -88,16 +88,8 @@ describe('Anthropic’s client, with any model', () => {
   })
 
   it('runs tools until the model answers', async () => {
-    const heard: string[] = []
-    const server = await startScripted(async function* ({ prompt }) {
-      heard.push(prompt.map((piece) => (piece.kind === 'text' ? piece.text : '')).join(''))
-      const call = '<tool_call>{"name": "get_weather", "arguments": {"city": "Paris"}}</tool_call>'
-      const text = heard.length === 1 ? call : 'Sunny.'
-      yield { type: 'prompt', promptTokens: 12, cachedTokens: 4, imageTokens: [] }
-      yield { type: 'text', choice: 0, text, tokens: [], generated: 1 }
-      yield { type: 'end', choice: 0, reason: 'stop', stop: null, completionTokens: 1 }
-      yield { type: 'done', timings: { queue: 1, encode: 0, prefill: 2, firstToken: 3, generation: 4 } }
-    })
+    const call = '<tool_call>{"name": "get_weather", "arguments": {"city": "Paris"}}</tool_call>'
+    const { url, prompts, close } = await startTurns([call, 'Sunny.'])
     const weather = betaZodTool({
       name: 'get_weather',
       description: 'The weather in a city',
@@ -106,17 +98,17 @@ describe('Anthropic’s client, with any model', () => {
     })
     const question = { model: 'scripted', max_tokens: 50, tools: [weather] }
     const messages = [{ role: 'user' as const, content: 'How is the weather?' }]
-    const last = await clientOf(server.url).beta.messages.toolRunner({ ...question, messages })
+    const last = await clientOf(url).beta.messages.toolRunner({ ...question, messages })
     expect(last.content).toMatchObject([{ type: 'text', text: 'Sunny.' }])
-    expect(heard.at(-1)).toContain('sunny in Paris')
-    await server.close()
+    expect(prompts.at(-1)).toContain('sunny in Paris')
+    await close()
   })
 
   it('pages through models, forwards and backwards', async () => {
     const names = ['a', 'b', 'c', 'd', 'e']
     const all = names.map((id) => ({ ...scriptedBackend(async function* () {}).info, id, aliases: [] }))
     const backends = all.map((info) => ({ ...scriptedBackend(async function* () {}), info }))
-    const oriel = await createOriel({ model: [], logLevel: 'silent', server: { port: 0 } }, { env: {}, backends })
+    const oriel = await createOriel({ model: [], logLevel: 'silent', server: { port: 0 } }, { backends })
     const { models } = clientOf((await oriel.listen()).url)
     const ids = async (pages: AsyncIterable<{ id: string }>): Promise<string[]> => {
       const found: string[] = []

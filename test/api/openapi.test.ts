@@ -11,7 +11,8 @@ import { anthropicModels } from '../../src/api/models/anthropic.ts'
 import { model, modelList } from '../../src/api/models/models.ts'
 import { chatAnswer, generateAnswer } from '../../src/api/ollama/answer.ts'
 import { psList, shownModel, tagList } from '../../src/api/ollama/models.ts'
-import { response, responseEvent } from '../../src/api/responses/answer.ts'
+import { inputTokens } from '../../src/api/responses/endpoint.ts'
+import { response, responseEvent } from '../../src/api/responses/response.ts'
 import { backends } from '../support/backends.ts'
 import { fromSchema, type Schema } from '../support/from-schema.ts'
 import { eventsOf, postJson } from '../support/http.ts'
@@ -82,6 +83,9 @@ describe.each(backends)('the OpenAPI document of a server with the model $model'
       '/pull',
       '/push',
       '/responses',
+      '/responses/input_tokens',
+      '/responses/{response_id}',
+      '/responses/{response_id}/input_items',
       '/show',
       '/tags',
       '/tokenize',
@@ -91,7 +95,7 @@ describe.each(backends)('the OpenAPI document of a server with the model $model'
     ])
     expect(JSON.stringify(document)).not.toMatch(/x-refused|9007199254740991/)
     const requests = operations.map(({ requestBody }) => JSON.stringify(requestBody ?? null))
-    expect(requests.filter((schema) => schema.includes('previous_response_id'))).toEqual([])
+    expect(requests.filter((schema) => schema.includes('"conversation"'))).toEqual([])
   })
 
   it('describes the answers of the server', async () => {
@@ -147,6 +151,11 @@ describe.each(backends)('the OpenAPI document of a server with the model $model'
     await holds('/messages', messageEvent, { ...called, tool_choice: { type: 'any' }, stream: true })
     const calling = { input: 'Hi', tools: [{ type: 'function', name: 'now' }], tool_choice: 'required' }
     await holds('/responses', responseEvent, { ...calling, stream: true })
+    const custom = [{ type: 'custom', name: 'note' }, { type: 'web_search' }]
+    await holds('/responses', response, { ...calling, tools: custom, include: ['reasoning.encrypted_content'] })
+    await holds('/responses', responseEvent, { ...calling, tools: custom, stream: true })
+    await holds('/responses', responseEvent, { input: 'Hi', top_logprobs: 1, stream: true })
+    await holds('/responses/input_tokens', inputTokens, { input: 'Hi' })
     await holds('/messages/count_tokens', messageCount, { messages: [{ role: 'user', content: 'Hi' }] })
     await holds('/tokenize', tokenization, { messages })
     await holds('/models', modelList)

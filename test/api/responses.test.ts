@@ -1,5 +1,7 @@
 import OpenAI from 'openai'
+import { zodTextFormat } from 'openai/helpers/zod'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { z } from 'zod'
 import { OrielError } from '../../src/errors.ts'
 import { postJson } from '../support/http.ts'
 import { dataUrl, shape } from '../support/images.ts'
@@ -152,6 +154,41 @@ describe('responses of the built-in model', () => {
     expect(most.usage?.input_tokens).toBeGreaterThan(3072)
   })
 
+  it('hold the log probabilities of their text, whole and in a stream', async () => {
+    const include = ['message.output_text.logprobs' as const]
+    const request = { ...asked(), include, top_logprobs: 2 }
+    const textOf = ({ output: [item] }: OpenAI.Responses.Response) => {
+      const part = item?.type === 'message' ? item.content[0] : undefined
+      return part?.type === 'output_text' ? part : undefined
+    }
+    const whole = textOf(await client.responses.create(request))
+    expect(whole?.logprobs?.map(({ token }) => token).join('')).toBe(whole?.text)
+    expect(whole?.logprobs?.every(({ logprob, top_logprobs }) => logprob <= 0 && top_logprobs.length === 2)).toBe(true)
+    const stream = client.responses.stream(request)
+    const tokens: string[] = []
+    for await (const event of stream)
+      if (event.type === 'response.output_text.delta') tokens.push(...event.logprobs.map(({ token }) => token))
+    expect(tokens.join('')).toBe(whole?.text)
+    const last = textOf(await stream.finalResponse())
+    expect(last?.logprobs?.map(({ token }) => token)).toEqual(tokens)
+    expect(textOf(await client.responses.create(asked()))?.logprobs).toEqual([])
+  })
+
+  it('are counted without an answer', async () => {
+    const more = { instructions: 'Be brief.', input: 'Hello', tools: [{ ...odd, strict: null }] as never }
+    const { usage } = await client.responses.create({ model: 'pocket', ...more, tool_choice: 'none' })
+    expect(await client.responses.inputTokens.count({ model: 'pocket', ...more, tool_choice: 'none' })).toEqual({
+      object: 'response.input_tokens',
+      input_tokens: usage?.input_tokens,
+    })
+  })
+
+  it('are parsed by the schemas of clients', async () => {
+    const colour = z.object({ colour: z.enum(['red', 'blue']) })
+    const { output_parsed } = await client.responses.parse({ ...asked(), text: { format: zodTextFormat(colour, 'c') } })
+    colour.parse(output_parsed)
+  })
+
   it('accept files', async () => {
     const response = await client.responses.create({
       ...asked(),
@@ -166,13 +203,34 @@ describe('responses of the built-in model', () => {
       { input: [{ role: 'user', content: [{ type: 'input_image', image_url: 'data:,' }] }] },
       'input[0].content[0].image_url',
     ],
-    ['a previous_response_id', { input: 'Hi', previous_response_id: 'resp_1' }, 'previous_response_id'],
+    [
+      'a previous response that is not stored',
+      { input: 'Hi', previous_response_id: 'resp_1' },
+      'previous_response_id',
+      'The previous response was not found.',
+    ],
+    ['a conversation', { input: 'Hi', conversation: 'conv_1' }, 'conversation', 'with previous_response_id'],
+    ['a stored prompt', { input: 'Hi', prompt: { id: 'pmpt_1' } }, 'prompt', 'stores no prompts'],
     [
       'a stored file',
       { input: [{ role: 'user', content: [{ type: 'input_file', file_id: 'file_1' }] }] },
       'input[0].content[0].file_data',
     ],
-    ['a built-in tool', { input: 'Hi', tools: [{ type: 'web_search' }] }, 'tools[0].type'],
+    ['an unknown tool', { input: 'Hi', tools: [{ type: 'search' }] }, 'tools[0].type', 'such as "web_search"; found'],
+    [
+      'a required call of tools that cannot be offered',
+      { input: 'Hi', tools: [{ type: 'web_search' }], tool_choice: 'required' },
+      'tool_choice',
+      'there are no tools',
+    ],
+    [
+      'a choice of a tool that cannot be offered',
+      { input: 'Hi', tools: [{ type: 'web_search' }], tool_choice: { type: 'web_search' } },
+      'tool_choice.type',
+      'must be "function", "custom" or "allowed_tools"; found',
+    ],
+    ['more alternatives than 20', { input: 'Hi', top_logprobs: 21 }, 'top_logprobs', 'at most 20'],
+    ['a penalty above 2', { input: 'Hi', presence_penalty: 3 }, 'presence_penalty', 'at most 2'],
     ['a background response', { input: 'Hi', background: true }, 'background'],
     [
       'a call whose arguments are not a string',
@@ -182,9 +240,9 @@ describe('responses of the built-in model', () => {
     ],
     [
       'an item of an unknown kind',
-      { input: [{ role: 'user', content: 'Hi' }, { type: 'computer_call' }] },
+      { input: [{ role: 'user', content: 'Hi' }, { type: 'video_call' }] },
       'input[1].type',
-      'must be "message", "function_call", "function_call_output" or "reasoning"; found "computer_call"',
+      'must be "message", "function_call", "function_call_output", "custom_tool_call", "custom_tool_call_output", "reasoning" or "item_reference"; found',
     ],
     ['a message without a role', { input: [{ content: 'Hi' }] }, 'input[0].role', 'must be "user", "assistant"'],
     ['an item that is not an object', { input: [5] }, 'input[0]', 'must be an object; found 5'],
@@ -284,6 +342,90 @@ describe('responses of any model', () => {
     expect(promptText()).toMatch(
       /system\nBe brief\.[\s\S]*user\nHow is[\s\S]*assistant\n\n<tool_call>\n\{"name":"get_weather"[\s\S]*<tool_response>\nsunny/,
     )
+  })
+
+  it('offer custom tools and those of namespaces as functions, leave out those of OpenAI, and say so', async () => {
+    const { openai, promptText } = await client(['Hm.'])
+    const grammar = { type: 'grammar', syntax: 'lark', definition: 'start: "begin"' } as const
+    const lookUp = { type: 'function', name: 'look_up', parameters: { type: 'object' }, strict: false } as const
+    const tools: OpenAI.Responses.Tool[] = [
+      { type: 'web_search' },
+      { type: 'custom', name: 'apply_patch', description: 'Edits files.', format: grammar },
+      { type: 'local_shell' },
+      ...body.tools,
+      { type: 'namespace', name: 'mcp__docs', description: 'Documents.', tools: [lookUp] },
+      { type: 'mcp', server_label: 'a', server_url: 'https://a' },
+    ]
+    const { data, response } = await openai.responses.create({ ...body, tools }).withResponse()
+    expect(response.headers.get('x-oriel-ignored-parameters')).toBe('tools[0], tools[2], tools[5], tools[1].format')
+    expect(data.tools).toEqual([
+      { type: 'custom', name: 'apply_patch', description: 'Edits files.', format: grammar },
+      { ...body.tools[0], description: null },
+      { ...tools[4], tools: [{ ...lookUp, description: null }] },
+    ])
+    expect([...promptText().matchAll(/"function":\{"name":"(\w+)"/g)].map(([, name]) => name)).toEqual([
+      'apply_patch',
+      'get_weather',
+      'mcp__docs__look_up',
+    ])
+    expect(promptText()).toContain('Its input follows this lark grammar')
+  })
+
+  it('call custom tools and those of namespaces in their own form', async () => {
+    const call = (name: string, args: object) => `<tool_call>${JSON.stringify({ name, arguments: args })}</tool_call>`
+    const patch = '*** Begin Patch\n"é"'
+    const { openai } = await client([
+      ...(call('apply_patch', { input: patch }) + call('mcp__docs__look_up', { word: 'a' })),
+    ])
+    const lookUp = { type: 'function', name: 'look_up', parameters: { type: 'object' }, strict: false } as const
+    const tools: OpenAI.Responses.Tool[] = [
+      { type: 'custom', name: 'apply_patch' },
+      { type: 'namespace', name: 'mcp__docs', description: '', tools: [lookUp] },
+    ]
+    const made = [
+      { type: 'custom_tool_call', name: 'apply_patch', input: patch, call_id: expect.stringMatching(/^call_/) },
+      { type: 'function_call', name: 'look_up', namespace: 'mcp__docs', arguments: '{"word":"a"}' },
+    ]
+    expect((await openai.responses.create({ ...body, tools })).output).toMatchObject(made)
+    const stream = openai.responses.stream({ ...body, tools })
+    const inputs: string[] = []
+    for await (const event of stream) {
+      if (event.type === 'response.custom_tool_call_input.delta') inputs.push(event.delta)
+      if (event.type === 'response.custom_tool_call_input.done') inputs.push(event.input)
+    }
+    expect(inputs).toEqual([patch, patch])
+    expect((await stream.finalResponse()).output).toMatchObject(made)
+  })
+
+  it('give thoughts to clients that send them back sealed', async () => {
+    const { openai, promptText } = await client(['<think>Hm.</think>Yes.'])
+    const { output } = await openai.responses.create({ ...body, include: ['reasoning.encrypted_content'] })
+    const [thought, message] = output
+    const seal = thought?.type === 'reasoning' ? thought.encrypted_content : undefined
+    expect(seal).toEqual(expect.any(String))
+    const again = await client(['Sunny.'])
+    const sealed: OpenAI.Responses.ResponseReasoningItem = {
+      type: 'reasoning',
+      id: 'rs_1',
+      summary: [],
+      encrypted_content: String(seal),
+    }
+    const foreign = { ...sealed, encrypted_content: 'gAAAAAB' }
+    const question = { role: 'user', content: 'Why?' } as const
+    const say = { role: 'assistant', content: 'Yes.' } as const
+    await again.openai.responses.create({ ...body, input: [question, sealed, say, question, foreign, say, question] })
+    expect(promptText()).not.toContain('Hm.')
+    expect(message?.type).toBe('message')
+    expect(again.promptText()).not.toContain('gAAAAAB')
+  })
+
+  it('leave out what tools of OpenAI did in earlier turns, and say so', async () => {
+    const { openai, promptText } = await client(['Hm.'])
+    const search = { type: 'web_search_call', id: 'ws_1', status: 'completed', action: { type: 'search', query: 'a' } }
+    const input = [{ role: 'user', content: 'Hi' }, search, { role: 'user', content: 'Why?' }] as never
+    const { response } = await openai.responses.create({ ...body, input }).withResponse()
+    expect(response.headers.get('x-oriel-ignored-parameters')).toBe('input[1]')
+    expect(promptText()).toContain('Why?')
   })
 
   it('end a stream that fails with an error event', async () => {

@@ -27,6 +27,7 @@ const examples = [...`${readme}\n${page}`.matchAll(/^```(bash|js)\n([\s\S]*?)^``
 
 /** The output of an example, by a pattern of its code. The first match applies. */
 const outputs: [code: RegExp, output: RegExp][] = [
+  [/input_tokens/, /^\{"object":"response\.input_tokens",.*"object":"list".*"text":"Hello".*"deleted":true\}$/s],
   [/count_tokens/, /^\{"input_tokens":\d+\}$/],
   [/\/api\/chat/, /"content":"A red circle on a white background\."\},"done":true,"done_reason":"stop"/],
   [/\/tokenize/, /"count":56,.*"type":"image","param":"messages\[0\]\.content\[1\]\.image_url","tokens":42,/],

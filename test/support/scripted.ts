@@ -130,6 +130,22 @@ export function startScripted(
   return serveBackend(scriptedBackend(script, { longestEdge: vision ? 100 : null, ...model }), { strict })
 }
 
+const textOf = ({ prompt }: GenerateRequest): string =>
+  prompt.map((piece) => (piece.kind === 'text' ? piece.text : '')).join('')
+
+/** A server whose engine answers each request with the next of these texts. `prompts` are what it was asked. */
+export async function startTurns(answers: readonly string[]) {
+  const prompts: string[] = []
+  const server = await startScripted(async function* (request) {
+    const answer = answers[prompts.length] ?? ''
+    prompts.push(textOf(request))
+    yield promptEvent
+    for (const [before, word] of answer.split(/(?<= )/).entries()) yield textEvent(word, before + 1)
+    yield* endEvents(answer.length)
+  })
+  return { ...server, prompts }
+}
+
 /** A server whose engine answers with these words. @param failure ends the answer after the words */
 export async function startWords(words: readonly string[], failure?: Error) {
   const asked: GenerateRequest[] = []
@@ -140,6 +156,6 @@ export async function startWords(words: readonly string[], failure?: Error) {
     if (failure !== undefined) throw failure
     yield* endEvents(words.length)
   })
-  const promptText = () => (asked[0]?.prompt ?? []).map((piece) => (piece.kind === 'text' ? piece.text : '')).join('')
+  const promptText = () => (asked[0] === undefined ? '' : textOf(asked[0]))
   return { ...server, promptText }
 }

@@ -12,12 +12,15 @@ import type {
   Tally,
 } from '../../deployments/index.ts'
 import { changingErrors, OrielError } from '../../errors.ts'
+import type { ResponseStore } from '../responses/store.ts'
 import type { AnswerRequest, ClientRequest } from './request.ts'
 
 export interface AnswerServices {
   deployments: Deployments
   /** Removes all fetched files from the cache. */
   clearCache(): Promise<void>
+  /** What requests of the Responses API may continue. */
+  responses: ResponseStore
 }
 
 /** An answer that has begun. Dialects give it their own shape. */

@@ -1,6 +1,7 @@
-import type { AnswerEvent, Tally } from '../../deployments/index.ts'
+import type { AnswerEvent, AnswerToken, Tally } from '../../deployments/index.ts'
 import type { RunningAnswer } from './answer.ts'
 import { newCallId } from './collect.ts'
+import { WaitingTokens } from './waiting-tokens.ts'
 
 /** A part of an answer of one kind. A call's text is its arguments. */
 export interface Block {
@@ -9,13 +10,15 @@ export interface Block {
   /** Of a call. */
   id: string
   name: string
+  /** Of a text, if the request asks for log probabilities. */
+  tokens: AnswerToken[]
   /** Whether it was not cut off. */
   complete: boolean
 }
 
 export type BlockEvent =
   | { type: 'open'; index: number; block: Block }
-  | { type: 'delta'; index: number; block: Block; text: string }
+  | { type: 'delta'; index: number; block: Block; text: string; tokens: readonly AnswerToken[] }
   | { type: 'close'; index: number; block: Block }
   | BlocksEnd
 
@@ -26,6 +29,7 @@ export async function* blocksOf({ events }: RunningAnswer): AsyncIterable<BlockE
   let index = 0
   let open: Block | undefined
   let end: Omit<BlocksEnd, 'timings'> | undefined
+  const waiting = new WaitingTokens()
   for await (const event of events) {
     if (event.type === 'done') {
       if (end !== undefined) yield { ...end, timings: event.tally.timings }
@@ -36,6 +40,7 @@ export async function* blocksOf({ events }: RunningAnswer): AsyncIterable<BlockE
       end = event
       continue
     }
+    waiting.add(event.tokens)
     for (const piece of event.pieces) {
       const kind = piece.kind === 'arguments' ? 'call' : piece.kind
       if (open !== undefined && (open.kind !== kind || piece.kind === 'call')) {
@@ -45,12 +50,16 @@ export async function* blocksOf({ events }: RunningAnswer): AsyncIterable<BlockE
       }
       if (open === undefined) {
         const call = piece.kind === 'call' ? { id: newCallId(), name: piece.name } : { id: '', name: '' }
-        open = { kind, text: '', complete: false, ...call }
+        open = { kind, text: '', tokens: [], complete: false, ...call }
         yield { type: 'open', index, block: open }
       }
       if (piece.kind === 'call') continue
       open.text += piece.text
-      yield { type: 'delta', index, block: open, text: piece.text }
+      // Arguments may be written otherwise than the model did, and thoughts are only passed over.
+      const passed = kind === 'call' ? [] : waiting.take(piece.text)
+      const tokens = kind === 'text' ? passed : []
+      open.tokens.push(...tokens)
+      yield { type: 'delta', index, block: open, text: piece.text, tokens }
     }
   }
 }

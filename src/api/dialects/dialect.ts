@@ -4,6 +4,7 @@ import type { Settings } from '../../deployments/index.ts'
 import type { ErrorKind, OrielError } from '../../errors.ts'
 import type { Logger } from '../../log.ts'
 import type { AnswerAccount, AnswerServices } from '../answering/answer.ts'
+import type { ResponseStore } from '../responses/store.ts'
 
 /**
  * The API of one provider, as its clients know it. A dialect adds what is its own (URLs, errors, headers, defaults) to
@@ -89,6 +90,11 @@ export interface RequestContext {
   /** The header `x-prompt-cache-isolation-key`: cached prompts are shared within one key. */
   isolationKey: string
   requestId: string
+  /** Who sends it, by `clientOf`. */
+  client: string
+  /** The body as it was sent. Its schema has checked it, and made something else of some parts. */
+  sent: unknown
+  responses: ResponseStore
   /**
    * Notes a part of the request that has no effect, which a header of the response names.
    * @param reason a predicate: `is not offered to the model`

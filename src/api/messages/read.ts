@@ -24,7 +24,6 @@ export function readMessages(body: CountRequest & Partial<MessagesRequest>, cont
   const { tool_choice: choice } = body
   const { tools, calling } = chooseTools(
     readTools(body.tools, context),
-    'input_schema',
     choice?.type ?? 'auto',
     choice?.type === 'tool' ? [choice.name ?? ''] : null,
     !choice?.disable_parallel_tool_use,

@@ -15,7 +15,7 @@ const ownTool = z.object({
 
 /** A tool that Anthropic defines, by its name and date: `bash_20250124`. */
 const definedTool = z.looseObject({
-  type: z.string().regex(/^[a-z0-9_]+_\d{8}$|^mcp_toolset$/, {
+  type: z.string().regex(/^[a-z0-9_]{1,64}_\d{8}$|^mcp_toolset$/, {
     error: 'must be "custom", or one of the tools that Anthropic defines, such as "bash_20250124"',
   }),
   name: name.optional(),
@@ -29,21 +29,19 @@ type RequestTool = z.output<typeof tool>
  * The functions that the model is offered: the client's own, and the tools of Anthropic that the client runs.
  * Those that Anthropic's servers run cannot be offered.
  */
-export const readTools = (
-  tools: readonly RequestTool[] | null | undefined,
-  context: RequestContext,
-): (GivenTool | undefined)[] =>
-  (tools ?? []).map((tool, index) => {
-    const function_ = isOwn(tool) ? { ...tool, parameters: tool.input_schema } : functionOf(tool)
-    if (function_ === undefined)
-      context.ignore(`tools[${index}]`, `is ${JSON.stringify(tool.type)}, which this server cannot offer to a model`)
-    return function_
+export const readTools = (tools: readonly RequestTool[] | null | undefined, context: RequestContext): GivenTool[] =>
+  (tools ?? []).flatMap((tool, index) => {
+    const place = `tools[${index}]`
+    const offered = isOwn(tool) ? { ...tool, parameters: tool.input_schema } : functionOf(tool)
+    if (offered !== undefined) return { ...offered, param: `${place}.input_schema` }
+    context.ignore(place, `is ${JSON.stringify(tool.type)}, which this server cannot offer to a model`)
+    return []
   })
 
 const isOwn = (tool: RequestTool): tool is z.output<typeof ownTool> => tool.type == null || tool.type === 'custom'
 
 /** Claude knows these tools by training. Other models are told what Anthropic documents about them. */
-function functionOf({ type, name }: z.output<typeof definedTool>): GivenTool | undefined {
+function functionOf({ type, name }: z.output<typeof definedTool>): Omit<GivenTool, 'param'> | undefined {
   const [, family = '', version = ''] = /^(\w+)_(\d{8})$/.exec(type) ?? []
   switch (family) {
     case 'bash':

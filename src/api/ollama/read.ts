@@ -12,19 +12,18 @@ import { readCompletions } from '../completions/read.ts'
 import type { RequestContext } from '../dialects/dialect.ts'
 import { text } from '../request/content.ts'
 import { topLogprobsOf } from '../request/parameters.ts'
-import { chooseTools } from '../request/tools.ts'
+import { chooseTools, functionsOf } from '../request/tools.ts'
 import { type ChatRequest, type GenerateRequest, options as known, withoutTag } from './schema.ts'
 
 /** A request of Ollama's chats. @throws OrielError `invalid` */
 export function readChat(body: ChatRequest, context: RequestContext): AnswerRequest {
   const attachments: Attachment[] = []
   const messages = readMessages(body.messages ?? [], attachments)
-  const given = body.tools?.map((tool) => tool.function)
   return {
     ...common(body, context),
     prompt: {
       ...promptOf(body, messages),
-      ...chooseTools(given, 'function.parameters', 'auto', null, true),
+      ...chooseTools(functionsOf(body.tools), 'auto', null, true),
       longest: (body.truncate ?? true) ? 'context' : null,
     },
     attachments,

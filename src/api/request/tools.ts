@@ -60,46 +60,45 @@ export function readTools(body: ToolParameters): { tools: CallableTool[]; callin
     if (tools != null) throw invalidValue('functions', 'functions and tools are both present: send tools.')
     const only = typeof call === 'object' && call !== null ? [call.name] : null
     const mode = only === null ? (call as string | null | undefined) : 'required'
-    return chooseTools(functions, 'parameters', mode ?? 'auto', only, false, {
-      list: 'functions',
-      choice: 'function_call',
-    })
+    const given = functions.map((one, index) => ({ ...one, param: `functions[${index}].parameters` }))
+    return chooseTools(given, mode ?? 'auto', only, false, { list: 'functions', choice: 'function_call' })
   }
   const asked = typeof choice === 'object' && choice !== null ? choice : { type: choice ?? 'auto' }
   const only = 'allowed_tools' in asked ? asked.allowed_tools.tools : 'function' in asked ? [asked] : null
   const mode = 'allowed_tools' in asked ? asked.allowed_tools.mode : 'function' in asked ? 'required' : asked.type
-  const given = tools?.map((one) => one.function)
-  return chooseTools(given, 'function.parameters', mode, only?.map((one) => one.function.name) ?? null, parallel)
+  return chooseTools(functionsOf(tools), mode, only?.map((one) => one.function.name) ?? null, parallel)
 }
+
+/** Tools whose function is a field of its own. */
+export const functionsOf = (tools: readonly { function: Omit<GivenTool, 'param'> }[] | null | undefined): GivenTool[] =>
+  (tools ?? []).map((one, index) => ({ ...one.function, param: `tools[${index}].function.parameters` }))
 
 /** JSON Schema for a function without `parameters`. */
 const noArguments = { type: 'object', properties: {}, additionalProperties: false }
 
-export type GivenTool = Omit<z.output<typeof tool>['function'], 'strict'>
+/** @property param the path of its parameters, for errors */
+export type GivenTool = Omit<z.output<typeof tool>['function'], 'strict'> & { param: string }
 
 /**
  * Narrows the tools to those that `tool_choice` allows.
- * @param given undefined in place of a tool that cannot be offered
- * @param field path of the parameters within a tool, for errors
  * @param mode `auto`, `none`, or any of the names of a mode in which the model must call
  * @param only names of the tools that may be called; null: all
  * @param words what the protocol calls them, for errors
  * @throws OrielError if `tool_choice` names a tool that is not present
  */
 export function chooseTools(
-  given: readonly (GivenTool | undefined)[] | null | undefined,
-  field: string,
+  given: readonly GivenTool[],
   mode: string,
   only: readonly string[] | null,
   parallel: boolean | null | undefined,
   words = { list: 'tools', choice: 'tool_choice' },
 ): { tools: CallableTool[]; calling: Calling } {
-  const tools = (given ?? []).flatMap((tool, index) => {
-    if (tool === undefined) return []
-    const { name, description, parameters } = tool
-    const param = `${words.list}[${index}].${field}`
-    return { name, description: description ?? undefined, parameters: parameters ?? noArguments, param }
-  })
+  const tools = given.map(({ name, description, parameters, param }) => ({
+    name,
+    description: description ?? undefined,
+    parameters: parameters ?? noArguments,
+    param,
+  }))
   const names = tools.map(({ name }) => name)
   const twice = names.find((name, index) => names.indexOf(name) !== index)
   if (twice !== undefined)

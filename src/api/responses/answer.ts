@@ -1,126 +1,17 @@
-import { z } from 'zod'
+import type { z } from 'zod'
+import type { AnswerToken } from '../../deployments/index.ts'
+import { parseJson } from '../../json.ts'
 import type { RunningAnswer } from '../answering/answer.ts'
 import { type Block, type BlockEvent, type BlocksEnd, blocksOf, collectBlocks } from '../answering/blocks.ts'
+import type { RequestContext } from '../dialects/dialect.ts'
 import { toOrielError } from '../errors.ts'
-import { type ResponsesRequest, responsesRequest } from './schema.ts'
-
-const itemStatus = z.enum(['in_progress', 'completed', 'incomplete'])
-
-const outputText = z.strictObject({
-  type: z.literal('output_text'),
-  text: z.string(),
-  annotations: z.array(z.never()),
-  logprobs: z.array(z.never()),
-})
-
-const reasoningText = z.strictObject({ type: z.literal('reasoning_text'), text: z.string() })
-
-const item = z.discriminatedUnion('type', [
-  z.strictObject({
-    type: z.literal('message'),
-    id: z.string(),
-    role: z.literal('assistant'),
-    status: itemStatus,
-    content: z.array(outputText),
-  }),
-  z.strictObject({
-    type: z.literal('reasoning'),
-    id: z.string(),
-    status: itemStatus,
-    summary: z.array(z.never()),
-    content: z.array(reasoningText),
-  }),
-  z.strictObject({
-    type: z.literal('function_call'),
-    id: z.string(),
-    call_id: z.string(),
-    name: z.string(),
-    arguments: z.string(),
-    status: itemStatus,
-  }),
-])
-
-const usage = z.strictObject({
-  input_tokens: z.int(),
-  input_tokens_details: z.strictObject({ cached_tokens: z.int(), cache_write_tokens: z.int() }),
-  output_tokens: z.int(),
-  output_tokens_details: z.strictObject({ reasoning_tokens: z.int() }),
-  total_tokens: z.int(),
-})
-
-/** The answer of `/responses`, whole or as far as a stream has come. Most fields repeat the request. */
-export const response = z.strictObject({
-  id: z.string(),
-  object: z.literal('response'),
-  created_at: z.int().describe('Seconds since 1970.'),
-  completed_at: z.int().nullable(),
-  status: z.enum(['in_progress', 'completed', 'incomplete', 'failed']),
-  background: z.literal(false),
-  error: z.strictObject({ code: z.literal('server_error'), message: z.string() }).nullable(),
-  incomplete_details: z.strictObject({ reason: z.literal('max_output_tokens') }).nullable(),
-  instructions: z.string().nullable(),
-  max_output_tokens: z.int().nullable(),
-  model: z.string(),
-  output: z.array(item),
-  parallel_tool_calls: z.boolean(),
-  previous_response_id: z.null(),
-  prompt_cache_key: z.string().nullable(),
-  reasoning: z.strictObject({ effort: z.string().nullable(), summary: z.null() }),
-  safety_identifier: z.string().nullable(),
-  service_tier: z.literal('default'),
-  store: z.literal(false),
-  temperature: z.number(),
-  text: responsesRequest.shape.text.unwrap().unwrap(),
-  tool_choice: responsesRequest.shape.tool_choice.unwrap().unwrap(),
-  tools: responsesRequest.shape.tools.unwrap().unwrap(),
-  top_logprobs: z.int(),
-  top_p: z.number(),
-  truncation: z.enum(['auto', 'disabled']),
-  usage: usage.nullable(),
-  user: z.string().nullable(),
-  metadata: z.record(z.string(), z.string()),
-})
-
-const numbered = { sequence_number: z.int() }
-const ofItem = { ...numbered, output_index: z.int(), item_id: z.string() }
-const ofPart = { ...ofItem, content_index: z.int() }
-const logprobs = z.array(z.never())
-
-export const responseEvent = z.discriminatedUnion('type', [
-  z.strictObject({
-    type: z.enum([
-      'response.created',
-      'response.in_progress',
-      'response.completed',
-      'response.incomplete',
-      'response.failed',
-    ]),
-    response,
-    ...numbered,
-  }),
-  z.strictObject({
-    type: z.enum(['response.output_item.added', 'response.output_item.done']),
-    output_index: z.int(),
-    item,
-    ...numbered,
-  }),
-  z.strictObject({
-    type: z.enum(['response.content_part.added', 'response.content_part.done']),
-    part: z.discriminatedUnion('type', [outputText, reasoningText]),
-    ...ofPart,
-  }),
-  z.strictObject({ type: z.literal('response.output_text.delta'), delta: z.string(), logprobs, ...ofPart }),
-  z.strictObject({ type: z.literal('response.output_text.done'), text: z.string(), logprobs, ...ofPart }),
-  z.strictObject({ type: z.literal('response.reasoning_text.delta'), delta: z.string(), ...ofPart }),
-  z.strictObject({ type: z.literal('response.reasoning_text.done'), text: z.string(), ...ofPart }),
-  z.strictObject({ type: z.literal('response.function_call_arguments.delta'), delta: z.string(), ...ofItem }),
-  z.strictObject({
-    type: z.literal('response.function_call_arguments.done'),
-    name: z.string(),
-    arguments: z.string(),
-    ...ofItem,
-  }),
-])
+import { chatWriter } from '../shapes/logprobs.ts'
+import { itemId, responseId } from './history.ts'
+import type { response, responseEvent } from './response.ts'
+import type { ResponsesRequest } from './schema.ts'
+import { storedInput } from './stored.ts'
+import { sealed } from './thoughts.ts'
+import { type Offered, offeredTools, shownTools } from './tools.ts'
 
 type Response = z.output<typeof response>
 type Item = Response['output'][number]
@@ -128,44 +19,81 @@ type Numbered = z.output<typeof responseEvent>
 type Unnumbered<Event> = Event extends unknown ? Omit<Event, 'sequence_number'> : never
 type ResponseEvent = Unnumbered<Numbered>
 
-export async function whole(answer: RunningAnswer, body: ResponsesRequest) {
-  const { blocks, end } = await collectBlocks(answer)
-  const items = blocks.map((block, index) => itemOf(answer, index, block, true))
-  return { body: responseOf(answer, body, items, end), timings: end.timings }
+/** What the body of a response is made from. */
+interface Asked {
+  answer: RunningAnswer
+  body: ResponsesRequest
+  /** Whether the response is kept. */
+  store: boolean
+  /** The tools that the model may have called, by the names that it knows. */
+  tools: ReadonlyMap<string, Offered>
 }
 
-export async function* events(answer: RunningAnswer, body: ResponsesRequest): AsyncIterable<Numbered> {
+export async function whole(answer: RunningAnswer, body: ResponsesRequest, context: RequestContext) {
+  const asked = askedOf(answer, body, context)
+  const { blocks, end } = await collectBlocks(answer)
+  const items = blocks.map((block, index) => itemOf(asked, index, block, true))
+  const response = responseOf(asked, items, end)
+  await keep(asked, response, context)
+  return { body: response, timings: end.timings }
+}
+
+export async function* events(
+  answer: RunningAnswer,
+  body: ResponsesRequest,
+  context: RequestContext,
+): AsyncIterable<Numbered> {
+  const asked = askedOf(answer, body, context)
   let sequence_number = 0
-  for await (const event of unnumbered(answer, body)) yield { ...event, sequence_number: sequence_number++ }
+  for await (const event of unnumbered(asked)) {
+    // Before its last event: the client may continue it at once.
+    if (event.type === 'response.completed' || event.type === 'response.incomplete')
+      await keep(asked, event.response, context)
+    yield { ...event, sequence_number: sequence_number++ }
+  }
+}
+
+const askedOf = (answer: RunningAnswer, body: ResponsesRequest, { sent, responses }: RequestContext): Asked => ({
+  answer,
+  body,
+  store: body.store !== false && responses.holds(sent),
+  tools: offeredTools(body.tools),
+})
+
+async function keep({ answer, store }: Asked, response: Response, context: RequestContext): Promise<void> {
+  if (store) await context.responses.put({ response, input: storedInput(answer.id, context.sent) }, context.client)
 }
 
 /** @param end undefined until the answer is complete */
-function responseOf(answer: RunningAnswer, body: ResponsesRequest, output: Item[], end?: BlocksEnd): Response {
+function responseOf({ answer, body, store }: Asked, output: Item[], end?: BlocksEnd): Response {
   const { usage, sampling } = answer
   return {
-    id: `resp_${answer.id}`,
+    id: responseId(answer.id),
     object: 'response',
     created_at: answer.created,
     completed_at: end === undefined ? null : Math.floor(Date.now() / 1000),
     status: end === undefined ? 'in_progress' : statusOf(end),
     background: false,
     error: null,
+    frequency_penalty: sampling.frequencyPenalty,
     incomplete_details: end?.reason === 'length' ? { reason: 'max_output_tokens' } : null,
     instructions: body.instructions ?? null,
     max_output_tokens: body.max_output_tokens ?? null,
+    max_tool_calls: body.max_tool_calls ?? null,
     model: answer.model,
     output,
     parallel_tool_calls: body.parallel_tool_calls ?? true,
-    previous_response_id: null,
+    presence_penalty: sampling.presencePenalty,
+    previous_response_id: body.previous_response_id ?? null,
     prompt_cache_key: body.prompt_cache_key ?? null,
     reasoning: { effort: body.reasoning?.effort ?? null, summary: null },
     safety_identifier: body.safety_identifier ?? null,
     service_tier: 'default',
-    store: false,
+    store,
     temperature: sampling.temperature,
-    text: body.text ?? { format: { type: 'text' } },
+    text: { format: formatOf(body.text?.format), verbosity: body.text?.verbosity ?? 'medium' },
     tool_choice: body.tool_choice ?? 'auto',
-    tools: body.tools ?? [],
+    tools: shownTools(body.tools),
     top_logprobs: body.top_logprobs ?? 0,
     top_p: sampling.topP,
     truncation: body.truncation ?? 'disabled',
@@ -184,39 +112,68 @@ function responseOf(answer: RunningAnswer, body: ResponsesRequest, output: Item[
   }
 }
 
+function formatOf(given: NonNullable<ResponsesRequest['text']>['format']): Response['text']['format'] {
+  if (given?.type !== 'json_schema') return given ?? { type: 'text' }
+  const { type, schema, name = 'response', description = null, strict } = given
+  return { type, name, description, schema, strict: strict ?? false }
+}
+
 const statusOf = ({ reason }: BlocksEnd) => (reason === 'length' ? 'incomplete' : 'completed')
 
 /** @param done whether the block is complete; until then the item is empty */
-function itemOf({ id: answer }: RunningAnswer, index: number, block: Block, done: boolean): Item {
-  const id = `${answer}-${index}`
+function itemOf(asked: Asked, index: number, block: Block, done: boolean): Item {
+  const id = (prefix: string) => itemId(prefix, asked.answer.id, index)
   const status: Item['status'] = done ? (block.complete ? 'completed' : 'incomplete') : 'in_progress'
-  if (block.kind === 'call') {
-    const call = { call_id: block.id, name: block.name, arguments: done ? block.text : '', status }
-    return { type: 'function_call', id: `fc_${id}`, ...call }
+  const content = <Part>(part: (block: Block) => Part): Part[] => (done ? [part(block)] : [])
+  if (block.kind === 'text')
+    return { type: 'message', id: id('msg'), role: 'assistant', status, content: content(textPart) }
+  if (block.kind === 'reasoning') {
+    const wanted = done && asked.body.include?.includes('reasoning.encrypted_content')
+    const seal = wanted ? { encrypted_content: sealed(block.text) } : {}
+    return { type: 'reasoning', id: id('rs'), status, summary: [], content: content(reasoningPart), ...seal }
   }
-  const { text } = block
-  return block.kind === 'text'
-    ? { type: 'message', id: `msg_${id}`, role: 'assistant', status, content: done ? [textPart(text)] : [] }
-    : { type: 'reasoning', id: `rs_${id}`, status, summary: [], content: done ? [reasoningPart(text)] : [] }
+  const { tool, namespace } = asked.tools.get(block.name) ?? {
+    tool: { type: 'function', name: block.name },
+    namespace: null,
+  }
+  const call = { call_id: block.id, name: tool.name, ...(namespace === null ? {} : { namespace }) }
+  const text = done ? block.text : ''
+  return tool.type === 'custom'
+    ? { type: 'custom_tool_call', id: id('ctc'), ...call, input: inputOf(text), status }
+    : { type: 'function_call', id: id('fc'), ...call, arguments: text, status }
 }
 
-const textPart = (text: string) => ({ type: 'output_text' as const, text, annotations: [], logprobs: [] })
+/** The only argument of a custom tool, or what the model wrote in its place. */
+function inputOf(text: string): string {
+  const given = parseJson(text)
+  const isObject = typeof given === 'object' && given !== null
+  return isObject && 'input' in given && typeof given.input === 'string' ? given.input : text
+}
 
-const reasoningPart = (text: string) => ({ type: 'reasoning_text' as const, text })
+const textPart = ({ text, tokens }: Block) => ({
+  type: 'output_text' as const,
+  text,
+  annotations: [],
+  logprobs: chancesOf(tokens),
+})
 
-async function* unnumbered(answer: RunningAnswer, body: ResponsesRequest): AsyncIterable<ResponseEvent> {
+const reasoningPart = ({ text }: Block) => ({ type: 'reasoning_text' as const, text })
+
+const chancesOf = (tokens: readonly AnswerToken[]) => chatWriter()(tokens).content
+
+async function* unnumbered(asked: Asked): AsyncIterable<ResponseEvent> {
   const output: Item[] = []
-  const now = () => responseOf(answer, body, output)
+  const now = () => responseOf(asked, output)
   yield { type: 'response.created', response: now() }
   yield { type: 'response.in_progress', response: now() }
   try {
-    for await (const event of blocksOf(answer)) {
+    for await (const event of blocksOf(asked.answer)) {
       if (event.type === 'end') {
-        yield { type: `response.${statusOf(event)}`, response: responseOf(answer, body, output, event) }
+        yield { type: `response.${statusOf(event)}`, response: responseOf(asked, output, event) }
         continue
       }
       const { index: output_index, block } = event
-      const item = itemOf(answer, output_index, block, event.type === 'close')
+      const item = itemOf(asked, output_index, block, event.type === 'close')
       if (event.type === 'close') output.push(item)
       yield* itemEvents(event, item, { output_index, item_id: item.id })
     }
@@ -228,41 +185,43 @@ async function* unnumbered(answer: RunningAnswer, body: ResponsesRequest): Async
 }
 
 type ItemEvent = Exclude<BlockEvent, { type: 'end' }>
+type Place = { output_index: number; item_id: string }
 
 /** The events of an item that begins, grows or ends. */
-function* itemEvents(
-  event: ItemEvent,
-  item: Item,
-  at: { output_index: number; item_id: string },
-): Iterable<ResponseEvent> {
+function* itemEvents(event: ItemEvent, item: Item, at: Place): Iterable<ResponseEvent> {
   const { output_index } = at
   if (event.type === 'open') yield { type: 'response.output_item.added', output_index, item }
-  if (event.block.kind === 'call') yield* callEvents(event, at)
+  if (item.type === 'function_call') yield* callEvents(event, item.name, at)
+  else if (item.type === 'custom_tool_call') yield* customEvents(event, item.input, at)
   else yield* partEvents(event, { ...at, content_index: 0 })
   if (event.type === 'close') yield { type: 'response.output_item.done', output_index, item }
 }
 
-function* callEvents(event: ItemEvent, at: { output_index: number; item_id: string }): Iterable<ResponseEvent> {
-  const { name, text } = event.block
+function* callEvents(event: ItemEvent, name: string, at: Place): Iterable<ResponseEvent> {
+  const { text } = event.block
   if (event.type === 'delta') yield { type: 'response.function_call_arguments.delta', ...at, delta: event.text }
   if (event.type === 'close') yield { type: 'response.function_call_arguments.done', ...at, name, arguments: text }
 }
 
-function* partEvents(
-  event: ItemEvent,
-  at: { output_index: number; item_id: string; content_index: number },
-): Iterable<ResponseEvent> {
-  const { kind, text } = event.block
+/** The model writes the input within JSON, so it is known when that is complete. */
+function* customEvents({ type }: ItemEvent, input: string, at: Place): Iterable<ResponseEvent> {
+  if (type !== 'close') return
+  yield { type: 'response.custom_tool_call_input.delta', ...at, delta: input }
+  yield { type: 'response.custom_tool_call_input.done', ...at, input }
+}
+
+function* partEvents(event: ItemEvent, at: Place & { content_index: number }): Iterable<ResponseEvent> {
+  const { kind, text, tokens } = event.block
   const partOf = kind === 'text' ? textPart : reasoningPart
-  if (event.type === 'open') yield { type: 'response.content_part.added', ...at, part: partOf('') }
+  if (event.type === 'open') yield { type: 'response.content_part.added', ...at, part: partOf(event.block) }
   if (event.type === 'delta')
     yield kind === 'text'
-      ? { type: 'response.output_text.delta', ...at, delta: event.text, logprobs: [] }
+      ? { type: 'response.output_text.delta', ...at, delta: event.text, logprobs: chancesOf(event.tokens) }
       : { type: 'response.reasoning_text.delta', ...at, delta: event.text }
   if (event.type === 'close') {
     yield kind === 'text'
-      ? { type: 'response.output_text.done', ...at, text, logprobs: [] }
+      ? { type: 'response.output_text.done', ...at, text, logprobs: chancesOf(tokens) }
       : { type: 'response.reasoning_text.done', ...at, text }
-    yield { type: 'response.content_part.done', ...at, part: partOf(text) }
+    yield { type: 'response.content_part.done', ...at, part: partOf(event.block) }
   }
 }

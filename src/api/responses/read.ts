@@ -3,28 +3,46 @@ import { type AnswerRequest, isolationOf } from '../answering/request.ts'
 import type { RequestContext } from '../dialects/dialect.ts'
 import { readContent, text } from '../request/content.ts'
 import { chooseTools, refuseBoth } from '../request/tools.ts'
-import type { ResponsesRequest } from './schema.ts'
+import { conversationOf, earlier, type PlacedItem } from './history.ts'
+import type { InputTokensRequest, ResponsesItem, ResponsesRequest } from './schema.ts'
+import { unsealed } from './thoughts.ts'
+import { offeredName, readChoice, readTools } from './tools.ts'
 
-/** A request of the Responses API as an `AnswerRequest`. @throws OrielError `invalid` */
-export function readResponses(body: ResponsesRequest, { isolationKey }: RequestContext): AnswerRequest {
+/**
+ * A request of the Responses API as an `AnswerRequest`. A request that only counts has no settings.
+ * @throws OrielError `invalid`, `not_found`
+ */
+export async function readResponses(
+  body: InputTokensRequest & Partial<ResponsesRequest>,
+  context: RequestContext,
+): Promise<AnswerRequest> {
   const attachments: Attachment[] = []
   const { instructions, reasoning } = body
   const system: ChatMessage[] = instructions ? [{ role: 'system', content: [text(instructions)] }] : []
   const effort = reasoning?.effort
-  const { tools, calling } = readTools(body)
+  const { mode, only } = readChoice(body.tool_choice)
+  const { tools, calling } = chooseTools(readTools(body.tools, context), mode, only, body.parallel_tool_calls)
   const settings: Settings = {
     ...plainSettings,
     maxTokens: body.max_output_tokens ?? null,
     overflow: body.truncation === 'auto' ? 'truncate' : 'error',
-    sampling: { temperature: body.temperature, topP: body.top_p, grammar: grammarOf(body) },
-    isolation: isolationOf(isolationKey, body.prompt_cache_isolation_key),
+    sampling: {
+      temperature: body.temperature,
+      topP: body.top_p,
+      presencePenalty: body.presence_penalty,
+      frequencyPenalty: body.frequency_penalty,
+      grammar: grammarOf(body),
+    },
+    topLogprobs: topLogprobsOf(body),
+    isolation: isolationOf(context.isolationKey, body.prompt_cache_isolation_key),
   }
   refuseBoth(calling, settings, 'text.format')
+  const messages = [...system, ...readItems(await conversationOf(body, context), attachments, context)]
   return {
     model: body.model,
     prompt: {
       kind: 'chat',
-      messages: [...system, ...readInput(body.input, attachments)],
+      messages,
       tools,
       calling,
       variables:
@@ -33,30 +51,35 @@ export function readResponses(body: ResponsesRequest, { isolationKey }: RequestC
       continues: false,
       longest: body.truncation === 'auto' ? 'context' : null,
     },
-    attachments,
+    attachments: attachments.map((one) => (one.param.startsWith(earlier) ? { ...one, param: earlier } : one)),
     settings,
     params: { prompt: 'input', grammar: 'text.format', longest: 'truncation' },
   }
 }
 
-function readTools({ tools, tool_choice: choice, parallel_tool_calls: parallel }: ResponsesRequest) {
-  const asked = typeof choice === 'object' && choice !== null ? choice : { type: choice ?? ('auto' as const) }
-  const mode = asked.type === 'allowed_tools' ? asked.mode : asked.type === 'function' ? 'required' : asked.type
-  const only = asked.type === 'allowed_tools' ? asked.tools : asked.type === 'function' ? [asked] : null
-  return chooseTools(tools, 'parameters', mode, only?.map(({ name }) => name) ?? null, parallel)
+/** Number of alternatives for each token; null: no log probabilities. */
+function topLogprobsOf({ include, top_logprobs: top }: Partial<ResponsesRequest>): number | null {
+  return top || include?.includes('message.output_text.logprobs') ? (top ?? 0) : null
 }
 
-function grammarOf(body: ResponsesRequest): Settings['sampling']['grammar'] {
+function grammarOf(body: InputTokensRequest): Settings['sampling']['grammar'] {
   const format = body.text?.format
   if (format?.type === 'json_schema') return { kind: 'json_schema', schema: format.schema }
   return format?.type === 'json_object' ? { kind: 'json_schema', schema: { type: 'object' } } : null
 }
 
 /** Items as messages. Consecutive reasoning, text and calls of the assistant become one message. */
-function readInput(input: ResponsesRequest['input'], attachments: Attachment[]): ChatMessage[] {
-  if (typeof input === 'string') return [{ role: 'user', content: [text(input)] }]
+function readItems(
+  items: readonly PlacedItem[],
+  attachments: Attachment[],
+  { ignore }: Pick<RequestContext, 'ignore'>,
+): ChatMessage[] {
   const messages: ChatMessage[] = []
   let open = false
+  const add = (message: ChatMessage): void => {
+    messages.push(message)
+    open = false
+  }
   const assistant = (more: Partial<ChatMessage>): void => {
     const last = open ? messages.pop() : undefined
     open = true
@@ -67,26 +90,34 @@ function readInput(input: ResponsesRequest['input'], attachments: Attachment[]):
       reasoning: more.reasoning ?? last?.reasoning,
     })
   }
-  for (const [index, item] of input.entries()) {
-    const param = `input[${index}]`
+  const call = (id: string, { name, namespace }: Called, args: string): void =>
+    assistant({ calls: [{ id, name: offeredName(name, namespace), arguments: args }] })
+
+  for (const { item, param } of items) {
     if ('role' in item) {
       const content = readContent(item.content, `${param}.content`, attachments)
       if (item.role === 'assistant') assistant({ content })
-      else messages.push({ role: item.role === 'developer' ? 'system' : item.role, content })
-      open = item.role === 'assistant'
-    } else if (item.type === 'function_call')
-      assistant({ calls: [{ id: item.call_id, name: item.name, arguments: item.arguments }] })
+      else add({ role: item.role === 'developer' ? 'system' : item.role, content })
+    } else if (item.type === 'function_call') call(item.call_id, item, item.arguments)
+    else if (item.type === 'custom_tool_call') call(item.call_id, item, JSON.stringify({ input: item.input }))
+    else if (item.type === 'function_call_output' || item.type === 'custom_tool_call_output')
+      add({ role: 'tool', callId: item.call_id, content: readContent(item.output, `${param}.output`, attachments) })
     else if (item.type === 'reasoning') {
-      const reasoning = (item.content ?? []).map((part) => part.text).join('')
+      const reasoning = thoughtOf(item)
       if (reasoning !== '') assistant({ reasoning })
-    } else {
-      messages.push({
-        role: 'tool',
-        callId: item.call_id,
-        content: readContent(item.output, `${param}.output`, attachments),
-      })
-      open = false
-    }
+    } else if (param !== earlier) ignore(param, `is ${JSON.stringify(item.type)}, which the model cannot read`)
   }
   return messages
+}
+
+type Called = Extract<ResponsesItem, { type: 'function_call' | 'custom_tool_call' }>
+
+function thoughtOf({
+  content,
+  encrypted_content: seal,
+  summary,
+}: Extract<ResponsesItem, { type: 'reasoning' }>): string {
+  const textOf = (parts: readonly { text: string }[] | null | undefined) =>
+    (parts ?? []).map((part) => part.text).join('')
+  return textOf(content) || (seal == null ? null : unsealed(seal)) || textOf(summary)
 }

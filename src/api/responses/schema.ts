@@ -1,8 +1,8 @@
 import { z } from 'zod'
 import { image, inputFile, pageChoices, refusalPart, textPart } from '../request/content.ts'
 import { jsonSchema } from '../request/parameters.ts'
-import { functionFields } from '../request/tools.ts'
 import { refusal } from '../request/validation.ts'
+import { tool, toolChoice } from './tools.ts'
 
 const inputPart = z.discriminatedUnion(
   'type',
@@ -28,51 +28,83 @@ const inputPart = z.discriminatedUnion(
 
 const content = z.union([z.string(), z.array(inputPart)])
 
-const item = z.discriminatedUnion('type', [
-  z.object({
-    type: z.literal('message').optional(),
-    role: z.enum(['user', 'assistant', 'system', 'developer']),
-    content,
-  }),
-  z.object({ type: z.literal('function_call'), call_id: z.string(), name: z.string(), arguments: z.string() }),
-  z.object({ type: z.literal('function_call_output'), call_id: z.string(), output: content }),
-  z.object({
-    type: z.literal('reasoning'),
-    content: z.array(z.object({ type: z.literal('reasoning_text'), text: z.string() })).nullish(),
-  }),
-])
+const called = { call_id: z.string(), name: z.string(), namespace: z.string().nullish() }
 
-const tool = z.object({
-  type: z.literal('function', { error: 'must be "function": this server has no built-in tools' }),
-  ...functionFields,
+/** What tools of OpenAI did in earlier turns, and what only its models can read. */
+const otherItem = z.object({
+  type: z.enum([
+    'web_search_call',
+    'file_search_call',
+    'code_interpreter_call',
+    'image_generation_call',
+    'computer_call',
+    'computer_call_output',
+    'local_shell_call',
+    'local_shell_call_output',
+    'shell_call',
+    'shell_call_output',
+    'apply_patch_call',
+    'apply_patch_call_output',
+    'mcp_list_tools',
+    'mcp_call',
+    'mcp_approval_request',
+    'mcp_approval_response',
+    'tool_search_call',
+    'tool_search_output',
+    'additional_tools',
+    'program',
+    'program_output',
+    'compaction',
+    'compaction_trigger',
+  ]),
 })
 
-const named = z.object({ type: z.literal('function'), name: z.string() })
+const item = z.discriminatedUnion(
+  'type',
+  [
+    z.object({
+      type: z.literal('message').optional(),
+      role: z.enum(['user', 'assistant', 'system', 'developer']),
+      content,
+    }),
+    z.object({ type: z.literal('function_call'), ...called, arguments: z.string() }),
+    z.object({ type: z.literal('function_call_output'), call_id: z.string(), output: content }),
+    z.object({ type: z.literal('custom_tool_call'), ...called, input: z.string() }),
+    z.object({ type: z.literal('custom_tool_call_output'), call_id: z.string(), output: content }),
+    z.object({
+      type: z.literal('reasoning'),
+      content: z.array(z.object({ type: z.enum(['reasoning_text', 'text']), text: z.string() })).nullish(),
+      summary: z.array(z.object({ type: z.literal('summary_text'), text: z.string() })).nullish(),
+      encrypted_content: z.string().nullish(),
+    }),
+    z.object({ type: z.literal('item_reference'), id: z.string() }),
+    otherItem,
+  ],
+  {
+    // Not all of them: nobody sends those that are left out by mistake.
+    error: ({ input }) =>
+      typeof input === 'object'
+        ? 'must be "message", "function_call", "function_call_output", "custom_tool_call", "custom_tool_call_output", "reasoning" or "item_reference"'
+        : undefined,
+  },
+)
 
-const stateless = (what: string) =>
-  z
-    .null({ error: `is not supported: this server stores no ${what}; send the whole conversation as input` })
-    .meta(refusal)
-    .optional()
+/** Items of stored responses, which may be read again. */
+export const items = z.array(item)
 
-export const responsesRequest = z.looseObject({
+const unsupported = (error: string) => z.null({ error }).meta(refusal).optional()
+
+/** The fields that make the prompt. */
+const prompt = {
   model: z.string().min(1),
-  input: z.union([z.string(), z.array(item).min(1)]),
+  input: z.union([z.string(), items.min(1)]),
+  previous_response_id: z
+    .string()
+    .nullish()
+    .describe('A stored response, which the input continues. Its instructions are not carried over.'),
   instructions: z.string().nullish(),
-  max_output_tokens: z.int().min(1).nullish(),
-  temperature: z.number().min(0).max(2).nullish(),
-  top_p: z.number().min(0).max(1).nullish(),
-  top_logprobs: z.int().min(0).max(20).nullish(),
-  stream: z.boolean().nullish(),
-  stream_options: z.looseObject({}).nullish(),
   tools: z.array(tool).max(128).nullish(),
-  tool_choice: z
-    .union([
-      z.enum(['none', 'auto', 'required']),
-      named,
-      z.object({ type: z.literal('allowed_tools'), mode: z.enum(['auto', 'required']), tools: z.array(named) }),
-    ])
-    .nullish(),
+  tool_choice: toolChoice.nullish(),
   parallel_tool_calls: z.boolean().nullish(),
   text: z
     .looseObject({
@@ -80,24 +112,48 @@ export const responsesRequest = z.looseObject({
         .discriminatedUnion('type', [
           z.object({ type: z.literal('text') }),
           z.object({ type: z.literal('json_object') }),
-          z.looseObject({ type: z.literal('json_schema'), name: z.string().optional(), schema: jsonSchema }),
+          z.object({
+            type: z.literal('json_schema'),
+            name: z.string().optional(),
+            description: z.string().nullish(),
+            schema: jsonSchema,
+            strict: z.boolean().nullish(),
+          }),
         ])
         .nullish(),
+      verbosity: z.enum(['low', 'medium', 'high']).nullish(),
     })
     .nullish(),
   reasoning: z.looseObject({ effort: z.string().nullish() }).nullish(),
   truncation: z.enum(['auto', 'disabled']).nullish(),
+  prompt_cache_isolation_key: z.string().nullish(),
+  conversation: unsupported('is not supported: continue a stored response with previous_response_id'),
+  prompt: unsupported('is not supported: this server stores no prompts; send instructions and input'),
+}
+
+export const inputTokensRequest = z.looseObject(prompt)
+
+export const responsesRequest = z.looseObject({
+  ...prompt,
+  max_output_tokens: z.int().min(1).nullish(),
+  max_tool_calls: z.int().min(1).nullish().describe('Limits the tools of OpenAI, of which this server has none.'),
+  temperature: z.number().min(0).max(2).nullish(),
+  top_p: z.number().min(0).max(1).nullish(),
+  presence_penalty: z.number().min(-2).max(2).nullish(),
+  frequency_penalty: z.number().min(-2).max(2).nullish(),
+  top_logprobs: z.int().min(0).max(20).nullish(),
+  stream: z.boolean().nullish(),
+  stream_options: z.looseObject({}).nullish(),
   include: z.array(z.string()).nullish(),
-  store: z.boolean().nullish(),
-  previous_response_id: stateless('responses'),
-  conversation: stateless('conversations'),
+  store: z.boolean().nullish().describe('Whether to keep the response. Default: true.'),
   background: z.literal(false, { error: 'must be false: background responses are not supported' }).nullish(),
   prompt_cache_key: z.string().nullish(),
-  prompt_cache_isolation_key: z.string().nullish(),
   metadata: z.record(z.string(), z.string()).nullish(),
   safety_identifier: z.string().nullish(),
   service_tier: z.string().nullish(),
   user: z.string().nullish(),
 })
 
+export type InputTokensRequest = z.output<typeof inputTokensRequest>
 export type ResponsesRequest = z.output<typeof responsesRequest>
+export type ResponsesItem = z.output<typeof item>
