@@ -21,7 +21,7 @@ interface ModelReport {
 
 const root = fileURLToPath(new URL('../', import.meta.url))
 
-/** Writes `bench/results/<date>.{json,md,svg}`, and inserts the table between the markers of the README. */
+/** Writes `bench/results/<date>.{json,md,svg}`, and inserts the table between the markers of bench/README.md. */
 export function writeReport(report: Report): void {
   const folder = path.join(root, 'bench', 'results')
   mkdirSync(folder, { recursive: true })
@@ -32,7 +32,7 @@ export function writeReport(report: Report): void {
     file('md'),
     `# Bench of ${report.date}\n\n${tableOf(report)}\n\n![Bars against their bounds](${report.date}.svg)\n`,
   )
-  fillReadme(`${tableOf(report)}\n\n![Bars against their bounds](bench/results/${report.date}.svg)`)
+  fillReadme(`${tableOf(report)}\n\n![Bars against their bounds](results/${report.date}.svg)`)
 }
 
 /** The results as Markdown. */
@@ -76,7 +76,7 @@ const round = (value: number): string => (value >= 100 ? value.toFixed(0) : valu
 const markers = { start: '<!-- bench -->', end: '<!-- /bench -->' }
 
 function fillReadme(text: string): void {
-  const readme = path.join(root, 'README.md')
+  const readme = path.join(root, 'bench/README.md')
   let content: string
   try {
     content = readFileSync(readme, 'utf8')

@@ -8,6 +8,14 @@ const { scripts }: { scripts: Record<string, string> } = JSON.parse(textOf('pack
 /** Code of the pages: links and paths in it are not the page's own. */
 const blocks = /^```[\s\S]*?^```/gm
 
+/** Hosts that the examples of a page need, and images and documents that they read. */
+const neededBy = (page: string): string[] =>
+  [...textOf(page).matchAll(blocks)]
+    .flatMap(([block]) => block.split('\n'))
+    .filter((line) => !/\boriel pull\b/.test(line))
+    .flatMap((line) => [...line.matchAll(/https?:\/\/[\w.-]+|\b[\w./-]+\.(?:png|jpe?g|gif|webp|pdf)\b/gi)])
+    .map(([needed]) => needed)
+
 /** Where links to a heading of a page lead, as GitHub makes them of the heading's text. */
 const anchorsOf = (page: string): string[] =>
   [
@@ -49,6 +57,12 @@ describe.each(pages)('%s', (page) => {
 
   it('names only paths of the repository that exist', () => {
     expect(pathsOf(page).filter((named) => !existsSync(path.join(root, named)))).toEqual([])
+  })
+
+  it('has examples that need no host and no file that is not there', () => {
+    const here = /^https?:\/\/(127\.0\.0\.1|localhost)$/
+    const missing = neededBy(page).filter((needed) => !here.test(needed) && !existsSync(path.join(root, needed)))
+    expect(missing).toEqual([])
   })
 
   it('names only scripts that package.json has', () => {
