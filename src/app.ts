@@ -1,8 +1,7 @@
 import type { AddressInfo } from 'node:net'
-import { z } from 'zod'
 import { askOf, attachmentOf, type ImageInput, inOptions, type Message, type QuestionOptions } from './app/question.ts'
 import { Reply } from './app/reply.ts'
-import { type Config, loadConfig, misspelt, misspeltText, type OrielSettings, variableOf } from './config.ts'
+import { type Config, configOf, misspelt, misspeltText, type OrielSettings } from './config.ts'
 import { type Backend, type Count, deploy, embedded, isCalled, type ListedModel } from './deployments/index.ts'
 import { imageFamilies } from './encoders/index.ts'
 import { type Compute, chooseDevice } from './engine/index.ts'
@@ -211,19 +210,6 @@ export async function createOriel(settings: OrielSettings = {}, around: Surround
     },
   }
   return oriel
-}
-
-/** @throws OrielError `invalid` that names each setting that is not allowed, by its environment variable if it has one */
-export function configOf(settings: OrielSettings, env: NodeJS.ProcessEnv = process.env): Config {
-  try {
-    return loadConfig(settings, env)
-  } catch (error) {
-    if (!(error instanceof z.ZodError)) throw error
-    const wrong = error.issues
-      .map(({ path, message }) => `${variableOf(path) ?? path.join('.')}: ${message}`)
-      .join('; ')
-    throw new OrielError('invalid', `A setting is not allowed. ${wrong}.`)
-  }
 }
 
 /** Frees what the work holds, its model among it, when it ends. */

@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import { OrielError } from './errors.ts'
 import { nearest } from './nearest.ts'
 
 /**
@@ -252,6 +253,19 @@ export function loadConfig(overrides: OrielSettings = {}, env: NodeJS.ProcessEnv
     settings = merge(settings, value as Settings)
   }
   return configSchema.parse(merge(settings, overrides))
+}
+
+/** @throws OrielError `invalid` that names each setting that is not allowed, by its environment variable if it has one */
+export function configOf(settings: OrielSettings, env: NodeJS.ProcessEnv = process.env): Config {
+  try {
+    return loadConfig(settings, env)
+  } catch (error) {
+    if (!(error instanceof z.ZodError)) throw error
+    const wrong = error.issues
+      .map(({ path, message }) => `${variableOf(path) ?? path.join('.')}: ${message}`)
+      .join('; ')
+    throw new OrielError('invalid', `A setting is not allowed. ${wrong}.`)
+  }
 }
 
 /** Reads a variable's text as the type of the default. The schema refuses a text that is not of that type. */

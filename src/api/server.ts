@@ -5,6 +5,7 @@ import type { Config } from '../config.ts'
 import { shuttingDown } from '../errors.ts'
 import type { Logger } from '../log.ts'
 import { version } from '../version.ts'
+import { addAdministration } from './admin.ts'
 import type { AnswerAccount, AnswerServices } from './answering/answer.ts'
 import { Bodies } from './body/bodies.ts'
 import { dialects } from './dialects/index.ts'
@@ -99,10 +100,7 @@ export function createServer(services: AnswerServices, config: Config['server'],
     return reason === undefined ? { status: 'ready' } : reply.status(503).send({ status: 'unavailable', reason })
   })
   routes.add('GET', '/metrics', async (_request, reply) => reply.type(metrics.contentType).send(await metrics.text()))
-  routes.add('DELETE', '/admin/cache', async (_request, reply) => {
-    await services.clearCache()
-    return reply.status(204).send()
-  })
+  addAdministration(routes, services)
   return server
 }
 

@@ -1,4 +1,6 @@
-import { configOf, createOriel, type Oriel, OrielError, type OrielSettings } from '../app.ts'
+import type { Oriel } from '../app.ts'
+import { configOf, type OrielSettings } from '../config.ts'
+import { OrielError } from '../errors.ts'
 import type { Answerer } from './question.ts'
 import { type RunningServer, serverAt, serverHere } from './server.ts'
 import type { Flags } from './settings.ts'
@@ -39,7 +41,10 @@ export const settingsOf = ({ model, mmproj, modelsDir, gpu, batch }: AnswererFla
  */
 export async function chooseAnswerer(flags: AnswererFlags, bytes: number): Promise<Answerer> {
   const server = await chooseServer(flags, bytes)
-  return server ?? localAnswerer(await createOriel(settingsOf(flags)), flags)
+  if (server !== undefined) return server
+  // Loaded only here: it takes longer than all that a server needs.
+  const { createOriel } = await import('../app.ts')
+  return localAnswerer(await createOriel(settingsOf(flags)), flags)
 }
 
 async function chooseServer(flags: AnswererFlags, bytes: number): Promise<Answerer | undefined> {

@@ -1,5 +1,6 @@
 import { readFile } from 'node:fs/promises'
-import { configOf, createOriel, OrielError } from '../app.ts'
+import { configOf } from '../config.ts'
+import { OrielError } from '../errors.ts'
 import { parseJson } from '../json.ts'
 import { type AskFlags, chooseAnswerer, settingsOf } from './answerer.ts'
 import { interruption } from './interruption.ts'
@@ -179,6 +180,7 @@ const nameOf = ({ picture, pages }: Part): string =>
 async function partsOf(pictures: readonly Picture[], flags: AskFlags, signal: AbortSignal): Promise<Part[][]> {
   const settings = settingsOf(flags)
   const most = configOf(settings).media.maxImages
+  const { createOriel } = await import('../app.ts')
   // Decoders only: no model is loaded.
   const oriel = await createOriel(settings)
   const parts: Part[][] = []

@@ -81,6 +81,7 @@ async function valuesOf({ long, argChoices }: Option): Promise<string[]> {
 
 /** Names of models that a command takes. */
 async function modelsFor(command: string): Promise<string[]> {
+  if (command === 'stop') return (await import('./ps.ts')).loadedNames()
   const { catalogue } = await import('../models/index.ts')
   const known = catalogue.map(({ id }) => id)
   if (command === 'pull') return known

@@ -19,6 +19,8 @@ const folder = new Option(
 const projector = new Option('--mmproj <file>', "the model's vision file, if it is not in the same folder")
 const json = new Option('--json', 'print JSON')
 
+const server = new Option('--server <url>', 'the server (default: ORIEL_HOST and ORIEL_PORT, http://127.0.0.1:8080)')
+
 const gpu = new Option('--gpu <interface>', 'the GPU interface to use (default auto)').choices([
   'auto',
   'off',
@@ -134,6 +136,20 @@ export function createProgram(): Command {
     .addOption(folder)
     .option('--yes', 'do not ask for confirmation')
     .action(async (name: string, options) => (await import('./rm.ts')).remove(name, options))
+
+  program
+    .command('ps')
+    .description('list the models that a running server has loaded')
+    .addOption(server)
+    .addOption(json)
+    .action(async (options) => (await import('./ps.ts')).ps(options))
+
+  program
+    .command('stop')
+    .description('unload a model from a running server')
+    .argument('<model>', 'a name that `oriel ps` shows')
+    .addOption(server)
+    .action(async (name: string, options) => (await import('./ps.ts')).stop(name, options))
 
   program
     .command('doctor')

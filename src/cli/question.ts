@@ -1,5 +1,6 @@
 import { readFile } from 'node:fs/promises'
-import { type ImagePart, type Message, OrielError } from '../app.ts'
+import type { ImagePart, Message } from '../app.ts'
+import { OrielError } from '../errors.ts'
 import type { Picture } from './words.ts'
 
 /** One question: what was said so far, and how to answer. */

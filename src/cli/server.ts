@@ -49,6 +49,18 @@ export async function serverAt(url: string): Promise<RunningServer> {
   return found
 }
 
+/** A JSON request to a server. @throws OrielError what it answers, or that it cannot be reached */
+export async function askServer(method: 'GET' | 'DELETE', url: string, path: string): Promise<unknown> {
+  const origin = originOf(url)
+  const response = await fetch(`${origin}${path}`, { method, signal: AbortSignal.timeout(namedTimeout) }).catch(
+    (cause: unknown) => {
+      throw unreachable(origin, cause)
+    },
+  )
+  if (!response.ok) throw await refusalOf(response)
+  return parseJson(await response.text())
+}
+
 function originOf(url: string): string {
   const text = /^https?:\/\//i.test(url) ? url : `http://${url}`
   if (!URL.canParse(text)) throw new OrielError('invalid', `${url} is not the URL of a server.`)

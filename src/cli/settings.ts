@@ -1,4 +1,4 @@
-import { configOf, type OrielSettings } from '../app.ts'
+import { configOf, type OrielSettings } from '../config.ts'
 import { imageFamilies } from '../encoders/index.ts'
 import { createLibrary, type Library } from '../models/index.ts'
 

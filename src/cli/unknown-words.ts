@@ -14,10 +14,13 @@ const habits: Readonly<Record<string, string>> = {
   info: 'show',
   inspect: 'show',
   install: 'pull',
+  kill: 'stop',
   models: 'list',
   remove: 'rm',
   start: 'serve',
+  status: 'ps',
   uninstall: 'rm',
+  unload: 'stop',
   up: 'serve',
 }
 

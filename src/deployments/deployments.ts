@@ -61,6 +61,8 @@ export interface Deployments {
   describe(name: string): Promise<ListedModel>
   /** The models on this machine that can be used, the loaded ones first. */
   inspect(): Promise<InspectedModel[]>
+  /** The models in memory, and those that are about to be. */
+  residents(): readonly ResidentModel[]
   /** Unloads a model when its running requests are over. @throws OrielError `not_found` */
   unload(name: string): Promise<void>
   /** The models that can answer now. */
@@ -68,6 +70,17 @@ export interface Deployments {
   /** Bytes that models may take, and that they take. */
   readonly memory: { readonly budget: number; readonly taken: number }
   close(): Promise<void>
+}
+
+/** A model that takes memory. */
+export interface ResidentModel extends Pick<ModelInfo, 'id' | 'aliases'> {
+  state: DeploymentState
+  /** That it takes. */
+  bytes: number
+  /** Requests that use it. */
+  users: number
+  /** How long it has had none, in ms; null while it has. */
+  idleMs: number | null
 }
 
 interface FindOptions {
@@ -205,6 +218,13 @@ export function deploy(options: DeploymentOptions): Deployments {
         ...(await Promise.all(inspected)).toSorted(loadedFirst),
       ]
     },
+    residents: () =>
+      [...known.values()]
+        .filter(({ active }) => active)
+        .map(({ card: { id, aliases }, state, bytes, users, usedAt }) => ({
+          ...{ id, aliases, state, bytes, users },
+          idleMs: users > 0 ? null : performance.now() - usedAt,
+        })),
     async unload(name) {
       const active = activeOf(name)
       if (active === undefined) await describe(name)

@@ -105,6 +105,22 @@ describe('a running server', () => {
     expect(await asks('--model', 'models/pocket/pocket.gguf')).toBe(0)
   })
 
+  it('shows the models that it has loaded, and unloads one', async () => {
+    const command = (...args: string[]) => oriel(args, { env: beside })
+    await oriel(['ask', sample, question], { env: beside })
+    expect((await command('ps')).stdout).toMatch(
+      /^NAME +STATE +MEMORY +REQUESTS\npocket +loaded +\d\S* [MG]B +idle for \d+ s\n.* of .* are taken\.\n$/,
+    )
+    expect((await command('complete', 'oriel stop p')).stdout).toBe('pocket\n')
+    expect((await command('stop', 'oriel/pocket')).stdout).toBe('pocket was unloaded.\n')
+    expect(JSON.parse((await command('ps', '--json')).stdout)).toMatchObject({ models: [] })
+    expect(await command('stop', 'pocket')).toMatchObject({
+      code: 1,
+      stderr: expect.stringContaining('The model "pocket" is not loaded.'),
+    })
+    expect((await oriel(['ps', '--server', '127.0.0.1:9'])).stderr).toMatch(/^oriel: No server answers at /)
+  })
+
   it('may be named by its URL', async () => {
     expect((await oriel(['ask', '--server', server.url, sample, question])).stdout).toBe(`${red}\n`)
     const { host } = new URL(server.url)
