@@ -8,26 +8,41 @@ import type { Backend } from './backend.ts'
 import type { MemoryBudget, Resident } from './memory-budget.ts'
 import { type MemoryPlan, sizeText } from './memory-plan.ts'
 
-/**
- * Makes a model answer. `onProgress` receives the share of the model that is loaded, 0 to 1; the signal ends the start.
- * @throws OrielError
- */
-export type Starter = (
-  card: ModelCard,
-  start: { plan: MemoryPlan; onProgress(share: number): void; signal: AbortSignal },
-) => Promise<Backend>
+/** Makes a model answer. @throws OrielError */
+export type Starter = (card: ModelCard, start: Start) => Promise<Backend>
+
+interface Start {
+  plan: MemoryPlan
+  /** Receives the share of the model that is loaded, 0 to 1. */
+  onProgress(share: number): void
+  /** Whether the model's files are as the card says. To be asked before they are loaded again. @throws OrielError if they cannot be */
+  isCurrent(): Promise<boolean>
+  /**
+   * To be called when the backend has ended by itself and will not answer again.
+   * @param error why; undefined if the files have changed
+   * @returns what its requests are told
+   */
+  onLost(error: unknown): OrielError
+  /** Ends the start. */
+  signal: AbortSignal
+}
 
 export interface SharedServices {
   budget: MemoryBudget
   start: Starter
+  /** Reads the files of a model again. @throws OrielError if they cannot be loaded */
+  reread(card: ModelCard): Promise<ModelCard>
   config: Config['loading']
   log: Logger
 }
 
 export type DeploymentState = 'available' | 'loading' | 'loaded' | 'failed'
 
-/** Pause before a failed load is tried again, in ms. */
-const failurePause = 30_000
+/**
+ * Pause before a failed load is tried again, in ms: the last one for files that cannot be loaded, unless they change; for a
+ * process that died the first one, which doubles with each.
+ */
+const failurePauses = { first: 1000, last: 30_000 }
 /** `Retry-After` for a client whose wait was too long, in seconds. */
 const retryAfter = 10
 /** Minimum time between log lines about a load, in ms. */
@@ -46,6 +61,8 @@ export class Deployment implements Resident {
   /** The share that is loaded so far: 0 to 1. */
   progress = 0
   #failure: { error: OrielError; until: number } | undefined
+  /** Loads that have failed one after the other. */
+  #failures = 0
   #idle: NodeJS.Timeout | undefined
   #closed = false
   /** Whether it is unloaded as soon as it has no users. */
@@ -159,7 +176,7 @@ export class Deployment implements Resident {
   async #load(): Promise<void> {
     if (this.#closed) return
     const loading = new AbortController()
-    const { budget, start, log } = this.#services
+    const { budget, start, reread, log } = this.#services
     this.#loading = loading
     this.progress = 0
     this.#failure = undefined
@@ -174,6 +191,8 @@ export class Deployment implements Resident {
       const backend = await start(this.card, {
         plan: this.#plan,
         signal: loading.signal,
+        isCurrent: async () => (await reread(this.card)).version === this.card.version,
+        onLost: (error) => this.#lose(error),
         onProgress: (share) => {
           this.progress = share
           if (performance.now() - logged < logInterval) return
@@ -183,6 +202,7 @@ export class Deployment implements Resident {
       })
       log.info({ model: this.card.id, ms: Math.round(performance.now() - began) }, 'a model is loaded')
       this.backend = backend
+      this.#failures = 0
       this.#admitWaiting(backend)
     } catch (error) {
       if (admitted) budget.release(this)
@@ -200,24 +220,33 @@ export class Deployment implements Resident {
     }
   }
 
-  #fail(error: unknown): void {
-    const reason = this.#reasonOf(error)
-    this.#failure = { error: reason, until: performance.now() + failurePause }
+  #fail(error: unknown): OrielError {
+    const { first, last } = failurePauses
+    const pause = isBroken(error) ? last : Math.min(last, first * 2 ** this.#failures++)
+    const reason = this.#reasonOf(error, pause)
+    this.#failure = { error: reason, until: performance.now() + pause }
     this.#services.log.error({ model: this.card.id, error: String(error) }, 'a model could not be loaded')
     this.#refuse(reason)
+    return reason
   }
 
-  #reasonOf(error: unknown): OrielError {
-    const known = error instanceof OrielError ? error : undefined
-    const message = `The model ${this.card.id} could not be loaded: ${known?.message ?? 'the server met an unexpected error.'}`
-    // Broken files stay broken. A process that died may live the next time.
-    return known === undefined || known.kind === 'internal'
-      ? new OrielError('engine_failed', message, {
-          code: 'model_not_loaded',
-          retryAfter: failurePause / 1000,
-          cause: error,
-        })
-      : new OrielError('precondition_failed', message, { code: 'model_not_loaded', cause: error })
+  /** Its backend has ended by itself. */
+  #lose(error: unknown): OrielError {
+    this.backend = undefined
+    clearTimeout(this.#idle)
+    const reason = error === undefined ? replaced(this.card) : this.#fail(error)
+    this.#refuse(reason)
+    this.#services.budget.release(this)
+    return reason
+  }
+
+  #reasonOf(error: unknown, pause: number): OrielError {
+    const known = error instanceof OrielError ? error.message : 'the server met an unexpected error.'
+    const message = `The model ${this.card.id} could not be loaded: ${known}`
+    const details = { code: 'model_not_loaded', cause: error }
+    return isBroken(error)
+      ? new OrielError('precondition_failed', message, details)
+      : new OrielError('engine_failed', message, { ...details, retryAfter: pause / 1000 })
   }
 
   #tooLong(timeoutMs: number): OrielError {
@@ -269,3 +298,12 @@ export class Deployment implements Resident {
     this.#idle = setTimeout(() => this.#services.budget.evict(this), keepLoadedMs).unref()
   }
 }
+
+/** Whether a model's files are to blame, which stay as they are. A process that died may live the next time. */
+const isBroken = (error: unknown): boolean => error instanceof OrielError && error.kind !== 'internal'
+
+const replaced = ({ id }: ModelCard): OrielError =>
+  new OrielError('engine_failed', `The files of the model ${id} have changed. Send the request again.`, {
+    code: 'model_changed',
+    retryAfter: 1,
+  })

@@ -112,18 +112,16 @@ export function deploy(options: DeploymentOptions): Deployments {
   const budgetBytes = memoryBudget(config.loading, gpuMemory)
   const budget = new MemoryBudget(budgetBytes)
   const known = new Map<string, Deployment>()
-  const services = { budget, start, config: config.loading, log }
+  const reread = (card: ModelCard) => readable(library.reread(card))
+  const services = { budget, start, reread, config: config.loading, log }
   const named = [...backends.map(({ info }) => info), ...cards]
   let closed = false
 
   const cardOf = async (name: string): Promise<ModelCard> => {
     const short = name.replace(inAccount, '')
-    const found = async (called: string) =>
-      library.lookUp(called).catch((error: unknown) => {
-        throw error instanceof OrielError ? unfit(error) : error
-      })
+    const found = (called: string) => readable(library.lookUp(called))
     const card =
-      cards.find((one) => isCalled(one, name)) ??
+      (await cards.filter((one) => isCalled(one, name)).map(reread)[0]) ??
       (await found(name)) ??
       (short === name ? undefined : await found(short))
     if (card === undefined) throw await missing(name, named, library)
@@ -150,7 +148,7 @@ export function deploy(options: DeploymentOptions): Deployments {
   /** A file that has changed is another model with the same name. */
   const deploymentOf = (card: ModelCard): Deployment => {
     const before = known.get(card.id)
-    if (before !== undefined && (before.active || sameFiles(before.card, card))) return before
+    if (before !== undefined && (before.active || before.card.version === card.version)) return before
     const deployment = new Deployment(
       card,
       planMemory(card, config.engine, budgetBytes, gpuMemory !== undefined),
@@ -159,33 +157,52 @@ export function deploy(options: DeploymentOptions): Deployments {
     known.set(card.id, deployment)
     return deployment
   }
-  const listed = (card: ModelCard): ListedModel => {
-    const deployment = known.get(card.id)
-    const state = deployment?.state ?? 'available'
+  const listed = ({ id, card, fault }: FoundModel): ListedModel => {
+    const deployment = known.get(id)
+    // Its failure is that of other files.
+    const isOther = deployment?.active === false && card !== undefined && deployment.card.version !== card.version
+    const { state = 'available', backend, failure, progress = 0 } = isOther ? {} : (deployment ?? {})
+    const described =
+      card === undefined ? { ...unlisted, id, title: id, prices: config.prices } : infoOf(card, config.prices)
+    const isFailed = fault !== undefined && !deployment?.active
     return {
-      ...(deployment?.backend?.info ?? infoOf(card, config.prices)),
-      state,
-      progress: state === 'loading' ? (deployment?.progress ?? 0) : null,
-      error: deployment?.failure?.message ?? null,
+      ...(backend?.info ?? described),
+      state: isFailed ? 'failed' : state,
+      progress: state === 'loading' ? progress : null,
+      error: (fault === undefined ? failure : unfit(fault))?.message ?? null,
     }
   }
 
-  /** Models that can be used, and those whose files cannot. */
-  const here = async () => {
+  const rereadIfPossible = async (card: ModelCard): Promise<FoundModel> => {
+    try {
+      return { id: card.id, card: await library.reread(card), fault: undefined }
+    } catch (error) {
+      if (!(error instanceof OrielError)) throw error
+      return { id: card.id, card, fault: error }
+    }
+  }
+  /** Every model on this machine once: those that the settings name first. A loaded one may have lost its files. */
+  const here = async (): Promise<FoundModel[]> => {
+    const found = new Map<string, FoundModel>()
+    const add = (one: FoundModel): void => {
+      found.set(one.id, { ...one, card: one.card ?? found.get(one.id)?.card })
+    }
     const { models, broken } = await library.list()
-    return { all: [...cards, ...models.filter(({ id }) => cards.every((card) => card.id !== id))], broken }
+    const now = await Promise.all(cards.map(rereadIfPossible))
+    for (const one of now) add(one)
+    for (const card of models) if (!found.has(card.id)) add({ id: card.id, card, fault: undefined })
+    for (const { id, error } of broken) if (!found.has(id)) add({ id, card: undefined, fault: error })
+    for (const { card, active } of known.values())
+      if (active) add({ id: card.id, card, fault: found.get(card.id)?.fault })
+    return [...found.values()]
   }
   const always = backends.map(({ info }): ListedModel => ({ ...info, state: 'loaded', progress: null, error: null }))
   const list = async (): Promise<ListedModel[]> => {
-    const { all, broken } = await here()
+    const all = (await here()).map(listed).toSorted(loadedFirst)
     const names = new Set([...always, ...all].flatMap(({ id, aliases }) => [id, ...aliases]))
     return [
       ...always,
-      ...all.map(listed).toSorted(loadedFirst),
-      ...broken.map(({ id, error }) => ({
-        ...unlisted,
-        ...{ id, title: id, prices: config.prices, error: unfit(error).message },
-      })),
+      ...all,
       ...catalogue.filter((entry) => !names.has(entry.id)).map((entry) => pullable(entry, config.prices)),
     ]
   }
@@ -203,19 +220,21 @@ export function deploy(options: DeploymentOptions): Deployments {
     list,
     describe,
     async inspect() {
-      const inspected = (await here()).all.map(async (card): Promise<InspectedModel> => {
-        const deployment = known.get(card.id)
-        const { backend, bytes, idleAt } = deployment ?? {}
-        return {
-          ...listed(card),
+      const inspected = (await here()).map(async (found): Promise<InspectedModel[]> => {
+        const { card, fault } = found
+        if (card === undefined || (fault !== undefined && !known.get(card.id)?.active)) return []
+        const { backend, bytes, idleAt } = known.get(card.id) ?? {}
+        const model = {
+          ...listed(found),
           facts: await library.facts(card).catch(() => null),
           bytes: card.bytes,
           resident: backend === undefined || bytes === undefined ? null : { bytes, idleAt: idleAt ?? null },
         }
+        return [model]
       })
       return [
         ...always.map((model) => ({ ...model, facts: null, bytes: 0, resident: null })),
-        ...(await Promise.all(inspected)).toSorted(loadedFirst),
+        ...(await Promise.all(inspected)).flat().toSorted(loadedFirst),
       ]
     },
     residents: () =>
@@ -244,6 +263,15 @@ export function deploy(options: DeploymentOptions): Deployments {
   }
 }
 
+/** A model on this machine. */
+interface FoundModel {
+  id: string
+  /** What its files say, or said when it was loaded. */
+  card: ModelCard | undefined
+  /** Why its files cannot be loaded. */
+  fault: OrielError | undefined
+}
+
 const loadedFirst = (a: ListedModel, b: ListedModel): number =>
   Number(b.state === 'loaded') - Number(a.state === 'loaded')
 
@@ -263,9 +291,6 @@ function checkInputs({ id, inputs }: ModelInfo, attachments: readonly Attachment
 
 const nouns = { image: 'images', audio: 'audio', video: 'video' } as const
 
-const sameFiles = (a: ModelCard, b: ModelCard): boolean =>
-  a.decoder === b.decoder && a.projector === b.projector && a.bytes === b.bytes && a.created === b.created
-
 async function missing(name: string, named: readonly { id: string }[], library: Library): Promise<OrielError> {
   const entry = entryOf(name) ?? entryOf(name.replace(inAccount, ''))
   const ids = new Set([...named, ...(await library.list()).models].map(({ id }) => id))
@@ -280,12 +305,16 @@ async function missing(name: string, named: readonly { id: string }[], library: 
 }
 
 /** The error of a model with broken files. Its message is sent to clients and contains no path. */
-const unfit = ({ kind, message, code, cause }: OrielError): OrielError =>
+const unfit = ({ kind, message, cause }: OrielError): OrielError =>
   new OrielError('precondition_failed', kind === 'not_found' ? 'Some of its files are missing.' : message, {
     param: 'model',
-    // To a client, which cannot choose another file, it is a model file that cannot be used.
-    code: code === 'vision_file' ? 'bad_model' : code,
+    code: 'model_not_loaded',
     cause,
+  })
+
+const readable = <Card>(reading: Promise<Card>): Promise<Card> =>
+  reading.catch((error: unknown) => {
+    throw error instanceof OrielError ? unfit(error) : error
   })
 
 const unlisted = {

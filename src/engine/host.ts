@@ -26,12 +26,22 @@ export interface EngineOptions extends LoadOptions {
   log: Logger
   /** Called with the share of the decoder's weights that is loaded, 0 to 1. The vision file is loaded after them. */
   onProgress?: (share: number) => void
+  /** Asked before a restart: whether the model's files are the same as at the start. @throws OrielError if they cannot be loaded */
+  isCurrent?: () => Promise<boolean>
+  /**
+   * Called when the engine will not start again.
+   * @param error why; undefined if the model's files have changed
+   * @returns what its requests are told
+   */
+  onLost?: (error: unknown) => OrielError
 }
 
 /** Time that a request waits for an engine process that is starting again, in ms. */
 const restartTimeout = 30_000
-/** Pause before a restart, in ms: it doubles with each start that fails, up to `last`. */
-const pauses = { first: 100, last: 10_000 }
+/** Pause before a restart, in ms: it doubles with each process that lived for less than `short`, up to `last`. */
+const pauses = { first: 100, short: 10_000, last: 10_000 }
+/** Requests wait for a restart whose pause is not longer, in ms. */
+const pauseWaited = 1000
 /** Lines of the process's output that are logged when it dies. */
 const linesKept = 20
 /**
@@ -44,17 +54,18 @@ const mostUnread = 1024
 
 /**
  * Starts an engine in a process of its own and keeps it running: when the process dies, its running requests fail with
- * `engine_failed` and another process is started. Waiting requests and new ones wait for that.
+ * `engine_failed` and another process is started. Waiting requests and new ones wait for that. If it cannot be started, or the
+ * model's files have changed, the engine ends.
  * @param signal aborts the load
  * @throws OrielError `invalid` if the model cannot be loaded, `internal` if this machine cannot run it, `cancelled` if the
  * signal has aborted before
  */
 export async function startEngine(
-  { log, onProgress = () => {}, ...options }: EngineOptions,
+  { log, onProgress = () => {}, isCurrent = async () => true, onLost = lost, ...options }: EngineOptions,
   signal?: AbortSignal,
 ): Promise<Engine> {
   if (signal?.aborted) throw cancelled()
-  const host = new EngineHost(options, log, onProgress)
+  const host = new EngineHost(options, { log, onProgress, isCurrent, onLost })
   const removeListener = signal && onAbort(signal, () => void host.close())
   try {
     await host.launch()
@@ -63,6 +74,8 @@ export async function startEngine(
     removeListener?.()
   }
 }
+
+type Surroundings = Required<Pick<EngineOptions, 'log' | 'onProgress' | 'isCurrent' | 'onLost'>>
 
 interface Pending {
   request: HeaderRequest
@@ -83,8 +96,8 @@ interface Payload {
 
 class EngineHost implements Engine {
   readonly #options: LoadOptions
+  readonly #around: Surroundings
   readonly #log: Logger
-  readonly #onProgress: (share: number) => void
   readonly #running = new Map<number, Pending>()
   /** Questions that the engine has not answered: counts and states. */
   readonly #asked = new Map<number, Deferred<unknown>>()
@@ -94,12 +107,17 @@ class EngineHost implements Engine {
   #model: EngineModel | undefined
   #ready: Promise<void> = Promise.resolve()
   #closed = false
+  /** Why it will not start again. */
+  #lost: OrielError | undefined
+  /** When the last process became live, and the pause before the next one, in ms. */
+  #liveSince = 0
+  #pauseMs = pauses.first
   #nextId = 1
 
-  constructor(options: LoadOptions, log: Logger, onProgress: (share: number) => void) {
+  constructor(options: LoadOptions, around: Surroundings) {
     this.#options = options
-    this.#log = log
-    this.#onProgress = onProgress
+    this.#around = around
+    this.#log = around.log
   }
 
   get model(): EngineModel {
@@ -176,14 +194,16 @@ class EngineHost implements Engine {
     await gone
   }
 
-  /** Waits for a process that takes requests. @throws OrielError `engine_failed`, `overloaded`, `cancelled` */
+  /** Waits for a process that takes requests. @throws OrielError `engine_failed`, `overloaded`, `cancelled`; why it ended */
   async #whenReady(signal?: AbortSignal): Promise<void> {
-    if (!this.#live && !this.#closed) {
+    if (!this.#live && !this.#closed && !this.#lost) {
+      if (this.#pauseMs > pauseWaited) throw dyingEarly(this.#pauseMs)
       const timeout = AbortSignal.timeout(restartTimeout)
       const limit = signal === undefined ? timeout : AbortSignal.any([signal, timeout])
       const late = () => (timeout.aborted ? restartTooSlow() : cancelled())
-      while (!this.#live && !this.#closed) await orAborted(this.#ready, limit, late)
+      while (!this.#live && !this.#closed && !this.#lost) await orAborted(this.#ready, limit, late)
     }
+    if (this.#lost) throw this.#lost
     if (this.#closed) throw shuttingDown()
     if (signal?.aborted) throw cancelled()
   }
@@ -207,12 +227,13 @@ class EngineHost implements Engine {
         heard()
         if (message.type === 'ready') {
           this.#live = true
+          this.#liveSince = performance.now()
           this.#model = message.model
           const { contextTokens, memory, gpuLayers } = message.model
           this.#log.info({ engine: message.model.name, contextTokens, gpuLayers, ...memory }, 'the engine is ready')
           for (const [id, { request }] of this.#running) this.#send({ type: 'generate', id, request })
           resolve()
-        } else if (message.type === 'loading') this.#onProgress(message.share)
+        } else if (message.type === 'loading') this.#around.onProgress(message.share)
         else if (message.type === 'failed' && message.id === null) {
           refused = true
           this.#logCause(message.error, 'the engine failed while it loaded the model')
@@ -233,6 +254,8 @@ class EngineHost implements Engine {
         this.#log.error({ code, signal, lastLines }, 'the engine process died')
         if (!wasLive) return
         this.#lose()
+        const short = performance.now() - this.#liveSince < pauses.short
+        this.#pauseMs = short ? Math.min(pauses.last, this.#pauseMs * 2) : pauses.first
         this.#ready = this.#restart()
       })
       child.send({ type: 'load', options: this.#options } satisfies ToEngine, () => {})
@@ -256,19 +279,25 @@ class EngineHost implements Engine {
     }
   }
 
-  /** Starts processes until one is live. Never rejects. */
+  /** Starts another process, or ends the engine. Never rejects. */
   async #restart(): Promise<void> {
-    for (let pause = pauses.first; !this.#closed; pause = Math.min(pauses.last, pause * 2)) {
-      await sleep(pause)
+    await sleep(this.#pauseMs)
+    try {
       if (this.#closed) return
-      try {
-        await this.launch()
-        return
-      } catch (error) {
-        this.#log.error({ error: String(error) }, 'the engine did not start')
-        this.#lose()
-      }
+      if (await this.#around.isCurrent()) await this.launch()
+      else this.#end(undefined)
+    } catch (error) {
+      if (!this.#closed) this.#end(error)
     }
+  }
+
+  #end(error: unknown): void {
+    const why = error === undefined ? 'the files of the model have changed' : 'the engine did not start again'
+    this.#log.error({ engine: this.#options.name, error: error && String(error) }, why)
+    const reason = this.#around.onLost(error)
+    this.#lost = reason
+    for (const id of this.#running.keys()) this.#fail(id, reason)
+    this.#failQuestions(reason)
   }
 
   #receive(message: FromEngine): void {
@@ -292,7 +321,7 @@ class EngineHost implements Engine {
     } else if (message.type === 'failed' && message.id !== null) {
       const error = fromWire(message.error)
       this.#logCause(message.error, 'a request failed in the engine')
-      this.#end(message.id, error)
+      this.#fail(message.id, error)
       this.#asked.get(message.id)?.reject(error)
       this.#asked.delete(message.id)
     }
@@ -313,7 +342,7 @@ class EngineHost implements Engine {
     return pending
   }
 
-  #end(id: number, error: OrielError): void {
+  #fail(id: number, error: OrielError): void {
     this.#running.get(id)?.queue.fail(error)
     this.#running.delete(id)
   }
@@ -324,7 +353,7 @@ class EngineHost implements Engine {
    */
   #lose(): void {
     for (const [id, pending] of this.#running) {
-      if (!pending.movable) this.#end(id, lost())
+      if (!pending.movable) this.#fail(id, lost())
       pending.movable = false
     }
     this.#failQuestions(lost())
@@ -388,6 +417,10 @@ function separatePayloads(pieces: readonly PromptPiece[]): { prompt: HeaderPiece
 const restartTooSlow = () =>
   new OrielError('engine_failed', `The engine is restarting and was not ready within ${restartTimeout / 1000} s.`, {
     retryAfter: 5,
+  })
+const dyingEarly = (pauseMs: number) =>
+  new OrielError('engine_failed', 'The engine has stopped several times soon after its start. It starts again later.', {
+    retryAfter: Math.ceil(pauseMs / 1000),
   })
 const lost = () =>
   new OrielError(

@@ -29,7 +29,9 @@ export interface GgufHeader {
  * @throws OrielError `not_found` if there is no such file, `invalid` if it is not a GGUF file, damaged or truncated
  */
 export async function readHeader(file: string): Promise<GgufHeader> {
-  const handle = await open(file, 'r').catch(() => {
+  const handle = await open(file, 'r').catch((error: NodeJS.ErrnoException) => {
+    if (error.code !== 'ENOENT' && error.code !== 'ENOTDIR')
+      throw badModel(`${path.basename(file)} cannot be read: ${error.code}.`, error)
     throw new OrielError('not_found', `There is no file ${file}.`, { code: 'model_not_found' })
   })
   try {
@@ -303,12 +305,12 @@ const known = new Map<string, { stamp: string; header: Promise<GgufHeader> }>()
  */
 export async function headerOf(file: string): Promise<GgufHeader> {
   const stats = await stat(file).catch(() => undefined)
-  const stamp = `${stats?.ino} ${stats?.size} ${stats?.mtimeMs}`
+  // A change of permissions changes the last of these times.
+  const stamp = `${stats?.ino} ${stats?.size} ${stats?.mtimeMs} ${stats?.ctimeMs}`
   const found = known.get(file)
   if (found?.stamp === stamp) return found.header
   const header = readHeader(file)
   known.set(file, { stamp, header })
-  // A change of permissions does not change the stamp, so only the verdict on the content is kept.
   header.catch((error: unknown) => {
     if (!(error instanceof OrielError && error.kind === 'invalid')) known.delete(file)
   })

@@ -46,6 +46,8 @@ export interface ModelCard {
   imagesFirst: boolean
   /** The modification time of the decoder's file, in seconds since 1970. */
   created: number
+  /** Differs when any of its files has been changed or replaced. */
+  version: string
 }
 
 export interface ModelFiles {
@@ -97,6 +99,7 @@ async function cardOf({ id, aliases, decoder, projector }: ModelFiles, families:
     sampling: recommended(header.metadata),
     imagesFirst: header.metadata.get('general.architecture') === 'mllama',
     created: Math.floor((files[0]?.mtimeMs ?? 0) / 1000),
+    version: files.map(({ ino, size, mtimeMs, ctimeMs }) => [ino, size, mtimeMs, ctimeMs].join(' ')).join('\n'),
   }
 }
 

@@ -27,6 +27,8 @@ export interface Library {
    * @throws OrielError `invalid` if the files of the model are damaged or do not belong together
    */
   lookUp(name: string): Promise<ModelCard | undefined>
+  /** Reads the files of a model again, if they have changed. @throws OrielError as `find` does */
+  reread(card: ModelCard): Promise<ModelCard>
   /** @throws OrielError `invalid` or `not_found` if a file of the model is damaged or missing */
   facts(card: ModelCard): Promise<ModelFacts>
   /** Whether vision files of this type (`clip.projector_type`) can be run. */
@@ -78,6 +80,7 @@ export function createLibrary(config: ModelsConfig, families: readonly EncoderFa
       return found && readCard(found, families)
     },
 
+    reread: (card) => readCard(card, families),
     facts: (card) => factsOf(card, families),
     supports: (type) => supports(families, type),
     pull: (name, options) => pull(name, { ...options, config, families }),

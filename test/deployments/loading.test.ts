@@ -1,9 +1,9 @@
-import { copyFile, mkdir, mkdtemp, readFile, rm, stat, symlink, utimes, writeFile } from 'node:fs/promises'
+import { copyFile, mkdir, mkdtemp, readFile, rm, stat, symlink, truncate, utimes, writeFile } from 'node:fs/promises'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
-import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest'
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest'
 import type { OrielSettings } from '../../src/app.ts'
 import { decoderOf } from '../encoders/oracle/decoder.ts'
 import { idefics3 } from '../encoders/oracle/families/idefics3.ts'
@@ -35,9 +35,9 @@ async function pair(name: string): Promise<void> {
 /** Memory for one model. */
 const forOne = 500e6
 
-async function serve(loading: NonNullable<OrielSettings['loading']> = {}): Promise<TestServer> {
+async function serve(loading: NonNullable<OrielSettings['loading']> = {}, model: string[] = []): Promise<TestServer> {
   const models = { dirs: [folder], hub: { cache: path.join(folder, 'hub') } }
-  const server = await startServer({ model: [], models, loading: { memoryBytes: 5e9, ...loading } })
+  const server = await startServer({ model, models, loading: { memoryBytes: 5e9, ...loading } })
   servers.push(server)
   return server
 }
@@ -136,6 +136,30 @@ describe('a model that a request names', () => {
       expect(environment).not.toContain('hf_secret')
     } finally {
       vi.unstubAllEnvs()
+    }
+  })
+
+  it('is not loaded for a request whose attachments are refused, and nothing is fetched', async () => {
+    const server = await serve()
+    const asked: (string | undefined)[] = []
+    const host = createServer(({ url }, response) => {
+      asked.push(url)
+      response.end()
+    })
+    await new Promise<void>((resolve) => host.listen(0, '127.0.0.1', resolve))
+    try {
+      const url = `http://127.0.0.1:${(host.address() as AddressInfo).port}/image.png`
+      const image = { type: 'image_url', image_url: { url } }
+      for (const [content, code] of [
+        [[image, { type: 'video_url', video_url: { url } }], 'video_not_supported'],
+        [Array.from({ length: 31 }, () => image), 'too_many_images'],
+      ] as const) {
+        const refused = await post(server, 'one', { messages: [{ role: 'user', content }] })
+        expect([refused.status, (await errorOf(refused)).code]).toEqual([400, code])
+      }
+      expect([server.engines(), asked]).toEqual([[], []])
+    } finally {
+      host.close()
     }
   })
 
@@ -336,10 +360,10 @@ describe('a failure', () => {
     await symlink(path.join(folder, 'nowhere'), path.join(folder, 'gone.gguf'))
     await writeFile(path.join(folder, 'text.gguf'), 'This is no model.')
     await copyFile(path.join(folder, 'one', 'mmproj-one.gguf'), path.join(folder, 'sight.gguf'))
-    for (const [name, code, why] of [
-      ['gone', 'model_not_found', 'Some of its files are missing.'],
-      ['text', 'bad_model', 'text.gguf is not a valid GGUF file'],
-      ['sight', 'bad_model', 'sight.gguf is a vision file (mmproj), not a model.'],
+    for (const [name, why] of [
+      ['gone', 'Some of its files are missing.'],
+      ['text', 'text.gguf is not a valid GGUF file'],
+      ['sight', 'sight.gguf is a vision file (mmproj), not a model.'],
     ] as const) {
       const reports = [
         await (await post(server, name)).text(),
@@ -350,7 +374,7 @@ describe('a failure', () => {
         expect(text).not.toContain(folder)
       }
       const refused = await post(server, name)
-      expect([refused.status, (await errorOf(refused)).code]).toEqual([412, code])
+      expect([refused.status, (await errorOf(refused)).code]).toEqual([412, 'model_not_loaded'])
       expect(await stateOf(server, name)).toBe('failed')
       await rm(path.join(folder, `${name}.gguf`))
     }
@@ -367,5 +391,96 @@ describe('a failure', () => {
     expect(server.engines()).not.toContain(first)
     busy.end()
     expect(await busy.text).not.toContain('error')
+  })
+})
+
+describe('a loaded model whose files change', () => {
+  const file = (name: string) => path.join(folder, 'harmed', name)
+  beforeEach(() => pair('harmed'))
+  afterEach(() => rm(path.join(folder, 'harmed'), { recursive: true }))
+
+  /** A server that has loaded the model. @param byPath whether it was named by the path of its file */
+  async function loaded(byPath = false) {
+    const server = await serve({}, byPath ? [file('harmed.gguf')] : [])
+    expect((await post(server, 'harmed')).status).toBe(200)
+    /** Its engine dies, as of a read behind the end of a mapped file. */
+    const die = () => {
+      for (const pid of server.engines()) process.kill(pid, 'SIGBUS')
+    }
+    const lines = async () => (await listed(server)).filter(({ id }) => id === 'harmed')
+    return { server, die, lines }
+  }
+  /** The answer when the death of the engine has been noticed. */
+  async function answerAfter(server: TestServer): Promise<Response> {
+    await vi.waitFor(() => expect(server.engines()).toEqual([]), patient)
+    for (;;) {
+      const answer = await post(server, 'harmed')
+      if (answer.status !== 503) return answer
+      expect(answer.headers.get('retry-after')).toBe('1')
+    }
+  }
+
+  it.for([false, true])(
+    'by path: %s; is reported as damaged at once, and loads again when it is whole',
+    async (byPath) => {
+      const whole = await readFile(file('harmed.gguf'))
+      const { server, die, lines } = await loaded(byPath)
+      // Another file in its place: what is mapped stays whole until the process dies.
+      await rm(file('harmed.gguf'))
+      await writeFile(file('harmed.gguf'), whole.subarray(0, 1000))
+      expect(await lines()).toMatchObject([{ state: 'loaded', error: expect.stringContaining('harmed.gguf') }])
+      die()
+      const refused = await answerAfter(server)
+      expect([refused.status, await errorOf(refused)]).toMatchObject([
+        412,
+        { code: 'model_not_loaded', message: expect.stringMatching(/harmed\.gguf .*truncated/) },
+      ])
+      const again = await post(server, 'harmed')
+      expect([again.status, (await errorOf(again)).code, server.engines()]).toEqual([412, 'model_not_loaded', []])
+      expect(await lines()).toMatchObject([{ state: 'failed', error: expect.stringContaining('truncated') }])
+      expect((await listed(server)).map(({ id }) => id)).toContain('one')
+      await writeFile(file('harmed.gguf'), whole)
+      expect(await lines()).toMatchObject([{ state: 'available' }])
+      expect((await post(server, 'harmed')).status).toBe(200)
+      expect(await lines()).toMatchObject([{ state: 'loaded' }])
+    },
+  )
+
+  it('is reported when its vision file is damaged', async () => {
+    const { server, die, lines } = await loaded()
+    await truncate(file('mmproj-harmed.gguf'), 1000)
+    expect(await lines()).toMatchObject([{ state: 'loaded', error: expect.stringContaining('mmproj-harmed.gguf') }])
+    expect((await post(server, 'harmed')).status).toBe(200)
+    die()
+    expect((await answerAfter(server)).status).toBe(412)
+    expect(await lines()).toMatchObject([{ state: 'failed' }])
+  })
+
+  it('answers until its process ends if they are deleted, and is then no model of the server', async () => {
+    const { server, die, lines } = await loaded()
+    for (const name of ['harmed.gguf', 'mmproj-harmed.gguf']) await rm(file(name))
+    expect(await lines()).toMatchObject([{ state: 'loaded' }])
+    expect((await post(server, 'harmed')).status).toBe(200)
+    die()
+    expect([404, 412]).toContain((await answerAfter(server)).status)
+    expect((await post(server, 'harmed')).status).toBe(404)
+    expect(await lines()).toEqual([])
+  })
+
+  it('is loaded anew if another model has replaced it', async () => {
+    const { server, die } = await loaded()
+    await rm(file('harmed.gguf'))
+    await rm(file('mmproj-harmed.gguf'))
+    await copyFile(`${pocketFolder}pocket.gguf`, file('harmed.gguf'))
+    await copyFile(`${pocketFolder}mmproj-pocket.gguf`, file('mmproj-harmed.gguf'))
+    die()
+    expect((await answerAfter(server)).status).toBe(200)
+    expect((await listed(server)).find(({ id }) => id === 'harmed')).toMatchObject({ state: 'loaded', title: 'Pocket' })
+  })
+
+  it('is restarted without them being read if they have not changed', async () => {
+    const { server, die } = await loaded()
+    die()
+    expect((await answerAfter(server)).status).toBe(200)
   })
 })

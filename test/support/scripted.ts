@@ -77,6 +77,7 @@ export function scriptedBackend(
       sampling: {},
       imagesFirst: picturesFirst,
       created: 0,
+      version: '',
     },
     prices: { input: 0, output: 0 },
     media,

@@ -144,7 +144,7 @@ export interface EmbeddedOptions {
 /** Starts models inside this server, each with an engine in a separate process. The starter throws as `startEngine` does. */
 export function embedded({ config, device, media, log }: EmbeddedOptions): Starter {
   let warned = false
-  return async (card, { plan, onProgress, signal }) => {
+  return async (card, { plan, onProgress, isCurrent, onLost, signal }) => {
     const { id: name, decoder, projector, size } = card
     const gpu = { device, layers: size.layers, bytes: plan.weights + plan.context, reserved: plan.vision }
     const decoderShare = size.decoderBytes / (size.decoderBytes + size.visionBytes)
@@ -163,6 +163,8 @@ export function embedded({ config, device, media, log }: EmbeddedOptions): Start
         ...(device === 'cpu' ? {} : { gpu }),
         log,
         onProgress: (share) => onProgress(share * decoderShare),
+        isCurrent,
+        onLost,
       },
       signal,
     )
