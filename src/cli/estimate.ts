@@ -3,7 +3,7 @@ import { cpus, homedir } from 'node:os'
 import path from 'node:path'
 import { z } from 'zod'
 import { configOf } from '../config.ts'
-import { memoryBudget, planMemory } from '../deployments/index.ts'
+import { memoryBudget, memoryText, planMemory } from '../deployments/index.ts'
 import { measureOperations, openImageArchitecture, tilesOf } from '../encoders/index.ts'
 import { chooseDevice } from '../engine/index.ts'
 import { OrielError } from '../errors.ts'
@@ -30,6 +30,8 @@ export interface Machine {
   gpu: boolean
   /** Whether a model fits, and the bytes that it takes. */
   fits(card: ModelCard): { fits: boolean; bytes: number }
+  /** What it takes, or why it never fits. */
+  memoryOf(card: ModelCard): string
   /** The same for a model that is not here, estimated. */
   mayFit(entry: CatalogueEntry): boolean
   /** Seconds from a question about a usual image to the first word of its answer; null if it is not known. */
@@ -54,6 +56,14 @@ export async function thisMachine(library: Library): Promise<Machine> {
       } catch (error) {
         if (!(error instanceof OrielError)) throw error
         return { fits: false, bytes: card.bytes }
+      }
+    },
+    memoryOf(card) {
+      try {
+        return memoryText(planMemory(card, engine, memory, gpu))
+      } catch (error) {
+        if (!(error instanceof OrielError)) throw error
+        return error.message
       }
     },
     mayFit: (entry) => estimatedBytes(entry) * 1.1 < memory,

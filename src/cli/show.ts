@@ -9,11 +9,9 @@ import {
   NotPulled,
 } from '../models/index.ts'
 import { bytesText } from '../sizes.ts'
+import { thisMachine } from './estimate.ts'
 import { countText, table, tokensText } from './figures.ts'
 import { type Flags, libraryOf } from './settings.ts'
-
-/** The context for the estimate of memory, if the model takes that much. */
-const usualContext = 8192
 
 /** Typical images: a thumbnail, a screen, a photo, a page. */
 const sizes = [
@@ -34,12 +32,12 @@ export async function show(name: string, { json, ...flags }: Flags & { json?: bo
     return json ? print(entryJson(found, library)) : void process.stdout.write(table(entryRows(found, library)))
   const facts = await library.facts(found)
   if (json) print(cardJson(found, facts))
-  else process.stdout.write(table(await rowsOf(name, found, facts)))
+  else process.stdout.write(table(await rowsOf(name, found, facts, library)))
 }
 
 const print = (value: object): void => void process.stdout.write(`${JSON.stringify(value, null, 2)}\n`)
 
-async function rowsOf(name: string, card: ModelCard, facts: ModelFacts): Promise<string[][]> {
+async function rowsOf(name: string, card: ModelCard, facts: ModelFacts, library: Library): Promise<string[][]> {
   const { architecture, layers, quantization, parameters, licence, files } = facts
   return [
     ['name', card.id],
@@ -50,7 +48,7 @@ async function rowsOf(name: string, card: ModelCard, facts: ModelFacts): Promise
     ['quantization', `${quantization}: ${bitsText(card, facts)}`],
     ['context', tokensText(card.contextTokens)],
     ...(await visionRows(facts, card.projector)),
-    ['memory', memoryText(card)],
+    ['memory', (await thisMachine(library)).memoryOf(card)],
     ['licence', licence || (entryOf(name)?.licence ?? 'unknown')],
     [
       'recommended',
@@ -96,13 +94,6 @@ async function visionRows({ vision }: ModelFacts, projector: string | null): Pro
     return [at === 0 ? 'image tokens' : '', `${width} x ${height}: ${counts.join(', ')}`]
   })
   return [['vision', family], ...tokens]
-}
-
-function memoryText({ contextTokens, size: { decoderBytes, visionBytes, bytesPerToken } }: ModelCard): string {
-  const weights = decoderBytes + visionBytes
-  const tokens = Math.min(contextTokens, usualContext)
-  const context = bytesPerToken * tokens
-  return `about ${bytesText(weights + context)}: weights ${bytesText(weights)}, ${tokensText(tokens)} of context ${bytesText(context)}`
 }
 
 const entryRows = (entry: CatalogueEntry, library: Library): string[][] => [

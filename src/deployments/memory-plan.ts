@@ -47,16 +47,21 @@ export function planMemory(card: ModelCard, config: EngineConfig, budget: number
   const wanted = vision === 0 ? 0 : config.encoderCacheBytes || usualCacheBytes(budget)
   const cache = Math.max(1, Math.min(wanted, Math.floor(left / 2)))
   const prefixes = Math.max(1, Math.min(config.prefixCacheBytes || usualCacheBytes(budget), left - cache))
+  const total = rest + weights + vision + context + cache + prefixes
+  const plan = { weights, vision, context, contextCells, cache, prefixes, total }
   // Each cache has at least one byte.
   if (left < 2)
     throw new OrielError(
       'precondition_failed',
-      `The model ${card.id} never fits: it takes ${sizeText(rest + weights + vision + context)} (weights ${sizeText(weights)}, vision ${sizeText(vision)}, ${contextCells} tokens of context ${sizeText(context)}), and all models together may take ${sizeText(budget)}.`,
+      `The model ${card.id} never fits: it takes ${memoryText(plan)}, and all models together may take ${sizeText(budget)}.`,
       { code: 'model_too_large' },
     )
-  const total = rest + weights + vision + context + cache + prefixes
-  return { weights, vision, context, contextCells, cache, prefixes, total }
+  return plan
 }
+
+/** The memory of a model for people. Its figure is that of `/health`, of `oriel show` and of errors. */
+export const memoryText = ({ weights, vision, context, contextCells, cache, prefixes, total }: MemoryPlan): string =>
+  `${sizeText(total)} (weights ${sizeText(weights)}, vision ${sizeText(vision)}, ${contextCells} tokens of context ${sizeText(context)}, caches ${sizeText(cache + prefixes)}, process ${sizeText(rest)})`
 
 /**
  * Cells of a KV memory whose size is not configured: four contexts of up to 4096 tokens, or one longer context, within

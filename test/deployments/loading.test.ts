@@ -151,7 +151,7 @@ describe('a model that a request names', () => {
       const url = `http://127.0.0.1:${(host.address() as AddressInfo).port}/image.png`
       const image = { type: 'image_url', image_url: { url } }
       for (const [content, code] of [
-        [[image, { type: 'video_url', video_url: { url } }], 'video_not_supported'],
+        [[image, { type: 'image_url', image_url: { url: 'ftp://127.0.0.1/image.png' } }], 'invalid_image_url'],
         [Array.from({ length: 31 }, () => image), 'too_many_images'],
       ] as const) {
         const refused = await post(server, 'one', { messages: [{ role: 'user', content }] })
