@@ -9,7 +9,7 @@ import {
   type RunningAnswer,
   startAnswers,
 } from './answering/answer.ts'
-import type { AnswerRequest, ClientRequest } from './answering/request.ts'
+import { type AnswerRequest, type ClientRequest, checkLength } from './answering/request.ts'
 import { clientOf } from './client.ts'
 import type { Endpoint, RequestContext, RouteOptions } from './dialects/dialect.ts'
 import { logError, toOrielError } from './errors.ts'
@@ -130,6 +130,7 @@ async function readRequest<Body extends z.ZodObject, Answer extends z.ZodType>(
   const context = contextOf(request, options, ignored)
   const signal = whenClosed(reply)
   const requests = (await read(parsed, context)).map((read) => ({ ...read, client: context.client }))
+  for (const one of requests) checkLength(one)
   describeIgnored(reply, ignored)
   return { parsed, context, requests, signal }
 }

@@ -102,6 +102,24 @@ describe('a body', () => {
     expect([status, message]).toEqual([413, expect.stringMatching(says)])
   })
 
+  it('has a bounded number of messages and of their parts', async () => {
+    const messages = (count: number) =>
+      `{"model":"pocket","messages":[${many('{"role":"user","content":"a"}', count)}]}`
+    const says = 'messages must have at most 4096 items; found an array.'
+    expect(await refusal(await post('/v1/chat/completions', messages(19_000)))).toEqual([
+      400,
+      'invalid_value',
+      'messages',
+      says,
+    ])
+    expect(await refusal(await post('/v1/chat/completions', messages(4096)))).toEqual([
+      ...[400, 'context_length_exceeded', 'messages', expect.anything()],
+    ])
+    const parts = `[${many('{"type":"text","text":"a"}', 19_000)}]`
+    const body = `{"model":"pocket","input":[{"role":"user","content":${parts.replaceAll('"text"', '"input_text"').replaceAll('"input_text":"a"', '"text":"a"')}}]}`
+    expect((await refusal(await post('/v1/responses', body))).slice(0, 3)).toEqual([400, 'too_many_parts', 'input'])
+  })
+
   it('may be as large as people need', async () => {
     // A million token ids, ten megabytes of base64, a long text, and a text of escapes. Each is refused for its content only.
     expect(
@@ -163,7 +181,7 @@ describe('a body', () => {
     }
     await chat({ model: 'hunter2' })
     await vi.waitFor(() => expect(log.match(/a request was refused/g)?.length).toBe(bodies.length + 1), 10_000)
-    expect(log).not.toMatch(/SSN|078|hunter2/)
+    expect(log).not.toMatch(/SSN|078-05|hunter2/)
     expect(log).toContain('"param":"messages"')
   })
 

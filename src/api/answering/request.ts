@@ -1,4 +1,5 @@
 import type { Ask, Attachment, AttachmentPart } from '../../deployments/index.ts'
+import { OrielError } from '../../errors.ts'
 
 /** A request in the form that all dialects share, as its body says it. */
 export interface AnswerRequest extends Omit<Ask, 'client'> {
@@ -19,4 +20,17 @@ export const isolationOf = (header: string, body?: string | null): string[] =>
 /** Adds an attachment to those of a request. @returns its place in the content, which names it by its index */
 export function attach(attachments: Attachment[], attachment: Attachment): AttachmentPart {
   return { kind: attachment.kind, attachment: attachments.push(attachment) - 1 }
+}
+
+/** Parts of all messages. A template takes microseconds for each. */
+const mostParts = 10_000
+
+/** @throws OrielError `invalid` for a conversation whose messages have too many parts together */
+export function checkLength({ prompt, params }: AnswerRequest): void {
+  const parts = prompt.kind === 'chat' ? prompt.messages.reduce((sum, { content }) => sum + content.length, 0) : 0
+  if (parts > mostParts)
+    throw new OrielError('invalid', `The messages have ${parts} parts; at most ${mostParts} are allowed.`, {
+      param: params.prompt,
+      code: 'too_many_parts',
+    })
 }

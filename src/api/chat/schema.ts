@@ -4,6 +4,7 @@ import {
   detail,
   image,
   inputFile,
+  mostMessages,
   pageChoices,
   refusalPart,
   sourceImage,
@@ -77,7 +78,7 @@ const message = z
 
 export const chatRequest = z.looseObject({
   model: z.string().min(1),
-  messages: z.array(message).min(1),
+  messages: z.array(message).min(1).max(mostMessages),
   ...parameters,
   ...toolParameters,
   ...functionParameters,

@@ -9,6 +9,9 @@ import type { CompletionsRequest } from './schema.ts'
 /** Marks the place of an image in a prompt. It is replaced by the model's own marker. */
 const marker = '<image>'
 
+/** Many more than images are allowed. */
+const mostMarkers = 1000
+
 /** One request for each prompt. @throws OrielError `invalid` */
 export function readCompletions(body: CompletionsRequest, context: RequestContext): AnswerRequest[] {
   const prompts = promptsOf(body)
@@ -73,7 +76,7 @@ function readPrompt(
       )
     return { kind: 'plain', parts: [{ kind: 'tokens', tokens: prompt }] }
   }
-  const texts = prompt.split(marker)
+  const texts = prompt.split(marker, mostMarkers)
   if (texts.length - 1 !== images.length)
     throw new OrielError(
       'invalid',

@@ -1,5 +1,5 @@
 import { z } from 'zod'
-import { image, imageSource, sourceImage, text, textPart } from '../request/content.ts'
+import { image, imageSource, mostMessages, sourceImage, text, textPart } from '../request/content.ts'
 import { jsonSchema } from '../request/parameters.ts'
 import { tool } from './tools.ts'
 
@@ -84,7 +84,7 @@ const format = z.object({ type: z.literal('json_schema'), schema: jsonSchema }).
 /** The fields that make the prompt. */
 const prompt = {
   model: z.string().min(1),
-  messages: z.array(message).min(1),
+  messages: z.array(message).min(1).max(mostMessages),
   system: z.union([z.string(), z.array(textBlock)]).nullish(),
   tools: z.array(tool).max(128).nullish(),
   tool_choice: z

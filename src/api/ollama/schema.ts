@@ -1,5 +1,6 @@
 import { z } from 'zod'
 import { ranges } from '../../deployments/index.ts'
+import { mostMessages } from '../request/content.ts'
 import { argumentsSchema, functionFields } from '../request/tools.ts'
 import { optional } from '../request/validation.ts'
 
@@ -70,7 +71,10 @@ const message = z.object({
 
 export const chatRequest = z.looseObject({
   ...shared,
-  messages: optional(z.array(message), 'Without any, the model is loaded, or with a keep_alive of 0 unloaded.'),
+  messages: optional(
+    z.array(message).max(mostMessages),
+    'Without any, the model is loaded, or with a keep_alive of 0 unloaded.',
+  ),
   tools: optional(
     z.array(z.object({ function: z.object(functionFields) })).max(128),
     'Functions that the model may call.',

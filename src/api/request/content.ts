@@ -3,6 +3,9 @@ import type { Attachment, ContentPart } from '../../deployments/index.ts'
 import { attach } from '../answering/request.ts'
 import { refusal } from './validation.ts'
 
+/** Messages of a conversation. A template takes microseconds for each. */
+export const mostMessages = 4096
+
 /** A part of a message's content. The part schemas below turn every form that a protocol has into one of these. */
 export type RequestPart = { kind: 'text'; text: string } | RequestAttachment
 

@@ -1,5 +1,5 @@
 import { z } from 'zod'
-import { image, inputFile, pageChoices, refusalPart, textPart } from '../request/content.ts'
+import { image, inputFile, mostMessages, pageChoices, refusalPart, textPart } from '../request/content.ts'
 import { jsonSchema } from '../request/parameters.ts'
 import { refusal } from '../request/validation.ts'
 import { tool, toolChoice } from './tools.ts'
@@ -97,7 +97,7 @@ const unsupported = (error: string) => z.null({ error }).meta(refusal).optional(
 /** The fields that make the prompt. */
 const prompt = {
   model: z.string().min(1),
-  input: z.union([z.string(), items.min(1)]),
+  input: z.union([z.string(), items.min(1).max(mostMessages)]),
   previous_response_id: z
     .string()
     .nullish()

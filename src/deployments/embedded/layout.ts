@@ -98,8 +98,18 @@ function laterTurns(messages: readonly ChatMessage[]): number[] {
 }
 
 function knownTokens({ parts }: PlainPrompt, { model }: Engine): PlainPrompt['parts'] {
-  const tokens = parts.flatMap((part) => (part.kind === 'tokens' ? part.tokens : []))
-  for (const token of tokens) checkToken(token, model, 'prompt')
+  for (const part of parts) {
+    if (part.kind !== 'tokens') continue
+    const { length } = part.tokens
+    // Before millions of them are sent to the engine.
+    if (length > model.contextTokens)
+      throw new OrielError(
+        'invalid',
+        `This model's context holds ${model.contextTokens} tokens. The prompt has ${length}.`,
+        { param: 'prompt', code: 'context_length_exceeded' },
+      )
+    for (const token of part.tokens) checkToken(token, model, 'prompt')
+  }
   return parts
 }
 
