@@ -72,7 +72,7 @@ export class BodyMemory {
     const free = this.#capacity - this.#total
     if (bytes > free) return false
     const held = this.#held.get(body.client) ?? 0
-    return held === body.bytes || body.bytes + bytes <= smallBody || held + bytes <= free
+    return held === body.bytes || body.bytes + bytes <= smallBody || held + bytes <= free - bytes
   }
 
   #give(body: HeldBody, bytes: number): void {
