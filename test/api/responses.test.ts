@@ -5,7 +5,7 @@ import { z } from 'zod'
 import { OrielError } from '../../src/errors.ts'
 import { postJson } from '../support/http.ts'
 import { dataUrl, shape } from '../support/images.ts'
-import { startWords } from '../support/scripted.ts'
+import { startTurns, startWords } from '../support/scripted.ts'
 import { startServer, type TestServer } from '../support/server.ts'
 
 const question = 'What is in this image?'
@@ -397,26 +397,26 @@ describe('responses of any model', () => {
     expect((await stream.finalResponse()).output).toMatchObject(made)
   })
 
-  it('give thoughts to clients that send them back sealed', async () => {
-    const { openai, promptText } = await client(['<think>Hm.</think>Yes.'])
-    const { output } = await openai.responses.create({ ...body, include: ['reasoning.encrypted_content'] })
+  it('give thoughts to clients that store nothing, and take them back', async () => {
+    const chatTemplate =
+      '{% for m in messages %}{{ m.role }}: {% if m.reasoning_content %}[{{ m.reasoning_content }}]{% endif %}{{ m.content }}\n{% endfor %}'
+    const server = await startTurns(['<think>Hm.</think>Yes.', 'No.'], { chatTemplate })
+    const { responses } = new OpenAI({ baseURL: `${server.url}/v1`, apiKey: 'none', maxRetries: 0 })
+    const include = ['reasoning.encrypted_content' as const]
+    const { output } = await responses.create({ model: 'scripted', input: 'Is it?', include, store: false })
     const [thought, message] = output
-    const seal = thought?.type === 'reasoning' ? thought.encrypted_content : undefined
-    expect(seal).toEqual(expect.any(String))
-    const again = await client(['Sunny.'])
-    const sealed: OpenAI.Responses.ResponseReasoningItem = {
-      type: 'reasoning',
-      id: 'rs_1',
-      summary: [],
-      encrypted_content: String(seal),
-    }
+    if (thought?.type !== 'reasoning' || message?.type !== 'message') throw new Error('the model did not think')
+    const sealed = { ...thought, content: [] }
     const foreign = { ...sealed, encrypted_content: 'gAAAAAB' }
-    const question = { role: 'user', content: 'Why?' } as const
-    const say = { role: 'assistant', content: 'Yes.' } as const
-    await again.openai.responses.create({ ...body, input: [question, sealed, say, question, foreign, say, question] })
-    expect(promptText()).not.toContain('Hm.')
-    expect(message?.type).toBe('message')
-    expect(again.promptText()).not.toContain('gAAAAAB')
+    const told = { ...foreign, summary: [{ type: 'summary_text' as const, text: 'Briefly.' }] }
+    const say = (content: string) => ({ role: 'assistant' as const, content })
+    const ask = (content: string) => ({ role: 'user' as const, content })
+    const input = [ask('Is it?'), sealed, message, ask('Why?'), foreign, say('So.'), ask('So?'), told, say('It is.')]
+    await responses.create({ model: 'scripted', input: [...input, ask('Not?')] })
+    expect(server.prompts[1]).toBe(
+      'user: Is it?\nassistant: [Hm.]Yes.\nuser: Why?\nassistant: So.\nuser: So?\nassistant: [Briefly.]It is.\nuser: Not?\n',
+    )
+    await server.close()
   })
 
   it('leave out what tools of OpenAI did in earlier turns, and say so', async () => {

@@ -135,7 +135,7 @@ const textOf = ({ prompt }: GenerateRequest): string =>
   prompt.map((piece) => (piece.kind === 'text' ? piece.text : '')).join('')
 
 /** A server whose engine answers each request with the next of these texts. `prompts` are what it was asked. */
-export async function startTurns(answers: readonly string[]) {
+export async function startTurns(answers: readonly string[], model: ScriptedModel = {}) {
   const prompts: string[] = []
   const server = await startScripted(async function* (request) {
     const answer = answers[prompts.length] ?? ''
@@ -143,7 +143,7 @@ export async function startTurns(answers: readonly string[]) {
     yield promptEvent
     for (const [before, word] of answer.split(/(?<= )/).entries()) yield textEvent(word, before + 1)
     yield* endEvents(answer.length)
-  })
+  }, model)
   return { ...server, prompts }
 }
 

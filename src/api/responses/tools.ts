@@ -62,7 +62,7 @@ export const toolChoice = z.union([
     named,
     z.object({
       type: z.literal('allowed_tools'),
-      mode: z.enum(['none', 'auto', 'required']).default('auto'),
+      mode: z.enum(['auto', 'required']).default('auto'),
       tools: z.array(z.discriminatedUnion('type', [named, otherTool])),
     }),
   ]),
