@@ -63,6 +63,7 @@ export type Sampling = Omit<EngineSampling, 'grammarAfter'>
 /** How to answer. What is null or left out is the model's recommendation. */
 export interface Settings
   extends Pick<GenerateRequest, 'maxTokens' | 'n' | 'stop' | 'ignoreEos' | 'cachePrompt' | 'cachedMost'>,
+    Pick<GenerateRequest, 'includeStop' | 'stopTokens' | 'minTokens'>,
     Pick<GenerateRequest, 'overflow' | 'promptLogprobs' | 'topLogprobs'> {
   sampling: { readonly [Name in keyof Sampling]?: Sampling[Name] | null | undefined }
   /** Cached prompts are shared only between requests with equal keys. */
@@ -94,6 +95,9 @@ export const plainSettings: Settings = {
   overflow: 'error',
   n: 1,
   stop: [],
+  includeStop: false,
+  stopTokens: [],
+  minTokens: 0,
   ignoreEos: false,
   sampling: {},
   topLogprobs: null,

@@ -5,11 +5,14 @@
 export class AnswerText {
   readonly #decoder = new TextDecoder('utf-8', { ignoreBOM: true })
   readonly #stop: readonly string[]
+  readonly #includeStop: boolean
   #held = ''
   /** The stop string that has ended the answer. */
   stoppedBy: string | null = null
 
-  constructor(stop: readonly string[]) {
+  /** @param includeStop whether the text has the stop string that ends it */
+  constructor(stop: readonly string[], includeStop = false) {
+    this.#includeStop = includeStop
     this.#stop = stop.filter((text) => text !== '')
   }
 
@@ -23,7 +26,7 @@ export class AnswerText {
     const end = this.#firstStop()
     if (end !== undefined) {
       this.stoppedBy = end.text
-      return this.#take(end.at)
+      return this.#take(end.at + (this.#includeStop ? end.text.length : 0))
     }
     return this.#take(this.#held.length - this.#possibleStop())
   }

@@ -62,6 +62,12 @@ export interface GenerateRequest {
   /** Number of answers to the prompt. */
   n: number
   stop: readonly string[]
+  /** Whether the answer has the stop string that ends it. */
+  includeStop: boolean
+  /** Tokens that end the answer, besides the model's own. */
+  stopTokens: readonly number[]
+  /** Tokens before which none may end the answer. */
+  minTokens: number
   ignoreEos: boolean
   /** Control tokens that appear in the answer's text. All others are left out. */
   shownTokens: readonly string[]

@@ -99,7 +99,7 @@ export class Sequence {
     this.request = request
     this.choice = choice
     this.sampler = sampler
-    this.text = new AnswerText(request.spec.stop)
+    this.text = new AnswerText(request.spec.stop, request.spec.includeStop)
     if (choice === 0) for (const cell of request.prompt.cells) this.cells.push(cell)
   }
 

@@ -119,10 +119,19 @@ export class StepCommit {
     // A preempted sequence is computed again while its next token is still being searched for.
     if (this.#searches.some((one) => one.sequence === sequence)) return
     this.#attempt(sequence, () => {
+      this.#barEnds(sequence, row)
       const token = this.#decoder.sample(sequence.sampler, row)
       if (typeof token === 'object' && token !== null) this.#searches.push({ sequence, search: token })
       else this.#take(sequence, token, () => this.#decoder.logits(row))
     })
+  }
+
+  /** Until an answer has its least number of tokens, the logits of those that would end it are the lowest. */
+  #barEnds({ generated, request: { spec } }: Sequence, row: number): void {
+    if (generated >= spec.minTokens) return
+    const logits = this.#decoder.logits(row)
+    for (const token of [...this.#decoder.vocabulary.endTokens, ...spec.stopTokens])
+      if (token < logits.length) logits[token] = -Infinity
   }
 
   #attempt({ request }: Sequence, work: () => void): void {
@@ -143,9 +152,9 @@ export class StepCommit {
   #append(sequence: Sequence, token: number, logits: () => Float32Array): void {
     const { request } = sequence
     const { vocabulary } = this.#decoder
-    const { ignoreEos, topLogprobs } = request.spec
+    const { ignoreEos, stopTokens, topLogprobs } = request.spec
     sequence.generated++
-    if (vocabulary.isEnd(token) && !ignoreEos) {
+    if ((vocabulary.isEnd(token) && !ignoreEos) || stopTokens.includes(token)) {
       this.end(sequence, 'stop')
       return
     }

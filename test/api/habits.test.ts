@@ -162,3 +162,95 @@ describe('a request', () => {
     }
   })
 })
+
+describe('a client of vLLM or of llama.cpp', () => {
+  const ask = async (more: object, path = '/chat/completions') => {
+    const answer = await postJson(server.url + path, { ...asked(), temperature: 0, ...more })
+    const body = (await answer.json()) as {
+      choices: { message: { content: string }; text: string; finish_reason: string }[]
+      usage: { completion_tokens: number; prompt_tokens_details: { cached_tokens: number } }
+      error: { param: string; message: string }
+    }
+    return { status: answer.status, header: answer.headers.get('x-oriel-ignored-parameters'), ...body }
+  }
+  const textOf = ({ choices }: Awaited<ReturnType<typeof ask>>) => choices[0]?.message.content ?? ''
+  const schema = report.parameters
+
+  it.each([
+    { guided_json: schema },
+    { guided_json: JSON.stringify(schema) },
+    { json_schema: schema },
+    { structured_outputs: { json: schema } },
+  ])('holds an answer to a schema: %j', async (format) => {
+    expect(Object.keys(JSON.parse(textOf(await ask(format))))).toEqual(['colour'])
+  })
+
+  it.each([
+    { grammar: 'root ::= "yes" | "no"' },
+    { guided_grammar: 'root ::= "yes" | "no"' },
+    { structured_outputs: { grammar: 'root ::= "yes" | "no"' } },
+  ])('holds an answer to a grammar: %j', async (format) => {
+    expect(textOf(await ask(format))).toMatch(/^(yes|no)$/)
+  })
+
+  it.each([
+    [{ guided_json: '{' }, 'guided_json', 'is not a JSON Schema'],
+    [{ guided_json: { type: 3 } }, 'guided_json', ''],
+    [{ grammar: 'root ::= (' }, 'grammar', ''],
+    [{ structured_outputs: { json: { type: 3 } } }, 'structured_outputs.json', ''],
+    [{ guided_json: schema, grammar: 'root ::= "a"' }, 'grammar', 'guided_json and grammar both set the format'],
+    [{ min_tokens: 9, max_tokens: 3 }, 'min_tokens', 'min_tokens is 9, and at most 3 tokens are allowed.'],
+    [{ n_predict: 5 }, 'max_tokens', 'max_tokens is 200 and n_predict is 5, but they mean the same'],
+    [{ repeat_penalty: 1.1, repetition_penalty: 1 }, 'repetition_penalty', 'they mean the same'],
+  ])('is refused in its own words: %j', async (more, param, message) => {
+    const { status, error } = await ask(more)
+    expect([status, error]).toMatchObject([400, { param, message: expect.stringContaining(message) }])
+  })
+
+  it('sets the least number of tokens, tokens that end an answer, and whether the answer has its stop string', async () => {
+    const whole = await ask({})
+    const most = whole.usage.completion_tokens
+    const longer = await ask({ min_tokens: most + 3 })
+    expect(longer.usage.completion_tokens).toBeGreaterThanOrEqual(most + 3)
+    expect(textOf(longer).startsWith(textOf(whole))).toBe(true)
+    const tokens = (await (
+      await postJson(`${server.url}/tokenize`, { model: 'pocket', prompt: ' circle' })
+    ).json()) as {
+      tokens: number[]
+    }
+    const described = {
+      messages: [
+        {
+          role: 'user',
+          content: [
+            { type: 'image_url', image_url: red },
+            { type: 'text', text: 'What is in this image?' },
+          ],
+        },
+      ],
+    }
+    expect(textOf(await ask({ ...described, stop_token_ids: tokens.tokens }))).toBe('A red')
+    expect(textOf(await ask({ ...described, stop: ' circle' }))).toBe('A red')
+    const including = { ...described, stop: ' circle', include_stop_str_in_output: true }
+    expect(textOf(await ask(including))).toBe('A red circle')
+  })
+
+  it('has other names for what OpenAI has', async () => {
+    const { max_tokens: _, ...plain } = asked()
+    const short = { ...plain, n_predict: 2, repeat_penalty: 1.1, cache_prompt: false }
+    const answer = await postJson(`${server.url}/chat/completions`, short)
+    expect(answer.headers.get('x-oriel-ignored-parameters')).toBeNull()
+    expect(JSON.parse(answer.headers.get('fireworks-sampling-options') ?? '')).toMatchObject({
+      repetition_penalty: 1.1,
+    })
+    expect(await answer.json()).toMatchObject({
+      usage: { completion_tokens: 2, prompt_tokens_details: { cached_tokens: 0 } },
+    })
+    const completed = await ask(
+      { prompt: 'Hello', max_tokens: null, n_predict: 3, messages: undefined },
+      '/completions',
+    )
+    expect(completed.usage.completion_tokens).toBeLessThanOrEqual(3)
+    expect((await ask({ skip_special_tokens: true })).header).toBe('skip_special_tokens')
+  })
+})

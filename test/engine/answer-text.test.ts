@@ -33,6 +33,12 @@ describe('the text of an answer', () => {
     expect(say('one EN two', ['END'], () => 1)).toMatchObject({ said: 'one EN two', stopped: false })
   })
 
+  it('has the stop string that ends it, if that is wanted', () => {
+    const answer = new AnswerText(['END'], true)
+    const parts = ['one E', 'ND two'].map((part) => answer.push(encoder.encode(part)))
+    expect([...parts, answer.finish()]).toEqual(['one ', 'END', ''])
+  })
+
   it('contains everything up to the first stop string, however the bytes are split', () => {
     const text = fc.string({ unit: fc.constantFrom('a', 'b', 'c', 'é', '🙂', '\n'), maxLength: 30 })
     fc.assert(

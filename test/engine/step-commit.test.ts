@@ -70,6 +70,7 @@ describe('the commit of a pass', () => {
     ['the end token', ['a', '\0'], {}, { reason: 'stop', stop: null, completionTokens: 2 }],
     ['no allowed token', ['a', null], {}, { reason: 'stop', stop: null, completionTokens: 1 }],
     ['a stop string', ['a', 'b'], { stop: ['b'] }, { reason: 'stop', stop: 'b', completionTokens: 2 }],
+    ['a stop token', ['a', 'b'], { stopTokens: [98] }, { reason: 'stop', stop: null, completionTokens: 2 }],
     ['the maximum of tokens', ['a', 'b'], { maxTokens: 2 }, { reason: 'length', stop: null, completionTokens: 2 }],
   ])('ends an answer at %s', (_, tokens, over, end) => {
     const { commit, events, ended } = commitOf(tokens)

@@ -2,7 +2,7 @@ import { type Attachment, type ChatMessage, type ChatPrompt, endsInAnswer } from
 import type { AnswerRequest } from '../answering/request.ts'
 import type { RequestContext } from '../dialects/dialect.ts'
 import { readContent } from '../request/content.ts'
-import { maxTokensOf, settingsOf, topLogprobsOf } from '../request/parameters.ts'
+import { formatOf, maxTokensOf, settingsOf, topLogprobsOf } from '../request/parameters.ts'
 import { readTools, refuseBoth } from '../request/tools.ts'
 import { invalidValue } from '../request/validation.ts'
 import type { ChatRequest } from './schema.ts'
@@ -13,7 +13,8 @@ export function readChat(body: ChatRequest, context: RequestContext): AnswerRequ
   const messages = body.messages.map((message, turn, all) => readMessage(message, turn, all[turn - 1], attachments))
   const { tools, calling } = readTools(body)
   const settings = settingsOf(body, context)
-  refuseBoth(calling, settings, 'response_format')
+  const format = formatOf(body)?.param ?? 'response_format'
+  refuseBoth(calling, settings, format)
   return {
     model: body.model,
     prompt: {
@@ -29,10 +30,10 @@ export function readChat(body: ChatRequest, context: RequestContext): AnswerRequ
     attachments,
     settings: {
       ...settings,
-      maxTokens: maxTokensOf(['max_tokens', body.max_tokens], ['max_completion_tokens', body.max_completion_tokens]),
+      maxTokens: maxTokensOf(body),
       topLogprobs: topLogprobsOf(body),
     },
-    params: { prompt: 'messages', grammar: 'response_format', longest: 'prompt_truncate_len' },
+    params: { prompt: 'messages', grammar: format, longest: 'prompt_truncate_len' },
   }
 }
 

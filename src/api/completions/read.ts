@@ -2,7 +2,7 @@ import type { Attachment, PlainPrompt } from '../../deployments/index.ts'
 import { OrielError } from '../../errors.ts'
 import { type AnswerRequest, attach } from '../answering/request.ts'
 import type { RequestContext } from '../dialects/dialect.ts'
-import { maxTokensOf, settingsOf, topLogprobsOf } from '../request/parameters.ts'
+import { formatOf, maxTokensOf, settingsOf, topLogprobsOf } from '../request/parameters.ts'
 import { invalidValue } from '../request/validation.ts'
 import type { CompletionsRequest } from './schema.ts'
 
@@ -16,8 +16,9 @@ const mostMarkers = 1000
 export function readCompletions(body: CompletionsRequest, context: RequestContext): AnswerRequest[] {
   const prompts = promptsOf(body)
   const images = imagesOf(body, prompts.length)
-  const maxTokens = maxTokensOf(['max_tokens', body.max_tokens], ['max_completion_tokens', body.max_completion_tokens])
+  const maxTokens = maxTokensOf(body)
   const topLogprobs = topLogprobsOf(body)
+  const format = formatOf(body)?.param ?? 'response_format'
   const settings = {
     ...settingsOf(body, context),
     maxTokens: maxTokens ?? context.dialect.defaults.completionTokens,
@@ -33,7 +34,7 @@ export function readCompletions(body: CompletionsRequest, context: RequestContex
       prompt: readPrompt(prompt, images[index] ?? [], { place, listed, attachments }),
       attachments,
       settings,
-      params: { prompt: place, grammar: 'response_format', longest: 'prompt_truncate_len' },
+      params: { prompt: place, grammar: format, longest: 'prompt_truncate_len' },
     }
   })
 }

@@ -1,6 +1,6 @@
 import { z } from 'zod'
 import { image, imageSource, mostMessages, sourceImage, text, textPart } from '../request/content.ts'
-import { jsonSchema } from '../request/parameters.ts'
+import { jsonSchema } from '../request/json-schema.ts'
 import { tool } from './tools.ts'
 
 const textBlock = textPart('text')

@@ -2,15 +2,14 @@ import { z } from 'zod'
 import { plainSettings, ranges, type Settings } from '../../deployments/index.ts'
 import { isolationOf } from '../answering/request.ts'
 import type { RequestContext } from '../dialects/dialect.ts'
+import { jsonSchema } from './json-schema.ts'
+import { formatsOf, selfHosted } from './self-hosted.ts'
 import { invalidValue, optional } from './validation.ts'
 
 /** One or several. Empty strings, which some clients send, are ignored. */
 const stop = z
   .union([z.string(), z.array(z.string()).max(16)])
   .transform((given) => [given].flat().filter((text) => text !== ''))
-
-/** A JSON Schema. The engine checks it. */
-export const jsonSchema = z.union([z.boolean(), z.record(z.string(), z.unknown())])
 
 const responseFormat = z.discriminatedUnion('type', [
   z.object({ type: z.literal('text') }),
@@ -89,6 +88,7 @@ export const parameters = {
   metadata: optional(z.record(z.string(), z.unknown()), 'Accepted, without effect.'),
   service_tier: optional(z.string(), 'Accepted, without effect.'),
   dry_run: optional(z.boolean(), 'Count the prompt tokens without generating an answer.'),
+  ...selfHosted,
 }
 
 type Parameters = z.output<z.ZodObject<typeof parameters>>
@@ -96,10 +96,12 @@ type Parameters = z.output<z.ZodObject<typeof parameters>>
 export function settingsOf(body: Parameters, { isolationKey, dialect }: RequestContext): Settings {
   return {
     ...plainSettings,
-    maxTokens: body.max_tokens ?? null,
     overflow: body.context_length_exceeded_behavior ?? dialect.defaults.overflow,
     n: body.n ?? 1,
     stop: body.stop ?? [],
+    includeStop: body.include_stop_str_in_output ?? false,
+    stopTokens: body.stop_token_ids ?? [],
+    minTokens: body.min_tokens ?? 0,
     ignoreEos: body.ignore_eos ?? false,
     sampling: {
       temperature: body.temperature,
@@ -108,19 +110,34 @@ export function settingsOf(body: Parameters, { isolationKey, dialect }: RequestC
       minP: body.min_p,
       typicalP: body.typical_p,
       mirostat: body.mirostat_target ? { target: body.mirostat_target, rate: body.mirostat_lr ?? 0.1 } : null,
-      repetitionPenalty: body.repetition_penalty,
+      repetitionPenalty: sameOf(
+        ['repetition_penalty', body.repetition_penalty],
+        ['repeat_penalty', body.repeat_penalty],
+      ),
       frequencyPenalty: body.frequency_penalty,
       presencePenalty: body.presence_penalty,
       seed: body.seed == null ? null : body.seed >>> 0,
       logitBias: Object.entries(body.logit_bias ?? {}).map(([id, bias]) => ({ token: Number(id), bias })),
-      grammar: grammarOf(body),
+      grammar: formatOf(body)?.grammar ?? null,
     },
     isolation: isolationOf(isolationKey, body.prompt_cache_isolation_key),
-    cachePrompt: body.prompt_cache_max_len !== 0,
+    cachePrompt: body.prompt_cache_max_len !== 0 && (body.cache_prompt ?? true),
     cachedMost: body.prompt_cache_max_len ?? null,
     echo: body.echo ? 'all' : (body.echo_last ?? null),
     wantsTokens: (body.raw_output || body.return_token_ids) ?? false,
   }
+}
+
+/** The format that the answer must have, and the parameter that asks for it. @throws OrielError if several do */
+export function formatOf(body: Parameters) {
+  const grammar = grammarOf(body)
+  const [first, second] = [...(grammar === null ? [] : [{ param: 'response_format', grammar }]), ...formatsOf(body)]
+  if (first !== undefined && second !== undefined)
+    throw invalidValue(
+      second.param,
+      `${first.param} and ${second.param} both set the format of the answer: send one of them.`,
+    )
+  return first
 }
 
 function grammarOf({ response_format: format }: Parameters): Settings['sampling']['grammar'] {
@@ -138,15 +155,28 @@ function grammarOf({ response_format: format }: Parameters): Settings['sampling'
 
 type Named = [name: string, value: number | null | undefined]
 
-/** The value of a bound that has two names. @throws OrielError if both are present and differ */
-export function maxTokensOf(first: Named, second: Named): number | null {
-  const [[firstName, a], [secondName, b]] = [first, second]
-  if (a != null && b != null && a !== b)
+/** The value of a parameter that has several names. @throws OrielError if two are present and differ */
+function sameOf(...named: readonly Named[]): number | null {
+  const [first, ...others] = named.filter(([, value]) => value != null)
+  const other = others.find(([, value]) => value !== first?.[1])
+  if (first !== undefined && other !== undefined)
     throw invalidValue(
-      firstName,
-      `${firstName} is ${a} and ${secondName} is ${b}, but they mean the same: send one of them.`,
+      first[0],
+      `${first[0]} is ${first[1]} and ${other[0]} is ${other[1]}, but they mean the same: send one of them.`,
     )
-  return a ?? b ?? null
+  return first?.[1] ?? null
+}
+
+/** @throws OrielError `invalid` */
+export function maxTokensOf(body: Parameters & { max_completion_tokens?: number | null | undefined }): number | null {
+  const most = sameOf(
+    ['max_tokens', body.max_tokens],
+    ['max_completion_tokens', body.max_completion_tokens],
+    ['n_predict', body.n_predict === -1 ? null : body.n_predict],
+  )
+  if (most !== null && (body.min_tokens ?? 0) > most)
+    throw invalidValue('min_tokens', `min_tokens is ${body.min_tokens}, and at most ${most} tokens are allowed.`)
+  return most
 }
 
 /** Number of alternatives for each token; null: no log probabilities. @throws OrielError `invalid` */

@@ -1,5 +1,5 @@
 import { z } from 'zod'
-import { jsonSchema } from '../request/parameters.ts'
+import { jsonSchema } from '../request/json-schema.ts'
 import { chatLogprobs } from '../shapes/logprobs.ts'
 import { shownTool, toolChoice } from './tools.ts'
 

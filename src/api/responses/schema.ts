@@ -1,6 +1,6 @@
 import { z } from 'zod'
 import { image, inputFile, mostMessages, pageChoices, refusalPart, textPart } from '../request/content.ts'
-import { jsonSchema } from '../request/parameters.ts'
+import { jsonSchema } from '../request/json-schema.ts'
 import { refusal } from '../request/validation.ts'
 import { tool, toolChoice } from './tools.ts'
 
