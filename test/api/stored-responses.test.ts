@@ -139,6 +139,19 @@ describe('stored responses', () => {
     await expect(responses.retrieve(next.id, { stream: true })).rejects.toThrow(/stream must be false/)
   })
 
+  it('are continued up to a bound', async () => {
+    const { responses } = await start('One.', 'Two.')
+    const input = Array.from({ length: 4000 }, () => ({ role: 'user' as const, content: 'x' }))
+    const first = await responses.create({ model, input })
+    const second = await responses.create({ model, previous_response_id: first.id, input: input.slice(0, 100) })
+    await expect(responses.create({ model, previous_response_id: second.id, input: 'And?' })).rejects.toMatchObject({
+      status: 400,
+      code: 'conversation_too_long',
+      param: 'previous_response_id',
+    })
+    expect((await responses.inputItems.list(first.id)).has_more).toBe(true)
+  })
+
   it('have other methods refused', async () => {
     const { url } = await start()
     const response = await postJson(`${url}/v1/responses/resp_1`, {})

@@ -68,7 +68,7 @@ export function anthropicPage(models: readonly ListedModel[], query: unknown): z
     throw invalidValue('before_id', 'after_id and before_id are both present: send one of them.')
   const all = models.filter(({ state }) => state !== 'not_pulled')
   const placeOf = (param: string, id: string): number => {
-    const place = all.findIndex((model) => model.id === id)
+    const place = all.findLastIndex((model) => model.id === id)
     if (place < 0) throw invalidValue(param, `${param} is not the id of a model of this list.`)
     return place
   }

@@ -1,5 +1,6 @@
 import { OrielError } from '../../errors.ts'
 import type { RequestContext } from '../dialects/dialect.ts'
+import { mostMessages } from '../request/content.ts'
 import { type InputTokensRequest, items, type ResponsesItem } from './schema.ts'
 import type { ResponseStore, StoredItem } from './store.ts'
 import { valuesIn } from './values.ts'
@@ -14,7 +15,7 @@ export interface PlacedItem {
 /** The parameter that stands for every item of earlier turns. */
 export const earlier = 'previous_response_id'
 
-/** Strings, arrays and objects that earlier turns may have together. A model with a context for more is not known. */
+/** Strings, arrays and objects that earlier turns may have together, as many as a body. */
 const mostValues = 100_000
 
 /** All items of a conversation: those of the turns that the request continues, and its own. @throws OrielError `invalid`, `not_found` */
@@ -34,6 +35,7 @@ export async function conversationOf(
 /** The items of a response and of those that it continues, oldest first. @throws OrielError `invalid` */
 export async function turnsBefore(id: string, responses: ResponseStore): Promise<StoredItem[]> {
   const turns: (readonly StoredItem[])[] = []
+  let items = 0
   let values = 0
   for (let next: string | null = id; next !== null; ) {
     const stored = await responses.get(next)
@@ -45,11 +47,13 @@ export async function turnsBefore(id: string, responses: ResponseStore): Promise
       )
     const { input, response } = stored
     for (const _ of valuesIn([input, response.output])) values++
-    if (values > mostValues)
-      throw new OrielError('invalid', `The conversation has more than ${mostValues} strings, arrays and objects.`, {
-        param: earlier,
-        code: 'conversation_too_long',
-      })
+    items += input.length + response.output.length
+    if (items > mostMessages || values > mostValues)
+      throw new OrielError(
+        'invalid',
+        `The conversation has more than ${mostMessages} items, or more than ${mostValues} strings, arrays and objects: send the part of it that matters as input.`,
+        { param: earlier, code: 'conversation_too_long' },
+      )
     turns.push([...input, ...response.output])
     next = response.previous_response_id
   }

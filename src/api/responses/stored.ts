@@ -122,7 +122,8 @@ const page = z.object({
 function pageOf(items: readonly StoredItem[], query: unknown) {
   const { limit, order, after, ...included } = parseBody(page, query)
   const all = order === 'asc' ? items : items.toReversed()
-  const start = after === undefined ? 0 : all.findIndex(({ id }) => id === after) + 1
+  // The last one, because a client that sends an item again would read the pages between them for ever.
+  const start = after === undefined ? 0 : all.findLastIndex(({ id }) => id === after) + 1
   if (after !== undefined && start === 0) throw invalidValue('after', 'after is not the id of an item of this list.')
   const shown = all.slice(start, start + limit)
   const withImages = Object.values(included).flat().includes('message.input_image.image_url')
