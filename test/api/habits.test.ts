@@ -189,13 +189,17 @@ describe('a client of vLLM or of llama.cpp', () => {
     { grammar: 'root ::= "yes" | "no"' },
     { guided_grammar: 'root ::= "yes" | "no"' },
     { structured_outputs: { grammar: 'root ::= "yes" | "no"' } },
-  ])('holds an answer to a grammar: %j', async (format) => {
+    { guided_choice: ['yes', 'no'] },
+    { structured_outputs: { choice: ['yes', 'no'] } },
+  ])('holds an answer to a grammar or a choice: %j', async (format) => {
     expect(textOf(await ask(format))).toMatch(/^(yes|no)$/)
   })
 
   it.each([
     [{ guided_json: '{' }, 'guided_json', 'is not a JSON Schema'],
     [{ guided_json: { type: 3 } }, 'guided_json', ''],
+    [{ guided_choice: [] }, 'guided_choice', 'at least 1 item'],
+    [{ structured_outputs: { structural_tag: '{}' } }, 'structured_outputs.structural_tag', 'is not supported'],
     [{ grammar: 'root ::= (' }, 'grammar', ''],
     [{ structured_outputs: { json: { type: 3 } } }, 'structured_outputs.json', ''],
     [{ guided_json: schema, grammar: 'root ::= "a"' }, 'grammar', 'guided_json and grammar both set the format'],
@@ -205,6 +209,11 @@ describe('a client of vLLM or of llama.cpp', () => {
   ])('is refused in its own words: %j', async (more, param, message) => {
     const { status, error } = await ask(more)
     expect([status, error]).toMatchObject([400, { param, message: expect.stringContaining(message) }])
+  })
+
+  it('chooses among texts with any characters', async () => {
+    const odd = 'a "b" \\ c\n\u007f\u0085é🙂'
+    expect(textOf(await ask({ guided_choice: [odd] }))).toBe(odd)
   })
 
   it('sets the least number of tokens, tokens that end an answer, and whether the answer has its stop string', async () => {

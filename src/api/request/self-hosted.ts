@@ -2,7 +2,9 @@ import { z } from 'zod'
 import { ranges, type Settings } from '../../deployments/index.ts'
 import { parseJson } from '../../json.ts'
 import { jsonSchema } from './json-schema.ts'
-import { invalidValue, optional } from './validation.ts'
+import { invalidValue, optional, refusal } from './validation.ts'
+
+const choices = z.array(z.string().min(1)).min(1).max(1000)
 
 const schemaOrText = z.union([jsonSchema, z.string()])
 
@@ -20,13 +22,16 @@ export const selfHosted = {
   grammar: optional(z.string(), `${format}a GBNF grammar.`),
   guided_json: optional(schemaOrText, `${format}a JSON Schema, also as text.`),
   guided_grammar: optional(z.string().min(1), `${format}a GBNF grammar.`),
+  guided_choice: optional(choices, `${format}one of these texts.`),
   structured_outputs: optional(
     z.object({
       json: schemaOrText.nullish(),
       json_object: z.boolean().nullish(),
       grammar: z.string().min(1).nullish(),
+      choice: choices.nullish(),
+      structural_tag: z.null({ error: 'is not supported' }).meta(refusal).optional(),
     }),
-    `${format}one of \`json\`, \`json_object\` and \`grammar\`.`,
+    `${format}one of \`json\`, \`json_object\`, \`grammar\` and \`choice\`.`,
   ),
 }
 
@@ -46,6 +51,8 @@ export function formatsOf(body: SelfHosted): { param: string; grammar: Grammar }
     as('grammar', body.grammar || null, (text) => ({ kind: 'gbnf', text })),
     as('guided_grammar', body.guided_grammar, (text) => ({ kind: 'gbnf', text })),
     as('structured_outputs.grammar', outputs?.grammar, (text) => ({ kind: 'gbnf', text })),
+    as('guided_choice', body.guided_choice, oneOf),
+    as('structured_outputs.choice', outputs?.choice, oneOf),
   ].flat()
 }
 
@@ -58,6 +65,12 @@ const asSchema = (param: string, given: z.output<typeof schemaOrText> | null | u
     kind: 'json_schema',
     schema: typeof value === 'string' ? parsed(param, value) : value,
   }))
+
+/** GBNF of these texts. It escapes characters as JSON does. */
+const oneOf = (texts: readonly string[]): Grammar => ({
+  kind: 'gbnf',
+  text: `root ::= ${texts.map((text) => JSON.stringify(text)).join(' | ')}`,
+})
 
 function parsed(param: string, text: string): unknown {
   const schema = parseJson(text)
