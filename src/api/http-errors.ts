@@ -8,17 +8,20 @@ import { statusOf } from './errors.ts'
 export function explainHttpError(error: unknown): unknown {
   switch (codeOf(error)) {
     case 'FST_ERR_CTP_INVALID_MEDIA_TYPE':
-      return new OrielError(
-        'unsupported_media',
-        'The request body must be JSON, with the header content-type: application/json.',
-        { code: 'unsupported_content_type' },
-      )
+      return notJson()
     case 'FST_ERR_BAD_URL':
       return new OrielError('invalid', 'The URL path is not valid.', { code: 'invalid_url' })
     default:
       return error
   }
 }
+
+export const notJson = (): OrielError =>
+  new OrielError(
+    'unsupported_media',
+    'The request body must be JSON, with the header content-type: application/json.',
+    { code: 'unsupported_content_type' },
+  )
 
 /** Answers bytes that are not an HTTP request. The framework has no reply for them, so this writes to the socket. */
 export function refuseConnection(error: Error, socket: Socket): void {

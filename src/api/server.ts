@@ -13,7 +13,7 @@ import { EngineStates } from './engine-states.ts'
 import { sendError } from './errors.ts'
 import { describeRequest } from './headers.ts'
 import { healthOf, whyNotReady } from './health.ts'
-import { explainHttpError, refuseConnection } from './http-errors.ts'
+import { explainHttpError, notJson, refuseConnection } from './http-errors.ts'
 import { createMetrics } from './metrics.ts'
 import { openapiDocument } from './openapi/document.ts'
 import { Routes } from './routes.ts'
@@ -54,6 +54,10 @@ export function createServer(services: AnswerServices, config: Config['server'],
   const bodies = new Bodies(config)
   server.removeAllContentTypeParsers()
   server.addContentTypeParser('application/json', (request: FastifyRequest) => bodies.read(request))
+  server.addContentTypeParser('*', (request: FastifyRequest) => {
+    if (!routes.dialectOf(request).readsAnyType) throw notJson()
+    return bodies.read(request)
+  })
   server.addHook('onRequest', async (request, reply) => {
     reply.raw.once('close', () => bodies.end(request))
     describeRequest(reply, request.id, routes.dialectOf(request))

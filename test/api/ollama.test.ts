@@ -193,6 +193,14 @@ describe("Ollama's API with the built-in model", () => {
     )
     for (const path of ['/', '/api/version', '/api/tags'])
       expect((await fetch(server.url + path, { method: 'HEAD' })).status).toBe(200)
+    const form = {
+      method: 'POST',
+      headers: { 'content-type': 'application/x-www-form-urlencoded' },
+      body: '{"model":"pocket"}',
+    }
+    expect((await fetch(`${server.url}/api/chat`, form)).status).toBe(200)
+    expect((await fetch(`${server.url}/v1/chat/completions`, form)).status).toBe(415)
+    expect((await fetch(`${server.url}/api/chat`, { ...form, headers: { origin: 'http://a.test' } })).status).toBe(403)
     const missing = await fetch(`${server.url}/api/nothing`)
     expect([missing.status, await missing.json()]).toEqual([404, { error: 'Unknown URL: GET /api/nothing.' }])
   })

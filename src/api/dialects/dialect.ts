@@ -23,6 +23,8 @@ export interface Dialect {
   errors: ErrorFormat
   /** A request header by which its clients are known, at endpoints that it shares with other dialects too. */
   marker?: string
+  /** Whether bodies are JSON whatever their `content-type` says. */
+  readsAnyType?: boolean
   /** Headers of every response in addition to the common ones. */
   headers?(requestId: string): Record<string, string>
   defaults: Defaults

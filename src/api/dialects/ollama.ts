@@ -15,5 +15,7 @@ export const ollama: Dialect = {
   bases: ['/api'],
   endpoints: ollamaEndpoints,
   errors,
+  // The examples of its documentation send none, and curl then says that the body is a form.
+  readsAnyType: true,
   defaults: { overflow: 'truncate', completionTokens: null },
 }
