@@ -4,11 +4,13 @@ import type { Config } from '../../config.ts'
 import { clientOf } from '../client.ts'
 import { BodyMemory, type HeldBody } from './body-memory.ts'
 import { dropRest, readBody } from './read-body.ts'
+import { Turns } from './turns.ts'
 
 /** The bodies of a server's requests. */
 export class Bodies {
   readonly #maxBytes: number
   readonly #memory: BodyMemory
+  readonly #turns = new Turns()
   readonly #held = new WeakMap<IncomingMessage, HeldBody>()
 
   constructor({ maxBodyBytes, maxBodiesBytes }: Config['server']) {
@@ -20,7 +22,7 @@ export class Bodies {
   read(request: FastifyRequest): Promise<unknown> {
     const held = this.#memory.open(clientOf(request))
     this.#held.set(request.raw, held)
-    return readBody(request.raw, held, this.#maxBytes)
+    return readBody(request.raw, { held, maxBytes: this.#maxBytes, turns: this.#turns })
   }
 
   /** The request has its answer, or its client has left. */

@@ -3,6 +3,7 @@ import { deferred } from '../../deferred.ts'
 import { cancelled, OrielError } from '../../errors.ts'
 import type { HeldBody } from './body-memory.ts'
 import { JsonReader } from './json-reader.ts'
+import type { Turns } from './turns.ts'
 
 /** How long the bytes of a body may stay away, in ms, and how many must arrive in a second after that time. */
 export interface Pace {
@@ -10,6 +11,16 @@ export interface Pace {
   readonly bytesPerSecond: number
 }
 
+interface ReadOptions {
+  readonly held: HeldBody
+  readonly maxBytes: number
+  /** Of all bodies. */
+  readonly turns: Turns
+  readonly pace?: Pace
+}
+
+/** The first bytes of a body are read at once: most bodies have no more. */
+const withoutTurns = 64_000
 const usualPace: Pace = { idleMs: 15_000, bytesPerSecond: 16_000 }
 /** What a string, an object or an item costs in memory beyond its text, in bytes. */
 const bytesPerValue = 16
@@ -23,9 +34,7 @@ const lingerMs = 5000
  */
 export async function readBody(
   stream: IncomingMessage,
-  held: HeldBody,
-  maxBytes: number,
-  pace = usualPace,
+  { held, maxBytes, turns, pace = usualPace }: ReadOptions,
 ): Promise<unknown> {
   const declared = Number(stream.headers['content-length'] ?? 0)
   if (declared > maxBytes) throw tooLarge(maxBytes)
@@ -35,8 +44,8 @@ export async function readBody(
   await arrival(stream, pace, (chunk, received) => {
     if (received > maxBytes) throw tooLarge(maxBytes)
     const memory = held.grow(received + bytesPerValue * reader.values)
-    if (memory === undefined) reader.push(chunk)
-    return memory?.then(() => reader.push(chunk))
+    if (memory === undefined && received <= withoutTurns) return reader.push(chunk)
+    return Promise.all([memory, turns.next()]).then(() => reader.push(chunk))
   })
   return reader.end()
 }
@@ -48,13 +57,14 @@ export async function readBody(
 function arrival(
   stream: IncomingMessage,
   { idleMs, bytesPerSecond }: Pace,
-  onChunk: (chunk: Buffer, received: number) => Promise<void> | undefined,
+  onChunk: (chunk: Buffer, received: number) => Promise<void> | void,
 ): Promise<void> {
   const { promise, resolve, reject } = deferred<void>()
   let received = 0
   let waited = 0
   let since = 0
   let timer: NodeJS.Timeout | undefined
+  let working = Promise.resolve()
   const wait = (): void => {
     since = performance.now()
     const late = idleMs + (received / bytesPerSecond) * 1000 - waited
@@ -69,18 +79,21 @@ function arrival(
       if (busy === undefined) wait()
       else {
         stream.pause()
-        busy.then(wait).then(() => stream.resume(), reject)
+        working = busy.then(wait)
+        working.then(() => stream.resume(), reject)
       }
     } catch (error) {
       reject(error)
     }
   }
-  const leave = (): void => reject(cancelled())
-  stream.on('data', take).on('end', resolve).on('error', leave).on('close', leave)
+  // The end may come while the last chunk waits.
+  const end = (): void => void working.then(resolve, reject)
+  const leave = (): void => void working.then(() => reject(cancelled()), reject)
+  stream.on('data', take).on('end', end).on('error', leave).on('close', leave)
   wait()
   return promise.finally(() => {
     clearTimeout(timer)
-    stream.off('data', take).off('end', resolve).off('close', leave)
+    stream.off('data', take).off('end', end).off('close', leave)
   })
 }
 
