@@ -1,4 +1,4 @@
-import type { OrielError } from '../errors.ts'
+import { OrielError } from '../errors.ts'
 import { NotPulled } from '../models/index.ts'
 
 /** Advice for each error code. It is here because the rooms below know no commands, flags or variables. */
@@ -6,6 +6,9 @@ const advice: Readonly<Record<string, string>> = {
   hub_unreachable:
     'Connect this machine, or set HTTPS_PROXY; models that are here work without it, and so do GGUF files in --models-dir.',
   no_server: 'Start one with `oriel serve`, or name another with --server.',
+  bad_installation: 'Install Oriel again on this machine: npm i -g oriel, or npm ci in a clone.',
+  engine_died: '`oriel doctor` checks the installation and the memory.',
+  no_decoder: 'A part of Oriel may be missing: install it again (npm i -g oriel, or npm ci in a clone).',
   bad_host: 'Choose another address with --host.',
   model_not_found: '`oriel list` shows the names of models; the path of a GGUF file is also a name.',
   model_too_large:
@@ -29,6 +32,9 @@ const advice: Readonly<Record<string, string>> = {
 
 /** The message of an error, with advice. */
 export function advised(error: OrielError): string {
-  const words = error instanceof NotPulled ? `\`oriel pull ${error.entry.id}\` downloads it.` : advice[error.code ?? '']
+  const words =
+    error instanceof NotPulled
+      ? `\`oriel pull ${error.entry.id}\` downloads it.`
+      : (advice[error.code ?? ''] ?? (error.cause instanceof OrielError ? advice[error.cause.code ?? ''] : undefined))
   return words === undefined ? error.message : `${error.message} ${words}`
 }

@@ -27,6 +27,8 @@ export const settingsOf = ({ model, mmproj, modelsDir, gpu, batch }: AnswererFla
   model: model === undefined ? undefined : [model],
   mmproj,
   engine: { gpu },
+  // What goes wrong is an error for the person; the log is for those who ask for it.
+  logLevel: process.env.ORIEL_LOG_LEVEL ? undefined : 'silent',
   // The person at the terminal can end it with Ctrl-C.
   loading: { timeoutMs: dayMs },
   // The files are the person's own and not a request's body.

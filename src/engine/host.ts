@@ -249,7 +249,9 @@ class EngineHost implements Engine {
       child.once('exit', (code, signal) => {
         const wasLive = this.#live
         this.#live = false
-        reject(new OrielError('internal', 'The engine process died while it loaded the model.'))
+        reject(
+          new OrielError('internal', 'The engine process died while it loaded the model.', { code: 'engine_died' }),
+        )
         if (this.#closed || refused) return
         this.#log.error({ code, signal, lastLines }, 'the engine process died')
         if (!wasLive) return

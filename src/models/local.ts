@@ -38,7 +38,7 @@ export async function findLocal(name: string, config: ModelsConfig): Promise<Loc
   if (entry !== undefined) throw new NotPulled(entry)
   throw new OrielError(
     'not_found',
-    `There is no model ${name}. The models are: ${models.map(({ id }) => id).join(', ')}.`,
+    `There is no model ${name}. ${models.length === 0 ? 'There are none on this machine.' : `The models are: ${models.map(({ id }) => id).join(', ')}.`}`,
     { code: 'model_not_found' },
   )
 }

@@ -60,13 +60,20 @@ export function loadLibraries(device: Device = 'cpu', host = thisHost): Librarie
   const load = (stem: string): LibraryHandle => {
     const file = libraryAmong(files, stem)
     if (file === undefined)
-      throw new OrielError('internal', `The llama.cpp package of this platform does not contain the library ${stem}.`)
-    return koffi.load(path.join(folder, file))
+      throw badInstallation(`The llama.cpp package of this platform does not contain the library ${stem}.`)
+    try {
+      return koffi.load(path.join(folder, file))
+    } catch (cause) {
+      throw badInstallation(`The library ${file} of llama.cpp cannot be loaded.`, cause)
+    }
   }
   // The stack of koffi's threads: its default of 128 KiB is less than a graph may use.
   koffi.config({ async_stack_size: 8 << 20, async_heap_size: 1 << 20, resident_async_pools: 2 })
   return { ggmlBase: load('ggml-base'), ggml: load('ggml'), llama: load('llama'), folder, fallback }
 }
+
+const badInstallation = (message: string, cause?: unknown): OrielError =>
+  new OrielError('internal', message, { code: 'bad_installation', cause })
 
 /** Linux and macOS: libggml-base.so, libllama.v0.5.0.so, libllama.cuda.v0.5.0.so; Windows: llama.v0.5.0.dll */
 export const libraryAmong = (files: readonly string[], stem: string): string | undefined =>

@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { chmod, mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { platform, tmpdir } from 'node:os'
 import path from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
@@ -83,6 +83,48 @@ describe('oriel doctor', () => {
       ...{ 'vision runtime': 'ok', answer: 'ok', server: 'ok' },
     })
     for (const { status, cure } of checks) expect(status === 'ok' || cure !== undefined).toBe(true)
+  })
+})
+
+describe('oriel serve', () => {
+  const isRoot = process.getuid?.() === 0
+
+  it('says in one sentence what it cannot start with, and how to cure it', async () => {
+    const file = path.join(folder, 'broken.gguf')
+    await writeFile(file, 'GGUF')
+    for (const [args, message] of [
+      [['--model', file], /^oriel: broken\.gguf is not a valid GGUF file: .*\n$/],
+      [['--model', folder], /^oriel: There is no model .*\. The models are: pocket\. `oriel list` shows .*\n$/],
+      [['--host', 'nowhere.invalid'], /^oriel: nowhere\.invalid is not an address of this machine\. .*--host\.\n$/],
+      [['--memory-budget', '1MB'], /^oriel: The model pocket never fits: .*\n$/],
+      [['--gpu', 'metal'], /^oriel: .*metal.*\n$/],
+    ] as const)
+      expect(await failing(['serve', '--port', '0', ...args])).toMatch(message)
+  })
+
+  it.skipIf(platform() !== 'linux' || !isRoot)('names a file that its user may not read, and a port', async () => {
+    const file = path.join(folder, 'secret.gguf')
+    await writeFile(file, 'GGUF', { mode: 0 })
+    const asNobody = (...args: string[]) =>
+      run('setpriv', ['--reuid=65534', '--regid=65534', '--clear-groups', process.execPath, 'bin/oriel.js', ...args])
+    await chmod(folder, 0o755)
+    expect((await asNobody('serve', '--model', file)).stderr).toMatch(
+      /^oriel: secret\.gguf cannot be read: EACCES\.\n$/,
+    )
+    expect((await asNobody('serve', '--port', '80')).stderr).toMatch(
+      /^oriel: This user may not listen on port 80\. .*\n$/,
+    )
+  })
+
+  it('needs no home and no temporary folder', async () => {
+    const file = path.join(folder, 'file')
+    await writeFile(file, '')
+    const env = { HOME: file, USERPROFILE: file, TMPDIR: file, TEMP: file, TMP: file }
+    expect(await oriel(['ask', '--local', 'examples/sample.png', 'What is in this image?'], { env })).toEqual({
+      code: 0,
+      stdout: 'A red circle on a white background.\n',
+      stderr: '',
+    })
   })
 })
 

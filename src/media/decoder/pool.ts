@@ -146,7 +146,10 @@ export class DecoderPool {
       this.#all.delete(idle)
     }
     const started = await DecoderProcess.start(this.#timeoutMs, this.#log).catch((cause) => {
-      throw new OrielError('internal', 'The server cannot start an image decoder process.', { cause })
+      throw new OrielError('internal', 'The server cannot start an image decoder process.', {
+        code: 'no_decoder',
+        cause,
+      })
     })
     this.#all.add(started)
     if (this.#closed) started.kill()
