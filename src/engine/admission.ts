@@ -19,7 +19,7 @@ export interface AdmissionState {
   active(): readonly Sequence[]
   /** Different cells that sequences hold. */
   heldCells(sequences: readonly Sequence[]): number
-  readonly prefixes: Pick<Prefixes, 'held' | 'promised'>
+  readonly prefixes: Pick<Prefixes, 'held' | 'promised' | 'running'>
 }
 
 export interface Admission {
@@ -128,9 +128,12 @@ const leavingWith = (sequence: Sequence): Sequence[] =>
 const takenCells = (active: readonly Sequence[], state: AdmissionState): number =>
   active.reduce((sum, { remaining }) => sum + remaining + spaceToGrow, state.heldCells(active))
 
-/** Cells that a sequence needs. Without space to grow a preempted one would be admitted and preempted again at once. */
+/**
+ * Cells that a sequence needs. Those of a stored prefix count, since they cannot be evicted while it uses them. Without space
+ * to grow a preempted one would be admitted and preempted again at once.
+ */
 const neededCells = ({ request, cells }: Sequence, prefixes: AdmissionState['prefixes']): number =>
-  cells.length - prefixes.held(request, cells) + spaceToGrow
+  cells.length - prefixes.running(request, cells) + spaceToGrow
 
 /** The prompt, with the answer so far of a sequence that was preempted. */
 const pathOf = (sequences: readonly Sequence[]): ArrayLike<number> =>

@@ -1,8 +1,7 @@
 /** A queue of events for one reader, who reads at its own pace. */
 export class EventQueue<T> implements AsyncIterable<T> {
   readonly #merge: (waiting: T, next: T) => T | undefined
-  readonly #waiting: T[] = []
-  /** Events since the reader last had read all of them. */
+  readonly #waiting: { event: T; parts: number }[] = []
   #unread = 0
   #error: Error | undefined
   #wake: (() => void) | undefined
@@ -12,7 +11,7 @@ export class EventQueue<T> implements AsyncIterable<T> {
     this.#merge = merge
   }
 
-  /** How far the reader is behind, in events. */
+  /** Events that the reader has not taken. Each counts, joined or not. */
   get unread(): number {
     return this.#unread
   }
@@ -20,9 +19,9 @@ export class EventQueue<T> implements AsyncIterable<T> {
   push(event: T): void {
     this.#unread++
     const last = this.#waiting.at(-1)
-    const merged = last === undefined ? undefined : this.#merge(last, event)
-    if (merged === undefined) this.#waiting.push(event)
-    else this.#waiting[this.#waiting.length - 1] = merged
+    const merged = last === undefined ? undefined : this.#merge(last.event, event)
+    if (last === undefined || merged === undefined) this.#waiting.push({ event, parts: 1 })
+    else Object.assign(last, { event: merged, parts: last.parts + 1 })
     this.#wake?.()
   }
 
@@ -37,8 +36,8 @@ export class EventQueue<T> implements AsyncIterable<T> {
       if (this.#error !== undefined) throw this.#error
       const next = this.#waiting.shift()
       if (next !== undefined) {
-        if (this.#waiting.length === 0) this.#unread = 0
-        yield next
+        this.#unread -= next.parts
+        yield next.event
         continue
       }
       await new Promise<void>((resolve) => {

@@ -49,7 +49,7 @@ const linesKept = 20
  * answers between any two calls of native code, none of which takes seconds unless it hangs.
  */
 const heartbeat = { every: 2000, mostMissed: 6 }
-/** Unread events at which a request is paused. Its memory is bounded, and nothing is computed that may never be read. */
+/** Unread events of a choice at which a request is paused. Its memory is bounded, and nothing is computed that may never be read. */
 const mostUnread = 1024
 
 /**
@@ -331,8 +331,8 @@ class EngineHost implements Engine {
 
   /** Pauses a request whose reader is far behind, and continues it when everything is read. */
   #pause(id: number, pending: Pending): void {
-    const { unread } = pending.queue
-    if (pending.paused ? unread > 0 : unread < mostUnread) return
+    const { queue, request } = pending
+    if (pending.paused ? queue.unread > 0 : queue.unread < mostUnread * request.n) return
     pending.paused = !pending.paused
     this.#send({ type: 'pause', id, paused: pending.paused })
   }

@@ -21,6 +21,11 @@ export class Prefixes {
     return this.#longest(request, path).length
   }
 
+  /** Number of a path's cells that running sequences hold. */
+  running(request: EngineRequest, path: ArrayLike<number>): number {
+    return request.sharesPrompt && path.length > 0 ? this.#longestRunning(request, path).length : 0
+  }
+
   /** Number of a path's cells that are in the KV memory or can be restored to it. */
   known(request: EngineRequest, path: ArrayLike<number>): number {
     if (!request.sharesPrompt) return 0
@@ -61,13 +66,17 @@ export class Prefixes {
   }
 
   #longest(request: EngineRequest, path: ArrayLike<number>): { slot: number; length: number } {
+    if (!request.sharesPrompt || path.length === 0) return { slot: -1, length: 0 }
+    const running = this.#longestRunning(request, path)
+    const stored = this.#kv.tree.match(request.spec.cacheKey, path)
+    const length = request.prompt.positions.whole(Math.min(stored?.length ?? 0, mostShared(request, path)))
+    return stored === undefined || running.length > length ? running : { slot: stored.sequence, length }
+  }
+
+  #longestRunning(request: EngineRequest, path: ArrayLike<number>): { slot: number; length: number } {
     const best = { slot: -1, length: 0 }
-    if (!request.sharesPrompt || path.length === 0) return best
     const most = mostShared(request, path)
     const { positions } = request.prompt
-    const stored = this.#kv.tree.match(request.spec.cacheKey, path)
-    if (stored !== undefined)
-      Object.assign(best, { slot: stored.sequence, length: positions.whole(Math.min(stored.length, most)) })
     for (const sequence of this.#sharers(request)) {
       const length = positions.whole(commonLength(sequence.cells, path, 0, Math.min(sequence.filled, most)))
       if (length > best.length) Object.assign(best, { slot: sequence.slot, length })

@@ -11,7 +11,7 @@ function stateOf(active: Sequence[], over: Partial<AdmissionState> = {}): Admiss
     costs: { of: () => 0 },
     active: () => active,
     heldCells: (held) => held.reduce((sum, { filled }) => sum + filled, 0),
-    prefixes: { held: () => 0, promised: () => 0 },
+    prefixes: { held: () => 0, promised: () => 0, running: () => 0 },
     ...over,
   }
 }
@@ -45,8 +45,8 @@ describe('admission', () => {
     expect(admit([waiting(500)], [])).toEqual([0])
   })
 
-  it('does not count cells that are in the KV memory already', () => {
-    const prefixes = { held: () => 60, promised: () => 0 }
+  it('does not count cells that a running sequence holds', () => {
+    const prefixes = { held: () => 60, promised: () => 0, running: () => 60 }
     expect(admit([waiting(90)], [running(100)], { prefixes })).toEqual([0])
   })
 
@@ -60,7 +60,7 @@ describe('admission', () => {
   })
 
   it('waits for a prefix that another sequence is about to compute', () => {
-    const promised = (cells: number) => ({ prefixes: { held: () => 10, promised: () => cells } })
+    const promised = (cells: number) => ({ prefixes: { held: () => 10, promised: () => cells, running: () => 10 } })
     expect(admit([waiting(50)], [running(60)], promised(42))).toEqual([])
     expect(admit([waiting(50)], [running(60)], promised(41))).toEqual([0])
   })

@@ -1,0 +1,242 @@
+import { type ChildProcess, spawn } from 'node:child_process'
+import { readFileSync } from 'node:fs'
+import { connect, type Socket } from 'node:net'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { fileURLToPath } from 'node:url'
+import { parseArgs } from 'node:util'
+import { deflateSync } from 'node:zlib'
+import sharp from 'sharp'
+import { Agent, fetch } from 'undici'
+
+/**
+ * Measures what one client can do to another: `npx tsx bench/crowd.ts [--attacks pdfs,unread] [--seconds 20]`. It starts a
+ * server with the built-in model, and for each attack, one after the other, an attacker and an innocent client. The innocent
+ * chats with text and with pictures that nobody has seen. The attacker is 127.0.0.2, the innocent 127.0.0.1, and neither
+ * reaches anything but that server; on macOS the second address must be added first (`ifconfig lo0 alias 127.0.0.2`).
+ *
+ * The table has for each attack the innocent's times and errors, the memory of the API process, and what the attacker got.
+ * `--of` names another checkout whose server is measured (after `npm run build` there).
+ */
+const { values: flags } = parseArgs({
+  options: {
+    attacks: { type: 'string' },
+    seconds: { type: 'string', default: '20' },
+    of: { type: 'string', default: fileURLToPath(new URL('../', import.meta.url)) },
+  },
+})
+
+/** Attacks by name. Each lasts until the signal aborts. Further ones are further entries. */
+const attacks: Record<string, (attacker: Attacker) => Promise<unknown>> = {
+  nothing: async () => {},
+  /** Twelve requests at a time with one page of 20,000 blended paths. */
+  pdfs: (attacker) =>
+    crowd(attacker, 12, () => attacker.ask({ content: [image(`data:application/pdf;base64,${slowPdf}`)] })),
+  /** Streams of long answers that are never read. */
+  unread: async (attacker) => {
+    for (let i = 0; i < 300; i++) attacker.neverRead({ stream: true, max_tokens: 3500, ignore_eos: true })
+  },
+  /** Three requests at a time for 32 answers each. */
+  answers: (attacker) => crowd(attacker, 3, () => attacker.ask({ n: 32, max_tokens: 1000, ignore_eos: true })),
+  /** 500 prompts in the queue, each almost as long as the context. */
+  prompts: (attacker) =>
+    crowd(attacker, 500, () => attacker.ask({ content: `${Math.random()} ${'word '.repeat(3000)}`, max_tokens: 4 })),
+}
+
+interface Body extends Record<string, unknown> {
+  content?: unknown
+}
+
+interface Attacker {
+  /** Asks once and reads the whole answer. */
+  ask(body: Body): Promise<void>
+  /** Asks and leaves the answer in the socket. */
+  neverRead(body: Body): void
+  readonly signal: AbortSignal
+}
+
+const image = (url: string) => ({ type: 'image_url', image_url: { url } })
+const longest = { ms: 60_000 }
+
+async function main(): Promise<void> {
+  const names = flags.attacks?.split(',') ?? Object.keys(attacks)
+  const rows: string[][] = [
+    ['attack', 'text p50', 'p99', 'picture p50', 'p99', 'asked', 'errors', 'API memory', 'the attacker got'],
+  ]
+  for (const name of names) {
+    const attack = attacks[name]
+    if (attack === undefined) throw new Error(`the attacks are: ${Object.keys(attacks).join(', ')}`)
+    rows.push(await measure(name, attack))
+  }
+  const widths = rows[0]?.map((_, column) => Math.max(...rows.map((row) => row[column]?.length ?? 0))) ?? []
+  for (const row of rows) console.log(`| ${row.map((cell, column) => cell.padEnd(widths[column] ?? 0)).join(' | ')} |`)
+}
+
+/** Each attack has a server of its own, so that none pays for the one before. */
+async function measure(name: string, attack: (attacker: Attacker) => Promise<unknown>): Promise<string[]> {
+  const server = await start()
+  const over = new AbortController()
+  const got = new Map<string, number>()
+  try {
+    // Once without the attack: what is slow only the first time is no harm of others.
+    const innocent = clientAt('127.0.0.1', server.url)
+    for (const body of [text(), await picture()]) await innocent.ask(body, AbortSignal.timeout(longest.ms))
+    const attacking = attack(attackerOn(server.url, over.signal, got)).catch(() => {})
+    await sleep(2000)
+    const end = performance.now() + Number(flags.seconds) * 1000
+    let memory = 0
+    const timer = setInterval(() => {
+      memory = Math.max(memory, residentMegabytes(server.child))
+    }, 250)
+    const [texts, pictures] = await Promise.all(
+      [async () => text(), picture].map((bodyOf) => timesOf(innocent, bodyOf, end)),
+    )
+    clearInterval(timer)
+    over.abort()
+    await attacking
+    const both = [texts, pictures].flatMap((one) => one ?? [])
+    const errors = both.flatMap(({ error }) => error ?? [])
+    const ms = (times: typeof texts, share: number) => {
+      const sorted = (times ?? []).map((one) => one.ms).toSorted((a, b) => a - b)
+      return `${Math.round(sorted[Math.ceil(share * sorted.length) - 1] ?? Number.NaN)} ms`
+    }
+    const outcome = [...got].map(([what, count]) => `${count} x ${what}`).join(', ')
+    return [
+      name,
+      ...[texts, pictures].flatMap((times) => [ms(times, 0.5), ms(times, 0.99)]),
+      String(both.length),
+      errors.length === 0 ? '0' : `${errors.length}: ${[...new Set(errors)].join(', ')}`,
+      `${memory} MB`,
+      outcome,
+    ]
+  } finally {
+    over.abort()
+    server.child.kill('SIGKILL')
+  }
+}
+
+/** A client that asks the next question 50 ms after an answer. */
+async function timesOf(client: ReturnType<typeof clientAt>, bodyOf: () => Promise<Body>, end: number) {
+  const times: { ms: number; error?: string }[] = []
+  while (performance.now() < end) {
+    const body = await bodyOf()
+    const start = performance.now()
+    const status = await client.ask(body, AbortSignal.timeout(longest.ms)).catch((error: Error) => error.name)
+    times.push({ ms: performance.now() - start, ...(status === 200 ? {} : { error: String(status) }) })
+    await sleep(50)
+  }
+  return times
+}
+
+let asked = 0
+const text = (): Body => ({ content: `Say something about number ${asked++}.`, max_tokens: 24 })
+/** A picture that no cache has. */
+async function picture(): Promise<Body> {
+  const n = asked++
+  const background = { r: (n * 37) % 256, g: (n * 91) % 256, b: (n * 53) % 256 }
+  const file = await sharp({ create: { width: 320, height: 240, channels: 3, background } })
+    .jpeg()
+    .toBuffer()
+  const url = `data:image/jpeg;base64,${file.toString('base64')}`
+  return { content: [image(url), { type: 'text', text: 'What is in this image?' }], max_tokens: 24 }
+}
+
+const bodyFor = ({ content = 'Tell me a long story.', ...more }: Body): string =>
+  JSON.stringify({ model: 'pocket', messages: [{ role: 'user', content }], ...more })
+
+/** @param address on loopback, by which the server knows the client */
+function clientAt(address: string, url: string) {
+  const dispatcher = new Agent({ localAddress: address, headersTimeout: 0, bodyTimeout: 0 })
+  return {
+    /** @returns the status */
+    async ask(body: Body, signal: AbortSignal): Promise<number> {
+      const headers = { 'content-type': 'application/json' }
+      const request = { method: 'POST', headers, body: bodyFor(body), signal, dispatcher }
+      const response = await fetch(`${url}/v1/chat/completions`, request)
+      await response.arrayBuffer()
+      return response.status
+    },
+  }
+}
+
+function attackerOn(url: string, signal: AbortSignal, got: Map<string, number>): Attacker {
+  const address = '127.0.0.2'
+  const client = clientAt(address, url)
+  const { hostname, port } = new URL(url)
+  const sockets: Socket[] = []
+  signal.addEventListener('abort', () => {
+    for (const socket of sockets) socket.destroy()
+  })
+  const count = (what: string): void => void got.set(what, (got.get(what) ?? 0) + 1)
+  return {
+    signal,
+    async ask(body) {
+      const outcome = await client.ask(body, signal).catch(() => undefined)
+      if (outcome !== undefined) count(String(outcome))
+    },
+    neverRead(body) {
+      const socket = connect({ host: hostname, port: Number(port), localAddress: address })
+      socket.on('error', () => {}).pause()
+      const json = bodyFor(body)
+      const head = `POST /v1/chat/completions HTTP/1.1\r\nhost: ${hostname}\r\ncontent-type: application/json`
+      socket.write(`${head}\r\ncontent-length: ${Buffer.byteLength(json)}\r\n\r\n${json}`)
+      sockets.push(socket)
+      count('stream')
+    },
+  }
+}
+
+/** So many at a time, until the attack is over. */
+async function crowd({ signal }: Attacker, size: number, act: () => Promise<void>): Promise<void> {
+  const one = async (): Promise<void> => {
+    // A refusal comes at once; the attacker does not ask faster than it can.
+    while (!signal.aborted) await Promise.all([act(), sleep(20)])
+  }
+  await Promise.all(Array.from({ length: size }, one))
+}
+
+async function start(): Promise<{ child: ChildProcess; url: string }> {
+  const child = spawn(process.execPath, ['bin/oriel.js', 'serve', '--port', '0'], {
+    cwd: flags.of,
+    stdio: ['ignore', 'pipe', 'inherit'],
+    env: { ...process.env, ORIEL_LOG_LEVEL: 'error' },
+  })
+  process.once('exit', () => child.kill('SIGKILL'))
+  let out = ''
+  for await (const part of child.stdout) {
+    out += part
+    const url = /http:\/\/127\.0\.0\.1:\d+/.exec(out)?.[0]
+    if (url !== undefined) return { child, url }
+  }
+  throw new Error(`the server did not start: ${out}`)
+}
+
+/** Of the API process alone; 0 where there is no /proc. */
+function residentMegabytes({ pid }: ChildProcess): number {
+  try {
+    return Math.round(Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1]) / 1000)
+  } catch {
+    return 0
+  }
+}
+
+/** A page of 20,000 large paths that are blended with what is below them: 5 kB, and half a minute to render. */
+const slowPdf = (() => {
+  const paths = Array.from({ length: 20_000 }, () => '10 10 m 580 20 l 570 820 l 20 800 l h f').join('\n')
+  const drawing = deflateSync(`/B gs 0.5 0.4 0.3 rg\n${paths}`, { level: 9 })
+  const objects: (string | Buffer)[][] = [
+    ['<< /Type /Catalog /Pages 2 0 R >>'],
+    ['<< /Type /Pages /Count 1 /Kids [3 0 R] >>'],
+    [
+      '<< /Type /Page /Parent 2 0 R /MediaBox [0 0 595 842] /Contents 4 0 R',
+      '/Resources << /ExtGState << /B << /BM /Luminosity /ca 0.5 >> >> >> >>',
+    ],
+    [`<< /Length ${drawing.length} /Filter /FlateDecode >>\nstream\n`, drawing, '\nendstream'],
+  ]
+  const parts = objects.flatMap((object, index) => [`${index + 1} 0 obj\n`, ...object, '\nendobj\n'])
+  const file = ['%PDF-1.4\n', ...parts, 'trailer << /Size 5 /Root 1 0 R >>\n%%EOF\n']
+  return Buffer.concat(file.map((part) => (typeof part === 'string' ? Buffer.from(part, 'latin1') : part))).toString(
+    'base64',
+  )
+})()
+
+await main()
