@@ -39,6 +39,9 @@ export interface SchedulerParts {
 /** Duration of one slice of a search for a token. */
 const mostSearchMs = 5
 
+/** Time after which taking in requests lets others have the event loop, in ms. */
+const intakeSlice = 4
+
 /**
  * Runs all requests of one model together, step by step. A step is planned (`admissions`, `planStep`), run on the decoder
  * (`StepRunner`) and committed (`StepCommit`). It holds the next token of every running answer and prefill up to a limit,
@@ -59,6 +62,8 @@ export class Scheduler {
   readonly #batch: StepBatch
   readonly #runner: StepRunner
   readonly #commit: StepCommit
+  /** Requests that have not been read, in the order of their arrival. */
+  readonly #arrived = new Map<number, HeaderRequest>()
   readonly #waiting: EngineRequest[] = []
   readonly #requests = new Map<number, EngineRequest>()
   /** Sequences with a slot, in the order of their admission. */
@@ -97,8 +102,32 @@ export class Scheduler {
     })
   }
 
-  /** Puts a request into the queue, or fails it through the port. */
+  /** Puts a request into the queue soon, or fails it through the port. */
   submit(id: number, spec: HeaderRequest): void {
+    this.#arrived.set(id, spec)
+    if (this.#arrived.size > this.#maxQueue) {
+      const last = crowdedOut(spec.client, this.#arrived, ([, { client }]) => client)?.[0] ?? id
+      this.#arrived.delete(last)
+      this.#refuse(last, queueFull(this.#maxQueue))
+    }
+    if (this.#arrived.size === 1) setImmediate(() => this.#takeIn())
+  }
+
+  /** Takes requests into the queue, clients in turn. Many long prompts take long to tokenize, so it is done in slices. */
+  #takeIn(): void {
+    const until = performance.now() + intakeSlice
+    do {
+      const [[next] = []] = this.#costs.inTurn(this.#arrived, ([, { client }]) => client)
+      if (next === undefined) return
+      const start = performance.now()
+      this.#arrived.delete(next[0])
+      this.#accept(...next)
+      this.#costs.charge(next[1].client, performance.now() - start)
+    } while (performance.now() < until)
+    if (this.#arrived.size > 0) setImmediate(() => this.#takeIn())
+  }
+
+  #accept(id: number, spec: HeaderRequest): void {
     try {
       this.#makePlace(spec.client)
       const request = this.#intake.accept(id, spec)
@@ -109,13 +138,18 @@ export class Scheduler {
       this.#turns?.wake()
       this.#wake()
     } catch (error) {
-      this.#port.fail(id, error)
-      this.#port.flush()
+      this.#refuse(id, error)
     }
+  }
+
+  #refuse(id: number, error: unknown): void {
+    this.#port.fail(id, error)
+    this.#port.flush()
   }
 
   /** Stops a request before the next step. */
   cancel(id: number): void {
+    if (this.#arrived.delete(id)) this.#refuse(id, cancelled())
     this.#requests.get(id)?.abort.abort()
     this.#wake()
   }
@@ -137,7 +171,7 @@ export class Scheduler {
     const { tree, shelf, storedCells, memory } = this.#kv
     return {
       running: this.#active.length,
-      waiting: this.#waiting.length,
+      waiting: this.#waiting.length + this.#arrived.size,
       storedPrefixes: tree.size,
       storedCells,
       shelvedBytes: shelf.bytes,
@@ -192,11 +226,7 @@ export class Scheduler {
     const waiting = this.#waiting.filter(({ admitted, over }) => admitted === 0 && !over)
     if (waiting.length < this.#maxQueue) return
     const leaving = crowdedOut(client, waiting, (request) => request.client)
-    const full = new OrielError(
-      'overloaded',
-      `The queue is full: ${this.#maxQueue} requests are waiting, most of them yours. Try again in a moment.`,
-      { code: 'queue_full', retryAfter: 1 },
-    )
+    const full = queueFull(this.#maxQueue)
     if (leaving === undefined) throw full
     leaving.failure = full
   }
@@ -333,3 +363,13 @@ export class Scheduler {
     if (at >= 0) this.#waiting.splice(at, 1)
   }
 }
+
+const queueFull = (most: number): OrielError =>
+  new OrielError(
+    'overloaded',
+    `The queue is full: ${most} requests are waiting, most of them yours. Try again in a moment.`,
+    {
+      code: 'queue_full',
+      retryAfter: 1,
+    },
+  )
