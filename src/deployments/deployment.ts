@@ -65,6 +65,8 @@ export class Deployment implements Resident {
   #failures = 0
   #idle: NodeJS.Timeout | undefined
   #closed = false
+  /** The client that has used it since it was loaded; null: several have. */
+  #only: string | null | undefined
   /** Whether it is unloaded as soon as it has no users. */
   #leaving = false
   users = 0
@@ -146,8 +148,17 @@ export class Deployment implements Resident {
     return new Date(Date.now() + keepLoadedMs - idle)
   }
 
-  /** Unloads it when its last user leaves, unless others come meanwhile. */
-  leave(): void {
+  usedBy(client: string): void {
+    this.#only = this.#only === undefined || this.#only === client ? client : null
+  }
+
+  /**
+   * Unloads it when its last user leaves, unless others come meanwhile.
+   * @param client who asks for it, which has no effect on a model that others have used: they would wait for it to load
+   * again. undefined: whoever runs the server
+   */
+  leave(client?: string): void {
+    if (client !== undefined && this.#only !== undefined && this.#only !== client) return
     this.#leaving = true
     this.#unloadIdle()
   }
@@ -156,6 +167,7 @@ export class Deployment implements Resident {
     clearTimeout(this.#idle)
     await this.backend?.close()
     this.backend = undefined
+    this.#only = undefined
     this.#services.log.info({ model: this.card.id }, 'a model was unloaded')
     if (this.#waiting.size > 0) void this.#load()
   }

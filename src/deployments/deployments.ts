@@ -63,8 +63,12 @@ export interface Deployments {
   inspect(): Promise<InspectedModel[]>
   /** The models in memory, and those that are about to be. */
   residents(): readonly ResidentModel[]
-  /** Unloads a model when its running requests are over. @throws OrielError `not_found` */
-  unload(name: string): Promise<void>
+  /**
+   * Unloads a model when its running requests are over.
+   * @param client who asks for it: a model that others have used stays. undefined: whoever runs the server
+   * @throws OrielError `not_found`
+   */
+  unload(name: string, client?: string): Promise<void>
   /** The models that can answer now. */
   loaded(): readonly Backend[]
   /** Bytes that models may take, and that they take. */
@@ -140,7 +144,8 @@ export function deploy(options: DeploymentOptions): Deployments {
     media.check(attachments)
     if (deployment.backend === undefined) media.prefetch(attachments, client, signal)
     const backend = await deployment.use(signal, timeoutMs)
-    if (unload) deployment.leave()
+    if (client !== ownClient) deployment.usedBy(client)
+    if (unload) deployment.leave(client)
     return backend
   }
   const activeOf = (name: string): Deployment | undefined =>
@@ -244,10 +249,10 @@ export function deploy(options: DeploymentOptions): Deployments {
           ...{ id, aliases, state, bytes, users },
           idleMs: users > 0 ? null : performance.now() - usedAt,
         })),
-    async unload(name) {
+    async unload(name, client) {
       const active = activeOf(name)
       if (active === undefined) await describe(name)
-      active?.leave()
+      active?.leave(client)
     },
     loaded: () => [...backends, ...[...known.values()].flatMap(({ backend }) => backend ?? [])],
     memory: {

@@ -1,3 +1,7 @@
+import { once } from 'node:events'
+import { type IncomingMessage, request } from 'node:http'
+import { text } from 'node:stream/consumers'
+import { setTimeout as pause } from 'node:timers/promises'
 import { type ChatResponse, type GenerateResponse, Ollama } from 'ollama'
 import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest'
 import { OrielError } from '../../src/errors.ts'
@@ -176,6 +180,22 @@ describe("Ollama's API with the built-in model", () => {
     await expect(client.generate({ model: 'none', prompt: '', keep_alive: 0 })).rejects.toMatchObject({
       status_code: 404,
     })
+  })
+
+  it.runIf(process.platform === 'linux')('keeps a model that other clients have used', async () => {
+    const unload = async (from: string): Promise<string> => {
+      const headers = { 'content-type': 'application/json' }
+      const asked = request(`${server.url}/api/generate`, { method: 'POST', localAddress: from, headers })
+      asked.end('{"model": "pocket", "prompt": "Hello", "stream": false, "keep_alive": 0}')
+      const [answer] = (await once(asked, 'response')) as [IncomingMessage]
+      return text(answer)
+    }
+    expect(await client.generate({ model: 'pocket', prompt: 'Hello' })).toMatchObject({ done_reason: 'stop' })
+    expect(JSON.parse(await unload('127.0.0.2'))).toMatchObject({ done_reason: 'stop' })
+    expect(JSON.parse(await unload('127.0.0.1'))).toMatchObject({ done_reason: 'stop' })
+    // It would have been gone by the end of the answer's connection.
+    await pause(500)
+    expect((await client.ps()).models).toHaveLength(1)
   })
 
   it('names what it ignores, and answers what its clients probe', async () => {

@@ -53,14 +53,15 @@ export const ollamaEndpoints: readonly Endpoint[] = [
 /** Loads the model of a request that asks nothing, or unloads it. @throws OrielError */
 async function prepared(
   body: ChatRequest | GenerateRequest,
-  { services: { deployments }, signal }: Work,
+  { services: { deployments }, requests, signal }: Work,
 ): Promise<'load' | 'unload'> {
   const model = withoutTag(body.model)
+  const client = requests[0]?.client
   if (unloads(body)) {
-    await deployments.unload(model)
+    await deployments.unload(model, client)
     return 'unload'
   }
-  await deployments.find(model, signal)
+  await deployments.find(model, signal, client === undefined ? {} : { client })
   return 'load'
 }
 

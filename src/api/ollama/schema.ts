@@ -46,7 +46,7 @@ const shared = {
   ),
   keep_alive: optional(
     z.union([z.number(), z.string()]),
-    '0: unload the model after the answer. The settings of the server decide everything else.',
+    '0: unload the model after the answer, unless other clients have used it. The settings of the server decide everything else.',
   ),
   logprobs: optional(z.boolean(), 'Return the log probabilities of the tokens.'),
   top_logprobs: optional(z.int().min(0).max(20), 'Number of alternatives returned for each token. Requires logprobs.'),
