@@ -14,6 +14,18 @@ export const createLogger = (level: string, format: 'auto' | 'json' = 'json'): L
     format === 'auto' && process.stderr.isTTY ? forPerson() : pino.destination({ dest: 2, sync: false }),
   )
 
+/** Passes warnings on as sentences, for commands that report their errors themselves. */
+export const createWarner = (warn: (sentence: string) => void): Logger =>
+  pino(
+    { level: 'warn', base: null },
+    {
+      write(line) {
+        const { level, msg }: { level: number; msg: string } = JSON.parse(line)
+        if (level === pino.levels.values.warn) warn(msg)
+      },
+    },
+  )
+
 /** Loaded only for a terminal: it takes as long as all the rest of a short command. */
 function forPerson(): DestinationStream {
   const pretty = createRequire(import.meta.url)('pino-pretty') as (options: PrettyOptions) => DestinationStream

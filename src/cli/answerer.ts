@@ -1,6 +1,7 @@
 import type { Oriel } from '../app.ts'
-import { configOf, type OrielSettings } from '../config.ts'
+import { configOf, misspelt, misspeltText, type OrielSettings } from '../config.ts'
 import { OrielError } from '../errors.ts'
+import { createWarner } from '../log.ts'
 import type { Answerer } from './question.ts'
 import { type RunningServer, serverAt, serverHere } from './server.ts'
 import type { Flags } from './settings.ts'
@@ -27,8 +28,6 @@ export const settingsOf = ({ model, mmproj, modelsDir, gpu, batch }: AnswererFla
   model: model === undefined ? undefined : [model],
   mmproj,
   engine: { gpu },
-  // What goes wrong is an error for the person; the log is for those who ask for it.
-  logLevel: process.env.ORIEL_LOG_LEVEL ? undefined : 'silent',
   // The person at the terminal can end it with Ctrl-C.
   loading: { timeoutMs: dayMs },
   // The files are the person's own and not a request's body.
@@ -43,11 +42,18 @@ export const settingsOf = ({ model, mmproj, modelsDir, gpu, batch }: AnswererFla
  */
 export async function chooseAnswerer(flags: AnswererFlags, bytes: number): Promise<Answerer> {
   const server = await chooseServer(flags, bytes)
-  if (server !== undefined) return server
+  if (server !== undefined) {
+    for (const variable of misspelt()) warn(misspeltText(variable))
+    return server
+  }
   // Loaded only here: it takes longer than all that a server needs.
   const { createOriel } = await import('../app.ts')
-  return localAnswerer(await createOriel(settingsOf(flags)), flags)
+  // What goes wrong is an error for the person; the log is for those who ask for it.
+  const around = process.env.ORIEL_LOG_LEVEL ? {} : { log: createWarner(warn) }
+  return localAnswerer(await createOriel(settingsOf(flags), around), flags)
 }
+
+const warn = (sentence: string): void => void process.stderr.write(`${sentence}\n`)
 
 async function chooseServer(flags: AnswererFlags, bytes: number): Promise<Answerer | undefined> {
   const { server, local, mmproj, modelsDir, gpu } = flags

@@ -56,8 +56,8 @@ export function createProgram(): Command {
     .version(version, '-v, --version', 'print the version')
     .helpCommand(false)
     .hook('preAction', async (_, command) => {
-      // The server logs it, and the doctor finds it.
-      if (!['ask', 'list', 'pull', 'rm', 'run', 'show'].includes(command.name())) return
+      // The others start Oriel, which says it, or look for it.
+      if (!['list', 'pull', 'rm', 'show'].includes(command.name())) return
       const { misspelt, misspeltText } = await import('../config.ts')
       for (const variable of misspelt()) process.stderr.write(`${misspeltText(variable)}\n`)
     })

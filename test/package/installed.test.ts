@@ -91,10 +91,7 @@ describe.each([
     const { stderr, ...finished } = await oriel('ask', image, question)
     await rename(`${runtime}-hidden`, runtime)
     expect(finished).toEqual({ code: 0, stdout: `${answer}\n` })
-    const lines = stderr.trim().split('\n')
-    expect(lines.map((line) => JSON.parse(line))).toMatchObject([
-      { level: 40, msg: expect.stringContaining('npm install onnxruntime-node --ignore-scripts') },
-    ])
+    expect(stderr).toMatch(/^ONNX Runtime cannot be loaded.* npm install onnxruntime-node --ignore-scripts\..*\n$/)
   })
 
   it('answers a program that imports it', async () => {
