@@ -6,3 +6,26 @@ export function parseJson(text: string): unknown {
     return undefined
   }
 }
+
+/** Bounds of a client's JSON that is walked through by recursion, or while everybody waits. */
+export const mostJson = { depth: 128, containers: 20_000 } as const
+
+/** Whether a JSON value is nested too deep, or has too many arrays and objects, to be walked through. */
+export function isBeyondWalking(value: unknown): boolean {
+  let level: object[] = isContainer(value) ? [value] : []
+  let seen = 0
+  for (let depth = 0; level.length > 0; depth++) {
+    seen += level.length
+    if (depth === mostJson.depth || seen > mostJson.containers) return true
+    const next: object[] = []
+    for (const one of level)
+      for (const inside of Object.values(one)) {
+        if (isContainer(inside)) next.push(inside)
+        if (next.length > mostJson.containers) return true
+      }
+    level = next
+  }
+  return false
+}
+
+const isContainer = (value: unknown): value is object => typeof value === 'object' && value !== null

@@ -126,7 +126,7 @@ export async function askOf(question: string | readonly Message[], options: Ques
         topK: options.topK,
         minP: options.minP,
         seed: options.seed,
-        grammar: schema === undefined ? null : { kind: 'json_schema', schema },
+        grammar: schema === undefined ? null : { kind: 'json_schema', schema, strict: true },
       },
     },
   }

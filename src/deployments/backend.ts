@@ -51,6 +51,8 @@ export interface ModelInfo {
 /** An answer that has begun. */
 export interface Answer {
   usage: PromptUsage
+  /** Parts of the ask that the answer does not hold to: keywords of a JSON Schema. */
+  ignored?: readonly string[]
   /** The sampling in use, with defaults filled in. */
   sampling: Sampling
   /** Time that the attachments took. */

@@ -1,4 +1,4 @@
-import type { SamplerSettings } from '../language/index.ts'
+import type { GrammarSource, SamplerSettings, SchemaPath } from '../language/index.ts'
 
 /**
  * The engine's requests and answers. They cross the border between the parent process (`host.ts`) and the engine
@@ -48,7 +48,7 @@ export type HeaderRequest = Omit<GenerateRequest, 'prompt'> & { prompt: readonly
 
 export interface Sampling extends Omit<SamplerSettings, 'grammar' | 'shownTokens'> {
   /** What the answer must match: a grammar in GBNF, or a JSON Schema. */
-  grammar: { kind: 'gbnf'; text: string } | { kind: 'json_schema'; schema: unknown } | null
+  grammar: GrammarSource | null
 }
 
 export interface GenerateRequest {
@@ -114,7 +114,8 @@ export interface PromptUsage {
 }
 
 export type GenerateEvent =
-  | ({ type: 'prompt' } & PromptUsage)
+  /** `ignored`: the parts of a JSON Schema that the answer does not hold to. */
+  | ({ type: 'prompt'; ignored?: readonly SchemaPath[] } & PromptUsage)
   /** One entry for each cell; null for the first cell, for an image's cells, and for the cell after an image. */
   | { type: 'prompt_logprobs'; tokens: readonly (AnswerToken | null)[] }
   /** `generated`: number of tokens of the choice so far. */

@@ -1,3 +1,4 @@
+export type { SchemaPath } from '../language/index.ts'
 export { type Compute, chooseDevice, type Device } from './devices.ts'
 export type {
   AnswerToken,

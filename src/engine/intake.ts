@@ -1,7 +1,8 @@
+import { LRUCache } from 'lru-cache'
 import type { ImageArchitecture } from '../encoders/index.ts'
 import { OrielError } from '../errors.ts'
-import { type Decoder, jsonSchemaGrammar, type TokenSampler } from '../language/index.ts'
-import type { HeaderPiece, HeaderRequest, PromptCount, PromptToken, Sampling } from './generation.ts'
+import { type Decoder, type Grammar, type TokenSampler, type WrittenGrammar, writeGrammar } from '../language/index.ts'
+import type { HeaderPiece, HeaderRequest, PromptCount, PromptToken } from './generation.ts'
 import { type PromptCells, PromptLayout, tooLong } from './prompt-cells.ts'
 import type { EngineSettings } from './protocol.ts'
 import { EngineRequest } from './sequence.ts'
@@ -19,6 +20,7 @@ export function createIntake(
 ) {
   const layout = new PromptLayout(decoder, images)
   const { vocabulary, contextTokens } = decoder
+  const grammarOf = rememberedGrammars()
   return {
     /** @throws OrielError `invalid` with `param` naming the field of the request */
     accept(id: number, asked: HeaderRequest): EngineRequest {
@@ -32,7 +34,11 @@ export function createIntake(
       if (space < 1 || (wanted > space && spec.overflow === 'error'))
         throw overflow(prompt, contextTokens, spec.maxTokens)
       const shown = new Set(spec.shownTokens.flatMap((text) => [...vocabulary.tokenize(text, true)]))
-      return new EngineRequest(id, spec, prompt, Math.min(wanted, space), samplersOf(decoder, spec, shown), shown)
+      const written = spec.sampling.grammar === null ? null : grammarOf(spec.sampling.grammar)
+      const samplers = samplersOf(decoder, spec, written?.grammar ?? null, shown)
+      const request = new EngineRequest(id, spec, prompt, Math.min(wanted, space), samplers, shown)
+      request.ignored = written?.ignored ?? []
+      return request
     },
 
     /** @param withTokens otherwise `tokens` is empty @throws OrielError `invalid` as `accept` does */
@@ -53,15 +59,26 @@ export function createIntake(
   }
 }
 
+/** Writes grammars, and remembers the last ones: an application's requests mostly have the same tools or schema. */
+function rememberedGrammars(): typeof writeGrammar {
+  const known = new LRUCache<string, WrittenGrammar>({ max: 32 })
+  return (source) => {
+    const key = JSON.stringify(source)
+    const written = known.get(key) ?? writeGrammar(source)
+    known.set(key, written)
+    return written
+  }
+}
+
 function samplersOf(
   decoder: Decoder,
   { n, ignoreEos, sampling }: HeaderRequest,
+  grammar: Grammar | null,
   shownTokens: ReadonlySet<number>,
 ): TokenSampler[] {
   const { endTokens, size } = decoder.vocabulary
   const barred = ignoreEos ? endTokens.map((token) => ({ token, bias: -Infinity })) : []
   const logitBias = [...sampling.logitBias.filter(({ token }) => token < size), ...barred]
-  const grammar = sampling.grammar === null ? null : gbnfOf(sampling.grammar)
   const samplers: TokenSampler[] = []
   try {
     for (let choice = 0; choice < n; choice++) {
@@ -85,6 +102,3 @@ function overflow({ cells, imageTokens }: PromptCells, contextTokens: number, ma
     maxTokens === null || space < 1 ? '' : `, and the answer may have ${maxTokens}; at most ${space} would fit`
   return tooLong(`This model's context holds ${contextTokens} tokens. The prompt has ${cells.length}${parts}${answer}.`)
 }
-
-const gbnfOf = (grammar: NonNullable<Sampling['grammar']>): string =>
-  grammar.kind === 'gbnf' ? grammar.text : jsonSchemaGrammar(grammar.schema)

@@ -263,7 +263,8 @@ export class Scheduler {
     if (request.admitted > 0) return
     request.admitted = performance.now()
     const { cells, imageTokens } = request.prompt
-    this.#port.emit(request.id, { type: 'prompt', promptTokens: cells.length, cachedTokens: cached, imageTokens })
+    const usage = { promptTokens: cells.length, cachedTokens: cached, imageTokens }
+    this.#port.emit(request.id, { type: 'prompt', ...usage, ignored: request.ignored })
   }
 
   /** Embeddings take memory too, so of the queue only as many requests are encoded as would fill the KV memory. */

@@ -1,4 +1,4 @@
-import type { TokenSampler } from '../language/index.ts'
+import type { SchemaPath, TokenSampler } from '../language/index.ts'
 import { AnswerText } from './answer-text.ts'
 import type { AnswerToken, HeaderRequest, Timings } from './generation.ts'
 import type { PromptCells } from './prompt-cells.ts'
@@ -22,6 +22,8 @@ export class EngineRequest {
   failure: unknown
   /** Log probabilities of the prompt's tokens, as far as they are computed; null if they were not requested. */
   readonly promptTokens: (AnswerToken | null)[] | null
+  /** The parts of its JSON Schema that the answer does not hold to. */
+  ignored: readonly SchemaPath[] = []
   /** Number of later requests that were admitted before this one. */
   overtaken = 0
   /** Whether its reader is far behind. No sequence of it is computed meanwhile. */

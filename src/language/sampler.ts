@@ -1,6 +1,6 @@
 import { Candidates, type Llama, type LlamaContext, type Sampler, type Vocab } from '../native/index.ts'
 import type { Automaton } from './grammar/automaton.ts'
-import type { Grammars } from './grammar/grammars.ts'
+import type { Grammar, Grammars } from './grammar/grammars.ts'
 import type { Matcher } from './grammar/matcher.ts'
 
 /** How the next token is sampled from the logits. */
@@ -20,8 +20,7 @@ export interface SamplerSettings {
   /** null: a random one. */
   seed: number | null
   logitBias: readonly { token: number; bias: number }[]
-  /** GBNF with a rule named root; null: none. */
-  grammar: string | null
+  grammar: Grammar | null
   /** The grammar applies after this text; without it, from the start of the answer. */
   grammarAfter?: string
   /** Control tokens that may match a grammar's text, since the answer shows them. */

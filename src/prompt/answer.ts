@@ -20,7 +20,7 @@ export interface ReaderOptions {
   thinking: boolean
 }
 
-const think = { open: '<think>', close: '</think>' } as const
+export const think = { open: '<think>', close: '</think>' } as const
 
 /** Whether a prompt ends with the tag of a thought, which the model continues. */
 export const beginsThought = (lastWords: string): boolean => lastWords.trimEnd().endsWith(think.open)

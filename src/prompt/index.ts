@@ -1,4 +1,5 @@
 export { type AnswerPiece, AnswerReader, beginsThought, thoughtEnd, thoughtTags } from './answer.ts'
+export { forcedCall, possibleCalls, toolRule } from './call-grammar.ts'
 export { callTags } from './call-markup.ts'
 export {
   type AttachmentPart,

@@ -33,6 +33,8 @@ export interface Tool {
   description: string | undefined
   /** JSON Schema of its arguments. */
   parameters: Readonly<Record<string, unknown>>
+  /** Whether the schema is refused if arguments cannot be held to all of it. */
+  strict?: boolean | undefined
 }
 
 export interface PastCall {

@@ -1,4 +1,4 @@
-import { parseJson } from '../json.ts'
+import { isBeyondWalking, parseJson } from '../json.ts'
 import type { ChatMessage, ContentPart, PastCall, Tool } from './messages.ts'
 
 /** A tool as chat templates expect it, in OpenAI's shape. */
@@ -82,8 +82,8 @@ To call one, answer with its name and arguments as JSON within tags:
 {"name": "the function's name", "arguments": {}}
 </tool_call>`
 
-/** Arguments as a value. Text that is not JSON stays text. */
+/** Arguments as a value. Text that is not JSON, or JSON that templates cannot walk through, stays text. */
 export function jsonOrText(text: string): unknown {
   const value = parseJson(text)
-  return value === undefined ? text : value
+  return value === undefined || isBeyondWalking(value) ? text : value
 }

@@ -160,7 +160,7 @@ describe('a request that is not valid', () => {
         }),
       400,
       'tools[1].function.parameters',
-      /: tools\[1\]\.function\.parameters has not,/,
+      /: tools\[1\]\.function\.parameters allows nothing/,
     ],
     [
       'an unknown response_format',

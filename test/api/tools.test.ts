@@ -97,20 +97,25 @@ describe('tools', () => {
     const { openai, asked } = await client(['{"name": "get_weather", "arguments": {"city": "Paris"}}'])
     const { choices } = await openai.chat.completions.create({ ...request, tool_choice: 'required' })
     expect(choices[0]?.message).toMatchObject({ content: null, tool_calls: [{ function: { name: 'get_weather' } }] })
-    expect(asked[0]?.sampling.grammar).toMatchObject({
-      kind: 'json_schema',
-      schema: {
-        anyOf: [
-          {
-            properties: {
-              name: { const: 'get_weather' },
-              arguments: { properties: { city: { $ref: '#/anyOf/0/properties/arguments/$defs/city' } } },
-            },
-          },
-          { properties: { name: { const: 'now' } } },
-        ],
-      },
+    const grammar = asked[0]?.sampling.grammar
+    expect(grammar).toMatchObject({
+      kind: 'composed',
+      text: expect.stringMatching(/^root ::= call\n[\s\S]*"\\"get_weather\\""[\s\S]*"\\"now\\""/),
+      schemas: { 'tool-0': { schema: tools[0]?.type === 'function' ? tools[0].function.parameters : null } },
     })
+  })
+
+  it('set a grammar of any text and of calls if a call is not required, unless there is a response_format', async () => {
+    const { openai, asked } = await client(['Hm.'])
+    await openai.chat.completions.create(request)
+    expect(asked[0]?.sampling.grammar).toMatchObject({
+      kind: 'composed',
+      text: expect.stringMatching(/^root ::= begin\n/),
+    })
+    await openai.chat.completions.create({ ...request, tool_choice: 'none' })
+    expect(asked[1]?.sampling.grammar).toBeNull()
+    await openai.chat.completions.create({ ...request, response_format: { type: 'json_object' } })
+    expect(asked[2]?.sampling.grammar).toMatchObject({ kind: 'json_schema' })
   })
 
   it('are called after a thought that the template begins', async () => {
@@ -122,7 +127,7 @@ describe('tools', () => {
       finish_reason: 'tool_calls',
       message: { reasoning_content: 'Hm.', tool_calls: [{ function: { name: 'now', arguments: '{}' } }] },
     })
-    expect(asked[0]?.sampling).toMatchObject({ grammar: { kind: 'json_schema' }, grammarAfter: '</think>' })
+    expect(asked[0]?.sampling).toMatchObject({ grammar: { kind: 'composed' }, grammarAfter: '</think>' })
   })
 
   it('may be narrowed to some of them by tool_choice', async () => {
@@ -137,9 +142,9 @@ describe('tools', () => {
     for (const tool_choice of choices) {
       const answer = await openai.chat.completions.create({ ...request, tool_choice })
       expect(answer.choices[0]?.message.tool_calls).toMatchObject([{ function: { name: 'now', arguments: '{}' } }])
-      expect(asked.at(-1)?.sampling.grammar).toMatchObject({
-        schema: { anyOf: [{ properties: { name: { const: 'now' } } }] },
-      })
+      const grammar = asked.at(-1)?.sampling.grammar
+      expect(grammar).toMatchObject({ text: expect.stringContaining(String.raw`"\"now\""`) })
+      expect(grammar).not.toMatchObject({ text: expect.stringContaining('get_weather') })
     }
   })
 

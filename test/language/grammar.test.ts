@@ -7,8 +7,8 @@ import { Network } from '../../src/language/grammar/network.ts'
 import { freeText } from '../../src/language/grammar/rules.ts'
 import { tokenTrie } from '../../src/language/grammar/token-trie.ts'
 
-const automatonOf = (grammar: string, start = 'root'): Automaton =>
-  new Automaton(new Network(readGrammar(grammar), start, () => -1), Infinity)
+const automatonOf = (grammar: string): Automaton =>
+  new Automaton(new Network(readGrammar(grammar), 'root', () => -1), Infinity)
 
 function follow(automaton: Automaton, text: string | Uint8Array): State | null {
   let state: State | null = automaton.start
@@ -88,7 +88,8 @@ describe('a grammar', () => {
       ['<b<c>', 'two'],
       ['b<d', 'two'],
     ] as const
-    const automaton = automatonOf(`${freeText('free', marks)}\none ::= "1" free\ntwo ::= "2"`, 'free')
+    const rules = new Map([...readGrammar('one ::= "1" free\ntwo ::= "2"'), ...freeText('free', { marks })])
+    const automaton = new Automaton(new Network(rules, 'free', () => -1), Infinity)
     for (const text of ['', 'x<', 'x<<a>1', '<a>1 y<a>1', '<b<b<c>2', '<b<d2', 'é<b'])
       expect(follow(automaton, text)?.complete, text).toBe(true)
     for (const text of ['<a>', '<a>2', '<b<c>1', '<b<d', '<b<c>22'])

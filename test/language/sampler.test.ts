@@ -8,6 +8,8 @@ import { openSmall } from '../support/decoder.ts'
 import { writeGguf } from '../support/gguf-file.ts'
 import { greedy, pocketFolder } from '../support/pocket.ts'
 
+const gbnf = (text: string) => ({ text, texts: {} })
+
 /** The next token, however long it takes to find. */
 function sampled(decoder: Decoder, sampler: TokenSampler): number | null {
   const found = decoder.sample(sampler, 0)
@@ -34,7 +36,7 @@ it('chooses the likeliest token at a very low temperature, also under a grammar'
   const logits = decoder.logits(0)
   const likeliest = logits.indexOf(Math.max(...logits))
   for (const temperature of [0, 1e-45, 1e-39, 1e-38, 1e-30, 1e-9])
-    for (const grammar of [null, 'root ::= .*']) expect(sample({ temperature, grammar })).toBe(likeliest)
+    for (const grammar of [null, gbnf('root ::= .*')]) expect(sample({ temperature, grammar })).toBe(likeliest)
   decoder.close()
 })
 
@@ -63,7 +65,7 @@ it('chooses no tokens under a grammar that form U+0000 in three bytes', async ()
   const [first, rest] = [idOf('e0'), idOf('8080')]
   const sampler = decoder.newSampler({
     ...plain,
-    grammar: 'root ::= [\\u0800-\\u0FFF]+',
+    grammar: gbnf('root ::= [\\u0800-\\u0FFF]+'),
     logitBias: [
       { token: first, bias: 50 },
       { token: rest, bias: 100 },
@@ -91,7 +93,13 @@ it('samples under a grammar with the probabilities among the allowed tokens', as
     { token: b, bias: all + Math.log(0.25) - (logits[b] ?? 0) },
   ]
   const drawn = Array.from({ length: 2000 }, (_, seed) => {
-    const sampler = decoder.newSampler({ ...plain, temperature: 1, seed, logitBias, grammar: 'root ::= "a" | "b"' })
+    const sampler = decoder.newSampler({
+      ...plain,
+      temperature: 1,
+      seed,
+      logitBias,
+      grammar: gbnf('root ::= "a" | "b"'),
+    })
     const token = sampled(decoder, sampler)
     sampler.free()
     return token

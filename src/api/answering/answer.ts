@@ -53,6 +53,7 @@ function startAnswer(services: AnswerServices, request: ClientRequest, signal: A
     const { prompt, events, ...answer } = await backend.answer(request, signal)
     return {
       ...answer,
+      ignored: answer.ignored?.map((param) => inRequest(request, param)) ?? [],
       events: changingErrors(events, (error) => forRequest(request, error)),
       id: randomUUID(),
       created: Math.floor(Date.now() / 1000),
@@ -81,12 +82,17 @@ async function withBackend<T>(
   }
 }
 
+function forRequest(request: AnswerRequest, error: unknown): unknown {
+  if (!(error instanceof OrielError) || error.param === undefined) return error
+  const param = inRequest(request, error.param)
+  return param === error.param ? error : error.at(param)
+}
+
 /** Backends name parts of an `Ask`. Dialects have other names for some of them. */
-function forRequest({ params }: AnswerRequest, error: unknown): unknown {
-  if (!(error instanceof OrielError)) return error
-  const [first = '', ...rest] = (error.param ?? '').split('.')
+function inRequest({ params }: AnswerRequest, param: string): string {
+  const [first = '', ...rest] = param.split('.')
   const word = { ...params, logitBias: 'logit_bias' }[first]
-  return word === undefined ? error : error.at([word, ...rest].join('.'))
+  return word === undefined ? param : [word, ...rest].join('.')
 }
 
 export type PromptCounts = (Count & { request: AnswerRequest; model: ModelInfo })[]

@@ -147,7 +147,11 @@ function grammarOf({ response_format: format }: Parameters): Settings['sampling'
     case 'json_object':
       return { kind: 'json_schema', schema: format.schema ?? { type: 'object' } }
     case 'json_schema':
-      return { kind: 'json_schema', schema: format.json_schema.schema ?? { type: 'object' } }
+      return {
+        kind: 'json_schema',
+        schema: format.json_schema.schema ?? { type: 'object' },
+        strict: format.json_schema.strict ?? false,
+      }
     default:
       return null
   }

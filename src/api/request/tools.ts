@@ -77,7 +77,10 @@ export const functionsOf = (tools: readonly { function: Omit<GivenTool, 'param'>
 const noArguments = { type: 'object', properties: {}, additionalProperties: false }
 
 /** @property param the path of its parameters, for errors */
-export type GivenTool = Omit<z.output<typeof tool>['function'], 'strict'> & { param: string }
+export type GivenTool = Omit<z.output<typeof tool>['function'], 'strict'> & {
+  param: string
+  strict?: boolean | null | undefined
+}
 
 /**
  * Narrows the tools to those that `tool_choice` allows.
@@ -93,11 +96,12 @@ export function chooseTools(
   parallel: boolean | null | undefined,
   words = { list: 'tools', choice: 'tool_choice' },
 ): { tools: CallableTool[]; calling: Calling } {
-  const tools = given.map(({ name, description, parameters, param }) => ({
+  const tools = given.map(({ name, description, parameters, param, strict }) => ({
     name,
     description: description ?? undefined,
     parameters: parameters ?? noArguments,
     param,
+    strict: strict ?? false,
   }))
   const names = tools.map(({ name }) => name)
   const twice = names.find((name, index) => names.indexOf(name) !== index)

@@ -7,10 +7,10 @@ import type { ModelCard } from '../../models/index.ts'
 import { availableProcessors } from '../../processors.ts'
 import { beginsThought, type ChatFormat, compileTemplate } from '../../prompt/index.ts'
 import type { Ask, PlainPart } from '../ask.ts'
-import type { Backend, PartCount, PromptUsage } from '../backend.ts'
+import type { Backend, PartCount } from '../backend.ts'
 import type { Starter } from '../deployment.ts'
 import { answerEvents, promptText, readersOf } from './answer-events.ts'
-import { generateRequest, inAsk } from './generation.ts'
+import { checkSchemas, generateRequest, ignoredOf, inAsk } from './generation.ts'
 import { infoOf } from './info.ts'
 import { type LayoutModel, layOut } from './layout.ts'
 
@@ -36,6 +36,7 @@ export function embeddedBackend({ card, engine, media, prices }: EmbeddedParts):
   }
 
   const prepare = async (ask: Ask, signal: AbortSignal) => {
+    checkSchemas(ask)
     const start = performance.now()
     const loaded = await media.load(ask.attachments, ask.client, model.inputs.image?.longestEdge ?? 1, signal)
     const timings = {
@@ -65,12 +66,13 @@ export function embeddedBackend({ card, engine, media, prices }: EmbeddedParts):
         const events = engine.generate(request, signal)[Symbol.asyncIterator]()
         const first = await events.next()
         if (first.done || first.value.type !== 'prompt') throw new Error('the engine did not begin with the prompt')
-        const { type: _, ...usage }: { type: 'prompt' } & PromptUsage = first.value
+        const { type: _, ignored = [], ...usage } = first.value
         const { grammarAfter: __, ...sampling } = request.sampling
         const rest = { [Symbol.asyncIterator]: () => events }
         const translatable = answerEvents(rest, readersOf(ask, thinking), prompt, ask.settings)
         return {
           usage,
+          ignored: ignoredOf(ignored, ask),
           sampling,
           media: timings,
           prompt,

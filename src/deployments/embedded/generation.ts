@@ -1,17 +1,18 @@
-import type { EngineModel, GenerateRequest, PromptPiece } from '../../engine/index.ts'
+import type { EngineModel, GenerateRequest, PromptPiece, SchemaPath } from '../../engine/index.ts'
 import { OrielError } from '../../errors.ts'
+import { isBeyondWalking, mostJson } from '../../json.ts'
 import type { ModelCard } from '../../models/index.ts'
-import { callTags, thoughtEnd, thoughtTags } from '../../prompt/index.ts'
-import type { Ask, CallableTool, ChatPrompt, Sampling } from '../ask.ts'
+import { callTags, forcedCall, possibleCalls, thoughtEnd, thoughtTags, toolRule } from '../../prompt/index.ts'
+import type { Ask, CallableTool, ChatPrompt, Sampling, Settings } from '../ask.ts'
 
 export function generateRequest(
   { prompt, settings, client }: Ask,
   pieces: readonly PromptPiece[],
-  model: Pick<EngineModel, 'vocabulary' | 'controlTokens'>,
+  model: Pick<EngineModel, 'vocabulary' | 'controlTokens' | 'chatTemplate'>,
   recommended: ModelCard['sampling'],
   thinking: boolean,
 ): GenerateRequest {
-  const forced = isForced(prompt) ? forcedCall(prompt.tools) : null
+  const calls = callsOf(prompt, settings, model.chatTemplate ?? '', thinking)
   const tags = prompt.kind === 'chat' ? [...(prompt.tools.length > 0 ? callTags : []), ...thoughtTags] : []
   const { sampling, isolation, echo: _, wantsTokens, ...others } = settings
   for (const { token } of sampling.logitBias ?? []) checkToken(token, model, `logitBias.${token}`)
@@ -22,7 +23,7 @@ export function generateRequest(
     shownTokens: tags.filter((tag) => model.controlTokens.includes(tag)),
     sampling: {
       ...samplingOf(sampling, recommended),
-      ...(forced === null ? {} : { grammar: forced }),
+      ...(calls === null ? {} : { grammar: calls }),
       // The grammar does not apply to a thought that the template has begun.
       ...(thinking ? { grammarAfter: thoughtEnd } : {}),
     },
@@ -54,48 +55,66 @@ const samplingOf = (asked: Ask['settings']['sampling'], recommended: ModelCard['
   grammar: asked.grammar ?? null,
 })
 
-/** An engine's error in the terms of the ask: the grammar of a forced call is made of the tools. */
-export function inAsk(error: unknown, { prompt }: Ask): unknown {
-  const isTranslated = error instanceof OrielError && error.param === 'grammar' && isForced(prompt)
-  return isTranslated ? inTools(error, prompt.tools) : error
+/**
+ * Refuses schemas that are too deep or too large: templates and messages between processes walk through them by recursion.
+ * @throws OrielError `invalid`
+ */
+export function checkSchemas({ prompt, settings: { sampling } }: Ask): void {
+  const tools = prompt.kind === 'chat' ? prompt.tools : []
+  const schemas = tools.map(({ parameters, param }) => ({ schema: parameters as unknown, param }))
+  if (sampling.grammar?.kind === 'json_schema') schemas.push({ schema: sampling.grammar.schema, param: 'grammar' })
+  const deep = schemas.find(({ schema }) => isBeyondWalking(schema))
+  if (deep === undefined) return
+  const { depth, containers } = mostJson
+  const message = `The JSON schema cannot be used: it is nested more than ${depth} deep, or has more than ${containers} objects and arrays.`
+  throw new OrielError('invalid', message, { param: deep.param, code: 'invalid_json_schema' })
 }
 
-const isForced = (prompt: Ask['prompt']): prompt is ChatPrompt & { tools: readonly CallableTool[] } =>
-  prompt.kind === 'chat' && prompt.calling.mode === 'forced'
-
-/** The grammar of an answer that is a call of one of these tools and nothing else. */
-function forcedCall(tools: readonly CallableTool[]): Sampling['grammar'] {
-  const calls = tools.map(({ name, parameters }, index) => ({
-    type: 'object',
-    properties: { name: { const: name }, arguments: moved(parameters, `#/anyOf/${index}/properties/arguments`) },
-    required: ['name', 'arguments'],
-    additionalProperties: false,
-  }))
-  return { kind: 'json_schema', schema: { anyOf: calls } }
+/** The grammar of an answer with calls: nothing but a call, or a text that may have calls. */
+function callsOf(
+  prompt: Ask['prompt'],
+  { sampling }: Settings,
+  template: string,
+  thinking: boolean,
+): Sampling['grammar'] {
+  if (!isCalling(prompt)) return null
+  if (prompt.calling.mode === 'forced') return forcedCall(prompt.tools)
+  // An answer can follow one grammar only, and the client's own comes first.
+  return sampling.grammar == null ? possibleCalls(prompt.tools, template, prompt.splitReasoning && !thinking) : null
 }
 
-/** An error of that schema as one of the tool whose parameters are at fault. */
+/** An engine's error in the terms of the ask: the grammar of calls is made of the tools. */
+export function inAsk(error: unknown, { prompt, settings }: Ask): unknown {
+  const isOfTools = isCalling(prompt) && (prompt.calling.mode === 'forced' || settings.sampling.grammar == null)
+  return error instanceof OrielError && error.param === 'grammar' && isOfTools ? inTools(error, prompt.tools) : error
+}
+
+const isCalling = (prompt: Ask['prompt']): prompt is ChatPrompt =>
+  prompt.kind === 'chat' && prompt.tools.length > 0 && prompt.calling.mode !== 'none'
+
+/** An error of a tool's schema, whose path begins with the rule of the tool, in the terms of the ask. */
 function inTools(error: OrielError, tools: readonly CallableTool[]): OrielError {
   const { kind, code, schemaFault } = error
-  const [anyOf, index, , keyword, ...inside] = schemaFault?.path ?? []
-  const tool = anyOf === 'anyOf' && keyword === 'arguments' ? tools[Number(index)] : undefined
+  const tool = schemaFault === undefined ? undefined : toolAt(schemaFault.path, tools)
   if (schemaFault === undefined || tool === undefined) return error.at('tools')
-  const place = [tool.param, ...inside].join('.').slice(0, 200)
+  const place = placeIn(tool, schemaFault.path)
   return new OrielError(kind, `The JSON schema cannot be used: ${place} ${schemaFault.reason}.`, {
     param: tool.param,
     code,
   })
 }
 
-/** A schema that was moved to `root`: its references to itself move along. */
-function moved(schema: unknown, root: string): unknown {
-  if (Array.isArray(schema)) return schema.map((item) => moved(item, root))
-  if (typeof schema !== 'object' || schema === null) return schema
-  return Object.fromEntries(
-    Object.entries(schema).map(([key, value]) =>
-      key === '$ref' && typeof value === 'string' && value.startsWith('#')
-        ? [key, root + value.slice(1)]
-        : [key, moved(value, root)],
-    ),
-  )
+const toolAt = ([rule]: SchemaPath, tools: readonly CallableTool[]): CallableTool | undefined =>
+  tools.find((_, index) => rule === toolRule(index))
+
+const placeIn = ({ param }: CallableTool, [, ...inside]: SchemaPath): string =>
+  [param, ...inside].join('.').slice(0, 200)
+
+/** The parts of the ask's schemas that the answer does not hold to. */
+export function ignoredOf(paths: readonly SchemaPath[], { prompt }: Ask): string[] {
+  const tools = prompt.kind === 'chat' ? prompt.tools : []
+  return paths.map((path) => {
+    const tool = toolAt(path, tools)
+    return tool === undefined ? ['grammar', ...path].join('.').slice(0, 200) : placeIn(tool, path)
+  })
 }

@@ -43,8 +43,8 @@ const definition = /([\w-]+)\s*(?:#[^\r\n]*\s*)*::=/y
 const name = /[\w-]+/y
 const tokenName = /(!?)<(?:\[(\d{1,9})\]|([^>\r\n]*))>/y
 const repetition = /\{[ \t]*(\d{1,9})[ \t]*(?:(,)[ \t]*(\d{1,9})?[ \t]*)?\}/y
-const escaped = /x[\da-fA-F]{2}|u[\da-fA-F]{4}|U[\da-fA-F]{8}|[tnr\\"[\]]/y
-const controls: Record<string, number> = { t: 9, n: 10, r: 13 }
+const escaped = /x[\da-fA-F]{2}|u[\da-fA-F]{4}|U[\da-fA-F]{8}|[bftnr\\"[\]]/y
+const controls: Record<string, number> = { b: 8, f: 12, t: 9, n: 10, r: 13 }
 const times: Record<string, readonly [number, number]> = { '*': [0, Infinity], '+': [1, Infinity], '?': [0, 1] }
 
 /** Every character: U+0000 ends a text in too many programs, and halves of surrogate pairs are no characters. */
@@ -162,8 +162,7 @@ class Reader {
     }
     this.#at++
     this.#take(space)
-    const sorted = ranges.sort(([a], [b]) => a - b)
-    return { kind: 'class', ranges: negated ? without(sorted) : sorted }
+    return { kind: 'class', ranges: negated ? without(ranges) : ranges }
   }
 
   #character(end: string): number {
@@ -205,11 +204,11 @@ class Reader {
   }
 }
 
-/** Every character that is not in these sorted ranges. */
-function without(ranges: readonly Range[]): Range[] {
+/** Every character that is not in these ranges. */
+export function without(ranges: readonly Range[]): Range[] {
   const left: Range[] = []
   let next = 1
-  for (const [first, last] of ranges) {
+  for (const [first, last] of [...ranges].sort(([a], [b]) => a - b)) {
     if (first > next) left.push([next, first - 1])
     next = Math.max(next, last + 1)
   }

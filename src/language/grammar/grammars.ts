@@ -3,7 +3,7 @@ import { Automaton } from './automaton.ts'
 import { readGrammar, refused } from './gbnf.ts'
 import { Matcher, type MatcherVocabulary, mostForByte, orRefused } from './matcher.ts'
 import { Network } from './network.ts'
-import { freeText } from './rules.ts'
+import { type FreeText, freeText } from './rules.ts'
 import { tokenTrie } from './token-trie.ts'
 
 /** Grammars without an answer that are kept. */
@@ -11,6 +11,14 @@ const mostIdle = 16
 
 /** Bytes of what is known of all grammars before it is forgotten: no grammar may fill the memory. */
 const mostBytes = 64e6
+
+/** A grammar to follow. */
+export interface Grammar {
+  /** GBNF with a rule named root. */
+  readonly text: string
+  /** Further rules, of free text. */
+  readonly texts: Readonly<Record<string, FreeText>>
+}
 
 interface Kept {
   readonly automaton: Automaton
@@ -35,18 +43,19 @@ export function openGrammars(vocabulary: Vocabulary) {
   return {
     size: vocabulary.size,
     /**
-     * @param grammar GBNF with a rule named root
      * @param after the grammar applies to what follows this text; null: to the whole answer
      * @throws OrielError `invalid`, code `invalid_grammar`, param `grammar`
      */
-    open(grammar: string, after: string | null): Automaton {
+    open(grammar: Grammar, after: string | null): Automaton {
       const key = JSON.stringify([after, grammar])
       let found = kept.get(key)
       if (found === undefined) {
-        const rules = new Map(readGrammar(grammar))
+        const rules = new Map(readGrammar(grammar.text))
         if (!rules.has('root')) throw refused('has no rule named root')
-        if (after !== null)
-          for (const [name, ways] of readGrammar(freeText('answer', [[after, 'root']]))) rules.set(name, ways)
+        const texts: Grammar['texts'] =
+          after === null ? grammar.texts : { ...grammar.texts, answer: { marks: [[after, 'root']] } }
+        for (const [name, text] of Object.entries(texts))
+          for (const [rule, ways] of freeText(name, text)) rules.set(rule, ways)
         const network = new Network(rules, after === null ? 'root' : 'answer', tokenOf)
         found = { automaton: orRefused(() => new Automaton(network, mostForByte)), users: 0 }
       }

@@ -1,20 +1,70 @@
-import { escaped, literal, mostTimes, repeated } from './rules.ts'
+import { escaped, literal, repeated } from './rules.ts'
+
+/** A regular expression as GBNF, with the lengths of the texts that match it. */
+export interface PatternRule {
+  readonly rule: string
+  readonly least: number
+  readonly most: number
+}
 
 /**
  * A regular expression as GBNF for the inside of a JSON string. Supported is the common part of ECMA-262: classes, groups,
- * alternatives, quantifiers, and anchors at both ends.
+ * alternatives, quantifiers, and anchors at both ends of each alternative.
+ * @param least length of the texts, as far as it can be held to; see the lengths of the result
  * @returns undefined for one with other syntax: look-around, back references, word boundaries
  */
-export function patternRule(pattern: string): string | undefined {
+export function patternRule(pattern: string, least = 0, most = Number.POSITIVE_INFINITY): PatternRule | undefined {
   try {
-    return new PatternReader(pattern).read()
+    return new PatternReader(equivalents.get(pattern) ?? pattern, least, most).read()
   } catch (error) {
     if (error instanceof Unreadable) return undefined
     throw error
   }
 }
 
+/** Patterns with look-ahead, or beside a format, that zod and pydantic write, and what they allow without it. */
+const equivalents = new Map([
+  // z.email(), as far as its format allows it.
+  [
+    String.raw`^(?:[A-Za-z0-9_'+\-]+\.)*[A-Za-z0-9_'+\-]*[A-Za-z0-9_+-]@(?:[A-Za-z0-9][A-Za-z0-9\-]*\.)+[A-Za-z]{2,}$`,
+    String.raw`^[A-Za-z0-9_+]{1,40}(\.[A-Za-z0-9_+]{1,20})?@([a-zA-Z0-9]([a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?\.){1,2}[A-Za-z]{2,20}$`,
+  ],
+  // Decimal, of pydantic.
+  [String.raw`^(?!^[-+.]*$)[+-]?0*\d*\.?\d*$`, String.raw`^[+-]?(\d+\.?\d*|\.\d+)$`],
+  // z.iso.duration()
+  [
+    String.raw`^P(?:(\d+W)|(?!.*W)(?=\d|T\d)(\d+Y)?(\d+M)?(\d+D)?(T(?=\d)(\d+H)?(\d+M)?(\d+([.,]\d+)?S)?)?)$`,
+    String.raw`^P(\d+W|\d+Y(\d+M)?(\d+D)?|\d+M(\d+D)?|\d+D|(\d+Y)?(\d+M)?(\d+D)?T(\d+H(\d+M)?(\d+S)?|\d+M(\d+S)?|\d+S))$`,
+  ],
+  // z.hostname(): of at most four labels of 61 characters, which are less than 253.
+  [
+    String.raw`^(?=.{1,253}\.?$)[a-zA-Z0-9](?:[a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?(?:\.[a-zA-Z0-9](?:[-0-9a-zA-Z]{0,61}[0-9a-zA-Z])?)*\.?$`,
+    String.raw`^[a-zA-Z0-9](?:[a-zA-Z0-9-]{0,59}[a-zA-Z0-9])?(?:\.[a-zA-Z0-9](?:[-0-9a-zA-Z]{0,59}[0-9a-zA-Z])?){0,3}$`,
+  ],
+])
+
 class Unreadable extends Error {}
+
+/** Nested groups. */
+const mostDepth = 50
+
+/** A part of a sequence. */
+interface Quantified extends PatternRule {
+  /** If it is a repetition of one character: that character's rule. */
+  readonly single?: PatternRule
+}
+
+const sequenceOf = (parts: readonly PatternRule[]): PatternRule => ({
+  rule: parts.length === 0 ? '""' : parts.map(({ rule }) => rule).join(' '),
+  least: parts.reduce((sum, part) => sum + part.least, 0),
+  most: parts.reduce((sum, part) => sum + part.most, 0),
+})
+
+const eitherOf = (ways: readonly PatternRule[]): PatternRule => ({
+  rule: ways.length === 1 ? (ways[0]?.rule ?? '') : `(${ways.map(({ rule }) => rule).join(' | ')})`,
+  least: Math.min(...ways.map(({ least }) => least)),
+  most: Math.max(...ways.map(({ most }) => most)),
+})
 
 type Range = readonly [first: number, last: number]
 
@@ -31,17 +81,52 @@ const anything = 'char'
 
 class PatternReader {
   #rest: string[]
+  readonly #least: number
+  readonly #most: number
+  #depth = 0
 
-  constructor(pattern: string) {
+  constructor(pattern: string, least: number, most: number) {
     this.#rest = [...pattern]
+    this.#least = least
+    this.#most = most
   }
 
-  read(): string {
-    const starts = this.#take('^')
-    const body = this.#alternatives()
-    const ends = this.#take('$')
+  read(): PatternRule {
+    const ways = [this.#anchored()]
+    while (this.#take('|')) ways.push(this.#anchored())
     if (this.#rest.length > 0) throw new Unreadable()
-    return `${starts ? '' : `${anything}* `}(${body})${ends ? '' : ` ${anything}*`}`
+    return eitherOf(ways)
+  }
+
+  /** An alternative with its anchors: without them, anything may be around it. */
+  #anchored(): PatternRule {
+    const starts = this.#take('^')
+    const parts = this.#sequence()
+    const ends = this.#take('$')
+    const all = sequenceOf(starts || ends ? this.#tightened(parts) : parts)
+    if (starts && ends) return all
+    // What is around it fills the length.
+    const least = Math.max(0, this.#least - all.least)
+    const most = this.#most - all.most >= least ? this.#most - all.most : Infinity
+    if (!starts && !ends) return { rule: `${anything}* ${all.rule} ${anything}*`, least: all.least, most: Infinity }
+    const rest = repeated(anything, least, most)
+    return {
+      rule: starts ? `${all.rule} ${rest}` : `${rest} ${all.rule}`,
+      least: all.least + least,
+      most: all.most + most,
+    }
+  }
+
+  /** Bounds the only part without an end by the length, the most frequent case of a pattern beside one: `^[a-z]+$`. */
+  #tightened(parts: readonly Quantified[]): readonly PatternRule[] {
+    const endless = parts.filter(({ most }) => most === Infinity)
+    const single = endless[0]?.single
+    if (endless.length !== 1 || single === undefined) return parts
+    const others = sequenceOf(parts.filter(({ most }) => most < Infinity))
+    const least = Math.max(single.least, this.#least - others.least)
+    const most = this.#most - others.most
+    if (most < least) return parts
+    return parts.map((part) => (part === endless[0] ? { rule: repeated(single.rule, least, most), least, most } : part))
   }
 
   #take(character: string): boolean {
@@ -56,24 +141,31 @@ class PatternReader {
     return character
   }
 
-  #alternatives(): string {
-    const ways = [this.#sequence()]
-    while (this.#take('|')) ways.push(this.#sequence())
-    return ways.join(' | ')
+  #alternatives(): PatternRule {
+    const ways = [sequenceOf(this.#sequence())]
+    while (this.#take('|')) ways.push(sequenceOf(this.#sequence()))
+    return eitherOf(ways)
   }
 
-  #sequence(): string {
-    const parts: string[] = []
+  #sequence(): Quantified[] {
+    const parts: Quantified[] = []
     while (this.#rest.length > 0 && !['|', ')', '$'].includes(this.#rest[0] ?? '')) parts.push(this.#quantified())
-    return parts.length === 0 ? '""' : parts.join(' ')
+    return parts
   }
 
-  #quantified(): string {
+  #quantified(): Quantified {
     const atom = this.#atom()
     const [least, most] = this.#quantifier()
     // Lazy and greedy quantifiers match the same texts.
     if (least !== 1 || most !== 1) this.#take('?')
-    return least === 1 && most === 1 ? atom : repeated(atom, least, most)
+    const rule = least === 1 && most === 1 ? atom.rule : repeated(atom.rule, least, most)
+    const isSingle = atom.least === 1 && atom.most === 1
+    return {
+      rule,
+      least: atom.least * least,
+      most: atom.most === 0 || most === 0 ? 0 : atom.most * most,
+      ...(isSingle ? { single: { rule: atom.rule, least, most } } : {}),
+    }
   }
 
   #quantifier(): Range {
@@ -90,26 +182,35 @@ class PatternReader {
     if (end < 0 || bounds === null) throw new Unreadable()
     const least = Number(bounds[1])
     const most = bounds[2] === undefined ? least : Number(bounds[3] ?? Number.POSITIVE_INFINITY)
-    // llama.cpp reads a larger number of repetitions as unbounded.
-    if (most < least || least > mostTimes || (most > mostTimes && most < Infinity)) throw new Unreadable()
+    if (most < least) throw new Unreadable()
     return [least, most]
   }
 
-  #atom(): string {
+  #atom(): PatternRule {
     const character = this.#next()
-    if (character === '.') return anything
-    if (character === '[') return this.#class()
     if (character === '(') return this.#group()
-    if (character === '\\') return oneOf(this.#escape())
+    const one = (rule: string): PatternRule => ({ rule, least: 1, most: 1 })
+    if (character === '.') return one(anything)
+    if (character === '[') return one(this.#class())
+    if (character === '\\') return one(oneOf(this.#escape()))
     if (['^', '*', '+', '?', '{', '}', ']'].includes(character)) throw new Unreadable()
-    return oneOf(single(character))
+    return one(oneOf(single(character)))
   }
 
-  #group(): string {
-    if (this.#take('?') && !this.#take(':')) throw new Unreadable()
+  #group(): PatternRule {
+    if (this.#take('?') && !this.#take(':')) this.#name()
+    if (++this.#depth > mostDepth) throw new Unreadable()
     const body = this.#alternatives()
+    this.#depth--
     if (!this.#take(')')) throw new Unreadable()
-    return `(${body})`
+    return { ...body, rule: `(${body.rule})` }
+  }
+
+  /** The name of a group. Look-behind begins in the same way. */
+  #name(): void {
+    const end = this.#rest.indexOf('>')
+    if (!/^<[A-Za-z_]\w*$/.test(this.#rest.slice(0, end).join(''))) throw new Unreadable()
+    this.#rest.splice(0, end + 1)
   }
 
   #class(): string {

@@ -1,3 +1,5 @@
+import { type Part, type Ways, without } from './gbnf.ts'
+
 /** Pieces of GBNF, the grammar notation of llama.cpp (grammars/README.md). */
 
 /** Exactly this text. */
@@ -11,9 +13,6 @@ export function escaped(character: string | number): string {
 }
 
 const hex = (code: number, digits: number): string => code.toString(16).toUpperCase().padStart(digits, '0')
-
-/** llama.cpp reads a larger number of repetitions as unbounded. */
-export const mostTimes = 2000
 
 /** @param most may be Infinity */
 export function repeated(rule: string, least: number, most: number): string {
@@ -41,29 +40,68 @@ function outside(words: readonly (readonly string[])[]): string {
   return words.some((word) => word.length === 0) ? `(${ways.join(' | ')})` : `(${ways.join(' | ')})?`
 }
 
-/**
- * Rules of any text up to one of some marks, after which a rule follows. The text may also end without a mark.
- * @param name of the first rule
- * @param marks each with the rule after it; none is a part of another
- */
-export function freeText(name: string, marks: readonly (readonly [text: string, rule: string])[]): string {
-  // One rule for each beginning of a mark that may have been read (Aho and Corasick).
-  const beginnings = [...new Set(marks.flatMap(([mark]) => Array.from(mark, (_, i) => mark.slice(0, i))))]
-  const nameOf = (read: string): string => (read === '' ? name : `${name}-${beginnings.indexOf(read)}`)
-  const characters = [...new Set(marks.flatMap(([mark]) => [...mark]))]
-  return beginnings
-    .map((read) => {
-      const ways = characters.map((next) => {
-        const rule = marks.find(([mark]) => (read + next).endsWith(mark))?.[1]
-        return `${literal(next)} ${rule ?? nameOf(longestEnd(read + next, beginnings))}`
-      })
-      return `${nameOf(read)} ::= (${ways.join(' | ')} | [^${characters.map(escaped).join('')}] ${name})?`
-    })
-    .join('\n')
+/** Any text up to one of some marks, after which a rule follows. No mark is a part of another. */
+export interface FreeText {
+  readonly marks: readonly Mark[]
+  /** Marks at the beginning of the text only. */
+  readonly starts?: readonly Mark[]
+  /** Whether the text may also end without a mark. Default: true. */
+  readonly mayEnd?: boolean
+}
+
+type Mark = readonly [text: string, rule: string]
+
+/** Rules of free text. @param name of the first one */
+export function freeText(name: string, { marks, starts = [], mayEnd = true }: FreeText): [name: string, ways: Ways][] {
+  // One rule for each beginning of a mark that the text may end with (Aho and Corasick), or that it is.
+  const read = beginningsOf(marks)
+  const atStart = beginningsOf(starts)
+  const inside = (beginning: string) =>
+    starts.length === 0 && beginning === '' ? name : `${name}-in-${read.get(beginning)}`
+  const first = (beginning: string) => (beginning === '' ? name : `${name}-at-${atStart.get(beginning)}`)
+  const after = (text: string): string =>
+    marks.find(([mark]) => text.endsWith(mark))?.[1] ?? inside(longestEnd(text, read))
+  const startRules = new Map(starts)
+  const afterStart = (text: string): string => startRules.get(text) ?? (atStart.has(text) ? first(text) : after(text))
+  const characters = new Set(marks.flatMap(([mark]) => [...mark]))
+  const firsts = new Set(marks.map(([mark]) => mark.charAt(0)))
+  /** Characters that lead on from a beginning of a start: to a longer one, or into a mark that it ends with the beginning of. */
+  const nexts = new Map<string, Set<string>>()
+  for (const [mark] of starts)
+    for (let at = 0; at < mark.length; at++) {
+      const beginning = mark.slice(0, at)
+      const known = nexts.get(beginning) ?? new Set(longestEnd(beginning, read) === '' ? firsts : characters)
+      nexts.set(beginning, known.add(mark.charAt(at)))
+    }
+  const waysOf = (beginning: string, specials: ReadonlySet<string>, next: (text: string) => string): Ways => {
+    const once = { least: 1, most: 1 }
+    const goOn = (part: Part, rule: string) => [
+      { part, ...once },
+      { part: { kind: 'rule', name: rule } as const, ...once },
+    ]
+    const ways = [...specials].map((special) => goOn({ kind: 'text', text: special }, next(beginning + special)))
+    const others = without([...specials].map((special) => [codeOf(special), codeOf(special)] as const))
+    return [...ways, goOn({ kind: 'class', ranges: others }, inside('')), ...(mayEnd ? [[]] : [])]
+  }
+  return [
+    ...[...read.keys()].map((beginning): [string, Ways] => [inside(beginning), waysOf(beginning, characters, after)]),
+    ...[...(starts.length === 0 ? [] : atStart.keys())].map((beginning): [string, Ways] => [
+      first(beginning),
+      waysOf(beginning, nexts.get(beginning) ?? firsts, afterStart),
+    ]),
+  ]
+}
+
+const codeOf = (character: string): number => character.codePointAt(0) ?? 0
+
+/** The beginnings of some marks, shorter than those, with a number for each. */
+const beginningsOf = (marks: readonly Mark[]): Map<string, number> => {
+  const all = ['', ...marks.flatMap(([mark]) => Array.from({ length: mark.length }, (_, i) => mark.slice(0, i)))]
+  return new Map([...new Set(all)].map((beginning, index) => [beginning, index]))
 }
 
 /** The longest of some texts that a text ends with. */
-const longestEnd = (text: string, of: readonly string[]): string => {
-  for (let from = 0; from < text.length; from++) if (of.includes(text.slice(from))) return text.slice(from)
+const longestEnd = (text: string, of: ReadonlyMap<string, number>): string => {
+  for (let from = 0; from < text.length; from++) if (of.has(text.slice(from))) return text.slice(from)
   return ''
 }
