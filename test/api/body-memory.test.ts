@@ -75,6 +75,21 @@ describe('the memory of bodies', () => {
     expect(memory.open('b').grow(capacity)).toBeUndefined()
   })
 
+  it('is refused to a body that gets a little of it again and again', async () => {
+    const memory = new BodyMemory(capacity)
+    const [first, second, third] = [memory.open('a'), memory.open('b'), memory.open('c')]
+    first.grow(500_000)
+    second.grow(400_000)
+    third.grow(100_000)
+    const waits = third.grow(200_000)
+    await vi.advanceTimersByTimeAsync(4000)
+    second.release()
+    await waits
+    const refused = expect(third.grow(capacity)).rejects.toMatchObject({ code: 'too_many_bodies' })
+    await vi.advanceTimersByTimeAsync(1000)
+    await refused
+  })
+
   it('is not taken by a client that left while it waited', async () => {
     const memory = new BodyMemory(capacity)
     const [first, second] = [memory.open('a'), memory.open('a')]

@@ -1,7 +1,7 @@
 import { type Deferred, deferred } from '../../deferred.ts'
 import { cancelled, OrielError } from '../../errors.ts'
 
-/** How long a body waits for memory, in ms. */
+/** How long a body waits for memory, all its waits together, in ms. */
 const longestWait = 5000
 /** Bodies that may wait. Each has some bytes in the buffers of its connection. */
 const mostWaiting = 256
@@ -56,14 +56,16 @@ export class BodyMemory {
   }
 
   async #wait(waiting: Waiting): Promise<void> {
-    const { granted } = waiting
+    const { body, granted } = waiting
+    const since = performance.now()
     this.#waiting.add(waiting)
-    const timer = setTimeout(() => granted.reject(tooManyBodies()), longestWait)
-    waiting.body.onRelease = () => granted.reject(cancelled())
+    const timer = setTimeout(() => granted.reject(tooManyBodies()), longestWait - body.waited)
+    body.onRelease = () => granted.reject(cancelled())
     try {
       await granted.promise
     } finally {
       clearTimeout(timer)
+      body.waited += performance.now() - since
       this.#waiting.delete(waiting)
     }
   }
@@ -93,6 +95,8 @@ export class HeldBody {
   readonly client: string
   readonly #memory: BodyMemory
   bytes = 0
+  /** Time that it has waited for memory, in ms. */
+  waited = 0
   /** Ends its wait for memory. */
   onRelease = (): void => {}
   #released = false
