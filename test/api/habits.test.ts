@@ -199,6 +199,7 @@ describe('a client of vLLM or of llama.cpp', () => {
     [{ guided_json: '{' }, 'guided_json', 'is not a JSON Schema'],
     [{ guided_json: { type: 3 } }, 'guided_json', ''],
     [{ guided_choice: [] }, 'guided_choice', 'at least 1 item'],
+    [{ guided_regex: 'a+' }, 'guided_regex', 'is not supported: send a grammar'],
     [{ structured_outputs: { structural_tag: '{}' } }, 'structured_outputs.structural_tag', 'is not supported'],
     [{ grammar: 'root ::= (' }, 'grammar', ''],
     [{ structured_outputs: { json: { type: 3 } } }, 'structured_outputs.json', ''],

@@ -8,6 +8,9 @@ const choices = z.array(z.string().min(1)).min(1).max(1000)
 
 const schemaOrText = z.union([jsonSchema, z.string()])
 
+/** An answer that is not held to it would be taken for one that is. */
+const noRegex = z.null({ error: 'is not supported: send a grammar' }).meta(refusal).optional()
+
 const format = 'Required format of the answer: '
 
 /** Parameters that vLLM and llama.cpp's server add to OpenAI's. */
@@ -23,12 +26,14 @@ export const selfHosted = {
   guided_json: optional(schemaOrText, `${format}a JSON Schema, also as text.`),
   guided_grammar: optional(z.string().min(1), `${format}a GBNF grammar.`),
   guided_choice: optional(choices, `${format}one of these texts.`),
+  guided_regex: noRegex,
   structured_outputs: optional(
     z.object({
       json: schemaOrText.nullish(),
       json_object: z.boolean().nullish(),
       grammar: z.string().min(1).nullish(),
       choice: choices.nullish(),
+      regex: noRegex,
       structural_tag: z.null({ error: 'is not supported' }).meta(refusal).optional(),
     }),
     `${format}one of \`json\`, \`json_object\`, \`grammar\` and \`choice\`.`,
