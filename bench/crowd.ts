@@ -40,6 +40,20 @@ const attacks: Record<string, (attacker: Attacker) => Promise<unknown>> = {
   /** 500 prompts in the queue, each almost as long as the context. */
   prompts: (attacker) =>
     crowd(attacker, 500, () => attacker.ask({ content: `${Math.random()} ${'word '.repeat(3000)}`, max_tokens: 4 })),
+  /** Grammars and schemas that are large, ambiguous, or both. Each is another one, so that nothing is known about it. */
+  grammars: (attacker) =>
+    crowd(attacker, 8, () => attacker.ask({ max_tokens: 200, response_format: next(hardFormats)(asked++) })),
+  /** 120 uploads of 15 MB that are never finished. */
+  uploads: async (attacker) => {
+    for (let i = 0; i < 120; i++) attacker.neverFinish(15_000_000)
+  },
+  /** Bodies of 15 MB: tokens one by one, messages, brackets, and one long text. */
+  bodies: (attacker) => crowd(attacker, 6, () => attacker.post('/v1/completions', next(largeBodies))),
+  /** All of it at once. */
+  everything: (attacker) =>
+    Promise.all(
+      Object.entries(attacks).map(([name, attack]) => (name === 'everything' ? undefined : attack(attacker))),
+    ),
 }
 
 interface Body extends Record<string, unknown> {
@@ -51,11 +65,41 @@ interface Attacker {
   ask(body: Body): Promise<void>
   /** Asks and leaves the answer in the socket. */
   neverRead(body: Body): void
+  /** Sends all of a body but its last byte. @param bytes its length */
+  neverFinish(bytes: number): void
+  post(path: string, body: string | Buffer): Promise<void>
   readonly signal: AbortSignal
 }
 
+const alternatives = (n: number): string => Array.from({ length: 9000 }, (_, i) => `"${n}.${i}"`).join(' | ')
+const hardFormats: readonly ((n: number) => object)[] = [
+  (n) => ({ type: 'grammar', grammar: `root ::= (${alternatives(n)})+` }),
+  (n) => ({ type: 'grammar', grammar: `root ::= "${n}" s\ns ::= "-" s "a" | "-" s "b" | "-" s | [a-z ] s | "."` }),
+  (n) => jsonSchema(Object.fromEntries(Array.from({ length: 20_000 }, (_, i) => [`p${n}_${i}`, { type: 'string' }]))),
+  (n) => jsonSchema({ one: { enum: Array.from({ length: 5000 }, (_, i) => `${n} of ${i}`) } }),
+]
+const jsonSchema = (properties: object) => ({
+  type: 'json_schema',
+  json_schema: { name: 'hard', schema: { type: 'object', properties } },
+})
+
+const listOf = (length: number, item: string): string => `[${`${item},`.repeat(length - 1)}${item}]`
+/** Made once: whoever measures time must not spend it on them. */
+const largeBodies: readonly Buffer[] = [
+  `{"model":"pocket","max_tokens":1,"prompt":${listOf(3_900_000, '[7]')}}`,
+  `{"model":"pocket","max_tokens":1,"prompt":${listOf(3_900_000, '17')}}`,
+  `{"model":"pocket","messages":${listOf(350_000, '{"role":"user","content":"a"}')}}`,
+  `{"model":"pocket","prompt":${'['.repeat(5_000_000)}${']'.repeat(5_000_000)}}`,
+  `{"model":"pocket","max_tokens":1,"prompt":"${'word '.repeat(3_000_000)}"}`,
+].map((text) => Buffer.from(text))
+
+let turn = 0
+/** The entries in turn. */
+const next = <T>(entries: readonly T[]): T => entries[turn++ % entries.length] as T
+
 const image = (url: string) => ({ type: 'image_url', image_url: { url } })
 const longest = { ms: 60_000 }
+const chats = '/v1/chat/completions'
 
 async function main(): Promise<void> {
   const names = flags.attacks?.split(',') ?? Object.keys(attacks)
@@ -146,16 +190,14 @@ const bodyFor = ({ content = 'Tell me a long story.', ...more }: Body): string =
 /** @param address on loopback, by which the server knows the client */
 function clientAt(address: string, url: string) {
   const dispatcher = new Agent({ localAddress: address, headersTimeout: 0, bodyTimeout: 0 })
-  return {
-    /** @returns the status */
-    async ask(body: Body, signal: AbortSignal): Promise<number> {
-      const headers = { 'content-type': 'application/json' }
-      const request = { method: 'POST', headers, body: bodyFor(body), signal, dispatcher }
-      const response = await fetch(`${url}/v1/chat/completions`, request)
-      await response.arrayBuffer()
-      return response.status
-    },
+  /** @returns the status */
+  const post = async (path: string, body: string | Buffer, signal: AbortSignal): Promise<number> => {
+    const headers = { 'content-type': 'application/json' }
+    const response = await fetch(`${url}${path}`, { method: 'POST', headers, body, signal, dispatcher })
+    await response.arrayBuffer()
+    return response.status
   }
+  return { post, ask: (body: Body, signal: AbortSignal) => post(chats, bodyFor(body), signal) }
 }
 
 function attackerOn(url: string, signal: AbortSignal, got: Map<string, number>): Attacker {
@@ -167,20 +209,31 @@ function attackerOn(url: string, signal: AbortSignal, got: Map<string, number>):
     for (const socket of sockets) socket.destroy()
   })
   const count = (what: string): void => void got.set(what, (got.get(what) ?? 0) + 1)
+  const post = async (path: string, body: string | Buffer): Promise<void> => {
+    const outcome = await client.post(path, body, signal).catch(() => undefined)
+    if (outcome !== undefined) count(String(outcome))
+  }
+  /** Writes a request to a socket whose answer nobody reads. @param bytes the length that it promises */
+  const write = (body: string | Buffer, bytes: number): void => {
+    const socket = connect({ host: hostname, port: Number(port), localAddress: address })
+    socket.on('error', () => {}).pause()
+    socket.write(`POST ${chats} HTTP/1.1\r\nhost: ${hostname}\r\ncontent-type: application/json\r\n`)
+    socket.write(`content-length: ${bytes}\r\n\r\n`)
+    socket.write(body)
+    sockets.push(socket)
+  }
   return {
     signal,
-    async ask(body) {
-      const outcome = await client.ask(body, signal).catch(() => undefined)
-      if (outcome !== undefined) count(String(outcome))
-    },
+    post,
+    ask: (body) => post(chats, bodyFor(body)),
     neverRead(body) {
-      const socket = connect({ host: hostname, port: Number(port), localAddress: address })
-      socket.on('error', () => {}).pause()
-      const json = bodyFor(body)
-      const head = `POST /v1/chat/completions HTTP/1.1\r\nhost: ${hostname}\r\ncontent-type: application/json`
-      socket.write(`${head}\r\ncontent-length: ${Buffer.byteLength(json)}\r\n\r\n${json}`)
-      sockets.push(socket)
+      const json = Buffer.from(bodyFor(body))
+      write(json, json.length)
       count('stream')
+    },
+    neverFinish(bytes) {
+      write(Buffer.alloc(bytes - 1, ' '), bytes)
+      count('upload')
     },
   }
 }

@@ -15,14 +15,21 @@ const mostIgnored = { names: 20, characters: 100 }
 /** Names the parameters that were ignored, after those that are named already: `a, b, and 300 more`. */
 export function describeIgnored(reply: FastifyReply, names: readonly string[]): void {
   if (names.length === 0) return
-  const shown = names.slice(0, mostIgnored.names).map((name) => {
-    const text = name.slice(0, mostIgnored.characters).toWellFormed()
-    const encoded = encodeURIComponent(text).replaceAll('%5B', '[').replaceAll('%5D', ']')
-    return encoded + (name.length > mostIgnored.characters ? '...' : '')
-  })
+  const shown = names.slice(0, mostIgnored.names).map(encoded)
   const more = names.length - shown.length
   const before = reply.getHeader('x-oriel-ignored-parameters') ?? []
   reply.header('x-oriel-ignored-parameters', [before, shown, more > 0 ? `and ${more} more` : []].flat().join(', '))
+}
+
+/** A name as a header may have it. A long one is cut. */
+function encoded(name: string): string {
+  let text = ''
+  for (const character of name.toWellFormed()) {
+    const more = '[]'.includes(character) ? character : encodeURIComponent(character)
+    if (text.length + more.length > mostIgnored.characters) return `${text}...`
+    text += more
+  }
+  return text
 }
 
 /** Headers that are known when an answer begins, by the names that Fireworks gives them. Every dialect sends them. */
