@@ -46,11 +46,15 @@ export async function findLocal(name: string, config: ModelsConfig): Promise<Loc
 export const named = (name: string, models: readonly LocalModel[]): LocalModel | undefined =>
   models.find(({ id }) => id === name) ?? models.find(({ aliases }) => aliases.includes(name))
 
-/** Every model on this machine: the built-in ones, those in the folders of GGUF files, those in the hub's cache. */
+/**
+ * Every model on this machine: the built-in ones, those in the folders of GGUF files, those in the hub's cache. Of several with
+ * one id only the first, which is the one that requests reach.
+ */
 export async function localModels(config: ModelsConfig): Promise<LocalModel[]> {
   const folders = await Promise.all([builtIn(), ...foldersOf(config).map(inFolder)])
   const repos = await cachedRepos(cacheFolder(config))
-  return [...folders.flat(), ...repos.flatMap(inRepo)]
+  const models = [...folders.flat(), ...repos.flatMap(inRepo)]
+  return models.filter(({ id }, at) => models.findIndex((other) => other.id === id) === at)
 }
 
 /** The folder for models that do not come from the hub. */

@@ -35,6 +35,13 @@ describe('a folder of GGUF files', () => {
     })
   })
 
+  it('lists once what two files are called: the one that requests reach', async () => {
+    await decoder('pocket.gguf')
+    expect(await ids()).toEqual(['pocket'])
+    const { decoder: reached } = await library().find('pocket')
+    expect(reached).toBe((await library().list()).models[0]?.decoder)
+  })
+
   it('reports the files that cannot be served', async () => {
     await decoder('good.gguf')
     await vision('not-named-so.gguf')
