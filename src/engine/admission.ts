@@ -85,13 +85,14 @@ function placeFor(
         free -= needs[count] ?? 0
         if (free < 0) break
       }
-    if (count > 0) return { sequences: lacking.slice(0, count), preempted }
+    // Whoever takes more than its share from others gives them reason to take it back at once, and nobody comes further.
+    if (count > 0) return { sequences: lacking.slice(0, preempted.length > 0 ? 1 : count), preempted }
     // The only request is always admitted: nothing will ever make more space.
     if (active.length === 0) return { sequences: lacking.slice(0, 1), preempted }
-    const victims = victimsFor(request.client, { slots: 1, cells: needs[0] ?? 0 }, active, state)
-    if (victims.length === 0) return undefined
-    preempted.push(...victims)
-    active = active.filter((sequence) => !victims.includes(sequence))
+    const victim = victimFor(request.client, { slots: 1, cells: needs[0] ?? 0 }, active, state)
+    if (victim === undefined) return undefined
+    preempted.push(victim)
+    active = active.filter((sequence) => sequence !== victim)
   }
 }
 
@@ -99,14 +100,14 @@ function placeFor(
  * What may be preempted for a client: a sequence whose reader has stopped to read, or the youngest of the client that has
  * the largest share of slots or cells, if that is more than the one that waits would have.
  */
-function victimsFor(
+function victimFor(
   client: string,
   need: { slots: number; cells: number },
   active: readonly Sequence[],
   state: AdmissionState,
-): Sequence[] {
+): Sequence | undefined {
   const paused = active.findLast(({ request }) => request.paused)
-  if (paused !== undefined) return leavingWith(paused)
+  if (paused !== undefined) return paused
   const shareOf = (owner: string, more = { slots: 0, cells: 0 }): number => {
     const own = active.filter(({ request }) => request.client === owner)
     return Math.max((own.length + more.slots) / state.maxSequences, (state.heldCells(own) + more.cells) / state.cells)
@@ -115,14 +116,9 @@ function victimsFor(
     .filter((owner) => owner !== client)
     .map((owner) => ({ owner, share: shareOf(owner) }))
     .toSorted((a, b) => b.share - a.share)
-  if (largest === undefined || largest.share <= shareOf(client, need)) return []
-  const youngest = active.findLast(({ request }) => request.client === largest.owner)
-  return youngest === undefined ? [] : leavingWith(youngest)
+  if (largest === undefined || largest.share <= shareOf(client, need)) return undefined
+  return active.findLast(({ request }) => request.client === largest.owner)
 }
-
-/** Until the prompt is computed, one sequence holds all cells, and the request's others wait for it. */
-const leavingWith = (sequence: Sequence): Sequence[] =>
-  sequence.request.firstToken === 0 ? sequence.request.sequences.filter(({ slot }) => slot >= 0) : [sequence]
 
 /** Cells that running sequences hold or need soon. Stored prefixes do not count, since they are evicted when needed. */
 const takenCells = (active: readonly Sequence[], state: AdmissionState): number =>
@@ -142,19 +138,19 @@ const pathOf = (sequences: readonly Sequence[]): ArrayLike<number> =>
 /**
  * Decides what leaves a full KV memory when no stored prefix is left to evict.
  * @param active sequences in the order of their admission, at least one
- * @returns sequences to preempt, or the only one that runs, which must end because it fills the memory alone
+ * @returns the sequence to preempt, or the only one that runs, which must end because it fills the memory alone
  */
-export function planPreemption(active: readonly Sequence[]): { preempt: Sequence[] } | { end: Sequence } {
+export function planPreemption(active: readonly Sequence[]): { preempt: Sequence } | { end: Sequence } {
   const youngest = active.at(-1)
   if (youngest === undefined) throw new Error('the KV memory is full while no sequence runs')
   if (active.length === 1) return { end: youngest }
   const slots = countBy(active, ({ request }) => request.client)
   const most = Math.max(...slots.values())
-  const victim =
+  const preempt =
     active.findLast(({ request }) => request.paused) ??
     active.findLast(({ request }) => slots.get(request.client) === most) ??
     youngest
-  return { preempt: leavingWith(victim) }
+  return { preempt }
 }
 
 function countBy<Item>(items: Iterable<Item>, keyOf: (item: Item) => string): Map<string, number> {

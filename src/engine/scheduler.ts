@@ -318,7 +318,7 @@ export class Scheduler {
       this.#commit.end(plan.end, 'length')
       return
     }
-    this.#preempt(plan.preempt)
+    this.#preempt([plan.preempt])
   }
 
   /** Takes sequences out of their slots. They wait for others and continue; until then their KV is like a stored prefix. */

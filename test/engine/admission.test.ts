@@ -82,14 +82,14 @@ describe('preemption', () => {
   it('preempts the youngest sequence', () => {
     const { request, first } = requestIn({ prompt: 50, filled: 52, generated: 3, slot: 1 })
     request.firstToken = 1
-    expect(planPreemption([running(100), first])).toEqual({ preempt: [first] })
+    expect(planPreemption([running(100), first])).toEqual({ preempt: first })
   })
 
-  it('preempts all sequences of a request whose prompt is not computed', () => {
+  it('preempts what waits for a prompt before what computes it', () => {
     const { request, first } = requestIn({ prompt: 50, filled: 20, slot: 1, n: 2 })
     const second = request.sequences[1] as Sequence
     second.slot = 2
-    expect(planPreemption([running(100), first, second])).toEqual({ preempt: [first, second] })
+    expect(planPreemption([running(100), first, second])).toEqual({ preempt: second })
   })
 })
 
@@ -126,6 +126,13 @@ describe('admission of several clients', () => {
     const large = held('many', 150)
     expect(plan([of('few', 30)], [large])).toMatchObject({ preempted: [large] })
     expect(plan([of('few', 160)], [large])).toBeUndefined()
+  })
+
+  it('takes no more from others than their share, so that they do not take it back at once', () => {
+    const active = Array.from({ length: 4 }, () => held('one'))
+    const admission = plan([of('two', 5, 3)], active, { maxSequences: 4 })
+    expect(admission?.preempted).toEqual([active[3]])
+    expect(admission?.sequences).toHaveLength(1)
   })
 
   it('gives a request for several answers the slots that are free, and the rest later', () => {
