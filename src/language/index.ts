@@ -1,6 +1,6 @@
 export { type Decoder, type GpuSettings, openDecoder } from './decoder.ts'
 export type { Grammar } from './grammar/grammars.ts'
 export { type GrammarSource, type WrittenGrammar, writeGrammar } from './grammar/json-schema.ts'
-export type { Path as SchemaPath } from './grammar/schema-node.ts'
+export type { Path as SchemaPath } from './grammar/schema/node.ts'
 export type { SamplerSettings, TokenSampler, TokenSearch } from './sampler.ts'
 export type { Vocabulary } from './vocabulary.ts'

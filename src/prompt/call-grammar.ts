@@ -48,9 +48,12 @@ export function possibleCalls(tools: readonly Tool[], template: string, mayThink
     [markups.llama.open, 'llama'],
   ]
   // A call without markup is one only at the beginning, and only with the name of a tool.
-  const bare = tools.flatMap(({ name }, index): Mark[] =>
-    ['{"name": ', '{"name":'].map((opening) => [opening + JSON.stringify(name), `bare-${index}`]),
-  )
+  let left = mostBare
+  const bare = tools.flatMap(({ name }, index): Mark[] => {
+    const openings = ['{"name": ', '{"name":'].map((opening) => opening + JSON.stringify(name))
+    left -= openings.join('').length
+    return left < 0 ? [] : openings.map((opening) => [opening, `bare-${index}`])
+  })
   const tagged = [functionTags, argumentTags]
     .filter(({ parameter: [open] }) => template.includes(open))
     .map((tags) => taggedCalls(tools, tags))
@@ -97,6 +100,9 @@ const functionTags: Tags = {
 }
 /** GLM. */
 const argumentTags: Tags = { name: 'pairs', call: ['{}', ''], parameter: ['<arg_key>', '</arg_key>', '</arg_value>'] }
+
+/** Characters of the openings of calls without markup. Those of further tools are not held to a schema. */
+const mostBare = 8000
 
 /** Characters of the rules of calls in tags. Tools for which there is no place may have any parameters. */
 const mostTagged = 15_000

@@ -3,8 +3,8 @@ import formats from 'ajv-formats'
 import fc from 'fast-check'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import type { Engine } from '../../src/engine/index.ts'
-import { integersBetween, numbersBetween } from '../../src/language/grammar/numbers.ts'
-import { patternRule } from '../../src/language/grammar/pattern.ts'
+import { integersBetween, numbersBetween } from '../../src/language/grammar/schema/numbers.ts'
+import { patternRule } from '../../src/language/grammar/schema/pattern.ts'
 import { answerOf, ask, greedy, requestOf, startPocket } from '../support/pocket.ts'
 
 const schemas: [string, object][] = [

@@ -1,4 +1,4 @@
-import { type Part, type Ways, without } from './gbnf.ts'
+import { type Element, type Range, type Ways, without } from './gbnf.ts'
 
 /** Pieces of GBNF, the grammar notation of llama.cpp (grammars/README.md). */
 
@@ -22,22 +22,47 @@ export function repeated(rule: string, least: number, most: number): string {
   return least === most ? (most === 1 ? rule : `${rule}{${most}}`) : `${rule}{${least},${most}}`
 }
 
+/** One of some rules. */
+export const alternatives = (rules: readonly string[]): string =>
+  rules.length === 1 ? rules.join() : `(${rules.join(' | ')})`
+
+/** A place in the prefix tree of some words. */
+interface Beginning {
+  readonly next: Map<string, Beginning>
+  isWord: boolean
+  /** Whether nothing may go on from here. */
+  isBarred: boolean
+}
+
+/** Words of more characters are taken for all texts that begin as they do. */
+const mostCompared = 100
+
 /** A JSON string that differs from all `words`: it leaves their prefix tree at some character, or ends inside it. */
 export function stringExcept(words: readonly string[]): string {
   if (words.length === 0) return String.raw`"\"" char* "\""`
-  return `"\\"" ${outside(words.map((word) => [...JSON.stringify(word).slice(1, -1)]))} "\\""`
+  const root = beginning()
+  for (const word of words) {
+    const characters = [...JSON.stringify(word).slice(1, -1)]
+    let at = root
+    for (const character of characters.slice(0, mostCompared)) {
+      const next = at.next.get(character) ?? beginning()
+      at.next.set(character, next)
+      at = next
+    }
+    if (characters.length > mostCompared) at.isBarred = true
+    else at.isWord = true
+  }
+  return `"\\"" ${outside(root)} "\\""`
 }
 
-function outside(words: readonly (readonly string[])[]): string {
-  const firsts = [...new Set(words.flatMap(([first]) => (first === undefined ? [] : [first])))]
-  const ways = firsts.map((first) => {
-    const rests = words.flatMap(([head, ...rest]) => (head === first ? [rest] : []))
-    return `${literal(first)} ${outside(rests)}`
-  })
-  const barred = firsts.map((first) => escaped(first)).join('')
+const beginning = (): Beginning => ({ next: new Map(), isWord: false, isBarred: false })
+
+function outside({ next, isWord }: Beginning): string {
+  const ways = [...next].flatMap(([character, at]) => (at.isBarred ? [] : [`${literal(character)} ${outside(at)}`]))
+  const barred = [...next.keys()].map((character) => escaped(character)).join('')
   ways.push(`[^${barred}\\u0022\\u005C\\u007F\\u0000-\\u001F] char*`)
   // A string that ends here is one of the words, or not.
-  return words.some((word) => word.length === 0) ? `(${ways.join(' | ')})` : `(${ways.join(' | ')})?`
+  return isWord ? `(${ways.join(' | ')})` : `(${ways.join(' | ')})?`
 }
 
 /** Any text up to one of some marks, after which a rule follows. No mark is a part of another. */
@@ -53,46 +78,65 @@ type Mark = readonly [text: string, rule: string]
 
 /** Rules of free text. @param name of the first one */
 export function freeText(name: string, { marks, starts = [], mayEnd = true }: FreeText): [name: string, ways: Ways][] {
+  const rules: [name: string, ways: Ways][] = []
   // One rule for each beginning of a mark that the text may end with (Aho and Corasick), or that it is.
   const read = beginningsOf(marks)
-  const atStart = beginningsOf(starts)
   const inside = (beginning: string) =>
     starts.length === 0 && beginning === '' ? name : `${name}-in-${read.get(beginning)}`
-  const first = (beginning: string) => (beginning === '' ? name : `${name}-at-${atStart.get(beginning)}`)
-  const after = (text: string): string =>
-    marks.find(([mark]) => text.endsWith(mark))?.[1] ?? inside(longestEnd(text, read))
-  const startRules = new Map(starts)
-  const afterStart = (text: string): string => startRules.get(text) ?? (atStart.has(text) ? first(text) : after(text))
+  const after = memoized((text: string): string => {
+    const [, rule] = marks.find(([mark]) => text.endsWith(mark)) ?? []
+    return rule ?? inside(longestEnd(text, read))
+  })
+  const endAfter = memoized((text: string): string => longestEnd(text, read))
   const characters = new Set(marks.flatMap(([mark]) => [...mark]))
   const firsts = new Set(marks.map(([mark]) => mark.charAt(0)))
-  /** Characters that lead on from a beginning of a start: to a longer one, or into a mark that it ends with the beginning of. */
-  const nexts = new Map<string, Set<string>>()
+  /** What is read after the beginning of a mark but for some characters: one rule for all places where that is the same. */
+  const elsewhere = memoized((key: string): string => {
+    const { end, but } = JSON.parse(key) as { end: string; but: string[] }
+    const specials = [...(end === '' ? firsts : characters)].filter((character) => !but.includes(character))
+    const ways = specials.map((special) => [textOf(special), call(after(end + special))])
+    const others = without([...specials, ...but].map((special) => [codeOf(special), codeOf(special)] as const))
+    const rule = `${name}-else-${rules.length}`
+    rules.push([rule, [...ways, [classOf(others), call(inside(''))], ...(mayEnd ? [[]] : [])]])
+    return rule
+  })
+  const elseIn = (end: string, but: readonly string[]) => [call(elsewhere(JSON.stringify({ end, but })))]
+  for (const beginning of read.keys()) rules.push([inside(beginning), [elseIn(beginning, [])]])
+  if (starts.length === 0) return rules
+
+  // One rule for all marks at the start, whose ways share their beginnings: each goes on to its mark, or elsewhere.
+  const atStart = new Map<string, { end: string; next: Set<string> }>()
   for (const [mark] of starts)
-    for (let at = 0; at < mark.length; at++) {
-      const beginning = mark.slice(0, at)
-      const known = nexts.get(beginning) ?? new Set(longestEnd(beginning, read) === '' ? firsts : characters)
-      nexts.set(beginning, known.add(mark.charAt(at)))
+    for (let at = 0, end = ''; at < mark.length; at++) {
+      const known = atStart.get(mark.slice(0, at))
+      const place = known ?? { end, next: new Set<string>() }
+      if (known === undefined) atStart.set(mark.slice(0, at), place)
+      place.next.add(mark.charAt(at))
+      end = endAfter(end + mark.charAt(at))
     }
-  const waysOf = (beginning: string, specials: ReadonlySet<string>, next: (text: string) => string): Ways => {
-    const once = { least: 1, most: 1 }
-    const goOn = (part: Part, rule: string) => [
-      { part, ...once },
-      { part: { kind: 'rule', name: rule } as const, ...once },
-    ]
-    const ways = [...specials].map((special) => goOn({ kind: 'text', text: special }, next(beginning + special)))
-    const others = without([...specials].map((special) => [codeOf(special), codeOf(special)] as const))
-    return [...ways, goOn({ kind: 'class', ranges: others }, inside('')), ...(mayEnd ? [[]] : [])]
-  }
-  return [
-    ...[...read.keys()].map((beginning): [string, Ways] => [inside(beginning), waysOf(beginning, characters, after)]),
-    ...[...(starts.length === 0 ? [] : atStart.keys())].map((beginning): [string, Ways] => [
-      first(beginning),
-      waysOf(beginning, nexts.get(beginning) ?? firsts, afterStart),
-    ]),
-  ]
+  const leaving = [...atStart].map(([beginning, { end, next }]) => [
+    ...(beginning === '' ? [] : [textOf(beginning)]),
+    ...elseIn(end, [...next]),
+  ])
+  rules.push([name, [...starts.map(([mark, rule]) => [textOf(mark), call(rule)]), ...leaving]])
+  return rules
 }
 
+const once = { least: 1, most: 1 }
+const call = (rule: string): Element => ({ part: { kind: 'rule', name: rule }, ...once })
+const textOf = (text: string): Element => ({ part: { kind: 'text', text }, ...once })
+const classOf = (ranges: readonly Range[]): Element => ({ part: { kind: 'class', ranges }, ...once })
+
 const codeOf = (character: string): number => character.codePointAt(0) ?? 0
+
+function memoized(made: (text: string) => string): (text: string) => string {
+  const known = new Map<string, string>()
+  return (text) => {
+    const value = known.get(text) ?? made(text)
+    known.set(text, value)
+    return value
+  }
+}
 
 /** The beginnings of some marks, shorter than those, with a number for each. */
 const beginningsOf = (marks: readonly Mark[]): Map<string, number> => {

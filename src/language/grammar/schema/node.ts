@@ -1,5 +1,5 @@
 import { z } from 'zod'
-import { OrielError } from '../../errors.ts'
+import { OrielError } from '../../../errors.ts'
 
 /** Keywords, property names and indexes from the schema's root. */
 export type Path = readonly (string | number)[]
@@ -18,7 +18,7 @@ const schemas = z.array(z.unknown()).nonempty()
 const exclusive = z.union([z.number(), z.boolean()])
 
 /** The keywords that constrain anything. All others are annotations. Subschemas are not parsed yet. */
-const node = z.object({
+const keywords = z.object({
   $ref: z.string().optional(),
   $dynamicRef: z.string().optional(),
   type: z.union([typeNames, z.array(typeNames).nonempty()]).optional(),
@@ -60,8 +60,11 @@ const node = z.object({
   exclusiveMinimum: exclusive.optional(),
   exclusiveMaximum: exclusive.optional(),
   multipleOf: z.number().positive().optional(),
-})
-type Parsed = z.output<typeof node>
+}).shape
+type Parsed = z.output<z.ZodObject<typeof keywords>>
+
+/** Values of a list. */
+const mostValues = 30_000
 
 /** A schema in the words of draft 2020-12. */
 export interface Node
@@ -84,10 +87,23 @@ export interface Node
 /** A schema that allows everything or nothing is a boolean. @throws OrielError `invalid` */
 export function readNode(schema: unknown, path: Path): Node | boolean {
   if (typeof schema === 'boolean') return schema
-  const parsed = node.safeParse(schema)
-  if (parsed.success) return modern(parsed.data)
-  const [issue] = parsed.error.issues
-  throw refused([...path, ...(issue?.path ?? []).map(String)], `is not valid: ${issue?.message ?? ''}`)
+  if (typeof schema !== 'object' || schema === null || Array.isArray(schema))
+    throw refused(path, 'is not valid: expected an object or a boolean')
+  const parsed: Record<string, unknown> = {}
+  // Most schemas have few of the keywords.
+  for (const [key, value] of Object.entries(schema)) {
+    const keyword = Object.hasOwn(keywords, key) ? keywords[key as keyof Parsed] : undefined
+    if (keyword === undefined || value === undefined) continue
+    if (Array.isArray(value) && value.length > mostValues)
+      throw refused([...path, key], `has more than ${mostValues} values`)
+    const read = keyword.safeParse(value)
+    if (!read.success) {
+      const [issue] = read.error.issues
+      throw refused([...path, key, ...(issue?.path ?? []).map(String)], `is not valid: ${issue?.message ?? ''}`)
+    }
+    parsed[key] = read.data
+  }
+  return modern(parsed)
 }
 
 function modern({
@@ -97,13 +113,16 @@ function modern({
   additionalItems,
   unevaluatedItems,
   unevaluatedProperties,
-  ...rest
+  exclusiveMinimum,
+  exclusiveMaximum,
+  ...same
 }: Parsed): Node {
-  const { exclusiveMinimum, exclusiveMaximum, ...same } = rest
-  const made: Node = { ...same }
+  const made: Node = same
   if (type !== undefined) made.type = [...new Set([type, nullable ? 'null' : []].flat() as TypeName[])]
-  if (only !== undefined)
-    made.enum = made.enum === undefined ? [only] : made.enum.filter((value) => sameJson(value, only))
+  if (only !== undefined) {
+    const text = JSON.stringify(only)
+    made.enum = made.enum === undefined ? [only] : made.enum.filter((value) => JSON.stringify(value) === text)
+  }
   if (nullable && made.enum !== undefined) made.enum = [...made.enum, null]
   if (Array.isArray(made.items)) {
     made.prefixItems = made.items
@@ -117,7 +136,6 @@ function modern({
   if (typeof exclusiveMaximum === 'number') made.exclusiveMaximum = exclusiveMaximum
   if (exclusiveMinimum === true) move(made, 'minimum', 'exclusiveMinimum')
   if (exclusiveMaximum === true) move(made, 'maximum', 'exclusiveMaximum')
-  for (const key of Object.keys(made) as (keyof Node)[]) if (made[key] === undefined) delete made[key]
   return made
 }
 
@@ -126,97 +144,32 @@ function move(made: Node, from: 'minimum' | 'maximum', to: 'exclusiveMinimum' | 
   delete made[from]
 }
 
-/** How a keyword of two schemas becomes one of both. */
-const merges: { [Key in keyof Node]?: (a: NonNullable<Node[Key]>, b: NonNullable<Node[Key]>) => Node[Key] } = {
-  type: (a, b) =>
-    a.flatMap((one) =>
-      b.includes(one)
-        ? [one]
-        : one === 'number' && b.includes('integer')
-          ? ['integer' as const]
-          : one === 'integer' && b.includes('number')
-            ? [one]
-            : [],
-    ),
-  enum: (a, b) => a.filter((value) => b.some((other) => sameJson(value, other))) as [unknown, ...unknown[]],
-  required: (a, b) => [...new Set([...a, ...b])],
-  properties: (a, b) => inBoth(a, b),
-  patternProperties: (a, b) => inBoth(a, b),
-  additionalProperties: both,
-  propertyNames: both,
-  items: both,
-  prefixItems: (a, b) =>
-    Array.from({ length: Math.max(a.length, b.length) }, (_, i) => both(a[i] ?? true, b[i] ?? true)),
-  anyOf: pairs,
-  oneOf: pairs,
-  minProperties: Math.max,
-  maxProperties: Math.min,
-  minItems: Math.max,
-  maxItems: Math.min,
-  uniqueItems: (a, b) => a || b,
-  minLength: Math.max,
-  maxLength: Math.min,
-  minimum: Math.max,
-  maximum: Math.min,
-  exclusiveMinimum: Math.max,
-  exclusiveMaximum: Math.min,
-  multipleOf: (a, b) => (b % a === 0 ? b : a % b === 0 ? a : undefined),
-}
+/** Keywords that constrain one type, and imply it where no type is given. */
+export const implied: Readonly<Record<string, TypeName>> = Object.fromEntries(
+  (
+    [
+      ['object', ['properties', 'patternProperties', 'additionalProperties', 'propertyNames', 'required']],
+      ['object', ['minProperties', 'maxProperties']],
+      ['array', ['items', 'prefixItems', 'minItems', 'maxItems', 'uniqueItems', 'contains']],
+      ['string', ['pattern', 'minLength', 'maxLength', 'format']],
+      ['number', ['minimum', 'maximum', 'exclusiveMinimum', 'exclusiveMaximum', 'multipleOf']],
+    ] as const
+  ).flatMap(([type, keywords]) => keywords.map((keyword) => [keyword, type])),
+)
 
-/**
- * One schema of two that both apply.
- * @returns also the keywords of both that cannot become one: the first one's is kept
- */
-export function merged(first: Node, second: Node): { node: Node; lost: string[] } {
-  const lost: string[] = []
-  const [a, b] = [closedTo(first, second), closedTo(second, first)]
-  const sum: Record<string, unknown> = { ...a }
-  for (const [key, value] of Object.entries(b)) {
-    const before = sum[key]
-    if (before === undefined || sameJson(before, value)) {
-      sum[key] = value
-      continue
-    }
-    const merge = merges[key as keyof Node] as ((a: unknown, b: unknown) => unknown) | undefined
-    const made = merge?.(before, value)
-    if (made === undefined) lost.push(key)
-    else sum[key] = made
-  }
-  return { node: sum as Node, lost }
-}
+/** Types that have all values. */
+export const every: readonly TypeName[] = ['null', 'boolean', 'number', 'string', 'array', 'object']
 
-/** The properties of a schema as another one's `additionalProperties` allow them. */
-function closedTo(node: Node, { properties = {}, additionalProperties, patternProperties }: Node): Node {
-  if (node.properties === undefined || additionalProperties === undefined || patternProperties !== undefined)
-    return node
-  const entries = Object.entries(node.properties).map(([name, value]) => [
-    name,
-    Object.hasOwn(properties, name) ? value : both(value, additionalProperties),
-  ])
-  return { ...node, properties: Object.fromEntries(entries) }
-}
+/** Characters of a property's name. */
+export const mostName = 500
+export const isShort = (name: string): boolean => name.length <= mostName
 
-/** Every option of one with every option of the other. */
-function pairs(a: readonly unknown[], b: readonly unknown[]): [unknown, ...unknown[]] | undefined {
-  const [first, ...others] =
-    a.length * b.length > mostPairs ? [] : a.flatMap((one) => b.map((other) => both(one, other)))
-  return first === undefined ? undefined : [first, ...others]
-}
-
-const mostPairs = 256
-
-function both(a: unknown, b: unknown): unknown {
-  if (a === true || sameJson(a, b)) return b
-  return b === true ? a : { allOf: [a, b] }
-}
-
-function inBoth(a: Record<string, unknown>, b: Record<string, unknown>): Record<string, unknown> {
-  const sum = new Map(Object.entries(a))
-  for (const [key, value] of Object.entries(b)) sum.set(key, sum.has(key) ? both(sum.get(key), value) : value)
-  return Object.fromEntries(sum)
-}
-
-export const sameJson = (a: unknown, b: unknown): boolean => JSON.stringify(a) === JSON.stringify(b)
+/** Names, values and subschemas directly in a schema. */
+export const sizeOf = (node: Node): number =>
+  Object.values(node).reduce<number>(
+    (sum, value) => sum + (typeof value === 'object' && value !== null ? Object.keys(value).length : 1),
+    0,
+  )
 
 /** The error of a schema that cannot be used. @param reason a predicate: `has no values` */
 export const refused = (path: Path, reason: string): OrielError =>

@@ -1,4 +1,4 @@
-import { escaped, literal, repeated } from './rules.ts'
+import { escaped, literal, repeated } from '../rules.ts'
 
 /** A regular expression as GBNF, with the lengths of the texts that match it. */
 export interface PatternRule {
