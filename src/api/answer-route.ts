@@ -87,23 +87,23 @@ function answering<Body extends StreamableBody, Answer extends z.ZodType, Event 
   const { services, log, record } = options
   return async (request: FastifyRequest, reply: FastifyReply): Promise<unknown> => {
     const arrived = performance.now()
-    const { parsed, context, requests, signal } = await readRequest(protocol, options, request, reply)
+    const { parsed, context, ignored, requests, signal } = await readRequest(protocol, options, request, reply)
     const other = protocol.instead?.(parsed, { services, requests, signal })
     if (other !== undefined) return other
 
-    const starting = startAnswers(services, requests, signal).then((answer) => ({
-      ...answer,
-      events: observed(answer, (account) => record(account, request.id)),
-    }))
+    const starting = startAnswers(services, requests, signal).then((answer) => {
+      for (const place of answer.ignored ?? []) context.ignore(place, 'cannot be enforced')
+      return { ...answer, events: observed(answer, (account) => record(account, request.id)) }
+    })
     if (!parsed.stream) {
       const answer = await starting
-      describeAnswer(reply, answer)
+      describeAnswer(reply, answer, ignored)
       const { body, timings } = await protocol.whole(answer, parsed, context)
       describeTimings(reply, timings, answer.media, arrived)
       return body
     }
     const early = await within(longestWait, starting)
-    if (early !== undefined) describeAnswer(reply, early)
+    if (early !== undefined) describeAnswer(reply, early, ignored)
     reply.hijack()
     for (const [name, value] of Object.entries(reply.getHeaders()))
       if (value !== undefined) reply.raw.setHeader(name, value)
@@ -114,7 +114,7 @@ function answering<Body extends StreamableBody, Answer extends z.ZodType, Event 
   }
 }
 
-/** @throws OrielError `invalid` */
+/** @returns also what is ignored so far, to which the context adds @throws OrielError `invalid` */
 async function readRequest<Body extends z.ZodObject, Answer extends z.ZodType>(
   { body, read }: Protocol<Body, Answer>,
   options: RouteOptions,
@@ -132,10 +132,10 @@ async function readRequest<Body extends z.ZodObject, Answer extends z.ZodType>(
   const requests = (await read(parsed, context)).map((read) => ({ ...read, client: context.client }))
   for (const one of requests) checkLength(one)
   describeIgnored(reply, ignored)
-  return { parsed, context, requests, signal }
+  return { parsed, context, ignored, requests, signal }
 }
 
-/** @param ignored receives what the request's reader ignores */
+/** @param ignored receives what has no effect */
 function contextOf(request: FastifyRequest, { dialect, strict, services }: RouteOptions, ignored: string[]) {
   const isolation = request.headers['x-prompt-cache-isolation-key']
   const context: RequestContext = {

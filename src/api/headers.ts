@@ -12,13 +12,12 @@ export function describeRequest(reply: FastifyReply, requestId: string, { header
 /** Names that the header of ignored parameters has, and the characters of each. Clients refuse headers of many kilobytes. */
 const mostIgnored = { names: 20, characters: 100 }
 
-/** Names the parameters that were ignored, after those that are named already: `a, b, and 300 more`. */
+/** Names the parameters that were ignored: `a, b, and 300 more`. */
 export function describeIgnored(reply: FastifyReply, names: readonly string[]): void {
   if (names.length === 0) return
   const shown = names.slice(0, mostIgnored.names).map(encoded)
   const more = names.length - shown.length
-  const before = reply.getHeader('x-oriel-ignored-parameters') ?? []
-  reply.header('x-oriel-ignored-parameters', [before, shown, more > 0 ? `and ${more} more` : []].flat().join(', '))
+  reply.header('x-oriel-ignored-parameters', [shown, more > 0 ? `and ${more} more` : []].flat().join(', '))
 }
 
 /** A name as a header may have it. A long one is cut. */
@@ -33,7 +32,11 @@ function encoded(name: string): string {
 }
 
 /** Headers that are known when an answer begins, by the names that Fireworks gives them. Every dialect sends them. */
-export function describeAnswer(reply: FastifyReply, { usage, sampling, ignored = [] }: RunningAnswer): void {
+export function describeAnswer(
+  reply: FastifyReply,
+  { usage, sampling }: RunningAnswer,
+  ignored: readonly string[],
+): void {
   describeIgnored(reply, ignored)
   reply.header('fireworks-prompt-tokens', String(usage.promptTokens))
   reply.header('fireworks-cached-prompt-tokens', String(usage.cachedTokens))

@@ -22,8 +22,11 @@ export function createIntake(
   const { vocabulary, contextTokens } = decoder
   const grammarOf = rememberedGrammars()
   return {
-    /** @throws OrielError `invalid` with `param` naming the field of the request */
-    accept(id: number, asked: HeaderRequest): EngineRequest {
+    /**
+     * Reads a request piece by piece, since a long prompt and a large grammar take long.
+     * @throws OrielError `invalid` with `param` naming the field of the request
+     */
+    *accept(id: number, asked: HeaderRequest): Generator<void, EngineRequest> {
       const spec = { ...asked, cachePrompt: asked.cachePrompt && decoder.sharesPrefixes }
       if (spec.n > maxSequences)
         throw new OrielError('invalid', `n is ${spec.n}; the maximum is ${maxSequences}.`, { param: 'n' })
@@ -34,7 +37,9 @@ export function createIntake(
       if (space < 1 || (wanted > space && spec.overflow === 'error'))
         throw overflow(prompt, contextTokens, spec.maxTokens)
       const shown = new Set(spec.shownTokens.flatMap((text) => [...vocabulary.tokenize(text, true)]))
+      if (spec.sampling.grammar !== null) yield
       const written = spec.sampling.grammar === null ? null : grammarOf(spec.sampling.grammar)
+      if (written !== null) yield
       const samplers = samplersOf(decoder, spec, written?.grammar ?? null, shown)
       const request = new EngineRequest(id, spec, prompt, Math.min(wanted, space), samplers, shown)
       request.ignored = written?.ignored ?? []

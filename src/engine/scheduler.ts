@@ -42,6 +42,12 @@ const mostSearchMs = 5
 /** Time after which taking in requests lets others have the event loop, in ms. */
 const intakeSlice = 4
 
+/** A request that is being read. */
+interface Arrival {
+  readonly client: string
+  readonly reading: ReturnType<Intake['accept']>
+}
+
 /**
  * Runs all requests of one model together, step by step. A step is planned (`admissions`, `planStep`), run on the decoder
  * (`StepRunner`) and committed (`StepCommit`). It holds the next token of every running answer and prefill up to a limit,
@@ -62,8 +68,8 @@ export class Scheduler {
   readonly #batch: StepBatch
   readonly #runner: StepRunner
   readonly #commit: StepCommit
-  /** Requests that have not been read, in the order of their arrival. */
-  readonly #arrived = new Map<number, HeaderRequest>()
+  /** Requests that have not been read, or not all of them, in the order of their arrival. */
+  readonly #arrived = new Map<number, Arrival>()
   readonly #waiting: EngineRequest[] = []
   readonly #requests = new Map<number, EngineRequest>()
   /** Sequences with a slot, in the order of their admission. */
@@ -104,7 +110,7 @@ export class Scheduler {
 
   /** Puts a request into the queue soon, or fails it through the port. */
   submit(id: number, spec: HeaderRequest): void {
-    this.#arrived.set(id, spec)
+    this.#arrived.set(id, { client: spec.client, reading: this.#intake.accept(id, spec) })
     if (this.#arrived.size > this.#maxQueue) {
       const last = crowdedOut(spec.client, this.#arrived, ([, { client }]) => client)?.[0] ?? id
       this.#arrived.delete(last)
@@ -113,24 +119,26 @@ export class Scheduler {
     if (this.#arrived.size === 1) setImmediate(() => this.#takeIn())
   }
 
-  /** Takes requests into the queue, clients in turn. Many long prompts take long to tokenize, so it is done in slices. */
+  /** Takes requests into the queue, clients in turn. Many long prompts and grammars take long, so it is done in slices. */
   #takeIn(): void {
     const until = performance.now() + intakeSlice
     do {
       const [[next] = []] = this.#costs.inTurn(this.#arrived, ([, { client }]) => client)
       if (next === undefined) return
       const start = performance.now()
-      this.#arrived.delete(next[0])
-      this.#accept(...next)
+      this.#read(...next)
       this.#costs.charge(next[1].client, performance.now() - start)
     } while (performance.now() < until)
     if (this.#arrived.size > 0) setImmediate(() => this.#takeIn())
   }
 
-  #accept(id: number, spec: HeaderRequest): void {
+  /** Reads one more piece of a request. */
+  #read(id: number, { client, reading }: Arrival): void {
     try {
-      this.#makePlace(spec.client)
-      const request = this.#intake.accept(id, spec)
+      this.#makePlace(client)
+      const { done, value: request } = reading.next()
+      if (!done) return
+      this.#arrived.delete(id)
       this.#requests.set(id, request)
       this.#waiting.push(request)
       request.cachedCells = this.#prefixes.known(request, request.prompt.cells)
@@ -138,6 +146,7 @@ export class Scheduler {
       this.#turns?.wake()
       this.#wake()
     } catch (error) {
+      this.#arrived.delete(id)
       this.#refuse(id, error)
     }
   }

@@ -9,15 +9,16 @@ import { postJson } from '../support/http.ts'
 import { startServer, type TestServer } from '../support/server.ts'
 
 let oriel: TestServer
+let strict: TestServer
 beforeAll(async () => {
-  oriel = await startServer()
+  ;[oriel, strict] = await Promise.all([startServer(), startServer({ server: { strict: true } })])
 })
-afterAll(() => oriel.close())
+afterAll(() => Promise.all([oriel.close(), strict.close()]))
 
-const chat = (over: object, change = (text: string) => text) => {
+const chat = (over: object, change = (text: string) => text, url = oriel.url) => {
   const messages = [{ role: 'user', content: 'Describe it.' }]
   const body = { model: 'pocket', max_tokens: 100, temperature: 1, seed: 1, messages, ...over }
-  return postJson(`${oriel.url}/v1/chat/completions`, null, { body: change(JSON.stringify(body)) })
+  return postJson(`${url}/v1/chat/completions`, null, { body: change(JSON.stringify(body)) })
 }
 
 const schemaOf = (schema: unknown, strict?: boolean) => ({
@@ -96,6 +97,37 @@ describe('keywords that no grammar can hold to', () => {
     expect(response.headers.get('x-oriel-ignored-parameters')).toBe(
       'no_such, tools[0].function.parameters.properties.list.uniqueItems',
     )
+  })
+})
+
+describe('keywords that no grammar can hold to, on a strict server', () => {
+  const unique = { type: 'array', items: { type: 'boolean' }, uniqueItems: true }
+  const tool = (parameters: object) => ({ tools: [{ type: 'function', function: { name: 'f', parameters } }] })
+
+  it.each<[string, object, string]>([
+    ['of the answer', schemaOf(unique), 'response_format.uniqueItems'],
+    ['of a streamed answer', { ...schemaOf(unique), stream: true }, 'response_format.uniqueItems'],
+    ['of one prompt of several choices', { ...schemaOf(unique), n: 2 }, 'response_format.uniqueItems'],
+    [
+      'of a tool',
+      tool({ type: 'object', properties: { list: unique } }),
+      'tools[0].function.parameters.properties.list.uniqueItems',
+    ],
+    ['of a tool that no grammar has', tool({ type: 'no-type' }), 'tools[0].function.parameters'],
+  ])('are refused: %s', async (_, over, param) => {
+    const response = await chat(over, undefined, strict.url)
+    expect(response.status).toBe(400)
+    expect(response.headers.get('x-oriel-ignored-parameters')).toBeNull()
+    expect(await response.json()).toMatchObject({ error: { param, message: `${param} cannot be enforced.` } })
+  })
+
+  it('are no others: a schema that can be held to is answered', async () => {
+    const response = await chat(
+      schemaOf({ type: 'array', items: { type: 'boolean' }, maxItems: 3 }),
+      undefined,
+      strict.url,
+    )
+    expect(response.status).toBe(200)
   })
 })
 

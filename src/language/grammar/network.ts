@@ -1,8 +1,8 @@
 import { type Element, type Grammar, type Part, type Range, refused, type Ways } from './gbnf.ts'
 import { byteRanges } from './utf8.ts'
 
-/** A grammar with as many states takes about 20 ms to write. */
-const mostStates = 120_000
+/** A grammar with as many states takes about 15 ms to write. */
+const mostStates = 80_000
 
 /**
  * What an edge does before it leads on: it reads a byte between two, nothing, or a token, or calls a rule. A branch reads
