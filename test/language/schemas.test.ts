@@ -304,6 +304,7 @@ describe('a schema', () => {
     ['maxLength', { type: 'string', pattern: '^(ab|cd)+$', maxLength: 5 }, 'maxLength'],
     ['oneOf', { oneOf: [{ type: 'number' }, { type: 'integer' }] }, 'oneOf'],
     ['patternProperties', { properties: { a: {} }, patternProperties: { b: {} } }, 'patternProperties'],
+    ['pattern', { type: 'string', pattern: `^${'(a|b)'.repeat(100_000)}$` }, 'pattern'],
     ['pattern', { allOf: [{ pattern: '^a' }, { pattern: 'b$' }] }, 'allOf.1.pattern'],
   ]
   it.each(beyond)(
@@ -354,7 +355,21 @@ describe('a schema', () => {
       { properties: { ['a'.repeat(100_000)]: {} }, additionalProperties: true },
       /more than 500 characters/,
     ],
-    ['very many alternatives by references', doubling(30), /has more than 3000 parts|is too large/],
+    ['very many alternatives by references', doubling(30), /is too large/],
+    ['a million values', { enum: Array.from({ length: 1_000_000 }, (_, i) => i) }, /enum has more than 30000 values/],
+    [
+      'large parts that are merged again and again',
+      {
+        $defs: { a: large('a'), b: large('b') },
+        allOf: Array.from({ length: 1000 }, (_, i) => ref(i % 2 ? 'a' : 'b')),
+      },
+      /is too large/,
+    ],
+    [
+      'patterns that take long to read',
+      { properties: members(2000, (i) => ({ type: 'string', pattern: `^${'[a-z]?'.repeat(50)}${i}$` })) },
+      /is too large/,
+    ],
   ])('with %s is refused', (_, schema, says) => {
     expect(() => writeGrammar({ kind: 'json_schema', schema })).toThrow(says)
   })
@@ -392,6 +407,13 @@ describe('a schema', () => {
     expect(allows(automatonOf(source), 'true,true,{}')).toBe(false)
   })
 })
+
+const ref = (name: string) => ({ $ref: `#/$defs/${name}` })
+
+const members = (count: number, of: (index: number) => object) =>
+  Object.fromEntries(Array.from({ length: count }, (_, i) => [`p${i}`, of(i)]))
+
+const large = (title: string) => ({ properties: members(5000, () => ({ title })) })
 
 function nested(depth: number, around: (inner: object) => object): object {
   let schema: object = {}

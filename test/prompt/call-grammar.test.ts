@@ -108,6 +108,29 @@ describe('an answer that may have calls', () => {
     expect(() => writeGrammar(possibleCalls([{ ...broken, strict: true }], '', false))).toThrow(/is not valid/)
   })
 
+  it('has place for 128 tools with the longest names', () => {
+    const nameOf = (i: number) => String(i).padEnd(64, 'x')
+    const tools = Array.from(
+      { length: 128 },
+      (_, i): Tool => ({ name: nameOf(i), description: undefined, parameters: { type: 'object' } }),
+    )
+    const many = possibleCalls(tools, template, true)
+    for (const i of [0, 127])
+      expect(follow(many, `<tool_call>{"name": "${nameOf(i)}", "arguments": {}}</tool_call>`)).toBe('complete')
+    expect(follow(many, `<tool_call>{"name": "${nameOf(128)}"`)).toBe('refused')
+    expect(follow(many, `{"name": "${nameOf(0)}", "arguments": 1`)).toBe('refused')
+  })
+
+  it('is written for tools that are too large together, without their schemas', () => {
+    const properties = Object.fromEntries(Array.from({ length: 700 }, (_, i) => [`property_${i}`, { type: 'string' }]))
+    const tools = Array.from(
+      { length: 128 },
+      (_, i): Tool => ({ name: `tool_${i}`, description: undefined, parameters: { properties } }),
+    )
+    const { ignored } = writeGrammar(possibleCalls(tools, '', false))
+    expect(ignored.length).toBe(20)
+  })
+
   it.each([8, 40])('has place for 128 tools of %s properties, if need be without their schemas', (count) => {
     const types = ['string', 'integer', 'boolean']
     const properties = Object.fromEntries(

@@ -12,7 +12,7 @@ export function flat({ allOf = [], $ref, ...own }: Node, path: Path, context: Sc
     const read = context.node(part, at)
     const node = typeof read === 'boolean' ? (read ? {} : undefined) : flat(read, at, context)
     if (node === undefined) return undefined
-    context.spend(1 + (sizeOf(sum) + sizeOf(node)) / 50)
+    context.spend(1 + (sizeOf(sum) + sizeOf(node)) / 20)
     const { node: both, lost } = merged(sum, node)
     for (const keyword of lost) context.ignore([...at, keyword])
     sum = both

@@ -11,9 +11,10 @@ export interface PatternRule {
  * A regular expression as GBNF for the inside of a JSON string. Supported is the common part of ECMA-262: classes, groups,
  * alternatives, quantifiers, and anchors at both ends of each alternative.
  * @param least length of the texts, as far as it can be held to; see the lengths of the result
- * @returns undefined for one with other syntax: look-around, back references, word boundaries
+ * @returns undefined for one with other syntax: look-around, back references, word boundaries; nor for one of more than `mostCharacters`
  */
 export function patternRule(pattern: string, least = 0, most = Number.POSITIVE_INFINITY): PatternRule | undefined {
+  if (pattern.length > mostCharacters) return undefined
   try {
     return new PatternReader(equivalents.get(pattern) ?? pattern, least, most).read()
   } catch (error) {
@@ -44,6 +45,9 @@ const equivalents = new Map([
 ])
 
 class Unreadable extends Error {}
+
+/** Of a pattern. */
+export const mostCharacters = 2000
 
 /** Nested groups. */
 const mostDepth = 50

@@ -3,7 +3,7 @@ import type { SchemaContext } from './context.ts'
 import { formats } from './formats.ts'
 import { type Node, type Path, refused } from './node.ts'
 import { type Bounds, integersBetween, numbersBetween } from './numbers.ts'
-import { patternRule } from './pattern.ts'
+import { mostCharacters, patternRule } from './pattern.ts'
 
 /** Multiples of a number between two bounds that are written one by one. */
 const mostMultiples = 1000
@@ -15,6 +15,7 @@ export function stringRule(
   context: SchemaContext,
 ): string {
   if (maxLength < minLength) throw refused(path, 'has maxLength below minLength')
+  context.spend(Math.min(pattern?.length ?? 0, mostCharacters) / 8)
   const read = pattern === undefined ? undefined : patternRule(pattern, minLength, maxLength)
   if (pattern !== undefined && read === undefined) context.ignore([...path, 'pattern'])
   const known = read ?? (format === undefined || !Object.hasOwn(formats, format) ? undefined : formats[format])
