@@ -100,4 +100,16 @@ describe('the memory of bodies', () => {
     first.release()
     expect(memory.open('b').grow(capacity)).toBeUndefined()
   })
+
+  it('is not taken by a client whose own memory, given back as it leaves, would have been enough', async () => {
+    const memory = new BodyMemory(capacity)
+    const [first, second] = [memory.open('a'), memory.open('b')]
+    first.grow(400_000)
+    second.grow(450_000)
+    const left = expect(first.grow(600_000)).rejects.toMatchObject({ kind: 'cancelled' })
+    first.release()
+    await left
+    second.release()
+    expect(memory.open('c').grow(capacity)).toBeUndefined()
+  })
 })

@@ -59,14 +59,18 @@ export class BodyMemory {
     const { body, granted } = waiting
     const since = performance.now()
     this.#waiting.add(waiting)
-    const timer = setTimeout(() => granted.reject(tooManyBodies()), longestWait - body.waited)
-    body.onRelease = () => granted.reject(cancelled())
+    // At once: a body that has left must not be given memory, which nobody would give back.
+    const leave = (why: OrielError): void => {
+      this.#waiting.delete(waiting)
+      granted.reject(why)
+    }
+    const timer = setTimeout(() => leave(tooManyBodies()), longestWait - body.waited)
+    body.onRelease = () => leave(cancelled())
     try {
       await granted.promise
     } finally {
       clearTimeout(timer)
       body.waited += performance.now() - since
-      this.#waiting.delete(waiting)
     }
   }
 
