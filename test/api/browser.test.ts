@@ -110,6 +110,8 @@ describe('a page of a foreign origin', () => {
     const { host } = new URL(url)
     expect((await clear({ origin: 'https://any.example' })).status).toBe(403)
     expect((await clear({ 'sec-fetch-site': 'same-site' })).status).toBe(403)
+    const escaped = { method: 'DELETE', headers: { origin: 'https://any.example' } }
+    expect((await send(`${url}/%61dmin/cache`, escaped)).status).toBe(403)
     expect((await preflight(url, '/admin/cache', 'https://any.example')).status).toBe(403)
     expect((await clear({})).status).toBe(204)
     expect((await clear({ origin: `http://${host}`, 'sec-fetch-site': 'same-origin' })).status).toBe(204)
