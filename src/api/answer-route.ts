@@ -172,6 +172,7 @@ async function within<T>(ms: number, promise: Promise<T>): Promise<T | undefined
 /** Aborts when the response is complete or the client has disconnected. */
 function whenClosed(reply: FastifyReply): AbortSignal {
   const over = new AbortController()
-  reply.raw.once('close', () => over.abort())
+  if (reply.raw.destroyed) over.abort()
+  else reply.raw.once('close', () => over.abort())
   return over.signal
 }

@@ -1,7 +1,9 @@
+import { once } from 'node:events'
+import { connect } from 'node:net'
 import { setTimeout as pause } from 'node:timers/promises'
 import fc from 'fast-check'
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
-import { OrielError } from '../../src/errors.ts'
+import { cancelled, OrielError } from '../../src/errors.ts'
 import { backends } from '../support/backends.ts'
 import { eventsOf, postJson } from '../support/http.ts'
 import { dataUrl, shape } from '../support/images.ts'
@@ -188,3 +190,29 @@ describe('streams of any model', () => {
 })
 
 const answersTo = (body: object): number => ('prompt' in body && Array.isArray(body.prompt) ? body.prompt.length : 1)
+
+describe('a request', () => {
+  it('has no answer that goes on if its client has left before it begins', async () => {
+    let running = 0
+    const { url, close } = await startScripted(async function* (_, signal) {
+      running++
+      yield promptEvent
+      while (!signal.aborted) await pause(5)
+      running--
+      throw cancelled()
+    })
+    const { port, hostname } = new URL(url)
+    const text = JSON.stringify({ model: 'scripted', messages: [{ role: 'user', content: 'x'.repeat(100_000) }] })
+    const head = `host: ${hostname}\r\ncontent-type: application/json\r\ncontent-length: ${text.length}`
+    // Of many that leave at once, some are read to their end and wait for their turn.
+    const gone = Array.from({ length: 60 }, async () => {
+      const socket = connect(Number(port), hostname).on('error', () => {})
+      socket.write(`POST /v1/chat/completions HTTP/1.1\r\n${head}\r\n\r\n${text}`, () => socket.destroy())
+      await once(socket, 'close')
+    })
+    await Promise.all(gone)
+    expect((await postJson(`${url}/v1/responses`, {})).status).toBe(400)
+    await vi.waitFor(() => expect(running).toBe(0), patient)
+    await close()
+  })
+})
