@@ -275,6 +275,10 @@ describe("Ollama's API with a model that calls and thinks", () => {
       ],
     })
     expect(promptText()).toMatch(/"at":"a".*"at":"b".*first.*second/s)
+    const many = Array.from({ length: 129 }, () => ({ function: { name: 'look', arguments: {} } }))
+    await expect(
+      client.chat({ model: 'scripted', messages: [{ role: 'assistant', content: '', tool_calls: many }] }),
+    ).rejects.toThrow('messages[0].tool_calls must have at most 128 items')
   })
 
   it('ends a stream that fails with a line that has the error', async () => {

@@ -152,6 +152,19 @@ describe('stored responses', () => {
     expect((await responses.inputItems.list(first.id)).has_more).toBe(true)
   })
 
+  it('are referred to up to a bound, however small the request is', async () => {
+    const { responses } = await start('One.')
+    const content = Array.from({ length: 9000 }, () => ({ type: 'input_text' as const, text: '' }))
+    const { id } = await responses.create({ model, input: [{ role: 'user', content }] })
+    const [item] = (await responses.inputItems.list(id)).data
+    const input = Array.from({ length: 4000 }, () => ({ type: 'item_reference' as const, id: item?.id ?? '' }))
+    await expect(responses.create({ model, input })).rejects.toMatchObject({
+      status: 400,
+      code: 'conversation_too_long',
+      param: expect.stringMatching(/^input\[\d+\]$/),
+    })
+  })
+
   it('have other methods refused', async () => {
     const { url } = await start()
     const response = await postJson(`${url}/v1/responses/resp_1`, {})

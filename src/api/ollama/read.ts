@@ -120,13 +120,13 @@ function readMessages(messages: NonNullable<ChatRequest['messages']>, attachment
       arguments: JSON.stringify(given ?? {}),
     }))
     if (calls !== undefined) open = calls.map(({ id, name }) => ({ id, name }))
-    const answered =
+    const place =
       role === 'tool'
-        ? open.find(({ id, name }) =>
+        ? open.findIndex(({ id, name }) =>
             tool_call_id == null ? tool_name == null || name === tool_name : id === tool_call_id,
           )
-        : undefined
-    open = open.filter((call) => call !== answered)
+        : -1
+    const [answered] = place < 0 ? [] : open.splice(place, 1)
     return {
       role,
       content: [...readImages(images, `messages[${turn}].images`, attachments), ...(content ? [text(content)] : [])],

@@ -52,6 +52,9 @@ const shared = {
   top_logprobs: optional(z.int().min(0).max(20), 'Number of alternatives returned for each token. Requires logprobs.'),
 }
 
+/** Calls of one message. Each result looks among them for its own. */
+const mostCalls = 128
+
 const message = z.object({
   role: z.enum(['system', 'user', 'assistant', 'tool']),
   content: z.string().nullish(),
@@ -64,6 +67,7 @@ const message = z.object({
         function: z.object({ name: z.string(), arguments: argumentsSchema.nullish() }),
       }),
     )
+    .max(mostCalls)
     .nullish(),
   tool_name: z.string().nullish(),
   tool_call_id: z.string().nullish(),

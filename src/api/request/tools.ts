@@ -103,15 +103,17 @@ export function chooseTools(
     param,
     strict: strict ?? false,
   }))
-  const names = tools.map(({ name }) => name)
-  const twice = names.find((name, index) => names.indexOf(name) !== index)
-  if (twice !== undefined)
-    throw invalidValue(words.list, `${words.list} has two functions named ${JSON.stringify(twice)}.`)
-  const missing = only?.find((name) => !names.includes(name))
+  const names = new Set<string>()
+  for (const { name } of tools) {
+    if (names.has(name))
+      throw invalidValue(words.list, `${words.list} has two functions named ${JSON.stringify(name)}.`)
+    names.add(name)
+  }
+  const missing = only?.find((name) => !names.has(name))
   if (missing !== undefined)
     throw invalidValue(
       words.choice,
-      `${words.choice} names ${JSON.stringify(missing)}, which is not in ${words.list}; ${words.list} has ${list(names)}.`,
+      `${words.choice} names ${JSON.stringify(missing)}, which is not in ${words.list}; ${words.list} has ${list([...names])}.`,
     )
   const called = mode === 'auto' || mode === 'none' ? mode : 'forced'
   if (called === 'forced' && tools.length === 0)

@@ -9,6 +9,7 @@ import { chatWriter } from '../shapes/logprobs.ts'
 import { itemId, responseId } from './history.ts'
 import type { response, responseEvent } from './response.ts'
 import type { ResponsesRequest } from './schema.ts'
+import type { StoredItem } from './store.ts'
 import { storedInput } from './stored.ts'
 import { sealed } from './thoughts.ts'
 import { type Offered, offeredTools, shownTools } from './tools.ts'
@@ -23,6 +24,8 @@ type ResponseEvent = Unnumbered<Numbered>
 interface Asked {
   answer: RunningAnswer
   body: ResponsesRequest
+  /** The items of the request, as they are kept. */
+  input: readonly StoredItem[]
   /** Whether the response is kept. */
   store: boolean
   /** The tools that the model may have called, by the names that it knows. */
@@ -53,15 +56,14 @@ export async function* events(
   }
 }
 
-const askedOf = (answer: RunningAnswer, body: ResponsesRequest, { sent, responses }: RequestContext): Asked => ({
-  answer,
-  body,
-  store: body.store !== false && responses.holds(sent),
-  tools: offeredTools(body.tools),
-})
+function askedOf(answer: RunningAnswer, body: ResponsesRequest, { sent, responses }: RequestContext): Asked {
+  const input = storedInput(answer.id, sent)
+  const store = body.store !== false && responses.holds(input)
+  return { answer, body, input, store, tools: offeredTools(body.tools) }
+}
 
-async function keep({ answer, store }: Asked, response: Response, context: RequestContext): Promise<void> {
-  if (store) await context.responses.put({ response, input: storedInput(answer.id, context.sent) }, context.client)
+async function keep({ input, store }: Asked, response: Response, context: RequestContext): Promise<void> {
+  if (store) await context.responses.put({ response, input }, context.client)
 }
 
 /** @param end undefined until the answer is complete */

@@ -1,7 +1,7 @@
 import { OrielError } from '../../errors.ts'
 import type { RequestContext } from '../dialects/dialect.ts'
 import { mostMessages } from '../request/content.ts'
-import { type InputTokensRequest, items, type ResponsesItem } from './schema.ts'
+import { type InputTokensRequest, item, type ResponsesItem } from './schema.ts'
 import type { ResponseStore, StoredItem } from './store.ts'
 import { valuesIn } from './values.ts'
 
@@ -17,6 +17,8 @@ export const earlier = 'previous_response_id'
 
 /** Strings, arrays and objects that earlier turns may have together, as many as a body. */
 const mostValues = 100_000
+/** Characters that references may stand for together: one item may be referred to a thousand times. */
+const mostCharacters = 16_000_000
 
 /** All items of a conversation: those of the turns that the request continues, and its own. @throws OrielError `invalid`, `not_found` */
 export async function conversationOf(
@@ -24,12 +26,22 @@ export async function conversationOf(
   { responses }: Pick<RequestContext, 'responses'>,
 ): Promise<PlacedItem[]> {
   const stored = previous == null ? [] : await turnsBefore(previous, responses)
-  const before = parsed(await Promise.all(stored.map((item) => resolved(item, responses, earlier))))
+  const resolve = resolver(responses)
+  const taken = async (item: StoredItem, param: string): Promise<PlacedItem> => ({
+    item: parsed(await resolve(item, param)),
+    param,
+  })
+  const before = await Promise.all(stored.map((item) => taken(item, earlier)))
   const own =
     typeof input === 'string'
       ? [{ item: { role: 'user' as const, content: input }, param: 'input' }]
-      : await Promise.all(input.map((item, index) => placed(item, `input[${index}]`, responses)))
-  return [...before.map((item) => ({ item, param: earlier })), ...own]
+      : await Promise.all(
+          input.map((item, index) => {
+            const param = `input[${index}]`
+            return item.type === 'item_reference' ? taken(item, param) : { item, param }
+          }),
+        )
+  return [...before, ...own]
 }
 
 /** The items of a response and of those that it continues, oldest first. @throws OrielError `invalid` */
@@ -48,48 +60,62 @@ export async function turnsBefore(id: string, responses: ResponseStore): Promise
     const { input, response } = stored
     for (const _ of valuesIn([input, response.output])) values++
     items += input.length + response.output.length
-    if (items > mostMessages || values > mostValues)
-      throw new OrielError(
-        'invalid',
-        `The conversation has more than ${mostMessages} items, or more than ${mostValues} strings, arrays and objects: send the part of it that matters as input.`,
-        { param: earlier, code: 'conversation_too_long' },
-      )
+    if (items > mostMessages || values > mostValues) throw tooLong(earlier)
     turns.push([...input, ...response.output])
     next = response.previous_response_id
   }
   return turns.reverse().flat()
 }
 
-/** What a stored item refers to, or the item itself. @param param for errors @throws OrielError `not_found` */
-export async function resolved(item: StoredItem, responses: ResponseStore, param: string): Promise<StoredItem> {
-  const { type, id } = item
-  if (type !== 'item_reference' || typeof id !== 'string') return item
-  const found = await itemCalled(id, responses)
-  if (found !== undefined) return found
-  throw new OrielError(
-    'not_found',
-    `${param}.id is the id of no stored item. Items of a response are stored unless it is created with store: false.`,
-    { param: `${param}.id`, code: 'item_not_found' },
-  )
+/**
+ * Makes a function that returns what an item refers to, or the item itself. It looks at each response once, and counts what
+ * the items that it finds have together. @param responses where they are
+ * @returns the function, which takes an item and its place for errors @throws OrielError `not_found`, `invalid`
+ */
+export function resolver(responses: ResponseStore) {
+  const known = new Map<string, Promise<ReadonlyMap<unknown, StoredItem>>>()
+  let values = 0
+  let characters = 0
+  return async (item: StoredItem, param: string): Promise<StoredItem> => {
+    const { type, id } = item
+    if (type !== 'item_reference' || typeof id !== 'string') return item
+    const [, answer = ''] = /^[a-z]+_(.+)-\w+$/.exec(id) ?? []
+    const items = known.get(answer) ?? itemsById(answer, responses)
+    known.set(answer, items)
+    const found = (await items).get(id)
+    if (found === undefined)
+      throw new OrielError(
+        'not_found',
+        `${param}.id is the id of no stored item. Items of a response are stored unless it is created with store: false.`,
+        { param: `${param}.id`, code: 'item_not_found' },
+      )
+    for (const [, inner] of valuesIn(found)) {
+      values++
+      if (typeof inner === 'string') characters += inner.length
+      if (values > mostValues || characters > mostCharacters) throw tooLong(param)
+    }
+    return found
+  }
 }
 
-const placed = async (item: ResponsesItem, param: string, responses: ResponseStore): Promise<PlacedItem> => {
-  if (item.type !== 'item_reference') return { item, param }
-  const [found = item] = parsed([await resolved(item, responses, param)])
-  return { item: found, param }
-}
+const tooLong = (param: string): OrielError =>
+  new OrielError(
+    'invalid',
+    `The conversation has more than ${mostMessages} items, more than ${mostValues} strings, arrays and objects, or more than ${mostCharacters} characters in items that it refers to: send the part of it that matters as input.`,
+    { param, code: 'conversation_too_long' },
+  )
 
 /** The ids of a response's items are made from its own: `msg_0b1c…-2`. */
 export const itemId = (prefix: string, answer: string, place: string | number) => `${prefix}_${answer}-${place}`
 
 export const responseId = (answer: string) => `resp_${answer}`
 
-async function itemCalled(id: string, responses: ResponseStore): Promise<StoredItem | undefined> {
-  const [, answer] = /^[a-z]+_(.+)-\w+$/.exec(id) ?? []
-  if (answer === undefined) return undefined
+/** The items of a response and of its request. Of those with the same id the first counts. */
+async function itemsById(answer: string, responses: ResponseStore): Promise<ReadonlyMap<unknown, StoredItem>> {
   const stored = await responses.get(responseId(answer))
-  return [...(stored?.input ?? []), ...(stored?.response.output ?? [])].find((item) => item.id === id)
+  const items = [...(stored?.input ?? []), ...(stored?.response.output ?? [])]
+  return new Map(items.toReversed().map((item) => [item.id, item]))
 }
 
-/** Stored items were valid when they came, and are parsed again because the store has JSON. */
-const parsed = (stored: readonly StoredItem[]): ResponsesItem[] => items.parse(stored)
+/** A stored item was valid when it came, and is parsed again because the store has JSON. */
+const parsed = (stored: StoredItem): ResponsesItem => item.parse(stored)

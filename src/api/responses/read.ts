@@ -1,4 +1,10 @@
-import { type Attachment, type ChatMessage, plainSettings, type Settings } from '../../deployments/index.ts'
+import {
+  type Attachment,
+  type ChatMessage,
+  type ContentPart,
+  plainSettings,
+  type Settings,
+} from '../../deployments/index.ts'
 import { type AnswerRequest, isolationOf } from '../answering/request.ts'
 import type { RequestContext } from '../dialects/dialect.ts'
 import { readContent, text } from '../request/content.ts'
@@ -75,20 +81,19 @@ function readItems(
   { ignore }: Pick<RequestContext, 'ignore'>,
 ): ChatMessage[] {
   const messages: ChatMessage[] = []
-  let open = false
+  let open: AssistantMessage | undefined
   const add = (message: ChatMessage): void => {
     messages.push(message)
-    open = false
+    open = undefined
   }
-  const assistant = (more: Partial<ChatMessage>): void => {
-    const last = open ? messages.pop() : undefined
-    open = true
-    messages.push({
-      role: 'assistant',
-      content: [...(last?.content ?? []), ...(more.content ?? [])],
-      calls: [...(last?.calls ?? []), ...(more.calls ?? [])],
-      reasoning: more.reasoning ?? last?.reasoning,
-    })
+  const assistant = ({ content = [], calls = [], reasoning }: Partial<ChatMessage>): void => {
+    if (open === undefined) {
+      open = { role: 'assistant', content: [], calls: [], reasoning: undefined }
+      messages.push(open)
+    }
+    for (const part of content) open.content.push(part)
+    for (const call of calls) open.calls.push(call)
+    open.reasoning = reasoning ?? open.reasoning
   }
   const call = (id: string, { name, namespace }: Called, args: string): void =>
     assistant({ calls: [{ id, name: offeredName(name, namespace), arguments: args }] })
@@ -108,6 +113,12 @@ function readItems(
     } else if (param !== earlier) ignore(param, `is ${JSON.stringify(item.type)}, which the model cannot read`)
   }
   return messages
+}
+
+/** A message that still grows. */
+interface AssistantMessage extends ChatMessage {
+  content: ContentPart[]
+  calls: NonNullable<ChatMessage['calls']>[number][]
 }
 
 type Called = Extract<ResponsesItem, { type: 'function_call' | 'custom_tool_call' }>

@@ -59,7 +59,8 @@ const otherItem = z.object({
   ]),
 })
 
-const item = z.discriminatedUnion(
+/** An item of the input. Those of stored responses are read with it again. */
+export const item = z.discriminatedUnion(
   'type',
   [
     z.object({
@@ -89,15 +90,12 @@ const item = z.discriminatedUnion(
   },
 )
 
-/** Items of stored responses, which may be read again. */
-export const items = z.array(item)
-
 const unsupported = (error: string) => z.null({ error }).meta(refusal).optional()
 
 /** The fields that make the prompt. */
 const prompt = {
   model: z.string().min(1),
-  input: z.union([z.string(), items.min(1).max(mostMessages)]),
+  input: z.union([z.string(), z.array(item).min(1).max(mostMessages)]),
   previous_response_id: z
     .string()
     .nullish()

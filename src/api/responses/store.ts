@@ -51,7 +51,8 @@ export function memoryStore(most = mostBytes): ResponseStore {
       maxSize: most,
       ttl: lifetime,
       updateAgeOnGet: true,
-      dispose: (_, id) => {
+      // Not `dispose`: it is called while `size` still counts what is gone.
+      disposeAfter: (_, id) => {
         byId.delete(id)
         if (made.size === 0) byOwner.delete(owner)
       },
@@ -97,8 +98,9 @@ function makeRoom(shares: ReadonlyMap<string, Share>, most: number): void {
 /** Bytes that a JSON value takes in memory, by estimate. @param enough bytes after which the rest is not counted */
 function sizeOf(value: unknown, enough: number): number {
   let bytes = 0
-  for (const { name, inner } of valuesIn(value)) {
-    bytes += 64 + name.length + (typeof inner === 'string' ? Buffer.byteLength(inner) : 0)
+  for (const [name, inner] of valuesIn(value)) {
+    bytes +=
+      64 + (typeof name === 'string' ? name.length : 0) + (typeof inner === 'string' ? Buffer.byteLength(inner) : 0)
     if (bytes > enough) break
   }
   return bytes

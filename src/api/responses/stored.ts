@@ -2,7 +2,7 @@ import { z } from 'zod'
 import { OrielError } from '../../errors.ts'
 import type { Endpoint } from '../dialects/dialect.ts'
 import { invalidValue, parseBody } from '../request/validation.ts'
-import { earlier, itemId, resolved, turnsBefore } from './history.ts'
+import { earlier, itemId, resolver, turnsBefore } from './history.ts'
 import { response } from './response.ts'
 import type { ResponseStore, StoredItem, StoredResponse } from './store.ts'
 
@@ -62,7 +62,7 @@ export const inputItemsEndpoint: Endpoint = {
   handler:
     ({ services: { responses } }) =>
     async ({ params, query }) =>
-      pageOf(await inputOf(await storedBy(params, responses), responses), query),
+      pageOf(await inputOf(await storedBy(params, responses), responses), query, responses),
 }
 
 /** The items of a request as they are kept. @param sent its body, which its schema has checked */
@@ -103,11 +103,10 @@ async function storedBy(params: unknown, responses: ResponseStore): Promise<Stor
   )
 }
 
-/** What a response answers, oldest first. @throws OrielError `invalid` if an earlier turn is gone */
+/** What a response answers, oldest first, with references as they are. @throws OrielError `invalid` if an earlier turn is gone */
 async function inputOf({ response, input }: StoredResponse, responses: ResponseStore): Promise<StoredItem[]> {
   const before = response.previous_response_id
-  const all = [...(before === null ? [] : await turnsBefore(before, responses)), ...input]
-  return Promise.all(all.map((item) => resolved(item, responses, earlier)))
+  return [...(before === null ? [] : await turnsBefore(before, responses)), ...input]
 }
 
 const page = z.object({
@@ -119,13 +118,15 @@ const page = z.object({
 })
 
 /** @throws OrielError `invalid` */
-function pageOf(items: readonly StoredItem[], query: unknown) {
+async function pageOf(items: readonly StoredItem[], query: unknown, responses: ResponseStore) {
   const { limit, order, after, ...included } = parseBody(page, query)
   const all = order === 'asc' ? items : items.toReversed()
   // The last one, because a client that sends an item again would read the pages between them for ever.
   const start = after === undefined ? 0 : all.findLastIndex(({ id }) => id === after) + 1
   if (after !== undefined && start === 0) throw invalidValue('after', 'after is not the id of an item of this list.')
-  const shown = all.slice(start, start + limit)
+  // A reference has the id of its item.
+  const resolve = resolver(responses)
+  const shown = await Promise.all(all.slice(start, start + limit).map((item) => resolve(item, earlier)))
   const withImages = Object.values(included).flat().includes('message.input_image.image_url')
   return {
     object: 'list',

@@ -22,7 +22,7 @@ const namespaceTool = z.object({
   type: z.literal('namespace'),
   name: functionFields.name,
   description: z.string().nullish(),
-  tools: z.array(z.discriminatedUnion('type', [functionTool, customTool])),
+  tools: z.array(z.discriminatedUnion('type', [functionTool, customTool])).max(128),
 })
 
 /** Tools that run on OpenAI's servers, or whose input only its models know. */
