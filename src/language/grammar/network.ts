@@ -2,7 +2,7 @@ import { type Element, type Grammar, type Part, type Range, refused, type Ways }
 import { byteRanges } from './utf8.ts'
 
 /** A grammar with as many states takes about 15 ms to write. */
-const mostStates = 80_000
+const mostStates = 100_000
 
 /**
  * What an edge does before it leads on: it reads a byte between two, nothing, or a token, or calls a rule. A branch reads
