@@ -38,18 +38,26 @@ export class DecoderProcess {
   #onEnd: (error: OrielError) => void = () => {}
   #timer: NodeJS.Timeout | undefined
   #alive = true
+  #isStarted = false
   #slowed = false
   #stderr = ''
 
   /**
    * @param timeoutMs for decoding one file
-   * @throws OrielError when the process does not start
+   * @throws Error that says in one line why the process does not start
    */
   static async start(timeoutMs: number, log: Logger | undefined): Promise<DecoderProcess> {
     const decoder = new DecoderProcess(timeoutMs, log)
-    await decoder.#exchange<void>(startTimeoutMs, (message, started) => {
-      if (message.type === 'ready') started.resolve()
-    })
+    await decoder
+      .#exchange<void>(startTimeoutMs, (message, started) => {
+        if (message.type === 'ready') started.resolve()
+      })
+      .catch((cause: Error) => {
+        // Of what Node prints about an error, one line names it: a package that is missing, for example.
+        const [reason = cause.message] = /^\w*Error\b.*$/m.exec(decoder.#stderr) ?? []
+        throw new Error(reason, { cause })
+      })
+    decoder.#isStarted = true
     return decoder
   }
 
@@ -177,7 +185,8 @@ export class DecoderProcess {
   }
 
   #ended(reason: string, error: OrielError): void {
-    if (this.#alive) this.#log?.warn({ reason, stderr: this.#stderr }, 'image decoder process exited unexpectedly')
+    if (this.#alive && this.#isStarted)
+      this.#log?.warn({ reason, stderr: this.#stderr }, 'image decoder process exited unexpectedly')
     this.#alive = false
     this.#socket.destroy()
     this.#onEnd(error)

@@ -74,7 +74,7 @@ export class DecoderPool {
     try {
       this.#idle.push(await this.#take())
     } catch (error) {
-      if (!this.#closed) this.#log?.error({ error }, 'cannot start an image decoder process')
+      if (!this.#closed) this.#log?.error({ reason: whyNotStarted(error) }, 'cannot start an image decoder process')
     } finally {
       release()
     }
@@ -156,6 +156,9 @@ export class DecoderPool {
     return started
   }
 }
+
+const whyNotStarted = (error: unknown): string =>
+  error instanceof OrielError && error.cause instanceof Error ? error.cause.message : String(error)
 
 const tooManyWaiting = (): OrielError =>
   new OrielError(
