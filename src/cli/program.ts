@@ -61,7 +61,6 @@ export function createProgram(): Command {
       const { misspelt, misspeltText } = await import('../config.ts')
       for (const variable of misspelt()) process.stderr.write(`${misspeltText(variable)}\n`)
     })
-    .configureOutput({ outputError: (text, write) => write(text.replace(/^error: /, 'oriel: ')) })
 
   program
     .command('serve', { isDefault: true })
@@ -192,7 +191,20 @@ export function createProgram(): Command {
       found.outputHelp()
     })
 
+  for (const command of [program, ...program.commands])
+    command.configureOutput({ outputError: (text, write) => write(`oriel: ${complaint(text, command.name())}\n`) })
   return program
+}
+
+/** What commander says about the words of a command, as sentences with a cure. */
+function complaint(text: string, command: string): string {
+  const [what = '', ...hints] = text
+    .replace(/^error: /, '')
+    .trim()
+    .split('\n')
+  const sentence = `${what.charAt(0).toUpperCase()}${what.slice(1).replace(/\.$/, '')}.`
+  const hint = hints.map((line) => line.replace(/^\((.*)\)$/, '$1'))
+  return [sentence, ...hint, `\`oriel help ${command}\` describes the command.`].join(' ')
 }
 
 const askHelp = `

@@ -30,7 +30,8 @@ describe('oriel', () => {
     [['examples/sample.png'], 'To ask about images: oriel ask examples/sample.png "What is in this image?"'],
     [['What is this?'], 'To ask about images: oriel ask photo.jpg "What is this?"'],
     [['frobnicate'], '`oriel help` lists the commands.'],
-    [['list', '--jsn'], 'Did you mean --json?'],
+    [['list', '--jsn'], "Unknown option '--jsn'. Did you mean --json? `oriel help list` describes the command."],
+    [['pull'], "Missing required argument 'model'. `oriel help pull` describes the command."],
   ])('explains an unknown word: %j', async (args, hint) => {
     expect(await failing(args)).toContain(hint)
   })
