@@ -26,7 +26,7 @@ const hasEnding = new RegExp(`\\.(${endings})$`, 'i')
 /**
  * Sorts the words of a command into images and the question, which may come in any order.
  * @param stdin read for the word `-`, and for a question that no word is if it is not a terminal
- * @throws OrielError if a file is missing, or several words could be the question
+ * @throws OrielError if a file is missing, the question is empty, or several words could be the question
  */
 export async function sortWords(
   words: readonly string[],
@@ -49,6 +49,8 @@ export async function sortWords(
     }
   }
   if (questions.length === 0 && !stdin.isTTY && !words.includes('-')) await takeStdin()
+  if (questions.some((question) => question.trim() === ''))
+    throw new OrielError('invalid', 'The question is empty.', { code: 'empty_question' })
   if (questions.length > 1) throw severalQuestions(questions, pictures)
   return { pictures, question: questions[0] }
 }

@@ -48,11 +48,13 @@ describe('the words of a question', () => {
     expect(await sorted(names, stdin(''))).toEqual({ names, question: undefined })
   })
 
-  it('are refused if a file is missing, or if several may be the question', async () => {
+  it('are refused if a file is missing, the question is empty, or several may be the question', async () => {
     await expect(sorted(['missing.png', 'What?'])).rejects.toThrow('There is no file missing.png.')
     await expect(sorted([at('*.webp'), 'What?'])).rejects.toThrow(/There is no file .*webp/)
     await expect(sorted([at('empty'), 'What?'])).rejects.toThrow(/The folder .*empty has no images/)
     await expect(sorted([at('odd'), 'What', 'is', 'it?'])).rejects.toThrow(`oriel ask ${at('odd')} "What is it?"`)
+    await expect(sorted([at('odd'), ' '])).rejects.toThrow('The question is empty.')
+    await expect(sorted([at('odd')], stdin('\n'))).rejects.toThrow('The question is empty.')
     await expect(sorted(['What is it?', 'And that?'])).rejects.toThrow('There are 2 questions')
   })
 })
