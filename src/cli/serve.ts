@@ -44,7 +44,7 @@ export async function serve(flags: ServeFlags): Promise<void> {
     throw error
   })
   process.stdout.write(
-    `Oriel serves ${models.join(', ')} at ${url}  Try it:\n\n${exampleCurl(url, models[0] ?? '')}\n\n`,
+    `Oriel serves ${models.join(', ')} at ${url}\n\nTry it:\n\n${exampleCurl(url, models[0] ?? '')}\n\n`,
   )
 }
 

@@ -42,10 +42,11 @@ export const serverHere = (config: Config['server']): Promise<RunningServer | un
 
 /** A server by its URL. @throws OrielError if there is none */
 export async function serverAt(url: string): Promise<RunningServer> {
-  const found = await find(originOf(url), namedTimeout).catch((cause: unknown) => {
-    throw unreachable(url, cause)
+  const origin = originOf(url)
+  const found = await find(origin, namedTimeout).catch((cause: unknown) => {
+    throw unreachable(origin, cause)
   })
-  if (found === undefined) throw new OrielError('invalid', `${url} is not a server of Oriel.`)
+  if (found === undefined) throw new OrielError('invalid', `${origin} is not a server of Oriel.`)
   return found
 }
 
