@@ -160,6 +160,13 @@ describe('the tokens that may come next', () => {
     expect(allowedBy('root ::= !<[9]> "c"', [3])).toEqual(['c'])
     expect(allowedBy('root ::= (!<[9]>)* <[9]> "a"', [3, 8, 9])).toEqual(['a'])
   })
+
+  it('include a token that ends the answer only where it may end', () => {
+    expect(allowedBy('root ::= !<[9]> "c"')).not.toContain('end')
+    expect(allowedBy('root ::= <[10]> | "b"')).toEqual(['b'])
+    expect(allowedBy('root ::= "end" "c"', [], [10])).toEqual([])
+    expect(allowedBy('root ::= "end"*', [], [10])).toEqual(['end'])
+  })
 })
 
 describe('the work of a grammar', () => {

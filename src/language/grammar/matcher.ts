@@ -82,6 +82,7 @@ export class Matcher {
   }
 
   #allows(token: number): boolean {
+    if (this.#vocabulary.isEnd(token)) return false
     this.#automaton.limit = this.#automaton.work + mostForByte
     return orRefused(() => this.#after(token)) !== null
   }
@@ -165,11 +166,12 @@ export class TokenSearch {
     }
   }
 
-  /** Adds the tokens that the grammar names as such. */
+  /** Adds the tokens that the grammar names as such. As in llama.cpp, one that ends the answer never goes on with it. */
   #addNamed(): void {
+    const { size, isEnd } = this.#vocabulary
     for (const { token, except } of this.#automaton.namedTokens(this.#start)) {
-      if (except) for (let other = 0; other < this.#vocabulary.size; other++) if (other !== token) this.#add(other)
-      if (!except && token < this.#vocabulary.size) this.#add(token)
+      if (except) for (let other = 0; other < size; other++) if (other !== token && !isEnd(other)) this.#add(other)
+      if (!except && token < size && !isEnd(token)) this.#add(token)
     }
   }
 
