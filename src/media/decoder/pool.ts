@@ -163,6 +163,6 @@ const whyNotStarted = (error: unknown): string =>
 const tooManyWaiting = (): OrielError =>
   new OrielError(
     'overloaded',
-    `${maxWaiting} images are waiting to be decoded, most of them yours. That is the limit. Try again later.`,
+    `${maxWaiting} images are waiting to be decoded. That is the limit. Try again later.`,
     { code: 'too_many_pictures_waiting', retryAfter: 5 },
   )
