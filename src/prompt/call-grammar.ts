@@ -121,7 +121,7 @@ function taggedCalls(tools: readonly Tool[], { name: format, call, parameter }: 
       (sum, [key, { enum: texts }]) => sum + key.length + 100 + (JSON.stringify(texts)?.length ?? 0),
       0,
     )
-    const [before, after] = call.map((tag) => quoted(tag.replace('{}', tool.name)))
+    const [before, after] = call.map((tag) => quoted(tag.replace('{}', () => tool.name)))
     if (left < 0) return `${format}-${index} ::= ${before} ws ${format}-any ${after}`
     const parts = entries.map(([key, schema]) => {
       const rule = `${toolRule(index)}-${format}-${Object.keys(schemas).length}`
