@@ -35,13 +35,15 @@ export class Prefixes {
 
   /**
    * Number of a path's cells that running sequences hold or are about to compute. A client does not wait for the prompt of
-   * one that has cost more, whose turn comes later.
+   * one that has cost more, whose turn comes later, and nobody waits for one that has stopped to read.
    */
   promised(request: EngineRequest, path: ArrayLike<number>): number {
     if (!request.sharesPrompt) return 0
     const most = mostShared(request, path)
     const cost = this.#costs.of(request.client)
-    const sharers = this.#sharers(request).filter((sequence) => this.#costs.of(sequence.request.client) <= cost)
+    const sharers = this.#sharers(request).filter(
+      (sequence) => !sequence.request.paused && this.#costs.of(sequence.request.client) <= cost,
+    )
     return sharers.reduce((best, sequence) => {
       const promised = Math.min(most, sequence.request.prompt.cells.length, sequence.cells.length)
       return Math.max(best, commonLength(sequence.cells, path, 0, promised))

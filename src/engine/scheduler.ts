@@ -70,6 +70,7 @@ export class Scheduler {
   readonly #commit: StepCommit
   /** Requests that have not been read, or not all of them, in the order of their arrival. */
   readonly #arrived = new Map<number, Arrival>()
+  #nextTakeIn: NodeJS.Immediate | undefined
   readonly #waiting: EngineRequest[] = []
   readonly #requests = new Map<number, EngineRequest>()
   /** Sequences with a slot, in the order of their admission. */
@@ -116,11 +117,16 @@ export class Scheduler {
       this.#arrived.delete(last)
       this.#refuse(last, queueFull(this.#maxQueue))
     }
-    if (this.#arrived.size === 1) setImmediate(() => this.#takeIn())
+    this.#takeInSoon()
+  }
+
+  #takeInSoon(): void {
+    this.#nextTakeIn ??= setImmediate(() => this.#takeIn())
   }
 
   /** Takes requests into the queue, clients in turn. Many long prompts and grammars take long, so it is done in slices. */
   #takeIn(): void {
+    this.#nextTakeIn = undefined
     const until = performance.now() + intakeSlice
     do {
       const [[next] = []] = this.#costs.inTurn(this.#arrived, ([, { client }]) => client)
@@ -129,16 +135,18 @@ export class Scheduler {
       this.#read(...next)
       this.#costs.charge(next[1].client, performance.now() - start)
     } while (performance.now() < until)
-    if (this.#arrived.size > 0) setImmediate(() => this.#takeIn())
+    if (this.#arrived.size > 0) this.#takeInSoon()
   }
 
   /** Reads one more piece of a request. */
   #read(id: number, { client, reading }: Arrival): void {
     try {
-      this.#makePlace(client)
+      const leaving = this.#placeInQueue(client)
       const { done, value: request } = reading.next()
       if (!done) return
       this.#arrived.delete(id)
+      // Nobody leaves for a request that is refused.
+      if (leaving !== undefined) leaving.failure = queueFull(this.#maxQueue)
       this.#requests.set(id, request)
       this.#waiting.push(request)
       request.cachedCells = this.#prefixes.known(request, request.prompt.cells)
@@ -229,15 +237,18 @@ export class Scheduler {
     }
   }
 
-  /** Makes a place in a full queue for a client that has few in it. @throws OrielError `overloaded` for one that has many */
-  #makePlace(client: string): void {
+  /**
+   * Finds a place in the queue.
+   * @returns the request that leaves a full one, for a client that has few in it
+   * @throws OrielError `overloaded` for one that has many
+   */
+  #placeInQueue(client: string): EngineRequest | undefined {
     // An answer that has begun stays, although it waits for a slot again.
     const waiting = this.#waiting.filter(({ admitted, over }) => admitted === 0 && !over)
-    if (waiting.length < this.#maxQueue) return
+    if (waiting.length < this.#maxQueue) return undefined
     const leaving = crowdedOut(client, waiting, (request) => request.client)
-    const full = queueFull(this.#maxQueue)
-    if (leaving === undefined) throw full
-    leaving.failure = full
+    if (leaving === undefined) throw queueFull(this.#maxQueue)
+    return leaving
   }
 
   #admitAll(): void {
@@ -265,11 +276,14 @@ export class Scheduler {
       // A sequence without cells waits for the first one to compute the prompt, and then shares it.
       if (sequence.cells.length > 0) cached = Math.min(cached, sequence.filled)
     }
-    if (request.sequences.every(({ ended, slot }) => ended || slot >= 0))
-      this.#waiting.splice(this.#waiting.indexOf(request), 1)
-    if (cached < Number.POSITIVE_INFINITY) request.cachedCells = cached
+    this.#leaveQueue(request)
     this.#candidatesChanged = true
-    if (request.admitted > 0) return
+    if (request.admitted > 0) {
+      // Another of its sequences may need more than this one.
+      request.cachedCells = Math.min(request.cachedCells, cached)
+      return
+    }
+    request.cachedCells = cached
     request.admitted = performance.now()
     const { cells, imageTokens } = request.prompt
     const usage = { promptTokens: cells.length, cachedTokens: cached, imageTokens }
@@ -344,6 +358,8 @@ export class Scheduler {
   #ended(sequence: Sequence): void {
     const { request } = sequence
     this.#release(sequence)
+    // It may have ended without a slot: its last token was still being searched for.
+    this.#leaveQueue(request)
     if (!request.finished) return
     this.#port.emit(request.id, { type: 'done', timings: request.timings() })
     this.#forgetRequest(request)
@@ -369,17 +385,18 @@ export class Scheduler {
     this.#candidatesChanged = true
     request.abort.abort()
     this.#requests.delete(request.id)
+    this.#leaveQueue(request)
+  }
+
+  /** A request waits while one of its sequences lacks a slot. */
+  #leaveQueue(request: EngineRequest): void {
     const at = this.#waiting.indexOf(request)
-    if (at >= 0) this.#waiting.splice(at, 1)
+    if (at >= 0 && request.sequences.every(({ ended, slot }) => ended || slot >= 0)) this.#waiting.splice(at, 1)
   }
 }
 
 const queueFull = (most: number): OrielError =>
-  new OrielError(
-    'overloaded',
-    `The queue is full: ${most} requests are waiting, most of them yours. Try again in a moment.`,
-    {
-      code: 'queue_full',
-      retryAfter: 1,
-    },
-  )
+  new OrielError('overloaded', `The queue is full: ${most} requests are waiting. Try again in a moment.`, {
+    code: 'queue_full',
+    retryAfter: 1,
+  })

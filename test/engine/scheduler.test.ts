@@ -61,10 +61,10 @@ async function run(
   cells: number,
   chunkTokens: number,
   encodeTicks: number,
-  { mixes = true, grids = false, whole = false, prefixCacheBytes = 5000, maxQueue = 1000 } = {},
+  { mixes = true, grids = false, whole = false, slow = false, prefixCacheBytes = 5000, maxQueue = 1000 } = {},
 ) {
   const atOnce = Math.max(...imageWidths) - 1
-  const model = new KvModel(cells, Math.max(chunkTokens, whole ? atOnce : 0) + 4, mixes, grids, whole)
+  const model = new KvModel(cells, Math.max(chunkTokens, whole ? atOnce : 0) + 4, mixes, grids, whole, slow)
   const outcomes = visits.map(({ request: { n } }) => ({
     texts: Array.from({ length: n }, () => ''),
     cached: -1,
@@ -135,6 +135,7 @@ describe('the scheduler, on a model of the KV memory', () => {
           mixes: fc.boolean(),
           grids: fc.boolean(),
           whole: fc.boolean(),
+          slow: fc.boolean(),
           prefixCacheBytes: fc.constantFrom(1, 1000, 20000),
         }),
         async (visits, cells, chunk, ticks, kind) => {
@@ -158,6 +159,7 @@ describe('the scheduler, on a model of the KV memory', () => {
           const { running, waiting, freeCells } = scheduler.state
           expect({ running, waiting }).toEqual({ running: 0, waiting: 0 })
           expect(freeCells).toBe(model.freeCells)
+          expect(model.samplers).toBe(0)
         },
       ),
       { numRuns: inputs(150, 2000) },
@@ -261,6 +263,12 @@ describe('clients share the engine', () => {
     expect(ends.slice(-3)).toEqual(['done', 'done', 'done'])
     expect(ends.slice(0, 8)).toEqual(Array.from({ length: 8 }, () => 'done').with(7, ends[7] ?? ''))
     expect(ends.filter((end) => end === 'overloaded').length).toBeGreaterThanOrEqual(8)
+  })
+
+  it('nobody leaves a full queue for a request that is refused', async () => {
+    const many = Array.from({ length: 12 }, (_, i) => visitOf('many', i, talkerOf(40, i), { maxTokens: 40 }))
+    const { outcomes } = await run([...many, visitOf('bad', 15, 'a'.repeat(6000))], 5000, 16, 0, { maxQueue: 8 })
+    expect(outcomes.map(({ end }) => end)).toEqual([...many.map(() => 'done'), 'invalid'])
   })
 
   it('an answer that nobody reads gives its slot to others, and continues when it is read', async () => {

@@ -13,13 +13,15 @@ export class KvModel {
   /** `undefined` is a free cell. */
   readonly #cells: ({ position: Position; content: number; sequences: Set<number> } | undefined)[]
   #rows: { hash: number }[] = []
+  readonly #samplers = new Set<Chooser>()
 
   /**
    * @param mixes whether one batch may hold tokens and embeddings
    * @param gridPositions whether an image's cells have rows and columns at one time
    * @param mutual whether one batch must hold all embeddings of a tile
+   * @param slow whether some tokens are searched for in slices
    */
-  constructor(cells: number, batchRows: number, mixes: boolean, gridPositions = false, mutual = false) {
+  constructor(cells: number, batchRows: number, mixes: boolean, gridPositions = false, mutual = false, slow = false) {
     this.#cells = Array.from({ length: cells }, () => undefined)
     this.decoder = {
       name: 'model',
@@ -44,8 +46,26 @@ export class KvModel {
       },
       setThreads() {},
       logits: () => new Float32Array(vocabulary.size),
-      sample: (sampler, row) => (sampler as unknown as Chooser).next(this.#rows[row]?.hash ?? Number.NaN),
-      newSampler: ({ seed }) => new Chooser(seed ?? 0) as unknown as TokenSampler,
+      sample: (sampler, row) => {
+        const hash = this.#rows[row]?.hash ?? Number.NaN
+        const token = (sampler as unknown as Chooser).next(hash)
+        let slices = slow && hash % 3 === 0 ? hash % 7 : 0
+        if (slices === 0) return token
+        return {
+          logits: new Float32Array(vocabulary.size),
+          run: () => {
+            if (!this.#samplers.has(sampler as unknown as Chooser)) throw new Error('a search goes on after its answer')
+            return slices-- > 0 ? undefined : token
+          },
+        }
+      },
+      newSampler: ({ seed }) => {
+        const chooser = new Chooser(seed ?? 0, () => {
+          if (!this.#samplers.delete(chooser)) throw new Error('a sampler is freed twice')
+        })
+        this.#samplers.add(chooser)
+        return chooser as unknown as TokenSampler
+      },
       share: (source, target, time) => this.#share(source, target, time),
       savedBytes: (sequence) => JSON.stringify(this.#held(sequence)).length,
       save: (sequence) => new TextEncoder().encode(JSON.stringify(this.#held(sequence))),
@@ -54,6 +74,11 @@ export class KvModel {
       forget: (sequence) => this.#forget(sequence, 0),
       close() {},
     } satisfies Decoder
+  }
+
+  /** Samplers that are not freed. */
+  get samplers(): number {
+    return this.#samplers.size
   }
 
   get freeCells(): number {
@@ -255,17 +280,17 @@ const end = 0
 
 class Chooser {
   readonly #seed: number
+  readonly free: () => void
 
-  constructor(seed: number) {
+  constructor(seed: number, free = () => {}) {
     this.#seed = seed
+    this.free = free
   }
 
   next(hash: number): number {
     const mixed = hashOf([hash, this.#seed])
     return mixed % 12 === 0 ? end : 97 + (mixed % 26)
   }
-
-  free(): void {}
 }
 
 /** FNV-1a over 32-bit numbers. */

@@ -161,8 +161,7 @@ const whyNotStarted = (error: unknown): string =>
   error instanceof OrielError && error.cause instanceof Error ? error.cause.message : String(error)
 
 const tooManyWaiting = (): OrielError =>
-  new OrielError(
-    'overloaded',
-    `${maxWaiting} images are waiting to be decoded. That is the limit. Try again later.`,
-    { code: 'too_many_pictures_waiting', retryAfter: 5 },
-  )
+  new OrielError('overloaded', `${maxWaiting} images are waiting to be decoded. That is the limit. Try again later.`, {
+    code: 'too_many_pictures_waiting',
+    retryAfter: 5,
+  })
