@@ -42,8 +42,11 @@ export class EngineStates {
   }
 
   #ask(backend: Backend): Asked {
-    const asked = this.#asked.get(backend) ?? {
-      ...{ since: undefined, restarting: false, last: undefined, answer: Promise.resolve() },
+    const asked: Asked = this.#asked.get(backend) ?? {
+      since: undefined,
+      restarting: false,
+      last: undefined,
+      answer: Promise.resolve(),
     }
     this.#asked.set(backend, asked)
     if (asked.since !== undefined) return asked
