@@ -131,7 +131,7 @@ export async function createOriel(settings: OrielSettings = {}, around: Surround
   const oriel: Oriel = {
     async ask(question, options = {}) {
       const over = new AbortController()
-      const signal = options.signal === undefined ? over.signal : AbortSignal.any([options.signal, over.signal])
+      const signal = either(over.signal, options.signal)
       try {
         const ask = await askOf(question, options)
         const backend = await deployments.find(modelOf(options), signal, ask)
@@ -148,17 +148,16 @@ export async function createOriel(settings: OrielSettings = {}, around: Surround
         const ask = await askOf(question, options)
         const backend = await deployments.find(modelOf(options), signal, ask)
         return backend.count(ask, signal)
-      }).catch((error: unknown) => {
+      }, options.signal).catch((error: unknown) => {
         throw inOptions(error)
       }),
 
     inspect: (image, options = {}) =>
-      during(async (over) => {
-        const signal = options.signal === undefined ? over : AbortSignal.any([options.signal, over])
+      during(async (signal) => {
         const [found] = await media.load([await attachmentOf({ image, pages: '1' }, 'image')], ownClient, 1, signal)
         if (found === undefined) throw new Error('an image was not loaded')
         return { format: found.format, bytes: found.bytes, pages: found.pagesInFile }
-      }),
+      }, options.signal),
 
     models: () => deployments.list(),
 
@@ -212,11 +211,14 @@ export async function createOriel(settings: OrielSettings = {}, around: Surround
   return oriel
 }
 
-/** Frees what the work holds, its model among it, when it ends. */
-async function during<T>(work: (signal: AbortSignal) => Promise<T>): Promise<T> {
+/** Frees what the work holds, its model among it, when it ends. @param given the caller's signal, which ends it too */
+async function during<T>(work: (signal: AbortSignal) => Promise<T>, given?: AbortSignal): Promise<T> {
   const over = new AbortController()
-  return work(over.signal).finally(() => over.abort())
+  return work(either(over.signal, given)).finally(() => over.abort())
 }
+
+const either = (own: AbortSignal, given: AbortSignal | undefined): AbortSignal =>
+  given === undefined ? own : AbortSignal.any([given, own])
 
 /** Frees what a request holds, its model among it, when its events end or their reader leaves. */
 async function* closing<T>(events: AsyncIterable<T>, over: AbortController): AsyncIterable<T> {

@@ -6,6 +6,30 @@ const shutDown = { kind: 'overloaded', message: 'The server is shutting down.' }
 const create = (...backends: Backend[]) =>
   createOriel({ model: [], logLevel: 'silent' }, { env: {}, backends: [plainBackend(), ...backends] })
 
+describe('count', () => {
+  it('ends when its signal aborts', async () => {
+    let began = (): void => {}
+    const counting = new Promise<void>((resolve) => {
+      began = resolve
+    })
+    const backend: Backend = {
+      ...plainBackend(),
+      count: (_, signal) =>
+        new Promise((_resolve, reject) => {
+          signal.addEventListener('abort', () => reject(new Error('aborted')))
+          began()
+        }),
+    }
+    const oriel = await createOriel({ model: [], logLevel: 'silent' }, { env: {}, backends: [backend] })
+    const over = new AbortController()
+    const counted = expect(oriel.count('What?', { signal: over.signal })).rejects.toThrow('aborted')
+    await counting
+    over.abort()
+    await counted
+    await oriel.close()
+  })
+})
+
 describe('an error of ask', () => {
   it('names the option or the part of the messages that is at fault', async () => {
     const oriel = await create()
