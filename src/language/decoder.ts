@@ -1,6 +1,6 @@
 import { badModel, OrielError, outOfMemory, unsupportedModel } from '../errors.ts'
 import { availableMemory } from '../memory.ts'
-import { Batch, type Device, type Model, openNative } from '../native/index.ts'
+import { Batch, Candidates, type Device, type Model, openNative } from '../native/index.ts'
 import { openGrammars } from './grammar/grammars.ts'
 import { layersThatFit } from './offload.ts'
 import { createSampler, type SamplerSettings, type TokenSampler, type TokenSearch } from './sampler.ts'
@@ -109,6 +109,7 @@ export function openDecoder(file: string, settings: DecoderSettings): Decoder {
   const vocab = llama.vocab(model)
   const vocabulary = openVocabulary(llama, vocab)
   const grammars = openGrammars(vocabulary)
+  const candidates = new Candidates(vocabulary.size)
   const width = llama.embeddingWidth(model)
   const gridPositions = llama.hasGridPositions(model)
   const tokenEmbeddings = openTokenEmbeddings(file, llama.metadata(model, 'general.architecture'), width)
@@ -148,7 +149,7 @@ export function openDecoder(file: string, settings: DecoderSettings): Decoder {
     },
     logits: (row) => llama.logits(context, row, vocabulary.size),
     sample: (sampler, row) => sampler.sample(context, row, () => llama.logits(context, row, vocabulary.size)),
-    newSampler: (sampling) => createSampler(llama, vocab, sampling, grammars),
+    newSampler: (sampling) => createSampler(llama, vocab, sampling, grammars, candidates),
     share: (source, target, time) => llama.sequenceCopy(kvMemory, source, target, 0, time),
     savedBytes: (sequence) => llama.stateSize(context, sequence),
     save(sequence) {
@@ -162,6 +163,7 @@ export function openDecoder(file: string, settings: DecoderSettings): Decoder {
     forget: (sequence) => void llama.sequenceRemove(kvMemory, sequence, -1, -1),
     close() {
       tokenEmbeddings?.close()
+      candidates.free()
       llama.freeContext(context)
       pool?.free()
       llama.freeModel(model)

@@ -1,4 +1,4 @@
-import { Candidates, type Llama, type LlamaContext, type Sampler, type Vocab } from '../native/index.ts'
+import type { Candidates, Llama, LlamaContext, Sampler, Vocab } from '../native/index.ts'
 import type { Automaton } from './grammar/automaton.ts'
 import type { Grammar, Grammars } from './grammar/grammars.ts'
 import type { Matcher } from './grammar/matcher.ts'
@@ -57,14 +57,24 @@ export interface TokenSearch {
   run(until: number): number | null | undefined
 }
 
-/** @throws OrielError `invalid`, param `grammar`, for a grammar that cannot be used */
-export function createSampler(llama: Llama, vocab: Vocab, settings: SamplerSettings, grammars: Grammars): TokenSampler {
+/**
+ * @param candidates place for the tokens to choose from. It is used within one call only, so all samplers share it: for a
+ * vocabulary of 150,000 it takes 1.8 MB, and thousands of answers may wait.
+ * @throws OrielError `invalid`, param `grammar`, for a grammar that cannot be used
+ */
+export function createSampler(
+  llama: Llama,
+  vocab: Vocab,
+  settings: SamplerSettings,
+  grammars: Grammars,
+  candidates: Candidates,
+): TokenSampler {
   const { grammar, grammarAfter = null, shownTokens } = settings
   const automaton = grammar === null ? null : grammars.open(grammar, grammarAfter)
   const chain = createChain(llama, vocab, settings)
   if (automaton === null)
     return { sample: (context, row) => llama.sample(chain, context, row), free: () => llama.freeSampler(chain) }
-  return new BoundSampler(llama, chain, grammars, automaton, grammars.matcher(automaton, shownTokens))
+  return new BoundSampler(llama, chain, candidates, grammars, automaton, grammars.matcher(automaton, shownTokens))
 }
 
 function createChain(llama: Llama, vocab: Vocab, settings: SamplerSettings): Sampler {
@@ -104,10 +114,17 @@ class BoundSampler implements TokenSampler {
   readonly #automaton: Automaton
   readonly #matcher: Matcher
 
-  constructor(llama: Llama, chain: Sampler, grammars: Grammars, automaton: Automaton, matcher: Matcher) {
+  constructor(
+    llama: Llama,
+    chain: Sampler,
+    candidates: Candidates,
+    grammars: Grammars,
+    automaton: Automaton,
+    matcher: Matcher,
+  ) {
     this.#llama = llama
     this.#chain = chain
-    this.#candidates = new Candidates(grammars.size)
+    this.#candidates = candidates
     this.#grammars = grammars
     this.#automaton = automaton
     this.#matcher = matcher
@@ -127,7 +144,6 @@ class BoundSampler implements TokenSampler {
 
   free(): void {
     this.#llama.freeSampler(this.#chain)
-    this.#candidates.free()
     this.#grammars.close(this.#automaton)
   }
 

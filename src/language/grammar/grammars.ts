@@ -41,7 +41,6 @@ export function openGrammars(vocabulary: Vocabulary) {
   }
 
   return {
-    size: vocabulary.size,
     /**
      * @param after the grammar applies to what follows this text; null: to the whole answer
      * @throws OrielError `invalid`, code `invalid_grammar`, param `grammar`
