@@ -369,6 +369,13 @@ describe('responses of any model', () => {
       'mcp__docs__look_up',
     ])
     expect(promptText()).toContain('Its input follows this lark grammar')
+    const namespaces = Array.from({ length: 9 }, (_, at) => ({
+      type: 'namespace' as const,
+      name: `n${at}`,
+      description: '',
+      tools: Array.from({ length: 128 }, (_, place) => ({ ...lookUp, name: `f${place}` })),
+    }))
+    await expect(openai.responses.create({ ...body, tools: namespaces })).rejects.toThrow(/tools has 1152 functions/)
   })
 
   it('call custom tools and those of namespaces in their own form', async () => {

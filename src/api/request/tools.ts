@@ -82,6 +82,9 @@ export type GivenTool = Omit<z.output<typeof tool>['function'], 'strict'> & {
   strict?: boolean | null | undefined
 }
 
+/** Functions of a request together. A list has at most 128, but it may be one of namespaces, which have as many each. */
+const mostTools = 1024
+
 /**
  * Narrows the tools to those that `tool_choice` allows.
  * @param mode `auto`, `none`, or any of the names of a mode in which the model must call
@@ -96,6 +99,11 @@ export function chooseTools(
   parallel: boolean | null | undefined,
   words = { list: 'tools', choice: 'tool_choice' },
 ): { tools: CallableTool[]; calling: Calling } {
+  if (given.length > mostTools)
+    throw invalidValue(
+      words.list,
+      `${words.list} has ${given.length} functions, those of namespaces among them; at most ${mostTools} are allowed.`,
+    )
   const tools = given.map(({ name, description, parameters, param, strict }) => ({
     name,
     description: description ?? undefined,
