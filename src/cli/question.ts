@@ -45,17 +45,19 @@ export const imagesOf = (parts: readonly Part[]): Promise<ImagePart[]> =>
 /** `"8"` is a number of pages, as a number is in the API. */
 export const choiceOf = (pages: string): string | number => (/^\d+$/.test(pages) ? Number(pages) : pages)
 
-/** An image as questions have it: a URL, its bytes as one if it is a file. @throws OrielError `not_found` */
+/** An image as questions have it: a URL, its bytes as one if it is a file. @throws OrielError `not_found`, or that it is empty */
 export async function urlOf({ name, image }: Picture): Promise<string> {
   if (typeof image === 'string' && /^(https?|data):/i.test(image)) return image
-  try {
-    const bytes = typeof image === 'string' ? await readFile(image) : Buffer.from(image)
-    return `data:;base64,${bytes.toString('base64')}`
-  } catch (cause) {
+  const bytes = typeof image === 'string' ? await bytesIn(image, name) : Buffer.from(image)
+  if (bytes.length === 0) throw new OrielError('unreadable_media', `The file ${name} is empty.`, { code: 'empty_file' })
+  return `data:;base64,${bytes.toString('base64')}`
+}
+
+const bytesIn = (file: string, name: string): Promise<Buffer> =>
+  readFile(file).catch((cause: unknown) => {
     const code = cause instanceof Error && 'code' in cause ? ` (${cause.code})` : ''
     throw new OrielError('not_found', `The file ${name} cannot be read${code}.`, { code: 'file_not_found', cause })
-  }
-}
+  })
 
 /** An error about an image, by the name that the person gave it. */
 export function named(error: OrielError, pictures: readonly Picture[]): OrielError {

@@ -58,7 +58,7 @@ export async function sortWords(
 /** The images that a word means; undefined if it is none. @throws OrielError `not_found` for a name of a missing image */
 export async function picturesOf(word: string): Promise<Picture[] | undefined> {
   if (/^(https?:\/\/|data:)\S+$/i.test(word)) return [{ name: word.slice(0, 200), image: word }]
-  const file = /^file:\/\//i.test(word) ? fileURLToPath(word) : word
+  const file = /^file:\/\//i.test(word) ? pathOf(word) : word
   const found = await stat(file).catch(() => null)
   if (found?.isDirectory()) return within(word, `${escapePath(file.replace(/[\\/]+$/, ''))}/*`)
   // A pipe such as <(...) of a shell is no regular file.
@@ -70,6 +70,14 @@ export async function picturesOf(word: string): Promise<Picture[] | undefined> {
   if (hasEnding.test(word) && !/\s/.test(word))
     throw new OrielError('not_found', `There is no file ${word}.`, { code: 'file_not_found' })
   return undefined
+}
+
+function pathOf(url: string): string {
+  try {
+    return fileURLToPath(url)
+  } catch (cause) {
+    throw new OrielError('invalid', `${url} is not the URL of a file here: file:///home/me/photo.jpg.`, { cause })
+  }
 }
 
 async function within(folder: string, pattern: string): Promise<Picture[]> {

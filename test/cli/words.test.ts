@@ -53,6 +53,8 @@ describe('the words of a question', () => {
     await expect(sorted([at('*.webp'), 'What?'])).rejects.toThrow(/There is no file .*webp/)
     await expect(sorted([at('empty'), 'What?'])).rejects.toThrow(/The folder .*empty has no images/)
     await expect(sorted([at('odd'), 'What', 'is', 'it?'])).rejects.toThrow(`oriel ask ${at('odd')} "What is it?"`)
+    for (const url of ['file://elsewhere/x.png', 'file:///%zz.png'])
+      await expect(sorted([url, 'What?'])).rejects.toThrow(`${url} is not the URL of a file here`)
     await expect(sorted([at('odd'), ' '])).rejects.toThrow('The question is empty.')
     await expect(sorted([at('odd')], stdin('\n'))).rejects.toThrow('The question is empty.')
     await expect(sorted(['What is it?', 'And that?'])).rejects.toThrow('There are 2 questions')
