@@ -1,6 +1,5 @@
 import { z } from 'zod'
 import { configOf } from '../config.ts'
-import { OrielError } from '../errors.ts'
 import { bytesText } from '../sizes.ts'
 import { durationText, table } from './figures.ts'
 import { askServer, urlHere } from './server.ts'
@@ -27,17 +26,16 @@ const serverOf = ({ server }: ServerFlags): string => server ?? urlHere(configOf
 
 /** The names of loaded models, for completion; none without a server. */
 export async function loadedNames(): Promise<string[]> {
-  const answer = residents.safeParse(await askServer('GET', serverOf({}), '/admin/models').catch(() => undefined))
-  return answer.data?.models.map(({ id }) => id) ?? []
+  const answer = await askServer('GET', serverOf({}), '/admin/models', residents).catch(() => undefined)
+  return answer?.models.map(({ id }) => id) ?? []
 }
 
 /** `oriel ps`: the models that a running server has loaded. @throws OrielError with one sentence for the person */
 export async function ps(flags: ServerFlags): Promise<void> {
   const url = serverOf(flags)
-  const answer = residents.safeParse(await askServer('GET', url, '/admin/models'))
-  if (!answer.success) throw new OrielError('invalid', `${url} is not a server of Oriel.`)
-  const { models, memory } = answer.data
-  if (flags.json) return void process.stdout.write(`${JSON.stringify(answer.data, null, 2)}\n`)
+  const answer = await askServer('GET', url, '/admin/models', residents)
+  const { models, memory } = answer
+  if (flags.json) return void process.stdout.write(`${JSON.stringify(answer, null, 2)}\n`)
   if (models.length === 0) return void process.stdout.write(`The server at ${url} has no model loaded.\n`)
   const rows = models.map(({ id, state, memory_bytes, running, idle_seconds }) => [
     id,
@@ -54,7 +52,7 @@ const stopped = z.object({ id: z.string(), running: z.number() })
 /** `oriel stop`: frees the memory of a model. The next request loads it again. @throws OrielError as `ps` does */
 export async function stop(name: string, flags: ServerFlags): Promise<void> {
   const path = `/admin/models/${name.split('/').map(encodeURIComponent).join('/')}`
-  const { id, running } = stopped.parse(await askServer('DELETE', serverOf(flags), path))
+  const { id, running } = await askServer('DELETE', serverOf(flags), path, stopped)
   const requests = running === 1 ? 'its request is' : `its ${running} requests are`
   process.stdout.write(running === 0 ? `${id} was unloaded.\n` : `${id} is unloaded when ${requests} answered.\n`)
 }

@@ -46,27 +46,38 @@ export async function serverAt(url: string): Promise<RunningServer> {
   const found = await find(origin, namedTimeout).catch((cause: unknown) => {
     throw unreachable(origin, cause)
   })
-  if (found === undefined) throw new OrielError('invalid', `${origin} is not a server of Oriel.`)
+  if (found === undefined) throw notOriel(origin)
   return found
 }
 
-/** A JSON request to a server. @throws OrielError what it answers, or that it cannot be reached */
-export async function askServer(method: 'GET' | 'DELETE', url: string, path: string): Promise<unknown> {
+/** A JSON request to a server. @throws OrielError what it answers, that it cannot be reached, or that it is not Oriel's */
+export async function askServer<Schema extends z.ZodType>(
+  method: 'GET' | 'DELETE',
+  url: string,
+  path: string,
+  schema: Schema,
+): Promise<z.output<Schema>> {
   const origin = originOf(url)
   const response = await fetch(`${origin}${path}`, { method, signal: AbortSignal.timeout(namedTimeout) }).catch(
     (cause: unknown) => {
       throw unreachable(origin, cause)
     },
   )
-  if (!response.ok) throw await refusalOf(response)
-  return parseJson(await response.text())
+  const body = parseJson(await response.text().catch(() => ''))
+  if (!response.ok && errorSchema.safeParse(body).success) throw errorIn(body, kindOf(response))
+  const answer = schema.safeParse(body)
+  if (!response.ok || !answer.success) throw notOriel(origin)
+  return answer.data
 }
 
 function originOf(url: string): string {
-  const text = /^https?:\/\//i.test(url) ? url : `http://${url}`
-  if (!URL.canParse(text)) throw new OrielError('invalid', `${url} is not the URL of a server.`)
+  const text = url.includes('://') ? url : `http://${url}`
+  if (!URL.canParse(text) || !/^https?:/i.test(text))
+    throw new OrielError('invalid', `${JSON.stringify(url)} is not the URL of a server, such as http://127.0.0.1:8080.`)
   return new URL(text).origin
 }
+
+const notOriel = (url: string): OrielError => new OrielError('invalid', `${url} is not a server of Oriel.`)
 
 const unreachable = (url: string, cause: unknown): OrielError =>
   new OrielError('timeout', `No server answers at ${url}.`, { code: 'no_server', cause })
@@ -131,7 +142,8 @@ async function answer(
   }).catch((cause: unknown) => {
     throw gone(cause)
   })
-  if (!response.ok || response.body === null) throw await refusalOf(response)
+  if (!response.ok || response.body === null)
+    throw errorIn(parseJson(await response.text().catch(() => '')), kindOf(response))
   const answered: Answered = {
     ...{ model, text: '', reasoning: '', reason: 'stop' },
     usage: { prompt: 0, cached: 0, images: [], completion: 0 },
@@ -178,11 +190,7 @@ const kinds: Readonly<Record<number, ErrorKind>> = {
   503: 'overloaded',
 }
 
-const refusalOf = async (response: Response): Promise<OrielError> =>
-  errorIn(
-    parseJson(await response.text().catch(() => '')),
-    kinds[response.status] ?? (response.status < 500 ? 'invalid' : 'internal'),
-  )
+const kindOf = ({ status }: Response): ErrorKind => kinds[status] ?? (status < 500 ? 'invalid' : 'internal')
 
 const errorSchema = z.object({
   error: z.object({ message: z.string(), param: z.string().nullish(), code: z.unknown().optional() }),

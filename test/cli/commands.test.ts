@@ -1,6 +1,7 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { chmod, mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { createServer } from 'node:http'
 import { platform, tmpdir } from 'node:os'
 import path from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
@@ -67,6 +68,21 @@ describe('oriel', () => {
     expect((await oriel(['run', 'pocket', 'examples/sample.png', 'What is in this image?'])).stdout).toBe(
       'A red circle on a white background.\n',
     )
+  })
+
+  it('says that a server is another program, whatever it answers', async () => {
+    const other = createServer((request, response) =>
+      response.writeHead(request.method === 'GET' ? 404 : 200).end('{}'),
+    )
+    await once(other.listen(0, '127.0.0.1'), 'listening')
+    const address = other.address()
+    const url = `http://127.0.0.1:${typeof address === 'object' ? address?.port : ''}`
+    try {
+      for (const words of [['ps'], ['stop', 'pocket'], ['ask', 'Hello']])
+        expect(await failing([...words, '--server', url])).toBe(`oriel: ${url} is not a server of Oriel.\n`)
+    } finally {
+      other.close()
+    }
   })
 })
 
