@@ -75,6 +75,8 @@ function placeFor(
   state: AdmissionState,
 ): Pick<Admission, 'sequences' | 'preempted'> | undefined {
   const needs = lacking.map((sequence) => neededCells(sequence, state.prefixes))
+  // With the cells that it would share: those who hold them count them too.
+  const share = { slots: 1, cells: (lacking[0]?.cells.length ?? 0) + spaceToGrow }
   let active = state.active()
   const preempted: Sequence[] = []
   for (;;) {
@@ -89,7 +91,7 @@ function placeFor(
     if (count > 0) return { sequences: lacking.slice(0, preempted.length > 0 ? 1 : count), preempted }
     // The only request is always admitted: nothing will ever make more space.
     if (active.length === 0) return { sequences: lacking.slice(0, 1), preempted }
-    const victim = victimFor(request.client, { slots: 1, cells: needs[0] ?? 0 }, active, state)
+    const victim = victimFor(request.client, share, active, state)
     if (victim === undefined) return undefined
     preempted.push(victim)
     active = active.filter((sequence) => sequence !== victim)
