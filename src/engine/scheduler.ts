@@ -16,8 +16,9 @@ import type { EngineSettings } from './protocol.ts'
 import type { EngineRequest, Sequence } from './sequence.ts'
 import { StepBatch } from './step-batch.ts'
 import { StepCommit } from './step-commit.ts'
-import { planStep, type StepLimits } from './step-plan.ts'
+import type { StepLimits } from './step-plan.ts'
 import { type StepRunner, stepRunner } from './step-runner.ts'
+import { StepTurns } from './step-turns.ts'
 
 /** How the scheduler reaches the process around it, or a test. */
 export interface SchedulerPort extends PayloadSource {
@@ -65,6 +66,7 @@ export class Scheduler {
   readonly #prefixes: Prefixes
   readonly #size: ChunkSize
   readonly #limits: StepLimits
+  readonly #stepTurns: StepTurns
   readonly #batch: StepBatch
   readonly #runner: StepRunner
   readonly #commit: StepCommit
@@ -96,6 +98,7 @@ export class Scheduler {
     this.#prefixes = new Prefixes(this.#kv, () => this.#active, this.#costs)
     this.#size = new ChunkSize(settings.chunkTokens)
     this.#batch = new StepBatch(decoder)
+    this.#stepTurns = new StepTurns(this.#costs)
     this.#limits = {
       rows: this.#batch.capacity,
       mixes: decoder.tokenEmbedding !== null,
@@ -313,7 +316,7 @@ export class Scheduler {
 
   /** Runs one step. @returns false if there was nothing to compute */
   async #step(): Promise<boolean> {
-    const plan = planStep(this.#active, this.#limits)
+    const plan = this.#stepTurns.plan(this.#active, this.#limits)
     if (plan.chunks.length === 0) return false
     const start = performance.now()
     let rows = 0
@@ -327,6 +330,7 @@ export class Scheduler {
     }
     const ms = performance.now() - start
     this.#stepMs = ms
+    this.#stepTurns.took(ms)
     for (const { sequence, from, to } of plan.chunks)
       this.#costs.charge(sequence.request.client, (ms * (to - from)) / rows)
     this.#size.learn(plan.answering, rows - plan.answering, ms, this.#runner.contended())
