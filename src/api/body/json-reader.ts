@@ -140,7 +140,8 @@ export class JsonReader {
   /** The open string, from where it is decoded to this place. */
   #stringPiece(to: number): string {
     const from = this.#structure.frames.at(-1)?.from ?? to
-    return parse(`"${textOf(this.#text.subarray(from, to))}"`) as string
+    const text = textOf(this.#text.subarray(from, to))
+    return hasNoEscapes.test(text) ? text : (parse(`"${text}"`) as string)
   }
 
   /** Adds the members of a text. @param last a value to complete it with, which `put` replaces */
@@ -215,6 +216,9 @@ function pieceEnd(text: Buffer, from: number): number {
   }
   return end
 }
+
+/** Base64 has none, and it is most of what arrives: to parse it would copy it twice more. */
+const hasNoEscapes = /^[^\\\p{Cc}]*$/u
 
 /** Most text is ASCII, which is decoded much faster as latin1. */
 const textOf = (bytes: Buffer): string => (isAscii(bytes) ? bytes.toString('latin1') : bytes.toString())
