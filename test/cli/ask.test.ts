@@ -128,7 +128,7 @@ describe('a running server', () => {
       /^oriel: The server at http:\S+ has no model gpt-5\. Its models are: pocket\.\n$/,
     )
     expect((await oriel(['ask', '--server', '127.0.0.1:9', sample, question])).stderr).toBe(
-      'oriel: No server answers at 127.0.0.1:9. Start one with `oriel serve`, or name another with --server.\n',
+      'oriel: No server answers at http://127.0.0.1:9. Start one with `oriel serve`, or name another with --server.\n',
     )
   })
 
@@ -139,7 +139,7 @@ describe('a running server', () => {
     const env = { ORIEL_PORT: String(port) }
     expect((await oriel(['ask', sample, question], { env })).stdout).toBe(`${red}\n`)
     expect((await oriel(['ask', '--server', `127.0.0.1:${port}`, sample, question])).stderr).toBe(
-      `oriel: 127.0.0.1:${port} is not a server of Oriel.\n`,
+      `oriel: http://127.0.0.1:${port} is not a server of Oriel.\n`,
     )
     other.close()
   })
