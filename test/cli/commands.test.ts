@@ -5,7 +5,7 @@ import { createServer } from 'node:http'
 import { platform, tmpdir } from 'node:os'
 import path from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { oriel, root, run } from '../support/cli.ts'
+import { environment, oriel, root, run } from '../support/cli.ts'
 
 let folder: string
 beforeAll(async () => {
@@ -179,7 +179,7 @@ describe.skipIf(platform() === 'win32')('Ctrl-C', () => {
     const child = spawn(process.execPath, [`${root}bin/oriel.js`, ...args], {
       cwd: root,
       detached: true,
-      env: { ...process.env, ORIEL_PORT: '9', ORIEL_LOG_LEVEL: 'warn' },
+      env: environment({ ORIEL_LOG_LEVEL: 'warn' }),
     })
     let [stdout, stderr] = ['', '']
     child.stderr.on('data', (text) => {

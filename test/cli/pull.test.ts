@@ -3,13 +3,12 @@ import { readFileSync } from 'node:fs'
 import { mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
-import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest'
+import { environment, root } from '../support/cli.ts'
 import { FakeHub } from '../support/hub.ts'
 import { pocketFolder } from '../support/pocket.ts'
 import { patient } from '../support/wait.ts'
 
-const root = fileURLToPath(new URL('../../', import.meta.url))
 const decoder = readFileSync(`${pocketFolder}pocket.gguf`)
 const vision = readFileSync(`${pocketFolder}mmproj-pocket.gguf`)
 const repo = 'someone/Pocket-GGUF'
@@ -38,7 +37,7 @@ function start(...args: string[]): Running {
   const child = spawn(process.execPath, [path.join(root, 'bin/oriel.js'), ...args], {
     cwd: root,
     stdio: ['ignore', 'pipe', 'pipe'],
-    env: { ...process.env, HF_ENDPOINT: hub.url, HF_HOME: home, ORIEL_MODELS_DIR: path.join(home, 'own') },
+    env: environment({ HF_ENDPOINT: hub.url, HF_HOME: home, ORIEL_MODELS_DIR: path.join(home, 'own') }),
   })
   let [stdout, stderr] = ['', '']
   child.stdout.on('data', (text) => {

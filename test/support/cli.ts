@@ -19,7 +19,7 @@ interface Place {
 }
 
 /** Without the variables of the tests, and with a port where no server is found that this machine may run. */
-const environment = (env: Readonly<Record<string, string>>): NodeJS.ProcessEnv => {
+export const environment = (env: Readonly<Record<string, string>>): NodeJS.ProcessEnv => {
   const { ORIEL_TEST_LONG: _, ...rest } = process.env
   return { ORIEL_PORT: '9', ...rest, ...env }
 }
