@@ -16,7 +16,7 @@ const engine = [
   'test/encoders/{conformance,families,idefics3,pixtral,qwen}.test.ts',
 ]
 
-// Tests that generate their inputs try a few of them. With ORIEL_TEST_LONG=1, as in .ci/run, they try all.
+// Tests that generate their inputs try a few of them. With TEST_LONG=1, as in .ci/run, they try all.
 
 export default defineConfig({
   test: {

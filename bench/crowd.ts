@@ -9,10 +9,11 @@ import sharp from 'sharp'
 import { Agent, fetch } from 'undici'
 
 /**
- * Measures what one client can do to another: `npx tsx bench/crowd.ts [--attacks pdfs,unread] [--seconds 20]`. It starts a
- * server with the built-in model, and for each attack, one after the other, an attacker and an innocent client. The innocent
- * chats with text and with pictures that nobody has seen. The attacker is 127.0.0.2, the innocent 127.0.0.1, and neither
- * reaches anything but that server; on macOS the second address must be added first (`ifconfig lo0 alias 127.0.0.2`).
+ * Measures what one client can do to another: `npx tsx bench/crowd.ts [--attacks pdfs,unread+bodies] [--seconds 20]`. For
+ * each attack, or several at once (`+`), one after the other, it starts a server with the built-in model, an attacker and an
+ * innocent client. The innocent chats with text and with pictures that nobody has seen. The attacker is 127.0.0.2, the innocent
+ * 127.0.0.1, and neither reaches anything but that server; on macOS the second address must be added first
+ * (`ifconfig lo0 alias 127.0.0.2`).
  *
  * The table has for each attack the innocent's times and errors, the memory of the API process, and what the attacker got.
  * `--of` names another checkout whose server is measured (after `npm run build` there).
@@ -49,11 +50,6 @@ const attacks: Record<string, (attacker: Attacker) => Promise<unknown>> = {
   },
   /** Bodies of 15 MB: tokens one by one, messages, brackets, and one long text. */
   bodies: (attacker) => crowd(attacker, 6, () => attacker.post('/v1/completions', next(largeBodies))),
-  /** All of it at once. */
-  everything: (attacker) =>
-    Promise.all(
-      Object.entries(attacks).map(([name, attack]) => (name === 'everything' ? undefined : attack(attacker))),
-    ),
 }
 
 interface Body extends Record<string, unknown> {
@@ -102,14 +98,15 @@ const longest = { ms: 60_000 }
 const chats = '/v1/chat/completions'
 
 async function main(): Promise<void> {
-  const names = flags.attacks?.split(',') ?? Object.keys(attacks)
+  const all = Object.keys(attacks)
+  const names = flags.attacks?.split(',') ?? [...all, 'grammars+bodies+pdfs', all.join('+')]
   const rows: string[][] = [
     ['attack', 'text p50', 'p99', 'picture p50', 'p99', 'asked', 'errors', 'API memory', 'the attacker got'],
   ]
   for (const name of names) {
-    const attack = attacks[name]
-    if (attack === undefined) throw new Error(`the attacks are: ${Object.keys(attacks).join(', ')}`)
-    rows.push(await measure(name, attack))
+    const several = name.split('+').map((one) => attacks[one])
+    if (several.includes(undefined)) throw new Error(`the attacks are: ${all.join(', ')}`)
+    rows.push(await measure(name, (attacker) => Promise.all(several.map((attack) => attack?.(attacker)))))
   }
   const widths = rows[0]?.map((_, column) => Math.max(...rows.map((row) => row[column]?.length ?? 0))) ?? []
   for (const row of rows) console.log(`| ${row.map((cell, column) => cell.padEnd(widths[column] ?? 0)).join(' | ')} |`)

@@ -28,7 +28,7 @@ function isPublished() {
 
 if (!isPublished()) {
   const file = execFileSync(process.execPath, ['scripts/package.js'], { cwd: root, encoding: 'utf8' }).trim()
-  run('npm', ['run', 'test:package'], { ORIEL_PACKAGE: file })
+  run('npm', ['run', 'test:package'], { TESTED_PACKAGE: file })
   run('npm', ['publish', file, '--access', 'public'])
   rmSync(file)
   run('npx', ['changeset', 'tag'])

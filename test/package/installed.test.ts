@@ -8,7 +8,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 
 /**
  * The package as a person installs it. Run by `npm run test:package`, on the Node that runs the tests.
- * `ORIEL_PACKAGE` names a package that is made already.
+ * `TESTED_PACKAGE` names a package that is made already.
  */
 const root = fileURLToPath(new URL('../../', import.meta.url))
 const image = path.join(root, 'examples/sample.png')
@@ -16,7 +16,7 @@ const question = 'What is in this image?'
 const answer = 'A red circle on a white background.'
 
 let folder = ''
-let file = process.env.ORIEL_PACKAGE ?? ''
+let file = process.env.TESTED_PACKAGE ?? ''
 
 beforeAll(async () => {
   folder = await mkdtemp(path.join(tmpdir(), 'oriel-installed-'))

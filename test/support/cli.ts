@@ -18,11 +18,12 @@ interface Place {
   input?: string | Uint8Array
 }
 
-/** Without the variables of the tests, and with a port where no server is found that this machine may run. */
-export const environment = (env: Readonly<Record<string, string>>): NodeJS.ProcessEnv => {
-  const { ORIEL_TEST_LONG: _, ...rest } = process.env
-  return { ORIEL_PORT: '9', ...rest, ...env }
-}
+/** With a port where no server is found that this machine may run. */
+export const environment = (env: Readonly<Record<string, string>>): NodeJS.ProcessEnv => ({
+  ORIEL_PORT: '9',
+  ...process.env,
+  ...env,
+})
 
 /** Runs a program until it exits. */
 export const run = (
