@@ -45,13 +45,9 @@ export class EngineProcess {
     else if (type === 'cancel') scheduler.cancel(id)
     else if (type === 'pause') scheduler.pause(id, message.paused)
     else if (type === 'payload') this.#settle(message.bytes, (one) => one.id === id && one.hash === message.hash)
-    else if (type === 'state') this.#send({ type, id, state: scheduler.state })
-    else
-      try {
-        this.#send({ type: 'counted', id, count: scheduler.count(message.prompt, message.tokens) })
-      } catch (error) {
-        this.#send({ type: 'failed', id, error: toWire(error) })
-      }
+    else if (type === 'state') this.#port.answer(id, scheduler.state)
+    else if (type === 'count') scheduler.count(id, message.client, message.prompt)
+    else scheduler.measure(id, message.client, message.prompts)
   }
 
   /** @returns when the load is over; a failure goes to the parent */
@@ -77,6 +73,7 @@ export class EngineProcess {
       this.#send({ type: 'failed', id, error: toWire(error) })
       this.#settle(undefined, (one) => one.id === id)
     },
+    answer: (id, answer) => this.#send({ type: 'answer', id, answer }),
     flush: () => this.#flush(),
     payload: (id, { attachment: { hash } }) => {
       const coming = deferred<Uint8Array | undefined>()

@@ -191,10 +191,10 @@ export interface Engine {
    * when the queue is full, `engine_failed`, `cancelled`
    */
   generate(request: GenerateRequest, signal: AbortSignal): AsyncIterable<GenerateEvent>
-  /** The number of a prompt's tokens. @throws OrielError as `generate` does */
-  length(prompt: readonly PromptPiece[]): Promise<number>
+  /** The numbers of tokens of prompts, each by itself. @throws OrielError as `generate` does */
+  lengths(prompts: readonly (readonly PromptPiece[])[], client: string): Promise<readonly number[]>
   /** A prompt's tokens and their counts. All tokens are transferred. @throws OrielError as `generate` does */
-  count(prompt: readonly PromptPiece[]): Promise<PromptCount>
+  count(prompt: readonly PromptPiece[], client: string): Promise<PromptCount>
   /** @throws OrielError `engine_failed` while no engine process is running */
   state(): Promise<EngineState>
   close(): Promise<void>

@@ -159,14 +159,16 @@ class EngineHost implements Engine {
     }
   }
 
-  async length(pieces: readonly PromptPiece[]): Promise<number> {
-    return (await this.count(pieces, false)).promptTokens
+  async lengths(prompts: readonly (readonly PromptPiece[])[], client: string): Promise<readonly number[]> {
+    await this.#whenReady()
+    const headers = prompts.map((pieces) => separatePayloads(pieces).prompt)
+    return this.#ask((id) => ({ type: 'measure', id, client, prompts: headers }))
   }
 
-  async count(pieces: readonly PromptPiece[], tokens = true): Promise<PromptCount> {
+  async count(pieces: readonly PromptPiece[], client: string): Promise<PromptCount> {
     await this.#whenReady()
     const { prompt } = separatePayloads(pieces)
-    return this.#ask((id) => ({ type: 'count', id, prompt, tokens }))
+    return this.#ask((id) => ({ type: 'count', id, client, prompt }))
   }
 
   async state(): Promise<EngineState> {
@@ -317,8 +319,8 @@ class EngineHost implements Engine {
       const { payloads } = this.#taken(message.id) ?? {}
       for (const payload of payloads?.get(message.hash) ?? []) payload.letGo()
       payloads?.delete(message.hash)
-    } else if (message.type === 'counted' || message.type === 'state') {
-      this.#asked.get(message.id)?.resolve(message.type === 'state' ? message.state : message.count)
+    } else if (message.type === 'answer') {
+      this.#asked.get(message.id)?.resolve(message.answer)
       this.#asked.delete(message.id)
     } else if (message.type === 'failed' && message.id !== null) {
       const error = fromWire(message.error)

@@ -46,11 +46,12 @@ export function createIntake(
       return request
     },
 
-    /** @param withTokens otherwise `tokens` is empty @throws OrielError `invalid` as `accept` does */
-    count(prompt: readonly HeaderPiece[], withTokens: boolean): PromptCount {
+    /** @throws OrielError `invalid` as `accept` does */
+    length: (prompt: readonly HeaderPiece[]): number => layout.layout(prompt).cells.length,
+
+    /** @throws OrielError `invalid` as `accept` does */
+    count(prompt: readonly HeaderPiece[]): PromptCount {
       const { cells, imageTokens } = layout.layout(prompt)
-      const promptTokens = cells.length
-      if (!withTokens) return { promptTokens, imageTokens, tokens: [] }
       // One object for each distinct token: running answers wait meanwhile, and a repeated object crosses to the parent
       // as a reference.
       const known = new Map<number, PromptToken>()
@@ -59,7 +60,11 @@ export function createIntake(
         known.set(id, token)
         return token
       }
-      return { promptTokens, imageTokens, tokens: Array.from(cells, (id) => (id < 0 ? null : tokenOf(id))) }
+      return {
+        promptTokens: cells.length,
+        imageTokens,
+        tokens: Array.from(cells, (id) => (id < 0 ? null : tokenOf(id))),
+      }
     },
   }
 }

@@ -29,8 +29,9 @@ export type ToEngine =
   | { type: 'cancel'; id: number }
   /** The request's reader is far behind, or, with `paused` false, has caught up. */
   | { type: 'pause'; id: number; paused: boolean }
-  /** `tokens`: whether the answer contains the tokens themselves. */
-  | { type: 'count'; id: number; prompt: readonly HeaderPiece[]; tokens: boolean }
+  | { type: 'count'; id: number; client: string; prompt: readonly HeaderPiece[] }
+  /** Asks for the numbers of tokens only, of each prompt by itself. */
+  | { type: 'measure'; id: number; client: string; prompts: readonly (readonly HeaderPiece[])[] }
   | { type: 'state'; id: number }
 
 /** Messages from the engine process to the parent. */
@@ -44,8 +45,8 @@ export type FromEngine =
   | { type: 'want'; id: number; hash: string }
   /** The request has all embeddings of an attachment and does not need its payload again. */
   | { type: 'encoded'; id: number; hash: string }
-  | { type: 'counted'; id: number; count: PromptCount }
-  | { type: 'state'; id: number; state: EngineState }
+  /** The answer to `count`, `measure` or `state`. */
+  | { type: 'answer'; id: number; answer: PromptCount | readonly number[] | EngineState }
   /** A request failed, or, with `id` null, the load. */
   | { type: 'failed'; id: number | null; error: WireError }
 

@@ -24,6 +24,8 @@ import { StepTurns } from './step-turns.ts'
 export interface SchedulerPort extends PayloadSource {
   emit(id: number, event: GenerateEvent): void
   fail(id: number, error: unknown): void
+  /** Answers a question about the engine or about prompts. */
+  answer(id: number, answer: PromptCount | readonly number[] | EngineState): void
   /** Everything emitted so far may be sent: the next step is running, or none is due. */
   flush(): void
 }
@@ -43,10 +45,11 @@ const mostSearchMs = 5
 /** Time after which taking in requests lets others have the event loop, in ms. */
 const intakeSlice = 4
 
-/** A request that is being read. */
+/** A request, or a question about prompts, that is being read. */
 interface Arrival {
   readonly client: string
-  readonly reading: ReturnType<Intake['accept']>
+  /** Reads one more piece. @returns whether it was the last @throws OrielError */
+  read(): boolean
 }
 
 /**
@@ -114,9 +117,46 @@ export class Scheduler {
 
   /** Puts a request into the queue soon, or fails it through the port. */
   submit(id: number, spec: HeaderRequest): void {
-    this.#arrived.set(id, { client: spec.client, reading: this.#intake.accept(id, spec) })
+    const { client } = spec
+    const reading = this.#intake.accept(id, spec)
+    const read = (): boolean => {
+      const leaving = this.#placeInQueue(client)
+      const { done, value: request } = reading.next()
+      if (!done) return false
+      // Nobody leaves for a request that is refused.
+      if (leaving !== undefined) leaving.failure = queueFull(this.#maxQueue)
+      this.#enqueue(request)
+      return true
+    }
+    this.#arrive(id, { client, read })
+  }
+
+  /** Answers with the tokens of a prompt soon, or fails as `submit` does. */
+  count(id: number, client: string, prompt: readonly HeaderPiece[]): void {
+    const read = (): boolean => {
+      this.#port.answer(id, this.#intake.count(prompt))
+      return true
+    }
+    this.#arrive(id, { client, read })
+  }
+
+  /** Answers with the lengths of prompts soon, or fails as `submit` does. */
+  measure(id: number, client: string, prompts: readonly (readonly HeaderPiece[])[]): void {
+    const lengths: number[] = []
+    const read = (): boolean => {
+      const prompt = prompts[lengths.length]
+      if (prompt !== undefined) lengths.push(this.#intake.length(prompt))
+      if (lengths.length < prompts.length) return false
+      this.#port.answer(id, lengths)
+      return true
+    }
+    this.#arrive(id, { client, read })
+  }
+
+  #arrive(id: number, arrival: Arrival): void {
+    this.#arrived.set(id, arrival)
     if (this.#arrived.size > this.#maxQueue) {
-      const last = crowdedOut(spec.client, this.#arrived, ([, { client }]) => client)?.[0] ?? id
+      const last = crowdedOut(arrival.client, this.#arrived, ([, { client }]) => client)?.[0] ?? id
       this.#arrived.delete(last)
       this.#refuse(last, queueFull(this.#maxQueue))
     }
@@ -127,7 +167,7 @@ export class Scheduler {
     this.#nextTakeIn ??= setImmediate(() => this.#takeIn())
   }
 
-  /** Takes requests into the queue, clients in turn. Many long prompts and grammars take long, so it is done in slices. */
+  /** Reads what has arrived, clients in turn. Many long prompts and grammars take long, so it is done in slices. */
   #takeIn(): void {
     this.#nextTakeIn = undefined
     const until = performance.now() + intakeSlice
@@ -135,31 +175,30 @@ export class Scheduler {
       const [[next] = []] = this.#costs.inTurn(this.#arrived, ([, { client }]) => client)
       if (next === undefined) return
       const start = performance.now()
-      this.#read(...next)
+      this.#read(...next, until)
       this.#costs.charge(next[1].client, performance.now() - start)
     } while (performance.now() < until)
     if (this.#arrived.size > 0) this.#takeInSoon()
   }
 
-  /** Reads one more piece of a request. */
-  #read(id: number, { client, reading }: Arrival): void {
+  /** Reads an arrival to its end, or until the slice is over. */
+  #read(id: number, arrival: Arrival, until: number): void {
     try {
-      const leaving = this.#placeInQueue(client)
-      const { done, value: request } = reading.next()
-      if (!done) return
+      while (!arrival.read()) if (performance.now() >= until) return
       this.#arrived.delete(id)
-      // Nobody leaves for a request that is refused.
-      if (leaving !== undefined) leaving.failure = queueFull(this.#maxQueue)
-      this.#requests.set(id, request)
-      this.#waiting.push(request)
-      request.cachedCells = this.#prefixes.known(request, request.prompt.cells)
-      // Encoding begins at once, even while a step is running.
-      this.#turns?.wake()
-      this.#wake()
     } catch (error) {
       this.#arrived.delete(id)
       this.#refuse(id, error)
     }
+  }
+
+  #enqueue(request: EngineRequest): void {
+    this.#requests.set(request.id, request)
+    this.#waiting.push(request)
+    request.cachedCells = this.#prefixes.known(request, request.prompt.cells)
+    // Encoding begins at once, even while a step is running.
+    this.#turns?.wake()
+    this.#wake()
   }
 
   #refuse(id: number, error: unknown): void {
@@ -180,11 +219,6 @@ export class Scheduler {
     if (request === undefined) return
     request.paused = paused
     this.#wake()
-  }
-
-  /** @throws OrielError as `Intake.count` does */
-  count(prompt: readonly HeaderPiece[], tokens: boolean): PromptCount {
-    return this.#intake.count(prompt, tokens)
   }
 
   get state(): EngineState {

@@ -30,6 +30,7 @@ function open(cells: number) {
         if (event.type === 'done') ends.push(id)
       },
       fail: (_, error) => failures.push(error),
+      answer() {},
       flush() {},
       async payload(id, { attachment }) {
         asked.push(`${id} ${attachment.hash}`)

@@ -23,7 +23,9 @@ describe('one request', () => {
     expect(texts[0]).toBe('A black square on a white background.')
     // 64 x 64 pixels are 4 x 4 patches, 3 breaks between the rows, and an end mark.
     expect(prompt.imageTokens).toEqual([20])
-    expect(prompt.promptTokens).toBe((await engine.count(ask('What is in this image?', imageNumber(0)))).promptTokens)
+    expect(prompt.promptTokens).toBe(
+      (await engine.count(ask('What is in this image?', imageNumber(0)), 'one')).promptTokens,
+    )
   })
 
   it('lets pixels go as soon as they are encoded, or at once if they are cached', async () => {
@@ -93,7 +95,7 @@ describe('one request', () => {
   })
 
   it('counts a text with one object for each distinct token, so that the message stays small', async () => {
-    const { tokens } = await engine.count([{ kind: 'text', text: 'hello '.repeat(2000), special: false }])
+    const { tokens } = await engine.count([{ kind: 'text', text: 'hello '.repeat(2000), special: false }], 'one')
     expect(tokens.length).toBeGreaterThan(4000)
     expect(new Set(tokens).size).toBeLessThan(20)
   })
@@ -118,7 +120,7 @@ describe('one request', () => {
 
   it('follows a grammar that the answer matches in very many ways', async () => {
     const grammar = { kind: 'gbnf' as const, text: 'root ::= "-" root "a" | "-" root "b" | "-"' }
-    const [minus] = (await engine.count([{ kind: 'text', text: '-', special: false }])).tokens
+    const [minus] = (await engine.count([{ kind: 'text', text: '-', special: false }], 'one')).tokens
     const logitBias = [{ token: minus?.id ?? 0, bias: 100 }]
     const { texts } = await answerOf(
       engine,

@@ -92,6 +92,7 @@ async function run(
         const outcome = outcomes[id]
         if (outcome !== undefined) outcome.end = (error as { kind?: string }).kind ?? String(error)
       },
+      answer() {},
       flush() {},
       async payload(id, { attachment: { hash } }) {
         if (gone.has(`${id} ${hash}`)) throw new Error('pixels are requested again after they were let go')

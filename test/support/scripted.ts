@@ -95,7 +95,7 @@ export function scriptedBackend(
         controlTokens: [],
       },
       generate: script,
-      length: async () => 12,
+      lengths: async (prompts) => prompts.map(() => 12),
       count: async () => ({ promptTokens: 12, imageTokens: [], tokens: [] }),
       state: async () => ({
         running: 0,

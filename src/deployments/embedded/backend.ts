@@ -60,7 +60,7 @@ export function embeddedBackend({ card, engine, media, prices }: EmbeddedParts):
         const thinking = endsInThought(ask, parts)
         const request = generateRequest(ask, pieces, model, card.sampling, thinking)
         const { echo, wantsTokens } = ask.settings
-        const tokens = echo !== null || wantsTokens ? (await engine.count(pieces)).tokens : null
+        const tokens = echo !== null || wantsTokens ? (await engine.count(pieces, ask.client)).tokens : null
         const images = loaded.map(({ images }) => images)
         const prompt = tokens === null ? null : { text: promptText(parts, images, tokens), tokens }
         const events = engine.generate(request, signal)[Symbol.asyncIterator]()
@@ -84,7 +84,7 @@ export function embeddedBackend({ card, engine, media, prices }: EmbeddedParts):
     count: (ask, signal) =>
       translated(ask, async () => {
         const { pieces, loaded } = await prepare(ask, signal)
-        return countOf(await engine.count(pieces), ask, loaded, engine)
+        return countOf(await engine.count(pieces, ask.client), ask, loaded, engine)
       }),
 
     state: async () => ({ ...(await engine.state()) }),
@@ -110,11 +110,13 @@ function countOf(counted: PromptCount, ask: Ask, loaded: readonly Loaded[], engi
     imageTokens,
     tokens,
     async parts() {
-      const around = await engine.length([])
+      const content = contentOf(ask)
+      const texts = content.map((part) => (part.kind === 'text' || part.kind === 'tokens' ? [part] : []))
+      const [around = 0, ...lengths] = await engine.lengths([[], ...texts], ask.client)
       let imagesBefore = 0
-      const parts = contentOf(ask).map(async (part): Promise<PartCount> => {
+      return content.map((part, at): PartCount => {
         if (part.kind === 'text' || part.kind === 'tokens')
-          return { kind: 'text', tokens: (await engine.length([part])) - around }
+          return { kind: 'text', tokens: (lengths[at] ?? around) - around }
         const images = (loaded[part.attachment]?.images ?? []).map(({ width, height }, index) => ({
           width,
           height,
@@ -123,7 +125,6 @@ function countOf(counted: PromptCount, ask: Ask, loaded: readonly Loaded[], engi
         imagesBefore += images.length
         return { ...part, tokens: images.reduce((sum, { tokens }) => sum + tokens, 0), images }
       })
-      return Promise.all(parts)
     },
   }
 }

@@ -23,7 +23,7 @@ export interface LayoutModel {
  * @throws OrielError `invalid`
  */
 export async function layOut(
-  { prompt, attachments, settings }: Ask,
+  { prompt, attachments, settings, client }: Ask,
   loaded: readonly Loaded[],
   model: LayoutModel,
 ): Promise<LaidOut> {
@@ -39,7 +39,9 @@ export async function layOut(
       })
     })
   const parts =
-    prompt.kind === 'plain' ? knownTokens(prompt, model.engine) : await layOutChat(prompt, settings, model, piecesOf)
+    prompt.kind === 'plain'
+      ? knownTokens(prompt, model.engine)
+      : await layOutChat(prompt, settings, model, piecesOf, client)
   return { parts, pieces: piecesOf(parts) }
 }
 
@@ -51,6 +53,7 @@ async function layOutChat(
   { maxTokens }: Settings,
   { engine, format, imagesFirst }: LayoutModel,
   piecesOf: (parts: readonly PromptPart[]) => PromptPiece[],
+  client: string,
 ): Promise<PromptPart[]> {
   const extras = { tools: calling.mode === 'none' ? [] : tools, variables, continues }
   const ordered = (kept: readonly ChatMessage[]) => (imagesFirst ? kept.map(withTextLast) : kept)
@@ -60,7 +63,10 @@ async function layOutChat(
   const { contextTokens } = engine.model
   const answer = Math.min(maxTokens ?? contextTokens, Math.floor(contextTokens * answerShare))
   const limit = longest === 'context' ? contextTokens - answer : longest
-  const tokensOf = (parts: readonly PromptPart[]) => engine.length(piecesOf(parts))
+  const tokensOf = async (parts: readonly PromptPart[]): Promise<number> => {
+    const [length = 0] = await engine.lengths([piecesOf(parts)], client)
+    return length
+  }
   if ((await tokensOf(whole)) <= limit) return whole
 
   // A binary search for the most turns that fit: a chat may have thousands of them.
