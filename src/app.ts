@@ -1,7 +1,7 @@
 import type { AddressInfo } from 'node:net'
 import { askOf, attachmentOf, type ImageInput, inOptions, type Message, type QuestionOptions } from './app/question.ts'
 import { Reply } from './app/reply.ts'
-import { type Config, configOf, misspelt, misspeltText, type OrielSettings } from './config.ts'
+import { type Config, configOf, misspeltVariables, type OrielSettings } from './config.ts'
 import { type Backend, type Count, deploy, embedded, isCalled, type ListedModel } from './deployments/index.ts'
 import { imageFamilies } from './encoders/index.ts'
 import { type Compute, chooseDevice } from './engine/index.ts'
@@ -105,7 +105,7 @@ const progressInterval = 500
 export async function createOriel(settings: OrielSettings = {}, around: Surroundings = {}): Promise<Oriel> {
   const config = configOf(settings, around.env ?? process.env)
   const { log = createLogger(config.logLevel, config.logFormat), backends = [] } = around
-  for (const variable of misspelt(around.env)) log.warn(misspeltText(variable))
+  for (const sentence of misspeltVariables(around.env)) log.warn(sentence)
   const library = createLibrary(config.models, imageFamilies)
   const [cards, compute] = await Promise.all([cardsOf(library, config), chooseDevice(config.engine.gpu, log)])
   const media = createMedia(config.media, log)

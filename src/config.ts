@@ -221,16 +221,16 @@ function variablesOf(schema: z.core.$ZodType, path: readonly string[], value: un
 export const variableOf = (path: readonly PropertyKey[]): string | undefined =>
   variables.find((variable) => variable.path.every((key, at) => path[at] === key))?.name
 
-/** Variables of an environment that look like settings and are none, with the setting that was probably meant. */
-export function misspelt(env: NodeJS.ProcessEnv = process.env): { name: string; meant: string | undefined }[] {
+/** A sentence about each variable of an environment that looks like a setting and is none. */
+export function misspeltVariables(env: NodeJS.ProcessEnv = process.env): string[] {
   const known = variables.map(({ name }) => name)
   return Object.keys(env)
     .filter((name) => name.startsWith('ORIEL_') && !known.includes(name))
-    .map((name) => ({ name, meant: nearest(name, known) }))
+    .map((name) => {
+      const meant = nearest(name, known)
+      return `${name} is not a setting and has no effect.${meant === undefined ? '' : ` Did you mean ${meant}?`}`
+    })
 }
-
-export const misspeltText = ({ name, meant }: { name: string; meant: string | undefined }): string =>
-  `${name} is not a setting and has no effect.${meant === undefined ? '' : ` Did you mean ${meant}?`}`
 
 type Optional<T> = T extends readonly unknown[] | null | undefined
   ? T

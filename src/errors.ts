@@ -33,7 +33,7 @@ export interface ErrorDetails {
 export interface SchemaFault {
   /** Keywords, property names and indices from the schema's root. */
   path: readonly (string | number)[]
-  /** A predicate: `is nested more than 64 deep`. */
+  /** A predicate: `is nested more than 128 deep`. */
   reason: string
 }
 

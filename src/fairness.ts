@@ -27,16 +27,14 @@ export class Costs {
 
   of(client: string): number {
     const now = this.#now()
-    const settled = this.#settled.get(client)
-    let ms = settled === undefined ? 0 : settled.ms * 2 ** ((settled.at - now) / halfLife)
+    let ms = this.#settledBy(client, now)
     for (const { start } of this.#running.get(client) ?? []) ms += now - start
     return ms
   }
 
   charge(client: string, ms: number): void {
     const now = this.#now()
-    const { ms: before, at } = this.#settled.get(client) ?? { ms: 0, at: now }
-    this.#settled.set(client, { ms: before * 2 ** ((at - now) / halfLife) + ms, at: now })
+    this.#settled.set(client, { ms: this.#settledBy(client, now) + ms, at: now })
   }
 
   /** Charges the time until the returned function is called, and counts it meanwhile. */
@@ -58,6 +56,11 @@ export class Costs {
       .toSorted((a, b) => a.cost - b.cost)
       .map(({ group }) => group)
   }
+
+  #settledBy(client: string, now: number): number {
+    const { ms, at } = this.#settled.get(client) ?? { ms: 0, at: now }
+    return ms * 2 ** ((at - now) / halfLife)
+  }
 }
 
 /**
@@ -77,7 +80,8 @@ export function crowdedOut<Item>(
   return largest !== undefined && largest.length > own + 1 ? largest.at(-1) : undefined
 }
 
-function byClient<Item>(items: Iterable<Item>, clientOf: (item: Item) => string): Map<string, Item[]> {
+/** The items of each client, in their order. */
+export function byClient<Item>(items: Iterable<Item>, clientOf: (item: Item) => string): Map<string, Item[]> {
   const groups = new Map<string, Item[]>()
   for (const item of items) {
     const client = clientOf(item)

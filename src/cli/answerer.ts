@@ -1,5 +1,5 @@
 import type { Oriel } from '../app.ts'
-import { configOf, misspelt, misspeltText, type OrielSettings } from '../config.ts'
+import { configOf, misspeltVariables, type OrielSettings } from '../config.ts'
 import { OrielError } from '../errors.ts'
 import { createWarner } from '../log.ts'
 import type { Answerer } from './question.ts'
@@ -43,7 +43,7 @@ export const settingsOf = ({ model, mmproj, modelsDir, gpu, batch }: AnswererFla
 export async function chooseAnswerer(flags: AnswererFlags, bytes: number): Promise<Answerer> {
   const server = await chooseServer(flags, bytes)
   if (server !== undefined) {
-    for (const variable of misspelt()) warn(misspeltText(variable))
+    for (const sentence of misspeltVariables()) warn(sentence)
     return server
   }
   // Loaded only here: it takes longer than all that a server needs.

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { createOriel } from '../app.ts'
-import { type Config, configOf, misspelt, misspeltText } from '../config.ts'
+import { type Config, configOf, misspeltVariables } from '../config.ts'
 import { openOnnxRuntime } from '../encoders/index.ts'
 import { chooseDevice } from '../engine/index.ts'
 import { OrielError } from '../errors.ts'
@@ -40,7 +40,7 @@ const fail = (found: string, cure: string): Finding => ({ status: 'fail', found,
 const checks: Readonly<Record<string, Check>> = {
   version: async () => ok(`Oriel ${version}, Node.js ${process.versions.node}, ${process.platform}-${process.arch}`),
   settings: async () => {
-    const wrong = misspelt().map(misspeltText)
+    const wrong = misspeltVariables()
     return wrong.length === 0 ? ok('every ORIEL_ variable is known') : warn(wrong.join(' '), 'Correct or unset it.')
   },
   processor: async () => {

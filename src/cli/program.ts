@@ -58,8 +58,8 @@ export function createProgram(): Command {
     .hook('preAction', async (_, command) => {
       // The others start Oriel, which says it, or look for it.
       if (!['list', 'pull', 'rm', 'show'].includes(command.name())) return
-      const { misspelt, misspeltText } = await import('../config.ts')
-      for (const variable of misspelt()) process.stderr.write(`${misspeltText(variable)}\n`)
+      const { misspeltVariables } = await import('../config.ts')
+      for (const sentence of misspeltVariables()) process.stderr.write(`${sentence}\n`)
     })
 
   program

@@ -4,9 +4,10 @@ import { type Deferred, deferred } from '../deferred.ts'
 import { cancelled, OrielError, shuttingDown } from '../errors.ts'
 import type { Logger } from '../log.ts'
 import type { ModelCard } from '../models/index.ts'
+import { bytesText } from '../sizes.ts'
 import type { Backend } from './backend.ts'
 import type { MemoryBudget, Resident } from './memory-budget.ts'
-import { type MemoryPlan, sizeText } from './memory-plan.ts'
+import type { MemoryPlan } from './memory-plan.ts'
 
 /** Makes a model answer. @throws OrielError */
 export type Starter = (card: ModelCard, start: Start) => Promise<Backend>
@@ -199,7 +200,7 @@ export class Deployment implements Resident {
       this.#starting = true
       const began = performance.now()
       let logged = began
-      log.info({ model: this.card.id, memory: sizeText(this.bytes) }, 'a model is loading')
+      log.info({ model: this.card.id, memory: bytesText(this.bytes) }, 'a model is loading')
       const backend = await start(this.card, {
         plan: this.#plan,
         signal: loading.signal,

@@ -124,17 +124,16 @@ export function deploy(options: DeploymentOptions): Deployments {
   const cardOf = async (name: string): Promise<ModelCard> => {
     const short = name.replace(inAccount, '')
     const found = (called: string) => readable(library.lookUp(called))
+    const own = cards.find((one) => isCalled(one, name))
     const card =
-      (await cards.filter((one) => isCalled(one, name)).map(reread)[0]) ??
-      (await found(name)) ??
-      (short === name ? undefined : await found(short))
+      (own && (await reread(own))) ?? (await found(name)) ?? (short === name ? undefined : await found(short))
     if (card === undefined) throw await missing(name, named, library)
     return card
   }
   const find: Deployments['find'] = async (name, signal, options = {}) => {
     const { timeoutMs = config.loading.timeoutMs, attachments = [], client = ownClient, unload = false } = options
-    const always = backends.find(({ info }) => isCalled(info, name))
-    const deployment = always ?? activeOf(name) ?? deploymentOf(await cardOf(name))
+    const ready = backends.find(({ info }) => isCalled(info, name))
+    const deployment = ready ?? activeOf(name) ?? deploymentOf(await cardOf(name))
     if (closed) throw shuttingDown()
     if (!(deployment instanceof Deployment)) {
       checkInputs(deployment.info, attachments)
@@ -301,7 +300,7 @@ async function missing(name: string, named: readonly { id: string }[], library: 
   const ids = new Set([...named, ...(await library.list()).models].map(({ id }) => id))
   const why =
     entry === undefined
-      ? `was not found. The models are: ${[...ids].join(', ')}.`
+      ? `was not found. ${ids.size === 0 ? 'There are none on this server.' : `The models are: ${[...ids].join(', ')}.`}`
       : `(${entry.title}) has not been downloaded to this server.`
   return new OrielError('not_found', `The model ${JSON.stringify(name.slice(0, 200))} ${why}`, {
     param: 'model',
@@ -330,7 +329,6 @@ const unlisted = {
   inputs: [],
   tools: false,
   thoughts: false,
-  state: 'failed',
   progress: null,
 } as const
 

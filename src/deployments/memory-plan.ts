@@ -1,6 +1,7 @@
 import type { EngineConfig } from '../config.ts'
 import { OrielError } from '../errors.ts'
 import type { ModelCard } from '../models/index.ts'
+import { bytesText } from '../sizes.ts'
 
 /** The memory of a model, in bytes. It is decided only here. */
 export interface MemoryPlan {
@@ -53,7 +54,7 @@ export function planMemory(card: ModelCard, config: EngineConfig, budget: number
   if (left < 2)
     throw new OrielError(
       'precondition_failed',
-      `The model ${card.id} never fits: it takes ${memoryText(plan)}, and all models together may take ${sizeText(budget)}.`,
+      `The model ${card.id} never fits: it takes ${memoryText(plan)}, and all models together may take ${bytesText(budget)}.`,
       { code: 'model_too_large' },
     )
   return plan
@@ -61,7 +62,7 @@ export function planMemory(card: ModelCard, config: EngineConfig, budget: number
 
 /** The memory of a model for people. Its figure is that of `/health`, of `oriel show` and of errors. */
 export const memoryText = ({ weights, vision, context, contextCells, cache, prefixes, total }: MemoryPlan): string =>
-  `${sizeText(total)} (weights ${sizeText(weights)}, vision ${sizeText(vision)}, ${contextCells} tokens of context ${sizeText(context)}, caches ${sizeText(cache + prefixes)}, process ${sizeText(rest)})`
+  `${bytesText(total)} (weights ${bytesText(weights)}, vision ${bytesText(vision)}, ${contextCells} tokens of context ${bytesText(context)}, caches ${bytesText(cache + prefixes)}, process ${bytesText(rest)})`
 
 /**
  * Cells of a KV memory whose size is not configured: four contexts of up to 4096 tokens, or one longer context, within
@@ -76,6 +77,3 @@ function usualCells(trained: number, bytesPerCell: number, space: number): numbe
 
 /** Bytes of each cache whose size is not configured. @param budget bytes for all models together */
 const usualCacheBytes = (budget: number): number => Math.min(5e8, Math.floor(budget / 20))
-
-export const sizeText = (bytes: number): string =>
-  bytes < 1e9 ? `${Math.round(bytes / 1e6)} MB` : `${(bytes / 1e9).toFixed(1)} GB`

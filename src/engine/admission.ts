@@ -1,4 +1,4 @@
-import type { Costs } from '../fairness.ts'
+import { byClient, type Costs } from '../fairness.ts'
 import type { Prefixes } from './prefixes.ts'
 import type { EngineRequest, Sequence } from './sequence.ts'
 
@@ -40,11 +40,14 @@ export interface Admission {
  * @param queue in the order of arrival
  */
 export function* admissions(queue: readonly EngineRequest[], state: AdmissionState): Generator<Admission> {
-  const left = new Set(queue.filter(({ paused }) => !paused))
+  const left = byClient(
+    queue.filter(({ paused }) => !paused),
+    ({ client }) => client,
+  )
   const overtaken: EngineRequest[] = []
-  while (left.size > 0 && overtaken.every((one) => one.overtaken < mostOvertakes)) {
-    const request = nextOf(left, state)
-    left.delete(request)
+  while (overtaken.every((one) => one.overtaken < mostOvertakes)) {
+    const request = takeNext(left, state)
+    if (request === undefined) return
     const lacking = request.sequences.filter(({ ended, slot }) => !ended && slot < 0)
     const admission = placeFor(request, lacking, state)
     if (admission === undefined) {
@@ -58,14 +61,14 @@ export function* admissions(queue: readonly EngineRequest[], state: AdmissionSta
   }
 }
 
-/** The first request of the client whose turn it is. @param left at least one */
-function nextOf(left: ReadonlySet<EngineRequest>, { active, costs }: AdmissionState): EngineRequest {
+/** Takes the first request of the client whose turn it is. */
+function takeNext(left: Map<string, EngineRequest[]>, { active, costs }: AdmissionState): EngineRequest | undefined {
   const slots = countBy(active(), ({ request }) => request.client)
-  const [[, first] = []] = [...new Map([...left].toReversed().map((request) => [request.client, request]))]
-    .toReversed()
-    .toSorted(([a], [b]) => (slots.get(a) ?? 0) - (slots.get(b) ?? 0) || costs.of(a) - costs.of(b))
-  if (first === undefined) throw new Error('no request is waiting')
-  return first
+  const [[client, requests] = []] = [...left].toSorted(
+    ([a], [b]) => (slots.get(a) ?? 0) - (slots.get(b) ?? 0) || costs.of(a) - costs.of(b),
+  )
+  if (client !== undefined && requests?.length === 1) left.delete(client)
+  return requests?.shift()
 }
 
 /** Finds slots and cells for as many of a request's sequences as possible. @returns undefined if it has to wait */

@@ -423,7 +423,7 @@ const restartTooSlow = () =>
     retryAfter: 5,
   })
 const dyingEarly = (pauseMs: number) =>
-  new OrielError('engine_failed', 'The engine has stopped several times soon after its start. It starts again later.', {
+  new OrielError('engine_failed', 'The engine keeps stopping soon after its start. Try again later.', {
     retryAfter: Math.ceil(pauseMs / 1000),
   })
 const lost = () =>

@@ -1,6 +1,7 @@
 import { badModel, OrielError, outOfMemory, unsupportedModel } from '../errors.ts'
 import { availableMemory } from '../memory.ts'
 import { Batch, Candidates, type Device, type Model, openNative } from '../native/index.ts'
+import { bytesText } from '../sizes.ts'
 import { openGrammars } from './grammar/grammars.ts'
 import { layersThatFit } from './offload.ts'
 import { createSampler, type SamplerSettings, type TokenSampler, type TokenSearch } from './sampler.ts'
@@ -222,7 +223,7 @@ function contextOf(model: Model, settings: DecoderSettings, gpuLayers: number) {
   const free = availableMemory()
   if ((memory.weightsBytes + kvBytes) * cpuShare > free)
     throw outOfMemory(
-      `The model does not fit in memory: its weights take ${megabytes(memory.weightsBytes)} MB and a context of ${cells} tokens takes ${megabytes(kvBytes)} MB, but ${megabytes(free)} MB are free.`,
+      `The model does not fit in memory: its weights take ${bytesText(memory.weightsBytes)} and a context of ${cells} tokens takes ${bytesText(kvBytes)}, but ${bytesText(free)} are free.`,
     )
   const context = llama.initContext(model, {
     n_ctx: cells,
@@ -248,5 +249,3 @@ function contextOf(model: Model, settings: DecoderSettings, gpuLayers: number) {
 
 /** `LLAMA_VOCAB_TYPE_NONE` */
 const noVocabulary = 0
-
-const megabytes = (bytes: number): number => Math.round(bytes / 1e6)

@@ -92,9 +92,9 @@ export function requestBudget({ maxImages, maxPixels, maxTotalPixels }: MediaCon
 /**
  * Bounds the decoded pixels in memory, from the decoder to the engine, over all requests. Beyond the limit it refuses, and
  * one client beyond half of it.
- * @returns a function that begins a request, whose images are all freed when the signal aborts. It throws `overloaded` when
- * a limit has been reached already. It returns a function that counts one decoded image for the request. That one throws
- * `overloaded` when the pixels of other requests leave no space; a request that is alone is bounded by its own limits only.
+ * @returns `newRequest(client, signal)`, which throws `overloaded` if a limit is reached already. When its signal aborts, all
+ * images of the request are freed. It returns `count(decoded)`, which throws `overloaded` if the pixels of other requests leave
+ * no space; a request that is alone is bounded by its own limits only.
  */
 export function boundPixels(limit: number): (client: string, signal: AbortSignal) => (decoded: DecodedImage) => Image {
   let held = 0
