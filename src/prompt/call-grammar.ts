@@ -6,17 +6,23 @@ import type { Tool } from './messages.ts'
 export interface CallGrammar {
   kind: 'composed'
   text: string
-  schemas: Record<string, ArgumentsSchema>
+  schemas: Record<string, ArgumentsSchema | PropertySchema>
   texts: Record<string, { marks: Mark[]; starts?: Mark[]; mayEnd?: boolean }>
 }
 
 interface ArgumentsSchema {
   schema: unknown
-  /** A part of the schema. */
-  at?: readonly string[]
   strict: boolean
   /** What is allowed if the schema cannot be used. Without it, that is an error. */
-  otherwise?: 'object' | 'value'
+  otherwise?: 'object'
+}
+
+/** A part of a tool's schema. */
+interface PropertySchema {
+  /** The tool's rule, so that a schema stands in a grammar once, however many properties it has. */
+  of: string
+  at: readonly string[]
+  otherwise: 'value'
 }
 
 /** A text, and the rule that follows it. */
@@ -127,8 +133,7 @@ function taggedCalls(tools: readonly Tool[], { name: format, call, parameter }: 
       const rule = `${toolRule(index)}-${format}-${Object.keys(schemas).length}`
       const isText = schema.type === 'string'
       const texts = isText && Array.isArray(schema.enum) ? schema.enum.filter((one) => typeof one === 'string') : []
-      if (!isText)
-        schemas[rule] = { schema: tool.parameters, at: ['properties', key], strict: false, otherwise: 'value' }
+      if (!isText) schemas[rule] = { of: toolRule(index), at: ['properties', key], otherwise: 'value' }
       const opening = quoted(`${open}${key}${between}`) + named
       const value = !isText
         ? `ws ${rule} ${quoted(close)}`

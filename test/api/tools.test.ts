@@ -118,6 +118,21 @@ describe('tools', () => {
     expect(asked[2]?.sampling.grammar).toMatchObject({ kind: 'json_schema' })
   })
 
+  it('may have many long descriptions, although a template writes each argument in tags of its own', async () => {
+    const { openai, asked } = await client(
+      ['Sunny.'],
+      '{% for m in messages %}{{ m.content }}{% endfor %}{% if tools %}<parameter=x>{% endif %}',
+    )
+    const properties = Object.fromEntries(
+      Array.from({ length: 140 }, (_, i) => [`p${i}`, { type: 'integer', description: 'd'.repeat(40_000) }]),
+    )
+    const tools = [{ type: 'function' as const, function: { name: 'many', parameters: { properties } } }]
+    const { choices } = await openai.chat.completions.create({ ...request, tools })
+    expect(choices[0]?.message.content).toBe('Sunny.')
+    const { length } = JSON.stringify(tools)
+    expect(JSON.stringify(asked[0]?.sampling.grammar).length).toBeLessThan(1.1 * length)
+  })
+
   it('are called after a thought that the template begins', async () => {
     const template =
       '{% for m in messages %}{{ m.content }}{% endfor %}{% if add_generation_prompt %}<think>\n{% endif %}'

@@ -394,10 +394,8 @@ describe('a schema', () => {
       text: 'root ::= a "," b "," c',
       schemas: {
         a: { schema: { $ref: '#/$defs/x', $defs: { x: { type: 'null' } } } },
-        b: {
-          schema: { $defs: { x: { type: 'boolean' } }, properties: { p: { $ref: '#/$defs/x' } } },
-          at: ['properties', 'p'],
-        },
+        whole: { schema: { $defs: { x: { type: 'boolean' } }, properties: { p: { $ref: '#/$defs/x' } } } },
+        b: { of: 'whole', at: ['properties', 'p'] },
         c: { schema: { type: 'no-type' }, otherwise: 'object' },
       },
       texts: {},

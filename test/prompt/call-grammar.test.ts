@@ -121,6 +121,19 @@ describe('an answer that may have calls', () => {
     expect(follow(many, `{"name": "${nameOf(0)}", "arguments": 1`)).toBe('refused')
   })
 
+  it('has the schema of a tool once, however many properties may be written in tags', () => {
+    const description = 'A number. '.repeat(5000)
+    const properties = Object.fromEntries(
+      Array.from({ length: 120 }, (_, i) => [`p${i}`, { type: 'integer', description }]),
+    )
+    const tool: Tool = { name: 'many', description: undefined, parameters: { properties } }
+    const many = possibleCalls([tool], template, false)
+    expect(JSON.stringify(many).length).toBeLessThan(1.1 * JSON.stringify(tool).length)
+    const text = '<tool_call><function=many><parameter=p0>'
+    expect(follow(many, `${text}1</parameter></function></tool_call>`)).toBe('complete')
+    expect(follow(many, `${text}x`)).toBe('refused')
+  })
+
   it('is written for tools that are too large together, without their schemas', () => {
     const properties = Object.fromEntries(Array.from({ length: 700 }, (_, i) => [`property_${i}`, { type: 'string' }]))
     const tools = Array.from(

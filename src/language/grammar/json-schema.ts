@@ -24,15 +24,15 @@ export type GrammarSource =
 export interface ComposedGrammar {
   readonly kind: 'composed'
   readonly text: string
-  readonly schemas: Readonly<Record<string, RuleSchema>>
+  readonly schemas: Readonly<Record<string, RuleSchema | RulePart>>
   readonly texts: Readonly<Record<string, FreeText>>
 }
 
-/** A schema that becomes a rule. */
-export interface RuleSchema {
-  readonly schema: unknown
-  /** The part of the schema that the rule is of; by default all of it. */
-  readonly at?: readonly string[]
+/** A schema that becomes a rule, or a part of the schema of another rule. */
+export type RuleSchema = { readonly schema: unknown } & RuleBounds
+export type RulePart = { readonly of: string; readonly at: readonly string[] } & RuleBounds
+
+interface RuleBounds {
   readonly strict?: boolean
   /** What is allowed if the schema cannot be used, or if all of them are too large. Without it, that is an error. */
   readonly otherwise?: 'object' | 'value'
@@ -62,7 +62,7 @@ export function writeGrammar(source: GrammarSource): WrittenGrammar {
   const walkable = new Set<unknown>()
   for (const [name, schema] of Object.entries(schemas)) {
     budget.characters = left + spare(name)
-    const written = ruleOf(name, schema, budget, walkable)
+    const written = ruleOf(name, schema, schemas, budget, walkable)
     parts.push(written.text)
     left += spare(name) - written.text.length - 1
     ignored.push(...written.ignored.slice(0, most.ignored - ignored.length))
@@ -71,11 +71,19 @@ export function writeGrammar(source: GrammarSource): WrittenGrammar {
 }
 
 /**
+ * @param rules all of them
  * @param budget what the rule may take
  * @param walkable schemas that are known not to be too deep or too large
  */
-function ruleOf(name: string, rule: RuleSchema, budget: Budget, walkable: Set<unknown>): CompiledSchema {
-  const { schema, at = [], strict = false, otherwise } = rule
+function ruleOf(
+  name: string,
+  rule: RuleSchema | RulePart,
+  rules: ComposedGrammar['schemas'],
+  budget: Budget,
+  walkable: Set<unknown>,
+): CompiledSchema {
+  const { strict = false, otherwise } = rule
+  const [schema, at] = 'of' in rule ? [wholeOf(rule.of, rules), rule.at] : [rule.schema, []]
   try {
     if (!walkable.has(schema) && isBeyondWalking(schema))
       throw refused(
@@ -88,6 +96,12 @@ function ruleOf(name: string, rule: RuleSchema, budget: Budget, walkable: Set<un
     if (otherwise === undefined || !(error instanceof OrielError)) throw error
     return { text: `${name} ::= ${otherwise}`, ignored: [[name]] }
   }
+}
+
+function wholeOf(name: string, rules: ComposedGrammar['schemas']): unknown {
+  const rule = rules[name]
+  if (rule === undefined || 'of' in rule) throw new Error('a rule is a part of one that has no schema')
+  return rule.schema
 }
 
 /** Bounds of a grammar, which is written in one piece while every answer waits: in about 10 ms at these. */
