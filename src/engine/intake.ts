@@ -71,14 +71,24 @@ export function createIntake(
 
 /** Writes grammars, and remembers the last ones: an application's requests mostly have the same tools or schema. */
 function rememberedGrammars(): typeof writeGrammar {
-  const known = new LRUCache<string, WrittenGrammar>({ max: 32 })
+  const known = new LRUCache<string, WrittenGrammar>({
+    maxSize: mostRemembered,
+    sizeCalculation: ({ grammar }, key) => 2 * (key.length + grammar.text.length),
+  })
   return (source) => {
+    // It is as it is written.
+    if (source.kind === 'gbnf') return writeGrammar(source)
     const key = JSON.stringify(source)
-    const written = known.get(key) ?? writeGrammar(source)
+    const remembered = known.get(key)
+    if (remembered !== undefined) return remembered
+    const written = writeGrammar(source)
     known.set(key, written)
     return written
   }
 }
+
+/** Bytes of grammars that are remembered, with the schemas that they are of. */
+const mostRemembered = 16e6
 
 function samplersOf(
   decoder: Decoder,
