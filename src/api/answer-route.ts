@@ -1,6 +1,7 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { z } from 'zod'
 import type { Timings } from '../deployments/index.ts'
+import { within } from '../within.ts'
 import {
   type AnswerServices,
   countPrompts,
@@ -158,15 +159,6 @@ async function* later<Event>(
   events: (answer: RunningAnswer) => AsyncIterable<Event>,
 ): AsyncIterable<Event> {
   yield* events(await starting)
-}
-
-/** @param ms @returns undefined if the promise takes longer */
-async function within<T>(ms: number, promise: Promise<T>): Promise<T | undefined> {
-  let timer: NodeJS.Timeout | undefined
-  const late = new Promise<undefined>((resolve) => {
-    timer = setTimeout(() => resolve(undefined), ms)
-  })
-  return Promise.race([promise, late]).finally(() => clearTimeout(timer))
 }
 
 /** Aborts when the response is complete or the client has disconnected. */

@@ -1,5 +1,5 @@
-import { setTimeout as sleep } from 'node:timers/promises'
 import type { Backend, BackendState, Deployments } from '../deployments/index.ts'
+import { within } from '../within.ts'
 
 /** An engine that has owed an answer for `owed` and has given none for `silent` does not answer. ms */
 const longest = { owed: 1000, silent: 10_000 }
@@ -32,12 +32,7 @@ export class EngineStates {
   /** What is known after the engines have had time to answer. @param ms the longest wait */
   async fresh(ms: number): Promise<KnownEngine[]> {
     const asked = this.#deployments.loaded().map((backend) => ({ backend, asked: this.#ask(backend) }))
-    const over = new AbortController()
-    await Promise.race([
-      Promise.all(asked.map(({ asked: { answer } }) => answer)),
-      sleep(ms, undefined, over).catch(() => {}),
-    ])
-    over.abort()
+    await within(ms, Promise.all(asked.map(({ asked: { answer } }) => answer)))
     return asked.map(({ backend, asked }) => knownOf(backend, asked))
   }
 
