@@ -12,8 +12,8 @@ export function readChat(body: ChatRequest, context: RequestContext): AnswerRequ
   const attachments: Attachment[] = []
   const messages = body.messages.map((message, turn, all) => readMessage(message, turn, all[turn - 1], attachments))
   const { tools, calling } = readTools(body)
-  const settings = settingsOf(body, context)
-  const format = formatOf(body)?.param ?? 'response_format'
+  const { param: format, grammar } = formatOf(body)
+  const settings = settingsOf(body, grammar, context)
   refuseBoth(calling, settings, format)
   return {
     model: body.model,

@@ -18,9 +18,9 @@ export function readCompletions(body: CompletionsRequest, context: RequestContex
   const images = imagesOf(body, prompts.length)
   const maxTokens = maxTokensOf(body)
   const topLogprobs = topLogprobsOf(body)
-  const format = formatOf(body)?.param ?? 'response_format'
+  const { param: format, grammar } = formatOf(body)
   const settings = {
-    ...settingsOf(body, context),
+    ...settingsOf(body, grammar, context),
     maxTokens: maxTokens ?? context.dialect.defaults.completionTokens,
     n: choicesOf(body),
     topLogprobs: topLogprobs ?? (needsLogprobs(body) ? 0 : null),

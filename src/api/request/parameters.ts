@@ -93,7 +93,8 @@ export const parameters = {
 
 type Parameters = z.output<z.ZodObject<typeof parameters>>
 
-export function settingsOf(body: Parameters, { isolationKey, dialect }: RequestContext): Settings {
+/** @param grammar that the answer must follow, by `formatOf` */
+export function settingsOf(body: Parameters, grammar: Grammar, { isolationKey, dialect }: RequestContext): Settings {
   return {
     ...plainSettings,
     overflow: body.context_length_exceeded_behavior ?? dialect.defaults.overflow,
@@ -118,7 +119,7 @@ export function settingsOf(body: Parameters, { isolationKey, dialect }: RequestC
       presencePenalty: body.presence_penalty,
       seed: body.seed == null ? null : body.seed >>> 0,
       logitBias: Object.entries(body.logit_bias ?? {}).map(([id, bias]) => ({ token: Number(id), bias })),
-      grammar: formatOf(body)?.grammar ?? null,
+      grammar,
     },
     isolation: isolationOf(isolationKey, body.prompt_cache_isolation_key),
     cachePrompt: body.prompt_cache_max_len !== 0 && (body.cache_prompt ?? true),
@@ -128,8 +129,10 @@ export function settingsOf(body: Parameters, { isolationKey, dialect }: RequestC
   }
 }
 
+type Grammar = Settings['sampling']['grammar']
+
 /** The format that the answer must have, and the parameter that asks for it. @throws OrielError if several do */
-export function formatOf(body: Parameters) {
+export function formatOf(body: Parameters): { param: string; grammar: Grammar } {
   const grammar = grammarOf(body)
   const [first, second] = [...(grammar === null ? [] : [{ param: 'response_format', grammar }]), ...formatsOf(body)]
   if (first !== undefined && second !== undefined)
@@ -137,10 +140,10 @@ export function formatOf(body: Parameters) {
       second.param,
       `${first.param} and ${second.param} both set the format of the answer: send one of them.`,
     )
-  return first
+  return first ?? { param: 'response_format', grammar: null }
 }
 
-function grammarOf({ response_format: format }: Parameters): Settings['sampling']['grammar'] {
+function grammarOf({ response_format: format }: Parameters): Grammar {
   switch (format?.type) {
     case 'grammar':
       return { kind: 'gbnf', text: format.grammar }
