@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import { ranges } from '../../deployments/index.ts'
 import {
   dataOrUrl,
   detail,
@@ -82,7 +83,7 @@ export const chatRequest = z.looseObject({
   ...parameters,
   ...toolParameters,
   ...functionParameters,
-  max_completion_tokens: optional(z.int().min(1), 'Same as max_tokens.'),
+  max_completion_tokens: optional(ranges.maxTokens, 'Same as max_tokens.'),
   logprobs: optional(
     z.union([z.boolean(), z.int().min(0).max(5)]),
     'Return the log probabilities of the tokens. A number selects the format of completions, with that many alternatives for each token.',

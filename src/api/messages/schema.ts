@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import { ranges } from '../../deployments/index.ts'
 import { image, imageSource, mostMessages, sourceImage, text, textPart } from '../request/content.ts'
 import { jsonSchema } from '../request/json-schema.ts'
 import { tool } from './tools.ts'
@@ -110,12 +111,12 @@ export const countRequest = z.looseObject(prompt)
 
 export const messagesRequest = z.looseObject({
   ...prompt,
-  max_tokens: z.int().min(1).nullish().describe('Required, except below `/inference/v1`.'),
+  max_tokens: ranges.maxTokens.nullish().describe('Required, except below `/inference/v1`.'),
   stop_sequences: z.array(z.string()).max(16).nullish(),
   stream: z.boolean().nullish(),
   temperature: z.number().min(0).max(1).nullish(),
-  top_p: z.number().min(0).max(1).nullish(),
-  top_k: z.int().min(0).nullish(),
+  top_p: ranges.topP.nullish(),
+  top_k: ranges.topK.nullish(),
   metadata: z.object({ user_id: z.string().nullish() }).nullish(),
   service_tier: z.string().nullish(),
 })

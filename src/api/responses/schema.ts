@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import { ranges } from '../../deployments/index.ts'
 import { image, inputFile, mostMessages, pageChoices, refusalPart, textPart } from '../request/content.ts'
 import { jsonSchema } from '../request/json-schema.ts'
 import { refusal } from '../request/validation.ts'
@@ -133,12 +134,12 @@ export const inputTokensRequest = z.looseObject(prompt)
 
 export const responsesRequest = z.looseObject({
   ...prompt,
-  max_output_tokens: z.int().min(1).nullish(),
+  max_output_tokens: ranges.maxTokens.nullish(),
   max_tool_calls: z.int().min(1).nullish().describe('Limits the tools of OpenAI, of which this server has none.'),
-  temperature: z.number().min(0).max(2).nullish(),
-  top_p: z.number().min(0).max(1).nullish(),
-  presence_penalty: z.number().min(-2).max(2).nullish(),
-  frequency_penalty: z.number().min(-2).max(2).nullish(),
+  temperature: ranges.temperature.nullish(),
+  top_p: ranges.topP.nullish(),
+  presence_penalty: ranges.presencePenalty.nullish(),
+  frequency_penalty: ranges.frequencyPenalty.nullish(),
   top_logprobs: z.int().min(0).max(20).nullish(),
   stream: z.boolean().nullish(),
   stream_options: z.looseObject({}).nullish(),
