@@ -29,17 +29,16 @@ export class Visitors {
     const { host, origin } = headers
     if (host !== undefined && !this.#isOurs(host)) throw foreignHost(host)
     if (this.#origins.length > 0) reply.header('vary', 'origin')
+    // The router decodes a URL, so its route says what `/%61dmin` is. A preflight has none.
+    const isAdmin = (routeOptions.url ?? url).startsWith('/admin/')
     if (origin === undefined) {
       // Browsers of today send an origin with these, or at least this header.
       if (!reading.includes(method) && /^(cross|same)-site$/.test(String(headers['sec-fetch-site'])))
-        throw foreignOrigin('another site')
+        throw foreignOrigin('another site', isAdmin)
       return
     }
     if (isSameOrigin(origin, host)) return
-    // The router decodes a URL, so its route says what `/%61dmin` is. A preflight has none.
-    const path = routeOptions.url ?? url
-    if (path.startsWith('/admin/') || !this.#isAllowed(origin))
-      throw foreignOrigin(JSON.stringify(origin.slice(0, 200)))
+    if (isAdmin || !this.#isAllowed(origin)) throw foreignOrigin(JSON.stringify(origin.slice(0, 200)), isAdmin)
     reply.headers({ 'access-control-allow-origin': origin, 'access-control-expose-headers': '*' })
   }
 
@@ -79,9 +78,11 @@ const foreignHost = (host: string): OrielError =>
     { code: 'host_not_allowed' },
   )
 
-const foreignOrigin = (origin: string): OrielError =>
+const foreignOrigin = (origin: string, isAdmin: boolean): OrielError =>
   new OrielError(
     'forbidden',
-    `Pages of ${origin} may not use this server. To allow an origin, list it in the setting ORIEL_ORIGINS.`,
+    isAdmin
+      ? `Pages of ${origin} may not use paths below /admin/: only pages of this server may, whatever its settings.`
+      : `Pages of ${origin} may not use this server. To allow an origin, list it in the setting ORIEL_ORIGINS.`,
     { code: 'origin_not_allowed' },
   )
