@@ -84,6 +84,11 @@ describe('a client that knows functions and no tools', () => {
     [{ functions: [report], function_call: { name: 'no' } }, 'function_call', 'which is not in functions'],
     [{ functions: [report], tools: [] }, 'functions', 'functions and tools are both present'],
     [
+      { functions: [report], function_call: { name: 'report' }, response_format: { type: 'json_object' } },
+      'response_format',
+      'response_format and a function_call that requires a call cannot be combined: send one of them.',
+    ],
+    [
       { functions: [{ name: 'a', parameters: { type: 3 } }], function_call: { name: 'a' } },
       'functions[0].parameters',
       '',

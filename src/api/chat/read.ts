@@ -14,7 +14,7 @@ export function readChat(body: ChatRequest, context: RequestContext): AnswerRequ
   const { tools, calling } = readTools(body)
   const { param: format, grammar } = formatOf(body)
   const settings = settingsOf(body, grammar, context)
-  refuseBoth(calling, settings, format)
+  refuseBoth(calling, settings, format, body.functions == null ? 'tool_choice' : 'function_call')
   return {
     model: body.model,
     prompt: {

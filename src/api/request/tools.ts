@@ -130,10 +130,15 @@ export function chooseTools(
   return { tools: allowed, calling: { mode: called, parallel: parallel ?? true } }
 }
 
-/** An answer can follow one grammar only. @param param parameter that sets the other grammar @throws OrielError */
-export function refuseBoth({ mode }: Calling, { sampling }: Settings, param: string): void {
+/**
+ * An answer can follow one grammar only.
+ * @param param parameter that sets the other grammar
+ * @param choice parameter that requires a call
+ * @throws OrielError
+ */
+export function refuseBoth({ mode }: Calling, { sampling }: Settings, param: string, choice = 'tool_choice'): void {
   if (mode === 'forced' && sampling.grammar != null)
-    throw invalidValue(param, `${param} and a tool_choice that requires a call cannot be combined: send one of them.`)
+    throw invalidValue(param, `${param} and a ${choice} that requires a call cannot be combined: send one of them.`)
 }
 
 const list = (names: readonly string[]): string => (names.length === 0 ? 'none' : names.join(', '))
