@@ -1,4 +1,5 @@
 import { OrielError } from '../../errors.ts'
+import { limits } from '../body/structure.ts'
 import type { RequestContext } from '../dialects/dialect.ts'
 import { mostMessages } from '../request/content.ts'
 import { type InputTokensRequest, item, type ResponsesItem } from './schema.ts'
@@ -15,8 +16,8 @@ export interface PlacedItem {
 /** The parameter that stands for every item of earlier turns. */
 export const earlier = 'previous_response_id'
 
-/** Strings, arrays and objects that earlier turns may have together, as many as a body. */
-const mostValues = 100_000
+/** Values that earlier turns may have together. All count, those within others too, but no names. */
+const mostValues = limits.values
 /** Characters that references may stand for together: one item may be referred to a thousand times. */
 const mostCharacters = 16_000_000
 
@@ -101,7 +102,7 @@ export function resolver(responses: ResponseStore) {
 const tooLong = (param: string): OrielError =>
   new OrielError(
     'invalid',
-    `The conversation has more than ${mostMessages} items, more than ${mostValues} strings, arrays and objects, or more than ${mostCharacters} characters in items that it refers to: send the part of it that matters as input.`,
+    `The conversation has more than ${mostMessages} items, more than ${mostValues} values, or more than ${mostCharacters} characters in items that it refers to: send the part of it that matters as input.`,
     { param, code: 'conversation_too_long' },
   )
 
