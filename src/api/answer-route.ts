@@ -52,6 +52,8 @@ export interface AnswerProtocol<Body extends StreamableBody, Answer extends z.Zo
 export interface Work {
   services: AnswerServices
   requests: readonly ClientRequest[]
+  /** Who asks. */
+  client: string
   /** Aborts when the request is over. */
   signal: AbortSignal
 }
@@ -89,7 +91,7 @@ function answering<Body extends StreamableBody, Answer extends z.ZodType, Event 
   return async (request: FastifyRequest, reply: FastifyReply): Promise<unknown> => {
     const arrived = performance.now()
     const { parsed, context, ignored, requests, signal } = await readRequest(protocol, options, request, reply)
-    const other = protocol.instead?.(parsed, { services, requests, signal })
+    const other = protocol.instead?.(parsed, { services, requests, client: context.client, signal })
     if (other !== undefined) return other
 
     const starting = startAnswers(services, requests, signal).then((answer) => {

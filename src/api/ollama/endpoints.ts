@@ -53,15 +53,14 @@ export const ollamaEndpoints: readonly Endpoint[] = [
 /** Loads the model of a request that asks nothing, or unloads it. @throws OrielError */
 async function prepared(
   body: ChatRequest | GenerateRequest,
-  { services: { deployments }, requests, signal }: Work,
+  { services: { deployments }, client, signal }: Work,
 ): Promise<'load' | 'unload'> {
   const model = withoutTag(body.model)
-  const client = requests[0]?.client
   if (unloads(body)) {
     await deployments.unload(model, client)
     return 'unload'
   }
-  await deployments.find(model, signal, client === undefined ? {} : { client })
+  await deployments.find(model, signal, { client })
   return 'load'
 }
 
