@@ -216,6 +216,18 @@ describe('completions', () => {
       'images',
       /0 <image> markers, but images has 1 image:/,
     ],
+    [
+      'more markers than a prompt may have',
+      { prompt: `${'<image>'.repeat(1500)} and the end`, images: Array.from({ length: 1000 }, () => 'x') },
+      'prompt',
+      /prompt has more than 1000 <image> markers; the limit is 1000/,
+    ],
+    [
+      'one marker more than images, at the limit of markers',
+      { prompt: `${'<image>'.repeat(1000)} and the end`, images: Array.from({ length: 999 }, () => 'x') },
+      'images',
+      /1000 <image> markers, but images has 999 images:/,
+    ],
     ['markers without images', { prompt: '<image>' }, 'images', /1 <image> marker, but images has 0 images/],
     [
       'one list of images for two prompts',

@@ -77,7 +77,10 @@ function readPrompt(
       )
     return { kind: 'plain', parts: [{ kind: 'tokens', tokens: prompt }] }
   }
-  const texts = prompt.split(marker, mostMarkers)
+  // No further than to the first marker too many.
+  const texts = prompt.split(marker, mostMarkers + 2)
+  if (texts.length - 1 > mostMarkers)
+    throw invalidValue(place, `${place} has more than ${mostMarkers} ${marker} markers; the limit is ${mostMarkers}.`)
   if (texts.length - 1 !== images.length)
     throw new OrielError(
       'invalid',
