@@ -26,26 +26,26 @@ const namespaceTool = z.object({
 })
 
 /** Tools that run on OpenAI's servers, or whose input only its models know. */
-const otherTypes = [
-  'web_search',
-  'web_search_2025_08_26',
-  'web_search_preview',
-  'web_search_preview_2025_03_11',
-  'file_search',
-  'code_interpreter',
-  'image_generation',
-  'mcp',
-  'computer',
-  'computer_use',
-  'computer_use_preview',
-  'local_shell',
-  'shell',
-  'apply_patch',
-  'tool_search',
-  'programmatic_tool_calling',
-] as const
-
-const otherTool = z.object({ type: z.enum(otherTypes) })
+const otherTool = z.object({
+  type: z.enum([
+    'web_search',
+    'web_search_2025_08_26',
+    'web_search_preview',
+    'web_search_preview_2025_03_11',
+    'file_search',
+    'code_interpreter',
+    'image_generation',
+    'mcp',
+    'computer',
+    'computer_use',
+    'computer_use_preview',
+    'local_shell',
+    'shell',
+    'apply_patch',
+    'tool_search',
+    'programmatic_tool_calling',
+  ]),
+})
 
 export const tool = z.discriminatedUnion('type', [functionTool, customTool, namespaceTool, otherTool], {
   error: ({ input }) =>
@@ -140,9 +140,9 @@ function shown(tool: OfferedTool): z.output<typeof shownFunction> | z.output<typ
 
 /** The tools that can be offered as functions. What cannot be is noted. @throws OrielError `invalid` from a strict server */
 export function readTools(tools: readonly RequestTool[] | null | undefined, context: RequestContext): GivenTool[] {
-  for (const [index, { type }] of (tools ?? []).entries())
-    if (isOther(type))
-      context.ignore(`tools[${index}]`, `is ${JSON.stringify(type)}, which this server cannot offer to a model`)
+  for (const [index, tool] of (tools ?? []).entries())
+    if (!('name' in tool))
+      context.ignore(`tools[${index}]`, `is ${JSON.stringify(tool.type)}, which this server cannot offer to a model`)
   return placed(tools).map(({ tool, namespace, place }) => {
     const name = offeredName(tool.name, namespace)
     if (tool.type === 'function') return { ...tool, name, param: `${place}.parameters` }
@@ -163,8 +163,6 @@ export function readChoice(choice: ToolChoice | null | undefined): { mode: strin
   const only = allowed.flatMap((one) => ('name' in one ? offeredName(one.name, one.namespace) : []))
   return { mode: choice.type === 'allowed_tools' ? choice.mode : 'required', only }
 }
-
-const isOther = (type: string): boolean => otherTypes.some((other) => other === type)
 
 /** The tools that can be offered, those of namespaces too, each with its path in the request. */
 const placed = (tools: readonly RequestTool[] | null | undefined): (Offered & { place: string })[] =>
