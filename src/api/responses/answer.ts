@@ -24,7 +24,7 @@ type ResponseEvent = Unnumbered<Numbered>
 interface Asked {
   answer: RunningAnswer
   body: ResponsesRequest
-  /** The items of the request, as they are kept. */
+  /** The items of the request, as they are kept, if they are. */
   input: readonly StoredItem[]
   /** Whether the response is kept. */
   store: boolean
@@ -57,9 +57,9 @@ export async function* events(
 }
 
 function askedOf(answer: RunningAnswer, body: ResponsesRequest, { sent, responses }: RequestContext): Asked {
-  const input = storedInput(answer.id, sent)
-  const store = body.store !== false && responses.holds(input)
-  return { answer, body, input, store, tools: offeredTools(body.tools) }
+  const wanted = body.store !== false
+  const input = wanted ? storedInput(answer.id, sent) : []
+  return { answer, body, input, store: wanted && responses.holds(input), tools: offeredTools(body.tools) }
 }
 
 async function keep({ input, store }: Asked, response: Response, context: RequestContext): Promise<void> {
