@@ -2,6 +2,7 @@ import { z } from 'zod'
 import type { ListedModel } from '../../deployments/index.ts'
 import type { Endpoint } from '../dialects/dialect.ts'
 import { invalidValue, parseBody } from '../request/validation.ts'
+import { createdAt, isHere } from './listed.ts'
 
 /** A model as Fireworks' control plane describes it. */
 export const accountModel = z.strictObject({
@@ -52,7 +53,7 @@ export const accountModelsEndpoint: Endpoint = {
       const { pageSize, pageToken } = parseBody(pageQuery, query)
       const size = Math.min(Number(pageSize) || usualOnPage, mostOnPage)
       const from = Number(pageToken ?? 0)
-      const here = (await deployments.list()).filter(({ state }) => state !== 'not_pulled')
+      const here = (await deployments.list()).filter(isHere)
       if (from > here.length) throw invalidValue('pageToken', 'pageToken is not the token of a page.')
       return {
         models: here.slice(from, from + size).map((model) => inAccount(model, accountOf(params))),
@@ -78,17 +79,15 @@ export const accountModelEndpoint: Endpoint = {
 
 const accountOf = (params: unknown): string => (params as { account: string }).account
 
-function inAccount(
-  { id, title, description, created, state, error, contextTokens, inputs, tools }: ListedModel,
-  account: string,
-): z.output<typeof accountModel> {
+function inAccount(model: ListedModel, account: string): z.output<typeof accountModel> {
+  const { id, title, description, error, contextTokens, inputs, tools } = model
   return {
     name: `accounts/${account}/models/${id}`,
     displayName: title,
     description,
-    createTime: new Date(created * 1000).toISOString(),
+    createTime: createdAt(model),
     kind: 'HF_BASE_MODEL',
-    state: state === 'not_pulled' ? 'STATE_UNSPECIFIED' : 'READY',
+    state: isHere(model) ? 'READY' : 'STATE_UNSPECIFIED',
     status: error === null ? { code: 'OK', message: '' } : { code: 'FAILED_PRECONDITION', message: error },
     public: true,
     contextLength: contextTokens,

@@ -2,6 +2,7 @@ import type { IncomingHttpHeaders } from 'node:http'
 import { z } from 'zod'
 import type { ListedModel } from '../../deployments/index.ts'
 import { invalidValue, parseBody } from '../request/validation.ts'
+import { createdAt, isHere } from './listed.ts'
 
 /** Every request of Anthropic's clients has this header. */
 export const versionHeader = 'anthropic-version'
@@ -36,18 +37,13 @@ export const pageQuery = [
   { name: 'before_id', description: "The page before this model. For Anthropic's clients." },
 ]
 
-export const anthropicModelOf = ({
-  id,
-  title,
-  created,
-  contextTokens,
-}: ListedModel): z.output<typeof anthropicModel> => ({
+export const anthropicModelOf = (model: ListedModel): z.output<typeof anthropicModel> => ({
   type: 'model',
-  id,
-  display_name: title,
-  created_at: new Date(created * 1000).toISOString(),
-  max_input_tokens: contextTokens,
-  max_tokens: contextTokens,
+  id: model.id,
+  display_name: model.title,
+  created_at: createdAt(model),
+  max_input_tokens: model.contextTokens,
+  max_tokens: model.contextTokens,
   lifecycle: 'active',
   capabilities: null,
   line: null,
@@ -66,7 +62,7 @@ export function anthropicPage(models: readonly ListedModel[], query: unknown): z
   const { limit, after_id: after, before_id: before } = parseBody(page, query)
   if (after !== undefined && before !== undefined)
     throw invalidValue('before_id', 'after_id and before_id are both present: send one of them.')
-  const all = models.filter(({ state }) => state !== 'not_pulled')
+  const all = models.filter(isHere)
   const placeOf = (param: string, id: string): number => {
     const place = all.findLastIndex((model) => model.id === id)
     if (place < 0) throw invalidValue(param, `${param} is not the id of a model of this list.`)

@@ -10,6 +10,7 @@ import {
   isAnthropic,
   pageQuery,
 } from './anthropic.ts'
+import { isHere } from './listed.ts'
 
 const states = ['loaded', 'loading', 'available', 'failed', 'not_pulled'] as const
 
@@ -147,7 +148,7 @@ const modelsQuery = z.object({
 
 function listOf(models: readonly ListedModel[], query: z.output<typeof modelsQuery>): z.output<typeof modelList> {
   const wanted = [query.features ?? query.filter ?? []].flat().map((feature) => feature.toLowerCase())
-  const data = models.filter(({ state }) => isShown(state, query.state)).map(modelOf)
+  const data = models.filter((model) => isShown(model, query.state)).map(modelOf)
   return {
     object: 'list',
     data: data.filter(({ features }) => wanted.every((feature) => features.includes(feature))),
@@ -155,5 +156,5 @@ function listOf(models: readonly ListedModel[], query: z.output<typeof modelsQue
 }
 
 /** A client that lists models wants those that it can use, so the catalogue has to be asked for. */
-const isShown = (state: ListedModel['state'], wanted: z.output<typeof modelsQuery>['state']): boolean =>
-  wanted === undefined ? state !== 'not_pulled' : wanted === 'all' || wanted === state
+const isShown = (model: ListedModel, wanted: z.output<typeof modelsQuery>['state']): boolean =>
+  wanted === undefined ? isHere(model) : wanted === 'all' || wanted === model.state

@@ -3,6 +3,7 @@ import { z } from 'zod'
 import { type Deployments, type InspectedModel, isCalled } from '../../deployments/index.ts'
 import { OrielError } from '../../errors.ts'
 import type { Endpoint } from '../dialects/dialect.ts'
+import { createdAt } from '../models/listed.ts'
 import { parseBody } from '../request/validation.ts'
 import { modelRequest, withoutTag } from './schema.ts'
 
@@ -67,7 +68,7 @@ export const tagsEndpoint: Endpoint = {
       return {
         models: seeing.map((model) => ({
           ...namesOf(model),
-          modified_at: modified(model),
+          modified_at: createdAt(model),
           size: model.bytes,
           capabilities: capabilitiesOf(model),
         })),
@@ -126,7 +127,7 @@ export const showEndpoint: Endpoint = {
           ...(facts === null ? {} : { [`${family}.block_count`]: facts.layers }),
         },
         capabilities: capabilitiesOf(model),
-        modified_at: modified(model),
+        modified_at: createdAt(model),
       }
     },
 }
@@ -216,5 +217,3 @@ const capabilitiesOf = ({ inputs, tools, thoughts }: InspectedModel): z.output<t
   ...(tools ? (['tools'] as const) : []),
   ...(thoughts ? (['thinking'] as const) : []),
 ]
-
-const modified = ({ created }: InspectedModel): string => new Date(created * 1000).toISOString()
