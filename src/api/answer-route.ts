@@ -126,10 +126,9 @@ async function readRequest<Body extends z.ZodObject, Answer extends z.ZodType>(
 ) {
   const { strict } = options
   const parsed = parseBody(body, request.body)
-  const unknown = unknownParameters(body, parsed, strict)
+  const ignored = unknownParameters(body, parsed, strict)
   // The schema let them pass unchecked, so nothing behind it may see them.
-  for (const name of unknown) Reflect.deleteProperty(parsed, name)
-  const ignored = [...unknown]
+  for (const name of ignored) Reflect.deleteProperty(parsed, name)
   const context = contextOf(request, options, ignored)
   const signal = whenClosed(reply)
   const requests = (await read(parsed, context)).map((read) => ({ ...read, client: context.client }))

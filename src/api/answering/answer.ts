@@ -114,6 +114,10 @@ export const countPrompts = (
     }),
   )
 
+/** Of all prompts together. */
+export const promptTokensOf = (prompts: PromptCounts): number =>
+  prompts.reduce((sum, { promptTokens }) => sum + promptTokens, 0)
+
 /** Starts one answer for each prompt and joins them: the choices of the first prompt come first. */
 export async function startAnswers(
   services: AnswerServices,

@@ -1,9 +1,13 @@
 import { randomBytes } from 'node:crypto'
 import { type Choice, Collected, type Tally } from '../../deployments/index.ts'
+import { parseJson } from '../../json.ts'
 import type { RunningAnswer } from './answer.ts'
 
 /** Clients name a call by this id when they send its result. */
 export const newCallId = (): string => `call_${randomBytes(12).toString('hex')}`
+
+/** The arguments of a call as an object. Those of a call that was cut off are not valid JSON. */
+export const argumentsOf = (text: string) => (parseJson(text) ?? {}) as Record<string, unknown>
 
 export async function collect(answer: RunningAnswer): Promise<{ choices: readonly Choice[]; tally: Tally }> {
   const collected = new Collected(answer.choices)

@@ -1,6 +1,6 @@
 import { z } from 'zod'
 import type { Work } from '../answer-route.ts'
-import { countPrompts, type PromptCounts } from '../answering/answer.ts'
+import { countPrompts, type PromptCounts, promptTokensOf } from '../answering/answer.ts'
 import { tokenIds } from '../shapes/raw-output.ts'
 import { usage, usageOf } from '../shapes/usage.ts'
 
@@ -39,7 +39,7 @@ export function dryRun(
 }
 
 function costOf(model: string, prompts: PromptCounts): z.output<typeof dryRunAnswer> {
-  const promptTokens = prompts.reduce((sum, prompt) => sum + prompt.promptTokens, 0)
+  const promptTokens = promptTokensOf(prompts)
   const maxAnswerTokens = prompts.reduce((sum, { request: { settings }, model, promptTokens }) => {
     const free = Math.max(0, model.contextTokens - promptTokens)
     return sum + settings.n * Math.min(settings.maxTokens ?? free, free)

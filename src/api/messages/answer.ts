@@ -1,7 +1,7 @@
 import { z } from 'zod'
-import { parseJson } from '../../json.ts'
 import type { RunningAnswer } from '../answering/answer.ts'
 import { type Block, type BlocksEnd, blocksOf, collectBlocks } from '../answering/blocks.ts'
+import { argumentsOf } from '../answering/collect.ts'
 import type { MessagesRequest } from './schema.ts'
 
 const deltaUsage = {
@@ -156,14 +156,7 @@ const begun = (block: Block): ContentBlock => finished({ ...block, text: '' })
 function finished({ kind, id, name, text }: Block): ContentBlock {
   if (kind === 'text') return { type: 'text', text, citations: null }
   if (kind === 'reasoning') return { type: 'thinking', thinking: text, signature: '' }
-  // The arguments of a call that was cut off are not valid JSON.
-  return {
-    type: 'tool_use',
-    id,
-    name,
-    input: (parseJson(text) ?? {}) as Record<string, unknown>,
-    caller: { type: 'direct' },
-  }
+  return { type: 'tool_use', id, name, input: argumentsOf(text), caller: { type: 'direct' } }
 }
 
 function deltaOf({ kind }: Block, text: string): Delta {

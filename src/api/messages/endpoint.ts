@@ -1,4 +1,5 @@
 import { answerEndpoint, countEndpoint } from '../answer-route.ts'
+import { promptTokensOf } from '../answering/answer.ts'
 import { invalidValue } from '../request/validation.ts'
 import { namedFrame } from '../sse.ts'
 import { events, message, messageCount, messageEvent, whole } from './answer.ts'
@@ -33,5 +34,5 @@ export const countTokensEndpoint = countEndpoint({
   body: countRequest,
   answer: messageCount,
   read: (body, context) => [readMessages(body, context)],
-  counted: (_, prompts) => ({ input_tokens: prompts.reduce((sum, { promptTokens }) => sum + promptTokens, 0) }),
+  counted: (_, prompts) => ({ input_tokens: promptTokensOf(prompts) }),
 })

@@ -1,8 +1,7 @@
 import { z } from 'zod'
 import type { AnswerToken, EndReason, Tally } from '../../deployments/index.ts'
-import { parseJson } from '../../json.ts'
 import type { RunningAnswer } from '../answering/answer.ts'
-import { collect, newCallId } from '../answering/collect.ts'
+import { argumentsOf, collect, newCallId } from '../answering/collect.ts'
 import { chatWriter } from '../shapes/logprobs.ts'
 
 const chance = { token: z.string(), logprob: z.number(), bytes: z.array(z.int()) }
@@ -153,10 +152,9 @@ function lastOf({ began, loadMs, usage }: RunningAnswer, reason: EndReason, { co
 
 const nanoseconds = (ms: number): number => Math.round(ms * 1e6)
 
-/** The arguments of a call that was cut off are not valid JSON. */
 const callOf = (index: number, name: string, text: string): Call => ({
   id: newCallId(),
-  function: { index, name, arguments: (parseJson(text) ?? {}) as Record<string, unknown> },
+  function: { index, name, arguments: argumentsOf(text) },
 })
 
 function logprobsOf({ logprobs }: Body, tokens: readonly AnswerToken[]): Pick<Shared, 'logprobs'> {

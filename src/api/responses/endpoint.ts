@@ -1,5 +1,6 @@
 import { z } from 'zod'
 import { answerEndpoint, countEndpoint } from '../answer-route.ts'
+import { promptTokensOf } from '../answering/answer.ts'
 import { namedFrame } from '../sse.ts'
 import { events, whole } from './answer.ts'
 import { readResponses } from './read.ts'
@@ -47,7 +48,7 @@ export const responsesEndpoints = [
     read: async (body, context) => [await readResponses(body, context)],
     counted: (_, prompts) => ({
       object: 'response.input_tokens' as const,
-      input_tokens: prompts.reduce((sum, { promptTokens }) => sum + promptTokens, 0),
+      input_tokens: promptTokensOf(prompts),
     }),
   }),
   retrieveEndpoint,
