@@ -117,7 +117,10 @@ function answering<Body extends StreamableBody, Answer extends z.ZodType, Event 
   }
 }
 
-/** @returns also what is ignored so far, to which the context adds @throws OrielError `invalid` */
+/**
+ * @returns what the request asks. The context adds to `ignored` later too.
+ * @throws OrielError `invalid`
+ */
 async function readRequest<Body extends z.ZodObject, Answer extends z.ZodType>(
   { body, read }: Protocol<Body, Answer>,
   options: RouteOptions,

@@ -29,7 +29,7 @@ export const dataFraming = <Event>({ dialect, requestId }: RequestContext): Fram
 export const namedFrame = <Event extends { type: string }>(event: Event): string =>
   `event: ${event.type}\ndata: ${JSON.stringify(event)}\n\n`
 
-/** ms */
+/** How long a stream is silent until it gets a sign of life, so that no proxy cuts it, in ms. */
 const keepAlive = 15_000
 
 /** How long a client may read nothing while an answer waits for it, in ms. What it holds is then given back. */

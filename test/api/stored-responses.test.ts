@@ -125,12 +125,21 @@ describe('stored responses', () => {
     expect(await deleted.json()).toEqual({ id: kept.id, object: 'response', deleted: true })
     for (const { id } of [kept, passed]) {
       const asked = [() => responses.retrieve(id), () => responses.delete(id), () => responses.inputItems.list(id)]
-      for (const ask of asked) await expect(ask()).rejects.toMatchObject({ status: 404, code: 'response_not_found' })
+      for (const ask of asked)
+        await expect(ask()).rejects.toMatchObject({
+          status: 404,
+          code: 'response_not_found',
+          message: expect.stringMatching(
+            /not found\. It was never stored, or .* deleted, or the server has dropped it\.$/,
+          ),
+        })
       await expect(responses.create({ model, input: 'Then?', previous_response_id: id })).rejects.toMatchObject({
         status: 400,
         code: 'previous_response_not_found',
         param: 'previous_response_id',
-        message: expect.stringContaining('The previous response was not found.'),
+        message: expect.stringMatching(
+          /The previous response was not found\. It was never stored, .* dropped it: send the whole/,
+        ),
       })
     }
     await expect(responses.create({ model, input: 'Then?', previous_response_id: next.id })).rejects.toThrow(

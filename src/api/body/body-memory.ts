@@ -127,6 +127,6 @@ export class HeldBody {
 const tooManyBodies = (): OrielError =>
   new OrielError(
     'overloaded',
-    'The server holds too many request bodies, of this client or of all. Send the request again later.',
+    'The server holds too many request bodies, from this client or from all clients together. Send the request again later.',
     { code: 'too_many_bodies', retryAfter: 5 },
   )

@@ -111,4 +111,6 @@ const tooLarge = (maxBytes: number): OrielError =>
   })
 
 const tooSlow = (received: number): OrielError =>
-  new OrielError('timeout', `The request body did not arrive in time: ${received} bytes did.`, { code: 'body_timeout' })
+  new OrielError('timeout', `The request body did not arrive in time: only ${received} bytes of it came.`, {
+    code: 'body_timeout',
+  })

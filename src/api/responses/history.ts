@@ -45,6 +45,9 @@ export async function conversationOf(
   return [...before, ...own]
 }
 
+/** Why the store does not have a response, as far as anybody knows. */
+export const gone = 'It was never stored, or it has been deleted, or the server has dropped it'
+
 /** The items of a response and of those that it continues, oldest first. @throws OrielError `invalid` */
 export async function turnsBefore(id: string, responses: ResponseStore): Promise<StoredItem[]> {
   const turns: (readonly StoredItem[])[] = []
@@ -55,7 +58,7 @@ export async function turnsBefore(id: string, responses: ResponseStore): Promise
     if (stored === undefined)
       throw new OrielError(
         'invalid',
-        `${next === id ? 'The previous response' : 'A response that the previous response continues'} was not found. It was not stored, or it has been deleted, or it is too old: send the whole conversation as input.`,
+        `${next === id ? 'The previous response' : 'A response that the previous response continues'} was not found. ${gone}: send the whole conversation as input.`,
         { param: earlier, code: 'previous_response_not_found' },
       )
     const { input, response } = stored

@@ -2,7 +2,7 @@ import { z } from 'zod'
 import { OrielError } from '../../errors.ts'
 import type { Endpoint } from '../dialects/dialect.ts'
 import { invalidValue, parseBody } from '../request/validation.ts'
-import { earlier, itemId, resolver, turnsBefore } from './history.ts'
+import { earlier, gone, itemId, resolver, turnsBefore } from './history.ts'
 import { response } from './response.ts'
 import type { ResponseStore, StoredItem, StoredResponse } from './store.ts'
 
@@ -96,11 +96,7 @@ const prefixes: Record<string, string> = {
 async function storedBy(params: unknown, responses: ResponseStore): Promise<StoredResponse> {
   const stored = await responses.get((params as { response_id: string }).response_id)
   if (stored !== undefined) return stored
-  throw new OrielError(
-    'not_found',
-    'The response was not found. It was created with store: false, or it has been deleted, or it is too old.',
-    { code: 'response_not_found' },
-  )
+  throw new OrielError('not_found', `The response was not found. ${gone}.`, { code: 'response_not_found' })
 }
 
 /** What a response answers, oldest first, with references as they are. @throws OrielError `invalid` if an earlier turn is gone */
