@@ -27,7 +27,7 @@ interface Protocol<Body extends z.ZodObject, Answer extends z.ZodType> extends D
   read(body: z.output<Body>, context: RequestContext): AnswerRequest[] | Promise<AnswerRequest[]>
 }
 
-export interface CountProtocol<Body extends z.ZodObject, Answer extends z.ZodType> extends Protocol<Body, Answer> {
+interface CountProtocol<Body extends z.ZodObject, Answer extends z.ZodType> extends Protocol<Body, Answer> {
   counted(body: z.output<Body>, counts: PromptCounts): z.output<Answer> | Promise<z.output<Answer>>
 }
 

@@ -6,7 +6,7 @@ import { JsonReader } from './json-reader.ts'
 import type { Turns } from './turns.ts'
 
 /** How long the bytes of a body may stay away, in ms, and how many must arrive in a second after that time. */
-export interface Pace {
+interface Pace {
   readonly idleMs: number
   readonly bytesPerSecond: number
 }

@@ -7,7 +7,7 @@ import { refusal } from './validation.ts'
 export const mostMessages = 4096
 
 /** A part of a message's content. The part schemas below turn every form that a protocol has into one of these. */
-export type RequestPart = { kind: 'text'; text: string } | RequestAttachment
+type RequestPart = { kind: 'text'; text: string } | RequestAttachment
 
 // A type and not an interface: the declarations of the request schemas repeat it.
 type RequestAttachment = Omit<Attachment, 'param'> & {
