@@ -119,7 +119,9 @@ describe('oriel pull', () => {
     expect(stdout).toMatch(/^architecture +llama, 4 layers$/m)
     expect(stdout).toMatch(/^vision +pixtral, 2 million parameters, 128 x 128 pixels at a time$/m)
     expect(stdout).toMatch(/^image tokens +512 x 512: \d+ low, \d+ auto, \d+ high$/m)
-    expect(stdout).toMatch(/^memory +\S+ [MG]B \(weights 3.5 MB, vision 8.0 MB, \d+ tokens of context [\d.]+ MB, .*\)$/m)
+    expect(stdout).toMatch(
+      /^memory +\S+ [MG]B \(weights 3.5 MB, vision 8.0 MB, \d+ tokens of context [\d.]+ MB, .*\)$/m,
+    )
     expect((await oriel('show', 'qwen/qwen2.5-vl-72b-instruct')).stdout).toMatch(
       /^downloaded +no: oriel pull qwen2.5-vl-72b downloads it$/m,
     )
