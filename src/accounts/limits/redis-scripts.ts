@@ -16,7 +16,8 @@ if now < 0 then
 end
 local kinds = tonumber(ARGV[2])
 local window, leases = KEYS[1], KEYS[2]
-local function text(number) return string.format('%.0f', number) end
+-- Redis takes no -0.
+local function text(number) return string.format('%.0f', number + 0) end
 local function field(slot, kind) return text(slot) .. ':' .. kind end
 local function add(slot, kind, amount)
   if amount == 0 then return end

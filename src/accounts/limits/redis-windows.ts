@@ -44,6 +44,10 @@ export class RedisWindows {
     })
     // Each call learns it by itself.
     this.#client.on('error', () => {})
+    // A script that Redis does not know is sent after calls that came later.
+    this.#client.on('ready', () => {
+      for (const { source } of [takeScript, settleScript]) this.#client.scriptLoad(source).catch(() => {})
+    })
     this.#connected = this.#client.connect()
     this.#connected.catch(() => {})
     this.#timer = setInterval(() => void this.#renew().catch(() => {}), renewEveryMs).unref()
