@@ -1,0 +1,87 @@
+import { readdirSync } from 'node:fs'
+import path from 'node:path'
+import { describe, expect, it, vi } from 'vitest'
+import { Spool } from '../../src/accounts/spool.ts'
+import { openStore } from '../../src/accounts/store/store.ts'
+import { loadConfig, type OrielSettings } from '../../src/config.ts'
+import { patient } from '../support/wait.ts'
+import { houses, openAccounts, temporaryFolder } from './houses.ts'
+import { startWriter, type Writer } from './processes.ts'
+
+/** The ids in the ledger, after somebody has brought back what was on disk. */
+async function written(settings: OrielSettings['accounts']): Promise<Set<string>> {
+  const store = await openStore(loadConfig({ accounts: settings }, {}).accounts)
+  const rows = await store.db.selectFrom('requests').select('id').execute()
+  const { cost } = await store.db
+    .selectFrom('spend')
+    .select((row) => row.cast<number>(row.fn.sum('cost'), 'bigint').as('cost'))
+    .executeTakeFirstOrThrow()
+  await store.close()
+  // Each costs 10 tokens at 1 and 5 at 2: the sums of months count every row once.
+  expect(Number(cost)).toBe(rows.length * 20)
+  return new Set(rows.map(({ id }) => id))
+}
+
+const some = (writers: readonly Writer[], requests: number) =>
+  vi.waitFor(() => {
+    for (const { settled } of writers) expect(settled.length).toBeGreaterThan(requests)
+  }, patient)
+
+describe.each(houses)('processes that share a database: $title', ({ skip, house }) => {
+  const { settings } = house()
+
+  it.skipIf(skip)('start at the same time, write together, and lose nothing when they are told to end', async () => {
+    const shared = await settings('together')
+    const writers = [startWriter(shared), startWriter(shared), startWriter(shared)]
+    await some(writers, 100)
+    for (const writer of writers) writer.kill('SIGTERM')
+    expect(await Promise.all(writers.map(({ ended }) => ended))).toEqual([0, 0, 0])
+    const settled = writers.flatMap(({ settled }) => settled.map(({ id }) => id))
+    expect(await written(shared)).toEqual(new Set(settled))
+  })
+
+  it.skipIf(skip)('lose at most the last second when they are killed', async () => {
+    const shared = await settings('killed')
+    const writers = [startWriter(shared), startWriter(shared)]
+    await some(writers, 300)
+    for (const writer of writers) writer.kill('SIGKILL')
+    await Promise.all(writers.map(({ ended }) => ended))
+
+    const found = await written(shared)
+    for (const { settled } of writers) {
+      const last = settled.at(-1)?.at ?? 0
+      const missing = settled.filter(({ id }) => !found.has(id))
+      // A second, and one more for a machine on which a process waits for its turn.
+      expect(last - Math.min(last, ...missing.map(({ at }) => at))).toBeLessThan(2000)
+      expect(settled.length - missing.length).toBeGreaterThan(0)
+    }
+  })
+})
+
+describe('usage on disk', () => {
+  it('that a process has left is brought back by the next one, once', async () => {
+    const folder = temporaryFolder()
+    const spool = await Spool.open(path.join(folder, 'usage'), 1_000_000)
+    const row = (id: string) => ({
+      ...{ id, time: Date.now(), account: 'acme', key: null, model: 'pocket', adapter: null, endpoint: 'a', dialect: 'b' },
+      ...{ text_tokens: 10, image_tokens: 0, audio_tokens: 0, video_tokens: 0, images: 0, cached_tokens: 0 },
+      ...{ completion_tokens: 5, reasoning_tokens: 0, queue_ms: 0, media_ms: 0, encode_ms: 0, prefill_ms: 0 },
+      ...{ generation_ms: 0, status: 200, cost: 20 },
+    })
+    await spool.add([row('left 1'), row('left 2')])
+    await spool.add([row('left 2'), row('left 3')])
+    await spool.add(['damaged'])
+    await (await openAccounts({ dataDir: folder })).close()
+    expect(await written({ dataDir: folder })).toEqual(new Set(['left 1', 'left 2', 'left 3']))
+    expect(readdirSync(path.join(folder, 'usage'))).toEqual([expect.stringMatching(/\.json\.damaged$/)])
+  })
+
+  it('is bounded', async () => {
+    const spool = await Spool.open(path.join(temporaryFolder(), 'usage'), 100)
+    expect(await spool.add(['a'.repeat(80)])).toBe(true)
+    expect(await spool.add(['a'.repeat(80)])).toBe(false)
+    const [batch = ''] = await spool.batches()
+    await spool.remove(batch)
+    expect(await spool.add(['a'.repeat(80)])).toBe(true)
+  })
+})
