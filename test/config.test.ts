@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { loadConfig } from '../src/config.ts'
+import { root } from './docs/pages.ts'
 
 describe('the configuration file', () => {
   let folder: string
@@ -30,7 +31,9 @@ describe('the configuration file', () => {
 
   it('has tiers and prices, for which there is no variable', () => {
     const tiers = { free: { requests: 10, models: { large: { requests: 1 } } } }
-    const file = written(JSON.stringify({ accounts: { tier: 'free', tiers, prices: { large: { input: 1, output: 2 } } } }))
+    const file = written(
+      JSON.stringify({ accounts: { tier: 'free', tiers, prices: { large: { input: 1, output: 2 } } } }),
+    )
     expect(loadConfig({ file }, {}).accounts).toMatchObject({
       tier: 'free',
       tiers: { free: { requests: 10, tokens: null, models: { large: { requests: 1, images: null } } } },
@@ -57,6 +60,11 @@ describe('the configuration file', () => {
     expect(refusal('{"a": 1,}')).toContain('is not JSON: ')
     expect(refusal('[]')).toContain('is not a JSON object')
     expect(() => loadConfig({ file: path.join(folder, 'none.json') }, {})).toThrow('none.json cannot be read')
+  })
+
+  it('has an example, with the names of tiers of Novita', () => {
+    const { tier, tiers } = loadConfig({ file: path.join(root, 'examples/novita-tiers.json') }, {}).accounts
+    expect([tier, Object.keys(tiers)]).toEqual(['T1', ['T1', 'T2', 'T3', 'T4', 'T5']])
   })
 
   it('cannot name another one', () => {

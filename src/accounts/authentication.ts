@@ -175,8 +175,9 @@ function valid(seen: Seen | undefined): Identity {
 const refused = (what: string, code: string): OrielError =>
   new OrielError('unauthorized', `The API key is ${what}.`, { code })
 
-function unavailable(cause: unknown): never {
-  throw new OrielError('overloaded', 'API keys cannot be checked at the moment. Try again later.', {
+/** The store is cut off. */
+export function unavailable(cause: unknown): never {
+  throw new OrielError('overloaded', 'Keys and usage cannot be read at the moment. Try again later.', {
     code: 'accounts_unavailable',
     retryAfter: 2,
     cause,

@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto'
 import type { Config } from '../config.ts'
 import { OrielError } from '../errors.ts'
 import type { Logger } from '../log.ts'
-import { Authentication, type Identity } from './authentication.ts'
+import { Authentication, type Identity, unavailable } from './authentication.ts'
 import { createKeys, type Keys, type Scope } from './keys.ts'
 import { Ledger } from './ledger.ts'
 import { Growth } from './limits/growth.ts'
@@ -40,7 +40,10 @@ export interface Accounts {
    */
   admit(identity: Identity, model: string, estimate: Estimate): Promise<Reservation>
   pricesOf(model: string): ModelPrices
-  /** Sums of the ledger. What was settled less than two seconds ago may be missing. */
+  /**
+   * Sums of the ledger. What was settled less than two seconds ago may be missing.
+   * @throws OrielError `overloaded` while the store is cut off, as everything below does
+   */
   usage(query: UsageQuery): Promise<UsagePage>
   readonly keys: Keys
   /** Removes the usage of single requests before a time, in ms since 1970. @returns the number of requests */
@@ -120,6 +123,24 @@ export async function createAccounts(config: Pick<Config, 'accounts' | 'prices'>
       throw new OrielError('forbidden', `This needs an API key with the scope ${scope}.`, { code: 'missing_scope' })
   }
 
+  const keys = createKeys(db, Object.keys(settings.tiers))
+  /** What an administrator asks the store for, which may be cut off. */
+  const guarded =
+    <Args extends unknown[], T>(act: (...args: Args) => Promise<T>) =>
+    (...args: Args): Promise<T> =>
+      act(...args).catch((error: unknown) => {
+        if (error instanceof OrielError) throw error
+        log.error({ error: String(error) }, 'the database of accounts fails')
+        return unavailable(error)
+      })
+  /** What this server changes holds in it at once. What it fails to change must not make it forget keys. */
+  const changing = <Args extends unknown[], T>(act: (...args: Args) => Promise<T>) =>
+    guarded(async (...args: Args) => {
+      const result = await act(...args)
+      authentication.forget()
+      return result
+    })
+
   return {
     required: () => authentication.required(),
     authenticate: (presented) => authentication.authenticate(presented),
@@ -157,11 +178,15 @@ export async function createAccounts(config: Pick<Config, 'accounts' | 'prices'>
     },
 
     pricesOf,
-    usage: (query) => usageOf(reports, query),
-    keys: announcing(createKeys(db, Object.keys(settings.tiers)), () => authentication.forget()),
-    purge: (before) => ledger.purge(before),
+    usage: guarded((query) => usageOf(reports, query)),
+    keys: {
+      ...{ create: changing(keys.create), revoke: changing(keys.revoke), rotate: changing(keys.rotate) },
+      ...{ list: guarded(keys.list), show: guarded(keys.show), accounts: guarded(keys.accounts) },
+      setAccount: changing(keys.setAccount),
+    },
+    purge: guarded((before) => ledger.purge(before)),
 
-    async erase(account) {
+    erase: changing(async (account) => {
       // The keys first: nobody uses the account meanwhile.
       const { numDeletedRows } = await db.deleteFrom('keys').where('account', '=', account).executeTakeFirstOrThrow()
       authentication.forget()
@@ -171,7 +196,7 @@ export async function createAccounts(config: Pick<Config, 'accounts' | 'prices'>
         await db.deleteFrom(table).where('account', '=', account).execute()
       await db.deleteFrom('accounts').where('id', '=', account).execute()
       return { keys: Number(numDeletedRows), requests }
-    },
+    }),
 
     async close() {
       clearInterval(retention)
@@ -207,21 +232,3 @@ const columnsOf = (outcome: Outcome) => ({
   generation_ms: outcome.generationMs ?? 0,
   status: outcome.status,
 })
-
-/** What a server changes holds in it at once. */
-function announcing(keys: Keys, changed: () => void): Keys {
-  const after = <Args extends unknown[], T>(act: (...args: Args) => Promise<T>) => {
-    return async (...args: Args): Promise<T> => {
-      const result = await act(...args)
-      changed()
-      return result
-    }
-  }
-  return {
-    ...keys,
-    create: after(keys.create),
-    revoke: after(keys.revoke),
-    rotate: after(keys.rotate),
-    setAccount: after(keys.setAccount),
-  }
-}

@@ -1,8 +1,5 @@
 import type { Logger } from '../log.ts'
 
-/** A service did not answer, or is taken to be cut off. */
-export class Unreachable extends Error {}
-
 /** How long a service that failed is left alone, in ms. */
 const restMs = 1000
 
@@ -24,11 +21,11 @@ export class Reach {
     this.#log = log
   }
 
-  /** @throws Unreachable whatever the reason is, which is in the log */
+  /** @throws Error that the service is cut off, whatever the reason is; the log has it */
   async call<T>(work: () => Promise<T>): Promise<T> {
     const now = performance.now()
     if (this.#tryAgainAt !== undefined) {
-      if (now < this.#tryAgainAt) throw new Unreachable(`${this.#name} is cut off`)
+      if (now < this.#tryAgainAt) throw new Error(`${this.#name} is cut off`)
       this.#tryAgainAt = now + this.#timeoutMs + restMs
     }
     try {
@@ -39,7 +36,7 @@ export class Reach {
     } catch (error) {
       if (this.#tryAgainAt === undefined) this.#log.error({ error: String(error) }, `${this.#name} is cut off`)
       this.#tryAgainAt = performance.now() + restMs
-      throw new Unreachable(`${this.#name} is cut off`, { cause: error })
+      throw new Error(`${this.#name} is cut off`, { cause: error })
     }
   }
 }
@@ -48,7 +45,9 @@ export class Reach {
 async function inTime<T>(work: Promise<T>, timeoutMs: number): Promise<T> {
   let timer: NodeJS.Timeout | undefined
   const late = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(new Error(`no answer in ${timeoutMs} ms`)), timeoutMs)
+    const fail = (): void => reject(new Error(`no answer in ${timeoutMs} ms`))
+    // When this process was late itself, the answer may be there and not be read yet.
+    timer = setTimeout(() => setImmediate(fail), timeoutMs)
   })
   try {
     return await Promise.race([work, late])

@@ -58,7 +58,7 @@ export class Spending {
 
   /** The ledger takes its rows for writing: what is added from now on is not among them. */
   taken(): void {
-    for (const month of this.#months.values()) month.late = new Map()
+    for (const month of this.#months.values()) if (month.late.size > 0) month.late = new Map()
   }
 
   /** The ledger has written all rows before the last `taken`, and writes nothing until this is done. */
@@ -131,7 +131,7 @@ export async function addSpend(db: Store, rows: readonly RequestRow[]): Promise<
 }
 
 /** 202611 for a time in November 2026, in UTC. */
-export function monthOf(time: number): number {
+function monthOf(time: number): number {
   const date = new Date(time)
   return date.getUTCFullYear() * 100 + date.getUTCMonth() + 1
 }

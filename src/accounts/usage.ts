@@ -16,7 +16,7 @@ export interface UsageQuery {
   readonly period?: 'minute' | 'hour' | 'day' | undefined
   /** One sum for each. */
   readonly by?: readonly UsageGroup[] | undefined
-  /** Rows of one page, at most and by default 10,000. */
+  /** Rows of one page, at most and by default 5000. */
   readonly limit?: number | undefined
   /** `next` of the page before. */
   readonly after?: number | undefined
@@ -54,7 +54,7 @@ export interface UsagePage {
   readonly next: number | undefined
 }
 
-const maxRows = 10_000
+const maxRows = 5000
 const periods = { minute: 60_000, hour: 3_600_000, day: 86_400_000 } as const
 
 /** Sums of the ledger, ordered by time and group. */

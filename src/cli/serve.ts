@@ -7,6 +7,7 @@ interface ServeFlags extends Flags {
   memoryBudget?: string
   host?: string
   port?: number
+  config?: string
   strict?: boolean
 }
 
@@ -15,8 +16,9 @@ const exitDeadline = 1900
 
 /** `oriel serve`: serves HTTP until SIGINT or SIGTERM. @throws OrielError with one sentence for the person */
 export async function serve(flags: ServeFlags): Promise<void> {
-  const { model, mmproj, modelsDir, gpu, memoryBudget, host, port, strict } = flags
+  const { model, mmproj, modelsDir, gpu, memoryBudget, host, port, config, strict } = flags
   const oriel = await createOriel({
+    file: config,
     model,
     mmproj,
     engine: { gpu },

@@ -6,7 +6,13 @@ import { loadConfig } from '../../src/config.ts'
 
 const tokens = fc.integer({ min: 0, max: 10_000_000 })
 const price = fc.integer({ min: 0, max: 100_000_000_000 })
-const usage = fc.record({ text: tokens, imageTokens: tokens, cached: tokens, completionTokens: tokens, images: fc.nat(100) })
+const usage = fc.record({
+  text: tokens,
+  imageTokens: tokens,
+  cached: tokens,
+  completionTokens: tokens,
+  images: fc.nat(100),
+})
 const charged = usage.map(({ text, imageTokens, cached, ...rest }) => {
   const promptTokens = text + imageTokens
   return { ...rest, imageTokens, promptTokens, cachedTokens: Math.min(cached, promptTokens) }
@@ -43,7 +49,9 @@ describe('the cost of a request', () => {
         expect(cost).toBeGreaterThanOrEqual(0)
         const uncached = BigInt(used.promptTokens - used.cachedTokens) * BigInt(prices.input)
         const exact =
-          uncached + BigInt(used.cachedTokens) * BigInt(prices.cachedInput) + BigInt(used.completionTokens) * BigInt(prices.output)
+          uncached +
+          BigInt(used.cachedTokens) * BigInt(prices.cachedInput) +
+          BigInt(used.completionTokens) * BigInt(prices.output)
         const least = BigInt(used.images * prices.image) * 1_000_000n - BigInt(used.imageTokens) * BigInt(prices.input)
         expect(BigInt(cost)).toBe((exact + (least > 0n ? least : 0n) + 500_000n) / 1_000_000n)
         for (const name of ['promptTokens', 'completionTokens', 'images'] as const)

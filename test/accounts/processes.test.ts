@@ -1,9 +1,11 @@
-import { readdirSync } from 'node:fs'
+import { readdirSync, statSync } from 'node:fs'
 import path from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { describe, expect, it, vi } from 'vitest'
 import { Spool } from '../../src/accounts/spool.ts'
 import { openStore } from '../../src/accounts/store/store.ts'
 import { loadConfig, type OrielSettings } from '../../src/config.ts'
+import { inputs } from '../support/long.ts'
 import { patient } from '../support/wait.ts'
 import { houses, openAccounts, temporaryFolder } from './houses.ts'
 import { startWriter, type Writer } from './processes.ts'
@@ -27,7 +29,7 @@ const some = (writers: readonly Writer[], requests: number) =>
     for (const { settled } of writers) expect(settled.length).toBeGreaterThan(requests)
   }, patient)
 
-describe.each(houses)('processes that share a database: $title', ({ skip, house }) => {
+describe.each(houses)('processes that share a database: $title', ({ skip, isShared, house }) => {
   const { settings } = house()
 
   it.skipIf(skip)('start at the same time, write together, and lose nothing when they are told to end', async () => {
@@ -39,6 +41,34 @@ describe.each(houses)('processes that share a database: $title', ({ skip, house 
     const settled = writers.flatMap(({ settled }) => settled.map(({ id }) => id))
     expect(await written(shared)).toEqual(new Set(settled))
   })
+
+  it.skipIf(skip)(
+    'let no more than the limit into any minute, and write just that',
+    async () => {
+      const limit = 500
+      const limited = { ...(await settings('edge')), tier: 'edge', tiers: { edge: { requests: limit } } }
+      // In memory, each server counts for itself.
+      const writers = Array.from({ length: isShared ? 2 : 1 }, () => startWriter(limited, 400))
+      const granted = () => writers.flatMap(({ settled }) => settled)
+      await vi.waitFor(() => {
+        for (const { refused } of writers) expect(refused).toBeGreaterThan(50)
+        expect(granted().length).toBeGreaterThanOrEqual(limit)
+      }, patient)
+      // With time, over the edges of three minutes.
+      const begun = granted()[0]?.at ?? 0
+      while (Date.now() - begun < inputs(0, 190_000)) await sleep(100)
+      for (const writer of writers) writer.kill('SIGTERM')
+      await Promise.all(writers.map(({ ended }) => ended))
+
+      const all = granted()
+      // Those that certainly were let in during the minute that ends there.
+      const inMinute = all.map(({ at: end }) => all.filter(({ begun, at }) => at <= end && begun > end - 60_000).length)
+      expect(Math.max(...inMinute)).toBeLessThanOrEqual(limit)
+      expect(all.length).toBeGreaterThanOrEqual(limit * inputs(1, 3))
+      expect(await written(limited)).toEqual(new Set(granted().map(({ id }) => id)))
+    },
+    600_000,
+  )
 
   it.skipIf(skip)('lose at most the last second when they are killed', async () => {
     const shared = await settings('killed')
@@ -63,7 +93,16 @@ describe('usage on disk', () => {
     const folder = temporaryFolder()
     const spool = await Spool.open(path.join(folder, 'usage'), 1_000_000)
     const row = (id: string) => ({
-      ...{ id, time: Date.now(), account: 'acme', key: null, model: 'pocket', adapter: null, endpoint: 'a', dialect: 'b' },
+      ...{
+        id,
+        time: Date.now(),
+        account: 'acme',
+        key: null,
+        model: 'pocket',
+        adapter: null,
+        endpoint: 'a',
+        dialect: 'b',
+      },
       ...{ text_tokens: 10, image_tokens: 0, audio_tokens: 0, video_tokens: 0, images: 0, cached_tokens: 0 },
       ...{ completion_tokens: 5, reasoning_tokens: 0, queue_ms: 0, media_ms: 0, encode_ms: 0, prefill_ms: 0 },
       ...{ generation_ms: 0, status: 200, cost: 20 },
@@ -74,6 +113,14 @@ describe('usage on disk', () => {
     await (await openAccounts({ dataDir: folder })).close()
     expect(await written({ dataDir: folder })).toEqual(new Set(['left 1', 'left 2', 'left 3']))
     expect(readdirSync(path.join(folder, 'usage'))).toEqual([expect.stringMatching(/\.json\.damaged$/)])
+  })
+
+  it.skipIf(process.platform === 'win32')('is for its owner only, as the database is', async () => {
+    const dataDir = temporaryFolder()
+    const accounts = await openAccounts({ dataDir })
+    await accounts.keys.create({ account: 'acme' })
+    for (const file of readdirSync(dataDir)) expect(statSync(path.join(dataDir, file)).mode & 0o077, file).toBe(0)
+    await accounts.close()
   })
 
   it('is bounded', async () => {

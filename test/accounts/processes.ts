@@ -2,14 +2,19 @@ import type { ChildProcess } from 'node:child_process'
 import { entryOf, startProcess } from '../../src/children/index.ts'
 import type { OrielSettings } from '../../src/config.ts'
 
-/** A request that a writer has settled, and when: ms since 1970. */
+/** A request that a writer has settled, and when it began and ended: ms since 1970. */
 export interface Settled {
   id: string
+  begun: number
   at: number
 }
 
-export interface Writer {
-  readonly settled: readonly Settled[]
+export interface Progress {
+  settled: Settled[]
+  refused: number
+}
+
+export interface Writer extends Progress {
   readonly ended: Promise<number | NodeJS.Signals>
   kill(signal: NodeJS.Signals): void
 }
@@ -20,13 +25,15 @@ export function startWriter(settings: OrielSettings['accounts'], requestsPerSeco
     args: [JSON.stringify(settings), String(requestsPerSecond)],
     stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
   })
-  const settled: Settled[] = []
-  child.on('message', (more: Settled[]) => {
-    settled.push(...more)
-  })
-  return {
-    settled,
+  const writer: Writer = {
+    settled: [],
+    refused: 0,
     ended: new Promise((resolve) => child.once('close', (code, signal) => resolve(signal ?? code ?? 0))),
     kill: (signal) => child.kill(signal),
   }
+  child.on('message', ({ settled, refused }: Progress) => {
+    writer.settled.push(...settled)
+    writer.refused += refused
+  })
+  return writer
 }

@@ -5,7 +5,7 @@
 import pino from 'pino'
 import { createAccounts } from '../../src/accounts/index.ts'
 import { loadConfig } from '../../src/config.ts'
-import type { Settled } from './processes.ts'
+import type { Progress } from './processes.ts'
 
 const [settings = '', rate = '200'] = process.argv.slice(2)
 const accounts = await createAccounts(
@@ -13,7 +13,7 @@ const accounts = await createAccounts(
   pino({ level: 'silent' }),
 )
 const who = await accounts.authenticate(undefined)
-const settled: Settled[] = []
+let progress: Progress = { settled: [], refused: 0 }
 let stopping = false
 process.on('SIGTERM', () => {
   stopping = true
@@ -22,15 +22,20 @@ process.on('SIGTERM', () => {
 const batch = Math.max(1, Math.round(Number(rate) / 100))
 while (!stopping) {
   for (let request = 0; request < batch; request++) {
+    const begun = Date.now()
     const reservation = await accounts
       .admit(who, 'pocket', { promptTokens: 10, generatedTokens: 5, images: 0 })
       .catch(() => undefined)
-    if (reservation === undefined) continue
+    if (reservation === undefined) {
+      progress.refused++
+      continue
+    }
     const endpoint = '/v1/chat/completions'
     reservation.settle({ endpoint, dialect: 'openai', status: 200, textTokens: 10, completionTokens: 5 })
-    settled.push({ id: reservation.id, at: Date.now() })
+    progress.settled.push({ id: reservation.id, begun, at: Date.now() })
   }
-  process.send?.(settled.splice(0))
+  process.send?.(progress)
+  progress = { settled: [], refused: 0 }
   await new Promise((resolve) => setTimeout(resolve, 10))
 }
 await accounts.close()

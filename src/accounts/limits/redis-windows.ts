@@ -13,7 +13,7 @@ const renewEveryMs = 10_000
 /** The longest wait before a lost connection is tried again, in ms. */
 const reconnectMs = 1000
 
-/** Windows that several servers share, in Redis. Every method throws `Unreachable` while it is cut off. */
+/** Windows that several servers share, in Redis. Every method fails at once while it is cut off. */
 export class RedisWindows {
   readonly #client: ReturnType<typeof createClient>
   readonly #connected: Promise<unknown>

@@ -5,8 +5,8 @@ import { type Amounts, kinds, type Limits } from './kinds.ts'
  * the 61 slots that are counted cover every moment of the last minute, so no minute, wherever it begins, has more than the
  * limit. (A fixed window, or a bucket that is refilled, allows twice the limit in some minutes.)
  */
-export const slotMs = 1000
-export const slots = 61
+const slotMs = 1000
+const slots = 61
 
 /** An attempt to take amounts from windows. */
 export interface Attempt {

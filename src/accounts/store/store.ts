@@ -75,10 +75,16 @@ async function migrate(db: Kysely<Schema>, schema: string | undefined): Promise<
   const { error } = await migrator.migrateToLatest().catch((error: unknown) => ({ error }))
   if (error === undefined) return
   await db.destroy().catch(() => {})
-  throw new OrielError('invalid', 'The database of the accounts cannot be used.', {
+  throw new OrielError('invalid', `The database of the accounts cannot be used: ${reasonOf(error)}.`, {
     code: 'database_unreachable',
     cause: error,
   })
+}
+
+/** Of a connection that is refused, only the code says why. */
+const reasonOf = (error: unknown): string => {
+  const { message, code } = error as { message?: string; code?: string }
+  return message || code || String(error)
 }
 
 /** The same migrations, for tables in a schema. */
