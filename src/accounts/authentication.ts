@@ -46,7 +46,8 @@ export class Authentication {
   readonly #adminHash: string | undefined
   /** By hash: no secret stays in memory. Unknown keys are not remembered, so nobody can fill it with them. */
   readonly #seen = new LRUCache<string, Seen>({ max: maxSeen })
-  readonly #reading = new Map<string, Promise<Seen | undefined>>()
+  readonly #reading = new Map<string, { at: number; seen: Promise<Seen | undefined> }>()
+  #freshFrom = Number.NEGATIVE_INFINITY
   #required: boolean
   #requiredReadAt = Number.NEGATIVE_INFINITY
 
@@ -62,11 +63,13 @@ export class Authentication {
    * @throws OrielError `overloaded` when that was not read for long
    */
   async required(): Promise<boolean> {
-    if (this.#required || performance.now() - this.#requiredReadAt < freshMs) return this.#required
+    if (this.#required || this.#requiredReadAt > Math.max(this.#freshFrom, performance.now() - freshMs))
+      return this.#required
+    const readAt = performance.now()
     try {
       const any = await this.#store.call(() => this.#db.selectFrom('keys').select('id').limit(1).executeTakeFirst())
       this.#required ||= any !== undefined
-      this.#requiredReadAt = performance.now()
+      this.#requiredReadAt = readAt
     } catch (error) {
       if (performance.now() - this.#requiredReadAt > staleMs) return unavailable(error)
     }
@@ -92,15 +95,14 @@ export class Authentication {
     return valid(seen)
   }
 
-  /** Forgets keys that this process has changed, so that the change holds here at once. */
-  forget(): void {
-    this.#seen.clear()
-    this.#requiredReadAt = Number.NEGATIVE_INFINITY
+  /** This process has changed keys: what was read before is read again when it is used. */
+  changed(): void {
+    this.#freshFrom = performance.now()
   }
 
   async #find(hash: string): Promise<Seen | undefined> {
     const seen = this.#seen.get(hash)
-    if (seen !== undefined && performance.now() - seen.readAt < freshMs) return seen
+    if (seen !== undefined && seen.readAt > Math.max(this.#freshFrom, performance.now() - freshMs)) return seen
     try {
       return await this.#read(hash)
     } catch (error) {
@@ -111,9 +113,13 @@ export class Authentication {
 
   /** Many requests with one key read it once. */
   #read(hash: string): Promise<Seen | undefined> {
-    const reading = this.#reading.get(hash) ?? this.#readNow(hash).finally(() => this.#reading.delete(hash))
-    this.#reading.set(hash, reading)
-    return reading
+    const reading = this.#reading.get(hash)
+    if (reading !== undefined && reading.at > this.#freshFrom) return reading.seen
+    const begun = { at: performance.now(), seen: this.#readNow(hash) }
+    this.#reading.set(hash, begun)
+    return begun.seen.finally(() => {
+      if (this.#reading.get(hash) === begun) this.#reading.delete(hash)
+    })
   }
 
   async #readNow(hash: string): Promise<Seen | undefined> {

@@ -133,11 +133,11 @@ export async function createAccounts(config: Pick<Config, 'accounts' | 'prices'>
         log.error({ error: String(error) }, 'the database of accounts fails')
         return unavailable(error)
       })
-  /** What this server changes holds in it at once. What it fails to change must not make it forget keys. */
+  /** What this server changes holds in it at once. */
   const changing = <Args extends unknown[], T>(act: (...args: Args) => Promise<T>) =>
     guarded(async (...args: Args) => {
       const result = await act(...args)
-      authentication.forget()
+      authentication.changed()
       return result
     })
 
@@ -189,7 +189,7 @@ export async function createAccounts(config: Pick<Config, 'accounts' | 'prices'>
     erase: changing(async (account) => {
       // The keys first: nobody uses the account meanwhile.
       const { numDeletedRows } = await db.deleteFrom('keys').where('account', '=', account).executeTakeFirstOrThrow()
-      authentication.forget()
+      authentication.changed()
       await ledger.write()
       const requests = await ledger.erase(account)
       for (const table of ['spend', 'adaptive_limits'] as const)
