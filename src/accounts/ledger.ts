@@ -17,6 +17,8 @@ const batchRows = 100
 const batchesInTurn = 50
 /** Space on disk for rows that wait for the database: about a million. */
 const spoolBytes = 500_000_000
+/** Rows that wait in memory when there is no space on disk either. */
+const maxRowsInMemory = 100_000
 /** Rows that are removed by one statement: other statements take their turns between. */
 const removeRows = 1000
 
@@ -111,6 +113,7 @@ export class Ledger {
   async close(): Promise<void> {
     clearInterval(this.#timer)
     await this.write()
+    if (this.#rows.length > 0) this.#log.error({ rows: this.#rows.length }, 'usage is lost: it can be written nowhere')
   }
 
   async #remove(which: (row: ExpressionBuilder<Schema, 'requests'>) => Expression<SqlBool>): Promise<number> {
@@ -139,9 +142,9 @@ export class Ledger {
       await this.#database.call(() => insert(this.#db, rows))
       return true
     } catch {
-      this.#mayBeOnDisk = true
-      if (!(await this.#spool.add(rows)))
-        this.#log.error({ rows: rows.length }, 'the usage of requests is lost: the disk space for it is used up')
+      if (await this.#spool.add(rows).catch(() => false)) this.#mayBeOnDisk = true
+      else if (this.#rows.length + rows.length <= maxRowsInMemory) this.#rows.push(...rows)
+      else this.#log.error({ rows: rows.length }, 'usage is lost: it can be written nowhere')
       return false
     }
   }

@@ -46,7 +46,8 @@ export class Spool {
 
   /** The names of the batches, the oldest first. */
   async batches(): Promise<string[]> {
-    return (await readdir(this.#folder)).filter((name) => batchName.test(name)).sort()
+    const names = await readdir(this.#folder).catch(() => [])
+    return names.filter((name) => batchName.test(name)).sort()
   }
 
   /** @returns undefined for a batch that another process has just removed. @throws SyntaxError for a damaged one */

@@ -1,4 +1,4 @@
-import { readdirSync, statSync } from 'node:fs'
+import { readdirSync, rmSync, statSync } from 'node:fs'
 import path from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { describe, expect, it, vi } from 'vitest'
@@ -7,7 +7,7 @@ import { openStore } from '../../src/accounts/store/store.ts'
 import { loadConfig, type OrielSettings } from '../../src/config.ts'
 import { inputs } from '../support/long.ts'
 import { patient } from '../support/wait.ts'
-import { houses, openAccounts, temporaryFolder } from './houses.ts'
+import { answered, houses, openAccounts, small, temporaryFolder } from './houses.ts'
 import { startWriter, type Writer } from './processes.ts'
 
 /** The ids in the ledger, after somebody has brought back what was on disk. */
@@ -120,6 +120,24 @@ describe('usage on disk', () => {
     const accounts = await openAccounts({ dataDir })
     await accounts.keys.create({ account: 'acme' })
     for (const file of readdirSync(dataDir)) expect(statSync(path.join(dataDir, file)).mode & 0o077, file).toBe(0)
+    await accounts.close()
+  })
+
+  it('waits in memory when nothing can be written to disk, and the database is locked', async () => {
+    const dataDir = temporaryFolder()
+    const accounts = await openAccounts({ dataDir })
+    const who = await accounts.authenticate(undefined)
+    rmSync(path.join(dataDir, 'usage'), { recursive: true })
+    const other = await openStore(loadConfig({ accounts: { dataDir } }, {}).accounts)
+    await other.db.transaction().execute(async (trx) => {
+      await trx.insertInto('accounts').values({ id: 'a', tier: null, budget: null, created: 0 }).execute()
+      for (let request = 0; request < 150; request++) (await accounts.admit(who, 'pocket', small)).settle(answered())
+      await sleep(2500)
+    })
+    await other.close()
+    await vi.waitFor(async () => {
+      expect((await accounts.usage({ from: 0, to: Date.now() + 1 })).rows).toMatchObject([{ requests: 150 }])
+    }, patient)
     await accounts.close()
   })
 

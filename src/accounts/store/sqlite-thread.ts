@@ -39,7 +39,7 @@ function open(file: string): Database.Database {
       opened.exec('pragma journal_mode = wal')
       break
     } catch (error) {
-      if (attempt === 100) throw error
+      if (attempt === 100 || !/busy|locked/i.test(String(error))) throw error
       Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 50)
     }
   // In WAL mode a killed process loses nothing with this; a power cut may lose the last transactions.

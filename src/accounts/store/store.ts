@@ -31,13 +31,13 @@ export async function openStore({ dataDir, databaseUrl }: AccountsConfig): Promi
   if (databaseUrl !== null) {
     const pool = new Kysely<Schema>({ dialect: postgresDialect(databaseUrl) })
     const db = pool.withSchema(postgresSchema)
-    await migrate(pool, postgresSchema)
+    await migrate(pool, postgresSchema, 'The database of DATABASE_URL')
     return { db, reports: db, folder, close: () => pool.destroy() }
   }
   const file = path.join(folder, 'accounts.db')
   await makeFile(file)
   const db = new Kysely<Schema>({ dialect: sqliteDialect(file) })
-  await migrate(db, undefined)
+  await migrate(db, undefined, file)
   const reports = new Kysely<Schema>({ dialect: sqliteDialect(file) })
   return { db, reports, folder, close: async () => void (await Promise.all([db.destroy(), reports.destroy()])) }
 }
@@ -66,7 +66,7 @@ const makeFile = (file: string): Promise<void> =>
   })
 
 /** Processes that start at the same time wait for each other. */
-async function migrate(db: Kysely<Schema>, schema: string | undefined): Promise<void> {
+async function migrate(db: Kysely<Schema>, schema: string | undefined, name: string): Promise<void> {
   const migrator = new Migrator({
     db,
     provider: { getMigrations: async () => (schema === undefined ? migrations : inSchema(migrations, schema)) },
@@ -75,7 +75,7 @@ async function migrate(db: Kysely<Schema>, schema: string | undefined): Promise<
   const { error } = await migrator.migrateToLatest().catch((error: unknown) => ({ error }))
   if (error === undefined) return
   await db.destroy().catch(() => {})
-  throw new OrielError('invalid', `The database of the accounts cannot be used: ${reasonOf(error)}.`, {
+  throw new OrielError('invalid', `${name} cannot be used: ${reasonOf(error)}.`, {
     code: 'database_unreachable',
     cause: error,
   })
