@@ -102,11 +102,11 @@ const hourMs = 3_600_000
  */
 export async function createAccounts(config: Pick<Config, 'accounts' | 'prices'>, log: Logger): Promise<Accounts> {
   const settings = config.accounts
-  const { db, reports, folder, close } = await openStore(settings)
+  const { db, reports, waiting, close } = await openStore(settings)
   const store = new Reach('the database of accounts', storeTimeoutMs, log)
   const authentication = new Authentication(db, store, settings.adminKey)
   const spending = new Spending(db, store)
-  const ledger = await Ledger.open(db, spending, folder, log)
+  const ledger = await Ledger.open(db, spending, waiting, log)
   const growth = settings.growth > 1 ? new Growth(db, settings.growth, log) : undefined
   const limits = await RateLimits.open(settings, growth, log)
   const pricesOf = priceList(config)

@@ -1,4 +1,3 @@
-import path from 'node:path'
 import type { Expression, ExpressionBuilder, SqlBool } from 'kysely'
 import { z } from 'zod'
 import type { Logger } from '../log.ts'
@@ -70,8 +69,9 @@ export class Ledger {
   #isWriting = false
   #mayBeOnDisk = true
 
+  /** @param folder for usage that waits for the database */
   static async open(db: Store, spending: Spending, folder: string, log: Logger): Promise<Ledger> {
-    return new Ledger(db, spending, await Spool.open(path.join(folder, 'usage'), spoolBytes), log)
+    return new Ledger(db, spending, await Spool.open(folder, spoolBytes), log)
   }
 
   private constructor(db: Store, spending: Spending, spool: Spool, log: Logger) {

@@ -6,6 +6,7 @@ import { type Accounts, freshMs, type Identity } from '../../src/accounts/index.
 import { missingServices } from '../support/services.ts'
 import { patient } from '../support/wait.ts'
 import { answered, openAccounts, type Services, small, startServices, temporaryFolder } from './houses.ts'
+import { some, startWriter, written } from './processes.ts'
 
 const skip = missingServices()
 
@@ -13,6 +14,8 @@ describe.skipIf(skip !== undefined)(
   `a service that is cut off${skip === undefined ? '' : ` (skipped: ${skip})`}`,
   () => {
     const folder = temporaryFolder()
+    /** The files of usage that waits for the database. */
+    const waiting = (): string[] => readdirSync(folder).flatMap((name) => readdirSync(path.join(folder, name)))
     const tiers = { ten: { requests: 10 } }
     let services: Services
     const servers: Accounts[] = []
@@ -65,7 +68,7 @@ describe.skipIf(skip !== undefined)(
         accounts.usage({ from: 0, to: 1 }),
       ])
         await expect(refused).rejects.toMatchObject({ kind: 'overloaded', code: 'accounts_unavailable' })
-      await vi.waitFor(() => expect(readdirSync(path.join(folder, 'usage'))).not.toEqual([]), patient)
+      await vi.waitFor(() => expect(waiting()).not.toEqual([]), patient)
       // Most do not wait for a database that does not answer.
       const begun = performance.now()
       for (let request = 0; request < 500; request++) await accounts.authenticate(secret)
@@ -77,7 +80,27 @@ describe.skipIf(skip !== undefined)(
         const { rows } = await accounts.usage({ from: 0, to: Date.now() + 1 })
         expect(rows).toMatchObject([{ requests: 40, cost: 40 * 120 }])
       }, patient)
-      await vi.waitFor(() => expect(readdirSync(path.join(folder, 'usage'))).toEqual([]), patient)
+      await vi.waitFor(() => expect(waiting()).toEqual([]), patient)
+    })
+
+    it('PostgreSQL, again and again: a server that writes lives on, and loses nothing', async () => {
+      const databaseUrl = await services.postgres.database('again')
+      const settings = { dataDir: path.join(folder, 'again'), databaseUrl }
+      const writer = startWriter(settings, 500)
+      for (const requests of [100, 500, 1000, 2000]) {
+        await some([writer], requests)
+        await services.postgres.kill()
+        await some([writer], writer.settled.length + 100)
+        await services.postgres.restart()
+      }
+      writer.kill('SIGTERM')
+      expect(await writer.ended).toBe(0)
+      // What is still on disk is brought back by the next server.
+      const next = await openAccounts(settings)
+      await vi.waitFor(async () => {
+        expect(await written(settings)).toEqual(new Set(writer.settled.map(({ id }) => id)))
+      }, patient)
+      await next.close()
     })
 
     it('PostgreSQL, at the start: says so', async () => {

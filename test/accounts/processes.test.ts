@@ -4,30 +4,11 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { describe, expect, it, vi } from 'vitest'
 import { Spool } from '../../src/accounts/spool.ts'
 import { openStore } from '../../src/accounts/store/store.ts'
-import { loadConfig, type OrielSettings } from '../../src/config.ts'
+import { loadConfig } from '../../src/config.ts'
 import { inputs } from '../support/long.ts'
 import { patient } from '../support/wait.ts'
 import { answered, houses, openAccounts, small, temporaryFolder } from './houses.ts'
-import { startWriter, type Writer } from './processes.ts'
-
-/** The ids in the ledger, after somebody has brought back what was on disk. */
-async function written(settings: OrielSettings['accounts']): Promise<Set<string>> {
-  const store = await openStore(loadConfig({ accounts: settings }, {}).accounts)
-  const rows = await store.db.selectFrom('requests').select('id').execute()
-  const { cost } = await store.db
-    .selectFrom('spend')
-    .select((row) => row.cast<number>(row.fn.sum('cost'), 'bigint').as('cost'))
-    .executeTakeFirstOrThrow()
-  await store.close()
-  // Each costs 10 tokens at 1 and 5 at 2: the sums of months count every row once.
-  expect(Number(cost)).toBe(rows.length * 20)
-  return new Set(rows.map(({ id }) => id))
-}
-
-const some = (writers: readonly Writer[], requests: number) =>
-  vi.waitFor(() => {
-    for (const { settled } of writers) expect(settled.length).toBeGreaterThan(requests)
-  }, patient)
+import { some, startWriter, written } from './processes.ts'
 
 describe.each(houses)('processes that share a database: $title', ({ skip, isShared, house }) => {
   const { settings } = house()

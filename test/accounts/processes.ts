@@ -1,6 +1,9 @@
 import type { ChildProcess } from 'node:child_process'
+import { expect, vi } from 'vitest'
+import { openStore } from '../../src/accounts/store/store.ts'
 import { entryOf, startProcess } from '../../src/children/index.ts'
-import type { OrielSettings } from '../../src/config.ts'
+import { loadConfig, type OrielSettings } from '../../src/config.ts'
+import { patient } from '../support/wait.ts'
 
 /** A request that a writer has settled, and when it began and ended: ms since 1970. */
 export interface Settled {
@@ -37,3 +40,23 @@ export function startWriter(settings: OrielSettings['accounts'], requestsPerSeco
   })
   return writer
 }
+
+/** The ids in the ledger, after somebody has brought back what was on disk. */
+export async function written(settings: OrielSettings['accounts']): Promise<Set<string>> {
+  const store = await openStore(loadConfig({ accounts: settings }, {}).accounts)
+  const rows = await store.db.selectFrom('requests').select('id').execute()
+  const { cost } = await store.db
+    .selectFrom('spend')
+    .select((row) => row.cast<number>(row.fn.sum('cost'), 'bigint').as('cost'))
+    .executeTakeFirstOrThrow()
+  await store.close()
+  // Each costs 10 tokens at 1 and 5 at 2: the sums of months count every row once.
+  expect(Number(cost)).toBe(rows.length * 20)
+  return new Set(rows.map(({ id }) => id))
+}
+
+/** Waits until each writer has settled more than so many requests. */
+export const some = (writers: readonly Writer[], requests: number) =>
+  vi.waitFor(() => {
+    for (const { settled } of writers) expect(settled.length).toBeGreaterThan(requests)
+  }, patient)

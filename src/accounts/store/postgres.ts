@@ -18,8 +18,9 @@ export const postgresDialect = (connectionString: string): Dialect =>
         query_timeout: statementTimeoutMs,
         types: { getTypeParser: (type, format) => (type === int8 ? Number : types.getTypeParser(type, format)) },
       })
-      // A connection that breaks while nobody uses it. The next query opens another one.
+      // A connection that breaks between two queries, in the pool or in a transaction. The next query learns it.
       pool.on('error', () => {})
+      pool.on('connect', (client) => client.on('error', () => {}))
       return pool
     },
   })

@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto'
 import { mkdir, writeFile } from 'node:fs/promises'
 import { homedir } from 'node:os'
 import path from 'node:path'
@@ -14,8 +15,8 @@ export interface OpenStore {
   readonly db: Store
   /** For queries that read much: on SQLite a connection of its own, so that nothing waits for them. */
   readonly reports: Store
-  /** A folder for what must outlive a cut-off database. It exists. */
-  readonly folder: string
+  /** A folder for usage that waits for this database while it is cut off. */
+  readonly waiting: string
   close(): Promise<void>
 }
 
@@ -32,14 +33,22 @@ export async function openStore({ dataDir, databaseUrl }: AccountsConfig): Promi
     const pool = new Kysely<Schema>({ dialect: postgresDialect(databaseUrl) })
     const db = pool.withSchema(postgresSchema)
     await migrate(pool, postgresSchema, 'The database of DATABASE_URL')
-    return { db, reports: db, folder, close: () => pool.destroy() }
+    // Servers with other databases may have the same data folder.
+    const { host, pathname } = new URL(databaseUrl)
+    const name = createHash('sha256').update(`${host}${pathname}`).digest('hex').slice(0, 8)
+    return { db, reports: db, waiting: path.join(folder, `usage-${name}`), close: () => pool.destroy() }
   }
   const file = path.join(folder, 'accounts.db')
   await makeFile(file)
   const db = new Kysely<Schema>({ dialect: sqliteDialect(file) })
   await migrate(db, undefined, file)
   const reports = new Kysely<Schema>({ dialect: sqliteDialect(file) })
-  return { db, reports, folder, close: async () => void (await Promise.all([db.destroy(), reports.destroy()])) }
+  return {
+    db,
+    reports,
+    waiting: path.join(folder, 'usage'),
+    close: async () => void (await Promise.all([db.destroy(), reports.destroy()])),
+  }
 }
 
 async function dataFolder(given: string | null): Promise<string> {
