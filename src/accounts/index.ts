@@ -106,7 +106,10 @@ export async function createAccounts(config: Pick<Config, 'accounts' | 'prices'>
   const store = new Reach('the database of accounts', storeTimeoutMs, log)
   const authentication = new Authentication(db, store, settings.adminKey)
   const spending = new Spending(db, store)
-  const ledger = await Ledger.open(db, spending, waiting, log)
+  const ledger = await Ledger.open(db, spending, waiting, log).catch(async (error: unknown) => {
+    await close()
+    throw error
+  })
   const growth = settings.growth > 1 ? new Growth(db, settings.growth, log) : undefined
   const limits = await RateLimits.open(settings, growth, log)
   const pricesOf = priceList(config)

@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import { mkdir, readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises'
 import path from 'node:path'
+import { OrielError } from '../errors.ts'
 
 /** A batch is a file that never changes, so several processes may share a folder. */
 const batchName = /^[\w-]+\.json$/
@@ -19,9 +20,14 @@ export class Spool {
     this.#maxBytes = maxBytes
   }
 
-  /** Takes over what an earlier process has left. */
+  /** Takes over what an earlier process has left. @throws OrielError `invalid` that the folder cannot be made */
   static async open(folder: string, maxBytes: number): Promise<Spool> {
-    await mkdir(folder, { recursive: true, mode: 0o700 })
+    await mkdir(folder, { recursive: true, mode: 0o700 }).catch((cause: unknown) => {
+      throw new OrielError('invalid', `The folder ${folder} cannot be made. ORIEL_DATA_DIR names another one.`, {
+        code: 'data_folder',
+        cause,
+      })
+    })
     const spool = new Spool(folder, maxBytes)
     for (const name of await readdir(folder)) {
       const found = await stat(path.join(folder, name)).catch(() => undefined)
