@@ -70,8 +70,9 @@ describe.each(houses)('processes that share a database: $title', ({ skip, isShar
 })
 
 describe('usage on disk', () => {
+  const root = temporaryFolder()
   it('that a process has left is brought back by the next one, once', async () => {
-    const folder = temporaryFolder()
+    const folder = path.join(root, 'left')
     const spool = await Spool.open(path.join(folder, 'usage'), 1_000_000)
     const row = (id: string) => ({
       ...{
@@ -97,7 +98,7 @@ describe('usage on disk', () => {
   })
 
   it.skipIf(process.platform === 'win32')('is for its owner only, as the database is', async () => {
-    const dataDir = temporaryFolder()
+    const dataDir = path.join(root, 'owner')
     const accounts = await openAccounts({ dataDir })
     await accounts.keys.create({ account: 'acme' })
     for (const file of readdirSync(dataDir)) expect(statSync(path.join(dataDir, file)).mode & 0o077, file).toBe(0)
@@ -105,7 +106,7 @@ describe('usage on disk', () => {
   })
 
   it('waits in memory when nothing can be written to disk, and the database is locked', async () => {
-    const dataDir = temporaryFolder()
+    const dataDir = path.join(root, 'memory')
     const accounts = await openAccounts({ dataDir })
     const who = await accounts.authenticate(undefined)
     rmSync(path.join(dataDir, 'usage'), { recursive: true })
@@ -123,7 +124,7 @@ describe('usage on disk', () => {
   })
 
   it('is bounded', async () => {
-    const spool = await Spool.open(path.join(temporaryFolder(), 'usage'), 100)
+    const spool = await Spool.open(path.join(root, 'bounded'), 100)
     expect(await spool.add(['a'.repeat(80)])).toBe(true)
     expect(await spool.add(['a'.repeat(80)])).toBe(false)
     const [batch = ''] = await spool.batches()
