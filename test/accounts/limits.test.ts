@@ -336,6 +336,14 @@ describe.each(houses)('limits with $title', ({ skip, isShared, house }) => {
       await accounts.admit(who, 'pocket', small)
     })
 
+    it('are those of the default tier when the tier of the account is no longer in the settings', async () => {
+      const { accounts, secret } = await customer('gone', 'slow')
+      await accounts.close()
+      const later = await open('gone', { tiers: { images: tiers.images }, tier: 'images' })
+      const { rates } = await later.admit(await later.authenticate(secret), 'pocket', small)
+      expect(Object.keys(rates.limits)).toEqual(['images'])
+    })
+
     it('are of a tier that the settings have', async () => {
       const { accounts } = await customer('tiers', 'slow')
       await expect(accounts.keys.setAccount('acme', { tier: 'gold' })).rejects.toMatchObject({

@@ -18,7 +18,7 @@ export type Amounts = readonly number[]
 
 type Tier = AccountsConfig['tiers'][string]
 
-/** The limits of an account for one model. Null: no limits. */
+/** The limits of an account for one model. */
 export interface ModelLimits {
   readonly limits: Limits
   /** Requests at the same time; an infinity if there is no limit. */

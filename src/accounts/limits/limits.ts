@@ -75,7 +75,9 @@ export class RateLimits {
   /** @throws RateLimitError */
   async admit(who: Who, model: string, estimate: Estimate): Promise<Pass> {
     const name = `${who.account}|${model}`
-    const tier = this.#config.tiers[who.tier ?? this.#config.tier ?? '']
+    // An account whose tier has left the settings has the tier of those without one, not no limits.
+    const { tiers } = this.#config
+    const tier = tiers[who.tier ?? ''] ?? tiers[this.#config.tier ?? '']
     if (tier === undefined) return { rates: { limits: {}, isOver: false }, settle: () => {} }
     const allowed = await this.#allowed(limitsOf(tier, model), who.account, model)
     const amounts = capped(amountsOf(estimate), allowed)
