@@ -2,6 +2,7 @@
 const ground = ['children']
 const below = {
   children: [],
+  accounts: [],
   native: [],
   media: [],
   gguf: [],
@@ -11,9 +12,9 @@ const below = {
   prompt: [],
   engine: ['language', 'encoders', 'native'],
   deployments: ['engine', 'prompt', 'media', 'models'],
-  api: ['deployments'],
-  app: ['api', 'deployments', 'media', 'models', 'engine', 'encoders'],
-  cli: ['app', 'deployments', 'models', 'engine', 'encoders'],
+  api: ['accounts', 'deployments'],
+  app: ['api', 'accounts', 'deployments', 'media', 'models', 'engine', 'encoders'],
+  cli: ['app', 'accounts', 'deployments', 'models', 'engine', 'encoders'],
 }
 
 module.exports = {

@@ -6,6 +6,7 @@ const installed = 'test/package/*.test.ts'
 /** Tests that start an engine, a server, decoder processes or the CLI, or that compute whole encoders. */
 const engine = [
   'test/{api,cli,pocket}/**/*.test.ts',
+  'test/accounts/{accounts,cut-off,limits,processes}.test.ts',
   'test/docs/{api,library}.test.ts',
   'test/deployments/loading.test.ts',
   'test/engine/{crowd,engine,stateful}.test.ts',

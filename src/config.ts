@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs'
 import { z } from 'zod'
 import { OrielError } from './errors.ts'
 import { nearest } from './nearest.ts'
@@ -169,7 +170,78 @@ const prices = z.strictObject({
   output: z.number().nonnegative().default(0).meta({ env: 'ORIEL_OUTPUT_PRICE' }),
 })
 
+/** The most that one account may do with one model in any 60 seconds. Null: no limit. */
+const limits = z.strictObject({
+  requests: positive.nullable().default(null),
+  /** Of prompts and answers together. */
+  tokens: positive.nullable().default(null),
+  promptTokens: positive.nullable().default(null),
+  /** Of prompts, without those that were in the KV cache. */
+  cacheAdjustedPromptTokens: positive.nullable().default(null),
+  generatedTokens: positive.nullable().default(null),
+  images: positive.nullable().default(null),
+  /** At the same time. */
+  concurrentRequests: positive.nullable().default(null),
+})
+
+/** The limits of an account for each model, and others for models by their id. */
+const tier = limits.extend({ models: z.record(text, limits).default({}) })
+
+/** An amount of the currency for a million tokens, or for one image. */
+const amount = z.number().nonnegative().max(100_000)
+
+/** The prices of one model, in the currency of the other prices. */
+const modelPrices = z.strictObject({
+  input: amount,
+  /** Of tokens that were in the KV cache. Null: half of the input price. */
+  cachedInput: amount.nullable().default(null),
+  output: amount,
+  /** The least price of an image: images whose tokens cost less cost this. */
+  image: amount.default(0),
+})
+
+/** Keys, limits, usage and prices. */
+const accounts = z
+  .strictObject({
+    /** The folder of the database, and of usage that waits for one that is cut off. Null: `~/.oriel`. */
+    dataDir: text.nullable().default(null).meta({ env: 'ORIEL_DATA_DIR' }),
+    /** PostgreSQL, for several servers. Null: an SQLite file in the data folder. */
+    databaseUrl: z
+      .url({ protocol: /^postgres(ql)?$/, error: 'must be like postgres://user:password@host/database' })
+      .nullable()
+      .default(null)
+      .meta({ env: 'DATABASE_URL' }),
+    /** Redis, in which several servers count for limits. Null: each counts in its memory. */
+    redisUrl: z
+      .url({ protocol: /^rediss?$/, error: 'must be like redis://host:6379' })
+      .nullable()
+      .default(null)
+      .meta({ env: 'REDIS_URL' }),
+    /** A key that may do everything, for machines that are set up without a person. */
+    adminKey: z
+      .string()
+      .min(16, 'must have at least 16 characters')
+      .nullable()
+      .default(null)
+      .meta({ env: 'ORIEL_ADMIN_KEY' }),
+    /** How long the usage of each request is kept, in days; at least the present month. */
+    usageDays: z.number().int().min(31).default(400).meta({ env: 'ORIEL_USAGE_DAYS' }),
+    /** The tier of accounts that have none of their own. Null: no limits. */
+    tier: text.nullable().default(null).meta({ env: 'ORIEL_TIER' }),
+    tiers: z.record(text, tier).default({}),
+    /** How far limits may grow with use, as a multiple of the tier's. 1: they stay. */
+    growth: z.number().min(1).max(1000).default(1).meta({ env: 'ORIEL_LIMIT_GROWTH' }),
+    /** By the id of a model. Other models have the prices of `prices`. */
+    prices: z.record(text, modelPrices).default({}),
+  })
+  .refine(({ tier, tiers }) => tier === null || tier in tiers, {
+    message: 'is not one of the tiers of the configuration file',
+    path: ['tier'],
+  })
+
 const configSchema = z.strictObject({
+  /** A JSON file with settings by their paths here: `{"server": {"port": 80}}`. */
+  file: text.nullable().default(null).meta({ env: 'ORIEL_CONFIG' }),
   /** Models to load at the start, by id or by the path of a GGUF file. Other models are loaded on demand. */
   model: z.array(text).default(['pocket']).meta({ env: 'ORIEL_MODEL' }),
   /** The vision file (mmproj) of that model, if it is not next to the model's file. */
@@ -186,6 +258,7 @@ const configSchema = z.strictObject({
   loading: loading.prefault({}),
   models: models.prefault({}),
   prices: prices.prefault({}),
+  accounts: accounts.prefault({}),
 })
 
 export type Config = z.output<typeof configSchema>
@@ -195,6 +268,7 @@ export type MediaConfig = Config['media']
 export type EngineConfig = Config['engine']
 export type ModelsConfig = Config['models']
 export type Prices = Config['prices']
+export type AccountsConfig = Config['accounts']
 
 /** A setting that an environment variable sets. */
 export interface Variable {
@@ -241,11 +315,14 @@ type Optional<T> = T extends readonly unknown[] | null | undefined
 type Settings = { [key: string]: unknown }
 
 /**
- * The configuration of one process: the defaults, replaced by the environment, replaced by `overrides` (such as flags).
+ * The configuration of one process: the defaults, replaced by the configuration file, replaced by the environment, replaced
+ * by `overrides` (such as flags).
  * @throws ZodError that lists each setting whose value is not allowed
+ * @throws OrielError `invalid` about the configuration file, with the code `bad_configuration`
  */
 export function loadConfig(overrides: OrielSettings = {}, env: NodeJS.ProcessEnv = process.env): Config {
-  let settings: Settings = {}
+  const file = overrides.file ?? (env.ORIEL_CONFIG || null)
+  let settings = file === null ? {} : readSettings(file)
   for (const variable of variables) {
     const text = env[variable.name]
     if (!text) continue
@@ -266,6 +343,24 @@ export function configOf(settings: OrielSettings, env: NodeJS.ProcessEnv = proce
       .join('; ')
     throw new OrielError('invalid', `A setting is not allowed. ${wrong}.`)
   }
+}
+
+/** The settings of a configuration file. @throws OrielError that names the file, and the setting that is not allowed */
+function readSettings(file: string): Settings {
+  const refuse = (reason: string): OrielError =>
+    new OrielError('invalid', `The configuration file ${file} ${reason}.`, { code: 'bad_configuration' })
+  let settings: unknown
+  try {
+    settings = JSON.parse(readFileSync(file, 'utf8'))
+  } catch (error) {
+    throw refuse(error instanceof SyntaxError ? `is not JSON: ${error.message}` : 'cannot be read')
+  }
+  if (!isSettings(settings)) throw refuse('is not a JSON object')
+  // On its own: what a variable says of the same group must not hide what is wrong in the file.
+  const { error } = configSchema.omit({ file: true }).safeParse(settings)
+  if (error === undefined) return settings
+  const wrong = error.issues.map(({ path, message }) => (path.length === 0 ? message : `${path.join('.')}: ${message}`))
+  throw refuse(`has a setting that is not allowed. ${wrong.join('; ')}`)
 }
 
 /** Reads a variable's text as the type of the default. The schema refuses a text that is not of that type. */

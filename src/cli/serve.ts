@@ -8,6 +8,7 @@ interface ServeFlags extends Flags {
   memoryBudget?: string
   host?: string
   port?: number
+  config?: string
   strict?: boolean
 }
 
@@ -18,8 +19,9 @@ const exitDeadline = 1900
 export async function serve(flags: ServeFlags): Promise<void> {
   // On a machine with much memory V8 lets garbage grow to several times what is in use before it looks for it.
   setFlagsFromString('--heap-growing-percent=30')
-  const { model, mmproj, modelsDir, gpu, memoryBudget, host, port, strict } = flags
+  const { model, mmproj, modelsDir, gpu, memoryBudget, host, port, config, strict } = flags
   const oriel = await createOriel({
+    file: config,
     model,
     mmproj,
     engine: { gpu },

@@ -5,7 +5,7 @@ import { pages, textOf } from './pages.ts'
 /** The guide's example is a setting that does not exist. */
 const documents = pages.filter((page) => page !== 'docs/add-a-setting.md')
 const named = (text: string): string[] =>
-  [...text.matchAll(/`((?:ORIEL|HF)_[A-Z0-9_]+)`/g)].map(([, name = '']) => name)
+  [...text.matchAll(/`((?:ORIEL|HF)_[A-Z0-9_]+|DATABASE_URL|REDIS_URL)`/g)].map(([, name = '']) => name)
 const defaultOf = (name: string): unknown => variables.find((variable) => variable.name === name)?.default
 
 describe('the documented settings', () => {

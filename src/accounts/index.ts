@@ -1,0 +1,237 @@
+import { randomBytes } from 'node:crypto'
+import type { Config } from '../config.ts'
+import { OrielError } from '../errors.ts'
+import type { Logger } from '../log.ts'
+import { Authentication, type Identity, unavailable } from './authentication.ts'
+import { createKeys, type Keys, type Scope } from './keys.ts'
+import { Ledger } from './ledger.ts'
+import { Growth } from './limits/growth.ts'
+import type { Estimate } from './limits/kinds.ts'
+import { RateLimits, type Rates } from './limits/limits.ts'
+import { costOf, type ModelPrices, priceList } from './prices.ts'
+import { Reach } from './reach.ts'
+import { Spending } from './spending.ts'
+import { openStore } from './store/store.ts'
+import { requestRow, type UsagePage, type UsageQuery, usageOf } from './usage.ts'
+
+export { freshMs, type Identity, ownAccount, staleMs } from './authentication.ts'
+export { type Account, type Key, type Keys, type NewKey, type Scope, scopes } from './keys.ts'
+export type { Estimate, Kind } from './limits/kinds.ts'
+export { RateLimitError, type Rates } from './limits/limits.ts'
+export { type Charged, costOf, type ModelPrices, micros } from './prices.ts'
+export { csvOf, type UsageGroup, type UsagePage, type UsageQuery, type UsageRow, usageGroups } from './usage.ts'
+
+/** Keys, limits, usage and prices: who may ask what, how much of it, and what it costs. */
+export interface Accounts {
+  /** Whether requests need a key. @throws OrielError `overloaded` as `authenticate` does */
+  required(): Promise<boolean>
+  /**
+   * @param presented what the client sent as its key
+   * @throws OrielError `unauthorized`; `overloaded` when the key is not known here and the store is cut off
+   */
+  authenticate(presented: string | undefined): Promise<Identity>
+  /** @throws OrielError `forbidden` when the key does not have the scope */
+  allow(identity: Identity, scope: Scope): void
+  /**
+   * Lets a request in. Every reservation must be settled, whatever becomes of the request.
+   * @param model its id, not an alias
+   * @param estimate what the request takes at most; it counts until the reservation is settled
+   * @throws OrielError `forbidden` for the scope or the model, `payment_required` when a budget is spent; RateLimitError
+   */
+  admit(identity: Identity, model: string, estimate: Estimate): Promise<Reservation>
+  pricesOf(model: string): ModelPrices
+  /**
+   * Sums of the ledger. What was settled less than two seconds ago may be missing.
+   * @throws OrielError `overloaded` while the store is cut off, as everything below does
+   */
+  usage(query: UsageQuery): Promise<UsagePage>
+  readonly keys: Keys
+  /** Removes the usage of single requests before a time, in ms since 1970. @returns the number of requests */
+  purge(before: number): Promise<number>
+  /**
+   * Removes an account: its keys, its usage, its limits. A request in progress is written when it ends.
+   * @returns the number of keys and requests
+   */
+  erase(account: string): Promise<{ keys: number; requests: number }>
+  /** Writes what is not written yet, and closes. Settle all reservations first. */
+  close(): Promise<void>
+}
+
+/** A request that was let in. */
+export interface Reservation {
+  /** Of the row in the ledger. Not the id of the request, which a client may choose. */
+  readonly id: string
+  readonly rates: Rates
+  /** Ends the reservation: counts what was taken and writes it. Later calls do nothing. @returns the cost in micro-units */
+  settle(outcome: Outcome): number
+}
+
+/** What became of a request. Times are in ms. */
+export interface Outcome {
+  readonly endpoint: string
+  readonly dialect: string
+  readonly adapter?: string | null | undefined
+  /** Of the answer. 499: the client left. */
+  readonly status: number
+  /** Tokens of the prompt by their kind, cached ones included. */
+  readonly textTokens?: number | undefined
+  readonly imageTokens?: number | undefined
+  readonly audioTokens?: number | undefined
+  readonly videoTokens?: number | undefined
+  readonly images?: number | undefined
+  readonly cachedTokens?: number | undefined
+  /** Tokens of all choices, thoughts included. */
+  readonly completionTokens?: number | undefined
+  readonly reasoningTokens?: number | undefined
+  readonly queueMs?: number | undefined
+  readonly mediaMs?: number | undefined
+  readonly encodeMs?: number | undefined
+  readonly prefillMs?: number | undefined
+  readonly generationMs?: number | undefined
+}
+
+/** A key must be found in this time, in ms. */
+const storeTimeoutMs = 3000
+const dayMs = 86_400_000
+const hourMs = 3_600_000
+
+/**
+ * Opens the store and brings it to the present schema. Servers with the same database agree on keys within `freshMs`, and on
+ * budgets within 3 seconds; with the same Redis, on limits at once.
+ * @throws OrielError `invalid` when the store cannot be used: codes `data_folder`, `database_unreachable`
+ */
+export async function createAccounts(config: Pick<Config, 'accounts' | 'prices'>, log: Logger): Promise<Accounts> {
+  const settings = config.accounts
+  const { db, reports, waiting, close } = await openStore(settings)
+  const store = new Reach('the database of accounts', storeTimeoutMs, log)
+  const authentication = new Authentication(db, store, settings.adminKey)
+  const spending = new Spending(db, store)
+  const ledger = await Ledger.open(db, spending, waiting, log).catch(async (error: unknown) => {
+    await close()
+    throw error
+  })
+  const growth = settings.growth > 1 ? new Growth(db, settings.growth, log) : undefined
+  const limits = await RateLimits.open(settings, growth, log)
+  const pricesOf = priceList(config)
+
+  const purgeOld = (): void => {
+    ledger.purge(Date.now() - settings.usageDays * dayMs).catch((error: unknown) => {
+      log.error({ error: String(error) }, 'old usage is not removed')
+    })
+  }
+  const retention = setInterval(purgeOld, hourMs).unref()
+
+  const allow = ({ scopes }: Identity, scope: Scope): void => {
+    if (!scopes.includes(scope))
+      throw new OrielError('forbidden', `This needs an API key with the scope ${scope}.`, { code: 'missing_scope' })
+  }
+
+  const keys = createKeys(db, Object.keys(settings.tiers))
+  /** What an administrator asks the store for, which may be cut off. */
+  const guarded =
+    <Args extends unknown[], T>(act: (...args: Args) => Promise<T>) =>
+    (...args: Args): Promise<T> =>
+      act(...args).catch((error: unknown) => {
+        if (error instanceof OrielError) throw error
+        log.error({ error: String(error) }, 'the database of accounts fails')
+        return unavailable(error)
+      })
+  /** What this server changes holds in it at once. */
+  const changing = <Args extends unknown[], T>(act: (...args: Args) => Promise<T>) =>
+    guarded(async (...args: Args) => {
+      const result = await act(...args)
+      authentication.changed()
+      return result
+    })
+
+  return {
+    required: () => authentication.required(),
+    authenticate: (presented) => authentication.authenticate(presented),
+    allow,
+
+    async admit(identity, model, estimate) {
+      allow(identity, 'inference')
+      if (identity.models !== null && !identity.models.includes(model))
+        throw new OrielError('forbidden', `This API key may not use the model ${model}.`, {
+          param: 'model',
+          code: 'model_not_allowed',
+        })
+      await spending.check(identity)
+      const pass = await limits.admit(identity, model, estimate)
+      const time = Date.now()
+      const id = rowId(time)
+      let cost: number | undefined
+      return {
+        id,
+        rates: pass.rates,
+        settle(outcome) {
+          if (cost !== undefined) return cost
+          const { account, key } = identity
+          const row = requestRow({ id, time, account, key, model, cost: 0, ...columnsOf(outcome) })
+          const { images, image_tokens: imageTokens, cached_tokens: cachedTokens } = row
+          const completionTokens = row.completion_tokens
+          const promptTokens = row.text_tokens + imageTokens + row.audio_tokens + row.video_tokens
+          pass.settle({ promptTokens, cachedTokens, generatedTokens: completionTokens, images })
+          const charged = { promptTokens, imageTokens, cachedTokens, completionTokens, images }
+          cost = isCharged(row.status) ? costOf(charged, pricesOf(model)) : 0
+          ledger.add({ ...row, cost })
+          return cost
+        },
+      }
+    },
+
+    pricesOf,
+    usage: guarded((query) => usageOf(reports, query)),
+    keys: {
+      ...{ create: changing(keys.create), revoke: changing(keys.revoke), rotate: changing(keys.rotate) },
+      ...{ list: guarded(keys.list), show: guarded(keys.show), accounts: guarded(keys.accounts) },
+      setAccount: changing(keys.setAccount),
+    },
+    purge: guarded((before) => ledger.purge(before)),
+
+    erase: changing(async (account) => {
+      // The keys first: nobody uses the account meanwhile.
+      const { numDeletedRows } = await db.deleteFrom('keys').where('account', '=', account).executeTakeFirstOrThrow()
+      authentication.changed()
+      await ledger.write()
+      const requests = await ledger.erase(account)
+      for (const table of ['spend', 'adaptive_limits'] as const)
+        await db.deleteFrom(table).where('account', '=', account).execute()
+      await db.deleteFrom('accounts').where('id', '=', account).execute()
+      return { keys: Number(numDeletedRows), requests }
+    }),
+
+    async close() {
+      clearInterval(retention)
+      await Promise.all([ledger.close(), limits.close()])
+      await close()
+    },
+  }
+}
+
+/** Answers are charged, also those that the client did not wait for. Errors are free. */
+const isCharged = (status: number): boolean => status < 300 || status === 499
+
+/** Ids in the order of time: the index of the ledger grows at its end. */
+const rowId = (time: number): string =>
+  `use_${time.toString(36).padStart(9, '0')}${randomBytes(9).toString('base64url')}`
+
+const columnsOf = (outcome: Outcome) => ({
+  adapter: outcome.adapter ?? null,
+  endpoint: outcome.endpoint,
+  dialect: outcome.dialect,
+  text_tokens: outcome.textTokens ?? 0,
+  image_tokens: outcome.imageTokens ?? 0,
+  audio_tokens: outcome.audioTokens ?? 0,
+  video_tokens: outcome.videoTokens ?? 0,
+  images: outcome.images ?? 0,
+  cached_tokens: outcome.cachedTokens ?? 0,
+  completion_tokens: outcome.completionTokens ?? 0,
+  reasoning_tokens: outcome.reasoningTokens ?? 0,
+  queue_ms: outcome.queueMs ?? 0,
+  media_ms: outcome.mediaMs ?? 0,
+  encode_ms: outcome.encodeMs ?? 0,
+  prefill_ms: outcome.prefillMs ?? 0,
+  generation_ms: outcome.generationMs ?? 0,
+  status: outcome.status,
+})

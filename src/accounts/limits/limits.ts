@@ -1,0 +1,171 @@
+import { randomUUID } from 'node:crypto'
+import type { AccountsConfig } from '../../config.ts'
+import { OrielError } from '../../errors.ts'
+import type { Logger } from '../../log.ts'
+import type { Growth } from './growth.ts'
+import {
+  type Amounts,
+  amountsOf,
+  type Estimate,
+  type Kind,
+  kinds,
+  limitsOf,
+  type ModelLimits,
+  nothing,
+  type Taken,
+} from './kinds.ts'
+import { RedisWindows } from './redis-windows.ts'
+import { type Attempt, MemoryWindows } from './windows.ts'
+
+/** The limits of an account for a model, and what is left of them. */
+export interface Rates {
+  /** Only what is limited. */
+  readonly limits: Partial<Record<Kind, { readonly limit: number; readonly remaining: number }>>
+  /** Whether a limit was reached: the request was refused, or the next one may be. */
+  readonly isOver: boolean
+}
+
+/** A request was refused because of a limit. */
+export class RateLimitError extends OrielError {
+  readonly rates: Rates
+
+  constructor(message: string, rates: Rates, retryAfter: number | undefined) {
+    const code = retryAfter === undefined ? 'request_exceeds_limit' : 'rate_limit_exceeded'
+    super('rate_limited', message, { code, retryAfter })
+    this.rates = rates
+  }
+}
+
+/** A request that was let in. */
+export interface Pass {
+  readonly rates: Rates
+  /** Replaces the estimate by what the request took, when it is over. Call it once. */
+  settle(taken: Taken): void
+}
+
+interface Who {
+  readonly account: string
+  readonly tier: string | null
+}
+
+/**
+ * Lets requests in as the limits of their account for their model allow. A request takes its estimate in advance. Every server
+ * counts in its memory; with Redis, servers also count together. Redis never allows more than a server's own count, so what
+ * the memory refuses needs no question; and while Redis is cut off, the memory goes on where it was.
+ */
+export class RateLimits {
+  readonly #config: AccountsConfig
+  readonly #growth: Growth | undefined
+  readonly #memory: MemoryWindows
+  readonly #redis: RedisWindows | undefined
+  readonly #settling = new Set<Promise<void>>()
+
+  static async open(config: AccountsConfig, growth: Growth | undefined, log: Logger): Promise<RateLimits> {
+    const redis = config.redisUrl === null ? undefined : await RedisWindows.open(config.redisUrl, log)
+    return new RateLimits(config, growth, redis)
+  }
+
+  private constructor(config: AccountsConfig, growth: Growth | undefined, redis: RedisWindows | undefined) {
+    this.#config = config
+    this.#growth = growth
+    this.#memory = new MemoryWindows(() => performance.now())
+    this.#redis = redis
+  }
+
+  /** @throws RateLimitError */
+  async admit(who: Who, model: string, estimate: Estimate): Promise<Pass> {
+    const name = `${who.account}|${model}`
+    // An account whose tier has left the settings has the tier of those without one, not no limits.
+    const { tiers } = this.#config
+    const tier = tiers[who.tier ?? ''] ?? tiers[this.#config.tier ?? '']
+    if (tier === undefined) return { rates: { limits: {}, isOver: false }, settle: () => {} }
+    const allowed = await this.#allowed(limitsOf(tier, model), who.account, model)
+    const amounts = capped(amountsOf(estimate), allowed)
+
+    const own = this.#memory.take(name, allowed.limits, allowed.concurrent, amounts)
+    if (!own.granted) throw refused(own, allowed, amounts, model)
+    const redis = this.#redis
+    const lease = randomUUID()
+    const shared = await redis?.take(name, allowed.limits, allowed.concurrent, amounts, lease).catch(() => undefined)
+    if (shared?.granted === false) {
+      this.#memory.settle(name, own.slot, amounts, nothing)
+      throw refused(shared, allowed, amounts, model)
+    }
+    this.#growth?.used(who.account, model, share(this.#memory.used(name), allowed))
+    const settle = (taken: Taken): void => {
+      const actual = amountsOf(taken)
+      const unused = amounts.map((amount, kind) => Math.max(0, amount - (actual[kind] ?? 0)))
+      const extra = amounts.map((amount, kind) => Math.max(0, (actual[kind] ?? 0) - amount))
+      this.#memory.settle(name, own.slot, unused, extra)
+      if (shared !== undefined && redis !== undefined) this.#keep(redis.settle(name, shared.slot, unused, extra, lease))
+    }
+    return { rates: ratesOf(shared ?? own, allowed), settle }
+  }
+
+  async close(): Promise<void> {
+    await Promise.allSettled(this.#settling)
+    await this.#redis?.close()
+  }
+
+  async #allowed({ limits, concurrent }: ModelLimits, account: string, model: string): Promise<ModelLimits> {
+    if (this.#growth === undefined) return { limits, concurrent }
+    const factor = await this.#growth.factor(account, model)
+    return { limits: limits.map((limit) => Math.floor(limit * factor)), concurrent }
+  }
+
+  #keep(work: Promise<void>): void {
+    // Cut off meanwhile: what was taken leaves the window by itself.
+    const settled: Promise<void> = work.catch(() => {}).finally(() => this.#settling.delete(settled))
+    this.#settling.add(settled)
+  }
+}
+
+/**
+ * An answer may end before its greatest length, and a prompt may be cached: an estimate that is above a limit only because
+ * of that takes the whole limit, and is no reason to refuse a request for ever.
+ */
+function capped(amounts: Amounts, { limits }: ModelLimits): Amounts {
+  const certain: Partial<Record<Kind, number>> = {
+    tokens: amounts[kinds.indexOf('promptTokens')] ?? 0,
+    cacheAdjustedPromptTokens: 0,
+    generatedTokens: 0,
+  }
+  return amounts.map((amount, kind) =>
+    Math.max(certain[kinds[kind] ?? 'requests'] ?? amount, Math.min(amount, limits[kind] ?? 0)),
+  )
+}
+
+/** The greatest share of a limit that is in use: 0 to 1. */
+const share = (used: readonly number[], { limits }: ModelLimits): number =>
+  Math.max(...limits.map((limit, kind) => (used[kind] ?? 0) / limit))
+
+const ratesOf = ({ granted, remaining }: Attempt, { limits }: ModelLimits): Rates => {
+  const limited = [...kinds.entries()].filter(([kind]) => Number.isFinite(limits[kind]))
+  const entries = limited.map(([kind, name]) => [name, { limit: limits[kind] ?? 0, remaining: remaining[kind] ?? 0 }])
+  return {
+    limits: Object.fromEntries(entries),
+    isOver: !granted || limited.some(([kind]) => remaining[kind] === 0),
+  }
+}
+
+const words: Record<Kind, string> = {
+  requests: 'requests a minute',
+  tokens: 'tokens a minute',
+  promptTokens: 'prompt tokens a minute',
+  cacheAdjustedPromptTokens: 'uncached prompt tokens a minute',
+  generatedTokens: 'generated tokens a minute',
+  images: 'images a minute',
+}
+
+function refused(attempt: Attempt, allowed: ModelLimits, amounts: Amounts, model: string): RateLimitError {
+  const { blocked, retryMs } = attempt
+  const rates = ratesOf(attempt, allowed)
+  const retryAfter = Number.isFinite(retryMs) ? Math.ceil(retryMs / 1000) : undefined
+  const again = retryAfter === undefined ? '' : ` Try again in ${retryAfter} s.`
+  const limit = typeof blocked === 'number' ? allowed.limits[blocked] : allowed.concurrent
+  const kind = typeof blocked === 'number' ? kinds[blocked] : undefined
+  if (kind === undefined || typeof blocked !== 'number')
+    return new RateLimitError(`${limit} requests to ${model} run at the same time, the limit.${again}`, rates, 1)
+  const alone = retryAfter === undefined ? `, and this request alone has ${amounts[blocked]}` : ''
+  return new RateLimitError(`The limit for ${model} is ${limit} ${words[kind]}${alone}.${again}`, rates, retryAfter)
+}

@@ -1,0 +1,116 @@
+import { createClient } from 'redis'
+import type { Logger } from '../../log.ts'
+import { Reach } from '../reach.ts'
+import { type Amounts, kinds, type Limits } from './kinds.ts'
+import { type Script, settleScript, takeScript } from './redis-scripts.ts'
+import type { Attempt } from './windows.ts'
+
+/** A request waits this long for Redis, in ms. Then it is counted in memory only. */
+const timeoutMs = 1000
+/** The right to be one of the requests that run at the same time ends so soon after a server died, in ms. */
+const leaseMs = 30_000
+const renewEveryMs = 10_000
+/** The longest wait before a lost connection is tried again, in ms. */
+const reconnectMs = 1000
+
+/** Windows that several servers share, in Redis. Every method fails at once while it is cut off. */
+export class RedisWindows {
+  readonly #client: ReturnType<typeof createClient>
+  readonly #connected: Promise<unknown>
+  readonly #reach: Reach
+  readonly #now: (() => number) | undefined
+  /** The running requests of this server, and the windows that they are in. */
+  readonly #leases = new Map<string, string>()
+  readonly #timer: NodeJS.Timeout
+
+  /**
+   * Waits for the connection, but not for long.
+   * @param now a clock to use instead of Redis's, in ms
+   */
+  static async open(url: string, log: Logger, now?: () => number): Promise<RedisWindows> {
+    const windows = new RedisWindows(url, log, now)
+    await windows.#reach.call(() => windows.#connected).catch(() => {})
+    return windows
+  }
+
+  private constructor(url: string, log: Logger, now?: () => number) {
+    this.#now = now
+    this.#reach = new Reach('Redis', timeoutMs, log)
+    this.#client = createClient({
+      url,
+      // What cannot be sent at once is counted in memory; sent later, it would be counted at the wrong time.
+      disableOfflineQueue: true,
+      socket: { connectTimeout: timeoutMs, reconnectStrategy: (retries) => Math.min(50 * 2 ** retries, reconnectMs) },
+    })
+    // Each call learns it by itself.
+    this.#client.on('error', () => {})
+    // A script that Redis does not know is sent after calls that came later.
+    this.#client.on('ready', () => {
+      for (const { source } of [takeScript, settleScript]) this.#client.scriptLoad(source).catch(() => {})
+    })
+    this.#connected = this.#client.connect()
+    this.#connected.catch(() => {})
+    this.#timer = setInterval(() => void this.#renew().catch(() => {}), renewEveryMs).unref()
+  }
+
+  /** As `MemoryWindows.take`. @param lease names the request */
+  async take(name: string, limits: Limits, concurrent: number, amounts: Amounts, lease: string): Promise<Attempt> {
+    const reply = await this.#run(takeScript, name, [
+      ...[lease, leaseMs, finite(concurrent)],
+      ...limits.map(finite),
+      ...amounts,
+    ])
+    const [granted, slot = 0, blocked = 0, wait = 0, ...totals] = reply.map(Number)
+    if (granted === 1 && concurrent < Number.POSITIVE_INFINITY) this.#leases.set(lease, name)
+    return {
+      granted: granted === 1,
+      slot,
+      remaining: kinds.map((_, kind) => Math.max(0, (limits[kind] ?? 0) - (totals[kind] ?? 0))),
+      blocked: granted === 1 ? undefined : blocked === 0 ? 'concurrentRequests' : blocked - 1,
+      retryMs: granted === 1 ? 0 : wait < 0 ? Number.POSITIVE_INFINITY : Math.max(1000, wait),
+    }
+  }
+
+  /** As `MemoryWindows.settle`. */
+  async settle(name: string, slot: number, unused: Amounts, extra: Amounts, lease: string): Promise<void> {
+    this.#leases.delete(lease)
+    await this.#run(settleScript, name, [lease, slot, ...unused, ...extra])
+  }
+
+  async close(): Promise<void> {
+    clearInterval(this.#timer)
+    if (this.#client.isReady) await this.#reach.call(() => this.#client.close()).catch(() => this.#client.destroy())
+    else this.#client.destroy()
+  }
+
+  async #run(script: Script, name: string, given: readonly (string | number)[]): Promise<unknown[]> {
+    const call = {
+      keys: [windowOf(name), leasesOf(name)],
+      arguments: [Math.floor(this.#now?.() ?? -1), kinds.length, ...given].map(String),
+    }
+    return this.#reach.call(async () => {
+      const reply = await this.#client.evalSha(script.sha, call).catch((error: unknown) => {
+        if (!String(error).includes('NOSCRIPT')) throw error
+        return this.#client.eval(script.source, call)
+      })
+      return Array.isArray(reply) ? reply : []
+    })
+  }
+
+  async #renew(): Promise<void> {
+    if (this.#leases.size === 0) return
+    await this.#reach.call(async () => {
+      const [seconds] = await this.#client.sendCommand<[string, string]>(['TIME'])
+      const end = (this.#now?.() ?? Number(seconds) * 1000) + leaseMs
+      const commands = this.#client.multi()
+      for (const [lease, name] of this.#leases) commands.zAdd(leasesOf(name), { score: end, value: lease })
+      await commands.execAsPipeline()
+    })
+  }
+}
+
+/** In braces: a cluster keeps both keys of a name on one node. */
+const windowOf = (name: string): string => `oriel:{${name}}:window`
+const leasesOf = (name: string): string => `oriel:{${name}}:running`
+
+const finite = (limit: number): number => (Number.isFinite(limit) ? limit : -1)

@@ -1,0 +1,101 @@
+import { createHash } from 'node:crypto'
+import { mkdir, writeFile } from 'node:fs/promises'
+import { homedir } from 'node:os'
+import path from 'node:path'
+import { Kysely, type Migration, Migrator } from 'kysely'
+import type { AccountsConfig } from '../../config.ts'
+import { OrielError } from '../../errors.ts'
+import { migrations } from './migrations.ts'
+import { postgresDialect } from './postgres.ts'
+import type { Schema, Store } from './schema.ts'
+import { sqliteDialect } from './sqlite.ts'
+
+/** The database, brought to the present schema. */
+export interface OpenStore {
+  readonly db: Store
+  /** For queries that read much: on SQLite a connection of its own, so that nothing waits for them. */
+  readonly reports: Store
+  /** A folder for usage that waits for this database while it is cut off. */
+  readonly waiting: string
+  close(): Promise<void>
+}
+
+/** The schema of our tables in PostgreSQL: the database may be one that other programs use. */
+const postgresSchema = 'oriel'
+
+/**
+ * Opens the SQLite file of the data folder, or PostgreSQL if there is a URL.
+ * @throws OrielError `invalid` that the folder or the database cannot be used: `data_folder`, `database_unreachable`
+ */
+export async function openStore({ dataDir, databaseUrl }: AccountsConfig): Promise<OpenStore> {
+  const folder = await dataFolder(dataDir)
+  if (databaseUrl !== null) {
+    const pool = new Kysely<Schema>({ dialect: postgresDialect(databaseUrl) })
+    const db = pool.withSchema(postgresSchema)
+    await migrate(pool, postgresSchema, 'The database of DATABASE_URL')
+    // Servers with other databases may have the same data folder.
+    const { host, pathname } = new URL(databaseUrl)
+    const name = createHash('sha256').update(`${host}${pathname}`).digest('hex').slice(0, 8)
+    return { db, reports: db, waiting: path.join(folder, `usage-${name}`), close: () => pool.destroy() }
+  }
+  const file = path.join(folder, 'accounts.db')
+  await makeFile(file)
+  const db = new Kysely<Schema>({ dialect: sqliteDialect(file) })
+  await migrate(db, undefined, file)
+  const reports = new Kysely<Schema>({ dialect: sqliteDialect(file) })
+  return {
+    db,
+    reports,
+    waiting: path.join(folder, 'usage'),
+    close: async () => void (await Promise.all([db.destroy(), reports.destroy()])),
+  }
+}
+
+async function dataFolder(given: string | null): Promise<string> {
+  const folder = path.resolve(given ?? path.join(homedir(), '.oriel'))
+  try {
+    // Hashes of keys and who used what: nothing for other users of the machine.
+    await mkdir(folder, { recursive: true, mode: 0o700 })
+    return folder
+  } catch (cause) {
+    throw new OrielError('invalid', `The data folder ${folder} cannot be made. ORIEL_DATA_DIR names another one.`, {
+      code: 'data_folder',
+      cause,
+    })
+  }
+}
+
+/** Only its owner may read it. SQLite gives its other files the same permissions. */
+const makeFile = (file: string): Promise<void> =>
+  writeFile(file, '', { flag: 'a', mode: 0o600 }).catch((cause: unknown) => {
+    throw new OrielError('invalid', `${file} cannot be written. ORIEL_DATA_DIR names another folder.`, {
+      code: 'data_folder',
+      cause,
+    })
+  })
+
+/** Processes that start at the same time wait for each other. */
+async function migrate(db: Kysely<Schema>, schema: string | undefined, name: string): Promise<void> {
+  const migrator = new Migrator({
+    db,
+    provider: { getMigrations: async () => (schema === undefined ? migrations : inSchema(migrations, schema)) },
+    ...(schema !== undefined && { migrationTableSchema: schema }),
+  })
+  const { error } = await migrator.migrateToLatest().catch((error: unknown) => ({ error }))
+  if (error === undefined) return
+  await db.destroy().catch(() => {})
+  throw new OrielError('invalid', `${name} cannot be used: ${reasonOf(error)}.`, {
+    code: 'database_unreachable',
+    cause: error,
+  })
+}
+
+/** Of a connection that is refused, only the code says why. */
+const reasonOf = (error: unknown): string => {
+  const { message, code } = error as { message?: string; code?: string }
+  return message || code || String(error)
+}
+
+/** The same migrations, for tables in a schema. */
+const inSchema = (steps: Record<string, Migration>, schema: string): Record<string, Migration> =>
+  Object.fromEntries(Object.entries(steps).map(([name, { up }]) => [name, { up: (db) => up(db.withSchema(schema)) }]))

@@ -1,0 +1,281 @@
+import { describe, expect, it, vi } from 'vitest'
+import { type Accounts, csvOf, type Identity, type Outcome, type UsageRow } from '../../src/accounts/index.ts'
+import { patient } from '../support/wait.ts'
+import { answered, houses, small } from './houses.ts'
+
+const hour = 3_600_000
+const day = 24 * hour
+
+/** Sums of everything that an account has used, when `requests` of them are written. */
+async function used(accounts: Accounts, account: string, requests: number): Promise<UsageRow> {
+  return vi.waitFor(async () => {
+    const { rows } = await accounts.usage({ from: 0, to: Date.now() + day, accounts: [account] })
+    const [row] = rows
+    if (row?.requests !== requests) throw new Error(`${row?.requests ?? 0} of ${requests} requests are written`)
+    return row
+  }, patient)
+}
+
+async function ask(
+  accounts: Accounts,
+  who: Identity,
+  outcome: Partial<Outcome> = {},
+  model = 'pocket',
+): Promise<number> {
+  return (await accounts.admit(who, model, small)).settle(answered(outcome))
+}
+
+describe.each(houses)('accounts on $title', ({ skip, house }) => {
+  const { open } = house()
+  /** Accounts, and somebody with a key. */
+  const withKey = async (name: string, more: Parameters<Accounts['keys']['create']>[0] = { account: 'acme' }) => {
+    const accounts = await open(name)
+    const { key, secret } = await accounts.keys.create(more)
+    return { accounts, key, secret, who: await accounts.authenticate(secret) }
+  }
+
+  describe.skipIf(skip)('keys', () => {
+    it('are not needed until one exists', async () => {
+      const accounts = await open('first key')
+      expect(await accounts.required()).toBe(false)
+      for (const presented of [undefined, 'anything'])
+        expect(await accounts.authenticate(presented)).toMatchObject({ account: 'local', key: null })
+      const { secret } = await accounts.keys.create({ account: 'acme' })
+      expect(await accounts.required()).toBe(true)
+      await expect(accounts.authenticate(undefined)).rejects.toMatchObject({
+        kind: 'unauthorized',
+        code: 'missing_api_key',
+      })
+      for (const wrong of ['anything', `ork_${'A'.repeat(43)}`, `${secret}x`, secret.slice(0, -1)])
+        await expect(accounts.authenticate(wrong)).rejects.toMatchObject({
+          kind: 'unauthorized',
+          code: 'invalid_api_key',
+          message: 'The API key is unknown.',
+        })
+    })
+
+    it('do not open the administration to everyone while none is needed', async () => {
+      const accounts = await open('nobody')
+      const everyone = await accounts.authenticate(undefined)
+      accounts.allow(everyone, 'inference')
+      expect(() => accounts.allow(everyone, 'admin')).toThrow('scope admin')
+    })
+
+    it('tell their secret once, and keep only what it cannot be made from', async () => {
+      const { accounts, key, secret } = await withKey('secrets')
+      expect(secret).toMatch(/^ork_[\w-]{43}$/)
+      expect(secret.startsWith(key.prefix)).toBe(true)
+      const kept = JSON.stringify([await accounts.keys.list(), await accounts.keys.show(key.id)])
+      expect(kept).toContain(key.prefix)
+      expect(kept).not.toContain(secret.slice(key.prefix.length))
+    })
+
+    it('say who sends a request and what they may do', async () => {
+      const { accounts, key, who } = await withKey('identity', {
+        account: 'acme',
+        scopes: ['inference'],
+        models: ['pocket'],
+        budget: 5,
+        note: 'the robot',
+      })
+      expect(key).toMatchObject({ account: 'acme', note: 'the robot', budget: 5, revoked: null })
+      expect(who).toEqual({
+        ...{ account: 'acme', key: key.id, scopes: ['inference'], models: ['pocket'] },
+        ...{ tier: null, keyBudget: 5, accountBudget: null },
+      })
+      expect(() => accounts.allow(who, 'usage')).toThrow('This needs an API key with the scope usage.')
+      await expect(ask(accounts, who, {}, 'another')).rejects.toMatchObject({
+        kind: 'forbidden',
+        code: 'model_not_allowed',
+        param: 'model',
+      })
+      await ask(accounts, who)
+    })
+
+    it('without the scope `inference` ask no model', async () => {
+      const { accounts, who } = await withKey('scopes', { account: 'acme', scopes: ['admin'] })
+      accounts.allow(who, 'admin')
+      await expect(ask(accounts, who)).rejects.toMatchObject({ kind: 'forbidden', code: 'missing_scope' })
+    })
+
+    it('stop when they are revoked or expire, here at once and in another server soon', async () => {
+      const { accounts, key, secret } = await withKey('revoked')
+      const other = await open('revoked')
+      await other.authenticate(secret)
+      expect(await accounts.keys.revoke(key.id)).toMatchObject({ id: key.id, revoked: expect.any(Number) })
+      const refusal = { kind: 'unauthorized', code: 'revoked_api_key' }
+      await expect(accounts.authenticate(secret)).rejects.toMatchObject(refusal)
+      await vi.waitFor(() => expect(other.authenticate(secret)).rejects.toMatchObject(refusal), patient)
+      await expect(accounts.keys.rotate(key.id)).rejects.toMatchObject({ code: 'key_revoked' })
+
+      const { secret: old } = await accounts.keys.create({ account: 'acme', expires: Date.now() - 1 })
+      await expect(accounts.authenticate(old)).rejects.toMatchObject({ code: 'expired_api_key' })
+    })
+
+    it('are rotated: the old secret stops at once, or after a grace', async () => {
+      const { accounts, key, secret } = await withKey('rotated')
+      const second = await accounts.keys.rotate(key.id)
+      expect(second.key.id).toBe(key.id)
+      await expect(accounts.authenticate(secret)).rejects.toMatchObject({ code: 'invalid_api_key' })
+      const third = await accounts.keys.rotate(key.id, 600_000)
+      expect(await accounts.authenticate(second.secret)).toMatchObject({ key: key.id })
+      expect(await accounts.authenticate(third.secret)).toMatchObject({ key: key.id })
+      const fourth = await accounts.keys.rotate(key.id, 1)
+      await expect(accounts.authenticate(second.secret)).rejects.toMatchObject({ code: 'invalid_api_key' })
+      await vi.waitFor(() => expect(accounts.authenticate(third.secret)).rejects.toThrow('unknown'), patient)
+      expect(await accounts.authenticate(fourth.secret)).toMatchObject({ key: key.id })
+    })
+
+    it('of the settings administer without a row in the store', async () => {
+      const adminKey = 'a key for the administration'
+      const accounts = await open('admin key', { adminKey })
+      expect(await accounts.required()).toBe(true)
+      const who = await accounts.authenticate(adminKey)
+      accounts.allow(who, 'admin')
+      await expect(accounts.authenticate(`${adminKey}!`)).rejects.toMatchObject({ code: 'invalid_api_key' })
+      expect(await accounts.keys.list()).toEqual([])
+    })
+
+    it('are listed, also those of one account', async () => {
+      const { accounts, key } = await withKey('listed')
+      const { key: other } = await accounts.keys.create({ account: 'other' })
+      expect((await accounts.keys.list()).map(({ id }) => id).sort()).toEqual([key.id, other.id].sort())
+      expect(await accounts.keys.list({ account: 'other' })).toEqual([other])
+      await expect(accounts.keys.show('key_none')).rejects.toMatchObject({ kind: 'not_found', code: 'key_not_found' })
+      await expect(accounts.keys.create({ account: 'a b' })).rejects.toMatchObject({ param: 'account' })
+    })
+  })
+
+  describe.skipIf(skip)('budgets', () => {
+    it('of a key end its requests for the month, and no others', async () => {
+      const { accounts, who } = await withKey('key budget', { account: 'acme', budget: 240 })
+      const { secret } = await accounts.keys.create({ account: 'acme' })
+      expect(await ask(accounts, who)).toBe(120)
+      expect(await ask(accounts, who)).toBe(120)
+      await expect(ask(accounts, who)).rejects.toMatchObject({ kind: 'payment_required', code: 'key_budget_spent' })
+      await ask(accounts, await accounts.authenticate(secret))
+      await used(accounts, 'acme', 3)
+    })
+
+    it('of an account are spent by all of its keys, in all servers', async () => {
+      const { accounts, secret } = await withKey('account budget')
+      await accounts.keys.setAccount('acme', { budget: 300 })
+      const other = await open('account budget')
+      const [here, there] = [await accounts.authenticate(secret), await other.authenticate(secret)]
+      for (const [server, who] of [
+        [accounts, here],
+        [other, there],
+        [accounts, here],
+      ] as const)
+        await ask(server, who)
+      const refusal = { kind: 'payment_required', code: 'account_budget_spent' }
+      for (const [server, who] of [
+        [accounts, here],
+        [other, there],
+      ] as const)
+        await vi.waitFor(async () => {
+          await expect(server.admit(who, 'pocket', small)).rejects.toMatchObject(refusal)
+        }, patient)
+      // The sums survive a restart.
+      const later = await open('account budget')
+      await expect(ask(later, await later.authenticate(secret))).rejects.toMatchObject(refusal)
+    })
+  })
+
+  describe.skipIf(skip)('the ledger', () => {
+    it('has exactly what the requests took, also when the server closes at once', async () => {
+      const { accounts, who } = await withKey('sums')
+      const outcomes = Array.from({ length: 700 }, (_, index) => ({ textTokens: index, completionTokens: index % 7 }))
+      const costs = await Promise.all(outcomes.map((outcome) => ask(accounts, who, outcome)))
+      const id = (await accounts.admit(who, 'pocket', small)).id
+      await accounts.close()
+
+      const later = await open('sums')
+      const sum = (values: readonly number[]): number => values.reduce((total, value) => total + value, 0)
+      expect(id).toMatch(/^use_/)
+      expect(await used(later, 'acme', 700)).toMatchObject({
+        textTokens: sum(outcomes.map(({ textTokens }) => textTokens)),
+        imageTokens: 700 * 20,
+        images: 700,
+        promptTokens: sum(outcomes.map(({ textTokens }) => textTokens + 20)),
+        completionTokens: sum(outcomes.map(({ completionTokens }) => completionTokens)),
+        cost: sum(costs),
+      })
+    })
+
+    it('counts a reservation once, charges the client that left, and no error', async () => {
+      const { accounts, who } = await withKey('once')
+      const reservation = await accounts.admit(who, 'pocket', small)
+      expect([reservation.settle(answered()), reservation.settle(answered({ completionTokens: 99 }))]).toEqual([
+        120, 120,
+      ])
+      expect(await ask(accounts, who, { status: 499 })).toBe(120)
+      for (const status of [400, 429, 500, 503]) expect(await ask(accounts, who, { status })).toBe(0)
+      expect(await used(accounts, 'acme', 6)).toMatchObject({ cost: 240 })
+    })
+
+    it('survives numbers and texts that no column can hold', async () => {
+      const { accounts, who } = await withKey('odd')
+      await ask(accounts, who, { queueMs: 1.5, prefillMs: Number.NaN, completionTokens: -1, adapter: 'a\0b' })
+      expect(await used(accounts, 'acme', 1)).toMatchObject({ completionTokens: 0 })
+    })
+
+    it('is summed by period and group, in pages', async () => {
+      const { accounts, who, key } = await withKey('groups')
+      for (const model of ['pocket', 'pocket', 'other']) await ask(accounts, who, {}, model)
+      await used(accounts, 'acme', 3)
+      const all = { from: 0, to: Date.now() + day }
+      const byModel = await accounts.usage({ ...all, period: 'day', by: ['model', 'key'] })
+      const start = expect.any(Number)
+      expect(byModel.rows).toMatchObject([
+        { start, account: null, key: key.id, model: 'other', requests: 1, promptTokens: 100 },
+        { start, account: null, key: key.id, model: 'pocket', requests: 2, promptTokens: 200 },
+      ])
+      for (const [period, size] of [
+        ['minute', 60_000],
+        ['hour', hour],
+        ['day', day],
+      ] as const)
+        for (const row of (await accounts.usage({ ...all, period })).rows) expect((row.start ?? 1) % size).toBe(0)
+
+      const first = await accounts.usage({ ...all, by: ['model'], limit: 1 })
+      expect(first.rows.map(({ model }) => model)).toEqual(['other'])
+      const second = await accounts.usage({ ...all, by: ['model'], limit: 1, after: first.next })
+      expect(second).toMatchObject({ rows: [{ model: 'pocket' }], next: undefined })
+
+      for (const none of [{ keys: ['key_other'] }, { models: [] }, { accounts: ['other'] }, { to: 1 }])
+        expect((await accounts.usage({ ...all, ...none })).rows).toEqual([])
+    })
+
+    it('is purged by age, and erased with its account', async () => {
+      const { accounts, who, secret } = await withKey('erased')
+      const { secret: otherSecret } = await accounts.keys.create({ account: 'other' })
+      await ask(accounts, who)
+      await ask(accounts, await accounts.authenticate(otherSecret))
+      await used(accounts, 'acme', 1)
+      await used(accounts, 'other', 1)
+      expect(await accounts.purge(Date.now() - hour)).toBe(0)
+      expect(await accounts.erase('acme')).toEqual({ keys: 1, requests: 1 })
+      await expect(accounts.authenticate(secret)).rejects.toMatchObject({ code: 'invalid_api_key' })
+      expect((await accounts.usage({ from: 0, to: Date.now() + day, by: ['account'] })).rows).toMatchObject([
+        { account: 'other', requests: 1 },
+      ])
+      expect((await accounts.keys.accounts()).map(({ id }) => id)).toEqual(['other'])
+      expect(await accounts.purge(Date.now() + 1)).toBe(1)
+    })
+  })
+})
+
+describe('usage as CSV', () => {
+  it('is what a spreadsheet reads, and none takes a name for a formula', () => {
+    const none = { key: null, adapter: null, endpoint: null, dialect: null, status: null }
+    const tokens = { promptTokens: 3, textTokens: 2, imageTokens: 1, audioTokens: 0, videoTokens: 0, images: 1 }
+    const rest = { ...tokens, cachedTokens: 0, completionTokens: 4, reasoningTokens: 0, cost: 5 }
+    const row = { start: 0, account: '=1+1', model: 'a "b", c', ...none, requests: 1, ...rest }
+    expect(csvOf([row]).split('\r\n')).toEqual([
+      'start,account,key,model,adapter,endpoint,dialect,status,requests,prompt_tokens,text_tokens,image_tokens,audio_tokens,video_tokens,images,cached_tokens,completion_tokens,reasoning_tokens,cost',
+      `1970-01-01T00:00:00.000Z,'=1+1,,"a ""b"", c",,,,,1,3,2,1,0,0,1,0,4,0,5`,
+      '',
+    ])
+  })
+})
