@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest'
 import { Automaton } from '../../src/language/grammar/automaton.ts'
 import { readGrammar } from '../../src/language/grammar/gbnf.ts'
 import { writeGrammar } from '../../src/language/grammar/json-schema.ts'
-import { Network } from '../../src/language/grammar/network.ts'
+import { writeNetwork } from '../../src/language/grammar/network-writer.ts'
 import { freeText } from '../../src/language/grammar/rules.ts'
 import { AnswerReader } from '../../src/prompt/answer.ts'
 import { forcedCall, possibleCalls } from '../../src/prompt/call-grammar.ts'
@@ -34,7 +34,10 @@ function follow(grammar: ReturnType<typeof forcedCall>, text: string): 'complete
   const { text: rules, texts } = writeGrammar(grammar).grammar
   const all = new Map(readGrammar(rules))
   for (const [name, free] of Object.entries(texts)) for (const [rule, ways] of freeText(name, free)) all.set(rule, ways)
-  const automaton = new Automaton(new Network(all, 'root', () => -1), 20_000)
+  const automaton = new Automaton(
+    writeNetwork(all, 'root', () => -1),
+    20_000,
+  )
   automaton.limit = Infinity
   let state: Automaton['start'] | null = automaton.start
   for (const byte of Buffer.from(text)) if (state !== null) state = automaton.step(state, byte)

@@ -129,7 +129,7 @@ export class Automaton {
 
   /** Follows all edges that read nothing. @returns null if nothing can follow and the text may not end */
   #closed(places: readonly number[], calls: readonly Call[], ended = false): State | null {
-    const { starts, firsts, edges, finals, size: count } = this.#network
+    const { starts, firsts, edges, size: count } = this.#network
     const seen = new Set<number>()
     const made = new Map<number, MadeCall>()
     const firstMade = this.#ids
@@ -155,7 +155,7 @@ export class Automaton {
       const call = owners.pop() as Call
       this.work += 2
       if (this.work > this.limit) throw new TooMuchWork()
-      if (finals.has(place)) {
+      if (this.#network.isFinal(place)) {
         if (call.id >= firstMade) (call as MadeCall).empty = true
         complete ||= call.ends
         this.work += call.returns.length

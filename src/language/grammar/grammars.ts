@@ -2,7 +2,7 @@ import type { Vocabulary } from '../vocabulary.ts'
 import { Automaton } from './automaton.ts'
 import { readGrammar, refused } from './gbnf.ts'
 import { Matcher, type MatcherVocabulary, mostForByte, orRefused } from './matcher.ts'
-import { Network } from './network.ts'
+import { writeNetwork } from './network-writer.ts'
 import { type FreeText, freeText } from './rules.ts'
 import { tokenTrie } from './token-trie.ts'
 
@@ -55,7 +55,7 @@ export function openGrammars(vocabulary: Vocabulary) {
           after === null ? grammar.texts : { ...grammar.texts, answer: { marks: [[after, 'root']] } }
         for (const [name, text] of Object.entries(texts))
           for (const [rule, ways] of freeText(name, text)) rules.set(rule, ways)
-        const network = new Network(rules, after === null ? 'root' : 'answer', tokenOf)
+        const network = writeNetwork(rules, after === null ? 'root' : 'answer', tokenOf)
         found = { automaton: orRefused(() => new Automaton(network, mostForByte)), users: 0 }
       }
       found.users++
