@@ -26,7 +26,8 @@ class NetworkWriter {
   readonly #tokenOf: (text: string) => number
   readonly #rules = new Map<string, number>()
   readonly #groups = new Map<Ways, number>()
-  readonly #classes = new Map<string, ClassPlan>()
+  /** By their ranges, and by those as a text: to compare texts for each repetition would take long. */
+  readonly #classes = new Map<readonly Range[] | string, ClassPlan>()
   readonly #unwritten: { rule: number; ways: Ways }[] = []
 
   constructor(grammar: Grammar, tokenOf: (text: string) => number) {
@@ -179,14 +180,20 @@ class NetworkWriter {
   #writeClass(ranges: readonly Range[], from: number): number {
     // As in llama.cpp, an empty class is an empty text.
     if (ranges.length === 0) return from
-    const key = ranges.join()
-    const plan = this.#classes.get(key) ?? planClass(ranges)
-    this.#classes.set(key, plan)
+    const plan = this.#classes.get(ranges) ?? this.#planOf(ranges)
     const first = this.#firsts.length
     for (let i = 0; i < plan.states; i++) this.#state()
     for (const { at, least, most, to } of plan.edges)
       this.#edge(at < 0 ? from : first + at, EdgeKind.bytes, least, most, first + to)
     return first
+  }
+
+  #planOf(ranges: readonly Range[]): ClassPlan {
+    const key = ranges.join()
+    const plan = this.#classes.get(key) ?? planClass(ranges)
+    this.#classes.set(key, plan)
+    this.#classes.set(ranges, plan)
+    return plan
   }
 
   /** Finds which rules may begin with which others. @returns their order @throws OrielError if one may begin with itself */
