@@ -1,6 +1,5 @@
 import type { Candidates, Llama, LlamaContext, Sampler, Vocab } from '../native/index.ts'
-import type { Automaton } from './grammar/automaton.ts'
-import type { Grammar, Grammars } from './grammar/grammars.ts'
+import type { FollowedGrammar, Grammar, Grammars } from './grammar/grammars.ts'
 import type { Matcher } from './grammar/matcher.ts'
 
 /** How the next token is sampled from the logits. */
@@ -70,11 +69,11 @@ export function createSampler(
   candidates: Candidates,
 ): TokenSampler {
   const { grammar, grammarAfter = null, shownTokens } = settings
-  const automaton = grammar === null ? null : grammars.open(grammar, grammarAfter)
+  const followed = grammar === null ? null : grammars.follow(grammar, grammarAfter, shownTokens)
   const chain = createChain(llama, vocab, settings)
-  if (automaton === null)
+  if (followed === null)
     return { sample: (context, row) => llama.sample(chain, context, row), free: () => llama.freeSampler(chain) }
-  return new BoundSampler(llama, chain, candidates, grammars, automaton, grammars.matcher(automaton, shownTokens))
+  return new BoundSampler(llama, chain, candidates, followed)
 }
 
 function createChain(llama: Llama, vocab: Vocab, settings: SamplerSettings): Sampler {
@@ -110,69 +109,66 @@ class BoundSampler implements TokenSampler {
   readonly #llama: Llama
   readonly #chain: Sampler
   readonly #candidates: Candidates
-  readonly #grammars: Grammars
-  readonly #automaton: Automaton
-  readonly #matcher: Matcher
+  readonly #grammar: FollowedGrammar
 
-  constructor(
-    llama: Llama,
-    chain: Sampler,
-    candidates: Candidates,
-    grammars: Grammars,
-    automaton: Automaton,
-    matcher: Matcher,
-  ) {
+  constructor(llama: Llama, chain: Sampler, candidates: Candidates, grammar: FollowedGrammar) {
     this.#llama = llama
     this.#chain = chain
     this.#candidates = candidates
-    this.#grammars = grammars
-    this.#automaton = automaton
-    this.#matcher = matcher
+    this.#grammar = grammar
   }
 
   sample(_context: LlamaContext, _row: number, logitsOf: () => Float32Array): number | null | TokenSearch {
-    this.#grammars.trim()
+    this.#grammar.trim()
+    const matcher = this.#grammar.open()
     const logits = logitsOf()
     this.#candidates.fill(logits)
     const token = this.#choose()
     if (token === null) return null
-    const accepted = this.#matcher.accept(token)
+    const accepted = matcher?.accept(token)
     if (accepted) return this.#accepted(token)
-    if (accepted === false && this.#matcher.allowed !== undefined) return this.#within(logits)
-    return this.#search(Float32Array.from(logits), accepted === undefined ? token : null)
+    if (accepted === false && matcher?.allowed !== undefined) return this.#within(logits, matcher)
+    return this.#search(Float32Array.from(logits), accepted === undefined ? token : null, matcher)
   }
 
   free(): void {
     this.#llama.freeSampler(this.#chain)
-    this.#grammars.close(this.#automaton)
+    this.#grammar.close()
   }
 
-  /** @param unchecked a sampled token that could not be checked at once */
-  #search(logits: Float32Array, unchecked: number | null): TokenSearch {
-    let left = unchecked
+  /**
+   * @param unchecked a sampled token that could not be checked at once
+   * @param at the place in the grammar, if it is found
+   */
+  #search(logits: Float32Array, unchecked: number | null, at: Matcher | undefined): TokenSearch {
+    let [left, matcher] = [unchecked, at]
     let search: ReturnType<Matcher['search']> | undefined
     return {
       logits,
       run: (until) => {
+        if (matcher === undefined) {
+          matcher = this.#grammar.openSlowly()
+          if (performance.now() >= until) return undefined
+        }
         if (left !== null) {
-          if (this.#matcher.acceptSlowly(left)) return this.#accepted(left)
+          if (matcher.acceptSlowly(left)) return this.#accepted(left)
           left = null
           if (performance.now() >= until) return undefined
         }
-        search ??= this.#matcher.search()
-        return search.run(until) ? this.#within(logits) : undefined
+        search ??= matcher.search()
+        return search.run(until) ? this.#within(logits, matcher) : undefined
       },
     }
   }
 
-  #within(logits: Float32Array): number | null {
-    const allowed = this.#matcher.allowed
+  #within(logits: Float32Array, matcher: Matcher): number | null {
+    const { allowed } = matcher
     if (allowed === undefined) throw new Error('the allowed tokens are not known')
     this.#candidates.fillSome(logits, allowed.bits, allowed.others)
     if (!this.#candidates.open) return null
     const token = this.#choose()
     if (token === null) return null
-    if (!this.#matcher.acceptSlowly(token)) throw new Error('an allowed token was not accepted')
+    if (!matcher.acceptSlowly(token)) throw new Error('an allowed token was not accepted')
     return this.#accepted(token)
   }
 

@@ -108,3 +108,21 @@ it('samples under a grammar with the probabilities among the allowed tokens', as
   expect(drawn.filter((token) => token === a).length / drawn.length).toBeCloseTo(0.75, 1)
   decoder.close()
 })
+
+it('samples the same under a grammar that had to be written again', async () => {
+  const decoder = openSmall(`${pocketFolder}pocket.gguf`)
+  const batch = decoder.newTokenBatch()
+  batch.addToken(5, 0, 0, true)
+  await decoder.decode(batch)
+  const open = (text: string) => decoder.newSampler({ ...plain, temperature: 1, grammar: gbnf(text) })
+  const [early, other] = [open('root ::= [a-z]+'), open('root ::= [a-z]+')]
+  const tokens = Array.from({ length: 5 }, () => sampled(decoder, early))
+  early.free()
+  // So many others that its grammar is forgotten, whether answers have followed them or wait.
+  const others = Array.from({ length: 20 }, (_, i) => open(`root ::= "${i}" [acegi]{0,40000}`))
+  for (const sampler of others) sampled(decoder, sampler)
+  for (const sampler of others) sampler.free()
+  expect(Array.from({ length: 5 }, () => sampled(decoder, other))).toEqual(tokens)
+  other.free()
+  decoder.close()
+})

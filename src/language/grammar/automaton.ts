@@ -35,6 +35,9 @@ export interface State {
   allowed: Uint32Array | undefined
 }
 
+/** Approximate memory of an automaton of which nothing is known. */
+const leastBytes = 5000
+
 /** Thrown when a byte or a token takes more work than `Automaton.limit` allows. Nothing has changed then. */
 export class TooMuchWork extends Error {}
 
@@ -49,7 +52,7 @@ export class Automaton {
   /** The work at which `step` gives up. */
   limit = Infinity
   /** Approximate memory of what is known. */
-  bytes = 0
+  knownBytes = 0
   readonly #network: Network
   #calls = new Map<string, Call>()
   #states = new Map<string, State>()
@@ -68,6 +71,11 @@ export class Automaton {
       next: [],
       allowed: undefined,
     }
+  }
+
+  /** Approximate memory that it takes. */
+  get bytes(): number {
+    return leastBytes + this.#network.bytes + this.knownBytes
   }
 
   /** @returns the state after one more byte; null if no text goes on with it @throws TooMuchWork */
@@ -124,7 +132,7 @@ export class Automaton {
     }
     this.#states.clear()
     this.#calls.clear()
-    this.bytes = 0
+    this.knownBytes = 0
   }
 
   /** Follows all edges that read nothing. @returns null if nothing can follow and the text may not end */
@@ -216,7 +224,7 @@ export class Automaton {
           known.callers.push(caller)
         }
         this.#calls.set(key, known)
-        this.bytes += 200 + key.length + 24 * known.returns.length
+        this.knownBytes += 200 + key.length + 24 * known.returns.length
       }
       shared.set(call.id, known)
     }
@@ -239,7 +247,7 @@ export class Automaton {
       allowed: undefined,
     }
     this.#states.set(key, state)
-    this.bytes += 2200 + key.length + 16 * places.length
+    this.knownBytes += 2200 + key.length + 16 * places.length
     return state
   }
 

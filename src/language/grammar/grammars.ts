@@ -1,3 +1,5 @@
+import { createHash } from 'node:crypto'
+import { LRUCache } from 'lru-cache'
 import type { Vocabulary } from '../vocabulary.ts'
 import { Automaton } from './automaton.ts'
 import { readGrammar, refused } from './gbnf.ts'
@@ -6,11 +8,14 @@ import { writeNetwork } from './network-writer.ts'
 import { type FreeText, freeText } from './rules.ts'
 import { tokenTrie } from './token-trie.ts'
 
-/** Grammars without an answer that are kept. */
-const mostIdle = 16
+/** Bytes of grammars that no answer has followed yet. A queue full of others does not drive out those in `mostIdle`. */
+const mostFresh = 16e6
 
-/** Bytes of what is known of all grammars before it is forgotten: no grammar may fill the memory. */
-const mostBytes = 64e6
+/** Bytes of grammars that answers have followed and others may follow again. One may have a quarter of it. */
+const mostIdle = 64e6
+
+/** Bytes of what is known of the grammars that answers follow. Beyond it, that of the largest is forgotten. */
+const mostKnown = 64e6
 
 /** A grammar to follow. */
 export interface Grammar {
@@ -20,18 +25,37 @@ export interface Grammar {
   readonly texts: Readonly<Record<string, FreeText>>
 }
 
-interface Kept {
+/**
+ * How one answer follows a grammar. Until it is opened it holds no more than the grammar's text: thousands of answers may
+ * wait, and what it takes to follow a grammar may have megabytes.
+ */
+export interface FollowedGrammar {
+  /** The answer's place in the grammar; undefined if it takes long to find. */
+  open(): Matcher | undefined
+  /** As `open`, however long it takes. */
+  openSlowly(): Matcher
+  /** Keeps the memory within its bound. */
+  trim(): void
+  close(): void
+}
+
+/** A grammar that answers follow. */
+interface Followed {
   readonly automaton: Automaton
-  /** Answers that follow it. */
-  users: number
+  answers: number
+  /** Bytes of what is known of it, as far as they are a part of the sum. */
+  counted: number
 }
 
 export type Grammars = ReturnType<typeof openGrammars>
 
 /** The grammars of a model's answers. Answers with the same grammar share what is known of it. */
 export function openGrammars(vocabulary: Vocabulary) {
-  /** The most recently used one is the last. */
-  const kept = new Map<string, Kept>()
+  const fresh = keptGrammars(mostFresh)
+  const idle = keptGrammars(mostIdle)
+  const followed = new Map<string, Followed>()
+  /** Bytes of what is known of all that are followed. */
+  let known = 0
   const controls = new Set(vocabulary.controlIds)
   const trie = tokenTrie(textTokens(vocabulary, controls))
   const shared: MatcherVocabulary = { ...vocabulary, trie, controls }
@@ -40,46 +64,90 @@ export function openGrammars(vocabulary: Vocabulary) {
     return more.length === 0 ? token : -1
   }
 
+  function write(grammar: Grammar, after: string | null): Automaton {
+    const rules = new Map(readGrammar(grammar.text))
+    if (!rules.has('root')) throw refused('has no rule named root')
+    const texts: Grammar['texts'] =
+      after === null ? grammar.texts : { ...grammar.texts, answer: { marks: [[after, 'root']] } }
+    for (const [name, text] of Object.entries(texts))
+      for (const [rule, ways] of freeText(name, text)) rules.set(rule, ways)
+    const network = writeNetwork(rules, after === null ? 'root' : 'answer', tokenOf)
+    return orRefused(() => new Automaton(network, mostForByte))
+  }
+
+  const find = (key: string): Automaton | undefined => followed.get(key)?.automaton ?? idle.get(key) ?? fresh.get(key)
+
+  function begin(key: string, automaton: Automaton): Followed {
+    fresh.delete(key)
+    idle.delete(key)
+    const one = followed.get(key) ?? { automaton, answers: 0, counted: 0 }
+    one.answers++
+    followed.set(key, one)
+    return one
+  }
+
+  function end(key: string, one: Followed): void {
+    if (--one.answers > 0) return
+    followed.delete(key)
+    known -= one.counted
+    if (one.automaton.bytes > mostIdle / 4) one.automaton.forget()
+    idle.set(key, one.automaton)
+  }
+
+  function trim(one: Followed): void {
+    count(one)
+    if (known <= mostKnown) return
+    const largest = [...followed.values()].reduce((a, b) => (b.counted > a.counted ? b : a))
+    largest.automaton.forget()
+    count(largest)
+  }
+
+  function count(one: Followed): void {
+    known += one.automaton.knownBytes - one.counted
+    one.counted = one.automaton.knownBytes
+  }
+
   return {
     /**
      * @param after the grammar applies to what follows this text; null: to the whole answer
+     * @param shown control tokens that may match the grammar's text
      * @throws OrielError `invalid`, code `invalid_grammar`, param `grammar`
      */
-    open(grammar: Grammar, after: string | null): Automaton {
-      const key = JSON.stringify([after, grammar])
-      let found = kept.get(key)
-      if (found === undefined) {
-        const rules = new Map(readGrammar(grammar.text))
-        if (!rules.has('root')) throw refused('has no rule named root')
-        const texts: Grammar['texts'] =
-          after === null ? grammar.texts : { ...grammar.texts, answer: { marks: [[after, 'root']] } }
-        for (const [name, text] of Object.entries(texts))
-          for (const [rule, ways] of freeText(name, text)) rules.set(rule, ways)
-        const network = writeNetwork(rules, after === null ? 'root' : 'answer', tokenOf)
-        found = { automaton: orRefused(() => new Automaton(network, mostForByte)), users: 0 }
+    follow(grammar: Grammar, after: string | null, shown: ReadonlySet<number>): FollowedGrammar {
+      // A grammar may have 120,000 characters.
+      const key = createHash('sha256')
+        .update(JSON.stringify([after, grammar]))
+        .digest('base64')
+      let own: { readonly one: Followed; readonly matcher: Matcher } | undefined
+      const enter = (automaton: Automaton): Matcher => {
+        own = { one: begin(key, automaton), matcher: new Matcher(automaton, shared, shown) }
+        return own.matcher
       }
-      found.users++
-      kept.delete(key)
-      kept.set(key, found)
-      return found.automaton
-    },
-    matcher: (automaton: Automaton, shown: ReadonlySet<number>): Matcher => new Matcher(automaton, shared, shown),
-    /** An answer that followed a grammar is over. */
-    close(automaton: Automaton): void {
-      const idle = [...kept].filter(([, one]) => {
-        if (one.automaton === automaton) one.users--
-        return one.users === 0
-      })
-      for (const [key] of idle.slice(0, -mostIdle)) kept.delete(key)
-    },
-    /** Keeps the memory within its bound. */
-    trim(): void {
-      let bytes = 0
-      for (const { automaton } of kept.values()) bytes += automaton.bytes
-      if (bytes > mostBytes) for (const { automaton } of kept.values()) automaton.forget()
+      const open = (): Matcher | undefined => {
+        if (own !== undefined) return own.matcher
+        const automaton = find(key)
+        return automaton && enter(automaton)
+      }
+      // One that cannot be used is refused before its answer waits.
+      if (find(key) === undefined) fresh.set(key, write(grammar, after))
+      return {
+        open,
+        openSlowly: () => open() ?? enter(write(grammar, after)),
+        trim() {
+          if (own !== undefined) trim(own.one)
+        },
+        close() {
+          if (own !== undefined) end(key, own.one)
+          own = undefined
+        },
+      }
     },
   }
 }
+
+/** Those that were used last, by what they are of. */
+const keptGrammars = (maxSize: number) =>
+  new LRUCache<string, Automaton>({ maxSize, sizeCalculation: ({ bytes }) => bytes })
 
 function* textTokens({ size, bytes, isEnd }: Vocabulary, controls: ReadonlySet<number>) {
   for (let token = 0; token < size; token++)

@@ -138,7 +138,7 @@ export class TokenSearch {
     if (this.#node < trie.size) return false
     this.#addNamed()
     this.#start.allowed = this.#bits
-    this.#automaton.bytes += this.#bits.byteLength
+    this.#automaton.knownBytes += this.#bits.byteLength
     return true
   }
 
