@@ -4,7 +4,10 @@ import { plainBackend } from './support/plain-backend.ts'
 
 const shutDown = { kind: 'overloaded', message: 'The server is shutting down.' }
 const create = (...backends: Backend[]) =>
-  createOriel({ model: [], logLevel: 'silent' }, { env: {}, backends: [plainBackend(), ...backends] })
+  createOriel(
+    { model: [], logLevel: 'silent' },
+    { env: { ORIEL_DATA_DIR: process.env.ORIEL_DATA_DIR }, backends: [plainBackend(), ...backends] },
+  )
 
 describe('count', () => {
   it('ends when its signal aborts', async () => {
@@ -20,7 +23,10 @@ describe('count', () => {
           began()
         }),
     }
-    const oriel = await createOriel({ model: [], logLevel: 'silent' }, { env: {}, backends: [backend] })
+    const oriel = await createOriel(
+      { model: [], logLevel: 'silent' },
+      { env: { ORIEL_DATA_DIR: process.env.ORIEL_DATA_DIR }, backends: [backend] },
+    )
     const over = new AbortController()
     const counted = expect(oriel.count('What?', { signal: over.signal })).rejects.toThrow('aborted')
     await counting
@@ -94,7 +100,7 @@ describe('an error of ask', () => {
 })
 
 async function* failed(error: OrielError): AsyncIterable<AnswerEvent> {
-  yield { type: 'part', choice: 0, raw: 'H', tokens: [], pieces: [{ kind: 'text', text: 'H' }] }
+  yield { type: 'part', choice: 0, completionTokens: 1, raw: 'H', tokens: [], pieces: [{ kind: 'text', text: 'H' }] }
   throw error
 }
 

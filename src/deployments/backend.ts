@@ -1,5 +1,4 @@
 import type { AttachmentKind } from '../attachments.ts'
-import type { Prices } from '../config.ts'
 import type { AnswerToken as EngineToken, PromptToken, PromptUsage, Timings } from '../engine/index.ts'
 import type { AnswerPiece } from '../prompt/index.ts'
 import type { Ask, Sampling } from './ask.ts'
@@ -45,7 +44,6 @@ export interface ModelInfo {
   tools: boolean
   /** Whether its own format has thoughts before an answer. */
   thoughts: boolean
-  prices: Prices
 }
 
 /** An answer that has begun. */
@@ -86,6 +84,8 @@ export type AnswerEvent = AnswerPart | AnswerEnd | { type: 'done'; tally: Tally 
 export interface AnswerPart {
   type: 'part'
   choice: number
+  /** Tokens of the choice so far. */
+  completionTokens: number
   /** Text as the model wrote it. */
   raw: string
   tokens: readonly AnswerToken[]

@@ -1,4 +1,4 @@
-import type { Config, Prices } from '../config.ts'
+import type { Config } from '../config.ts'
 import { OrielError, shuttingDown } from '../errors.ts'
 import { ownClient } from '../fairness.ts'
 import type { Logger } from '../log.ts'
@@ -55,6 +55,8 @@ export interface Deployments {
    * @throws OrielError `not_found`; what is wrong with the attachments; `overloaded` when the wait is too long or after `close`; why it cannot be loaded
    */
   find(name: string, signal: AbortSignal, options?: FindOptions): Promise<Backend>
+  /** The id of the model that requests mean by a name. @throws OrielError `not_found`; what is wrong with its files */
+  idOf(name: string): Promise<string>
   /** The models on this machine, the loaded ones first, and those of the catalogue that can be downloaded. */
   list(): Promise<ListedModel[]>
   /** @throws OrielError `not_found` */
@@ -98,7 +100,7 @@ interface FindOptions {
 }
 
 export interface DeploymentOptions {
-  config: Pick<Config, 'engine' | 'loading' | 'prices'>
+  config: Pick<Config, 'engine' | 'loading'>
   library: Library
   /** Further models, which are always ready. */
   backends: readonly Backend[]
@@ -130,16 +132,16 @@ export function deploy(options: DeploymentOptions): Deployments {
     if (card === undefined) throw await missing(name, named, library)
     return card
   }
+  const readyOf = (name: string): Backend | undefined => backends.find(({ info }) => isCalled(info, name))
   const find: Deployments['find'] = async (name, signal, options = {}) => {
     const { timeoutMs = config.loading.timeoutMs, attachments = [], client = ownClient, unload = false } = options
-    const ready = backends.find(({ info }) => isCalled(info, name))
-    const deployment = ready ?? activeOf(name) ?? deploymentOf(await cardOf(name))
+    const deployment = readyOf(name) ?? activeOf(name) ?? deploymentOf(await cardOf(name))
     if (closed) throw shuttingDown()
     if (!(deployment instanceof Deployment)) {
       checkInputs(deployment.info, attachments)
       return deployment
     }
-    checkInputs(infoOf(deployment.card, config.prices), attachments)
+    checkInputs(infoOf(deployment.card), attachments)
     media.check(attachments)
     if (deployment.backend === undefined) media.prefetch(attachments, client, signal)
     const backend = await deployment.use(signal, timeoutMs)
@@ -166,8 +168,7 @@ export function deploy(options: DeploymentOptions): Deployments {
     // Its failure is that of other files.
     const isOther = deployment?.active === false && card !== undefined && deployment.card.version !== card.version
     const { state = 'available', backend, failure, progress = 0 } = isOther ? {} : (deployment ?? {})
-    const described =
-      card === undefined ? { ...unlisted, id, title: id, prices: config.prices } : infoOf(card, config.prices)
+    const described = card === undefined ? { ...unlisted, id, title: id } : infoOf(card)
     const isFailed = fault !== undefined && !deployment?.active
     return {
       ...(backend?.info ?? described),
@@ -204,23 +205,20 @@ export function deploy(options: DeploymentOptions): Deployments {
   const list = async (): Promise<ListedModel[]> => {
     const all = (await here()).map(listed).toSorted(loadedFirst)
     const names = new Set([...always, ...all].flatMap(({ id, aliases }) => [id, ...aliases]))
-    return [
-      ...always,
-      ...all,
-      ...catalogue.filter((entry) => !names.has(entry.id)).map((entry) => pullable(entry, config.prices)),
-    ]
+    return [...always, ...all, ...catalogue.filter((entry) => !names.has(entry.id)).map(pullable)]
   }
 
   const describe: Deployments['describe'] = async (name) => {
     const found = (await list()).find((model) => isCalled(model, name))
     const entry = entryOf(name)
     if (found !== undefined) return found
-    if (entry !== undefined) return pullable(entry, config.prices)
+    if (entry !== undefined) return pullable(entry)
     throw await missing(name, named, library)
   }
 
   return {
     find,
+    idOf: async (name) => readyOf(name)?.info.id ?? (activeOf(name)?.card ?? (await cardOf(name))).id,
     list,
     describe,
     async inspect() {
@@ -332,9 +330,9 @@ const unlisted = {
   progress: null,
 } as const
 
-const pullable = ({ id, aliases, title, use, contextTokens }: CatalogueEntry, prices: Prices): ListedModel => ({
+const pullable = ({ id, aliases, title, use, contextTokens }: CatalogueEntry): ListedModel => ({
   ...unlisted,
-  ...{ id, aliases, title, contextTokens, prices },
+  ...{ id, aliases, title, contextTokens },
   description: use,
   inputs: ['image'],
   state: 'not_pulled',

@@ -16,7 +16,6 @@ export function plainBackend(id = 'plain'): Backend {
       inputs: ['image'],
       tools: true,
       thoughts: false,
-      prices: { input: 1, output: 2 },
     },
     async answer(ask, signal) {
       signal.throwIfAborted()
@@ -31,8 +30,10 @@ export function plainBackend(id = 'plain'): Backend {
         prompt: null,
         events: (async function* () {
           for (let choice = 0; choice < n; choice++) {
-            for (const text of shown)
-              yield { type: 'part', choice, raw: text, tokens: [], pieces: [{ kind: 'text', text }] }
+            for (const [before, text] of shown.entries()) {
+              const pieces = [{ kind: 'text' as const, text }]
+              yield { type: 'part', choice, completionTokens: before + 1, raw: text, tokens: [], pieces }
+            }
             yield { type: 'end', choice, reason, stop: null, completionTokens: shown.length, reasoningTokens: 0 }
           }
           const completionTokens = n * shown.length

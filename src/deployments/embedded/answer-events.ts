@@ -31,7 +31,7 @@ export async function* answerEvents(
   const counts = readers.map(() => ({ all: 0, reasoning: 0 }))
   const part = (choice: number, raw: string, tokens: readonly AnswerToken[], pieces: AnswerPiece[]): AnswerPart => {
     if (pieces.some(({ kind }) => kind === 'call')) calling.add(choice)
-    return { type: 'part', choice, raw, tokens, pieces }
+    return { type: 'part', choice, completionTokens: counts[choice]?.all ?? 0, raw, tokens, pieces }
   }
   const echoed = (text: string, tokens: readonly AnswerToken[] = []): AnswerPart[] =>
     text === '' ? [] : [...readers.keys()].map((choice) => part(choice, text, tokens, [{ kind: 'text', text }]))

@@ -1,4 +1,4 @@
-import type { Config, Prices } from '../../config.ts'
+import type { Config } from '../../config.ts'
 import { type Device, type Engine, type PromptCount, startEngine } from '../../engine/index.ts'
 import { changingErrors } from '../../errors.ts'
 import type { Logger } from '../../log.ts'
@@ -18,11 +18,10 @@ export interface EmbeddedParts {
   card: ModelCard
   engine: Engine
   media: Media
-  prices: Prices
 }
 
 /** A model inside this server: its template lays the prompt out, `media` loads the attachments, its engine answers. */
-export function embeddedBackend({ card, engine, media, prices }: EmbeddedParts): Backend {
+export function embeddedBackend({ card, engine, media }: EmbeddedParts): Backend {
   const { model } = engine
   let format: ChatFormat | undefined
   const layoutModel: LayoutModel = {
@@ -49,7 +48,7 @@ export function embeddedBackend({ card, engine, media, prices }: EmbeddedParts):
 
   return {
     info: {
-      ...infoOf(card, prices),
+      ...infoOf(card),
       contextTokens: model.contextTokens,
       inputs: model.inputs.image === null ? [] : ['image'],
     },
@@ -138,7 +137,7 @@ const contentOf = ({ prompt }: Ask): readonly PlainPart[] =>
       )
 
 export interface EmbeddedOptions {
-  config: Pick<Config, 'engine' | 'prices'>
+  config: Pick<Config, 'engine'>
   device: Device
   media: Media
   log: Logger
@@ -175,7 +174,7 @@ export function embedded({ config, device, media, log }: EmbeddedOptions): Start
       device === 'cpu' && config.engine.visionRuntime === 'onnx' && engine.model.inputs.image?.runtime === 'ggml'
     if (isSlow && !warned) log.warn(slowEncoder)
     warned ||= isSlow
-    return embeddedBackend({ card, engine, media, prices: config.prices })
+    return embeddedBackend({ card, engine, media })
   }
 }
 

@@ -1,10 +1,9 @@
-import type { Prices } from '../../config.ts'
 import type { ModelCard } from '../../models/index.ts'
 import { compileTemplate } from '../../prompt/index.ts'
 import type { ModelInfo } from '../backend.ts'
 
 /** The description of a model from its files, before it is loaded. */
-export const infoOf = (card: ModelCard, prices: Prices): ModelInfo => ({
+export const infoOf = (card: ModelCard): ModelInfo => ({
   id: card.id,
   aliases: card.aliases,
   title: card.title,
@@ -13,7 +12,6 @@ export const infoOf = (card: ModelCard, prices: Prices): ModelInfo => ({
   contextTokens: card.contextTokens,
   inputs: card.projector === null ? [] : ['image'],
   ...abilitiesOf(card.chatTemplate),
-  prices,
 })
 
 /** What the format of a model has. */
