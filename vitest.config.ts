@@ -23,7 +23,7 @@ export default defineConfig({
   test: {
     // bin/oriel.js runs what is compiled: it is compiled once, before the first test starts it.
     globalSetup: './scripts/build.js',
-    setupFiles: './test/support/native-log.ts',
+    setupFiles: ['./test/support/native-log.ts', './test/support/data-folder.ts'],
     // Only a test that hangs takes this long, however busy the machine is.
     testTimeout: 120_000,
     hookTimeout: 120_000,

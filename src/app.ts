@@ -1,4 +1,6 @@
-import type { AddressInfo } from 'node:net'
+import { lookup } from 'node:dns/promises'
+import { type AddressInfo, BlockList } from 'node:net'
+import type { Accounts } from './accounts/index.ts'
 import { askOf, attachmentOf, type ImageInput, inOptions, type Message, type QuestionOptions } from './app/question.ts'
 import { Reply } from './app/reply.ts'
 import { type Config, configOf, misspeltVariables, type OrielSettings } from './config.ts'
@@ -61,15 +63,23 @@ export interface Oriel {
   load(names?: readonly string[], options?: LoadOptions): Promise<void>
   /**
    * Loads the models that the settings name and serves HTTP.
-   * @returns where it listens, and the models that it has loaded
-   * @throws OrielError `invalid` when it cannot listen there: codes `port_in_use`, `port_denied`, `bad_host`
+   * @throws OrielError `invalid` when it cannot listen there: codes `port_in_use`, `port_denied`, `bad_host`; `keys_needed`
+   * when other machines could reach it, and no key exists; and as `createAccounts` does
    */
-  listen(options?: ListenOptions): Promise<{ url: string; models: readonly string[] }>
+  listen(options?: ListenOptions): Promise<Listening>
   /**
    * Closes the server, then the models. What is asked afterwards is refused. HTTP answers in progress have `graceMs` to end
    * (default: 1000); answers to `ask` end at once.
    */
   close(options?: { graceMs?: number }): Promise<void>
+}
+
+export interface Listening {
+  url: string
+  /** The models that it has loaded. */
+  models: readonly string[]
+  /** Whether requests need an API key. */
+  needsKey: boolean
 }
 
 export interface LoadOptions {
@@ -122,6 +132,8 @@ export async function createOriel(settings: OrielSettings = {}, around: Surround
   /** The models that the settings name. */
   const named = [...backends.map(({ info }) => info.id), ...cards.map(({ id }) => id)]
   const servers = new Set<{ close(): Promise<void> }>()
+  /** Only a server needs them: a program is its own judge. */
+  let accounts: Promise<Accounts> | undefined
   let isClosed = false
   const modelOf = ({ model = named[0] }: QuestionOptions): string => {
     if (model === undefined) throw new OrielError('invalid', 'No model is named.', { param: 'model' })
@@ -176,12 +188,16 @@ export async function createOriel(settings: OrielSettings = {}, around: Surround
     },
 
     async listen({ host = config.server.host, port = config.server.port, ...options } = {}) {
+      accounts ??= import('./accounts/index.ts').then(({ createAccounts }) => createAccounts(config, log))
+      const needsKey = await (await accounts).required()
+      if (!needsKey && !config.server.insecure && !(await isLoopback(host))) throw keysNeeded(host)
       // Engines load in processes of their own while this one reads the HTTP server's code.
       const [{ createServer, memoryStore }] = await Promise.all([
         import('./api/index.ts'),
         oriel.load(undefined, options),
       ])
-      const services = { deployments, clearCache: () => media.clearCache(), responses: memoryStore() }
+      const clearCache = () => media.clearCache()
+      const services = { accounts: await accounts, deployments, clearCache, responses: memoryStore() }
       const server = createServer(services, config.server, log)
       await server.listen({ host, port }).catch((error: unknown) => {
         throw whyNotListening(error, host, port)
@@ -194,7 +210,7 @@ export async function createOriel(settings: OrielSettings = {}, around: Surround
       servers.add(server)
       const { port: taken } = server.server.address() as AddressInfo
       const shown = host === '0.0.0.0' || host === '::' ? 'localhost' : host.includes(':') ? `[${host}]` : host
-      return { url: `http://${shown}:${taken}`, models: named }
+      return { url: `http://${shown}:${taken}`, models: named, needsKey }
     },
 
     async close({ graceMs = usualGrace } = {}) {
@@ -206,6 +222,8 @@ export async function createOriel(settings: OrielSettings = {}, around: Surround
       clearTimeout(timer)
       await deployments.close()
       await media.close()
+      // Every request is settled by now.
+      await (await accounts?.catch(() => undefined))?.close()
     },
   }
   return oriel
@@ -244,12 +262,31 @@ const gpuMemory = ({ device, gpus }: Compute): number | undefined =>
     ? undefined
     : gpus.reduce((sum, { integrated, freeMemory }) => sum + (integrated ? 0 : freeMemory), 0)
 
-function whyNotListening(error: unknown, host: string, port: number): unknown {
+const loopback = new BlockList()
+loopback.addSubnet('127.0.0.0', 8, 'ipv4')
+loopback.addAddress('::1', 'ipv6')
+
+/** Whether only this machine can reach a server that listens there. @throws OrielError as `listen` does */
+async function isLoopback(host: string): Promise<boolean> {
+  const addresses = await lookup(host, { all: true }).catch((error: unknown) => {
+    throw whyNotListening(error, host)
+  })
+  return addresses.every(({ address, family }) => loopback.check(address, family === 6 ? 'ipv6' : 'ipv4'))
+}
+
+const keysNeeded = (host: string): OrielError =>
+  new OrielError(
+    'invalid',
+    `Other machines can reach ${host}, and without API keys anybody there could use the server. Make a key with "oriel keys create --scope admin", or set ORIEL_ADMIN_KEY. To serve without keys, use --insecure or ORIEL_INSECURE=1.`,
+    { code: 'keys_needed' },
+  )
+
+function whyNotListening(error: unknown, host: string, port?: number): unknown {
   const code = error instanceof Error && 'code' in error ? error.code : undefined
   if (code === 'EADDRINUSE') return new OrielError('invalid', `Port ${port} is in use.`, { code: 'port_in_use' })
   if (code === 'EACCES')
     return new OrielError('invalid', `This user may not listen on port ${port}.`, { code: 'port_denied' })
-  if (code === 'ENOTFOUND' || code === 'EADDRNOTAVAIL')
+  if (code === 'ENOTFOUND' || code === 'EAI_AGAIN' || code === 'EADDRNOTAVAIL')
     return new OrielError('invalid', `${host} is not an address of this machine.`, { code: 'bad_host' })
   return error
 }

@@ -160,6 +160,8 @@ const server = z.strictObject({
     .array(domain.or(z.literal('*')))
     .default([])
     .meta({ env: 'ORIEL_HOSTNAMES' }),
+  /** Whether a server without keys may be reached from other machines. */
+  insecure: flag.default(false).meta({ env: 'ORIEL_INSECURE' }),
   /** Origins of pages that may use the server from a browser; `*`: any. */
   origins: z.array(origin).default([]).meta({ env: 'ORIEL_ORIGINS' }),
 })
@@ -220,7 +222,7 @@ const accounts = z
     /** A key that may do everything, for machines that are set up without a person. */
     adminKey: z
       .string()
-      .min(16, 'must have at least 16 characters')
+      .regex(/^[!-~]{16,}$/, 'must have at least 16 characters, all of them ASCII and none a space')
       .nullable()
       .default(null)
       .meta({ env: 'ORIEL_ADMIN_KEY' }),
@@ -242,6 +244,8 @@ const accounts = z
 const configSchema = z.strictObject({
   /** A JSON file with settings by their paths here: `{"server": {"port": 80}}`. */
   file: text.nullable().default(null).meta({ env: 'ORIEL_CONFIG' }),
+  /** The key that commands send to a server that needs one. */
+  apiKey: text.nullable().default(null).meta({ env: 'ORIEL_API_KEY' }),
   /** Models to load at the start, by id or by the path of a GGUF file. Other models are loaded on demand. */
   model: z.array(text).default(['pocket']).meta({ env: 'ORIEL_MODEL' }),
   /** The vision file (mmproj) of that model, if it is not next to the model's file. */
@@ -267,7 +271,6 @@ export type OrielSettings = Optional<z.input<typeof configSchema>>
 export type MediaConfig = Config['media']
 export type EngineConfig = Config['engine']
 export type ModelsConfig = Config['models']
-export type Prices = Config['prices']
 export type AccountsConfig = Config['accounts']
 
 /** A setting that an environment variable sets. */

@@ -18,7 +18,7 @@ export { freshMs, type Identity, ownAccount, staleMs } from './authentication.ts
 export { type Account, type Key, type Keys, type NewKey, type Scope, scopes } from './keys.ts'
 export type { Estimate, Kind } from './limits/kinds.ts'
 export { RateLimitError, type Rates } from './limits/limits.ts'
-export { type Charged, costOf, type ModelPrices, micros } from './prices.ts'
+export { amountOf, type Charged, costOf, type ModelPrices, micros } from './prices.ts'
 export { csvOf, type UsageGroup, type UsagePage, type UsageQuery, type UsageRow, usageGroups } from './usage.ts'
 
 /** Keys, limits, usage and prices: who may ask what, how much of it, and what it costs. */

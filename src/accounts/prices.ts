@@ -54,5 +54,8 @@ export function priceList({ prices, accounts }: Pick<Config, 'prices' | 'account
   return (model) => own.get(model) ?? others
 }
 
+/** An amount of the currency that micro-units make. */
+export const amountOf = (micros: number): number => micros / 1_000_000
+
 /** Micro-units of an amount of the currency. */
 export const micros = (amount: number): number => Math.round(amount * 1_000_000)

@@ -5,11 +5,11 @@ import type { Routes } from './routes.ts'
 
 /** The routes for whoever runs the server. Pages of other origins cannot use them. */
 export function addAdministration(routes: Routes, { deployments, clearCache }: AnswerServices): void {
-  routes.add('DELETE', '/admin/cache', async (_request, reply) => {
+  routes.add('DELETE', '/admin/cache', 'admin', async (_request, reply) => {
     await clearCache()
     return reply.status(204).send()
   })
-  routes.add('GET', '/admin/models', async () => ({
+  routes.add('GET', '/admin/models', 'admin', async () => ({
     models: deployments.residents().map(({ id, state, bytes, users, idleMs }) => ({
       id,
       state,
@@ -19,7 +19,7 @@ export function addAdministration(routes: Routes, { deployments, clearCache }: A
     })),
     memory: { budget_bytes: deployments.memory.budget, taken_bytes: deployments.memory.taken },
   }))
-  routes.add('DELETE', '/admin/models/*', async ({ params }) => {
+  routes.add('DELETE', '/admin/models/*', 'admin', async ({ params }) => {
     const name = (params as { '*': string })['*']
     const found = deployments.residents().find((model) => isCalled(model, name))
     if (found === undefined)

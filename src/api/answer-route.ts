@@ -15,6 +15,7 @@ import { clientOf } from './client.ts'
 import type { Endpoint, RequestContext, RouteOptions } from './dialects/dialect.ts'
 import { logError, toOrielError } from './errors.ts'
 import { describeAnswer, describeIgnored, describeTimings } from './headers.ts'
+import { admit, estimateOf, noTokens } from './metering.ts'
 import { invalidValue, parseBody, unknownParameters } from './request/validation.ts'
 import { type Framing, sendEvents, sse } from './sse.ts'
 
@@ -45,7 +46,7 @@ export interface AnswerProtocol<Body extends StreamableBody, Answer extends z.Zo
   events(answer: RunningAnswer, body: z.output<Body>, context: RequestContext): AsyncIterable<z.output<Event>>
   framing(context: RequestContext): Framing<z.output<Event>>
   /** What a request gets that wants no answer of the model, such as a count of its prompt. undefined: it wants one. */
-  instead?(body: z.output<Body>, work: Work): Promise<z.output<Answer>> | undefined
+  instead?(body: z.output<Body>): ((work: Work) => Promise<z.output<Answer>>) | undefined
 }
 
 /** What a request asks, and what does it. */
@@ -77,7 +78,8 @@ export function countEndpoint<Body extends z.ZodObject, Answer extends z.ZodType
     ...protocol,
     method: 'POST',
     handler: (options) => async (request, reply) => {
-      const { parsed, requests, signal } = await readRequest(protocol, options, request, reply)
+      const { parsed, requests, signal, model } = await readRequest(protocol, options, request, reply)
+      await admit(options.services, { request, reply, model, dialect: options.dialect, estimate: noTokens })
       return protocol.counted(parsed, await countPrompts(options.services, requests, signal))
     },
   }
@@ -87,16 +89,18 @@ function answering<Body extends StreamableBody, Answer extends z.ZodType, Event 
   protocol: AnswerProtocol<Body, Answer, Event>,
   options: RouteOptions,
 ) {
-  const { services, log, record } = options
+  const { services, dialect, log, record } = options
   return async (request: FastifyRequest, reply: FastifyReply): Promise<unknown> => {
     const arrived = performance.now()
-    const { parsed, context, ignored, requests, signal } = await readRequest(protocol, options, request, reply)
-    const other = protocol.instead?.(parsed, { services, requests, client: context.client, signal })
-    if (other !== undefined) return other
+    const { parsed, context, ignored, requests, signal, model } = await readRequest(protocol, options, request, reply)
+    const other = protocol.instead?.(parsed)
+    const estimate = other === undefined ? estimateOf(requests) : noTokens
+    const meter = await admit(services, { request, reply, dialect, model, estimate })
+    if (other !== undefined) return other({ services, requests, client: context.client, signal })
 
     const starting = startAnswers(services, requests, signal).then((answer) => {
       for (const place of answer.ignored ?? []) context.ignore(place, 'cannot be enforced')
-      return { ...answer, events: observed(answer, (account) => record(account, request.id)) }
+      return meter.watch({ ...answer, events: observed(answer, (account) => record(account, request.id)) })
     })
     if (!parsed.stream) {
       const answer = await starting
@@ -112,7 +116,10 @@ function answering<Body extends StreamableBody, Answer extends z.ZodType, Event 
       if (value !== undefined) reply.raw.setHeader(name, value)
     const events = later(starting, (answer) => protocol.events(answer, parsed, context))
     const failure = await sendEvents(reply.raw, events, protocol.framing(context), protocol.transport ?? sse)
-    if (failure !== undefined) logError(toOrielError(failure), request.id, log)
+    if (failure !== undefined) {
+      meter.failed(failure)
+      logError(toOrielError(failure), request.id, log)
+    }
     return reply
   }
 }
@@ -134,10 +141,15 @@ async function readRequest<Body extends z.ZodObject, Answer extends z.ZodType>(
   for (const name of ignored) Reflect.deleteProperty(parsed, name)
   const context = contextOf(request, options, ignored)
   const signal = whenClosed(reply)
-  const requests = (await read(parsed, context)).map((read) => ({ ...read, client: context.client }))
+  const requests = (await read(parsed, context)).map((read) => ({
+    ...read,
+    client: context.client,
+    // Others must not learn from the time of an answer what an account has asked before.
+    settings: { ...read.settings, isolation: [context.account, ...read.settings.isolation] },
+  }))
   for (const one of requests) checkLength(one)
   describeIgnored(reply, ignored)
-  return { parsed, context, ignored, requests, signal }
+  return { parsed, context, ignored, requests, signal, model: requests[0]?.model ?? '' }
 }
 
 /** @param ignored receives what has no effect */
@@ -148,6 +160,7 @@ function contextOf(request: FastifyRequest, { dialect, strict, services }: Route
     isolationKey: typeof isolation === 'string' ? isolation : '',
     requestId: request.id,
     client: clientOf(request),
+    account: request.identity.account,
     sent: request.body,
     responses: services.responses,
     ignore(param, reason) {

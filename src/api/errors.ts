@@ -54,6 +54,8 @@ export function sendError(
   const shown = toOrielError(error)
   logError(shown, request.id, log)
   describeRequest(reply, request.id, dialect)
+  // RFC 9110 wants it with every 401.
+  if (shown.kind === 'unauthorized') reply.header('www-authenticate', 'Bearer')
   if (shown.retryAfter !== undefined) reply.header('retry-after', String(shown.retryAfter))
   const { errors } = dialect
   return reply.status(statusOf(shown.kind, errors)).send(errors.body(shown, request.id))

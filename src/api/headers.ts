@@ -1,4 +1,5 @@
 import type { FastifyReply } from 'fastify'
+import type { Kind, Rates } from '../accounts/index.ts'
 import type { MediaTimings, Timings } from '../deployments/index.ts'
 import type { RunningAnswer } from './answering/answer.ts'
 import type { Dialect } from './dialects/dialect.ts'
@@ -29,6 +30,28 @@ function encoded(name: string): string {
     text += more
   }
   return text
+}
+
+/** What follows `x-ratelimit-limit-` and `x-ratelimit-remaining-`, by the names that Fireworks and OpenAI give them. */
+const rateNames: Record<Kind, string> = {
+  requests: 'requests',
+  tokens: 'tokens',
+  promptTokens: 'tokens-prompt',
+  cacheAdjustedPromptTokens: 'tokens-cache-adjusted-prompt',
+  generatedTokens: 'tokens-generated',
+  images: 'images',
+}
+
+/** The limits of an account for a model, and what is left of them. */
+export function describeRates(reply: FastifyReply, { limits, isOver }: Rates): void {
+  const limited = Object.entries(rateNames) as [Kind, string][]
+  for (const [kind, name] of limited) {
+    const rate = limits[kind]
+    if (rate === undefined) continue
+    reply.header(`x-ratelimit-limit-${name}`, String(rate.limit))
+    reply.header(`x-ratelimit-remaining-${name}`, String(rate.remaining))
+  }
+  if (Object.keys(limits).length > 0) reply.header('x-ratelimit-over-limit', isOver ? 'yes' : 'no')
 }
 
 /** Headers that are known when an answer begins, by the names that Fireworks gives them. Every dialect sends them. */

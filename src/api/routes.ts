@@ -1,4 +1,5 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest, RouteHandlerMethod } from 'fastify'
+import type { Scope } from '../accounts/index.ts'
 import { OrielError } from '../errors.ts'
 import { escaped } from '../regexp.ts'
 import type { Dialect, Method } from './dialects/dialect.ts'
@@ -27,12 +28,15 @@ export class Routes {
     this.#server = server
   }
 
-  /** @param dialect of the route; undefined for Oriel's own, such as `/health` */
-  add(method: Method, url: string, handler: RouteHandlerMethod, dialect?: Dialect): void {
+  /**
+   * @param scope what a key must be for, on a server that needs keys; null: anyone may ask
+   * @param dialect of the route; undefined for Oriel's own, such as `/health`
+   */
+  add(method: Method, url: string, scope: Scope | null, handler: RouteHandlerMethod, dialect?: Dialect): void {
     const route = this.#routes.get(url) ?? { methods: [], dialect, matches: pathsOf(url) }
     route.methods.push(method)
     this.#routes.set(url, route)
-    this.#server.route({ method, url, config: dialect === undefined ? {} : { dialect }, handler })
+    this.#server.route({ method, url, config: dialect === undefined ? { scope } : { scope, dialect }, handler })
   }
 
   /** The dialect of a request's endpoint. A URL that is none belongs to the nearest endpoint or base above it. */

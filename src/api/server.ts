@@ -5,6 +5,7 @@ import type { Config } from '../config.ts'
 import { shuttingDown } from '../errors.ts'
 import type { Logger } from '../log.ts'
 import { version } from '../version.ts'
+import { Access } from './access.ts'
 import { addAdministration } from './admin.ts'
 import type { AnswerAccount, AnswerServices } from './answering/answer.ts'
 import { Bodies } from './body/bodies.ts'
@@ -51,6 +52,7 @@ export function createServer(services: AnswerServices, config: Config['server'],
   })
   const routes = new Routes(server)
   const visitors = new Visitors(config)
+  const access = new Access(server, services.accounts)
   const bodies = new Bodies(config)
   server.removeAllContentTypeParsers()
   server.addContentTypeParser('application/json', (request: FastifyRequest) => bodies.read(request))
@@ -65,6 +67,7 @@ export function createServer(services: AnswerServices, config: Config['server'],
     visitors.admit(request, reply)
     // Before its body is read: what is wrong with a request that goes nowhere is its URL.
     if (request.is404) return routes.missing(request, reply)
+    await access.enter(request)
   })
   server.setErrorHandler(fail)
   const lifetime = endWithLastAnswer(server)
@@ -83,27 +86,29 @@ export function createServer(services: AnswerServices, config: Config['server'],
     log.info({ requestId, ...others, ...usage, ...timings }, 'a request was answered')
   }
   for (const dialect of dialects)
-    for (const { method, path, pattern, handler } of dialect.endpoints) {
+    for (const { method, path, pattern, scope = 'inference', handler } of dialect.endpoints) {
       const handle = handler({ dialect, services, strict: config.strict, log, record })
-      for (const base of dialect.bases) routes.add(method, base + (pattern ?? path), handle, dialect)
+      for (const base of dialect.bases) routes.add(method, base + (pattern ?? path), scope, handle, dialect)
     }
   // Making the document takes longer than the rest of the start, so the first request does it.
-  let document: object | undefined
-  routes.add('GET', '/openapi.json', async () => {
-    document ??= openapiDocument(dialects, version)
-    return document
+  let document: string | undefined
+  routes.add('GET', '/openapi.json', null, async (_request, reply) => {
+    document ??= JSON.stringify(openapiDocument(dialects, version))
+    return reply.type('application/json; charset=utf-8').send(document)
   })
-  routes.add('GET', '/docs', async (_request, reply) =>
+  routes.add('GET', '/docs', null, async (_request, reply) =>
     reply.header('content-security-policy', pagePolicy).type('text/html; charset=utf-8').send(page),
   )
   // Ollama's command asks it whether a server is there.
-  routes.add('HEAD', '/', async (_request, reply) => reply.send())
-  routes.add('GET', '/health', () => healthOf(deployments, engines))
-  routes.add('GET', '/ready', async (_request, reply) => {
+  routes.add('HEAD', '/', null, async (_request, reply) => reply.send())
+  routes.add('GET', '/health', null, () => healthOf(deployments, engines))
+  routes.add('GET', '/ready', null, async (_request, reply) => {
     const reason = await whyNotReady(deployments, engines)
     return reason === undefined ? { status: 'ready' } : reply.status(503).send({ status: 'unavailable', reason })
   })
-  routes.add('GET', '/metrics', async (_request, reply) => reply.type(metrics.contentType).send(await metrics.text()))
+  routes.add('GET', '/metrics', 'usage', async (_request, reply) =>
+    reply.type(metrics.contentType).send(await metrics.text()),
+  )
   addAdministration(routes, services)
   return server
 }

@@ -10,6 +10,7 @@ interface ServeFlags extends Flags {
   port?: number
   config?: string
   strict?: boolean
+  insecure?: boolean
 }
 
 /** Time after which the process exits, in ms. */
@@ -19,14 +20,14 @@ const exitDeadline = 1900
 export async function serve(flags: ServeFlags): Promise<void> {
   // On a machine with much memory V8 lets garbage grow to several times what is in use before it looks for it.
   setFlagsFromString('--heap-growing-percent=30')
-  const { model, mmproj, modelsDir, gpu, memoryBudget, host, port, config, strict } = flags
+  const { model, mmproj, modelsDir, gpu, memoryBudget, host, port, config, strict, insecure } = flags
   const oriel = await createOriel({
     file: config,
     model,
     mmproj,
     engine: { gpu },
     loading: { memoryBytes: memoryBudget },
-    server: { host, port, strict },
+    server: { host, port, strict, insecure },
     models: { dirs: modelsDir },
   })
   let stopping = false
@@ -42,15 +43,17 @@ export async function serve(flags: ServeFlags): Promise<void> {
 
   // Each report lists the models: it is only worth it for a person who reads it.
   const onProgress = process.stderr.isTTY ? showProgress() : undefined
-  const { url, models } = await oriel.listen({ onProgress }).catch(async (error: unknown) => {
+  const { url, models, needsKey } = await oriel.listen({ onProgress }).catch(async (error: unknown) => {
     // Stopped while it loads: the process is about to exit.
     if (stopping) await new Promise(() => {})
     await oriel.close()
     throw error
   })
-  process.stdout.write(
-    `Oriel serves ${models.join(', ')} at ${url}\n\nTry it:\n\n${exampleCurl(url, models[0] ?? '')}\n\n`,
-  )
+  const keys = needsKey
+    ? 'Requests need an API key.'
+    : 'No API key is needed: none exists. `oriel keys create` makes one, and from then on every request needs one.'
+  const example = exampleCurl(url, models[0] ?? '', needsKey)
+  process.stdout.write(`Oriel serves ${models.join(', ')} at ${url}\n${keys}\n\nTry it:\n\n${example}\n\n`)
 }
 
 /** Writes a line every two seconds about a model that takes long to load. */
@@ -64,7 +67,7 @@ function showProgress(): (model: string, share: number) => void {
 }
 
 /** A request that works as pasted: its image, a few hundred bytes, is in it. */
-function exampleCurl(url: string, model: string): string {
+function exampleCurl(url: string, model: string, needsKey: boolean): string {
   const image = readFileSync(new URL('../../examples/sample.png', import.meta.url)).toString('base64')
   const body = {
     model,
@@ -78,5 +81,6 @@ function exampleCurl(url: string, model: string): string {
       },
     ],
   }
-  return `curl ${url}/v1/chat/completions -H 'content-type: application/json' -d '${JSON.stringify(body)}'`
+  const key = needsKey ? ' -H "authorization: Bearer $KEY"' : ''
+  return `curl ${url}/v1/chat/completions${key} -H 'content-type: application/json' -d '${JSON.stringify(body)}'`
 }

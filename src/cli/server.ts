@@ -1,7 +1,7 @@
 import { createInterface } from 'node:readline'
 import { Readable } from 'node:stream'
 import { z } from 'zod'
-import type { Config } from '../config.ts'
+import { type Config, configOf } from '../config.ts'
 import { type ErrorKind, OrielError } from '../errors.ts'
 import { parseJson } from '../json.ts'
 import type { Answered, Question } from './question.ts'
@@ -44,7 +44,7 @@ export const serverHere = (config: Config['server']): Promise<RunningServer | un
 export async function serverAt(url: string): Promise<RunningServer> {
   const origin = originOf(url)
   const found = await find(origin, namedTimeout).catch((cause: unknown) => {
-    throw unreachable(origin, cause)
+    throw cause instanceof OrielError ? cause : unreachable(origin, cause)
   })
   if (found === undefined) throw notOriel(origin)
   return found
@@ -58,16 +58,21 @@ export async function askServer<Schema extends z.ZodType>(
   schema: Schema,
 ): Promise<z.output<Schema>> {
   const origin = originOf(url)
-  const response = await fetch(`${origin}${path}`, { method, signal: AbortSignal.timeout(namedTimeout) }).catch(
-    (cause: unknown) => {
-      throw unreachable(origin, cause)
-    },
-  )
+  const signal = AbortSignal.timeout(namedTimeout)
+  const response = await fetch(`${origin}${path}`, { method, headers: keyHeader(), signal }).catch((cause: unknown) => {
+    throw unreachable(origin, cause)
+  })
   const body = parseJson(await response.text().catch(() => ''))
   if (!response.ok && errorSchema.safeParse(body).success) throw errorIn(body, kindOf(response))
   const answer = schema.safeParse(body)
   if (!response.ok || !answer.success) throw notOriel(origin)
   return answer.data
+}
+
+/** Servers that need no key ignore it. */
+function keyHeader(): Record<string, string> {
+  const { apiKey } = configOf({})
+  return apiKey === null ? {} : { authorization: `Bearer ${apiKey}` }
 }
 
 function originOf(url: string): string {
@@ -83,8 +88,10 @@ const unreachable = (url: string, cause: unknown): OrielError =>
   new OrielError('timeout', `No server answers at ${url}.`, { code: 'no_server', cause })
 
 async function find(url: string, timeoutMs: number): Promise<RunningServer | undefined> {
-  const response = await fetch(`${url}/v1/models`, { signal: AbortSignal.timeout(timeoutMs) })
-  const list = listSchema.safeParse(parseJson(await response.text()))
+  const response = await fetch(`${url}/v1/models`, { headers: keyHeader(), signal: AbortSignal.timeout(timeoutMs) })
+  const body = parseJson(await response.text())
+  if ([401, 403].includes(response.status) && errorSchema.safeParse(body).success) throw errorIn(body, kindOf(response))
+  const list = listSchema.safeParse(body)
   if (!list.success) return undefined
   return { url, models: list.data.data, answer: (model, question) => answer(url, model, question) }
 }
@@ -136,7 +143,7 @@ async function answer(
     signal.aborted ? new OrielError('cancelled', 'The answer was stopped.') : unreachable(url, cause)
   const response = await fetch(`${url}/v1/chat/completions`, {
     method: 'POST',
-    headers: { 'content-type': 'application/json' },
+    headers: { 'content-type': 'application/json', ...keyHeader() },
     body: JSON.stringify(body),
     signal,
   }).catch((cause: unknown) => {
@@ -179,6 +186,7 @@ async function answer(
 
 const kinds: Readonly<Record<number, ErrorKind>> = {
   401: 'unauthorized',
+  402: 'payment_required',
   403: 'forbidden',
   404: 'not_found',
   408: 'timeout',
@@ -201,7 +209,8 @@ function errorIn(body: unknown, kind: ErrorKind): OrielError {
   const found = errorSchema.safeParse(body)
   if (!found.success) return new OrielError(kind, 'The server refuses the request without saying why.')
   const { message, param, code } = found.data.error
-  return new OrielError(kind, message, {
+  const where = kind === 'unauthorized' ? ' Commands send the key that is in ORIEL_API_KEY.' : ''
+  return new OrielError(kind, `${message}${where}`, {
     param: param ?? undefined,
     code: typeof code === 'string' ? code : undefined,
   })

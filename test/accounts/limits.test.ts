@@ -331,7 +331,9 @@ describe.each(houses)('limits with $title', ({ skip, isShared, house }) => {
     it('of requests at the same time end with each request', async () => {
       const { accounts, who } = await customer('one', 'one')
       const first = await accounts.admit(who, 'pocket', small)
-      await expect(accounts.admit(who, 'pocket', small)).rejects.toThrow('1 requests to pocket run at the same time')
+      await expect(accounts.admit(who, 'pocket', small)).rejects.toThrow(
+        'The limit for pocket is 1 request at the same time',
+      )
       first.settle(answered({ status: 500 }))
       await accounts.admit(who, 'pocket', small)
     })

@@ -11,7 +11,7 @@ const program = `
   }
   const oriel = await createOriel(
     { model: [], logLevel: 'info', server: { port: 0 } },
-    { env: {}, backends: [{ ...plainBackend(), answer }] },
+    { env: { ORIEL_DATA_DIR: process.env.ORIEL_DATA_DIR }, backends: [{ ...plainBackend(), answer }] },
   )
   const { url } = await oriel.listen()
   const response = await fetch(url + '/v1/chat/completions', {

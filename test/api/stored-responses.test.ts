@@ -214,23 +214,25 @@ describe('the store in memory', () => {
     input: [{ id: `${id}-0`, content: 'x'.repeat(kilobytes * 1024) }],
   })
   const kilobyte = 1024
+  const me = { account: 'mine', client: 'me' }
+  const other = { account: 'mine', client: 'other' }
 
   it('drops what was not used for longest', async () => {
     const store = memoryStore(100 * kilobyte)
-    for (const id of ['a', 'b', 'c', 'd']) await store.put(stored(id, 20), 'me')
-    await store.get('a')
-    await store.put(stored('e', 24), 'me')
-    expect(await store.get('b')).toBeUndefined()
-    expect((await store.get('a'))?.response.id).toBe('a')
+    for (const id of ['a', 'b', 'c', 'd']) await store.put(stored(id, 20), me)
+    await store.get('a', me)
+    await store.put(stored('e', 24), me)
+    expect(await store.get('b', me)).toBeUndefined()
+    expect((await store.get('a', me))?.response.id).toBe('a')
   })
 
   it('takes the room from the client that has most', async () => {
     const store = memoryStore(100 * kilobyte)
-    await store.put(stored('mine', 10), 'me')
-    for (let turn = 0; turn < 50; turn++) await store.put(stored(`other-${turn}`, 20), 'other')
-    expect(await store.get('mine')).toBeDefined()
-    expect(await store.get('other-0')).toBeUndefined()
-    expect(await store.get('other-49')).toBeDefined()
+    await store.put(stored('mine', 10), me)
+    for (let turn = 0; turn < 50; turn++) await store.put(stored(`other-${turn}`, 20), other)
+    expect(await store.get('mine', me)).toBeDefined()
+    expect(await store.get('other-0', me)).toBeUndefined()
+    expect(await store.get('other-49', me)).toBeDefined()
   })
 
   it('holds no response larger than a quarter of it', async () => {
@@ -238,13 +240,21 @@ describe('the store in memory', () => {
     expect(store.holds({ input: 'x'.repeat(20 * kilobyte) })).toBe(true)
     expect(store.holds({ input: 'x'.repeat(26 * kilobyte) })).toBe(false)
     expect(store.holds({ input: Array.from({ length: 500 }, () => ({})) })).toBe(false)
-    await store.put(stored('large', 26), 'me')
-    expect(await store.get('large')).toBeUndefined()
+    await store.put(stored('large', 26), me)
+    expect(await store.get('large', me)).toBeUndefined()
   })
 
   it('says whether a deleted response was there', async () => {
     const store = memoryStore()
-    await store.put(stored('a', 1), 'me')
-    expect([await store.delete('a'), await store.delete('a')]).toEqual([true, false])
+    await store.put(stored('a', 1), me)
+    expect([await store.delete('a', me), await store.delete('a', me)]).toEqual([true, false])
+  })
+
+  it('gives a response to its own account only', async () => {
+    const store = memoryStore()
+    const stranger = { account: 'other', client: 'other' }
+    await store.put(stored('a', 1), me)
+    expect([await store.get('a', stranger), await store.delete('a', stranger)]).toEqual([undefined, false])
+    expect((await store.get('a', me))?.response.id).toBe('a')
   })
 })

@@ -101,7 +101,7 @@ describe('oriel serve', () => {
       code: 1,
       stderr: expect.stringContaining('A port is a whole number'),
     })
-    expect(await oriel(['serve', '--host', '203.0.113.7'])).toMatchObject({
+    expect(await oriel(['serve', '--insecure', '--host', '203.0.113.7'])).toMatchObject({
       code: 1,
       stderr: expect.stringContaining('is not an address of this machine. Choose another address with --host.'),
     })

@@ -121,9 +121,13 @@ describe('oriel serve', () => {
 
   it.skipIf(platform() !== 'linux' || !isRoot)('names a file that its user may not read, and a port', async () => {
     const file = path.join(folder, 'secret.gguf')
+    const open = await mkdtemp(path.join(tmpdir(), 'oriel-nobody-'))
+    await chmod(open, 0o777)
     await writeFile(file, 'GGUF', { mode: 0 })
     const asNobody = (...args: string[]) =>
-      run('setpriv', ['--reuid=65534', '--regid=65534', '--clear-groups', process.execPath, 'bin/oriel.js', ...args])
+      run('setpriv', ['--reuid=65534', '--regid=65534', '--clear-groups', process.execPath, 'bin/oriel.js', ...args], {
+        env: { ORIEL_DATA_DIR: path.join(open, 'nobody') },
+      })
     await chmod(folder, 0o755)
     expect((await asNobody('serve', '--model', file)).stderr).toMatch(
       /^oriel: secret\.gguf cannot be read: EACCES\.\n$/,

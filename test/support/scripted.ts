@@ -79,7 +79,6 @@ export function scriptedBackend(
       created: 0,
       version: '',
     },
-    prices: { input: 0, output: 0 },
     media,
     engine: {
       model: {
@@ -117,8 +116,12 @@ export async function serveBackend(
   backend: Backend,
   server: OrielSettings['server'] = {},
 ): Promise<{ url: string; close(): Promise<void> }> {
-  const settings = { model: [], logLevel: 'silent' as const, server: { port: 0, ...server } }
-  const oriel = await createOriel(settings, { env: {}, backends: [backend] })
+  const prices = { input: 1, output: 2 }
+  const settings = { model: [], logLevel: 'silent' as const, prices, server: { port: 0, ...server } }
+  const oriel = await createOriel(settings, {
+    env: { ORIEL_DATA_DIR: process.env.ORIEL_DATA_DIR },
+    backends: [backend],
+  })
   const { url } = await oriel.listen()
   return { url, close: () => oriel.close() }
 }

@@ -21,7 +21,7 @@ export async function startServer(overrides: OrielSettings = {}): Promise<TestSe
       ...overrides,
       server: { port: 0, ...overrides.server },
     },
-    { env: {} },
+    { env: { ORIEL_DATA_DIR: process.env.ORIEL_DATA_DIR } },
   )
   const { url } = await oriel.listen()
   const engines = () => children().filter((pid) => !before.has(pid))

@@ -165,7 +165,11 @@ function refused(attempt: Attempt, allowed: ModelLimits, amounts: Amounts, model
   const limit = typeof blocked === 'number' ? allowed.limits[blocked] : allowed.concurrent
   const kind = typeof blocked === 'number' ? kinds[blocked] : undefined
   if (kind === undefined || typeof blocked !== 'number')
-    return new RateLimitError(`${limit} requests to ${model} run at the same time, the limit.${again}`, rates, 1)
+    return new RateLimitError(
+      `The limit for ${model} is ${limit} ${limit === 1 ? 'request' : 'requests'} at the same time.${again}`,
+      rates,
+      1,
+    )
   const alone = retryAfter === undefined ? `, and this request alone has ${amounts[blocked]}` : ''
   return new RateLimitError(`The limit for ${model} is ${limit} ${words[kind]}${alone}.${again}`, rates, retryAfter)
 }

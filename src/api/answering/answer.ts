@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto'
+import type { Accounts, ModelPrices } from '../../accounts/index.ts'
 import type {
   Answer,
   AnswerEvent,
@@ -16,6 +17,7 @@ import type { ResponseStore } from '../responses/store.ts'
 import type { AnswerRequest, ClientRequest } from './request.ts'
 
 export interface AnswerServices {
+  accounts: Accounts
   deployments: Deployments
   /** Removes all fetched files from the cache. */
   clearCache(): Promise<void>
@@ -33,6 +35,7 @@ export interface RunningAnswer extends Omit<Answer, 'prompt'> {
   model: string
   /** The model's own name. */
   servedBy: string
+  prices: ModelPrices
   choices: number
   /** When the request began, by `performance.now()`. */
   began: number
@@ -59,6 +62,7 @@ function startAnswer(services: AnswerServices, request: ClientRequest, signal: A
       created: Math.floor(Date.now() / 1000),
       model: request.model,
       servedBy: backend.info.id,
+      prices: services.accounts.pricesOf(backend.info.id),
       choices: request.settings.n,
       began,
       loadMs,

@@ -5,6 +5,7 @@ import { collect, newCallId } from '../answering/collect.ts'
 import { chatLogprobs, chatWriter, legacyLogprobs, legacyWriter } from '../shapes/logprobs.ts'
 import { choiceExtras, promptIdsOf, rawOutputOf, tokenIds, tokenIdsOf } from '../shapes/raw-output.ts'
 import {
+  answerUsage,
   finishReason,
   heading,
   headingOf,
@@ -12,7 +13,6 @@ import {
   perfMetrics,
   performanceOf,
   usage,
-  usageOf,
   withUsage,
 } from '../shapes/usage.ts'
 import type { ChatRequest } from './schema.ts'
@@ -103,7 +103,7 @@ export async function completion(answer: RunningAnswer, body: ChatRequest) {
       ...rawOutputOf(body, prompt, choice),
       ...tokenIdsOf(body, choice.tokens),
     })),
-    usage: usageOf(answer.usage, tally.completionTokens, tally.reasoningTokens),
+    usage: answerUsage(body, answer, tally),
     ...promptIdsOf(body, prompt),
     ...performanceOf(body, answer, tally),
   }

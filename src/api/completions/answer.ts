@@ -5,6 +5,7 @@ import { collect } from '../answering/collect.ts'
 import { legacyLogprobs, legacyWriter } from '../shapes/logprobs.ts'
 import { choiceExtras, promptIdsOf, rawOutputOf, tokenIds, tokenIdsOf } from '../shapes/raw-output.ts'
 import {
+  answerUsage,
   finishReason,
   heading,
   headingOf,
@@ -12,7 +13,6 @@ import {
   perfMetrics,
   performanceOf,
   usage,
-  usageOf,
   withUsage,
 } from '../shapes/usage.ts'
 import type { CompletionsRequest } from './schema.ts'
@@ -53,7 +53,7 @@ export async function completion(answer: RunningAnswer, body: CompletionsRequest
       ...tokenIdsOf(body, choice.tokens),
       ...promptIdsOf(body, prompt),
     })),
-    usage: usageOf(answer.usage, tally.completionTokens),
+    usage: answerUsage(body, answer, tally),
     ...performanceOf(body, answer, tally),
   }
   return { body: whole, timings: tally.timings }

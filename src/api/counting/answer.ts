@@ -1,8 +1,9 @@
 import { z } from 'zod'
+import type { Accounts } from '../../accounts/index.ts'
 import type { Work } from '../answer-route.ts'
 import { countPrompts, type PromptCounts, promptTokensOf } from '../answering/answer.ts'
 import { tokenIds } from '../shapes/raw-output.ts'
-import { usage, usageOf } from '../shapes/usage.ts'
+import { priceOf, usage, usageOf } from '../shapes/usage.ts'
 
 export const dryRunAnswer = z.strictObject({
   object: z.literal('dry_run'),
@@ -31,28 +32,38 @@ export const tokenization = z.strictObject({
 })
 
 /** The usage and cost of a request, if it wants those instead of an answer. */
-export function dryRun(
-  { model, dry_run: wanted }: { model: string; dry_run?: boolean | null | undefined },
-  { services, requests, signal }: Work,
-): Promise<z.output<typeof dryRunAnswer>> | undefined {
-  return wanted ? countPrompts(services, requests, signal).then((prompts) => costOf(model, prompts)) : undefined
+export function dryRun({
+  model,
+  dry_run: wanted,
+}: {
+  model: string
+  dry_run?: boolean | null | undefined
+}): ((work: Work) => Promise<z.output<typeof dryRunAnswer>>) | undefined {
+  if (!wanted) return undefined
+  return async ({ services, requests, signal }) =>
+    dryRunOf(model, await countPrompts(services, requests, signal), services.accounts)
 }
 
-function costOf(model: string, prompts: PromptCounts): z.output<typeof dryRunAnswer> {
+const nothing = { promptTokens: 0, imageTokens: [], cachedTokens: 0 }
+
+function dryRunOf(model: string, prompts: PromptCounts, accounts: Accounts): z.output<typeof dryRunAnswer> {
   const promptTokens = promptTokensOf(prompts)
   const maxAnswerTokens = prompts.reduce((sum, { request: { settings }, model, promptTokens }) => {
     const free = Math.max(0, model.contextTokens - promptTokens)
     return sum + settings.n * Math.min(settings.maxTokens ?? free, free)
   }, 0)
-  const { input, output } = prompts[0]?.model.prices ?? { input: 0, output: 0 }
-  const imageTokens = prompts.flatMap((prompt) => prompt.imageTokens)
+  const prices = accounts.pricesOf(prompts[0]?.model.id ?? '')
+  const usage = { promptTokens, imageTokens: prompts.flatMap((prompt) => prompt.imageTokens), cachedTokens: 0 }
   return {
     object: 'dry_run',
     model,
     choices: [],
     context_length: prompts[0]?.model.contextTokens ?? 0,
-    usage: usageOf({ promptTokens, imageTokens, cachedTokens: 0 }, 0),
-    // In the currency of the prices of `GET /models`. The cost of the answer is an upper bound.
-    cost: { prompt: (promptTokens * input) / 1e6, answer_at_most: (maxAnswerTokens * output) / 1e6 },
+    usage: usageOf(usage, 0),
+    // In the currency of the prices of `GET /models`. Both are upper bounds: some of the prompt may be cached.
+    cost: {
+      prompt: priceOf({ usage, prices }, 0),
+      answer_at_most: priceOf({ usage: nothing, prices }, maxAnswerTokens),
+    },
   }
 }

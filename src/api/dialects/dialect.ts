@@ -1,5 +1,6 @@
 import type { RouteHandlerMethod } from 'fastify'
 import type { z } from 'zod'
+import type { Scope } from '../../accounts/index.ts'
 import type { Settings } from '../../deployments/index.ts'
 import type { ErrorKind, OrielError } from '../../errors.ts'
 import type { Logger } from '../../log.ts'
@@ -59,6 +60,8 @@ export interface Endpoint {
   /** Group in the documentation. */
   tag: string
   summary: string
+  /** What a key must be for. Default: `inference`. */
+  scope?: Scope
   body?: z.ZodObject
   query?: readonly { name: string; description: string }[]
   answer: z.ZodType
@@ -94,6 +97,8 @@ export interface RequestContext {
   requestId: string
   /** Who sends it, by `clientOf`. */
   client: string
+  /** Whose key it has. */
+  account: string
   /** The body as it was sent. Its schema has checked it, and made something else of some parts. */
   sent: unknown
   responses: ResponseStore

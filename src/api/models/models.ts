@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import { type Accounts, amountOf, type Identity } from '../../accounts/index.ts'
 import type { ListedModel } from '../../deployments/index.ts'
 import type { Endpoint } from '../dialects/dialect.ts'
 import { parseBody } from '../request/validation.ts'
@@ -39,8 +40,10 @@ export const model = z.strictObject({
   endpoints: z.array(z.string()),
   input_modalities: z.array(z.string()),
   output_modalities: z.array(z.string()),
-  input_token_price_per_m: z.number(),
+  input_token_price_per_m: z.number().describe('In the currency of all prices, for a million tokens.'),
+  cached_input_token_price_per_m: z.number().describe('For a million tokens of prompts that were in the cache.'),
   output_token_price_per_m: z.number(),
+  least_image_price: z.number().describe('An image whose tokens cost less costs this.'),
 })
 
 export const modelList = z.strictObject({ object: z.literal('list'), data: z.array(model) })
@@ -61,10 +64,11 @@ export const modelsEndpoint: Endpoint = {
   ],
   answer: z.union([modelList, anthropicModels]),
   handler:
-    ({ services: { deployments } }) =>
-    async ({ headers, query }) => {
-      const models = await deployments.list()
-      return isAnthropic(headers) ? anthropicPage(models, query) : listOf(models, parseBody(modelsQuery, query))
+    ({ services: { accounts, deployments } }) =>
+    async ({ headers, query, identity }) => {
+      const models = (await deployments.list()).filter(({ id }) => mayUse(identity, id))
+      if (isAnthropic(headers)) return anthropicPage(models, query)
+      return listOf(models, parseBody(modelsQuery, query), accounts)
     },
 }
 
@@ -77,31 +81,22 @@ export const modelEndpoint: Endpoint = {
   summary: 'Get one model by its id or an alias',
   answer: z.union([model, anthropicModel]),
   handler:
-    ({ services: { deployments } }) =>
+    ({ services: { accounts, deployments } }) =>
     async ({ headers, params }) => {
       const found = await deployments.describe((params as { '*': string })['*'])
-      return isAnthropic(headers) ? anthropicModelOf(found) : modelOf(found)
+      return isAnthropic(headers) ? anthropicModelOf(found) : modelOf(found, accounts)
     },
 }
 
+/** A list names no model that its reader may not use. */
+const mayUse = ({ models }: Identity, id: string): boolean => models === null || models.includes(id)
+
 /** One model as OpenAI lists it, with the fields of Fireworks and Novita, and its state. */
-function modelOf(listed: ListedModel): z.output<typeof model> {
-  const {
-    id,
-    aliases,
-    title,
-    description,
-    created,
-    contextTokens,
-    inputs,
-    tools,
-    thoughts,
-    prices,
-    state,
-    progress,
-    error,
-  } = listed
+function modelOf(listed: ListedModel, accounts: Accounts): z.output<typeof model> {
+  const { id, aliases, title, description, created, contextTokens, inputs, tools, thoughts, state, progress, error } =
+    listed
   const images = inputs.includes('image')
+  const { input, cachedInput, output, image } = accounts.pricesOf(id)
   return {
     id,
     object: 'model',
@@ -132,8 +127,10 @@ function modelOf(listed: ListedModel): z.output<typeof model> {
     endpoints: ['chat/completions', 'completions', 'responses', 'anthropic'],
     input_modalities: ['text', ...inputs],
     output_modalities: ['text'],
-    input_token_price_per_m: prices.input,
-    output_token_price_per_m: prices.output,
+    input_token_price_per_m: amountOf(input),
+    cached_input_token_price_per_m: amountOf(cachedInput),
+    output_token_price_per_m: amountOf(output),
+    least_image_price: amountOf(image),
   }
 }
 
@@ -146,9 +143,13 @@ const modelsQuery = z.object({
   state: z.enum(['all', ...states]).optional(),
 })
 
-function listOf(models: readonly ListedModel[], query: z.output<typeof modelsQuery>): z.output<typeof modelList> {
+function listOf(
+  models: readonly ListedModel[],
+  query: z.output<typeof modelsQuery>,
+  accounts: Accounts,
+): z.output<typeof modelList> {
   const wanted = [query.features ?? query.filter ?? []].flat().map((feature) => feature.toLowerCase())
-  const data = models.filter((model) => isShown(model, query.state)).map(modelOf)
+  const data = models.filter((model) => isShown(model, query.state)).map((model) => modelOf(model, accounts))
   return {
     object: 'list',
     data: data.filter(({ features }) => wanted.every((feature) => features.includes(feature))),

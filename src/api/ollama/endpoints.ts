@@ -19,8 +19,8 @@ const chatEndpoint = answerEndpoint({
   whole: whole(asChat),
   events: lines(asChat),
   framing: lineFraming,
-  instead: (body, work) =>
-    body.messages?.length ? undefined : prepared(body, work).then((done) => withoutAnswer(asChat, body, done)),
+  instead: (body) =>
+    body.messages?.length ? undefined : async (work) => withoutAnswer(asChat, body, await prepared(body, work)),
 })
 
 const generateEndpoint = answerEndpoint({
@@ -35,8 +35,8 @@ const generateEndpoint = answerEndpoint({
   whole: whole(asGenerate),
   events: lines(asGenerate),
   framing: lineFraming,
-  instead: (body, work) =>
-    body.prompt ? undefined : prepared(body, work).then((done) => withoutAnswer(asGenerate, body, done)),
+  instead: (body) =>
+    body.prompt ? undefined : async (work) => withoutAnswer(asGenerate, body, await prepared(body, work)),
 })
 
 export const ollamaEndpoints: readonly Endpoint[] = [

@@ -26,11 +26,16 @@ export function openapiDocument(dialects: readonly Dialect[], version: string): 
       license: { name: 'MIT', identifier: 'MIT' },
     },
     servers: shared.map(serverAt),
-    security: [{}, { bearer: [] }],
+    security: [{}, { bearer: [] }, { header: [] }],
     paths,
     components: {
       securitySchemes: {
-        bearer: { type: 'http', scheme: 'bearer', description: 'A key may be sent and is ignored.' },
+        bearer: {
+          type: 'http',
+          scheme: 'bearer',
+          description: 'An API key. A server without keys takes any, and none.',
+        },
+        header: { type: 'apiKey', in: 'header', name: 'x-api-key', description: 'The same, as Anthropic has it.' },
       },
     },
   }

@@ -87,6 +87,7 @@ export const parameters = {
   user: optional(z.string(), 'Accepted, without effect.'),
   metadata: optional(z.record(z.string(), z.unknown()), 'Accepted, without effect.'),
   service_tier: optional(z.string(), 'Accepted, without effect.'),
+  usage: optional(z.looseObject({ include: z.boolean().nullish() }), 'With `include`, the usage has the cost.'),
   dry_run: optional(z.boolean(), 'Count the prompt tokens without generating an answer.'),
   ...selfHosted,
 }

@@ -63,7 +63,7 @@ function askedOf(answer: RunningAnswer, body: ResponsesRequest, { sent, response
 }
 
 async function keep({ input, store }: Asked, response: Response, context: RequestContext): Promise<void> {
-  if (store) await context.responses.put({ response, input }, context.client)
+  if (store) await context.responses.put({ response, input }, context)
 }
 
 /** @param end undefined until the answer is complete */

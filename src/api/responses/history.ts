@@ -3,8 +3,11 @@ import { limits } from '../body/structure.ts'
 import type { RequestContext } from '../dialects/dialect.ts'
 import { mostMessages } from '../request/content.ts'
 import { type InputTokensRequest, item, type ResponsesItem } from './schema.ts'
-import type { ResponseStore, StoredItem } from './store.ts'
+import type { StoredItem } from './store.ts'
 import { valuesIn } from './values.ts'
+
+/** Where stored responses are, and whose of them. */
+export type Stored = Pick<RequestContext, 'responses' | 'account'>
 
 /** An item of a conversation. */
 export interface PlacedItem {
@@ -24,10 +27,10 @@ const mostCharacters = 16_000_000
 /** All items of a conversation: those of the turns that the request continues, and its own. @throws OrielError `invalid`, `not_found` */
 export async function conversationOf(
   { previous_response_id: previous, input }: InputTokensRequest,
-  { responses }: Pick<RequestContext, 'responses'>,
+  context: Stored,
 ): Promise<PlacedItem[]> {
-  const stored = previous == null ? [] : await turnsBefore(previous, responses)
-  const resolve = resolver(responses)
+  const stored = previous == null ? [] : await turnsBefore(previous, context)
+  const resolve = resolver(context)
   const taken = async (item: StoredItem, param: string): Promise<PlacedItem> => ({
     item: parsed(await resolve(item, param)),
     param,
@@ -49,12 +52,12 @@ export async function conversationOf(
 export const gone = 'It was never stored, or it has been deleted, or the server has dropped it'
 
 /** The items of a response and of those that it continues, oldest first. @throws OrielError `invalid` */
-export async function turnsBefore(id: string, responses: ResponseStore): Promise<StoredItem[]> {
+export async function turnsBefore(id: string, { responses, account }: Stored): Promise<StoredItem[]> {
   const turns: (readonly StoredItem[])[] = []
   let items = 0
   let values = 0
   for (let next: string | null = id; next !== null; ) {
-    const stored = await responses.get(next)
+    const stored = await responses.get(next, { account })
     if (stored === undefined)
       throw new OrielError(
         'invalid',
@@ -73,10 +76,10 @@ export async function turnsBefore(id: string, responses: ResponseStore): Promise
 
 /**
  * Makes a function that returns what an item refers to, or the item itself. It looks at each response once, and counts what
- * the items that it finds have together. @param responses where they are
+ * the items that it finds have together. @param context where they are
  * @returns the function, which takes an item and its place for errors @throws OrielError `not_found`, `invalid`
  */
-export function resolver(responses: ResponseStore) {
+export function resolver(context: Stored) {
   const known = new Map<string, Promise<ReadonlyMap<unknown, StoredItem>>>()
   let values = 0
   let characters = 0
@@ -84,7 +87,7 @@ export function resolver(responses: ResponseStore) {
     const { type, id } = item
     if (type !== 'item_reference' || typeof id !== 'string') return item
     const [, answer = ''] = /^[a-z]+_(.+)-\w+$/.exec(id) ?? []
-    const items = known.get(answer) ?? itemsById(answer, responses)
+    const items = known.get(answer) ?? itemsById(answer, context)
     known.set(answer, items)
     const found = (await items).get(id)
     if (found === undefined)
@@ -115,8 +118,8 @@ export const itemId = (prefix: string, answer: string, place: string | number) =
 export const responseId = (answer: string) => `resp_${answer}`
 
 /** The items of a response and of its request. Of those with the same id the first counts. */
-async function itemsById(answer: string, responses: ResponseStore): Promise<ReadonlyMap<unknown, StoredItem>> {
-  const stored = await responses.get(responseId(answer))
+async function itemsById(answer: string, { responses, account }: Stored): Promise<ReadonlyMap<unknown, StoredItem>> {
+  const stored = await responses.get(responseId(answer), { account })
   const items = [...(stored?.input ?? []), ...(stored?.response.output ?? [])]
   return new Map(items.toReversed().map((item) => [item.id, item]))
 }

@@ -15,18 +15,22 @@ export interface StoredResponse {
   readonly input: readonly StoredItem[]
 }
 
-/**
- * Keeps responses, so that later requests may continue them. Their ids cannot be guessed, so whoever knows one may read it.
- * What it keeps is JSON: it may be a database.
- */
+/** Whose a response is. */
+export interface Owner {
+  /** Only this account can read it. Its ids cannot be guessed, so on a server without keys whoever knows one may. */
+  readonly account: string
+  /** Who sent the request, by `clientOf`. */
+  readonly client: string
+}
+
+/** Keeps responses, so that later requests may continue them. What it keeps is JSON: it may be a database. */
 export interface ResponseStore {
   /** Whether a response to this input would be kept. */
   holds(input: unknown): boolean
-  /** @param owner who sent the request, by `clientOf` */
-  put(stored: StoredResponse, owner: string): Promise<void>
-  get(id: string): Promise<StoredResponse | undefined>
+  put(stored: StoredResponse, owner: Owner): Promise<void>
+  get(id: string, owner: Pick<Owner, 'account'>): Promise<StoredResponse | undefined>
   /** @returns whether it was there */
-  delete(id: string): Promise<boolean>
+  delete(id: string, owner: Pick<Owner, 'account'>): Promise<boolean>
 }
 
 const megabyte = 2 ** 20
@@ -41,9 +45,10 @@ const lifetime = 24 * 3600 * 1000
  */
 export function memoryStore(most = mostBytes): ResponseStore {
   const byOwner = new Map<string, Share>()
-  const byId = new Map<string, Share>()
+  const byKey = new Map<string, Share>()
   const largest = most / 4
 
+  const keyOf = (id: string, account: string): string => JSON.stringify([account, id])
   const shareOf = (owner: string): Share => {
     const found = byOwner.get(owner)
     if (found !== undefined) return found
@@ -52,8 +57,8 @@ export function memoryStore(most = mostBytes): ResponseStore {
       ttl: lifetime,
       updateAgeOnGet: true,
       // Not `dispose`: it is called while `size` still counts what is gone.
-      disposeAfter: (_, id) => {
-        byId.delete(id)
+      disposeAfter: (_, key) => {
+        byKey.delete(key)
         if (made.size === 0) byOwner.delete(owner)
       },
     })
@@ -63,17 +68,23 @@ export function memoryStore(most = mostBytes): ResponseStore {
 
   return {
     holds: (input) => sizeOf(input, largest) <= largest,
-    async put(stored, owner) {
-      const { id } = stored.response
+    async put(stored, { account, client }) {
+      const key = keyOf(stored.response.id, account)
       const size = sizeOf(stored, largest)
       if (size > largest) return
       makeRoom(byOwner, most - size)
-      const own = shareOf(owner)
-      byId.set(id, own)
-      own.set(id, stored, { size })
+      const own = shareOf(client)
+      byKey.set(key, own)
+      own.set(key, stored, { size })
     },
-    get: async (id) => byId.get(id)?.get(id),
-    delete: async (id) => byId.get(id)?.delete(id) ?? false,
+    async get(id, { account }) {
+      const key = keyOf(id, account)
+      return byKey.get(key)?.get(key)
+    },
+    async delete(id, { account }) {
+      const key = keyOf(id, account)
+      return byKey.get(key)?.delete(key) ?? false
+    },
   }
 }
 

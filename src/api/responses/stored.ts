@@ -2,9 +2,9 @@ import { z } from 'zod'
 import { OrielError } from '../../errors.ts'
 import type { Endpoint } from '../dialects/dialect.ts'
 import { invalidValue, parseBody } from '../request/validation.ts'
-import { earlier, gone, itemId, resolver, turnsBefore } from './history.ts'
+import { earlier, gone, itemId, resolver, type Stored, turnsBefore } from './history.ts'
 import { response } from './response.ts'
-import type { ResponseStore, StoredItem, StoredResponse } from './store.ts'
+import type { StoredItem, StoredResponse } from './store.ts'
 
 const deleted = z.strictObject({ id: z.string(), object: z.literal('response'), deleted: z.literal(true) })
 
@@ -25,10 +25,10 @@ export const retrieveEndpoint: Endpoint = {
   answer: response,
   handler:
     ({ services: { responses } }) =>
-    async ({ params, query }) => {
+    async ({ params, query, identity }) => {
       if ((query as { stream?: unknown }).stream === 'true')
         throw invalidValue('stream', 'stream must be false: this server does not keep the events of a response.')
-      return (await storedBy(params, responses)).response
+      return (await storedBy(params, { responses, account: identity.account })).response
     },
 }
 
@@ -39,9 +39,9 @@ export const deleteEndpoint: Endpoint = {
   answer: deleted,
   handler:
     ({ services: { responses } }) =>
-    async ({ params }): Promise<z.output<typeof deleted>> => {
-      const { id } = (await storedBy(params, responses)).response
-      await responses.delete(id)
+    async ({ params, identity: { account } }): Promise<z.output<typeof deleted>> => {
+      const { id } = (await storedBy(params, { responses, account })).response
+      await responses.delete(id, { account })
       return { id, object: 'response', deleted: true }
     },
 }
@@ -61,8 +61,10 @@ export const inputItemsEndpoint: Endpoint = {
   answer: itemList,
   handler:
     ({ services: { responses } }) =>
-    async ({ params, query }) =>
-      pageOf(await inputOf(await storedBy(params, responses), responses), query, responses),
+    async ({ params, query, identity: { account } }) => {
+      const context = { responses, account }
+      return pageOf(await inputOf(await storedBy(params, context), context), query, context)
+    },
 }
 
 /** The items of a request as they are kept. @param sent its body, which its schema has checked */
@@ -93,16 +95,16 @@ const prefixes: Record<string, string> = {
 }
 
 /** @throws OrielError `not_found` */
-async function storedBy(params: unknown, responses: ResponseStore): Promise<StoredResponse> {
-  const stored = await responses.get((params as { response_id: string }).response_id)
+async function storedBy(params: unknown, { responses, account }: Stored): Promise<StoredResponse> {
+  const stored = await responses.get((params as { response_id: string }).response_id, { account })
   if (stored !== undefined) return stored
   throw new OrielError('not_found', `The response was not found. ${gone}.`, { code: 'response_not_found' })
 }
 
 /** What a response answers, oldest first, with references as they are. @throws OrielError `invalid` if an earlier turn is gone */
-async function inputOf({ response, input }: StoredResponse, responses: ResponseStore): Promise<StoredItem[]> {
+async function inputOf({ response, input }: StoredResponse, context: Stored): Promise<StoredItem[]> {
   const before = response.previous_response_id
-  return [...(before === null ? [] : await turnsBefore(before, responses)), ...input]
+  return [...(before === null ? [] : await turnsBefore(before, context)), ...input]
 }
 
 const page = z.object({
@@ -114,14 +116,14 @@ const page = z.object({
 })
 
 /** @throws OrielError `invalid` */
-async function pageOf(items: readonly StoredItem[], query: unknown, responses: ResponseStore) {
+async function pageOf(items: readonly StoredItem[], query: unknown, context: Stored) {
   const { limit, order, after, ...included } = parseBody(page, query)
   const all = order === 'asc' ? items : items.toReversed()
   // The last one, because a client that sends an item again would read the pages between them for ever.
   const start = after === undefined ? 0 : all.findLastIndex(({ id }) => id === after) + 1
   if (after !== undefined && start === 0) throw invalidValue('after', 'after is not the id of an item of this list.')
   // A reference has the id of its item.
-  const resolve = resolver(responses)
+  const resolve = resolver(context)
   const shown = await Promise.all(all.slice(start, start + limit).map((item) => resolve(item, earlier)))
   const withImages = Object.values(included).flat().includes('message.input_image.image_url')
   return {

@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import { amountOf, costOf } from '../../accounts/index.ts'
 import { type AnswerEvent, type Choice, Collected, type PromptUsage, type Tally } from '../../deployments/index.ts'
 import { version } from '../../version.ts'
 import type { RunningAnswer } from '../answering/answer.ts'
@@ -16,6 +17,7 @@ export const usage = z.strictObject({
     image_tokens: z.int(),
     images: z.array(z.int()).describe('Tokens of each image, in the order of the images.'),
   }),
+  cost: z.number().optional().describe('In the currency of the prices, if the request includes it.'),
 })
 
 export type Usage = z.output<typeof usage>
@@ -37,6 +39,28 @@ export function usageOf(
     },
   }
 }
+
+/** A prompt as it is charged for: images apart from the text. */
+export function promptKinds({ promptTokens, imageTokens: each, cachedTokens }: PromptUsage) {
+  const imageTokens = each.reduce((sum, tokens) => sum + tokens, 0)
+  return { textTokens: promptTokens - imageTokens, imageTokens, images: each.length, cachedTokens }
+}
+
+/** What an answer costs, in the currency of the prices, as the ledger has it. */
+export function priceOf({ usage, prices }: Pick<RunningAnswer, 'usage' | 'prices'>, completionTokens: number): number {
+  const { promptTokens } = usage
+  return amountOf(costOf({ promptTokens, completionTokens, ...promptKinds(usage) }, prices))
+}
+
+/** The usage of a complete answer, with its cost if the request wants it. */
+export const answerUsage = (
+  { usage: wanted }: EndOptions,
+  answer: RunningAnswer,
+  { completionTokens, reasoningTokens }: Pick<Tally, 'completionTokens' | 'reasoningTokens'>,
+): Usage => ({
+  ...usageOf(answer.usage, completionTokens, reasoningTokens),
+  ...(wanted?.include ? { cost: priceOf(answer, completionTokens) } : {}),
+})
 
 /** The first fields of the bodies of chats and completions. */
 export const heading = {
@@ -85,6 +109,7 @@ interface EndOptions {
   raw_output?: boolean | null | undefined
   stream_options?: { include_usage?: boolean | null | undefined } | null | undefined
   perf_metrics_in_response?: boolean | null | undefined
+  usage?: { include?: boolean | null | undefined } | null | undefined
 }
 
 interface LastChunk {
@@ -125,7 +150,7 @@ export async function* withUsage<Chunk extends LastChunk>(
   }
   if (tally === undefined) throw new Error('an answer without an end')
   const metrics = performanceOf(body, answer, tally)
-  const usage = usageOf(answer.usage, tally.completionTokens, tally.reasoningTokens)
+  const usage = answerUsage(body, answer, tally)
   if (held !== undefined) yield includesUsage(body) ? held : { ...held, usage, ...metrics }
   if (includesUsage(body)) yield { ...empty, usage, ...metrics }
 }

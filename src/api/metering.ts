@@ -1,0 +1,124 @@
+import type { FastifyReply, FastifyRequest } from 'fastify'
+import { type Accounts, type Estimate, RateLimitError, type Reservation } from '../accounts/index.ts'
+import type { AnswerEvent, Deployments, Tally } from '../deployments/index.ts'
+import type { RunningAnswer } from './answering/answer.ts'
+import type { AnswerRequest } from './answering/request.ts'
+import type { Dialect } from './dialects/dialect.ts'
+import { statusOf, toOrielError } from './errors.ts'
+import { describeRates } from './headers.ts'
+import { promptKinds } from './shapes/usage.ts'
+
+/** Tokens of an answer whose length the request leaves open. What it takes in the end is counted in any case. */
+const usualAnswer = 1024
+/** An estimate that is too high refuses requests that would be allowed: English has more characters in a token. */
+const charactersPerToken = 4
+/** Of an image: few models take less. */
+const tokensPerImage = 64
+
+/** What counts and loads take: each is a request, and no more. */
+export const noTokens: Estimate = { promptTokens: 0, generatedTokens: 0, images: 0 }
+
+/** What requests take by their text, before a model has read them. */
+export function estimateOf(requests: readonly AnswerRequest[]): Estimate {
+  const estimate = { promptTokens: 0, generatedTokens: 0, images: 0 }
+  for (const { prompt, attachments, settings } of requests) {
+    estimate.images += attachments.length
+    estimate.promptTokens += Math.floor(lengthOf(prompt) + attachments.length * tokensPerImage)
+    estimate.generatedTokens += settings.n * (settings.maxTokens ?? usualAnswer)
+  }
+  return estimate
+}
+
+/** In tokens, by estimate, without the images. */
+function lengthOf(prompt: AnswerRequest['prompt']): number {
+  const parts = prompt.kind === 'chat' ? prompt.messages.flatMap(({ content }) => content) : prompt.parts
+  let tokens = 0
+  for (const part of parts)
+    if (part.kind === 'text') tokens += part.text.length / charactersPerToken
+    else if (part.kind === 'tokens') tokens += part.tokens.length
+  return tokens
+}
+
+interface Asked {
+  readonly request: FastifyRequest
+  readonly reply: FastifyReply
+  readonly dialect: Dialect
+  /** As the request names it. */
+  readonly model: string
+  readonly estimate: Estimate
+}
+
+/**
+ * Lets a request in, and settles what it took when its response is over, whatever becomes of it.
+ * @throws OrielError `not_found` for the model; `forbidden`, `payment_required` or `rate_limited`
+ */
+export async function admit(
+  { accounts, deployments }: { accounts: Accounts; deployments: Deployments },
+  { request, reply, dialect, model, estimate }: Asked,
+): Promise<Meter> {
+  const id = await deployments.idOf(model)
+  const reservation = await accounts.admit(request.identity, id, estimate).catch((error: unknown) => {
+    if (error instanceof RateLimitError) describeRates(reply, error.rates)
+    throw error
+  })
+  describeRates(reply, reservation.rates)
+  const meter = new Meter(reservation, request.routeOptions.url ?? '', dialect)
+  const settle = () => meter.settle(reply.raw.writableFinished ? reply.raw.statusCode : 499)
+  if (reply.raw.destroyed) settle()
+  else reply.raw.once('close', settle)
+  return meter
+}
+
+/** What a request has taken so far. */
+export class Meter {
+  readonly #reservation: Reservation
+  readonly #endpoint: string
+  readonly #dialect: Dialect
+  #answer: RunningAnswer | undefined
+  /** Tokens of each choice, so far. */
+  readonly #generated = new Map<number, number>()
+  #tally: Tally | undefined
+  #failure: number | undefined
+
+  constructor(reservation: Reservation, endpoint: string, dialect: Dialect) {
+    this.#reservation = reservation
+    this.#endpoint = endpoint
+    this.#dialect = dialect
+  }
+
+  /** The answer, whose events are counted as they are read. */
+  watch(answer: RunningAnswer): RunningAnswer {
+    this.#answer = answer
+    return { ...answer, events: this.#counted(answer.events) }
+  }
+
+  /** The answer broke off after its status line. */
+  failed(error: unknown): void {
+    this.#failure = statusOf(toOrielError(error).kind, this.#dialect.errors)
+  }
+
+  /** @param status of the response; 499: the client did not wait for its end */
+  settle(status: number): void {
+    const { usage, media } = this.#answer ?? {}
+    const { completionTokens, reasoningTokens, timings } = this.#tally ?? {
+      completionTokens: [...this.#generated.values()].reduce((sum, tokens) => sum + tokens, 0),
+    }
+    this.#reservation.settle({
+      endpoint: this.#endpoint,
+      dialect: this.#dialect.title,
+      status: this.#failure ?? status,
+      ...(usage && promptKinds(usage)),
+      ...{ completionTokens, reasoningTokens },
+      ...{ mediaMs: media?.media, queueMs: timings?.queue, encodeMs: timings?.encode },
+      ...{ prefillMs: timings?.prefill, generationMs: timings?.generation },
+    })
+  }
+
+  async *#counted(events: AsyncIterable<AnswerEvent>): AsyncIterable<AnswerEvent> {
+    for await (const event of events) {
+      if (event.type === 'done') this.#tally = event.tally
+      else this.#generated.set(event.choice, event.completionTokens)
+      yield event
+    }
+  }
+}

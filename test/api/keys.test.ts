@@ -1,0 +1,270 @@
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import path from 'node:path'
+import Anthropic from '@anthropic-ai/sdk'
+import OpenAI from 'openai'
+import pino from 'pino'
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
+import { type Accounts, createAccounts, type NewKey } from '../../src/accounts/index.ts'
+import { createOriel, type OrielSettings } from '../../src/app.ts'
+import { loadConfig } from '../../src/config.ts'
+import { dataUrl, shape } from '../support/images.ts'
+import { startServer, type TestServer } from '../support/server.ts'
+
+const folder = mkdtempSync(path.join(tmpdir(), 'oriel-keys-'))
+const administrator = 'the-key-of-the-administrator'
+const accountSettings: OrielSettings['accounts'] = {
+  dataDir: folder,
+  adminKey: administrator,
+  tiers: {
+    small: { requests: 2 },
+    chatty: { requests: 100, promptTokens: 100_000, generatedTokens: 50, images: 2 },
+    single: { concurrentRequests: 1 },
+  },
+  prices: { pocket: { input: 2, output: 10, image: 0.001 } },
+}
+
+let server: TestServer
+/** Another process, such as the command, that changes keys. */
+let accounts: Accounts
+let red: string
+beforeAll(async () => {
+  server = await startServer({ accounts: accountSettings })
+  accounts = await createAccounts(loadConfig({ accounts: accountSettings }, {}), pino({ level: 'silent' }))
+  red = dataUrl(await shape('red'))
+})
+afterAll(async () => {
+  await server.close()
+  await accounts.close()
+  rmSync(folder, { recursive: true, force: true })
+})
+
+let made = 0
+async function keyOf(tier: string | null, over: Partial<NewKey> = {}): Promise<{ secret: string; account: string }> {
+  const account = over.account ?? `account-${made++}`
+  await accounts.keys.setAccount(account, { tier })
+  const { secret } = await accounts.keys.create({ account, ...over })
+  return { secret, account }
+}
+
+const openai = (apiKey: string, base = '/v1') =>
+  new OpenAI({ baseURL: `${server.url}${base}`, apiKey, maxRetries: 0, timeout: 60_000 })
+const question = { model: 'pocket', max_tokens: 8, messages: [{ role: 'user' as const, content: 'Hello' }] }
+
+describe('a server with keys', () => {
+  it.each([['/v1'], ['/inference/v1'], ['/openai']])('wants a key below %s', async (base) => {
+    for (const key of ['none', `ork_${'x'.repeat(43)}`])
+      await expect(openai(key, base).chat.completions.create(question)).rejects.toThrow(OpenAI.AuthenticationError)
+    await expect(openai('none', base).models.list()).rejects.toMatchObject({ status: 401 })
+    const { secret } = await keyOf(null)
+    const answer = await openai(secret, base).chat.completions.create(question)
+    expect(answer.choices).toHaveLength(1)
+  })
+
+  it('tells a client without a key how to send one', async () => {
+    const response = await fetch(`${server.url}/v1/models`)
+    expect(response.status).toBe(401)
+    expect(response.headers.get('www-authenticate')).toBe('Bearer')
+    expect(await response.text()).toContain('Authorization: Bearer')
+  })
+
+  it("takes Anthropic's header, and answers in its form", async () => {
+    const client = (apiKey: string) => new Anthropic({ baseURL: server.url, apiKey, maxRetries: 0 })
+    const asked = { model: 'pocket', max_tokens: 8, messages: question.messages }
+    await expect(client('wrong').messages.create(asked)).rejects.toThrow(Anthropic.AuthenticationError)
+    const { secret } = await keyOf('small')
+    await client(secret).messages.create(asked)
+    await client(secret).messages.create(asked)
+    await expect(client(secret).messages.create(asked)).rejects.toThrow(Anthropic.RateLimitError)
+    const other = await keyOf(null, { models: ['other'] })
+    await expect(client(other.secret).messages.create(asked)).rejects.toThrow(Anthropic.PermissionDeniedError)
+  })
+
+  it('shows anybody whether it is well, and its documentation', async () => {
+    for (const open of ['/health', '/ready', '/docs', '/openapi.json'])
+      expect((await fetch(`${server.url}${open}`)).status).toBe(200)
+    for (const closed of ['/metrics', '/admin/models', '/v1/models', '/api/tags'])
+      expect((await fetch(`${server.url}${closed}`)).status).toBe(401)
+  })
+
+  it('refuses what a key is not for', async () => {
+    const { secret } = await keyOf(null)
+    const get = (url: string, key: string) =>
+      fetch(`${server.url}${url}`, { headers: { authorization: `Bearer ${key}` } })
+    expect((await get('/admin/models', secret)).status).toBe(403)
+    expect((await get('/admin/models', administrator)).status).toBe(200)
+    const reader = await keyOf(null, { scopes: ['usage'] })
+    expect((await get('/metrics', reader.secret)).status).toBe(200)
+    const asking = openai(reader.secret).chat.completions.create(question)
+    await expect(asking).rejects.toThrow(OpenAI.PermissionDeniedError)
+    await expect(asking).rejects.toMatchObject({ code: 'missing_scope' })
+  })
+
+  it('lists to a key the models that it may use, and refuses others by any of their names', async () => {
+    const { secret } = await keyOf(null, { models: ['other'] })
+    expect((await openai(secret).models.list()).data).toEqual([])
+    for (const model of ['pocket', 'accounts/me/models/pocket'])
+      await expect(openai(secret).chat.completions.create({ ...question, model })).rejects.toMatchObject({
+        status: 403,
+        code: 'model_not_allowed',
+        param: 'model',
+      })
+  })
+
+  it('reads no body of a client without a key', async () => {
+    const body = JSON.stringify({ ...question, messages: [{ role: 'user', content: 'x'.repeat(1_000_000) }] })
+    const response = await fetch(`${server.url}/v1/chat/completions`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json' },
+      body,
+    })
+    expect(response.status).toBe(401)
+  })
+
+  it('keeps the responses of an account from others', async () => {
+    const [mine, other] = [await keyOf(null), await keyOf(null)]
+    const { id } = await openai(mine.secret).responses.create({ model: 'pocket', input: 'Hello' })
+    const again = await keyOf(null, { account: mine.account })
+    expect((await openai(again.secret).responses.retrieve(id)).id).toBe(id)
+    const foreign = openai(other.secret).responses
+    for (const ask of [() => foreign.retrieve(id), () => foreign.delete(id), () => foreign.inputItems.list(id)])
+      await expect(ask()).rejects.toMatchObject({ status: 404 })
+    const continued = foreign.create({ model: 'pocket', input: 'And?', previous_response_id: id })
+    await expect(continued).rejects.toMatchObject({ code: 'previous_response_not_found' })
+  })
+
+  it('lets no account learn from cached tokens what another has asked', async () => {
+    const [mine, other] = [await keyOf(null), await keyOf(null)]
+    const asked = { ...question, messages: [{ role: 'user' as const, content: `Count to ${'nine '.repeat(200)}` }] }
+    const cached = async (key: string) =>
+      (await openai(key).chat.completions.create(asked)).usage?.prompt_tokens_details?.cached_tokens
+    expect(await cached(mine.secret)).toBe(0)
+    expect(await cached(other.secret)).toBe(0)
+    expect(await cached(mine.secret)).toBeGreaterThan(100)
+  })
+})
+
+describe('limits', () => {
+  it('are in the headers of each answer, and a refusal says when to come back', async () => {
+    const { secret } = await keyOf('small')
+    const ask = () => openai(secret).chat.completions.create(question).withResponse()
+    const { response } = await ask()
+    expect(response.headers.get('x-ratelimit-limit-requests')).toBe('2')
+    expect(response.headers.get('x-ratelimit-remaining-requests')).toBe('1')
+    expect(response.headers.get('x-ratelimit-over-limit')).toBe('no')
+    expect((await ask()).response.headers.get('x-ratelimit-over-limit')).toBe('yes')
+    const refused = await ask().catch((error: unknown) => error)
+    expect(refused).toBeInstanceOf(OpenAI.RateLimitError)
+    const { headers, code } = refused as InstanceType<typeof OpenAI.RateLimitError>
+    expect(code).toBe('rate_limit_exceeded')
+    expect(Number(headers.get('retry-after'))).toBeGreaterThan(0)
+    expect(headers.get('x-ratelimit-remaining-requests')).toBe('0')
+    expect(headers.get('x-ratelimit-over-limit')).toBe('yes')
+  })
+
+  it('count tokens of prompts and answers, and images, also of streams', async () => {
+    const { secret } = await keyOf('chatty')
+    const content = [
+      { type: 'text' as const, text: 'What is this?' },
+      { type: 'image_url' as const, image_url: { url: red } },
+    ]
+    const asked = { ...question, messages: [{ role: 'user' as const, content }] }
+    const { data, response } = await openai(secret)
+      .chat.completions.create({ ...asked, stream: true, stream_options: { include_usage: true } })
+      .withResponse()
+    expect(response.headers.get('x-ratelimit-limit-tokens-generated')).toBe('50')
+    expect(response.headers.get('x-ratelimit-limit-tokens-prompt')).toBe('100000')
+    let prompt = 0
+    let generated = 0
+    for await (const { usage } of data) {
+      prompt += usage?.prompt_tokens ?? 0
+      generated += usage?.completion_tokens ?? 0
+    }
+    expect(generated).toBeGreaterThan(0)
+    // The stream is settled when its connection is free again.
+    const next = await openai(secret)
+      .chat.completions.create({ ...question, max_tokens: 1 })
+      .withResponse()
+    const left = Number(next.response.headers.get('x-ratelimit-remaining-tokens-generated'))
+    expect(left).toBe(50 - generated - 1)
+    const leftOfPrompts = Number(next.response.headers.get('x-ratelimit-remaining-tokens-prompt'))
+    expect(leftOfPrompts).toBeLessThanOrEqual(100_000 - prompt)
+    await openai(secret).chat.completions.create({ ...asked, max_tokens: 1 })
+    await expect(openai(secret).chat.completions.create({ ...asked, max_tokens: 1 })).rejects.toMatchObject({
+      status: 429,
+    })
+  })
+
+  it('free the place of a client that leaves', async () => {
+    const { secret } = await keyOf('single')
+    const long = { ...question, max_tokens: 2000, ignore_eos: true, stream: true as const }
+    const stream = await openai(secret).chat.completions.create(long)
+    for await (const _ of stream) break
+    await vi.waitFor(() => openai(secret).chat.completions.create(question), { timeout: 10_000 })
+    const first = await openai(secret).chat.completions.create(long)
+    await expect(openai(secret).chat.completions.create(question)).rejects.toThrow(OpenAI.RateLimitError)
+    first.controller.abort()
+  })
+})
+
+describe('prices and budgets', () => {
+  it('are in the list of models, and the cost in dry runs and usage', async () => {
+    const { secret } = await keyOf(null)
+    const [pocket] = (await openai(secret).models.list()).data
+    expect(pocket).toMatchObject({
+      input_token_price_per_m: 2,
+      cached_input_token_price_per_m: 1,
+      output_token_price_per_m: 10,
+      least_image_price: 0.001,
+    })
+    const extra = { usage: { include: true } } as object
+    const { usage } = await openai(secret).chat.completions.create({ ...question, ...extra })
+    const { prompt_tokens = 0, completion_tokens = 0 } = usage ?? {}
+    expect(usage).toHaveProperty('cost', (prompt_tokens * 2 + completion_tokens * 10) / 1e6)
+    let cost: unknown
+    const options = { ...question, ...extra, stream: true as const, stream_options: { include_usage: true } }
+    for await (const chunk of await openai(secret).chat.completions.create(options)) cost ??= chunk.usage
+    expect(cost).toHaveProperty('cost')
+  })
+
+  it('end the requests of a key with 402', async () => {
+    const { secret } = await keyOf(null, { budget: 1 })
+    await openai(secret).chat.completions.create(question)
+    await expect(openai(secret).chat.completions.create(question)).rejects.toMatchObject({
+      status: 402,
+      code: 'key_budget_spent',
+    })
+    // Novita's documents have 403 for it.
+    await expect(openai(secret, '/openai').chat.completions.create(question)).rejects.toThrow(
+      OpenAI.PermissionDeniedError,
+    )
+  })
+})
+
+describe('a server without keys', () => {
+  const listen = async (host: string, over: OrielSettings['server'] = {}, env: NodeJS.ProcessEnv = {}) => {
+    const dataDir = mkdtempSync(path.join(tmpdir(), 'oriel-open-'))
+    const settings = { model: [], logLevel: 'silent' as const, server: { port: 0, ...over } }
+    const oriel = await createOriel(settings, { env: { ORIEL_DATA_DIR: dataDir, ...env } })
+    try {
+      return await oriel.listen({ host })
+    } finally {
+      await oriel.close()
+      rmSync(dataDir, { recursive: true, force: true })
+    }
+  }
+
+  it('listens where only this machine can reach it', async () => {
+    for (const host of ['127.0.0.1', 'localhost', '::1', '127.1.2.3'])
+      expect(await listen(host)).toMatchObject({ needsKey: false })
+    for (const host of ['0.0.0.0', '::'])
+      await expect(listen(host)).rejects.toMatchObject({ code: 'keys_needed', kind: 'invalid' })
+  })
+
+  it('listens elsewhere if it must, or with a key for its administrator', async () => {
+    expect(await listen('0.0.0.0', { insecure: true })).toMatchObject({ needsKey: false })
+    expect(await listen('0.0.0.0', {}, { ORIEL_ADMIN_KEY: administrator })).toMatchObject({
+      needsKey: true,
+    })
+  })
+})
