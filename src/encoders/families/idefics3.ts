@@ -22,7 +22,7 @@ export const idefics3: ImageFamily = {
     const reader = patchReader(metadata)
     const factor = metadata.number('clip.vision.projector.scale_factor', 4)
     const { edge } = tower
-    const side = edge / reader.patch
+    const side = Math.floor(edge / reader.patch)
     const grid: Grid = { rows: side, columns: side }
     const tokens = (side / factor) ** 2
     // Files made before mid-2025 do not say how far images are enlarged: the image's own size decides.

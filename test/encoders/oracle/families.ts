@@ -1,5 +1,5 @@
 import { gemma3 } from './families/gemma3.ts'
-import { idefics3, oldIdefics3 } from './families/idefics3.ts'
+import { idefics3, oldIdefics3, unevenIdefics3 } from './families/idefics3.ts'
 import { internvl } from './families/internvl.ts'
 import { kimivl } from './families/kimivl.ts'
 import { lfm2 } from './families/lfm2.ts'
@@ -24,6 +24,7 @@ export const families: readonly Family[] = [
   gemma3,
   idefics3,
   oldIdefics3,
+  unevenIdefics3,
   internvl,
   kimivl,
   lfm2,

@@ -3,7 +3,7 @@ import type { Family } from '../families.ts'
 import { learnedPositions, towerWidth, writeVision } from '../vision-file.ts'
 import { matrix, norm } from '../weights.ts'
 
-const [edge, patch, factor] = [64, 16, 2]
+const [patch, factor] = [16, 2]
 
 const specials = [
   '<fake_token_around_image>',
@@ -11,12 +11,15 @@ const specials = [
   ...Array.from({ length: 64 }, (_, i) => `<row_${Math.floor(i / 8) + 1}_col_${(i % 8) + 1}>`),
 ]
 
-export const idefics3: Family = { name: 'idefics3', write: (...files) => write(...files, 128) }
+export const idefics3: Family = { name: 'idefics3', write: (...files) => write(...files, 64, 128) }
 
 /** Files made before mid-2025 do not say how far an image is enlarged. */
-export const oldIdefics3: Family = { name: 'idefics3-old', write: (...files) => write(...files, 0) }
+export const oldIdefics3: Family = { name: 'idefics3-old', write: (...files) => write(...files, 64, 0) }
 
-function write(decoder: string, projector: string, longestEdge: number): void {
+/** The tiles of SmolVLM 2.2B are 384 pixels wide, and its patches 14: the rest is not read. */
+export const unevenIdefics3: Family = { name: 'idefics3-uneven', write: (...files) => write(...files, 72, 144) }
+
+function write(decoder: string, projector: string, edge: number, longestEdge: number): void {
   writeDecoder(decoder, { specials })
   writeVision(projector, {
     ...{ type: 'idefics3', edge, patch },
@@ -26,7 +29,7 @@ function write(decoder: string, projector: string, longestEdge: number): void {
     },
     tensors: [
       ...norm('v.post_ln', towerWidth),
-      ...learnedPositions((edge / patch) ** 2),
+      ...learnedPositions(Math.floor(edge / patch) ** 2),
       matrix('mm.model.fc.weight', towerWidth * factor * factor, textWidth),
     ],
   })
