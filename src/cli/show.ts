@@ -1,4 +1,4 @@
-import { openImageArchitecture, tilesOf } from '../encoders/index.ts'
+import { openImageArchitecture, tokensOf } from '../encoders/index.ts'
 import {
   type CatalogueEntry,
   entryOf,
@@ -87,10 +87,9 @@ async function visionRows({ vision }: ModelFacts, projector: string | null): Pro
   if (!vision.supported) return [['vision', `${family}; not supported by this version`]]
   const architecture = await openImageArchitecture(projector)
   const tokens = sizes.map(([width, height], at) => {
-    const counts = (['low', 'auto', 'high'] as const).map((detail) => {
-      const tiles = tilesOf(architecture.plan({ width, height }, detail))
-      return `${tiles.reduce((sum, tile) => sum + tile.tokens, 0)} ${detail}`
-    })
+    const counts = (['low', 'auto', 'high'] as const).map(
+      (detail) => `${tokensOf(architecture.plan({ width, height }, detail))} ${detail}`,
+    )
     return [at === 0 ? 'image tokens' : '', `${width} x ${height}: ${counts.join(', ')}`]
   })
   return [['vision', family], ...tokens]

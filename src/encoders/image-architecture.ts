@@ -82,3 +82,13 @@ export interface FloatSource {
 
 export const tilesOf = ({ layout }: ImagePlan): Tile[] =>
   layout.filter((part): part is Tile => typeof part !== 'string')
+
+/**
+ * Tokens of an image in the prompt, as `usage` counts them: the embeddings of its tiles, and the marks around them if the
+ * vocabulary has a token for each, as those of the families' models have.
+ */
+export const tokensOf = ({ layout }: ImagePlan): number =>
+  layout.reduce((sum, part) => sum + (typeof part === 'string' ? (part.match(mark) ?? []).length : part.tokens), 0)
+
+/** `<image>`, `[IMG_END]`, or the line breaks between rows, which are one token together. */
+const mark = /<[^>]+>|\[[^\]]+\]|\n+/g

@@ -118,7 +118,8 @@ describe('oriel pull', () => {
     expect(stderr).toBe('')
     expect(stdout).toMatch(/^architecture +llama, 4 layers$/m)
     expect(stdout).toMatch(/^vision +pixtral, 2 million parameters, 128 x 128 pixels at a time$/m)
-    expect(stdout).toMatch(/^image tokens +512 x 512: \d+ low, \d+ auto, \d+ high$/m)
+    // As `usage` counts them: with the mark after the image.
+    expect(stdout).toMatch(/^image tokens +512 x 512: 20 low, 42 auto, 42 high$/m)
     expect(stdout).toMatch(
       /^memory +\S+ [MG]B \(weights 3.5 MB, vision 8.0 MB, \d+ tokens of context [\d.]+ MB, .*\)$/m,
     )

@@ -1,0 +1,159 @@
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import path from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { type ImageArchitecture, openImageArchitecture } from '../../../src/encoders/index.ts'
+import type { Value } from '../../support/gguf-file.ts'
+import { writeVision } from '../oracle/vision-file.ts'
+import { bias, matrix } from '../oracle/weights.ts'
+
+/**
+ * What the vision file of a well-known model says about sizes. The numbers are those of the maker's `config.json` and
+ * `preprocessor_config.json` on the hub, under the keys that llama.cpp's conversion (`conversion/*.py` and
+ * `tools/mtmd/legacy-models` of the release that Oriel's libraries are built from) writes them.
+ */
+export interface KnownModel {
+  readonly title: string
+  /** Its entries in the catalogue. */
+  readonly ids: readonly string[]
+  /** `clip.projector_type` of its files. */
+  readonly types: readonly string[]
+  open(): Promise<ImageArchitecture>
+}
+
+interface Sizes {
+  /** `clip.vision.image_size` */
+  edge: number
+  /** `clip.vision.patch_size` */
+  patch: number
+  /** Other keys, without `clip.vision.` */
+  keys?: Readonly<Record<string, Value>>
+}
+
+/** The last tensors of all families, from which the width of embeddings is read. Here it does not matter. */
+const last = [
+  ...['mm.2', 'mm.input_projection', 'mm.model.fc', 'mm.model.mlp.3', 'resampler.proj'].map((name) =>
+    matrix(`${name}.weight`, 64, 64),
+  ),
+  ...['mm.2', 'mm.model.mb_block.2.block.2.1', 'mm.model.peg.0'].map((name) => bias(`${name}.bias`, 64)),
+]
+
+function known(title: string, types: readonly string[], ids: readonly string[], sizes: Sizes): KnownModel {
+  const { edge, patch, keys = {} } = sizes
+  return {
+    title,
+    ids,
+    types,
+    async open() {
+      const folder = mkdtempSync(path.join(tmpdir(), 'oriel-sizes-'))
+      try {
+        const file = path.join(folder, 'mmproj.gguf')
+        const metadata = Object.fromEntries(
+          Object.entries(keys).map(([key, value]) => [key.startsWith('clip.') ? key : `clip.vision.${key}`, value]),
+        )
+        const type = types[0] ?? ''
+        writeVision(file, {
+          type,
+          edge,
+          patch,
+          metadata: { 'clip.vision.n_wa_pattern': { u32: 8 }, ...metadata },
+          tensors: last,
+        })
+        return await openImageArchitecture(file)
+      } finally {
+        rmSync(folder, { recursive: true })
+      }
+    },
+  }
+}
+
+const u32 = (value: number): Value => ({ u32: value })
+
+/** Pairs of pixels, as in `image_grid_pinpoints` of the models' `config.json`. */
+const canvases = (edge: number, pairs: readonly (readonly [number, number])[]): Value => ({
+  i32: pairs.flat().map((tiles) => tiles * edge),
+})
+
+/** `[1, most]` to `[most, 1]`, as far as an edge of Granite Vision's canvases allows. */
+const graniteCanvases = [10, 5, 3, 2, 2, 1, 1, 1, 1, 1].flatMap((most, at) =>
+  Array.from({ length: most }, (_, other) => [at + 1, other + 1] as const),
+)
+
+export const knownModels: readonly KnownModel[] = [
+  known('Gemma 3', ['gemma3'], ['gemma-3-4b', 'gemma-3-12b', 'gemma-3-27b'], { edge: 896, patch: 14 }),
+  known(
+    'SmolVLM 256M, 500M; Granite Docling',
+    ['idefics3'],
+    ['smolvlm-256m', 'smolvlm-500m', 'smolvlm2-256m', 'smolvlm2-500m', 'granite-docling-258m'],
+    { edge: 512, patch: 16, keys: { 'projector.scale_factor': u32(4), preproc_image_size: u32(2048) } },
+  ),
+  known('SmolVLM 2.2B', ['idefics3'], ['smolvlm', 'smolvlm2-2.2b'], {
+    ...{ edge: 384, patch: 14 },
+    keys: { 'projector.scale_factor': u32(3), preproc_image_size: u32(1536) },
+  }),
+  known(
+    'InternVL 2.5, 3',
+    ['internvl'],
+    ['internvl2.5-1b', 'internvl2.5-4b', 'internvl3-1b', 'internvl3-2b', 'internvl3-8b', 'internvl3-14b'],
+    {
+      ...{ edge: 448, patch: 14 },
+      keys: { 'projector.scale_factor': u32(2), preproc_min_tiles: u32(1), preproc_max_tiles: u32(12) },
+    },
+  ),
+  known('Kimi-VL', ['kimivl'], ['kimi-vl-a3b-thinking'], {
+    ...{ edge: 896, patch: 14 },
+    keys: { 'projector.scale_factor': u32(2) },
+  }),
+  known('LFM2-VL', ['lfm2'], ['lfm2-vl-450m'], {
+    ...{ edge: 256, patch: 16 },
+    keys: { 'projector.scale_factor': u32(2) },
+  }),
+  known('Llama 4 Scout', ['llama4'], ['llama-4-scout'], {
+    ...{ edge: 336, patch: 14 },
+    keys: { 'projector.scale_factor': u32(2) },
+  }),
+  known('LLaVA 1.5', ['mlp'], ['llava-1.5-7b'], { edge: 336, patch: 14 }),
+  known('LLaVA 1.6', ['mlp'], ['llava-1.6-mistral-7b'], {
+    ...{ edge: 336, patch: 14 },
+    keys: {
+      image_grid_pinpoints: canvases(336, [
+        [1, 2],
+        [2, 1],
+        [2, 2],
+        [3, 1],
+        [1, 3],
+      ]),
+    },
+  }),
+  known('Granite Vision 3.2', ['mlp'], ['granite-vision-3.2-2b'], {
+    ...{ edge: 384, patch: 14 },
+    keys: { image_grid_pinpoints: canvases(384, graniteCanvases) },
+  }),
+  known('MiniCPM-V 2.6', ['resampler'], ['minicpm-v-2.6'], {
+    ...{ edge: 448, patch: 14 },
+    keys: { 'clip.minicpmv_version': { i32: 3 }, 'clip.minicpmv_query_num': u32(64) },
+  }),
+  known('MobileVLM', ['ldp', 'ldpv2'], ['mobilevlm-3b'], { edge: 336, patch: 14 }),
+  known('Pixtral 12B', ['pixtral'], ['pixtral-12b'], { edge: 1024, patch: 16 }),
+  known('Mistral Small 3.1', ['pixtral'], ['mistral-small-3.1-24b'], {
+    ...{ edge: 1540, patch: 14 },
+    keys: { spatial_merge_size: u32(2) },
+  }),
+  {
+    title: 'Pocket',
+    ids: [],
+    types: ['pixtral'],
+    open: () =>
+      openImageArchitecture(fileURLToPath(new URL('../../../models/pocket/mmproj-pocket.gguf', import.meta.url))),
+  },
+  known(
+    'Qwen2-VL, Qwen2.5-VL',
+    ['qwen2vl_merger', 'qwen2.5vl_merger'],
+    ['qwen2-vl-2b', 'qwen2-vl-7b', 'qwen2.5-vl-3b', 'qwen2.5-vl-7b', 'qwen2.5-vl-32b', 'qwen2.5-vl-72b'],
+    { edge: 560, patch: 14 },
+  ),
+  known('Qwen3-VL', ['qwen3vl_merger'], ['qwen3-vl-2b'], {
+    ...{ edge: 768, patch: 16 },
+    keys: { spatial_merge_size: u32(2) },
+  }),
+]
