@@ -1,10 +1,10 @@
 import { describe, expect, it } from 'vitest'
-import { type ImageArchitecture, imageFamilies, tilesOf } from '../../src/encoders/index.ts'
+import { type ImageArchitecture, imageFamilies, tilesOf, tokensOf } from '../../src/encoders/index.ts'
 import { alignedSize } from '../../src/encoders/preprocess/resize.ts'
 import { catalogue } from '../../src/models/index.ts'
 import { textOf } from '../docs/pages.ts'
 import { knownModels } from './image-tokens/models.ts'
-import { imageTokensPage } from './image-tokens/page.ts'
+import { imageTokensPage, usualSizes } from './image-tokens/page.ts'
 
 async function open(title: string): Promise<ImageArchitecture> {
   const model = knownModels.find((known) => known.title === title)
@@ -31,6 +31,19 @@ describe('docs/image-tokens.md', () => {
         id,
       ).toHaveLength(1)
     expect(knownModels.flatMap(({ ids }) => ids)).toHaveLength(supported.length)
+  })
+})
+
+describe('families that share the rows of a model', () => {
+  const shared = knownModels.filter(({ types }) => types.length > 1)
+  it.each(shared)('read images alike: $title', async ({ types, open }) => {
+    const sizes = usualSizes.map(([width, height]) => ({ width, height }))
+    const counts = types.map(async (type) => {
+      const { plan } = await open(type)
+      return sizes.flatMap((size) => (['low', 'auto', 'high'] as const).map((detail) => tokensOf(plan(size, detail))))
+    })
+    const [first, ...others] = await Promise.all(counts)
+    for (const other of others) expect(other).toEqual(first)
   })
 })
 

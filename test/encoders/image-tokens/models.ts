@@ -16,9 +16,10 @@ export interface KnownModel {
   readonly title: string
   /** Its entries in the catalogue. */
   readonly ids: readonly string[]
-  /** `clip.projector_type` of its files. */
+  /** `clip.projector_type` of its files. Those of several families that read images alike share their rows. */
   readonly types: readonly string[]
-  open(): Promise<ImageArchitecture>
+  /** @param type one of its types; by default the first */
+  open(type?: string): Promise<ImageArchitecture>
 }
 
 interface Sizes {
@@ -26,8 +27,8 @@ interface Sizes {
   edge: number
   /** `clip.vision.patch_size` */
   patch: number
-  /** Other keys, without `clip.vision.` */
-  keys?: Readonly<Record<string, Value>>
+  /** Other metadata. */
+  more?: Readonly<Record<string, Value>>
 }
 
 /** The last tensors of all families, from which the width of embeddings is read. Here it does not matter. */
@@ -38,27 +39,22 @@ const last = [
   ...['mm.2', 'mm.model.mb_block.2.block.2.1', 'mm.model.peg.0'].map((name) => bias(`${name}.bias`, 64)),
 ]
 
-function known(title: string, types: readonly string[], ids: readonly string[], sizes: Sizes): KnownModel {
-  const { edge, patch, keys = {} } = sizes
+function known(
+  title: string,
+  types: readonly [string, ...string[]],
+  ids: readonly string[],
+  { edge, patch, more }: Sizes,
+): KnownModel {
   return {
     title,
     ids,
     types,
-    async open() {
+    async open(type = types[0]) {
       const folder = mkdtempSync(path.join(tmpdir(), 'oriel-sizes-'))
       try {
         const file = path.join(folder, 'mmproj.gguf')
-        const metadata = Object.fromEntries(
-          Object.entries(keys).map(([key, value]) => [key.startsWith('clip.') ? key : `clip.vision.${key}`, value]),
-        )
-        const type = types[0] ?? ''
-        writeVision(file, {
-          type,
-          edge,
-          patch,
-          metadata: { 'clip.vision.n_wa_pattern': { u32: 8 }, ...metadata },
-          tensors: last,
-        })
+        const metadata = { 'clip.vision.n_wa_pattern': { u32: 8 }, ...more }
+        writeVision(file, { type, edge, patch, metadata, tensors: last })
         return await openImageArchitecture(file)
       } finally {
         rmSync(folder, { recursive: true })
@@ -67,14 +63,15 @@ function known(title: string, types: readonly string[], ids: readonly string[], 
   }
 }
 
-const u32 = (value: number): Value => ({ u32: value })
+/** Patches along the edge of a square that becomes one token. */
+const joined = (factor: number): Record<string, Value> => ({ 'clip.vision.projector.scale_factor': { u32: factor } })
 
-/** Pairs of pixels, as in `image_grid_pinpoints` of the models' `config.json`. */
-const canvases = (edge: number, pairs: readonly (readonly [number, number])[]): Value => ({
-  i32: pairs.flat().map((tiles) => tiles * edge),
+/** @param tiles of each canvas: `image_grid_pinpoints` has them in pixels */
+const canvases = (edge: number, tiles: readonly (readonly [number, number])[]): Record<string, Value> => ({
+  'clip.vision.image_grid_pinpoints': { i32: tiles.flat().map((count) => count * edge) },
 })
 
-/** `[1, most]` to `[most, 1]`, as far as an edge of Granite Vision's canvases allows. */
+/** Along an edge of 1 to 10 tiles, Granite Vision allows up to so many along the other. */
 const graniteCanvases = [10, 5, 3, 2, 2, 1, 1, 1, 1, 1].flatMap((most, at) =>
   Array.from({ length: most }, (_, other) => [at + 1, other + 1] as const),
 )
@@ -85,11 +82,11 @@ export const knownModels: readonly KnownModel[] = [
     'SmolVLM 256M, 500M; Granite Docling',
     ['idefics3'],
     ['smolvlm-256m', 'smolvlm-500m', 'smolvlm2-256m', 'smolvlm2-500m', 'granite-docling-258m'],
-    { edge: 512, patch: 16, keys: { 'projector.scale_factor': u32(4), preproc_image_size: u32(2048) } },
+    { edge: 512, patch: 16, more: { ...joined(4), 'clip.vision.preproc_image_size': { u32: 2048 } } },
   ),
   known('SmolVLM 2.2B', ['idefics3'], ['smolvlm', 'smolvlm2-2.2b'], {
     ...{ edge: 384, patch: 14 },
-    keys: { 'projector.scale_factor': u32(3), preproc_image_size: u32(1536) },
+    more: { ...joined(3), 'clip.vision.preproc_image_size': { u32: 1536 } },
   }),
   known(
     'InternVL 2.5, 3',
@@ -97,47 +94,49 @@ export const knownModels: readonly KnownModel[] = [
     ['internvl2.5-1b', 'internvl2.5-4b', 'internvl3-1b', 'internvl3-2b', 'internvl3-8b', 'internvl3-14b'],
     {
       ...{ edge: 448, patch: 14 },
-      keys: { 'projector.scale_factor': u32(2), preproc_min_tiles: u32(1), preproc_max_tiles: u32(12) },
+      more: {
+        ...joined(2),
+        'clip.vision.preproc_min_tiles': { u32: 1 },
+        'clip.vision.preproc_max_tiles': { u32: 12 },
+      },
     },
   ),
   known('Kimi-VL', ['kimivl'], ['kimi-vl-a3b-thinking'], {
     ...{ edge: 896, patch: 14 },
-    keys: { 'projector.scale_factor': u32(2) },
+    more: joined(2),
   }),
   known('LFM2-VL', ['lfm2'], ['lfm2-vl-450m'], {
     ...{ edge: 256, patch: 16 },
-    keys: { 'projector.scale_factor': u32(2) },
+    more: joined(2),
   }),
   known('Llama 4 Scout', ['llama4'], ['llama-4-scout'], {
     ...{ edge: 336, patch: 14 },
-    keys: { 'projector.scale_factor': u32(2) },
+    more: joined(2),
   }),
   known('LLaVA 1.5', ['mlp'], ['llava-1.5-7b'], { edge: 336, patch: 14 }),
   known('LLaVA 1.6', ['mlp'], ['llava-1.6-mistral-7b'], {
     ...{ edge: 336, patch: 14 },
-    keys: {
-      image_grid_pinpoints: canvases(336, [
-        [1, 2],
-        [2, 1],
-        [2, 2],
-        [3, 1],
-        [1, 3],
-      ]),
-    },
+    more: canvases(336, [
+      [1, 2],
+      [2, 1],
+      [2, 2],
+      [3, 1],
+      [1, 3],
+    ]),
   }),
   known('Granite Vision 3.2', ['mlp'], ['granite-vision-3.2-2b'], {
     ...{ edge: 384, patch: 14 },
-    keys: { image_grid_pinpoints: canvases(384, graniteCanvases) },
+    more: canvases(384, graniteCanvases),
   }),
   known('MiniCPM-V 2.6', ['resampler'], ['minicpm-v-2.6'], {
     ...{ edge: 448, patch: 14 },
-    keys: { 'clip.minicpmv_version': { i32: 3 }, 'clip.minicpmv_query_num': u32(64) },
+    more: { 'clip.minicpmv_version': { i32: 3 }, 'clip.minicpmv_query_num': { u32: 64 } },
   }),
   known('MobileVLM', ['ldp', 'ldpv2'], ['mobilevlm-3b'], { edge: 336, patch: 14 }),
   known('Pixtral 12B', ['pixtral'], ['pixtral-12b'], { edge: 1024, patch: 16 }),
   known('Mistral Small 3.1', ['pixtral'], ['mistral-small-3.1-24b'], {
     ...{ edge: 1540, patch: 14 },
-    keys: { spatial_merge_size: u32(2) },
+    more: { 'clip.vision.spatial_merge_size': { u32: 2 } },
   }),
   {
     title: 'Pocket',
@@ -154,6 +153,6 @@ export const knownModels: readonly KnownModel[] = [
   ),
   known('Qwen3-VL', ['qwen3vl_merger'], ['qwen3-vl-2b'], {
     ...{ edge: 768, patch: 16 },
-    keys: { spatial_merge_size: u32(2) },
+    more: { 'clip.vision.spatial_merge_size': { u32: 2 } },
   }),
 ]

@@ -2,7 +2,7 @@ import { type ImageArchitecture, tokensOf } from '../../../src/encoders/index.ts
 import { knownModels } from './models.ts'
 
 /** Images that people send: [width, height, what it is] */
-const usualSizes = [
+export const usualSizes = [
   [512, 512, 'a thumbnail'],
   [1024, 768, 'an image of a web page'],
   [1280, 720, 'a frame of a video'],
