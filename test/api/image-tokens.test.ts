@@ -197,6 +197,13 @@ describe('the tokens of an image', () => {
     await bothWays(chat, await expected([frame, frame, frame, page, page]))
   })
 
+  it('follow from what stands next to the URL, also in the short form', async () => {
+    const url = await gif(200, 120, 4)
+    const chat = chatOf({ type: 'image_url', image_url: url, frames: '2-3', detail: 'low' })
+    const frame: Size = [200, 120]
+    await bothWays(chat, await expected([frame, frame], 'low'))
+  })
+
   it('are summed up over all prompts of a completion', async () => {
     const [a, b] = [await png(100, 100), await png(400, 100)]
     const prompts = ['<image>Is it red?', '<image><image>And they?']

@@ -21,9 +21,11 @@ const imageUrl = z
   .object({
     type: z.literal('image_url'),
     image_url: z.union([z.string(), z.object({ url: dataOrUrl, detail, ...pageChoices })]),
+    detail,
+    ...pageChoices,
   })
-  .transform(({ image_url: given }) =>
-    typeof given === 'string' ? image(given, 'image_url') : image(given.url, 'image_url', given),
+  .transform(({ image_url: given, ...beside }) =>
+    typeof given === 'string' ? image(given, 'image_url', beside) : image(given.url, 'image_url', given),
   )
 
 const inputImage = z
