@@ -103,6 +103,9 @@ describe('a server with keys', () => {
   it('lists to a key the models that it may use, and refuses others by any of their names', async () => {
     const { secret } = await keyOf(null, { models: ['other'] })
     expect((await openai(secret).models.list()).data).toEqual([])
+    const headers = { 'x-api-key': secret }
+    for (const list of ['/api/tags', '/api/ps', '/v1/accounts/me/models'])
+      expect(await (await fetch(`${server.url}${list}`, { headers })).json()).toMatchObject({ models: [] })
     for (const model of ['pocket', 'accounts/me/models/pocket'])
       await expect(openai(secret).chat.completions.create({ ...question, model })).rejects.toMatchObject({
         status: 403,

@@ -2,7 +2,7 @@ import { z } from 'zod'
 import type { ListedModel } from '../../deployments/index.ts'
 import type { Endpoint } from '../dialects/dialect.ts'
 import { invalidValue, parseBody } from '../request/validation.ts'
-import { createdAt, isHere } from './listed.ts'
+import { createdAt, isFor, isHere } from './listed.ts'
 
 /** A model as Fireworks' control plane describes it. */
 export const accountModel = z.strictObject({
@@ -35,7 +35,7 @@ const whole = z.string().regex(/^\d{1,9}$/, { error: 'must be a whole number' })
 
 const pageQuery = z.object({ pageSize: whole.optional(), pageToken: whole.or(z.literal('')).optional() })
 
-/** Every account has every model: this server knows no accounts yet. */
+/** Models belong to the server, not to an account: whatever account the URL names has those that the key may use. */
 export const accountModelsEndpoint: Endpoint = {
   method: 'GET',
   path: '/{account}/models',
@@ -49,11 +49,11 @@ export const accountModelsEndpoint: Endpoint = {
   answer: accountModelList,
   handler:
     ({ services: { deployments } }) =>
-    async ({ params, query }): Promise<z.output<typeof accountModelList>> => {
+    async ({ params, query, identity }): Promise<z.output<typeof accountModelList>> => {
       const { pageSize, pageToken } = parseBody(pageQuery, query)
       const size = Math.min(Number(pageSize) || usualOnPage, mostOnPage)
       const from = Number(pageToken ?? 0)
-      const here = (await deployments.list()).filter(isHere)
+      const here = (await deployments.list()).filter(isHere).filter(isFor(identity))
       if (from > here.length) throw invalidValue('pageToken', 'pageToken is not the token of a page.')
       return {
         models: here.slice(from, from + size).map((model) => inAccount(model, accountOf(params))),

@@ -1,5 +1,5 @@
 import { z } from 'zod'
-import { type Accounts, amountOf, type Identity } from '../../accounts/index.ts'
+import { type Accounts, amountOf } from '../../accounts/index.ts'
 import type { ListedModel } from '../../deployments/index.ts'
 import type { Endpoint } from '../dialects/dialect.ts'
 import { parseBody } from '../request/validation.ts'
@@ -11,7 +11,7 @@ import {
   isAnthropic,
   pageQuery,
 } from './anthropic.ts'
-import { isHere } from './listed.ts'
+import { isFor, isHere } from './listed.ts'
 
 const states = ['loaded', 'loading', 'available', 'failed', 'not_pulled'] as const
 
@@ -66,7 +66,7 @@ export const modelsEndpoint: Endpoint = {
   handler:
     ({ services: { accounts, deployments } }) =>
     async ({ headers, query, identity }) => {
-      const models = (await deployments.list()).filter(({ id }) => mayUse(identity, id))
+      const models = (await deployments.list()).filter(isFor(identity))
       if (isAnthropic(headers)) return anthropicPage(models, query)
       return listOf(models, parseBody(modelsQuery, query), accounts)
     },
@@ -87,9 +87,6 @@ export const modelEndpoint: Endpoint = {
       return isAnthropic(headers) ? anthropicModelOf(found) : modelOf(found, accounts)
     },
 }
-
-/** A list names no model that its reader may not use. */
-const mayUse = ({ models }: Identity, id: string): boolean => models === null || models.includes(id)
 
 /** One model as OpenAI lists it, with the fields of Fireworks and Novita, and its state. */
 function modelOf(listed: ListedModel, accounts: Accounts): z.output<typeof model> {

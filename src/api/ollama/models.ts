@@ -3,7 +3,7 @@ import { z } from 'zod'
 import { type Deployments, type InspectedModel, isCalled } from '../../deployments/index.ts'
 import { OrielError } from '../../errors.ts'
 import type { Endpoint } from '../dialects/dialect.ts'
-import { createdAt } from '../models/listed.ts'
+import { createdAt, isFor } from '../models/listed.ts'
 import { parseBody } from '../request/validation.ts'
 import { modelRequest, withoutTag } from './schema.ts'
 
@@ -63,8 +63,9 @@ export const tagsEndpoint: Endpoint = {
   answer: tagList,
   handler:
     ({ services: { deployments } }) =>
-    async (): Promise<z.output<typeof tagList>> => {
-      const seeing = (await deployments.inspect()).filter(({ inputs }) => inputs.includes('image'))
+    async ({ identity }): Promise<z.output<typeof tagList>> => {
+      const own = (await deployments.inspect()).filter(isFor(identity))
+      const seeing = own.filter(({ inputs }) => inputs.includes('image'))
       return {
         models: seeing.map((model) => ({
           ...namesOf(model),
@@ -84,8 +85,9 @@ export const psEndpoint: Endpoint = {
   answer: psList,
   handler:
     ({ services: { deployments } }) =>
-    async (): Promise<z.output<typeof psList>> => {
-      const loaded = (await deployments.inspect()).filter(({ state }) => state === 'loaded')
+    async ({ identity }): Promise<z.output<typeof psList>> => {
+      const own = (await deployments.inspect()).filter(isFor(identity))
+      const loaded = own.filter(({ state }) => state === 'loaded')
       return {
         models: loaded.map((model) => ({
           ...namesOf(model),
