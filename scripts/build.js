@@ -1,5 +1,5 @@
 /**
- * Compiles `src/` to `dist/`, which `bin/oriel.js` runs and the package contains. `npm run build` also checks types. In a
+ * Compiles `src/` to `dist/`, which `bin/oriel.js` runs and the package contains, and builds `web/` to `dist/web/`. `npm run build` also checks types. In a
  * clone, `bin/oriel.js` and the tests call `buildIfStale`, so they never run code that is older than the sources.
  */
 import { execFileSync } from 'node:child_process'
@@ -11,6 +11,8 @@ import { fileURLToPath } from 'node:url'
 
 const root = fileURLToPath(new URL('../', import.meta.url))
 const dist = path.join(root, 'dist')
+/** The pages of a browser, in the same folder: the package has one. */
+const pages = path.join(dist, 'web')
 /** In `dist/`: the fingerprint of the sources that it was compiled from. */
 const stamp = '.sources'
 
@@ -19,16 +21,41 @@ const stamp = '.sources'
  * which take seconds.
  */
 export default function buildIfStale() {
-  const file = path.join(dist, stamp)
   const sources = fingerprint()
-  if (existsSync(file) && readFileSync(file, 'utf8') === sources) return
-  process.stderr.write('Compiling src/ to dist/ ...\n')
-  compile(sources, ['--noCheck', '--declaration', 'false'])
+  if (!isStamped(dist, sources)) {
+    process.stderr.write('Compiling src/ to dist/ ...\n')
+    compile(sources, ['--noCheck', '--declaration', 'false'])
+  }
+  buildPages()
 }
 
 /** Compiles and checks types. Exits with a message when there are errors, as `buildIfStale` does. */
 export function build() {
   compile(fingerprint(), [])
+  buildPages()
+}
+
+/** Builds `web/` to `dist/web/`, if it has changed. */
+function buildPages() {
+  const sources = fingerprintOf(filesBelow('web').map((file) => path.join('web', file)))
+  if (isStamped(pages, sources)) return
+  process.stderr.write('Building web/ to dist/web/ ...\n')
+  const fresh = `${pages}.${process.pid}`
+  try {
+    const vite = path.join(path.dirname(createRequire(import.meta.url).resolve('vite/package.json')), 'bin/vite.js')
+    const flags = ['build', 'web', '--outDir', fresh, '--emptyOutDir']
+    execFileSync(process.execPath, [vite, ...flags], { cwd: root, stdio: ['ignore', 2, 2] })
+    writeFileSync(path.join(fresh, stamp), sources)
+    rmSync(pages, { recursive: true, force: true })
+    renameSync(fresh, pages)
+  } finally {
+    rmSync(fresh, { recursive: true, force: true })
+  }
+}
+
+const isStamped = (/** @type {string} */ folder, /** @type {string} */ sources) => {
+  const file = path.join(folder, stamp)
+  return existsSync(file) && readFileSync(file, 'utf8') === sources
 }
 
 /** The result takes the place of `dist/` when it is complete: no process sees half of it. */
@@ -39,6 +66,7 @@ function compile(/** @type {string} */ sources, /** @type {string[]} */ flags) {
     const project = path.join(root, 'tsconfig.build.json')
     execFileSync(process.execPath, [tsc, '-p', project, '--outDir', fresh, ...flags], { stdio: ['ignore', 2, 2] })
     writeFileSync(path.join(fresh, stamp), sources)
+    if (existsSync(pages)) renameSync(pages, path.join(fresh, 'web'))
     rmSync(dist, { recursive: true, force: true })
     renameSync(fresh, dist)
   } catch (error) {
@@ -54,9 +82,13 @@ function compile(/** @type {string} */ sources, /** @type {string[]} */ flags) {
 
 /** Changes when a source is added, removed or saved, and with the compiler's settings. */
 function fingerprint() {
-  const hash = createHash('sha256')
   const sources = filesBelow('src').map((file) => path.join('src', file))
-  for (const file of [...sources, 'tsconfig.json', 'tsconfig.build.json']) {
+  return fingerprintOf([...sources, 'tsconfig.json', 'tsconfig.build.json'])
+}
+
+function fingerprintOf(/** @type {string[]} */ files) {
+  const hash = createHash('sha256')
+  for (const file of files) {
     const { mtimeMs, size } = statSync(path.join(root, file))
     hash.update(`${file} ${mtimeMs} ${size}\n`)
   }

@@ -1,5 +1,4 @@
 import { randomUUID } from 'node:crypto'
-import { readFileSync } from 'node:fs'
 import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify'
 import type { Config } from '../config.ts'
 import { shuttingDown } from '../errors.ts'
@@ -17,12 +16,9 @@ import { healthOf, whyNotReady } from './health.ts'
 import { explainHttpError, notJson, refuseConnection } from './http-errors.ts'
 import { createMetrics } from './metrics.ts'
 import { openapiDocument } from './openapi/document.ts'
+import { addPages } from './pages.ts'
 import { Routes } from './routes.ts'
 import { Visitors } from './visitors.ts'
-
-/** The documentation page. It loads nothing from other hosts. */
-const page = readFileSync(new URL('../../web/docs.html', import.meta.url), 'utf8')
-const pagePolicy = "default-src 'none'; connect-src 'self'; script-src 'unsafe-inline'; style-src 'unsafe-inline'"
 
 /** Time limits for receiving a request, and its headers, in ms. They are checked at an interval. */
 const requestTimeout = 300_000
@@ -96,11 +92,7 @@ export function createServer(services: AnswerServices, config: Config['server'],
     document ??= JSON.stringify(openapiDocument(dialects, version))
     return reply.type('application/json; charset=utf-8').send(document)
   })
-  routes.add('GET', '/docs', null, async (_request, reply) =>
-    reply.header('content-security-policy', pagePolicy).type('text/html; charset=utf-8').send(page),
-  )
-  // Ollama's command asks it whether a server is there.
-  routes.add('HEAD', '/', null, async (_request, reply) => reply.send())
+  addPages(routes)
   routes.add('GET', '/health', null, () => healthOf(deployments, engines))
   routes.add('GET', '/ready', null, async (_request, reply) => {
     const reason = await whyNotReady(deployments, engines)

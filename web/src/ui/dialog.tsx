@@ -1,0 +1,44 @@
+import type { ComponentChildren } from 'preact'
+import { useEffect, useId, useRef } from 'preact/hooks'
+import { Icon } from './icon.tsx'
+
+interface DialogProps {
+  title: string
+  /** Called when it is closed, by the person or by its parent. */
+  onClose: () => void
+  wide?: boolean
+  children: ComponentChildren
+}
+
+/** A modal dialog, open while it is rendered. Escape and a click beside it close it, and the focus goes back. */
+export function Dialog({ title, onClose, wide = false, children }: DialogProps) {
+  const element = useRef<HTMLDialogElement>(null)
+  const heading = useId()
+  useEffect(() => {
+    const before = document.activeElement
+    element.current?.showModal()
+    return () => {
+      if (before instanceof HTMLElement) before.focus()
+    }
+  }, [])
+  return (
+    <dialog
+      ref={element}
+      class={wide ? 'dialog wide' : 'dialog'}
+      aria-labelledby={heading}
+      onClose={onClose}
+      onClick={(event) => {
+        if (event.target === element.current) element.current?.close()
+      }}
+      onKeyDown={() => {}}
+    >
+      <header>
+        <h2 id={heading}>{title}</h2>
+        <button type="button" class="button quiet icon" aria-label="Close" onClick={() => element.current?.close()}>
+          <Icon name="close" />
+        </button>
+      </header>
+      <div class="body">{children}</div>
+    </dialog>
+  )
+}

@@ -1,0 +1,24 @@
+/** Figures as a person reads them. */
+
+const whole = new Intl.NumberFormat('en')
+
+export const count = (value: number): string => whole.format(value)
+
+/** `1.2 GB`, in decimal units as the documents have them. */
+export function bytes(value: number): string {
+  const units = ['B', 'kB', 'MB', 'GB', 'TB']
+  let unit = 0
+  let left = value
+  while (left >= 1000 && unit < units.length - 1) {
+    left /= 1000
+    unit++
+  }
+  return `${left >= 100 || unit === 0 ? Math.round(left) : left.toFixed(1)} ${units[unit]}`
+}
+
+/** `38 ms`, `1.2 s`, `2 min 5 s`. @param ms */
+export function duration(ms: number): string {
+  if (ms < 1000) return `${Math.round(ms)} ms`
+  if (ms < 60_000) return `${(ms / 1000).toFixed(1)} s`
+  return `${Math.floor(ms / 60_000)} min ${Math.round((ms % 60_000) / 1000)} s`
+}
