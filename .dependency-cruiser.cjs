@@ -12,9 +12,10 @@ const below = {
   prompt: [],
   engine: ['language', 'encoders', 'native'],
   deployments: ['engine', 'prompt', 'media', 'models'],
-  api: ['accounts', 'deployments'],
-  app: ['api', 'accounts', 'deployments', 'media', 'models', 'engine', 'encoders'],
-  cli: ['app', 'accounts', 'deployments', 'models', 'engine', 'encoders'],
+  machine: ['deployments', 'models', 'encoders'],
+  api: ['accounts', 'machine', 'deployments'],
+  app: ['api', 'accounts', 'machine', 'deployments', 'media', 'models', 'engine', 'encoders'],
+  cli: ['app', 'accounts', 'machine', 'deployments', 'models', 'engine', 'encoders'],
 }
 
 module.exports = {

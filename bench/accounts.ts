@@ -9,6 +9,7 @@ import { type Accounts, createAccounts, type Identity } from '../src/accounts/in
 import { createServer, memoryStore } from '../src/api/index.ts'
 import { loadConfig } from '../src/config.ts'
 import { deploy } from '../src/deployments/index.ts'
+import { createMachine } from '../src/machine/index.ts'
 import { createMedia } from '../src/media/index.ts'
 import { createLibrary } from '../src/models/index.ts'
 import { plainBackend } from '../test/support/plain-backend.ts'
@@ -65,14 +66,16 @@ const quantile = (times: readonly number[], share: number): number =>
 
 async function serve(config: ReturnType<typeof loadConfig>, accounts: Accounts) {
   const media = createMedia(config.media)
+  const library = createLibrary(config.models, [])
   const deployments = deploy({
-    ...{ config, media, log, cards: [], gpuMemory: undefined },
-    library: createLibrary(config.models, []),
+    ...{ config, library, media, log, cards: [], gpuMemory: undefined },
     backends: [plainBackend()],
     start: () => Promise.reject(new Error('there is no other backend')),
   })
   const clearCache = () => media.clearCache()
-  const server = createServer({ accounts, deployments, clearCache, responses: memoryStore() }, config.server, log)
+  const machine = createMachine({ config, library, deployments, cards: [], gpu: false, log })
+  const services = { accounts, deployments, machine, clearCache, responses: memoryStore() }
+  const server = createServer(services, config.server, log)
   await server.listen({ host: '127.0.0.1', port: 0 })
   const { port } = server.server.address() as AddressInfo
   const close = async (): Promise<void> => {

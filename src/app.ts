@@ -6,10 +6,11 @@ import { Reply } from './app/reply.ts'
 import { type Config, configOf, misspeltVariables, type OrielSettings } from './config.ts'
 import { type Backend, type Count, deploy, embedded, isCalled, type ListedModel } from './deployments/index.ts'
 import { imageFamilies } from './encoders/index.ts'
-import { type Compute, chooseDevice } from './engine/index.ts'
+import { chooseDevice, gpuMemory } from './engine/index.ts'
 import { changingErrors, OrielError, shuttingDown } from './errors.ts'
 import { ownClient } from './fairness.ts'
 import { createLogger, type Logger } from './log.ts'
+import { createMachine } from './machine/index.ts'
 import { createMedia } from './media/index.ts'
 import { createLibrary, type Library, type ModelCard } from './models/index.ts'
 
@@ -129,6 +130,7 @@ export async function createOriel(settings: OrielSettings = {}, around: Surround
     gpuMemory: gpuMemory(compute),
     log,
   })
+  const machine = createMachine({ config, library, deployments, cards, gpu: compute.device !== 'cpu', log })
   /** The models that the settings name. */
   const named = [...backends.map(({ info }) => info.id), ...cards.map(({ id }) => id)]
   const servers = new Set<{ close(): Promise<void> }>()
@@ -197,7 +199,7 @@ export async function createOriel(settings: OrielSettings = {}, around: Surround
         oriel.load(undefined, options),
       ])
       const clearCache = () => media.clearCache()
-      const services = { accounts: await accounts, deployments, clearCache, responses: memoryStore() }
+      const services = { accounts: await accounts, deployments, machine, clearCache, responses: memoryStore() }
       const server = createServer(services, config.server, log)
       await server.listen({ host, port }).catch((error: unknown) => {
         throw whyNotListening(error, host, port)
@@ -220,7 +222,7 @@ export async function createOriel(settings: OrielSettings = {}, around: Surround
       const timer = setTimeout(() => void deployments.close(), graceMs)
       await closed
       clearTimeout(timer)
-      await deployments.close()
+      await Promise.all([deployments.close(), machine.pulls.close()])
       await media.close()
       // Every request is settled by now.
       await (await accounts?.catch(() => undefined))?.close()
@@ -255,12 +257,6 @@ async function cardsOf(library: Library, { model, mmproj }: Config): Promise<Mod
     })
   return Promise.all([...new Set(model)].map((name) => library.find(name, mmproj ?? undefined)))
 }
-
-/** Bytes of memory that GPUs have of their own; undefined if no GPU is used. */
-const gpuMemory = ({ device, gpus }: Compute): number | undefined =>
-  device === 'cpu'
-    ? undefined
-    : gpus.reduce((sum, { integrated, freeMemory }) => sum + (integrated ? 0 : freeMemory), 0)
 
 const loopback = new BlockList()
 loopback.addSubnet('127.0.0.0', 8, 'ipv4')

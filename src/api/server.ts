@@ -59,14 +59,15 @@ export function createServer(services: AnswerServices, config: Config['server'],
   server.addHook('onRequest', async (request, reply) => {
     reply.raw.once('close', () => bodies.end(request))
     describeRequest(reply, request.id, routes.dialectOf(request))
-    if (lifetime.closing) throw shuttingDown()
+    if (closing.aborted) throw shuttingDown()
     visitors.admit(request, reply)
     // Before its body is read: what is wrong with a request that goes nowhere is its URL.
     if (request.is404) return routes.missing(request, reply)
     await access.enter(request)
   })
   server.setErrorHandler(fail)
-  const lifetime = endWithLastAnswer(server)
+  /** Aborts when it begins to close. */
+  const { signal: closing } = endWithLastAnswer(server)
   if (config.origins.includes('*'))
     log.warn('ORIEL_ORIGINS is *: pages of any origin may use this server from a browser')
 
@@ -83,7 +84,7 @@ export function createServer(services: AnswerServices, config: Config['server'],
   }
   for (const dialect of dialects)
     for (const { method, path, pattern, scope = 'inference', handler } of dialect.endpoints) {
-      const handle = handler({ dialect, services, strict: config.strict, log, record })
+      const handle = handler({ dialect, services, strict: config.strict, log, closing, record })
       for (const base of dialect.bases) routes.add(method, base + (pattern ?? path), scope, handle, dialect)
     }
   // Making the document takes longer than the rest of the start, so the first request does it.
@@ -106,11 +107,11 @@ export function createServer(services: AnswerServices, config: Config['server'],
 }
 
 /** Closes the connections of a closing server after its last answer: Node waits for connections without a request. */
-function endWithLastAnswer(server: FastifyInstance): { readonly closing: boolean } {
+function endWithLastAnswer(server: FastifyInstance): { readonly signal: AbortSignal } {
   let answering = 0
-  const lifetime = { closing: false }
+  const closing = new AbortController()
   const end = (): void => {
-    if (lifetime.closing && answering === 0) server.server.closeAllConnections()
+    if (closing.signal.aborted && answering === 0) server.server.closeAllConnections()
   }
   server.addHook('onRequest', async (_request, reply) => {
     answering++
@@ -120,8 +121,8 @@ function endWithLastAnswer(server: FastifyInstance): { readonly closing: boolean
     })
   })
   server.addHook('preClose', async () => {
-    lifetime.closing = true
+    closing.abort()
     end()
   })
-  return lifetime
+  return closing
 }

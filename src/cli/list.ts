@@ -1,9 +1,9 @@
+import { type Estimates, usualImage } from '../machine/index.ts'
 import { catalogue, estimatedBytes, type Library } from '../models/index.ts'
 import { bytesText } from '../sizes.ts'
 import { advised } from './advice.ts'
-import { type Machine, thisMachine, usualImage } from './estimate.ts'
 import { aboutText, table, tokensText } from './figures.ts'
-import { type Flags, libraryOf } from './settings.ts'
+import { estimatesHere, type Flags, libraryOf } from './settings.ts'
 
 interface ListFlags extends Flags {
   catalogue?: boolean
@@ -13,7 +13,7 @@ interface ListFlags extends Flags {
 /** `oriel list`: the models of this machine, or those of the catalogue, one in each line. */
 export async function list({ catalogue: known, json, ...flags }: ListFlags): Promise<void> {
   const library = libraryOf(flags)
-  const machine = await thisMachine(library)
+  const machine = await estimatesHere(library)
   const { rows, models, notes } = known ? pullable(library, machine) : await local(library, machine)
   if (json) return void process.stdout.write(`${JSON.stringify({ models }, null, 2)}\n`)
   process.stdout.write(table(rows))
@@ -21,7 +21,7 @@ export async function list({ catalogue: known, json, ...flags }: ListFlags): Pro
   if (process.stdout.isTTY) process.stdout.write(notes)
 }
 
-async function local(library: Library, machine: Machine) {
+async function local(library: Library, machine: Estimates) {
   const { models, broken } = await library.list()
   const listed = await Promise.all(
     models.map(async (card) => ({ card, ...machine.fits(card), seconds: await machine.secondsFor(card) })),
@@ -48,7 +48,7 @@ async function local(library: Library, machine: Machine) {
   }
 }
 
-function pullable(library: Library, machine: Machine) {
+function pullable(library: Library, machine: Estimates) {
   return {
     rows: [
       ['NAME', 'RUNS', 'SIZE', 'FITS', 'CONTEXT', 'LICENCE', 'FOR'],

@@ -9,14 +9,14 @@ interface ServerFlags {
   json?: boolean
 }
 
-const residents = z.object({
+const library = z.object({
   models: z.array(
     z.object({
       id: z.string(),
       state: z.string(),
-      memory_bytes: z.number(),
+      memory_bytes: z.number().nullable(),
       running: z.number(),
-      idle_seconds: z.number().nullable(),
+      idle_ms: z.number().nullable(),
     }),
   ),
   memory: z.object({ budget_bytes: z.number(), taken_bytes: z.number() }),
@@ -24,16 +24,28 @@ const residents = z.object({
 
 const serverOf = ({ server }: ServerFlags): string => server ?? urlHere(configOf({}).server)
 
+/** The models in memory, and how much of it they take. @throws OrielError as `ps` does */
+async function residentsOf(url: string) {
+  const { models, memory } = await askServer('GET', url, '/admin/models', library)
+  const residents = models
+    .filter(({ state }) => state === 'loading' || state === 'loaded')
+    .map(({ id, state, memory_bytes, running, idle_ms }) => ({
+      ...{ id, state, memory_bytes: memory_bytes ?? 0, running },
+      idle_seconds: idle_ms === null ? null : Math.floor(idle_ms / 1000),
+    }))
+  return { models: residents, memory }
+}
+
 /** The names of loaded models, for completion; none without a server. */
 export async function loadedNames(): Promise<string[]> {
-  const answer = await askServer('GET', serverOf({}), '/admin/models', residents).catch(() => undefined)
+  const answer = await residentsOf(serverOf({})).catch(() => undefined)
   return answer?.models.map(({ id }) => id) ?? []
 }
 
 /** `oriel ps`: the models that a running server has loaded. @throws OrielError with one sentence for the person */
 export async function ps(flags: ServerFlags): Promise<void> {
   const url = serverOf(flags)
-  const answer = await askServer('GET', url, '/admin/models', residents)
+  const answer = await residentsOf(url)
   const { models, memory } = answer
   if (flags.json) return void process.stdout.write(`${JSON.stringify(answer, null, 2)}\n`)
   if (models.length === 0) return void process.stdout.write(`The server at ${url} has no model loaded.\n`)

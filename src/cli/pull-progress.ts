@@ -1,5 +1,5 @@
 import type { WriteStream } from 'node:tty'
-import type { PullEvent } from '../models/index.ts'
+import { Pace, type PullEvent } from '../models/index.ts'
 import { bytesText } from '../sizes.ts'
 import { durationText } from './figures.ts'
 
@@ -7,14 +7,12 @@ import { durationText } from './figures.ts'
 const redraw = 100
 /** The interval between lines without a terminal, in ms. */
 const repeat = 5_000
-/** The span over which the speed is measured, in ms. */
-const window = 8_000
 
 /** Shows the progress of a pull: a line that is redrawn on a terminal, or a line from time to time. */
 export class PullProgress {
   readonly #out: WriteStream
   readonly #moves: boolean
-  readonly #samples: { at: number; done: number }[] = []
+  readonly #pace = new Pace()
   #shown = 0
   #drawn = false
   #total = 0
@@ -45,12 +43,10 @@ export class PullProgress {
   #bytes(done: number, total: number, file: string): void {
     const now = performance.now()
     this.#total = total
-    const last = this.#samples.at(-1)
-    if (last === undefined || now - last.at > redraw || done < last.done) this.#samples.push({ at: now, done })
-    while ((this.#samples[0]?.at ?? now) < now - window) this.#samples.shift()
+    this.#pace.add(done)
     if (this.#shown > 0 && now - this.#shown < (this.#moves ? redraw : repeat) && done < total) return
     this.#shown = now
-    const text = `${this.#amount(done)}${this.#pace(done, now)}  ${file}`
+    const text = `${this.#amount(done)}${this.#speed(done)}  ${file}`
     if (this.#moves) this.#draw(text)
     else if (done < total) this.#line(text)
   }
@@ -61,10 +57,9 @@ export class PullProgress {
     return `${bar}${Math.floor(part * 100)}% of ${bytesText(this.#total)}`
   }
 
-  #pace(done: number, now: number): string {
-    const first = this.#samples[0]
-    if (first === undefined || now - first.at < 500 || done <= first.done) return ''
-    const speed = ((done - first.done) / (now - first.at)) * 1000
+  #speed(done: number): string {
+    const speed = this.#pace.of(done)
+    if (speed === undefined) return ''
     return `, ${bytesText(speed)}/s, ${durationText((this.#total - done) / speed)} left`
   }
 

@@ -1,5 +1,9 @@
 import { configOf, type OrielSettings } from '../config.ts'
+import { memoryBudget } from '../deployments/index.ts'
 import { imageFamilies } from '../encoders/index.ts'
+import { chooseDevice, gpuMemory } from '../engine/index.ts'
+import { createLogger } from '../log.ts'
+import { type Estimates, estimatesFor } from '../machine/index.ts'
 import { createLibrary, type Library } from '../models/index.ts'
 
 /** Flags that several commands have. */
@@ -12,3 +16,11 @@ export interface Flags {
 /** The library of a command, with its flag --models-dir. @throws OrielError `invalid` as `configOf` does */
 export const libraryOf = ({ modelsDir: dirs }: Flags): Library =>
   createLibrary(configOf({ models: { dirs } }).models, imageFamilies)
+
+/** What this machine can do with models, if no other program takes its memory. @throws OrielError as `chooseDevice` does */
+export async function estimatesHere(library: Library): Promise<Estimates> {
+  const { engine, loading } = configOf({})
+  const compute = await chooseDevice(engine.gpu, createLogger('silent'))
+  const memory = memoryBudget(loading, gpuMemory(compute))
+  return estimatesFor(library, { engine, memory, gpu: compute.device !== 'cpu' })
+}

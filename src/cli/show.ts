@@ -1,4 +1,4 @@
-import { openImageArchitecture, tokensOf } from '../encoders/index.ts'
+import { details, imageTokens } from '../machine/index.ts'
 import {
   type CatalogueEntry,
   entryOf,
@@ -9,17 +9,16 @@ import {
   NotPulled,
 } from '../models/index.ts'
 import { bytesText } from '../sizes.ts'
-import { thisMachine } from './estimate.ts'
 import { countText, table, tokensText } from './figures.ts'
-import { type Flags, libraryOf } from './settings.ts'
+import { estimatesHere, type Flags, libraryOf } from './settings.ts'
 
 /** Typical images: a thumbnail, a screen, a photo, a page. */
 const sizes = [
-  [512, 512],
-  [1280, 720],
-  [4000, 3000],
-  [1240, 1754],
-] as const
+  { width: 512, height: 512 },
+  { width: 1280, height: 720 },
+  { width: 4000, height: 3000 },
+  { width: 1240, height: 1754 },
+]
 
 /** `oriel show`: describes a model and its needs. @throws OrielError with one sentence for the person */
 export async function show(name: string, { json, ...flags }: Flags & { json?: boolean }): Promise<void> {
@@ -48,7 +47,7 @@ async function rowsOf(name: string, card: ModelCard, facts: ModelFacts, library:
     ['quantization', `${quantization}: ${bitsText(card, facts)}`],
     ['context', tokensText(card.contextTokens)],
     ...(await visionRows(facts, card.projector)),
-    ['memory', (await thisMachine(library)).memoryOf(card)],
+    ['memory', (await estimatesHere(library)).memoryOf(card)],
     ['licence', licence || (entryOf(name)?.licence ?? 'unknown')],
     [
       'recommended',
@@ -85,11 +84,9 @@ async function visionRows({ vision }: ModelFacts, projector: string | null): Pro
   const size = vision.imageSize > 0 ? `, ${vision.imageSize} x ${vision.imageSize} pixels at a time` : ''
   const family = `${vision.family}, ${countText(vision.parameters)} parameters${size}`
   if (!vision.supported) return [['vision', `${family}; not supported by this version`]]
-  const architecture = await openImageArchitecture(projector)
-  const tokens = sizes.map(([width, height], at) => {
-    const counts = (['low', 'auto', 'high'] as const).map(
-      (detail) => `${tokensOf(architecture.plan({ width, height }, detail))} ${detail}`,
-    )
+  const tokens = (await imageTokens(projector, sizes)).map((costs, at) => {
+    const { width, height } = sizes[at] ?? {}
+    const counts = details.map((detail) => `${costs[detail].tokens} ${detail}`)
     return [at === 0 ? 'image tokens' : '', `${width} x ${height}: ${counts.join(', ')}`]
   })
   return [['vision', family], ...tokens]

@@ -230,6 +230,7 @@ export class Deployment implements Resident {
     else if (this.backend !== undefined) {
       this.#startIdle()
       budget.settle()
+      this.#unloadIdle()
     }
   }
 

@@ -66,7 +66,12 @@ export interface Deployments {
   /** The models in memory, and those that are about to be. */
   residents(): readonly ResidentModel[]
   /**
-   * Unloads a model when its running requests are over.
+   * Begins to load a model that no request waits for. It stays until another one needs its memory.
+   * @throws OrielError as `find` does, without the wait
+   */
+  load(name: string): Promise<{ id: string; state: DeploymentState }>
+  /**
+   * Unloads a model when its running requests are over. Its load ends if nobody else waits for it.
    * @param client who asks for it: a model that others have used stays. undefined: whoever runs the server
    * @throws OrielError `not_found`
    */
@@ -87,6 +92,8 @@ export interface ResidentModel extends Pick<ModelInfo, 'id' | 'aliases'> {
   users: number
   /** How long it has had none, in ms; null while it has. */
   idleMs: number | null
+  /** The share that is loaded, 0 to 1. */
+  progress: number
 }
 
 interface FindOptions {
@@ -118,6 +125,8 @@ export function deploy(options: DeploymentOptions): Deployments {
   const budgetBytes = memoryBudget(config.loading, gpuMemory)
   const budget = new MemoryBudget(budgetBytes)
   const known = new Map<string, Deployment>()
+  /** Ends the loads that no request waits for, by the model's id. */
+  const loads = new Map<string, AbortController>()
   const reread = (card: ModelCard) => readable(library.reread(card))
   const services = { budget, start, reread, config: config.loading, log }
   const named = [...backends.map(({ info }) => info), ...cards]
@@ -242,13 +251,34 @@ export function deploy(options: DeploymentOptions): Deployments {
     residents: () =>
       [...known.values()]
         .filter(({ active }) => active)
-        .map(({ card: { id, aliases }, state, bytes, users, usedAt }) => ({
-          ...{ id, aliases, state, bytes, users },
+        .map(({ card: { id, aliases }, state, bytes, users, usedAt, progress }) => ({
+          ...{ id, aliases, state, bytes, users, progress },
           idleMs: users > 0 ? null : performance.now() - usedAt,
         })),
+    async load(name) {
+      const deployment = readyOf(name) ?? activeOf(name) ?? deploymentOf(await cardOf(name))
+      if (closed) throw shuttingDown()
+      if (!(deployment instanceof Deployment)) return { id: deployment.info.id, state: 'loaded' }
+      const { id } = deployment.card
+      const over = new AbortController()
+      loads.get(id)?.abort()
+      loads.set(id, over)
+      const loaded = deployment.use(over.signal, Number.POSITIVE_INFINITY)
+      // Later failures are told by its state.
+      void loaded
+        .catch(() => {})
+        .then(() => {
+          over.abort()
+          if (loads.get(id) === over) loads.delete(id)
+        })
+      // It has just failed, and is not tried again yet.
+      if (!deployment.active) await loaded
+      return { id, state: deployment.state }
+    },
     async unload(name, client) {
       const active = activeOf(name)
       if (active === undefined) await describe(name)
+      if (client === undefined && active !== undefined) loads.get(active.card.id)?.abort()
       active?.leave(client)
     },
     loaded: () => [...backends, ...[...known.values()].flatMap(({ backend }) => backend ?? [])],

@@ -42,6 +42,12 @@ export async function chooseDevice(wanted: EngineConfig['gpu'], log: Logger): Pr
   return { device: 'cpu', gpus: [] }
 }
 
+/** Bytes of memory that GPUs have of their own; undefined if no GPU is used. */
+export const gpuMemory = ({ device, gpus }: Compute): number | undefined =>
+  device === 'cpu'
+    ? undefined
+    : gpus.reduce((sum, { integrated, freeMemory }) => sum + (integrated ? 0 : freeMemory), 0)
+
 function checkPackage(device: GpuDevice): void {
   try {
     findFolder(device, thisHost)

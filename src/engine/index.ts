@@ -1,5 +1,5 @@
 export type { SchemaPath } from '../language/index.ts'
-export { type Compute, chooseDevice, type Device } from './devices.ts'
+export { chooseDevice, type Device, gpuMemory } from './devices.ts'
 export type {
   AnswerToken,
   Engine,

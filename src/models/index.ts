@@ -1,5 +1,7 @@
 export type { ModelCard, ModelFacts } from './card.ts'
 export { type CatalogueEntry, catalogue, entryOf, estimatedBytes } from './catalogue.ts'
 export { createLibrary, type Library } from './library.ts'
-export { NotPulled } from './local.ts'
+export { NotPulled, type Origin } from './local.ts'
+export { Pace } from './pace.ts'
 export type { PullEvent } from './pull.ts'
+export { type PullState, Pulls } from './pulls.ts'

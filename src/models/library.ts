@@ -6,9 +6,10 @@ import { splitOf } from './file-names.ts'
 import { type EncoderFamily, supports } from './fit.ts'
 import { cacheFolder } from './hub/cache.ts'
 import { HubClient } from './hub/client.ts'
-import { aliasesOf, findLocal, localModels, named, ownFolder, visionFileBeside } from './local.ts'
+import { aliasesOf, findLocal, localModels, named, type Origin, ownFolder, visionFileBeside } from './local.ts'
 import { type PullOptions, pull } from './pull.ts'
 import { type Removal, removalOf } from './removal.ts'
+import { type HubSource, hubSourceOf } from './source.ts'
 
 /** The models of this machine, and the way to get more. */
 export interface Library {
@@ -31,6 +32,8 @@ export interface Library {
   reread(card: ModelCard): Promise<ModelCard>
   /** @throws OrielError `invalid` or `not_found` if a file of the model is damaged or missing */
   facts(card: ModelCard): Promise<ModelFacts>
+  /** Where each model that is found by name has come from, by its id. */
+  origins(): Promise<ReadonlyMap<string, Origin>>
   /** Whether vision files of this type (`clip.projector_type`) can be run. */
   supports(type: string): boolean
   /**
@@ -39,6 +42,8 @@ export interface Library {
    * @throws OrielError with a message for a person at a terminal
    */
   pull(name: string, options: PullOptions): Promise<ModelCard>
+  /** What a name stands for on the hub. @throws OrielError `invalid` or `not_found` if it stands for nothing there */
+  onHub(name: string): HubSource
   /** The hub, and whether it answers. @throws OrielError why it does not */
   reachHub(signal: AbortSignal): Promise<{ endpoint: string }>
   /** The folders in which pulled models are kept: of models from the hub, and of others. */
@@ -82,8 +87,10 @@ export function createLibrary(config: ModelsConfig, families: readonly EncoderFa
 
     reread: (card) => readCard(card, families),
     facts: (card) => factsOf(card, families),
+    origins: async () => new Map((await localModels(config)).map(({ id, origin }) => [id, origin])),
     supports: (type) => supports(families, type),
     pull: (name, options) => pull(name, { ...options, config, families }),
+    onHub: (name) => hubSourceOf(name, config.hub.endpoint),
     async reachHub(signal) {
       const { endpoint } = config.hub
       const client = new HubClient(config.hub, () => {})

@@ -11,11 +11,13 @@ import { type CachedRepo, cachedRepos, cacheFolder } from './hub/cache.ts'
 
 /** A model on this machine, and its origin. Its files have not been read. */
 export interface LocalModel extends ModelFiles {
-  origin:
-    | { kind: 'built-in' }
-    | { kind: 'folder'; files: readonly string[] }
-    | { kind: 'hub'; repo: string; paths: readonly string[]; projectorPath: string | null }
+  origin: Origin
 }
+
+export type Origin =
+  | { kind: 'built-in' }
+  | { kind: 'folder'; files: readonly string[] }
+  | { kind: 'hub'; repo: string; paths: readonly string[]; projectorPath: string | null }
 
 const builtInFolder = fileURLToPath(new URL('../../models/', import.meta.url))
 

@@ -11,7 +11,7 @@ import { addToSnapshot, cacheFolder, placesOf, setRef } from './hub/cache.ts'
 import { HubClient, type Listing, type RemoteFile } from './hub/client.ts'
 import { checkSpace, copyTo, download, lockOf, missingBytes, type Transfer } from './hub/download.ts'
 import { findLocal, idInRepo, ownFolder } from './local.ts'
-import { type HubSource, sourceOf, type UrlSource } from './source.ts'
+import { type HubSource, hubSourceOf, sourceOf, type UrlSource } from './source.ts'
 
 export type PullEvent =
   | { type: 'plan'; name: string; files: readonly { path: string; bytes: number }[]; missing: number }
@@ -24,6 +24,8 @@ export type PullEvent =
 export interface PullOptions {
   /** Pull the model even if its family of vision encoders is not supported. */
   anyway: boolean
+  /** Whether the name may stand for what is on the hub only. */
+  fromHub?: boolean
   signal: AbortSignal
   onEvent(event: PullEvent): void
 }
@@ -35,15 +37,16 @@ interface Pull extends PullOptions {
 
 /** See `Library.pull`. */
 export async function pull(name: string, options: Pull): Promise<ModelCard> {
-  const { config, signal, onEvent } = options
-  const source = await sourceOf(name, config.hub.endpoint)
+  const { config, fromHub, signal, onEvent } = options
+  const { endpoint } = config.hub
+  const source = fromHub ? hubSourceOf(name, endpoint) : await sourceOf(name, endpoint)
   const client = new HubClient(config.hub, (why, seconds) => onEvent({ type: 'retry', why, seconds }))
   try {
     if (source.kind === 'file') return await keep(source.file, options)
     if (config.hub.offline) return await offline(name, source.kind === 'hub' ? source : null, options)
     return source.kind === 'url' ? await pullUrl(client, source, options) : await pullRepo(client, source, options)
   } catch (error) {
-    throw signal.aborted ? new OrielError('cancelled', `Stopped. ${resumable}`) : explained(error, config.hub.endpoint)
+    throw signal.aborted ? new OrielError('cancelled', `Stopped. ${resumable}`) : explained(error, endpoint)
   } finally {
     await client.close()
   }

@@ -2,6 +2,7 @@ import { rm, rmdir, stat } from 'node:fs/promises'
 import path from 'node:path'
 import type { ModelsConfig } from '../config.ts'
 import { OrielError } from '../errors.ts'
+import { splitParts } from './file-names.ts'
 import { cacheFolder, removeFiles } from './hub/cache.ts'
 import { besides } from './hub/download.ts'
 import { findLocal, foldersOf, type LocalModel, localModels } from './local.ts'
@@ -11,6 +12,8 @@ export interface Removal {
   id: string
   /** The files that are removed, for the person who confirms. */
   files: readonly string[]
+  /** Of the files. */
+  bytes: number
   /** @returns the bytes that were freed */
   remove(): Promise<number>
 }
@@ -18,16 +21,19 @@ export interface Removal {
 /** See `Library.removal`. */
 export async function removalOf(name: string, config: ModelsConfig): Promise<Removal> {
   const model = await findLocal(name, config)
-  const { id, origin } = model
+  const { id, origin, projector } = model
   if (origin.kind === 'built-in') throw new OrielError('invalid', `${id} is part of Oriel and cannot be removed.`)
   const shared = await isShared(model, config)
+  const own = [...splitParts(model.decoder), ...(projector === null || shared ? [] : [projector])]
+  const sizes = await Promise.all(own.map(async (file) => (await stat(file).catch(() => ({ size: 0 }))).size))
+  const bytes = sizes.reduce((sum, size) => sum + size, 0)
   if (origin.kind === 'folder') {
-    const going = origin.files.filter((file) => file !== model.projector || !shared)
-    return { id, files: going, remove: () => removeFromFolder(going, config) }
+    const going = origin.files.filter((file) => file !== projector || !shared)
+    return { id, files: going, bytes, remove: () => removeFromFolder(going, config) }
   }
   const { repo, paths, projectorPath } = origin
   const going = projectorPath === null || shared ? paths : [...paths, projectorPath]
-  return { id, files: going, remove: () => removeFiles(cacheFolder(config), repo, new Set(going)) }
+  return { id, files: going, bytes, remove: () => removeFiles(cacheFolder(config), repo, new Set(going)) }
 }
 
 /** Whether another model needs the same vision file. */

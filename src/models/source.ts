@@ -29,6 +29,21 @@ export type Source = HubSource | UrlSource | { kind: 'file'; file: string }
 export async function sourceOf(name: string, endpoint: string): Promise<Source> {
   if (/^https?:/i.test(name)) return sourceOfUrl(name, endpoint)
   if (/\.gguf$/i.test(name) && (await isFile(name))) return { kind: 'file', file: name }
+  return inHub(name)
+}
+
+/**
+ * What a name stands for on the hub, whatever files this machine has: other servers and files are for its own people only.
+ * @throws OrielError as `sourceOf` does
+ */
+export function hubSourceOf(name: string, endpoint: string): HubSource {
+  const source = /^https?:/i.test(name) ? sourceOfUrl(name, endpoint) : inHub(name)
+  if (source.kind === 'hub') return source
+  throw new OrielError('invalid', `${name} is on another server than the hub.`, { code: 'not_on_hub' })
+}
+
+/** @throws OrielError as `sourceOf` does */
+function inHub(name: string): HubSource {
   const [, short = name, quant] = /^(.*?)(?::([\w-]+))?$/.exec(name) ?? []
   const entry = entryOf(short)
   if (entry !== undefined) return inRepo(entry.repo, { quant: quant ?? null })
@@ -43,7 +58,7 @@ export async function sourceOf(name: string, endpoint: string): Promise<Source> 
   )
 }
 
-function sourceOfUrl(text: string, endpoint: string): Source {
+function sourceOfUrl(text: string, endpoint: string): HubSource | UrlSource {
   if (!URL.canParse(text)) throw new OrielError('invalid', `${text} is not a valid URL.`)
   const url = new URL(text)
   const hubs = ['huggingface.co', 'hf.co', new URL(endpoint).host]

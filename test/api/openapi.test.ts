@@ -66,6 +66,15 @@ describe.each(backends)('the OpenAPI document of a server with the model $model'
     const operations = Object.values(document.paths).flatMap(({ servers: _, ...methods }) => Object.values(methods))
     expect(new Set(operations.map(({ operationId }) => operationId)).size).toBe(operations.length)
     expect(Object.keys(document.paths).sort()).toEqual([
+      '/admin/models',
+      '/admin/models/image-tokens',
+      '/admin/models/load',
+      '/admin/models/pull',
+      '/admin/models/remove',
+      '/admin/models/{model}',
+      '/admin/pulls',
+      '/admin/pulls/live',
+      '/admin/pulls/{pull}',
       '/chat',
       '/chat/completions',
       '/completions',

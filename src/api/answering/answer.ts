@@ -13,12 +13,14 @@ import type {
   Tally,
 } from '../../deployments/index.ts'
 import { changingErrors, OrielError } from '../../errors.ts'
+import type { Machine } from '../../machine/index.ts'
 import type { ResponseStore } from '../responses/store.ts'
 import type { AnswerRequest, ClientRequest } from './request.ts'
 
 export interface AnswerServices {
   accounts: Accounts
   deployments: Deployments
+  machine: Machine
   /** Removes all fetched files from the cache. */
   clearCache(): Promise<void>
   /** What requests of the Responses API may continue. */

@@ -64,7 +64,8 @@ export interface Endpoint {
   scope?: Scope
   body?: z.ZodObject
   query?: readonly { name: string; description: string }[]
-  answer: z.ZodType
+  /** null: a status without a body, or a stream only. */
+  answer: z.ZodType | null
   /** One event of the stream, if the answer can be streamed. */
   event?: z.ZodType
   /** Of the stream. Default: server-sent events. */
@@ -85,6 +86,8 @@ export interface RouteOptions {
   /** Whether unknown parameters are refused. */
   strict: boolean
   log: Logger
+  /** Aborts when the server begins to close. */
+  closing: AbortSignal
   /** Called when an answer is complete. */
   record(account: AnswerAccount, requestId: string): void
 }

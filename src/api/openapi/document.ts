@@ -76,7 +76,7 @@ function operation(endpoint: Endpoint, { errors }: Dialect): object {
       200: {
         description: 'The answer',
         content: {
-          'application/json': { schema: schemaOf(answer, 'output') },
+          ...(answer === null ? {} : { 'application/json': { schema: schemaOf(answer, 'output') } }),
           ...(event === undefined ? {} : { [transport.contentType]: { schema: schemaOf(event, 'output') } }),
         },
       },

@@ -101,7 +101,7 @@ export async function checkSpace(folder: string, bytes: number): Promise<void> {
   if (bytes + spare > free)
     throw new OrielError(
       'invalid',
-      `Not enough disk space in ${folder}: ${bytesText(bytes)} are to be downloaded, ${bytesText(free)} are free, and ${bytesText(spare)} are to stay free.`,
+      `Not enough disk space: ${bytesText(bytes)} are to be downloaded, ${bytesText(free)} are free, and ${bytesText(spare)} are to stay free.`,
       { code: 'no_space' },
     )
 }

@@ -1,16 +1,10 @@
-import { mkdir, readFile, writeFile } from 'node:fs/promises'
-import { cpus, homedir } from 'node:os'
-import path from 'node:path'
-import { z } from 'zod'
-import { configOf } from '../config.ts'
-import { memoryBudget, memoryText, planMemory } from '../deployments/index.ts'
-import { measureOperations, openImageArchitecture, tilesOf } from '../encoders/index.ts'
-import { chooseDevice } from '../engine/index.ts'
+import type { EngineConfig } from '../config.ts'
+import { memoryText, planMemory } from '../deployments/index.ts'
+import { openImageArchitecture, tilesOf } from '../encoders/index.ts'
 import { OrielError } from '../errors.ts'
-import { parseJson } from '../json.ts'
-import { createLogger } from '../log.ts'
 import { type CatalogueEntry, estimatedBytes, type Library, type ModelCard } from '../models/index.ts'
 import { availableProcessors } from '../processors.ts'
+import { operationsHere } from './speed.ts'
 
 /** The image of the estimate: a screen. */
 export const usualImage = { width: 1280, height: 720 }
@@ -23,11 +17,11 @@ const reached = { encoder: 0.85, decoder: 0.5 }
 const questionTokens = 40
 
 /** What this machine can do with a model. */
-export interface Machine {
+export interface Estimates {
   /** Bytes that models may take together. */
-  memory: number
+  readonly memory: number
   /** Whether a GPU computes: its speed is not measured. */
-  gpu: boolean
+  readonly gpu: boolean
   /** Whether a model fits, and the bytes that it takes. */
   fits(card: ModelCard): { fits: boolean; bytes: number }
   /** What it takes, or why it never fits. */
@@ -38,14 +32,15 @@ export interface Machine {
   secondsFor(card: ModelCard): Promise<number | null>
 }
 
-export async function thisMachine(library: Library): Promise<Machine> {
-  const { engine, loading } = configOf({})
-  const { device, gpus } = await chooseDevice(engine.gpu, createLogger('silent'))
-  const gpu = device !== 'cpu'
-  const memory = memoryBudget(
-    loading,
-    gpus.reduce((sum, { integrated, freeMemory }) => sum + (integrated ? 0 : freeMemory), 0),
-  )
+export interface Resources {
+  readonly engine: EngineConfig
+  /** Bytes that models may take together. */
+  readonly memory: number
+  readonly gpu: boolean
+}
+
+export function estimatesFor(library: Pick<Library, 'facts'>, { engine, memory, gpu }: Resources): Estimates {
+  /** Measured once, when it is asked for. */
   let operations: Promise<number | null> | undefined
   return {
     memory,
@@ -92,25 +87,4 @@ async function secondsAt(speed: number, { projector, size }: ModelCard, active: 
   const encoding = (2 * size.visionParameters * patches) / (speed * reached.encoder)
   const prefill = (2 * active * tokens) / (speed * reached.decoder)
   return encoding + prefill
-}
-
-const measuredSchema = z.object({ machine: z.string(), operations: z.number().positive(), at: z.number() })
-/** Age at which a measurement is repeated, in ms. */
-const staleMs = 86_400_000
-
-/** The measured speed is kept. When it is measured again, the higher one counts: other programs slow a measurement down. */
-async function operationsHere(threads: number): Promise<number | null> {
-  const machine = `${cpus()[0]?.model ?? ''}, ${threads} threads`
-  const folder = path.join(process.env.XDG_CACHE_HOME || path.join(homedir(), '.cache'), 'oriel')
-  const file = path.join(folder, 'speed.json')
-  const { data } = measuredSchema.safeParse(parseJson(await readFile(file, 'utf8').catch(() => '')))
-  const kept = data?.machine === machine ? data : undefined
-  if (kept !== undefined && Math.abs(Date.now() - kept.at) < staleMs) return kept.operations
-  const measured = await measureOperations(threads)
-  if (measured === null) return null
-  const operations = Math.max(measured, kept?.operations ?? 0)
-  // Without a home that can be written it is measured each time.
-  await mkdir(folder, { recursive: true }).catch(() => {})
-  await writeFile(file, JSON.stringify({ machine, operations, at: Date.now() })).catch(() => {})
-  return operations
 }

@@ -1,0 +1,24 @@
+import type { FastifyRequest } from 'fastify'
+import ipaddr from 'ipaddr.js'
+import { OrielError } from '../../errors.ts'
+import type { AnswerServices } from '../answering/answer.ts'
+import type { RouteOptions } from '../dialects/dialect.ts'
+
+/**
+ * The handler of an endpoint that changes the models on the disk. A server without keys lets everyone in who reaches it; this
+ * is for its own machine then.
+ */
+export const onDisk =
+  <Answer>(act: (request: FastifyRequest, services: AnswerServices) => Promise<Answer>) =>
+  ({ services }: RouteOptions) =>
+  async (request: FastifyRequest): Promise<Answer> => {
+    if (!isHere(request.ip) && !(await services.accounts.required()))
+      throw new OrielError(
+        'forbidden',
+        'On a server without keys, only its own machine may pull and remove models. With a key of the scope admin, others may too.',
+        { code: 'key_needed' },
+      )
+    return act(request, services)
+  }
+
+const isHere = (ip: string): boolean => ipaddr.isValid(ip) && ipaddr.process(ip).range() === 'loopback'
