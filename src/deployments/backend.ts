@@ -1,5 +1,5 @@
 import type { AttachmentKind } from '../attachments.ts'
-import type { AnswerToken as EngineToken, PromptToken, PromptUsage, Timings } from '../engine/index.ts'
+import type { AnswerToken as EngineToken, ImageWork, PromptToken, PromptUsage, Timings } from '../engine/index.ts'
 import type { AnswerPiece } from '../prompt/index.ts'
 import type { Ask, Sampling } from './ask.ts'
 
@@ -110,6 +110,23 @@ export interface Tally {
   completionTokens: number
   reasoningTokens: number
   timings: Timings
+  /** The images in the order of the prompt: each selected page or frame is one. undefined: the backend does not know. */
+  images?: readonly AnsweredImage[]
+}
+
+/** An image that an answer is about, and what it took. */
+export interface AnsweredImage extends ImageWork {
+  /** The `param` of its attachment. */
+  param: string
+  /** The page or frame of the attachment, counted from 1. */
+  page: number
+  /** Upright size in pixels, as it was sent. */
+  width: number
+  height: number
+  tokens: number
+  /** Times of the whole attachment. */
+  fetchMs: number
+  decodeMs: number
 }
 
 /**

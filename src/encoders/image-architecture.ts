@@ -38,7 +38,10 @@ export interface ImagePipeline {
    */
   readonly atOnce?: number
   plan(original: Size, detail: Detail): ImagePlan
-  /** Resamples the image, once for all of its tiles. */
+  /**
+   * Resamples the image, once for all of its tiles: first the whole, and then, if the plan has more tiles, the finer image
+   * that they are cut from.
+   */
   scale(image: Raster, plan: ImagePlan): readonly Raster[]
   /** The pixels of a tile as the graph's input: `[patches, patchValues]`. @param scaled the result of `scale` */
   prepare(scaled: readonly Raster[], tile: Tile): Float32Array
@@ -82,6 +85,16 @@ export interface FloatSource {
 
 export const tilesOf = ({ layout }: ImagePlan): Tile[] =>
   layout.filter((part): part is Tile => typeof part !== 'string')
+
+/** The size of the finest image that the tiles of a plan are cut from, as `scale` makes it. */
+export function seenSize(tiles: readonly Tile[]): Size {
+  const finest = Math.max(...tiles.map(({ image }) => image))
+  const own = tiles.filter(({ image }) => image === finest)
+  return {
+    width: Math.max(...own.map(({ x, size }) => x + size.width)),
+    height: Math.max(...own.map(({ y, size }) => y + size.height)),
+  }
+}
 
 /**
  * Tokens of an image in the prompt, as `usage` counts them: the embeddings of its tiles, and the marks around them if the

@@ -1,7 +1,7 @@
 export { imageFamilies } from './families/index.ts'
 export type { Grid } from './graph/builder.ts'
 export { onnxVariables, openOnnxRuntime } from './graph/onnx-runtime.ts'
-export { type ImageArchitecture, type ImagePlan, type Tile, tilesOf, tokensOf } from './image-architecture.ts'
+export { type ImageArchitecture, type ImagePlan, seenSize, type Tile, tilesOf, tokensOf } from './image-architecture.ts'
 export { type EncoderSettings, openImageArchitecture, openImageEncoder } from './image-encoder.ts'
 export type { Raster } from './preprocess/resize.ts'
 export { measureOperations } from './speed.ts'

@@ -113,6 +113,16 @@ export interface PromptUsage {
   imageTokens: readonly number[]
 }
 
+/** What was done for one image of a prompt. */
+export interface ImageWork {
+  /** Size of the finest image that the encoder gets, in pixels. */
+  seen: { width: number; height: number }
+  /** What made encoding needless: the KV of the image was cached, or its embeddings were. null: it was encoded. */
+  cached: 'prefix' | 'encoder' | null
+  /** Time that it took to encode, in ms. */
+  encodeMs: number
+}
+
 export type GenerateEvent =
   /** `ignored`: the parts of a JSON Schema that the answer does not hold to. */
   | ({ type: 'prompt'; ignored?: readonly SchemaPath[] } & PromptUsage)
@@ -122,7 +132,8 @@ export type GenerateEvent =
   | { type: 'text'; choice: number; text: string; tokens: AnswerToken[]; generated: number }
   /** `stop`: the stop string that ended the answer, if one did. */
   | { type: 'end'; choice: number; reason: 'stop' | 'length'; stop: string | null; completionTokens: number }
-  | { type: 'done'; timings: Timings }
+  /** `images`: in the order of the prompt. */
+  | { type: 'done'; timings: Timings; images: readonly ImageWork[] }
 
 export interface EngineModel {
   name: string

@@ -8,6 +8,8 @@ import { Positions } from './positions.ts'
 /** The cells of a prompt that one run of an encoder fills: one tile of an image. */
 export interface AttachmentSpan {
   attachment: AttachmentHeader
+  /** The attachment's index among those of the prompt. */
+  place: number
   plan: ImagePlan
   tile: Tile
   /** Names the span's embeddings: equal keys have equal embeddings. */
@@ -67,13 +69,19 @@ export class PromptLayout {
     for (const piece of pieces) {
       if (piece.kind === 'text') writer.text(piece.text, piece.special)
       else if (piece.kind === 'tokens') writer.tokens(piece.tokens)
-      else imageTokens.push(this.#writeImage(writer, piece, cacheKey, spans))
+      else imageTokens.push(this.#writeImage(writer, piece, imageTokens.length, cacheKey, spans))
     }
     return { cells: writer.finish(), spans, positions: this.#positions(spans), imageTokens }
   }
 
   /** @returns the number of cells that the image takes */
-  #writeImage(writer: CellWriter, image: AttachmentHeader, cacheKey: string, spans: AttachmentSpan[]): number {
+  #writeImage(
+    writer: CellWriter,
+    image: AttachmentHeader,
+    place: number,
+    cacheKey: string,
+    spans: AttachmentSpan[],
+  ): number {
     if (this.#images === null)
       throw new OrielError('invalid', 'This model does not take images.', {
         param: 'prompt',
@@ -91,7 +99,7 @@ export class PromptLayout {
       }
       const key = [image.hash, plan.name, plan.layout.indexOf(part), cacheKey].join('\n')
       const start = writer.embeddings(this.#range(key, part.tokens), part.tokens)
-      spans.push({ attachment: image, plan, tile: part, key, mutual, start, end: start + part.tokens })
+      spans.push({ attachment: image, place, plan, tile: part, key, mutual, start, end: start + part.tokens })
       tokens += part.tokens
     }
     return tokens

@@ -399,7 +399,7 @@ export class Scheduler {
     // It may have ended without a slot: its last token was still being searched for.
     this.#leaveQueue(request)
     if (!request.finished) return
-    this.#port.emit(request.id, { type: 'done', timings: request.timings() })
+    this.#port.emit(request.id, { type: 'done', timings: request.timings(), images: request.images() })
     this.#forgetRequest(request)
   }
 

@@ -1,6 +1,7 @@
+import { seenSize } from '../encoders/index.ts'
 import type { SchemaPath, TokenSampler } from '../language/index.ts'
 import { AnswerText } from './answer-text.ts'
-import type { AnswerToken, HeaderRequest, Timings } from './generation.ts'
+import type { AnswerToken, HeaderRequest, ImageWork, Timings } from './generation.ts'
 import type { PromptCells } from './prompt-cells.ts'
 
 /** A request in the scheduler: one prompt and one sequence for each answer. */
@@ -31,8 +32,8 @@ export class EngineRequest {
   /** Times of `performance.now()`; 0 until they are reached. */
   admitted = 0
   firstToken = 0
-  /** Time that its spans took to encode, in ms. */
-  encodeMs = 0
+  /** Time that each of its spans took to encode, in ms; undefined for those that were not encoded for it. */
+  readonly #encodeMs: (number | undefined)[] = []
 
   constructor(
     id: number,
@@ -69,11 +70,32 @@ export class EngineRequest {
     return this.sequences.every((sequence) => sequence.ended)
   }
 
+  /** Notes that a span was encoded for this request. Equal spans are encoded once. */
+  encoded(key: string, ms: number): void {
+    const span = this.prompt.spans.findIndex((one) => one.key === key)
+    this.#encodeMs[span] = (this.#encodeMs[span] ?? 0) + ms
+  }
+
+  /** What was done for each image, in the order of the prompt. */
+  images(): ImageWork[] {
+    const { imageTokens, spans } = this.prompt
+    return imageTokens.map((_, place) => {
+      const own = spans.flatMap((span, index) => (span.place === place ? { ...span, ms: this.#encodeMs[index] } : []))
+      const isEncoded = own.some(({ ms }) => ms !== undefined)
+      const isInPrefix = own.every(({ end }) => end <= this.cachedCells)
+      return {
+        seen: seenSize(own.map(({ tile }) => tile)),
+        cached: isEncoded ? null : isInPrefix ? 'prefix' : 'encoder',
+        encodeMs: sum(own.map(({ ms }) => ms)),
+      }
+    })
+  }
+
   timings(): Timings {
     const now = performance.now()
     return {
       queue: this.admitted - this.arrived,
-      encode: this.encodeMs,
+      encode: sum(this.#encodeMs),
       prefill: this.firstToken - this.admitted,
       firstToken: this.firstToken - this.arrived,
       generation: now - this.firstToken,
@@ -116,3 +138,5 @@ export class Sequence {
     return this.cells.length - this.filled
   }
 }
+
+const sum = (times: readonly (number | undefined)[]): number => times.reduce<number>((all, ms) => all + (ms ?? 0), 0)

@@ -15,7 +15,7 @@ it.each([
       asked = request
       yield { type: 'prompt', promptTokens: 1, cachedTokens: 0, imageTokens: [1, 1] }
       yield { type: 'end', choice: 0, reason: 'stop', stop: null, completionTokens: 0 }
-      yield { type: 'done', timings: { queue: 0, encode: 0, prefill: 0, firstToken: 0, generation: 0 } }
+      yield { type: 'done', timings: { queue: 0, encode: 0, prefill: 0, firstToken: 0, generation: 0 }, images: [] }
     },
     { vision: true, chatTemplate, picturesFirst },
   )

@@ -265,7 +265,7 @@ describe('requests generated from the document', () => {
           for (const text of said.slice(choice)) yield { ...textEvent(text), choice }
           yield { type: 'end', choice, reason: 'stop', stop: null, completionTokens: said.length }
         }
-        yield { type: 'done', timings: { queue: 1, encode: 0, prefill: 2, firstToken: 3, generation: 4 } }
+        yield { type: 'done', timings: { queue: 1, encode: 0, prefill: 2, firstToken: 3, generation: 4 }, images: [] }
       },
       { vision: true },
     )

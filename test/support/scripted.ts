@@ -17,7 +17,7 @@ export const textEvent = (text: string, generated = 1): GenerateEvent => ({
 })
 export const endEvents = (completionTokens: number): GenerateEvent[] => [
   { type: 'end', choice: 0, reason: 'stop', stop: null, completionTokens },
-  { type: 'done', timings: { queue: 1, encode: 0, prefill: 2, firstToken: 3, generation: 4 } },
+  { type: 'done', timings: { queue: 1, encode: 0, prefill: 2, firstToken: 3, generation: 4 }, images: [] },
 ]
 
 /** Media that loads any URL as one small image. */

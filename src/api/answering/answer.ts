@@ -176,19 +176,20 @@ async function* interleaved(streams: readonly AsyncIterable<AnswerEvent>[]): Asy
     }),
   )
   try {
-    const tallies: Tally[] = []
+    const tallies = new Map<number, Tally>()
     while (open.size > 0) {
       const { index, result } = await Promise.race([...open.values()].map(({ coming }) => coming))
       const stream = open.get(index)
       if (result.done || stream === undefined) open.delete(index)
       else {
         stream.coming = stream.next()
-        if (result.value.type === 'done') tallies.push(result.value.tally)
+        if (result.value.type === 'done') tallies.set(index, result.value.tally)
         else yield result.value
       }
     }
-    const last = tallies.at(-1)
-    if (last !== undefined) yield { type: 'done', tally: { ...last, ...totals(tallies) } }
+    const last = [...tallies.values()].at(-1)
+    const inOrder = streams.flatMap((_, index) => tallies.get(index) ?? [])
+    if (last !== undefined) yield { type: 'done', tally: { ...last, ...totals(inOrder) } }
   } finally {
     for (const { coming } of open.values()) coming.catch(() => {})
   }
@@ -197,6 +198,9 @@ async function* interleaved(streams: readonly AsyncIterable<AnswerEvent>[]): Asy
 const totals = (tallies: readonly Tally[]) => ({
   completionTokens: tallies.reduce((sum, tally) => sum + tally.completionTokens, 0),
   reasoningTokens: tallies.reduce((sum, tally) => sum + tally.reasoningTokens, 0),
+  ...(tallies.some(({ images }) => images === undefined)
+    ? {}
+    : { images: tallies.flatMap(({ images = [] }) => images) }),
 })
 
 const slowest = (all: readonly MediaTimings[]): MediaTimings => ({

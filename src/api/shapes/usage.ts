@@ -3,6 +3,7 @@ import { amountOf, costOf } from '../../accounts/index.ts'
 import { type AnswerEvent, type Choice, Collected, type PromptUsage, type Tally } from '../../deployments/index.ts'
 import { version } from '../../version.ts'
 import type { RunningAnswer } from '../answering/answer.ts'
+import { answeredPictures, picturesOf } from './pictures.ts'
 
 /** `usage` of OpenAI's chats and completions. `images` is Oriel's own. */
 export const usage = z.strictObject({
@@ -18,6 +19,7 @@ export const usage = z.strictObject({
     images: z.array(z.int()).describe('Tokens of each image, in the order of the images.'),
   }),
   cost: z.number().optional().describe('In the currency of the prices, if the request includes it.'),
+  pictures: answeredPictures.optional(),
 })
 
 export type Usage = z.output<typeof usage>
@@ -52,14 +54,16 @@ export function priceOf({ usage, prices }: Pick<RunningAnswer, 'usage' | 'prices
   return amountOf(costOf({ promptTokens, completionTokens, ...promptKinds(usage) }, prices))
 }
 
-/** The usage of a complete answer, with its cost if the request wants it. */
+/** The usage of a complete answer, with its cost and its pictures if the request wants them. */
 export const answerUsage = (
   { usage: wanted }: EndOptions,
   answer: RunningAnswer,
-  { completionTokens, reasoningTokens }: Pick<Tally, 'completionTokens' | 'reasoningTokens'>,
+  { completionTokens, reasoningTokens, images }: Tally,
 ): Usage => ({
   ...usageOf(answer.usage, completionTokens, reasoningTokens),
-  ...(wanted?.include ? { cost: priceOf(answer, completionTokens) } : {}),
+  ...(wanted?.include
+    ? { cost: priceOf(answer, completionTokens), ...(images && { pictures: picturesOf(images) }) }
+    : {}),
 })
 
 /** The first fields of the bodies of chats and completions. */

@@ -1,7 +1,10 @@
-import type { AnswerToken as EngineToken, GenerateEvent } from '../../engine/index.ts'
+import type { AnswerToken as EngineToken, GenerateEvent, ImageWork } from '../../engine/index.ts'
 import { type AnswerPiece, AnswerReader } from '../../prompt/index.ts'
 import type { Ask, PlainPart, Settings } from '../ask.ts'
-import type { AnswerEvent, AnswerPart, AnswerToken, DescribedPrompt, PromptToken } from '../backend.ts'
+import type { AnswerEvent, AnsweredImage, AnswerPart, AnswerToken, DescribedPrompt, PromptToken } from '../backend.ts'
+
+/** An image as it stands in a prompt. */
+export type PromptImage = Omit<AnsweredImage, keyof ImageWork>
 
 /** A reader for each choice, which separates text, thoughts and calls. @param thinking the prompt ends in a thought */
 export function readersOf({ prompt, settings }: Ask, thinking: boolean): AnswerReader[] {
@@ -20,12 +23,16 @@ export function readersOf({ prompt, settings }: Ask, thinking: boolean): AnswerR
   )
 }
 
-/** The engine's events as those of the port: text read into pieces, the prompt's echo first, one tally at the end. */
+/**
+ * The engine's events as those of the port: text read into pieces, the prompt's echo first, one tally at the end.
+ * @param images in the order of the prompt
+ */
 export async function* answerEvents(
   events: AsyncIterable<GenerateEvent>,
   readers: readonly AnswerReader[],
   prompt: DescribedPrompt | null,
   { echo, promptLogprobs }: Ask['settings'],
+  images: readonly PromptImage[],
 ): AsyncIterable<AnswerEvent> {
   const calling = new Set<number>()
   const counts = readers.map(() => ({ all: 0, reasoning: 0 }))
@@ -61,7 +68,11 @@ export async function* answerEvents(
       yield* echoed(text, tokens)
     } else if (event.type === 'done') {
       const reasoningTokens = counts.reduce((sum, { reasoning }) => sum + reasoning, 0)
-      yield { type: 'done', tally: { completionTokens, reasoningTokens, timings: event.timings } }
+      const answered = event.images.flatMap((work, at) => {
+        const image = images[at]
+        return image === undefined ? [] : { ...image, ...work }
+      })
+      yield { type: 'done', tally: { completionTokens, reasoningTokens, timings: event.timings, images: answered } }
     }
   }
 }

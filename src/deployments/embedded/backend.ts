@@ -11,6 +11,7 @@ import type { Backend, PartCount } from '../backend.ts'
 import type { Starter } from '../deployment.ts'
 import { answerEvents, promptText, readersOf } from './answer-events.ts'
 import { checkSchemas, generateRequest, ignoredOf, inAsk } from './generation.ts'
+import { imagesIn } from './images.ts'
 import { infoOf } from './info.ts'
 import { type LayoutModel, layOut } from './layout.ts'
 
@@ -68,7 +69,8 @@ export function embeddedBackend({ card, engine, media }: EmbeddedParts): Backend
         const { type: _, ignored = [], ...usage } = first.value
         const { grammarAfter: __, ...sampling } = request.sampling
         const rest = { [Symbol.asyncIterator]: () => events }
-        const translatable = answerEvents(rest, readersOf(ask, thinking), prompt, ask.settings)
+        const sent = imagesIn(pieces, loaded, ask, usage.imageTokens)
+        const translatable = answerEvents(rest, readersOf(ask, thinking), prompt, ask.settings, sent)
         return {
           usage,
           ignored: ignoredOf(ignored, ask),
