@@ -190,8 +190,10 @@ describe.skipIf(platform() === 'win32')('Ctrl-C', () => {
       stderr += text
     })
     child.stdout.on('data', (text) => {
+      const signalled = after.test(stdout)
       stdout += text
-      if (after.test(stdout)) process.kill(-(child.pid ?? 0), 'SIGINT')
+      // A second one ends the command at once.
+      if (!signalled && after.test(stdout)) process.kill(-(child.pid ?? 0), 'SIGINT')
     })
     const [code] = await once(child, 'close')
     return { code, stderr }
