@@ -2,7 +2,7 @@ import type { Oriel } from '../app.ts'
 import { configOf, misspeltVariables, type OrielSettings } from '../config.ts'
 import { OrielError } from '../errors.ts'
 import { createWarner } from '../log.ts'
-import type { Answerer } from './question.ts'
+import type { Answerer, Detail } from './question.ts'
 import { type RunningServer, serverAt, serverHere } from './server.ts'
 import type { Flags } from './settings.ts'
 
@@ -15,6 +15,8 @@ export interface AnswererFlags extends Flags {
 
 export interface AskFlags extends AnswererFlags {
   system?: string
+  detail?: Detail
+  temperature?: number
   pages?: string
   each?: boolean
   schema?: string
@@ -87,10 +89,10 @@ function localAnswerer(oriel: Oriel, flags: AnswererFlags): Answerer {
   const [model = 'pocket'] = configOf(settingsOf(flags)).model
   return {
     model,
-    async answer({ messages, schema, signal, onText = () => {} }) {
+    async answer({ messages, schema, temperature, signal, onText = () => {} }) {
       const start = performance.now()
       let firstText = 0
-      const reply = await oriel.ask(messages, { schema, signal })
+      const reply = await oriel.ask(messages, { schema, temperature, signal })
       for await (const event of reply.events())
         for (const piece of event.type === 'part' ? event.pieces : []) {
           if (piece.kind !== 'text' && piece.kind !== 'reasoning') continue

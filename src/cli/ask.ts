@@ -101,9 +101,10 @@ class Asker {
       const answered = await this.#answerer.answer({
         messages: [
           ...systemOf(this.#flags.system),
-          { role: 'user', content: [...(await imagesOf(parts)), { type: 'text', text: question }] },
+          { role: 'user', content: [...(await imagesOf(parts, this.#flags.detail)), { type: 'text', text: question }] },
         ],
         schema,
+        temperature: this.#flags.temperature,
         signal: this.signal,
         onText: writer.text,
       })

@@ -114,14 +114,15 @@ class Conversation {
     const pictures = this.#pictures
     const running = new AbortController()
     this.#running = running
-    const { pages } = this.#flags
+    const { pages, detail, temperature } = this.#flags
     let message: Message | undefined
     let written = ''
     try {
       const parts = pictures.map((picture) => ({ picture, pages: pages === undefined ? undefined : choiceOf(pages) }))
-      message = { role: 'user', content: [...(await imagesOf(parts)), { type: 'text', text: question }] }
+      message = { role: 'user', content: [...(await imagesOf(parts, detail)), { type: 'text', text: question }] }
       await this.#answerer.answer({
         messages: [...this.#messages, message],
+        temperature,
         signal: running.signal,
         onText: (text, kind) => {
           if (kind === 'text') written += text

@@ -8,6 +8,13 @@ const wholeNumber = (least: number, most: number, message: string) => (text: str
   return value
 }
 
+const temperature = (text: string) => {
+  const value = Number(text)
+  if (text.trim() === '' || !(value >= 0 && value <= 2))
+    throw new InvalidArgumentError('It must be a number from 0 to 2.')
+  return value
+}
+
 const port = wholeNumber(0, 65535, 'A port is a whole number from 0 to 65535.')
 const count = wholeNumber(1, Number.POSITIVE_INFINITY, 'It must be a whole number of at least 1.')
 
@@ -38,6 +45,14 @@ const asking = (command: Command): Command =>
     .addOption(new Option('--server <url>', 'ask this server (default: the one that runs here, if one does)'))
     .option('--local', 'do not ask a server, even if one runs here')
     .option('--system <text>', 'a system prompt: "Answer in one word."')
+    .addOption(
+      new Option('--detail <choice>', 'the resolution at which images are read (default auto)').choices([
+        'low',
+        'auto',
+        'high',
+      ]),
+    )
+    .option('--temperature <number>', "0 for the likeliest answer (default: the model's own)", temperature)
     .option(
       '--pages <choice>',
       'pages of a PDF or frames of an animation: 1-3,7 or all, or a number of them, spread evenly: 8',

@@ -8,6 +8,8 @@ export interface Question {
   messages: readonly Message[]
   /** A JSON Schema for the answer. */
   schema?: unknown
+  /** Default: what the model's makers recommend. */
+  temperature?: number | undefined
   signal: AbortSignal
   /** Receives the text as it comes. A thought is what a model writes before its answer. */
   onText?(text: string, kind: 'text' | 'thought'): void
@@ -38,9 +40,12 @@ export interface Part {
   pages: string | number | undefined
 }
 
+/** The resolution at which images are read. */
+export type Detail = ImagePart['detail']
+
 /** As questions have them: URLs, with the bytes of files in them. @throws OrielError `not_found` */
-export const imagesOf = (parts: readonly Part[]): Promise<ImagePart[]> =>
-  Promise.all(parts.map(async ({ picture, pages }) => ({ type: 'image', image: await urlOf(picture), pages })))
+export const imagesOf = (parts: readonly Part[], detail: Detail): Promise<ImagePart[]> =>
+  Promise.all(parts.map(async ({ picture, pages }) => ({ type: 'image', image: await urlOf(picture), detail, pages })))
 
 /** `"8"` is a number of pages, as a number is in the API. */
 export const choiceOf = (pages: string): string | number => (/^\d+$/.test(pages) ? Number(pages) : pages)

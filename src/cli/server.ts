@@ -118,11 +118,12 @@ const chunkSchema = z.object({
 async function answer(
   url: string,
   model: string,
-  { messages, schema, signal, onText = () => {} }: Question,
+  { messages, schema, temperature, signal, onText = () => {} }: Question,
 ): Promise<Answered> {
   const start = performance.now()
   const body = {
     model,
+    temperature,
     stream: true,
     stream_options: { include_usage: true },
     messages: messages.map(({ role, content }) => ({

@@ -85,6 +85,11 @@ describe.each(['in its own process', 'with a server'])('oriel ask %s', (where) =
     ])
   })
 
+  it('reads images at the resolution that --detail names', async () => {
+    const { stdout } = await ask('--json', '--detail', 'low', '--temperature', '0', 'a.png', question)
+    expect(JSON.parse(stdout)).toMatchObject({ finish_reason: 'stop', usage: { image_tokens: [20] } })
+  })
+
   it('asks in parts about a long document', async () => {
     const { stdout } = await ask('--batch', '1', `${root}examples/sample.pdf`, question)
     expect(stdout).toMatch(/, page 1:\nA red circle.*\n.*, page 2:\nA blue square.*\nIn all:\n/)
