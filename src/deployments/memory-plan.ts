@@ -34,7 +34,12 @@ const mostCells = 16384
  * @param onGpu whether a GPU encodes images; its weights have the types of the file
  * @throws OrielError `precondition_failed`, with the numbers, for a model that never fits
  */
-export function planMemory(card: ModelCard, config: EngineConfig, budget: number, onGpu = false): MemoryPlan {
+export function planMemory(
+  card: Pick<ModelCard, 'id' | 'contextTokens' | 'size'>,
+  config: EngineConfig,
+  budget: number,
+  onGpu = false,
+): MemoryPlan {
   const { decoderBytes: weights, visionBytes, visionParameters, bytesPerToken } = card.size
   const exact = config.visionPrecision === 'fp32' ? visionParameters * 4 : visionParameters
   const vision = config.visionRuntime === 'onnx' && !onGpu ? exact : visionBytes
