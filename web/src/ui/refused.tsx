@@ -1,0 +1,52 @@
+import { useSignal } from '@preact/signals'
+import { useId } from 'preact/hooks'
+import { apiKey, keyWanted, type ServerError } from '../server/client.ts'
+
+/** Why the server does not show a page, and what to do about it. */
+export function Refused({ error, again }: { error: ServerError; again: () => void }) {
+  const wantsKey = error.status === 401 || error.status === 403
+  return (
+    <div class="note bad" role="alert">
+      <p>{error.message}</p>
+      {wantsKey ? (
+        <KeyField again={again} />
+      ) : (
+        <p>
+          <button type="button" class="button" onClick={again}>
+            Try again
+          </button>
+        </p>
+      )}
+    </div>
+  )
+}
+
+/** Takes an API key, which stays in this browser. */
+function KeyField({ again }: { again: () => void }) {
+  const id = useId()
+  const text = useSignal('')
+  const save = (event: Event): void => {
+    event.preventDefault()
+    apiKey.value = text.value.trim()
+    keyWanted.value = false
+    again()
+  }
+  return (
+    <form class="key-field" onSubmit={save}>
+      <label for={id}>A key of this server</label>
+      <input
+        id={id}
+        class="input"
+        type="password"
+        autocomplete="off"
+        value={text.value}
+        onInput={(event) => {
+          text.value = event.currentTarget.value
+        }}
+      />
+      <button type="submit" class="button primary">
+        Use this key
+      </button>
+    </form>
+  )
+}
