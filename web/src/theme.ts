@@ -1,4 +1,4 @@
-import { effect } from '@preact/signals'
+import { effect, signal } from '@preact/signals'
 import { stored } from './stored.ts'
 
 /** `auto`: as the system has it. */
@@ -15,3 +15,9 @@ const themes = ['auto', 'light', 'dark']
 export function nextTheme(): void {
   theme.value = themes[(themes.indexOf(theme.value) + 1) % themes.length] ?? 'auto'
 }
+
+/** Changes with the colours: what is drawn on a canvas must be drawn again. */
+export const systemIsDark = signal(matchMedia('(prefers-color-scheme: dark)').matches)
+matchMedia('(prefers-color-scheme: dark)').addEventListener('change', ({ matches }) => {
+  systemIsDark.value = matches
+})

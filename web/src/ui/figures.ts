@@ -22,3 +22,13 @@ export function duration(ms: number): string {
   if (ms < 60_000) return `${(ms / 1000).toFixed(1)} s`
   return `${Math.floor(ms / 60_000)} min ${Math.round((ms % 60_000) / 1000)} s`
 }
+
+const money = new Intl.NumberFormat('en', { maximumSignificantDigits: 4 })
+
+/** An amount of the currency of the prices, which has no name. */
+export const amount = (value: number): string => money.format(value)
+
+const days = new Intl.DateTimeFormat('en', { dateStyle: 'medium' })
+
+/** `Nov 28, 2026`. @param time ISO 8601 */
+export const day = (time: string): string => days.format(new Date(time))

@@ -22,7 +22,7 @@ export function Refused({ error, again }: { error: ServerError; again: () => voi
 }
 
 /** Takes an API key, which stays in this browser. */
-function KeyField({ again }: { again: () => void }) {
+export function KeyField({ again }: { again: () => void }) {
   const id = useId()
   const text = useSignal('')
   const save = (event: Event): void => {

@@ -1,0 +1,104 @@
+import { signal } from '@preact/signals'
+import { get, ServerError } from './client.ts'
+
+export const scopes = { inference: 'Ask models', usage: 'Read its usage', admin: 'Administer the server' } as const
+export type Scope = keyof typeof scopes
+
+export interface Key {
+  readonly id: string
+  readonly account: string
+  /** The first characters of its secret. */
+  readonly prefix: string
+  readonly scopes: readonly Scope[]
+  /** null: all. */
+  readonly models: readonly string[] | null
+  /** For each month, in the currency of the prices. */
+  readonly budget: number | null
+  readonly note: string
+  readonly created: string
+  readonly expires: string | null
+  readonly revoked: string | null
+}
+
+export interface Account {
+  readonly id: string
+  readonly tier: string | null
+  readonly budget: number | null
+}
+
+export interface NewKey {
+  readonly account: string
+  readonly scopes: readonly Scope[]
+  readonly models?: readonly string[]
+  readonly budget?: number
+  readonly note?: string
+  readonly expires?: string
+}
+
+export type KeyWithSecret = Key & { readonly secret: string }
+
+interface Page<Entry> {
+  readonly data: readonly Entry[]
+  readonly last_id: string | null
+  readonly has_more: boolean
+}
+
+/** What the server said last; undefined until it has. */
+export const keys = signal<readonly Key[] | undefined>(undefined)
+export const accounts = signal<readonly Account[]>([])
+/** What each key has cost this month, by its id. */
+export const spent = signal<ReadonlyMap<string, number>>(new Map())
+export const keysError = signal<ServerError | undefined>(undefined)
+
+export async function readKeys(): Promise<void> {
+  try {
+    const [found, known, costs] = await Promise.all([
+      all<Key>('/admin/keys'),
+      all<Account>('/admin/accounts'),
+      costsOfMonth(),
+    ])
+    keys.value = found
+    accounts.value = known
+    spent.value = costs
+    keysError.value = undefined
+  } catch (error) {
+    if (!(error instanceof ServerError)) throw error
+    keysError.value = error
+  }
+}
+
+/** Every entry of a list that comes in pages. */
+async function all<Entry>(path: string): Promise<Entry[]> {
+  const found: Entry[] = []
+  for (let after: string | null = ''; after !== null; ) {
+    const page: Page<Entry> = await get(`${path}?limit=100${after === '' ? '' : `&after=${encodeURIComponent(after)}`}`)
+    found.push(...page.data)
+    after = page.has_more ? page.last_id : null
+  }
+  return found
+}
+
+/** Since the first of this month (UTC), which is what the server begins with. */
+async function costsOfMonth(): Promise<ReadonlyMap<string, number>> {
+  const { data } = await get<{ data: readonly { key: string | null; cost: number }[] }>('/admin/usage?group_by=key')
+  return new Map(data.flatMap(({ key, cost }) => (key === null ? [] : [[key, cost] as const])))
+}
+
+/** Each throws ServerError if the server refuses. */
+export const keyActions = {
+  create: (key: NewKey) => get<KeyWithSecret>('/admin/keys', { method: 'POST', body: key }),
+  rotate: (id: string, graceSeconds: number) =>
+    get<KeyWithSecret>(`/admin/keys/${id}/rotate`, { method: 'POST', body: { grace_seconds: graceSeconds } }),
+  revoke: (id: string) => get<Key>(`/admin/keys/${id}`, { method: 'DELETE' }),
+  change: (account: string, change: { tier: string | null; budget: number | null }) =>
+    get<Account>(`/admin/accounts/${encodeURIComponent(account)}`, { method: 'PATCH', body: change }),
+  erase: (account: string) =>
+    get<{ keys: number; requests: number }>(`/admin/accounts/${encodeURIComponent(account)}`, { method: 'DELETE' }),
+}
+
+/** What becomes of a key, in a word. */
+export function stateOf({ revoked, expires }: Key): { text: string; tone: '' | 'good' | 'bad' } {
+  if (revoked !== null) return { text: 'Revoked', tone: 'bad' }
+  if (expires !== null && Date.parse(expires) <= Date.now()) return { text: 'Expired', tone: 'bad' }
+  return { text: 'Works', tone: 'good' }
+}
