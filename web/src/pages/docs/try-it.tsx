@@ -1,0 +1,161 @@
+import { useSignal } from '@preact/signals'
+import { useEffect, useId, useRef } from 'preact/hooks'
+import { apiKey } from '../../server/client.ts'
+import type { Endpoint } from '../../server/openapi.ts'
+import { Icon } from '../../ui/icon.tsx'
+import { exampleOf, sample } from './examples.ts'
+
+/** A form that sends a request, and shows the answer as it arrives. */
+export function TryIt({ endpoint, model }: { endpoint: Endpoint; model: string }) {
+  const { method, path, bases } = endpoint
+  const id = useId()
+  const base = useSignal(bases[0]?.url ?? '')
+  const place = useSignal(path.replace('{model}', model))
+  const picture = useSignal(sample)
+  const body = useSignal('')
+  const answer = useSignal('')
+  const running = useSignal<AbortController | undefined>(undefined)
+  const file = useRef<HTMLInputElement>(null)
+  const example = exampleOf(path, model, sample)
+  useEffect(() => {
+    base.value = bases[0]?.url ?? ''
+    place.value = path.replace('{model}', model)
+    answer.value = ''
+    const shown = exampleOf(path, model, picture.value)
+    body.value = shown === undefined ? '' : JSON.stringify(shown, null, 2)
+  }, [path, method, model])
+  const choose = async (chosen: File | undefined): Promise<void> => {
+    if (chosen === undefined) return
+    const before = picture.value
+    picture.value = await dataUrl(chosen)
+    // What the person wrote around the picture stays.
+    body.value = body.value
+      .replaceAll(before, picture.value)
+      .replaceAll(before.split(',')[1] ?? before, picture.value.split(',')[1] ?? '')
+  }
+  const run = async (): Promise<void> => {
+    const over = new AbortController()
+    running.value = over
+    answer.value = ''
+    try {
+      const url = (base.value.replace(/\/$/, '') || '') + place.value
+      const headers: Record<string, string> = apiKey.value === '' ? {} : { authorization: `Bearer ${apiKey.value}` }
+      if (method !== 'GET' && body.value !== '') headers['content-type'] = 'application/json'
+      const sent = method === 'GET' || body.value === '' ? null : body.value
+      const response = await fetch(url, { method, headers, body: sent, signal: over.signal })
+      answer.value = `${response.status}\n`
+      if (response.headers.get('content-type')?.startsWith('application/json'))
+        answer.value += JSON.stringify(await response.json(), null, 2)
+      else if (response.body !== null) {
+        const reader = response.body.pipeThrough(new TextDecoderStream()).getReader()
+        for (let part = await reader.read(); !part.done; part = await reader.read()) answer.value += part.value
+      }
+    } catch (error) {
+      answer.value += over.signal.aborted ? '(stopped)' : String(error)
+    }
+    running.value = undefined
+  }
+  return (
+    <form
+      class="try card"
+      onSubmit={(event) => {
+        event.preventDefault()
+        if (running.value === undefined) void run()
+      }}
+    >
+      <div class="try-line">
+        <label class="hidden-text" for={`${id}-base`}>
+          Base
+        </label>
+        <select
+          id={`${id}-base`}
+          class="input mono"
+          onChange={(event) => {
+            base.value = event.currentTarget.value
+          }}
+        >
+          {bases.map(({ url, description }) => (
+            <option key={url} value={url} selected={url === base.value} title={description}>
+              {url}
+            </option>
+          ))}
+        </select>
+        <label class="hidden-text" for={`${id}-path`}>
+          Path
+        </label>
+        <input
+          id={`${id}-path`}
+          class="input mono"
+          value={place.value}
+          onInput={(event) => {
+            place.value = event.currentTarget.value
+          }}
+        />
+      </div>
+      {method === 'GET' ? null : (
+        <>
+          <label class="hidden-text" for={`${id}-body`}>
+            Body
+          </label>
+          <textarea
+            id={`${id}-body`}
+            class="input mono"
+            rows={10}
+            spellcheck={false}
+            value={shorten(body.value, picture.value)}
+            onInput={(event) => {
+              body.value = lengthen(event.currentTarget.value, picture.value)
+            }}
+          />
+        </>
+      )}
+      <div class="try-actions">
+        <button type="submit" class="button primary" disabled={running.value !== undefined}>
+          Send
+        </button>
+        {running.value === undefined ? null : (
+          <button type="button" class="button" onClick={() => running.value?.abort()}>
+            Stop
+          </button>
+        )}
+        {example !== undefined && JSON.stringify(example).includes('iVBOR') ? (
+          <>
+            <button type="button" class="button" onClick={() => file.current?.click()}>
+              <Icon name="image" />
+              Use my picture
+            </button>
+            <input
+              ref={file}
+              class="hidden-text"
+              type="file"
+              accept="image/*,application/pdf"
+              tabIndex={-1}
+              aria-label="The picture of the request"
+              onChange={(event) => void choose(event.currentTarget.files?.[0])}
+            />
+          </>
+        ) : null}
+      </div>
+      {answer.value === '' ? null : (
+        <pre class="answer" aria-label="The answer" role="log">
+          {answer.value}
+        </pre>
+      )}
+    </form>
+  )
+}
+
+/** What stands for the bytes of the picture, which nobody reads. */
+const bytesOfPicture = '…the bytes of the picture…'
+
+const base64Of = (picture: string): string => picture.split(',')[1] ?? picture
+const shorten = (text: string, picture: string): string => text.replaceAll(base64Of(picture), bytesOfPicture)
+const lengthen = (text: string, picture: string): string => text.replaceAll(bytesOfPicture, base64Of(picture))
+
+const dataUrl = (file: File): Promise<string> =>
+  new Promise((resolve, reject) => {
+    const reader = new FileReader()
+    reader.onload = () => resolve(String(reader.result))
+    reader.onerror = () => reject(reader.error)
+    reader.readAsDataURL(file)
+  })
