@@ -1,4 +1,5 @@
-import { readFileSync } from 'node:fs'
+import path from 'node:path'
+import { fileURLToPath } from 'node:url'
 import { setFlagsFromString } from 'node:v8'
 import { createOriel } from '../app.ts'
 import type { Flags } from './settings.ts'
@@ -49,11 +50,10 @@ export async function serve(flags: ServeFlags): Promise<void> {
     await oriel.close()
     throw error
   })
-  const keys = needsKey
-    ? 'Requests need an API key.'
-    : 'No API key is needed: none exists. `oriel keys create` makes one, and from then on every request needs one.'
-  const example = exampleCurl(url, models[0] ?? '', needsKey)
-  process.stdout.write(`Oriel serves ${models.join(', ')} at ${url}\n${keys}\n\nTry it:\n\n${example}\n\n`)
+  const keys = needsKey ? 'requests need an API key' : 'no API key is needed'
+  process.stdout.write(
+    `Oriel serves ${models.join(', ')} at ${url} (${keys})\n${exampleCurl(url, models[0], needsKey)}\n\n`,
+  )
 }
 
 /** Writes a line every two seconds about a model that takes long to load. */
@@ -66,21 +66,11 @@ function showProgress(): (model: string, share: number) => void {
   }
 }
 
-/** A request that works as pasted: its image, a few hundred bytes, is in it. */
-function exampleCurl(url: string, model: string, needsKey: boolean): string {
-  const image = readFileSync(new URL('../../examples/sample.png', import.meta.url)).toString('base64')
-  const body = {
-    model,
-    messages: [
-      {
-        role: 'user',
-        content: [
-          { type: 'text', text: 'What is in this image?' },
-          { type: 'image_url', image_url: { url: `data:image/png;base64,${image}` } },
-        ],
-      },
-    ],
-  }
-  const key = needsKey ? ' -H "authorization: Bearer $KEY"' : ''
-  return `curl ${url}/v1/chat/completions${key} -H 'content-type: application/json' -d '${JSON.stringify(body)}'`
+/** A request that works as pasted. That to the built-in model is about a picture, which is in a file of the package. */
+function exampleCurl(url: string, model: string | undefined, needsKey: boolean): string {
+  const file = path.relative(process.cwd(), fileURLToPath(new URL('../../examples/ask.json', import.meta.url)))
+  const text = JSON.stringify({ model, messages: [{ role: 'user', content: 'Hello! What can you do?' }] })
+  const key = needsKey ? ' -H "authorization: Bearer $ORIEL_API_KEY"' : ''
+  const body = model === 'pocket' ? `@${file}` : `'${text}'`
+  return `curl ${url}/v1/chat/completions${key} -H "content-type: application/json" -d ${body}`
 }
