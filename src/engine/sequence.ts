@@ -31,6 +31,7 @@ export class EngineRequest {
   /** Times of `performance.now()`; 0 until they are reached. */
   admitted = 0
   firstToken = 0
+  encodeBegan = 0
   /** Time that its spans took to encode, in ms. */
   encodeMs = 0
 
@@ -74,6 +75,7 @@ export class EngineRequest {
     return {
       queue: this.admitted - this.arrived,
       encode: this.encodeMs,
+      ...(this.encodeBegan > 0 && { encodeStart: Math.max(0, this.encodeBegan - this.arrived) }),
       prefill: this.firstToken - this.admitted,
       firstToken: this.firstToken - this.arrived,
       generation: now - this.firstToken,
