@@ -34,15 +34,16 @@ export function startProcess(entry: URL, { args = [], nodeFlags = [], ...options
 }
 
 /**
- * Starts a worker thread that runs one of our own files.
+ * Starts a worker thread that runs one of our own files. It does not inherit the process's Node flags: with `--input-type`,
+ * as programs on the command line have it, it could not run a file.
  * @param entry from `entryOf`
  */
 export function startThread(entry: URL, workerData: unknown): Worker {
-  if (!isSource(entry.href)) return new Worker(entry, { workerData })
+  if (!isSource(entry.href)) return new Worker(entry, { workerData, execArgv: [] })
   // A thread does not inherit the module hooks of its process: it registers tsx before it imports the entry.
   const tsx = JSON.stringify(import.meta.resolve('tsx/esm/api'))
   const boot = `import { register } from ${tsx}; register(); await import(${JSON.stringify(entry.href)})`
-  return new Worker(new URL(`data:text/javascript,${encodeURIComponent(boot)}`), { workerData })
+  return new Worker(new URL(`data:text/javascript,${encodeURIComponent(boot)}`), { workerData, execArgv: [] })
 }
 
 const isSource = (url: string): boolean => url.endsWith('.ts')
