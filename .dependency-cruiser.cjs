@@ -3,6 +3,7 @@ const ground = ['children']
 const below = {
   children: [],
   accounts: [],
+  telemetry: [],
   native: [],
   media: [],
   gguf: [],
@@ -12,7 +13,7 @@ const below = {
   prompt: [],
   engine: ['language', 'encoders', 'native'],
   deployments: ['engine', 'prompt', 'media', 'models'],
-  api: ['accounts', 'deployments'],
+  api: ['accounts', 'telemetry', 'deployments'],
   app: ['api', 'accounts', 'deployments', 'media', 'models', 'engine', 'encoders'],
   cli: ['app', 'accounts', 'deployments', 'models', 'engine', 'encoders'],
 }
@@ -49,6 +50,12 @@ module.exports = {
       severity: 'error',
       from: { pathNot: '^src/native/' },
       to: { path: 'node_modules/koffi' },
+    },
+    {
+      name: 'only-telemetry-knows-opentelemetry',
+      severity: 'error',
+      from: { pathNot: '^src/telemetry/' },
+      to: { path: 'node_modules/@opentelemetry' },
     },
     {
       name: 'no-unlisted',

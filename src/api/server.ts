@@ -7,7 +7,7 @@ import type { Logger } from '../log.ts'
 import { version } from '../version.ts'
 import { Access } from './access.ts'
 import { addAdministration } from './admin.ts'
-import type { AnswerAccount, AnswerServices } from './answering/answer.ts'
+import type { AnswerServices } from './answering/answer.ts'
 import { Bodies } from './body/bodies.ts'
 import { dialects } from './dialects/index.ts'
 import { EngineStates } from './engine-states.ts'
@@ -15,7 +15,7 @@ import { sendError } from './errors.ts'
 import { describeRequest } from './headers.ts'
 import { healthOf, whyNotReady } from './health.ts'
 import { explainHttpError, notJson, refuseConnection } from './http-errors.ts'
-import { createMetrics } from './metrics.ts'
+import { Monitor } from './monitoring/monitor.ts'
 import { openapiDocument } from './openapi/document.ts'
 import { Routes } from './routes.ts'
 import { Visitors } from './visitors.ts'
@@ -51,6 +51,9 @@ export function createServer(services: AnswerServices, config: Config['server'],
     clientErrorHandler: refuseConnection,
   })
   const routes = new Routes(server)
+  const { deployments } = services
+  const engines = new EngineStates(deployments)
+  const { metrics, watch } = new Monitor(server, deployments, engines, log)
   const visitors = new Visitors(config)
   const access = new Access(server, services.accounts)
   const bodies = new Bodies(config)
@@ -74,20 +77,9 @@ export function createServer(services: AnswerServices, config: Config['server'],
   if (config.origins.includes('*'))
     log.warn('ORIEL_ORIGINS is *: pages of any origin may use this server from a browser')
 
-  const { deployments } = services
-  const engines = new EngineStates(deployments)
-  const metrics = createMetrics(deployments, engines)
-  server.addHook('onResponse', async ({ method, routeOptions }, reply) =>
-    metrics.responded(method, routeOptions.url ?? 'unknown', reply.statusCode, reply.elapsedTime),
-  )
-  const record = (account: AnswerAccount, requestId: string): void => {
-    metrics.answered(account)
-    const { usage, timings, ...others } = account
-    log.info({ requestId, ...others, ...usage, ...timings }, 'a request was answered')
-  }
   for (const dialect of dialects)
     for (const { method, path, pattern, scope = 'inference', handler } of dialect.endpoints) {
-      const handle = handler({ dialect, services, strict: config.strict, log, record })
+      const handle = handler({ dialect, services, strict: config.strict, log, watch })
       for (const base of dialect.bases) routes.add(method, base + (pattern ?? path), scope, handle, dialect)
     }
   // Making the document takes longer than the rest of the start, so the first request does it.

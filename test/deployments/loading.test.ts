@@ -95,9 +95,9 @@ describe('a model that a request names', () => {
     )
     const metrics = await (await fetch(`${server.url}/metrics`)).text()
     for (const model of ['one', 'two']) expect(metrics).toContain(`oriel_engine_running_sequences{model="${model}"} 0`)
-    expect(metrics).toMatch(/oriel_models_memory_bytes\{what="taken"\} [1-9]\d{8}/)
+    expect(metrics).toMatch(/oriel_models_taken_bytes [1-9]\d{8}/)
     // Tokens are counted under the id of the model, not under the name in the request.
-    expect(metrics).toContain('oriel_tokens_total{model="two",kind="image"} 33')
+    expect(metrics).toContain('oriel_image_prompt_tokens_total{model="two"} 33')
     expect(metrics).not.toContain('accounts/any')
   })
 

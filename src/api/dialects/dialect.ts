@@ -1,10 +1,11 @@
-import type { RouteHandlerMethod } from 'fastify'
+import type { FastifyRequest, RouteHandlerMethod } from 'fastify'
 import type { z } from 'zod'
 import type { Scope } from '../../accounts/index.ts'
 import type { Settings } from '../../deployments/index.ts'
 import type { ErrorKind, OrielError } from '../../errors.ts'
 import type { Logger } from '../../log.ts'
-import type { AnswerAccount, AnswerServices } from '../answering/answer.ts'
+import type { AnswerServices, RunningAnswer } from '../answering/answer.ts'
+import type { WatchedAnswer } from '../monitoring/watched-answer.ts'
 import type { ResponseStore } from '../responses/store.ts'
 
 /**
@@ -85,8 +86,8 @@ export interface RouteOptions {
   /** Whether unknown parameters are refused. */
   strict: boolean
   log: Logger
-  /** Called when an answer is complete. */
-  record(account: AnswerAccount, requestId: string): void
+  /** The answer, seen to its end for metrics, traces and the log. */
+  watch(answer: RunningAnswer, request: FastifyRequest): WatchedAnswer
 }
 
 /** What a request says besides its body. */
