@@ -63,6 +63,12 @@ export function createServer(services: AnswerServices, config: Config['server'],
     if (!routes.dialectOf(request).readsAnyType) throw notJson()
     return bodies.read(request)
   })
+  server.addHook('onRequest', (_request, reply, go) => {
+    // A client may send requests before it has the answers to earlier ones. Each begins when its answer can be sent: Node does
+    // not close a response that waits when its connection ends, and what the request holds would never be free again.
+    if (reply.raw.socket === null) reply.raw.once('socket', () => go())
+    else go()
+  })
   server.addHook('onRequest', async (request, reply) => {
     reply.raw.once('close', () => bodies.end(request))
     describeRequest(reply, request.id, routes.dialectOf(request))
