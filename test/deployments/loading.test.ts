@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest'
 import type { OrielSettings } from '../../src/app.ts'
+import { secretVariables } from '../../src/config.ts'
 import { decoderOf } from '../encoders/oracle/decoder.ts'
 import { idefics3 } from '../encoders/oracle/families/idefics3.ts'
 import { type Value, writeGguf } from '../support/gguf-file.ts'
@@ -126,14 +127,14 @@ describe('a model that a request names', () => {
     await rm(path.join(folder, 'blind.gguf'))
   })
 
-  it.runIf(process.platform === 'linux')('runs in a process that does not have the token of the hub', async () => {
-    vi.stubEnv('HF_TOKEN', 'hf_secret')
+  it.runIf(process.platform === 'linux')('runs in a process that has no tokens, keys and passwords', async () => {
+    for (const name of secretVariables) vi.stubEnv(name, `secret of ${name}`)
     try {
       const server = await serve()
       expect((await post(server, 'one')).status).toBe(200)
       const environment = await readFile(`/proc/${server.engines()[0]}/environ`, 'utf8')
       expect(environment).toContain('UV_THREADPOOL_SIZE=1')
-      expect(environment).not.toContain('hf_secret')
+      expect(environment).not.toContain('secret of')
     } finally {
       vi.unstubAllEnvs()
     }

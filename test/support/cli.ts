@@ -60,7 +60,7 @@ export async function orielServe(
     env: environment(env),
   })
   let out = ''
-  for await (const part of child.stdout) {
+  for await (const part of child.stdout ?? []) {
     out += part
     if (out.includes('curl ') && out.endsWith('\n\n')) break
   }
