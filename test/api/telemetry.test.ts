@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
+import { textOf } from '../docs/pages.ts'
 import { root, run } from '../support/cli.ts'
 import { type Collector, type ReceivedSpan, startCollector } from '../support/collector.ts'
 import { postJson } from '../support/http.ts'
@@ -137,6 +138,12 @@ describe('OpenTelemetry', () => {
     const { span } = await spansOf('broken')
     expect(span).toMatchObject({ status: 2, attributes: { 'gen_ai.response.finish_reasons': ['error'] } })
     expect(span.attributes['error.type']).toMatch(/^[a-z_]+$/)
+  })
+
+  it('has only attributes that its page names', () => {
+    const page = textOf('docs/observability.md')
+    const names = new Set(collector.spans.flatMap(({ attributes }) => Object.keys(attributes)))
+    expect([...names].filter((name) => !page.includes(`\`${name}\``))).toEqual([])
   })
 
   it('has no spans of the questions of monitors', async () => {
