@@ -10,7 +10,7 @@ import type { Estimate } from './limits/kinds.ts'
 import { RateLimits, type Rates } from './limits/limits.ts'
 import { costOf, type ModelPrices, priceList } from './prices.ts'
 import { Reach } from './reach.ts'
-import { Spending } from './spending.ts'
+import { Spending, type Spent, spentIn } from './spending.ts'
 import { openStore } from './store/store.ts'
 import { requestRow, type UsagePage, type UsageQuery, usageOf } from './usage.ts'
 
@@ -19,7 +19,16 @@ export { type Account, type Key, type Keys, type NewKey, type Scope, scopes } fr
 export type { Estimate, Kind } from './limits/kinds.ts'
 export { RateLimitError, type Rates } from './limits/limits.ts'
 export { amountOf, type Charged, costOf, type ModelPrices, micros } from './prices.ts'
-export { csvOf, type UsageGroup, type UsagePage, type UsageQuery, type UsageRow, usageGroups } from './usage.ts'
+export type { Spent } from './spending.ts'
+export {
+  csvOf,
+  type UsageGroup,
+  type UsagePage,
+  type UsageQuery,
+  type UsageRow,
+  usageGroups,
+  usageJson,
+} from './usage.ts'
 
 /** Keys, limits, usage and prices: who may ask what, how much of it, and what it costs. */
 export interface Accounts {
@@ -45,6 +54,8 @@ export interface Accounts {
    * @throws OrielError `overloaded` while the store is cut off, as everything below does
    */
   usage(query: UsageQuery): Promise<UsagePage>
+  /** What was spent in this calendar month (UTC), by those who spent something. */
+  spent(): Promise<Spent[]>
   readonly keys: Keys
   /** Removes the usage of single requests before a time, in ms since 1970. @returns the number of requests */
   purge(before: number): Promise<number>
@@ -102,7 +113,7 @@ const hourMs = 3_600_000
  */
 export async function createAccounts(config: Pick<Config, 'accounts' | 'prices'>, log: Logger): Promise<Accounts> {
   const settings = config.accounts
-  const { db, reports, waiting, close } = await openStore(settings)
+  const { db, reports, waiting, scrub, close } = await openStore(settings)
   const store = new Reach('the database of accounts', storeTimeoutMs, log)
   const authentication = new Authentication(db, store, settings.adminKey)
   const spending = new Spending(db, store)
@@ -182,6 +193,7 @@ export async function createAccounts(config: Pick<Config, 'accounts' | 'prices'>
 
     pricesOf,
     usage: guarded((query) => usageOf(reports, query)),
+    spent: guarded(() => spentIn(db, Date.now())),
     keys: {
       ...{ create: changing(keys.create), revoke: changing(keys.revoke), rotate: changing(keys.rotate) },
       ...{ list: guarded(keys.list), show: guarded(keys.show), accounts: guarded(keys.accounts) },
@@ -198,6 +210,7 @@ export async function createAccounts(config: Pick<Config, 'accounts' | 'prices'>
       for (const table of ['spend', 'adaptive_limits'] as const)
         await db.deleteFrom(table).where('account', '=', account).execute()
       await db.deleteFrom('accounts').where('id', '=', account).execute()
+      await scrub()
       return { keys: Number(numDeletedRows), requests }
     }),
 
