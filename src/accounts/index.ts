@@ -3,13 +3,14 @@ import type { Config } from '../config.ts'
 import { OrielError } from '../errors.ts'
 import type { Logger } from '../log.ts'
 import { Authentication, type Identity, unavailable } from './authentication.ts'
-import { createKeys, type Keys, type Scope } from './keys.ts'
+import { checkName, createKeys, type Keys, type Scope } from './keys.ts'
 import { Ledger } from './ledger.ts'
 import { Growth } from './limits/growth.ts'
 import type { Estimate } from './limits/kinds.ts'
 import { RateLimits, type Rates } from './limits/limits.ts'
 import { costOf, type ModelPrices, priceList } from './prices.ts'
 import { Reach } from './reach.ts'
+import { Reports } from './reports.ts'
 import { Spending, type Spent, spentIn } from './spending.ts'
 import { openStore } from './store/store.ts'
 import { requestRow, type UsagePage, type UsageQuery, usageOf } from './usage.ts'
@@ -62,6 +63,7 @@ export interface Accounts {
   /**
    * Removes an account: its keys, its usage, its limits. A request in progress is written when it ends.
    * @returns the number of keys and requests
+   * @throws OrielError `not_found`; `invalid` for a name that no account can have
    */
   erase(account: string): Promise<{ keys: number; requests: number }>
   /** Writes what is not written yet, and closes. Settle all reservations first. */
@@ -124,6 +126,8 @@ export async function createAccounts(config: Pick<Config, 'accounts' | 'prices'>
   const growth = settings.growth > 1 ? new Growth(db, settings.growth, log) : undefined
   const limits = await RateLimits.open(settings, growth, log)
   const pricesOf = priceList(config)
+
+  const turns = new Reports()
 
   const purgeOld = (): void => {
     ledger.purge(Date.now() - settings.usageDays * dayMs).catch((error: unknown) => {
@@ -192,7 +196,7 @@ export async function createAccounts(config: Pick<Config, 'accounts' | 'prices'>
     },
 
     pricesOf,
-    usage: guarded((query) => usageOf(reports, query)),
+    usage: guarded((query) => turns.read(query.reader ?? '', () => usageOf(reports, query))),
     spent: guarded(() => spentIn(db, Date.now())),
     keys: {
       ...{ create: changing(keys.create), revoke: changing(keys.revoke), rotate: changing(keys.rotate) },
@@ -202,6 +206,7 @@ export async function createAccounts(config: Pick<Config, 'accounts' | 'prices'>
     purge: guarded((before) => ledger.purge(before)),
 
     erase: changing(async (account) => {
+      checkName(account)
       // The keys first: nobody uses the account meanwhile.
       const { numDeletedRows } = await db.deleteFrom('keys').where('account', '=', account).executeTakeFirstOrThrow()
       authentication.changed()
@@ -209,8 +214,11 @@ export async function createAccounts(config: Pick<Config, 'accounts' | 'prices'>
       const requests = await ledger.erase(account)
       for (const table of ['spend', 'adaptive_limits'] as const)
         await db.deleteFrom(table).where('account', '=', account).execute()
-      await db.deleteFrom('accounts').where('id', '=', account).execute()
+      const row = await db.deleteFrom('accounts').where('id', '=', account).executeTakeFirstOrThrow()
       await scrub()
+      // The account of requests without a key has usage only.
+      if (row.numDeletedRows === 0n && requests === 0)
+        throw new OrielError('not_found', 'There is no account of this name.', { code: 'account_not_found' })
       return { keys: Number(numDeletedRows), requests }
     }),
 

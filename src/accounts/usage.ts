@@ -21,6 +21,8 @@ export interface UsageQuery {
   readonly limit?: number | undefined
   /** `next` of the page before. */
   readonly after?: number | undefined
+  /** Who asks: what one asks at the same time is read one after the other, and others need not wait for all of it. */
+  readonly reader?: string | undefined
 }
 
 /** Sums over the requests of one group in one period. */
@@ -125,11 +127,15 @@ function plainValue(row: UsageRow, column: keyof UsageRow): string | number | nu
   return column === 'start' && row.start !== null ? new Date(row.start).toISOString() : row[column]
 }
 
-/** Usage as CSV (RFC 4180) with a header. Costs are amounts of the currency. Texts that a spreadsheet would take for formulas begin with an apostrophe. */
-export function csvOf(rows: readonly UsageRow[]): string {
+/**
+ * Usage as CSV (RFC 4180), with a header unless it continues. Costs are amounts of the currency. Texts that a spreadsheet
+ * would take for formulas begin with an apostrophe.
+ */
+export function csvOf(rows: readonly UsageRow[], { continues = false } = {}): string {
   const cell = (value: string | number | null): string =>
     typeof value === 'string' ? quoted(value) : String(value ?? '')
-  const lines = [columns.map(snakeCase), ...rows.map((row) => columns.map((column) => cell(plainValue(row, column))))]
+  const lines = rows.map((row) => columns.map((column) => cell(plainValue(row, column))))
+  if (!continues) lines.unshift(columns.map(snakeCase))
   return lines.map((line) => `${line.join(',')}\r\n`).join('')
 }
 

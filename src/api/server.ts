@@ -6,7 +6,6 @@ import { shuttingDown } from '../errors.ts'
 import type { Logger } from '../log.ts'
 import { version } from '../version.ts'
 import { Access } from './access.ts'
-import { addAdministration } from './admin.ts'
 import type { AnswerServices } from './answering/answer.ts'
 import { Bodies } from './body/bodies.ts'
 import { dialects } from './dialects/index.ts'
@@ -107,7 +106,6 @@ export function createServer(services: AnswerServices, config: Config['server'],
   routes.add('GET', '/metrics', 'usage', async (_request, reply) =>
     reply.type(metrics.contentType).send(await metrics.text()),
   )
-  addAdministration(routes, services)
   return server
 }
 

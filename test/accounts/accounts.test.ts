@@ -110,8 +110,9 @@ describe.each(houses)('accounts on $title', ({ skip, house }) => {
       await vi.waitFor(() => expect(other.authenticate(secret)).rejects.toMatchObject(refusal), patient)
       await expect(accounts.keys.rotate(key.id)).rejects.toMatchObject({ code: 'key_revoked' })
 
-      const { secret: old } = await accounts.keys.create({ account: 'acme', expires: Date.now() - 1 })
+      const { key: expired, secret: old } = await accounts.keys.create({ account: 'acme', expires: Date.now() - 1 })
       await expect(accounts.authenticate(old)).rejects.toMatchObject({ code: 'expired_api_key' })
+      await expect(accounts.keys.rotate(expired.id)).rejects.toMatchObject({ code: 'key_expired' })
     })
 
     it('are rotated: the old secret stops at once, or after a grace', async () => {
@@ -145,6 +146,39 @@ describe.each(houses)('accounts on $title', ({ skip, house }) => {
       expect(await accounts.keys.list({ account: 'other' })).toEqual([other])
       await expect(accounts.keys.show('key_none')).rejects.toMatchObject({ kind: 'not_found', code: 'key_not_found' })
       await expect(accounts.keys.create({ account: 'a b' })).rejects.toMatchObject({ param: 'account' })
+    })
+
+    it('are listed in pages, and so are their accounts', async () => {
+      const { accounts } = await withKey('pages')
+      for (const account of ['b', 'c', 'a', 'acme']) await accounts.keys.create({ account })
+      const inPages = async <T extends { id: string }>(
+        list: (page: { limit: number; after?: string }) => Promise<T[]>,
+      ) => {
+        const read: T[] = []
+        for (let page = await list({ limit: 2 }); page.length > 0; ) {
+          read.push(...page)
+          page = await list({ limit: 2, after: read.at(-1)?.id ?? '' })
+        }
+        return read
+      }
+      expect(await inPages((page) => accounts.keys.list(page))).toEqual(await accounts.keys.list())
+      const own = await inPages((page) => accounts.keys.list({ account: 'acme', ...page }))
+      expect(own).toEqual(await accounts.keys.list({ account: 'acme' }))
+      const names = (await inPages((page) => accounts.keys.accounts(page))).map(({ id }) => id)
+      expect(names).toEqual(['a', 'acme', 'b', 'c'])
+      await expect(accounts.keys.list({ after: 'key_none' })).rejects.toMatchObject({ kind: 'not_found' })
+    })
+
+    it('have no name that a database cannot hold', async () => {
+      const { accounts } = await withKey('odd names')
+      for (const act of [accounts.keys.show, accounts.keys.revoke, accounts.keys.rotate])
+        await expect(act('key_\0')).rejects.toMatchObject({ kind: 'not_found' })
+      for (const act of [
+        () => accounts.keys.list({ account: '\0' }),
+        () => accounts.keys.accounts({ after: '\0' }),
+        () => accounts.erase('\0'),
+      ])
+        await expect(act()).rejects.toMatchObject({ kind: 'invalid', param: 'account' })
     })
   })
 
@@ -306,5 +340,6 @@ describe('usage as CSV', () => {
       `1970-01-01T00:00:00.000Z,'=1+1,,"a ""b"", c",,,,,1,3,2,1,0,0,1,0,4,0,0.000005`,
       '',
     ])
+    expect(csvOf([row], { continues: true }).split('\r\n')).toHaveLength(2)
   })
 })

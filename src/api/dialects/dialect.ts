@@ -11,7 +11,7 @@ import type { ResponseStore } from '../responses/store.ts'
 /**
  * The API of one provider, as its clients know it. A dialect adds what is its own (URLs, errors, headers, defaults) to
  * protocols, which are the folders beside this one (`chat`, `completions`, `responses`, `messages`, `ollama`,
- * `models`, `counting`): a protocol is one kind of request with its answer, and several dialects speak the same one.
+ * `models`, `counting`, `usage`): a protocol is one kind of request with its answer, and several dialects speak the same one.
  */
 export interface Dialect {
   /** The provider's name, for the documentation. */
@@ -49,7 +49,7 @@ export interface ErrorFormat<Body extends z.ZodObject = z.ZodObject> {
   body(error: OrielError, requestId: string): z.output<Body>
 }
 
-export type Method = 'GET' | 'HEAD' | 'POST' | 'DELETE'
+export type Method = 'GET' | 'HEAD' | 'POST' | 'PATCH' | 'DELETE'
 
 /** One URL below the bases of a dialect: how it is served and what the OpenAPI document says about it. */
 export interface Endpoint {
@@ -65,7 +65,10 @@ export interface Endpoint {
   scope?: Scope
   body?: z.ZodObject
   query?: readonly { name: string; description: string }[]
-  answer: z.ZodType
+  /** null: a status without a body. */
+  answer: z.ZodType | null
+  /** Another type that the answer may have, if a client asks for it. */
+  otherType?: string
   /** One event of the stream, if the answer can be streamed. */
   event?: z.ZodType
   /** Of the stream. Default: server-sent events. */

@@ -1,4 +1,5 @@
 import type { IncomingHttpHeaders } from 'node:http'
+import { administration } from './administration.ts'
 import { anthropic } from './anthropic.ts'
 import type { Dialect } from './dialect.ts'
 import { fireworks, fireworksAccounts } from './fireworks.ts'
@@ -16,6 +17,7 @@ export const dialects: readonly Dialect[] = [
   { ...anthropic, bases: fireworks.bases, defaults: { ...anthropic.defaults, requiresMaxTokens: false } },
   fireworksAccounts,
   ollama,
+  administration,
 ]
 
 /** The dialect of URLs that are below no base. */

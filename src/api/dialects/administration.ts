@@ -1,0 +1,13 @@
+import { accountEndpoints } from '../administration/accounts.ts'
+import { keyEndpoints } from '../administration/keys.ts'
+import { memoryEndpoints } from '../administration/models.ts'
+import { allUsageEndpoint } from '../usage/usage.ts'
+import type { Dialect } from './dialect.ts'
+import { openai } from './openai.ts'
+
+/** What is for whoever runs the server, with OpenAI's errors. Pages of other origins cannot use it. */
+export const administration: Dialect = {
+  ...openai,
+  bases: [''],
+  endpoints: [...keyEndpoints, ...accountEndpoints, allUsageEndpoint, ...memoryEndpoints],
+}
