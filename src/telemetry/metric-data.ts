@@ -1,4 +1,4 @@
-import { type Attributes, type HrTime, ValueType } from '@opentelemetry/api'
+import { type HrTime, ValueType } from '@opentelemetry/api'
 import { millisToHrTime } from '@opentelemetry/core'
 import {
   AggregationTemporality,
@@ -36,30 +36,25 @@ function dataOf(metric: Metric, times: Times): MetricData {
 
 /** Prometheus counts what is at most each bound; OpenTelemetry what lies between two. */
 function histograms({ name, values }: Metric, times: Times): DataPoint<Histogram>[] {
-  const series = new Map<
-    string,
-    { attributes: Attributes; bounds: number[]; upTo: number[]; sum: number; count: number }
-  >()
-  for (const { metricName, labels, value } of values) {
-    const { le, ...attributes } = labels
-    const key = JSON.stringify(attributes)
-    const one = series.get(key) ?? { attributes, bounds: [], upTo: [], sum: 0, count: 0 }
-    series.set(key, one)
-    if (metricName === `${name}_sum`) one.sum = value
-    else if (metricName === `${name}_count`) one.count = value
-    else {
-      one.upTo.push(value)
-      if (le !== '+Inf') one.bounds.push(Number(le))
+  const points: DataPoint<Histogram>[] = []
+  let boundaries: number[] = []
+  let counts: number[] = []
+  let before = 0
+  let sum = 0
+  for (const { metricName, labels, value } of values)
+    if (metricName === `${name}_sum`) sum = value
+    else if (metricName === `${name}_count`) {
+      const buckets = { boundaries, counts }
+      points.push({ ...times, attributes: { ...labels }, value: { buckets, sum, count: value } })
+      boundaries = []
+      counts = []
+      before = 0
+    } else {
+      counts.push(value - before)
+      before = value
+      if (labels.le !== '+Inf') boundaries.push(Number(labels.le))
     }
-  }
-  return [...series.values()].map(({ attributes, bounds, upTo, sum, count }) => ({
-    ...times,
-    attributes,
-    value: {
-      buckets: { boundaries: bounds, counts: upTo.map((value, index) => value - (upTo[index - 1] ?? 0)) },
-      ...{ sum, count },
-    },
-  }))
+  return points
 }
 
 /** Units as OpenTelemetry writes them. What is counted, such as tokens, stands in braces. */

@@ -24,10 +24,10 @@ export interface Metric {
   /** A word, such as `seconds`; of a share `ratio`. */
   readonly unit: string
   readonly type: 'counter' | 'gauge' | 'histogram' | 'summary'
-  /** Those of a histogram have names that end in `_bucket`, with the label `le`, in `_sum` and in `_count`. */
+  /** Those of each series of a histogram follow one another: `_bucket` with the label `le`, from the least on, `_sum`, `_count`. */
   readonly values: readonly {
     readonly metricName?: string | undefined
-    readonly labels: Readonly<Record<string, string | number>>
+    readonly labels: Readonly<Partial<Record<string, string | number>>>
     readonly value: number
   }[]
 }

@@ -161,6 +161,11 @@ describe('GET /metrics', () => {
     expect(await textOf()).not.toContain('eventloop_lag')
   })
 
+  it('names only counters as such', async () => {
+    const types = [...(await textOf()).matchAll(/^# TYPE (\S+) (\w+)$/gm)].map(([, name = '', type]) => [name, type])
+    for (const [name = '', type] of types) expect(name.endsWith('_total'), name).toBe(type === 'counter')
+  })
+
   it('works while no engine runs', async () => {
     oriel.kill()
     const value = await read()

@@ -75,14 +75,17 @@ export function aliasesOf(metrics: readonly Metric[], aliases: Aliases): Metric[
 
 const valuesOf = ({ name, of, where = {}, with: added }: Alias, { values }: Metric, aliases: Aliases) =>
   values
-    .filter(({ labels }) => Object.entries(where).every(([label, value]) => labels[label] === value))
+    .filter(({ labels }) => Object.keys(where).every((label) => labels[label] === where[label]))
     .map(({ metricName, labels, value }) => ({
       metricName: metricName?.replace(of, name),
-      labels: { ...renamed(labels, where, aliases.labels), ...aliases.with, ...added },
+      labels: renamed(labels, where, aliases.labels, { ...aliases.with, ...added }),
       value,
     }))
 
-const renamed = (labels: Metric['values'][number]['labels'], where: object, names: Readonly<Record<string, string>>) =>
-  Object.fromEntries(
-    Object.entries(labels).flatMap(([label, value]) => (label in where ? [] : [[names[label] ?? label, value]])),
-  )
+type Labels = Metric['values'][number]['labels']
+
+function renamed(labels: Labels, without: Labels, names: Readonly<Record<string, string>>, more: Labels): Labels {
+  const found: Record<string, string | number | undefined> = {}
+  for (const label in labels) if (!(label in without)) found[names[label] ?? label] = labels[label]
+  return Object.assign(found, more)
+}

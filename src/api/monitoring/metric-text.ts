@@ -1,25 +1,21 @@
 import type { Metric } from '../../telemetry/index.ts'
 
-/** Metrics in the text format of Prometheus, version 0.0.4. */
-export const metricText = (metrics: readonly Metric[]): string => `${metrics.map(oneOf).join('\n\n')}\n`
-
-function oneOf({ name, help, type, values }: Metric): string {
-  const lines = values.map(
-    ({ metricName = name, labels, value }) => `${metricName}${labelsOf(labels)} ${numberOf(value)}`,
-  )
-  return [
-    `# HELP ${name} ${help.replace(/\\/g, '\\\\').replace(/\n/g, '\\n')}`,
-    `# TYPE ${name} ${type}`,
-    ...lines,
-  ].join('\n')
+/** A metric in the text format of Prometheus, version 0.0.4. */
+export function metricText({ name, help, type, values }: Metric): string {
+  let text = `# HELP ${name} ${help.replace(/\\/g, '\\\\').replace(/\n/g, '\\n')}\n# TYPE ${name} ${type}`
+  for (const { metricName = name, labels, value } of values)
+    text += `\n${metricName}${labelsOf(labels)} ${numberOf(value)}`
+  return text
 }
 
 function labelsOf(labels: Metric['values'][number]['labels']): string {
-  const pairs = Object.entries(labels).map(([label, value]) => `${label}="${escaped(String(value))}"`)
-  return pairs.length === 0 ? '' : `{${pairs.join(',')}}`
+  let text = ''
+  for (const label in labels) text += `${text === '' ? '{' : ','}${label}="${escaped(String(labels[label]))}"`
+  return text === '' ? '' : `${text}}`
 }
 
-const escaped = (value: string): string => value.replace(/[\\"]/g, '\\$&').replace(/\n/g, '\\n')
+const escaped = (value: string): string =>
+  /[\\"\n]/.test(value) ? value.replace(/[\\"]/g, '\\$&').replace(/\n/g, '\\n') : value
 
 const numberOf = (value: number): string =>
   Number.isFinite(value) || Number.isNaN(value) ? String(value) : value > 0 ? '+Inf' : '-Inf'

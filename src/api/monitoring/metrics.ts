@@ -1,3 +1,4 @@
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client'
 import type { Deployments } from '../../deployments/index.ts'
 import type { Metric } from '../../telemetry/index.ts'
@@ -24,10 +25,11 @@ const endings: readonly Ending[] = ['stop', 'length', 'tool_calls', 'abort', 'er
 
 /** The interval between samples of the event loop's delay, in ms. A shorter one would wake an idle process more often. */
 const sampling = 100
-/** Figures of `prom-client` that have the interval of their own timer in them. */
-const withTimer = ['', '_min', '_max', '_mean', '_stddev', '_p50', '_p90', '_p99'].map(
-  (suffix) => `oriel_nodejs_eventloop_lag${suffix}_seconds`,
-)
+/** Figures of `prom-client` that have the interval of their own timer in them, and gauges that are named as counters. */
+const leftOut = [
+  ...['', '_min', '_max', '_mean', '_stddev', '_p50', '_p90', '_p99'].map((part) => `eventloop_lag${part}_seconds`),
+  ...['handles', 'requests', 'resources'].map((kind) => `active_${kind}_total`),
+]
 
 /** The numbers of this server. Each is counted once, whatever names it is read by. */
 export class Metrics {
@@ -138,7 +140,7 @@ export class Metrics {
       last = now
     }, sampling).unref()
     collectDefaultMetrics({ register: this.#registry, prefix: 'oriel_', eventLoopMonitoringPrecision: sampling })
-    for (const name of withTimer) this.#registry.removeSingleMetric(name)
+    for (const name of leftOut) this.#registry.removeSingleMetric(`oriel_nodejs_${name}`)
   }
 
   /** Counts the prompt of an answer that begins. */
@@ -180,19 +182,31 @@ export class Metrics {
   /** All metrics by their own names. Waits a second for the engines: one that does not answer has no figures. */
   async read(): Promise<Metric[]> {
     for (const model of await this.#engines.update(1000)) this.#introduce(model)
-    const metrics = await this.#registry.getMetricsAsJSON()
-    return metrics.map(({ name, help, type, values }) => ({
-      ...{ name, help, unit: unitOf(name) },
-      // Its declaration says that it is a number.
-      type: String(type) as Metric['type'],
-      values: values.map(({ labels, ...value }) => ({ ...value, labels: withoutUndefined(labels) })),
-    }))
+    const metrics: Metric[] = []
+    for (const { name } of this.#registry.getMetricsAsArray()) {
+      const metric = await this.#registry.getSingleMetric(name)?.get()
+      // Its declaration says that the type is a number.
+      if (metric !== undefined)
+        metrics.push({ ...metric, type: String(metric.type) as Metric['type'], unit: unitOf(name) })
+      // There may be thousands of series: others have the event loop in between.
+      await nextTurn()
+    }
+    return metrics
   }
 
   /** All metrics by their own names and those of vLLM, in the format of Prometheus. */
   async text(): Promise<string> {
     const metrics = await this.read()
-    return metricText([...metrics, ...aliasesOf(metrics, vllmAliases)])
+    const texts: string[] = []
+    for (const metric of metrics) {
+      texts.push(metricText(metric))
+      await nextTurn()
+    }
+    for (const alias of vllmAliases.all) {
+      texts.push(...aliasesOf(metrics, { ...vllmAliases, all: [alias] }).map(metricText))
+      await nextTurn()
+    }
+    return `${texts.join('\n\n')}\n`
   }
 
   get contentType(): string {
@@ -220,6 +234,3 @@ export class Metrics {
 
 /** The last word of a name, without what marks a counter. */
 const unitOf = (name: string): string => /([a-z]+?)(?:_total)?$/.exec(name)?.[1] ?? ''
-
-const withoutUndefined = (labels: Readonly<Record<string, string | number | undefined>>) =>
-  Object.fromEntries(Object.entries(labels).flatMap(([name, value]) => (value === undefined ? [] : [[name, value]])))
