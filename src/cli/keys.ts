@@ -2,7 +2,6 @@ import { amountOf, freshMs, type Key, type Keys, ownAccount, type Scope, scopes 
 import { OrielError } from '../errors.ts'
 import { type AccountFlags, withAccounts } from './accounts.ts'
 import { dayText, momentText, moneyText, table } from './figures.ts'
-import { libraryOf } from './settings.ts'
 
 interface CreateFlags extends AccountFlags {
   account?: string
@@ -119,6 +118,7 @@ async function find(given: string, keys: Keys): Promise<Key> {
 
 /** Ids of models: requests may use other names, but keys have ids. */
 async function idsOf(names: readonly string[]): Promise<string[]> {
+  const { libraryOf } = await import('./settings.ts')
   const { models } = await libraryOf({}).list()
   return names.map((name) => {
     const model = models.find(({ id, aliases }) => [id, ...aliases].includes(name))

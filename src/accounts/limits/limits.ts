@@ -14,7 +14,7 @@ import {
   nothing,
   type Taken,
 } from './kinds.ts'
-import { RedisWindows } from './redis-windows.ts'
+import type { RedisWindows } from './redis-windows.ts'
 import { type Attempt, MemoryWindows } from './windows.ts'
 
 /** The limits of an account for a model, and what is left of them. */
@@ -61,7 +61,7 @@ export class RateLimits {
   readonly #settling = new Set<Promise<void>>()
 
   static async open(config: AccountsConfig, growth: Growth | undefined, log: Logger): Promise<RateLimits> {
-    const redis = config.redisUrl === null ? undefined : await RedisWindows.open(config.redisUrl, log)
+    const redis = config.redisUrl === null ? undefined : await openRedis(config.redisUrl, log)
     return new RateLimits(config, growth, redis)
   }
 
@@ -147,6 +147,10 @@ const ratesOf = ({ granted, remaining }: Attempt, { limits }: ModelLimits): Rate
     isOver: !granted || limited.some(([kind]) => remaining[kind] === 0),
   }
 }
+
+/** Loaded when it is used: Redis's client takes as long as all the rest of a short command. */
+const openRedis = async (url: string, log: Logger): Promise<RedisWindows> =>
+  (await import('./redis-windows.ts')).RedisWindows.open(url, log)
 
 const words: Record<Kind, string> = {
   requests: 'requests a minute',
