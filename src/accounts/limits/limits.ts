@@ -153,27 +153,30 @@ const openRedis = async (url: string, log: Logger): Promise<RedisWindows> =>
   (await import('./redis-windows.ts')).RedisWindows.open(url, log)
 
 const words: Record<Kind, string> = {
-  requests: 'requests a minute',
-  tokens: 'tokens a minute',
-  promptTokens: 'prompt tokens a minute',
-  cacheAdjustedPromptTokens: 'uncached prompt tokens a minute',
-  generatedTokens: 'generated tokens a minute',
-  images: 'images a minute',
+  requests: 'request',
+  tokens: 'token',
+  promptTokens: 'prompt token',
+  cacheAdjustedPromptTokens: 'uncached prompt token',
+  generatedTokens: 'generated token',
+  images: 'image',
 }
+
+const counted = (count: number, word: string): string => `${count} ${word}${count === 1 ? '' : 's'}`
 
 function refused(attempt: Attempt, allowed: ModelLimits, amounts: Amounts, model: string): RateLimitError {
   const { blocked, retryMs } = attempt
   const rates = ratesOf(attempt, allowed)
   const retryAfter = Number.isFinite(retryMs) ? Math.ceil(retryMs / 1000) : undefined
   const again = retryAfter === undefined ? '' : ` Try again in ${retryAfter} s.`
-  const limit = typeof blocked === 'number' ? allowed.limits[blocked] : allowed.concurrent
+  const limit = (typeof blocked === 'number' ? allowed.limits[blocked] : allowed.concurrent) ?? 0
   const kind = typeof blocked === 'number' ? kinds[blocked] : undefined
   if (kind === undefined || typeof blocked !== 'number')
     return new RateLimitError(
-      `The limit for ${model} is ${limit} ${limit === 1 ? 'request' : 'requests'} at the same time.${again}`,
+      `The limit for ${model} is ${counted(limit, 'request')} at the same time.${again}`,
       rates,
       1,
     )
   const alone = retryAfter === undefined ? `, and this request alone has ${amounts[blocked]}` : ''
-  return new RateLimitError(`The limit for ${model} is ${limit} ${words[kind]}${alone}.${again}`, rates, retryAfter)
+  const rate = `${counted(limit, words[kind])} a minute`
+  return new RateLimitError(`The limit for ${model} is ${rate}${alone}.${again}`, rates, retryAfter)
 }
