@@ -3,6 +3,7 @@ const ground = ['children']
 const below = {
   children: [],
   accounts: [],
+  telemetry: [],
   native: [],
   media: [],
   gguf: [],
@@ -13,7 +14,7 @@ const below = {
   engine: ['language', 'encoders', 'native'],
   deployments: ['engine', 'prompt', 'media', 'models'],
   machine: ['deployments', 'models', 'encoders'],
-  api: ['accounts', 'machine', 'deployments'],
+  api: ['accounts', 'telemetry', 'machine', 'deployments'],
   app: ['api', 'accounts', 'machine', 'deployments', 'media', 'models', 'engine', 'encoders'],
   cli: ['app', 'accounts', 'machine', 'deployments', 'models', 'engine', 'encoders'],
 }
@@ -50,6 +51,12 @@ module.exports = {
       severity: 'error',
       from: { pathNot: '^src/native/' },
       to: { path: 'node_modules/koffi' },
+    },
+    {
+      name: 'only-telemetry-knows-opentelemetry',
+      severity: 'error',
+      from: { pathNot: '^src/telemetry/' },
+      to: { path: 'node_modules/@opentelemetry' },
     },
     {
       name: 'no-unlisted',

@@ -7,7 +7,7 @@ const installed = 'test/package/*.test.ts'
 const engine = [
   'test/{api,cli,pocket}/**/*.test.ts',
   'test/accounts/{accounts,cut-off,limits,processes}.test.ts',
-  'test/docs/{api,library,recipes}.test.ts',
+  'test/docs/{accounts,api,library,observability,recipes}.test.ts',
   'test/deployments/loading.test.ts',
   'test/engine/{crowd,engine,stateful}.test.ts',
   'test/media/{ask,bombs,formats,fuzz,http,load,pages,resolve,ssrf}.test.ts',

@@ -1,4 +1,5 @@
 import { lookup } from 'node:dns/promises'
+import type { Server } from 'node:http'
 import { type AddressInfo, BlockList } from 'node:net'
 import type { Accounts } from './accounts/index.ts'
 import { askOf, attachmentOf, type ImageInput, inOptions, type Message, type QuestionOptions } from './app/question.ts'
@@ -106,6 +107,8 @@ export interface Surroundings {
 
 /** Time for answers in progress to end when the server closes, in ms. */
 const usualGrace = 1000
+/** Time for clients to read the ends of these answers then, in ms. */
+const readEndMs = 300
 /** The interval between reports of the progress of a load, in ms. */
 const progressInterval = 500
 
@@ -133,7 +136,7 @@ export async function createOriel(settings: OrielSettings = {}, around: Surround
   const machine = createMachine({ config, library, deployments, cards, gpu: compute.device !== 'cpu', log })
   /** The models that the settings name. */
   const named = [...backends.map(({ info }) => info.id), ...cards.map(({ id }) => id)]
-  const servers = new Set<{ close(): Promise<void> }>()
+  const servers = new Set<{ close(): Promise<void>; server: Pick<Server, 'closeAllConnections'> }>()
   /** Only a server needs them: a program is its own judge. */
   let accounts: Promise<Accounts> | undefined
   let isClosed = false
@@ -219,9 +222,15 @@ export async function createOriel(settings: OrielSettings = {}, around: Surround
       isClosed = true
       // New connections are refused from here on. Answers that outlast the grace end with an error event.
       const closed = Promise.all([...servers].map((server) => server.close()))
-      const timer = setTimeout(() => void deployments.close(), graceMs)
+      const timers = [
+        setTimeout(() => void deployments.close(), graceMs),
+        // A client that does not read the end of its answer must not keep the usage of all from being written.
+        setTimeout(() => {
+          for (const { server } of servers) server.closeAllConnections()
+        }, graceMs + readEndMs),
+      ]
       await closed
-      clearTimeout(timer)
+      for (const timer of timers) clearTimeout(timer)
       await Promise.all([deployments.close(), machine.pulls.close()])
       await media.close()
       // Every request is settled by now.

@@ -3,14 +3,15 @@ import type { Config } from '../config.ts'
 import { OrielError } from '../errors.ts'
 import type { Logger } from '../log.ts'
 import { Authentication, type Identity, unavailable } from './authentication.ts'
-import { createKeys, type Keys, type Scope } from './keys.ts'
+import { checkName, createKeys, type Keys, type Scope } from './keys.ts'
 import { Ledger } from './ledger.ts'
 import { Growth } from './limits/growth.ts'
 import type { Estimate } from './limits/kinds.ts'
 import { RateLimits, type Rates } from './limits/limits.ts'
 import { costOf, type ModelPrices, priceList } from './prices.ts'
 import { Reach } from './reach.ts'
-import { Spending } from './spending.ts'
+import { Reports } from './reports.ts'
+import { Spending, type Spent, spentIn } from './spending.ts'
 import { openStore } from './store/store.ts'
 import { requestRow, type UsagePage, type UsageQuery, usageOf } from './usage.ts'
 
@@ -19,7 +20,16 @@ export { type Account, type Key, type Keys, type NewKey, type Scope, scopes } fr
 export type { Estimate, Kind } from './limits/kinds.ts'
 export { RateLimitError, type Rates } from './limits/limits.ts'
 export { amountOf, type Charged, costOf, type ModelPrices, micros } from './prices.ts'
-export { csvOf, type UsageGroup, type UsagePage, type UsageQuery, type UsageRow, usageGroups } from './usage.ts'
+export type { Spent } from './spending.ts'
+export {
+  csvOf,
+  type UsageGroup,
+  type UsagePage,
+  type UsageQuery,
+  type UsageRow,
+  usageGroups,
+  usageJson,
+} from './usage.ts'
 
 /** Keys, limits, usage and prices: who may ask what, how much of it, and what it costs. */
 export interface Accounts {
@@ -45,12 +55,15 @@ export interface Accounts {
    * @throws OrielError `overloaded` while the store is cut off, as everything below does
    */
   usage(query: UsageQuery): Promise<UsagePage>
+  /** What was spent in this calendar month (UTC), by those who spent something. */
+  spent(): Promise<Spent[]>
   readonly keys: Keys
   /** Removes the usage of single requests before a time, in ms since 1970. @returns the number of requests */
   purge(before: number): Promise<number>
   /**
    * Removes an account: its keys, its usage, its limits. A request in progress is written when it ends.
    * @returns the number of keys and requests
+   * @throws OrielError `not_found`; `invalid` for a name that no account can have
    */
   erase(account: string): Promise<{ keys: number; requests: number }>
   /** Writes what is not written yet, and closes. Settle all reservations first. */
@@ -102,7 +115,7 @@ const hourMs = 3_600_000
  */
 export async function createAccounts(config: Pick<Config, 'accounts' | 'prices'>, log: Logger): Promise<Accounts> {
   const settings = config.accounts
-  const { db, reports, waiting, close } = await openStore(settings)
+  const { db, reports, waiting, scrub, close } = await openStore(settings)
   const store = new Reach('the database of accounts', storeTimeoutMs, log)
   const authentication = new Authentication(db, store, settings.adminKey)
   const spending = new Spending(db, store)
@@ -113,6 +126,8 @@ export async function createAccounts(config: Pick<Config, 'accounts' | 'prices'>
   const growth = settings.growth > 1 ? new Growth(db, settings.growth, log) : undefined
   const limits = await RateLimits.open(settings, growth, log)
   const pricesOf = priceList(config)
+
+  const turns = new Reports()
 
   const purgeOld = (): void => {
     ledger.purge(Date.now() - settings.usageDays * dayMs).catch((error: unknown) => {
@@ -181,7 +196,8 @@ export async function createAccounts(config: Pick<Config, 'accounts' | 'prices'>
     },
 
     pricesOf,
-    usage: guarded((query) => usageOf(reports, query)),
+    usage: guarded((query) => turns.read(query.reader ?? '', () => usageOf(reports, query))),
+    spent: guarded(() => spentIn(db, Date.now())),
     keys: {
       ...{ create: changing(keys.create), revoke: changing(keys.revoke), rotate: changing(keys.rotate) },
       ...{ list: guarded(keys.list), show: guarded(keys.show), accounts: guarded(keys.accounts) },
@@ -190,6 +206,7 @@ export async function createAccounts(config: Pick<Config, 'accounts' | 'prices'>
     purge: guarded((before) => ledger.purge(before)),
 
     erase: changing(async (account) => {
+      checkName(account)
       // The keys first: nobody uses the account meanwhile.
       const { numDeletedRows } = await db.deleteFrom('keys').where('account', '=', account).executeTakeFirstOrThrow()
       authentication.changed()
@@ -197,7 +214,11 @@ export async function createAccounts(config: Pick<Config, 'accounts' | 'prices'>
       const requests = await ledger.erase(account)
       for (const table of ['spend', 'adaptive_limits'] as const)
         await db.deleteFrom(table).where('account', '=', account).execute()
-      await db.deleteFrom('accounts').where('id', '=', account).execute()
+      const row = await db.deleteFrom('accounts').where('id', '=', account).executeTakeFirstOrThrow()
+      await scrub()
+      // The account of requests without a key has usage only.
+      if (row.numDeletedRows === 0n && requests === 0)
+        throw new OrielError('not_found', 'There is no account of this name.', { code: 'account_not_found' })
       return { keys: Number(numDeletedRows), requests }
     }),
 

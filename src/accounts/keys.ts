@@ -44,12 +44,18 @@ export interface Account {
   readonly created: number
 }
 
+/** Part of a list. Default: all of it. */
+interface Page {
+  readonly limit?: number | undefined
+  readonly after?: string | undefined
+}
+
 /** The keys and accounts of the store. What they change holds in every server within `freshMs` (`authentication.ts`). */
 export interface Keys {
   /** @returns the key, and its secret for the only time. @throws OrielError `invalid` for an account's name that is not allowed */
   create(key: NewKey): Promise<{ key: Key; secret: string }>
-  /** The newest first. */
-  list(filter?: { account?: string | undefined }): Promise<Key[]>
+  /** The newest first. `after` is the id of a key. @throws OrielError `not_found` for it; `invalid` as `create` does */
+  list(filter?: { account?: string | undefined } & Page): Promise<Key[]>
   /** @throws OrielError `not_found` */
   show(id: string): Promise<Key>
   /** @throws OrielError `not_found` */
@@ -57,10 +63,11 @@ export interface Keys {
   /**
    * Gives a key a new secret.
    * @param graceMs how long the old one stays valid; default: not at all
-   * @throws OrielError `not_found`, `invalid` for a key that is revoked
+   * @throws OrielError `not_found`, `invalid` for a key that is revoked or has expired
    */
   rotate(id: string, graceMs?: number): Promise<{ key: Key; secret: string }>
-  accounts(): Promise<Account[]>
+  /** By name. `after` is one. @throws OrielError `invalid` as `create` does */
+  accounts(page?: Page): Promise<Account[]>
   /** Changes an account, and makes it if it does not exist. @throws OrielError `invalid` for a name or tier that does not exist */
   setAccount(id: string, change: { tier?: string | null; budget?: number | null }): Promise<Account>
 }
@@ -70,6 +77,7 @@ const prefixLength = 10
 
 export const createKeys = (db: Store, tiers: readonly string[]): Keys => {
   const find = async (id: string): Promise<Key> => {
+    if (!/^key_[\w-]+$/.test(id)) throw noKey(id)
     const row = await db.selectFrom('keys').selectAll().where('id', '=', id).executeTakeFirst()
     if (row === undefined) throw noKey(id)
     return keyOf(row)
@@ -106,15 +114,26 @@ export const createKeys = (db: Store, tiers: readonly string[]): Keys => {
       return { key: await find(id), secret }
     },
 
-    async list({ account } = {}) {
+    async list({ account, limit, after } = {}) {
       let query = db.selectFrom('keys').selectAll().orderBy('created', 'desc').orderBy('id')
-      if (account !== undefined) query = query.where('account', '=', account)
+      if (account !== undefined) {
+        checkName(account)
+        query = query.where('account', '=', account)
+      }
+      if (after !== undefined) {
+        const { created, id } = await find(after)
+        query = query.where((key) =>
+          key.or([key('created', '<', created), key.and([key('created', '=', created), key('id', '>', id)])]),
+        )
+      }
+      if (limit !== undefined) query = query.limit(limit)
       return (await query.execute()).map(keyOf)
     },
 
     show: find,
 
     async revoke(id) {
+      await find(id)
       await db
         .updateTable('keys')
         .set({ revoked: Date.now() })
@@ -125,10 +144,9 @@ export const createKeys = (db: Store, tiers: readonly string[]): Keys => {
     },
 
     async rotate(id, graceMs = 0) {
-      if ((await find(id)).revoked !== null)
-        throw new OrielError('invalid', `The key ${id} is revoked: a new key must take its place.`, {
-          code: 'key_revoked',
-        })
+      const { revoked, expires } = await find(id)
+      if (revoked !== null) throw useless(id, 'is revoked', 'key_revoked')
+      if (expires !== null && expires <= Date.now()) throw useless(id, 'has expired', 'key_expired')
       const { secret, hash, prefix } = newSecret()
       const until = graceMs > 0 ? Date.now() + graceMs : null
       await db
@@ -139,7 +157,15 @@ export const createKeys = (db: Store, tiers: readonly string[]): Keys => {
       return { key: await find(id), secret }
     },
 
-    accounts: async () => (await db.selectFrom('accounts').selectAll().orderBy('id').execute()).map(accountOf),
+    async accounts({ limit, after } = {}) {
+      let query = db.selectFrom('accounts').selectAll().orderBy('id')
+      if (after !== undefined) {
+        checkName(after)
+        query = query.where('id', '>', after)
+      }
+      if (limit !== undefined) query = query.limit(limit)
+      return (await query.execute()).map(accountOf)
+    },
 
     async setAccount(id, change) {
       checkName(id)
@@ -175,7 +201,8 @@ function newSecret(): { secret: string; hash: string; prefix: string } {
   return { secret, hash: hashOf(secret), prefix: secret.slice(0, prefixLength) }
 }
 
-function checkName(account: string): void {
+/** @throws OrielError `invalid` */
+export function checkName(account: string): void {
   if (!/^[\w.@-]{1,128}$/.test(account))
     throw new OrielError(
       'invalid',
@@ -186,6 +213,9 @@ function checkName(account: string): void {
 
 const tierList = (tiers: readonly string[]): string =>
   tiers.length === 0 ? 'The configuration file has none.' : `The configuration file has ${tiers.join(', ')}.`
+
+const useless = (id: string, why: string, code: string): OrielError =>
+  new OrielError('invalid', `The key ${id} ${why}: a new key must take its place.`, { code })
 
 const noKey = (id: string): OrielError =>
   new OrielError('not_found', `There is no key with the id ${JSON.stringify(id.slice(0, 64))}.`, {

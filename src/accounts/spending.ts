@@ -24,6 +24,15 @@ interface Month {
   usedAt: number
 }
 
+/** What one key has cost its account. */
+export interface Spent {
+  readonly account: string
+  /** Null: requests without a key. */
+  readonly key: string | null
+  /** Micro-units. */
+  readonly cost: number
+}
+
 /**
  * What accounts and keys have spent this month, without a query for each request. It is read at first sight, counted on
  * here, and read again every `refreshMs` after the ledger has written what was counted.
@@ -128,6 +137,17 @@ export async function addSpend(db: Store, rows: readonly RequestRow[]): Promise<
         .doUpdateSet((row) => ({ cost: sql`${row.ref('spend.cost')} + ${row.ref('excluded.cost')}` })),
     )
     .execute()
+}
+
+/** What was spent in the month of a time, in no order. */
+export async function spentIn(db: Store, time: number): Promise<Spent[]> {
+  const rows = await db
+    .selectFrom('spend')
+    .select(['account', 'key', 'cost'])
+    .where('month', '=', monthOf(time))
+    .where('cost', '>', 0)
+    .execute()
+  return rows.map(({ account, key, cost }) => ({ account, key: key || null, cost }))
 }
 
 /** 202611 for a time in November 2026, in UTC. */

@@ -1,4 +1,5 @@
 import { type Expression, type ExpressionBuilder, sql } from 'kysely'
+import { amountOf } from './prices.ts'
 import type { RequestRow, Schema, Store } from './store/schema.ts'
 
 export const usageGroups = ['account', 'key', 'model', 'adapter', 'endpoint', 'dialect', 'status'] as const
@@ -20,6 +21,8 @@ export interface UsageQuery {
   readonly limit?: number | undefined
   /** `next` of the page before. */
   readonly after?: number | undefined
+  /** Who asks: what one asks at the same time is read one after the other, and others need not wait for all of it. */
+  readonly reader?: string | undefined
 }
 
 /** Sums over the requests of one group in one period. */
@@ -110,19 +113,29 @@ const promptTokens = sql`${sql.ref('text_tokens')} + ${sql.ref('image_tokens')} 
 const total = (row: ExpressionBuilder<Schema, 'requests'>, value: Expression<unknown>) =>
   row.cast<number>(row.fn.sum(value), 'bigint')
 
-/** Usage as CSV (RFC 4180) with a header. Texts that a spreadsheet would take for formulas begin with an apostrophe. */
-export function csvOf(rows: readonly UsageRow[]): string {
-  const columns = [
-    ...(['start', ...usageGroups, 'requests', 'promptTokens', 'textTokens', 'imageTokens', 'audioTokens'] as const),
-    ...(['videoTokens', 'images', 'cachedTokens', 'completionTokens', 'reasoningTokens', 'cost'] as const),
-  ]
-  const cell = (row: UsageRow, column: keyof UsageRow): string => {
-    const value = row[column]
-    if (value === null) return ''
-    if (column === 'start') return new Date(Number(value)).toISOString()
-    return typeof value === 'number' ? String(value) : quoted(value)
-  }
-  const lines = [columns.map(snakeCase), ...rows.map((row) => columns.map((column) => cell(row, column)))]
+const columns = [
+  ...(['start', ...usageGroups, 'requests', 'promptTokens', 'textTokens', 'imageTokens', 'audioTokens'] as const),
+  ...(['videoTokens', 'images', 'cachedTokens', 'completionTokens', 'reasoningTokens', 'cost'] as const),
+]
+
+/** A row of usage by the names that the columns of the CSV have, its cost as an amount of the currency. */
+export const usageJson = (row: UsageRow): Record<string, string | number | null> =>
+  Object.fromEntries(columns.map((column) => [snakeCase(column), plainValue(row, column)]))
+
+function plainValue(row: UsageRow, column: keyof UsageRow): string | number | null {
+  if (column === 'cost') return amountOf(row.cost)
+  return column === 'start' && row.start !== null ? new Date(row.start).toISOString() : row[column]
+}
+
+/**
+ * Usage as CSV (RFC 4180), with a header unless it continues. Costs are amounts of the currency. Texts that a spreadsheet
+ * would take for formulas begin with an apostrophe.
+ */
+export function csvOf(rows: readonly UsageRow[], { continues = false } = {}): string {
+  const cell = (value: string | number | null): string =>
+    typeof value === 'string' ? quoted(value) : String(value ?? '')
+  const lines = rows.map((row) => columns.map((column) => cell(plainValue(row, column))))
+  if (!continues) lines.unshift(columns.map(snakeCase))
   return lines.map((line) => `${line.join(',')}\r\n`).join('')
 }
 

@@ -5,7 +5,6 @@ import { within } from '../within.ts'
 import {
   type AnswerServices,
   countPrompts,
-  observed,
   type PromptCounts,
   type RunningAnswer,
   startAnswers,
@@ -89,7 +88,7 @@ function answering<Body extends StreamableBody, Answer extends z.ZodType, Event 
   protocol: AnswerProtocol<Body, Answer, Event>,
   options: RouteOptions,
 ) {
-  const { services, dialect, log, record } = options
+  const { services, dialect, log, watch } = options
   return async (request: FastifyRequest, reply: FastifyReply): Promise<unknown> => {
     const arrived = performance.now()
     const { parsed, context, ignored, requests, signal, model } = await readRequest(protocol, options, request, reply)
@@ -100,7 +99,9 @@ function answering<Body extends StreamableBody, Answer extends z.ZodType, Event 
 
     const starting = startAnswers(services, requests, signal).then((answer) => {
       for (const place of answer.ignored ?? []) context.ignore(place, 'cannot be enforced')
-      return meter.watch({ ...answer, events: observed(answer, (account) => record(account, request.id)) })
+      const watched = watch(answer, request)
+      meter.watch(watched)
+      return watched.running
     })
     if (!parsed.stream) {
       const answer = await starting

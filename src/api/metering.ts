@@ -1,11 +1,11 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { type Accounts, type Estimate, RateLimitError, type Reservation } from '../accounts/index.ts'
-import type { AnswerEvent, Deployments, Tally } from '../deployments/index.ts'
-import type { RunningAnswer } from './answering/answer.ts'
+import type { Deployments } from '../deployments/index.ts'
 import type { AnswerRequest } from './answering/request.ts'
 import type { Dialect } from './dialects/dialect.ts'
 import { statusOf, toOrielError } from './errors.ts'
 import { describeRates } from './headers.ts'
+import type { WatchedAnswer } from './monitoring/watched-answer.ts'
 import { promptKinds } from './shapes/usage.ts'
 
 /** Tokens of an answer whose length the request leaves open. What it takes in the end is counted in any case. */
@@ -74,10 +74,7 @@ export class Meter {
   readonly #reservation: Reservation
   readonly #endpoint: string
   readonly #dialect: Dialect
-  #answer: RunningAnswer | undefined
-  /** Tokens of each choice, so far. */
-  readonly #generated = new Map<number, number>()
-  #tally: Tally | undefined
+  #watched: WatchedAnswer | undefined
   #failure: number | undefined
 
   constructor(reservation: Reservation, endpoint: string, dialect: Dialect) {
@@ -86,10 +83,9 @@ export class Meter {
     this.#dialect = dialect
   }
 
-  /** The answer, whose events are counted as they are read. */
-  watch(answer: RunningAnswer): RunningAnswer {
-    this.#answer = answer
-    return { ...answer, events: this.#counted(answer.events) }
+  /** @param watched counts what is settled */
+  watch(watched: WatchedAnswer): void {
+    this.#watched = watched
   }
 
   /** The answer broke off after its status line. */
@@ -99,10 +95,9 @@ export class Meter {
 
   /** @param status of the response; 499: the client did not wait for its end */
   settle(status: number): void {
-    const { usage, media } = this.#answer ?? {}
-    const { completionTokens, reasoningTokens, timings } = this.#tally ?? {
-      completionTokens: [...this.#generated.values()].reduce((sum, tokens) => sum + tokens, 0),
-    }
+    const { answer, tally, completionTokens } = this.#watched ?? {}
+    const { usage, media } = answer ?? {}
+    const { reasoningTokens, timings } = tally ?? {}
     this.#reservation.settle({
       endpoint: this.#endpoint,
       dialect: this.#dialect.title,
@@ -112,13 +107,5 @@ export class Meter {
       ...{ mediaMs: media?.media, queueMs: timings?.queue, encodeMs: timings?.encode },
       ...{ prefillMs: timings?.prefill, generationMs: timings?.generation },
     })
-  }
-
-  async *#counted(events: AsyncIterable<AnswerEvent>): AsyncIterable<AnswerEvent> {
-    for await (const event of events) {
-      if (event.type === 'done') this.#tally = event.tally
-      else this.#generated.set(event.choice, event.completionTokens)
-      yield event
-    }
   }
 }

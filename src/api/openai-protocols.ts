@@ -6,6 +6,7 @@ import { tokenizeEndpoint } from './counting/tokenize.ts'
 import type { Endpoint } from './dialects/dialect.ts'
 import { modelEndpoint, modelsEndpoint } from './models/models.ts'
 import { responsesEndpoints } from './responses/endpoint.ts'
+import { ownUsageEndpoint } from './usage/usage.ts'
 
 /** What the dialects that speak OpenAI's protocols have in common: endpoints, and the `error` of an error's body. */
 export const openaiEndpoints: readonly Endpoint[] = [
@@ -15,6 +16,7 @@ export const openaiEndpoints: readonly Endpoint[] = [
   tokenizeEndpoint,
   modelsEndpoint,
   modelEndpoint,
+  ownUsageEndpoint,
 ]
 
 /** Body of an error as OpenAI has it. */

@@ -5,8 +5,7 @@ import { shuttingDown } from '../errors.ts'
 import type { Logger } from '../log.ts'
 import { version } from '../version.ts'
 import { Access } from './access.ts'
-import { addAdministration } from './admin.ts'
-import type { AnswerAccount, AnswerServices } from './answering/answer.ts'
+import type { AnswerServices } from './answering/answer.ts'
 import { Bodies } from './body/bodies.ts'
 import { dialects } from './dialects/index.ts'
 import { EngineStates } from './engine-states.ts'
@@ -14,7 +13,7 @@ import { sendError } from './errors.ts'
 import { describeRequest } from './headers.ts'
 import { healthOf, whyNotReady } from './health.ts'
 import { explainHttpError, notJson, refuseConnection } from './http-errors.ts'
-import { createMetrics } from './metrics.ts'
+import { Monitor } from './monitoring/monitor.ts'
 import { openapiDocument } from './openapi/document.ts'
 import { addPages } from './pages.ts'
 import { Routes } from './routes.ts'
@@ -47,6 +46,9 @@ export function createServer(services: AnswerServices, config: Config['server'],
     clientErrorHandler: refuseConnection,
   })
   const routes = new Routes(server)
+  const { deployments } = services
+  const engines = new EngineStates(deployments)
+  const { metrics, watch } = new Monitor(server, deployments, engines, log)
   const visitors = new Visitors(config)
   const access = new Access(server, services.accounts)
   const bodies = new Bodies(config)
@@ -55,6 +57,12 @@ export function createServer(services: AnswerServices, config: Config['server'],
   server.addContentTypeParser('*', (request: FastifyRequest) => {
     if (!routes.dialectOf(request).readsAnyType) throw notJson()
     return bodies.read(request)
+  })
+  server.addHook('onRequest', (_request, reply, go) => {
+    // A client may send requests before it has the answers to earlier ones. Each begins when its answer can be sent: Node does
+    // not close a response that waits when its connection ends, and what the request holds would never be free again.
+    if (reply.raw.socket === null) reply.raw.once('socket', () => go())
+    else go()
   })
   server.addHook('onRequest', async (request, reply) => {
     reply.raw.once('close', () => bodies.end(request))
@@ -71,20 +79,9 @@ export function createServer(services: AnswerServices, config: Config['server'],
   if (config.origins.includes('*'))
     log.warn('ORIEL_ORIGINS is *: pages of any origin may use this server from a browser')
 
-  const { deployments } = services
-  const engines = new EngineStates(deployments)
-  const metrics = createMetrics(deployments, engines)
-  server.addHook('onResponse', async ({ method, routeOptions }, reply) =>
-    metrics.responded(method, routeOptions.url ?? 'unknown', reply.statusCode, reply.elapsedTime),
-  )
-  const record = (account: AnswerAccount, requestId: string): void => {
-    metrics.answered(account)
-    const { usage, timings, ...others } = account
-    log.info({ requestId, ...others, ...usage, ...timings }, 'a request was answered')
-  }
   for (const dialect of dialects)
     for (const { method, path, pattern, scope = 'inference', handler } of dialect.endpoints) {
-      const handle = handler({ dialect, services, strict: config.strict, log, closing, record })
+      const handle = handler({ dialect, services, strict: config.strict, log, closing, watch })
       for (const base of dialect.bases) routes.add(method, base + (pattern ?? path), scope, handle, dialect)
     }
   // Making the document takes longer than the rest of the start, so the first request does it.
@@ -102,7 +99,6 @@ export function createServer(services: AnswerServices, config: Config['server'],
   routes.add('GET', '/metrics', 'usage', async (_request, reply) =>
     reply.type(metrics.contentType).send(await metrics.text()),
   )
-  addAdministration(routes, services)
   return server
 }
 

@@ -2,6 +2,7 @@ import { type ChildProcess, type SpawnOptions, spawn } from 'node:child_process'
 import { platform } from 'node:os'
 import { fileURLToPath } from 'node:url'
 import { Worker } from 'node:worker_threads'
+import { secretVariables } from '../config.ts'
 
 export interface ProcessOptions extends Omit<SpawnOptions, 'shell'> {
   /** Arguments of the entry file. */
@@ -22,27 +23,35 @@ export function entryOf(caller: string, file: `./${string}.ts`): URL {
 
 /**
  * Starts a Node process that runs one of our own files. A `.ts` entry is loaded through tsx, a `.js` entry as it is. The
- * child does not inherit this process's Node flags, and is in a process group of its own: Ctrl-C at a terminal is for this
+ * child does not inherit this process's Node flags, nor its keys and passwords, and is in a process group of its own: Ctrl-C at a terminal is for this
  * process, which decides when its children end. For messages in both directions, `stdio` must contain `'ipc'`.
  * @param entry from `entryOf`
  */
 export function startProcess(entry: URL, { args = [], nodeFlags = [], ...options }: ProcessOptions): ChildProcess {
+  const env = { ...(options.env ?? process.env), ...noSecrets }
   const loader = isSource(entry.href) ? ['--import', import.meta.resolve('tsx')] : []
   // On Windows, where it would open a window, the children ignore the signal.
   const detached = platform() !== 'win32'
-  return spawn(process.execPath, [...nodeFlags, ...loader, fileURLToPath(entry), ...args], { detached, ...options })
+  return spawn(process.execPath, [...nodeFlags, ...loader, fileURLToPath(entry), ...args], {
+    detached,
+    ...options,
+    env,
+  })
 }
 
+const noSecrets = Object.fromEntries(secretVariables.map((name) => [name, undefined]))
+
 /**
- * Starts a worker thread that runs one of our own files.
+ * Starts a worker thread that runs one of our own files. It does not inherit the process's Node flags: with `--input-type`,
+ * as programs on the command line have it, it could not run a file.
  * @param entry from `entryOf`
  */
 export function startThread(entry: URL, workerData: unknown): Worker {
-  if (!isSource(entry.href)) return new Worker(entry, { workerData })
+  if (!isSource(entry.href)) return new Worker(entry, { workerData, execArgv: [] })
   // A thread does not inherit the module hooks of its process: it registers tsx before it imports the entry.
   const tsx = JSON.stringify(import.meta.resolve('tsx/esm/api'))
   const boot = `import { register } from ${tsx}; register(); await import(${JSON.stringify(entry.href)})`
-  return new Worker(new URL(`data:text/javascript,${encodeURIComponent(boot)}`), { workerData })
+  return new Worker(new URL(`data:text/javascript,${encodeURIComponent(boot)}`), { workerData, execArgv: [] })
 }
 
 const isSource = (url: string): boolean => url.endsWith('.ts')

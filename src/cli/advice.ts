@@ -3,6 +3,8 @@ import { NotPulled } from '../models/index.ts'
 
 /** Advice for each error code. It is here because the rooms below know no commands, flags or variables. */
 const advice: Readonly<Record<string, string>> = {
+  account_not_found: '`oriel accounts list` shows the names of accounts.',
+  key_not_found: '`oriel keys list` shows all keys.',
   hub_unreachable:
     'Connect this machine, or set HTTPS_PROXY; models that are here work without it, and so do GGUF files in --models-dir.',
   no_server: 'Start one with `oriel serve`, or name another with --server.',

@@ -50,8 +50,9 @@ export function completionOf(shell: string): string {
 export async function candidatesFor(line: string, program: Command): Promise<string[]> {
   const words = line.trimStart().split(/\s+/).slice(1)
   const begun = words.pop() ?? ''
-  const at = words.findIndex((word) => visible(program).some((command) => namesOf(command).includes(word)))
-  const command = visible(program).find((one) => namesOf(one).includes(words[at] ?? ''))
+  const begin = words.findIndex((word) => nested(program, word) !== undefined)
+  const called = begin < 0 ? [] : calledBy(words.slice(begin), program)
+  const command = called.at(-1)
   const fitting = (candidates: readonly string[]): string[] =>
     [...new Set(candidates)].filter((candidate) => candidate.startsWith(begun))
   if (command === undefined) {
@@ -61,23 +62,36 @@ export async function candidatesFor(line: string, program: Command): Promise<str
   const option = command.options.find(({ long }) => long === words.at(-1))
   if (option !== undefined && (option.required || option.optional)) return fitting(await valuesOf(option))
   if (begun.startsWith('-')) return fitting([...flagsOf(command.options), '--help'])
-  const given = words.slice(at + 1).filter((word) => !word.startsWith('-'))
+  if (command.commands.length > 0) return fitting(visible(command).map((one) => one.name()))
+  const given = words.slice(begin + called.length).filter((word) => !word.startsWith('-'))
   const argument = command.registeredArguments[given.length]?.name()
   if (argument === 'shell') return fitting(Object.keys(scripts))
   if (argument === 'command') return fitting(visible(program).map((one) => one.name()))
   if (argument === 'model') return fitting(await modelsFor(command.name()))
+  if (argument === 'key') return fitting(await (await import('./keys.ts')).keyIds())
+  if (argument === 'account') return fitting(await accountNames())
   return []
 }
 
 /** Hidden commands are for programs. */
 const visible = (program: Command): Command[] => program.createHelp().visibleCommands(program)
+const nested = (parent: Command, word: string): Command | undefined =>
+  visible(parent).find((one) => namesOf(one).includes(word))
+/** The command that words begin with, and those within it that follow: `keys`, `create`. */
+function calledBy([word = '', ...rest]: readonly string[], parent: Command): Command[] {
+  const command = nested(parent, word)
+  return command === undefined ? [] : [command, ...calledBy(rest, command)]
+}
 const namesOf = (command: Command): string[] => [command.name(), ...command.aliases()]
 const defaultOf = (program: Command): Command | undefined => program.commands.find((one) => one.name() === 'serve')
 const flagsOf = (options: readonly Option[]): string[] => options.flatMap(({ long }) => long ?? [])
 
 async function valuesOf({ long, argChoices }: Option): Promise<string[]> {
+  if (long === '--account') return accountNames()
   return argChoices ?? (long === '--model' ? modelsFor('ask') : [])
 }
+
+const accountNames = async (): Promise<string[]> => (await import('./accounts.ts')).accountNames()
 
 /** Names of models that a command takes. */
 async function modelsFor(command: string): Promise<string[]> {

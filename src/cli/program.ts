@@ -1,19 +1,8 @@
-import { Command, InvalidArgumentError, Option } from 'commander'
+import { Command, Option } from 'commander'
 import { version } from '../version.ts'
+import { addAccountCommands } from './account-commands.ts'
 import { otherwise } from './unknown-words.ts'
-
-const wholeNumber = (least: number, most: number, message: string) => (text: string) => {
-  const value = Number(text)
-  if (!Number.isInteger(value) || value < least || value > most) throw new InvalidArgumentError(message)
-  return value
-}
-
-const temperature = (text: string) => {
-  const value = Number(text)
-  if (text.trim() === '' || !(value >= 0 && value <= 2))
-    throw new InvalidArgumentError('It must be a number from 0 to 2.')
-  return value
-}
+import { temperature, wholeNumber } from './values.ts'
 
 const port = wholeNumber(0, 65535, 'A port is a whole number from 0 to 65535.')
 const count = wholeNumber(1, Number.POSITIVE_INFINITY, 'It must be a whole number of at least 1.')
@@ -72,7 +61,8 @@ export function createProgram(): Command {
     .helpCommand(false)
     .hook('preAction', async (_, command) => {
       // The others start Oriel, which says it, or look for it.
-      if (!['list', 'pull', 'rm', 'show'].includes(command.name())) return
+      const [name = ''] = wordsOf(command)
+      if (!['list', 'pull', 'rm', 'show', 'keys', 'accounts', 'usage', 'purge', 'erase'].includes(name)) return
       const { misspeltVariables } = await import('../config.ts')
       for (const sentence of misspeltVariables()) process.stderr.write(`${sentence}\n`)
     })
@@ -167,6 +157,8 @@ export function createProgram(): Command {
     .addOption(server)
     .action(async (name: string, options) => (await import('./ps.ts')).stop(name, options))
 
+  addAccountCommands(program)
+
   program
     .command('doctor')
     .description('check this machine, and say how to cure what is wrong')
@@ -200,28 +192,37 @@ export function createProgram(): Command {
   program
     .command('help')
     .description('describe a command')
-    .argument('[command]')
-    .action((name?: string) => {
-      if (name === undefined) return program.outputHelp()
-      const found = program.commands.find((command) => [command.name(), ...command.aliases()].includes(name))
-      if (found === undefined) throw otherwise(name, program)
-      found.outputHelp()
+    .argument('[command...]')
+    .action((names: string[]) => {
+      let described: Command = program
+      for (const name of names) {
+        const found = described.commands.find((command) => [command.name(), ...command.aliases()].includes(name))
+        if (found === undefined) throw otherwise(name, described)
+        described = found
+      }
+      described.outputHelp()
     })
 
-  for (const command of [program, ...program.commands])
-    command.configureOutput({ outputError: (text, write) => write(`oriel: ${complaint(text, command.name())}\n`) })
+  for (const command of withNested(program))
+    command.configureOutput({ outputError: (text, write) => write(`oriel: ${complaint(text, command)}\n`) })
   return program
 }
 
+const withNested = (command: Command): Command[] => [command, ...command.commands.flatMap(withNested)]
+
+/** What a person writes for a command, without `oriel`. */
+const wordsOf = (command: Command): string[] =>
+  command.parent === null ? [] : [...wordsOf(command.parent), command.name()]
+
 /** What commander says about the words of a command, as sentences with a cure. */
-function complaint(text: string, command: string): string {
+function complaint(text: string, command: Command): string {
   const [what = '', ...hints] = text
     .replace(/^error: /, '')
     .trim()
     .split('\n')
   const sentence = `${what.charAt(0).toUpperCase()}${what.slice(1).replace(/\.$/, '')}.`
   const hint = hints.map((line) => line.replace(/^\((.*)\)$/, '$1'))
-  return [sentence, ...hint, `\`oriel help ${command}\` describes the command.`].join(' ')
+  return [sentence, ...hint, `\`${['oriel help', ...wordsOf(command)].join(' ')}\` describes the command.`].join(' ')
 }
 
 const askHelp = `

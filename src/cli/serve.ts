@@ -14,8 +14,8 @@ interface ServeFlags extends Flags {
   insecure?: boolean
 }
 
-/** Time after which the process exits, in ms. */
-const exitDeadline = 1900
+/** Time after which the process exits, in ms. Until then usage is written, for which a database may need a second or two. */
+const exitDeadline = 4000
 
 /** `oriel serve`: serves HTTP until SIGINT or SIGTERM. @throws OrielError with one sentence for the person */
 export async function serve(flags: ServeFlags): Promise<void> {

@@ -33,7 +33,8 @@ export function otherwise(word: string, program: Command): OrielError {
       'invalid',
       `The command comes first: oriel ${command}. \`oriel help ${command}\` describes it.`,
     )
-  const meant = habits[word] ?? nearest(word, names)
+  const habit = habits[word]
+  const meant = habit !== undefined && names.includes(habit) ? habit : nearest(word, names)
   const hint =
     existsSync(word) || /\s/.test(word)
       ? `To ask about images: oriel ask ${existsSync(word) ? `${word} "What is in this image?"` : `photo.jpg ${JSON.stringify(word)}`}`

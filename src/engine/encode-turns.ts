@@ -85,6 +85,7 @@ export class EncodeTurns {
       const { embeddings, ms } = await encoding
       this.#costs.charge(request.client, ms)
       for (const other of this.#lacking(key)) {
+        other.encodeBegan ||= performance.now() - ms
         other.encoded(key, ms)
         give(other, (lacked) => (lacked.key === key ? embeddings : undefined), this.#letGo)
       }

@@ -99,6 +99,8 @@ export interface AnswerToken extends TokenChance {
 export interface Timings {
   queue: number
   encode: number
+  /** From the request's arrival at the engine until its first image begins to be encoded. Images need not wait in the queue. */
+  encodeStart?: number
   prefill: number
   /** From the request's arrival at the engine to its first token. */
   firstToken: number
@@ -189,6 +191,8 @@ export interface EngineState {
   readonly freeCells: number
   /** Bytes of cached embeddings. */
   readonly encoderCacheBytes: number
+  /** Sequences that were preempted since the engine started. */
+  readonly preemptions: number
 }
 
 /** The engine of one model, as the rooms above see it. */

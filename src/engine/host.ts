@@ -216,8 +216,8 @@ class EngineHost implements Engine {
       // For `giveBackMemory`, which collects garbage after the load.
       nodeFlags: ['--expose-gc'],
       serialization: 'advanced',
-      // All graphs of the decoder's thread pool must run on the same thread. The hub's token is not for native code.
-      env: { ...process.env, ...onnxVariables, HF_TOKEN: undefined, UV_THREADPOOL_SIZE: '1' },
+      // All graphs of the decoder's thread pool must run on the same thread.
+      env: { ...process.env, ...onnxVariables, UV_THREADPOOL_SIZE: '1' },
       stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
     })
     this.#child = child

@@ -83,6 +83,7 @@ export class Scheduler {
   #stepping = false
   /** Duration of the last step. */
   #stepMs = 0
+  #preemptions = 0
   /** Whether the candidates for encoding have changed since the last look. */
   #candidatesChanged = false
   /** Whether something has happened since the last step began. */
@@ -232,6 +233,7 @@ export class Scheduler {
       cells: memory.cells,
       freeCells: memory.freeCells,
       encoderCacheBytes: this.#encoder?.cachedBytes ?? 0,
+      preemptions: this.#preemptions,
     }
   }
 
@@ -386,6 +388,7 @@ export class Scheduler {
   #preempt(sequences: readonly Sequence[]): void {
     for (const sequence of sequences) {
       const { request } = sequence
+      this.#preemptions++
       this.#candidatesChanged = true
       this.#leave(sequence)
       sequence.filled = 0

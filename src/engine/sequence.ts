@@ -32,6 +32,7 @@ export class EngineRequest {
   /** Times of `performance.now()`; 0 until they are reached. */
   admitted = 0
   firstToken = 0
+  encodeBegan = 0
   /** Time that each of its spans took to encode, in ms; undefined for those that were not encoded for it. */
   readonly #encodeMs: (number | undefined)[] = []
 
@@ -96,6 +97,7 @@ export class EngineRequest {
     return {
       queue: this.admitted - this.arrived,
       encode: sum(this.#encodeMs),
+      ...(this.encodeBegan > 0 && { encodeStart: Math.max(0, this.encodeBegan - this.arrived) }),
       prefill: this.firstToken - this.admitted,
       firstToken: this.firstToken - this.arrived,
       generation: now - this.firstToken,

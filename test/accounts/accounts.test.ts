@@ -1,7 +1,9 @@
+import { readdir, readFile } from 'node:fs/promises'
+import path from 'node:path'
 import { describe, expect, it, vi } from 'vitest'
 import { type Accounts, csvOf, type Identity, type Outcome, type UsageRow } from '../../src/accounts/index.ts'
 import { patient } from '../support/wait.ts'
-import { answered, houses, small } from './houses.ts'
+import { answered, houses, openAccounts, small, temporaryFolder } from './houses.ts'
 
 const hour = 3_600_000
 const day = 24 * hour
@@ -108,8 +110,9 @@ describe.each(houses)('accounts on $title', ({ skip, house }) => {
       await vi.waitFor(() => expect(other.authenticate(secret)).rejects.toMatchObject(refusal), patient)
       await expect(accounts.keys.rotate(key.id)).rejects.toMatchObject({ code: 'key_revoked' })
 
-      const { secret: old } = await accounts.keys.create({ account: 'acme', expires: Date.now() - 1 })
+      const { key: expired, secret: old } = await accounts.keys.create({ account: 'acme', expires: Date.now() - 1 })
       await expect(accounts.authenticate(old)).rejects.toMatchObject({ code: 'expired_api_key' })
+      await expect(accounts.keys.rotate(expired.id)).rejects.toMatchObject({ code: 'key_expired' })
     })
 
     it('are rotated: the old secret stops at once, or after a grace', async () => {
@@ -127,7 +130,7 @@ describe.each(houses)('accounts on $title', ({ skip, house }) => {
     })
 
     it('of the settings administer without a row in the store', async () => {
-      const adminKey = 'a key for the administration'
+      const adminKey = 'a-key-for-the-administration'
       const accounts = await open('admin key', { adminKey })
       expect(await accounts.required()).toBe(true)
       const who = await accounts.authenticate(adminKey)
@@ -144,6 +147,39 @@ describe.each(houses)('accounts on $title', ({ skip, house }) => {
       await expect(accounts.keys.show('key_none')).rejects.toMatchObject({ kind: 'not_found', code: 'key_not_found' })
       await expect(accounts.keys.create({ account: 'a b' })).rejects.toMatchObject({ param: 'account' })
     })
+
+    it('are listed in pages, and so are their accounts', async () => {
+      const { accounts } = await withKey('pages')
+      for (const account of ['b', 'c', 'a', 'acme']) await accounts.keys.create({ account })
+      const inPages = async <T extends { id: string }>(
+        list: (page: { limit: number; after?: string }) => Promise<T[]>,
+      ) => {
+        const read: T[] = []
+        for (let page = await list({ limit: 2 }); page.length > 0; ) {
+          read.push(...page)
+          page = await list({ limit: 2, after: read.at(-1)?.id ?? '' })
+        }
+        return read
+      }
+      expect(await inPages((page) => accounts.keys.list(page))).toEqual(await accounts.keys.list())
+      const own = await inPages((page) => accounts.keys.list({ account: 'acme', ...page }))
+      expect(own).toEqual(await accounts.keys.list({ account: 'acme' }))
+      const names = (await inPages((page) => accounts.keys.accounts(page))).map(({ id }) => id)
+      expect(names).toEqual(['a', 'acme', 'b', 'c'])
+      await expect(accounts.keys.list({ after: 'key_none' })).rejects.toMatchObject({ kind: 'not_found' })
+    })
+
+    it('have no name that a database cannot hold', async () => {
+      const { accounts } = await withKey('odd names')
+      for (const act of [accounts.keys.show, accounts.keys.revoke, accounts.keys.rotate])
+        await expect(act('key_\0')).rejects.toMatchObject({ kind: 'not_found' })
+      for (const act of [
+        () => accounts.keys.list({ account: '\0' }),
+        () => accounts.keys.accounts({ after: '\0' }),
+        () => accounts.erase('\0'),
+      ])
+        await expect(act()).rejects.toMatchObject({ kind: 'invalid', param: 'account' })
+    })
   })
 
   describe.skipIf(skip)('budgets', () => {
@@ -155,6 +191,11 @@ describe.each(houses)('accounts on $title', ({ skip, house }) => {
       await expect(ask(accounts, who)).rejects.toMatchObject({ kind: 'payment_required', code: 'key_budget_spent' })
       await ask(accounts, await accounts.authenticate(secret))
       await used(accounts, 'acme', 3)
+      const spent = (await accounts.spent()).toSorted((a, b) => b.cost - a.cost)
+      expect(spent).toEqual([
+        { account: 'acme', key: who.key, cost: 240 },
+        { account: 'acme', key: expect.stringMatching(/^key_/), cost: 120 },
+      ])
     })
 
     it('of an account are spent by all of its keys, in all servers', async () => {
@@ -266,6 +307,28 @@ describe.each(houses)('accounts on $title', ({ skip, house }) => {
   })
 })
 
+describe('an account that is erased', () => {
+  it('leaves no trace in the files of SQLite, also while a server has them open', async () => {
+    const folder = temporaryFolder()
+    const accounts = await openAccounts({ dataDir: folder })
+    const other = await openAccounts({ dataDir: folder })
+    const { secret } = await accounts.keys.create({ account: 'needle', note: 'needle' })
+    await accounts.keys.create({ account: 'hay' })
+    const who = await accounts.authenticate(secret)
+    for (let count = 0; count < 300; count++) await ask(accounts, who)
+    await used(accounts, 'needle', 300)
+    const files = async (): Promise<string> => {
+      const names = (await readdir(folder)).filter((name) => name.startsWith('accounts.db'))
+      return (await Promise.all(names.map((name) => readFile(path.join(folder, name), 'latin1')))).join()
+    }
+    expect(await files()).toContain('needle')
+    await other.erase('needle')
+    expect(await files()).not.toContain('needle')
+    expect(await files()).toContain('hay')
+    await Promise.all([accounts.close(), other.close()])
+  })
+})
+
 describe('usage as CSV', () => {
   it('is what a spreadsheet reads, and none takes a name for a formula', () => {
     const none = { key: null, adapter: null, endpoint: null, dialect: null, status: null }
@@ -274,8 +337,9 @@ describe('usage as CSV', () => {
     const row = { start: 0, account: '=1+1', model: 'a "b", c', ...none, requests: 1, ...rest }
     expect(csvOf([row]).split('\r\n')).toEqual([
       'start,account,key,model,adapter,endpoint,dialect,status,requests,prompt_tokens,text_tokens,image_tokens,audio_tokens,video_tokens,images,cached_tokens,completion_tokens,reasoning_tokens,cost',
-      `1970-01-01T00:00:00.000Z,'=1+1,,"a ""b"", c",,,,,1,3,2,1,0,0,1,0,4,0,5`,
+      `1970-01-01T00:00:00.000Z,'=1+1,,"a ""b"", c",,,,,1,3,2,1,0,0,1,0,4,0,0.000005`,
       '',
     ])
+    expect(csvOf([row], { continues: true }).split('\r\n')).toHaveLength(2)
   })
 })

@@ -13,6 +13,8 @@ import { chatAnswer, generateAnswer } from '../../src/api/ollama/answer.ts'
 import { psList, shownModel, tagList } from '../../src/api/ollama/models.ts'
 import { inputTokens } from '../../src/api/responses/endpoint.ts'
 import { response, responseEvent } from '../../src/api/responses/response.ts'
+import { completionsUsagePage, costsPage } from '../../src/api/usage/organization.ts'
+import { usagePage } from '../../src/api/usage/usage.ts'
 import { backends } from '../support/backends.ts'
 import { fromSchema, type Schema } from '../support/from-schema.ts'
 import { eventsOf, postJson } from '../support/http.ts'
@@ -32,7 +34,10 @@ interface Document {
   openapi: string
   servers: Server[]
   /** Of each path, and where it is if not where most are. */
-  paths: Record<string, { get?: Operation; post?: Operation; delete?: Operation; servers?: Server[] }>
+  paths: Record<
+    string,
+    { get?: Operation; post?: Operation; patch?: Operation; delete?: Operation; servers?: Server[] }
+  >
 }
 
 const documentOf = async (url: string): Promise<Document> =>
@@ -66,6 +71,12 @@ describe.each(backends)('the OpenAPI document of a server with the model $model'
     const operations = Object.values(document.paths).flatMap(({ servers: _, ...methods }) => Object.values(methods))
     expect(new Set(operations.map(({ operationId }) => operationId)).size).toBe(operations.length)
     expect(Object.keys(document.paths).sort()).toEqual([
+      '/admin/accounts',
+      '/admin/accounts/{account}',
+      '/admin/cache',
+      '/admin/keys',
+      '/admin/keys/{key}',
+      '/admin/keys/{key}/rotate',
       '/admin/models',
       '/admin/models/image-tokens',
       '/admin/models/load',
@@ -75,6 +86,7 @@ describe.each(backends)('the OpenAPI document of a server with the model $model'
       '/admin/pulls',
       '/admin/pulls/live',
       '/admin/pulls/{pull}',
+      '/admin/usage',
       '/chat',
       '/chat/completions',
       '/completions',
@@ -88,6 +100,8 @@ describe.each(backends)('the OpenAPI document of a server with the model $model'
       '/messages/count_tokens',
       '/models',
       '/models/{model}',
+      '/organization/costs',
+      '/organization/usage/completions',
       '/ps',
       '/pull',
       '/push',
@@ -98,6 +112,7 @@ describe.each(backends)('the OpenAPI document of a server with the model $model'
       '/show',
       '/tags',
       '/tokenize',
+      '/usage',
       '/version',
       '/{account}/models',
       '/{account}/models/{model}',
@@ -168,6 +183,9 @@ describe.each(backends)('the OpenAPI document of a server with the model $model'
     await holds('/messages/count_tokens', messageCount, { messages: [{ role: 'user', content: 'Hi' }] })
     await holds('/tokenize', tokenization, { messages })
     await holds('/models', modelList)
+    await holds('/usage?group_by=day,model', usagePage)
+    await holds('/organization/usage/completions?start_time=2026-11-28', completionsUsagePage)
+    await holds('/organization/costs?start_time=2026-11-28', costsPage)
     await holds(`/models/accounts/oriel/models/${backend.model}`, model)
     await holds('/models', anthropicModels, undefined, { 'anthropic-version': '2023-06-01' })
   })

@@ -35,7 +35,7 @@ it('keeps its memory while 200 clients do not read their streams', async () => {
     }
     /** Waits until the engine has made this many answers. Their clients have read none of them. */
     const answered = async (answers: number): Promise<void> => {
-      const tokens = `oriel_tokens_total{model="pocket",kind="completion"} ${answers * maxTokens}`
+      const tokens = `oriel_generated_tokens_total{model="pocket"} ${answers * maxTokens}`
       const made = async () => expect(await (await fetch(`${server.url}/metrics`)).text()).toContain(tokens)
       await vi.waitFor(made, { timeout: 250_000, interval: 200 })
     }

@@ -107,7 +107,7 @@ describe('a stream', () => {
     abort.abort()
     await vi.waitFor(async () => expect(await engineOf()).toMatchObject({ running: 0, waiting: 0 }), patient)
     // A whole answer would be counted with 4000 tokens.
-    const counted = /^oriel_tokens_total\{model="pocket",kind="completion"\} (\d+)$/m
+    const counted = /^oriel_generated_tokens_total\{model="pocket"\} (\d+)$/m
     const [, tokens] = counted.exec(await (await fetch(`${oriel.url}/metrics`)).text()) ?? []
     expect(Number(tokens)).toBeLessThan(4000)
   })

@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs'
 import { platform } from 'node:os'
+import type { Command } from 'commander'
 import { describe, expect, it } from 'vitest'
 import { createProgram } from '../../src/cli/program.ts'
 import { root, run } from '../support/cli.ts'
@@ -10,10 +11,12 @@ const examples = [...page.matchAll(/^```sh\n([\s\S]*?)^```$/gm)].flatMap(([, blo
 describe('docs/cli.md', () => {
   it('has every command, and every flag of `oriel ask`', () => {
     const program = createProgram()
-    const shown = program.createHelp().visibleCommands(program)
-    for (const command of shown.filter((one) => one.name() !== 'ask'))
+    const shown = (parent: Command): Command[] => parent.createHelp().visibleCommands(parent)
+    for (const command of shown(program).filter((one) => one.name() !== 'ask')) {
       for (const name of [command.name(), ...command.aliases()]) expect(page).toContain(`\`oriel ${name}`)
-    for (const { long } of shown.find((one) => one.name() === 'ask')?.options ?? [])
+      for (const nested of shown(command)) expect(page).toContain(`\`oriel ${command.name()} ${nested.name()}`)
+    }
+    for (const { long } of shown(program).find((one) => one.name() === 'ask')?.options ?? [])
       expect(page).toContain(`\`${long}\``)
   })
 

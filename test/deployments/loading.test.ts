@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest'
 import type { OrielSettings } from '../../src/app.ts'
+import { secretVariables } from '../../src/config.ts'
 import { decoderOf } from '../encoders/oracle/decoder.ts'
 import { idefics3 } from '../encoders/oracle/families/idefics3.ts'
 import { type Value, writeGguf } from '../support/gguf-file.ts'
@@ -95,9 +96,9 @@ describe('a model that a request names', () => {
     )
     const metrics = await (await fetch(`${server.url}/metrics`)).text()
     for (const model of ['one', 'two']) expect(metrics).toContain(`oriel_engine_running_sequences{model="${model}"} 0`)
-    expect(metrics).toMatch(/oriel_models_memory_bytes\{what="taken"\} [1-9]\d{8}/)
+    expect(metrics).toMatch(/oriel_models_taken_bytes [1-9]\d{8}/)
     // Tokens are counted under the id of the model, not under the name in the request.
-    expect(metrics).toContain('oriel_tokens_total{model="two",kind="image"} 33')
+    expect(metrics).toContain('oriel_image_prompt_tokens_total{model="two"} 33')
     expect(metrics).not.toContain('accounts/any')
   })
 
@@ -126,14 +127,14 @@ describe('a model that a request names', () => {
     await rm(path.join(folder, 'blind.gguf'))
   })
 
-  it.runIf(process.platform === 'linux')('runs in a process that does not have the token of the hub', async () => {
-    vi.stubEnv('HF_TOKEN', 'hf_secret')
+  it.runIf(process.platform === 'linux')('runs in a process that has no tokens, keys and passwords', async () => {
+    for (const name of secretVariables) vi.stubEnv(name, `secret of ${name}`)
     try {
       const server = await serve()
       expect((await post(server, 'one')).status).toBe(200)
       const environment = await readFile(`/proc/${server.engines()[0]}/environ`, 'utf8')
       expect(environment).toContain('UV_THREADPOOL_SIZE=1')
-      expect(environment).not.toContain('hf_secret')
+      expect(environment).not.toContain('secret of')
     } finally {
       vi.unstubAllEnvs()
     }

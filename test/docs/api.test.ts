@@ -1,27 +1,18 @@
-import { execFile } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
-import { promisify } from 'node:util'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { chatRequest } from '../../src/api/chat/schema.ts'
 import { anthropic } from '../../src/api/dialects/anthropic.ts'
 import { bases } from '../../src/api/dialects/index.ts'
 import { openai } from '../../src/api/dialects/openai.ts'
 import { startServer, type TestServer } from '../support/server.ts'
+import { examplesOf, outputOf } from './examples.ts'
 
 const root = fileURLToPath(new URL('../../', import.meta.url))
 const page = readFileSync(`${root}docs/api.md`, 'utf8')
 const readme = readFileSync(`${root}README.md`, 'utf8')
 const images = readFileSync(`${root}docs/images.md`, 'utf8')
-const run = promisify(execFile)
-
-const examples = [...`${readme}\n${page}\n${images}`.matchAll(/^```(bash|js)\n([\s\S]*?)^```$/gm)].map(
-  ([, language = '', code = ''], index) => ({
-    title: `${index + 1}: ${code.split('\n').find((line) => /curl|create|stream\(/.test(line)) ?? ''}`,
-    language,
-    code,
-  }),
-)
+const examples = examplesOf(`${readme}\n${page}\n${images}`)
 
 /** The output of an example, by a pattern of its code. The first match applies. */
 const outputs: [code: RegExp, output: RegExp][] = [
@@ -30,6 +21,8 @@ const outputs: [code: RegExp, output: RegExp][] = [
   [/\/api\/chat/, /"content":"A red circle on a white background\."\},"done":true,"done_reason":"stop"/],
   [/\/tokenize/, /"count":56,.*"type":"image","param":"messages\[0\]\.content\[1\]\.image_url","tokens":42,/],
   [/\/v1\/models\b/, /"object":"list","data":\[\{"id":"pocket",.*\}\]\}\{"id":"pocket","object":"model"/],
+  [/\/v1\/usage/, /^\{"object":"list","data":\[.*"cost":.*\],"has_more":false,"next_page":null\}$/],
+  [/organization/, /^(\{"object":"page","data":\[(\{"object":"bucket",.*"results":\[\]\},?){2}\],.*\}){2}$/],
   [/\/metrics/, /^oriel_http_response_seconds_count/m],
   [/response_format/, /"content":"\{[^{}]*\\"colour\\"[^{}]*: *\\"(red|green|blue)\\"[^{}]*\}"/],
   [/tool_choice/, /"name":"report","arguments":"\{[^{}]*\\"colour\\"[^{}]*: *\\"(red|green|blue)\\"[^{}]*\}"/],
@@ -52,12 +45,7 @@ describe('README.md, docs/api.md and docs/images.md', () => {
   })
 
   it.each(examples)('print the expected output: example $title', async ({ language, code }) => {
-    const here = code.replaceAll('http://127.0.0.1:8080', oriel.url)
-    const curl = 'set -e; curl() { command curl --silent --show-error --fail-with-body "$@"; }\n'
-    const [program, args] =
-      language === 'bash' ? ['bash', ['-c', curl + here]] : ['node', ['--input-type=module', '--eval', here]]
-    const { stdout } = await run(program, args, { cwd: root })
-    expect(stdout.trim()).toMatch(
+    expect(await outputOf({ language, code }, oriel.url)).toMatch(
       outputs.find(([pattern]) => pattern.test(code))?.[1] ?? /^this example has no expected output$/,
     )
   })

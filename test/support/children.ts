@@ -1,8 +1,8 @@
 import { execFileSync } from 'node:child_process'
 
-/** The children of this process that run a script of this name, with their resident megabytes. */
-export function childrenRunning(script: string): { pid: number; megabytes: number }[] {
-  const list = execFileSync('ps', ['-o', 'pid=,rss=,args=', '--ppid', String(process.pid)], { encoding: 'utf8' })
+/** The children of a process (default: this one) that run a script of this name, with their resident megabytes. */
+export function childrenRunning(script: string, parent = process.pid): { pid: number; megabytes: number }[] {
+  const list = execFileSync('ps', ['-o', 'pid=,rss=,args=', '--ppid', String(parent)], { encoding: 'utf8' })
   return list
     .split('\n')
     .filter((line) => line.includes(script))

@@ -44,18 +44,23 @@ export const run = (
 export const oriel = (args: readonly string[], place: Place = {}): Promise<Finished> =>
   run(process.execPath, [bin, ...args], place)
 
-/** Runs `oriel serve` on a free port. @returns when the server is ready, with its output so far */
+/**
+ * Runs `oriel serve` on a free port.
+ * @param stderr where its log goes: a file descriptor; default: that of the tests
+ * @returns when the server is ready, with its output so far
+ */
 export async function orielServe(
   args: readonly string[],
   env: Readonly<Record<string, string>> = {},
+  stderr: number | 'inherit' = 'inherit',
 ): Promise<{ child: ChildProcess; pid: number; out: string; url: string }> {
   const child = spawn(process.execPath, [bin, 'serve', '--port', '0', ...args], {
     cwd: root,
-    stdio: ['ignore', 'pipe', 'inherit'],
+    stdio: ['ignore', 'pipe', stderr],
     env: environment(env),
   })
   let out = ''
-  for await (const part of child.stdout) {
+  for await (const part of child.stdout ?? []) {
     out += part
     if (out.includes('curl ') && out.endsWith('\n\n')) break
   }

@@ -105,6 +105,7 @@ export function scriptedBackend(
         cells: 0,
         freeCells: 0,
         encoderCacheBytes: 0,
+        preemptions: 0,
       }),
       close: async () => {},
     },

@@ -14,7 +14,7 @@ import {
   nothing,
   type Taken,
 } from './kinds.ts'
-import { RedisWindows } from './redis-windows.ts'
+import type { RedisWindows } from './redis-windows.ts'
 import { type Attempt, MemoryWindows } from './windows.ts'
 
 /** The limits of an account for a model, and what is left of them. */
@@ -61,7 +61,7 @@ export class RateLimits {
   readonly #settling = new Set<Promise<void>>()
 
   static async open(config: AccountsConfig, growth: Growth | undefined, log: Logger): Promise<RateLimits> {
-    const redis = config.redisUrl === null ? undefined : await RedisWindows.open(config.redisUrl, log)
+    const redis = config.redisUrl === null ? undefined : await openRedis(config.redisUrl, log)
     return new RateLimits(config, growth, redis)
   }
 
@@ -148,28 +148,35 @@ const ratesOf = ({ granted, remaining }: Attempt, { limits }: ModelLimits): Rate
   }
 }
 
+/** Loaded when it is used: Redis's client takes as long as all the rest of a short command. */
+const openRedis = async (url: string, log: Logger): Promise<RedisWindows> =>
+  (await import('./redis-windows.ts')).RedisWindows.open(url, log)
+
 const words: Record<Kind, string> = {
-  requests: 'requests a minute',
-  tokens: 'tokens a minute',
-  promptTokens: 'prompt tokens a minute',
-  cacheAdjustedPromptTokens: 'uncached prompt tokens a minute',
-  generatedTokens: 'generated tokens a minute',
-  images: 'images a minute',
+  requests: 'request',
+  tokens: 'token',
+  promptTokens: 'prompt token',
+  cacheAdjustedPromptTokens: 'uncached prompt token',
+  generatedTokens: 'generated token',
+  images: 'image',
 }
+
+const counted = (count: number, word: string): string => `${count} ${word}${count === 1 ? '' : 's'}`
 
 function refused(attempt: Attempt, allowed: ModelLimits, amounts: Amounts, model: string): RateLimitError {
   const { blocked, retryMs } = attempt
   const rates = ratesOf(attempt, allowed)
   const retryAfter = Number.isFinite(retryMs) ? Math.ceil(retryMs / 1000) : undefined
   const again = retryAfter === undefined ? '' : ` Try again in ${retryAfter} s.`
-  const limit = typeof blocked === 'number' ? allowed.limits[blocked] : allowed.concurrent
+  const limit = (typeof blocked === 'number' ? allowed.limits[blocked] : allowed.concurrent) ?? 0
   const kind = typeof blocked === 'number' ? kinds[blocked] : undefined
   if (kind === undefined || typeof blocked !== 'number')
     return new RateLimitError(
-      `The limit for ${model} is ${limit} ${limit === 1 ? 'request' : 'requests'} at the same time.${again}`,
+      `The limit for ${model} is ${counted(limit, 'request')} at the same time.${again}`,
       rates,
       1,
     )
   const alone = retryAfter === undefined ? `, and this request alone has ${amounts[blocked]}` : ''
-  return new RateLimitError(`The limit for ${model} is ${limit} ${words[kind]}${alone}.${again}`, rates, retryAfter)
+  const rate = `${counted(limit, words[kind])} a minute`
+  return new RateLimitError(`The limit for ${model} is ${rate}${alone}.${again}`, rates, retryAfter)
 }

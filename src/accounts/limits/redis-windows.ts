@@ -15,8 +15,9 @@ const reconnectMs = 1000
 
 /** Windows that several servers share, in Redis. Every method fails at once while it is cut off. */
 export class RedisWindows {
-  readonly #client: ReturnType<typeof createClient>
-  readonly #connected: Promise<unknown>
+  readonly #url: string
+  #client: Client
+  #connected: Promise<unknown> = Promise.resolve()
   readonly #reach: Reach
   readonly #now: (() => number) | undefined
   /** The running requests of this server, and the windows that they are in. */
@@ -36,20 +37,8 @@ export class RedisWindows {
   private constructor(url: string, log: Logger, now?: () => number) {
     this.#now = now
     this.#reach = new Reach('Redis', timeoutMs, log)
-    this.#client = createClient({
-      url,
-      // What cannot be sent at once is counted in memory; sent later, it would be counted at the wrong time.
-      disableOfflineQueue: true,
-      socket: { connectTimeout: timeoutMs, reconnectStrategy: (retries) => Math.min(50 * 2 ** retries, reconnectMs) },
-    })
-    // Each call learns it by itself.
-    this.#client.on('error', () => {})
-    // A script that Redis does not know is sent after calls that came later.
-    this.#client.on('ready', () => {
-      for (const { source } of [takeScript, settleScript]) this.#client.scriptLoad(source).catch(() => {})
-    })
-    this.#connected = this.#client.connect()
-    this.#connected.catch(() => {})
+    this.#url = url
+    this.#client = this.#open()
     this.#timer = setInterval(() => void this.#renew().catch(() => {}), renewEveryMs).unref()
   }
 
@@ -88,26 +77,72 @@ export class RedisWindows {
       keys: [windowOf(name), leasesOf(name)],
       arguments: [Math.floor(this.#now?.() ?? -1), kinds.length, ...given].map(String),
     }
-    return this.#reach.call(async () => {
-      const reply = await this.#client.evalSha(script.sha, call).catch((error: unknown) => {
-        if (!String(error).includes('NOSCRIPT')) throw error
-        return this.#client.eval(script.source, call)
-      })
-      return Array.isArray(reply) ? reply : []
-    })
+    const reply = await this.#reach.call(() =>
+      this.#inTime((client) =>
+        client.evalSha(script.sha, call).catch((error: unknown) => {
+          if (!String(error).includes('NOSCRIPT')) throw error
+          return client.eval(script.source, call)
+        }),
+      ),
+    )
+    return Array.isArray(reply) ? reply : []
   }
 
   async #renew(): Promise<void> {
     if (this.#leases.size === 0) return
-    await this.#reach.call(async () => {
-      const [seconds] = await this.#client.sendCommand<[string, string]>(['TIME'])
-      const end = (this.#now?.() ?? Number(seconds) * 1000) + leaseMs
-      const commands = this.#client.multi()
-      for (const [lease, name] of this.#leases) commands.zAdd(leasesOf(name), { score: end, value: lease })
-      await commands.execAsPipeline()
+    await this.#reach.call(() =>
+      this.#inTime(async (client) => {
+        const [seconds] = await client.sendCommand<[string, string]>(['TIME'])
+        const end = (this.#now?.() ?? Number(seconds) * 1000) + leaseMs
+        const commands = client.multi()
+        for (const [lease, name] of this.#leases) commands.zAdd(leasesOf(name), { score: end, value: lease })
+        await commands.execAsPipeline()
+      }),
+    )
+  }
+
+  #open(): Client {
+    const client = clientOf(this.#url)
+    // Each call learns it by itself.
+    client.on('error', () => {})
+    // A script that Redis does not know is sent after calls that came later.
+    client.on('ready', () => {
+      for (const { source } of [takeScript, settleScript]) client.scriptLoad(source).catch(() => {})
     })
+    this.#connected = client.connect()
+    this.#connected.catch(() => {})
+    return client
+  }
+
+  /** A connection on which nothing comes back is dead, although nobody has said so: the next call has another one. */
+  async #inTime<T>(work: (client: Client) => Promise<T>): Promise<T> {
+    const client = this.#client
+    const replace = (): void => {
+      if (client !== this.#client) return
+      client.destroy()
+      this.#client = this.#open()
+    }
+    // When this process was late itself, the answer may be there and not be read yet.
+    const late = setTimeout(() => setImmediate(() => isOver || replace()), timeoutMs)
+    let isOver = false
+    try {
+      return await work(client)
+    } finally {
+      isOver = true
+      clearTimeout(late)
+    }
   }
 }
+
+const clientOf = (url: string) =>
+  createClient({
+    url,
+    // What cannot be sent at once is counted in memory; sent later, it would be counted at the wrong time.
+    disableOfflineQueue: true,
+    socket: { connectTimeout: timeoutMs, reconnectStrategy: (retries) => Math.min(50 * 2 ** retries, reconnectMs) },
+  })
+
+type Client = ReturnType<typeof clientOf>
 
 /** In braces: a cluster keeps both keys of a name on one node. */
 const windowOf = (name: string): string => `oriel:{${name}}:window`

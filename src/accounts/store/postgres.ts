@@ -1,3 +1,4 @@
+import { Socket } from 'node:net'
 import { type Dialect, PostgresDialect } from 'kysely'
 import { Pool, types } from 'pg'
 
@@ -16,6 +17,7 @@ export const postgresDialect = (connectionString: string): Dialect =>
         max: 10,
         connectionTimeoutMillis: connectTimeoutMs,
         query_timeout: statementTimeoutMs,
+        stream: lively,
         types: { getTypeParser: (type, format) => (type === int8 ? Number : types.getTypeParser(type, format)) },
       })
       // A connection that breaks between two queries, in the pool or in a transaction. The next query learns it.
@@ -24,3 +26,9 @@ export const postgresDialect = (connectionString: string): Dialect =>
       return pool
     },
   })
+
+/** A connection on which nothing comes is dead, although nobody has said so: the pool must not give it to queries again. */
+function lively(): Socket {
+  const socket = new Socket()
+  return socket.setTimeout(statementTimeoutMs, () => socket.destroy(new Error('the connection is dead')))
+}

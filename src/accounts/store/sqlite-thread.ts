@@ -44,6 +44,8 @@ function open(file: string): Database.Database {
     }
   // In WAL mode a killed process loses nothing with this; a power cut may lose the last transactions.
   opened.exec('pragma synchronous = normal')
+  // What is deleted is overwritten in the file.
+  opened.exec('pragma secure_delete = on')
   return opened
 }
 

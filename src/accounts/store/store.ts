@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto'
 import { mkdir, writeFile } from 'node:fs/promises'
 import { homedir } from 'node:os'
 import path from 'node:path'
-import { Kysely, type Migration, Migrator } from 'kysely'
+import { Kysely, type Migration, Migrator, sql } from 'kysely'
 import type { AccountsConfig } from '../../config.ts'
 import { OrielError } from '../../errors.ts'
 import { migrations } from './migrations.ts'
@@ -17,6 +17,8 @@ export interface OpenStore {
   readonly reports: Store
   /** A folder for usage that waits for this database while it is cut off. */
   readonly waiting: string
+  /** Removes what was deleted from SQLite's write-ahead log, too. PostgreSQL does so in its own time. */
+  scrub(): Promise<void>
   close(): Promise<void>
 }
 
@@ -36,7 +38,8 @@ export async function openStore({ dataDir, databaseUrl }: AccountsConfig): Promi
     // Servers with other databases may have the same data folder.
     const { host, pathname } = new URL(databaseUrl)
     const name = createHash('sha256').update(`${host}${pathname}`).digest('hex').slice(0, 8)
-    return { db, reports: db, waiting: path.join(folder, `usage-${name}`), close: () => pool.destroy() }
+    const waiting = path.join(folder, `usage-${name}`)
+    return { db, reports: db, waiting, scrub: async () => {}, close: () => pool.destroy() }
   }
   const file = path.join(folder, 'accounts.db')
   await makeFile(file)
@@ -47,6 +50,7 @@ export async function openStore({ dataDir, databaseUrl }: AccountsConfig): Promi
     db,
     reports,
     waiting: path.join(folder, 'usage'),
+    scrub: async () => void (await sql`pragma wal_checkpoint(truncate)`.execute(db)),
     close: async () => void (await Promise.all([db.destroy(), reports.destroy()])),
   }
 }

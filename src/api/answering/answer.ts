@@ -9,7 +9,6 @@ import type {
   DescribedPrompt,
   MediaTimings,
   ModelInfo,
-  PromptUsage,
   Tally,
 } from '../../deployments/index.ts'
 import { changingErrors, OrielError } from '../../errors.ts'
@@ -39,10 +38,14 @@ export interface RunningAnswer extends Omit<Answer, 'prompt'> {
   servedBy: string
   prices: ModelPrices
   choices: number
+  /** As OpenTelemetry names them. */
+  operation: 'chat' | 'text_completion'
   /** When the request began, by `performance.now()`. */
   began: number
   /** Time until its model was loaded, in ms. */
   loadMs: number
+  /** When the model began to answer, by `performance.now()`. */
+  admitted: number
   /** The prompt of a choice, if the request asks for it. */
   promptOf(choice: number): DescribedPrompt | null
 }
@@ -66,8 +69,10 @@ function startAnswer(services: AnswerServices, request: ClientRequest, signal: A
       servedBy: backend.info.id,
       prices: services.accounts.pricesOf(backend.info.id),
       choices: request.settings.n,
+      operation: request.prompt.kind === 'chat' ? 'chat' : 'text_completion',
       began,
       loadMs,
+      admitted: performance.now(),
       promptOf: () => prompt,
     }
   })
@@ -208,26 +213,3 @@ const slowest = (all: readonly MediaTimings[]): MediaTimings => ({
   decode: Math.max(...all.map(({ decode }) => decode)),
   media: Math.max(...all.map(({ media }) => media)),
 })
-
-/** Usage and duration of a complete answer. */
-export interface AnswerAccount {
-  /** The model's own name, whatever the request calls it. */
-  model: string
-  usage: PromptUsage
-  completionTokens: number
-  timings: Tally['timings'] & MediaTimings
-}
-
-/** The events of an answer; `report` is called when it is complete. */
-export async function* observed(
-  { events, servedBy: model, usage, media }: RunningAnswer,
-  report: (account: AnswerAccount) => void,
-): AsyncIterable<AnswerEvent> {
-  for await (const event of events) {
-    if (event.type === 'done') {
-      const { completionTokens, timings } = event.tally
-      report({ model, usage, completionTokens, timings: { ...media, ...timings } })
-    }
-    yield event
-  }
-}

@@ -1,5 +1,9 @@
+import { accountEndpoints } from '../administration/accounts.ts'
+import { cacheEndpoint } from '../administration/cache.ts'
+import { keyEndpoints } from '../administration/keys.ts'
 import { libraryEndpoints } from '../administration/library.ts'
 import { pullEndpoints } from '../administration/pulls.ts'
+import { allUsageEndpoint } from '../usage/usage.ts'
 import type { Dialect } from './dialect.ts'
 import { openai } from './openai.ts'
 
@@ -7,5 +11,12 @@ import { openai } from './openai.ts'
 export const administration: Dialect = {
   ...openai,
   bases: [''],
-  endpoints: [...libraryEndpoints, ...pullEndpoints],
+  endpoints: [
+    ...keyEndpoints,
+    ...accountEndpoints,
+    allUsageEndpoint,
+    ...libraryEndpoints,
+    ...pullEndpoints,
+    cacheEndpoint,
+  ],
 }

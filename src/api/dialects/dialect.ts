@@ -1,16 +1,17 @@
-import type { RouteHandlerMethod } from 'fastify'
+import type { FastifyRequest, RouteHandlerMethod } from 'fastify'
 import type { z } from 'zod'
 import type { Scope } from '../../accounts/index.ts'
 import type { Settings } from '../../deployments/index.ts'
 import type { ErrorKind, OrielError } from '../../errors.ts'
 import type { Logger } from '../../log.ts'
-import type { AnswerAccount, AnswerServices } from '../answering/answer.ts'
+import type { AnswerServices, RunningAnswer } from '../answering/answer.ts'
+import type { WatchedAnswer } from '../monitoring/watched-answer.ts'
 import type { ResponseStore } from '../responses/store.ts'
 
 /**
  * The API of one provider, as its clients know it. A dialect adds what is its own (URLs, errors, headers, defaults) to
  * protocols, which are the folders beside this one (`chat`, `completions`, `responses`, `messages`, `ollama`,
- * `models`, `counting`): a protocol is one kind of request with its answer, and several dialects speak the same one.
+ * `models`, `counting`, `usage`): a protocol is one kind of request with its answer, and several dialects speak the same one.
  */
 export interface Dialect {
   /** The provider's name, for the documentation. */
@@ -48,7 +49,7 @@ export interface ErrorFormat<Body extends z.ZodObject = z.ZodObject> {
   body(error: OrielError, requestId: string): z.output<Body>
 }
 
-export type Method = 'GET' | 'HEAD' | 'POST' | 'DELETE'
+export type Method = 'GET' | 'HEAD' | 'POST' | 'PATCH' | 'DELETE'
 
 /** One URL below the bases of a dialect: how it is served and what the OpenAPI document says about it. */
 export interface Endpoint {
@@ -66,6 +67,8 @@ export interface Endpoint {
   query?: readonly { name: string; description: string }[]
   /** null: a status without a body, or a stream only. */
   answer: z.ZodType | null
+  /** Another type that the answer may have, if a client asks for it. */
+  otherType?: string
   /** One event of the stream, if the answer can be streamed. */
   event?: z.ZodType
   /** Of the stream. Default: server-sent events. */
@@ -88,8 +91,8 @@ export interface RouteOptions {
   log: Logger
   /** Aborts when the server begins to close. */
   closing: AbortSignal
-  /** Called when an answer is complete. */
-  record(account: AnswerAccount, requestId: string): void
+  /** The answer, seen to its end for metrics, traces and the log. */
+  watch(answer: RunningAnswer, request: FastifyRequest): WatchedAnswer
 }
 
 /** What a request says besides its body. */

@@ -1,4 +1,5 @@
 import { errorOf, openaiEndpoints, openaiError } from '../openai-protocols.ts'
+import { completionsUsageEndpoint, costsEndpoint } from '../usage/organization.ts'
 import type { Dialect, ErrorFormat } from './dialect.ts'
 
 const errors: ErrorFormat<typeof openaiError> = {
@@ -10,7 +11,7 @@ export const openai: Dialect = {
   title: 'OpenAI',
   // Clients of vLLM and llama.cpp leave `/v1` out.
   bases: ['/v1', ''],
-  endpoints: openaiEndpoints,
+  endpoints: [...openaiEndpoints, completionsUsageEndpoint, costsEndpoint],
   errors,
   defaults: { overflow: 'error', completionTokens: 16 },
 }

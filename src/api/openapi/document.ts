@@ -57,7 +57,7 @@ const serverAt = (base: string) => ({
 })
 
 function operation(endpoint: Endpoint, { errors }: Dialect): object {
-  const { method, path, tag, summary, body, query, answer, event, transport = sse } = endpoint
+  const { method, path, tag, summary, body, query } = endpoint
   const error = schemaOf(errors.schema, 'output')
   const names = [...path.matchAll(/\{(\w+)\}/g)].map(([, name]) => name)
   const parameters = [
@@ -73,19 +73,27 @@ function operation(endpoint: Endpoint, { errors }: Dialect): object {
       ? {}
       : { requestBody: { required: true, content: { 'application/json': { schema: schemaOf(body, 'input') } } } }),
     responses: {
-      200: {
-        description: 'The answer',
-        content: {
-          ...(answer === null ? {} : { 'application/json': { schema: schemaOf(answer, 'output') } }),
-          ...(event === undefined ? {} : { [transport.contentType]: { schema: schemaOf(event, 'output') } }),
-        },
-      },
+      ...answerOf(endpoint),
       ...Object.fromEntries(
         statusesOf(errors).map(({ status, kinds }) => [
           status,
           { description: kinds.join(', '), content: { 'application/json': { schema: error } } },
         ]),
       ),
+    },
+  }
+}
+
+function answerOf({ answer, otherType, event, transport = sse }: Endpoint): object {
+  if (answer === null && event === undefined) return { 204: { description: 'It is done' } }
+  return {
+    200: {
+      description: 'The answer',
+      content: {
+        ...(answer === null ? {} : { 'application/json': { schema: schemaOf(answer, 'output') } }),
+        ...(event === undefined ? {} : { [transport.contentType]: { schema: schemaOf(event, 'output') } }),
+        ...(otherType === undefined ? {} : { [otherType]: { schema: { type: 'string' } } }),
+      },
     },
   }
 }

@@ -46,6 +46,16 @@ export function unknownParameters(schema: z.ZodObject, body: object, strict: boo
   return unknown
 }
 
+/**
+ * Parses what has no parameters of other APIs: one that is not known is a mistake.
+ * @throws OrielError `invalid`
+ */
+export function parseStrictly<T extends z.ZodObject>(schema: T, given: unknown): z.output<T> {
+  const parsed = parseBody(schema, given ?? {})
+  unknownParameters(schema, given ?? {}, true)
+  return parsed
+}
+
 /** `['messages', 0, 'content']` -> `messages[0].content` */
 const pathText = (path: readonly PropertyKey[]): string =>
   path.reduce<string>(
