@@ -1,3 +1,4 @@
+import { Readable } from 'node:stream'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { z } from 'zod'
 import type { Timings } from '../deployments/index.ts'
@@ -25,6 +26,13 @@ interface Protocol<Body extends z.ZodObject, Answer extends z.ZodType> extends D
   answer: Answer
   /** One request for each prompt. @throws OrielError `invalid` */
   read(body: z.output<Body>, context: RequestContext): AnswerRequest[] | Promise<AnswerRequest[]>
+}
+
+/** A protocol that is told about a request without an answer to it, which is free. */
+interface FreeProtocol<Body extends z.ZodObject, Answer extends z.ZodType> extends Protocol<Body, Answer> {
+  tell(body: z.output<Body>, work: Work): Promise<z.output<Answer>>
+  /** The JSON of a large answer in pieces. */
+  pieces?(answer: z.output<Answer>): AsyncIterable<string>
 }
 
 interface CountProtocol<Body extends z.ZodObject, Answer extends z.ZodType> extends Protocol<Body, Answer> {
@@ -70,19 +78,32 @@ export function answerEndpoint<Body extends StreamableBody, Answer extends z.Zod
   return { ...protocol, method: 'POST', handler: (options) => answering(protocol, options) }
 }
 
-export function countEndpoint<Body extends z.ZodObject, Answer extends z.ZodType>(
-  protocol: CountProtocol<Body, Answer>,
+export function freeEndpoint<Body extends z.ZodObject, Answer extends z.ZodType>(
+  protocol: FreeProtocol<Body, Answer>,
 ): Endpoint {
   return {
     ...protocol,
     method: 'POST',
     handler: (options) => async (request, reply) => {
-      const { parsed, requests, signal, model } = await readRequest(protocol, options, request, reply)
-      await admit(options.services, { request, reply, model, dialect: options.dialect, estimate: noTokens })
-      return protocol.counted(parsed, await countPrompts(options.services, requests, signal))
+      const { services, dialect } = options
+      const { parsed, context, requests, signal, model } = await readRequest(protocol, options, request, reply)
+      await admit(services, { request, reply, model, dialect, estimate: noTokens })
+      const answer = await protocol.tell(parsed, { services, requests, client: context.client, signal })
+      if (protocol.pieces === undefined) return answer
+      reply.type('application/json; charset=utf-8')
+      return reply.send(Readable.from(protocol.pieces(answer)))
     },
   }
 }
+
+export const countEndpoint = <Body extends z.ZodObject, Answer extends z.ZodType>({
+  counted,
+  ...protocol
+}: CountProtocol<Body, Answer>): Endpoint =>
+  freeEndpoint({
+    ...protocol,
+    tell: async (body, { services, requests, signal }) => counted(body, await countPrompts(services, requests, signal)),
+  })
 
 function answering<Body extends StreamableBody, Answer extends z.ZodType, Event extends z.ZodType>(
   protocol: AnswerProtocol<Body, Answer, Event>,

@@ -2,6 +2,7 @@ import { z } from 'zod'
 import type { ErrorKind, OrielError } from '../errors.ts'
 import { chatEndpoint } from './chat/endpoint.ts'
 import { completionsEndpoint } from './completions/endpoint.ts'
+import { previewEndpoint } from './counting/preview.ts'
 import { tokenizeEndpoint } from './counting/tokenize.ts'
 import type { Endpoint } from './dialects/dialect.ts'
 import { modelEndpoint, modelsEndpoint } from './models/models.ts'
@@ -14,6 +15,7 @@ export const openaiEndpoints: readonly Endpoint[] = [
   completionsEndpoint,
   ...responsesEndpoints,
   tokenizeEndpoint,
+  previewEndpoint,
   modelsEndpoint,
   modelEndpoint,
   ownUsageEndpoint,

@@ -1,7 +1,15 @@
 import type { AttachmentKind } from '../attachments.ts'
-import type { AnswerToken as EngineToken, ImageWork, PromptToken, PromptUsage, Timings } from '../engine/index.ts'
+import type {
+  AnswerToken as EngineToken,
+  ImageView,
+  ImageWork,
+  PromptToken,
+  PromptUsage,
+  Timings,
+} from '../engine/index.ts'
+import type { ImageFile } from '../media/index.ts'
 import type { AnswerPiece } from '../prompt/index.ts'
-import type { Ask, Sampling } from './ask.ts'
+import type { Ask, Attachment, Sampling } from './ask.ts'
 
 export type { PromptToken, PromptUsage, Timings }
 
@@ -22,6 +30,11 @@ export interface Backend {
   answer(ask: Ask, signal: AbortSignal): Promise<Answer>
   /** Counts a prompt without answering it. @throws OrielError as `answer` does */
   count(ask: Ask, signal: AbortSignal): Promise<Count>
+  /**
+   * What the model sees of images, without an answer. A backend that does not know has no such method.
+   * @throws OrielError as `answer` does, and `too_large` for more than one preview may have
+   */
+  preview?(ask: Pick<Ask, 'attachments' | 'client'>, signal: AbortSignal): Promise<Preview>
   /** @throws OrielError `engine_failed` while it is restarting */
   state(): Promise<BackendState>
   close(): Promise<void>
@@ -110,12 +123,12 @@ export interface Tally {
   completionTokens: number
   reasoningTokens: number
   timings: Timings
-  /** The images in the order of the prompt: each selected page or frame is one. undefined: the backend does not know. */
+  /** In the order of the prompt. undefined: the backend does not know. */
   images?: readonly AnsweredImage[]
 }
 
-/** An image that an answer is about, and what it took. */
-export interface AnsweredImage extends ImageWork {
+/** An image of a request: each selected page or frame is one. */
+interface SentImage {
   /** The `param` of its attachment. */
   param: string
   /** The page or frame of the attachment, counted from 1. */
@@ -124,9 +137,43 @@ export interface AnsweredImage extends ImageWork {
   width: number
   height: number
   tokens: number
+  /** The finest size at which the model sees it. */
+  seen: Size
+}
+
+/** An image that an answer is about, and what it took. */
+export interface AnsweredImage extends SentImage, ImageWork {
   /** Times of the whole attachment. */
   fetchMs: number
   decodeMs: number
+}
+
+export interface Preview {
+  /** The longest edge that the model can use, in pixels. Images of more than twice that are shrunk to it first. */
+  longestEdge: number
+  /** In the order of the attachments. */
+  images: readonly PreviewedImage[]
+}
+
+export interface PreviewedImage extends SentImage {
+  /** Of its attachment. */
+  format: string
+  bytes: number
+  pages: number
+  detail: Attachment['detail']
+  /** Its size before the model's own scaling. */
+  decoded: Size
+  /** What the encoder gets: the whole, and then, if it is cut into tiles, the finer image that they are cut from. */
+  views: readonly SeenView[]
+}
+
+export interface SeenView extends Omit<ImageView, 'rgb'> {
+  file: ImageFile
+}
+
+interface Size {
+  width: number
+  height: number
 }
 
 /**

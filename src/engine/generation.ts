@@ -115,6 +115,16 @@ export interface PromptUsage {
   imageTokens: readonly number[]
 }
 
+/** An image as an encoder gets it: scaled and padded, before its colours are normalized. */
+export interface ImageView {
+  width: number
+  height: number
+  /** 8-bit sRGB, row by row: `[height, width, 3]`. */
+  rgb: Uint8Array
+  /** The parts that are encoded each by itself, in pixels, in the order of the prompt. */
+  tiles: readonly { x: number; y: number; width: number; height: number; tokens: number }[]
+}
+
 /** What was done for one image of a prompt. */
 export interface ImageWork {
   /** Size of the finest image that the encoder gets, in pixels. */
@@ -210,6 +220,13 @@ export interface Engine {
   lengths(prompts: readonly (readonly PromptPiece[])[], client: string): Promise<readonly number[]>
   /** A prompt's tokens and their counts. All tokens are transferred. @throws OrielError as `generate` does */
   count(prompt: readonly PromptPiece[], client: string): Promise<PromptCount>
+  /**
+   * What the encoder would get of an image: the whole, and then, if it is cut into tiles, the finer image that they are cut
+   * from. The encoder's own code computes it, on a thread that has one image at a time. It takes the pixels.
+   * @param mostPixels of all views together
+   * @throws OrielError `too_large`
+   */
+  preview(image: ImageAttachment, mostPixels: number): Promise<readonly ImageView[]>
   /** @throws OrielError `engine_failed` while no engine process is running */
   state(): Promise<EngineState>
   close(): Promise<void>

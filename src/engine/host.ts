@@ -17,9 +17,12 @@ import type {
   GenerateRequest,
   HeaderPiece,
   HeaderRequest,
+  ImageAttachment,
+  ImageView,
   PromptCount,
   PromptPiece,
 } from './generation.ts'
+import { Previews } from './preview.ts'
 import type { FromEngine, LoadOptions, ToEngine } from './protocol.ts'
 
 export interface EngineOptions extends LoadOptions {
@@ -98,6 +101,7 @@ class EngineHost implements Engine {
   readonly #options: LoadOptions
   readonly #around: Surroundings
   readonly #log: Logger
+  readonly #previews: Previews
   readonly #running = new Map<number, Pending>()
   /** Questions that the engine has not answered: counts and states. */
   readonly #asked = new Map<number, Deferred<unknown>>()
@@ -118,6 +122,7 @@ class EngineHost implements Engine {
     this.#options = options
     this.#around = around
     this.#log = around.log
+    this.#previews = new Previews(options.projector)
   }
 
   get model(): EngineModel {
@@ -171,6 +176,10 @@ class EngineHost implements Engine {
     return this.#ask((id) => ({ type: 'count', id, client, prompt }))
   }
 
+  async preview(image: ImageAttachment, mostPixels: number): Promise<readonly ImageView[]> {
+    return this.#previews.preview(image, mostPixels)
+  }
+
   async state(): Promise<EngineState> {
     if (!this.#live) throw lost()
     return this.#ask((id) => ({ type: 'state', id }))
@@ -186,6 +195,7 @@ class EngineHost implements Engine {
 
   async close(): Promise<void> {
     this.#closed = true
+    this.#previews.close()
     const child = this.#child
     for (const { queue } of this.#running.values()) queue.fail(shuttingDown())
     this.#failQuestions(shuttingDown())

@@ -7,6 +7,7 @@ export type {
   GenerateEvent,
   GenerateRequest,
   ImageAttachment,
+  ImageView,
   ImageWork,
   PromptCount,
   PromptPiece,

@@ -3,16 +3,17 @@ import type { MediaConfig } from '../config.ts'
 import { OrielError } from '../errors.ts'
 import { Costs } from '../fairness.ts'
 import type { Logger } from '../log.ts'
+import { Semaphore } from '../semaphore.ts'
 import type { AttachmentSource, Image, Loaded } from './attachment.ts'
-import type { DecodedImage } from './decoder/decoder-process.ts'
+import type { DecodedImage, RawImage } from './decoder/decoder-process.ts'
 import { DecoderPool } from './decoder/pool.ts'
-import type { FileHeader } from './decoder/protocol.ts'
+import type { FileHeader, ImageFile } from './decoder/protocol.ts'
 import type { Fetched } from './fetch/download.ts'
 import { createFetcher, type Resolve } from './fetch/fetch.ts'
 import { boundPixels, checkSources, isRemote, requestBudget } from './limits.ts'
-import { Semaphore } from './semaphore.ts'
 
-export type { AttachmentSource, Loaded } from './attachment.ts'
+export type { AttachmentSource, Image, Loaded } from './attachment.ts'
+export type { ImageFile } from './decoder/protocol.ts'
 
 /** Turns the attachments of requests into pixels. All data from outside enters through this room. */
 export interface Media {
@@ -39,6 +40,11 @@ export interface Media {
    * @param signal the one that `load` will be given: it identifies the request
    */
   prefetch(sources: readonly AttachmentSource[], client: string, signal: AbortSignal): void
+  /**
+   * Writes an image as a file that a browser can show.
+   * @throws OrielError `overloaded`, `cancelled`, `internal`
+   */
+  write(image: RawImage, client: string, signal: AbortSignal): Promise<ImageFile>
   /** Removes all fetched files from the cache. */
   clearCache(): Promise<void>
   /** Stops the decoders; running loads fail. It need not be called before the process exits. */
@@ -129,6 +135,7 @@ export function createMedia(config: MediaConfig, log?: Logger, resolve?: Resolve
       for (const fetched of files.values()) fetched.catch(() => {})
       prefetched.set(signal, { files, release })
     },
+    write: (image, client, signal) => decoders.write(client, image, signal),
     clearCache: () => fetcher.clear(),
     close: () => decoders.close(),
   }

@@ -141,7 +141,10 @@ port2.close()
 closedPort.close()
 
 /** Frees the memory of an array at once, which leaves it empty. The garbage collector may take minutes to do so. */
-const free = ({ buffer }: Uint8Array): void => closedPort.postMessage(null, [buffer as ArrayBuffer])
+function free({ buffer }: Uint8Array): void {
+  // Another thread may have taken it.
+  if (buffer.byteLength > 0) closedPort.postMessage(null, [buffer as ArrayBuffer])
+}
 
 const tooManyHeld = (): OrielError =>
   new OrielError('overloaded', 'The server holds too many decoded images of other requests. Try again later.', {

@@ -4,6 +4,7 @@ import type { z } from 'zod'
 import { chatChunk, chatCompletion } from '../../src/api/chat/answer.ts'
 import { textCompletion } from '../../src/api/completions/answer.ts'
 import { dryRunAnswer, tokenization } from '../../src/api/counting/answer.ts'
+import { preview } from '../../src/api/counting/preview.ts'
 import type { Dialect } from '../../src/api/dialects/dialect.ts'
 import { bases, dialects } from '../../src/api/dialects/index.ts'
 import { message, messageCount, messageEvent } from '../../src/api/messages/answer.ts'
@@ -102,6 +103,7 @@ describe.each(backends)('the OpenAPI document of a server with the model $model'
       '/models/{model}',
       '/organization/costs',
       '/organization/usage/completions',
+      '/preview',
       '/ps',
       '/pull',
       '/push',
@@ -182,6 +184,7 @@ describe.each(backends)('the OpenAPI document of a server with the model $model'
     await holds('/responses/input_tokens', inputTokens, { input: 'Hi' })
     await holds('/messages/count_tokens', messageCount, { messages: [{ role: 'user', content: 'Hi' }] })
     await holds('/tokenize', tokenization, { messages })
+    if (backend.model === 'pocket') await holds('/preview', preview, { messages })
     await holds('/models', modelList)
     await holds('/usage?group_by=day,model', usagePage)
     await holds('/organization/usage/completions?start_time=2026-11-28', completionsUsagePage)

@@ -1,10 +1,14 @@
 import sharp from 'sharp'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import type { z } from 'zod'
+import type { preview } from '../../src/api/counting/preview.ts'
 import type { Usage } from '../../src/api/shapes/usage.ts'
+import { openImageArchitecture } from '../../src/encoders/index.ts'
 import { plainPdf } from '../media/plain-pdf.ts'
 import { eventsOf, postJson } from '../support/http.ts'
 import { dataUrl, shape } from '../support/images.ts'
 import { plainBackend } from '../support/plain-backend.ts'
+import { pocketFolder } from '../support/pocket.ts'
 import { serveBackend } from '../support/scripted.ts'
 import { startServer, type TestServer } from '../support/server.ts'
 
@@ -136,5 +140,100 @@ describe('the pictures in the usage of an answer', () => {
 
   it('are an empty list for a question without any', async () => {
     expect((await usageOf(chatOf([question]))).pictures).toEqual([])
+  })
+})
+
+describe('a preview', () => {
+  type Preview = z.output<typeof preview>
+  const previewOf = (body: object) => post<Preview>('/v1/preview', { model: 'pocket', ...body })
+  const refused = async (body: object, url = server.url) => {
+    const response = await postJson(`${url}/v1/preview`, { model: 'pocket', ...body })
+    return { status: response.status, ...((await response.json()) as { error: object }).error }
+  }
+  const pixelsOf = async (url = '') => {
+    const file = sharp(Buffer.from(url.slice(url.indexOf(',') + 1), 'base64'))
+    return await file.raw().toBuffer()
+  }
+
+  it('shows the pixels that the encoder gets, with their tiles', async () => {
+    const [width, height] = [300, 200]
+    const rgb = Buffer.from(Array.from({ length: width * height * 3 }, (_, at) => (at * at) % 251))
+    const url = dataUrl(
+      await sharp(rgb, { raw: { width, height, channels: 3 } })
+        .png()
+        .toBuffer(),
+    )
+    const pocket = await openImageArchitecture(`${pocketFolder}mmproj-pocket.gguf`)
+    const [scaled] = pocket.scale({ width, height, rgb }, pocket.plan({ width, height }, 'high'))
+    const answer = await previewOf({ content: [question, imagePart(url, { detail: 'high' })] })
+    expect(answer).toMatchObject({ object: 'preview', model: 'pocket', longest_edge: pocket.longestEdge })
+    const [picture] = answer.pictures
+    expect(picture).toMatchObject({
+      ...{ param: 'content[1].image_url', format: 'png', page: 1, pages: 1, width, height, detail: 'high' },
+      ...{ decoded: { width, height }, seen: { width: scaled?.width, height: scaled?.height } },
+    })
+    const [view] = picture?.views ?? []
+    expect(view).toMatchObject({ kind: 'whole', width: scaled?.width, height: scaled?.height })
+    expect(view?.tiles).toMatchObject([{ x: 0, y: 0, width: scaled?.width, height: scaled?.height }])
+    expect(view?.image).toMatch(/^data:image\/png;base64,/)
+    expect(await pixelsOf(view?.image)).toEqual(Buffer.from(scaled?.rgb ?? []))
+  })
+
+  it('says the same as the usage of an answer', async () => {
+    const file = { file_data: plainPdf(3).toString('base64'), pages: '3,1' }
+    const body = { messages: [{ role: 'user', content: [imagePart(await fresh(900, 70)), { type: 'file', file }] }] }
+    const { pictures, tokens } = await previewOf(body)
+    const usage = await usageOf({ ...chatOf([]), ...body })
+    const common = ['param', 'page', 'width', 'height', 'seen', 'tokens'] as const
+    expect(usage.pictures?.map((one) => common.map((name) => one[name]))).toEqual(
+      pictures.map((one) => common.map((name) => one[name])),
+    )
+    expect(pictures.map(({ page, pages, format }) => [page, pages, format])).toEqual([
+      [1, 1, 'png'],
+      [3, 3, 'pdf'],
+      [1, 3, 'pdf'],
+    ])
+    expect(tokens).toBe(usage.prompt_tokens_details.image_tokens)
+  })
+
+  it('says that a picture larger than the model can use is shrunk first', async () => {
+    const { pictures } = await previewOf({ content: [imagePart(await fresh(1600, 800))] })
+    expect(pictures).toMatchObject([{ width: 1600, height: 800, decoded: { width: 768, height: 384 } }])
+  })
+
+  it('is refused without a picture, for two kinds of content, and for a backend that knows no pixels', async () => {
+    const one = { content: [imagePart(await fresh(8, 8))] }
+    expect(await refused({ content: 'What is it?' })).toMatchObject({ status: 400, param: 'content' })
+    expect(await refused({ messages: [{ role: 'user', content: 'Hi' }] })).toMatchObject({ param: 'messages' })
+    for (const body of [{}, { ...one, messages: [] }]) expect(await refused(body)).toMatchObject({ status: 400 })
+    const plain = await serveBackend(plainBackend())
+    try {
+      expect(await refused({ ...one, model: 'plain' }, plain.url)).toMatchObject({
+        ...{ status: 400, param: 'model', code: 'preview_not_supported' },
+      })
+    } finally {
+      await plain.close()
+    }
+  })
+
+  it('is refused with the part of the request that cannot be read', async () => {
+    const part = imagePart('data:image/png;base64,iVBORw0KGgo=')
+    expect(await refused({ content: [question, imagePart(await fresh(8, 8)), part] })).toMatchObject({
+      ...{ status: 422, param: 'content[2].image_url', code: 'invalid_image' },
+    })
+    expect(await refused({ content: Array(31).fill(part) })).toMatchObject({ status: 400, code: 'too_many_images' })
+  })
+
+  it('is given to many at once, although some leave', async () => {
+    const urls = await Promise.all(Array.from({ length: 8 }, () => fresh(400, 300)))
+    const leaving = urls.map(async (url) => {
+      const gone = new AbortController()
+      const asked = postJson(`${server.url}/v1/preview`, { model: 'pocket', content: [imagePart(url)] }, gone)
+      setTimeout(() => gone.abort(), 10)
+      await asked.catch(() => {})
+    })
+    const answers = await Promise.all(urls.map((url) => previewOf({ content: [imagePart(url), imagePart(url)] })))
+    expect(answers.map(({ pictures }) => pictures.length)).toEqual(Array(8).fill(2))
+    await Promise.all(leaving)
   })
 })

@@ -19,6 +19,10 @@ const outputs: [code: RegExp, output: RegExp][] = [
   [/input_tokens/, /^\{"object":"response\.input_tokens",.*"object":"list".*"text":"Hello".*"deleted":true\}$/s],
   [/count_tokens/, /^\{"input_tokens":\d+\}$/],
   [/\/api\/chat/, /"content":"A red circle on a white background\."\},"done":true,"done_reason":"stop"/],
+  [
+    /\/preview/,
+    /^\{"object":"preview",.*"tokens":42,.*"kind":"whole","width":96,"height":96,.*"image":"data:image\/png;base64,/,
+  ],
   [/\/tokenize/, /"count":56,.*"type":"image","param":"messages\[0\]\.content\[1\]\.image_url","tokens":42,/],
   [/\/v1\/models\b/, /"object":"list","data":\[\{"id":"pocket",.*\}\]\}\{"id":"pocket","object":"model"/],
   [/\/v1\/usage/, /^\{"object":"list","data":\[.*"cost":.*\],"has_more":false,"next_page":null\}$/],

@@ -3,9 +3,13 @@ import { tmpdir } from 'node:os'
 import path from 'node:path'
 import sharp from 'sharp'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { openImageArchitecture, tokensOf } from '../../src/encoders/index.ts'
+import type { z } from 'zod'
+import type { preview } from '../../src/api/counting/preview.ts'
+import type { Usage } from '../../src/api/shapes/usage.ts'
+import { openImageArchitecture, tilesOf, tokensOf } from '../../src/encoders/index.ts'
 import { postJson } from '../support/http.ts'
 import { dataUrl } from '../support/images.ts'
+import { inputs } from '../support/long.ts'
 import { startServer, type TestServer } from '../support/server.ts'
 import { families } from './oracle/families.ts'
 import { testImage } from './oracle/images.ts'
@@ -34,10 +38,19 @@ async function image(width: number, height: number, detail: string): Promise<obj
   return { type: 'image_url', image_url: { url, detail } }
 }
 
-interface Usage {
-  prompt_tokens: number
-  prompt_tokens_details: { image_tokens: number; images: number[] }
+type Shown = z.output<typeof preview>
+
+async function show(model: string, content: readonly object[]): Promise<Shown> {
+  const response = await postJson(`${server.url}/v1/preview`, { model, content })
+  const shown = (await response.json()) as Shown
+  expect({ status: response.status, shown }).toMatchObject({ status: 200 })
+  return shown
 }
+
+const pixelsOf = (url: string): Promise<Buffer> =>
+  sharp(Buffer.from(url.slice(url.indexOf(',') + 1), 'base64'))
+    .raw()
+    .toBuffer()
 
 async function ask(model: string, content: readonly object[], settings: object = {}): Promise<Usage | undefined> {
   const response = await postJson(`${server.url}/v1/chat/completions`, {
@@ -75,6 +88,42 @@ describe.each(families)('a chat about an image with $name', ({ name }) => {
       expect(counted?.prompt_tokens_details.images, `${width} x ${height}, ${detail}`).toEqual([planned])
       expect(taken?.prompt_tokens_details.images).toEqual([planned])
       expect(taken?.prompt_tokens).toBe(counted?.prompt_tokens)
+    }
+  })
+})
+
+/** One of each way to make tiles. */
+const kinds = ['gemma3', 'idefics3', 'lfm2', 'mlp-anyres', 'resampler-2.6', 'qwen2vl']
+const previewed = inputs(
+  families.filter(({ name }) => kinds.includes(name)),
+  families,
+)
+
+describe.each(previewed)('a preview of $name', ({ name }) => {
+  it('shows the pixels that the encoder gets, and every tile of them', async () => {
+    const { longestEdge, plan: planOf, scale } = await openImageArchitecture(path.join(folder, name, 'mmproj.gguf'))
+    // A longer edge is shrunk first.
+    const most = 2 * longestEdge
+    for (const [width, height, detail] of [
+      [Math.min(200, most), Math.min(150, most), 'high'],
+      [Math.min(70, most), Math.min(110, most), 'low'],
+    ] as const) {
+      const content = [await image(width, height, detail)]
+      const [picture] = (await show(name, content)).pictures
+      const plan = planOf({ width, height }, detail)
+      const scaled = scale({ width, height, rgb: testImage(width, height) }, plan)
+      const sizesOf = (all: readonly { width: number; height: number }[] = []) =>
+        all.map((one) => [one.width, one.height])
+      expect(sizesOf(picture?.views)).toEqual(sizesOf(scaled))
+      for (const [index, { image, tiles }] of (picture?.views ?? []).entries()) {
+        const { rgb = [] } = scaled[index] ?? {}
+        expect(Buffer.from(rgb).equals(await pixelsOf(image))).toBe(true)
+        const covered = tiles.reduce((sum, tile) => sum + tile.width * tile.height, 0)
+        expect(3 * covered).toBe(rgb.length)
+      }
+      expect(picture?.views.flatMap(({ tiles }) => tiles).length).toBe(tilesOf(plan).length)
+      const usage = await ask(name, content, { usage: { include: true } })
+      expect(usage?.pictures).toMatchObject([{ seen: picture?.seen, tokens: picture?.tokens, width, height }])
     }
   })
 })

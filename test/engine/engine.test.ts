@@ -177,6 +177,31 @@ describe('one request', () => {
   })
 })
 
+describe('a preview', () => {
+  it('takes the pixels, also of an image that was let go', async () => {
+    const image = square([1, 2, 3])
+    const [view] = await engine.preview(image, 1e6)
+    expect([view?.width, view?.height, view?.rgb.length]).toEqual([64, 64, 64 * 64 * 3])
+    expect(image.pixels.rgb.length).toBe(0)
+    await expect(engine.preview(image, 1e6)).rejects.toMatchObject({ kind: 'cancelled' })
+  })
+
+  it('is refused for more pixels than it may have', async () => {
+    const refusal = { kind: 'too_large', code: 'preview_too_large' }
+    await expect(engine.preview(square([1, 2, 3]), 64 * 64 - 1)).rejects.toMatchObject(refusal)
+    await expect(engine.preview(square([1, 2, 3]), 64 * 64)).resolves.toHaveLength(1)
+  })
+
+  it('ends with the engine', async () => {
+    const own = await startPocket()
+    const asked = own.preview(square([1, 2, 3]), 1e6)
+    const outcome = expect(asked).rejects.toMatchObject({ code: 'shutting_down' })
+    await own.close()
+    await outcome
+    await expect(own.preview(square([1, 2, 3]), 1e6)).rejects.toMatchObject({ code: 'shutting_down' })
+  })
+})
+
 describe('the caches', () => {
   it('computes a prompt once: a repeated prompt computes one token', async () => {
     const request = requestOf(ask('What color is the background?', square([1, 2, 3])))

@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto'
 import { createServer, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import sharp from 'sharp'
@@ -369,4 +370,23 @@ it('a decoder whose cancelled file waits for admission is replaced, and a late a
     vi.useRealTimers()
     await pool.close()
   }
+})
+
+describe('an image that is written as a file', () => {
+  const edge = 800
+  const written = (rgb: Uint8Array) =>
+    media.write({ width: edge, height: edge, rgb }, client, new AbortController().signal)
+
+  it('is a PNG with its pixels', async () => {
+    const rgb = Buffer.from(Array.from({ length: edge * edge * 3 }, (_, at) => at % 7))
+    const { format, bytes } = await written(rgb)
+    expect(format).toBe('png')
+    expect(rgb.equals(await sharp(bytes).raw().toBuffer())).toBe(true)
+  })
+
+  it('is a JPEG if the PNG would be large', async () => {
+    const { format, bytes } = await written(randomBytes(edge * edge * 3))
+    expect([format, bytes.length < 1_000_000]).toEqual(['jpeg', true])
+    expect(await sharp(bytes).metadata()).toMatchObject({ format: 'jpeg', width: edge, height: edge })
+  })
 })

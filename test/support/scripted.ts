@@ -45,6 +45,7 @@ const everyImage: Media = {
       pagesInFile: 1,
     })),
   prefetch: () => {},
+  write: async ({ rgb }) => ({ format: 'png', bytes: rgb }),
   clearCache: async () => {},
   close: async () => {},
 }
@@ -95,6 +96,9 @@ export function scriptedBackend(
       },
       generate: script,
       lengths: async (prompts) => prompts.map(() => 12),
+      preview: async ({ width, height, pixels: { rgb } }) => [
+        { width, height, rgb, tiles: [{ x: 0, y: 0, width, height, tokens: 1 }] },
+      ],
       count: async () => ({ promptTokens: 12, imageTokens: [], tokens: [] }),
       state: async () => ({
         running: 0,

@@ -79,7 +79,7 @@ function startAnswer(services: AnswerServices, request: ClientRequest, signal: A
 }
 
 /** Finds the model, which stays loaded until the signal aborts. Errors name the parameters of the request. */
-async function withBackend<T>(
+export async function withBackend<T>(
   { deployments }: AnswerServices,
   request: ClientRequest,
   signal: AbortSignal,

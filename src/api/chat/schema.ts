@@ -61,7 +61,8 @@ const contentPart = z.discriminatedUnion(
   { error: 'must be "text", "image_url", "input_image", "image", "file" or "input_file"' },
 )
 
-const content = z.union([z.string(), z.array(contentPart).min(1)])
+/** Of a message. */
+export const content = z.union([z.string(), z.array(contentPart).min(1)])
 
 const message = z
   .object({

@@ -1,10 +1,10 @@
 import { z } from 'zod'
 import type { AnsweredImage } from '../../deployments/index.ts'
 
-const size = z.strictObject({ width: z.int(), height: z.int() })
+export const size = z.strictObject({ width: z.int(), height: z.int() })
 
 /** An image, or a selected page or frame. */
-const picture = z.strictObject({
+export const picture = z.strictObject({
   param: z.string().describe('Path of its part in the request.'),
   page: z.int().describe('Page or frame of the file, counted from 1.'),
   width: z.int().describe('In pixels, upright, as it was sent; of a page of a PDF, as it was drawn.'),

@@ -14,6 +14,7 @@ import { checkSchemas, generateRequest, ignoredOf, inAsk } from './generation.ts
 import { imagesIn } from './images.ts'
 import { infoOf } from './info.ts'
 import { type LayoutModel, layOut } from './layout.ts'
+import { previewer } from './preview.ts'
 
 export interface EmbeddedParts {
   card: ModelCard
@@ -87,6 +88,8 @@ export function embeddedBackend({ card, engine, media }: EmbeddedParts): Backend
         const { pieces, loaded } = await prepare(ask, signal)
         return countOf(await engine.count(pieces, ask.client), ask, loaded, engine)
       }),
+
+    preview: previewer(engine, media),
 
     state: async () => ({ ...(await engine.state()) }),
     close: () => engine.close(),

@@ -1,7 +1,13 @@
-import type { PromptPiece } from '../../engine/index.ts'
-import type { Loaded } from '../../media/index.ts'
-import type { Ask } from '../ask.ts'
+import type { ImageAttachment, PromptPiece } from '../../engine/index.ts'
+import type { Image, Loaded } from '../../media/index.ts'
+import type { Ask, Attachment } from '../ask.ts'
 import type { PromptImage } from './answer-events.ts'
+
+/** An image as a piece of a prompt. */
+export function imagePiece(pixels: Image, detail: Attachment['detail']): ImageAttachment {
+  const { width, height, hash } = pixels
+  return { kind: 'image', width, height, hash, detail, pixels }
+}
 
 /**
  * The images of a prompt in its order, which need not have all that were loaded: the oldest turns may have been dropped.

@@ -4,6 +4,7 @@ import type { Loaded } from '../../media/index.ts'
 import type { ChatFormat, ChatMessage, PromptPart } from '../../prompt/index.ts'
 import type { Ask, ChatPrompt, PlainPart, PlainPrompt, Settings } from '../ask.ts'
 import { checkToken } from './generation.ts'
+import { imagePiece } from './images.ts'
 
 export interface LaidOut {
   parts: readonly PlainPart[]
@@ -33,10 +34,7 @@ export async function layOut(
       const source = loaded[part.attachment]
       if (source === undefined) throw new Error('the layout names an attachment that does not exist')
       const detail = attachments[part.attachment]?.detail ?? 'auto'
-      return source.images.map((pixels) => {
-        const { width, height, hash } = pixels
-        return { kind: 'image', width, height, pixels, hash, detail }
-      })
+      return source.images.map((image) => imagePiece(image, detail))
     })
   const parts =
     prompt.kind === 'plain'

@@ -7,7 +7,7 @@ import { type Deferred, deferred } from '../../deferred.ts'
 import { OrielError } from '../../errors.ts'
 import type { Logger } from '../../log.ts'
 import { readFrames, writeFrame } from './frames.ts'
-import type { DecodeOptions, FileHeader, FromDecoder, ImageHead, ToDecoder } from './protocol.ts'
+import type { DecodeOptions, FileHeader, FromDecoder, ImageFile, ImageHead, Size, ToDecoder } from './protocol.ts'
 
 /** The bytes of a file; or a `data:` URL or plain base64, which the decoder turns into bytes. */
 export interface FileToDecode {
@@ -18,6 +18,11 @@ export interface FileToDecode {
 export interface DecodedFile {
   readonly header: FileHeader
   readonly images: readonly DecodedImage[]
+}
+
+/** `rgb` is `[height, width, 3]`. */
+export interface RawImage extends Size {
+  readonly rgb: Uint8Array
 }
 
 export interface DecodedImage extends ImageHead {
@@ -145,6 +150,21 @@ export class DecoderProcess {
     })
     this.#send({ type: 'file', encoding: typeof payload === 'string' ? 'url' : 'bytes', options }, payload)
     return file
+  }
+
+  /** Writes an image as a file, within the time limit. @throws OrielError. Afterwards the process is free, or it is dead. */
+  write({ width, height, rgb }: RawImage): Promise<ImageFile> {
+    let file: ImageFile | undefined
+    const written = this.#exchange<ImageFile>(this.#timeoutMs, (message, answer, bytes) => {
+      if (message.type === 'written') file = { format: message.format, bytes }
+      else if (message.type === 'failed' || message.type === 'done') {
+        if (message.worn) this.kill()
+        if (message.type === 'failed') answer.reject(fromWire(message.error))
+        else if (file !== undefined) answer.resolve(file)
+      }
+    })
+    this.#send({ type: 'pixels', size: { width, height } }, rgb)
+    return written
   }
 
   kill(): void {

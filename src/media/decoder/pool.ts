@@ -3,15 +3,18 @@ import { OrielError, shuttingDown } from '../../errors.ts'
 import { type Costs, ownClient } from '../../fairness.ts'
 import type { Logger } from '../../log.ts'
 import { availableProcessors } from '../../processors.ts'
-import { Semaphore } from '../semaphore.ts'
-import { type DecodedFile, DecoderProcess, type FileToDecode } from './decoder-process.ts'
-import type { FileHeader } from './protocol.ts'
+import { Semaphore } from '../../semaphore.ts'
+import { type DecodedFile, DecoderProcess, type FileToDecode, type RawImage } from './decoder-process.ts'
+import type { FileHeader, ImageFile } from './protocol.ts'
 
 /**
  * Decides by a file's header whether and when the file may be decoded.
  * @returns a function that is called once decoding has ended, in whatever way. @throws OrielError to refuse the file
  */
 export type Admit = (header: FileHeader) => Promise<() => void>
+
+/** What a decoder does in its turn. @param admitted resolves when the file may be decoded */
+type Use<T> = (decoder: DecoderProcess, admitted: (header: FileHeader) => Promise<void>) => Promise<T>
 
 /** The limit for files that wait for a decoder; their bytes are in memory. */
 const maxWaiting = 1000
@@ -62,10 +65,18 @@ export class DecoderPool {
    * @param admit is called between reading the header and decoding
    * @throws OrielError about the file, or `overloaded`, `cancelled`, `internal`
    */
-  async decode(client: string, file: FileToDecode, admit: Admit, signal: AbortSignal): Promise<DecodedFile> {
-    const release = await this.#processes.acquire(client, 1, signal)
-    // After an abort the decoder stays occupied until it has finished the file or is killed.
-    return await orAborted(this.#run(client, file, admit, signal).finally(release), signal)
+  decode(client: string, file: FileToDecode, admit: Admit, signal: AbortSignal): Promise<DecodedFile> {
+    return this.#inTurn(client, admit, signal, (decoder, admitted) => decoder.decode(file, admitted))
+  }
+
+  /** Writes an image as a file. @throws OrielError `overloaded`, `cancelled`, `internal` */
+  write(client: string, image: RawImage, signal: AbortSignal): Promise<ImageFile> {
+    return this.#inTurn(
+      client,
+      async () => () => {},
+      signal,
+      (decoder) => decoder.write(image),
+    )
   }
 
   /** Starts a process before the first file arrives. */
@@ -85,7 +96,13 @@ export class DecoderPool {
     for (const decoder of this.#all) decoder.kill()
   }
 
-  async #run(client: string, file: FileToDecode, admit: Admit, signal: AbortSignal): Promise<DecodedFile> {
+  async #inTurn<T>(client: string, admit: Admit, signal: AbortSignal, use: Use<T>): Promise<T> {
+    const release = await this.#processes.acquire(client, 1, signal)
+    // After an abort the decoder stays occupied until it has finished the file or is killed.
+    return await orAborted(this.#run(client, admit, signal, use).finally(release), signal)
+  }
+
+  async #run<T>(client: string, admit: Admit, signal: AbortSignal, use: Use<T>): Promise<T> {
     let decoder: DecoderProcess | undefined
     let ended = false
     let release = (): void => {}
@@ -107,7 +124,7 @@ export class DecoderPool {
       decoder = taken
       signal.throwIfAborted()
       work(taken)
-      return await taken.decode(file, async (header) => {
+      return await use(taken, async (header) => {
         signal.throwIfAborted()
         rest()
         const admitted = await admit(header)

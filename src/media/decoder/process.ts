@@ -12,8 +12,9 @@ import type { OpenedFile, OpenFile } from './opened-file.ts'
 import { selectPages } from './pages.ts'
 import { openPdf } from './pdf.ts'
 import { openPnm } from './pnm.ts'
-import type { DecodeOptions, FromDecoder, ToDecoder } from './protocol.ts'
+import type { DecodeOptions, FromDecoder, Size, ToDecoder } from './protocol.ts'
 import { openRaster } from './raster.ts'
+import { writeImage } from './write.ts'
 
 /**
  * Entry of a decoder process. Native decoders handle untrusted bytes only in such a process. It holds one file at a time
@@ -43,6 +44,7 @@ let format: Format | undefined
 readFrames(server, (frame, payload) => {
   const message = frame as ToDecoder
   if (message.type === 'file') void decode(payload, message.encoding, message.options)
+  else if (message.type === 'pixels') void write(message.size, payload)
   else answerHeader(message.type === 'go')
 })
 // A terminal sends these signals to the whole process group. The server decides when the decoder ends.
@@ -79,6 +81,16 @@ async function decode(payload: Buffer, encoding: 'bytes' | 'url', options: Decod
     send({ type: 'failed', error: clientError(error, format), worn: isWorn(error) })
   } finally {
     file?.close()
+  }
+}
+
+async function write(size: Size, rgb: Buffer): Promise<void> {
+  try {
+    const { format, bytes } = await writeImage(size, rgb)
+    send({ type: 'written', format }, bytes)
+    send({ type: 'done', worn: isWorn() })
+  } catch (error) {
+    send({ type: 'failed', error: toWire(error, 'The image could not be written.'), worn: isWorn() })
   }
 }
 

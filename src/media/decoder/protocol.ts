@@ -17,9 +17,11 @@ export interface DecodeOptions {
   readonly longestEdge: number
 }
 
-/** The payload of `file` is the file's bytes, or the whole `data:` URL as text. */
+/** The payload of `file` is the file's bytes, or the whole `data:` URL as text; that of `pixels` is `[height, width, 3]`. */
 export type ToDecoder =
   | { type: 'file'; encoding: 'bytes' | 'url'; options: DecodeOptions }
+  /** Asks for a file of these pixels. */
+  | { type: 'pixels'; size: Size }
   /** Answers a header: decode the file. */
   | { type: 'go' }
   /** Answers a header: forget the file. */
@@ -35,6 +37,12 @@ export interface FileHeader {
   readonly sizes: readonly Size[]
 }
 
+/** An image as a file that a browser can show. */
+export interface ImageFile {
+  readonly format: 'png' | 'jpeg'
+  readonly bytes: Uint8Array
+}
+
 /** An image without its pixels, which are the payload of its message. */
 export interface ImageHead extends Size {
   readonly hash: string
@@ -47,6 +55,8 @@ export type FromDecoder =
   | { type: 'ready' }
   | { type: 'header'; header: FileHeader }
   | { type: 'image'; head: ImageHead }
+  /** The file of `pixels` is the payload. */
+  | { type: 'written'; format: ImageFile['format'] }
   /** The decoder is free for the next file, unless it is worn: then it has to be replaced. */
   | { type: 'done'; worn: boolean }
   /** As `done`, after an error in the file. */

@@ -1,7 +1,7 @@
 import { describe, expect, it, vi } from 'vitest'
-import { OrielError } from '../../src/errors.ts'
-import { Costs } from '../../src/fairness.ts'
-import { Semaphore } from '../../src/media/semaphore.ts'
+import { OrielError } from '../src/errors.ts'
+import { Costs } from '../src/fairness.ts'
+import { Semaphore } from '../src/semaphore.ts'
 
 const forever = new AbortController().signal
 

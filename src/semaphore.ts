@@ -1,7 +1,7 @@
-import { orAborted } from '../abort.ts'
-import { type Deferred, deferred } from '../deferred.ts'
-import { cancelled, type OrielError } from '../errors.ts'
-import { type Costs, crowdedOut } from '../fairness.ts'
+import { orAborted } from './abort.ts'
+import { type Deferred, deferred } from './deferred.ts'
+import { cancelled, type OrielError } from './errors.ts'
+import { type Costs, crowdedOut } from './fairness.ts'
 
 export interface SemaphoreLimits {
   readonly capacity: number
