@@ -3,6 +3,8 @@ import { defineConfig } from 'vitest/config'
 const all = 'test/**/*.test.ts'
 /** Installs the package in empty folders. */
 const installed = 'test/package/*.test.ts'
+/** Tests that drive a browser: Debian's Chromium, or the one of `CHROMIUM`. */
+const browser = 'test/browser/*.test.ts'
 /** Tests that start an engine, a server, decoder processes or the CLI, or that compute whole encoders. */
 const engine = [
   'test/{api,cli,pocket}/**/*.test.ts',
@@ -33,8 +35,9 @@ export default defineConfig({
     // The tests must not find the models of the person who runs them.
     env: { HF_HOME: '/nonexistent', ORIEL_MODELS_DIR: '/nonexistent' },
     projects: [
-      { extends: true, test: { name: 'unit', include: [all], exclude: [...engine, installed] } },
+      { extends: true, test: { name: 'unit', include: [all], exclude: [...engine, installed, browser] } },
       { extends: true, test: { name: 'engine', include: engine } },
+      { extends: true, test: { name: 'browser', include: [browser], maxWorkers: 1 } },
       { extends: true, test: { name: 'package', include: [installed], testTimeout: 300_000, hookTimeout: 300_000 } },
     ],
   },

@@ -26,6 +26,10 @@ const shapes = {
   right: 'm8 5 5 5-5 5',
   columns: 'M3 4h14v12H3zM10 4v12',
   check: 'm4 10.5 4 4 8-9',
+  list: 'M3 4h14v12H3zM8 4v12',
+  search: 'M14 8.5a5.5 5.5 0 1 1-11 0 5.5 5.5 0 0 1 11 0ZM12.5 12.5 17 17',
+  upload: 'M10 13V3M6 7l4-4 4 4M4 17h12',
+  page: 'M5 2.5h6.5L15 6v11.5H5zM11.5 2.5V6H15',
 } as const
 
 export type IconName = keyof typeof shapes

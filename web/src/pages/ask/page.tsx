@@ -1,3 +1,193 @@
+import './style/index.css'
+import { useSignal } from '@preact/signals'
+import { useEffect, useLayoutEffect, useRef } from 'preact/hooks'
+import { keyWanted } from '../../server/client.ts'
+import { Dialog } from '../../ui/dialog.tsx'
+import { Icon } from '../../ui/icon.tsx'
+import { areLoaded, current, load, path } from './state/conversations.ts'
+import { addFiles, receiving } from './state/draft.ts'
+import { loadModels, models, modelsError, watchModels } from './state/models.ts'
+import { Composer } from './view/composer.tsx'
+import { Dialogs, showCode } from './view/dialogs.tsx'
+import { KeyField } from './view/key-field.tsx'
+import { ConversationList } from './view/list.tsx'
+import { ModelPickers } from './view/model-picker.tsx'
+import { isWide, panel } from './view/panels.ts'
+import { Settings } from './view/settings.tsx'
+import { Turn } from './view/turn.tsx'
+import { Welcome } from './view/welcome.tsx'
+
+/** Ask a model about pictures. */
 export default function Page() {
-  return <div class="page" />
+  const isOver = useDropAnywhere()
+  useEffect(() => {
+    void load().then(loadModels)
+  }, [])
+  // While a model is being loaded, its progress is looked at often.
+  const isLoading = models.value?.some(({ state }) => state === 'loading') ?? false
+  useEffect(() => watchModels(isLoading ? 700 : 10_000), [isLoading])
+  const beside = isWide.value
+  return (
+    <div
+      class={`ask${beside && panel.list.value ? ' with-list' : ''}${beside && panel.settings.value ? ' with-settings' : ''}`}
+    >
+      {beside && panel.list.value && <ConversationList />}
+      <div class="conversation">
+        <Bar />
+        <Thread />
+        <Composer />
+      </div>
+      {beside && panel.settings.value && (
+        <aside class="side" aria-label="Settings">
+          <Settings />
+        </aside>
+      )}
+      {!beside && panel.list.value && (
+        <Dialog title="Conversations" onClose={() => panel.toggle('list')}>
+          <ConversationList />
+        </Dialog>
+      )}
+      {!beside && panel.settings.value && (
+        <Dialog title="Settings" onClose={() => panel.toggle('settings')}>
+          <Settings />
+        </Dialog>
+      )}
+      {isOver && <div class="drop-here">Drop pictures or PDFs here</div>}
+      <Dialogs />
+    </div>
+  )
+}
+
+function Bar() {
+  const draft = receiving()
+  const showDraft = (): void => {
+    const last = path.value.at(-1)
+    const isEmpty = draft.text.value.trim() === '' && draft.pictures.value.length === 0
+    const question = { text: draft.text.value, pictures: draft.pictures.value }
+    const [model = ''] = current.value.models
+    if (isEmpty && last !== undefined)
+      showCode({ question: last.question, before: path.value.slice(0, -1), column: 0, model })
+    else showCode({ question, before: path.value, column: 0, model })
+  }
+  return (
+    <header class="bar-top">
+      <Toggle which="list" label="Conversations" icon="list" />
+      <ModelPickers />
+      <span class="space" />
+      <button type="button" class="button quiet" aria-label="View code" onClick={showDraft}>
+        <Icon name="code" />
+        <span class="wide-only">Code</span>
+      </button>
+      <Toggle which="settings" label="Settings" icon="settings" />
+    </header>
+  )
+}
+
+const Toggle = ({ which, label, icon }: { which: 'list' | 'settings'; label: string; icon: 'list' | 'settings' }) => (
+  <button
+    type="button"
+    class="button quiet icon"
+    aria-label={label}
+    title={label}
+    aria-expanded={panel[which].value}
+    onClick={() => panel.toggle(which)}
+  >
+    <Icon name={icon} />
+  </button>
+)
+
+/** The turns. It stays at its end while an answer arrives, unless the person has scrolled up. */
+function Thread() {
+  const element = useRef<HTMLDivElement>(null)
+  const isAtEnd = useSignal(true)
+  const turns = path.value
+  useLayoutEffect(() => {
+    if (isAtEnd.value) element.current?.scrollTo({ top: element.current.scrollHeight, behavior: 'instant' })
+  }, [turns])
+  return (
+    <div
+      class="thread"
+      ref={element}
+      onScroll={({ currentTarget: { scrollTop, clientHeight, scrollHeight } }) => {
+        isAtEnd.value = scrollTop + clientHeight > scrollHeight - 48
+      }}
+    >
+      <div class="column">
+        <Problems />
+        {areLoaded.value && turns.length === 0 && <Welcome />}
+        {turns.map((turn, index) => (
+          <Turn key={turn.after} turn={turn} isLast={index === turns.length - 1} />
+        ))}
+      </div>
+      {!isAtEnd.value && (
+        <button
+          type="button"
+          class="button to-end"
+          aria-label="To the newest"
+          onClick={() => element.current?.scrollTo({ top: element.current.scrollHeight })}
+        >
+          <Icon name="down" />
+        </button>
+      )}
+    </div>
+  )
+}
+
+function Problems() {
+  const error = modelsError.value
+  if (keyWanted.value)
+    return (
+      <div class="note">
+        <p>This server wants a key.</p>
+        <KeyField />
+      </div>
+    )
+  if (error === null) return null
+  return (
+    <div class="note bad problem-note" role="alert">
+      <p>{error.message}</p>
+      <button type="button" class="button" onClick={() => void loadModels()}>
+        Try again
+      </button>
+    </div>
+  )
+}
+
+/** Pictures are dropped and pasted anywhere in the window. @returns whether something is held over it */
+function useDropAnywhere(): boolean {
+  const isOver = useSignal(false)
+  useEffect(() => {
+    const hasFiles = (event: DragEvent): boolean => event.dataTransfer?.types.includes('Files') ?? false
+    const over = (event: DragEvent): void => {
+      if (!hasFiles(event)) return
+      event.preventDefault()
+      isOver.value = true
+    }
+    const leave = (event: DragEvent): void => {
+      if (event.relatedTarget === null) isOver.value = false
+    }
+    const drop = (event: DragEvent): void => {
+      isOver.value = false
+      if (!hasFiles(event)) return
+      event.preventDefault()
+      void addFiles(receiving(), event.dataTransfer?.files ?? [])
+    }
+    const paste = (event: ClipboardEvent): void => {
+      const files = event.clipboardData?.files
+      if (files === undefined || files.length === 0) return
+      event.preventDefault()
+      void addFiles(receiving(), files)
+    }
+    addEventListener('dragover', over)
+    addEventListener('dragleave', leave)
+    addEventListener('drop', drop)
+    addEventListener('paste', paste)
+    return () => {
+      removeEventListener('dragover', over)
+      removeEventListener('dragleave', leave)
+      removeEventListener('drop', drop)
+      removeEventListener('paste', paste)
+    }
+  }, [])
+  return isOver.value
 }

@@ -1,0 +1,187 @@
+/**
+ * A conversation is a tree that grows: a question follows the answers that were on the screen when it was asked. Other
+ * answers to the same question, and other wordings of it, stay beside them.
+ */
+
+/** A picture or a document of a question. Its file is in the store, under the same id. */
+export interface Picture {
+  readonly id: string
+  readonly name: string
+  readonly type: string
+  readonly bytes: number
+  /** px, upright; 0: this browser cannot tell. */
+  readonly width: number
+  readonly height: number
+  /** A selection such as `1-3,7`; empty: all. */
+  readonly pages: string
+}
+
+export interface Question {
+  readonly text: string
+  readonly pictures: readonly Picture[]
+}
+
+export interface Call {
+  readonly id: string
+  readonly name: string
+  /** JSON, as the model wrote it. */
+  readonly arguments: string
+}
+
+/** What the server tells about one page of a picture. */
+export interface SeenPage {
+  readonly page: number | null
+  readonly width: number
+  readonly height: number
+  readonly seen: { readonly width: number; readonly height: number }
+  readonly tokens: number
+  /** null: it was encoded for this answer. */
+  readonly cached: 'encoder' | 'prefix' | null
+  readonly encode_ms: number
+  readonly decode_ms: number
+}
+
+export interface Figures {
+  readonly promptTokens: number
+  readonly cachedTokens: number
+  readonly imageTokens: number
+  readonly outputTokens: number
+  readonly cost: number
+  /** ms, by the server's clock. */
+  readonly phases: { readonly [phase in Phase]: number }
+  /** Of each picture of the question, its pages; empty where the server does not tell. */
+  readonly pictures: readonly (readonly SeenPage[])[]
+}
+
+/** In the order in which they happen. */
+export const phases = ['queue', 'media', 'encode', 'prefill', 'generation'] as const
+export type Phase = (typeof phases)[number]
+
+export interface Answer {
+  readonly id: string
+  readonly model: string
+  readonly state: 'waiting' | 'streaming' | 'done' | 'stopped' | 'failed'
+  readonly thought: string
+  readonly text: string
+  readonly calls: readonly Call[]
+  /** Why it failed, in the server's words. */
+  readonly error: string
+  /** Whether it ended at the limit of tokens. */
+  readonly cut: boolean
+  readonly figures: Figures | null
+}
+
+/** The answers of one model to a question, of which one is shown. */
+export interface Column {
+  readonly answers: readonly Answer[]
+  readonly shown: number
+}
+
+export interface Turn {
+  readonly id: string
+  /** The answers that were shown above it (`keyOf`); empty: it is the first. */
+  readonly after: string
+  readonly question: Question
+  /** One, or two side by side. */
+  readonly columns: readonly Column[]
+}
+
+export interface Settings {
+  readonly system: string
+  readonly detail: 'auto' | 'low' | 'high'
+  /** As typed, by name; without an entry the server decides. */
+  readonly parameters: Readonly<Record<string, string>>
+  /** JSON, as typed; empty: none. */
+  readonly schema: string
+  readonly tools: string
+}
+
+export interface Conversation {
+  readonly id: string
+  readonly title: string
+  /** ms since 1970 */
+  readonly changedAt: number
+  /** One, or two that answer side by side. */
+  readonly models: readonly string[]
+  readonly settings: Settings
+  readonly turns: readonly Turn[]
+  /** Which of the questions after the same answers is shown, by `Turn.after`; without an entry the newest. */
+  readonly picked: Readonly<Record<string, string>>
+}
+
+export const noSettings: Settings = { system: '', detail: 'auto', parameters: {}, schema: '', tools: '' }
+
+export const newId = (): string =>
+  [...crypto.getRandomValues(new Uint8Array(12))].map((byte) => byte.toString(16).padStart(2, '0')).join('')
+
+/** The answer of a column that is shown. */
+export const shownAnswer = ({ answers, shown }: Column): Answer | undefined => answers[shown]
+
+/** What the questions after this turn follow. */
+export const keyOf = ({ columns }: Turn): string => columns.map((column) => shownAnswer(column)?.id ?? '').join('+')
+
+/** The questions that were asked at the same place, the oldest first. */
+export const siblings = ({ turns }: Conversation, { after }: Turn): readonly Turn[] =>
+  turns.filter((turn) => turn.after === after)
+
+/** The turns that are shown, from the first on. */
+export function pathOf({ turns, picked }: Conversation): readonly Turn[] {
+  const path: Turn[] = []
+  for (let after = ''; ; ) {
+    const here = turns.filter((turn) => turn.after === after)
+    const turn = here.find(({ id }) => id === picked[after]) ?? here.at(-1)
+    if (turn === undefined) return path
+    path.push(turn)
+    after = keyOf(turn)
+  }
+}
+
+/** A turn after those that are shown, or in place of one of them. */
+export function withTurn(conversation: Conversation, turn: Turn): Conversation {
+  const { turns, picked, title } = conversation
+  return {
+    ...conversation,
+    title: title === '' ? titleOf(turn.question) : title,
+    turns: [...turns, turn],
+    picked: { ...picked, [turn.after]: turn.id },
+  }
+}
+
+export function changeColumn(
+  conversation: Conversation,
+  turnId: string,
+  index: number,
+  change: (column: Column) => Column,
+): Conversation {
+  const turns = conversation.turns.map((turn) =>
+    turn.id === turnId
+      ? { ...turn, columns: turn.columns.map((column, at) => (at === index ? change(column) : column)) }
+      : turn,
+  )
+  return { ...conversation, turns }
+}
+
+export function changeAnswer(
+  conversation: Conversation,
+  turnId: string,
+  answerId: string,
+  change: (answer: Answer) => Answer,
+): Conversation {
+  const inColumn = (column: Column): Column => ({
+    ...column,
+    answers: column.answers.map((answer) => (answer.id === answerId ? change(answer) : answer)),
+  })
+  const turns = conversation.turns.map((turn) =>
+    turn.id === turnId ? { ...turn, columns: turn.columns.map(inColumn) } : turn,
+  )
+  return { ...conversation, turns }
+}
+
+/** The ids of all files that a conversation needs. */
+export const filesOf = ({ turns }: Conversation): ReadonlySet<string> =>
+  new Set(turns.flatMap(({ question }) => question.pictures.map(({ id }) => id)))
+
+const titleOf = ({ text, pictures }: Question): string => {
+  const line = text.trim().split('\n', 1)[0] ?? ''
+  return (line === '' ? (pictures[0]?.name ?? 'Without a question') : line).slice(0, 80)
+}

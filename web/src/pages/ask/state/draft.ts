@@ -1,0 +1,53 @@
+import { type Signal, signal } from '@preact/signals'
+import { announce } from '../../../ui/announce.tsx'
+import type { Picture, Question } from './conversation.ts'
+import { keep } from './files.ts'
+
+/** A question that is being written: the next one, or another wording of an earlier one. */
+export interface Draft {
+  readonly text: Signal<string>
+  readonly pictures: Signal<readonly Picture[]>
+}
+
+export const draftOf = ({ text, pictures }: Question): Draft => ({ text: signal(text), pictures: signal(pictures) })
+
+/** The next question. */
+export const next = draftOf({ text: '', pictures: [] })
+
+/** The turn whose question is being rewritten. */
+export const edited = signal<{ readonly turn: string; readonly draft: Draft } | null>(null)
+
+/** Where pictures go that are dropped or pasted. */
+export const receiving = (): Draft => edited.value?.draft ?? next
+
+export async function addFiles(draft: Draft, files: Iterable<File>): Promise<void> {
+  const kept = await Promise.all([...files].map(keep))
+  if (kept.length === 0) return
+  draft.pictures.value = [...draft.pictures.value, ...kept]
+  announce(kept.length === 1 ? `Added ${kept[0]?.name}.` : `Added ${kept.length} files.`)
+}
+
+export async function replaceFile(draft: Draft, id: string, file: File): Promise<void> {
+  const kept = await keep(file)
+  draft.pictures.value = draft.pictures.value.map((picture) => (picture.id === id ? kept : picture))
+}
+
+export function removePicture(draft: Draft, id: string): void {
+  draft.pictures.value = draft.pictures.value.filter((picture) => picture.id !== id)
+}
+
+/** @param to an index among the pictures; beyond them nothing moves */
+export function movePicture(draft: Draft, id: string, to: number): void {
+  const pictures = [...draft.pictures.value]
+  const from = pictures.findIndex((picture) => picture.id === id)
+  if (from === -1 || to < 0 || to >= pictures.length || from === to) return
+  pictures.splice(to, 0, ...pictures.splice(from, 1))
+  draft.pictures.value = pictures
+  announce(`Picture ${to + 1} of ${pictures.length}.`)
+}
+
+export function changePicture(draft: Draft, id: string, change: Partial<Picture>): void {
+  draft.pictures.value = draft.pictures.value.map((picture) =>
+    picture.id === id ? { ...picture, ...change } : picture,
+  )
+}

@@ -1,0 +1,51 @@
+import { signal } from '@preact/signals'
+import { get, ServerError } from '../../../server/client.ts'
+import { current, updateCurrent } from './conversations.ts'
+
+/** A model of `GET /v1/models`, as far as this page uses it. */
+export interface Model {
+  id: string
+  title?: string
+  description?: string
+  state: 'loaded' | 'loading' | 'available' | 'failed' | 'not_pulled'
+  /** 0 to 1, while it is loaded. */
+  progress?: number
+  error?: string
+  context_length?: number
+  supports_image_input?: boolean
+  supports_tools?: boolean
+}
+
+/** undefined: the server has not said yet. */
+export const models = signal<readonly Model[] | undefined>(undefined)
+/** Why there is no list. */
+export const modelsError = signal<ServerError | null>(null)
+
+export const modelOf = (id: string): Model | undefined => models.value?.find((model) => model.id === id)
+
+export async function loadModels(): Promise<void> {
+  try {
+    const { data } = await get<{ data: Model[] }>('/v1/models')
+    models.value = data
+    modelsError.value = null
+    chooseModels()
+  } catch (error) {
+    modelsError.value = error instanceof ServerError ? error : new ServerError('The models cannot be listed.', 0)
+  }
+}
+
+/** Looks at the states again and again until `done`. */
+export function watchModels(interval: number): () => void {
+  const timer = setInterval(() => {
+    if (!document.hidden) void loadModels()
+  }, interval)
+  return () => clearInterval(timer)
+}
+
+/** A conversation without a model that is here gets the first that reads pictures. */
+function chooseModels(): void {
+  const known = current.value.models.filter((id) => modelOf(id) !== undefined)
+  const first = models.value?.find((model) => model.supports_image_input) ?? models.value?.[0]
+  if (known.length > 0 || first === undefined) return
+  updateCurrent((conversation) => ({ ...conversation, models: [first.id] }))
+}

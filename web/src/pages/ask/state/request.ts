@@ -1,0 +1,81 @@
+import { type Conversation, type Picture, type Question, shownAnswer, type Turn } from './conversation.ts'
+import { isDocument } from './files.ts'
+import { bodyOf } from './parameters.ts'
+
+type Part = Record<string, unknown>
+interface Message {
+  role: string
+  content: string | Part[] | null
+  tool_calls?: unknown[]
+  tool_call_id?: string
+}
+
+/** A request to `/v1/chat/completions`. */
+export interface ChatRequest {
+  readonly model: string
+  readonly messages: readonly Message[]
+  readonly [parameter: string]: unknown
+}
+
+interface What {
+  readonly conversation: Conversation
+  /** The turns before the question that are shown. */
+  readonly before: readonly Turn[]
+  readonly question: Question
+  /** Whose answers the model takes for its own. */
+  readonly column: number
+  readonly model: string
+  /** A URL that has the bytes of a file. */
+  readonly urlOf: (picture: Picture) => Promise<string>
+}
+
+/**
+ * @returns the request, and the index of the first picture of the question among the parts of the last message. A turn
+ * that has no answer, as when it failed, becomes part of the question after it.
+ */
+export async function requestOf(what: What): Promise<{ body: ChatRequest; firstPart: number }> {
+  const { conversation, before, question, column, model, urlOf } = what
+  const { settings } = conversation
+  const messages: Message[] = []
+  if (settings.system.trim() !== '') messages.push({ role: 'system', content: settings.system })
+  const toParts = async ({ text, pictures }: Question): Promise<Part[]> => [
+    ...(await Promise.all(pictures.map(async (picture) => partOf(picture, settings.detail, await urlOf(picture))))),
+    ...(text.trim() === '' ? [] : [{ type: 'text', text }]),
+  ]
+  let unanswered: Part[] = []
+  let call: string | undefined
+  const ask = (parts: Part[]): void => {
+    messages.push({ ...(call ? { role: 'tool', tool_call_id: call } : { role: 'user' }), content: plain(parts) })
+    call = undefined
+  }
+  for (const turn of before) {
+    const parts = [...unanswered, ...(await toParts(turn.question))]
+    const answer = shownAnswer(turn.columns[column] ?? turn.columns[0] ?? { answers: [], shown: 0 })
+    if (answer === undefined || (answer.text === '' && answer.calls.length === 0)) {
+      unanswered = parts
+      continue
+    }
+    unanswered = []
+    ask(parts)
+    const calls = answer.calls.map(({ id, name, arguments: given }) => ({
+      ...{ id, type: 'function' },
+      function: { name, arguments: given },
+    }))
+    messages.push({ role: 'assistant', content: answer.text, ...(calls.length > 0 ? { tool_calls: calls } : {}) })
+    call = answer.calls[0]?.id
+  }
+  ask([...unanswered, ...(await toParts(question))])
+  return { body: { model, messages, ...bodyOf(settings) }, firstPart: unanswered.length }
+}
+
+export function partOf(picture: Picture, detail: string, url: string): Part {
+  const pages = picture.pages === '' ? {} : { pages: picture.pages }
+  if (isDocument(picture)) return { type: 'file', file: { filename: picture.name, file_data: url }, ...pages }
+  return { type: 'image_url', image_url: { url, ...(detail === 'auto' ? {} : { detail }) }, ...pages }
+}
+
+/** A text alone is a string, as people write it. */
+function plain(parts: Part[]): string | Part[] {
+  const [first] = parts
+  return parts.length === 1 && typeof first?.text === 'string' ? first.text : parts
+}

@@ -1,0 +1,122 @@
+import { CopyButton } from '../../../ui/copy.tsx'
+import { Icon } from '../../../ui/icon.tsx'
+import { type Answer as AnswerOf, type Column, changeColumn, shownAnswer, type Turn } from '../state/conversation.ts'
+import { path, updateCurrent } from '../state/conversations.ts'
+import { marksIn } from '../state/marks.ts'
+import { modelOf } from '../state/models.ts'
+import { isRunning, retry, stop } from '../state/run.ts'
+import { showCode } from './dialogs.tsx'
+import { Markdown } from './markdown.tsx'
+import { Marked } from './marked.tsx'
+import { Phases } from './phases.tsx'
+import { Switcher } from './switcher.tsx'
+
+interface AnswerProps {
+  turn: Turn
+  column: Column
+  /** Of the column. */
+  index: number
+  isLast: boolean
+}
+
+export function Answer({ turn, column, index, isLast }: AnswerProps) {
+  const answer = shownAnswer(column)
+  if (answer === undefined) return null
+  const pick = (shown: number): void =>
+    updateCurrent((before) => changeColumn(before, turn.id, index, (one) => ({ ...one, shown })))
+  const arrives = isRunning(answer)
+  return (
+    <section class="answer" aria-label={`Answer of ${nameOf(answer)}`} aria-busy={arrives}>
+      <h3 class="small dim">{nameOf(answer)}</h3>
+      {answer.thought !== '' && (
+        <details class="thought" open={arrives && answer.text === ''}>
+          <summary>{arrives && answer.text === '' ? 'Thinks…' : 'What it thought'}</summary>
+          <Markdown text={answer.thought} />
+        </details>
+      )}
+      {answer.state === 'waiting' && answer.thought === '' && <Waiting model={answer.model} />}
+      {answer.text !== '' && <Text answer={answer} turn={turn} />}
+      {answer.calls.map((call) => (
+        <div key={call.id} class="call">
+          <span class="small dim">Calls</span> <code>{call.name}</code>
+          {/* biome-ignore lint/a11y/noNoninteractiveTabindex: it scrolls, also with the keyboard */}
+          <pre tabIndex={0}>{pretty(call.arguments)}</pre>
+        </div>
+      ))}
+      {answer.state === 'failed' && (
+        <p class="note bad" role="alert">
+          {answer.error}
+        </p>
+      )}
+      {answer.state === 'stopped' && <p class="small dim">Stopped.</p>}
+      {answer.cut && <p class="small dim">The answer ended at the limit of tokens.</p>}
+      {answer.figures !== null && <Phases figures={answer.figures} />}
+      <div class="actions">
+        <Switcher what="answers" at={column.shown} count={column.answers.length} onPick={pick} />
+        {arrives && !isLast && (
+          <button type="button" class="button quiet" onClick={() => stop(answer)}>
+            <Icon name="stop" />
+            Stop
+          </button>
+        )}
+        {!arrives && (
+          <>
+            {answer.text !== '' && <CopyButton text={answer.text} what="the answer" />}
+            <button type="button" class="button quiet" onClick={() => retry(turn, index)}>
+              <Icon name="again" />
+              {answer.state === 'failed' ? 'Try again' : 'Retry'}
+            </button>
+            <button
+              type="button"
+              class="button quiet"
+              onClick={() => {
+                const before = path.value.slice(0, path.value.indexOf(turn))
+                showCode({ question: turn.question, before, column: index, model: answer.model })
+              }}
+            >
+              <Icon name="code" />
+              Code
+            </button>
+          </>
+        )}
+      </div>
+    </section>
+  )
+}
+
+function Text({ answer, turn }: { answer: AnswerOf; turn: Turn }) {
+  const marks = isRunning(answer) ? [] : marksIn(answer.text)
+  return (
+    <>
+      {marks.length > 0 && <Marked answer={answer} turn={turn} marks={marks} />}
+      <Markdown text={answer.text} />
+    </>
+  )
+}
+
+function Waiting({ model }: { model: string }) {
+  const { state, progress } = modelOf(model) ?? {}
+  return (
+    <p class="waiting dim">
+      {state === 'loading' ? (
+        <>
+          The model is being loaded
+          {progress === undefined ? '…' : <span class="figure"> ({Math.round(progress * 100)} %)</span>}
+        </>
+      ) : (
+        'Looks…'
+      )}
+    </p>
+  )
+}
+
+const nameOf = ({ model }: AnswerOf): string => modelOf(model)?.title ?? model
+
+/** JSON with an indent; what is not whole yet stays as it is. */
+function pretty(json: string): string {
+  try {
+    return JSON.stringify(JSON.parse(json), null, 2)
+  } catch {
+    return json
+  }
+}

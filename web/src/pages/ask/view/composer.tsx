@@ -1,0 +1,147 @@
+import type { RefObject } from 'preact'
+import { useEffect, useRef } from 'preact/hooks'
+import { Icon } from '../../../ui/icon.tsx'
+import type { Question } from '../state/conversation.ts'
+import { current, path } from '../state/conversations.ts'
+import { addFiles, type Draft, next } from '../state/draft.ts'
+import { accepted } from '../state/files.ts'
+import { settingsProblem } from '../state/parameters.ts'
+import { ask, isRunning, stop } from '../state/run.ts'
+import { panel } from './panels.ts'
+import { Strip } from './strip.tsx'
+
+/** Where the next question is written. */
+export function Composer() {
+  const field = useRef<HTMLTextAreaElement>(null)
+  const last = path.value.at(-1)
+  const answers = last?.columns.flatMap(({ answers, shown }) => answers[shown] ?? []) ?? []
+  const arriving = answers.filter(isRunning)
+  const wantsResult = answers.some(({ calls, state }) => calls.length > 0 && state === 'done')
+  const send = (question: Question): void => {
+    ask(question)
+    next.text.value = ''
+    next.pictures.value = []
+  }
+  useEffect(() => {
+    // On a phone the keyboard would cover the page.
+    if (matchMedia('(pointer: fine)').matches) field.current?.focus()
+  }, [current.value.id])
+  return (
+    <div class="composer">
+      <Editor
+        draft={next}
+        field={field}
+        label="Question"
+        placeholder={wantsResult ? 'The result of the call…' : 'Ask about a picture…'}
+        onSend={send}
+        stop={arriving.length > 0 ? () => arriving.forEach(stop) : undefined}
+      />
+    </div>
+  )
+}
+
+interface EditorProps {
+  draft: Draft
+  field?: RefObject<HTMLTextAreaElement | null>
+  label: string
+  placeholder?: string
+  onSend: (question: Question) => void
+  onCancel?: () => void
+  /** Stops what is arriving; while it is, nothing is sent. */
+  stop?: (() => void) | undefined
+}
+
+/** A question and its pictures, in the making. */
+export function Editor({ draft, field, label, placeholder = '', onSend, onCancel, stop }: EditorProps) {
+  const problem = settingsProblem(current.value.settings)
+  const isEmpty = draft.text.value.trim() === '' && draft.pictures.value.length === 0
+  const canSend = !isEmpty && problem === undefined && stop === undefined && current.value.models.length > 0
+  const send = (): void => {
+    if (canSend) onSend({ text: draft.text.value, pictures: draft.pictures.value })
+  }
+  return (
+    <form
+      class="editor"
+      onSubmit={(event) => {
+        event.preventDefault()
+        send()
+      }}
+    >
+      <Strip draft={draft} />
+      <textarea
+        {...(field ? { ref: field } : {})}
+        rows={1}
+        aria-label={label}
+        placeholder={placeholder}
+        value={draft.text.value}
+        onInput={(event) => {
+          draft.text.value = event.currentTarget.value
+        }}
+        onKeyDown={(event) => {
+          if (event.key === 'Escape' && onCancel !== undefined) onCancel()
+          // On a phone the enter key is the only way to a new line.
+          if (event.key !== 'Enter' || event.shiftKey || event.isComposing || matchMedia('(pointer: coarse)').matches)
+            return
+          event.preventDefault()
+          send()
+        }}
+      />
+      <div class="tools">
+        <FilePicker draft={draft} label="Add pictures or a PDF" icon="image" />
+        <FilePicker draft={draft} label="Take a photograph" icon="camera" />
+        {problem !== undefined && (
+          <button type="button" class="button quiet problem small" onClick={() => panel.show('settings')}>
+            Settings: {problem}
+          </button>
+        )}
+        <span class="space" />
+        {onCancel !== undefined && (
+          <button type="button" class="button quiet" onClick={onCancel}>
+            Cancel
+          </button>
+        )}
+        {stop === undefined ? (
+          <button type="submit" class="button primary icon" aria-label="Send" disabled={!canSend}>
+            <Icon name="send" />
+          </button>
+        ) : (
+          <button type="button" class="button icon" aria-label="Stop" onClick={stop}>
+            <Icon name="stop" />
+          </button>
+        )}
+      </div>
+    </form>
+  )
+}
+
+function FilePicker({ draft, label, icon }: { draft: Draft; label: string; icon: 'image' | 'camera' }) {
+  const input = useRef<HTMLInputElement>(null)
+  const isCamera = icon === 'camera'
+  return (
+    <>
+      <button
+        type="button"
+        class={`button quiet icon${isCamera ? ' camera' : ''}`}
+        aria-label={label}
+        title={label}
+        onClick={() => input.current?.click()}
+      >
+        <Icon name={icon} />
+      </button>
+      <input
+        ref={input}
+        type="file"
+        accept={isCamera ? 'image/*' : accepted}
+        multiple={!isCamera}
+        {...(isCamera ? { capture: 'environment' as const } : {})}
+        hidden
+        tabIndex={-1}
+        aria-label={label}
+        onChange={(event) => {
+          void addFiles(draft, event.currentTarget.files ?? [])
+          event.currentTarget.value = ''
+        }}
+      />
+    </>
+  )
+}

@@ -1,0 +1,200 @@
+import { useSignal } from '@preact/signals'
+import { useRef } from 'preact/hooks'
+import { announce } from '../../../ui/announce.tsx'
+import { Dialog } from '../../../ui/dialog.tsx'
+import { Icon } from '../../../ui/icon.tsx'
+import { Menu, MenuItem } from '../../../ui/menu.tsx'
+import type { Conversation } from '../state/conversation.ts'
+import { areLoaded, conversations, current, forget, open, startNew, update } from '../state/conversations.ts'
+
+import { isWide, panel } from './panels.ts'
+
+/** Few people need it. */
+const transfer = () => import('../state/transfer.ts')
+
+/** The conversations of this browser. */
+export function ConversationList() {
+  const searched = useSignal('')
+  const problem = useSignal('')
+  const picker = useRef<HTMLInputElement>(null)
+  const words = searched.value.trim().toLowerCase()
+  const found = conversations.value.filter((one) => words === '' || textOf(one).includes(words))
+  const leave = (): void => {
+    if (!isWide.value) panel.list.value = false
+  }
+  return (
+    <nav class="list" aria-label="Conversations">
+      <div class="list-head">
+        <button
+          type="button"
+          class="button"
+          onClick={() => {
+            startNew()
+            leave()
+          }}
+        >
+          <Icon name="add" />
+          New
+        </button>
+        <Menu label="All conversations: options" align="end" button={<Icon name="more" />}>
+          <MenuItem onChoose={() => picker.current?.click()}>
+            <Icon name="upload" />
+            Import from a file…
+          </MenuItem>
+          <MenuItem
+            disabled={conversations.value.length === 0}
+            onChoose={() => void transfer().then((it) => it.exportAll())}
+          >
+            <Icon name="download" />
+            Export all to a file
+          </MenuItem>
+        </Menu>
+        <input
+          ref={picker}
+          type="file"
+          accept="application/json,.json"
+          hidden
+          tabIndex={-1}
+          aria-label="Import from a file"
+          onChange={async (event) => {
+            const [file] = event.currentTarget.files ?? []
+            event.currentTarget.value = ''
+            if (file !== undefined) problem.value = await (await transfer()).importFile(file)
+          }}
+        />
+      </div>
+      {problem.value !== '' && (
+        <p class="note bad small" role="alert">
+          {problem.value}
+        </p>
+      )}
+      {conversations.value.length > 0 && (
+        <label class="search">
+          <Icon name="search" />
+          <input
+            class="input"
+            type="search"
+            placeholder="Search"
+            aria-label="Search in conversations"
+            value={searched.value}
+            onInput={(event) => {
+              searched.value = event.currentTarget.value
+            }}
+          />
+        </label>
+      )}
+      <ul class="entries">
+        {found.map((one) => (
+          <Entry key={one.id} conversation={one} onOpen={leave} />
+        ))}
+      </ul>
+      {areLoaded.value && found.length === 0 && (
+        <p class="small dim hint">
+          {words === '' ? 'Conversations appear here. They stay in this browser.' : 'Nothing is found.'}
+        </p>
+      )}
+    </nav>
+  )
+}
+
+function Entry({ conversation, onOpen }: { conversation: Conversation; onOpen: () => void }) {
+  const { id, title } = conversation
+  const isRenamed = useSignal(false)
+  const isDeleted = useSignal(false)
+  const rename = (text: string): void => {
+    isRenamed.value = false
+    if (text.trim() !== '') update(id, (before) => ({ ...before, title: text.trim() }))
+  }
+  if (isRenamed.value)
+    return (
+      <li>
+        <input
+          ref={(field) => field?.select()}
+          class="input"
+          aria-label="Name of the conversation"
+          defaultValue={title}
+          onBlur={(event) => rename(event.currentTarget.value)}
+          onKeyDown={(event) => {
+            if (event.key === 'Enter') event.currentTarget.blur()
+            if (event.key !== 'Escape') return
+            event.stopPropagation()
+            isRenamed.value = false
+          }}
+        />
+      </li>
+    )
+  return (
+    <li class={current.value.id === id ? 'entry current' : 'entry'}>
+      <button
+        type="button"
+        class="open"
+        {...(current.value.id === id ? { 'aria-current': 'true' as const } : {})}
+        onClick={() => {
+          open(id)
+          onOpen()
+        }}
+      >
+        {title}
+      </button>
+      <Menu label={`${title}: options`} align="end" button={<Icon name="more" />}>
+        <MenuItem
+          onChoose={() => {
+            isRenamed.value = true
+          }}
+        >
+          <Icon name="edit" />
+          Rename
+        </MenuItem>
+        <MenuItem onChoose={() => void transfer().then((it) => it.exportOne(conversation))}>
+          <Icon name="download" />
+          Export to a file
+        </MenuItem>
+        <MenuItem
+          onChoose={() => {
+            isDeleted.value = true
+          }}
+        >
+          <Icon name="bin" />
+          Delete…
+        </MenuItem>
+      </Menu>
+      {isDeleted.value && (
+        <Dialog
+          title="Delete this conversation?"
+          onClose={() => {
+            isDeleted.value = false
+          }}
+        >
+          <p>“{title}” and its pictures are removed from this browser. There is no other copy.</p>
+          <form method="dialog" class="dialog-end">
+            <button type="submit" class="button">
+              Keep it
+            </button>
+            <button
+              type="submit"
+              class="button danger"
+              onClick={() => {
+                void forget(id)
+                announce('Deleted.')
+              }}
+            >
+              Delete
+            </button>
+          </form>
+        </Dialog>
+      )}
+    </li>
+  )
+}
+
+/** What a search looks through. */
+const textOf = ({ title, turns }: Conversation): string =>
+  [
+    title,
+    ...turns.flatMap(({ question, columns }) => [
+      question.text,
+      ...columns.flatMap(({ answers }) => answers.map(({ text }) => text)),
+    ]),
+  ]
+    .join('\n')
+    .toLowerCase()

@@ -1,0 +1,136 @@
+import type { ComponentChildren } from 'preact'
+import { useId } from 'preact/hooks'
+import type { Settings as SettingsOf } from '../state/conversation.ts'
+import { noSettings } from '../state/conversation.ts'
+import { current, updateCurrent } from '../state/conversations.ts'
+import { parameters, problemOf, schemaProblem, toolsProblem } from '../state/parameters.ts'
+import { KeyField } from './key-field.tsx'
+
+const change = (changed: Partial<SettingsOf>): void =>
+  updateCurrent((before) => ({ ...before, settings: { ...before.settings, ...changed } }))
+
+/** What is sent with each question of this conversation. */
+export function Settings() {
+  const { settings } = current.value
+  const setParameter = (name: string, typed: string): void =>
+    change({ parameters: { ...settings.parameters, [name]: typed } })
+  return (
+    <div class="settings">
+      <label class="field">
+        <span>System prompt</span>
+        <textarea
+          class="input"
+          rows={3}
+          placeholder="What the model should know before it answers"
+          value={settings.system}
+          onInput={(event) => change({ system: event.currentTarget.value })}
+        />
+      </label>
+      <fieldset class="field">
+        <legend>Detail of pictures</legend>
+        <div class="choices">
+          {(['auto', 'low', 'high'] as const).map((detail) => (
+            <label key={detail}>
+              <input
+                type="radio"
+                name="detail"
+                checked={settings.detail === detail}
+                onChange={() => change({ detail })}
+              />
+              {detail}
+            </label>
+          ))}
+        </div>
+      </fieldset>
+      <div class="numbers">
+        {parameters.map((parameter) => {
+          const typed = settings.parameters[parameter.name] ?? ''
+          return (
+            <Typed
+              key={parameter.name}
+              label={parameter.label}
+              hint={parameter.hint}
+              problem={problemOf(parameter, typed)}
+            >
+              {(about) => (
+                <input
+                  {...about}
+                  class="input figure"
+                  inputMode={parameter.least < 0 ? 'text' : 'decimal'}
+                  autocomplete="off"
+                  placeholder="default"
+                  value={typed}
+                  onInput={(event) => setParameter(parameter.name, event.currentTarget.value)}
+                />
+              )}
+            </Typed>
+          )
+        })}
+        <label class="field">
+          <span>Thinking</span>
+          <select
+            class="input"
+            value={settings.parameters.enable_thinking ?? ''}
+            onChange={(event) => setParameter('enable_thinking', event.currentTarget.value)}
+          >
+            <option value="">default</option>
+            <option value="true">on</option>
+            <option value="false">off</option>
+          </select>
+        </label>
+      </div>
+      <Typed label="JSON Schema of the answer" hint="" problem={schemaProblem(settings.schema)}>
+        {(about) => (
+          <textarea
+            {...about}
+            class="input mono"
+            rows={4}
+            spellcheck={false}
+            placeholder={'{"type": "object", "properties": {…}}'}
+            value={settings.schema}
+            onInput={(event) => change({ schema: event.currentTarget.value })}
+          />
+        )}
+      </Typed>
+      <Typed label="Tools" hint="The next message is the result of a call." problem={toolsProblem(settings.tools)}>
+        {(about) => (
+          <textarea
+            {...about}
+            class="input mono"
+            rows={4}
+            spellcheck={false}
+            placeholder={'[{"type": "function", "function": {"name": "…", "parameters": {…}}}]'}
+            value={settings.tools}
+            onInput={(event) => change({ tools: event.currentTarget.value })}
+          />
+        )}
+      </Typed>
+      <button type="button" class="button" onClick={() => change(noSettings)}>
+        Back to the defaults
+      </button>
+      <hr />
+      <KeyField />
+    </div>
+  )
+}
+
+interface TypedProps {
+  label: string
+  hint: string
+  problem: string | undefined
+  children: (about: { id: string; 'aria-invalid': boolean; 'aria-describedby': string }) => ComponentChildren
+}
+
+/** A field with what is wrong with it. */
+function Typed({ label, hint, problem, children }: TypedProps) {
+  const id = useId()
+  return (
+    <div class="field">
+      <label for={id}>{label}</label>
+      {children({ id, 'aria-invalid': problem !== undefined, 'aria-describedby': `${id}-about` })}
+      <span id={`${id}-about`} class={problem === undefined ? 'hint small' : 'wrong small'}>
+        {problem ?? hint}
+      </span>
+    </div>
+  )
+}
