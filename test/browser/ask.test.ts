@@ -88,7 +88,7 @@ describe('The page that asks', () => {
     await page.getByLabel('Read the pictures from files').check()
     await page.locator('pre', { hasText: 'base64 <' }).waitFor()
     expect(await pasted()).toBe(inlined)
-    expect(await page.locator('.phases').textContent()).toContain(`${inlined} + `)
+    expect(await page.locator('.timing').textContent()).toContain(`${inlined} + `)
     await rm(folder, { recursive: true })
   })
 })

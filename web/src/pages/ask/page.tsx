@@ -1,15 +1,15 @@
 import './style/index.css'
 import { useSignal } from '@preact/signals'
 import { useEffect, useLayoutEffect, useRef } from 'preact/hooks'
-import { keyWanted } from '../../server/client.ts'
+import { keyWanted, ServerError } from '../../server/client.ts'
 import { Dialog } from '../../ui/dialog.tsx'
 import { Icon } from '../../ui/icon.tsx'
+import { Refused } from '../../ui/refused.tsx'
 import { areLoaded, current, load, path } from './state/conversations.ts'
 import { addFiles, receiving } from './state/draft.ts'
 import { loadModels, models, modelsError, watchModels } from './state/models.ts'
 import { Composer } from './view/composer.tsx'
 import { Dialogs, showCode } from './view/dialogs.tsx'
-import { KeyField } from './view/key-field.tsx'
 import { ConversationList } from './view/list.tsx'
 import { ModelPickers } from './view/model-picker.tsx'
 import { isWide, panel } from './view/panels.ts'
@@ -134,23 +134,8 @@ function Thread() {
 }
 
 function Problems() {
-  const error = modelsError.value
-  if (keyWanted.value)
-    return (
-      <div class="note">
-        <p>This server wants a key.</p>
-        <KeyField />
-      </div>
-    )
-  if (error === null) return null
-  return (
-    <div class="note bad problem-note" role="alert">
-      <p>{error.message}</p>
-      <button type="button" class="button" onClick={() => void loadModels()}>
-        Try again
-      </button>
-    </div>
-  )
+  const error = modelsError.value ?? (keyWanted.value ? new ServerError('This server wants a key.', 401) : null)
+  return error && <Refused error={error} again={() => void loadModels()} />
 }
 
 /** Pictures are dropped and pasted anywhere in the window. @returns whether something is held over it */

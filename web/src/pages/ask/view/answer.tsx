@@ -8,8 +8,8 @@ import { isRunning, retry, stop } from '../state/run.ts'
 import { showCode } from './dialogs.tsx'
 import { Markdown } from './markdown.tsx'
 import { Marked } from './marked.tsx'
-import { Phases } from './phases.tsx'
 import { Switcher } from './switcher.tsx'
+import { Timing } from './timing.tsx'
 
 interface AnswerProps {
   turn: Turn
@@ -50,7 +50,7 @@ export function Answer({ turn, column, index, isLast }: AnswerProps) {
       )}
       {answer.state === 'stopped' && <p class="small dim">Stopped.</p>}
       {answer.cut && <p class="small dim">The answer ended at the limit of tokens.</p>}
-      {answer.figures !== null && <Phases figures={answer.figures} />}
+      {answer.figures !== null && <Timing figures={answer.figures} />}
       <div class="actions">
         <Switcher what="answers" at={column.shown} count={column.answers.length} onPick={pick} />
         {arrives && !isLast && (

@@ -1,10 +1,11 @@
 import type { ComponentChildren } from 'preact'
 import { useId } from 'preact/hooks'
+import { KeyField } from '../../../ui/refused.tsx'
 import type { Settings as SettingsOf } from '../state/conversation.ts'
 import { noSettings } from '../state/conversation.ts'
 import { current, updateCurrent } from '../state/conversations.ts'
+import { loadModels } from '../state/models.ts'
 import { parameters, problemOf, schemaProblem, toolsProblem } from '../state/parameters.ts'
-import { KeyField } from './key-field.tsx'
 
 const change = (changed: Partial<SettingsOf>): void =>
   updateCurrent((before) => ({ ...before, settings: { ...before.settings, ...changed } }))
@@ -109,7 +110,7 @@ export function Settings() {
         Back to the defaults
       </button>
       <hr />
-      <KeyField />
+      <KeyField again={() => void loadModels()} />
     </div>
   )
 }

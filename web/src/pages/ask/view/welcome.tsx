@@ -1,19 +1,15 @@
-import sample from '../../../../../examples/sample.png'
 import { Icon } from '../../../ui/icon.tsx'
 import { current } from '../state/conversations.ts'
 import { addFiles, next } from '../state/draft.ts'
+import { exampleFile, exampleUrl, prepare, recipes } from '../state/recipes.ts'
 import { ask } from '../state/run.ts'
 
 const questions = ['What is in this image?', 'What color is it?', 'What shape is it?']
 
-async function addSample(): Promise<void> {
-  const file = new File([await (await fetch(sample)).blob()], 'sample.png', { type: 'image/png' })
-  await addFiles(next, [file])
-}
+const addSample = async (): Promise<void> => addFiles(next, [await exampleFile('sample.png')])
 
 /** A conversation before its first question. */
 export function Welcome() {
-  const pictures = next.pictures.value
   const canAsk = current.value.models.length > 0
   const askAbout = async (text: string): Promise<void> => {
     if (next.pictures.value.length === 0) await addSample()
@@ -27,10 +23,10 @@ export function Welcome() {
           type="button"
           class="sample"
           aria-label="Take the sample picture"
-          disabled={pictures.length > 0}
+          disabled={next.pictures.value.length > 0}
           onClick={() => void addSample()}
         >
-          <img src={sample} alt="A red circle" width="96" height="96" />
+          <img src={exampleUrl('sample.png')} alt="A red circle" width="96" height="96" />
         </button>
         <div>
           <h1>Show it a picture</h1>
@@ -47,6 +43,18 @@ export function Welcome() {
           </li>
         ))}
       </ul>
+      <section class="recipes" aria-labelledby="recipes">
+        <h2 id="recipes">Recipes</h2>
+        <ul>
+          {recipes.map((recipe) => (
+            <li key={recipe.id}>
+              <button type="button" title={recipe.summary} onClick={() => void prepare(recipe)}>
+                {recipe.title}
+              </button>
+            </li>
+          ))}
+        </ul>
+      </section>
     </div>
   )
 }

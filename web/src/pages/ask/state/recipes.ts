@@ -1,0 +1,38 @@
+import recipes from '../../../../../examples/recipes.json'
+import { noSettings, type Settings } from './conversation.ts'
+import { updateCurrent } from './conversations.ts'
+import { next } from './draft.ts'
+import { keep } from './files.ts'
+
+export type Recipe = (typeof recipes)[number]
+export { recipes }
+
+/** The URLs of the examples' pictures, which are loaded when they are shown. */
+const urls = import.meta.glob<string>('../../../../../examples/*.{png,pdf}', {
+  query: '?url',
+  import: 'default',
+  eager: true,
+})
+
+export const exampleUrl = (name: string): string => urls[`../../../../../examples/${name}`] ?? ''
+
+/** A picture of the examples, as a person would have picked it. */
+export async function exampleFile(name: string): Promise<File> {
+  const type = name.endsWith('.pdf') ? 'application/pdf' : 'image/png'
+  return new File([await (await fetch(exampleUrl(name))).blob()], name, { type })
+}
+
+/** Prepares a question as a recipe has it. A person changes it, and sends it. */
+export async function prepare({ images, system, question, detail, sampling, schema }: Recipe): Promise<void> {
+  const parameters = Object.entries(sampling).map(([name, value]) => [name, String(value)])
+  const settings: Settings = {
+    ...noSettings,
+    system: system ?? '',
+    detail: (['low', 'high'] as const).find((one) => one === detail) ?? 'auto',
+    parameters: Object.fromEntries(parameters),
+    schema: schema === null ? '' : JSON.stringify(schema, null, 2),
+  }
+  updateCurrent((before) => ({ ...before, settings }))
+  next.text.value = question
+  next.pictures.value = await Promise.all(images.map(async (name) => keep(await exampleFile(name))))
+}
