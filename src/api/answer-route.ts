@@ -85,9 +85,9 @@ export function freeEndpoint<Body extends z.ZodObject, Answer extends z.ZodType>
     ...protocol,
     method: 'POST',
     handler: (options) => async (request, reply) => {
-      const { services, dialect } = options
+      const { services } = options
       const { parsed, context, requests, signal, model } = await readRequest(protocol, options, request, reply)
-      await admit(services, { request, reply, model, dialect, estimate: noTokens })
+      await admit(options, { request, reply, model, estimate: noTokens })
       const answer = await protocol.tell(parsed, { services, requests, client: context.client, signal })
       if (protocol.pieces === undefined) return answer
       reply.type('application/json; charset=utf-8')
@@ -109,16 +109,16 @@ function answering<Body extends StreamableBody, Answer extends z.ZodType, Event 
   protocol: AnswerProtocol<Body, Answer, Event>,
   options: RouteOptions,
 ) {
-  const { services, dialect, log, watch } = options
+  const { services, log, watch } = options
   return async (request: FastifyRequest, reply: FastifyReply): Promise<unknown> => {
     const arrived = performance.now()
     const { parsed, context, ignored, requests, signal, model } = await readRequest(protocol, options, request, reply)
     const other = protocol.instead?.(parsed)
     const estimate = other === undefined ? estimateOf(requests) : noTokens
-    const meter = await admit(services, { request, reply, dialect, model, estimate })
+    const meter = await admit(options, { request, reply, model, estimate })
     if (other !== undefined) return other({ services, requests, client: context.client, signal })
 
-    const starting = startAnswers(services, requests, signal).then((answer) => {
+    const starting = startAnswers(services, requests, signal, (phase) => meter.running.enter(phase)).then((answer) => {
       for (const place of answer.ignored ?? []) context.ignore(place, 'cannot be enforced')
       const watched = watch(answer, request)
       meter.watch(watched)

@@ -2,9 +2,10 @@ import type { FastifyReply, FastifyRequest } from 'fastify'
 import { type Accounts, type Estimate, RateLimitError, type Reservation } from '../accounts/index.ts'
 import type { Deployments } from '../deployments/index.ts'
 import type { AnswerRequest } from './answering/request.ts'
-import type { Dialect } from './dialects/dialect.ts'
+import type { Dialect, RouteOptions } from './dialects/dialect.ts'
 import { statusOf, toOrielError } from './errors.ts'
 import { describeRates } from './headers.ts'
+import type { Activity, AskedRequest, RunningRequest } from './monitoring/activity.ts'
 import type { WatchedAnswer } from './monitoring/watched-answer.ts'
 import { promptKinds } from './shapes/usage.ts'
 
@@ -42,7 +43,6 @@ function lengthOf(prompt: AnswerRequest['prompt']): number {
 interface Asked {
   readonly request: FastifyRequest
   readonly reply: FastifyReply
-  readonly dialect: Dialect
   /** As the request names it. */
   readonly model: string
   readonly estimate: Estimate
@@ -53,16 +53,25 @@ interface Asked {
  * @throws OrielError `not_found` for the model; `forbidden`, `payment_required` or `rate_limited`
  */
 export async function admit(
-  { accounts, deployments }: { accounts: Accounts; deployments: Deployments },
-  { request, reply, dialect, model, estimate }: Asked,
+  {
+    services,
+    dialect,
+    activity,
+  }: Pick<RouteOptions, 'dialect' | 'activity'> & { services: { accounts: Accounts; deployments: Deployments } },
+  { request, reply, model, estimate }: Asked,
 ): Promise<Meter> {
+  const { accounts, deployments } = services
   const id = await deployments.idOf(model)
   const reservation = await accounts.admit(request.identity, id, estimate).catch((error: unknown) => {
     if (error instanceof RateLimitError) describeRates(reply, error.rates)
     throw error
   })
   describeRates(reply, reservation.rates)
-  const meter = new Meter(reservation, request.routeOptions.url ?? '', dialect)
+  const { account, key } = request.identity
+  const meter = new Meter(reservation, activity, dialect, request, {
+    ...{ id: reservation.id, requestId: request.id, account, key, model: id },
+    ...{ endpoint: request.routeOptions.url ?? '', dialect: dialect.title },
+  })
   const settle = () => meter.settle(reply.raw.writableFinished ? reply.raw.statusCode : 499)
   if (reply.raw.destroyed) settle()
   else reply.raw.once('close', settle)
@@ -72,15 +81,26 @@ export async function admit(
 /** What a request has taken so far. */
 export class Meter {
   readonly #reservation: Reservation
-  readonly #endpoint: string
-  readonly #dialect: Dialect
+  readonly #activity: Activity
+  readonly #errors: Dialect['errors']
+  readonly #request: FastifyRequest
+  /** As whoever runs the server sees it. */
+  readonly running: RunningRequest
   #watched: WatchedAnswer | undefined
   #failure: number | undefined
 
-  constructor(reservation: Reservation, endpoint: string, dialect: Dialect) {
+  constructor(
+    reservation: Reservation,
+    activity: Activity,
+    { errors }: Dialect,
+    request: FastifyRequest,
+    asked: AskedRequest,
+  ) {
     this.#reservation = reservation
-    this.#endpoint = endpoint
-    this.#dialect = dialect
+    this.#activity = activity
+    this.#errors = errors
+    this.#request = request
+    this.running = activity.begin(request, asked)
   }
 
   /** @param watched counts what is settled */
@@ -90,7 +110,9 @@ export class Meter {
 
   /** The answer broke off after its status line. */
   failed(error: unknown): void {
-    this.#failure = statusOf(toOrielError(error).kind, this.#dialect.errors)
+    const shown = toOrielError(error)
+    this.#failure = statusOf(shown.kind, this.#errors)
+    this.#activity.failed(this.#request, shown)
   }
 
   /** @param status of the response; 499: the client did not wait for its end */
@@ -98,14 +120,15 @@ export class Meter {
     const { answer, tally, completionTokens } = this.#watched ?? {}
     const { usage, media } = answer ?? {}
     const { reasoningTokens, timings } = tally ?? {}
-    this.#reservation.settle({
-      endpoint: this.#endpoint,
-      dialect: this.#dialect.title,
-      status: this.#failure ?? status,
+    const { endpoint, dialect } = this.running.asked
+    const final = this.#failure ?? status
+    const cost = this.#reservation.settle({
+      ...{ endpoint, dialect, status: final },
       ...(usage && promptKinds(usage)),
       ...{ completionTokens, reasoningTokens },
       ...{ mediaMs: media?.media, queueMs: timings?.queue, encodeMs: timings?.encode },
       ...{ prefillMs: timings?.prefill, generationMs: timings?.generation },
     })
+    this.#activity.end(this.running, final, cost)
   }
 }

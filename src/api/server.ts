@@ -9,7 +9,7 @@ import type { AnswerServices } from './answering/answer.ts'
 import { Bodies } from './body/bodies.ts'
 import { dialects } from './dialects/index.ts'
 import { EngineStates } from './engine-states.ts'
-import { sendError } from './errors.ts'
+import { sendError, toOrielError } from './errors.ts'
 import { describeRequest } from './headers.ts'
 import { healthOf, whyNotReady } from './health.ts'
 import { explainHttpError, notJson, refuseConnection } from './http-errors.ts'
@@ -30,7 +30,10 @@ export function createServer(services: AnswerServices, config: Config['server'],
   const fail = (error: unknown, request: FastifyRequest, reply: FastifyReply): FastifyReply => {
     // Fastify would close the connection of a body that is not read to its end, and the answer could be lost.
     reply.removeHeader('connection')
-    return sendError(explainHttpError(error), routes.dialectOf(request), request, reply, log)
+    const shown = toOrielError(explainHttpError(error))
+    // Unknown URLs, and what its own pages ask, say nothing about the answers of a server.
+    if (request.routeOptions.config?.scope === 'inference') activity.failed(request, shown)
+    return sendError(shown, routes.dialectOf(request), request, reply, log)
   }
   const server = Fastify({
     http: headersTimeouts,
@@ -48,7 +51,7 @@ export function createServer(services: AnswerServices, config: Config['server'],
   const routes = new Routes(server)
   const { deployments } = services
   const engines = new EngineStates(deployments)
-  const { metrics, watch } = new Monitor(server, deployments, engines, log)
+  const { metrics, activity, watch } = new Monitor(server, deployments, engines, log)
   const visitors = new Visitors(config)
   const access = new Access(server, services.accounts)
   const bodies = new Bodies(config)
@@ -81,7 +84,7 @@ export function createServer(services: AnswerServices, config: Config['server'],
 
   for (const dialect of dialects)
     for (const { method, path, pattern, scope = 'inference', handler } of dialect.endpoints) {
-      const handle = handler({ dialect, services, strict: config.strict, log, closing, watch })
+      const handle = handler({ dialect, services, strict: config.strict, log, activity, engines, closing, watch })
       for (const base of dialect.bases) routes.add(method, base + (pattern ?? path), scope, handle, dialect)
     }
   // Making the document takes longer than the rest of the start, so the first request does it.

@@ -1,5 +1,6 @@
 import type { AttachmentKind } from '../attachments.ts'
 import type {
+  EnginePhase,
   AnswerToken as EngineToken,
   ImageView,
   ImageWork,
@@ -25,9 +26,10 @@ export interface Backend {
   /**
    * Begins an answer. It resolves once the request is admitted, so that errors of the request are thrown here.
    * Aborting the signal stops the work.
+   * @param onPhase called with what the request is waiting for, if the backend knows it
    * @throws OrielError `invalid`, `overloaded`, `engine_failed`, `cancelled`, and what `media/` throws about attachments
    */
-  answer(ask: Ask, signal: AbortSignal): Promise<Answer>
+  answer(ask: Ask, signal: AbortSignal, onPhase?: (phase: Phase) => void): Promise<Answer>
   /** Counts a prompt without answering it. @throws OrielError as `answer` does */
   count(ask: Ask, signal: AbortSignal): Promise<Count>
   /**
@@ -39,6 +41,12 @@ export interface Backend {
   state(): Promise<BackendState>
   close(): Promise<void>
 }
+
+/**
+ * What a request waits for until its first token: its attachments, a place in the engine, the encoder, or the decoder that
+ * reads its prompt.
+ */
+export type Phase = 'media' | EnginePhase
 
 /** The description of a model. */
 export interface ModelInfo {

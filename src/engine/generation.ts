@@ -186,6 +186,9 @@ export interface PromptToken {
   bytes: Uint8Array
 }
 
+/** What a request waits for until its first token. Images may be encoded while it is in the queue. */
+export type EnginePhase = 'queued' | 'encoding' | 'prefill'
+
 /** What an engine is doing, and how its KV memory is used. */
 export interface EngineState {
   /** Sequences that are being computed. */
@@ -212,10 +215,15 @@ export interface Engine {
    * Runs one request. Events come in order: `prompt`, `prompt_logprobs` if requested, then `text` and `end` of each
    * choice, then `done`. Aborting the signal or leaving the loop stops the work within one step. A reader that falls far
    * behind stops it too, until it has caught up.
+   * @param onPhase called when the request begins to wait for something else
    * @throws OrielError `invalid` with `param` naming the field of the request (`prompt`, `n`, `grammar`), `overloaded`
    * when the queue is full, `engine_failed`, `cancelled`
    */
-  generate(request: GenerateRequest, signal: AbortSignal): AsyncIterable<GenerateEvent>
+  generate(
+    request: GenerateRequest,
+    signal: AbortSignal,
+    onPhase?: (phase: EnginePhase) => void,
+  ): AsyncIterable<GenerateEvent>
   /** The numbers of tokens of prompts, each by itself. @throws OrielError as `generate` does */
   lengths(prompts: readonly (readonly PromptPiece[])[], client: string): Promise<readonly number[]>
   /** A prompt's tokens and their counts. All tokens are transferred. @throws OrielError as `generate` does */

@@ -12,6 +12,7 @@ import { EventQueue } from './event-queue.ts'
 import type {
   Engine,
   EngineModel,
+  EnginePhase,
   EngineState,
   GenerateEvent,
   GenerateRequest,
@@ -87,6 +88,10 @@ interface Pending {
   movable: boolean
   /** Whether the engine has stopped to compute it until it is read. */
   paused: boolean
+  /** Whether the engine has begun to encode its attachments, and whether it has a place in the engine. */
+  encoding: boolean
+  admitted: boolean
+  onPhase(phase: EnginePhase): void
   /** By the attachment's hash, payloads that the engine may still want. */
   payloads: Map<string, Payload[]>
 }
@@ -130,7 +135,11 @@ class EngineHost implements Engine {
     return this.#model
   }
 
-  async *generate(request: GenerateRequest, signal: AbortSignal): AsyncIterable<GenerateEvent> {
+  async *generate(
+    request: GenerateRequest,
+    signal: AbortSignal,
+    onPhase: (phase: EnginePhase) => void = () => {},
+  ): AsyncIterable<GenerateEvent> {
     await this.#whenReady(signal)
     const id = this.#nextId++
     const { prompt, payloads } = separatePayloads(request.prompt)
@@ -140,8 +149,12 @@ class EngineHost implements Engine {
       if (this.#running.delete(id) && !over) this.#send({ type: 'cancel', id })
       this.#keepRunning()
     }
-    const pending: Pending = { request: { ...request, prompt }, queue, movable: true, paused: false, payloads }
+    const pending: Pending = {
+      ...{ request: { ...request, prompt }, queue, payloads, onPhase },
+      ...{ movable: true, paused: false, encoding: false, admitted: false },
+    }
     this.#running.set(id, pending)
+    onPhase('queued')
     // At once: the reader may never read on.
     const removeListener = onAbort(signal, () => {
       queue.fail(cancelled())
@@ -318,17 +331,28 @@ class EngineHost implements Engine {
     if (message.type === 'events') {
       for (const [id, event] of message.events) {
         const pending = this.#taken(id)
-        pending?.queue.push(event)
-        if (pending !== undefined) this.#pause(id, pending)
+        if (pending === undefined) continue
+        pending.queue.push(event)
+        this.#pause(id, pending)
+        if (event.type === 'prompt') {
+          pending.admitted = true
+          pending.onPhase(phaseOf(pending))
+        }
       }
     } else if (message.type === 'want') {
       const { id, hash } = message
-      const [payload] = this.#running.get(id)?.payloads.get(hash) ?? []
-      if (payload !== undefined) this.#send({ type: 'payload', id, hash, bytes: payload.bytes })
+      const pending = this.#running.get(id)
+      const [payload] = pending?.payloads.get(hash) ?? []
+      if (pending === undefined || payload === undefined) return
+      this.#send({ type: 'payload', id, hash, bytes: payload.bytes })
+      pending.encoding = true
+      pending.onPhase(phaseOf(pending))
     } else if (message.type === 'encoded') {
-      const { payloads } = this.#taken(message.id) ?? {}
-      for (const payload of payloads?.get(message.hash) ?? []) payload.letGo()
-      payloads?.delete(message.hash)
+      const pending = this.#taken(message.id)
+      if (pending === undefined) return
+      for (const payload of pending.payloads.get(message.hash) ?? []) payload.letGo()
+      pending.payloads.delete(message.hash)
+      pending.onPhase(phaseOf(pending))
     } else if (message.type === 'answer') {
       this.#asked.get(message.id)?.resolve(message.answer)
       this.#asked.delete(message.id)
@@ -413,6 +437,11 @@ class EngineHost implements Engine {
         })
     return lastLines
   }
+}
+
+function phaseOf({ payloads, encoding, admitted }: Pending): EnginePhase {
+  if (payloads.size > 0 && (encoding || admitted)) return 'encoding'
+  return admitted ? 'prefill' : 'queued'
 }
 
 /** Separates payloads, which stay in this process until the engine wants them, from the rest of a prompt. */

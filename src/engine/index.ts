@@ -4,6 +4,7 @@ export type {
   AnswerToken,
   Engine,
   EngineModel,
+  EnginePhase,
   GenerateEvent,
   GenerateRequest,
   ImageAttachment,

@@ -74,6 +74,8 @@ describe.each(backends)('the OpenAPI document of a server with the model $model'
     expect(Object.keys(document.paths).sort()).toEqual([
       '/admin/accounts',
       '/admin/accounts/{account}',
+      '/admin/activity',
+      '/admin/activity/live',
       '/admin/cache',
       '/admin/keys',
       '/admin/keys/{key}',

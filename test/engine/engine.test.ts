@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import type { Engine, EngineSettings, GenerateEvent } from '../../src/engine/index.ts'
+import type { Engine, EnginePhase, EngineSettings, GenerateEvent, GenerateRequest } from '../../src/engine/index.ts'
 import { type Answer, answerOf, ask, greedy, requestOf, square, startPocket } from '../support/pocket.ts'
 
 let engine: Engine
@@ -26,6 +26,19 @@ describe('one request', () => {
     expect(prompt.promptTokens).toBe(
       (await engine.count(ask('What is in this image?', imageNumber(0)), 'one')).promptTokens,
     )
+  })
+
+  it('says what it waits for: a place, the encoder unless its image is cached, the decoder', async () => {
+    const phasesOf = async (request: GenerateRequest): Promise<EnginePhase[]> => {
+      const phases: EnginePhase[] = []
+      const events = engine.generate(request, new AbortController().signal, (phase) => phases.push(phase))
+      for await (const event of events) if (event.type === 'text') break
+      return phases.filter((phase, index) => phase !== phases[index - 1])
+    }
+    const image = square([1, 2, 3], 64, 24, 'phases')
+    expect(await phasesOf(requestOf(ask('What is this?', image)))).toEqual(['queued', 'encoding', 'prefill'])
+    expect(await phasesOf(requestOf(ask('And this one?', image)))).toEqual(['queued', 'prefill'])
+    expect(await phasesOf(requestOf(ask('Hello')))).toEqual(['queued', 'prefill'])
   })
 
   it('lets pixels go as soon as they are encoded, or at once if they are cached', async () => {

@@ -1,4 +1,3 @@
-import type { FastifyRequest } from 'fastify'
 import { z } from 'zod'
 import { type Accounts, amountOf } from '../../accounts/index.ts'
 import { isCalled } from '../../deployments/index.ts'
@@ -6,9 +5,9 @@ import { OrielError } from '../../errors.ts'
 import { type ImageTokens, type MachineModel, usualImage } from '../../machine/index.ts'
 import type { AnswerServices } from '../answering/answer.ts'
 import type { Endpoint } from '../dialects/dialect.ts'
-import { parseBody } from '../request/validation.ts'
+import { parseStrictly } from '../request/validation.ts'
+import { paramOf, place } from './managing.ts'
 import { onDisk } from './on-disk.ts'
-import { place } from './place.ts'
 import { pull, shownPull } from './pulls.ts'
 
 const bytes = z.number().min(0)
@@ -105,7 +104,7 @@ export const libraryEndpoints: readonly Endpoint[] = [
     handler:
       ({ services: { machine } }) =>
       async ({ query }): Promise<z.output<typeof imageTokenList>> => {
-        const size = parseBody(sizeQuery, query)
+        const size = parseStrictly(sizeQuery, query)
         const counted = await machine.imageTokens(size)
         return { ...size, models: counted.map(({ id, tokens }) => ({ id, ...costsOf(tokens) })) }
       },
@@ -120,7 +119,7 @@ export const libraryEndpoints: readonly Endpoint[] = [
     handler:
       ({ services: { deployments } }) =>
       async ({ body }): Promise<z.output<typeof loadedModel>> =>
-        deployments.load(parseBody(named, body).model),
+        deployments.load(parseStrictly(named, body).model),
   },
   {
     ...place,
@@ -130,7 +129,7 @@ export const libraryEndpoints: readonly Endpoint[] = [
     body: removal,
     answer: removedModel,
     handler: onDisk(async ({ body }, { machine }): Promise<z.output<typeof removedModel>> => {
-      const { model, dry_run: dryRun } = parseBody(removal, body)
+      const { model, dry_run: dryRun } = parseStrictly(removal, body)
       return { ...(await machine.remove(model, { dryRun: dryRun ?? false })), removed: !dryRun }
     }),
   },
@@ -143,8 +142,8 @@ export const libraryEndpoints: readonly Endpoint[] = [
     answer: unloadedModel,
     handler:
       ({ services: { deployments } }) =>
-      async ({ params }: FastifyRequest): Promise<z.output<typeof unloadedModel>> => {
-        const name = (params as { '*': string })['*']
+      async (request): Promise<z.output<typeof unloadedModel>> => {
+        const name = paramOf(request, '*')
         const found = deployments.residents().find((model) => isCalled(model, name))
         if (found === undefined)
           throw new OrielError('not_found', `The model ${JSON.stringify(name.slice(0, 200))} is not loaded.`, {

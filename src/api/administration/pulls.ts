@@ -1,10 +1,10 @@
 import { z } from 'zod'
 import type { PullState } from '../../machine/index.ts'
 import type { Endpoint } from '../dialects/dialect.ts'
-import { parseBody } from '../request/validation.ts'
+import { parseStrictly } from '../request/validation.ts'
 import { live } from './live.ts'
+import { paramOf, place } from './managing.ts'
 import { onDisk } from './on-disk.ts'
-import { place } from './place.ts'
 
 const time = z.iso.datetime()
 const bytes = z.number().min(0)
@@ -51,7 +51,7 @@ export const pullEndpoints: readonly Endpoint[] = [
     body: asked,
     answer: pull,
     handler: onDisk(async ({ body }, { machine }): Promise<z.output<typeof pull>> => {
-      const { model, anyway } = parseBody(asked, body)
+      const { model, anyway } = parseStrictly(asked, body)
       return shownPull(machine.pulls.start(model, { anyway: anyway ?? false }))
     }),
   },
@@ -84,8 +84,8 @@ export const pullEndpoints: readonly Endpoint[] = [
     summary: 'Cancel a pull, or remove one that has ended from the list',
     answer: pull,
     handler: onDisk(
-      async ({ params }, { machine }): Promise<z.output<typeof pull>> =>
-        shownPull(await machine.pulls.cancel((params as { pull: string }).pull)),
+      async (request, { machine }): Promise<z.output<typeof pull>> =>
+        shownPull(await machine.pulls.cancel(paramOf(request, 'pull'))),
     ),
   },
 ]

@@ -9,6 +9,7 @@ import type {
   DescribedPrompt,
   MediaTimings,
   ModelInfo,
+  Phase,
   Tally,
 } from '../../deployments/index.ts'
 import { changingErrors, OrielError } from '../../errors.ts'
@@ -54,11 +55,17 @@ export interface RunningAnswer extends Omit<Answer, 'prompt'> {
  * Starts an answer. Errors of the request are thrown here, before the first byte of the answer.
  * @throws OrielError
  */
-function startAnswer(services: AnswerServices, request: ClientRequest, signal: AbortSignal): Promise<RunningAnswer> {
+function startAnswer(
+  services: AnswerServices,
+  request: ClientRequest,
+  signal: AbortSignal,
+  onPhase: (phase: Phase) => void,
+): Promise<RunningAnswer> {
   const began = performance.now()
   return withBackend(services, request, signal, async (backend) => {
     const loadMs = performance.now() - began
-    const { prompt, events, ...answer } = await backend.answer(request, signal)
+    onPhase('queued')
+    const { prompt, events, ...answer } = await backend.answer(request, signal, onPhase)
     return {
       ...answer,
       ignored: answer.ignored?.map((param) => inRequest(request, param)) ?? [],
@@ -134,14 +141,15 @@ export async function startAnswers(
   services: AnswerServices,
   requests: readonly ClientRequest[],
   signal: AbortSignal,
+  onPhase: (phase: Phase) => void,
 ): Promise<RunningAnswer> {
   const [only, ...others] = requests
-  if (only !== undefined && others.length === 0) return startAnswer(services, only, signal)
+  if (only !== undefined && others.length === 0) return startAnswer(services, only, signal, onPhase)
   const failed = new AbortController()
   // A signal stands for one prompt: it has the prompt's downloads, and few listeners.
   const own = () => AbortSignal.any([signal, failed.signal])
   try {
-    return together(await Promise.all(requests.map((request) => startAnswer(services, request, own()))))
+    return together(await Promise.all(requests.map((request) => startAnswer(services, request, own(), onPhase))))
   } catch (error) {
     failed.abort()
     throw error

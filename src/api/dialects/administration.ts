@@ -1,4 +1,5 @@
 import { accountEndpoints } from '../administration/accounts.ts'
+import { activityEndpoints } from '../administration/activity.ts'
 import { cacheEndpoint } from '../administration/cache.ts'
 import { keyEndpoints } from '../administration/keys.ts'
 import { libraryEndpoints } from '../administration/library.ts'
@@ -15,6 +16,7 @@ export const administration: Dialect = {
     ...keyEndpoints,
     ...accountEndpoints,
     allUsageEndpoint,
+    ...activityEndpoints,
     ...libraryEndpoints,
     ...pullEndpoints,
     cacheEndpoint,

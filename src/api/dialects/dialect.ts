@@ -5,6 +5,8 @@ import type { Settings } from '../../deployments/index.ts'
 import type { ErrorKind, OrielError } from '../../errors.ts'
 import type { Logger } from '../../log.ts'
 import type { AnswerServices, RunningAnswer } from '../answering/answer.ts'
+import type { EngineStates } from '../engine-states.ts'
+import type { Activity } from '../monitoring/activity.ts'
 import type { WatchedAnswer } from '../monitoring/watched-answer.ts'
 import type { ResponseStore } from '../responses/store.ts'
 
@@ -89,6 +91,8 @@ export interface RouteOptions {
   /** Whether unknown parameters are refused. */
   strict: boolean
   log: Logger
+  activity: Activity
+  engines: EngineStates
   /** Aborts when the server begins to close. */
   closing: AbortSignal
   /** The answer, seen to its end for metrics, traces and the log. */

@@ -4,6 +4,7 @@ import type { Logger } from '../../log.ts'
 import { startTelemetry, type Telemetry } from '../../telemetry/index.ts'
 import type { RunningAnswer } from '../answering/answer.ts'
 import type { EngineStates } from '../engine-states.ts'
+import { Activity } from './activity.ts'
 import { aliasesOf, genAiAliases } from './aliases.ts'
 import { Metrics } from './metrics.ts'
 import { requestSpan } from './request-span.ts'
@@ -12,6 +13,7 @@ import { WatchedAnswer } from './watched-answer.ts'
 /** Sees each request to its end, and tells of it in metrics, in the log, and in traces if they are exported. */
 export class Monitor {
   readonly metrics: Metrics
+  readonly activity = new Activity()
   readonly #log: Logger
   readonly #watched = new WeakMap<FastifyRequest, WatchedAnswer>()
   #telemetry: Telemetry | undefined
@@ -41,12 +43,16 @@ export class Monitor {
   readonly watch = (answer: RunningAnswer, request: FastifyRequest): WatchedAnswer => {
     this.metrics.began(answer)
     const watched = new WatchedAnswer(answer, (watched) => ({
-      tokens: (count, ms) => this.metrics.generated(answer.servedBy, count, ms),
+      tokens: (count, ms) => {
+        this.metrics.generated(answer.servedBy, count, ms)
+        generated(count)
+      },
       done: () => {
         this.metrics.ended(watched)
         this.#logAnswer(request.id, watched)
       },
     }))
+    const generated = this.activity.answering(request, watched)
     this.#watched.set(request, watched)
     return watched
   }

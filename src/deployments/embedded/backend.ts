@@ -55,8 +55,9 @@ export function embeddedBackend({ card, engine, media }: EmbeddedParts): Backend
       inputs: model.inputs.image === null ? [] : ['image'],
     },
 
-    answer: (ask, signal) =>
+    answer: (ask, signal, onPhase) =>
       translated(ask, async () => {
+        if (ask.attachments.length > 0) onPhase?.('media')
         const { parts, pieces, loaded, timings } = await prepare(ask, signal)
         const thinking = endsInThought(ask, parts)
         const request = generateRequest(ask, pieces, model, card.sampling, thinking)
@@ -64,7 +65,7 @@ export function embeddedBackend({ card, engine, media }: EmbeddedParts): Backend
         const tokens = echo !== null || wantsTokens ? (await engine.count(pieces, ask.client)).tokens : null
         const images = loaded.map(({ images }) => images)
         const prompt = tokens === null ? null : { text: promptText(parts, images, tokens), tokens }
-        const events = engine.generate(request, signal)[Symbol.asyncIterator]()
+        const events = engine.generate(request, signal, onPhase)[Symbol.asyncIterator]()
         const first = await events.next()
         if (first.done || first.value.type !== 'prompt') throw new Error('the engine did not begin with the prompt')
         const { type: _, ignored = [], ...usage } = first.value

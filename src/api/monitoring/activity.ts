@@ -1,0 +1,173 @@
+import type { FastifyRequest } from 'fastify'
+import type { Phase } from '../../deployments/index.ts'
+import type { ErrorKind, OrielError } from '../../errors.ts'
+import { promptKinds } from '../shapes/usage.ts'
+import { Recent } from './recent.ts'
+import type { WatchedAnswer } from './watched-answer.ts'
+
+/** A request that was let in. It has nothing that its client wrote. */
+export interface AskedRequest {
+  /** Of its row in the ledger: a client may choose that of the request itself. */
+  readonly id: string
+  readonly requestId: string
+  readonly account: string
+  readonly key: string | null
+  readonly model: string
+  readonly endpoint: string
+  readonly dialect: string
+}
+
+/** Tokens by kind. `cached`: of text and images. */
+export interface Tokens {
+  readonly text: number
+  readonly image: number
+  readonly cached: number
+  readonly output: number
+}
+
+/** A request whose response is over. Times are in ms; null: it did not come that far. */
+export interface FinishedRequest extends AskedRequest {
+  /** How many had ended with it. */
+  readonly number: number
+  readonly ended: Date
+  readonly status: number
+  /** The identifier of what went wrong. */
+  readonly error: string | null
+  readonly duration: number
+  readonly firstToken: number | null
+  readonly perToken: number | null
+  readonly phases: Readonly<Record<'load' | 'media' | 'queue' | 'encode' | 'prefill' | 'decode', number | null>>
+  readonly tokens: Tokens
+  readonly images: number
+  /** In micro-units of the currency. */
+  readonly cost: number
+}
+
+/** Finished requests that are remembered. */
+const mostFinished = 300
+
+/** What the server does now, and did in the last hour. */
+export class Activity {
+  readonly recent = new Recent()
+  readonly #running = new Set<RunningRequest>()
+  readonly #ofRequest = new WeakMap<FastifyRequest, RunningRequest>()
+  readonly #finished: FinishedRequest[] = []
+  #ended = 0
+
+  /** The oldest first. */
+  get running(): ReadonlySet<RunningRequest> {
+    return this.#running
+  }
+
+  /** The newest first. @param after the `number` of the newest one that is known */
+  finished(after = 0): FinishedRequest[] {
+    const first = this.#finished.findIndex(({ number }) => number > after)
+    return first < 0 ? [] : this.#finished.slice(first).reverse()
+  }
+
+  /** A request begins that was let in. It must be ended. */
+  begin(request: FastifyRequest, asked: AskedRequest): RunningRequest {
+    const running = new RunningRequest(asked)
+    this.#running.add(running)
+    this.#ofRequest.set(request, running)
+    return running
+  }
+
+  /** The answer to a request begins. @returns to be called with the number of new tokens */
+  answering(request: FastifyRequest, answer: WatchedAnswer): (tokens: number) => void {
+    const { text, image, cached } = tokensOf(answer)
+    const { now } = this.recent
+    now.text += text
+    now.image += image
+    now.cached += cached
+    const running = this.#ofRequest.get(request)
+    if (running !== undefined) running.answer = answer
+    // Not every backend says more.
+    if (running?.phase === 'queued') running.enter('prefill')
+    return (tokens) => {
+      this.recent.now.output += tokens
+      running?.enter('decoding')
+    }
+  }
+
+  /** A request failed, let in or not. */
+  failed(request: FastifyRequest, { kind, code = kind }: OrielError): void {
+    const running = this.#ofRequest.get(request)
+    if (running === undefined) this.recent.now.failed(kind)
+    else running.failure = { kind, code }
+  }
+
+  /** @param status of the response; 499: the client left @param cost in micro-units of the currency */
+  end(running: RunningRequest, status: number, cost: number): void {
+    if (!this.#running.delete(running)) return
+    const { asked, began, answer, failure = status === 499 ? left : undefined } = running
+    const { tally } = answer ?? {}
+    const [firstToken = null, perToken = null] = [answer?.firstToken, answer?.perToken]
+    const { now } = this.recent
+    now.requests++
+    now.cost += cost
+    if (failure !== undefined) now.failed(failure.kind)
+    if (firstToken !== null) now.firstToken.add(firstToken)
+    if (perToken !== null) now.perToken.add(perToken)
+    for (const { cached } of tally?.images ?? []) {
+      now.images++
+      if (cached !== null) now.cachedImages++
+    }
+    // Only numbers are kept: the answer itself holds its prompt.
+    this.#finished.push({
+      ...asked,
+      ...{ number: ++this.#ended, ended: new Date(), status, error: failure?.code ?? null },
+      ...{ duration: performance.now() - began, firstToken, perToken, phases: phasesOf(answer) },
+      ...{ tokens: tokensOf(answer), images: answer?.answer.usage.imageTokens.length ?? 0, cost },
+    })
+    if (this.#finished.length > mostFinished) this.#finished.shift()
+  }
+}
+
+const left = { kind: 'cancelled', code: 'cancelled' } as const
+
+/** A request that was let in and is not over. Times are those of `performance.now()`. */
+export class RunningRequest {
+  readonly asked: AskedRequest
+  readonly began = performance.now()
+  answer: WatchedAnswer | undefined
+  failure: { readonly kind: ErrorKind; readonly code: string } | undefined
+  #phase: 'loading' | Phase | 'decoding' = 'loading'
+  #phaseBegan = this.began
+
+  constructor(asked: AskedRequest) {
+    this.asked = asked
+  }
+
+  get phase(): 'loading' | Phase | 'decoding' {
+    return this.#phase
+  }
+
+  get phaseBegan(): number {
+    return this.#phaseBegan
+  }
+
+  get tokens(): Tokens | undefined {
+    return this.answer && tokensOf(this.answer)
+  }
+
+  enter(phase: Phase | 'decoding'): void {
+    // One prompt of several may be behind the others.
+    if (phase === this.#phase || this.#phase === 'decoding') return
+    this.#phase = phase
+    this.#phaseBegan = performance.now()
+  }
+}
+
+function tokensOf(watched: WatchedAnswer | undefined): Tokens {
+  if (watched === undefined) return { text: 0, image: 0, cached: 0, output: 0 }
+  const { textTokens, imageTokens, cachedTokens } = promptKinds(watched.answer.usage)
+  const output = watched.tally?.completionTokens ?? watched.completionTokens
+  return { text: textTokens, image: imageTokens, cached: cachedTokens, output }
+}
+
+function phasesOf(watched: WatchedAnswer | undefined): FinishedRequest['phases'] {
+  const { queue = null, encode = null, prefill = null, generation = null } = watched?.tally?.timings ?? {}
+  const { loadMs: load = null, media } = watched?.answer ?? {}
+  return { load, media: media?.media ?? null, queue, encode, prefill, decode: generation }
+}
