@@ -1,4 +1,4 @@
-import { setTimeout as sleep } from 'node:timers/promises'
+import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promises'
 import { z } from 'zod'
 import { amountOf } from '../../accounts/index.ts'
 import type { BackendState } from '../../deployments/index.ts'
@@ -164,6 +164,12 @@ async function snapshotOf(
   const { deployments } = services
   const { budget, taken } = deployments.memory
   const states = new Map((await engines.fresh(longestWait)).map((engine) => [engine.model, engine]))
+  const windows: Snapshot['windows'] = []
+  for (const minutes of spans) {
+    windows.push({ minutes, ...spanOf(activity.recent.last(minutes)) })
+    // Each sums up to an hour: answers go between.
+    await nextTurn()
+  }
   const running = [...activity.running]
   const at = new Date().toISOString()
   return {
@@ -171,7 +177,7 @@ async function snapshotOf(
     running: running.slice(0, mostRunning).map(shownRunning),
     running_count: running.length,
     finished: finished.map(shownFinished),
-    windows: spans.map((minutes) => ({ minutes, ...spanOf(activity.recent.last(minutes)) })),
+    windows,
     series: seriesOf(activity.recent.minutes(seriesMinutes), at),
     models: deployments.residents().map(({ id, state, progress, bytes, users, idleMs }) => ({
       ...{ id, state, progress: state === 'loading' ? progress : null, memory_bytes: bytes, running: users },

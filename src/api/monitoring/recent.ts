@@ -28,8 +28,10 @@ class Spread {
 
   merge(other: Spread): void {
     if (other.#count === 0) return
-    for (const [index, count] of other.#counts.entries())
-      if (count > 0) this.#counts[index] = (this.#counts[index] ?? 0) + count
+    const counts = other.#counts
+    // Snapshots merge hundreds of these: a loop over iterators takes ten times as long.
+    for (let index = 0; index < buckets; index++)
+      this.#counts[index] = (this.#counts[index] ?? 0) + (counts[index] ?? 0)
     this.#count += other.#count
   }
 
