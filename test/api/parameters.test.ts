@@ -294,7 +294,7 @@ interface Tokenization {
   max_model_len: number
   tokens: number[]
   token_strs: (string | null)[]
-  parts: { type: string; param: string; tokens: number; pictures?: object[] }[]
+  parts: { type: string; param: string; tokens: number; pictures?: { tokens: number }[] }[]
 }
 
 describe('tokenize', () => {
@@ -323,6 +323,22 @@ describe('tokenize', () => {
     expect(images.map(({ tokens }) => tokens)).toEqual(usage.prompt_tokens_details.images)
     expect(images[0]?.pictures).toEqual([{ width: 192, height: 192, tokens: 42 }])
     expect(body.parts.every(({ tokens }) => tokens > 0)).toBe(true)
+  })
+
+  it('counts the parts of dropped turns too, each image by itself', async () => {
+    const [first, second] = [red, blue].map((url) => [{ type: 'image_url', image_url: { url, detail: 'low' } }])
+    const other = { role: 'assistant', content: 'Hm.' }
+    const messages = [
+      { role: 'user', content: first },
+      other,
+      { role: 'user', content: [image(blue), ...(second ?? [])] },
+    ]
+    const imagesOf = ({ parts }: Tokenization) => parts.flatMap(({ pictures = [] }) => pictures)
+    const { body: whole } = await tokenize({ messages })
+    const { body: cut } = await tokenize({ messages, prompt_truncate_len: whole.count - 1 })
+    expect(cut.count).toBeLessThan(whole.count)
+    expect(new Set(imagesOf(whole).map(({ tokens }) => tokens)).size).toBeGreaterThan(1)
+    expect(imagesOf(cut)).toEqual(imagesOf(whole))
   })
 
   it('returns the tokens of a text', async () => {

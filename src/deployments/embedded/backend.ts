@@ -11,7 +11,7 @@ import type { Backend, PartCount } from '../backend.ts'
 import type { Starter } from '../deployment.ts'
 import { answerEvents, promptText, readersOf } from './answer-events.ts'
 import { checkSchemas, generateRequest, ignoredOf, inAsk } from './generation.ts'
-import { imagesIn } from './images.ts'
+import { imagePiece, imagesIn } from './images.ts'
 import { infoOf } from './info.ts'
 import { type LayoutModel, layOut } from './layout.ts'
 import { previewer } from './preview.ts'
@@ -118,16 +118,22 @@ function countOf(counted: PromptCount, ask: Ask, loaded: readonly Loaded[], engi
       const content = contentOf(ask)
       const texts = content.map((part) => (part.kind === 'text' || part.kind === 'tokens' ? [part] : []))
       const [around = 0, ...lengths] = await engine.lengths([[], ...texts], ask.client)
-      let imagesBefore = 0
+      // By themselves too: the prompt has lost the images of the turns that were dropped.
+      const pieces = loaded.flatMap(({ images }, index) =>
+        images.map((image) => imagePiece(image, ask.attachments[index]?.detail ?? 'auto')),
+      )
+      const alone = await engine.count(pieces, ask.client)
+      const tokensOf = new Map<object, number | undefined>(
+        pieces.map(({ pixels }, index) => [pixels, alone.imageTokens[index]]),
+      )
       return content.map((part, at): PartCount => {
         if (part.kind === 'text' || part.kind === 'tokens')
           return { kind: 'text', tokens: (lengths[at] ?? around) - around }
-        const images = (loaded[part.attachment]?.images ?? []).map(({ width, height }, index) => ({
-          width,
-          height,
-          tokens: imageTokens[imagesBefore + index] ?? 0,
+        const images = (loaded[part.attachment]?.images ?? []).map((image) => ({
+          width: image.width,
+          height: image.height,
+          tokens: tokensOf.get(image) ?? 0,
         }))
-        imagesBefore += images.length
         return { ...part, tokens: images.reduce((sum, { tokens }) => sum + tokens, 0), images }
       })
     },
