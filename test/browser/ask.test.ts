@@ -1,28 +1,43 @@
 import { execFile } from 'node:child_process'
 import { readFileSync } from 'node:fs'
-import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { copyFile, mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { promisify } from 'node:util'
 import type { Page } from 'playwright-core'
+import sharp from 'sharp'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
 import { startBrowser, type TestBrowser } from '../support/browser.ts'
+import { pocketFolder } from '../support/pocket.ts'
 import { startServer, type TestServer } from '../support/server.ts'
 
 const run = promisify(execFile)
 const sample = readFileSync('examples/sample.png')
 const red = 'A red circle on a white background.'
+const square = (colour: string): Promise<Buffer> => {
+  const shape = `<rect x="22" y="22" width="52" height="52" fill="${colour}"/>`
+  const drawing = `<svg width="96" height="96"><rect width="96" height="96" fill="white"/>${shape}</svg>`
+  return sharp(Buffer.from(drawing)).png().toBuffer()
+}
+const blueSquare = await square('blue')
 
 describe('The page that asks', () => {
   let oriel: TestServer
   let browser: TestBrowser
+  let folder: string
   beforeAll(async () => {
-    oriel = await startServer()
+    folder = await mkdtemp(path.join(tmpdir(), 'oriel-'))
+    for (const name of ['', 'mmproj-']) {
+      await mkdir(path.join(folder, 'second'), { recursive: true })
+      await copyFile(`${pocketFolder}${name}pocket.gguf`, path.join(folder, 'second', `${name}second.gguf`))
+    }
+    oriel = await startServer({ models: { dirs: [folder] } })
     browser = await startBrowser()
   })
   afterAll(async () => {
     await browser?.close()
     await oriel?.close()
+    await rm(folder, { recursive: true })
   })
   afterEach(() => {
     expect(browser.complaints()).toEqual([])
@@ -34,7 +49,7 @@ describe('The page that asks', () => {
     await page.getByRole('button', { name: 'sample.png: options' }).waitFor()
     await ask(page, 'What is in this image?')
     await answer(page, red)
-    await ask(page, 'What color is it?')
+    await ask(page, 'What color is the circle?')
     await answer(page, /red/, 1)
 
     await page.reload()
@@ -76,7 +91,6 @@ describe('The page that asks', () => {
     await ask(page, 'What is in "this" $image? `ls` \\')
     await page.getByRole('button', { name: 'Copy the answer' }).waitFor()
     await page.getByRole('button', { name: 'View code' }).click()
-    const folder = await mkdtemp(path.join(tmpdir(), 'oriel-'))
     const pasted = async () => {
       await page.getByRole('button', { name: 'Copy the code' }).click()
       const code = await page.evaluate<string>('navigator.clipboard.readText()')
@@ -89,7 +103,160 @@ describe('The page that asks', () => {
     await page.locator('pre', { hasText: 'base64 <' }).waitFor()
     expect(await pasted()).toBe(inlined)
     expect(await page.locator('.timing').textContent()).toContain(`${inlined} + `)
-    await rm(folder, { recursive: true })
+  })
+
+  it('writes the request for the client of JavaScript', async () => {
+    const page = await browser.open(oriel.url)
+    await page.getByRole('button', { name: 'What is in this image?' }).click()
+    await answer(page, red)
+    await page.getByRole('button', { name: 'View code' }).click()
+    await page.getByLabel('JavaScript').check()
+    await page.locator('pre', { hasText: 'new OpenAI' }).waitFor()
+    await page.getByRole('button', { name: 'Copy the code' }).click()
+    const code = await page.evaluate<string>('navigator.clipboard.readText()')
+    const { stdout } = await run('node', ['--input-type=module', '-e', code])
+    expect(stdout.trim()).toBe(red)
+  })
+
+  it('replaces a picture of an earlier question, and keeps what was there', async () => {
+    const page = await browser.open(oriel.url)
+    await page.getByRole('button', { name: 'What is in this image?' }).click()
+    await answer(page, red)
+    await ask(page, 'What color is the circle?')
+    await answer(page, /red/, 1)
+    await page.getByRole('button', { name: 'sample.png: options' }).click()
+    const choosing = page.waitForEvent('filechooser')
+    await page.getByRole('menuitem', { name: 'Replace and ask again' }).click()
+    await (await choosing).setFiles({ name: 'blue.png', mimeType: 'image/png', buffer: blueSquare })
+    await answer(page, /blue square/)
+    expect(await page.getByRole('article').count()).toBe(1)
+    await page.getByRole('button', { name: 'Earlier of the questions' }).click()
+    await answer(page, red)
+    expect(await page.getByRole('article').count()).toBe(2)
+  })
+
+  it('asks two models side by side, each with its own answers', async () => {
+    const page = await browser.open(oriel.url)
+    await page.getByRole('button', { name: 'Ask a second model' }).click()
+    await page.getByRole('button', { name: 'Model 2: ' }).click()
+    await page.getByRole('menuitemradio', { name: 'second' }).click()
+    await page.getByRole('button', { name: 'What is in this image?' }).click()
+    await page.getByRole('region', { name: 'Answer of Pocket' }).getByText(red).waitFor()
+    await page.getByRole('region', { name: 'Answer of second' }).getByText(red).waitFor()
+  })
+
+  it('shows what the model saw, and what became of the picture', async () => {
+    const page = await browser.open(oriel.url)
+    await drop(page, 'green.png', await square('green'))
+    await ask(page, 'What is in this image?')
+    await answer(page, /green square/)
+    await page.getByText(/^96 × 96 · \d+ B$/).waitFor()
+    await page.getByText(/^seen as 96 × 96 · 42 tokens · encoded in \d+ ms$/).waitFor()
+    await page.getByRole('button', { name: 'What the model saw' }).click()
+    const seen = page.getByRole('dialog', { name: 'What the model saw' })
+    await seen.getByAltText('The whole picture').waitFor()
+    expect(await seen.textContent()).toContain('seen as 96 × 96 · 42 tokens')
+  })
+
+  it('sends the pages of a document that a person chooses', async () => {
+    const page = await browser.open(oriel.url)
+    await drop(page, 'sample.pdf', readFileSync('examples/sample.pdf'))
+    await page.getByRole('button', { name: 'sample.pdf: options' }).click()
+    await page.getByRole('menuitem', { name: 'Choose pages' }).click()
+    await page.getByRole('button', { name: 'Page 2' }).waitFor()
+    await page.getByRole('button', { name: 'Page 1' }).click()
+    await page.getByRole('button', { name: 'Use these' }).click()
+    await ask(page, 'What is in this image?')
+    await answer(page, /blue square/)
+  })
+
+  it('is used by keyboard alone', async () => {
+    const page = await browser.open(oriel.url)
+    const focused = () =>
+      page.evaluate<string>(`document.activeElement?.ariaLabel ?? document.activeElement?.textContent ?? ''`)
+    const tabTo = async (name: string) => {
+      for (let steps = 0; steps < 80; steps++) {
+        if ((await focused()).startsWith(name)) return
+        await page.keyboard.press('Tab')
+      }
+      throw new Error(`The tab key does not lead to ${name}.`)
+    }
+    const openWith = async (name: string, key = 'Enter') => {
+      await tabTo(name)
+      await page.keyboard.press(key)
+    }
+    await page.getByRole('button', { name: 'Take the sample picture' }).waitFor()
+    await openWith('Take the sample picture')
+    await page.getByRole('list', { name: 'Pictures of the question' }).waitFor()
+    await tabTo('Question')
+    await page.keyboard.type('What is in this image?')
+    await page.keyboard.press('Enter')
+    await answer(page, red)
+
+    await openWith('What the model saw')
+    await page.getByRole('dialog').getByAltText('The whole picture').waitFor()
+    await page.keyboard.press('Escape')
+    await page.getByRole('dialog').waitFor({ state: 'detached' })
+    expect(await focused()).toBe('What the model saw')
+
+    await openWith('Retry')
+    await page.getByText('2 / 2').waitFor()
+    await openWith('Edit the question')
+    await tabTo('Another wording of the question')
+    await page.keyboard.press('Control+A')
+    await page.keyboard.type('What color is the circle?')
+    await page.keyboard.press('Enter')
+    await answer(page, /red/)
+
+    await openWith('Model: pocket')
+    await page.keyboard.press('ArrowDown')
+    await page.keyboard.press('Enter')
+    expect(await focused()).toMatch(/^Model: second/)
+    await openWith('View code')
+    await openWith('Copy the code')
+    expect(await page.evaluate<string>('navigator.clipboard.readText()')).toContain('"model": "second"')
+  })
+
+  it('sorts pictures with the arrow keys, and tells so', async () => {
+    const page = await browser.open(oriel.url)
+    await drop(page, 'one.png', sample)
+    await drop(page, 'two.png', blueSquare)
+    await page.getByRole('button', { name: 'two.png, 2 of 2' }).focus()
+    await page.keyboard.press('ArrowLeft')
+    await page.getByRole('button', { name: 'two.png, 1 of 2' }).waitFor()
+    expect(await page.getByRole('status').textContent()).toBe('Picture 1 of 2.')
+    await ask(page, 'Compare the two images.')
+    await answer(page, /blue square and the second image shows a red circle/)
+  })
+
+  it('exports a conversation to a file, and imports it with its pictures', async () => {
+    const page = await browser.open(oriel.url)
+    await page.getByRole('button', { name: 'What is in this image?' }).click()
+    await answer(page, red)
+    await page.getByRole('button', { name: 'What is in this image?: options' }).click()
+    const downloading = page.waitForEvent('download')
+    await page.getByRole('menuitem', { name: 'Export to a file' }).click()
+    const file = path.join(folder, 'exported.json')
+    await (await downloading).saveAs(file)
+
+    const other = await browser.open(oriel.url)
+    await other.getByLabel('Import from a file').setInputFiles(file)
+    await other.getByRole('button', { name: 'What is in this image?', exact: true }).first().click()
+    await answer(other, red)
+    await other.getByAltText('sample.png').waitFor()
+    await other.getByLabel('Import from a file').setInputFiles('examples/sample.png')
+    await other.getByRole('alert').getByText('This is not a file of conversations').waitFor()
+  })
+
+  it('prepares a question as a recipe has it', async () => {
+    const page = await browser.open(oriel.url)
+    await page.getByRole('button', { name: 'Charts to data' }).click()
+    await page.getByRole('button', { name: 'chart.png: options' }).waitFor()
+    await page.getByRole('button', { name: 'Settings', exact: true }).click()
+    expect(await page.getByLabel('JSON Schema of the answer').inputValue()).toContain('"estimated"')
+    await page.getByLabel('JSON Schema of the answer').fill('{"type": ')
+    await page.getByText('This is not JSON').first().waitFor()
+    expect(await page.getByRole('button', { name: 'Send' }).isDisabled()).toBe(true)
   })
 })
 

@@ -71,6 +71,7 @@ function Bar() {
   }
   return (
     <header class="bar-top">
+      <h1 class="hidden-text">{current.value.title || 'A new conversation'}</h1>
       <Toggle which="list" label="Conversations" icon="list" />
       <ModelPickers />
       <span class="space" />

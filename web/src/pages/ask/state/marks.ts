@@ -115,10 +115,11 @@ function inJson(value: unknown, label = ''): Mark[] {
 const isNumbers = (value: unknown, length: number): value is number[] =>
   Array.isArray(value) && value.length === length && value.every((item) => typeof item === 'number')
 
-/** The objects and lists of a text, such as those between fences. */
+/** The objects and lists of a text, such as those between fences. Of the places where one may begin, 100 are tried. */
 function jsonIn(text: string): unknown[] {
   const found: unknown[] = []
-  for (let at = text.search(/[[{]/); at !== -1 && found.length < 100; ) {
+  let at = text.search(/[[{]/)
+  for (let tried = 0; at !== -1 && tried < 100; tried++) {
     const end = endOf(text, at)
     const value = end === undefined ? undefined : parsed(text.slice(at, end))
     if (value !== undefined) found.push(value)

@@ -23,6 +23,13 @@ export const modelsError = signal<ServerError | null>(null)
 
 export const modelOf = (id: string): Model | undefined => models.value?.find((model) => model.id === id)
 
+/** What a model is called here: its title, unless another has the same one. */
+export function nameOf(id: string): string {
+  const title = modelOf(id)?.title
+  const isOnly = models.value?.filter((model) => model.title === title).length === 1
+  return title !== undefined && isOnly ? title : id
+}
+
 export async function loadModels(): Promise<void> {
   try {
     const { data } = await get<{ data: Model[] }>('/v1/models')

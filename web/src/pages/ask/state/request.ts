@@ -69,7 +69,8 @@ export async function requestOf(what: What): Promise<{ body: ChatRequest; firstP
 }
 
 export function partOf(picture: Picture, detail: string, url: string): Part {
-  const pages = picture.pages === '' ? {} : { pages: picture.pages }
+  // A number alone is how many pages are taken, not which one.
+  const pages = picture.pages === '' ? {} : { pages: picture.pages.trim().replace(/^\d+$/, '$&-$&') }
   if (isDocument(picture)) return { type: 'file', file: { filename: picture.name, file_data: url }, ...pages }
   return { type: 'image_url', image_url: { url, ...(detail === 'auto' ? {} : { detail }) }, ...pages }
 }

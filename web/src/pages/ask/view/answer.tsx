@@ -1,9 +1,10 @@
+import { useMemo } from 'preact/hooks'
 import { CopyButton } from '../../../ui/copy.tsx'
 import { Icon } from '../../../ui/icon.tsx'
 import { type Answer as AnswerOf, type Column, changeColumn, shownAnswer, type Turn } from '../state/conversation.ts'
 import { path, updateCurrent } from '../state/conversations.ts'
 import { marksIn } from '../state/marks.ts'
-import { modelOf } from '../state/models.ts'
+import { modelOf, nameOf } from '../state/models.ts'
 import { isRunning, retry, stop } from '../state/run.ts'
 import { showCode } from './dialogs.tsx'
 import { Markdown } from './markdown.tsx'
@@ -26,8 +27,8 @@ export function Answer({ turn, column, index, isLast }: AnswerProps) {
     updateCurrent((before) => changeColumn(before, turn.id, index, (one) => ({ ...one, shown })))
   const arrives = isRunning(answer)
   return (
-    <section class="answer" aria-label={`Answer of ${nameOf(answer)}`} aria-busy={arrives}>
-      <h3 class="small dim">{nameOf(answer)}</h3>
+    <section class="answer" aria-label={`Answer of ${nameOf(answer.model)}`} aria-busy={arrives}>
+      <h3 class="small dim">{nameOf(answer.model)}</h3>
       {answer.thought !== '' && (
         <details class="thought" open={arrives && answer.text === ''}>
           <summary>{arrives && answer.text === '' ? 'Thinks…' : 'What it thought'}</summary>
@@ -85,7 +86,8 @@ export function Answer({ turn, column, index, isLast }: AnswerProps) {
 }
 
 function Text({ answer, turn }: { answer: AnswerOf; turn: Turn }) {
-  const marks = isRunning(answer) ? [] : marksIn(answer.text)
+  const arrives = isRunning(answer)
+  const marks = useMemo(() => (arrives ? [] : marksIn(answer.text)), [arrives, answer.text])
   return (
     <>
       {marks.length > 0 && <Marked answer={answer} turn={turn} marks={marks} />}
@@ -109,8 +111,6 @@ function Waiting({ model }: { model: string }) {
     </p>
   )
 }
-
-const nameOf = ({ model }: AnswerOf): string => modelOf(model)?.title ?? model
 
 /** JSON with an indent; what is not whole yet stays as it is. */
 function pretty(json: string): string {

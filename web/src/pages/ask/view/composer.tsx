@@ -1,4 +1,4 @@
-import type { RefObject } from 'preact'
+import { createRef, type RefObject } from 'preact'
 import { useEffect, useRef } from 'preact/hooks'
 import { Icon } from '../../../ui/icon.tsx'
 import type { Question } from '../state/conversation.ts'
@@ -10,9 +10,16 @@ import { ask, isRunning, stop } from '../state/run.ts'
 import { panel } from './panels.ts'
 import { Strip } from './strip.tsx'
 
+/** The field of the next question. */
+const field = createRef<HTMLTextAreaElement>()
+
+/** On a phone the keyboard would cover the page. */
+export function focusComposer(): void {
+  if (matchMedia('(pointer: fine)').matches) field.current?.focus()
+}
+
 /** Where the next question is written. */
 export function Composer() {
-  const field = useRef<HTMLTextAreaElement>(null)
   const last = path.value.at(-1)
   const answers = last?.columns.flatMap(({ answers, shown }) => answers[shown] ?? []) ?? []
   const arriving = answers.filter(isRunning)
@@ -22,10 +29,7 @@ export function Composer() {
     next.text.value = ''
     next.pictures.value = []
   }
-  useEffect(() => {
-    // On a phone the keyboard would cover the page.
-    if (matchMedia('(pointer: fine)').matches) field.current?.focus()
-  }, [current.value.id])
+  useEffect(focusComposer, [current.value.id])
   return (
     <div class="composer">
       <Editor
@@ -71,6 +75,7 @@ export function Editor({ draft, field, label, placeholder = '', onSend, onCancel
       <textarea
         {...(field ? { ref: field } : {})}
         rows={1}
+        autofocus={onCancel !== undefined}
         aria-label={label}
         placeholder={placeholder}
         value={draft.text.value}

@@ -2,7 +2,7 @@ import { count } from '../../../ui/figures.ts'
 import { Icon } from '../../../ui/icon.tsx'
 import { Menu, MenuItem } from '../../../ui/menu.tsx'
 import { current, updateCurrent } from '../state/conversations.ts'
-import { loadModels, type Model, modelOf, models } from '../state/models.ts'
+import { loadModels, type Model, modelOf, models, nameOf } from '../state/models.ts'
 
 /** The model that answers, or the two that answer side by side. */
 export function ModelPickers() {
@@ -47,7 +47,7 @@ export function ModelPickers() {
 
 function Picker({ label, chosen, onChoose }: { label: string; chosen: string; onChoose: (id: string) => void }) {
   const model = modelOf(chosen)
-  const name = model?.title ?? (chosen || 'Choose a model')
+  const name = chosen === '' ? 'Choose a model' : nameOf(chosen)
   return (
     <Menu
       label={`${label}: ${name}${model === undefined ? '' : `, ${states[model.state]}`}`}
@@ -65,7 +65,7 @@ function Picker({ label, chosen, onChoose }: { label: string; chosen: string; on
         <MenuItem key={one.id} checked={one.id === chosen} onChoose={() => onChoose(one.id)}>
           <span class={`state ${one.state}`} />
           <span class="model">
-            <span>{one.title ?? one.id}</span>
+            <span>{nameOf(one.id)}</span>
             <span class="small dim figure">{aboutOf(one)}</span>
           </span>
           {one.id === chosen && <Icon name="check" />}

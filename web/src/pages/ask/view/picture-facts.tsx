@@ -2,6 +2,7 @@ import { bytes, count, duration } from '../../../ui/figures.ts'
 import { Icon } from '../../../ui/icon.tsx'
 import { type Picture, type SeenPage, shownAnswer, type Turn } from '../state/conversation.ts'
 import { isDocument } from '../state/files.ts'
+import { nameOf } from '../state/models.ts'
 import { showSeen } from './dialogs.tsx'
 
 /** What others hide: the size that was sent, and what each model made of it. */
@@ -19,7 +20,7 @@ export function PictureFacts({ turn, picture, index }: { turn: Turn; picture: Pi
         if (pages.length === 0) return null
         return (
           <span key={id}>
-            {answers.length > 1 && <b>{model}: </b>}
+            {answers.length > 1 && <b>{nameOf(model)}: </b>}
             {seenOf(pages)}
           </span>
         )

@@ -5,7 +5,7 @@ import { Dialog } from '../../../ui/dialog.tsx'
 import { bytes, count } from '../../../ui/figures.ts'
 import type { Picture } from '../state/conversation.ts'
 import { current } from '../state/conversations.ts'
-import { modelOf } from '../state/models.ts'
+import { nameOf } from '../state/models.ts'
 import { lookingModel, type Preview, previewOf, type SeenPicture, type View } from '../state/preview.ts'
 
 interface SeenDialogProps {
@@ -53,7 +53,7 @@ export function SeenDialog({ picture, model: given, onClose }: SeenDialogProps) 
           >
             {choices.map((id) => (
               <option key={id} value={id}>
-                {modelOf(id)?.title ?? id}
+                {nameOf(id)}
               </option>
             ))}
           </select>

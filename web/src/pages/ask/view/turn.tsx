@@ -7,7 +7,7 @@ import { draftOf, edited } from '../state/draft.ts'
 import { accepted, keep } from '../state/files.ts'
 import { askInstead } from '../state/run.ts'
 import { Answer } from './answer.tsx'
-import { Editor } from './composer.tsx'
+import { Editor, focusComposer } from './composer.tsx'
 import { showSeen } from './dialogs.tsx'
 import { PictureFacts } from './picture-facts.tsx'
 import { Switcher } from './switcher.tsx'
@@ -45,6 +45,7 @@ export function Turn({ turn, isLast }: { turn: TurnOf; isLast: boolean }) {
 
 const stopEditing = (): void => {
   edited.value = null
+  focusComposer()
 }
 
 function QuestionView({ turn }: { turn: TurnOf }) {

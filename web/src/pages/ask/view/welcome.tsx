@@ -4,12 +4,15 @@ import { addFiles, next } from '../state/draft.ts'
 import { exampleFile, exampleUrl, prepare, recipes } from '../state/recipes.ts'
 import { ask } from '../state/run.ts'
 
-const questions = ['What is in this image?', 'What color is it?', 'What shape is it?']
+/** What the sample can be asked, and any picture. */
+const ofSample = ['What is in this image?', 'What color is the circle?', 'Where is the circle?']
+const ofAny = ['What is in this image?', 'Describe this image in detail.', 'What does the text in this image say?']
 
 const addSample = async (): Promise<void> => addFiles(next, [await exampleFile('sample.png')])
 
 /** A conversation before its first question. */
 export function Welcome() {
+  const questions = next.pictures.value.every(({ name }) => name === 'sample.png') ? ofSample : ofAny
   const canAsk = current.value.models.length > 0
   const askAbout = async (text: string): Promise<void> => {
     if (next.pictures.value.length === 0) await addSample()
@@ -29,7 +32,7 @@ export function Welcome() {
           <img src={exampleUrl('sample.png')} alt="A red circle" width="96" height="96" />
         </button>
         <div>
-          <h1>Show it a picture</h1>
+          <h2>Show it a picture</h2>
           <p class="dim">Drop, paste or pick one anywhere on this page, or take the sample.</p>
         </div>
       </div>
@@ -44,7 +47,7 @@ export function Welcome() {
         ))}
       </ul>
       <section class="recipes" aria-labelledby="recipes">
-        <h2 id="recipes">Recipes</h2>
+        <h3 id="recipes">Recipes</h3>
         <ul>
           {recipes.map((recipe) => (
             <li key={recipe.id}>
