@@ -168,6 +168,17 @@ const identityOf = (key: Key, tier: string | null, accountBudget: number | null)
   accountBudget,
 })
 
+/** Whether a key is for a model, by its id. */
+export const mayUse = ({ models }: Pick<Identity, 'models'>, model: string): boolean =>
+  models === null || models.includes(model)
+
+/** @param name of the model, as the request has it: its id would tell that the name is an alias of a model that exists */
+export const notForModel = (name: string): OrielError =>
+  new OrielError('forbidden', `This API key may not use the model ${JSON.stringify(name.slice(0, 200))}.`, {
+    param: 'model',
+    code: 'model_not_allowed',
+  })
+
 const isSecret = (presented: string): boolean => /^ork_[\w-]{43}$/.test(presented)
 
 function valid(seen: Seen | undefined): Identity {

@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto'
 import type { Config } from '../config.ts'
 import { OrielError } from '../errors.ts'
 import type { Logger } from '../log.ts'
-import { Authentication, type Identity, unavailable } from './authentication.ts'
+import { Authentication, type Identity, mayUse, notForModel, unavailable } from './authentication.ts'
 import { checkName, createKeys, type Keys, type Scope } from './keys.ts'
 import { Ledger } from './ledger.ts'
 import { Growth } from './limits/growth.ts'
@@ -15,7 +15,7 @@ import { Spending, type Spent, spentIn } from './spending.ts'
 import { openStore } from './store/store.ts'
 import { requestRow, type UsagePage, type UsageQuery, usageOf } from './usage.ts'
 
-export { freshMs, type Identity, ownAccount, staleMs } from './authentication.ts'
+export { freshMs, type Identity, mayUse, notForModel, ownAccount, staleMs } from './authentication.ts'
 export { type Account, type Key, type Keys, type NewKey, type Scope, scopes } from './keys.ts'
 export type { Estimate, Kind } from './limits/kinds.ts'
 export { RateLimitError, type Rates } from './limits/limits.ts'
@@ -166,11 +166,7 @@ export async function createAccounts(config: Pick<Config, 'accounts' | 'prices'>
 
     async admit(identity, model, estimate) {
       allow(identity, 'inference')
-      if (identity.models !== null && !identity.models.includes(model))
-        throw new OrielError('forbidden', `This API key may not use the model ${model}.`, {
-          param: 'model',
-          code: 'model_not_allowed',
-        })
+      if (!mayUse(identity, model)) throw notForModel(model)
       await spending.check(identity)
       const pass = await limits.admit(identity, model, estimate)
       const time = Date.now()

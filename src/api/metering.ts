@@ -5,6 +5,7 @@ import type { AnswerRequest } from './answering/request.ts'
 import type { Dialect } from './dialects/dialect.ts'
 import { statusOf, toOrielError } from './errors.ts'
 import { describeRates } from './headers.ts'
+import { ownModel } from './models/listed.ts'
 import type { WatchedAnswer } from './monitoring/watched-answer.ts'
 import { promptKinds } from './shapes/usage.ts'
 
@@ -56,7 +57,7 @@ export async function admit(
   { accounts, deployments }: { accounts: Accounts; deployments: Deployments },
   { request, reply, dialect, model, estimate }: Asked,
 ): Promise<Meter> {
-  const id = await deployments.idOf(model)
+  const { id } = await ownModel(request.identity, model, async () => ({ id: await deployments.idOf(model) }))
   const reservation = await accounts.admit(request.identity, id, estimate).catch((error: unknown) => {
     if (error instanceof RateLimitError) describeRates(reply, error.rates)
     throw error
