@@ -4,6 +4,7 @@ import { OrielError } from '../errors.ts'
 import { hashOf, type Key, keyOf, type Scope } from './keys.ts'
 import type { Reach } from './reach.ts'
 import type { Store } from './store/schema.ts'
+import { Turns } from './turns.ts'
 
 /** Who sends a request, and what they may do. */
 export interface Identity {
@@ -26,6 +27,11 @@ export const freshMs = 5000
 export const staleMs = 600_000
 /** Keys that are remembered. */
 const maxSeen = 100_000
+/**
+ * Look-ups of keys that were not seen before. Each costs the store a query, and anybody can make up keys: a flood of them
+ * must not stand before the keys of others, nor make the store look cut off.
+ */
+const lookUps = { running: 4, runningOfOne: 4, waitingOfOne: 1000 }
 
 /** The account of requests where no key is required, and of the key of `ORIEL_ADMIN_KEY`. */
 export const ownAccount = 'local'
@@ -47,6 +53,7 @@ export class Authentication {
   /** By hash: no secret stays in memory. Unknown keys are not remembered, so nobody can fill it with them. */
   readonly #seen = new LRUCache<string, Seen>({ max: maxSeen })
   readonly #reading = new Map<string, { at: number; seen: Promise<Seen | undefined> }>()
+  readonly #lookUps = new Turns(lookUps, 'Too many API keys from your address are looked up. Try again later.')
   #freshFrom = Number.NEGATIVE_INFINITY
   #required: boolean
   #requiredReadAt = Number.NEGATIVE_INFINITY
@@ -78,10 +85,11 @@ export class Authentication {
 
   /**
    * @param presented what the client sent as its key
+   * @param from whence
    * @throws OrielError `unauthorized`; `overloaded` for a key that is not known here while the store is cut off: the key may
-   * be good, and a client that is told it is not would stop trying
+   * be good, and a client that is told it is not would stop trying; `rate_limited` when too many keys from there wait
    */
-  async authenticate(presented: string | undefined): Promise<Identity> {
+  async authenticate(presented: string | undefined, from = ''): Promise<Identity> {
     if (!(await this.required())) return everyone
     if (presented === undefined || presented === '')
       throw new OrielError('unauthorized', 'This server needs an API key: `Authorization: Bearer <key>`.', {
@@ -91,7 +99,7 @@ export class Authentication {
     if (this.#adminHash !== undefined && timingSafeEqual(Buffer.from(hash), Buffer.from(this.#adminHash)))
       return administrator
     // The look-up compares hashes, not secrets: its time tells nothing about a secret.
-    const seen = isSecret(presented) ? await this.#find(hash) : undefined
+    const seen = isSecret(presented) ? await this.#find(hash, from) : undefined
     return valid(seen)
   }
 
@@ -100,22 +108,24 @@ export class Authentication {
     this.#freshFrom = performance.now()
   }
 
-  async #find(hash: string): Promise<Seen | undefined> {
+  async #find(hash: string, from: string): Promise<Seen | undefined> {
     const seen = this.#seen.get(hash)
     if (seen !== undefined && seen.readAt > Math.max(this.#freshFrom, performance.now() - freshMs)) return seen
     try {
-      return await this.#read(hash)
+      return await this.#read(hash, seen === undefined ? from : undefined)
     } catch (error) {
+      if (error instanceof OrielError) throw error
       if (seen !== undefined && performance.now() - seen.readAt < staleMs) return seen
       return unavailable(error)
     }
   }
 
-  /** Many requests with one key read it once. */
-  #read(hash: string): Promise<Seen | undefined> {
+  /** Many requests with one key read it once. @param from undefined: it needs no turn */
+  #read(hash: string, from: string | undefined): Promise<Seen | undefined> {
     const reading = this.#reading.get(hash)
     if (reading !== undefined && reading.at > this.#freshFrom) return reading.seen
-    const begun = { at: performance.now(), seen: this.#readNow(hash) }
+    const read = () => this.#readNow(hash)
+    const begun = { at: performance.now(), seen: from === undefined ? read() : this.#lookUps.take(from, read) }
     this.#reading.set(hash, begun)
     return begun.seen.finally(() => {
       if (this.#reading.get(hash) === begun) this.#reading.delete(hash)
@@ -167,6 +177,17 @@ const identityOf = (key: Key, tier: string | null, accountBudget: number | null)
   keyBudget: key.budget,
   accountBudget,
 })
+
+/** Whether a key is for a model, by its id. */
+export const mayUse = ({ models }: Pick<Identity, 'models'>, model: string): boolean =>
+  models === null || models.includes(model)
+
+/** @param name of the model, as the request has it: its id would tell that the name is an alias of a model that exists */
+export const notForModel = (name: string): OrielError =>
+  new OrielError('forbidden', `This API key may not use the model ${JSON.stringify(name.slice(0, 200))}.`, {
+    param: 'model',
+    code: 'model_not_allowed',
+  })
 
 const isSecret = (presented: string): boolean => /^ork_[\w-]{43}$/.test(presented)
 

@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto'
 import type { Config } from '../config.ts'
 import { OrielError } from '../errors.ts'
 import type { Logger } from '../log.ts'
-import { Authentication, type Identity, unavailable } from './authentication.ts'
+import { Authentication, type Identity, mayUse, notForModel, unavailable } from './authentication.ts'
 import { checkName, createKeys, type Keys, type Scope } from './keys.ts'
 import { Ledger } from './ledger.ts'
 import { Growth } from './limits/growth.ts'
@@ -10,12 +10,12 @@ import type { Estimate } from './limits/kinds.ts'
 import { RateLimits, type Rates } from './limits/limits.ts'
 import { costOf, type ModelPrices, priceList } from './prices.ts'
 import { Reach } from './reach.ts'
-import { Reports } from './reports.ts'
 import { Spending, type Spent, spentIn } from './spending.ts'
 import { openStore } from './store/store.ts'
+import { Turns } from './turns.ts'
 import { requestRow, type UsagePage, type UsageQuery, usageOf } from './usage.ts'
 
-export { freshMs, type Identity, ownAccount, staleMs } from './authentication.ts'
+export { freshMs, type Identity, mayUse, notForModel, ownAccount, staleMs } from './authentication.ts'
 export { type Account, type Key, type Keys, type NewKey, type Scope, scopes } from './keys.ts'
 export type { Estimate, Kind } from './limits/kinds.ts'
 export { RateLimitError, type Rates } from './limits/limits.ts'
@@ -37,9 +37,11 @@ export interface Accounts {
   required(): Promise<boolean>
   /**
    * @param presented what the client sent as its key
-   * @throws OrielError `unauthorized`; `overloaded` when the key is not known here and the store is cut off
+   * @param from whence: keys that were not seen before are looked up in turns
+   * @throws OrielError `unauthorized`; `overloaded` when the key is not known here and the store is cut off; `rate_limited`
+   * when too many keys from there wait
    */
-  authenticate(presented: string | undefined): Promise<Identity>
+  authenticate(presented: string | undefined, from?: string): Promise<Identity>
   /** @throws OrielError `forbidden` when the key does not have the scope */
   allow(identity: Identity, scope: Scope): void
   /**
@@ -105,6 +107,8 @@ export interface Outcome {
 
 /** A key must be found in this time, in ms. */
 const storeTimeoutMs = 3000
+/** Reports of usage may take seconds, and keys and rows need connections to the database, too. */
+const reportsAtOnce = { running: 2, runningOfOne: 1, waitingOfOne: 20 }
 const dayMs = 86_400_000
 const hourMs = 3_600_000
 
@@ -127,7 +131,7 @@ export async function createAccounts(config: Pick<Config, 'accounts' | 'prices'>
   const limits = await RateLimits.open(settings, growth, log)
   const pricesOf = priceList(config)
 
-  const turns = new Reports()
+  const reading = new Turns(reportsAtOnce, 'Too many of your requests for usage wait. Send them one after the other.')
 
   const purgeOld = (): void => {
     ledger.purge(Date.now() - settings.usageDays * dayMs).catch((error: unknown) => {
@@ -161,16 +165,12 @@ export async function createAccounts(config: Pick<Config, 'accounts' | 'prices'>
 
   return {
     required: () => authentication.required(),
-    authenticate: (presented) => authentication.authenticate(presented),
+    authenticate: (presented, from) => authentication.authenticate(presented, from),
     allow,
 
     async admit(identity, model, estimate) {
       allow(identity, 'inference')
-      if (identity.models !== null && !identity.models.includes(model))
-        throw new OrielError('forbidden', `This API key may not use the model ${model}.`, {
-          param: 'model',
-          code: 'model_not_allowed',
-        })
+      if (!mayUse(identity, model)) throw notForModel(model)
       await spending.check(identity)
       const pass = await limits.admit(identity, model, estimate)
       const time = Date.now()
@@ -196,7 +196,7 @@ export async function createAccounts(config: Pick<Config, 'accounts' | 'prices'>
     },
 
     pricesOf,
-    usage: guarded((query) => turns.read(query.reader ?? '', () => usageOf(reports, query))),
+    usage: guarded((query) => reading.take(query.reader ?? '', () => usageOf(reports, query))),
     spent: guarded(() => spentIn(db, Date.now())),
     keys: {
       ...{ create: changing(keys.create), revoke: changing(keys.revoke), rotate: changing(keys.rotate) },

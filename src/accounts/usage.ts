@@ -118,9 +118,11 @@ const columns = [
   ...(['videoTokens', 'images', 'cachedTokens', 'completionTokens', 'reasoningTokens', 'cost'] as const),
 ]
 
+const names = columns.map((name) => name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`))
+
 /** A row of usage by the names that the columns of the CSV have, its cost as an amount of the currency. */
 export const usageJson = (row: UsageRow): Record<string, string | number | null> =>
-  Object.fromEntries(columns.map((column) => [snakeCase(column), plainValue(row, column)]))
+  Object.fromEntries(columns.map((column, index) => [names[index], plainValue(row, column)]))
 
 function plainValue(row: UsageRow, column: keyof UsageRow): string | number | null {
   if (column === 'cost') return amountOf(row.cost)
@@ -135,7 +137,7 @@ export function csvOf(rows: readonly UsageRow[], { continues = false } = {}): st
   const cell = (value: string | number | null): string =>
     typeof value === 'string' ? quoted(value) : String(value ?? '')
   const lines = rows.map((row) => columns.map((column) => cell(plainValue(row, column))))
-  if (!continues) lines.unshift(columns.map(snakeCase))
+  if (!continues) lines.unshift(names)
   return lines.map((line) => `${line.join(',')}\r\n`).join('')
 }
 
@@ -143,8 +145,6 @@ const quoted = (value: string): string => {
   const text = /^[=+\-@\t\r]/.test(value) ? `'${value}` : value
   return /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text
 }
-
-const snakeCase = (name: string): string => name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`)
 
 /** The row of a request, whose numbers are what the columns can hold. */
 export function requestRow(row: RequestRow): RequestRow {

@@ -1,5 +1,6 @@
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import type { Accounts, Identity, Scope } from '../accounts/index.ts'
+import { addressOf } from './client.ts'
 
 declare module 'fastify' {
   interface FastifyRequest {
@@ -25,7 +26,7 @@ export class Access {
   async enter(request: FastifyRequest): Promise<void> {
     const { scope = 'admin' } = request.routeOptions.config
     if (scope === null) return
-    request.identity = await this.#accounts.authenticate(keyOf(request))
+    request.identity = await this.#accounts.authenticate(keyOf(request), addressOf(request.ip))
     if (await this.#accounts.required()) this.#accounts.allow(request.identity, scope)
   }
 }

@@ -2,11 +2,14 @@ import type { FastifyRequest } from 'fastify'
 import ipaddr from 'ipaddr.js'
 
 /**
- * Who sends a request, for sharing the server fairly: the account of its key, or its address, and for IPv6 its /64, which
- * one person has whole. A key counts only on a server that needs keys: elsewhere a client could be as many as it likes.
+ * Who sends a request, for sharing the server fairly: the account of its key, or its address. A key counts only on a server
+ * that needs keys: elsewhere a client could be as many as it likes.
  */
-export function clientOf({ ip, identity }: Pick<FastifyRequest, 'ip' | 'identity'>): string {
-  if (identity.key !== null) return `account ${identity.account}`
+export const clientOf = ({ ip, identity }: Pick<FastifyRequest, 'ip' | 'identity'>): string =>
+  identity.key === null ? addressOf(ip) : `account ${identity.account}`
+
+/** An address as that of one client: of IPv6 its /64, which one person has whole. */
+export function addressOf(ip: string): string {
   if (!ipaddr.isValid(ip)) return ip
   const address = ipaddr.process(ip)
   if (!(address instanceof ipaddr.IPv6)) return address.toString()

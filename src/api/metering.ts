@@ -5,6 +5,7 @@ import type { AnswerRequest } from './answering/request.ts'
 import type { Dialect, RouteOptions } from './dialects/dialect.ts'
 import { statusOf, toOrielError } from './errors.ts'
 import { describeRates } from './headers.ts'
+import { ownModel } from './models/listed.ts'
 import type { Activity, AskedRequest, RunningRequest } from './monitoring/activity.ts'
 import type { WatchedAnswer } from './monitoring/watched-answer.ts'
 import { promptKinds } from './shapes/usage.ts'
@@ -61,7 +62,7 @@ export async function admit(
   { request, reply, model, estimate }: Asked,
 ): Promise<Meter> {
   const { accounts, deployments } = services
-  const id = await deployments.idOf(model)
+  const { id } = await ownModel(request.identity, model, async () => ({ id: await deployments.idOf(model) }))
   const reservation = await accounts.admit(request.identity, id, estimate).catch((error: unknown) => {
     if (error instanceof RateLimitError) describeRates(reply, error.rates)
     throw error

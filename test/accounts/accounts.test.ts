@@ -1,7 +1,9 @@
+import { randomBytes } from 'node:crypto'
 import { readdir, readFile } from 'node:fs/promises'
 import path from 'node:path'
 import { describe, expect, it, vi } from 'vitest'
 import { type Accounts, csvOf, type Identity, type Outcome, type UsageRow } from '../../src/accounts/index.ts'
+import type { OrielError } from '../../src/errors.ts'
 import { patient } from '../support/wait.ts'
 import { answered, houses, openAccounts, small, temporaryFolder } from './houses.ts'
 
@@ -98,6 +100,24 @@ describe.each(houses)('accounts on $title', ({ skip, house }) => {
       const { accounts, who } = await withKey('scopes', { account: 'acme', scopes: ['admin'] })
       accounts.allow(who, 'admin')
       await expect(ask(accounts, who)).rejects.toMatchObject({ kind: 'forbidden', code: 'missing_scope' })
+    })
+
+    it('are found soon while somebody elsewhere tries thousands that do not exist', async () => {
+      const { accounts, secret } = await withKey('flood')
+      const { secret: unseen } = await accounts.keys.create({ account: 'acme' })
+      let open = 0
+      const reasons = Array.from({ length: 1500 }, async () => {
+        open++
+        const wrong = `ork_${randomBytes(32).toString('base64url')}`
+        const refusal = await accounts.authenticate(wrong, 'elsewhere').catch((error: OrielError) => error)
+        open--
+        return 'code' in refusal ? refusal.code : 'let in'
+      })
+      for (const own of [secret, unseen])
+        expect(await accounts.authenticate(own, 'here')).toMatchObject({ account: 'acme' })
+      expect(open).toBeGreaterThan(500)
+      const found = await Promise.all(reasons)
+      expect(new Set(found)).toEqual(new Set(['invalid_api_key', 'too_many_waiting']))
     })
 
     it('stop when they are revoked or expire, here at once and in another server soon', async () => {

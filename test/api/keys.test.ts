@@ -114,6 +114,31 @@ describe('a server with keys', () => {
       })
   })
 
+  it('tells a key for some models nothing of the others, not even whether they exist', async () => {
+    const { secret } = await keyOf(null, { models: ['other'] })
+    const refusal = async (url: string, body?: object) => {
+      const response = await fetch(server.url + url, {
+        method: body === undefined ? 'GET' : 'POST',
+        headers: { 'x-api-key': secret, 'content-type': 'application/json' },
+        ...(body && { body: JSON.stringify(body) }),
+      })
+      return [response.status, (await response.text()).replaceAll(/"request_id":"[^"]*"/g, '')] as const
+    }
+    const asks = (model: string) => [
+      refusal('/v1/chat/completions', { ...question, model }),
+      refusal('/v1/messages/count_tokens', { ...question, model }),
+      refusal(`/v1/models/${model}`),
+      refusal(`/v1/accounts/me/models/${model}`),
+      refusal('/api/show', { model }),
+      refusal('/api/pull', { model }),
+    ]
+    const [here, nowhere] = await Promise.all([Promise.all(asks('pocket')), Promise.all(asks('nowhere'))])
+    expect(here.map(([status]) => status)).toEqual([403, 403, 403, 403, 403, 403])
+    expect(here.map(([status, text]) => [status, text.replaceAll('pocket', 'nowhere')])).toEqual(nowhere)
+    const [status, text] = await refusal('/v1/models/other')
+    expect([status, text.includes('pocket')]).toEqual([404, false])
+  })
+
   it('reads no body of a client without a key', async () => {
     const body = JSON.stringify({ ...question, messages: [{ role: 'user', content: 'x'.repeat(1_000_000) }] })
     const response = await fetch(`${server.url}/v1/chat/completions`, {

@@ -144,7 +144,7 @@ it('a client that leaves gives its place back, whenever it leaves', async () => 
     { ...long, messages: [{ role: 'user', content: [{ type: 'image_url', image_url: { url: red } }] }] },
   ]
   for (const body of bodies)
-    for (const ms of [0, 1, 2, 4, 8, 16, 32, 64, 128]) {
+    for (const ms of [0, 2, 16, 128]) {
       const { headers } = client
       const asked = httpRequest(`${server.url}${chat}`, { method: 'POST', headers, agent: false })
       asked.on('error', () => {}).end(JSON.stringify(body))

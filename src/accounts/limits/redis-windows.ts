@@ -18,6 +18,7 @@ export class RedisWindows {
   readonly #url: string
   #client: Client
   #connected: Promise<unknown> = Promise.resolve()
+  #openedAt = 0
   readonly #reach: Reach
   readonly #now: (() => number) | undefined
   /** The running requests of this server, and the windows that they are in. */
@@ -103,6 +104,7 @@ export class RedisWindows {
 
   #open(): Client {
     const client = clientOf(this.#url)
+    this.#openedAt = performance.now()
     // Each call learns it by itself.
     client.on('error', () => {})
     // A script that Redis does not know is sent after calls that came later.
@@ -127,6 +129,10 @@ export class RedisWindows {
     let isOver = false
     try {
       return await work(client)
+    } catch (error) {
+      // It was opened into the silence, and would wait for its greeting for ever.
+      if (!client.isReady && performance.now() - this.#openedAt > 2 * timeoutMs) replace()
+      throw error
     } finally {
       isOver = true
       clearTimeout(late)

@@ -2,7 +2,7 @@ import { z } from 'zod'
 import type { ListedModel } from '../../deployments/index.ts'
 import type { Endpoint } from '../dialects/dialect.ts'
 import { invalidValue, parseBody } from '../request/validation.ts'
-import { createdAt, isFor, isHere } from './listed.ts'
+import { createdAt, isFor, isHere, ownModel } from './listed.ts'
 
 /** A model as Fireworks' control plane describes it. */
 export const accountModel = z.strictObject({
@@ -73,8 +73,10 @@ export const accountModelEndpoint: Endpoint = {
   answer: accountModel,
   handler:
     ({ services: { deployments } }) =>
-    async ({ params }) =>
-      inAccount(await deployments.describe((params as { '*': string })['*']), accountOf(params)),
+    async ({ params, identity }) => {
+      const name = (params as { '*': string })['*']
+      return inAccount(await ownModel(identity, name, () => deployments.describe(name)), accountOf(params))
+    },
 }
 
 const accountOf = (params: unknown): string => (params as { account: string }).account

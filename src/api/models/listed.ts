@@ -1,5 +1,6 @@
-import type { Identity } from '../../accounts/index.ts'
+import { type Identity, mayUse, notForModel } from '../../accounts/index.ts'
 import type { ListedModel } from '../../deployments/index.ts'
+import { OrielError } from '../../errors.ts'
 
 /** Whether its files are on this server. The others are in the catalogue only. */
 export const isHere = ({ state }: ListedModel): boolean => state !== 'not_pulled'
@@ -8,6 +9,29 @@ export const createdAt = ({ created }: ListedModel): string => new Date(created 
 
 /** Whether a list shows a model to who asks: a key may be for some models only. */
 export const isFor =
-  ({ models }: Identity) =>
+  (identity: Identity) =>
   ({ id }: Pick<ListedModel, 'id'>): boolean =>
-    models === null || models.includes(id)
+    mayUse(identity, id)
+
+/**
+ * Looks up a model by its name for who asks. A key that is for some models learns nothing of the others, not even whether
+ * they exist: the look-up's own refusal would name them.
+ * @throws OrielError `forbidden`; `not_found`; as the look-up does
+ */
+export async function ownModel<Model extends Pick<ListedModel, 'id'>>(
+  identity: Identity,
+  name: string,
+  lookUp: () => Promise<Model>,
+): Promise<Model> {
+  if (identity.models === null) return lookUp()
+  const found = await lookUp().catch((error: unknown) => {
+    if (!mayUse(identity, name)) throw notForModel(name)
+    if (!(error instanceof OrielError) || error.kind !== 'not_found') throw error
+    throw new OrielError('not_found', `The model ${JSON.stringify(name.slice(0, 200))} is not on this server.`, {
+      param: 'model',
+      code: 'model_not_found',
+    })
+  })
+  if (!mayUse(identity, found.id)) throw notForModel(name)
+  return found
+}

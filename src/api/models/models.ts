@@ -11,7 +11,7 @@ import {
   isAnthropic,
   pageQuery,
 } from './anthropic.ts'
-import { isFor, isHere } from './listed.ts'
+import { isFor, isHere, ownModel } from './listed.ts'
 
 const states = ['loaded', 'loading', 'available', 'failed', 'not_pulled'] as const
 
@@ -82,8 +82,9 @@ export const modelEndpoint: Endpoint = {
   answer: z.union([model, anthropicModel]),
   handler:
     ({ services: { accounts, deployments } }) =>
-    async ({ headers, params }) => {
-      const found = await deployments.describe((params as { '*': string })['*'])
+    async ({ headers, params, identity }) => {
+      const name = (params as { '*': string })['*']
+      const found = await ownModel(identity, name, () => deployments.describe(name))
       return isAnthropic(headers) ? anthropicModelOf(found) : modelOf(found, accounts)
     },
 }

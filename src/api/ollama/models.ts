@@ -3,7 +3,7 @@ import { z } from 'zod'
 import { type Deployments, type InspectedModel, isCalled } from '../../deployments/index.ts'
 import { OrielError } from '../../errors.ts'
 import type { Endpoint } from '../dialects/dialect.ts'
-import { createdAt, isFor } from '../models/listed.ts'
+import { createdAt, isFor, ownModel } from '../models/listed.ts'
 import { parseBody } from '../request/validation.ts'
 import { modelRequest, withoutTag } from './schema.ts'
 
@@ -112,8 +112,9 @@ export const showEndpoint: Endpoint = {
   answer: shownModel,
   handler:
     ({ services: { deployments } }) =>
-    async ({ body }): Promise<z.output<typeof shownModel>> => {
-      const model = await find(deployments, nameOf(body))
+    async ({ body, identity }): Promise<z.output<typeof shownModel>> => {
+      const name = nameOf(body)
+      const model = await ownModel(identity, name, () => find(deployments, name))
       const { facts, contextTokens } = model
       const family = familyOf(model)
       return {
@@ -153,9 +154,10 @@ export const pullEndpoint: Endpoint = {
   answer: z.strictObject({ status: z.literal('success') }),
   handler:
     ({ services: { deployments } }) =>
-    async ({ body }) => {
+    async ({ body, identity }) => {
       const name = nameOf(body)
-      if ((await deployments.inspect()).some((model) => isCalled(model, name))) return { status: 'success' }
+      const own = (await deployments.inspect()).filter(isFor(identity))
+      if (own.some((model) => isCalled(model, name))) return { status: 'success' }
       throw new OrielError(
         'forbidden',
         `Clients cannot download models to this server. On its machine, run: oriel pull ${name}.`,
