@@ -236,6 +236,11 @@ describe('a pull', () => {
     hub.trouble.busy = quants.map(() => ({ status: 503, retryAfter: '30' }))
     const running = await Promise.all(quants.map(start))
     expect(await refusal(postJson(at('models/pull'), { model: known }))).toEqual([503, 'too_many_pulls'])
+    await vi.waitFor(async () => {
+      for (const one of await pulls())
+        if (one.state === 'running')
+          expect(one).toMatchObject({ step: 'retrying', note: expect.stringMatching(/next attempt in \d+ s\.$/) })
+    }, patient)
     for (const { id } of running) await cancel(id)
     hub.trouble.busy = []
   })
