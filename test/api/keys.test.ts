@@ -6,6 +6,7 @@ import OpenAI from 'openai'
 import pino from 'pino'
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
 import { type Accounts, createAccounts, type NewKey } from '../../src/accounts/index.ts'
+import type { Usage } from '../../src/api/shapes/usage.ts'
 import { createOriel, type OrielSettings } from '../../src/app.ts'
 import { loadConfig } from '../../src/config.ts'
 import { dataUrl, shape } from '../support/images.ts'
@@ -170,6 +171,23 @@ describe('a server with keys', () => {
     expect(await cached(other.secret)).toBe(0)
     expect(await cached(mine.secret)).toBeGreaterThan(100)
   })
+
+  it('lets no account learn from cached images what another has sent', async () => {
+    const [mine, other] = [await keyOf(null), await keyOf(null)]
+    const url = dataUrl(await shape('brown', 'square', 90))
+    const cached = async (key: string, words: string) => {
+      const content = [
+        { type: 'text' as const, text: words },
+        { type: 'image_url' as const, image_url: { url } },
+      ]
+      const asked = { ...question, messages: [{ role: 'user' as const, content }], usage: { include: true } }
+      const { usage } = await openai(key).chat.completions.create(asked)
+      return (usage as Usage | undefined)?.pictures?.map((picture) => picture.cached)
+    }
+    expect(await cached(mine.secret, 'What is it?')).toEqual([null])
+    expect(await cached(mine.secret, 'Describe it.')).toEqual(['encoder'])
+    expect(await cached(other.secret, 'Describe it.')).toEqual([null])
+  })
 })
 
 describe('limits', () => {
@@ -221,6 +239,22 @@ describe('limits', () => {
     await expect(openai(secret).chat.completions.create({ ...asked, max_tokens: 1 })).rejects.toMatchObject({
       status: 429,
     })
+  })
+
+  it('take a preview for a request without images and tokens', async () => {
+    const preview = (key: string) =>
+      fetch(`${server.url}/v1/preview`, {
+        method: 'POST',
+        headers: { 'content-type': 'application/json', authorization: `Bearer ${key}` },
+        body: JSON.stringify({ model: 'pocket', content: Array(3).fill({ type: 'image_url', image_url: red }) }),
+      })
+    const { headers } = await preview((await keyOf('chatty')).secret)
+    expect(headers.get('x-ratelimit-remaining-requests')).toBe('99')
+    expect(headers.get('x-ratelimit-remaining-images')).toBe('2')
+    const { secret } = await keyOf('small')
+    const statuses = [await preview(secret), await preview(secret), await preview(secret)].map(({ status }) => status)
+    expect(statuses).toEqual([200, 200, 429])
+    expect((await preview('none')).status).toBe(401)
   })
 
   it('free the place of a client that leaves', async () => {
