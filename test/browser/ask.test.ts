@@ -4,6 +4,7 @@ import { copyFile, mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { promisify } from 'node:util'
+import { AxeBuilder } from '@axe-core/playwright'
 import type { Page } from 'playwright-core'
 import sharp from 'sharp'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
@@ -209,7 +210,9 @@ describe('The page that asks', () => {
     await answer(page, /red/)
 
     await openWith('Model: pocket')
-    await page.keyboard.press('ArrowDown')
+    await page.getByRole('menu').waitFor()
+    for (let steps = 0; steps < 5 && !(await focused()).startsWith('second'); steps++)
+      await page.keyboard.press('ArrowDown')
     await page.keyboard.press('Enter')
     expect(await focused()).toMatch(/^Model: second/)
     await openWith('View code')
@@ -248,6 +251,86 @@ describe('The page that asks', () => {
     await other.getByRole('alert').getByText('This is not a file of conversations').waitFor()
   })
 
+  it('takes the next message for the result of a call', async () => {
+    const page = await browser.open(oriel.url)
+    const asked: { messages: object[] }[] = []
+    const call = {
+      index: 0,
+      id: 'call_1',
+      type: 'function',
+      function: { name: 'weather', arguments: '{"place":"Oslo"}' },
+    }
+    await page.route('**/v1/chat/completions', (route) => {
+      asked.push(route.request().postDataJSON())
+      const delta = asked.length === 1 ? { tool_calls: [call] } : { content: 'It rains.' }
+      const events = [
+        { choices: [{ delta, finish_reason: null }] },
+        { choices: [{ delta: {}, finish_reason: 'stop' }] },
+      ]
+      const body = events.map((event) => `data: ${JSON.stringify(event)}\n\n`).join('')
+      return route.fulfill({ contentType: 'text/event-stream', body })
+    })
+    await page.getByRole('button', { name: 'Settings', exact: true }).click()
+    await page.getByLabel('Tools').fill('[{"type": "function", "function": {"name": "weather"}}]')
+    await ask(page, 'Do I need an umbrella?')
+    await page.locator('.call', { hasText: 'Oslo' }).waitFor()
+    await page.getByPlaceholder('The result of the call').waitFor()
+    await ask(page, 'rain')
+    await answer(page, 'It rains.', 1)
+    expect(asked[1]?.messages).toEqual([
+      { role: 'user', content: 'Do I need an umbrella?' },
+      {
+        ...{ role: 'assistant', content: '' },
+        tool_calls: [{ id: 'call_1', type: 'function', function: { name: 'weather', arguments: '{"place":"Oslo"}' } }],
+      },
+      { role: 'tool', tool_call_id: 'call_1', content: 'rain' },
+    ])
+  })
+
+  it('finds, renames and deletes conversations', async () => {
+    const page = await browser.open(oriel.url)
+    for (const question of ['What is in this image?', 'Where is the circle?']) {
+      await page.getByRole('button', { name: 'New' }).click()
+      await page.getByRole('button', { name: question }).last().click()
+      await page.getByRole('button', { name: 'Copy the answer' }).waitFor()
+    }
+    const list = page.getByRole('navigation', { name: 'Conversations' })
+    await list.getByRole('searchbox').fill('white background')
+    await list.getByRole('button', { name: 'Where is the circle?', exact: true }).waitFor({ state: 'detached' })
+    await list.getByRole('button', { name: 'What is in this image?: options' }).click()
+    await page.getByRole('menuitem', { name: 'Rename' }).click()
+    await page.getByLabel('Name of the conversation').fill('Circles')
+    await page.keyboard.press('Enter')
+    await list.getByRole('button', { name: 'Circles: options' }).click()
+    await page.getByRole('menuitem', { name: 'Delete' }).click()
+    await page.getByRole('button', { name: 'Delete', exact: true }).click()
+    await list.getByText('Nothing is found.').waitFor()
+    await page.reload()
+    await list.getByRole('button', { name: 'Where is the circle?', exact: true }).waitFor()
+    expect(await list.locator('.entry').count()).toBe(1)
+  })
+
+  it.each([
+    ['light', { width: 1280, height: 800 }],
+    ['dark', { width: 1280, height: 800 }],
+    ['light', { width: 390, height: 844 }],
+  ] as const)('gives axe nothing to find, in its %s colours, in a window of %o', async (colorScheme, viewport) => {
+    const page = await browser.open(oriel.url, { colorScheme, viewport })
+    const found = async () =>
+      (await new AxeBuilder({ page }).analyze()).violations.map(({ id, nodes }) => [id, nodes[0]?.html])
+    await page.getByRole('button', { name: 'Take the sample picture' }).waitFor()
+    expect(await found()).toEqual([])
+    await page.getByRole('button', { name: 'What is in this image?' }).click()
+    await page.getByRole('button', { name: 'Copy the answer' }).waitFor()
+    expect(await found()).toEqual([])
+    await page.getByRole('button', { name: 'What the model saw' }).click()
+    await page.getByAltText('The whole picture').waitFor()
+    expect(await found()).toEqual([])
+    await page.keyboard.press('Escape')
+    await page.getByRole('button', { name: 'Settings', exact: true }).click()
+    expect(await found()).toEqual([])
+  })
+
   it('prepares a question as a recipe has it', async () => {
     const page = await browser.open(oriel.url)
     await page.getByRole('button', { name: 'Charts to data' }).click()
@@ -276,6 +359,8 @@ async function drop(page: Page, name: string, bytes: Buffer): Promise<void> {
 
 async function ask(page: Page, question: string): Promise<void> {
   await page.getByLabel('Question', { exact: true }).fill(question)
+  // The models may not be listed yet.
+  await page.getByRole('button', { name: 'Send' }).click({ trial: true })
   await page.keyboard.press('Enter')
 }
 

@@ -1,6 +1,6 @@
 import { useSignal } from '@preact/signals'
 import type { ComponentChildren } from 'preact'
-import { useEffect, useId, useRef } from 'preact/hooks'
+import { useId, useLayoutEffect, useRef } from 'preact/hooks'
 
 interface MenuProps {
   /** What the button is for; its text, if it has one, begins with the same words. */
@@ -30,7 +30,7 @@ export function Menu(props: MenuProps) {
     open.value = false
     if (back) opener.current?.focus()
   }
-  useEffect(() => {
+  useLayoutEffect(() => {
     if (!open.value) return
     const all = items()
     const first = all.find((item) => item.ariaChecked === 'true') ?? all[0]

@@ -101,10 +101,20 @@ const Toggle = ({ which, label, icon }: { which: 'list' | 'settings'; label: str
 function Thread() {
   const element = useRef<HTMLDivElement>(null)
   const isAtEnd = useSignal(true)
+  const column = useRef<HTMLDivElement>(null)
   const turns = path.value
   useLayoutEffect(() => {
-    if (isAtEnd.value) element.current?.scrollTo({ top: element.current.scrollHeight, behavior: 'instant' })
-  }, [turns])
+    const follow = new ResizeObserver(() => {
+      if (isAtEnd.value) element.current?.scrollTo({ top: element.current.scrollHeight, behavior: 'instant' })
+    })
+    if (column.current !== null) follow.observe(column.current)
+    return () => follow.disconnect()
+  }, [])
+  // Who opens a conversation, or asks, wants to see its end.
+  useLayoutEffect(() => {
+    isAtEnd.value = true
+    element.current?.scrollTo({ top: element.current.scrollHeight, behavior: 'instant' })
+  }, [current.value.id, turns.length])
   return (
     <div
       class="thread"
@@ -113,7 +123,7 @@ function Thread() {
         isAtEnd.value = scrollTop + clientHeight > scrollHeight - 48
       }}
     >
-      <div class="column">
+      <div class="column" ref={column}>
         <Problems />
         {areLoaded.value && turns.length === 0 && <Welcome />}
         {turns.map((turn, index) => (

@@ -9,6 +9,8 @@ export interface Picture {
   readonly name: string
   readonly type: string
   readonly bytes: number
+  /** Bytes of the file that was picked, if it was too large to be sent as it is; else 0. */
+  readonly shrunkFrom: number
   /** px, upright; 0: this browser cannot tell. */
   readonly width: number
   readonly height: number

@@ -1,7 +1,7 @@
 import { type Signal, signal } from '@preact/signals'
 import { announce } from '../../../ui/announce.tsx'
 import type { Picture, Question } from './conversation.ts'
-import { keep } from './files.ts'
+import { isReadable, keep } from './files.ts'
 
 /** A question that is being written: the next one, or another wording of an earlier one. */
 export interface Draft {
@@ -20,8 +20,14 @@ export const edited = signal<{ readonly turn: string; readonly draft: Draft } | 
 /** Where pictures go that are dropped or pasted. */
 export const receiving = (): Draft => edited.value?.draft ?? next
 
+/** Why a file was not added. */
+export const refused = signal('')
+
 export async function addFiles(draft: Draft, files: Iterable<File>): Promise<void> {
-  const kept = await Promise.all([...files].map(keep))
+  const all = [...files]
+  const other = all.find((file) => !isReadable(file))
+  refused.value = other === undefined ? '' : `${other.name} is not a picture that the server reads, nor a PDF.`
+  const kept = await Promise.all(all.filter(isReadable).map(keep))
   if (kept.length === 0) return
   draft.pictures.value = [...draft.pictures.value, ...kept]
   announce(kept.length === 1 ? `Added ${kept[0]?.name}.` : `Added ${kept.length} files.`)

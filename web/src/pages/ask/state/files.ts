@@ -8,14 +8,51 @@ export const accepted = 'image/*,.heic,.heif,.avif,.tif,.tiff,.bmp,.ppm,.pgm,.pn
 export const isDocument = ({ name, type }: { name: string; type: string }): boolean =>
   type === 'application/pdf' || /\.pdf$/i.test(name)
 
+/** Whether a file may be what the server reads. Its name and type are hints; the server looks at the bytes. */
+export const isReadable = ({ name, type }: File): boolean =>
+  type === '' || type === 'application/octet-stream' || isDocument({ name, type }) || /^image\/(?!svg)/.test(type)
+
 /** Puts a file into the store. Its id begins with the time, in ms since 1970. */
-export async function keep(file: File): Promise<Picture> {
+export async function keep(picked: File): Promise<Picture> {
   const id = `${Date.now()}-${newId()}`
+  const image = isDocument(picked) ? undefined : await createImageBitmap(picked).catch(() => undefined)
+  const isLarge = picked.size > mostBytes && oneFrame.includes(picked.type)
+  const small = isLarge && image !== undefined ? await shrunk(image) : undefined
+  const file = small?.blob ?? picked
   await saveFile(id, file)
   urls.set(id, URL.createObjectURL(file))
-  const { width, height } = isDocument(file) ? { width: 0, height: 0 } : await sizeOf(file)
-  const name = file.name === '' ? 'picture' : file.name
-  return { id, name, type: file.type, bytes: file.size, width, height, pages: '' }
+  const kept: Picture = {
+    ...{ id, name: picked.name || 'picture', type: file.type, bytes: file.size, pages: '' },
+    // 0: a kind that this browser does not show, as HEIC is for most.
+    width: small?.width ?? image?.width ?? 0,
+    height: small?.height ?? image?.height ?? 0,
+    shrunkFrom: small === undefined ? 0 : picked.size,
+  }
+  image?.close()
+  return kept
+}
+
+/** All pictures of a conversation go with each question, and a request may have 10 MB of them. */
+const mostBytes = 4e6
+/** Of other kinds the frames would be lost. */
+const oneFrame = ['image/jpeg', 'image/png', 'image/bmp', 'image/avif']
+/** px. No model sees more of a picture. */
+const mostEdge = 4096
+
+/** @returns undefined where the browser cannot */
+async function shrunk(image: ImageBitmap): Promise<{ blob: Blob; width: number; height: number } | undefined> {
+  const scale = Math.min(1, mostEdge / Math.max(image.width, image.height))
+  const canvas = document.createElement('canvas')
+  canvas.width = Math.round(image.width * scale)
+  canvas.height = Math.round(image.height * scale)
+  const context = canvas.getContext('2d')
+  if (context === null) return undefined
+  // What shines through is white, as it is on the server.
+  context.fillStyle = 'white'
+  context.fillRect(0, 0, canvas.width, canvas.height)
+  context.drawImage(image, 0, 0, canvas.width, canvas.height)
+  const blob = await new Promise<Blob | null>((resolve) => canvas.toBlob(resolve, 'image/jpeg', 0.92))
+  return blob === null ? undefined : { blob, width: canvas.width, height: canvas.height }
 }
 
 const urls = new Map<string, string>()
@@ -45,11 +82,3 @@ export const blobToDataUrl = (blob: Blob): Promise<string> =>
     reader.onerror = () => reject(reader.error)
     reader.readAsDataURL(blob)
   })
-
-/** 0: a kind that this browser does not show, as HEIC is for most. */
-async function sizeOf(file: Blob): Promise<{ width: number; height: number }> {
-  const image = await createImageBitmap(file).catch(() => undefined)
-  const size = { width: image?.width ?? 0, height: image?.height ?? 0 }
-  image?.close()
-  return size
-}

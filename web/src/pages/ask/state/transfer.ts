@@ -31,7 +31,14 @@ const answer = z.object({
 })
 
 const picture = z.object({
-  ...{ id: z.string(), name: z.string(), type: z.string(), bytes: z.number(), pages: z.string() },
+  ...{
+    id: z.string(),
+    name: z.string(),
+    type: z.string(),
+    bytes: z.number(),
+    shrunkFrom: z.number(),
+    pages: z.string(),
+  },
   ...{ width: z.number(), height: z.number() },
 })
 

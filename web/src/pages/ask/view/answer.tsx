@@ -28,7 +28,7 @@ export function Answer({ turn, column, index, isLast }: AnswerProps) {
   const arrives = isRunning(answer)
   return (
     <section class="answer" aria-label={`Answer of ${nameOf(answer.model)}`} aria-busy={arrives}>
-      <h3 class="small dim">{nameOf(answer.model)}</h3>
+      <h2 class="small dim">{nameOf(answer.model)}</h2>
       {answer.thought !== '' && (
         <details class="thought" open={arrives && answer.text === ''}>
           <summary>{arrives && answer.text === '' ? 'Thinks…' : 'What it thought'}</summary>

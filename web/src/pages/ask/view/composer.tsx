@@ -3,7 +3,7 @@ import { useEffect, useRef } from 'preact/hooks'
 import { Icon } from '../../../ui/icon.tsx'
 import type { Question } from '../state/conversation.ts'
 import { current, path } from '../state/conversations.ts'
-import { addFiles, type Draft, next } from '../state/draft.ts'
+import { addFiles, type Draft, next, refused } from '../state/draft.ts'
 import { accepted } from '../state/files.ts'
 import { settingsProblem } from '../state/parameters.ts'
 import { ask, isRunning, stop } from '../state/run.ts'
@@ -28,10 +28,16 @@ export function Composer() {
     ask(question)
     next.text.value = ''
     next.pictures.value = []
+    refused.value = ''
   }
   useEffect(focusComposer, [current.value.id])
   return (
     <div class="composer">
+      {refused.value !== '' && (
+        <p class="small refused" role="alert">
+          {refused.value}
+        </p>
+      )}
       <Editor
         draft={next}
         field={field}

@@ -166,12 +166,18 @@ function Entry({ conversation, onOpen }: { conversation: Conversation; onOpen: (
           }}
         >
           <p>“{title}” and its pictures are removed from this browser. There is no other copy.</p>
-          <form method="dialog" class="dialog-end">
-            <button type="submit" class="button">
+          <div class="dialog-actions">
+            <button
+              type="button"
+              class="button"
+              onClick={() => {
+                isDeleted.value = false
+              }}
+            >
               Keep it
             </button>
             <button
-              type="submit"
+              type="button"
               class="button danger"
               onClick={() => {
                 void forget(id)
@@ -180,7 +186,7 @@ function Entry({ conversation, onOpen }: { conversation: Conversation; onOpen: (
             >
               Delete
             </button>
-          </form>
+          </div>
         </Dialog>
       )}
     </li>

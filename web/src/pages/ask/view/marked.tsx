@@ -32,7 +32,7 @@ export function Marked({ answer, turn, marks }: { answer: Answer; turn: Turn; ma
           return (
             <span
               key={index}
-              class={isPoint ? 'mark point' : 'mark box'}
+              class={`mark ${isPoint ? 'point' : 'box'}${y < 0.08 ? ' high' : ''}`}
               style={{
                 left: `${100 * x}%`,
                 top: `${100 * y}%`,

@@ -14,6 +14,7 @@ export function PictureFacts({ turn, picture, index }: { turn: Turn; picture: Pi
         {isDocument(picture) && `${picture.pages === '' ? 'all pages' : `pages ${picture.pages}`} · `}
         {picture.width > 0 && `${picture.width} × ${picture.height} · `}
         {bytes(picture.bytes)}
+        {picture.shrunkFrom > 0 && `, shrunk from ${bytes(picture.shrunkFrom)}`}
       </span>
       {answers.map(({ id, model, figures }) => {
         const pages = figures?.pictures[index] ?? []

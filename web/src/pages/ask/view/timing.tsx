@@ -18,10 +18,8 @@ export function Timing({ figures }: { figures: Figures }) {
   const rows: [name: string, value: string][] = [
     ...phases.map((phase): [string, string] => [names[phase], duration(ms[phase])]),
     ['First word after', duration(total - ms.generation)],
-    ['Tokens of the prompt', count(promptTokens)],
-    ['of them of pictures', count(imageTokens)],
-    ['of them cached', count(cachedTokens)],
-    ['Tokens of the answer', count(outputTokens)],
+    ['Prompt', `${count(promptTokens)} tokens, ${count(imageTokens)} of pictures, ${count(cachedTokens)} cached`],
+    ['Answer', `${count(outputTokens)} tokens`],
   ]
   return (
     <details class="timing small dim figure">
