@@ -6,7 +6,7 @@ addEventListener('popstate', () => {
   path.value = location.pathname
 })
 
-export function go(to: string): void {
+function go(to: string): void {
   history.pushState(null, '', to)
   path.value = location.pathname
   scrollTo(0, 0)

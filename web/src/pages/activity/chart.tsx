@@ -51,12 +51,18 @@ export function Chart({ title, times, lines, format }: ChartProps) {
         cursor: { y: false, points: { size: 7 } },
         scales: { y: { range: (_, __, highest) => [0, Math.max(1, highest * 1.1)] } },
         axes: [
-          { ...axis, space: 64, values: (_, at) => at.map((time) => clock.format(time * 1000)) },
-          { ...axis, size: 56, space: 32, values: (_, at) => at.map((value) => format(value)) },
+          { ...axis, size: 32, space: 64, values: (_, at) => at.map((time) => clock.format(time * 1000)) },
+          { ...axis, size: 56, space: 32, incrs, values: (_, at) => at.map((value) => format(value)) },
         ],
         series: [
           {},
-          ...lines.map(({ label, colour }) => ({ label, stroke: colourOf(colour), width: 1.75, spanGaps: true })),
+          ...lines.map(({ label, colour }) => ({
+            label,
+            stroke: colourOf(colour),
+            width: 1.75,
+            spanGaps: true,
+            points: { size: 5, fill: colourOf(colour), filter: alone },
+          })),
         ],
       },
       [[], ...lines.map(() => [])],
@@ -90,6 +96,18 @@ export function Chart({ title, times, lines, format }: ChartProps) {
       <div ref={place} class="plot" role="img" aria-label={`${title}, in the last minute: ${last}`} />
     </figure>
   )
+}
+
+/** Steps of the axis that are whole, as what is drawn is. */
+const incrs = [1, 2, 5]
+  .flatMap((step) => [0, 1, 2, 3, 4, 5, 6, 7, 8].map((power) => step * 10 ** power))
+  .toSorted((a, b) => a - b)
+
+/** A value without neighbours has no line, so it is a point. */
+const alone = ({ data }: UPlot, line: number): number[] => {
+  const values = data[line] ?? []
+  const isThere = (at: number): boolean => (values[at] ?? null) !== null
+  return [...values.keys()].filter((at) => isThere(at) && !isThere(at - 1) && !isThere(at + 1))
 }
 
 const clock = new Intl.DateTimeFormat('en-GB', { hour: '2-digit', minute: '2-digit' })

@@ -18,10 +18,19 @@ interface Sum {
 const groups = { model: 'Model', account: 'Account', key: 'Key' } as const
 type Group = keyof typeof groups
 
+const figures: readonly { name: string; of: (sum: Sum) => string }[] = [
+  { name: 'Requests', of: (sum) => count(sum.requests) },
+  { name: 'Prompt tokens', of: (sum) => count(sum.prompt_tokens) },
+  { name: 'Of images', of: (sum) => count(sum.image_tokens) },
+  { name: 'Cached', of: (sum) => count(sum.cached_tokens) },
+  { name: 'Answer tokens', of: (sum) => count(sum.completion_tokens) },
+  { name: 'Cost', of: (sum) => amount(sum.cost) },
+]
+
 /** What the ledger has of this month: usage and costs. */
 export function Costs() {
   const by = useSignal<Group>('model')
-  const sums = useSignal<readonly Sum[]>([])
+  const sums = useSignal<readonly Sum[] | undefined>(undefined)
   const failure = useSignal('')
   useSignalEffect(() => {
     get<{ data: readonly Sum[] }>(`/admin/usage?group_by=${by.value}`).then(
@@ -71,15 +80,15 @@ export function Costs() {
         </div>
       </div>
       {failure.value === '' ? null : <p class="note bad">{failure.value}</p>}
-      {sums.value.length === 0 ? (
+      {sums.value === undefined ? null : sums.value.length === 0 ? (
         <p class="empty card">Nothing was asked this month.</p>
       ) : (
         <div class="scroll card">
-          <table class="table">
+          <table class="table stacks">
             <thead>
               <tr>
                 <th scope="col">{groups[by.value]}</th>
-                {['Requests', 'Prompt tokens', 'Of images', 'Cached', 'Answer tokens', 'Cost'].map((name) => (
+                {figures.map(({ name }) => (
                   <th key={name} scope="col" class="number">
                     {name}
                   </th>
@@ -89,13 +98,12 @@ export function Costs() {
             <tbody>
               {sums.value.map((sum) => (
                 <tr key={sum[by.value]}>
-                  <td>{sum[by.value] ?? <span class="dim">without a key</span>}</td>
-                  <td class="number">{count(sum.requests)}</td>
-                  <td class="number">{count(sum.prompt_tokens)}</td>
-                  <td class="number">{count(sum.image_tokens)}</td>
-                  <td class="number">{count(sum.cached_tokens)}</td>
-                  <td class="number">{count(sum.completion_tokens)}</td>
-                  <td class="number">{amount(sum.cost)}</td>
+                  <td class="whole">{sum[by.value] ?? <span class="dim">without a key</span>}</td>
+                  {figures.map(({ name, of }) => (
+                    <td key={name} class="number" data-name={name}>
+                      {of(sum)}
+                    </td>
+                  ))}
                 </tr>
               ))}
             </tbody>

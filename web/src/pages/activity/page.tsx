@@ -1,5 +1,5 @@
 import './activity.css'
-import { useSignal } from '@preact/signals'
+import { signal, useSignal } from '@preact/signals'
 import { useEffect } from 'preact/hooks'
 import { activityError, followActivity, isLive, snapshot, type Window } from '../../server/activity.ts'
 import { count, duration } from '../../ui/figures.ts'
@@ -32,11 +32,14 @@ export default function Page() {
       {error === undefined ? null : <Refused error={error} again={() => attempt.value++} />}
       {snapshot.value === undefined ? (
         error === undefined ? (
-          <div class="tiles" aria-busy="true">
-            {['a', 'b', 'c', 'd', 'e', 'f'].map((tile) => (
-              <div key={tile} class="tile card waiting" />
-            ))}
-          </div>
+          <section aria-busy="true" aria-label="Figures">
+            <Periods />
+            <div class="tiles">
+              {['a', 'b', 'c', 'd', 'e', 'f'].map((tile) => (
+                <div key={tile} class="tile card waiting" />
+              ))}
+            </div>
+          </section>
         ) : null
       ) : (
         <>
@@ -54,30 +57,36 @@ export default function Page() {
 
 const periods = { 1: 'Last minute', 5: 'Last 5 minutes', 60: 'Last hour' } as const
 
+/** Of the figures, in minutes. */
+const minutes = signal<1 | 5 | 60>(5)
+
+const Periods = () => (
+  <fieldset class="periods">
+    <legend class="hidden-text">Period</legend>
+    {([1, 5, 60] as const).map((period) => (
+      <label key={period} class="choice">
+        <input
+          type="radio"
+          name="period"
+          checked={minutes.value === period}
+          onChange={() => {
+            minutes.value = period
+          }}
+        />
+        {periods[period]}
+      </label>
+    ))}
+  </fieldset>
+)
+
 function Windows({ windows }: { windows: readonly Window[] }) {
-  const minutes = useSignal<1 | 5 | 60>(5)
   const window = windows.find((one) => one.minutes === minutes.value)
   if (window === undefined) return null
   const { first_token_ms: first, token_ms: each, tokens, errors } = window
   const failed = Object.entries(errors).toSorted(([, a], [, b]) => b - a)
   return (
     <section aria-label="Figures">
-      <fieldset class="periods">
-        <legend class="hidden-text">Period</legend>
-        {([1, 5, 60] as const).map((period) => (
-          <label key={period} class="choice">
-            <input
-              type="radio"
-              name="period"
-              checked={minutes.value === period}
-              onChange={() => {
-                minutes.value = period
-              }}
-            />
-            {periods[period]}
-          </label>
-        ))}
-      </fieldset>
+      <Periods />
       <dl class="tiles">
         <Tile
           name="Requests"
@@ -134,7 +143,10 @@ function Charts() {
   const end = Date.parse(series.end_at) / 1000
   const times = series.requests.map((_, index, all) => end - (all.length - 1 - index) * series.step_seconds)
   return (
-    <section class="charts" aria-label="The last hour">
+    <section class="charts" aria-labelledby="hour">
+      <h2 id="hour" class="hidden-text">
+        The last hour
+      </h2>
       <Chart
         title="Requests a minute"
         times={times}

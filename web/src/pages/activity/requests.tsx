@@ -1,3 +1,4 @@
+import { useSignal } from '@preact/signals'
 import { finished, type Phases, type Running, snapshot } from '../../server/activity.ts'
 import { amount, count, duration } from '../../ui/figures.ts'
 import { PhaseBar, PhaseLegend } from '../../ui/phases.tsx'
@@ -23,7 +24,7 @@ export function RunningRequests() {
         <p class="empty card">No request is running.</p>
       ) : (
         <div class="scroll card">
-          <table class="table">
+          <table class="table stacks">
             <thead>
               <tr>
                 <th scope="col">Model</th>
@@ -43,14 +44,20 @@ export function RunningRequests() {
             <tbody>
               {running.map((request) => (
                 <tr key={request.id}>
-                  <td>{request.model}</td>
-                  <td>{request.account}</td>
-                  <td>
+                  <td class="whole">{request.model}</td>
+                  <td data-name="Account">{request.account}</td>
+                  <td data-name="Phase">
                     {phaseNames[request.phase]} <span class="dim figure">{duration(request.phase_ms)}</span>
                   </td>
-                  <td class="number">{request.prompt_tokens === null ? '' : count(request.prompt_tokens)}</td>
-                  <td class="number">{count(request.output_tokens)}</td>
-                  <td class="number">{duration(request.age_ms)}</td>
+                  <td class="number" data-name="Prompt">
+                    {request.prompt_tokens === null ? '' : count(request.prompt_tokens)}
+                  </td>
+                  <td class="number" data-name="Answer">
+                    {count(request.output_tokens)}
+                  </td>
+                  <td class="number" data-name="For">
+                    {duration(request.age_ms)}
+                  </td>
                 </tr>
               ))}
             </tbody>
@@ -61,8 +68,14 @@ export function RunningRequests() {
   )
 }
 
+/** How many requests are shown at first. */
+const few = 20
+
 /** The requests that ended last. */
 export function FinishedRequests() {
+  const all = useSignal(false)
+  const shown = all.value ? finished.value : finished.value.slice(0, few)
+  const hidden = finished.value.length - shown.length
   return (
     <section aria-labelledby="finished">
       <div class="with-legend">
@@ -73,12 +86,12 @@ export function FinishedRequests() {
         <p class="empty card">No request has ended since the server started.</p>
       ) : (
         <div class="scroll card">
-          <table class="table">
+          <table class="table stacks dense">
             <thead>
               <tr>
                 <th scope="col">At</th>
-                <th scope="col">Request</th>
                 <th scope="col">Status</th>
+                <th scope="col">Request</th>
                 <th scope="col" class="phases-column">
                   Time
                 </th>
@@ -97,22 +110,24 @@ export function FinishedRequests() {
               </tr>
             </thead>
             <tbody>
-              {finished.value.slice(0, 100).map((request) => (
+              {shown.map((request) => (
                 <tr key={request.id}>
                   <td class="figure">{clock.format(new Date(request.ended_at))}</td>
                   <td>
+                    <Status status={request.status} error={request.error} />
+                  </td>
+                  <td class="whole">
                     {request.model} <span class="dim">for {request.account}</span>
                     <div class="small dim mono">{request.endpoint}</div>
                   </td>
-                  <td>
-                    <Status status={request.status} error={request.error} />
-                  </td>
-                  <td>
+                  <td class="whole">
                     <span class="figure">{duration(request.duration_ms)}</span>
                     <PhaseBar times={timesOf(request.phases)} />
                   </td>
-                  <td class="number">{request.first_token_ms === null ? '' : duration(request.first_token_ms)}</td>
-                  <td class="number">
+                  <td class="number" data-name="First token">
+                    {request.first_token_ms === null ? '' : duration(request.first_token_ms)}
+                  </td>
+                  <td class="number" data-name="Prompt">
                     {count(request.tokens.text + request.tokens.image)}
                     {request.images === 0 ? null : (
                       <div class="small dim">
@@ -120,14 +135,31 @@ export function FinishedRequests() {
                       </div>
                     )}
                   </td>
-                  <td class="number">{count(request.tokens.output)}</td>
-                  <td class="number">{request.cost === 0 ? '' : amount(request.cost)}</td>
+                  <td class="number" data-name="Answer">
+                    {count(request.tokens.output)}
+                  </td>
+                  <td class="number" data-name="Cost">
+                    {request.cost === 0 ? '' : amount(request.cost)}
+                  </td>
                 </tr>
               ))}
             </tbody>
           </table>
         </div>
       )}
+      {hidden > 0 ? (
+        <p class="more">
+          <button
+            type="button"
+            class="button"
+            onClick={() => {
+              all.value = true
+            }}
+          >
+            View {count(hidden)} more
+          </button>
+        </p>
+      ) : null}
     </section>
   )
 }

@@ -12,7 +12,7 @@ export function Accounts() {
     <section aria-labelledby="accounts">
       <h2 id="accounts">Accounts</h2>
       <div class="scroll card">
-        <table class="table">
+        <table class="table stacks">
           <thead>
             <tr>
               <th scope="col">Account</th>
@@ -28,12 +28,12 @@ export function Accounts() {
           <tbody>
             {accounts.value.map((account) => (
               <tr key={account.id}>
-                <td>{account.id}</td>
-                <td>{account.tier ?? <span class="dim">that of the settings</span>}</td>
-                <td class="number">
+                <td class="whole">{account.id}</td>
+                <td data-name="Tier">{account.tier ?? <span class="dim">that of the settings</span>}</td>
+                <td class="number" data-name="Budget for a month">
                   {account.budget === null ? <span class="dim">none</span> : amount(account.budget)}
                 </td>
-                <td class="number">
+                <td class="number whole actions">
                   <button
                     type="button"
                     class="button quiet"

@@ -14,7 +14,7 @@ export function KeyTable({ keys, onSecret }: KeyTableProps) {
   const asked = useSignal<{ of: Key; what: 'revoke' | 'rotate' } | undefined>(undefined)
   return (
     <div class="scroll card">
-      <table class="table">
+      <table class="table stacks">
         <thead>
           <tr>
             <th scope="col">Key</th>
@@ -61,33 +61,34 @@ function Row({ of: key, onAsk }: { of: Key; onAsk: (what: 'revoke' | 'rotate') =
   const name = key.note === '' ? key.prefix : key.note
   return (
     <tr class={state.tone === 'bad' ? 'dim' : ''}>
-      <td>
+      <td class="whole">
         {key.note === '' ? null : <div>{key.note}</div>}
         <code>{key.prefix}…</code>
       </td>
-      <td>{key.account}</td>
-      <td>
-        {key.scopes.map((scope) => scopes[scope]).join(', ')}
+      <td class="wrap" data-name="Account">
+        {key.account}
+      </td>
+      <td data-name="May">
+        {key.scopes.map((scope) => (
+          <div key={scope}>{scopes[scope]}</div>
+        ))}
         <div class="small dim">{key.models === null ? 'all models' : key.models.join(', ')}</div>
       </td>
-      <td class="number">
+      <td class="number" data-name="This month">
         {amount(cost)}
         {key.budget === null ? null : <div class="small dim">of {amount(key.budget)}</div>}
       </td>
-      <td class="figure">{day(key.created)}</td>
-      <td>
+      <td class="figure" data-name="Made">
+        {day(key.created)}
+      </td>
+      <td data-name="State">
         <span class={`chip ${state.tone}`}>{state.text}</span>
         {key.expires === null ? null : <div class="small dim figure">until {day(key.expires)}</div>}
       </td>
-      <td class="number">
+      <td class="number whole actions">
         {state.tone === 'good' ? (
           <>
-            <button
-              type="button"
-              class="button quiet"
-              aria-label={`Replace the secret of ${name}`}
-              onClick={() => onAsk('rotate')}
-            >
+            <button type="button" class="button quiet" aria-label={`Rotate ${name}`} onClick={() => onAsk('rotate')}>
               Rotate
             </button>
             <button type="button" class="button quiet" aria-label={`Revoke ${name}`} onClick={() => onAsk('revoke')}>

@@ -41,7 +41,7 @@ export function NewKeyDialog({ onMade, onClose }: NewKeyProps) {
             class="input"
             name="account"
             required
-            pattern="[\w.@-]{1,128}"
+            pattern="[\w.@\-]{1,128}"
             list={`${id}-accounts`}
             autocomplete="off"
             aria-describedby={`${id}-account-hint`}

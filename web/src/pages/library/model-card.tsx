@@ -1,9 +1,10 @@
 import { useSignal } from '@preact/signals'
-import { actions, type Model, type Pull, pulls, readListing } from '../../server/models.ts'
+import { actions, type Model, pulls, readListing } from '../../server/models.ts'
 import { announce } from '../../ui/announce.tsx'
-import { bytes, count, duration } from '../../ui/figures.ts'
+import { amount, bytes, count, duration } from '../../ui/figures.ts'
 import { Icon } from '../../ui/icon.tsx'
 import { imageTokens } from './picture.tsx'
+import { isOf, Progress, PullProgress } from './pull.tsx'
 import { Removal } from './removal.tsx'
 
 const states: Record<Model['state'], { text: string; tone: string }> = {
@@ -110,21 +111,16 @@ export function ModelCard({ model }: { model: Model }) {
   )
 }
 
-const isOf = (pull: Pull, { id, aliases, pull: own }: Model): boolean =>
-  pull.id === own?.id || [pull.model, pull.served_as].some((name) => name === id || aliases.includes(name ?? ''))
-
 /** What a person weighs before a download: size, memory, speed, cost. */
 function Facts({ model }: { model: Model }) {
   const tokens = imageTokens.value.get(model.id)
   const { parameters, quantization, memory_bytes: memory, image_ms: imageMs, prices } = model
-  const size = [
-    parameters === null ? [] : `${parametersText(parameters)}`,
-    quantization ?? [],
-    bytes(model.bytes),
-  ].flat()
+  const kind = [parameters === null ? [] : parametersText(parameters), quantization ?? []].flat().join(', ')
   return (
     <dl class="facts">
-      <Fact name="Size">{size.join(' · ')}</Fact>
+      <Fact name="Size">
+        {bytes(model.bytes)} <span class="small dim">{kind}</span>
+      </Fact>
       <Fact name="Context">{model.context_tokens === 0 ? '—' : `${count(model.context_tokens)} tokens`}</Fact>
       <Fact name="Memory">
         {memory === null ? '—' : bytes(memory)}{' '}
@@ -140,8 +136,10 @@ function Facts({ model }: { model: Model }) {
             : `${count(tokens.low.tokens)} low, ${count(tokens.high.tokens)} high`}
       </Fact>
       <Fact name="First word about it">{imageMs === null ? '—' : `about ${duration(imageMs)}`}</Fact>
-      <Fact name="Price, in and out">
-        {prices.input === 0 && prices.output === 0 ? 'free' : `${prices.input} and ${prices.output} a million`}
+      <Fact name="Price per million">
+        {prices.input === 0 && prices.output === 0
+          ? 'free'
+          : `${amount(prices.input)} in, ${amount(prices.output)} out`}
       </Fact>
       <Fact name="Licence">{model.licence ?? '—'}</Fact>
       <Fact name="Vision">
@@ -160,38 +158,3 @@ const Fact = ({ name, children }: { name: string; children: preact.ComponentChil
 
 const parametersText = (parameters: number): string =>
   parameters >= 1e9 ? `${(parameters / 1e9).toFixed(1)} B` : `${Math.round(parameters / 1e6)} M`
-
-const steps: Record<NonNullable<Pull['step']>, string> = {
-  asking: 'Asking for its files',
-  downloading: 'Downloading',
-  checking: 'Checking',
-  waiting: 'Waiting for another download of it',
-  retrying: 'Trying again',
-}
-
-function PullProgress({ pull }: { pull: Pull }) {
-  const share = pull.total_bytes === 0 ? 0 : pull.done_bytes / pull.total_bytes
-  const speed = pull.bytes_per_second === null ? [] : `${bytes(pull.bytes_per_second)}/s`
-  const left = pull.seconds_left === null ? [] : `${duration(pull.seconds_left * 1000)} left`
-  const size = pull.total_bytes === 0 ? [] : `${bytes(pull.done_bytes)} of ${bytes(pull.total_bytes)}`
-  const step = pull.step === null ? 'Downloading' : steps[pull.step]
-  return <Progress label={step} share={share} text={[size, speed, left, pull.note ?? []].flat().join(' · ')} />
-}
-
-const Progress = ({ label, share, text }: { label: string; share: number; text: string }) => (
-  <div class="pull">
-    <div
-      class="progress"
-      role="progressbar"
-      aria-label={label}
-      aria-valuenow={Math.round(share * 100)}
-      aria-valuemin={0}
-      aria-valuemax={100}
-    >
-      <div style={{ width: `${share * 100}%` }} />
-    </div>
-    <p class="small dim figure">
-      {label} {Math.round(share * 100)} %{text === '' ? '' : ` · ${text}`}
-    </p>
-  </div>
-)

@@ -23,6 +23,7 @@ import {
 } from './filters.ts'
 import { ModelCard } from './model-card.tsx'
 import { PictureSize, readTokens } from './picture.tsx'
+import { Downloads } from './pull.tsx'
 
 /** All models: those of this machine, and those that it can download. */
 export default function Page() {
@@ -38,33 +39,44 @@ export default function Page() {
     <div class="page library">
       <header>
         <h1>Models</h1>
-        {known === undefined ? null : (
-          <p class="dim figure">
-            {bytes(known.memory.taken_bytes)} of {bytes(known.memory.budget_bytes)} of memory in use
-          </p>
-        )}
+        <p class="dim figure">
+          {known === undefined
+            ? '\u00a0'
+            : `${bytes(known.memory.taken_bytes)} of ${bytes(known.memory.budget_bytes)} of memory in use`}
+        </p>
       </header>
       {error === undefined ? null : <Refused error={error} again={() => void readListing()} />}
-      {known === undefined ? (
-        error === undefined ? (
-          <div class="models" aria-busy="true">
-            {[0, 1, 2].map((place) => (
-              <div key={place} class="model card waiting" />
-            ))}
-          </div>
-        ) : null
-      ) : (
+      {known === undefined && error !== undefined ? null : (
         <>
           <Filters />
           <PictureSize />
-          <Section title="On this machine" models={here.value} none="No model here matches." />
-          <Section title="To download" models={elsewhere.value} none="No model of the catalogue matches." />
-          <OtherModel />
+          {known === undefined ? (
+            <Waiting />
+          ) : (
+            <>
+              <Section title="On this machine" models={here.value} none="No model here matches." />
+              <Section title="To download" models={elsewhere.value} none="No model of the catalogue matches." />
+              <Downloads />
+              <OtherModel />
+            </>
+          )}
         </>
       )}
     </div>
   )
 }
+
+/** What is shown until the server has said which models there are, in the same place. */
+const Waiting = () => (
+  <section aria-busy="true" aria-label="Models">
+    <h2 class="dim">Looking for models …</h2>
+    <div class="models">
+      {[0, 1, 2].map((place) => (
+        <div key={place} class="model card waiting" />
+      ))}
+    </div>
+  </section>
+)
 
 /** How many models a section shows at first. */
 const few = 3

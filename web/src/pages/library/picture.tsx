@@ -4,7 +4,7 @@ import { type TokensOfImage, tokensOf } from '../../server/models.ts'
 import { Icon } from '../../ui/icon.tsx'
 
 /** The picture whose tokens the models show. */
-export const picture = signal({ name: 'a picture', width: 1280, height: 720 })
+const picture = signal({ name: 'a picture', width: 1280, height: 720 })
 /** By the id of a model. */
 export const imageTokens = signal<ReadonlyMap<string, TokensOfImage>>(new Map())
 

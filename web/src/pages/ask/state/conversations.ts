@@ -24,7 +24,7 @@ const fresh = (settings = noSettings): Conversation => ({
 
 /** The one that is not asked anything yet: it is not in the list. */
 const blank = signal(fresh())
-export const currentId = signal(lastOpen.value === '' ? blank.value.id : lastOpen.value)
+const currentId = signal(lastOpen.value === '' ? blank.value.id : lastOpen.value)
 export const current = computed(() => conversations.value.find(({ id }) => id === currentId.value) ?? blank.value)
 export const path = computed(() => pathOf(current.value))
 
