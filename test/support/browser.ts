@@ -1,4 +1,4 @@
-import { type Browser, type BrowserContextOptions, chromium, type Page } from 'playwright-core'
+import { type Browser, type BrowserContextOptions, chromium, type Locator, type Page } from 'playwright-core'
 
 const args = [
   ...['--headless', '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-sync'],
@@ -8,6 +8,8 @@ const args = [
 export interface TestBrowser {
   /** A page of a fresh profile. */
   open(url: string, options?: BrowserContextOptions): Promise<Page>
+  /** An empty one, for pages of this origin. */
+  empty(origin: string, options?: BrowserContextOptions): Promise<Page>
   /** What went wrong on the pages since the last call: console errors, violations of the policy, requests to elsewhere. */
   complaints(): string[]
   close(): Promise<void>
@@ -20,19 +22,24 @@ export async function startBrowser(): Promise<TestBrowser> {
     args,
   })
   let complaints: string[] = []
+  const empty = async (origin: string, options: BrowserContextOptions = {}): Promise<Page> => {
+    const context = await browser.newContext({ permissions: ['clipboard-read', 'clipboard-write'], ...options })
+    const page = await context.newPage()
+    page.on('pageerror', ({ message }) => complaints.push(message))
+    page.on('console', (message) => {
+      if (message.type() === 'error' || message.type() === 'warning') complaints.push(message.text())
+    })
+    page.on('request', (request) => {
+      const to = new URL(request.url())
+      if (!['blob:', 'data:'].includes(to.protocol) && to.origin !== origin)
+        complaints.push(`A request to ${to.origin}`)
+    })
+    return page
+  }
   return {
-    async open(url, options = {}) {
-      const context = await browser.newContext({ permissions: ['clipboard-read', 'clipboard-write'], ...options })
-      const page = await context.newPage()
-      page.on('pageerror', ({ message }) => complaints.push(message))
-      page.on('console', (message) => {
-        if (message.type() === 'error' || message.type() === 'warning') complaints.push(message.text())
-      })
-      page.on('request', (request) => {
-        const to = new URL(request.url())
-        if (!['blob:', 'data:'].includes(to.protocol) && to.origin !== new URL(url).origin)
-          complaints.push(`A request to ${to.origin}`)
-      })
+    empty,
+    async open(url, options) {
+      const page = await empty(new URL(url).origin, options)
       await page.goto(url)
       return page
     },
@@ -43,4 +50,44 @@ export async function startBrowser(): Promise<TestBrowser> {
     },
     close: () => browser.close(),
   }
+}
+
+/** A phone, and a window on a desk. */
+export const sizes = {
+  phone: { viewport: { width: 390, height: 844 }, isMobile: true, hasTouch: true },
+  desk: { viewport: { width: 1280, height: 800 } },
+} satisfies Record<string, BrowserContextOptions>
+
+/** What a browser that has this key for the pages of the server remembers. */
+export const remembering = (origin: string, key: string): BrowserContextOptions => ({
+  storageState: { cookies: [], origins: [{ origin, localStorage: [{ name: 'oriel.key', value: key }] }] },
+})
+
+/** Goes to it with the Tab key, as somebody without a mouse does. */
+export async function tabTo(page: Page, target: Locator): Promise<void> {
+  await target.waitFor()
+  for (let tabs = 0; tabs < 200; tabs++) {
+    if ((await target.and(page.locator(':focus')).count()) === 1) return
+    await page.keyboard.press('Tab')
+  }
+  throw new Error(`The Tab key does not lead to ${target}.`)
+}
+
+/** Goes to it with the Tab key, and presses it. */
+export async function press(page: Page, target: Locator): Promise<void> {
+  await tabTo(page, target)
+  await page.keyboard.press('Enter')
+}
+
+/** Drops a picture anywhere on the page. */
+export async function dropPicture(page: Page, name: string, bytes: Buffer, type = 'image/png'): Promise<void> {
+  // Tests are checked without the types of a browser.
+  const dataTransfer = await page.evaluateHandle(`(() => {
+    const transfer = new DataTransfer()
+    const bytes = Uint8Array.from(atob('${bytes.toString('base64')}'), (character) => character.charCodeAt(0))
+    transfer.items.add(new File([bytes], ${JSON.stringify(name)}, { type: '${type}' }))
+    return transfer
+  })()`)
+  await page.dispatchEvent('main', 'dragover', { dataTransfer })
+  await page.dispatchEvent('main', 'drop', { dataTransfer })
 }

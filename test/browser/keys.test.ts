@@ -1,0 +1,147 @@
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import path from 'node:path'
+import pino from 'pino'
+import type { Page } from 'playwright-core'
+import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest'
+import { createAccounts } from '../../src/accounts/index.ts'
+import { loadConfig } from '../../src/config.ts'
+import { press, remembering, startBrowser, type TestBrowser, tabTo } from '../support/browser.ts'
+import { startServer, type TestServer } from '../support/server.ts'
+import { patient } from '../support/wait.ts'
+
+describe('The page of keys', () => {
+  let folder: string
+  let oriel: TestServer
+  let browser: TestBrowser
+  let admin: string
+  beforeAll(async () => {
+    folder = await mkdtemp(path.join(tmpdir(), 'oriel-keys-'))
+    oriel = await startServer({ accounts: { dataDir: folder, tiers: { small: { requests: 3 } } } })
+    browser = await startBrowser()
+  })
+  afterAll(async () => {
+    await browser?.close()
+    await oriel?.close()
+    await rm(folder, { recursive: true })
+  })
+  afterEach(() => {
+    expect(browser.complaints()).toEqual([])
+  })
+
+  const ask = async (key: string): Promise<number> => {
+    const response = await fetch(`${oriel.url}/v1/chat/completions`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json', authorization: `Bearer ${key}` },
+      body: JSON.stringify({ model: 'pocket', max_tokens: 4, messages: [{ role: 'user', content: 'Hello' }] }),
+    })
+    await response.text()
+    return response.status
+  }
+
+  it('shows the command that makes the first key, and takes that key', async () => {
+    const page = await browser.open(`${oriel.url}/keys`)
+    await press(page, page.getByRole('button', { name: 'Copy the command' }))
+    const command = await copied(page)
+    expect(command).toBe('oriel keys create --scope admin')
+    expect(await page.getByRole('table').count()).toBe(0)
+
+    admin = await adminKey(folder)
+    await vi.waitFor(async () => expect(await ask('wrong')).toBe(401), patient)
+    const field = page.getByLabel('A key of this server')
+    await tabTo(page, field)
+    await page.keyboard.type(admin)
+    await page.keyboard.press('Enter')
+    await page.getByRole('table').first().getByText('operator').waitFor()
+    // A browser says itself that a request was refused, which the server did while it had no keys.
+    expect(browser.complaints().filter((text) => !text.includes('403 (Forbidden)'))).toEqual([])
+  })
+
+  it('says why a key is refused, and takes another', async () => {
+    const page = await browser.open(`${oriel.url}/keys`, remembering(oriel.url, 'wrong'))
+    await page.getByRole('alert').getByText('key').first().waitFor()
+    await page.getByLabel('A key of this server').fill(admin)
+    await page.keyboard.press('Enter')
+    await page.getByRole('table').first().waitFor()
+    expect(browser.complaints().filter((text) => !text.includes('401 (Unauthorized)'))).toEqual([])
+  })
+
+  it('makes a key whose secret is shown once, rotates, limits and revokes it, by keyboard alone', async () => {
+    const page = await browser.open(`${oriel.url}/keys`, remembering(oriel.url, admin))
+    await press(page, page.getByRole('button', { name: 'New key' }))
+    await tabTo(page, page.getByLabel('Account', { exact: true }))
+    await page.keyboard.type('team')
+    await tabTo(page, page.getByLabel('Note'))
+    await page.keyboard.type('Captions')
+    await page.keyboard.press('Enter')
+    const secret = await secretOf(page)
+    expect(await ask(secret)).toBe(200)
+    const row = page.getByRole('row').filter({ hasText: 'Captions' })
+    await row.getByText('Works').waitFor()
+    expect(await page.content()).not.toContain(secret)
+
+    await press(page, row.getByRole('button', { name: 'Rotate Captions' }))
+    await press(page, page.getByRole('button', { name: 'Make a new secret' }))
+    const next = await secretOf(page)
+    expect(next).not.toBe(secret)
+    expect(await ask(secret)).toBe(401)
+    expect(await ask(next)).toBe(200)
+
+    await press(page, page.getByRole('button', { name: 'Change team' }))
+    await tabTo(page, page.getByLabel('Tier'))
+    await page.keyboard.type('small')
+    await page.keyboard.press('Enter')
+    await page.getByRole('row').filter({ hasText: 'team' }).getByText('small').waitFor()
+    const statuses: number[] = []
+    for (let times = 0; times < 4; times++) statuses.push(await ask(next))
+    expect(statuses.at(-1)).toBe(429)
+
+    await press(page, row.getByRole('button', { name: 'Revoke Captions' }))
+    await press(page, page.getByRole('dialog').getByRole('button', { name: 'Revoke' }))
+    await row.getByText('Revoked').waitFor()
+    expect(await ask(next)).toBe(401)
+  })
+
+  it('refuses a tier that the settings do not have, in the dialog', async () => {
+    const page = await browser.open(`${oriel.url}/keys`, remembering(oriel.url, admin))
+    await page.getByRole('button', { name: 'Change team' }).click()
+    await page.getByLabel('Tier').fill('huge')
+    await page.keyboard.press('Enter')
+    await page.getByRole('dialog').getByRole('alert').getByText('small').waitFor()
+    expect(browser.complaints().filter((text) => !text.includes('400 (Bad Request)'))).toEqual([])
+  })
+
+  it('erases an account when its name is typed', async () => {
+    const page = await browser.open(`${oriel.url}/keys`, remembering(oriel.url, admin))
+    await press(page, page.getByRole('button', { name: 'Erase team' }))
+    const dialog = page.getByRole('dialog')
+    const erase = dialog.getByRole('button', { name: 'Erase' })
+    expect(await erase.isDisabled()).toBe(true)
+    await tabTo(page, dialog.getByLabel('Type the name of the account to erase it'))
+    await page.keyboard.type('team')
+    await page.keyboard.press('Enter')
+    await page.getByRole('row').filter({ hasText: 'team' }).first().waitFor({ state: 'detached' })
+  })
+})
+
+/** A key that may administer, made by another process in the same folder, as `oriel keys create` does. */
+async function adminKey(dataDir: string): Promise<string> {
+  const accounts = await createAccounts(loadConfig({ accounts: { dataDir } }, {}), pino({ level: 'silent' }))
+  const { secret } = await accounts.keys.create({ account: 'operator', scopes: ['inference', 'usage', 'admin'] })
+  await accounts.close()
+  return secret
+}
+
+/** Copies the secret that a dialog shows, and closes it. */
+async function secretOf(page: Page): Promise<string> {
+  await press(page, page.getByRole('button', { name: 'Copy the key' }))
+  const secret = await copied(page)
+  await press(page, page.getByRole('button', { name: 'Done' }))
+  await page.getByRole('dialog').waitFor({ state: 'detached' })
+  return secret
+}
+
+async function copied(page: Page): Promise<string> {
+  await page.getByText('Copied', { exact: true }).waitFor()
+  return page.evaluate<string>('navigator.clipboard.readText()')
+}
