@@ -105,7 +105,8 @@ function Thread() {
   const turns = path.value
   useLayoutEffect(() => {
     const follow = new ResizeObserver(() => {
-      if (isAtEnd.value) element.current?.scrollTo({ top: element.current.scrollHeight, behavior: 'instant' })
+      if (isAtEnd.value && path.value.length > 0)
+        element.current?.scrollTo({ top: element.current.scrollHeight, behavior: 'instant' })
     })
     if (column.current !== null) follow.observe(column.current)
     return () => follow.disconnect()
@@ -113,7 +114,7 @@ function Thread() {
   // Who opens a conversation, or asks, wants to see its end.
   useLayoutEffect(() => {
     isAtEnd.value = true
-    element.current?.scrollTo({ top: element.current.scrollHeight, behavior: 'instant' })
+    element.current?.scrollTo({ top: turns.length === 0 ? 0 : element.current.scrollHeight, behavior: 'instant' })
   }, [current.value.id, turns.length])
   return (
     <div

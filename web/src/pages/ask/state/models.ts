@@ -1,5 +1,5 @@
 import { signal } from '@preact/signals'
-import { get, ServerError } from '../../../server/client.ts'
+import { get, keyWanted, ServerError } from '../../../server/client.ts'
 import { current, updateCurrent } from './conversations.ts'
 
 /** A model of `GET /v1/models`, as far as this page uses it. */
@@ -41,10 +41,10 @@ export async function loadModels(): Promise<void> {
   }
 }
 
-/** Looks at the states again and again until `done`. */
+/** Looks at the states again and again. @returns what ends it */
 export function watchModels(interval: number): () => void {
   const timer = setInterval(() => {
-    if (!document.hidden) void loadModels()
+    if (!document.hidden && !keyWanted.value) void loadModels()
   }, interval)
   return () => clearInterval(timer)
 }
