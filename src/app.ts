@@ -286,7 +286,7 @@ async function isLoopback(host: string): Promise<boolean> {
 const keysNeeded = (host: string): OrielError =>
   new OrielError(
     'invalid',
-    `Other machines can reach ${host}, and without API keys anybody there could use the server. Make a key with "oriel keys create --scope admin", or set ORIEL_ADMIN_KEY. To serve without keys, use --insecure or ORIEL_INSECURE=1.`,
+    `Other machines can reach ${host}, and without API keys anybody there could use the server. Make a key with "oriel keys create --admin", or set ORIEL_ADMIN_KEY. To serve without keys, use --insecure or ORIEL_INSECURE=1.`,
     { code: 'keys_needed' },
   )
 

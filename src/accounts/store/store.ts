@@ -50,7 +50,8 @@ export async function openStore({ dataDir, databaseUrl }: AccountsConfig): Promi
     db,
     reports,
     waiting: path.join(folder, 'usage'),
-    scrub: async () => void (await sql`pragma wal_checkpoint(truncate)`.execute(db)),
+    // Behind the reports: it waits for those who read, and so would everything behind it.
+    scrub: async () => void (await sql`pragma wal_checkpoint(truncate)`.execute(reports)),
     close: async () => void (await Promise.all([db.destroy(), reports.destroy()])),
   }
 }
