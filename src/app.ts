@@ -193,7 +193,10 @@ export async function createOriel(settings: OrielSettings = {}, around: Surround
     async listen({ host = config.server.host, port = config.server.port, ...options } = {}) {
       accounts ??= import('./accounts/index.ts').then(({ createAccounts }) => createAccounts(config, log))
       const needsKey = await (await accounts).required()
-      if (!needsKey && !config.server.insecure && !(await isLoopback(host))) throw keysNeeded(host)
+      if (!needsKey && !(await isLoopback(host))) {
+        if (!config.server.insecure) throw keysNeeded(host)
+        log.warn({ host }, 'other machines can reach this server, and anybody there may use it without an API key')
+      }
       // Engines load in processes of their own while this one reads the HTTP server's code.
       const [{ createServer, memoryStore }] = await Promise.all([
         import('./api/index.ts'),
@@ -286,7 +289,7 @@ async function isLoopback(host: string): Promise<boolean> {
 const keysNeeded = (host: string): OrielError =>
   new OrielError(
     'invalid',
-    `Other machines can reach ${host}, and without API keys anybody there could use the server. Make a key with "oriel keys create --admin", or set ORIEL_ADMIN_KEY. To serve without keys, use --insecure or ORIEL_INSECURE=1.`,
+    `Other machines can reach ${host}, and without API keys anybody there could use the server.`,
     { code: 'keys_needed' },
   )
 

@@ -1,5 +1,5 @@
 import { mkdir, readFile, writeFile } from 'node:fs/promises'
-import { cpus, homedir } from 'node:os'
+import { cpus } from 'node:os'
 import path from 'node:path'
 import { z } from 'zod'
 import { configOf } from '../config.ts'
@@ -7,6 +7,7 @@ import { memoryBudget, memoryText, planMemory } from '../deployments/index.ts'
 import { measureOperations, openImageArchitecture, tilesOf } from '../encoders/index.ts'
 import { chooseDevice } from '../engine/index.ts'
 import { OrielError } from '../errors.ts'
+import { home } from '../home.ts'
 import { parseJson } from '../json.ts'
 import { createLogger } from '../log.ts'
 import { type CatalogueEntry, estimatedBytes, type Library, type ModelCard } from '../models/index.ts'
@@ -101,7 +102,7 @@ const staleMs = 86_400_000
 /** The measured speed is kept. When it is measured again, the higher one counts: other programs slow a measurement down. */
 async function operationsHere(threads: number): Promise<number | null> {
   const machine = `${cpus()[0]?.model ?? ''}, ${threads} threads`
-  const folder = path.join(process.env.XDG_CACHE_HOME || path.join(homedir(), '.cache'), 'oriel')
+  const folder = path.join(process.env.XDG_CACHE_HOME || path.join(home(), '.cache'), 'oriel')
   const file = path.join(folder, 'speed.json')
   const { data } = measuredSchema.safeParse(parseJson(await readFile(file, 'utf8').catch(() => '')))
   const kept = data?.machine === machine ? data : undefined

@@ -50,7 +50,7 @@ export async function serve(flags: ServeFlags): Promise<void> {
     throw error
   })
   const keys = needsKey
-    ? 'Requests need an API key.'
+    ? 'Requests need an API key, which the example has in $KEY. `oriel keys create` makes one.'
     : 'No API key is needed: none exists. `oriel keys create` makes one, and from then on every request needs one.'
   const example = exampleCurl(url, models[0] ?? '', needsKey)
   process.stdout.write(`Oriel serves ${models.join(', ')} at ${url}\n${keys}\n\nTry it:\n\n${example}\n\n`)
