@@ -143,6 +143,15 @@ export async function createOriel(settings: OrielSettings = {}, around: Surround
     return model
   }
 
+  /** Whether requests need a key. @throws OrielError `keys_needed` if they would need none and others can reach the host */
+  const needsKeyAt = async (host: string, opened: Accounts): Promise<boolean> => {
+    if (await opened.required()) return true
+    if (await isLoopback(host)) return false
+    if (!config.server.insecure) throw keysNeeded(host)
+    log.warn({ host }, 'other machines can reach this server, and anybody there may use it without an API key')
+    return false
+  }
+
   const oriel: Oriel = {
     async ask(question, options = {}) {
       const over = new AbortController()
@@ -192,13 +201,9 @@ export async function createOriel(settings: OrielSettings = {}, around: Surround
 
     async listen({ host = config.server.host, port = config.server.port, ...options } = {}) {
       accounts ??= import('./accounts/index.ts').then(({ createAccounts }) => createAccounts(config, log))
-      const needsKey = await (await accounts).required()
-      if (!needsKey && !(await isLoopback(host))) {
-        if (!config.server.insecure) throw keysNeeded(host)
-        log.warn({ host }, 'other machines can reach this server, and anybody there may use it without an API key')
-      }
-      // Engines load in processes of their own while this one reads the HTTP server's code.
-      const [{ createServer, memoryStore }] = await Promise.all([
+      // Engines load in processes of their own while this one opens the database and reads the HTTP server's code.
+      const [needsKey, { createServer, memoryStore }] = await Promise.all([
+        accounts.then((opened) => needsKeyAt(host, opened)),
         import('./api/index.ts'),
         oriel.load(undefined, options),
       ])
