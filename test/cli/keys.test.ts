@@ -65,7 +65,7 @@ describe('oriel keys', () => {
       expect(await accounts.required()).toBe(true)
       expect(await accounts.authenticate(first.stdout.trim())).toMatchObject({
         account: 'local',
-        scopes: ['inference', 'usage', 'admin'],
+        scopes: ['inference', 'usage', 'metrics', 'admin'],
         models: null,
       })
       expect(await accounts.authenticate(made.stdout.trim())).toMatchObject({
