@@ -145,6 +145,15 @@ export async function createOriel(settings: OrielSettings = {}, around: Surround
     return model
   }
 
+  /** Whether requests need a key. @throws OrielError `keys_needed` if they would need none and others can reach the host */
+  const needsKeyAt = async (host: string, opened: Accounts): Promise<boolean> => {
+    if (await opened.required()) return true
+    if (await isLoopback(host)) return false
+    if (!config.server.insecure) throw keysNeeded(host)
+    log.warn({ host }, 'other machines can reach this server, and anybody there may use it without an API key')
+    return false
+  }
+
   const oriel: Oriel = {
     async ask(question, options = {}) {
       const over = new AbortController()
@@ -194,10 +203,9 @@ export async function createOriel(settings: OrielSettings = {}, around: Surround
 
     async listen({ host = config.server.host, port = config.server.port, ...options } = {}) {
       accounts ??= import('./accounts/index.ts').then(({ createAccounts }) => createAccounts(config, log))
-      const needsKey = await (await accounts).required()
-      if (!needsKey && !config.server.insecure && !(await isLoopback(host))) throw keysNeeded(host)
-      // Engines load in processes of their own while this one reads the HTTP server's code.
-      const [{ createServer, memoryStore }] = await Promise.all([
+      // Engines load in processes of their own while this one opens the database and reads the HTTP server's code.
+      const [needsKey, { createServer, memoryStore }] = await Promise.all([
+        accounts.then((opened) => needsKeyAt(host, opened)),
         import('./api/index.ts'),
         oriel.load(undefined, options),
       ])
@@ -282,7 +290,7 @@ async function isLoopback(host: string): Promise<boolean> {
 const keysNeeded = (host: string): OrielError =>
   new OrielError(
     'invalid',
-    `Other machines can reach ${host}, and without API keys anybody there could use the server. Make a key with "oriel keys create --scope admin", or set ORIEL_ADMIN_KEY. To serve without keys, use --insecure or ORIEL_INSECURE=1.`,
+    `Other machines can reach ${host}, and without API keys anybody there could use the server.`,
     { code: 'keys_needed' },
   )
 

@@ -166,10 +166,13 @@ const server = z.strictObject({
   origins: z.array(origin).default([]).meta({ env: 'ORIEL_ORIGINS' }),
 })
 
+/** An amount of the currency for a million tokens, or for one image. */
+const amount = z.number().nonnegative().max(100_000)
+
 /** The price of a million tokens, in any currency. */
 const prices = z.strictObject({
-  input: z.number().nonnegative().default(0).meta({ env: 'ORIEL_INPUT_PRICE' }),
-  output: z.number().nonnegative().default(0).meta({ env: 'ORIEL_OUTPUT_PRICE' }),
+  input: amount.default(0).meta({ env: 'ORIEL_INPUT_PRICE' }),
+  output: amount.default(0).meta({ env: 'ORIEL_OUTPUT_PRICE' }),
 })
 
 /** The most that one account may do with one model in any 60 seconds. Null: no limit. */
@@ -188,9 +191,6 @@ const limits = z.strictObject({
 
 /** The limits of an account for each model, and others for models by their id. */
 const tier = limits.extend({ models: z.record(text, limits).default({}) })
-
-/** An amount of the currency for a million tokens, or for one image. */
-const amount = z.number().nonnegative().max(100_000)
 
 /** The prices of one model, in the currency of the other prices. */
 const modelPrices = z.strictObject({
@@ -236,7 +236,7 @@ const accounts = z
     /** By the id of a model. Other models have the prices of `prices`. */
     prices: z.record(text, modelPrices).default({}),
   })
-  .refine(({ tier, tiers }) => tier === null || tier in tiers, {
+  .refine(({ tier, tiers }) => tier === null || Object.hasOwn(tiers, tier), {
     message: 'is not one of the tiers of the configuration file',
     path: ['tier'],
   })

@@ -1,7 +1,7 @@
 import { timingSafeEqual } from 'node:crypto'
 import { LRUCache } from 'lru-cache'
 import { OrielError } from '../errors.ts'
-import { hashOf, type Key, keyOf, type Scope } from './keys.ts'
+import { hashOf, type Key, keyOf, type Scope, scopes } from './keys.ts'
 import type { Reach } from './reach.ts'
 import type { Store } from './store/schema.ts'
 import { Turns } from './turns.ts'
@@ -159,14 +159,14 @@ const everyone: Identity = {
   account: ownAccount,
   key: null,
   // Not `admin`: whoever can reach the port could lock its owner out.
-  scopes: ['inference', 'usage'],
+  scopes: ['inference', 'usage', 'metrics'],
   models: null,
   tier: null,
   keyBudget: null,
   accountBudget: null,
 }
 
-const administrator: Identity = { ...everyone, scopes: ['inference', 'usage', 'admin'] }
+const administrator: Identity = { ...everyone, scopes }
 
 const identityOf = (key: Key, tier: string | null, accountBudget: number | null): Identity => ({
   account: key.account,

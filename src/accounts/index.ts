@@ -111,6 +111,7 @@ const storeTimeoutMs = 3000
 const reportsAtOnce = { running: 2, runningOfOne: 1, waitingOfOne: 20 }
 const dayMs = 86_400_000
 const hourMs = 3_600_000
+const minuteMs = 60_000
 
 /**
  * Opens the store and brings it to the present schema. Servers with the same database agree on keys within `freshMs`, and on
@@ -138,7 +139,8 @@ export async function createAccounts(config: Pick<Config, 'accounts' | 'prices'>
       log.error({ error: String(error) }, 'old usage is not removed')
     })
   }
-  const retention = setInterval(purgeOld, hourMs).unref()
+  // A server may never live for an hour, and a command not for a minute.
+  const retention = [setTimeout(purgeOld, minuteMs).unref(), setInterval(purgeOld, hourMs).unref()]
 
   const allow = ({ scopes }: Identity, scope: Scope): void => {
     if (!scopes.includes(scope))
@@ -223,7 +225,7 @@ export async function createAccounts(config: Pick<Config, 'accounts' | 'prices'>
     }),
 
     async close() {
-      clearInterval(retention)
+      for (const timer of retention) clearInterval(timer)
       await Promise.all([ledger.close(), limits.close()])
       await close()
     },

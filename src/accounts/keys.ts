@@ -3,8 +3,11 @@ import type { Selectable } from 'kysely'
 import { OrielError } from '../errors.ts'
 import type { AccountRow, KeyRow, Store } from './store/schema.ts'
 
-/** What a key may be used for: to ask models, to read usage, to manage keys. */
-export const scopes = ['inference', 'usage', 'admin'] as const
+/**
+ * What a key may be used for: to ask models, to read the usage of its account, to read the metrics of the server, to manage
+ * keys. Metrics count what all accounts do, so those who ask models do not read them.
+ */
+export const scopes = ['inference', 'usage', 'metrics', 'admin'] as const
 export type Scope = (typeof scopes)[number]
 
 /** A key without its secret, which nobody can show again. */

@@ -39,13 +39,19 @@ export class Spool {
     return spool
   }
 
-  /** @returns false when the spool is full: the rows are not kept */
+  /** @returns false when the spool is full: the rows are not kept. @throws Error that the disk is full or cannot be written */
   async add(rows: readonly unknown[]): Promise<boolean> {
     const text = JSON.stringify(rows)
     if (this.#bytes + text.length > this.#maxBytes) return false
     const file = path.join(this.#folder, `${Date.now()}-${randomUUID()}`)
-    await writeFile(`${file}.part`, text, { mode: 0o600 })
-    await rename(`${file}.part`, `${file}.json`)
+    try {
+      await writeFile(`${file}.part`, text, { mode: 0o600 })
+      await rename(`${file}.part`, `${file}.json`)
+    } catch (error) {
+      // The disk may be full for long, and each attempt would leave a file.
+      await rm(`${file}.part`, { force: true }).catch(() => {})
+      throw error
+    }
     this.#bytes += text.length
     return true
   }

@@ -4,8 +4,9 @@ import type { EngineStates, KnownEngine } from './engine-states.ts'
 /** How long `/health` and `/ready` wait for the engines, in ms. */
 const longest = { health: 20, ready: 2000 }
 
-/** That this process lives, and what is known about the rest. */
-export async function healthOf({ memory }: Pick<Deployments, 'memory'>, engines: EngineStates) {
+/** That this process lives. @param isWhole whether who asks may know the rest: the models, and how busy they are */
+export async function healthOf({ memory }: Pick<Deployments, 'memory'>, engines: EngineStates, isWhole: boolean) {
+  if (!isWhole) return { status: 'ok' }
   const known = await engines.fresh(longest.health)
   return {
     status: 'ok',

@@ -94,12 +94,16 @@ export function createServer(services: AnswerServices, config: Config['server'],
     return reply.type('application/json; charset=utf-8').send(document)
   })
   addPages(routes)
-  routes.add('GET', '/health', null, () => healthOf(deployments, engines))
-  routes.add('GET', '/ready', null, async (_request, reply) => {
+  /** Who may read metrics may also know which models there are and how busy they are. */
+  const mayKnow = (request: FastifyRequest): Promise<boolean> => access.has(request, 'metrics')
+  routes.add('GET', '/health', null, async (request) => healthOf(deployments, engines, await mayKnow(request)))
+  routes.add('GET', '/ready', null, async (request, reply) => {
     const reason = await whyNotReady(deployments, engines)
-    return reason === undefined ? { status: 'ready' } : reply.status(503).send({ status: 'unavailable', reason })
+    if (reason === undefined) return { status: 'ready' }
+    // The reason names models.
+    return reply.status(503).send({ status: 'unavailable', ...((await mayKnow(request)) && { reason }) })
   })
-  routes.add('GET', '/metrics', 'usage', async (_request, reply) =>
+  routes.add('GET', '/metrics', 'metrics', async (_request, reply) =>
     reply.type(metrics.contentType).send(await metrics.text()),
   )
   return server

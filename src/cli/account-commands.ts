@@ -5,7 +5,7 @@ import { amount, duration, earlier, later, listed, orNone, someOf, wholeNumber }
 const config = new Option('--config <file>', 'a JSON file of settings')
 const json = new Option('--json', 'print JSON')
 const yes = new Option('--yes', 'do not ask for confirmation')
-const scopes: readonly Scope[] = ['inference', 'usage', 'admin']
+const scopes: readonly Scope[] = ['inference', 'usage', 'metrics', 'admin']
 const days = wholeNumber(1, 3660, 'It must be a whole number of days, from 1 to 3660.')
 
 /** The commands for keys, accounts and usage, which work on the database of the settings, with or without a server. */

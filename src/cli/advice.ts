@@ -5,6 +5,9 @@ import { NotPulled } from '../models/index.ts'
 const advice: Readonly<Record<string, string>> = {
   account_not_found: '`oriel accounts list` shows the names of accounts.',
   key_not_found: '`oriel keys list` shows all keys.',
+  data_folder_full: 'Free space there, or name another folder with ORIEL_DATA_DIR.',
+  database_damaged: 'Restore a backup of it; or move it away and begin anew, without its keys and its usage.',
+  database_newer: 'Install that version again, or restore a backup from before it.',
   hub_unreachable:
     'Connect this machine, or set HTTPS_PROXY; models that are here work without it, and so do GGUF files in --models-dir.',
   no_server: 'Start one with `oriel serve`, or name another with --server.',
@@ -12,6 +15,8 @@ const advice: Readonly<Record<string, string>> = {
   engine_died: '`oriel doctor` checks the installation and the memory.',
   no_decoder: 'A part of Oriel may be missing: install it again (npm i -g oriel, or npm ci in a clone).',
   bad_host: 'Choose another address with --host.',
+  keys_needed:
+    'Make a key with `oriel keys create --admin`, or set ORIEL_ADMIN_KEY. --insecure (ORIEL_INSECURE=true) serves without keys.',
   model_not_found: '`oriel list` shows the names of models; the path of a GGUF file is also a name.',
   model_too_large:
     'Choose a smaller quantization or context (ORIEL_CONTEXT), or allow more memory with --memory-budget.',

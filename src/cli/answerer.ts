@@ -3,7 +3,7 @@ import { configOf, misspeltVariables, type OrielSettings } from '../config.ts'
 import { OrielError } from '../errors.ts'
 import { createWarner } from '../log.ts'
 import type { Answerer, Detail } from './question.ts'
-import { type RunningServer, serverAt, serverHere } from './server.ts'
+import { type RunningServer, serverAt, serverHere, urlHere } from './server.ts'
 import type { Flags } from './settings.ts'
 
 export interface AnswererFlags extends Flags {
@@ -67,7 +67,10 @@ async function chooseServer(flags: AnswererFlags, bytes: number): Promise<Answer
   const config = configOf({})
   // Base64 has four characters for three bytes.
   if (bytes * (4 / 3) > config.media.maxBase64Bytes) return undefined
-  const running = await serverHere(config.server)
+  const running = await serverHere(config.server).catch(({ message }: OrielError) => {
+    warn(`The server at ${urlHere(config.server)} is not asked. ${message}`)
+    return undefined
+  })
   const named = flags.model ?? process.env.ORIEL_MODEL?.split(',')[0]?.trim()
   return running && serverAnswerer(running, named || undefined, false)
 }

@@ -1,9 +1,9 @@
 import { mkdir, readFile, writeFile } from 'node:fs/promises'
-import { homedir } from 'node:os'
 import path from 'node:path'
 import { createInterface, type Interface } from 'node:readline'
 import type { Message } from '../app.ts'
 import { OrielError } from '../errors.ts'
+import { home } from '../home.ts'
 import { type AskFlags, chooseAnswerer } from './answerer.ts'
 import { failureText } from './failure.ts'
 import { type Answerer, choiceOf, imagesOf, named, systemOf } from './question.ts'
@@ -181,7 +181,7 @@ function wordsIn(line: string): { text: string; raw: string; space: string }[] {
   }))
 }
 
-const historyFile = path.join(homedir(), '.oriel', 'history')
+const historyFile = path.join(home(), '.oriel', 'history')
 
 /** The latest question first, as readline has them. */
 const readHistory = async (): Promise<string[]> =>

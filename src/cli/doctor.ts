@@ -13,6 +13,7 @@ import { availableMemory } from '../memory.ts'
 import { availableProcessors } from '../processors.ts'
 import { bytesText } from '../sizes.ts'
 import { version } from '../version.ts'
+import { withAccounts } from './accounts.ts'
 import { addressSpace, failureText, limitOf } from './failure.ts'
 import { serverHere, urlHere } from './server.ts'
 import { type Flags, libraryOf } from './settings.ts'
@@ -158,9 +159,21 @@ const checks: Readonly<Record<string, Check>> = {
       await oriel.close()
     }
   },
+  accounts: async ({ accounts: { databaseUrl } }) => {
+    const store = databaseUrl === null ? 'SQLite' : 'PostgreSQL'
+    try {
+      const needsKey = await withAccounts({}, (accounts) => accounts.required())
+      return ok(`${store}; requests to a server need ${needsKey ? 'an API key' : 'no API key, as none exists'}`)
+    } catch (error) {
+      // Questions at the terminal work without it.
+      return { status: 'warn', found: await failureText(error) }
+    }
+  },
   server: async ({ server }) => {
     const url = urlHere(server)
-    const running = await serverHere(server)
+    const running = await serverHere(server).catch((error: OrielError) => error)
+    if (running instanceof OrielError)
+      return warn(`${url} answers: ${running.message}`, '`oriel keys create` makes a key on the machine of a server.')
     if (running !== undefined) return ok(`one runs at ${url}`)
     const taken = await fetch(url, { signal: AbortSignal.timeout(500) }).then(
       () => true,

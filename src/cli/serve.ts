@@ -50,7 +50,9 @@ export async function serve(flags: ServeFlags): Promise<void> {
     await oriel.close()
     throw error
   })
-  const keys = needsKey ? 'requests need an API key' : 'no API key is needed'
+  const keys = needsKey
+    ? 'requests need an API key, which the example has in $ORIEL_API_KEY'
+    : 'no API key is needed: none exists'
   process.stdout.write(
     `Oriel serves ${models.join(', ')} at ${url} (${keys})\n${exampleCurl(url, models[0], needsKey)}\n\n`,
   )

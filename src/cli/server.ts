@@ -36,9 +36,14 @@ export function urlHere({ host, port }: Pick<Config['server'], 'host' | 'port'>)
   return `http://${address.includes(':') ? `[${address}]` : address}:${port}`
 }
 
-/** The server that runs on this machine, if one does. */
-export const serverHere = (config: Config['server']): Promise<RunningServer | undefined> =>
-  config.port === 0 ? Promise.resolve(undefined) : find(urlHere(config), probeTimeout).catch(() => undefined)
+/** The server that runs on this machine, if one does. @throws OrielError that it refuses, as without a key that it needs */
+export async function serverHere(config: Config['server']): Promise<RunningServer | undefined> {
+  if (config.port === 0) return undefined
+  return find(urlHere(config), probeTimeout).catch((error: unknown) => {
+    if (error instanceof OrielError) throw error
+    return undefined
+  })
+}
 
 /** A server by its URL. @throws OrielError if there is none */
 export async function serverAt(url: string): Promise<RunningServer> {

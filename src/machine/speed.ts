@@ -1,8 +1,9 @@
 import { mkdir, readFile, writeFile } from 'node:fs/promises'
-import { cpus, homedir } from 'node:os'
+import { cpus } from 'node:os'
 import path from 'node:path'
 import { z } from 'zod'
 import { entryOf, startProcess } from '../children/index.ts'
+import { home } from '../home.ts'
 import { parseJson } from '../json.ts'
 
 const keptSchema = z.object({ machine: z.string(), operations: z.number().positive(), at: z.number() })
@@ -17,7 +18,7 @@ const probeTimeout = 20_000
  */
 export async function operationsHere(threads: number): Promise<number | null> {
   const machine = `${cpus()[0]?.model ?? ''}, ${threads} threads`
-  const folder = path.join(process.env.XDG_CACHE_HOME || path.join(homedir(), '.cache'), 'oriel')
+  const folder = path.join(process.env.XDG_CACHE_HOME || path.join(home(), '.cache'), 'oriel')
   const file = path.join(folder, 'speed.json')
   const { data } = keptSchema.safeParse(parseJson(await readFile(file, 'utf8').catch(() => '')))
   const kept = data?.machine === machine ? data : undefined

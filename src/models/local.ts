@@ -1,9 +1,9 @@
 import { readdir } from 'node:fs/promises'
-import { homedir } from 'node:os'
 import path from 'node:path'
 import { fileURLToPath } from 'node:url'
 import type { ModelsConfig } from '../config.ts'
 import { OrielError } from '../errors.ts'
+import { home } from '../home.ts'
 import type { ModelFiles } from './card.ts'
 import { type CatalogueEntry, catalogueNames, entryOf, entryOfRepo } from './catalogue.ts'
 import { decodersOf, isVisionName, type NamedDecoder, type NamedFile, projectorFor, splitOf } from './file-names.ts'
@@ -66,7 +66,7 @@ export const idInRepo = (repo: string, { quant, stem }: NamedDecoder<NamedFile>)
 
 /** The folders that are searched for GGUF files, in addition to the built-in one. */
 export const foldersOf = ({ dirs }: ModelsConfig): string[] =>
-  (dirs.length > 0 ? dirs : [path.join(homedir(), '.oriel', 'models')]).map((folder) => path.resolve(folder))
+  (dirs.length > 0 ? dirs : [path.join(home(), '.oriel', 'models')]).map((folder) => path.resolve(folder))
 
 async function builtIn(): Promise<LocalModel[]> {
   return (await inFolder(builtInFolder)).map((model) => ({ ...model, origin: { kind: 'built-in' } }))

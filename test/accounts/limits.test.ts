@@ -299,6 +299,22 @@ describe.each(houses)('limits with $title', ({ skip, isShared, house }) => {
       }
     })
 
+    it('hold over two servers when clients ask for more tokens than Redis can add', async () => {
+      const { accounts, who } = await customer('overflow', 'slow')
+      const other = await open('overflow', { tiers })
+      const servers = isShared ? [accounts, other] : [accounts]
+      const greatest = { ...small, generatedTokens: 128 * Number.MAX_SAFE_INTEGER }
+      let granted = 0
+      for (let request = 0; request < 30; request++) {
+        const server = servers[request % servers.length] ?? accounts
+        await server.admit(who, 'pocket', greatest).then(
+          () => granted++,
+          () => {},
+        )
+      }
+      expect(granted).toBe(10)
+    })
+
     it('count what a request took, instead of what it might have taken', async () => {
       const { accounts, who } = await customer('settled', 'tokens')
       const first = await accounts.admit(who, 'pocket', { promptTokens: 100, generatedTokens: 1000, images: 0 })

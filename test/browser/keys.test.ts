@@ -43,7 +43,7 @@ describe('The page of keys', () => {
     const page = await browser.open(`${oriel.url}/keys`)
     await press(page, page.getByRole('button', { name: 'Copy the command' }))
     const command = await copied(page)
-    expect(command).toBe('oriel keys create --scope admin')
+    expect(command).toBe('oriel keys create --admin')
     expect(await page.getByRole('table').count()).toBe(0)
 
     admin = await adminKey(folder)

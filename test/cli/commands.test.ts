@@ -115,6 +115,7 @@ describe('oriel serve', () => {
       [['--host', 'nowhere.invalid'], /^oriel: nowhere\.invalid is not an address of this machine\. .*--host\.\n$/],
       [['--memory-budget', '1MB'], /^oriel: The model pocket never fits: .*\n$/],
       [['--gpu', 'metal'], /^oriel: .*metal.*\n$/],
+      [['--host', '0.0.0.0'], /^oriel: Other machines can reach 0\.0\.0\.0, .*`oriel keys create --admin`.*\n$/],
     ] as const)
       expect(await failing(['serve', '--port', '0', ...args])).toMatch(message)
   })
@@ -135,6 +136,16 @@ describe('oriel serve', () => {
     expect((await asNobody('serve', '--port', '80')).stderr).toMatch(
       /^oriel: This user may not listen on port 80\. .*\n$/,
     )
+  })
+
+  it.skipIf(platform() !== 'linux' || !isRoot)('may run as a user whom the machine does not know', async () => {
+    const args = ['-u', 'HOME', 'setpriv', '--reuid=54321', '--regid=54321', '--clear-groups', process.execPath]
+    const unknown = (...words: string[]) => run('env', [...args, 'bin/oriel.js', ...words])
+    expect(await unknown('ask', '--local', 'examples/sample.png', 'What is in this image?')).toEqual({
+      code: 0,
+      stdout: 'A red circle on a white background.\n',
+      stderr: '',
+    })
   })
 
   it('needs no home and no temporary folder', async () => {
@@ -161,7 +172,7 @@ describe('oriel completion', () => {
     expect(await complete('oriel ask --model po')).toEqual(['pocket'])
     expect(await complete('oriel pull smolvlm-2')).toEqual(['smolvlm-256m'])
     expect(await complete('oriel show po')).toEqual(['pocket'])
-    expect(await complete('oriel help pu')).toEqual(['pull'])
+    expect(await complete('oriel help pul')).toEqual(['pull'])
     expect(await complete('oriel completion z')).toEqual(['zsh'])
     // Files are the shell's.
     expect(await complete('oriel ask exam')).toEqual([])

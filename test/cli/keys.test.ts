@@ -65,7 +65,7 @@ describe('oriel keys', () => {
       expect(await accounts.required()).toBe(true)
       expect(await accounts.authenticate(first.stdout.trim())).toMatchObject({
         account: 'local',
-        scopes: ['inference', 'usage', 'admin'],
+        scopes: ['inference', 'usage', 'metrics', 'admin'],
         models: null,
       })
       expect(await accounts.authenticate(made.stdout.trim())).toMatchObject({
@@ -289,6 +289,14 @@ describe('a server that runs', () => {
     expect(row).toMatchObject({
       ...{ account: 'local', key: expect.stringMatching(/^key_/), requests: 1, prompt_tokens, completion_tokens },
     })
+
+    const here = { ...env, ORIEL_PORT: new URL(server.url).port }
+    const asked = await oriel(['ask', 'Hello'], { env: here })
+    expect(asked).toMatchObject({
+      code: 0,
+      stderr: expect.stringMatching(/^The server at \S+ is not asked\. .*ORIEL_API_KEY\.\n$/),
+    })
+    expect((await oriel(['ask', 'Hello'], { env: { ...here, ORIEL_API_KEY: key } })).stderr).toBe('')
     await run(`keys revoke ${key.slice(0, 10)}`)
     await soon(key, 401)
   })

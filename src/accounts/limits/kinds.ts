@@ -41,7 +41,7 @@ export interface Taken extends Estimate {
 export const nothing: Amounts = kinds.map(() => 0)
 
 export function limitsOf(tier: Tier, model: string): ModelLimits {
-  const given = tier.models[model] ?? tier
+  const given = (Object.hasOwn(tier.models, model) ? tier.models[model] : undefined) ?? tier
   return {
     limits: kinds.map((kind) => given[kind] ?? Number.POSITIVE_INFINITY),
     concurrent: given.concurrentRequests ?? Number.POSITIVE_INFINITY,

@@ -122,7 +122,8 @@ export class RateLimits {
 
 /**
  * An answer may end before its greatest length, and a prompt may be cached: an estimate that is above a limit only because
- * of that takes the whole limit, and is no reason to refuse a request for ever.
+ * of that takes the whole limit, and is no reason to refuse a request for ever. Of what is not limited nothing is taken in
+ * advance: a client may ask for more tokens than Redis can add.
  */
 function capped(amounts: Amounts, { limits }: ModelLimits): Amounts {
   const certain: Partial<Record<Kind, number>> = {
@@ -130,9 +131,10 @@ function capped(amounts: Amounts, { limits }: ModelLimits): Amounts {
     cacheAdjustedPromptTokens: 0,
     generatedTokens: 0,
   }
-  return amounts.map((amount, kind) =>
-    Math.max(certain[kinds[kind] ?? 'requests'] ?? amount, Math.min(amount, limits[kind] ?? 0)),
-  )
+  return amounts.map((amount, kind) => {
+    const limit = limits[kind] ?? 0
+    return Number.isFinite(limit) ? Math.max(certain[kinds[kind] ?? 'requests'] ?? amount, Math.min(amount, limit)) : 0
+  })
 }
 
 /** The greatest share of a limit that is in use: 0 to 1. */

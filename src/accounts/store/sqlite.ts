@@ -67,7 +67,10 @@ class ThreadDriver implements Driver {
   }
 
   async rollbackTransaction(connection: DatabaseConnection): Promise<void> {
-    await connection.executeQuery(CompiledQuery.raw('rollback'))
+    await connection.executeQuery(CompiledQuery.raw('rollback')).catch((error: unknown) => {
+      // SQLite has rolled back itself, as it does when the disk is full. That is the error to report.
+      if (!/no transaction is active/.test(String(error))) throw error
+    })
   }
 
   async destroy(): Promise<void> {

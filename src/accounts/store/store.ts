@@ -1,10 +1,11 @@
 import { createHash } from 'node:crypto'
 import { mkdir, writeFile } from 'node:fs/promises'
-import { homedir } from 'node:os'
 import path from 'node:path'
 import { Kysely, type Migration, Migrator, sql } from 'kysely'
 import type { AccountsConfig } from '../../config.ts'
 import { OrielError } from '../../errors.ts'
+import { home } from '../../home.ts'
+import { version } from '../../version.ts'
 import { migrations } from './migrations.ts'
 import { postgresDialect } from './postgres.ts'
 import type { Schema, Store } from './schema.ts'
@@ -27,7 +28,8 @@ const postgresSchema = 'oriel'
 
 /**
  * Opens the SQLite file of the data folder, or PostgreSQL if there is a URL.
- * @throws OrielError `invalid` that the folder or the database cannot be used: `data_folder`, `database_unreachable`
+ * @throws OrielError `invalid` that the folder or the database cannot be used: `data_folder`, `data_folder_full`,
+ * `database_damaged`, `database_newer`, `database_unreachable`
  */
 export async function openStore({ dataDir, databaseUrl }: AccountsConfig): Promise<OpenStore> {
   const folder = await dataFolder(dataDir)
@@ -50,13 +52,14 @@ export async function openStore({ dataDir, databaseUrl }: AccountsConfig): Promi
     db,
     reports,
     waiting: path.join(folder, 'usage'),
-    scrub: async () => void (await sql`pragma wal_checkpoint(truncate)`.execute(db)),
+    // Behind the reports: it waits for those who read, and so would everything behind it.
+    scrub: async () => void (await sql`pragma wal_checkpoint(truncate)`.execute(reports)),
     close: async () => void (await Promise.all([db.destroy(), reports.destroy()])),
   }
 }
 
 async function dataFolder(given: string | null): Promise<string> {
-  const folder = path.resolve(given ?? path.join(homedir(), '.oriel'))
+  const folder = path.resolve(given ?? path.join(home(), '.oriel'))
   try {
     // Hashes of keys and who used what: nothing for other users of the machine.
     await mkdir(folder, { recursive: true, mode: 0o700 })
@@ -88,16 +91,24 @@ async function migrate(db: Kysely<Schema>, schema: string | undefined, name: str
   const { error } = await migrator.migrateToLatest().catch((error: unknown) => ({ error }))
   if (error === undefined) return
   await db.destroy().catch(() => {})
-  throw new OrielError('invalid', `${name} cannot be used: ${reasonOf(error)}.`, {
-    code: 'database_unreachable',
+  const { message = '', code = '' } = error as { message?: string; code?: string }
+  // Kysely has no code for it.
+  if (/previously executed migration .* is missing/.test(message))
+    throw new OrielError('invalid', `${name} was made by a newer version of Oriel than this one, ${version}.`, {
+      code: 'database_newer',
+      cause: error,
+    })
+  // Of a connection that is refused, only the code says why.
+  throw new OrielError('invalid', `${name} cannot be used: ${message || code || String(error)}.`, {
+    code: sqliteCodes[code] ?? 'database_unreachable',
     cause: error,
   })
 }
 
-/** Of a connection that is refused, only the code says why. */
-const reasonOf = (error: unknown): string => {
-  const { message, code } = error as { message?: string; code?: string }
-  return message || code || String(error)
+const sqliteCodes: Readonly<Record<string, string>> = {
+  SQLITE_CORRUPT: 'database_damaged',
+  SQLITE_NOTADB: 'database_damaged',
+  SQLITE_FULL: 'data_folder_full',
 }
 
 /** The same migrations, for tables in a schema. */

@@ -1,8 +1,8 @@
 import { randomUUID } from 'node:crypto'
 import * as fs from 'node:fs/promises'
-import { homedir } from 'node:os'
 import path from 'node:path'
 import type { ModelsConfig } from '../../config.ts'
+import { home } from '../../home.ts'
 
 /**
  * The cache that all of Hugging Face's libraries share: https://huggingface.co/docs/hub/local-cache
@@ -24,7 +24,7 @@ interface CachedFile {
 
 export const cacheFolder = ({ hub }: ModelsConfig): string =>
   hub.cache ??
-  path.join(hub.home ?? path.join(process.env.XDG_CACHE_HOME || path.join(homedir(), '.cache'), 'huggingface'), 'hub')
+  path.join(hub.home ?? path.join(process.env.XDG_CACHE_HOME || path.join(home(), '.cache'), 'huggingface'), 'hub')
 
 /** The folders of a repository in a cache. */
 export function placesOf(cache: string, repo: string) {

@@ -1,7 +1,12 @@
 import { signal } from '@preact/signals'
 import { get, ServerError } from './client.ts'
 
-export const scopes = { inference: 'Ask models', usage: 'Read its usage', admin: 'Administer the server' } as const
+export const scopes = {
+  inference: 'Ask models',
+  usage: 'Read its usage',
+  metrics: 'Read the metrics',
+  admin: 'Administer the server',
+} as const
 export type Scope = keyof typeof scopes
 
 export interface Key {

@@ -59,7 +59,13 @@ export function NewKeyDialog({ onMade, onClose }: NewKeyProps) {
           <legend>What it may do</legend>
           {(Object.keys(scopes) as Scope[]).map((scope) => (
             <label key={scope} class="check">
-              <input type="checkbox" name="scopes" value={scope} defaultChecked={scope !== 'admin'} /> {scopes[scope]}
+              <input
+                type="checkbox"
+                name="scopes"
+                value={scope}
+                defaultChecked={scope === 'inference' || scope === 'usage'}
+              />{' '}
+              {scopes[scope]}
             </label>
           ))}
         </fieldset>

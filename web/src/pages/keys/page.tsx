@@ -74,7 +74,7 @@ export default function Page() {
   )
 }
 
-const command = 'oriel keys create --scope admin'
+const command = 'oriel keys create --admin'
 
 /** A server without keys lets nobody make one over HTTP: whoever is first could lock its owner out. */
 const NoKeys = () => (
