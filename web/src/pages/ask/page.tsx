@@ -101,6 +101,7 @@ const Toggle = ({ which, label, icon }: { which: 'list' | 'settings'; label: str
 function Thread() {
   const element = useRef<HTMLDivElement>(null)
   const isAtEnd = useSignal(true)
+  const lastTop = useRef(0)
   const column = useRef<HTMLDivElement>(null)
   const turns = path.value
   useLayoutEffect(() => {
@@ -121,7 +122,10 @@ function Thread() {
       class="thread"
       ref={element}
       onScroll={({ currentTarget: { scrollTop, clientHeight, scrollHeight } }) => {
-        isAtEnd.value = scrollTop + clientHeight > scrollHeight - 48
+        // An answer may have grown since this was scrolled to its end: only a person scrolls up.
+        if (scrollTop + clientHeight > scrollHeight - 48) isAtEnd.value = true
+        else if (scrollTop < lastTop.current) isAtEnd.value = false
+        lastTop.current = scrollTop
       }}
     >
       <div class="column" ref={column}>

@@ -36,6 +36,15 @@ export const shortened = (code: string): string =>
     (all, start: string) => `${start}… ${Math.ceil(all.length / 1000)} kB …`,
   )
 
+/** JSON with an indent, whose short parts stay on one line. What is not JSON yet stays as it is. */
+export function tidyJson(json: string): string {
+  try {
+    return written(JSON.parse(json), { words: {}, indent: 2, key: JSON.stringify, text: JSON.stringify })
+  } catch {
+    return json
+  }
+}
+
 type Writer = (body: ChatRequest, files: ReadonlyMap<string, Picture>) => string
 
 /** How a language writes what JSON writes otherwise. */

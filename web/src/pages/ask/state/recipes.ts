@@ -1,3 +1,4 @@
+import { signal } from '@preact/signals'
 import recipes from '../../../../../examples/recipes.json'
 import { noSettings, type Settings } from './conversation.ts'
 import { updateCurrent } from './conversations.ts'
@@ -22,8 +23,13 @@ export async function exampleFile(name: string): Promise<File> {
   return new File([await (await fetch(exampleUrl(name))).blob()], name, { type })
 }
 
+/** The recipe of the next question. */
+export const prepared = signal<Recipe | null>(null)
+
 /** Prepares a question as a recipe has it. A person changes it, and sends it. */
-export async function prepare({ images, system, question, detail, sampling, schema }: Recipe): Promise<void> {
+export async function prepare(recipe: Recipe): Promise<void> {
+  const { images, system, question, detail, sampling, schema } = recipe
+  prepared.value = recipe
   const parameters = Object.entries(sampling).map(([name, value]) => [name, String(value)])
   const settings: Settings = {
     ...noSettings,

@@ -1,6 +1,7 @@
 import { useMemo } from 'preact/hooks'
 import { CopyButton } from '../../../ui/copy.tsx'
 import { Icon } from '../../../ui/icon.tsx'
+import { tidyJson } from '../state/code.ts'
 import { type Answer as AnswerOf, type Column, changeColumn, shownAnswer, type Turn } from '../state/conversation.ts'
 import { path, updateCurrent } from '../state/conversations.ts'
 import { marksIn } from '../state/marks.ts'
@@ -41,7 +42,7 @@ export function Answer({ turn, column, index, isLast }: AnswerProps) {
         <div key={call.id} class="call">
           <span class="small dim">Calls</span> <code>{call.name}</code>
           {/* biome-ignore lint/a11y/noNoninteractiveTabindex: it scrolls, also with the keyboard */}
-          <pre tabIndex={0}>{pretty(call.arguments)}</pre>
+          <pre tabIndex={0}>{tidyJson(call.arguments)}</pre>
         </div>
       ))}
       {answer.state === 'failed' && (
@@ -91,7 +92,7 @@ function Text({ answer, turn }: { answer: AnswerOf; turn: Turn }) {
   return (
     <>
       {marks.length > 0 && <Marked answer={answer} turn={turn} marks={marks} />}
-      <Markdown text={answer.text} />
+      <Markdown text={isJson.test(answer.text) ? fenced(answer.text) : answer.text} />
     </>
   )
 }
@@ -112,11 +113,7 @@ function Waiting({ model }: { model: string }) {
   )
 }
 
-/** JSON with an indent; what is not whole yet stays as it is. */
-function pretty(json: string): string {
-  try {
-    return JSON.stringify(JSON.parse(json), null, 2)
-  } catch {
-    return json
-  }
-}
+/** An answer that is JSON, as with a schema, from its first characters on. */
+const isJson = /^\s*(\{\s*"|\[\s*[{["\d])/
+
+const fenced = (json: string): string => `\`\`\`json\n${tidyJson(json)}\n\`\`\``

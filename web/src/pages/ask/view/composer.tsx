@@ -6,6 +6,7 @@ import { current, path } from '../state/conversations.ts'
 import { addFiles, type Draft, next, refused } from '../state/draft.ts'
 import { accepted } from '../state/files.ts'
 import { settingsProblem } from '../state/parameters.ts'
+import { prepared } from '../state/recipes.ts'
 import { ask, isRunning, stop } from '../state/run.ts'
 import { panel } from './panels.ts'
 import { Strip } from './strip.tsx'
@@ -29,6 +30,7 @@ export function Composer() {
     next.text.value = ''
     next.pictures.value = []
     refused.value = ''
+    prepared.value = null
   }
   useEffect(focusComposer, [current.value.id])
   return (
@@ -38,6 +40,7 @@ export function Composer() {
           {refused.value}
         </p>
       )}
+      <RecipeNote />
       <Editor
         draft={next}
         field={field}
@@ -47,6 +50,20 @@ export function Composer() {
         stop={arriving.length > 0 ? () => arriving.forEach(stop) : undefined}
       />
     </div>
+  )
+}
+
+/** A recipe that is not for the model that is chosen says so. */
+function RecipeNote() {
+  const recipe = prepared.value
+  if (recipe === null || current.value.models.some((id) => recipe.models.includes(id))) return null
+  return (
+    <p class="small dim recipe-note">
+      “{recipe.title}” is for models like {recipe.models.slice(0, 2).join(' and ')}.{' '}
+      <a href="/library" data-page>
+        Models
+      </a>
+    </p>
   )
 }
 
