@@ -175,7 +175,8 @@ function useDropAnywhere(): boolean {
     }
     const paste = (event: ClipboardEvent): void => {
       const files = event.clipboardData?.files
-      if (files === undefined || files.length === 0) return
+      // Cells of a sheet come as text and, as well, as a picture of it.
+      if (files === undefined || files.length === 0 || event.clipboardData?.types.includes('text/plain')) return
       event.preventDefault()
       void addFiles(receiving(), files)
     }

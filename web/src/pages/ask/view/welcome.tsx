@@ -3,6 +3,7 @@ import { current } from '../state/conversations.ts'
 import { addFiles, next } from '../state/draft.ts'
 import { exampleFile, exampleUrl, prepare, recipes } from '../state/recipes.ts'
 import { ask } from '../state/run.ts'
+import { focusComposer } from './composer.tsx'
 
 /** What the sample can be asked, and any picture. */
 const ofSample = ['What is in this image?', 'What color is the circle?', 'Where is the circle?']
@@ -27,7 +28,7 @@ export function Welcome() {
           class="sample"
           aria-label="Take the sample picture"
           disabled={next.pictures.value.length > 0}
-          onClick={() => void addSample()}
+          onClick={() => void addSample().then(focusComposer)}
         >
           <img src={exampleUrl('sample.png')} alt="A red circle" width="96" height="96" />
         </button>
@@ -51,7 +52,7 @@ export function Welcome() {
         <ul>
           {recipes.map((recipe) => (
             <li key={recipe.id}>
-              <button type="button" title={recipe.summary} onClick={() => void prepare(recipe)}>
+              <button type="button" title={recipe.summary} onClick={() => void prepare(recipe).then(focusComposer)}>
                 {recipe.title}
               </button>
             </li>
