@@ -37,7 +37,7 @@ describe('The page of models', () => {
   })
 
   it('downloads a model with its progress, loads it, unloads it and removes it, by keyboard alone', async () => {
-    hub.trouble.pace = 10
+    hub.trouble.pace = 200
     const page = await browser.open(`${oriel.url}/library`)
     const elsewhere = page.getByRole('region', { name: 'To download' })
     const here = page.getByRole('region', { name: 'On this machine' })
@@ -46,6 +46,7 @@ describe('The page of models', () => {
     const progress = elsewhere.getByRole('progressbar')
     await progress.and(page.locator(':not([aria-valuenow="0"])')).waitFor()
     await elsewhere.getByText(/Downloading \d+ % · [\d.]+ [kM]B of 7\.\d MB/).waitFor()
+    hub.trouble.pace = 0
 
     // Its title is that of its file, which is Pocket's here.
     const card = here.getByRole('article').filter({ hasText: 'ggml-org/SmolVLM-256M-Instruct-GGUF' })

@@ -26,7 +26,7 @@ export default function Page() {
       <header>
         <h1>Activity</h1>
         <p class={`chip ${isLive.value ? 'good' : 'warn'}`} role="status">
-          {isLive.value ? 'Live' : snapshot.value === undefined ? 'Connecting' : 'Not live'}
+          {isLive.value ? 'Live' : snapshot.value === undefined && error === undefined ? 'Connecting' : 'Not live'}
         </p>
       </header>
       {error === undefined ? null : <Refused error={error} again={() => attempt.value++} />}

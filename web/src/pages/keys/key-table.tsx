@@ -68,7 +68,7 @@ function Row({ of: key, onAsk }: { of: Key; onAsk: (what: 'revoke' | 'rotate') =
       <td class="wrap" data-name="Account">
         {key.account}
       </td>
-      <td data-name="May">
+      <td class="may" data-name="May">
         {key.scopes.map((scope) => (
           <div key={scope}>{scopes[scope]}</div>
         ))}
