@@ -83,11 +83,16 @@ const [busy, calm] = [1000, 10_000]
 
 /** Follows the models and the pulls until the signal aborts. */
 export function follow(over: AbortSignal): void {
+  let sinceRead = calm
   const again = async (): Promise<void> => {
     if (over.aborted) return
-    await readListing()
     const changing = listing.value?.models.some(({ state }) => state === 'loading') ?? false
-    setTimeout(() => void again(), changing ? busy : calm)
+    if (changing || sinceRead >= calm) {
+      await readListing()
+      sinceRead = 0
+    }
+    sinceRead += busy
+    setTimeout(() => void again(), busy)
   }
   void again()
   void followPulls(over)
