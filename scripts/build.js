@@ -48,10 +48,18 @@ function buildPages() {
     writeFileSync(path.join(fresh, stamp), sources)
     rmSync(pages, { recursive: true, force: true })
     renameSync(fresh, pages)
+  } catch (error) {
+    // Vite has written its own errors.
+    if (error.status === undefined) process.stderr.write(`${missing(error)}\n`)
+    process.exitCode = 1
   } finally {
     rmSync(fresh, { recursive: true, force: true })
   }
+  if (process.exitCode === 1) process.exit()
 }
+
+const missing = (/** @type {NodeJS.ErrnoException} */ error) =>
+  error.code === 'MODULE_NOT_FOUND' ? 'What it is built with is not installed: run npm ci.' : error.message
 
 const isStamped = (/** @type {string} */ folder, /** @type {string} */ sources) => {
   const file = path.join(folder, stamp)
@@ -70,9 +78,8 @@ function compile(/** @type {string} */ sources, /** @type {string[]} */ flags) {
     rmSync(dist, { recursive: true, force: true })
     renameSync(fresh, dist)
   } catch (error) {
-    const reason = error.code === 'MODULE_NOT_FOUND' ? 'TypeScript is not installed: run npm ci.' : error.message
     // tsc has written its own errors.
-    if (error.status === undefined) process.stderr.write(`${reason}\n`)
+    if (error.status === undefined) process.stderr.write(`${missing(error)}\n`)
     process.exitCode = 1
   } finally {
     rmSync(fresh, { recursive: true, force: true })

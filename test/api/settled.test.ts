@@ -16,9 +16,10 @@ import { patient } from '../support/wait.ts'
 /** Whatever becomes of a request, it gives its place back, and the ledger has one row for it. */
 
 const folder = mkdtempSync(path.join(tmpdir(), 'oriel-settled-'))
+const administrator = 'the-key-of-the-administrator'
 const settings: OrielSettings['accounts'] = {
   dataDir: folder,
-  adminKey: 'the-key-of-the-administrator',
+  adminKey: administrator,
   tier: 'single',
   tiers: { single: { concurrentRequests: 1 }, three: { concurrentRequests: 3 } },
 }
@@ -189,7 +190,9 @@ it('an engine that dies ends its answers, and they give their places back', asyn
   const client = await clientOf('three')
   const running = [true, false, true].map((stream) => client.post(chat, { ...long, stream }))
   await vi.waitFor(async () => {
-    const { engines } = (await (await fetch(`${server.url}/health`)).json()) as { engines: { running: number }[] }
+    const headers = { 'x-api-key': administrator }
+    const health = await fetch(`${server.url}/health`, { headers })
+    const { engines } = (await health.json()) as { engines: { running: number }[] }
     expect(engines[0]?.running).toBe(3)
   }, patient)
   server.kill()
