@@ -1,9 +1,11 @@
 import { randomUUID } from 'node:crypto'
 import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify'
 import type { Config } from '../config.ts'
+import { deferred } from '../deferred.ts'
 import { shuttingDown } from '../errors.ts'
 import type { Logger } from '../log.ts'
 import { version } from '../version.ts'
+import { within } from '../within.ts'
 import { Access } from './access.ts'
 import type { AnswerServices } from './answering/answer.ts'
 import { Bodies } from './body/bodies.ts'
@@ -22,6 +24,9 @@ import { Visitors } from './visitors.ts'
 /** Time limits for receiving a request, and its headers, in ms. They are checked at an interval. */
 const requestTimeout = 300_000
 const headersTimeouts = { headersTimeout: 15_000, connectionsCheckingInterval: 5000 }
+
+/** How long the last responses may take to close when the connections are, in ms. */
+const longestEnd = 2500
 
 const requestId = /^[\w.:-]{1,128}$/
 
@@ -113,10 +118,14 @@ export function createServer(services: AnswerServices, config: Config['server'],
 function endWithLastAnswer(server: FastifyInstance): { readonly signal: AbortSignal } {
   let answering = 0
   const closing = new AbortController()
+  const ended = deferred<void>()
   const end = (): void => {
-    if (closing.signal.aborted && answering === 0) server.server.closeAllConnections()
+    if (!closing.signal.aborted || answering > 0) return
+    server.server.closeAllConnections()
+    ended.resolve()
   }
   server.addHook('onRequest', async (_request, reply) => {
+    if (reply.raw.destroyed) return
     answering++
     reply.raw.once('close', () => {
       answering--
@@ -127,5 +136,7 @@ function endWithLastAnswer(server: FastifyInstance): { readonly signal: AbortSig
     closing.abort()
     end()
   })
+  // Connections count as closed before the responses on them do, and a response that is closed says what it took.
+  server.addHook('onClose', async () => void (await within(longestEnd, ended.promise)))
   return closing
 }
