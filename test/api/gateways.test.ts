@@ -38,7 +38,7 @@ const administrator = 'the-key-of-the-administrator'
 /** Of the load: with `TEST_ALONE` 10,000 requests of 50 keys over more than a minute. */
 const size = { keys: inputs(5, 50), requests: inputs(50, 200), everyMs: inputs(40, 400) }
 const tiers = {
-  requests: { requests: 100 },
+  requests: { requests: inputs(20, 100) },
   generated: { generatedTokens: inputs(150, 600) },
   images: { images: inputs(4, 12) },
   two: { concurrentRequests: 2 },
