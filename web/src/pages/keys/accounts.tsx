@@ -2,6 +2,7 @@ import { useSignal } from '@preact/signals'
 import { type Account, accounts, keyActions, readKeys } from '../../server/keys.ts'
 import { announce } from '../../ui/announce.tsx'
 import { Dialog } from '../../ui/dialog.tsx'
+import { Failure } from '../../ui/failure.tsx'
 import { amount } from '../../ui/figures.ts'
 
 /** Accounts, whose tier and budget can be changed. */
@@ -119,11 +120,7 @@ function Change({ account, onClose }: AboutAccount) {
             placeholder="none"
           />
         </label>
-        {failure.value === '' ? null : (
-          <p class="note bad" role="alert">
-            {failure.value}
-          </p>
-        )}
+        <Failure text={failure.value} />
         <p class="dialog-actions">
           <button type="button" class="button" onClick={onClose}>
             Cancel
@@ -167,11 +164,7 @@ function Erasure({ account, onClose }: AboutAccount) {
             }}
           />
         </label>
-        {failure.value === '' ? null : (
-          <p class="note bad" role="alert">
-            {failure.value}
-          </p>
-        )}
+        <Failure text={failure.value} />
         <p class="dialog-actions">
           <button type="button" class="button" onClick={onClose}>
             Keep it

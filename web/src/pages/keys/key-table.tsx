@@ -2,6 +2,7 @@ import { useSignal } from '@preact/signals'
 import { type Key, type KeyWithSecret, keyActions, readKeys, scopes, spent, stateOf } from '../../server/keys.ts'
 import { announce } from '../../ui/announce.tsx'
 import { Dialog } from '../../ui/dialog.tsx'
+import { Failure } from '../../ui/failure.tsx'
 import { amount, day } from '../../ui/figures.ts'
 
 interface KeyTableProps {
@@ -154,11 +155,7 @@ function Confirmation({ of, what, onSecret, onClose }: ConfirmationProps) {
           </select>
         </label>
       ) : null}
-      {failure.value === '' ? null : (
-        <p class="note bad" role="alert">
-          {failure.value}
-        </p>
-      )}
+      <Failure text={failure.value} />
       <p class="dialog-actions">
         <button type="button" class="button" onClick={onClose}>
           Cancel

@@ -3,6 +3,7 @@ import { useEffect, useId } from 'preact/hooks'
 import { get } from '../../server/client.ts'
 import { accounts, type KeyWithSecret, keyActions, type NewKey, type Scope, scopes } from '../../server/keys.ts'
 import { Dialog } from '../../ui/dialog.tsx'
+import { Failure } from '../../ui/failure.tsx'
 
 interface NewKeyProps {
   onMade: (made: KeyWithSecret) => void
@@ -103,11 +104,7 @@ export function NewKeyDialog({ onMade, onClose }: NewKeyProps) {
           <label for={`${id}-note`}>Note</label>
           <input id={`${id}-note`} class="input" name="note" maxLength={500} placeholder="What it is for" />
         </div>
-        {failure.value === '' ? null : (
-          <p class="note bad" role="alert">
-            {failure.value}
-          </p>
-        )}
+        <Failure text={failure.value} />
         <p class="dialog-actions">
           <button type="button" class="button" onClick={onClose}>
             Cancel

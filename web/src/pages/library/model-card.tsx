@@ -1,6 +1,7 @@
 import { useSignal } from '@preact/signals'
 import { actions, type Model, pulls, readListing } from '../../server/models.ts'
 import { announce } from '../../ui/announce.tsx'
+import { Failure } from '../../ui/failure.tsx'
 import { amount, bytes, count, duration } from '../../ui/figures.ts'
 import { Icon } from '../../ui/icon.tsx'
 import { imageTokens } from './picture.tsx'
@@ -51,11 +52,7 @@ export function ModelCard({ model }: { model: Model }) {
       {pull?.state === 'failed' && model.state === 'not_pulled' ? (
         <p class="note bad">{pull.error?.message ?? 'The download failed.'}</p>
       ) : null}
-      {failure.value === '' ? null : (
-        <p class="note bad" role="alert">
-          {failure.value}
-        </p>
-      )}
+      <Failure text={failure.value} />
       <footer>
         {running === undefined ? null : (
           <button type="button" class="button" onClick={attempt(() => actions.cancel(running.id), 'Cancelled.')}>

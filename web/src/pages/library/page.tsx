@@ -3,6 +3,7 @@ import { useSignal } from '@preact/signals'
 import { useEffect, useId } from 'preact/hooks'
 import { actions, follow, listing, listingError, type Model, readListing } from '../../server/models.ts'
 import { announce } from '../../ui/announce.tsx'
+import { Failure } from '../../ui/failure.tsx'
 import { bytes } from '../../ui/figures.ts'
 import { Refused } from '../../ui/refused.tsx'
 import {
@@ -234,11 +235,7 @@ function OtherModel() {
       <button type="submit" class="button">
         Download
       </button>
-      {failure.value === '' ? null : (
-        <p class="note bad" role="alert">
-          {failure.value}
-        </p>
-      )}
+      <Failure text={failure.value} />
     </form>
   )
 }

@@ -3,6 +3,7 @@ import { useEffect } from 'preact/hooks'
 import { actions, type Model, readListing } from '../../server/models.ts'
 import { announce } from '../../ui/announce.tsx'
 import { Dialog } from '../../ui/dialog.tsx'
+import { Failure } from '../../ui/failure.tsx'
 import { bytes } from '../../ui/figures.ts'
 
 /** Asks before the files of a model are removed, and says which. */
@@ -30,11 +31,7 @@ export function Removal({ model, onClose }: { model: Model; onClose: () => void 
     })
   return (
     <Dialog title={`Remove ${model.title}?`} onClose={onClose}>
-      {failure.value === '' ? null : (
-        <p class="note bad" role="alert">
-          {failure.value}
-        </p>
-      )}
+      <Failure text={failure.value} />
       {found.value === undefined ? (
         <p class="dim">Looking for its files …</p>
       ) : (
