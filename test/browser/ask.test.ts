@@ -8,7 +8,7 @@ import { AxeBuilder } from '@axe-core/playwright'
 import type { Page } from 'playwright-core'
 import sharp from 'sharp'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
-import { startBrowser, type TestBrowser } from '../support/browser.ts'
+import { copied, startBrowser, type TestBrowser } from '../support/browser.ts'
 import { pocketFolder } from '../support/pocket.ts'
 import { startServer, type TestServer } from '../support/server.ts'
 
@@ -93,8 +93,7 @@ describe('The page that asks', () => {
     await page.getByRole('button', { name: 'Copy the answer' }).waitFor()
     await page.getByRole('button', { name: 'View code' }).click()
     const pasted = async () => {
-      await page.getByRole('button', { name: 'Copy the code' }).click()
-      const code = await page.evaluate<string>('navigator.clipboard.readText()')
+      const code = await copied(page, () => page.getByRole('button', { name: 'Copy the code' }).click())
       const { stdout } = await run('bash', ['-c', code], { cwd: folder })
       return JSON.parse(stdout).usage.prompt_tokens
     }
@@ -113,8 +112,7 @@ describe('The page that asks', () => {
     await page.getByRole('button', { name: 'View code' }).click()
     await page.getByLabel('JavaScript').check()
     await page.locator('pre', { hasText: 'new OpenAI' }).waitFor()
-    await page.getByRole('button', { name: 'Copy the code' }).click()
-    const code = await page.evaluate<string>('navigator.clipboard.readText()')
+    const code = await copied(page, () => page.getByRole('button', { name: 'Copy the code' }).click())
     const { stdout } = await run('node', ['--input-type=module', '-e', code])
     expect(stdout.trim()).toBe(red)
   })
@@ -216,8 +214,7 @@ describe('The page that asks', () => {
     await page.keyboard.press('Enter')
     expect(await focused()).toMatch(/^Model: second/)
     await openWith('View code')
-    await openWith('Copy the code')
-    expect(await page.evaluate<string>('navigator.clipboard.readText()')).toContain('"model": "second"')
+    expect(await copied(page, () => openWith('Copy the code'))).toContain('"model": "second"')
   })
 
   it('sorts pictures with the arrow keys, and tells so', async () => {

@@ -6,7 +6,7 @@ import type { Page } from 'playwright-core'
 import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest'
 import { createAccounts } from '../../src/accounts/index.ts'
 import { loadConfig } from '../../src/config.ts'
-import { press, remembering, startBrowser, type TestBrowser, tabTo } from '../support/browser.ts'
+import { copied, press, remembering, startBrowser, type TestBrowser, tabTo } from '../support/browser.ts'
 import { startServer, type TestServer } from '../support/server.ts'
 import { patient } from '../support/wait.ts'
 
@@ -41,8 +41,7 @@ describe('The page of keys', () => {
 
   it('shows the command that makes the first key, and takes that key', async () => {
     const page = await browser.open(`${oriel.url}/keys`)
-    await press(page, page.getByRole('button', { name: 'Copy the command' }))
-    const command = await copied(page)
+    const command = await copied(page, () => press(page, page.getByRole('button', { name: 'Copy the command' })))
     expect(command).toBe('oriel keys create --admin')
     expect(await page.getByRole('table').count()).toBe(0)
 
@@ -134,14 +133,8 @@ async function adminKey(dataDir: string): Promise<string> {
 
 /** Copies the secret that a dialog shows, and closes it. */
 async function secretOf(page: Page): Promise<string> {
-  await press(page, page.getByRole('button', { name: 'Copy the key' }))
-  const secret = await copied(page)
+  const secret = await copied(page, () => press(page, page.getByRole('button', { name: 'Copy the key' })))
   await press(page, page.getByRole('button', { name: 'Done' }))
   await page.getByRole('dialog').waitFor({ state: 'detached' })
   return secret
-}
-
-async function copied(page: Page): Promise<string> {
-  await page.getByText('Copied', { exact: true }).waitFor()
-  return page.evaluate<string>('navigator.clipboard.readText()')
 }

@@ -1,4 +1,6 @@
 import { type Browser, type BrowserContextOptions, chromium, type Locator, type Page } from 'playwright-core'
+import { vi } from 'vitest'
+import { patient } from './wait.ts'
 
 const args = [
   ...['--headless', '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-sync'],
@@ -77,6 +79,17 @@ export async function tabTo(page: Page, target: Locator): Promise<void> {
 export async function press(page: Page, target: Locator): Promise<void> {
   await tabTo(page, target)
   await page.keyboard.press('Enter')
+}
+
+/** What the page puts on the clipboard when somebody does this: it is there a moment later, since writing takes its time. */
+export async function copied(page: Page, act: () => Promise<void>): Promise<string> {
+  await page.evaluate(`navigator.clipboard.writeText('')`)
+  await act()
+  return vi.waitFor(async () => {
+    const text = await page.evaluate<string>('navigator.clipboard.readText()')
+    if (text === '') throw new Error('Nothing was copied.')
+    return text
+  }, patient)
 }
 
 /** Drops a picture anywhere on the page. */
