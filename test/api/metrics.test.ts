@@ -2,6 +2,7 @@ import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
 import { postJson } from '../support/http.ts'
 import { dataUrl, shape } from '../support/images.ts'
 import { startServer, type TestServer } from '../support/server.ts'
+import { patient } from '../support/wait.ts'
 
 let oriel: TestServer
 beforeAll(async () => {
@@ -129,9 +130,13 @@ describe('GET /metrics', () => {
     const leaving = new AbortController()
     const response = await ask({ stream: true, ignore_eos: true, max_tokens: 4000 }, leaving.signal)
     await response.body?.getReader().read()
-    const during = await read()
+    // The engine tells of its memory a few times a second.
+    const during = await vi.waitFor(async () => {
+      const now = await read()
+      expect(now('vllm:kv_cache_usage_perc{model_name="pocket",engine="0"}')).toBeGreaterThan(0)
+      return now
+    }, patient)
     expect(during('vllm:num_requests_running{model_name="pocket",engine="0"}')).toBe(1)
-    expect(during('vllm:kv_cache_usage_perc{model_name="pocket",engine="0"}')).toBeGreaterThan(0)
     expect(during('vllm:kv_cache_usage_perc{model_name="pocket",engine="0"}')).toBeLessThan(1)
     leaving.abort()
     await vi.waitFor(async () => {

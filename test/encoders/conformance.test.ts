@@ -1,8 +1,9 @@
 import { readFileSync } from 'node:fs'
 import { afterAll, describe, expect, it } from 'vitest'
 import { imageFamilies, openImageArchitecture } from '../../src/encoders/index.ts'
+import { inputs } from '../support/long.ts'
 import { compareEmbeddings, compareLayouts, compareNextToken, openSubject } from './oracle/compare.ts'
-import { families } from './oracle/families.ts'
+import { families, oneOfEachTiling } from './oracle/families.ts'
 
 describe.each(families)('$name, compared with libmtmd', (family) => {
   const subject = openSubject(family)
@@ -22,6 +23,11 @@ describe.each(families)('$name, compared with libmtmd', (family) => {
   it('computes similar embeddings in 8-bit integers', async () => {
     expect((await compareEmbeddings(subject, 'onnx', 'int8')).cosine).toBeGreaterThan(0.997)
   })
+})
+
+describe.each(inputs(oneOfEachTiling, families))('$name, compared with libmtmd over a decoder', (family) => {
+  const subject = openSubject(family)
+  afterAll(subject.remove)
 
   it('predicts the same next token', async () => {
     // ggml's flash attention sums few rows in 16-bit floats, and many rows, as here with an image, in 32-bit floats.

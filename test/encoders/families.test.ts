@@ -11,7 +11,7 @@ import { postJson } from '../support/http.ts'
 import { dataUrl } from '../support/images.ts'
 import { inputs } from '../support/long.ts'
 import { startServer, type TestServer } from '../support/server.ts'
-import { families } from './oracle/families.ts'
+import { families, oneOfEachTiling } from './oracle/families.ts'
 import { testImage } from './oracle/images.ts'
 import { prompt, toldOf } from './oracle/told.ts'
 
@@ -92,14 +92,7 @@ describe.each(families)('a chat about an image with $name', ({ name }) => {
   })
 })
 
-/** One of each way to make tiles. */
-const kinds = ['gemma3', 'idefics3', 'lfm2', 'mlp-anyres', 'resampler-2.6', 'qwen2vl']
-const previewed = inputs(
-  families.filter(({ name }) => kinds.includes(name)),
-  families,
-)
-
-describe.each(previewed)('a preview of $name', ({ name }) => {
+describe.each(inputs(oneOfEachTiling, families))('a preview of $name', ({ name }) => {
   it('shows the pixels that the encoder gets, and every tile of them', async () => {
     const { longestEdge, plan: planOf, scale } = await openImageArchitecture(path.join(folder, name, 'mmproj.gguf'))
     // A longer edge is shrunk first.

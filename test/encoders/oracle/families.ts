@@ -44,3 +44,6 @@ export const families: readonly Family[] = [
   qwen25vl,
   qwen3vl,
 ]
+
+/** One of each way to make tiles. */
+export const oneOfEachTiling = [gemma3, idefics3, lfm2, llavaAnyres, minicpmv26, qwen2vl]
