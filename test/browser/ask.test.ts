@@ -7,12 +7,19 @@ import { promisify } from 'node:util'
 import { AxeBuilder } from '@axe-core/playwright'
 import type { Page } from 'playwright-core'
 import sharp from 'sharp'
-import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
-import { copied, startBrowser, type TestBrowser } from '../support/browser.ts'
+import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest'
+import { copied, dropPicture, startBrowser, type TestBrowser } from '../support/browser.ts'
 import { pocketFolder } from '../support/pocket.ts'
 import { startServer, type TestServer } from '../support/server.ts'
+import { patient } from '../support/wait.ts'
 
 const run = promisify(execFile)
+/** How many files of pictures the browser keeps. */
+const keptFiles = `new Promise((resolve) => {
+  indexedDB.open('oriel').onsuccess = ({ target }) => {
+    target.result.transaction('files').objectStore('files').count().onsuccess = (it) => resolve(it.target.result)
+  }
+})`
 const sample = readFileSync('examples/sample.png')
 const red = 'A red circle on a white background.'
 const square = (colour: string): Promise<Buffer> => {
@@ -162,11 +169,14 @@ describe('The page that asks', () => {
     await drop(page, 'sample.pdf', readFileSync('examples/sample.pdf'))
     await page.getByRole('button', { name: 'sample.pdf: options' }).click()
     await page.getByRole('menuitem', { name: 'Choose pages' }).click()
-    await page.getByRole('button', { name: 'Page 2' }).waitFor()
+    const page2 = page.getByRole('button', { name: 'Page 2' }).locator('img')
+    const looks = [await page.getByRole('button', { name: 'Page 1' }).locator('img').getAttribute('src')]
+    expect(looks).not.toContain(await page2.getAttribute('src'))
     await page.getByRole('button', { name: 'Page 1' }).click()
     await page.getByRole('button', { name: 'Use these' }).click()
     await ask(page, 'What is in this image?')
-    await answer(page, /blue square/)
+    await answer(page, 'A blue square on a white background.')
+    await page.getByText(/^seen as \d+ × \d+ · 42 tokens · encoded/).waitFor()
   })
 
   it('is used by keyboard alone', async () => {
@@ -284,6 +294,118 @@ describe('The page that asks', () => {
     ])
   })
 
+  it('asks the model that a link names, in a new conversation', async () => {
+    const page = await browser.open(oriel.url)
+    await page.getByRole('button', { name: 'What is in this image?' }).click()
+    await answer(page, red)
+    await page.goto(`${oriel.url}/library`)
+    await page.getByRole('article').filter({ hasText: 'second' }).getByRole('link', { name: 'Ask it' }).click()
+    await page.getByRole('button', { name: 'Model: second' }).waitFor()
+    expect(await page.getByRole('article').count()).toBe(0)
+    expect(new URL(page.url()).search).toBe('')
+  })
+
+  it('shows in one window what is asked in another, and loses no question of either', async () => {
+    const page = await browser.open(oriel.url)
+    await page.getByRole('button', { name: 'What is in this image?' }).click()
+    await answer(page, red)
+    const other = await page.context().newPage()
+    await other.goto(oriel.url)
+    await answer(other, red)
+    await ask(other, 'What color is the circle?')
+    await answer(page, /red/, 1)
+    await ask(page, 'Where is the circle?')
+    await answer(other, /./, 2)
+    await page.reload()
+    await answer(page, /./, 2)
+
+    const list = other.getByRole('navigation', { name: 'Conversations' })
+    await list.getByRole('button', { name: 'What is in this image?: options' }).click()
+    await other.getByRole('menuitem', { name: 'Delete' }).click()
+    await other.getByRole('button', { name: 'Delete', exact: true }).click()
+    await page.getByRole('heading', { name: 'Show it a picture' }).waitFor()
+    await vi.waitFor(async () => expect(await page.evaluate(keptFiles)).toBe(0), patient)
+  })
+
+  it('works where a browser keeps nothing, and says so', async () => {
+    const page = await browser.empty(oriel.url)
+    await page.addInitScript(`
+      Object.defineProperty(window, 'localStorage', { get() { throw new DOMException('no', 'SecurityError') } })
+      IDBFactory.prototype.open = () => { throw new DOMException('no', 'SecurityError') }`)
+    await page.goto(oriel.url)
+    await drop(page, 'sample.png', sample)
+    await ask(page, 'What is in this image?')
+    await answer(page, red)
+    await page.getByText('This browser does not keep conversations now').waitFor()
+    await page.getByRole('link', { name: 'API' }).click()
+    await page.getByRole('link', { name: 'Ask', exact: true }).click()
+    await answer(page, red)
+  })
+
+  it('shows what a model writes, and runs and loads none of it', async () => {
+    const page = await browser.open(oriel.url)
+    const written = [
+      '# Title <img src=x onerror=alert(1)> <script>alert(1)</script>',
+      '[a](javascript:alert(1)) ![b](https://example.com/b.png) <a href="javascript:alert(1)">c</a>',
+      '- [x] done\n- [ ] open',
+      '```html" onclick="alert(1)\n<b>code</b>\n```',
+      '| a | b |\n|---|---|\n| 1 | `<i>` |',
+      '\u0645\u0631\u062d\u0628\u0627',
+    ].join('\n\n')
+    await page.route('**/v1/chat/completions', (route) => {
+      const choices = [{ delta: { content: written }, finish_reason: 'stop' }]
+      return route.fulfill({ contentType: 'text/event-stream', body: `data: ${JSON.stringify({ choices })}\n\n` })
+    })
+    await page.getByRole('button', { name: 'What is in this image?' }).click()
+    const prose = page.locator('.prose')
+    await prose.getByText('<script>alert(1)</script>').waitFor()
+    expect(await prose.locator('img, script, input, [onclick], [href^=javascript]').count()).toBe(0)
+    expect(await prose.getByRole('link', { name: 'b', exact: true }).getAttribute('href')).toBe(
+      'https://example.com/b.png',
+    )
+    expect(await page.evaluate(`getComputedStyle(document.querySelector('.prose .block:last-child')).direction`)).toBe(
+      'rtl',
+    )
+    expect((await new AxeBuilder({ page }).analyze()).violations).toEqual([])
+  })
+
+  it('opens menus within the window, and goes through what can be chosen by keyboard', async () => {
+    const page = await browser.open(oriel.url)
+    await page.getByRole('button', { name: 'Take the sample picture' }).click()
+    await page.getByRole('button', { name: 'sample.png: options' }).press('Enter')
+    const focused = () => page.evaluate<string>('document.activeElement.textContent')
+    const chosen = [await focused()]
+    for (let steps = 0; steps < 3; steps++) {
+      await page.keyboard.press('ArrowDown')
+      chosen.push(await focused())
+    }
+    expect(chosen).toEqual(['What the model sees', 'Replace…', 'Remove', 'What the model sees'])
+    await page.keyboard.press('Escape')
+    await ask(page, 'What is in this image?')
+    await answer(page, red)
+    await page.getByRole('button', { name: 'sample.png: options' }).click()
+    const { x = 0, width = 0 } = (await page.getByRole('menu').boundingBox()) ?? {}
+    expect(x + width).toBeLessThanOrEqual(1280)
+    const beside = `(({ scrollWidth, clientWidth }) => scrollWidth - clientWidth)(document.querySelector('.thread'))`
+    expect(await page.evaluate(beside)).toBe(0)
+  })
+
+  it('refuses files that cannot be read, and a file of conversations that leads in a circle does no harm', async () => {
+    const page = await browser.open(oriel.url)
+    await dropPicture(page, 'nothing.png', Buffer.alloc(0))
+    await page.getByRole('alert').getByText('nothing.png is empty.').waitFor()
+    await dropPicture(page, 'notes.txt', Buffer.from('notes'), 'text/plain')
+    await page.getByRole('alert').getByText('notes.txt is not a picture').waitFor()
+    const turn = { id: 't', after: '', question: { text: 'Around', pictures: [] }, columns: [] }
+    const settings = { system: '', detail: 'auto', schema: '', tools: '', parameters: {} }
+    const circle = { id: 'c', title: 'Circle', changedAt: 0, models: [], settings, turns: [turn], picked: {} }
+    const file = JSON.stringify({ oriel: 'conversations', conversations: [circle], files: {} })
+    const buffer = Buffer.from(file)
+    await page.getByLabel('Import from a file').setInputFiles({ name: 'c.json', mimeType: 'application/json', buffer })
+    await page.getByRole('button', { name: 'Circle', exact: true }).click()
+    await page.getByRole('article').getByText('Around').waitFor()
+  })
+
   it('finds, renames and deletes conversations', async () => {
     const page = await browser.open(oriel.url)
     for (const question of ['What is in this image?', 'Where is the circle?']) {
@@ -330,6 +452,11 @@ describe('The page that asks', () => {
 
   it('prepares a question as a recipe has it', async () => {
     const page = await browser.open(oriel.url)
+    await page.getByRole('button', { name: 'Caption a folder' }).click()
+    await page.getByRole('button', { name: 'Remove chart.png' }).waitFor()
+    expect(await page.getByRole('button', { name: 'Remove' }).count()).toBe(1)
+    await page.getByRole('button', { name: 'New' }).click()
+    expect(await page.getByLabel('Question', { exact: true }).inputValue()).toBe('')
     await page.getByRole('button', { name: 'Charts to data' }).click()
     await page.getByRole('button', { name: 'chart.png: options' }).waitFor()
     await page.getByRole('button', { name: 'Settings', exact: true }).click()
@@ -340,18 +467,10 @@ describe('The page that asks', () => {
   })
 })
 
+/** Adds it to the question. */
 async function drop(page: Page, name: string, bytes: Buffer): Promise<void> {
-  const type = name.endsWith('.pdf') ? 'application/pdf' : 'image/png'
-  // Tests are checked without the types of a browser.
-  const dataTransfer = await page.evaluateHandle(`(() => {
-    const transfer = new DataTransfer()
-    const bytes = Uint8Array.from(atob('${bytes.toString('base64')}'), (character) => character.charCodeAt(0))
-    transfer.items.add(new File([bytes], ${JSON.stringify(name)}, { type: '${type}' }))
-    return transfer
-  })()`)
-  await page.dispatchEvent('main', 'dragover', { dataTransfer })
-  await page.dispatchEvent('main', 'drop', { dataTransfer })
-  await page.getByRole('list', { name: 'Pictures of the question' }).waitFor()
+  await dropPicture(page, name, bytes, name.endsWith('.pdf') ? 'application/pdf' : 'image/png')
+  await page.getByRole('button', { name: `Remove ${name}` }).waitFor()
 }
 
 async function ask(page: Page, question: string): Promise<void> {

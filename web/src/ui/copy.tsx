@@ -2,9 +2,17 @@ import { useSignal } from '@preact/signals'
 import { announce } from './announce.tsx'
 import { Icon } from './icon.tsx'
 
-/** Puts a text on the clipboard. Pages that were not loaded over TLS, from another machine, have only the old way. */
+/** Puts a text on the clipboard. @throws Error if this browser does not let it */
 export async function copyText(text: string): Promise<void> {
-  if (navigator.clipboard !== undefined) return navigator.clipboard.writeText(text)
+  try {
+    await navigator.clipboard.writeText(text)
+  } catch {
+    copyTheOldWay(text)
+  }
+}
+
+/** Pages that were not loaded over TLS, from another machine, have no other. */
+function copyTheOldWay(text: string): void {
   const field = document.createElement('textarea')
   field.value = text
   // Within an open dialog, which lets nothing outside of it have the focus.
@@ -12,26 +20,29 @@ export async function copyText(text: string): Promise<void> {
   const before = document.activeElement
   place.append(field)
   field.select()
-  document.execCommand('copy')
+  const isCopied = document.execCommand('copy')
   field.remove()
   if (before instanceof HTMLElement) before.focus()
+  if (!isCopied) throw new Error('This browser does not let the page copy.')
 }
 
 /** A button that copies a text. @param what it is, for its label: `the code` */
 export function CopyButton({ text, what }: { text: string | (() => string); what: string }) {
-  const copied = useSignal(false)
-  const copy = async () => {
-    await copyText(typeof text === 'string' ? text : text())
-    copied.value = true
-    announce('Copied.')
+  const said = useSignal('Copy')
+  const copy = async (): Promise<void> => {
+    said.value = await copyText(typeof text === 'string' ? text : text()).then(
+      () => 'Copied',
+      () => 'Not allowed',
+    )
+    announce(`${said.value}.`)
     setTimeout(() => {
-      copied.value = false
+      said.value = 'Copy'
     }, 1500)
   }
   return (
     <button type="button" class="button quiet" aria-label={`Copy ${what}`} onClick={() => void copy()}>
-      <Icon name={copied.value ? 'check' : 'copy'} />
-      {copied.value ? 'Copied' : 'Copy'}
+      <Icon name={said.value === 'Copied' ? 'check' : 'copy'} />
+      {said}
     </button>
   )
 }

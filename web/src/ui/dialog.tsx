@@ -14,6 +14,8 @@ interface DialogProps {
 export function Dialog({ title, onClose, wide = false, children }: DialogProps) {
   const element = useRef<HTMLDialogElement>(null)
   const heading = useId()
+  // A text that is selected from within may end beside it.
+  const isPressedBeside = useRef(false)
   useEffect(() => {
     const before = document.activeElement
     element.current?.showModal()
@@ -22,15 +24,18 @@ export function Dialog({ title, onClose, wide = false, children }: DialogProps) 
     }
   }, [])
   return (
+    // biome-ignore lint/a11y/useKeyWithClickEvents: the escape key closes it, too
     <dialog
       ref={element}
       class={wide ? 'dialog wide' : 'dialog'}
       aria-labelledby={heading}
       onClose={onClose}
-      onClick={(event) => {
-        if (event.target === element.current) element.current?.close()
+      onPointerDown={(event) => {
+        isPressedBeside.current = event.target === element.current
       }}
-      onKeyDown={() => {}}
+      onClick={(event) => {
+        if (event.target === element.current && isPressedBeside.current) element.current?.close()
+      }}
     >
       <header>
         <h2 id={heading}>{title}</h2>

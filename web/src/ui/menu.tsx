@@ -23,15 +23,22 @@ export function Menu(props: MenuProps) {
   const open = useSignal(false)
   const root = useRef<HTMLDivElement>(null)
   const opener = useRef<HTMLButtonElement>(null)
+  const list = useRef<HTMLDivElement>(null)
   const id = useId()
 
-  const items = (): HTMLElement[] => [...(root.current?.querySelectorAll<HTMLElement>('[role^="menuitem"]') ?? [])]
+  const items = (): HTMLElement[] => [
+    ...(list.current?.querySelectorAll<HTMLElement>('[role^="menuitem"]:not(:disabled)') ?? []),
+  ]
   const close = (back: boolean): void => {
     open.value = false
     if (back) opener.current?.focus()
   }
   useLayoutEffect(() => {
     if (!open.value) return
+    const follow = (): void => {
+      if (list.current !== null && opener.current !== null) place(list.current, opener.current, align, above)
+    }
+    follow()
     const all = items()
     const first = all.find((item) => item.ariaChecked === 'true') ?? all[0]
     first?.focus()
@@ -39,7 +46,13 @@ export function Menu(props: MenuProps) {
       if (!root.current?.contains(event.target as Node)) close(false)
     }
     document.addEventListener('pointerdown', outside)
-    return () => document.removeEventListener('pointerdown', outside)
+    document.addEventListener('scroll', follow, true)
+    addEventListener('resize', follow)
+    return () => {
+      document.removeEventListener('pointerdown', outside)
+      document.removeEventListener('scroll', follow, true)
+      removeEventListener('resize', follow)
+    }
   }, [open.value])
 
   const onKeyDown = (event: KeyboardEvent): void => {
@@ -73,8 +86,9 @@ export function Menu(props: MenuProps) {
       </button>
       {open.value && (
         <div
+          ref={list}
           id={id}
-          class={`menu-list ${align}${above ? ' above' : ''}`}
+          class="menu-list"
           role="menu"
           tabIndex={-1}
           aria-label={label}
@@ -89,6 +103,21 @@ export function Menu(props: MenuProps) {
     </div>
   )
 }
+
+/** Puts a list above or below its button, wholly within the window. */
+function place(list: HTMLElement, opener: HTMLElement, align: 'start' | 'end', above: boolean): void {
+  const { top, bottom, left, right } = opener.getBoundingClientRect()
+  const { offsetWidth: width, offsetHeight: height } = list
+  const room = { above: top - gap - edge, below: innerHeight - bottom - gap - edge }
+  const isAbove = above ? room.above >= height || room.above > room.below : room.below < height && room.above > height
+  const within = (at: number, length: number, whole: number): number =>
+    Math.max(edge, Math.min(at, whole - length - edge))
+  list.style.left = `${within(align === 'end' ? right - width : left, width, innerWidth)}px`
+  list.style.top = `${within(isAbove ? top - gap - height : bottom + gap, height, innerHeight)}px`
+}
+
+/** Between a list and its button, and between a list and the edge of the window, in px. */
+const [gap, edge] = [4, 8]
 
 interface ItemProps {
   onChoose: () => void

@@ -3,11 +3,12 @@ import { useSignal } from '@preact/signals'
 import { useEffect, useLayoutEffect, useRef } from 'preact/hooks'
 import { keyWanted, ServerError } from '../../server/client.ts'
 import { Dialog } from '../../ui/dialog.tsx'
+import { useDroppedFiles } from '../../ui/drop.ts'
 import { Icon } from '../../ui/icon.tsx'
 import { Refused } from '../../ui/refused.tsx'
 import { areLoaded, current, load, path } from './state/conversations.ts'
 import { addFiles, receiving } from './state/draft.ts'
-import { loadModels, models, modelsError, watchModels } from './state/models.ts'
+import { loadModels, models, modelsError, takeLinkedModel, watchModels } from './state/models.ts'
 import { Composer } from './view/composer.tsx'
 import { Dialogs, showCode } from './view/dialogs.tsx'
 import { ConversationList } from './view/list.tsx'
@@ -19,9 +20,10 @@ import { Welcome } from './view/welcome.tsx'
 
 /** Ask a model about pictures. */
 export default function Page() {
-  const isOver = useDropAnywhere()
+  const isOver = useDroppedFiles((files) => void addFiles(receiving(), files))
+  usePastedFiles((files) => void addFiles(receiving(), files))
   useEffect(() => {
-    void load().then(loadModels)
+    void load().then(takeLinkedModel).then(loadModels)
   }, [])
   // While a model is being loaded, its progress is looked at often.
   const isLoading = models.value?.some(({ state }) => state === 'loading') ?? false
@@ -154,42 +156,16 @@ function Problems() {
   return error && <Refused error={error} again={() => void loadModels()} />
 }
 
-/** Pictures are dropped and pasted anywhere in the window. @returns whether something is held over it */
-function useDropAnywhere(): boolean {
-  const isOver = useSignal(false)
+function usePastedFiles(take: (files: Iterable<File>) => void): void {
   useEffect(() => {
-    const hasFiles = (event: DragEvent): boolean => event.dataTransfer?.types.includes('Files') ?? false
-    const over = (event: DragEvent): void => {
-      if (!hasFiles(event)) return
-      event.preventDefault()
-      isOver.value = true
-    }
-    const leave = (event: DragEvent): void => {
-      if (event.relatedTarget === null) isOver.value = false
-    }
-    const drop = (event: DragEvent): void => {
-      isOver.value = false
-      if (!hasFiles(event)) return
-      event.preventDefault()
-      void addFiles(receiving(), event.dataTransfer?.files ?? [])
-    }
     const paste = (event: ClipboardEvent): void => {
       const files = event.clipboardData?.files
       // Cells of a sheet come as text and, as well, as a picture of it.
       if (files === undefined || files.length === 0 || event.clipboardData?.types.includes('text/plain')) return
       event.preventDefault()
-      void addFiles(receiving(), files)
+      take(files)
     }
-    addEventListener('dragover', over)
-    addEventListener('dragleave', leave)
-    addEventListener('drop', drop)
     addEventListener('paste', paste)
-    return () => {
-      removeEventListener('dragover', over)
-      removeEventListener('dragleave', leave)
-      removeEventListener('drop', drop)
-      removeEventListener('paste', paste)
-    }
+    return () => removeEventListener('paste', paste)
   }, [])
-  return isOver.value
 }

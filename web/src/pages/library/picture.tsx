@@ -1,6 +1,7 @@
 import { signal, useSignal } from '@preact/signals'
-import { useEffect, useRef } from 'preact/hooks'
+import { useRef } from 'preact/hooks'
 import { type TokensOfImage, tokensOf } from '../../server/models.ts'
+import { useDroppedFiles } from '../../ui/drop.ts'
 import { Icon } from '../../ui/icon.tsx'
 
 /** The picture whose tokens the models show. */
@@ -15,8 +16,9 @@ export async function readTokens(): Promise<void> {
 }
 
 async function measure(file: File): Promise<void> {
-  const { width, height } = await createImageBitmap(file)
-  picture.value = { name: file.name, width, height }
+  const image = await createImageBitmap(file)
+  picture.value = { name: file.name, width: image.width, height: image.height }
+  image.close()
   await readTokens()
 }
 
@@ -24,7 +26,6 @@ async function measure(file: File): Promise<void> {
 export function PictureSize() {
   const input = useRef<HTMLInputElement>(null)
   const failed = useSignal(false)
-  const over = useSignal(false)
   const take = (file: File | undefined): void => {
     if (file === undefined) return
     failed.value = false
@@ -32,27 +33,10 @@ export function PictureSize() {
       failed.value = true
     })
   }
-  useEffect(() => {
-    const allow = (event: DragEvent): void => {
-      event.preventDefault()
-      over.value = event.type === 'dragover'
-    }
-    const drop = (event: DragEvent): void => {
-      allow(event)
-      take(event.dataTransfer?.files[0])
-    }
-    addEventListener('dragover', allow)
-    addEventListener('dragleave', allow)
-    addEventListener('drop', drop)
-    return () => {
-      removeEventListener('dragover', allow)
-      removeEventListener('dragleave', allow)
-      removeEventListener('drop', drop)
-    }
-  }, [])
+  const isOver = useDroppedFiles(([file]) => take(file))
   const { name, width, height } = picture.value
   return (
-    <div class={over.value ? 'picture-size over' : 'picture-size'}>
+    <div class={isOver ? 'picture-size over' : 'picture-size'}>
       <Icon name="image" />
       <p>
         Image tokens are for <strong>{name}</strong>{' '}
@@ -71,7 +55,11 @@ export function PictureSize() {
         accept="image/*"
         tabIndex={-1}
         aria-label="A picture whose tokens are counted"
-        onChange={(event) => take(event.currentTarget.files?.[0])}
+        onChange={(event) => {
+          take(event.currentTarget.files?.[0])
+          // The same file may be chosen again.
+          event.currentTarget.value = ''
+        }}
       />
     </div>
   )

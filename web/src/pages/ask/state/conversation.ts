@@ -73,6 +73,9 @@ export interface Answer {
   readonly figures: Figures | null
 }
 
+/** Whether more of it may come. */
+export const isRunning = ({ state }: Answer): boolean => state === 'waiting' || state === 'streaming'
+
 /** The answers of one model to a question, of which one is shown. */
 export interface Column {
   readonly answers: readonly Answer[]
@@ -88,9 +91,12 @@ export interface Turn {
   readonly columns: readonly Column[]
 }
 
+/** How finely pictures are looked at. A document has no choice. */
+export const details = ['auto', 'low', 'high'] as const
+
 export interface Settings {
   readonly system: string
-  readonly detail: 'auto' | 'low' | 'high'
+  readonly detail: (typeof details)[number]
   /** As typed, by name; without an entry the server decides. */
   readonly parameters: Readonly<Record<string, string>>
   /** JSON, as typed; empty: none. */
@@ -126,13 +132,13 @@ export const keyOf = ({ columns }: Turn): string => columns.map((column) => show
 export const siblings = ({ turns }: Conversation, { after }: Turn): readonly Turn[] =>
   turns.filter((turn) => turn.after === after)
 
-/** The turns that are shown, from the first on. */
+/** The turns that are shown, from the first on. An imported tree may have a loop. */
 export function pathOf({ turns, picked }: Conversation): readonly Turn[] {
   const path: Turn[] = []
   for (let after = ''; ; ) {
     const here = turns.filter((turn) => turn.after === after)
     const turn = here.find(({ id }) => id === picked[after]) ?? here.at(-1)
-    if (turn === undefined) return path
+    if (turn === undefined || path.includes(turn)) return path
     path.push(turn)
     after = keyOf(turn)
   }
@@ -178,6 +184,10 @@ export function changeAnswer(
   )
   return { ...conversation, turns }
 }
+
+/** Every answer, also those that are not shown. */
+export const answersOf = ({ turns }: Pick<Conversation, 'turns'>): readonly Answer[] =>
+  turns.flatMap(({ columns }) => columns.flatMap(({ answers }) => answers))
 
 /** The ids of all files that a conversation needs. */
 export const filesOf = ({ turns }: Conversation): ReadonlySet<string> =>

@@ -1,7 +1,9 @@
 import { computed, signal } from '@preact/signals'
 import { stored } from '../../../stored.ts'
-import { type Answer, type Conversation, filesOf, newId, noSettings, pathOf } from './conversation.ts'
-import { allConversations, fileIds, remove, saveConversation } from './store.ts'
+import { answersOf, type Conversation, filesOf, isRunning, newId, noSettings, pathOf } from './conversation.ts'
+import { removeFiles } from './files.ts'
+import { arrivesHere, stop } from './running.ts'
+import { allConversations, conversationOf, fileIds, remove, saveConversation } from './store.ts'
 
 /** All that have begun, the last changed first. */
 export const conversations = signal<readonly Conversation[]>([])
@@ -33,8 +35,9 @@ export function open(id: string): void {
   lastOpen.value = id
 }
 
-export function startNew(): void {
-  blank.value = fresh()
+/** @param models by default those of the last one */
+export function startNew(models?: readonly string[]): void {
+  blank.value = { ...fresh(), ...(models === undefined ? {} : { models }) }
   currentId.value = blank.value.id
   lastOpen.value = ''
 }
@@ -75,21 +78,65 @@ export function add(added: readonly Conversation[]): void {
 }
 
 export async function forget(id: string): Promise<void> {
-  conversations.value = conversations.value.filter((one) => one.id !== id)
-  if (currentId.value === id) startNew()
+  const gone = conversations.value.find((one) => one.id === id)
+  takeAway(id)
   await remove('conversations', [id])
+  otherWindows.postMessage(id)
+  await removeFiles([...(gone === undefined ? [] : filesOf(gone))].filter((file) => !neededFiles().has(file)))
 }
 
-export async function load(): Promise<void> {
+function takeAway(id: string): void {
+  const gone = conversations.value.find((one) => one.id === id)
+  conversations.value = conversations.value.filter((one) => one.id !== id)
+  if (currentId.value === id) startNew()
+  if (gone !== undefined) answersOf(gone).forEach(stop)
+}
+
+const neededFiles = (): ReadonlySet<string> => new Set(conversations.value.flatMap((one) => [...filesOf(one)]))
+
+let loading: Promise<void> | undefined
+
+/** Reads what this browser keeps, once. */
+export function load(): Promise<void> {
+  loading ??= read()
+  return loading
+}
+
+async function read(): Promise<void> {
   const found = (await allConversations()).map(ended).sort((a, b) => b.changedAt - a.changedAt)
   conversations.value = found
   if (!found.some(({ id }) => id === currentId.value)) startNew()
   areLoaded.value = true
-  // Files that no conversation needs any more: their question was deleted, or never asked. Those of today may belong to a
-  // question that is being written in another window.
-  const needed = new Set(found.flatMap((one) => [...filesOf(one)]))
+  // Files that no conversation needs any more: their question was never asked. Those of today may belong to a question
+  // that is being written in another window.
+  const needed = neededFiles()
   const old = (await fileIds()).filter((id) => !needed.has(id) && Number.parseInt(id, 10) < Date.now() - 86_400_000)
-  await remove('files', old)
+  await removeFiles(old)
+}
+
+/** Tells the other windows of this browser which conversation has changed. */
+const otherWindows = new BroadcastChannel('oriel.conversations')
+otherWindows.onmessage = ({ data }) => void takeOver(String(data))
+
+async function takeOver(id: string): Promise<void> {
+  await load()
+  const theirs = await conversationOf(id)
+  if (theirs === undefined) return takeAway(id)
+  const mine = conversations.value.find((one) => one.id === id)
+  if (mine === undefined) conversations.value = [ended(theirs), ...conversations.value]
+  else conversations.value = conversations.value.map((one) => (one === mine ? joined(mine, ended(theirs)) : one))
+}
+
+/** What another window has of a conversation, with what is here alone. What is shown stays where it is. */
+function joined(mine: Conversation, theirs: Conversation): Conversation {
+  const arrives = mine.turns.filter((turn) => answersOf({ turns: [turn] }).some(arrivesHere))
+  const here = new Map(arrives.map((turn) => [turn.id, turn]))
+  const known = new Set(theirs.turns.map(({ id }) => id))
+  return {
+    ...theirs,
+    turns: [...theirs.turns.map((turn) => here.get(turn.id) ?? turn), ...mine.turns.filter(({ id }) => !known.has(id))],
+    picked: { ...theirs.picked, ...mine.picked },
+  }
 }
 
 const unsaved = new Set<string>()
@@ -104,19 +151,23 @@ function saveAt(when: 'now' | 'soon', id: string): void {
 function save(): void {
   clearTimeout(timer)
   timer = undefined
-  for (const conversation of conversations.value) if (unsaved.has(conversation.id)) void saveConversation(conversation)
+  for (const conversation of conversations.value) if (unsaved.has(conversation.id)) void keep(conversation)
   unsaved.clear()
 }
 addEventListener('pagehide', save)
 
-/** A conversation as it is after its page was closed: nothing in it arrives any more. */
+async function keep(conversation: Conversation): Promise<void> {
+  if (await saveConversation(conversation)) otherWindows.postMessage(conversation.id)
+}
+
+/** A conversation as it is where it was not asked: nothing in it arrives. */
 const ended = (conversation: Conversation): Conversation => ({
   ...conversation,
   turns: conversation.turns.map((turn) => ({
     ...turn,
-    columns: turn.columns.map((column) => ({ ...column, answers: column.answers.map(endedAnswer) })),
+    columns: turn.columns.map((column) => ({
+      ...column,
+      answers: column.answers.map((answer) => (isRunning(answer) ? { ...answer, state: 'stopped' } : answer)),
+    })),
   })),
 })
-
-const endedAnswer = (answer: Answer): Answer =>
-  answer.state === 'waiting' || answer.state === 'streaming' ? { ...answer, state: 'stopped' } : answer

@@ -1,7 +1,8 @@
 import { type Signal, signal } from '@preact/signals'
 import { announce } from '../../../ui/announce.tsx'
 import type { Picture, Question } from './conversation.ts'
-import { isReadable, keep } from './files.ts'
+import { path } from './conversations.ts'
+import { keep, problemOf } from './files.ts'
 
 /** A question that is being written: the next one, or another wording of an earlier one. */
 export interface Draft {
@@ -14,28 +15,42 @@ export const draftOf = ({ text, pictures }: Question): Draft => ({ text: signal(
 /** The next question. */
 export const next = draftOf({ text: '', pictures: [] })
 
+export function clearNext(): void {
+  next.text.value = ''
+  next.pictures.value = []
+  refused.value = ''
+}
+
 /** The turn whose question is being rewritten. */
 export const edited = signal<{ readonly turn: string; readonly draft: Draft } | null>(null)
 
-/** Where pictures go that are dropped or pasted. */
-export const receiving = (): Draft => edited.value?.draft ?? next
+/** Where pictures go that are dropped or pasted: into the question that is rewritten, if it can be seen. */
+export function receiving(): Draft {
+  const one = edited.value
+  return one !== null && path.value.some(({ id }) => id === one.turn) ? one.draft : next
+}
 
 /** Why a file was not added. */
 export const refused = signal('')
 
 export async function addFiles(draft: Draft, files: Iterable<File>): Promise<void> {
-  const all = [...files]
-  const other = all.find((file) => !isReadable(file))
-  refused.value = other === undefined ? '' : `${other.name} is not a picture that the server reads, nor a PDF.`
-  const kept = await Promise.all(all.filter(isReadable).map(keep))
+  const kept = await keepReadable(files)
   if (kept.length === 0) return
   draft.pictures.value = [...draft.pictures.value, ...kept]
   announce(kept.length === 1 ? `Added ${kept[0]?.name}.` : `Added ${kept.length} files.`)
 }
 
 export async function replaceFile(draft: Draft, id: string, file: File): Promise<void> {
-  const kept = await keep(file)
+  const [kept] = await keepReadable([file])
+  if (kept === undefined) return
   draft.pictures.value = draft.pictures.value.map((picture) => (picture.id === id ? kept : picture))
+}
+
+/** Keeps those files that may be asked about, and says why the first of the others may not. */
+export async function keepReadable(files: Iterable<File>): Promise<Picture[]> {
+  const all = await Promise.all([...files].map(async (file) => ({ file, problem: await problemOf(file) })))
+  refused.value = all.find(({ problem }) => problem !== '')?.problem ?? ''
+  return Promise.all(all.filter(({ problem }) => problem === '').map(({ file }) => keep(file)))
 }
 
 export function removePicture(draft: Draft, id: string): void {

@@ -1,6 +1,7 @@
+import { blobToDataUrl } from '../../../data-url.ts'
 import type { Picture } from './conversation.ts'
 import { newId } from './conversation.ts'
-import { fileOf, saveFile } from './store.ts'
+import { fileOf, remove, saveFile } from './store.ts'
 
 /** What a file picker offers. The server looks at the bytes of a file, not at its name. */
 export const accepted = 'image/*,.heic,.heif,.avif,.tif,.tiff,.bmp,.ppm,.pgm,.pnm,application/pdf,.pdf'
@@ -8,9 +9,20 @@ export const accepted = 'image/*,.heic,.heif,.avif,.tif,.tiff,.bmp,.ppm,.pgm,.pn
 export const isDocument = ({ name, type }: { name: string; type: string }): boolean =>
   type === 'application/pdf' || /\.pdf$/i.test(name)
 
-/** Whether a file may be what the server reads. Its name and type are hints; the server looks at the bytes. */
-export const isReadable = ({ name, type }: File): boolean =>
-  type === '' || type === 'application/octet-stream' || isDocument({ name, type }) || /^image\/(?!svg)/.test(type)
+/** Why a file cannot be asked about; empty: it can, as far as its name and type tell. */
+export async function problemOf(file: File): Promise<string> {
+  const { name, type } = file
+  const isReadable =
+    type === '' || type === 'application/octet-stream' || isDocument(file) || /^image\/(?!svg)/.test(type)
+  if (!isReadable) return `${name} is not a picture that the server reads, nor a PDF.`
+  // A folder can be dropped like a file, but has no bytes.
+  const start = await file
+    .slice(0, 1)
+    .arrayBuffer()
+    .catch(() => undefined)
+  if (start === undefined) return `${name} cannot be read.`
+  return start.byteLength === 0 ? `${name} is empty.` : ''
+}
 
 /** Puts a file into the store. Its id begins with the time, in ms since 1970. */
 export async function keep(picked: File): Promise<Picture> {
@@ -68,17 +80,18 @@ export async function urlOf(id: string): Promise<string | undefined> {
   return url
 }
 
+/** Removes files for good, with what the page has of them. */
+export async function removeFiles(ids: readonly string[]): Promise<void> {
+  for (const id of ids) {
+    URL.revokeObjectURL(urls.get(id) ?? '')
+    urls.delete(id)
+  }
+  await remove('files', ids)
+}
+
 /** A URL that has the bytes of the file. @throws Error if it is not there any more */
 export async function dataUrlOf({ id, name, type }: Picture): Promise<string> {
   const file = await fileOf(id)
   if (file === undefined) throw new Error(`The file of “${name}” is not in this browser any more.`)
   return blobToDataUrl(type === '' ? new Blob([file], { type: 'application/octet-stream' }) : file)
 }
-
-export const blobToDataUrl = (blob: Blob): Promise<string> =>
-  new Promise((resolve, reject) => {
-    const reader = new FileReader()
-    reader.onload = () => resolve(String(reader.result))
-    reader.onerror = () => reject(reader.error)
-    reader.readAsDataURL(blob)
-  })

@@ -1,6 +1,6 @@
 import { signal } from '@preact/signals'
 import { get, keyWanted, ServerError } from '../../../server/client.ts'
-import { current, updateCurrent } from './conversations.ts'
+import { current, startNew, updateCurrent } from './conversations.ts'
 
 /** A model of `GET /v1/models`, as far as this page uses it. */
 export interface Model {
@@ -47,6 +47,14 @@ export function watchModels(interval: number): () => void {
     if (!document.hidden && !keyWanted.value) void loadModels()
   }, interval)
   return () => clearInterval(timer)
+}
+
+/** A link to this page may name the model of a new conversation: `/?model=pocket`. */
+export function takeLinkedModel(): void {
+  const model = new URLSearchParams(location.search).get('model')
+  if (model === null) return
+  history.replaceState(null, '', location.pathname)
+  startNew([model])
 }
 
 /** A conversation without a model that is here gets the first that reads pictures. */

@@ -61,7 +61,7 @@ export const settingsProblem = (settings: Settings): string | undefined =>
   schemaProblem(settings.schema) ??
   toolsProblem(settings.tools)
 
-/** The part of a request that the settings decide. They have no problem. */
+/** The part of a request that the settings decide, which have no problem. */
 export function bodyOf({ parameters: typed, schema, tools }: Settings): Record<string, unknown> {
   const numbers = parameters.flatMap(({ name }) => {
     const value = typed[name]?.trim() ?? ''

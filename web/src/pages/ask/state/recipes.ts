@@ -1,8 +1,8 @@
 import { signal } from '@preact/signals'
 import recipes from '../../../../../examples/recipes.json'
-import { noSettings, type Settings } from './conversation.ts'
+import { details, noSettings, type Settings } from './conversation.ts'
 import { updateCurrent } from './conversations.ts'
-import { next } from './draft.ts'
+import { clearNext, next } from './draft.ts'
 import { keep } from './files.ts'
 
 export type Recipe = (typeof recipes)[number]
@@ -28,17 +28,27 @@ export const prepared = signal<Recipe | null>(null)
 
 /** Prepares a question as a recipe has it. A person changes it, and sends it. */
 export async function prepare(recipe: Recipe): Promise<void> {
-  const { images, system, question, detail, sampling, schema } = recipe
+  const { images, each, system, question, detail, sampling, schema } = recipe
   prepared.value = recipe
   const parameters = Object.entries(sampling).map(([name, value]) => [name, String(value)])
   const settings: Settings = {
     ...noSettings,
     system: system ?? '',
-    detail: (['low', 'high'] as const).find((one) => one === detail) ?? 'auto',
+    detail: details.find((one) => one === detail) ?? 'auto',
     parameters: Object.fromEntries(parameters),
     schema: schema === null ? '' : JSON.stringify(schema, null, 2),
   }
   updateCurrent((before) => ({ ...before, settings }))
+  clearNext()
   next.text.value = question
-  next.pictures.value = await Promise.all(images.map(async (name) => keep(await exampleFile(name))))
+  // A recipe for each picture of a folder asks about one at a time.
+  const names = each ? images.slice(0, 1) : images
+  const pictures = await Promise.all(names.map(async (name) => keep(await exampleFile(name))))
+  if (prepared.value === recipe) next.pictures.value = pictures
+}
+
+/** Takes a recipe away that was not asked. */
+export function putAway(): void {
+  if (prepared.value !== null) clearNext()
+  prepared.value = null
 }

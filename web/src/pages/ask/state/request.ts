@@ -1,6 +1,6 @@
 import { type Conversation, type Picture, type Question, shownAnswer, type Turn } from './conversation.ts'
 import { isDocument } from './files.ts'
-import { bodyOf } from './parameters.ts'
+import { bodyOf, settingsProblem } from './parameters.ts'
 
 type Part = Record<string, unknown>
 interface Message {
@@ -32,10 +32,13 @@ interface What {
 /**
  * @returns the request, and the index of the first picture of the question among the parts of the last message. A turn
  * that has no answer, as when it failed, becomes part of the question after it.
+ * @throws Error if the settings have a problem, or a file is not there any more
  */
 export async function requestOf(what: What): Promise<{ body: ChatRequest; firstPart: number }> {
   const { conversation, before, question, column, model, urlOf } = what
   const { settings } = conversation
+  const problem = settingsProblem(settings)
+  if (problem !== undefined) throw new Error(`Settings: ${problem}`)
   const messages: Message[] = []
   if (settings.system.trim() !== '') messages.push({ role: 'system', content: settings.system })
   const toParts = async ({ text, pictures }: Question): Promise<Part[]> => [
@@ -71,8 +74,8 @@ export async function requestOf(what: What): Promise<{ body: ChatRequest; firstP
 export function partOf(picture: Picture, detail: string, url: string): Part {
   // A number alone is how many pages are taken, not which one.
   const pages = picture.pages === '' ? {} : { pages: picture.pages.trim().replace(/^\d+$/, '$&-$&') }
-  if (isDocument(picture)) return { type: 'file', file: { filename: picture.name, file_data: url }, ...pages }
-  return { type: 'image_url', image_url: { url, ...(detail === 'auto' ? {} : { detail }) }, ...pages }
+  if (isDocument(picture)) return { type: 'file', file: { filename: picture.name, file_data: url, ...pages } }
+  return { type: 'image_url', image_url: { url, ...(detail === 'auto' ? {} : { detail }), ...pages } }
 }
 
 /** A text alone is a string, as people write it. */

@@ -1,4 +1,3 @@
-import { batch, signal } from '@preact/signals'
 import { events, ServerError } from '../../../server/client.ts'
 import { announce } from '../../../ui/announce.tsx'
 import {
@@ -6,6 +5,7 @@ import {
   type Call,
   changeAnswer,
   changeColumn,
+  isRunning,
   keyOf,
   newId,
   pathOf,
@@ -17,11 +17,7 @@ import { conversations, current, path, update, updateCurrent } from './conversat
 import { figuresOf, type Usage } from './figures.ts'
 import { dataUrlOf } from './files.ts'
 import { requestOf } from './request.ts'
-
-/** The answers that are arriving, by id. */
-const running = signal<ReadonlyMap<string, AbortController>>(new Map())
-
-export const isRunning = (answer: Answer): boolean => answer.state === 'waiting' || answer.state === 'streaming'
+import { begin, end } from './running.ts'
 
 /** Asks after everything that is shown. */
 export function ask(question: Question): void {
@@ -54,10 +50,6 @@ export function retry(turn: Turn, column: number): void {
   void run({ conversation: id, turn: turn.id, column, answer })
 }
 
-export function stop(answer: Answer): void {
-  running.value.get(answer.id)?.abort()
-}
-
 const unanswered = (model: string): Answer => ({
   ...{ id: newId(), model, state: 'waiting', thought: '', text: '', calls: [], error: '', cut: false, figures: null },
 })
@@ -86,8 +78,7 @@ interface Run {
 }
 
 async function run({ conversation, turn, column, answer }: Run): Promise<void> {
-  const controller = new AbortController()
-  running.value = new Map([...running.value, [answer.id, controller]])
+  const stopped = begin(answer)
   let state = answer
   // What has arrived is shown once for each frame of the screen, however fast it comes.
   let frame = 0
@@ -108,7 +99,7 @@ async function run({ conversation, turn, column, answer }: Run): Promise<void> {
   try {
     const { body, firstPart } = await bodyFor({ conversation, turn, column, answer })
     const options = { stream: true, usage: { include: true }, perf_metrics_in_response: true }
-    const request = { method: 'POST', body: { ...body, ...options }, signal: controller.signal } as const
+    const request = { method: 'POST', body: { ...body, ...options }, signal: stopped } as const
     for await (const chunk of events<Chunk>('/v1/chat/completions', request)) {
       if (chunk.error !== undefined) throw new ServerError(chunk.error.message ?? 'The answer broke off.', 0)
       state = withChunk(state, chunk)
@@ -118,15 +109,11 @@ async function run({ conversation, turn, column, answer }: Run): Promise<void> {
     state = { ...state, state: 'done' }
     announce(state.calls.length > 0 ? `A call of ${state.calls[0]?.name}.` : state.text)
   } catch (error) {
-    state = controller.signal.aborted
-      ? { ...state, state: 'stopped' }
-      : { ...state, state: 'failed', error: reasonOf(error) }
+    state = stopped.aborted ? { ...state, state: 'stopped' } : { ...state, state: 'failed', error: reasonOf(error) }
     announce(state.state === 'stopped' ? 'Stopped.' : `No answer: ${state.error}`)
   }
-  batch(() => {
-    show()
-    running.value = new Map([...running.value].filter(([id]) => id !== answer.id))
-  })
+  show()
+  end(answer)
 }
 
 async function bodyFor({ conversation: id, turn: turnId, column, answer }: Run) {

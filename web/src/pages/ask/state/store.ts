@@ -1,37 +1,47 @@
+import { signal } from '@preact/signals'
 import type { Conversation } from './conversation.ts'
 
-/**
- * Conversations and the files of their pictures, in this browser. Where a browser keeps nothing, as in some private
- * windows, everything works and is forgotten with the page.
- */
-const forgotten = { conversations: new Map<string, Conversation>(), files: new Map<string, Blob>() }
+/** Conversations and the files of their pictures, in this browser. */
+type Store = 'conversations' | 'files'
 
-type Store = keyof typeof forgotten
+/**
+ * Whether what was to be kept was not: a private window may keep nothing, and a disk may be full. Everything works then,
+ * and is forgotten with the page.
+ */
+export const isFull = signal(false)
+
+/** Files that are not kept. */
+const forgotten = new Map<string, Blob>()
 
 export const allConversations = async (): Promise<Conversation[]> =>
-  (await inStore<Conversation[]>('conversations', 'readonly', (store) => store.getAll())) ?? [
-    ...forgotten.conversations.values(),
-  ]
+  (await inStore<Conversation[]>('conversations', 'readonly', (store) => store.getAll())) ?? []
 
-export async function saveConversation(conversation: Conversation): Promise<void> {
+export const conversationOf = (id: string): Promise<Conversation | undefined> =>
+  inStore<Conversation | undefined>('conversations', 'readonly', (store) => store.get(id))
+
+/** @returns whether it is kept */
+export async function saveConversation(conversation: Conversation): Promise<boolean> {
   const saved = await inStore('conversations', 'readwrite', (store) => store.put(conversation, conversation.id))
-  if (saved === undefined) forgotten.conversations.set(conversation.id, conversation)
+  isFull.value = saved === undefined
+  return saved !== undefined
 }
 
 export async function saveFile(id: string, file: Blob): Promise<void> {
   const saved = await inStore('files', 'readwrite', (store) => store.put(file, id))
-  if (saved === undefined) forgotten.files.set(id, file)
+  if (saved !== undefined) return
+  forgotten.set(id, file)
+  isFull.value = true
 }
 
 export const fileOf = async (id: string): Promise<Blob | undefined> =>
-  forgotten.files.get(id) ?? (await inStore<Blob | undefined>('files', 'readonly', (store) => store.get(id)))
+  forgotten.get(id) ?? (await inStore<Blob | undefined>('files', 'readonly', (store) => store.get(id)))
 
 export const fileIds = async (): Promise<string[]> =>
   ((await inStore('files', 'readonly', (store) => store.getAllKeys())) ?? []).map(String)
 
 export async function remove(from: Store, ids: readonly string[]): Promise<void> {
   for (const id of ids) {
-    forgotten[from].delete(id)
+    if (from === 'files') forgotten.delete(id)
     await inStore(from, 'readwrite', (store) => store.delete(id))
   }
 }
@@ -46,24 +56,28 @@ async function inStore<Result>(
 ): Promise<Result | undefined> {
   opened ??= open()
   const database = await opened
-  return database && settled(() => use(database.transaction(name, mode).objectStore(name)))
-}
-
-function open(): Promise<IDBDatabase | undefined> {
-  return settled(() => {
-    const request = indexedDB.open('oriel', 1)
-    request.onupgradeneeded = () => {
-      request.result.createObjectStore('conversations')
-      request.result.createObjectStore('files')
+  if (database === undefined) return undefined
+  return new Promise((resolve) => {
+    try {
+      const transaction = database.transaction(name, mode)
+      const request = use(transaction.objectStore(name))
+      // Where no room is left, a request succeeds before its transaction fails.
+      transaction.oncomplete = () => resolve(request.result)
+      transaction.onabort = () => resolve(undefined)
+    } catch {
+      resolve(undefined)
     }
-    return request
   })
 }
 
-const settled = <Result>(begin: () => IDBRequest<Result>): Promise<Result | undefined> =>
+const open = (): Promise<IDBDatabase | undefined> =>
   new Promise((resolve) => {
     try {
-      const request = begin()
+      const request = indexedDB.open('oriel', 1)
+      request.onupgradeneeded = () => {
+        request.result.createObjectStore('conversations')
+        request.result.createObjectStore('files')
+      }
       request.onsuccess = () => resolve(request.result)
       request.onerror = () => resolve(undefined)
     } catch {

@@ -1,7 +1,8 @@
 import * as z from 'zod/mini'
-import { type Conversation, filesOf, newId } from './conversation.ts'
+import { blobToDataUrl } from '../../../data-url.ts'
+import { saveAs } from '../../../save-as.ts'
+import { type Conversation, details, filesOf, newId } from './conversation.ts'
 import { add, conversations } from './conversations.ts'
-import { blobToDataUrl } from './files.ts'
 import { fileOf, saveFile } from './store.ts'
 
 // The policy of the pages allows no code that is made of text.
@@ -45,7 +46,7 @@ const picture = z.object({
 const conversation = z.object({
   ...{ id: z.string(), title: z.string(), changedAt: z.number(), models: z.array(z.string()) },
   settings: z.object({
-    ...{ system: z.string(), detail: z.enum(['auto', 'low', 'high']), schema: z.string(), tools: z.string() },
+    ...{ system: z.string(), detail: z.enum(details), schema: z.string(), tools: z.string() },
     parameters: z.record(z.string(), z.string()),
   }),
   turns: z.array(
@@ -96,12 +97,7 @@ async function exportThese(these: readonly Conversation[], name: string): Promis
   const content: z.infer<typeof exported> = JSON.parse(
     JSON.stringify({ oriel: 'conversations', conversations: these, files }),
   )
-  const url = URL.createObjectURL(new Blob([JSON.stringify(content, null, 1)], { type: 'application/json' }))
-  const link = document.createElement('a')
-  link.href = url
-  link.download = `oriel-${name}.json`
-  link.click()
-  URL.revokeObjectURL(url)
+  saveAs(`oriel-${name}.json`, new Blob([JSON.stringify(content, null, 1)], { type: 'application/json' }))
 }
 
 const fileName = (title: string): string =>

@@ -2,11 +2,19 @@ import { useMemo } from 'preact/hooks'
 import { CopyButton } from '../../../ui/copy.tsx'
 import { Icon } from '../../../ui/icon.tsx'
 import { tidyJson } from '../state/code.ts'
-import { type Answer as AnswerOf, type Column, changeColumn, shownAnswer, type Turn } from '../state/conversation.ts'
+import {
+  type Answer as AnswerOf,
+  type Column,
+  changeColumn,
+  isRunning,
+  shownAnswer,
+  type Turn,
+} from '../state/conversation.ts'
 import { path, updateCurrent } from '../state/conversations.ts'
 import { marksIn } from '../state/marks.ts'
 import { modelOf, nameOf } from '../state/models.ts'
-import { isRunning, retry, stop } from '../state/run.ts'
+import { retry } from '../state/run.ts'
+import { stop } from '../state/running.ts'
 import { showCode } from './dialogs.tsx'
 import { Markdown } from './markdown.tsx'
 import { Marked } from './marked.tsx'

@@ -6,7 +6,7 @@ import { CopyButton } from '../../../ui/copy.tsx'
 import { Dialog } from '../../../ui/dialog.tsx'
 import { type CodeOf, codeOf, languages, shortened } from '../state/code.ts'
 import { current } from '../state/conversations.ts'
-import { settingsProblem } from '../state/parameters.ts'
+import { Choices } from './choices.tsx'
 
 const language = stored('oriel.language', 'curl')
 
@@ -20,36 +20,31 @@ export function CodeDialog({ of, onClose }: { of: CodeOf; onClose: () => void })
     ({ pictures }) => pictures.length > 0,
   )
   useEffect(() => {
-    problem.value = settingsProblem(current.value.settings) ?? ''
-    if (problem.value !== '') return
+    let gone = false
     codeOf({ ...of, conversation: current.value }, chosen, inlined.value).then(
       (written) => {
-        code.value = written
+        if (!gone) code.value = written
       },
       (error: Error) => {
-        problem.value = error.message
+        if (!gone) problem.value = error.message
       },
     )
+    return () => {
+      gone = true
+    }
   }, [chosen, inlined.value])
   return (
     <Dialog title="The request as code" wide onClose={onClose}>
       <div class="code-head">
-        <fieldset class="choices">
-          <legend class="hidden-text">Language</legend>
-          {languages.map((one) => (
-            <label key={one}>
-              <input
-                type="radio"
-                name="language"
-                checked={one === chosen}
-                onChange={() => {
-                  language.value = one
-                }}
-              />
-              {one}
-            </label>
-          ))}
-        </fieldset>
+        <Choices
+          legend="Language"
+          name="language"
+          all={languages}
+          chosen={chosen}
+          onChoose={(one) => {
+            language.value = one
+          }}
+        />
         {hasPictures && (
           <label class="check small">
             <input

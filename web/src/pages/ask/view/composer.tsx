@@ -1,13 +1,14 @@
 import { createRef, type RefObject } from 'preact'
 import { useEffect, useRef } from 'preact/hooks'
 import { Icon } from '../../../ui/icon.tsx'
-import type { Question } from '../state/conversation.ts'
+import { isRunning, type Question } from '../state/conversation.ts'
 import { current, path } from '../state/conversations.ts'
-import { addFiles, type Draft, next, refused } from '../state/draft.ts'
+import { addFiles, clearNext, type Draft, next, refused } from '../state/draft.ts'
 import { accepted } from '../state/files.ts'
 import { settingsProblem } from '../state/parameters.ts'
 import { prepared } from '../state/recipes.ts'
-import { ask, isRunning, stop } from '../state/run.ts'
+import { ask } from '../state/run.ts'
+import { stop } from '../state/running.ts'
 import { panel } from './panels.ts'
 import { Strip } from './strip.tsx'
 
@@ -27,9 +28,7 @@ export function Composer() {
   const wantsResult = answers.some(({ calls, state }) => calls.length > 0 && state === 'done')
   const send = (question: Question): void => {
     ask(question)
-    next.text.value = ''
-    next.pictures.value = []
-    refused.value = ''
+    clearNext()
     prepared.value = null
   }
   useEffect(focusComposer, [current.value.id])
@@ -98,6 +97,7 @@ export function Editor({ draft, field, label, placeholder = '', onSend, onCancel
       <textarea
         {...(field ? { ref: field } : {})}
         rows={1}
+        dir="auto"
         autofocus={onCancel !== undefined}
         aria-label={label}
         placeholder={placeholder}

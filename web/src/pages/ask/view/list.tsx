@@ -6,7 +6,9 @@ import { Icon } from '../../../ui/icon.tsx'
 import { Menu, MenuItem } from '../../../ui/menu.tsx'
 import type { Conversation } from '../state/conversation.ts'
 import { areLoaded, conversations, current, forget, open, startNew, update } from '../state/conversations.ts'
-
+import { putAway } from '../state/recipes.ts'
+import { isFull } from '../state/store.ts'
+import { focusComposer } from './composer.tsx'
 import { isWide, panel } from './panels.ts'
 
 /** Few people need it. */
@@ -30,6 +32,7 @@ export function ConversationList() {
           class="button"
           onClick={() => {
             startNew()
+            putAway()
             leave()
           }}
         >
@@ -68,6 +71,12 @@ export function ConversationList() {
           {problem.value}
         </p>
       )}
+      {isFull.value && (
+        <p class="note small">
+          This browser does not keep conversations now: it has no room left, or its window is private. Export what you
+          want to keep.
+        </p>
+      )}
       {conversations.value.length > 0 && (
         <label class="search">
           <Icon name="search" />
@@ -83,11 +92,13 @@ export function ConversationList() {
           />
         </label>
       )}
-      <ul class="entries">
-        {found.map((one) => (
-          <Entry key={one.id} conversation={one} onOpen={leave} />
-        ))}
-      </ul>
+      {found.length > 0 && (
+        <ul class="entries">
+          {found.map((one) => (
+            <Entry key={one.id} conversation={one} onOpen={leave} />
+          ))}
+        </ul>
+      )}
       {areLoaded.value && found.length === 0 && (
         <p class="small dim hint">
           {words === '' ? 'Conversations appear here. They stay in this browser.' : 'Nothing is found.'}
@@ -128,6 +139,8 @@ function Entry({ conversation, onOpen }: { conversation: Conversation; onOpen: (
       <button
         type="button"
         class="open"
+        dir="auto"
+        title={title}
         {...(current.value.id === id ? { 'aria-current': 'true' as const } : {})}
         onClick={() => {
           open(id)
@@ -182,6 +195,7 @@ function Entry({ conversation, onOpen }: { conversation: Conversation; onOpen: (
               onClick={() => {
                 void forget(id)
                 announce('Deleted.')
+                focusComposer()
               }}
             >
               Delete

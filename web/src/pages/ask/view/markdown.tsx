@@ -13,6 +13,12 @@ const marked = new Marked({
   breaks: true,
   renderer: {
     html: ({ text }) => escaped(text),
+    // Below the headings of the page.
+    heading({ tokens, depth }) {
+      const tag = `h${Math.min(6, depth + 2)}`
+      return `<${tag}>${this.parser.parseInline(tokens)}</${tag}>`
+    },
+    checkbox: ({ checked }) => (checked ? '☑ ' : '☐ '),
     image: ({ href, text }) => `<a href="${escaped(href)}">${escaped(text || href)}</a>`,
     code: ({ text, lang }) =>
       `<div class="code"><div class="code-bar"><span>${escaped(lang ?? '')}</span>` +
@@ -40,9 +46,9 @@ DOMPurify.addHook('afterSanitizeAttributes', (node) => {
 
 const tags = [
   ...['p', 'br', 'hr', 'h1', 'h2', 'h3', 'h4', 'h5', 'h6', 'ul', 'ol', 'li', 'blockquote', 'pre', 'code', 'em'],
-  ...['strong', 'del', 'a', 'table', 'thead', 'tbody', 'tr', 'th', 'td', 'div', 'span', 'button', 'input'],
+  ...['strong', 'del', 'a', 'table', 'thead', 'tbody', 'tr', 'th', 'td', 'div', 'span', 'button'],
 ]
-const attributes = ['href', 'class', 'start', 'type', 'checked', 'disabled', 'tabindex']
+const attributes = ['href', 'class', 'start', 'type', 'tabindex']
 
 /** Text as a model writes it. Of a text that grows, only the block that grows is made again. */
 export function Markdown({ text }: { text: string }) {
@@ -64,7 +70,7 @@ const Block = memo(
       ...{ ALLOWED_TAGS: tags, ALLOWED_ATTR: attributes },
       RETURN_TRUSTED_TYPE: true,
     })
-    return <div class="block" dangerouslySetInnerHTML={{ __html: html as unknown as string }} />
+    return <div class="block" dir="auto" dangerouslySetInnerHTML={{ __html: html as unknown as string }} />
   },
   (before, after) => before.token.raw === after.token.raw,
 )
@@ -73,9 +79,11 @@ async function copyCode(event: Event): Promise<void> {
   const button = (event.target as Element).closest('.copy-code')
   const code = button?.closest('.code')?.querySelector('pre')?.textContent
   if (!button || code === null || code === undefined) return
-  await copyText(code)
-  announce('Copied.')
-  button.textContent = 'Copied'
+  button.textContent = await copyText(code).then(
+    () => 'Copied',
+    () => 'Not allowed',
+  )
+  announce(`${button.textContent}.`)
   setTimeout(() => {
     button.textContent = 'Copy'
   }, 1500)

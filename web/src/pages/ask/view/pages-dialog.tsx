@@ -20,7 +20,7 @@ export function PagesDialog({ draft, picture, onClose }: { draft: Draft; picture
     let gone = false
     const load = async (): Promise<void> => {
       const model = lookingModel()
-      if (model === undefined) return
+      if (model === undefined) throw new ServerError('No model of this server looks at pages.', 0)
       for (let page = 1; !gone && page <= Math.min(most, pageCount.value || 1); page++) {
         const { pictures } = await previewOf(model, { ...picture, pages: String(page) }, 'low')
         const [seen] = pictures

@@ -3,10 +3,12 @@ import { useEffect } from 'preact/hooks'
 import type { ServerError } from '../../../server/client.ts'
 import { Dialog } from '../../../ui/dialog.tsx'
 import { bytes, count } from '../../../ui/figures.ts'
-import type { Picture } from '../state/conversation.ts'
+import { details, type Picture } from '../state/conversation.ts'
 import { current } from '../state/conversations.ts'
+import { isDocument } from '../state/files.ts'
 import { nameOf } from '../state/models.ts'
 import { lookingModel, type Preview, previewOf, type SeenPicture, type View } from '../state/preview.ts'
+import { Choices } from './choices.tsx'
 
 interface SeenDialogProps {
   picture: Picture
@@ -58,22 +60,17 @@ export function SeenDialog({ picture, model: given, onClose }: SeenDialogProps) 
             ))}
           </select>
         )}
-        <fieldset class="choices">
-          <legend class="hidden-text">Detail</legend>
-          {(['auto', 'low', 'high'] as const).map((one) => (
-            <label key={one}>
-              <input
-                type="radio"
-                name="seen-detail"
-                checked={detail.value === one}
-                onChange={() => {
-                  detail.value = one
-                }}
-              />
-              {one}
-            </label>
-          ))}
-        </fieldset>
+        {!isDocument(picture) && (
+          <Choices
+            legend="Detail"
+            name="seen-detail"
+            all={details}
+            chosen={detail.value}
+            onChoose={(one) => {
+              detail.value = one
+            }}
+          />
+        )}
         <label class="check small">
           <input
             type="checkbox"

@@ -2,10 +2,11 @@ import type { ComponentChildren } from 'preact'
 import { useId } from 'preact/hooks'
 import { KeyField } from '../../../ui/refused.tsx'
 import type { Settings as SettingsOf } from '../state/conversation.ts'
-import { noSettings } from '../state/conversation.ts'
+import { details, noSettings } from '../state/conversation.ts'
 import { current, updateCurrent } from '../state/conversations.ts'
 import { loadModels } from '../state/models.ts'
 import { parameters, problemOf, schemaProblem, toolsProblem } from '../state/parameters.ts'
+import { Choices } from './choices.tsx'
 
 const change = (changed: Partial<SettingsOf>): void =>
   updateCurrent((before) => ({ ...before, settings: { ...before.settings, ...changed } }))
@@ -27,22 +28,16 @@ export function Settings() {
           onInput={(event) => change({ system: event.currentTarget.value })}
         />
       </label>
-      <fieldset class="field">
-        <legend>Detail of pictures</legend>
-        <div class="choices">
-          {(['auto', 'low', 'high'] as const).map((detail) => (
-            <label key={detail}>
-              <input
-                type="radio"
-                name="detail"
-                checked={settings.detail === detail}
-                onChange={() => change({ detail })}
-              />
-              {detail}
-            </label>
-          ))}
-        </div>
-      </fieldset>
+      <div class="field">
+        <span aria-hidden="true">Detail of pictures</span>
+        <Choices
+          legend="Detail of pictures"
+          name="detail"
+          all={details}
+          chosen={settings.detail}
+          onChoose={(detail) => change({ detail })}
+        />
+      </div>
       <div class="numbers">
         {parameters.map((parameter) => {
           const typed = settings.parameters[parameter.name] ?? ''
@@ -80,32 +75,22 @@ export function Settings() {
           </select>
         </label>
       </div>
-      <Typed label="JSON Schema of the answer" hint="" problem={schemaProblem(settings.schema)}>
-        {(about) => (
-          <textarea
-            {...about}
-            class="input mono"
-            rows={4}
-            spellcheck={false}
-            placeholder={'{"type": "object", "properties": {…}}'}
-            value={settings.schema}
-            onInput={(event) => change({ schema: event.currentTarget.value })}
-          />
-        )}
-      </Typed>
-      <Typed label="Tools" hint="The next message is the result of a call." problem={toolsProblem(settings.tools)}>
-        {(about) => (
-          <textarea
-            {...about}
-            class="input mono"
-            rows={4}
-            spellcheck={false}
-            placeholder={'[{"type": "function", "function": {"name": "…", "parameters": {…}}}]'}
-            value={settings.tools}
-            onInput={(event) => change({ tools: event.currentTarget.value })}
-          />
-        )}
-      </Typed>
+      <Json
+        label="JSON Schema of the answer"
+        hint="The answer is JSON that fits it."
+        problem={schemaProblem(settings.schema)}
+        example={'{"type": "object", "properties": {…}}'}
+        typed={settings.schema}
+        onType={(schema) => change({ schema })}
+      />
+      <Json
+        label="Tools"
+        hint="The next message is the result of a call."
+        problem={toolsProblem(settings.tools)}
+        example={'[{"type": "function", "function": {"name": "…", "parameters": {…}}}]'}
+        typed={settings.tools}
+        onType={(tools) => change({ tools })}
+      />
       <button type="button" class="button" onClick={() => change(noSettings)}>
         Back to the defaults
       </button>
@@ -115,10 +100,35 @@ export function Settings() {
   )
 }
 
-interface TypedProps {
+interface JsonProps extends About {
+  example: string
+  typed: string
+  onType: (typed: string) => void
+}
+
+const Json = ({ example, typed, onType, ...about }: JsonProps) => (
+  <Typed {...about}>
+    {(of) => (
+      <textarea
+        {...of}
+        class="input mono"
+        rows={4}
+        spellcheck={false}
+        placeholder={example}
+        value={typed}
+        onInput={(event) => onType(event.currentTarget.value)}
+      />
+    )}
+  </Typed>
+)
+
+interface About {
   label: string
   hint: string
   problem: string | undefined
+}
+
+interface TypedProps extends About {
   children: (about: { id: string; 'aria-invalid': boolean; 'aria-describedby': string }) => ComponentChildren
 }
 

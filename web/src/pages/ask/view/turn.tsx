@@ -3,8 +3,8 @@ import { Icon } from '../../../ui/icon.tsx'
 import { Menu, MenuItem } from '../../../ui/menu.tsx'
 import { type Picture, siblings, type Turn as TurnOf } from '../state/conversation.ts'
 import { current, updateCurrent } from '../state/conversations.ts'
-import { draftOf, edited } from '../state/draft.ts'
-import { accepted, keep } from '../state/files.ts'
+import { draftOf, edited, keepReadable } from '../state/draft.ts'
+import { accepted } from '../state/files.ts'
 import { askInstead } from '../state/run.ts'
 import { Answer } from './answer.tsx'
 import { Editor, focusComposer } from './composer.tsx'
@@ -68,7 +68,11 @@ function QuestionView({ turn }: { turn: TurnOf }) {
           ))}
         </ul>
       )}
-      {question.text !== '' && <p class="said">{question.text}</p>}
+      {question.text !== '' && (
+        <p class="said" dir="auto">
+          {question.text}
+        </p>
+      )}
       <div class="actions">
         <Switcher what="questions" at={at} count={all.length} onPick={pick} />
         <button
@@ -91,7 +95,8 @@ function QuestionView({ turn }: { turn: TurnOf }) {
 function OldPicture({ turn, picture }: { turn: TurnOf; picture: Picture }) {
   const picker = useRef<HTMLInputElement>(null)
   const replace = async (file: File): Promise<void> => {
-    const kept = await keep(file)
+    const [kept] = await keepReadable([file])
+    if (kept === undefined) return
     const pictures = turn.question.pictures.map((one) => (one.id === picture.id ? kept : one))
     askInstead(turn, { ...turn.question, pictures })
   }

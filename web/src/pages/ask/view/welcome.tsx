@@ -1,7 +1,8 @@
+import { useSignal } from '@preact/signals'
 import { Icon } from '../../../ui/icon.tsx'
 import { current } from '../state/conversations.ts'
 import { addFiles, next } from '../state/draft.ts'
-import { exampleFile, exampleUrl, prepare, recipes } from '../state/recipes.ts'
+import { exampleFile, exampleUrl, prepare, putAway, recipes } from '../state/recipes.ts'
 import { ask } from '../state/run.ts'
 import { focusComposer } from './composer.tsx'
 
@@ -14,11 +15,15 @@ const addSample = async (): Promise<void> => addFiles(next, [await exampleFile('
 /** A conversation before its first question. */
 export function Welcome() {
   const questions = next.pictures.value.every(({ name }) => name === 'sample.png') ? ofSample : ofAny
-  const canAsk = current.value.models.length > 0
+  // The first click asks: adding the sample takes a moment, in which there may be a second one.
+  const isAsking = useSignal(false)
+  const canAsk = current.value.models.length > 0 && !isAsking.value
   const askAbout = async (text: string): Promise<void> => {
+    isAsking.value = true
     if (next.pictures.value.length === 0) await addSample()
     ask({ text, pictures: next.pictures.value })
     next.pictures.value = []
+    putAway()
   }
   return (
     <div class="welcome">
