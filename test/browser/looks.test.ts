@@ -1,12 +1,14 @@
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
+import { setTimeout as pause } from 'node:timers/promises'
 import { gzipSync } from 'node:zlib'
 import AxeBuilder from '@axe-core/playwright'
-import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
+import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest'
 import { remembering, sizes, startBrowser, type TestBrowser } from '../support/browser.ts'
 import { dataUrl, shape } from '../support/images.ts'
 import { startServer, type TestServer } from '../support/server.ts'
+import { patient } from '../support/wait.ts'
 
 const key = 'the-key-of-the-administrator'
 /** Each page, and what is there when it can be used. */
@@ -77,7 +79,57 @@ describe('The pages', () => {
     const page = await browser.open(`${open.url}/keys`, sizes[size])
     await page.getByRole('heading', { name: 'This server has no keys' }).waitFor()
     expect((await new AxeBuilder({ page }).analyze()).violations).toEqual([])
-    expect(browser.complaints().filter((text) => !text.includes('403 (Forbidden)'))).toEqual([])
+  })
+
+  it('ask for a key once, and not again and again, where the server wants one', async () => {
+    const refused = ['/library', '/activity', '/keys']
+    const opened = await Promise.all(refused.map((place) => browser.open(oriel.url + place)))
+    for (const page of opened) await page.getByRole('alert').getByText('This server needs a key.').waitFor()
+    await pause(3000)
+    expect(browser.complaints().map((text) => text.includes('401 (Unauthorized)'))).toEqual(refused.map(() => true))
+    const [page] = opened
+    await page?.getByLabel('A key of this server').fill(key)
+    await page?.keyboard.press('Enter')
+    await page?.getByRole('article').first().waitFor()
+  })
+
+  it('look the same whichever page was open before', async () => {
+    const page = await browser.open(open.url)
+    await page.getByRole('button', { name: 'What is in this image?' }).click()
+    await page.getByRole('button', { name: 'Copy the answer' }).waitFor()
+    await page.getByText('seen as').waitFor()
+    const places = `[...document.querySelectorAll('main *')].map((one) => {
+      const { x, y, width, height } = one.getBoundingClientRect()
+      return [one.tagName, x, y, width, height].join(' ')
+    })`
+    const before = await page.evaluate(places)
+    for (const name of ['Models', 'Activity', 'Keys', 'API']) {
+      await page.getByRole('link', { name, exact: true }).click()
+      await page.getByRole('heading', { name, level: 1 }).waitFor()
+    }
+    await page.getByRole('link', { name: 'Ask', exact: true }).click()
+    await page.getByText('seen as').waitFor()
+    await vi.waitFor(async () => expect(await page.evaluate(places)).toEqual(before), patient)
+  })
+
+  it('say that a page cannot be loaded, and leave the others', async () => {
+    const page = await browser.open(open.url)
+    await page.route('**/assets/page-*.js', (route) => route.abort())
+    await page.getByRole('link', { name: 'Models', exact: true }).click()
+    await page.getByRole('alert').getByText('cannot be shown').waitFor()
+    await page.getByRole('link', { name: 'Ask', exact: true }).click()
+    await page.getByRole('heading', { name: 'Show it a picture' }).waitFor()
+    browser.complaints()
+  })
+
+  it.each(['phone', 'tablet', 'desk'] as const)('show every column of a table: %s', async (size) => {
+    for (const place of ['/keys', '/activity']) {
+      const page = await browser.open(oriel.url + place, { ...sizes[size], ...remembering(oriel.url, key) })
+      await page.getByRole('table').first().waitFor()
+      const beside = `Math.max(...[...document.querySelectorAll('.scroll')].map((one) => one.scrollWidth - one.clientWidth))`
+      expect(await page.evaluate(beside)).toBe(0)
+      await page.context().close()
+    }
   })
 
   // The figures of docs/pages.md.

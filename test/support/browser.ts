@@ -54,9 +54,10 @@ export async function startBrowser(): Promise<TestBrowser> {
   }
 }
 
-/** A phone, and a window on a desk. */
+/** A phone, a tablet, and a window on a desk. */
 export const sizes = {
   phone: { viewport: { width: 390, height: 844 }, isMobile: true, hasTouch: true },
+  tablet: { viewport: { width: 820, height: 1180 }, hasTouch: true },
   desk: { viewport: { width: 1280, height: 800 } },
 } satisfies Record<string, BrowserContextOptions>
 

@@ -1,8 +1,9 @@
 import type { ComponentType } from 'preact'
 import { lazy, Suspense } from 'preact/compat'
+import { useEffect, useErrorBoundary, useRef } from 'preact/hooks'
 import { followLinks, path } from './router.ts'
 import { nextTheme, theme } from './theme.ts'
-import { Announcer } from './ui/announce.tsx'
+import { Announcer, announce } from './ui/announce.tsx'
 import { Icon, type IconName } from './ui/icon.tsx'
 
 interface Place {
@@ -25,6 +26,12 @@ export function App() {
   const here = places.find((place) => place.path === path.value) ?? places[0]
   if (here === undefined) return null
   document.title = here.path === '/' ? 'Oriel' : `${here.name} · Oriel`
+  const before = useRef(here)
+  useEffect(() => {
+    // A browser reads the title of the first page itself.
+    if (before.current !== here) announce(here.name)
+    before.current = here
+  }, [here])
   return (
     // Links are followed wherever they are, also with the keyboard, which clicks them.
     // biome-ignore lint/a11y/noStaticElementInteractions: the links are what is used
@@ -62,11 +69,32 @@ export function App() {
         </div>
       </nav>
       <main id="main" tabIndex={-1}>
-        <Suspense fallback={<div class="page" aria-busy="true" />}>
-          <here.Page />
-        </Suspense>
+        <Shown key={here.path} place={here} />
       </main>
       <Announcer />
     </div>
+  )
+}
+
+/** A page, or why there is none: its code may be gone with the server, or with the version before it. */
+function Shown({ place: { name, Page } }: { place: Place }) {
+  const [error] = useErrorBoundary()
+  if (error !== undefined)
+    return (
+      <div class="page">
+        <div class="note bad" role="alert">
+          <p>The page “{name}” cannot be shown. The server may be away, or newer than this page.</p>
+          <p>
+            <button type="button" class="button" onClick={() => location.reload()}>
+              Load it again
+            </button>
+          </p>
+        </div>
+      </div>
+    )
+  return (
+    <Suspense fallback={<div class="page" aria-busy="true" />}>
+      <Page />
+    </Suspense>
   )
 }

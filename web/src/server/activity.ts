@@ -1,4 +1,5 @@
 import { signal } from '@preact/signals'
+import { pause } from '../pause.ts'
 import { events, ServerError } from './client.ts'
 
 export interface Running {
@@ -122,6 +123,6 @@ export async function followActivity(over: AbortSignal): Promise<void> {
     }
     isLive.value = false
     if (activityError.value !== undefined && activityError.value.status !== 0) return
-    await new Promise((resolve) => setTimeout(resolve, 2000))
+    await pause(2000)
   }
 }

@@ -21,6 +21,18 @@ export class ServerError extends Error {
     this.code = code
     this.param = param
   }
+
+  /** Whether another key would be let in. */
+  get wantsKey(): boolean {
+    return this.status === 401 || this.status === 403
+  }
+}
+
+/** Sends a request as it is, with the key of this browser. @throws as `fetch` does */
+export function fetchWithKey(path: string, init: RequestInit): Promise<Response> {
+  const headers = new Headers(init.headers)
+  if (apiKey.value !== '') headers.set('authorization', `Bearer ${apiKey.value}`)
+  return fetch(path, { ...init, headers })
 }
 
 interface Options {
@@ -32,10 +44,9 @@ interface Options {
 
 /** @throws ServerError, and AbortError when the signal aborts */
 export async function send(path: string, { method = 'GET', body, signal }: Options = {}): Promise<Response> {
-  const headers = new Headers(apiKey.value === '' ? {} : { authorization: `Bearer ${apiKey.value}` })
-  if (body !== undefined) headers.set('content-type', 'application/json')
-  const init = { method, headers, body: body === undefined ? null : JSON.stringify(body), signal: signal ?? null }
-  const response = await fetch(path, init).catch((error: unknown) => {
+  const content =
+    body === undefined ? {} : { headers: { 'content-type': 'application/json' }, body: JSON.stringify(body) }
+  const response = await fetchWithKey(path, { method, signal: signal ?? null, ...content }).catch((error: unknown) => {
     if (error instanceof DOMException && error.name === 'AbortError') throw error
     throw new ServerError('The server cannot be reached.', 0)
   })

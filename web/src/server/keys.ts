@@ -1,5 +1,5 @@
 import { signal } from '@preact/signals'
-import { get, ServerError } from './client.ts'
+import { apiKey, get, ServerError } from './client.ts'
 
 export const scopes = {
   inference: 'Ask models',
@@ -53,22 +53,24 @@ export const keys = signal<readonly Key[] | undefined>(undefined)
 export const accounts = signal<readonly Account[]>([])
 /** What each key has cost this month, by its id. */
 export const spent = signal<ReadonlyMap<string, number>>(new Map())
+/** Whether the server has no key yet. */
+export const hasNoKeys = signal(false)
 export const keysError = signal<ServerError | undefined>(undefined)
 
 export async function readKeys(): Promise<void> {
   try {
-    const [found, known, costs] = await Promise.all([
-      all<Key>('/admin/keys'),
-      all<Account>('/admin/accounts'),
-      costsOfMonth(),
-    ])
+    // Who has no key and may read the costs is on a server without keys, which lists and makes none over HTTP.
+    spent.value = await costsOfMonth()
+    hasNoKeys.value = apiKey.value === ''
+    keysError.value = undefined
+    if (hasNoKeys.value) return
+    const [found, known] = await Promise.all([all<Key>('/admin/keys'), all<Account>('/admin/accounts')])
     keys.value = found
     accounts.value = known
-    spent.value = costs
-    keysError.value = undefined
   } catch (error) {
     if (!(error instanceof ServerError)) throw error
     keysError.value = error
+    hasNoKeys.value = false
   }
 }
 

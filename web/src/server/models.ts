@@ -1,4 +1,5 @@
 import { signal } from '@preact/signals'
+import { pause } from '../pause.ts'
 import { events, get, ServerError } from './client.ts'
 
 /** A model of this machine or of the catalogue. null: not known. */
@@ -81,25 +82,21 @@ export async function readListing(): Promise<void> {
 /** How often the list is read while something in it changes, and otherwise, in ms. */
 const [busy, calm] = [1000, 10_000]
 
-/** Follows the models and the pulls until the signal aborts. */
-export function follow(over: AbortSignal): void {
-  let sinceRead = calm
-  const again = async (): Promise<void> => {
-    if (over.aborted) return
-    const changing = listing.value?.models.some(({ state }) => state === 'loading') ?? false
-    if (changing || sinceRead >= calm) {
-      await readListing()
-      sinceRead = 0
-    }
-    sinceRead += busy
-    setTimeout(() => void again(), busy)
-  }
-  void again()
+/** Follows the models and the pulls until the signal aborts, or the server refuses to tell. */
+export async function follow(over: AbortSignal): Promise<void> {
+  await readListing()
   void followPulls(over)
+  for (let sinceRead = busy; !over.aborted && !listingError.value?.wantsKey; sinceRead += busy) {
+    await pause(busy)
+    const changing = listing.value?.models.some(({ state }) => state === 'loading') ?? false
+    if (over.aborted || (!changing && sinceRead < calm)) continue
+    await readListing()
+    sinceRead = 0
+  }
 }
 
 async function followPulls(over: AbortSignal): Promise<void> {
-  while (!over.aborted) {
+  while (!over.aborted && !listingError.value?.wantsKey) {
     try {
       for await (const { pulls: now } of events<{ pulls: readonly Pull[] }>('/admin/pulls/live', { signal: over })) {
         const ended = now.some(({ id, state }) => state !== 'running' && wasRunning(id))
@@ -109,7 +106,7 @@ async function followPulls(over: AbortSignal): Promise<void> {
     } catch {
       // The server restarts, or is away for a moment: the list says so.
     }
-    await new Promise((resolve) => setTimeout(resolve, 2000))
+    await pause(2000)
   }
 }
 

@@ -1,14 +1,15 @@
 import { useSignal } from '@preact/signals'
 import { useId } from 'preact/hooks'
 import { apiKey, keyWanted, type ServerError } from '../server/client.ts'
+import { announce } from './announce.tsx'
 
 /** Why the server does not show a page, and what to do about it. */
 export function Refused({ error, again }: { error: ServerError; again: () => void }) {
-  const wantsKey = error.status === 401 || error.status === 403
+  const hasNone = error.status === 401 && apiKey.value === ''
   return (
     <div class="note bad" role="alert">
-      <p>{error.message}</p>
-      {wantsKey ? (
+      <p>{hasNone ? 'This server needs a key.' : error.message}</p>
+      {error.wantsKey ? (
         <KeyField again={again} />
       ) : (
         <p>
@@ -28,7 +29,9 @@ export function KeyField({ again }: { again: () => void }) {
   const save = (event: Event): void => {
     event.preventDefault()
     apiKey.value = text.value.trim()
+    text.value = ''
     keyWanted.value = false
+    announce(apiKey.value === '' ? 'This browser has no key now.' : 'This browser keeps the key.')
     again()
   }
   return (
@@ -39,6 +42,7 @@ export function KeyField({ again }: { again: () => void }) {
         class="input"
         type="password"
         autocomplete="off"
+        placeholder={apiKey.value === '' ? '' : `${apiKey.value.slice(0, 10)}… is used`}
         value={text.value}
         onInput={(event) => {
           text.value = event.currentTarget.value

@@ -1,7 +1,12 @@
-import { useSignal, useSignalEffect } from '@preact/signals'
+import { useSignal } from '@preact/signals'
+import { useEffect } from 'preact/hooks'
+import { saveAs } from '../../save-as.ts'
+import { finished } from '../../server/activity.ts'
 import { get, send } from '../../server/client.ts'
+import { Failure } from '../../ui/failure.tsx'
 import { amount, count } from '../../ui/figures.ts'
 import { Icon } from '../../ui/icon.tsx'
+import { type Column, Table } from '../../ui/table.tsx'
 
 interface Sum {
   readonly account: string | null
@@ -18,40 +23,60 @@ interface Sum {
 const groups = { model: 'Model', account: 'Account', key: 'Key' } as const
 type Group = keyof typeof groups
 
-const figures: readonly { name: string; of: (sum: Sum) => string }[] = [
-  { name: 'Requests', of: (sum) => count(sum.requests) },
-  { name: 'Prompt tokens', of: (sum) => count(sum.prompt_tokens) },
-  { name: 'Of images', of: (sum) => count(sum.image_tokens) },
-  { name: 'Cached', of: (sum) => count(sum.cached_tokens) },
-  { name: 'Answer tokens', of: (sum) => count(sum.completion_tokens) },
-  { name: 'Cost', of: (sum) => amount(sum.cost) },
+/** Of a group, whose names stand before them. */
+const figures: readonly Column<Sum>[] = [
+  { name: 'Requests', kind: 'number', cell: (sum) => count(sum.requests) },
+  { name: 'Prompt tokens', kind: 'number', cell: (sum) => count(sum.prompt_tokens) },
+  { name: 'Of images', kind: 'number', cell: (sum) => count(sum.image_tokens) },
+  { name: 'Cached', kind: 'number', cell: (sum) => count(sum.cached_tokens) },
+  { name: 'Answer tokens', kind: 'number', cell: (sum) => count(sum.completion_tokens) },
+  { name: 'Cost', kind: 'number', cell: (sum) => amount(sum.cost) },
 ]
+
+const columnsOf = (group: Group): readonly Column<Sum>[] => [
+  {
+    ...{ name: groups[group], kind: 'whole', isPlain: true },
+    cell: (sum) => sum[group] ?? <span class="dim">without a key</span>,
+  },
+  ...figures,
+]
+
+/** How often the sums are read again while requests end, in ms. */
+const often = 5000
 
 /** What the ledger has of this month: usage and costs. */
 export function Costs() {
   const by = useSignal<Group>('model')
-  const sums = useSignal<readonly Sum[] | undefined>(undefined)
+  const known = useSignal<{ group: Group; sums: readonly Sum[] } | undefined>(undefined)
   const failure = useSignal('')
-  useSignalEffect(() => {
-    get<{ data: readonly Sum[] }>(`/admin/usage?group_by=${by.value}`).then(
-      ({ data }) => {
-        sums.value = data
-        failure.value = ''
-      },
-      (error: Error) => {
-        failure.value = error.message
-      },
-    )
-  })
-  const download = async (): Promise<void> => {
-    const response = await send(`/admin/usage?group_by=day,account,key,model&format=csv`)
-    const url = URL.createObjectURL(await response.blob())
-    const link = document.createElement('a')
-    link.href = url
-    link.download = 'usage.csv'
-    link.click()
-    URL.revokeObjectURL(url)
+  const attempt = async (work: () => Promise<void>): Promise<void> => {
+    try {
+      await work()
+      failure.value = ''
+    } catch (error) {
+      failure.value = error instanceof Error ? error.message : String(error)
+    }
   }
+  const read = (group: Group): Promise<void> =>
+    attempt(async () => {
+      const { data } = await get<{ data: readonly Sum[] }>(`/admin/usage?group_by=${group}`)
+      if (group === by.value) known.value = { group, sums: data }
+    })
+  useEffect(() => {
+    void read(by.value)
+    let newest = finished.value[0]
+    const timer = setInterval(() => {
+      if (newest === finished.value[0]) return
+      newest = finished.value[0]
+      void read(by.value)
+    }, often)
+    return () => clearInterval(timer)
+  }, [by.value])
+  const download = (): Promise<void> =>
+    attempt(async () => {
+      const response = await send('/admin/usage?group_by=day,account,key,model&format=csv')
+      saveAs('usage.csv', await response.blob())
+    })
   return (
     <section aria-labelledby="costs">
       <div class="with-legend">
@@ -79,36 +104,14 @@ export function Costs() {
           </button>
         </div>
       </div>
-      {failure.value === '' ? null : <p class="note bad">{failure.value}</p>}
-      {sums.value === undefined ? null : sums.value.length === 0 ? (
-        <p class="empty card">Nothing was asked this month.</p>
-      ) : (
-        <div class="scroll card">
-          <table class="table stacks">
-            <thead>
-              <tr>
-                <th scope="col">{groups[by.value]}</th>
-                {figures.map(({ name }) => (
-                  <th key={name} scope="col" class="number">
-                    {name}
-                  </th>
-                ))}
-              </tr>
-            </thead>
-            <tbody>
-              {sums.value.map((sum) => (
-                <tr key={sum[by.value]}>
-                  <td class="whole">{sum[by.value] ?? <span class="dim">without a key</span>}</td>
-                  {figures.map(({ name, of }) => (
-                    <td key={name} class="number" data-name={name}>
-                      {of(sum)}
-                    </td>
-                  ))}
-                </tr>
-              ))}
-            </tbody>
-          </table>
-        </div>
+      <Failure text={failure.value} />
+      {known.value?.sums.length === 0 && <p class="empty card">Nothing was asked this month.</p>}
+      {known.value !== undefined && known.value.sums.length > 0 && (
+        <Table
+          columns={columnsOf(known.value.group)}
+          rows={known.value.sums}
+          keyOf={(sum) => sum[known.value?.group ?? 'model'] ?? ''}
+        />
       )}
     </section>
   )

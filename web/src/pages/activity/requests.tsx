@@ -1,7 +1,8 @@
 import { useSignal } from '@preact/signals'
-import { finished, type Phases, type Running, snapshot } from '../../server/activity.ts'
+import { type Finished, finished, type Phases, type Running, snapshot } from '../../server/activity.ts'
 import { amount, count, duration } from '../../ui/figures.ts'
 import { PhaseBar, PhaseLegend } from '../../ui/phases.tsx'
+import { type Column, Table } from '../../ui/table.tsx'
 
 const phaseNames: Record<Running['phase'], string> = {
   loading: 'Waiting for the model',
@@ -23,50 +24,30 @@ export function RunningRequests() {
       {running.length === 0 ? (
         <p class="empty card">No request is running.</p>
       ) : (
-        <div class="scroll card">
-          <table class="table stacks">
-            <thead>
-              <tr>
-                <th scope="col">Model</th>
-                <th scope="col">Account</th>
-                <th scope="col">Phase</th>
-                <th scope="col" class="number">
-                  Prompt
-                </th>
-                <th scope="col" class="number">
-                  Answer
-                </th>
-                <th scope="col" class="number">
-                  For
-                </th>
-              </tr>
-            </thead>
-            <tbody>
-              {running.map((request) => (
-                <tr key={request.id}>
-                  <td class="whole">{request.model}</td>
-                  <td data-name="Account">{request.account}</td>
-                  <td data-name="Phase">
-                    {phaseNames[request.phase]} <span class="dim figure">{duration(request.phase_ms)}</span>
-                  </td>
-                  <td class="number" data-name="Prompt">
-                    {request.prompt_tokens === null ? '' : count(request.prompt_tokens)}
-                  </td>
-                  <td class="number" data-name="Answer">
-                    {count(request.output_tokens)}
-                  </td>
-                  <td class="number" data-name="For">
-                    {duration(request.age_ms)}
-                  </td>
-                </tr>
-              ))}
-            </tbody>
-          </table>
-        </div>
+        <Table columns={runningColumns} rows={running} keyOf={({ id }) => id} />
       )}
     </section>
   )
 }
+
+const runningColumns: readonly Column<Running>[] = [
+  { name: 'Model', kind: 'whole', isPlain: true, cell: ({ model }) => model },
+  { name: 'Account', cell: ({ account }) => account },
+  {
+    name: 'Phase',
+    cell: ({ phase, phase_ms }) => (
+      <>
+        {phaseNames[phase]} <span class="dim figure">{duration(phase_ms)}</span>
+      </>
+    ),
+  },
+  {
+    ...{ name: 'Prompt', kind: 'number' },
+    cell: ({ prompt_tokens: tokens }) => (tokens === null ? '' : count(tokens)),
+  },
+  { name: 'Answer', kind: 'number', cell: ({ output_tokens }) => count(output_tokens) },
+  { name: 'For', kind: 'number', cell: ({ age_ms }) => duration(age_ms) },
+]
 
 /** How many requests are shown at first. */
 const few = 20
@@ -85,67 +66,7 @@ export function FinishedRequests() {
       {finished.value.length === 0 ? (
         <p class="empty card">No request has ended since the server started.</p>
       ) : (
-        <div class="scroll card">
-          <table class="table stacks dense">
-            <thead>
-              <tr>
-                <th scope="col">At</th>
-                <th scope="col">Status</th>
-                <th scope="col">Request</th>
-                <th scope="col" class="phases-column">
-                  Time
-                </th>
-                <th scope="col" class="number">
-                  First token
-                </th>
-                <th scope="col" class="number">
-                  Prompt
-                </th>
-                <th scope="col" class="number">
-                  Answer
-                </th>
-                <th scope="col" class="number">
-                  Cost
-                </th>
-              </tr>
-            </thead>
-            <tbody>
-              {shown.map((request) => (
-                <tr key={request.id}>
-                  <td class="figure">{clock.format(new Date(request.ended_at))}</td>
-                  <td>
-                    <Status status={request.status} error={request.error} />
-                  </td>
-                  <td class="whole">
-                    {request.model} <span class="dim">for {request.account}</span>
-                    <div class="small dim mono">{request.endpoint}</div>
-                  </td>
-                  <td class="whole">
-                    <span class="figure">{duration(request.duration_ms)}</span>
-                    <PhaseBar times={timesOf(request.phases)} />
-                  </td>
-                  <td class="number" data-name="First token">
-                    {request.first_token_ms === null ? '' : duration(request.first_token_ms)}
-                  </td>
-                  <td class="number" data-name="Prompt">
-                    {count(request.tokens.text + request.tokens.image)}
-                    {request.images === 0 ? null : (
-                      <div class="small dim">
-                        {count(request.images)} {request.images === 1 ? 'picture' : 'pictures'}
-                      </div>
-                    )}
-                  </td>
-                  <td class="number" data-name="Answer">
-                    {count(request.tokens.output)}
-                  </td>
-                  <td class="number" data-name="Cost">
-                    {request.cost === 0 ? '' : amount(request.cost)}
-                  </td>
-                </tr>
-              ))}
-            </tbody>
-          </table>
-        </div>
+        <Table columns={finishedColumns} rows={shown} keyOf={({ id }) => id} isDense />
       )}
       {hidden > 0 ? (
         <p class="more">
@@ -163,6 +84,48 @@ export function FinishedRequests() {
     </section>
   )
 }
+
+const finishedColumns: readonly Column<Finished>[] = [
+  { name: 'At', kind: 'figure', isPlain: true, cell: ({ ended_at }) => clock.format(new Date(ended_at)) },
+  { name: 'Status', isPlain: true, cell: ({ status, error }) => <Status status={status} error={error} /> },
+  {
+    ...{ name: 'Request', kind: 'whole', isPlain: true },
+    cell: ({ model, account, endpoint }) => (
+      <>
+        {model} <span class="dim">for {account}</span>
+        <div class="small dim mono">{endpoint}</div>
+      </>
+    ),
+  },
+  {
+    ...{ name: 'Time', kind: 'whole phases-column', isPlain: true },
+    cell: ({ duration_ms, phases }) => (
+      <>
+        <span class="figure">{duration(duration_ms)}</span>
+        <PhaseBar times={timesOf(phases)} />
+      </>
+    ),
+  },
+  {
+    ...{ name: 'First token', kind: 'number' },
+    cell: ({ first_token_ms: first }) => (first === null ? '' : duration(first)),
+  },
+  {
+    ...{ name: 'Prompt', kind: 'number' },
+    cell: ({ tokens, images }) => (
+      <>
+        {count(tokens.text + tokens.image)}
+        {images > 0 && (
+          <div class="small dim">
+            {count(images)} {images === 1 ? 'picture' : 'pictures'}
+          </div>
+        )}
+      </>
+    ),
+  },
+  { name: 'Answer', kind: 'number', cell: ({ tokens }) => count(tokens.output) },
+  { name: 'Cost', kind: 'number', cell: ({ cost }) => (cost === 0 ? '' : amount(cost)) },
+]
 
 const timesOf = (phases: Phases) => ({
   load: phases.load_ms,

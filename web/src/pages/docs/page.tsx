@@ -1,7 +1,7 @@
 import './docs.css'
 import { useSignal } from '@preact/signals'
 import { useEffect } from 'preact/hooks'
-import { get, ServerError } from '../../server/client.ts'
+import { get, keyWanted, ServerError } from '../../server/client.ts'
 import { type Endpoint, objectsOf, readReference, reference } from '../../server/openapi.ts'
 import { Refused } from '../../ui/refused.tsx'
 import { Fields, nameOf } from './fields.tsx'
@@ -32,6 +32,8 @@ export default function Page() {
     addEventListener('hashchange', follow)
     return () => removeEventListener('hashchange', follow)
   }, [])
+  // The reference is for everybody; to try it, this server may want a key.
+  const error = failure.value ?? (keyWanted.value ? new ServerError('This server needs a key.', 401) : undefined)
   const groups = reference.value?.groups
   const all = [...(groups?.values() ?? [])].flat()
   const endpoint = all.find(({ operationId }) => operationId === chosen.value) ?? all[0]
@@ -40,10 +42,12 @@ export default function Page() {
       <header>
         <h1>API</h1>
         <p class="dim small">
-          Oriel {reference.value?.version} · <a href="/openapi.json">openapi.json</a>
+          {reference.value === undefined ? '' : `Oriel ${reference.value.version} · `}
+          <a href="/openapi.json">openapi.json</a>
         </p>
       </header>
-      {failure.value === undefined ? null : <Refused error={failure.value} again={read} />}
+      {error === undefined ? null : <Refused error={error} again={read} />}
+      {endpoint === undefined && error === undefined ? <div class="card waiting" aria-busy="true" /> : null}
       {endpoint === undefined ? null : (
         <div class="docs-columns">
           <Index groups={groups ?? new Map()} chosen={endpoint} />

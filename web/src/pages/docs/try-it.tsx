@@ -1,6 +1,7 @@
 import { useSignal } from '@preact/signals'
 import { useEffect, useId, useRef } from 'preact/hooks'
-import { apiKey } from '../../server/client.ts'
+import { blobToDataUrl } from '../../data-url.ts'
+import { fetchWithKey } from '../../server/client.ts'
 import type { Endpoint } from '../../server/openapi.ts'
 import { Icon } from '../../ui/icon.tsx'
 import { exampleOf, sample } from './examples.ts'
@@ -23,11 +24,15 @@ export function TryIt({ endpoint, model }: { endpoint: Endpoint; model: string }
     answer.value = ''
     const shown = exampleOf(path, model, picture.value)
     body.value = shown === undefined ? '' : JSON.stringify(shown, null, 2)
+    return () => {
+      running.value?.abort()
+      running.value = undefined
+    }
   }, [path, method, model])
   const choose = async (chosen: File | undefined): Promise<void> => {
-    if (chosen === undefined) return
+    if (chosen === undefined || chosen.size === 0) return
     const before = picture.value
-    picture.value = await dataUrl(chosen)
+    picture.value = await blobToDataUrl(chosen)
     // What the person wrote around the picture stays.
     body.value = body.value
       .replaceAll(before, picture.value)
@@ -39,10 +44,9 @@ export function TryIt({ endpoint, model }: { endpoint: Endpoint; model: string }
     answer.value = ''
     try {
       const url = (base.value.replace(/\/$/, '') || '') + place.value
-      const headers: Record<string, string> = apiKey.value === '' ? {} : { authorization: `Bearer ${apiKey.value}` }
-      if (method !== 'GET' && body.value !== '') headers['content-type'] = 'application/json'
-      const sent = method === 'GET' || body.value === '' ? null : body.value
-      const response = await fetch(url, { method, headers, body: sent, signal: over.signal })
+      const hasBody = method !== 'GET' && body.value !== ''
+      const content = hasBody ? { headers: { 'content-type': 'application/json' }, body: body.value } : {}
+      const response = await fetchWithKey(url, { method, signal: over.signal, ...content })
       answer.value = `${response.status}\n`
       if (response.headers.get('content-type')?.startsWith('application/json'))
         answer.value += JSON.stringify(await response.json(), null, 2)
@@ -51,9 +55,10 @@ export function TryIt({ endpoint, model }: { endpoint: Endpoint; model: string }
         for (let part = await reader.read(); !part.done; part = await reader.read()) answer.value += part.value
       }
     } catch (error) {
-      answer.value += over.signal.aborted ? '(stopped)' : String(error)
+      if (running.value !== over) return
+      answer.value += over.signal.aborted ? '(stopped)' : `The server cannot be reached. (${error})`
     }
-    running.value = undefined
+    if (running.value === over) running.value = undefined
   }
   return (
     <form
@@ -131,7 +136,10 @@ export function TryIt({ endpoint, model }: { endpoint: Endpoint; model: string }
               accept="image/*,application/pdf"
               tabIndex={-1}
               aria-label="The picture of the request"
-              onChange={(event) => void choose(event.currentTarget.files?.[0])}
+              onChange={(event) => {
+                void choose(event.currentTarget.files?.[0])
+                event.currentTarget.value = ''
+              }}
             />
           </>
         ) : null}
@@ -151,11 +159,3 @@ const bytesOfPicture = '…the bytes of the picture…'
 const base64Of = (picture: string): string => picture.split(',')[1] ?? picture
 const shorten = (text: string, picture: string): string => text.replaceAll(base64Of(picture), bytesOfPicture)
 const lengthen = (text: string, picture: string): string => text.replaceAll(bytesOfPicture, base64Of(picture))
-
-const dataUrl = (file: File): Promise<string> =>
-  new Promise((resolve, reject) => {
-    const reader = new FileReader()
-    reader.onload = () => resolve(String(reader.result))
-    reader.onerror = () => reject(reader.error)
-    reader.readAsDataURL(file)
-  })

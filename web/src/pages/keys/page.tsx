@@ -2,7 +2,7 @@ import './keys.css'
 import { useSignal } from '@preact/signals'
 import { useEffect } from 'preact/hooks'
 import { apiKey } from '../../server/client.ts'
-import { type KeyWithSecret, keys, keysError, readKeys } from '../../server/keys.ts'
+import { hasNoKeys, type KeyWithSecret, keys, keysError, readKeys } from '../../server/keys.ts'
 import { CopyButton } from '../../ui/copy.tsx'
 import { Icon } from '../../ui/icon.tsx'
 import { KeyField, Refused } from '../../ui/refused.tsx'
@@ -19,12 +19,12 @@ export default function Page() {
     void readKeys()
   }, [])
   const error = keysError.value
-  const isOpen = error?.status === 403 && apiKey.value === ''
+  const isKnown = keys.value !== undefined && error === undefined && !hasNoKeys.value
   return (
     <div class="page keys">
       <header>
         <h1>Keys</h1>
-        {keys.value === undefined || error !== undefined ? null : (
+        {isKnown && (
           <button
             type="button"
             class="button primary"
@@ -37,11 +37,13 @@ export default function Page() {
           </button>
         )}
       </header>
-      {isOpen ? <NoKeys /> : error === undefined ? null : <Refused error={error} again={() => void readKeys()} />}
-      {keys.value === undefined || error !== undefined ? null : (
+      {hasNoKeys.value && <NoKeys />}
+      {error !== undefined && <Refused error={error} again={() => void readKeys()} />}
+      {!isKnown && !hasNoKeys.value && error === undefined && <div class="card waiting" aria-busy="true" />}
+      {isKnown && (
         <>
           <KeyTable
-            keys={keys.value}
+            keys={keys.value ?? []}
             onSecret={(secret) => {
               made.value = secret
             }}

@@ -1,7 +1,7 @@
 import './library.css'
 import { useSignal } from '@preact/signals'
 import { useEffect, useId } from 'preact/hooks'
-import { actions, follow, listing, listingError, type Model, readListing } from '../../server/models.ts'
+import { actions, follow, listing, listingError, type Model } from '../../server/models.ts'
 import { announce } from '../../ui/announce.tsx'
 import { Failure } from '../../ui/failure.tsx'
 import { bytes } from '../../ui/figures.ts'
@@ -28,14 +28,17 @@ import { Downloads } from './pull.tsx'
 
 /** All models: those of this machine, and those that it can download. */
 export default function Page() {
+  const attempt = useSignal(0)
   useEffect(() => {
     const over = new AbortController()
-    follow(over.signal)
-    void readTokens()
+    void follow(over.signal)
     return () => over.abort()
-  }, [])
+  }, [attempt.value])
   const error = listingError.value
   const known = listing.value
+  useEffect(() => {
+    if (known !== undefined) void readTokens()
+  }, [known === undefined])
   return (
     <div class="page library">
       <header>
@@ -46,7 +49,7 @@ export default function Page() {
             : `${bytes(known.memory.taken_bytes)} of ${bytes(known.memory.budget_bytes)} of memory in use`}
         </p>
       </header>
-      {error === undefined ? null : <Refused error={error} again={() => void readListing()} />}
+      {error === undefined ? null : <Refused error={error} again={() => attempt.value++} />}
       {known === undefined && error !== undefined ? null : (
         <>
           <Filters />

@@ -1,7 +1,7 @@
 import { useSignal } from '@preact/signals'
 import { useRef } from 'preact/hooks'
 import { announce } from '../../../ui/announce.tsx'
-import { Dialog } from '../../../ui/dialog.tsx'
+import { FormDialog } from '../../../ui/form-dialog.tsx'
 import { Icon } from '../../../ui/icon.tsx'
 import { Menu, MenuItem } from '../../../ui/menu.tsx'
 import type { Conversation } from '../state/conversation.ts'
@@ -172,36 +172,22 @@ function Entry({ conversation, onOpen }: { conversation: Conversation; onOpen: (
         </MenuItem>
       </Menu>
       {isDeleted.value && (
-        <Dialog
+        <FormDialog
           title="Delete this conversation?"
+          action="Delete"
+          cancel="Keep it"
+          isDanger
+          onSubmit={async () => {
+            await forget(id)
+            announce('Deleted.')
+            focusComposer()
+          }}
           onClose={() => {
             isDeleted.value = false
           }}
         >
           <p>“{title}” and its pictures are removed from this browser. There is no other copy.</p>
-          <div class="dialog-actions">
-            <button
-              type="button"
-              class="button"
-              onClick={() => {
-                isDeleted.value = false
-              }}
-            >
-              Keep it
-            </button>
-            <button
-              type="button"
-              class="button danger"
-              onClick={() => {
-                void forget(id)
-                announce('Deleted.')
-                focusComposer()
-              }}
-            >
-              Delete
-            </button>
-          </div>
-        </Dialog>
+        </FormDialog>
       )}
     </li>
   )
