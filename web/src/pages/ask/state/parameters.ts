@@ -57,7 +57,12 @@ export function toolsProblem(typed: string): string | undefined {
 }
 
 export const settingsProblem = (settings: Settings): string | undefined =>
-  parameters.map((parameter) => problemOf(parameter, settings.parameters[parameter.name] ?? '')).find(Boolean) ??
+  parameters
+    .flatMap((parameter) => {
+      const problem = problemOf(parameter, settings.parameters[parameter.name] ?? '')
+      return problem === undefined ? [] : `${parameter.label}: ${problem}`
+    })
+    .at(0) ??
   schemaProblem(settings.schema) ??
   toolsProblem(settings.tools)
 
