@@ -88,11 +88,7 @@ function Windows({ windows }: { windows: readonly Window[] }) {
     <section aria-label="Figures">
       <Periods />
       <dl class="tiles">
-        <Tile
-          name="Requests"
-          value={count(window.requests)}
-          more={`${window.requests_per_second.toFixed(1)} a second`}
-        />
+        <Tile name="Requests" value={count(window.requests)} more={rate(window.requests_per_second)} />
         <Tile
           name="First token"
           value={first === null ? '—' : duration(first.p50)}
@@ -134,6 +130,10 @@ const Tile = ({ name, value, more }: { name: string; value: string; more: string
     <dd class="small dim figure">{more}</dd>
   </div>
 )
+
+/** @param each a second */
+const rate = (each: number): string =>
+  each >= 1 || each === 0 ? `${each.toFixed(1)} a second` : `${(60 * each).toFixed(1)} a minute`
 
 const percent = (share: number): string => `${Math.round(share * 100)} %`
 

@@ -65,7 +65,7 @@ function Bar() {
   const showDraft = (): void => {
     const last = path.value.at(-1)
     const isEmpty = draft.text.value.trim() === '' && draft.pictures.value.length === 0
-    const question = { text: draft.text.value, pictures: draft.pictures.value }
+    const question = { text: isEmpty ? 'Hello' : draft.text.value, pictures: draft.pictures.value }
     const [model = ''] = current.value.models
     if (isEmpty && last !== undefined)
       showCode({ question: last.question, before: path.value.slice(0, -1), column: 0, model })

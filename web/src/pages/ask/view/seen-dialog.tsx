@@ -93,6 +93,7 @@ export function SeenDialog({ picture, model: given, onClose }: SeenDialogProps) 
 
 function Seen({ seen, hasGrid, name }: { seen: SeenPicture; hasGrid: boolean; name: string }) {
   const { decoded, width, height } = seen
+  const marks = seen.tokens - sumOf(seen.views.map(({ tiles }) => sumOf(tiles.map(({ tokens }) => tokens))))
   const isShrunk = decoded.width !== width || decoded.height !== height
   return (
     <section class="seen" aria-label={`${name}, page ${seen.page}`}>
@@ -101,6 +102,7 @@ function Seen({ seen, hasGrid, name }: { seen: SeenPicture; hasGrid: boolean; na
         {`${seen.format} of ${bytes(seen.bytes)} · sent as ${width} × ${height}`}
         {isShrunk && ` · shrunk to ${decoded.width} × ${decoded.height}`}
         {` · seen as ${seen.seen.width} × ${seen.seen.height} · ${count(seen.tokens)} tokens`}
+        {marks > 0 && `, ${count(marks)} of them ${marks === 1 ? 'a mark' : 'marks'} around it`}
       </p>
       <div class="views">
         {seen.views.map((view) => (
@@ -111,11 +113,13 @@ function Seen({ seen, hasGrid, name }: { seen: SeenPicture; hasGrid: boolean; na
   )
 }
 
+const sumOf = (numbers: readonly number[]): number => numbers.reduce((sum, one) => sum + one, 0)
+
 const kinds: Record<View['kind'], string> = { whole: 'The whole picture', overview: 'Overview', tiles: 'Tiles' }
 
 function ViewFigure({ view, hasGrid }: { view: View; hasGrid: boolean }) {
   const { kind, width, height, tiles, image } = view
-  const tokens = tiles.reduce((sum, tile) => sum + tile.tokens, 0)
+  const tokens = sumOf(tiles.map((tile) => tile.tokens))
   return (
     <figure>
       <div class="canvas">
