@@ -352,8 +352,9 @@ describe('The page that asks', () => {
       '| a | b |\n|---|---|\n| 1 | `<i>` |',
       '\u0645\u0631\u062d\u0628\u0627',
     ].join('\n\n')
+    const answers = [written, `${'> '.repeat(5000)}deep`]
     await page.route('**/v1/chat/completions', (route) => {
-      const choices = [{ delta: { content: written }, finish_reason: 'stop' }]
+      const choices = [{ delta: { content: answers.shift() }, finish_reason: 'stop' }]
       return route.fulfill({ contentType: 'text/event-stream', body: `data: ${JSON.stringify({ choices })}\n\n` })
     })
     await page.getByRole('button', { name: 'What is in this image?' }).click()
@@ -367,6 +368,8 @@ describe('The page that asks', () => {
       'rtl',
     )
     expect((await new AxeBuilder({ page }).analyze()).violations).toEqual([])
+    await ask(page, 'And now?')
+    await answer(page, /> deep$/, 1)
   })
 
   it('opens menus within the window, and goes through what can be chosen by keyboard', async () => {

@@ -52,7 +52,8 @@ const attributes = ['href', 'class', 'start', 'type', 'tabindex']
 
 /** Text as a model writes it. Of a text that grows, only the block that grows is made again. */
 export function Markdown({ text }: { text: string }) {
-  const blocks = useMemo(() => marked.lexer(text), [text])
+  const blocks = useMemo(() => orNothing(() => marked.lexer(text)), [text])
+  if (blocks === undefined) return <p class="prose plain">{text}</p>
   return (
     // biome-ignore lint/a11y/noStaticElementInteractions: its buttons are what is used
     // biome-ignore lint/a11y/useKeyWithClickEvents: a browser makes a click of the enter key
@@ -64,9 +65,18 @@ export function Markdown({ text }: { text: string }) {
   )
 }
 
+/** undefined: its quotes or lists are deeper than can be read. */
+function orNothing<Result>(read: () => Result): Result | undefined {
+  try {
+    return read()
+  } catch {
+    return undefined
+  }
+}
+
 const Block = memo(
   ({ token }: { token: Token }) => {
-    const html = DOMPurify.sanitize(marked.parser([token]), {
+    const html = DOMPurify.sanitize(orNothing(() => marked.parser([token])) ?? escaped(token.raw), {
       ...{ ALLOWED_TAGS: tags, ALLOWED_ATTR: attributes },
       RETURN_TRUSTED_TYPE: true,
     })
