@@ -6,6 +6,7 @@ import { Dialog } from '../../ui/dialog.tsx'
 import { useDroppedFiles } from '../../ui/drop.ts'
 import { Icon } from '../../ui/icon.tsx'
 import { Refused } from '../../ui/refused.tsx'
+import { answersOf, isRunning } from './state/conversation.ts'
 import { areLoaded, current, load, path } from './state/conversations.ts'
 import { addFiles, receiving } from './state/draft.ts'
 import { loadModels, models, modelsError, takeLinkedModel, watchModels } from './state/models.ts'
@@ -114,8 +115,12 @@ function Thread() {
     if (column.current !== null) follow.observe(column.current)
     return () => follow.disconnect()
   }, [])
-  // Who opens a conversation, or asks, wants to see its end.
+  const shownId = useRef('')
+  // Who opens a conversation, or asks, wants to see its end. Who goes through its branches stays where they are.
   useLayoutEffect(() => {
+    const isOpened = shownId.current !== current.value.id
+    shownId.current = current.value.id
+    if (!isOpened && !answersOf({ turns: turns.slice(-1) }).some(isRunning)) return
     isAtEnd.value = true
     element.current?.scrollTo({ top: turns.length === 0 ? 0 : element.current.scrollHeight, behavior: 'instant' })
   }, [current.value.id, turns.length])

@@ -1,4 +1,5 @@
 import { signal } from '@preact/signals'
+import { useEffect } from 'preact/hooks'
 import type { CodeOf } from '../state/code.ts'
 import type { Picture } from '../state/conversation.ts'
 import type { Draft } from '../state/draft.ts'
@@ -31,6 +32,7 @@ export function showCode(of: CodeOf): void {
 
 /** The dialog of this page that is open. */
 export function Dialogs() {
+  useEffect(() => close, [])
   const it = open.value
   if (it === null) return null
   if (it.kind === 'pages') return <PagesDialog draft={it.draft} picture={it.picture} onClose={close} />

@@ -9,6 +9,8 @@ import { lookingModel, previewOf } from '../state/preview.ts'
 
 /** As many pages are shown as pictures: a book has more than a person looks through here. */
 const most = 60
+/** Pages of one request, which has the whole document in it. The first comes alone, and soon. */
+const atOnce = 6
 
 /** The pages of a document, of which some are sent. */
 export function PagesDialog({ draft, picture, onClose }: { draft: Draft; picture: Picture; onClose: () => void }) {
@@ -21,12 +23,13 @@ export function PagesDialog({ draft, picture, onClose }: { draft: Draft; picture
     const load = async (): Promise<void> => {
       const model = lookingModel()
       if (model === undefined) throw new ServerError('No model of this server looks at pages.', 0)
-      for (let page = 1; !gone && page <= Math.min(most, pageCount.value || 1); page++) {
-        const { pictures } = await previewOf(model, { ...picture, pages: String(page) }, 'low')
-        const [seen] = pictures
-        if (seen === undefined || gone) return
-        pageCount.value = seen.pages
-        images.value = [...images.value, seen.views[0]?.image ?? '']
+      for (let from = 1; !gone && from <= Math.min(most, pageCount.value || 1); ) {
+        const to = from === 1 ? 1 : Math.min(from + atOnce - 1, most, pageCount.value)
+        const { pictures } = await previewOf(model, { ...picture, pages: `${from}-${to}` }, 'low')
+        if (pictures.length === 0 || gone) return
+        pageCount.value = pictures[0]?.pages ?? 0
+        images.value = [...images.value, ...pictures.map(({ views }) => views[0]?.image ?? '')]
+        from = to + 1
       }
     }
     load().catch((error: unknown) => {
