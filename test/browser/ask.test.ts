@@ -177,6 +177,9 @@ describe('The page that asks', () => {
     await ask(page, 'What is in this image?')
     await answer(page, 'A blue square on a white background.')
     await page.getByText(/^seen as \d+ × \d+ · 42 tokens · encoded/).waitFor()
+    await page.reload()
+    const shown = page.getByRole('img', { name: 'sample.pdf' }).and(page.locator('img'))
+    expect(looks).not.toContain(await shown.getAttribute('src'))
   })
 
   it('is used by keyboard alone', async () => {
