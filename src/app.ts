@@ -202,15 +202,22 @@ export async function createOriel(settings: OrielSettings = {}, around: Surround
     },
 
     async listen({ host = config.server.host, port = config.server.port, ...options } = {}) {
-      accounts ??= import('./accounts/index.ts').then(({ createAccounts }) => createAccounts(config, log))
+      accounts ??= import('./accounts/index.ts')
+        .then(({ createAccounts }) => createAccounts(config, log))
+        .catch((error: unknown) => {
+          // The database may be there the next time.
+          accounts = undefined
+          throw error
+        })
       // Engines load in processes of their own while this one opens the database and reads the HTTP server's code.
-      const [needsKey, { createServer, memoryStore }] = await Promise.all([
+      const [opened, needsKey, { createServer, memoryStore }] = await Promise.all([
+        accounts,
         accounts.then((opened) => needsKeyAt(host, opened)),
         import('./api/index.ts'),
         oriel.load(undefined, options),
       ])
       const clearCache = () => media.clearCache()
-      const services = { accounts: await accounts, deployments, machine, clearCache, responses: memoryStore() }
+      const services = { accounts: opened, deployments, machine, clearCache, responses: memoryStore() }
       const server = createServer(services, config.server, log)
       await server.listen({ host, port }).catch((error: unknown) => {
         throw whyNotListening(error, host, port)

@@ -1,3 +1,6 @@
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import path from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { type AnswerEvent, type Backend, createOriel, OrielError } from '../src/app.ts'
 import { plainBackend } from './support/plain-backend.ts'
@@ -138,6 +141,20 @@ describe('after close', () => {
       await refused
       await expect(oriel.listen({ port: 0 })).rejects.toMatchObject(shutDown)
     }
+  })
+
+  it('listens after an attempt that failed', async () => {
+    const dataDir = path.join(await mkdtemp(path.join(tmpdir(), 'oriel-app-')), 'data')
+    await writeFile(dataDir, 'not a folder')
+    const oriel = await createOriel(
+      { model: [], accounts: { dataDir }, logLevel: 'silent' },
+      { env: {}, backends: [plainBackend()] },
+    )
+    await expect(oriel.listen({ port: 0 })).rejects.toMatchObject({ code: 'data_folder' })
+    await rm(dataDir)
+    expect((await fetch(`${(await oriel.listen({ port: 0 })).url}/health`)).status).toBe(200)
+    await oriel.close()
+    await rm(path.dirname(dataDir), { recursive: true })
   })
 
   it('may be closed again', async () => {

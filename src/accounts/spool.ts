@@ -1,7 +1,8 @@
 import { randomUUID } from 'node:crypto'
-import { mkdir, readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises'
+import { readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises'
 import path from 'node:path'
 import { OrielError } from '../errors.ts'
+import { makeFolder } from '../make-folder.ts'
 
 /** A batch is a file that never changes, so several processes may share a folder. */
 const batchName = /^[\w-]+\.json$/
@@ -22,7 +23,7 @@ export class Spool {
 
   /** Takes over what an earlier process has left. @throws OrielError `invalid` that the folder cannot be made */
   static async open(folder: string, maxBytes: number): Promise<Spool> {
-    await mkdir(folder, { recursive: true, mode: 0o700 }).catch((cause: unknown) => {
+    await makeFolder(folder, 0o700).catch((cause: unknown) => {
       throw new OrielError('invalid', `The folder ${folder} cannot be made. ORIEL_DATA_DIR names another one.`, {
         code: 'data_folder',
         cause,

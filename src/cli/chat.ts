@@ -1,9 +1,10 @@
-import { mkdir, readFile, writeFile } from 'node:fs/promises'
+import { readFile, writeFile } from 'node:fs/promises'
 import path from 'node:path'
 import { createInterface, type Interface } from 'node:readline'
 import type { Message } from '../app.ts'
 import { OrielError } from '../errors.ts'
 import { home } from '../home.ts'
+import { makeFolder } from '../make-folder.ts'
 import { type AskFlags, chooseAnswerer } from './answerer.ts'
 import { failureText } from './failure.ts'
 import { type Answerer, choiceOf, imagesOf, named, systemOf } from './question.ts'
@@ -193,6 +194,6 @@ const readHistory = async (): Promise<string[]> =>
 async function saveHistory(lines: readonly string[]): Promise<void> {
   const text = lines.slice(0, mostHistory).toReversed().join('\n')
   // A home that cannot be written only costs the history.
-  await mkdir(path.dirname(historyFile), { recursive: true }).catch(() => {})
+  await makeFolder(path.dirname(historyFile)).catch(() => {})
   await writeFile(historyFile, `${text}\n`, { mode: 0o600 }).catch(() => {})
 }

@@ -1,5 +1,5 @@
 import { type Estimates, usualImage } from '../machine/index.ts'
-import { catalogue, estimatedBytes, type Library } from '../models/index.ts'
+import { type CatalogueEntry, catalogue, estimatedBytes, type Library } from '../models/index.ts'
 import { bytesText } from '../sizes.ts'
 import { advised } from './advice.ts'
 import { aboutText, table, tokensText } from './figures.ts'
@@ -56,7 +56,7 @@ function pullable(library: Library, machine: Estimates) {
         entry.id,
         library.supports(entry.family) ? 'yes' : 'not yet',
         `about ${bytesText(estimatedBytes(entry))}`,
-        machine.mayFit(entry) ? 'yes' : 'no',
+        machine.fits(entry).fits ? 'yes' : 'no',
         tokensText(entry.contextTokens),
         entry.licence,
         entry.use,
@@ -64,9 +64,14 @@ function pullable(library: Library, machine: Estimates) {
     ],
     models: catalogue.map((entry) => ({
       ...{ id: entry.id, aliases: entry.aliases, title: entry.title, repo: entry.repo, quantization: entry.quant },
-      ...{ runs: library.supports(entry.family), bytes: estimatedBytes(entry), fits: machine.mayFit(entry) },
+      ...{ runs: library.supports(entry.family), bytes: estimatedBytes(entry), ...needsOf(entry, machine) },
       ...{ context_tokens: entry.contextTokens, licence: entry.licence, use: entry.use },
     })),
     notes: `FITS: models may take ${bytesText(machine.memory)} here. \`oriel pull NAME\` downloads one.\n`,
   }
+}
+
+function needsOf(entry: CatalogueEntry, machine: Estimates) {
+  const { fits, bytes } = machine.fits(entry)
+  return { fits, memory_bytes: bytes }
 }

@@ -28,7 +28,7 @@ export async function show(name: string, { json, ...flags }: Flags & { json?: bo
     throw error
   })
   if (!('decoder' in found))
-    return json ? print(entryJson(found, library)) : void process.stdout.write(table(entryRows(found, library)))
+    return json ? print(entryJson(found, library)) : void process.stdout.write(table(await entryRows(found, library)))
   const facts = await library.facts(found)
   if (json) print(cardJson(found, facts))
   else process.stdout.write(table(await rowsOf(name, found, facts, library)))
@@ -92,7 +92,7 @@ async function visionRows({ vision }: ModelFacts, projector: string | null): Pro
   return [['vision', family], ...tokens]
 }
 
-const entryRows = (entry: CatalogueEntry, library: Library): string[][] => [
+const entryRows = async (entry: CatalogueEntry, library: Library): Promise<string[][]> => [
   ['name', entry.id],
   ['also', entry.aliases.join(', ')],
   ['title', entry.title],
@@ -102,7 +102,8 @@ const entryRows = (entry: CatalogueEntry, library: Library): string[][] => [
   ['quantization', entry.quant],
   ['context', tokensText(entry.contextTokens)],
   ['vision', library.supports(entry.family) ? entry.family : `${entry.family}; not supported by this version`],
-  ['memory', `about ${bytesText(estimatedBytes(entry))} plus the context`],
+  ['files', `about ${bytesText(estimatedBytes(entry))}`],
+  ['memory', `estimated: ${(await estimatesHere(library)).memoryOf(entry)}`],
   ['licence', entry.licence],
   ['good for', entry.use],
 ]

@@ -19,4 +19,4 @@ export {
   memoryBudget,
 } from './deployments.ts'
 export { embedded, embeddedBackend } from './embedded/backend.ts'
-export { memoryText, planMemory } from './memory-plan.ts'
+export { memoryText, type Planned, planMemory } from './memory-plan.ts'

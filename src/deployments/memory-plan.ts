@@ -28,18 +28,16 @@ const kvWidth = { f16: 1, q8_0: 34 / 64 } as const
 /** Maximum number of cells that are chosen without configuration; more help few workloads. */
 const mostCells = 16384
 
+/** What the memory of a model follows from: its files say it, or the catalogue says about what. */
+export type Planned = Pick<ModelCard, 'id' | 'contextTokens'> & { readonly size: Omit<ModelCard['size'], 'layers'> }
+
 /**
  * Decides the memory of a model. A configured size of 0 is chosen here.
  * @param budget bytes for all models together
  * @param onGpu whether a GPU encodes images; its weights have the types of the file
  * @throws OrielError `precondition_failed`, with the numbers, for a model that never fits
  */
-export function planMemory(
-  card: Pick<ModelCard, 'id' | 'contextTokens' | 'size'>,
-  config: EngineConfig,
-  budget: number,
-  onGpu = false,
-): MemoryPlan {
+export function planMemory(card: Planned, config: EngineConfig, budget: number, onGpu = false): MemoryPlan {
   const { decoderBytes: weights, visionBytes, visionParameters, bytesPerToken } = card.size
   const exact = config.visionPrecision === 'fp32' ? visionParameters * 4 : visionParameters
   const vision = config.visionRuntime === 'onnx' && !onGpu ? exact : visionBytes

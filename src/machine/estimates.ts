@@ -1,8 +1,8 @@
 import type { EngineConfig } from '../config.ts'
-import { memoryText, planMemory } from '../deployments/index.ts'
+import { memoryText, type Planned, planMemory } from '../deployments/index.ts'
 import { openImageArchitecture, tilesOf } from '../encoders/index.ts'
 import { OrielError } from '../errors.ts'
-import { type CatalogueEntry, estimatedBytes, type Library, type ModelCard } from '../models/index.ts'
+import { type CatalogueEntry, estimatedBytes, estimatedSize, type Library, type ModelCard } from '../models/index.ts'
 import { availableProcessors } from '../processors.ts'
 import { operationsHere } from './speed.ts'
 
@@ -22,12 +22,10 @@ export interface Estimates {
   readonly memory: number
   /** Whether a GPU computes: its speed is not measured. */
   readonly gpu: boolean
-  /** Whether a model fits, and the bytes that it takes. */
-  fits(card: ModelCard): { fits: boolean; bytes: number }
+  /** Whether a model fits, and the bytes that it takes. Estimated for an entry of the catalogue. */
+  fits(model: ModelCard | CatalogueEntry): { fits: boolean; bytes: number }
   /** What it takes, or why it never fits. */
-  memoryOf(card: ModelCard): string
-  /** The same for a model that is not here, estimated. */
-  mayFit(entry: CatalogueEntry): boolean
+  memoryOf(model: ModelCard | CatalogueEntry): string
   /** Seconds from a question about a usual image to the first word of its answer; null if it is not known. */
   secondsFor(card: ModelCard): Promise<number | null>
 }
@@ -45,23 +43,22 @@ export function estimatesFor(library: Pick<Library, 'facts'>, { engine, memory, 
   return {
     memory,
     gpu,
-    fits(card) {
+    fits(model) {
       try {
-        return { fits: true, bytes: planMemory(card, engine, memory, gpu).total }
+        return { fits: true, bytes: planMemory(planned(model), engine, memory, gpu).total }
       } catch (error) {
         if (!(error instanceof OrielError)) throw error
-        return { fits: false, bytes: card.bytes }
+        return { fits: false, bytes: 'decoder' in model ? model.bytes : estimatedBytes(model) }
       }
     },
-    memoryOf(card) {
+    memoryOf(model) {
       try {
-        return memoryText(planMemory(card, engine, memory, gpu))
+        return memoryText(planMemory(planned(model), engine, memory, gpu))
       } catch (error) {
         if (!(error instanceof OrielError)) throw error
         return error.message
       }
     },
-    mayFit: (entry) => estimatedBytes(entry) * 1.1 < memory,
     async secondsFor(card) {
       if (gpu || card.projector === null) return null
       operations ??= operationsHere(engine.threads || availableProcessors())
@@ -70,6 +67,9 @@ export function estimatesFor(library: Pick<Library, 'facts'>, { engine, memory, 
     },
   }
 }
+
+const planned = (model: ModelCard | CatalogueEntry): Planned =>
+  'decoder' in model ? model : { ...model, size: estimatedSize(model) }
 
 /**
  * @param speed floating-point operations a second

@@ -51,7 +51,7 @@ export interface Machine {
   /**
    * Removes the files of a model that is not in memory.
    * @param dryRun only says what would be removed
-   * @throws OrielError `not_found`; `invalid` for the built-in model; `precondition_failed` for one in memory
+   * @throws OrielError `not_found`; `invalid` for the built-in model; `precondition_failed` for one that is in memory or pulled
    */
   remove(name: string, options?: { dryRun?: boolean }): Promise<{ id: string; files: string[]; bytes: number }>
 }
@@ -119,8 +119,10 @@ export function createMachine({ config, library, deployments, cards, gpu, log }:
 
     async remove(name, { dryRun = false } = {}) {
       const removal = await library.removal(name)
-      const { id, files, bytes } = removal
-      if (deployments.residents().some((model) => model.id === id))
+      const { id, decoder, files, bytes } = removal
+      // A setting may name the same file.
+      const ids = [id, ...cards.filter((card) => card.decoder === decoder).map((card) => card.id)]
+      if (deployments.residents().some((model) => ids.includes(model.id)))
         throw new OrielError('precondition_failed', `The model ${id} is in memory. Unload it first.`, {
           param: 'model',
           code: 'model_in_memory',
@@ -159,10 +161,12 @@ async function needsOf(card: ModelCard | undefined, estimates: Estimates) {
   return { memoryBytes: bytes, fits, imageMs: seconds == null ? null : Math.round(seconds * 1000) }
 }
 
-const pullable = (entry: CatalogueEntry, library: Library, estimates: Estimates) => ({
-  ...{ tools: null, thoughts: null, repo: entry.repo, licence: entry.licence, architecture: null },
-  ...{ parameters: entry.parameters * 1e9, quantization: entry.quant },
-  vision: { family: entry.family, supported: library.supports(entry.family) },
-  ...{ bytes: estimatedBytes(entry), memoryBytes: estimatedBytes(entry), fits: estimates.mayFit(entry) },
-  ...{ imageMs: null, removable: false },
-})
+function pullable(entry: CatalogueEntry, library: Library, estimates: Estimates) {
+  const { fits, bytes: memoryBytes } = estimates.fits(entry)
+  return {
+    ...{ tools: null, thoughts: null, repo: entry.repo, licence: entry.licence, architecture: null },
+    ...{ parameters: entry.parameters * 1e9, quantization: entry.quant },
+    vision: { family: entry.family, supported: library.supports(entry.family) },
+    ...{ bytes: estimatedBytes(entry), memoryBytes, fits, imageMs: null, removable: false },
+  }
+}

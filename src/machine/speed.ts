@@ -1,10 +1,11 @@
-import { mkdir, readFile, writeFile } from 'node:fs/promises'
+import { readFile, writeFile } from 'node:fs/promises'
 import { cpus } from 'node:os'
 import path from 'node:path'
 import { z } from 'zod'
 import { entryOf, startProcess } from '../children/index.ts'
 import { home } from '../home.ts'
 import { parseJson } from '../json.ts'
+import { makeFolder } from '../make-folder.ts'
 
 const keptSchema = z.object({ machine: z.string(), operations: z.number().positive(), at: z.number() })
 /** Age at which a measurement is repeated, in ms. */
@@ -27,7 +28,7 @@ export async function operationsHere(threads: number): Promise<number | null> {
   if (measured === null) return null
   const operations = Math.max(measured, kept?.operations ?? 0)
   // Without a home that can be written it is measured each time.
-  await mkdir(folder, { recursive: true }).catch(() => {})
+  await makeFolder(folder).catch(() => {})
   await writeFile(file, JSON.stringify({ machine, operations, at: Date.now() })).catch(() => {})
   return operations
 }

@@ -3,6 +3,7 @@ import { readdir, realpath, stat } from 'node:fs/promises'
 import path from 'node:path'
 import { badModel, OrielError } from '../errors.ts'
 import { fileTypes, type GgufHeader, headerOf, type MetadataValue } from '../gguf/index.ts'
+import type { CatalogueEntry } from './catalogue.ts'
 import { splitParts } from './file-names.ts'
 import {
   checkFit,
@@ -19,6 +20,8 @@ export interface ModelCard {
   id: string
   /** Other names for it in requests. */
   aliases: readonly string[]
+  /** What the catalogue says about it: the names in files are those of whoever made them. */
+  entry?: CatalogueEntry | undefined
   title: string
   description: string
   /** The GGUF file of the decoder; the first part if it is split. */
@@ -55,6 +58,7 @@ export interface ModelFiles {
   aliases: readonly string[]
   decoder: string
   projector: string | null
+  entry?: CatalogueEntry | undefined
 }
 
 /**
@@ -71,7 +75,7 @@ export async function readCard(files: ModelFiles, families: readonly EncoderFami
   }
 }
 
-async function cardOf({ id, aliases, decoder, projector }: ModelFiles, families: readonly EncoderFamily[]) {
+async function cardOf({ id, aliases, decoder, projector, entry }: ModelFiles, families: readonly EncoderFamily[]) {
   const header = await headerOf(decoder)
   const facts = decoderFacts(header, path.basename(decoder))
   const parts = await readParts(decoder, header.metadata)
@@ -82,8 +86,9 @@ async function cardOf({ id, aliases, decoder, projector }: ModelFiles, families:
   return {
     id,
     aliases,
-    title: textOf(header.metadata.get('general.name')) || id,
-    description: textOf(header.metadata.get('general.description')),
+    entry,
+    title: entry?.title ?? (textOf(header.metadata.get('general.name')) || id),
+    description: entry?.use ?? textOf(header.metadata.get('general.description')),
     decoder,
     projector,
     contextTokens: facts.contextTokens,

@@ -11,8 +11,12 @@ const entrySchema = z.strictObject({
   repo: z.string(),
   /** The recommended quantization. */
   quant: z.string(),
-  /** In billions, including all experts. */
+  /** In billions, including all experts and the vision encoder. */
   parameters: z.number(),
+  /** In billions, with what fits embeddings to the decoder. */
+  visionParameters: z.number(),
+  /** Keys and values of all layers in 16 bits: layers x heads of keys x size of a head x 4, as the makers' `config.json` has them. */
+  kvBytesPerToken: z.int(),
   /** The context that its makers state. */
   contextTokens: z.int(),
   licence: z.string(),
@@ -43,12 +47,19 @@ export const entryOfRepo = (repo: string): CatalogueEntry | undefined => catalog
 
 export const catalogueNames = ({ id, aliases }: CatalogueEntry): string[] => [id, ...aliases]
 
-/**
- * The estimated size of a model on disk and in memory, without context, in bytes: its parameters in its quantization, and
- * the vision file.
- */
-export const estimatedBytes = ({ parameters, quant }: CatalogueEntry): number =>
-  Number(((parameters * 1e9 * (bitsPerWeight[quant] ?? 16)) / 8 + 0.5e9 * Math.min(1, parameters / 2)).toPrecision(2))
+/** The sizes from which the memory of a model is computed, estimated for one that is not here. */
+export function estimatedSize({ parameters, visionParameters, kvBytesPerToken, quant }: CatalogueEntry) {
+  const vision = visionParameters * 1e9
+  const decoderBytes = (Math.max(0, parameters * 1e9 - vision) * (bitsPerWeight[quant] ?? 16)) / 8
+  // Most vision files have 16 bits for a weight.
+  return { decoderBytes, visionBytes: vision * 2, visionParameters: vision, bytesPerToken: kvBytesPerToken }
+}
+
+/** The estimated bytes of its files. */
+export function estimatedBytes(entry: CatalogueEntry): number {
+  const { decoderBytes, visionBytes } = estimatedSize(entry)
+  return Number((decoderBytes + visionBytes).toPrecision(2))
+}
 
 /** Averages over whole files of the llama type, from llama.cpp's tools/quantize/README.md. */
 const bitsPerWeight: Readonly<Record<string, number>> = {

@@ -114,6 +114,7 @@ function modelsAmong(folder: string, names: readonly string[]): LocalModel[] {
 /** Each quantization is a separate model. The preferred one also has the repository's name. */
 function inRepo({ repo, snapshots }: CachedRepo): LocalModel[] {
   const found = new Map<string, LocalModel>()
+  const entry = entryOfRepo(repo)
   const all = snapshots.flatMap(({ files }) => files)
   for (const { files } of snapshots)
     for (const named of decodersOf(files)) {
@@ -126,10 +127,10 @@ function inRepo({ repo, snapshots }: CachedRepo): LocalModel[] {
         aliases: [],
         decoder: decoder.file,
         projector: vision?.file ?? null,
+        entry,
         origin: { kind: 'hub', repo, paths: parts.map((part) => part.path), projectorPath: vision?.path ?? null },
       })
     }
-  const entry = entryOfRepo(repo)
   return [...found.values()].map((model, at) =>
     at > 0 ? model : { ...model, aliases: [repo, ...(entry === undefined ? [] : catalogueNames(entry))] },
   )

@@ -79,7 +79,9 @@ async function pullRepo(client: HubClient, source: HubSource, options: Pull): Pr
   if (vision !== null && entry === undefined)
     checkFamily(source.repo, await familyOf(client, vision, transferOf(client, cache, vision), options), options)
   // The vision file comes first: it is small, and an unsuitable repository is detected early.
-  const files = [...(vision === null ? [] : [vision]), ...(await Promise.all(decoder.files.map(describe)))]
+  const files = vision === null ? [] : [vision]
+  for (let from = 0; from < decoder.files.length; from += described)
+    files.push(...(await Promise.all(decoder.files.slice(from, from + described).map(describe))))
   const transfers = files.map((file) => transferOf(client, cache, file))
   await downloadAll(client, source.repo, transfers, cache, options)
   for (const { path: file, etag } of files)
@@ -125,7 +127,13 @@ async function familyOf(client: HubClient, file: RemoteFile, transfer: Transfer,
   return client.retried(file, signal, async () => {
     const { chunks } = await client.open(transfer.url, 0, Math.min(file.bytes, headerBytes), file, signal)
     const read: Buffer[] = []
-    for await (const chunk of chunks) read.push(chunk)
+    let left = headerBytes
+    // A server without ranges sends all of it.
+    for await (const chunk of chunks) {
+      read.push(chunk)
+      left -= chunk.length
+      if (left <= 0) break
+    }
     try {
       return projectorFacts(parseHeader(Buffer.concat(read), file.bytes), name, families).family
     } catch (error) {
@@ -134,6 +142,9 @@ async function familyOf(client: HubClient, file: RemoteFile, transfer: Transfer,
     }
   })
 }
+
+/** Parts of a model that are described at the same time: some have hundreds. */
+const described = 8
 
 /** The header of a vision file has no vocabulary. */
 const headerBytes = 1 << 20

@@ -10,30 +10,32 @@ import { findLocal, foldersOf, type LocalModel, localModels } from './local.ts'
 /** The removal of a model, ready to be confirmed. */
 export interface Removal {
   id: string
+  /** The path of its decoder. */
+  decoder: string
   /** The files that are removed, for the person who confirms. */
   files: readonly string[]
   /** Of the files. */
   bytes: number
-  /** @returns the bytes that were freed */
+  /** @returns the bytes that were freed @throws OrielError `precondition_failed` while it is pulled */
   remove(): Promise<number>
 }
 
 /** See `Library.removal`. */
 export async function removalOf(name: string, config: ModelsConfig): Promise<Removal> {
   const model = await findLocal(name, config)
-  const { id, origin, projector } = model
+  const { id, decoder, origin, projector } = model
   if (origin.kind === 'built-in') throw new OrielError('invalid', `${id} is part of Oriel and cannot be removed.`)
   const shared = await isShared(model, config)
-  const own = [...splitParts(model.decoder), ...(projector === null || shared ? [] : [projector])]
+  const own = [...splitParts(decoder), ...(projector === null || shared ? [] : [projector])]
   const sizes = await Promise.all(own.map(async (file) => (await stat(file).catch(() => ({ size: 0 }))).size))
   const bytes = sizes.reduce((sum, size) => sum + size, 0)
   if (origin.kind === 'folder') {
     const going = origin.files.filter((file) => file !== projector || !shared)
-    return { id, files: going, bytes, remove: () => removeFromFolder(going, config) }
+    return { id, decoder, files: going, bytes, remove: () => removeFromFolder(going, config) }
   }
   const { repo, paths, projectorPath } = origin
   const going = projectorPath === null || shared ? paths : [...paths, projectorPath]
-  return { id, files: going, bytes, remove: () => removeFiles(cacheFolder(config), repo, new Set(going)) }
+  return { id, decoder, files: going, bytes, remove: () => removeFiles(cacheFolder(config), repo, new Set(going)) }
 }
 
 /** Whether another model needs the same vision file. */

@@ -47,8 +47,9 @@ function inHub(name: string): HubSource {
   const [, short = name, quant] = /^(.*?)(?::([\w-]+))?$/.exec(name) ?? []
   const entry = entryOf(short)
   if (entry !== undefined) return inRepo(entry.repo, { quant: quant ?? null })
-  const [, repo, file] = /^([\w][\w.-]*\/[\w][\w.-]*)(?:\/(.+\.gguf))?$/i.exec(short) ?? []
-  if (repo !== undefined && !/\.gguf$/i.test(repo)) return inRepo(repo, { quant: quant ?? null, file: file ?? null })
+  const [, repo, file] = /^([^/]+\/[^/]+)(?:\/(.+\.gguf))?$/i.exec(short) ?? []
+  if (repo !== undefined && isRepo(repo) && !/\.gguf$/i.test(repo))
+    return inRepo(repo, { quant: quant ?? null, file: file ?? null })
   if (/\.gguf$/i.test(name)) throw new OrielError('not_found', `There is no file ${name}.`)
   const near = catalogue.map(({ id }) => id).filter((id) => id.startsWith(short.slice(0, 4).toLowerCase()))
   throw new OrielError(
@@ -68,12 +69,18 @@ function sourceOfUrl(text: string, endpoint: string): HubSource | UrlSource {
     throw new OrielError('invalid', `${text} is neither a GGUF file nor a repository on the hub.`)
   }
   const [owner, name, kind, revision, ...file] = url.pathname.slice(1).split('/').map(decoded)
-  const isWord = (part: string | undefined): boolean => part !== undefined && /^\w[\w.-]*$/.test(part)
-  if (!isWord(owner) || !isWord(name) || (revision !== undefined && !/^\w[\w.-]*(\/\w[\w.-]*)*$/.test(revision)))
+  if (!isRepo(`${owner}/${name}`) || (revision !== undefined && !/^\w[\w.-]*(\/\w[\w.-]*)*$/.test(revision)))
     throw new OrielError('invalid', `${text} does not name a repository: its path is not owner/repo.`)
   const within = { revision: revision || 'main', file: file.length > 0 && kind !== 'tree' ? file.join('/') : null }
   return inRepo(`${owner}/${name}`, within)
 }
+
+/** As the hub has them. In its cache, `--` stands for the slash: another repository would get the files. */
+const isRepo = (repo: string): boolean =>
+  /^\w[\w.-]*\/\w[\w.-]*$/.test(repo) && !/--|\.\./.test(repo) && repo.length <= longestRepo
+
+/** Characters of the name of a repository. A folder has it as its name. */
+const longestRepo = 200
 
 /** Leaves a text with invalid percent escapes as it is. */
 function decoded(text: string): string {

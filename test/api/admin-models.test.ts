@@ -9,6 +9,7 @@ import { postJson } from '../support/http.ts'
 import { FakeHub } from '../support/hub.ts'
 import { dataUrl, shape } from '../support/images.ts'
 import { pocketFolder } from '../support/pocket.ts'
+import { send } from '../support/raw.ts'
 import { startServer, type TestServer } from '../support/server.ts'
 import { patient } from '../support/wait.ts'
 
@@ -26,7 +27,8 @@ let hub: FakeHub
 let server: TestServer
 beforeAll(async () => {
   home = await mkdtemp(path.join(tmpdir(), 'oriel-library-'))
-  hub = await FakeHub.start({ [known]: { files }, [other]: { files } })
+  const others = { ...files, 'SmolVLM-256M-Instruct-F16.gguf': { content: Buffer.concat([decoder, Buffer.alloc(8)]) } }
+  hub = await FakeHub.start({ [known]: { files }, [other]: { files: others } })
   const models = { dirs: [path.join(home, 'own')], hub: { endpoint: hub.url, home } }
   server = await startServer({ models, prices: { input: 2, output: 10 } })
 })
@@ -97,6 +99,8 @@ describe('the library', () => {
       ...{ vision: { family: 'idefics3', supported: true }, tools: null, quantization: 'Q8_0' },
     })
     expect(models.find(({ id }) => id === 'qwen2.5-vl-72b')?.memory_bytes).toBeGreaterThan(30e9)
+    // More than its files take: the context and the caches, too.
+    expect(Number(smol?.memory_bytes)).toBeGreaterThan(Number(smol?.bytes))
     expect(new Set(models.map(({ id }) => id)).size).toBe(models.length)
   })
 
@@ -174,6 +178,7 @@ describe('a pull', () => {
     const pulled = await modelOf(`${known}:Q8_0`)
     expect(pulled).toMatchObject({ state: 'available', aliases: expect.arrayContaining(['smolvlm-256m']), repo: known })
     expect(pulled).toMatchObject({ bytes: total, licence: 'mit', removable: true, pull: null })
+    expect(pulled?.title).toBe('SmolVLM 256M Instruct')
     const answer = await postJson(`${server.url}/v1/chat/completions`, {
       ...{ model: 'smolvlm-256m', max_tokens: 2, messages: [{ role: 'user', content: 'Hello' }] },
     })
@@ -269,6 +274,19 @@ describe('the removal of a model', () => {
   })
 })
 
+it('does not remove a model whose repository is being pulled, and removes it afterwards', async () => {
+  const first = await start(other)
+  await vi.waitFor(async () => expect(await pullOf(first.id)).toMatchObject({ state: 'done' }), patient)
+  hub.trouble.pace = 20
+  const second = await start(`${other}:F16`)
+  await vi.waitFor(async () => expect((await pullOf(second.id))?.step).toBe('downloading'), patient)
+  const asked = () => postJson(at('models/remove'), { model: other })
+  await vi.waitFor(async () => expect(await refusal(asked())).toEqual([412, 'model_being_pulled']), patient)
+  hub.trouble.pace = 0
+  await vi.waitFor(async () => expect(await pullOf(second.id)).toMatchObject({ state: 'done' }), patient)
+  for (const quant of ['Q8_0', 'F16']) expect((await remove(`${other}:${quant}`)).removed).toBe(true)
+})
+
 describe('a library that others can reach', () => {
   const admin = 'an-admin-key-of-tests'
 
@@ -276,6 +294,9 @@ describe('a library that others can reach', () => {
     const headers = { origin: 'https://evil.example' }
     for (const [method, place] of routes)
       expect(await refusal(fetch(at(place), { method, headers })), place).toEqual([403, 'origin_not_allowed'])
+    // An image or a script of another page: it says no origin.
+    for (const [method, place] of routes)
+      expect((await send(at(place), { method, headers: { 'sec-fetch-site': 'cross-site' } })).status, place).toBe(403)
     const keyed = await startServer({ accounts: { adminKey: admin } })
     for (const [method, place] of routes) {
       expect((await fetch(`${keyed.url}/admin/${place}`, { method })).status, place).toBe(401)
@@ -285,6 +306,15 @@ describe('a library that others can reach', () => {
       await response.body?.cancel()
     }
     await keyed.close()
+  })
+
+  it('changes nothing for whom a proxy on this machine speaks, if it has no keys', async () => {
+    for (const header of ['x-forwarded-for', 'forwarded', 'via'])
+      for (const place of ['models/pull', 'models/remove'])
+        expect(await refusal(postJson(at(place), { model: 'a/b' }, { headers: { [header]: '10.0.0.9' } }))).toEqual([
+          403,
+          'key_needed',
+        ])
   })
 
   const elsewhere = Object.values(networkInterfaces())

@@ -294,6 +294,23 @@ describe('a pull', () => {
     expect(await pulling(repo, { families, anyway: true })).toMatchObject({ id: `${repo}:Q8_0` })
   })
 
+  it('reads no more than the header of a vision file, from a host without ranges, too', async () => {
+    const large = Buffer.concat([vision, Buffer.alloc(40e6)])
+    hub = await FakeHub.start({ [repo]: { files: { ...pocket.files, 'mmproj-Pocket-F16.gguf': { content: large } } } })
+    hub.trouble.noRanges = true
+    const families = imageFamilies.filter(({ types }) => types.includes('idefics3'))
+    await expect(pulling(repo, { families })).rejects.toMatchObject({ code: 'unsupported_family' })
+    // The header, and what was on its way.
+    expect(hub.sent).toBeLessThan(30e6)
+  })
+
+  it('refuses a repository whose files would be in the folder of another one', async () => {
+    hub = await FakeHub.start({})
+    for (const name of ['a--b/c', 'a/b--c', 'a/b..c', `a/${'b'.repeat(250)}`, `${hub.url}/a--b/c`])
+      expect(() => libraryOf().onHub(name), name).toThrow(/has no|does not name a repository/)
+    expect(hub.requests).toEqual([])
+  })
+
   it('refuses names that would leave the cache', async () => {
     hub = await FakeHub.start({
       [repo]: { files: { ...pocket.files, '../../../evil-Q4_K_M.gguf': { content: decoder } } },
@@ -322,6 +339,38 @@ describe('a pulled model', () => {
     expect(await (await libraryOf().removal(repo)).remove()).toBe(decoder.length + 8 + vision.length)
     await expect(stat(cached())).rejects.toThrow('ENOENT')
     await expect(libraryOf().removal('pocket')).rejects.toThrow('is part of Oriel and cannot be removed')
+  })
+
+  it('is not removed while another of its repository is pulled', async () => {
+    hub = await FakeHub.start({ [repo]: pocket })
+    await pulling(repo)
+    const held = cached('..', '.locks', 'models--someone--Pocket-GGUF', 'some.oriel.lock')
+    await withLock(
+      held,
+      new AbortController().signal,
+      () => {},
+      async () => {
+        const removal = await libraryOf().removal(repo)
+        await expect(removal.remove()).rejects.toMatchObject({
+          kind: 'precondition_failed',
+          code: 'model_being_pulled',
+        })
+      },
+    )
+    expect(await (await libraryOf().removal(repo)).remove()).toBe(decoder.length + vision.length)
+  })
+
+  it("is removed without the files elsewhere that a person's own links lead to", async () => {
+    hub = await FakeHub.start({ [repo]: pocket })
+    await pulling(repo)
+    const mine = path.join(home, 'mine.gguf')
+    await writeFile(mine, decoder)
+    const link = cached('snapshots', commit, 'Pocket-Q8_0.gguf')
+    await rm(link)
+    await symlink(mine, link)
+    await (await libraryOf().removal(repo)).remove()
+    expect((await stat(mine)).size).toBe(decoder.length)
+    await expect(stat(link)).rejects.toThrow('ENOENT')
   })
 
   it('can come from a URL or a file of this machine, and goes to the folder of models', async () => {

@@ -1,10 +1,11 @@
 import { createHash } from 'node:crypto'
-import { mkdir, writeFile } from 'node:fs/promises'
+import { writeFile } from 'node:fs/promises'
 import path from 'node:path'
 import { Kysely, type Migration, Migrator, sql } from 'kysely'
 import type { AccountsConfig } from '../../config.ts'
 import { OrielError } from '../../errors.ts'
 import { home } from '../../home.ts'
+import { makeFolder } from '../../make-folder.ts'
 import { version } from '../../version.ts'
 import { migrations } from './migrations.ts'
 import { postgresDialect } from './postgres.ts'
@@ -62,7 +63,7 @@ async function dataFolder(given: string | null): Promise<string> {
   const folder = path.resolve(given ?? path.join(home(), '.oriel'))
   try {
     // Hashes of keys and who used what: nothing for other users of the machine.
-    await mkdir(folder, { recursive: true, mode: 0o700 })
+    await makeFolder(folder, 0o700)
     return folder
   } catch (cause) {
     throw new OrielError('invalid', `The data folder ${folder} cannot be made. ORIEL_DATA_DIR names another one.`, {

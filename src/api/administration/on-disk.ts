@@ -12,7 +12,7 @@ export const onDisk =
   <Answer>(act: (request: FastifyRequest, services: AnswerServices) => Promise<Answer>) =>
   ({ services }: RouteOptions) =>
   async (request: FastifyRequest): Promise<Answer> => {
-    if (!isHere(request.ip) && !(await services.accounts.required()))
+    if (!isHere(request) && !(await services.accounts.required()))
       throw new OrielError(
         'forbidden',
         'On a server without keys, only its own machine may pull and remove models. With a key of the scope admin, others may too.',
@@ -21,4 +21,8 @@ export const onDisk =
     return act(request, services)
   }
 
-const isHere = (ip: string): boolean => ipaddr.isValid(ip) && ipaddr.process(ip).range() === 'loopback'
+/** What proxies add: a proxy on this machine passes on what others send. */
+const forwarding = ['forwarded', 'x-forwarded-for', 'x-real-ip', 'via']
+
+const isHere = ({ ip, headers }: FastifyRequest): boolean =>
+  ipaddr.isValid(ip) && ipaddr.process(ip).range() === 'loopback' && forwarding.every((name) => !(name in headers))

@@ -1,9 +1,10 @@
 import { createHash } from 'node:crypto'
-import { mkdir, readdir, readFile, rename, rm, stat, utimes, writeFile } from 'node:fs/promises'
+import { readdir, readFile, rename, rm, stat, utimes, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { LRUCache } from 'lru-cache'
 import { z } from 'zod'
 import type { Logger } from '../../log.ts'
+import { makeFolder } from '../../make-folder.ts'
 import type { CachedFile } from './freshness.ts'
 
 /** The cache reads and removes only files with such names: the folder may contain other files. */
@@ -89,7 +90,7 @@ export class DiskCache {
 
   /** Takes over the files of an earlier server, oldest first. */
   async #findFiles(): Promise<void> {
-    await mkdir(this.#folder, { recursive: true, mode: 0o700 })
+    await makeFolder(this.#folder, 0o700)
     const names = await readdir(this.#folder)
     for (const name of names.filter((name) => unfinishedName.test(name))) await rm(this.#path(name), { force: true })
     const found = await Promise.all(

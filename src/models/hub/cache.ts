@@ -2,7 +2,10 @@ import { randomUUID } from 'node:crypto'
 import * as fs from 'node:fs/promises'
 import path from 'node:path'
 import type { ModelsConfig } from '../../config.ts'
+import { OrielError } from '../../errors.ts'
 import { home } from '../../home.ts'
+import { makeFolder } from '../../make-folder.ts'
+import { isHeld } from './lock.ts'
 
 /**
  * The cache that all of Hugging Face's libraries share: https://huggingface.co/docs/hub/local-cache
@@ -73,7 +76,7 @@ export async function addToSnapshot(
   const target = path.join(places.blobs, blob)
   // Created under another name and renamed: another pull may do the same, and a server may look for the model.
   const made = path.join(places.folder, `${randomUUID()}.oriel`)
-  await fs.mkdir(path.dirname(pointer), { recursive: true })
+  await makeFolder(path.dirname(pointer))
   // On Windows only administrators may create symbolic links.
   await fs.symlink(path.relative(path.dirname(pointer), target), made).catch(() => fs.link(target, made))
   await fs.rename(made, pointer)
@@ -84,7 +87,7 @@ export async function addToSnapshot(
 
 export async function setRef(cache: string, repo: string, revision: string, commit: string): Promise<void> {
   const file = path.join(placesOf(cache, repo).refs, ...revision.split('/'))
-  await fs.mkdir(path.dirname(file), { recursive: true })
+  await makeFolder(path.dirname(file))
   await fs.writeFile(file, commit)
 }
 
@@ -92,19 +95,24 @@ export async function setRef(cache: string, repo: string, revision: string, comm
  * Removes files from all snapshots of a repository, and their blobs unless another file uses them.
  * @param paths in the repository
  * @returns the bytes that were freed
+ * @throws OrielError `precondition_failed` while a file of the repository is downloaded
  */
 export async function removeFiles(cache: string, repo: string, paths: ReadonlySet<string>): Promise<number> {
   const places = placesOf(cache, repo)
+  for (const lock of await namesIn(places.locks))
+    if (lock.endsWith('.oriel.lock') && (await isHeld(path.join(places.locks, lock)))) throw beingPulled(repo)
   const { snapshots } = await cachedRepo(cache, repo)
   const files = snapshots.flatMap((snapshot) => snapshot.files)
   const blobs = new Map(await Promise.all(files.map(async ({ file }) => [file, await blobOf(file)] as const)))
+  const own = await real(places.blobs)
   const kept = new Set(files.filter((file) => !paths.has(file.path)).map(({ file }) => blobs.get(file)))
   let freed = 0
   for (const { file } of files.filter((file) => paths.has(file.path))) {
     const blob = blobs.get(file) ?? file
     const { size } = await fs.stat(file).catch(() => ({ size: 0 }))
     await fs.unlink(file)
-    if (kept.has(blob)) continue
+    // A link to elsewhere is a person's own.
+    if (kept.has(blob) || (blob !== file && (await real(path.dirname(blob))) !== own)) continue
     await fs.rm(blob, { force: true })
     freed += size
   }
@@ -115,6 +123,8 @@ export async function removeFiles(cache: string, repo: string, paths: ReadonlySe
   }
   return freed
 }
+
+const real = (folder: string): Promise<string> => fs.realpath(folder).catch(() => path.resolve(folder))
 
 /** The blob that a snapshot's file links to; the file itself if it is not a link. */
 const blobOf = async (file: string): Promise<string> =>
@@ -135,5 +145,12 @@ async function removeEmpty(folder: string): Promise<void> {
     if (entry.isDirectory()) await removeEmpty(path.join(folder, entry.name))
   await fs.rmdir(folder).catch(() => {})
 }
+
+/** The download shares files with what would be removed, or will. */
+const beingPulled = (repo: string): OrielError =>
+  new OrielError('precondition_failed', `${repo} is being pulled. Wait for the end of the pull, or cancel it.`, {
+    param: 'model',
+    code: 'model_being_pulled',
+  })
 
 const namesIn = (folder: string): Promise<string[]> => fs.readdir(folder).catch(() => [])

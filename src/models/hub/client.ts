@@ -37,6 +37,8 @@ export interface Bytes {
 /** Timeouts of a request, in ms. */
 const timeouts = { connect: 10_000, silence: 30_000 }
 const mostRedirects = 8
+/** Bytes of a listing: of ten thousands of files. */
+const mostListed = 4_000_000
 
 /** The hub's HTTP API: https://huggingface.co/docs/hub/api, and what huggingface_hub asks of it. */
 export class HubClient {
@@ -62,7 +64,7 @@ export class HubClient {
     const url = `${this.#endpoint}/api/models/${repo}/revision/${encodeURIComponent(revision)}`
     return this.retried({ repo, revision }, signal, async () => {
       const { body } = await this.#ask('GET', url, { repo, revision }, signal)
-      const parsed = listing.safeParse(parseJson(await body.text()))
+      const parsed = listing.safeParse(parseJson(await textOf(body, mostListed)))
       if (!parsed.success)
         throw new OrielError(
           'internal',
@@ -82,7 +84,7 @@ export class HubClient {
       await body.dump()
       const etag = (one(headers['x-linked-etag']) ?? one(headers.etag))?.replace(/^W\//, '').replaceAll('"', '')
       const bytes = Number(one(headers['x-linked-size']) ?? one(headers['content-length']))
-      if (etag === undefined || !/^[\w-]{8,128}$/.test(etag) || !Number.isSafeInteger(bytes))
+      if (etag === undefined || !/^[\w-]{8,128}$/.test(etag) || !Number.isSafeInteger(bytes) || bytes < 0)
         throw new OrielError('internal', `The hub does not send the hash and the size of ${path} of ${repo}.`)
       return { repo, commit: one(headers['x-repo-commit']) ?? commit, path, bytes, etag }
     })
@@ -193,5 +195,17 @@ const listing = z.object({
 /** Whether a name stays in the folder of its snapshot. */
 const isSafe = (path: string): boolean =>
   !/[\\\p{Cc}]/u.test(path) && path.split('/').every((part) => part !== '' && part !== '.' && part !== '..')
+
+/** The text of a body; empty if it is longer than `most` bytes. */
+async function textOf(body: AsyncIterable<Buffer>, most: number): Promise<string> {
+  const chunks: Buffer[] = []
+  let bytes = 0
+  for await (const chunk of body) {
+    bytes += chunk.length
+    if (bytes > most) return ''
+    chunks.push(chunk)
+  }
+  return Buffer.concat(chunks).toString()
+}
 
 const one = (value: string | string[] | undefined): string | undefined => (Array.isArray(value) ? value[0] : value)

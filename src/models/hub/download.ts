@@ -1,10 +1,11 @@
 import { createHash } from 'node:crypto'
 import { createReadStream, createWriteStream } from 'node:fs'
-import { type FileHandle, mkdir, open, readFile, rename, rm, stat, statfs, writeFile } from 'node:fs/promises'
+import { type FileHandle, open, readFile, rename, rm, stat, statfs, writeFile } from 'node:fs/promises'
 import path from 'node:path'
 import { pipeline } from 'node:stream/promises'
 import { z } from 'zod'
 import { OrielError } from '../../errors.ts'
+import { makeFolder } from '../../make-folder.ts'
 import { bytesText } from '../../sizes.ts'
 import type { Bytes, HubClient } from './client.ts'
 import { withLock } from './lock.ts'
@@ -53,7 +54,7 @@ export async function download(client: HubClient, transfer: Transfer, watch: Wat
   if (await isComplete(transfer)) return watch.onBytes(transfer.bytes)
   await withLock(transfer.lock, watch.signal, watch.onWait, async () => {
     if (await isComplete(transfer)) return watch.onBytes(transfer.bytes)
-    await mkdir(path.dirname(transfer.target), { recursive: true })
+    await makeFolder(path.dirname(transfer.target))
     const { incomplete, notes, origin } = besides(transfer.target)
     await fill(client, transfer, watch)
     watch.onCheck()
@@ -95,7 +96,7 @@ export async function missingBytes(transfer: Transfer): Promise<number> {
 
 /** @throws OrielError `invalid` if the disk of a folder does not have enough space */
 export async function checkSpace(folder: string, bytes: number): Promise<void> {
-  await mkdir(folder, { recursive: true })
+  await makeFolder(folder)
   const { bavail, bsize } = await statfs(folder)
   const free = bavail * bsize
   if (bytes + spare > free)

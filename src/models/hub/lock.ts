@@ -1,7 +1,8 @@
-import { mkdir, readFile, rm, stat, utimes, writeFile } from 'node:fs/promises'
+import { readFile, rm, stat, utimes, writeFile } from 'node:fs/promises'
 import { hostname } from 'node:os'
 import path from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { makeFolder } from '../../make-folder.ts'
 
 /** The interval at which the holder refreshes a lock, and the age at which a lock expires, in ms. */
 const beat = 5_000
@@ -18,7 +19,7 @@ export async function withLock<T>(
   onWait: () => void,
   work: () => Promise<T>,
 ): Promise<T> {
-  await mkdir(path.dirname(file), { recursive: true })
+  await makeFolder(path.dirname(file))
   const mine = JSON.stringify({ pid: process.pid, host: hostname(), since: Date.now() })
   for (let waited = false; !(await take(file, mine)); waited = true) {
     if (!waited) onWait()
@@ -35,6 +36,10 @@ export async function withLock<T>(
     if ((await readFile(file, 'utf8').catch(() => null)) === mine) await rm(file, { force: true })
   }
 }
+
+/** Whether a process works under this lock. */
+export const isHeld = async (file: string): Promise<boolean> =>
+  (await stat(file).catch(() => null)) !== null && !(await isDead(file))
 
 /** Whether the file was created, and did not exist before. */
 async function take(file: string, text: string): Promise<boolean> {
