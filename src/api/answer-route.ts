@@ -1,4 +1,4 @@
-import { Readable } from 'node:stream'
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { z } from 'zod'
 import type { Timings } from '../deployments/index.ts'
@@ -17,6 +17,7 @@ import { logError, toOrielError } from './errors.ts'
 import { describeAnswer, describeIgnored, describeTimings } from './headers.ts'
 import { admit, estimateOf, noTokens } from './metering.ts'
 import { invalidValue, parseBody, unknownParameters } from './request/validation.ts'
+import { takeOver, write } from './sending.ts'
 import { type Framing, sendEvents, sse } from './sse.ts'
 
 type Documentation = Pick<Endpoint, 'path' | 'tag' | 'summary' | 'transport'>
@@ -31,8 +32,12 @@ interface Protocol<Body extends z.ZodObject, Answer extends z.ZodType> extends D
 /** A protocol that is told about a request without an answer to it, which is free. */
 interface FreeProtocol<Body extends z.ZodObject, Answer extends z.ZodType> extends Protocol<Body, Answer> {
   tell(body: z.output<Body>, work: Work): Promise<z.output<Answer>>
-  /** The JSON of a large answer in pieces. */
-  pieces?(answer: z.output<Answer>): AsyncIterable<string>
+}
+
+/** One whose answer is so large that its JSON is made piece by piece, as the client reads it. */
+interface LargeProtocol<Body extends z.ZodObject, Answer extends z.ZodType> extends Protocol<Body, Answer> {
+  /** What it throws before the first piece has a status of its own. */
+  pieces(body: z.output<Body>, work: Work): Promise<Iterable<string>>
 }
 
 interface CountProtocol<Body extends z.ZodObject, Answer extends z.ZodType> extends Protocol<Body, Answer> {
@@ -72,28 +77,60 @@ export interface Work {
  */
 const longestWait = 10_000
 
+/** How long a client may read nothing of a large answer, in ms. It is all there, and others wait for its memory. */
+const longestUnread = 20_000
+
 export function answerEndpoint<Body extends StreamableBody, Answer extends z.ZodType, Event extends z.ZodType>(
   protocol: AnswerProtocol<Body, Answer, Event>,
 ): Endpoint {
   return { ...protocol, method: 'POST', handler: (options) => answering(protocol, options) }
 }
 
-export function freeEndpoint<Body extends z.ZodObject, Answer extends z.ZodType>(
+function freeEndpoint<Body extends z.ZodObject, Answer extends z.ZodType>(
   protocol: FreeProtocol<Body, Answer>,
 ): Endpoint {
   return {
     ...protocol,
     method: 'POST',
     handler: (options) => async (request, reply) => {
-      const { services } = options
-      const { parsed, context, requests, signal, model } = await readRequest(protocol, options, request, reply)
-      await admit(options, { request, reply, model, estimate: noTokens })
-      const answer = await protocol.tell(parsed, { services, requests, client: context.client, signal })
-      if (protocol.pieces === undefined) return answer
-      reply.type('application/json; charset=utf-8')
-      return reply.send(Readable.from(protocol.pieces(answer)))
+      const { parsed, work } = await freeWork(protocol, options, request, reply)
+      return protocol.tell(parsed, work)
     },
   }
+}
+
+export function largeEndpoint<Body extends z.ZodObject, Answer extends z.ZodType>(
+  protocol: LargeProtocol<Body, Answer>,
+): Endpoint {
+  return {
+    ...protocol,
+    method: 'POST',
+    handler: (options) => async (request, reply) => {
+      const { parsed, work } = await freeWork(protocol, options, request, reply)
+      const pieces = await protocol.pieces(parsed, work)
+      const response = takeOver(reply.type('application/json; charset=utf-8'))
+      for (const piece of pieces) {
+        if (response.destroyed) break
+        await write(response, piece, longestUnread)
+        // A large piece takes some ms.
+        await nextTurn()
+      }
+      response.end()
+      return reply
+    },
+  }
+}
+
+async function freeWork<Body extends z.ZodObject, Answer extends z.ZodType>(
+  protocol: Protocol<Body, Answer>,
+  options: RouteOptions,
+  request: FastifyRequest,
+  reply: FastifyReply,
+): Promise<{ parsed: z.output<Body>; work: Work }> {
+  const { services } = options
+  const { parsed, context, requests, signal, model } = await readRequest(protocol, options, request, reply)
+  await admit(options, { request, reply, model, estimate: noTokens })
+  return { parsed, work: { services, requests, client: context.client, signal } }
 }
 
 export const countEndpoint = <Body extends z.ZodObject, Answer extends z.ZodType>({
@@ -133,11 +170,8 @@ function answering<Body extends StreamableBody, Answer extends z.ZodType, Event 
     }
     const early = await within(longestWait, starting)
     if (early !== undefined) describeAnswer(reply, early, ignored)
-    reply.hijack()
-    for (const [name, value] of Object.entries(reply.getHeaders()))
-      if (value !== undefined) reply.raw.setHeader(name, value)
     const events = later(starting, (answer) => protocol.events(answer, parsed, context))
-    const failure = await sendEvents(reply.raw, events, protocol.framing(context), protocol.transport ?? sse)
+    const failure = await sendEvents(takeOver(reply), events, protocol.framing(context), protocol.transport ?? sse)
     if (failure !== undefined) {
       meter.failed(failure)
       logError(toOrielError(failure), request.id, log)

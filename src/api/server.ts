@@ -87,9 +87,11 @@ export function createServer(services: AnswerServices, config: Config['server'],
   if (config.origins.includes('*'))
     log.warn('ORIEL_ORIGINS is *: pages of any origin may use this server from a browser')
 
+  const enter = (request: FastifyRequest) => access.enter(request)
+  const options = { services, strict: config.strict, log, activity, engines, closing, enter, watch }
   for (const dialect of dialects)
     for (const { method, path, pattern, scope = 'inference', handler } of dialect.endpoints) {
-      const handle = handler({ dialect, services, strict: config.strict, log, activity, engines, closing, watch })
+      const handle = handler({ ...options, dialect })
       for (const base of dialect.bases) routes.add(method, base + (pattern ?? path), scope, handle, dialect)
     }
   // Making the document takes longer than the rest of the start, so the first request does it.

@@ -2,6 +2,7 @@ import type { ServerResponse } from 'node:http'
 import type { OrielError } from '../errors.ts'
 import type { RequestContext, Transport } from './dialects/dialect.ts'
 import { toOrielError } from './errors.ts'
+import { write } from './sending.ts'
 
 /** How a protocol writes a stream. */
 export interface Framing<Event> {
@@ -31,9 +32,6 @@ export const namedFrame = <Event extends { type: string }>(event: Event): string
 
 /** How long a stream is silent until it gets a sign of life, so that no proxy cuts it, in ms. */
 const keepAlive = 15_000
-
-/** How long a client may read nothing while an answer waits for it, in ms. What it holds is then given back. */
-const longestUnread = 120_000
 
 /** Sends events as a stream, as fast as the client reads them. @returns the error that ended it, or undefined */
 export async function sendEvents<Event>(
@@ -68,18 +66,4 @@ export async function sendEvents<Event>(
   if (framing.end !== '') await write(response, framing.end)
   response.end()
   return failure
-}
-
-/** Waits for a slow client: unread text must not pile up in memory. */
-async function write(response: ServerResponse, text: string): Promise<void> {
-  if (response.destroyed || response.write(text)) return
-  await new Promise<void>((resolve) => {
-    const timer = setTimeout(() => response.destroy(), longestUnread)
-    const go = (): void => {
-      clearTimeout(timer)
-      response.off('drain', go).off('close', go)
-      resolve()
-    }
-    response.on('drain', go).on('close', go)
-  })
 }

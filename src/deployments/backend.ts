@@ -34,6 +34,7 @@ export interface Backend {
   count(ask: Ask, signal: AbortSignal): Promise<Count>
   /**
    * What the model sees of images, without an answer. A backend that does not know has no such method.
+   * @param signal aborts when nobody reads what it shows any more, at the latest when all of it was read
    * @throws OrielError as `answer` does, and `too_large` for more than one preview may have
    */
   preview?(ask: Pick<Ask, 'attachments' | 'client'>, signal: AbortSignal): Promise<Preview>

@@ -121,14 +121,22 @@ describe('the activity of a server', () => {
   })
 
   it('counts errors by their kind, of requests that were let in and of others', async () => {
-    const before = windowOf(await snapshot(), 5).errors
+    const { errors: before, requests } = windowOf(await snapshot(), 5)
     const refused = await finishedAfter(() => ask({ ...question('Too long'), max_tokens: 5000 }))
     expect(refused).toMatchObject({ status: 400, error: expect.any(String), first_token_ms: null, token_ms: null })
     await ask({ ...question('Wrong'), temperature: 'hot' })
     await ask({ ...question('None'), model: 'nothing' })
     await fetch(`${server.url}/no/such/page`)
     await fetch(`${server.url}/admin/models/image-tokens`)
-    const { errors } = windowOf(await snapshot(), 5)
+    const all = await snapshot()
+    const { errors, requests: after } = windowOf(all, 5)
+    expect(after).toBe(requests + 3)
+    // What was not let in has no model and no row in the ledger.
+    expect(all.finished.slice(0, 2)).toMatchObject([
+      { id: expect.stringMatching(/^refused_/), status: 404, error: 'model_not_found', model: null, account: 'local' },
+      { id: expect.stringMatching(/^refused_/), status: 400, error: 'invalid_value', model: null, cost: 0 },
+    ])
+    expect(all.finished[2]).toMatchObject({ id: refused.id, model: 'pocket' })
     expect(errors.invalid).toBe((before.invalid ?? 0) + 2)
     expect(errors.not_found).toBe((before.not_found ?? 0) + 1)
   })
@@ -211,6 +219,31 @@ describe('the activity of a server', () => {
     await close()
   })
 
+  it('is made once for all who watch, of whom there are only so many', async () => {
+    const stop = new AbortController()
+    const watching = await Promise.all(
+      Array.from({ length: 50 }, async () => {
+        const response = await fetch(`${server.url}/admin/activity/live`, { signal: stop.signal })
+        const reader = response.body?.pipeThrough(new TextDecoderStream()).getReader()
+        return { status: response.status, first: (await reader?.read())?.value ?? '', reader }
+      }),
+    )
+    expect(new Set(watching.map(({ status }) => status))).toEqual(new Set([200]))
+    // Not one for each, however long they took to connect.
+    expect(new Set(watching.map(({ first }) => /"at":"([^"]+)"/.exec(first)?.[1])).size).toBeLessThan(25)
+    const refused = await fetch(`${server.url}/admin/activity/live`)
+    expect(refused.status).toBe(503)
+    expect(await refused.json()).toMatchObject({ error: { code: 'too_many_watchers' } })
+    expect((await fetch(`${server.url}/admin/activity/live`, { method: 'HEAD' })).status).toBe(200)
+    stop.abort()
+    for (const { reader } of watching) await reader?.cancel().catch(() => {})
+    await vi.waitFor(async () => {
+      const again = await fetch(`${server.url}/admin/activity/live`)
+      await again.body?.cancel()
+      expect(again.status).toBe(200)
+    }, patient)
+  })
+
   it('is for administrators, and not for pages of other origins', async () => {
     const keyed = await startServer({ accounts: { adminKey: 'an-admin-key-of-tests' } })
     for (const path of ['/admin/activity', '/admin/activity/live']) {
@@ -219,7 +252,26 @@ describe('the activity of a server', () => {
       expect(page.status).toBe(403)
     }
     const authorization = 'Bearer an-admin-key-of-tests'
-    const watching = await fetch(`${keyed.url}/admin/activity/live`, { headers: { authorization } })
+    const make = await postJson(
+      `${keyed.url}/admin/keys`,
+      { account: 'ops', scopes: ['admin'] },
+      { headers: { authorization } },
+    )
+    const { id, secret } = (await make.json()) as { id: string; secret: string }
+    const watch = (key: string) =>
+      fetch(`${keyed.url}/admin/activity/live`, { headers: { authorization: `Bearer ${key}` } })
+    const revoked = await watch(secret)
+    expect(
+      (await fetch(`${keyed.url}/admin/keys/${id}`, { method: 'DELETE', headers: { authorization } })).status,
+    ).toBe(200)
+    // Strangers do not fill the list.
+    await postJson(`${keyed.url}/v1/chat/completions`, question('Who am I?'))
+    const seen = await fetch(`${keyed.url}/admin/activity`, { headers: { authorization } })
+    const { finished, windows } = activitySnapshot.parse(await seen.json())
+    expect([finished, windows[0]?.errors]).toEqual([[], { unauthorized: 1 }])
+    // It ends by itself.
+    expect(await revoked.text()).toMatch(/"code":"[^"]*key[^"]*"[^\n]*\n\n$/)
+    const watching = await watch('an-admin-key-of-tests')
     const reading = watching.text()
     await keyed.close()
     expect(await reading).toMatch(/^data: /)

@@ -16,11 +16,11 @@ const count = z.int().min(0)
 const share = z.number().min(0).max(1)
 
 const asked = {
-  id: z.string().describe('Of its row in the ledger.'),
+  id: z.string().describe('Of its row in the ledger. `refused_…`: it was not let in, and has none.'),
   request_id: z.string(),
   account: z.string(),
   key: z.string().nullable(),
-  model: z.string(),
+  model: z.string().nullable().describe('null: it was not let in.'),
   endpoint: z.string(),
   dialect: z.string(),
 }
@@ -64,8 +64,8 @@ const percentiles = z.strictObject({ p50: ms, p90: ms, p99: ms }).nullable()
 
 const span = z.strictObject({
   minutes: z.int(),
-  requests: count.describe('That ended.'),
-  requests_per_second: z.number(),
+  requests: count.describe('That ended, those that were not let in among them.'),
+  requests_per_second: z.number().describe('Of these minutes, or since the start if it was later.'),
   first_token_ms: percentiles,
   token_ms: percentiles,
   tokens,
@@ -146,16 +146,72 @@ export const activityEndpoints: readonly Endpoint[] = [
     summary: 'The same as a stream: at once, and then each second',
     answer: null,
     event: activitySnapshot,
-    handler: live(async function* (signal, options): AsyncIterable<Snapshot> {
-      for (let known = 0; !signal.aborted; ) {
-        const finished = options.activity.finished(known)
-        known = finished[0]?.number ?? known
-        yield await snapshotOf(options, finished)
-        await sleep(interval, undefined, { signal }).catch(() => {})
-      }
-    }),
+    handler: (options) => {
+      const watched = new SharedSnapshots(options)
+      return live(async function* (signal): AsyncIterable<Snapshot> {
+        for (let known = 0; !signal.aborted; ) {
+          const shared = await watched.latest()
+          yield shared.since(known)
+          known = shared.newest
+          await sleep(shared.left, undefined, { signal }).catch(() => {})
+        }
+      })(options)
+    },
   },
 ]
+
+/** The snapshots of a stream: one for each interval, however many watch. */
+class SharedSnapshots {
+  readonly #options: RouteOptions
+  #last: Promise<SharedSnapshot> | undefined
+  #madeAt = Number.NEGATIVE_INFINITY
+
+  constructor(options: RouteOptions) {
+    this.#options = options
+  }
+
+  /** One that was made in this interval. */
+  latest(): Promise<SharedSnapshot> {
+    const now = performance.now()
+    if (this.#last === undefined || now >= this.#madeAt + interval) {
+      this.#madeAt = now
+      const finished = this.#options.activity.finished()
+      this.#last = snapshotOf(this.#options, finished).then((whole) => new SharedSnapshot(whole, finished, now))
+    }
+    return this.#last
+  }
+}
+
+class SharedSnapshot {
+  readonly #whole: Snapshot
+  readonly #finished: readonly FinishedRequest[]
+  readonly #madeAt: number
+  readonly #parts = new Map<number, Snapshot>()
+
+  constructor(whole: Snapshot, finished: readonly FinishedRequest[], madeAt: number) {
+    this.#whole = whole
+    this.#finished = finished
+    this.#madeAt = madeAt
+  }
+
+  /** The `number` of the request that ended last. */
+  get newest(): number {
+    return this.#finished[0]?.number ?? 0
+  }
+
+  /** Until the next one may be made, in ms. */
+  get left(): number {
+    return Math.max(0, this.#madeAt + interval - performance.now())
+  }
+
+  /** With the requests that ended after the one of this number. Who knows the same gets the same object. */
+  since(known: number): Snapshot {
+    const count = this.#finished.filter(({ number }) => number > known).length
+    const part = this.#parts.get(count) ?? { ...this.#whole, finished: this.#whole.finished.slice(0, count) }
+    this.#parts.set(count, part)
+    return part
+  }
+}
 
 async function snapshotOf(
   { services, activity, engines }: RouteOptions,

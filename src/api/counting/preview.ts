@@ -1,9 +1,8 @@
-import { setImmediate as nextTurn } from 'node:timers/promises'
 import { z } from 'zod'
 import type { Attachment, Preview, PreviewedImage } from '../../deployments/index.ts'
 import { plainSettings } from '../../deployments/index.ts'
 import { OrielError } from '../../errors.ts'
-import { freeEndpoint } from '../answer-route.ts'
+import { largeEndpoint } from '../answer-route.ts'
 import { withBackend } from '../answering/answer.ts'
 import { chatRequest, content } from '../chat/schema.ts'
 import { readContent } from '../request/content.ts'
@@ -55,7 +54,7 @@ export const preview = z.strictObject({
 type Picture = z.output<typeof preview>['pictures'][number]
 
 /** `POST /preview`. The endpoint is Oriel's own. */
-export const previewEndpoint = freeEndpoint({
+export const previewEndpoint = largeEndpoint({
   path: '/preview',
   tag: 'Counting',
   summary: 'See what the model sees of images: their sizes, tiles, tokens and pixels, without an answer',
@@ -74,26 +73,26 @@ export const previewEndpoint = freeEndpoint({
     const params = { prompt: given, grammar: '', longest: '' }
     return [{ model, prompt: { kind: 'plain', parts }, attachments, settings: plainSettings, params }]
   },
-  async tell({ model }, { services, requests: [request], signal }) {
+  async pieces({ model }, { services, requests: [request], signal }) {
     if (request === undefined) throw new Error('nothing was read')
     const seen = await withBackend(services, request, signal, async (backend): Promise<Preview> => {
       if (backend.preview === undefined) throw notSupported(backend.info.id)
       return backend.preview(request, signal)
     })
-    const pictures = seen.images.map(pictureOf)
-    const tokens = pictures.reduce((sum, picture) => sum + picture.tokens, 0)
-    return { object: 'preview' as const, model, longest_edge: seen.longestEdge, tokens, pictures }
-  },
-  /** Picture by picture: the megabytes of all at once would stop the event loop. */
-  async *pieces({ pictures, ...head }) {
-    yield `${JSON.stringify(head).slice(0, -1)},"pictures":[`
-    for (const [at, picture] of pictures.entries()) {
-      await nextTurn()
-      yield (at === 0 ? '' : ',') + JSON.stringify(picture)
-    }
-    yield ']}'
+    return piecesOf(model, seen)
   },
 })
+
+/** Picture by picture: the megabytes of all at once would stop the event loop, and take memory twice. */
+function* piecesOf(model: string, { longestEdge, images }: Preview): Iterable<string> {
+  const tokens = images.reduce((sum, image) => sum + image.tokens, 0)
+  const head: Omit<z.output<typeof preview>, 'pictures'> = {
+    ...{ object: 'preview', model, longest_edge: longestEdge, tokens },
+  }
+  yield `${JSON.stringify(head).slice(0, -1)},"pictures":[`
+  for (const [at, image] of images.entries()) yield (at === 0 ? '' : ',') + JSON.stringify(pictureOf(image))
+  yield ']}'
+}
 
 const pictureOf = ({ views, ...image }: PreviewedImage): Picture => ({
   ...image,

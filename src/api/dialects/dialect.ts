@@ -95,6 +95,8 @@ export interface RouteOptions {
   engines: EngineStates
   /** Aborts when the server begins to close. */
   closing: AbortSignal
+  /** Lets a request in once more: one that goes on for long. @throws OrielError if its key may no longer ask this */
+  enter(request: FastifyRequest): Promise<void>
   /** The answer, seen to its end for metrics, traces and the log. */
   watch(answer: RunningAnswer, request: FastifyRequest): WatchedAnswer
 }

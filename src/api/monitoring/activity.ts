@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto'
 import type { FastifyRequest } from 'fastify'
 import type { Phase } from '../../deployments/index.ts'
 import type { ErrorKind, OrielError } from '../../errors.ts'
@@ -5,14 +6,15 @@ import { promptKinds } from '../shapes/usage.ts'
 import { Recent } from './recent.ts'
 import type { WatchedAnswer } from './watched-answer.ts'
 
-/** A request that was let in. It has nothing that its client wrote. */
+/** A request of somebody known. It has nothing that its client wrote. */
 export interface AskedRequest {
-  /** Of its row in the ledger: a client may choose that of the request itself. */
+  /** Of its row in the ledger: a client may choose that of the request itself. One that was not let in has no row. */
   readonly id: string
   readonly requestId: string
   readonly account: string
   readonly key: string | null
-  readonly model: string
+  /** null: it was not let in, and the name that it has for a model is its client's. */
+  readonly model: string | null
   readonly endpoint: string
   readonly dialect: string
 }
@@ -51,6 +53,8 @@ export class Activity {
   readonly recent = new Recent()
   readonly #running = new Set<RunningRequest>()
   readonly #ofRequest = new WeakMap<FastifyRequest, RunningRequest>()
+  /** Why requests were not let in. */
+  readonly #refused = new WeakMap<FastifyRequest, Failure>()
   readonly #finished: FinishedRequest[] = []
   #ended = 0
 
@@ -59,10 +63,9 @@ export class Activity {
     return this.#running
   }
 
-  /** The newest first. @param after the `number` of the newest one that is known */
-  finished(after = 0): FinishedRequest[] {
-    const first = this.#finished.findIndex(({ number }) => number > after)
-    return first < 0 ? [] : this.#finished.slice(first).reverse()
+  /** The newest first. */
+  finished(): FinishedRequest[] {
+    return this.#finished.toReversed()
   }
 
   /** A request begins that was let in. It must be ended. */
@@ -93,8 +96,29 @@ export class Activity {
   /** A request failed, let in or not. */
   failed(request: FastifyRequest, { kind, code = kind }: OrielError): void {
     const running = this.#ofRequest.get(request)
-    if (running === undefined) this.recent.now.failed(kind)
+    if (running === undefined) this.#refused.set(request, { kind, code })
     else running.failure = { kind, code }
+  }
+
+  /**
+   * The response to a request is over that may not have been let in. It counts as others do; it is listed if it is known who
+   * has sent it: strangers must not fill the list.
+   * @param ms since it arrived
+   */
+  over(request: FastifyRequest, status: number, ms: number): void {
+    const failure = this.#refused.get(request)
+    if (failure === undefined || this.#ofRequest.has(request)) return
+    this.recent.now.requests++
+    this.recent.now.failed(failure.kind)
+    const { identity, routeOptions } = request
+    if (identity === undefined) return
+    const { account, key } = identity
+    this.#remember({
+      ...{ id: `refused_${randomUUID()}`, requestId: request.id, account, key, model: null },
+      ...{ endpoint: routeOptions.url ?? '', dialect: routeOptions.config.dialect?.title ?? '' },
+      ...{ status, error: failure.code, duration: ms, firstToken: null, perToken: null, phases: phasesOf(undefined) },
+      ...{ tokens: tokensOf(undefined), images: 0, cost: 0 },
+    })
   }
 
   /** @param status of the response; 499: the client left @param cost in micro-units of the currency */
@@ -114,24 +138,33 @@ export class Activity {
       if (cached !== null) now.cachedImages++
     }
     // Only numbers are kept: the answer itself holds its prompt.
-    this.#finished.push({
+    this.#remember({
       ...asked,
-      ...{ number: ++this.#ended, ended: new Date(), status, error: failure?.code ?? null },
+      ...{ status, error: failure?.code ?? null },
       ...{ duration: performance.now() - began, firstToken, perToken, phases: phasesOf(answer) },
       ...{ tokens: tokensOf(answer), images: answer?.answer.usage.imageTokens.length ?? 0, cost },
     })
+  }
+
+  #remember(finished: Omit<FinishedRequest, 'number' | 'ended'>): void {
+    this.#finished.push({ ...finished, number: ++this.#ended, ended: new Date() })
     if (this.#finished.length > mostFinished) this.#finished.shift()
   }
 }
 
-const left = { kind: 'cancelled', code: 'cancelled' } as const
+interface Failure {
+  readonly kind: ErrorKind
+  readonly code: string
+}
+
+const left: Failure = { kind: 'cancelled', code: 'cancelled' }
 
 /** A request that was let in and is not over. Times are those of `performance.now()`. */
 export class RunningRequest {
   readonly asked: AskedRequest
   readonly began = performance.now()
   answer: WatchedAnswer | undefined
-  failure: { readonly kind: ErrorKind; readonly code: string } | undefined
+  failure: Failure | undefined
   #phase: 'loading' | Phase | 'decoding' = 'loading'
   #phaseBegan = this.began
 

@@ -62,6 +62,7 @@ export class Monitor {
     const status = reply.raw.writableFinished ? reply.raw.statusCode : 499
     const { method, routeOptions, headers } = request
     const watched = this.#watched.get(request)
+    this.activity.over(request, status, ms)
     this.metrics.responded(method, routeOptions.url ?? 'unknown', status, ms)
     if (watched !== undefined && watched.tally === undefined) this.metrics.ended(watched)
     // Those of no dialect are the questions of monitors themselves.

@@ -1,3 +1,4 @@
+import { onAbort } from '../../abort.ts'
 import type { Engine, ImageAttachment } from '../../engine/index.ts'
 import { OrielError } from '../../errors.ts'
 import { Costs } from '../../fairness.ts'
@@ -8,17 +9,22 @@ import { imagePiece } from './images.ts'
 
 /** Pixels of all views of one preview: as many bytes cross to the client as of a large request. */
 const mostPixels = 16e6
+/** Previews at the same time, until the last byte of each is read: they hold pixels, and then files of some megabytes. */
+const mostOpen = { all: 8, ofOne: 4 }
 /** Previews that wait for their turn. */
 const mostWaiting = 100
 
 /**
- * Shows what the encoder gets. One image at a time is scaled and written, which bounds the memory, and clients take turns
- * image by image.
+ * Shows what the encoder gets. One image at a time is scaled and written, and clients take turns image by image. Only so many
+ * previews have begun and are not read yet, which bounds the memory.
  */
 export function previewer(engine: Engine, media: Media): NonNullable<Backend['preview']> {
   const costs = new Costs()
-  const turns = new Semaphore({ capacity: 1, waiting: { most: mostWaiting, full: tooManyWaiting } }, costs)
+  const waiting = { most: mostWaiting, full: tooManyWaiting }
+  const open = new Semaphore({ capacity: mostOpen.all, mostOfOne: mostOpen.ofOne, waiting }, costs)
+  const turns = new Semaphore({ capacity: 1 }, costs)
   return async ({ attachments, client }, signal) => {
+    onAbort(signal, await open.acquire(client, 1, signal))
     const longestEdge = engine.model.inputs.image?.longestEdge ?? 1
     const loaded = await media.load(attachments, client, longestEdge, signal)
     const sent = loaded.flatMap(({ images, ...file }, index) => {
