@@ -5,9 +5,16 @@ import type { RunningAnswer } from './answering/answer.ts'
 import type { Dialect } from './dialects/dialect.ts'
 import { seconds } from './shapes/usage.ts'
 
+/** For browsers: what a server answers is neither shown as a page, nor run, nor embedded by pages of others. */
+const dataOnly = {
+  'content-security-policy': "default-src 'none'; frame-ancestors 'none'",
+  'cross-origin-resource-policy': 'same-origin',
+  'x-content-type-options': 'nosniff',
+}
+
 /** Headers of every response. */
 export function describeRequest(reply: FastifyReply, requestId: string, { headers }: Dialect): void {
-  reply.headers({ 'x-request-id': requestId, ...headers?.(requestId) })
+  reply.headers({ 'x-request-id': requestId, ...dataOnly, ...headers?.(requestId) })
 }
 
 /** Names that the header of ignored parameters has, and the characters of each. Clients refuse headers of many kilobytes. */

@@ -48,7 +48,11 @@ interface File {
 export function addPages(routes: Routes): void {
   let files: Promise<ReadonlyMap<string, File>> | undefined
   const found = async (name: string): Promise<File> => {
-    files ??= readFiles()
+    files ??= readFiles().catch((error: unknown) => {
+      // The next one who asks tries again.
+      files = undefined
+      throw error
+    })
     const file = (await files).get(name)
     if (file === undefined) throw new OrielError('not_found', 'There is no such file.', { code: 'unknown_url' })
     return file
@@ -58,9 +62,11 @@ export function addPages(routes: Routes): void {
       reply.header('content-security-policy', policy)
       return sendFile(await found('index.html'), 'no-cache', request, reply)
     })
-  routes.add('GET', '/oriel.svg', null, async (request, reply) =>
-    sendFile(await found('oriel.svg'), 'max-age=86400', request, reply),
-  )
+  // Browsers ask for the second one where no page names the first.
+  for (const icon of ['/oriel.svg', '/favicon.ico'])
+    routes.add('GET', icon, null, async (request, reply) =>
+      sendFile(await found('oriel.svg'), 'max-age=86400', request, reply),
+    )
   // Their names change with their content.
   routes.add('GET', '/assets/:name', null, async (request, reply) => {
     const { name } = request.params as { name: string }
@@ -69,12 +75,11 @@ export function addPages(routes: Routes): void {
 }
 
 function sendFile(file: File, caching: string, request: FastifyRequest, reply: FastifyReply): FastifyReply {
-  const zipped = /\bgzip\b/.test(String(request.headers['accept-encoding']))
+  const zipped = /\bgzip\b(?! *; *q=0(?:\.0*)? *(?:,|$))/i.test(String(request.headers['accept-encoding']))
   reply.headers({
     'content-type': file.type,
     'cache-control': caching,
-    vary: 'accept-encoding',
-    'x-content-type-options': 'nosniff',
+    vary: [reply.getHeader('vary'), 'accept-encoding'].filter(Boolean).join(', '),
     'referrer-policy': 'no-referrer',
     ...(zipped ? { 'content-encoding': 'gzip' } : {}),
   })

@@ -32,9 +32,10 @@ export class Visitors {
     // The router decodes a URL, so its route says what `/%61dmin` is. A preflight has none.
     const isAdmin = (routeOptions.url ?? url).startsWith('/admin/')
     if (origin === undefined) {
-      // Browsers of today send an origin with these, or at least this header.
-      if (!reading.includes(method) && /^(cross|same)-site$/.test(String(headers['sec-fetch-site'])))
-        throw foreignOrigin('another site', isAdmin)
+      // Browsers of today send an origin with what changes something, or at least this header with every request. What reads
+      // only may come from a link, but not from one to what pages ask: its streams and its work are not for strangers.
+      const isElsewhere = /^(cross|same)-site$/.test(String(headers['sec-fetch-site']))
+      if (isElsewhere && (isAdmin || !reading.includes(method))) throw foreignOrigin('another site', isAdmin)
       return
     }
     if (isSameOrigin(origin, host)) return

@@ -3,6 +3,7 @@ import { setTimeout as pause } from 'node:timers/promises'
 import { afterEach, describe, expect, it, vi } from 'vitest'
 import { OrielError } from '../../src/errors.ts'
 import { version } from '../../src/version.ts'
+import { send } from '../support/raw.ts'
 import { endEvents, promptEvent, type Script, startScripted, textEvent } from '../support/scripted.ts'
 
 let close = async (): Promise<void> => {}
@@ -329,6 +330,32 @@ describe('HTTP', () => {
     const html = await page.text()
     expect(html).toMatch(/<script type="module" crossorigin src="\/assets\/[\w-]+\.js">/)
     expect(html).not.toMatch(/https?:\/\//)
+  })
+
+  it('serves nothing but the files of the pages, and says to browsers that the rest is data', async () => {
+    const url = await start(hello)
+    const outside = ['%2e%2e%2fpackage.json', '..%5c..%5cpackage.json', '%00', '__proto__', 'constructor', '']
+    for (const name of outside) expect([name, (await fetch(`${url}/assets/${name}`)).status]).toEqual([name, 404])
+    const [, asset = ''] = /src="(\/assets\/[^"]+)"/.exec(await (await fetch(`${url}/`)).text()) ?? []
+    for (const [accepted, encoding] of [
+      ['gzip', 'gzip'],
+      ['br, gzip;q=0.5', 'gzip'],
+      ['gzip;q=0', undefined],
+      ['gzip; q=0.0, br', undefined],
+      ['identity', undefined],
+    ] as const)
+      for (const method of ['GET', 'HEAD']) {
+        const { status, headers } = await send(url + asset, { method, headers: { 'accept-encoding': accepted } })
+        expect([accepted, status, headers['content-encoding']]).toEqual([accepted, 200, encoding])
+        expect(headers['cache-control']).toContain('immutable')
+      }
+    expect((await fetch(`${url}/favicon.ico`)).headers.get('content-type')).toBe('image/svg+xml')
+    for (const place of ['/nothing', '/admin/models', '/v1/models', '/health', asset]) {
+      const { headers } = await fetch(url + place)
+      expect(headers.get('content-security-policy')).toBe("default-src 'none'; frame-ancestors 'none'")
+      expect(headers.get('x-content-type-options')).toBe('nosniff')
+      expect(headers.get('cross-origin-resource-policy')).toBe('same-origin')
+    }
   })
 
   it('finds a model whose id has slashes, literal or escaped', async () => {
