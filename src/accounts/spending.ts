@@ -158,7 +158,16 @@ function monthOf(time: number): number {
 
 const spent = ({ read, unread }: Month, name: string): number => (read.get(name) ?? 0) + (unread.get(name) ?? 0)
 
-const noBudget = (whose: 'account' | 'key'): OrielError =>
-  new OrielError('payment_required', `The budget of this ${whose} for this month is spent.`, {
-    code: whose === 'account' ? 'account_budget_spent' : 'key_budget_spent',
-  })
+function noBudget(whose: 'account' | 'key'): OrielError {
+  const now = new Date()
+  const next = Date.UTC(now.getUTCFullYear(), now.getUTCMonth() + 1)
+  const day = new Date(next).toISOString().slice(0, 10)
+  return new OrielError(
+    'payment_required',
+    `The budget of this ${whose} for this month is spent. The next month begins on ${day} at 00:00 UTC.`,
+    {
+      code: whose === 'account' ? 'account_budget_spent' : 'key_budget_spent',
+      retryAfter: Math.ceil((next - now.getTime()) / 1000),
+    },
+  )
+}

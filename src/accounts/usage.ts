@@ -1,4 +1,7 @@
 import { type Expression, type ExpressionBuilder, sql } from 'kysely'
+import { z } from 'zod'
+import { OrielError } from '../errors.ts'
+import { parseJson } from '../json.ts'
 import { amountOf } from './prices.ts'
 import type { RequestRow, Schema, Store } from './store/schema.ts'
 
@@ -20,7 +23,7 @@ export interface UsageQuery {
   /** Rows of one page, at most and by default 5000. */
   readonly limit?: number | undefined
   /** `next` of the page before. */
-  readonly after?: number | undefined
+  readonly after?: string | undefined
   /** Who asks: what one asks at the same time is read one after the other, and others need not wait for all of it. */
   readonly reader?: string | undefined
 }
@@ -53,23 +56,55 @@ export interface UsageRow {
 
 export interface UsagePage {
   readonly rows: readonly UsageRow[]
-  /** For the next page; undefined after the last one. */
-  readonly next: number | undefined
+  /** For the next page; undefined after the last one. Rows that arrive meanwhile shift nothing. */
+  readonly next: string | undefined
 }
 
 const maxRows = 5000
 const periods = { minute: 60_000, hour: 3_600_000, day: 86_400_000 } as const
 
-/** Sums of the ledger, ordered by time and group. */
+/** Periods that are read at first, and how many times as many after those that had few groups. */
+const slice = { periods: 64, growth: 4 }
+
+/**
+ * Sums of the ledger, ordered by time and group. A page reads on slice by slice of time: to read many pages takes as long as
+ * to read the requests a few times.
+ * @throws OrielError `invalid` for an `after` that is not of this query
+ */
 export async function usageOf(db: Store, query: UsageQuery): Promise<UsagePage> {
-  const { from, to, period, by = [], limit = maxRows, after = 0 } = query
+  const { to, period, limit = maxRows } = query
   const size = Math.min(limit, maxRows)
+  const after = query.after === undefined ? undefined : cursorOf(query.after, query)
+  const length = period === undefined ? Number.POSITIVE_INFINITY : periods[period]
+  const rows: UsageRow[] = []
+  let from = period === undefined || after === undefined ? query.from : Math.max(query.from, Number(after[0]))
+  for (let width = slice.periods; from < to && rows.length <= size; ) {
+    const end = Math.min(to, period === undefined ? to : from - (from % length) + width * length)
+    const found = await rowsOf(db, { ...query, from, to: end }, size + 1 - rows.length, after)
+    rows.push(...found)
+    if (found.length < size / slice.growth) width *= slice.growth
+    from = end
+  }
+  const last = rows[size - 1]
+  return {
+    rows: rows.slice(0, size),
+    next: rows.length > size && last !== undefined ? cursorText(last, query) : undefined,
+  }
+}
+
+async function rowsOf(db: Store, query: UsageQuery, limit: number, after: Cursor | undefined): Promise<UsageRow[]> {
+  const { from, to, period, by = [] } = query
   // The period is a literal: SQLite takes parameters for floating-point numbers, whose remainder is not an integer.
   const start =
     period === undefined
       ? sql<number | null>`null`
       : sql<number>`${sql.ref('time')} - ${sql.ref('time')} % ${sql.lit(periods[period])}`
-  const groups = usageGroups.filter((group) => by.includes(group))
+  const groups = groupsOf(by)
+  // No group is empty. Databases do not agree on where nulls are.
+  const order = [
+    ...(period === undefined ? [] : [start]),
+    ...groups.map((group) => (group === 'status' ? sql.ref(group) : sql`coalesce(${sql.ref(group)}, '')`)),
+  ]
 
   let select = db
     .selectFrom('requests')
@@ -90,22 +125,49 @@ export async function usageOf(db: Store, query: UsageQuery): Promise<UsagePage> 
     ])
     .where('time', '>=', from)
     .where('time', '<', to)
-    .limit(size + 1)
-    .offset(after)
+    .limit(limit)
   for (const [column, values] of [
     ['account', query.accounts],
     ['key', query.keys],
     ['model', query.models],
   ] as const)
     if (values !== undefined) select = select.where(column, 'in', values.length === 0 ? [''] : values)
-  if (period !== undefined) select = select.groupBy(start).orderBy(start)
-  for (const group of groups) select = select.groupBy(group).orderBy(group)
+  if (after !== undefined && after.length > 0)
+    select = select.where(sql<boolean>`(${sql.join(order)}) > (${sql.join(after.map((value) => sql.val(value)))})`)
+  if (period !== undefined) select = select.groupBy(start)
+  for (const group of groups) select = select.groupBy(group)
+  for (const one of order) select = select.orderBy(one)
 
   const found = await select.execute()
-  // Without groups SQL has one row, even for no requests: its sums are null.
-  const rows = found.slice(0, size).filter(({ requests }) => requests > 0)
   const none = { account: null, key: null, model: null, adapter: null, endpoint: null, dialect: null, status: null }
-  return { rows: rows.map((row) => ({ ...none, ...row })), next: found.length > size ? after + size : undefined }
+  // Without groups SQL has one row, even for no requests: its sums are null.
+  return found.filter(({ requests }) => requests > 0).map((row) => ({ ...none, ...row }))
+}
+
+const groupsOf = (by: readonly UsageGroup[]): UsageGroup[] => usageGroups.filter((group) => by.includes(group))
+
+/** What the last row of a page is ordered by. */
+type Cursor = readonly (string | number)[]
+
+const cursorText = (row: UsageRow, { period, by = [] }: UsageQuery): string => {
+  const start = period === undefined ? [] : [row.start]
+  const cursor = [...start, ...groupsOf(by).map((group) => row[group] ?? '')]
+  return Buffer.from(JSON.stringify(cursor)).toString('base64url')
+}
+
+/** @throws OrielError `invalid` if it is not of a page of the same query */
+function cursorOf(text: string, { period, by = [] }: UsageQuery): Cursor {
+  const number = z.int().min(0)
+  const types = groupsOf(by).map((group) => (group === 'status' ? number : z.string().regex(/^\P{Cc}*$/u)))
+  const { data } = z
+    .array(z.union([z.string(), z.number()]))
+    .safeParse(parseJson(Buffer.from(text, 'base64url').toString()))
+  const expected = period === undefined ? types : [number, ...types]
+  if (data?.length === expected.length && expected.every((type, at) => type.safeParse(data[at]).success)) return data
+  throw new OrielError('invalid', 'page must be the next_page of the page before, with the same parameters.', {
+    param: 'page',
+    code: 'invalid_value',
+  })
 }
 
 const promptTokens = sql`${sql.ref('text_tokens')} + ${sql.ref('image_tokens')} + ${sql.ref('audio_tokens')} + ${sql.ref('video_tokens')}`

@@ -1,4 +1,4 @@
-import { type Accounts, csvOf, type UsageQuery, type UsageRow, usageJson } from '../accounts/index.ts'
+import { type Accounts, csvOf, type UsagePage, type UsageQuery, type UsageRow, usageJson } from '../accounts/index.ts'
 import { type AccountFlags, withAccounts } from './accounts.ts'
 import { bars } from './bars.ts'
 import { countedText, dayText, moneyText, table } from './figures.ts'
@@ -46,11 +46,12 @@ const groupings = {
 
 async function allOf(accounts: Accounts, query: UsageQuery): Promise<UsageRow[]> {
   const rows: UsageRow[] = []
-  for (let after: number | undefined = 0; after !== undefined; ) {
-    const page = await accounts.usage({ ...query, after })
+  let after: string | undefined
+  do {
+    const page: UsagePage = await accounts.usage({ ...query, after })
     rows.push(...page.rows)
     after = page.next
-  }
+  } while (after !== undefined)
   return rows
 }
 

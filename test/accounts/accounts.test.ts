@@ -308,6 +308,47 @@ describe.each(houses)('accounts on $title', ({ skip, house }) => {
         expect((await accounts.usage({ ...all, ...none })).rows).toEqual([])
     })
 
+    it('has each sum once, page by page, while requests arrive', async () => {
+      const { accounts, who } = await withKey('pages')
+      const models = ['a', 'b', 'B', 'c', 'ä', '5', '_']
+      const admin = { ...who, key: null }
+      for (const model of models)
+        for (const identity of [who, admin]) await ask(accounts, identity, { status: model === 'c' ? 400 : 200 }, model)
+      let written = 2 * models.length
+      await used(accounts, 'acme', written)
+      const name = ({ start, model, key, status }: UsageRow): string => JSON.stringify([start, model, key, status])
+      const by = ['model', 'key', 'status'] as const
+      for (const period of [undefined, 'minute'] as const) {
+        const query = { from: 0, to: Date.now() + day, period, by }
+        const all = (await accounts.usage(query)).rows.map(name)
+        expect(all.length).toBeGreaterThanOrEqual(2 * models.length)
+        const read: string[] = []
+        let after: string | undefined
+        for (let page = 0; page === 0 || after !== undefined; page++) {
+          const { rows, next } = await accounts.usage({ ...query, limit: 3, after })
+          read.push(...rows.map(name))
+          after = next
+          if (page > 1) continue
+          // Before everything that was read, and after it.
+          written += 2
+          for (const model of [`!${written}`, `~${written}`]) await ask(accounts, who, {}, model)
+          await used(accounts, 'acme', written)
+        }
+        expect(new Set(read).size).toBe(read.length)
+        expect(read.filter((row) => all.includes(row))).toEqual(all)
+        const { next } = await accounts.usage({ ...query, limit: 1 })
+        for (const other of [
+          { by: ['model'] as const },
+          { period: 'day' as const, by: [] },
+          { by: ['status'] as const },
+        ])
+          await expect(accounts.usage({ ...query, period: undefined, ...other, after: next })).rejects.toMatchObject({
+            kind: 'invalid',
+            param: 'page',
+          })
+      }
+    })
+
     it('is purged by age, and erased with its account', async () => {
       const { accounts, who, secret } = await withKey('erased')
       const { secret: otherSecret } = await accounts.keys.create({ account: 'other' })

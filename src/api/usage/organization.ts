@@ -211,7 +211,7 @@ async function pageOf<Result>(accounts: Accounts, asked: Asked, resultOf: (row: 
   const { limit = usual, by, models, reader, project_ids, api_key_ids } = asked
   if (limit > most) throw invalidValue('limit', `limit must be at most ${most} for this bucket_width; found ${limit}.`)
   const { from, to } = between(asked.start_time, asked.end_time)
-  const first = asked.page === undefined ? { start: from - (from % ms), after: 0 } : placeOf(asked.page, ms)
+  const first = asked.page === undefined ? { start: from - (from % ms), after: undefined } : placeOf(asked.page, ms)
   const end = Math.min(first.start + limit * ms, Math.ceil(to / ms) * ms)
   const { rows, next } = await accounts.usage({
     ...{ accounts: project_ids, keys: api_key_ids, models, period, by, reader },
@@ -233,19 +233,16 @@ async function pageOf<Result>(accounts: Accounts, asked: Asked, resultOf: (row: 
       end_time: (start + ms) / 1000,
       results: results.get(start) ?? [],
     })
-  const following =
-    last === undefined
-      ? { start: end, after: 0 }
-      : { start: last, after: (results.get(last)?.length ?? 0) + (last === first.start ? first.after : 0) }
-  const next_page = following.start < to ? `page_${following.start / 1000}_${following.after}` : null
+  const following = last ?? end
+  const next_page = following < to ? `page_${following / 1000}${next === undefined ? '' : `_${next}`}` : null
   return { object: 'page' as const, data, has_more: next_page !== null, next_page }
 }
 
-/** Where a page begins: the time of its first bucket, and how many results of it the page before had. */
-function placeOf(page: string, ms: number): { start: number; after: number } {
-  const [, seconds, after] = /^page_(\d{1,12})_(\d{1,9})$/.exec(page) ?? []
+/** Where a page begins: the time of its first bucket, and what the page before had of it. */
+function placeOf(page: string, ms: number): { start: number; after: string | undefined } {
+  const [, seconds, after] = /^page_(\d{1,12})(?:_([\w-]+))?$/.exec(page) ?? []
   const start = Number(seconds) * 1000
-  if (after === undefined || start % ms !== 0)
+  if (seconds === undefined || start % ms !== 0)
     throw invalidValue('page', 'page must be the next_page of the page before, with the same parameters.')
-  return { start, after: Number(after) }
+  return { start, after }
 }

@@ -1,7 +1,15 @@
 import { Readable } from 'node:stream'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { z } from 'zod'
-import { type Accounts, csvOf, type UsageGroup, type UsageQuery, usageGroups, usageJson } from '../../accounts/index.ts'
+import {
+  type Accounts,
+  csvOf,
+  type UsageGroup,
+  type UsagePage,
+  type UsageQuery,
+  usageGroups,
+  usageJson,
+} from '../../accounts/index.ts'
 import { clientOf } from '../client.ts'
 import type { Endpoint } from '../dialects/dialect.ts'
 import { moment } from '../request/moment.ts'
@@ -53,10 +61,7 @@ const ownQuery = z.object({
   key: names,
   model: names,
   limit: z.coerce.number().int().min(1).max(mostRows).default(mostRows),
-  page: z
-    .string()
-    .regex(/^\d{1,12}$/, { error: 'must be the next_page of the page before' })
-    .optional(),
+  page: z.string().optional(),
   format: z.enum(['json', 'csv']).optional(),
 })
 
@@ -135,18 +140,18 @@ async function answerWith(
     reply.type('text/csv; charset=utf-8').header('content-disposition', 'attachment; filename="usage.csv"')
     return reply.send(Readable.from(startingWith(first.value ?? '', pages)))
   }
-  const { rows, next } = await accounts.usage({ ...query, limit, after: Number(page ?? 0) })
-  const next_page = next === undefined ? null : String(next)
-  return { object: 'list', data: rows.map(usageJson), has_more: next !== undefined, next_page }
+  const { rows, next } = await accounts.usage({ ...query, limit, after: page })
+  return { object: 'list', data: rows.map(usageJson), has_more: next !== undefined, next_page: next ?? null }
 }
 
 /** Page by page: however much it is, neither memory nor the event loop has it at once. */
 async function* csvPages(accounts: Accounts, query: UsageQuery): AsyncGenerator<string, undefined> {
-  for (let after: number | undefined = 0; after !== undefined; ) {
-    const { rows, next } = await accounts.usage({ ...query, limit: mostRows, after })
-    yield csvOf(rows, { continues: after > 0 })
+  let after: string | undefined
+  do {
+    const { rows, next }: UsagePage = await accounts.usage({ ...query, limit: mostRows, after })
+    yield csvOf(rows, { continues: after !== undefined })
     after = next
-  }
+  } while (after !== undefined)
 }
 
 async function* startingWith(first: string, others: AsyncIterable<string>): AsyncIterable<string> {
