@@ -1,6 +1,3 @@
-import { mkdtempSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
-import path from 'node:path'
 import { createFireworks } from '@ai-sdk/fireworks'
 import { createOpenAICompatible } from '@ai-sdk/openai-compatible'
 import Anthropic from '@anthropic-ai/sdk'
@@ -8,40 +5,23 @@ import { ChatOpenAI } from '@langchain/openai'
 import { generateText, type LanguageModel } from 'ai'
 import { Ollama } from 'ollama'
 import OpenAI from 'openai'
-import pino from 'pino'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { type Accounts, createAccounts } from '../../src/accounts/index.ts'
-import { loadConfig, type OrielSettings } from '../../src/config.ts'
+import { type KeyedServer, startKeyed } from '../support/keyed.ts'
 import { send } from '../support/raw.ts'
-import { startServer, type TestServer } from '../support/server.ts'
 
 /** How the clients that people use take the refusals of accounts: their own errors, and whether they come back in time. */
 
-const folder = mkdtempSync(path.join(tmpdir(), 'oriel-client-errors-'))
-const settings: OrielSettings['accounts'] = {
-  dataDir: folder,
-  adminKey: 'the-key-of-the-administrator',
-  tiers: { one: { requests: 1 }, single: { concurrentRequests: 1 } },
-}
-
-let server: TestServer
-let accounts: Accounts
+let server: KeyedServer
 /** A key for each refusal. */
 const keys = { wrong: `ork_${'x'.repeat(43)}`, foreign: '', spent: '', limited: '' }
 beforeAll(async () => {
-  server = await startServer({ accounts: settings })
-  accounts = await createAccounts(loadConfig({ accounts: settings }, {}), pino({ level: 'silent' }))
-  keys.foreign = (await accounts.keys.create({ account: 'foreign', models: ['other'] })).secret
-  keys.spent = (await accounts.keys.create({ account: 'spent', budget: 0 })).secret
-  await accounts.keys.setAccount('limited', { tier: 'one' })
-  keys.limited = (await accounts.keys.create({ account: 'limited' })).secret
+  server = await startKeyed({ tiers: { one: { requests: 1 }, single: { concurrentRequests: 1 } } })
+  keys.foreign = (await server.keyOf({ models: ['other'] })).secret
+  keys.spent = (await server.keyOf({ budget: 0 })).secret
+  keys.limited = (await server.keyOf({}, 'one')).secret
   await post('/v1/chat/completions', keys.limited)
 })
-afterAll(async () => {
-  await server.close()
-  await accounts.close()
-  rmSync(folder, { recursive: true, force: true })
-})
+afterAll(() => server.close())
 
 const messages = [{ role: 'user' as const, content: 'Hello' }]
 const asked = { model: 'pocket', max_tokens: 2, messages }
@@ -115,9 +95,7 @@ describe.each(clients)('$name', ({ name, ask, status }) => {
 
   // Ollama's client never asks again.
   it.skipIf(name === 'ollama')('asks again when a refusal says so, after that time, and is let in', async () => {
-    const account = `again ${name}`.replace(/\W+/g, '-')
-    await accounts.keys.setAccount(account, { tier: 'single' })
-    const { secret } = await accounts.keys.create({ account })
+    const { secret } = await server.keyOf({}, 'single')
     const over = new AbortController()
     const running = await fetch(`${server.url}/v1/chat/completions`, {
       method: 'POST',

@@ -5,6 +5,7 @@ import { type ImageArchitecture, openImageArchitecture } from '../../src/encoder
 import { tokensIn } from '../encoders/image-tokens/page.ts'
 import { plainPdf } from '../media/plain-pdf.ts'
 import { eventsOf, postJson } from '../support/http.ts'
+import { inputs } from '../support/long.ts'
 import { pocketFolder } from '../support/pocket.ts'
 import { startServer, type TestServer } from '../support/server.ts'
 
@@ -43,6 +44,8 @@ async function gif(width: number, height: number, frames: number): Promise<strin
 const pdf = (pages: number): string => plainPdf(pages).toString('base64')
 /** A page of A4, which is drawn with twice the pixels that the built-in model can use. */
 const page: Size = [Math.round((595 * 768) / 842), 768]
+
+const bases = openaiDialects.flatMap((dialect) => dialect.bases)
 
 const question = 'What is it?'
 const questionPart = { type: 'text', text: question }
@@ -103,7 +106,7 @@ describe.each<[title: string, of: Case]>([
   ],
   ['an animation, of which the first frame is read', { images: () => [gif(200, 120, 4)], sizes: [[200, 120]] }],
   ['a PDF of three pages', { documents: () => [pdf(3)], sizes: [page, page, page] }],
-])('the tokens of %s', (_, { images = () => [], documents = () => [], sizes }) => {
+])('the tokens of %s', (title, { images = () => [], documents = () => [], sizes }) => {
   let told: Usage
   let seen: string[]
   let read: string[]
@@ -113,7 +116,7 @@ describe.each<[title: string, of: Case]>([
     read = documents()
   })
 
-  it.each(openaiDialects.flatMap(({ bases }) => bases))(
+  it.each(inputs(title === 'a screen' ? bases : bases.slice(0, 1), bases))(
     'are those of its text and of each image, before, in and after a chat: base "%s"',
     async (base) => {
       const chat = chatOf(...seen.map((url) => imagePart(url)), ...read.map((data) => filePart(data)))

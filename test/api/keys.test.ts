@@ -3,50 +3,29 @@ import { tmpdir } from 'node:os'
 import path from 'node:path'
 import Anthropic from '@anthropic-ai/sdk'
 import OpenAI from 'openai'
-import pino from 'pino'
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
-import { type Accounts, createAccounts, type NewKey } from '../../src/accounts/index.ts'
+import type { NewKey } from '../../src/accounts/index.ts'
 import type { Usage } from '../../src/api/shapes/usage.ts'
 import { createOriel, type OrielSettings } from '../../src/app.ts'
-import { loadConfig } from '../../src/config.ts'
 import { dataUrl, shape } from '../support/images.ts'
-import { startServer, type TestServer } from '../support/server.ts'
+import { administrator, type KeyedServer, startKeyed } from '../support/keyed.ts'
 
-const folder = mkdtempSync(path.join(tmpdir(), 'oriel-keys-'))
-const administrator = 'the-key-of-the-administrator'
-const accountSettings: OrielSettings['accounts'] = {
-  dataDir: folder,
-  adminKey: administrator,
-  tiers: {
-    small: { requests: 2 },
-    chatty: { requests: 100, promptTokens: 100_000, generatedTokens: 50, images: 2 },
-    single: { concurrentRequests: 1 },
-  },
-  prices: { pocket: { input: 2, output: 10, image: 0.001 } },
-}
-
-let server: TestServer
-/** Another process, such as the command, that changes keys. */
-let accounts: Accounts
+let server: KeyedServer
 let red: string
 beforeAll(async () => {
-  server = await startServer({ accounts: accountSettings })
-  accounts = await createAccounts(loadConfig({ accounts: accountSettings }, {}), pino({ level: 'silent' }))
+  server = await startKeyed({
+    tiers: {
+      small: { requests: 2 },
+      chatty: { requests: 100, promptTokens: 100_000, generatedTokens: 50, images: 2 },
+      single: { concurrentRequests: 1 },
+    },
+    prices: { pocket: { input: 2, output: 10, image: 0.001 } },
+  })
   red = dataUrl(await shape('red'))
 })
-afterAll(async () => {
-  await server.close()
-  await accounts.close()
-  rmSync(folder, { recursive: true, force: true })
-})
+afterAll(() => server.close())
 
-let made = 0
-async function keyOf(tier: string | null, over: Partial<NewKey> = {}): Promise<{ secret: string; account: string }> {
-  const account = over.account ?? `account-${made++}`
-  await accounts.keys.setAccount(account, { tier })
-  const { secret } = await accounts.keys.create({ account, ...over })
-  return { secret, account }
-}
+const keyOf = (tier: string | null, key: Partial<NewKey> = {}) => server.keyOf(key, tier)
 
 const openai = (apiKey: string, base = '/v1') =>
   new OpenAI({ baseURL: `${server.url}${base}`, apiKey, maxRetries: 0, timeout: 60_000 })
@@ -302,6 +281,15 @@ describe('prices and budgets', () => {
       status: 402,
       code: 'key_budget_spent',
     })
+    const refused = await fetch(`${server.url}/v1/chat/completions`, {
+      ...{ method: 'POST', body: JSON.stringify(question) },
+      headers: { authorization: `Bearer ${secret}`, 'content-type': 'application/json' },
+    })
+    // It says when to come again.
+    const { error } = (await refused.json()) as { error: { message: string } }
+    const [day = ''] = /\d{4}-\d\d-01/.exec(error.message) ?? []
+    const wait = Number(refused.headers.get('retry-after')) * 1000
+    expect(Math.abs(Date.now() + wait - Date.parse(day))).toBeLessThan(60_000)
     // Novita's documents have 403 for it.
     await expect(openai(secret, '/openai').chat.completions.create(question)).rejects.toThrow(
       OpenAI.PermissionDeniedError,

@@ -1,42 +1,24 @@
-import { mkdtempSync, rmSync } from 'node:fs'
 import { request as httpRequest } from 'node:http'
 import { connect } from 'node:net'
-import { tmpdir } from 'node:os'
-import path from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import pino from 'pino'
 import { afterAll, beforeAll, expect, it, vi } from 'vitest'
-import { type Accounts, createAccounts } from '../../src/accounts/index.ts'
-import type { OrielSettings } from '../../src/app.ts'
-import { loadConfig } from '../../src/config.ts'
 import { dataUrl, shape } from '../support/images.ts'
-import { startServer, type TestServer } from '../support/server.ts'
+import { administrator, type KeyedServer, startKeyed } from '../support/keyed.ts'
+import { inputs } from '../support/long.ts'
 import { patient } from '../support/wait.ts'
 
 /** Whatever becomes of a request, it gives its place back, and the ledger has one row for it. */
 
-const folder = mkdtempSync(path.join(tmpdir(), 'oriel-settled-'))
-const administrator = 'the-key-of-the-administrator'
-const settings: OrielSettings['accounts'] = {
-  dataDir: folder,
-  adminKey: administrator,
-  tier: 'single',
-  tiers: { single: { concurrentRequests: 1 }, three: { concurrentRequests: 3 } },
-}
-
-let server: TestServer
-let accounts: Accounts
+let server: KeyedServer
 let red: string
 beforeAll(async () => {
-  server = await startServer({ accounts: settings })
-  accounts = await createAccounts(loadConfig({ accounts: settings }, {}), pino({ level: 'silent' }))
+  server = await startKeyed({
+    tier: 'single',
+    tiers: { single: { concurrentRequests: 1 }, three: { concurrentRequests: 3 } },
+  })
   red = dataUrl(await shape('red'))
 })
-afterAll(async () => {
-  await server.close()
-  await accounts.close()
-  rmSync(folder, { recursive: true, force: true })
-})
+afterAll(() => server.close())
 
 interface Client {
   account: string
@@ -44,11 +26,8 @@ interface Client {
   post(url: string, body: unknown, signal?: AbortSignal): Promise<Response>
 }
 
-let made = 0
 async function clientOf(tier: string | null = null): Promise<Client> {
-  const account = `account-${made++}`
-  await accounts.keys.setAccount(account, { tier })
-  const { secret } = await accounts.keys.create({ account })
+  const { secret, account } = await server.keyOf({}, tier)
   const headers = { authorization: `Bearer ${secret}`, 'content-type': 'application/json' }
   return {
     account,
@@ -66,7 +45,7 @@ const long = { ...question, max_tokens: 2000, ignore_eos: true }
 /** Requests of an account by their status, when so many are in the ledger. */
 async function rowsOf({ account }: Client, requests: number): Promise<Record<number, number>> {
   return vi.waitFor(async () => {
-    const { rows } = await accounts.usage({ from: 0, to: Date.now() + 1, accounts: [account], by: ['status'] })
+    const { rows } = await server.elsewhere.usage({ from: 0, to: Date.now() + 1, accounts: [account], by: ['status'] })
     expect(rows.reduce((sum, row) => sum + row.requests, 0)).toBe(requests)
     return Object.fromEntries(rows.map((row) => [row.status, row.requests]))
   }, patient)
@@ -132,7 +111,7 @@ it('a request that asks no model is a request, and no more', async () => {
     await response.text()
   }
   expect(await rowsOf(client, asked.length)).toEqual({ 200: asked.length })
-  const { rows } = await accounts.usage({ from: 0, to: Date.now() + 1, accounts: [client.account] })
+  const { rows } = await server.elsewhere.usage({ from: 0, to: Date.now() + 1, accounts: [client.account] })
   expect(rows).toMatchObject([{ promptTokens: 0, completionTokens: 0, cost: 0 }])
 })
 
@@ -145,7 +124,7 @@ it('a client that leaves gives its place back, whenever it leaves', async () => 
     { ...long, messages: [{ role: 'user', content: [{ type: 'image_url', image_url: { url: red } }] }] },
   ]
   for (const body of bodies)
-    for (const ms of [0, 2, 16, 128]) {
+    for (const ms of inputs([0, 16], [0, 2, 16, 128])) {
       const { headers } = client
       const asked = httpRequest(`${server.url}${chat}`, { method: 'POST', headers, agent: false })
       asked.on('error', () => {}).end(JSON.stringify(body))
@@ -200,7 +179,7 @@ it('an engine that dies ends its answers, and they give their places back', asyn
   await isFree(client, 3)
   const rows = await rowsOf(client, 6)
   expect(rows).toMatchObject({ 503: 3 })
-  const { rows: all } = await accounts.usage({
+  const { rows: all } = await server.elsewhere.usage({
     from: 0,
     to: Date.now() + 1,
     accounts: [client.account],

@@ -1,48 +1,23 @@
-import { mkdtempSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
-import path from 'node:path'
 import Anthropic from '@anthropic-ai/sdk'
 import OpenAI from 'openai'
-import pino from 'pino'
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
 import type { z } from 'zod'
-import { type Accounts, createAccounts, type NewKey } from '../../src/accounts/index.ts'
+import type { NewKey } from '../../src/accounts/index.ts'
 import { completionsUsagePage, costsPage } from '../../src/api/usage/organization.ts'
 import { usagePage, type usageSum } from '../../src/api/usage/usage.ts'
-import type { OrielSettings } from '../../src/app.ts'
-import { loadConfig } from '../../src/config.ts'
 import { dataUrl, shape } from '../support/images.ts'
-import { startServer, type TestServer } from '../support/server.ts'
+import { administrator, type KeyedServer, startKeyed } from '../support/keyed.ts'
 import { patient } from '../support/wait.ts'
 
-const folder = mkdtempSync(path.join(tmpdir(), 'oriel-usage-'))
-const administrator = 'the-key-of-the-administrator'
-const settings: OrielSettings['accounts'] = {
-  dataDir: folder,
-  adminKey: administrator,
-  prices: { pocket: { input: 2, output: 10, image: 0.001 } },
-}
-
-let server: TestServer
-/** Another process with the same database. */
-let accounts: Accounts
+let server: KeyedServer
 let red: string
 beforeAll(async () => {
-  server = await startServer({ accounts: settings })
-  accounts = await createAccounts(loadConfig({ accounts: settings }, {}), pino({ level: 'silent' }))
+  server = await startKeyed({ prices: { pocket: { input: 2, output: 10, image: 0.001 } } })
   red = dataUrl(await shape('red'))
 })
-afterAll(async () => {
-  await server.close()
-  await accounts.close()
-  rmSync(folder, { recursive: true, force: true })
-})
+afterAll(() => server.close())
 
-let made = 0
-async function keyOf(over: Partial<NewKey> = {}) {
-  const { key, secret } = await accounts.keys.create({ account: `account-${made++}`, ...over })
-  return { secret, account: key.account, id: key.id }
-}
+const keyOf = (key: Partial<NewKey> = {}) => server.keyOf(key)
 
 const get = (url: string, secret: string, headers = {}) =>
   fetch(`${server.url}${url}`, { headers: { authorization: `Bearer ${secret}`, ...headers } })
@@ -228,9 +203,9 @@ describe('usage of all accounts', () => {
   let robot: Awaited<ReturnType<typeof keyOf>>
   beforeAll(async () => {
     robot = await keyOf({ account: 'robot' })
-    const who = await accounts.authenticate(robot.secret)
+    const who = await server.elsewhere.authenticate(robot.secret)
     for (let model = 0; model < groups; model++) {
-      const reservation = await accounts.admit(who, `model-${model}`, {
+      const reservation = await server.elsewhere.admit(who, `model-${model}`, {
         promptTokens: 1,
         generatedTokens: 1,
         images: 0,

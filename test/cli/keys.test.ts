@@ -7,7 +7,7 @@ import { type Accounts, createAccounts } from '../../src/accounts/index.ts'
 import { candidatesFor } from '../../src/cli/completion.ts'
 import { createProgram } from '../../src/cli/program.ts'
 import { loadConfig } from '../../src/config.ts'
-import { type Finished, oriel, orielServe } from '../support/cli.ts'
+import { type Finished, oriel, orielHere, orielServe } from '../support/cli.ts'
 import { atTerminal, hasTerminals } from '../support/terminal.ts'
 import { patient } from '../support/wait.ts'
 
@@ -20,7 +20,7 @@ afterAll(() => rm(folder, { recursive: true }))
 /** The commands of a person whose database is `name`. */
 function person(name: string) {
   const env = { ORIEL_DATA_DIR: path.join(folder, name), ORIEL_CONFIG: '' }
-  const oneOf = async (args: string): Promise<Finished> => oriel(args.split(' '), { env })
+  const oneOf = (args: string): Promise<Finished> => orielHere(args.split(' '), env)
   return {
     env,
     /** @returns what a command that succeeds writes */
@@ -51,8 +51,8 @@ const idIn = (text: string): string => /key_[\w-]+/.exec(text)?.[0] ?? ''
 
 describe('oriel keys', () => {
   it('makes a key that works, alone on stdout, and says when it is the first one', async () => {
-    const { run, serve } = person('create')
-    const first = await run('keys create --admin')
+    const { env, run, serve } = person('create')
+    const first = await oriel(['keys', 'create', '--admin'], { env })
     expect(first.stdout).toMatch(/^ork_[\w-]{43}\n$/)
     expect(first.stderr).toContain('from now on every request needs a key')
     const made = await run(
@@ -146,7 +146,7 @@ describe('oriel keys', () => {
       [{ ORIEL_DATA_DIR: path.join(folder, 'file') }, /^oriel: The data folder .*file cannot be made\. .*\n$/],
       [{ DATABASE_URL: 'postgres://127.0.0.1:9/x' }, /^oriel: The database of DATABASE_URL cannot be used: .*\n$/],
     ] as const)
-      expect((await oriel(['keys', 'list'], { env: { ...env, ...more } })).stderr).toMatch(sentence)
+      expect((await orielHere(['keys', 'list'], { ...env, ...more })).stderr).toMatch(sentence)
   })
 
   it('completes its words, keys and accounts', async () => {

@@ -1,5 +1,8 @@
 import { type ChildProcess, execFile, spawn } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
+import { vi } from 'vitest'
+import { failureText } from '../../src/cli/failure.ts'
+import { createProgram } from '../../src/cli/program.ts'
 
 export const root = fileURLToPath(new URL('../../', import.meta.url))
 const bin = `${root}bin/oriel.js`
@@ -43,6 +46,41 @@ export const run = (
 /** Runs the `oriel` command until it exits. */
 export const oriel = (args: readonly string[], place: Place = {}): Promise<Finished> =>
   run(process.execPath, [bin, ...args], place)
+
+class Exit extends Error {
+  readonly code: number
+
+  constructor(code: number) {
+    super(`exit ${code}`)
+    this.code = code
+  }
+}
+
+/** Runs a command in this process, which takes a few ms. It must not read stdin. */
+export async function orielHere(args: readonly string[], env: Readonly<Record<string, string>>): Promise<Finished> {
+  const finished = { code: 0, stdout: '', stderr: '' }
+  const spies = (['stdout', 'stderr'] as const).map((stream) =>
+    vi.spyOn(process[stream], 'write').mockImplementation((text) => {
+      finished[stream] += String(text)
+      return true
+    }),
+  )
+  // Commander exits by itself, after it has said what it does not understand.
+  const exit = vi.spyOn(process, 'exit').mockImplementation((code) => {
+    throw new Exit(Number(code ?? 0))
+  })
+  for (const [name, value] of Object.entries({ ORIEL_PORT: '9', ...env })) vi.stubEnv(name, value)
+  try {
+    await createProgram().parseAsync([...args], { from: 'user' })
+  } catch (error) {
+    finished.code = error instanceof Exit ? error.code : 1
+    if (!(error instanceof Exit)) finished.stderr += `oriel: ${await failureText(error)}\n`
+  } finally {
+    vi.unstubAllEnvs()
+    for (const spy of [...spies, exit]) spy.mockRestore()
+  }
+  return finished
+}
 
 /**
  * Runs `oriel serve` on a free port.
