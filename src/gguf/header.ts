@@ -1,5 +1,6 @@
 import { type FileHandle, open, stat } from 'node:fs/promises'
 import path from 'node:path'
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import { badModel, OrielError } from '../errors.ts'
 import { tensorTypes } from './types.ts'
 
@@ -40,7 +41,11 @@ export async function readHeader(file: string): Promise<GgufHeader> {
     // Most headers are small; one with a vocabulary has a few MB. If the first read was too short, the header is read again.
     for (let length = firstRead; ; length *= 8) {
       try {
-        return parseHeader(await beginning(handle, Math.min(length, maxHeaderBytes, stats.size)), stats.size)
+        const bytes = await beginning(handle, Math.min(length, maxHeaderBytes, stats.size))
+        const reading = headerIn(bytes, stats.size)
+        let step = reading.next()
+        for (; !step.done; step = reading.next()) await nextTurn()
+        return step.value
       } catch (error) {
         if (!(error instanceof HeaderEnds)) throw error
         if (length >= stats.size) throw broken(`it is truncated: its header needs more than its ${stats.size} bytes`)
@@ -60,17 +65,31 @@ export async function readHeader(file: string): Promise<GgufHeader> {
  * @throws OrielError `invalid`; `HeaderEnds` if the header is longer than `bytes`
  */
 export function parseHeader(bytes: Buffer, fileBytes: number): GgufHeader {
+  const reading = headerIn(bytes, fileBytes)
+  for (;;) {
+    const step = reading.next()
+    if (step.done) return step.value
+  }
+}
+
+/** Pauses every few ms: a vocabulary takes a tenth of a second. */
+type Steps<T> = Generator<void, T, void>
+
+/** Texts that are read between two pauses. */
+const textsOfStep = 4096
+
+function* headerIn(bytes: Buffer, fileBytes: number): Steps<GgufHeader> {
   const from = new Cursor(bytes, fileBytes)
   const magic = from.raw(4)
   if (magic !== 'GGUF') throw broken(`it begins with ${JSON.stringify(magic)} instead of GGUF`)
   const version = from.u32()
   if (version !== 2 && version !== 3) throw broken(`its version is ${version}; versions 2 and 3 are supported`)
   const tensorCount = from.count(limits.tensors, 'tensors')
-  const metadata = readMetadata(from, from.count(limits.pairs, 'metadata pairs'))
+  const metadata = yield* readMetadata(from, from.count(limits.pairs, 'metadata pairs'))
   const alignment = metadata.get('general.alignment') ?? 32
   if (typeof alignment !== 'number' || alignment < 1 || alignment > 65536 || Math.log2(alignment) % 1 !== 0)
     throw broken(`its general.alignment is ${shown(alignment)}; it must be a power of 2 up to 65536`)
-  return { metadata, tensors: readTensors(from, tensorCount, alignment, fileBytes), fileBytes }
+  return { metadata, tensors: yield* readTensors(from, tensorCount, alignment, fileBytes), fileBytes }
 }
 
 /** The bytes that were read end before the header ends. */
@@ -100,13 +119,13 @@ async function beginning(handle: FileHandle, bytes: number): Promise<Buffer> {
   return header.subarray(0, bytesRead)
 }
 
-function readMetadata(from: Cursor, pairs: number): Map<string, MetadataValue> {
+function* readMetadata(from: Cursor, pairs: number): Steps<Map<string, MetadataValue>> {
   const metadata = new Map<string, MetadataValue>()
   for (let pair = 0; pair < pairs; pair++) {
     const key = from.string()
     if (key === '') throw broken(`its metadata pair ${pair} has no key`)
     if (metadata.has(key)) throw broken(`its metadata has the key ${shown(key)} twice`)
-    metadata.set(key, readValue(from, from.u32(), key))
+    metadata.set(key, yield* readValue(from, from.u32(), key))
   }
   return metadata
 }
@@ -128,27 +147,31 @@ const numbers: Record<number, { bytes: number; read: (from: Buffer, at: number) 
   12: { bytes: 8, read: (from, at) => from.readDoubleLE(at) },
 }
 
-function readValue(from: Cursor, type: number, key: string): MetadataValue {
+function* readValue(from: Cursor, type: number, key: string): Steps<MetadataValue> {
   if (type === string) return from.string()
-  if (type === array) return readArray(from, key)
+  if (type === array) return yield* readArray(from, key)
   const reader = numbers[type]
   if (reader === undefined) throw broken(`its ${shown(key)} has the unknown type ${type}; types 0 to 12 are supported`)
   return reader.read(from.bytes, from.take(reader.bytes))
 }
 
-function readArray(from: Cursor, key: string): MetadataValue {
+function* readArray(from: Cursor, key: string): Steps<MetadataValue> {
   const type = from.u32()
   const length = from.count(from.fileBytes, `elements of ${shown(key)}`)
   const reader = numbers[type]
   if (textArrays.has(key) && type !== string)
     throw broken(`its ${shown(key)} is an array of type ${type}, not of strings`)
-  if (key === vocabulary) skipVocabulary(from, length)
+  if (key === vocabulary) yield* skipVocabulary(from, length)
   else if (reader !== undefined) {
     const start = from.take(reader.bytes * length)
     if (length > maxKeptNumbers) return { length }
     const values = Array.from({ length }, (_, at) => reader.read(from.bytes, start + at * reader.bytes))
     return { length, numbers: values.filter((value) => typeof value === 'number') }
-  } else if (type === string) for (let i = 0; i < length; i++) from.skipString()
+  } else if (type === string)
+    for (let i = 0; i < length; i++) {
+      from.skipString()
+      if (i % textsOfStep === 0) yield
+    }
   else
     throw broken(
       type === array
@@ -163,7 +186,7 @@ const vocabulary = 'tokenizer.ggml.tokens'
 const textArrays: ReadonlySet<string> = new Set([vocabulary, 'tokenizer.ggml.merges'])
 
 /** llama.cpp also aborts on two tokens of the same text. It ends a text at the first zero byte and numbers empty ones. */
-function skipVocabulary(from: Cursor, length: number): void {
+function* skipVocabulary(from: Cursor, length: number): Steps<void> {
   const seen = new Set<string>()
   for (let token = 0; token < length; token++) {
     const whole = from.string()
@@ -171,10 +194,11 @@ function skipVocabulary(from: Cursor, length: number): void {
     const text = (zero < 0 ? whole : whole.slice(0, zero)) || `[EMPTY_${token}]`
     if (seen.has(text)) throw broken(`its vocabulary has the token ${shown(text)} twice, again at ${token}`)
     seen.add(text)
+    if (token % textsOfStep === 0) yield
   }
 }
 
-function readTensors(from: Cursor, count: number, alignment: number, fileBytes: number): TensorInfo[] {
+function* readTensors(from: Cursor, count: number, alignment: number, fileBytes: number): Steps<TensorInfo[]> {
   const aligned = (bytes: number): number => Math.ceil(bytes / alignment) * alignment
   const names = new Set<string>()
   const tensors: TensorInfo[] = []
@@ -203,6 +227,7 @@ function readTensors(from: Cursor, count: number, alignment: number, fileBytes: 
     if (!Number.isSafeInteger(next))
       throw broken(`its tensors up to ${shown(name)} need more bytes than a file can have`)
     tensors.push({ name, shape, type, bytes })
+    if (index % textsOfStep === 0) yield
   }
   const needed = aligned(from.at) + end
   if (tensors.length > 0 && needed > fileBytes)

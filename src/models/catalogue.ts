@@ -15,6 +15,8 @@ const entrySchema = z.strictObject({
   parameters: z.number(),
   /** In billions, with what fits embeddings to the decoder. */
   visionParameters: z.number(),
+  /** Of these in the matrices of its layers, in billions. */
+  visionLayers: z.number(),
   /** Keys and values of all layers in 16 bits: layers x heads of keys x size of a head x 4, as the makers' `config.json` has them. */
   kvBytesPerToken: z.int(),
   /** The context that its makers state. */
@@ -48,11 +50,12 @@ export const entryOfRepo = (repo: string): CatalogueEntry | undefined => catalog
 export const catalogueNames = ({ id, aliases }: CatalogueEntry): string[] => [id, ...aliases]
 
 /** The sizes from which the memory of a model is computed, estimated for one that is not here. */
-export function estimatedSize({ parameters, visionParameters, kvBytesPerToken, quant }: CatalogueEntry) {
+export function estimatedSize({ parameters, visionParameters, visionLayers, kvBytesPerToken, quant }: CatalogueEntry) {
   const vision = visionParameters * 1e9
   const decoderBytes = (Math.max(0, parameters * 1e9 - vision) * (bitsPerWeight[quant] ?? 16)) / 8
   // Most vision files have 16 bits for a weight.
-  return { decoderBytes, visionBytes: vision * 2, visionParameters: vision, bytesPerToken: kvBytesPerToken }
+  const size = { decoderBytes, visionBytes: vision * 2, bytesPerToken: kvBytesPerToken }
+  return { ...size, visionParameters: vision, visionLayers: visionLayers * 1e9 }
 }
 
 /** The estimated bytes of its files. */

@@ -64,6 +64,22 @@ describe('the header of a GGUF file', () => {
     ])
   })
 
+  it('is read in steps, between which others have their turns, however large its vocabulary is', async () => {
+    const strings = Array.from({ length: 100_000 }, (_, at) => `token ${at}`)
+    const file = path.join(folder, 'large.gguf')
+    writeGguf(file, { ...decoder, 'tokenizer.ggml.tokens': { strings } }, weights, 1)
+    let turns = 0
+    const turn = (): void => {
+      turns++
+      timer = setImmediate(turn)
+    }
+    let timer = setImmediate(turn)
+    const { metadata } = await readHeader(file)
+    clearImmediate(timer)
+    expect(metadata.get('tokenizer.ggml.tokens')).toEqual({ length: 100_000 })
+    expect(turns).toBeGreaterThan(20)
+  })
+
   it('is refused with the value found and the values allowed', async () => {
     const whole = await readFile(gguf('whole.gguf', decoder))
     const attempt = async (bytes: Buffer) => {
