@@ -157,7 +157,7 @@ describe.skipIf(process.platform === 'win32')('a small file that takes long to d
     for (let i = 0; i < 3; i++)
       expect((await media.loadOne(small, undefined, 64, undefined, 'few')).images).toHaveLength(1)
     if (process.platform === 'linux' && pid !== undefined)
-      await vi.waitFor(() => expect(getPriority(pid)).toBe(10), { timeout: 50_000, interval: 100 })
+      await vi.waitFor(() => expect(getPriority(pid)).toBe(15), { timeout: 50_000, interval: 100 })
     expect(await Promise.race([loading, 'going on'])).toBe('going on')
     stop.abort()
     expect(await loading).toMatchObject({ kind: 'cancelled' })

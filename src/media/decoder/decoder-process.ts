@@ -1,8 +1,6 @@
 import type { ChildProcess } from 'node:child_process'
-import { readdirSync } from 'node:fs'
 import { Socket } from 'node:net'
-import { setPriority } from 'node:os'
-import { entryOf, fromWire, startProcess } from '../../children/index.ts'
+import { entryOf, fromWire, lowerPriority, startProcess } from '../../children/index.ts'
 import { type Deferred, deferred } from '../../deferred.ts'
 import { OrielError } from '../../errors.ts'
 import type { Logger } from '../../log.ts'
@@ -32,6 +30,9 @@ export interface DecodedImage extends ImageHead {
 
 /** The time limit for the start of a process, in ms; long, because the machine may be busy. */
 const startTimeoutMs = 30_000
+
+/** The niceness of decoders: running answers go first. Those with a slow file have a fifth of a core that other decoders use. */
+const priorities = { usual: 8, slow: 15 }
 
 /** The server's side of one decoder process, which decodes one file at a time. */
 export class DecoderProcess {
@@ -74,6 +75,7 @@ export class DecoderProcess {
       // The decoder gets no keys or tokens of the server's environment.
       env: { PATH: process.env.PATH, UV_THREADPOOL_SIZE: '2' },
     })
+    if (this.#child.pid !== undefined) lowerPriority(this.#child.pid, priorities.usual)
     this.#socket = socketOf(this.#child)
     readFrames(this.#socket, (message, payload) => this.#onMessage(message as FromDecoder, payload))
     this.#socket.on('error', () => this.kill())
@@ -100,12 +102,7 @@ export class DecoderProcess {
     const { pid } = this.#child
     if (pid === undefined || !this.#alive) return
     this.#slowed = true
-    for (const thread of threadsOf(pid))
-      try {
-        setPriority(thread, slowPriority)
-      } catch {
-        // The thread has ended, or the system does not allow it.
-      }
+    lowerPriority(pid, priorities.slow)
   }
 
   /**
@@ -229,18 +226,6 @@ function socketOf(child: ChildProcess): Socket {
 function imageOf(head: ImageHead, rgb: Buffer): DecodedImage {
   if (rgb.length !== head.width * head.height * 3) throw new Error('the decoder sent a wrong number of pixels')
   return { ...head, rgb }
-}
-
-/** The niceness of a slow file: a tenth of a core that others use too. */
-const slowPriority = 10
-
-/** On Linux every thread has a priority of its own. */
-function threadsOf(pid: number): number[] {
-  try {
-    return readdirSync(`/proc/${pid}/task`).map(Number)
-  } catch {
-    return [pid]
-  }
 }
 
 /** Signals that no decoder sends itself: a person, a service manager, or a system without memory has sent them. */

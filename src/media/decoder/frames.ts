@@ -1,4 +1,5 @@
 import type { Socket } from 'node:net'
+import { setImmediate as nextTurn } from 'node:timers/promises'
 
 /**
  * The framing of messages between the server and its decoders: two little-endian uint32 (length of the JSON, length of
@@ -10,15 +11,33 @@ const headBytes = 8
 /** A longer frame means that the decoder is broken or compromised. */
 const maxBytes = { json: 1_000_000, payload: 1_000_000_000 }
 
-/** @param payload text is sent as UTF-8 */
+/** Characters of a text that are encoded and written in one turn of the event loop. */
+const pieceLength = 256_000
+
+/**
+ * Writes one message. The next one must wait until the other side has answered, since a long text is written piece by piece.
+ * @param payload text is sent as UTF-8
+ */
 export function writeFrame(socket: Socket, message: object, payload: Uint8Array | string = ''): void {
   const json = Buffer.from(JSON.stringify(message))
-  const bytes = typeof payload === 'string' ? Buffer.from(payload) : payload
   const head = Buffer.allocUnsafe(headBytes)
   head.writeUInt32LE(json.length, 0)
-  head.writeUInt32LE(bytes.length, 4)
+  head.writeUInt32LE(Buffer.byteLength(payload), 4)
   socket.write(Buffer.concat([head, json]))
-  if (bytes.length > 0) socket.write(bytes)
+  if (typeof payload === 'string') void writeText(socket, payload)
+  else if (payload.length > 0) socket.write(payload)
+}
+
+async function writeText(socket: Socket, text: string): Promise<void> {
+  let at = 0
+  while (at < text.length && !socket.destroyed) {
+    if (at > 0) await nextTurn()
+    // Two halves of one character stay together.
+    const isHalf = /[\ud800-\udbff]/.test(text[at + pieceLength - 1] ?? '')
+    const end = at + pieceLength - (isHalf ? 1 : 0)
+    socket.write(text.slice(at, end))
+    at = end
+  }
 }
 
 /** Calls `onFrame` for each message. A stream that does not follow the framing destroys the socket. */
