@@ -23,6 +23,7 @@ import type {
   PromptCount,
   PromptPiece,
 } from './generation.ts'
+import { type Piece, sendInPieces } from './pieces.ts'
 import { Previews } from './preview.ts'
 import type { FromEngine, LoadOptions, ToEngine } from './protocol.ts'
 
@@ -408,7 +409,13 @@ class EngineHost implements Engine {
 
   #send(message: ToEngine): void {
     // A process that is exiting takes no messages; its exit fails the requests.
-    if (this.#child?.connected) this.#child.send(message, () => {})
+    const child = this.#child
+    if (child?.connected) {
+      const write = (part: ToEngine | Piece) =>
+        new Promise<void>((resolve) => (child.connected ? child.send(part, () => resolve()) : resolve()))
+      if (message.type === 'payload') void sendInPieces(message, write)
+      else void write(message)
+    }
     this.#keepRunning()
   }
 

@@ -28,7 +28,7 @@ export interface ImageEncoder {
   has(span: AttachmentSpan): boolean
   /**
    * Encodes a tile. Must not be called while `busy`.
-   * @param rgb `[height, width, 3]` of the whole image; null if the encoder holds it
+   * @param rgb `[height, width, 3]` of the whole image, in memory of its own that the call takes; null if the encoder holds it
    * @throws OrielError `internal`
    */
   encode(span: AttachmentSpan, rgb: Uint8Array | null): Promise<Encoded>
@@ -85,7 +85,7 @@ function encoderOn(
   cacheBytes: number,
   cores: EncoderCores,
 ): ImageEncoder {
-  const send = (message: ToEncoder): void => worker.postMessage(message)
+  const send = (message: ToEncoder, moved: ArrayBuffer[] = []): void => worker.postMessage(message, moved)
   const confine = cores.shared && confinement(ids, cores.shared.all, cores.shared.decoding)
   const cache = new LRUCache<string, Float32Array>({
     maxSize: cacheBytes,
@@ -131,7 +131,8 @@ function encoderOn(
       running = { span, threads, encoded }
       const { plan, tile } = span
       const name = nameOf(span)
-      send({ name, image: rgb === null ? null : { rgb, plan }, tile, threads })
+      const image = rgb === null ? null : { rgb, plan }
+      send({ name, image, tile, threads }, rgb === null ? [] : [rgb.buffer as ArrayBuffer])
       scaled.set(name, true)
       return encoded.promise
     },

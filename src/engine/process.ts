@@ -1,10 +1,15 @@
 import { EngineProcess } from './engine-process.ts'
+import { joinPieces, type Piece } from './pieces.ts'
 import type { ToEngine } from './protocol.ts'
 
 const engine = new EngineProcess((message) => {
   if (process.connected) process.send?.(message)
 })
-process.on('message', (message: ToEngine) => engine.receive(message))
+const join = joinPieces()
+process.on('message', (message: ToEngine | Piece) => {
+  const whole = message.type === 'piece' ? join(message) : message
+  if (whole !== undefined) engine.receive(whole)
+})
 process.on('disconnect', () => process.exit(0))
 // A terminal sends these signals to the whole process group. The parent decides when the engine ends.
 process.on('SIGINT', () => {})
