@@ -2,6 +2,7 @@ import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { isMet, median, type RowReport } from './figures.ts'
+import type { StreamGaps } from './gaps.ts'
 import type { Machine } from './machine.ts'
 import { drawPlot } from './plot.ts'
 
@@ -39,7 +40,9 @@ export function writeReport(report: Report): void {
 export function tableOf({ machine, threads, models }: Report): string {
   const heading = `${machine.cpu}, ${machine.cores} cores, ${machine.memoryGb} GB, ${machine.system}; ${threads} threads for each server.`
   const columns = ['what', 'figure', 'bar', 'median', 'min', 'max', 'Oriel', 'llama-server', 'runs', 'met']
-  const tables = models.map(({ title, rows }) => `**${title}**\n\n${markdownTable([columns, ...rows.map(cellsOf)])}`)
+  const tables = models.map(({ title, rows }) =>
+    [`**${title}**`, markdownTable([columns, ...rows.map(cellsOf)]), ...gapsTable(rows)].join('\n\n'),
+  )
   return [heading, ...tables].join('\n\n')
 }
 
@@ -68,6 +71,23 @@ function cellsOf(row: RowReport): string[] {
     `${samples.length}${disturbed > 0 ? `, ${disturbed} disturbed` : ''}`,
     disturbed > 0 ? 'not counted' : isMet(row) ? 'yes' : 'no',
   ]
+}
+
+/** The gaps that the figures of streams are calculated from: medians of all runs, in ms. */
+function gapsTable(rows: readonly RowReport[]): string[] {
+  const runs = (rows.find(({ id }) => id === 'gap')?.samples ?? []).flatMap(({ gaps }) => gaps ?? [])
+  if (runs.length === 0) return []
+  const line = (name: string, gaps: readonly Omit<StreamGaps, 'control'>[]): string[] => [
+    name,
+    ...(['median', 'p99', 'longest'] as const).map((key) => round(median(gaps.map((of) => of[key])))),
+  ]
+  const lines = (['oriel', 'llama-server'] as const).flatMap((server) => {
+    const of = runs.map((run) => run[server])
+    const name = { oriel: 'Oriel', 'llama-server': 'llama-server' }[server]
+    const control = of.map((one) => one.control)
+    return [line(`${name}, while the image arrives`, of), line(`${name}, nobody else (the control)`, control)]
+  })
+  return [markdownTable([['gaps of a stream, ms', 'median', 'p99', 'longest'], ...lines])]
 }
 
 /** Three significant digits. */
