@@ -107,7 +107,7 @@ export class Scheduler {
       rows: this.#batch.capacity,
       mixes: decoder.tokenEmbedding !== null,
       costs: this.#costs,
-      prefillRows: (answering, promptsEach) => this.#size.next(answering, promptsEach),
+      prefill: (answering, promptsEach) => this.#size.next(answering, promptsEach, this.#runner.contended()),
     }
     this.#runner = stepRunner(decoder, encoder, cores, () => port.flush())
     this.#commit = new StepCommit(decoder, this.#kv.memory, {
@@ -369,7 +369,7 @@ export class Scheduler {
     this.#stepTurns.took(ms)
     for (const { sequence, from, to } of plan.chunks)
       this.#costs.charge(sequence.request.client, (ms * (to - from)) / rows)
-    this.#size.learn(plan.answering, rows - plan.answering, ms, this.#runner.contended())
+    if (!plan.apart) this.#size.learn(plan.answering, rows - plan.answering, ms, this.#runner.contended())
     return true
   }
 

@@ -26,7 +26,7 @@ export interface Pass {
 /**
  * Writes plans into the decoder's batches. The C API takes either tokens or embeddings in one batch. If the decoder can
  * look up token embeddings beforehand, a step with spans is one batch of embeddings. Otherwise, or if a span is mutual,
- * it is two batches, and tokens run first.
+ * it is two batches, and tokens run first. A step whose prefill runs apart is written in two parts.
  */
 export class StepBatch {
   readonly #tokens: Batch
@@ -43,8 +43,13 @@ export class StepBatch {
     return this.#tokens.capacity
   }
 
-  /** @returns the passes to run in this order; they are valid until the next call */
-  write({ chunks }: StepPlan): Pass[] {
+  /** @returns the passes to run in this order; each is valid until the next is asked for */
+  *write({ chunks, answering, apart }: StepPlan): Generator<Pass, void, void> {
+    const groups = apart ? [chunks.slice(0, answering), chunks.slice(answering)] : [chunks]
+    for (const group of groups) yield* this.#passes(group)
+  }
+
+  #passes(chunks: readonly Chunk[]): Pass[] {
     this.#tokens.clear()
     this.#embeddings.clear()
     const spans = chunks.flatMap(({ span }) => span ?? [])

@@ -1,4 +1,5 @@
 import type { Costs } from '../fairness.ts'
+import type { Allowance } from './chunk-size.ts'
 import type { Sequence } from './sequence.ts'
 
 /** Cells of one sequence, from `from` to before `to`: tokens, or a part of one span's embeddings. */
@@ -11,9 +12,12 @@ export interface Chunk {
 
 /** What one step computes. */
 export interface StepPlan {
+  /** Those of running answers first. */
   readonly chunks: readonly Chunk[]
   /** Number of sequences whose next token is due. */
   readonly answering: number
+  /** Whether prefill runs in a pass of its own, after the answers. */
+  readonly apart: boolean
 }
 
 export interface StepLimits {
@@ -25,7 +29,7 @@ export interface StepLimits {
    * Maximum number of prefill rows, by the number of sequences that answer, and how many prompts wait for each of them. Of
    * several clients each counts once: the many prompts of one do not slow the answers of another.
    */
-  prefillRows(answering: number, promptsEach: number): number
+  prefill(answering: number, promptsEach: number): Allowance
 }
 
 /**
@@ -40,8 +44,10 @@ export function planStep(active: readonly Sequence[], limits: StepLimits): StepP
     .slice(0, limits.rows)
     .map((sequence) => ({ sequence, from: sequence.filled, to: sequence.cells.length, span: null }))
   const prefilling = running.filter((sequence) => sequence.remaining > 0 && !isAnswering(sequence))
-  if (prefilling.length > 0) planPrefill(chunks, prefilling, answering, limits)
-  return { chunks, answering: answering.length }
+  if (prefilling.length === 0) return { chunks, answering: answering.length, apart: false }
+  const { rows, apart } = limits.prefill(answering.length, promptsEach(answering, prefilling))
+  planPrefill(chunks, prefilling, rows, limits)
+  return { chunks, answering: answering.length, apart: apart && answering.length > 0 }
 }
 
 const isAnswering = ({ generated, remaining }: Sequence): boolean => generated > 0 && remaining === 1
@@ -49,10 +55,10 @@ const isAnswering = ({ generated, remaining }: Sequence): boolean => generated >
 function planPrefill(
   chunks: Chunk[],
   prefilling: readonly Sequence[],
-  answering: readonly Sequence[],
-  { rows, mixes, costs, prefillRows }: StepLimits,
+  most: number,
+  { rows, mixes, costs }: StepLimits,
 ): void {
-  let left = Math.min(prefillRows(answering.length, promptsEach(answering, prefilling)), rows - chunks.length)
+  let left = Math.min(most, rows - chunks.length)
   for (const own of costs.inTurn(prefilling, clientOf)) {
     // The oldest keeps half of the rows, or short prompts that keep coming would delay a long one without end.
     const half = Math.ceil(left / 2)

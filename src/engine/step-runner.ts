@@ -26,7 +26,7 @@ export function stepRunner(
     async run({ batch, rows, mutual }: Pass, prefills: boolean): Promise<boolean> {
       const shared = contended()
       const threads = cores.forDecoding(shared && !prefills, rows)
-      decoder.setThreads(threads)
+      decoder.setThreads(threads, shared)
       encoder?.giveWay(true)
       const start = performance.now()
       const decoding = decoder.decode(batch, mutual)

@@ -62,8 +62,11 @@ export interface Decoder {
    * @returns false if the KV memory has no space for the batch; nothing has changed then
    */
   decode(batch: Batch, mutual?: boolean): Promise<boolean>
-  /** @param cores number of cores for the next decodes */
-  setThreads(cores: number): void
+  /**
+   * @param cores number of cores for the next decodes
+   * @param beside whether an image encoder has the other cores
+   */
+  setThreads(cores: number, beside: boolean): void
   /** Logits of a row of the last batch `[vocabulary]`: a view that is valid until the next decode. */
   logits(row: number): Float32Array
   /** @returns, and @throws OrielError, as `TokenSampler.sample` does */
@@ -106,7 +109,7 @@ export function openDecoder(file: string, settings: DecoderSettings): Decoder {
   const trained = llama.contextTrain(model)
   const pool = newThreadPool(settings.threads)
   pool?.attach(context)
-  pool?.use(settings.threads)
+  pool?.use(settings.threads, false)
   const vocab = llama.vocab(model)
   const vocabulary = openVocabulary(llama, vocab)
   const grammars = openGrammars(vocabulary)
@@ -142,10 +145,10 @@ export function openDecoder(file: string, settings: DecoderSettings): Decoder {
       if (code > 1 || code < 0) throw new Error(`llama_decode failed with code ${code}`)
       return code === 0
     },
-    setThreads(cores) {
+    setThreads(cores, beside) {
+      pool?.use(cores, beside)
       if (cores === threads) return
       llama.setThreads(context, cores, cores)
-      pool?.use(cores)
       threads = cores
     },
     logits: (row) => llama.logits(context, row, vocabulary.size),

@@ -8,8 +8,12 @@ import { threadPoolParams } from './structs.ts'
 /** ggml's threads for one decoder, which persist from graph to graph. */
 export interface ThreadPool {
   attach(context: LlamaContext): void
-  /** Sets the number of threads of the next graphs. Several are pinned to different cores; a single one is not pinned. */
-  use(threads: number): void
+  /**
+   * Sets the number of threads of the next graphs. Several are pinned to different cores; a single one is pinned only
+   * beside an encoder.
+   * @param beside whether an encoder has the other cores (`confinement`)
+   */
+  use(threads: number, beside: boolean): void
   /** To be called after the context is freed. */
   free(): void
 }
@@ -51,9 +55,9 @@ export function bindThreadPools({ ggml, ggmlBase, llama }: Libraries) {
     const pinned = affinity?.cpus.length === threads && threads > 1 ? pinApart(affinity, helpers) : null
     return {
       attach: (context) => attach(context, pool, pool),
-      use: (count) => pinned?.(count),
+      use: (count, beside) => pinned?.(count > 1 || beside),
       free() {
-        pinned?.(1)
+        pinned?.(false)
         koffi.call(destroy, destroyer, pool)
       },
     }
@@ -62,8 +66,8 @@ export function bindThreadPools({ ggml, ggmlBase, llama }: Libraries) {
 
 /**
  * Pins each thread of a pool to a core of its own. The helpers stay pinned. The main thread, which runs the asynchronous
- * calls, is pinned only while the helpers compute too: a single thread moves, so that two engines do not share a core.
- * @returns to be called with the number of threads of the next graphs
+ * calls, is pinned only while the helpers or an encoder compute too: else it moves, so that two engines do not share a core.
+ * @returns to be called with whether the main thread is pinned from now on
  */
 function pinApart(affinity: Affinity, helpers: readonly number[]) {
   const { cpus } = affinity
@@ -75,9 +79,9 @@ function pinApart(affinity: Affinity, helpers: readonly number[]) {
     main = thread
     if (apart) affinity.allow(thread, last)
   })
-  return (count: number): void => {
-    if (apart === count > 1) return
-    apart = count > 1
+  return (pinned: boolean): void => {
+    if (apart === pinned) return
+    apart = pinned
     if (main !== undefined) affinity.allow(main, apart ? last : cpus)
   }
 }

@@ -3,6 +3,7 @@ import { describe, expect, it } from 'vitest'
 import { Cores } from '../../src/engine/cores.ts'
 import type { GenerateRequest, PromptPiece } from '../../src/engine/index.ts'
 import { Scheduler } from '../../src/engine/scheduler.ts'
+import type { Decoder } from '../../src/language/index.ts'
 import {
   answerAlone,
   architecture,
@@ -61,7 +62,18 @@ async function run(
   cells: number,
   chunkTokens: number,
   encodeTicks: number,
-  { mixes = true, grids = false, whole = false, slow = false, prefixCacheBytes = 5000, maxQueue = 1000 } = {},
+  {
+    mixes = true,
+    grids = false,
+    whole = false,
+    slow = false,
+    /** Whether a batch of several rows takes much longer than one of a single row. */
+    costly = false,
+    prefixCacheBytes = 5000,
+    maxQueue = 1000,
+    encoder = slowEncoder(encodeTicks),
+    decoding = (_rows: number): void => {},
+  } = {},
 ) {
   const atOnce = Math.max(...imageWidths) - 1
   const model = new KvModel(cells, Math.max(chunkTokens, whole ? atOnce : 0) + 4, mixes, grids, whole, slow)
@@ -75,9 +87,16 @@ async function run(
   }))
   const gone = new Set<string>()
   let now = 0
+  const decode: Decoder['decode'] = (batch, mutual) => {
+    const rows = (batch as unknown as { rows: readonly unknown[] }).rows.length
+    decoding(rows)
+    const until = performance.now() + (costly && rows > 1 ? 0.5 : 0)
+    while (performance.now() < until);
+    return model.decoder.decode(batch, mutual)
+  }
   const scheduler = new Scheduler({
-    decoder: model.decoder,
-    images: { architecture: whole ? { ...architecture, atOnce } : architecture, encoder: slowEncoder(encodeTicks) },
+    decoder: { ...model.decoder, decode },
+    images: { architecture: whole ? { ...architecture, atOnce } : architecture, encoder },
     cores: new Cores(1),
     settings: { ...engineSettings, maxSequences: 4, chunkTokens, maxQueue, prefixCacheBytes },
     port: {
@@ -137,6 +156,7 @@ describe('the scheduler, on a model of the KV memory', () => {
           grids: fc.boolean(),
           whole: fc.boolean(),
           slow: fc.boolean(),
+          costly: fc.boolean(),
           prefixCacheBytes: fc.constantFrom(1, 1000, 20000),
         }),
         async (visits, cells, chunk, ticks, kind) => {
@@ -189,6 +209,24 @@ describe('the scheduler, on a model of the KV memory', () => {
     }))
     const { outcomes } = await run(visits, 1000, 16, 0)
     expect(outcomes.map(({ cached }) => cached)).toEqual([0, 0, 19])
+  })
+
+  it('beside an answer computes a prompt row by row while an image is encoded, where more rows would take long', async () => {
+    const encoder = slowEncoder(40)
+    const beside: number[] = []
+    const decoding = (rows: number): void => {
+      if (encoder.busy) beside.push(rows)
+    }
+    const talker = { at: 0, cancelled: null, request: requestOf([textOf(talkerOf(80))], { maxTokens: 80 }) }
+    const prompt = [textOf('a'.repeat(15)), imageOf('1', 17), textOf('?')]
+    const looker = { at: 20, cancelled: null, request: requestOf(prompt, { maxTokens: 3 }) }
+    const kind = { costly: true, encoder, decoding }
+    const { outcomes } = await run([talker, looker], 1000, 16, 0, kind)
+    expect(outcomes.map(({ end }) => end)).toEqual(['done', 'done'])
+    expect(outcomes[1]?.texts).toEqual([answerAlone(contentsOf(prompt), 0, 3)])
+    // All of the text before the image, one row after each token of the answer.
+    expect(beside.length).toBeGreaterThan(20)
+    expect(new Set(beside)).toEqual(new Set([1]))
   })
 
   it('lets at most eight small requests overtake one that does not fit', async () => {

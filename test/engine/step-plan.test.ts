@@ -4,11 +4,11 @@ import { planStep, type StepLimits } from '../../src/engine/step-plan.ts'
 import { Costs } from '../../src/fairness.ts'
 import { sequenceIn } from '../support/sequences.ts'
 
-const limits = (prefill: number, over: Partial<StepLimits> = {}): StepLimits => ({
+const limits = (most: number, over: Partial<StepLimits> = {}): StepLimits => ({
   rows: 64,
   mixes: true,
   costs: new Costs(),
-  prefillRows: () => prefill,
+  prefill: () => ({ rows: most, apart: false }),
   ...over,
 })
 
@@ -21,7 +21,7 @@ const prefilling = (prompt: number, filled = 0) => sequenceIn({ prompt, filled, 
 
 describe('the plan of a step', () => {
   it('is empty when no sequence has cells to compute', () => {
-    expect(planStep([], limits(10))).toEqual({ chunks: [], answering: 0 })
+    expect(planStep([], limits(10))).toEqual({ chunks: [], answering: 0, apart: false })
     // A sequence of n answers has no cells before the first has computed the prompt.
     expect(planned([sequenceIn({ prompt: 0, slot: 2 })], limits(10))).toEqual([])
   })
@@ -34,6 +34,18 @@ describe('the plan of a step', () => {
       [2, 12, 13, false],
       [1, 20, 30, false],
     ])
+  })
+
+  it('has prefill apart only beside answers, which come first', () => {
+    const apart = { prefill: () => ({ rows: 1, apart: true }) }
+    const active = [prefilling(100, 20), answering()]
+    expect(planStep(active, limits(1, apart))).toMatchObject({ answering: 1, apart: true })
+    expect(planned(active, limits(1, apart))).toEqual([
+      [1, 12, 13, false],
+      [0, 20, 21, false],
+    ])
+    expect(planStep([answering()], limits(1, apart)).apart).toBe(false)
+    expect(planStep([prefilling(100)], limits(1, apart)).apart).toBe(false)
   })
 
   it('keeps within the rows of a batch', () => {
@@ -71,9 +83,9 @@ describe('the plan of a step', () => {
     for (const answer of [answering(), other])
       planStep([answer, prefilling(4), prefilling(4)], {
         ...limits(0),
-        prefillRows: (...counts) => {
+        prefill: (...counts) => {
           asked.push(counts)
-          return 8
+          return { rows: 8, apart: false }
         },
       })
     expect(asked).toEqual([

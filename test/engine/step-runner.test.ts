@@ -9,7 +9,7 @@ function runnerOf(busy: boolean, done = true) {
   const calls: unknown[] = []
   const runner = stepRunner(
     {
-      setThreads: (threads) => calls.push(`${threads} threads`),
+      setThreads: (threads, beside) => calls.push(`${threads} threads${beside ? ' beside the encoder' : ''}`),
       async decode(_, mutual) {
         calls.push(mutual ? 'mutual' : 'causal')
         return done
@@ -32,7 +32,10 @@ it('leaves half of the cores to the encoder, except in prefill', async () => {
   const { runner, calls } = runnerOf(true)
   await runner.run(pass, false)
   await runner.run(pass, true)
-  expect(calls.filter((call) => String(call).endsWith('threads'))).toEqual(['2 threads', '4 threads'])
+  expect(calls.filter((call) => String(call).includes('threads'))).toEqual([
+    '2 threads beside the encoder',
+    '4 threads beside the encoder',
+  ])
 })
 
 it('reports that the KV memory is full, and gives the encoder all cores when no step is due', async () => {

@@ -11,7 +11,7 @@ const crowd = Array.from({ length: 8 }, () => answerOf('many'))
 function turns(cost: number) {
   const costs = new Costs()
   costs.charge('many', cost)
-  const limits: StepLimits = { rows: 64, mixes: true, costs, prefillRows: () => 16 }
+  const limits: StepLimits = { rows: 64, mixes: true, costs, prefill: () => ({ rows: 16, apart: false }) }
   const steps = new StepTurns(costs)
   /** @returns the number of rows of a step that takes so many ms */
   const step = (active: Parameters<StepTurns['plan']>[0], ms: number): number => {
