@@ -127,7 +127,10 @@ describe.skipIf(process.platform === 'win32')('a small file that takes long to d
     const others = decoders()
     const media = openMedia({ decodeTimeoutMs, maxImages: 300 })
     await media.loadOne(small)
-    return { media, decoder: () => decoders().find((pid) => !others.includes(pid)) }
+    const own = () => decoders().filter((pid) => !others.includes(pid))
+    // A second one may have been started while the first was starting.
+    await vi.waitFor(() => expect(own()).toHaveLength(1), { timeout: 10_000 })
+    return { media, decoder: () => own()[0] }
   }
   /** The last frame 300 times. Each is drawn from the first frame on: a tenth of a second, half a minute in all. */
   const lastFrames = Array(300).fill('150').join()
