@@ -157,7 +157,9 @@ function save(): void {
 addEventListener('pagehide', save)
 
 async function keep(conversation: Conversation): Promise<void> {
-  if (await saveConversation(conversation)) otherWindows.postMessage(conversation.id)
+  const isKept = await saveConversation(conversation)
+  // Others see an answer when all of it is here: to them one that arrives looks like one that was stopped.
+  if (isKept && !answersOf(conversation).some(isRunning)) otherWindows.postMessage(conversation.id)
 }
 
 /** A conversation as it is where it was not asked: nothing in it arrives. */
