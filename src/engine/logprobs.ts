@@ -1,4 +1,4 @@
-import type { Vocabulary } from '../language/index.ts'
+import { theLikeliest, type Vocabulary } from '../language/index.ts'
 import type { AnswerToken, TokenChance } from './generation.ts'
 
 type TokenBytes = Pick<Vocabulary, 'bytes'>
@@ -19,19 +19,5 @@ export function answerToken(vocabulary: TokenBytes, logits: Float32Array, token:
     bytes: vocabulary.bytes(id, true),
     logprob: (logits[id] as number) - normalizer,
   })
-  return { ...chance(token), top: likeliest(logits, top).map(chance) }
-}
-
-/** Ids of the `count` largest logits, the largest first. */
-function likeliest(logits: Float32Array, count: number): number[] {
-  const best: number[] = []
-  for (let id = 0; id < logits.length && count > 0; id++) {
-    const logit = logits[id] as number
-    if (best.length === count && logit <= (logits[best.at(-1) as number] as number)) continue
-    let at = best.length
-    while (at > 0 && logit > (logits[best[at - 1] as number] as number)) at--
-    best.splice(at, 0, id)
-    if (best.length > count) best.pop()
-  }
-  return best
+  return { ...chance(token), top: theLikeliest(logits, top).map(chance) }
 }

@@ -109,7 +109,7 @@ export class Scheduler {
       costs: this.#costs,
       prefill: (answering, promptsEach) => this.#size.next(answering, promptsEach, this.#runner.contended()),
     }
-    this.#runner = stepRunner(decoder, encoder, cores, () => port.flush())
+    this.#runner = stepRunner(decoder, encoder, cores, () => this.#tell())
     this.#commit = new StepCommit(decoder, this.#kv.memory, {
       emit: (id, event) => port.emit(id, event),
       ended: (sequence) => this.#ended(sequence),
@@ -255,21 +255,26 @@ export class Scheduler {
       }
       const stepped = await this.#step()
       const searched = this.#commit.search(this.#searchMs(), this.#costs)
+      if (!stepped) this.#tell()
       // Without a step, messages come in here.
       if (searched && !stepped) await nextTurn()
       if (stepped || searched) this.#woken = true
-      else {
-        this.#runner.idle()
-        this.#port.flush()
-      }
+      else this.#runner.idle()
     }
     this.#stepping = false
+  }
+
+  /** Makes and sends what came of the last step: the next one is running, or none is due. */
+  #tell(): void {
+    this.#commit.tell()
+    this.#port.flush()
   }
 
   /** Drops requests that were cancelled or have failed. */
   #sweep(): void {
     for (const request of this.#requests.values()) {
       if (!request.over) continue
+      this.#commit.tell()
       this.#port.fail(request.id, request.abort.signal.aborted ? cancelled() : request.failure)
       for (const sequence of request.sequences) if (!sequence.ended) this.#release(sequence)
       this.#forgetRequest(request)

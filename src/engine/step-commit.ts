@@ -12,13 +12,30 @@ export interface CommitPort {
   ended(sequence: Sequence): void
 }
 
-/** Takes in the outcome of a pass: advances sequences, samples their next tokens and emits the text. */
+/** A token that a sequence has, and of which nothing is told yet. */
+interface Untold {
+  readonly sequence: Sequence
+  readonly token: number
+  /** Those that it was sampled from, if log probabilities are requested: a copy, since the next step overwrites them. */
+  readonly logits: Float32Array | null
+}
+
+/** Tokens that may not be sampled now, and their logits. */
+type Barred = readonly { readonly token: number; readonly logit: number }[]
+
+/**
+ * Takes in the outcome of a pass. The next step waits only for what decides it: sequences advance, and their next tokens
+ * are sampled. Text, log probabilities and events of answers that go on are made by `tell`, while the next step runs.
+ */
 export class StepCommit {
   readonly #decoder: Pick<Decoder, 'vocabulary' | 'logits' | 'sample'>
   readonly #memory: Pick<KvMemory, 'extend' | 'share'>
   readonly #port: CommitPort
   /** Answers whose next token is being searched for, in turn. They take no part in steps meanwhile. */
-  #searches: { sequence: Sequence; search: TokenSearch }[] = []
+  #searches: { sequence: Sequence; search: TokenSearch; barred: Barred }[] = []
+  readonly #untold: Untold[] = []
+  /** Places for copies of logits. */
+  readonly #spare: Float32Array[] = []
 
   constructor(
     decoder: Pick<Decoder, 'vocabulary' | 'logits' | 'sample'>,
@@ -64,16 +81,22 @@ export class StepCommit {
   #searchNext(until: number): void {
     const next = this.#searches.shift()
     if (next === undefined) return
-    const { sequence, search } = next
+    const { sequence, search, barred } = next
     this.#attempt(sequence, () => {
       const token = search.run(until)
       if (token === undefined) this.#searches.push(next)
-      else this.#take(sequence, token, () => search.logits)
+      else this.#take(sequence, token, () => restored(search.logits, barred))
     })
   }
 
-  /** Ends a sequence with the text that was held back. */
+  /** Emits the tokens that were sampled since the last call. To be called before anything else is said of their requests. */
+  tell(): void {
+    for (const one of this.#untold.splice(0)) this.#tell(one)
+  }
+
+  /** Ends a sequence with the text that was held back. Not to be called during a step. */
   end(sequence: Sequence, reason: 'stop' | 'length'): void {
+    this.tell()
     const { request, choice, generated: completionTokens, text } = sequence
     this.#emitText(sequence, text.finish(), !text.stopped)
     this.#port.emit(request.id, { type: 'end', choice, reason, stop: text.stoppedBy, completionTokens })
@@ -119,19 +142,25 @@ export class StepCommit {
     // A preempted sequence is computed again while its next token is still being searched for.
     if (this.#searches.some((one) => one.sequence === sequence)) return
     this.#attempt(sequence, () => {
-      this.#barEnds(sequence, row)
+      const barred = this.#barEnds(sequence, row)
       const token = this.#decoder.sample(sequence.sampler, row)
-      if (typeof token === 'object' && token !== null) this.#searches.push({ sequence, search: token })
+      if (barred.length > 0) restored(this.#decoder.logits(row), barred)
+      if (typeof token === 'object' && token !== null) this.#searches.push({ sequence, search: token, barred })
       else this.#take(sequence, token, () => this.#decoder.logits(row))
     })
   }
 
   /** Until an answer has its least number of tokens, the logits of those that would end it are the lowest. */
-  #barEnds({ generated, request: { spec } }: Sequence, row: number): void {
-    if (generated >= spec.minTokens) return
+  #barEnds({ generated, request: { spec } }: Sequence, row: number): Barred {
+    if (generated >= spec.minTokens) return []
     const logits = this.#decoder.logits(row)
-    for (const token of [...this.#decoder.vocabulary.endTokens, ...spec.stopTokens])
-      if (token < logits.length) logits[token] = -Infinity
+    const ends = new Set([...this.#decoder.vocabulary.endTokens, ...spec.stopTokens])
+    const barred = [...ends].flatMap((token) => {
+      const logit = logits[token]
+      return logit === undefined ? [] : { token, logit }
+    })
+    for (const { token } of barred) logits[token] = -Infinity
+    return barred
   }
 
   #attempt({ request }: Sequence, work: () => void): void {
@@ -150,20 +179,36 @@ export class StepCommit {
   }
 
   #append(sequence: Sequence, token: number, logits: () => Float32Array): void {
-    const { request } = sequence
-    const { vocabulary } = this.#decoder
-    const { ignoreEos, stopTokens, topLogprobs } = request.spec
+    const { ignoreEos, stop, stopTokens, topLogprobs } = sequence.request.spec
     sequence.generated++
-    if ((vocabulary.isEnd(token) && !ignoreEos) || stopTokens.includes(token)) {
+    if ((this.#decoder.vocabulary.isEnd(token) && !ignoreEos) || stopTokens.includes(token)) {
       this.end(sequence, 'stop')
       return
     }
     sequence.cells.push(token)
-    const bytes = vocabulary.bytes(token, request.shownTokens.has(token))
-    if (topLogprobs !== null) sequence.heldTokens.push(answerToken(vocabulary, logits(), token, topLogprobs))
-    this.#emitText(sequence, sequence.text.push(bytes))
+    const untold = { sequence, token, logits: topLogprobs === null ? null : this.#copy(logits()) }
+    // An answer that ends leaves its slot, which must not happen during a step.
+    const mayEnd = stop.length > 0 || sequence.generated >= sequence.request.maxTokens
+    if (mayEnd) this.#tell(untold)
+    else this.#untold.push(untold)
+  }
+
+  #tell({ sequence, token, logits }: Untold): void {
+    const { request } = sequence
+    const { vocabulary } = this.#decoder
+    if (logits !== null) {
+      sequence.heldTokens.push(answerToken(vocabulary, logits, token, request.spec.topLogprobs ?? 0))
+      this.#spare.push(logits)
+    }
+    this.#emitText(sequence, sequence.text.push(vocabulary.bytes(token, request.shownTokens.has(token))))
     if (sequence.text.stopped) this.end(sequence, 'stop')
     else if (sequence.generated >= request.maxTokens) this.end(sequence, 'length')
+  }
+
+  #copy(logits: Float32Array): Float32Array {
+    const copy = this.#spare.pop() ?? new Float32Array(logits.length)
+    copy.set(logits)
+    return copy
   }
 
   /** @param last whether tokens without text are emitted too; those of a stop string are not */
@@ -173,4 +218,10 @@ export class StepCommit {
     sequence.heldTokens = []
     this.#port.emit(request.id, { type: 'text', choice, text, tokens, generated })
   }
+}
+
+/** Logits as the model gave them. */
+function restored(logits: Float32Array, barred: Barred): Float32Array {
+  for (const { token, logit } of barred) logits[token] = logit
+  return logits
 }

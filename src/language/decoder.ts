@@ -2,9 +2,10 @@ import { badModel, OrielError, outOfMemory, unsupportedModel } from '../errors.t
 import { availableMemory } from '../memory.ts'
 import { Batch, Candidates, type Device, type Model, openNative } from '../native/index.ts'
 import { bytesText } from '../sizes.ts'
+import { createSampler } from './create-sampler.ts'
 import { openGrammars } from './grammar/grammars.ts'
 import { layersThatFit } from './offload.ts'
-import { createSampler, type SamplerSettings, type TokenSampler, type TokenSearch } from './sampler.ts'
+import type { SamplerSettings, TokenSampler, TokenSearch } from './sampler.ts'
 import { openTokenEmbeddings } from './token-embeddings.ts'
 import { openVocabulary, type Vocabulary } from './vocabulary.ts'
 

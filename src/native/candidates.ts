@@ -66,6 +66,35 @@ export class Candidates {
     return logit > -Infinity ? koffi.decode(row, 'int32') : null
   }
 
+  /**
+   * Draws tokens from those that the chain has left, without the selected one, each by its probability.
+   * @param points random numbers from 0 to before 1 @returns a token for each; none if no other is left
+   */
+  drawAgain(points: readonly number[]): number[] {
+    const [data, size, selected] = this.#array as unknown as [Pointer, bigint, bigint]
+    const count = Number(size)
+    const skipped = Number(selected)
+    const memory = koffi.view(data, count * rowBytes)
+    const [ids, chances] = [new Int32Array(memory), new Float32Array(memory)]
+    let all = 0
+    for (let row = 0; row < count; row++) if (row !== skipped) all += chances[row * 3 + 2] as number
+    if (!(all > 0)) return []
+    const order = Array.from(points.keys()).sort((a, b) => (points[a] as number) - (points[b] as number))
+    const drawn: number[] = []
+    let [row, sum, last] = [0, 0, 0]
+    for (const place of order) {
+      const goal = (points[place] as number) * all
+      for (; row < count && sum <= goal; row++) {
+        const chance = row === skipped ? 0 : (chances[row * 3 + 2] as number)
+        if (chance === 0) continue
+        sum += chance
+        last = ids[row * 3] as number
+      }
+      drawn[place] = last
+    }
+    return drawn
+  }
+
   free(): void {
     koffi.free(this.#rows)
     koffi.free(this.pointer)

@@ -48,6 +48,8 @@ const visit: fc.Arbitrary<Visit> = fc.record({
       cacheKey: fc.constantFrom('', 'other'),
       cachePrompt: fc.constantFrom(true, true, false),
       cachedMost: fc.option(fc.nat(50), { freq: 3 }),
+      stop: fc.constantFrom([], [], ['a'], ['bc', 'q', 'xyz']),
+      topLogprobs: fc.constantFrom(null, 1),
     })
     .map(({ prompt, seed, ...over }) => requestOf(prompt, { ...over, sampling: { ...greedy, seed } })),
 })
@@ -79,6 +81,8 @@ async function run(
   const model = new KvModel(cells, Math.max(chunkTokens, whole ? atOnce : 0) + 4, mixes, grids, whole, slow)
   const outcomes = visits.map(({ request: { n } }) => ({
     texts: Array.from({ length: n }, () => ''),
+    /** Texts of the tokens that come with log probabilities: more than the text, if a stop string cuts that. */
+    tokens: Array.from({ length: n }, () => ''),
     cached: -1,
     end: '',
     /** Ticks. */
@@ -104,7 +108,10 @@ async function run(
         const outcome = outcomes[id]
         if (outcome === undefined || outcome.end !== '') throw new Error('an event after the end')
         if (event.type === 'prompt') Object.assign(outcome, { cached: event.cachedTokens, admitted: now })
-        if (event.type === 'text') outcome.texts[event.choice] += event.text
+        if (event.type === 'text') {
+          outcome.texts[event.choice] += event.text
+          for (const { bytes } of event.tokens) outcome.tokens[event.choice] += Buffer.from(bytes).toString()
+        }
         if (event.type === 'done') Object.assign(outcome, { end: 'done', ended: now })
       },
       fail(id, error) {
@@ -172,9 +179,12 @@ describe('the scheduler, on a model of the KV memory', () => {
             expect(fits).toBe(true)
             expect(outcome?.texts).toEqual(
               outcome?.texts.map((_, i) =>
-                answerAlone(prompt, (request.sampling.seed ?? 0) + i, request.maxTokens ?? Infinity),
+                answerAlone(prompt, (request.sampling.seed ?? 0) + i, request.maxTokens ?? Infinity, request.stop),
               ),
             )
+            // Each token is a character, and comes with its own log probability.
+            for (const [i, tokens] of (outcome?.tokens ?? []).entries())
+              expect(tokens.startsWith(request.topLogprobs === null ? '' : (outcome?.texts[i] ?? '?'))).toBe(true)
             if (!request.cachePrompt) expect(outcome?.cached).toBe(0)
           })
           const { running, waiting, freeCells } = scheduler.state

@@ -13,13 +13,17 @@ function commitOf(tokens: (string | null | Error | Found[])[]) {
   const ended: Sequence[] = []
   const moves: unknown[][] = []
   const { vocabulary } = new KvModel(1, 1, true).decoder
+  const row = new Float32Array(vocabulary.size)
+  /** The logits of the end token and of token 5, as the samplers saw them. */
+  const seen: unknown[] = []
   const commit = new StepCommit(
     {
       vocabulary,
-      logits: () => new Float32Array(vocabulary.size),
+      logits: () => row,
       sample() {
         const token = tokens.shift()
-        if (Array.isArray(token)) return { logits: new Float32Array(vocabulary.size), run: () => foundIn(token) }
+        seen.push([row[0], row[5]])
+        if (Array.isArray(token)) return { logits: row.slice(), run: () => foundIn(token) }
         if (token instanceof Error) throw token
         return token === null || token === undefined ? null : token.charCodeAt(0)
       },
@@ -27,7 +31,7 @@ function commitOf(tokens: (string | null | Error | Found[])[]) {
     { extend: (...move) => moves.push(['extend', ...move]), share: (...move) => moves.push(['share', ...move]) },
     { emit: (_, event) => events.push(event), ended: (sequence) => ended.push(sequence) },
   )
-  return { commit, events, ended, moves }
+  return { commit, events, ended, moves, row, seen }
 }
 
 /** The code of a character, or undefined if it is not found yet. */
@@ -56,7 +60,9 @@ describe('the commit of a pass', () => {
     const { commit, events } = commitOf(['a', 'b'])
     const { first, request } = requestIn({ prompt: 2, slot: 0 })
     commit.commit(passOf(first, 2, 1))
+    commit.tell()
     commit.commit(passOf(first, 1, 0))
+    commit.tell()
     expect(first.cells.slice(2)).toEqual([97, 98])
     expect(first).toMatchObject({ filled: 3, generated: 2, ended: false })
     expect(request.firstToken).toBeGreaterThan(0)
@@ -64,6 +70,41 @@ describe('the commit of a pass', () => {
       { type: 'text', text: 'a', generated: 1 },
       { type: 'text', text: 'b', generated: 2 },
     ])
+  })
+
+  it('leaves text and log probabilities of an answer that goes on until the next step runs', () => {
+    const { commit, events, row } = commitOf(['a'])
+    const { first } = requestIn({ prompt: 1, slot: 0, over: { topLogprobs: 0 } })
+    row[97] = 3
+    commit.commit(passOf(first, 1, 0))
+    expect([first.remaining, events]).toEqual([1, []])
+    // The next step overwrites them.
+    row.fill(9)
+    commit.tell()
+    const logprob = 3 - Math.log(Math.exp(3) + 127)
+    expect(events).toMatchObject([{ text: 'a', tokens: [{ id: 97, logprob: expect.closeTo(logprob, 5) }] }])
+    commit.tell()
+    expect(events).toHaveLength(1)
+  })
+
+  it('gives the model’s own log probabilities of tokens that may not end the answer yet', () => {
+    const { commit, events, row, seen } = commitOf(['a', [98]])
+    const { first } = requestIn({ prompt: 1, slot: 0, over: { topLogprobs: 128, minTokens: 2, stopTokens: [5] } })
+    row.fill(1)
+    commit.commit(passOf(first, 1, 0))
+    commit.tell()
+    commit.commit(passOf(first, 1, 0))
+    expect([...row].every((logit) => logit === 1)).toBe(true)
+    commit.search(1000, new Costs())
+    commit.tell()
+    expect(seen).toEqual([
+      [-Infinity, -Infinity],
+      [-Infinity, -Infinity],
+    ])
+    for (const event of events.flatMap((event) => (event.type === 'text' ? event.tokens : [])))
+      expect(new Set(event.top.map(({ logprob }) => logprob.toFixed(4)))).toEqual(
+        new Set([(-Math.log(128)).toFixed(4)]),
+      )
   })
 
   it.each<[string, (string | null)[], Parameters<typeof requestIn>[0]['over'], object]>([
@@ -76,6 +117,7 @@ describe('the commit of a pass', () => {
     const { commit, events, ended } = commitOf(tokens)
     const { first } = requestIn({ prompt: 2, slot: 0, over: over ?? {} })
     commit.commit(passOf(first, 2, 1))
+    commit.tell()
     commit.commit(passOf(first, 1, 0))
     expect(ended).toEqual([first])
     expect(events.at(-1)).toMatchObject({ type: 'end', ...end })
@@ -103,6 +145,7 @@ describe('the commit of a pass', () => {
       ['extend', 4, 3],
       ['share', 4, 5, 3, 3],
     ])
+    commit.tell()
     expect(second).toMatchObject({ filled: 3, generated: 1 })
     expect(events.map((event) => (event.type === 'text' ? [event.choice, event.text] : []))).toEqual([
       [1, 'a'],
@@ -114,6 +157,7 @@ describe('the commit of a pass', () => {
     const { commit, events } = commitOf(['a'])
     const { first } = requestIn({ prompt: 2, slot: 0, over: { promptLogprobs: true, topLogprobs: 0 } })
     commit.commit(passOf(first, 2, 1, [{ cell: 1, row: 0 }]))
+    commit.tell()
     expect(events.map(({ type }) => type)).toEqual(['prompt_logprobs', 'text'])
     expect(events[0]).toMatchObject({ tokens: [null, { id: 1, logprob: -Math.log(128) }] })
   })
@@ -139,6 +183,7 @@ describe('the commit of a pass', () => {
     // A slice for each.
     expect([commit.search(1000, new Costs()), one.remaining]).toEqual([true, 0])
     expect([commit.search(1000, new Costs()), one.remaining, other.remaining]).toEqual([true, 1, 0])
+    commit.tell()
     expect(events.at(-1)).toMatchObject({ type: 'text', text: 'b', tokens: [{ id: b }] })
     // A sequence that is computed again meanwhile waits for the same search.
     commit.commit(passOf(other, 0, 1))

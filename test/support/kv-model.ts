@@ -13,6 +13,7 @@ export class KvModel {
   /** `undefined` is a free cell. */
   readonly #cells: ({ position: Position; content: number; sequences: Set<number> } | undefined)[]
   #rows: { hash: number }[] = []
+  #computing = false
   readonly #samplers = new Set<Chooser>()
 
   /**
@@ -39,14 +40,21 @@ export class KvModel {
       sharesPrefixes: true,
       tokenEmbedding: mixes ? (token) => Float32Array.of(token) : null,
       decode: async (batch, seeing = false) => {
+        this.#atRest()
+        this.#computing = true
         await new Promise((resolve) => setImmediate(resolve))
+        this.#computing = false
         const { rows } = batch as unknown as Rows
         if (mutual) checkWholeTiles(rows, seeing)
         return this.#decode(rows)
       },
       setThreads() {},
-      logits: () => new Float32Array(vocabulary.size),
+      logits: () => {
+        this.#atRest()
+        return new Float32Array(vocabulary.size)
+      },
       sample: (sampler, row) => {
+        this.#atRest()
         const hash = this.#rows[row]?.hash ?? Number.NaN
         const token = (sampler as unknown as Chooser).next(hash)
         let slices = slow && hash % 3 === 0 ? hash % 7 : 0
@@ -85,6 +93,11 @@ export class KvModel {
     return this.#cells.filter((cell) => cell === undefined).length
   }
 
+  /** Memory and logits are native code's while it computes. */
+  #atRest(): void {
+    if (this.#computing) throw new Error('the model is used during a step')
+  }
+
   #decode(rows: readonly Row[]): boolean {
     if (this.freeCells < rows.length) return false
     this.#rows = rows.map(({ content, position, sequence }) => {
@@ -99,6 +112,7 @@ export class KvModel {
 
   /** A sequence's cells in the order of their positions. */
   #held(sequence: number) {
+    this.#atRest()
     return this.#cells
       .filter((cell) => cell !== undefined)
       .filter((cell) => cell.sequences.has(sequence))
@@ -131,6 +145,7 @@ export class KvModel {
 
   /** @param from the first time that is removed */
   #forget(sequence: number, from: number): void {
+    this.#atRest()
     this.#cells.forEach((cell, at) => {
       if (cell === undefined || cell.position.time < from) return
       if (cell.sequences.delete(sequence) && cell.sequences.size === 0) this.#cells[at] = undefined
@@ -150,8 +165,13 @@ function follows({ time, row, column }: Position, held: readonly Position[]): bo
   return time === last?.time && (inRow || (row === last.row + 1 && column === time))
 }
 
-/** The answer to a request that runs alone. @param contents of the prompt's cells */
-export function answerAlone(contents: readonly number[], seed: number, maxTokens: number): string {
+/** The answer to a request that runs alone, token by token. @param contents of the prompt's cells */
+export function answerAlone(
+  contents: readonly number[],
+  seed: number,
+  maxTokens: number,
+  stop: readonly string[] = [],
+): string {
   const path = [...contents]
   const chooser = new Chooser(seed)
   let text = ''
@@ -159,6 +179,8 @@ export function answerAlone(contents: readonly number[], seed: number, maxTokens
     const token = chooser.next(hashOf(path))
     if (token === end) break
     text += String.fromCharCode(token)
+    const stopped = stop.find((one) => text.endsWith(one))
+    if (stopped !== undefined) return text.slice(0, -stopped.length)
     path.push(token)
   }
   return text

@@ -4,7 +4,7 @@ import { refused } from './gbnf.ts'
 import type { TokenTrie } from './token-trie.ts'
 
 /** Work for one token that is done at once: less than a millisecond. What takes more is done in slices. */
-const workAtOnce = 3000
+export const workAtOnce = 3000
 
 /** Work for one byte, about 10 ms. An ambiguous grammar such as `s ::= "a" s s | "a"` needs more for each byte. */
 export const mostForByte = 20_000
@@ -34,6 +34,11 @@ export class Matcher {
     this.#vocabulary = vocabulary
     this.#shown = shown
     this.#state = automaton.start
+  }
+
+  /** Work so far for the grammar, in edges of its network. */
+  get work(): number {
+    return this.#automaton.work
   }
 
   /** Goes on to the place after a token, if it may come next. @returns undefined if that takes longer than it may */
@@ -98,6 +103,13 @@ export interface AllowedTokens {
   readonly bits: Uint32Array
   /** Tokens that end the answer, and control tokens. */
   readonly others: readonly number[]
+}
+
+/** Calls a function with each allowed token; with a few of the `others` twice. */
+export function eachAllowed({ bits, others }: AllowedTokens, act: (token: number) => void): void {
+  for (let word = 0; word < bits.length; word++)
+    for (let left = bits[word] as number; left !== 0; left &= left - 1) act(word * 32 + 31 - Math.clz32(left & -left))
+  for (const token of others) act(token)
 }
 
 /** Walks through the vocabulary, and leaves out what is below bytes that cannot come next. */
