@@ -24,6 +24,7 @@ export const ask = (...parts: Part[]): Turn[] => [{ role: 'user', parts }]
 /**
  * Streams a greedy answer of exactly `maxTokens` tokens.
  * @param arrivals receives the time of each piece of text as it arrives
+ * @param more fields of the request's body
  */
 export async function chat(
   server: Server,
@@ -31,10 +32,11 @@ export async function chat(
   maxTokens: number,
   signal?: AbortSignal,
   arrivals: number[] = [],
+  more: object = {},
 ): Promise<Answer> {
   const start = performance.now()
   const options = { stream: true, stream_options: { include_usage: true } }
-  const response = await post(server, { ...bodyOf(server, turns, maxTokens), ...options }, signal)
+  const response = await post(server, { ...bodyOf(server, turns, maxTokens), ...options, ...more }, signal)
   const answer = { text: '', tokens: 0, promptTokens: 0, cachedTokens: 0, firstToken: Number.NaN }
   for await (const chunk of chunksOf(response)) {
     if (chunk.error) throw new Error(`${server.name} failed during the stream: ${JSON.stringify(chunk.error)}`)
@@ -51,6 +53,12 @@ export async function chat(
   }
   return { ...answer, firstToken: (arrivals[0] ?? Number.NaN) - start, arrivals }
 }
+
+/** The fields that hold an answer to a JSON Schema. It may end when the schema is fulfilled. */
+export const heldTo = (schema: object) => ({
+  ignore_eos: false,
+  response_format: { type: 'json_schema', json_schema: { name: 'answer', schema, strict: true } },
+})
 
 /** Requests one token, without streaming, with `detail: low`. @returns the time outside the engine, in ms */
 export async function gatewayTime(server: Server, image: Image, question: string): Promise<number> {

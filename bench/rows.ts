@@ -1,10 +1,11 @@
-import { ask, chat, encodeTime, gatewayTime, type Part, type Turn } from './clients.ts'
+import { type Answer, ask, chat, encodeTime, gatewayTime, heldTo, type Part, type Turn } from './clients.ts'
 import { peerEncodeTime } from './encode.ts'
 import { median } from './figures.ts'
 import { measureGaps, type StreamGaps } from './gaps.ts'
 import { type Image, newImage, newImages } from './images.ts'
 import { quiet, undisturbed } from './machine.ts'
 import type { BenchModel } from './model-files.ts'
+import { parcel } from './schema.ts'
 import type { OrielServer, Precision, Server } from './servers.ts'
 
 /** Both servers with the same model. Only one computes at a time. */
@@ -27,6 +28,7 @@ export interface Row {
     | 'warm : own cold'
     | 'p99 gap : median gap'
     | 'longest gap : that of the control'
+    | 'held : own free'
     | 'ms'
   bar: { most: number } | { least: number }
   /** The precision of Oriel's image encoder. */
@@ -103,9 +105,25 @@ export const rows: readonly Row[] = [
     id: 'decode',
     what: 'single stream decode, tokens/s',
     figure: versus,
-    bar: { least: 0.98 },
+    bar: { least: 0.99 },
     precision: 'fp32',
-    measure: decode,
+    measure: (pair, run) => inPairs(pair, run, freeSpeed),
+  },
+  {
+    id: 'schema',
+    what: 'answers held to a JSON Schema of 25 keys, tokens/s',
+    figure: versus,
+    bar: { least: 1.2 },
+    precision: 'fp32',
+    measure: (pair, run) => inPairs(pair, run, heldSpeed),
+  },
+  {
+    id: 'schema-free',
+    what: 'answers held to that schema, tokens/s',
+    figure: 'held : own free',
+    bar: { least: 0.8 },
+    precision: 'fp32',
+    measure: heldToFree,
   },
   {
     id: 'crowd-new',
@@ -212,11 +230,42 @@ async function sharedPrefix(pair: Pair, run: number): Promise<Sample> {
   return { ...sample, figure: sample.oriel }
 }
 
-async function decode(pair: Pair, run: number): Promise<Sample> {
-  return compare(pair, run, async (server) => {
-    const { tokens, arrivals } = await chat(server, ask({ text: `${run}: tell me a very long story.` }), 256)
-    return ((tokens - 1) / ((arrivals.at(-1) ?? 0) - (arrivals[0] ?? 0))) * 1000
+async function heldToFree(pair: Pair, run: number): Promise<Sample> {
+  const sample = await inPairs(pair, run, async (server, number) => {
+    const held = await heldSpeed(server, number)
+    return held / (await freeSpeed(server, number))
   })
+  return { ...sample, figure: sample.oriel }
+}
+
+async function freeSpeed(server: Server, number: number): Promise<number> {
+  return speedOf(await chat(server, ask({ text: `${number}: tell me a very long story.` }), 128))
+}
+
+async function heldSpeed(server: Server, number: number): Promise<number> {
+  return speedOf(await chat(server, ask({ text: `${number}: describe a parcel.` }), 128, undefined, [], heldTo(parcel)))
+}
+
+/** Tokens/s from the first token to the last. */
+const speedOf = ({ tokens, arrivals }: Answer): number =>
+  ((tokens - 1) / ((arrivals.at(-1) ?? 0) - (arrivals[0] ?? 0))) * 1000
+
+/** Short measurements of both servers in turn: what disturbs one disturbs the other. */
+async function inPairs(
+  pair: Pair,
+  run: number,
+  measure: (server: Server, number: number) => Promise<number>,
+): Promise<Sample> {
+  const samples: Sample[] = []
+  for (let number = 3 * run; number < 3 * run + 3; number++)
+    samples.push(await compare(pair, number, (server) => measure(server, number)))
+  const middle = (of: (sample: Sample) => number) => median(samples.map(of))
+  return {
+    figure: middle(({ figure }) => figure),
+    oriel: middle(({ oriel }) => oriel),
+    peer: middle(({ peer }) => peer ?? Number.NaN),
+    disturbed: samples.some(({ disturbed }) => disturbed),
+  }
 }
 
 /** All clients at once, with this many different images. */
