@@ -39,7 +39,7 @@ export function createIntake(
       const shown = new Set(spec.shownTokens.flatMap((text) => [...vocabulary.tokenize(text, true)]))
       if (spec.sampling.grammar !== null) yield
       const written = spec.sampling.grammar === null ? null : grammarOf(spec.sampling.grammar)
-      if (written !== null) yield
+      if (written !== null) yield* decoder.readGrammar({ ...spec.sampling, grammar: written.grammar })
       const samplers = samplersOf(decoder, spec, written?.grammar ?? null, shown)
       const request = new EngineRequest(id, spec, prompt, Math.min(wanted, space), samplers, shown)
       request.ignored = written?.ignored ?? []

@@ -58,7 +58,7 @@ export class BoundSampler implements TokenSampler {
     return {
       logits,
       run: (until) => {
-        if (matcher === undefined) {
+        while (matcher === undefined) {
           matcher = this.#grammar.openSlowly()
           if (performance.now() >= until) return undefined
         }

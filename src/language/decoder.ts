@@ -4,6 +4,7 @@ import { Batch, Candidates, type Device, type Model, openNative } from '../nativ
 import { bytesText } from '../sizes.ts'
 import { createSampler } from './create-sampler.ts'
 import { openGrammars } from './grammar/grammars.ts'
+import type { Slices } from './grammar/slices.ts'
 import { layersThatFit } from './offload.ts'
 import type { SamplerSettings, TokenSampler, TokenSearch } from './sampler.ts'
 import { openTokenEmbeddings } from './token-embeddings.ts'
@@ -72,7 +73,10 @@ export interface Decoder {
   logits(row: number): Float32Array
   /** @returns, and @throws OrielError, as `TokenSampler.sample` does */
   sample(sampler: TokenSampler, row: number): number | null | TokenSearch
+  /** @throws OrielError `invalid`, code `invalid_grammar`, param `grammar` */
   newSampler(settings: SamplerSettings): TokenSampler
+  /** Reads a grammar in slices of a few ms, so that a new sampler need not. @throws OrielError as `newSampler` does */
+  readGrammar(settings: Pick<SamplerSettings, 'grammar' | 'grammarAfter'>): Slices<void>
   /** Shares the cells of `source` before `time` with the empty sequence `target`, in place. */
   share(source: number, target: number, time: number): void
   /** Bytes that `save` would copy. */
@@ -155,6 +159,9 @@ export function openDecoder(file: string, settings: DecoderSettings): Decoder {
     logits: (row) => llama.logits(context, row, vocabulary.size),
     sample: (sampler, row) => sampler.sample(context, row, () => llama.logits(context, row, vocabulary.size)),
     newSampler: (sampling) => createSampler(llama, vocab, sampling, grammars, candidates),
+    *readGrammar({ grammar, grammarAfter = null }) {
+      if (grammar !== null) yield* grammars.read(grammar, grammarAfter)
+    },
     share: (source, target, time) => llama.sequenceCopy(kvMemory, source, target, 0, time),
     savedBytes: (sequence) => llama.stateSize(context, sequence),
     save(sequence) {

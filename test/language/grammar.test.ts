@@ -5,13 +5,11 @@ import { readGrammar } from '../../src/language/grammar/gbnf.ts'
 import { Matcher, TokenSearch } from '../../src/language/grammar/matcher.ts'
 import { writeNetwork } from '../../src/language/grammar/network-writer.ts'
 import { freeText } from '../../src/language/grammar/rules.ts'
+import { finished } from '../../src/language/grammar/slices.ts'
 import { tokenTrie } from '../../src/language/grammar/token-trie.ts'
 
 const automatonOf = (grammar: string): Automaton =>
-  new Automaton(
-    writeNetwork(readGrammar(grammar), 'root', () => -1),
-    Infinity,
-  )
+  new Automaton(finished(writeNetwork(readGrammar(grammar), 'root', () => -1)), Infinity)
 
 function follow(automaton: Automaton, text: string | Uint8Array): State | null {
   let state: State | null = automaton.start
@@ -92,10 +90,7 @@ describe('a grammar', () => {
       ['b<d', 'two'],
     ] as const
     const rules = new Map([...readGrammar('one ::= "1" free\ntwo ::= "2"'), ...freeText('free', { marks })])
-    const automaton = new Automaton(
-      writeNetwork(rules, 'free', () => -1),
-      Infinity,
-    )
+    const automaton = new Automaton(finished(writeNetwork(rules, 'free', () => -1)), Infinity)
     for (const text of ['', 'x<', 'x<<a>1', '<a>1 y<a>1', '<b<b<c>2', '<b<d2', 'é<b'])
       expect(follow(automaton, text)?.complete, text).toBe(true)
     for (const text of ['<a>', '<a>2', '<b<c>1', '<b<d', '<b<c>22'])

@@ -8,6 +8,7 @@ import { Automaton } from '../../src/language/grammar/automaton.ts'
 import { readGrammar } from '../../src/language/grammar/gbnf.ts'
 import { type GrammarSource, writeGrammar } from '../../src/language/grammar/json-schema.ts'
 import { writeNetwork } from '../../src/language/grammar/network-writer.ts'
+import { finished } from '../../src/language/grammar/slices.ts'
 import { inputs } from '../support/long.ts'
 import pydantic from './pydantic.json' with { type: 'json' }
 
@@ -15,10 +16,7 @@ const ajv = new Ajv2020({ strict: false, allowUnionTypes: true, multipleOfPrecis
 formats.default(ajv)
 
 const automatonOf = (source: GrammarSource): Automaton =>
-  new Automaton(
-    writeNetwork(readGrammar(writeGrammar(source).grammar.text), 'root', () => -1),
-    Infinity,
-  )
+  new Automaton(finished(writeNetwork(readGrammar(writeGrammar(source).grammar.text), 'root', () => -1)), Infinity)
 
 const grammarOf = (schema: unknown): Automaton => automatonOf({ kind: 'json_schema', schema, strict: true })
 

@@ -4,6 +4,7 @@ import { readGrammar } from '../../src/language/grammar/gbnf.ts'
 import { writeGrammar } from '../../src/language/grammar/json-schema.ts'
 import { writeNetwork } from '../../src/language/grammar/network-writer.ts'
 import { freeText } from '../../src/language/grammar/rules.ts'
+import { finished } from '../../src/language/grammar/slices.ts'
 import { AnswerReader } from '../../src/prompt/answer.ts'
 import { forcedCall, possibleCalls } from '../../src/prompt/call-grammar.ts'
 import type { Tool } from '../../src/prompt/messages.ts'
@@ -34,10 +35,7 @@ function follow(grammar: ReturnType<typeof forcedCall>, text: string): 'complete
   const { text: rules, texts } = writeGrammar(grammar).grammar
   const all = new Map(readGrammar(rules))
   for (const [name, free] of Object.entries(texts)) for (const [rule, ways] of freeText(name, free)) all.set(rule, ways)
-  const automaton = new Automaton(
-    writeNetwork(all, 'root', () => -1),
-    20_000,
-  )
+  const automaton = new Automaton(finished(writeNetwork(all, 'root', () => -1)), 20_000)
   automaton.limit = Infinity
   let state: Automaton['start'] | null = automaton.start
   for (const byte of Buffer.from(text)) if (state !== null) state = automaton.step(state, byte)

@@ -74,6 +74,7 @@ export class KvModel {
         this.#samplers.add(chooser)
         return chooser as unknown as TokenSampler
       },
+      *readGrammar() {},
       share: (source, target, time) => this.#share(source, target, time),
       savedBytes: (sequence) => JSON.stringify(this.#held(sequence)).length,
       save: (sequence) => new TextEncoder().encode(JSON.stringify(this.#held(sequence))),

@@ -6,6 +6,7 @@ import { readGrammar, refused } from './gbnf.ts'
 import { Matcher, type MatcherVocabulary, mostForByte, orRefused } from './matcher.ts'
 import { writeNetwork } from './network-writer.ts'
 import { type FreeText, freeText } from './rules.ts'
+import { finished, type Slices } from './slices.ts'
 import { tokenTrie } from './token-trie.ts'
 
 /** Bytes of grammars that no answer has followed yet. A queue full of others does not drive out those in `mostIdle`. */
@@ -32,8 +33,8 @@ export interface Grammar {
 export interface FollowedGrammar {
   /** The answer's place in the grammar; undefined if it takes long to find. */
   open(): Matcher | undefined
-  /** As `open`, however long it takes. */
-  openSlowly(): Matcher
+  /** As `open`, a slice of it. @returns undefined if it is not done */
+  openSlowly(): Matcher | undefined
   /** Keeps the memory within its bound. */
   trim(): void
   close(): void
@@ -64,14 +65,15 @@ export function openGrammars(vocabulary: Vocabulary) {
     return more.length === 0 ? token : -1
   }
 
-  function write(grammar: Grammar, after: string | null): Automaton {
+  function* write(grammar: Grammar, after: string | null): Slices<Automaton> {
     const rules = new Map(readGrammar(grammar.text))
+    yield
     if (!rules.has('root')) throw refused('has no rule named root')
     const texts: Grammar['texts'] =
       after === null ? grammar.texts : { ...grammar.texts, answer: { marks: [[after, 'root']] } }
     for (const [name, text] of Object.entries(texts))
       for (const [rule, ways] of freeText(name, text)) rules.set(rule, ways)
-    const network = writeNetwork(rules, after === null ? 'root' : 'answer', tokenOf)
+    const network = yield* writeNetwork(rules, after === null ? 'root' : 'answer', tokenOf)
     return orRefused(() => new Automaton(network, mostForByte))
   }
 
@@ -109,17 +111,26 @@ export function openGrammars(vocabulary: Vocabulary) {
 
   return {
     /**
+     * Reads a grammar in slices of a few ms, so that `follow` finds it.
      * @param after the grammar applies to what follows this text; null: to the whole answer
+     * @throws OrielError `invalid`, code `invalid_grammar`, param `grammar`
+     */
+    *read(grammar: Grammar, after: string | null): Slices<void> {
+      const key = keyOf(grammar, after)
+      if (find(key) === undefined) fresh.set(key, yield* write(grammar, after))
+    },
+
+    /**
+     * @param after as in `read`
      * @param shown control tokens that may match the grammar's text
      * @throws OrielError `invalid`, code `invalid_grammar`, param `grammar`
      */
     follow(grammar: Grammar, after: string | null, shown: ReadonlySet<number>): FollowedGrammar {
-      // A grammar may have 120,000 characters.
-      const key = createHash('sha256')
-        .update(JSON.stringify([after, grammar]))
-        .digest('base64')
+      const key = keyOf(grammar, after)
       let own: { readonly one: Followed; readonly matcher: Matcher } | undefined
+      let writing: Slices<Automaton> | undefined
       const enter = (automaton: Automaton): Matcher => {
+        writing = undefined
         own = { one: begin(key, automaton), matcher: new Matcher(automaton, shared, shown) }
         return own.matcher
       }
@@ -129,21 +140,34 @@ export function openGrammars(vocabulary: Vocabulary) {
         return automaton && enter(automaton)
       }
       // One that cannot be used is refused before its answer waits.
-      if (find(key) === undefined) fresh.set(key, write(grammar, after))
+      if (find(key) === undefined) fresh.set(key, finished(write(grammar, after)))
       return {
         open,
-        openSlowly: () => open() ?? enter(write(grammar, after)),
+        openSlowly() {
+          const opened = open()
+          if (opened !== undefined) return opened
+          writing ??= write(grammar, after)
+          const { done, value } = writing.next()
+          return done ? enter(value) : undefined
+        },
         trim() {
           if (own !== undefined) trim(own.one)
         },
         close() {
           if (own !== undefined) end(key, own.one)
           own = undefined
+          writing = undefined
         },
       }
     },
   }
 }
+
+/** A grammar may have 120,000 characters. */
+const keyOf = (grammar: Grammar, after: string | null): string =>
+  createHash('sha256')
+    .update(JSON.stringify([after, grammar]))
+    .digest('base64')
 
 /** Those that were used last, by what they are of. */
 const keptGrammars = (maxSize: number) =>

@@ -1,19 +1,25 @@
 import { type Element, type Grammar, type Part, type Range, refused, type Ways } from './gbnf.ts'
 import { EdgeKind, Network, Numbers } from './network.ts'
+import type { Slices } from './slices.ts'
 import { byteRanges } from './utf8.ts'
 
 /** A grammar with as many states or edges takes 10 to 30 ms to write, and up to 6 MB. */
 const most = { states: 100_000, edges: 250_000 }
 
+/** States that are written at once: about a millisecond. */
+const statesAtOnce = 5000
+
 /**
- * Writes a grammar as a network. Alternatives that begin with the same text share its states, as in a prefix tree, so that
+ * Writes a grammar as a network, in slices of a few ms. Alternatives that begin with the same text share its states, as in a prefix tree, so that
  * an enum of thousands of values costs no more than one of few.
  * @param start name of the first rule
  * @param tokenOf the id of a token's text, -1 if there is none
  * @throws OrielError `invalid`, code `invalid_grammar`, param `grammar`
  */
-export const writeNetwork = (grammar: Grammar, start: string, tokenOf: (text: string) => number): Network =>
+export const writeNetwork = (grammar: Grammar, start: string, tokenOf: (text: string) => number): Slices<Network> =>
   new NetworkWriter(grammar, tokenOf).write(start)
+
+type SimplePart = Exclude<Part, { kind: 'group' }>
 
 /** What only the writing of a network needs. */
 class NetworkWriter {
@@ -28,6 +34,8 @@ class NetworkWriter {
   readonly #groups = new Map<Ways, number>()
   /** By their ranges, and by those as a text: to compare texts for each repetition would take long. */
   readonly #classes = new Map<readonly Range[] | string, ClassPlan>()
+  /** The number of states at which others have their turn. */
+  #sliceEnd = statesAtOnce
   readonly #unwritten: { rule: number; ways: Ways }[] = []
 
   constructor(grammar: Grammar, tokenOf: (text: string) => number) {
@@ -35,13 +43,15 @@ class NetworkWriter {
     this.#tokenOf = tokenOf
   }
 
-  write(start: string): Network {
+  *write(start: string): Slices<Network> {
     const root = this.#ruleOf(start)
     for (let next = this.#unwritten.pop(); next !== undefined; next = this.#unwritten.pop())
-      this.#writeWays(next.ways, this.#starts[next.rule] as number, this.#ends[next.rule] as number)
+      yield* this.#writeWays(next.ways, this.#starts[next.rule] as number, this.#ends[next.rule] as number)
+    yield
     const finals = new Uint8Array(this.#firsts.length)
     for (const end of this.#ends) finals[end] = 1
     const order = Int32Array.from(this.#sorted(finals))
+    yield
     return new Network(
       { firsts: this.#firsts.trim(), edges: this.#edges.trim() },
       { root, starts: Int32Array.from(this.#starts), order, finals },
@@ -85,19 +95,26 @@ class NetworkWriter {
     this.#edges.push(next)
   }
 
+  #isSliceOver(): boolean {
+    if (this.#firsts.length < this.#sliceEnd) return false
+    this.#sliceEnd = this.#firsts.length + statesAtOnce
+    return true
+  }
+
   #skip(from: number, to: number): void {
     this.#edge(from, EdgeKind.empty, 0, 0, to)
   }
 
-  #writeWays(ways: Ways, from: number, to: number): void {
+  *#writeWays(ways: Ways, from: number, to: number): Slices<void> {
     for (const way of ways) {
+      if (this.#isSliceOver()) yield
       let [state, at] = [from, 0]
       for (; at < way.length; at++) {
         const text = onceText(way[at])
         if (text === undefined) break
         for (const byte of Buffer.from(text)) state = this.#branch(state, byte)
       }
-      for (; at < way.length; at++) state = this.#write(way[at] as Element, state)
+      for (; at < way.length; at++) state = yield* this.#write(way[at] as Element, state)
       this.#skip(state, to)
     }
   }
@@ -111,11 +128,15 @@ class NetworkWriter {
   }
 
   /** @returns the state after an element with all its repetitions */
-  #write({ part, least, most }: Element, from: number): number {
-    if (least === 1 && most === 1) return this.#writePart(part, from)
+  *#write({ part, least, most }: Element, from: number): Slices<number> {
+    if (least === 1 && most === 1)
+      return part.kind === 'group' ? yield* this.#writeGroup(part.ways, from) : this.#writePart(part, from)
     const once = this.#callable(part)
     let state = from
-    for (let i = 0; i < least; i++) state = this.#writePart(once, state)
+    for (let i = 0; i < least; i++) {
+      if (this.#isSliceOver()) yield
+      state = this.#writePart(once, state)
+    }
     const end = this.#state()
     if (most === Infinity) {
       this.#skip(state, end)
@@ -123,6 +144,7 @@ class NetworkWriter {
       return end
     }
     for (let i = least; i < most; i++) {
+      if (this.#isSliceOver()) yield
       this.#skip(state, end)
       state = this.#writePart(once, state)
     }
@@ -131,25 +153,26 @@ class NetworkWriter {
   }
 
   /** Repetitions of a group call it, so that repetitions within repetitions add up and do not multiply. */
-  #callable(part: Part): Part | number {
+  #callable(part: Part): SimplePart | number {
     if (part.kind !== 'group') return part
     const known = this.#groups.get(part.ways) ?? this.#newRule(part.ways)
     this.#groups.set(part.ways, known)
     return known
   }
 
-  #writePart(part: Part | number, from: number): number {
+  *#writeGroup(ways: Ways, from: number): Slices<number> {
+    // The states of a prefix tree must have no other edges.
+    const [start, to] = [this.#state(), this.#state()]
+    this.#skip(from, start)
+    yield* this.#writeWays(ways, start, to)
+    return to
+  }
+
+  #writePart(part: SimplePart | number, from: number): number {
     if (typeof part === 'number') return this.#writeCall(part, from)
     switch (part.kind) {
       case 'rule':
         return this.#writeCall(this.#ruleOf(part.name), from)
-      case 'group': {
-        // The states of a prefix tree must have no other edges.
-        const [start, to] = [this.#state(), this.#state()]
-        this.#skip(from, start)
-        this.#writeWays(part.ways, start, to)
-        return to
-      }
       case 'text': {
         let state = from
         for (const byte of Buffer.from(part.text)) {
