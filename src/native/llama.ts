@@ -1,4 +1,5 @@
 import koffi from 'koffi'
+import { LRUCache } from 'lru-cache'
 import { functionsOf, type Pointer } from './function.ts'
 import type { Libraries } from './libraries.ts'
 import * as structs from './structs.ts'
@@ -42,6 +43,8 @@ export function bindLlama({ llama }: Libraries) {
   const logitsAt = bind<(context: LlamaContext, index: number) => Pointer | null>(
     'void* llama_get_logits_ith(void*, int32)',
   )
+  /** Views of rows by their addresses, which are few: V8 counts the bytes of each new view, and would collect garbage for them. */
+  const rows = new LRUCache<Pointer, Float32Array>({ max: 512 })
   const layers = bind<(model: Model) => number>('int32 llama_model_n_layer(void*)')
   const heads = bind<(model: Model) => number>('int32 llama_model_n_head(void*)')
   const headsKv = bind<(model: Model) => number>('int32 llama_model_n_head_kv(void*)')
@@ -177,7 +180,11 @@ export function bindLlama({ llama }: Libraries) {
     logits: (context: LlamaContext, index: number, vocabulary: number): Float32Array => {
       const at = logitsAt(context, index)
       if (at === null) throw new Error(`row ${index} of the batch has no logits`)
-      return new Float32Array(koffi.view(at, vocabulary * 4))
+      const known = rows.get(at)
+      if (known?.length === vocabulary) return known
+      const row = new Float32Array(koffi.view(at, vocabulary * 4))
+      rows.set(at, row)
+      return row
     },
 
     newChain: (): Sampler => chainInit({ no_perf: true }),
