@@ -25,6 +25,7 @@ export class BoundSampler implements TokenSampler {
     const token = this.#chooser.choose(logits)
     if (token === null) return null
     if (matcher?.accept(token)) return this.#accepted(token)
+    if (!this.#chooser.draws && matcher?.allowed !== undefined) return this.#within(logits, matcher)
     const tries = [token, ...this.#chooser.others(logits)]
     if (matcher !== undefined) {
       const found = this.#tryAtOnce(tries, matcher)

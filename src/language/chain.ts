@@ -8,10 +8,11 @@ const redraws = 16
 
 /** Draws a token with llama.cpp's samplers in their usual order. */
 export class Chain implements Chooser {
+  readonly draws = true
   readonly #llama: Llama
   readonly #candidates: Candidates
   readonly #chain: Sampler
-  readonly #draws: boolean
+  readonly #learns: boolean
   readonly #random: () => number
 
   /** @param candidates place for the tokens to choose from, used within one call only */
@@ -21,7 +22,7 @@ export class Chain implements Chooser {
     this.#candidates = candidates
     this.#chain = createChain(llama, llama.vocabSize(vocab), settings, seed)
     // Mirostat learns from each draw.
-    this.#draws = settings.mirostat === null
+    this.#learns = settings.mirostat !== null
     this.#random = randomNumbers(seed)
   }
 
@@ -36,7 +37,7 @@ export class Chain implements Chooser {
   }
 
   others(): readonly number[] {
-    return this.#draws ? this.#candidates.drawAgain(Array.from({ length: redraws }, this.#random)) : []
+    return this.#learns ? [] : this.#candidates.drawAgain(Array.from({ length: redraws }, this.#random))
   }
 
   chooseOf({ bits, others }: AllowedTokens, logits: Float32Array): number | null {

@@ -11,6 +11,7 @@ type Changes = Pick<SamplerSettings, 'logitBias' | 'repetitionPenalty' | 'freque
  * token, which takes several times as long.
  */
 export class Greedy implements Chooser {
+  readonly draws = false
   readonly #changes: Changes
   readonly #penalizes: boolean
   readonly #recent: number[] = []

@@ -55,11 +55,13 @@ export interface TokenSearch {
 
 /** Chooses tokens of one answer from their logits `[vocabulary]`. */
 export interface Chooser {
+  /** Whether chance decides. Then the outcome depends on what is tried, and others are tried whatever is known. */
+  readonly draws: boolean
   /** @returns null if none may be chosen */
   choose(logits: Float32Array): number | null
   /**
    * Further tokens to try, one after the other, when a grammar does not allow the chosen one. To be called right after
-   * `choose`. Whether a grammar's allowed tokens are known must not change the outcome.
+   * `choose`.
    */
   others(logits: Float32Array): readonly number[]
   /** As `choose`, of some tokens. */
