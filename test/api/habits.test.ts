@@ -172,7 +172,12 @@ describe('a client of vLLM or of llama.cpp', () => {
   const ask = async (more: object, path = '/chat/completions') => {
     const answer = await postJson(server.url + path, { ...asked(), temperature: 0, ...more })
     const body = (await answer.json()) as {
-      choices: { message: { content: string }; text: string; finish_reason: string }[]
+      choices: {
+        message: { content: string }
+        text: string
+        finish_reason: string
+        logprobs: { content: { logprob: number; top_logprobs: { logprob: number }[] }[] }
+      }[]
       usage: { completion_tokens: number; prompt_tokens_details: { cached_tokens: number } }
       error: { param: string; message: string }
     }
@@ -225,7 +230,11 @@ describe('a client of vLLM or of llama.cpp', () => {
   it('sets the least number of tokens, tokens that end an answer, and whether the answer has its stop string', async () => {
     const whole = await ask({})
     const most = whole.usage.completion_tokens
-    const longer = await ask({ min_tokens: most + 3 })
+    const longer = await ask({ min_tokens: most + 3, logprobs: true, top_logprobs: 5 })
+    // The model's own probabilities, also of tokens that may not end the answer yet.
+    const chances = longer.choices[0]?.logprobs.content.flatMap((token) => [token, ...token.top_logprobs]) ?? []
+    expect(chances.length).toBeGreaterThan(most)
+    for (const { logprob } of chances) expect(logprob).toBeGreaterThan(-1000)
     expect(longer.usage.completion_tokens).toBeGreaterThanOrEqual(most + 3)
     expect(textOf(longer).startsWith(textOf(whole))).toBe(true)
     const tokens = (await (
