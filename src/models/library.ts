@@ -1,6 +1,7 @@
 import path from 'node:path'
 import type { ModelsConfig } from '../config.ts'
 import { OrielError } from '../errors.ts'
+import { joined } from '../joined.ts'
 import { factsOf, type ModelCard, type ModelFacts, readCard } from './card.ts'
 import { splitOf } from './file-names.ts'
 import { type EncoderFamily, supports } from './fit.ts'
@@ -54,7 +55,23 @@ export interface Library {
 
 /** @param families of vision encoders that can be run */
 export function createLibrary(config: ModelsConfig, families: readonly EncoderFamily[]): Library {
+  // A client may name hundreds of models that do not exist: folders are searched, and files read, once for all who ask.
+  const here = joined(() => localModels(config))
+  const list = joined(async () => {
+    const models: ModelCard[] = []
+    const broken: { id: string; error: OrielError }[] = []
+    for (const model of await here())
+      try {
+        models.push(await readCard(model, families))
+      } catch (error) {
+        if (!(error instanceof OrielError)) throw error
+        broken.push({ id: model.id, error })
+      }
+    return { models, broken }
+  })
   return {
+    list,
+
     async find(name, projector) {
       const vision = projector === undefined ? undefined : path.resolve(projector)
       if (!name.endsWith('.gguf')) {
@@ -67,27 +84,14 @@ export function createLibrary(config: ModelsConfig, families: readonly EncoderFa
       return readCard({ ...files, projector: vision ?? (await visionFileBeside(decoder)) }, families)
     },
 
-    async list() {
-      const models: ModelCard[] = []
-      const broken: { id: string; error: OrielError }[] = []
-      for (const model of await localModels(config))
-        try {
-          models.push(await readCard(model, families))
-        } catch (error) {
-          if (!(error instanceof OrielError)) throw error
-          broken.push({ id: model.id, error })
-        }
-      return { models, broken }
-    },
-
     async lookUp(name) {
-      const found = named(name, await localModels(config))
+      const found = named(name, await here())
       return found && readCard(found, families)
     },
 
     reread: (card) => readCard(card, families),
     facts: (card) => factsOf(card, families),
-    origins: async () => new Map((await localModels(config)).map(({ id, origin }) => [id, origin])),
+    origins: async () => new Map((await here()).map(({ id, origin }) => [id, origin])),
     supports: (type) => supports(families, type),
     pull: (name, options) => pull(name, { ...options, config, families }),
     onHub: (name) => hubSourceOf(name, config.hub.endpoint),
