@@ -48,7 +48,7 @@ describe('The page of models', () => {
     await elsewhere.getByText(/Downloading \d+ % · [\d.]+ [kM]B of 7\.\d MB/).waitFor()
     hub.trouble.pace = 0
 
-    // Its title is that of its file, which is Pocket's here.
+    // Its title is the catalogue's, whatever its file says.
     const card = here.getByRole('article').filter({ hasText: 'ggml-org/SmolVLM-256M-Instruct-GGUF' })
     await press(page, card.getByRole('button', { name: 'Load' }))
     await card.getByText('In memory').waitFor()
@@ -57,7 +57,7 @@ describe('The page of models', () => {
 
     const remove = card.getByRole('button', { name: 'Remove' })
     await press(page, remove)
-    const dialog = page.getByRole('dialog', { name: 'Remove Pocket?' })
+    const dialog = page.getByRole('dialog', { name: 'Remove SmolVLM 256M Instruct?' })
     await dialog.getByText('mmproj-SmolVLM-256M-Instruct-Q8_0.gguf').waitFor()
     await page.keyboard.press('Escape')
     await dialog.waitFor({ state: 'detached' })
