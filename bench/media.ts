@@ -1,4 +1,5 @@
 import { type ChildProcess, fork } from 'node:child_process'
+import { randomUUID } from 'node:crypto'
 import { once } from 'node:events'
 import { fileURLToPath } from 'node:url'
 import sharp from 'sharp'
@@ -26,7 +27,13 @@ async function throughput(count: number): Promise<{ oriel: number; plain: number
   const url = await newImage(4000, 3000, 12)
   const file = Buffer.from(url.slice(url.indexOf(',') + 1), 'base64')
   const media = createMedia({ ...loadConfig({}, {}).media, decoders: 1 })
-  const ours = () => media.load([{ kind: 'image', url, param: 'image' }], 'one', 256, new AbortController().signal)
+  const ours = () =>
+    media.load(
+      [{ kind: 'image', url, param: 'image' }],
+      { client: 'one', isolation: randomUUID() },
+      256,
+      new AbortController().signal,
+    )
   sharp.concurrency(1)
   sharp.cache(false)
   const theirs = () => sharp(file).autoOrient().resize(512, 512, { fit: 'inside' }).raw().toBuffer()

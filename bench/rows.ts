@@ -94,6 +94,22 @@ export const rows: readonly Row[] = [
     measure: seenImage,
   },
   {
+    id: 'follow-up-8',
+    what: 'TTFT, next turn of a chat that sends its 8 photos again',
+    figure: versus,
+    bar: { most: 0.15 },
+    precision: 'fp32',
+    measure: (pair, run) => followUp(pair, run, 8),
+  },
+  {
+    id: 'follow-up-1',
+    what: 'TTFT, next turn of a chat that sends its photo again',
+    figure: versus,
+    bar: { most: 0.5 },
+    precision: 'fp32',
+    measure: (pair, run) => followUp(pair, run, 1),
+  },
+  {
     id: 'shared-prefix',
     what: 'TTFT, same prefix with image, other client',
     figure: 'warm : own cold',
@@ -193,6 +209,8 @@ export const rows: readonly Row[] = [
 
 /** The length of an answer whose first token is timed. */
 const short = 4
+/** Turns of a chat that are timed. */
+const followUps = 3
 
 /** Warms up memory and threads. */
 export async function warmUp({ oriel, peer }: Pair): Promise<void> {
@@ -217,6 +235,21 @@ async function seenImage(pair: Pair, run: number): Promise<Sample> {
   return compare(pair, run, async (server) => {
     await chat(server, ask({ image }, question(1)), short)
     return (await chat(server, ask(question(2), { image }), short)).firstToken
+  })
+}
+
+/** The photos are sent with every turn, as clients of OpenAI's chats do. The first turn is not measured. */
+async function followUp(pair: Pair, run: number, count: number): Promise<Sample> {
+  const images = await photos(count)
+  return compare(pair, run, async (server) => {
+    const turns = ask(...images.map((image) => ({ image })), question(run))
+    const times: number[] = []
+    for (let turn = 0; turn <= followUps; turn++) {
+      const { text, firstToken } = await chat(server, turns, short)
+      if (turn > 0) times.push(firstToken)
+      turns.push({ role: 'assistant', parts: [{ text }] }, ...ask(question(run + turn + 1)))
+    }
+    return median(times)
   })
 }
 
@@ -354,6 +387,10 @@ async function both<T>({ oriel, peer }: Pair, run: number, measure: (server: Ser
 
 const everyone = <T>(act: (client: number) => Promise<T>): Promise<T[]> =>
   Promise.all(Array.from({ length: clients }, (_, client) => act(client)))
+
+/** Images of 1280 x 960 pixels with the grain that makes files of about 309 kB. */
+const photos = (count: number): Promise<Image[]> =>
+  Promise.all(Array.from({ length: count }, () => newImage(1280, 960, 25)))
 
 /** Images of 640 x 480 pixels with the grain that makes files of about 100 kB. */
 const hundredKilobytes = (count: number): Promise<Image[]> =>

@@ -37,7 +37,7 @@ export interface Backend {
    * @param signal aborts when nobody reads what it shows any more, at the latest when all of it was read
    * @throws OrielError as `answer` does, and `too_large` for more than one preview may have
    */
-  preview?(ask: Pick<Ask, 'attachments' | 'client'>, signal: AbortSignal): Promise<Preview>
+  preview?(ask: Pick<Ask, 'attachments' | 'client' | 'settings'>, signal: AbortSignal): Promise<Preview>
   /** @throws OrielError `engine_failed` while it is restarting */
   state(): Promise<BackendState>
   close(): Promise<void>

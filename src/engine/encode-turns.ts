@@ -3,10 +3,12 @@ import type { ImageEncoder } from './image-encoder.ts'
 import type { AttachmentSpan } from './prompt-cells.ts'
 import type { EngineRequest } from './sequence.ts'
 
+/** An image's pixels `[height, width, 3]`; `decoded`, if they can be had only then; undefined if the request is over. */
+export type Payload = Uint8Array | { readonly decoded: Promise<void> } | undefined
+
 /** Where the bytes of an attachment are until it is encoded. */
 export interface PayloadSource {
-  /** @returns an image's pixels `[height, width, 3]`; undefined if the request is over */
-  payload(id: number, span: AttachmentSpan): Promise<Uint8Array | undefined>
+  payload(id: number, span: AttachmentSpan): Promise<Payload>
   /** All embeddings of the attachment are present: the request will not ask for its payload again. */
   letGo(id: number, span: AttachmentSpan): void
 }
@@ -24,10 +26,19 @@ interface Turn {
   span: AttachmentSpan
 }
 
+/** An image that was known by its bytes, so that its pixels are decoded only now. */
+interface Decoding {
+  /** The request whose file is decoded. */
+  readonly request: EngineRequest
+  /** Whether its pixels can be had. */
+  done: boolean
+}
+
 /**
  * Chooses which span is encoded next. Clients take turns. Of one client's requests the oldest and the one that lacks the
  * fewest cells take turns: few images need not wait for many, and many are not delayed without end by few that keep coming.
- * A span that several requests lack is encoded once for all of them.
+ * A span that several requests lack is encoded once for all of them. Nobody waits for an image that is being decoded, except
+ * the requests of its own client that have it.
  */
 export class EncodeTurns {
   readonly #encoder: ImageEncoder
@@ -40,7 +51,9 @@ export class EncodeTurns {
   /** The key of the span that is being encoded. */
   #current = ''
   /** The payload of the attachment that is probably next. */
-  #ahead: { hash: string; payload: Promise<Uint8Array | undefined> } | undefined
+  #ahead: { hash: string; payload: Promise<Payload> } | undefined
+  /** By client and image. */
+  readonly #decoding = new Map<string, Decoding>()
 
   /** @param changed called when a request has received embeddings or has failed */
   constructor(
@@ -59,6 +72,7 @@ export class EncodeTurns {
 
   /** Gives the candidates what is cached and encodes the rest. To be called whenever the candidates change. */
   wake(): void {
+    for (const [name, { request }] of this.#decoding) if (request.over) this.#decoding.delete(name)
     this.#giveCached()
     if (!this.#going) void this.#run()
   }
@@ -77,7 +91,7 @@ export class EncodeTurns {
     const { key } = span
     this.#last = request
     const payload = this.#encoder.has(span) ? null : await this.#payload({ request, span })
-    if (payload === undefined) return
+    if (payload === undefined || isDecoding(payload)) return
     this.#current = key
     const encoding = this.#encoder.encode(span, payload)
     this.#fetchAhead()
@@ -96,11 +110,27 @@ export class EncodeTurns {
     this.#changed()
   }
 
-  #payload({ request, span }: Turn): Promise<Uint8Array | undefined> {
+  #payload(turn: Turn): Promise<Payload> {
     const ahead = this.#ahead
-    if (ahead?.hash !== span.attachment.hash) return this.#source.payload(request.id, span)
+    if (ahead?.hash !== turn.span.attachment.hash) return this.#fetch(turn)
     this.#ahead = undefined
     return ahead.payload
+  }
+
+  async #fetch({ request, span }: Turn): Promise<Payload> {
+    const name = nameOf(request, span)
+    const decoded = this.#decoding.get(name)
+    const from = decoded === undefined || decoded.request.over ? request : decoded.request
+    const payload = await this.#source.payload(from.id, span)
+    if (isDecoding(payload)) {
+      const decoding = { request: from, done: false }
+      this.#decoding.set(name, decoding)
+      void payload.decoded.then(() => {
+        decoding.done = true
+        this.wake()
+      })
+    }
+    return payload
   }
 
   /** The next payload crosses from the parent while the span before it is encoded. */
@@ -108,7 +138,7 @@ export class EncodeTurns {
     const next = this.#choose()
     if (next === undefined || this.#encoder.has(next.span)) return
     const { hash } = next.span.attachment
-    if (this.#ahead?.hash !== hash) this.#ahead = { hash, payload: this.#source.payload(next.request.id, next.span) }
+    if (this.#ahead?.hash !== hash) this.#ahead = { hash, payload: this.#fetch(next) }
   }
 
   #choose(): Turn | undefined {
@@ -125,11 +155,21 @@ export class EncodeTurns {
     if (request.over) return undefined
     const { prompt, cachedCells, embeddings } = request
     const lacked = prompt.spans.filter(
-      ({ key, end }, index) => end > cachedCells && embeddings[index] === undefined && key !== this.#current,
+      (span, index) =>
+        span.end > cachedCells &&
+        embeddings[index] === undefined &&
+        span.key !== this.#current &&
+        !this.#isComing(request, span),
     )
     const [span] = lacked
     if (span === undefined) return undefined
     return { request, span, cells: lacked.reduce((sum, { start, end }) => sum + end - start, 0) }
+  }
+
+  /** Whether its pixels are being decoded. */
+  #isComing(request: EngineRequest, span: AttachmentSpan): boolean {
+    const decoding = this.#decoding.get(nameOf(request, span))
+    return decoding !== undefined && !decoding.done && !decoding.request.over && !this.#encoder.has(span)
   }
 
   #lacking(key: string): EngineRequest[] {
@@ -144,6 +184,8 @@ export class EncodeTurns {
   }
 
   readonly #letGo = (request: EngineRequest, span: AttachmentSpan): void => {
+    const name = nameOf(request, span)
+    if (this.#decoding.get(name)?.request === request) this.#decoding.delete(name)
     this.#encoder.letGo(span)
     this.#source.letGo(request.id, span)
   }
@@ -153,6 +195,13 @@ export class EncodeTurns {
     return [...running, ...next].filter(({ over }) => !over)
   }
 }
+
+const isDecoding = (payload: Payload | null): payload is { readonly decoded: Promise<void> } =>
+  payload != null && 'decoded' in payload
+
+/** Of an image and who may wait for it: others would wait for a decoder that is busy with files of that client. */
+const nameOf = ({ client, spec }: EngineRequest, { attachment }: AttachmentSpan): string =>
+  JSON.stringify([client, spec.cacheKey, attachment.hash])
 
 /** @param complete called for every attachment that has all of its embeddings now */
 function give(

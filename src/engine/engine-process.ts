@@ -1,5 +1,6 @@
 import { type Deferred, deferred } from '../deferred.ts'
 import { countOutlived } from '../native/index.ts'
+import type { Payload } from './encode-turns.ts'
 import type { GenerateEvent } from './generation.ts'
 import { loadModel } from './load-model.ts'
 import { type FromEngine, type LoadOptions, type ToEngine, toWire } from './protocol.ts'
@@ -9,7 +10,7 @@ import { Scheduler, type SchedulerPort } from './scheduler.ts'
 interface Wanted {
   id: number
   hash: string
-  coming: Deferred<Uint8Array | undefined>
+  coming: Deferred<Payload>
 }
 
 /**
@@ -22,6 +23,8 @@ export class EngineProcess {
   #scheduler: Scheduler | undefined
   #events: [number, GenerateEvent][] = []
   #wanted: Wanted[] = []
+  /** Payloads that the parent is decoding. */
+  #decoding: { id: number; hash: string; decoded: Deferred<void> }[] = []
 
   /**
    * @param send sends a message to the parent
@@ -44,7 +47,8 @@ export class EngineProcess {
     if (type === 'generate') scheduler.submit(id, message.request)
     else if (type === 'cancel') scheduler.cancel(id)
     else if (type === 'pause') scheduler.pause(id, message.paused)
-    else if (type === 'payload') this.#settle(message.bytes, (one) => one.id === id && one.hash === message.hash)
+    else if (type === 'payload') this.#give(id, message.hash, message.bytes)
+    else if (type === 'decoded') this.#decoded((one) => one.id === id && one.hash === message.hash)
     else if (type === 'state') this.#port.answer(id, scheduler.state)
     else if (type === 'count') scheduler.count(id, message.client, message.prompt)
     else scheduler.measure(id, message.client, message.prompts)
@@ -65,18 +69,18 @@ export class EngineProcess {
   readonly #port: SchedulerPort = {
     emit: (id, event) => {
       this.#events.push([id, event])
-      if (event.type === 'done') this.#settle(undefined, (one) => one.id === id)
+      if (event.type === 'done') this.#forget(id)
     },
     fail: (id, error) => {
       // Events before the failure must not arrive after it.
       this.#flush()
       this.#send({ type: 'failed', id, error: toWire(error) })
-      this.#settle(undefined, (one) => one.id === id)
+      this.#forget(id)
     },
     answer: (id, answer) => this.#send({ type: 'answer', id, answer }),
     flush: () => this.#flush(),
     payload: (id, { attachment: { hash } }) => {
-      const coming = deferred<Uint8Array | undefined>()
+      const coming = deferred<Payload>()
       this.#wanted.push({ id, hash, coming })
       this.#send({ type: 'want', id, hash })
       return coming.promise
@@ -97,9 +101,29 @@ export class EngineProcess {
     }
   }
 
-  /** @param bytes undefined if the request is over */
-  #settle(bytes: Uint8Array | undefined, isMeant: (one: Wanted) => boolean): void {
-    for (const { coming } of this.#wanted.filter(isMeant)) coming.resolve(bytes)
+  #give(id: number, hash: string, bytes: Uint8Array | null): void {
+    let payload: Payload = bytes ?? undefined
+    if (bytes === null) {
+      const decoded = deferred<void>()
+      this.#decoding.push({ id, hash, decoded })
+      payload = { decoded: decoded.promise }
+    }
+    this.#settle(payload, (one) => one.id === id && one.hash === hash)
+  }
+
+  /** The request is over. */
+  #forget(id: number): void {
+    this.#settle(undefined, (one) => one.id === id)
+    this.#decoded((one) => one.id === id)
+  }
+
+  #decoded(isMeant: (one: { id: number; hash: string }) => boolean): void {
+    for (const { decoded } of this.#decoding.filter(isMeant)) decoded.resolve()
+    this.#decoding = this.#decoding.filter((one) => !isMeant(one))
+  }
+
+  #settle(payload: Payload, isMeant: (one: Wanted) => boolean): void {
+    for (const { coming } of this.#wanted.filter(isMeant)) coming.resolve(payload)
     this.#wanted = this.#wanted.filter((one) => !isMeant(one))
   }
 

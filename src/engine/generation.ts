@@ -13,8 +13,10 @@ export interface ImageAttachment {
   hash: string
   detail: 'low' | 'high' | 'auto'
   pixels: {
-    /** 8-bit sRGB, row by row: `[height, width, 3]`. */
-    readonly rgb: Uint8Array
+    /** 8-bit sRGB, row by row: `[height, width, 3]`; null if they are not decoded. */
+    readonly rgb: Uint8Array | null
+    /** Called when the engine needs pixels that are not decoded. @throws OrielError, which the request fails with */
+    decode(): Promise<Uint8Array>
     /** Called when the engine no longer needs the pixels. */
     letGo(): void
   }

@@ -98,10 +98,7 @@ interface Pending {
 }
 
 /** The bytes of an attachment: an image's pixels. */
-interface Payload {
-  readonly bytes: Uint8Array
-  letGo(): void
-}
+type Payload = ImageAttachment['pixels']
 
 class EngineHost implements Engine {
   readonly #options: LoadOptions
@@ -345,7 +342,8 @@ class EngineHost implements Engine {
       const pending = this.#running.get(id)
       const [payload] = pending?.payloads.get(hash) ?? []
       if (pending === undefined || payload === undefined) return
-      this.#send({ type: 'payload', id, hash, bytes: payload.bytes })
+      this.#send({ type: 'payload', id, hash, bytes: payload.rgb })
+      if (payload.rgb === null) void this.#decode(id, hash, payload)
       pending.encoding = true
       pending.onPhase(phaseOf(pending))
     } else if (message.type === 'encoded') {
@@ -364,6 +362,19 @@ class EngineHost implements Engine {
       this.#asked.get(message.id)?.reject(error)
       this.#asked.delete(message.id)
     }
+  }
+
+  /** Has an image decoded that the engine wants. If that fails, its request does, unless it has the embeddings meanwhile. */
+  async #decode(id: number, hash: string, payload: Payload): Promise<void> {
+    try {
+      await payload.decode()
+    } catch (error) {
+      if (!this.#running.get(id)?.payloads.get(hash)?.includes(payload)) return
+      this.#fail(id, error instanceof OrielError ? error : undecodable(error))
+      this.#send({ type: 'cancel', id })
+      return
+    }
+    this.#send({ type: 'decoded', id, hash })
   }
 
   /** Pauses a request whose reader is far behind, and continues it when everything is read. */
@@ -413,7 +424,8 @@ class EngineHost implements Engine {
     if (child?.connected) {
       const write = (part: ToEngine | Piece) =>
         new Promise<void>((resolve) => (child.connected ? child.send(part, () => resolve()) : resolve()))
-      if (message.type === 'payload') void sendInPieces(message, write)
+      if (message.type === 'payload' && message.bytes !== null)
+        void sendInPieces({ ...message, bytes: message.bytes }, write)
       else void write(message)
     }
     this.#keepRunning()
@@ -457,13 +469,13 @@ function separatePayloads(pieces: readonly PromptPiece[]): { prompt: HeaderPiece
   const prompt = pieces.map((piece): HeaderPiece => {
     if (piece.kind !== 'image') return piece
     const { pixels, ...header } = piece
-    const payload = { bytes: pixels.rgb, letGo: () => pixels.letGo() }
-    payloads.set(header.hash, [...(payloads.get(header.hash) ?? []), payload])
+    payloads.set(header.hash, [...(payloads.get(header.hash) ?? []), pixels])
     return header
   })
   return { prompt, payloads }
 }
 
+const undecodable = (cause: unknown) => new OrielError('internal', 'An image could not be decoded again.', { cause })
 const restartTooSlow = () =>
   new OrielError('engine_failed', `The engine is restarting and was not ready within ${restartTimeout / 1000} s.`, {
     retryAfter: 5,

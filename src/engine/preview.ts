@@ -26,9 +26,9 @@ export class Previews {
   }
 
   /** @throws as `Engine.preview` */
-  preview({ width, height, detail, pixels }: ImageAttachment, mostPixels: number): Promise<readonly ImageView[]> {
+  async preview({ width, height, detail, pixels }: ImageAttachment, mostPixels: number): Promise<readonly ImageView[]> {
+    const rgb = await pixels.decode()
     if (this.#closed) throw shuttingDown()
-    const { rgb } = pixels
     if (rgb.byteLength === 0) throw cancelled()
     const asked = deferred<readonly ImageView[]>()
     this.#asked.push(asked)

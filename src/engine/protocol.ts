@@ -24,8 +24,10 @@ export interface LoadOptions {
 export type ToEngine =
   | { type: 'load'; options: LoadOptions }
   | { type: 'generate'; id: number; request: HeaderRequest }
-  /** The answer to `want`: an image's pixels. */
-  | { type: 'payload'; id: number; hash: string; bytes: Uint8Array }
+  /** The answer to `want`: an image's pixels; null if they have to be decoded first. */
+  | { type: 'payload'; id: number; hash: string; bytes: Uint8Array | null }
+  /** The pixels that were wanted in vain are decoded. */
+  | { type: 'decoded'; id: number; hash: string }
   | { type: 'cancel'; id: number }
   /** The request's reader is far behind, or, with `paused` false, has caught up. */
   | { type: 'pause'; id: number; paused: boolean }

@@ -30,7 +30,7 @@ interface LoadedImages {
   readonly from: 'request' | 'network' | 'cache'
   /** Time to fetch the file, in ms; 0 for a file sent in the request. */
   readonly fetchMs: number
-  /** Time to decode the file, the wait for a decoder included, in ms. */
+  /** Time to decode the file, the wait for a decoder included, in ms. It grows when images are decoded later. */
   readonly decodeMs: number
 }
 
@@ -38,14 +38,21 @@ interface LoadedImages {
 export interface Image {
   readonly width: number
   readonly height: number
-  /** `[height, width, 3]`; empty after `letGo` */
-  readonly rgb: Uint8Array
+  /**
+   * `[height, width, 3]`; null if the file is known by its bytes, so that nobody had to decode it; empty after `letGo`
+   */
+  readonly rgb: Uint8Array | null
   /** SHA-256 of width, height and pixels: images with equal hashes are equal. */
   readonly hash: string
   /** Upright size in pixels before the image was shrunk; for a page of a PDF, the size it was rendered at. */
   readonly original: { readonly width: number; readonly height: number }
   /** The page or frame of the source, counted from 1. */
   readonly page: number
+  /**
+   * The pixels, whose file is decoded now if it has not been.
+   * @throws OrielError with `param`; `cancelled` after `letGo`
+   */
+  decode(): Promise<Uint8Array>
   /** Frees the pixels: `rgb` is empty afterwards. The end of the request does the same. */
   letGo(): void
 }

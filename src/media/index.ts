@@ -1,16 +1,18 @@
 import { onAbort, orAborted } from '../abort.ts'
 import type { MediaConfig } from '../config.ts'
-import { OrielError } from '../errors.ts'
+import { cancelled, OrielError } from '../errors.ts'
 import { Costs } from '../fairness.ts'
 import type { Logger } from '../log.ts'
 import { Semaphore } from '../semaphore.ts'
 import type { AttachmentSource, Image, Loaded } from './attachment.ts'
-import type { DecodedImage, RawImage } from './decoder/decoder-process.ts'
+import type { DecodedImage, FileToDecode, RawImage } from './decoder/decoder-process.ts'
 import { DecoderPool } from './decoder/pool.ts'
-import type { FileHeader, ImageFile } from './decoder/protocol.ts'
+import type { DecodeOptions, FileHeader, ImageFile } from './decoder/protocol.ts'
 import type { Fetched } from './fetch/download.ts'
 import { createFetcher, type Resolve } from './fetch/fetch.ts'
-import { boundPixels, checkSources, isRemote, requestBudget } from './limits.ts'
+import { decodedImages, seenImages } from './file-images.ts'
+import { boundPixels, checkSources, type Hold, isRemote, pixelsIn, requestBudget } from './limits.ts'
+import { SeenFiles } from './seen-files.ts'
 
 export type { AttachmentSource, Image, Loaded } from './attachment.ts'
 export type { ImageFile } from './decoder/protocol.ts'
@@ -24,17 +26,11 @@ export interface Media {
   check(sources: readonly AttachmentSource[]): void
   /**
    * Loads all attachments of one request in parallel. The result has the order of the sources.
-   * @param client whose request it is: clients share decoders, downloads and memory fairly
    * @param longestEdge the longest edge that the model can use, in pixels; larger images are shrunk to twice that
    * @param signal of the request. The pixels stay in memory until it aborts or `letGo` frees them.
    * @throws OrielError about the first source, in their order, that fails; `param` is set. A source is never left out.
    */
-  load(
-    sources: readonly AttachmentSource[],
-    client: string,
-    longestEdge: number,
-    signal: AbortSignal,
-  ): Promise<Loaded[]>
+  load(sources: readonly AttachmentSource[], asker: Asker, longestEdge: number, signal: AbortSignal): Promise<Loaded[]>
   /**
    * Starts to fetch what `load` will need, while the request waits for its model. `load` reports the errors.
    * @param signal the one that `load` will be given: it identifies the request
@@ -45,10 +41,17 @@ export interface Media {
    * @throws OrielError `overloaded`, `cancelled`, `internal`
    */
   write(image: RawImage, client: string, signal: AbortSignal): Promise<ImageFile>
-  /** Removes all fetched files from the cache. */
+  /** Removes all fetched files from the cache, and forgets what it knows of others. */
   clearCache(): Promise<void>
   /** Stops the decoders; running loads fail. It need not be called before the process exits. */
   close(): Promise<void>
+}
+
+export interface Asker {
+  /** Whose request it is: clients share decoders, downloads and memory fairly. */
+  readonly client: string
+  /** What was decoded before is remembered only for requests with an equal key. */
+  readonly isolation: string
 }
 
 /** @param resolve replaces the resolver of host names, for tests */
@@ -59,6 +62,7 @@ export function createMedia(config: MediaConfig, log?: Logger, resolve?: Resolve
   const pixelsInFlight = halved(config.maxPixelsInFlight, costs)
   const downloads = halved(maxDownloads, costs)
   const newRequest = boundPixels(config.maxPixelsHeld)
+  const seen = new SeenFiles()
   const prefetches = halved(maxPrefetches, costs)
   const prefetched = new WeakMap<AbortSignal, { files: Map<string, Promise<Fetched>>; release(): void }>()
   const takePrefetched = (signal: AbortSignal) => {
@@ -70,33 +74,54 @@ export function createMedia(config: MediaConfig, log?: Logger, resolve?: Resolve
   void decoders.warm()
 
   const loadOne = async (
-    { url, pages }: AttachmentSource,
-    { client, maxPages, longestEdge, budget, count, early }: RequestContext,
+    { url, pages, param }: AttachmentSource,
+    { asker, maxPages, longestEdge, budget, hold, early }: RequestContext,
     signal: AbortSignal,
   ): Promise<Loaded> => {
+    const { client, isolation } = asker
     const start = performance.now()
     // The file takes memory until it is decoded.
     const release = isRemote(url) ? await downloads.acquire(client, 1, signal) : () => {}
     try {
       const fetching = isRemote(url) ? (early?.get(url) ?? fetcher.fetch(url, signal)) : undefined
       const fetched = fetching && (await orAborted(fetching, signal))
-      const decodeStart = performance.now()
-      const { header, images } = await decoders.decode(
-        client,
-        { payload: fetched?.bytes ?? url, options: { pages, maxPages, longestEdge } },
-        (header) => pixelsInFlight.acquire(client, budget(header), signal),
-        signal,
-      )
-      return {
-        kind: 'image',
-        images: images.map(count),
-        format: header.format,
-        pagesInFile: header.pages,
-        bytes: header.bytes,
-        from: fetched?.from ?? 'request',
-        fetchMs: fetched === undefined ? 0 : decodeStart - start,
-        decodeMs: performance.now() - decodeStart,
+      const fetchMs = fetched === undefined ? 0 : performance.now() - start
+      let decodeMs = 0
+      const decode = async (payload: FileToDecode['payload'], pages: DecodeOptions['pages'], admit: PixelsOf) => {
+        const decodeStart = performance.now()
+        const file = { payload, options: { pages, maxPages, longestEdge } }
+        const acquire = (header: FileHeader) => pixelsInFlight.acquire(client, admit(header), signal)
+        const decoded = await decoders.decode(client, file, acquire, signal)
+        decodeMs += performance.now() - decodeStart
+        return decoded
       }
+      const loaded = ({ format, pages, bytes }: FileHeader, images: readonly Image[]): Loaded => ({
+        ...{ kind: 'image', images, format, pagesInFile: pages, bytes, from: fetched?.from ?? 'request', fetchMs },
+        get decodeMs() {
+          return decodeMs
+        },
+      })
+
+      const payload = fetched?.bytes ?? url
+      const name = await seen.nameOf({ payload, options: { pages, longestEdge } }, isolation)
+      const known = seen.get(name, maxPages)
+      if (known === undefined) {
+        const held = hold()
+        const { header, images } = await decode(payload, pages, budget)
+        seen.set(name, { header, images: images.map(({ rgb: _, ...head }) => head) })
+        return loaded(header, decodedImages(images, held))
+      }
+      budget(known.header)
+      let file: typeof payload | undefined = payload
+      const forget = (): void => {
+        file = undefined
+      }
+      const letGo = typeof payload === 'string' ? forget : hold()(pixelsLike(payload), forget)
+      const decodeAgain = async (pages: string): Promise<readonly DecodedImage[]> => {
+        if (file === undefined) throw cancelled()
+        return (await decode(file, pages, pixelsIn).catch(about(param))).images
+      }
+      return loaded(known.header, seenImages({ heads: known.images, decode: decodeAgain, letGo }, hold))
     } finally {
       release()
     }
@@ -104,26 +129,16 @@ export function createMedia(config: MediaConfig, log?: Logger, resolve?: Resolve
 
   return {
     check: (sources) => checkSources(sources, config),
-    async load(sources, client, longestEdge, signal) {
+    async load(sources, asker, longestEdge, signal) {
       if (sources.length === 0) return []
       checkSources(sources, config)
       // Each of the other sources is at least one image.
       const maxPages = config.maxImages - sources.length + 1
-      const context = {
-        client,
-        maxPages,
-        longestEdge,
-        budget: requestBudget(config),
-        count: newRequest(client, signal),
-        early: takePrefetched(signal),
-      }
-      return await inOrder(sources, signal, async (source, stop) => {
-        try {
-          return await loadOne(source, context, stop)
-        } catch (error) {
-          throw error instanceof OrielError ? error.at(source.param) : error
-        }
-      })
+      let held: Hold | undefined
+      const hold = () => (held ??= newRequest(asker.client, signal))
+      const early = takePrefetched(signal)
+      const context = { asker, maxPages, longestEdge, budget: requestBudget(config), hold, early }
+      return await inOrder(sources, signal, (source, stop) => loadOne(source, context, stop).catch(about(source.param)))
     },
     prefetch(sources, client, signal) {
       const urls = new Set(sources.map(({ url }) => url).filter(isRemote))
@@ -136,7 +151,10 @@ export function createMedia(config: MediaConfig, log?: Logger, resolve?: Resolve
       prefetched.set(signal, { files, release })
     },
     write: (image, client, signal) => decoders.write(client, image, signal),
-    clearCache: () => fetcher.clear(),
+    async clearCache() {
+      seen.clear()
+      await fetcher.clear()
+    },
     close: () => decoders.close(),
   }
 }
@@ -150,14 +168,27 @@ const maxDownloads = 64
 const halved = (capacity: number, costs: Costs): Semaphore =>
   new Semaphore({ capacity, mostOfOne: Math.ceil(capacity / 2) }, costs)
 
+/** Memory that bytes of a file take, as a number of pixels. */
+const pixelsLike = ({ length }: Uint8Array): number => Math.ceil(length / 3)
+
+/** An error in the words of a request. */
+const about =
+  (param: string) =>
+  (error: unknown): never => {
+    throw error instanceof OrielError ? error.at(param) : error
+  }
+
+type PixelsOf = (header: FileHeader) => number
+
 interface RequestContext {
-  client: string
+  asker: Asker
   /** Downloads by URL that began before the load. */
   early: ReadonlyMap<string, Promise<Fetched>> | undefined
   maxPages: number
   longestEdge: number
-  budget: (header: FileHeader) => number
-  count: (decoded: DecodedImage) => Image
+  budget: PixelsOf
+  /** Of the request as a whole. @throws OrielError `overloaded` when it is used first */
+  hold: () => Hold
 }
 
 /**

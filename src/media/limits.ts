@@ -1,9 +1,7 @@
-import { MessageChannel } from 'node:worker_threads'
 import { onAbort } from '../abort.ts'
 import type { MediaConfig } from '../config.ts'
 import { OrielError } from '../errors.ts'
-import type { AttachmentSource, Image } from './attachment.ts'
-import type { DecodedImage } from './decoder/decoder-process.ts'
+import type { AttachmentSource } from './attachment.ts'
 import type { FileHeader } from './decoder/protocol.ts'
 
 /** Whether a URL has to be fetched; any other URL carries its data. */
@@ -77,7 +75,7 @@ export function requestBudget({ maxImages, maxPixels, maxTotalPixels }: MediaCon
         `The request has ${images} images, counting each page and frame up to and including this file; at most ${maxImages} are allowed. Select fewer with the extension "pages" or "frames" next to the URL, for example "pages": "1-3,7".`,
         { code: 'too_many_images' },
       )
-    const sum = pixels.reduce((all, count) => all + count, 0)
+    const sum = pixelsIn({ sizes })
     total += sum
     if (total > maxTotalPixels)
       throw new OrielError(
@@ -89,18 +87,25 @@ export function requestBudget({ maxImages, maxPixels, maxTotalPixels }: MediaCon
   }
 }
 
+/** Pixels of all selected pages of a file. */
+export const pixelsIn = ({ sizes }: Pick<FileHeader, 'sizes'>): number =>
+  sizes.reduce((sum, { width, height }) => sum + width * height, 0)
+
+/** Holds memory for a request until the function that it returns is called, or the request is over. @throws OrielError `overloaded` */
+export type Hold = (pixels: number, free: () => void) => () => void
+
 /**
  * Bounds the decoded pixels in memory, from the decoder to the engine, over all requests. Beyond the limit it refuses, and
  * one client beyond half of it.
- * @returns `newRequest(client, signal)`, which throws `overloaded` if a limit is reached already. When its signal aborts, all
- * images of the request are freed. It returns `count(decoded)`, which throws `overloaded` if the pixels of other requests leave
- * no space; a request that is alone is bounded by its own limits only.
+ * @returns `newRequest(client, signal)`, which throws `overloaded` if a limit is reached already. When its signal aborts,
+ * everything that the request holds is freed. It returns `hold`, which throws `overloaded` if the pixels of other requests
+ * leave no space; a request that is alone is bounded by its own limits only.
  */
-export function boundPixels(limit: number): (client: string, signal: AbortSignal) => (decoded: DecodedImage) => Image {
+export function boundPixels(limit: number): (client: string, signal: AbortSignal) => Hold {
   let held = 0
   const heldBy = new Map<string, number>()
   return (client, signal) => {
-    const images = new Set<CountedImage>()
+    const holding = new Set<() => void>()
     let own = 0
     const count = (pixels: number): void => {
       own += pixels
@@ -113,37 +118,22 @@ export function boundPixels(limit: number): (client: string, signal: AbortSignal
       if ((mine > own && mine + pixels > limit / 2) || (held > own && held + pixels > limit)) throw tooManyHeld()
     }
     check(1)
-    const letGo = (image: CountedImage): void => {
-      if (!images.delete(image)) return
-      count(-image.pixels)
-      free(image.rgb)
-    }
-    onAbort(signal, () => images.forEach(letGo))
-    return (decoded) => {
-      const pixels = decoded.width * decoded.height
+    onAbort(signal, () => {
+      for (const letGo of holding) letGo()
+    })
+    return (pixels, free) => {
       check(pixels)
-      const image: CountedImage = { ...decoded, pixels, letGo: () => letGo(image) }
-      images.add(image)
+      const letGo = (): void => {
+        if (!holding.delete(letGo)) return
+        count(-pixels)
+        free()
+      }
+      holding.add(letGo)
       count(pixels)
-      if (signal.aborted) letGo(image)
-      return image
+      if (signal.aborted) letGo()
+      return letGo
     }
   }
-}
-
-interface CountedImage extends Image {
-  readonly pixels: number
-}
-
-/** A closed port. A buffer that is transferred to it is freed. */
-const { port1: closedPort, port2 } = new MessageChannel()
-port2.close()
-closedPort.close()
-
-/** Frees the memory of an array at once, which leaves it empty. The garbage collector may take minutes to do so. */
-function free({ buffer }: Uint8Array): void {
-  // Another thread may have taken it.
-  if (buffer.byteLength > 0) closedPort.postMessage(null, [buffer as ArrayBuffer])
 }
 
 const tooManyHeld = (): OrielError =>

@@ -1,12 +1,13 @@
 import { describe, expect, it, vi } from 'vitest'
 import { previewer } from '../../src/deployments/embedded/preview.ts'
+import { plainSettings } from '../../src/deployments/index.ts'
 import type { Engine } from '../../src/engine/index.ts'
-import type { Media } from '../../src/media/index.ts'
+import type { Asker, Media } from '../../src/media/index.ts'
 
 /** Previews of nothing, which say who has begun. */
 function previews() {
   const begun: string[] = []
-  const load = async (_: unknown, client: string) => {
+  const load = async (_: unknown, { client }: Asker) => {
     begun.push(client)
     return []
   }
@@ -14,7 +15,7 @@ function previews() {
   const preview = previewer(engine, { load } as unknown as Media)
   const ask = (client: string) => {
     const over = new AbortController()
-    const seen = preview({ attachments: [], client }, over.signal)
+    const seen = preview({ attachments: [], client, settings: plainSettings }, over.signal)
     seen.catch(() => {})
     return { seen, over }
   }

@@ -5,6 +5,7 @@ import { describe, expect, it } from 'vitest'
 import { openImageArchitecture, tilesOf } from '../../src/encoders/index.ts'
 import { startEngine } from '../../src/engine/index.ts'
 import { createLogger } from '../../src/log.ts'
+import { pixels } from '../support/pixels.ts'
 import { answerOf, engineSettings, requestOf } from '../support/pocket.ts'
 import { idefics3, oldIdefics3 } from './oracle/families/idefics3.ts'
 import { testImage } from './oracle/images.ts'
@@ -28,7 +29,7 @@ describe.each([idefics3, oldIdefics3])('$name', ({ name, write }) => {
         kind: 'image' as const,
         width: 200,
         height: 150,
-        pixels: { rgb: testImage(200, 150), letGo() {} },
+        pixels: pixels(testImage(200, 150)),
         hash: 'seen',
         detail: 'high' as const,
       }

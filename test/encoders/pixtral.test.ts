@@ -3,6 +3,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { openImageArchitecture, openImageEncoder, tilesOf } from '../../src/encoders/index.ts'
 import { alignedSize, bicubic, resize, resizeInto } from '../../src/encoders/preprocess/resize.ts'
 import type { Engine, ImageAttachment } from '../../src/engine/index.ts'
+import { pixels } from '../support/pixels.ts'
 import { answerOf, ask, pocketFolder, requestOf, startPocket } from '../support/pocket.ts'
 
 const fixture = <T>(name: string): T => JSON.parse(readFileSync(new URL(name, import.meta.url), 'utf8'))
@@ -70,7 +71,7 @@ describe('the built-in model', () => {
     kind: 'image',
     width: reference.width,
     height: reference.height,
-    pixels: { rgb: bytes(reference.rgb), letGo() {} },
+    pixels: pixels(bytes(reference.rgb)),
     hash: 'reference',
     detail: 'auto',
   }
@@ -87,7 +88,11 @@ describe('the built-in model', () => {
     const [tile] = tilesOf(plan)
     if (tile === undefined) throw new Error('a plan without a tile')
     expect(tile.tokens).toBe(reference.imageTokens)
-    return encoder.encode(encoder.architecture.scale({ ...plan.original, rgb: image.pixels.rgb }, plan), tile, 1)
+    return encoder.encode(
+      encoder.architecture.scale({ ...plan.original, rgb: await image.pixels.decode() }, plan),
+      tile,
+      1,
+    )
   }
   const largest = Math.max(...reference.embeddings.map(Math.abs))
   const worst = (found: Float32Array) =>

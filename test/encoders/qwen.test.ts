@@ -2,6 +2,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { openImageArchitecture, tilesOf } from '../../src/encoders/index.ts'
 import { type Engine, type PromptPiece, startEngine } from '../../src/engine/index.ts'
 import { createLogger } from '../../src/log.ts'
+import { pixels } from '../support/pixels.ts'
 import { type Answer, answerOf, engineSettings, requestOf } from '../support/pocket.ts'
 import { openSubject } from './oracle/compare.ts'
 import { qwen3vl, qwen25vl } from './oracle/families/qwen.ts'
@@ -12,7 +13,7 @@ const shown = (width: number, height: number): PromptPiece => ({
   kind: 'image',
   width,
   height,
-  pixels: { rgb: testImage(width, height), letGo() {} },
+  pixels: pixels(testImage(width, height)),
   hash: `${width}x${height}`,
   detail: 'auto',
 })

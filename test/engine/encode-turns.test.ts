@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest'
+import { type Deferred, deferred } from '../../src/deferred.ts'
 import { Cores } from '../../src/engine/cores.ts'
 import type { PromptPiece } from '../../src/engine/index.ts'
 import { Scheduler } from '../../src/engine/scheduler.ts'
@@ -13,11 +14,20 @@ const images = (from: number, count: number): PromptPiece[] => [
   { kind: 'text', text: '?', special: true },
 ]
 
-/** @param cells of the KV memory, of which an image takes six */
-function open(cells: number) {
+/**
+ * @param cells of the KV memory, of which an image takes six
+ * @param later images, by request and hash, whose pixels are not decoded when they are first asked for
+ */
+function open(cells: number, later: readonly string[] = []) {
   const order: string[] = []
   const ends: number[] = []
   const asked: string[] = []
+  const decodes = new Map<string, Deferred<void>>()
+  const decoding = (name: string): Deferred<void> => {
+    const one = decodes.get(name) ?? deferred<void>()
+    decodes.set(name, one)
+    return one
+  }
   const letGo: string[] = []
   const failures: unknown[] = []
   const scheduler = new Scheduler({
@@ -33,22 +43,25 @@ function open(cells: number) {
       answer() {},
       flush() {},
       async payload(id, { attachment }) {
-        asked.push(`${id} ${attachment.hash}`)
+        const name = `${id} ${attachment.hash}`
+        const isLater = later.includes(name) && !asked.includes(name)
+        asked.push(name)
         await tick()
-        return new Uint8Array()
+        return isLater ? { decoded: decoding(name).promise } : new Uint8Array()
       },
       letGo: (id, { attachment }) => letGo.push(`${id} ${attachment.hash}`),
     },
   })
-  const submit = (id: number, prompt: readonly PromptPiece[]): void =>
-    scheduler.submit(id, requestOf(prompt, { maxTokens: 3, cachePrompt: false, overflow: 'truncate' }))
+  const submit = (id: number, prompt: readonly PromptPiece[], client = 'one'): void =>
+    scheduler.submit(id, requestOf(prompt, { client, maxTokens: 3, cachePrompt: false, overflow: 'truncate' }))
   const until = async (done: () => boolean): Promise<void> => {
     for (let ticks = 0; !done(); ticks++) {
       await tick()
       if (ticks > 20_000) throw new Error(`no progress: ${JSON.stringify(scheduler.state)}`)
     }
   }
-  return { scheduler, submit, until, order, ends, asked, letGo, failures }
+  const decoded = (id: number, hash: string): void => decoding(`${id} ${hash}`).resolve()
+  return { scheduler, submit, until, order, ends, asked, letGo, failures, decoded }
 }
 
 describe('the order of encoding', () => {
@@ -121,5 +134,60 @@ describe('the order of encoding', () => {
     await until(() => ends.length === 1)
     expect(failures).toHaveLength(1)
     expect(letGo.filter((one) => one.startsWith('1 '))).toHaveLength(5)
+  })
+})
+
+describe('an image that has to be decoded first', () => {
+  it('keeps nobody else waiting', async () => {
+    const { submit, until, order, ends, asked, decoded } = open(2000, ['0 0', '0 1'])
+    submit(0, images(0, 3))
+    submit(1, images(100, 2))
+    await until(() => ends.length === 1)
+    expect(ends).toEqual([1])
+    expect(order.map((key) => key.split('\n')[0])).toEqual(expect.arrayContaining(['2', '100', '101']))
+    for (let ticks = 0; ticks < 50; ticks++) await tick()
+    expect([order.length, asked.filter((name) => name === '0 0').length]).toEqual([6, 1])
+    decoded(0, '1')
+    decoded(0, '0')
+    await until(() => ends.length === 2)
+    expect(order).toHaveLength(10)
+  })
+
+  it('is decoded once for all requests of a client', async () => {
+    const { submit, until, order, ends, asked, decoded } = open(2000, ['0 7', '1 7', '2 7'])
+    for (const id of [0, 1, 2]) submit(id, images(7, 1))
+    await until(() => asked.length > 0)
+    for (let ticks = 0; ticks < 50; ticks++) await tick()
+    const [first] = asked
+    expect(asked).toEqual([first])
+    decoded(Number(first?.[0]), '7')
+    await until(() => ends.length === 3)
+    expect(order).toHaveLength(2)
+    expect(new Set(asked)).toEqual(new Set([first]))
+  })
+
+  it('is decoded for another request when that of the first is cancelled', async () => {
+    const { scheduler, submit, until, ends, asked, decoded } = open(2000, ['0 7', '1 7'])
+    submit(0, images(7, 1))
+    submit(1, images(7, 1))
+    await until(() => asked.includes('0 7') || asked.includes('1 7'))
+    const first = Number(asked[0]?.[0])
+    scheduler.cancel(first)
+    await until(() => asked.includes(`${1 - first} 7`))
+    decoded(1 - first, '7')
+    await until(() => ends.length === 1)
+    expect(ends).toEqual([1 - first])
+  })
+
+  it('is not waited for by another client, whose own decoder may be faster', async () => {
+    const { submit, until, ends, order, decoded } = open(2000, ['0 7'])
+    submit(0, images(7, 1), 'slow')
+    submit(1, images(7, 1), 'fast')
+    await until(() => ends.length === 2)
+    expect(order).toHaveLength(2)
+    // Too late: the other client's pixels were encoded for both.
+    decoded(0, '7')
+    submit(2, images(8, 1))
+    await until(() => ends.length === 3)
   })
 })

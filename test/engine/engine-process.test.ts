@@ -86,6 +86,21 @@ it('requests the pixels of an image, and reports when all of its tiles are encod
   expect(sent).toContainEqual({ type: 'encoded', id: 1, hash: '1' })
 })
 
+it('waits for pixels that have to be decoded, also if the news that they are comes at the same time', async () => {
+  const { engine, sent, until, eventsOf } = await start()
+  await until('ready')
+  engine.receive({ type: 'generate', id: 1, request: request([image, text('?')]) })
+  const wants = () => sent.filter(({ type }) => type === 'want').length
+  await until('want')
+  engine.receive({ type: 'payload', id: 1, hash: '1', bytes: null })
+  engine.receive({ type: 'decoded', id: 1, hash: '1' })
+  for (const tile of [2, 3]) {
+    await expect.poll(wants).toBe(tile)
+    engine.receive({ type: 'payload', id: 1, hash: '1', bytes: new Uint8Array(9) })
+  }
+  await expect.poll(() => eventsOf(1).at(-1)?.type).toBe('done')
+})
+
 it('fails a cancelled request and forgets its pixels', async () => {
   const { engine, until } = await start()
   await until('ready')

@@ -44,7 +44,7 @@ describe('one request', () => {
   it('lets pixels go as soon as they are encoded, or at once if they are cached', async () => {
     const about = (hash: string, letGo: () => void) => {
       const seen = square([70, 10, 90], 64, 24, hash)
-      return { ...seen, pixels: { rgb: seen.pixels.rgb, letGo } }
+      return { ...seen, pixels: { ...seen.pixels, letGo } }
     }
     for (const again of [false, true]) {
       const gone: string[] = []
@@ -195,7 +195,7 @@ describe('a preview', () => {
     const image = square([1, 2, 3])
     const [view] = await engine.preview(image, 1e6)
     expect([view?.width, view?.height, view?.rgb.length]).toEqual([64, 64, 64 * 64 * 3])
-    expect(image.pixels.rgb.length).toBe(0)
+    expect(image.pixels.rgb).toHaveLength(0)
     await expect(engine.preview(image, 1e6)).rejects.toMatchObject({ kind: 'cancelled' })
   })
 

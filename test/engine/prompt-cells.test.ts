@@ -8,6 +8,7 @@ import { decoderOf } from '../encoders/oracle/decoder.ts'
 import { minicpmv4 } from '../encoders/oracle/families/minicpmv.ts'
 import { openSmall } from '../support/decoder.ts'
 import { writeGguf } from '../support/gguf-file.ts'
+import { pixels } from '../support/pixels.ts'
 
 const folder = mkdtempSync(path.join(tmpdir(), 'oriel-cells-'))
 afterAll(() => rmSync(folder, { recursive: true }))
@@ -47,8 +48,14 @@ it('puts no space between the rows of an image if the vocabulary puts one before
   write(file, projector)
   const decoder = openSmall(file)
   const text = { kind: 'text', text: 'a', special: true } as const
-  const pixels = { rgb: new Uint8Array(), letGo() {} }
-  const image = { kind: 'image', hash: 'h', width: 140, height: 140, detail: 'high', pixels } as const
+  const image = {
+    kind: 'image',
+    hash: 'h',
+    width: 140,
+    height: 140,
+    detail: 'high',
+    pixels: pixels(new Uint8Array()),
+  } as const
   const { cells, imageTokens } = new PromptLayout(decoder, await openImageArchitecture(projector)).layout([
     text,
     image,

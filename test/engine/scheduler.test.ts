@@ -71,6 +71,7 @@ async function run(
     slow = false,
     /** Whether a batch of several rows takes much longer than one of a single row. */
     costly = false,
+    decodes = false,
     prefixCacheBytes = 5000,
     maxQueue = 1000,
     encoder = slowEncoder(encodeTicks),
@@ -90,6 +91,8 @@ async function run(
     ended: -1,
   }))
   const gone = new Set<string>()
+  /** Images that are decoded. */
+  const pixels = new Set<string>()
   let now = 0
   const decode: Decoder['decode'] = (batch, mutual) => {
     const rows = (batch as unknown as { rows: readonly unknown[] }).rows.length
@@ -121,8 +124,11 @@ async function run(
       answer() {},
       flush() {},
       async payload(id, { attachment: { hash } }) {
-        if (gone.has(`${id} ${hash}`)) throw new Error('pixels are requested again after they were let go')
-        return new Uint8Array()
+        const name = `${id} ${hash}`
+        if (gone.has(name)) throw new Error('pixels are requested again after they were let go')
+        if (!decodes || pixels.has(name)) return new Uint8Array()
+        const decoded = new Promise((resolve) => setImmediate(resolve)).then(() => void pixels.add(name))
+        return { decoded }
       },
       letGo: (id, { attachment: { hash } }) => gone.add(`${id} ${hash}`),
     },
@@ -164,6 +170,7 @@ describe('the scheduler, on a model of the KV memory', () => {
           whole: fc.boolean(),
           slow: fc.boolean(),
           costly: fc.boolean(),
+          decodes: fc.boolean(),
           prefixCacheBytes: fc.constantFrom(1, 1000, 20000),
         }),
         async (visits, cells, chunk, ticks, kind) => {

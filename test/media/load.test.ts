@@ -1,4 +1,4 @@
-import { randomBytes } from 'node:crypto'
+import { randomBytes, randomUUID } from 'node:crypto'
 import { createServer, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import sharp from 'sharp'
@@ -11,6 +11,7 @@ import type { Logger } from '../../src/log.ts'
 import { DecoderPool } from '../../src/media/decoder/pool.ts'
 import { type AttachmentSource, createMedia } from '../../src/media/index.ts'
 import { colours, dataUrl, shape } from '../support/images.ts'
+import { decoded } from '../support/pixels.ts'
 import { distance } from './sources.ts'
 
 const settings: Partial<MediaConfig> = {
@@ -26,8 +27,10 @@ afterAll(() => media.close())
 
 /** Who asks. */
 const client = 'one'
-const load = (urls: readonly (string | Buffer)[], longestEdge = 512, signal = new AbortController().signal) =>
-  media.load(
+/** One that has seen nothing before. */
+const newAsker = (client = 'one') => ({ client, isolation: randomUUID() })
+const load = async (urls: readonly (string | Buffer)[], longestEdge = 512, signal = new AbortController().signal) => {
+  const loaded = await media.load(
     urls.map(
       (url, index): AttachmentSource => ({
         kind: 'image',
@@ -35,10 +38,12 @@ const load = (urls: readonly (string | Buffer)[], longestEdge = 512, signal = ne
         param: `images[${index}]`,
       }),
     ),
-    client,
+    newAsker(),
     longestEdge,
     signal,
   )
+  return loaded.map(decoded)
+}
 const loadOne = async (url: string | Buffer) => {
   const [loaded] = await load([url])
   return loaded
@@ -100,7 +105,7 @@ describe('the images of a request', () => {
     try {
       slow.prefetch(sources, client, request.signal)
       await asked.promise
-      await expect(slow.load(sources, client, 512, request.signal)).rejects.toMatchObject({ param: 'images[0]' })
+      await expect(slow.load(sources, newAsker(), 512, request.signal)).rejects.toMatchObject({ param: 'images[0]' })
     } finally {
       request.abort()
       host.close()
@@ -125,7 +130,7 @@ describe('the images of a request', () => {
         })
         media.prefetch(sources, client, signal)
         await vi.waitFor(() => expect(asked).toHaveLength((request + 1) * 10))
-        expect(await media.load(sources, client, 512, signal)).toHaveLength(10)
+        expect(await media.load(sources, newAsker(), 512, signal)).toHaveLength(10)
       }
     } finally {
       for (const request of requests) request.abort()
@@ -170,7 +175,7 @@ describe('the images of a request', () => {
 
 it('refuses an attachment that is not an image, naming its kind', async () => {
   const source: AttachmentSource = { kind: 'audio', url: dataUrl(await plain(8, 8)), param: 'attachment' }
-  await expect(media.load([source], client, 512, new AbortController().signal)).rejects.toMatchObject({
+  await expect(media.load([source], newAsker(), 512, new AbortController().signal)).rejects.toMatchObject({
     kind: 'unsupported_media',
     code: 'audio_not_supported',
     param: 'attachment',
@@ -286,7 +291,7 @@ describe('limits: an error names the part, what was found and what is allowed', 
     const several = (count: number, signal: AbortSignal, from = client) =>
       narrow.load(
         Array.from({ length: count }, (_, index) => ({ kind: 'image' as const, url, param: String(index) })),
-        from,
+        newAsker(from),
         512,
         signal,
       )
@@ -321,13 +326,13 @@ describe('limits: an error names the part, what was found and what is allowed', 
       { length: 12 },
       (_, index): AttachmentSource => ({ kind: 'image', url, param: String(index) }),
     )
-    expect(await narrow.load(sources, client, 512, new AbortController().signal)).toHaveLength(12)
+    expect(await narrow.load(sources, newAsker(), 512, new AbortController().signal)).toHaveLength(12)
     // A request that is cancelled while it waits leaves nothing occupied.
     const stop = new AbortController()
-    const cancelled = narrow.load(sources, client, 512, stop.signal)
+    const cancelled = narrow.load(sources, newAsker(), 512, stop.signal)
     setImmediate(() => stop.abort())
     await expect(cancelled).rejects.toMatchObject({ kind: 'cancelled' })
-    expect(await narrow.load(sources, client, 512, new AbortController().signal)).toHaveLength(12)
+    expect(await narrow.load(sources, newAsker(), 512, new AbortController().signal)).toHaveLength(12)
     await narrow.close()
   })
 })

@@ -1,7 +1,8 @@
+import { randomUUID } from 'node:crypto'
 import { loadConfig, type MediaConfig } from '../../src/config.ts'
-import type { Loaded } from '../../src/media/attachment.ts'
 import type { Resolve } from '../../src/media/fetch/fetch.ts'
 import { createMedia } from '../../src/media/index.ts'
+import { type Decoded, decoded } from '../support/pixels.ts'
 
 export interface OpenMedia {
   loadOne(
@@ -10,7 +11,7 @@ export interface OpenMedia {
     longestEdge?: number,
     signal?: AbortSignal,
     client?: string,
-  ): Promise<Loaded>
+  ): Promise<Decoded>
   clearCache(): Promise<void>
   close(): Promise<void>
 }
@@ -21,9 +22,11 @@ export function openMedia(settings: Partial<MediaConfig> = {}, resolve?: Resolve
   return {
     async loadOne(file, pages, longestEdge = 4096, signal = new AbortController().signal, client = 'one') {
       const url = typeof file === 'string' ? file : `data:;base64,${file.toString('base64')}`
-      const [loaded] = await media.load([{ kind: 'image', url, param: 'image', pages }], client, longestEdge, signal)
+      // Nothing was seen before.
+      const asker = { client, isolation: randomUUID() }
+      const [loaded] = await media.load([{ kind: 'image', url, param: 'image', pages }], asker, longestEdge, signal)
       if (loaded === undefined) throw new Error('nothing was loaded')
-      return loaded
+      return decoded(loaded)
     },
     clearCache: () => media.clearCache(),
     close: () => media.close(),

@@ -3,6 +3,7 @@ import type { ImageEncoder } from '../../src/engine/image-encoder.ts'
 import type { ImageAttachment } from '../../src/engine/index.ts'
 import type { Decoder, TokenSampler } from '../../src/language/index.ts'
 import type { Batch, Position } from '../../src/native/index.ts'
+import { pixels } from './pixels.ts'
 
 /**
  * A simulation of llama.cpp's unified KV memory, and of a model whose next token is a hash of all cells of its sequence.
@@ -216,7 +217,7 @@ export const imageOf = (hash: string, width: number): ImageAttachment => ({
   height: 1,
   hash,
   detail: 'auto',
-  pixels: { rgb: new Uint8Array(), letGo() {} },
+  pixels: pixels(new Uint8Array()),
 })
 
 /** Encodes each tile in some ticks, and caches nothing. @param order receives each tile's key */

@@ -11,6 +11,7 @@ import {
 } from '../../src/engine/index.ts'
 import { createLogger } from '../../src/log.ts'
 import { availableProcessors } from '../../src/processors.ts'
+import { pixels } from './pixels.ts'
 
 export const pocketFolder = fileURLToPath(new URL('../../models/pocket/', import.meta.url))
 
@@ -95,7 +96,7 @@ export function square(
     kind: 'image',
     width: size,
     height: size,
-    pixels: { rgb, letGo() {} },
+    pixels: pixels(rgb),
     hash: name ?? `${colour} ${size} ${edge}`,
     detail: 'auto',
   }

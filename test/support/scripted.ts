@@ -2,6 +2,7 @@ import { createOriel, type OrielSettings } from '../../src/app.ts'
 import { type Backend, embeddedBackend } from '../../src/deployments/index.ts'
 import type { GenerateEvent, GenerateRequest } from '../../src/engine/index.ts'
 import type { Media } from '../../src/media/index.ts'
+import { pixels } from './pixels.ts'
 
 /** An answer that a test generates event by event. */
 export type Script = (request: GenerateRequest, signal: AbortSignal) => AsyncIterable<GenerateEvent>
@@ -30,11 +31,10 @@ const everyImage: Media = {
         {
           width: 2,
           height: 2,
-          rgb: new Uint8Array(12),
+          ...pixels(new Uint8Array(12)),
           hash: 'a',
           original: { width: 2, height: 2 },
           page: 1,
-          letGo() {},
         },
       ],
       format: 'png',
@@ -96,8 +96,8 @@ export function scriptedBackend(
       },
       generate: script,
       lengths: async (prompts) => prompts.map(() => 12),
-      preview: async ({ width, height, pixels: { rgb } }) => [
-        { width, height, rgb, tiles: [{ x: 0, y: 0, width, height, tokens: 1 }] },
+      preview: async ({ width, height, pixels }) => [
+        { width, height, rgb: await pixels.decode(), tiles: [{ x: 0, y: 0, width, height, tokens: 1 }] },
       ],
       count: async () => ({ promptTokens: 12, imageTokens: [], tokens: [] }),
       state: async () => ({

@@ -1,10 +1,10 @@
 import type { IncomingMessage } from 'node:http'
 import type { FastifyRequest } from 'fastify'
 import type { Config } from '../../config.ts'
+import { Turns } from '../../turns.ts'
 import { clientOf } from '../client.ts'
 import { BodyMemory, type HeldBody } from './body-memory.ts'
 import { dropRest, readBody } from './read-body.ts'
-import { Turns } from './turns.ts'
 
 /** The bodies of a server's requests. */
 export class Bodies {

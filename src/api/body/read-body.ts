@@ -1,9 +1,9 @@
 import type { IncomingMessage } from 'node:http'
 import { deferred } from '../../deferred.ts'
 import { cancelled, OrielError } from '../../errors.ts'
+import type { Turns } from '../../turns.ts'
 import type { HeldBody } from './body-memory.ts'
 import { JsonReader } from './json-reader.ts'
-import type { Turns } from './turns.ts'
 
 /** How long the bytes of a body may stay away, in ms, and how many must arrive in a second after that time. */
 interface Pace {

@@ -10,7 +10,7 @@ import type { Ask, PlainPart } from '../ask.ts'
 import type { Backend, PartCount } from '../backend.ts'
 import type { Starter } from '../deployment.ts'
 import { answerEvents, promptText, readersOf } from './answer-events.ts'
-import { checkSchemas, generateRequest, ignoredOf, inAsk } from './generation.ts'
+import { cacheKeyOf, checkSchemas, generateRequest, ignoredOf, inAsk } from './generation.ts'
 import { imagePiece, imagesIn } from './images.ts'
 import { infoOf } from './info.ts'
 import { type LayoutModel, layOut } from './layout.ts'
@@ -39,7 +39,8 @@ export function embeddedBackend({ card, engine, media }: EmbeddedParts): Backend
   const prepare = async (ask: Ask, signal: AbortSignal) => {
     checkSchemas(ask)
     const start = performance.now()
-    const loaded = await media.load(ask.attachments, ask.client, model.inputs.image?.longestEdge ?? 1, signal)
+    const asker = { client: ask.client, isolation: cacheKeyOf(ask.settings) }
+    const loaded = await media.load(ask.attachments, asker, model.inputs.image?.longestEdge ?? 1, signal)
     const timings = {
       fetch: Math.max(0, ...loaded.map(({ fetchMs }) => fetchMs)),
       decode: Math.max(0, ...loaded.map(({ decodeMs }) => decodeMs)),

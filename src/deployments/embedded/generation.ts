@@ -14,7 +14,7 @@ export function generateRequest(
 ): GenerateRequest {
   const calls = callsOf(prompt, settings, model.chatTemplate ?? '', thinking)
   const tags = prompt.kind === 'chat' ? [...(prompt.tools.length > 0 ? callTags : []), ...thoughtTags] : []
-  const { sampling, isolation, echo: _, wantsTokens, ...others } = settings
+  const { sampling, isolation: _, echo: __, wantsTokens, ...others } = settings
   for (const { token } of sampling.logitBias ?? []) checkToken(token, model, `logitBias.${token}`)
   return {
     ...others,
@@ -28,9 +28,12 @@ export function generateRequest(
       ...(thinking ? { grammarAfter: thoughtEnd } : {}),
     },
     topLogprobs: settings.topLogprobs ?? (wantsTokens ? 0 : null),
-    cacheKey: JSON.stringify(isolation),
+    cacheKey: cacheKeyOf(settings),
   }
 }
+
+/** Requests with equal keys share what is cached. */
+export const cacheKeyOf = ({ isolation }: Pick<Settings, 'isolation'>): string => JSON.stringify(isolation)
 
 /** @throws OrielError `invalid` for a token that the model does not have */
 export function checkToken(token: number, { vocabulary }: Pick<EngineModel, 'vocabulary'>, param: string): void {

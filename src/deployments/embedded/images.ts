@@ -19,15 +19,22 @@ export function imagesIn(
   { attachments }: Pick<Ask, 'attachments'>,
   tokens: readonly number[],
 ): PromptImage[] {
-  const files = new Map<object, Omit<PromptImage, 'tokens'>>(
-    loaded.flatMap(({ images, fetchMs, decodeMs }, index) => {
+  const files = new Map<object, (tokens: number) => PromptImage>(
+    loaded.flatMap((file, index) => {
       const param = attachments[index]?.param ?? ''
-      return images.map((image) => [image, { param, page: image.page, ...image.original, fetchMs, decodeMs }] as const)
+      return file.images.map((image) => {
+        const { page, original } = image
+        const sent = (tokens: number): PromptImage => ({
+          ...{ param, page, ...original, tokens, fetchMs: file.fetchMs },
+          // It may be decoded only when the engine asks for its pixels.
+          get decodeMs() {
+            return file.decodeMs
+          },
+        })
+        return [image, sent] as const
+      })
     }),
   )
   const pixels = pieces.flatMap((piece) => (piece.kind === 'image' ? [piece.pixels] : []))
-  return pixels.flatMap((image, at) => {
-    const file = files.get(image)
-    return file === undefined ? [] : { ...file, tokens: tokens[at] ?? 0 }
-  })
+  return pixels.flatMap((image, at) => files.get(image)?.(tokens[at] ?? 0) ?? [])
 }

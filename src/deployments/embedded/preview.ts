@@ -5,6 +5,7 @@ import { Costs } from '../../fairness.ts'
 import type { Media } from '../../media/index.ts'
 import { Semaphore } from '../../semaphore.ts'
 import type { Backend, PreviewedImage, SeenView } from '../backend.ts'
+import { cacheKeyOf } from './generation.ts'
 import { imagePiece } from './images.ts'
 
 /** Pixels of all views of one preview: as many bytes cross to the client as of a large request. */
@@ -23,10 +24,10 @@ export function previewer(engine: Engine, media: Media): NonNullable<Backend['pr
   const waiting = { most: mostWaiting, full: tooManyWaiting }
   const open = new Semaphore({ capacity: mostOpen.all, mostOfOne: mostOpen.ofOne, waiting }, costs)
   const turns = new Semaphore({ capacity: 1 }, costs)
-  return async ({ attachments, client }, signal) => {
+  return async ({ attachments, client, settings }, signal) => {
     onAbort(signal, await open.acquire(client, 1, signal))
     const longestEdge = engine.model.inputs.image?.longestEdge ?? 1
-    const loaded = await media.load(attachments, client, longestEdge, signal)
+    const loaded = await media.load(attachments, { client, isolation: cacheKeyOf(settings) }, longestEdge, signal)
     const sent = loaded.flatMap(({ images, ...file }, index) => {
       const attachment = attachments[index]
       if (attachment === undefined) throw new Error('more was loaded than was sent')
@@ -37,6 +38,8 @@ export function previewer(engine: Engine, media: Media): NonNullable<Backend['pr
 
     let left = mostPixels
     const show = async (piece: ImageAttachment): Promise<SeenView[]> => {
+      // Before its turn: others would wait while the file of an image that was seen before is decoded.
+      await piece.pixels.decode()
       const release = await turns.acquire(client, 1, signal)
       const charge = costs.run(client)
       try {

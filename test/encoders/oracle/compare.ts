@@ -6,6 +6,7 @@ import { type PromptPiece, startEngine } from '../../../src/engine/index.ts'
 import { type PromptCells, PromptLayout } from '../../../src/engine/prompt-cells.ts'
 import { createLogger } from '../../../src/log.ts'
 import { openSmall } from '../../support/decoder.ts'
+import { pixels } from '../../support/pixels.ts'
 import { answerOf, engineSettings, greedy, requestOf } from '../../support/pocket.ts'
 import type { Family } from './families.ts'
 import { testImage } from './images.ts'
@@ -153,7 +154,7 @@ function piecesOf([width, height]: Told['size']): PromptPiece[] {
       kind: 'image',
       width,
       height,
-      pixels: { rgb, letGo() {} },
+      pixels: pixels(rgb),
       hash: `${width}x${height}`,
       detail: 'high',
     },

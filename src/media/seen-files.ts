@@ -1,0 +1,74 @@
+import { createHash } from 'node:crypto'
+import { LRUCache } from 'lru-cache'
+import { Turns } from '../turns.ts'
+import type { FileToDecode } from './decoder/decoder-process.ts'
+import type { DecodeOptions, FileHeader, ImageHead } from './decoder/protocol.ts'
+
+/** What is known about a file that was decoded. */
+export interface SeenFile {
+  readonly header: FileHeader
+  readonly images: readonly ImageHead[]
+}
+
+/** A file as it came, and what decides its pixels. */
+interface NamedFile extends Pick<FileToDecode, 'payload'> {
+  readonly options: Pick<DecodeOptions, 'pages' | 'longestEdge'>
+}
+
+/** Files and images that are remembered together. A file takes less than a kilobyte, and an image less than half of one. */
+const mostRemembered = 20_000
+/** Bytes that are hashed at a time: this takes less than a millisecond. */
+const pieceBytes = 256_000
+/** A file up to this size is hashed at once, without a turn. */
+const withoutTurns = 64_000
+
+/**
+ * Remembers files that were decoded, by the bytes that a client sent and by what decides their pixels, so that a file that
+ * comes again need not be decoded. Files that were refused are not remembered: they are refused again by the same code.
+ */
+export class SeenFiles {
+  readonly #files = new LRUCache<string, SeenFile>({
+    maxSize: mostRemembered,
+    sizeCalculation: ({ images }) => 1 + images.length,
+  })
+  readonly #turns = new Turns()
+
+  /**
+   * Hashes a file as it comes: base64 is not decoded. The hash is cryptographic, because with a faster one a client could
+   * construct two files that collide, and be shown what a model sees of another's. SHA-256 is the fastest one where the
+   * processor computes it: 2 GB/s.
+   * @param isolation requests with another key do not learn what was seen, since the time of an answer would reveal it
+   */
+  async nameOf({ payload, options }: NamedFile, isolation: string): Promise<string> {
+    const { pages, longestEdge } = options
+    const from = typeof payload === 'string' ? dataAt(payload) : 0
+    const kind = typeof payload === 'string' ? 'text' : 'bytes'
+    const hash = createHash('sha256').update(`${JSON.stringify([isolation, kind, pages ?? null, longestEdge])}\n`)
+    for (let at = from; at < payload.length; at += pieceBytes) {
+      if (payload.length > withoutTurns) await this.#turns.next()
+      const end = at + pieceBytes
+      hash.update(typeof payload === 'string' ? payload.slice(at, end) : payload.subarray(at, end))
+    }
+    return hash.digest('base64url')
+  }
+
+  /** @param maxPages the limit for selected pages or frames: a file that exceeds it has to be refused */
+  get(name: string, maxPages: number): SeenFile | undefined {
+    const seen = this.#files.get(name)
+    return seen !== undefined && seen.images.length <= maxPages ? seen : undefined
+  }
+
+  set(name: string, file: SeenFile): void {
+    this.#files.set(name, file)
+  }
+
+  clear(): void {
+    this.#files.clear()
+  }
+}
+
+/**
+ * Where the data of a usual `data:` URL begins. The media type before it is ignored, so it names nothing. Any other URL is
+ * named by all of its text, and so are those that are malformed.
+ */
+const dataAt = (url: string): number => /^data:[^,]{0,100};base64,/i.exec(url.slice(0, 120))?.[0].length ?? 0
