@@ -119,6 +119,8 @@ const engine = z
     visionRuntime: z.enum(['onnx', 'ggml']).default('onnx').meta({ env: 'ORIEL_VISION_RUNTIME' }),
     /** `fp32` is exact, `int8` is faster. ggml uses the number types of the model file. */
     visionPrecision: z.enum(['fp32', 'int8']).default('fp32').meta({ env: 'ORIEL_VISION_PRECISION' }),
+    /** Disk space for the image encoders' weights in the form in which they are computed with; 0: they are made at each load. */
+    weightCacheBytes: bytes.default(16e9).meta({ env: 'ORIEL_WEIGHT_CACHE' }),
   })
   .refine(({ kvType, flashAttention }) => flashAttention || kvType === 'f16', {
     message: 'the KV cache type q8_0 needs flash attention',

@@ -1,10 +1,12 @@
 import path from 'node:path'
 import { OrielError, unsupportedModel } from '../errors.ts'
 import { headerOf, metadataOf } from '../gguf/index.ts'
-import { type Backend, type Device, openNative } from '../native/index.ts'
+import { type Backend, type Device, type Ggml, openNative } from '../native/index.ts'
 import { imageFamilies } from './families/index.ts'
 import { ggmlGraphs } from './graph/ggml.ts'
 import { buildOnnxGraph, type Precision } from './graph/onnx.ts'
+import { openTensors, type TensorFile } from './graph/tensor-file.ts'
+import { type CacheSettings, WeightCache } from './graph/weight-cache.ts'
 import { loadWeights } from './graph/weights.ts'
 import type { ImageArchitecture, Tile } from './image-architecture.ts'
 import type { Raster } from './preprocess/resize.ts'
@@ -14,10 +16,14 @@ export interface EncoderSettings {
   runtime: 'onnx' | 'ggml'
   /** `fp32` is exact; `int8` is faster and needs ONNX Runtime. */
   precision: Precision
+  /** Where ONNX Runtime's weights are kept for the next load. By default they are not. */
+  cache?: CacheSettings
   /** The maximum number of cores to use. */
   threads: number
   /** A GPU always encodes with ggml. By default the CPU encodes. */
   device?: Device
+  /** Called with the share of the weights that is made, 0 to 1, if the cache does not have them. */
+  onProgress?: (share: number) => void
 }
 
 interface ImageEncoder {
@@ -71,21 +77,38 @@ async function openOn(
   settings: EncoderSettings,
 ): Promise<ImageEncoder> {
   const { ggml } = openNative()
+  const tensors = openTensors(ggml, file)
+  try {
+    const finish = architecture.finisher?.(tensors) ?? ((embeddings) => embeddings)
+    const { runtime, ...graph } = await openGraph(ggml, gpu, tensors, file, architecture, settings)
+    return {
+      architecture,
+      runtime,
+      encode: async (scaled, tile, threads) =>
+        finish(await graph.run(architecture.prepare(scaled, tile), tile, threads), tile),
+    }
+  } finally {
+    tensors.close()
+  }
+}
+
+async function openGraph(
+  ggml: Ggml,
+  gpu: Backend | null,
+  tensors: TensorFile,
+  file: string,
+  architecture: ImageArchitecture,
+  { runtime, cache, ...settings }: EncoderSettings,
+) {
+  if (runtime === 'onnx' && gpu === null) {
+    const onnx = await buildOnnxGraph(tensors, architecture, cache ? WeightCache.of(file, cache) : null, settings)
+    if (onnx !== null) {
+      ggml.free(tensors.context)
+      return { runtime, ...onnx }
+    }
+  }
   const cpu = ggml.initCpu()
   if (cpu === null) throw new OrielError('internal', 'No CPU back end of ggml could be loaded.')
-  const weights = loadWeights(ggml, file, gpu === null ? [cpu] : [gpu, cpu])
-  const finish = architecture.finisher?.(weights) ?? ((embeddings) => embeddings)
-  const onnx =
-    settings.runtime === 'onnx' && gpu === null
-      ? await buildOnnxGraph(weights, architecture, settings.precision, settings.threads)
-      : null
-  // The session has its own copy of the weights.
-  if (onnx !== null) weights.free()
-  const graph = onnx ?? ggmlGraphs(ggml, weights, architecture)
-  return {
-    architecture,
-    runtime: onnx === null ? 'ggml' : 'onnx',
-    encode: async (scaled, tile, threads) =>
-      finish(await graph.run(architecture.prepare(scaled, tile), tile, threads), tile),
-  }
+  const weights = loadWeights(ggml, tensors, gpu === null ? [cpu] : [gpu, cpu])
+  return { runtime: 'ggml' as const, ...ggmlGraphs(ggml, weights, architecture) }
 }

@@ -1,4 +1,4 @@
-import { OnnxModel } from './graph/onnx-file.ts'
+import { OnnxModel, wholeOf } from './graph/onnx-file.ts'
 import { openOnnxRuntime } from './graph/onnx-runtime.ts'
 
 /** The product of one layer of a usual vision encoder: 1024 patches, 768 numbers to 3072. */
@@ -15,16 +15,19 @@ export async function measureOperations(threads: number): Promise<number | null>
   if (runtime === null) return null
   const { rows, inner, columns } = product
   const model = new OnnxModel()
-  const weight = model.constant('f32', [columns, inner], new Float32Array(columns * inner).fill(0.01))
+  const weight = model.constant('weight', 'f32', [columns, inner], () => [new Float32Array(columns * inner).fill(0.01)])
   const input = model.input('x', 'f32', [rows, inner])
   const output = model.node('Gemm', [input, weight], { transB: 1 })
   model.output(output, 'f32', [rows, columns])
-  const session = await runtime.InferenceSession.create(model.encode(), {
-    executionProviders: ['cpu'],
-    externalData: model.external,
-    intraOpNumThreads: threads,
-    logSeverityLevel: 3,
-  })
+  const session = await runtime.InferenceSession.create(
+    model.encode(({ name }) => ({ file: name, at: 0 })),
+    {
+      executionProviders: ['cpu'],
+      externalData: model.outside.map((constant) => ({ path: constant.name, data: wholeOf(constant) })),
+      intraOpNumThreads: threads,
+      logSeverityLevel: 3,
+    },
+  )
   const feeds = { x: new runtime.Tensor('float32', new Float32Array(rows * inner).fill(0.5), [rows, inner]) }
   const run = async (): Promise<number> => {
     const start = performance.now()

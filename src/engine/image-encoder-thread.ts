@@ -1,14 +1,7 @@
 import { platform, setPriority } from 'node:os'
 import { parentPort, workerData } from 'node:worker_threads'
 import type { WireError } from '../children/index.ts'
-import {
-  type EncoderSettings,
-  type ImagePlan,
-  openImageEncoder,
-  type Raster,
-  type Tile,
-  tilesOf,
-} from '../encoders/index.ts'
+import { type EncoderSettings, type ImagePlan, openImageEncoder, type Raster, type Tile } from '../encoders/index.ts'
 import { countOutlived, giveBackMemory, openAffinity, openNative } from '../native/index.ts'
 import { toWire } from './protocol.ts'
 
@@ -84,11 +77,6 @@ try {
     }
   })
 
-  // The first run allocates the graph's memory and its threads, so it must not be a request's first image.
-  const blank = { width: 64, height: 64, rgb: new Uint8Array(64 * 64 * 3) }
-  const plan = encoder.architecture.plan(blank, 'low')
-  const [tile] = tilesOf(plan)
-  if (tile !== undefined) await encoder.encode(encoder.architecture.scale(blank, plan), tile, settings.threads)
   giveBackMemory()
   const { runtime } = encoder
   answer({ ready: true, runtime, threads: affinity === null ? [] : [affinity.current(), ...started()] })

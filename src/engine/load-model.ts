@@ -1,6 +1,8 @@
 import { statSync } from 'node:fs'
+import path from 'node:path'
 import { openImageArchitecture } from '../encoders/index.ts'
 import { badModel } from '../errors.ts'
+import { cacheFolder } from '../home.ts'
 import { type Decoder, openDecoder } from '../language/index.ts'
 import { dieWithParent, openNative } from '../native/index.ts'
 import { Cores } from './cores.ts'
@@ -57,6 +59,7 @@ export async function loadModel(
               settings: {
                 runtime: settings.visionRuntime,
                 precision: settings.visionPrecision,
+                cache: { folder: path.join(cacheFolder(), 'weights'), mostBytes: settings.weightCacheBytes },
                 threads: cores.all,
                 device: gpu?.device ?? 'cpu',
               },

@@ -3,7 +3,7 @@ import { cpus } from 'node:os'
 import path from 'node:path'
 import { z } from 'zod'
 import { entryOf, startProcess } from '../children/index.ts'
-import { home } from '../home.ts'
+import { cacheFolder } from '../home.ts'
 import { parseJson } from '../json.ts'
 import { makeFolder } from '../make-folder.ts'
 
@@ -19,7 +19,7 @@ const probeTimeout = 20_000
  */
 export async function operationsHere(threads: number): Promise<number | null> {
   const machine = `${cpus()[0]?.model ?? ''}, ${threads} threads`
-  const folder = path.join(process.env.XDG_CACHE_HOME || path.join(home(), '.cache'), 'oriel')
+  const folder = cacheFolder()
   const file = path.join(folder, 'speed.json')
   const { data } = keptSchema.safeParse(parseJson(await readFile(file, 'utf8').catch(() => '')))
   const kept = data?.machine === machine ? data : undefined

@@ -100,13 +100,13 @@ export function bindGgml({ ggmlBase, ggml, folder, fallback }: Libraries) {
   const threadSetter = koffi.proto('void(void*, int)')
 
   /** @throws OrielError `invalid` for a type that does not represent fractions */
-  const convert = (tensor: Tensor, raw: Uint8Array, count: number): Float32Array => {
+  const convert = (tensor: Tensor, raw: Uint8Array, count: number, into?: Float32Array): Float32Array => {
     const type: number = koffi.decode(tensor, 'int32')
     if (type === TensorType.F32) return new Float32Array(raw.buffer, raw.byteOffset, count)
     const conversion: Pointer | null = koffi.decode(typeTraits(type), toFloatOffset, 'void*')
     if (conversion === null)
       throw badModel(`A tensor has the element type ${type} of ggml, which does not represent fractions.`)
-    const out = new Float32Array(count)
+    const out = into?.subarray(0, count) ?? new Float32Array(count)
     koffi.call(conversion, toFloat, raw, out, count)
     return out
   }
@@ -245,7 +245,11 @@ export function bindGgml({ ggmlBase, ggml, folder, fallback }: Libraries) {
       getTensor(tensor, raw, 0, raw.byteLength)
       return convert(tensor, raw, Number(elementCount(tensor)))
     },
-    /** Some of a tensor's numbers as 32-bit floats. @param raw bytes in the tensor's type */
+    /**
+     * Some of a tensor's numbers as 32-bit floats.
+     * @param raw bytes in the tensor's type
+     * @param into written if it is given, unless the type is that of floats: they stay in `raw`
+     */
     convert,
     tensorBytes: (tensor: Tensor): number => Number(tensorBytes(tensor)),
     /** Of a matrix [rows, columns] the rows; of a convolution its outputs; of a vector 1. */

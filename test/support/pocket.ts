@@ -22,6 +22,7 @@ export const engineSettings: EngineSettings = {
   chunkTokens: 256,
   maxQueue: 512,
   encoderCacheBytes: 50e6,
+  weightCacheBytes: 0,
   prefixCacheBytes: 50e6,
   kvType: 'f16',
   flashAttention: true,

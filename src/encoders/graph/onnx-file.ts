@@ -6,8 +6,7 @@ export class OnnxModel {
   /** Fields of the graph: nodes, constants, inputs and outputs. */
   readonly #fields: Buffer[] = []
   #names = 0
-  /** The numbers of large constants, under names of files that do not exist: a message is limited to 2 GB. */
-  readonly external: { path: string; data: Uint8Array }[] = []
+  readonly #constants = new Map<string, Constant>()
 
   /** @returns the name of the node's output */
   node(type: string, inputs: readonly string[], attributes: Attributes = {}, domain = ''): string {
@@ -18,16 +17,21 @@ export class OnnxModel {
     return output
   }
 
-  /** A constant. @returns its name */
-  constant(type: ElementType, shape: readonly number[], data: ArrayBufferView): string {
-    const name = `c${this.#names++}`
-    const raw = Buffer.from(data.buffer, data.byteOffset, data.byteLength)
-    const outside = raw.length > mostInside
-    if (outside) this.external.push({ path: name, data: raw })
-    const content = outside ? [bytes(13, message(text(1, 'location'), text(2, name))), integer(14, 1)] : [bytes(9, raw)]
-    const sizes = shape.map((size) => integer(1, size))
-    this.#fields.push(bytes(5, message(...sizes, integer(2, types[type]), text(8, name), ...content)))
+  /**
+   * A constant, once for each name.
+   * @param name says how the numbers come about: equal names of models of one vision file stand for equal numbers
+   * @param pieces makes the bytes, in order. They are wanted only while the model has no file of them
+   * @returns the name
+   */
+  constant(name: string, type: ElementType, shape: readonly number[], pieces: () => Iterable<ArrayBufferView>): string {
+    const bytes = shape.reduce((product, size) => product * size, widths[type])
+    if (!this.#constants.has(name)) this.#constants.set(name, { name, type, shape, bytes, pieces })
     return name
+  }
+
+  /** The constants whose numbers are outside of the model: a message is limited to 2 GB. */
+  get outside(): Constant[] {
+    return [...this.#constants.values()].filter(({ bytes }) => bytes > mostInside)
   }
 
   /** @param shape a size, or a name for a size that each run chooses */
@@ -40,18 +44,55 @@ export class OnnxModel {
     this.#fields.push(bytes(12, valueInfo(name, type, shape)))
   }
 
-  encode(): Buffer {
-    const graph = Buffer.concat([text(2, 'vision'), ...this.#fields])
+  /** @param placeOf where the numbers of a constant `outside` are */
+  encode(placeOf: (constant: Constant) => Place): Buffer {
+    const constants = [...this.#constants.values()].map((constant) => {
+      const { name, type, shape } = constant
+      const content = constant.bytes > mostInside ? placed(placeOf(constant)) : [bytes(9, wholeOf(constant))]
+      const sizes = shape.map((size) => integer(1, size))
+      return bytes(5, message(...sizes, integer(2, types[type]), text(8, name), ...content))
+    })
+    const graph = Buffer.concat([text(2, 'vision'), ...this.#fields, ...constants])
     const operators = (domain: string, version: number) => bytes(8, message(text(1, domain), integer(2, version)))
     return message(integer(1, 8), bytes(7, graph), operators('', 17), operators('com.microsoft', 1))
   }
+}
+
+/** The numbers of a model that do not depend on its input. */
+export interface Constant {
+  readonly name: string
+  readonly type: ElementType
+  readonly shape: readonly number[]
+  readonly bytes: number
+  /** Each piece is read before the next one is made. */
+  readonly pieces: () => Iterable<ArrayBufferView>
+}
+
+/** Bytes of a file. */
+export interface Place {
+  /** Relative to the model's folder. */
+  file: string
+  at: number
+}
+
+/** All bytes of a constant. */
+export function wholeOf({ bytes, pieces }: Constant): Buffer {
+  const whole = Buffer.alloc(bytes)
+  let at = 0
+  for (const { buffer, byteOffset, byteLength } of pieces()) {
+    whole.set(new Uint8Array(buffer, byteOffset, byteLength), at)
+    at += byteLength
+  }
+  return whole
 }
 
 /** The largest constant, in bytes, that is stored in the model itself. */
 const mostInside = 1024
 
 export type ElementType = keyof typeof types
-const types = { f32: 1, i8: 3, i64: 7 } as const
+const types = { f32: 1, u8: 2, i8: 3, i64: 7 } as const
+/** Bytes of an element. */
+const widths: Readonly<Record<ElementType, number>> = { f32: 4, u8: 1, i8: 1, i64: 8 }
 
 type Attribute = number | { float: number } | readonly number[]
 export type Attributes = Readonly<Record<string, Attribute>>
@@ -65,6 +106,12 @@ function attribute(name: string, value: Attribute): Buffer {
   }
   return message(text(1, name), ...value.map((item) => integer(8, item)), integer(20, 7))
 }
+
+const placed = ({ file, at }: Place): Buffer[] => [
+  bytes(13, message(text(1, 'location'), text(2, file))),
+  bytes(13, message(text(1, 'offset'), text(2, String(at)))),
+  integer(14, 1),
+]
 
 function valueInfo(name: string, type: ElementType, shape: readonly (number | string)[]): Buffer {
   const sizes = shape.map((size) => bytes(1, typeof size === 'string' ? text(2, size) : integer(1, size)))

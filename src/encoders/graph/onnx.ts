@@ -11,40 +11,45 @@ import {
 } from './builder.ts'
 import { type Attributes, OnnxModel } from './onnx-file.ts'
 import { openOnnxRuntime } from './onnx-runtime.ts'
-import type { Weights } from './weights.ts'
+import { type Quantized, quantizeRows } from './quantize.ts'
+import { openSession } from './session.ts'
+import type { TensorFile } from './tensor-file.ts'
+import type { WeightCache } from './weight-cache.ts'
 
 /** `fp32` is exact. `int8` quantizes weights for each output and activations for each run, and is about twice as fast. */
 export type Precision = 'fp32' | 'int8'
+
+export interface OnnxSettings {
+  precision: Precision
+  threads: number
+  /** Called with the share of the weights that is made, 0 to 1. */
+  onProgress?: ((share: number) => void) | undefined
+}
 
 /**
  * An architecture as an ONNX Runtime session for images of all sizes, run tile by tile. Batches of tiles do not pay on a
  * CPU: on two cores the encoder of SmolVLM-256M (SigLIP-B, 1024 patches) takes 1106 ms for a tile alone, 1124 ms for each in
  * a batch of two and 1222 ms in a batch of four. Only Pocket's (36 patches) gains: 1.33 ms alone, 0.99 ms in a batch of four.
+ * @param file read when the graph is built, and not after that
+ * @param cache has the weights in the form of the graph; null: they are made anew, in memory
  * @param threads of a run; they sleep while they wait, so more threads than free cores do no harm
  * @returns null if ONNX Runtime is not installed
  */
 export async function buildOnnxGraph(
-  weights: Weights,
+  file: TensorFile,
   architecture: ImageArchitecture,
-  precision: Precision,
-  threads: number,
+  cache: WeightCache | null,
+  { precision, threads, onProgress = () => {} }: OnnxSettings,
 ) {
   const runtime = await openOnnxRuntime()
   if (runtime === null) return null
-  const emitter = new OnnxEmitter(weights, precision)
+  const emitter = new OnnxEmitter(file, precision)
   // Sizes are symbolic, so the tile of any image gives the graph of all.
   const [sample] = tilesOf(architecture.plan({ width: 64, height: 64 }, 'low'))
   if (sample === undefined) throw new Error('an architecture without tiles')
   const output = architecture.build<Value>(emitter, sample)
   emitter.model.output(output.name, 'f32', ['tokens', output.width])
-  const session = await runtime.InferenceSession.create(emitter.model.encode(), {
-    executionProviders: ['cpu'],
-    externalData: emitter.model.external,
-    intraOpNumThreads: threads,
-    interOpNumThreads: 1,
-    logSeverityLevel: 3,
-    extra: { session: { intra_op: { allow_spinning: '0' } } },
-  })
+  const session = await openSession(runtime, emitter.model, cache, { threads, onProgress })
   const { Tensor } = runtime
   // The session must not keep the emitter, which holds the weights.
   const { tables } = emitter
@@ -115,17 +120,18 @@ class OnnxEmitter implements GraphBuilder<Value> {
   readonly model = new OnnxModel()
   /** Inputs that depend only on the size of the image: rows of `width`. */
   readonly tables: Tables = new Map()
-  readonly #weights: Weights
+  readonly #file: TensorFile
   readonly #precision: Precision
-  readonly #constants = new Map<string, string>()
+  /** The last matrix that was quantized: its integers and then its scales are wanted. */
+  #last: (Quantized & { name: string }) | undefined
   readonly gelu = this.#each('FastGelu', {}, contrib)
   readonly quickGelu = this.#each('QuickGelu', { alpha: { float: 1.702 } }, contrib)
   readonly silu = this.#each('QuickGelu', { alpha: { float: 1 } }, contrib)
   readonly relu = this.#each('Relu')
   readonly hardSwish = this.#each('HardSwish')
   readonly hardSigmoid = this.#each('HardSigmoid', { alpha: { float: 1 / 6 }, beta: { float: 0.5 } })
-  readonly has = (name: string): boolean => this.#weights.has(name)
-  readonly floats = (name: string): Float32Array => this.#weights.floats(name)
+  readonly has = (name: string): boolean => this.#file.names.has(name)
+  readonly floats = (name: string): Float32Array => this.#file.floats(name)
   readonly add = (a: Value, b: Value): Value => this.#node('Add', [a.name, this.#nameOf(b)], a.width)
   readonly multiply = (a: Value, b: Value): Value => this.#node('Mul', [a.name, this.#nameOf(b)], a.width)
   readonly concatRows = (a: Value, b: Value): Value => this.#concat(a, b, 0, a.width)
@@ -134,8 +140,8 @@ class OnnxEmitter implements GraphBuilder<Value> {
   readonly swiglu = (gate: Value, up: Value): Value => this.multiply(this.silu(gate), up)
   readonly geglu = (gate: Value, up: Value): Value => this.multiply(this.gelu(gate), up)
 
-  constructor(weights: Weights, precision: Precision) {
-    this.#weights = weights
+  constructor(file: TensorFile, precision: Precision) {
+    this.#file = file
     this.#precision = precision
   }
 
@@ -148,29 +154,36 @@ class OnnxEmitter implements GraphBuilder<Value> {
   }
 
   weight(name: string): Value {
-    const { rows, columns } = this.#weights.tensor(name)
+    const { rows, columns } = this.#file.shape(name)
     return { name, width: columns, rows }
   }
 
-  matmul({ name, rows = 1, width }: Value, x: Value, bias?: Value): Value {
-    return this.#product(this.#weights.floats(name), rows, width, x, bias)
-  }
-
-  matmulTransposed({ name, rows = 1, width }: Value, x: Value): Value {
-    const values = this.#weights.floats(name)
-    const turned = new Float32Array(values.length)
-    for (let row = 0; row < rows; row++)
-      for (let column = 0; column < width; column++)
-        turned[column * rows + row] = values[row * width + column] as number
-    return this.#product(turned, width, rows, x)
-  }
-
-  /** @param values `[rows, width]` */
-  #product(values: Float32Array, rows: number, width: number, x: Value, bias?: Value): Value {
+  matmul(weight: Value, x: Value, bias?: Value): Value {
+    const { name, rows = 1, width } = weight
     const added = bias === undefined ? [] : [this.#nameOf(bias)]
-    if (this.#precision === 'int8') return this.#int8(values, rows, width, x, added)
-    const weight = this.model.constant('f32', [rows, width], values)
-    return this.#node('Gemm', [x.name, weight, ...added], rows, { transB: 1 })
+    if (this.#precision === 'int8') {
+      const { values, scales } = this.#quantized(name, rows, width)
+      // The fourth input, the zero points, is left out: they are 0.
+      const inputs = [x.name, values, scales, ...(added.length > 0 ? ['', ...added] : [])]
+      return this.#node('DynamicQuantizeMatMul', inputs, rows, {}, contrib)
+    }
+    return this.#node('Gemm', [x.name, this.#nameOf(weight), ...added], rows, { transB: 1 })
+  }
+
+  matmulTransposed(weight: Value, x: Value): Value {
+    return this.#node('MatMul', [x.name, this.#nameOf(weight)], weight.width)
+  }
+
+  /** A matrix in 8-bit integers `[width, rows]`, as integer products take it, with a scale for each row. */
+  #quantized(name: string, rows: number, width: number) {
+    const quantized = (): Quantized => {
+      if (this.#last?.name !== name) this.#last = { name, ...quantizeRows(this.#file.tiles(name), rows, width) }
+      return this.#last
+    }
+    return {
+      values: this.model.constant(`${name} int8`, 'i8', [width, rows], () => [quantized().values]),
+      scales: this.model.constant(`${name} int8 scales`, 'f32', [rows], () => [quantized().scales]),
+    }
   }
 
   takeRows(x: Value, name: string, indices: (grid: Grid) => Int32Array): Value {
@@ -276,27 +289,6 @@ class OnnxEmitter implements GraphBuilder<Value> {
     return (x: Value): Value => this.#node(type, [x.name], x.width, attributes, domain)
   }
 
-  /** A product with 8-bit integer weights, which have a scale for each output, and dynamically quantized activations. */
-  #int8(values: Float32Array, rows: number, columns: number, x: Value, bias: readonly string[]): Value {
-    const scales = new Float32Array(rows)
-    // The operator multiplies by [in, out], so the outputs are columns.
-    const quantized = new Int8Array(values.length)
-    for (let row = 0; row < rows; row++) {
-      let largest = 0
-      for (let column = 0; column < columns; column++)
-        largest = Math.max(largest, Math.abs(values[row * columns + column] as number))
-      const scale = largest / 127 || 1
-      scales[row] = scale
-      for (let column = 0; column < columns; column++)
-        quantized[column * rows + row] = Math.round((values[row * columns + column] as number) / scale)
-    }
-    const weight = this.model.constant('i8', [columns, rows], quantized)
-    const scale = this.model.constant('f32', [rows], scales)
-    // The fourth input, the zero points, is left out: they are 0.
-    const inputs = [x.name, weight, scale, ...(bias.length > 0 ? ['', ...bias] : [])]
-    return this.#node('DynamicQuantizeMatMul', inputs, rows, {}, contrib)
-  }
-
   /** Rows of channels -> a plane for each channel. */
   #planes(x: Value, { rows, columns }: Grid): string {
     return this.#transposed(this.#reshaped(x.name, [1, rows, columns, x.width]), [0, 3, 1, 2])
@@ -324,21 +316,16 @@ class OnnxEmitter implements GraphBuilder<Value> {
   /** A weight becomes a constant of the model when it is first used. */
   #nameOf({ name, rows, width }: Value): string {
     if (rows === undefined) return name
-    let constant = this.#constants.get(name)
-    if (constant === undefined) {
-      const values = this.#weights.floats(name)
-      constant = this.model.constant('f32', rows === 1 ? [width] : [rows, width], values)
-      this.#constants.set(name, constant)
-    }
-    return constant
+    const shape = rows === 1 ? [width] : [rows, width]
+    return this.model.constant(`${name} f32`, 'f32', shape, () => this.#values(name))
+  }
+
+  *#values(name: string): Iterable<Float32Array> {
+    for (const { values } of this.#file.tiles(name)) yield values
   }
 
   #shape(sizes: readonly number[]): string {
-    const known = this.#constants.get(`shape ${sizes}`)
-    if (known !== undefined) return known
-    const constant = this.model.constant('i64', [sizes.length], BigInt64Array.from(sizes, BigInt))
-    this.#constants.set(`shape ${sizes}`, constant)
-    return constant
+    return this.model.constant(`shape ${sizes}`, 'i64', [sizes.length], () => [BigInt64Array.from(sizes, BigInt)])
   }
 }
 

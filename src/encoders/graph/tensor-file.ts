@@ -1,0 +1,100 @@
+import { closeSync, openSync, readSync } from 'node:fs'
+import { badModel } from '../../errors.ts'
+import type { Context, Ggml, Tensor } from '../../native/index.ts'
+import type { FloatSource } from '../image-architecture.ts'
+
+/** The tensors of a vision file (mmproj) on disk. Each is read when it is wanted. */
+export interface TensorFile extends FloatSource {
+  /** The descriptions of all tensors. */
+  readonly context: Context
+  readonly names: ReadonlySet<string>
+  /** A tensor as a matrix `[rows, columns]`, whatever shape the file gives it. @throws OrielError `invalid` if there is none */
+  shape(name: string): { rows: number; columns: number }
+  /** @throws OrielError `invalid` if there is none */
+  tensor(name: string): Tensor
+  /** The rows of a matrix in order, some at a time. The next tile overwrites the values of the last. @throws OrielError `invalid` */
+  tiles(name: string): Iterable<Rows>
+  /** The bytes of a tensor in order, in its own type. The next piece overwrites the last. @throws OrielError `invalid` */
+  pieces(name: string): Iterable<{ bytes: Uint8Array; at: number }>
+  /** The descriptions stay. */
+  close(): void
+}
+
+/** Some rows of a matrix. */
+export interface Rows {
+  /** The index of the first. */
+  from: number
+  count: number
+  /** `[count, columns]` */
+  values: Float32Array
+}
+
+/** Bytes read from the file at a time. */
+const pieceBytes = 16 << 20
+/** Numbers of a tile: as bytes of 32-bit floats they fit into the caches of a core. */
+const tileNumbers = 1 << 17
+
+/** @throws OrielError `invalid` if ggml cannot read the file */
+export function openTensors(ggml: Ggml, file: string): TensorFile {
+  const opened = ggml.openGguf(file)
+  if (opened === null) throw badModel('The vision file is not a valid GGUF file.')
+  const { gguf, context } = opened
+  const start = Number(ggml.dataOffset(gguf))
+  const places = new Map<string, { tensor: Tensor; at: number }>()
+  for (let index = 0; index < Number(ggml.tensorCount(gguf)); index++) {
+    const name = ggml.tensorName(gguf, index)
+    const tensor = ggml.findTensor(context, name)
+    if (tensor !== null) places.set(name, { tensor, at: start + Number(ggml.tensorOffset(gguf, index)) })
+  }
+  ggml.freeGguf(gguf)
+  const descriptor = openSync(file, 'r')
+
+  const find = (name: string) => {
+    const place = places.get(name)
+    if (place === undefined) throw badModel(`The vision file has no tensor ${name}.`)
+    const { tensor } = place
+    const rows = Number(ggml.outerCount(tensor))
+    return { ...place, rows, columns: Number(ggml.elementCount(tensor)) / rows, bytes: ggml.tensorBytes(tensor) }
+  }
+
+  function* pieces(name: string, most: number): Generator<{ bytes: Uint8Array; at: number }> {
+    const { at: from, bytes } = find(name)
+    const buffer = new Uint8Array(Math.min(most, bytes))
+    for (let at = 0; at < bytes; at += buffer.length) {
+      const piece = buffer.subarray(0, Math.min(buffer.length, bytes - at))
+      for (let got = 0; got < piece.length; ) {
+        const read = readSync(descriptor, piece, got, piece.length - got, from + at + got)
+        if (read === 0) throw badModel(`The vision file is truncated: the tensor ${name} is incomplete.`)
+        got += read
+      }
+      yield { bytes: piece, at }
+    }
+  }
+
+  return {
+    context,
+    names: new Set(places.keys()),
+    shape(name) {
+      const { rows, columns } = find(name)
+      return { rows, columns }
+    },
+    tensor: (name) => find(name).tensor,
+    floats(name) {
+      const { tensor, rows, columns, bytes } = find(name)
+      const [whole] = pieces(name, bytes)
+      return whole === undefined ? new Float32Array(0) : ggml.convert(tensor, whole.bytes, rows * columns)
+    },
+    *tiles(name) {
+      const { tensor, rows, columns, bytes } = find(name)
+      const rowBytes = bytes / rows
+      const most = Math.min(rows, Math.max(1, Math.floor(tileNumbers / columns)))
+      const values = new Float32Array(most * columns)
+      for (const piece of pieces(name, most * rowBytes)) {
+        const count = piece.bytes.length / rowBytes
+        yield { from: piece.at / rowBytes, count, values: ggml.convert(tensor, piece.bytes, count * columns, values) }
+      }
+    },
+    pieces: (name) => pieces(name, pieceBytes),
+    close: () => closeSync(descriptor),
+  }
+}
