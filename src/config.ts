@@ -117,8 +117,8 @@ const engine = z
     flashAttention: flag.default(true).meta({ env: 'ORIEL_FLASH_ATTENTION' }),
     /** The runtime that encodes images on a CPU. ggml is also used where ONNX Runtime is not installed. */
     visionRuntime: z.enum(['onnx', 'ggml']).default('onnx').meta({ env: 'ORIEL_VISION_RUNTIME' }),
-    /** `fp32` is exact, `int8` is faster. ggml uses the number types of the model file. */
-    visionPrecision: z.enum(['fp32', 'int8']).default('fp32').meta({ env: 'ORIEL_VISION_PRECISION' }),
+    /** `auto` measures how each matrix of the encoder is computed best, `fp32` is exact, `int8` is fastest. ggml uses the number types of the file. */
+    visionPrecision: z.enum(['auto', 'fp32', 'int8']).default('auto').meta({ env: 'ORIEL_VISION_PRECISION' }),
     /** Disk space for the image encoders' weights in the form in which they are computed with; 0: they are made at each load. */
     weightCacheBytes: bytes.default(16e9).meta({ env: 'ORIEL_WEIGHT_CACHE' }),
   })

@@ -12,3 +12,6 @@ export function home(): string {
 
 /** Oriel's folder for what can be found out again. It may be deleted at any time. */
 export const cacheFolder = (): string => path.join(process.env.XDG_CACHE_HOME || path.join(home(), '.cache'), 'oriel')
+
+/** The folder of the image encoders' weights in the form in which they are computed with. */
+export const weightsFolder = (): string => path.join(cacheFolder(), 'weights')

@@ -1,3 +1,6 @@
+import { configOf } from '../config.ts'
+import { chosenFor, formCounts, isChosen } from '../encoders/index.ts'
+import { weightsFolder } from '../home.ts'
 import { details, imageTokens } from '../machine/index.ts'
 import {
   type CatalogueEntry,
@@ -8,6 +11,7 @@ import {
   type ModelFacts,
   NotPulled,
 } from '../models/index.ts'
+import { availableProcessors } from '../processors.ts'
 import { bytesText } from '../sizes.ts'
 import { countText, table, tokensText } from './figures.ts'
 import { estimatesHere, type Flags, libraryOf } from './settings.ts'
@@ -47,6 +51,7 @@ async function rowsOf(name: string, card: ModelCard, facts: ModelFacts, library:
     ['quantization', `${quantization}: ${bitsText(card, facts)}`],
     ['context', tokensText(card.contextTokens)],
     ...(await visionRows(facts, card.projector)),
+    ['precision', precisionText(card)],
     ['memory', (await estimatesHere(library)).memoryOf(card)],
     ['licence', licence || (entryOf(name)?.licence ?? 'unknown')],
     [
@@ -64,6 +69,21 @@ function bitsText({ size }: ModelCard, { parameters, vision }: ModelFacts): stri
   const bits = (size.decoderBytes * 8) / Math.max(1, parameters - (vision?.parameters ?? 0))
   return `${Number(bits.toFixed(1))} bits a weight`
 }
+
+/** How ONNX Runtime computes the vision encoder, and what that costs. */
+function precisionText({ projector, size }: ModelCard): string {
+  const { engine } = configOf({})
+  if (projector === null || engine.visionRuntime !== 'onnx') return ''
+  if (!isChosen(engine.visionPrecision, size.visionLayers))
+    return engine.visionPrecision === 'int8' ? '8-bit integers' : '32-bit floats'
+  const cache = { folder: weightsFolder(), mostBytes: engine.weightCacheBytes }
+  const choice = chosenFor(projector, engine.threads || availableProcessors(), cache)
+  if (choice === undefined) return 'measured and chosen on this machine after the first load'
+  const counts = Object.entries(formCounts(choice.forms)).map(([form, count]) => `${count} ${form}`)
+  return `${counts.join(', ')}: error ${percent(choice.error)} (ggml ${percent(choice.ggml)}), ${choice.ratio.toFixed(2)} of the time of 32-bit floats`
+}
+
+const percent = (share: number): string => `${(100 * share).toFixed(1)} %`
 
 const cardJson = (card: ModelCard, facts: ModelFacts) => ({
   ...{ name: card.id, aliases: card.aliases, title: card.title, downloaded: true },

@@ -1,4 +1,5 @@
 import type { EngineConfig } from '../config.ts'
+import { weightsBytes } from '../engine/index.ts'
 import { OrielError } from '../errors.ts'
 import type { ModelCard } from '../models/index.ts'
 import { bytesText } from '../sizes.ts'
@@ -38,9 +39,9 @@ export type Planned = Pick<ModelCard, 'id' | 'contextTokens'> & { readonly size:
  * @throws OrielError `precondition_failed`, with the numbers, for a model that never fits
  */
 export function planMemory(card: Planned, config: EngineConfig, budget: number, onGpu = false): MemoryPlan {
-  const { decoderBytes: weights, visionBytes, visionParameters, bytesPerToken } = card.size
-  const exact = config.visionPrecision === 'fp32' ? visionParameters * 4 : visionParameters
-  const vision = config.visionRuntime === 'onnx' && !onGpu ? exact : visionBytes
+  const { decoderBytes: weights, visionBytes, visionParameters: all, visionLayers: inLayers, bytesPerToken } = card.size
+  const inOnnx = weightsBytes(config.visionPrecision, { all, inLayers })
+  const vision = config.visionRuntime === 'onnx' && !onGpu ? inOnnx : visionBytes
   // Decoders without attention have no KV.
   const bytesPerCell = Math.max(1, Math.ceil(bytesPerToken * kvWidth[config.kvType]))
   const space = Math.max(0, budget - rest - weights - vision)

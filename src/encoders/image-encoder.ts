@@ -2,20 +2,24 @@ import path from 'node:path'
 import { OrielError, unsupportedModel } from '../errors.ts'
 import { headerOf, metadataOf } from '../gguf/index.ts'
 import { type Backend, type Device, type Ggml, openNative } from '../native/index.ts'
+import { type Choice, recallChoice } from './calibration/kept.ts'
 import { imageFamilies } from './families/index.ts'
 import { ggmlGraphs } from './graph/ggml.ts'
-import { buildOnnxGraph, type Precision } from './graph/onnx.ts'
+import { openOnnxGraph } from './graph/onnx.ts'
+import { hasForm, productsIn } from './graph/products.ts'
 import { openTensors, type TensorFile } from './graph/tensor-file.ts'
 import { type CacheSettings, WeightCache } from './graph/weight-cache.ts'
 import { loadWeights } from './graph/weights.ts'
 import type { ImageArchitecture, Tile } from './image-architecture.ts'
+import { formsFor, isChosen, type Precision } from './precision.ts'
 import type { Raster } from './preprocess/resize.ts'
 
 export interface EncoderSettings {
   /** ONNX Runtime is 2 to 5 times as fast on a CPU. If it is not installed, ggml is used. */
   runtime: 'onnx' | 'ggml'
-  /** `fp32` is exact; `int8` is faster and needs ONNX Runtime. */
   precision: Precision
+  /** For the precision `auto`, instead of what the cache remembers. */
+  choice?: Choice
   /** Where ONNX Runtime's weights are kept for the next load. By default they are not. */
   cache?: CacheSettings
   /** The maximum number of cores to use. */
@@ -30,6 +34,8 @@ interface ImageEncoder {
   readonly architecture: ImageArchitecture
   /** The runtime in use, which may differ from the one in the settings. */
   readonly runtime: EncoderSettings['runtime']
+  /** Whether the forms of its matrices are yet to be chosen, by `calibrateEncoder`. */
+  readonly isUncalibrated: boolean
   /**
    * Encodes one tile. It blocks its thread, so run it on a separate thread.
    * @param scaled the result of the architecture's `scale`
@@ -37,6 +43,8 @@ interface ImageEncoder {
    * @returns `[tile.tokens, architecture.width]`
    */
   encode(scaled: readonly Raster[], tile: Tile, threads: number): Promise<Float32Array>
+  /** Gives its memory back. It must not encode any more. */
+  close(): Promise<void>
 }
 
 /**
@@ -80,12 +88,12 @@ async function openOn(
   const tensors = openTensors(ggml, file)
   try {
     const finish = architecture.finisher?.(tensors) ?? ((embeddings) => embeddings)
-    const { runtime, ...graph } = await openGraph(ggml, gpu, tensors, file, architecture, settings)
+    const { run, ...facts } = await openGraph(ggml, gpu, tensors, file, architecture, settings)
     return {
       architecture,
-      runtime,
+      ...facts,
       encode: async (scaled, tile, threads) =>
-        finish(await graph.run(architecture.prepare(scaled, tile), tile, threads), tile),
+        finish(await run(architecture.prepare(scaled, tile), tile, threads), tile),
     }
   } finally {
     tensors.close()
@@ -98,17 +106,44 @@ async function openGraph(
   tensors: TensorFile,
   file: string,
   architecture: ImageArchitecture,
-  { runtime, cache, ...settings }: EncoderSettings,
+  { runtime, cache: kept, precision, choice: given, ...settings }: EncoderSettings,
 ) {
   if (runtime === 'onnx' && gpu === null) {
-    const onnx = await buildOnnxGraph(tensors, architecture, cache ? WeightCache.of(file, cache) : null, settings)
+    const cache = kept ? WeightCache.of(file, kept) : null
+    const weights = inLayers(tensors)
+    const wanted = isChosen(precision, weights)
+    const choice = given ?? (wanted && cache !== null ? recallChoice(cache, settings.threads) : undefined)
+    const products = productsIn(formsFor(precision, weights, choice))
+    const packs = choice?.packs ?? precision === 'int8'
+    const onnx = await openOnnxGraph(tensors, architecture, cache, products, { ...settings, packs })
     if (onnx !== null) {
       ggml.free(tensors.context)
-      return { runtime, ...onnx }
+      return {
+        runtime,
+        isUncalibrated: wanted && choice === undefined,
+        async run(values: Float32Array, tile: Tile) {
+          const [embeddings] = await onnx.run(values, tile)
+          return embeddings
+        },
+        close: onnx.release,
+      }
     }
   }
   const cpu = ggml.initCpu()
   if (cpu === null) throw new OrielError('internal', 'No CPU back end of ggml could be loaded.')
   const weights = loadWeights(ggml, tensors, gpu === null ? [cpu] : [gpu, cpu])
-  return { runtime: 'ggml' as const, ...ggmlGraphs(ggml, weights, architecture) }
+  const graphs = ggmlGraphs(ggml, weights, architecture)
+  const close = async () => {
+    graphs.free()
+    weights.free()
+  }
+  return { runtime: 'ggml' as const, isUncalibrated: false, run: graphs.run, close }
 }
+
+/** Weights of the matrices of the layers. */
+const inLayers = ({ names, shape }: TensorFile): number =>
+  [...names]
+    .filter(hasForm)
+    .map(shape)
+    .filter(({ rows }) => rows > 1)
+    .reduce((sum, { rows, columns }) => sum + rows * columns, 0)

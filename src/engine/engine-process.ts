@@ -1,5 +1,6 @@
 import { type Deferred, deferred } from '../deferred.ts'
 import { countOutlived } from '../native/index.ts'
+import type { Calibration } from './calibration.ts'
 import type { Payload } from './encode-turns.ts'
 import type { GenerateEvent } from './generation.ts'
 import { loadModel } from './load-model.ts'
@@ -21,6 +22,7 @@ export class EngineProcess {
   readonly #send: (message: FromEngine) => void
   readonly #load: typeof loadModel
   #scheduler: Scheduler | undefined
+  #calibration: Calibration | undefined
   #events: [number, GenerateEvent][] = []
   #wanted: Wanted[] = []
   /** Payloads that the parent is decoding. */
@@ -58,12 +60,27 @@ export class EngineProcess {
   async #start(options: LoadOptions): Promise<void> {
     try {
       const isDecoding = () => (this.#scheduler?.state.running ?? 0) > 0
-      const { model, ...parts } = await this.#load(options, this.#progress(), isDecoding)
+      const { model, calibration, ...parts } = await this.#load(options, this.#progress(), isDecoding)
       this.#scheduler = new Scheduler({ ...parts, settings: options.settings, port: this.#port })
       this.#send({ type: 'ready', model })
+      if (calibration !== null) this.#calibrate(calibration, this.#scheduler)
     } catch (error) {
       this.#send({ type: 'failed', id: null, error: toWire(error) })
     }
+  }
+
+  #calibrate(calibration: Calibration, scheduler: Scheduler): void {
+    this.#calibration = calibration
+    calibration.begin({
+      get isIdle() {
+        return scheduler.isIdle
+      },
+      adopt: (choice) => {
+        scheduler.adopt(choice)
+        this.#send({ type: 'calibrated', choice })
+      },
+      fail: (error) => this.#send({ type: 'uncalibrated', error }),
+    })
   }
 
   readonly #port: SchedulerPort = {
@@ -78,7 +95,10 @@ export class EngineProcess {
       this.#forget(id)
     },
     answer: (id, answer) => this.#send({ type: 'answer', id, answer }),
-    flush: () => this.#flush(),
+    flush: () => {
+      this.#flush()
+      this.#calibration?.look()
+    },
     payload: (id, { attachment: { hash } }) => {
       const coming = deferred<Payload>()
       this.#wanted.push({ id, hash, coming })

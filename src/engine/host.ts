@@ -5,7 +5,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { onAbort, orAborted } from '../abort.ts'
 import { entryOf, fromWire, startProcess, type WireError } from '../children/index.ts'
 import { type Deferred, deferred } from '../deferred.ts'
-import { onnxVariables } from '../encoders/index.ts'
+import { type Choice, formCounts, onnxVariables } from '../encoders/index.ts'
 import { cancelled, OrielError, shuttingDown } from '../errors.ts'
 import type { Logger } from '../log.ts'
 import { EventQueue } from './event-queue.ts'
@@ -256,7 +256,10 @@ class EngineHost implements Engine {
           this.#log.info({ engine: message.model.name, contextTokens, gpuLayers, ...memory }, 'the engine is ready')
           for (const [id, { request }] of this.#running) this.#send({ type: 'generate', id, request })
           resolve()
-        } else if (message.type === 'loading') this.#around.onProgress(message.share)
+        } else if (message.type === 'calibrated') this.#logChoice(message.choice)
+        else if (message.type === 'uncalibrated')
+          this.#logCause(message.error, 'the forms of the image encoder could not be chosen')
+        else if (message.type === 'loading') this.#around.onProgress(message.share)
         else if (message.type === 'failed' && message.id === null) {
           refused = true
           this.#logCause(message.error, 'the engine failed while it loaded the model')
@@ -285,6 +288,13 @@ class EngineHost implements Engine {
       })
       child.send({ type: 'load', options: this.#options } satisfies ToEngine, () => {})
     })
+  }
+
+  #logChoice({ forms, ...measured }: Choice): void {
+    this.#log.info(
+      { engine: this.#options.name, forms: formCounts(forms), ...measured },
+      'the forms of the image encoder were chosen for this machine',
+    )
   }
 
   /** Kills the process if it hangs; its exit is handled like any other. @returns to be called with each of its messages */

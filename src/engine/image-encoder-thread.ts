@@ -1,7 +1,14 @@
 import { platform, setPriority } from 'node:os'
 import { parentPort, workerData } from 'node:worker_threads'
 import type { WireError } from '../children/index.ts'
-import { type EncoderSettings, type ImagePlan, openImageEncoder, type Raster, type Tile } from '../encoders/index.ts'
+import {
+  type Choice,
+  type EncoderSettings,
+  type ImagePlan,
+  openImageEncoder,
+  type Raster,
+  type Tile,
+} from '../encoders/index.ts'
 import { countOutlived, giveBackMemory, openAffinity, openNative } from '../native/index.ts'
 import { toWire } from './protocol.ts'
 
@@ -16,7 +23,7 @@ interface EncodeTask {
 }
 
 /** A scaled image is kept until it is to be forgotten. */
-export type ToEncoder = EncodeTask | { forget: string }
+export type ToEncoder = EncodeTask | { forget: string } | { adopt: Choice }
 
 export interface EncoderStart {
   /** Path of the vision GGUF. */
@@ -31,11 +38,15 @@ export interface EncoderStart {
  */
 const encodePriority = 5
 
-/** `threads` are the system's ids of all threads that compute for the encoder. */
-export type EncodeResult =
-  | { embeddings: Float32Array; ms: number }
-  | { error: WireError }
-  | { ready: true; runtime: EncoderSettings['runtime']; threads: readonly number[] }
+/** An encoder that can be used from now on. */
+export interface EncoderReady {
+  runtime: EncoderSettings['runtime']
+  isUncalibrated: boolean
+  /** The system's ids of all threads that compute for the encoder. */
+  threads: readonly number[]
+}
+
+export type EncodeResult = { embeddings: Float32Array; ms: number } | { error: WireError } | { ready: EncoderReady }
 
 const { file, settings }: EncoderStart = workerData
 
@@ -50,7 +61,7 @@ try {
   openNative(settings.device ?? 'cpu')
   const affinity = openAffinity()
   const started = affinity?.startedFromNow() ?? (() => [])
-  const encoder = await openImageEncoder(file, settings)
+  let encoder = await openImageEncoder(file, settings)
   const images = new Map<string, { scaled: readonly Raster[]; bytes: number }>()
 
   const scaledOf = ({ name, image }: EncodeTask): readonly Raster[] => {
@@ -61,25 +72,47 @@ try {
     return scaled
   }
 
-  parentPort?.on('message', async (message: ToEncoder) => {
-    if ('forget' in message) {
-      const { bytes = 0 } = images.get(message.forget) ?? {}
-      images.delete(message.forget)
-      countOutlived(bytes)
-      return
-    }
+  const forget = (name: string): void => {
+    const { bytes = 0 } = images.get(name) ?? {}
+    images.delete(name)
+    countOutlived(bytes)
+  }
+
+  const encode = async (task: EncodeTask): Promise<void> => {
     const start = performance.now()
     try {
-      const embeddings = await encoder.encode(scaledOf(message), message.tile, message.threads)
+      const embeddings = await encoder.encode(scaledOf(task), task.tile, task.threads)
       answer({ embeddings, ms: performance.now() - start }, [embeddings.buffer as ArrayBuffer])
     } catch (error) {
       answer({ error: toWire(error) })
     }
-  })
+  }
 
-  giveBackMemory()
-  const { runtime } = encoder
-  answer({ ready: true, runtime, threads: affinity === null ? [] : [affinity.current(), ...started()] })
+  const ready = () => {
+    giveBackMemory()
+    const { runtime, isUncalibrated } = encoder
+    answer({ ready: { runtime, isUncalibrated, threads: affinity === null ? [] : [affinity.current(), ...started()] } })
+  }
+
+  /** If it fails, as for want of memory, the encoder stays as it is. */
+  const adopt = async (choice: Choice): Promise<void> => {
+    const other = await openImageEncoder(file, { ...settings, choice }).catch(() => null)
+    if (other === null) return
+    const before = encoder
+    encoder = other
+    await before.close().catch(() => {})
+    ready()
+  }
+
+  // One after the other: what comes after new forms is encoded with them.
+  let last = Promise.resolve()
+  parentPort?.on('message', (message: ToEncoder) => {
+    last = last.then(() => {
+      if ('forget' in message) return forget(message.forget)
+      return 'adopt' in message ? adopt(message.adopt) : encode(message)
+    })
+  })
+  ready()
 } catch (error) {
   answer({ error: toWire(error) })
 }

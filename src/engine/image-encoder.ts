@@ -3,8 +3,9 @@ import type { Worker } from 'node:worker_threads'
 import { LRUCache } from 'lru-cache'
 import { entryOf, fromWire, startThread } from '../children/index.ts'
 import { type Deferred, deferred } from '../deferred.ts'
+import type { Choice } from '../encoders/index.ts'
 import { confinement } from '../native/index.ts'
-import type { EncodeResult, EncoderStart, ToEncoder } from './image-encoder-thread.ts'
+import type { EncodeResult, EncoderReady, EncoderStart, ToEncoder } from './image-encoder-thread.ts'
 import type { AttachmentSpan } from './prompt-cells.ts'
 
 interface Encoded {
@@ -18,6 +19,8 @@ interface Encoded {
 export interface ImageEncoder {
   /** The runtime in use: ggml, if ONNX Runtime cannot be loaded. */
   readonly runtime: 'onnx' | 'ggml'
+  /** Whether the forms of its matrices are yet to be chosen. */
+  readonly isUncalibrated: boolean
   /** Whether a tile is being encoded. */
   readonly busy: boolean
   /** Bytes of embeddings in the cache. */
@@ -34,6 +37,8 @@ export interface ImageEncoder {
   encode(span: AttachmentSpan, rgb: Uint8Array | null): Promise<Encoded>
   /** A span's image is no longer needed. */
   letGo(span: AttachmentSpan): void
+  /** Computes with other forms from now on, and forgets the embeddings of before. Must not be called while `busy`. */
+  adopt(choice: Choice): void
   /** Leaves the decoder's cores to it while it runs. May be called in the middle of a tile. */
   giveWay(decoding: boolean): void
 }
@@ -67,7 +72,7 @@ export async function startImageEncoder(
   ])
   if ('error' in first) throw fromWire(first.error)
   if (!('ready' in first)) throw new Error('the encoder thread encodes before it is ready')
-  return encoderOn(worker, first, cacheBytes, cores)
+  return encoderOn(worker, first.ready, cacheBytes, cores)
 }
 
 interface Job {
@@ -81,12 +86,14 @@ const scaledKept = 2
 
 function encoderOn(
   worker: Worker,
-  { runtime, threads: ids }: Pick<ImageEncoder, 'runtime'> & { threads: readonly number[] },
+  { runtime, isUncalibrated, threads: ids }: EncoderReady,
   cacheBytes: number,
   cores: EncoderCores,
 ): ImageEncoder {
   const send = (message: ToEncoder, moved: ArrayBuffer[] = []): void => worker.postMessage(message, moved)
-  const confine = cores.shared && confinement(ids, cores.shared.all, cores.shared.decoding)
+  const confinementOf = (threads: readonly number[]) =>
+    cores.shared && confinement(threads, cores.shared.all, cores.shared.decoding)
+  let confine = confinementOf(ids)
   const cache = new LRUCache<string, Float32Array>({
     maxSize: cacheBytes,
     sizeCalculation: ({ byteLength }) => byteLength,
@@ -97,8 +104,13 @@ function encoderOn(
   let running: Job | undefined
 
   worker.on('message', (result: EncodeResult) => {
+    if ('ready' in result) {
+      confine = confinementOf(result.ready.threads)
+      if (givesWay) confine?.(true)
+      return
+    }
     const job = running
-    if (job === undefined || 'ready' in result) return
+    if (job === undefined) return
     running = undefined
     if ('error' in result) {
       // The thread may have failed before it scaled the image: the next tile must bring the pixels again.
@@ -117,6 +129,7 @@ function encoderOn(
 
   return {
     runtime,
+    isUncalibrated,
     get busy() {
       return running !== undefined
     },
@@ -137,6 +150,10 @@ function encoderOn(
       return encoded.promise
     },
     letGo: (span) => void scaled.delete(nameOf(span)),
+    adopt(choice) {
+      cache.clear()
+      send({ adopt: choice })
+    },
     giveWay(decoding) {
       if (givesWay === decoding) return
       givesWay = decoding

@@ -1,3 +1,4 @@
+export { weightsBytes } from '../encoders/index.ts'
 export type { SchemaPath } from '../language/index.ts'
 export { chooseDevice, type Device, gpuMemory } from './devices.ts'
 export type {

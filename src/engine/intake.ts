@@ -22,6 +22,8 @@ export function createIntake(
   const { vocabulary, contextTokens } = decoder
   const grammarOf = rememberedGrammars()
   return {
+    forgetImages: () => layout.forgetImages(),
+
     /**
      * Reads a request piece by piece, since a long prompt and a large grammar take long.
      * @throws OrielError `invalid` with `param` naming the field of the request

@@ -1,13 +1,14 @@
 import { statSync } from 'node:fs'
-import path from 'node:path'
 import { openImageArchitecture } from '../encoders/index.ts'
 import { badModel } from '../errors.ts'
-import { cacheFolder } from '../home.ts'
+import { weightsFolder } from '../home.ts'
 import { type Decoder, openDecoder } from '../language/index.ts'
 import { dieWithParent, openNative } from '../native/index.ts'
+import { Calibration } from './calibration.ts'
 import { Cores } from './cores.ts'
 import type { EngineModel } from './generation.ts'
 import { startImageEncoder } from './image-encoder.ts'
+import type { EncoderStart } from './image-encoder-thread.ts'
 import { storedSequences } from './kv-cache.ts'
 import type { LoadOptions } from './protocol.ts'
 import type { SchedulerParts } from './scheduler.ts'
@@ -15,6 +16,8 @@ import type { SchedulerParts } from './scheduler.ts'
 /** A loaded model: its parts for the scheduler, and its description for the parent. */
 export interface LoadedModel extends Pick<SchedulerParts, 'decoder' | 'images' | 'cores'> {
   model: EngineModel
+  /** Chooses the forms of the image encoder's matrices; null if nothing is to be chosen. */
+  calibration: Calibration | null
 }
 
 /**
@@ -48,32 +51,28 @@ export async function loadModel(
     throw badModel(
       `The vision file does not belong to this model: its embeddings have ${architecture.width} numbers, and the model's have ${decoder.width}.`,
     )
+  const encoderSettings: EncoderStart['settings'] = {
+    runtime: settings.visionRuntime,
+    precision: settings.visionPrecision,
+    cache: { folder: weightsFolder(), mostBytes: settings.weightCacheBytes },
+    threads: cores.all,
+    device: gpu?.device ?? 'cpu',
+  }
+  const start = projector === null ? null : { file: projector, settings: encoderSettings }
   const images =
-    projector === null || architecture === null
+    start === null || architecture === null
       ? null
       : {
           architecture,
-          encoder: await startImageEncoder(
-            {
-              file: projector,
-              settings: {
-                runtime: settings.visionRuntime,
-                precision: settings.visionPrecision,
-                cache: { folder: path.join(cacheFolder(), 'weights'), mostBytes: settings.weightCacheBytes },
-                threads: cores.all,
-                device: gpu?.device ?? 'cpu',
-              },
+          encoder: await startImageEncoder(start, settings.encoderCacheBytes, {
+            shared: gpu === undefined ? { all: cores.all, decoding: cores.half } : null,
+            next: () => cores.forEncoding(isDecoding()),
+            took: (threads, tokens, ms) => {
+              if (!isDecoding()) cores.encoded(threads, tokens, ms)
             },
-            settings.encoderCacheBytes,
-            {
-              shared: gpu === undefined ? { all: cores.all, decoding: cores.half } : null,
-              next: () => cores.forEncoding(isDecoding()),
-              took: (threads, tokens, ms) => {
-                if (!isDecoding()) cores.encoded(threads, tokens, ms)
-              },
-            },
-          ),
+          }),
         }
+  const calibration = start !== null && images?.encoder.isUncalibrated ? new Calibration(start) : null
   const { vocabulary, chatTemplate, contextTokens } = decoder
   const model: EngineModel = {
     name,
@@ -93,7 +92,7 @@ export async function loadModel(
     eosToken: vocabulary.eos,
     controlTokens: vocabulary.controlTokens,
   }
-  return { decoder, images, cores, model }
+  return { decoder, images, cores, model, calibration }
 }
 
 /** The first step brings all weights into memory. No request must wait for it, and no measurement must include it. */

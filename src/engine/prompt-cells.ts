@@ -48,6 +48,11 @@ export class PromptLayout {
     this.#images = images
   }
 
+  /** The same images have other embeddings from now on: what was computed with those of before is never found again. */
+  forgetImages(): void {
+    this.#ranges.clear()
+  }
+
   /**
    * @param cacheKey the isolation key: requests with another key share neither the KV nor the embeddings of attachments,
    * since the time to the first token would reveal them

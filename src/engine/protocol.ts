@@ -1,5 +1,6 @@
 import { toWire as encode, type WireError } from '../children/index.ts'
 import type { EngineConfig } from '../config.ts'
+import type { Choice } from '../encoders/index.ts'
 import type { GpuSettings } from '../language/index.ts'
 import type { EngineModel, EngineState, GenerateEvent, HeaderPiece, HeaderRequest, PromptCount } from './generation.ts'
 
@@ -41,6 +42,10 @@ export type FromEngine =
   /** The share of the decoder's weights that is loaded, 0 to 1. */
   | { type: 'loading'; share: number }
   | { type: 'ready'; model: EngineModel }
+  /** The forms of the image encoder's matrices have been chosen, and images are encoded with them from now on. */
+  | { type: 'calibrated'; choice: Choice }
+  /** They could not be chosen, and stay as they are. */
+  | { type: 'uncalibrated'; error: WireError }
   /** All events of one step. */
   | { type: 'events'; events: [id: number, event: GenerateEvent][] }
   /** Requests the payload of an attachment. */

@@ -1,5 +1,5 @@
 import { setImmediate as nextTurn } from 'node:timers/promises'
-import type { ImageArchitecture } from '../encoders/index.ts'
+import type { Choice, ImageArchitecture } from '../encoders/index.ts'
 import { cancelled, OrielError } from '../errors.ts'
 import { Costs, crowdedOut } from '../fairness.ts'
 import type { Decoder } from '../language/index.ts'
@@ -220,6 +220,17 @@ export class Scheduler {
     if (request === undefined) return
     request.paused = paused
     this.#wake()
+  }
+
+  /** Whether there is no request. */
+  get isIdle(): boolean {
+    return this.#requests.size === 0 && this.#arrived.size === 0
+  }
+
+  /** Encodes images with other forms from now on. Must not be called unless it is idle. */
+  adopt(choice: Choice): void {
+    this.#encoder?.adopt(choice)
+    this.#intake.forgetImages()
   }
 
   get state(): EngineState {

@@ -1,6 +1,6 @@
 import type { EngineConfig } from '../config.ts'
 import { memoryText, type Planned, planMemory } from '../deployments/index.ts'
-import { openImageArchitecture, tilesOf } from '../encoders/index.ts'
+import { isChosen, openImageArchitecture, tilesOf } from '../encoders/index.ts'
 import { OrielError } from '../errors.ts'
 import { type CatalogueEntry, estimatedBytes, estimatedSize, type Library, type ModelCard } from '../models/index.ts'
 import { availableProcessors } from '../processors.ts'
@@ -13,6 +13,8 @@ export const usualImage = { width: 1280, height: 720 }
  * prefill. From measurements with SmolVLM-256M and Qwen2.5-VL-3B on two cores: 0.7 to 1 and 0.4 to 0.7.
  */
 const reached = { encoder: 0.85, decoder: 0.5 }
+/** The time of an encoding in forms that were chosen, relative to one in floats. */
+const chosenShare = 0.55
 /** Tokens of a question and of the model's own format. */
 const questionTokens = 40
 
@@ -63,7 +65,9 @@ export function estimatesFor(library: Pick<Library, 'facts'>, { engine, memory, 
       if (gpu || card.projector === null) return null
       operations ??= operationsHere(engine.threads || availableProcessors())
       const speed = await operations
-      return speed === null ? null : secondsAt(speed, card, (await library.facts(card)).activeParameters)
+      if (speed === null) return null
+      const share = isChosen(engine.visionPrecision, card.size.visionLayers) ? chosenShare : 1
+      return secondsAt(speed / share, speed, card, (await library.facts(card)).activeParameters)
     },
   }
 }
@@ -72,10 +76,16 @@ const planned = (model: ModelCard | CatalogueEntry): Planned =>
   'decoder' in model ? model : { ...model, size: estimatedSize(model) }
 
 /**
- * @param speed floating-point operations a second
+ * @param encoder floating-point operations a second of the encoder
+ * @param speed the same of the decoder
  * @param active parameters of the decoder that compute a token
  */
-async function secondsAt(speed: number, { projector, size }: ModelCard, active: number): Promise<number | null> {
+async function secondsAt(
+  encoder: number,
+  speed: number,
+  { projector, size }: ModelCard,
+  active: number,
+): Promise<number | null> {
   if (projector === null) return null
   const architecture = await openImageArchitecture(projector).catch(() => null)
   if (architecture === null) return null
@@ -84,7 +94,7 @@ async function secondsAt(speed: number, { projector, size }: ModelCard, active: 
     .map((tile) => architecture.grid(tile))
     .reduce((sum, { rows, columns }) => sum + rows * columns, 0)
   const tokens = tiles.reduce((sum, tile) => sum + tile.tokens, questionTokens)
-  const encoding = (2 * size.visionParameters * patches) / (speed * reached.encoder)
+  const encoding = (2 * size.visionParameters * patches) / (encoder * reached.encoder)
   const prefill = (2 * active * tokens) / (speed * reached.decoder)
   return encoding + prefill
 }

@@ -34,10 +34,11 @@ export interface ModelCard {
   /** The sizes from which the memory of a model is computed. */
   size: {
     layers: number
-    /** Bytes of the weights, and the number of weights in the vision file. */
+    /** Bytes of the weights, the number of weights in the vision file, and of those in the matrices of its layers. */
     decoderBytes: number
     visionBytes: number
     visionParameters: number
+    visionLayers: number
     /** Keys and values of all layers in 16 bits. */
     bytesPerToken: number
   }
@@ -98,6 +99,7 @@ async function cardOf({ id, aliases, decoder, projector, entry }: ModelFiles, fa
       decoderBytes: (await Promise.all(parts.map(headerOf))).reduce((sum, part) => sum + bytesOf(part), 0),
       visionBytes: vision === null ? 0 : bytesOf(vision),
       visionParameters: vision === null ? 0 : parametersOf(vision),
+      visionLayers: vision === null ? 0 : parametersOf({ tensors: vision.tensors.filter(isLayerMatrix) }),
       bytesPerToken: keptPerToken(header, facts),
     },
     chatTemplate: textOf(header.metadata.get('tokenizer.chat_template')) || null,
@@ -127,7 +129,10 @@ async function readParts(decoder: string, metadata: ReadonlyMap<string, Metadata
 
 const bytesOf = ({ tensors }: GgufHeader): number => tensors.reduce((sum, { bytes }) => sum + bytes, 0)
 
-const parametersOf = ({ tensors }: GgufHeader): number =>
+const isLayerMatrix = ({ name, shape }: GgufHeader['tensors'][number]): boolean =>
+  name.startsWith('v.blk.') && shape.length > 1
+
+const parametersOf = ({ tensors }: Pick<GgufHeader, 'tensors'>): number =>
   tensors.reduce((sum, { shape }) => sum + shape.reduce((product, size) => product * size, 1), 0)
 
 /** If the file does not say the number of heads, keys and values are taken to be as wide as the model. */

@@ -11,7 +11,6 @@ export {
   type Backend,
   type Context,
   type Ggml,
-  type Gguf,
   type Gpu,
   type Graph,
   type GraphScheduler,

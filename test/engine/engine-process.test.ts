@@ -20,6 +20,7 @@ async function start(load?: () => Promise<LoadedModel>) {
       images: { architecture, encoder: slowEncoder(2) },
       cores: new Cores(1),
       model: { name: 'model' } as Partial<EngineModel> as EngineModel,
+      calibration: null,
     }
   }
   const engine = new EngineProcess((message) => sent.push(message), load ?? loadFake)

@@ -228,6 +228,8 @@ export function slowEncoder(ticks: number, order: string[] = []): ImageEncoder {
       return busy
     },
     runtime: 'onnx',
+    isUncalibrated: false,
+    adopt() {},
     cachedBytes: 0,
     cached: () => undefined,
     has: () => false,

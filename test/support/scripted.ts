@@ -73,7 +73,7 @@ export function scriptedBackend(
       projector: longestEdge === null ? null : '',
       contextTokens: 100,
       bytes: 0,
-      size: { layers: 1, decoderBytes: 0, visionBytes: 0, visionParameters: 0, bytesPerToken: 1 },
+      size: { layers: 1, decoderBytes: 0, visionBytes: 0, visionParameters: 0, visionLayers: 0, bytesPerToken: 1 },
       chatTemplate,
       sampling: {},
       imagesFirst: picturesFirst,

@@ -31,6 +31,7 @@ export function ggmlGraphs(ggml: Ggml, weights: Weights, architecture: ImageArch
       graphs.set(size, graph)
       return graph.run(values)
     },
+    free: () => graphs.clear(),
   }
 }
 

@@ -10,11 +10,23 @@ export class OnnxModel {
 
   /** @returns the name of the node's output */
   node(type: string, inputs: readonly string[], attributes: Attributes = {}, domain = ''): string {
-    const output = `n${this.#names++}`
-    const given = Object.entries(attributes).map(([name, value]) => bytes(5, attribute(name, value)))
-    const names = inputs.map((name) => text(1, name))
-    this.#fields.push(bytes(1, message(...names, text(2, output), text(4, type), ...given, text(7, domain))))
+    const [output] = this.nodes(type, inputs, ['out'], attributes, domain)
     return output
+  }
+
+  /** A node with several outputs. @param outputs what each is, in order @returns their names */
+  nodes<const Outputs extends readonly string[]>(
+    type: string,
+    inputs: readonly string[],
+    outputs: Outputs,
+    attributes: Attributes = {},
+    domain = '',
+  ): { [At in keyof Outputs]: string } {
+    const names = outputs.map(() => `n${this.#names++}`)
+    const given = Object.entries(attributes).map(([name, value]) => bytes(5, attribute(name, value)))
+    const edges = [...inputs.map((name) => text(1, name)), ...names.map((name) => text(2, name))]
+    this.#fields.push(bytes(1, message(...edges, text(4, type), ...given, text(7, domain))))
+    return names as { [At in keyof Outputs]: string }
   }
 
   /**
@@ -54,7 +66,7 @@ export class OnnxModel {
     })
     const graph = Buffer.concat([text(2, 'vision'), ...this.#fields, ...constants])
     const operators = (domain: string, version: number) => bytes(8, message(text(1, domain), integer(2, version)))
-    return message(integer(1, 8), bytes(7, graph), operators('', 17), operators('com.microsoft', 1))
+    return message(integer(1, 8), bytes(7, graph), operators('', 17), operators(contrib, 1))
   }
 }
 
@@ -85,6 +97,9 @@ export function wholeOf({ bytes, pieces }: Constant): Buffer {
   }
   return whole
 }
+
+/** The domain of Microsoft's own operators, which every build of ONNX Runtime has. */
+export const contrib = 'com.microsoft'
 
 /** The largest constant, in bytes, that is stored in the model itself. */
 const mostInside = 1024

@@ -9,22 +9,13 @@ import {
   type Windows,
   windowPlaces,
 } from './builder.ts'
-import { type Attributes, OnnxModel } from './onnx-file.ts'
+import { largestWeight } from './integer-range.ts'
+import { type Attributes, contrib, OnnxModel } from './onnx-file.ts'
 import { openOnnxRuntime } from './onnx-runtime.ts'
-import { type Quantized, quantizeRows } from './quantize.ts'
-import { openSession } from './session.ts'
+import type { ProductParts, Products } from './products.ts'
+import { openSession, type SessionSettings } from './session.ts'
 import type { TensorFile } from './tensor-file.ts'
 import type { WeightCache } from './weight-cache.ts'
-
-/** `fp32` is exact. `int8` quantizes weights for each output and activations for each run, and is about twice as fast. */
-export type Precision = 'fp32' | 'int8'
-
-export interface OnnxSettings {
-  precision: Precision
-  threads: number
-  /** Called with the share of the weights that is made, 0 to 1. */
-  onProgress?: ((share: number) => void) | undefined
-}
 
 /**
  * An architecture as an ONNX Runtime session for images of all sizes, run tile by tile. Batches of tiles do not pay on a
@@ -32,24 +23,27 @@ export interface OnnxSettings {
  * a batch of two and 1222 ms in a batch of four. Only Pocket's (36 patches) gains: 1.33 ms alone, 0.99 ms in a batch of four.
  * @param file read when the graph is built, and not after that
  * @param cache has the weights in the form of the graph; null: they are made anew, in memory
- * @param threads of a run; they sleep while they wait, so more threads than free cores do no harm
+ * @param productsOf emits the products that are not computed in 32-bit floats
  * @returns null if ONNX Runtime is not installed
  */
-export async function buildOnnxGraph(
+export async function openOnnxGraph(
   file: TensorFile,
   architecture: ImageArchitecture,
   cache: WeightCache | null,
-  { precision, threads, onProgress = () => {} }: OnnxSettings,
+  productsOf: (parts: ProductParts) => Products,
+  settings: SessionSettings,
 ) {
   const runtime = await openOnnxRuntime()
   if (runtime === null) return null
-  const emitter = new OnnxEmitter(file, precision)
+  const emitter = new OnnxEmitter(file, productsOf, await largestWeight(runtime))
   // Sizes are symbolic, so the tile of any image gives the graph of all.
   const [sample] = tilesOf(architecture.plan({ width: 64, height: 64 }, 'low'))
   if (sample === undefined) throw new Error('an architecture without tiles')
-  const output = architecture.build<Value>(emitter, sample)
-  emitter.model.output(output.name, 'f32', ['tokens', output.width])
-  const session = await openSession(runtime, emitter.model, cache, { threads, onProgress })
+  const embeddings = architecture.build<Value>(emitter, sample)
+  emitter.model.output(embeddings.name, 'f32', ['tokens', embeddings.width])
+  const others = emitter.products.finish()
+  for (const name of others) emitter.model.output(name, 'f32', [`length of ${name}`])
+  const session = await openSession(runtime, emitter.model, cache, settings)
   const { Tensor } = runtime
   // The session must not keep the emitter, which holds the weights.
   const { tables } = emitter
@@ -70,15 +64,29 @@ export async function buildOnnxGraph(
     return feeds
   }
   return {
-    /** Blocks its thread. @param values the result of the architecture's `prepare`. @returns the graph's output, row by row */
-    async run(values: Float32Array, tile: Tile): Promise<Float32Array> {
+    /**
+     * Blocks its thread.
+     * @param values the result of the architecture's `prepare`
+     * @param vectors further inputs of the graph
+     * @returns the graph's outputs: first its embeddings, row by row
+     */
+    async run(values: Float32Array, tile: Tile, vectors: Readonly<Record<string, Float32Array>> = {}) {
       const grid = architecture.grid(tile)
       const tokens = grid.rows * grid.columns
-      const patches = new Tensor('float32', values, [tokens, values.length / tokens])
-      const result = (await session.run({ patches, ...constantsOf(grid) }))[output.name]
-      if (!(result?.data instanceof Float32Array)) throw new Error('ONNX Runtime gave no floats')
-      return result.data
+      const feeds: Feeds = {
+        ...constantsOf(grid),
+        patches: new Tensor('float32', values, [tokens, values.length / tokens]),
+      }
+      for (const [name, vector] of Object.entries(vectors)) feeds[name] = new Tensor('float32', vector, [vector.length])
+      const results = await session.run(feeds)
+      const floatsOf = (name: string): Float32Array => {
+        const data = results[name]?.data
+        if (!(data instanceof Float32Array)) throw new Error('ONNX Runtime gave no floats')
+        return data
+      }
+      return [floatsOf(embeddings.name), ...others.map(floatsOf)] as const
     },
+    release: () => session.release(),
   }
 }
 
@@ -113,17 +121,12 @@ interface Value {
 /** `TensorProto.DataType`, as `Cast` takes it. */
 const int32 = 6
 
-/** The domain of Microsoft's own operators, which every build of ONNX Runtime has. */
-const contrib = 'com.microsoft'
-
 class OnnxEmitter implements GraphBuilder<Value> {
   readonly model = new OnnxModel()
   /** Inputs that depend only on the size of the image: rows of `width`. */
   readonly tables: Tables = new Map()
   readonly #file: TensorFile
-  readonly #precision: Precision
-  /** The last matrix that was quantized: its integers and then its scales are wanted. */
-  #last: (Quantized & { name: string }) | undefined
+  readonly products: Products
   readonly gelu = this.#each('FastGelu', {}, contrib)
   readonly quickGelu = this.#each('QuickGelu', { alpha: { float: 1.702 } }, contrib)
   readonly silu = this.#each('QuickGelu', { alpha: { float: 1 } }, contrib)
@@ -140,9 +143,9 @@ class OnnxEmitter implements GraphBuilder<Value> {
   readonly swiglu = (gate: Value, up: Value): Value => this.multiply(this.silu(gate), up)
   readonly geglu = (gate: Value, up: Value): Value => this.multiply(this.gelu(gate), up)
 
-  constructor(file: TensorFile, precision: Precision) {
+  constructor(file: TensorFile, productsOf: (parts: ProductParts) => Products, largest: number) {
     this.#file = file
-    this.#precision = precision
+    this.products = productsOf({ model: this.model, file, largest })
   }
 
   input(_tokens: number, width: number): Value {
@@ -160,30 +163,15 @@ class OnnxEmitter implements GraphBuilder<Value> {
 
   matmul(weight: Value, x: Value, bias?: Value): Value {
     const { name, rows = 1, width } = weight
-    const added = bias === undefined ? [] : [this.#nameOf(bias)]
-    if (this.#precision === 'int8') {
-      const { values, scales } = this.#quantized(name, rows, width)
-      // The fourth input, the zero points, is left out: they are 0.
-      const inputs = [x.name, values, scales, ...(added.length > 0 ? ['', ...added] : [])]
-      return this.#node('DynamicQuantizeMatMul', inputs, rows, {}, contrib)
-    }
-    return this.#node('Gemm', [x.name, this.#nameOf(weight), ...added], rows, { transB: 1 })
+    const added = bias === undefined ? undefined : this.#nameOf(bias)
+    const product = this.products.emit(x.name, { name, rows, columns: width }, added)
+    if (product !== undefined) return { name: product, width: rows }
+    const inputs = [x.name, this.#nameOf(weight), ...(added === undefined ? [] : [added])]
+    return this.#node('Gemm', inputs, rows, { transB: 1 })
   }
 
   matmulTransposed(weight: Value, x: Value): Value {
     return this.#node('MatMul', [x.name, this.#nameOf(weight)], weight.width)
-  }
-
-  /** A matrix in 8-bit integers `[width, rows]`, as integer products take it, with a scale for each row. */
-  #quantized(name: string, rows: number, width: number) {
-    const quantized = (): Quantized => {
-      if (this.#last?.name !== name) this.#last = { name, ...quantizeRows(this.#file.tiles(name), rows, width) }
-      return this.#last
-    }
-    return {
-      values: this.model.constant(`${name} int8`, 'i8', [width, rows], () => [quantized().values]),
-      scales: this.model.constant(`${name} int8 scales`, 'f32', [rows], () => [quantized().scales]),
-    }
   }
 
   takeRows(x: Value, name: string, indices: (grid: Grid) => Int32Array): Value {

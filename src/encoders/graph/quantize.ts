@@ -13,8 +13,11 @@ const least32 = 2 ** -118
 /** Rows that are written together: neighbours in the result. */
 const together = 16
 
-/** @param tiles the rows of the matrix, in order */
-export function quantizeRows(tiles: Iterable<Rows>, rows: number, columns: number): Quantized {
+/**
+ * @param tiles the rows of the matrix, in order
+ * @param largest the largest integer
+ */
+export function quantizeRows(tiles: Iterable<Rows>, rows: number, columns: number, largest = 127): Quantized {
   const values = new Int8Array(rows * columns)
   const scales = new Float32Array(rows)
   for (const { from, count, values: tile } of tiles) {
@@ -26,7 +29,7 @@ export function quantizeRows(tiles: Iterable<Rows>, rows: number, columns: numbe
         if (value > most) most = value
         else if (value < least) least = value
       }
-      const scale = Math.fround(Math.max(most, -least, least32) / 127)
+      const scale = Math.fround(Math.max(most, -least, least32) / largest)
       scales[from + row] = scale
       inverses[row] = 1 / scale
     }
@@ -40,4 +43,28 @@ export function quantizeRows(tiles: Iterable<Rows>, rows: number, columns: numbe
     }
   }
   return { values, scales }
+}
+
+/**
+ * What rounding left of a matrix, which is half a step at most, in integers of smaller steps.
+ * @param tiles the rows of the matrix, in order
+ * @param largest the largest integer
+ */
+export function quantizeRest(tiles: Iterable<Rows>, { values, scales }: Quantized, largest = 127): Quantized {
+  const rows = scales.length
+  const columns = values.length / rows
+  const rest = new Int8Array(values.length)
+  const steps = 2 * largest
+  for (const { from, count, values: tile } of tiles)
+    for (let first = 0; first < count; first += together) {
+      const end = Math.min(count, first + together)
+      for (let column = 0; column < columns; column++)
+        for (let row = first; row < end; row++) {
+          const at = column * rows + from + row
+          const left =
+            (tile[row * columns + column] as number) / (scales[from + row] as number) - (values[at] as number)
+          rest[at] = ((left * steps + 128.5) | 0) - 128
+        }
+    }
+  return { values: rest, scales: scales.map((scale) => scale / steps) }
 }

@@ -1,7 +1,7 @@
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
-import { openImageArchitecture, openImageEncoder, tilesOf } from '../../../src/encoders/index.ts'
+import { calibrateEncoder, openImageArchitecture, openImageEncoder, tilesOf } from '../../../src/encoders/index.ts'
 import { type PromptPiece, startEngine } from '../../../src/engine/index.ts'
 import { type PromptCells, PromptLayout } from '../../../src/engine/prompt-cells.ts'
 import { createLogger } from '../../../src/log.ts'
@@ -10,6 +10,7 @@ import { pixels } from '../../support/pixels.ts'
 import { answerOf, engineSettings, greedy, requestOf } from '../../support/pocket.ts'
 import type { Family } from './families.ts'
 import { testImage } from './images.ts'
+import { addOutliers } from './outliers.ts'
 import { prompt, type Told, tokenStep, toldOf } from './told.ts'
 
 /** A family's model, and the results of libmtmd. */
@@ -77,12 +78,8 @@ export async function compareLayouts(
 }
 
 /** @throws Error if another runtime than the given one computes */
-export async function compareEmbeddings(
-  subject: Subject,
-  runtime: 'onnx' | 'ggml',
-  precision: 'fp32' | 'int8' = 'fp32',
-): Promise<Nearness> {
-  const settings = { runtime, precision, threads: 1 }
+export async function compareEmbeddings(subject: Subject, runtime: 'onnx' | 'ggml'): Promise<Nearness> {
+  const settings = { runtime, precision: 'fp32', threads: 1 } as const
   const { architecture, encode, ...encoder } = await openImageEncoder(subject.projector, settings)
   if (encoder.runtime !== runtime) throw new Error(`${encoder.runtime} computes instead of ${runtime}`)
   let nearness: Nearness = { cosine: 1, difference: 0 }
@@ -110,6 +107,39 @@ export async function compareEmbeddings(
     }
   }
   return nearness
+}
+
+/** How far embeddings are from those in 32-bit floats: the length of the difference as a share of their length. */
+export interface Rounding {
+  /** With the forms that a calibration chooses. */
+  chosen: number
+  /** With all matrices of the layers in 8-bit integers. */
+  int8: number
+}
+
+/** @param outliers whether some channels of every norm are twenty times as large: the vision file is changed for it */
+export async function compareForms({ projector, told }: Subject, outliers = false): Promise<Rounding> {
+  if (outliers) await addOutliers(projector)
+  const settings = { runtime: 'onnx', threads: 1 } as const
+  const choice = await calibrateEncoder(projector, settings, async () => {})
+  const exact = await openImageEncoder(projector, { ...settings, precision: 'fp32' })
+  const chosen = await openImageEncoder(projector, { ...settings, precision: 'auto', choice })
+  const int8 = await openImageEncoder(projector, { ...settings, precision: 'int8' })
+  const sums = { exact: 0, chosen: 0, int8: 0 }
+  for (const [width, height] of told.map(({ size }) => size)) {
+    const plan = exact.architecture.plan({ width, height }, 'low')
+    const scaled = exact.architecture.scale({ width, height, rgb: testImage(width, height) }, plan)
+    for (const tile of tilesOf(plan)) {
+      const embeddings = await exact.encode(scaled, tile, 1)
+      const squared = (found: Float32Array) =>
+        found.reduce((sum, value, at) => sum + (value - (embeddings[at] ?? 0)) ** 2, 0)
+      sums.exact += dot(embeddings, embeddings)
+      sums.chosen += squared(await chosen.encode(scaled, tile, 1))
+      sums.int8 += squared(await int8.encode(scaled, tile, 1))
+    }
+  }
+  for (const encoder of [exact, chosen, int8]) await encoder.close()
+  return { chosen: Math.sqrt(sums.chosen / sums.exact), int8: Math.sqrt(sums.int8 / sums.exact) }
 }
 
 /**

@@ -1,0 +1,190 @@
+import { type Form, packedBytes, weightBytes } from '../graph/products.ts'
+import type { Trial } from '../graph/trial.ts'
+import { type ImageArchitecture, type Tile, tilesOf } from '../image-architecture.ts'
+import { mostChosenBytes } from '../precision.ts'
+import { choose, errorOf, type MeasuredMatrix, msOf } from './choose.ts'
+import type { ProductShape } from './costs.ts'
+import type { Choice } from './kept.ts'
+import { calibrationPicture } from './pictures.ts'
+
+/** How much more error than ggml's is accepted. */
+const tolerance = 1.5
+/**
+ * The error of ggml that counts if its own is smaller. It rounds activations to 8 bits in files of quantized weights, and has
+ * this error in SmolVLM-256M's shape; with weights of 16 or 32 bits it is all but exact.
+ */
+const leastError = 0.0109
+/** The largest error that is aimed at, whatever ggml's is. */
+const mostError = 0.02
+/** Groups of neighbouring layers whose matrices of a kind are tried together. */
+const depths = 4
+/** Bytes of packed weights that are a small price for speed. */
+const mostPacked = 256e6
+/** Choices, each of which is measured. */
+const mostRounds = 5
+
+export interface CalibrationParts {
+  architecture: ImageArchitecture
+  /** ggml's embeddings. */
+  inGgml(sample: Sample): Promise<Float32Array>
+  openTrial(): Promise<Trial>
+  /** The time of a product in each form, in ms. */
+  costs(shape: ProductShape): Promise<Readonly<Record<Form, number>>>
+  /** Called before each run. Resolves when the run may begin. */
+  turn(): Promise<void>
+}
+
+/** A tile, and the values that its graph gets. */
+export interface Sample {
+  values: Float32Array
+  tile: Tile
+}
+
+/**
+ * Chooses the form of each matrix of an encoder by measuring: what rounding each of them does to the embeddings, and how
+ * long each form takes on this machine.
+ */
+export async function calibrate({ architecture, inGgml, openTrial, costs, turn }: CalibrationParts): Promise<Choice> {
+  const [first, ...others] = [1, 2, 3].map((seed) => sampleOf(architecture, seed)) as [Sample, Sample, Sample]
+  await turn()
+  const ofGgml = await inGgml(first)
+  await turn()
+  const trial = await openTrial()
+
+  /** The time of the fastest run: all compute the same, and other programs disturbed it least. */
+  let ms = Number.POSITIVE_INFINITY
+  /** Runs the trial with each matrix in a form. */
+  const run = async ({ values, tile }: Sample, formOf: (index: number) => Form) => {
+    await turn()
+    const terms = Float32Array.from(trial.matrices.flatMap((_, index) => termsOf[formOf(index)]))
+    const start = performance.now()
+    const ran = await trial.run(values, tile, terms)
+    ms = Math.min(ms, performance.now() - start)
+    return ran
+  }
+
+  const exact = await run(first, () => 'fp32')
+  const ggml = distance(ofGgml, exact.embeddings)
+  const aim = Math.min(tolerance * Math.max(ggml, leastError), mostError)
+  const grid = architecture.grid(first.tile)
+  const measured: MeasuredMatrix[] = []
+  for (const group of groupsOf(trial.matrices)) {
+    const rounded = await run(first, (index) => (group.has(index) ? 'int8' : 'fp32'))
+    const errors = sharesOf(group, exact.left, distance(rounded.embeddings, exact.embeddings) ** 2)
+    for (const [index, { name, x, rows, columns }] of trial.matrices.entries()) {
+      const ofMatrix = errors.get(index)
+      if (ofMatrix === undefined) continue
+      await turn()
+      const sharing = trial.matrices.filter((other) => other.x === x).length
+      const times = await costs({ rows: grid.rows * grid.columns, inputs: columns, outputs: rows, sharing })
+      measured.push({ name, weights: rows * columns, errors: ofMatrix, ms: times })
+    }
+  }
+
+  const errorWith = async (chosen: ReadonlyMap<string, Form>): Promise<number> => {
+    const errors: number[] = []
+    for (const sample of others) {
+      const { embeddings } = await run(sample, () => 'fp32')
+      const found = await run(sample, (index) => chosen.get(trial.matrices[index]?.name ?? '') ?? 'fp32')
+      errors.push(distance(found.embeddings, embeddings))
+    }
+    return Math.max(...errors)
+  }
+
+  const { matrices, chosen, error } = await settle(measured, aim, errorWith)
+  await trial.release()
+  const formOf = (name: string): Form => chosen.get(name) ?? 'fp32'
+  const bytesIn = (each: Readonly<Record<Form, number>>) =>
+    matrices.reduce((sum, { name, weights }) => sum + weights * each[formOf(name)], 0)
+  /** Attention, norms and what else is always in floats. */
+  const rest = Math.max(0, ms - msOf(matrices, () => 'int8x3'))
+  return {
+    forms: Object.fromEntries(chosen),
+    error,
+    aim,
+    ggml,
+    ratio: (rest + msOf(matrices, formOf)) / (rest + msOf(matrices, () => 'fp32')),
+    bytes: bytesIn(weightBytes),
+    packs: bytesIn(packedBytes) <= Math.min(mostPacked, mostChosenBytes * weightsOf(matrices)),
+  }
+}
+
+const weightsOf = (matrices: readonly MeasuredMatrix[]): number =>
+  matrices.reduce((sum, { weights }) => sum + weights, 0)
+
+/** Chooses, measures the whole error, and chooses again with errors in proportion to it, until it is small enough. */
+async function settle(
+  measured: readonly MeasuredMatrix[],
+  aim: number,
+  errorWith: (chosen: ReadonlyMap<string, Form>) => Promise<number>,
+) {
+  const most = mostChosenBytes * weightsOf(measured)
+  let matrices = measured
+  for (let round = 1; ; round++) {
+    const chosen = choose(matrices, aim ** 2, most)
+    const error = await errorWith(chosen)
+    if (error <= aim || round === mostRounds) return { matrices, chosen, error }
+    const factor = error ** 2 / errorOf(matrices, chosen)
+    matrices = matrices.map(({ errors: { activations, weights }, ...matrix }) => ({
+      ...matrix,
+      errors: { activations: activations * factor, weights: weights * factor },
+    }))
+  }
+}
+
+/**
+ * Divides the error of a group among its matrices.
+ * @param left what rounding left of the activations and of the weights of each matrix, as `Trial.run` gives it
+ * @param error square
+ */
+function sharesOf(group: ReadonlySet<number>, left: Float32Array, error: number) {
+  const parts = (index: number) => ({ activations: left[2 * index] ?? 0, weights: left[2 * index + 1] ?? 0 })
+  const all = [...group].reduce((sum, index) => sum + parts(index).activations + parts(index).weights, 0) || 1
+  return new Map(
+    [...group].map((index) => {
+      const { activations, weights } = parts(index)
+      return [index, { activations: (error * activations) / all, weights: (error * weights) / all }]
+    }),
+  )
+}
+
+/** Whether the second and the third product take part. */
+const termsOf: Readonly<Record<Form, readonly number[]>> = {
+  int8: [0, 0],
+  int8x2: [1, 0],
+  int8x3: [1, 1],
+  fp32: [1, 1],
+}
+
+/** The first tile of a picture at `detail: low`, which is the whole of it in every family. */
+function sampleOf(architecture: ImageArchitecture, seed: number): Sample {
+  const size = { width: 448, height: 448 }
+  const plan = architecture.plan(size, 'low')
+  const [tile] = tilesOf(plan)
+  if (tile === undefined) throw new Error('an architecture without tiles')
+  return { tile, values: architecture.prepare(architecture.scale(calibrationPicture(size, seed), plan), tile) }
+}
+
+/** Matrices of one kind in neighbouring layers, by their indices. */
+function groupsOf(matrices: Trial['matrices']): ReadonlySet<number>[] {
+  const kinds = new Map<string, number[]>()
+  for (const [index, { name }] of matrices.entries()) {
+    const kind = name.replace(/\d+/, '')
+    kinds.set(kind, [...(kinds.get(kind) ?? []), index])
+  }
+  return [...kinds.values()].flatMap((indices) => {
+    const each = Math.ceil(indices.length / depths)
+    const starts = Array.from({ length: Math.ceil(indices.length / each) }, (_, group) => group * each)
+    return starts.map((start) => new Set(indices.slice(start, start + each)))
+  })
+}
+
+/** The length of the difference, as a share of the length of the exact one. */
+function distance(found: Float32Array, exact: Float32Array): number {
+  let [difference, length] = [0, 0]
+  for (const [at, value] of exact.entries()) {
+    difference += ((found[at] ?? Number.NaN) - value) ** 2
+    length += value ** 2
+  }
+  return Math.sqrt(difference / length)
+}

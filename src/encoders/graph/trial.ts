@@ -1,0 +1,78 @@
+import type { ImageArchitecture, Tile } from '../image-architecture.ts'
+import { openOnnxGraph } from './onnx.ts'
+import { hasForm, IntegerProducts, integersOf, type Matrix, type ProductParts, type Products } from './products.ts'
+import type { TensorFile } from './tensor-file.ts'
+import type { WeightCache } from './weight-cache.ts'
+
+export interface TrialMatrix extends Matrix {
+  /** Names its activations: some matrices have the same. */
+  x: string
+}
+
+/** A graph in which every matrix of the layers can change between `int8`, `int8x2` and `int8x3` with each run. */
+export interface Trial {
+  readonly matrices: readonly TrialMatrix[]
+  /**
+   * @param terms of each matrix two numbers: whether its second and its third product take part, 1 or 0
+   * @returns embeddings, and of each matrix how large the second and the third product were: sums of squares of some rows
+   */
+  run(values: Float32Array, tile: Tile, terms: Float32Array): Promise<{ embeddings: Float32Array; left: Float32Array }>
+  release(): Promise<void>
+}
+
+/** @returns null if ONNX Runtime is not installed */
+export async function openTrial(
+  file: TensorFile,
+  architecture: ImageArchitecture,
+  cache: WeightCache | null,
+  threads: number,
+): Promise<Trial | null> {
+  const matrices: TrialMatrix[] = []
+  const products = (parts: ProductParts): Products => trialProducts(parts, matrices)
+  const graph = await openOnnxGraph(file, architecture, cache, products, { threads, isBrief: true })
+  if (graph === null) return null
+  return {
+    matrices,
+    async run(values, tile, terms) {
+      const more = { [termsInput]: terms }
+      const [embeddings, left] = await graph.run(values, tile, more)
+      if (embeddings === undefined || left === undefined) throw new Error('the graph has one output')
+      return { embeddings, left }
+    },
+    release: graph.release,
+  }
+}
+
+const termsInput = 'terms'
+/** Every so many rows of a product are looked at. */
+const stride = 16
+
+/** @param matrices those that take part are added */
+function trialProducts({ model, ...source }: ProductParts, matrices: TrialMatrix[]): Products {
+  const products = new IntegerProducts(model, integersOf(model, source))
+  const left: string[] = []
+  const numbers = (values: readonly number[], shape: readonly number[]) =>
+    model.constant(`${shape.length === 0 ? 'number' : 'numbers'} ${values}`, 'i64', shape, () => [
+      BigInt64Array.from(values, BigInt),
+    ])
+  const factor = (index: number) => {
+    if (index === 0) model.input(termsInput, 'f32', ['all terms'])
+    return model.node('Gather', [termsInput, numbers([index], [])])
+  }
+  const sizeOf = (product: string) => {
+    const places = [0, 1 << 30, 0, stride].map((value) => numbers([value], [1]))
+    const sum = model.node('ReduceSumSquare', [model.node('Slice', [product, ...places])], { keepdims: 0 })
+    return model.node('Reshape', [sum, numbers([1], [1])])
+  }
+  return {
+    emit(x, matrix, bias) {
+      if (!hasForm(matrix.name)) return undefined
+      const index = matrices.push({ ...matrix, x }) - 1
+      const second = products.second(x, matrix, factor(2 * index))
+      const third = products.third(x, matrix, factor(2 * index + 1))
+      left.push(sizeOf(second), sizeOf(third))
+      return products.sum([products.first(x, matrix, bias), second, third])
+    },
+    finish: () => [model.node('Concat', left, { axis: 0 })],
+  }
+}

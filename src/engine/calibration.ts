@@ -1,0 +1,85 @@
+import type { ChildProcess } from 'node:child_process'
+import { statSync } from 'node:fs'
+import { entryOf, startProcess, type WireError } from '../children/index.ts'
+import type { Choice } from '../encoders/index.ts'
+import { availableMemory } from '../memory.ts'
+import { bytesText } from '../sizes.ts'
+import type { EncoderStart } from './image-encoder-thread.ts'
+import { toWire } from './protocol.ts'
+
+export type ToCalibration = { type: 'start'; start: EncoderStart } | { type: 'go' }
+
+/** `turn`: asks whether the next run may begin. */
+export type FromCalibration =
+  | { type: 'turn' }
+  | { type: 'chosen'; choice: Choice }
+  | { type: 'failed'; error: WireError }
+
+/** Memory of a calibration: bytes for what is computed, and for each byte of the vision file. */
+const need = { values: 1e9, weights: 3 }
+
+/** The engine around a calibration. */
+export interface Calibrated {
+  /** Whether there is no request. */
+  readonly isIdle: boolean
+  /** Computes the images of all requests from now on with these forms. There is none now. */
+  adopt(choice: Choice): void
+  /** There will be no choice. */
+  fail(error: WireError): void
+}
+
+/**
+ * Chooses the forms of an encoder's matrices, once for each model and machine, in a process of its own with the lowest
+ * priority. It computes, and the engine changes to its choice, only while there is no request: every request is answered
+ * with one form from its beginning to its end.
+ */
+export class Calibration {
+  readonly #start: EncoderStart
+  #engine: Calibrated | undefined
+  #child: ChildProcess | undefined
+  #isAsked = false
+  #choice: Choice | undefined
+
+  constructor(start: EncoderStart) {
+    this.#start = start
+  }
+
+  /** If it fails, the encoder stays as it is. */
+  begin(engine: Calibrated): void {
+    const needed = need.values + need.weights * statSync(this.#start.file).size
+    if (availableMemory() < needed) {
+      engine.fail(toWire(new Error(`a calibration takes ${bytesText(needed)}, and less is free`)))
+      return
+    }
+    const child = startProcess(entryOf(import.meta.url, './calibration-process.ts'), {
+      stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
+      serialization: 'advanced',
+    })
+    this.#engine = engine
+    this.#child = child
+    child.on('message', (message: FromCalibration) => {
+      if (message.type === 'failed') engine.fail(message.error)
+      else if (message.type === 'chosen') this.#choice = message.choice
+      else this.#isAsked = true
+      this.look()
+    })
+    child.on('error', (error) => engine.fail(toWire(error)))
+    child.once('exit', (code, signal) => {
+      if (code !== 0) engine.fail(toWire(new Error(`the calibration ended with ${code ?? signal}`)))
+    })
+    child.unref()
+    child.send({ type: 'start', start: this.#start } satisfies ToCalibration, () => {})
+  }
+
+  /** To be called when a request has ended. */
+  look(): void {
+    if (!this.#engine?.isIdle) return
+    if (this.#choice !== undefined) {
+      this.#engine.adopt(this.#choice)
+      this.#choice = undefined
+    } else if (this.#isAsked) {
+      this.#isAsked = false
+      this.#child?.send({ type: 'go' } satisfies ToCalibration, () => {})
+    }
+  }
+}
