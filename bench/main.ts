@@ -59,7 +59,7 @@ async function measureModel(
 ): Promise<RowReport[]> {
   const model = modelFiles(name)
   const results = new Map<string, RowReport>()
-  for (const precision of ['fp32', 'int8'] as const satisfies Precision[]) {
+  for (const precision of ['auto', 'fp32'] as const satisfies Precision[]) {
     const now = wanted.filter((row) => row.precision === precision)
     if (now.length === 0) continue
     const pair: Pair = {

@@ -4,6 +4,8 @@ import { mkdirSync, openSync } from 'node:fs'
 import { createServer } from 'node:net'
 import path from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { calibrateEncoder, chosenFor } from '../src/encoders/index.ts'
+import { weightsFolder } from '../src/home.ts'
 import type { LoopDelay, LoopQuestion } from './event-loop.js'
 import type { BenchModel } from './model-files.ts'
 import { cacheFolder } from './peer.ts'
@@ -31,11 +33,13 @@ export interface Settings {
   clients: number
 }
 
-export type Precision = 'fp32' | 'int8'
+/** `auto` is the default. */
+export type Precision = 'auto' | 'fp32'
 
 const root = fileURLToPath(new URL('../', import.meta.url))
 
 export async function startOriel(model: BenchModel, settings: Settings, precision: Precision): Promise<OrielServer> {
+  if (precision === 'auto') await chooseForms(model, settings.threads)
   const port = await freePort()
   const args = ['serve', '--model', model.decoder, '--mmproj', model.projector, '--port', String(port)]
   const loop = new URL('./event-loop.js', import.meta.url).href
@@ -68,6 +72,14 @@ export async function startOriel(model: BenchModel, settings: Settings, precisio
       return delay
     },
   }
+}
+
+/** A server does it while nobody asks. It must not do it during a measurement. */
+async function chooseForms({ projector }: BenchModel, threads: number): Promise<void> {
+  const cache = { folder: weightsFolder(), mostBytes: 16e9 }
+  if (chosenFor(projector, threads, cache) !== undefined) return
+  process.stdout.write('Choosing the forms of the image encoder, once for this machine\n')
+  await calibrateEncoder(projector, { threads, cache }, async () => {})
 }
 
 export async function startPeer(binary: string, model: BenchModel, settings: Settings): Promise<Server> {
