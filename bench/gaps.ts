@@ -44,7 +44,7 @@ async function whileStreaming(server: Server, text: string, work: () => Promise<
   return arrivals
 }
 
-function gapsOf(arrivals: readonly number[]): Gaps {
+export function gapsOf(arrivals: readonly number[]): Gaps {
   const gaps = arrivals.slice(1).map((time, index) => time - (arrivals[index] ?? time))
   return { median: median(gaps), p99: percentile(gaps, 0.99), longest: Math.max(...gaps) }
 }

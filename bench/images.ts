@@ -21,6 +21,15 @@ export async function newImage(width = 512, height = 512, grain = 4): Promise<Im
 export const newImages = (count: number): Promise<Image[]> =>
   Promise.all(Array.from({ length: count }, () => newImage()))
 
+/** @returns the time of the library that Oriel decodes with, in ms, for the pixels of an image */
+export async function decodingTime(image: Image): Promise<number> {
+  const start = performance.now()
+  await sharp(Buffer.from(image.slice(image.indexOf(',') + 1), 'base64'))
+    .raw()
+    .toBuffer()
+  return performance.now() - start
+}
+
 const randomBytes = (count: number): Uint8Array => Uint8Array.from({ length: count }, () => Math.random() * 256)
 
 const clamp = (value: number): number => Math.max(0, Math.min(255, Math.round(value)))

@@ -1,10 +1,11 @@
 import { availableParallelism } from 'node:os'
 import { Command, InvalidArgumentError, Option } from 'commander'
 import type { RowReport } from './figures.ts'
+import { emptyRequest, measureLimits } from './limits.ts'
 import { machine } from './machine.ts'
 import { type ModelName, modelFiles, modelNames } from './model-files.ts'
 import { buildPeer } from './peer.ts'
-import { type Report, tableOf, writeReport } from './report.ts'
+import { type ModelReport, type Report, tableOf, writeReport } from './report.ts'
 import { clients, type Pair, type Row, rows, warmUp } from './rows.ts'
 import { type Precision, type Settings, startOriel, startPeer } from './servers.ts'
 
@@ -40,12 +41,11 @@ async function bench(options: Options): Promise<void> {
   const { threads } = options
   const settings: Settings = { threads, contextTokens: 2048 * clients, clients }
   const date = new Date().toISOString().slice(0, 10)
-  const report: Report = { date, machine: machine(), threads, models: [] }
+  const report: Report = { date, machine: machine(), threads, limits: await measureLimits(threads), models: [] }
   for (const name of options.model) {
     const { id, title } = modelFiles(name)
     process.stdout.write(`\n${title}\n`)
-    const results = await measureModel(name, binary, settings, options)
-    report.models.push({ id, title, rows: results })
+    report.models.push({ id, title, ...(await measureModel(name, binary, settings, options)) })
   }
   writeReport(report)
   process.stdout.write(`\n${tableOf(report)}\n`)
@@ -56,9 +56,10 @@ async function measureModel(
   binary: string,
   settings: Settings,
   { rows: wanted, runs }: Options,
-): Promise<RowReport[]> {
+): Promise<Pick<ModelReport, 'emptyRequest' | 'rows'>> {
   const model = modelFiles(name)
   const results = new Map<string, RowReport>()
+  let empty = { oriel: Number.NaN, peer: Number.NaN }
   for (const precision of ['auto', 'fp32'] as const satisfies Precision[]) {
     const now = wanted.filter((row) => row.precision === precision)
     if (now.length === 0) continue
@@ -69,10 +70,11 @@ async function measureModel(
       peer: await startPeer(binary, model, settings),
     }
     await warmUp(pair)
+    empty = { oriel: await emptyRequest(pair.oriel), peer: await emptyRequest(pair.peer) }
     for (const row of now) results.set(row.id, await measureRow(row, pair, runs))
     await Promise.all([pair.oriel.stop(), pair.peer.stop()])
   }
-  return wanted.flatMap(({ id }) => results.get(id) ?? [])
+  return { emptyRequest: empty, rows: wanted.flatMap(({ id }) => results.get(id) ?? []) }
 }
 
 async function measureRow(row: Row, pair: Pair, runs: number): Promise<RowReport> {

@@ -3,6 +3,7 @@ import path from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { isMet, median, type RowReport } from './figures.ts'
 import type { StreamGaps } from './gaps.ts'
+import type { Limits } from './limits.ts'
 import type { Machine } from './machine.ts'
 import { drawPlot } from './plot.ts'
 
@@ -11,12 +12,15 @@ export interface Report {
   date: string
   machine: Machine
   threads: number
+  limits: Limits
   models: ModelReport[]
 }
 
-interface ModelReport {
+export interface ModelReport {
   id: string
   title: string
+  /** The time of a request that asks for nothing, in ms, for each server. */
+  emptyRequest: { oriel: number; peer: number }
   rows: RowReport[]
 }
 
@@ -37,13 +41,15 @@ export function writeReport(report: Report): void {
 }
 
 /** The results as Markdown. */
-export function tableOf({ machine, threads, models }: Report): string {
+export function tableOf({ machine, threads, limits, models }: Report): string {
   const heading = `${machine.cpu}, ${machine.cores} cores, ${machine.memoryGb} GB, ${machine.system}; ${threads} threads for each server.`
+  const most = `At most, this machine multiplies matrices at ${round(limits.fp32)} GFLOP/s in fp32 and ${round(limits.int8)} GOP/s in int8, and reads ${round(limits.reading)} GB/s of memory.`
   const columns = ['what', 'figure', 'bar', 'median', 'min', 'max', 'Oriel', 'llama-server', 'runs', 'met']
-  const tables = models.map(({ title, rows }) =>
-    [`**${title}**`, markdownTable([columns, ...rows.map(cellsOf)]), ...gapsTable(rows)].join('\n\n'),
-  )
-  return [heading, ...tables].join('\n\n')
+  const tables = models.map(({ title, emptyRequest: { oriel, peer }, rows }) => {
+    const empty = `A request that asks for nothing takes ${round(oriel)} ms with Oriel and ${round(peer)} ms with llama-server.`
+    return [`**${title}**`, empty, markdownTable([columns, ...rows.map(cellsOf)]), ...gapsTable(rows)].join('\n\n')
+  })
+  return [heading, most, ...tables].join('\n\n')
 }
 
 /** Pads columns to the width of their widest cell. */
