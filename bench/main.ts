@@ -63,11 +63,15 @@ async function measureModel(
   for (const precision of ['auto', 'fp32'] as const satisfies Precision[]) {
     const now = wanted.filter((row) => row.precision === precision)
     if (now.length === 0) continue
+    const start = (cache?: string) => startOriel(model, settings, precision, cache)
+    const startOther = () => startPeer(binary, model, settings)
     const pair: Pair = {
       model,
       threads: settings.threads,
-      oriel: await startOriel(model, settings, precision),
-      peer: await startPeer(binary, model, settings),
+      oriel: await start(),
+      peer: await startOther(),
+      startOriel: start,
+      startPeer: startOther,
     }
     await warmUp(pair)
     empty = { oriel: await emptyRequest(pair.oriel), peer: await emptyRequest(pair.peer) }

@@ -4,6 +4,7 @@ import { median } from './figures.ts'
 import { gapsOf, measureGaps, type StreamGaps } from './gaps.ts'
 import { decodingTime, type Image, newImage, newImages } from './images.ts'
 import { emptyRequest } from './limits.ts'
+import { encoderMemory, loadTime, withFreshCache } from './load.ts'
 import { quiet, undisturbed } from './machine.ts'
 import type { BenchModel } from './model-files.ts'
 import { parcel } from './schema.ts'
@@ -16,6 +17,9 @@ export interface Pair {
   threads: number
   oriel: OrielServer
   peer: Server
+  /** Starts another server with the same model and settings. @param cache a folder for what Oriel keeps on disk */
+  startOriel(cache: string): Promise<Server>
+  startPeer(): Promise<Server>
 }
 
 /** A row of the table. */
@@ -32,6 +36,7 @@ export interface Row {
     | 'held : own free'
     | 'Oriel : its parts alone'
     | 'delay : median gap'
+    | 'peak : kept'
   bar: { most: number } | { least: number }
   /** The precision of Oriel's image encoder. */
   precision: Precision
@@ -41,7 +46,7 @@ export interface Row {
 
 export interface Sample {
   figure: number
-  /** The measurement of Oriel in ms or tokens/s, or the figure if that is a ratio of one server. */
+  /** The measurement of Oriel in ms, tokens/s or bytes, or the figure if that is a ratio of one server. */
   oriel: number
   peer: number | null
   /** What the figure of a stream was calculated from. */
@@ -55,6 +60,38 @@ export const clients = 8
 const versus = 'Oriel : llama-server'
 
 export const rows: readonly Row[] = [
+  {
+    id: 'load-first',
+    what: 'load of a model until it answers, first time',
+    figure: versus,
+    bar: { most: 1.3 },
+    precision: 'auto',
+    measure: (pair, run) => withFreshCache((cache) => loads(pair, run, cache)),
+  },
+  {
+    id: 'load-again',
+    what: 'load of a model until it answers, loaded here before',
+    figure: versus,
+    bar: { most: 1 },
+    precision: 'auto',
+    measure: loadAgain,
+  },
+  {
+    id: 'memory',
+    what: 'memory of the vision encoder, first load, fp32',
+    figure: 'peak : kept',
+    bar: { most: 1.3 },
+    precision: 'fp32',
+    measure: (pair) => visionMemory(pair, 'fp32'),
+  },
+  {
+    id: 'memory-int8',
+    what: 'memory of the vision encoder, first load, int8',
+    figure: 'peak : kept',
+    bar: { most: 1.3 },
+    precision: 'auto',
+    measure: (pair) => visionMemory(pair, 'int8'),
+  },
   {
     id: 'first-image',
     what: 'TTFT, first request with an image, as installed',
@@ -210,6 +247,21 @@ const followUps = 3
 export async function warmUp({ oriel, peer }: Pair): Promise<void> {
   for (const server of [oriel, peer])
     for (const image of await newImages(3)) await chat(server, ask({ image }, question(0)), 48)
+}
+
+const loads = (pair: Pair, run: number, cache: string): Promise<Sample> =>
+  compare(pair, run, ({ name }) => loadTime(name === 'oriel' ? () => pair.startOriel(cache) : pair.startPeer))
+
+async function loadAgain(pair: Pair, run: number): Promise<Sample> {
+  return withFreshCache(async (cache) => {
+    await loadTime(() => pair.startOriel(cache))
+    return loads(pair, run, cache)
+  })
+}
+
+async function visionMemory({ model, threads }: Pair, precision: 'fp32' | 'int8'): Promise<Sample> {
+  const { peak, kept } = await encoderMemory({ file: model.projector, precision, threads })
+  return { figure: peak / kept, oriel: kept, peer: null, disturbed: false }
 }
 
 async function firstImage(pair: Pair, run: number): Promise<Sample> {

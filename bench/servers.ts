@@ -38,8 +38,14 @@ export type Precision = 'auto' | 'fp32'
 
 const root = fileURLToPath(new URL('../', import.meta.url))
 
-export async function startOriel(model: BenchModel, settings: Settings, precision: Precision): Promise<OrielServer> {
-  if (precision === 'auto') await chooseForms(model, settings.threads)
+/** @param cache an empty or used folder for what it keeps on disk, by default the user's */
+export async function startOriel(
+  model: BenchModel,
+  settings: Settings,
+  precision: Precision,
+  cache?: string,
+): Promise<OrielServer> {
+  if (precision === 'auto' && cache === undefined) await chooseForms(model, settings.threads)
   const port = await freePort()
   const args = ['serve', '--model', model.decoder, '--mmproj', model.projector, '--port', String(port)]
   const loop = new URL('./event-loop.js', import.meta.url).href
@@ -48,6 +54,7 @@ export async function startOriel(model: BenchModel, settings: Settings, precisio
     ORIEL_THREADS: String(settings.threads),
     ORIEL_CONTEXT: String(settings.contextTokens),
     ORIEL_VISION_PRECISION: precision,
+    XDG_CACHE_HOME: cache ?? process.env.XDG_CACHE_HOME,
   }
   const log = logOf(`oriel-${model.id}-${precision}`)
   const child = spawn(process.execPath, ['--import', loop, 'bin/oriel.js', ...args], {
@@ -108,6 +115,8 @@ function logOf(name: string): number {
   return openSync(path.join(folder, `${name}.log`), 'w')
 }
 
+/** The interval of questions whether a server is ready, in ms: the rows of loading cannot be more exact. */
+const askEvery = 10
 /** The time limit for loading a model, in ms. */
 const loadTimeout = 120_000
 
@@ -119,7 +128,7 @@ async function whenReady(child: ChildProcess, url: string): Promise<void> {
     const answer = await fetch(url).catch(() => undefined)
     await answer?.body?.cancel()
     if (answer?.ok) return
-    await new Promise((resolve) => setTimeout(resolve, 100))
+    await new Promise((resolve) => setTimeout(resolve, askEvery))
   }
   child.kill('SIGKILL')
   throw new Error(`a server did not load its model in ${loadTimeout / 1000} s; see ${cacheFolder}/logs`)

@@ -1,7 +1,7 @@
 import path from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { setFlagsFromString } from 'node:v8'
-import { createOriel } from '../app.ts'
+import { prepareEngine } from '../engine/index.ts'
 import type { Flags } from './settings.ts'
 
 interface ServeFlags extends Flags {
@@ -21,6 +21,9 @@ const exitDeadline = 4000
 export async function serve(flags: ServeFlags): Promise<void> {
   // On a machine with much memory V8 lets garbage grow to several times what is in use before it looks for it.
   setFlagsFromString('--heap-growing-percent=30')
+  // A server loads a model at its start. The engine reads its code while this process reads the rest of its own.
+  prepareEngine()
+  const { createOriel } = await import('../app.ts')
   const { model, mmproj, modelsDir, gpu, memoryBudget, host, port, config, strict, insecure } = flags
   const oriel = await createOriel({
     file: config,

@@ -29,7 +29,7 @@ import type { FromEngine, LoadOptions, ToEngine } from './protocol.ts'
 
 export interface EngineOptions extends LoadOptions {
   log: Logger
-  /** Called with the share of the decoder's weights that is loaded, 0 to 1. The vision file is loaded after them. */
+  /** Called with the share of all weights that is loaded, 0 to 1. */
   onProgress?: (share: number) => void
   /** Asked before a restart: whether the model's files are the same as at the start. @throws OrielError if they cannot be loaded */
   isCurrent?: () => Promise<boolean>
@@ -78,6 +78,41 @@ export async function startEngine(
   } finally {
     removeListener?.()
   }
+}
+
+let prepared: ChildProcess | undefined
+
+/** Starts the process of the next engine, which reads its code while this process does something else. */
+export function prepareEngine(): void {
+  prepared ??= newProcess()
+  // Without a listener an error would end this process. The engine is given another one then.
+  prepared.on('error', () => {})
+  hold(prepared, false)
+}
+
+function takeProcess(): ChildProcess {
+  const child = prepared
+  prepared = undefined
+  if (child?.connected !== true || child.exitCode !== null || child.signalCode !== null) return newProcess()
+  hold(child, true)
+  return child
+}
+
+const newProcess = (): ChildProcess =>
+  startProcess(entryOf(import.meta.url, './process.ts'), {
+    // For `giveBackMemory`, which collects garbage after the load.
+    nodeFlags: ['--expose-gc'],
+    serialization: 'advanced',
+    // All graphs of the decoder's thread pool must run on the same thread.
+    env: { ...process.env, ...onnxVariables, UV_THREADPOOL_SIZE: '1' },
+    stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
+  })
+
+/** Decides whether a child keeps this process from exiting. */
+function hold(child: ChildProcess, isHeld: boolean): void {
+  for (const handle of [child, child.channel, child.stdout as Socket | null, child.stderr as Socket | null])
+    if (isHeld) handle?.ref()
+    else handle?.unref()
 }
 
 type Surroundings = Required<Pick<EngineOptions, 'log' | 'onProgress' | 'isCurrent' | 'onLost'>>
@@ -233,14 +268,7 @@ class EngineHost implements Engine {
 
   /** Starts one process. @throws OrielError if it cannot be started or cannot load the model */
   async launch(): Promise<void> {
-    const child = startProcess(entryOf(import.meta.url, './process.ts'), {
-      // For `giveBackMemory`, which collects garbage after the load.
-      nodeFlags: ['--expose-gc'],
-      serialization: 'advanced',
-      // All graphs of the decoder's thread pool must run on the same thread.
-      env: { ...process.env, ...onnxVariables, UV_THREADPOOL_SIZE: '1' },
-      stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
-    })
+    const child = takeProcess()
     this.#child = child
     const lastLines = this.#readLog(child)
     const heard = this.#watch(child)
@@ -445,9 +473,7 @@ class EngineHost implements Engine {
   #keepRunning(): void {
     const child = this.#child
     if (!child?.connected || this.#closed) return
-    for (const handle of [child, child.channel, child.stdout as Socket | null, child.stderr as Socket | null])
-      if (this.#live && !this.#busy) handle?.unref()
-      else handle?.ref()
+    hold(child, !this.#live || this.#busy)
   }
 
   get #busy(): boolean {

@@ -31,6 +31,11 @@ export interface EncoderStart {
   settings: EncoderSettings
 }
 
+export interface EncoderThreadStart extends EncoderStart {
+  /** In shared memory: the share of the weights that is loaded, 0 to 1. The thread that loads the decoder has no time for messages. */
+  progress: Float32Array
+}
+
 /**
  * The niceness of encoding. At 5 the thread has a quarter of a core that it shares with the decoder. At 0 the longest gap
  * of a running answer was 72 ms instead of 43. At 15, a thirtieth of a core, the gap was no shorter, and images took three
@@ -48,7 +53,7 @@ export interface EncoderReady {
 
 export type EncodeResult = { embeddings: Float32Array; ms: number } | { error: WireError } | { ready: EncoderReady }
 
-const { file, settings }: EncoderStart = workerData
+const { file, settings, progress }: EncoderThreadStart = workerData
 
 // On Linux every thread has a priority of its own, which the threads that it starts (ONNX Runtime's) inherit. Elsewhere
 // the call would change the priority of the whole process.
@@ -60,8 +65,8 @@ try {
   // Before any other library is loaded.
   openNative(settings.device ?? 'cpu')
   const affinity = openAffinity()
-  const started = affinity?.startedFromNow() ?? (() => [])
-  let encoder = await openImageEncoder(file, settings)
+  const threads = affinity?.named('image-encoder') ?? (() => [])
+  let encoder = await openImageEncoder(file, { ...settings, onProgress: (share) => progress.fill(share) })
   const images = new Map<string, { scaled: readonly Raster[]; bytes: number }>()
 
   const scaledOf = ({ name, image }: EncodeTask): readonly Raster[] => {
@@ -91,7 +96,7 @@ try {
   const ready = () => {
     giveBackMemory()
     const { runtime, isUncalibrated } = encoder
-    answer({ ready: { runtime, isUncalibrated, threads: affinity === null ? [] : [affinity.current(), ...started()] } })
+    answer({ ready: { runtime, isUncalibrated, threads: threads() } })
   }
 
   /** If it fails, as for want of memory, the encoder stays as it is. */
@@ -112,6 +117,7 @@ try {
       return 'adopt' in message ? adopt(message.adopt) : encode(message)
     })
   })
+  progress.fill(1)
   ready()
 } catch (error) {
   answer({ error: toWire(error) })

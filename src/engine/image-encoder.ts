@@ -5,7 +5,7 @@ import { entryOf, fromWire, startThread } from '../children/index.ts'
 import { type Deferred, deferred } from '../deferred.ts'
 import type { Choice } from '../encoders/index.ts'
 import { confinement } from '../native/index.ts'
-import type { EncodeResult, EncoderReady, EncoderStart, ToEncoder } from './image-encoder-thread.ts'
+import type { EncodeResult, EncoderReady, EncoderThreadStart, ToEncoder } from './image-encoder-thread.ts'
 import type { AttachmentSpan } from './prompt-cells.ts'
 
 interface Encoded {
@@ -59,7 +59,7 @@ export interface EncoderCores {
  * @throws OrielError for a vision file that cannot be loaded
  */
 export async function startImageEncoder(
-  start: EncoderStart,
+  start: EncoderThreadStart,
   cacheBytes: number,
   cores: EncoderCores,
 ): Promise<ImageEncoder> {

@@ -18,5 +18,5 @@ export type {
   Sampling,
   Timings,
 } from './generation.ts'
-export { startEngine } from './host.ts'
+export { prepareEngine, startEngine } from './host.ts'
 export type { EngineSettings } from './protocol.ts'

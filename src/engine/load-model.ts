@@ -22,7 +22,7 @@ export interface LoadedModel extends Pick<SchedulerParts, 'decoder' | 'images' |
 
 /**
  * Loads a model's files into this process.
- * @param onProgress called with the share of the decoder's weights that is loaded, 0 to 1
+ * @param onProgress called with the share of all weights that is loaded, 0 to 1
  * @param isDecoding whether answers are running, which then share the cores with the image encoder
  * @throws OrielError `invalid` for files that cannot be loaded, `internal` if they do not fit in memory
  */
@@ -36,21 +36,8 @@ export async function loadModel(
   dieWithParent()
   const cores = new Cores(settings.threads)
   const architecture = projector === null ? null : await openImageArchitecture(projector)
-  const decoder = openDecoder(file, {
-    cells: settings.contextCells,
-    sequences: settings.maxSequences + storedSequences,
-    batchRows: Math.max(settings.chunkTokens, architecture?.atOnce ?? 0) + settings.maxSequences,
-    threads: cores.all,
-    kvType: settings.kvType,
-    flashAttention: settings.flashAttention,
-    ...(gpu === undefined ? {} : { gpu }),
-    onProgress,
-  })
-  await warmUp(decoder)
-  if (architecture !== null && architecture.width !== decoder.width)
-    throw badModel(
-      `The vision file does not belong to this model: its embeddings have ${architecture.width} numbers, and the model's have ${decoder.width}.`,
-    )
+  const visionBytes = projector === null ? 0 : statSync(projector).size
+  const progress = loadProgress(statSync(file).size, visionBytes, onProgress)
   const encoderSettings: EncoderStart['settings'] = {
     runtime: settings.visionRuntime,
     precision: settings.visionPrecision,
@@ -59,20 +46,38 @@ export async function loadModel(
     device: gpu?.device ?? 'cpu',
   }
   const start = projector === null ? null : { file: projector, settings: encoderSettings }
-  const images =
-    start === null || architecture === null
+  const startEncoder = () =>
+    start === null
       ? null
-      : {
-          architecture,
-          encoder: await startImageEncoder(start, settings.encoderCacheBytes, {
-            shared: gpu === undefined ? { all: cores.all, decoding: cores.half } : null,
-            next: () => cores.forEncoding(isDecoding()),
-            took: (threads, tokens, ms) => {
-              if (!isDecoding()) cores.encoded(threads, tokens, ms)
-            },
-          }),
-        }
-  const calibration = start !== null && images?.encoder.isUncalibrated ? new Calibration(start) : null
+      : startImageEncoder({ ...start, progress: progress.vision }, settings.encoderCacheBytes, {
+          shared: gpu === undefined ? { all: cores.all, decoding: cores.half } : null,
+          next: () => cores.forEncoding(isDecoding()),
+          took: (threads, tokens, ms) => {
+            if (!isDecoding()) cores.encoded(threads, tokens, ms)
+          },
+        })
+  // Both halves load at once, except on a GPU: the decoder takes what memory is free there, with room for the encoder.
+  const starting = gpu === undefined ? startEncoder() : null
+  // If both fail, the decoder's error is the one that is told.
+  starting?.catch(() => {})
+  const decoder = openDecoder(file, {
+    cells: settings.contextCells,
+    sequences: settings.maxSequences + storedSequences,
+    batchRows: Math.max(settings.chunkTokens, architecture?.atOnce ?? 0) + settings.maxSequences,
+    threads: cores.all,
+    kvType: settings.kvType,
+    flashAttention: settings.flashAttention,
+    ...(gpu === undefined ? {} : { gpu }),
+    onProgress: progress.decoder,
+  })
+  await warmUp(decoder)
+  if (architecture !== null && architecture.width !== decoder.width)
+    throw badModel(
+      `The vision file does not belong to this model: its embeddings have ${architecture.width} numbers, and the model's have ${decoder.width}.`,
+    )
+  const encoder = await progress.until(starting ?? startEncoder())
+  const images = architecture && encoder && { architecture, encoder }
+  const calibration = start !== null && encoder?.isUncalibrated ? new Calibration(start) : null
   const { vocabulary, chatTemplate, contextTokens } = decoder
   const model: EngineModel = {
     name,
@@ -85,7 +90,7 @@ export async function loadModel(
         runtime: images.encoder.runtime,
       },
     },
-    memory: { ...decoder.memory, visionBytes: projector === null ? 0 : statSync(projector).size },
+    memory: { ...decoder.memory, visionBytes },
     gpuLayers: decoder.gpuLayers,
     chatTemplate,
     bosToken: vocabulary.bos,
@@ -101,4 +106,32 @@ async function warmUp(decoder: Decoder): Promise<void> {
   batch.addToken(0, 0, 0, true)
   await decoder.decode(batch)
   decoder.forget(0)
+}
+
+/** The interval between reports while the encoder loads alone, in ms. */
+const reportEvery = 100
+
+/** The progress of both halves as one share, by their bytes. */
+function loadProgress(decoderBytes: number, visionBytes: number, onProgress: (share: number) => void) {
+  const vision = new Float32Array(new SharedArrayBuffer(Float32Array.BYTES_PER_ELEMENT))
+  let decoderShare = 0
+  const report = (): void =>
+    onProgress((decoderShare * decoderBytes + (vision[0] ?? 0) * visionBytes) / (decoderBytes + visionBytes))
+  return {
+    /** Shared with the encoder's thread, which writes its share. */
+    vision,
+    decoder(share: number): void {
+      decoderShare = share
+      report()
+    },
+    /** Reports while the encoder loads. */
+    async until<T>(loaded: Promise<T> | null): Promise<T | null> {
+      const timer = setInterval(report, reportEvery)
+      try {
+        return await loaded
+      } finally {
+        clearInterval(timer)
+      }
+    },
+  }
 }

@@ -39,7 +39,7 @@ export type ToEngine =
 
 /** Messages from the engine process to the parent. */
 export type FromEngine =
-  /** The share of the decoder's weights that is loaded, 0 to 1. */
+  /** The share of all weights that is loaded, 0 to 1. */
   | { type: 'loading'; share: number }
   | { type: 'ready'; model: EngineModel }
   /** The forms of the image encoder's matrices have been chosen, and images are encoded with them from now on. */

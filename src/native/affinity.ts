@@ -8,14 +8,21 @@ import { functionsOf } from './function.ts'
 export interface Affinity {
   /** The cores that this process may use. */
   readonly cpus: readonly number[]
-  /** @returns a function that lists the threads of this process that have started since the call */
-  startedFromNow(): () => number[]
-  current(): number
+  /**
+   * Names the calling thread, as monitors of the system show it. Threads that it starts from now on inherit the name.
+   * @param name at most 15 characters
+   * @returns a function that lists the threads with this name
+   */
+  named(name: string): () => number[]
+  /** Calls a function that starts threads. @returns what it returns, and the threads, which have this name */
+  startedBy<T>(name: string, start: () => T): [T, number[]]
   /** The thread that runs the next asynchronous call of native code. */
   worker(): Promise<number>
   allow(thread: number, cpus: readonly number[]): void
 }
 
+/** `PR_SET_NAME` of prctl(2) */
+const setName = 15
 /** Bytes of a mask of 1024 cores, as in glibc's `cpu_set_t`. */
 const maskBytes = 128
 
@@ -24,6 +31,9 @@ export function openAffinity(): Affinity | null {
   if (platform() !== 'linux') return null
   try {
     const libc = koffi.load(null)
+    const prctl = functionsOf(libc)<(option: number, name: string, b: number, c: number, d: number) => number>(
+      'int prctl(int, const char*, unsigned long, unsigned long, unsigned long)',
+    )
     const gettid: { (): number; async(done: (error: unknown, thread: number) => void): void } =
       libc.func('int gettid()')
     const setAffinity = functionsOf(libc)<(thread: number, bytes: number, mask: Uint8Array) => number>(
@@ -31,11 +41,20 @@ export function openAffinity(): Affinity | null {
     )
     return {
       cpus: allowedCpus(),
-      startedFromNow() {
-        const before = new Set(threadsOfProcess())
-        return () => threadsOfProcess().filter((thread) => !before.has(thread))
+      named(name) {
+        prctl(setName, name, 0, 0, 0)
+        return () => threadsOfProcess().filter((thread) => nameOf(thread) === name)
       },
-      current: () => gettid(),
+      startedBy(name, start) {
+        const own = nameOf(gettid()) ?? ''
+        const threads = this.named(name)
+        try {
+          const started = start()
+          return [started, threads().filter((thread) => thread !== gettid())]
+        } finally {
+          this.named(own)
+        }
+      },
       worker: promisify(gettid.async),
       allow(thread, cpus) {
         const mask = new Uint8Array(maskBytes)
@@ -50,6 +69,15 @@ export function openAffinity(): Affinity | null {
 }
 
 const threadsOfProcess = (): number[] => readdirSync('/proc/self/task').map(Number)
+
+/** @returns undefined if the thread has ended */
+function nameOf(thread: number): string | undefined {
+  try {
+    return readFileSync(`/proc/self/task/${thread}/comm`, 'utf8').trimEnd()
+  } catch {
+    return undefined
+  }
+}
 
 function allowedCpus(): number[] {
   const list = /^Cpus_allowed_list:\s*(\S+)$/m.exec(readFileSync('/proc/self/status', 'utf8'))?.[1] ?? ''

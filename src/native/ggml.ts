@@ -51,7 +51,10 @@ export type Ggml = ReturnType<typeof bindGgml>
 
 export function bindGgml({ ggmlBase, ggml, folder, fallback }: Libraries) {
   const [base, loader] = [functionsOf(ggmlBase), functionsOf(ggml)]
-  loader<(folder: string) => void>('void ggml_backend_load_all_from_path(const char*)')(folder)
+  const registered = loader<() => number | bigint>('size_t ggml_backend_reg_count()')
+  // The threads of a process share the back ends, and ggml's list of them must not grow while another thread reads it.
+  const isFirst = Number(registered()) === 0
+  if (isFirst) loader<(folder: string) => void>('void ggml_backend_load_all_from_path(const char*)')(folder)
   const deviceCount = loader<() => number | bigint>('size_t ggml_backend_dev_count()')
   const deviceAt = loader<(index: number) => DevicePointer>('void* ggml_backend_dev_get(size_t)')
   const deviceType = base<(device: DevicePointer) => number>('int ggml_backend_dev_type(void*)')
@@ -71,7 +74,7 @@ export function bindGgml({ ggmlBase, ggml, folder, fallback }: Libraries) {
     const own = devicesOf(deviceTypes.gpu)
     return own.length > 0 ? own : devicesOf(deviceTypes.integrated).slice(0, 1)
   }
-  if (fallback !== null && gpuDevices().length === 0) {
+  if (isFirst && fallback !== null && gpuDevices().length === 0) {
     const file = libraryAmong(readdirSync(fallback), 'ggml-cuda')
     const loadBackend = loader<(file: string) => Pointer | null>('void* ggml_backend_load(const char*)')
     if (file !== undefined) loadBackend(path.join(fallback, file))

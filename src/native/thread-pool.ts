@@ -47,10 +47,9 @@ export function bindThreadPools({ ggml, ggmlBase, llama }: Libraries) {
     const [create, destroy] = [procedure('ggml_threadpool_new'), procedure('ggml_threadpool_free')]
     if (create === null || destroy === null) return null
     const affinity = openAffinity()
-    const started = affinity?.startedFromNow()
     // Without polling an idle thread sleeps, and its core is free for the server.
-    const pool: Pointer = koffi.call(create, creator, { ...defaults(threads), poll: 0 })
-    const helpers = started?.() ?? []
+    const newPool = (): Pointer => koffi.call(create, creator, { ...defaults(threads), poll: 0 })
+    const [pool, helpers] = affinity?.startedBy('decoder', newPool) ?? [newPool(), []]
     // With a core to spare the kernel separates the threads by itself, and another engine may use the same cores.
     const pinned = affinity?.cpus.length === threads && threads > 1 ? pinApart(affinity, helpers) : null
     return {

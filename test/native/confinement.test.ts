@@ -10,7 +10,8 @@ describe('the threads of an encoder beside a decoder', () => {
       openNative()
       const affinity = openAffinity()
       if (affinity === null) throw new Error('Linux has no affinity')
-      const [thread, { cpus }] = [affinity.current(), affinity]
+      const [[thread], { cpus }] = [affinity.named('confined')(), affinity]
+      if (thread === undefined) throw new Error('the thread has no name')
       const allowed = () =>
         /^Cpus_allowed_list:\s*(\S+)$/m.exec(readFileSync(`/proc/self/task/${thread}/status`, 'utf8'))?.[1]
       const before = allowed()

@@ -162,7 +162,6 @@ export function embedded({ config, device, media, log }: EmbeddedOptions): Start
   return async (card, { plan, onProgress, isCurrent, onLost, signal }) => {
     const { id: name, decoder, projector, size } = card
     const gpu = { device, layers: size.layers, bytes: plan.weights + plan.context, reserved: plan.vision }
-    const decoderShare = size.decoderBytes / (size.decoderBytes + size.visionBytes)
     const engine = await startEngine(
       {
         name,
@@ -177,7 +176,7 @@ export function embedded({ config, device, media, log }: EmbeddedOptions): Start
         },
         ...(device === 'cpu' ? {} : { gpu }),
         log,
-        onProgress: (share) => onProgress(share * decoderShare),
+        onProgress,
         isCurrent,
         onLost,
       },
