@@ -109,9 +109,10 @@ async function openGraph(
   { runtime, cache: kept, precision, choice: given, ...settings }: EncoderSettings,
 ) {
   if (runtime === 'onnx' && gpu === null) {
-    const cache = kept ? WeightCache.of(file, kept) : null
     const weights = inLayers(tensors)
     const wanted = isChosen(precision, weights)
+    // The weights of a small encoder are made in no time, and somebody who tries the built-in model finds no new files.
+    const cache = kept && (wanted || precision !== 'auto') ? WeightCache.of(file, kept) : null
     const choice = given ?? (wanted && cache !== null ? recallChoice(cache, settings.threads) : undefined)
     const products = productsIn(formsFor(precision, weights, choice))
     const packs = choice?.packs ?? precision === 'int8'
