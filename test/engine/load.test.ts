@@ -55,6 +55,7 @@ describe('a load', () => {
     expect(await loadAndAsk()).toBe(told)
     // The folder is deleted while the model is loaded.
     expect(await loadAndAsk({ onProgress: () => rmSync(weights(), { recursive: true, force: true }) })).toBe(told)
+    rmSync(weights(), { recursive: true, force: true })
     writeFileSync(weights(), 'not a folder')
     expect(await loadAndAsk()).toBe(told)
     rmSync(weights())
