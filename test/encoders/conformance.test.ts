@@ -44,8 +44,8 @@ describe.each(inputs(towers, families))('$name in the forms that a calibration c
 
   it('does so too if some channels are much larger than the others, which one term does not survive', async () => {
     const { chosen, int8 } = await compareForms(subject, true)
-    // The pictures of a calibration are others, and so small an encoder averages little out.
-    expect(chosen).toBeLessThan(0.05)
+    // The pictures of a calibration are others, so small an encoder averages little out, and times decide between forms.
+    expect(chosen).toBeLessThan(0.08)
     expect(chosen).toBeLessThan(int8)
   })
 })
