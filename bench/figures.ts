@@ -1,4 +1,5 @@
-import type { Row, Sample } from './rows.ts'
+import type { Sample } from './measures.ts'
+import type { Row } from './rows.ts'
 
 /** A row and its measurements. */
 export interface RowReport extends Pick<Row, 'id' | 'what' | 'figure' | 'bar'> {

@@ -3,10 +3,11 @@ import { Command, InvalidArgumentError, Option } from 'commander'
 import type { RowReport } from './figures.ts'
 import { emptyRequest, measureLimits } from './limits.ts'
 import { machine } from './machine.ts'
+import { clients, type Pair, warmUp } from './measures.ts'
 import { type ModelName, modelFiles, modelNames } from './model-files.ts'
 import { buildPeer } from './peer.ts'
 import { type ModelReport, type Report, tableOf, writeReport } from './report.ts'
-import { clients, type Pair, type Row, rows, warmUp } from './rows.ts'
+import { type Row, rows } from './rows.ts'
 import { type Precision, type Settings, startOriel, startPeer } from './servers.ts'
 
 /** Disturbed measurements are repeated, up to this many times the requested number in all. */

@@ -1,13 +1,12 @@
 import type { ChildProcess } from 'node:child_process'
-import type { Socket } from 'node:net'
-import { createInterface } from 'node:readline'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { onAbort, orAborted } from '../abort.ts'
-import { entryOf, fromWire, startProcess, type WireError } from '../children/index.ts'
+import { fromWire, type WireError } from '../children/index.ts'
 import { type Deferred, deferred } from '../deferred.ts'
-import { type Choice, formCounts, onnxVariables } from '../encoders/index.ts'
+import { type Choice, formCounts } from '../encoders/index.ts'
 import { cancelled, OrielError, shuttingDown } from '../errors.ts'
 import type { Logger } from '../log.ts'
+import { hold, readOutput, takeProcess } from './child.ts'
 import { EventQueue } from './event-queue.ts'
 import type {
   Engine,
@@ -16,13 +15,12 @@ import type {
   EngineState,
   GenerateEvent,
   GenerateRequest,
-  HeaderPiece,
-  HeaderRequest,
   ImageAttachment,
   ImageView,
   PromptCount,
   PromptPiece,
 } from './generation.ts'
+import { mergeText, type Payload, type Pending, phaseOf, separatePayloads } from './pending.ts'
 import { type Piece, sendInPieces } from './pieces.ts'
 import { Previews } from './preview.ts'
 import type { FromEngine, LoadOptions, ToEngine } from './protocol.ts'
@@ -47,8 +45,6 @@ const restartTimeout = 30_000
 const pauses = { first: 100, short: 10_000, last: 10_000 }
 /** Requests wait for a restart whose pause is not longer, in ms. */
 const pauseWaited = 1000
-/** Lines of the process's output that are logged when it dies. */
-const linesKept = 20
 /**
  * A process with work is asked for its state at this interval, in ms, and is killed after this number of missed answers in a row. It
  * answers between any two calls of native code, none of which takes seconds unless it hangs.
@@ -80,60 +76,7 @@ export async function startEngine(
   }
 }
 
-let prepared: ChildProcess | undefined
-
-/** Starts the process of the next engine, which reads its code while this process does something else. */
-export function prepareEngine(): void {
-  prepared ??= newProcess()
-  // Without a listener an error would end this process. The engine is given another one then.
-  prepared.on('error', () => {})
-  hold(prepared, false)
-}
-
-function takeProcess(): ChildProcess {
-  const child = prepared
-  prepared = undefined
-  if (child?.connected !== true || child.exitCode !== null || child.signalCode !== null) return newProcess()
-  hold(child, true)
-  return child
-}
-
-const newProcess = (): ChildProcess =>
-  startProcess(entryOf(import.meta.url, './process.ts'), {
-    // For `giveBackMemory`, which collects garbage after the load.
-    nodeFlags: ['--expose-gc'],
-    serialization: 'advanced',
-    // All graphs of the decoder's thread pool must run on the same thread.
-    env: { ...process.env, ...onnxVariables, UV_THREADPOOL_SIZE: '1' },
-    stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
-  })
-
-/** Decides whether a child keeps this process from exiting. */
-function hold(child: ChildProcess, isHeld: boolean): void {
-  for (const handle of [child, child.channel, child.stdout as Socket | null, child.stderr as Socket | null])
-    if (isHeld) handle?.ref()
-    else handle?.unref()
-}
-
 type Surroundings = Required<Pick<EngineOptions, 'log' | 'onProgress' | 'isCurrent' | 'onLost'>>
-
-interface Pending {
-  request: HeaderRequest
-  queue: EventQueue<GenerateEvent>
-  /** Whether another process may run it: it is only waiting, all payloads are here, and no process has died under it. */
-  movable: boolean
-  /** Whether the engine has stopped to compute it until it is read. */
-  paused: boolean
-  /** Whether the engine has begun to encode its attachments, and whether it has a place in the engine. */
-  encoding: boolean
-  admitted: boolean
-  onPhase(phase: EnginePhase): void
-  /** By the attachment's hash, payloads that the engine may still want. */
-  payloads: Map<string, Payload[]>
-}
-
-/** The bytes of an attachment: an image's pixels. */
-type Payload = ImageAttachment['pixels']
 
 class EngineHost implements Engine {
   readonly #options: LoadOptions
@@ -270,7 +213,7 @@ class EngineHost implements Engine {
   async launch(): Promise<void> {
     const child = takeProcess()
     this.#child = child
-    const lastLines = this.#readLog(child)
+    const lastLines = readOutput(child, (line) => this.#log.debug({ engine: this.#options.name }, line))
     const heard = this.#watch(child)
     let refused = false
     await new Promise<void>((resolve, reject) => {
@@ -479,36 +422,6 @@ class EngineHost implements Engine {
   get #busy(): boolean {
     return this.#running.size + this.#asked.size > 0
   }
-
-  /** Logs the process's output. llama.cpp and ggml write to stderr, including the assertion that ends the process. */
-  #readLog(child: ChildProcess): string[] {
-    const lastLines: string[] = []
-    for (const input of [child.stdout, child.stderr])
-      if (input !== null)
-        createInterface({ input }).on('line', (line) => {
-          this.#log.debug({ engine: this.#options.name }, line)
-          lastLines.push(line)
-          if (lastLines.length > linesKept) lastLines.shift()
-        })
-    return lastLines
-  }
-}
-
-function phaseOf({ payloads, encoding, admitted }: Pending): EnginePhase {
-  if (payloads.size > 0 && (encoding || admitted)) return 'encoding'
-  return admitted ? 'prefill' : 'queued'
-}
-
-/** Separates payloads, which stay in this process until the engine wants them, from the rest of a prompt. */
-function separatePayloads(pieces: readonly PromptPiece[]): { prompt: HeaderPiece[]; payloads: Map<string, Payload[]> } {
-  const payloads = new Map<string, Payload[]>()
-  const prompt = pieces.map((piece): HeaderPiece => {
-    if (piece.kind !== 'image') return piece
-    const { pixels, ...header } = piece
-    payloads.set(header.hash, [...(payloads.get(header.hash) ?? []), pixels])
-    return header
-  })
-  return { prompt, payloads }
 }
 
 const undecodable = (cause: unknown) => new OrielError('internal', 'An image could not be decoded again.', { cause })
@@ -526,9 +439,3 @@ const lost = () =>
     'The engine stopped while it worked on this request and is restarting. Send the request again.',
     { retryAfter: 1 },
   )
-
-/** Unread text is joined into one event, so that a slow reader costs no more memory than the characters. */
-function mergeText(waiting: GenerateEvent, next: GenerateEvent): GenerateEvent | undefined {
-  if (waiting.type !== 'text' || next.type !== 'text' || waiting.choice !== next.choice) return undefined
-  return { ...next, text: waiting.text + next.text, tokens: [...waiting.tokens, ...next.tokens] }
-}

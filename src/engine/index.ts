@@ -1,5 +1,6 @@
 export { weightsBytes } from '../encoders/index.ts'
 export type { SchemaPath } from '../language/index.ts'
+export { prepareEngine } from './child.ts'
 export { chooseDevice, type Device, gpuMemory } from './devices.ts'
 export type {
   AnswerToken,
@@ -18,5 +19,5 @@ export type {
   Sampling,
   Timings,
 } from './generation.ts'
-export { prepareEngine, startEngine } from './host.ts'
+export { startEngine } from './host.ts'
 export type { EngineSettings } from './protocol.ts'
