@@ -8,16 +8,12 @@ import { ask, chat } from './clients.ts'
 import type { EncoderMemory, EncoderStart } from './encoder-memory.ts'
 import type { Server } from './servers.ts'
 
-/** @returns the time from the start of a server's process until it has answered a request without images, in ms */
-export async function loadTime(start: () => Promise<Server>): Promise<number> {
+/** @returns the server, and the time from the start of its process until it has answered a request without images, in ms */
+export async function load(start: () => Promise<Server>): Promise<{ server: Server; ms: number }> {
   const begin = performance.now()
   const server = await start()
-  try {
-    await chat(server, ask({ text: 'Hello.' }), 1)
-    return performance.now() - begin
-  } finally {
-    await server.stop()
-  }
+  await chat(server, ask({ text: 'Hello.' }), 1)
+  return { server, ms: performance.now() - begin }
 }
 
 /** Runs with a folder for what Oriel keeps on disk, which is empty at first. */

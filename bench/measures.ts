@@ -4,7 +4,7 @@ import { median } from './figures.ts'
 import { gapsOf, measureGaps, type StreamGaps } from './gaps.ts'
 import { decodingTime, type Image, newImage, newImages } from './images.ts'
 import { emptyRequest } from './limits.ts'
-import { encoderMemory, loadTime, withFreshCache } from './load.ts'
+import { encoderMemory, load, withFreshCache } from './load.ts'
 import { quiet, undisturbed } from './machine.ts'
 import type { BenchModel } from './model-files.ts'
 import { parcel } from './schema.ts'
@@ -47,14 +47,18 @@ export async function warmUp({ oriel, peer }: Pair): Promise<void> {
 }
 
 export const loads = (pair: Pair, run: number, cache: string): Promise<Sample> =>
-  compare(pair, run, ({ name }) => loadTime(name === 'oriel' ? () => pair.startOriel(cache) : pair.startPeer))
+  compare(pair, run, async ({ name }, later) => {
+    const { server, ms } = await load(name === 'oriel' ? () => pair.startOriel(cache) : pair.startPeer)
+    later(server.stop)
+    return ms
+  })
 
-export async function loadAgain(pair: Pair, run: number): Promise<Sample> {
-  return withFreshCache(async (cache) => {
-    await loadTime(() => pair.startOriel(cache))
+export const loadAgain = (pair: Pair, run: number): Promise<Sample> =>
+  withFreshCache(async (cache) => {
+    const { server } = await load(() => pair.startOriel(cache))
+    await server.stop()
     return loads(pair, run, cache)
   })
-}
 
 export async function visionMemory({ model, threads }: Pair, precision: 'fp32' | 'int8'): Promise<Sample> {
   const { peak, kept } = await encoderMemory({ file: model.projector, precision, threads })
@@ -216,19 +220,27 @@ export async function eventLoop(pair: Pair, run: number): Promise<Sample> {
 }
 
 /** Compares one number of both servers. */
-async function compare(pair: Pair, run: number, measure: (server: Server) => Promise<number>): Promise<Sample> {
+async function compare(pair: Pair, run: number, measure: Measure<number>): Promise<Sample> {
   const { values, disturbed } = await both(pair, run, measure)
   const [of, to] = [values.oriel, values['llama-server']]
   return { figure: of / to, oriel: of, peer: to, disturbed }
 }
 
+/**
+ * @param later ends a process after the measurement: the time of one that has ended cannot be told from that of other
+ * programs
+ */
+type Measure<T> = (server: Server, later: (end: () => Promise<void>) => void) => Promise<T>
+
 /** Measures one server, then the other, each on an idle machine. */
-async function both<T>({ oriel, peer }: Pair, run: number, measure: (server: Server) => Promise<T>) {
+async function both<T>({ oriel, peer }: Pair, run: number, measure: Measure<T>) {
   const order = run % 2 === 0 ? [oriel, peer] : [peer, oriel]
   const results: { name: Server['name']; result: T; disturbed: boolean }[] = []
   for (const server of order) {
     await quiet()
-    results.push({ name: server.name, ...(await undisturbed(() => measure(server))) })
+    const ends: (() => Promise<void>)[] = []
+    results.push({ name: server.name, ...(await undisturbed(() => measure(server, (end) => ends.push(end)))) })
+    for (const end of ends) await end()
   }
   const values = Object.fromEntries(results.map(({ name, result }) => [name, result])) as Record<Server['name'], T>
   return { values, disturbed: results.some((one) => one.disturbed) }

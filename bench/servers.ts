@@ -122,7 +122,9 @@ const loadTimeout = 120_000
 
 async function whenReady(child: ChildProcess, url: string): Promise<void> {
   const end = performance.now() + loadTimeout
-  process.once('exit', () => child.kill('SIGKILL'))
+  const kill = () => child.kill('SIGKILL')
+  process.once('exit', kill)
+  child.once('exit', () => process.off('exit', kill))
   while (performance.now() < end) {
     if (child.exitCode !== null) throw new Error(`a server exited while it loaded its model; see ${cacheFolder}/logs`)
     const answer = await fetch(url).catch(() => undefined)

@@ -86,51 +86,41 @@ export function answerEndpoint<Body extends StreamableBody, Answer extends z.Zod
   return { ...protocol, method: 'POST', handler: (options) => answering(protocol, options) }
 }
 
-function freeEndpoint<Body extends z.ZodObject, Answer extends z.ZodType>(
+const freeEndpoint = <Body extends z.ZodObject, Answer extends z.ZodType>(
   protocol: FreeProtocol<Body, Answer>,
-): Endpoint {
-  return {
-    ...protocol,
-    method: 'POST',
-    handler: (options) => async (request, reply) => {
-      const { parsed, work } = await freeWork(protocol, options, request, reply)
-      return protocol.tell(parsed, work)
-    },
-  }
-}
+): Endpoint => freely(protocol, (parsed, work) => protocol.tell(parsed, work))
 
-export function largeEndpoint<Body extends z.ZodObject, Answer extends z.ZodType>(
+export const largeEndpoint = <Body extends z.ZodObject, Answer extends z.ZodType>(
   protocol: LargeProtocol<Body, Answer>,
+): Endpoint =>
+  freely(protocol, async (parsed, work, reply) => {
+    const pieces = await protocol.pieces(parsed, work)
+    const response = takeOver(reply.type('application/json; charset=utf-8'))
+    for (const piece of pieces) {
+      if (response.destroyed) break
+      await write(response, piece, longestUnread)
+      // A large piece takes some ms.
+      await nextTurn()
+    }
+    response.end()
+    return reply
+  })
+
+/** An endpoint that generates nothing. @param respond sends the response, or returns what is to be sent */
+function freely<Body extends z.ZodObject, Answer extends z.ZodType>(
+  protocol: Protocol<Body, Answer>,
+  respond: (parsed: z.output<Body>, work: Work, reply: FastifyReply) => Promise<unknown>,
 ): Endpoint {
   return {
     ...protocol,
     method: 'POST',
     handler: (options) => async (request, reply) => {
-      const { parsed, work } = await freeWork(protocol, options, request, reply)
-      const pieces = await protocol.pieces(parsed, work)
-      const response = takeOver(reply.type('application/json; charset=utf-8'))
-      for (const piece of pieces) {
-        if (response.destroyed) break
-        await write(response, piece, longestUnread)
-        // A large piece takes some ms.
-        await nextTurn()
-      }
-      response.end()
-      return reply
+      const { services } = options
+      const { parsed, context, requests, signal, model } = await readRequest(protocol, options, request, reply)
+      await admit(options, { request, reply, model, estimate: noTokens })
+      return respond(parsed, { services, requests, client: context.client, signal }, reply)
     },
   }
-}
-
-async function freeWork<Body extends z.ZodObject, Answer extends z.ZodType>(
-  protocol: Protocol<Body, Answer>,
-  options: RouteOptions,
-  request: FastifyRequest,
-  reply: FastifyReply,
-): Promise<{ parsed: z.output<Body>; work: Work }> {
-  const { services } = options
-  const { parsed, context, requests, signal, model } = await readRequest(protocol, options, request, reply)
-  await admit(options, { request, reply, model, estimate: noTokens })
-  return { parsed, work: { services, requests, client: context.client, signal } }
 }
 
 export const countEndpoint = <Body extends z.ZodObject, Answer extends z.ZodType>({
