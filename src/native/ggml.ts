@@ -140,6 +140,7 @@ export function bindGgml({ ggmlBase, ggml, folder, fallback }: Libraries) {
     rmsNorm: base<Op<[epsilon: N]>>('void* ggml_rms_norm(void*, void*, float)'),
     norm: base<Op<[epsilon: N]>>('void* ggml_norm(void*, void*, float)'),
     gelu: base<Op>('void* ggml_gelu(void*, void*)'),
+    geluErf: base<Op>('void* ggml_gelu_erf(void*, void*)'),
     silu: base<Op>('void* ggml_silu(void*, void*)'),
     geluQuick: base<Op>('void* ggml_gelu_quick(void*, void*)'),
     swigluSplit: base<Op2>('void* ggml_swiglu_split(void*, void*, void*)'),

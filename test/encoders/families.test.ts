@@ -52,17 +52,29 @@ const pixelsOf = (url: string): Promise<Buffer> =>
     .raw()
     .toBuffer()
 
-async function ask(model: string, content: readonly object[], settings: object = {}): Promise<Usage | undefined> {
-  const response = await postJson(`${server.url}/v1/chat/completions`, {
-    ...{ model, messages: [{ role: 'user', content }], max_tokens: 2, temperature: 0 },
-    ...settings,
-  })
-  const answer = (await response.json()) as { usage?: Usage }
-  expect({ status: response.status, answer }).toMatchObject({ status: 200, answer: { choices: expect.any(Array) } })
-  return answer.usage
+interface Turn {
+  role: string
+  content: unknown
 }
 
-describe.each(families)('a chat about an image with $name', ({ name }) => {
+interface Answer {
+  usage?: Usage
+  choices?: { message: Turn }[]
+}
+
+async function chat(model: string, messages: readonly Turn[], settings: object = {}): Promise<Answer> {
+  const request = { model, messages, max_tokens: 2, temperature: 0, ...settings }
+  const response = await postJson(`${server.url}/v1/chat/completions`, request)
+  const answer = (await response.json()) as Answer
+  expect({ status: response.status, answer }).toMatchObject({ status: 200, answer: { choices: expect.any(Array) } })
+  return answer
+}
+
+const ask = async (model: string, content: readonly object[], settings?: object): Promise<Usage | undefined> =>
+  (await chat(model, [{ role: 'user', content }], settings)).usage
+
+// Each model is loaded, which takes more time than its answers.
+describe.each(inputs(oneOfEachTiling, families))('a chat about images with $name', ({ name }) => {
   it('is answered, with the token count of libmtmd', async () => {
     const without = await ask(name, [text])
     const asked = await ask(name, [await image(edge, edge, 'high'), text])
@@ -88,6 +100,24 @@ describe.each(families)('a chat about an image with $name', ({ name }) => {
       expect(counted?.prompt_tokens_details.images, `${width} x ${height}, ${detail}`).toEqual([planned])
       expect(taken?.prompt_tokens_details.images).toEqual([planned])
       expect(taken?.prompt_tokens).toBe(counted?.prompt_tokens)
+    }
+  })
+
+  it('is answered with eight images, and in four turns with more of them', async () => {
+    const pictures = [image(70, 50, 'low'), image(50, 90, 'low'), image(1, 1, 'low'), image(64, 64, 'low')]
+    const eight = await Promise.all([...pictures, ...pictures.slice(0, 3), image(90, 20, 'low')])
+    const usage = await ask(name, [...eight, text])
+    const costs = usage?.prompt_tokens_details.images ?? []
+    expect(costs.length).toBe(8)
+    expect(costs.slice(4, 7)).toEqual(costs.slice(0, 3))
+
+    const messages: Turn[] = []
+    for (const [turn, count] of [1, 2, 0, 1].entries()) {
+      const content = [...eight.slice(turn, turn + count), text]
+      messages.push({ role: 'user', content })
+      const { choices, usage } = await chat(name, messages)
+      expect(usage?.prompt_tokens_details.images.length).toBe([1, 3, 3, 4][turn])
+      messages.push({ role: 'assistant', content: choices?.[0]?.message.content || '.' })
     }
   })
 })

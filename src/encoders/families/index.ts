@@ -1,5 +1,7 @@
 import type { ImageFamily } from '../image-architecture.ts'
+import { dotsocr } from './dotsocr.ts'
 import { gemma3 } from './gemma3.ts'
+import { glm4v } from './glm4v.ts'
 import { idefics3 } from './idefics3.ts'
 import { internvl } from './internvl.ts'
 import { kimivl } from './kimivl.ts'
@@ -9,23 +11,28 @@ import { llava } from './llava.ts'
 import { minicpmv } from './minicpmv.ts'
 import { mobilevlm } from './mobilevlm.ts'
 import { mobilevlm2 } from './mobilevlm2.ts'
-import { pixtral } from './pixtral.ts'
+import { paddleocr } from './paddleocr.ts'
+import { lightonocr, pixtral } from './pixtral.ts'
 import { qwen2vl } from './qwen2vl.ts'
 import { qwen3vl } from './qwen3vl.ts'
 import { qwen25vl } from './qwen25vl.ts'
 
 /** Every family of image encoders that can be run. */
 export const imageFamilies: readonly ImageFamily[] = [
+  dotsocr,
   gemma3,
+  glm4v,
   idefics3,
   internvl,
   kimivl,
   lfm2,
+  lightonocr,
   llama4,
   llava,
   minicpmv,
   mobilevlm,
   mobilevlm2,
+  paddleocr,
   pixtral,
   qwen2vl,
   qwen25vl,

@@ -1,9 +1,7 @@
-import { layerNorm, linear } from '../graph/builder.ts'
-import { resizedPositions, ropeByColumn } from '../graph/positions.ts'
-import { transformer } from '../graph/transformer.ts'
+import { ropeByColumn, triangles } from '../graph/positions.ts'
 import type { ImageFamily } from '../image-architecture.ts'
-import { patchReader } from '../preprocess/patches.ts'
-import { gridOf, inOwnAspect } from '../preprocess/sizes.ts'
+import { inOwnAspect } from '../preprocess/sizes.ts'
+import { joinedPatches, twoLayers } from './parts/joined-patches.ts'
 
 /**
  * Kimi-VL: MoonViT reads an image in its own aspect, with rotary positions and with learned positions that are resized to
@@ -15,26 +13,20 @@ export const kimivl: ImageFamily = {
   width: (metadata) => metadata.needTensor('mm.2.weight').rows,
 
   open(metadata) {
-    const tower = transformer(metadata, { rope: ropeByColumn })
-    const reader = patchReader(metadata)
-    const { patch } = reader
     const factor = metadata.number('clip.vision.projector.scale_factor', 1)
-
-    return {
-      ...inOwnAspect(reader, factor, { least: 8, most: 1024 }, (tile, { rows, columns }) => [
-        '<|media_start|>',
-        { ...tile, tokens: rows * columns },
-        '<|media_end|>',
-      ]),
-
-      build(graph, { size }) {
-        const grid = gridOf(size, patch)
-        const patches = linear(graph, graph.input(grid.rows * grid.columns, 3 * patch * patch), 'v.patch_embd')
-        const seen = tower.all(graph, graph.add(patches, resizedPositions(graph, tower.width)))
-        // PyTorch's default epsilon, which may differ from the tower's. Each patch is normed by itself.
-        const joined = graph.joinPatches(layerNorm(graph, seen, 'mm.input_norm', 1e-5), grid, factor)
-        return linear(graph, graph.gelu(linear(graph, joined, 'mm.1')), 'mm.2')
-      },
-    }
+    return joinedPatches(metadata, {
+      factor,
+      tower: { rope: ropeByColumn },
+      positions: triangles,
+      // PyTorch's default, which may differ from the tower's.
+      epsilon: 1e-5,
+      outside: (reader) =>
+        inOwnAspect(reader, factor, { least: 8, most: 1024 }, (tile, { rows, columns }) => [
+          '<|media_start|>',
+          { ...tile, tokens: rows * columns },
+          '<|media_end|>',
+        ]),
+      project: twoLayers,
+    })
   },
 }

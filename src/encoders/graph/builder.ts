@@ -27,16 +27,20 @@ export interface GraphBuilder<N> {
   concatColumns(a: N, b: N): N
   /** The rows of `x` that `indices` names, in its order. Equal names have equal indices. */
   takeRows(x: N, name: string, indices: (grid: Grid) => Int32Array): N
-  /** Root mean square norm over each row, times `weight [width]`. */
-  rmsNorm(x: N, weight: N, epsilon: number): N
+  /** Root mean square norm over each row, times `weight [width]` if there is one. */
+  rmsNorm(x: N, weight: N | undefined, epsilon: number): N
   /** Layer norm over each row, times `weight [width]` plus `bias [width]` if there is one. */
   layerNorm(x: N, weight: N, bias: N | undefined, epsilon: number): N
   /** `width` numbers of each row, beginning at `from`. */
   columns(x: N, from: number, width: number): N
   /** Joins every `count` consecutive rows into one: `[tokens, width]` -> `[tokens / count, width * count]` */
   joinRows(x: N, count: number): N
+  /** The inverse of `joinRows`. */
+  splitRows(x: N, count: number): N
   /** The tanh form of GELU. */
   gelu(x: N): N
+  /** GELU itself, with the error function. */
+  geluErf(x: N): N
   /** x * sigmoid(1.702 x) */
   quickGelu(x: N): N
   /** x * sigmoid(x) */

@@ -126,7 +126,7 @@ function ggmlEmitter(ggml: Ggml, weights: Weights, context: Context, grid: Grid)
   }
 
   /** An operation on each number. */
-  function each(operation: 'gelu' | 'geluQuick' | 'silu' | 'relu' | 'hardSwish' | 'hardSigmoid') {
+  function each(operation: 'gelu' | 'geluErf' | 'geluQuick' | 'silu' | 'relu' | 'hardSwish' | 'hardSigmoid') {
     return (x: Value): Value => ({ ...x, tensor: ggml[operation](context, x.tensor) })
   }
 
@@ -155,6 +155,7 @@ function ggmlEmitter(ggml: Ggml, weights: Weights, context: Context, grid: Grid)
 
   const emitter: GraphBuilder<Value> = {
     gelu: each('gelu'),
+    geluErf: each('geluErf'),
     quickGelu: each('geluQuick'),
     silu: each('silu'),
     relu: each('relu'),
@@ -208,7 +209,7 @@ function ggmlEmitter(ggml: Ggml, weights: Weights, context: Context, grid: Grid)
 
     rmsNorm(x, weight, epsilon) {
       const normed = ggml.rmsNorm(context, x.tensor, epsilon)
-      return { ...x, tensor: ggml.mul(context, normed, weight.tensor) }
+      return { ...x, tensor: weight === undefined ? normed : ggml.mul(context, normed, weight.tensor) }
     },
 
     layerNorm(x, weight, bias, epsilon) {
@@ -229,6 +230,8 @@ function ggmlEmitter(ggml: Ggml, weights: Weights, context: Context, grid: Grid)
       const [tokens, width] = [x.tokens / count, x.width * count]
       return { tensor: ggml.reshape2d(context, x.tensor, width, tokens), tokens, width }
     },
+
+    splitRows: (x, count) => emitter.joinRows(x, 1 / count),
 
     rope2d(x, heads, { interleaved, pairs, positions }) {
       const head = x.width / heads

@@ -128,6 +128,7 @@ class OnnxEmitter implements GraphBuilder<Value> {
   readonly #file: TensorFile
   readonly products: Products
   readonly gelu = this.#each('FastGelu', {}, contrib)
+  readonly geluErf = this.#each('Gelu', {}, contrib)
   readonly quickGelu = this.#each('QuickGelu', { alpha: { float: 1.702 } }, contrib)
   readonly silu = this.#each('QuickGelu', { alpha: { float: 1 } }, contrib)
   readonly relu = this.#each('Relu')
@@ -140,6 +141,7 @@ class OnnxEmitter implements GraphBuilder<Value> {
   readonly concatRows = (a: Value, b: Value): Value => this.#concat(a, b, 0, a.width)
   readonly concatColumns = (a: Value, b: Value): Value => this.#concat(a, b, 1, a.width + b.width)
   readonly joinRows = (x: Value, count: number): Value => this.#rowsOfWidth(x.name, x.width * count)
+  readonly splitRows = (x: Value, count: number): Value => this.#rowsOfWidth(x.name, x.width / count)
   readonly swiglu = (gate: Value, up: Value): Value => this.multiply(this.silu(gate), up)
   readonly geglu = (gate: Value, up: Value): Value => this.multiply(this.gelu(gate), up)
 
@@ -179,9 +181,10 @@ class OnnxEmitter implements GraphBuilder<Value> {
     return this.#node('Gather', [this.#rowsOf(x), list], x.width, { axis: 0 })
   }
 
-  rmsNorm(x: Value, weight: Value, epsilon: number): Value {
+  rmsNorm(x: Value, weight: Value | undefined, epsilon: number): Value {
     const attributes = { axis: -1, epsilon: { float: epsilon } }
-    return this.#node('SimplifiedLayerNormalization', [x.name, this.#nameOf(weight)], x.width, attributes)
+    const scale = weight === undefined ? this.#ones(x.width) : this.#nameOf(weight)
+    return this.#node('SimplifiedLayerNormalization', [x.name, scale], x.width, attributes)
   }
 
   layerNorm(x: Value, weight: Value, bias: Value | undefined, epsilon: number): Value {
@@ -310,6 +313,10 @@ class OnnxEmitter implements GraphBuilder<Value> {
 
   *#values(name: string): Iterable<Float32Array> {
     for (const { values } of this.#file.tiles(name)) yield values
+  }
+
+  #ones(width: number): string {
+    return this.model.constant(`${width} ones`, 'f32', [width], () => [new Float32Array(width).fill(1)])
   }
 
   #shape(sizes: readonly number[]): string {

@@ -18,6 +18,9 @@ export const ropeByColumn: Rope2d = {
   },
 }
 
+/** Rotates pairs of halves by the patch's row and column: ggml's `GGML_ROPE_TYPE_VISION`. */
+export const ropeByHalves: Rope2d = { interleaved: false, pairs: 'halves', positions: ropeByRow.positions }
+
 /** The rows of the patches, without the row of the class token after them. */
 export const withoutClass = <N>(graph: GraphBuilder<N>, x: N): N =>
   graph.takeRows(x, 'all but the class', ({ rows, columns }) =>
@@ -31,7 +34,7 @@ export function resizedPositions<N>(graph: GraphBuilder<N>, width: number, filte
 }
 
 /** For each of `outputs` places, the inputs and their weights. */
-type Filter = (inputs: number, outputs: number) => { index: number; weight: number }[][]
+export type Filter = (inputs: number, outputs: number) => { index: number; weight: number }[][]
 
 /** Bilinear, with corners mapped to corners: ggml's `GGML_SCALE_MODE_BILINEAR | GGML_SCALE_FLAG_ALIGN_CORNERS`. */
 export const betweenCorners: Filter = (inputs, outputs) => {
@@ -43,6 +46,22 @@ export const betweenCorners: Filter = (inputs, outputs) => {
       { index, weight: 1 - weight },
       { index: Math.min(index + 1, inputs - 1), weight },
     ]
+  })
+}
+
+/** Bicubic, a = -0.75, with edges repeated: ggml's `GGML_SCALE_MODE_BICUBIC`. */
+export const bicubicBetween: Filter = (inputs, outputs) => {
+  const a = -0.75
+  const near = (x: number) => ((a + 2) * x - (a + 3)) * x * x + 1
+  const far = (x: number) => ((a * x - 5 * a) * x + 8 * a) * x - 4 * a
+  return Array.from({ length: outputs }, (_, output) => {
+    const at = (output + 0.5) / (outputs / inputs) - 0.5
+    const first = Math.floor(at)
+    const past = at - first
+    return [far(past + 1), near(past), near(1 - past), far(2 - past)].map((weight, tap) => ({
+      index: Math.max(0, Math.min(first + tap - 1, inputs - 1)),
+      weight,
+    }))
   })
 }
 
@@ -67,7 +86,7 @@ function interpolated(learned: Float32Array, width: number, { rows, columns }: G
 }
 
 /** Bilinear, with a wider filter if the grid shrinks: ggml's `GGML_SCALE_MODE_BILINEAR | GGML_SCALE_FLAG_ANTIALIAS`. */
-function triangles(inputs: number, outputs: number): { index: number; weight: number }[][] {
+export const triangles: Filter = (inputs, outputs) => {
   const scale = outputs / inputs
   const support = Math.max(1, 1 / scale)
   return Array.from({ length: outputs }, (_, output) => {

@@ -13,7 +13,7 @@ export interface Transformer {
 }
 
 /** Differences between transformers that files do not record. */
-interface TransformerKind {
+export interface TransformerKind {
   norm?: 'layer' | 'rms'
   /** Rotary positions of queries and keys. */
   rope?: Rope2d
@@ -27,7 +27,7 @@ export function transformer(metadata: Metadata, { norm = 'layer', rope, windows 
   const heads = metadata.number('clip.vision.attention.head_count')
   const epsilon = metadata.number('clip.vision.attention.layer_norm_epsilon')
   const layers = metadata.number('clip.vision.block_count')
-  const activate = activation(metadata)
+  const activate = activationOf(metadata)
   // Early converters swapped the names of these two.
   const swapped = metadata.tensor('v.blk.0.ffn_down.weight')?.columns === width
   const [up, down] = swapped ? ['ffn_down', 'ffn_up'] : ['ffn_up', 'ffn_down']
@@ -47,9 +47,17 @@ export function transformer(metadata: Metadata, { norm = 'layer', rope, windows 
     return [graph.columns(all, 0, width), graph.columns(all, width, width), graph.columns(all, 2 * width, width)]
   }
 
+  /** Queries or keys of a layer: each row normed, or each head of it, as the norm's width says. */
+  const normedHeads = <N>(graph: GraphBuilder<N>, x: N, name: string): N => {
+    const columns = metadata.tensor(`${name}.weight`)?.columns
+    if (columns === undefined) return x
+    const times = width / columns
+    return times === 1 ? normed(graph, x, name) : graph.joinRows(normed(graph, graph.splitRows(x, times), name), times)
+  }
+
   /** Queries or keys of a layer, normed and rotated. */
   const placed = <N>(graph: GraphBuilder<N>, x: N, name: string): N => {
-    const y = graph.has(`${name}_norm.weight`) ? normed(graph, x, `${name}_norm`) : x
+    const y = normedHeads(graph, x, `${name}_norm`)
     return rope === undefined ? y : graph.rope2d(y, heads, rope)
   }
 
@@ -93,8 +101,8 @@ interface Activation {
   gated<N>(graph: GraphBuilder<N>, gate: N, up: N): N
 }
 
-/** The activation function of the feed-forward part, as the file names it. */
-function activation(metadata: Metadata): Activation {
+/** The activation function of feed-forward parts, as the file names it. */
+export function activationOf(metadata: Metadata): Activation {
   if (metadata.boolean('clip.use_silu', false))
     return { plain: (graph, x) => graph.silu(x), gated: (graph, gate, up) => graph.swiglu(gate, up) }
   if (metadata.boolean('clip.use_gelu', false))

@@ -1,7 +1,8 @@
+import type { Metadata } from '../../gguf/index.ts'
 import type { Grid } from '../graph/builder.ts'
 import { type ImagePipeline, type ImagePlan, type Tile, tilesOf } from '../image-architecture.ts'
 import type { PatchReader } from './patches.ts'
-import { alignedSize, bicubic, resizeInto, type Size } from './resize.ts'
+import { alignedSize, bicubic, type Raster, resizeInto, type Size } from './resize.ts'
 
 /** The maximum number of tokens of an image that is read in its own aspect, at `detail: auto`. */
 const autoTokens = 256
@@ -9,34 +10,61 @@ const autoTokens = 256
 const lowTokens = 64
 const lowShare = 1 / 16
 
+/** The same at `detail: auto` for models that read pages, whose letters 256 tokens do not show. */
+export const pageTokens = 1024
+
+/** The fewest and the most tokens of an image. */
+interface Limits {
+  least: number
+  most: number
+}
+
+/** How a family differs from most that read an image in its own aspect. */
+interface Ways {
+  /** The maximum number of tokens at `detail: auto`. */
+  auto?: number
+  /** The size of an image in whole squares, whatever its tokens; by default the nearest. */
+  natural?(original: Size): Size
+  /** By default bicubic, with the aspect kept and the sides padded. */
+  scale?(image: Raster, size: Size): Raster
+}
+
+/** The limits of the file. @param edge of a square that becomes one token, in pixels. @param fallback those that it does not say */
+export function limitsIn(metadata: Metadata, edge: number, fallback?: Limits): Limits {
+  const tokens = (key: string, of?: number) => metadata.number(`clip.vision.${key}`, of && of * edge ** 2) / edge ** 2
+  return { least: tokens('image_min_pixels', fallback?.least), most: tokens('image_max_pixels', fallback?.most) }
+}
+
 /**
  * The pipeline outside of the graph for encoders that read an image in its own aspect, as one tile. At `high` the size is
  * that of llama.cpp's `mtmd_image_preprocessor_dyn_size`.
  * @param factor patches along the edge of a square that becomes one token
- * @param limits of llama.cpp for the family, in tokens
+ * @param limits of llama.cpp for the family
  * @param layout what stands in the prompt for a tile of as many squares
  */
 export function inOwnAspect(
   { patch, read }: PatchReader,
   factor: number,
-  { least, most }: { least: number; most: number },
+  { least, most }: Limits,
   layout: (tile: Omit<Tile, 'tokens'>, squares: Grid) => ImagePlan['layout'],
+  { auto = autoTokens, natural = (original) => original, scale }: Ways = {},
 ): Omit<ImagePipeline, 'build'> {
   const edge = patch * factor
   const tokens = {
     low: Math.max(least, Math.min(lowTokens, most * lowShare)),
-    auto: Math.min(most, Math.max(least, autoTokens)),
+    auto: Math.min(most, Math.max(least, auto)),
     high: most,
   }
   return {
     longestEdge: Math.ceil(Math.sqrt(most) * edge * 4),
     plan(original, detail) {
-      const aligned = alignedSize(original, edge, least * edge ** 2, tokens[detail] * edge ** 2)
+      const aligned = alignedSize(natural(original), edge, least * edge ** 2, tokens[detail] * edge ** 2)
       const size = detail === 'high' ? aligned : within(aligned, edge, tokens[detail])
       const name = `${size.width}x${size.height}`
       return { original, detail, name, layout: layout({ image: 0, x: 0, y: 0, size }, gridOf(size, edge)) }
     },
-    scale: (image, plan) => tilesOf(plan).map(({ size }) => resizeInto(image, size, bicubic)),
+    scale: (image, plan) =>
+      tilesOf(plan).map(({ size }) => (scale === undefined ? resizeInto(image, size, bicubic) : scale(image, size))),
     prepare: read,
     grid: ({ size }) => gridOf(size, patch),
   }

@@ -3,8 +3,8 @@ import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { type ImageArchitecture, openImageArchitecture } from '../../../src/encoders/index.ts'
-import type { Value } from '../../support/gguf-file.ts'
-import { writeVision } from '../oracle/vision-file.ts'
+import type { TensorPlan, Value } from '../../support/gguf-file.ts'
+import { learnedPositions, writeVision } from '../oracle/vision-file.ts'
 import { bias, matrix } from '../oracle/weights.ts'
 
 /**
@@ -29,11 +29,13 @@ interface Sizes {
   patch: number
   /** Other metadata. */
   more?: Readonly<Record<string, Value>>
+  /** Tensors from whose presence the family tells its models apart. */
+  tensors?: readonly TensorPlan[]
 }
 
 /** The last tensors of all families, from which the width of embeddings is read. Here it does not matter. */
 const last = [
-  ...['mm.2', 'mm.input_projection', 'mm.model.fc', 'mm.model.mlp.3', 'resampler.proj'].map((name) =>
+  ...['mm.2', 'mm.down', 'mm.input_projection', 'mm.model.fc', 'mm.model.mlp.3', 'resampler.proj'].map((name) =>
     matrix(`${name}.weight`, 64, 64),
   ),
   ...['mm.2', 'mm.model.mb_block.2.block.2.1', 'mm.model.peg.0'].map((name) => bias(`${name}.bias`, 64)),
@@ -43,7 +45,7 @@ function known(
   title: string,
   types: readonly [string, ...string[]],
   ids: readonly string[],
-  { edge, patch, more }: Sizes,
+  { edge, patch, more, tensors = [] }: Sizes,
 ): KnownModel {
   return {
     title,
@@ -54,7 +56,7 @@ function known(
       try {
         const file = path.join(folder, 'mmproj.gguf')
         const metadata = { 'clip.vision.n_wa_pattern': { u32: 8 }, ...more }
-        writeVision(file, { type, edge, patch, metadata, tensors: last })
+        writeVision(file, { type, edge, patch, metadata, tensors: [...last, ...tensors] })
         return await openImageArchitecture(file)
       } finally {
         rmSync(folder, { recursive: true })
@@ -76,8 +78,20 @@ const graniteCanvases = [10, 5, 3, 2, 2, 1, 1, 1, 1, 1].flatMap((most, at) =>
   Array.from({ length: most }, (_, other) => [at + 1, other + 1] as const),
 )
 
+/** `min_pixels` and `max_pixels` of `preprocessor_config.json`. */
+const pixels = (least: number, most: number): Record<string, Value> => ({
+  'clip.vision.image_min_pixels': { u32: least },
+  'clip.vision.image_max_pixels': { u32: most },
+})
+
 export const knownModels: readonly KnownModel[] = [
+  known('dots.ocr', ['dots_ocr'], [], { edge: 0, patch: 14, more: { ...joined(2), ...pixels(3136, 11289600) } }),
   known('Gemma 3', ['gemma3'], ['gemma-3-4b', 'gemma-3-12b', 'gemma-3-27b'], { edge: 896, patch: 14 }),
+  known('GLM-4.6V Flash', ['glm4v'], ['glm-4.6v-flash'], {
+    ...{ edge: 336, patch: 14 },
+    tensors: learnedPositions(24 ** 2),
+  }),
+  known('GLM-OCR', ['glm4v'], [], { edge: 336, patch: 14 }),
   known(
     'SmolVLM 256M, 500M; Granite Docling',
     ['idefics3'],
@@ -109,6 +123,10 @@ export const knownModels: readonly KnownModel[] = [
     ...{ edge: 256, patch: 16 },
     more: joined(2),
   }),
+  known('LightOnOCR 1B', ['lightonocr'], [], {
+    ...{ edge: 1540, patch: 14 },
+    more: { 'clip.vision.spatial_merge_size': { u32: 2 } },
+  }),
   known('Llama 4 Scout', ['llama4'], ['llama-4-scout'], {
     ...{ edge: 336, patch: 14 },
     more: joined(2),
@@ -133,6 +151,7 @@ export const knownModels: readonly KnownModel[] = [
     more: { 'clip.minicpmv_version': { i32: 3 }, 'clip.minicpmv_query_num': { u32: 64 } },
   }),
   known('MobileVLM', ['ldp', 'ldpv2'], ['mobilevlm-3b'], { edge: 336, patch: 14 }),
+  known('PaddleOCR-VL', ['paddleocr'], [], { edge: 1680, patch: 14, more: pixels(147384, 2822400) }),
   known('Pixtral 12B', ['pixtral'], ['pixtral-12b'], { edge: 1024, patch: 16 }),
   known('Mistral Small 3.1', ['pixtral'], ['mistral-small-3.1-24b'], {
     ...{ edge: 1540, patch: 14 },

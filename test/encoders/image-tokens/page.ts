@@ -35,9 +35,19 @@ interface Section {
 
 const sections: readonly Section[] = [
   {
+    types: ['dots_ocr'],
+    heading: 'dots.ocr',
+    text: 'An image keeps its aspect, and each 28 x 28 pixels become one token. It is shrunk to at most 14,400 tokens, 1,024 at `auto` and 64 at `low`.',
+  },
+  {
     types: ['gemma3'],
     heading: 'Gemma 3',
     text: 'Every image is fitted into one square of 896 pixels, which has 64 x 64 patches; squares of 4 x 4 become one token. `detail` has no effect.',
+  },
+  {
+    types: ['glm4v'],
+    heading: 'GLM-4.6V, GLM-OCR',
+    text: 'An image keeps its aspect, and each 28 x 28 pixels become one token. It is shrunk to at most 4,096 tokens, 64 at `low`, and at `auto` 256, or 1,024 by GLM-OCR, which reads pages.',
   },
   {
     types: ['idefics3'],
@@ -60,6 +70,11 @@ const sections: readonly Section[] = [
     text: 'An image keeps its aspect, with one token for each 32 x 32 pixels, from 64 to 256 tokens. If it has more than twice the pixels of the largest such image, it is cut into 2 to 10 tiles of 512 pixels with 256 tokens, in the shape nearest to its aspect, and the image as a whole follows. `auto` allows 4 tiles, `low` is the whole alone.',
   },
   {
+    types: ['lightonocr'],
+    heading: 'LightOnOCR',
+    text: 'An image, also a small one, is scaled until its longer edge is 1,540 pixels, and each 28 x 28 pixels become one token. `auto` allows 1,024 tokens, `low` 189.',
+  },
+  {
     types: ['llama4'],
     heading: 'Llama 4',
     text: 'Of all canvases of 2 to 9 tiles of 336 pixels, with at most 3 along an edge, an image gets the one that keeps most of its pixels. A tile has 144 tokens, and so has the overview after the tiles. `auto` allows 4 tiles, `low` is the overview alone.',
@@ -78,6 +93,11 @@ const sections: readonly Section[] = [
     types: ['ldp', 'ldpv2'],
     heading: 'MobileVLM',
     text: 'Every image is fitted into one square of 336 pixels, and squares of 2 x 2 patches become one token. `detail` has no effect.',
+  },
+  {
+    types: ['paddleocr'],
+    heading: 'PaddleOCR-VL',
+    text: 'An image keeps its aspect, and each 28 x 28 pixels become one token. It is enlarged to at least 188 tokens, and shrunk to at most 3,600, 1,024 at `auto` and 225 at `low`.',
   },
   {
     types: ['pixtral'],

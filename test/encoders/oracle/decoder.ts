@@ -13,6 +13,8 @@ export interface DecoderPlan {
   specials: readonly string[]
   /** Metadata that is added or overridden. */
   metadata?: Record<string, Value>
+  /** Whether the gate and the other half of the feed-forward part are one matrix. */
+  fused?: boolean
   /** Additional tensors of a layer. */
   more?: (layer: number) => TensorPlan[]
 }
@@ -64,8 +66,9 @@ export function decoderOf(plan: DecoderPlan): { metadata: Record<string, Value>;
         ones(part('attn_norm'), embedding),
         ones(part('ffn_norm'), embedding),
         ...['attn_q', 'attn_k', 'attn_v', 'attn_output'].map((name) => matrix(part(name), embedding, embedding)),
-        matrix(part('ffn_gate'), embedding, feedForward),
-        matrix(part('ffn_up'), embedding, feedForward),
+        ...(plan.fused
+          ? [matrix(part('ffn_up'), embedding, 2 * feedForward)]
+          : [matrix(part('ffn_gate'), embedding, feedForward), matrix(part('ffn_up'), embedding, feedForward)]),
         matrix(part('ffn_down'), feedForward, embedding),
         ...(plan.more?.(layer) ?? []),
       ]

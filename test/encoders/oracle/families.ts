@@ -1,4 +1,6 @@
+import { dotsocr } from './families/dotsocr.ts'
 import { gemma3 } from './families/gemma3.ts'
+import { glm4v, glmocr } from './families/glm4v.ts'
 import { idefics3, oldIdefics3, unevenIdefics3 } from './families/idefics3.ts'
 import { internvl } from './families/internvl.ts'
 import { kimivl } from './families/kimivl.ts'
@@ -8,7 +10,8 @@ import { granite, llava, llavaAnyres, yiVl } from './families/llava.ts'
 import { minicpmv4, minicpmv25, minicpmv26 } from './families/minicpmv.ts'
 import { mistral } from './families/mistral.ts'
 import { mobilevlm, mobilevlm2 } from './families/mobilevlm.ts'
-import { pixtral } from './families/pixtral.ts'
+import { paddleocr } from './families/paddleocr.ts'
+import { lightonocr, pixtral } from './families/pixtral.ts'
 import { qwen2vl, qwen3vl, qwen25vl } from './families/qwen.ts'
 
 /** A small model of random weights, which libmtmd ran on the images of the fixtures. */
@@ -21,14 +24,19 @@ export interface Family {
 
 /** Every family of image encoders, in each variant of its files. */
 export const families: readonly Family[] = [
+  dotsocr,
   gemma3,
+  glm4v,
+  glmocr,
   idefics3,
   oldIdefics3,
   unevenIdefics3,
   internvl,
   kimivl,
   lfm2,
+  lightonocr,
   llama4,
+  paddleocr,
   pixtral,
   mistral,
   llava,
@@ -46,4 +54,4 @@ export const families: readonly Family[] = [
 ]
 
 /** One of each way to make tiles. */
-export const oneOfEachTiling = [gemma3, idefics3, lfm2, llavaAnyres, minicpmv26, qwen2vl]
+export const oneOfEachTiling = [gemma3, idefics3, lfm2, llavaAnyres, minicpmv26, qwen2vl, glm4v, lightonocr]

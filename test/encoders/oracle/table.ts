@@ -1,5 +1,8 @@
-/** Writes docs/conformance.md, the comparison of every family of image encoders with libmtmd. `npm run conformance` */
-import { writeFileSync } from 'node:fs'
+/**
+ * Writes docs/conformance.md, the comparison of every family of image encoders with libmtmd. `npm run conformance`, or
+ * `npm run conformance -- <model>...` for the rows of some.
+ */
+import { readFileSync, writeFileSync } from 'node:fs'
 import { isDeepStrictEqual } from 'node:util'
 import { openImageArchitecture } from '../../../src/encoders/index.ts'
 import {
@@ -56,7 +59,22 @@ async function rowOf(subject: Subject): Promise<string[]> {
 const rows = [
   ['family', 'model', 'tokens', 'layout', 'positions', 'ONNX Runtime', 'ggml', 'next token', 'auto', 'outliers'],
 ]
+const page = new URL('../../../docs/conformance.md', import.meta.url)
+const named = process.argv.slice(2)
+const known = readFileSync(page, 'utf8')
+  .split('\n')
+  .map((line) =>
+    line
+      .split('|')
+      .slice(1, -1)
+      .map((cell) => cell.trim()),
+  )
 for (const family of families) {
+  const kept = known.find(([, model]) => model === family.name)
+  if (kept !== undefined && named.length > 0 && !named.includes(family.name)) {
+    rows.push(kept)
+    continue
+  }
   const subject = openSubject(family)
   const row = await rowOf(subject)
   subject.remove()
@@ -70,4 +88,4 @@ rows.splice(
   widths.map((width) => '-'.repeat(width)),
 )
 const line = (row: readonly string[]) => `| ${row.map((cell, at) => cell.padEnd(widths[at] ?? 0)).join(' | ')} |\n`
-writeFileSync(new URL('../../../docs/conformance.md', import.meta.url), head + rows.map(line).join(''))
+writeFileSync(page, head + rows.map(line).join(''))

@@ -1,6 +1,7 @@
 import { writeGguf } from '../../../support/gguf-file.ts'
 import { epsilon, width as textWidth, writeDecoder } from '../decoder.ts'
 import type { Family } from '../families.ts'
+import { towerWidth, writeVision } from '../vision-file.ts'
 import { each, linear, matrix, ones, patches } from '../weights.ts'
 
 const [width, feedForward, layers, patch] = [64, 96, 2, 16]
@@ -44,5 +45,27 @@ export const pixtral: Family = {
       }),
     ]
     writeGguf(projector, metadata, tensors, 2)
+  },
+}
+
+export const lightonocr: Family = {
+  name: 'lightonocr',
+  write(decoder, projector) {
+    writeDecoder(decoder, {
+      architecture: 'qwen3',
+      specials: ['<|vision_pad|>', '<|image_pad|>'],
+      more: (layer) => ['attn_q_norm', 'attn_k_norm'].map((name) => ones(`blk.${layer}.${name}.weight`, textWidth / 2)),
+    })
+    writeVision(projector, {
+      ...{ type: 'lightonocr', edge: 420, patch: 14, norms: 'rms', gated: true },
+      metadata: { 'clip.vision.spatial_merge_size': { u32: 2 } },
+      tensors: [
+        ones('v.pre_ln.weight', towerWidth),
+        ones('mm.input_norm.weight', towerWidth),
+        matrix('mm.patch_merger.weight', 4 * towerWidth, towerWidth),
+        matrix('mm.1.weight', towerWidth, textWidth),
+        matrix('mm.2.weight', textWidth, textWidth),
+      ],
+    })
   },
 }
