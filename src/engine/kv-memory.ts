@@ -71,11 +71,14 @@ export class KvMemory {
   restore(slot: number, state: Uint8Array, saved: number, count: number, time: number): boolean {
     if (saved > this.freeCells || !this.#owner.restore(slot, state)) return false
     this.extend(slot, saved)
-    if (count < saved) {
-      this.#drop(this.#slots.get(slot)?.splice(count) ?? [])
-      this.#owner.truncate(slot, time)
-    }
+    if (count < saved) this.truncate(slot, count, time)
     return true
+  }
+
+  /** Keeps the first `count` cells of a slot, which are those before `time`. */
+  truncate(slot: number, count: number, time: number): void {
+    this.#drop(this.#slots.get(slot)?.splice(count) ?? [])
+    this.#owner.truncate(slot, time)
   }
 
   forget(slot: number): void {

@@ -107,6 +107,7 @@ export class Scheduler {
       rows: this.#batch.capacity,
       mixes: decoder.tokenEmbedding !== null,
       costs: this.#costs,
+      fastestRows: decoder.fastestRows,
       prefill: (answering, promptsEach) => this.#size.next(answering, promptsEach, this.#runner.contended()),
     }
     this.#runner = stepRunner(decoder, encoder, cores, () => this.#tell())
@@ -370,6 +371,7 @@ export class Scheduler {
   async #step(): Promise<boolean> {
     const plan = this.#stepTurns.plan(this.#active, this.#limits)
     if (plan.chunks.length === 0) return false
+    for (const { sequence, from } of plan.chunks) if (from < sequence.filled) this.#rewind(sequence, from)
     const start = performance.now()
     let rows = 0
     for (const pass of this.#batch.write(plan)) {
@@ -387,6 +389,12 @@ export class Scheduler {
       this.#costs.charge(sequence.request.client, (ms * (to - from)) / rows)
     if (!plan.apart) this.#size.learn(plan.answering, rows - plan.answering, ms, this.#runner.contended())
     return true
+  }
+
+  /** Forgets a sequence's cells from `from` on: they are computed again. */
+  #rewind(sequence: Sequence, from: number): void {
+    this.#kv.memory.truncate(sequence.slot, from, sequence.request.prompt.positions.time(from))
+    sequence.filled = from
   }
 
   /** The KV memory is full: a stored prefix is evicted, or a sequence is preempted. */

@@ -1,10 +1,12 @@
 import type { Costs } from '../fairness.ts'
+import type { Decoder } from '../language/index.ts'
 import type { Allowance } from './chunk-size.ts'
 import type { Sequence } from './sequence.ts'
 
 /** Cells of one sequence, from `from` to before `to`: tokens, or a part of one span's embeddings. */
 export interface Chunk {
   readonly sequence: Sequence
+  /** Before the sequence's `filled` if some of its cells are computed again. */
   readonly from: number
   readonly to: number
   readonly span: { readonly start: number; readonly mutual: boolean; readonly embeddings: Float32Array } | null
@@ -25,6 +27,7 @@ export interface StepLimits {
   /** Whether tokens and embeddings may be in one batch. */
   readonly mixes: boolean
   readonly costs: Pick<Costs, 'inTurn'>
+  readonly fastestRows: Decoder['fastestRows']
   /**
    * Maximum number of prefill rows, by the number of sequences that answer, and how many prompts wait for each of them. Of
    * several clients each counts once: the many prompts of one do not slow the answers of another.
@@ -47,6 +50,8 @@ export function planStep(active: readonly Sequence[], limits: StepLimits): StepP
   if (prefilling.length === 0) return { chunks, answering: answering.length, apart: false }
   const { rows, apart } = limits.prefill(answering.length, promptsEach(answering, prefilling))
   planPrefill(chunks, prefilling, rows, limits)
+  const [only] = chunks
+  if (only !== undefined && chunks.length === 1) chunks[0] = lengthened(only, rows, limits)
   return { chunks, answering: answering.length, apart: apart && answering.length > 0 }
 }
 
@@ -68,6 +73,18 @@ function planPrefill(
       left -= prefill(chunks, sequence, share, mixes)
     }
   }
+}
+
+/** A chunk that is faster to compute with some of the cells before it, which are tokens that are there already. */
+function lengthened(chunk: Chunk, most: number, { fastestRows }: StepLimits): Chunk {
+  const { sequence, from, to, span } = chunk
+  const { cells, generated, request } = sequence
+  const rows = fastestRows(to - from, to)
+  const start = to - rows
+  if (rows === to - from || rows > most || start < 0 || span !== null || generated > 0) return chunk
+  // Log probabilities of the prompt are told once.
+  const stays = request.promptTokens !== null || cells.slice(start, from).some((cell) => cell < 0)
+  return stays ? chunk : { ...chunk, from: start }
 }
 
 const clientOf = ({ request }: Sequence): string => request.client

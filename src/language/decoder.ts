@@ -6,6 +6,7 @@ import { createSampler } from './create-sampler.ts'
 import { openGrammars } from './grammar/grammars.ts'
 import type { Slices } from './grammar/slices.ts'
 import { layersThatFit } from './offload.ts'
+import { fastestRows } from './query-tile.ts'
 import type { SamplerSettings, TokenSampler, TokenSearch } from './sampler.ts'
 import { openTokenEmbeddings } from './token-embeddings.ts'
 import { openVocabulary, type Vocabulary } from './vocabulary.ts'
@@ -52,6 +53,11 @@ export interface Decoder {
   /** Layers that a GPU computes, including the output layer. */
   readonly gpuLayers: number
   readonly batchRows: number
+  /**
+   * @param rows of a prompt's end, which has `cells` with them
+   * @returns the number of rows that takes least time to compute: more than `rows` if their attention is faster together
+   */
+  fastestRows(rows: number, cells: number): number
   /** Whether any prefix of a sequence can be shared, not only the whole. */
   readonly sharesPrefixes: boolean
   newTokenBatch(): Batch
@@ -124,6 +130,8 @@ export function openDecoder(file: string, settings: DecoderSettings): Decoder {
   const tokenEmbeddings = openTokenEmbeddings(file, llama.metadata(model, 'general.architecture'), width)
   // llama.cpp limits a batch to the cells of the context.
   const batchRows = Math.min(settings.batchRows, llama.batchSize(context))
+  const work = llama.rowWork(model)
+  const byTiles = gpuLayers === 0 && settings.flashAttention
   let { threads } = settings
   let causal = true
 
@@ -139,6 +147,7 @@ export function openDecoder(file: string, settings: DecoderSettings): Decoder {
     gpuLayers,
     sharesPrefixes: !llama.isHybrid(model),
     batchRows,
+    fastestRows: (rows, cells) => (byTiles ? Math.min(batchRows, fastestRows(work, rows, cells)) : rows),
     newTokenBatch: () => new Batch(batchRows, 0),
     newEmbeddingBatch: () => new Batch(batchRows, width, gridPositions),
     tokenEmbedding: tokenEmbeddings?.of ?? null,

@@ -49,6 +49,7 @@ export function bindLlama({ llama }: Libraries) {
   const heads = bind<(model: Model) => number>('int32 llama_model_n_head(void*)')
   const headsKv = bind<(model: Model) => number>('int32 llama_model_n_head_kv(void*)')
   const width = bind<(model: Model) => number>('int32 llama_model_n_embd(void*)')
+  const parameters = bind<(model: Model) => number | bigint>('uint64 llama_model_n_params(void*)')
   const ropeType = bind<(model: Model) => number>('int llama_model_rope_type(void*)')
   const metadataValue = bind<(model: Model, key: string, out: Uint8Array, space: number) => number>(
     'int32 llama_model_meta_val_str(void*, const char*, void*, size_t)',
@@ -60,6 +61,8 @@ export function bindLlama({ llama }: Libraries) {
   }
   const ofArchitecture = (model: Model, key: string): string | null =>
     metadata(model, `${metadata(model, 'general.architecture')}.${key}`)
+  const headWidth = (model: Model): number =>
+    Number(ofArchitecture(model, 'attention.key_length') ?? width(model) / heads(model))
   const stateSize = bind<(context: LlamaContext, sequence: number) => number | bigint>(
     'size_t llama_state_seq_get_size(void*, int32)',
   )
@@ -111,13 +114,17 @@ export function bindLlama({ llama }: Libraries) {
     embeddingWidth: bind<(model: Model) => number>('int32 llama_model_n_embd_inp(void*)'),
     /** Numbers of one cell of the KV memory: keys and values of all layers. */
     kvNumbersPerCell: (model: Model): number => {
-      const head = Number(ofArchitecture(model, 'attention.key_length') ?? width(model) / heads(model))
       // Layers may differ, and some may have none.
       const each = ofArchitecture(model, 'attention.head_count_kv')?.match(/\d+/g)
       const all =
         each && each.length > 1 ? each.reduce((sum, count) => sum + Number(count), 0) : layers(model) * headsKv(model)
-      return 2 * all * head
+      return 2 * all * headWidth(model)
     },
+    /** Multiplications of one row: with the weights, and with each cell that it attends to. */
+    rowWork: (model: Model): { weights: number; perCell: number } => ({
+      weights: Number(parameters(model)),
+      perCell: 2 * layers(model) * heads(model) * headWidth(model),
+    }),
     metadata,
     chatTemplate: bind<(model: Model, name: null) => string | null>(
       'const char* llama_model_chat_template(void*, const char*)',

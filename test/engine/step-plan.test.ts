@@ -8,6 +8,7 @@ const limits = (most: number, over: Partial<StepLimits> = {}): StepLimits => ({
   rows: 64,
   mixes: true,
   costs: new Costs(),
+  fastestRows: (rows) => rows,
   prefill: () => ({ rows: most, apart: false }),
   ...over,
 })
@@ -50,6 +51,24 @@ describe('the plan of a step', () => {
 
   it('keeps within the rows of a batch', () => {
     expect(planned([answering(), answering(), prefilling(9)], limits(8, { rows: 5 })).at(-1)).toEqual([2, 0, 3, false])
+  })
+
+  it('computes cells before the end of a prompt again where that is faster', () => {
+    const tiles = { fastestRows: (rows: number) => Math.max(rows, 8) }
+    expect(planned([prefilling(100, 95)], limits(20, tiles))).toEqual([[0, 92, 100, false]])
+    expect(planned([prefilling(100, 90)], limits(20, tiles))).toEqual([[0, 90, 100, false]])
+    // It would be more than the step may have, or there are too few cells.
+    expect(planned([prefilling(100, 95)], limits(7, tiles))).toEqual([[0, 95, 100, false]])
+    expect(planned([prefilling(7, 5)], limits(20, tiles))).toEqual([[0, 5, 7, false]])
+    // The rows of others fill the batch as well.
+    expect(planned([prefilling(100, 95), answering()], limits(20, tiles)).at(-1)).toEqual([0, 95, 100, false])
+  })
+
+  it('does not compute the cells of an image again', () => {
+    const tiles = { fastestRows: (rows: number) => Math.max(rows, 8) }
+    const afterImage = prefilling(100, 95)
+    afterImage.cells[93] = -1
+    expect(planned([afterImage], limits(20, tiles))).toEqual([[0, 95, 100, false]])
   })
 
   it('gives the oldest half of the rows, and the rest to the sequences with the fewest cells left', () => {

@@ -11,7 +11,8 @@ const crowd = Array.from({ length: 8 }, () => answerOf('many'))
 function turns(cost: number) {
   const costs = new Costs()
   costs.charge('many', cost)
-  const limits: StepLimits = { rows: 64, mixes: true, costs, prefill: () => ({ rows: 16, apart: false }) }
+  const prefill = () => ({ rows: 16, apart: false })
+  const limits: StepLimits = { rows: 64, mixes: true, costs, fastestRows: (rows) => rows, prefill }
   const steps = new StepTurns(costs)
   /** @returns the number of rows of a step that takes so many ms */
   const step = (active: Parameters<StepTurns['plan']>[0], ms: number): number => {

@@ -5,6 +5,9 @@ import type { Decoder, TokenSampler } from '../../src/language/index.ts'
 import type { Batch, Position } from '../../src/native/index.ts'
 import { pixels } from './pixels.ts'
 
+/** Rows that the model computes in no more time than fewer. */
+const tileRows = 6
+
 /**
  * A simulation of llama.cpp's unified KV memory, and of a model whose next token is a hash of all cells of its sequence.
  * A missing, extra or foreign cell changes every later token.
@@ -36,6 +39,8 @@ export class KvModel {
       memory: { weightsBytes: 1e9, kvBytes: 0 },
       gpuLayers: 0,
       batchRows,
+      // As on a CPU, where a few rows take longer than a tile of them.
+      fastestRows: (rows) => Math.max(rows, tileRows),
       newTokenBatch: () => new Rows(batchRows, 0) as unknown as Batch,
       newEmbeddingBatch: () => new Rows(batchRows, 1) as unknown as Batch,
       sharesPrefixes: true,
