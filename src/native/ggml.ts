@@ -136,7 +136,10 @@ export function bindGgml({ ggmlBase, ggml, folder, fallback }: Libraries) {
 
     mulMat: base<Op2>('void* ggml_mul_mat(void*, void*, void*)'),
     add: base<Op2>('void* ggml_add(void*, void*, void*)'),
+    sub: base<Op2>('void* ggml_sub(void*, void*, void*)'),
     mul: base<Op2>('void* ggml_mul(void*, void*, void*)'),
+    scale: base<Op<[factor: N]>>('void* ggml_scale(void*, void*, float)'),
+    clamp: base<Op<[least: N, most: N]>>('void* ggml_clamp(void*, void*, float, float)'),
     rmsNorm: base<Op<[epsilon: N]>>('void* ggml_rms_norm(void*, void*, float)'),
     norm: base<Op<[epsilon: N]>>('void* ggml_norm(void*, void*, float)'),
     gelu: base<Op>('void* ggml_gelu(void*, void*)'),

@@ -1,6 +1,8 @@
 import type { ImageFamily } from '../image-architecture.ts'
 import { dotsocr } from './dotsocr.ts'
 import { gemma3 } from './gemma3.ts'
+import { gemma4uv } from './gemma4uv.ts'
+import { gemma4v } from './gemma4v.ts'
 import { glm4v } from './glm4v.ts'
 import { idefics3 } from './idefics3.ts'
 import { internvl } from './internvl.ts'
@@ -21,6 +23,8 @@ import { qwen25vl } from './qwen25vl.ts'
 export const imageFamilies: readonly ImageFamily[] = [
   dotsocr,
   gemma3,
+  gemma4uv,
+  gemma4v,
   glm4v,
   idefics3,
   internvl,

@@ -19,8 +19,12 @@ export interface GraphBuilder<N> {
   table(name: string, width: number, of: (grid: Grid) => Float32Array): N
   /** If `b` has one row, it is added to all rows. */
   add(a: N, b: N): N
-  /** The elementwise product. If `b` has one row, it multiplies all rows. */
+  /** If `b` has one row, it is subtracted from all rows. */
+  subtract(a: N, b: N): N
+  /** The elementwise product. If `b` has one row, it multiplies all rows; if it has one number, all numbers. */
   multiply(a: N, b: N): N
+  scale(x: N, factor: number): N
+  clamp(x: N, least: number, most: number): N
   /** The rows of `a`, then those of `b`. */
   concatRows(a: N, b: N): N
   /** In each row the numbers of `a`, then those of `b`. */
@@ -37,6 +41,8 @@ export interface GraphBuilder<N> {
   joinRows(x: N, count: number): N
   /** The inverse of `joinRows`. */
   splitRows(x: N, count: number): N
+  /** The averages of `count` equal parts of each row: `[tokens, width * count]` -> `[tokens, width]` */
+  averageParts(x: N, count: number): N
   /** The tanh form of GELU. */
   gelu(x: N): N
   /** GELU itself, with the error function. */
@@ -69,8 +75,11 @@ export interface GraphBuilder<N> {
   depthwise(x: N, weight: N, grid: Grid, stride: number): N
   /** The averages of adjacent windows: `[tokens, width]` -> `[tokens / window, width]`. Restricted like `depthwise`. */
   averagePool(x: N, grid: Grid, window: Grid): N
-  /** softmax(q k / sqrt(headWidth)) v over `heads` heads, every row of q attending to every row of k. */
-  attention(q: N, k: N, v: N, heads: number): N
+  /**
+   * softmax(scale q k) v over `heads` heads, every row of q attending to every row of k.
+   * @param scale by default 1 / sqrt(headWidth)
+   */
+  attention(q: N, k: N, v: N, heads: number, scale?: number): N
   /** As `attention`, with each row attending only to those of its own window. */
   windowAttention(q: N, k: N, v: N, heads: number, windows: Windows): N
 }
@@ -84,18 +93,23 @@ export interface Grid {
 /**
  * How rotary positions rotate the pairs of a head (llama.cpp's `build_rope_2d`, and `GGML_ROPE_TYPE_VISION` for pairs of
  * halves): the first half of the pairs by one position, the second half by another. The frequency of pair `i` of a half is
- * 10000^(-2i / (headWidth / 2)). A graph has one.
+ * base^(-2i / (headWidth / 2)). A graph has one.
  */
 export interface Rope2d {
-  /** Whether the frequencies of the second half start at 10000^(-2 / headWidth), and so lie between those of the first. */
+  /** By default 10000. */
+  base?: number
+  /** Whether the frequencies of the second half start at base^(-2 / headWidth), and so lie between those of the first. */
   interleaved: boolean
-  /** The two numbers of a pair: neighbours, or one of the first half of the head with one of the second. */
-  pairs?: 'neighbours' | 'halves'
+  /**
+   * The two numbers of a pair: neighbours; one of the first half of the head with one of the second; or, within each half
+   * of the head, one of its first quarter with one of its second.
+   */
+  pairs?: 'neighbours' | 'halves' | 'quarters'
   /** The two positions of every row. */
   positions(grid: Grid): { first: Int32Array; second: Int32Array }
 }
 
-/** The base of the frequencies of every family. */
+/** The base of the frequencies of most families. */
 export const ropeBase = 10000
 
 /** Parts of an image within which attention stays. A graph has one kind. */

@@ -10,6 +10,7 @@ import {
 } from '../../native/index.ts'
 import type { ImageArchitecture, Tile } from '../image-architecture.ts'
 import { type GraphBuilder, type Grid, ropeBase, windowPlaces } from './builder.ts'
+import { hasForm } from './products.ts'
 import type { Weights } from './weights.ts'
 
 /** The maximum number of nodes of a graph: about 30 for each layer, enough for the deepest encoders in use. */
@@ -84,13 +85,15 @@ interface Value {
   tensor: Tensor
   tokens: number
   width: number
+  /** Of a weight. */
+  name?: string
 }
 
 /** `GGML_PREC_F32` */
 const precise = 10
 
-/** `GGML_ROPE_TYPE_VISION` */
-const visionRope = 24
+/** `GGML_ROPE_TYPE_NEOX` and `GGML_ROPE_TYPE_VISION` */
+const [neoxRope, visionRope] = [2, 24]
 
 /** An input that is the same for every image of a size. */
 interface Constant {
@@ -107,9 +110,9 @@ function ggmlEmitter(ggml: Ggml, weights: Weights, context: Context, grid: Grid)
    * `[head, heads, tokens]` of heads `[head, tokens, heads]`, or null if the back end has no kernel for it. All scores at
    * once would take 28 GB in each layer for the 21,000 patches of an image of 2048 x 2048.
    */
-  function flashAttention(query: Tensor, key: Tensor, value: Tensor, head: number): Tensor | null {
+  function flashAttention(query: Tensor, key: Tensor, value: Tensor, scale: number): Tensor | null {
     const half = (x: Tensor) => ggml.cast(context, x, TensorType.F16)
-    const node = ggml.flashAttention(context, query, half(key), half(value), null, 1 / Math.sqrt(head), 0, 0)
+    const node = ggml.flashAttention(context, query, half(key), half(value), null, scale, 0, 0)
     ggml.setAccumulation(node, precise)
     const [backend] = weights.backends
     return backend !== undefined && ggml.supports(backend, node) ? node : null
@@ -119,9 +122,9 @@ function ggmlEmitter(ggml: Ggml, weights: Weights, context: Context, grid: Grid)
   const headsFirst = (x: Tensor): Tensor => ggml.permute(context, x, 0, 2, 1, 3)
 
   /** Attention with all scores in memory. @param value `[head, heads, tokens]` @returns the same of the result */
-  function mix(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | null, head: number): Tensor {
+  function mix(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | null, scale: number): Tensor {
     const turned = ggml.cont(context, ggml.permute(context, value, 1, 2, 0, 3))
-    const scores = ggml.softMaxExt(context, ggml.mulMat(context, key, query), mask, 1 / Math.sqrt(head), 0)
+    const scores = ggml.softMaxExt(context, ggml.mulMat(context, key, query), mask, scale, 0)
     return headsFirst(ggml.mulMat(context, turned, scores))
   }
 
@@ -171,7 +174,7 @@ function ggmlEmitter(ggml: Ggml, weights: Weights, context: Context, grid: Grid)
 
     weight(name) {
       const { tensor, rows, columns } = weights.tensor(name)
-      return { tensor, tokens: rows, width: columns }
+      return { tensor, tokens: rows, width: columns, name }
     },
 
     has: (name) => weights.has(name),
@@ -181,6 +184,8 @@ function ggmlEmitter(ggml: Ggml, weights: Weights, context: Context, grid: Grid)
       // A convolution has the shape [out, channels, height, width]; over patches it is a plain matrix.
       const matrix = ggml.reshape2d(context, weight.tensor, weight.width, weight.tokens)
       const tensor = ggml.mulMat(context, matrix, x.tensor)
+      // Some GPUs add up in 16-bit floats. The sums of Gemma 4's patches, of 6912 products each, leave the range of those.
+      if (weight.name !== undefined && !hasForm(weight.name)) ggml.setAccumulation(tensor, precise)
       const product = { tensor, tokens: x.tokens, width: weight.tokens }
       return bias === undefined ? product : emitter.add(product, bias)
     },
@@ -191,7 +196,10 @@ function ggmlEmitter(ggml: Ggml, weights: Weights, context: Context, grid: Grid)
     },
 
     add: (a, b) => ({ ...a, tensor: ggml.add(context, a.tensor, b.tensor) }),
+    subtract: (a, b) => ({ ...a, tensor: ggml.sub(context, a.tensor, b.tensor) }),
     multiply: (a, b) => ({ ...a, tensor: ggml.mul(context, a.tensor, b.tensor) }),
+    scale: (x, factor) => ({ ...x, tensor: ggml.scale(context, x.tensor, factor) }),
+    clamp: (x, least, most) => ({ ...x, tensor: ggml.clamp(context, ggml.cont(context, x.tensor), least, most) }),
 
     table(name, width, of) {
       const { tensor, data } = constant(name, () => of(grid))
@@ -233,7 +241,7 @@ function ggmlEmitter(ggml: Ggml, weights: Weights, context: Context, grid: Grid)
 
     splitRows: (x, count) => emitter.joinRows(x, 1 / count),
 
-    rope2d(x, heads, { interleaved, pairs, positions }) {
+    rope2d(x, heads, { base = ropeBase, interleaved, pairs, positions }) {
       const head = x.width / heads
       const half = head / 2
       const split = ggml.reshape3d(context, x.tensor, head, heads, x.tokens)
@@ -243,30 +251,16 @@ function ggmlEmitter(ggml: Ggml, weights: Weights, context: Context, grid: Grid)
           return Int32Array.of(...first, ...second, ...first, ...second)
         })
         const sections = new Int32Array(4).fill(head / 4)
-        const turned = ggml.ropeMulti(
-          context,
-          split,
-          tensor,
-          null,
-          half,
-          sections,
-          visionRope,
-          0,
-          ropeBase,
-          1,
-          0,
-          1,
-          0,
-          0,
-        )
+        const turned = ggml.ropeMulti(context, split, tensor, null, half, sections, visionRope, 0, base, 1, 0, 1, 0, 0)
         return { ...x, tensor: ggml.reshape2d(context, turned, x.width, x.tokens) }
       }
       const turn = (at: number, by: 'first' | 'second', scale: number): Tensor => {
         const part = ggml.view3d(context, split, half, heads, x.tokens, head * 4, x.width * 4, at * 4)
         const { tensor } = constant(`${by} positions`, () => positions(grid)[by])
-        return ggml.ropeExt(context, part, tensor, null, half, 0, 0, ropeBase, scale, 0, 1, 0, 0)
+        const mode = pairs === 'quarters' ? neoxRope : 0
+        return ggml.ropeExt(context, part, tensor, null, half, mode, 0, base, scale, 0, 1, 0, 0)
       }
-      const second = turn(half, 'second', interleaved ? ropeBase ** (-2 / head) : 1)
+      const second = turn(half, 'second', interleaved ? base ** (-2 / head) : 1)
       const joined = ggml.concat(context, turn(0, 'first', 1), second, 0)
       return { ...x, tensor: ggml.reshape2d(context, joined, x.width, x.tokens) }
     },
@@ -300,13 +294,21 @@ function ggmlEmitter(ggml: Ggml, weights: Weights, context: Context, grid: Grid)
       return rowsOf(averages, Math.floor(grid.rows / rows) * Math.floor(grid.columns / columns), x.width)
     },
 
-    attention(q, k, v, heads) {
+    averageParts(x, count) {
+      const width = x.width / count
+      const parts = ggml.reshape3d(context, x.tensor, width, count, x.tokens)
+      const averages = ggml.pool2d(context, parts, 1, 1, count, 1, count, 0, 0)
+      return { tensor: ggml.reshape2d(context, averages, width, x.tokens), tokens: x.tokens, width }
+    },
+
+    attention(q, k, v, heads, scale) {
       const head = q.width / heads
+      const factor = scale ?? 1 / Math.sqrt(head)
       const split = (x: Value) => ggml.reshape3d(context, x.tensor, head, heads, x.tokens)
       const [query, key] = [headsFirst(split(q)), headsFirst(split(k))]
-      const flash = flashAttention(query, key, headsFirst(split(v)), head)
+      const flash = flashAttention(query, key, headsFirst(split(v)), factor)
       if (flash !== null) return { ...q, tensor: ggml.reshape2d(context, flash, q.width, q.tokens) }
-      return { ...q, tensor: ggml.cont2d(context, mix(query, key, split(v), null, head), q.width, q.tokens) }
+      return { ...q, tensor: ggml.cont2d(context, mix(query, key, split(v), null, factor), q.width, q.tokens) }
     },
 
     windowAttention(q, k, v, heads, { size, rows }) {
@@ -317,7 +319,7 @@ function ggmlEmitter(ggml: Ggml, weights: Weights, context: Context, grid: Grid)
       const split = (x: Value) =>
         ggml.reshape4d(context, ggml.getRows(context, x.tensor, places.tensor), head, heads, size, windows)
       const seen = ggml.reshape4d(context, mask.tensor, size, size, 1, windows)
-      const mixed = mix(headsFirst(split(q)), headsFirst(split(k)), split(v), seen, head)
+      const mixed = mix(headsFirst(split(q)), headsFirst(split(k)), split(v), seen, 1 / Math.sqrt(head))
       const inWindows = ggml.cont2d(context, mixed, q.width, size * windows)
       const back = constant('rows of windows', () => windowPlaces(rows(grid), size).back)
       return { ...q, tensor: ggml.getRows(context, inWindows, back.tensor) }

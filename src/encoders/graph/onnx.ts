@@ -96,15 +96,15 @@ type Tables = Map<string, { width: number; of(grid: Grid): Float32Array | Int32A
 type Feeds = Record<string, InstanceType<TensorConstructor>>
 
 /** The angles by which the pairs of a head are rotated, for every row: `[rows, head / 2]` */
-function rope2dAngles({ interleaved, positions }: Rope2d, head: number, grid: Grid): Float32Array {
+function rope2dAngles({ base = ropeBase, interleaved, positions }: Rope2d, head: number, grid: Grid): Float32Array {
   const pairs = head / 2
   const { first, second } = positions(grid)
   const angles = new Float32Array(first.length * pairs)
   for (let at = 0; at < angles.length; at++) {
     const [row, pair] = [Math.floor(at / pairs), at % pairs]
     const inFirst = pair < pairs / 2
-    const start = inFirst || !interleaved ? 1 : ropeBase ** (-2 / head)
-    const frequency = start * ropeBase ** ((-2 * (pair % (pairs / 2))) / pairs)
+    const start = inFirst || !interleaved ? 1 : base ** (-2 / head)
+    const frequency = start * base ** ((-2 * (pair % (pairs / 2))) / pairs)
     angles[at] = ((inFirst ? first : second)[row] ?? 0) * frequency
   }
   return angles
@@ -126,6 +126,8 @@ class OnnxEmitter implements GraphBuilder<Value> {
   /** Inputs that depend only on the size of the image: rows of `width`. */
   readonly tables: Tables = new Map()
   readonly #file: TensorFile
+  /** Queries, keys and values often have the same bounds, and so the same activations. */
+  readonly #clamped = new Map<string, Value>()
   readonly products: Products
   readonly gelu = this.#each('FastGelu', {}, contrib)
   readonly geluErf = this.#each('Gelu', {}, contrib)
@@ -137,6 +139,7 @@ class OnnxEmitter implements GraphBuilder<Value> {
   readonly has = (name: string): boolean => this.#file.names.has(name)
   readonly floats = (name: string): Float32Array => this.#file.floats(name)
   readonly add = (a: Value, b: Value): Value => this.#node('Add', [a.name, this.#nameOf(b)], a.width)
+  readonly subtract = (a: Value, b: Value): Value => this.#node('Sub', [a.name, this.#nameOf(b)], a.width)
   readonly multiply = (a: Value, b: Value): Value => this.#node('Mul', [a.name, this.#nameOf(b)], a.width)
   readonly concatRows = (a: Value, b: Value): Value => this.#concat(a, b, 0, a.width)
   readonly concatColumns = (a: Value, b: Value): Value => this.#concat(a, b, 1, a.width + b.width)
@@ -192,6 +195,19 @@ class OnnxEmitter implements GraphBuilder<Value> {
     return this.#node('LayerNormalization', inputs, x.width, { axis: -1, epsilon: { float: epsilon } })
   }
 
+  scale(x: Value, factor: number): Value {
+    return this.#node('Mul', [x.name, this.#number(factor)], x.width)
+  }
+
+  clamp(x: Value, least: number, most: number): Value {
+    const key = `${x.name} ${least} ${most}`
+    const known = this.#clamped.get(key)
+    if (known !== undefined) return known
+    const clamped = this.#node('Clip', [x.name, this.#number(least), this.#number(most)], x.width)
+    this.#clamped.set(key, clamped)
+    return clamped
+  }
+
   columns(x: Value, from: number, width: number): Value {
     const range = [from, from + width, 1].map((value) => this.#shape([value]))
     return this.#node('Slice', [x.name, ...range], width)
@@ -202,12 +218,22 @@ class OnnxEmitter implements GraphBuilder<Value> {
     const cos = this.#table('cos', 'f32', head / 2, (grid) => rope2dAngles(rope, head, grid).map(Math.cos))
     const sin = this.#table('sin', 'f32', head / 2, (grid) => rope2dAngles(rope, head, grid).map(Math.sin))
     const places = this.#table('places', 'i64', 1, (grid) => rope.positions(grid).first.map((_, row) => row))
+    // The second quarter of a head and the third change places, which makes pairs of quarters those of halves.
+    const [parts, order] =
+      rope.pairs === 'quarters'
+        ? [
+            [2, 2, head / 4],
+            [1, 0, 3, 2, 4],
+          ]
+        : [[head], [1, 0, 2]]
+    const turned = (y: string, outer: readonly number[]) =>
+      this.#transposed(this.#reshaped(y, [...outer, ...parts]), order)
     // The operator derives the heads from the shape [1, heads, tokens, head].
-    const split = this.#transposed(this.#reshaped(x.name, [1, -1, heads, head]), [0, 2, 1, 3])
+    const split = this.#reshaped(turned(x.name, [-1, heads]), [1, heads, -1, head])
     const inputs = [split, this.#reshaped(places, [1, -1]), cos, sin]
-    const interleaved = rope.pairs === 'halves' ? 0 : 1
-    const turned = this.model.node('RotaryEmbedding', inputs, { interleaved }, contrib)
-    return this.#rowsOfWidth(this.#transposed(turned, [0, 2, 1, 3]), x.width)
+    const interleaved = (rope.pairs ?? 'neighbours') === 'neighbours' ? 1 : 0
+    const rotated = this.model.node('RotaryEmbedding', inputs, { interleaved }, contrib)
+    return this.#rowsOfWidth(turned(rotated, [heads, -1]), x.width)
   }
 
   joinPatches(x: Value, _grid: Grid, factor: number, { squares, within }: JoinOrder = {}): Value {
@@ -238,9 +264,16 @@ class OnnxEmitter implements GraphBuilder<Value> {
     return this.#rows(averages, x.width)
   }
 
-  attention(q: Value, k: Value, v: Value, heads: number): Value {
+  averageParts(x: Value, count: number): Value {
+    const width = x.width / count
+    const parts = this.#reshaped(x.name, [-1, count, width])
+    return this.#node('ReduceMean', [parts], width, { axes: [1], keepdims: 0 })
+  }
+
+  attention(q: Value, k: Value, v: Value, heads: number, scale?: number): Value {
     const batched = [q, k, v].map(({ name, width }) => this.#reshaped(name, [1, -1, width]))
-    const mixed = this.model.node('MultiHeadAttention', batched, { num_heads: heads }, contrib)
+    const scaled = scale === undefined ? {} : { scale: { float: scale } }
+    const mixed = this.model.node('MultiHeadAttention', batched, { num_heads: heads, ...scaled }, contrib)
     return this.#rowsOfWidth(mixed, q.width)
   }
 
@@ -313,6 +346,10 @@ class OnnxEmitter implements GraphBuilder<Value> {
 
   *#values(name: string): Iterable<Float32Array> {
     for (const { values } of this.#file.tiles(name)) yield values
+  }
+
+  #number(value: number): string {
+    return this.model.constant(`${value} f32`, 'f32', [], () => [Float32Array.of(value)])
   }
 
   #ones(width: number): string {

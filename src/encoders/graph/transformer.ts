@@ -1,7 +1,7 @@
 import type { Metadata } from '../../gguf/index.ts'
 import { type GraphBuilder, layerNorm, linear, type Rope2d, rmsNorm, type Windows } from './builder.ts'
 
-/** The layers of a vision transformer: norm, attention, norm, feed-forward. */
+/** The layers of a vision transformer: norm, attention, norm, feed-forward; in some, another norm after each of both. */
 export interface Transformer {
   readonly layers: number
   readonly width: number
@@ -15,6 +15,12 @@ export interface Transformer {
 /** Differences between transformers that files do not record. */
 export interface TransformerKind {
   norm?: 'layer' | 'rms'
+  /** The product with a matrix of a layer, by the matrix's name. By default `linear`. */
+  product?: typeof linear
+  /** Whether each head of the values is normed too, without a weight. */
+  normsValues?: boolean
+  /** The factor of the scores of attention. By default 1 / sqrt(headWidth). */
+  scale?: number
   /** Rotary positions of queries and keys. */
   rope?: Rope2d
   /** The windows of a layer in which rows attend only to those of their own window. */
@@ -22,7 +28,10 @@ export interface TransformerKind {
 }
 
 /** After llama.cpp's `clip_graph::build_vit` (tools/mtmd/clip.cpp). */
-export function transformer(metadata: Metadata, { norm = 'layer', rope, windows }: TransformerKind = {}): Transformer {
+export function transformer(
+  metadata: Metadata,
+  { norm = 'layer', product = linear, normsValues = false, scale, rope, windows }: TransformerKind = {},
+): Transformer {
   const width = metadata.number('clip.vision.embedding_length')
   const heads = metadata.number('clip.vision.attention.head_count')
   const epsilon = metadata.number('clip.vision.attention.layer_norm_epsilon')
@@ -39,11 +48,14 @@ export function transformer(metadata: Metadata, { norm = 'layer', rope, windows 
   const scaled = <N>(graph: GraphBuilder<N>, x: N, name: string): N =>
     graph.has(`${name}.weight`) ? graph.multiply(x, graph.weight(`${name}.weight`)) : x
 
+  const maybeNormed = <N>(graph: GraphBuilder<N>, x: N, name: string): N =>
+    graph.has(`${name}.weight`) ? normed(graph, x, name) : x
+
   /** Queries, keys and values of a layer, from three matrices or from one. */
   const projected = <N>(graph: GraphBuilder<N>, x: N, part: (name: string) => string): [N, N, N] => {
     if (!graph.has(`${part('attn_qkv')}.weight`))
-      return [linear(graph, x, part('attn_q')), linear(graph, x, part('attn_k')), linear(graph, x, part('attn_v'))]
-    const all = linear(graph, x, part('attn_qkv'))
+      return [product(graph, x, part('attn_q')), product(graph, x, part('attn_k')), product(graph, x, part('attn_v'))]
+    const all = product(graph, x, part('attn_qkv'))
     return [graph.columns(all, 0, width), graph.columns(all, width, width), graph.columns(all, 2 * width, width)]
   }
 
@@ -62,12 +74,12 @@ export function transformer(metadata: Metadata, { norm = 'layer', rope, windows 
   }
 
   const feedForward = <N>(graph: GraphBuilder<N>, x: N, part: (name: string) => string): N => {
-    const raised = linear(graph, x, part(up))
+    const raised = product(graph, x, part(up))
     const gate = part('ffn_gate')
     const active = graph.has(`${gate}.weight`)
-      ? activate.gated(graph, linear(graph, x, gate), raised)
+      ? activate.gated(graph, product(graph, x, gate), raised)
       : activate.plain(graph, raised)
-    return linear(graph, active, part(down))
+    return product(graph, active, part(down))
   }
 
   const layer: Transformer['layer'] = (graph, x, index) => {
@@ -75,12 +87,20 @@ export function transformer(metadata: Metadata, { norm = 'layer', rope, windows 
     const y = normed(graph, x, part('ln1'))
     const [queries, keys, values] = projected(graph, y, part)
     const [q, k] = [placed(graph, queries, part('attn_q')), placed(graph, keys, part('attn_k'))]
+    const v = normsValues
+      ? graph.joinRows(graph.rmsNorm(graph.splitRows(values, heads), undefined, epsilon), heads)
+      : values
     const among = windows?.(index)
     const mixed =
-      among === undefined ? graph.attention(q, k, values, heads) : graph.windowAttention(q, k, values, heads, among)
-    const seen = graph.add(x, scaled(graph, linear(graph, mixed, part('attn_out')), part('ls1')))
-    const thought = feedForward(graph, normed(graph, seen, part('ln2')), part)
-    return graph.add(seen, scaled(graph, thought, part('ls2')))
+      among === undefined ? graph.attention(q, k, v, heads, scale) : graph.windowAttention(q, k, v, heads, among)
+    const attended = scaled(graph, product(graph, mixed, part('attn_out')), part('ls1'))
+    const seen = graph.add(x, maybeNormed(graph, attended, part('attn_post_norm')))
+    const thought = maybeNormed(
+      graph,
+      feedForward(graph, normed(graph, seen, part('ln2')), part),
+      part('ffn_post_norm'),
+    )
+    return scaled(graph, graph.add(seen, scaled(graph, thought, part('ls2'))), part('out_scale'))
   }
 
   return {
@@ -89,9 +109,9 @@ export function transformer(metadata: Metadata, { norm = 'layer', rope, windows 
     epsilon,
     layer,
     all(graph, x) {
-      let y = graph.has('v.pre_ln.weight') ? normed(graph, x, 'v.pre_ln') : x
+      let y = maybeNormed(graph, x, 'v.pre_ln')
       for (let index = 0; index < layers; index++) y = layer(graph, y, index)
-      return graph.has('v.post_ln.weight') ? normed(graph, y, 'v.post_ln') : y
+      return maybeNormed(graph, y, 'v.post_ln')
     },
   }
 }

@@ -15,9 +15,20 @@ export interface PatchReader {
   read(scaled: readonly Raster[], tile: Tile): Float32Array
 }
 
-/** Reads with the patch size, mean and standard deviation of the vision file. @throws OrielError `invalid` if they are not valid */
-export function patchReader(metadata: Metadata): PatchReader {
-  const patch = metadata.number('clip.vision.patch_size')
+/** Differences between readers that files do not record. */
+interface ReaderKind {
+  /** Patches of the file along the edge of one that is read. */
+  factor?: number
+  /** The input of the encoder from a normalized value. */
+  from?: (value: number) => number
+}
+
+/**
+ * Reads with the patch size, mean and standard deviation of the vision file.
+ * @throws OrielError `invalid` if they are not valid
+ */
+export function patchReader(metadata: Metadata, { factor = 1, from = (value) => value }: ReaderKind = {}): PatchReader {
+  const patch = metadata.number('clip.vision.patch_size') * factor
   if (patch < 1) throw badModel(`The vision file has a patch size of ${patch} pixels.`)
   const mean = metadata.numbers('clip.vision.image_mean')
   const deviation = metadata.numbers('clip.vision.image_std')
@@ -27,7 +38,7 @@ export function patchReader(metadata: Metadata): PatchReader {
   const f = Math.fround
   const values = [0, 1, 2].map((channel) =>
     Float32Array.from({ length: 256 }, (_, byte) =>
-      f(f(f(byte / 255) - f(mean[channel] ?? 0)) / f(deviation[channel] ?? 1)),
+      from(f(f(f(byte / 255) - f(mean[channel] ?? 0)) / f(deviation[channel] ?? 1))),
     ),
   )
   return {

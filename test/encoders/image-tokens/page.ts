@@ -45,6 +45,11 @@ const sections: readonly Section[] = [
     text: 'Every image is fitted into one square of 896 pixels, which has 64 x 64 patches; squares of 4 x 4 become one token. `detail` has no effect.',
   },
   {
+    types: ['gemma4v', 'gemma4uv'],
+    heading: 'Gemma 4',
+    text: "An image keeps its aspect, and each 48 x 48 pixels become one token. The limits are budgets of the maker's processor: at most 1,120 tokens, its default of 280 at `auto`, and its least, 70, at `low`; a smaller image is enlarged to that. The processor itself fills the budget with every image; here and in llama.cpp an image of fewer tokens stays as it is.",
+  },
+  {
     types: ['glm4v'],
     heading: 'GLM-4.6V, GLM-OCR',
     text: 'An image keeps its aspect, and each 28 x 28 pixels become one token. It is shrunk to at most 4,096 tokens, 64 at `low`, and at `auto` 256, or 1,024 by GLM-OCR, which reads pages.',

@@ -1,5 +1,6 @@
 import { dotsocr } from './families/dotsocr.ts'
 import { gemma3 } from './families/gemma3.ts'
+import { gemma4, gemma4E2b, gemma4Unified } from './families/gemma4.ts'
 import { glm4v, glmocr } from './families/glm4v.ts'
 import { idefics3, oldIdefics3, unevenIdefics3 } from './families/idefics3.ts'
 import { internvl } from './families/internvl.ts'
@@ -18,6 +19,8 @@ import { qwen2vl, qwen3vl, qwen25vl } from './families/qwen.ts'
 export interface Family {
   /** The name of its fixture. */
   readonly name: string
+  /** Whether it has no layers, and so no matrices in integers. */
+  readonly isExact?: boolean
   /** Writes a decoder and its vision file, with the real names of tensors and keys. Equal calls write equal files. */
   write(decoder: string, projector: string): void
 }
@@ -26,6 +29,9 @@ export interface Family {
 export const families: readonly Family[] = [
   dotsocr,
   gemma3,
+  gemma4,
+  gemma4E2b,
+  gemma4Unified,
   glm4v,
   glmocr,
   idefics3,

@@ -18,6 +18,8 @@
 
 // The rows that are printed of the first tiles and the last one, with the sum of all rows. Others have only their number.
 static const size_t tiles_told = 2;
+// The numbers that are printed of a row, from its first.
+static const int values_told = 256;
 // Log probabilities are printed for every this many tokens of the vocabulary.
 static const int token_step = 8;
 
@@ -36,8 +38,9 @@ static void print_tile(mtmd_context * context, const mtmd_input_chunk * chunk, i
         if (mtmd_encode_chunk(context, chunk) != 0) exit(4);
         const float * embeddings = mtmd_get_output_embd(context);
         const mtmd_image_tokens * image = mtmd_input_chunk_get_tokens_image(chunk);
-        std::vector<double> sum(width, 0);
-        for (size_t i = 0; i < n * width; i++) sum[i % width] += embeddings[i];
+        const int shown = std::min(width, values_told);
+        std::vector<double> sum(shown, 0);
+        for (size_t i = 0; i < n; i++) for (int j = 0; j < shown; j++) sum[j] += embeddings[i * width + j];
         print("sum", sum);
         printf(",\"rows\":[");
         std::vector<size_t> rows = { 0, n / 3, n - 1 };
@@ -45,7 +48,7 @@ static void print_tile(mtmd_context * context, const mtmd_input_chunk * chunk, i
         for (size_t row : rows) {
             const mtmd_decoder_pos at = mtmd_image_tokens_get_decoder_pos(image, past, row);
             printf("%s{\"row\":%zu,\"position\":[%u,%u,%u]", row ? "," : "", row, at.t, at.y, at.x);
-            print("values", std::vector<double>(embeddings + row * width, embeddings + (row + 1) * width));
+            print("values", std::vector<double>(embeddings + row * width, embeddings + row * width + shown));
             printf("}");
         }
         printf("]");

@@ -26,7 +26,7 @@ For each family, and for each variant of its files, there is a small model of ra
 
 - **tokens**: the number of embeddings of each tile. **layout**: the tokens around and between tiles. **positions**: the decoder's positions of embeddings and of the text after them.
 - **ONNX Runtime**, **ggml**: embeddings in 32-bit floats: the smallest cosine of all compared rows and of the sum of all rows, and the largest difference of a number. \`libmtmd\` convolves in 16-bit floats, of which 11 bits are significant; the numbers are between 1 and 3.
-- **auto**: how far the embeddings are from those in 32-bit floats, as a share of their length, if a calibration chooses the form of each matrix (\`ORIEL_VISION_PRECISION=auto\`), and behind the slash with \`int8\` instead. **outliers**: the same for a file in which six channels of every norm are twenty times as large, as some are in encoders that people use. The small models of this page are exact by default, since they are too small to be worth it.
+- **auto**: how far the embeddings are from those in 32-bit floats, as a share of their length, if a calibration chooses the form of each matrix (\`ORIEL_VISION_PRECISION=auto\`), and behind the slash with \`int8\` instead. **outliers**: the same for a file in which six channels of every norm are twenty times as large, as some are in encoders that people use. The small models of this page are exact by default, since they are too small to be worth it; encoders without layers always are.
 - **next token**: the largest difference of the log probabilities of the next token, computed by the whole engine.
 
 `
@@ -36,7 +36,7 @@ const nearness = ({ cosine, difference }: Nearness): string => `${cosine.toFixed
 const rounding = ({ chosen, int8 }: Rounding): string =>
   [chosen, int8].map((error) => `${(100 * error).toFixed(1)} %`).join(' / ')
 
-async function rowOf(subject: Subject): Promise<string[]> {
+async function rowOf(subject: Subject, isExact: boolean): Promise<string[]> {
   const layouts = await compareLayouts(subject)
   const same = (of: (layout: (typeof layouts)[number]['ours']) => unknown): string => {
     const alike = layouts.filter(({ ours, theirs }) => isDeepStrictEqual(of(ours), of(theirs))).length
@@ -51,8 +51,8 @@ async function rowOf(subject: Subject): Promise<string[]> {
     nearness(await compareEmbeddings(subject, 'onnx')),
     nearness(await compareEmbeddings(subject, 'ggml')),
     (await compareNextToken(subject)).toExponential(1),
-    rounding(await compareForms(subject)),
-    rounding(await compareForms(subject, true)),
+    isExact ? 'exact' : rounding(await compareForms(subject)),
+    isExact ? 'exact' : rounding(await compareForms(subject, true)),
   ]
 }
 
@@ -76,7 +76,7 @@ for (const family of families) {
     continue
   }
   const subject = openSubject(family)
-  const row = await rowOf(subject)
+  const row = await rowOf(subject, family.isExact ?? false)
   subject.remove()
   process.stdout.write(`${row.join('  ')}\n`)
   rows.push(row)
