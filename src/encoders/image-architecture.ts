@@ -26,6 +26,11 @@ export interface Tile {
   readonly tokens: number
   /** Rows and columns of the embeddings, for decoders with grid positions (M-RoPE). Without it they stand in one row. */
   readonly places?: Grid
+  /**
+   * XD-RoPE: the places are those between the first embedding and the last, counted from 0 in each image and beside the
+   * image's number in the prompt. The decoder's time goes on from embedding to embedding.
+   */
+  readonly xd?: true
 }
 
 /** The way from the pixels of an image to embeddings, described once for every emitter. */

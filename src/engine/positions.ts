@@ -7,12 +7,15 @@ export interface GridSpan {
   start: number
   end: number
   grid: Grid
+  /** The image's number in the prompt, if its positions are those of XD-RoPE. */
+  image?: number
 }
 
 /**
  * The positions of a sequence's cells. For most models a position is the cell's number. For models with M-RoPE, such as
  * Qwen-VL, all cells of an image have one time and differ in row and column, and the next cell's time follows the longer
- * edge: llama.cpp's `MTMD_POS_TYPE_MROPE`.
+ * edge: llama.cpp's `MTMD_POS_TYPE_MROPE`. With XD-RoPE the time goes on through an image, between whose first and last cell
+ * rows and columns are counted from 0: `MTMD_POS_TYPE_HUNYUANVL`.
  */
 export class Positions {
   readonly #spans: readonly GridSpan[]
@@ -25,8 +28,9 @@ export class Positions {
   /** The time of a cell, which never decreases from cell to cell. Cells after the prompt continue it. */
   time(cell: number): number {
     let time = cell
-    for (const { start, end, grid } of this.#spans) {
+    for (const { start, end, grid, image } of this.#spans) {
       if (start >= cell) break
+      if (image !== undefined) continue
       time -= cell < end ? cell - start : end - start - Math.max(grid.rows, grid.columns)
     }
     return time
@@ -35,14 +39,19 @@ export class Positions {
   place(cell: number): Position {
     const time = this.time(cell)
     const span = this.#spans.find(({ start, end }) => cell >= start && cell < end)
-    if (span === undefined) return { time, row: time, column: time }
+    if (span === undefined) return { time, row: time, column: time, image: 0 }
     const at = cell - span.start
-    return { time, row: time + Math.floor(at / span.grid.columns), column: time + (at % span.grid.columns) }
+    const { columns } = span.grid
+    if (span.image === undefined)
+      return { time, row: time + Math.floor(at / columns), column: time + (at % columns), image: 0 }
+    if (at === 0 || cell === span.end - 1) return { time, row: time, column: time, image: time }
+    // XD-RoPE has columns before rows.
+    return { time, row: (at - 1) % columns, column: Math.floor((at - 1) / columns), image: span.image }
   }
 
   /** The longest prefix of at most `cells` cells that ends where the time advances: KV memory is shared by time. */
   whole(cells: number): number {
-    const cut = this.#spans.find(({ start, end }) => cells > start && cells < end)
+    const cut = this.#spans.find(({ start, end, image }) => image === undefined && cells > start && cells < end)
     return cut === undefined ? cells : cut.start
   }
 }

@@ -126,7 +126,9 @@ export class PromptLayout {
   #positions(spans: readonly AttachmentSpan[]): Positions {
     if (!this.#decoder.gridPositions) return new Positions([])
     const gridOf = (tile: Tile) => tile.places ?? { rows: 1, columns: tile.tokens }
-    return new Positions(spans.map(({ start, end, tile }) => ({ start, end, grid: gridOf(tile) })))
+    return new Positions(
+      spans.map(({ start, end, tile }, image) => ({ start, end, grid: gridOf(tile), ...(tile.xd && { image }) })),
+    )
   }
 
   /** The first of the numbers that stand for a span's embeddings. */

@@ -7,9 +7,11 @@ export interface Position {
   time: number
   row: number
   column: number
+  /** The number of the image in models with XD-RoPE. */
+  image: number
 }
 
-/** Axes of a position in models with M-RoPE: time, row, column, and an unused one. */
+/** Axes of a position in models with M-RoPE. */
 const axesOfGrids = 4
 
 /**
@@ -78,7 +80,7 @@ export class Batch {
         const place = this.#places[row]
         this.#positions.view[this.#size + row] = place?.row ?? 0
         this.#positions.view[2 * this.#size + row] = place?.column ?? 0
-        this.#positions.view[3 * this.#size + row] = 0
+        this.#positions.view[3 * this.#size + row] = place?.image ?? 0
       }
     return {
       n_tokens: this.#size,

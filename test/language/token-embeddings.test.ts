@@ -13,7 +13,7 @@ describe('a token embedding from the file', () => {
     const [tokens, embeddings] = [decoder.newTokenBatch(), decoder.newEmbeddingBatch()]
     for (const [at, token] of prompt.entries()) {
       tokens.addToken(token, at, 0, true)
-      const position = { time: at, row: at, column: at }
+      const position = { time: at, row: at, column: at, image: 0 }
       embeddings.addEmbedding(tokenEmbedding?.(token) ?? new Float32Array(), position, 1, true)
     }
     const logitsOf = async (batch: typeof tokens) => {

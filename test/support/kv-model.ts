@@ -293,7 +293,7 @@ class Rows {
   }
 
   addToken(content: number, time: number, sequence: number): number {
-    return this.#add(content, { time, row: time, column: time }, sequence)
+    return this.#add(content, { time, row: time, column: time, image: 0 }, sequence)
   }
 
   addEmbedding(embedding: Float32Array, position: Position, sequence: number): number {

@@ -4,6 +4,7 @@ import { gemma3 } from './gemma3.ts'
 import { gemma4uv } from './gemma4uv.ts'
 import { gemma4v } from './gemma4v.ts'
 import { glm4v } from './glm4v.ts'
+import { hunyuanvl } from './hunyuanvl.ts'
 import { idefics3 } from './idefics3.ts'
 import { internvl } from './internvl.ts'
 import { kimivl } from './kimivl.ts'
@@ -26,6 +27,7 @@ export const imageFamilies: readonly ImageFamily[] = [
   gemma4uv,
   gemma4v,
   glm4v,
+  hunyuanvl,
   idefics3,
   internvl,
   kimivl,

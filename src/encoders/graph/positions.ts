@@ -49,6 +49,26 @@ export const betweenCorners: Filter = (inputs, outputs) => {
   })
 }
 
+/**
+ * Bilinear, with centres mapped to centres and edges repeated: ggml's `GGML_SCALE_MODE_BILINEAR`.
+ * @param more added to the number of places, which makes the steps a little shorter
+ */
+export const betweenCentres =
+  (more = 0): Filter =>
+  (inputs, outputs) => {
+    const step = inputs / (outputs + more)
+    const inside = (index: number) => Math.max(0, Math.min(index, inputs - 1))
+    return Array.from({ length: outputs }, (_, output) => {
+      const at = (output + 0.5) * step - 0.5
+      const index = inside(Math.floor(at))
+      const weight = Math.max(0, Math.min(at - index, 1))
+      return [
+        { index, weight: 1 - weight },
+        { index: inside(Math.floor(at) + 1), weight },
+      ]
+    })
+  }
+
 /** Bicubic, a = -0.75, with edges repeated: ggml's `GGML_SCALE_MODE_BICUBIC`. */
 export const bicubicBetween: Filter = (inputs, outputs) => {
   const a = -0.75
@@ -71,7 +91,6 @@ export const bicubicBetween: Filter = (inputs, outputs) => {
  */
 function interpolated(learned: Float32Array, width: number, { rows, columns }: Grid, filter: Filter): Float32Array {
   const side = Math.sqrt(learned.length / width)
-  if (rows === side && columns === side) return learned
   const wide = new Float32Array(side * columns * width)
   const across = filter(side, columns)
   for (let y = 0; y < side; y++)

@@ -93,6 +93,7 @@ export const knownModels: readonly KnownModel[] = [
     tensors: learnedPositions(24 ** 2),
   }),
   known('GLM-OCR', ['glm4v'], [], { edge: 336, patch: 14 }),
+  known('HunyuanOCR', ['hunyuanvl'], [], { edge: 2048, patch: 16, more: pixels(262144, 4194304) }),
   known(
     'SmolVLM 256M, 500M; Granite Docling',
     ['idefics3'],

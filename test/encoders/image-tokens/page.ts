@@ -55,6 +55,11 @@ const sections: readonly Section[] = [
     text: 'An image keeps its aspect, and each 28 x 28 pixels become one token. It is shrunk to at most 4,096 tokens, 64 at `low`, and at `auto` 256, or 1,024 by GLM-OCR, which reads pages.',
   },
   {
+    types: ['hunyuanvl'],
+    heading: 'HunyuanOCR',
+    text: 'An image is stretched to whole squares of 32 x 32 pixels, which become one token each; one more follows each row, and one stands before and after the image. It has 256 to 4,096 squares, at most 1,024 at `auto` and 256 at `low`.',
+  },
+  {
     types: ['idefics3'],
     heading: 'SmolVLM, SmolVLM2, Granite Docling',
     text: 'An image, also a small one, is scaled until its longer edge is 4 tiles, and cut into tiles of 512 pixels with 64 tokens (2.2B: 384 pixels with 81). An overview that costs as much as a tile follows. `auto` does not cut an image that fits one tile, and cuts others into at most 2 x 2; `low` is the overview alone. Vision files made before mid-2025 do not say how far images are scaled: with those, `high` cuts an image as large as it is.',

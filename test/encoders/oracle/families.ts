@@ -2,6 +2,7 @@ import { dotsocr } from './families/dotsocr.ts'
 import { gemma3 } from './families/gemma3.ts'
 import { gemma4, gemma4E2b, gemma4Unified } from './families/gemma4.ts'
 import { glm4v, glmocr } from './families/glm4v.ts'
+import { hunyuanvl } from './families/hunyuanvl.ts'
 import { idefics3, oldIdefics3, unevenIdefics3 } from './families/idefics3.ts'
 import { internvl } from './families/internvl.ts'
 import { kimivl } from './families/kimivl.ts'
@@ -34,6 +35,7 @@ export const families: readonly Family[] = [
   gemma4Unified,
   glm4v,
   glmocr,
+  hunyuanvl,
   idefics3,
   oldIdefics3,
   unevenIdefics3,
