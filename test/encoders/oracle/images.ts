@@ -13,8 +13,17 @@ export const sizes = [
   [4000, 300],
 ] as const
 
+const painted = new Map<string, Uint8Array>()
+
 /** Waves of different lengths in each channel, with an edge: `[height, width, 3]` */
 export function testImage(width: number, height: number): Uint8Array {
+  const name = `${width}x${height}`
+  const rgb = painted.get(name) ?? paint(width, height)
+  painted.set(name, rgb)
+  return rgb.slice()
+}
+
+function paint(width: number, height: number): Uint8Array {
   const rgb = new Uint8Array(width * height * 3)
   for (let y = 0, at = 0; y < height; y++)
     for (let x = 0; x < width; x++) {
