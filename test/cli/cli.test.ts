@@ -5,7 +5,7 @@ import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { afterEach, describe, expect, it } from 'vitest'
-import { oriel, orielServe, root, run } from '../support/cli.ts'
+import { oriel, orielHere, orielServe, root, run } from '../support/cli.ts'
 import { eventsOf, postJson } from '../support/http.ts'
 import { pocketFolder } from '../support/pocket.ts'
 
@@ -70,13 +70,13 @@ describe('oriel serve', () => {
     )
     expect(inTurn).toMatch(/^Oriel serves pocket, other at http/)
     await rm(folder, { recursive: true })
-    expect(await oriel(['serve', '--memory-budget', '100 MB'])).toMatchObject({
+    expect(await orielHere(['serve', '--memory-budget', '100 MB'], {})).toMatchObject({
       code: 1,
       stderr: expect.stringMatching(
         /^oriel: The model pocket never fits: it takes 2\d\d MB .* may take 100 MB\. .* --memory-budget\.\n$/,
       ),
     })
-    expect(await oriel(['serve', '--memory-budget', 'plenty'])).toMatchObject({
+    expect(await orielHere(['serve', '--memory-budget', 'plenty'], {})).toMatchObject({
       code: 1,
       stderr: expect.stringContaining('must be like 8GB or 500MB'),
     })
@@ -91,21 +91,21 @@ describe('oriel serve', () => {
       stderr: expect.stringMatching(/^oriel: Port \d+ is in use\. .* --port\.\n$/),
     })
     taken.close()
-    expect(await oriel(['serve', '--model', 'gpt-5'])).toMatchObject({
+    expect(await orielHere(['serve', '--model', 'gpt-5'], {})).toMatchObject({
       code: 1,
       stderr: expect.stringMatching(
         /^oriel: There is no model gpt-5\. The models are: pocket.*\. `oriel list` shows .*\n$/,
       ),
     })
-    expect(await oriel(['serve', '--port', 'eighty'])).toMatchObject({
+    expect(await orielHere(['serve', '--port', 'eighty'], {})).toMatchObject({
       code: 1,
       stderr: expect.stringContaining('A port is a whole number'),
     })
-    expect(await oriel(['serve', '--insecure', '--host', '203.0.113.7'])).toMatchObject({
+    expect(await orielHere(['serve', '--insecure', '--host', '203.0.113.7'], {})).toMatchObject({
       code: 1,
       stderr: expect.stringContaining('is not an address of this machine. Choose another address with --host.'),
     })
-    expect(await oriel(['serve'], { env: { ORIEL_CHUNK: '0', ORIEL_KV_TYPE: 'f8' } })).toMatchObject({
+    expect(await orielHere(['serve'], { ORIEL_CHUNK: '0', ORIEL_KV_TYPE: 'f8' })).toMatchObject({
       code: 1,
       stderr: expect.stringMatching(/^oriel: A setting is not allowed\. .*ORIEL_CHUNK: Too small.*\n$/),
     })
@@ -174,7 +174,7 @@ describe('oriel list', () => {
   })
 
   it('prints the available models as a table', async () => {
-    expect((await oriel(['list'])).stdout).toMatch(
+    expect((await orielHere(['list'], {})).stdout).toMatch(
       /^NAME +TITLE +TAKES +CONTEXT +SIZE +FITS +AN IMAGE TAKES\npocket +Pocket +text, images +4,096 tokens +\d+\.\d MB +yes +\S.* s\n$/,
     )
   })

@@ -5,7 +5,7 @@ import { createServer } from 'node:http'
 import { platform, tmpdir } from 'node:os'
 import path from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { environment, oriel, root, run } from '../support/cli.ts'
+import { environment, oriel, orielHere, root, run } from '../support/cli.ts'
 
 let folder: string
 beforeAll(async () => {
@@ -14,7 +14,7 @@ beforeAll(async () => {
 afterAll(() => rm(folder, { recursive: true }))
 
 const failing = async (args: string[], env: Record<string, string> = {}): Promise<string> => {
-  const { code, stdout, stderr } = await oriel(args, { env })
+  const { code, stdout, stderr } = await orielHere(args, env)
   expect({ code, stdout }).toEqual({ code: 1, stdout: '' })
   return stderr
 }
@@ -39,7 +39,7 @@ describe('oriel', () => {
 
   it('names settings that are misspelt, in each command', async () => {
     const env = { ORIEL_PROT: '1', ORIEL_MODELS_DIRS: '/x' }
-    const { stderr } = await oriel(['list'], { env })
+    const { stderr } = await orielHere(['list'], env)
     expect(stderr).toBe(
       'ORIEL_PROT is not a setting and has no effect. Did you mean ORIEL_PORT?\nORIEL_MODELS_DIRS is not a setting and has no effect. Did you mean ORIEL_MODELS_DIR?\n',
     )
@@ -47,13 +47,15 @@ describe('oriel', () => {
   })
 
   it('prints JSON where it prints a table', async () => {
-    const { models } = JSON.parse((await oriel(['ls', '--json'])).stdout)
+    const { models } = JSON.parse((await orielHere(['ls', '--json'], {})).stdout)
     expect(models).toMatchObject([{ id: 'pocket', inputs: ['image'], context_tokens: 4096, fits: true }])
-    const all = JSON.parse((await oriel(['list', '--catalogue', '--json'])).stdout)
+    const all = JSON.parse((await orielHere(['list', '--catalogue', '--json'], {})).stdout)
     expect(all.models).toContainEqual(expect.objectContaining({ id: 'smolvlm-256m', runs: true, fits: true }))
-    const shown = JSON.parse((await oriel(['show', 'pocket', '--json'])).stdout)
+    const shown = JSON.parse((await orielHere(['show', 'pocket', '--json'], {})).stdout)
     expect(shown).toMatchObject({ name: 'pocket', context_tokens: 4096, downloaded: true })
-    expect(JSON.parse((await oriel(['show', 'smolvlm-256m', '--json'])).stdout)).toMatchObject({ downloaded: false })
+    expect(JSON.parse((await orielHere(['show', 'smolvlm-256m', '--json'], {})).stdout)).toMatchObject({
+      downloaded: false,
+    })
   })
 
   it('says in a second that the hub cannot be reached', async () => {
@@ -109,8 +111,12 @@ describe('oriel serve', () => {
   it('says in one sentence what it cannot start with, and how to cure it', async () => {
     const file = path.join(folder, 'broken.gguf')
     await writeFile(file, 'GGUF')
+    expect(await oriel(['serve', '--model', file])).toEqual({
+      code: 1,
+      stdout: '',
+      stderr: expect.stringMatching(/^oriel: broken\.gguf is not a valid GGUF file: .*\n$/),
+    })
     for (const [args, message] of [
-      [['--model', file], /^oriel: broken\.gguf is not a valid GGUF file: .*\n$/],
       [['--model', folder], /^oriel: There is no model .*\. The models are: pocket\. `oriel list` shows .*\n$/],
       [['--host', 'nowhere.invalid'], /^oriel: nowhere\.invalid is not an address of this machine\. .*--host\.\n$/],
       [['--memory-budget', '1MB'], /^oriel: The model pocket never fits: .*\n$/],
@@ -162,7 +168,7 @@ describe('oriel serve', () => {
 
 describe('oriel completion', () => {
   const complete = async (line: string): Promise<string[]> =>
-    (await oriel(['complete', line])).stdout.split('\n').slice(0, -1)
+    (await orielHere(['complete', line], {})).stdout.split('\n').slice(0, -1)
 
   it('completes commands, flags, their values, and models', async () => {
     expect(await complete('oriel l')).toEqual(['list'])

@@ -56,7 +56,10 @@ class Exit extends Error {
   }
 }
 
-/** Runs a command in this process, which takes a few ms. It must not read stdin. */
+/** Commands listen for them until their process ends. */
+const signals = ['SIGINT', 'SIGTERM'] as const
+
+/** Runs a command in this process, which takes a few ms. It must not read stdin, or go on after it has failed. */
 export async function orielHere(args: readonly string[], env: Readonly<Record<string, string>>): Promise<Finished> {
   const finished = { code: 0, stdout: '', stderr: '' }
   const spies = (['stdout', 'stderr'] as const).map((stream) =>
@@ -70,6 +73,7 @@ export async function orielHere(args: readonly string[], env: Readonly<Record<st
     throw new Exit(Number(code ?? 0))
   })
   for (const [name, value] of Object.entries({ ORIEL_PORT: '9', ...env })) vi.stubEnv(name, value)
+  const ours = signals.map((signal) => process.listeners(signal))
   try {
     await createProgram().parseAsync([...args], { from: 'user' })
   } catch (error) {
@@ -78,6 +82,9 @@ export async function orielHere(args: readonly string[], env: Readonly<Record<st
   } finally {
     vi.unstubAllEnvs()
     for (const spy of [...spies, exit]) spy.mockRestore()
+    for (const [index, signal] of signals.entries())
+      for (const listener of process.listeners(signal))
+        if (!ours[index]?.includes(listener)) process.removeListener(signal, listener)
   }
   return finished
 }
