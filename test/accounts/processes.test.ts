@@ -26,7 +26,7 @@ describe.each(houses)('processes that share a database: $title', ({ skip, isShar
   it.skipIf(skip)(
     'let no more than the limit into any minute, and write just that',
     async () => {
-      const limit = 500
+      const limit = inputs(150, 500)
       const limited = { ...(await settings('edge')), tier: 'edge', tiers: { edge: { requests: limit } } }
       // In memory, each server counts for itself.
       const writers = Array.from({ length: isShared ? 2 : 1 }, () => startWriter(limited, 400))

@@ -1,7 +1,7 @@
 import type { ChildProcess } from 'node:child_process'
 import { expect, vi } from 'vitest'
 import { openStore } from '../../src/accounts/store/store.ts'
-import { entryOf, startProcess } from '../../src/children/index.ts'
+import { startProcess } from '../../src/children/index.ts'
 import { loadConfig, type OrielSettings } from '../../src/config.ts'
 import { patient } from '../support/wait.ts'
 
@@ -22,9 +22,9 @@ export interface Writer extends Progress {
   kill(signal: NodeJS.Signals): void
 }
 
-/** Starts `writer.ts`. */
+/** Starts `writer.js`. */
 export function startWriter(settings: OrielSettings['accounts'], requestsPerSecond = 200): Writer {
-  const child: ChildProcess = startProcess(entryOf(import.meta.url, './writer.ts'), {
+  const child: ChildProcess = startProcess(new URL('./writer.js', import.meta.url), {
     args: [JSON.stringify(settings), String(requestsPerSecond)],
     stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
   })

@@ -36,7 +36,7 @@ const long = process.env.TEST_ALONE === '1'
 const inputs = (few: number, all: number): number => (long ? all : few)
 const administrator = 'the-key-of-the-administrator'
 /** Of the load: with `TEST_ALONE` 10,000 requests of 50 keys over more than a minute. */
-const size = { keys: inputs(5, 50), requests: inputs(50, 200), everyMs: inputs(40, 400) }
+const size = { keys: inputs(5, 50), requests: inputs(32, 200), everyMs: inputs(40, 400) }
 const tiers = {
   requests: { requests: inputs(20, 100) },
   generated: { generatedTokens: inputs(150, 600) },

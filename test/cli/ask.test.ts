@@ -32,8 +32,8 @@ afterAll(async () => {
 describe('oriel ask', () => {
   it('reads the image or the question from stdin', async () => {
     const input = await readFile(`${root}${sample}`)
-    expect((await oriel(['ask', '-', question], { input })).stdout).toBe(`${red}\n`)
-    expect((await oriel(['ask', sample], { input: `${question}\n` })).stdout).toBe(`${red}\n`)
+    expect((await oriel(['ask', '-', question], { input, env: beside })).stdout).toBe(`${red}\n`)
+    expect((await oriel(['ask', sample], { input: `${question}\n`, env: beside })).stdout).toBe(`${red}\n`)
   })
 
   it('answers as JSON that follows a schema', async () => {
