@@ -65,7 +65,7 @@ describe("the tokens of Qwen2.5-VL's images", () => {
   it.each(published.filter(([, , tokens]) => tokens <= most))(
     'are those that Fireworks publishes: %i x %i, %i',
     async (width, height, tokens) => {
-      const { plan } = await open('Qwen2-VL, Qwen2.5-VL')
+      const { plan } = await open('Qwen2-VL, Qwen2.5-VL and Omni')
       expect(embeddings(plan, { width, height }, 'high')).toBe(tokens)
     },
   )
@@ -78,7 +78,7 @@ describe("the tokens of Qwen2.5-VL's images", () => {
   it.each(published.filter(([, , tokens]) => tokens > most))(
     'are at most 4,096, in the same aspect: %i x %i instead of %i',
     async (width, height) => {
-      const { plan } = await open('Qwen2-VL, Qwen2.5-VL')
+      const { plan } = await open('Qwen2-VL, Qwen2.5-VL and Omni')
       const [tile] = tilesOf(plan({ width, height }, 'high'))
       const { rows = 0, columns = 0 } = tile?.places ?? {}
       // 16:9, as far as whole squares allow.

@@ -7,22 +7,27 @@ import { glm4v } from './glm4v.ts'
 import { hunyuanvl } from './hunyuanvl.ts'
 import { idefics3 } from './idefics3.ts'
 import { internvl } from './internvl.ts'
-import { kimivl } from './kimivl.ts'
+import { kimik25, kimivl } from './kimivl.ts'
 import { lfm2 } from './lfm2.ts'
 import { llama4 } from './llama4.ts'
 import { llava } from './llava.ts'
 import { minicpmv } from './minicpmv.ts'
+import { minicpmv46 } from './minicpmv46.ts'
+import { minimaxm3 } from './minimaxm3.ts'
 import { mobilevlm } from './mobilevlm.ts'
 import { mobilevlm2 } from './mobilevlm2.ts'
+import { museglimmer } from './museglimmer.ts'
 import { paddleocr } from './paddleocr.ts'
 import { lightonocr, pixtral } from './pixtral.ts'
 import { qwen2vl } from './qwen2vl.ts'
 import { qwen3vl } from './qwen3vl.ts'
-import { qwen25vl } from './qwen25vl.ts'
+import { exaone45, qwen25vl } from './qwen25vl.ts'
+import { youtuvl } from './youtuvl.ts'
 
 /** Every family of image encoders that can be run. */
 export const imageFamilies: readonly ImageFamily[] = [
   dotsocr,
+  exaone45,
   gemma3,
   gemma4uv,
   gemma4v,
@@ -30,17 +35,22 @@ export const imageFamilies: readonly ImageFamily[] = [
   hunyuanvl,
   idefics3,
   internvl,
+  kimik25,
   kimivl,
   lfm2,
   lightonocr,
   llama4,
   llava,
   minicpmv,
+  minicpmv46,
+  minimaxm3,
   mobilevlm,
   mobilevlm2,
+  museglimmer,
   paddleocr,
   pixtral,
   qwen2vl,
   qwen25vl,
   qwen3vl,
+  youtuvl,
 ]

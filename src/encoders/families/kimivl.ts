@@ -1,6 +1,6 @@
-import { ropeByColumn, triangles } from '../graph/positions.ts'
+import { bicubicBetween, ropeByColumn, triangles } from '../graph/positions.ts'
 import type { ImageFamily } from '../image-architecture.ts'
-import { inOwnAspect } from '../preprocess/sizes.ts'
+import { inOwnAspect, limitsIn } from '../preprocess/sizes.ts'
 import { joinedPatches, twoLayers } from './parts/joined-patches.ts'
 
 /**
@@ -26,6 +26,33 @@ export const kimivl: ImageFamily = {
           { ...tile, tokens: rows * columns },
           '<|media_end|>',
         ]),
+      project: twoLayers,
+    })
+  },
+}
+
+/**
+ * Kimi K2.5 and newer: the same, with learned positions of which those for the frames of a video are not used, and with the
+ * limits of the file. After llama.cpp's tools/mtmd (models/kimik25.cpp).
+ */
+export const kimik25: ImageFamily = {
+  types: ['kimik25'],
+  width: (metadata) => metadata.needTensor('mm.2.weight').rows,
+
+  open(metadata) {
+    const factor = metadata.number('clip.vision.projector.scale_factor', 1)
+    return joinedPatches(metadata, {
+      factor,
+      tower: { rope: ropeByColumn },
+      positions: bicubicBetween,
+      epsilon: metadata.number('clip.vision.attention.layer_norm_epsilon'),
+      outside: (reader) =>
+        inOwnAspect(
+          reader,
+          factor,
+          limitsIn(metadata, reader.patch * factor, { least: 2, most: 4096 }),
+          (tile, { rows, columns }) => ['<|media_begin|>', { ...tile, tokens: rows * columns }, '<|media_end|>'],
+        ),
       project: twoLayers,
     })
   },

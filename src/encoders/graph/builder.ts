@@ -61,7 +61,7 @@ export interface GraphBuilder<N> {
   /** gelu(gate) * up */
   geglu(gate: N, up: N): N
   /** Rotary positions in two dimensions, over `heads` heads. */
-  rope2d(x: N, heads: number, rope: Rope2d): N
+  rope2d(x: N, heads: number, rope: Omit<Rope2d, 'part'>): N
   /**
    * Joins squares of `factor * factor` patches into one row each, beginning with the upper left patch and then row by row:
    * `[tokens, width]` -> `[tokens / factor², width * factor²]`. Both edges of the grid are multiples of `factor`.
@@ -76,7 +76,8 @@ export interface GraphBuilder<N> {
   /** The averages of adjacent windows: `[tokens, width]` -> `[tokens / window, width]`. Restricted like `depthwise`. */
   averagePool(x: N, grid: Grid, window: Grid): N
   /**
-   * softmax(scale q k) v over `heads` heads, every row of q attending to every row of k.
+   * softmax(scale q k) v over `heads` heads, every row of q attending to every row of k. If k and v have fewer heads, each
+   * serves several consecutive ones of q.
    * @param scale by default 1 / sqrt(headWidth)
    */
   attention(q: N, k: N, v: N, heads: number, scale?: number): N
@@ -105,6 +106,8 @@ export interface Rope2d {
    * of the head, one of its first quarter with one of its second.
    */
   pairs?: 'neighbours' | 'halves' | 'quarters'
+  /** The part of each head that is rotated, in numbers; by default all. */
+  part?: { from: number; width: number }
   /** The two positions of every row. */
   positions(grid: Grid): { first: Int32Array; second: Int32Array }
 }
@@ -141,6 +144,8 @@ export interface JoinOrder {
   squares?: 'rows' | 'columns'
   /** `channels`: a row has the first number of each of its patches, then the second of each, and so on. */
   within?: 'patches' | 'channels'
+  /** By how much each edge of the image's own grid was divided before. */
+  divided?: number
 }
 
 /** `x` times the weight `name.weight`, plus `name.bias` if the file has one. */

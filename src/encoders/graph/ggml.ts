@@ -304,7 +304,7 @@ function ggmlEmitter(ggml: Ggml, weights: Weights, context: Context, grid: Grid)
     attention(q, k, v, heads, scale) {
       const head = q.width / heads
       const factor = scale ?? 1 / Math.sqrt(head)
-      const split = (x: Value) => ggml.reshape3d(context, x.tensor, head, heads, x.tokens)
+      const split = (x: Value) => ggml.reshape3d(context, x.tensor, head, x.width / head, x.tokens)
       const [query, key] = [headsFirst(split(q)), headsFirst(split(k))]
       const flash = flashAttention(query, key, headsFirst(split(v)), factor)
       if (flash !== null) return { ...q, tensor: ggml.reshape2d(context, flash, q.width, q.tokens) }
@@ -317,7 +317,7 @@ function ggmlEmitter(ggml: Ggml, weights: Weights, context: Context, grid: Grid)
       const windows = places.data.length / size
       const mask = constant('window mask', () => windowMask(rows(grid), size))
       const split = (x: Value) =>
-        ggml.reshape4d(context, ggml.getRows(context, x.tensor, places.tensor), head, heads, size, windows)
+        ggml.reshape4d(context, ggml.getRows(context, x.tensor, places.tensor), head, x.width / head, size, windows)
       const seen = ggml.reshape4d(context, mask.tensor, size, size, 1, windows)
       const mixed = mix(headsFirst(split(q)), headsFirst(split(k)), split(v), seen, 1 / Math.sqrt(head))
       const inWindows = ggml.cont2d(context, mixed, q.width, size * windows)

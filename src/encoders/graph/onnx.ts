@@ -236,9 +236,10 @@ class OnnxEmitter implements GraphBuilder<Value> {
     return this.#rowsOfWidth(turned(rotated, [heads, -1]), x.width)
   }
 
-  joinPatches(x: Value, _grid: Grid, factor: number, { squares, within }: JoinOrder = {}): Value {
-    const column = this.#table(`squares of ${factor} and ${x.width}`, 'i64', 1, ({ rows, columns }) =>
-      Int32Array.of(rows / factor, factor, columns / factor, factor, x.width),
+  joinPatches(x: Value, _grid: Grid, factor: number, { squares, within, divided = 1 }: JoinOrder = {}): Value {
+    const { width } = x
+    const column = this.#table(`squares of ${divided} and ${factor} and ${width}`, 'i64', 1, ({ rows, columns }) =>
+      Int32Array.of(rows / divided / factor, factor, columns / divided / factor, factor, width),
     )
     const split = this.model.node('Reshape', [x.name, this.#reshaped(column, [5])])
     const outer = squares === 'columns' ? [2, 0] : [0, 2]
@@ -271,7 +272,9 @@ class OnnxEmitter implements GraphBuilder<Value> {
   }
 
   attention(q: Value, k: Value, v: Value, heads: number, scale?: number): Value {
-    const batched = [q, k, v].map(({ name, width }) => this.#reshaped(name, [1, -1, width]))
+    const batched = [q, ...this.#sharedHeads(q, k, v, heads)].map(({ name, width }) =>
+      this.#reshaped(name, [1, -1, width]),
+    )
     const scaled = scale === undefined ? {} : { scale: { float: scale } }
     const mixed = this.model.node('MultiHeadAttention', batched, { num_heads: heads, ...scaled }, contrib)
     return this.#rowsOfWidth(mixed, q.width)
@@ -279,13 +282,24 @@ class OnnxEmitter implements GraphBuilder<Value> {
 
   windowAttention(q: Value, k: Value, v: Value, heads: number, { size, rows }: Windows): Value {
     const { taken, back, counts: countsOf } = windowTables(rows, size)
-    const windows = [q, k, v].map((x) =>
+    const windows = [q, ...this.#sharedHeads(q, k, v, heads)].map((x) =>
       this.#reshaped(this.takeRows(x, 'window rows', taken).name, [-1, size, x.width]),
     )
     const counts = this.#reshaped(this.#table('rows of windows', 'i64', 1, countsOf), [-1])
     const lengths = this.model.node('Cast', [counts], { to: int32 })
     const mixed = this.model.node('MultiHeadAttention', [...windows, '', lengths], { num_heads: heads }, contrib)
     return this.takeRows(this.#rowsOfWidth(mixed, q.width), 'places in windows', back)
+  }
+
+  /** Keys and values with a head for each of the queries. */
+  #sharedHeads(q: Value, k: Value, v: Value, heads: number): Value[] {
+    const head = q.width / heads
+    const times = (head * heads) / k.width
+    if (times === 1) return [k, v]
+    return [k, v].map(({ name, width }) => {
+      const apart = this.#reshaped(name, [-1, width / head, 1, head])
+      return this.#rowsOfWidth(this.model.node('Expand', [apart, this.#shape([1, 1, times, 1])]), width * times)
+    })
   }
 
   #node(type: string, inputs: readonly string[], width: number, attributes: Attributes = {}, domain = ''): Value {

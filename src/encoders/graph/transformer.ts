@@ -15,6 +15,8 @@ export interface Transformer {
 /** Differences between transformers that files do not record. */
 export interface TransformerKind {
   norm?: 'layer' | 'rms'
+  /** Whether the feed-forward parts have GELU itself, whatever the file names. */
+  erf?: boolean
   /** The product with a matrix of a layer, by the matrix's name. By default `linear`. */
   product?: typeof linear
   /** Whether each head of the values is normed too, without a weight. */
@@ -30,13 +32,15 @@ export interface TransformerKind {
 /** After llama.cpp's `clip_graph::build_vit` (tools/mtmd/clip.cpp). */
 export function transformer(
   metadata: Metadata,
-  { norm = 'layer', product = linear, normsValues = false, scale, rope, windows }: TransformerKind = {},
+  { norm = 'layer', erf = false, product = linear, normsValues = false, scale, rope, windows }: TransformerKind = {},
 ): Transformer {
   const width = metadata.number('clip.vision.embedding_length')
   const heads = metadata.number('clip.vision.attention.head_count')
+  /** Of keys and values: each serves several heads of queries. */
+  const sharedHeads = metadata.number('clip.vision.attention.head_count_kv', heads)
   const epsilon = metadata.number('clip.vision.attention.layer_norm_epsilon')
   const layers = metadata.number('clip.vision.block_count')
-  const activate = activationOf(metadata)
+  const activate = erf ? exactGelu : activationOf(metadata)
   // Early converters swapped the names of these two.
   const swapped = metadata.tensor('v.blk.0.ffn_down.weight')?.columns === width
   const [up, down] = swapped ? ['ffn_down', 'ffn_up'] : ['ffn_up', 'ffn_down']
@@ -56,21 +60,33 @@ export function transformer(
     if (!graph.has(`${part('attn_qkv')}.weight`))
       return [product(graph, x, part('attn_q')), product(graph, x, part('attn_k')), product(graph, x, part('attn_v'))]
     const all = product(graph, x, part('attn_qkv'))
-    return [graph.columns(all, 0, width), graph.columns(all, width, width), graph.columns(all, 2 * width, width)]
+    const shared = (width / heads) * sharedHeads
+    return [graph.columns(all, 0, width), graph.columns(all, width, shared), graph.columns(all, width + shared, shared)]
   }
 
   /** Queries or keys of a layer: each row normed, or each head of it, as the norm's width says. */
-  const normedHeads = <N>(graph: GraphBuilder<N>, x: N, name: string): N => {
+  const normedHeads = <N>(graph: GraphBuilder<N>, x: N, name: string, of: number): N => {
     const columns = metadata.tensor(`${name}.weight`)?.columns
     if (columns === undefined) return x
-    const times = width / columns
-    return times === 1 ? normed(graph, x, name) : graph.joinRows(normed(graph, graph.splitRows(x, times), name), times)
+    if (columns !== width / heads) return normed(graph, x, name)
+    return graph.joinRows(normed(graph, graph.splitRows(x, of), name), of)
+  }
+
+  /** A part of each of `of` heads rotated, or all of them. */
+  const rotated = <N>(graph: GraphBuilder<N>, x: N, { part, ...all }: Rope2d, of: number): N => {
+    if (part === undefined) return graph.rope2d(x, of, all)
+    const each = graph.splitRows(x, of)
+    const end = part.from + part.width
+    const turned = graph.rope2d(graph.joinRows(graph.columns(each, part.from, part.width), of), of, all)
+    const begun = graph.concatColumns(graph.columns(each, 0, part.from), graph.splitRows(turned, of))
+    const rest = width / heads - end
+    return graph.joinRows(rest === 0 ? begun : graph.concatColumns(begun, graph.columns(each, end, rest)), of)
   }
 
   /** Queries or keys of a layer, normed and rotated. */
-  const placed = <N>(graph: GraphBuilder<N>, x: N, name: string): N => {
-    const y = normedHeads(graph, x, `${name}_norm`)
-    return rope === undefined ? y : graph.rope2d(y, heads, rope)
+  const placed = <N>(graph: GraphBuilder<N>, x: N, name: string, of: number): N => {
+    const y = normedHeads(graph, x, `${name}_norm`, of)
+    return rope === undefined ? y : rotated(graph, y, rope, of)
   }
 
   const feedForward = <N>(graph: GraphBuilder<N>, x: N, part: (name: string) => string): N => {
@@ -86,9 +102,10 @@ export function transformer(
     const part = (name: string) => `v.blk.${index}.${name}`
     const y = normed(graph, x, part('ln1'))
     const [queries, keys, values] = projected(graph, y, part)
-    const [q, k] = [placed(graph, queries, part('attn_q')), placed(graph, keys, part('attn_k'))]
+    const q = placed(graph, queries, part('attn_q'), heads)
+    const k = placed(graph, keys, part('attn_k'), sharedHeads)
     const v = normsValues
-      ? graph.joinRows(graph.rmsNorm(graph.splitRows(values, heads), undefined, epsilon), heads)
+      ? graph.joinRows(graph.rmsNorm(graph.splitRows(values, sharedHeads), undefined, epsilon), sharedHeads)
       : values
     const among = windows?.(index)
     const mixed =
@@ -119,6 +136,11 @@ export function transformer(
 interface Activation {
   plain<N>(graph: GraphBuilder<N>, x: N): N
   gated<N>(graph: GraphBuilder<N>, gate: N, up: N): N
+}
+
+const exactGelu: Activation = {
+  plain: (graph, x) => graph.geluErf(x),
+  gated: (graph, gate, up) => graph.multiply(graph.geluErf(gate), up),
 }
 
 /** The activation function of feed-forward parts, as the file names it. */

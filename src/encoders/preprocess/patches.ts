@@ -8,7 +8,8 @@ export interface PatchReader {
   /** The edge of a patch, in pixels. */
   readonly patch: number
   /**
-   * The patches of a tile, row by row, each with all of red, then green, then blue: `[patches, 3 * patch * patch]`. A
+   * The patches of a tile, row by row, each with all of red, then green, then blue: `[patches, 3 * patch * patch]`, or
+   * pixel by pixel. A
    * remainder at the right and at the bottom that is narrower than a patch is not read.
    * @param scaled the result of the architecture's `scale`
    */
@@ -19,6 +20,8 @@ export interface PatchReader {
 interface ReaderKind {
   /** Patches of the file along the edge of one that is read. */
   factor?: number
+  /** Whether the numbers of a patch are ordered pixel by pixel, instead of colour by colour. */
+  byPixel?: boolean
   /** The input of the encoder from a normalized value. */
   from?: (value: number) => number
 }
@@ -27,7 +30,10 @@ interface ReaderKind {
  * Reads with the patch size, mean and standard deviation of the vision file.
  * @throws OrielError `invalid` if they are not valid
  */
-export function patchReader(metadata: Metadata, { factor = 1, from = (value) => value }: ReaderKind = {}): PatchReader {
+export function patchReader(
+  metadata: Metadata,
+  { factor = 1, byPixel = false, from = (value) => value }: ReaderKind = {},
+): PatchReader {
   const patch = metadata.number('clip.vision.patch_size') * factor
   if (patch < 1) throw badModel(`The vision file has a patch size of ${patch} pixels.`)
   const mean = metadata.numbers('clip.vision.image_mean')
@@ -50,13 +56,15 @@ export function patchReader(metadata: Metadata, { factor = 1, from = (value) => 
       const whole = (edge: number) => edge - (edge % patch)
       const [right, bottom] = [left + whole(size.width), top + whole(size.height)]
       const out = new Float32Array(whole(size.width) * whole(size.height) * 3)
+      const [step, plane] = byPixel ? [3, 1] : [1, patch * patch]
       let at = 0
       for (let row = top; row < bottom; row += patch)
-        for (let column = left; column < right; column += patch)
+        for (let column = left; column < right; column += patch, at += 3 * patch * patch)
           values.forEach((of, channel) => {
+            let to = at + channel * plane
             for (let y = row; y < row + patch; y++) {
               const from = (y * width + column) * 3 + channel
-              for (let x = 0; x < patch; x++) out[at++] = of[rgb[from + x * 3] as number] as number
+              for (let x = 0; x < patch; x++, to += step) out[to] = of[rgb[from + x * 3] as number] as number
             }
           })
       return out

@@ -14,17 +14,17 @@ const lowShare = 1 / 16
 export const pageTokens = 1024
 
 /** The fewest and the most tokens of an image. */
-interface Limits {
+export interface Limits {
   least: number
   most: number
 }
 
 /** How a family differs from most that read an image in its own aspect. */
-interface Ways {
+export interface Ways {
   /** The maximum number of tokens at `detail: auto`. */
   auto?: number
-  /** The size of an image in whole squares, whatever its tokens; by default the nearest. */
-  natural?(original: Size): Size
+  /** The size that is rounded to whole squares, and limited to so many; by default the image's own. */
+  natural?(original: Size, most: number): Size
   /** By default bicubic, with the aspect kept and the sides padded. */
   scale?(image: Raster, size: Size): Raster
 }
@@ -58,7 +58,12 @@ export function inOwnAspect(
   return {
     longestEdge: Math.ceil(Math.sqrt(most) * edge * 4),
     plan(original, detail) {
-      const aligned = alignedSize(natural(original), edge, least * edge ** 2, tokens[detail] * edge ** 2)
+      const aligned = alignedSize(
+        natural(original, tokens[detail]),
+        edge,
+        least * edge ** 2,
+        tokens[detail] * edge ** 2,
+      )
       const size = detail === 'high' ? aligned : within(aligned, edge, tokens[detail])
       const name = `${size.width}x${size.height}`
       return { original, detail, name, layout: layout({ image: 0, x: 0, y: 0, size }, gridOf(size, edge)) }

@@ -38,7 +38,9 @@ const last = [
   ...['mm.2', 'mm.down', 'mm.input_projection', 'mm.model.fc', 'mm.model.mlp.3', 'resampler.proj'].map((name) =>
     matrix(`${name}.weight`, 64, 64),
   ),
-  ...['mm.2', 'mm.model.mb_block.2.block.2.1', 'mm.model.peg.0'].map((name) => bias(`${name}.bias`, 64)),
+  ...['mm.2', 'mm.merger.fc2', 'mm.model.mb_block.2.block.2.1', 'mm.model.peg.0'].map((name) =>
+    bias(`${name}.bias`, 64),
+  ),
 ]
 
 function known(
@@ -121,6 +123,11 @@ export const knownModels: readonly KnownModel[] = [
     ...{ edge: 896, patch: 14 },
     more: joined(2),
   }),
+  known('Kimi K2.5', ['kimik25'], [], {
+    edge: 896,
+    patch: 14,
+    more: { ...joined(2), ...pixels(8 * 196, 16384 * 196) },
+  }),
   known('LFM2-VL', ['lfm2'], ['lfm2-vl-450m'], {
     ...{ edge: 256, patch: 16 },
     more: joined(2),
@@ -152,7 +159,10 @@ export const knownModels: readonly KnownModel[] = [
     ...{ edge: 448, patch: 14 },
     more: { 'clip.minicpmv_version': { i32: 3 }, 'clip.minicpmv_query_num': { u32: 64 } },
   }),
+  known('MiniCPM-V 4.6', ['minicpmv4_6'], [], { edge: 448, patch: 14, more: joined(4) }),
+  known('MiniMax M3', ['minimax_m3'], [], { edge: 672, patch: 14 }),
   known('MobileVLM', ['ldp', 'ldpv2'], ['mobilevlm-3b'], { edge: 336, patch: 14 }),
+  known('Muse Glimmer', ['muse-glimmer'], [], { edge: 896, patch: 14, tensors: learnedPositions(32 ** 2) }),
   known('PaddleOCR-VL', ['paddleocr'], [], { edge: 1680, patch: 14, more: pixels(147384, 2822400) }),
   known('Pixtral 12B', ['pixtral'], ['pixtral-12b'], { edge: 1024, patch: 16 }),
   known('Mistral Small 3.1', ['pixtral'], ['mistral-small-3.1-24b'], {
@@ -167,13 +177,16 @@ export const knownModels: readonly KnownModel[] = [
       openImageArchitecture(fileURLToPath(new URL('../../../models/pocket/mmproj-pocket.gguf', import.meta.url))),
   },
   known(
-    'Qwen2-VL, Qwen2.5-VL',
-    ['qwen2vl_merger', 'qwen2.5vl_merger'],
+    'Qwen2-VL, Qwen2.5-VL and Omni',
+    ['qwen2vl_merger', 'qwen2.5vl_merger', 'qwen2.5o'],
     ['qwen2-vl-2b', 'qwen2-vl-7b', 'qwen2.5-vl-3b', 'qwen2.5-vl-7b', 'qwen2.5-vl-32b', 'qwen2.5-vl-72b'],
     { edge: 560, patch: 14 },
   ),
+  // The limits are those of Qwen2-VL, whose processor it has.
+  known('EXAONE 4.5', ['exaone4_5'], [], { edge: 560, patch: 14, more: pixels(3136, 12845056) }),
   known('Qwen3-VL', ['qwen3vl_merger'], ['qwen3-vl-2b'], {
     ...{ edge: 768, patch: 16 },
     more: { 'clip.vision.spatial_merge_size': { u32: 2 } },
   }),
+  known('Youtu-VL', ['youtuvl'], [], { edge: 560, patch: 16, more: { 'clip.vision.window_size': { u32: 256 } } }),
 ]

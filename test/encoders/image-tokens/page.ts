@@ -70,9 +70,9 @@ const sections: readonly Section[] = [
     text: 'Of all canvases of 1 to 12 tiles of 448 pixels, an image gets the one that keeps most of its pixels, the smallest of equals. A tile has 256 tokens, and so has the overview after the tiles. `auto` allows 4 tiles, `low` is the overview alone.',
   },
   {
-    types: ['kimivl'],
-    heading: 'Kimi-VL',
-    text: 'An image keeps its aspect, and each 28 x 28 pixels become one token. It is shrunk to at most 1,024 tokens, 256 at `auto` and 64 at `low`.',
+    types: ['kimivl', 'kimik25'],
+    heading: 'Kimi-VL, Kimi K2.5',
+    text: 'An image keeps its aspect, and each 28 x 28 pixels become one token. It is shrunk to at most 1,024 tokens (K2.5: 4,096), 256 at `auto` and 64 at `low`.',
   },
   {
     types: ['lfm2'],
@@ -95,14 +95,24 @@ const sections: readonly Section[] = [
     text: 'LLaVA 1.5 fits every image into one square of 336 pixels, with one token for each 14 x 14 pixels. LLaVA 1.6 and Granite Vision have a list of canvases in their files, of tiles of 336 pixels with 576 tokens and of 384 pixels with 729, and an overview follows the tiles. `auto` allows canvases of 4 tiles, `low` is the overview alone. There are no marks.',
   },
   {
-    types: ['resampler'],
+    types: ['resampler', 'minicpmv4_6'],
     heading: 'MiniCPM-V',
-    text: "An overview, and up to 9 slices of about 448 x 448 pixels in the image's own aspect, each with 64 tokens whatever its size. An image of at most 448 x 448 pixels has no slices. `auto` allows 4 slices, `low` is the overview alone.",
+    text: "An overview, and up to 9 slices of about 448 x 448 pixels in the image's own aspect, each with 64 tokens whatever its size; since 4.6 with one for each 56 x 56 pixels, or each 28 x 28 in its finer files. An image of at most 448 x 448 pixels has no slices. `auto` allows 4 slices, `low` is the overview alone.",
+  },
+  {
+    types: ['minimax_m3'],
+    heading: 'MiniMax M3',
+    text: 'An image is stretched to whole squares of 28 x 28 pixels, which become one token each. It has at most 576 tokens, 256 at `auto` and 64 at `low`.',
   },
   {
     types: ['ldp', 'ldpv2'],
     heading: 'MobileVLM',
     text: 'Every image is fitted into one square of 336 pixels, and squares of 2 x 2 patches become one token. `detail` has no effect.',
+  },
+  {
+    types: ['muse-glimmer'],
+    heading: 'Muse Glimmer',
+    text: 'An image is stretched to whole squares of 28 x 28 pixels, which become one token each. It has at most 4,096 tokens, 256 at `auto` and 64 at `low`.',
   },
   {
     types: ['paddleocr'],
@@ -115,9 +125,14 @@ const sections: readonly Section[] = [
     text: 'An image keeps its aspect. A token is 16 x 16 pixels in Pixtral, 28 x 28 in Mistral Small and 16 x 16 in Pocket, and each row but the last is followed by one more. Without those, an image has at most 1,024 tokens, 256 at `auto` and 64 at `low`; in Pocket 36, and 16 at `low`.',
   },
   {
-    types: ['qwen2vl_merger', 'qwen2.5vl_merger', 'qwen3vl_merger'],
-    heading: 'Qwen-VL',
-    text: "An image keeps its aspect, and each 28 x 28 pixels (Qwen3-VL: 32 x 32) become one token. It is shrunk to at most 4,096 tokens as in llama.cpp, 256 at `auto` and 64 at `low`. Services with the maker's limit of 16,384 count more for images of more than 3.2 million pixels: Qwen2.5-VL has 4,641 for 2560 x 1440 there, and 10,549 for 3840 x 2160.",
+    types: ['qwen2vl_merger', 'qwen2.5vl_merger', 'qwen2.5o', 'qwen3vl_merger', 'exaone4_5'],
+    heading: 'Qwen-VL, EXAONE 4.5',
+    text: "An image keeps its aspect, and each 28 x 28 pixels (Qwen3-VL: 32 x 32) become one token. It is shrunk to at most 4,096 tokens as in llama.cpp (EXAONE 4.5: those of its file), 256 at `auto` and 64 at `low`. Services with the maker's limit of 16,384 count more for images of more than 3.2 million pixels: Qwen2.5-VL has 4,641 for 2560 x 1440 there, and 10,549 for 3840 x 2160.",
+  },
+  {
+    types: ['youtuvl'],
+    heading: 'Youtu-VL',
+    text: 'An image is stretched to whole squares of 32 x 32 pixels, which become one token each. It is shrunk in steps of a fiftieth, to at most 62,500 tokens, 256 at `auto` and 64 at `low`.',
   },
 ]
 

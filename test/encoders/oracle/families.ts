@@ -5,16 +5,19 @@ import { glm4v, glmocr } from './families/glm4v.ts'
 import { hunyuanvl } from './families/hunyuanvl.ts'
 import { idefics3, oldIdefics3, unevenIdefics3 } from './families/idefics3.ts'
 import { internvl } from './families/internvl.ts'
-import { kimivl } from './families/kimivl.ts'
+import { kimik25, kimivl } from './families/kimivl.ts'
 import { lfm2 } from './families/lfm2.ts'
 import { llama4 } from './families/llama4.ts'
 import { granite, llava, llavaAnyres, yiVl } from './families/llava.ts'
-import { minicpmv4, minicpmv25, minicpmv26 } from './families/minicpmv.ts'
+import { minicpmv4, minicpmv25, minicpmv26, minicpmv46, minicpmv46fine } from './families/minicpmv.ts'
+import { minimaxm3 } from './families/minimaxm3.ts'
 import { mistral } from './families/mistral.ts'
 import { mobilevlm, mobilevlm2 } from './families/mobilevlm.ts'
+import { museglimmer } from './families/museglimmer.ts'
 import { paddleocr } from './families/paddleocr.ts'
 import { lightonocr, pixtral } from './families/pixtral.ts'
-import { qwen2vl, qwen3vl, qwen25vl } from './families/qwen.ts'
+import { exaone45, qwen2vl, qwen3vl, qwen25o, qwen25vl } from './families/qwen.ts'
+import { youtuvl } from './families/youtuvl.ts'
 
 /** A small model of random weights, which libmtmd ran on the images of the fixtures. */
 export interface Family {
@@ -40,6 +43,7 @@ export const families: readonly Family[] = [
   oldIdefics3,
   unevenIdefics3,
   internvl,
+  kimik25,
   kimivl,
   lfm2,
   lightonocr,
@@ -56,9 +60,16 @@ export const families: readonly Family[] = [
   minicpmv25,
   minicpmv26,
   minicpmv4,
+  minicpmv46,
+  minicpmv46fine,
+  minimaxm3,
+  museglimmer,
   qwen2vl,
   qwen25vl,
+  qwen25o,
+  exaone45,
   qwen3vl,
+  youtuvl,
 ]
 
 /** One of each way to make tiles. */

@@ -16,6 +16,8 @@ interface VisionPlan {
   norms?: 'layer' | 'rms'
   /** Whether matrices have a bias; by default if norms have one. */
   biased?: boolean
+  /** Heads of keys and values; by default as many as of queries. */
+  sharedHeads?: number
   /** Whether queries, keys and values are one matrix. */
   fused?: boolean
   /** Whether the feed-forward part has a gate. */
@@ -31,6 +33,7 @@ interface VisionPlan {
 
 /** The width of every small tower. */
 export const towerWidth = 64
+const heads = 2
 
 export function writeVision(file: string, plan: VisionPlan): void {
   const { type, edge, patch, layers = 2, feedForward = 128, norms = 'layer', gated = false, swapped = false } = plan
@@ -46,11 +49,12 @@ export function writeVision(file: string, plan: VisionPlan): void {
     'clip.vision.embedding_length': { u32: towerWidth },
     'clip.vision.feed_forward_length': { u32: feedForward },
     'clip.vision.block_count': { u32: layers },
-    'clip.vision.attention.head_count': { u32: 2 },
+    'clip.vision.attention.head_count': { u32: heads },
     'clip.vision.attention.layer_norm_epsilon': { f32: epsilon },
     'clip.vision.projection_dim': { u32: textWidth },
     'clip.vision.image_mean': { f32: [0.5, 0.4, 0.5] },
     'clip.vision.image_std': { f32: [0.5, 0.5, 0.3] },
+    ...(plan.sharedHeads && { 'clip.vision.attention.head_count_kv': { u32: plan.sharedHeads } }),
     ...plan.metadata,
   }
   const product = (name: string, inputs: number, outputs: number) =>
@@ -68,7 +72,7 @@ export function writeVision(file: string, plan: VisionPlan): void {
         ...normOf(part('ln1')),
         ...normOf(part('ln2')),
         ...(fused
-          ? product(part('attn_qkv'), towerWidth, 3 * towerWidth)
+          ? product(part('attn_qkv'), towerWidth, towerWidth + (2 * towerWidth * (plan.sharedHeads ?? heads)) / heads)
           : ['attn_q', 'attn_k', 'attn_v'].flatMap((name) => product(part(name), towerWidth, towerWidth))),
         ...product(part('attn_out'), towerWidth, towerWidth),
         ...(gated ? product(part('ffn_gate'), towerWidth, feedForward) : []),

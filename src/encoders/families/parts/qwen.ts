@@ -1,9 +1,9 @@
 import type { Metadata } from '../../../gguf/index.ts'
-import { type GraphBuilder, type Grid, linear, type Rope2d } from '../../graph/builder.ts'
+import { type GraphBuilder, type Grid, linear, type Rope2d, type Windows } from '../../graph/builder.ts'
 import type { Transformer } from '../../graph/transformer.ts'
 import type { ImagePipeline, Tile } from '../../image-architecture.ts'
-import { patchReader } from '../../preprocess/patches.ts'
-import { gridOf, inOwnAspect } from '../../preprocess/sizes.ts'
+import { type PatchReader, patchReader } from '../../preprocess/patches.ts'
+import { gridOf, inOwnAspect, type Limits, type Ways } from '../../preprocess/sizes.ts'
 
 /** What the encoders of all generations of Qwen-VL have in common. */
 interface QwenImages {
@@ -23,12 +23,27 @@ interface QwenImages {
   projected<N>(graph: GraphBuilder<N>, x: N, names?: readonly [string, string]): N
 }
 
+/** Where encoders that are made like Qwen's differ from it. */
+interface QwenKind {
+  marks?: readonly [string, string]
+  limits?: Limits
+  reader?: PatchReader
+  ways?: Ways
+}
+
 /**
  * Qwen-VL reads an image in its own aspect, as 8 to 4096 tokens, and the decoder has their rows and columns as positions
  * (M-RoPE). After llama.cpp's tools/mtmd (models/qwen2vl.cpp, `mtmd_image_preprocessor_dyn_size`).
  */
-export function qwenImages(metadata: Metadata): QwenImages {
-  const reader = patchReader(metadata)
+export function qwenImages(
+  metadata: Metadata,
+  {
+    marks: [before, after] = ['<|vision_start|>', '<|vision_end|>'],
+    limits = { least: 8, most: 4096 },
+    reader = patchReader(metadata),
+    ways,
+  }: QwenKind = {},
+): QwenImages {
   const { patch } = reader
   const factor = metadata.number('clip.vision.spatial_merge_size', 2)
   const order = (of: Grid) => squareOrder(of, factor)
@@ -48,11 +63,13 @@ export function qwenImages(metadata: Metadata): QwenImages {
       },
     },
 
-    outside: inOwnAspect(reader, factor, { least: 8, most: 4096 }, (tile, places) => [
-      '<|vision_start|>',
-      { ...tile, tokens: places.rows * places.columns, places },
-      '<|vision_end|>',
-    ]),
+    outside: inOwnAspect(
+      reader,
+      factor,
+      limits,
+      (tile, places) => [before, { ...tile, tokens: places.rows * places.columns, places }, after],
+      ways,
+    ),
 
     patches(graph, { size }) {
       const { rows, columns } = gridOf(size, patch)
@@ -88,4 +105,33 @@ function squareOrder({ rows, columns }: Grid, factor: number): Int32Array {
       for (let y = row; y < row + factor; y++)
         for (let x = column; x < column + factor; x++) order[at++] = y * columns + x
   return order
+}
+
+/**
+ * Windows of whole squares, which are narrower at the right and at the bottom.
+ * @param edge of a window, in pixels. @param square edge of a square, in pixels. @param factor patches along it
+ */
+export function qwenWindows(edge: number, square: number, factor: number): Windows {
+  const across = Math.floor(edge / square)
+  return {
+    size: (across * factor) ** 2,
+    rows: (grid) => windowRows({ rows: grid.rows / factor, columns: grid.columns / factor }, across, factor * factor),
+  }
+}
+
+/**
+ * The rows of each window.
+ * @param squares of the image. @param across squares along a window's edge. @param patches rows of a square
+ */
+function windowRows(squares: Grid, across: number, patches: number): readonly number[][] {
+  const windows: number[][] = []
+  for (let top = 0; top < squares.rows; top += across)
+    for (let left = 0; left < squares.columns; left += across) {
+      const window: number[] = []
+      for (let row = top; row < Math.min(top + across, squares.rows); row++)
+        for (let column = left; column < Math.min(left + across, squares.columns); column++)
+          for (let patch = 0; patch < patches; patch++) window.push((row * squares.columns + column) * patches + patch)
+      windows.push(window)
+    }
+  return windows
 }

@@ -1,7 +1,7 @@
 import { width as textWidth, writeDecoder } from '../decoder.ts'
 import type { Family } from '../families.ts'
 import { learnedPositions, towerWidth, writeVision } from '../vision-file.ts'
-import { linear, norm } from '../weights.ts'
+import { bias, linear, norm } from '../weights.ts'
 
 const [edge, patch, factor] = [64, 8, 2]
 
@@ -17,6 +17,30 @@ export const kimivl: Family = {
       metadata: { 'clip.vision.projector.scale_factor': { u32: factor } },
       tensors: [
         ...learnedPositions((edge / patch) ** 2),
+        ...norm('v.post_ln', towerWidth),
+        ...norm('mm.input_norm', towerWidth),
+        ...linear('mm.1', joined, joined),
+        ...linear('mm.2', joined, textWidth),
+      ],
+    })
+  },
+}
+
+export const kimik25: Family = {
+  name: 'kimik25',
+  write(decoder, projector) {
+    writeDecoder(decoder, { specials: ['<|media_begin|>', '<|media_end|>', '<|media_pad|>'] })
+    const joined = towerWidth * factor ** 2
+    writeVision(projector, {
+      ...{ type: 'kimik25', edge, patch, fused: true },
+      metadata: {
+        'clip.vision.projector.scale_factor': { u32: factor },
+        'clip.vision.image_min_pixels': { u32: 8 * patch ** 2 },
+        'clip.vision.image_max_pixels': { u32: 4096 * patch ** 2 },
+      },
+      tensors: [
+        bias('v.patch_embd.bias', towerWidth),
+        { name: 'v.position_embd.weight', shape: [towerWidth, 8, 8], fill: { exact: 0.3 } },
         ...norm('v.post_ln', towerWidth),
         ...norm('mm.input_norm', towerWidth),
         ...linear('mm.1', joined, joined),

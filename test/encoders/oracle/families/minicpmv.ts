@@ -1,4 +1,4 @@
-import { writeDecoder } from '../decoder.ts'
+import { width as smallWidth, writeDecoder } from '../decoder.ts'
 import type { Family } from '../families.ts'
 import { learnedPositions, towerWidth, writeVision } from '../vision-file.ts'
 import { linear, matrix, norm } from '../weights.ts'
@@ -29,6 +29,40 @@ function write(decoder: string, projector: string, version: number, queries: num
       matrix('resampler.kv.weight', towerWidth, textWidth),
       ...['q', 'k', 'v', 'out'].flatMap((name) => linear(`resampler.attn.${name}`, textWidth, textWidth)),
       ...['q', 'kv', 'post'].flatMap((name) => norm(`resampler.ln_${name}`, textWidth)),
+    ],
+  })
+}
+
+export const minicpmv46: Family = { name: 'minicpmv4_6', write: (...files) => writeMerging(...files, 4) }
+export const minicpmv46fine: Family = { name: 'minicpmv4_6-4x', write: (...files) => writeMerging(...files, 2) }
+
+/** @param factor patches along the edge of a square that becomes one embedding */
+function writeMerging(decoder: string, projector: string, factor: number): void {
+  const joined = 4 * towerWidth
+  writeDecoder(decoder, { specials: ['<image>', '</image>', '<slice>', '</slice>'] })
+  writeVision(projector, {
+    ...{ type: 'minicpmv4_6', edge: 112, patch: 14, layers: 3 },
+    metadata: {
+      'clip.vision.projector.scale_factor': { u32: factor },
+      'clip.vision.wa_layer_indexes': { i32: [1] },
+    },
+    tensors: [
+      ...learnedPositions(70 * 70),
+      ...norm('v.post_ln', towerWidth),
+      ...(factor === 4
+        ? [
+            ...norm('v.vit_merger.ln1', towerWidth),
+            ...['attn_q', 'attn_k', 'attn_v', 'attn_out'].flatMap((name) =>
+              linear(`v.vit_merger.${name}`, towerWidth, towerWidth),
+            ),
+            ...norm('v.vit_merger.ds_ln', joined),
+            ...linear('v.vit_merger.ds_ffn_up', joined, joined),
+            ...linear('v.vit_merger.ds_ffn_down', joined, towerWidth),
+          ]
+        : []),
+      ...norm('mm.input_norm', joined),
+      ...linear('mm.up', joined, joined),
+      ...linear('mm.down', joined, smallWidth),
     ],
   })
 }

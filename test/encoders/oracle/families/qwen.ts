@@ -21,12 +21,12 @@ export const qwen2vl: Family = {
   },
 }
 
-export const qwen25vl: Family = {
-  name: 'qwen2.5vl',
-  write(decoder, vision) {
+const windowed =
+  (type: string): Family['write'] =>
+  (decoder, vision) => {
     writeQwen2Decoder(decoder)
     writeVision(vision, {
-      type: 'qwen2.5vl_merger',
+      type,
       edge,
       patch,
       layers: 4,
@@ -34,6 +34,25 @@ export const qwen25vl: Family = {
       biased: true,
       gated: true,
       metadata: { 'clip.vision.n_wa_pattern': { u32: 2 } },
+      tensors: [secondFrame, ones('v.post_ln.weight', towerWidth), ...projector],
+    })
+  }
+
+export const qwen25vl: Family = { name: 'qwen2.5vl', write: windowed('qwen2.5vl_merger') }
+export const qwen25o: Family = { name: 'qwen2.5o', write: windowed('qwen2.5o') }
+
+export const exaone45: Family = {
+  name: 'exaone4_5',
+  write(decoder, vision) {
+    writeDecoder(decoder, { specials: ['<vision>', '</vision>', '<|image_pad|>'] })
+    writeVision(vision, {
+      ...{ type: 'exaone4_5', edge, patch, layers: 4, norms: 'rms', biased: true, gated: true, fused: true },
+      sharedHeads: 1,
+      metadata: {
+        'clip.vision.n_wa_pattern': { u32: 2 },
+        'clip.vision.image_min_pixels': { u32: 4 * 28 ** 2 },
+        'clip.vision.image_max_pixels': { u32: 1024 * 28 ** 2 },
+      },
       tensors: [secondFrame, ones('v.post_ln.weight', towerWidth), ...projector],
     })
   },
