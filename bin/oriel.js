@@ -12,8 +12,8 @@ if (major < 20 || (major === 20 && minor < 9)) {
 // A clone compiles its sources when they have changed. The package has no sources, and no build script.
 const build = new URL('../scripts/build.js', import.meta.url)
 try {
-  if (existsSync(build)) (await import(build.href)).default()
-  await import('../dist/cli/main.js')
+  if (existsSync(build)) await (await import(build.href)).default()
+  await import('../dist/cli-main.js')
 } catch (error) {
   const [reason] = error.message.split('\n')
   const cure =

@@ -1,6 +1,10 @@
 /**
- * Compiles `src/` to `dist/`, which `bin/oriel.js` runs and the package contains, and builds `web/` to `dist/web/`. `npm run build` also checks types. In a
- * clone, `bin/oriel.js` and the tests call `buildIfStale`, so they never run code that is older than the sources.
+ * Bundles `src/` into `dist/`, which `bin/oriel.js` runs and the package contains, and builds `web/` to `dist/web/`.
+ * `npm run build` also checks types and writes the declarations. In a clone, `bin/oriel.js` and the tests call `buildIfStale`,
+ * so they never run code that is older than the sources.
+ *
+ * Hundreds of small files take longer to find and to read than to run, in each of the processes that load a model. So the
+ * code is a few files, not minified. Packages stay outside, except for two that consist of hundreds of files themselves.
  */
 import { execFileSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
@@ -13,25 +17,37 @@ const root = fileURLToPath(new URL('../', import.meta.url))
 const dist = path.join(root, 'dist')
 /** The pages of a browser, in the same folder: the package has one. */
 const pages = path.join(dist, 'web')
+/** What processes and threads run, and what programs import. `src/places.ts` knows how the compiled files are named. */
+const entries = [
+  'app',
+  'cli/main',
+  'accounts/store/sqlite-thread',
+  'engine/calibration-process',
+  'engine/gpu-probe',
+  'engine/image-encoder-thread',
+  'engine/preview-thread',
+  'engine/process',
+  'machine/speed-probe',
+  'media/decoder/process',
+]
+/** Packages that become a part of the bundle. Their licences come with it. */
+const inlined = ['kysely', 'zod']
 /** In `dist/`: the fingerprint of the sources that it was compiled from. */
 const stamp = '.sources'
 
-/**
- * Compiles when the sources are not those that `dist/` was compiled from. Leaves out the type check and the declarations,
- * which take seconds.
- */
-export default function buildIfStale() {
+/** Bundles when the sources are not those that `dist/` was made from. Leaves out the types, which take seconds. */
+export default async function buildIfStale() {
   const sources = fingerprint()
   if (!isStamped(dist, sources)) {
     process.stderr.write('Compiling src/ to dist/ ...\n')
-    compile(sources, ['--noCheck', '--declaration', 'false'])
+    await compile(sources)
   }
   buildPages()
 }
 
-/** Compiles and checks types. Exits with a message when there are errors, as `buildIfStale` does. */
-export function build() {
-  compile(fingerprint(), [])
+/** Bundles, checks types and writes the declarations. Exits with a message when there are errors, as `buildIfStale` does. */
+export async function build() {
+  await compile(fingerprint(), declare)
   buildPages()
 }
 
@@ -59,20 +75,23 @@ function buildPages() {
 }
 
 const missing = (/** @type {NodeJS.ErrnoException} */ error) =>
-  error.code === 'MODULE_NOT_FOUND' ? 'What it is built with is not installed: run npm ci.' : error.message
+  /MODULE_NOT_FOUND/.test(error.code ?? '') ? 'What it is built with is not installed: run npm ci.' : error.message
 
 const isStamped = (/** @type {string} */ folder, /** @type {string} */ sources) => {
   const file = path.join(folder, stamp)
   return existsSync(file) && readFileSync(file, 'utf8') === sources
 }
 
-/** The result takes the place of `dist/` when it is complete: no process sees half of it. */
-function compile(/** @type {string} */ sources, /** @type {string[]} */ flags) {
+/**
+ * The result takes the place of `dist/` when it is complete: no process sees half of it.
+ * @param {string} sources @param {(folder: string) => void} [more] adds to it
+ */
+async function compile(sources, more) {
   const fresh = `${dist}.${process.pid}`
   try {
-    const tsc = createRequire(import.meta.url).resolve('typescript/bin/tsc')
-    const project = path.join(root, 'tsconfig.build.json')
-    execFileSync(process.execPath, [tsc, '-p', project, '--outDir', fresh, ...flags], { stdio: ['ignore', 2, 2] })
+    await bundle(fresh)
+    more?.(fresh)
+    writeFileSync(path.join(fresh, 'licenses.txt'), inlined.map(licenseOf).join('\n'))
     writeFileSync(path.join(fresh, stamp), sources)
     if (existsSync(pages)) renameSync(pages, path.join(fresh, 'web'))
     rmSync(dist, { recursive: true, force: true })
@@ -85,6 +104,31 @@ function compile(/** @type {string} */ sources, /** @type {string[]} */ flags) {
     rmSync(fresh, { recursive: true, force: true })
   }
   if (process.exitCode === 1) process.exit()
+}
+
+async function bundle(/** @type {string} */ to) {
+  const { rolldown } = await import('rolldown')
+  const isInlined = (/** @type {string} */ id) => inlined.some((name) => id === name || id.startsWith(`${name}/`))
+  const bundle = await rolldown({
+    cwd: root,
+    platform: 'node',
+    input: Object.fromEntries(entries.map((entry) => [entry.replaceAll('/', '-'), `src/${entry}.ts`])),
+    external: (id) => !id.startsWith('.') && !path.isAbsolute(id) && !isInlined(id),
+  })
+  // Without hashes: a server that runs still finds its files when a clone is compiled again.
+  await bundle.write({ dir: to, entryFileNames: '[name].js', chunkFileNames: '[name].js', sourcemap: true })
+}
+
+function declare(/** @type {string} */ to) {
+  const tsc = createRequire(import.meta.url).resolve('typescript/bin/tsc')
+  const flags = ['-p', path.join(root, 'tsconfig.build.json'), '--outDir', to]
+  execFileSync(process.execPath, [tsc, ...flags], { stdio: ['ignore', 2, 2] })
+}
+
+function licenseOf(/** @type {string} */ name) {
+  const folder = path.join(root, 'node_modules', name)
+  const { version } = JSON.parse(readFileSync(path.join(folder, 'package.json'), 'utf8'))
+  return `${name} ${version}\n\n${readFileSync(path.join(folder, 'LICENSE'), 'utf8')}`
 }
 
 /** Changes when a source is added, removed or saved, and with the compiler's settings. */
@@ -107,4 +151,4 @@ function filesBelow(/** @type {string} */ folder) {
   return files.filter((file) => path.extname(file) !== '').sort()
 }
 
-if (process.argv[1] === fileURLToPath(import.meta.url)) build()
+if (process.argv[1] === fileURLToPath(import.meta.url)) await build()

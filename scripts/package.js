@@ -79,7 +79,7 @@ const readJson = (/** @type {string} */ file) => JSON.parse(readFileSync(file, '
 const writeJson = (/** @type {string} */ file, /** @type {object} */ value) =>
   writeFileSync(file, `${JSON.stringify(value, null, 2)}\n`)
 
-build()
+await build()
 const [argument = '.'] = process.argv.slice(2)
 if (argument === '--check') checkPackage()
 else process.stdout.write(`${makePackage(argument, true)}\n`)

@@ -6,15 +6,14 @@ import { promisify } from 'node:util'
 import { gzip } from 'node:zlib'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { OrielError } from '../errors.ts'
+import { packageFile } from '../places.ts'
 import type { Routes } from './routes.ts'
 
 /** The paths that `web/` shows a page for. `HEAD /` is how Ollama's command asks whether a server is there. */
 const pages = ['/', '/library', '/activity', '/keys', '/docs']
 
-/** Where `web/` is built to: beside the compiled code, or in `dist/` when the sources themselves run. */
-const folder = ['../web/', '../../dist/web/']
-  .map((place) => fileURLToPath(new URL(place, import.meta.url)))
-  .find((place) => existsSync(place))
+/** Where `web/` is built to. */
+const folder = fileURLToPath(packageFile('dist/web/'))
 
 /**
  * The pages load nothing from other hosts, run no code that is in a page, and make HTML of text only through their
@@ -88,7 +87,7 @@ function sendFile(file: File, caching: string, request: FastifyRequest, reply: F
 
 /** All files by their names, which they have below the folder. They are few, and only these can be asked for. */
 async function readFiles(): Promise<ReadonlyMap<string, File>> {
-  if (folder === undefined) return new Map()
+  if (!existsSync(folder)) return new Map()
   const entries = await readdir(folder, { recursive: true, withFileTypes: true })
   const read = entries
     .filter((entry) => entry.isFile())

@@ -1,3 +1,3 @@
 export { lowerPriority } from './priority.ts'
-export { entryOf, startProcess, startThread } from './start.ts'
+export { startProcess, startThread } from './start.ts'
 export { fromWire, toWire, type WireError } from './wire-error.ts'

@@ -12,20 +12,10 @@ export interface ProcessOptions extends Omit<SpawnOptions, 'shell'> {
 }
 
 /**
- * The file that a child runs. The compiled package has the same tree as the sources with `.js` files, so the entry has
- * the extension of the file that starts it.
- * @param caller `import.meta.url` of the file that starts the child
- * @param file relative to the caller, with the extension of the source: `./process.ts`
- */
-export function entryOf(caller: string, file: `./${string}.ts`): URL {
-  return new URL(isSource(caller) ? file : file.replace(/\.ts$/, '.js'), caller)
-}
-
-/**
  * Starts a Node process that runs one of our own files. A `.ts` entry is loaded through tsx, a `.js` entry as it is. The
  * child does not inherit this process's Node flags, nor its keys and passwords, and is in a process group of its own: Ctrl-C at a terminal is for this
  * process, which decides when its children end. For messages in both directions, `stdio` must contain `'ipc'`.
- * @param entry from `entryOf`
+ * @param entry from `programFile`
  */
 export function startProcess(entry: URL, { args = [], nodeFlags = [], ...options }: ProcessOptions): ChildProcess {
   const env = { ...(options.env ?? process.env), ...noSecrets }
@@ -44,7 +34,7 @@ const noSecrets = Object.fromEntries(secretVariables.map((name) => [name, undefi
 /**
  * Starts a worker thread that runs one of our own files. It does not inherit the process's Node flags: with `--input-type`,
  * as programs on the command line have it, it could not run a file.
- * @param entry from `entryOf`
+ * @param entry from `programFile`
  */
 export function startThread(entry: URL, workerData: unknown): Worker {
   if (!isSource(entry.href)) return new Worker(entry, { workerData, execArgv: [] })

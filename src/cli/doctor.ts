@@ -10,6 +10,7 @@ import { chooseDevice } from '../engine/index.ts'
 import { OrielError } from '../errors.ts'
 import { createLogger } from '../log.ts'
 import { availableMemory } from '../memory.ts'
+import { packageFile } from '../places.ts'
 import { availableProcessors } from '../processors.ts'
 import { bytesText } from '../sizes.ts'
 import { version } from '../version.ts'
@@ -145,7 +146,7 @@ const checks: Readonly<Record<string, Check>> = {
   },
   answer: async (_, { gpu, modelsDir }) => {
     const start = performance.now()
-    const sample = fileURLToPath(new URL('../../examples/sample.png', import.meta.url))
+    const sample = fileURLToPath(packageFile('examples/sample.png'))
     const settings = { model: ['pocket'], logLevel: 'silent', engine: { gpu }, models: { dirs: modelsDir } } as const
     const oriel = await createOriel({ ...settings, model: [...settings.model] })
     try {

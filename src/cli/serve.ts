@@ -2,6 +2,7 @@ import path from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { setFlagsFromString } from 'node:v8'
 import { prepareEngine } from '../engine/index.ts'
+import { packageFile } from '../places.ts'
 import type { Flags } from './settings.ts'
 
 interface ServeFlags extends Flags {
@@ -73,7 +74,7 @@ function showProgress(): (model: string, share: number) => void {
 
 /** A request that works as pasted. That to the built-in model is about a picture, which is in a file of the package. */
 function exampleCurl(url: string, model: string | undefined, needsKey: boolean): string {
-  const file = path.relative(process.cwd(), fileURLToPath(new URL('../../examples/ask.json', import.meta.url)))
+  const file = path.relative(process.cwd(), fileURLToPath(packageFile('examples/ask.json')))
   const text = JSON.stringify({ model, messages: [{ role: 'user', content: 'Hello! What can you do?' }] })
   const key = needsKey ? ' -H "authorization: Bearer $ORIEL_API_KEY"' : ''
   const body = model === 'pocket' ? `@${file}` : `'${text}'`

@@ -1,8 +1,9 @@
 import type { ChildProcess } from 'node:child_process'
 import { statSync } from 'node:fs'
-import { entryOf, startProcess, type WireError } from '../children/index.ts'
+import { startProcess, type WireError } from '../children/index.ts'
 import type { Choice } from '../encoders/index.ts'
 import { availableMemory } from '../memory.ts'
+import { programFile } from '../places.ts'
 import { bytesText } from '../sizes.ts'
 import type { EncoderStart } from './image-encoder-thread.ts'
 import { toWire } from './protocol.ts'
@@ -51,7 +52,7 @@ export class Calibration {
       engine.fail(toWire(new Error(`a calibration takes ${bytesText(needed)}, and less is free`)))
       return
     }
-    const child = startProcess(entryOf(import.meta.url, './calibration-process.ts'), {
+    const child = startProcess(programFile('engine/calibration-process'), {
       stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
       serialization: 'advanced',
     })

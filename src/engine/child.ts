@@ -1,8 +1,9 @@
 import type { ChildProcess } from 'node:child_process'
 import type { Socket } from 'node:net'
 import { createInterface } from 'node:readline'
-import { entryOf, startProcess } from '../children/index.ts'
+import { startProcess } from '../children/index.ts'
 import { onnxVariables } from '../encoders/index.ts'
+import { programFile } from '../places.ts'
 
 /** Lines of the process's output that are logged when it dies. */
 const linesKept = 20
@@ -27,7 +28,7 @@ export function takeProcess(): ChildProcess {
 }
 
 const newProcess = (): ChildProcess =>
-  startProcess(entryOf(import.meta.url, './process.ts'), {
+  startProcess(programFile('engine/process'), {
     // For `giveBackMemory`, which collects garbage after the load.
     nodeFlags: ['--expose-gc'],
     serialization: 'advanced',

@@ -1,4 +1,4 @@
-import { entryOf, startProcess } from '../children/index.ts'
+import { startProcess } from '../children/index.ts'
 import type { EngineConfig } from '../config.ts'
 import { OrielError } from '../errors.ts'
 import type { Logger } from '../log.ts'
@@ -12,6 +12,7 @@ import {
   isInstalled,
   thisHost,
 } from '../native/index.ts'
+import { programFile } from '../places.ts'
 
 export type { Device } from '../native/index.ts'
 
@@ -69,7 +70,7 @@ const probeTimeout = 20_000
 /** Asks in a child process, since one process cannot load two builds of the libraries. @returns none on failure */
 const gpusBy = (device: GpuDevice): Promise<Gpu[]> =>
   new Promise((resolve) => {
-    const child = startProcess(entryOf(import.meta.url, './gpu-probe.ts'), {
+    const child = startProcess(programFile('engine/gpu-probe'), {
       args: [device],
       stdio: ['ignore', 'ignore', 'ignore', 'ipc'],
       timeout: probeTimeout,

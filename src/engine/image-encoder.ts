@@ -1,10 +1,11 @@
 import { once } from 'node:events'
 import type { Worker } from 'node:worker_threads'
 import { LRUCache } from 'lru-cache'
-import { entryOf, fromWire, startThread } from '../children/index.ts'
+import { fromWire, startThread } from '../children/index.ts'
 import { type Deferred, deferred } from '../deferred.ts'
 import type { Choice } from '../encoders/index.ts'
 import { confinement } from '../native/index.ts'
+import { programFile } from '../places.ts'
 import type { EncodeResult, EncoderReady, EncoderThreadStart, ToEncoder } from './image-encoder-thread.ts'
 import type { AttachmentSpan } from './prompt-cells.ts'
 
@@ -63,7 +64,7 @@ export async function startImageEncoder(
   cacheBytes: number,
   cores: EncoderCores,
 ): Promise<ImageEncoder> {
-  const worker = startThread(entryOf(import.meta.url, './image-encoder-thread.ts'), start)
+  const worker = startThread(programFile('engine/image-encoder-thread'), start)
   const [first]: [EncodeResult] = await Promise.race([
     once(worker, 'message') as Promise<[EncodeResult]>,
     once(worker, 'error').then(([error]) => {

@@ -1,7 +1,8 @@
 import type { Worker } from 'node:worker_threads'
-import { entryOf, fromWire, startThread } from '../children/index.ts'
+import { fromWire, startThread } from '../children/index.ts'
 import { type Deferred, deferred } from '../deferred.ts'
 import { cancelled, OrielError, shuttingDown } from '../errors.ts'
+import { programFile } from '../places.ts'
 import type { ImageAttachment, ImageView } from './generation.ts'
 import type { PreviewResult, PreviewStart, PreviewTask } from './preview-thread.ts'
 
@@ -47,7 +48,7 @@ export class Previews {
     if (this.#thread !== undefined) return this.#thread
     if (this.#projector === null) throw new Error('a model without images has no previews')
     const start: PreviewStart = { file: this.#projector }
-    const thread = startThread(entryOf(import.meta.url, './preview-thread.ts'), start)
+    const thread = startThread(programFile('engine/preview-thread'), start)
     thread.on('message', (result: PreviewResult) => {
       const asked = this.#asked.shift()
       if ('error' in result) asked?.reject(fromWire(result.error))

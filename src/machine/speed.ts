@@ -2,10 +2,11 @@ import { readFile, writeFile } from 'node:fs/promises'
 import { cpus } from 'node:os'
 import path from 'node:path'
 import { z } from 'zod'
-import { entryOf, startProcess } from '../children/index.ts'
+import { startProcess } from '../children/index.ts'
 import { cacheFolder } from '../home.ts'
 import { parseJson } from '../json.ts'
 import { makeFolder } from '../make-folder.ts'
+import { programFile } from '../places.ts'
 
 const keptSchema = z.object({ machine: z.string(), operations: z.number().positive(), at: z.number() })
 /** Age at which a measurement is repeated, in ms. */
@@ -36,7 +37,7 @@ export async function operationsHere(threads: number): Promise<number | null> {
 /** In a child process: ONNX Runtime blocks the event loop that it computes in. */
 const probed = (threads: number): Promise<number | null> =>
   new Promise((resolve) => {
-    const child = startProcess(entryOf(import.meta.url, './speed-probe.ts'), {
+    const child = startProcess(programFile('machine/speed-probe'), {
       args: [String(threads)],
       stdio: ['ignore', 'ignore', 'ignore', 'ipc'],
       timeout: probeTimeout,

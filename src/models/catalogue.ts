@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs'
 import { z } from 'zod'
+import { packageFile } from '../places.ts'
 
 /** A well-known vision-language model with GGUF files on the hub. */
 const entrySchema = z.strictObject({
@@ -35,7 +36,7 @@ export type CatalogueEntry = z.output<typeof entrySchema>
  */
 export const catalogue: readonly CatalogueEntry[] = z
   .array(entrySchema)
-  .parse(JSON.parse(readFileSync(new URL('../../models/catalogue.json', import.meta.url), 'utf8')))
+  .parse(JSON.parse(readFileSync(packageFile('models/catalogue.json'), 'utf8')))
 
 /** @param name an id, an alias or a repository, in any case */
 export function entryOf(name: string): CatalogueEntry | undefined {

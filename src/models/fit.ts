@@ -1,12 +1,11 @@
 import { readFileSync } from 'node:fs'
 import { badModel, OrielError, unsupportedModel } from '../errors.ts'
 import { type GgufHeader, type Metadata, type MetadataValue, metadataOf } from '../gguf/index.ts'
+import { packageFile } from '../places.ts'
 
 /** `general.architecture` of the decoders that this release of llama.cpp runs: `LLM_ARCH_NAMES` of its src/llama-arch.cpp. */
 const architectures: ReadonlySet<string> = new Set(
-  readFileSync(new URL('../../models/architectures.txt', import.meta.url), 'utf8')
-    .trim()
-    .split(/\s+/),
+  readFileSync(packageFile('models/architectures.txt'), 'utf8').trim().split(/\s+/),
 )
 
 /** What the header of a decoder must say before native code may read the file. */

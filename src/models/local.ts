@@ -4,6 +4,7 @@ import { fileURLToPath } from 'node:url'
 import type { ModelsConfig } from '../config.ts'
 import { OrielError } from '../errors.ts'
 import { home } from '../home.ts'
+import { packageFile } from '../places.ts'
 import type { ModelFiles } from './card.ts'
 import { type CatalogueEntry, catalogueNames, entryOf, entryOfRepo } from './catalogue.ts'
 import { decodersOf, isVisionName, type NamedDecoder, type NamedFile, projectorFor, splitOf } from './file-names.ts'
@@ -19,7 +20,7 @@ export type Origin =
   | { kind: 'folder'; files: readonly string[] }
   | { kind: 'hub'; repo: string; paths: readonly string[]; projectorPath: string | null }
 
-const builtInFolder = fileURLToPath(new URL('../../models/', import.meta.url))
+const builtInFolder = fileURLToPath(packageFile('models/'))
 
 /** A model of the catalogue that has not been downloaded. */
 export class NotPulled extends OrielError {

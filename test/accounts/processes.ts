@@ -22,9 +22,9 @@ export interface Writer extends Progress {
   kill(signal: NodeJS.Signals): void
 }
 
-/** Starts `writer.js`. */
+/** Starts `writer.ts`. */
 export function startWriter(settings: OrielSettings['accounts'], requestsPerSecond = 200): Writer {
-  const child: ChildProcess = startProcess(new URL('./writer.js', import.meta.url), {
+  const child: ChildProcess = startProcess(new URL('./writer.ts', import.meta.url), {
     args: [JSON.stringify(settings), String(requestsPerSecond)],
     stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
   })

@@ -233,7 +233,7 @@ it('the log of a whole run has no key, no prompt, no answer and no picture', asy
     const long = { ...user(`Tell me of ${word()}`), max_tokens: 3000, ignore_eos: true }
     const dying = [post('/v1/chat/completions', long), post('/v1/chat/completions', { ...long, stream: true })]
     await sleep(500)
-    for (const { pid } of childrenRunning('engine/process.js', server.pid)) process.kill(pid, 'SIGKILL')
+    for (const { pid } of childrenRunning('engine-process.js', server.pid)) process.kill(pid, 'SIGKILL')
     await Promise.all(dying)
     await vi.waitFor(async () => expect((await post('/v1/chat/completions', user(word()))).status).toBe(200), patient)
     // A client that leaves, and an end in the middle of an answer.

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import { entryOf, fromWire, startProcess, startThread, toWire } from '../../src/children/index.ts'
+import { fromWire, startProcess, startThread, toWire } from '../../src/children/index.ts'
 import { OrielError } from '../../src/errors.ts'
 
 let folder = ''
@@ -18,11 +18,6 @@ const write = (name: string, text: string): URL => {
   writeFileSync(path.join(folder, name), text)
   return pathToFileURL(path.join(folder, name))
 }
-
-test('an entry has the extension of the file that starts it', () => {
-  expect(entryOf('file:///oriel/src/engine/index.ts', './process.ts').href).toBe('file:///oriel/src/engine/process.ts')
-  expect(entryOf('file:///oriel/dist/engine/host.js', './process.ts').href).toBe('file:///oriel/dist/engine/process.js')
-})
 
 const stdio = ['ignore', 'inherit', 'inherit', 'ipc'] as const
 

@@ -47,7 +47,7 @@ const tokensOf = async (request: GenerateRequest, signal?: AbortSignal) => {
   return { tokens, reasons }
 }
 
-const engines = () => childrenRunning('engine/process')
+const engines = () => childrenRunning('engine-process')
 const residentMegabytes = (): number => Math.round(engines().reduce((sum, { megabytes }) => sum + megabytes, 0))
 
 describe('many requests of all kinds', () => {

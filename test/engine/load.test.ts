@@ -96,4 +96,4 @@ describe('a load', () => {
   })
 })
 
-const engines = (): number[] => childrenRunning('engine/process').map(({ pid }) => pid)
+const engines = (): number[] => childrenRunning('engine-process').map(({ pid }) => pid)

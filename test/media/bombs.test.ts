@@ -11,7 +11,7 @@ import { shape } from '../support/images.ts'
 import { bombs, burdened } from './bombs.ts'
 import { openMedia } from './media.ts'
 
-const decoders = (): number[] => childrenRunning('decoder/process').map(({ pid }) => pid)
+const decoders = (): number[] => childrenRunning('decoder-process').map(({ pid }) => pid)
 
 describe.skipIf(process.platform !== 'linux')('decompression bombs', () => {
   const media = openMedia({ decoders: 1 })

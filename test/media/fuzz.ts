@@ -128,7 +128,7 @@ function withValidChecksums(file: Buffer): Buffer {
 }
 
 const residentMegabytes = (): number =>
-  childrenRunning('decoder/process').reduce((sum, { megabytes }) => sum + megabytes, 0)
+  childrenRunning('decoder-process').reduce((sum, { megabytes }) => sum + megabytes, 0)
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
   const start = performance.now()

@@ -35,4 +35,4 @@ export async function startServer(overrides: OrielSettings = {}): Promise<TestSe
   }
 }
 
-const children = (): number[] => childrenRunning('engine/process').map(({ pid }) => pid)
+const children = (): number[] => childrenRunning('engine-process').map(({ pid }) => pid)

@@ -9,8 +9,9 @@ import {
   SqliteIntrospector,
   SqliteQueryCompiler,
 } from 'kysely'
-import { entryOf, startThread } from '../../children/index.ts'
+import { startThread } from '../../children/index.ts'
 import { type Deferred, deferred } from '../../deferred.ts'
+import { programFile } from '../../places.ts'
 import type { Reply, SqlValue, Statement } from './sqlite-protocol.ts'
 
 /** kysely on an SQLite file, which a thread of its own reads and writes. */
@@ -99,7 +100,7 @@ class ThreadConnection implements DatabaseConnection {
   }
 
   private constructor(file: string) {
-    this.#worker = startThread(entryOf(import.meta.url, './sqlite-thread.ts'), file)
+    this.#worker = startThread(programFile('accounts/store/sqlite-thread'), file)
     this.#worker.on('message', (reply: Reply) => this.#receive(reply))
     this.#worker.on('error', (error) => this.#fail(error))
     this.#ended = new Promise((resolve) => {

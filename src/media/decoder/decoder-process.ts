@@ -1,9 +1,10 @@
 import type { ChildProcess } from 'node:child_process'
 import { Socket } from 'node:net'
-import { entryOf, fromWire, lowerPriority, startProcess } from '../../children/index.ts'
+import { fromWire, lowerPriority, startProcess } from '../../children/index.ts'
 import { type Deferred, deferred } from '../../deferred.ts'
 import { OrielError } from '../../errors.ts'
 import type { Logger } from '../../log.ts'
+import { programFile } from '../../places.ts'
 import { readFrames, writeFrame } from './frames.ts'
 import type { DecodeOptions, FileHeader, FromDecoder, ImageFile, ImageHead, Size, ToDecoder } from './protocol.ts'
 
@@ -70,7 +71,7 @@ export class DecoderProcess {
   private constructor(timeoutMs: number, log: Logger | undefined) {
     this.#timeoutMs = timeoutMs
     this.#log = log
-    this.#child = startProcess(entryOf(import.meta.url, './process.ts'), {
+    this.#child = startProcess(programFile('media/decoder/process'), {
       stdio: ['ignore', 'ignore', 'pipe', 'pipe'],
       // The decoder gets no keys or tokens of the server's environment.
       env: { PATH: process.env.PATH, UV_THREADPOOL_SIZE: '2' },

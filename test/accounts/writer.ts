@@ -1,11 +1,11 @@
 /**
  * A server in miniature, for tests that kill one: opens accounts, and admits and settles requests until SIGTERM. It tells its
- * parent what it has settled. Arguments: the settings of `accounts` as JSON, and requests a second. It runs what is compiled, which
- * starts in a third of the time.
+ * parent what it has settled. Arguments: the settings of `accounts` as JSON, and requests a second.
  */
 import pino from 'pino'
-import { createAccounts } from '../../dist/accounts/index.js'
-import { loadConfig } from '../../dist/config.js'
+import { createAccounts } from '../../src/accounts/index.ts'
+import { loadConfig } from '../../src/config.ts'
+import type { Progress } from './processes.ts'
 
 const [settings = '', rate = '200'] = process.argv.slice(2)
 const accounts = await createAccounts(
@@ -13,8 +13,7 @@ const accounts = await createAccounts(
   pino({ level: 'silent' }),
 )
 const who = await accounts.authenticate(undefined)
-/** @type {import('./processes.ts').Progress} */
-let progress = { settled: [], refused: 0 }
+let progress: Progress = { settled: [], refused: 0 }
 let stopping = false
 process.on('SIGTERM', () => {
   stopping = true
