@@ -38,19 +38,14 @@ export async function readHeader(file: string): Promise<GgufHeader> {
   try {
     const stats = await handle.stat()
     if (!stats.isFile()) throw broken('it is not a regular file')
-    // Most headers are small; one with a vocabulary has a few MB. If the first read was too short, the header is read again.
-    for (let length = firstRead; ; length *= 8) {
-      try {
-        const bytes = await beginning(handle, Math.min(length, maxHeaderBytes, stats.size))
-        const reading = headerIn(bytes, stats.size)
-        let step = reading.next()
-        for (; !step.done; step = reading.next()) await nextTurn()
-        return step.value
-      } catch (error) {
-        if (!(error instanceof HeaderEnds)) throw error
-        if (length >= stats.size) throw broken(`it is truncated: its header needs more than its ${stats.size} bytes`)
-        if (length >= maxHeaderBytes) throw broken(`its header exceeds the limit of ${maxHeaderBytes} bytes`)
-      }
+    const from = new Cursor(await read(handle, Buffer.alloc(0), stats.size), stats.size)
+    const reading = headerIn(from)
+    for (let step = reading.next(); ; step = reading.next()) {
+      if (step.done) return step.value
+      if (step.value === 'pause') await nextTurn()
+      else if (from.bytes.length >= maxHeaderBytes)
+        throw broken(`its header exceeds the limit of ${maxHeaderBytes} bytes`)
+      else from.bytes = await read(handle, from.bytes, stats.size)
     }
   } catch (error) {
     throw error instanceof OrielError ? named(error, file) : error
@@ -65,38 +60,54 @@ export async function readHeader(file: string): Promise<GgufHeader> {
  * @throws OrielError `invalid`; `HeaderEnds` if the header is longer than `bytes`
  */
 export function parseHeader(bytes: Buffer, fileBytes: number): GgufHeader {
-  const reading = headerIn(bytes, fileBytes)
+  const reading = headerIn(new Cursor(bytes, fileBytes))
   for (;;) {
     const step = reading.next()
     if (step.done) return step.value
+    if (step.value === 'more') throw new HeaderEnds()
   }
 }
 
-/** Pauses every few ms: a vocabulary takes a tenth of a second. */
-type Steps<T> = Generator<void, T, void>
+/** Pauses every few ms: a vocabulary takes a tenth of a second. After `more` the cursor must have more bytes. */
+type Steps<T> = Generator<'pause' | 'more', T, void>
 
 /** Texts that are read between two pauses. */
 const textsOfStep = 4096
 
-function* headerIn(bytes: Buffer, fileBytes: number): Steps<GgufHeader> {
-  const from = new Cursor(bytes, fileBytes)
-  const magic = from.raw(4)
-  if (magic !== 'GGUF') throw broken(`it begins with ${JSON.stringify(magic)} instead of GGUF`)
-  const version = from.u32()
-  if (version !== 2 && version !== 3) throw broken(`its version is ${version}; versions 2 and 3 are supported`)
-  const tensorCount = from.count(limits.tensors, 'tensors')
-  const metadata = yield* readMetadata(from, from.count(limits.pairs, 'metadata pairs'))
+function* headerIn(from: Cursor): Steps<GgufHeader> {
+  // biome-ignore lint/correctness/useYield: it has no pause of its own.
+  const { tensorCount, pairs } = yield* whole(from, function* () {
+    const magic = from.raw(4)
+    if (magic !== 'GGUF') throw broken(`it begins with ${JSON.stringify(magic)} instead of GGUF`)
+    const version = from.u32()
+    if (version !== 2 && version !== 3) throw broken(`its version is ${version}; versions 2 and 3 are supported`)
+    return { tensorCount: from.count(limits.tensors, 'tensors'), pairs: from.count(limits.pairs, 'metadata pairs') }
+  })
+  const metadata = yield* readMetadata(from, pairs)
   const alignment = metadata.get('general.alignment') ?? 32
   if (typeof alignment !== 'number' || alignment < 1 || alignment > 65536 || Math.log2(alignment) % 1 !== 0)
     throw broken(`its general.alignment is ${shown(alignment)}; it must be a power of 2 up to 65536`)
-  return { metadata, tensors: yield* readTensors(from, tensorCount, alignment, fileBytes), fileBytes }
+  return { metadata, tensors: yield* readTensors(from, tensorCount, alignment), fileBytes: from.fileBytes }
 }
 
 /** The bytes that were read end before the header ends. */
 class HeaderEnds extends Error {}
 
+/** Reads a part of the header, again from its beginning if the bytes ended in it. */
+function* whole<T>(from: Cursor, read: () => Steps<T>): Steps<T> {
+  for (const start = from.at; ; from.at = start)
+    try {
+      return yield* read()
+    } catch (error) {
+      if (!(error instanceof HeaderEnds)) throw error
+      if (from.bytes.length >= from.fileBytes)
+        throw broken(`it is truncated: its header needs more than its ${from.fileBytes} bytes`)
+      yield 'more'
+    }
+}
+
+/** Most headers are small; one with a vocabulary has 1 to 10 MB. */
 const firstRead = 1 << 20
-/** Metadata with a vocabulary of 250,000 tokens has about 10 MB. */
 const maxHeaderBytes = 128 << 20
 /** ggml compares every name with all others: far more names than any model has would keep it busy for minutes. */
 const limits = { pairs: 4096, tensors: 32_768, nameBytes: 63, axes: 4 }
@@ -113,19 +124,26 @@ const named = (error: OrielError, file: string): OrielError =>
     { code: error.code, cause: error },
   )
 
-async function beginning(handle: FileHandle, bytes: number): Promise<Buffer> {
-  const header = Buffer.alloc(bytes)
-  const { bytesRead } = await handle.read(header, 0, bytes, 0)
-  return header.subarray(0, bytesRead)
+/** Twice as much of a file's beginning as before. */
+async function read(handle: FileHandle, before: Buffer, fileBytes: number): Promise<Buffer> {
+  const length = Math.min(fileBytes, Math.max(firstRead, 2 * before.length))
+  const bytes = Buffer.allocUnsafe(length)
+  before.copy(bytes)
+  const { bytesRead } = await handle.read(bytes, before.length, length - before.length, before.length)
+  if (bytesRead < length - before.length) throw broken('it became shorter while it was read')
+  return bytes
 }
 
 function* readMetadata(from: Cursor, pairs: number): Steps<Map<string, MetadataValue>> {
   const metadata = new Map<string, MetadataValue>()
   for (let pair = 0; pair < pairs; pair++) {
-    const key = from.string()
-    if (key === '') throw broken(`its metadata pair ${pair} has no key`)
-    if (metadata.has(key)) throw broken(`its metadata has the key ${shown(key)} twice`)
-    metadata.set(key, yield* readValue(from, from.u32(), key))
+    const [key, value] = yield* whole(from, function* () {
+      const key = from.string()
+      if (key === '') throw broken(`its metadata pair ${pair} has no key`)
+      if (metadata.has(key)) throw broken(`its metadata has the key ${shown(key)} twice`)
+      return [key, yield* readValue(from, from.u32(), key)]
+    })
+    metadata.set(key, value)
   }
   return metadata
 }
@@ -170,7 +188,7 @@ function* readArray(from: Cursor, key: string): Steps<MetadataValue> {
   } else if (type === string)
     for (let i = 0; i < length; i++) {
       from.skipString()
-      if (i % textsOfStep === 0) yield
+      if (i % textsOfStep === 0) yield 'pause'
     }
   else
     throw broken(
@@ -194,11 +212,11 @@ function* skipVocabulary(from: Cursor, length: number): Steps<void> {
     const text = (zero < 0 ? whole : whole.slice(0, zero)) || `[EMPTY_${token}]`
     if (seen.has(text)) throw broken(`its vocabulary has the token ${shown(text)} twice, again at ${token}`)
     seen.add(text)
-    if (token % textsOfStep === 0) yield
+    if (token % textsOfStep === 0) yield 'pause'
   }
 }
 
-function* readTensors(from: Cursor, count: number, alignment: number, fileBytes: number): Steps<TensorInfo[]> {
+function* readTensors(from: Cursor, count: number, alignment: number): Steps<TensorInfo[]> {
   const aligned = (bytes: number): number => Math.ceil(bytes / alignment) * alignment
   const names = new Set<string>()
   const tensors: TensorInfo[] = []
@@ -206,14 +224,16 @@ function* readTensors(from: Cursor, count: number, alignment: number, fileBytes:
   let next = 0
   let end = 0
   for (let index = 0; index < count; index++) {
-    const name = from.string()
-    if (Buffer.byteLength(name) > limits.nameBytes)
-      throw broken(`the name of its tensor ${index} is longer than ${limits.nameBytes} bytes`)
-    if (names.has(name)) throw broken(`it has the tensor ${shown(name)} twice`)
+    // biome-ignore lint/correctness/useYield: it has no pause of its own.
+    const { name, offset, ...tensor } = yield* whole(from, function* () {
+      const name = from.string()
+      if (Buffer.byteLength(name) > limits.nameBytes)
+        throw broken(`the name of its tensor ${index} is longer than ${limits.nameBytes} bytes`)
+      if (names.has(name)) throw broken(`it has the tensor ${shown(name)} twice`)
+      const shape = readShape(from, name)
+      return { name, shape, ...sizeOf(shape, from.u32(), name), offset: from.u64() }
+    })
     names.add(name)
-    const shape = readShape(from, name)
-    const { type, bytes } = sizeOf(shape, from.u32(), name)
-    const offset = from.u64()
     if (offset !== BigInt(next)) {
       const before = shown(tensors.at(-1)?.name ?? '')
       throw broken(
@@ -222,16 +242,16 @@ function* readTensors(from: Cursor, count: number, alignment: number, fileBytes:
           : `its tensor ${shown(name)} begins at byte ${offset} of the data instead of ${next}`,
       )
     }
-    end = next + bytes
+    end = next + tensor.bytes
     next = aligned(end)
     if (!Number.isSafeInteger(next))
       throw broken(`its tensors up to ${shown(name)} need more bytes than a file can have`)
-    tensors.push({ name, shape, type, bytes })
-    if (index % textsOfStep === 0) yield
+    tensors.push({ name, ...tensor })
+    if (index % textsOfStep === 0) yield 'pause'
   }
   const needed = aligned(from.at) + end
-  if (tensors.length > 0 && needed > fileBytes)
-    throw broken(`it is truncated: it has ${fileBytes} bytes, and its tensors need ${needed}`)
+  if (tensors.length > 0 && needed > from.fileBytes)
+    throw broken(`it is truncated: it has ${from.fileBytes} bytes, and its tensors need ${needed}`)
   return tensors
 }
 
@@ -267,16 +287,31 @@ const shown = (value: MetadataValue): string => {
   return typeof value === 'string' ? JSON.stringify(value.slice(0, 80)) : String(value)
 }
 
+const viewOf = ({ buffer, byteOffset, length }: Buffer): DataView => new DataView(buffer, byteOffset, length)
+
 /** Reads the header from front to back, and never past the end of the bytes. */
 class Cursor {
-  readonly bytes: Buffer
+  #bytes: Buffer
+  /** Of the same bytes. It is fast before anything is compiled: a process reads few headers. */
+  #view: DataView
   /** No count of a valid file is larger. */
   readonly fileBytes: number
   at = 0
 
   constructor(bytes: Buffer, fileBytes: number) {
-    this.bytes = bytes
+    this.#bytes = bytes
+    this.#view = viewOf(bytes)
     this.fileBytes = fileBytes
+  }
+
+  get bytes(): Buffer {
+    return this.#bytes
+  }
+
+  /** @param bytes the same, and more after them */
+  set bytes(bytes: Buffer) {
+    this.#bytes = bytes
+    this.#view = viewOf(bytes)
   }
 
   take(count: number): number {
@@ -296,7 +331,7 @@ class Cursor {
   count(allowed: number, of: string): number {
     const at = this.take(8)
     // Without a BigInt: a vocabulary has a length for each token.
-    const value = this.bytes.readUInt32LE(at + 4) * 2 ** 32 + this.bytes.readUInt32LE(at)
+    const value = this.#view.getUint32(at + 4, true) * 2 ** 32 + this.#view.getUint32(at, true)
     if (value > allowed)
       throw broken(`it declares ${this.bytes.readBigUInt64LE(at)} ${of}; at most ${allowed} are possible`)
     return value
