@@ -99,6 +99,22 @@ describe('the cache of weights', () => {
     expect(made).toHaveLength(2)
   })
 
+  it('believes a file since the last start of the machine, and after it only what was brought to the disk', async () => {
+    const { constants, made } = constantsOf(5000)
+    const placed = place(constants)
+    const file = path.join(folder, placed?.name ?? '')
+    await writtenIn1970(file)
+    place(constants)
+    expect(made).toHaveLength(2)
+    await place(constants)?.settle()
+    await writtenIn1970(file)
+    expect(await read(place(constants), 0, 5000)).toEqual(Buffer.alloc(5000, 1))
+    expect(made).toHaveLength(2)
+    await spoil(file, 10)
+    place(constants)
+    expect(made).toHaveLength(3)
+  })
+
   it('removes the files that were used least recently, and never takes more than it may', () => {
     const own = (index: number) => constantsOf(4000).constants.map((one) => ({ ...one, name: `form ${index}` }))
     const names = [0, 1, 2].map((index) => {
@@ -182,6 +198,15 @@ describe('the cache of weights', () => {
     expect(again?.recall('forms')).toBeUndefined()
   })
 })
+
+/** As if the machine had started many times since: the seal has the time that the system gives. */
+async function writtenIn1970(file: string): Promise<void> {
+  const handle = await open(file, 'r+')
+  const time = 1000
+  await handle.write(Float64Array.of(time), 0, 8, statSync(file).size - 16)
+  await handle.utimes(time, time)
+  await handle.close()
+}
 
 /** Changes one byte. */
 async function spoil(file: string, at: number): Promise<void> {

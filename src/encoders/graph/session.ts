@@ -47,6 +47,7 @@ export async function openSession(
         options({ model_external_initializers_file_folder_path: file.folder }),
       )
       if (isBrief) file.discard()
+      else void file.settle()
       return session
     } catch {
       // Another process has removed it, or it cannot be mapped.

@@ -1,6 +1,7 @@
 import { createHash, type Hash, randomUUID } from 'node:crypto'
 import {
   closeSync,
+  futimesSync,
   mkdirSync,
   openSync,
   readdirSync,
@@ -14,6 +15,8 @@ import {
   writeFileSync,
   writeSync,
 } from 'node:fs'
+import { open } from 'node:fs/promises'
+import { uptime } from 'node:os'
 import path from 'node:path'
 import { OrielError } from '../../errors.ts'
 import { parseJson } from '../../json.ts'
@@ -34,16 +37,19 @@ export interface WeightFile {
   readonly places: readonly number[]
   /** Removes it from the cache. Whoever has mapped it keeps what is mapped. */
   discard(): void
+  /** Brings it to the disk. Until then it is believed only as long as the machine runs. */
+  settle(): Promise<void>
 }
 
 /** To be increased when the same names stand for other numbers, as with another rounding. */
-const format = 1
+const format = 2
 /** Constants begin at multiples of it: the length of a cache line. */
 const alignment = 64
-/** A SHA-256 of everything before it, at the end of a file. */
-const digestBytes = 32
-/** Bytes read at a time while a file is checked. */
-const checked = 1 << 20
+/**
+ * At the end of a file: the time that the system gives for it, in s, and whether it is on the disk. Whoever changes the file
+ * changes its time, too. A power cut may lose what is not on the disk, and leaves the size and the time.
+ */
+const sealBytes = 16
 /** A vision file is recognized by its size, its time, and as many pieces of this length, in bytes. */
 const samples = { count: 16, length: 1 << 16 }
 /** Age at which the unfinished file of a process that died is removed, in ms. */
@@ -82,13 +88,14 @@ export class WeightCache {
     const shapes = constants.map(({ name, type, shape }) => [name, type, shape])
     const name = `${this.#source}-${shortHash(JSON.stringify([format, shapes]))}${endings.weights}`
     const file = path.join(folder, name)
-    const found = { folder, name, places, discard: () => remove(file) }
+    const settle = () => bringToDisk(file, bytes)
+    const found = { folder, name, places, discard: () => remove(file), settle }
     if (isWhole(file, bytes)) {
       touch(file)
       return found
     }
     try {
-      makeRoom(this.#settings, bytes + digestBytes, file)
+      makeRoom(this.#settings, bytes + sealBytes, file)
       write(file, (descriptor) => writeConstants(descriptor, constants, places, bytes, onProgress))
       return found
     } catch (error) {
@@ -155,26 +162,50 @@ function layoutOf(constants: readonly Constant[]): { places: number[]; bytes: nu
   return { places, bytes }
 }
 
-/** Whether a file is there and as it was written. */
+/** Whether a file is there and as it was written. It is not read for this: it may have gigabytes. */
 function isWhole(file: string, bytes: number): boolean {
-  let descriptor: number | undefined
   try {
-    if (statSync(file).size !== bytes + digestBytes) return false
-    descriptor = openSync(file, 'r')
-    const hash = createHash('sha256')
-    const piece = Buffer.alloc(checked)
-    for (let at = 0; at < bytes; ) {
-      const read = readSync(descriptor, piece, 0, Math.min(piece.length, bytes - at), at)
-      if (read === 0) return false
-      hash.update(piece.subarray(0, read))
-      at += read
-    }
-    const digest = piece.subarray(0, readSync(descriptor, piece, 0, digestBytes, bytes))
-    return hash.digest().equals(digest)
+    const { size, mtimeMs } = statSync(file)
+    const { time, isOnDisk } = sealOf(file, bytes)
+    return size === bytes + sealBytes && mtimeMs === time * 1000 && (isOnDisk || time > startOfMachine())
   } catch {
     return false
+  }
+}
+
+/** In s since 1970. */
+const now = (): number => Math.floor(Date.now() / 1000)
+const startOfMachine = (): number => now() - uptime()
+
+function sealOf(file: string, bytes: number): { time: number; isOnDisk: boolean } {
+  const descriptor = openSync(file, 'r')
+  try {
+    const seal = new Float64Array(2)
+    readSync(descriptor, seal, 0, sealBytes, bytes)
+    const [time = 0, isOnDisk = 0] = seal
+    return { time, isOnDisk: isOnDisk === 1 }
   } finally {
-    if (descriptor !== undefined) closeSync(descriptor)
+    closeSync(descriptor)
+  }
+}
+
+const sealed = (time: number, isOnDisk: boolean): Float64Array => Float64Array.of(time, isOnDisk ? 1 : 0)
+
+/** It takes as long as the disk, and nothing waits for it. */
+async function bringToDisk(file: string, bytes: number): Promise<void> {
+  try {
+    const { time, isOnDisk } = sealOf(file, bytes)
+    if (isOnDisk) return
+    const handle = await open(file, 'r+')
+    try {
+      await handle.datasync()
+      await handle.write(sealed(time, true), 0, sealBytes, bytes)
+      await handle.utimes(now(), time)
+    } finally {
+      await handle.close()
+    }
+  } catch {
+    // It was removed, or the folder is read-only.
   }
 }
 
@@ -185,11 +216,9 @@ function writeConstants(
   bytes: number,
   onProgress: (share: number) => void,
 ): void {
-  const hash = createHash('sha256')
   let at = 0
   const append = (piece: Uint8Array): void => {
     for (let done = 0; done < piece.length; ) done += writeSync(descriptor, piece, done)
-    hash.update(piece)
     at += piece.length
     onProgress(at / bytes)
   }
@@ -199,8 +228,9 @@ function writeConstants(
     for (const { buffer, byteOffset, byteLength } of pieces()) append(new Uint8Array(buffer, byteOffset, byteLength))
     if (at !== start + bytes) throw new Error(`the constant ${name} has ${at - start} bytes instead of ${bytes}`)
   })
-  const digest = hash.digest()
-  for (let done = 0; done < digest.length; ) done += writeSync(descriptor, digest, done)
+  const time = now()
+  writeSync(descriptor, sealed(time, false))
+  futimesSync(descriptor, time, time)
 }
 
 /** Nobody sees an incomplete file, and of several writers the last one stays. @throws errors of the system, and of `fill` */
@@ -241,8 +271,8 @@ function filesIn(folder: string): { file: string; bytes: number; usedAt: number 
   const ours = readdirSync(folder).filter((name) => Object.values(endings).some((ending) => name.endsWith(ending)))
   const files = ours.flatMap((name) => {
     const file = path.join(folder, name)
-    const { size: bytes = 0, mtimeMs: usedAt = 0 } = statSync(file, { throwIfNoEntry: false }) ?? {}
-    if (!name.endsWith(endings.unfinished) || Date.now() - usedAt < abandonedMs) return [{ file, bytes, usedAt }]
+    const { size: bytes = 0, atimeMs: usedAt = 0, mtimeMs = 0 } = statSync(file, { throwIfNoEntry: false }) ?? {}
+    if (!name.endsWith(endings.unfinished) || Date.now() - mtimeMs < abandonedMs) return [{ file, bytes, usedAt }]
     remove(file)
     return []
   })
@@ -258,9 +288,10 @@ function remove(file: string): void {
   }
 }
 
+/** Its last use, without a change of the time that it was written. */
 function touch(file: string): void {
   try {
-    utimesSync(file, new Date(), new Date())
+    utimesSync(file, now(), statSync(file).mtimeMs / 1000)
   } catch {
     // The folder is read-only.
   }
