@@ -131,8 +131,8 @@ function vocabularyOf(texts: readonly string[]) {
     endTokens: [texts.length - 1],
     isEnd: (token: number) => token === texts.length - 1,
     controls: new Set(texts.flatMap((text, id) => (text.startsWith('<|') ? [id] : []))),
-    trie: tokenTrie(
-      texts.slice(0, -1).flatMap((text, id) => (text.startsWith('<|') ? [] : [[id, bytes(id)] as const])),
+    trie: finished(
+      tokenTrie(texts.slice(0, -1).flatMap((text, id) => (text.startsWith('<|') ? [] : [[id, bytes(id)] as const]))),
     ),
   }
 }

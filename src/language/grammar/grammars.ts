@@ -58,11 +58,22 @@ export function openGrammars(vocabulary: Vocabulary) {
   /** Bytes of what is known of all that are followed. */
   let known = 0
   const controls = new Set(vocabulary.controlIds)
-  const trie = tokenTrie(textTokens(vocabulary, controls))
-  const shared: MatcherVocabulary = { ...vocabulary, trie, controls }
+  /** The first grammar needs it, and a model without one does not wait for it. */
+  let shared: MatcherVocabulary | undefined
+  const making = tokenTrie(textTokens(vocabulary, controls))
   const tokenOf = (text: string): number => {
     const [token = -1, ...more] = vocabulary.tokenize(text, true)
     return more.length === 0 ? token : -1
+  }
+
+  /** Whoever needs it does a part of the work. */
+  function* makeShared(): Slices<MatcherVocabulary> {
+    while (shared === undefined) {
+      const { done, value: trie } = making.next()
+      if (done) shared = { ...vocabulary, trie, controls }
+      else yield
+    }
+    return shared
   }
 
   function* write(grammar: Grammar, after: string | null): Slices<Automaton> {
@@ -117,6 +128,7 @@ export function openGrammars(vocabulary: Vocabulary) {
      */
     *read(grammar: Grammar, after: string | null): Slices<void> {
       const key = keyOf(grammar, after)
+      yield* makeShared()
       if (find(key) === undefined) fresh.set(key, yield* write(grammar, after))
     },
 
@@ -131,7 +143,7 @@ export function openGrammars(vocabulary: Vocabulary) {
       let writing: Slices<Automaton> | undefined
       const enter = (automaton: Automaton): Matcher => {
         writing = undefined
-        own = { one: begin(key, automaton), matcher: new Matcher(automaton, shared, shown) }
+        own = { one: begin(key, automaton), matcher: new Matcher(automaton, finished(makeShared()), shown) }
         return own.matcher
       }
       const open = (): Matcher | undefined => {

@@ -1,3 +1,5 @@
+import type { Slices } from './slices.ts'
+
 /**
  * The tokens of a vocabulary by their bytes, as a prefix tree in the order of a depth-first walk. Its nodes are numbers
  * from 0 to before `size`; the root is not one of them.
@@ -15,18 +17,30 @@ export interface TokenTrie {
   readonly firsts: Int32Array
 }
 
+/** Tokens that are read or written between two pauses. */
+const tokensOfSlice = 2048
+
 /** @param tokens ids and bytes; those without bytes are left out */
-export function tokenTrie(tokens: Iterable<readonly [id: number, bytes: Uint8Array]>): TokenTrie {
+export function* tokenTrie(tokens: Iterable<readonly [id: number, bytes: Uint8Array]>): Slices<TokenTrie> {
   // One character for each byte: V8 sorts strings faster than buffers.
   const ids = new Map<string, number[]>()
+  /** Those with the same first two bytes: to sort all at once takes long. */
+  const groups = new Map<string, string[]>()
+  let read = 0
   for (const [id, bytes] of tokens) {
     if (bytes.length === 0) continue
     const text = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString('latin1')
     const same = ids.get(text)
-    if (same === undefined) ids.set(text, [id])
-    else same.push(id)
+    if (same !== undefined) same.push(id)
+    else {
+      ids.set(text, [id])
+      const start = text.slice(0, 2)
+      const group = groups.get(start)
+      if (group === undefined) groups.set(start, [text])
+      else group.push(text)
+    }
+    if (++read % tokensOfSlice === 0) yield
   }
-  const texts = [...ids.keys()].sort()
   const bytes: number[] = []
   const depths: number[] = []
   const ends: number[] = []
@@ -34,7 +48,7 @@ export function tokenTrie(tokens: Iterable<readonly [id: number, bytes: Uint8Arr
   const firsts: number[] = []
   const path: number[] = []
   let before = ''
-  for (const text of texts) {
+  const add = (text: string): void => {
     let shared = 0
     while (shared < before.length && before.charCodeAt(shared) === text.charCodeAt(shared)) shared++
     while (path.length > shared) ends[path.pop() as number] = bytes.length
@@ -46,6 +60,14 @@ export function tokenTrie(tokens: Iterable<readonly [id: number, bytes: Uint8Arr
     }
     for (const id of ids.get(text) ?? []) sorted.push(id)
     before = text
+  }
+  let written = 0
+  for (const [, group] of [...groups].sort(([a], [b]) => (a < b ? -1 : 1))) {
+    for (const text of group.sort()) add(text)
+    written += group.length
+    if (written < tokensOfSlice) continue
+    written = 0
+    yield
   }
   for (const node of path) ends[node] = bytes.length
   firsts.push(sorted.length)
