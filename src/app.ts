@@ -109,6 +109,8 @@ export interface Surroundings {
 const usualGrace = 1000
 /** Time for clients to read the ends of these answers then, in ms. */
 const readEndMs = 300
+/** Pause after the start of a server, in ms. Somebody may wait for its first answer. */
+const restMs = 1000
 /** The interval between reports of the progress of a load, in ms. */
 const progressInterval = 500
 
@@ -210,16 +212,24 @@ export async function createOriel(settings: OrielSettings = {}, around: Surround
           accounts = undefined
           throw error
         })
-      // Engines load in processes of their own while this one opens the database and reads the HTTP server's code.
-      const [opened, needsKey, { createServer, memoryStore }] = await Promise.all([
-        accounts,
-        accounts.then((opened) => needsKeyAt(host, opened)),
-        import('./api/index.ts'),
-        oriel.load(undefined, options),
-      ])
       const clearCache = () => media.clearCache()
-      const services = { accounts: opened, deployments, machine, clearCache, responses: memoryStore() }
-      const server = createServer(services, config.server, log)
+      const createdServer = async (opened: Promise<Accounts>) => {
+        const { createServer, memoryStore } = await import('./api/index.ts')
+        const services = { accounts: await opened, deployments, machine, clearCache, responses: memoryStore() }
+        const server = createServer(services, config.server, log)
+        await server.ready()
+        return server
+      }
+      const created = createdServer(accounts)
+      // Engines load in processes of their own while this one opens the database and makes the HTTP server.
+      const [server, needsKey] = await Promise.all([
+        created,
+        accounts.then((opened) => needsKeyAt(host, opened)),
+        oriel.load(undefined, options),
+      ]).catch(async (error: unknown) => {
+        await created.then((server) => server.close()).catch(() => {})
+        throw error
+      })
       await server.listen({ host, port }).catch((error: unknown) => {
         throw whyNotListening(error, host, port)
       })
@@ -229,6 +239,7 @@ export async function createOriel(settings: OrielSettings = {}, around: Surround
         throw shuttingDown()
       }
       servers.add(server)
+      setTimeout(() => void media.warm(), restMs).unref()
       const { port: taken } = server.server.address() as AddressInfo
       const shown = host === '0.0.0.0' || host === '::' ? 'localhost' : host.includes(':') ? `[${host}]` : host
       return { url: `http://${shown}:${taken}`, models: named, needsKey }

@@ -19,6 +19,9 @@ export type FromCalibration =
 /** Memory of a calibration: bytes for what is computed, and for each byte of the vision file. */
 const need = { values: 1e9, weights: 3 }
 
+/** Pause before it, in ms: whoever has loaded the model asks now, and a process that starts takes time of theirs. */
+const restMs = 1000
+
 /** The engine around a calibration. */
 export interface Calibrated {
   /** Whether there is no request. */
@@ -45,8 +48,12 @@ export class Calibration {
     this.#start = start
   }
 
-  /** If it fails, the encoder stays as it is. */
+  /** Begins soon. If it fails, the encoder stays as it is. */
   begin(engine: Calibrated): void {
+    setTimeout(() => this.#begin(engine), restMs)
+  }
+
+  #begin(engine: Calibrated): void {
     const needed = need.values + need.weights * statSync(this.#start.file).size
     if (availableMemory() < needed) {
       engine.fail(toWire(new Error(`a calibration takes ${bytesText(needed)}, and less is free`)))

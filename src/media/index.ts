@@ -32,7 +32,7 @@ export interface Media {
    */
   load(sources: readonly AttachmentSource[], asker: Asker, longestEdge: number, signal: AbortSignal): Promise<Loaded[]>
   /**
-   * Starts to fetch what `load` will need, while the request waits for its model. `load` reports the errors.
+   * Starts what `load` will need, and fetches URLs, while the request waits for its model. `load` reports the errors.
    * @param signal the one that `load` will be given: it identifies the request
    */
   prefetch(sources: readonly AttachmentSource[], client: string, signal: AbortSignal): void
@@ -41,6 +41,8 @@ export interface Media {
    * @throws OrielError `overloaded`, `cancelled`, `internal`
    */
   write(image: RawImage, client: string, signal: AbortSignal): Promise<ImageFile>
+  /** Starts and reads what the first image would wait for. */
+  warm(): Promise<void>
   /** Removes all fetched files from the cache, and forgets what it knows of others. */
   clearCache(): Promise<void>
   /** Stops the decoders; running loads fail. It need not be called before the process exits. */
@@ -71,7 +73,6 @@ export function createMedia(config: MediaConfig, log?: Logger, resolve?: Resolve
     early?.release()
     return early?.files
   }
-  void decoders.warm()
 
   const loadOne = async (
     { url, pages, param }: AttachmentSource,
@@ -141,6 +142,7 @@ export function createMedia(config: MediaConfig, log?: Logger, resolve?: Resolve
       return await inOrder(sources, signal, (source, stop) => loadOne(source, context, stop).catch(about(source.param)))
     },
     prefetch(sources, client, signal) {
+      if (sources.length > 0) void decoders.warm()
       const urls = new Set(sources.map(({ url }) => url).filter(isRemote))
       if (urls.size === 0 || prefetched.has(signal) || signal.aborted) return
       const release = prefetches.tryAcquire(client, urls.size)
@@ -154,6 +156,9 @@ export function createMedia(config: MediaConfig, log?: Logger, resolve?: Resolve
     async clearCache() {
       seen.clear()
       await fetcher.clear()
+    },
+    async warm() {
+      await Promise.all([decoders.warm(), import('undici')])
     },
     close: () => decoders.close(),
   }

@@ -47,6 +47,7 @@ const everyImage: Media = {
   prefetch: () => {},
   write: async ({ rgb }) => ({ format: 'png', bytes: rgb }),
   clearCache: async () => {},
+  warm: async () => {},
   close: async () => {},
 }
 

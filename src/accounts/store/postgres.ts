@@ -1,6 +1,5 @@
 import { Socket } from 'node:net'
 import { type Dialect, PostgresDialect } from 'kysely'
-import { Pool, types } from 'pg'
 
 /** Times for a connection and for one statement, in ms. A database that does not answer must not hold a request. */
 const connectTimeoutMs = 3000
@@ -12,6 +11,7 @@ const int8 = 20
 export const postgresDialect = (connectionString: string): Dialect =>
   new PostgresDialect({
     pool: async () => {
+      const { Pool, types } = await import('pg')
       const pool = new Pool({
         connectionString,
         max: 10,

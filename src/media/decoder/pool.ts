@@ -41,6 +41,7 @@ export class DecoderPool {
   readonly #processes: Semaphore
   readonly #idle: DecoderProcess[] = []
   readonly #all = new Set<DecoderProcess>()
+  #isWarm = false
   #closed = false
 
   /**
@@ -79,8 +80,10 @@ export class DecoderPool {
     )
   }
 
-  /** Starts a process before the first file arrives. */
+  /** Starts a process before the first file arrives, once. */
   async warm(): Promise<void> {
+    if (this.#isWarm) return
+    this.#isWarm = true
     const release = await this.#processes.acquire(ownClient, 1, new AbortController().signal)
     try {
       this.#idle.push(await this.#take())

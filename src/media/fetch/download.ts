@@ -1,5 +1,5 @@
 import { isIP, type LookupFunction } from 'node:net'
-import { Agent, type Dispatcher, ProxyAgent, request } from 'undici'
+import type { Dispatcher } from 'undici'
 import { orAborted } from '../../abort.ts'
 import type { MediaConfig } from '../../config.ts'
 import { OrielError } from '../../errors.ts'
@@ -75,6 +75,7 @@ async function fetchHop(
   const { cache, config } = context
   const cached = await cache.get(url.href)
   if (cached !== undefined && Date.now() < cached.freshUntil) return { bytes: cached.bytes, from: 'cache' }
+  const { request } = await import('undici')
   const dispatcher = await dispatcherFor(url, context, signal)
   try {
     const response = await request(url, {
@@ -113,6 +114,7 @@ const hostOf = (url: URL): string => url.hostname.replace(/^\[|\]$/g, '')
 
 /** A dispatcher that connects only to the checked addresses of this host, or to the proxy, which resolves names itself. */
 async function dispatcherFor(url: URL, context: DownloadContext, signal: AbortSignal): Promise<Dispatcher> {
+  const { Agent, ProxyAgent } = await import('undici')
   const { config, allowsAddress, resolve } = context
   const host = hostOf(url)
   const isAddress = isIP(host) !== 0

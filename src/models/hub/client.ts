@@ -1,4 +1,4 @@
-import { EnvHttpProxyAgent, request } from 'undici'
+import type { EnvHttpProxyAgent } from 'undici'
 import { z } from 'zod'
 import type { ModelsConfig } from '../../config.ts'
 import { OrielError } from '../../errors.ts'
@@ -47,11 +47,7 @@ export class HubClient {
   readonly #onRetry: (why: string, seconds: number) => void
   #isReached = false
   /** Uses the proxies of the environment, as huggingface_hub does. */
-  readonly #agent = new EnvHttpProxyAgent({
-    connect: { timeout: timeouts.connect },
-    headersTimeout: timeouts.silence,
-    bodyTimeout: timeouts.silence,
-  })
+  #agent: EnvHttpProxyAgent | undefined
 
   constructor({ endpoint, token }: ModelsConfig['hub'], onRetry: (why: string, seconds: number) => void) {
     this.#endpoint = endpoint.replace(/\/+$/, '')
@@ -149,7 +145,7 @@ export class HubClient {
   }
 
   async close(): Promise<void> {
-    await this.#agent.destroy()
+    await this.#agent?.destroy()
   }
 
   /**
@@ -157,6 +153,12 @@ export class HubClient {
    * follow the redirect to that host: the hub's own headers describe the file.
    */
   async #ask(method: 'GET' | 'HEAD', url: string, what: Refusal, signal: AbortSignal, extra: object = {}) {
+    const { EnvHttpProxyAgent, request } = await import('undici')
+    this.#agent ??= new EnvHttpProxyAgent({
+      connect: { timeout: timeouts.connect },
+      headersTimeout: timeouts.silence,
+      bodyTimeout: timeouts.silence,
+    })
     let at = url
     for (let redirects = 0; redirects <= mostRedirects; redirects++) {
       const authorized = this.#token !== null && at.startsWith(`${this.#endpoint}/`)
