@@ -2,6 +2,7 @@ import { existsSync, mkdirSync, renameSync } from 'node:fs'
 import path from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { type TensorPlan, type Value, writeGguf } from '../test/support/gguf-file.ts'
+import { hybrid } from './hybrid-files.ts'
 import { cacheFolder } from './peer.ts'
 import { qwen } from './qwen-files.ts'
 import { byteTokens, each, matrix, ones, tokenizer, zeros } from './random-model.ts'
@@ -16,7 +17,7 @@ export interface BenchModel {
   patches?: { least: number; most: number }
 }
 
-export const modelNames = ['smol', 'pocket', 'qwen'] as const
+export const modelNames = ['smol', 'pocket', 'qwen', 'hybrid'] as const
 export type ModelName = (typeof modelNames)[number]
 
 export function modelFiles(name: ModelName): BenchModel {
@@ -26,6 +27,8 @@ export function modelFiles(name: ModelName): BenchModel {
       decoder: { metadata: decoderMetadata, tensors: decoderTensors },
       projector: { metadata: visionMetadata, tensors: visionTensors },
     })
+  if (name === 'hybrid')
+    return random(name, 'The shape of Qwen3.5-0.8B with random weights and fewer tokens, Q8_0', hybrid)
   return random(name, 'The shape of Qwen2.5-VL-3B with random weights, Q8_0', qwen)
 }
 

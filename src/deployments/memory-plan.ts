@@ -9,8 +9,10 @@ export interface MemoryPlan {
   weights: number
   /** The vision encoder in memory, which may be more than its file. */
   vision: number
+  /** The KV memory, and the states of a hybrid decoder's sequences. */
   context: number
   contextCells: number
+  sequences: { running: number; stored: number }
   /** Cache of image embeddings. */
   cache: number
   /** Prefixes that are kept outside the KV memory. */
@@ -39,21 +41,24 @@ export type Planned = Pick<ModelCard, 'id' | 'contextTokens'> & { readonly size:
  * @throws OrielError `precondition_failed`, with the numbers, for a model that never fits
  */
 export function planMemory(card: Planned, config: EngineConfig, budget: number, onGpu = false): MemoryPlan {
-  const { decoderBytes: weights, visionBytes, visionParameters: all, visionLayers: inLayers, bytesPerToken } = card.size
+  const { decoderBytes: weights, visionBytes, visionParameters: all, visionLayers: inLayers } = card.size
+  const { bytesPerToken, bytesPerSequence } = card.size
   const inOnnx = weightsBytes(config.visionPrecision, { all, inLayers })
   const vision = config.visionRuntime === 'onnx' && !onGpu ? inOnnx : visionBytes
   // Decoders without attention have no KV.
   const bytesPerCell = Math.max(1, Math.ceil(bytesPerToken * kvWidth[config.kvType]))
-  const space = Math.max(0, budget - rest - weights - vision)
+  const sequences = usualSequences(config.maxSequences, bytesPerSequence, usualCacheBytes(budget))
+  const states = (sequences.running + sequences.stored) * bytesPerSequence
+  const space = Math.max(0, budget - rest - weights - vision - states)
   const contextCells =
     config.contextTokens || usualCells(card.contextTokens, bytesPerCell, Math.min(budget * contextShare, space))
-  const context = contextCells * bytesPerCell
-  const left = space - context
+  const context = contextCells * bytesPerCell + states
+  const left = budget - rest - weights - vision - context
   const wanted = vision === 0 ? 0 : config.encoderCacheBytes || usualCacheBytes(budget)
   const cache = Math.max(1, Math.min(wanted, Math.floor(left / 2)))
   const prefixes = Math.max(1, Math.min(config.prefixCacheBytes || usualCacheBytes(budget), left - cache))
   const total = rest + weights + vision + context + cache + prefixes
-  const plan = { weights, vision, context, contextCells, cache, prefixes, total }
+  const plan = { weights, vision, context, contextCells, sequences, cache, prefixes, total }
   // Each cache has at least one byte.
   if (left < 2)
     throw new OrielError(
@@ -77,6 +82,24 @@ export const memoryText = ({ weights, vision, context, contextCells, cache, pref
 function usualCells(trained: number, bytesPerCell: number, space: number): number {
   const wanted = Math.min(Math.max(4 * Math.min(trained, 4096), Math.min(trained, mostCells)), mostCells)
   return Math.max(256, Math.floor(Math.min(wanted, space / bytesPerCell) / 256) * 256)
+}
+
+/** Sequences that are kept for their prefix when their answer is complete. */
+const mostStored = 64
+/** With states that are large, and of these two in three run. */
+const leastRunning = 4
+const leastStored = 2
+
+/**
+ * Sequences that run at once, and that are kept for their prefix. Each has a state in a hybrid decoder, which takes
+ * megabytes, so that there are fewer.
+ * @param most running sequences
+ * @param space bytes of all states
+ */
+function usualSequences(most: number, bytesEach: number, space: number): MemoryPlan['sequences'] {
+  const all = bytesEach === 0 ? most + mostStored : Math.floor(space / bytesEach)
+  const running = Math.min(most, Math.max(leastRunning, Math.floor((all * 2) / 3)))
+  return { running, stored: Math.max(leastStored, Math.min(mostStored, all - running)) }
 }
 
 /** Bytes of each cache whose size is not configured. @param budget bytes for all models together */

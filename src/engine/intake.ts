@@ -28,8 +28,7 @@ export function createIntake(
      * Reads a request piece by piece, since a long prompt and a large grammar take long.
      * @throws OrielError `invalid` with `param` naming the field of the request
      */
-    *accept(id: number, asked: HeaderRequest): Generator<void, EngineRequest> {
-      const spec = { ...asked, cachePrompt: asked.cachePrompt && decoder.sharesPrefixes }
+    *accept(id: number, spec: HeaderRequest): Generator<void, EngineRequest> {
       if (spec.n > maxSequences)
         throw new OrielError('invalid', `n is ${spec.n}; the maximum is ${maxSequences}.`, { param: 'n' })
       const prompt = layout.layout(spec.prompt, spec.cacheKey)

@@ -1,11 +1,9 @@
 import type { Decoder } from '../language/index.ts'
+import { Checkpoints } from './checkpoints.ts'
 import { KvMemory, type KvOwner } from './kv-memory.ts'
 import type { Positions } from './positions.ts'
 import { PrefixShelf } from './prefix-shelf.ts'
 import { PrefixTree } from './prefix-tree.ts'
-
-/** Maximum number of sequences that are kept for their prefix when their answer is complete. */
-export const storedSequences = 64
 
 /**
  * Share of the KV memory that stored sequences may hold; the rest goes on the shelf. Attention reads all cells in use,
@@ -28,32 +26,56 @@ const shareRecalled = 1 / 16
  */
 const shareCopied = 1 / 2
 
+type Owner = KvOwner & Pick<Decoder, 'memory' | 'gpuLayers' | 'stateful' | 'saveState'>
+
+/** Cells that another sequence can share, and the state there if the one that holds them has that of another time. */
+export interface SharedPrefix {
+  readonly length: number
+  readonly state: Uint8Array | null
+}
+
 /** The KV memory in slots, one for each running or stored sequence, and the prefixes of the stored ones. */
 export class KvCache {
   readonly memory: KvMemory
   /** The prefixes of stored sequences, by their slots. */
   readonly tree = new PrefixTree()
   readonly shelf: PrefixShelf
-  readonly #owner: KvOwner
+  /** null for a decoder without a state. */
+  readonly #checkpoints: Checkpoints | null
+  readonly #owner: Owner
   readonly #freeSlots: number[]
   readonly #slots: number
+  readonly #mostStored: number
   readonly #mostCopied: number
 
   /**
    * @param running maximum number of running sequences
-   * @param shelfBytes bytes of evicted prefixes that are kept outside the KV memory
+   * @param stored maximum number of sequences that are kept for their prefix when their answer is complete
+   * @param bytes kept outside the KV memory: evicted prefixes, and states
    */
-  constructor(owner: KvOwner & Pick<Decoder, 'memory' | 'gpuLayers'>, running: number, shelfBytes: number) {
+  constructor(owner: Owner, running: number, stored: number, bytes: number) {
     this.#owner = owner
     this.memory = new KvMemory(owner)
-    this.shelf = new PrefixShelf(shelfBytes)
+    this.shelf = new PrefixShelf(owner.stateful ? bytes / 2 : bytes)
+    this.#checkpoints = owner.stateful ? new Checkpoints(bytes / 2) : null
+    this.#mostStored = stored
     this.#mostCopied = owner.gpuLayers > 0 ? 0 : owner.memory.weightsBytes * shareCopied
-    this.#slots = running + storedSequences
+    this.#slots = running + stored
     this.#freeSlots = Array.from({ length: this.#slots }, (_, slot) => slot)
   }
 
   get storedCells(): number {
     return this.memory.held(this.tree.sequences())
+  }
+
+  /** Whether only whole sequences, and those at checkpoints, can be shared. */
+  get stateful(): boolean {
+    return this.#checkpoints !== null
+  }
+
+  /** Bytes kept outside the KV memory. */
+  get bytes(): number {
+    return this.shelf.bytes + (this.#checkpoints?.bytes ?? 0)
   }
 
   /** Whether any slot belongs to a running sequence. */
@@ -74,6 +96,23 @@ export class KvCache {
   }
 
   /**
+   * The part of a prefix that can be shared: to where time advances, and for a decoder with a state to a checkpoint, or
+   * the whole sequence that holds it.
+   * @param common cells of the path that the sequence holds
+   * @param of number of cells that the sequence holds
+   */
+  shared(key: string, path: ArrayLike<number>, common: number, of: number, positions: Positions): SharedPrefix {
+    if (this.#checkpoints === null || common === of) return { length: positions.whole(common), state: null }
+    return this.#checkpoints.longest(key, path, common) ?? { length: 0, state: null }
+  }
+
+  /** Keeps the state of a slot at the end of `path`, all of which it holds. Not to be called during a decode. */
+  async keep(key: string, path: Float64Array, slot: number): Promise<void> {
+    if (this.#checkpoints === null || this.#checkpoints.has(key, path)) return
+    this.#checkpoints.put(key, path, await this.#owner.saveState(slot))
+  }
+
+  /**
    * Restores a prefix from the shelf into an empty slot, if it is worth the copy and there is space.
    * @param cells `known`: cells of the path in the KV memory; `most`: maximum number of cells to restore; `space`: cells
    * that running sequences leave free
@@ -88,11 +127,11 @@ export class KvCache {
   ): number {
     const found = this.shelf.match(key, path)
     if (found === undefined) return 0
-    const length = positions.whole(Math.min(found.length, cells.most))
+    const { length, state } = this.shared(key, path, Math.min(found.length, cells.most), found.cells, positions)
     const worth = Math.max(worthRecalling, found.cells * shareRecalled)
     if (length < cells.known + worth || found.cells > cells.space) return 0
     while (this.memory.freeCells < found.cells && this.evict());
-    if (!this.memory.restore(slot, found.state, found.cells, length, positions.time(length))) return 0
+    if (!this.memory.restore(slot, found.copy, found.cells, length, positions.time(length), state)) return 0
     this.shelf.touch(found.id)
     return length
   }
@@ -101,7 +140,7 @@ export class KvCache {
   store(key: string, path: Float64Array, slot: number): void {
     for (const redundant of this.tree.insert(key, path, slot)) this.free(redundant)
     const most = this.memory.cells * storedShare
-    while (this.tree.size > storedSequences || (this.tree.size > 1 && this.storedCells > most)) this.evict()
+    while (this.tree.size > this.#mostStored || (this.tree.size > 1 && this.storedCells > most)) this.evict()
   }
 
   /** Moves the least recently used stored sequence to the shelf. @returns false if there is none */

@@ -1,7 +1,10 @@
 import type { Decoder } from '../language/index.ts'
 
 /** The part of a decoder that moves KV. */
-export type KvOwner = Pick<Decoder, 'cells' | 'share' | 'forget' | 'savedBytes' | 'save' | 'restore' | 'truncate'>
+export type KvOwner = Pick<
+  Decoder,
+  'cells' | 'share' | 'forget' | 'savedBytes' | 'save' | 'restore' | 'restoreState' | 'truncate'
+>
 
 /**
  * The KV memory with a reference count for every cell: llama.cpp shares cells between sequences in place, but does not
@@ -53,24 +56,37 @@ export class KvMemory {
     this.#slots.set(slot, cells)
   }
 
-  /** Shares the first `count` cells of `source`, which are those before `time`, with the empty slot `target`. */
-  share(source: number, target: number, count: number, time: number): void {
+  /**
+   * Shares the first `count` cells of `source`, which are those before `time`, with the empty slot `target`.
+   * @param state of a hybrid decoder there, if that of the source is of another time
+   */
+  share(source: number, target: number, count: number, time: number, state: Uint8Array | null = null): void {
     const cells = (this.#slots.get(source) ?? []).slice(0, count)
     if (cells.length < count || this.#slots.has(target))
       throw new Error('a prefix is shared that the source does not hold')
     for (const cell of cells) this.#holders[cell] = (this.#holders[cell] ?? 0) + 1
     this.#slots.set(target, cells)
     this.#owner.share(source, target, time)
+    if (state !== null) this.#owner.restoreState(target, state)
   }
 
   /**
    * Restores the first `count` cells of a saved slot, which are those before `time`, into an empty slot.
-   * @param saved number of cells in `state`; all of them must fit for a moment
+   * @param saved number of cells in `copy`; all of them must fit for a moment
+   * @param state as for `share`
    * @returns whether there was space
    */
-  restore(slot: number, state: Uint8Array, saved: number, count: number, time: number): boolean {
-    if (saved > this.freeCells || !this.#owner.restore(slot, state)) return false
+  restore(
+    slot: number,
+    copy: Uint8Array,
+    saved: number,
+    count: number,
+    time: number,
+    state: Uint8Array | null = null,
+  ): boolean {
+    if (saved > this.freeCells || !this.#owner.restore(slot, copy)) return false
     this.extend(slot, saved)
+    if (state !== null) this.#owner.restoreState(slot, state)
     if (count < saved) this.truncate(slot, count, time)
     return true
   }

@@ -9,7 +9,6 @@ import { Cores } from './cores.ts'
 import type { EngineModel } from './generation.ts'
 import { startImageEncoder } from './image-encoder.ts'
 import type { EncoderStart } from './image-encoder-thread.ts'
-import { storedSequences } from './kv-cache.ts'
 import type { LoadOptions } from './protocol.ts'
 import type { SchedulerParts } from './scheduler.ts'
 
@@ -62,7 +61,7 @@ export async function loadModel(
   starting?.catch(() => {})
   const decoder = openDecoder(file, {
     cells: settings.contextCells,
-    sequences: settings.maxSequences + storedSequences,
+    sequences: settings.maxSequences + settings.storedSequences,
     batchRows: Math.max(settings.chunkTokens, architecture?.atOnce ?? 0) + settings.maxSequences,
     threads: cores.all,
     kvType: settings.kvType,

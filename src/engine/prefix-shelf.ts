@@ -1,8 +1,8 @@
 import { PrefixTree } from './prefix-tree.ts'
 
 interface Shelved {
-  /** The KV of the prefix, as llama.cpp writes it. */
-  readonly state: Uint8Array
+  /** The KV of the prefix, and the state of a hybrid decoder, as llama.cpp writes them. */
+  readonly copy: Uint8Array
   readonly cells: number
 }
 
@@ -55,15 +55,15 @@ export class PrefixShelf {
       if (oldest === undefined) break
       this.#drop(oldest.sequence)
     }
-    const state = save()
+    const copy = save()
     const id = this.#next++
     for (const redundant of this.#tree.insert(key, path, id)) this.#drop(redundant)
-    this.#shelved.set(id, { state, cells: path.length })
-    this.bytes += state.byteLength
+    this.#shelved.set(id, { copy, cells: path.length })
+    this.bytes += copy.byteLength
   }
 
   #drop(id: number): void {
-    this.bytes -= this.#shelved.get(id)?.state.byteLength ?? 0
+    this.bytes -= this.#shelved.get(id)?.copy.byteLength ?? 0
     this.#shelved.delete(id)
   }
 }

@@ -18,8 +18,8 @@ export class PrefixTree {
     return this.#stored.keys()
   }
 
-  /** The longest stored prefix of `path` and a sequence that holds it. */
-  match(key: string, path: ArrayLike<number>): { sequence: number; length: number } | undefined {
+  /** The longest stored prefix of `path`, a sequence that holds it, and the number of cells `of` that sequence. */
+  match(key: string, path: ArrayLike<number>): { sequence: number; length: number; of: number } | undefined {
     let node = this.#roots.get(key)
     let length = 0
     let found: number | undefined
@@ -31,7 +31,8 @@ export class PrefixTree {
       found = this.#shortest(child.sequences)
       node = common === child.edge.length ? child : undefined
     }
-    return found === undefined ? undefined : { sequence: found, length }
+    if (found === undefined) return undefined
+    return { sequence: found, length, of: this.#stored.get(found)?.path.length ?? length }
   }
 
   /** Makes a stored sequence the most recently used one. Other sequences are ignored. */

@@ -1,7 +1,14 @@
 import type { Costs } from '../fairness.ts'
-import type { KvCache } from './kv-cache.ts'
+import type { KvCache, SharedPrefix } from './kv-cache.ts'
 import { commonLength } from './prefix-tree.ts'
 import type { EngineRequest, Sequence } from './sequence.ts'
+
+/** A prefix and the slot that holds it. */
+interface HeldPrefix extends SharedPrefix {
+  readonly slot: number
+}
+
+const nothing: HeldPrefix = { slot: -1, length: 0, state: null }
 
 /** Finds the part of a prompt that is computed already: in running sequences, in stored ones and on the shelf. */
 export class Prefixes {
@@ -29,8 +36,12 @@ export class Prefixes {
   /** Number of a path's cells that are in the KV memory or can be restored to it. */
   known(request: EngineRequest, path: ArrayLike<number>): number {
     if (!request.sharesPrompt) return 0
-    const shelved = Math.min(this.#kv.shelf.match(request.spec.cacheKey, path)?.length ?? 0, mostShared(request, path))
-    return Math.max(request.prompt.positions.whole(shelved), this.held(request, path))
+    const { cacheKey } = request.spec
+    const shelved = this.#kv.shelf.match(cacheKey, path)
+    const held = this.held(request, path)
+    if (shelved === undefined) return held
+    const common = Math.min(shelved.length, mostShared(request, path))
+    return Math.max(this.#kv.shared(cacheKey, path, common, shelved.cells, request.prompt.positions).length, held)
   }
 
   /**
@@ -46,7 +57,8 @@ export class Prefixes {
     )
     return sharers.reduce((best, sequence) => {
       const promised = Math.min(most, sequence.request.prompt.cells.length, sequence.cells.length)
-      return Math.max(best, commonLength(sequence.cells, path, 0, promised))
+      const common = commonLength(sequence.cells, path, 0, promised)
+      return Math.max(best, this.#kv.stateful ? sequence.nextStops(common) : common)
     }, 0)
   }
 
@@ -60,28 +72,31 @@ export class Prefixes {
     const recalled = this.#kv.recall(slot, spec.cacheKey, cells, wanted, prompt.positions)
     if (recalled > 0) return recalled
     // Looked up again, since an eviction may have removed the longest.
-    const { slot: source, length } = this.#longest(request, cells)
+    const { slot: source, length, state } = this.#longest(request, cells)
     if (length === 0) return 0
     this.#kv.tree.touch(source)
-    memory.share(source, slot, length, prompt.positions.time(length))
+    memory.share(source, slot, length, prompt.positions.time(length), state)
     return length
   }
 
-  #longest(request: EngineRequest, path: ArrayLike<number>): { slot: number; length: number } {
-    if (!request.sharesPrompt || path.length === 0) return { slot: -1, length: 0 }
+  #longest(request: EngineRequest, path: ArrayLike<number>): HeldPrefix {
+    if (!request.sharesPrompt || path.length === 0) return nothing
+    const { cacheKey } = request.spec
     const running = this.#longestRunning(request, path)
-    const stored = this.#kv.tree.match(request.spec.cacheKey, path)
-    const length = request.prompt.positions.whole(Math.min(stored?.length ?? 0, mostShared(request, path)))
-    return stored === undefined || running.length > length ? running : { slot: stored.sequence, length }
+    const stored = this.#kv.tree.match(cacheKey, path)
+    if (stored === undefined) return running
+    const common = Math.min(stored.length, mostShared(request, path))
+    const found = this.#kv.shared(cacheKey, path, common, stored.of, request.prompt.positions)
+    return running.length > found.length ? running : { slot: stored.sequence, ...found }
   }
 
-  #longestRunning(request: EngineRequest, path: ArrayLike<number>): { slot: number; length: number } {
-    const best = { slot: -1, length: 0 }
+  #longestRunning(request: EngineRequest, path: ArrayLike<number>): HeldPrefix {
+    let best: HeldPrefix = nothing
     const most = mostShared(request, path)
-    const { positions } = request.prompt
-    for (const sequence of this.#sharers(request)) {
-      const length = positions.whole(commonLength(sequence.cells, path, 0, Math.min(sequence.filled, most)))
-      if (length > best.length) Object.assign(best, { slot: sequence.slot, length })
+    for (const { slot, cells, filled } of this.#sharers(request)) {
+      const common = commonLength(cells, path, 0, Math.min(filled, most))
+      const found = this.#kv.shared(request.spec.cacheKey, path, common, filled, request.prompt.positions)
+      if (found.length > best.length) best = { slot, ...found }
     }
     return best
   }

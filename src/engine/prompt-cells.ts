@@ -30,6 +30,8 @@ export interface PromptCells {
   cells: Float64Array
   spans: readonly AttachmentSpan[]
   positions: Positions
+  /** Points where the state of a hybrid decoder is worth keeping, in their order. None for other decoders. */
+  stops: readonly number[]
   /** Tokens of each image, including the marks that the model's format puts around it. */
   imageTokens: readonly number[]
 }
@@ -76,7 +78,9 @@ export class PromptLayout {
       else if (piece.kind === 'tokens') writer.tokens(piece.tokens)
       else imageTokens.push(this.#writeImage(writer, piece, imageTokens.length, cacheKey, spans))
     }
-    return { cells: writer.finish(), spans, positions: this.#positions(spans), imageTokens }
+    const cells = writer.finish()
+    const stops = this.#decoder.stateful ? stopsOf(cells, spans, vocabulary.endTokens) : []
+    return { cells, spans, positions: this.#positions(spans), stops, imageTokens }
   }
 
   /** @returns the number of cells that the image takes */
@@ -140,6 +144,21 @@ export class PromptLayout {
     this.#ranges.set(key, first)
     return first
   }
+}
+
+/** Each state takes megabytes. */
+const mostStops = 8
+
+/**
+ * The ends of images and of turns: another prompt with the same beginning most often goes on at one of them. The first of
+ * them, which mostly is the end of a system prompt, and the last.
+ */
+function stopsOf(cells: Float64Array, spans: readonly AttachmentSpan[], endTokens: readonly number[]): number[] {
+  const isEnd = new Set(endTokens)
+  const images = spans.filter(({ place }, index) => spans[index + 1]?.place !== place).map(({ end }) => end)
+  const turns = Array.from(cells, (cell, at) => (isEnd.has(cell) ? at + 1 : 0))
+  const all = [...new Set([...images, ...turns])].filter((at) => at > 0 && at < cells.length).sort((a, b) => a - b)
+  return all.length <= mostStops ? all : [...all.slice(0, 1), ...all.slice(1 - mostStops)]
 }
 
 export const tooLong = (message: string): OrielError =>

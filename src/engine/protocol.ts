@@ -8,6 +8,8 @@ import type { EngineModel, EngineState, GenerateEvent, HeaderPiece, HeaderReques
 export interface EngineSettings extends Omit<EngineConfig, 'gpu' | 'contextTokens'> {
   /** Cells of KV memory, shared by all running sequences. */
   contextCells: number
+  /** Maximum number of sequences that are kept for their prefix when their answer is complete. */
+  storedSequences: number
 }
 
 export interface LoadOptions {

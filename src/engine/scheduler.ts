@@ -16,7 +16,7 @@ import type { EngineSettings } from './protocol.ts'
 import type { EngineRequest, Sequence } from './sequence.ts'
 import { StepBatch } from './step-batch.ts'
 import { StepCommit } from './step-commit.ts'
-import type { StepLimits } from './step-plan.ts'
+import type { StepLimits, StepPlan } from './step-plan.ts'
 import { type StepRunner, stepRunner } from './step-runner.ts'
 import { StepTurns } from './step-turns.ts'
 
@@ -35,7 +35,7 @@ export interface SchedulerParts {
   /** null for a model that takes no images. */
   images: { architecture: ImageArchitecture; encoder: ImageEncoder } | null
   cores: Cores
-  settings: Pick<EngineSettings, 'maxSequences' | 'maxQueue' | 'chunkTokens' | 'prefixCacheBytes'>
+  settings: Pick<EngineSettings, 'maxSequences' | 'storedSequences' | 'maxQueue' | 'chunkTokens' | 'prefixCacheBytes'>
   port: SchedulerPort
 }
 
@@ -98,7 +98,7 @@ export class Scheduler {
     const candidates = () => this.#candidates()
     this.#turns = encoder && new EncodeTurns(encoder, port, candidates, this.#costs, () => this.#wake())
     this.#intake = createIntake(decoder, images?.architecture ?? null, settings)
-    this.#kv = new KvCache(decoder, settings.maxSequences, settings.prefixCacheBytes)
+    this.#kv = new KvCache(decoder, settings.maxSequences, settings.storedSequences, settings.prefixCacheBytes)
     this.#prefixes = new Prefixes(this.#kv, () => this.#active, this.#costs)
     this.#size = new ChunkSize(settings.chunkTokens)
     this.#batch = new StepBatch(decoder)
@@ -235,13 +235,13 @@ export class Scheduler {
   }
 
   get state(): EngineState {
-    const { tree, shelf, storedCells, memory } = this.#kv
+    const { tree, bytes, storedCells, memory } = this.#kv
     return {
       running: this.#active.length,
       waiting: this.#waiting.length + this.#arrived.size,
       storedPrefixes: tree.size,
       storedCells,
-      shelvedBytes: shelf.bytes,
+      shelvedBytes: bytes,
       cells: memory.cells,
       freeCells: memory.freeCells,
       encoderCacheBytes: this.#encoder?.cachedBytes ?? 0,
@@ -382,6 +382,7 @@ export class Scheduler {
       this.#commit.commit(pass)
       rows += pass.rows
     }
+    if (this.#kv.stateful) await this.#keepStates(plan)
     const ms = performance.now() - start
     this.#stepMs = ms
     this.#stepTurns.took(ms)
@@ -389,6 +390,15 @@ export class Scheduler {
       this.#costs.charge(sequence.request.client, (ms * (to - from)) / rows)
     if (!plan.apart) this.#size.learn(plan.answering, rows - plan.answering, ms, this.#runner.contended())
     return true
+  }
+
+  /** Keeps the states of sequences that have come to a stop of their prompt. */
+  async #keepStates({ chunks }: StepPlan): Promise<void> {
+    for (const { sequence } of chunks) {
+      const { slot, cells, filled, request } = sequence
+      if (slot < 0 || !request.stops.includes(filled)) continue
+      await this.#kv.keep(request.spec.cacheKey, Float64Array.from(cells.slice(0, filled)), slot)
+    }
   }
 
   /** Forgets a sequence's cells from `from` on: they are computed again. */

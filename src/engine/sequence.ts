@@ -62,6 +62,11 @@ export class EngineRequest {
     return this.spec.cachePrompt && !this.spec.promptLogprobs
   }
 
+  /** Points of the prompt, from its start, where the state of a hybrid decoder is kept for other prompts. */
+  get stops(): readonly number[] {
+    return this.sharesPrompt ? this.prompt.stops : []
+  }
+
   /** Whether the request was cancelled or has failed, and the next step drops it. */
   get over(): boolean {
     return this.abort.signal.aborted || this.failure !== undefined
@@ -133,6 +138,16 @@ export class Sequence {
   wantsLogprob(cell: number): boolean {
     const { promptTokens } = this.request
     return promptTokens !== null && cell < promptTokens.length && (this.cells[cell] ?? -1) >= 0
+  }
+
+  /** The next point of the prompt where a step must end, so that the state there can be kept. */
+  get nextStop(): number {
+    return this.request.stops.find((stop) => stop > this.filled) ?? Number.POSITIVE_INFINITY
+  }
+
+  /** The last point of the prompt, `most` at most, where the state will be kept; 0 if there is none. */
+  nextStops(most: number): number {
+    return this.request.stops.findLast((stop) => stop > this.filled && stop <= most) ?? 0
   }
 
   /** Cells that must be computed before the next token can be sampled. */

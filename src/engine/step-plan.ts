@@ -106,7 +106,7 @@ function inTurn(prefilling: readonly Sequence[]): Sequence[] {
 function prefill(chunks: Chunk[], sequence: Sequence, most: number, mixes: boolean): number {
   const { prompt, embeddings: encoded } = sequence.request
   let at = sequence.filled
-  const end = Math.min(sequence.cells.length, at + most)
+  const end = Math.min(sequence.cells.length, sequence.nextStop, at + most)
   while (at < end) {
     const index = prompt.spans.findIndex((span) => span.end > at)
     const span = prompt.spans[index]

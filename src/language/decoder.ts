@@ -58,8 +58,11 @@ export interface Decoder {
    * @returns the number of rows that takes least time to compute: more than `rows` if their attention is faster together
    */
   fastestRows(rows: number, cells: number): number
-  /** Whether any prefix of a sequence can be shared, not only the whole. */
-  readonly sharesPrefixes: boolean
+  /**
+   * Whether a sequence has a state beside its KV, which is of its end only. A part of a sequence can be shared if the state
+   * at its end was saved.
+   */
+  readonly stateful: boolean
   newTokenBatch(): Batch
   newEmbeddingBatch(): Batch
   /** The embedding of a token `[width]`, for batches with tokens and embeddings; null if they cannot be in one batch. */
@@ -87,11 +90,15 @@ export interface Decoder {
   share(source: number, target: number, time: number): void
   /** Bytes that `save` would copy. */
   savedBytes(sequence: number): number
-  /** A copy of a sequence's KV. */
+  /** A copy of a sequence's KV, and of its state if it has one. */
   save(sequence: number): Uint8Array
   /** Restores a copy from `save` into an empty sequence. @returns false if there is no space */
   restore(sequence: number, state: Uint8Array): boolean
-  /** Forgets the cells of a sequence at `time` or later. */
+  /** A copy of a sequence's state without its KV, made off the event loop. Not to be called during a decode. */
+  saveState(sequence: number): Promise<Uint8Array>
+  /** Gives a sequence, whose KV ends there, a state from `saveState`. */
+  restoreState(sequence: number, state: Uint8Array): void
+  /** Forgets the cells of a sequence at `time` or later. A state must be of an earlier time already. */
   truncate(sequence: number, time: number): void
   /** Forgets a sequence. Cells that no other sequence shares become free. */
   forget(sequence: number): void
@@ -103,12 +110,6 @@ const kvTypes = { f16: { type: 1, bytes: 2 }, q8_0: { type: 8, bytes: 34 / 32 } 
 
 /** llama.cpp allocates KV memory in units of this many cells. */
 const cellsAtOnce = 256
-
-/**
- * Architectures with a small state for each sequence, the last columns of a convolution. The state is of the sequence's
- * end, so only whole sequences can be shared. Other architectures have megabytes of state for each sequence.
- */
-const smallState = new Set(['lfm2'])
 
 /**
  * Loads a decoder GGUF.
@@ -132,6 +133,7 @@ export function openDecoder(file: string, settings: DecoderSettings): Decoder {
   const batchRows = Math.min(settings.batchRows, llama.batchSize(context))
   const work = llama.rowWork(model)
   const byTiles = gpuLayers === 0 && settings.flashAttention
+  const stateful = llama.isHybrid(model)
   let { threads } = settings
   let causal = true
 
@@ -145,9 +147,9 @@ export function openDecoder(file: string, settings: DecoderSettings): Decoder {
     gridPositions,
     memory,
     gpuLayers,
-    sharesPrefixes: !llama.isHybrid(model),
+    stateful,
     batchRows,
-    fastestRows: (rows, cells) => (byTiles ? Math.min(batchRows, fastestRows(work, rows, cells)) : rows),
+    fastestRows: (rows, cells) => (byTiles && !stateful ? Math.min(batchRows, fastestRows(work, rows, cells)) : rows),
     newTokenBatch: () => new Batch(batchRows, 0),
     newEmbeddingBatch: () => new Batch(batchRows, width, gridPositions),
     tokenEmbedding: tokenEmbeddings?.of ?? null,
@@ -180,6 +182,11 @@ export function openDecoder(file: string, settings: DecoderSettings): Decoder {
       return state
     },
     restore: (sequence, state) => llama.restoreState(context, state, state.length, sequence) > 0,
+    saveState: (sequence) => llama.saveEnd(context, sequence),
+    restoreState(sequence, state) {
+      if (llama.restoreEnd(context, state, sequence) !== state.length)
+        throw new Error('the state of a sequence could not be restored')
+    },
     truncate: (sequence, time) => void llama.sequenceRemove(kvMemory, sequence, time, -1),
     forget: (sequence) => void llama.sequenceRemove(kvMemory, sequence, -1, -1),
     close() {
@@ -225,11 +232,8 @@ function load(file: string, settings: DecoderSettings, gpuLayers: number) {
 /** Checks a model that was loaded, and makes its context. */
 function contextOf(model: Model, settings: DecoderSettings, gpuLayers: number) {
   const { llama } = openNative()
-  const stateful = llama.isRecurrent(model) || llama.isHybrid(model)
-  if (llama.hasEncoder(model) || (stateful && !smallState.has(llama.metadata(model, 'general.architecture') ?? '')))
-    throw unsupportedModel(
-      'Models with an encoder, or with a large state for each sequence beside the KV memory, are not supported.',
-    )
+  if (llama.hasEncoder(model) || (llama.isRecurrent(model) && !llama.isHybrid(model)))
+    throw unsupportedModel('Models with an encoder, or without attention, are not supported.')
   if (llama.vocabType(llama.vocab(model)) === noVocabulary)
     throw unsupportedModel('This model has no vocabulary, so it cannot read or write text.')
   // llama.cpp rounds up by itself, but limits batches to the number that it was given.

@@ -5,15 +5,8 @@ import { badModel, OrielError } from '../errors.ts'
 import { fileTypes, type GgufHeader, headerOf, type MetadataValue } from '../gguf/index.ts'
 import type { CatalogueEntry } from './catalogue.ts'
 import { splitParts } from './file-names.ts'
-import {
-  checkFit,
-  type DecoderFacts,
-  decoderFacts,
-  type EncoderFamily,
-  projectorFacts,
-  supports,
-  textOf,
-} from './fit.ts'
+import { checkFit, decoderFacts, type EncoderFamily, projectorFacts, supports, textOf } from './fit.ts'
+import { keptBytes } from './kept-bytes.ts'
 
 /** A model that can be served, as its files describe it. */
 export interface ModelCard {
@@ -41,6 +34,8 @@ export interface ModelCard {
     visionLayers: number
     /** Keys and values of all layers in 16 bits. */
     bytesPerToken: number
+    /** The state of a hybrid decoder, which does not grow with the sequence; 0 for other decoders. */
+    bytesPerSequence: number
   }
   /** Jinja; null if the file has none. */
   chatTemplate: string | null
@@ -100,7 +95,7 @@ async function cardOf({ id, aliases, decoder, projector, entry }: ModelFiles, fa
       visionBytes: vision === null ? 0 : bytesOf(vision),
       visionParameters: vision === null ? 0 : parametersOf(vision),
       visionLayers: vision === null ? 0 : parametersOf({ tensors: vision.tensors.filter(isLayerMatrix) }),
-      bytesPerToken: keptPerToken(header, facts),
+      ...keptBytes(header, facts),
     },
     chatTemplate: textOf(header.metadata.get('tokenizer.chat_template')) || null,
     sampling: recommended(header.metadata),
@@ -134,21 +129,6 @@ const isLayerMatrix = ({ name, shape }: GgufHeader['tensors'][number]): boolean 
 
 const parametersOf = ({ tensors }: Pick<GgufHeader, 'tensors'>): number =>
   tensors.reduce((sum, { shape }) => sum + shape.reduce((product, size) => product * size, 1), 0)
-
-/** If the file does not say the number of heads, keys and values are taken to be as wide as the model. */
-function keptPerToken({ metadata }: GgufHeader, { architecture, layers, width }: DecoderFacts): number {
-  const number = (key: string): number | undefined => {
-    const value = metadata.get(`${architecture}.${key}`)
-    return typeof value === 'number' ? value : undefined
-  }
-  const heads = number('attention.head_count') ?? 1
-  // Mamba and RWKV have no attention.
-  if (heads === 0) return 0
-  const shared = number('attention.head_count_kv') ?? heads
-  const keys = number('attention.key_length') ?? width / heads
-  const values = number('attention.value_length') ?? width / heads
-  return layers * shared * (keys + values) * 2
-}
 
 function recommended(metadata: ReadonlyMap<string, MetadataValue>): ModelCard['sampling'] {
   const names = { temperature: 'temp', topP: 'top_p', topK: 'top_k', minP: 'min_p' } as const

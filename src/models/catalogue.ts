@@ -20,6 +20,8 @@ const entrySchema = z.strictObject({
   visionLayers: z.number(),
   /** Keys and values of all layers in 16 bits: layers x heads of keys x size of a head x 4, as the makers' `config.json` has them. */
   kvBytesPerToken: z.int(),
+  /** The state of a sequence of a hybrid decoder. */
+  stateBytes: z.int().default(0),
   /** The context that its makers state. */
   contextTokens: z.int(),
   licence: z.string(),
@@ -51,11 +53,18 @@ export const entryOfRepo = (repo: string): CatalogueEntry | undefined => catalog
 export const catalogueNames = ({ id, aliases }: CatalogueEntry): string[] => [id, ...aliases]
 
 /** The sizes from which the memory of a model is computed, estimated for one that is not here. */
-export function estimatedSize({ parameters, visionParameters, visionLayers, kvBytesPerToken, quant }: CatalogueEntry) {
+export function estimatedSize({
+  parameters,
+  visionParameters,
+  visionLayers,
+  kvBytesPerToken,
+  stateBytes,
+  quant,
+}: CatalogueEntry) {
   const vision = visionParameters * 1e9
   const decoderBytes = (Math.max(0, parameters * 1e9 - vision) * (bitsPerWeight[quant] ?? 16)) / 8
   // Most vision files have 16 bits for a weight.
-  const size = { decoderBytes, visionBytes: vision * 2, bytesPerToken: kvBytesPerToken }
+  const size = { decoderBytes, visionBytes: vision * 2, bytesPerToken: kvBytesPerToken, bytesPerSequence: stateBytes }
   return { ...size, visionParameters: vision, visionLayers: visionLayers * 1e9 }
 }
 

@@ -69,6 +69,15 @@ export function bindLlama({ llama }: Libraries) {
   type StateCopy = (context: LlamaContext, state: Uint8Array, bytes: number, sequence: number) => number | bigint
   const saveState = bind<StateCopy>('size_t llama_state_seq_get_data(void*, void*, size_t, int32)')
   const restoreState = bind<StateCopy>('size_t llama_state_seq_set_data(void*, const void*, size_t, int32)')
+  const partSize = bind<(context: LlamaContext, sequence: number, flags: number) => number | bigint>(
+    'size_t llama_state_seq_get_size_ext(void*, int32, uint32)',
+  )
+  const savePart = llama.func('llama_state_seq_get_data_ext', 'size_t', ['void*', 'void*', 'size_t', 'int32', 'uint32'])
+  const restorePart = bind<
+    (context: LlamaContext, state: Uint8Array, bytes: number, sequence: number, flags: number) => number | bigint
+  >('size_t llama_state_seq_set_data_ext(void*, const void*, size_t, int32, uint32)')
+  /** `LLAMA_STATE_SEQ_FLAGS_PARTIAL_ONLY` */
+  const partialOnly = 1
   llama.func('void llama_backend_init()')()
 
   return {
@@ -177,6 +186,28 @@ export function bindLlama({ llama }: Libraries) {
     /** @returns bytes read; 0 if there is no space */
     restoreState: (context: LlamaContext, state: Uint8Array, bytes: number, sequence: number): number =>
       Number(restoreState(context, state, bytes, sequence)),
+
+    /** A copy of the state that a sequence of a hybrid model has beside its KV, made off the event loop. */
+    saveEnd: (context: LlamaContext, sequence: number): Promise<Uint8Array> => {
+      const state = new Uint8Array(Number(partSize(context, sequence, partialOnly)))
+      return new Promise((resolve, reject) => {
+        savePart.async(
+          context,
+          state,
+          state.length,
+          sequence,
+          partialOnly,
+          (error: unknown, bytes: number | bigint) => {
+            if (error) reject(error)
+            else if (Number(bytes) !== state.length) reject(new Error('the state of a sequence could not be copied'))
+            else resolve(state)
+          },
+        )
+      })
+    },
+    /** Replaces that state of a sequence, and leaves its KV. @returns bytes read */
+    restoreEnd: (context: LlamaContext, state: Uint8Array, sequence: number): number =>
+      Number(restorePart(context, state, state.length, sequence, partialOnly)),
 
     /** Runs off the event loop. 0: done; 1: no space in the KV memory, nothing has changed; 2: aborted; negative: an error. */
     decode: (context: LlamaContext, batch: NativeBatch): Promise<number> =>

@@ -13,7 +13,12 @@ describe('the memory plan of a model', () => {
     const bytes = fc.integer({ min: 0, max: 2e9 })
     fc.assert(
       fc.property(
-        fc.record({ decoderBytes: bytes, visionBytes: bytes, bytesPerToken: fc.integer({ min: 0, max: 1e6 }) }),
+        fc.record({
+          decoderBytes: bytes,
+          visionBytes: bytes,
+          bytesPerToken: fc.integer({ min: 0, max: 1e6 }),
+          bytesPerSequence: fc.constantFrom(0, 1e5, 5e7),
+        }),
         fc.integer({ min: 0, max: 8e9 }),
         fc.integer({ min: 0, max: 8192 }),
         (size, budget, contextTokens) => {
@@ -28,6 +33,16 @@ describe('the memory plan of a model', () => {
         },
       ),
     )
+  })
+
+  it('has fewer sequences the larger the state of each is, and counts all of them', () => {
+    const plan = (bytesPerSequence: number) =>
+      planMemory({ ...card, size: { ...card.size, bytesPerSequence } }, { ...engine, contextTokens: 1000 }, 16e9)
+    expect(plan(0).sequences).toEqual({ running: 32, stored: 64 })
+    expect(plan(100e3).sequences).toEqual({ running: 32, stored: 64 })
+    expect(plan(20e6).sequences).toEqual({ running: 16, stored: 9 })
+    expect(plan(20e6).context - plan(0).context).toBe(25 * 20e6)
+    expect(plan(1e9).sequences).toEqual({ running: 4, stored: 2 })
   })
 
   it('accepts a budget that is exactly large enough', () => {

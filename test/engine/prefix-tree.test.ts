@@ -15,8 +15,8 @@ describe('the prefix tree', () => {
     const tree = new PrefixTree()
     tree.insert('', path(1, 2, 3, 4), 7)
     tree.insert('', path(1, 2, 9), 8)
-    expect(tree.match('', path(1, 2, 3, 5))).toEqual({ sequence: 7, length: 3 })
-    expect(tree.match('', path(1, 2, 9, 9))).toEqual({ sequence: 8, length: 3 })
+    expect(tree.match('', path(1, 2, 3, 5))).toEqual({ sequence: 7, length: 3, of: 4 })
+    expect(tree.match('', path(1, 2, 9, 9))).toEqual({ sequence: 8, length: 3, of: 3 })
     expect(tree.match('', path(2))).toBeUndefined()
   })
 

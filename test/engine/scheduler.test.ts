@@ -69,6 +69,7 @@ async function run(
     grids = false,
     whole = false,
     slow = false,
+    stateful = false,
     /** Whether a batch of several rows takes much longer than one of a single row. */
     costly = false,
     decodes = false,
@@ -79,7 +80,7 @@ async function run(
   } = {},
 ) {
   const atOnce = Math.max(...imageWidths) - 1
-  const model = new KvModel(cells, Math.max(chunkTokens, whole ? atOnce : 0) + 4, mixes, grids, whole, slow)
+  const model = new KvModel(cells, Math.max(chunkTokens, whole ? atOnce : 0) + 4, mixes, grids, whole, slow, stateful)
   const outcomes = visits.map(({ request: { n } }) => ({
     texts: Array.from({ length: n }, () => ''),
     /** Texts of the tokens that come with log probabilities: more than the text, if a stop string cuts that. */
@@ -169,6 +170,7 @@ describe('the scheduler, on a model of the KV memory', () => {
           grids: fc.boolean(),
           whole: fc.boolean(),
           slow: fc.boolean(),
+          stateful: fc.boolean(),
           costly: fc.boolean(),
           decodes: fc.boolean(),
           prefixCacheBytes: fc.constantFrom(1, 1000, 20000),
@@ -215,6 +217,22 @@ describe('the scheduler, on a model of the KV memory', () => {
       (await run(visits, 1000, 16, 0, { grids })).outcomes.map((one) => one.cached)
     expect(await cachedOf(false)).toEqual([0, 21, 12])
     expect(await cachedOf(true)).toEqual([0, 21, 3])
+  })
+
+  it('on a hybrid decoder shares what ends at an image, at a turn, or where another sequence ended', async () => {
+    const image = imageOf('1', 17)
+    const turn = String.fromCharCode(0)
+    const asked = (at: number, text: string) => ({
+      at,
+      cancelled: null,
+      request: requestOf([image, { kind: 'text', text, special: true }], { maxTokens: 3 }),
+    })
+    const visits = ['what?', 'which?', `how?${turn}a`, `how?${turn}b`, `how?${turn}a`].map((text, i) =>
+      asked(60 * i, text),
+    )
+    const { outcomes } = await run(visits, 1000, 16, 0, { stateful: true, prefixCacheBytes: 1e5 })
+    const imageEnd = 19
+    expect(outcomes.map(({ cached }) => cached)).toEqual([0, imageEnd, imageEnd, imageEnd + 6, imageEnd + 6])
   })
 
   it('does not share prefixes between isolation keys', async () => {

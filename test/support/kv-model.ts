@@ -16,6 +16,9 @@ export class KvModel {
   readonly decoder: Decoder
   /** `undefined` is a free cell. */
   readonly #cells: ({ position: Position; content: number; sequences: Set<number> } | undefined)[]
+  readonly #stateful: boolean
+  /** For each sequence, the time at which it can be continued. */
+  readonly #states = new Map<number, number>()
   #rows: { hash: number }[] = []
   #computing = false
   readonly #samplers = new Set<Chooser>()
@@ -25,8 +28,18 @@ export class KvModel {
    * @param gridPositions whether an image's cells have rows and columns at one time
    * @param mutual whether one batch must hold all embeddings of a tile
    * @param slow whether some tokens are searched for in slices
+   * @param stateful whether a sequence has a state of its end, without which it cannot be continued
    */
-  constructor(cells: number, batchRows: number, mixes: boolean, gridPositions = false, mutual = false, slow = false) {
+  constructor(
+    cells: number,
+    batchRows: number,
+    mixes: boolean,
+    gridPositions = false,
+    mutual = false,
+    slow = false,
+    stateful = false,
+  ) {
+    this.#stateful = stateful
     this.#cells = Array.from({ length: cells }, () => undefined)
     this.decoder = {
       name: 'model',
@@ -40,10 +53,10 @@ export class KvModel {
       gpuLayers: 0,
       batchRows,
       // As on a CPU, where a few rows take longer than a tile of them.
-      fastestRows: (rows) => Math.max(rows, tileRows),
+      fastestRows: (rows) => (stateful ? rows : Math.max(rows, tileRows)),
       newTokenBatch: () => new Rows(batchRows, 0) as unknown as Batch,
       newEmbeddingBatch: () => new Rows(batchRows, 1) as unknown as Batch,
-      sharesPrefixes: true,
+      stateful,
       tokenEmbedding: mixes ? (token) => Float32Array.of(token) : null,
       decode: async (batch, seeing = false) => {
         this.#atRest()
@@ -85,6 +98,19 @@ export class KvModel {
       savedBytes: (sequence) => JSON.stringify(this.#held(sequence)).length,
       save: (sequence) => new TextEncoder().encode(JSON.stringify(this.#held(sequence))),
       restore: (sequence, state) => this.#restore(sequence, JSON.parse(new TextDecoder().decode(state))),
+      saveState: async (sequence) => {
+        this.#atRest()
+        this.#computing = true
+        await new Promise((resolve) => setImmediate(resolve))
+        this.#computing = false
+        return Float64Array.of(hashOf(this.#pathOf(sequence)), this.#states.get(sequence) ?? 0) as never
+      },
+      restoreState: (sequence, state) => {
+        const [hash, time] = state as never as Float64Array
+        this.#states.set(sequence, time ?? Number.NaN)
+        const path = this.#held(sequence).filter(({ position }) => position.time < (time ?? 0))
+        if (hashOf(path.map(({ content }) => content)) !== hash) throw new Error('a state is of other cells')
+      },
       truncate: (sequence, time) => this.#forget(sequence, time),
       forget: (sequence) => this.#forget(sequence, 0),
       close() {},
@@ -111,7 +137,10 @@ export class KvModel {
       const held = this.#held(sequence).map((cell) => cell.position)
       if (!follows(position, held))
         throw new Error(`${JSON.stringify(position)} does not follow ${JSON.stringify(held)}`)
+      if (this.#stateful && (this.#states.get(sequence) ?? 0) !== nextTime(held))
+        throw new Error(`a sequence goes on at ${nextTime(held)} with a state of ${this.#states.get(sequence)}`)
       this.#cells[this.#cells.indexOf(undefined)] = { position, content, sequences: new Set([sequence]) }
+      this.#states.set(sequence, nextTime([...held, position]))
       return { hash: hashOf(this.#pathOf(sequence)) }
     })
     return true
@@ -140,6 +169,7 @@ export class KvModel {
     const shared = this.#held(source).filter(({ position }) => position.time < time)
     if (nextTime(shared.map(({ position }) => position)) !== time) throw new Error('more cells are shared than exist')
     for (const { sequences } of shared) sequences.add(target)
+    this.#states.set(target, this.#states.get(source) ?? 0)
   }
 
   #restore(sequence: number, saved: readonly { position: Position; content: number }[]): boolean {
@@ -147,12 +177,15 @@ export class KvModel {
     if (this.freeCells < saved.length) return false
     for (const { position, content } of saved)
       this.#cells[this.#cells.indexOf(undefined)] = { position, content, sequences: new Set([sequence]) }
+    this.#states.set(sequence, nextTime(saved.map(({ position }) => position)))
     return true
   }
 
   /** @param from the first time that is removed */
   #forget(sequence: number, from: number): void {
     this.#atRest()
+    if (from === 0) this.#states.delete(sequence)
+    else if (this.#stateful && (this.#states.get(sequence) ?? 0) > from) throw new Error('a state cannot go back')
     this.#cells.forEach((cell, at) => {
       if (cell === undefined || cell.position.time < from) return
       if (cell.sequences.delete(sequence) && cell.sequences.size === 0) this.#cells[at] = undefined

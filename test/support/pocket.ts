@@ -19,6 +19,7 @@ export const engineSettings: EngineSettings = {
   threads: availableProcessors(),
   contextCells: 4096,
   maxSequences: 32,
+  storedSequences: 64,
   chunkTokens: 256,
   maxQueue: 512,
   encoderCacheBytes: 50e6,

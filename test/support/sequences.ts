@@ -32,6 +32,7 @@ export function requestIn({ prompt, spans = [], encoded = false, n = 1, over = {
         ({ ...span, attachment: imageOf('1', span.end - span.start) }) as Partial<AttachmentSpan> as AttachmentSpan,
     ),
     positions: new Positions([]),
+    stops: [],
     imageTokens: [],
   }
   const samplers = Array.from({ length: n }, () => ({ free() {} }) as TokenSampler)

@@ -171,6 +171,8 @@ export function embedded({ config, device, media, log }: EmbeddedOptions): Start
           ...config.engine,
           threads: config.engine.threads || availableProcessors(),
           contextCells: plan.contextCells,
+          maxSequences: plan.sequences.running,
+          storedSequences: plan.sequences.stored,
           encoderCacheBytes: plan.cache,
           prefixCacheBytes: plan.prefixes,
         },

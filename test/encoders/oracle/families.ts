@@ -17,6 +17,7 @@ import { museglimmer } from './families/museglimmer.ts'
 import { paddleocr } from './families/paddleocr.ts'
 import { lightonocr, pixtral } from './families/pixtral.ts'
 import { exaone45, qwen2vl, qwen3vl, qwen25o, qwen25vl } from './families/qwen.ts'
+import { qwen35 } from './families/qwen35.ts'
 import { youtuvl } from './families/youtuvl.ts'
 
 /** A small model of random weights, which libmtmd ran on the images of the fixtures. */
@@ -69,6 +70,7 @@ export const families: readonly Family[] = [
   qwen25o,
   exaone45,
   qwen3vl,
+  qwen35,
   youtuvl,
 ]
 
