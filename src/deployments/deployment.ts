@@ -70,6 +70,8 @@ export class Deployment implements Resident {
   #only: string | null | undefined
   /** Whether it is unloaded as soon as it has no users. */
   #leaving = false
+  /** Resolves when its memory is free; undefined: it is not being unloaded. */
+  #unloading: Promise<void> | undefined
   users = 0
   usedAt = 0
 
@@ -157,20 +159,20 @@ export class Deployment implements Resident {
    * Unloads it when its last user leaves, unless others come meanwhile.
    * @param client who asks for it, which has no effect on a model that others have used: they would wait for it to load
    * again. undefined: whoever runs the server
+   * @returns when its memory is free, if it has no users
    */
-  leave(client?: string): void {
+  async leave(client?: string): Promise<void> {
     if (client !== undefined && this.#only !== undefined && this.#only !== client) return
     this.#leaving = true
     this.#unloadIdle()
+    await this.#unloading
   }
 
-  async unload(): Promise<void> {
-    clearTimeout(this.#idle)
-    await this.backend?.close()
-    this.backend = undefined
-    this.#only = undefined
-    this.#services.log.info({ model: this.card.id }, 'a model was unloaded')
-    if (this.#waiting.size > 0) void this.#load()
+  unload(): Promise<void> {
+    this.#unloading = this.#free().finally(() => {
+      this.#unloading = undefined
+    })
+    return this.#unloading
   }
 
   reopen(): void {
@@ -183,6 +185,15 @@ export class Deployment implements Resident {
     this.#loading?.abort()
     clearTimeout(this.#idle)
     await this.backend?.close()
+  }
+
+  async #free(): Promise<void> {
+    clearTimeout(this.#idle)
+    await this.backend?.close()
+    this.backend = undefined
+    this.#only = undefined
+    this.#services.log.info({ model: this.card.id }, 'a model was unloaded')
+    if (this.#waiting.size > 0) void this.#load()
   }
 
   /** One load for all waiting requests. Never rejects. */

@@ -73,6 +73,7 @@ export interface Deployments {
   /**
    * Unloads a model when its running requests are over. Its load ends if nobody else waits for it.
    * @param client who asks for it: a model that others have used stays. undefined: whoever runs the server
+   * @returns when its memory is free, if no request uses it
    * @throws OrielError `not_found`
    */
   unload(name: string, client?: string): Promise<void>
@@ -155,7 +156,7 @@ export function deploy(options: DeploymentOptions): Deployments {
     if (deployment.backend === undefined) media.prefetch(attachments, client, signal)
     const backend = await deployment.use(signal, timeoutMs)
     if (client !== ownClient) deployment.usedBy(client)
-    if (unload) deployment.leave(client)
+    if (unload) void deployment.leave(client)
     return backend
   }
   const activeOf = (name: string): Deployment | undefined =>
@@ -279,7 +280,7 @@ export function deploy(options: DeploymentOptions): Deployments {
       const active = activeOf(name)
       if (active === undefined) await describe(name)
       if (client === undefined && active !== undefined) loads.get(active.card.id)?.abort()
-      active?.leave(client)
+      await active?.leave(client)
     },
     loaded: () => [...backends, ...[...known.values()].flatMap(({ backend }) => backend ?? [])],
     memory: {
