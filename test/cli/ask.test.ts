@@ -4,7 +4,7 @@ import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { oriel, root } from '../support/cli.ts'
+import { oriel, orielHere, root } from '../support/cli.ts'
 import { shape } from '../support/images.ts'
 import { startServer, type TestServer } from '../support/server.ts'
 
@@ -111,7 +111,7 @@ describe('a running server', () => {
   })
 
   it('shows the models that it has loaded, and unloads one', async () => {
-    const command = (...args: string[]) => oriel(args, { env: beside })
+    const command = (...args: string[]) => orielHere(args, beside)
     await oriel(['ask', sample, question], { env: beside })
     expect((await command('ps')).stdout).toMatch(
       /^NAME +STATE +MEMORY +REQUESTS\npocket +loaded +\d\S* [MG]B +idle for \d+ s\n.* of .* are taken\.\n$/,
@@ -123,16 +123,16 @@ describe('a running server', () => {
       code: 1,
       stderr: expect.stringContaining('The model "pocket" is not loaded.'),
     })
-    expect((await oriel(['ps', '--server', '127.0.0.1:9'])).stderr).toMatch(/^oriel: No server answers at /)
+    expect((await orielHere(['ps', '--server', '127.0.0.1:9'], {})).stderr).toMatch(/^oriel: No server answers at /)
   })
 
   it('may be named by its URL', async () => {
     expect((await oriel(['ask', '--server', server.url, sample, question])).stdout).toBe(`${red}\n`)
     const { host } = new URL(server.url)
-    expect((await oriel(['ask', '--server', host, '--model', 'gpt-5', sample, question])).stderr).toMatch(
+    expect((await orielHere(['ask', '--server', host, '--model', 'gpt-5', sample, question], {})).stderr).toMatch(
       /^oriel: The server at http:\S+ has no model gpt-5\. Its models are: pocket\.\n$/,
     )
-    expect((await oriel(['ask', '--server', '127.0.0.1:9', sample, question])).stderr).toBe(
+    expect((await orielHere(['ask', '--server', '127.0.0.1:9', sample, question], {})).stderr).toBe(
       'oriel: No server answers at http://127.0.0.1:9. Start one with `oriel serve`, or name another with --server.\n',
     )
   })
@@ -143,7 +143,7 @@ describe('a running server', () => {
     const { port } = other.address() as AddressInfo
     const env = { ORIEL_PORT: String(port) }
     expect((await oriel(['ask', sample, question], { env })).stdout).toBe(`${red}\n`)
-    expect((await oriel(['ask', '--server', `127.0.0.1:${port}`, sample, question])).stderr).toBe(
+    expect((await orielHere(['ask', '--server', `127.0.0.1:${port}`, sample, question], {})).stderr).toBe(
       `oriel: http://127.0.0.1:${port} is not a server of Oriel.\n`,
     )
     other.close()

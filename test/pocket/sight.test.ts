@@ -34,7 +34,7 @@ describe('the built-in model, on held-out images', () => {
     'answers questions of the skill "%s" with an accuracy of at least %d',
     async (skill, share) => {
       const all = heldOut.cases.filter((one) => one.skill === skill)
-      const cases = all.slice(0, inputs(Math.ceil(all.length / 4), all.length))
+      const cases = all.slice(0, inputs(Math.ceil(all.length / 10), all.length))
       const wrong = (await askAll(server.url, { ...heldOut, cases })).filter(({ said, answer }) => said !== answer)
       process.stdout.write(`${skill}: ${cases.length - wrong.length} of ${cases.length} right\n`)
       const listed = wrong.map(({ said, answer }) => `${said} (${answer})`).join('\n')
