@@ -169,7 +169,7 @@ function sampleOf(architecture: ImageArchitecture, seed: number): Sample {
 function groupsOf(matrices: Trial['matrices']): ReadonlySet<number>[] {
   const kinds = new Map<string, number[]>()
   for (const [index, { name }] of matrices.entries()) {
-    const kind = name.replace(/\d+/, '')
+    const kind = name.replace(/(\.\d+)+/, '')
     kinds.set(kind, [...(kinds.get(kind) ?? []), index])
   }
   return [...kinds.values()].flatMap((indices) => {

@@ -16,7 +16,7 @@ export const gemma4uv: ImageFamily = {
   width: gemma4Width,
 
   open(metadata) {
-    const reader = patchReader(metadata, { factor: gemma4Factor(metadata) })
+    const reader = patchReader(metadata, { edge: metadata.number('clip.vision.patch_size') * gemma4Factor(metadata) })
     const { patch } = reader
     const width = metadata.number('clip.vision.embedding_length')
     const lastEpsilon = metadata.number('clip.vision.attention.layer_norm_epsilon')

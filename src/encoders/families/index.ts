@@ -1,6 +1,7 @@
 import type { ImageFamily } from '../image-architecture.ts'
 import { dotsocr } from './dotsocr.ts'
 import { gemma3 } from './gemma3.ts'
+import { gemma3nv } from './gemma3nv.ts'
 import { gemma4uv } from './gemma4uv.ts'
 import { gemma4v } from './gemma4v.ts'
 import { glm4v } from './glm4v.ts'
@@ -29,6 +30,7 @@ export const imageFamilies: readonly ImageFamily[] = [
   dotsocr,
   exaone45,
   gemma3,
+  gemma3nv,
   gemma4uv,
   gemma4v,
   glm4v,

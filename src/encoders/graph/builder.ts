@@ -27,6 +27,8 @@ export interface GraphBuilder<N> {
   clamp(x: N, least: number, most: number): N
   /** The rows of `a`, then those of `b`. */
   concatRows(a: N, b: N): N
+  /** In each row its numbers `count` times: `[tokens, width]` -> `[tokens, width * count]` */
+  repeatColumns(x: N, count: number): N
   /** In each row the numbers of `a`, then those of `b`. */
   concatColumns(a: N, b: N): N
   /** The rows of `x` that `indices` names, in its order. Equal names have equal indices. */
@@ -71,8 +73,11 @@ export interface GraphBuilder<N> {
    * A depthwise convolution, with zeros around the grid so that a stride of 1 keeps its size:
    * `[tokens, width]` -> `[tokens / stride², width]`. The weight is ggml's `[size, size, 1, width]`, with an odd size. Only for
    * encoders with a single image size.
+   * @param zeros by default `centred`
    */
-  depthwise(x: N, weight: N, grid: Grid, stride: number): N
+  depthwise(x: N, weight: N, grid: Grid, stride: number, zeros?: Zeros): N
+  /** As `depthwise`, over all channels: `[tokens, in]` -> `[tokens / stride², out]`. The weight is `[size, size, in, out]`. */
+  convolution(x: N, weight: N, grid: Grid, stride: number, zeros?: Zeros): N
   /** The averages of adjacent windows: `[tokens, width]` -> `[tokens / window, width]`. Restricted like `depthwise`. */
   averagePool(x: N, grid: Grid, window: Grid): N
   /**
@@ -84,6 +89,27 @@ export interface GraphBuilder<N> {
   /** As `attention`, with each row attending only to those of its own window. */
   windowAttention(q: N, k: N, v: N, heads: number, windows: Windows): N
 }
+
+/**
+ * The zeros around a grid: `centred` are as many on all sides, whatever the stride; `same` are as few as the output needs,
+ * with the odd one at the right and at the bottom.
+ */
+export type Zeros = 'centred' | 'same'
+
+/** Zeros on each side. @param size of the kernel */
+export function paddingOf(zeros: Zeros, size: number, stride: number, { rows, columns }: Grid) {
+  const before = (length: number) => Math.floor(needed(length) / 2)
+  const needed = (length: number) =>
+    zeros === 'centred' ? size - 1 : Math.max(0, (Math.ceil(length / stride) - 1) * stride + size - length)
+  const [top, left] = [before(rows), before(columns)]
+  return { top, left, bottom: needed(rows) - top, right: needed(columns) - left }
+}
+
+/** The grid of a convolution's output, and of every window of `stride` by `stride`. */
+export const strided = ({ rows, columns }: Grid, stride: number): Grid => ({
+  rows: Math.ceil(rows / stride),
+  columns: Math.ceil(columns / stride),
+})
 
 /** Patches of an image, row by row. */
 export interface Grid {

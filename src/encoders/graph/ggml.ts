@@ -9,7 +9,7 @@ import {
   TensorType,
 } from '../../native/index.ts'
 import type { ImageArchitecture, Tile } from '../image-architecture.ts'
-import { type GraphBuilder, type Grid, ropeBase, windowPlaces } from './builder.ts'
+import { type GraphBuilder, type Grid, paddingOf, ropeBase, strided, windowPlaces } from './builder.ts'
 import { hasForm } from './products.ts'
 import type { Weights } from './weights.ts'
 
@@ -140,10 +140,18 @@ function ggmlEmitter(ggml: Ggml, weights: Weights, context: Context, grid: Grid)
   }
 
   /** The inverse of `planesOf`. */
-  function rowsOf(planes: Tensor, tokens: number, width: number): Value {
+  function rowsOf(planes: Tensor, { rows, columns }: Grid, width: number): Value {
+    const tokens = rows * columns
     const turned = ggml.permute(context, ggml.reshape2d(context, planes, tokens, width), 1, 0, 2, 3)
     return { tensor: ggml.cont(context, turned), tokens, width }
   }
+
+  /** In 32-bit floats: there are no kernels of the operators for other types of weights. */
+  const kernelOf = ({ tensor, tokens }: Value, size: number, channels: number): Tensor =>
+    ggml.reshape4d(context, ggml.cast(context, tensor, TensorType.F32), size, size, channels, tokens)
+
+  const padded = (planes: Tensor, { left, right, top, bottom }: ReturnType<typeof paddingOf>): Tensor =>
+    left + right + top + bottom === 0 ? planes : ggml.padExt(context, planes, left, right, top, bottom, 0, 0, 0, 0)
 
   function constant(name: string, of: () => Constant['data']): Constant {
     const known = constants.get(name)
@@ -206,6 +214,12 @@ function ggmlEmitter(ggml: Ggml, weights: Weights, context: Context, grid: Grid)
       const tokens = data.length / width
       return { tensor: ggml.reshape2d(context, tensor, width, tokens), tokens, width }
     },
+
+    repeatColumns: (x, count) => ({
+      ...x,
+      tensor: ggml.repeat4d(context, x.tensor, x.width * count, x.tokens, 1, 1),
+      width: x.width * count,
+    }),
 
     concatRows: (a, b) => ({ ...a, tensor: ggml.concat(context, a.tensor, b.tensor, 1), tokens: a.tokens + b.tokens }),
     concatColumns: (a, b) => ({ ...a, tensor: ggml.concat(context, a.tensor, b.tensor, 0), width: a.width + b.width }),
@@ -280,18 +294,26 @@ function ggmlEmitter(ggml: Ggml, weights: Weights, context: Context, grid: Grid)
       return { tensor: ggml.reshape2d(context, tensor, joined, tokens), tokens, width: joined }
     },
 
-    depthwise(x, weight, grid, stride) {
+    depthwise(x, weight, grid, stride, zeros = 'centred') {
       const size = Math.sqrt(weight.width)
-      const kernel = ggml.reshape4d(context, weight.tensor, size, size, 1, weight.tokens)
-      const padding = (size - 1) / 2
-      const planes = planesOf(x, grid)
-      const mixed = ggml.conv2dDepthwise(context, kernel, planes, stride, stride, padding, padding, 1, 1)
-      return rowsOf(mixed, Math.ceil(grid.rows / stride) * Math.ceil(grid.columns / stride), x.width)
+      const kernel = kernelOf(weight, size, 1)
+      const planes = padded(planesOf(x, grid), paddingOf(zeros, size, stride, grid))
+      const mixed = ggml.conv2dDepthwise(context, kernel, planes, stride, stride, 0, 0, 1, 1)
+      return rowsOf(mixed, strided(grid, stride), x.width)
+    },
+
+    convolution(x, weight, grid, stride, zeros = 'centred') {
+      const size = Math.sqrt(weight.width / x.width)
+      const kernel = kernelOf(weight, size, x.width)
+      const planes = padded(planesOf(x, grid), paddingOf(zeros, size, stride, grid))
+      const mixed = ggml.conv2dDirect(context, kernel, planes, stride, stride, 0, 0, 1, 1)
+      return rowsOf(mixed, strided(grid, stride), weight.tokens)
     },
 
     averagePool(x, grid, { rows, columns }) {
       const averages = ggml.pool2d(context, planesOf(x, grid), 1, columns, rows, columns, rows, 0, 0)
-      return rowsOf(averages, Math.floor(grid.rows / rows) * Math.floor(grid.columns / columns), x.width)
+      const windows = { rows: Math.floor(grid.rows / rows), columns: Math.floor(grid.columns / columns) }
+      return rowsOf(averages, windows, x.width)
     },
 
     averageParts(x, count) {

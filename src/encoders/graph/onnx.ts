@@ -4,10 +4,12 @@ import {
   type GraphBuilder,
   type Grid,
   type JoinOrder,
+  paddingOf,
   type Rope2d,
   ropeBase,
   type Windows,
   windowPlaces,
+  type Zeros,
 } from './builder.ts'
 import { largestWeight } from './integer-range.ts'
 import { type Attributes, contrib, OnnxModel } from './onnx-file.ts'
@@ -143,7 +145,7 @@ class OnnxEmitter implements GraphBuilder<Value> {
   readonly multiply = (a: Value, b: Value): Value => this.#node('Mul', [a.name, this.#nameOf(b)], a.width)
   readonly concatRows = (a: Value, b: Value): Value => this.#concat(a, b, 0, a.width)
   readonly concatColumns = (a: Value, b: Value): Value => this.#concat(a, b, 1, a.width + b.width)
-  readonly joinRows = (x: Value, count: number): Value => this.#rowsOfWidth(x.name, x.width * count)
+  readonly joinRows = (x: Value, count: number): Value => this.#rowsOfWidth(this.#nameOf(x), x.width * count)
   readonly splitRows = (x: Value, count: number): Value => this.#rowsOfWidth(x.name, x.width / count)
   readonly swiglu = (gate: Value, up: Value): Value => this.multiply(this.silu(gate), up)
   readonly geglu = (gate: Value, up: Value): Value => this.multiply(this.gelu(gate), up)
@@ -247,16 +249,25 @@ class OnnxEmitter implements GraphBuilder<Value> {
     return this.#rowsOfWidth(this.#transposed(split, [...outer, ...inner]), x.width * factor * factor)
   }
 
-  depthwise(x: Value, weight: Value, grid: Grid, stride: number): Value {
+  depthwise(x: Value, weight: Value, grid: Grid, stride: number, zeros: Zeros = 'centred'): Value {
     const size = Math.sqrt(weight.width)
     const kernel = this.#reshaped(this.#nameOf(weight), [-1, 1, size, size])
-    const padding = (size - 1) / 2
-    const mixed = this.model.node('Conv', [this.#planes(x, grid), kernel], {
-      group: x.width,
-      strides: [stride, stride],
-      pads: [padding, padding, padding, padding],
-    })
-    return this.#rows(mixed, x.width)
+    const { top, left, bottom, right } = paddingOf(zeros, size, stride, grid)
+    const attributes = { group: x.width, strides: [stride, stride], pads: [top, left, bottom, right] }
+    return this.#rows(this.model.node('Conv', [this.#planes(x, grid), kernel], attributes), x.width)
+  }
+
+  convolution(x: Value, weight: Value, grid: Grid, stride: number, zeros: Zeros = 'centred'): Value {
+    const { rows: outputs = 1 } = weight
+    const size = Math.sqrt(weight.width / x.width)
+    const kernel = this.#reshaped(this.#nameOf(weight), [outputs, x.width, size, size])
+    const { top, left, bottom, right } = paddingOf(zeros, size, stride, grid)
+    const attributes = { strides: [stride, stride], pads: [top, left, bottom, right] }
+    return this.#rows(this.model.node('Conv', [this.#planes(x, grid), kernel], attributes), outputs)
+  }
+
+  repeatColumns(x: Value, count: number): Value {
+    return this.#node('Concat', new Array(count).fill(x.name), x.width * count, { axis: 1 })
   }
 
   averagePool(x: Value, grid: Grid, { rows, columns }: Grid): Value {

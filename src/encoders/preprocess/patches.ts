@@ -18,8 +18,8 @@ export interface PatchReader {
 
 /** Differences between readers that files do not record. */
 interface ReaderKind {
-  /** Patches of the file along the edge of one that is read. */
-  factor?: number
+  /** The edge of a patch, in pixels. By default the file's. */
+  edge?: number
   /** Whether the numbers of a patch are ordered pixel by pixel, instead of colour by colour. */
   byPixel?: boolean
   /** The input of the encoder from a normalized value. */
@@ -32,9 +32,9 @@ interface ReaderKind {
  */
 export function patchReader(
   metadata: Metadata,
-  { factor = 1, byPixel = false, from = (value) => value }: ReaderKind = {},
+  { edge, byPixel = false, from = (value) => value }: ReaderKind = {},
 ): PatchReader {
-  const patch = metadata.number('clip.vision.patch_size') * factor
+  const patch = edge ?? metadata.number('clip.vision.patch_size')
   if (patch < 1) throw badModel(`The vision file has a patch size of ${patch} pixels.`)
   const mean = metadata.numbers('clip.vision.image_mean')
   const deviation = metadata.numbers('clip.vision.image_std')

@@ -89,6 +89,7 @@ const pixels = (least: number, most: number): Record<string, Value> => ({
 export const knownModels: readonly KnownModel[] = [
   known('dots.ocr', ['dots_ocr'], [], { edge: 0, patch: 14, more: { ...joined(2), ...pixels(3136, 11289600) } }),
   known('Gemma 3', ['gemma3'], ['gemma-3-4b', 'gemma-3-12b', 'gemma-3-27b'], { edge: 896, patch: 14 }),
+  known('Gemma 3n', ['gemma3nv'], [], { edge: 768, patch: 3 }),
   known('Gemma 4', ['gemma4v', 'gemma4uv'], ['gemma-4-e2b'], { edge: 224, patch: 16 }),
   known('GLM-4.6V Flash', ['glm4v'], ['glm-4.6v-flash'], {
     ...{ edge: 336, patch: 14 },

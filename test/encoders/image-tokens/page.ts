@@ -45,6 +45,11 @@ const sections: readonly Section[] = [
     text: 'Every image is fitted into one square of 896 pixels, which has 64 x 64 patches; squares of 4 x 4 become one token. `detail` has no effect.',
   },
   {
+    types: ['gemma3nv'],
+    heading: 'Gemma 3n',
+    text: 'Every image is fitted into one square of 768 pixels, of which 16 x 16 tokens are made. `detail` has no effect.',
+  },
+  {
     types: ['gemma4v', 'gemma4uv'],
     heading: 'Gemma 4',
     text: "An image keeps its aspect, and each 48 x 48 pixels become one token. The limits are budgets of the maker's processor: at most 1,120 tokens, its default of 280 at `auto`, and its least, 70, at `low`; a smaller image is enlarged to that. The processor itself fills the budget with every image; here and in llama.cpp an image of fewer tokens stays as it is.",

@@ -1,5 +1,6 @@
 import { dotsocr } from './families/dotsocr.ts'
 import { gemma3 } from './families/gemma3.ts'
+import { gemma3n } from './families/gemma3n.ts'
 import { gemma4, gemma4E2b, gemma4Unified } from './families/gemma4.ts'
 import { glm4v, glmocr } from './families/glm4v.ts'
 import { hunyuanvl } from './families/hunyuanvl.ts'
@@ -34,6 +35,7 @@ export interface Family {
 export const families: readonly Family[] = [
   dotsocr,
   gemma3,
+  gemma3n,
   gemma4,
   gemma4E2b,
   gemma4Unified,
@@ -75,4 +77,4 @@ export const families: readonly Family[] = [
 ]
 
 /** One of each way to make tiles. */
-export const oneOfEachTiling = [gemma3, idefics3, lfm2, llavaAnyres, minicpmv26, qwen2vl, glm4v, lightonocr]
+export const oneOfEachTiling = [gemma3, gemma4, idefics3, lfm2, llavaAnyres, minicpmv26, qwen2vl, glm4v, lightonocr]
