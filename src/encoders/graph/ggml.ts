@@ -9,7 +9,7 @@ import {
   TensorType,
 } from '../../native/index.ts'
 import type { ImageArchitecture, Tile } from '../image-architecture.ts'
-import { type GraphBuilder, type Grid, paddingOf, ropeBase, strided, windowPlaces } from './builder.ts'
+import { type GraphBuilder, type Grid, type Mask, paddingOf, ropeBase, strided, windowPlaces } from './builder.ts'
 import { hasForm } from './products.ts'
 import type { Weights } from './weights.ts'
 
@@ -164,6 +164,11 @@ function ggmlEmitter(ggml: Ggml, weights: Weights, context: Context, grid: Grid)
     return { tensor, data }
   }
 
+  function maskOf({ of, length }: Mask): Tensor {
+    const { tensor, data } = constant('mask', () => of(grid))
+    return ggml.reshape2d(context, tensor, length(grid), data.length / length(grid))
+  }
+
   const emitter: GraphBuilder<Value> = {
     gelu: each('gelu'),
     geluErf: each('geluErf'),
@@ -255,10 +260,15 @@ function ggmlEmitter(ggml: Ggml, weights: Weights, context: Context, grid: Grid)
 
     splitRows: (x, count) => emitter.joinRows(x, 1 / count),
 
-    rope2d(x, heads, { base = ropeBase, interleaved, pairs, positions }) {
+    rope2d(x, heads, { base = ropeBase, interleaved, pairs, whole, positions }) {
       const head = x.width / heads
       const half = head / 2
       const split = ggml.reshape3d(context, x.tensor, head, heads, x.tokens)
+      if (whole) {
+        const { tensor } = constant('first positions', () => positions(grid).first)
+        const turned = ggml.ropeExt(context, split, tensor, null, head, neoxRope, 0, base, 1, 0, 1, 0, 0)
+        return { ...x, tensor: ggml.reshape2d(context, turned, x.width, x.tokens) }
+      }
       if (pairs === 'halves') {
         const { tensor } = constant('axes', () => {
           const { first, second } = positions(grid)
@@ -323,28 +333,42 @@ function ggmlEmitter(ggml: Ggml, weights: Weights, context: Context, grid: Grid)
       return { tensor: ggml.reshape2d(context, averages, width, x.tokens), tokens: x.tokens, width }
     },
 
-    attention(q, k, v, heads, scale) {
+    attention(q, k, v, heads, scale, masked) {
       const head = q.width / heads
       const factor = scale ?? 1 / Math.sqrt(head)
-      const split = (x: Value) => ggml.reshape3d(context, x.tensor, head, x.width / head, x.tokens)
-      const [query, key] = [headsFirst(split(q)), headsFirst(split(k))]
-      const flash = flashAttention(query, key, headsFirst(split(v)), factor)
-      if (flash !== null) return { ...q, tensor: ggml.reshape2d(context, flash, q.width, q.tokens) }
-      return { ...q, tensor: ggml.cont2d(context, mix(query, key, split(v), null, factor), q.width, q.tokens) }
+      const apart = heads * (v.width / (k.width / head))
+      const split = (x: Value, of: number) => ggml.reshape3d(context, x.tensor, of, x.width / of, x.tokens)
+      const [query, key] = [headsFirst(split(q, head)), headsFirst(split(k, head))]
+      const value = split(v, apart / heads)
+      const flash = masked === undefined ? flashAttention(query, key, headsFirst(value), factor) : null
+      if (flash !== null) return { ...q, tensor: ggml.reshape2d(context, flash, apart, q.tokens), width: apart }
+      const mixed = mix(query, key, value, masked === undefined ? null : maskOf(masked), factor)
+      return { ...q, tensor: ggml.cont2d(context, mixed, apart, q.tokens), width: apart }
     },
 
-    windowAttention(q, k, v, heads, { size, rows }) {
+    windowAttention(q, k, v, heads, { size, rows }, scale) {
       const head = q.width / heads
+      const apart = heads * (v.width / (k.width / head))
       const places = constant('window rows', () => windowPlaces(rows(grid), size).taken)
       const windows = places.data.length / size
       const mask = constant('window mask', () => windowMask(rows(grid), size))
-      const split = (x: Value) =>
-        ggml.reshape4d(context, ggml.getRows(context, x.tensor, places.tensor), head, x.width / head, size, windows)
+      const split = (x: Value, of: number) =>
+        ggml.reshape4d(context, ggml.getRows(context, x.tensor, places.tensor), of, x.width / of, size, windows)
       const seen = ggml.reshape4d(context, mask.tensor, size, size, 1, windows)
-      const mixed = mix(headsFirst(split(q)), headsFirst(split(k)), split(v), seen, 1 / Math.sqrt(head))
-      const inWindows = ggml.cont2d(context, mixed, q.width, size * windows)
+      const [query, key, value] = [headsFirst(split(q, head)), headsFirst(split(k, head)), split(v, apart / heads)]
+      const mixed = mix(query, key, value, seen, scale ?? 1 / Math.sqrt(head))
+      const inWindows = ggml.cont2d(context, mixed, apart, size * windows)
       const back = constant('rows of windows', () => windowPlaces(rows(grid), size).back)
-      return { ...q, tensor: ggml.getRows(context, inWindows, back.tensor) }
+      return { ...q, tensor: ggml.getRows(context, inWindows, back.tensor), width: apart }
+    },
+
+    groupedProducts(x, { name, vectors, sizes, of }) {
+      const { groups, rows } = sizes(grid)
+      const { tensor } = constant(name, () => of(grid))
+      const each = ggml.reshape3d(context, tensor, x.width, vectors, groups)
+      const grouped = ggml.reshape4d(context, x.tensor, x.width, rows, groups, x.tokens / (groups * rows))
+      const products = ggml.reshape2d(context, ggml.mulMat(context, each, grouped), vectors, x.tokens)
+      return { ...x, tensor: products, width: vectors }
     },
   }
   return { emitter, constants, input: () => declared }

@@ -3,7 +3,9 @@ import { type ImageArchitecture, type Tile, tilesOf } from '../image-architectur
 import {
   type GraphBuilder,
   type Grid,
+  type Groups,
   type JoinOrder,
+  type Mask,
   paddingOf,
   type Rope2d,
   ropeBase,
@@ -98,12 +100,20 @@ type Tables = Map<string, { width: number; of(grid: Grid): Float32Array | Int32A
 type Feeds = Record<string, InstanceType<TensorConstructor>>
 
 /** The angles by which the pairs of a head are rotated, for every row: `[rows, head / 2]` */
-function rope2dAngles({ base = ropeBase, interleaved, positions }: Rope2d, head: number, grid: Grid): Float32Array {
+function rope2dAngles(
+  { base = ropeBase, interleaved, whole, positions }: Rope2d,
+  head: number,
+  grid: Grid,
+): Float32Array {
   const pairs = head / 2
   const { first, second } = positions(grid)
   const angles = new Float32Array(first.length * pairs)
   for (let at = 0; at < angles.length; at++) {
     const [row, pair] = [Math.floor(at / pairs), at % pairs]
+    if (whole) {
+      angles[at] = (first[row] ?? 0) * base ** (-pair / pairs)
+      continue
+    }
     const inFirst = pair < pairs / 2
     const start = inFirst || !interleaved ? 1 : base ** (-2 / head)
     const frequency = start * base ** ((-2 * (pair % (pairs / 2))) / pairs)
@@ -257,13 +267,14 @@ class OnnxEmitter implements GraphBuilder<Value> {
     return this.#rows(this.model.node('Conv', [this.#planes(x, grid), kernel], attributes), x.width)
   }
 
-  convolution(x: Value, weight: Value, grid: Grid, stride: number, zeros: Zeros = 'centred'): Value {
+  convolution(x: Value, weight: Value, grid: Grid, stride: number, zeros: Zeros = 'centred', divided?: number): Value {
     const { rows: outputs = 1 } = weight
     const size = Math.sqrt(weight.width / x.width)
     const kernel = this.#reshaped(this.#nameOf(weight), [outputs, x.width, size, size])
     const { top, left, bottom, right } = paddingOf(zeros, size, stride, grid)
     const attributes = { strides: [stride, stride], pads: [top, left, bottom, right] }
-    return this.#rows(this.model.node('Conv', [this.#planes(x, grid), kernel], attributes), outputs)
+    const planes = divided === undefined ? this.#planes(x, grid) : this.#planesDivided(x, divided)
+    return this.#rows(this.model.node('Conv', [planes, kernel], attributes), outputs)
   }
 
   repeatColumns(x: Value, count: number): Value {
@@ -282,35 +293,61 @@ class OnnxEmitter implements GraphBuilder<Value> {
     return this.#node('ReduceMean', [parts], width, { axes: [1], keepdims: 0 })
   }
 
-  attention(q: Value, k: Value, v: Value, heads: number, scale?: number): Value {
-    const batched = [q, ...this.#sharedHeads(q, k, v, heads)].map(({ name, width }) =>
-      this.#reshaped(name, [1, -1, width]),
-    )
+  attention(q: Value, k: Value, v: Value, heads: number, scale?: number, mask?: Mask): Value {
+    const shared = this.#sharedHeads(q, k, v, heads)
+    const batched = [q, ...shared].map(({ name, width }) => this.#reshaped(name, [1, -1, width]))
+    const masks = mask === undefined ? [] : ['', '', this.#mask(mask)]
     const scaled = scale === undefined ? {} : { scale: { float: scale } }
-    const mixed = this.model.node('MultiHeadAttention', batched, { num_heads: heads, ...scaled }, contrib)
-    return this.#rowsOfWidth(mixed, q.width)
+    const mixed = this.model.node(
+      'MultiHeadAttention',
+      [...batched, ...masks],
+      { num_heads: heads, ...scaled },
+      contrib,
+    )
+    return this.#rowsOfWidth(mixed, shared[1].width)
   }
 
-  windowAttention(q: Value, k: Value, v: Value, heads: number, { size, rows }: Windows): Value {
+  groupedProducts(x: Value, { name, vectors, sizes, of }: Groups): Value {
+    const { width } = x
+    const shape = this.#table(`sizes of ${name}`, 'i64', 1, (grid) => {
+      const { groups, rows } = sizes(grid)
+      return Int32Array.of(-1, groups, rows, width)
+    })
+    const grouped = this.model.node('Reshape', [x.name, this.#reshaped(shape, [4])])
+    const each = this.#reshaped(this.#table(name, 'f32', width, of), [-1, vectors, width])
+    const products = this.model.node('MatMul', [grouped, this.#transposed(each, [0, 2, 1])])
+    return this.#rowsOfWidth(products, vectors)
+  }
+
+  windowAttention(q: Value, k: Value, v: Value, heads: number, { size, rows }: Windows, scale?: number): Value {
     const { taken, back, counts: countsOf } = windowTables(rows, size)
-    const windows = [q, ...this.#sharedHeads(q, k, v, heads)].map((x) =>
+    const shared = this.#sharedHeads(q, k, v, heads)
+    const windows = [q, ...shared].map((x) =>
       this.#reshaped(this.takeRows(x, 'window rows', taken).name, [-1, size, x.width]),
     )
     const counts = this.#reshaped(this.#table('rows of windows', 'i64', 1, countsOf), [-1])
     const lengths = this.model.node('Cast', [counts], { to: int32 })
-    const mixed = this.model.node('MultiHeadAttention', [...windows, '', lengths], { num_heads: heads }, contrib)
-    return this.takeRows(this.#rowsOfWidth(mixed, q.width), 'places in windows', back)
+    const scaled = scale === undefined ? {} : { scale: { float: scale } }
+    const inputs = [...windows, '', lengths]
+    const mixed = this.model.node('MultiHeadAttention', inputs, { num_heads: heads, ...scaled }, contrib)
+    return this.takeRows(this.#rowsOfWidth(mixed, shared[1].width), 'places in windows', back)
   }
 
   /** Keys and values with a head for each of the queries. */
-  #sharedHeads(q: Value, k: Value, v: Value, heads: number): Value[] {
-    const head = q.width / heads
-    const times = (head * heads) / k.width
+  #sharedHeads(q: Value, k: Value, v: Value, heads: number): [Value, Value] {
+    const times = q.width / k.width
     if (times === 1) return [k, v]
-    return [k, v].map(({ name, width }) => {
-      const apart = this.#reshaped(name, [-1, width / head, 1, head])
+    const repeated = ({ name, width }: Value): Value => {
+      const apart = this.#reshaped(name, [-1, heads / times, 1, width / (heads / times)])
       return this.#rowsOfWidth(this.model.node('Expand', [apart, this.#shape([1, 1, times, 1])]), width * times)
-    })
+    }
+    return [repeated(k), repeated(v)]
+  }
+
+  /** `[1, 1, rows of q, rows of k]` */
+  #mask({ of, length }: Mask): string {
+    const shape = this.#table('size of the mask', 'i64', 1, (grid) => Int32Array.of(1, 1, -1, length(grid)))
+    return this.model.node('Reshape', [this.#table('mask', 'f32', 1, of), this.#reshaped(shape, [4])])
   }
 
   #node(type: string, inputs: readonly string[], width: number, attributes: Attributes = {}, domain = ''): Value {
@@ -341,6 +378,15 @@ class OnnxEmitter implements GraphBuilder<Value> {
   /** Rows of channels -> a plane for each channel. */
   #planes(x: Value, { rows, columns }: Grid): string {
     return this.#transposed(this.#reshaped(x.name, [1, rows, columns, x.width]), [0, 3, 1, 2])
+  }
+
+  /** As `#planes`, for the grid of any image. */
+  #planesDivided(x: Value, by: number): string {
+    const { width } = x
+    const shape = this.#table(`grid by ${by} of ${width}`, 'i64', 1, ({ rows, columns }) =>
+      Int32Array.of(1, rows / by, columns / by, width),
+    )
+    return this.#transposed(this.model.node('Reshape', [x.name, this.#reshaped(shape, [4])]), [0, 3, 1, 2])
   }
 
   /** The inverse of `#planes`. */

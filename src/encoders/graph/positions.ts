@@ -27,10 +27,15 @@ export const withoutClass = <N>(graph: GraphBuilder<N>, x: N): N =>
     Int32Array.from({ length: rows * columns }, (_, row) => row),
   )
 
-/** The positions that were learned for a square of patches, `v.position_embd`, resized to the grid of the image. */
-export function resizedPositions<N>(graph: GraphBuilder<N>, width: number, filter: Filter = triangles): N {
-  const learned = graph.floats('v.position_embd.weight')
-  return graph.table('positions', width, (grid) => interpolated(learned, width, grid, filter))
+/** The positions that were learned for a square of patches, resized to the grid of the image. */
+export function resizedPositions<N>(
+  graph: GraphBuilder<N>,
+  width: number,
+  filter: Filter = triangles,
+  weight = 'v.position_embd.weight',
+): N {
+  const learned = graph.floats(weight)
+  return graph.table(`grid of ${weight}`, width, (grid) => interpolated(learned, width, grid, filter))
 }
 
 /** For each of `outputs` places, the inputs and their weights. */

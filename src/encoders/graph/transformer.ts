@@ -1,5 +1,5 @@
 import type { Metadata } from '../../gguf/index.ts'
-import { type GraphBuilder, layerNorm, linear, type Rope2d, rmsNorm, type Windows } from './builder.ts'
+import { type GraphBuilder, layerNorm, linear, type Mask, type Rope2d, rmsNorm, type Windows } from './builder.ts'
 
 /** The layers of a vision transformer: norm, attention, norm, feed-forward; in some, another norm after each of both. */
 export interface Transformer {
@@ -15,8 +15,10 @@ export interface Transformer {
 /** Differences between transformers that files do not record. */
 export interface TransformerKind {
   norm?: 'layer' | 'rms'
-  /** Whether the feed-forward parts have GELU itself, whatever the file names. */
-  erf?: boolean
+  /** Of the feed-forward parts, whatever the file names. */
+  activation?: Activation
+  /** Of norms, whatever the file says. */
+  epsilon?: number
   /** The product with a matrix of a layer, by the matrix's name. By default `linear`. */
   product?: typeof linear
   /** Whether each head of the values is normed too, without a weight. */
@@ -27,20 +29,22 @@ export interface TransformerKind {
   rope?: Rope2d
   /** The windows of a layer in which rows attend only to those of their own window. */
   windows?: (layer: number) => Windows | undefined
+  /** Which rows attend to which. By default all to all. */
+  mask?: Mask
 }
 
 /** After llama.cpp's `clip_graph::build_vit` (tools/mtmd/clip.cpp). */
 export function transformer(
   metadata: Metadata,
-  { norm = 'layer', erf = false, product = linear, normsValues = false, scale, rope, windows }: TransformerKind = {},
+  { norm = 'layer', product = linear, normsValues = false, scale, rope, windows, mask, ...kind }: TransformerKind = {},
 ): Transformer {
   const width = metadata.number('clip.vision.embedding_length')
   const heads = metadata.number('clip.vision.attention.head_count')
   /** Of keys and values: each serves several heads of queries. */
   const sharedHeads = metadata.number('clip.vision.attention.head_count_kv', heads)
-  const epsilon = metadata.number('clip.vision.attention.layer_norm_epsilon')
+  const { epsilon = metadata.number('clip.vision.attention.layer_norm_epsilon') } = kind
   const layers = metadata.number('clip.vision.block_count')
-  const activate = erf ? exactGelu : activationOf(metadata)
+  const { activation: activate = activationOf(metadata) } = kind
   // Early converters swapped the names of these two.
   const swapped = metadata.tensor('v.blk.0.ffn_down.weight')?.columns === width
   const [up, down] = swapped ? ['ffn_down', 'ffn_up'] : ['ffn_up', 'ffn_down']
@@ -109,7 +113,7 @@ export function transformer(
       : values
     const among = windows?.(index)
     const mixed =
-      among === undefined ? graph.attention(q, k, v, heads, scale) : graph.windowAttention(q, k, v, heads, among)
+      among === undefined ? graph.attention(q, k, v, heads, scale, mask) : graph.windowAttention(q, k, v, heads, among)
     const attended = scaled(graph, product(graph, mixed, part('attn_out')), part('ls1'))
     const seen = graph.add(x, maybeNormed(graph, attended, part('attn_post_norm')))
     const thought = maybeNormed(
@@ -133,26 +137,31 @@ export function transformer(
   }
 }
 
-interface Activation {
+export interface Activation {
   plain<N>(graph: GraphBuilder<N>, x: N): N
   gated<N>(graph: GraphBuilder<N>, gate: N, up: N): N
 }
 
-const exactGelu: Activation = {
+export const exactGelu: Activation = {
   plain: (graph, x) => graph.geluErf(x),
   gated: (graph, gate, up) => graph.multiply(graph.geluErf(gate), up),
 }
 
+export const quickGelu: Activation = {
+  plain: (graph, x) => graph.quickGelu(x),
+  gated: (graph, gate, up) => graph.multiply(graph.quickGelu(gate), up),
+}
+
+export const silu: Activation = {
+  plain: (graph, x) => graph.silu(x),
+  gated: (graph, gate, up) => graph.swiglu(gate, up),
+}
+
 /** The activation function of feed-forward parts, as the file names it. */
 export function activationOf(metadata: Metadata): Activation {
-  if (metadata.boolean('clip.use_silu', false))
-    return { plain: (graph, x) => graph.silu(x), gated: (graph, gate, up) => graph.swiglu(gate, up) }
-  if (metadata.boolean('clip.use_gelu', false))
-    return { plain: (graph, x) => graph.gelu(x), gated: (graph, gate, up) => graph.geglu(gate, up) }
-  return {
-    plain: (graph, x) => graph.quickGelu(x),
-    gated: (graph, gate, up) => graph.multiply(graph.quickGelu(gate), up),
-  }
+  if (metadata.boolean('clip.use_silu', false)) return silu
+  if (!metadata.boolean('clip.use_gelu', false)) return quickGelu
+  return { plain: (graph, x) => graph.gelu(x), gated: (graph, gate, up) => graph.geglu(gate, up) }
 }
 
 /** A vision transformer with learned positions, such as SigLIP. */

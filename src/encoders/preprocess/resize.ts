@@ -51,20 +51,31 @@ export function resize(image: Raster, to: Size, kernel: Kernel): Raster {
   return wide.height === to.height ? wide : scaleColumns(wide, to.height, kernel)
 }
 
-/** Scales to fit `box` with the aspect kept, and pads the sides with a colour: llama.cpp's `PAD_CEIL`. */
-export function resizeInto(image: Raster, box: Size, kernel: Kernel, colour: Colour = black): Raster {
+/**
+ * Scales to fit `box` with the aspect kept, and pads the sides with a colour.
+ * @param rounding of the scaled edges, and of the place in the box: llama.cpp's `PAD_CEIL`, or `PAD_NEAREST`
+ */
+export function resizeInto(
+  image: Raster,
+  box: Size,
+  kernel: Kernel,
+  colour: Colour = black,
+  rounding: 'up' | 'nearest' = 'up',
+): Raster {
   const f = Math.fround
   const scale = Math.min(f(box.width / image.width), f(box.height / image.height))
+  const rounded = rounding === 'up' ? Math.ceil : (length: number) => Math.max(1, Math.round(length))
   const inner = {
-    width: Math.min(Math.ceil(f(image.width * scale)), box.width),
-    height: Math.min(Math.ceil(f(image.height * scale)), box.height),
+    width: Math.min(rounded(f(image.width * scale)), box.width),
+    height: Math.min(rounded(f(image.height * scale)), box.height),
   }
   const scaled = resize(image, inner, kernel)
   if (inner.width === box.width && inner.height === box.height) return scaled
   const rgb = new Uint8Array(box.width * box.height * 3)
   for (let at = 0; at < rgb.length; at++) rgb[at] = colour[at % 3] as number
-  const left = (box.width - inner.width) >> 1
-  const top = (box.height - inner.height) >> 1
+  const before = (room: number) => (rounding === 'up' ? room >> 1 : Math.round(room / 2))
+  const left = before(box.width - inner.width)
+  const top = before(box.height - inner.height)
   for (let y = 0; y < inner.height; y++) {
     const row = scaled.rgb.subarray(y * inner.width * 3, (y + 1) * inner.width * 3)
     rgb.set(row, ((y + top) * box.width + left) * 3)

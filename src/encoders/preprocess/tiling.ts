@@ -83,3 +83,20 @@ function bestCanvas(original: Size, canvases: readonly Size[], edge: number): Si
   }
   return best?.canvas ?? null
 }
+
+/**
+ * The canvas whose aspect is nearest to the image's; of equals the larger one if the image fills half of it: llama.cpp's
+ * `find_closest_aspect_ratio`.
+ * @param edge of a tile, in pixels
+ */
+export function nearestShape({ width, height }: Size, canvases: readonly Size[], edge: number): Size {
+  const f = Math.fround
+  const shapes = [...canvases].sort((a, b) => a.width * a.height - b.width * b.height)
+  let best = { shape: { width: 1, height: 1 }, difference: Number.POSITIVE_INFINITY }
+  for (const shape of shapes) {
+    const difference = f(Math.abs(f(width / height) - f(shape.width / shape.height)))
+    const filled = width * height > (edge ** 2 * shape.width * shape.height) / 2
+    if (difference < best.difference || (difference === best.difference && filled)) best = { shape, difference }
+  }
+  return best.shape
+}

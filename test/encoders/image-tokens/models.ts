@@ -86,7 +86,22 @@ const pixels = (least: number, most: number): Record<string, Value> => ({
   'clip.vision.image_max_pixels': { u32: most },
 })
 
+const tiles = (least: number, most: number): Record<string, Value> => ({
+  'clip.vision.preproc_min_tiles': { u32: least },
+  'clip.vision.preproc_max_tiles': { u32: most },
+})
+
+/** The encoder of Segment Anything in front of another. */
+const seeing: Record<string, Value> = {
+  'clip.vision.sam.block_count': { u32: 12 },
+  'clip.vision.sam.head_count': { u32: 12 },
+  'clip.vision.sam.embedding_length': { u32: 768 },
+  'clip.vision.window_size': { u32: 14 },
+}
+
 export const knownModels: readonly KnownModel[] = [
+  known('DeepSeek-OCR', ['deepseekocr'], [], { edge: 1024, patch: 16, more: { ...seeing, ...tiles(2, 9) } }),
+  known('DeepSeek-OCR 2', ['deepseekocr2'], [], { edge: 1024, patch: 16, more: { ...seeing, ...tiles(2, 6) } }),
   known('dots.ocr', ['dots_ocr'], [], { edge: 0, patch: 14, more: { ...joined(2), ...pixels(3136, 11289600) } }),
   known('Gemma 3', ['gemma3'], ['gemma-3-4b', 'gemma-3-12b', 'gemma-3-27b'], { edge: 896, patch: 14 }),
   known('Gemma 3n', ['gemma3nv'], [], { edge: 768, patch: 3 }),
@@ -113,11 +128,7 @@ export const knownModels: readonly KnownModel[] = [
     ['internvl2.5-1b', 'internvl2.5-4b', 'internvl3-1b', 'internvl3-2b', 'internvl3-8b', 'internvl3-14b'],
     {
       ...{ edge: 448, patch: 14 },
-      more: {
-        ...joined(2),
-        'clip.vision.preproc_min_tiles': { u32: 1 },
-        'clip.vision.preproc_max_tiles': { u32: 12 },
-      },
+      more: { ...joined(2), ...tiles(1, 12) },
     },
   ),
   known('Kimi-VL', ['kimivl'], ['kimi-vl-a3b-thinking'], {

@@ -35,6 +35,11 @@ interface Section {
 
 const sections: readonly Section[] = [
   {
+    types: ['deepseekocr', 'deepseekocr2'],
+    heading: 'DeepSeek-OCR',
+    text: 'Every image has an overview of 1024 x 1024 pixels, with 273 tokens (2: 257). One that is larger than a tile is stretched to the canvas of 2 to 9 tiles of 640 pixels (2: of 2 to 6 of 768) whose aspect is nearest, which stands before it. A tile has 100 tokens (2: 144), and in the first version one more stands after each line of a row of tiles. `auto` allows 4 tiles, `low` is the overview alone.',
+  },
+  {
     types: ['dots_ocr'],
     heading: 'dots.ocr',
     text: 'An image keeps its aspect, and each 28 x 28 pixels become one token. It is shrunk to at most 14,400 tokens, 1,024 at `auto` and 64 at `low`.',

@@ -1,3 +1,4 @@
+import { deepseekocr, deepseekocr2 } from './families/deepseekocr.ts'
 import { dotsocr } from './families/dotsocr.ts'
 import { gemma3 } from './families/gemma3.ts'
 import { gemma3n } from './families/gemma3n.ts'
@@ -25,6 +26,8 @@ import { youtuvl } from './families/youtuvl.ts'
 export interface Family {
   /** The name of its fixture. */
   readonly name: string
+  /** Of the images of its fixture, if all would take too long. */
+  readonly sizes?: readonly (readonly [width: number, height: number])[]
   /** Whether it has no layers, and so no matrices in integers. */
   readonly isExact?: boolean
   /** Writes a decoder and its vision file, with the real names of tensors and keys. Equal calls write equal files. */
@@ -33,6 +36,8 @@ export interface Family {
 
 /** Every family of image encoders, in each variant of its files. */
 export const families: readonly Family[] = [
+  deepseekocr,
+  deepseekocr2,
   dotsocr,
   gemma3,
   gemma3n,

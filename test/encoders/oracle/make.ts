@@ -22,19 +22,22 @@ const work = mkdtempSync(path.join(tmpdir(), 'oriel-oracle-'))
 const oracle = path.join(work, 'oracle')
 await compileWithPeer(path.join(here, 'oracle.cpp'), oracle)
 
-const raws = sizes.map(([width, height]) => {
+const rawOf = ([width, height]: readonly [number, number]): string[] => {
   const file = path.join(work, `${width}x${height}.raw`)
   writeFileSync(file, testImage(width, height))
   return [file, String(width), String(height)]
-})
+}
 
-for (const { name, write } of families) {
+for (const { name, write, sizes: images = sizes } of families) {
   if (named.length > 0 && !named.includes(name)) continue
   const files = [path.join(work, 'decoder.gguf'), path.join(work, 'mmproj.gguf')] as const
   write(...files)
-  const said = execFileSync(oracle, [...files, ...prompt, ...raws.flat()], { encoding: 'utf8', maxBuffer: 1 << 30 })
+  const said = execFileSync(oracle, [...files, ...prompt, ...images.flatMap(rawOf)], {
+    encoding: 'utf8',
+    maxBuffer: 1 << 30,
+  })
   const fixture = `[\n${said.trimEnd().replaceAll('\n', ',\n')}\n]\n`
   writeFileSync(path.join(here, 'fixtures', `${name}.json`), fixture)
-  process.stdout.write(`${name}: ${sizes.length} images, ${Math.ceil(fixture.length / 1000)} kB\n`)
+  process.stdout.write(`${name}: ${images.length} images, ${Math.ceil(fixture.length / 1000)} kB\n`)
 }
 rmSync(work, { recursive: true })

@@ -22,7 +22,7 @@ const head = `# Conformance
 
 This page compares every family of image encoders with \`libmtmd\` of the llama.cpp release that Oriel's libraries are built from. \`npm run conformance\` writes the page, and the tests make the same comparisons (\`test/encoders/conformance.test.ts\`).
 
-For each family, and for each variant of its files, there is a small model of random weights with the real names of tensors and metadata (\`test/encoders/oracle/families\`). \`libmtmd\` read a prompt with an image between two texts, ${sizes.length} times, with images of ${sizes[0]?.join(' x ')} to ${sizes.at(-1)?.join(' x ')} pixels; \`test/encoders/oracle/fixtures\` has the results. Oriel reads the same prompts with \`detail: high\`.
+For each family, and for each variant of its files, there is a small model of random weights with the real names of tensors and metadata (\`test/encoders/oracle/families\`). \`libmtmd\` read a prompt with an image between two texts, ${sizes.length} times, with images of ${sizes[0]?.join(' x ')} to ${sizes.at(-1)?.join(' x ')} pixels (DeepSeek-OCR, whose images are always large, with fewer); \`test/encoders/oracle/fixtures\` has the results. Oriel reads the same prompts with \`detail: high\`.
 
 - **tokens**: the number of embeddings of each tile. **layout**: the tokens around and between tiles. **positions**: the decoder's positions of embeddings and of the text after them.
 - **ONNX Runtime**, **ggml**: embeddings in 32-bit floats: the smallest cosine of all compared rows and of the sum of all rows, and the largest difference of a number. \`libmtmd\` convolves in 16-bit floats, of which 11 bits are significant; the numbers are between 1 and 3.

@@ -37,6 +37,7 @@ const heads = 2
 
 export function writeVision(file: string, plan: VisionPlan): void {
   const { type, edge, patch, layers = 2, feedForward = 128, norms = 'layer', gated = false, swapped = false } = plan
+  const sharedWidth = (towerWidth / heads) * (plan.sharedHeads ?? heads)
   const { biased = norms === 'layer', fused = false } = plan
   const metadata: Record<string, Value> = {
     'general.architecture': { string: 'clip' },
@@ -72,8 +73,11 @@ export function writeVision(file: string, plan: VisionPlan): void {
         ...normOf(part('ln1')),
         ...normOf(part('ln2')),
         ...(fused
-          ? product(part('attn_qkv'), towerWidth, towerWidth + (2 * towerWidth * (plan.sharedHeads ?? heads)) / heads)
-          : ['attn_q', 'attn_k', 'attn_v'].flatMap((name) => product(part(name), towerWidth, towerWidth))),
+          ? product(part('attn_qkv'), towerWidth, towerWidth + 2 * sharedWidth)
+          : [
+              ...product(part('attn_q'), towerWidth, towerWidth),
+              ...['attn_k', 'attn_v'].flatMap((name) => product(part(name), towerWidth, sharedWidth)),
+            ]),
         ...product(part('attn_out'), towerWidth, towerWidth),
         ...(gated ? product(part('ffn_gate'), towerWidth, feedForward) : []),
         ...product(part(up), towerWidth, feedForward),
