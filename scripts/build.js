@@ -4,12 +4,12 @@
  * so they never run code that is older than the sources.
  *
  * Hundreds of small files take longer to find and to read than to run, in each of the processes that load a model. So the
- * code is a few files, not minified. Packages stay outside, except for two that consist of hundreds of files themselves.
+ * code is a few files, not minified, and packages of JavaScript that a server needs at its start are a part of them.
  */
 import { execFileSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { existsSync, readdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs'
-import { createRequire } from 'node:module'
+import { createRequire, isBuiltin } from 'node:module'
 import path from 'node:path'
 import { fileURLToPath } from 'node:url'
 
@@ -30,8 +30,10 @@ const entries = [
   'machine/speed-probe',
   'media/decoder/process',
 ]
-/** Packages that become a part of the bundle. Their licences come with it. */
-const inlined = ['kysely', 'zod']
+/** Packages that become a part of the bundle, with those that they need. Their licences come with it. */
+const inlined = [
+  ...['@huggingface/jinja', 'commander', 'fastify', 'ipaddr.js', 'kysely', 'lru-cache', 'pino', 'prom-client', 'zod'],
+]
 /** In `dist/`: the fingerprint of the sources that it was compiled from. */
 const stamp = '.sources'
 
@@ -89,9 +91,9 @@ const isStamped = (/** @type {string} */ folder, /** @type {string} */ sources) 
 async function compile(sources, more) {
   const fresh = `${dist}.${process.pid}`
   try {
-    await bundle(fresh)
+    const packages = await bundle(fresh)
     more?.(fresh)
-    writeFileSync(path.join(fresh, 'licenses.txt'), inlined.map(licenseOf).join('\n'))
+    writeFileSync(path.join(fresh, 'licenses.txt'), packages.map(licenseOf).join('\n'))
     writeFileSync(path.join(fresh, stamp), sources)
     if (existsSync(pages)) renameSync(pages, path.join(fresh, 'web'))
     rmSync(dist, { recursive: true, force: true })
@@ -106,18 +108,27 @@ async function compile(sources, more) {
   if (process.exitCode === 1) process.exit()
 }
 
-async function bundle(/** @type {string} */ to) {
+/** @param {string} to @returns the folders of the packages in it */
+async function bundle(to) {
   const { rolldown } = await import('rolldown')
-  const isInlined = (/** @type {string} */ id) => inlined.some((name) => id === name || id.startsWith(`${name}/`))
+  const isInlined = (/** @type {string} */ id, /** @type {string} */ importer = '') =>
+    packageOf(importer) !== undefined || inlined.some((name) => id === name || id.startsWith(`${name}/`))
   const bundle = await rolldown({
     cwd: root,
     platform: 'node',
     input: Object.fromEntries(entries.map((entry) => [entry.replaceAll('/', '-'), `src/${entry}.ts`])),
-    external: (id) => !id.startsWith('.') && !path.isAbsolute(id) && !isInlined(id),
+    external: (id, importer) =>
+      isBuiltin(id) || (!id.startsWith('.') && !path.isAbsolute(id) && !isInlined(id, importer)),
   })
   // Without hashes: a server that runs still finds its files when a clone is compiled again.
-  await bundle.write({ dir: to, entryFileNames: '[name].js', chunkFileNames: '[name].js', sourcemap: true })
+  const names = { entryFileNames: '[name].js', chunkFileNames: '[name].js' }
+  const { output } = await bundle.write({ dir: to, sourcemap: true, ...names })
+  const modules = output.flatMap((one) => (one.type === 'chunk' ? Object.keys(one.modules) : []))
+  return [...new Set(modules.flatMap((file) => packageOf(file) ?? []))].sort()
 }
+
+/** The folder of the package that has a file; undefined for one of ours. */
+const packageOf = (/** @type {string} */ file) => /^.*[\\/]node_modules[\\/](@[^\\/]+[\\/])?[^\\/]+/.exec(file)?.[0]
 
 function declare(/** @type {string} */ to) {
   const tsc = createRequire(import.meta.url).resolve('typescript/bin/tsc')
@@ -125,10 +136,12 @@ function declare(/** @type {string} */ to) {
   execFileSync(process.execPath, [tsc, ...flags], { stdio: ['ignore', 2, 2] })
 }
 
-function licenseOf(/** @type {string} */ name) {
-  const folder = path.join(root, 'node_modules', name)
-  const { version } = JSON.parse(readFileSync(path.join(folder, 'package.json'), 'utf8'))
-  return `${name} ${version}\n\n${readFileSync(path.join(folder, 'LICENSE'), 'utf8')}`
+/** @param {string} folder of a package @throws Error if it does not say what its licence is */
+function licenseOf(folder) {
+  const { name, version, license } = JSON.parse(readFileSync(path.join(folder, 'package.json'), 'utf8'))
+  const file = readdirSync(folder).find((one) => /^licen[cs]e/i.test(one))
+  if (file === undefined && license === undefined) throw new Error(`${name} has no licence`)
+  return `${name} ${version}\n\n${file === undefined ? license : readFileSync(path.join(folder, file), 'utf8')}`
 }
 
 /** Changes when a source is added, removed or saved, and with the compiler's settings. */

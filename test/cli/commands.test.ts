@@ -231,7 +231,7 @@ describe.skipIf(platform() !== 'linux')('a limit of the system', () => {
     ['ulimit -v 3000000', /^oriel: The limit of this shell for the address space .* `ulimit -v unlimited`.*\n$/],
     ['ulimit -v 6000000', /^oriel: The limit of this shell for the address space .* `ulimit -v unlimited`.*\n$/],
     ['ulimit -n 20', /^oriel: .* ulimit -n 4096\.\n$/],
-    ['ulimit -n 30', /^oriel: .* ulimit -n 4096\.\n$/],
+    ['ulimit -n 25', /^oriel: .* ulimit -n 4096\.\n$/],
   ])('is named with its cure: %s', async (limit, message) => {
     const { code, stderr } = await run('bash', ['-c', `${limit}; '${process.execPath}' bin/oriel.js serve --port 0`])
     expect({ code, stderr }).toEqual({ code: 1, stderr: expect.stringMatching(message) })
