@@ -1,5 +1,6 @@
+import { once } from 'node:events'
 import { platform, setPriority } from 'node:os'
-import { parentPort, workerData } from 'node:worker_threads'
+import { type MessagePort, parentPort } from 'node:worker_threads'
 import type { WireError } from '../children/index.ts'
 import {
   type Choice,
@@ -53,13 +54,14 @@ export interface EncoderReady {
 
 export type EncodeResult = { embeddings: Float32Array; ms: number } | { error: WireError } | { ready: EncoderReady }
 
-const { file, settings, progress }: EncoderThreadStart = workerData
-
 // On Linux every thread has a priority of its own, which the threads that it starts (ONNX Runtime's) inherit. Elsewhere
 // the call would change the priority of the whole process.
 if (platform() === 'linux') setPriority(encodePriority)
 
-const answer = (result: EncodeResult, transfer: ArrayBuffer[] = []) => parentPort?.postMessage(result, transfer)
+const port = parentPort as MessagePort
+const answer = (result: EncodeResult, transfer: ArrayBuffer[] = []) => port.postMessage(result, transfer)
+
+const [{ file, settings, progress }] = (await once(port, 'message')) as [EncoderThreadStart]
 
 try {
   // Before any other library is loaded.
@@ -111,7 +113,7 @@ try {
 
   // One after the other: what comes after new forms is encoded with them.
   let last = Promise.resolve()
-  parentPort?.on('message', (message: ToEncoder) => {
+  port.on('message', (message: ToEncoder) => {
     last = last.then(() => {
       if ('forget' in message) return forget(message.forget)
       return 'adopt' in message ? adopt(message.adopt) : encode(message)

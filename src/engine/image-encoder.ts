@@ -54,6 +54,21 @@ export interface EncoderCores {
   took(threads: number, tokens: number, ms: number): void
 }
 
+const newThread = (): Worker => startThread(programFile('engine/image-encoder-thread'), null)
+
+let prepared: Worker | undefined
+
+/** Starts the thread of this process's encoder, which reads its code while the process waits for its model. */
+export function prepareImageEncoder(): void {
+  prepared = newThread()
+}
+
+/** The model has no encoder. */
+export function dropImageEncoder(): void {
+  void prepared?.terminate()
+  prepared = undefined
+}
+
 /**
  * Starts an image encoder on a thread of its own, with a cache of embeddings.
  * @param cacheBytes maximum size of the cache, at least 1
@@ -64,7 +79,9 @@ export async function startImageEncoder(
   cacheBytes: number,
   cores: EncoderCores,
 ): Promise<ImageEncoder> {
-  const worker = startThread(programFile('engine/image-encoder-thread'), start)
+  const worker = prepared ?? newThread()
+  prepared = undefined
+  worker.postMessage(start)
   const [first]: [EncodeResult] = await Promise.race([
     once(worker, 'message') as Promise<[EncodeResult]>,
     once(worker, 'error').then(([error]) => {

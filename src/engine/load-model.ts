@@ -7,7 +7,7 @@ import { dieWithParent, openNative } from '../native/index.ts'
 import { Calibration } from './calibration.ts'
 import { Cores } from './cores.ts'
 import type { EngineModel } from './generation.ts'
-import { startImageEncoder } from './image-encoder.ts'
+import { dropImageEncoder, startImageEncoder } from './image-encoder.ts'
 import type { EncoderStart } from './image-encoder-thread.ts'
 import type { LoadOptions } from './protocol.ts'
 import type { SchedulerParts } from './scheduler.ts'
@@ -45,6 +45,7 @@ export async function loadModel(
     device: gpu?.device ?? 'cpu',
   }
   const start = projector === null ? null : { file: projector, settings: encoderSettings }
+  if (start === null) dropImageEncoder()
   const startEncoder = () =>
     start === null
       ? null

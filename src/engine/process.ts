@@ -1,7 +1,9 @@
 import { EngineProcess } from './engine-process.ts'
+import { prepareImageEncoder } from './image-encoder.ts'
 import { joinPieces, type Piece } from './pieces.ts'
 import type { ToEngine } from './protocol.ts'
 
+prepareImageEncoder()
 const engine = new EngineProcess((message) => {
   if (process.connected) process.send?.(message)
 })
