@@ -179,7 +179,6 @@ export function bindGgml({ ggmlBase, ggml, folder, fallback }: Libraries) {
     padExt: base<Op<[left: N, right: N, top: N, bottom: N, p2: N, q2: N, p3: N, q3: N]>>(
       'void* ggml_pad_ext(void*, void*, int, int, int, int, int, int, int, int)',
     ),
-    repeat4d: base<Op<[x: N, y: N, z: N, w: N]>>('void* ggml_repeat_4d(void*, void*, int64, int64, int64, int64)'),
     /** @param operation 1: the average */
     pool2d: base<Op<[operation: N, width: N, height: N, strideX: N, strideY: N, paddingX: N, paddingY: N]>>(
       'void* ggml_pool_2d(void*, void*, int, int, int, int, int, float, float)',

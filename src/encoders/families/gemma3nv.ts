@@ -132,7 +132,7 @@ function blocksOf<N>(graph: GraphBuilder<N>, metadata: Metadata) {
       const down = graph.has(kernel)
         ? normed(graph, graph.depthwise(y, graph.weight(kernel), field.grid, 2, 'same'), `${part}.norm`)
         : y
-      return graph.repeatColumns(linear(graph, down, `${part}.proj`), heads)
+      return linear(graph, down, `${part}.proj`)
     }
     const queries = linear(graph, y, `${block}.attn.query.proj`)
     const mixed = graph.attention(queries, shared('key'), shared('value'), heads)

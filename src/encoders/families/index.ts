@@ -1,4 +1,5 @@
 import type { ImageFamily } from '../image-architecture.ts'
+import { cogvlm } from './cogvlm.ts'
 import { deepseekocr } from './deepseekocr.ts'
 import { deepseekocr2 } from './deepseekocr2.ts'
 import { dotsocr } from './dotsocr.ts'
@@ -10,6 +11,7 @@ import { glm4v } from './glm4v.ts'
 import { hunyuanvl } from './hunyuanvl.ts'
 import { idefics3 } from './idefics3.ts'
 import { internvl } from './internvl.ts'
+import { januspro } from './januspro.ts'
 import { kimik25, kimivl } from './kimivl.ts'
 import { lfm2 } from './lfm2.ts'
 import { llama4 } from './llama4.ts'
@@ -20,7 +22,9 @@ import { minimaxm3 } from './minimaxm3.ts'
 import { mobilevlm } from './mobilevlm.ts'
 import { mobilevlm2 } from './mobilevlm2.ts'
 import { museglimmer } from './museglimmer.ts'
+import { nemotron } from './nemotron.ts'
 import { paddleocr } from './paddleocr.ts'
+import { phi4 } from './phi4.ts'
 import { lightonocr, pixtral } from './pixtral.ts'
 import { qwen2vl } from './qwen2vl.ts'
 import { qwen3vl } from './qwen3vl.ts'
@@ -29,6 +33,7 @@ import { youtuvl } from './youtuvl.ts'
 
 /** Every family of image encoders that can be run. */
 export const imageFamilies: readonly ImageFamily[] = [
+  cogvlm,
   deepseekocr,
   deepseekocr2,
   dotsocr,
@@ -41,6 +46,7 @@ export const imageFamilies: readonly ImageFamily[] = [
   hunyuanvl,
   idefics3,
   internvl,
+  januspro,
   kimik25,
   kimivl,
   lfm2,
@@ -53,7 +59,9 @@ export const imageFamilies: readonly ImageFamily[] = [
   mobilevlm,
   mobilevlm2,
   museglimmer,
+  nemotron,
   paddleocr,
+  phi4,
   pixtral,
   qwen2vl,
   qwen25vl,

@@ -27,8 +27,6 @@ export interface GraphBuilder<N> {
   clamp(x: N, least: number, most: number): N
   /** The rows of `a`, then those of `b`. */
   concatRows(a: N, b: N): N
-  /** In each row its numbers `count` times: `[tokens, width]` -> `[tokens, width * count]` */
-  repeatColumns(x: N, count: number): N
   /** In each row the numbers of `a`, then those of `b`. */
   concatColumns(a: N, b: N): N
   /** The rows of `x` that `indices` names, in its order. Equal names have equal indices. */

@@ -220,12 +220,6 @@ function ggmlEmitter(ggml: Ggml, weights: Weights, context: Context, grid: Grid)
       return { tensor: ggml.reshape2d(context, tensor, width, tokens), tokens, width }
     },
 
-    repeatColumns: (x, count) => ({
-      ...x,
-      tensor: ggml.repeat4d(context, x.tensor, x.width * count, x.tokens, 1, 1),
-      width: x.width * count,
-    }),
-
     concatRows: (a, b) => ({ ...a, tensor: ggml.concat(context, a.tensor, b.tensor, 1), tokens: a.tokens + b.tokens }),
     concatColumns: (a, b) => ({ ...a, tensor: ggml.concat(context, a.tensor, b.tensor, 0), width: a.width + b.width }),
 

@@ -277,10 +277,6 @@ class OnnxEmitter implements GraphBuilder<Value> {
     return this.#rows(this.model.node('Conv', [planes, kernel], attributes), outputs)
   }
 
-  repeatColumns(x: Value, count: number): Value {
-    return this.#node('Concat', new Array(count).fill(x.name), x.width * count, { axis: 1 })
-  }
-
   averagePool(x: Value, grid: Grid, { rows, columns }: Grid): Value {
     const window = [rows, columns]
     const averages = this.model.node('AveragePool', [this.#planes(x, grid)], { kernel_shape: window, strides: window })

@@ -15,6 +15,8 @@ export interface Transformer {
 /** Differences between transformers that files do not record. */
 export interface TransformerKind {
   norm?: 'layer' | 'rms'
+  /** Whether the two norms of a layer are those of what its parts add, not of their inputs. */
+  normsAfter?: boolean
   /** Of the feed-forward parts, whatever the file names. */
   activation?: Activation
   /** Of norms, whatever the file says. */
@@ -36,7 +38,17 @@ export interface TransformerKind {
 /** After llama.cpp's `clip_graph::build_vit` (tools/mtmd/clip.cpp). */
 export function transformer(
   metadata: Metadata,
-  { norm = 'layer', product = linear, normsValues = false, scale, rope, windows, mask, ...kind }: TransformerKind = {},
+  {
+    norm = 'layer',
+    normsAfter = false,
+    product = linear,
+    normsValues = false,
+    scale,
+    rope,
+    windows,
+    mask,
+    ...kind
+  }: TransformerKind = {},
 ): Transformer {
   const width = metadata.number('clip.vision.embedding_length')
   const heads = metadata.number('clip.vision.attention.head_count')
@@ -58,6 +70,8 @@ export function transformer(
 
   const maybeNormed = <N>(graph: GraphBuilder<N>, x: N, name: string): N =>
     graph.has(`${name}.weight`) ? normed(graph, x, name) : x
+
+  const added = <N>(graph: GraphBuilder<N>, x: N, name: string): N => (normsAfter ? normed(graph, x, name) : x)
 
   /** Queries, keys and values of a layer, from three matrices or from one. */
   const projected = <N>(graph: GraphBuilder<N>, x: N, part: (name: string) => string): [N, N, N] => {
@@ -104,7 +118,7 @@ export function transformer(
 
   const layer: Transformer['layer'] = (graph, x, index) => {
     const part = (name: string) => `v.blk.${index}.${name}`
-    const y = normed(graph, x, part('ln1'))
+    const y = normsAfter ? x : normed(graph, x, part('ln1'))
     const [queries, keys, values] = projected(graph, y, part)
     const q = placed(graph, queries, part('attn_q'), heads)
     const k = placed(graph, keys, part('attn_k'), sharedHeads)
@@ -114,13 +128,10 @@ export function transformer(
     const among = windows?.(index)
     const mixed =
       among === undefined ? graph.attention(q, k, v, heads, scale, mask) : graph.windowAttention(q, k, v, heads, among)
-    const attended = scaled(graph, product(graph, mixed, part('attn_out')), part('ls1'))
+    const attended = added(graph, scaled(graph, product(graph, mixed, part('attn_out')), part('ls1')), part('ln1'))
     const seen = graph.add(x, maybeNormed(graph, attended, part('attn_post_norm')))
-    const thought = maybeNormed(
-      graph,
-      feedForward(graph, normed(graph, seen, part('ln2')), part),
-      part('ffn_post_norm'),
-    )
+    const inner = feedForward(graph, normsAfter ? seen : normed(graph, seen, part('ln2')), part)
+    const thought = maybeNormed(graph, added(graph, inner, part('ln2')), part('ffn_post_norm'))
     return scaled(graph, graph.add(seen, scaled(graph, thought, part('ls2'))), part('out_scale'))
   }
 

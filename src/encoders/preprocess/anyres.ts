@@ -5,7 +5,7 @@ import { bicubic, type Colour, resizeInto, type Size } from './resize.ts'
 import { squareTile, tiling } from './tiling.ts'
 
 /** CLIP's mean in bytes, with which LLaVA 1.5 pads the sides. */
-const meanColour: Colour = [122, 116, 104]
+export const meanColour: Colour = [122, 116, 104]
 
 /**
  * LLaVA's two ways to read an image. 1.5: one square, its sides padded. 1.6 ("anyres"), if the file names canvases: the

@@ -35,10 +35,10 @@ interface Sizes {
 
 /** The last tensors of all families, from which the width of embeddings is read. Here it does not matter. */
 const last = [
-  ...['mm.2', 'mm.down', 'mm.input_projection', 'mm.model.fc', 'mm.model.mlp.3', 'resampler.proj'].map((name) =>
+  ...['mm.1', 'mm.2', 'mm.down', 'mm.input_projection', 'mm.model.fc', 'mm.model.mlp.3', 'resampler.proj'].map((name) =>
     matrix(`${name}.weight`, 64, 64),
   ),
-  ...['mm.2', 'mm.merger.fc2', 'mm.model.mb_block.2.block.2.1', 'mm.model.peg.0'].map((name) =>
+  ...['mm.1', 'mm.2', 'mm.merger.fc2', 'mm.model.mb_block.2.block.2.1', 'mm.model.peg.0'].map((name) =>
     bias(`${name}.bias`, 64),
   ),
 ]
@@ -100,6 +100,7 @@ const seeing: Record<string, Value> = {
 }
 
 export const knownModels: readonly KnownModel[] = [
+  known('CogVLM', ['cogvlm'], [], { edge: 490, patch: 14 }),
   known('DeepSeek-OCR', ['deepseekocr'], [], { edge: 1024, patch: 16, more: { ...seeing, ...tiles(2, 9) } }),
   known('DeepSeek-OCR 2', ['deepseekocr2'], [], { edge: 1024, patch: 16, more: { ...seeing, ...tiles(2, 6) } }),
   known('dots.ocr', ['dots_ocr'], [], { edge: 0, patch: 14, more: { ...joined(2), ...pixels(3136, 11289600) } }),
@@ -131,6 +132,7 @@ export const knownModels: readonly KnownModel[] = [
       more: { ...joined(2), ...tiles(1, 12) },
     },
   ),
+  known('Janus-Pro', ['janus_pro'], [], { edge: 384, patch: 16 }),
   known('Kimi-VL', ['kimivl'], ['kimi-vl-a3b-thinking'], {
     ...{ edge: 896, patch: 14 },
     more: joined(2),
@@ -175,7 +177,9 @@ export const knownModels: readonly KnownModel[] = [
   known('MiniMax M3', ['minimax_m3'], [], { edge: 672, patch: 14 }),
   known('MobileVLM', ['ldp', 'ldpv2'], ['mobilevlm-3b'], { edge: 336, patch: 14 }),
   known('Muse Glimmer', ['muse-glimmer'], [], { edge: 896, patch: 14, tensors: learnedPositions(32 ** 2) }),
+  known('Nemotron Nano 2 VL', ['nemotron_v2_vl'], [], { edge: 512, patch: 16, more: joined(2) }),
   known('PaddleOCR-VL', ['paddleocr'], [], { edge: 1680, patch: 14, more: pixels(147384, 2822400) }),
+  known('Phi-4 Reasoning Vision', ['phi4'], [], { edge: 256, patch: 16, more: pixels(65536, 921600) }),
   known('Pixtral 12B', ['pixtral'], ['pixtral-12b'], { edge: 1024, patch: 16 }),
   known('Mistral Small 3.1', ['pixtral'], ['mistral-small-3.1-24b'], {
     ...{ edge: 1540, patch: 14 },

@@ -35,6 +35,11 @@ interface Section {
 
 const sections: readonly Section[] = [
   {
+    types: ['cogvlm'],
+    heading: 'CogVLM',
+    text: 'Every image is fitted into one square of 490 pixels, with one token for each 14 x 14 pixels, and one before and after them. `detail` has no effect.',
+  },
+  {
     types: ['deepseekocr', 'deepseekocr2'],
     heading: 'DeepSeek-OCR',
     text: 'Every image has an overview of 1024 x 1024 pixels, with 273 tokens (2: 257). One that is larger than a tile is stretched to the canvas of 2 to 9 tiles of 640 pixels (2: of 2 to 6 of 768) whose aspect is nearest, which stands before it. A tile has 100 tokens (2: 144), and in the first version one more stands after each line of a row of tiles. `auto` allows 4 tiles, `low` is the overview alone.',
@@ -78,6 +83,11 @@ const sections: readonly Section[] = [
     types: ['internvl'],
     heading: 'InternVL 2.5 and 3',
     text: 'Of all canvases of 1 to 12 tiles of 448 pixels, an image gets the one that keeps most of its pixels, the smallest of equals. A tile has 256 tokens, and so has the overview after the tiles. `auto` allows 4 tiles, `low` is the overview alone.',
+  },
+  {
+    types: ['janus_pro'],
+    heading: 'Janus-Pro',
+    text: 'Every image is fitted into one square of 384 pixels, with one token for each 16 x 16 pixels. `detail` has no effect.',
   },
   {
     types: ['kimivl', 'kimik25'],
@@ -125,9 +135,19 @@ const sections: readonly Section[] = [
     text: 'An image is stretched to whole squares of 28 x 28 pixels, which become one token each. It has at most 4,096 tokens, 256 at `auto` and 64 at `low`.',
   },
   {
+    types: ['nemotron_v2_vl'],
+    heading: 'Nemotron Nano 2 VL',
+    text: "Every image is fitted into one square of 512 pixels, and squares of 2 x 2 patches become one token. `detail` has no effect. The maker's processor cuts tiles; llama.cpp does not.",
+  },
+  {
     types: ['paddleocr'],
     heading: 'PaddleOCR-VL',
     text: 'An image keeps its aspect, and each 28 x 28 pixels become one token. It is enlarged to at least 188 tokens, and shrunk to at most 3,600, 1,024 at `auto` and 225 at `low`.',
+  },
+  {
+    types: ['phi4'],
+    heading: 'Phi-4 Reasoning Vision',
+    text: 'An image keeps its aspect, and each 16 x 16 pixels become one token: at least 256, at most 3,600, 1,024 at `auto` and 256 at `low`.',
   },
   {
     types: ['pixtral'],

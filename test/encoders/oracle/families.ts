@@ -1,3 +1,4 @@
+import { cogvlm } from './families/cogvlm.ts'
 import { deepseekocr, deepseekocr2 } from './families/deepseekocr.ts'
 import { dotsocr } from './families/dotsocr.ts'
 import { gemma3 } from './families/gemma3.ts'
@@ -7,6 +8,7 @@ import { glm4v, glmocr } from './families/glm4v.ts'
 import { hunyuanvl } from './families/hunyuanvl.ts'
 import { idefics3, oldIdefics3, unevenIdefics3 } from './families/idefics3.ts'
 import { internvl } from './families/internvl.ts'
+import { januspro } from './families/januspro.ts'
 import { kimik25, kimivl } from './families/kimivl.ts'
 import { lfm2 } from './families/lfm2.ts'
 import { llama4 } from './families/llama4.ts'
@@ -16,7 +18,9 @@ import { minimaxm3 } from './families/minimaxm3.ts'
 import { mistral } from './families/mistral.ts'
 import { mobilevlm, mobilevlm2 } from './families/mobilevlm.ts'
 import { museglimmer } from './families/museglimmer.ts'
+import { nemotron } from './families/nemotron.ts'
 import { paddleocr } from './families/paddleocr.ts'
+import { phi4 } from './families/phi4.ts'
 import { lightonocr, pixtral } from './families/pixtral.ts'
 import { exaone45, qwen2vl, qwen3vl, qwen25o, qwen25vl } from './families/qwen.ts'
 import { qwen35 } from './families/qwen35.ts'
@@ -36,6 +40,7 @@ export interface Family {
 
 /** Every family of image encoders, in each variant of its files. */
 export const families: readonly Family[] = [
+  cogvlm,
   deepseekocr,
   deepseekocr2,
   dotsocr,
@@ -51,12 +56,14 @@ export const families: readonly Family[] = [
   oldIdefics3,
   unevenIdefics3,
   internvl,
+  januspro,
   kimik25,
   kimivl,
   lfm2,
   lightonocr,
   llama4,
   paddleocr,
+  phi4,
   pixtral,
   mistral,
   llava,
@@ -72,6 +79,7 @@ export const families: readonly Family[] = [
   minicpmv46fine,
   minimaxm3,
   museglimmer,
+  nemotron,
   qwen2vl,
   qwen25vl,
   qwen25o,

@@ -1,0 +1,22 @@
+import { width as textWidth, writeDecoder } from '../decoder.ts'
+import type { Family } from '../families.ts'
+import { learnedPositions, towerWidth, writeVision } from '../vision-file.ts'
+import { linear, norm } from '../weights.ts'
+
+const [edge, patch] = [64, 8]
+
+export const januspro: Family = {
+  name: 'janus_pro',
+  write(decoder, projector) {
+    writeDecoder(decoder, { specials: [] })
+    writeVision(projector, {
+      ...{ type: 'janus_pro', edge, patch },
+      tensors: [
+        ...learnedPositions((edge / patch) ** 2),
+        ...norm('v.post_ln', towerWidth),
+        ...linear('mm.0', towerWidth, textWidth),
+        ...linear('mm.1', textWidth, textWidth),
+      ],
+    })
+  },
+}
