@@ -4,7 +4,7 @@ import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
-import { afterEach, describe, expect, it } from 'vitest'
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
 import { oriel, orielHere, orielServe, root, run } from '../support/cli.ts'
 import { eventsOf, postJson } from '../support/http.ts'
 import { pocketFolder } from '../support/pocket.ts'
@@ -23,8 +23,14 @@ async function serve(...args: string[]) {
 const exit = (child: ChildProcess) => new Promise<number | null>((resolve) => child.once('exit', resolve))
 
 describe('oriel serve', () => {
+  let first: Awaited<ReturnType<typeof orielServe>>
+  beforeAll(async () => {
+    first = await orielServe([])
+  })
+  afterAll(() => first.child.kill('SIGKILL'))
+
   it('prints a curl that gets a correct answer', async () => {
-    const { out } = await serve()
+    const { out } = first
     const curl = out.split('\n').find((line) => line.startsWith('curl ')) ?? ''
     const { stdout } = await run('bash', ['-c', `${curl} --silent`])
     expect(JSON.parse(stdout).choices[0].message.content).toBe('A red circle on a white background.')
@@ -32,7 +38,7 @@ describe('oriel serve', () => {
 
   it('ends its streams on SIGINT and SIGTERM without waiting for their answers, and exits with 0', async () => {
     for (const signal of ['SIGINT', 'SIGTERM'] as const) {
-      const { child, url } = await serve()
+      const { child, url } = signal === 'SIGINT' ? first : await serve()
       const ended = exit(child)
       const response = await postJson(`${url}/v1/chat/completions`, {
         model: 'pocket',
