@@ -41,8 +41,6 @@ export interface ModelCard {
   chatTemplate: string | null
   /** The recommended defaults for requests, from `general.sampling.*` of the file. */
   sampling: { temperature?: number; topP?: number; topK?: number; minP?: number }
-  /** Whether the images of a message must precede its text, as in Llama 3.2 Vision. */
-  imagesFirst: boolean
   /** The modification time of the decoder's file, in seconds since 1970. */
   created: number
   /** Differs when any of its files has been changed or replaced. */
@@ -99,7 +97,6 @@ async function cardOf({ id, aliases, decoder, projector, entry }: ModelFiles, fa
     },
     chatTemplate: textOf(header.metadata.get('tokenizer.chat_template')) || null,
     sampling: recommended(header.metadata),
-    imagesFirst: header.metadata.get('general.architecture') === 'mllama',
     created: Math.floor((files[0]?.mtimeMs ?? 0) / 1000),
     version: files.map(({ ino, size, mtimeMs, ctimeMs }) => [ino, size, mtimeMs, ctimeMs].join(' ')).join('\n'),
   }

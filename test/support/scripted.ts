@@ -55,14 +55,13 @@ interface ScriptedModel {
   chatTemplate?: string | null
   /** The longest edge of images, in pixels; null accepts no images. */
   longestEdge?: number | null
-  picturesFirst?: boolean
   media?: Media
 }
 
 /** A backend whose engine emits the events of the script. */
 export function scriptedBackend(
   script: Script,
-  { chatTemplate = null, longestEdge = null, picturesFirst = false, media = everyImage }: ScriptedModel = {},
+  { chatTemplate = null, longestEdge = null, media = everyImage }: ScriptedModel = {},
 ): Backend {
   return embeddedBackend({
     card: {
@@ -85,7 +84,6 @@ export function scriptedBackend(
       },
       chatTemplate,
       sampling: {},
-      imagesFirst: picturesFirst,
       created: 0,
       version: '',
     },

@@ -28,7 +28,6 @@ export function embeddedBackend({ card, engine, media }: EmbeddedParts): Backend
   let format: ChatFormat | undefined
   const layoutModel: LayoutModel = {
     engine,
-    imagesFirst: card.imagesFirst,
     // Compiled when a chat needs it: without its template a model can still complete text.
     get format() {
       format ??= compileTemplate(model)

@@ -14,8 +14,6 @@ export interface LaidOut {
 export interface LayoutModel {
   engine: Engine
   format: ChatFormat
-  /** Whether a message's images must come before its text. */
-  imagesFirst: boolean
 }
 
 /**
@@ -49,13 +47,12 @@ const answerShare = 1 / 4
 async function layOutChat(
   { messages, tools, calling, variables, continues, longest }: ChatPrompt,
   { maxTokens }: Settings,
-  { engine, format, imagesFirst }: LayoutModel,
+  { engine, format }: LayoutModel,
   piecesOf: (parts: readonly PromptPart[]) => PromptPiece[],
   client: string,
 ): Promise<PromptPart[]> {
   const extras = { tools: calling.mode === 'none' ? [] : tools, variables, continues }
-  const ordered = (kept: readonly ChatMessage[]) => (imagesFirst ? kept.map(withTextLast) : kept)
-  const partsOf = (kept: readonly ChatMessage[]): PromptPart[] => format.layout(ordered(kept), extras)
+  const partsOf = (kept: readonly ChatMessage[]): PromptPart[] => format.layout(kept, extras)
   const whole = partsOf(messages)
   if (longest === null) return whole
   const { contextTokens } = engine.model
@@ -116,8 +113,3 @@ function knownTokens({ parts }: PlainPrompt, { model }: Engine): PlainPrompt['pa
   }
   return parts
 }
-
-const withTextLast = (message: ChatMessage): ChatMessage => ({
-  ...message,
-  content: message.content.toSorted((a, b) => Number(a.kind === 'text') - Number(b.kind === 'text')),
-})
