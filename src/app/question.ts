@@ -26,6 +26,11 @@ export interface ImagePart {
    * pages of a PDF, and the first frame of anything else.
    */
   pages?: string | number | undefined
+  /** Pixels that the model sees at least, if it reads images in their own aspect, and at most. */
+  minPixels?: number | undefined
+  maxPixels?: number | undefined
+  /** Tokens of an image in the prompt at most. A model that needs more refuses the question. */
+  maxTokens?: number | undefined
 }
 
 export interface TextPart {
@@ -133,10 +138,12 @@ export async function askOf(question: string | readonly Message[], options: Ques
 }
 
 export async function attachmentOf(
-  { image, detail = 'auto', pages }: Omit<ImagePart, 'type'>,
+  { image, detail = 'auto', pages, minPixels, maxPixels, maxTokens }: Omit<ImagePart, 'type'>,
   param: string,
 ): Promise<Attachment> {
-  return { kind: 'image', url: await urlOf(image, param), detail, param, pages }
+  const isBound = [minPixels, maxPixels, maxTokens].some((one) => one !== undefined)
+  const bounds = isBound ? { leastPixels: minPixels, mostPixels: maxPixels, mostTokens: maxTokens } : undefined
+  return { kind: 'image', url: await urlOf(image, param), detail, param, pages, bounds }
 }
 
 /** A backend's error in the words of the options. */

@@ -1,7 +1,9 @@
 import { z } from 'zod'
-import type { Sampling as EngineSampling, GenerateRequest } from '../engine/index.ts'
+import type { Sampling as EngineSampling, GenerateRequest, ImageBounds } from '../engine/index.ts'
 import type { AttachmentSource } from '../media/index.ts'
 import type { ChatMessage, PromptPart, Tool } from '../prompt/index.ts'
+
+export type { ImageBounds }
 
 /** A question to a model. It is independent of the backend: it names no template, pixels or files. */
 export interface Ask {
@@ -16,6 +18,8 @@ export interface Ask {
 export type Attachment = AttachmentSource & {
   /** The resolution at which the model reads it: fewer tokens, more tokens, or by size. */
   detail: 'low' | 'high' | 'auto'
+  /** Pixels and tokens at which the model reads it. */
+  bounds?: ImageBounds | undefined
 }
 
 /** Messages, which are laid out in the model's format. */

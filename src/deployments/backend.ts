@@ -148,6 +148,8 @@ interface SentImage {
   tokens: number
   /** The finest size at which the model sees it. */
   seen: Size
+  /** Parts of it that are encoded by themselves. */
+  tiles: number
 }
 
 /** An image that an answer is about, and what it took. */

@@ -1,4 +1,5 @@
 import type { Metadata } from '../gguf/index.ts'
+import type { ImageBounds } from './bounds.ts'
 import type { GraphBuilder, Grid } from './graph/builder.ts'
 import type { Raster, Size } from './preprocess/resize.ts'
 
@@ -6,7 +7,7 @@ export type Detail = 'low' | 'high' | 'auto'
 
 /** How an image is read. It follows from the image's size alone, so it is known before the image is decoded. */
 export interface ImagePlan {
-  /** The image's own size, in pixels. */
+  /** The size that was planned for, in pixels: the image's own, or less if a request bounds what the model sees. */
   readonly original: Size
   readonly detail: Detail
   /** Distinguishes this plan from all other plans of the architecture. */
@@ -44,7 +45,8 @@ export interface ImagePipeline {
    * was trained. Without it the decoder reads them like text, each attending to those before it.
    */
   readonly atOnce?: number
-  plan(original: Size, detail: Detail): ImagePlan
+  /** @param bounds for families that can hold to them exactly; `planWithin` is for all */
+  plan(original: Size, detail: Detail, bounds?: ImageBounds): ImagePlan
   /**
    * Resamples the image, once for all of its tiles: first the whole, and then, if the plan has more tiles, the finer image
    * that they are cut from.

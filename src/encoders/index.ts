@@ -1,3 +1,4 @@
+export { type ImageBounds, planWithin } from './bounds.ts'
 export { calibrateEncoder } from './calibration/calibrate-encoder.ts'
 export { type Choice, chosenFor, formCounts } from './calibration/kept.ts'
 export { imageFamilies } from './families/index.ts'

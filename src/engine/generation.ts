@@ -1,3 +1,4 @@
+import type { ImageBounds } from '../encoders/index.ts'
 import type { GrammarSource, SamplerSettings, SchemaPath } from '../language/index.ts'
 
 /**
@@ -12,6 +13,7 @@ export interface ImageAttachment {
   /** Hash of pixels, width and height: images with equal hashes are equal. */
   hash: string
   detail: 'low' | 'high' | 'auto'
+  bounds?: ImageBounds | undefined
   pixels: {
     /** 8-bit sRGB, row by row: `[height, width, 3]`; null if they are not decoded. */
     readonly rgb: Uint8Array | null
@@ -131,6 +133,8 @@ export interface ImageView {
 export interface ImageWork {
   /** Size of the finest image that the encoder gets, in pixels. */
   seen: { width: number; height: number }
+  /** Parts of it that are encoded by themselves. */
+  tiles: number
   /** What made encoding needless: the KV of the image was cached, or its embeddings were. null: it was encoded. */
   cached: 'prefix' | 'encoder' | null
   /** Time that it took to encode, in ms. */

@@ -18,7 +18,7 @@ interface EncodeTask {
   /** Names the image and its plan. */
   name: string
   /** null if an earlier tile has brought the image, which the thread keeps scaled. */
-  image: { rgb: Uint8Array; plan: ImagePlan } | null
+  image: (Raster & { plan: ImagePlan }) | null
   tile: Tile
   threads: number
 }
@@ -73,9 +73,9 @@ try {
 
   const scaledOf = ({ name, image }: EncodeTask): readonly Raster[] => {
     if (image === null) return images.get(name)?.scaled ?? []
-    const { rgb, plan } = image
-    const scaled = encoder.architecture.scale({ ...plan.original, rgb }, plan)
-    images.set(name, { scaled, bytes: rgb.byteLength })
+    const { plan, ...raster } = image
+    const scaled = encoder.architecture.scale(raster, plan)
+    images.set(name, { scaled, bytes: raster.rgb.byteLength })
     return scaled
   }
 

@@ -160,9 +160,9 @@ function encoderOn(
       const encoded = deferred<Encoded>()
       const threads = cores.next()
       running = { span, threads, encoded }
-      const { plan, tile } = span
+      const { plan, tile, attachment } = span
       const name = nameOf(span)
-      const image = rgb === null ? null : { rgb, plan }
+      const image = rgb === null ? null : { width: attachment.width, height: attachment.height, rgb, plan }
       send({ name, image, tile, threads }, rgb === null ? [] : [rgb.buffer as ArrayBuffer])
       scaled.set(name, true)
       return encoded.promise

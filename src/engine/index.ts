@@ -1,4 +1,4 @@
-export { weightsBytes } from '../encoders/index.ts'
+export { type ImageBounds, weightsBytes } from '../encoders/index.ts'
 export type { SchemaPath } from '../language/index.ts'
 export { prepareEngine } from './child.ts'
 export { chooseDevice, type Device, gpuMemory } from './devices.ts'

@@ -1,14 +1,21 @@
 import { platform, setPriority } from 'node:os'
 import { parentPort, workerData } from 'node:worker_threads'
 import type { WireError } from '../children/index.ts'
-import { type ImagePlan, openImageArchitecture, type Raster, type Tile, tilesOf } from '../encoders/index.ts'
+import {
+  type ImagePlan,
+  openImageArchitecture,
+  planWithin,
+  type Raster,
+  type Tile,
+  tilesOf,
+} from '../encoders/index.ts'
 import { OrielError } from '../errors.ts'
 import type { AttachmentHeader, ImageView } from './generation.ts'
 import { toWire } from './protocol.ts'
 
 /** Scales images as the encoder thread does, for people who want to see them. It takes one image at a time. */
 export interface PreviewTask {
-  image: Pick<AttachmentHeader, 'width' | 'height' | 'detail'>
+  image: Pick<AttachmentHeader, 'width' | 'height' | 'detail' | 'bounds'>
   rgb: Uint8Array
   /** Pixels that all views together may have. */
   mostPixels: number
@@ -38,9 +45,10 @@ parentPort?.on('message', (task: PreviewTask) => {
 async function preview({ image, rgb, mostPixels }: PreviewTask): Promise<void> {
   try {
     const architecture = await opening
-    const plan = architecture.plan(image, image.detail)
+    const { width, height, detail, bounds } = image
+    const plan = planWithin(architecture, { width, height }, detail, bounds)
     checkPixels(tilesOf(plan), mostPixels)
-    const views = architecture.scale({ ...image, rgb }, plan).map((raster, index) => viewOf(raster, index, plan))
+    const views = architecture.scale({ width, height, rgb }, plan).map((raster, index) => viewOf(raster, index, plan))
     // Images that need no scaling share their pixels.
     const buffers = new Set(views.map((view) => view.rgb.buffer as ArrayBuffer))
     parentPort?.postMessage({ views } satisfies PreviewResult, [...buffers])

@@ -27,13 +27,16 @@ export class Previews {
   }
 
   /** @throws as `Engine.preview` */
-  async preview({ width, height, detail, pixels }: ImageAttachment, mostPixels: number): Promise<readonly ImageView[]> {
+  async preview(
+    { width, height, detail, bounds, pixels }: ImageAttachment,
+    mostPixels: number,
+  ): Promise<readonly ImageView[]> {
     const rgb = await pixels.decode()
     if (this.#closed) throw shuttingDown()
     if (rgb.byteLength === 0) throw cancelled()
     const asked = deferred<readonly ImageView[]>()
     this.#asked.push(asked)
-    const task: PreviewTask = { image: { width, height, detail }, rgb, mostPixels }
+    const task: PreviewTask = { image: { width, height, detail, bounds }, rgb, mostPixels }
     this.#running().postMessage(task, [rgb.buffer as ArrayBuffer])
     return asked.promise
   }

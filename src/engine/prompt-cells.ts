@@ -1,5 +1,5 @@
 import { LRUCache } from 'lru-cache'
-import type { ImageArchitecture, ImagePlan, Tile } from '../encoders/index.ts'
+import { type ImageArchitecture, type ImagePlan, planWithin, type Tile } from '../encoders/index.ts'
 import { OrielError } from '../errors.ts'
 import type { Decoder, Vocabulary } from '../language/index.ts'
 import type { AttachmentHeader, HeaderPiece } from './generation.ts'
@@ -96,7 +96,7 @@ export class PromptLayout {
         param: 'prompt',
         code: 'image_not_supported',
       })
-    const plan = this.#images.plan({ width: image.width, height: image.height }, image.detail)
+    const plan = planWithin(this.#images, { width: image.width, height: image.height }, image.detail, image.bounds)
     const mutual = this.#images.atOnce !== undefined
     let tokens = 0
     for (const part of plan.layout) {

@@ -91,6 +91,7 @@ export class EngineRequest {
       const isInPrefix = own.every(({ end }) => end <= this.cachedCells)
       return {
         seen: seenSize(own.map(({ tile }) => tile)),
+        tiles: own.length,
         cached: isEncoded ? null : isInPrefix ? 'prefix' : 'encoder',
         encodeMs: sum(own.map(({ ms }) => ms)),
       }

@@ -59,6 +59,7 @@ describe('the pictures in the usage of an answer', () => {
         width: 640,
         height: 480,
         seen: expect.any(Object),
+        tiles: 1,
         tokens: details.images[0],
         cached: null,
         fetch_ms: 0,
@@ -68,6 +69,46 @@ describe('the pictures in the usage of an answer', () => {
     ])
     expect(pictures?.[0]?.encode_ms).toBeGreaterThan(0)
     expect(pictures?.[0]?.decode_ms).toBeGreaterThan(0)
+  })
+
+  it('say less was seen where the request bounds it, each image by its own bounds first', async () => {
+    const [one, other] = [await fresh(640, 480), await fresh(480, 640)]
+    const seenOf = async (parts: object[], more: object = {}) =>
+      (await usageOf(chatOf([...parts, question], more))).pictures?.map(({ seen, tokens, width }) => ({
+        ...{ pixels: seen.width * seen.height, tokens, width },
+      })) ?? []
+    const [free] = await seenOf([imagePart(one, { detail: 'high' })])
+    const most = Math.floor((free?.pixels ?? 0) / 2)
+    const [own, all] = await seenOf([imagePart(one, { max_pixels: most }), imagePart(other)], {
+      mm_processor_kwargs: { max_pixels: most / 2 },
+    })
+    expect(own?.pixels).toBeLessThanOrEqual(most)
+    expect(own?.pixels).toBeGreaterThan(most / 2)
+    expect(all?.pixels).toBeLessThanOrEqual(most / 2)
+    const [beside] = await seenOf([{ ...imagePart(one), max_tokens: 20 }])
+    expect(beside?.tokens).toBeLessThanOrEqual(20)
+    expect(beside).toMatchObject({ width: 640 })
+  })
+
+  it('are of a request that is refused if a model needs more tokens than it allows', async () => {
+    const response = await postJson(
+      `${server.url}/v1/chat/completions`,
+      chatOf([question, imagePart(await fresh(640, 480), { max_tokens: 1 })]),
+    )
+    expect(response.status).toBe(400)
+    expect(await response.json()).toMatchObject({
+      error: {
+        code: 'image_tokens_exceeded',
+        message: expect.stringMatching(/640 x 480 pixels as \d+ tokens at least/),
+      },
+    })
+    const wrong = await postJson(
+      `${server.url}/v1/chat/completions`,
+      chatOf([question, imagePart(await fresh(8, 8), { max_pixels: 0 })]),
+    )
+    expect(await wrong.json()).toMatchObject({
+      error: { param: 'messages[0].content[1].image_url.max_pixels', code: 'invalid_value' },
+    })
   })
 
   it('say which of them were in a cached prefix, which had cached embeddings, and which were encoded', async () => {

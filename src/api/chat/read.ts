@@ -1,7 +1,7 @@
 import { type Attachment, type ChatMessage, type ChatPrompt, endsInAnswer } from '../../deployments/index.ts'
 import type { AnswerRequest } from '../answering/request.ts'
 import type { RequestContext } from '../dialects/dialect.ts'
-import { readContent } from '../request/content.ts'
+import { boundsOf, readContent } from '../request/content.ts'
 import { formatOf, maxTokensOf, settingsOf, topLogprobsOf } from '../request/parameters.ts'
 import { readTools, refuseBoth } from '../request/tools.ts'
 import { invalidValue } from '../request/validation.ts'
@@ -27,7 +27,7 @@ export function readChat(body: ChatRequest, context: RequestContext): AnswerRequ
       continues: continuesOf(body, messages),
       longest: body.prompt_truncate_len || null,
     },
-    attachments,
+    attachments: bounded(attachments, body.mm_processor_kwargs),
     settings: {
       ...settings,
       maxTokens: maxTokensOf(body),
@@ -38,6 +38,9 @@ export function readChat(body: ChatRequest, context: RequestContext): AnswerRequ
 }
 
 type Message = ChatRequest['messages'][number]
+
+const bounded = (attachments: readonly Attachment[], bounds: ChatRequest['mm_processor_kwargs']): Attachment[] =>
+  attachments.map((one) => ({ ...one, bounds: one.bounds ?? boundsOf(bounds ?? {}) }))
 
 /** OpenAI's developer message is the system prompt of other models. */
 const roles: Partial<Record<Message['role'], string>> = { developer: 'system', function: 'tool' }

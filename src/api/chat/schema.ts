@@ -1,12 +1,14 @@
 import { z } from 'zod'
 import { ranges } from '../../deployments/index.ts'
 import {
+  boundsOf,
   dataOrUrl,
   detail,
   image,
+  imageBounds,
   inputFile,
   mostMessages,
-  pageChoices,
+  reading,
   refusalPart,
   sourceImage,
   textPart,
@@ -20,16 +22,17 @@ import { optional } from '../request/validation.ts'
 const imageUrl = z
   .object({
     type: z.literal('image_url'),
-    image_url: z.union([z.string(), z.object({ url: dataOrUrl, detail, ...pageChoices })]),
+    image_url: z.union([z.string(), z.object({ url: dataOrUrl, detail, ...reading })]),
     detail,
-    ...pageChoices,
+    ...reading,
   })
-  .transform(({ image_url: given, ...beside }) =>
-    typeof given === 'string' ? image(given, 'image_url', beside) : image(given.url, 'image_url', given),
-  )
+  .transform(({ image_url: given, ...beside }) => {
+    if (typeof given === 'string') return image(given, 'image_url', beside)
+    return { ...image(given.url, 'image_url', given), bounds: boundsOf(given, beside) }
+  })
 
 const inputImage = z
-  .object({ type: z.literal('input_image'), image_url: z.string(), detail, ...pageChoices })
+  .object({ type: z.literal('input_image'), image_url: z.string(), detail, ...reading })
   .transform((part) => image(part.image_url, 'image_url', part))
 
 /** A document, whose pages become images. */
@@ -39,7 +42,7 @@ const file = z
     file: z.object({
       file_data: z.string({ error: 'must be a string: the file as a data: URL, since this server stores no files' }),
       filename: z.string().nullish(),
-      ...pageChoices,
+      ...reading,
     }),
   })
   .transform((part) => image(part.file.file_data, 'file.file_data', part.file))
@@ -113,6 +116,10 @@ export const chatRequest = z.looseObject({
   chat_template_kwargs: optional(
     z.record(z.string(), z.union([z.string(), z.number(), z.boolean()])),
     "More variables for the model's chat template.",
+  ),
+  mm_processor_kwargs: optional(
+    z.strictObject(imageBounds),
+    'Bounds of all images that have none of their own, as vLLM has them.',
   ),
 })
 

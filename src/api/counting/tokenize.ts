@@ -21,6 +21,7 @@ const chat = chatRequest.pick({
   enable_thinking: true,
   thinking: true,
   chat_template_kwargs: true,
+  mm_processor_kwargs: true,
   continue_final_message: true,
   add_generation_prompt: true,
   prompt_truncate_len: true,

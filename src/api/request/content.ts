@@ -1,5 +1,5 @@
 import { z } from 'zod'
-import type { Attachment, ContentPart } from '../../deployments/index.ts'
+import type { Attachment, ContentPart, ImageBounds } from '../../deployments/index.ts'
 import { attach } from '../answering/request.ts'
 import { refusal } from './validation.ts'
 
@@ -19,6 +19,9 @@ interface ImageOptions {
   detail?: Attachment['detail'] | undefined
   frames?: Attachment['pages'] | null
   pages?: Attachment['pages'] | null
+  min_pixels?: number | null | undefined
+  max_pixels?: number | null | undefined
+  max_tokens?: number | null | undefined
 }
 
 /** Content as schemas give it: a string, or parts, of which one may stand for several. */
@@ -48,8 +51,32 @@ export const textPart = <Type extends string>(...types: Type[]) =>
   z.object({ type: z.literal(types), text: z.string() }).transform((part) => text(part.text))
 
 /** `frames` and `pages` mean the same. */
-export function image(url: string, field: string, { detail, frames, pages }: ImageOptions = {}): RequestPart {
-  return { kind: 'image', url, field, detail: detail ?? 'auto', pages: pages ?? frames ?? undefined }
+export function image(url: string, field: string, options: ImageOptions = {}): RequestPart {
+  const { detail, frames, pages } = options
+  const bounds = boundsOf(options)
+  return { kind: 'image', url, field, detail: detail ?? 'auto', pages: pages ?? frames ?? undefined, bounds }
+}
+
+const bound = z.int().min(1).nullish()
+
+/** What the model may see of an image, as users of Qwen know it. */
+export const imageBounds = {
+  min_pixels: bound.describe(
+    'Pixels of an image that the model sees at least, if it reads images in their own aspect.',
+  ),
+  max_pixels: bound.describe('Pixels of an image that the model sees at most.'),
+  max_tokens: bound.describe('Tokens of an image in the prompt at most. A model that needs more refuses the request.'),
+}
+
+type BoundNames = Pick<ImageOptions, keyof typeof imageBounds>
+
+/** @param fallback what holds if the image itself has no bound of a kind */
+export function boundsOf(own: BoundNames, fallback: BoundNames = {}): ImageBounds | undefined {
+  const leastPixels = own.min_pixels ?? fallback.min_pixels ?? undefined
+  const mostPixels = own.max_pixels ?? fallback.max_pixels ?? undefined
+  const mostTokens = own.max_tokens ?? fallback.max_tokens ?? undefined
+  const isBound = [leastPixels, mostPixels, mostTokens].some((one) => one !== undefined)
+  return isBound ? { leastPixels, mostPixels, mostTokens } : undefined
 }
 
 export const detail = z
@@ -64,6 +91,9 @@ const pageChoice = z
 /** Frames of an animation or pages of a document. Both names mean the same. */
 export const pageChoices = { frames: pageChoice, pages: pageChoice }
 
+/** How an image is read, beside its `detail`. */
+export const reading = { ...pageChoices, ...imageBounds }
+
 export const dataOrUrl = z.string({ error: 'must be a string: a data:, http: or https: URL' })
 
 export const refusalPart = z
@@ -77,7 +107,7 @@ export const inputFile = z
     file_data: z.string().nullish(),
     file_url: z.string().nullish(),
     filename: z.string().nullish(),
-    ...pageChoices,
+    ...reading,
   })
   .refine(({ file_data, file_url }) => (file_data == null) !== (file_url == null), {
     path: ['file_data'],

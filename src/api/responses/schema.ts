@@ -1,6 +1,6 @@
 import { z } from 'zod'
 import { ranges } from '../../deployments/index.ts'
-import { image, inputFile, mostMessages, pageChoices, refusalPart, textPart } from '../request/content.ts'
+import { image, inputFile, mostMessages, reading, refusalPart, textPart } from '../request/content.ts'
 import { jsonSchema } from '../request/json-schema.ts'
 import { refusal } from '../request/validation.ts'
 import { tool, toolChoice } from './tools.ts'
@@ -17,10 +17,10 @@ const inputPart = z.discriminatedUnion(
           error: 'must be a string: a data:, http: or https: URL, since this server stores no files',
         }),
         detail: z.enum(['low', 'high', 'auto', 'original']).nullish(),
-        ...pageChoices,
+        ...reading,
       })
-      .transform(({ image_url, detail, ...pages }) =>
-        image(image_url, 'image_url', { ...pages, detail: detail === 'original' ? 'high' : (detail ?? 'auto') }),
+      .transform(({ image_url, detail, ...options }) =>
+        image(image_url, 'image_url', { ...options, detail: detail === 'original' ? 'high' : (detail ?? 'auto') }),
       ),
     inputFile,
   ],

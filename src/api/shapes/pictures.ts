@@ -10,6 +10,7 @@ export const picture = z.strictObject({
   width: z.int().describe('In pixels, upright, as it was sent; of a page of a PDF, as it was drawn.'),
   height: z.int(),
   seen: size.describe('The size at which the model sees it; if it is cut into tiles, of all tiles together.'),
+  tiles: z.int().describe('Parts of it that are encoded by themselves.'),
   tokens: z.int().describe('In the prompt, with the marks around it.'),
 })
 

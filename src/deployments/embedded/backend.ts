@@ -120,7 +120,7 @@ function countOf(counted: PromptCount, ask: Ask, loaded: readonly Loaded[], engi
       const [around = 0, ...lengths] = await engine.lengths([[], ...texts], ask.client)
       // By themselves too: the prompt has lost the images of the turns that were dropped.
       const pieces = loaded.flatMap(({ images }, index) =>
-        images.map((image) => imagePiece(image, ask.attachments[index]?.detail ?? 'auto')),
+        images.map((image) => imagePiece(image, ask.attachments[index] ?? { detail: 'auto' })),
       )
       const alone = await engine.count(pieces, ask.client)
       const tokensOf = new Map<object, number | undefined>(

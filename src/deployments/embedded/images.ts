@@ -4,9 +4,9 @@ import type { Ask, Attachment } from '../ask.ts'
 import type { PromptImage } from './answer-events.ts'
 
 /** An image as a piece of a prompt. */
-export function imagePiece(pixels: Image, detail: Attachment['detail']): ImageAttachment {
+export function imagePiece(pixels: Image, { detail, bounds }: Pick<Attachment, 'detail' | 'bounds'>): ImageAttachment {
   const { width, height, hash } = pixels
-  return { kind: 'image', width, height, hash, detail, pixels }
+  return { kind: 'image', width, height, hash, detail, bounds, pixels }
 }
 
 /**

@@ -31,8 +31,8 @@ export async function layOut(
       if (part.kind === 'text' || part.kind === 'tokens') return [part]
       const source = loaded[part.attachment]
       if (source === undefined) throw new Error('the layout names an attachment that does not exist')
-      const detail = attachments[part.attachment]?.detail ?? 'auto'
-      return source.images.map((image) => imagePiece(image, detail))
+      const reading = attachments[part.attachment] ?? { detail: 'auto' }
+      return source.images.map((image) => imagePiece(image, reading))
     })
   const parts =
     prompt.kind === 'plain'

@@ -31,7 +31,7 @@ export function previewer(engine: Engine, media: Media): NonNullable<Backend['pr
     const sent = loaded.flatMap(({ images, ...file }, index) => {
       const attachment = attachments[index]
       if (attachment === undefined) throw new Error('more was loaded than was sent')
-      return images.map((image) => ({ image, file, attachment, piece: imagePiece(image, attachment.detail) }))
+      return images.map((image) => ({ image, file, attachment, piece: imagePiece(image, attachment) }))
     })
     const pieces = sent.map(({ piece }) => piece)
     const { imageTokens } = await engine.count(pieces, client)
@@ -69,6 +69,7 @@ export function previewer(engine: Engine, media: Media): NonNullable<Backend['pr
         ...{ param, detail, page: image.page, pages: file.pagesInFile, format: file.format, bytes: file.bytes },
         decoded: { width: image.width, height: image.height },
         seen: { width, height },
+        tiles: views.reduce((sum, { tiles }) => sum + tiles.length, 0),
         tokens: imageTokens[at] ?? 0,
         views,
       })

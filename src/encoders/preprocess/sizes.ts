@@ -1,6 +1,7 @@
 import type { Metadata } from '../../gguf/index.ts'
+import type { ImageBounds } from '../bounds.ts'
 import type { Grid } from '../graph/builder.ts'
-import { type ImagePipeline, type ImagePlan, type Tile, tilesOf } from '../image-architecture.ts'
+import { type Detail, type ImagePipeline, type ImagePlan, type Tile, tilesOf } from '../image-architecture.ts'
 import type { PatchReader } from './patches.ts'
 import { alignedSize, bicubic, type Raster, resizeInto, type Size } from './resize.ts'
 
@@ -55,16 +56,24 @@ export function inOwnAspect(
     auto: Math.min(most, Math.max(least, auto)),
     high: most,
   }
+  /** As Qwen's `min_pixels` and `max_pixels`, in squares. */
+  const limitsOf = (detail: Detail, { leastPixels = 0, mostPixels, mostTokens }: ImageBounds): Limits => {
+    const squares = Math.max(1, (mostPixels ?? Number.POSITIVE_INFINITY) / edge ** 2)
+    const upTo = Math.min(tokens[detail], squares, mostTokens ?? Number.POSITIVE_INFINITY)
+    const from = mostPixels === undefined ? least : Math.min(least, squares)
+    return { least: Math.min(upTo, Math.max(from, leastPixels / edge ** 2)), most: upTo }
+  }
   return {
     longestEdge: Math.ceil(Math.sqrt(most) * edge * 4),
-    plan(original, detail) {
+    plan(original, detail, bounds) {
+      const limits = bounds === undefined ? { least, most: tokens[detail] } : limitsOf(detail, bounds)
       const aligned = alignedSize(
-        natural(original, tokens[detail]),
+        natural(original, limits.most),
         edge,
-        least * edge ** 2,
-        tokens[detail] * edge ** 2,
+        limits.least * edge ** 2,
+        limits.most * edge ** 2,
       )
-      const size = detail === 'high' ? aligned : within(aligned, edge, tokens[detail])
+      const size = detail === 'high' && bounds === undefined ? aligned : within(aligned, edge, limits.most)
       const name = `${size.width}x${size.height}`
       return { original, detail, name, layout: layout({ image: 0, x: 0, y: 0, size }, gridOf(size, edge)) }
     },
