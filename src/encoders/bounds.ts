@@ -1,15 +1,14 @@
 import { OrielError } from '../errors.ts'
-import { type Detail, type ImagePipeline, type ImagePlan, seenSize, tilesOf, tokensOf } from './image-architecture.ts'
+import {
+  type Detail,
+  type ImageBounds,
+  type ImagePipeline,
+  type ImagePlan,
+  seenSize,
+  tilesOf,
+  tokensOf,
+} from './image-architecture.ts'
 import type { Size } from './preprocess/resize.ts'
-
-/** What a request allows for an image, beside `detail`. */
-export interface ImageBounds {
-  /** Pixels that the model sees at least. Only families that read an image in its own aspect enlarge it. */
-  readonly leastPixels?: number | undefined
-  readonly mostPixels?: number | undefined
-  /** Tokens in the prompt, with the marks around the image. */
-  readonly mostTokens?: number | undefined
-}
 
 /** Halvings of the range of sizes that are tried. */
 const halvings = 12

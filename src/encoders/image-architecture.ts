@@ -1,9 +1,17 @@
 import type { Metadata } from '../gguf/index.ts'
-import type { ImageBounds } from './bounds.ts'
 import type { GraphBuilder, Grid } from './graph/builder.ts'
 import type { Raster, Size } from './preprocess/resize.ts'
 
 export type Detail = 'low' | 'high' | 'auto'
+
+/** What a request allows for an image, beside `detail`. */
+export interface ImageBounds {
+  /** Pixels that the model sees at least. Only families that read an image in its own aspect enlarge it. */
+  readonly leastPixels?: number | undefined
+  readonly mostPixels?: number | undefined
+  /** Tokens in the prompt, with the marks around the image. */
+  readonly mostTokens?: number | undefined
+}
 
 /** How an image is read. It follows from the image's size alone, so it is known before the image is decoded. */
 export interface ImagePlan {

@@ -1,10 +1,18 @@
-export { type ImageBounds, planWithin } from './bounds.ts'
+export { planWithin } from './bounds.ts'
 export { calibrateEncoder } from './calibration/calibrate-encoder.ts'
 export { type Choice, chosenFor, formCounts } from './calibration/kept.ts'
 export { imageFamilies } from './families/index.ts'
 export type { Grid } from './graph/builder.ts'
 export { onnxVariables, openOnnxRuntime } from './graph/onnx-runtime.ts'
-export { type ImageArchitecture, type ImagePlan, seenSize, type Tile, tilesOf, tokensOf } from './image-architecture.ts'
+export {
+  type ImageArchitecture,
+  type ImageBounds,
+  type ImagePlan,
+  seenSize,
+  type Tile,
+  tilesOf,
+  tokensOf,
+} from './image-architecture.ts'
 export { type EncoderSettings, openImageArchitecture, openImageEncoder } from './image-encoder.ts'
 export { isChosen, weightsBytes } from './precision.ts'
 export type { Raster } from './preprocess/resize.ts'

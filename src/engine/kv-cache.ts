@@ -102,8 +102,9 @@ export class KvCache {
    * @param of number of cells that the sequence holds
    */
   shared(key: string, path: ArrayLike<number>, common: number, of: number, positions: Positions): SharedPrefix {
-    if (this.#checkpoints === null || common === of) return { length: positions.whole(common), state: null }
-    return this.#checkpoints.longest(key, path, common) ?? { length: 0, state: null }
+    const length = positions.whole(common)
+    if (this.#checkpoints === null || length === of) return { length, state: null }
+    return this.#checkpoints.longest(key, path, length) ?? { length: 0, state: null }
   }
 
   /** Keeps the state of a slot at the end of `path`, all of which it holds. Not to be called during a decode. */

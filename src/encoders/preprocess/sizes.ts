@@ -1,7 +1,13 @@
 import type { Metadata } from '../../gguf/index.ts'
-import type { ImageBounds } from '../bounds.ts'
 import type { Grid } from '../graph/builder.ts'
-import { type Detail, type ImagePipeline, type ImagePlan, type Tile, tilesOf } from '../image-architecture.ts'
+import {
+  type Detail,
+  type ImageBounds,
+  type ImagePipeline,
+  type ImagePlan,
+  type Tile,
+  tilesOf,
+} from '../image-architecture.ts'
 import type { PatchReader } from './patches.ts'
 import { alignedSize, bicubic, type Raster, resizeInto, type Size } from './resize.ts'
 
