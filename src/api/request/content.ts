@@ -89,7 +89,7 @@ const pageChoice = z
   .nullish()
 
 /** Frames of an animation or pages of a document. Both names mean the same. */
-export const pageChoices = { frames: pageChoice, pages: pageChoice }
+const pageChoices = { frames: pageChoice, pages: pageChoice }
 
 /** How an image is read, beside its `detail`. */
 export const reading = { ...pageChoices, ...imageBounds }
