@@ -55,7 +55,7 @@ export async function build() {
 
 /** Builds `web/` to `dist/web/`, if it has changed. */
 function buildPages() {
-  const sources = fingerprintOf(filesBelow('web').map((file) => path.join('web', file)))
+  const sources = fingerprintOf(filesBelow('web'))
   if (isStamped(pages, sources)) return
   process.stderr.write('Building web/ to dist/web/ ...\n')
   const fresh = `${pages}.${process.pid}`
@@ -144,10 +144,10 @@ function licenseOf(folder) {
   return `${name} ${version}\n\n${file === undefined ? license : readFileSync(path.join(folder, file), 'utf8')}`
 }
 
-/** Changes when a source is added, removed or saved, and with the compiler's settings. */
+/** Changes when a source is added, removed or saved, with the compiler's settings, and with the packages that are a part of it. */
 function fingerprint() {
-  const sources = filesBelow('src').map((file) => path.join('src', file))
-  return fingerprintOf([...sources, 'tsconfig.json', 'tsconfig.build.json'])
+  const others = ['package-lock.json', 'scripts/build.js', 'tsconfig.json', 'tsconfig.build.json']
+  return fingerprintOf([...filesBelow('src'), ...others])
 }
 
 function fingerprintOf(/** @type {string[]} */ files) {
@@ -159,9 +159,12 @@ function fingerprintOf(/** @type {string[]} */ files) {
   return hash.digest('hex')
 }
 
+/** By their paths from the root. Node's own `recursive` takes ten times as long, at each start in a clone. @returns {string[]} */
 function filesBelow(/** @type {string} */ folder) {
-  const files = readdirSync(path.join(root, folder), { recursive: true, encoding: 'utf8' })
-  return files.filter((file) => path.extname(file) !== '').sort()
+  const entries = readdirSync(path.join(root, folder), { withFileTypes: true })
+  return entries
+    .flatMap((entry) => (entry.isDirectory() ? filesBelow(`${folder}/${entry.name}`) : [`${folder}/${entry.name}`]))
+    .sort()
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) await build()
