@@ -29,6 +29,7 @@ import { lightonocr, pixtral } from './pixtral.ts'
 import { qwen2vl } from './qwen2vl.ts'
 import { qwen3vl } from './qwen3vl.ts'
 import { exaone45, qwen25vl } from './qwen25vl.ts'
+import { step3vl } from './step3vl.ts'
 import { youtuvl } from './youtuvl.ts'
 
 /** Every family of image encoders that can be run. */
@@ -66,5 +67,6 @@ export const imageFamilies: readonly ImageFamily[] = [
   qwen2vl,
   qwen25vl,
   qwen3vl,
+  step3vl,
   youtuvl,
 ]

@@ -27,7 +27,8 @@ export function ggmlGraphs(ggml: Ggml, weights: Weights, architecture: ImageArch
     async run(values: Float32Array, tile: Tile, threads: number): Promise<Float32Array> {
       const cpu = weights.backends.at(-1)
       if (cpu !== undefined) ggml.setThreads(cpu, threads)
-      const size = `${tile.size.width}x${tile.size.height}`
+      const { rows, columns } = architecture.grid(tile)
+      const size = `${tile.size.width}x${tile.size.height} ${columns}x${rows}`
       const graph = graphs.get(size) ?? buildGraph(ggml, weights, architecture, tile)
       graphs.set(size, graph)
       return graph.run(values)

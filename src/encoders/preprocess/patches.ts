@@ -7,6 +7,8 @@ import type { Raster } from './resize.ts'
 export interface PatchReader {
   /** The edge of a patch, in pixels. */
   readonly patch: number
+  /** The encoder's value for each byte of red, of green and of blue. */
+  readonly normalized: readonly Float32Array[]
   /**
    * The patches of a tile, row by row, each with all of red, then green, then blue: `[patches, 3 * patch * patch]`, or
    * pixel by pixel. A
@@ -49,6 +51,7 @@ export function patchReader(
   )
   return {
     patch,
+    normalized: values,
     read(scaled, { image, x: left, y: top, size }) {
       const raster = scaled[image]
       if (raster === undefined) throw new Error('a tile of an image that was not scaled')

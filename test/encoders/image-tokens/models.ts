@@ -204,5 +204,9 @@ export const knownModels: readonly KnownModel[] = [
     ...{ edge: 768, patch: 16 },
     more: { 'clip.vision.spatial_merge_size': { u32: 2 } },
   }),
+  known('Step3-VL 10B', ['step3vl'], [], {
+    ...{ edge: 728, patch: 14 },
+    more: { ...joined(4), 'clip.vision.preproc_image_size': { u32: 3024 } },
+  }),
   known('Youtu-VL', ['youtuvl'], [], { edge: 560, patch: 16, more: { 'clip.vision.window_size': { u32: 256 } } }),
 ]

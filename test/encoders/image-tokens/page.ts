@@ -160,6 +160,11 @@ const sections: readonly Section[] = [
     text: "An image keeps its aspect, and each 28 x 28 pixels (Qwen3-VL: 32 x 32) become one token. It is shrunk to at most 4,096 tokens as in llama.cpp (EXAONE 4.5: those of its file), 256 at `auto` and 64 at `low`. Services with the maker's limit of 16,384 count more for images of more than 3.2 million pixels: Qwen2.5-VL has 4,641 for 2560 x 1440 there, and 10,549 for 3840 x 2160.",
   },
   {
+    types: ['step3vl'],
+    heading: 'Step3-VL',
+    text: 'An image of more than 728 pixels, or of a long aspect, is scaled to whole slices of 504 pixels with 81 tokens and two marks each, and one more mark after each row but the last. An overview with 169 tokens follows. `auto` scales the longer edge to 2 slices, and leaves out the slices if there are more than 4; `low` is the overview alone.',
+  },
+  {
     types: ['youtuvl'],
     heading: 'Youtu-VL',
     text: 'An image is stretched to whole squares of 32 x 32 pixels, which become one token each. It is shrunk in steps of a fiftieth, to at most 62,500 tokens, 256 at `auto` and 64 at `low`.',

@@ -24,6 +24,7 @@ import { phi4 } from './families/phi4.ts'
 import { lightonocr, pixtral } from './families/pixtral.ts'
 import { exaone45, qwen2vl, qwen3vl, qwen25o, qwen25vl } from './families/qwen.ts'
 import { qwen35 } from './families/qwen35.ts'
+import { step3vl } from './families/step3vl.ts'
 import { youtuvl } from './families/youtuvl.ts'
 
 /** A small model of random weights, which libmtmd ran on the images of the fixtures. */
@@ -86,6 +87,7 @@ export const families: readonly Family[] = [
   exaone45,
   qwen3vl,
   qwen35,
+  step3vl,
   youtuvl,
 ]
 
