@@ -59,15 +59,15 @@ function pullable(library: Library, machine: Estimates) {
         machine.fits(entry).fits ? 'yes' : 'no',
         tokensText(entry.contextTokens),
         entry.licence,
-        entry.use,
+        entry.unverified ? `${entry.use} (unverified)` : entry.use,
       ]),
     ],
     models: catalogue.map((entry) => ({
       ...{ id: entry.id, aliases: entry.aliases, title: entry.title, repo: entry.repo, quantization: entry.quant },
       ...{ runs: library.supports(entry.family), bytes: estimatedBytes(entry), ...needsOf(entry, machine) },
-      ...{ context_tokens: entry.contextTokens, licence: entry.licence, use: entry.use },
+      ...{ context_tokens: entry.contextTokens, licence: entry.licence, use: entry.use, unverified: entry.unverified },
     })),
-    notes: `FITS: models may take ${bytesText(machine.memory)} here. \`oriel pull NAME\` downloads one.\n`,
+    notes: `FITS: models may take ${bytesText(machine.memory)} here. UNVERIFIED: its sizes or its repository are not checked against its maker's files. \`oriel pull NAME\` downloads one.\n`,
   }
 }
 

@@ -28,6 +28,8 @@ const entrySchema = z.strictObject({
   /** The family of its vision encoder: `clip.projector_type`. */
   family: z.string(),
   use: z.string(),
+  /** Whether its repository, quantization or sizes could not be checked against the maker's files. */
+  unverified: z.boolean().default(false),
 })
 
 export type CatalogueEntry = z.output<typeof entrySchema>

@@ -21,6 +21,6 @@ it('has every family that docs/models.md describes', () => {
   expect(types).toEqual(expect.arrayContaining(described))
 })
 
-it('runs most models of the catalogue', () => {
-  expect(catalogue.filter(({ family }) => types.includes(family)).length).toBeGreaterThan(catalogue.length / 2)
+it('runs every model of the catalogue', () => {
+  expect(catalogue.filter(({ family }) => !types.includes(family)).map(({ id }) => id)).toEqual([])
 })

@@ -101,18 +101,29 @@ const seeing: Record<string, Value> = {
 
 export const knownModels: readonly KnownModel[] = [
   known('CogVLM', ['cogvlm'], [], { edge: 490, patch: 14 }),
-  known('DeepSeek-OCR', ['deepseekocr'], [], { edge: 1024, patch: 16, more: { ...seeing, ...tiles(2, 9) } }),
+  known('DeepSeek-OCR', ['deepseekocr'], ['deepseek-ocr'], {
+    edge: 1024,
+    patch: 16,
+    more: { ...seeing, ...tiles(2, 9) },
+  }),
   known('DeepSeek-OCR 2', ['deepseekocr2'], [], { edge: 1024, patch: 16, more: { ...seeing, ...tiles(2, 6) } }),
-  known('dots.ocr', ['dots_ocr'], [], { edge: 0, patch: 14, more: { ...joined(2), ...pixels(3136, 11289600) } }),
+  known('dots.ocr', ['dots_ocr'], ['dots.ocr'], {
+    edge: 0,
+    patch: 14,
+    more: { ...joined(2), ...pixels(3136, 11289600) },
+  }),
   known('Gemma 3', ['gemma3'], ['gemma-3-4b', 'gemma-3-12b', 'gemma-3-27b'], { edge: 896, patch: 14 }),
   known('Gemma 3n', ['gemma3nv'], [], { edge: 768, patch: 3 }),
-  known('Gemma 4', ['gemma4v', 'gemma4uv'], ['gemma-4-e2b'], { edge: 224, patch: 16 }),
+  known('Gemma 4', ['gemma4v', 'gemma4uv'], ['gemma-4-e2b', 'gemma-4-e4b', 'gemma-4-26b-a4b', 'gemma-4-31b'], {
+    edge: 224,
+    patch: 16,
+  }),
   known('GLM-4.6V Flash', ['glm4v'], ['glm-4.6v-flash'], {
     ...{ edge: 336, patch: 14 },
     tensors: learnedPositions(24 ** 2),
   }),
   known('GLM-OCR', ['glm4v'], [], { edge: 336, patch: 14 }),
-  known('HunyuanOCR', ['hunyuanvl'], [], { edge: 2048, patch: 16, more: pixels(262144, 4194304) }),
+  known('HunyuanOCR', ['hunyuanvl'], ['hunyuanocr'], { edge: 2048, patch: 16, more: pixels(262144, 4194304) }),
   known(
     'SmolVLM 256M, 500M; Granite Docling',
     ['idefics3'],
@@ -146,7 +157,7 @@ export const knownModels: readonly KnownModel[] = [
     ...{ edge: 256, patch: 16 },
     more: joined(2),
   }),
-  known('LightOnOCR 1B', ['lightonocr'], [], {
+  known('LightOnOCR 1B', ['lightonocr'], ['lightonocr-1b'], {
     ...{ edge: 1540, patch: 14 },
     more: { 'clip.vision.spatial_merge_size': { u32: 2 } },
   }),
@@ -195,12 +206,20 @@ export const knownModels: readonly KnownModel[] = [
   known(
     'Qwen2-VL, Qwen2.5-VL and Omni',
     ['qwen2vl_merger', 'qwen2.5vl_merger', 'qwen2.5o'],
-    ['qwen2-vl-2b', 'qwen2-vl-7b', 'qwen2.5-vl-3b', 'qwen2.5-vl-7b', 'qwen2.5-vl-32b', 'qwen2.5-vl-72b'],
+    [
+      'qwen2-vl-2b',
+      'qwen2-vl-7b',
+      'qwen2.5-vl-3b',
+      'qwen2.5-vl-7b',
+      'qwen2.5-vl-32b',
+      'qwen2.5-vl-72b',
+      'qwen2.5-omni-3b',
+    ],
     { edge: 560, patch: 14 },
   ),
   // The limits are those of Qwen2-VL, whose processor it has.
   known('EXAONE 4.5', ['exaone4_5'], [], { edge: 560, patch: 14, more: pixels(3136, 12845056) }),
-  known('Qwen3-VL', ['qwen3vl_merger'], ['qwen3-vl-2b'], {
+  known('Qwen3-VL and Qwen3.5', ['qwen3vl_merger'], ['qwen3-vl-2b', 'qwen3.5-0.8b', 'qwen3.5-4b', 'qwen3.5-9b'], {
     ...{ edge: 768, patch: 16 },
     more: { 'clip.vision.spatial_merge_size': { u32: 2 } },
   }),
