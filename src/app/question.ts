@@ -64,6 +64,8 @@ export interface QuestionOptions {
   schema?: unknown
   /** Functions that the model may call. */
   tools?: readonly { name: string; description?: string; parameters: Record<string, unknown> }[] | undefined
+  /** Whether the finished answer has its boxes and points, in pixels of the images. Default: false. */
+  boxes?: boolean | undefined
   /** Ends the answer. */
   signal?: AbortSignal | undefined
 }
@@ -72,7 +74,16 @@ const { maxTokens, temperature, topP, topK, minP } = ranges
 
 /** Programs in JavaScript have no types that would stop them. */
 const checked = z
-  .object({ maxTokens, temperature, topP, topK, minP, seed: z.int().min(0), stop: z.array(z.string().min(1)) })
+  .object({
+    maxTokens,
+    temperature,
+    topP,
+    topK,
+    minP,
+    seed: z.int().min(0),
+    stop: z.array(z.string().min(1)),
+    boxes: z.boolean(),
+  })
   .partial()
 
 /** @throws OrielError `invalid` for an option out of its range, `not_found` for a file that cannot be read */
@@ -125,6 +136,7 @@ export async function askOf(question: string | readonly Message[], options: Ques
       maxTokens: options.maxTokens ?? null,
       overflow: 'truncate',
       stop: options.stop ?? [],
+      wantsBoxes: options.boxes ?? false,
       sampling: {
         temperature: options.temperature,
         topP: options.topP,

@@ -3,12 +3,13 @@ import {
   type AnswerEvent,
   type Choice,
   Collected,
+  type Grounding,
   type PromptUsage,
   type Tally,
 } from '../deployments/index.ts'
 
 /** A finished answer. `length`: it was cut at `maxTokens` or at the end of the context. */
-export interface Finished extends Pick<Choice, 'text' | 'reasoning' | 'calls' | 'reason'> {
+export interface Finished extends Pick<Choice, 'text' | 'reasoning' | 'calls' | 'reason'>, Partial<Grounding> {
   usage: PromptUsage & Pick<Tally, 'completionTokens' | 'reasoningTokens'>
   /** In ms. */
   timings: Tally['timings'] & Answer['media']
@@ -52,10 +53,10 @@ export class Reply implements AsyncIterable<string> {
   async finish(): Promise<Finished> {
     for await (const _ of this.events());
     const { choices, tally } = this.#collected
-    const { text = '', reasoning = '', calls = [], reason = 'stop' } = choices[0] ?? {}
+    const { text = '', reasoning = '', calls = [], reason = 'stop', grounding } = choices[0] ?? {}
     const { completionTokens, reasoningTokens, timings } = tally ?? unfinished
     const usage = { ...this.usage, completionTokens, reasoningTokens }
-    return { text, reasoning, calls, reason, usage, timings: { ...timings, ...this.#answer.media } }
+    return { text, reasoning, calls, reason, ...grounding, usage, timings: { ...timings, ...this.#answer.media } }
   }
 }
 

@@ -76,6 +76,8 @@ export interface Settings
   echo: 'all' | number | null
   /** Whether the answer describes its prompt: its text and its tokens. */
   wantsTokens: boolean
+  /** Whether the end of each choice has its boxes and points. */
+  wantsBoxes: boolean
 }
 
 /** The values that settings may have, in every API and in programs. */
@@ -111,4 +113,5 @@ export const plainSettings: Settings = {
   cachedMost: null,
   echo: null,
   wantsTokens: false,
+  wantsBoxes: false,
 }

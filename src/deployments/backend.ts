@@ -66,6 +66,8 @@ export interface ModelInfo {
   tools: boolean
   /** Whether its own format has thoughts before an answer. */
   thoughts: boolean
+  /** Whether it writes boxes and points in a form that is known. */
+  boxes: boolean
 }
 
 /** An answer that has begun. */
@@ -115,7 +117,7 @@ export interface AnswerPart {
   pieces: readonly AnswerPiece[]
 }
 
-interface AnswerEnd {
+export interface AnswerEnd {
   type: 'end'
   choice: number
   reason: EndReason
@@ -123,6 +125,33 @@ interface AnswerEnd {
   stop: string | null
   completionTokens: number
   reasoningTokens: number
+  /** If the settings want it. */
+  grounding?: Grounding
+}
+
+/** What an answer marks on the images of its prompt, in pixels of each image as it was sent. */
+export interface Grounding {
+  boxes: AnswerBox[]
+  points: AnswerPoint[]
+}
+
+interface OnImage {
+  /** The index of its image in the prompt. */
+  image: number
+  /** null: the answer does not name it. */
+  label: string | null
+}
+
+export interface AnswerBox extends OnImage {
+  x1: number
+  y1: number
+  x2: number
+  y2: number
+}
+
+export interface AnswerPoint extends OnImage {
+  x: number
+  y: number
 }
 
 export type EndReason = 'stop' | 'length' | 'tool_calls'

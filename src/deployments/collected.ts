@@ -1,4 +1,4 @@
-import type { AnswerEvent, AnswerToken, EndReason, Tally } from './backend.ts'
+import type { AnswerEvent, AnswerToken, EndReason, Grounding, Tally } from './backend.ts'
 
 /** One choice of an answer, as far as it has come. */
 export interface Choice {
@@ -12,6 +12,7 @@ export interface Choice {
   reason: EndReason
   completionTokens: number
   reasoningTokens: number
+  grounding?: Grounding
 }
 
 /** Collects the events of an answer. */
@@ -35,8 +36,8 @@ export class Collected {
     const choice = this.choices[event.choice]
     if (choice === undefined) return
     if (event.type === 'end') {
-      const { reason, completionTokens, reasoningTokens } = event
-      Object.assign(choice, { reason, completionTokens, reasoningTokens })
+      const { reason, completionTokens, reasoningTokens, grounding } = event
+      Object.assign(choice, { reason, completionTokens, reasoningTokens, ...(grounding && { grounding }) })
       return
     }
     choice.raw += event.raw

@@ -12,6 +12,7 @@ import {
   type ModelCard,
   type ModelFacts,
 } from '../models/index.ts'
+import type { Settings } from './ask.ts'
 import type { Backend, ModelInfo } from './backend.ts'
 import { Deployment, type DeploymentState, type Starter } from './deployment.ts'
 import { infoOf } from './embedded/info.ts'
@@ -102,6 +103,7 @@ interface FindOptions {
   timeoutMs?: number
   /** Attachments of the request. They are checked before the model loads, and their downloads begin meanwhile. */
   attachments?: readonly AttachmentSource[]
+  settings?: Pick<Settings, 'wantsBoxes'>
   client?: string
   /** Whether the model is unloaded after this use of it, unless others use it. */
   unload?: boolean
@@ -145,13 +147,14 @@ export function deploy(options: DeploymentOptions): Deployments {
   const readyOf = (name: string): Backend | undefined => backends.find(({ info }) => isCalled(info, name))
   const find: Deployments['find'] = async (name, signal, options = {}) => {
     const { timeoutMs = config.loading.timeoutMs, attachments = [], client = ownClient, unload = false } = options
+    const wantsBoxes = options.settings?.wantsBoxes ?? false
     const deployment = readyOf(name) ?? activeOf(name) ?? deploymentOf(await cardOf(name))
     if (closed) throw shuttingDown()
     if (!(deployment instanceof Deployment)) {
-      checkInputs(deployment.info, attachments)
+      checkRequest(deployment.info, attachments, wantsBoxes)
       return deployment
     }
-    checkInputs(infoOf(deployment.card), attachments)
+    checkRequest(infoOf(deployment.card), attachments, wantsBoxes)
     media.check(attachments)
     if (deployment.backend === undefined) media.prefetch(attachments, client, signal)
     const backend = await deployment.use(signal, timeoutMs)
@@ -312,14 +315,24 @@ const loadedFirst = (a: ListedModel, b: ListedModel): number =>
 export const isCalled = ({ id, aliases }: Pick<ModelCard, 'id' | 'aliases'>, name: string): boolean =>
   id === name || id === name.replace(inAccount, '') || aliases.includes(name)
 
-/** @throws OrielError `invalid` about the first attachment that the model does not take */
-function checkInputs({ id, inputs }: ModelInfo, attachments: readonly AttachmentSource[]): void {
+/** @throws OrielError `invalid` about the first attachment that the model does not take, or boxes that it does not write */
+function checkRequest(
+  { id, inputs, boxes }: ModelInfo,
+  attachments: readonly AttachmentSource[],
+  wantsBoxes: boolean,
+): void {
   for (const { kind, param } of attachments)
     if (!inputs.includes(kind))
       throw new OrielError('invalid', `The model ${id} does not accept ${nouns[kind]}.`, {
         param,
         code: `${kind}_not_supported`,
       })
+  if (wantsBoxes && !boxes)
+    throw new OrielError(
+      'invalid',
+      `No form in which the model ${id} writes boxes is known. Models that have one list the feature "grounding".`,
+      { param: 'boxes', code: 'boxes_not_supported' },
+    )
 }
 
 const nouns = { image: 'images', audio: 'audio', video: 'video' } as const
@@ -358,6 +371,7 @@ const unlisted = {
   inputs: [],
   tools: false,
   thoughts: false,
+  boxes: false,
   progress: null,
 } as const
 

@@ -1,3 +1,4 @@
+import type { Coordinates } from '../coordinates.ts'
 import type { Metadata } from '../gguf/index.ts'
 import type { GraphBuilder, Grid } from './graph/builder.ts'
 import type { Raster, Size } from './preprocess/resize.ts'
@@ -81,6 +82,8 @@ export interface ImageArchitecture extends ImagePipeline {
 export interface ImageFamily {
   /** Its names in `clip.projector_type`. */
   readonly types: readonly string[]
+  /** How its models write boxes and points. Without it no form of theirs is known. */
+  readonly coordinates?: Coordinates
   /**
    * Numbers in one embedding, including the parts for the decoder's deepstack layers. It is read from the last tensor:
    * `projection_dim` of files from 2023 and 2024 is often that of CLIP.

@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto'
 import { readdir, realpath, stat } from 'node:fs/promises'
 import path from 'node:path'
+import type { Coordinates } from '../coordinates.ts'
 import { badModel, OrielError } from '../errors.ts'
 import { fileTypes, type GgufHeader, headerOf, type MetadataValue } from '../gguf/index.ts'
 import type { CatalogueEntry } from './catalogue.ts'
@@ -41,6 +42,8 @@ export interface ModelCard {
   chatTemplate: string | null
   /** The recommended defaults for requests, from `general.sampling.*` of the file. */
   sampling: { temperature?: number; topP?: number; topK?: number; minP?: number }
+  /** How it writes boxes and points; null if no form of it is known. */
+  coordinates: Coordinates | null
   /** The modification time of the decoder's file, in seconds since 1970. */
   created: number
   /** Differs when any of its files has been changed or replaced. */
@@ -74,8 +77,9 @@ async function cardOf({ id, aliases, decoder, projector, entry }: ModelFiles, fa
   const facts = decoderFacts(header, path.basename(decoder))
   const parts = await readParts(decoder, header.metadata)
   const vision = projector === null ? null : await headerOf(projector)
-  if (projector !== null && vision !== null)
-    checkFit(facts, projectorFacts(vision, path.basename(projector), families), path.basename(projector))
+  const seeing =
+    projector === null || vision === null ? null : projectorFacts(vision, path.basename(projector), families)
+  if (projector !== null && seeing !== null) checkFit(facts, seeing, path.basename(projector))
   const files = await Promise.all([...parts, projector].filter((file) => file !== null).map((file) => stat(file)))
   return {
     id,
@@ -97,6 +101,7 @@ async function cardOf({ id, aliases, decoder, projector, entry }: ModelFiles, fa
     },
     chatTemplate: textOf(header.metadata.get('tokenizer.chat_template')) || null,
     sampling: recommended(header.metadata),
+    coordinates: seeing?.coordinates ?? null,
     created: Math.floor((files[0]?.mtimeMs ?? 0) / 1000),
     version: files.map(({ ino, size, mtimeMs, ctimeMs }) => [ino, size, mtimeMs, ctimeMs].join(' ')).join('\n'),
   }

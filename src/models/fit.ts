@@ -1,4 +1,5 @@
 import { readFileSync } from 'node:fs'
+import type { Coordinates } from '../coordinates.ts'
 import { badModel, OrielError, unsupportedModel } from '../errors.ts'
 import { type GgufHeader, type Metadata, type MetadataValue, metadataOf } from '../gguf/index.ts'
 import { packageFile } from '../places.ts'
@@ -26,12 +27,16 @@ export interface ProjectorFacts {
   width: number | null
   /** The edge of a tile, or of the largest image, in pixels; 0 if the file does not say. */
   imageSize: number
+  /** How models of the family write boxes and points; null if no form of theirs is known. */
+  coordinates: Coordinates | null
 }
 
 /** A family of vision encoders, as far as the library needs to know it. */
 export interface EncoderFamily {
   /** Its names in `clip.projector_type`. */
   readonly types: readonly string[]
+  /** How its models write boxes and points. */
+  readonly coordinates?: Coordinates
   /** Numbers in one embedding. @throws OrielError `invalid` if the file does not say */
   width(metadata: Metadata): number
 }
@@ -90,6 +95,7 @@ export function projectorFacts(header: GgufHeader, file: string, families: reado
     family,
     width: supported?.width(metadataOf(header, file)) ?? null,
     imageSize: typeof imageSize === 'number' ? imageSize : 0,
+    coordinates: supported?.coordinates ?? null,
   }
 }
 

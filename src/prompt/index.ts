@@ -1,6 +1,7 @@
 export { type AnswerPiece, AnswerReader, beginsThought, thoughtEnd, thoughtTags } from './answer.ts'
 export { forcedCall, possibleCalls, toolRule } from './call-grammar.ts'
 export { callTags } from './call-markup.ts'
+export { isRegionToken, type Region, regionsIn } from './grounding.ts'
 export {
   type AttachmentPart,
   type ChatMessage,

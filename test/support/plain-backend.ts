@@ -16,6 +16,7 @@ export function plainBackend(id = 'plain'): Backend {
       inputs: ['image'],
       tools: true,
       thoughts: false,
+      boxes: false,
     },
     async answer(ask, signal) {
       signal.throwIfAborted()

@@ -1,4 +1,5 @@
 import { createOriel, type OrielSettings } from '../../src/app.ts'
+import type { Coordinates } from '../../src/coordinates.ts'
 import { type Backend, embeddedBackend } from '../../src/deployments/index.ts'
 import type { GenerateEvent, GenerateRequest } from '../../src/engine/index.ts'
 import type { Media } from '../../src/media/index.ts'
@@ -55,13 +56,15 @@ interface ScriptedModel {
   chatTemplate?: string | null
   /** The longest edge of images, in pixels; null accepts no images. */
   longestEdge?: number | null
+  /** How it writes boxes; by default no form is known. */
+  coordinates?: Coordinates | null
   media?: Media
 }
 
 /** A backend whose engine emits the events of the script. */
 export function scriptedBackend(
   script: Script,
-  { chatTemplate = null, longestEdge = null, media = everyImage }: ScriptedModel = {},
+  { chatTemplate = null, longestEdge = null, coordinates = null, media = everyImage }: ScriptedModel = {},
 ): Backend {
   return embeddedBackend({
     card: {
@@ -84,6 +87,7 @@ export function scriptedBackend(
       },
       chatTemplate,
       sampling: {},
+      coordinates,
       created: 0,
       version: '',
     },

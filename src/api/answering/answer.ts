@@ -109,7 +109,7 @@ function forRequest(request: AnswerRequest, error: unknown): unknown {
 /** Backends name parts of an `Ask`. Dialects have other names for some of them. */
 function inRequest({ params }: AnswerRequest, param: string): string {
   const [first = '', ...rest] = param.split('.')
-  const word = { ...params, logitBias: 'logit_bias' }[first]
+  const word = { ...params, logitBias: 'logit_bias', boxes: 'return_boxes' }[first]
   return word === undefined ? param : [word, ...rest].join('.')
 }
 

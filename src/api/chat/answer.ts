@@ -2,6 +2,7 @@ import { z } from 'zod'
 import type { AnswerPiece, AnswerToken, Choice, EndReason } from '../../deployments/index.ts'
 import type { RunningAnswer } from '../answering/answer.ts'
 import { collect, newCallId } from '../answering/collect.ts'
+import { grounding, groundingOf } from '../shapes/grounding.ts'
 import { chatLogprobs, chatWriter, legacyLogprobs, legacyWriter } from '../shapes/logprobs.ts'
 import { choiceExtras, promptIdsOf, rawOutputOf, tokenIds, tokenIdsOf } from '../shapes/raw-output.ts'
 import {
@@ -47,6 +48,7 @@ export const chatCompletion = z.strictObject({
       logprobs: z.union([chatLogprobs, legacyLogprobs]).nullable(),
       finish_reason: chatReason,
       ...choiceExtras,
+      ...grounding,
     }),
   ),
   usage,
@@ -79,6 +81,7 @@ export const chatChunk = z.strictObject({
       logprobs: z.union([chatLogprobs, legacyLogprobs]).nullable(),
       finish_reason: chatReason.nullable(),
       ...choiceExtras,
+      ...grounding,
     }),
   ),
   usage: usage.nullable().optional().describe('In the last chunk.'),
@@ -101,6 +104,7 @@ export async function completion(answer: RunningAnswer, body: ChatRequest) {
       logprobs: writerOf(body)(choice.tokens),
       finish_reason: reasonOf(choice, body),
       ...rawOutputOf(body, prompt, choice),
+      ...groundingOf(choice),
       ...tokenIdsOf(body, choice.tokens),
     })),
     usage: answerUsage(body, answer, tally),
@@ -168,7 +172,7 @@ export async function* chunks(answer: RunningAnswer, body: ChatRequest): AsyncIt
   yield* withUsage<Chunk>(answer, body, { ...heading, choices: [] }, (event, choice) => {
     if (event.type === 'end') {
       const raw = rawOutputOf(body, answer.promptOf(event.choice), choice)
-      return chunk(event.choice, {}, null, { finish_reason: reasonOf(event, body), ...raw })
+      return chunk(event.choice, {}, null, { finish_reason: reasonOf(event, body), ...raw, ...groundingOf(event) })
     }
     if (event.pieces.length === 0 && event.tokens.length === 0) return undefined
     return chunk(event.choice, deltaOf(event.pieces, body), event.tokens, tokenIdsOf(body, event.tokens))

@@ -2,6 +2,7 @@ import { z } from 'zod'
 import type { AnswerToken, Choice } from '../../deployments/index.ts'
 import type { RunningAnswer } from '../answering/answer.ts'
 import { collect } from '../answering/collect.ts'
+import { grounding, groundingOf } from '../shapes/grounding.ts'
 import { legacyLogprobs, legacyWriter } from '../shapes/logprobs.ts'
 import { choiceExtras, promptIdsOf, rawOutputOf, tokenIds, tokenIdsOf } from '../shapes/raw-output.ts'
 import {
@@ -28,6 +29,7 @@ export const textCompletion = z.strictObject({
       logprobs: legacyLogprobs.nullable(),
       finish_reason: finishReason.nullable(),
       ...choiceExtras,
+      ...grounding,
       prompt_token_ids: tokenIds.optional(),
     }),
   ),
@@ -50,6 +52,7 @@ export async function completion(answer: RunningAnswer, body: CompletionsRequest
       logprobs: writerOf(body)(choice.tokens),
       finish_reason: choice.reason,
       ...rawOutputOf(body, prompt, choice),
+      ...groundingOf(choice),
       ...tokenIdsOf(body, choice.tokens),
       ...promptIdsOf(body, prompt),
     })),
@@ -105,7 +108,7 @@ export async function* completionChunks(answer: RunningAnswer, body: Completions
     const prompt = answer.promptOf(event.choice)
     if (event.type === 'end') {
       const raw = rawOutputOf(body, prompt, choice)
-      return chunk(event.choice, '', null, { finish_reason: event.reason, ...raw })
+      return chunk(event.choice, '', null, { finish_reason: event.reason, ...raw, ...groundingOf(event) })
     }
     const ids = begun.has(event.choice) ? {} : promptIdsOf(body, prompt)
     begun.add(event.choice)

@@ -2,6 +2,7 @@ import { z } from 'zod'
 import type { RunningAnswer } from '../answering/answer.ts'
 import { type Block, type BlocksEnd, blocksOf, collectBlocks } from '../answering/blocks.ts'
 import { argumentsOf } from '../answering/collect.ts'
+import { grounding, groundingOf } from '../shapes/grounding.ts'
 import type { MessagesRequest } from './schema.ts'
 
 const deltaUsage = {
@@ -49,7 +50,7 @@ const beginning = {
   diagnostics: z.null(),
 }
 
-export const message = z.strictObject({ ...beginning, ...end, usage })
+export const message = z.strictObject({ ...beginning, ...end, usage, ...grounding })
 
 const index = z.int()
 
@@ -71,7 +72,12 @@ export const messageEvent = z.discriminatedUnion('type', [
     ]),
   }),
   z.strictObject({ type: z.literal('content_block_stop'), index }),
-  z.strictObject({ type: z.literal('message_delta'), delta: z.strictObject(end), usage: z.strictObject(deltaUsage) }),
+  z.strictObject({
+    type: z.literal('message_delta'),
+    delta: z.strictObject(end),
+    usage: z.strictObject(deltaUsage),
+    ...grounding,
+  }),
   z.strictObject({ type: z.literal('message_stop') }),
 ])
 
@@ -88,6 +94,7 @@ export async function whole(answer: RunningAnswer, { max_tokens }: MessagesReque
     ...beginningOf(answer, blocks.map(finished)),
     ...endOf(end, max_tokens),
     usage: usageOf(answer, end),
+    ...groundingOf(end),
   }
   return { body, timings: end.timings }
 }
@@ -99,7 +106,8 @@ export async function* events(answer: RunningAnswer, { max_tokens }: MessagesReq
   yield { type: 'ping' }
   for await (const event of blocksOf(answer)) {
     if (event.type === 'end') {
-      yield { type: 'message_delta', delta: endOf(event, max_tokens), usage: deltaUsageOf(answer, event) }
+      const delta = endOf(event, max_tokens)
+      yield { type: 'message_delta', delta, usage: deltaUsageOf(answer, event), ...groundingOf(event) }
       continue
     }
     const { index, block } = event

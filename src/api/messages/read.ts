@@ -48,6 +48,7 @@ export function readMessages(body: CountRequest & Partial<MessagesRequest>, cont
       grammar: format == null ? null : { kind: 'json_schema', schema: format.schema },
     },
     isolation: isolationOf(context.isolationKey),
+    wantsBoxes: body.return_boxes ?? false,
   }
   refuseBoth(calling, settings, param)
   return {

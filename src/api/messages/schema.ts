@@ -2,6 +2,7 @@ import { z } from 'zod'
 import { ranges } from '../../deployments/index.ts'
 import { image, imageSource, mostMessages, sourceImage, text, textPart } from '../request/content.ts'
 import { jsonSchema } from '../request/json-schema.ts'
+import { returnBoxes } from '../shapes/grounding.ts'
 import { tool } from './tools.ts'
 
 const textBlock = textPart('text')
@@ -119,6 +120,7 @@ export const messagesRequest = z.looseObject({
   top_k: ranges.topK.nullish(),
   metadata: z.object({ user_id: z.string().nullish() }).nullish(),
   service_tier: z.string().nullish(),
+  return_boxes: returnBoxes,
 })
 
 export type CountRequest = z.output<typeof countRequest>

@@ -91,8 +91,21 @@ export const modelEndpoint: Endpoint = {
 
 /** One model as OpenAI lists it, with the fields of Fireworks and Novita, and its state. */
 function modelOf(listed: ListedModel, accounts: Accounts): z.output<typeof model> {
-  const { id, aliases, title, description, created, contextTokens, inputs, tools, thoughts, state, progress, error } =
-    listed
+  const {
+    id,
+    aliases,
+    title,
+    description,
+    created,
+    contextTokens,
+    inputs,
+    tools,
+    thoughts,
+    boxes,
+    state,
+    progress,
+    error,
+  } = listed
   const images = inputs.includes('image')
   const { input, cachedInput, output, image } = accounts.pricesOf(id)
   return {
@@ -120,6 +133,7 @@ function modelOf(listed: ListedModel, accounts: Accounts): z.output<typeof model
       ...(images ? ['vision'] : []),
       ...(tools ? ['function-calling'] : []),
       ...(thoughts ? ['reasoning'] : []),
+      ...(boxes ? ['grounding'] : []),
       'structured-outputs',
     ],
     endpoints: ['chat/completions', 'completions', 'responses', 'anthropic'],

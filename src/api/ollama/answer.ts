@@ -1,7 +1,8 @@
 import { z } from 'zod'
-import type { AnswerToken, EndReason, Tally } from '../../deployments/index.ts'
+import type { AnswerEnd, AnswerToken, Tally } from '../../deployments/index.ts'
 import type { RunningAnswer } from '../answering/answer.ts'
 import { argumentsOf, collect, newCallId } from '../answering/collect.ts'
+import { grounding, groundingOf } from '../shapes/grounding.ts'
 import { chatWriter } from '../shapes/logprobs.ts'
 
 const chance = { token: z.string(), logprob: z.number(), bytes: z.array(z.int()) }
@@ -19,6 +20,7 @@ const shared = {
   eval_count: z.int().optional().describe('Tokens of the answer.'),
   eval_duration: z.int().optional(),
   logprobs: z.array(z.strictObject({ ...chance, top_logprobs: z.array(z.strictObject(chance)).optional() })).optional(),
+  ...grounding,
 }
 
 const call = z.strictObject({
@@ -89,7 +91,7 @@ export const whole =
     const [choice] = choices
     if (choice === undefined) throw new Error('an answer without a choice')
     const calls = choice.calls.map(({ name, arguments: text }, index) => callOf(index, name, text))
-    const rest = { ...lastOf(answer, choice.reason, tally), ...logprobsOf(body, choice.tokens) }
+    const rest = { ...lastOf(answer, choice, tally), ...logprobsOf(body, choice.tokens) }
     return { body: shape({ ...choice, calls }, { ...beginningOf(body), ...rest }), timings: tally.timings }
   }
 
@@ -98,7 +100,7 @@ export const lines = <Answer>(shape: Shape<Answer>) =>
   async function* (answer: RunningAnswer, body: Body): AsyncIterable<Answer> {
     let open: { name: string; text: string } | undefined
     let calls = 0
-    let reason: EndReason = 'stop'
+    let end: Pick<AnswerEnd, 'reason' | 'grounding'> = { reason: 'stop' }
     const closed = (): Call[] => {
       if (open === undefined) return []
       const { name, text } = open
@@ -108,9 +110,9 @@ export const lines = <Answer>(shape: Shape<Answer>) =>
     const line = (said: Said, rest: Omit<Shared, 'model' | 'created_at'>): Answer =>
       shape(said, { ...beginningOf(body), ...rest })
     for await (const event of answer.events) {
-      if (event.type === 'done') yield line(nothing, lastOf(answer, reason, event.tally))
+      if (event.type === 'done') yield line(nothing, lastOf(answer, end, event.tally))
       else if (event.type === 'end') {
-        reason = event.reason
+        end = event
         const last = closed()
         if (last.length > 0) yield line({ ...nothing, calls: last }, { done: false })
       } else {
@@ -137,16 +139,21 @@ export const withoutAnswer = <Answer>(shape: Shape<Answer>, { model }: Body, rea
 
 const beginningOf = ({ model }: Body) => ({ model, created_at: new Date().toISOString() })
 
-function lastOf({ began, loadMs, usage }: RunningAnswer, reason: EndReason, { completionTokens, timings }: Tally) {
+function lastOf(
+  { began, loadMs, usage }: RunningAnswer,
+  end: Pick<AnswerEnd, 'reason' | 'grounding'>,
+  { completionTokens, timings }: Tally,
+) {
   return {
     done: true,
-    done_reason: reason === 'length' ? ('length' as const) : ('stop' as const),
+    done_reason: end.reason === 'length' ? ('length' as const) : ('stop' as const),
     total_duration: nanoseconds(performance.now() - began),
     load_duration: nanoseconds(loadMs),
     prompt_eval_count: usage.promptTokens,
     prompt_eval_duration: nanoseconds(timings.prefill),
     eval_count: completionTokens,
     eval_duration: nanoseconds(timings.generation),
+    ...groundingOf(end),
   }
 }
 

@@ -103,6 +103,7 @@ function settingsOf(body: ChatRequest | GenerateRequest, context: RequestContext
     },
     topLogprobs: topLogprobsOf(body),
     isolation: isolationOf(context.isolationKey),
+    wantsBoxes: body.return_boxes ?? false,
   }
 }
 

@@ -3,6 +3,7 @@ import { ranges } from '../../deployments/index.ts'
 import { mostMessages } from '../request/content.ts'
 import { argumentsSchema, functionFields } from '../request/tools.ts'
 import { optional } from '../request/validation.ts'
+import { returnBoxes } from '../shapes/grounding.ts'
 
 /** Ollama's names have a tag, and `latest` stands for none. */
 export const withoutTag = (name: string): string => name.replace(/:latest$/, '')
@@ -50,6 +51,7 @@ const shared = {
   ),
   logprobs: optional(z.boolean(), 'Return the log probabilities of the tokens.'),
   top_logprobs: optional(z.int().min(0).max(20), 'Number of alternatives returned for each token. Requires logprobs.'),
+  return_boxes: returnBoxes,
 }
 
 /** Calls of one message. Each result looks among them for its own. */

@@ -2,6 +2,7 @@ import { z } from 'zod'
 import { plainSettings, ranges, type Settings } from '../../deployments/index.ts'
 import { isolationOf } from '../answering/request.ts'
 import type { RequestContext } from '../dialects/dialect.ts'
+import { returnBoxes } from '../shapes/grounding.ts'
 import { jsonSchema } from './json-schema.ts'
 import { formatsOf, selfHosted } from './self-hosted.ts'
 import { invalidValue, optional } from './validation.ts'
@@ -80,6 +81,7 @@ export const parameters = {
   ),
   raw_output: optional(z.boolean(), 'Return the raw prompt and output of the model, control tokens included.'),
   return_token_ids: optional(z.boolean(), 'Return the ids of all tokens.'),
+  return_boxes: returnBoxes,
   perf_metrics_in_response: optional(z.boolean(), 'Return performance metrics in the body.'),
   prompt_cache_key: optional(z.string(), 'Accepted, without effect.'),
   prompt_cache_isolation_key: optional(z.string(), 'Share cached prompts only with requests that have the same key.'),
@@ -127,6 +129,7 @@ export function settingsOf(body: Parameters, grammar: Grammar, { isolationKey, d
     cachedMost: body.prompt_cache_max_len ?? null,
     echo: body.echo ? 'all' : (body.echo_last ?? null),
     wantsTokens: (body.raw_output || body.return_token_ids) ?? false,
+    wantsBoxes: body.return_boxes ?? false,
   }
 }
 

@@ -5,6 +5,7 @@ import type { RunningAnswer } from '../answering/answer.ts'
 import { type Block, type BlockEvent, type BlocksEnd, blocksOf, collectBlocks } from '../answering/blocks.ts'
 import type { RequestContext } from '../dialects/dialect.ts'
 import { toOrielError } from '../errors.ts'
+import { groundingOf } from '../shapes/grounding.ts'
 import { chatWriter } from '../shapes/logprobs.ts'
 import { itemId, responseId } from './history.ts'
 import type { response, responseEvent } from './response.ts'
@@ -111,6 +112,7 @@ function responseOf({ answer, body, store }: Asked, output: Item[], end?: Blocks
           },
     user: body.user ?? null,
     metadata: body.metadata ?? {},
+    ...(end === undefined ? {} : groundingOf(end)),
   }
 }
 

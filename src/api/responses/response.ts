@@ -1,5 +1,6 @@
 import { z } from 'zod'
 import { jsonSchema } from '../request/json-schema.ts'
+import { grounding } from '../shapes/grounding.ts'
 import { chatLogprobs } from '../shapes/logprobs.ts'
 import { shownTool, toolChoice } from './tools.ts'
 
@@ -92,6 +93,7 @@ export const response = z.strictObject({
   usage: usage.nullable(),
   user: z.string().nullable(),
   metadata: z.record(z.string(), z.string()),
+  ...grounding,
 })
 
 const numbered = { sequence_number: z.int() }

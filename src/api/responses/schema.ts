@@ -3,6 +3,7 @@ import { ranges } from '../../deployments/index.ts'
 import { image, inputFile, mostMessages, reading, refusalPart, textPart } from '../request/content.ts'
 import { jsonSchema } from '../request/json-schema.ts'
 import { refusal } from '../request/validation.ts'
+import { returnBoxes } from '../shapes/grounding.ts'
 import { tool, toolChoice } from './tools.ts'
 
 const inputPart = z.discriminatedUnion(
@@ -151,6 +152,7 @@ export const responsesRequest = z.looseObject({
   safety_identifier: z.string().nullish(),
   service_tier: z.string().nullish(),
   user: z.string().nullish(),
+  return_boxes: returnBoxes,
 })
 
 export type InputTokensRequest = z.output<typeof inputTokensRequest>

@@ -11,6 +11,7 @@ import type { Backend, PartCount } from '../backend.ts'
 import type { Starter } from '../deployment.ts'
 import { answerEvents, promptText, readersOf } from './answer-events.ts'
 import { cacheKeyOf, checkSchemas, generateRequest, ignoredOf, inAsk } from './generation.ts'
+import { grounded } from './grounding.ts'
 import { imagePiece, imagesIn } from './images.ts'
 import { infoOf } from './info.ts'
 import { type LayoutModel, layOut } from './layout.ts'
@@ -72,7 +73,11 @@ export function embeddedBackend({ card, engine, media }: EmbeddedParts): Backend
         const { grammarAfter: __, ...sampling } = request.sampling
         const rest = { [Symbol.asyncIterator]: () => events }
         const sent = imagesIn(pieces, loaded, ask, usage.imageTokens)
-        const translatable = answerEvents(rest, readersOf(ask, thinking), prompt, ask.settings, sent)
+        const answered = answerEvents(rest, readersOf(ask, thinking), prompt, ask.settings, sent)
+        const translatable =
+          ask.settings.wantsBoxes && card.coordinates !== null
+            ? grounded(answered, card.coordinates, model.controlTokens)
+            : answered
         return {
           usage,
           ignored: ignoredOf(ignored, ask),

@@ -2,7 +2,15 @@ import type { EngineModel, GenerateRequest, PromptPiece, SchemaPath } from '../.
 import { OrielError } from '../../errors.ts'
 import { isBeyondWalking, mostJson } from '../../json.ts'
 import type { ModelCard } from '../../models/index.ts'
-import { callTags, forcedCall, possibleCalls, thoughtEnd, thoughtTags, toolRule } from '../../prompt/index.ts'
+import {
+  callTags,
+  forcedCall,
+  isRegionToken,
+  possibleCalls,
+  thoughtEnd,
+  thoughtTags,
+  toolRule,
+} from '../../prompt/index.ts'
 import type { Ask, CallableTool, ChatPrompt, Sampling, Settings } from '../ask.ts'
 
 export function generateRequest(
@@ -14,13 +22,16 @@ export function generateRequest(
 ): GenerateRequest {
   const calls = callsOf(prompt, settings, model.chatTemplate ?? '', thinking)
   const tags = prompt.kind === 'chat' ? [...(prompt.tools.length > 0 ? callTags : []), ...thoughtTags] : []
-  const { sampling, isolation: _, echo: __, wantsTokens, ...others } = settings
+  const { sampling, isolation: _, echo: __, wantsTokens, wantsBoxes, ...others } = settings
   for (const { token } of sampling.logitBias ?? []) checkToken(token, model, `logitBias.${token}`)
   return {
     ...others,
     prompt: pieces,
     client,
-    shownTokens: tags.filter((tag) => model.controlTokens.includes(tag)),
+    shownTokens: [
+      ...tags.filter((tag) => model.controlTokens.includes(tag)),
+      ...(wantsBoxes ? model.controlTokens.filter(isRegionToken) : []),
+    ],
     sampling: {
       ...samplingOf(sampling, recommended),
       ...(calls === null ? {} : { grammar: calls }),

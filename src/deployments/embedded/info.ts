@@ -11,6 +11,7 @@ export const infoOf = (card: ModelCard): ModelInfo => ({
   created: card.created,
   contextTokens: card.contextTokens,
   inputs: card.projector === null ? [] : ['image'],
+  boxes: card.coordinates !== null,
   ...abilitiesOf(card.chatTemplate),
 })
 

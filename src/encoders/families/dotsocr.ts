@@ -10,6 +10,7 @@ import { joinedPatches } from './parts/joined-patches.ts'
  */
 export const dotsocr: ImageFamily = {
   types: ['dots_ocr'],
+  coordinates: 'seen',
   width: (metadata) => metadata.needTensor('mm.2.weight').rows,
 
   open(metadata) {

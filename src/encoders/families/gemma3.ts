@@ -11,6 +11,7 @@ import { wholeSquare } from './parts/whole-square.ts'
  */
 export const gemma3: ImageFamily = {
   types: ['gemma3'],
+  coordinates: 1000,
   width: (metadata) => metadata.needTensor('mm.input_projection.weight').columns,
 
   open(metadata) {

@@ -17,6 +17,7 @@ const joinedStages: readonly number[] = [2, 3]
  */
 export const gemma3nv: ImageFamily = {
   types: ['gemma3nv'],
+  coordinates: 1000,
   width: (metadata) => metadata.needTensor('mm.input_projection.weight').rows,
 
   open(metadata) {

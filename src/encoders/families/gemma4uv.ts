@@ -13,6 +13,7 @@ const epsilon = 1e-5
  */
 export const gemma4uv: ImageFamily = {
   types: ['gemma4uv'],
+  coordinates: 1000,
   width: gemma4Width,
 
   open(metadata) {

@@ -20,6 +20,7 @@ const causalWidths: readonly number[] = [1536, 2560]
  */
 export const gemma4v: ImageFamily = {
   types: ['gemma4v'],
+  coordinates: 1000,
   width: gemma4Width,
 
   open(metadata, width) {

@@ -13,6 +13,7 @@ import { gridOf, inOwnAspect, pageTokens } from '../preprocess/sizes.ts'
  */
 export const glm4v: ImageFamily = {
   types: ['glm4v'],
+  coordinates: 1000,
   width: (metadata) => metadata.needTensor('mm.down.weight').rows,
 
   open(metadata) {

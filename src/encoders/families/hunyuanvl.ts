@@ -14,6 +14,7 @@ import { gridOf, inOwnAspect, limitsIn, pageTokens } from '../preprocess/sizes.t
  */
 export const hunyuanvl: ImageFamily = {
   types: ['hunyuanvl'],
+  coordinates: 1000,
   width: (metadata) => metadata.needTensor('mm.model.fc.weight').rows,
 
   open(metadata) {

@@ -15,6 +15,7 @@ const autoAlong = 2
  */
 export const idefics3: ImageFamily = {
   types: ['idefics3'],
+  coordinates: 500,
   width: (metadata) => metadata.needTensor('mm.model.fc.weight').rows,
 
   open(metadata) {

@@ -11,6 +11,7 @@ import { squareTiles } from './parts/square-tiles.ts'
  */
 export const internvl: ImageFamily = {
   types: ['internvl'],
+  coordinates: 1000,
   width: (metadata) => metadata.needTensor('mm.model.mlp.3.weight').rows,
 
   open(metadata) {

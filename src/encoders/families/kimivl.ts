@@ -10,6 +10,7 @@ import { joinedPatches, twoLayers } from './parts/joined-patches.ts'
  */
 export const kimivl: ImageFamily = {
   types: ['kimivl'],
+  coordinates: 1000,
   width: (metadata) => metadata.needTensor('mm.2.weight').rows,
 
   open(metadata) {
@@ -37,6 +38,7 @@ export const kimivl: ImageFamily = {
  */
 export const kimik25: ImageFamily = {
   types: ['kimik25'],
+  coordinates: 1000,
   width: (metadata) => metadata.needTensor('mm.2.weight').rows,
 
   open(metadata) {

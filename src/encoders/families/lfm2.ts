@@ -21,6 +21,7 @@ const tolerance = 2
  */
 export const lfm2: ImageFamily = {
   types: ['lfm2'],
+  coordinates: 1000,
   width: (metadata) => metadata.needTensor('mm.2.weight').rows,
 
   open(metadata) {

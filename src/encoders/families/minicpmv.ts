@@ -19,6 +19,7 @@ const sinceTwoSix: readonly number[] = [3, 4, 5, 6, 100045]
  */
 export const minicpmv: ImageFamily = {
   types: ['resampler'],
+  coordinates: 1000,
   width: (metadata) => metadata.needTensor('resampler.proj.weight').rows,
 
   open(metadata, width) {

@@ -24,6 +24,7 @@ const squares: Windows = {
  */
 export const minicpmv46: ImageFamily = {
   types: ['minicpmv4_6'],
+  coordinates: 1000,
   width: (metadata) => metadata.needTensor('mm.down.weight').rows,
 
   open(metadata) {

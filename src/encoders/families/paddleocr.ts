@@ -13,6 +13,7 @@ const factor = 2
  */
 export const paddleocr: ImageFamily = {
   types: ['paddleocr'],
+  coordinates: 1000,
   width: (metadata) => metadata.needTensor('mm.2.weight').rows,
 
   open: (metadata) =>

@@ -13,6 +13,7 @@ const windowEdge = 112
  */
 export const qwen25vl: ImageFamily = {
   types: ['qwen2.5vl_merger', 'qwen2.5o'],
+  coordinates: 'seen',
   width: qwenWidth,
   open: (metadata) => windowed(metadata, qwenImages(metadata), metadata.number('clip.vision.n_wa_pattern')),
 }

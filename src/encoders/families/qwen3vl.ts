@@ -11,6 +11,7 @@ import { qwenImages, qwenWidth } from './parts/qwen.ts'
  */
 export const qwen3vl: ImageFamily = {
   types: ['qwen3vl_merger'],
+  coordinates: 1000,
   width: (metadata) => qwenWidth(metadata) * (1 + deepstackLayers(metadata).size),
 
   open(metadata) {

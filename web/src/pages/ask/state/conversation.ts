@@ -59,6 +59,15 @@ export interface Figures {
 export const phases = ['queue', 'media', 'encode', 'prefill', 'generation'] as const
 export type Phase = (typeof phases)[number]
 
+/** A box or a point of an answer, in parts of its picture, which is the last one before the answer. */
+export interface Mark {
+  readonly label: string | null
+  readonly x: number
+  readonly y: number
+  /** Of a box. */
+  readonly size?: { readonly width: number; readonly height: number } | undefined
+}
+
 export interface Answer {
   readonly id: string
   readonly model: string
@@ -71,6 +80,8 @@ export interface Answer {
   /** Whether it ended at the limit of tokens. */
   readonly cut: boolean
   readonly figures: Figures | null
+  /** undefined: the model writes none that the server knows, or the answer is older than this field. */
+  readonly marks?: readonly Mark[] | undefined
 }
 
 /** Whether more of it may come. */

@@ -14,6 +14,7 @@ export interface Model {
   context_length?: number
   supports_image_input?: boolean
   supports_tools?: boolean
+  features?: readonly string[]
 }
 
 /** undefined: the server has not said yet. */

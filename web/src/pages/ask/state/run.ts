@@ -16,6 +16,8 @@ import {
 import { conversations, current, path, update, updateCurrent } from './conversations.ts'
 import { figuresOf, type Usage } from './figures.ts'
 import { dataUrlOf } from './files.ts'
+import { type Grounding, marksOf } from './marks.ts'
+import { modelOf } from './models.ts'
 import { requestOf } from './request.ts'
 import { begin, end } from './running.ts'
 
@@ -55,10 +57,10 @@ const unanswered = (model: string): Answer => ({
 })
 
 interface Chunk {
-  choices?: {
+  choices?: (Grounding & {
     delta: { content?: string; reasoning_content?: string; tool_calls?: CallDelta[] }
     finish_reason: string | null
-  }[]
+  })[]
   usage?: Usage | null
   perf_metrics?: Record<string, string>
   error?: { message?: string }
@@ -98,12 +100,17 @@ async function run({ conversation, turn, column, answer }: Run): Promise<void> {
   }
   try {
     const { body, firstPart } = await bodyFor({ conversation, turn, column, answer })
-    const options = { stream: true, usage: { include: true }, perf_metrics_in_response: true }
+    // A model that has no known form of them refuses it.
+    const boxes = modelOf(answer.model)?.features?.includes('grounding') ? { return_boxes: true } : {}
+    const options = { stream: true, usage: { include: true }, perf_metrics_in_response: true, ...boxes }
     const request = { method: 'POST', body: { ...body, ...options }, signal: stopped } as const
     for await (const chunk of events<Chunk>('/v1/chat/completions', request)) {
       if (chunk.error !== undefined) throw new ServerError(chunk.error.message ?? 'The answer broke off.', 0)
       state = withChunk(state, chunk)
-      if (chunk.usage) state = { ...state, figures: figuresOf(chunk.usage, chunk.perf_metrics, body, firstPart) }
+      if (chunk.usage) {
+        const figures = figuresOf(chunk.usage, chunk.perf_metrics, body, firstPart)
+        state = { ...state, figures, marks: marksOf(chunk.choices?.[0] ?? {}, chunk.usage.pictures ?? []) }
+      }
       showSoon()
     }
     state = { ...state, state: 'done' }

@@ -24,11 +24,16 @@ const figures = z.object({
   pictures: z.array(z.array(seenPage)),
 })
 
+const mark = z.object({
+  ...{ label: z.nullable(z.string()), x: z.number(), y: z.number(), size: z.optional(size) },
+})
+
 const answer = z.object({
   ...{ id: z.string(), model: z.string(), thought: z.string(), text: z.string(), error: z.string(), cut: z.boolean() },
   state: z.enum(['waiting', 'streaming', 'done', 'stopped', 'failed']),
   calls: z.array(z.object({ id: z.string(), name: z.string(), arguments: z.string() })),
   figures: z.nullable(figures),
+  marks: z.optional(z.array(mark)),
 })
 
 const picture = z.object({

@@ -1,4 +1,3 @@
-import { useMemo } from 'preact/hooks'
 import { CopyButton } from '../../../ui/copy.tsx'
 import { Icon } from '../../../ui/icon.tsx'
 import { tidyJson } from '../state/code.ts'
@@ -11,7 +10,6 @@ import {
   type Turn,
 } from '../state/conversation.ts'
 import { path, updateCurrent } from '../state/conversations.ts'
-import { marksIn } from '../state/marks.ts'
 import { modelOf, nameOf } from '../state/models.ts'
 import { retry } from '../state/run.ts'
 import { stop } from '../state/running.ts'
@@ -95,11 +93,10 @@ export function Answer({ turn, column, index, isLast }: AnswerProps) {
 }
 
 function Text({ answer, turn }: { answer: AnswerOf; turn: Turn }) {
-  const arrives = isRunning(answer)
-  const marks = useMemo(() => (arrives ? [] : marksIn(answer.text)), [arrives, answer.text])
+  const { marks = [] } = answer
   return (
     <>
-      {marks.length > 0 && <Marked answer={answer} turn={turn} marks={marks} />}
+      {marks.length > 0 && <Marked turn={turn} marks={marks} />}
       <Markdown text={isJson.test(answer.text) ? fenced(answer.text) : answer.text} />
     </>
   )
