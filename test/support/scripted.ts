@@ -23,7 +23,7 @@ export const endEvents = (completionTokens: number): GenerateEvent[] => [
 ]
 
 /** Media that loads any URL as one small image. */
-const everyImage: Media = {
+export const everyImage: Media = {
   check: () => {},
   load: async (sources) =>
     sources.map(() => ({
@@ -58,13 +58,20 @@ interface ScriptedModel {
   longestEdge?: number | null
   /** How it writes boxes; by default no form is known. */
   coordinates?: Coordinates | null
+  controlTokens?: readonly string[]
   media?: Media
 }
 
 /** A backend whose engine emits the events of the script. */
 export function scriptedBackend(
   script: Script,
-  { chatTemplate = null, longestEdge = null, coordinates = null, media = everyImage }: ScriptedModel = {},
+  {
+    chatTemplate = null,
+    longestEdge = null,
+    coordinates = null,
+    controlTokens = [],
+    media = everyImage,
+  }: ScriptedModel = {},
 ): Backend {
   return embeddedBackend({
     card: {
@@ -103,7 +110,7 @@ export function scriptedBackend(
         chatTemplate,
         bosToken: '',
         eosToken: '',
-        controlTokens: [],
+        controlTokens,
       },
       generate: script,
       lengths: async (prompts) => prompts.map(() => 12),
