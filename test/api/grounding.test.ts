@@ -42,7 +42,7 @@ async function startAnswers(answers: readonly string[], model: Model = {}) {
       yield { type: 'end', choice, reason: 'stop', stop: null, completionTokens: 9 }
     }
     const timings = { queue: 0, encode: 0, prefill: 0, firstToken: 0, generation: 0 }
-    yield { type: 'done', timings, images: images.map(() => ({ seen, cached: null, encodeMs: 0 })) }
+    yield { type: 'done', timings, images: images.map(() => ({ seen, tiles: 1, cached: null, encodeMs: 0 })) }
   }
   const chatTemplate =
     "{% for m in messages %}{% for p in m['content'] %}{% if p['type'] == 'text' %}{{ p['text'] }}{% else %}<__media__>{% endif %}{% endfor %}{% endfor %}"
@@ -89,6 +89,12 @@ describe('boxes in pixels of the image that was sent', () => {
     ['hunyuanvl', 'cup(100,200),(500,500)', { ...whole, label: 'cup' }],
     ['idefics3', '<text><loc_50><loc_100><loc_250><loc_250>Cup</text>', { ...whole, label: 'text' }],
     ['dots_ocr', '[{"bbox": [14, 7, 28, 14], "category": "Text", "text": "Cup"}]', { label: 'Text', x1: 100, y1: 50 }],
+    [
+      'deepseekocr',
+      '<|ref|>title<|/ref|><|det|>[[0, 0, 999, 999]]<|/det|>',
+      { label: 'title', x1: 0, y1: 0, x2: 400, y2: 200 },
+    ],
+    ['cogvlm', 'A cup [[100,200,500,500]] on a table.', whole],
     [
       'paddleocr',
       'Cup<|LOC_100|><|LOC_200|><|LOC_500|><|LOC_200|><|LOC_500|><|LOC_500|><|LOC_100|><|LOC_500|>',

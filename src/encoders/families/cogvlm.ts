@@ -15,6 +15,7 @@ const epsilon = 1e-5
  */
 export const cogvlm: ImageFamily = {
   types: ['cogvlm'],
+  coordinates: 1000,
   width: (metadata) => metadata.needTensor('mm.down.weight').rows,
 
   open(metadata) {

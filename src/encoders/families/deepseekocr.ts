@@ -20,6 +20,7 @@ const along = (edge: number): number => edge / deepseekPatch / samDivides
  */
 export const deepseekocr: ImageFamily = {
   types: ['deepseekocr'],
+  coordinates: 999,
   width: (metadata) => metadata.needTensor('mm.model.fc.weight').rows,
 
   open(metadata, width) {

@@ -42,6 +42,7 @@ const mask: Mask = {
  */
 export const deepseekocr2: ImageFamily = {
   types: ['deepseekocr2'],
+  coordinates: 999,
   width: (metadata) => metadata.needTensor('mm.model.fc.weight').rows,
 
   open(metadata, width) {
