@@ -13,6 +13,8 @@ process.on('message', (message: ToEngine | Piece) => {
   if (whole !== undefined) engine.receive(whole)
 })
 process.on('disconnect', () => process.exit(0))
+// The parent may have ended while this process read its code.
+if (!process.connected) process.exit(0)
 // A terminal sends these signals to the whole process group. The parent decides when the engine ends.
 process.on('SIGINT', () => {})
 process.on('SIGTERM', () => {})

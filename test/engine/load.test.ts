@@ -1,9 +1,12 @@
+import { once } from 'node:events'
 import { mkdtempSync, readdirSync, rmSync, truncateSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { startProcess } from '../../src/children/index.ts'
 import { prepareEngine, startEngine } from '../../src/engine/index.ts'
 import { createLogger } from '../../src/log.ts'
+import { programFile } from '../../src/places.ts'
 import { childrenRunning } from '../support/children.ts'
 import { inputs } from '../support/long.ts'
 import { answerOf, ask, engineSettings, pocketFolder, requestOf, square } from '../support/pocket.ts'
@@ -73,6 +76,12 @@ describe('a load', () => {
     await loadAndAsk({ settings: engineSettings, onProgress: (share) => shares.push(share) })
     expect(shares).toEqual(shares.toSorted((a, b) => a - b))
     expect(shares.every((share) => share > 0 && share <= 1)).toBe(true)
+  })
+
+  it('leaves no process if its server ends before that has read its code', async () => {
+    const child = startProcess(programFile('engine/process'), { stdio: ['ignore', 'ignore', 'ignore', 'ipc'] })
+    child.disconnect()
+    expect(await once(child, 'exit')).toEqual([0, null])
   })
 
   it('takes the process that was prepared for it', async () => {
