@@ -50,6 +50,12 @@ export interface Oriel {
   ask(question: string | readonly Message[], options?: QuestionOptions): Promise<Reply>
   /** Counts the tokens of a question without asking it. @throws OrielError as `ask` does */
   count(question: string | readonly Message[], options?: QuestionOptions): Promise<Count>
+  /**
+   * Embeds texts with a model that is made for it.
+   * @returns the embeddings, each of length 1, in the order of the texts, and the tokens of all
+   * @throws OrielError what is wrong with a text, or why the model cannot embed it
+   */
+  embed(texts: string | readonly string[], options?: EmbedOptions): Promise<Embedded>
   /** What an image's file is, without asking about it. @throws OrielError for a file that is not an image */
   inspect(
     image: ImageInput,
@@ -74,6 +80,20 @@ export interface Oriel {
    * (default: 1000); answers to `ask` end at once.
    */
   close(options?: { graceMs?: number }): Promise<void>
+}
+
+export interface EmbedOptions {
+  /** The model's name. Default: the first that the settings name. */
+  model?: string | undefined
+  /** Keep this many of the first numbers, for models that are trained for it. Default: all. */
+  dimensions?: number | undefined
+  /** Ends the work. */
+  signal?: AbortSignal | undefined
+}
+
+export interface Embedded {
+  embeddings: Float32Array[]
+  tokens: number
 }
 
 export interface Listening {
@@ -142,7 +162,7 @@ export async function createOriel(settings: OrielSettings = {}, around: Surround
   /** Only a server needs them: a program is its own judge. */
   let accounts: Promise<Accounts> | undefined
   let isClosed = false
-  const modelOf = ({ model = named[0] }: QuestionOptions): string => {
+  const modelOf = ({ model = named[0] }: Pick<QuestionOptions, 'model'>): string => {
     if (model === undefined) throw new OrielError('invalid', 'No model is named.', { param: 'model' })
     return model
   }
@@ -180,6 +200,18 @@ export async function createOriel(settings: OrielSettings = {}, around: Surround
         throw inOptions(error)
       }),
 
+    embed: (texts, { dimensions = null, ...options } = {}) =>
+      during(async (signal) => {
+        const embedder = await deployments.findEmbedder(modelOf(options), signal)
+        const ask = { texts: [texts].flat(), dimensions, overflow: 'error', client: ownClient } as const
+        const all: Embedded = { embeddings: [], tokens: 0 }
+        for await (const { vector, tokens } of embedder.embed(ask, signal)) {
+          all.embeddings.push(vector)
+          all.tokens += tokens
+        }
+        return all
+      }, options.signal),
+
     inspect: (image, options = {}) =>
       during(async (signal) => {
         const asker = { client: ownClient, isolation: '' }
@@ -200,7 +232,7 @@ export async function createOriel(settings: OrielSettings = {}, around: Surround
       const timer = onProgress && setInterval(() => void report().catch(() => {}), progressInterval)
       // Each is released as soon as it is loaded: there may not be memory for all of them at once.
       const loadOne = (name: string) =>
-        during((signal) => deployments.find(name, signal, { timeoutMs: Number.POSITIVE_INFINITY }))
+        during((signal) => deployments.hold(name, signal, { timeoutMs: Number.POSITIVE_INFINITY }))
       await Promise.all(names.map(loadOne)).finally(() => clearInterval(timer))
     },
 

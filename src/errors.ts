@@ -56,8 +56,8 @@ export class OrielError extends Error {
   }
 
   /** The same error with `param` set. Rooms below the API do not know which part of a request they work on. */
-  at(param: string): OrielError {
-    return new OrielError(this.kind, this.message, { ...this, cause: this.cause, param })
+  at(param: string, message = this.message): OrielError {
+    return new OrielError(this.kind, message, { ...this, cause: this.cause, param })
   }
 }
 

@@ -20,7 +20,7 @@ import { invalidValue, parseBody, unknownParameters } from './request/validation
 import { takeOver, write } from './sending.ts'
 import { type Framing, sendEvents, sse } from './sse.ts'
 
-type Documentation = Pick<Endpoint, 'path' | 'tag' | 'summary' | 'transport'>
+export type Documentation = Pick<Endpoint, 'path' | 'tag' | 'summary' | 'transport'>
 
 interface Protocol<Body extends z.ZodObject, Answer extends z.ZodType> extends Documentation {
   body: Body
@@ -94,17 +94,21 @@ export const largeEndpoint = <Body extends z.ZodObject, Answer extends z.ZodType
   protocol: LargeProtocol<Body, Answer>,
 ): Endpoint =>
   freely(protocol, async (parsed, work, reply) => {
-    const pieces = await protocol.pieces(parsed, work)
-    const response = takeOver(reply.type('application/json; charset=utf-8'))
-    for (const piece of pieces) {
-      if (response.destroyed) break
-      await write(response, piece, longestUnread)
-      // A large piece takes some ms.
-      await nextTurn()
-    }
-    response.end()
-    return reply
+    return sendLarge(reply, await protocol.pieces(parsed, work))
   })
+
+/** Sends JSON piece by piece. */
+export async function sendLarge(reply: FastifyReply, pieces: Iterable<string>): Promise<FastifyReply> {
+  const response = takeOver(reply.type('application/json; charset=utf-8'))
+  for (const piece of pieces) {
+    if (response.destroyed) break
+    await write(response, piece, longestUnread)
+    // A large piece takes some ms.
+    await nextTurn()
+  }
+  response.end()
+  return reply
+}
 
 /** An endpoint that generates nothing. @param respond sends the response, or returns what is to be sent */
 function freely<Body extends z.ZodObject, Answer extends z.ZodType>(
@@ -180,13 +184,7 @@ async function readRequest<Body extends z.ZodObject, Answer extends z.ZodType>(
   request: FastifyRequest,
   reply: FastifyReply,
 ) {
-  const { strict } = options
-  const parsed = parseBody(body, request.body)
-  const ignored = unknownParameters(body, parsed, strict)
-  // The schema let them pass unchecked, so nothing behind it may see them.
-  for (const name of ignored) Reflect.deleteProperty(parsed, name)
-  const context = contextOf(request, options, ignored)
-  const signal = whenClosed(reply)
+  const { parsed, context, ignored, signal } = readParameters(body, options, request, reply)
   const requests = (await read(parsed, context)).map((read) => ({
     ...read,
     client: context.client,
@@ -196,6 +194,23 @@ async function readRequest<Body extends z.ZodObject, Answer extends z.ZodType>(
   for (const one of requests) checkLength(one)
   describeIgnored(reply, ignored)
   return { parsed, context, ignored, requests, signal, model: requests[0]?.model ?? '' }
+}
+
+/**
+ * The parameters of a request, and what surrounds them.
+ * @throws OrielError `invalid`
+ */
+export function readParameters<Body extends z.ZodObject>(
+  body: Body,
+  options: RouteOptions,
+  request: FastifyRequest,
+  reply: FastifyReply,
+) {
+  const parsed = parseBody(body, request.body)
+  const ignored = unknownParameters(body, parsed, options.strict)
+  // The schema let them pass unchecked, so nothing behind it may see them.
+  for (const name of ignored) Reflect.deleteProperty(parsed, name)
+  return { parsed, ignored, context: contextOf(request, options, ignored), signal: whenClosed(reply) }
 }
 
 /** @param ignored receives what has no effect */

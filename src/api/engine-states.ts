@@ -1,4 +1,4 @@
-import type { Backend, BackendState, Deployments } from '../deployments/index.ts'
+import type { BackendState, Deployments, Served } from '../deployments/index.ts'
 import { within } from '../within.ts'
 
 /** An engine that has owed an answer for `owed` and has given none for `silent` does not answer. ms */
@@ -23,7 +23,7 @@ interface Asked {
 /** What the loaded engines last said about themselves. They are asked in passing: nobody waits for one that hangs. */
 export class EngineStates {
   readonly #deployments: Pick<Deployments, 'loaded'>
-  readonly #asked = new WeakMap<Backend, Asked>()
+  readonly #asked = new WeakMap<Served, Asked>()
 
   constructor(deployments: Pick<Deployments, 'loaded'>) {
     this.#deployments = deployments
@@ -36,7 +36,7 @@ export class EngineStates {
     return asked.map(({ backend, asked }) => knownOf(backend, asked))
   }
 
-  #ask(backend: Backend): Asked {
+  #ask(backend: Served): Asked {
     const asked: Asked = this.#asked.get(backend) ?? {
       since: undefined,
       restarting: false,
@@ -61,7 +61,7 @@ export class EngineStates {
   }
 }
 
-function knownOf({ info }: Backend, { since, restarting, last }: Asked): KnownEngine {
+function knownOf({ info }: Served, { since, restarting, last }: Asked): KnownEngine {
   const now = performance.now()
   const status = restarting
     ? 'restarting'

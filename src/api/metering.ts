@@ -41,6 +41,15 @@ function lengthOf(prompt: AnswerRequest['prompt']): number {
   return tokens
 }
 
+/** What texts to embed take. */
+export function estimateOfTexts(texts: readonly (string | readonly number[])[]): Estimate {
+  const promptTokens = texts.reduce(
+    (sum, { length }, at) => sum + (typeof texts[at] === 'string' ? length / charactersPerToken : length),
+    0,
+  )
+  return { promptTokens: Math.floor(promptTokens), generatedTokens: 0, images: 0 }
+}
+
 interface Asked {
   readonly request: FastifyRequest
   readonly reply: FastifyReply
@@ -109,6 +118,12 @@ export class Meter {
     this.#watched = watched
   }
 
+  /** A text of the request was embedded. */
+  embedded(tokens: number): void {
+    this.running.embeddedTokens += tokens
+    this.#activity.recent.now.text += tokens
+  }
+
   /** The answer broke off after its status line. */
   failed(error: unknown): void {
     const shown = toOrielError(error)
@@ -125,7 +140,7 @@ export class Meter {
     const final = this.#failure ?? status
     const cost = this.#reservation.settle({
       ...{ endpoint, dialect, status: final },
-      ...(usage && promptKinds(usage)),
+      ...(usage === undefined ? { textTokens: this.running.embeddedTokens } : promptKinds(usage)),
       ...{ completionTokens, reasoningTokens },
       ...{ mediaMs: media?.media, queueMs: timings?.queue, encodeMs: timings?.encode },
       ...{ prefillMs: timings?.prefill, generationMs: timings?.generation },

@@ -5,6 +5,7 @@ import { completionsEndpoint } from './completions/endpoint.ts'
 import { previewEndpoint } from './counting/preview.ts'
 import { tokenizeEndpoint } from './counting/tokenize.ts'
 import type { Endpoint } from './dialects/dialect.ts'
+import { embeddingsEndpoint } from './embeddings/endpoint.ts'
 import { modelEndpoint, modelsEndpoint } from './models/models.ts'
 import { responsesEndpoints } from './responses/endpoint.ts'
 import { ownUsageEndpoint } from './usage/usage.ts'
@@ -14,6 +15,7 @@ export const openaiEndpoints: readonly Endpoint[] = [
   chatEndpoint,
   completionsEndpoint,
   ...responsesEndpoints,
+  embeddingsEndpoint,
   tokenizeEndpoint,
   previewEndpoint,
   modelsEndpoint,

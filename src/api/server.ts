@@ -62,7 +62,7 @@ export function createServer(services: AnswerServices, config: Config['server'],
   const routes = new Routes(server)
   const { deployments } = services
   const engines = new EngineStates(deployments)
-  const { metrics, activity, watch } = new Monitor(server, deployments, engines, log)
+  const { metrics, activity, watch, embedded } = new Monitor(server, deployments, engines, log)
   const visitors = new Visitors(config)
   const access = new Access(server, services.accounts)
   const bodies = new Bodies(config)
@@ -94,7 +94,7 @@ export function createServer(services: AnswerServices, config: Config['server'],
     log.warn('ORIEL_ORIGINS is *: pages of any origin may use this server from a browser')
 
   const enter = (request: FastifyRequest) => access.enter(request)
-  const options = { services, strict: config.strict, log, activity, engines, closing, enter, watch }
+  const options = { services, strict: config.strict, log, activity, engines, closing, enter, watch, embedded }
   for (const dialect of dialects)
     for (const { method, path, pattern, scope = 'inference', handler } of dialect.endpoints) {
       const handle = handler({ ...options, dialect })

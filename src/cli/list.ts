@@ -1,5 +1,5 @@
 import { type Estimates, usualImage } from '../machine/index.ts'
-import { type CatalogueEntry, catalogue, estimatedBytes, type Library } from '../models/index.ts'
+import { type CatalogueEntry, catalogue, estimatedBytes, type Library, type ModelCard } from '../models/index.ts'
 import { bytesText } from '../sizes.ts'
 import { advised } from './advice.ts'
 import { aboutText, table, tokensText } from './figures.ts'
@@ -33,7 +33,7 @@ async function local(library: Library, machine: Estimates) {
       ...listed.map(({ card, fits, seconds }) => [
         card.id,
         card.title,
-        card.projector === null ? 'text' : 'text, images',
+        card.embedding !== null ? 'text, to embed' : card.projector === null ? 'text' : 'text, images',
         tokensText(card.contextTokens),
         bytesText(card.bytes),
         fits ? 'yes' : 'no',
@@ -41,12 +41,15 @@ async function local(library: Library, machine: Estimates) {
       ]),
     ],
     models: listed.map(({ card, fits, bytes, seconds }) => ({
-      ...{ id: card.id, aliases: card.aliases, title: card.title, inputs: card.projector === null ? [] : ['image'] },
+      ...{ id: card.id, aliases: card.aliases, title: card.title, inputs: inputsOf(card) },
+      ...(card.embedding === null ? {} : { dimensions: card.embedding.dimensions }),
       ...{ context_tokens: card.contextTokens, bytes: card.bytes, fits, memory_bytes: bytes, image_seconds: seconds },
     })),
     notes: `FITS: models may take ${bytesText(machine.memory)} here. AN IMAGE TAKES: to the first word about ${usualImage.width} x ${usualImage.height} pixels, estimated from the measured speed of this ${machine.gpu ? 'machine; the speed of a GPU is not measured' : 'processor'}.\n`,
   }
 }
+
+const inputsOf = ({ embedding, projector }: ModelCard) => (embedding !== null || projector === null ? [] : ['image'])
 
 function pullable(library: Library, machine: Estimates) {
   return {

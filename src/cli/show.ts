@@ -4,6 +4,7 @@ import { weightsFolder } from '../home.ts'
 import { details, imageTokens } from '../machine/index.ts'
 import {
   type CatalogueEntry,
+  type EmbeddingFacts,
   entryOf,
   estimatedBytes,
   type Library,
@@ -50,7 +51,9 @@ async function rowsOf(name: string, card: ModelCard, facts: ModelFacts, library:
     ['parameters', countText(parameters)],
     ['quantization', `${quantization}: ${bitsText(card, facts)}`],
     ['context', tokensText(card.contextTokens)],
-    ...(await visionRows(facts, card.projector)),
+    ...(card.embedding === null
+      ? await visionRows(facts, card.projector)
+      : [['embeds', embeddingText(card.embedding)]]),
     ['precision', precisionText(card)],
     ['memory', (await estimatesHere(library)).memoryOf(card)],
     ['licence', licence || (entryOf(name)?.licence ?? 'unknown')],
@@ -63,6 +66,11 @@ async function rowsOf(name: string, card: ModelCard, facts: ModelFacts, library:
     ...files.map(({ file, bytes }, at) => [at === 0 ? 'files' : '', `${file} (${bytesText(bytes)})`]),
   ].filter(([, text]) => text !== '')
 }
+
+const embeddingText = ({ dimensions, pooling }: EmbeddingFacts): string =>
+  `texts, in ${dimensions} numbers (${poolings[pooling]}); it does not answer`
+
+const poolings = { mean: 'the mean of all tokens', cls: 'the first token', last: 'the last token' } as const
 
 /** The size of a weight of the decoder, which says more than the name of a type. */
 function bitsText({ size }: ModelCard, { parameters, vision }: ModelFacts): string {
@@ -89,6 +97,9 @@ const cardJson = (card: ModelCard, facts: ModelFacts) => ({
   ...{ name: card.id, aliases: card.aliases, title: card.title, downloaded: true },
   ...{ architecture: facts.architecture, layers: facts.layers, parameters: facts.parameters },
   ...{ quantization: facts.quantization, context_tokens: card.contextTokens, vision: facts.vision },
+  ...(card.embedding === null
+    ? {}
+    : { embedding: { dimensions: card.embedding.dimensions, pooling: card.embedding.pooling } }),
   ...{ bytes: card.bytes, files: facts.files, licence: facts.licence || null, recommended: card.sampling },
 })
 

@@ -68,6 +68,8 @@ export interface ModelInfo {
   thoughts: boolean
   /** Whether it writes boxes and points in a form that is known. */
   boxes: boolean
+  /** Numbers in an embedding, for a model that embeds texts and does not answer. */
+  dimensions?: number
 }
 
 /** An answer that has begun. */

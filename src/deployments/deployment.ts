@@ -5,12 +5,12 @@ import { cancelled, OrielError, shuttingDown } from '../errors.ts'
 import type { Logger } from '../log.ts'
 import type { ModelCard } from '../models/index.ts'
 import { bytesText } from '../sizes.ts'
-import type { Backend } from './backend.ts'
+import type { Served } from './embedder.ts'
 import type { MemoryBudget, Resident } from './memory-budget.ts'
 import type { MemoryPlan } from './memory-plan.ts'
 
-/** Makes a model answer. @throws OrielError */
-export type Starter = (card: ModelCard, start: Start) => Promise<Backend>
+/** Makes a model answer or embed. @throws OrielError */
+export type Starter = (card: ModelCard, start: Start) => Promise<Served>
 
 interface Start {
   plan: MemoryPlan
@@ -54,8 +54,8 @@ export class Deployment implements Resident {
   readonly card: ModelCard
   readonly #plan: MemoryPlan
   readonly #services: SharedServices
-  readonly #waiting = new Set<Deferred<Backend>>()
-  backend: Backend | undefined
+  readonly #waiting = new Set<Deferred<Served>>()
+  backend: Served | undefined
   /** Ends the load, or the wait for memory before it. */
   #loading: AbortController | undefined
   #starting = false
@@ -109,7 +109,7 @@ export class Deployment implements Resident {
    * @param timeoutMs how long to wait for it
    * @throws OrielError `overloaded` when the wait is too long, or why the model cannot be loaded
    */
-  async use(signal: AbortSignal, timeoutMs: number): Promise<Backend> {
+  async use(signal: AbortSignal, timeoutMs: number): Promise<Served> {
     if (signal.aborted) throw cancelled()
     if (this.backend !== undefined && this.#services.budget.isOpen(this)) {
       this.#enter()
@@ -117,7 +117,7 @@ export class Deployment implements Resident {
       return this.backend
     }
     if (this.#failure !== undefined && this.#failure.until > performance.now()) throw this.#failure.error
-    const waiter = deferred<Backend>()
+    const waiter = deferred<Served>()
     const timer = Number.isFinite(timeoutMs)
       ? setTimeout(() => waiter.reject(this.#tooLong(timeoutMs)), timeoutMs)
       : undefined
@@ -289,7 +289,7 @@ export class Deployment implements Resident {
   }
 
   /** Waiting requests become users at once, so that the model is not evicted before they use it. */
-  #admitWaiting(backend: Backend): void {
+  #admitWaiting(backend: Served): void {
     for (const waiter of this.#waiting) {
       this.#enter()
       waiter.resolve(backend)

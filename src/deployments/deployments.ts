@@ -16,6 +16,7 @@ import type { Settings } from './ask.ts'
 import type { Backend, ModelInfo } from './backend.ts'
 import { Deployment, type DeploymentState, type Starter } from './deployment.ts'
 import { infoOf } from './embedded/info.ts'
+import { type Embedder, embeds, type Served } from './embedder.ts'
 import { MemoryBudget } from './memory-budget.ts'
 import { planMemory } from './memory-plan.ts'
 
@@ -56,6 +57,10 @@ export interface Deployments {
    * @throws OrielError `not_found`; what is wrong with the attachments; `overloaded` when the wait is too long or after `close`; why it cannot be loaded
    */
   find(name: string, signal: AbortSignal, options?: FindOptions): Promise<Backend>
+  /** A model that is ready to embed, as `find` has it. @throws OrielError as `find` does */
+  findEmbedder(name: string, signal: AbortSignal, options?: FindOptions): Promise<Embedder>
+  /** Loads a model, whatever it does, and keeps it as `find` does. @throws OrielError as `find` does */
+  hold(name: string, signal: AbortSignal, options?: FindOptions): Promise<Served>
   /** The id of the model that requests mean by a name. @throws OrielError `not_found`; what is wrong with its files */
   idOf(name: string): Promise<string>
   /** The models on this machine, the loaded ones first, and those of the catalogue that can be downloaded. */
@@ -78,8 +83,8 @@ export interface Deployments {
    * @throws OrielError `not_found`
    */
   unload(name: string, client?: string): Promise<void>
-  /** The models that can answer now. */
-  loaded(): readonly Backend[]
+  /** The models that are ready now. */
+  loaded(): readonly Served[]
   /** Bytes that models may take, and that they take. */
   readonly memory: { readonly budget: number; readonly taken: number }
   close(): Promise<void>
@@ -145,22 +150,36 @@ export function deploy(options: DeploymentOptions): Deployments {
     return card
   }
   const readyOf = (name: string): Backend | undefined => backends.find(({ info }) => isCalled(info, name))
-  const find: Deployments['find'] = async (name, signal, options = {}) => {
+  /** @param check refuses a model before it is loaded */
+  const use = async (
+    name: string,
+    signal: AbortSignal,
+    options: FindOptions = {},
+    check: (info: ModelInfo) => void = () => {},
+  ): Promise<Served> => {
     const { timeoutMs = config.loading.timeoutMs, attachments = [], client = ownClient, unload = false } = options
-    const wantsBoxes = options.settings?.wantsBoxes ?? false
     const deployment = readyOf(name) ?? activeOf(name) ?? deploymentOf(await cardOf(name))
     if (closed) throw shuttingDown()
-    if (!(deployment instanceof Deployment)) {
-      checkRequest(deployment.info, attachments, wantsBoxes)
-      return deployment
-    }
-    checkRequest(infoOf(deployment.card), attachments, wantsBoxes)
+    const info = deployment instanceof Deployment ? infoOf(deployment.card) : deployment.info
+    check(info)
+    checkRequest(info, attachments, options.settings?.wantsBoxes ?? false)
+    if (!(deployment instanceof Deployment)) return deployment
     media.check(attachments)
     if (deployment.backend === undefined) media.prefetch(attachments, client, signal)
     const backend = await deployment.use(signal, timeoutMs)
     if (client !== ownClient) deployment.usedBy(client)
     if (unload) void deployment.leave(client)
     return backend
+  }
+  const find: Deployments['find'] = async (name, signal, options) => {
+    const served = await use(name, signal, options, checkAnswers)
+    if (embeds(served)) throw doesNotAnswer(served.info)
+    return served
+  }
+  const findEmbedder: Deployments['findEmbedder'] = async (name, signal, options) => {
+    const served = await use(name, signal, options, checkEmbeds)
+    if (!embeds(served)) throw doesNotEmbed(served.info)
+    return served
   }
   const activeOf = (name: string): Deployment | undefined =>
     [...known.values()].find((one) => one.active && isCalled(one.card, name))
@@ -231,6 +250,8 @@ export function deploy(options: DeploymentOptions): Deployments {
 
   return {
     find,
+    findEmbedder,
+    hold: (name, signal, options) => use(name, signal, options),
     idOf: async (name) => readyOf(name)?.info.id ?? (activeOf(name)?.card ?? (await cardOf(name))).id,
     list,
     describe,
@@ -314,6 +335,27 @@ const loadedFirst = (a: ListedModel, b: ListedModel): number =>
 /** Whether a request that names a model by `name` means this one. */
 export const isCalled = ({ id, aliases }: Pick<ModelCard, 'id' | 'aliases'>, name: string): boolean =>
   id === name || id === name.replace(inAccount, '') || aliases.includes(name)
+
+function checkAnswers(info: ModelInfo): void {
+  if (info.dimensions !== undefined) throw doesNotAnswer(info)
+}
+
+function checkEmbeds(info: ModelInfo): void {
+  if (info.dimensions === undefined) throw doesNotEmbed(info)
+}
+
+const doesNotAnswer = ({ id }: ModelInfo): OrielError =>
+  new OrielError('invalid', `The model ${id} embeds texts and does not answer. Send texts to /v1/embeddings.`, {
+    param: 'model',
+    code: 'model_embeds',
+  })
+
+const doesNotEmbed = ({ id }: ModelInfo): OrielError =>
+  new OrielError(
+    'invalid',
+    `The model ${id} answers and does not embed. Name an embedding model: GET /v1/models?features=embeddings lists them.`,
+    { param: 'model', code: 'model_answers' },
+  )
 
 /** @throws OrielError `invalid` about the first attachment that the model does not take, or boxes that it does not write */
 function checkRequest(

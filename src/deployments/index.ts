@@ -19,4 +19,5 @@ export {
   memoryBudget,
 } from './deployments.ts'
 export { embedded, embeddedBackend } from './embedded/backend.ts'
+export type { EmbedAsk, Served } from './embedder.ts'
 export { memoryText, type Planned, planMemory } from './memory-plan.ts'

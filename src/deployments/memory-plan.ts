@@ -1,7 +1,7 @@
 import type { EngineConfig } from '../config.ts'
 import { weightsBytes } from '../engine/index.ts'
 import { OrielError } from '../errors.ts'
-import type { ModelCard } from '../models/index.ts'
+import type { EmbeddingFacts, ModelCard } from '../models/index.ts'
 import { bytesText } from '../sizes.ts'
 
 /** The memory of a model, in bytes. It is decided only here. */
@@ -32,7 +32,10 @@ const kvWidth = { f16: 1, q8_0: 34 / 64 } as const
 const mostCells = 16384
 
 /** What the memory of a model follows from: its files say it, or the catalogue says about what. */
-export type Planned = Pick<ModelCard, 'id' | 'contextTokens'> & { readonly size: Omit<ModelCard['size'], 'layers'> }
+export type Planned = Pick<ModelCard, 'id' | 'contextTokens'> & {
+  readonly size: Omit<ModelCard['size'], 'layers'>
+  readonly embedding?: EmbeddingFacts | null
+}
 
 /**
  * Decides the memory of a model. A configured size of 0 is chosen here.
@@ -41,6 +44,7 @@ export type Planned = Pick<ModelCard, 'id' | 'contextTokens'> & { readonly size:
  * @throws OrielError `precondition_failed`, with the numbers, for a model that never fits
  */
 export function planMemory(card: Planned, config: EngineConfig, budget: number, onGpu = false): MemoryPlan {
+  if (card.embedding) return planEmbedding(card, card.embedding, config, budget)
   const { decoderBytes: weights, visionBytes, visionParameters: all, visionLayers: inLayers } = card.size
   const { bytesPerToken, bytesPerSequence } = card.size
   const inOnnx = weightsBytes(config.visionPrecision, { all, inLayers })
@@ -60,14 +64,53 @@ export function planMemory(card: Planned, config: EngineConfig, budget: number, 
   const total = rest + weights + vision + context + cache + prefixes
   const plan = { weights, vision, context, contextCells, sequences, cache, prefixes, total }
   // Each cache has at least one byte.
-  if (left < 2)
-    throw new OrielError(
-      'precondition_failed',
-      `The model ${card.id} never fits: it takes ${memoryText(plan)}, and all models together may take ${bytesText(budget)}.`,
-      { code: 'model_too_large' },
-    )
+  if (left < 2) throw tooLarge(card, plan, budget)
   return plan
 }
+
+/** Maximum number of tokens of one text that are chosen without configuration, for a model that computes them in one step. */
+const longestText = 8192
+/** Of the attention mask of a step, in 32 bits and in 16. */
+const bytesPerPair = 6
+
+/** A model that embeds has no caches: what takes memory are the buffers of a step, and the KV of texts that take several. */
+function planEmbedding(
+  card: Planned,
+  { whole, bytesPerRow }: EmbeddingFacts,
+  config: EngineConfig,
+  budget: number,
+): MemoryPlan {
+  const { decoderBytes: weights, bytesPerToken, bytesPerSequence } = card.size
+  const bytesPerCell = Math.ceil(bytesPerToken * kvWidth[config.kvType])
+  const states = config.maxSequences * bytesPerSequence
+  const space = Math.min(budget * contextShare, Math.max(0, budget - rest - weights - states))
+  const { contextTokens, chunkTokens } = config
+  const wanted = Math.min(card.contextTokens, contextTokens || longestText)
+  const bytesOf = (rows: number, cells: number) =>
+    rows * (bytesPerRow + bytesPerPair * cells) + cells * bytesPerCell + states
+  const cells = whole
+    ? contextTokens
+      ? wanted
+      : Math.max(Math.min(wanted, 256), Math.min(wanted, rowsIn(space, bytesPerRow + bytesPerCell)))
+    : contextTokens || usualCells(card.contextTokens, Math.max(1, bytesPerCell), space)
+  const context = bytesOf(whole ? Math.max(cells, chunkTokens) : chunkTokens, cells)
+  const total = rest + weights + context
+  const sequences = { running: config.maxSequences, stored: 0 }
+  const plan = { weights, vision: 0, context, contextCells: cells, sequences, cache: 0, prefixes: 0, total }
+  if (total > budget) throw tooLarge(card, plan, budget)
+  return plan
+}
+
+/** The largest number of rows whose buffers, which grow with its square, fit. */
+const rowsIn = (space: number, bytesPerRow: number): number =>
+  Math.floor((Math.sqrt(bytesPerRow ** 2 + 4 * bytesPerPair * space) - bytesPerRow) / (2 * bytesPerPair))
+
+const tooLarge = ({ id }: Planned, plan: MemoryPlan, budget: number): OrielError =>
+  new OrielError(
+    'precondition_failed',
+    `The model ${id} never fits: it takes ${memoryText(plan)}, and all models together may take ${bytesText(budget)}.`,
+    { code: 'model_too_large' },
+  )
 
 /** The memory of a model for people. Its figure is that of `/health`, of `oriel show` and of errors. */
 export const memoryText = ({ weights, vision, context, contextCells, cache, prefixes, total }: MemoryPlan): string =>

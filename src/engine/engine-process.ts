@@ -1,8 +1,11 @@
 import { type Deferred, deferred } from '../deferred.ts'
 import { countOutlived } from '../native/index.ts'
 import type { Calibration } from './calibration.ts'
+import type { EmbeddedText } from './embedding.ts'
+import { Embeddings } from './embeddings.ts'
 import type { Payload } from './encode-turns.ts'
 import type { GenerateEvent } from './generation.ts'
+import { loadEmbedder } from './load-embedder.ts'
 import { loadModel } from './load-model.ts'
 import { type FromEngine, type LoadOptions, type ToEngine, toWire } from './protocol.ts'
 import { Scheduler, type SchedulerPort } from './scheduler.ts'
@@ -21,7 +24,9 @@ interface Wanted {
 export class EngineProcess {
   readonly #send: (message: FromEngine) => void
   readonly #load: typeof loadModel
+  /** One of the two: a model answers or embeds. */
   #scheduler: Scheduler | undefined
+  #embeddings: Embeddings | undefined
   #calibration: Calibration | undefined
   #events: [number, GenerateEvent][] = []
   #wanted: Wanted[] = []
@@ -39,9 +44,9 @@ export class EngineProcess {
 
   /** Handles a message of the parent. Messages before the end of the load are ignored. */
   receive(message: ToEngine): void {
-    const scheduler = this.#scheduler
     if (message.type === 'load') void this.#start(message.options)
-    else if (scheduler !== undefined) this.#pass(message, scheduler)
+    else if (this.#scheduler !== undefined) this.#pass(message, this.#scheduler)
+    else if (this.#embeddings !== undefined) this.#passText(message, this.#embeddings)
   }
 
   #pass(message: Exclude<ToEngine, { type: 'load' }>, scheduler: Scheduler): void {
@@ -53,12 +58,29 @@ export class EngineProcess {
     else if (type === 'decoded') this.#decoded((one) => one.id === id && one.hash === message.hash)
     else if (type === 'state') this.#port.answer(id, scheduler.state)
     else if (type === 'count') scheduler.count(id, message.client, message.prompt)
-    else scheduler.measure(id, message.client, message.prompts)
+    else if (type === 'measure') scheduler.measure(id, message.client, message.prompts)
+  }
+
+  #passText(message: Exclude<ToEngine, { type: 'load' }>, embeddings: Embeddings): void {
+    const { type, id } = message
+    if (type === 'embed') embeddings.submit(id, message.request)
+    else if (type === 'cancel') embeddings.cancel(id)
+    else if (type === 'state') this.#send({ type: 'answer', id, answer: embeddings.state })
   }
 
   /** @returns when the load is over; a failure goes to the parent */
   async #start(options: LoadOptions): Promise<void> {
     try {
+      if (options.embedding !== undefined) {
+        const { model, ...parts } = await loadEmbedder(options, options.embedding, this.#progress())
+        const port = {
+          answer: (id: number, answer: EmbeddedText) => this.#send({ type: 'answer', id, answer }),
+          fail: (id: number, error: unknown) => this.#send({ type: 'failed', id, error: toWire(error) }),
+        }
+        this.#embeddings = new Embeddings({ ...parts, settings: options.settings, port })
+        this.#send({ type: 'ready', model })
+        return
+      }
       const isDecoding = () => (this.#scheduler?.state.running ?? 0) > 0
       const { model, calibration, ...parts } = await this.#load(options, this.#progress(), isDecoding)
       this.#scheduler = new Scheduler({ ...parts, settings: options.settings, port: this.#port })

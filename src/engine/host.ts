@@ -7,6 +7,7 @@ import { type Choice, formCounts } from '../encoders/index.ts'
 import { cancelled, OrielError, shuttingDown } from '../errors.ts'
 import type { Logger } from '../log.ts'
 import { hold, readOutput, takeProcess } from './child.ts'
+import type { EmbeddedText, EmbeddingEngine, TextRequest } from './embedding.ts'
 import { EventQueue } from './event-queue.ts'
 import type {
   Engine,
@@ -61,10 +62,18 @@ const mostUnread = 1024
  * @throws OrielError `invalid` if the model cannot be loaded, `internal` if this machine cannot run it, `cancelled` if the
  * signal has aborted before
  */
-export async function startEngine(
+export const startEngine = (options: EngineOptions, signal?: AbortSignal): Promise<Engine> => started(options, signal)
+
+/** Starts the engine of a model that embeds, as `startEngine` does. */
+export const startEmbedding = (
+  options: EngineOptions & Required<Pick<EngineOptions, 'embedding'>>,
+  signal?: AbortSignal,
+): Promise<EmbeddingEngine> => started(options, signal)
+
+async function started(
   { log, onProgress = () => {}, isCurrent = async () => true, onLost = lost, ...options }: EngineOptions,
   signal?: AbortSignal,
-): Promise<Engine> {
+): Promise<Engine & EmbeddingEngine> {
   if (signal?.aborted) throw cancelled()
   const host = new EngineHost(options, { log, onProgress, isCurrent, onLost })
   const removeListener = signal && onAbort(signal, () => void host.close())
@@ -78,13 +87,13 @@ export async function startEngine(
 
 type Surroundings = Required<Pick<EngineOptions, 'log' | 'onProgress' | 'isCurrent' | 'onLost'>>
 
-class EngineHost implements Engine {
+class EngineHost implements Engine, EmbeddingEngine {
   readonly #options: LoadOptions
   readonly #around: Surroundings
   readonly #log: Logger
   readonly #previews: Previews
   readonly #running = new Map<number, Pending>()
-  /** Questions that the engine has not answered: counts and states. */
+  /** Questions that the engine has not answered: counts, texts to embed, and states. */
   readonly #asked = new Map<number, Deferred<unknown>>()
   #child: ChildProcess | undefined
   /** Whether the child has loaded its model and takes requests. */
@@ -165,6 +174,16 @@ class EngineHost implements Engine {
     return this.#ask((id) => ({ type: 'count', id, client, prompt }))
   }
 
+  async embed(request: TextRequest, signal: AbortSignal): Promise<EmbeddedText> {
+    await this.#whenReady(signal)
+    const id = this.#nextId++
+    const removeListener = onAbort(signal, () => {
+      this.#asked.get(id)?.reject(cancelled())
+      if (this.#asked.delete(id)) this.#send({ type: 'cancel', id })
+    })
+    return this.#ask<EmbeddedText>(() => ({ type: 'embed', id, request }), id).finally(removeListener)
+  }
+
   async preview(image: ImageAttachment, mostPixels: number): Promise<readonly ImageView[]> {
     return this.#previews.preview(image, mostPixels)
   }
@@ -174,8 +193,7 @@ class EngineHost implements Engine {
     return this.#ask((id) => ({ type: 'state', id }))
   }
 
-  #ask<Answer>(question: (id: number) => ToEngine): Promise<Answer> {
-    const id = this.#nextId++
+  #ask<Answer>(question: (id: number) => ToEngine, id = this.#nextId++): Promise<Answer> {
     const asked = deferred<Answer>()
     this.#asked.set(id, asked)
     this.#send(question(id))

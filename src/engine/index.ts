@@ -2,6 +2,7 @@ export { type ImageBounds, weightsBytes } from '../encoders/index.ts'
 export type { SchemaPath } from '../language/index.ts'
 export { prepareEngine } from './child.ts'
 export { chooseDevice, type Device, gpuMemory } from './devices.ts'
+export { type EmbeddingEngine, textsAtOnce } from './embedding.ts'
 export type {
   AnswerToken,
   Engine,
@@ -19,5 +20,5 @@ export type {
   Sampling,
   Timings,
 } from './generation.ts'
-export { startEngine } from './host.ts'
+export { startEmbedding, startEngine } from './host.ts'
 export type { EngineSettings } from './protocol.ts'

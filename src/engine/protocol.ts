@@ -1,7 +1,8 @@
 import { toWire as encode, type WireError } from '../children/index.ts'
 import type { EngineConfig } from '../config.ts'
 import type { Choice } from '../encoders/index.ts'
-import type { GpuSettings } from '../language/index.ts'
+import type { EmbedderPlan, GpuSettings } from '../language/index.ts'
+import type { EmbeddedText, EmbeddingState, TextRequest } from './embedding.ts'
 import type { EngineModel, EngineState, GenerateEvent, HeaderPiece, HeaderRequest, PromptCount } from './generation.ts'
 
 /** How the engine of one model runs. Every number is decided by the caller: a 0 of the configuration has no meaning here. */
@@ -17,6 +18,8 @@ export interface LoadOptions {
   decoder: string
   /** Path of the vision GGUF (mmproj), or null for a model that takes text only. */
   projector: string | null
+  /** How a model embeds texts; omitted for a model that answers. */
+  embedding?: EmbedderPlan
   name: string
   settings: EngineSettings
   /** Omitted when the CPU computes everything. */
@@ -37,6 +40,7 @@ export type ToEngine =
   | { type: 'count'; id: number; client: string; prompt: readonly HeaderPiece[] }
   /** Asks for the numbers of tokens only, of each prompt by itself. */
   | { type: 'measure'; id: number; client: string; prompts: readonly (readonly HeaderPiece[])[] }
+  | { type: 'embed'; id: number; request: TextRequest }
   | { type: 'state'; id: number }
 
 /** Messages from the engine process to the parent. */
@@ -54,8 +58,12 @@ export type FromEngine =
   | { type: 'want'; id: number; hash: string }
   /** The request has all embeddings of an attachment and does not need its payload again. */
   | { type: 'encoded'; id: number; hash: string }
-  /** The answer to `count`, `measure` or `state`. */
-  | { type: 'answer'; id: number; answer: PromptCount | readonly number[] | EngineState }
+  /** The answer to `count`, `measure`, `embed` or `state`. */
+  | {
+      type: 'answer'
+      id: number
+      answer: PromptCount | readonly number[] | EmbeddedText | EngineState | EmbeddingState
+    }
   /** A request failed, or, with `id` null, the load. */
   | { type: 'failed'; id: number | null; error: WireError }
 

@@ -1,17 +1,15 @@
-import { badModel, OrielError, outOfMemory, unsupportedModel } from '../errors.ts'
-import { availableMemory } from '../memory.ts'
-import { Batch, Candidates, type Device, type Model, openNative } from '../native/index.ts'
-import { bytesText } from '../sizes.ts'
+import { outOfMemory, unsupportedModel } from '../errors.ts'
+import { Batch, Candidates, type Model, openNative } from '../native/index.ts'
 import { createSampler } from './create-sampler.ts'
 import { openGrammars } from './grammar/grammars.ts'
 import type { Slices } from './grammar/slices.ts'
-import { layersThatFit } from './offload.ts'
+import { checkMemory, checkVocabulary, cpuShare, type LoadSettings, loadWithin } from './load.ts'
 import { fastestRows } from './query-tile.ts'
 import type { SamplerSettings, TokenSampler, TokenSearch } from './sampler.ts'
 import { openTokenEmbeddings } from './token-embeddings.ts'
 import { openVocabulary, type Vocabulary } from './vocabulary.ts'
 
-export interface DecoderSettings {
+export interface DecoderSettings extends LoadSettings {
   /** Cells of KV memory, rounded up to a multiple of 256. */
   cells: number
   /** Number of sequence ids. */
@@ -20,20 +18,6 @@ export interface DecoderSettings {
   threads: number
   kvType: 'f16' | 'q8_0'
   flashAttention: boolean
-  /** Omitted when the CPU computes everything. */
-  gpu?: GpuSettings
-  /** Called with the share of the weights that is loaded, 0 to 1. */
-  onProgress?: (share: number) => void
-}
-
-/** The numbers that decide how many layers a GPU computes. */
-export interface GpuSettings {
-  device: Device
-  layers: number
-  /** Bytes of the decoder's weights and of its KV memory. */
-  bytes: number
-  /** Bytes that are kept free for the image encoder. */
-  reserved: number
 }
 
 /** A language model with one KV memory that all its sequences share. */
@@ -106,10 +90,10 @@ export interface Decoder {
 }
 
 /** ggml's numbers of the KV memory's element types, and their bytes per number. */
-const kvTypes = { f16: { type: 1, bytes: 2 }, q8_0: { type: 8, bytes: 34 / 32 } } as const
+export const kvTypes = { f16: { type: 1, bytes: 2 }, q8_0: { type: 8, bytes: 34 / 32 } } as const
 
 /** llama.cpp allocates KV memory in units of this many cells. */
-const cellsAtOnce = 256
+export const cellsAtOnce = 256
 
 /**
  * Loads a decoder GGUF.
@@ -117,7 +101,9 @@ const cellsAtOnce = 256
  */
 export function openDecoder(file: string, settings: DecoderSettings): Decoder {
   const { llama, newThreadPool } = openNative(settings.gpu?.device)
-  const { model, context, kvMemory, gpuLayers, memory } = loadWithin(file, settings)
+  const { model, context, kvMemory, gpuLayers, memory } = loadWithin(file, settings, (model, layers) =>
+    contextOf(model, settings, layers),
+  )
   const trained = llama.contextTrain(model)
   const pool = newThreadPool(settings.threads)
   pool?.attach(context)
@@ -199,43 +185,12 @@ export function openDecoder(file: string, settings: DecoderSettings): Decoder {
   }
 }
 
-/** If the GPU runs out of memory, tries again with half of the layers, down to none. */
-function loadWithin(file: string, settings: DecoderSettings) {
-  const { gpu } = settings
-  const { ggml } = openNative()
-  const free = gpu === undefined ? 0 : ggml.gpus().reduce((sum, { freeMemory }) => sum + freeMemory, 0)
-  let gpuLayers = gpu === undefined ? 0 : layersThatFit(gpu.layers, gpu.bytes, free - gpu.reserved)
-  for (;;)
-    try {
-      return { ...load(file, settings, gpuLayers), gpuLayers }
-    } catch (error) {
-      if (gpuLayers === 0 || !(error instanceof OrielError) || error.code !== 'out_of_memory') throw error
-      gpuLayers >>= 1
-    }
-}
-
-function load(file: string, settings: DecoderSettings, gpuLayers: number) {
-  const { llama } = openNative()
-  const model = llama.loadModel(file, gpuLayers, settings.onProgress ?? (() => {}))
-  // llama.cpp gives no reason. A file that is not a model also fails without a GPU.
-  if (model === null && gpuLayers > 0) throw outOfMemory('The GPU does not have enough memory for the weights.')
-  if (model === null)
-    throw badModel('The model file could not be loaded: it is damaged, or its architecture is not supported.')
-  try {
-    return { model, ...contextOf(model, settings, gpuLayers) }
-  } catch (error) {
-    llama.freeModel(model)
-    throw error
-  }
-}
-
 /** Checks a model that was loaded, and makes its context. */
 function contextOf(model: Model, settings: DecoderSettings, gpuLayers: number) {
   const { llama } = openNative()
   if (llama.hasEncoder(model) || (llama.isRecurrent(model) && !llama.isHybrid(model)))
     throw unsupportedModel('Models with an encoder, or without attention, are not supported.')
-  if (llama.vocabType(llama.vocab(model)) === noVocabulary)
-    throw unsupportedModel('This model has no vocabulary, so it cannot read or write text.')
+  checkVocabulary(model)
   // llama.cpp rounds up by itself, but limits batches to the number that it was given.
   const cells = Math.ceil(settings.cells / cellsAtOnce) * cellsAtOnce
   // llama.cpp ends the process if a batch cannot hold a row of each sequence.
@@ -243,12 +198,7 @@ function contextOf(model: Model, settings: DecoderSettings, gpuLayers: number) {
   const kv = kvTypes[settings.kvType]
   const kvBytes = cells * Math.ceil(llama.kvNumbersPerCell(model) * kv.bytes)
   const memory = { weightsBytes: Number(llama.modelSize(model)), kvBytes }
-  const cpuShare = settings.gpu === undefined ? 1 : Math.max(0, 1 - gpuLayers / (settings.gpu.layers + 1))
-  const free = availableMemory()
-  if ((memory.weightsBytes + kvBytes) * cpuShare > free)
-    throw outOfMemory(
-      `The model does not fit in memory: its weights take ${bytesText(memory.weightsBytes)} and a context of ${cells} tokens takes ${bytesText(kvBytes)}, but ${bytesText(free)} are free.`,
-    )
+  checkMemory(memory.weightsBytes, kvBytes, `a context of ${cells} tokens`, cpuShare(settings.gpu, gpuLayers))
   const context = llama.initContext(model, {
     n_ctx: cells,
     n_batch: rows,
@@ -270,6 +220,3 @@ function contextOf(model: Model, settings: DecoderSettings, gpuLayers: number) {
   }
   return { context, kvMemory, memory }
 }
-
-/** `LLAMA_VOCAB_TYPE_NONE` */
-const noVocabulary = 0

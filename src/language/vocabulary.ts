@@ -15,6 +15,8 @@ export interface Vocabulary {
   readonly controlIds: readonly number[]
   /** @param special whether control tokens in the text are read as such, or as plain text */
   tokenize(text: string, special: boolean): Int32Array
+  /** Tokens that an embedding model expects around every text. */
+  readonly around: { readonly before: readonly number[]; readonly after: readonly number[] }
   /** A token's bytes, which may be a part of a character. @param special whether control tokens have any */
   bytes(token: number, special: boolean): Uint8Array
   /** Bytes of the longest token. */
@@ -78,6 +80,12 @@ export function openVocabulary(llama: Llama, vocab: Vocab): Vocabulary {
       const [first = '', ...others] = inPieces ? shortRuns(text, special ? uncut : null) : [text]
       if (others.length === 0) return tokenize(first, special)
       return Int32Array.from([first, ...others].flatMap((piece) => [...tokenize(piece, special)]))
+    },
+    get around() {
+      const out = new Int32Array(8)
+      const all = [...out.subarray(0, llama.tokenize(vocab, encoder.encode(''), 0, out, out.length, true, false))]
+      const before = all.length > 1 || llama.addsBos(vocab) ? 1 : 0
+      return { before: all.slice(0, before), after: all.slice(before) }
     },
     bytes(token, special) {
       let out = new Uint8Array(64)

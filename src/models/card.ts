@@ -5,6 +5,7 @@ import type { Coordinates } from '../coordinates.ts'
 import { badModel, OrielError } from '../errors.ts'
 import { fileTypes, type GgufHeader, headerOf, type MetadataValue } from '../gguf/index.ts'
 import type { CatalogueEntry } from './catalogue.ts'
+import { type EmbeddingFacts, embeddingFacts } from './embedding.ts'
 import { splitParts } from './file-names.ts'
 import { checkFit, decoderFacts, type EncoderFamily, projectorFacts, supports, textOf } from './fit.ts'
 import { keptBytes } from './kept-bytes.ts'
@@ -38,6 +39,8 @@ export interface ModelCard {
     /** The state of a hybrid decoder, which does not grow with the sequence; 0 for other decoders. */
     bytesPerSequence: number
   }
+  /** null: it answers. A model that embeds texts does not. */
+  embedding: EmbeddingFacts | null
   /** Jinja; null if the file has none. */
   chatTemplate: string | null
   /** The recommended defaults for requests, from `general.sampling.*` of the file. */
@@ -80,6 +83,8 @@ async function cardOf({ id, aliases, decoder, projector, entry }: ModelFiles, fa
   const seeing =
     projector === null || vision === null ? null : projectorFacts(vision, path.basename(projector), families)
   if (projector !== null && seeing !== null) checkFit(facts, seeing, path.basename(projector))
+  const embedding = embeddingFacts(header, facts, path.basename(decoder))
+  const kept = keptBytes(header, facts)
   const files = await Promise.all([...parts, projector].filter((file) => file !== null).map((file) => stat(file)))
   return {
     id,
@@ -97,8 +102,10 @@ async function cardOf({ id, aliases, decoder, projector, entry }: ModelFiles, fa
       visionBytes: vision === null ? 0 : bytesOf(vision),
       visionParameters: vision === null ? 0 : parametersOf(vision),
       visionLayers: vision === null ? 0 : parametersOf({ tensors: vision.tensors.filter(isLayerMatrix) }),
-      ...keptBytes(header, facts),
+      ...kept,
+      bytesPerToken: embedding === null || embedding.keeps ? kept.bytesPerToken : 0,
     },
+    embedding,
     chatTemplate: textOf(header.metadata.get('tokenizer.chat_template')) || null,
     sampling: recommended(header.metadata),
     coordinates: seeing?.coordinates ?? null,

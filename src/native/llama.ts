@@ -37,11 +37,21 @@ export function bindLlama({ llama }: Libraries) {
   const noDevices = koffi.alloc('void*', 1)
   koffi.encode(noDevices, 'void*', null)
   const initContext = llama.func('llama_init_from_model', 'void*', ['void*', structs.contextParams])
-  const decode = llama.func('llama_decode', 'int32', ['void*', structs.batch])
+  type Compute = (context: LlamaContext, batch: NativeBatch) => Promise<number>
+  const computes = (name: string): Compute => {
+    const run = llama.func(name, 'int32', ['void*', structs.batch])
+    return (context, batch) =>
+      new Promise((resolve, reject) => {
+        run.async(context, batch, (error: unknown, code: number) => (error ? reject(error) : resolve(code)))
+      })
+  }
   const biases = koffi.pointer(structs.logitBias)
   const logitBias = llama.func('llama_sampler_init_logit_bias', 'void*', ['int32', 'int32', biases])
   const logitsAt = bind<(context: LlamaContext, index: number) => Pointer | null>(
     'void* llama_get_logits_ith(void*, int32)',
+  )
+  const pooledOf = bind<(context: LlamaContext, sequence: number) => Pointer | null>(
+    'void* llama_get_embeddings_seq(void*, int32)',
   )
   /** Views of rows by their addresses, which are few: V8 counts the bytes of each new view, and would collect garbage for them. */
   const rows = new LRUCache<Pointer, Float32Array>({ max: 512 })
@@ -121,6 +131,8 @@ export function bindLlama({ llama }: Libraries) {
     hasGridPositions: (model: Model): boolean => [8, 40].includes(ropeType(model)),
     /** Width of an embedding in place of a token: wider than the model if later layers use a part of it. */
     embeddingWidth: bind<(model: Model) => number>('int32 llama_model_n_embd_inp(void*)'),
+    /** Numbers of an embedding of a text. */
+    pooledWidth: bind<(model: Model) => number>('int32 llama_model_n_embd_out(void*)'),
     /** Numbers of one cell of the KV memory: keys and values of all layers. */
     kvNumbersPerCell: (model: Model): number => {
       // Layers may differ, and some may have none.
@@ -210,10 +222,9 @@ export function bindLlama({ llama }: Libraries) {
       Number(restorePart(context, state, state.length, sequence, partialOnly)),
 
     /** Runs off the event loop. 0: done; 1: no space in the KV memory, nothing has changed; 2: aborted; negative: an error. */
-    decode: (context: LlamaContext, batch: NativeBatch): Promise<number> =>
-      new Promise((resolve, reject) => {
-        decode.async(context, batch, (error: unknown, code: number) => (error ? reject(error) : resolve(code)))
-      }),
+    decode: computes('llama_decode'),
+    /** The same for a model without KV memory. The batch has whole sequences. */
+    encode: computes('llama_encode'),
     /** Logits of the batch's row `index`, which must be a wanted row. The view is valid until the next decode. */
     logits: (context: LlamaContext, index: number, vocabulary: number): Float32Array => {
       const at = logitsAt(context, index)
@@ -223,6 +234,13 @@ export function bindLlama({ llama }: Libraries) {
       const row = new Float32Array(koffi.view(at, vocabulary * 4))
       rows.set(at, row)
       return row
+    },
+
+    /** A copy of the embedding of a sequence of the last batch. */
+    pooled: (context: LlamaContext, sequence: number, width: number): Float32Array => {
+      const at = pooledOf(context, sequence)
+      if (at === null) throw new Error(`sequence ${sequence} of the batch has no embedding`)
+      return new Float32Array(koffi.view(at, width * 4)).slice()
     },
 
     newChain: (): Sampler => chainInit({ no_perf: true }),

@@ -106,7 +106,7 @@ describe.each(backends)("Ollama's client, with the model $model", (backend) => {
       [() => client.copy({ source: model, destination: 'mine' }), 403, /copy/],
       [() => client.create({ model: 'mine', from: 'llava' }), 403, /make models/],
       [() => client.push({ model }), 403, /upload/],
-      [() => client.embed({ model, input: 'Hi' }), 403, /does not embed/],
+      [() => client.embed({ model, input: 'Hi' }), 400, /answers and does not embed/],
       [() => client.generate({ model, prompt: 'Hi', suffix: 'there' }), 400, /^suffix is not supported/],
       [() => client.generate({ model, prompt: 'Hi', format: 'xml' }), 400, /^format must be "json" or a JSON schema/],
       [

@@ -90,6 +90,7 @@ describe.each(backends)('the OpenAPI document of a server with the model $model'
       '/admin/pulls/live',
       '/admin/pulls/{pull}',
       '/admin/usage',
+      '/api/embeddings',
       '/chat',
       '/chat/completions',
       '/completions',
@@ -252,7 +253,9 @@ const bodiesOf = ({ paths, servers: usual }: Document) =>
   })
 
 const dialectOf = (base: string, path: string): Dialect => {
-  const found = dialects.find((one) => one.bases.includes(base) && one.endpoints.some((each) => each.path === path))
+  const found = dialects.find(({ bases, endpoints }) =>
+    bases.some((below) => endpoints.some((each) => below + each.path === base + path)),
+  )
   if (found === undefined) throw new Error(`no dialect has ${base}${path}`)
   return found
 }

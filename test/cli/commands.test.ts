@@ -6,6 +6,7 @@ import { platform, tmpdir } from 'node:os'
 import path from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { environment, oriel, orielHere, root, run } from '../support/cli.ts'
+import { writeBert } from '../support/embedding-models.ts'
 
 let folder: string
 beforeAll(async () => {
@@ -55,6 +56,18 @@ describe('oriel', () => {
     expect(shown).toMatchObject({ name: 'pocket', context_tokens: 4096, downloaded: true })
     expect(JSON.parse((await orielHere(['show', 'smolvlm-256m', '--json'], {})).stdout)).toMatchObject({
       downloaded: false,
+    })
+  })
+
+  it('says that a model embeds', async () => {
+    writeBert(path.join(folder, 'small.gguf'))
+    const env = { ORIEL_MODELS_DIR: folder }
+    expect((await orielHere(['list'], env)).stdout).toMatch(/^small +A small BERT +text, to embed +/m)
+    expect((await orielHere(['show', 'small'], env)).stdout).toMatch(
+      /^embeds +texts, in 64 numbers \(the first token\); it does not answer$/m,
+    )
+    expect(JSON.parse((await orielHere(['show', 'small', '--json'], env)).stdout)).toMatchObject({
+      embedding: { dimensions: 64, pooling: 'cls' },
     })
   })
 

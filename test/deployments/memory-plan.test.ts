@@ -35,6 +35,41 @@ describe('the memory plan of a model', () => {
     )
   })
 
+  it('of a model that embeds never exceeds the budget either, and bounds its texts by it', () => {
+    const embedding = { dimensions: 1024, pooling: 'cls', whole: true, keeps: false, bytesPerRow: 1e6 } as const
+    const size = { ...card.size, decoderBytes: 5e8, bytesPerToken: 0 }
+    const plan = (budget: number, more: object = {}, contextTokens = 0) =>
+      planMemory(
+        { ...card, size, contextTokens: 8192, embedding: { ...embedding, ...more } },
+        { ...engine, contextTokens },
+        budget,
+      )
+    expect(plan(64e9).contextCells).toBe(8192)
+    expect(plan(8e9).contextCells).toBeLessThan(2000)
+    expect(plan(8e9).context).toBeLessThanOrEqual(2e9)
+    expect(plan(64e9, {}, 512).contextCells).toBe(512)
+    expect(() => plan(8e8)).toThrow(/never fits/)
+    expect(() => plan(8e9, {}, 8192)).toThrow(/never fits/)
+    // What takes several steps has the buffers of one.
+    expect(plan(8e9, { whole: false }).context).toBeLessThan(plan(8e9).context)
+    fc.assert(
+      fc.property(
+        fc.integer({ min: 0, max: 64e9 }),
+        fc.boolean(),
+        fc.integer({ min: 1, max: 4e6 }),
+        (budget, whole, bytesPerRow) => {
+          try {
+            const { total, contextCells } = plan(budget, { whole, bytesPerRow })
+            expect(total).toBeLessThanOrEqual(budget)
+            expect(contextCells).toBeGreaterThan(0)
+          } catch (error) {
+            expect(error).toBeInstanceOf(OrielError)
+          }
+        },
+      ),
+    )
+  })
+
   it('has fewer sequences the larger the state of each is, and counts all of them', () => {
     const plan = (bytesPerSequence: number) =>
       planMemory({ ...card, size: { ...card.size, bytesPerSequence } }, { ...engine, contextTokens: 1000 }, 16e9)

@@ -1,10 +1,13 @@
-import { readFileSync } from 'node:fs'
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import path from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { chatRequest } from '../../src/api/chat/schema.ts'
 import { anthropic } from '../../src/api/dialects/anthropic.ts'
 import { bases } from '../../src/api/dialects/index.ts'
 import { openai } from '../../src/api/dialects/openai.ts'
+import { writeBert } from '../support/embedding-models.ts'
 import { startServer, type TestServer } from '../support/server.ts'
 import { examplesOf, outputOf } from './examples.ts'
 
@@ -14,10 +17,18 @@ const readme = readFileSync(`${root}README.md`, 'utf8')
 const images = readFileSync(`${root}docs/images.md`, 'utf8')
 const examples = examplesOf(`${readme}\n${page}\n${images}`)
 
+const folder = mkdtempSync(`${tmpdir()}/oriel-docs-`)
+/** The model of the example that embeds has another's name. */
+const embedder = path.join(folder, 'bge-small-en-v1.5.gguf')
+
 /** The output of an example, by a pattern of its code. The first match applies. */
 const outputs: [code: RegExp, output: RegExp][] = [
   [/input_tokens/, /^\{"object":"response\.input_tokens",.*"object":"list".*"text":"Hello".*"deleted":true\}$/s],
   [/count_tokens/, /^\{"input_tokens":\d+\}$/],
+  [
+    /\/embeddings/,
+    /^\{"object":"list","data":\[\{"object":"embedding","index":0,"embedding":\[.*"total_tokens":\d+\}\}$/,
+  ],
   [/\/api\/chat/, /"content":"A red circle on a white background\."\},"done":true,"done_reason":"stop"/],
   [
     /\/preview/,
@@ -42,10 +53,12 @@ const outputs: [code: RegExp, output: RegExp][] = [
 describe('README.md, docs/api.md and docs/images.md', () => {
   let oriel: TestServer
   beforeAll(async () => {
-    oriel = await startServer()
+    writeBert(embedder)
+    oriel = await startServer({ model: ['pocket', embedder] })
   })
   afterAll(async () => {
     await oriel.close()
+    rmSync(folder, { recursive: true })
   })
 
   it.each(examples)('print the expected output: example $title', async ({ language, code }) => {

@@ -93,7 +93,12 @@ describe('examples/grafana-dashboard.json', () => {
     expect(missing).toEqual([])
     // What is added to the metrics is worth a panel, or is known to be none.
     const unseen = own().filter((name) => !asked.some((one) => one.replace(/_(bucket|sum|count)$/, '') === name))
-    expect(unseen).toEqual(['oriel_engine_free_kv_cells', 'oriel_engine_stored_prefixes'])
+    expect(unseen).toEqual([
+      'oriel_embedded_texts_total',
+      'oriel_embedding_seconds',
+      'oriel_engine_free_kv_cells',
+      'oriel_engine_stored_prefixes',
+    ])
   })
 
   it('selects by labels that the metrics have', () => {

@@ -376,6 +376,7 @@ const vocabulary: Decoder['vocabulary'] = {
   tokenize: (text) => Int32Array.from(text, (character) => character.charCodeAt(0)),
   bytes: (token) => Uint8Array.of(token),
   longest: 4,
+  around: { before: [], after: [] },
   endTokens: [end],
   isEnd: (token) => token === end,
 }

@@ -92,6 +92,7 @@ export function scriptedBackend(
         bytesPerToken: 1,
         bytesPerSequence: 0,
       },
+      embedding: null,
       chatTemplate,
       sampling: {},
       coordinates,

@@ -7,13 +7,14 @@ import type { Logger } from '../../log.ts'
 import type { AnswerServices, RunningAnswer } from '../answering/answer.ts'
 import type { EngineStates } from '../engine-states.ts'
 import type { Activity } from '../monitoring/activity.ts'
+import type { EmbeddedWork } from '../monitoring/metrics.ts'
 import type { WatchedAnswer } from '../monitoring/watched-answer.ts'
 import type { ResponseStore } from '../responses/store.ts'
 
 /**
  * The API of one provider, as its clients know it. A dialect adds what is its own (URLs, errors, headers, defaults) to
  * protocols, which are the folders beside this one (`chat`, `completions`, `responses`, `messages`, `ollama`,
- * `models`, `counting`, `usage`): a protocol is one kind of request with its answer, and several dialects speak the same one.
+ * `embeddings`, `models`, `counting`, `usage`): a protocol is one kind of request with its answer, and several dialects speak the same one.
  */
 export interface Dialect {
   /** The provider's name, for the documentation. */
@@ -99,6 +100,8 @@ export interface RouteOptions {
   enter(request: FastifyRequest): Promise<void>
   /** The answer, seen to its end for metrics, traces and the log. */
   watch(answer: RunningAnswer, request: FastifyRequest): WatchedAnswer
+  /** Tells metrics and the log of a request whose texts were embedded. */
+  embedded(work: EmbeddedWork): void
 }
 
 /** What a request says besides its body. */

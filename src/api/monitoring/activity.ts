@@ -142,7 +142,7 @@ export class Activity {
       ...asked,
       ...{ status, error: failure?.code ?? null },
       ...{ duration: performance.now() - began, firstToken, perToken, phases: phasesOf(answer) },
-      ...{ tokens: tokensOf(answer), images: answer?.answer.usage.imageTokens.length ?? 0, cost },
+      ...{ tokens: running.tokens ?? tokensOf(answer), images: answer?.answer.usage.imageTokens.length ?? 0, cost },
     })
   }
 
@@ -165,6 +165,8 @@ export class RunningRequest {
   readonly began = performance.now()
   answer: WatchedAnswer | undefined
   failure: Failure | undefined
+  /** Tokens of its texts that were embedded so far. */
+  embeddedTokens = 0
   #phase: 'loading' | Phase | 'decoding' = 'loading'
   #phaseBegan = this.began
 
@@ -181,6 +183,7 @@ export class RunningRequest {
   }
 
   get tokens(): Tokens | undefined {
+    if (this.embeddedTokens > 0) return { ...tokensOf(undefined), text: this.embeddedTokens }
     return this.answer && tokensOf(this.answer)
   }
 

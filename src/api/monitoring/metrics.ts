@@ -31,6 +31,17 @@ const leftOut = [
   ...['handles', 'requests', 'resources'].map((kind) => `active_${kind}_total`),
 ]
 
+/** A request whose texts were embedded. */
+export interface EmbeddedWork {
+  readonly requestId: string
+  /** The model's own name. */
+  readonly model: string
+  readonly texts: number
+  readonly promptTokens: number
+  /** Of the whole request. */
+  readonly ms: number
+}
+
 /** The numbers of this server. Each is counted once, whatever names it is read by. */
 export class Metrics {
   readonly #registry = new Registry()
@@ -51,6 +62,8 @@ export class Metrics {
   readonly #images
   readonly #generatedTokens
   readonly #choices
+  readonly #embeddedTexts
+  readonly #embeddings
 
   constructor(deployments: Pick<Deployments, 'memory'>, engines: EngineStates) {
     const registers = [this.#registry]
@@ -116,7 +129,7 @@ export class Metrics {
     )
     this.#promptTokens = counter(
       'oriel_prompt_tokens_total',
-      'Tokens of prompts, including cached ones and those of images',
+      'Tokens of prompts, including cached ones and those of images, and of embedded texts',
       'model',
     )
     this.#cachedTokens = counter('oriel_cached_prompt_tokens_total', 'Tokens of prompts whose KV was cached', 'model')
@@ -127,6 +140,13 @@ export class Metrics {
       'oriel_choices_total',
       'Choices of answers by what ended them; abort: the client left',
       ...(['model', 'reason'] as const),
+    )
+    this.#embeddedTexts = counter('oriel_embedded_texts_total', 'Texts that were embedded', 'model')
+    this.#embeddings = histogram(
+      'oriel_embedding_seconds',
+      'Duration of complete requests to embed texts, including load and queue',
+      durations,
+      'model',
     )
     gauge('oriel_models_budget_bytes', 'Memory that models may take', () => deployments.memory.budget)
     gauge('oriel_models_taken_bytes', 'Memory that loaded models take', () => deployments.memory.taken)
@@ -172,6 +192,13 @@ export class Metrics {
     if (perToken !== undefined) this.#perToken.observe({ model, operation }, perToken / 1000)
     const times = { load: loadMs, ...media, ...tally.timings }
     for (const phase of phases) this.#phases.observe({ model, phase }, times[phase] / 1000)
+  }
+
+  embedded({ model, texts, promptTokens, ms }: EmbeddedWork): void {
+    this.#introduce(model)
+    this.#promptTokens.inc({ model }, promptTokens)
+    this.#embeddedTexts.inc({ model }, texts)
+    this.#embeddings.observe({ model }, ms / 1000)
   }
 
   /** Records a response. @param route pattern of the route, to keep the number of label values small @param ms its duration */
@@ -225,6 +252,8 @@ export class Metrics {
     for (const one of [this.#answers, this.#firstTokens, this.#perToken, this.#promptLengths, this.#answerLengths])
       one.zero({ model, operation })
     this.#tokenTimes.zero({ model })
+    this.#embeddings.zero({ model })
+    this.#embeddedTexts.inc({ model }, 0)
     for (const phase of phases) this.#phases.zero({ model, phase })
     for (const reason of endings) this.#choices.inc({ model, reason }, 0)
     for (const one of [this.#promptTokens, this.#cachedTokens, this.#imageTokens, this.#images, this.#generatedTokens])

@@ -6,7 +6,7 @@ import type { RunningAnswer } from '../answering/answer.ts'
 import type { EngineStates } from '../engine-states.ts'
 import { Activity } from './activity.ts'
 import { aliasesOf, genAiAliases } from './aliases.ts'
-import { Metrics } from './metrics.ts'
+import { type EmbeddedWork, Metrics } from './metrics.ts'
 import { requestSpan } from './request-span.ts'
 import { WatchedAnswer } from './watched-answer.ts'
 
@@ -55,6 +55,12 @@ export class Monitor {
     const generated = this.activity.answering(request, watched)
     this.#watched.set(request, watched)
     return watched
+  }
+
+  /** Texts were embedded. */
+  readonly embedded = (work: EmbeddedWork): void => {
+    this.metrics.embedded(work)
+    this.#log.info(work, 'texts were embedded')
   }
 
   /** @param ms since it arrived */

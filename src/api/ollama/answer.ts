@@ -157,7 +157,7 @@ function lastOf(
   }
 }
 
-const nanoseconds = (ms: number): number => Math.round(ms * 1e6)
+export const nanoseconds = (ms: number): number => Math.round(ms * 1e6)
 
 const callOf = (index: number, name: string, text: string): Call => ({
   id: newCallId(),

@@ -2,6 +2,7 @@ import { answerEndpoint, type Work } from '../answer-route.ts'
 import type { Endpoint, RequestContext } from '../dialects/dialect.ts'
 import { type Framing, ndjson } from '../sse.ts'
 import { asChat, asGenerate, chatAnswer, generateAnswer, lines, whole, withoutAnswer } from './answer.ts'
+import { embedEndpoints } from './embed.ts'
 import { psEndpoint, pullEndpoint, showEndpoint, tagsEndpoint, versionEndpoint } from './models.ts'
 import { readChat, readGenerate, unloads } from './read.ts'
 import { refusedEndpoints } from './refused.ts'
@@ -42,6 +43,7 @@ const generateEndpoint = answerEndpoint({
 export const ollamaEndpoints: readonly Endpoint[] = [
   chatEndpoint,
   generateEndpoint,
+  ...embedEndpoints,
   tagsEndpoint,
   showEndpoint,
   psEndpoint,
@@ -60,7 +62,7 @@ async function prepared(
     await deployments.unload(model, client)
     return 'unload'
   }
-  await deployments.find(model, signal, { client })
+  await deployments.hold(model, signal, { client })
   return 'load'
 }
 

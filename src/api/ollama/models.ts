@@ -27,7 +27,7 @@ const named = {
   details,
 }
 
-const capabilities = z.array(z.enum(['completion', 'vision', 'tools', 'thinking']))
+const capabilities = z.array(z.enum(['completion', 'embedding', 'vision', 'tools', 'thinking']))
 
 export const tagList = z.strictObject({
   models: z.array(z.strictObject({ ...named, modified_at: z.iso.datetime(), capabilities })),
@@ -59,15 +59,15 @@ export const tagsEndpoint: Endpoint = {
   method: 'GET',
   path: '/tags',
   tag: 'Ollama',
-  summary: 'List the models that read images',
+  summary: 'List the models that read images, and those that embed',
   answer: tagList,
   handler:
     ({ services: { deployments } }) =>
     async ({ identity }): Promise<z.output<typeof tagList>> => {
       const own = (await deployments.inspect()).filter(isFor(identity))
-      const seeing = own.filter(({ inputs }) => inputs.includes('image'))
+      const listed = own.filter(({ inputs, dimensions }) => inputs.includes('image') || dimensions !== undefined)
       return {
-        models: seeing.map((model) => ({
+        models: listed.map((model) => ({
           ...namesOf(model),
           modified_at: createdAt(model),
           size: model.bytes,
@@ -127,6 +127,7 @@ export const showEndpoint: Endpoint = {
           'general.architecture': family,
           ...(facts === null ? {} : { 'general.parameter_count': facts.parameters }),
           [`${family}.context_length`]: contextTokens,
+          ...(model.dimensions === undefined ? {} : { [`${family}.embedding_length`]: model.dimensions }),
           ...(facts === null ? {} : { [`${family}.block_count`]: facts.layers }),
         },
         capabilities: capabilitiesOf(model),
@@ -215,8 +216,8 @@ const parametersText = (count: number): string =>
       ? `${(count / 1e6).toFixed(2)}M`
       : `${Math.round(count / 1e3)}K`
 
-const capabilitiesOf = ({ inputs, tools, thoughts }: InspectedModel): z.output<typeof capabilities> => [
-  'completion',
+const capabilitiesOf = ({ inputs, tools, thoughts, dimensions }: InspectedModel): z.output<typeof capabilities> => [
+  dimensions === undefined ? 'completion' : 'embedding',
   ...(inputs.includes('image') ? (['vision'] as const) : []),
   ...(tools ? (['tools'] as const) : []),
   ...(thoughts ? (['thinking'] as const) : []),

@@ -8,8 +8,6 @@ const refused: readonly [method: Method, path: string, why: string][] = [
   ['POST', '/copy', 'Clients cannot copy the models of this server.'],
   ['DELETE', '/delete', 'Clients cannot delete the models of this server. On its machine, run: oriel rm.'],
   ['POST', '/push', 'This server does not upload models.'],
-  ['POST', '/embed', 'This server does not embed texts: its models answer questions about images.'],
-  ['POST', '/embeddings', 'This server does not embed texts: its models answer questions about images.'],
 ]
 
 export const refusedEndpoints: readonly Endpoint[] = refused.map(([method, path, why]) => ({

@@ -8,7 +8,7 @@ import { returnBoxes } from '../shapes/grounding.ts'
 /** Ollama's names have a tag, and `latest` stands for none. */
 export const withoutTag = (name: string): string => name.replace(/:latest$/, '')
 
-const model = z.string().min(1)
+export const model = z.string().min(1)
 
 const images = optional(
   z.array(z.string()),
@@ -33,6 +33,11 @@ export const options = z.looseObject({
   presence_penalty: optional(ranges.presencePenalty, 'Penalty for tokens that have already appeared.'),
 })
 
+export const keepAlive = optional(
+  z.union([z.number(), z.string()]),
+  '0: unload the model after the answer, unless other clients have used it. The settings of the server decide everything else.',
+)
+
 const shared = {
   model,
   options: optional(options, 'Settings of the sampler. Unknown ones are ignored.'),
@@ -45,10 +50,7 @@ const shared = {
     z.union([z.boolean(), z.enum(['low', 'medium', 'high', 'max'])]),
     'Whether and how long to think, for models whose chat template supports it.',
   ),
-  keep_alive: optional(
-    z.union([z.number(), z.string()]),
-    '0: unload the model after the answer, unless other clients have used it. The settings of the server decide everything else.',
-  ),
+  keep_alive: keepAlive,
   logprobs: optional(z.boolean(), 'Return the log probabilities of the tokens.'),
   top_logprobs: optional(z.int().min(0).max(20), 'Number of alternatives returned for each token. Requires logprobs.'),
   return_boxes: returnBoxes,

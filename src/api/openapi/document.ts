@@ -6,15 +6,21 @@ import { sse } from '../sse.ts'
 
 /**
  * The OpenAPI 3.1 document of the API, made from the schemas that the server uses. An endpoint that several dialects
- * have appears once, with the errors of the first one.
+ * have appears once, with the errors of the first one. Of two that differ and have one path, the second has its base in it.
  */
 export function openapiDocument(dialects: readonly Dialect[], version: string): object {
   const paths: Record<string, Record<string, unknown>> = {}
+  const known = new Map<string, Endpoint>()
   for (const dialect of dialects)
     for (const endpoint of dialect.endpoints) {
-      const path = paths[endpoint.path] ?? serversOf(endpoint, dialects)
-      path[endpoint.method.toLowerCase()] ??= operation(endpoint, dialect)
-      paths[endpoint.path] = path
+      const method = endpoint.method.toLowerCase()
+      const first = known.get(`${method} ${endpoint.path}`) ?? endpoint
+      known.set(`${method} ${endpoint.path}`, first)
+      const path = first === endpoint ? endpoint.path : `${dialect.bases[0]}${endpoint.path}`
+      const described =
+        paths[path] ?? (first === endpoint ? serversOf(endpoint, dialects) : { servers: [serverAt('')] })
+      described[method] ??= operation({ ...endpoint, path }, dialect)
+      paths[path] = described
     }
   const titles = new Intl.ListFormat('en').format(new Set(dialects.map(({ title }) => title)))
   return {
@@ -45,8 +51,8 @@ export function openapiDocument(dialects: readonly Dialect[], version: string): 
 const shared = openaiDialects.flatMap((dialect) => dialect.bases)
 
 /** The bases of an endpoint, if they are not those of most. */
-function serversOf({ path }: Endpoint, dialects: readonly Dialect[]): Record<string, unknown> {
-  const own = dialects.filter(({ endpoints }) => endpoints.some((one) => one.path === path))
+function serversOf(endpoint: Endpoint, dialects: readonly Dialect[]): Record<string, unknown> {
+  const own = dialects.filter(({ endpoints }) => endpoints.includes(endpoint))
   const below = own.flatMap((dialect) => dialect.bases)
   return below.toSorted().join() === shared.toSorted().join() ? {} : { servers: below.map(serverAt) }
 }

@@ -1,5 +1,5 @@
 import type { Config } from '../../config.ts'
-import { type Device, type Engine, type PromptCount, startEngine } from '../../engine/index.ts'
+import { type Device, type Engine, type PromptCount, startEmbedding, startEngine } from '../../engine/index.ts'
 import { changingErrors } from '../../errors.ts'
 import type { Logger } from '../../log.ts'
 import type { Loaded, Media } from '../../media/index.ts'
@@ -10,6 +10,7 @@ import type { Ask, PlainPart } from '../ask.ts'
 import type { Backend, PartCount } from '../backend.ts'
 import type { Starter } from '../deployment.ts'
 import { answerEvents, promptText, readersOf } from './answer-events.ts'
+import { embeddedEmbedder } from './embedder.ts'
 import { cacheKeyOf, checkSchemas, generateRequest, ignoredOf, inAsk } from './generation.ts'
 import { grounded } from './grounding.ts'
 import { imagePiece, imagesIn } from './images.ts'
@@ -164,30 +165,33 @@ export interface EmbeddedOptions {
 export function embedded({ config, device, media, log }: EmbeddedOptions): Starter {
   let warned = false
   return async (card, { plan, onProgress, isCurrent, onLost, signal }) => {
-    const { id: name, decoder, projector, size } = card
+    const { id: name, decoder, projector, embedding, size } = card
     const gpu = { device, layers: size.layers, bytes: plan.weights + plan.context, reserved: plan.vision }
-    const engine = await startEngine(
-      {
-        name,
-        decoder,
-        projector,
-        settings: {
-          ...config.engine,
-          threads: config.engine.threads || availableProcessors(),
-          contextCells: plan.contextCells,
-          maxSequences: plan.sequences.running,
-          storedSequences: plan.sequences.stored,
-          encoderCacheBytes: plan.cache,
-          prefixCacheBytes: plan.prefixes,
-        },
-        ...(device === 'cpu' ? {} : { gpu }),
-        log,
-        onProgress,
-        isCurrent,
-        onLost,
+    const options = {
+      name,
+      decoder,
+      projector,
+      settings: {
+        ...config.engine,
+        threads: config.engine.threads || availableProcessors(),
+        contextCells: plan.contextCells,
+        maxSequences: plan.sequences.running,
+        storedSequences: plan.sequences.stored,
+        encoderCacheBytes: plan.cache,
+        prefixCacheBytes: plan.prefixes,
       },
-      signal,
-    )
+      ...(device === 'cpu' ? {} : { gpu }),
+      log,
+      onProgress,
+      isCurrent,
+      onLost,
+    }
+    if (embedding !== null) {
+      const { pooling, whole } = embedding
+      const started = await startEmbedding({ ...options, embedding: { pooling, whole } }, signal)
+      return embeddedEmbedder(card, embedding, started)
+    }
+    const engine = await startEngine(options, signal)
     const isSlow =
       device === 'cpu' && config.engine.visionRuntime === 'onnx' && engine.model.inputs.image?.runtime === 'ggml'
     if (isSlow && !warned) log.warn(slowEncoder)

@@ -10,9 +10,13 @@ export const infoOf = (card: ModelCard): ModelInfo => ({
   description: card.description,
   created: card.created,
   contextTokens: card.contextTokens,
-  inputs: card.projector === null ? [] : ['image'],
-  boxes: card.coordinates !== null,
-  ...abilitiesOf(card.chatTemplate),
+  ...(card.embedding === null
+    ? {
+        inputs: card.projector === null ? [] : ['image'],
+        boxes: card.coordinates !== null,
+        ...abilitiesOf(card.chatTemplate),
+      }
+    : { inputs: [], boxes: false, ...none, dimensions: card.embedding.dimensions }),
 })
 
 /** What the format of a model has. */

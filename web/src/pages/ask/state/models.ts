@@ -12,6 +12,7 @@ export interface Model {
   progress?: number
   error?: string
   context_length?: number
+  supports_chat?: boolean
   supports_image_input?: boolean
   supports_tools?: boolean
   features?: readonly string[]
@@ -34,7 +35,7 @@ export function nameOf(id: string): string {
 export async function loadModels(): Promise<void> {
   try {
     const { data } = await get<{ data: Model[] }>('/v1/models')
-    models.value = data
+    models.value = data.filter((model) => model.supports_chat !== false)
     modelsError.value = null
     chooseModels()
   } catch (error) {

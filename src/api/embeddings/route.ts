@@ -1,0 +1,88 @@
+import type { z } from 'zod'
+import type { EmbedAsk } from '../../deployments/index.ts'
+import { OrielError } from '../../errors.ts'
+import { type Documentation, readParameters, sendLarge } from '../answer-route.ts'
+import type { AnswerServices } from '../answering/answer.ts'
+import type { Endpoint } from '../dialects/dialect.ts'
+import { describeIgnored } from '../headers.ts'
+import { admit, estimateOfTexts, type Meter } from '../metering.ts'
+
+/** Texts to embed, as the body of a request says them. */
+interface EmbedRequest extends Omit<EmbedAsk, 'client'> {
+  model: string
+  /** The parameter that has a text, for errors. */
+  paramOf(index: number): string
+  /** Whether the model is unloaded afterwards, unless others use it. */
+  unload?: boolean
+}
+
+/** The embeddings of a request. */
+export interface Embedded {
+  vectors: readonly Float32Array[]
+  promptTokens: number
+  /** Of the whole request, and until its model was loaded, in ms. */
+  ms: number
+  loadMs: number
+}
+
+/** A protocol that embeds. Its answer may be large, so its JSON is made piece by piece, as the client reads it. */
+interface EmbedProtocol<Body extends z.ZodObject, Answer extends z.ZodType> extends Documentation {
+  body: Body
+  answer: Answer
+  /** @throws OrielError `invalid` */
+  read(body: z.output<Body>): EmbedRequest
+  pieces(embedded: Embedded, body: z.output<Body>): Iterable<string>
+}
+
+export const embedEndpoint = <Body extends z.ZodObject, Answer extends z.ZodType>(
+  protocol: EmbedProtocol<Body, Answer>,
+): Endpoint => ({
+  ...protocol,
+  method: 'POST',
+  handler: (options) => async (request, reply) => {
+    const { parsed, context, ignored, signal } = readParameters(protocol.body, options, request, reply)
+    const asked = protocol.read(parsed)
+    describeIgnored(reply, ignored)
+    const { model } = asked
+    const meter = await admit(options, { request, reply, model, estimate: estimateOfTexts(asked.texts) })
+    const { servedBy, ...embedded } = await embed(options.services, { ...asked, client: context.client }, signal, meter)
+    const { promptTokens, ms, vectors } = embedded
+    options.embedded({ requestId: request.id, model: servedBy, texts: vectors.length, promptTokens, ms })
+    reply.header('fireworks-prompt-tokens', String(promptTokens))
+    return sendLarge(reply, protocol.pieces(embedded, parsed))
+  },
+})
+
+async function embed(
+  { deployments }: AnswerServices,
+  ask: EmbedRequest & EmbedAsk,
+  signal: AbortSignal,
+  meter: Meter,
+): Promise<Embedded & { servedBy: string }> {
+  const began = performance.now()
+  try {
+    const { client, unload = false } = ask
+    const embedder = await deployments.findEmbedder(ask.model, signal, { client, unload })
+    const loadMs = performance.now() - began
+    meter.running.enter('prefill')
+    const vectors: Float32Array[] = []
+    let promptTokens = 0
+    for await (const { tokens, vector } of embedder.embed(ask, signal)) {
+      // What is computed counts, even if a later text is refused.
+      meter.embedded(tokens)
+      promptTokens += tokens
+      vectors.push(vector)
+    }
+    return { vectors, promptTokens, ms: performance.now() - began, loadMs, servedBy: embedder.info.id }
+  } catch (error) {
+    throw inRequest(error, ask)
+  }
+}
+
+/** Embedders name texts by their index, requests by a parameter. */
+function inRequest(error: unknown, { texts, paramOf }: EmbedRequest): unknown {
+  const [, index] = error instanceof OrielError ? (/^texts\.(\d+)$/.exec(error.param ?? '') ?? []) : []
+  if (!(error instanceof OrielError) || index === undefined) return error
+  const param = paramOf(Number(index))
+  return texts.length === 1 ? error.at(param) : error.at(param, `${param}: ${error.message}`)
+}
