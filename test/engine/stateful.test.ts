@@ -27,7 +27,8 @@ describe.each([lfm2, qwen35])('a hybrid decoder, $name', ({ name, write }) => {
     requestOf(ask(`What is in image ${i}?`, square([i * 40, 90, 200 - i * 30])), {
       maxTokens: 12,
       ignoreEos: true,
-      sampling: { ...greedy, temperature: 0.8, seed: 7 },
+      // No token of this seed is a near tie, which batches of another shape could decide otherwise.
+      sampling: { ...greedy, temperature: 0.8, seed: 11 },
       ...over,
     })
 
@@ -69,7 +70,7 @@ describe.each([lfm2, qwen35])('a hybrid decoder, $name', ({ name, write }) => {
 
   it('makes n answers from one prefill of the prompt', async () => {
     const { texts } = await answerOf(engine, request(1, { n: 3 }))
-    const seeds = [7, 8, 9].map((seed) => request(1, { sampling: { ...greedy, temperature: 0.8, seed } }))
+    const seeds = [11, 12, 13].map((seed) => request(1, { sampling: { ...greedy, temperature: 0.8, seed } }))
     const apart = await Promise.all(seeds.map((one) => answerOf(engine, one)))
     expect(texts).toEqual(apart.map(({ texts }) => texts[0]))
   })
