@@ -22,6 +22,7 @@ const entries = [
   'app',
   'cli/main',
   'accounts/store/sqlite-thread',
+  'encoders/graph/weights-to-disk',
   'engine/calibration-process',
   'engine/gpu-probe',
   'engine/image-encoder-thread',

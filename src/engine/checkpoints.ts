@@ -29,6 +29,11 @@ export class Checkpoints {
     })
   }
 
+  /** Whether a state of this size can be kept. */
+  takes(path: Float64Array, stateBytes: number): boolean {
+    return path.byteLength + stateBytes <= this.#kept.maxSize
+  }
+
   get bytes(): number {
     return this.#kept.calculatedSize
   }

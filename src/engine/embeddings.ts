@@ -1,3 +1,4 @@
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import { cancelled, OrielError } from '../errors.ts'
 import { Costs, crowdedOut } from '../fairness.ts'
 import type { Embedder } from '../language/index.ts'
@@ -18,6 +19,9 @@ export interface EmbeddingParts {
   settings: Pick<EngineSettings, 'chunkTokens' | 'maxQueue'>
   port: EmbeddingPort
 }
+
+/** Time after which reading texts lets others have the event loop, in ms. */
+const readSlice = 4
 
 /** A text that waits or is being computed. */
 interface Text {
@@ -98,13 +102,23 @@ export class Embeddings {
 
   /** Steps until there is nothing to compute. */
   async #run(): Promise<void> {
-    for (let step = this.#plan(); step.length > 0; step = this.#plan()) await this.#step(step)
+    for (;;) {
+      const { step, isUnread } = this.#plan()
+      if (step.length > 0) await this.#step(step)
+      // Messages come in here.
+      else if (isUnread) await nextTurn()
+      else break
+    }
     this.#stepping = false
   }
 
-  /** Clients in turn. What is too long or empty fails here. */
-  #plan(): Chunk[] {
+  /**
+   * Clients in turn. What is too long or empty fails here. Texts are read for a few ms.
+   * @returns `isUnread`: whether some were not looked at for want of time
+   */
+  #plan(): { step: Chunk[]; isUnread: boolean } {
     this.#sweep()
+    const until = performance.now() + readSlice
     const { whole } = this.#embedder
     const limit = this.#settings.chunkTokens
     const step: Chunk[] = []
@@ -113,6 +127,7 @@ export class Embeddings {
     for (const text of this.#costs.inTurn(this.#texts.values(), ({ request }) => request.client).flat()) {
       if (rows >= limit) break
       if (isFull && text.sequence < 0) continue
+      if (text.tokens === undefined && performance.now() >= until) return { step, isUnread: true }
       if (!this.#read(text)) continue
       const rest = text.tokens.length - text.filled
       const taken = whole ? rest : Math.min(rest, limit - rows)
@@ -123,7 +138,7 @@ export class Embeddings {
         rows += taken
       }
     }
-    return step
+    return { step, isUnread: false }
   }
 
   #sweep(): void {
@@ -134,12 +149,15 @@ export class Embeddings {
   /** Tokenizes a text when its turn comes. @returns false if it is refused */
   #read(text: Text): text is Chunk['text'] {
     if (text.tokens !== undefined) return true
+    const start = performance.now()
     try {
       text.tokens = tokensOf(text.request, this.#embedder)
       return true
     } catch (error) {
       this.#fail(text.id, error)
       return false
+    } finally {
+      this.#costs.charge(text.request.client, performance.now() - start)
     }
   }
 

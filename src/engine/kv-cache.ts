@@ -26,7 +26,7 @@ const shareRecalled = 1 / 16
  */
 const shareCopied = 1 / 2
 
-type Owner = KvOwner & Pick<Decoder, 'memory' | 'gpuLayers' | 'stateful' | 'saveState'>
+type Owner = KvOwner & Pick<Decoder, 'memory' | 'gpuLayers' | 'stateful' | 'stateBytes' | 'saveState'>
 
 /** Cells that another sequence can share, and the state there if the one that holds them has that of another time. */
 export interface SharedPrefix {
@@ -42,6 +42,7 @@ export class KvCache {
   readonly shelf: PrefixShelf
   /** null for a decoder without a state. */
   readonly #checkpoints: Checkpoints | null
+  #keepsStates: boolean
   readonly #owner: Owner
   readonly #freeSlots: number[]
   readonly #slots: number
@@ -58,6 +59,7 @@ export class KvCache {
     this.memory = new KvMemory(owner)
     this.shelf = new PrefixShelf(owner.stateful ? bytes / 2 : bytes)
     this.#checkpoints = owner.stateful ? new Checkpoints(bytes / 2) : null
+    this.#keepsStates = owner.stateful
     this.#mostStored = stored
     this.#mostCopied = owner.gpuLayers > 0 ? 0 : owner.memory.weightsBytes * shareCopied
     this.#slots = running + stored
@@ -71,6 +73,11 @@ export class KvCache {
   /** Whether only whole sequences, and those at checkpoints, can be shared. */
   get stateful(): boolean {
     return this.#checkpoints !== null
+  }
+
+  /** Whether there is room for the states of its decoder. */
+  get keepsStates(): boolean {
+    return this.#keepsStates
   }
 
   /** Bytes kept outside the KV memory. */
@@ -110,7 +117,8 @@ export class KvCache {
   /** Keeps the state of a slot at the end of `path`, all of which it holds. Not to be called during a decode. */
   async keep(key: string, path: Float64Array, slot: number): Promise<void> {
     if (this.#checkpoints === null || this.#checkpoints.has(key, path)) return
-    this.#checkpoints.put(key, path, await this.#owner.saveState(slot))
+    this.#keepsStates = this.#checkpoints.takes(path, this.#owner.stateBytes(slot))
+    if (this.#keepsStates) this.#checkpoints.put(key, path, await this.#owner.saveState(slot))
   }
 
   /**

@@ -3,6 +3,7 @@ import { dieWithParent, openNative } from '../native/index.ts'
 import { Cores } from './cores.ts'
 import type { EmbeddingParts } from './embeddings.ts'
 import type { EngineModel } from './generation.ts'
+import { dropImageEncoder } from './image-encoder.ts'
 import type { LoadOptions } from './protocol.ts'
 
 /** A loaded model that embeds: its parts for the scheduler, and its description for the parent. */
@@ -20,6 +21,7 @@ export async function loadEmbedder(
   plan: Required<LoadOptions>['embedding'],
   onProgress: (share: number) => void,
 ): Promise<LoadedEmbedder> {
+  dropImageEncoder()
   openNative(gpu?.device)
   dieWithParent()
   const cores = new Cores(settings.threads)

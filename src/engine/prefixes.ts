@@ -58,7 +58,8 @@ export class Prefixes {
     return sharers.reduce((best, sequence) => {
       const promised = Math.min(most, sequence.request.prompt.cells.length, sequence.cells.length)
       const common = commonLength(sequence.cells, path, 0, promised)
-      return Math.max(best, this.#kv.stateful ? sequence.nextStops(common) : common)
+      if (!this.#kv.stateful) return Math.max(best, common)
+      return this.#kv.keepsStates ? Math.max(best, sequence.nextStops(common)) : best
     }, 0)
   }
 

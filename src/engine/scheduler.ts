@@ -376,14 +376,15 @@ export class Scheduler {
     let rows = 0
     for (const pass of this.#batch.write(plan)) {
       if (!(await this.#runner.run(pass, pass.rows > plan.answering))) {
+        if (this.#kv.keepsStates) await this.#keepStates(plan)
         this.#makeSpace()
         return true
       }
       this.#commit.commit(pass)
       rows += pass.rows
     }
-    if (this.#kv.stateful) await this.#keepStates(plan)
     const ms = performance.now() - start
+    if (this.#kv.keepsStates) await this.#keepStates(plan)
     this.#stepMs = ms
     this.#stepTurns.took(ms)
     for (const { sequence, from, to } of plan.chunks)

@@ -78,6 +78,8 @@ export interface Decoder {
   save(sequence: number): Uint8Array
   /** Restores a copy from `save` into an empty sequence. @returns false if there is no space */
   restore(sequence: number, state: Uint8Array): boolean
+  /** Bytes of a sequence's state. */
+  stateBytes(sequence: number): number
   /** A copy of a sequence's state without its KV, made off the event loop. Not to be called during a decode. */
   saveState(sequence: number): Promise<Uint8Array>
   /** Gives a sequence, whose KV ends there, a state from `saveState`. */
@@ -168,6 +170,7 @@ export function openDecoder(file: string, settings: DecoderSettings): Decoder {
       return state
     },
     restore: (sequence, state) => llama.restoreState(context, state, state.length, sequence) > 0,
+    stateBytes: (sequence) => llama.endSize(context, sequence),
     saveState: (sequence) => llama.saveEnd(context, sequence),
     restoreState(sequence, state) {
       if (llama.restoreEnd(context, state, sequence) !== state.length)

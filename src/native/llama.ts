@@ -199,6 +199,8 @@ export function bindLlama({ llama }: Libraries) {
     restoreState: (context: LlamaContext, state: Uint8Array, bytes: number, sequence: number): number =>
       Number(restoreState(context, state, bytes, sequence)),
 
+    /** Bytes of the state that a sequence of a hybrid model has beside its KV, as `saveEnd` copies it. */
+    endSize: (context: LlamaContext, sequence: number): number => Number(partSize(context, sequence, partialOnly)),
     /** A copy of the state that a sequence of a hybrid model has beside its KV, made off the event loop. */
     saveEnd: (context: LlamaContext, sequence: number): Promise<Uint8Array> => {
       const state = new Uint8Array(Number(partSize(context, sequence, partialOnly)))

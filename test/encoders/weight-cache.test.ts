@@ -199,11 +199,13 @@ describe('the cache of weights', () => {
   })
 })
 
-/** As if the machine had started many times since: the seal has the time that the system gives. */
+/** As if the machine had started many times since: the seal has the time that the system gives, and another start. */
 async function writtenIn1970(file: string): Promise<void> {
   const handle = await open(file, 'r+')
   const time = 1000
-  await handle.write(Float64Array.of(time), 0, 8, statSync(file).size - 16)
+  const { size } = statSync(file)
+  await handle.write(Float64Array.of(time), 0, 8, size - 24)
+  await handle.write(Float64Array.of(1), 0, 8, size - 8)
   await handle.utimes(time, time)
   await handle.close()
 }

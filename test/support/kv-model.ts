@@ -98,6 +98,7 @@ export class KvModel {
       savedBytes: (sequence) => JSON.stringify(this.#held(sequence)).length,
       save: (sequence) => new TextEncoder().encode(JSON.stringify(this.#held(sequence))),
       restore: (sequence, state) => this.#restore(sequence, JSON.parse(new TextDecoder().decode(state))),
+      stateBytes: () => 16,
       saveState: async (sequence) => {
         this.#atRest()
         this.#computing = true

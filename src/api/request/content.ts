@@ -64,7 +64,9 @@ export const imageBounds = {
   min_pixels: bound.describe(
     'Pixels of an image that the model sees at least, if it reads images in their own aspect.',
   ),
-  max_pixels: bound.describe('Pixels of an image that the model sees at most.'),
+  max_pixels: bound.describe(
+    'Pixels of an image that the model sees at most, unless the smallest size that it has is larger.',
+  ),
   max_tokens: bound.describe('Tokens of an image in the prompt at most. A model that needs more refuses the request.'),
 }
 

@@ -34,7 +34,10 @@ async function* embedded(
   const coming: Promise<Embedding>[] = []
   const send = async (text: EmbedAsk['texts'][number], index: number): Promise<Embedding> => {
     try {
-      const { tokens, embedding } = await engine.embed({ text, overflow, client }, either)
+      const { tokens, embedding } = await engine.embed(
+        { text: sendable(text, overflow, engine), overflow, client },
+        either,
+      )
       return { tokens, vector: normalized(embedding.subarray(0, kept)) }
     } catch (error) {
       throw error instanceof OrielError && error.param === 'text' ? error.at(`texts.${index}`) : error
@@ -55,6 +58,18 @@ async function* embedded(
   } finally {
     over.abort()
   }
+}
+
+/** Tokens that cannot fit need not cross to the engine. @throws OrielError `invalid`, `param` `text` */
+function sendable(
+  text: EmbedAsk['texts'][number],
+  overflow: EmbedAsk['overflow'],
+  { model: { contextTokens } }: EmbeddingEngine,
+): EmbedAsk['texts'][number] {
+  if (typeof text === 'string' || text.length <= contextTokens) return text
+  if (overflow === 'truncate') return text.slice(0, contextTokens)
+  const message = `This model embeds texts of at most ${contextTokens} tokens, and the text has ${text.length}.`
+  throw new OrielError('invalid', message, { param: 'text', code: 'context_length_exceeded' })
 }
 
 /** The same direction with a length of 1, by which the product of two embeddings is their cosine. */

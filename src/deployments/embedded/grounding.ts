@@ -60,7 +60,7 @@ function groundingIn(text: string, images: readonly MarkedImage[], coordinates: 
   for (const { label, at, whole } of regionsIn(text.slice(0, mostCharacters))) {
     const [first, second] = placesOf(at, image, whole ?? (isShare(at) ? 1 : coordinates))
     const on = { image: images.length - 1, label }
-    if (first === undefined) continue
+    if (first === undefined || !isFinitePlace(first) || (second !== undefined && !isFinitePlace(second))) continue
     if (second === undefined) grounding.points.push({ ...on, ...first })
     else grounding.boxes.push({ ...on, ...cornersOf(first, second) })
   }
@@ -68,6 +68,9 @@ function groundingIn(text: string, images: readonly MarkedImage[], coordinates: 
 }
 
 type Place = Pick<AnswerPoint, 'x' | 'y'>
+
+/** A model may write any number. */
+const isFinitePlace = ({ x, y }: Place): boolean => Number.isFinite(x) && Number.isFinite(y)
 
 function placesOf(at: Region['at'], { seen, ...sent }: MarkedImage, whole: Coordinates): Place[] {
   const edges = whole === 'seen' ? seen : { width: whole, height: whole }

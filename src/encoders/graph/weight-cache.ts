@@ -1,7 +1,6 @@
 import { createHash, type Hash, randomUUID } from 'node:crypto'
 import {
   closeSync,
-  futimesSync,
   mkdirSync,
   openSync,
   readdirSync,
@@ -15,12 +14,14 @@ import {
   writeFileSync,
   writeSync,
 } from 'node:fs'
-import { open } from 'node:fs/promises'
-import { uptime } from 'node:os'
 import path from 'node:path'
+import { startThread } from '../../children/index.ts'
 import { OrielError } from '../../errors.ts'
 import { parseJson } from '../../json.ts'
+import { programFile } from '../../places.ts'
 import type { Constant } from './onnx-file.ts'
+import { isOnDisk, isWhole, now, sealBytes, sealNew } from './weight-seal.ts'
+import type { ToDisk } from './weights-to-disk.ts'
 
 /** Where weights are kept for the next load, in the form in which they are computed with. */
 export interface CacheSettings {
@@ -42,14 +43,9 @@ export interface WeightFile {
 }
 
 /** To be increased when the same names stand for other numbers, as with another rounding. */
-const format = 2
+const format = 3
 /** Constants begin at multiples of it: the length of a cache line. */
 const alignment = 64
-/**
- * At the end of a file: the time that the system gives for it, in s, and whether it is on the disk. Whoever changes the file
- * changes its time, too. A power cut may lose what is not on the disk, and leaves the size and the time.
- */
-const sealBytes = 16
 /** A vision file is recognized by its size, its time, and as many pieces of this length, in bytes. */
 const samples = { count: 16, length: 1 << 16 }
 /** Age at which the unfinished file of a process that died is removed, in ms. */
@@ -88,7 +84,7 @@ export class WeightCache {
     const shapes = constants.map(({ name, type, shape }) => [name, type, shape])
     const name = `${this.#source}-${shortHash(JSON.stringify([format, shapes]))}${endings.weights}`
     const file = path.join(folder, name)
-    const settle = () => bringToDisk(file, bytes)
+    const settle = async () => (isOnDisk(file, bytes) ? undefined : await settled({ file, bytes }))
     const found = { folder, name, places, discard: () => remove(file), settle }
     if (isWhole(file, bytes)) {
       touch(file)
@@ -162,51 +158,15 @@ function layoutOf(constants: readonly Constant[]): { places: number[]; bytes: nu
   return { places, bytes }
 }
 
-/** Whether a file is there and as it was written. It is not read for this: it may have gigabytes. */
-function isWhole(file: string, bytes: number): boolean {
-  try {
-    const { size, mtimeMs } = statSync(file)
-    const { time, isOnDisk } = sealOf(file, bytes)
-    return size === bytes + sealBytes && mtimeMs === time * 1000 && (isOnDisk || time > startOfMachine())
-  } catch {
-    return false
-  }
-}
-
-/** In s since 1970. */
-const now = (): number => Math.floor(Date.now() / 1000)
-const startOfMachine = (): number => now() - uptime()
-
-function sealOf(file: string, bytes: number): { time: number; isOnDisk: boolean } {
-  const descriptor = openSync(file, 'r')
-  try {
-    const seal = new Float64Array(2)
-    readSync(descriptor, seal, 0, sealBytes, bytes)
-    const [time = 0, isOnDisk = 0] = seal
-    return { time, isOnDisk: isOnDisk === 1 }
-  } finally {
-    closeSync(descriptor)
-  }
-}
-
-const sealed = (time: number, isOnDisk: boolean): Float64Array => Float64Array.of(time, isOnDisk ? 1 : 0)
-
-/** It takes as long as the disk, and nothing waits for it. */
-async function bringToDisk(file: string, bytes: number): Promise<void> {
-  try {
-    const { time, isOnDisk } = sealOf(file, bytes)
-    if (isOnDisk) return
-    const handle = await open(file, 'r+')
-    try {
-      await handle.datasync()
-      await handle.write(sealed(time, true), 0, sealBytes, bytes)
-      await handle.utimes(now(), time)
-    } finally {
-      await handle.close()
-    }
-  } catch {
-    // It was removed, or the folder is read-only.
-  }
+/** On a thread of its own, which ends with it. */
+function settled(data: ToDisk): Promise<void> {
+  const thread = startThread(programFile('encoders/graph/weights-to-disk'), data)
+  thread.unref()
+  return new Promise((resolve) => {
+    // Without it the file is believed as long as the machine runs.
+    thread.once('error', () => {})
+    thread.once('exit', () => resolve())
+  })
 }
 
 function writeConstants(
@@ -228,9 +188,7 @@ function writeConstants(
     for (const { buffer, byteOffset, byteLength } of pieces()) append(new Uint8Array(buffer, byteOffset, byteLength))
     if (at !== start + bytes) throw new Error(`the constant ${name} has ${at - start} bytes instead of ${bytes}`)
   })
-  const time = now()
-  writeSync(descriptor, sealed(time, false))
-  futimesSync(descriptor, time, time)
+  sealNew(descriptor)
 }
 
 /** Nobody sees an incomplete file, and of several writers the last one stays. @throws errors of the system, and of `fill` */
