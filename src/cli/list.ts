@@ -1,5 +1,12 @@
 import { type Estimates, usualImage } from '../machine/index.ts'
-import { type CatalogueEntry, catalogue, estimatedBytes, type Library, type ModelCard } from '../models/index.ts'
+import {
+  type CatalogueEntry,
+  catalogue,
+  estimatedBytes,
+  type Library,
+  type ModelCard,
+  purposeOf,
+} from '../models/index.ts'
 import { bytesText } from '../sizes.ts'
 import { advised } from './advice.ts'
 import { aboutText, table, tokensText } from './figures.ts'
@@ -62,7 +69,7 @@ function pullable(library: Library, machine: Estimates) {
         machine.fits(entry).fits ? 'yes' : 'no',
         tokensText(entry.contextTokens),
         entry.licence,
-        entry.unverified ? `${entry.use} (unverified)` : entry.use,
+        purposeOf(entry),
       ]),
     ],
     models: catalogue.map((entry) => ({

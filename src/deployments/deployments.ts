@@ -11,6 +11,7 @@ import {
   type Library,
   type ModelCard,
   type ModelFacts,
+  purposeOf,
 } from '../models/index.ts'
 import type { Settings } from './ask.ts'
 import type { Backend, ModelInfo } from './backend.ts'
@@ -417,10 +418,10 @@ const unlisted = {
   progress: null,
 } as const
 
-const pullable = ({ id, aliases, title, use, contextTokens }: CatalogueEntry): ListedModel => ({
+const pullable = (entry: CatalogueEntry): ListedModel => ({
   ...unlisted,
-  ...{ id, aliases, title, contextTokens },
-  description: use,
+  ...{ id: entry.id, aliases: entry.aliases, title: entry.title, contextTokens: entry.contextTokens },
+  description: purposeOf(entry),
   inputs: ['image'],
   state: 'not_pulled',
   error: null,

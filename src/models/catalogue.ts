@@ -54,6 +54,9 @@ export const entryOfRepo = (repo: string): CatalogueEntry | undefined => catalog
 
 export const catalogueNames = ({ id, aliases }: CatalogueEntry): string[] => [id, ...aliases]
 
+/** What a model that is not here is good for, and whether that is all that is known. */
+export const purposeOf = ({ use, unverified }: CatalogueEntry): string => (unverified ? `${use} (unverified)` : use)
+
 /** The sizes from which the memory of a model is computed, estimated for one that is not here. */
 export function estimatedSize({
   parameters,

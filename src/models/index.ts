@@ -1,5 +1,5 @@
 export type { ModelCard, ModelFacts } from './card.ts'
-export { type CatalogueEntry, catalogue, entryOf, estimatedBytes, estimatedSize } from './catalogue.ts'
+export { type CatalogueEntry, catalogue, entryOf, estimatedBytes, estimatedSize, purposeOf } from './catalogue.ts'
 export type { EmbeddingFacts } from './embedding.ts'
 export { createLibrary, type Library } from './library.ts'
 export { NotPulled, type Origin } from './local.ts'
