@@ -20,8 +20,8 @@ export interface EmbeddingParts {
   port: EmbeddingPort
 }
 
-/** Time after which reading texts lets others have the event loop, in ms. */
-const readSlice = 4
+/** Characters or tokens after which reading texts lets others have the event loop: they take a few ms. */
+const readAtOnce = 32_768
 
 /** A text that waits or is being computed. */
 interface Text {
@@ -113,12 +113,12 @@ export class Embeddings {
   }
 
   /**
-   * Clients in turn. What is too long or empty fails here. Texts are read for a few ms.
-   * @returns `isUnread`: whether some were not looked at for want of time
+   * Clients in turn. What is too long or empty fails here.
+   * @returns `isUnread`: whether some were not looked at, because reading all would take long
    */
   #plan(): { step: Chunk[]; isUnread: boolean } {
     this.#sweep()
-    const until = performance.now() + readSlice
+    let read = 0
     const { whole } = this.#embedder
     const limit = this.#settings.chunkTokens
     const step: Chunk[] = []
@@ -127,7 +127,10 @@ export class Embeddings {
     for (const text of this.#costs.inTurn(this.#texts.values(), ({ request }) => request.client).flat()) {
       if (rows >= limit) break
       if (isFull && text.sequence < 0) continue
-      if (text.tokens === undefined && performance.now() >= until) return { step, isUnread: true }
+      if (text.tokens === undefined) {
+        if (read >= readAtOnce) return { step, isUnread: true }
+        read += text.request.text.length
+      }
       if (!this.#read(text)) continue
       const rest = text.tokens.length - text.filled
       const taken = whole ? rest : Math.min(rest, limit - rows)

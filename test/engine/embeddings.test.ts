@@ -106,6 +106,19 @@ it('never promises more cells than there are', async () => {
   expect(answers.size).toBe(10)
 })
 
+it('reads long texts a few at a time, so that others are heard meanwhile', async () => {
+  const { embeddings, submit, idle, failures } = start()
+  for (let id = 1; id <= 10; id++) submit(id, Array(20_000).fill(7))
+  // A round of the event loop reads two of them, which are refused.
+  await new Promise((resolve) => setImmediate(resolve))
+  await new Promise((resolve) => setImmediate(resolve))
+  expect(failures.size).toBeLessThan(10)
+  embeddings.cancel(10)
+  await idle()
+  expect(failures.get(9)).toMatchObject({ code: 'context_length_exceeded' })
+  expect(failures.get(10)).toMatchObject({ kind: 'cancelled' })
+})
+
 it('refuses what it cannot embed, and embeds the rest', async () => {
   const { submit, idle, answers, failures } = start()
   submit(1, 'a'.repeat(19))
