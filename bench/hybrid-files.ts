@@ -1,5 +1,5 @@
 import type { TensorPlan, Value } from '../test/support/gguf-file.ts'
-import { byteTokens, each, matrix, ones, tokenizer, zeros } from './random-model.ts'
+import { each, linear, matrix, norm, ones, tokenEmbeddings, tokenizer, zeros } from './random-model.ts'
 
 /** Qwen3.5-0.8B with fewer tokens. Every fourth layer has attention, with a gate; the others have linear attention. */
 const decoder = { layers: 24, interval: 4, width: 1024, feedForward: 3584, vocabulary: 49280 }
@@ -52,12 +52,7 @@ function decoderMetadata(): Record<string, Value> {
 function decoderTensors(): TensorPlan[] {
   const { width, feedForward, layers, interval, vocabulary: tokens } = decoder
   return [
-    // Byte and control tokens have small embeddings, so that greedy answers consist of words.
-    {
-      name: 'token_embd.weight',
-      shape: [width, tokens],
-      fill: { deviation: 0.02, smallRows: specials.length + byteTokens + 1 },
-    },
+    tokenEmbeddings(width, tokens, specials, 0.02),
     ones('output_norm.weight', width),
     ...each(layers, (layer) => [
       ones(`blk.${layer}.attn_norm.weight`, width),
@@ -125,11 +120,6 @@ function visionMetadata(): Record<string, Value> {
 
 function visionTensors(): TensorPlan[] {
   const { width, feedForward, layers, patch, places } = vision
-  const norm = (name: string) => [ones(`${name}.weight`, width), zeros(`${name}.bias`, width)]
-  const linear = (name: string, inputs: number, outputs: number) => [
-    matrix(`${name}.weight`, inputs, outputs),
-    zeros(`${name}.bias`, outputs),
-  ]
   return [
     // Convolutions and positions are never quantized.
     ...['weight', 'weight.1'].map(
@@ -141,14 +131,14 @@ function visionTensors(): TensorPlan[] {
     ),
     zeros('v.patch_embd.bias', width),
     { name: 'v.position_embd.weight', shape: [width, places ** 2], fill: { exact: 0.2 } },
-    ...norm('v.post_ln'),
+    ...norm('v.post_ln', width),
     ...linear('mm.0', joined, joined),
     ...linear('mm.2', joined, decoder.width),
     ...each(layers, (layer) => {
       const part = (name: string) => `v.blk.${layer}.${name}`
       return [
-        ...norm(part('ln1')),
-        ...norm(part('ln2')),
+        ...norm(part('ln1'), width),
+        ...norm(part('ln2'), width),
         ...linear(part('attn_qkv'), width, 3 * width),
         ...linear(part('attn_out'), width, width),
         ...linear(part('ffn_up'), width, feedForward),

@@ -5,7 +5,7 @@ import { type TensorPlan, type Value, writeGguf } from '../test/support/gguf-fil
 import { hybrid } from './hybrid-files.ts'
 import { cacheFolder } from './peer.ts'
 import { qwen } from './qwen-files.ts'
-import { byteTokens, each, matrix, ones, tokenizer, zeros } from './random-model.ts'
+import { each, linear, matrix, norm, ones, tokenEmbeddings, tokenizer, zeros } from './random-model.ts'
 
 /** A model. Both servers load the same two files. */
 export interface BenchModel {
@@ -104,12 +104,7 @@ function decoderTensors(): TensorPlan[] {
   const { width, feedForward, layers, vocabulary: tokens, heads, keyHeads } = decoder
   const keys = (width / heads) * keyHeads
   return [
-    // Byte and control tokens have small embeddings, so that greedy answers consist of words.
-    {
-      name: 'token_embd.weight',
-      shape: [width, tokens],
-      fill: { deviation: 0.04, smallRows: specials.length + byteTokens + 1 },
-    },
+    tokenEmbeddings(width, tokens, specials, 0.04),
     ones('output_norm.weight', width),
     ...each(layers, (layer) => [
       ones(`blk.${layer}.attn_norm.weight`, width),
@@ -151,23 +146,18 @@ function visionMetadata(): Record<string, Value> {
 
 function visionTensors(): TensorPlan[] {
   const { width, feedForward, layers, patch, edge, factor } = vision
-  const norm = (name: string) => [ones(`${name}.weight`, width), zeros(`${name}.bias`, width)]
-  const linear = (name: string, inputs: number, outputs: number) => [
-    matrix(`${name}.weight`, inputs, outputs),
-    zeros(`${name}.bias`, outputs),
-  ]
   return [
     // Convolutions and positions are never quantized.
     { name: 'v.patch_embd.weight', shape: [patch, patch, 3, width], fill: { exact: 0.02 } },
     zeros('v.patch_embd.bias', width),
     { name: 'v.position_embd.weight', shape: [width, (edge / patch) ** 2], fill: { exact: 0.2 } },
-    ...norm('v.post_ln'),
+    ...norm('v.post_ln', width),
     matrix('mm.model.fc.weight', width * factor * factor, decoder.width),
     ...each(layers, (layer) => {
       const part = (name: string) => `v.blk.${layer}.${name}`
       return [
-        ...norm(part('ln1')),
-        ...norm(part('ln2')),
+        ...norm(part('ln1'), width),
+        ...norm(part('ln2'), width),
         ...['attn_q', 'attn_k', 'attn_v', 'attn_out'].flatMap((name) => linear(part(name), width, width)),
         ...linear(part('ffn_up'), width, feedForward),
         ...linear(part('ffn_down'), feedForward, width),

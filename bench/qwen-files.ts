@@ -1,5 +1,5 @@
 import type { TensorPlan, Value } from '../test/support/gguf-file.ts'
-import { byteTokens, each, matrix, ones, tokenizer, zeros } from './random-model.ts'
+import { each, linear, matrix, ones, tokenEmbeddings, tokenizer, zeros } from './random-model.ts'
 
 /** Qwen2.5-3B. */
 const decoder = { layers: 36, width: 2048, feedForward: 11008, heads: 16, keyHeads: 2, vocabulary: 151936 }
@@ -41,12 +41,7 @@ function decoderMetadata(): Record<string, Value> {
 function decoderTensors(): TensorPlan[] {
   const { width, feedForward, layers, vocabulary: tokens, keyHeads } = decoder
   return [
-    // Byte and control tokens have small embeddings, so that greedy answers consist of words.
-    {
-      name: 'token_embd.weight',
-      shape: [width, tokens],
-      fill: { deviation: 0.02, smallRows: specials.length + byteTokens + 1 },
-    },
+    tokenEmbeddings(width, tokens, specials, 0.02),
     ones('output_norm.weight', width),
     ...each(layers, (layer) => {
       const part = (name: string) => `blk.${layer}.${name}`
@@ -116,8 +111,3 @@ function visionTensors(): TensorPlan[] {
     }),
   ]
 }
-
-const linear = (name: string, inputs: number, outputs: number): TensorPlan[] => [
-  matrix(`${name}.weight`, inputs, outputs),
-  zeros(`${name}.bias`, outputs),
-]

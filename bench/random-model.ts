@@ -7,7 +7,7 @@ const chatTemplate =
   '<__media__>{% endif %}{% endfor %}{% endif %}<|im_end|>\n{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}'
 
 /** The number of byte tokens. */
-export const byteTokens = 256
+const byteTokens = 256
 
 /**
  * `specials`, the bytes, two line ends, and generated words that each begin with a space. Text of such words is tokenized
@@ -66,6 +66,30 @@ export const matrix = (name: string, inputs: number, outputs: number): TensorPla
   name,
   shape: [inputs, outputs],
   fill: { deviation: 0.7 / Math.sqrt(inputs) },
+})
+
+/** `name.weight` and `name.bias` of a matrix. */
+export const linear = (name: string, inputs: number, outputs: number): TensorPlan[] => [
+  matrix(`${name}.weight`, inputs, outputs),
+  zeros(`${name}.bias`, outputs),
+]
+
+/** `name.weight` and `name.bias` of a layer norm. */
+export const norm = (name: string, width: number): TensorPlan[] => [
+  ones(`${name}.weight`, width),
+  zeros(`${name}.bias`, width),
+]
+
+/** Byte and control tokens have small embeddings, so that greedy answers consist of words. */
+export const tokenEmbeddings = (
+  width: number,
+  tokens: number,
+  specials: readonly string[],
+  deviation: number,
+): TensorPlan => ({
+  name: 'token_embd.weight',
+  shape: [width, tokens],
+  fill: { deviation, smallRows: specials.length + byteTokens + 1 },
 })
 
 export const each = (layers: number, of: (layer: number) => TensorPlan[]): TensorPlan[] =>
