@@ -1,6 +1,7 @@
-import { bicubicBetween, ropeByColumn, triangles } from '../graph/positions.ts'
-import type { ImageFamily } from '../image-architecture.ts'
-import { inOwnAspect, limitsIn } from '../preprocess/sizes.ts'
+import type { Metadata } from '../../gguf/index.ts'
+import { bicubicBetween, type Filter, ropeByColumn, triangles } from '../graph/positions.ts'
+import type { ImageFamily, ImagePipeline } from '../image-architecture.ts'
+import { inOwnAspect, type Limits, limitsIn } from '../preprocess/sizes.ts'
 import { joinedPatches, twoLayers } from './parts/joined-patches.ts'
 
 /**
@@ -13,23 +14,14 @@ export const kimivl: ImageFamily = {
   coordinates: 1000,
   width: (metadata) => metadata.needTensor('mm.2.weight').rows,
 
-  open(metadata) {
-    const factor = metadata.number('clip.vision.projector.scale_factor', 1)
-    return joinedPatches(metadata, {
-      factor,
-      tower: { rope: ropeByColumn },
+  open: (metadata) =>
+    moonVit(metadata, {
       positions: triangles,
       // PyTorch's default, which may differ from the tower's.
       epsilon: 1e-5,
-      outside: (reader) =>
-        inOwnAspect(reader, factor, { least: 8, most: 1024 }, (tile, { rows, columns }) => [
-          '<|media_start|>',
-          { ...tile, tokens: rows * columns },
-          '<|media_end|>',
-        ]),
-      project: twoLayers,
-    })
-  },
+      limits: () => ({ least: 8, most: 1024 }),
+      begin: '<|media_start|>',
+    }),
 }
 
 /**
@@ -41,21 +33,40 @@ export const kimik25: ImageFamily = {
   coordinates: 1000,
   width: (metadata) => metadata.needTensor('mm.2.weight').rows,
 
-  open(metadata) {
-    const factor = metadata.number('clip.vision.projector.scale_factor', 1)
-    return joinedPatches(metadata, {
-      factor,
-      tower: { rope: ropeByColumn },
+  open: (metadata) =>
+    moonVit(metadata, {
       positions: bicubicBetween,
       epsilon: metadata.number('clip.vision.attention.layer_norm_epsilon'),
-      outside: (reader) =>
-        inOwnAspect(
-          reader,
-          factor,
-          limitsIn(metadata, reader.patch * factor, { least: 2, most: 4096 }),
-          (tile, { rows, columns }) => ['<|media_begin|>', { ...tile, tokens: rows * columns }, '<|media_end|>'],
-        ),
-      project: twoLayers,
-    })
-  },
+      limits: (edge) => limitsIn(metadata, edge, { least: 2, most: 4096 }),
+      begin: '<|media_begin|>',
+    }),
+}
+
+/** How the versions of MoonViT differ. */
+interface Version {
+  /** How learned positions are resized to the image. */
+  positions: Filter
+  /** Of the norm of each patch before it is joined with others. */
+  epsilon: number
+  /** @param edge of the square that becomes one embedding, in pixels */
+  limits(edge: number): Limits
+  /** The mark before an image. */
+  begin: string
+}
+
+function moonVit(metadata: Metadata, { positions, epsilon, limits, begin }: Version): ImagePipeline {
+  const factor = metadata.number('clip.vision.projector.scale_factor', 1)
+  return joinedPatches(metadata, {
+    factor,
+    tower: { rope: ropeByColumn },
+    positions,
+    epsilon,
+    outside: (reader) =>
+      inOwnAspect(reader, factor, limits(reader.patch * factor), (tile, { rows, columns }) => [
+        begin,
+        { ...tile, tokens: rows * columns },
+        '<|media_end|>',
+      ]),
+    project: twoLayers,
+  })
 }
