@@ -30,8 +30,8 @@ export class Checkpoints {
   }
 
   /** Whether a state of this size can be kept. */
-  takes(path: Float64Array, stateBytes: number): boolean {
-    return path.byteLength + stateBytes <= this.#kept.maxSize
+  takes(bytes: number): boolean {
+    return bytes < this.#kept.maxSize
   }
 
   get bytes(): number {

@@ -117,7 +117,7 @@ export class KvCache {
   /** Keeps the state of a slot at the end of `path`, all of which it holds. Not to be called during a decode. */
   async keep(key: string, path: Float64Array, slot: number): Promise<void> {
     if (this.#checkpoints === null || this.#checkpoints.has(key, path)) return
-    this.#keepsStates = this.#checkpoints.takes(path, this.#owner.stateBytes(slot))
+    this.#keepsStates = this.#checkpoints.takes(this.#owner.stateBytes(slot))
     if (this.#keepsStates) this.#checkpoints.put(key, path, await this.#owner.saveState(slot))
   }
 

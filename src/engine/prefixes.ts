@@ -59,7 +59,7 @@ export class Prefixes {
       const promised = Math.min(most, sequence.request.prompt.cells.length, sequence.cells.length)
       const common = commonLength(sequence.cells, path, 0, promised)
       if (!this.#kv.stateful) return Math.max(best, common)
-      return this.#kv.keepsStates ? Math.max(best, sequence.nextStops(common)) : best
+      return this.#kv.keepsStates ? Math.max(best, sequence.lastStop(common)) : best
     }, 0)
   }
 

@@ -147,7 +147,7 @@ export class Sequence {
   }
 
   /** The last point of the prompt, `most` at most, where the state will be kept; 0 if there is none. */
-  nextStops(most: number): number {
+  lastStop(most: number): number {
     return this.request.stops.findLast((stop) => stop > this.filled && stop <= most) ?? 0
   }
 

@@ -1,5 +1,6 @@
 import { outOfMemory, unsupportedModel } from '../errors.ts'
 import { Batch, Candidates, type Model, openNative } from '../native/index.ts'
+import { type ContextSettings, contextParams, kvOf } from './context.ts'
 import { createSampler } from './create-sampler.ts'
 import { openGrammars } from './grammar/grammars.ts'
 import type { Slices } from './grammar/slices.ts'
@@ -9,15 +10,8 @@ import type { SamplerSettings, TokenSampler, TokenSearch } from './sampler.ts'
 import { openTokenEmbeddings } from './token-embeddings.ts'
 import { openVocabulary, type Vocabulary } from './vocabulary.ts'
 
-export interface DecoderSettings extends LoadSettings {
-  /** Cells of KV memory, rounded up to a multiple of 256. */
-  cells: number
-  /** Number of sequence ids. */
-  sequences: number
+export interface DecoderSettings extends LoadSettings, ContextSettings {
   batchRows: number
-  threads: number
-  kvType: 'f16' | 'q8_0'
-  flashAttention: boolean
 }
 
 /** A language model with one KV memory that all its sequences share. */
@@ -90,12 +84,6 @@ export interface Decoder {
   forget(sequence: number): void
   close(): void
 }
-
-/** ggml's numbers of the KV memory's element types, and their bytes per number. */
-export const kvTypes = { f16: { type: 1, bytes: 2 }, q8_0: { type: 8, bytes: 34 / 32 } } as const
-
-/** llama.cpp allocates KV memory in units of this many cells. */
-export const cellsAtOnce = 256
 
 /**
  * Loads a decoder GGUF.
@@ -194,27 +182,12 @@ function contextOf(model: Model, settings: DecoderSettings, gpuLayers: number) {
   if (llama.hasEncoder(model) || (llama.isRecurrent(model) && !llama.isHybrid(model)))
     throw unsupportedModel('Models with an encoder, or without attention, are not supported.')
   checkVocabulary(model)
-  // llama.cpp rounds up by itself, but limits batches to the number that it was given.
-  const cells = Math.ceil(settings.cells / cellsAtOnce) * cellsAtOnce
   // llama.cpp ends the process if a batch cannot hold a row of each sequence.
   const rows = Math.max(settings.batchRows, settings.sequences)
-  const kv = kvTypes[settings.kvType]
-  const kvBytes = cells * Math.ceil(llama.kvNumbersPerCell(model) * kv.bytes)
+  const { cells, kvBytes } = kvOf(model, settings)
   const memory = { weightsBytes: Number(llama.modelSize(model)), kvBytes }
   checkMemory(memory.weightsBytes, kvBytes, `a context of ${cells} tokens`, cpuShare(settings.gpu, gpuLayers))
-  const context = llama.initContext(model, {
-    n_ctx: cells,
-    n_batch: rows,
-    n_ubatch: rows,
-    n_seq_max: settings.sequences,
-    n_threads: settings.threads,
-    n_threads_batch: settings.threads,
-    flash_attn_type: settings.flashAttention ? 1 : 0,
-    type_k: kv.type,
-    type_v: kv.type,
-    no_perf: true,
-    kv_unified: true,
-  })
+  const context = llama.initContext(model, contextParams(settings, rows))
   if (context === null) throw outOfMemory(`There is not enough memory for a context of ${cells} tokens.`)
   const kvMemory = llama.memory(context)
   if (kvMemory === null) {

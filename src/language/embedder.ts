@@ -1,6 +1,6 @@
 import { outOfMemory } from '../errors.ts'
 import { Batch, type Model, openNative } from '../native/index.ts'
-import { cellsAtOnce, kvTypes } from './decoder.ts'
+import { type ContextSettings, contextParams, kvOf } from './context.ts'
 import { checkMemory, checkVocabulary, cpuShare, type LoadSettings, loadWithin } from './load.ts'
 import { openVocabulary, type Vocabulary } from './vocabulary.ts'
 
@@ -11,17 +11,11 @@ export interface EmbedderPlan {
   whole: boolean
 }
 
-export interface EmbedderSettings extends LoadSettings, EmbedderPlan {
+/** A model whose tokens see later ones has no KV memory: its cells count the tokens of a batch. */
+export interface EmbedderSettings extends LoadSettings, ContextSettings, EmbedderPlan {
   /** Maximum number of tokens of one text. */
   longest: number
-  /** Cells of KV memory. A model whose tokens see later ones has none. */
-  cells: number
-  /** Number of sequence ids. */
-  sequences: number
   batchRows: number
-  threads: number
-  kvType: keyof typeof kvTypes
-  flashAttention: boolean
 }
 
 /** A language model that embeds texts: a sequence of rows becomes one vector. */
@@ -101,28 +95,14 @@ export function openEmbedder(file: string, settings: EmbedderSettings): Embedder
 function contextOf(model: Model, settings: EmbedderSettings, gpuLayers: number) {
   const { llama } = openNative()
   checkVocabulary(model)
-  const cells = Math.ceil(settings.cells / cellsAtOnce) * cellsAtOnce
-  const kv = kvTypes[settings.kvType]
-  const makeContext = () =>
-    llama.initContext(model, {
-      n_ctx: cells,
-      n_batch: settings.batchRows,
-      n_ubatch: settings.batchRows,
-      n_seq_max: settings.sequences,
-      n_threads: settings.threads,
-      n_threads_batch: settings.threads,
-      flash_attn_type: settings.flashAttention ? 1 : 0,
-      type_k: kv.type,
-      type_v: kv.type,
-      embeddings: true,
-      pooling_type: poolings[settings.pooling],
-      no_perf: true,
-      kv_unified: true,
-    })
   const weightsBytes = Number(llama.modelSize(model))
   checkMemory(weightsBytes, 0, 'a context', cpuShare(settings.gpu, gpuLayers))
-  const context = makeContext()
+  const context = llama.initContext(model, {
+    ...contextParams(settings, settings.batchRows),
+    embeddings: true,
+    pooling_type: poolings[settings.pooling],
+  })
   if (context === null) throw outOfMemory(`There is not enough memory for texts of ${settings.longest} tokens.`)
-  const kvBytes = llama.memory(context) === null ? 0 : cells * Math.ceil(llama.kvNumbersPerCell(model) * kv.bytes)
+  const kvBytes = llama.memory(context) === null ? 0 : kvOf(model, settings).kvBytes
   return { context, memory: { weightsBytes, kvBytes } }
 }

@@ -137,8 +137,9 @@ export function bindLlama({ llama }: Libraries) {
     kvNumbersPerCell: (model: Model): number => {
       // Layers may differ, and some may have none.
       const each = ofArchitecture(model, 'attention.head_count_kv')?.match(/\d+/g)
+      const reading = layers(model) / Number(ofArchitecture(model, 'full_attention_interval') ?? 1)
       const all =
-        each && each.length > 1 ? each.reduce((sum, count) => sum + Number(count), 0) : layers(model) * headsKv(model)
+        each && each.length > 1 ? each.reduce((sum, count) => sum + Number(count), 0) : reading * headsKv(model)
       return 2 * all * headWidth(model)
     },
     /** Multiplications of one row: with the weights, and with each cell that it attends to. */

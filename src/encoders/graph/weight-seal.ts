@@ -36,32 +36,15 @@ export function sealNew(descriptor: number): void {
 
 /** Whether a file is there and as it was written. It is not read for this: it may have gigabytes. @param bytes before the seal */
 export function isWhole(file: string, bytes: number): boolean {
-  try {
-    const descriptor = openSync(file, 'r')
-    try {
-      const seal = sealOf(descriptor, bytes)
-      return isAsSealed(descriptor, bytes, seal) && (seal.isOnDisk || isOfThisStart(seal))
-    } finally {
-      closeSync(descriptor)
-    }
-  } catch {
-    return false
-  }
+  return asks(file, (descriptor) => {
+    const seal = sealOf(descriptor, bytes)
+    return isAsSealed(descriptor, bytes, seal) && (seal.isOnDisk || isOfThisStart(seal))
+  })
 }
 
 /** Whether a file was brought to the disk. */
-export function isOnDisk(file: string, bytes: number): boolean {
-  try {
-    const descriptor = openSync(file, 'r')
-    try {
-      return sealOf(descriptor, bytes).isOnDisk
-    } finally {
-      closeSync(descriptor)
-    }
-  } catch {
-    return false
-  }
-}
+export const isOnDisk = (file: string, bytes: number): boolean =>
+  asks(file, (descriptor) => sealOf(descriptor, bytes).isOnDisk)
 
 /** Brings a file to the disk, and seals it for good. What cannot be brought there, or was changed meanwhile, is removed. */
 export function bringToDisk(file: string, bytes: number): void {
@@ -79,6 +62,20 @@ export function bringToDisk(file: string, bytes: number): void {
     if (descriptor !== undefined) rmSync(file, { force: true })
   } finally {
     if (descriptor !== undefined) closeSync(descriptor)
+  }
+}
+
+/** Asks a file that may not be there, or not be read. */
+function asks(file: string, question: (descriptor: number) => boolean): boolean {
+  try {
+    const descriptor = openSync(file, 'r')
+    try {
+      return question(descriptor)
+    } finally {
+      closeSync(descriptor)
+    }
+  } catch {
+    return false
   }
 }
 
