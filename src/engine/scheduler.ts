@@ -1,9 +1,10 @@
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import type { Choice, ImageArchitecture } from '../encoders/index.ts'
-import { cancelled, OrielError } from '../errors.ts'
-import { Costs, crowdedOut } from '../fairness.ts'
+import { cancelled } from '../errors.ts'
+import { Costs } from '../fairness.ts'
 import type { Decoder } from '../language/index.ts'
 import { type Admission, admissions, planPreemption } from './admission.ts'
+import { Arrivals } from './arrivals.ts'
 import { ChunkSize } from './chunk-size.ts'
 import type { Cores } from './cores.ts'
 import { type Candidates, EncodeTurns, type PayloadSource } from './encode-turns.ts'
@@ -13,6 +14,7 @@ import { createIntake, type Intake } from './intake.ts'
 import { KvCache } from './kv-cache.ts'
 import { Prefixes } from './prefixes.ts'
 import type { EngineSettings } from './protocol.ts'
+import { Queue } from './queue.ts'
 import type { EngineRequest, Sequence } from './sequence.ts'
 import { StepBatch } from './step-batch.ts'
 import { StepCommit } from './step-commit.ts'
@@ -42,16 +44,6 @@ export interface SchedulerParts {
 /** Duration of one slice of a search for a token. */
 const mostSearchMs = 5
 
-/** Time after which taking in requests lets others have the event loop, in ms. */
-const intakeSlice = 4
-
-/** A request, or a question about prompts, that is being read. */
-interface Arrival {
-  readonly client: string
-  /** Reads one more piece. @returns whether it was the last @throws OrielError */
-  read(): boolean
-}
-
 /**
  * Runs all requests of one model together, step by step. A step is planned (`admissions`, `planStep`), run on the decoder
  * (`StepRunner`) and committed (`StepCommit`). It holds the next token of every running answer and prefill up to a limit,
@@ -60,7 +52,6 @@ interface Arrival {
 export class Scheduler {
   readonly #port: SchedulerPort
   readonly #maxSequences: number
-  readonly #maxQueue: number
   readonly #costs = new Costs()
   readonly #encoder: ImageEncoder | null
   readonly #turns: EncodeTurns | null
@@ -73,10 +64,8 @@ export class Scheduler {
   readonly #batch: StepBatch
   readonly #runner: StepRunner
   readonly #commit: StepCommit
-  /** Requests that have not been read, or not all of them, in the order of their arrival. */
-  readonly #arrived = new Map<number, Arrival>()
-  #nextTakeIn: NodeJS.Immediate | undefined
-  readonly #waiting: EngineRequest[] = []
+  readonly #arrivals: Arrivals
+  readonly #queue: Queue
   readonly #requests = new Map<number, EngineRequest>()
   /** Sequences with a slot, in the order of their admission. */
   #active: Sequence[] = []
@@ -93,7 +82,8 @@ export class Scheduler {
     const encoder = images?.encoder ?? null
     this.#port = port
     this.#maxSequences = settings.maxSequences
-    this.#maxQueue = settings.maxQueue
+    this.#arrivals = new Arrivals(settings.maxQueue, this.#costs, (id, error) => this.#refuse(id, error))
+    this.#queue = new Queue(settings.maxQueue, this.#costs)
     this.#encoder = encoder
     const candidates = () => this.#candidates()
     this.#turns = encoder && new EncodeTurns(encoder, port, candidates, this.#costs, () => this.#wake())
@@ -122,15 +112,15 @@ export class Scheduler {
     const { client } = spec
     const reading = this.#intake.accept(id, spec)
     const read = (): boolean => {
-      const leaving = this.#placeInQueue(client)
+      const place = this.#queue.placeFor(client)
       const { done, value: request } = reading.next()
       if (!done) return false
       // Nobody leaves for a request that is refused.
-      if (leaving !== undefined) leaving.failure = queueFull(this.#maxQueue)
+      place.take()
       this.#enqueue(request)
       return true
     }
-    this.#arrive(id, { client, read })
+    this.#arrivals.add(id, { client, read })
   }
 
   /** Answers with the tokens of a prompt soon, or fails as `submit` does. */
@@ -139,7 +129,7 @@ export class Scheduler {
       this.#port.answer(id, this.#intake.count(prompt))
       return true
     }
-    this.#arrive(id, { client, read })
+    this.#arrivals.add(id, { client, read })
   }
 
   /** Answers with the lengths of prompts soon, or fails as `submit` does. */
@@ -152,51 +142,12 @@ export class Scheduler {
       this.#port.answer(id, lengths)
       return true
     }
-    this.#arrive(id, { client, read })
-  }
-
-  #arrive(id: number, arrival: Arrival): void {
-    this.#arrived.set(id, arrival)
-    if (this.#arrived.size > this.#maxQueue) {
-      const last = crowdedOut(arrival.client, this.#arrived, ([, { client }]) => client)?.[0] ?? id
-      this.#arrived.delete(last)
-      this.#refuse(last, queueFull(this.#maxQueue))
-    }
-    this.#takeInSoon()
-  }
-
-  #takeInSoon(): void {
-    this.#nextTakeIn ??= setImmediate(() => this.#takeIn())
-  }
-
-  /** Reads what has arrived, clients in turn. Many long prompts and grammars take long, so it is done in slices. */
-  #takeIn(): void {
-    this.#nextTakeIn = undefined
-    const until = performance.now() + intakeSlice
-    do {
-      const [[next] = []] = this.#costs.inTurn(this.#arrived, ([, { client }]) => client)
-      if (next === undefined) return
-      const start = performance.now()
-      this.#read(...next, until)
-      this.#costs.charge(next[1].client, performance.now() - start)
-    } while (performance.now() < until)
-    if (this.#arrived.size > 0) this.#takeInSoon()
-  }
-
-  /** Reads an arrival to its end, or until the slice is over. */
-  #read(id: number, arrival: Arrival, until: number): void {
-    try {
-      while (!arrival.read()) if (performance.now() >= until) return
-      this.#arrived.delete(id)
-    } catch (error) {
-      this.#arrived.delete(id)
-      this.#refuse(id, error)
-    }
+    this.#arrivals.add(id, { client, read })
   }
 
   #enqueue(request: EngineRequest): void {
     this.#requests.set(request.id, request)
-    this.#waiting.push(request)
+    this.#queue.add(request)
     request.cachedCells = this.#prefixes.known(request, request.prompt.cells)
     // Encoding begins at once, even while a step is running.
     this.#turns?.wake()
@@ -210,7 +161,7 @@ export class Scheduler {
 
   /** Stops a request before the next step. */
   cancel(id: number): void {
-    if (this.#arrived.delete(id)) this.#refuse(id, cancelled())
+    if (this.#arrivals.delete(id)) this.#refuse(id, cancelled())
     this.#requests.get(id)?.abort.abort()
     this.#wake()
   }
@@ -225,7 +176,7 @@ export class Scheduler {
 
   /** Whether there is no request. */
   get isIdle(): boolean {
-    return this.#requests.size === 0 && this.#arrived.size === 0
+    return this.#requests.size === 0 && this.#arrivals.size === 0
   }
 
   /** Encodes images with other forms from now on. Must not be called unless it is idle. */
@@ -238,7 +189,7 @@ export class Scheduler {
     const { tree, bytes, storedCells, memory } = this.#kv
     return {
       running: this.#active.length,
-      waiting: this.#waiting.length + this.#arrived.size,
+      waiting: this.#queue.size + this.#arrivals.size,
       storedPrefixes: tree.size,
       storedCells,
       shelvedBytes: bytes,
@@ -293,22 +244,8 @@ export class Scheduler {
     }
   }
 
-  /**
-   * Finds a place in the queue.
-   * @returns the request that leaves a full one, for a client that has few in it
-   * @throws OrielError `overloaded` for one that has many
-   */
-  #placeInQueue(client: string): EngineRequest | undefined {
-    // An answer that has begun stays, although it waits for a slot again.
-    const waiting = this.#waiting.filter(({ admitted, over }) => admitted === 0 && !over)
-    if (waiting.length < this.#maxQueue) return undefined
-    const leaving = crowdedOut(client, waiting, (request) => request.client)
-    if (leaving === undefined) throw queueFull(this.#maxQueue)
-    return leaving
-  }
-
   #admitAll(): void {
-    if (this.#waiting.length === 0) return
+    if (this.#queue.size === 0) return
     const { memory } = this.#kv
     const state = {
       maxSequences: this.#maxSequences,
@@ -318,7 +255,7 @@ export class Scheduler {
       heldCells: (sequences: readonly Sequence[]) => memory.held(sequences.map(({ slot }) => slot)),
       prefixes: this.#prefixes,
     }
-    for (const admission of admissions([...this.#waiting], state)) this.#admit(admission)
+    for (const admission of admissions(this.#queue.requests, state)) this.#admit(admission)
   }
 
   #admit({ request, sequences, preempted, overtaken }: Admission): void {
@@ -332,7 +269,7 @@ export class Scheduler {
       // A sequence without cells waits for the first one to compute the prompt, and then shares it.
       if (sequence.cells.length > 0) cached = Math.min(cached, sequence.filled)
     }
-    this.#leaveQueue(request)
+    this.#queue.leave(request)
     this.#candidatesChanged = true
     if (request.admitted > 0) {
       // Another of its sequences may need more than this one.
@@ -348,18 +285,8 @@ export class Scheduler {
 
   /** Embeddings take memory too, so of the queue only as many requests are encoded as would fill the KV memory. */
   #candidates(): Candidates {
-    let space = this.#kv.memory.cells
     const running = new Set(this.#active.map(({ request }) => request))
-    const waiting = this.#waiting.filter((request) => !running.has(request))
-    const next = this.#costs
-      .inTurn(waiting, ({ client }) => client)
-      .flat()
-      .filter(({ prompt }) => {
-        const near = space > 0
-        space -= prompt.cells.length
-        return near
-      })
-    return { running: [...running], next }
+    return { running: [...running], next: this.#queue.next(this.#kv.memory.cells, running) }
   }
 
   /** Between steps a search takes a small part of their time, so that other answers hardly wait for it. */
@@ -427,7 +354,7 @@ export class Scheduler {
       this.#candidatesChanged = true
       this.#leave(sequence)
       sequence.filled = 0
-      if (!this.#waiting.includes(request)) this.#waiting.unshift(request)
+      this.#queue.putBack(request)
     }
   }
 
@@ -435,7 +362,7 @@ export class Scheduler {
     const { request } = sequence
     this.#release(sequence)
     // It may have ended without a slot: its last token was still being searched for.
-    this.#leaveQueue(request)
+    this.#queue.leave(request)
     if (!request.finished) return
     this.#port.emit(request.id, { type: 'done', timings: request.timings(), images: request.images() })
     this.#forgetRequest(request)
@@ -461,18 +388,6 @@ export class Scheduler {
     this.#candidatesChanged = true
     request.abort.abort()
     this.#requests.delete(request.id)
-    this.#leaveQueue(request)
-  }
-
-  /** A request waits while one of its sequences lacks a slot. */
-  #leaveQueue(request: EngineRequest): void {
-    const at = this.#waiting.indexOf(request)
-    if (at >= 0 && request.sequences.every(({ ended, slot }) => ended || slot >= 0)) this.#waiting.splice(at, 1)
+    this.#queue.leave(request)
   }
 }
-
-const queueFull = (most: number): OrielError =>
-  new OrielError('overloaded', `The queue is full: ${most} requests are waiting. Try again in a moment.`, {
-    code: 'queue_full',
-    retryAfter: 1,
-  })
