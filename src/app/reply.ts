@@ -9,7 +9,10 @@ import {
 } from '../deployments/index.ts'
 
 /** A finished answer. `length`: it was cut at `maxTokens` or at the end of the context. */
-export interface Finished extends Pick<Choice, 'text' | 'reasoning' | 'calls' | 'reason'>, Partial<Grounding> {
+export interface Finished
+  extends Pick<Choice, 'text' | 'reasoning' | 'calls' | 'reason'>,
+    Pick<Tally, 'images'>,
+    Partial<Grounding> {
   usage: PromptUsage & Pick<Tally, 'completionTokens' | 'reasoningTokens'>
   /** In ms. */
   timings: Tally['timings'] & Answer['media']
@@ -54,9 +57,10 @@ export class Reply implements AsyncIterable<string> {
     for await (const _ of this.events());
     const { choices, tally } = this.#collected
     const { text = '', reasoning = '', calls = [], reason = 'stop', grounding } = choices[0] ?? {}
-    const { completionTokens, reasoningTokens, timings } = tally ?? unfinished
+    const { completionTokens, reasoningTokens, timings: own, images } = tally ?? unfinished
     const usage = { ...this.usage, completionTokens, reasoningTokens }
-    return { text, reasoning, calls, reason, ...grounding, usage, timings: { ...timings, ...this.#answer.media } }
+    const timings = { ...own, ...this.#answer.media }
+    return { text, reasoning, calls, reason, ...grounding, usage, timings, ...(images && { images }) }
   }
 }
 

@@ -312,7 +312,10 @@ describe('a model that counts pixels of what it sees', () => {
         ...{ model: 'seer', images: [await photo()], boxes: true, maxTokens: 200 },
         schema: { type: 'object', properties: { bbox_2d: { const: [0, 0, 28, 28] } }, required: ['bbox_2d'] },
       })
-      expect(await reply.finish()).toMatchObject({ boxes: [{ image: 0, label: null, x1: 0, y1: 0 }], points: [] })
+      expect(await reply.finish()).toMatchObject({
+        ...{ boxes: [{ image: 0, label: null, x1: 0, y1: 0 }], points: [] },
+        images: [{ page: 1, width: 300, height: 500, seen: expect.anything(), cached: null }],
+      })
       const question = oriel.ask('Where is it?', { model: 'pocket', boxes: true })
       await expect(question).rejects.toMatchObject({ param: 'boxes', code: 'boxes_not_supported' })
     } finally {

@@ -154,6 +154,7 @@ describe.each(backends)('the OpenAPI document of a server with the model $model'
       raw_output: true,
       return_token_ids: true,
       perf_metrics_in_response: true,
+      usage: { include: true },
     }
     for (const logprobs of [true, 2]) {
       await holds('/chat/completions', chatCompletion, { ...rich, logprobs })
@@ -174,7 +175,11 @@ describe.each(backends)('the OpenAPI document of a server with the model $model'
     await holds('/responses', response, { input: 'Hi', max_output_tokens: 3, ...echoed })
     await holds('/responses', responseEvent, { input: 'Hi', max_output_tokens: 3, ...echoed, stream: true })
     const greeting = { messages: [{ role: 'user', content: 'Hi' }], max_tokens: 3 }
+    const seen = { role: 'user', content: [{ type: 'image', source: { type: 'url', url: red } }] }
+    const include = { usage: { include: true } }
     await holds('/messages', message, greeting)
+    await holds('/messages', message, { ...greeting, messages: [seen], ...include })
+    await holds('/messages', messageEvent, { ...greeting, messages: [seen], ...include, stream: true })
     await holds('/messages', messageEvent, { ...greeting, stream: true })
     const called = { ...greeting, max_tokens: 400, tools: [{ name: 'now', input_schema: { type: 'object' } }] }
     await holds('/messages', messageEvent, { ...called, tool_choice: { type: 'any' }, stream: true })
@@ -184,6 +189,9 @@ describe.each(backends)('the OpenAPI document of a server with the model $model'
     await holds('/responses', response, { ...calling, tools: custom, include: ['reasoning.encrypted_content'] })
     await holds('/responses', responseEvent, { ...calling, tools: custom, stream: true })
     await holds('/responses', responseEvent, { input: 'Hi', top_logprobs: 1, stream: true })
+    const input = [{ role: 'user', content: [{ type: 'input_image', image_url: red }] }]
+    await holds('/responses', response, { input, max_output_tokens: 3, ...include })
+    await holds('/responses', responseEvent, { input, max_output_tokens: 3, ...include, stream: true })
     await holds('/responses/input_tokens', inputTokens, { input: 'Hi' })
     await holds('/messages/count_tokens', messageCount, { messages: [{ role: 'user', content: 'Hi' }] })
     await holds('/tokenize', tokenization, { messages })
@@ -206,7 +214,7 @@ describe.each(backends)('the OpenAPI document of a server with the model $model'
     }
     const messages = [{ role: 'user', content: 'Hi', images: [red] }]
     for (const stream of [true, false]) {
-      const asked = { stream, logprobs: true, top_logprobs: 1, options: { num_predict: 3 } }
+      const asked = { stream, logprobs: true, top_logprobs: 1, options: { num_predict: 3 }, usage: { include: true } }
       await holds('/chat', chatAnswer, { ...asked, messages })
       await holds('/generate', generateAnswer, { ...asked, prompt: 'Hi' })
     }

@@ -4,7 +4,7 @@ import type { Usage } from '../../src/api/shapes/usage.ts'
 import { OrielError } from '../../src/errors.ts'
 import { DecoderPool } from '../../src/media/decoder/pool.ts'
 import { plainPdf } from '../media/plain-pdf.ts'
-import { postJson } from '../support/http.ts'
+import { eventsOf, postJson } from '../support/http.ts'
 import { dataUrl } from '../support/images.ts'
 import { startServer, type TestServer } from '../support/server.ts'
 
@@ -116,6 +116,62 @@ describe('a picture that was sent before', () => {
   })
 })
 
+describe('what became of a picture', () => {
+  const user = (content: unknown) => ({ messages: [{ role: 'user', content }] })
+  const asked = (url: string): [path: string, body: object, param: string][] => {
+    const data = url.slice(url.indexOf(',') + 1)
+    const source = { type: 'base64', media_type: 'image/png', data }
+    const first = 'messages[0].content[0]'
+    return [
+      ['/v1/chat/completions', { max_tokens: 2, ...user([picture(url), words('Hi')]) }, `${first}.image_url`],
+      ['/inference/v1/completions', { max_tokens: 2, prompt: '<image>Hi', images: [url] }, 'images[0]'],
+      [
+        '/v1/responses',
+        { max_output_tokens: 16, input: user([{ type: 'input_image', image_url: url }]).messages },
+        'input[0].content[0].image_url',
+      ],
+      ['/v1/messages', { max_tokens: 2, ...user([{ type: 'image', source }, words('Hi')]) }, `${first}.source`],
+      [
+        '/api/chat',
+        { options: { num_predict: 2 }, messages: [{ role: 'user', images: [data] }] },
+        'messages[0].images[0]',
+      ],
+      ['/api/generate', { options: { num_predict: 2 }, prompt: 'Hi', images: [data] }, 'images[0]'],
+    ]
+  }
+
+  it('is told in every protocol, once in a stream, and only if the request includes its usage', async () => {
+    const url = await fresh()
+    for (const [path, body, param] of asked(url))
+      for (const stream of [false, true]) {
+        const told = async (usage: object | null) => {
+          const response = await postJson(server.url + path, {
+            model: 'pocket',
+            ...body,
+            stream,
+            usage,
+          })
+          const text = await response.text()
+          expect({ path, text, status: response.status }).toMatchObject({ status: 200 })
+          expect(response.headers.get('x-oriel-ignored-parameters')).toBeNull()
+          const lines = text.split('\n').filter((line) => line !== '')
+          const parts =
+            stream && !path.startsWith('/api') ? eventsOf<object>(text) : lines.map((line) => JSON.parse(line))
+          return { all: parts.flatMap(includedIn), last: parts.slice(-2).flatMap(includedIn) }
+        }
+        const { all, last } = await told({ include: true })
+        const about = { param, page: 1, width: 300, height: 200, tiles: 1 }
+        expect({ path, stream, all }).toMatchObject({
+          ...{ path, stream },
+          all: [{ cost: expect.any(Number), pictures: [{ ...about, fetch_ms: 0, encode_ms: expect.any(Number) }] }],
+        })
+        expect(last).toEqual(all)
+        expect(await told({ include: false })).toEqual({ all: [], last: [] })
+        expect(await told(null)).toEqual({ all: [], last: [] })
+      }
+  })
+})
+
 describe('a picture whose embeddings are gone', () => {
   it('is not decoded as long as the prefix with it is cached', async () => {
     const url = await fresh()
@@ -180,3 +236,10 @@ describe('a picture whose embeddings are gone', () => {
     expect(pagesDecoded().length).toBeGreaterThan(0)
   })
 })
+
+/** The cost and the pictures anywhere in a body. */
+function includedIn(value: unknown): object[] {
+  if (typeof value !== 'object' || value === null) return []
+  const { cost, pictures } = value as { cost?: number; pictures?: object[] }
+  return cost === undefined && pictures === undefined ? Object.values(value).flatMap(includedIn) : [{ cost, pictures }]
+}

@@ -1,4 +1,4 @@
-import type { AnswerEvent, AnswerToken, Tally } from '../../deployments/index.ts'
+import type { AnswerEnd, AnswerToken, Tally } from '../../deployments/index.ts'
 import type { RunningAnswer } from './answer.ts'
 import { newCallId } from './collect.ts'
 import { WaitingTokens } from './waiting-tokens.ts'
@@ -22,17 +22,20 @@ export type BlockEvent =
   | { type: 'close'; index: number; block: Block }
   | BlocksEnd
 
-export type BlocksEnd = Omit<Extract<AnswerEvent, { type: 'end' }>, 'choice'> & Pick<Tally, 'timings'>
+export type BlocksEnd = Ended & Pick<Tally, 'timings' | 'images'>
+
+type Ended = Omit<AnswerEnd, 'choice'>
 
 /** An answer as consecutive blocks, for the protocols that use them. Those have one choice. */
 export async function* blocksOf({ events }: RunningAnswer): AsyncIterable<BlockEvent> {
   let index = 0
   let open: Block | undefined
-  let end: Omit<BlocksEnd, 'timings'> | undefined
+  let end: Ended | undefined
   const waiting = new WaitingTokens()
   for await (const event of events) {
     if (event.type === 'done') {
-      if (end !== undefined) yield { ...end, timings: event.tally.timings }
+      const { timings, images } = event.tally
+      if (end !== undefined) yield { ...end, timings, ...(images && { images }) }
       continue
     }
     if (event.type === 'end') {

@@ -3,6 +3,8 @@ import type { RunningAnswer } from '../answering/answer.ts'
 import { type Block, type BlocksEnd, blocksOf, collectBlocks } from '../answering/blocks.ts'
 import { argumentsOf } from '../answering/collect.ts'
 import { grounding, groundingOf } from '../shapes/grounding.ts'
+import { included } from '../shapes/included.ts'
+import { includedOf } from '../shapes/usage.ts'
 import type { MessagesRequest } from './schema.ts'
 
 const deltaUsage = {
@@ -12,6 +14,7 @@ const deltaUsage = {
   output_tokens: z.int(),
   output_tokens_details: z.strictObject({ thinking_tokens: z.int() }),
   server_tool_use: z.null(),
+  ...included,
 }
 
 const usage = z.strictObject({
@@ -88,26 +91,26 @@ type MessageEvent = z.output<typeof messageEvent>
 type ContentBlock = Message['content'][number]
 type Delta = Extract<MessageEvent, { type: 'content_block_delta' }>['delta']
 
-export async function whole(answer: RunningAnswer, { max_tokens }: MessagesRequest) {
+export async function whole(answer: RunningAnswer, body: MessagesRequest) {
   const { blocks, end } = await collectBlocks(answer)
-  const body: Message = {
+  const message: Message = {
     ...beginningOf(answer, blocks.map(finished)),
-    ...endOf(end, max_tokens),
-    usage: usageOf(answer, end),
+    ...endOf(end, body.max_tokens),
+    usage: { ...usageOf(answer, end), ...includedOf(body, answer, end) },
     ...groundingOf(end),
   }
-  return { body, timings: end.timings }
+  return { body: message, timings: end.timings }
 }
 
-export async function* events(answer: RunningAnswer, { max_tokens }: MessagesRequest): AsyncIterable<MessageEvent> {
+export async function* events(answer: RunningAnswer, body: MessagesRequest): AsyncIterable<MessageEvent> {
   const beginning = { ...beginningOf(answer, []), stop_reason: null, stop_sequence: null, ...notHere }
   const usage = usageOf(answer, { completionTokens: 0, reasoningTokens: 0 })
   yield { type: 'message_start', message: { ...beginning, usage } }
   yield { type: 'ping' }
   for await (const event of blocksOf(answer)) {
     if (event.type === 'end') {
-      const delta = endOf(event, max_tokens)
-      yield { type: 'message_delta', delta, usage: deltaUsageOf(answer, event), ...groundingOf(event) }
+      const usage = { ...deltaUsageOf(answer, event), ...includedOf(body, answer, event) }
+      yield { type: 'message_delta', delta: endOf(event, body.max_tokens), usage, ...groundingOf(event) }
       continue
     }
     const { index, block } = event

@@ -3,6 +3,7 @@ import { ranges } from '../../deployments/index.ts'
 import { image, imageSource, mostMessages, sourceImage, text, textPart } from '../request/content.ts'
 import { jsonSchema } from '../request/json-schema.ts'
 import { returnBoxes } from '../shapes/grounding.ts'
+import { includeUsage } from '../shapes/included.ts'
 import { tool } from './tools.ts'
 
 const textBlock = textPart('text')
@@ -121,6 +122,7 @@ export const messagesRequest = z.looseObject({
   metadata: z.object({ user_id: z.string().nullish() }).nullish(),
   service_tier: z.string().nullish(),
   return_boxes: returnBoxes,
+  usage: includeUsage,
 })
 
 export type CountRequest = z.output<typeof countRequest>

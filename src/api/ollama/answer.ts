@@ -3,7 +3,10 @@ import type { AnswerEnd, AnswerToken, Tally } from '../../deployments/index.ts'
 import type { RunningAnswer } from '../answering/answer.ts'
 import { argumentsOf, collect, newCallId } from '../answering/collect.ts'
 import { grounding, groundingOf } from '../shapes/grounding.ts'
+import { included } from '../shapes/included.ts'
 import { chatWriter } from '../shapes/logprobs.ts'
+import { includedOf } from '../shapes/usage.ts'
+import type { GenerateRequest } from './schema.ts'
 
 const chance = { token: z.string(), logprob: z.number(), bytes: z.array(z.int()) }
 
@@ -21,6 +24,7 @@ const shared = {
   eval_duration: z.int().optional(),
   logprobs: z.array(z.strictObject({ ...chance, top_logprobs: z.array(z.strictObject(chance)).optional() })).optional(),
   ...grounding,
+  ...included,
 }
 
 const call = z.strictObject({
@@ -79,10 +83,7 @@ export const asGenerate: Shape<GenerateAnswer> = ({ text, reasoning }, { model, 
 
 const nothing: Said = { text: '', reasoning: '', calls: [] }
 
-interface Body {
-  model: string
-  logprobs?: boolean | null | undefined
-}
+type Body = Pick<GenerateRequest, 'model'> & Partial<Pick<GenerateRequest, 'logprobs' | 'usage'>>
 
 export const whole =
   <Answer>(shape: Shape<Answer>) =>
@@ -91,7 +92,7 @@ export const whole =
     const [choice] = choices
     if (choice === undefined) throw new Error('an answer without a choice')
     const calls = choice.calls.map(({ name, arguments: text }, index) => callOf(index, name, text))
-    const rest = { ...lastOf(answer, choice, tally), ...logprobsOf(body, choice.tokens) }
+    const rest = { ...lastOf(answer, body, choice, tally), ...logprobsOf(body, choice.tokens) }
     return { body: shape({ ...choice, calls }, { ...beginningOf(body), ...rest }), timings: tally.timings }
   }
 
@@ -110,7 +111,7 @@ export const lines = <Answer>(shape: Shape<Answer>) =>
     const line = (said: Said, rest: Omit<Shared, 'model' | 'created_at'>): Answer =>
       shape(said, { ...beginningOf(body), ...rest })
     for await (const event of answer.events) {
-      if (event.type === 'done') yield line(nothing, lastOf(answer, end, event.tally))
+      if (event.type === 'done') yield line(nothing, lastOf(answer, body, end, event.tally))
       else if (event.type === 'end') {
         end = event
         const last = closed()
@@ -139,11 +140,9 @@ export const withoutAnswer = <Answer>(shape: Shape<Answer>, { model }: Body, rea
 
 const beginningOf = ({ model }: Body) => ({ model, created_at: new Date().toISOString() })
 
-function lastOf(
-  { began, loadMs, usage }: RunningAnswer,
-  end: Pick<AnswerEnd, 'reason' | 'grounding'>,
-  { completionTokens, timings }: Tally,
-) {
+function lastOf(answer: RunningAnswer, body: Body, end: Pick<AnswerEnd, 'reason' | 'grounding'>, tally: Tally) {
+  const { began, loadMs, usage } = answer
+  const { completionTokens, timings } = tally
   return {
     done: true,
     done_reason: end.reason === 'length' ? ('length' as const) : ('stop' as const),
@@ -154,6 +153,7 @@ function lastOf(
     eval_count: completionTokens,
     eval_duration: nanoseconds(timings.generation),
     ...groundingOf(end),
+    ...includedOf(body, answer, tally),
   }
 }
 

@@ -4,6 +4,7 @@ import { mostMessages } from '../request/content.ts'
 import { argumentsSchema, functionFields } from '../request/tools.ts'
 import { optional } from '../request/validation.ts'
 import { returnBoxes } from '../shapes/grounding.ts'
+import { includeUsage } from '../shapes/included.ts'
 
 /** Ollama's names have a tag, and `latest` stands for none. */
 export const withoutTag = (name: string): string => name.replace(/:latest$/, '')
@@ -54,6 +55,7 @@ const shared = {
   logprobs: optional(z.boolean(), 'Return the log probabilities of the tokens.'),
   top_logprobs: optional(z.int().min(0).max(20), 'Number of alternatives returned for each token. Requires logprobs.'),
   return_boxes: returnBoxes,
+  usage: includeUsage,
 }
 
 /** Calls of one message. Each result looks among them for its own. */

@@ -3,6 +3,7 @@ import { plainSettings, ranges, type Settings } from '../../deployments/index.ts
 import { isolationOf } from '../answering/request.ts'
 import type { RequestContext } from '../dialects/dialect.ts'
 import { returnBoxes } from '../shapes/grounding.ts'
+import { includeUsage } from '../shapes/included.ts'
 import { jsonSchema } from './json-schema.ts'
 import { formatsOf, selfHosted } from './self-hosted.ts'
 import { invalidValue, optional } from './validation.ts'
@@ -89,7 +90,7 @@ export const parameters = {
   user: optional(z.string(), 'Accepted, without effect.'),
   metadata: optional(z.record(z.string(), z.unknown()), 'Accepted, without effect.'),
   service_tier: optional(z.string(), 'Accepted, without effect.'),
-  usage: optional(z.looseObject({ include: z.boolean().nullish() }), 'With `include`, the usage has the cost.'),
+  usage: includeUsage,
   dry_run: optional(z.boolean(), 'Count the prompt tokens without generating an answer.'),
   ...selfHosted,
 }

@@ -7,6 +7,7 @@ import type { RequestContext } from '../dialects/dialect.ts'
 import { toOrielError } from '../errors.ts'
 import { groundingOf } from '../shapes/grounding.ts'
 import { chatWriter } from '../shapes/logprobs.ts'
+import { includedOf } from '../shapes/usage.ts'
 import { itemId, responseId } from './history.ts'
 import type { response, responseEvent } from './response.ts'
 import type { ResponsesRequest } from './schema.ts'
@@ -109,6 +110,7 @@ function responseOf({ answer, body, store }: Asked, output: Item[], end?: Blocks
             output_tokens: end.completionTokens,
             output_tokens_details: { reasoning_tokens: end.reasoningTokens },
             total_tokens: usage.promptTokens + end.completionTokens,
+            ...includedOf(body, answer, end),
           },
     user: body.user ?? null,
     metadata: body.metadata ?? {},

@@ -1,6 +1,7 @@
 import { z } from 'zod'
 import { jsonSchema } from '../request/json-schema.ts'
 import { grounding } from '../shapes/grounding.ts'
+import { included } from '../shapes/included.ts'
 import { chatLogprobs } from '../shapes/logprobs.ts'
 import { shownTool, toolChoice } from './tools.ts'
 
@@ -45,6 +46,7 @@ const usage = z.strictObject({
   output_tokens: z.int(),
   output_tokens_details: z.strictObject({ reasoning_tokens: z.int() }),
   total_tokens: z.int(),
+  ...included,
 })
 
 const format = z.discriminatedUnion('type', [

@@ -4,6 +4,7 @@ import { image, inputFile, mostMessages, reading, refusalPart, textPart } from '
 import { jsonSchema } from '../request/json-schema.ts'
 import { refusal } from '../request/validation.ts'
 import { returnBoxes } from '../shapes/grounding.ts'
+import { includeUsage } from '../shapes/included.ts'
 import { tool, toolChoice } from './tools.ts'
 
 const inputPart = z.discriminatedUnion(
@@ -153,6 +154,7 @@ export const responsesRequest = z.looseObject({
   service_tier: z.string().nullish(),
   user: z.string().nullish(),
   return_boxes: returnBoxes,
+  usage: includeUsage,
 })
 
 export type InputTokensRequest = z.output<typeof inputTokensRequest>

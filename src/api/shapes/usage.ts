@@ -3,7 +3,8 @@ import { amountOf, costOf } from '../../accounts/index.ts'
 import { type AnswerEvent, type Choice, Collected, type PromptUsage, type Tally } from '../../deployments/index.ts'
 import { version } from '../../version.ts'
 import type { RunningAnswer } from '../answering/answer.ts'
-import { answeredPictures, picturesOf } from './pictures.ts'
+import { included } from './included.ts'
+import { picturesOf } from './pictures.ts'
 
 /** `usage` of OpenAI's chats and completions. `images` is Oriel's own. */
 export const usage = z.strictObject({
@@ -18,8 +19,7 @@ export const usage = z.strictObject({
     image_tokens: z.int(),
     images: z.array(z.int()).describe('Tokens of each image, in the order of the images.'),
   }),
-  cost: z.number().optional().describe('In the currency of the prices, if the request includes it.'),
-  pictures: answeredPictures.optional(),
+  ...included,
 })
 
 export type Usage = z.output<typeof usage>
@@ -55,16 +55,18 @@ export function priceOf({ usage, prices }: Pick<RunningAnswer, 'usage' | 'prices
 }
 
 /** The usage of a complete answer, with its cost and its pictures if the request wants them. */
-export const answerUsage = (
-  { usage: wanted }: EndOptions,
-  answer: RunningAnswer,
-  { completionTokens, reasoningTokens, images }: Tally,
-): Usage => ({
-  ...usageOf(answer.usage, completionTokens, reasoningTokens),
-  ...(wanted?.include
-    ? { cost: priceOf(answer, completionTokens), ...(images && { pictures: picturesOf(images) }) }
-    : {}),
+export const answerUsage = (body: EndOptions, answer: RunningAnswer, tally: Tally): Usage => ({
+  ...usageOf(answer.usage, tally.completionTokens, tally.reasoningTokens),
+  ...includedOf(body, answer, tally),
 })
+
+/** The cost of a complete answer and its pictures, if the request wants them. */
+export const includedOf = (
+  { usage: wanted }: Pick<EndOptions, 'usage'>,
+  answer: RunningAnswer,
+  { completionTokens, images }: Pick<Tally, 'completionTokens' | 'images'>,
+): Pick<Usage, 'cost' | 'pictures'> =>
+  wanted?.include ? { cost: priceOf(answer, completionTokens), ...(images && { pictures: picturesOf(images) }) } : {}
 
 /** The first fields of the bodies of chats and completions. */
 export const heading = {
