@@ -10,14 +10,9 @@ export {
 export * from './ask.ts'
 export type * from './backend.ts'
 export { type Choice, Collected } from './collected.ts'
-export {
-  type Deployments,
-  deploy,
-  type InspectedModel,
-  isCalled,
-  type ListedModel,
-  memoryBudget,
-} from './deployments.ts'
+export { type Deployments, deploy, memoryBudget } from './deployments.ts'
 export { embedded, embeddedBackend } from './embedded/backend.ts'
 export type { EmbedAsk, Served } from './embedder.ts'
+export type { InspectedModel, ListedModel } from './listing.ts'
 export { memoryText, type Planned, planMemory } from './memory-plan.ts'
+export { isCalled } from './names.ts'

@@ -1,0 +1,60 @@
+import { OrielError } from '../errors.ts'
+import { entryOf, type Library, type ModelCard } from '../models/index.ts'
+
+/** Fireworks' form of a name. The account is ignored. */
+const inAccount = /^accounts\/[^/]+\/models\//
+
+/** Whether a request that names a model by `name` means this one. */
+export const isCalled = ({ id, aliases }: Pick<ModelCard, 'id' | 'aliases'>, name: string): boolean =>
+  id === name || id === name.replace(inAccount, '') || aliases.includes(name)
+
+/**
+ * Finds a model of this machine by a name of a request.
+ * @param cards models that are named by their files, in addition to those that are found by name
+ * @param others ids of further models, for the error
+ * @throws OrielError `not_found`; `precondition_failed` if its files cannot be loaded
+ */
+export async function cardOf(
+  name: string,
+  library: Library,
+  cards: readonly ModelCard[],
+  others: readonly string[],
+): Promise<ModelCard> {
+  const short = name.replace(inAccount, '')
+  const found = (called: string) => readable(library.lookUp(called))
+  const own = cards.find((one) => isCalled(one, name))
+  const card =
+    (own && (await readable(library.reread(own)))) ??
+    (await found(name)) ??
+    (short === name ? undefined : await found(short))
+  if (card === undefined) throw await missing(name, [...others, ...cards.map(({ id }) => id)], library)
+  return card
+}
+
+/** @param named ids of the models that the settings name */
+export async function missing(name: string, named: readonly string[], library: Library): Promise<OrielError> {
+  const entry = entryOf(name) ?? entryOf(name.replace(inAccount, ''))
+  const ids = new Set([...named, ...(await library.list()).models.map(({ id }) => id)])
+  const why =
+    entry === undefined
+      ? `was not found. ${ids.size === 0 ? 'There are none on this server.' : `The models are: ${[...ids].join(', ')}.`}`
+      : `(${entry.title}) has not been downloaded to this server.`
+  return new OrielError('not_found', `The model ${JSON.stringify(name.slice(0, 200))} ${why}`, {
+    param: 'model',
+    code: 'model_not_found',
+  })
+}
+
+/** The error of a model with broken files. Its message is sent to clients and contains no path. */
+export const unfit = ({ kind, message, cause }: OrielError): OrielError =>
+  new OrielError('precondition_failed', kind === 'not_found' ? 'Some of its files are missing.' : message, {
+    param: 'model',
+    code: 'model_not_loaded',
+    cause,
+  })
+
+/** @throws OrielError as `unfit` makes it */
+export const readable = <Card>(reading: Promise<Card>): Promise<Card> =>
+  reading.catch((error: unknown) => {
+    throw error instanceof OrielError ? unfit(error) : error
+  })
