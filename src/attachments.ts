@@ -1,2 +1,21 @@
 /** What a request may attach to its text. A model says which of these it accepts. */
 export type AttachmentKind = 'image' | 'audio' | 'video'
+
+/** Bytes that `kindOfBytes` looks at. */
+export const kindBytes = 12
+
+/** What a file is by its first bytes, where nobody says it. What is no video and no audio counts as an image. */
+export function kindOfBytes(bytes: Uint8Array): AttachmentKind {
+  const head = Buffer.from(bytes.buffer, bytes.byteOffset, Math.min(bytes.byteLength, kindBytes)).toString('latin1')
+  const form = head.slice(8, 12)
+  if (head.startsWith('RIFF')) return form === 'WAVE' ? 'audio' : form === 'AVI ' ? 'video' : 'image'
+  if (head.startsWith('ftyp', 4)) return isoKind(form)
+  if (head.startsWith('\x1a\x45\xdf\xa3')) return 'video'
+  return /^(OggS|fLaC|ID3|\xff[\xe2-\xe7\xf1-\xff])/.test(head) ? 'audio' : 'image'
+}
+
+/** HEIF and AVIF share the container of MP4. */
+function isoKind(brand: string): AttachmentKind {
+  if (/^(M4A |M4B |F4A )$/.test(brand)) return 'audio'
+  return /^(avif|avis|mif1|msf1|hei[cxms]|hev[cxms])$/.test(brand) ? 'image' : 'video'
+}

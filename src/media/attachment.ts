@@ -13,6 +13,27 @@ export interface AttachmentSource {
    * from first to last. Default: every page of a PDF, and the first page or frame of any other file.
    */
   readonly pages?: string | number | undefined
+  /** The part of a video or of audio to load, in seconds from its start. */
+  readonly clip?: Clip | undefined
+  /** The frames of a video to load. */
+  readonly frames?: FrameChoice | undefined
+}
+
+interface Clip {
+  /** Default: the start of the file. */
+  readonly start?: number | undefined
+  /** Default: the end of the file. */
+  readonly end?: number | undefined
+}
+
+/** Which frames of a video are taken. What is left out is the model's own sampling. */
+interface FrameChoice {
+  readonly most?: number | undefined
+  readonly perSecond?: number | undefined
+  /** In pixels. Larger frames are shrunk to it. */
+  readonly longestEdge?: number | undefined
+  /** Evenly over time, or where the picture changes most. */
+  readonly choose?: 'even' | 'scenes' | undefined
 }
 
 /** What one source became. So far only images can be loaded; other kinds will be further members. */

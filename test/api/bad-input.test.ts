@@ -83,8 +83,8 @@ describe('a request that is not valid', () => {
       'a video',
       () => chat({ messages: [{ role: 'user', content: [{ type: 'video_url', video_url: { url: 'x' } }] }] }),
       400,
-      'messages[0].content[0].type',
-      /video input is not supported/,
+      'messages[0].content[0].video_url',
+      /The model pocket does not accept video/,
     ],
     [
       'an image URL that is a number',

@@ -6,15 +6,14 @@ import {
   detail,
   image,
   imageBounds,
-  inputFile,
   mostMessages,
   reading,
   refusalPart,
-  sourceImage,
   textPart,
-  unsupportedPart,
 } from '../request/content.ts'
+import { chatFile, inputFile, sourceImage } from '../request/files.ts'
 import { parameters } from '../request/parameters.ts'
+import { audioUrl, inputAudio, videoUrl } from '../request/recordings.ts'
 import { callParameters, functionParameters, toolParameters } from '../request/tools.ts'
 import { optional } from '../request/validation.ts'
 
@@ -35,18 +34,6 @@ const inputImage = z
   .object({ type: z.literal('input_image'), image_url: z.string(), detail, ...reading })
   .transform((part) => image(part.image_url, 'image_url', part))
 
-/** A document, whose pages become images. */
-const file = z
-  .object({
-    type: z.literal('file'),
-    file: z.object({
-      file_data: z.string({ error: 'must be a string: the file as a data: URL, since this server stores no files' }),
-      filename: z.string().nullish(),
-      ...reading,
-    }),
-  })
-  .transform((part) => image(part.file.file_data, 'file.file_data', part.file))
-
 const contentPart = z.discriminatedUnion(
   'type',
   [
@@ -54,14 +41,17 @@ const contentPart = z.discriminatedUnion(
     imageUrl,
     inputImage,
     sourceImage,
-    file,
+    chatFile,
     inputFile,
     refusalPart,
-    unsupportedPart('video_url', 'video'),
-    unsupportedPart('input_audio', 'audio'),
-    unsupportedPart('audio_url', 'audio'),
+    videoUrl,
+    audioUrl,
+    inputAudio,
   ],
-  { error: 'must be "text", "image_url", "input_image", "image", "file" or "input_file"' },
+  {
+    error:
+      'must be "text", "image_url", "input_image", "image", "video_url", "input_audio", "audio_url", "file" or "input_file"',
+  },
 )
 
 /** Of a message. */

@@ -2,6 +2,7 @@ import type { Attachment, PlainPrompt } from '../../deployments/index.ts'
 import { OrielError } from '../../errors.ts'
 import { type AnswerRequest, attach } from '../answering/request.ts'
 import type { RequestContext } from '../dialects/dialect.ts'
+import { kindOf } from '../request/files.ts'
 import { formatOf, maxTokensOf, settingsOf, topLogprobsOf } from '../request/parameters.ts'
 import { invalidValue } from '../request/validation.ts'
 import type { CompletionsRequest } from './schema.ts'
@@ -93,7 +94,10 @@ function readPrompt(
     const words = text === '' ? [] : [{ kind: 'text' as const, text, special: true }]
     return image === undefined
       ? words
-      : [...words, attach(attachments, { kind: 'image', url: image, detail: 'auto', param: `${listed}[${index}]` })]
+      : [
+          ...words,
+          attach(attachments, { kind: kindOf(image), url: image, detail: 'auto', param: `${listed}[${index}]` }),
+        ]
   })
   return { kind: 'plain', parts }
 }

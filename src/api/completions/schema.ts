@@ -18,7 +18,7 @@ export const completionsRequest = z.looseObject({
   prompt,
   images: optional(
     z.union([z.array(z.string()), z.array(z.array(z.string()))]),
-    'One image for each `<image>` of the prompt, in the same order: data:, http: or https: URLs. For several prompts, a list of lists.',
+    'One image for each `<image>` of the prompt, in the same order: data:, http: or https: URLs. One may be a video or audio. For several prompts, a list of lists.',
   ),
   ...parameters,
   max_completion_tokens: optional(z.int().min(1), 'Same as max_tokens.'),

@@ -1,6 +1,7 @@
 import { z } from 'zod'
 import { ranges } from '../../deployments/index.ts'
-import { image, imageSource, mostMessages, sourceImage, text, textPart } from '../request/content.ts'
+import { mostMessages, text, textPart } from '../request/content.ts'
+import { source, sourceAudio, sourceFile, sourceImage, sourceVideo } from '../request/files.ts'
 import { jsonSchema } from '../request/json-schema.ts'
 import { returnBoxes } from '../shapes/grounding.ts'
 import { includeUsage } from '../shapes/included.ts'
@@ -8,25 +9,23 @@ import { tool } from './tools.ts'
 
 const textBlock = textPart('text')
 
-/** A PDF, whose pages become images, or plain text. Its title precedes it. */
+/** A file or plain text. The pages of a PDF become images. Its title precedes it. */
 const document = z
   .object({
     type: z.literal('document'),
     source: z.discriminatedUnion(
       'type',
-      [
-        ...imageSource.options,
-        z.object({ type: z.literal('text'), media_type: z.string().nullish(), data: z.string() }),
-      ],
+      [...source.options, z.object({ type: z.literal('text'), media_type: z.string().nullish(), data: z.string() })],
       { error: 'must be "base64", "url" or "text": this server stores no files' },
     ),
     title: z.string().nullish(),
   })
   .transform(({ source, title }) => {
-    const content =
-      source.type === 'text' ? text(source.data) : image(source.type === 'url' ? source.url : source.data, 'source')
+    const content = source.type === 'text' ? text(source.data) : sourceFile(source)
     return title ? [text(`${title}\n`), content] : [content]
   })
+
+const fileBlocks = [sourceImage, sourceVideo, sourceAudio, document] as const
 
 /** What a client has found itself, with its source. */
 const searchResult = z
@@ -53,8 +52,7 @@ const block = z.discriminatedUnion(
   'type',
   [
     textBlock,
-    sourceImage,
-    document,
+    ...fileBlocks,
     searchResult,
     z.object({
       type: z.literal('tool_use'),
@@ -66,7 +64,7 @@ const block = z.discriminatedUnion(
       type: z.literal('tool_result'),
       tool_use_id: z.string(),
       content: z
-        .union([z.string(), z.array(z.discriminatedUnion('type', [textBlock, sourceImage, document, searchResult]))])
+        .union([z.string(), z.array(z.discriminatedUnion('type', [textBlock, ...fileBlocks, searchResult]))])
         .nullish(),
       is_error: z.boolean().nullish(),
     }),
@@ -74,7 +72,10 @@ const block = z.discriminatedUnion(
     z.object({ type: z.literal('redacted_thinking'), data: z.string() }),
     leftOut,
   ],
-  { error: 'must be "text", "image", "document", "search_result", "tool_use", "tool_result" or "thinking"' },
+  {
+    error:
+      'must be "text", "image", "video", "audio", "document", "search_result", "tool_use", "tool_result" or "thinking"',
+  },
 )
 
 const message = z.discriminatedUnion('role', [

@@ -13,7 +13,7 @@ export const model = z.string().min(1)
 
 const images = optional(
   z.array(z.string()),
-  'Images as base64, before the text: PNG, JPEG and the other formats, and PDFs, whose pages become images.',
+  'Images as base64, before the text: PNG, JPEG and the other formats, and PDFs, whose pages become images. Videos and audio too, which are recognized by their bytes.',
 )
 
 /** Settings of the sampler. Others are ignored: the server decides them for all requests. */

@@ -1,7 +1,6 @@
 import { z } from 'zod'
 import type { Attachment, ContentPart, ImageBounds } from '../../deployments/index.ts'
 import { attach } from '../answering/request.ts'
-import { refusal } from './validation.ts'
 
 /** Messages of a conversation. A template takes microseconds for each. */
 export const mostMessages = 4096
@@ -10,12 +9,12 @@ export const mostMessages = 4096
 type RequestPart = { kind: 'text'; text: string } | RequestAttachment
 
 // A type and not an interface: the declarations of the request schemas repeat it.
-type RequestAttachment = Omit<Attachment, 'param'> & {
+export type RequestAttachment = Omit<Attachment, 'param'> & {
   /** Path of the field within the part, for errors: `image_url`. */
   field: string
 }
 
-interface ImageOptions {
+export interface ImageOptions {
   detail?: Attachment['detail'] | undefined
   frames?: Attachment['pages'] | null
   pages?: Attachment['pages'] | null
@@ -51,7 +50,7 @@ export const textPart = <Type extends string>(...types: Type[]) =>
   z.object({ type: z.literal(types), text: z.string() }).transform((part) => text(part.text))
 
 /** `frames` and `pages` mean the same. */
-export function image(url: string, field: string, options: ImageOptions = {}): RequestPart {
+export function image(url: string, field: string, options: ImageOptions = {}): RequestAttachment {
   const { detail, frames, pages } = options
   const bounds = boundsOf(options)
   return { kind: 'image', url, field, detail: detail ?? 'auto', pages: pages ?? frames ?? undefined, bounds }
@@ -101,44 +100,3 @@ export const dataOrUrl = z.string({ error: 'must be a string: a data:, http: or 
 export const refusalPart = z
   .object({ type: z.literal('refusal'), refusal: z.string() })
   .transform((part) => text(part.refusal))
-
-/** A document as OpenAI's protocols have it. Its pages become images. */
-export const inputFile = z
-  .object({
-    type: z.literal('input_file'),
-    file_data: z.string().nullish(),
-    file_url: z.string().nullish(),
-    filename: z.string().nullish(),
-    ...reading,
-  })
-  .refine(({ file_data, file_url }) => (file_data == null) !== (file_url == null), {
-    path: ['file_data'],
-    error: 'or file_url is required, but not both: the file as a data: URL, or its URL',
-  })
-  .transform((part) =>
-    part.file_url == null ? image(part.file_data ?? '', 'file_data', part) : image(part.file_url, 'file_url', part),
-  )
-
-/** An image as Anthropic has it. */
-export const imageSource = z.discriminatedUnion(
-  'type',
-  [
-    z.object({ type: z.literal('base64'), media_type: z.string().nullish(), data: z.string() }),
-    z.object({ type: z.literal('url'), url: z.string() }),
-  ],
-  { error: 'must be "base64" or "url": this server stores no files' },
-)
-
-export const sourceImage = z
-  .object({ type: z.literal('image'), source: imageSource })
-  .transform(({ source }) => image(source.type === 'url' ? source.url : source.data, 'source'))
-
-/** A part of a kind that is not supported yet. */
-export const unsupportedPart = <Type extends string>(type: Type, kind: 'audio' | 'video') =>
-  z
-    .object({ type: z.literal(type) })
-    .refine(() => false, { error: `is ${type}: ${kind} input is not supported`, path: ['type'] })
-    .transform((): RequestPart => {
-      throw new Error('a refused part was parsed')
-    })
-    .meta(refusal)

@@ -1,7 +1,9 @@
 import { z } from 'zod'
 import { ranges } from '../../deployments/index.ts'
-import { image, inputFile, mostMessages, reading, refusalPart, textPart } from '../request/content.ts'
+import { image, mostMessages, reading, refusalPart, textPart } from '../request/content.ts'
+import { inputFile } from '../request/files.ts'
 import { jsonSchema } from '../request/json-schema.ts'
+import { inputAudio, inputVideo } from '../request/recordings.ts'
 import { refusal } from '../request/validation.ts'
 import { returnBoxes } from '../shapes/grounding.ts'
 import { includeUsage } from '../shapes/included.ts'
@@ -24,9 +26,14 @@ const inputPart = z.discriminatedUnion(
       .transform(({ image_url, detail, ...options }) =>
         image(image_url, 'image_url', { ...options, detail: detail === 'original' ? 'high' : (detail ?? 'auto') }),
       ),
+    inputVideo,
+    inputAudio,
     inputFile,
   ],
-  { error: 'must be "input_text", "input_image", "input_file", "output_text" or "refusal"' },
+  {
+    error:
+      'must be "input_text", "input_image", "input_video", "input_audio", "input_file", "output_text" or "refusal"',
+  },
 )
 
 const content = z.union([z.string(), z.array(inputPart)])

@@ -1,0 +1,103 @@
+import { z } from 'zod'
+import { type AttachmentKind, kindBytes, kindOfBytes } from '../../attachments.ts'
+import { type ImageOptions, image, type RequestAttachment, reading } from './content.ts'
+import { audio, video } from './recordings.ts'
+
+/** Parts that may have a file of any kind: an image, a document, a video or audio. */
+
+/** What tells the kind of a file before its bytes are read. */
+interface Hints {
+  /** Its media type: `video/mp4`. */
+  type?: string | null | undefined
+  name?: string | null | undefined
+}
+
+/** A file that nothing calls a video or audio is an image or a document. @param options of images */
+function file(url: string, field: string, hints: Hints = {}, options: ImageOptions = {}): RequestAttachment {
+  const kind = kindOf(url, hints)
+  if (kind === 'video') return video(url, field)
+  return kind === 'audio' ? audio(url, field) : image(url, field, options)
+}
+
+/** By what the client says; else by its first bytes, if the request has them. */
+export function kindOf(url: string, { type, name }: Hints = {}): AttachmentKind {
+  const [scheme = '', dataType] = /^(?:https?:|data:([^;,]{0,100}))/i.exec(url) ?? []
+  const [, kind] = /^(audio|video)\//i.exec(type ?? dataType ?? '') ?? []
+  if (kind !== undefined) return kind.toLowerCase() === 'audio' ? 'audio' : 'video'
+  const path = /^http/i.test(scheme) ? (/^[^?#]*/.exec(url)?.[0] ?? '') : ''
+  const [, ending = ''] = /\.([a-z0-9]{2,4})$/i.exec(name ?? path) ?? []
+  const named = endings.get(ending.toLowerCase())
+  if (named !== undefined || path !== '') return named ?? 'image'
+  const begin = scheme === '' ? 0 : url.indexOf(',') + 1
+  return kindOfBytes(Buffer.from(url.slice(begin, begin + base64Characters), 'base64'))
+}
+
+/** In which the first bytes of a file are. */
+const base64Characters = Math.ceil(kindBytes / 3) * 4
+
+const endings = new Map<string, AttachmentKind>([
+  ...['mp4', 'm4v', 'mov', 'mkv', 'webm', 'avi', 'mpeg', 'mpg', '3gp', 'ogv'].map((one) => [one, 'video'] as const),
+  ...['wav', 'mp3', 'ogg', 'oga', 'opus', 'flac', 'm4a', 'aac', 'weba'].map((one) => [one, 'audio'] as const),
+])
+
+/** A file as OpenAI's Responses have it. The pages of a document become images. */
+export const inputFile = z
+  .object({
+    type: z.literal('input_file'),
+    file_data: z.string().nullish(),
+    file_url: z.string().nullish(),
+    filename: z.string().nullish(),
+    ...reading,
+  })
+  .refine(({ file_data, file_url }) => (file_data == null) !== (file_url == null), {
+    path: ['file_data'],
+    error: 'or file_url is required, but not both: the file as a data: URL, or its URL',
+  })
+  .transform((part) => {
+    const hints = { name: part.filename }
+    return part.file_url == null
+      ? file(part.file_data ?? '', 'file_data', hints, part)
+      : file(part.file_url, 'file_url', hints, part)
+  })
+
+/** A file as OpenAI's chats have it. */
+export const chatFile = z
+  .object({
+    type: z.literal('file'),
+    file: z.object({
+      file_data: z.string({ error: 'must be a string: the file as a data: URL, since this server stores no files' }),
+      filename: z.string().nullish(),
+      ...reading,
+    }),
+  })
+  .transform(({ file: given }) => file(given.file_data, 'file.file_data', { name: given.filename }, given))
+
+/** A file as Anthropic has it. */
+export const source = z.discriminatedUnion(
+  'type',
+  [
+    z.object({ type: z.literal('base64'), media_type: z.string().nullish(), data: z.string() }),
+    z.object({ type: z.literal('url'), url: z.string() }),
+  ],
+  { error: 'must be "base64" or "url": this server stores no files' },
+)
+
+type Source = z.output<typeof source>
+
+const urlOf = (source: Source): string => (source.type === 'url' ? source.url : source.data)
+
+export const sourceFile = (source: Source): RequestAttachment =>
+  file(urlOf(source), 'source', source.type === 'url' ? {} : { type: source.media_type })
+
+export const sourceImage = z
+  .object({ type: z.literal('image'), source })
+  .transform(({ source }) => image(urlOf(source), 'source'))
+
+/** Anthropic has neither. They are as its images are. */
+export const sourceVideo = z
+  .object({ type: z.literal('video'), source })
+  .transform(({ source }) => video(urlOf(source), 'source'))
+
+export const sourceAudio = z
+  .object({ type: z.literal('audio'), source })
+  .transform(({ source }) => audio(urlOf(source), 'source'))
