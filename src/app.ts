@@ -182,7 +182,8 @@ export async function createOriel(settings: OrielSettings = {}, around: Surround
       const signal = either(over.signal, options.signal)
       try {
         const ask = await askOf(question, options)
-        const backend = await deployments.find(modelOf(options), signal, ask)
+        const model = await deployments.lookUp(modelOf(options))
+        const backend = await model.backend(signal, ask)
         const answer = await backend.answer(ask, signal)
         return new Reply({ ...answer, events: closing(answer.events, over) })
       } catch (error) {
@@ -194,7 +195,8 @@ export async function createOriel(settings: OrielSettings = {}, around: Surround
     count: (question, options = {}) =>
       during(async (signal) => {
         const ask = await askOf(question, options)
-        const backend = await deployments.find(modelOf(options), signal, ask)
+        const model = await deployments.lookUp(modelOf(options))
+        const backend = await model.backend(signal, ask)
         return backend.count(ask, signal)
       }, options.signal).catch((error: unknown) => {
         throw inOptions(error)
@@ -202,7 +204,8 @@ export async function createOriel(settings: OrielSettings = {}, around: Surround
 
     embed: (texts, { dimensions = null, ...options } = {}) =>
       during(async (signal) => {
-        const embedder = await deployments.findEmbedder(modelOf(options), signal)
+        const model = await deployments.lookUp(modelOf(options))
+        const embedder = await model.embedder(signal)
         const ask = { texts: [texts].flat(), dimensions, overflow: 'error', client: ownClient } as const
         const all: Embedded = { embeddings: [], tokens: 0 }
         for await (const { vector, tokens } of embedder.embed(ask, signal)) {
@@ -232,7 +235,10 @@ export async function createOriel(settings: OrielSettings = {}, around: Surround
       const timer = onProgress && setInterval(() => void report().catch(() => {}), progressInterval)
       // Each is released as soon as it is loaded: there may not be memory for all of them at once.
       const loadOne = (name: string) =>
-        during((signal) => deployments.hold(name, signal, { timeoutMs: Number.POSITIVE_INFINITY }))
+        during(async (signal) => {
+          const model = await deployments.lookUp(name)
+          return model.hold(signal, { timeoutMs: Number.POSITIVE_INFINITY })
+        })
       await Promise.all(names.map(loadOne)).finally(() => clearInterval(timer))
     },
 

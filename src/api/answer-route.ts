@@ -1,7 +1,7 @@
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { z } from 'zod'
-import type { Timings } from '../deployments/index.ts'
+import type { NamedModel, Timings } from '../deployments/index.ts'
 import { within } from '../within.ts'
 import {
   type AnswerServices,
@@ -64,6 +64,7 @@ export interface AnswerProtocol<Body extends StreamableBody, Answer extends z.Zo
 /** What a request asks, and what does it. */
 export interface Work {
   services: AnswerServices
+  model: NamedModel
   requests: readonly ClientRequest[]
   /** Who asks. */
   client: string
@@ -120,9 +121,9 @@ function freely<Body extends z.ZodObject, Answer extends z.ZodType>(
     method: 'POST',
     handler: (options) => async (request, reply) => {
       const { services } = options
-      const { parsed, context, requests, signal, model } = await readRequest(protocol, options, request, reply)
-      await admit(options, { request, reply, model, estimate: noTokens })
-      return respond(parsed, { services, requests, client: context.client, signal }, reply)
+      const { parsed, context, requests, signal, name } = await readRequest(protocol, options, request, reply)
+      const { model } = await admit(options, { request, reply, model: name, estimate: noTokens })
+      return respond(parsed, { services, model, requests, client: context.client, signal }, reply)
     },
   }
 }
@@ -133,7 +134,7 @@ export const countEndpoint = <Body extends z.ZodObject, Answer extends z.ZodType
 }: CountProtocol<Body, Answer>): Endpoint =>
   freeEndpoint({
     ...protocol,
-    tell: async (body, { services, requests, signal }) => counted(body, await countPrompts(services, requests, signal)),
+    tell: async (body, { model, requests, signal }) => counted(body, await countPrompts(model, requests, signal)),
   })
 
 function answering<Body extends StreamableBody, Answer extends z.ZodType, Event extends z.ZodType>(
@@ -143,18 +144,20 @@ function answering<Body extends StreamableBody, Answer extends z.ZodType, Event 
   const { services, log, watch } = options
   return async (request: FastifyRequest, reply: FastifyReply): Promise<unknown> => {
     const arrived = performance.now()
-    const { parsed, context, ignored, requests, signal, model } = await readRequest(protocol, options, request, reply)
+    const { parsed, context, ignored, requests, signal, name } = await readRequest(protocol, options, request, reply)
     const other = protocol.instead?.(parsed)
     const estimate = other === undefined ? estimateOf(requests) : noTokens
-    const meter = await admit(options, { request, reply, model, estimate })
-    if (other !== undefined) return other({ services, requests, client: context.client, signal })
+    const { meter, model } = await admit(options, { request, reply, model: name, estimate })
+    if (other !== undefined) return other({ services, model, requests, client: context.client, signal })
 
-    const starting = startAnswers(services, requests, signal, (phase) => meter.running.enter(phase)).then((answer) => {
-      for (const place of answer.ignored ?? []) context.ignore(place, 'cannot be enforced')
-      const watched = watch(answer, request)
-      meter.watch(watched)
-      return watched.running
-    })
+    const starting = startAnswers(services, model, requests, signal, (phase) => meter.running.enter(phase)).then(
+      (answer) => {
+        for (const place of answer.ignored ?? []) context.ignore(place, 'cannot be enforced')
+        const watched = watch(answer, request)
+        meter.watch(watched)
+        return watched.running
+      },
+    )
     if (!parsed.stream) {
       const answer = await starting
       describeAnswer(reply, answer, ignored)
@@ -193,7 +196,7 @@ async function readRequest<Body extends z.ZodObject, Answer extends z.ZodType>(
   }))
   for (const one of requests) checkLength(one)
   describeIgnored(reply, ignored)
-  return { parsed, context, ignored, requests, signal, model: requests[0]?.model ?? '' }
+  return { parsed, context, ignored, requests, signal, name: requests[0]?.model ?? '' }
 }
 
 /**

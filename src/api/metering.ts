@@ -1,6 +1,6 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { type Accounts, type Estimate, RateLimitError, type Reservation } from '../accounts/index.ts'
-import type { Deployments } from '../deployments/index.ts'
+import type { Deployments, NamedModel } from '../deployments/index.ts'
 import type { AnswerRequest } from './answering/request.ts'
 import type { Dialect, RouteOptions } from './dialects/dialect.ts'
 import { statusOf, toOrielError } from './errors.ts'
@@ -59,7 +59,7 @@ interface Asked {
 }
 
 /**
- * Lets a request in, and settles what it took when its response is over, whatever becomes of it.
+ * Lets a request in to the model that it names, and settles what it took when its response is over, whatever becomes of it.
  * @throws OrielError `not_found` for the model; `forbidden`, `payment_required` or `rate_limited`
  */
 export async function admit(
@@ -68,24 +68,24 @@ export async function admit(
     dialect,
     activity,
   }: Pick<RouteOptions, 'dialect' | 'activity'> & { services: { accounts: Accounts; deployments: Deployments } },
-  { request, reply, model, estimate }: Asked,
-): Promise<Meter> {
+  { request, reply, model: name, estimate }: Asked,
+): Promise<{ meter: Meter; model: NamedModel }> {
   const { accounts, deployments } = services
-  const { id } = await ownModel(request.identity, model, async () => ({ id: await deployments.idOf(model) }))
-  const reservation = await accounts.admit(request.identity, id, estimate).catch((error: unknown) => {
+  const model = await ownModel(request.identity, name, () => deployments.lookUp(name))
+  const reservation = await accounts.admit(request.identity, model.id, estimate).catch((error: unknown) => {
     if (error instanceof RateLimitError) describeRates(reply, error.rates)
     throw error
   })
   describeRates(reply, reservation.rates)
   const { account, key } = request.identity
   const meter = new Meter(reservation, activity, dialect, request, {
-    ...{ id: reservation.id, requestId: request.id, account, key, model: id },
+    ...{ id: reservation.id, requestId: request.id, account, key, model: model.id },
     ...{ endpoint: request.routeOptions.url ?? '', dialect: dialect.title },
   })
   const settle = () => meter.settle(reply.raw.writableFinished ? reply.raw.statusCode : 499)
   if (reply.raw.destroyed) settle()
   else reply.raw.once('close', settle)
-  return meter
+  return { meter, model }
 }
 
 /** What a request has taken so far. */

@@ -25,23 +25,13 @@ export const memoryBudget = ({ memoryBytes }: Config['loading'], gpuMemory = 0):
 
 /** The models that answer, by the names that requests use. */
 export interface Deployments extends Listing {
-  /**
-   * A model that is ready to answer. It is loaded if necessary, and stays loaded until the signal aborts, which must happen at
-   * the end of the request.
-   * @throws OrielError `not_found`; what is wrong with the attachments; `overloaded` when the wait is too long or after `close`; why it cannot be loaded
-   */
-  find(name: string, signal: AbortSignal, options?: FindOptions): Promise<Backend>
-  /** A model that is ready to embed, as `find` has it. @throws OrielError as `find` does */
-  findEmbedder(name: string, signal: AbortSignal, options?: FindOptions): Promise<Embedder>
-  /** Loads a model, whatever it does, and keeps it as `find` does. @throws OrielError as `find` does */
-  hold(name: string, signal: AbortSignal, options?: FindOptions): Promise<Served>
-  /** The id of the model that requests mean by a name. @throws OrielError `not_found`; what is wrong with its files */
-  idOf(name: string): Promise<string>
+  /** The model that requests mean by a name. @throws OrielError `not_found`; what is wrong with its files */
+  lookUp(name: string): Promise<NamedModel>
   /** The models in memory, and those that are about to be. */
   residents(): readonly ResidentModel[]
   /**
    * Begins to load a model that no request waits for. It stays until another one needs its memory.
-   * @throws OrielError as `find` does, without the wait
+   * @throws OrielError as `lookUp` does; after `close`; why it cannot be loaded, if it has just been tried
    */
   load(name: string): Promise<{ id: string; state: DeploymentState }>
   /**
@@ -58,6 +48,21 @@ export interface Deployments extends Listing {
   close(): Promise<void>
 }
 
+/** A model that a request names. It is looked up once, whatever is asked of it then. */
+export interface NamedModel {
+  readonly id: string
+  /**
+   * The model, ready to answer. It is loaded if necessary, and stays loaded until the signal aborts, which must happen at the
+   * end of the request.
+   * @throws OrielError what is wrong with the attachments; `overloaded` when the wait is too long or after `close`; why it cannot be loaded
+   */
+  backend(signal: AbortSignal, options?: UseOptions): Promise<Backend>
+  /** The model, ready to embed, as `backend` has it. @throws OrielError as `backend` does */
+  embedder(signal: AbortSignal, options?: UseOptions): Promise<Embedder>
+  /** Loads it, whatever it does, and keeps it as `backend` does. @throws OrielError as `backend` does */
+  hold(signal: AbortSignal, options?: UseOptions): Promise<Served>
+}
+
 /** A model that takes memory. */
 export interface ResidentModel extends Pick<ModelInfo, 'id' | 'aliases'> {
   state: DeploymentState
@@ -71,7 +76,7 @@ export interface ResidentModel extends Pick<ModelInfo, 'id' | 'aliases'> {
   progress: number
 }
 
-interface FindOptions {
+interface UseOptions {
   /** How long to wait for the model. Default: `loading.timeoutMs`. */
   timeoutMs?: number
   /** Attachments of the request. They are checked before the model loads, and their downloads begin meanwhile. */
@@ -110,38 +115,6 @@ export function deploy(options: DeploymentOptions): Deployments {
   const listing = createListing(library, cards, backends, known)
   let closed = false
 
-  const readyOf = (name: string): Backend | undefined => backends.find(({ info }) => isCalled(info, name))
-  /** @param check refuses a model before it is loaded */
-  const use = async (
-    name: string,
-    signal: AbortSignal,
-    options: FindOptions = {},
-    check: (info: ModelInfo) => void = () => {},
-  ): Promise<Served> => {
-    const { timeoutMs = config.loading.timeoutMs, attachments = [], client = ownClient, unload = false } = options
-    const deployment = readyOf(name) ?? activeOf(name) ?? deploymentOf(await found(name))
-    if (closed) throw shuttingDown()
-    const info = deployment instanceof Deployment ? infoOf(deployment.card) : deployment.info
-    check(info)
-    checkRequest(info, attachments, options.settings?.wantsBoxes ?? false)
-    if (!(deployment instanceof Deployment)) return deployment
-    media.check(attachments)
-    if (deployment.backend === undefined) media.prefetch(attachments, client, signal)
-    const backend = await deployment.use(signal, timeoutMs)
-    if (client !== ownClient) deployment.usedBy(client)
-    if (unload) void deployment.leave(client)
-    return backend
-  }
-  const find: Deployments['find'] = async (name, signal, options) => {
-    const served = await use(name, signal, options, checkAnswers)
-    if (embeds(served)) throw doesNotAnswer(served.info)
-    return served
-  }
-  const findEmbedder: Deployments['findEmbedder'] = async (name, signal, options) => {
-    const served = await use(name, signal, options, checkEmbeds)
-    if (!embeds(served)) throw doesNotEmbed(served.info)
-    return served
-  }
   const activeOf = (name: string): Deployment | undefined =>
     [...known.values()].find((one) => one.active && isCalled(one.card, name))
   /** A file that has changed is another model with the same name. */
@@ -156,11 +129,56 @@ export function deploy(options: DeploymentOptions): Deployments {
     known.set(card.id, deployment)
     return deployment
   }
+  const named = async (name: string): Promise<Named> => {
+    const ready = backends.find(({ info }) => isCalled(info, name))
+    if (ready !== undefined) return { id: ready.info.id, deployed: async () => ready }
+    const active = activeOf(name)
+    const card = active?.card ?? (await found(name))
+    return {
+      id: card.id,
+      // Meanwhile it may have been loaded for others, or unloaded and replaced.
+      deployed: async () => activeOf(name) ?? deploymentOf(active === undefined ? card : await found(name)),
+    }
+  }
+  /** @param check refuses a model before it is loaded */
+  const use = async (
+    { deployed }: Named,
+    signal: AbortSignal,
+    options: UseOptions = {},
+    check: (info: ModelInfo) => void = () => {},
+  ): Promise<Served> => {
+    const { timeoutMs = config.loading.timeoutMs, attachments = [], client = ownClient, unload = false } = options
+    const deployment = await deployed()
+    if (closed) throw shuttingDown()
+    const info = deployment instanceof Deployment ? infoOf(deployment.card) : deployment.info
+    check(info)
+    checkRequest(info, attachments, options.settings?.wantsBoxes ?? false)
+    if (!(deployment instanceof Deployment)) return deployment
+    media.check(attachments)
+    if (deployment.backend === undefined) media.prefetch(attachments, client, signal)
+    const backend = await deployment.use(signal, timeoutMs)
+    if (client !== ownClient) deployment.usedBy(client)
+    if (unload) void deployment.leave(client)
+    return backend
+  }
   return {
-    find,
-    findEmbedder,
-    hold: (name, signal, options) => use(name, signal, options),
-    idOf: async (name) => readyOf(name)?.info.id ?? (activeOf(name)?.card ?? (await found(name))).id,
+    async lookUp(name) {
+      const model = await named(name)
+      return {
+        id: model.id,
+        hold: (signal, options) => use(model, signal, options),
+        async backend(signal, options) {
+          const served = await use(model, signal, options, checkAnswers)
+          if (embeds(served)) throw doesNotAnswer(served.info)
+          return served
+        },
+        async embedder(signal, options) {
+          const served = await use(model, signal, options, checkEmbeds)
+          if (!embeds(served)) throw doesNotEmbed(served.info)
+          return served
+        },
+      }
+    },
     ...listing,
     residents: () =>
       [...known.values()]
@@ -170,7 +188,7 @@ export function deploy(options: DeploymentOptions): Deployments {
           idleMs: users > 0 ? null : performance.now() - usedAt,
         })),
     async load(name) {
-      const deployment = readyOf(name) ?? activeOf(name) ?? deploymentOf(await found(name))
+      const deployment = await (await named(name)).deployed()
       if (closed) throw shuttingDown()
       if (!(deployment instanceof Deployment)) return { id: deployment.info.id, state: 'loaded' }
       const { id } = deployment.card
@@ -207,4 +225,10 @@ export function deploy(options: DeploymentOptions): Deployments {
       await Promise.all([...backends, ...known.values()].map((one) => one.close()))
     },
   }
+}
+
+/** The model that a name means, and what will serve it. */
+interface Named {
+  id: string
+  deployed(): Promise<Backend | Deployment>
 }

@@ -10,7 +10,7 @@ export {
 export * from './ask.ts'
 export type * from './backend.ts'
 export { type Choice, Collected } from './collected.ts'
-export { type Deployments, deploy, memoryBudget } from './deployments.ts'
+export { type Deployments, deploy, memoryBudget, type NamedModel } from './deployments.ts'
 export { embedded, embeddedBackend } from './embedded/backend.ts'
 export type { EmbedAsk, Served } from './embedder.ts'
 export type { InspectedModel, ListedModel } from './listing.ts'

@@ -150,11 +150,11 @@ const withSecret = ({ key, secret }: { key: Key; secret: string }): z.output<typ
 async function idsOf(names: readonly string[], deployments: Deployments): Promise<string[]> {
   const ids = new Set<string>()
   for (const [index, name] of names.entries())
-    ids.add(
-      await deployments.idOf(name).catch((error: unknown) => {
-        if (!(error instanceof OrielError) || error.kind !== 'not_found') throw error
-        throw invalidValue(`models[${index}]`, `models[${index}] is no model of this server.`)
-      }),
-    )
+    try {
+      ids.add((await deployments.lookUp(name)).id)
+    } catch (error) {
+      if (!(error instanceof OrielError) || error.kind !== 'not_found') throw error
+      throw invalidValue(`models[${index}]`, `models[${index}] is no model of this server.`)
+    }
   return [...ids]
 }

@@ -9,6 +9,7 @@ import type {
   DescribedPrompt,
   MediaTimings,
   ModelInfo,
+  NamedModel,
   Phase,
   Tally,
 } from '../../deployments/index.ts'
@@ -56,13 +57,14 @@ export interface RunningAnswer extends Omit<Answer, 'prompt'> {
  * @throws OrielError
  */
 function startAnswer(
-  services: AnswerServices,
+  { accounts }: AnswerServices,
+  model: NamedModel,
   request: ClientRequest,
   signal: AbortSignal,
   onPhase: (phase: Phase) => void,
 ): Promise<RunningAnswer> {
   const began = performance.now()
-  return withBackend(services, request, signal, async (backend) => {
+  return withBackend(model, request, signal, async (backend) => {
     const loadMs = performance.now() - began
     onPhase('queued')
     const { prompt, events, ...answer } = await backend.answer(request, signal, onPhase)
@@ -74,7 +76,7 @@ function startAnswer(
       created: Math.floor(Date.now() / 1000),
       model: request.model,
       servedBy: backend.info.id,
-      prices: services.accounts.pricesOf(backend.info.id),
+      prices: accounts.pricesOf(backend.info.id),
       choices: request.settings.n,
       operation: request.prompt.kind === 'chat' ? 'chat' : 'text_completion',
       began,
@@ -85,15 +87,15 @@ function startAnswer(
   })
 }
 
-/** Finds the model, which stays loaded until the signal aborts. Errors name the parameters of the request. */
+/** Waits for the model, which stays loaded until the signal aborts. Errors name the parameters of the request. */
 export async function withBackend<T>(
-  { deployments }: AnswerServices,
+  model: NamedModel,
   request: ClientRequest,
   signal: AbortSignal,
   work: (backend: Backend) => Promise<T>,
 ): Promise<T> {
   try {
-    const backend = await deployments.find(request.model, signal, request)
+    const backend = await model.backend(signal, request)
     return await work(backend)
   } catch (error) {
     throw forRequest(request, error)
@@ -117,14 +119,14 @@ export type PromptCounts = (Count & { request: AnswerRequest; model: ModelInfo }
 
 /** @throws OrielError */
 export const countPrompts = (
-  services: AnswerServices,
+  model: NamedModel,
   requests: readonly ClientRequest[],
   signal: AbortSignal,
 ): Promise<PromptCounts> =>
   Promise.all(
     requests.map((request) => {
       const own = AbortSignal.any([signal])
-      return withBackend(services, request, own, async (backend) => ({
+      return withBackend(model, request, own, async (backend) => ({
         ...(await backend.count(request, own)),
         request,
         model: backend.info,
@@ -139,17 +141,18 @@ export const promptTokensOf = (prompts: PromptCounts): number =>
 /** Starts one answer for each prompt and joins them: the choices of the first prompt come first. */
 export async function startAnswers(
   services: AnswerServices,
+  model: NamedModel,
   requests: readonly ClientRequest[],
   signal: AbortSignal,
   onPhase: (phase: Phase) => void,
 ): Promise<RunningAnswer> {
   const [only, ...others] = requests
-  if (only !== undefined && others.length === 0) return startAnswer(services, only, signal, onPhase)
+  if (only !== undefined && others.length === 0) return startAnswer(services, model, only, signal, onPhase)
   const failed = new AbortController()
   // A signal stands for one prompt: it has the prompt's downloads, and few listeners.
   const own = () => AbortSignal.any([signal, failed.signal])
   try {
-    return together(await Promise.all(requests.map((request) => startAnswer(services, request, own(), onPhase))))
+    return together(await Promise.all(requests.map((request) => startAnswer(services, model, request, own(), onPhase))))
   } catch (error) {
     failed.abort()
     throw error

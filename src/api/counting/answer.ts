@@ -40,8 +40,8 @@ export function dryRun({
   dry_run?: boolean | null | undefined
 }): ((work: Work) => Promise<z.output<typeof dryRunAnswer>>) | undefined {
   if (!wanted) return undefined
-  return async ({ services, requests, signal }) =>
-    dryRunOf(model, await countPrompts(services, requests, signal), services.accounts)
+  return async ({ services, model: named, requests, signal }) =>
+    dryRunOf(model, await countPrompts(named, requests, signal), services.accounts)
 }
 
 const nothing = { promptTokens: 0, imageTokens: [], cachedTokens: 0 }

@@ -73,13 +73,13 @@ export const previewEndpoint = largeEndpoint({
     const params = { prompt: given, grammar: '', longest: '' }
     return [{ model, prompt: { kind: 'plain', parts }, attachments, settings: plainSettings, params }]
   },
-  async pieces({ model }, { services, requests: [request], signal }) {
+  async pieces(body, { model, requests: [request], signal }) {
     if (request === undefined) throw new Error('nothing was read')
-    const seen = await withBackend(services, request, signal, async (backend): Promise<Preview> => {
+    const seen = await withBackend(model, request, signal, async (backend): Promise<Preview> => {
       if (backend.preview === undefined) throw notSupported(backend.info.id)
       return backend.preview(request, signal)
     })
-    return piecesOf(model, seen)
+    return piecesOf(body.model, seen)
   },
 })
 

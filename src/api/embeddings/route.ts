@@ -1,8 +1,7 @@
 import type { z } from 'zod'
-import type { EmbedAsk } from '../../deployments/index.ts'
+import type { EmbedAsk, NamedModel } from '../../deployments/index.ts'
 import { OrielError } from '../../errors.ts'
 import { type Documentation, readParameters, sendLarge } from '../answer-route.ts'
-import type { AnswerServices } from '../answering/answer.ts'
 import type { Endpoint } from '../dialects/dialect.ts'
 import { describeIgnored } from '../headers.ts'
 import { admit, estimateOfTexts, type Meter } from '../metering.ts'
@@ -43,9 +42,9 @@ export const embedEndpoint = <Body extends z.ZodObject, Answer extends z.ZodType
     const { parsed, context, ignored, signal } = readParameters(protocol.body, options, request, reply)
     const asked = protocol.read(parsed)
     describeIgnored(reply, ignored)
-    const { model } = asked
-    const meter = await admit(options, { request, reply, model, estimate: estimateOfTexts(asked.texts) })
-    const { servedBy, ...embedded } = await embed(options.services, { ...asked, client: context.client }, signal, meter)
+    const estimate = estimateOfTexts(asked.texts)
+    const { meter, model } = await admit(options, { request, reply, model: asked.model, estimate })
+    const { servedBy, ...embedded } = await embed(model, { ...asked, client: context.client }, signal, meter)
     const { promptTokens, ms, vectors } = embedded
     options.embedded({ requestId: request.id, model: servedBy, texts: vectors.length, promptTokens, ms })
     reply.header('fireworks-prompt-tokens', String(promptTokens))
@@ -54,7 +53,7 @@ export const embedEndpoint = <Body extends z.ZodObject, Answer extends z.ZodType
 })
 
 async function embed(
-  { deployments }: AnswerServices,
+  model: NamedModel,
   ask: EmbedRequest & EmbedAsk,
   signal: AbortSignal,
   meter: Meter,
@@ -62,7 +61,7 @@ async function embed(
   const began = performance.now()
   try {
     const { client, unload = false } = ask
-    const embedder = await deployments.findEmbedder(ask.model, signal, { client, unload })
+    const embedder = await model.embedder(signal, { client, unload })
     const loadMs = performance.now() - began
     meter.running.enter('prefill')
     const vectors: Float32Array[] = []

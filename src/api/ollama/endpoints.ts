@@ -55,14 +55,13 @@ export const ollamaEndpoints: readonly Endpoint[] = [
 /** Loads the model of a request that asks nothing, or unloads it. @throws OrielError */
 async function prepared(
   body: ChatRequest | GenerateRequest,
-  { services: { deployments }, client, signal }: Work,
+  { services: { deployments }, model, client, signal }: Work,
 ): Promise<'load' | 'unload'> {
-  const model = withoutTag(body.model)
   if (unloads(body)) {
-    await deployments.unload(model, client)
+    await deployments.unload(withoutTag(body.model), client)
     return 'unload'
   }
-  await deployments.hold(model, signal, { client })
+  await model.hold(signal, { client })
   return 'load'
 }
 
