@@ -12,7 +12,7 @@ import { changingErrors, OrielError, shuttingDown } from './errors.ts'
 import { ownClient } from './fairness.ts'
 import { createLogger, type Logger } from './log.ts'
 import { createMachine } from './machine/index.ts'
-import { createMedia } from './media/index.ts'
+import { asImages, createMedia } from './media/index.ts'
 import { createLibrary, type Library, type ModelCard } from './models/index.ts'
 
 export type { ImageInput, ImagePart, Message, QuestionOptions, TextPart } from './app/question.ts'
@@ -220,7 +220,7 @@ export async function createOriel(settings: OrielSettings = {}, around: Surround
         const asker = { client: ownClient, isolation: '' }
         const [found] = await media.load([await attachmentOf({ image, pages: '1' }, 'image')], asker, 1, signal)
         if (found === undefined) throw new Error('an image was not loaded')
-        return { format: found.format, bytes: found.bytes, pages: found.pagesInFile }
+        return { format: found.format, bytes: found.bytes, pages: asImages(found).pagesInFile }
       }, options.signal),
 
     models: () => deployments.list(),

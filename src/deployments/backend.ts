@@ -5,14 +5,13 @@ import type {
   ImageView,
   ImageWork,
   PromptToken,
-  PromptUsage,
   Timings,
 } from '../engine/index.ts'
 import type { ImageFile } from '../media/index.ts'
 import type { AnswerPiece } from '../prompt/index.ts'
 import type { Ask, Attachment, Sampling } from './ask.ts'
 
-export type { PromptToken, PromptUsage, Timings }
+export type { PromptToken, Timings }
 
 /**
  * Answers for one model: an engine in this server (`embedded/`), or another server. It takes messages and returns events. How
@@ -84,6 +83,17 @@ export interface Answer {
   /** null unless the settings ask for it, by `wantsTokens` or `echo`. */
   prompt: DescribedPrompt | null
   events: AsyncIterable<AnswerEvent>
+}
+
+/** Tokens of a prompt. Those of attachments include the marks that the model's format puts around them. */
+export interface PromptUsage {
+  promptTokens: number
+  /** Those whose computation was cached. */
+  cachedTokens: number
+  /** Of each image in the order of the prompt. A document has one for each page. */
+  imageTokens: readonly number[]
+  /** Of all frames of each video, in the order of the prompt. Omitted: there are none, or the backend does not know. */
+  videoTokens?: readonly number[]
 }
 
 /** Time that the attachments of a request took, in ms. They load side by side, so each is that of the slowest. */
@@ -165,6 +175,7 @@ export interface Tally {
   timings: Timings
   /** In the order of the prompt. undefined: the backend does not know. */
   images?: readonly AnsweredImage[]
+  videos?: readonly AnsweredVideo[]
 }
 
 /** An image of a request: each selected page or frame is one. */
@@ -188,6 +199,33 @@ export interface AnsweredImage extends SentImage, ImageWork {
   /** Times of the whole attachment. */
   fetchMs: number
   decodeMs: number
+}
+
+/** A video that an answer is about, and what it took. */
+export interface AnsweredVideo {
+  /** The `param` of its attachment. */
+  param: string
+  seconds: number
+  /** Of its frames before the model's own scaling, in pixels. */
+  width: number
+  height: number
+  /** The size at which the model sees them. */
+  seen: Size
+  /** Of all frames, without the text between them. */
+  tokens: number
+  /** Frames that were loaded. They are more than `frames` if the context has no room for all of them. */
+  found: number
+  /** Those that the model reads. */
+  frames: readonly AnsweredFrame[]
+  fetchMs: number
+  decodeMs: number
+}
+
+/** A frame, or two that the model reads as one. */
+interface AnsweredFrame extends Pick<ImageWork, 'cached' | 'encodeMs'> {
+  /** When it is shown, in seconds from the start of the file. */
+  time: number
+  tokens: number
 }
 
 export interface Preview {
@@ -235,7 +273,9 @@ export interface Count extends Omit<PromptUsage, 'cachedTokens'>, Pick<Described
 export type PartCount =
   | { kind: 'text'; tokens: number }
   /** `images`: a document has one for each page. */
-  | { kind: AttachmentKind; attachment: number; tokens: number; images: readonly CountedImage[] }
+  | { kind: 'image'; attachment: number; tokens: number; images: readonly CountedImage[] }
+  /** Its frames with their marks, without the text between them. `frames`: those that were loaded. */
+  | { kind: 'video'; attachment: number; tokens: number; frames: number }
 
 interface CountedImage {
   width: number

@@ -36,16 +36,42 @@ interface FrameChoice {
   readonly choose?: 'even' | 'scenes' | undefined
 }
 
-/** What one source became. So far only images can be loaded; other kinds will be further members. */
-export type Loaded = LoadedImages
+/** What one source became. */
+export type Loaded = LoadedImages | LoadedVideo | LoadedAudio
 
-interface LoadedImages {
+export interface LoadedImages extends LoadedFile {
   readonly kind: 'image'
   /** At least one, in the order of the selected pages. */
   readonly images: readonly Image[]
   readonly format: Format
   /** Pages or frames in the file, selected or not. */
   readonly pagesInFile: number
+}
+
+export interface LoadedVideo extends LoadedFile {
+  readonly kind: 'video'
+  /** At least one, in the order of their times. */
+  readonly frames: readonly Frame[]
+  /** Of the part that was asked for. */
+  readonly seconds: number
+  /** null: the file has none, or the model does not hear. */
+  readonly sound: Sound | null
+  readonly format: string
+}
+
+export interface LoadedAudio extends LoadedFile {
+  readonly kind: 'audio'
+  readonly sound: Sound
+  readonly format: string
+}
+
+/** A file that was loaded as images. */
+export function asImages(loaded: Loaded): LoadedImages {
+  if (loaded.kind !== 'image') throw new Error(`a file of the kind ${loaded.kind} where only images are asked for`)
+  return loaded
+}
+
+interface LoadedFile {
   readonly bytes: number
   /** Where the file came from: the request itself, a host, or the cache of fetched files. */
   readonly from: 'request' | 'network' | 'cache'
@@ -53,6 +79,28 @@ interface LoadedImages {
   readonly fetchMs: number
   /** Time to decode the file, the wait for a decoder included, in ms. It grows when images are decoded later. */
   readonly decodeMs: number
+}
+
+/** A frame of a video. */
+export interface Frame extends Image {
+  /** When it is shown, in seconds from the start of the file. */
+  readonly time: number
+}
+
+/** Sound in the form that every model takes: one channel of 16,000 samples a second. */
+export interface Sound {
+  readonly seconds: number
+  /** Number of samples. */
+  readonly samples: number
+  /** SHA-256 of the samples: sounds with equal hashes are equal. */
+  readonly hash: string
+  /**
+   * The samples, from -1 to 1, which are decoded now if they have not been.
+   * @throws OrielError with `param`; `cancelled` after `letGo`
+   */
+  decode(): Promise<Float32Array>
+  /** Frees the samples. The end of the request does the same. */
+  letGo(): void
 }
 
 /** An image in the form that every model takes: upright, 8-bit sRGB, transparency blended onto white, no metadata. */

@@ -14,7 +14,15 @@ import { decodedImages, seenImages } from './file-images.ts'
 import { boundPixels, checkSources, type Hold, isRemote, pixelsIn, requestBudget } from './limits.ts'
 import { SeenFiles } from './seen-files.ts'
 
-export type { AttachmentSource, Image, Loaded } from './attachment.ts'
+export {
+  type AttachmentSource,
+  asImages,
+  type Frame,
+  type Image,
+  type Loaded,
+  type LoadedImages,
+  type LoadedVideo,
+} from './attachment.ts'
 export type { ImageFile } from './decoder/protocol.ts'
 
 /** Turns the attachments of requests into pixels. All data from outside enters through this room. */

@@ -11,3 +11,4 @@ export {
   type Tool,
 } from './messages.ts'
 export { type ChatFormat, compileTemplate } from './template.ts'
+export { type VideoFormat, videoFormatOf } from './video.ts'

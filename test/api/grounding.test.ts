@@ -6,6 +6,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { createOriel } from '../../src/app.ts'
 import { imageFamilies } from '../../src/encoders/index.ts'
 import type { GenerateEvent, GenerateRequest } from '../../src/engine/index.ts'
+import { asImages } from '../../src/media/index.ts'
 import { qwen25vl } from '../encoders/oracle/families/qwen.ts'
 import { eventsOf, postJson } from '../support/http.ts'
 import { dataUrl } from '../support/images.ts'
@@ -21,7 +22,7 @@ const seen = { width: 56, height: 28 }
 const media: typeof everyImage = {
   ...everyImage,
   load: async (...asked) =>
-    (await everyImage.load(...asked)).map((file) => ({
+    (await everyImage.load(...asked)).map(asImages).map((file) => ({
       ...file,
       images: file.images.map((image) => Object.assign(image, { original: sent })),
     })),

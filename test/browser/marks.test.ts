@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import type { GenerateEvent } from '../../src/engine/index.ts'
+import { asImages } from '../../src/media/index.ts'
 import { dropPicture, startBrowser, type TestBrowser } from '../support/browser.ts'
 import { endEvents, everyImage, promptEvent, scriptedBackend, serveBackend, textEvent } from '../support/scripted.ts'
 
@@ -8,7 +9,7 @@ const sent = { width: 200, height: 200 }
 const media: typeof everyImage = {
   ...everyImage,
   load: async (...asked) =>
-    (await everyImage.load(...asked)).map((file) => ({
+    (await everyImage.load(...asked)).map(asImages).map((file) => ({
       ...file,
       images: file.images.map((image) => Object.assign(image, { original: sent })),
     })),

@@ -9,7 +9,7 @@ import { bicubic, resize } from '../../src/encoders/preprocess/resize.ts'
 import { Costs } from '../../src/fairness.ts'
 import type { Logger } from '../../src/log.ts'
 import { DecoderPool } from '../../src/media/decoder/pool.ts'
-import { type AttachmentSource, createMedia } from '../../src/media/index.ts'
+import { type AttachmentSource, asImages, createMedia } from '../../src/media/index.ts'
 import { colours, dataUrl, shape } from '../support/images.ts'
 import { decoded } from '../support/pixels.ts'
 import { distance } from './sources.ts'
@@ -288,13 +288,10 @@ describe('limits: an error names the part, what was found and what is allowed', 
   it('bound the pixels that all requests together hold', async () => {
     const narrow = createMedia({ ...loadConfig({}, {}).media, decoders: 2, maxPixelsHeld: 40_000 })
     const url = dataUrl(await plain(150, 100))
-    const several = (count: number, signal: AbortSignal, from = client) =>
-      narrow.load(
-        Array.from({ length: count }, (_, index) => ({ kind: 'image' as const, url, param: String(index) })),
-        newAsker(from),
-        512,
-        signal,
-      )
+    const several = async (count: number, signal: AbortSignal, from = client) => {
+      const sources = Array.from({ length: count }, (_, at) => ({ kind: 'image' as const, url, param: String(at) }))
+      return (await narrow.load(sources, newAsker(from), 512, signal)).map(asImages)
+    }
     const [one, other, third] = [new AbortController(), new AbortController(), new AbortController()]
     const refusal = { kind: 'overloaded', code: 'too_many_pixels', retryAfter: expect.any(Number) }
     const [first] = await several(1, one.signal)

@@ -4,7 +4,7 @@ import sharp from 'sharp'
 import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest'
 import { loadConfig, type MediaConfig } from '../../src/config.ts'
 import { DecoderPool } from '../../src/media/decoder/pool.ts'
-import { type AttachmentSource, createMedia, type Loaded } from '../../src/media/index.ts'
+import { type AttachmentSource, asImages, createMedia, type LoadedImages } from '../../src/media/index.ts'
 import { dataUrl, shape } from '../support/images.ts'
 import { plainPdf } from './plain-pdf.ts'
 
@@ -27,22 +27,23 @@ interface Request {
   from?: ReturnType<typeof open>
 }
 
-const load = (urls: readonly string[], request: Request = {}): Promise<Loaded[]> => {
+const load = async (urls: readonly string[], request: Request = {}): Promise<LoadedImages[]> => {
   const { pages, isolation = 'usual', client = 'one', longestEdge = 512, signal, from = media } = request
   const sources = urls.map((url, index): AttachmentSource => ({ kind: 'image', url, pages, param: `images[${index}]` }))
-  return from.load(sources, { client, isolation }, longestEdge, signal ?? new AbortController().signal)
+  const loaded = await from.load(sources, { client, isolation }, longestEdge, signal ?? new AbortController().signal)
+  return loaded.map(asImages)
 }
-const loadOne = async (url: string, request?: Request): Promise<Loaded> => {
+const loadOne = async (url: string, request?: Request): Promise<LoadedImages> => {
   const [loaded] = await load([url], request)
   if (loaded === undefined) throw new Error('nothing was loaded')
   return loaded
 }
 /** All that is known of a file, without its pixels and the time that they took. */
-const factsOf = ({ images, decodeMs: _, fetchMs: __, from: ___, ...file }: Loaded) => ({
+const factsOf = ({ images, decodeMs: _, fetchMs: __, from: ___, ...file }: LoadedImages) => ({
   ...file,
   images: images.map(({ width, height, hash, original, page }) => ({ width, height, hash, original, page })),
 })
-const pixelsOf = (loaded: Loaded) =>
+const pixelsOf = (loaded: LoadedImages) =>
   Promise.all(loaded.images.map(async (image) => Buffer.from(await image.decode()).toString('base64')))
 
 let made = 0

@@ -77,7 +77,7 @@ async function partsOf({ messages }: TokenizeRequest, { request, parts }: Prompt
           type: part.kind,
           param: request.attachments[part.attachment]?.param ?? '',
           tokens: part.tokens,
-          pictures: [...part.images],
+          pictures: part.kind === 'image' ? [...part.images] : [],
         },
   )
 }

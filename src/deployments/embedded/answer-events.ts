@@ -1,10 +1,7 @@
 import type { AnswerToken as EngineToken, GenerateEvent, ImageWork } from '../../engine/index.ts'
 import { type AnswerPiece, AnswerReader } from '../../prompt/index.ts'
 import type { Ask, PlainPart, Settings } from '../ask.ts'
-import type { AnswerEvent, AnsweredImage, AnswerPart, AnswerToken, DescribedPrompt, PromptToken } from '../backend.ts'
-
-/** An image as it stands in a prompt. */
-export type PromptImage = Omit<AnsweredImage, keyof ImageWork>
+import type { AnswerEvent, AnswerPart, AnswerToken, DescribedPrompt, PromptToken, Tally } from '../backend.ts'
 
 /** A reader for each choice, which separates text, thoughts and calls. @param thinking the prompt ends in a thought */
 export function readersOf({ prompt, settings }: Ask, thinking: boolean): AnswerReader[] {
@@ -25,14 +22,14 @@ export function readersOf({ prompt, settings }: Ask, thinking: boolean): AnswerR
 
 /**
  * The engine's events as those of the port: text read into pieces, the prompt's echo first, one tally at the end.
- * @param images in the order of the prompt
+ * @param answered what became of the attachments, from the work for each image and frame
  */
 export async function* answerEvents(
   events: AsyncIterable<GenerateEvent>,
   readers: readonly AnswerReader[],
   prompt: DescribedPrompt | null,
   { echo, promptLogprobs }: Ask['settings'],
-  images: readonly PromptImage[],
+  answered: (works: readonly ImageWork[]) => Partial<Tally>,
 ): AsyncIterable<AnswerEvent> {
   const calling = new Set<number>()
   const counts = readers.map(() => ({ all: 0, reasoning: 0 }))
@@ -68,11 +65,8 @@ export async function* answerEvents(
       yield* echoed(text, tokens)
     } else if (event.type === 'done') {
       const reasoningTokens = counts.reduce((sum, { reasoning }) => sum + reasoning, 0)
-      const answered = event.images.flatMap((work, at) => {
-        const image = images[at]
-        return image === undefined ? [] : { ...image, ...work }
-      })
-      yield { type: 'done', tally: { completionTokens, reasoningTokens, timings: event.timings, images: answered } }
+      const { timings, images } = event
+      yield { type: 'done', tally: { completionTokens, reasoningTokens, timings, ...answered(images) } }
     }
   }
 }
@@ -83,14 +77,14 @@ const image = '<image>'
 /** The text of a prompt: its layout, or the text of its tokens if the client sent tokens. */
 export function promptText(
   parts: readonly PlainPart[],
-  attachments: readonly { length: number }[],
+  attachments: { text(index: number): string },
   tokens: readonly (PromptToken | null)[],
 ): string {
   if (parts.some(({ kind }) => kind === 'tokens')) return textOf(tokens)
   return parts
     .map((part) => {
       if (part.kind === 'text') return part.text
-      return part.kind === 'tokens' ? '' : image.repeat(attachments[part.attachment]?.length ?? 1)
+      return part.kind === 'tokens' ? '' : attachments.text(part.attachment)
     })
     .join('')
 }

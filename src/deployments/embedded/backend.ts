@@ -1,20 +1,27 @@
 import type { Config } from '../../config.ts'
-import { type Device, type Engine, type PromptCount, startEmbedding, startEngine } from '../../engine/index.ts'
+import {
+  type Device,
+  type Engine,
+  type PromptCount,
+  type PromptPiece,
+  startEmbedding,
+  startEngine,
+} from '../../engine/index.ts'
 import { changingErrors } from '../../errors.ts'
 import type { Logger } from '../../log.ts'
-import type { Loaded, Media } from '../../media/index.ts'
+import type { Media } from '../../media/index.ts'
 import type { ModelCard } from '../../models/index.ts'
 import { availableProcessors } from '../../processors.ts'
-import { beginsThought, type ChatFormat, compileTemplate } from '../../prompt/index.ts'
+import { beginsThought, type ChatFormat, compileTemplate, videoFormatOf } from '../../prompt/index.ts'
 import type { Ask, PlainPart } from '../ask.ts'
-import type { Backend, PartCount } from '../backend.ts'
+import type { Backend, Count, PartCount } from '../backend.ts'
 import type { Starter } from '../deployment.ts'
 import { answerEvents, promptText, readersOf } from './answer-events.ts'
+import { PromptAttachments } from './attachments.ts'
 import { embeddedEmbedder } from './embedder.ts'
 import { cacheKeyOf, checkSchemas, generateRequest, ignoredOf, inAsk } from './generation.ts'
 import { grounded } from './grounding.ts'
-import { imagePiece, imagesIn } from './images.ts'
-import { infoOf } from './info.ts'
+import { infoOf, inputsOf } from './info.ts'
 import { type LayoutModel, layOut } from './layout.ts'
 import { previewer } from './preview.ts'
 
@@ -47,40 +54,41 @@ export function embeddedBackend({ card, engine, media }: EmbeddedParts): Backend
       decode: Math.max(0, ...loaded.map(({ decodeMs }) => decodeMs)),
       media: performance.now() - start,
     }
-    return { ...(await layOut(ask, loaded, layoutModel)), loaded, timings }
+    const attachments = new PromptAttachments(loaded, ask.attachments, videoFormatOf(model.inputs.image?.family ?? ''))
+    return { ...(await layOut(ask, attachments, layoutModel)), attachments, timings }
   }
 
   return {
     info: {
       ...infoOf(card),
       contextTokens: model.contextTokens,
-      inputs: model.inputs.image === null ? [] : ['image'],
+      inputs: inputsOf(model.inputs.image !== null, model.contextTokens),
     },
 
     answer: (ask, signal, onPhase) =>
       translated(ask, async () => {
         if (ask.attachments.length > 0) onPhase?.('media')
-        const { parts, pieces, loaded, timings } = await prepare(ask, signal)
+        const { parts, pieces, attachments, timings } = await prepare(ask, signal)
         const thinking = endsInThought(ask, parts)
         const request = generateRequest(ask, pieces, model, card.sampling, thinking)
         const { echo, wantsTokens } = ask.settings
         const tokens = echo !== null || wantsTokens ? (await engine.count(pieces, ask.client)).tokens : null
-        const images = loaded.map(({ images }) => images)
-        const prompt = tokens === null ? null : { text: promptText(parts, images, tokens), tokens }
+        const prompt = tokens === null ? null : { text: promptText(parts, attachments, tokens), tokens }
         const events = engine.generate(request, signal, onPhase)[Symbol.asyncIterator]()
         const first = await events.next()
         if (first.done || first.value.type !== 'prompt') throw new Error('the engine did not begin with the prompt')
-        const { type: _, ignored = [], ...usage } = first.value
+        const { ignored = [], promptTokens, cachedTokens, imageTokens } = first.value
         const { grammarAfter: __, ...sampling } = request.sampling
         const rest = { [Symbol.asyncIterator]: () => events }
-        const sent = imagesIn(pieces, loaded, ask, usage.imageTokens)
-        const answered = answerEvents(rest, readersOf(ask, thinking), prompt, ask.settings, sent)
+        const answered = answerEvents(rest, readersOf(ask, thinking), prompt, ask.settings, (works) =>
+          attachments.answered(pieces, imageTokens, works),
+        )
         const translatable =
           ask.settings.wantsBoxes && card.coordinates !== null
             ? grounded(answered, card.coordinates, model.controlTokens)
             : answered
         return {
-          usage,
+          usage: { promptTokens, cachedTokens, ...attachments.tokens(pieces, imageTokens) },
           ignored: ignoredOf(ignored, ask),
           sampling,
           media: timings,
@@ -92,8 +100,8 @@ export function embeddedBackend({ card, engine, media }: EmbeddedParts): Backend
 
     count: (ask, signal) =>
       translated(ask, async () => {
-        const { pieces, loaded } = await prepare(ask, signal)
-        return countOf(await engine.count(pieces, ask.client), ask, loaded, engine)
+        const { pieces, attachments } = await prepare(ask, signal)
+        return countOf(await engine.count(pieces, ask.client), ask, pieces, attachments, engine)
       }),
 
     preview: previewer(engine, media),
@@ -114,33 +122,29 @@ function endsInThought({ prompt }: Ask, parts: readonly PlainPart[]): boolean {
   return prompt.kind === 'chat' && last?.kind === 'text' && last.special && beginsThought(last.text)
 }
 
-function countOf(counted: PromptCount, ask: Ask, loaded: readonly Loaded[], engine: Engine) {
-  const { promptTokens, imageTokens, tokens } = counted
+function countOf(
+  { promptTokens, imageTokens, tokens }: PromptCount,
+  ask: Ask,
+  pieces: readonly PromptPiece[],
+  attachments: PromptAttachments,
+  engine: Engine,
+): Count {
   return {
     promptTokens,
-    imageTokens,
+    ...attachments.tokens(pieces, imageTokens),
     tokens,
     async parts() {
       const content = contentOf(ask)
       const texts = content.map((part) => (part.kind === 'text' || part.kind === 'tokens' ? [part] : []))
       const [around = 0, ...lengths] = await engine.lengths([[], ...texts], ask.client)
       // By themselves too: the prompt has lost the images of the turns that were dropped.
-      const pieces = loaded.flatMap(({ images }, index) =>
-        images.map((image) => imagePiece(image, ask.attachments[index] ?? { detail: 'auto' })),
-      )
-      const alone = await engine.count(pieces, ask.client)
-      const tokensOf = new Map<object, number | undefined>(
-        pieces.map(({ pixels }, index) => [pixels, alone.imageTokens[index]]),
-      )
+      const counts = await attachments.counts((alone) => engine.count(alone, ask.client))
       return content.map((part, at): PartCount => {
         if (part.kind === 'text' || part.kind === 'tokens')
           return { kind: 'text', tokens: (lengths[at] ?? around) - around }
-        const images = (loaded[part.attachment]?.images ?? []).map((image) => ({
-          width: image.width,
-          height: image.height,
-          tokens: tokensOf.get(image) ?? 0,
-        }))
-        return { ...part, tokens: images.reduce((sum, { tokens }) => sum + tokens, 0), images }
+        const count = counts[part.attachment]
+        if (count === undefined) throw new Error('the content names an attachment that does not exist')
+        return count
       })
     },
   }

@@ -1,3 +1,4 @@
+import type { AttachmentKind } from '../../attachments.ts'
 import type { ModelCard } from '../../models/index.ts'
 import { compileTemplate } from '../../prompt/index.ts'
 import type { ModelInfo } from '../backend.ts'
@@ -12,12 +13,21 @@ export const infoOf = (card: ModelCard): ModelInfo => ({
   contextTokens: card.contextTokens,
   ...(card.embedding === null
     ? {
-        inputs: card.projector === null ? [] : ['image'],
+        inputs: inputsOf(card.projector !== null, card.contextTokens),
         boxes: card.coordinates !== null,
         ...abilitiesOf(card.chatTemplate),
       }
     : { inputs: [], boxes: false, ...none, dimensions: card.embedding.dimensions }),
 })
+
+/** Tokens of a context that has room for the frames of a video. */
+const leastForVideo = 8192
+
+/** The attachments that a model accepts. @param sees whether it has an image encoder */
+export function inputsOf(sees: boolean, contextTokens: number): AttachmentKind[] {
+  if (!sees) return []
+  return contextTokens < leastForVideo ? ['image'] : ['image', 'video']
+}
 
 /** What the format of a model has. */
 type Abilities = Pick<ModelInfo, 'tools' | 'thoughts'>

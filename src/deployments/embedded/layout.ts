@@ -1,10 +1,9 @@
 import type { Engine, PromptPiece } from '../../engine/index.ts'
 import { OrielError } from '../../errors.ts'
-import type { Loaded } from '../../media/index.ts'
 import type { ChatFormat, ChatMessage, PromptPart } from '../../prompt/index.ts'
 import type { Ask, ChatPrompt, PlainPart, PlainPrompt, Settings } from '../ask.ts'
+import type { PromptAttachments } from './attachments.ts'
 import { checkToken } from './generation.ts'
-import { imagePiece } from './images.ts'
 
 export interface LaidOut {
   parts: readonly PlainPart[]
@@ -17,51 +16,74 @@ export interface LayoutModel {
 }
 
 /**
- * Lays a prompt out in the model's format, with the oldest turns dropped as the request wants it.
- * @param loaded the attachments of the request, in their order
+ * Lays a prompt out in the model's format, with the oldest turns dropped as the request wants it, and with as many frames
+ * of its videos as the context has room for.
  * @throws OrielError `invalid`
  */
 export async function layOut(
-  { prompt, attachments, settings, client }: Ask,
-  loaded: readonly Loaded[],
+  { prompt, settings, client }: Ask,
+  attachments: PromptAttachments,
   model: LayoutModel,
 ): Promise<LaidOut> {
   const piecesOf = (parts: readonly PlainPart[]): PromptPiece[] =>
-    parts.flatMap((part): PromptPiece[] => {
-      if (part.kind === 'text' || part.kind === 'tokens') return [part]
-      const source = loaded[part.attachment]
-      if (source === undefined) throw new Error('the layout names an attachment that does not exist')
-      const reading = attachments[part.attachment] ?? { detail: 'auto' }
-      return source.images.map((image) => imagePiece(image, reading))
-    })
-  const parts =
-    prompt.kind === 'plain'
-      ? knownTokens(prompt, model.engine)
-      : await layOutChat(prompt, settings, model, piecesOf, client)
+    parts.flatMap((part): readonly PromptPiece[] =>
+      part.kind === 'text' || part.kind === 'tokens' ? [part] : attachments.pieces(part.attachment),
+    )
+  const lengthOf = async (parts: readonly PlainPart[]): Promise<number> => {
+    const [length = 0] = await model.engine.lengths([piecesOf(parts)], client)
+    return length
+  }
+  const whole =
+    prompt.kind === 'plain' ? knownTokens(prompt, model.engine) : model.format.layout(prompt.messages, extrasOf(prompt))
+  await fitFrames(attachments, () => lengthOf(whole), roomFor(settings, model.engine))
+  const parts = prompt.kind === 'plain' ? whole : await shortened(prompt, whole, settings, model, lengthOf)
   return { parts, pieces: piecesOf(parts) }
 }
 
 /** Share of the context that stays free for an answer of unknown length. */
 const answerShare = 1 / 4
 
-async function layOutChat(
-  { messages, tools, calling, variables, continues, longest }: ChatPrompt,
+const answerSpace = (maxTokens: number | null, contextTokens: number): number =>
+  Math.min(maxTokens ?? contextTokens, Math.floor(contextTokens * answerShare))
+
+/** Tokens that a prompt may have beside its answer. An answer that is not shortened needs all of its space. */
+const roomFor = ({ maxTokens, overflow }: Settings, { model: { contextTokens } }: Engine): number =>
+  contextTokens - (maxTokens !== null && overflow === 'error' ? maxTokens : answerSpace(maxTokens, contextTokens))
+
+/** Takes fewer frames until the prompt fits, by a binary search for the most that do. */
+async function fitFrames(attachments: PromptAttachments, length: () => Promise<number>, room: number): Promise<void> {
+  const all = attachments.mostFrames
+  if (all === 0 || (await length()) <= room) return
+  let [low, high] = [1, all - 1]
+  while (low < high) {
+    const middle = Math.ceil((low + high) / 2)
+    attachments.takeFrames(middle)
+    if ((await length()) <= room) low = middle
+    else high = middle - 1
+  }
+  attachments.takeFrames(low)
+  attachments.letGoOfOthers()
+}
+
+const extrasOf = ({ tools, calling, variables, continues }: ChatPrompt) => ({
+  tools: calling.mode === 'none' ? [] : tools,
+  variables,
+  continues,
+})
+
+/** @param whole the prompt with all turns */
+async function shortened(
+  chat: ChatPrompt,
+  whole: readonly PlainPart[],
   { maxTokens }: Settings,
   { engine, format }: LayoutModel,
-  piecesOf: (parts: readonly PromptPart[]) => PromptPiece[],
-  client: string,
-): Promise<PromptPart[]> {
-  const extras = { tools: calling.mode === 'none' ? [] : tools, variables, continues }
-  const partsOf = (kept: readonly ChatMessage[]): PromptPart[] => format.layout(kept, extras)
-  const whole = partsOf(messages)
+  tokensOf: (parts: readonly PlainPart[]) => Promise<number>,
+): Promise<readonly PlainPart[]> {
+  const { messages, longest } = chat
   if (longest === null) return whole
+  const partsOf = (kept: readonly ChatMessage[]): PromptPart[] => format.layout(kept, extrasOf(chat))
   const { contextTokens } = engine.model
-  const answer = Math.min(maxTokens ?? contextTokens, Math.floor(contextTokens * answerShare))
-  const limit = longest === 'context' ? contextTokens - answer : longest
-  const tokensOf = async (parts: readonly PromptPart[]): Promise<number> => {
-    const [length = 0] = await engine.lengths([piecesOf(parts)], client)
-    return length
-  }
+  const limit = longest === 'context' ? contextTokens - answerSpace(maxTokens, contextTokens) : longest
   if ((await tokensOf(whole)) <= limit) return whole
 
   // A binary search for the most turns that fit: a chat may have thousands of them.

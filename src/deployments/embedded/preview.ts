@@ -2,11 +2,11 @@ import { onAbort } from '../../abort.ts'
 import type { Engine, ImageAttachment } from '../../engine/index.ts'
 import { OrielError } from '../../errors.ts'
 import { Costs } from '../../fairness.ts'
-import type { Media } from '../../media/index.ts'
+import { asImages, type Media } from '../../media/index.ts'
 import { Semaphore } from '../../semaphore.ts'
 import type { Backend, PreviewedImage, SeenView } from '../backend.ts'
+import { imagePiece } from './attachments.ts'
 import { cacheKeyOf } from './generation.ts'
-import { imagePiece } from './images.ts'
 
 /** Pixels of all views of one preview: as many bytes cross to the client as of a large request. */
 const mostPixels = 16e6
@@ -28,7 +28,7 @@ export function previewer(engine: Engine, media: Media): NonNullable<Backend['pr
     onAbort(signal, await open.acquire(client, 1, signal))
     const longestEdge = engine.model.inputs.image?.longestEdge ?? 1
     const loaded = await media.load(attachments, { client, isolation: cacheKeyOf(settings) }, longestEdge, signal)
-    const sent = loaded.flatMap(({ images, ...file }, index) => {
+    const sent = loaded.map(asImages).flatMap(({ images, ...file }, index) => {
       const attachment = attachments[index]
       if (attachment === undefined) throw new Error('more was loaded than was sent')
       return images.map((image) => ({ image, file, attachment, piece: imagePiece(image, attachment) }))
