@@ -1,6 +1,7 @@
 import { OrielError } from '../errors.ts'
 import type { AttachmentSource } from '../media/index.ts'
 import type { ModelInfo } from './backend.ts'
+import type { ListedModel } from './listing.ts'
 
 /** @throws OrielError `invalid` if the model does not answer */
 export function checkAnswers(info: ModelInfo): void {
@@ -25,24 +26,53 @@ export const doesNotEmbed = ({ id }: ModelInfo): OrielError =>
     { param: 'model', code: 'model_answers' },
   )
 
-/** @throws OrielError `invalid` about the first attachment that the model does not take, or boxes that it does not write */
-export function checkRequest(
-  { id, inputs, boxes }: ModelInfo,
+/**
+ * Checks what a request wants of a model before the model is loaded.
+ * @param list the models that may be named instead
+ * @throws OrielError `invalid` about the first attachment that the model does not take, or boxes that it does not write
+ */
+export async function checkRequest(
+  info: ModelInfo,
   attachments: readonly AttachmentSource[],
   wantsBoxes: boolean,
-): void {
-  for (const { kind, param } of attachments)
-    if (!inputs.includes(kind))
-      throw new OrielError('invalid', `The model ${id} does not accept ${nouns[kind]}.`, {
-        param,
-        code: `${kind}_not_supported`,
-      })
-  if (wantsBoxes && !boxes)
+  list: () => Promise<readonly ListedModel[]>,
+): Promise<void> {
+  const refused = attachments.find(({ kind }) => !info.inputs.includes(kind))
+  if (refused !== undefined) throw doesNotAccept(info, refused, await list())
+  if (wantsBoxes && !info.boxes)
     throw new OrielError(
       'invalid',
-      `No form in which the model ${id} writes boxes is known. Models that have one list the feature "grounding".`,
+      `No form in which the model ${info.id} writes boxes is known. Models that have one list the feature "grounding".`,
       { param: 'boxes', code: 'boxes_not_supported' },
     )
 }
+
+function doesNotAccept(
+  { id }: ModelInfo,
+  { kind, param }: AttachmentSource,
+  listed: readonly ListedModel[],
+): OrielError {
+  const accepting = listed.filter(({ inputs }) => inputs.includes(kind))
+  const here = accepting.filter(({ state }) => state !== 'not_pulled' && state !== 'failed')
+  const others =
+    here.length > 0
+      ? ` Models on this server that do: ${namesOf(here)}.`
+      : accepting.length > 0
+        ? ` No model on this server does. Models that can be downloaded: ${namesOf(accepting)}.`
+        : ''
+  return new OrielError('invalid', `The model ${id} does not accept ${nouns[kind]}.${others}`, {
+    param,
+    code: `${kind}_not_supported`,
+  })
+}
+
+/** Models that an error names. */
+const mostNamed = 5
+
+const namesOf = (models: readonly ListedModel[]): string =>
+  models
+    .slice(0, mostNamed)
+    .map(({ id }) => id)
+    .join(', ')
 
 const nouns = { image: 'images', audio: 'audio', video: 'video' } as const

@@ -83,6 +83,8 @@ interface UseOptions {
   attachments?: readonly AttachmentSource[]
   settings?: Pick<Settings, 'wantsBoxes'>
   client?: string
+  /** Whether an error may name a model of this server. Default: every one. */
+  knows?: (id: string) => boolean
   /** Whether the model is unloaded after this use of it, unless others use it. */
   unload?: boolean
 }
@@ -148,11 +150,14 @@ export function deploy(options: DeploymentOptions): Deployments {
     check: (info: ModelInfo) => void = () => {},
   ): Promise<Served> => {
     const { timeoutMs = config.loading.timeoutMs, attachments = [], client = ownClient, unload = false } = options
+    const { settings, knows = () => true } = options
     const deployment = await deployed()
     if (closed) throw shuttingDown()
     const info = deployment instanceof Deployment ? infoOf(deployment.card) : deployment.info
     check(info)
-    checkRequest(info, attachments, options.settings?.wantsBoxes ?? false)
+    await checkRequest(info, attachments, settings?.wantsBoxes ?? false, async () =>
+      (await listing.list()).filter(({ id, state }) => state === 'not_pulled' || knows(id)),
+    )
     if (!(deployment instanceof Deployment)) return deployment
     media.check(attachments)
     if (deployment.backend === undefined) media.prefetch(attachments, client, signal)

@@ -10,7 +10,7 @@ import {
 } from '../models/index.ts'
 import type { Backend, ModelInfo } from './backend.ts'
 import type { Deployment, DeploymentState } from './deployment.ts'
-import { infoOf } from './embedded/info.ts'
+import { infoOf, inputsOf } from './embedded/info.ts'
 import { isCalled, missing, unfit } from './names.ts'
 
 /** A model that requests may name, or that can be downloaded. */
@@ -159,7 +159,7 @@ const pullable = (entry: CatalogueEntry): ListedModel => ({
   ...unlisted,
   ...{ id: entry.id, aliases: entry.aliases, title: entry.title, contextTokens: entry.contextTokens },
   description: purposeOf(entry),
-  inputs: ['image'],
+  inputs: inputsOf(true, entry.contextTokens),
   state: 'not_pulled',
   error: null,
 })

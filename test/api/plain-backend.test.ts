@@ -141,7 +141,9 @@ describe('a backend that knows neither tokens nor pixels', () => {
       400,
       {
         error: {
-          message: 'The model plain does not accept images.',
+          message: expect.stringMatching(
+            /^The model plain does not accept images\. Models on this server that do: .*pocket/,
+          ),
           type: 'invalid_request_error',
           param: 'messages[0].content[0].image_url',
           code: 'image_not_supported',
