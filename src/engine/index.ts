@@ -16,7 +16,6 @@ export type {
   PromptCount,
   PromptPiece,
   PromptToken,
-  PromptUsage,
   Sampling,
   Timings,
 } from './generation.ts'
