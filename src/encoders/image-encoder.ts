@@ -1,41 +1,16 @@
 import path from 'node:path'
-import { OrielError, unsupportedModel } from '../errors.ts'
+import { badModel, unsupportedModel } from '../errors.ts'
 import { headerOf, metadataOf } from '../gguf/index.ts'
-import { type Backend, type Device, type Ggml, openNative } from '../native/index.ts'
-import { type Choice, recallChoice } from './calibration/kept.ts'
+import { calibrationPicture } from './calibration/pictures.ts'
+import { type Encoder, type EncoderSettings, openEncoder } from './encoder.ts'
 import { imageFamilies } from './families/index.ts'
-import { ggmlGraphs } from './graph/ggml.ts'
-import { openOnnxGraph } from './graph/onnx.ts'
-import { hasForm, productsIn } from './graph/products.ts'
-import { openTensors, type TensorFile } from './graph/tensor-file.ts'
-import { type CacheSettings, WeightCache } from './graph/weight-cache.ts'
-import { loadWeights } from './graph/weights.ts'
-import type { ImageArchitecture, Tile } from './image-architecture.ts'
-import { formsFor, isChosen, type Precision } from './precision.ts'
-import type { Raster } from './preprocess/resize.ts'
+import type { Half } from './graph/source.ts'
+import { halfOf } from './halves.ts'
+import { type ImageArchitecture, type Tile, tilesOf } from './image-architecture.ts'
+import type { Raster, Size } from './preprocess/resize.ts'
 
-export interface EncoderSettings {
-  /** ONNX Runtime is 2 to 5 times as fast on a CPU. If it is not installed, ggml is used. */
-  runtime: 'onnx' | 'ggml'
-  precision: Precision
-  /** For the precision `auto`, instead of what the cache remembers. */
-  choice?: Choice
-  /** Where ONNX Runtime's weights are kept for the next load. By default they are not. */
-  cache?: CacheSettings
-  /** The maximum number of cores to use. */
-  threads: number
-  /** A GPU always encodes with ggml. By default the CPU encodes. */
-  device?: Device
-  /** Called with the share of the weights that is made, 0 to 1, if the cache does not have them. */
-  onProgress?: (share: number) => void
-}
-
-interface ImageEncoder {
+interface ImageEncoder extends Encoder {
   readonly architecture: ImageArchitecture
-  /** The runtime in use, which may differ from the one in the settings. */
-  readonly runtime: EncoderSettings['runtime']
-  /** Whether the forms of its matrices are yet to be chosen, by `calibrateEncoder`. */
-  readonly isUncalibrated: boolean
   /**
    * Encodes one tile. It blocks its thread, so run it on a separate thread.
    * @param scaled the result of the architecture's `scale`
@@ -43,17 +18,17 @@ interface ImageEncoder {
    * @returns `[tile.tokens, architecture.width]`
    */
   encode(scaled: readonly Raster[], tile: Tile, threads: number): Promise<Float32Array>
-  /** Gives its memory back. It must not encode any more. */
-  close(): Promise<void>
 }
 
 /**
- * Reads the header of a vision file. It needs no native code.
- * @throws OrielError `invalid` if the file is not a vision file or its family is not supported
+ * Reads the header of a projector (mmproj). It needs no native code.
+ * @returns null if the file has no vision encoder
+ * @throws OrielError `invalid` if the file is no projector or the family of its vision encoder is not supported
  */
-export async function openImageArchitecture(file: string): Promise<ImageArchitecture> {
+export async function openImageArchitecture(file: string): Promise<ImageArchitecture | null> {
   const metadata = metadataOf(await headerOf(file), path.basename(file))
-  const name = metadata.string('clip.projector_type', metadata.string('clip.vision.projector_type', 'unnamed'))
+  const name = halfOf(metadata, 'vision')
+  if (name === null) return null
   const family = imageFamilies.find(({ types }) => types.includes(name))
   if (family === undefined) {
     const supported = imageFamilies.flatMap(({ types }) => types).join(', ')
@@ -64,85 +39,60 @@ export async function openImageArchitecture(file: string): Promise<ImageArchitec
 }
 
 /**
- * Loads an encoder. If a GPU has not enough memory for the weights, the CPU encodes.
- * @throws OrielError as `openImageArchitecture` does, and `internal` if there is not enough memory for the weights
+ * Loads an image encoder. If a GPU has not enough memory for the weights, the CPU encodes.
+ * @throws OrielError as `openImageArchitecture` does, `invalid` if the file has no vision encoder, and `internal` if there is
+ * not enough memory for the weights
  */
 export async function openImageEncoder(file: string, settings: EncoderSettings): Promise<ImageEncoder> {
-  const { device = 'cpu' } = settings
+  const architecture = await needImageArchitecture(file)
+  const finisherOf: NonNullable<ImageArchitecture['finisher']> = (weights) =>
+    architecture.finisher?.(weights) ?? ((embeddings) => embeddings)
+  const { run, finisher, ...encoder } = await openEncoder(file, imageHalf(architecture), settings, finisherOf)
+  return {
+    architecture,
+    ...encoder,
+    async encode(scaled, tile, threads) {
+      const encoded: Float32Array[] = []
+      for (const part of tile.parts ?? [tile])
+        encoded.push(await run(architecture.prepare(scaled, part), part, threads))
+      return finisher(joinFloats(encoded), tile)
+    },
+  }
+}
+
+/** @throws OrielError as `openImageArchitecture` does, and `invalid` if the file has no vision encoder */
+export async function needImageArchitecture(file: string): Promise<ImageArchitecture> {
   const architecture = await openImageArchitecture(file)
-  const { ggml } = openNative(device)
-  const gpu = device === 'cpu' ? null : ggml.initGpu()
-  return openOn(gpu, file, architecture, settings).catch((error: unknown) => {
-    if (gpu === null || !(error instanceof OrielError) || error.code !== 'out_of_memory') throw error
-    return openOn(null, file, architecture, settings)
-  })
+  if (architecture === null) throw badModel(`${path.basename(file)} has no vision encoder.`)
+  return architecture
 }
 
-async function openOn(
-  gpu: Backend | null,
-  file: string,
-  architecture: ImageArchitecture,
-  settings: EncoderSettings,
-): Promise<ImageEncoder> {
-  const { ggml } = openNative()
-  const tensors = openTensors(ggml, file)
-  try {
-    const finish = architecture.finisher?.(tensors) ?? ((embeddings) => embeddings)
-    const { run, ...facts } = await openGraph(ggml, gpu, tensors, file, architecture, settings)
-    return {
-      architecture,
-      ...facts,
-      async encode(scaled, tile, threads) {
-        const encoded: Float32Array[] = []
-        for (const part of tile.parts ?? [tile])
-          encoded.push(await run(architecture.prepare(scaled, part), part, threads))
-        return finish(joinFloats(encoded), tile)
-      },
-    }
-  } finally {
-    tensors.close()
-  }
-}
+/** The size of the pictures of a calibration. At `detail: low` a tile is the whole of them in every family. */
+const calibrated = { width: 448, height: 448 }
 
-async function openGraph(
-  ggml: Ggml,
-  gpu: Backend | null,
-  tensors: TensorFile,
-  file: string,
-  architecture: ImageArchitecture,
-  { runtime, cache: kept, precision, choice: given, ...settings }: EncoderSettings,
-) {
-  if (runtime === 'onnx' && gpu === null) {
-    const weights = inLayers(tensors)
-    const wanted = isChosen(precision, weights)
-    // The weights of a small encoder are made in no time, and somebody who tries the built-in model finds no new files.
-    const cache = kept && (wanted || precision !== 'auto') ? WeightCache.of(file, kept) : null
-    const choice = given ?? (wanted && cache !== null ? recallChoice(cache, settings.threads) : undefined)
-    const products = productsIn(formsFor(precision, weights, choice))
-    const packs = choice?.packs ?? precision === 'int8'
-    const onnx = await openOnnxGraph(tensors, architecture, cache, products, { ...settings, packs })
-    if (onnx !== null) {
-      ggml.free(tensors.context)
-      return {
-        runtime,
-        isUncalibrated: wanted && choice === undefined,
-        async run(values: Float32Array, tile: Tile) {
-          const [embeddings] = await onnx.run(values, tile)
-          return embeddings
-        },
-        close: onnx.release,
-      }
-    }
+export function imageHalf(architecture: ImageArchitecture): Half<Tile> {
+  const first = (size: Size) => {
+    const plan = architecture.plan(size, 'low')
+    const [tile] = tilesOf(plan)
+    if (tile === undefined) throw new Error('an architecture without tiles')
+    return { plan, tile }
   }
-  const cpu = ggml.initCpu()
-  if (cpu === null) throw new OrielError('internal', 'No CPU back end of ggml could be loaded.')
-  const weights = loadWeights(ggml, tensors, gpu === null ? [cpu] : [gpu, cpu])
-  const graphs = ggmlGraphs(ggml, weights, architecture)
-  const close = async () => {
-    graphs.free()
-    weights.free()
+  const sizeOf = (tile: Tile): string => {
+    const { rows, columns } = architecture.grid(tile)
+    return `${tile.size.width}x${tile.size.height} ${columns}x${rows}`
   }
-  return { runtime: 'ggml' as const, isUncalibrated: false, run: graphs.run, close }
+  return {
+    modality: 'vision',
+    example: first({ width: 64, height: 64 }).tile,
+    sizeOf,
+    grid: architecture.grid,
+    build: architecture.build,
+    sample(seed) {
+      const { plan, tile } = first(calibrated)
+      const scaled = architecture.scale(calibrationPicture(calibrated, seed), plan)
+      return { part: tile, values: architecture.prepare(scaled, tile) }
+    },
+  }
 }
 
 function joinFloats(pieces: readonly Float32Array[]): Float32Array {
@@ -156,11 +106,3 @@ function joinFloats(pieces: readonly Float32Array[]): Float32Array {
   }
   return out
 }
-
-/** Weights of the matrices of the layers. */
-const inLayers = ({ names, shape }: TensorFile): number =>
-  [...names]
-    .filter(hasForm)
-    .map(shape)
-    .filter(({ rows }) => rows > 1)
-    .reduce((sum, { rows, columns }) => sum + rows * columns, 0)

@@ -1,6 +1,10 @@
+export { audioRate, chunksOf } from './audio-architecture.ts'
+export { needAudioArchitecture, openAudioArchitecture, openAudioEncoder } from './audio-encoder.ts'
 export { planWithin } from './bounds.ts'
 export { calibrateEncoder } from './calibration/calibrate-encoder.ts'
 export { type Choice, chosenFor, formCounts } from './calibration/kept.ts'
+export type { EncoderSettings } from './encoder.ts'
+export { audioFamilies } from './families/audio/index.ts'
 export { imageFamilies } from './families/index.ts'
 export type { Grid } from './graph/builder.ts'
 export { onnxVariables, openOnnxRuntime } from './graph/onnx-runtime.ts'
@@ -13,7 +17,7 @@ export {
   tilesOf,
   tokensOf,
 } from './image-architecture.ts'
-export { type EncoderSettings, openImageArchitecture, openImageEncoder } from './image-encoder.ts'
+export { needImageArchitecture, openImageArchitecture, openImageEncoder } from './image-encoder.ts'
 export { isChosen, weightsBytes } from './precision.ts'
 export type { Raster } from './preprocess/resize.ts'
 export { measureOperations } from './speed.ts'

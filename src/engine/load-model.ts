@@ -1,5 +1,5 @@
 import { statSync } from 'node:fs'
-import { openImageArchitecture } from '../encoders/index.ts'
+import { needImageArchitecture } from '../encoders/index.ts'
 import { badModel } from '../errors.ts'
 import { weightsFolder } from '../home.ts'
 import { type Decoder, openDecoder } from '../language/index.ts'
@@ -34,7 +34,7 @@ export async function loadModel(
   openNative(gpu?.device)
   dieWithParent()
   const cores = new Cores(settings.threads)
-  const architecture = projector === null ? null : await openImageArchitecture(projector)
+  const architecture = projector === null ? null : await needImageArchitecture(projector)
   const visionBytes = projector === null ? 0 : statSync(projector).size
   const progress = loadProgress(statSync(file).size, visionBytes, onProgress)
   const encoderSettings: EncoderStart['settings'] = {

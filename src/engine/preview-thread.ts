@@ -3,7 +3,7 @@ import { parentPort, workerData } from 'node:worker_threads'
 import type { WireError } from '../children/index.ts'
 import {
   type ImagePlan,
-  openImageArchitecture,
+  needImageArchitecture,
   planWithin,
   type Raster,
   type Tile,
@@ -35,7 +35,7 @@ const previewPriority = 10
 const { file }: PreviewStart = workerData
 // Elsewhere the call would change the priority of the whole process.
 if (platform() === 'linux') setPriority(previewPriority)
-const opening = openImageArchitecture(file)
+const opening = needImageArchitecture(file)
 let last = Promise.resolve()
 
 parentPort?.on('message', (task: PreviewTask) => {

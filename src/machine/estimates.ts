@@ -1,6 +1,6 @@
 import type { EngineConfig } from '../config.ts'
 import { memoryText, type Planned, planMemory } from '../deployments/index.ts'
-import { isChosen, openImageArchitecture, tilesOf } from '../encoders/index.ts'
+import { isChosen, needImageArchitecture, tilesOf } from '../encoders/index.ts'
 import { OrielError } from '../errors.ts'
 import { type CatalogueEntry, estimatedBytes, estimatedSize, type Library, type ModelCard } from '../models/index.ts'
 import { availableProcessors } from '../processors.ts'
@@ -87,7 +87,7 @@ async function secondsAt(
   active: number,
 ): Promise<number | null> {
   if (projector === null) return null
-  const architecture = await openImageArchitecture(projector).catch(() => null)
+  const architecture = await needImageArchitecture(projector).catch(() => null)
   if (architecture === null) return null
   const tiles = tilesOf(architecture.plan(usualImage, 'auto'))
   const patches = tiles

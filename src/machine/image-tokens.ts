@@ -1,4 +1,4 @@
-import { openImageArchitecture, tilesOf, tokensOf } from '../encoders/index.ts'
+import { needImageArchitecture, tilesOf, tokensOf } from '../encoders/index.ts'
 
 export const details = ['low', 'auto', 'high'] as const
 
@@ -18,7 +18,7 @@ export type ImageTokens = Readonly<
  * @throws OrielError `invalid` if its family is not supported
  */
 export async function imageTokens(projector: string, sizes: readonly ImageSize[]): Promise<ImageTokens[]> {
-  const architecture = await openImageArchitecture(projector)
+  const architecture = await needImageArchitecture(projector)
   return sizes.map((size) => {
     const of = (detail: (typeof details)[number]) => {
       const plan = architecture.plan({ ...size }, detail)

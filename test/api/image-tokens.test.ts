@@ -1,7 +1,7 @@
 import sharp from 'sharp'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { openaiDialects } from '../../src/api/dialects/index.ts'
-import { type ImageArchitecture, openImageArchitecture } from '../../src/encoders/index.ts'
+import { type ImageArchitecture, needImageArchitecture } from '../../src/encoders/index.ts'
 import { tokensIn } from '../encoders/image-tokens/page.ts'
 import { plainPdf } from '../media/plain-pdf.ts'
 import { eventsOf, postJson } from '../support/http.ts'
@@ -13,7 +13,7 @@ let server: TestServer
 let pocket: ImageArchitecture
 beforeAll(async () => {
   server = await startServer()
-  pocket = await openImageArchitecture(`${pocketFolder}mmproj-pocket.gguf`)
+  pocket = await needImageArchitecture(`${pocketFolder}mmproj-pocket.gguf`)
 })
 afterAll(() => server.close())
 

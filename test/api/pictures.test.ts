@@ -3,7 +3,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import type { z } from 'zod'
 import type { preview } from '../../src/api/counting/preview.ts'
 import type { Usage } from '../../src/api/shapes/usage.ts'
-import { openImageArchitecture } from '../../src/encoders/index.ts'
+import { needImageArchitecture } from '../../src/encoders/index.ts'
 import { plainPdf } from '../media/plain-pdf.ts'
 import { eventsOf, postJson } from '../support/http.ts'
 import { dataUrl, shape } from '../support/images.ts'
@@ -204,7 +204,7 @@ describe('a preview', () => {
         .png()
         .toBuffer(),
     )
-    const pocket = await openImageArchitecture(`${pocketFolder}mmproj-pocket.gguf`)
+    const pocket = await needImageArchitecture(`${pocketFolder}mmproj-pocket.gguf`)
     const [scaled] = pocket.scale({ width, height, rgb }, pocket.plan({ width, height }, 'high'))
     const answer = await previewOf({ content: [question, imagePart(url, { detail: 'high' })] })
     expect(answer).toMatchObject({ object: 'preview', model: 'pocket', longest_edge: pocket.longestEdge })

@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { openImageArchitecture, planWithin, seenSize, tilesOf, tokensOf } from '../../src/encoders/index.ts'
+import { needImageArchitecture, planWithin, seenSize, tilesOf, tokensOf } from '../../src/encoders/index.ts'
 import { OrielError } from '../../src/errors.ts'
 import { inputs } from '../support/long.ts'
 import { openSubject } from './oracle/compare.ts'
@@ -9,7 +9,7 @@ import { type Family, oneOfEachTiling } from './oracle/families.ts'
 
 async function architectureOf(family: Family) {
   const subject = openSubject(family)
-  const architecture = await openImageArchitecture(subject.projector)
+  const architecture = await needImageArchitecture(subject.projector)
   subject.remove()
   return architecture
 }

@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs'
 import { afterAll, describe, expect, it } from 'vitest'
-import { imageFamilies, openImageArchitecture } from '../../src/encoders/index.ts'
+import { imageFamilies, needImageArchitecture } from '../../src/encoders/index.ts'
 import { inputs } from '../support/long.ts'
 import { compareEmbeddings, compareForms, compareLayouts, compareNextToken, openSubject } from './oracle/compare.ts'
 import { families, oneOfEachTiling } from './oracle/families.ts'
@@ -58,7 +58,7 @@ it('docs/conformance.md and these tests cover every family of the registry', asy
   const shown = new Set<string>()
   for (const family of families) {
     const subject = openSubject(family)
-    const { name } = await openImageArchitecture(subject.projector)
+    const { name } = await needImageArchitecture(subject.projector)
     subject.remove()
     const row = told.find(([, type, model]) => type === name && model === family.name)
     expect(row, `run \`npm run conformance\` for ${family.name}`).toBeDefined()

@@ -2,7 +2,7 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { afterAll, describe, expect, it } from 'vitest'
-import { imageFamilies, openImageArchitecture, type Tile, tilesOf } from '../../src/encoders/index.ts'
+import { imageFamilies, needImageArchitecture, type Tile, tilesOf } from '../../src/encoders/index.ts'
 import type { Value } from '../support/gguf-file.ts'
 import { openSubject } from './oracle/compare.ts'
 import { kimivl } from './oracle/families/kimivl.ts'
@@ -16,7 +16,7 @@ import { matrix } from './oracle/weights.ts'
 
 const plansBy = async (family: Family, width: number, height: number): Promise<Tile[][]> => {
   const subject = openSubject(family)
-  const architecture = await openImageArchitecture(subject.projector)
+  const architecture = await needImageArchitecture(subject.projector)
   subject.remove()
   return (['low', 'auto', 'high'] as const).map((detail) => tilesOf(architecture.plan({ width, height }, detail)))
 }
@@ -39,7 +39,7 @@ describe('detail', () => {
 describe('an image of 1 to 3 pixels width or height', () => {
   it.each([qwen2vl, kimivl])('has no more tokens than its detail allows: $name', async (family) => {
     const subject = openSubject(family)
-    const { plan } = await openImageArchitecture(subject.projector)
+    const { plan } = await needImageArchitecture(subject.projector)
     subject.remove()
     for (const size of [
       { width: 1, height: 14336 },
@@ -88,13 +88,13 @@ describe('an invalid vision file', () => {
   ])('of type %s is refused: %j', async (type, metadata, message) => {
     const file = path.join(folder, 'mmproj.gguf')
     writeVision(file, { type, edge: 64, patch: 16, metadata, tensors: last })
-    await expect(openImageArchitecture(file)).rejects.toThrow(message)
+    await expect(needImageArchitecture(file)).rejects.toThrow(message)
   })
 
   it.each(imageFamilies.flatMap(({ types }) => types))('of type %s without a width is refused', async (type) => {
     const file = path.join(folder, 'mmproj.gguf')
     writeVision(file, { type, edge: 64, patch: 16, tensors: [] })
-    await expect(openImageArchitecture(file)).rejects.toMatchObject({
+    await expect(needImageArchitecture(file)).rejects.toMatchObject({
       code: 'bad_model',
       message: expect.stringMatching(/^mmproj.gguf has no tensor /),
     })

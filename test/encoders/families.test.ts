@@ -6,7 +6,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import type { z } from 'zod'
 import type { preview } from '../../src/api/counting/preview.ts'
 import type { Usage } from '../../src/api/shapes/usage.ts'
-import { openImageArchitecture, tilesOf, tokensOf } from '../../src/encoders/index.ts'
+import { needImageArchitecture, tilesOf, tokensOf } from '../../src/encoders/index.ts'
 import { postJson } from '../support/http.ts'
 import { dataUrl } from '../support/images.ts'
 import { inputs } from '../support/long.ts'
@@ -87,7 +87,7 @@ describe.each(inputs(oneOfEachTiling, families))('a chat about images with $name
   })
 
   it('takes as many tokens as planned from its size', async () => {
-    const { plan } = await openImageArchitecture(path.join(folder, name, 'mmproj.gguf'))
+    const { plan } = await needImageArchitecture(path.join(folder, name, 'mmproj.gguf'))
     for (const [width, height, detail] of [
       [200, 150, 'low'],
       [90, 240, 'auto'],
@@ -124,7 +124,7 @@ describe.each(inputs(oneOfEachTiling, families))('a chat about images with $name
 
 describe.each(inputs(oneOfEachTiling, families))('a preview of $name', ({ name }) => {
   it('shows the pixels that the encoder gets, and every tile of them', async () => {
-    const { longestEdge, plan: planOf, scale } = await openImageArchitecture(path.join(folder, name, 'mmproj.gguf'))
+    const { longestEdge, plan: planOf, scale } = await needImageArchitecture(path.join(folder, name, 'mmproj.gguf'))
     // A longer edge is shrunk first.
     const most = 2 * longestEdge
     for (const [width, height, detail] of [

@@ -2,7 +2,7 @@ import { mkdtempSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { describe, expect, it } from 'vitest'
-import { openImageArchitecture, tilesOf } from '../../src/encoders/index.ts'
+import { needImageArchitecture, tilesOf } from '../../src/encoders/index.ts'
 import { startEngine } from '../../src/engine/index.ts'
 import { createLogger } from '../../src/log.ts'
 import { pixels } from '../support/pixels.ts'
@@ -51,7 +51,7 @@ describe.each([idefics3, oldIdefics3])('$name', ({ name, write }) => {
   })
 
   it('cuts as many tiles as detail allows, and reads images of any shape', async () => {
-    const architecture = await openImageArchitecture(projector)
+    const architecture = await needImageArchitecture(projector)
     const tiles = (width: number, height: number, detail: 'low' | 'auto' | 'high') =>
       tilesOf(architecture.plan({ width, height }, detail)).length
     expect([tiles(50, 30, 'low'), tiles(50, 30, 'auto'), tiles(4000, 3000, 'low')]).toEqual([1, 1, 1])

@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { openImageArchitecture, openImageEncoder, tilesOf } from '../../src/encoders/index.ts'
+import { needImageArchitecture, openImageEncoder, tilesOf } from '../../src/encoders/index.ts'
 import { alignedSize, bicubic, resize, resizeInto } from '../../src/encoders/preprocess/resize.ts'
 import type { Engine, ImageAttachment } from '../../src/engine/index.ts'
 import { pixels } from '../support/pixels.ts'
@@ -47,7 +47,7 @@ describe('preprocessing', () => {
   })
 
   it('has as many tokens as detail allows', async () => {
-    const architecture = await openImageArchitecture(`${pocketFolder}mmproj-pocket.gguf`)
+    const architecture = await needImageArchitecture(`${pocketFolder}mmproj-pocket.gguf`)
     const tokens = (detail: 'low' | 'auto' | 'high') =>
       tilesOf(architecture.plan({ width: 640, height: 640 }, detail)).map(({ tokens }) => tokens)
     expect([tokens('low'), tokens('auto'), tokens('high')]).toEqual([[19], [41], [41]])

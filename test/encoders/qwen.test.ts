@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { openImageArchitecture, tilesOf } from '../../src/encoders/index.ts'
+import { needImageArchitecture, tilesOf } from '../../src/encoders/index.ts'
 import { type Engine, type PromptPiece, startEngine } from '../../src/engine/index.ts'
 import { createLogger } from '../../src/log.ts'
 import { pixels } from '../support/pixels.ts'
@@ -65,7 +65,7 @@ describe.each([qwen25vl, qwen3vl])('$name, with grid positions', (family) => {
   })
 
   it('has as many tokens as detail allows', async () => {
-    const architecture = await openImageArchitecture(subject.projector)
+    const architecture = await needImageArchitecture(subject.projector)
     const tokens = (detail: 'low' | 'auto' | 'high') =>
       tilesOf(architecture.plan({ width: 4000, height: 3000 }, detail)).map((tile) => tile.tokens)
     expect([tokens('low'), tokens('auto'), tokens('high')]).toEqual([[54], [234], [4015]])

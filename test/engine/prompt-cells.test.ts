@@ -2,7 +2,7 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { afterAll, expect, it } from 'vitest'
-import { openImageArchitecture } from '../../src/encoders/index.ts'
+import { needImageArchitecture } from '../../src/encoders/index.ts'
 import { PromptLayout } from '../../src/engine/prompt-cells.ts'
 import { decoderOf } from '../encoders/oracle/decoder.ts'
 import { minicpmv4 } from '../encoders/oracle/families/minicpmv.ts'
@@ -56,7 +56,7 @@ it('puts no space between the rows of an image if the vocabulary puts one before
     detail: 'high',
     pixels: pixels(new Uint8Array()),
   } as const
-  const { cells, imageTokens } = new PromptLayout(decoder, await openImageArchitecture(projector)).layout([
+  const { cells, imageTokens } = new PromptLayout(decoder, await needImageArchitecture(projector)).layout([
     text,
     image,
     text,

@@ -1,11 +1,10 @@
 import { type Form, packedBytes, weightBytes } from '../graph/products.ts'
-import type { Trial } from '../graph/trial.ts'
-import { type ImageArchitecture, type Tile, tilesOf } from '../image-architecture.ts'
+import type { Half, Sample } from '../graph/source.ts'
+import type { Trial, TrialMatrix } from '../graph/trial.ts'
 import { mostChosenBytes } from '../precision.ts'
 import { choose, errorOf, type MeasuredMatrix, msOf } from './choose.ts'
 import type { ProductShape } from './costs.ts'
 import type { Choice } from './kept.ts'
-import { calibrationPicture } from './pictures.ts'
 
 /** How much more error than ggml's is accepted. */
 const tolerance = 1.5
@@ -23,29 +22,24 @@ const mostPacked = 256e6
 /** Choices, each of which is measured. */
 const mostRounds = 5
 
-export interface CalibrationParts {
-  architecture: ImageArchitecture
+export interface CalibrationParts<Part> {
+  half: Half<Part>
   /** ggml's embeddings. */
-  inGgml(sample: Sample): Promise<Float32Array>
-  openTrial(): Promise<Trial>
+  inGgml(sample: Sample<Part>): Promise<Float32Array>
+  openTrial(): Promise<Trial<Part>>
   /** The time of a product in each form, in ms. */
   costs(shape: ProductShape): Promise<Readonly<Record<Form, number>>>
   /** Called before each run. Resolves when the run may begin. */
   turn(): Promise<void>
 }
 
-/** A tile, and the values that its graph gets. */
-export interface Sample {
-  values: Float32Array
-  tile: Tile
-}
-
 /**
  * Chooses the form of each matrix of an encoder by measuring: what rounding each of them does to the embeddings, and how
  * long each form takes on this machine.
  */
-export async function calibrate({ architecture, inGgml, openTrial, costs, turn }: CalibrationParts): Promise<Choice> {
-  const [first, ...others] = [1, 2, 3].map((seed) => sampleOf(architecture, seed)) as [Sample, Sample, Sample]
+export async function calibrate<Part>(parts: CalibrationParts<Part>): Promise<Choice> {
+  const { half, inGgml, openTrial, costs, turn } = parts
+  const [first, ...others] = [half.sample(1), half.sample(2), half.sample(3)] as const
   await turn()
   const ofGgml = await inGgml(first)
   await turn()
@@ -54,11 +48,11 @@ export async function calibrate({ architecture, inGgml, openTrial, costs, turn }
   /** The time of the fastest run: all compute the same, and other programs disturbed it least. */
   let ms = Number.POSITIVE_INFINITY
   /** Runs the trial with each matrix in a form. */
-  const run = async ({ values, tile }: Sample, formOf: (index: number) => Form) => {
+  const run = async (sample: Sample<Part>, formOf: (index: number) => Form) => {
     await turn()
     const terms = Float32Array.from(trial.matrices.flatMap((_, index) => termsOf[formOf(index)]))
     const start = performance.now()
-    const ran = await trial.run(values, tile, terms)
+    const ran = await trial.run(sample, terms)
     ms = Math.min(ms, performance.now() - start)
     return ran
   }
@@ -66,7 +60,7 @@ export async function calibrate({ architecture, inGgml, openTrial, costs, turn }
   const exact = await run(first, () => 'fp32')
   const ggml = distance(ofGgml, exact.embeddings)
   const aim = Math.min(tolerance * Math.max(ggml, leastError), mostError)
-  const grid = architecture.grid(first.tile)
+  const grid = half.grid(first.part)
   const measured: MeasuredMatrix[] = []
   for (const group of groupsOf(trial.matrices)) {
     const rounded = await run(first, (index) => (group.has(index) ? 'int8' : 'fp32'))
@@ -156,17 +150,8 @@ const termsOf: Readonly<Record<Form, readonly number[]>> = {
   fp32: [1, 1],
 }
 
-/** The first tile of a picture at `detail: low`, which is the whole of it in every family. */
-function sampleOf(architecture: ImageArchitecture, seed: number): Sample {
-  const size = { width: 448, height: 448 }
-  const plan = architecture.plan(size, 'low')
-  const [tile] = tilesOf(plan)
-  if (tile === undefined) throw new Error('an architecture without tiles')
-  return { tile, values: architecture.prepare(architecture.scale(calibrationPicture(size, seed), plan), tile) }
-}
-
 /** Matrices of one kind in neighbouring layers, by their indices. */
-function groupsOf(matrices: Trial['matrices']): ReadonlySet<number>[] {
+function groupsOf(matrices: readonly TrialMatrix[]): ReadonlySet<number>[] {
   const kinds = new Map<string, number[]>()
   for (const [index, { name }] of matrices.entries()) {
     const kind = name.replace(/(\.\d+)+/, '')

@@ -1,6 +1,7 @@
 import { cpus } from 'node:os'
 import { z } from 'zod'
 import { type Form, forms } from '../graph/products.ts'
+import type { Modality } from '../graph/source.ts'
 import { type CacheSettings, WeightCache } from '../graph/weight-cache.ts'
 
 /** To be increased when a choice of before must not be used any more. */
@@ -28,20 +29,26 @@ const choiceSchema = z.object({
 export type Choice = Readonly<z.output<typeof choiceSchema>>
 
 /** Times differ with the machine, and so does the choice. */
-const nameFor = (threads: number): string => `forms ${version}: ${cpus()[0]?.model ?? ''}, ${threads} threads`
+const nameFor = (modality: Modality, threads: number): string =>
+  `${modality === 'vision' ? '' : `${modality} `}forms ${version}: ${cpus()[0]?.model ?? ''}, ${threads} threads`
 
 /** The choice that an earlier calibration kept. */
-export function recallChoice(cache: WeightCache, threads: number): Choice | undefined {
-  return choiceSchema.safeParse(cache.recall(nameFor(threads))).data
+export function recallChoice(cache: WeightCache, modality: Modality, threads: number): Choice | undefined {
+  return choiceSchema.safeParse(cache.recall(nameFor(modality, threads))).data
 }
 
-export const keepChoice = (cache: WeightCache, threads: number, choice: Choice): void =>
-  cache.keep(nameFor(threads), choice)
+export const keepChoice = (cache: WeightCache, modality: Modality, threads: number, choice: Choice): void =>
+  cache.keep(nameFor(modality, threads), choice)
 
-/** The choice for a vision file; undefined if none has been made on this machine. */
-export function chosenFor(file: string, threads: number, settings: CacheSettings): Choice | undefined {
+/** The choice for one half of a file; undefined if none has been made on this machine. */
+export function chosenFor(
+  file: string,
+  threads: number,
+  settings: CacheSettings,
+  modality: Modality = 'vision',
+): Choice | undefined {
   const cache = WeightCache.of(file, settings)
-  return cache === null ? undefined : recallChoice(cache, threads)
+  return cache === null ? undefined : recallChoice(cache, modality, threads)
 }
 
 /** How many matrices have each form. */

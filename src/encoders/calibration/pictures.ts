@@ -1,4 +1,5 @@
 import type { Raster, Size } from '../preprocess/resize.ts'
+import { type Random, randomNumbers } from './random.ts'
 
 /**
  * Pictures to measure an encoder with, made here so that every machine has the same ones. A quarter each looks like a
@@ -20,7 +21,6 @@ export function calibrationPicture({ width, height }: Size, seed: number): Raste
 
 /** The value of a channel at a place, 0 to 255; a value beyond is cut off. */
 type Paint = (x: number, y: number, channel: number) => number
-type Random = () => number
 
 /** Waves of many lengths, the longer the stronger, with grain. */
 function photograph(random: Random): Paint {
@@ -65,13 +65,4 @@ function noise(random: Random): Paint {
       const place = Math.floor(x / edge) * 131 + Math.floor(y / edge) * 17 + channel * 1031 + edge
       return sum + 110 * (values[place % values.length] ?? 0)
     }, -30)
-}
-
-/** From 0 to 1. The generator is Lehmer's. */
-function randomNumbers(seed: number): Random {
-  let state = seed
-  return () => {
-    state = (state * 48271) % 2147483647
-    return state / 2147483647
-  }
 }

@@ -79,6 +79,11 @@ export interface GraphBuilder<N> {
    * @param divided by how much each edge of the image's own grid was divided before, for encoders with several sizes
    */
   convolution(x: N, weight: N, grid: Grid, stride: number, zeros?: Zeros, divided?: number): N
+  /**
+   * A convolution over rows, with zeros before the first and after the last so that a stride of 1 keeps their number:
+   * `[tokens, in]` -> `[tokens / stride, out]`. The weight is ggml's `[size, in, out]`, with an odd size.
+   */
+  convolveRows(x: N, weight: N, stride: number): N
   /** The averages of adjacent windows: `[tokens, width]` -> `[tokens / window, width]`. Restricted like `depthwise`. */
   averagePool(x: N, grid: Grid, window: Grid): N
   /**

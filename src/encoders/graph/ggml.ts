@@ -8,28 +8,27 @@ import {
   type Tensor,
   TensorType,
 } from '../../native/index.ts'
-import type { ImageArchitecture, Tile } from '../image-architecture.ts'
 import { type GraphBuilder, type Grid, type Mask, paddingOf, ropeBase, strided, windowPlaces } from './builder.ts'
 import { hasForm } from './products.ts'
+import type { GraphSource } from './source.ts'
 import type { Weights } from './weights.ts'
 
 /** The maximum number of nodes of a graph: about 30 for each layer, enough for the deepest encoders in use. */
 const maxNodes = 8192
 
-/** Graphs that are kept, one for each recent image size. Each holds the memory of all of its values. */
+/** Graphs that are kept, one for each recent size. Each holds the memory of all of its values. */
 const graphsKept = 4
 
-/** An architecture as ggml graphs, one for each image size. A graph is built and allocated once. */
-export function ggmlGraphs(ggml: Ggml, weights: Weights, architecture: ImageArchitecture) {
+/** An architecture as ggml graphs, one for each size of a part. A graph is built and allocated once. */
+export function ggmlGraphs<Part>(ggml: Ggml, weights: Weights, source: GraphSource<Part>) {
   const graphs = new LRUCache<string, GgmlGraph>({ max: graphsKept, dispose: (graph) => graph.free() })
   return {
     /** @throws OrielError `internal` if there is not enough memory for the values of the graph */
-    async run(values: Float32Array, tile: Tile, threads: number): Promise<Float32Array> {
+    async run(values: Float32Array, part: Part, threads: number): Promise<Float32Array> {
       const cpu = weights.backends.at(-1)
       if (cpu !== undefined) ggml.setThreads(cpu, threads)
-      const { rows, columns } = architecture.grid(tile)
-      const size = `${tile.size.width}x${tile.size.height} ${columns}x${rows}`
-      const graph = graphs.get(size) ?? buildGraph(ggml, weights, architecture, tile)
+      const size = source.sizeOf(part)
+      const graph = graphs.get(size) ?? buildGraph(ggml, weights, source, part)
       graphs.set(size, graph)
       return graph.run(values)
     },
@@ -39,10 +38,10 @@ export function ggmlGraphs(ggml: Ggml, weights: Weights, architecture: ImageArch
 
 type GgmlGraph = ReturnType<typeof graphIn>
 
-function buildGraph(ggml: Ggml, weights: Weights, architecture: ImageArchitecture, tile: Tile): GgmlGraph {
+function buildGraph<Part>(ggml: Ggml, weights: Weights, source: GraphSource<Part>, part: Part): GgmlGraph {
   const context = ggml.init(maxNodes)
   try {
-    return graphIn(context, ggml, weights, architecture, tile)
+    return graphIn(context, ggml, weights, source, part)
   } catch (error) {
     ggml.free(context)
     throw error
@@ -50,9 +49,9 @@ function buildGraph(ggml: Ggml, weights: Weights, architecture: ImageArchitectur
 }
 
 /** @param context that holds the graph's nodes and is freed with the graph */
-function graphIn(context: Context, ggml: Ggml, weights: Weights, architecture: ImageArchitecture, tile: Tile) {
-  const { emitter, constants, input: inputOf } = ggmlEmitter(ggml, weights, context, architecture.grid(tile))
-  const output = architecture.build<Value>(emitter, tile)
+function graphIn<Part>(context: Context, ggml: Ggml, weights: Weights, source: GraphSource<Part>, part: Part) {
+  const { emitter, constants, input: inputOf } = ggmlEmitter(ggml, weights, context, source.grid(part))
+  const output = source.build<Value>(emitter, part)
   const input = inputOf()
   if (input === undefined) throw new Error('an architecture without an input')
   ggml.setOutput(output.tensor)
@@ -62,7 +61,7 @@ function graphIn(context: Context, ggml: Ggml, weights: Weights, architecture: I
   const scheduler: GraphScheduler = ggml.newScheduler(weights.backends, maxNodes)
   if (!ggml.allocGraph(scheduler, graph)) {
     ggml.freeScheduler(scheduler)
-    throw new OrielError('internal', 'There is not enough memory to encode an image of this size.')
+    throw new OrielError('internal', 'There is not enough memory to encode an attachment of this size.')
   }
   return {
     run(values: Float32Array) {
@@ -70,7 +69,7 @@ function graphIn(context: Context, ggml: Ggml, weights: Weights, architecture: I
       ggml.setTensor(input.tensor, values, 0, values.byteLength)
       for (const { tensor, data } of constants.values()) ggml.setTensor(tensor, data, 0, data.byteLength)
       const status = ggml.compute(scheduler, graph)
-      if (status !== 0) throw new Error(`ggml could not compute the vision graph (status ${status})`)
+      if (status !== 0) throw new Error(`ggml could not compute the graph of an encoder (status ${status})`)
       const result = new Float32Array(output.tokens * output.width)
       ggml.getTensor(output.tensor, result, 0, result.byteLength)
       return result
@@ -96,7 +95,7 @@ const precise = 10
 /** `GGML_ROPE_TYPE_NEOX` and `GGML_ROPE_TYPE_VISION` */
 const [neoxRope, visionRope] = [2, 24]
 
-/** An input that is the same for every image of a size. */
+/** An input that is the same for every part of a size. */
 interface Constant {
   tensor: Tensor
   data: Int32Array | Float32Array
@@ -112,10 +111,12 @@ function ggmlEmitter(ggml: Ggml, weights: Weights, context: Context, grid: Grid)
    * once would take 28 GB in each layer for the 21,000 patches of an image of 2048 x 2048.
    */
   function flashAttention(query: Tensor, key: Tensor, value: Tensor, scale: number): Tensor | null {
-    const half = (x: Tensor) => ggml.cast(context, x, TensorType.F16)
-    const node = ggml.flashAttention(context, query, half(key), half(value), null, scale, 0, 0)
-    ggml.setAccumulation(node, precise)
     const [backend] = weights.backends
+    // With values in 16 bits a CPU sums in 16 bits too, unless heads fill its registers.
+    const type = backend === weights.backends.at(-1) ? TensorType.F32 : TensorType.F16
+    const [keys, values] = [ggml.cast(context, key, type), ggml.cast(context, value, type)]
+    const node = ggml.flashAttention(context, query, keys, values, null, scale, 0, 0)
+    ggml.setAccumulation(node, precise)
     return backend !== undefined && ggml.supports(backend, node) ? node : null
   }
 
@@ -313,6 +314,16 @@ function ggmlEmitter(ggml: Ggml, weights: Weights, context: Context, grid: Grid)
       const planes = padded(planesOf(x, grid), paddingOf(zeros, size, stride, grid))
       const mixed = ggml.conv2dDirect(context, kernel, planes, stride, stride, 0, 0, 1, 1)
       return rowsOf(mixed, strided(grid, stride), weight.tokens)
+    },
+
+    convolveRows(x, weight, stride) {
+      const size = weight.width / x.width
+      const turned = ggml.cont(context, ggml.permute(context, x.tensor, 1, 0, 2, 3))
+      const planes = ggml.reshape4d(context, turned, x.tokens, 1, x.width, 1)
+      const floats = ggml.cast(context, weight.tensor, TensorType.F32)
+      const kernel = ggml.reshape4d(context, floats, size, 1, x.width, weight.tokens)
+      const mixed = ggml.conv2dDirect(context, kernel, planes, stride, 1, (size - 1) / 2, 0, 1, 1)
+      return rowsOf(mixed, { rows: Math.ceil(x.tokens / stride), columns: 1 }, weight.tokens)
     },
 
     averagePool(x, grid, { rows, columns }) {

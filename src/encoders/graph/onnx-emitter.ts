@@ -174,6 +174,16 @@ export class OnnxEmitter implements GraphBuilder<Value> {
     return this.#rows(this.model.node('Conv', [planes, kernel], attributes), outputs)
   }
 
+  convolveRows(x: Value, weight: Value, stride: number): Value {
+    const { rows: outputs = 1 } = weight
+    const size = weight.width / x.width
+    const kernel = this.#reshaped(this.#nameOf(weight), [outputs, x.width, size])
+    const turned = this.#reshaped(this.#transposed(x.name, [1, 0]), [1, x.width, -1])
+    const edge = (size - 1) / 2
+    const mixed = this.model.node('Conv', [turned, kernel], { strides: [stride], pads: [edge, edge] })
+    return this.#rowsOfWidth(this.#transposed(mixed, [0, 2, 1]), outputs)
+  }
+
   averagePool(x: Value, grid: Grid, { rows, columns }: Grid): Value {
     const window = [rows, columns]
     const averages = this.model.node('AveragePool', [this.#planes(x, grid)], { kernel_shape: window, strides: window })

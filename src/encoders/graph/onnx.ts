@@ -1,16 +1,16 @@
 import type { TensorConstructor } from 'onnxruntime-node'
-import { type ImageArchitecture, type Tile, tilesOf } from '../image-architecture.ts'
 import type { Grid } from './builder.ts'
 import { largestWeight } from './integer-range.ts'
 import { OnnxEmitter, type Value } from './onnx-emitter.ts'
 import { openOnnxRuntime } from './onnx-runtime.ts'
 import type { ProductParts, Products } from './products.ts'
 import { openSession, type SessionSettings } from './session.ts'
+import type { GraphSource } from './source.ts'
 import type { TensorFile } from './tensor-file.ts'
 import type { WeightCache } from './weight-cache.ts'
 
 /**
- * An architecture as an ONNX Runtime session for images of all sizes, run tile by tile. Batches of tiles do not pay on a
+ * An architecture as an ONNX Runtime session for parts of all sizes, run one by one. Batches of tiles do not pay on a
  * CPU: on two cores the encoder of SmolVLM-256M (SigLIP-B, 1024 patches) takes 1106 ms for a tile alone, 1124 ms for each in
  * a batch of two and 1222 ms in a batch of four. Only Pocket's (36 patches) gains: 1.33 ms alone, 0.99 ms in a batch of four.
  * @param file read when the graph is built, and not after that
@@ -18,9 +18,9 @@ import type { WeightCache } from './weight-cache.ts'
  * @param productsOf emits the products that are not computed in 32-bit floats
  * @returns null if ONNX Runtime is not installed
  */
-export async function openOnnxGraph(
+export async function openOnnxGraph<Part>(
   file: TensorFile,
-  architecture: ImageArchitecture,
+  source: GraphSource<Part>,
   cache: WeightCache | null,
   productsOf: (parts: ProductParts) => Products,
   settings: SessionSettings,
@@ -28,10 +28,7 @@ export async function openOnnxGraph(
   const runtime = await openOnnxRuntime()
   if (runtime === null) return null
   const emitter = new OnnxEmitter(file, productsOf, await largestWeight(runtime))
-  // Sizes are symbolic, so the tile of any image gives the graph of all.
-  const [sample] = tilesOf(architecture.plan({ width: 64, height: 64 }, 'low'))
-  if (sample === undefined) throw new Error('an architecture without tiles')
-  const embeddings = architecture.build<Value>(emitter, sample)
+  const embeddings = source.build<Value>(emitter, source.example)
   emitter.model.output(embeddings.name, 'f32', ['tokens', embeddings.width])
   const others = emitter.products.finish()
   for (const name of others) emitter.model.output(name, 'f32', [`length of ${name}`])
@@ -39,7 +36,7 @@ export async function openOnnxGraph(
   const { Tensor } = runtime
   // The session must not keep the emitter, which holds the weights.
   const { tables } = emitter
-  /** The tables of a size, computed once for consecutive images of the same size. */
+  /** The tables of a size, computed once for consecutive parts of the same size. */
   let known: { rows: number; columns: number; feeds: Feeds } = { rows: 0, columns: 0, feeds: {} }
   const constantsOf = (grid: Grid): Feeds => {
     if (known.rows === grid.rows && known.columns === grid.columns) return known.feeds
@@ -62,8 +59,8 @@ export async function openOnnxGraph(
      * @param vectors further inputs of the graph
      * @returns the graph's outputs: first its embeddings, row by row
      */
-    async run(values: Float32Array, tile: Tile, vectors: Readonly<Record<string, Float32Array>> = {}) {
-      const grid = architecture.grid(tile)
+    async run(values: Float32Array, part: Part, vectors: Readonly<Record<string, Float32Array>> = {}) {
+      const grid = source.grid(part)
       const tokens = grid.rows * grid.columns
       const feeds: Feeds = {
         ...constantsOf(grid),

@@ -15,7 +15,7 @@ export const weightBytes: Readonly<Record<Form, number>> = { int8: 1, int8x2: 1,
 export const packedBytes: Readonly<Record<Form, number>> = { int8: 1, int8x2: 2, int8x3: 3, fp32: 4 }
 
 /** Whether a matrix may be rounded: those of the layers. What is before and after them costs little and stays exact. */
-export const hasForm = (weight: string): boolean => /^v\.(sam\.)?blk\./.test(weight)
+export const hasForm = (weight: string): boolean => /^(v\.(sam\.)?|a\.)blk\./.test(weight)
 
 /** A weight matrix `[rows, columns]`, which has `columns` inputs. */
 export interface Matrix {

@@ -1,19 +1,25 @@
 import type { Metadata } from '../../gguf/index.ts'
 import { type GraphBuilder, layerNorm, linear, type Mask, type Rope2d, rmsNorm, type Windows } from './builder.ts'
+import type { Modality } from './source.ts'
 
-/** The layers of a vision transformer: norm, attention, norm, feed-forward; in some, another norm after each of both. */
+/** The layers of an encoder's transformer: norm, attention, norm, feed-forward; in some, another norm after each of both. */
 export interface Transformer {
   readonly layers: number
   readonly width: number
   readonly epsilon: number
   /** One layer: `[tokens, width]` -> `[tokens, width]` */
   layer<N>(graph: GraphBuilder<N>, x: N, index: number): N
-  /** All layers, and the norms before and after them that the file has: `[tokens, width]` -> `[tokens, width]` */
-  all<N>(graph: GraphBuilder<N>, x: N): N
+  /**
+   * All layers, and the norms before and after them that the file has: `[tokens, width]` -> `[tokens, width]`
+   * @param before what the last norm is of; by default the rows of the last layer
+   */
+  all<N>(graph: GraphBuilder<N>, x: N, before?: (graph: GraphBuilder<N>, x: N) => N): N
 }
 
 /** Differences between transformers that files do not record. */
 export interface TransformerKind {
+  /** The half of the file that it is in. By default vision. */
+  modality?: Modality
   norm?: 'layer' | 'rms'
   /** Whether the two norms of a layer are those of what its parts add, not of their inputs. */
   normsAfter?: boolean
@@ -39,6 +45,7 @@ export interface TransformerKind {
 export function transformer(
   metadata: Metadata,
   {
+    modality = 'vision',
     norm = 'layer',
     normsAfter = false,
     product = linear,
@@ -50,15 +57,17 @@ export function transformer(
     ...kind
   }: TransformerKind = {},
 ): Transformer {
-  const width = metadata.number('clip.vision.embedding_length')
-  const heads = metadata.number('clip.vision.attention.head_count')
+  const key = (name: string) => `clip.${modality}.${name}`
+  const prefix = { vision: 'v', audio: 'a' }[modality]
+  const width = metadata.number(key('embedding_length'))
+  const heads = metadata.number(key('attention.head_count'))
   /** Of keys and values: each serves several heads of queries. */
-  const sharedHeads = metadata.number('clip.vision.attention.head_count_kv', heads)
-  const { epsilon = metadata.number('clip.vision.attention.layer_norm_epsilon') } = kind
-  const layers = metadata.number('clip.vision.block_count')
+  const sharedHeads = metadata.number(key('attention.head_count_kv'), heads)
+  const { epsilon = metadata.number(key('attention.layer_norm_epsilon')) } = kind
+  const layers = metadata.number(key('block_count'))
   const { activation: activate = activationOf(metadata) } = kind
   // Early converters swapped the names of these two.
-  const swapped = metadata.tensor('v.blk.0.ffn_down.weight')?.columns === width
+  const swapped = metadata.tensor(`${prefix}.blk.0.ffn_down.weight`)?.columns === width
   const [up, down] = swapped ? ['ffn_down', 'ffn_up'] : ['ffn_up', 'ffn_down']
 
   const normed = <N>(graph: GraphBuilder<N>, x: N, name: string): N =>
@@ -117,7 +126,7 @@ export function transformer(
   }
 
   const layer: Transformer['layer'] = (graph, x, index) => {
-    const part = (name: string) => `v.blk.${index}.${name}`
+    const part = (name: string) => `${prefix}.blk.${index}.${name}`
     const y = normsAfter ? x : normed(graph, x, part('ln1'))
     const [queries, keys, values] = projected(graph, y, part)
     const q = placed(graph, queries, part('attn_q'), heads)
@@ -140,10 +149,10 @@ export function transformer(
     width,
     epsilon,
     layer,
-    all(graph, x) {
-      let y = maybeNormed(graph, x, 'v.pre_ln')
+    all(graph, x, before = (_, rows) => rows) {
+      let y = maybeNormed(graph, x, `${prefix}.pre_ln`)
       for (let index = 0; index < layers; index++) y = layer(graph, y, index)
-      return maybeNormed(graph, y, 'v.post_ln')
+      return maybeNormed(graph, before(graph, y), `${prefix}.post_ln`)
     },
   }
 }

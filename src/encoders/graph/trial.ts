@@ -1,6 +1,6 @@
-import type { ImageArchitecture, Tile } from '../image-architecture.ts'
 import { openOnnxGraph } from './onnx.ts'
 import { hasForm, IntegerProducts, integersOf, type Matrix, type ProductParts, type Products } from './products.ts'
+import type { GraphSource, Sample } from './source.ts'
 import type { TensorFile } from './tensor-file.ts'
 import type { WeightCache } from './weight-cache.ts'
 
@@ -10,32 +10,32 @@ export interface TrialMatrix extends Matrix {
 }
 
 /** A graph in which every matrix of the layers can change between `int8`, `int8x2` and `int8x3` with each run. */
-export interface Trial {
+export interface Trial<Part> {
   readonly matrices: readonly TrialMatrix[]
   /**
    * @param terms of each matrix two numbers: whether its second and its third product take part, 1 or 0
    * @returns embeddings, and of each matrix how large the second and the third product were: sums of squares of some rows
    */
-  run(values: Float32Array, tile: Tile, terms: Float32Array): Promise<{ embeddings: Float32Array; left: Float32Array }>
+  run(sample: Sample<Part>, terms: Float32Array): Promise<{ embeddings: Float32Array; left: Float32Array }>
   release(): Promise<void>
 }
 
 /** @returns null if ONNX Runtime is not installed */
-export async function openTrial(
+export async function openTrial<Part>(
   file: TensorFile,
-  architecture: ImageArchitecture,
+  source: GraphSource<Part>,
   cache: WeightCache | null,
   threads: number,
-): Promise<Trial | null> {
+): Promise<Trial<Part> | null> {
   const matrices: TrialMatrix[] = []
   const products = (parts: ProductParts): Products => trialProducts(parts, matrices)
-  const graph = await openOnnxGraph(file, architecture, cache, products, { threads, isBrief: true })
+  const graph = await openOnnxGraph(file, source, cache, products, { threads, isBrief: true })
   if (graph === null) return null
   return {
     matrices,
-    async run(values, tile, terms) {
+    async run({ values, part }, terms) {
       const more = { [termsInput]: terms }
-      const [embeddings, left] = await graph.run(values, tile, more)
+      const [embeddings, left] = await graph.run(values, part, more)
       if (embeddings === undefined || left === undefined) throw new Error('the graph has one output')
       return { embeddings, left }
     },

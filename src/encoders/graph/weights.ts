@@ -29,7 +29,7 @@ export function loadWeights(ggml: Ggml, file: TensorFile, backends: readonly Bac
     for (const one of backends) ggml.freeBackend(one)
   }
   try {
-    if (buffer === null) throw outOfMemory('There is not enough memory for the weights of the vision encoder.')
+    if (buffer === null) throw outOfMemory('There is not enough memory for the weights of the encoder.')
     for (const name of names)
       for (const { bytes, at } of file.pieces(name)) ggml.setTensor(file.tensor(name), bytes, at, bytes.length)
   } catch (error) {

@@ -2,7 +2,7 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { type ImageArchitecture, openImageArchitecture } from '../../../src/encoders/index.ts'
+import { type ImageArchitecture, needImageArchitecture } from '../../../src/encoders/index.ts'
 import type { TensorPlan, Value } from '../../support/gguf-file.ts'
 import { learnedPositions, writeVision } from '../oracle/vision-file.ts'
 import { bias, matrix } from '../oracle/weights.ts'
@@ -59,7 +59,7 @@ function known(
         const file = path.join(folder, 'mmproj.gguf')
         const metadata = { 'clip.vision.n_wa_pattern': { u32: 8 }, ...more }
         writeVision(file, { type, edge, patch, metadata, tensors: [...last, ...tensors] })
-        return await openImageArchitecture(file)
+        return await needImageArchitecture(file)
       } finally {
         rmSync(folder, { recursive: true })
       }
@@ -201,7 +201,7 @@ export const knownModels: readonly KnownModel[] = [
     ids: [],
     types: ['pixtral'],
     open: () =>
-      openImageArchitecture(fileURLToPath(new URL('../../../models/pocket/mmproj-pocket.gguf', import.meta.url))),
+      needImageArchitecture(fileURLToPath(new URL('../../../models/pocket/mmproj-pocket.gguf', import.meta.url))),
   },
   known(
     'Qwen2-VL, Qwen2.5-VL and Omni',

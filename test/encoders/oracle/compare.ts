@@ -1,7 +1,4 @@
-import { mkdtempSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
-import path from 'node:path'
-import { calibrateEncoder, openImageArchitecture, openImageEncoder, tilesOf } from '../../../src/encoders/index.ts'
+import { calibrateEncoder, needImageArchitecture, openImageEncoder, tilesOf } from '../../../src/encoders/index.ts'
 import { type PromptPiece, startEngine } from '../../../src/engine/index.ts'
 import { type PromptCells, PromptLayout } from '../../../src/engine/prompt-cells.ts'
 import { createLogger } from '../../../src/log.ts'
@@ -9,17 +6,15 @@ import { openSmall } from '../../support/decoder.ts'
 import { pixels } from '../../support/pixels.ts'
 import { answerOf, engineSettings, greedy, requestOf } from '../../support/pocket.ts'
 import type { Family } from './families.ts'
+import { type ModelFiles, openFiles } from './files.ts'
 import { testImage } from './images.ts'
+import { dot, farther, largestDifference, type Nearness, nearest } from './nearness.ts'
 import { addOutliers } from './outliers.ts'
 import { prompt, type Told, tokenStep, toldOf } from './told.ts'
 
 /** A family's model, and the results of libmtmd. */
-export interface Subject {
-  readonly name: string
-  readonly decoder: string
-  readonly projector: string
+export interface Subject extends ModelFiles {
   readonly told: readonly Told[]
-  remove(): void
 }
 
 /** The places of text and embeddings in a prompt. */
@@ -30,26 +25,13 @@ interface Layout {
   tiles: { positions: (readonly number[])[]; next: number }[]
 }
 
-/** The distance to the results of libmtmd. */
-export interface Nearness {
-  /** The least of all rows. */
-  cosine: number
-  /** The largest of all numbers. */
-  difference: number
-}
-
-export function openSubject({ name, write }: Family): Subject {
-  const folder = mkdtempSync(path.join(tmpdir(), `oriel-${name}-`))
-  const [decoder, projector] = [path.join(folder, 'decoder.gguf'), path.join(folder, 'mmproj.gguf')]
-  write(decoder, projector)
-  return { name, decoder, projector, told: toldOf(name), remove: () => rmSync(folder, { recursive: true }) }
-}
+export const openSubject = (family: Family): Subject => ({ ...openFiles(family), told: toldOf(family.name) })
 
 /** The layouts of prompts with each image, in Oriel and in libmtmd. */
 export async function compareLayouts(
   subject: Subject,
 ): Promise<{ size: Told['size']; ours: Layout; theirs: Layout }[]> {
-  const architecture = await openImageArchitecture(subject.projector)
+  const architecture = await needImageArchitecture(subject.projector)
   const decoder = openSmall(subject.decoder, { batchRows: 64 })
   const prompts = new PromptLayout(decoder, architecture)
   const compared = subject.told.map((told) => {
@@ -82,29 +64,16 @@ export async function compareEmbeddings(subject: Subject, runtime: 'onnx' | 'ggm
   const settings = { runtime, precision: 'fp32', threads: 1 } as const
   const { architecture, encode, ...encoder } = await openImageEncoder(subject.projector, settings)
   if (encoder.runtime !== runtime) throw new Error(`${encoder.runtime} computes instead of ${runtime}`)
-  let nearness: Nearness = { cosine: 1, difference: 0 }
+  let nearness = nearest
   for (const told of subject.told) {
     const [width, height] = told.size
     const plan = architecture.plan({ width, height }, 'high')
     const scaled = architecture.scale({ width, height, rgb: testImage(width, height) }, plan)
     const tiles = tilesOf(plan)
-    for (const [i, { rows = [], sum = [] }] of tilesTold(told).entries()) {
+    for (const [i, expected] of tilesTold(told).entries()) {
       const tile = tiles[i]
-      if (tile === undefined || rows.length === 0) continue
-      const found = await encode(scaled, tile, 1)
-      // Of wide embeddings the fixture has the first numbers.
-      const row = (at: number) => found.subarray(at * architecture.width, at * architecture.width + sum.length)
-      for (const { row: at, values } of rows)
-        nearness = {
-          cosine: Math.min(nearness.cosine, cosine(values, row(at))),
-          difference: Math.max(nearness.difference, largestDifference(values, row(at))),
-        }
-      const total = sum.map((_, at) => {
-        let all = 0
-        for (let from = at; from < found.length; from += architecture.width) all += found[from] as number
-        return all
-      })
-      nearness.cosine = Math.min(nearness.cosine, cosine(sum, total))
+      if (tile === undefined || expected.rows === undefined) continue
+      nearness = farther(nearness, await encode(scaled, tile, 1), architecture.width, expected)
     }
   }
   return nearness
@@ -209,14 +178,3 @@ function chunksOf({ cells, spans }: PromptCells): Layout['chunks'] {
   text(at, undefined)
   return chunks
 }
-
-function cosine(a: ArrayLike<number>, b: ArrayLike<number>): number {
-  return dot(a, b) / Math.sqrt(dot(a, a) * dot(b, b))
-}
-
-function dot(a: ArrayLike<number>, b: ArrayLike<number>): number {
-  return Array.from(a).reduce((sum, value, i) => sum + value * (b[i] ?? Number.NaN), 0)
-}
-
-const largestDifference = (a: readonly number[], b: ArrayLike<number>): number =>
-  a.reduce((most, value, i) => Math.max(most, Math.abs(value - (b[i] ?? Number.NaN))), 0)

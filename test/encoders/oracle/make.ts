@@ -1,5 +1,5 @@
 /**
- * Runs libmtmd on the test images and writes the fixtures:
+ * Runs libmtmd on the test images and sounds, and writes the fixtures:
  * `npm run fixtures -- [family...]`. Needs a C++ compiler, and the peer that `npm run bench` builds.
  */
 import { execFileSync } from 'node:child_process'
@@ -9,11 +9,13 @@ import path from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { compileWithPeer } from '../../../bench/peer.ts'
 import { families } from './families.ts'
+import { hearing } from './hearing.ts'
 import { sizes, testImage } from './images.ts'
+import { lengths, testSound } from './sounds.ts'
 import { prompt } from './told.ts'
 
 const named = process.argv.slice(2)
-const unknown = named.filter((name) => !families.some((family) => family.name === name))
+const unknown = named.filter((name) => ![...families, ...hearing].some((family) => family.name === name))
 if (unknown.length > 0) throw new Error(`no such family: ${unknown.join(', ')}`)
 
 const here = fileURLToPath(new URL('.', import.meta.url))
@@ -28,16 +30,24 @@ const rawOf = ([width, height]: readonly [number, number]): string[] => {
   return [file, String(width), String(height)]
 }
 
-for (const { name, write, sizes: images = sizes } of families) {
+const soundOf = (samples: number): string[] => {
+  const file = path.join(work, `${samples}.raw`)
+  writeFileSync(file, testSound(samples))
+  return [file, String(samples), '0']
+}
+
+const runs = [
+  ...families.map(({ sizes: images = sizes, ...family }) => ({ ...family, inputs: () => images.map(rawOf) })),
+  ...hearing.map((family) => ({ ...family, inputs: () => lengths.map(soundOf) })),
+]
+for (const { name, write, inputs } of runs) {
   if (named.length > 0 && !named.includes(name)) continue
   const files = [path.join(work, 'decoder.gguf'), path.join(work, 'mmproj.gguf')] as const
   write(...files)
-  const said = execFileSync(oracle, [...files, ...prompt, ...images.flatMap(rawOf)], {
-    encoding: 'utf8',
-    maxBuffer: 1 << 30,
-  })
+  const read = inputs()
+  const said = execFileSync(oracle, [...files, ...prompt, ...read.flat()], { encoding: 'utf8', maxBuffer: 1 << 30 })
   const fixture = `[\n${said.trimEnd().replaceAll('\n', ',\n')}\n]\n`
   writeFileSync(path.join(here, 'fixtures', `${name}.json`), fixture)
-  process.stdout.write(`${name}: ${images.length} images, ${Math.ceil(fixture.length / 1000)} kB\n`)
+  process.stdout.write(`${name}: ${read.length} inputs, ${Math.ceil(fixture.length / 1000)} kB\n`)
 }
 rmSync(work, { recursive: true })

@@ -1,6 +1,7 @@
 // Runs libmtmd on images: `oracle DECODER MMPROJ BEFORE AFTER RAW WIDTH HEIGHT [RAW WIDTH HEIGHT ...]`. Each raw
-// file is [height, width, 3] bytes. Prints one line of JSON for each image, for the prompt BEFORE, the image, AFTER: text as
-// token ids, tiles with some of their embeddings and the positions of those, and log probabilities of the next token.
+// file is [height, width, 3] bytes, or, with a height of 0, a sound of as many 32-bit floats as the width says. Prints one
+// line of JSON for each, for the prompt BEFORE, the image or sound, AFTER: text as token ids, tiles and chunks with some of
+// their embeddings and the positions of those, and log probabilities of the next token.
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
@@ -46,8 +47,11 @@ static void print_tile(mtmd_context * context, const mtmd_input_chunk * chunk, i
         std::vector<size_t> rows = { 0, n / 3, n - 1 };
         rows.erase(std::unique(rows.begin(), rows.end()), rows.end());
         for (size_t row : rows) {
-            const mtmd_decoder_pos at = mtmd_image_tokens_get_decoder_pos(image, past, row);
-            printf("%s{\"row\":%zu,\"position\":[%u,%u,%u]", row ? "," : "", row, at.t, at.y, at.x);
+            printf("%s{\"row\":%zu", row ? "," : "", row);
+            if (image) {
+                const mtmd_decoder_pos at = mtmd_image_tokens_get_decoder_pos(image, past, row);
+                printf(",\"position\":[%u,%u,%u]", at.t, at.y, at.x);
+            }
             print("values", std::vector<double>(embeddings + row * width, embeddings + row * width + shown));
             printf("}");
         }
@@ -67,6 +71,8 @@ int main(int argc, char ** argv) {
     params.use_gpu = false;
     params.n_threads = 1;
     params.warmup = false;
+    // Flash attention sums in 16 bits if heads do not fill the processor's registers: over 1500 rows the sums stagnate.
+    if (argc > 7 && atoi(argv[7]) == 0) params.flash_attn_type = LLAMA_FLASH_ATTN_TYPE_DISABLED;
     mtmd_context * context = mtmd_init_from_file(argv[2], model, params);
     if (!context) return 2;
     const int width = llama_model_n_embd_inp(model);
@@ -82,8 +88,10 @@ int main(int argc, char ** argv) {
 
     for (int at = 5; at + 2 < argc; at += 3) {
         std::ifstream file(argv[at], std::ios::binary);
-        std::vector<unsigned char> rgb((std::istreambuf_iterator<char>(file)), std::istreambuf_iterator<char>());
-        mtmd_bitmap * bitmap = mtmd_bitmap_init(atoi(argv[at + 1]), atoi(argv[at + 2]), rgb.data());
+        std::vector<unsigned char> raw((std::istreambuf_iterator<char>(file)), std::istreambuf_iterator<char>());
+        const int across = atoi(argv[at + 1]), down = atoi(argv[at + 2]);
+        mtmd_bitmap * bitmap = down == 0 ? mtmd_bitmap_init_from_audio(across, (const float *) raw.data())
+                                         : mtmd_bitmap_init(across, down, raw.data());
         mtmd_input_chunks * chunks = mtmd_input_chunks_init();
         const std::string prompt = std::string(argv[3]) + mtmd_default_marker() + argv[4];
         mtmd_input_text text = { prompt.c_str(), prompt.size(), false, true };
@@ -93,8 +101,9 @@ int main(int argc, char ** argv) {
         const size_t count = mtmd_input_chunks_size(chunks);
         size_t tiles = 0;
         for (size_t i = 0; i < count; i++)
-            tiles += mtmd_input_chunk_get_type(mtmd_input_chunks_get(chunks, i)) == MTMD_INPUT_CHUNK_TYPE_IMAGE;
-        printf("{\"size\":[%s,%s],\"layout\":[", argv[at + 1], argv[at + 2]);
+            tiles += mtmd_input_chunk_get_type(mtmd_input_chunks_get(chunks, i)) != MTMD_INPUT_CHUNK_TYPE_TEXT;
+        if (down == 0) printf("{\"samples\":%d,\"layout\":[", across);
+        else printf("{\"size\":[%d,%d],\"layout\":[", across, down);
         llama_pos past = 0;
         for (size_t i = 0, tile = 0; i < count; i++) {
             const mtmd_input_chunk * chunk = mtmd_input_chunks_get(chunks, i);

@@ -13,7 +13,7 @@ export async function addOutliers(file: string): Promise<void> {
   let at = fileBytes - padded.reduce((sum, bytes) => sum + bytes, 0)
   const descriptor = openSync(file, 'r+')
   for (const [index, { name, type, bytes }] of tensors.entries()) {
-    if (/^v\.blk\.[\d.]+(ln[12]|norm)\.weight$/.test(name) && type === 'F32') {
+    if (/^[va]\.blk\.[\d.]+(ln[12]|norm)\.weight$/.test(name) && type === 'F32') {
       const values = new Float32Array(bytes / 4)
       readSync(descriptor, values, 0, bytes, at)
       for (let channel = 0; channel < channels; channel++) {

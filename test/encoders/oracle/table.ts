@@ -4,19 +4,19 @@
  */
 import { readFileSync, writeFileSync } from 'node:fs'
 import { isDeepStrictEqual } from 'node:util'
-import { openImageArchitecture } from '../../../src/encoders/index.ts'
+import { needImageArchitecture } from '../../../src/encoders/index.ts'
 import {
   compareEmbeddings,
   compareForms,
   compareLayouts,
   compareNextToken,
-  type Nearness,
   openSubject,
   type Rounding,
   type Subject,
 } from './compare.ts'
 import { families } from './families.ts'
 import { sizes } from './images.ts'
+import type { Nearness } from './nearness.ts'
 
 const head = `# Conformance
 
@@ -43,7 +43,7 @@ async function rowOf(subject: Subject, isExact: boolean): Promise<string[]> {
     return alike === layouts.length ? 'same' : `${alike} of ${layouts.length}`
   }
   return [
-    (await openImageArchitecture(subject.projector)).name,
+    (await needImageArchitecture(subject.projector)).name,
     subject.name,
     same(({ chunks }) => chunks.filter((chunk) => typeof chunk === 'number')),
     same(({ chunks }) => chunks),

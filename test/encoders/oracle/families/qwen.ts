@@ -1,3 +1,4 @@
+import type { AudioHalf } from '../audio-file.ts'
 import { width as textWidth, writeDecoder } from '../decoder.ts'
 import type { Family } from '../families.ts'
 import { learnedPositions, towerWidth, writeVision } from '../vision-file.ts'
@@ -21,10 +22,11 @@ export const qwen2vl: Family = {
   },
 }
 
+/** @param audio the other half of the file */
 const windowed =
-  (type: string): Family['write'] =>
+  (type: string, { specials = [], audio }: Hearing = {}): Family['write'] =>
   (decoder, vision) => {
-    writeQwen2Decoder(decoder)
+    writeQwen2Decoder(decoder, specials)
     writeVision(vision, {
       type,
       edge,
@@ -33,13 +35,21 @@ const windowed =
       norms: 'rms',
       biased: true,
       gated: true,
-      metadata: { 'clip.vision.n_wa_pattern': { u32: 2 } },
-      tensors: [secondFrame, ones('v.post_ln.weight', towerWidth), ...projector],
+      metadata: { 'clip.vision.n_wa_pattern': { u32: 2 }, ...audio?.metadata },
+      tensors: [secondFrame, ones('v.post_ln.weight', towerWidth), ...projector, ...(audio?.tensors ?? [])],
     })
   }
 
+interface Hearing {
+  specials?: readonly string[]
+  audio?: AudioHalf
+}
+
 export const qwen25vl: Family = { name: 'qwen2.5vl', write: windowed('qwen2.5vl_merger') }
 export const qwen25o: Family = { name: 'qwen2.5o', write: windowed('qwen2.5o') }
+
+export const writeQwen25o = (decoder: string, file: string, hearing: Hearing): void =>
+  windowed('qwen2.5o', hearing)(decoder, file)
 
 export const exaone45: Family = {
   name: 'exaone4_5',
@@ -93,11 +103,11 @@ export const qwen3vl: Family = {
   },
 }
 
-function writeQwen2Decoder(file: string): void {
+function writeQwen2Decoder(file: string, more: readonly string[] = []): void {
   writeDecoder(file, {
     architecture: 'qwen2vl',
     layers: 2,
-    specials,
+    specials: [...specials, ...more],
     metadata: { 'qwen2vl.rope.dimension_sections': { i32: [2, 3, 3, 0] } },
     more: (layer) => ['attn_q', 'attn_k', 'attn_v'].map((name) => bias(`blk.${layer}.${name}.bias`, textWidth)),
   })

@@ -1,0 +1,69 @@
+import type { Metadata } from '../gguf/index.ts'
+import type { GraphBuilder, Grid } from './graph/builder.ts'
+
+/** The samples of a second that every family hears. */
+export const audioRate = 16000
+
+/** How a sound is heard. It follows from its length alone, so it is known before the sound is decoded. */
+export interface AudioPlan {
+  /** The length of the sound, in samples. */
+  readonly samples: number
+  /** Distinguishes this plan from all other plans of the architecture. */
+  readonly name: string
+  /** What stands in the prompt for the sound: text with control tokens (marks), and chunks. */
+  readonly layout: readonly (string | AudioChunk)[]
+}
+
+/** A stretch of a sound that is encoded by itself. */
+export interface AudioChunk {
+  /** The stretch in samples, from the first to the one before `to`. What is beyond the sound is silence. */
+  readonly from: number
+  readonly to: number
+  /** The first row of the spectrogram that it hears, and how many. */
+  readonly first: number
+  readonly frames: number
+  /** Embeddings of the chunk, which is also the number of its positions in the prompt. */
+  readonly tokens: number
+}
+
+/** What the chunks of a sound are cut from: rows of `width` numbers, one after the other in time. */
+export interface Spectrogram {
+  readonly values: Float32Array
+  readonly width: number
+}
+
+/** The way from the samples of a sound to embeddings, described once for every emitter. */
+export interface AudioPipeline {
+  /** @param samples the length of the sound, 1 at least */
+  plan(samples: number): AudioPlan
+  /** The spectrogram of a whole sound, once for all of its chunks. @param samples mono, `audioRate` a second, -1 to 1 */
+  listen(samples: Float32Array): Spectrogram
+  /** A chunk as the graph's input. */
+  prepare(heard: Spectrogram, chunk: AudioChunk): Float32Array
+  grid(chunk: AudioChunk): Grid
+  /** The encoder's graph, from the values of `prepare` to embeddings: `[chunk.tokens, width]`. */
+  build<N>(graph: GraphBuilder<N>, chunk: AudioChunk): N
+}
+
+/** An audio encoder as its file describes it, without its weights. */
+export interface AudioArchitecture extends AudioPipeline {
+  /** The family's name in the file, `clip.projector_type`. */
+  readonly name: string
+  /** Numbers in one embedding. */
+  readonly width: number
+  /** Samples of a second. */
+  readonly rate: typeof audioRate
+}
+
+/** A family of audio encoders. Its file in `families/audio/` holds everything that is particular to the family. */
+export interface AudioFamily {
+  /** Its names in `clip.projector_type`. */
+  readonly types: readonly string[]
+  /** Numbers in one embedding. @throws OrielError `invalid` if the file has no such tensor */
+  width(metadata: Metadata): number
+  /** @throws OrielError `invalid` if the metadata is incomplete */
+  open(metadata: Metadata): AudioPipeline
+}
+
+export const chunksOf = ({ layout }: AudioPlan): AudioChunk[] =>
+  layout.filter((part): part is AudioChunk => typeof part !== 'string')

@@ -1,0 +1,61 @@
+import { afterAll, describe, expect, it } from 'vitest'
+import { audioFamilies, openAudioArchitecture, openImageArchitecture } from '../../src/encoders/index.ts'
+import { inputs } from '../support/long.ts'
+import { pocketFolder } from '../support/pocket.ts'
+import { compareSoundEmbeddings, compareSoundForms, compareSoundLayouts, openHearing } from './oracle/compare-sounds.ts'
+import { qwen25oHearing } from './oracle/families/whisper.ts'
+import { hearing } from './oracle/hearing.ts'
+
+describe.each(hearing)('$name, compared with libmtmd', (family) => {
+  const subject = openHearing(family)
+  afterAll(subject.remove)
+
+  it('lays out prompts like libmtmd: text and embeddings', async () => {
+    for (const { samples, ours, theirs } of await compareSoundLayouts(subject))
+      expect(ours, `${samples}`).toEqual(theirs)
+  })
+
+  it.each(['onnx', 'ggml'] as const)('computes the same embeddings in %s', async (runtime) => {
+    const { cosine, difference } = await compareSoundEmbeddings(subject, runtime)
+    // libmtmd convolves in 16-bit floats, 11 bits of which are significant; embeddings are 1 to 3 large.
+    expect(difference).toBeLessThan(0.02)
+    expect(cosine).toBeGreaterThan(0.99999)
+  })
+})
+
+describe.each(inputs(hearing.slice(0, 1), hearing))('$name in the forms that a calibration chooses', (family) => {
+  const subject = openHearing(family)
+  afterAll(subject.remove)
+
+  it('computes nearly the same embeddings', async () => {
+    expect((await compareSoundForms(subject)).chosen).toBeLessThan(0.025)
+  })
+
+  it('does so too if some channels are much larger than the others', async () => {
+    const { chosen, int8 } = await compareSoundForms(subject, true)
+    expect(chosen).toBeLessThan(0.08)
+    expect(chosen).toBeLessThan(int8)
+  })
+})
+
+it('a file of one half has no architecture of the other', async () => {
+  const seen = `${pocketFolder}mmproj-pocket.gguf`
+  expect(await openImageArchitecture(seen)).toMatchObject({ name: 'pixtral' })
+  expect(await openAudioArchitecture(seen)).toBeNull()
+  for (const family of hearing) {
+    const { projector, remove } = openHearing(family)
+    expect((await openImageArchitecture(projector))?.name).toBe(family === qwen25oHearing ? 'qwen2.5o' : undefined)
+    expect(await openAudioArchitecture(projector)).toMatchObject({ rate: 16000 })
+    remove()
+  }
+})
+
+it('these tests cover every family of the registry', async () => {
+  const shown = new Set<string | undefined>()
+  for (const family of hearing) {
+    const { projector, remove } = openHearing(family)
+    shown.add((await openAudioArchitecture(projector))?.name)
+    remove()
+  }
+  expect([...shown].sort()).toEqual(audioFamilies.flatMap(({ types }) => types).sort())
+})

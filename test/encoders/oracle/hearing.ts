@@ -1,0 +1,5 @@
+import { glma, meralion, musicflamingo, qwen2a, qwen25oHearing, ultravox, voxtral } from './families/whisper.ts'
+import type { Family } from './families.ts'
+
+/** Every family of audio encoders, in each variant of its files. */
+export const hearing: readonly Family[] = [ultravox, voxtral, musicflamingo, qwen2a, qwen25oHearing, meralion, glma]
