@@ -16,7 +16,7 @@ const engine = [
   'test/media/{ask,bombs,formats,fuzz,http,load,pages,resolve,seen,ssrf}.test.ts',
   'test/gguf/header.test.ts',
   'test/language/json-schema.test.ts',
-  'test/models/{pull,url}.test.ts',
+  'test/models/{catalogue,pull,url}.test.ts',
   'test/encoders/{conformance,families,hearing,idefics3,pixtral,qwen}.test.ts',
 ]
 

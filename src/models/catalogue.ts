@@ -18,7 +18,7 @@ const entrySchema = z.strictObject({
   visionParameters: z.number(),
   /** Of these in the matrices of its layers, in billions. */
   visionLayers: z.number(),
-  /** Keys and values of all layers in 16 bits: layers x heads of keys x size of a head x 4, as the makers' `config.json` has them. */
+  /** Keys and values of all layers in 16 bits, as the makers' `config.json` has them: heads of keys x size of a head x 4 of each layer. */
   kvBytesPerToken: z.int(),
   /** The state of a sequence of a hybrid decoder. */
   stateBytes: z.int().default(0),
@@ -27,6 +27,8 @@ const entrySchema = z.strictObject({
   licence: z.string(),
   /** The family of its vision encoder: `clip.projector_type`. */
   family: z.string(),
+  /** Of its decoder: `general.architecture`. */
+  architecture: z.string(),
   use: z.string(),
   /** Whether its repository, quantization or sizes could not be checked against the maker's files. */
   unverified: z.boolean().default(false),
@@ -36,7 +38,8 @@ export type CatalogueEntry = z.output<typeof entrySchema>
 
 /**
  * The entries of models/catalogue.json. Sources of its repositories and quantizations: docs/multimodal.md and
- * tools/mtmd/tests.sh of llama.cpp v0.5.0; of families: its conversion/*.py; of the rest: the makers' model cards.
+ * tools/mtmd/tests.sh of llama.cpp v0.5.0; of families and architectures: its conversion/*.py; of the rest: the makers'
+ * model cards and `config.json`.
  */
 export const catalogue: readonly CatalogueEntry[] = z
   .array(entrySchema)

@@ -22,5 +22,7 @@ it('has every family that docs/models.md describes', () => {
 })
 
 it('runs every model of the catalogue', () => {
-  expect(catalogue.filter(({ family }) => !types.includes(family)).map(({ id }) => id)).toEqual([])
+  const decoders = readFileSync(new URL('../../models/architectures.txt', import.meta.url), 'utf8').split(/\s+/)
+  const runs = catalogue.filter(({ family, architecture }) => types.includes(family) && decoders.includes(architecture))
+  expect(catalogue.filter((entry) => !runs.includes(entry)).map(({ id }) => id)).toEqual([])
 })

@@ -86,9 +86,19 @@ function writeTower(file: string, width: number, more: readonly TensorPlan[]): v
   })
 }
 
+/** As a whole E2B has them: the heads of layers that see everything are larger, and the last layer reads the keys of another. */
+export const writeSharingGemma4 = (decoder: string): void =>
+  writeDecoder(decoder, textWidth, 0, { layers: 3, head: 32 })
+
 /** @param perLayer numbers of a token's embedding for each layer */
-function writeDecoder(file: string, width: number, perLayer: number): void {
-  const layers = 2
+function writeDecoder(
+  file: string,
+  width: number,
+  perLayer: number,
+  { layers, head: fullHead } = { layers: 2, head: textHead },
+): void {
+  /** Every second layer sees everything. */
+  const headOf = (layer: number) => (layer % 2 === 0 ? textHead : fullHead)
   const { metadata, tensors } = decoderOf({
     architecture: 'gemma4',
     width,
@@ -96,21 +106,21 @@ function writeDecoder(file: string, width: number, perLayer: number): void {
     specials: ['<|image>', '<image|>'],
     metadata: {
       'gemma4.attention.sliding_window': { u32: 24 },
-      'gemma4.attention.sliding_window_pattern': { i32: [1, 0] },
-      'gemma4.attention.key_length': { u32: textHead },
-      'gemma4.attention.value_length': { u32: textHead },
+      'gemma4.attention.sliding_window_pattern': { i32: Array.from({ length: layers }, (_, layer) => 1 - (layer % 2)) },
+      'gemma4.attention.key_length': { u32: fullHead },
+      'gemma4.attention.value_length': { u32: fullHead },
       'gemma4.attention.key_length_swa': { u32: textHead },
       'gemma4.attention.value_length_swa': { u32: textHead },
-      'gemma4.attention.shared_kv_layers': { u32: 0 },
-      'gemma4.rope.dimension_count': { u32: textHead },
+      'gemma4.attention.shared_kv_layers': { u32: layers - 2 },
+      'gemma4.rope.dimension_count': { u32: fullHead },
       'gemma4.rope.dimension_count_swa': { u32: textHead },
       'gemma4.embedding_length_per_layer_input': { u32: perLayer },
     },
     more: (layer) => {
       const part = (name: string) => `blk.${layer}.${name}.weight`
       return [
-        ones(part('attn_q_norm'), textHead),
-        ones(part('attn_k_norm'), textHead),
+        ones(part('attn_q_norm'), headOf(layer)),
+        ones(part('attn_k_norm'), headOf(layer)),
         ones(part('post_attention_norm'), width),
         ones(part('post_ffw_norm'), width),
         ...(perLayer === 0
@@ -123,19 +133,17 @@ function writeDecoder(file: string, width: number, perLayer: number): void {
       ]
     },
   })
-  const heads = 2 * textHead
-  const shaped = ({ name, ...plan }: TensorPlan): TensorPlan =>
-    /attn_[qkv]\.weight$/.test(name)
-      ? matrix(name, width, heads)
-      : name.endsWith('attn_output.weight')
-        ? matrix(name, heads, width)
-        : { name, ...plan }
+  const shaped = ({ name, ...plan }: TensorPlan): TensorPlan => {
+    const heads = 2 * headOf(Number(name.split('.')[1]))
+    if (/attn_[qkv]\.weight$/.test(name)) return matrix(name, width, heads)
+    return name.endsWith('attn_output.weight') ? matrix(name, heads, width) : { name, ...plan }
+  }
   const [, tokens = 0] = tensors.find(({ name }) => name === 'token_embd.weight')?.shape ?? []
   const ofLayers = [
     matrix('per_layer_token_embd.weight', perLayer * layers, tokens),
     matrix('per_layer_model_proj.weight', width, perLayer * layers),
     ones('per_layer_proj_norm.weight', perLayer),
   ]
-  const all = [...tensors.map(shaped), ones('rope_freqs.weight', textHead / 2), ...(perLayer === 0 ? [] : ofLayers)]
+  const all = [...tensors.map(shaped), ones('rope_freqs.weight', fullHead / 2), ...(perLayer === 0 ? [] : ofLayers)]
   writeGguf(file, metadata, all, 1)
 }
