@@ -25,6 +25,11 @@ export interface ImagePlan {
   readonly layout: readonly (string | Tile)[]
 }
 
+export interface Area extends Size {
+  readonly x: number
+  readonly y: number
+}
+
 /** A part of a scaled image that is encoded by itself; the whole image for architectures without tiles. */
 export interface Tile {
   /** The index of the scaled image that the tile is cut from, in the result of `scale`. */
@@ -34,6 +39,8 @@ export interface Tile {
   readonly size: Size
   /** Parts that are encoded one by one, whose embeddings `finisher` joins. Without them the tile is encoded as a whole. */
   readonly parts?: readonly Tile[]
+  /** Of the embeddings of the parts side by side, in columns and rows: those that show the image and not its padding. */
+  readonly shown?: Area
   /** Embeddings of the tile, which is also the number of its positions in the prompt. */
   readonly tokens: number
   /** Rows and columns of the embeddings, for decoders with grid positions (M-RoPE). Without it they stand in one row. */

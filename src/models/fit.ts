@@ -69,8 +69,7 @@ export function decoderFacts({ metadata, tensors }: GgufHeader, file: string): D
     architecture,
     // llama.cpp's LLAMA_MAX_LAYERS.
     layers: number('block_count', 512),
-    width:
-      number('embedding_length', 1 << 20) * (1 + deepstackLayers(metadata.get(`${architecture}.n_deepstack_layers`))),
+    width: number('embedding_length', 1 << 20) * (1 + deepstackParts(metadata, architecture)),
     // llama.cpp's `llama_model_n_ctx_train` is an int32.
     contextTokens: number('context_length', 2 ** 31 - 1),
   }
@@ -107,9 +106,17 @@ export function checkFit(decoder: DecoderFacts, projector: ProjectorFacts, file:
     )
 }
 
-/** Layers of a decoder that take a part of an image's embeddings, as in Qwen3-VL. */
-const deepstackLayers = (value: MetadataValue | undefined): number =>
-  typeof value === 'number' && value >= 0 && value <= 512 ? value : 0
+/**
+ * Parts of an image's embeddings that layers of the decoder take, beside that of its input: as many as the file says, as in
+ * Qwen3-VL, or those that it maps to layers, as in Granite 4 Vision.
+ */
+function deepstackParts(metadata: GgufHeader['metadata'], architecture: string): number {
+  const layers = metadata.get(`${architecture}.n_deepstack_layers`)
+  if (typeof layers === 'number') return layers >= 0 && layers <= 512 ? layers : 0
+  const mapping = metadata.get(`${architecture}.deepstack_mapping`)
+  const parts = (typeof mapping === 'object' && mapping.numbers) || []
+  return new Set(parts.filter((part) => part >= 0)).size
+}
 
 const isVisionFile = (metadata: GgufHeader['metadata']): boolean =>
   textOf(metadata.get('general.architecture')) === 'clip' || textOf(metadata.get('general.type')) === 'mmproj'

@@ -157,6 +157,8 @@ export function bindGgml({ ggmlBase, ggml, folder, fallback }: Libraries) {
     softMaxExt: base<Op<[mask: Tensor | null, scale: N, bias: N]>>(
       'void* ggml_soft_max_ext(void*, void*, void*, float, float)',
     ),
+    /** For each head a score more in the sum of the softmax. */
+    addSinks: base<(scores: Tensor, sinks: Tensor) => void>('void ggml_soft_max_add_sinks(void*, void*)'),
     /** Keys and values in 16 bits. The scores are never in memory all at once. */
     flashAttention: base<
       (context: Context, q: Tensor, k: Tensor, v: Tensor, mask: null, scale: N, bias: N, softcap: N) => Tensor

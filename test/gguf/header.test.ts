@@ -224,10 +224,13 @@ describe('a decoder and a vision file', () => {
       ...Array.from({ length: layers }, (_, layer) => matrix(`v.deepstack.${layer}.fc2.weight`, 64, 64)),
     ]
     const deepstack = { ...decoder, 'llama.n_deepstack_layers': { u32: 3 } }
-    const pair = (layers: number) =>
-      library.find(gguf('model.gguf', deepstack), gguf('vision.gguf', qwen, tensorsOf(layers)))
-    await expect(pair(3)).resolves.toMatchObject({ id: 'model' })
-    await expect(pair(2)).rejects.toThrow('its embeddings have 192 numbers, and the model requires 256')
+    const mapped = { ...decoder, 'llama.deepstack_mapping': { i32: [-1, 2, -1, 3, 1] } }
+    for (const metadata of [deepstack, mapped]) {
+      const pair = (layers: number) =>
+        library.find(gguf('model.gguf', metadata), gguf('vision.gguf', qwen, tensorsOf(layers)))
+      await expect(pair(3)).resolves.toMatchObject({ id: 'model' })
+      await expect(pair(2)).rejects.toThrow('its embeddings have 192 numbers, and the model requires 256')
+    }
   })
 
   it('are refused if llama.cpp does not run the decoder', async () => {

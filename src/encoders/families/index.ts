@@ -8,6 +8,7 @@ import { gemma3nv } from './gemma3nv.ts'
 import { gemma4uv } from './gemma4uv.ts'
 import { gemma4v } from './gemma4v.ts'
 import { glm4v } from './glm4v.ts'
+import { granite4vision } from './granite4vision.ts'
 import { hunyuanvl } from './hunyuanvl.ts'
 import { idefics3 } from './idefics3.ts'
 import { internvl } from './internvl.ts'
@@ -16,6 +17,7 @@ import { kimik25, kimivl } from './kimivl.ts'
 import { lfm2 } from './lfm2.ts'
 import { llama4 } from './llama4.ts'
 import { llava } from './llava.ts'
+import { mimovl } from './mimovl.ts'
 import { minicpmv } from './minicpmv.ts'
 import { minicpmv46 } from './minicpmv46.ts'
 import { minimaxm3 } from './minimaxm3.ts'
@@ -44,6 +46,7 @@ export const imageFamilies: readonly ImageFamily[] = [
   gemma4uv,
   gemma4v,
   glm4v,
+  granite4vision,
   hunyuanvl,
   idefics3,
   internvl,
@@ -54,6 +57,7 @@ export const imageFamilies: readonly ImageFamily[] = [
   lightonocr,
   llama4,
   llava,
+  mimovl,
   minicpmv,
   minicpmv46,
   minimaxm3,

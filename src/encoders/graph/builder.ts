@@ -95,6 +95,10 @@ export interface GraphBuilder<N> {
   attention(q: N, k: N, v: N, heads: number, scale?: number, mask?: Mask): N
   /** As `attention`, with each row attending only to those of its own window. */
   windowAttention(q: N, k: N, v: N, heads: number, windows: Windows, scale?: number): N
+  /** As `attention`, each run of `runs.q` consecutive rows of q attending to the run of `runs.k` rows of k in the same place. */
+  attentionInRuns(q: N, k: N, v: N, heads: number, runs: Runs): N
+  /** As `attention`, with each row attending to those near it. k and v have one head, which all heads of q share. */
+  bandAttention(q: N, k: N, v: N, heads: number, band: Band): N
   /** The products of each row with the vectors of its group: `[tokens, width]` -> `[tokens, groups.vectors]` */
   groupedProducts(x: N, groups: Groups): N
 }
@@ -104,6 +108,21 @@ export interface Mask {
   of(grid: Grid): Float32Array
   /** Rows of k. */
   length(grid: Grid): number
+}
+
+/** Consecutive rows that attend, and that are attended to. */
+export interface Runs {
+  q: number
+  k: number
+}
+
+/** An order of the rows, and how far apart in it a row may be from those that it attends to. A graph has one reach. */
+export interface Band {
+  reach: number
+  /** All rows in their order. Equal names have equal orders. */
+  order: { name: string; rows(grid: Grid): Int32Array }
+  /** For each head the score of a key in addition to those of the rows, whose value is 0. */
+  sinks: { name: string; of: Float32Array }
 }
 
 /** Groups of consecutive rows. After the last group come more rows of the first. */

@@ -8,6 +8,7 @@ import {
   type Tensor,
   TensorType,
 } from '../../native/index.ts'
+import { bandBlocks, bandMask } from './bands.ts'
 import { type GraphBuilder, type Grid, type Mask, paddingOf, ropeBase, strided, windowPlaces } from './builder.ts'
 import { hasForm } from './products.ts'
 import type { GraphSource } from './source.ts'
@@ -124,9 +125,10 @@ function ggmlEmitter(ggml: Ggml, weights: Weights, context: Context, grid: Grid)
   const headsFirst = (x: Tensor): Tensor => ggml.permute(context, x, 0, 2, 1, 3)
 
   /** Attention with all scores in memory. @param value `[head, heads, tokens]` @returns the same of the result */
-  function mix(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | null, scale: number): Tensor {
+  function mix(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | null, scale: number, sinks?: Tensor): Tensor {
     const turned = ggml.cont(context, ggml.permute(context, value, 1, 2, 0, 3))
     const scores = ggml.softMaxExt(context, ggml.mulMat(context, key, query), mask, scale, 0)
+    if (sinks !== undefined) ggml.addSinks(scores, sinks)
     return headsFirst(ggml.mulMat(context, turned, scores))
   }
 
@@ -366,6 +368,41 @@ function ggmlEmitter(ggml: Ggml, weights: Weights, context: Context, grid: Grid)
       const inWindows = ggml.cont2d(context, mixed, apart, size * windows)
       const back = constant('rows of windows', () => windowPlaces(rows(grid), size).back)
       return { ...q, tensor: ggml.getRows(context, inWindows, back.tensor), width: apart }
+    },
+
+    attentionInRuns(q, k, v, heads, runs) {
+      const count = q.tokens / runs.q
+      const split = (x: Value, rows: number) => ggml.reshape4d(context, x.tensor, x.width / heads, heads, rows, count)
+      const [query, key] = [headsFirst(split(q, runs.q)), headsFirst(split(k, runs.k))]
+      const mixed = mix(query, key, split(v, runs.k), null, 1 / Math.sqrt(q.width / heads))
+      return { tensor: ggml.cont2d(context, mixed, v.width, q.tokens), tokens: q.tokens, width: v.width }
+    },
+
+    bandAttention(q, k, v, heads, { reach, order: { name, rows }, sinks }) {
+      const blocksOf = () => bandBlocks(rows(grid), reach)
+      const taken = constant(`rows of ${name}`, () => blocksOf().rows)
+      const seen = constant(`seen of ${name}`, () => blocksOf().seen.map((row) => Math.max(0, row)))
+      const back = constant(`places of ${name}`, () => blocksOf().back)
+      const blocks = taken.data.length / reach
+      const near = ggml.reshape4d(
+        context,
+        constant('band mask', () => bandMask(blocksOf().seen, reach)).tensor,
+        ...[3 * reach, reach, 1, blocks],
+      )
+      const query = ggml.getRows(context, q.tensor, taken.tensor)
+      const key = ggml.getRows(context, k.tensor, seen.tensor)
+      const value = ggml.getRows(context, v.tensor, seen.tensor)
+      const mixed = mix(
+        headsFirst(ggml.reshape4d(context, query, k.width, heads, reach, blocks)),
+        ggml.reshape4d(context, key, k.width, 3 * reach, 1, blocks),
+        ggml.reshape4d(context, value, v.width, 1, 3 * reach, blocks),
+        near,
+        1 / Math.sqrt(k.width),
+        constant(sinks.name, () => sinks.of).tensor,
+      )
+      const width = heads * v.width
+      const inBlocks = ggml.cont2d(context, mixed, width, reach * blocks)
+      return { tensor: ggml.getRows(context, inBlocks, back.tensor), tokens: q.tokens, width }
     },
 
     groupedProducts(x, { name, vectors, sizes, of }) {

@@ -1,4 +1,6 @@
+import { bandTables, nearness } from './bands.ts'
 import {
+  type Band,
   type GraphBuilder,
   type Grid,
   type Groups,
@@ -6,6 +8,7 @@ import {
   type Mask,
   paddingOf,
   type Rope2d,
+  type Runs,
   ropeBase,
   type Windows,
   windowPlaces,
@@ -234,6 +237,34 @@ export class OnnxEmitter implements GraphBuilder<Value> {
     const inputs = [...windows, '', lengths]
     const mixed = this.model.node('MultiHeadAttention', inputs, { num_heads: heads, ...scaled }, contrib)
     return this.takeRows(this.#rowsOfWidth(mixed, shared[1].width), 'places in windows', back)
+  }
+
+  attentionInRuns(q: Value, k: Value, v: Value, heads: number, runs: Runs): Value {
+    const batched = [q, k, v].map(({ name, width }, at) =>
+      this.#reshaped(name, [-1, at === 0 ? runs.q : runs.k, width]),
+    )
+    const mixed = this.model.node('MultiHeadAttention', batched, { num_heads: heads }, contrib)
+    return this.#rowsOfWidth(mixed, v.width)
+  }
+
+  /** All heads of q are rows of one head. After the rows of k and v comes one of zeros, for the sinks and where there is none. */
+  bandAttention(q: Value, k: Value, v: Value, heads: number, { reach, order, sinks }: Band): Value {
+    const { name: by, tables } = bandTables(reach, order)
+    const keys = 3 * reach + 1
+    const queries = this.#reshaped(this.takeRows(q, `rows ${by}`, tables.rows).name, [-1, reach * heads, k.width])
+    const seen = [k, v].map((x) => {
+      const zeros = this.model.constant(`${x.width} zeros`, 'f32', [1, x.width], () => [new Float32Array(x.width)])
+      const all = { name: this.model.node('Concat', [x.name, zeros], { axis: 0 }), width: x.width }
+      return this.#reshaped(this.takeRows(all, `seen ${by}`, tables.seen).name, [-1, keys, x.width])
+    })
+    const there = this.model.node('Cast', [this.#table('keys of a band', 'i64', keys, tables.there)], { to: int32 })
+    const near = this.model.constant('near', 'f32', [1, reach, 1, keys], () => [nearness(reach)])
+    const last = this.model.constant('last key', 'f32', [keys], () => [new Float32Array(keys).fill(1, keys - 1)])
+    const scores = this.model.constant(sinks.name, 'f32', [heads, 1], () => [sinks.of])
+    const bias = this.model.node('Add', [near, this.model.node('Mul', [scores, last])])
+    const inputs = [queries, ...seen, '', there, this.#reshaped(bias, [1, 1, reach * heads, keys])]
+    const mixed = this.model.node('MultiHeadAttention', inputs, { num_heads: 1 }, contrib)
+    return this.takeRows(this.#rowsOfWidth(mixed, heads * v.width), `places ${by}`, tables.back)
   }
 
   /** Keys and values with a head for each of the queries. */

@@ -1,5 +1,14 @@
 import type { Metadata } from '../../gguf/index.ts'
-import { type GraphBuilder, layerNorm, linear, type Mask, type Rope2d, rmsNorm, type Windows } from './builder.ts'
+import {
+  type Band,
+  type GraphBuilder,
+  layerNorm,
+  linear,
+  type Mask,
+  type Rope2d,
+  rmsNorm,
+  type Windows,
+} from './builder.ts'
 import type { Modality } from './source.ts'
 
 /** The layers of an encoder's transformer: norm, attention, norm, feed-forward; in some, another norm after each of both. */
@@ -37,6 +46,8 @@ export interface TransformerKind {
   rope?: Rope2d
   /** The windows of a layer in which rows attend only to those of their own window. */
   windows?: (layer: number) => Windows | undefined
+  /** The band of a layer in which rows attend to those near them, and to a sink of each head. */
+  bands?: (layer: number) => Omit<Band, 'sinks'> | undefined
   /** Which rows attend to which. By default all to all. */
   mask?: Mask
 }
@@ -53,6 +64,7 @@ export function transformer(
     scale,
     rope,
     windows,
+    bands,
     mask,
     ...kind
   }: TransformerKind = {},
@@ -63,6 +75,9 @@ export function transformer(
   const heads = metadata.number(key('attention.head_count'))
   /** Of keys and values: each serves several heads of queries. */
   const sharedHeads = metadata.number(key('attention.head_count_kv'), heads)
+  /** Queries, keys and values in one matrix may be wider than the rows. */
+  const fused = metadata.tensor(`${prefix}.blk.0.attn_qkv.weight`)?.rows
+  const head = fused === undefined ? width / heads : fused / (heads + 2 * sharedHeads)
   const { epsilon = metadata.number(key('attention.layer_norm_epsilon')) } = kind
   const layers = metadata.number(key('block_count'))
   const { activation: activate = activationOf(metadata) } = kind
@@ -87,15 +102,15 @@ export function transformer(
     if (!graph.has(`${part('attn_qkv')}.weight`))
       return [product(graph, x, part('attn_q')), product(graph, x, part('attn_k')), product(graph, x, part('attn_v'))]
     const all = product(graph, x, part('attn_qkv'))
-    const shared = (width / heads) * sharedHeads
-    return [graph.columns(all, 0, width), graph.columns(all, width, shared), graph.columns(all, width + shared, shared)]
+    const [own, shared] = [head * heads, head * sharedHeads]
+    return [graph.columns(all, 0, own), graph.columns(all, own, shared), graph.columns(all, own + shared, shared)]
   }
 
   /** Queries or keys of a layer: each row normed, or each head of it, as the norm's width says. */
   const normedHeads = <N>(graph: GraphBuilder<N>, x: N, name: string, of: number): N => {
     const columns = metadata.tensor(`${name}.weight`)?.columns
     if (columns === undefined) return x
-    if (columns !== width / heads) return normed(graph, x, name)
+    if (columns !== head) return normed(graph, x, name)
     return graph.joinRows(normed(graph, graph.splitRows(x, of), name), of)
   }
 
@@ -106,7 +121,7 @@ export function transformer(
     const end = part.from + part.width
     const turned = graph.rope2d(graph.joinRows(graph.columns(each, part.from, part.width), of), of, all)
     const begun = graph.concatColumns(graph.columns(each, 0, part.from), graph.splitRows(turned, of))
-    const rest = width / heads - end
+    const rest = head - end
     return graph.joinRows(rest === 0 ? begun : graph.concatColumns(begun, graph.columns(each, end, rest)), of)
   }
 
@@ -114,6 +129,21 @@ export function transformer(
   const placed = <N>(graph: GraphBuilder<N>, x: N, name: string, of: number): N => {
     const y = normedHeads(graph, x, `${name}_norm`, of)
     return rope === undefined ? y : rotated(graph, y, rope, of)
+  }
+
+  /** Heads with the same keys after those with others: the scores of all at once would take much memory. */
+  const inBand = <N>(graph: GraphBuilder<N>, q: N, k: N, v: N, band: Omit<Band, 'sinks'>, name: string): N => {
+    const sinks = graph.floats(name)
+    const sharing = heads / sharedHeads
+    const groups = Array.from({ length: sharedHeads }, (_, at) => {
+      const [own, ...shared] = [q, k, v].map((x, part) => {
+        const columns = part === 0 ? sharing * head : head
+        return graph.columns(x, at * columns, columns)
+      }) as [N, N, N]
+      const of = sinks.subarray(at * sharing, (at + 1) * sharing)
+      return graph.bandAttention(own, ...shared, sharing, { ...band, sinks: { name: `${name} ${at}`, of } })
+    })
+    return groups.reduce((joined, group) => graph.concatColumns(joined, group))
   }
 
   const feedForward = <N>(graph: GraphBuilder<N>, x: N, part: (name: string) => string): N => {
@@ -134,9 +164,12 @@ export function transformer(
     const v = normsValues
       ? graph.joinRows(graph.rmsNorm(graph.splitRows(values, sharedHeads), undefined, epsilon), sharedHeads)
       : values
-    const among = windows?.(index)
-    const mixed =
-      among === undefined ? graph.attention(q, k, v, heads, scale, mask) : graph.windowAttention(q, k, v, heads, among)
+    const [among, near] = [windows?.(index), bands?.(index)]
+    const mixed = near
+      ? inBand(graph, q, k, v, near, part('attn_sinks'))
+      : among
+        ? graph.windowAttention(q, k, v, heads, among)
+        : graph.attention(q, k, v, heads, scale, mask)
     const attended = added(graph, scaled(graph, product(graph, mixed, part('attn_out')), part('ls1')), part('ln1'))
     const seen = graph.add(x, maybeNormed(graph, attended, part('attn_post_norm')))
     const inner = feedForward(graph, normsAfter ? seen : normed(graph, seen, part('ln2')), part)

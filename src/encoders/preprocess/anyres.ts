@@ -32,7 +32,7 @@ export function anyres(
 }
 
 /** The canvases of the file, in tiles. */
-function canvasesIn(metadata: Metadata, edge: number): Size[] {
+export function canvasesIn(metadata: Metadata, edge: number): Size[] {
   const pixels = metadata.integers('clip.vision.image_grid_pinpoints')
   if (pixels.some((length) => length <= 0 || length % edge !== 0))
     throw badModel(`The canvases of the vision file are not whole tiles of ${edge} pixels.`)

@@ -69,7 +69,7 @@ export function canvasesOf(least: number, most: number, longest = most): Size[] 
 }
 
 /** The canvas that keeps most of the image's pixels, the smallest of equals: llama.cpp's `select_best_resolution`. */
-function bestCanvas(original: Size, canvases: readonly Size[], edge: number): Size | null {
+export function bestCanvas(original: Size, canvases: readonly Size[], edge: number): Size | null {
   const f = Math.fround
   let best: { canvas: Size; shown: number; wasted: number } | null = null
   for (const canvas of canvases) {

@@ -180,6 +180,26 @@ export const knownModels: readonly KnownModel[] = [
     ...{ edge: 384, patch: 14 },
     more: canvases(384, graniteCanvases),
   }),
+  // Its list of canvases is taken to be that of Granite Vision 3.2.
+  known('Granite Vision 4.1', ['granite4_vision'], [], {
+    ...{ edge: 384, patch: 16 },
+    more: {
+      ...canvases(384, graniteCanvases),
+      'clip.vision.feature_layer': { i32: [0] },
+      'clip.vision.projector.window_side': { u32: 8 },
+      'clip.vision.projector.query_side': { u32: 4 },
+    },
+    tensors: [matrix('v.proj_blk.0.linear.weight', 64, 64)],
+  }),
+  // Its limits are taken to be those of Qwen2-VL, from which it is made.
+  known('MiMo-V2.5', ['mimovl'], [], {
+    ...{ edge: 560, patch: 16 },
+    more: {
+      ...pixels(3136, 12845056),
+      'clip.vision.window_size': { u32: 128 },
+      'clip.vision.wa_pattern_mode': { i32: [-1, 0] },
+    },
+  }),
   known('MiniCPM-V 2.6', ['resampler'], ['minicpm-v-2.6'], {
     ...{ edge: 448, patch: 14 },
     more: { 'clip.minicpmv_version': { i32: 3 }, 'clip.minicpmv_query_num': { u32: 64 } },

@@ -70,6 +70,11 @@ const sections: readonly Section[] = [
     text: 'An image keeps its aspect, and each 28 x 28 pixels become one token. It is shrunk to at most 4,096 tokens, 64 at `low`, and at `auto` 256, or 1,024 by GLM-OCR, which reads pages.',
   },
   {
+    types: ['granite4_vision'],
+    heading: 'Granite Vision 4.1',
+    text: 'Every image has an overview of 384 x 384 pixels with 144 tokens. The canvas of tiles that keeps most of its pixels follows, read line by line as one image: 12 tokens for the width of a tile, without those of the padding, and one more after each line. `auto` allows canvases of 4 tiles, `low` is the overview alone.',
+  },
+  {
     types: ['hunyuanvl'],
     heading: 'HunyuanOCR',
     text: 'An image is stretched to whole squares of 32 x 32 pixels, which become one token each; one more follows each row, and one stands before and after the image. It has 256 to 4,096 squares, at most 1,024 at `auto` and 256 at `low`.',
@@ -113,6 +118,11 @@ const sections: readonly Section[] = [
     types: ['mlp'],
     heading: 'LLaVA 1.5 and 1.6, Granite Vision',
     text: 'LLaVA 1.5 fits every image into one square of 336 pixels, with one token for each 14 x 14 pixels. LLaVA 1.6 and Granite Vision have a list of canvases in their files, of tiles of 336 pixels with 576 tokens and of 384 pixels with 729, and an overview follows the tiles. `auto` allows canvases of 4 tiles, `low` is the overview alone. There are no marks.',
+  },
+  {
+    types: ['mimovl'],
+    heading: 'MiMo-V2.5',
+    text: 'An image keeps its aspect, and each 32 x 32 pixels become one token. The limits are those of the file; here they are those of Qwen2-VL. It is shrunk to at most 256 tokens at `auto` and 64 at `low`.',
   },
   {
     types: ['resampler', 'minicpmv4_6'],

@@ -37,11 +37,15 @@ export async function compareLayouts(
   const compared = subject.told.map((told) => {
     const laidOut = prompts.layout(piecesOf(told.size))
     const tiles = tilesTold(told)
+    const spans = asTold(laidOut.spans, ({ start, end }) => end - start, tiles).map((of) => ({
+      start: of[0]?.start ?? Number.NaN,
+      end: of.at(-1)?.end ?? Number.NaN,
+    }))
     return {
       size: told.size,
       ours: {
-        chunks: chunksOf(laidOut),
-        tiles: laidOut.spans.map(({ start, end }, i) => ({
+        chunks: chunksOf(laidOut.cells, spans),
+        tiles: spans.map(({ start, end }, i) => ({
           positions: (tiles[i]?.rows ?? []).map((told) => {
             const { time, row, column } = laidOut.positions.place(start + told.row)
             return [time, row, column]
@@ -69,11 +73,12 @@ export async function compareEmbeddings(subject: Subject, runtime: 'onnx' | 'ggm
     const [width, height] = told.size
     const plan = architecture.plan({ width, height }, 'high')
     const scaled = architecture.scale({ width, height, rgb: testImage(width, height) }, plan)
-    const tiles = tilesOf(plan)
+    const tiles = asTold(tilesOf(plan), ({ tokens }) => tokens, tilesTold(told))
     for (const [i, expected] of tilesTold(told).entries()) {
-      const tile = tiles[i]
-      if (tile === undefined || expected.rows === undefined) continue
-      nearness = farther(nearness, await encode(scaled, tile, 1), architecture.width, expected)
+      if (expected.rows === undefined) continue
+      const found: number[] = []
+      for (const tile of tiles[i] ?? []) found.push(...(await encode(scaled, tile, 1)))
+      nearness = farther(nearness, Float32Array.from(found), architecture.width, expected)
     }
   }
   return nearness
@@ -164,7 +169,19 @@ function piecesOf([width, height]: Told['size']): PromptPiece[] {
 
 const tilesTold = ({ layout }: Told) => layout.flatMap((part) => ('text' in part ? [] : [part]))
 
-function chunksOf({ cells, spans }: PromptCells): Layout['chunks'] {
+/** Neighbours that libmtmd takes for one tile, together. @param tokensIn one of `parts` */
+function asTold<T>(parts: readonly T[], tokensIn: (part: T) => number, tiles: readonly { tokens: number }[]): T[][] {
+  const rest = [...parts]
+  const joined = tiles.map(({ tokens }) => {
+    const group = rest.splice(0, 1)
+    while (rest[0] !== undefined && group.reduce((sum, part) => sum + tokensIn(part), 0) < tokens)
+      group.push(...rest.splice(0, 1))
+    return group
+  })
+  return [...joined.filter((group) => group.length > 0), ...rest.map((part) => [part])]
+}
+
+function chunksOf(cells: PromptCells['cells'], spans: readonly { start: number; end: number }[]): Layout['chunks'] {
   const chunks: Layout['chunks'] = []
   const text = (from: number, to: number | undefined) => {
     if (from < (to ?? cells.length)) chunks.push([...cells.slice(from, to)])

@@ -5,6 +5,7 @@ import { gemma3 } from './families/gemma3.ts'
 import { gemma3n } from './families/gemma3n.ts'
 import { gemma4, gemma4E2b, gemma4Unified } from './families/gemma4.ts'
 import { glm4v, glmocr } from './families/glm4v.ts'
+import { granite4 } from './families/granite4.ts'
 import { hunyuanvl } from './families/hunyuanvl.ts'
 import { idefics3, oldIdefics3, unevenIdefics3 } from './families/idefics3.ts'
 import { internvl } from './families/internvl.ts'
@@ -13,6 +14,7 @@ import { kimik25, kimivl } from './families/kimivl.ts'
 import { lfm2 } from './families/lfm2.ts'
 import { llama4 } from './families/llama4.ts'
 import { granite, llava, llavaAnyres, yiVl } from './families/llava.ts'
+import { mimovl } from './families/mimovl.ts'
 import { minicpmv4, minicpmv25, minicpmv26, minicpmv46, minicpmv46fine } from './families/minicpmv.ts'
 import { minimaxm3 } from './families/minimaxm3.ts'
 import { mistral } from './families/mistral.ts'
@@ -52,6 +54,7 @@ export const families: readonly Family[] = [
   gemma4Unified,
   glm4v,
   glmocr,
+  granite4,
   hunyuanvl,
   idefics3,
   oldIdefics3,
@@ -73,6 +76,7 @@ export const families: readonly Family[] = [
   granite,
   mobilevlm,
   mobilevlm2,
+  mimovl,
   minicpmv25,
   minicpmv26,
   minicpmv4,
@@ -92,4 +96,15 @@ export const families: readonly Family[] = [
 ]
 
 /** One of each way to make tiles. */
-export const oneOfEachTiling = [gemma3, gemma4, idefics3, lfm2, llavaAnyres, minicpmv26, qwen2vl, glm4v, lightonocr]
+export const oneOfEachTiling = [
+  gemma3,
+  gemma4,
+  idefics3,
+  lfm2,
+  llavaAnyres,
+  minicpmv26,
+  qwen2vl,
+  glm4v,
+  granite4,
+  lightonocr,
+]

@@ -16,6 +16,9 @@ interface VisionPlan {
   norms?: 'layer' | 'rms'
   /** Whether matrices have a bias; by default if norms have one. */
   biased?: boolean
+  /** Heads of queries, and the width of each; by default they have the tower's width together. */
+  heads?: number
+  headWidth?: number
   /** Heads of keys and values; by default as many as of queries. */
   sharedHeads?: number
   /** Whether queries, keys and values are one matrix. */
@@ -33,11 +36,11 @@ interface VisionPlan {
 
 /** The width of every small tower. */
 export const towerWidth = 64
-const heads = 2
 
 export function writeVision(file: string, plan: VisionPlan): void {
   const { type, edge, patch, layers = 2, feedForward = 128, norms = 'layer', gated = false, swapped = false } = plan
-  const sharedWidth = (towerWidth / heads) * (plan.sharedHeads ?? heads)
+  const { heads = 2, headWidth = towerWidth / heads, sharedHeads = heads } = plan
+  const [ownWidth, sharedWidth] = [headWidth * heads, headWidth * sharedHeads]
   const { biased = norms === 'layer', fused = false } = plan
   const metadata: Record<string, Value> = {
     'general.architecture': { string: 'clip' },
@@ -73,12 +76,12 @@ export function writeVision(file: string, plan: VisionPlan): void {
         ...normOf(part('ln1')),
         ...normOf(part('ln2')),
         ...(fused
-          ? product(part('attn_qkv'), towerWidth, towerWidth + 2 * sharedWidth)
+          ? product(part('attn_qkv'), towerWidth, ownWidth + 2 * sharedWidth)
           : [
-              ...product(part('attn_q'), towerWidth, towerWidth),
+              ...product(part('attn_q'), towerWidth, ownWidth),
               ...['attn_k', 'attn_v'].flatMap((name) => product(part(name), towerWidth, sharedWidth)),
             ]),
-        ...product(part('attn_out'), towerWidth, towerWidth),
+        ...product(part('attn_out'), ownWidth, towerWidth),
         ...(gated ? product(part('ffn_gate'), towerWidth, feedForward) : []),
         ...product(part(up), towerWidth, feedForward),
         ...product(part(down), feedForward, towerWidth),
