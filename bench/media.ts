@@ -31,7 +31,7 @@ async function throughput(count: number): Promise<{ oriel: number; plain: number
     media.load(
       [{ kind: 'image', url, param: 'image' }],
       { client: 'one', isolation: randomUUID() },
-      256,
+      { longestEdge: 256 },
       new AbortController().signal,
     )
   sharp.concurrency(1)

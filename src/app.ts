@@ -218,7 +218,8 @@ export async function createOriel(settings: OrielSettings = {}, around: Surround
     inspect: (image, options = {}) =>
       during(async (signal) => {
         const asker = { client: ownClient, isolation: '' }
-        const [found] = await media.load([await attachmentOf({ image, pages: '1' }, 'image')], asker, 1, signal)
+        const source = await attachmentOf({ image, pages: '1' }, 'image')
+        const [found] = await media.load([source], asker, { longestEdge: 1 }, signal)
         if (found === undefined) throw new Error('an image was not loaded')
         return { format: found.format, bytes: found.bytes, pages: asImages(found).pagesInFile }
       }, options.signal),

@@ -47,6 +47,30 @@ const media = z.strictObject({
   maxPixelsInFlight: positive.default(200 * MB).meta({ env: 'ORIEL_MAX_PIXELS_IN_FLIGHT' }),
   /** Decoded pixels that wait to be encoded, in all requests. Further images are refused. */
   maxPixelsHeld: positive.default(400 * MB).meta({ env: 'ORIEL_MAX_PIXELS_HELD' }),
+  /** Videos and audio in one request. */
+  maxRecordings: positive.default(10).meta({ env: 'ORIEL_MAX_RECORDINGS' }),
+  /** Characters of base64 in one request, for all videos and audio together. */
+  maxRecordingBase64Bytes: positive.default(10 * MB).meta({ env: 'ORIEL_MAX_RECORDING_BASE64_BYTES' }),
+  /** Bytes fetched from one URL of a video or of audio. */
+  maxRecordingUrlBytes: positive.default(50 * MB).meta({ env: 'ORIEL_MAX_RECORDING_URL_BYTES' }),
+  /** Time for one URL of a video or of audio in ms. */
+  recordingUrlTimeoutMs: positive.default(30_000).meta({ env: 'ORIEL_RECORDING_URL_TIMEOUT_MS' }),
+  /** Length of one video or audio in seconds, or of the clip of it. */
+  maxRecordingSeconds: positive.default(3600).meta({ env: 'ORIEL_MAX_RECORDING_SECONDS' }),
+  /** Frames in one request, of all videos together. */
+  maxFrames: positive.default(256).meta({ env: 'ORIEL_MAX_FRAMES' }),
+  /** Pixels of one frame in the file of a video. */
+  maxFramePixels: positive.default(36 * MB).meta({ env: 'ORIEL_MAX_FRAME_PIXELS' }),
+  /** Pixels of all frames in one request, as the model gets them. */
+  maxTotalFramePixels: positive.default(400 * MB).meta({ env: 'ORIEL_MAX_TOTAL_FRAME_PIXELS' }),
+  /** Samples of all audio in one request, at 16,000 a second. */
+  maxSamples: positive.default(57_600_000).meta({ env: 'ORIEL_MAX_SAMPLES' }),
+  /** Time for decoding one video or audio, in ms. */
+  recordingDecodeTimeoutMs: positive.default(60_000).meta({ env: 'ORIEL_RECORDING_DECODE_TIMEOUT_MS' }),
+  /** Memory for decoding one video or audio, in bytes. Only Linux enforces it. */
+  recordingMemoryBytes: positive.default(2000 * MB).meta({ env: 'ORIEL_RECORDING_MEMORY' }),
+  /** The program `ffmpeg`, which decodes what the packages cannot. Null: the one of `PATH`. */
+  ffmpeg: text.nullable().default(null).meta({ env: 'ORIEL_FFMPEG' }),
   /** Decoder processes; 0: one per core, at least two and at most eight. */
   decoders: natural.default(0).meta({ env: 'ORIEL_DECODERS' }),
   /** Time for decoding one file with all its selected pages, in ms. */

@@ -1,5 +1,5 @@
 import type { AttachmentKind } from '../attachments.ts'
-import type { Format } from './format.ts'
+import type { ImageFormat, RecordingFormat } from './format.ts'
 
 /** An attachment as a request names it. A document or an animation is several images. */
 export interface AttachmentSource {
@@ -19,7 +19,7 @@ export interface AttachmentSource {
   readonly frames?: FrameChoice | undefined
 }
 
-interface Clip {
+export interface Clip {
   /** Default: the start of the file. */
   readonly start?: number | undefined
   /** Default: the end of the file. */
@@ -36,34 +36,25 @@ interface FrameChoice {
   readonly choose?: 'even' | 'scenes' | undefined
 }
 
+/** What the model can use. */
+export interface Needs {
+  /** The longest edge of an image, in pixels; larger images are shrunk to twice that. */
+  readonly longestEdge: number
+  /** Whether the model hears: the sound of a video is loaded with its frames. */
+  readonly sound?: boolean
+  /** How the model samples a video that comes without a choice. @default one frame a second, 32 at most */
+  readonly video?: Sampling
+}
+
+export interface Sampling {
+  readonly perSecond: number
+  readonly most: number
+  /** As for images; the default is theirs. */
+  readonly longestEdge?: number | undefined
+}
+
 /** What one source became. */
 export type Loaded = LoadedImages | LoadedVideo | LoadedAudio
-
-export interface LoadedImages extends LoadedFile {
-  readonly kind: 'image'
-  /** At least one, in the order of the selected pages. */
-  readonly images: readonly Image[]
-  readonly format: Format
-  /** Pages or frames in the file, selected or not. */
-  readonly pagesInFile: number
-}
-
-export interface LoadedVideo extends LoadedFile {
-  readonly kind: 'video'
-  /** At least one, in the order of their times. */
-  readonly frames: readonly Frame[]
-  /** Of the part that was asked for. */
-  readonly seconds: number
-  /** null: the file has none, or the model does not hear. */
-  readonly sound: Sound | null
-  readonly format: string
-}
-
-export interface LoadedAudio extends LoadedFile {
-  readonly kind: 'audio'
-  readonly sound: Sound
-  readonly format: string
-}
 
 /** A file that was loaded as images. */
 export function asImages(loaded: Loaded): LoadedImages {
@@ -71,36 +62,42 @@ export function asImages(loaded: Loaded): LoadedImages {
   return loaded
 }
 
+/** A file that was loaded. */
 interface LoadedFile {
   readonly bytes: number
   /** Where the file came from: the request itself, a host, or the cache of fetched files. */
   readonly from: 'request' | 'network' | 'cache'
   /** Time to fetch the file, in ms; 0 for a file sent in the request. */
   readonly fetchMs: number
-  /** Time to decode the file, the wait for a decoder included, in ms. It grows when images are decoded later. */
+  /** Time to decode the file, the wait for a decoder included, in ms. It grows when it is decoded later. */
   readonly decodeMs: number
 }
 
-/** A frame of a video. */
-export interface Frame extends Image {
-  /** When it is shown, in seconds from the start of the file. */
-  readonly time: number
+export interface LoadedImages extends LoadedFile {
+  readonly kind: 'image'
+  /** At least one, in the order of the selected pages. */
+  readonly images: readonly Image[]
+  readonly format: ImageFormat
+  /** Pages or frames in the file, selected or not. */
+  readonly pagesInFile: number
 }
 
-/** Sound in the form that every model takes: one channel of 16,000 samples a second. */
-export interface Sound {
+export interface LoadedVideo extends LoadedFile {
+  readonly kind: 'video'
+  /** At least one, in the order of time. */
+  readonly frames: readonly Frame[]
+  /** Length of the video, or of the clip of it, in seconds. */
   readonly seconds: number
-  /** Number of samples. */
-  readonly samples: number
-  /** SHA-256 of the samples: sounds with equal hashes are equal. */
-  readonly hash: string
-  /**
-   * The samples, from -1 to 1, which are decoded now if they have not been.
-   * @throws OrielError with `param`; `cancelled` after `letGo`
-   */
-  decode(): Promise<Float32Array>
-  /** Frees the samples. The end of the request does the same. */
-  letGo(): void
+  /** Null if the video has none, or the model does not hear. */
+  readonly sound: Sound | null
+  /** `frames`: a list of images. */
+  readonly format: RecordingFormat | 'frames'
+}
+
+export interface LoadedAudio extends LoadedFile {
+  readonly kind: 'audio'
+  readonly sound: Sound
+  readonly format: RecordingFormat | 'frames'
 }
 
 /** An image in the form that every model takes: upright, 8-bit sRGB, transparency blended onto white, no metadata. */
@@ -123,5 +120,27 @@ export interface Image {
    */
   decode(): Promise<Uint8Array>
   /** Frees the pixels: `rgb` is empty afterwards. The end of the request does the same. */
+  letGo(): void
+}
+
+/** A frame of a video. Its `page` counts the frames that were loaded, from 1. */
+export interface Frame extends Image {
+  /** When it is shown, in seconds from the start of the file. */
+  readonly time: number
+}
+
+/** Mono sound at 16,000 samples a second. */
+export interface Sound {
+  readonly seconds: number
+  /** The number of samples. */
+  readonly samples: number
+  /** SHA-256 of the samples: sounds with equal hashes are equal. */
+  readonly hash: string
+  /**
+   * The samples, from -1 to 1. They are decoded now if they have not been.
+   * @throws OrielError with `param`; `cancelled` after `letGo`
+   */
+  decode(): Promise<Float32Array>
+  /** Frees the samples. The end of the request does the same. */
   letGo(): void
 }

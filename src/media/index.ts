@@ -4,15 +4,18 @@ import { cancelled, OrielError } from '../errors.ts'
 import { Costs } from '../fairness.ts'
 import type { Logger } from '../log.ts'
 import { Semaphore } from '../semaphore.ts'
-import type { AttachmentSource, Image, Loaded } from './attachment.ts'
-import type { DecodedImage, FileToDecode, RawImage } from './decoder/decoder-process.ts'
+import type { AttachmentSource, Loaded, Needs } from './attachment.ts'
+import type { FileToDecode, RawImage } from './decoder/decoder-process.ts'
+import type { Part } from './decoder/parts.ts'
 import { DecoderPool } from './decoder/pool.ts'
-import type { DecodeOptions, FileHeader, ImageFile } from './decoder/protocol.ts'
+import type { FileHeader, ImageFile, PartHead, Wanted } from './decoder/protocol.ts'
 import type { Fetched } from './fetch/download.ts'
 import { createFetcher, type Resolve } from './fetch/fetch.ts'
-import { decodedImages, seenImages } from './file-images.ts'
+import { decodedParts, type FilePart, pixelsLike, seenParts } from './file-parts.ts'
 import { boundPixels, checkSources, type Hold, isRemote, pixelsIn, requestBudget } from './limits.ts'
+import { loadedFrom } from './loaded.ts'
 import { SeenFiles } from './seen-files.ts'
+import { wantedBy, wantedOnly } from './wanted.ts'
 
 export {
   type AttachmentSource,
@@ -25,7 +28,7 @@ export {
 } from './attachment.ts'
 export type { ImageFile } from './decoder/protocol.ts'
 
-/** Turns the attachments of requests into pixels. All data from outside enters through this room. */
+/** Turns the attachments of requests into pixels and samples. All data from outside enters through this room. */
 export interface Media {
   /**
    * Checks what needs no data: the number and kinds of attachments, their URL schemes, the size of their base64.
@@ -34,11 +37,11 @@ export interface Media {
   check(sources: readonly AttachmentSource[]): void
   /**
    * Loads all attachments of one request in parallel. The result has the order of the sources.
-   * @param longestEdge the longest edge that the model can use, in pixels; larger images are shrunk to twice that
-   * @param signal of the request. The pixels stay in memory until it aborts or `letGo` frees them.
+   * @param needs what the model can use
+   * @param signal of the request. The pixels and samples stay in memory until it aborts or `letGo` frees them.
    * @throws OrielError about the first source, in their order, that fails; `param` is set. A source is never left out.
    */
-  load(sources: readonly AttachmentSource[], asker: Asker, longestEdge: number, signal: AbortSignal): Promise<Loaded[]>
+  load(sources: readonly AttachmentSource[], asker: Asker, needs: Needs, signal: AbortSignal): Promise<Loaded[]>
   /**
    * Starts what `load` will need, and fetches URLs, while the request waits for its model. `load` reports the errors.
    * @param signal the one that `load` will be given: it identifies the request
@@ -68,7 +71,7 @@ export interface Asker {
 export function createMedia(config: MediaConfig, log?: Logger, resolve?: Resolve): Media {
   const fetcher = createFetcher(config, log, resolve)
   const costs = new Costs()
-  const decoders = new DecoderPool(config.decoders, config.decodeTimeoutMs, costs, log)
+  const decoders = new DecoderPool(config, costs, log)
   const pixelsInFlight = halved(config.maxPixelsInFlight, costs)
   const downloads = halved(maxDownloads, costs)
   const newRequest = boundPixels(config.maxPixelsHeld)
@@ -83,42 +86,44 @@ export function createMedia(config: MediaConfig, log?: Logger, resolve?: Resolve
   }
 
   const loadOne = async (
-    { url, pages, param }: AttachmentSource,
-    { asker, maxPages, longestEdge, budget, hold, early }: RequestContext,
+    source: AttachmentSource,
+    { asker, mostPages, wantedOf, budget, hold, early }: RequestContext,
     signal: AbortSignal,
   ): Promise<Loaded> => {
+    const { kind, url, param } = source
     const { client, isolation } = asker
     const start = performance.now()
     // The file takes memory until it is decoded.
     const release = isRemote(url) ? await downloads.acquire(client, 1, signal) : () => {}
     try {
-      const fetching = isRemote(url) ? (early?.get(url) ?? fetcher.fetch(url, signal)) : undefined
+      const fetching = isRemote(url) ? (early?.get(keyOf(source)) ?? fetcher.fetch(url, kind, signal)) : undefined
       const fetched = fetching && (await orAborted(fetching, signal))
       const fetchMs = fetched === undefined ? 0 : performance.now() - start
       let decodeMs = 0
-      const decode = async (payload: FileToDecode['payload'], pages: DecodeOptions['pages'], admit: PixelsOf) => {
+      const decode = async (payload: FileToDecode['payload'], wanted: Wanted, admit: PixelsOf) => {
         const decodeStart = performance.now()
-        const file = { payload, options: { pages, maxPages, longestEdge } }
+        const file = { payload, options: { wanted, mostPages } }
         const acquire = (header: FileHeader) => pixelsInFlight.acquire(client, admit(header), signal)
         const decoded = await decoders.decode(client, file, acquire, signal)
         decodeMs += performance.now() - decodeStart
         return decoded
       }
-      const loaded = ({ format, pages, bytes }: FileHeader, images: readonly Image[]): Loaded => ({
-        ...{ kind: 'image', images, format, pagesInFile: pages, bytes, from: fetched?.from ?? 'request', fetchMs },
+      const loaded = (header: FileHeader, parts: readonly FilePart[]): Loaded => ({
+        ...{ ...loadedFrom(header, parts), bytes: header.bytes, from: fetched?.from ?? 'request', fetchMs },
         get decodeMs() {
           return decodeMs
         },
       })
 
       const payload = fetched?.bytes ?? url
-      const name = await seen.nameOf({ payload, options: { pages, longestEdge } }, isolation)
-      const known = seen.get(name, maxPages)
+      const wanted = wantedOf(source)
+      const name = await seen.nameOf({ payload, wanted }, isolation)
+      const known = seen.get(name, mostPages)
       if (known === undefined) {
         const held = hold()
-        const { header, images } = await decode(payload, pages, budget)
-        seen.set(name, { header, images: images.map(({ rgb: _, ...head }) => head) })
-        return loaded(header, decodedImages(images, held))
+        const { header, parts } = await decode(payload, wanted, budget)
+        seen.set(name, { header, parts: parts.map(({ head }) => head) })
+        return loaded(header, decodedParts(parts, held))
       }
       budget(known.header)
       let file: typeof payload | undefined = payload
@@ -126,11 +131,11 @@ export function createMedia(config: MediaConfig, log?: Logger, resolve?: Resolve
         file = undefined
       }
       const letGo = typeof payload === 'string' ? forget : hold()(pixelsLike(payload), forget)
-      const decodeAgain = async (pages: string): Promise<readonly DecodedImage[]> => {
+      const decodeAgain = async (heads: readonly PartHead[]): Promise<readonly Part[]> => {
         if (file === undefined) throw cancelled()
-        return (await decode(file, pages, pixelsIn).catch(about(param))).images
+        return (await decode(file, wantedOnly(wanted, heads), pixelsIn).catch(about(param))).parts
       }
-      return loaded(known.header, seenImages({ heads: known.images, decode: decodeAgain, letGo }, hold))
+      return loaded(known.header, seenParts({ heads: known.parts, decode: decodeAgain, letGo }, hold))
     } finally {
       release()
     }
@@ -138,25 +143,26 @@ export function createMedia(config: MediaConfig, log?: Logger, resolve?: Resolve
 
   return {
     check: (sources) => checkSources(sources, config),
-    async load(sources, asker, longestEdge, signal) {
+    async load(sources, asker, needs, signal) {
       if (sources.length === 0) return []
       checkSources(sources, config)
-      // Each of the other sources is at least one image.
-      const maxPages = config.maxImages - sources.length + 1
+      // Each of the other images is at least one.
+      const mostPages = config.maxImages - sources.filter(({ kind }) => kind === 'image').length + 1
       let held: Hold | undefined
       const hold = () => (held ??= newRequest(asker.client, signal))
       const early = takePrefetched(signal)
-      const context = { asker, maxPages, longestEdge, budget: requestBudget(config), hold, early }
+      const wantedOf = wantedBy(needs, sources, config.maxFrames)
+      const context = { asker, mostPages, wantedOf, budget: requestBudget(config), hold, early }
       return await inOrder(sources, signal, (source, stop) => loadOne(source, context, stop).catch(about(source.param)))
     },
     prefetch(sources, client, signal) {
       if (sources.length > 0) void decoders.warm()
-      const urls = new Set(sources.map(({ url }) => url).filter(isRemote))
-      if (urls.size === 0 || prefetched.has(signal) || signal.aborted) return
-      const release = prefetches.tryAcquire(client, urls.size)
+      const remote = new Map(sources.filter(({ url }) => isRemote(url)).map((source) => [keyOf(source), source]))
+      if (remote.size === 0 || prefetched.has(signal) || signal.aborted) return
+      const release = prefetches.tryAcquire(client, remote.size)
       if (release === undefined) return
       onAbort(signal, () => takePrefetched(signal))
-      const files = new Map([...urls].map((url) => [url, fetcher.fetch(url, signal)]))
+      const files = new Map([...remote].map(([key, { url, kind }]) => [key, fetcher.fetch(url, kind, signal)]))
       for (const fetched of files.values()) fetched.catch(() => {})
       prefetched.set(signal, { files, release })
     },
@@ -181,8 +187,8 @@ const maxDownloads = 64
 const halved = (capacity: number, costs: Costs): Semaphore =>
   new Semaphore({ capacity, mostOfOne: Math.ceil(capacity / 2) }, costs)
 
-/** Memory that bytes of a file take, as a number of pixels. */
-const pixelsLike = ({ length }: Uint8Array): number => Math.ceil(length / 3)
+/** What is fetched of a URL depends on what it should be. */
+const keyOf = ({ kind, url }: AttachmentSource): string => `${kind} ${url}`
 
 /** An error in the words of a request. */
 const about =
@@ -195,10 +201,10 @@ type PixelsOf = (header: FileHeader) => number
 
 interface RequestContext {
   asker: Asker
-  /** Downloads by URL that began before the load. */
+  /** Downloads that began before the load. */
   early: ReadonlyMap<string, Promise<Fetched>> | undefined
-  maxPages: number
-  longestEdge: number
+  mostPages: number
+  wantedOf(source: AttachmentSource): Wanted
   budget: PixelsOf
   /** Of the request as a whole. @throws OrielError `overloaded` when it is used first */
   hold: () => Hold

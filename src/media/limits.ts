@@ -1,49 +1,66 @@
 import { onAbort } from '../abort.ts'
+import type { AttachmentKind } from '../attachments.ts'
 import type { MediaConfig } from '../config.ts'
 import { OrielError } from '../errors.ts'
-import type { AttachmentSource } from './attachment.ts'
-import type { FileHeader } from './decoder/protocol.ts'
+import type { AttachmentSource, Clip } from './attachment.ts'
+import { type FileHeader, type ImagesHeader, type RecordingHeader, soundRate } from './decoder/protocol.ts'
 
 /** Whether a URL has to be fetched; any other URL carries its data. */
 export const isRemote = (url: string): boolean => /^https?:/i.test(url)
 
 /**
- * Checks what needs no data: the number and kinds of the sources, their URL schemes, and the size of their base64.
+ * Checks what needs no data: the number of the sources, their URL schemes, the size of their base64, the frames that they
+ * ask for.
  * @throws OrielError with `param`
  */
-export function checkSources(sources: readonly AttachmentSource[], { maxImages, maxBase64Bytes }: MediaConfig): void {
-  const extra = sources[maxImages]
+export function checkSources(sources: readonly AttachmentSource[], config: MediaConfig): void {
+  const images = sources.filter(({ kind }) => kind === 'image')
+  const recordings = sources.filter(({ kind }) => kind !== 'image')
+  const extraImage = images[config.maxImages]
+  if (extraImage !== undefined)
+    throw new OrielError(
+      'invalid',
+      `The request has ${images.length} images; at most ${config.maxImages} are allowed.`,
+      {
+        param: extraImage.param,
+        code: 'too_many_images',
+      },
+    )
+  const extra = recordings[config.maxRecordings]
   if (extra !== undefined)
-    throw new OrielError('invalid', `The request has ${sources.length} images; at most ${maxImages} are allowed.`, {
-      param: extra.param,
-      code: 'too_many_images',
-    })
-  let total = 0
-  for (const { kind, url, param } of sources) {
-    if (kind !== 'image')
-      throw new OrielError('unsupported_media', `The request contains ${kind}; only images can be read.`, {
-        param,
-        code: `${kind}_not_supported`,
-      })
-    checkScheme(url, param)
-    total += base64Length(url)
-    if (total > maxBase64Bytes)
-      throw new OrielError(
-        'too_large',
-        `The base64 images of the request are too large: ${total} characters up to and including this one; at most ${maxBase64Bytes} are allowed in total. Images sent by URL do not count.`,
-        { param, code: 'images_too_large' },
-      )
-  }
+    throw new OrielError(
+      'invalid',
+      `The request has ${recordings.length} videos and audio; at most ${config.maxRecordings} are allowed.`,
+      { param: extra.param, code: 'too_many_recordings' },
+    )
+  for (const { kind, url, param } of sources) checkScheme(kind, url, param)
+  checkBase64(images, 'images', config.maxBase64Bytes)
+  checkBase64(recordings, 'videos and audio', config.maxRecordingBase64Bytes)
+  checkFrames(recordings, config.maxFrames)
+  for (const { clip, kind, param } of recordings) checkClip(clip, kind, param)
 }
 
-function checkScheme(url: string, param: string): void {
+function checkScheme(kind: AttachmentKind, url: string, param: string): void {
   const scheme = /^([a-z][a-z0-9+.-]{0,30}):/i.exec(url)?.[1]?.toLowerCase()
   if (scheme === undefined || scheme === 'data' || scheme === 'http' || scheme === 'https') return
   throw new OrielError(
     'invalid',
-    `The image URL is not allowed: its scheme is ${scheme}:, and only data:, http: and https: are supported.`,
-    { param, code: 'invalid_image_url' },
+    `The ${kind} URL is not allowed: its scheme is ${scheme}:, and only data:, http: and https: are supported.`,
+    { param, code: `invalid_${kind}_url` },
   )
+}
+
+function checkBase64(sources: readonly AttachmentSource[], noun: string, most: number): void {
+  let total = 0
+  for (const { url, param } of sources) {
+    total += base64Length(url)
+    if (total > most)
+      throw new OrielError(
+        'too_large',
+        `The base64 ${noun} of the request are too large: ${total} characters up to and including this one; at most ${most} are allowed in total. Those sent by URL do not count.`,
+        { param, code: noun === 'images' ? 'images_too_large' : 'recordings_too_large' },
+      )
+  }
 }
 
 function base64Length(url: string): number {
@@ -51,15 +68,49 @@ function base64Length(url: string): number {
   return /^data:/i.test(url) ? url.length - url.indexOf(',') - 1 : url.length
 }
 
+/** The frames that a source asks for itself, or brings as a list of images. */
+function checkFrames(sources: readonly AttachmentSource[], most: number): void {
+  let total = 0
+  for (const { kind, url, frames, param } of sources) {
+    if (kind !== 'video') continue
+    total += isRemote(url) ? (frames?.most ?? 0) : Math.max(frames?.most ?? 0, framesInList(url))
+    if (total > most) throw tooManyFrames(total, most).at(param)
+  }
+}
+
+/** The images of a list such as `data:video/jpeg;base64,<frame>,<frame>`; 0 for one file. */
+function framesInList(url: string): number {
+  let count = 0
+  for (let at = url.indexOf(',', url.indexOf(',') + 1); at > 0; at = url.indexOf(',', at + 1)) count++
+  return count === 0 ? 0 : count + 1
+}
+
+function checkClip(clip: Clip | undefined, kind: AttachmentKind, param: string): void {
+  const { start = 0, end = Number.POSITIVE_INFINITY } = clip ?? {}
+  if (start >= 0 && end > start) return
+  throw new OrielError(
+    'invalid',
+    `The clip of the ${kind} is not allowed: it begins at ${start} s and ends at ${end} s; the start must be 0 or more, and the end after it.`,
+    { param, code: 'invalid_clip' },
+  )
+}
+
 /**
- * Counts the images and pixels of one request against its limits.
- * @returns a function that takes a file's header and returns the pixels that decoding the file will produce. It throws an
- * OrielError when the file exceeds a limit.
+ * Counts the images, frames, pixels and samples of one request against its limits.
+ * @returns a function that takes a file's header and returns the pixels that decoding the file will need in memory. It
+ * throws an OrielError when the file exceeds a limit.
  */
-export function requestBudget({ maxImages, maxPixels, maxTotalPixels }: MediaConfig): (header: FileHeader) => number {
+export function requestBudget(config: MediaConfig): (header: FileHeader) => number {
+  const countImages = imageBudget(config)
+  const countRecording = recordingBudget(config)
+  return (header) => (header.kind === 'image' ? countImages(header) : countRecording(header))
+}
+
+function imageBudget({ maxImages, maxPixels, maxTotalPixels }: MediaConfig): (header: ImagesHeader) => number {
   let images = 0
   let total = 0
-  return ({ sizes }) => {
+  return (header) => {
+    const { sizes } = header
     const pixels = sizes.map(({ width, height }) => width * height)
     const large = sizes[pixels.findIndex((count) => count > maxPixels)]
     if (large !== undefined)
@@ -75,7 +126,7 @@ export function requestBudget({ maxImages, maxPixels, maxTotalPixels }: MediaCon
         `The request has ${images} images, counting each page and frame up to and including this file; at most ${maxImages} are allowed. Select fewer with the extension "pages" or "frames" next to the URL, for example "pages": "1-3,7".`,
         { code: 'too_many_images' },
       )
-    const sum = pixelsIn({ sizes })
+    const sum = pixelsIn(header)
     total += sum
     if (total > maxTotalPixels)
       throw new OrielError(
@@ -87,9 +138,58 @@ export function requestBudget({ maxImages, maxPixels, maxTotalPixels }: MediaCon
   }
 }
 
-/** Pixels of all selected pages of a file. */
-export const pixelsIn = ({ sizes }: Pick<FileHeader, 'sizes'>): number =>
-  sizes.reduce((sum, { width, height }) => sum + width * height, 0)
+function recordingBudget(config: MediaConfig): (header: RecordingHeader) => number {
+  const { maxRecordingSeconds, maxFrames, maxFramePixels, maxTotalFramePixels, maxSamples } = config
+  let [frames, pixels, samples] = [0, 0, 0]
+  return (header) => {
+    const { kind, seconds, source, sizes } = header
+    if (seconds > maxRecordingSeconds)
+      throw new OrielError(
+        'too_large',
+        `The ${kind} is too long: ${Math.round(seconds)} s; at most ${maxRecordingSeconds} s are allowed. Send a shorter one, or select a part with "clip".`,
+        { code: `${kind}_too_long` },
+      )
+    if (source !== null && source.width * source.height > maxFramePixels)
+      throw new OrielError(
+        'too_large',
+        `The frames of the video are too large: ${source.width} x ${source.height} pixels; at most ${maxFramePixels} pixels are allowed per frame.`,
+        { code: 'frame_too_large' },
+      )
+    frames += sizes.length
+    if (frames > maxFrames) throw tooManyFrames(frames, maxFrames)
+    pixels += sizes.reduce((sum, { width, height }) => sum + width * height, 0)
+    if (pixels > maxTotalFramePixels)
+      throw new OrielError(
+        'too_large',
+        `The frames of the request are too large: ${pixels} pixels up to and including this video; at most ${maxTotalFramePixels} are allowed in total. Ask for fewer or smaller frames.`,
+        { code: 'frames_too_large' },
+      )
+    samples += header.samples
+    if (samples > maxSamples)
+      throw new OrielError(
+        'too_large',
+        `The audio of the request is too long: ${samples} samples at ${soundRate} a second up to and including this file; at most ${maxSamples} are allowed in total.`,
+        { code: 'too_many_samples' },
+      )
+    return pixelsIn(header)
+  }
+}
+
+const tooManyFrames = (found: number, most: number): OrielError =>
+  new OrielError('invalid', `The request asks for ${found} frames of videos; at most ${most} are allowed in total.`, {
+    code: 'too_many_frames',
+  })
+
+/** Frames that a decoder of a video holds, since later ones are predicted from them. */
+const framesHeld = 6
+
+/** Pixels of all selected pages of a file, or of what decoding a recording takes. */
+export const pixelsIn = (header: FileHeader): number => {
+  const decoded = header.sizes.reduce((sum, { width, height }) => sum + width * height, 0)
+  if (header.kind === 'image') return decoded
+  const { source, samples } = header
+  return decoded + framesHeld * (source === null ? 0 : source.width * source.height) + Math.ceil((samples * 4) / 3)
+}
 
 /** Holds memory for a request until the function that it returns is called, or the request is over. @throws OrielError `overloaded` */
 export type Hold = (pixels: number, free: () => void) => () => void

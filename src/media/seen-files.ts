@@ -2,20 +2,20 @@ import { createHash } from 'node:crypto'
 import { LRUCache } from 'lru-cache'
 import { Turns } from '../turns.ts'
 import type { FileToDecode } from './decoder/decoder-process.ts'
-import type { DecodeOptions, FileHeader, ImageHead } from './decoder/protocol.ts'
+import type { FileHeader, PartHead, Wanted } from './decoder/protocol.ts'
 
 /** What is known about a file that was decoded. */
 export interface SeenFile {
   readonly header: FileHeader
-  readonly images: readonly ImageHead[]
+  readonly parts: readonly PartHead[]
 }
 
-/** A file as it came, and what decides its pixels. */
+/** A file as it came, and what is wanted of it. */
 interface NamedFile extends Pick<FileToDecode, 'payload'> {
-  readonly options: Pick<DecodeOptions, 'pages' | 'longestEdge'>
+  readonly wanted: Wanted
 }
 
-/** Files and images that are remembered together. A file takes less than a kilobyte, and an image less than half of one. */
+/** Files and their parts that are remembered together. A file takes less than a kilobyte, and a part less than half of one. */
 const mostRemembered = 20_000
 /** Bytes that are hashed at a time: this takes less than a millisecond. */
 const pieceBytes = 256_000
@@ -23,13 +23,13 @@ const pieceBytes = 256_000
 const withoutTurns = 64_000
 
 /**
- * Remembers files that were decoded, by the bytes that a client sent and by what decides their pixels, so that a file that
+ * Remembers files that were decoded, by the bytes that a client sent and by what was wanted of them, so that a file that
  * comes again need not be decoded. Files that were refused are not remembered: they are refused again by the same code.
  */
 export class SeenFiles {
   readonly #files = new LRUCache<string, SeenFile>({
     maxSize: mostRemembered,
-    sizeCalculation: ({ images }) => 1 + images.length,
+    sizeCalculation: ({ parts }) => 1 + parts.length,
   })
   readonly #turns = new Turns()
 
@@ -39,11 +39,10 @@ export class SeenFiles {
    * processor computes it: 2 GB/s.
    * @param isolation requests with another key do not learn what was seen, since the time of an answer would reveal it
    */
-  async nameOf({ payload, options }: NamedFile, isolation: string): Promise<string> {
-    const { pages, longestEdge } = options
+  async nameOf({ payload, wanted }: NamedFile, isolation: string): Promise<string> {
     const from = typeof payload === 'string' ? dataAt(payload) : 0
     const kind = typeof payload === 'string' ? 'text' : 'bytes'
-    const hash = createHash('sha256').update(`${JSON.stringify([isolation, kind, pages ?? null, longestEdge])}\n`)
+    const hash = createHash('sha256').update(`${JSON.stringify([isolation, kind, wanted])}\n`)
     for (let at = from; at < payload.length; at += pieceBytes) {
       if (payload.length > withoutTurns) await this.#turns.next()
       const end = at + pieceBytes
@@ -52,10 +51,10 @@ export class SeenFiles {
     return hash.digest('base64url')
   }
 
-  /** @param maxPages the limit for selected pages or frames: a file that exceeds it has to be refused */
-  get(name: string, maxPages: number): SeenFile | undefined {
+  /** @param mostPages the limit for selected pages: a file that exceeds it has to be refused */
+  get(name: string, mostPages: number): SeenFile | undefined {
     const seen = this.#files.get(name)
-    return seen !== undefined && seen.images.length <= maxPages ? seen : undefined
+    return seen?.header.kind === 'image' && seen.parts.length > mostPages ? undefined : seen
   }
 
   set(name: string, file: SeenFile): void {

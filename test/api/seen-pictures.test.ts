@@ -9,7 +9,8 @@ import { dataUrl } from '../support/images.ts'
 import { startServer, type TestServer } from '../support/server.ts'
 
 const decodes = vi.spyOn(DecoderPool.prototype, 'decode')
-const pagesDecoded = () => decodes.mock.calls.map(([, { options }]) => options.pages)
+const pagesDecoded = () =>
+  decodes.mock.calls.map(([, { options }]) => options.wanted.kind === 'image' && options.wanted.pages)
 beforeEach(() => void decodes.mockClear())
 
 /** One keeps embeddings; the other none, so that only prefixes are cached. */

@@ -2,6 +2,7 @@ import { readFileSync, writeFileSync } from 'node:fs'
 import { getPriority } from 'node:os'
 import sharp from 'sharp'
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
+import { loadConfig } from '../../src/config.ts'
 import { deferred } from '../../src/deferred.ts'
 import { Costs } from '../../src/fairness.ts'
 import type { FileToDecode } from '../../src/media/decoder/decoder-process.ts'
@@ -61,7 +62,7 @@ describe.skipIf(process.platform !== 'linux')('decompression bombs', () => {
 })
 
 describe.skipIf(process.platform === 'win32')('a decoder that crashes or hangs', () => {
-  const options = { pages: undefined, maxPages: 1, longestEdge: 64 }
+  const options = { wanted: { kind: 'image' as const, pages: null, longestEdge: 64 }, mostPages: 1 }
   const forever = new AbortController().signal
   let file: FileToDecode
   beforeAll(async () => {
@@ -92,7 +93,7 @@ describe.skipIf(process.platform === 'win32')('a decoder that crashes or hangs',
     ['SIGKILL', { kind: 'overloaded', code: 'decoder_stopped', retryAfter: 1 }],
   ] as const)('fails only its own image after %s, and is replaced', async ([signal, reason]) => {
     const others = decoders()
-    const pool = new DecoderPool(2, 60_000, new Costs(), undefined)
+    const pool = new DecoderPool({ ...loadConfig({}, {}).media, decoders: 2 }, new Costs(), undefined)
     const results = await decodeTwo(pool, () => {
       const [victim = 0] = decoders().filter((pid) => !others.includes(pid))
       process.kill(victim, signal)
@@ -100,13 +101,17 @@ describe.skipIf(process.platform === 'win32')('a decoder that crashes or hangs',
     const failed = results.filter(({ status }) => status === 'rejected')
     expect(failed).toMatchObject([{ reason }])
     for (const result of await decodeTwo(pool, () => {}))
-      expect(result).toMatchObject({ status: 'fulfilled', value: { images: [{ width: 64, height: 64 }] } })
+      expect(result).toMatchObject({ status: 'fulfilled', value: { parts: [{ head: { width: 64, height: 64 } }] } })
     await pool.close()
   })
 
   it('is killed after the time limit of a file, naming the limit', async () => {
     const others = decoders()
-    const pool = new DecoderPool(2, 6000, new Costs(), undefined)
+    const pool = new DecoderPool(
+      { ...loadConfig({}, {}).media, decoders: 2, decodeTimeoutMs: 6000 },
+      new Costs(),
+      undefined,
+    )
     const results = await decodeTwo(pool, () => {
       for (const pid of decoders()) if (!others.includes(pid)) process.kill(pid, 'SIGSTOP')
     })

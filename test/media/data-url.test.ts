@@ -25,7 +25,7 @@ describe('base64', () => {
         const text = Buffer.from(bytes).toString(alphabet)
         const ended = padded ? text : text.replace(/=+$/, '')
         const broken = ended.replace(new RegExp(`.{${every}}`, 'g'), `$&${gap}`)
-        expect(decodeDataUrl(before + broken)).toEqual(Buffer.from(bytes))
+        expect(decodeDataUrl(before + broken, 'image')).toEqual(Buffer.from(bytes))
       }),
       { numRuns: inputs(300, 1000) },
     )
@@ -37,7 +37,7 @@ describe('base64', () => {
       fc.property(characters, (text) => {
         let bytes: Buffer
         try {
-          bytes = decodeDataUrl(`data:;base64,${text}`)
+          bytes = decodeDataUrl(`data:;base64,${text}`, 'image')
         } catch (error) {
           expect(error).toMatchObject({ kind: 'invalid', code: 'invalid_image_url' })
           expect(error).toBeInstanceOf(OrielError)

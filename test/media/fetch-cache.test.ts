@@ -31,7 +31,7 @@ const open = (settings: Partial<MediaConfig> = {}) => {
   const config = { ...loadConfig({}, {}).media, allowPrivate: ['127.0.0.1'], urlTimeoutMs: 5000, ...settings }
   const fetcher = createFetcher(config)
   return {
-    fetch: (url: string, signal = new AbortController().signal) => fetcher.fetch(url, signal),
+    fetch: (url: string, signal = new AbortController().signal) => fetcher.fetch(url, 'image', signal),
     clear: () => fetcher.clear(),
   }
 }

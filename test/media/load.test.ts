@@ -39,7 +39,7 @@ const load = async (urls: readonly (string | Buffer)[], longestEdge = 512, signa
       }),
     ),
     newAsker(),
-    longestEdge,
+    { longestEdge },
     signal,
   )
   return loaded.map(decoded)
@@ -105,7 +105,9 @@ describe('the images of a request', () => {
     try {
       slow.prefetch(sources, client, request.signal)
       await asked.promise
-      await expect(slow.load(sources, newAsker(), 512, request.signal)).rejects.toMatchObject({ param: 'images[0]' })
+      await expect(slow.load(sources, newAsker(), { longestEdge: 512 }, request.signal)).rejects.toMatchObject({
+        param: 'images[0]',
+      })
     } finally {
       request.abort()
       host.close()
@@ -130,7 +132,7 @@ describe('the images of a request', () => {
         })
         media.prefetch(sources, client, signal)
         await vi.waitFor(() => expect(asked).toHaveLength((request + 1) * 10))
-        expect(await media.load(sources, newAsker(), 512, signal)).toHaveLength(10)
+        expect(await media.load(sources, newAsker(), { longestEdge: 512 }, signal)).toHaveLength(10)
       }
     } finally {
       for (const request of requests) request.abort()
@@ -173,13 +175,17 @@ describe('the images of a request', () => {
   })
 })
 
-it('refuses an attachment that is not an image, naming its kind', async () => {
-  const source: AttachmentSource = { kind: 'audio', url: dataUrl(await plain(8, 8)), param: 'attachment' }
-  await expect(media.load([source], newAsker(), 512, new AbortController().signal)).rejects.toMatchObject({
+it.for(['audio', 'video'] as const)('refuses what is no %s, naming what it is', async (kind) => {
+  const source: AttachmentSource = { kind, url: dataUrl(Buffer.from('<svg/>')), param: 'attachment' }
+  await expect(
+    media.load([source], newAsker(), { longestEdge: 512 }, new AbortController().signal),
+  ).rejects.toMatchObject({
     kind: 'unsupported_media',
-    code: 'audio_not_supported',
+    code: `unsupported_${kind}`,
     param: 'attachment',
-    message: 'The request contains audio; only images can be read.',
+    message: expect.stringMatching(
+      `^The ${kind} cannot be decoded: the data is SVG or XML, .*Supported formats: mp4, mov,`,
+    ),
   })
 })
 
@@ -276,7 +282,7 @@ describe('limits: an error names the part, what was found and what is allowed', 
       }),
     )
     const set = Object.values(loadConfig({}, environment).media)
-    expect(set.filter((value) => JSON.stringify(value) === '7')).toHaveLength(13)
+    expect(set.filter((value) => JSON.stringify(value) === '7')).toHaveLength(23)
     expect(set.filter((value) => JSON.stringify(value) === '["::1"]')).toHaveLength(3)
     expect(loadConfig({}, environment).media).toMatchObject({ cacheDir: '::1', proxy: 'http://proxy.example' })
   })
@@ -290,7 +296,7 @@ describe('limits: an error names the part, what was found and what is allowed', 
     const url = dataUrl(await plain(150, 100))
     const several = async (count: number, signal: AbortSignal, from = client) => {
       const sources = Array.from({ length: count }, (_, at) => ({ kind: 'image' as const, url, param: String(at) }))
-      return (await narrow.load(sources, newAsker(from), 512, signal)).map(asImages)
+      return (await narrow.load(sources, newAsker(from), { longestEdge: 512 }, signal)).map(asImages)
     }
     const [one, other, third] = [new AbortController(), new AbortController(), new AbortController()]
     const refusal = { kind: 'overloaded', code: 'too_many_pixels', retryAfter: expect.any(Number) }
@@ -323,13 +329,13 @@ describe('limits: an error names the part, what was found and what is allowed', 
       { length: 12 },
       (_, index): AttachmentSource => ({ kind: 'image', url, param: String(index) }),
     )
-    expect(await narrow.load(sources, newAsker(), 512, new AbortController().signal)).toHaveLength(12)
+    expect(await narrow.load(sources, newAsker(), { longestEdge: 512 }, new AbortController().signal)).toHaveLength(12)
     // A request that is cancelled while it waits leaves nothing occupied.
     const stop = new AbortController()
-    const cancelled = narrow.load(sources, newAsker(), 512, stop.signal)
+    const cancelled = narrow.load(sources, newAsker(), { longestEdge: 512 }, stop.signal)
     setImmediate(() => stop.abort())
     await expect(cancelled).rejects.toMatchObject({ kind: 'cancelled' })
-    expect(await narrow.load(sources, newAsker(), 512, new AbortController().signal)).toHaveLength(12)
+    expect(await narrow.load(sources, newAsker(), { longestEdge: 512 }, new AbortController().signal)).toHaveLength(12)
     await narrow.close()
   })
 })
@@ -337,10 +343,10 @@ describe('limits: an error names the part, what was found and what is allowed', 
 it('a decoder whose cancelled file waits for admission is replaced, and a late admission is returned', async () => {
   const warnings: string[] = []
   const log = { warn: (_: unknown, text: string) => warnings.push(text) } as unknown as Logger
-  const pool = new DecoderPool(1, 60_000, new Costs(), log)
+  const pool = new DecoderPool({ ...loadConfig({}, {}).media, decoders: 1 }, new Costs(), log)
   const file = {
     payload: dataUrl(await plain(8, 8)),
-    options: { pages: undefined, maxPages: 1, longestEdge: 512 },
+    options: { wanted: { kind: 'image' as const, pages: null, longestEdge: 512 }, mostPages: 1 },
   }
   const admission = deferred<() => void>()
   const waiting = deferred<void>()
@@ -363,7 +369,7 @@ it('a decoder whose cancelled file waits for admission is replaced, and a late a
     // The grace period of a cancelled file.
     await vi.advanceTimersByTimeAsync(1000)
     const next = await pool.decode(client, file, async () => () => {}, new AbortController().signal)
-    expect(next.images).toMatchObject([{ width: 8, height: 8 }])
+    expect(next.parts).toMatchObject([{ head: { width: 8, height: 8 } }])
     admission.resolve(() => returned++)
     await admission.promise
     await vi.advanceTimersByTimeAsync(60_000)

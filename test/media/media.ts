@@ -24,7 +24,7 @@ export function openMedia(settings: Partial<MediaConfig> = {}, resolve?: Resolve
       const url = typeof file === 'string' ? file : `data:;base64,${file.toString('base64')}`
       // Nothing was seen before.
       const asker = { client, isolation: randomUUID() }
-      const [loaded] = await media.load([{ kind: 'image', url, param: 'image', pages }], asker, longestEdge, signal)
+      const [loaded] = await media.load([{ kind: 'image', url, param: 'image', pages }], asker, { longestEdge }, signal)
       if (loaded === undefined) throw new Error('nothing was loaded')
       return decoded(loaded)
     },

@@ -11,7 +11,7 @@ interface Options {
   longestEdge?: number
 }
 const nameOf = (payload: string | Uint8Array, { isolation = '', pages, longestEdge = 512 }: Options = {}) =>
-  files.nameOf({ payload, options: { pages, longestEdge } }, isolation)
+  files.nameOf({ payload, wanted: { kind: 'image', pages: pages ?? null, longestEdge } }, isolation)
 
 const text = fc.base64String({ minLength: 4, maxLength: 200 })
 const options = fc.record({
@@ -60,7 +60,7 @@ describe('the name of a file', () => {
       .map((parts) => parts.join(''))
     const bytesOf = (url: string) => {
       try {
-        return decodeDataUrl(url).toString()
+        return decodeDataUrl(url, 'image').toString()
       } catch {
         return undefined
       }
@@ -102,11 +102,18 @@ describe('the name of a file', () => {
 })
 
 it('what is known of files is bounded', () => {
-  const header = { format: 'png' as const, bytes: 9, pages: 1, sizes: [{ width: 1, height: 1 }] }
-  const image = { width: 1, height: 1, hash: 'h', original: { width: 1, height: 1 }, page: 1 }
+  const header = {
+    kind: 'image' as const,
+    format: 'png' as const,
+    bytes: 9,
+    pages: 1,
+    sizes: [{ width: 1, height: 1 }],
+  }
+  const size = { width: 1, height: 1 }
+  const image = { ...size, kind: 'image' as const, hash: 'h', original: size, page: 1, time: 0 }
   const known = new SeenFiles()
   const add = (from: number, count: number): void => {
-    for (let at = from; at < from + count; at++) known.set(String(at), { header, images: [image] })
+    for (let at = from; at < from + count; at++) known.set(String(at), { header, parts: [image] })
   }
   add(0, 1)
   expect(known.get('0', 1)).toMatchObject({ header: { format: 'png' } })

@@ -10,7 +10,8 @@ import { plainPdf } from './plain-pdf.ts'
 
 /** What decoders were asked to decode: the pages of each file. */
 const decodes = vi.spyOn(DecoderPool.prototype, 'decode')
-const pagesDecoded = () => decodes.mock.calls.map(([, { options }]) => options.pages)
+const pagesDecoded = () =>
+  decodes.mock.calls.map(([, { options }]) => options.wanted.kind === 'image' && options.wanted.pages)
 beforeEach(() => void decodes.mockClear())
 
 const open = (settings: Partial<MediaConfig> = {}) =>
@@ -30,7 +31,12 @@ interface Request {
 const load = async (urls: readonly string[], request: Request = {}): Promise<LoadedImages[]> => {
   const { pages, isolation = 'usual', client = 'one', longestEdge = 512, signal, from = media } = request
   const sources = urls.map((url, index): AttachmentSource => ({ kind: 'image', url, pages, param: `images[${index}]` }))
-  const loaded = await from.load(sources, { client, isolation }, longestEdge, signal ?? new AbortController().signal)
+  const loaded = await from.load(
+    sources,
+    { client, isolation },
+    { longestEdge },
+    signal ?? new AbortController().signal,
+  )
   return loaded.map(asImages)
 }
 const loadOne = async (url: string, request?: Request): Promise<LoadedImages> => {

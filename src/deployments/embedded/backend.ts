@@ -48,7 +48,8 @@ export function embeddedBackend({ card, engine, media }: EmbeddedParts): Backend
     checkSchemas(ask)
     const start = performance.now()
     const asker = { client: ask.client, isolation: cacheKeyOf(ask.settings) }
-    const loaded = await media.load(ask.attachments, asker, model.inputs.image?.longestEdge ?? 1, signal)
+    const needs = { longestEdge: model.inputs.image?.longestEdge ?? 1 }
+    const loaded = await media.load(ask.attachments, asker, needs, signal)
     const timings = {
       fetch: Math.max(0, ...loaded.map(({ fetchMs }) => fetchMs)),
       decode: Math.max(0, ...loaded.map(({ decodeMs }) => decodeMs)),

@@ -27,7 +27,8 @@ export function previewer(engine: Engine, media: Media): NonNullable<Backend['pr
   return async ({ attachments, client, settings }, signal) => {
     onAbort(signal, await open.acquire(client, 1, signal))
     const longestEdge = engine.model.inputs.image?.longestEdge ?? 1
-    const loaded = await media.load(attachments, { client, isolation: cacheKeyOf(settings) }, longestEdge, signal)
+    const asker = { client, isolation: cacheKeyOf(settings) }
+    const loaded = await media.load(attachments, asker, { longestEdge }, signal)
     const sent = loaded.map(asImages).flatMap(({ images, ...file }, index) => {
       const attachment = attachments[index]
       if (attachment === undefined) throw new Error('more was loaded than was sent')

@@ -1,5 +1,5 @@
 import { OrielError } from '../../errors.ts'
-import type { Format } from '../format.ts'
+import type { ImageFormat } from '../format.ts'
 
 /** Reads the structure of files without decoding them, to count pages and to leave out what is expensive to decode. */
 
@@ -20,7 +20,7 @@ export function checkPages(count: number): void {
  * Counts the pages or frames of a GIF, WebP or TIFF file.
  * @throws OrielError `too_large` for more than `maxPagesInFile`
  */
-export function countPages(format: Format, bytes: Buffer): number {
+export function countPages(format: ImageFormat, bytes: Buffer): number {
   const pages = format === 'gif' ? gifFrames(bytes) : format === 'webp' ? webpFrames(bytes) : tiffPages(format, bytes)
   let count = 0
   for (const _ of pages) checkPages(++count)
@@ -54,7 +54,7 @@ function* webpFrames(bytes: Buffer): Generator<void> {
 }
 
 /** The chain of directories of TIFF 6 and BigTIFF. The count ends where the chain repeats a directory. */
-function* tiffPages(format: Format, bytes: Buffer): Generator<void> {
+function* tiffPages(format: ImageFormat, bytes: Buffer): Generator<void> {
   if (format !== 'tiff' || bytes.length < 16) return
   const little = bytes[0] === 0x49
   const short = (at: number): number => (little ? bytes.readUInt16LE(at) : bytes.readUInt16BE(at))

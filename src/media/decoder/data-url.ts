@@ -1,3 +1,4 @@
+import type { AttachmentKind } from '../../attachments.ts'
 import { OrielError } from '../../errors.ts'
 
 /**
@@ -5,13 +6,13 @@ import { OrielError } from '../../errors.ts'
  * ignored, because it is often wrong.
  * @throws OrielError `invalid` that says what is malformed and where
  */
-export function decodeDataUrl(url: string): Buffer {
+export function decodeDataUrl(url: string, kind: AttachmentKind): Buffer {
   const isUrl = /^data:/i.test(url)
   const malformed = (why: string): OrielError =>
     new OrielError(
       'invalid',
-      `The image's ${isUrl ? 'data URL' : 'base64'} is malformed: ${why}. Send the image as data:image/png;base64,iVBOR…, or as an http or https URL.`,
-      { code: 'invalid_image_url' },
+      `The ${kind}'s ${isUrl ? 'data URL' : 'base64'} is malformed: ${why}. Send the ${kind} as ${examples[kind]}, or as an http or https URL.`,
+      { code: `invalid_${kind}_url` },
     )
   const comma = isUrl ? url.indexOf(',') : -1
   if (isUrl && comma < 0) throw malformed('the comma before the data is missing')
@@ -28,6 +29,12 @@ export function decodeDataUrl(url: string): Buffer {
   }
   if (bytes.length === 0) throw malformed('the data is empty')
   return bytes
+}
+
+const examples: Record<AttachmentKind, string> = {
+  image: 'data:image/png;base64,iVBOR…',
+  audio: 'data:audio/ogg;base64,T2dnUw…',
+  video: 'data:video/mp4;base64,AAAAIG…',
 }
 
 /** The number of bytes that dense base64 encodes; NaN for a length that base64 cannot have. */

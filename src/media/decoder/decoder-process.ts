@@ -1,12 +1,16 @@
 import type { ChildProcess } from 'node:child_process'
+import { readFileSync } from 'node:fs'
 import { Socket } from 'node:net'
+import type { AttachmentKind } from '../../attachments.ts'
 import { fromWire, lowerPriority, startProcess } from '../../children/index.ts'
+import type { MediaConfig } from '../../config.ts'
 import { type Deferred, deferred } from '../../deferred.ts'
 import { OrielError } from '../../errors.ts'
 import type { Logger } from '../../log.ts'
 import { programFile } from '../../places.ts'
 import { readFrames, writeFrame } from './frames.ts'
-import type { DecodeOptions, FileHeader, FromDecoder, ImageFile, ImageHead, Size, ToDecoder } from './protocol.ts'
+import type { Part } from './parts.ts'
+import type { DecodeOptions, FileHeader, FromDecoder, ImageFile, PartHead, Size, ToDecoder } from './protocol.ts'
 
 /** The bytes of a file; or a `data:` URL or plain base64, which the decoder turns into bytes. */
 export interface FileToDecode {
@@ -16,7 +20,7 @@ export interface FileToDecode {
 
 export interface DecodedFile {
   readonly header: FileHeader
-  readonly images: readonly DecodedImage[]
+  readonly parts: readonly Part[]
 }
 
 /** `rgb` is `[height, width, 3]`. */
@@ -24,10 +28,10 @@ export interface RawImage extends Size {
   readonly rgb: Uint8Array
 }
 
-export interface DecodedImage extends ImageHead {
-  /** `[height, width, 3]` */
-  readonly rgb: Uint8Array
-}
+export type DecoderSettings = Pick<
+  MediaConfig,
+  'decodeTimeoutMs' | 'recordingDecodeTimeoutMs' | 'recordingMemoryBytes' | 'ffmpeg'
+>
 
 /** The time limit for the start of a process, in ms; long, because the machine may be busy. */
 const startTimeoutMs = 30_000
@@ -39,22 +43,22 @@ const priorities = { usual: 8, slow: 15 }
 export class DecoderProcess {
   readonly #child: ChildProcess
   readonly #socket: Socket
-  readonly #timeoutMs: number
+  readonly #settings: DecoderSettings
   readonly #log: Logger | undefined
   #onMessage: (message: FromDecoder, payload: Buffer) => void = () => {}
   #onEnd: (error: OrielError) => void = () => {}
   #timer: NodeJS.Timeout | undefined
+  #memoryTimer: NodeJS.Timeout | undefined
   #alive = true
   #isStarted = false
   #slowed = false
+  /** Of the current file. */
+  #kind: AttachmentKind = 'image'
   #stderr = ''
 
-  /**
-   * @param timeoutMs for decoding one file
-   * @throws Error that says in one line why the process does not start
-   */
-  static async start(timeoutMs: number, log: Logger | undefined): Promise<DecoderProcess> {
-    const decoder = new DecoderProcess(timeoutMs, log)
+  /** @throws Error that says in one line why the process does not start */
+  static async start(settings: DecoderSettings, log: Logger | undefined): Promise<DecoderProcess> {
+    const decoder = new DecoderProcess(settings, log)
     await decoder
       .#exchange<void>(startTimeoutMs, (message, started) => {
         if (message.type === 'ready') started.resolve()
@@ -68,13 +72,19 @@ export class DecoderProcess {
     return decoder
   }
 
-  private constructor(timeoutMs: number, log: Logger | undefined) {
-    this.#timeoutMs = timeoutMs
+  private constructor(settings: DecoderSettings, log: Logger | undefined) {
+    this.#settings = settings
     this.#log = log
     this.#child = startProcess(programFile('media/decoder/process'), {
       stdio: ['ignore', 'ignore', 'pipe', 'pipe'],
       // The decoder gets no keys or tokens of the server's environment.
-      env: { PATH: process.env.PATH, UV_THREADPOOL_SIZE: '2' },
+      env: {
+        PATH: process.env.PATH,
+        UV_THREADPOOL_SIZE: '2',
+        // The FFmpeg inside the package, and never another one with other codecs.
+        NODE_WEBCODECS_FORCE: 'static',
+        ...(settings.ffmpeg === null ? {} : { ORIEL_FFMPEG: settings.ffmpeg }),
+      },
     })
     if (this.#child.pid !== undefined) lowerPriority(this.#child.pid, priorities.usual)
     this.#socket = socketOf(this.#child)
@@ -83,9 +93,12 @@ export class DecoderProcess {
     this.#child.stderr?.setEncoding('utf8').on('data', (text: string) => {
       this.#stderr = (this.#stderr + text).slice(-2000)
     })
-    this.#child.on('error', (error) => this.#ended(error.message, stopped()))
+    this.#child.on('error', (error) => this.#ended(error.message, stopped('file')))
     this.#child.on('exit', (code, signal) =>
-      this.#ended(signal ?? `exit code ${code}`, signal !== null && fromOutside.has(signal) ? stopped() : crashed()),
+      this.#ended(
+        signal ?? `exit code ${code}`,
+        signal !== null && fromOutside.has(signal) ? stopped(this.#kind) : crashed(this.#kind),
+      ),
     )
     this.#keepRunning(false)
   }
@@ -114,10 +127,13 @@ export class DecoderProcess {
   decode({ payload, options }: FileToDecode, admit: (header: FileHeader) => Promise<void>): Promise<DecodedFile> {
     let header: FileHeader | undefined
     let refusal: unknown
-    const images: DecodedImage[] = []
-    let remainingMs = this.#timeoutMs
+    const parts: Part[] = []
+    const { kind } = options.wanted
+    this.#kind = kind
+    const timeoutMs = kind === 'image' ? this.#settings.decodeTimeoutMs : this.#settings.recordingDecodeTimeoutMs
+    let remainingMs = timeoutMs
     const start = performance.now()
-    const file = this.#exchange<DecodedFile>(this.#timeoutMs, (message, decoded, rgb) => {
+    const file = this.#exchange<DecodedFile>(timeoutMs, (message, decoded, data) => {
       if (message.type === 'header') {
         header = message.header
         clearTimeout(this.#timer)
@@ -125,7 +141,7 @@ export class DecoderProcess {
         const answer = (type: 'go' | 'drop'): void => {
           // The process may have died during the wait.
           if (!this.#alive) return
-          this.#startTimer(remainingMs)
+          this.#startTimer(remainingMs, timeoutMs)
           this.#send({ type })
         }
         admit(header).then(
@@ -135,17 +151,18 @@ export class DecoderProcess {
             answer('drop')
           },
         )
-      } else if (message.type === 'image') {
-        images.push(imageOf(message.head, rgb))
+      } else if (message.type === 'part') {
+        parts.push(partOf(message.head, data))
       } else if (message.type === 'failed') {
         if (message.worn) this.kill()
         decoded.reject(fromWire(message.error))
       } else if (message.type === 'done') {
         if (message.worn) this.kill()
         if (refusal !== undefined) decoded.reject(refusal)
-        else if (header !== undefined) decoded.resolve({ header, images })
+        else if (header !== undefined) decoded.resolve({ header, parts })
       }
     })
+    if (kind !== 'image') this.#boundMemory()
     this.#send({ type: 'file', encoding: typeof payload === 'string' ? 'url' : 'bytes', options }, payload)
     return file
   }
@@ -153,7 +170,7 @@ export class DecoderProcess {
   /** Writes an image as a file, within the time limit. @throws OrielError. Afterwards the process is free, or it is dead. */
   write({ width, height, rgb }: RawImage): Promise<ImageFile> {
     let file: ImageFile | undefined
-    const written = this.#exchange<ImageFile>(this.#timeoutMs, (message, answer, bytes) => {
+    const written = this.#exchange<ImageFile>(this.#settings.decodeTimeoutMs, (message, answer, bytes) => {
       if (message.type === 'written') file = { format: message.format, bytes }
       else if (message.type === 'failed' || message.type === 'done') {
         if (message.worn) this.kill()
@@ -180,9 +197,10 @@ export class DecoderProcess {
     this.#onMessage = (message, payload) => onMessage(message, answer, payload)
     this.#onEnd = answer.reject
     this.#startTimer(timeoutMs)
-    if (!this.#alive) answer.reject(stopped())
+    if (!this.#alive) answer.reject(stopped(this.#kind))
     return answer.promise.finally(() => {
       clearTimeout(this.#timer)
+      clearInterval(this.#memoryTimer)
       this.#keepRunning(false)
       this.#onMessage = () => {}
       this.#onEnd = () => {}
@@ -193,18 +211,30 @@ export class DecoderProcess {
     writeFrame(this.#socket, message, payload)
   }
 
-  #startTimer(ms: number): void {
+  /** @param limitMs of which these are the rest */
+  #startTimer(ms: number, limitMs = ms): void {
     clearTimeout(this.#timer)
     this.#timer = setTimeout(() => {
-      this.#log?.warn({ timeoutMs: this.#timeoutMs }, 'image decoder process killed: it exceeded its time limit')
+      this.#log?.warn({ timeoutMs: limitMs }, 'decoder process killed: it exceeded its time limit')
       this.kill()
-      this.#onEnd(tooSlow(this.#timeoutMs))
+      this.#onEnd(tooSlow(this.#kind, limitMs))
     }, ms)
+  }
+
+  /** Kills the process when the file takes too much memory: how much a video takes is not known before it is decoded. */
+  #boundMemory(): void {
+    const { recordingMemoryBytes } = this.#settings
+    this.#memoryTimer = setInterval(() => {
+      if (residentBytes(this.#child.pid) <= recordingMemoryBytes) return
+      this.#log?.warn({ bytes: recordingMemoryBytes }, 'decoder process killed: it exceeded its memory limit')
+      this.kill()
+      this.#onEnd(tooMuchMemory(this.#kind, recordingMemoryBytes))
+    }, memoryIntervalMs)
   }
 
   #ended(reason: string, error: OrielError): void {
     if (this.#alive && this.#isStarted)
-      this.#log?.warn({ reason, stderr: this.#stderr }, 'image decoder process exited unexpectedly')
+      this.#log?.warn({ reason, stderr: this.#stderr }, 'decoder process exited unexpectedly')
     this.#alive = false
     this.#socket.destroy()
     this.#onEnd(error)
@@ -218,34 +248,55 @@ export class DecoderProcess {
   }
 }
 
+/** How often the memory of a process is read, which takes some microseconds. Nothing allocates a gigabyte in this time. */
+const memoryIntervalMs = 100
+
+/** Physical memory of a process, in bytes; 0 if it is not known: only Linux says it without another process. */
+function residentBytes(pid: number | undefined): number {
+  try {
+    const [, kilobytes = 0] = /^VmRSS:\s*(\d+) kB$/m.exec(readFileSync(`/proc/${pid}/status`, 'latin1')) ?? []
+    return Number(kilobytes) * 1024
+  } catch {
+    return 0
+  }
+}
+
 function socketOf(child: ChildProcess): Socket {
   const socket = child.stdio[3]
   if (!(socket instanceof Socket)) throw new Error('the decoder process has no socket')
   return socket
 }
 
-function imageOf(head: ImageHead, rgb: Buffer): DecodedImage {
-  if (rgb.length !== head.width * head.height * 3) throw new Error('the decoder sent a wrong number of pixels')
-  return { ...head, rgb }
+function partOf(head: PartHead, data: Buffer): Part {
+  const bytes = head.kind === 'image' ? head.width * head.height * 3 : head.samples * Float32Array.BYTES_PER_ELEMENT
+  if (data.length !== bytes) throw new Error('the decoder sent a wrong number of bytes')
+  return { head, data }
 }
 
 /** Signals that no decoder sends itself: a person, a service manager, or a system without memory has sent them. */
 const fromOutside: ReadonlySet<NodeJS.Signals> = new Set(['SIGKILL', 'SIGTERM', 'SIGINT', 'SIGHUP', 'SIGQUIT'])
 
-const stopped = (): OrielError =>
-  new OrielError('overloaded', 'The process that decoded the image was stopped. Send the request again.', {
+const stopped = (what: string): OrielError =>
+  new OrielError('overloaded', `The process that decoded the ${what} was stopped. Send the request again.`, {
     code: 'decoder_stopped',
     retryAfter: 1,
   })
 
-const crashed = (): OrielError =>
-  new OrielError('unreadable_media', 'The image cannot be decoded: the decoder crashed on it.', {
-    code: 'invalid_image',
+const crashed = (kind: AttachmentKind): OrielError =>
+  new OrielError('unreadable_media', `The ${kind} cannot be decoded: the decoder crashed on it.`, {
+    code: `invalid_${kind}`,
   })
 
-const tooSlow = (ms: number): OrielError =>
+const tooSlow = (kind: AttachmentKind, ms: number): OrielError =>
   new OrielError(
     'unreadable_media',
-    `The image cannot be decoded: decoding its selected pages or frames took longer than ${ms} ms, the limit for one file.`,
-    { code: 'image_decode_timeout' },
+    `The ${kind} cannot be decoded: decoding ${kind === 'image' ? 'its selected pages or frames' : 'it'} took longer than ${ms} ms, the limit for one file.`,
+    { code: `${kind}_decode_timeout` },
+  )
+
+const tooMuchMemory = (kind: AttachmentKind, bytes: number): OrielError =>
+  new OrielError(
+    'unreadable_media',
+    `The ${kind} cannot be decoded: it takes more than ${bytes} bytes of memory, the limit for one file.`,
+    { code: `${kind}_needs_memory` },
   )

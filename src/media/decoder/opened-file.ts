@@ -1,4 +1,4 @@
-import type { Format } from '../format.ts'
+import type { ImageFormat } from '../format.ts'
 import type { Size } from './protocol.ts'
 
 /** A file whose header has been read. Nothing is decoded before `render`. */
@@ -23,7 +23,7 @@ export interface Rendered extends Size {
 }
 
 /** @throws OrielError, or any other error if the file is damaged */
-export type OpenFile = (bytes: Buffer, format: Format) => Promise<OpenedFile>
+export type OpenFile = (bytes: Buffer, format: ImageFormat) => Promise<OpenedFile>
 
 /** Pixels as a decoder produces them: 8-bit grey, grey with alpha, RGB or RGBA. */
 export interface Raster extends Size {

@@ -1,10 +1,17 @@
 import { onAbort, orAborted } from '../../abort.ts'
+import type { MediaConfig } from '../../config.ts'
 import { OrielError, shuttingDown } from '../../errors.ts'
 import { type Costs, ownClient } from '../../fairness.ts'
 import type { Logger } from '../../log.ts'
 import { availableProcessors } from '../../processors.ts'
 import { Semaphore } from '../../semaphore.ts'
-import { type DecodedFile, DecoderProcess, type FileToDecode, type RawImage } from './decoder-process.ts'
+import {
+  type DecodedFile,
+  DecoderProcess,
+  type DecoderSettings,
+  type FileToDecode,
+  type RawImage,
+} from './decoder-process.ts'
 import type { FileHeader, ImageFile } from './protocol.ts'
 
 /**
@@ -33,7 +40,7 @@ const cancelledGraceMs = 1000
  * set of processes is for clients that have none, and slow files leave the cores to the others.
  */
 export class DecoderPool {
-  readonly #timeoutMs: number
+  readonly #settings: DecoderSettings
   readonly #log: Logger | undefined
   readonly #costs: Costs
   readonly #size: number
@@ -45,15 +52,19 @@ export class DecoderPool {
   #closed = false
 
   /**
-   * @param processes 0: one for each core, at least two so that one slow file does not block all others, and at most eight
-   * @param timeoutMs for decoding one file
+   * @param settings of each process, and their number; 0: one for each core, at least two so that one slow file does not
+   * block all others, and at most eight
    * @param costs charged with the time of decoding
    */
-  constructor(processes: number, timeoutMs: number, costs: Costs, log: Logger | undefined) {
-    this.#timeoutMs = timeoutMs
+  constructor(
+    { decoders, ...settings }: DecoderSettings & Pick<MediaConfig, 'decoders'>,
+    costs: Costs,
+    log: Logger | undefined,
+  ) {
+    this.#settings = settings
     this.#costs = costs
     this.#log = log
-    this.#size = processes || Math.min(8, Math.max(2, availableProcessors()))
+    this.#size = decoders || Math.min(8, Math.max(2, availableProcessors()))
     const limits = {
       capacity: this.#size,
       waiting: { most: maxWaiting, full: tooManyWaiting },
@@ -165,7 +176,7 @@ export class DecoderPool {
       if (idle.alive) return idle
       this.#all.delete(idle)
     }
-    const started = await DecoderProcess.start(this.#timeoutMs, this.#log).catch((cause) => {
+    const started = await DecoderProcess.start(this.#settings, this.#log).catch((cause) => {
       throw new OrielError('internal', 'The server cannot start an image decoder process.', {
         code: 'no_decoder',
         cause,
@@ -181,7 +192,7 @@ const whyNotStarted = (error: unknown): string =>
   error instanceof OrielError && error.cause instanceof Error ? error.cause.message : String(error)
 
 const tooManyWaiting = (): OrielError =>
-  new OrielError('overloaded', `${maxWaiting} images are waiting to be decoded. That is the limit. Try again later.`, {
+  new OrielError('overloaded', `${maxWaiting} files are waiting to be decoded. That is the limit. Try again later.`, {
     code: 'too_many_pictures_waiting',
     retryAfter: 5,
   })

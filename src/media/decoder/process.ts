@@ -1,19 +1,15 @@
 import { isAscii } from 'node:buffer'
-import { createHash } from 'node:crypto'
 import { Socket } from 'node:net'
+import type { AttachmentKind } from '../../attachments.ts'
 import { toWire, type WireError } from '../../children/index.ts'
 import { OrielError } from '../../errors.ts'
-import { type Format, formats, sniff } from '../format.ts'
-import { openBmp } from './bmp.ts'
 import { decodeDataUrl } from './data-url.ts'
 import { readFrames, writeFrame } from './frames.ts'
-import { openHeif } from './heif.ts'
-import type { OpenedFile, OpenFile } from './opened-file.ts'
-import { selectPages } from './pages.ts'
-import { openPdf } from './pdf.ts'
-import { openPnm } from './pnm.ts'
+import { openImages } from './images.ts'
+import type { Opened } from './parts.ts'
 import type { DecodeOptions, FromDecoder, Size, ToDecoder } from './protocol.ts'
-import { openRaster } from './raster.ts'
+import { isList, openList } from './recordings/list.ts'
+import { openRecording } from './recordings/open.ts'
 import { writeImage } from './write.ts'
 
 /**
@@ -21,25 +17,12 @@ import { writeImage } from './write.ts'
  * and no secrets.
  */
 
-const openers: Record<Format, OpenFile> = {
-  png: openRaster,
-  jpeg: openRaster,
-  gif: openRaster,
-  tiff: openRaster,
-  webp: openRaster,
-  avif: openRaster,
-  bmp: openBmp,
-  pnm: openPnm,
-  heic: openHeif,
-  pdf: openPdf,
-}
-
 const server = new Socket({ fd: 3 })
 const send = (message: FromDecoder, payload?: Uint8Array): void => writeFrame(server, message, payload)
 
 let answerHeader: (go: boolean) => void = () => {}
-/** Of the current file, once it is known. */
-let format: Format | undefined
+/** What the current file is, as far as it is known. */
+let current: { kind: AttachmentKind; format: string | null } = { kind: 'image', format: null }
 
 readFrames(server, (frame, payload) => {
   const message = frame as ToDecoder
@@ -53,35 +36,38 @@ process.on('SIGTERM', () => {})
 // The server has exited.
 server.on('close', () => process.exit())
 server.on('error', () => process.exit())
-// libheif-js throws from a callback, where no try block can catch it.
-process.on('uncaughtException', (error) => send({ type: 'failed', error: clientError(error, format), worn: true }))
+// Libraries throw from callbacks, where no try block can catch it.
+process.on('uncaughtException', (error) => send({ type: 'failed', error: clientError(error), worn: true }))
 send({ type: 'ready' })
 
 async function decode(payload: Buffer, encoding: 'bytes' | 'url', options: DecodeOptions): Promise<void> {
-  format = undefined
-  let file: OpenedFile | undefined
+  current = { kind: options.wanted.kind, format: null }
+  let file: Opened | undefined
   try {
-    const bytes = encoding === 'url' ? decodeDataUrl(textOf(payload)) : payload
-    format = formatOf(bytes)
-    file = await openers[format](bytes, format)
-    const pages = pagesOf(file, options)
-    const sizes = []
-    for (const page of pages) sizes.push(await file.size(page, options.longestEdge))
+    file = await open(payload, encoding, options)
     const go = new Promise<boolean>((resolve) => {
       answerHeader = resolve
     })
-    send({ type: 'header', header: { format, bytes: bytes.length, pages: file.pages, sizes } })
-    if (await go)
-      for await (const { width, height, rgb, original, page } of file.render(pages, options.longestEdge)) {
-        const hash = hashOf(rgb, width, height)
-        send({ type: 'image', head: { width, height, hash, original, page: page + 1 } }, rgb)
-      }
+    send({ type: 'header', header: file.header })
+    if (await go) for await (const { head, data } of file.parts()) send({ type: 'part', head }, data)
     send({ type: 'done', worn: isWorn() })
   } catch (error) {
-    send({ type: 'failed', error: clientError(error, format), worn: isWorn(error) })
+    send({ type: 'failed', error: clientError(error), worn: isWorn(error) })
   } finally {
     file?.close()
   }
+}
+
+async function open(payload: Buffer, encoding: 'bytes' | 'url', { wanted, mostPages }: DecodeOptions): Promise<Opened> {
+  const text = encoding === 'url' ? textOf(payload) : null
+  const onFormat = (format: string): void => {
+    current = { kind: wanted.kind, format }
+  }
+  if (wanted.kind === 'video' && text !== null && isList(text)) return openList(text, wanted, onFormat)
+  const bytes = text === null ? payload : decodeDataUrl(text, wanted.kind)
+  return wanted.kind === 'image'
+    ? openImages(bytes, wanted, mostPages, onFormat)
+    : openRecording(bytes, wanted, onFormat)
 }
 
 async function write(size: Size, rgb: Buffer): Promise<void> {
@@ -102,36 +88,14 @@ const maxResidentBytes = 600_000_000
 /** Decodes UTF-8. The check for ASCII makes megabytes of base64 several times faster. */
 const textOf = (bytes: Buffer): string => bytes.toString(isAscii(bytes) ? 'latin1' : 'utf8')
 
-function formatOf(bytes: Buffer): Format {
-  const sniffed = sniff(bytes)
-  if (sniffed.known) return sniffed.format
-  throw new OrielError(
-    'unsupported_media',
-    `The image cannot be decoded: the data is ${sniffed.looksLike}. Supported formats: ${formats.join(', ')}.`,
-    { code: 'unsupported_image' },
-  )
-}
-
-function pagesOf(file: OpenedFile, { pages, maxPages }: DecodeOptions): number[] {
-  const selection = pages ?? (file.byDefault === 'all' ? 'all' : '1')
-  return selectPages(selection, file.pages, maxPages, file.noun)
-}
-
-/**
- * Covers the size too, because the same pixels in another shape are another image. The hash is cryptographic because
- * users share what is cached under it: with a faster hash such as xxh3, a user could construct two images that collide.
- * It takes 3 ms for the largest image that is sent, a small part of decoding it.
- */
-function hashOf(rgb: Uint8Array, width: number, height: number): string {
-  return createHash('sha256').update(`${width}x${height}x3:`).update(rgb).digest('base64url')
-}
-
 /** The messages of libraries are not passed on: they may contain addresses, and they do not help a client. */
-function clientError(error: unknown, format: Format | undefined): WireError {
+function clientError(error: unknown): WireError {
   if (error instanceof OrielError) return toWire(error, '')
+  const { kind, format } = current
   const text = error instanceof Error ? error.message : ''
-  const data = format === undefined ? 'data' : `${format} data`
+  const data = format === null ? 'data' : `${format} data`
   if (
+    kind === 'image' &&
     /\b(not |un)supported\b|not been built in|bad labq format/.test(text) &&
     !text.includes('contains unsupported image format')
   )
@@ -142,7 +106,7 @@ function clientError(error: unknown, format: Format | undefined): WireError {
     }
   return {
     kind: 'unreadable_media',
-    message: `The image cannot be decoded: its ${data} is damaged or incomplete.`,
-    code: 'invalid_image',
+    message: `The ${kind} cannot be decoded: its ${data} is damaged or incomplete.`,
+    code: `invalid_${kind}`,
   }
 }

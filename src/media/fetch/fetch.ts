@@ -1,11 +1,12 @@
 import { orAborted } from '../../abort.ts'
+import type { AttachmentKind } from '../../attachments.ts'
 import type { MediaConfig } from '../../config.ts'
 import { OrielError } from '../../errors.ts'
 import type { Logger } from '../../log.ts'
 import { allowedDomains, publicAddresses } from './addresses.ts'
 import { FileCache } from './cache.ts'
 import { DiskCache } from './disk-cache.ts'
-import { type DownloadContext, download, type Fetched, parseUrl, type Resolve } from './download.ts'
+import { type DownloadContext, download, type Fetched, parseUrl, type Resolve, type WantedUrl } from './download.ts'
 import { resolver } from './resolve.ts'
 
 export type { Resolve } from './download.ts'
@@ -13,10 +14,10 @@ export type { Resolve } from './download.ts'
 /** Fetches files from URLs that clients send. */
 export interface Fetcher {
   /**
-   * Requests for the same URL at the same time share one download and its time limit.
+   * Requests for the same URL and kind at the same time share one download and its time limit.
    * @throws OrielError about the URL, or `cancelled`
    */
-  fetch(url: string, signal: AbortSignal): Promise<Fetched>
+  fetch(url: string, kind: AttachmentKind, signal: AbortSignal): Promise<Fetched>
   /** Removes all files from the cache. */
   clear(): Promise<void>
 }
@@ -34,17 +35,18 @@ export function createFetcher(config: MediaConfig, log?: Logger, resolve: Resolv
   const downloads = new Map<string, SharedDownload>()
 
   return {
-    async fetch(text, signal) {
-      const url = parseUrl(text, context)
-      const shared = downloads.get(url.href) ?? shareDownload(url, context)
-      downloads.set(url.href, shared)
+    async fetch(text, kind, signal) {
+      const url = parseUrl(text, kind, context)
+      const key = `${kind} ${url.href}`
+      const shared = downloads.get(key) ?? shareDownload(url, wantedUrl(kind, config), context)
+      downloads.set(key, shared)
       shared.waiting++
       try {
         return await orAborted(shared.result, signal)
       } finally {
         shared.waiting--
         if (shared.waiting === 0) {
-          downloads.delete(url.href)
+          downloads.delete(key)
           shared.stop.abort()
         }
       }
@@ -53,19 +55,29 @@ export function createFetcher(config: MediaConfig, log?: Logger, resolve: Resolv
   }
 }
 
-async function downloadInTime(url: URL, context: DownloadContext, stop: AbortSignal): Promise<Fetched> {
-  const { urlTimeoutMs } = context.config
-  const timeout = AbortSignal.timeout(urlTimeoutMs)
+const wantedUrl = (kind: AttachmentKind, config: MediaConfig): WantedUrl =>
+  kind === 'image'
+    ? { kind, maxBytes: config.maxUrlBytes, timeoutMs: config.urlTimeoutMs }
+    : { kind, maxBytes: config.maxRecordingUrlBytes, timeoutMs: config.recordingUrlTimeoutMs }
+
+async function downloadInTime(
+  url: URL,
+  wanted: WantedUrl,
+  context: DownloadContext,
+  stop: AbortSignal,
+): Promise<Fetched> {
+  const { kind, timeoutMs } = wanted
+  const timeout = AbortSignal.timeout(timeoutMs)
   try {
-    return await download(url, context, AbortSignal.any([timeout, stop]))
+    return await download(url, wanted, context, AbortSignal.any([timeout, stop]))
   } catch (error) {
     if (error instanceof OrielError) throw error
     if (timeout.aborted)
-      throw new OrielError('timeout', `The image could not be fetched: it took longer than ${urlTimeoutMs} ms.`, {
-        code: 'image_url_timeout',
+      throw new OrielError('timeout', `The ${kind} could not be fetched: it took longer than ${timeoutMs} ms.`, {
+        code: `${kind}_url_timeout`,
       })
-    throw new OrielError('invalid', 'The image could not be fetched: the connection to its host failed.', {
-      code: 'image_url_unreachable',
+    throw new OrielError('invalid', `The ${kind} could not be fetched: the connection to its host failed.`, {
+      code: `${kind}_url_unreachable`,
       cause: error,
     })
   }
@@ -78,7 +90,7 @@ interface SharedDownload {
   waiting: number
 }
 
-function shareDownload(url: URL, context: DownloadContext): SharedDownload {
+function shareDownload(url: URL, wanted: WantedUrl, context: DownloadContext): SharedDownload {
   const stop = new AbortController()
-  return { result: downloadInTime(url, context, stop.signal), stop, waiting: 0 }
+  return { result: downloadInTime(url, wanted, context, stop.signal), stop, waiting: 0 }
 }

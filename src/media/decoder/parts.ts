@@ -1,0 +1,35 @@
+import { createHash } from 'node:crypto'
+import type { FileHeader, ImageHead, PartHead, Size, SoundHead } from './protocol.ts'
+
+/** A file whose header has been read. */
+export interface Opened {
+  readonly header: FileHeader
+  /** Decodes it. @throws OrielError, or any other error if the file is damaged */
+  parts(): AsyncIterable<Part>
+  close(): void
+}
+
+export interface Part<Head extends PartHead = PartHead> {
+  readonly head: Head
+  readonly data: Uint8Array
+}
+
+type Pixels = Size & { readonly rgb: Uint8Array; readonly original: Size }
+
+export const partOfImage = ({ width, height, rgb, original }: Pixels, page: number, time: number): Part<ImageHead> => ({
+  head: { kind: 'image', width, height, hash: hashOf(`${width}x${height}x3:`, rgb), original, page, time },
+  data: rgb,
+})
+
+export function partOfSound(samples: Float32Array): Part<SoundHead> {
+  const data = new Uint8Array(samples.buffer, samples.byteOffset, samples.byteLength)
+  return { head: { kind: 'sound', hash: hashOf('sound:', data), samples: samples.length }, data }
+}
+
+/**
+ * Covers the size too, because the same pixels in another shape are another image. The hash is cryptographic because
+ * users share what is cached under it: with a faster hash such as xxh3, a user could construct two images that collide.
+ * It takes 3 ms for the largest image that is sent, a small part of decoding it.
+ */
+const hashOf = (shape: string, data: Uint8Array): string =>
+  createHash('sha256').update(shape).update(data).digest('base64url')

@@ -1,0 +1,119 @@
+import type { AttachmentKind } from '../../../attachments.ts'
+import { OrielError } from '../../../errors.ts'
+import { type RecordingFormat, recordingFormats, sniffRecording } from '../../format.ts'
+import { type Opened, type Part, partOfImage, partOfSound } from '../parts.ts'
+import { type RecordingHeader, type Size, soundRate, type WantedAudio, type WantedVideo } from '../protocol.ts'
+import { openWithPackages } from './packages.ts'
+import type { Recording } from './recording.ts'
+import { sceneTimes } from './scenes.ts'
+import { evenTimes } from './times.ts'
+
+/**
+ * Opens a video or audio.
+ * @param onFormat called when the format is known
+ * @throws OrielError, or any other error if the file is damaged
+ */
+export async function openRecording(
+  bytes: Buffer,
+  wanted: WantedVideo | WantedAudio,
+  onFormat: (format: RecordingFormat) => void,
+): Promise<Opened> {
+  const { kind } = wanted
+  const format = formatOf(bytes, kind)
+  onFormat(format)
+  const recording = await openWithPackages(bytes, format)
+  if (recording === null)
+    throw new OrielError(
+      'unsupported_media',
+      `The ${kind} cannot be decoded: nothing is installed that decodes ${format}.`,
+    )
+  try {
+    return wanted.kind === 'video'
+      ? openVideo(recording, wanted, format, bytes.length)
+      : openAudio(recording, wanted, format, bytes.length)
+  } catch (error) {
+    recording.close()
+    throw error
+  }
+}
+
+function openVideo(recording: Recording, wanted: WantedVideo, format: RecordingFormat, bytes: number): Opened {
+  const { picture } = recording
+  if (picture === null) throw nothingIn('video', format, 'video')
+  const { start, end } = spanOf(recording, wanted)
+  const { most, perSecond, choose, only } = wanted
+  const size = shrunk(picture, wanted.longestEdge)
+  const even = only?.times ?? evenTimes(start, end - start, perSecond, most)
+  const hears = recording.hears && wanted.sound && only?.sound !== false
+  const header: RecordingHeader = {
+    ...{ kind: 'video', format, bytes, seconds: end - start, source: picture },
+    sizes: even.map(() => size),
+    samples: hears ? Math.round((end - start) * soundRate) : 0,
+  }
+  return {
+    header,
+    async *parts() {
+      const isChosen = choose === 'scenes' && only === null
+      const times = isChosen ? await sceneTimes(recording, { start, end }, even.length) : even
+      let index = 0
+      for await (const rgb of recording.frames(times, size))
+        yield partOfImage({ ...size, rgb, original: picture }, index + 1, times[index++] ?? 0)
+      if (index !== times.length) throw new Error('frames are missing')
+      if (hears) yield* soundOf(recording, start, end)
+    },
+    close: () => recording.close(),
+  }
+}
+
+function openAudio(recording: Recording, wanted: WantedAudio, format: RecordingFormat, bytes: number): Opened {
+  if (!recording.hears) throw nothingIn('audio', format, 'audio')
+  const { start, end } = spanOf(recording, wanted)
+  const samples = Math.round((end - start) * soundRate)
+  return {
+    header: { kind: 'audio', format, bytes, seconds: end - start, source: null, sizes: [], samples },
+    async *parts() {
+      const parts = []
+      for await (const part of soundOf(recording, start, end)) parts.push(part)
+      if (parts.length === 0) throw new Error('no samples')
+      yield* parts
+    },
+    close: () => recording.close(),
+  }
+}
+
+/** Nothing if there are no samples: the sound of a video may be shorter than the video. */
+async function* soundOf(recording: Recording, start: number, end: number): AsyncIterable<Part> {
+  const samples = await recording.sound(start, end)
+  if (samples.length > 0) yield partOfSound(samples)
+}
+
+function formatOf(bytes: Buffer, kind: AttachmentKind): RecordingFormat {
+  const sniffed = sniffRecording(bytes)
+  if (sniffed.known) return sniffed.format
+  throw new OrielError(
+    'unsupported_media',
+    `The ${kind} cannot be decoded: the data is ${sniffed.looksLike}. Supported formats: ${recordingFormats.join(', ')}.`,
+    { code: `unsupported_${kind}` },
+  )
+}
+
+/** @throws OrielError `invalid` for a clip that begins after the end of the file */
+function spanOf({ seconds }: Recording, { kind, clip }: WantedVideo | WantedAudio): { start: number; end: number } {
+  if (!(seconds > 0)) throw new Error('no length')
+  if (clip.start < seconds) return { start: clip.start, end: Math.min(clip.end ?? seconds, seconds) }
+  throw new OrielError(
+    'invalid',
+    `The clip of the ${kind} begins at ${clip.start} s, but the ${kind} is ${seconds.toFixed(2)} s long.`,
+    { code: 'invalid_clip' },
+  )
+}
+
+function shrunk({ width, height }: Size, longestEdge: number): Size {
+  const scale = Math.min(1, longestEdge / Math.max(width, height))
+  return { width: Math.max(1, Math.round(width * scale)), height: Math.max(1, Math.round(height * scale)) }
+}
+
+const nothingIn = (kind: AttachmentKind, format: RecordingFormat, what: string): OrielError =>
+  new OrielError('unreadable_media', `The ${kind} cannot be decoded: its ${format} data contains no ${what}.`, {
+    code: `invalid_${kind}`,
+  })

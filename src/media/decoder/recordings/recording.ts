@@ -1,0 +1,19 @@
+import type { Size } from '../protocol.ts'
+
+/** A video or audio whose container has been read. Times are in seconds from the start of the file. */
+export interface Recording {
+  /** Of the video, or of the audio in a file without one. */
+  readonly seconds: number
+  /** Upright, with square pixels. Null if there is no video. */
+  readonly picture: Size | null
+  /** Whether there is audio. */
+  readonly hears: boolean
+  /**
+   * Yields the frame that is shown at each of the times, as `[height, width, 3]` of the size that is given.
+   * @param times in ascending order
+   */
+  frames(times: readonly number[], size: Size): AsyncIterable<Uint8Array>
+  /** The samples between two times, mono at `soundRate`. It may be shorter, if the audio is. */
+  sound(start: number, end: number): Promise<Float32Array>
+  close(): void
+}
