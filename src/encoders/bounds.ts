@@ -4,6 +4,7 @@ import {
   type ImageBounds,
   type ImagePipeline,
   type ImagePlan,
+  isBound,
   seenSize,
   tilesOf,
   tokensOf,
@@ -19,7 +20,7 @@ const halvings = 12
  * @throws OrielError `invalid`, `param` `prompt`, if every plan has more tokens than `mostTokens`
  */
 export function planWithin(images: ImagePipeline, original: Size, detail: Detail, bounds?: ImageBounds): ImagePlan {
-  if (bounds === undefined) return images.plan(original, detail)
+  if (bounds === undefined || !isBound(bounds)) return images.plan(original, detail, bounds)
   const most = detail === 'auto' ? 'high' : detail
   const { mostPixels = Number.POSITIVE_INFINITY, mostTokens = Number.POSITIVE_INFINITY } = bounds
   const isCheap = (plan: ImagePlan): boolean => tokensOf(plan) <= mostTokens

@@ -7,6 +7,8 @@ export type Detail = 'low' | 'high' | 'auto'
 
 /** What a request allows for an image, beside `detail`. */
 export interface ImageBounds {
+  /** Whether it is a frame of a video, which is not cut into tiles, or as many frames as `framesPerTile` says. */
+  readonly frame?: boolean | undefined
   /** Pixels that the model sees at least. Only families that read an image in its own aspect enlarge it. */
   readonly leastPixels?: number | undefined
   readonly mostPixels?: number | undefined
@@ -41,6 +43,8 @@ export interface Tile {
   readonly parts?: readonly Tile[]
   /** Of the embeddings of the parts side by side, in columns and rows: those that show the image and not its padding. */
   readonly shown?: Area
+  /** How many images it spans: `scaled[image]` and those behind it. The last is repeated if there are fewer. By default 1. */
+  readonly frames?: number
   /** Embeddings of the tile, which is also the number of its positions in the prompt. */
   readonly tokens: number
   /** Rows and columns of the embeddings, for decoders with grid positions (M-RoPE). Without it they stand in one row. */
@@ -61,6 +65,8 @@ export interface ImagePipeline {
    * was trained. Without it the decoder reads them like text, each attending to those before it.
    */
   readonly atOnce?: number
+  /** Frames of a video that one tile spans. By default 1. `scale` scales them one by one. */
+  readonly framesPerTile?: number
   /** @param bounds for families that can hold to them exactly; `planWithin` is for all */
   plan(original: Size, detail: Detail, bounds?: ImageBounds): ImagePlan
   /**
@@ -83,6 +89,7 @@ export interface ImageArchitecture extends ImagePipeline {
   readonly name: string
   /** Numbers in one embedding. */
   readonly width: number
+  readonly framesPerTile: number
 }
 
 /** A family of image encoders. Its file in `families/` holds everything that is particular to the family. */
@@ -109,6 +116,10 @@ export interface FloatSource {
   /** @throws OrielError `invalid` if the file has no such weight */
   floats(name: string): Float32Array
 }
+
+/** Whether the bounds say what an image may cost. */
+export const isBound = ({ leastPixels, mostPixels, mostTokens }: ImageBounds): boolean =>
+  leastPixels !== undefined || mostPixels !== undefined || mostTokens !== undefined
 
 export const tilesOf = ({ layout }: ImagePlan): Tile[] =>
   layout.filter((part): part is Tile => typeof part !== 'string')

@@ -4,9 +4,10 @@ import { headerOf, metadataOf } from '../gguf/index.ts'
 import { calibrationPicture } from './calibration/pictures.ts'
 import { type Encoder, type EncoderSettings, openEncoder } from './encoder.ts'
 import { imageFamilies } from './families/index.ts'
+import { joinFloats } from './floats.ts'
 import type { Half } from './graph/source.ts'
 import { halfOf } from './halves.ts'
-import { type ImageArchitecture, type Tile, tilesOf } from './image-architecture.ts'
+import { type ImageArchitecture, type ImagePipeline, type Tile, tilesOf } from './image-architecture.ts'
 import type { Raster, Size } from './preprocess/resize.ts'
 
 interface ImageEncoder extends Encoder {
@@ -35,8 +36,17 @@ export async function openImageArchitecture(file: string): Promise<ImageArchitec
     throw unsupportedModel(`Vision files of type ${name} are not supported. Supported types: ${supported}.`)
   }
   const width = family.width(metadata)
-  return { name, width, ...family.open(metadata, width) }
+  const pipeline = family.open(metadata, width)
+  return { name, width, framesPerTile: 1, ...pipeline, plan: planOf(pipeline) }
 }
+
+/** As the family plans, but a frame is one tile: at `detail: low` every image is. */
+const planOf =
+  (pipeline: ImagePipeline): ImagePipeline['plan'] =>
+  (original, detail, bounds) => {
+    const plan = pipeline.plan(original, detail, bounds)
+    return bounds?.frame && tilesOf(plan).length > 1 ? pipeline.plan(original, 'low', bounds) : plan
+  }
 
 /**
  * Loads an image encoder. If a GPU has not enough memory for the weights, the CPU encodes.
@@ -78,8 +88,8 @@ export function imageHalf(architecture: ImageArchitecture): Half<Tile> {
     return { plan, tile }
   }
   const sizeOf = (tile: Tile): string => {
-    const { rows, columns } = architecture.grid(tile)
-    return `${tile.size.width}x${tile.size.height} ${columns}x${rows}`
+    const { rows, columns, frames = 1 } = architecture.grid(tile)
+    return `${tile.size.width}x${tile.size.height} ${columns}x${rows}x${frames}`
   }
   return {
     modality: 'vision',
@@ -93,16 +103,4 @@ export function imageHalf(architecture: ImageArchitecture): Half<Tile> {
       return { part: tile, values: architecture.prepare(scaled, tile) }
     },
   }
-}
-
-function joinFloats(pieces: readonly Float32Array[]): Float32Array {
-  const [only] = pieces
-  if (only !== undefined && pieces.length === 1) return only
-  const out = new Float32Array(pieces.reduce((sum, { length }) => sum + length, 0))
-  let at = 0
-  for (const piece of pieces) {
-    out.set(piece, at)
-    at += piece.length
-  }
-  return out
 }

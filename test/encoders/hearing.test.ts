@@ -16,7 +16,9 @@ describe.each(hearing)('$name, compared with libmtmd', (family) => {
   })
 
   it.each(['onnx', 'ggml'] as const)('computes the same embeddings in %s', async (runtime) => {
-    const { cosine, difference } = await compareSoundEmbeddings(subject, runtime)
+    // The other runtime computes each length.
+    const told = runtime === 'onnx' ? subject.told : subject.told.slice(1, 3)
+    const { cosine, difference } = await compareSoundEmbeddings(subject, runtime, told)
     // libmtmd convolves in 16-bit floats, 11 bits of which are significant; embeddings are 1 to 3 large.
     expect(difference).toBeLessThan(0.02)
     expect(cosine).toBeGreaterThan(0.99999)

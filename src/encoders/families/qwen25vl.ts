@@ -15,7 +15,12 @@ export const qwen25vl: ImageFamily = {
   types: ['qwen2.5vl_merger', 'qwen2.5o'],
   coordinates: 'seen',
   width: qwenWidth,
-  open: (metadata) => windowed(metadata, qwenImages(metadata), metadata.number('clip.vision.n_wa_pattern')),
+  open: (metadata) =>
+    windowed(
+      metadata,
+      qwenImages(metadata, { ways: { framesPerTile: 2 } }),
+      metadata.number('clip.vision.n_wa_pattern'),
+    ),
 }
 
 /**

@@ -9,7 +9,7 @@ export const qwen2vl: ImageFamily = {
   width: qwenWidth,
 
   open(metadata) {
-    const images = qwenImages(metadata)
+    const images = qwenImages(metadata, { ways: { framesPerTile: 2 } })
     return qwenPipeline(images, transformer(metadata, { rope: images.rope }))
   },
 }

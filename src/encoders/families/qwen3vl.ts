@@ -15,7 +15,7 @@ export const qwen3vl: ImageFamily = {
   width: (metadata) => qwenWidth(metadata) * (1 + deepstackLayers(metadata).size),
 
   open(metadata) {
-    const images = qwenImages(metadata)
+    const images = qwenImages(metadata, { ways: { framesPerTile: 2 } })
     const tower = transformer(metadata, { rope: images.rope })
     const deepstack = deepstackLayers(metadata)
     return {

@@ -162,6 +162,8 @@ export const strided = ({ rows, columns }: Grid, stride: number): Grid => ({
 export interface Grid {
   rows: number
   columns: number
+  /** Of a video: the patches of each frame follow those of the one before. By default 1. */
+  frames?: number
 }
 
 /**

@@ -37,9 +37,10 @@ export async function openOnnxGraph<Part>(
   // The session must not keep the emitter, which holds the weights.
   const { tables } = emitter
   /** The tables of a size, computed once for consecutive parts of the same size. */
-  let known: { rows: number; columns: number; feeds: Feeds } = { rows: 0, columns: 0, feeds: {} }
+  let known: { grid: Grid; feeds: Feeds } = { grid: { rows: 0, columns: 0 }, feeds: {} }
   const constantsOf = (grid: Grid): Feeds => {
-    if (known.rows === grid.rows && known.columns === grid.columns) return known.feeds
+    const { rows, columns, frames } = known.grid
+    if (rows === grid.rows && columns === grid.columns && frames === grid.frames) return known.feeds
     const feeds: Feeds = {}
     for (const [name, { width, of }] of tables) {
       const data = of(grid)
@@ -49,7 +50,7 @@ export async function openOnnxGraph<Part>(
           ? new Tensor('float32', data, shape)
           : new Tensor('int64', BigInt64Array.from(data, BigInt), shape)
     }
-    known = { ...grid, feeds }
+    known = { grid, feeds }
     return feeds
   }
   return {
@@ -61,7 +62,7 @@ export async function openOnnxGraph<Part>(
      */
     async run(values: Float32Array, part: Part, vectors: Readonly<Record<string, Float32Array>> = {}) {
       const grid = source.grid(part)
-      const tokens = grid.rows * grid.columns
+      const tokens = grid.rows * grid.columns * (grid.frames ?? 1)
       const feeds: Feeds = {
         ...constantsOf(grid),
         patches: new Tensor('float32', values, [tokens, values.length / tokens]),

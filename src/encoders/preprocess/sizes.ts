@@ -1,10 +1,12 @@
 import type { Metadata } from '../../gguf/index.ts'
+import { joinFloats } from '../floats.ts'
 import type { Grid } from '../graph/builder.ts'
 import {
   type Detail,
   type ImageBounds,
   type ImagePipeline,
   type ImagePlan,
+  isBound,
   type Tile,
   tilesOf,
 } from '../image-architecture.ts'
@@ -34,6 +36,8 @@ export interface Ways {
   natural?(original: Size, most: number): Size
   /** By default bicubic, with the aspect kept and the sides padded. */
   scale?(image: Raster, size: Size): Raster
+  /** Frames of a video that a tile spans. By default 1. */
+  framesPerTile?: number
 }
 
 /** The limits of the file. @param edge of a square that becomes one token, in pixels. @param fallback those that it does not say */
@@ -54,7 +58,7 @@ export function inOwnAspect(
   factor: number,
   { least, most }: Limits,
   layout: (tile: Omit<Tile, 'tokens'>, squares: Grid) => ImagePlan['layout'],
-  { auto = autoTokens, natural = (original) => original, scale }: Ways = {},
+  { auto = autoTokens, natural = (original) => original, scale, framesPerTile = 1 }: Ways = {},
 ): Omit<ImagePipeline, 'build'> {
   const edge = patch * factor
   const tokens = {
@@ -71,22 +75,33 @@ export function inOwnAspect(
   }
   return {
     longestEdge: Math.ceil(Math.sqrt(most) * edge * 4),
-    plan(original, detail, bounds) {
-      const limits = bounds === undefined ? { least, most: tokens[detail] } : limitsOf(detail, bounds)
+    framesPerTile,
+    plan(original, detail, bounds = {}) {
+      const limits = isBound(bounds) ? limitsOf(detail, bounds) : { least, most: tokens[detail] }
       const aligned = alignedSize(
         natural(original, limits.most),
         edge,
         limits.least * edge ** 2,
         limits.most * edge ** 2,
       )
-      const size = detail === 'high' && bounds === undefined ? aligned : within(aligned, edge, limits.most)
-      const name = `${size.width}x${size.height}`
-      return { original, detail, name, layout: layout({ image: 0, x: 0, y: 0, size }, gridOf(size, edge)) }
+      const size = detail === 'high' && !isBound(bounds) ? aligned : within(aligned, edge, limits.most)
+      const frames = bounds.frame ? framesPerTile : 1
+      const name = `${size.width}x${size.height}${frames === 1 ? '' : ` of ${frames} frames`}`
+      const tile = { image: 0, x: 0, y: 0, size, ...(frames > 1 && { frames }) }
+      return { original, detail, name, layout: layout(tile, gridOf(size, edge)) }
     },
     scale: (image, plan) =>
       tilesOf(plan).map(({ size }) => (scale === undefined ? resizeInto(image, size, bicubic) : scale(image, size))),
-    prepare: read,
-    grid: ({ size }) => gridOf(size, patch),
+    prepare(scaled, tile) {
+      if (tile.frames === undefined) return read(scaled, tile)
+      const { frames, image } = tile
+      return joinFloats(
+        Array.from({ length: frames }, (_, frame) =>
+          read(scaled, { ...tile, image: Math.min(image + frame, scaled.length - 1) }),
+        ),
+      )
+    },
+    grid: ({ size, frames }) => ({ ...gridOf(size, patch), ...(frames !== undefined && { frames }) }),
   }
 }
 

@@ -57,8 +57,9 @@ export async function compareSoundLayouts({
 
 /** @throws Error if another runtime than the given one computes */
 export async function compareSoundEmbeddings(
-  { projector, told }: HearingSubject,
+  { projector }: HearingSubject,
   runtime: 'onnx' | 'ggml',
+  told: readonly ToldSound[],
 ): Promise<Nearness> {
   const { architecture, encode, ...encoder } = await openAudioEncoder(projector, {
     ...{ runtime, precision: 'fp32', threads: 1 },

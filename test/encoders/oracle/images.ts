@@ -23,6 +23,12 @@ export function testImage(width: number, height: number): Uint8Array {
   return rgb.slice()
 }
 
+/** Two frames of a video: the image, and its negative. */
+export function testFrames(width: number, height: number): [Uint8Array, Uint8Array] {
+  const rgb = testImage(width, height)
+  return [rgb, rgb.map((value) => 255 - value)]
+}
+
 function paint(width: number, height: number): Uint8Array {
   const rgb = new Uint8Array(width * height * 3)
   for (let y = 0, at = 0; y < height; y++)

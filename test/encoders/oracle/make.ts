@@ -1,5 +1,5 @@
 /**
- * Runs libmtmd on the test images and sounds, and writes the fixtures:
+ * Runs libmtmd on the test images, frames and sounds, and writes the fixtures:
  * `npm run fixtures -- [family...]`. Needs a C++ compiler, and the peer that `npm run bench` builds.
  */
 import { execFileSync } from 'node:child_process'
@@ -10,12 +10,13 @@ import { fileURLToPath } from 'node:url'
 import { compileWithPeer } from '../../../bench/peer.ts'
 import { families } from './families.ts'
 import { hearing } from './hearing.ts'
-import { sizes, testImage } from './images.ts'
+import { sizes, testFrames, testImage } from './images.ts'
 import { lengths, testSound } from './sounds.ts'
 import { prompt } from './told.ts'
+import { frameSizes, watching } from './watching.ts'
 
 const named = process.argv.slice(2)
-const unknown = named.filter((name) => ![...families, ...hearing].some((family) => family.name === name))
+const unknown = named.filter((name) => ![...families, ...hearing, ...watching].some((family) => family.name === name))
 if (unknown.length > 0) throw new Error(`no such family: ${unknown.join(', ')}`)
 
 const here = fileURLToPath(new URL('.', import.meta.url))
@@ -24,11 +25,15 @@ const work = mkdtempSync(path.join(tmpdir(), 'oriel-oracle-'))
 const oracle = path.join(work, 'oracle')
 await compileWithPeer(path.join(here, 'oracle.cpp'), oracle)
 
-const rawOf = ([width, height]: readonly [number, number]): string[] => {
-  const file = path.join(work, `${width}x${height}.raw`)
-  writeFileSync(file, testImage(width, height))
+const rawOf = (width: number, height: number, rgb: readonly Uint8Array[]): string[] => {
+  const file = path.join(work, `${rgb.length} of ${width}x${height}.raw`)
+  writeFileSync(file, Buffer.concat(rgb))
   return [file, String(width), String(height)]
 }
+const imageOf = ([width, height]: readonly [number, number]): string[] =>
+  rawOf(width, height, [testImage(width, height)])
+const framesOf = ([width, height]: readonly [number, number]): string[] =>
+  rawOf(width, height, testFrames(width, height))
 
 const soundOf = (samples: number): string[] => {
   const file = path.join(work, `${samples}.raw`)
@@ -37,7 +42,8 @@ const soundOf = (samples: number): string[] => {
 }
 
 const runs = [
-  ...families.map(({ sizes: images = sizes, ...family }) => ({ ...family, inputs: () => images.map(rawOf) })),
+  ...families.map(({ sizes: images = sizes, ...family }) => ({ ...family, inputs: () => images.map(imageOf) })),
+  ...watching.map((family) => ({ ...family, inputs: () => frameSizes.map(framesOf) })),
   ...hearing.map((family) => ({ ...family, inputs: () => lengths.map(soundOf) })),
 ]
 for (const { name, write, inputs } of runs) {

@@ -1,5 +1,5 @@
 // Runs libmtmd on images: `oracle DECODER MMPROJ BEFORE AFTER RAW WIDTH HEIGHT [RAW WIDTH HEIGHT ...]`. Each raw
-// file is [height, width, 3] bytes, or, with a height of 0, a sound of as many 32-bit floats as the width says. Prints one
+// file is [height, width, 3] bytes, of one image or of two frames of a video, or, with a height of 0, a sound of as many 32-bit floats as the width says. Prints one
 // line of JSON for each, for the prompt BEFORE, the image or sound, AFTER: text as token ids, tiles and chunks with some of
 // their embeddings and the positions of those, and log probabilities of the next token.
 #include <algorithm>
@@ -90,13 +90,21 @@ int main(int argc, char ** argv) {
         std::ifstream file(argv[at], std::ios::binary);
         std::vector<unsigned char> raw((std::istreambuf_iterator<char>(file)), std::istreambuf_iterator<char>());
         const int across = atoi(argv[at + 1]), down = atoi(argv[at + 2]);
-        mtmd_bitmap * bitmap = down == 0 ? mtmd_bitmap_init_from_audio(across, (const float *) raw.data())
-                                         : mtmd_bitmap_init(across, down, raw.data());
+        const size_t bytes = 3 * across * down;
+        const size_t inputs = down == 0 ? 1 : raw.size() / bytes;
+        std::vector<mtmd_bitmap *> bitmaps;
+        std::string prompt = argv[3];
+        for (size_t i = 0; i < inputs; i++) {
+            bitmaps.push_back(down == 0 ? mtmd_bitmap_init_from_audio(across, (const float *) raw.data())
+                                        : mtmd_bitmap_init(across, down, raw.data() + i * bytes));
+            if (inputs > 1) mtmd_bitmap_set_mergeable(bitmaps[i], true);
+            prompt += mtmd_default_marker();
+        }
+        prompt += argv[4];
         mtmd_input_chunks * chunks = mtmd_input_chunks_init();
-        const std::string prompt = std::string(argv[3]) + mtmd_default_marker() + argv[4];
         mtmd_input_text text = { prompt.c_str(), prompt.size(), false, true };
-        const mtmd_bitmap * bitmaps[] = { bitmap };
-        if (mtmd_tokenize(context, chunks, &text, bitmaps, 1) != 0) return 3;
+        std::vector<const mtmd_bitmap *> read(bitmaps.begin(), bitmaps.end());
+        if (mtmd_tokenize(context, chunks, &text, read.data(), inputs) != 0) return 3;
 
         const size_t count = mtmd_input_chunks_size(chunks);
         size_t tiles = 0;
@@ -133,7 +141,7 @@ int main(int argc, char ** argv) {
         print("logprobs", logprobs);
         printf("}\n");
         mtmd_input_chunks_free(chunks);
-        mtmd_bitmap_free(bitmap);
+        for (mtmd_bitmap * bitmap : bitmaps) mtmd_bitmap_free(bitmap);
     }
     return 0;
 }

@@ -1,7 +1,7 @@
 import { audioRate } from '../../../src/encoders/index.ts'
 
 /** The sounds of the fixtures, in samples. libmtmd ends its process for a sound of one. */
-export const lengths = [2, 300, 16000, 100_001, 479_840, 620_000] as const
+export const lengths = [2, 300, 16_000, 100_001, 479_840, 620_000] as const
 
 /** A gliding tone with harmonics and some noise, which stops and begins again: -1 to 1. */
 export function testSound(samples: number): Float32Array {

@@ -47,6 +47,9 @@ export function qwenImages(
   const { patch } = reader
   const factor = metadata.number('clip.vision.spatial_merge_size', 2)
   const order = (of: Grid) => squareOrder(of, factor)
+  /** The same of the last frame. */
+  const last = ({ rows, columns, frames = 1 }: Grid) =>
+    order({ rows, columns }).map((place) => place + (frames - 1) * rows * columns)
 
   return {
     factor,
@@ -71,12 +74,14 @@ export function qwenImages(
       ways,
     ),
 
-    patches(graph, { size }) {
+    patches(graph, { size, frames = 1 }) {
       const { rows, columns } = gridOf(size, patch)
-      const pixels = graph.takeRows(graph.input(rows * columns, 3 * patch * patch), 'squares', order)
+      const pixels = graph.input(rows * columns * frames, 3 * patch * patch)
+      const first = graph.takeRows(pixels, 'squares', order)
       // The convolution spans two frames of a video; an image is both of them.
-      const product = (name: string) => graph.matmul(graph.weight(name), pixels)
-      const both = graph.add(product('v.patch_embd.weight'), product('v.patch_embd.weight.1'))
+      const second = ways?.framesPerTile === 2 ? graph.takeRows(pixels, 'squares of the second frame', last) : first
+      const product = (name: string, x: typeof pixels) => graph.matmul(graph.weight(name), x)
+      const both = graph.add(product('v.patch_embd.weight', first), product('v.patch_embd.weight.1', second))
       return graph.has('v.patch_embd.bias') ? graph.add(both, graph.weight('v.patch_embd.bias')) : both
     },
 
