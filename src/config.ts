@@ -86,7 +86,7 @@ const media = z.strictObject({
     .url({ protocol: /^(https?|socks5?)$/, error: 'must be like http://proxy.example.com:3128' })
     .nullable()
     .default(null)
-    .meta({ env: 'ORIEL_FETCH_PROXY', isSecret: true }),
+    .meta({ env: 'ORIEL_FETCH_PROXY' }),
   /** Memory for fetched files, in bytes; 0 disables the cache in memory. */
   cacheBytes: natural.default(128 * MB).meta({ env: 'ORIEL_CACHE_BYTES' }),
   /** A folder that keeps fetched files across restarts. */
@@ -162,7 +162,7 @@ const models = z.strictObject({
         .url({ protocol: /^https?$/ })
         .default('https://huggingface.co')
         .meta({ env: 'HF_ENDPOINT' }),
-      token: z.string().trim().min(1).nullable().default(null).meta({ env: 'HF_TOKEN', isSecret: true }),
+      token: z.string().trim().min(1).nullable().default(null).meta({ env: 'HF_TOKEN' }),
       /** Whether only models in the cache are used. */
       offline: flag.default(false).meta({ env: 'HF_HUB_OFFLINE' }),
       /** The folder whose subfolder `hub` is the cache, unless `cache` is set. */
@@ -238,20 +238,20 @@ const accounts = z
       .url({ protocol: /^postgres(ql)?$/, error: 'must be like postgres://user:password@host/database' })
       .nullable()
       .default(null)
-      .meta({ env: 'DATABASE_URL', isSecret: true }),
+      .meta({ env: 'DATABASE_URL' }),
     /** Redis, in which several servers count for limits. Null: each counts in its memory. */
     redisUrl: z
       .url({ protocol: /^rediss?$/, error: 'must be like redis://host:6379' })
       .nullable()
       .default(null)
-      .meta({ env: 'REDIS_URL', isSecret: true }),
+      .meta({ env: 'REDIS_URL' }),
     /** A key that may do everything, for machines that are set up without a person. */
     adminKey: z
       .string()
       .regex(/^[!-~]{16,}$/, 'must have at least 16 characters, all of them ASCII and none a space')
       .nullable()
       .default(null)
-      .meta({ env: 'ORIEL_ADMIN_KEY', isSecret: true }),
+      .meta({ env: 'ORIEL_ADMIN_KEY' }),
     /** How long the usage of each request is kept, in days; at least the present month. */
     usageDays: z.number().int().min(31).default(400).meta({ env: 'ORIEL_USAGE_DAYS' }),
     /** The tier of accounts that have none of their own. Null: no limits. */
@@ -271,7 +271,7 @@ const configSchema = z.strictObject({
   /** A JSON file with settings by their paths here: `{"server": {"port": 80}}`. */
   file: text.nullable().default(null).meta({ env: 'ORIEL_CONFIG' }),
   /** The key that commands send to a server that needs one. */
-  apiKey: text.nullable().default(null).meta({ env: 'ORIEL_API_KEY', isSecret: true }),
+  apiKey: text.nullable().default(null).meta({ env: 'ORIEL_API_KEY' }),
   /** Models to load at the start, by id or by the path of a GGUF file. Other models are loaded on demand. */
   model: z.array(text).default(['pocket']).meta({ env: 'ORIEL_MODEL' }),
   /** The vision file (mmproj) of that model, if it is not next to the model's file. */
@@ -305,8 +305,6 @@ export interface Variable {
   /** Where the setting is in the configuration: `['media', 'maxImages']`. */
   readonly path: readonly string[]
   readonly default: unknown
-  /** Whether it has a key, a token or a password. */
-  readonly isSecret: boolean
 }
 
 /** The environment variables of all settings. */
@@ -318,12 +316,9 @@ function variablesOf(schema: z.core.$ZodType, path: readonly string[], value: un
     return Object.entries<z.core.$ZodType>(schema.shape).flatMap(([key, inner]) =>
       variablesOf(inner, [...path, key], value[key]),
     )
-  const { env: name, isSecret = false } = z.globalRegistry.get(schema) ?? {}
-  return typeof name === 'string' ? [{ name, path, default: value, isSecret: isSecret === true }] : []
+  const name = z.globalRegistry.get(schema)?.env
+  return typeof name === 'string' ? [{ name, path, default: value }] : []
 }
-
-/** Environment variables with keys, tokens or passwords, which child processes do not get. */
-export const secretVariables: readonly string[] = variables.filter(({ isSecret }) => isSecret).map(({ name }) => name)
 
 /** The environment variable of a setting, or of the setting that contains it. */
 export const variableOf = (path: readonly PropertyKey[]): string | undefined =>

@@ -3,7 +3,8 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { loadConfig } from '../src/config.ts'
+import { loadConfig, variables } from '../src/config.ts'
+import { secretVariables } from '../src/secrets.ts'
 import { root } from './docs/pages.ts'
 
 describe('the configuration file', () => {
@@ -70,4 +71,9 @@ describe('the configuration file', () => {
   it('cannot name another one', () => {
     expect(() => loadConfig({ file: written('{"file": "other.json"}') }, {})).toThrow('Unrecognized key: "file"')
   })
+})
+
+it('keeps every setting that may have a key, a token or a password from child processes', () => {
+  const names = variables.map(({ name }) => name).filter((name) => /(KEY|TOKEN|PASSWORD|SECRET|URL|PROXY)$/.test(name))
+  expect(names.sort()).toEqual([...secretVariables])
 })

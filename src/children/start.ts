@@ -2,7 +2,7 @@ import { type ChildProcess, type SpawnOptions, spawn } from 'node:child_process'
 import { platform } from 'node:os'
 import { fileURLToPath } from 'node:url'
 import { Worker } from 'node:worker_threads'
-import { secretVariables } from '../config.ts'
+import { secretVariables } from '../secrets.ts'
 
 export interface ProcessOptions extends Omit<SpawnOptions, 'shell'> {
   /** Arguments of the entry file. */

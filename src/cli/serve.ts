@@ -20,8 +20,6 @@ const exitDeadline = 4000
 
 /** `oriel serve`: serves HTTP until SIGINT or SIGTERM. @throws OrielError with one sentence for the person */
 export async function serve(flags: ServeFlags): Promise<void> {
-  // On a machine with much memory V8 lets garbage grow to several times what is in use before it looks for it.
-  setFlagsFromString('--heap-growing-percent=30')
   // A server loads a model at its start. The engine reads its code while this process reads the rest of its own.
   prepareEngine()
   const { createOriel } = await import('../app.ts')
@@ -54,6 +52,9 @@ export async function serve(flags: ServeFlags): Promise<void> {
     await oriel.close()
     throw error
   })
+  // On a machine with much memory V8 lets garbage grow to several times what is in use before it looks for it. Code is no
+  // garbage: while it is read, to look for some takes time that somebody waits for.
+  setFlagsFromString('--heap-growing-percent=30')
   const keys = needsKey
     ? 'requests need an API key, which the example has in $ORIEL_API_KEY'
     : 'no API key is needed: none exists'
