@@ -56,6 +56,8 @@ export const loads = (pair: Pair, run: number, cache: string): Promise<Sample> =
 export const loadAgain = (pair: Pair, run: number): Promise<Sample> =>
   withFreshCache(async (cache) => {
     const { server } = await load(() => pair.startOriel(cache))
+    // Its encoder is open then, and has kept its weights.
+    await chat(server, ask({ image: await newImage() }), 1)
     await server.stop()
     return loads(pair, run, cache)
   })

@@ -6,7 +6,7 @@ import { Embeddings } from './embeddings.ts'
 import type { Payload } from './encode-turns.ts'
 import type { GenerateEvent } from './generation.ts'
 import { loadEmbedder } from './load-embedder.ts'
-import { loadModel } from './load-model.ts'
+import { type LoadedModel, loadModel } from './load-model.ts'
 import { type FromEngine, type LoadOptions, type ToEngine, toWire } from './protocol.ts'
 import { Scheduler, type SchedulerPort } from './scheduler.ts'
 
@@ -82,12 +82,23 @@ export class EngineProcess {
         return
       }
       const isDecoding = () => (this.#scheduler?.state.running ?? 0) > 0
-      const { model, calibration, ...parts } = await this.#load(options, this.#progress(), isDecoding)
+      const { model, opening, ...parts } = await this.#load(options, this.#progress(), isDecoding)
       this.#scheduler = new Scheduler({ ...parts, settings: options.settings, port: this.#port })
       this.#send({ type: 'ready', model })
-      if (calibration !== null) this.#calibrate(calibration, this.#scheduler)
+      if (opening !== null) void this.#open(opening, this.#scheduler)
     } catch (error) {
       this.#send({ type: 'failed', id: null, error: toWire(error) })
+    }
+  }
+
+  /** Says when images can be answered, or why not. */
+  async #open(opening: NonNullable<LoadedModel['opening']>, scheduler: Scheduler): Promise<void> {
+    try {
+      const { runtime, calibration } = await opening
+      this.#send({ type: 'sees', runtime })
+      if (calibration !== null) this.#calibrate(calibration, scheduler)
+    } catch (error) {
+      this.#send({ type: 'blind', error: toWire(error) })
     }
   }
 

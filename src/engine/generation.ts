@@ -165,8 +165,6 @@ export interface EngineModel {
       family: string
       /** Pixels of the longest edge that the encoder can use: a larger image may be shrunk to it beforehand. */
       longestEdge: number
-      /** The runtime in use. */
-      runtime: 'onnx' | 'ggml'
     } | null
   }
   /** Bytes of the decoder's weights, of the vision file and of the KV memory. Caches are not included. */

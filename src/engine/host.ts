@@ -46,11 +46,18 @@ export const startEmbedding = (
 ): Promise<EmbeddingEngine> => started(options, signal)
 
 async function started(
-  { log, onProgress = () => {}, isCurrent = async () => true, onLost = lost, ...options }: EngineOptions,
+  {
+    log,
+    onProgress = () => {},
+    onSees = () => {},
+    isCurrent = async () => true,
+    onLost = lost,
+    ...options
+  }: EngineOptions,
   signal?: AbortSignal,
 ): Promise<Engine & EmbeddingEngine> {
   if (signal?.aborted) throw cancelled()
-  const host = new EngineHost(options, { log, onProgress, isCurrent, onLost })
+  const host = new EngineHost(options, { log, onProgress, onSees, isCurrent, onLost })
   const removeListener = signal && onAbort(signal, () => void host.close())
   try {
     await host.launch()

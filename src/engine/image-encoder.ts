@@ -18,11 +18,7 @@ interface Encoded {
 
 /** Encodes images, tile by tile, while the decoder runs. Every modality has its own encoder. */
 export interface ImageEncoder {
-  /** The runtime in use: ggml, if ONNX Runtime cannot be loaded. */
-  readonly runtime: 'onnx' | 'ggml'
-  /** Whether the forms of its matrices are yet to be chosen. */
-  readonly isUncalibrated: boolean
-  /** Whether a tile is being encoded. */
+  /** Whether it uses cores: a tile is being encoded, or it is still being opened. */
   readonly busy: boolean
   /** Bytes of embeddings in the cache. */
   readonly cachedBytes: number
@@ -42,6 +38,14 @@ export interface ImageEncoder {
   adopt(choice: Choice): void
   /** Leaves the decoder's cores to it while it runs. May be called in the middle of a tile. */
   giveWay(decoding: boolean): void
+}
+
+/** An encoder that can be used, and what is known of it only then. */
+export interface OpenedEncoder extends ImageEncoder {
+  /** The runtime in use: ggml, if ONNX Runtime cannot be loaded. */
+  readonly runtime: 'onnx' | 'ggml'
+  /** Whether the forms of its matrices are yet to be chosen. */
+  readonly isUncalibrated: boolean
 }
 
 /** How many threads a tile may use, and how long it took with them. */
@@ -78,7 +82,7 @@ export async function startImageEncoder(
   start: EncoderThreadStart,
   cacheBytes: number,
   cores: EncoderCores,
-): Promise<ImageEncoder> {
+): Promise<OpenedEncoder> {
   const worker = prepared ?? newThread()
   prepared = undefined
   worker.postMessage(start)
@@ -107,7 +111,7 @@ function encoderOn(
   { runtime, isUncalibrated, threads: ids }: EncoderReady,
   cacheBytes: number,
   cores: EncoderCores,
-): ImageEncoder {
+): OpenedEncoder {
   const send = (message: ToEncoder, moved: ArrayBuffer[] = []): void => worker.postMessage(message, moved)
   const confinementOf = (threads: readonly number[]) =>
     cores.shared && confinement(threads, cores.shared.all, cores.shared.decoding)

@@ -15,6 +15,8 @@ export interface Surroundings {
   log: Logger
   /** Called with the share of all weights that is loaded, 0 to 1. */
   onProgress: (share: number) => void
+  /** Called when the image encoder is open, with the runtime that it uses. */
+  onSees: (runtime: 'onnx' | 'ggml') => void
   /** Asked before a restart: whether the model's files are the same as at the start. @throws OrielError if they cannot be loaded */
   isCurrent: () => Promise<boolean>
   /**
@@ -113,7 +115,9 @@ export class KeptProcess {
         if (message.type === 'ready') {
           this.#isReady(message.model)
           resolve()
-        } else if (message.type === 'calibrated') this.#logChoice(message.choice)
+        } else if (message.type === 'sees') this.#around.onSees(message.runtime)
+        else if (message.type === 'blind') this.#logBlind(message.error)
+        else if (message.type === 'calibrated') this.#logChoice(message.choice)
         else if (message.type === 'uncalibrated')
           logCause(log, message.error, 'the forms of the image encoder could not be chosen')
         else if (message.type === 'loading') this.#around.onProgress(message.share)
@@ -184,6 +188,11 @@ export class KeptProcess {
     const { name: engine, contextTokens, memory, gpuLayers } = model
     this.#around.log.info({ engine, contextTokens, gpuLayers, ...memory }, 'the engine is ready')
     this.#owner.ready()
+  }
+
+  #logBlind({ message, cause }: WireError): void {
+    const error = cause ?? message
+    this.#around.log.error({ engine: this.#options.name, error }, 'the image encoder could not be opened')
   }
 
   #logChoice({ forms, ...measured }: Choice): void {

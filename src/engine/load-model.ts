@@ -7,20 +7,28 @@ import { dieWithParent, openNative } from '../native/index.ts'
 import { Calibration } from './calibration.ts'
 import { Cores } from './cores.ts'
 import type { EngineModel } from './generation.ts'
-import { dropImageEncoder, startImageEncoder } from './image-encoder.ts'
+import { dropImageEncoder, type OpenedEncoder, startImageEncoder } from './image-encoder.ts'
 import type { EncoderStart } from './image-encoder-thread.ts'
+import { whileOpening } from './opening-encoder.ts'
 import type { LoadOptions } from './protocol.ts'
 import type { SchedulerParts } from './scheduler.ts'
 
 /** A loaded model: its parts for the scheduler, and its description for the parent. */
 export interface LoadedModel extends Pick<SchedulerParts, 'decoder' | 'images' | 'cores'> {
   model: EngineModel
-  /** Chooses the forms of the image encoder's matrices; null if nothing is to be chosen. */
+  /** The image encoder may still be opening; null for a model that takes no images. */
+  opening: Promise<Opened> | null
+}
+
+interface Opened {
+  runtime: OpenedEncoder['runtime']
+  /** Chooses the forms of its matrices; null if nothing is to be chosen. */
   calibration: Calibration | null
 }
 
 /**
- * Loads a model's files into this process.
+ * Loads a model's files into this process. When the decoder is loaded, texts can be answered; images are answered when the
+ * encoder is open, too.
  * @param onProgress called with the share of all weights that is loaded, 0 to 1
  * @param isDecoding whether answers are running, which then share the cores with the image encoder
  * @throws OrielError `invalid` for files that cannot be loaded, `internal` if they do not fit in memory
@@ -75,9 +83,8 @@ export async function loadModel(
     throw badModel(
       `The vision file does not belong to this model: its embeddings have ${architecture.width} numbers, and the model's have ${decoder.width}.`,
     )
-  const encoder = await progress.until(starting ?? startEncoder())
-  const images = architecture && encoder && { architecture, encoder }
-  const calibration = start !== null && encoder?.isUncalibrated ? new Calibration(start) : null
+  const opening = starting ?? startEncoder()
+  const images = architecture && opening && { architecture, encoder: whileOpening(opening) }
   const { vocabulary, chatTemplate, contextTokens } = decoder
   const model: EngineModel = {
     name,
@@ -87,7 +94,6 @@ export async function loadModel(
       image: images && {
         family: images.architecture.name,
         longestEdge: images.architecture.longestEdge,
-        runtime: images.encoder.runtime,
       },
     },
     memory: { ...decoder.memory, visionBytes },
@@ -97,7 +103,12 @@ export async function loadModel(
     eosToken: vocabulary.eos,
     controlTokens: vocabulary.controlTokens,
   }
-  return { decoder, images, cores, model, calibration }
+  return { decoder, images, cores, model, opening: start && opening && opened(opening, start) }
+}
+
+async function opened(opening: Promise<OpenedEncoder>, start: EncoderStart): Promise<Opened> {
+  const { runtime, isUncalibrated } = await opening
+  return { runtime, calibration: isUncalibrated ? new Calibration(start) : null }
 }
 
 /** The first step brings all weights into memory. No request must wait for it, and no measurement must include it. */
@@ -108,30 +119,13 @@ async function warmUp(decoder: Decoder): Promise<void> {
   decoder.forget(0)
 }
 
-/** The interval between reports while the encoder loads alone, in ms. */
-const reportEvery = 100
-
-/** The progress of both halves as one share, by their bytes. */
+/** The progress of both halves as one share, by their bytes, while the decoder loads. */
 function loadProgress(decoderBytes: number, visionBytes: number, onProgress: (share: number) => void) {
   const vision = new Float32Array(new SharedArrayBuffer(Float32Array.BYTES_PER_ELEMENT))
-  let decoderShare = 0
-  const report = (): void =>
-    onProgress((decoderShare * decoderBytes + (vision[0] ?? 0) * visionBytes) / (decoderBytes + visionBytes))
   return {
     /** Shared with the encoder's thread, which writes its share. */
     vision,
-    decoder(share: number): void {
-      decoderShare = share
-      report()
-    },
-    /** Reports while the encoder loads. */
-    async until<T>(loaded: Promise<T> | null): Promise<T | null> {
-      const timer = setInterval(report, reportEvery)
-      try {
-        return await loaded
-      } finally {
-        clearInterval(timer)
-      }
-    },
+    decoder: (share: number): void =>
+      onProgress((share * decoderBytes + (vision[0] ?? 0) * visionBytes) / (decoderBytes + visionBytes)),
   }
 }

@@ -47,7 +47,12 @@ export type ToEngine =
 export type FromEngine =
   /** The share of all weights that is loaded, 0 to 1. */
   | { type: 'loading'; share: number }
+  /** Requests are taken. If the model takes images, either `sees` or `blind` follows. */
   | { type: 'ready'; model: EngineModel }
+  /** The image encoder is open. */
+  | { type: 'sees'; runtime: 'onnx' | 'ggml' }
+  /** It could not be opened: requests with images fail. */
+  | { type: 'blind'; error: WireError }
   /** The forms of the image encoder's matrices have been chosen, and images are encoded with them from now on. */
   | { type: 'calibrated'; choice: Choice }
   /** They could not be chosen, and stay as they are. */

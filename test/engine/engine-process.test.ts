@@ -1,8 +1,11 @@
 import { expect, it } from 'vitest'
+import { deferred } from '../../src/deferred.ts'
 import { Cores } from '../../src/engine/cores.ts'
 import { EngineProcess } from '../../src/engine/engine-process.ts'
 import type { EngineModel, HeaderRequest } from '../../src/engine/generation.ts'
+import type { OpenedEncoder } from '../../src/engine/image-encoder.ts'
 import type { LoadedModel } from '../../src/engine/load-model.ts'
+import { whileOpening } from '../../src/engine/opening-encoder.ts'
 import type { FromEngine, LoadOptions } from '../../src/engine/protocol.ts'
 import { OrielError } from '../../src/errors.ts'
 import { answerAlone, architecture, KvModel, slowEncoder } from '../support/kv-model.ts'
@@ -20,7 +23,7 @@ async function start(load?: () => Promise<LoadedModel>) {
       images: { architecture, encoder: slowEncoder(2) },
       cores: new Cores(1),
       model: { name: 'model' } as Partial<EngineModel> as EngineModel,
-      calibration: null,
+      opening: null,
     }
   }
   const engine = new EngineProcess((message) => sent.push(message), load ?? loadFake)
@@ -40,6 +43,28 @@ async function start(load?: () => Promise<LoadedModel>) {
       .map(([, event]) => event)
   engine.receive({ type: 'load', options })
   return { engine, sent, until, eventsOf }
+}
+
+/** A process whose model can be asked while its image encoder is still being opened. */
+async function startOpening() {
+  const opening = deferred<OpenedEncoder>()
+  const encoder = { ...slowEncoder(2), runtime: 'onnx', isUncalibrated: false } as const
+  const loadFake = async (): Promise<LoadedModel> => ({
+    decoder: new KvModel(500, 300, true).decoder,
+    images: { architecture, encoder: whileOpening(opening.promise) },
+    cores: new Cores(1),
+    model: { name: 'model' } as Partial<EngineModel> as EngineModel,
+    opening: opening.promise.then(({ runtime }) => ({ runtime, calibration: null })),
+  })
+  const started = await start(loadFake)
+  await started.until('ready')
+  const { engine, eventsOf } = started
+  engine.receive({ type: 'generate', id: 1, request: request([image, text('?')]) })
+  await started.until('want')
+  engine.receive({ type: 'payload', id: 1, hash: '1', bytes: new Uint8Array(9) })
+  engine.receive({ type: 'generate', id: 2, request: request([text('abc')]) })
+  await expect.poll(() => eventsOf(2).at(-1)?.type).toBe('done')
+  return { ...started, opening, encoder }
 }
 
 const text = (value: string) => ({ kind: 'text' as const, text: value, special: true })
@@ -100,6 +125,27 @@ it('waits for pixels that have to be decoded, also if the news that they are com
     engine.receive({ type: 'payload', id: 1, hash: '1', bytes: new Uint8Array(9) })
   }
   await expect.poll(() => eventsOf(1).at(-1)?.type).toBe('done')
+})
+
+it('answers texts while the image encoder is being opened, and then images', async () => {
+  const { engine, sent, eventsOf, until, opening, encoder } = await startOpening()
+  expect(eventsOf(1).map(({ type }) => type)).toEqual(['prompt'])
+  expect(sent.some(({ type }) => type === 'sees')).toBe(false)
+  opening.resolve(encoder)
+  expect(await until('sees')).toEqual({ type: 'sees', runtime: 'onnx' })
+  await expect.poll(() => sent.filter(({ type }) => type === 'want').length).toBe(2)
+  engine.receive({ type: 'payload', id: 1, hash: '1', bytes: new Uint8Array(9) })
+  await expect.poll(() => eventsOf(1).at(-1)?.type).toBe('done')
+})
+
+it('fails requests with images if the encoder cannot be opened, and answers texts', async () => {
+  const { engine, eventsOf, until, opening } = await startOpening()
+  opening.reject(new OrielError('invalid', 'The vision file is damaged.', { code: 'bad_model' }))
+  expect(await until('blind')).toMatchObject({ error: { code: 'bad_model' } })
+  const error = { kind: 'internal', code: 'bad_model', message: expect.stringContaining('The vision file is damaged.') }
+  expect(await until('failed', 1)).toMatchObject({ error })
+  engine.receive({ type: 'generate', id: 3, request: request([text('abc')]) })
+  await expect.poll(() => eventsOf(3).at(-1)?.type).toBe('done')
 })
 
 it('fails a cancelled request and forgets its pixels', async () => {

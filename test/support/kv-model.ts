@@ -266,8 +266,6 @@ export function slowEncoder(ticks: number, order: string[] = []): ImageEncoder {
     get busy() {
       return busy
     },
-    runtime: 'onnx',
-    isUncalibrated: false,
     adopt() {},
     cachedBytes: 0,
     cached: () => undefined,

@@ -105,7 +105,7 @@ export function scriptedBackend(
         name: 'scripted',
         contextTokens: 100,
         vocabulary: 512,
-        inputs: { image: longestEdge === null ? null : { family: 'scripted', longestEdge, runtime: 'onnx' } },
+        inputs: { image: longestEdge === null ? null : { family: 'scripted', longestEdge } },
         memory: { weightsBytes: 0, visionBytes: 0, kvBytes: 0 },
         gpuLayers: 0,
         chatTemplate,

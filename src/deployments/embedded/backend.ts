@@ -169,6 +169,11 @@ export interface EmbeddedOptions {
 /** Starts models inside this server, each with an engine in a separate process. The starter throws as `startEngine` does. */
 export function embedded({ config, device, media, log }: EmbeddedOptions): Starter {
   let warned = false
+  const onSees = (runtime: 'onnx' | 'ggml'): void => {
+    const isSlow = device === 'cpu' && config.engine.visionRuntime === 'onnx' && runtime === 'ggml'
+    if (isSlow && !warned) log.warn(slowEncoder)
+    warned ||= isSlow
+  }
   return async (card, { plan, onProgress, isCurrent, onLost, signal }) => {
     const { id: name, decoder, projector, embedding, size } = card
     const gpu = { device, layers: size.layers, bytes: plan.weights + plan.context, reserved: plan.vision }
@@ -196,11 +201,7 @@ export function embedded({ config, device, media, log }: EmbeddedOptions): Start
       const started = await startEmbedding({ ...options, embedding: { pooling, whole } }, signal)
       return embeddedEmbedder(card, embedding, started)
     }
-    const engine = await startEngine(options, signal)
-    const isSlow =
-      device === 'cpu' && config.engine.visionRuntime === 'onnx' && engine.model.inputs.image?.runtime === 'ggml'
-    if (isSlow && !warned) log.warn(slowEncoder)
-    warned ||= isSlow
+    const engine = await startEngine({ ...options, onSees }, signal)
     return embeddedBackend({ card, engine, media })
   }
 }
