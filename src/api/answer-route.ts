@@ -1,6 +1,7 @@
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { z } from 'zod'
+import { mayUse } from '../accounts/index.ts'
 import type { NamedModel, Timings } from '../deployments/index.ts'
 import { within } from '../within.ts'
 import {
@@ -20,7 +21,7 @@ import { invalidValue, parseBody, unknownParameters } from './request/validation
 import { takeOver, write } from './sending.ts'
 import { type Framing, sendEvents, sse } from './sse.ts'
 
-export type Documentation = Pick<Endpoint, 'path' | 'tag' | 'summary' | 'transport'>
+export type Documentation = Pick<Endpoint, 'path' | 'tag' | 'summary' | 'transport' | 'isForm' | 'otherType'>
 
 interface Protocol<Body extends z.ZodObject, Answer extends z.ZodType> extends Documentation {
   body: Body
@@ -54,11 +55,14 @@ export interface AnswerProtocol<Body extends StreamableBody, Answer extends z.Zo
     answer: RunningAnswer,
     body: z.output<Body>,
     context: RequestContext,
+    requests: readonly ClientRequest[],
   ): Promise<{ body: z.output<Answer>; timings: Timings }>
   events(answer: RunningAnswer, body: z.output<Body>, context: RequestContext): AsyncIterable<z.output<Event>>
   framing(context: RequestContext): Framing<z.output<Event>>
   /** What a request gets that wants no answer of the model, such as a count of its prompt. undefined: it wants one. */
   instead?(body: z.output<Body>): ((work: Work) => Promise<z.output<Answer>>) | undefined
+  /** The requests that the model gets, if that depends on what it says about those that were read. @throws OrielError */
+  expand?(body: z.output<Body>, work: Work): Promise<readonly ClientRequest[]>
 }
 
 /** What a request asks, and what does it. */
@@ -144,11 +148,13 @@ function answering<Body extends StreamableBody, Answer extends z.ZodType, Event 
   const { services, log, watch } = options
   return async (request: FastifyRequest, reply: FastifyReply): Promise<unknown> => {
     const arrived = performance.now()
-    const { parsed, context, ignored, requests, signal, name } = await readRequest(protocol, options, request, reply)
+    const { parsed, context, ignored, signal, name, ...read } = await readRequest(protocol, options, request, reply)
     const other = protocol.instead?.(parsed)
-    const estimate = other === undefined ? estimateOf(requests) : noTokens
+    const estimate = other === undefined ? estimateOf(read.requests) : noTokens
     const { meter, model } = await admit(options, { request, reply, model: name, estimate })
-    if (other !== undefined) return other({ services, model, requests, client: context.client, signal })
+    const work = { services, model, requests: read.requests, client: context.client, signal }
+    if (other !== undefined) return other(work)
+    const requests = (await protocol.expand?.(parsed, work)) ?? read.requests
 
     const starting = startAnswers(services, model, requests, signal, (phase) => meter.running.enter(phase)).then(
       (answer) => {
@@ -161,7 +167,7 @@ function answering<Body extends StreamableBody, Answer extends z.ZodType, Event 
     if (!parsed.stream) {
       const answer = await starting
       describeAnswer(reply, answer, ignored)
-      const { body, timings } = await protocol.whole(answer, parsed, context)
+      const { body, timings } = await protocol.whole(answer, parsed, context, requests)
       describeTimings(reply, timings, answer.media, arrived)
       return body
     }
@@ -193,6 +199,7 @@ async function readRequest<Body extends z.ZodObject, Answer extends z.ZodType>(
     client: context.client,
     // Others must not learn from the time of an answer what an account has asked before.
     settings: { ...read.settings, isolation: [context.account, ...read.settings.isolation] },
+    knows: (id: string) => mayUse(request.identity, id),
   }))
   for (const one of requests) checkLength(one)
   describeIgnored(reply, ignored)

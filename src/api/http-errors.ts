@@ -23,6 +23,13 @@ export const notJson = (): OrielError =>
     { code: 'unsupported_content_type' },
   )
 
+export const notForm = (): OrielError =>
+  new OrielError(
+    'unsupported_media',
+    'The request body must be a form, with the header content-type: multipart/form-data, and the file in its field "file".',
+    { code: 'unsupported_content_type' },
+  )
+
 /** Answers bytes that are not an HTTP request. The framework has no reply for them, so this writes to the socket. */
 export function refuseConnection(error: Error, socket: Socket): void {
   if (codeOf(error) === 'ECONNRESET' || !socket.writable) {

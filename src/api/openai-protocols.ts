@@ -8,6 +8,7 @@ import type { Endpoint } from './dialects/dialect.ts'
 import { embeddingsEndpoint } from './embeddings/endpoint.ts'
 import { modelEndpoint, modelsEndpoint } from './models/models.ts'
 import { responsesEndpoints } from './responses/endpoint.ts'
+import { transcriptionEndpoints } from './transcriptions/endpoint.ts'
 import { ownUsageEndpoint } from './usage/usage.ts'
 
 /** What the dialects that speak OpenAI's protocols have in common: endpoints, and the `error` of an error's body. */
@@ -16,6 +17,7 @@ export const openaiEndpoints: readonly Endpoint[] = [
   completionsEndpoint,
   ...responsesEndpoints,
   embeddingsEndpoint,
+  ...transcriptionEndpoints,
   tokenizeEndpoint,
   previewEndpoint,
   modelsEndpoint,

@@ -1,4 +1,4 @@
-import type { FastifyInstance, FastifyReply, FastifyRequest, RouteHandlerMethod } from 'fastify'
+import type { FastifyContextConfig, FastifyInstance, FastifyReply, FastifyRequest, RouteHandlerMethod } from 'fastify'
 import type { Scope } from '../accounts/index.ts'
 import { OrielError } from '../errors.ts'
 import { escaped } from '../regexp.ts'
@@ -8,7 +8,9 @@ import { bases, defaultDialect, markedDialect } from './dialects/index.ts'
 declare module 'fastify' {
   interface FastifyContextConfig {
     /** Set for the endpoints of a dialect. */
-    dialect?: Dialect
+    dialect?: Dialect | undefined
+    /** Whether its bodies are forms and not JSON. */
+    isForm?: boolean | undefined
   }
 }
 
@@ -30,13 +32,19 @@ export class Routes {
 
   /**
    * @param scope what a key must be for, on a server that needs keys; null: anyone may ask
-   * @param dialect of the route; undefined for Oriel's own, such as `/health`
+   * @param of the endpoint of a dialect; empty for Oriel's own, such as `/health`
    */
-  add(method: Method, url: string, scope: Scope | null, handler: RouteHandlerMethod, dialect?: Dialect): void {
+  add(
+    method: Method,
+    url: string,
+    scope: Scope | null,
+    handler: RouteHandlerMethod,
+    { dialect, isForm }: Pick<FastifyContextConfig, 'dialect' | 'isForm'> = {},
+  ): void {
     const route = this.#routes.get(url) ?? { methods: [], dialect, matches: pathsOf(url) }
     route.methods.push(method)
     this.#routes.set(url, route)
-    this.#server.route({ method, url, config: dialect === undefined ? { scope } : { scope, dialect }, handler })
+    this.#server.route({ method, url, config: { scope, dialect, isForm }, handler })
   }
 
   /** The dialect of a request's endpoint. A URL that is none belongs to the nearest endpoint or base above it. */

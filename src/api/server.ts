@@ -9,12 +9,14 @@ import { within } from '../within.ts'
 import { Access } from './access.ts'
 import type { AnswerServices } from './answering/answer.ts'
 import { Bodies } from './body/bodies.ts'
+import { FormReader } from './body/form-reader.ts'
+import { JsonReader } from './body/json-reader.ts'
 import { dialects } from './dialects/index.ts'
 import { EngineStates } from './engine-states.ts'
 import { sendError, toOrielError } from './errors.ts'
 import { describeRequest } from './headers.ts'
 import { healthOf, whyNotReady } from './health.ts'
-import { explainHttpError, notJson, refuseConnection } from './http-errors.ts'
+import { explainHttpError, notForm, notJson, refuseConnection } from './http-errors.ts'
 import { Monitor } from './monitoring/monitor.ts'
 import { openapiDocument } from './openapi/document.ts'
 import { addPages } from './pages.ts'
@@ -67,10 +69,18 @@ export function createServer(services: AnswerServices, config: Config['server'],
   const access = new Access(server, services.accounts)
   const bodies = new Bodies(config)
   server.removeAllContentTypeParsers()
-  server.addContentTypeParser('application/json', (request: FastifyRequest) => bodies.read(request))
+  const readJson = (request: FastifyRequest) => {
+    if (request.routeOptions.config.isForm) throw notForm()
+    return bodies.read(request, new JsonReader())
+  }
+  server.addContentTypeParser('application/json', readJson)
+  server.addContentTypeParser('multipart/form-data', (request: FastifyRequest) => {
+    if (!request.routeOptions.config.isForm) throw notJson()
+    return bodies.read(request, new FormReader(request.headers['content-type'] ?? ''))
+  })
   server.addContentTypeParser('*', (request: FastifyRequest) => {
     if (!routes.dialectOf(request).readsAnyType) throw notJson()
-    return bodies.read(request)
+    return readJson(request)
   })
   server.addHook('onRequest', (_request, reply, go) => {
     // A client may send requests before it has the answers to earlier ones. Each begins when its answer can be sent: Node does
@@ -96,9 +106,9 @@ export function createServer(services: AnswerServices, config: Config['server'],
   const enter = (request: FastifyRequest) => access.enter(request)
   const options = { services, strict: config.strict, log, activity, engines, closing, enter, watch, embedded }
   for (const dialect of dialects)
-    for (const { method, path, pattern, scope = 'inference', handler } of dialect.endpoints) {
+    for (const { method, path, pattern, scope = 'inference', isForm, handler } of dialect.endpoints) {
       const handle = handler({ ...options, dialect })
-      for (const base of dialect.bases) routes.add(method, base + (pattern ?? path), scope, handle, dialect)
+      for (const base of dialect.bases) routes.add(method, base + (pattern ?? path), scope, handle, { dialect, isForm })
     }
   // Making the document takes longer than the rest of the start, so the first request does it.
   let document: string | undefined

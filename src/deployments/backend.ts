@@ -94,6 +94,8 @@ export interface PromptUsage {
   imageTokens: readonly number[]
   /** Of all frames of each video, in the order of the prompt. Omitted: there are none, or the backend does not know. */
   videoTokens?: readonly number[]
+  /** Of each audio, and of the sound of each video that the model hears, in the order of the prompt. Omitted: as above. */
+  audioTokens?: readonly number[]
 }
 
 /** Time that the attachments of a request took, in ms. They load side by side, so each is that of the slowest. */
@@ -176,6 +178,7 @@ export interface Tally {
   /** In the order of the prompt. undefined: the backend does not know. */
   images?: readonly AnsweredImage[]
   videos?: readonly AnsweredVideo[]
+  audio?: readonly AnsweredAudio[]
 }
 
 /** An image of a request: each selected page or frame is one. */
@@ -228,6 +231,19 @@ interface AnsweredFrame extends Pick<ImageWork, 'cached' | 'encodeMs'> {
   tokens: number
 }
 
+/** An audio, or the sound of a video, that an answer is about, and what it took. */
+export interface AnsweredAudio extends Pick<ImageWork, 'cached' | 'encodeMs'> {
+  /** The `param` of its attachment. */
+  param: string
+  /** That the model hears. */
+  seconds: number
+  tokens: number
+  /** Parts of it that are encoded by themselves. */
+  chunks: number
+  fetchMs: number
+  decodeMs: number
+}
+
 export interface Preview {
   /** The longest edge that the model can use, in pixels. Images of more than twice that are shrunk to it first. */
   longestEdge: number
@@ -276,6 +292,7 @@ export type PartCount =
   | { kind: 'image'; attachment: number; tokens: number; images: readonly CountedImage[] }
   /** Its frames with their marks, without the text between them. `frames`: those that were loaded. */
   | { kind: 'video'; attachment: number; tokens: number; frames: number }
+  | { kind: 'audio'; attachment: number; tokens: number; seconds: number }
 
 interface CountedImage {
   width: number

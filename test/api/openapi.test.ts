@@ -91,6 +91,8 @@ describe.each(backends)('the OpenAPI document of a server with the model $model'
       '/admin/pulls/{pull}',
       '/admin/usage',
       '/api/embeddings',
+      '/audio/transcriptions',
+      '/audio/translations',
       '/chat',
       '/chat/completions',
       '/completions',
@@ -256,7 +258,7 @@ interface Asked {
 
 const bodiesOf = ({ paths, servers: usual }: Document) =>
   Object.entries(paths).flatMap(([path, { post, servers = usual }]) => {
-    const schema = post?.requestBody?.content['application/json'].schema
+    const schema = post?.requestBody?.content['application/json']?.schema
     return schema === undefined ? [] : [{ path, schema, servers }]
   })
 

@@ -11,7 +11,10 @@ export interface AnswerRequest extends Omit<Ask, 'client'> {
 }
 
 /** A request and who sends it. */
-export type ClientRequest = AnswerRequest & Pick<Ask, 'client'>
+export interface ClientRequest extends AnswerRequest, Pick<Ask, 'client'> {
+  /** Whether who sends it may learn of a model. Default: of every one. */
+  knows?: (id: string) => boolean
+}
 
 /** The keys by which cached prompts are shared: that of the body and that of the header, if they differ. */
 export const isolationOf = (header: string, body?: string | null): string[] =>

@@ -4,7 +4,7 @@ import type { Config } from '../../config.ts'
 import { Turns } from '../../turns.ts'
 import { clientOf } from '../client.ts'
 import { BodyMemory, type HeldBody } from './body-memory.ts'
-import { dropRest, readBody } from './read-body.ts'
+import { type BodyReader, dropRest, readBody } from './read-body.ts'
 
 /** The bodies of a server's requests. */
 export class Bodies {
@@ -18,11 +18,11 @@ export class Bodies {
     this.#memory = new BodyMemory(Math.max(maxBodyBytes, maxBodiesBytes))
   }
 
-  /** Reads the JSON of a request, whose memory it has until `end`. @throws OrielError as `readBody` does */
-  read(request: FastifyRequest): Promise<unknown> {
+  /** Reads the body of a request, whose memory it has until `end`. @throws OrielError as `readBody` does */
+  read(request: FastifyRequest, reader: BodyReader): Promise<unknown> {
     const held = this.#memory.open(clientOf(request))
     this.#held.set(request.raw, held)
-    return readBody(request.raw, { held, maxBytes: this.#maxBytes, turns: this.#turns })
+    return readBody(request.raw, { reader, held, maxBytes: this.#maxBytes, turns: this.#turns })
   }
 
   /** The request has its answer, or its client has left. */

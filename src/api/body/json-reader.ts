@@ -1,9 +1,12 @@
 import { isAscii } from 'node:buffer'
 import { OrielError } from '../../errors.ts'
+import type { BodyReader } from './read-body.ts'
 import { type Frame, invalidJson, Structure } from './structure.ts'
 
 /** Bytes that are read at a time. It bounds how long the event loop waits, whatever they contain. */
 const usualBlock = 64_000
+/** What a string, an array, an object or an item costs in memory beyond its text. */
+const bytesPerValue = 16
 
 type Json = { [name: string]: unknown }
 
@@ -20,7 +23,7 @@ interface Container {
  * Reads JSON as it arrives, in a time and a memory that are proportional to its bytes. `JSON.parse` reads the text between
  * two places of the structure: all of it, if the text is short. What the text may not have is refused when it is found.
  */
-export class JsonReader {
+export class JsonReader implements BodyReader {
   readonly #blockBytes: number
   /** A string longer than this is decoded piece by piece, as it arrives. */
   readonly #longString: number
@@ -39,9 +42,8 @@ export class JsonReader {
     this.#longString = blockBytes / 4
   }
 
-  /** The strings, arrays, objects and items so far. */
-  get values(): number {
-    return this.#structure.values
+  get overhead(): number {
+    return bytesPerValue * this.#structure.values
   }
 
   /** @throws OrielError `invalid`, `too_large` */

@@ -3,7 +3,6 @@ import { deferred } from '../../deferred.ts'
 import { cancelled, OrielError } from '../../errors.ts'
 import type { Turns } from '../../turns.ts'
 import type { HeldBody } from './body-memory.ts'
-import { JsonReader } from './json-reader.ts'
 
 /** How long the bytes of a body may stay away, in ms, and how many must arrive in a second after that time. */
 interface Pace {
@@ -11,7 +10,18 @@ interface Pace {
   readonly bytesPerSecond: number
 }
 
+/** Reads the bytes of a body as they arrive. */
+export interface BodyReader {
+  /** Memory that what was read takes beyond its bytes, in bytes. */
+  readonly overhead: number
+  /** @throws OrielError `invalid`, `too_large` */
+  push(chunk: Buffer): Promise<void> | void
+  /** @returns what the body says @throws OrielError `invalid`, `too_large` */
+  end(): unknown
+}
+
 interface ReadOptions {
+  readonly reader: BodyReader
   readonly held: HeldBody
   readonly maxBytes: number
   /** Of all bodies. */
@@ -22,28 +32,25 @@ interface ReadOptions {
 /** The first bytes of a body are read at once: most bodies have no more. */
 const withoutTurns = 64_000
 const usualPace: Pace = { idleMs: 15_000, bytesPerSecond: 16_000 }
-/** What a string, an object or an item costs in memory beyond its text, in bytes. */
-const bytesPerValue = 16
 /** How long the rest of a refused body is dropped before its connection is cut, in ms. */
 const lingerMs = 5000
 
 /**
- * Reads a JSON body as it arrives. Its memory is taken before its bytes are read.
- * @returns undefined for an empty body
+ * Reads a body as it arrives. Its memory is taken before its bytes are read.
+ * @returns what the reader makes of it
  * @throws OrielError `too_large`, `overloaded`, `timeout`, `invalid`, `cancelled` when the client leaves
  */
 export async function readBody(
   stream: IncomingMessage,
-  { held, maxBytes, turns, pace = usualPace }: ReadOptions,
+  { reader, held, maxBytes, turns, pace = usualPace }: ReadOptions,
 ): Promise<unknown> {
   const declared = Number(stream.headers['content-length'] ?? 0)
   if (declared > maxBytes) throw tooLarge(maxBytes)
   await held.grow(declared)
   if (stream.destroyed) throw cancelled()
-  const reader = new JsonReader()
   await arrival(stream, pace, (chunk, received) => {
     if (received > maxBytes) throw tooLarge(maxBytes)
-    const memory = held.grow(received + bytesPerValue * reader.values)
+    const memory = held.grow(received + reader.overhead)
     if (memory === undefined && received <= withoutTurns) return reader.push(chunk)
     return Promise.all([memory, turns.next()]).then(() => reader.push(chunk))
   })

@@ -14,7 +14,7 @@ import type { ResponseStore } from '../responses/store.ts'
 /**
  * The API of one provider, as its clients know it. A dialect adds what is its own (URLs, errors, headers, defaults) to
  * protocols, which are the folders beside this one (`chat`, `completions`, `responses`, `messages`, `ollama`,
- * `embeddings`, `models`, `counting`, `usage`): a protocol is one kind of request with its answer, and several dialects speak the same one.
+ * `embeddings`, `transcriptions`, `models`, `counting`, `usage`): a protocol is one kind of request with its answer, and several dialects speak the same one.
  */
 export interface Dialect {
   /** The provider's name, for the documentation. */
@@ -67,6 +67,8 @@ export interface Endpoint {
   /** What a key must be for. Default: `inference`. */
   scope?: Scope
   body?: z.ZodObject
+  /** Whether the body is `multipart/form-data` and not JSON. */
+  isForm?: boolean
   query?: readonly { name: string; description: string }[]
   /** null: a status without a body, or a stream only. */
   answer: z.ZodType | null

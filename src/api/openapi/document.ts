@@ -63,7 +63,8 @@ const serverAt = (base: string) => ({
 })
 
 function operation(endpoint: Endpoint, { errors }: Dialect): object {
-  const { method, path, tag, summary, body, query } = endpoint
+  const { method, path, tag, summary, body, isForm, query } = endpoint
+  const bodyType = isForm ? 'multipart/form-data' : 'application/json'
   const error = schemaOf(errors.schema, 'output')
   const names = [...path.matchAll(/\{(\w+)\}/g)].map(([, name]) => name)
   const parameters = [
@@ -77,7 +78,7 @@ function operation(endpoint: Endpoint, { errors }: Dialect): object {
     ...(parameters.length === 0 ? {} : { parameters }),
     ...(body === undefined
       ? {}
-      : { requestBody: { required: true, content: { 'application/json': { schema: schemaOf(body, 'input') } } } }),
+      : { requestBody: { required: true, content: { [bodyType]: { schema: schemaOf(body, 'input') } } } }),
     responses: {
       ...answerOf(endpoint),
       ...Object.fromEntries(

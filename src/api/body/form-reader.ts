@@ -1,0 +1,95 @@
+import { Busboy, type BusboyFileStream } from '@fastify/busboy'
+import { OrielError } from '../../errors.ts'
+import type { BodyReader } from './read-body.ts'
+
+/** A file of a form. */
+export class FormFile {
+  readonly name: string
+  /** In base64. */
+  readonly data: string
+
+  constructor(name: string, data: string) {
+    this.name = name
+    this.data = data
+  }
+}
+
+/** A text field has a few bytes; a prompt may be long. */
+const limits = { files: 1, fields: 100, parts: 101, fieldSize: 1_000_000, headerPairs: 50, headerSize: 16_000 }
+
+/**
+ * Reads `multipart/form-data` as it arrives. It becomes an object: a field is a string, one that occurs several times or
+ * whose name ends with `[]` is an array of strings, and a file is a `FormFile`.
+ */
+export class FormReader implements BodyReader {
+  readonly #form: InstanceType<typeof Busboy>
+  readonly #values = new Map<string, string | string[] | FormFile>()
+  readonly #done: Promise<void>
+  #fileBytes = 0
+
+  /** @param contentType with the boundary @throws OrielError `invalid` */
+  constructor(contentType: string) {
+    try {
+      this.#form = new Busboy({ headers: { 'content-type': contentType }, limits })
+    } catch {
+      throw invalidForm('its content-type names no boundary')
+    }
+    this.#done = new Promise((resolve, reject) => {
+      this.#form
+        .on('field', (name, value, _, isCut) => {
+          if (isCut) return reject(invalidForm(`a field has more than ${limits.fieldSize} bytes`))
+          this.#add(name ?? '', value)
+        })
+        .on('file', (name, stream, filename) => this.#readFile(name ?? '', stream, filename ?? ''))
+        .on('filesLimit', () => reject(invalidForm(`it has more than ${limits.files} file`)))
+        .on('fieldsLimit', () => reject(invalidForm(`it has more than ${limits.fields} fields`)))
+        .on('partsLimit', () => reject(invalidForm(`it has more than ${limits.parts} parts`)))
+        .on('error', () => reject(invalidForm('it is damaged or incomplete')))
+        .on('finish', resolve)
+    })
+    this.#done.catch(() => {})
+  }
+
+  /** Base64 has a third more bytes than the file. */
+  get overhead(): number {
+    return this.#fileBytes / 3
+  }
+
+  async push(chunk: Buffer): Promise<void> {
+    const taken = new Promise<void>((resolve) => void this.#form.write(chunk, () => resolve()))
+    await Promise.race([taken, this.#done])
+  }
+
+  async end(): Promise<unknown> {
+    this.#form.end()
+    await this.#done
+    return Object.fromEntries(this.#values)
+  }
+
+  #add(name: string, value: string): void {
+    const plain = name.replace(/\[\]$/, '')
+    const before = this.#values.get(plain)
+    if (before instanceof FormFile) return
+    this.#values.set(plain, before === undefined && plain === name ? value : [before ?? [], value].flat())
+  }
+
+  /** As base64 at once, piece by piece: to encode a whole file would block the event loop. */
+  #readFile(name: string, stream: BusboyFileStream, filename: string): void {
+    const pieces: string[] = []
+    let rest: Buffer = Buffer.alloc(0)
+    stream.on('error', () => {})
+    stream.on('data', (chunk: Buffer) => {
+      this.#fileBytes += chunk.length
+      const bytes = rest.length === 0 ? chunk : Buffer.concat([rest, chunk])
+      const whole = bytes.length - (bytes.length % 3)
+      pieces.push(bytes.toString('base64', 0, whole))
+      rest = bytes.subarray(whole)
+    })
+    stream.on('end', () => {
+      this.#values.set(name, new FormFile(filename, pieces.join('') + rest.toString('base64')))
+    })
+  }
+}
+
+const invalidForm = (fault: string): OrielError =>
+  new OrielError('invalid', `The form cannot be read: ${fault}.`, { code: 'invalid_form' })

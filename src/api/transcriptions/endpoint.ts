@@ -1,0 +1,54 @@
+import { OrielError } from '../../errors.ts'
+import { answerEndpoint, type Work } from '../answer-route.ts'
+import { countPrompts } from '../answering/answer.ts'
+import { dataFraming } from '../sse.ts'
+import { anyTranscription, events, transcriptionEvent, whole } from './answer.ts'
+import { askedInPieces, isTimed, piecesOf, readSpoken } from './read.ts'
+import { type SpokenRequest, transcriptionRequest, translationRequest } from './schema.ts'
+
+const spoken = {
+  tag: 'OpenAI',
+  isForm: true,
+  answer: anyTranscription,
+  otherType: 'text/plain',
+  event: transcriptionEvent,
+  events,
+  framing: dataFraming,
+  expand,
+}
+
+export const transcriptionEndpoints = [
+  answerEndpoint({
+    ...spoken,
+    path: '/audio/transcriptions',
+    summary: 'Write down what is said',
+    body: transcriptionRequest,
+    read: (body, context) => [readSpoken('transcribe', body, context)],
+    whole: whole('transcribe'),
+  }),
+  answerEndpoint({
+    ...spoken,
+    path: '/audio/translations',
+    summary: 'Write down in English what is said',
+    body: translationRequest,
+    read: (body, context) => [readSpoken('translate', body, context)],
+    whole: whole('translate'),
+  }),
+]
+
+/** With times, each piece of the recording is a request: where it is cut is known, and nothing finer. @throws OrielError */
+async function expand(body: SpokenRequest, { model, requests, signal }: Work) {
+  const [request] = requests
+  if (!isTimed(body) || request === undefined) return requests
+  const [counted] = await countPrompts(model, [request], signal)
+  const heard = (await counted?.parts())?.find((part) => part.kind === 'audio')
+  if (heard === undefined) throw withoutTimes(body)
+  return askedInPieces(request, piecesOf(heard.seconds))
+}
+
+const withoutTimes = ({ response_format: format }: SpokenRequest): OrielError =>
+  new OrielError(
+    'invalid',
+    `response_format is "${format}", which has times, but the model does not say how long the audio is. json and text have none.`,
+    { param: 'response_format', code: 'times_not_known' },
+  )

@@ -1,0 +1,99 @@
+import { type Attachment, plainSettings } from '../../deployments/index.ts'
+import { type AnswerRequest, type ClientRequest, isolationOf } from '../answering/request.ts'
+import type { RequestContext } from '../dialects/dialect.ts'
+import { invalidValue } from '../request/validation.ts'
+import type { SpokenRequest } from './schema.ts'
+
+/** What is made of speech: its text, or the text in English. */
+export type Task = 'transcribe' | 'translate'
+
+/** Seconds of a piece: what encoders of speech hear at once. */
+const pieceSeconds = 30
+/** A last piece that is shorter belongs to the one before. */
+const leastSeconds = 1
+/** Each takes a place in the queue of the engine. */
+const mostPieces = 128
+
+/** Whether the answer has times, for which the audio is read in pieces. */
+export const isTimed = ({ response_format: format }: SpokenRequest): boolean =>
+  format === 'srt' || format === 'vtt' || format === 'verbose_json'
+
+/** A file of speech as a question to a model. @throws OrielError `invalid` */
+export function readSpoken(task: Task, body: SpokenRequest, context: RequestContext): AnswerRequest {
+  if (body.stream && isTimed(body))
+    throw invalidValue('stream', `stream is true, but ${body.response_format} cannot be streamed: json and text can.`)
+  return {
+    model: body.model,
+    prompt: {
+      kind: 'chat',
+      messages: [
+        {
+          role: 'user',
+          content: [
+            { kind: 'audio', attachment: 0 },
+            { kind: 'text', text: instructionOf(task, body) },
+          ],
+        },
+      ],
+      tools: [],
+      calling: { mode: 'none', parallel: false },
+      variables: { enable_thinking: false },
+      splitReasoning: true,
+      continues: false,
+      longest: null,
+    },
+    attachments: [{ kind: 'audio', url: body.file.data, detail: 'auto', param: 'file' }],
+    settings: {
+      ...plainSettings,
+      overflow: context.dialect.defaults.overflow,
+      sampling: { temperature: body.temperature ?? 0 },
+      topLogprobs: body.response_format === 'verbose_json' ? 0 : null,
+      isolation: isolationOf(context.isolationKey),
+    },
+    params: { prompt: 'file', grammar: 'file', longest: 'file' },
+  }
+}
+
+function instructionOf(task: Task, { language, prompt }: SpokenRequest): string {
+  const about = prompt?.trim() ? ` For context: ${prompt.trim()}` : ''
+  if (task === 'translate') return `Translate the speech into English. Write only the translation.${about}`
+  const spoken = language == null ? '' : ` It is in ${nameOf(language)}.`
+  return `Transcribe the audio.${spoken} Write only what is said.${about}`
+}
+
+/** `English` of `en`. @throws OrielError `invalid` */
+export function nameOf(language: string): string {
+  const name = names.of(language)
+  if (name === undefined || name.toLowerCase() === language.toLowerCase())
+    throw invalidValue('language', 'language must be the code of a language by ISO 639, such as "en".')
+  return name
+}
+
+const names = new Intl.DisplayNames('en', { type: 'language', fallback: 'none' })
+
+/** A part of a recording, in seconds from its start. */
+export interface Piece {
+  start: number
+  end: number
+}
+
+/** @param seconds of the whole recording @throws OrielError `too_large` */
+export function piecesOf(seconds: number): Piece[] {
+  const count = Math.max(1, Math.ceil((seconds - leastSeconds) / pieceSeconds))
+  if (count > mostPieces)
+    throw invalidValue(
+      'file',
+      `file has ${Math.round(seconds)} seconds; with times at most ${mostPieces * pieceSeconds} are possible. The formats json and text have no such limit.`,
+    )
+  return Array.from({ length: count }, (_, index) => ({
+    start: index * pieceSeconds,
+    end: index === count - 1 ? seconds : (index + 1) * pieceSeconds,
+  }))
+}
+
+/** One question for each piece. */
+export const askedInPieces = (request: ClientRequest, pieces: readonly Piece[]): ClientRequest[] =>
+  pieces.map((clip) => ({
+    ...request,
+    attachments: request.attachments.map((one): Attachment => ({ ...one, clip })),
+  }))
