@@ -2,7 +2,7 @@ import { lookup } from 'node:dns/promises'
 import type { Server } from 'node:http'
 import { type AddressInfo, BlockList } from 'node:net'
 import type { Accounts } from './accounts/index.ts'
-import { askOf, attachmentOf, type ImageInput, inOptions, type Message, type QuestionOptions } from './app/question.ts'
+import { askOf, attachmentOf, type FileInput, inOptions, type Message, type QuestionOptions } from './app/question.ts'
 import { Reply } from './app/reply.ts'
 import { type Config, configOf, misspeltVariables, type OrielSettings } from './config.ts'
 import { type Backend, type Count, deploy, embedded, isCalled, type ListedModel } from './deployments/index.ts'
@@ -15,7 +15,16 @@ import { createMachine } from './machine/index.ts'
 import { asImages, createMedia } from './media/index.ts'
 import { createLibrary, type Library, type ModelCard } from './models/index.ts'
 
-export type { ImageInput, ImagePart, Message, QuestionOptions, TextPart } from './app/question.ts'
+export type {
+  AudioPart,
+  Clip,
+  FileInput,
+  ImagePart,
+  Message,
+  QuestionOptions,
+  TextPart,
+  VideoPart,
+} from './app/question.ts'
 export type { Finished, Reply } from './app/reply.ts'
 export type { OrielSettings } from './config.ts'
 export type {
@@ -40,11 +49,11 @@ export type {
 export { type ErrorKind, OrielError } from './errors.ts'
 export { version } from './version.ts'
 
-/** Oriel in a program: ask models about images, with or without the HTTP server. */
+/** Oriel in a program: ask models about images, videos and audio, with or without the HTTP server. */
 export interface Oriel {
   /**
    * Asks a model. Resolves when the answer begins, after the model is loaded and the prompt is admitted.
-   * @param question a text, whose images are in the options, or the messages of a conversation
+   * @param question a text, whose images, videos and audio are in the options, or the messages of a conversation
    * @throws OrielError what is wrong with the question, or why the model cannot answer
    */
   ask(question: string | readonly Message[], options?: QuestionOptions): Promise<Reply>
@@ -58,7 +67,7 @@ export interface Oriel {
   embed(texts: string | readonly string[], options?: EmbedOptions): Promise<Embedded>
   /** What an image's file is, without asking about it. @throws OrielError for a file that is not an image */
   inspect(
-    image: ImageInput,
+    image: FileInput,
     options?: { signal?: AbortSignal | undefined },
   ): Promise<{ format: string; bytes: number; pages: number }>
   /** The models on this machine, the loaded ones first, and those of the catalogue that can be downloaded. */
@@ -218,7 +227,7 @@ export async function createOriel(settings: OrielSettings = {}, around: Surround
     inspect: (image, options = {}) =>
       during(async (signal) => {
         const asker = { client: ownClient, isolation: '' }
-        const source = await attachmentOf({ image, pages: '1' }, 'image')
+        const source = await attachmentOf({ type: 'image', image, pages: '1' }, 'image')
         const [found] = await media.load([source], asker, { longestEdge: 1 }, signal)
         if (found === undefined) throw new Error('an image was not loaded')
         return { format: found.format, bytes: found.bytes, pages: asImages(found).pagesInFile }

@@ -12,13 +12,13 @@ import {
 import { OrielError } from '../errors.ts'
 import { ownClient } from '../fairness.ts'
 
-/** An image as a program has it: a file's path, an http(s) or `data:` URL, or the bytes of a file. */
-export type ImageInput = string | URL | Uint8Array | Blob
+/** An image, a video or audio as a program has it: a file's path, an http(s) or `data:` URL, or the bytes of a file. */
+export type FileInput = string | URL | Uint8Array | Blob
 
 /** An image and how to read it. */
 export interface ImagePart {
   type: 'image'
-  image: ImageInput
+  image: FileInput
   /** The resolution at which the model reads it. Default: `auto`, by size. */
   detail?: 'low' | 'high' | 'auto' | undefined
   /**
@@ -33,6 +33,37 @@ export interface ImagePart {
   maxTokens?: number | undefined
 }
 
+/** A part of a video or audio, in seconds from its start. Default: all of it. */
+export interface Clip {
+  start?: number | undefined
+  end?: number | undefined
+}
+
+/** A video, and which frames of it the model sees. */
+export interface VideoPart {
+  type: 'video'
+  video: FileInput
+  /** The resolution at which the model reads its frames. Default: `auto`. */
+  detail?: 'low' | 'high' | 'auto' | undefined
+  /** Frames at most, and of each second. Default: as the model was trained. */
+  maxFrames?: number | undefined
+  framesPerSecond?: number | undefined
+  /** The longest edge of a frame in pixels. Larger frames are shrunk to it. */
+  longestEdge?: number | undefined
+  /** Frames spread evenly over time, which is the default, or where the picture changes. */
+  choose?: 'even' | 'scenes' | undefined
+  clip?: Clip | undefined
+}
+
+/** Something to hear. */
+export interface AudioPart {
+  type: 'audio'
+  audio: FileInput
+  clip?: Clip | undefined
+}
+
+type FilePart = ImagePart | VideoPart | AudioPart
+
 export interface TextPart {
   type: 'text'
   text: string
@@ -40,14 +71,16 @@ export interface TextPart {
 
 export interface Message {
   role: 'system' | 'user' | 'assistant'
-  content: string | readonly (TextPart | ImagePart)[]
+  content: string | readonly (TextPart | FilePart)[]
 }
 
 export interface QuestionOptions {
   /** The model's name. Default: the first that the settings name. */
   model?: string | undefined
-  /** Images of the question, before its text. */
-  images?: readonly (ImageInput | ImagePart)[] | undefined
+  /** Images of the question, before its text. Videos and audio follow them. */
+  images?: readonly (FileInput | ImagePart)[] | undefined
+  videos?: readonly (FileInput | VideoPart)[] | undefined
+  audio?: readonly (FileInput | AudioPart)[] | undefined
   system?: string | undefined
   /** Tokens of the answer at most. Default: up to the end of the context. */
   maxTokens?: number | undefined
@@ -95,13 +128,17 @@ export async function askOf(question: string | readonly Message[], options: Ques
   }
   if (typeof question !== 'string' && question.length === 0)
     throw new OrielError('invalid', 'The conversation has no messages.', { param: 'question', code: 'invalid_value' })
-  const { images = [], system, schema, tools = [] } = options
+  const { system, schema, tools = [] } = options
+  const files = filesOf(options)
   const asked: readonly Message[] =
     typeof question === 'string'
-      ? [{ role: 'user', content: [...images.map(imagePart), { type: 'text', text: question }] }]
+      ? [{ role: 'user', content: [...files.map(({ part }) => part), { type: 'text', text: question }] }]
       : question
-  if (typeof question !== 'string' && images.length > 0)
-    throw new OrielError('invalid', 'Put the images of a conversation into its messages.', { param: 'images' })
+  const [first] = files
+  if (typeof question !== 'string' && first !== undefined)
+    throw new OrielError('invalid', `Put the ${nouns[first.part.type]} of a conversation into its messages.`, {
+      param: first.param,
+    })
   const attachments: Attachment[] = []
   const messages: ChatMessage[] = system === undefined ? [] : [{ role: 'system', content: [textPart(system)] }]
   for (const [turn, { role, content }] of asked.entries()) {
@@ -109,8 +146,9 @@ export async function askOf(question: string | readonly Message[], options: Ques
     for (const [index, part] of (typeof content === 'string' ? [] : content).entries())
       if (part.type === 'text') parts.push(textPart(part.text))
       else {
-        const param = typeof question === 'string' ? `images[${index}]` : `messages[${turn}].content[${index}].image`
-        parts.push({ kind: 'image', attachment: attachments.push(await attachmentOf(part, param)) - 1 })
+        const param =
+          typeof question === 'string' ? files[index]?.param : `messages[${turn}].content[${index}].${part.type}`
+        parts.push({ kind: part.type, attachment: attachments.push(await attachmentOf(part, param ?? '')) - 1 })
       }
     messages.push({ role, content: parts })
   }
@@ -149,13 +187,33 @@ export async function askOf(question: string | readonly Message[], options: Ques
   }
 }
 
-export async function attachmentOf(
-  { image, detail = 'auto', pages, minPixels, maxPixels, maxTokens }: Omit<ImagePart, 'type'>,
-  param: string,
-): Promise<Attachment> {
-  const isBound = [minPixels, maxPixels, maxTokens].some((one) => one !== undefined)
-  const bounds = isBound ? { leastPixels: minPixels, mostPixels: maxPixels, mostTokens: maxTokens } : undefined
-  return { kind: 'image', url: await urlOf(image, param), detail, param, pages, bounds }
+/** The files that the options have, in the order in which the question has them. */
+function filesOf({ images = [], videos = [], audio = [] }: QuestionOptions): { part: FilePart; param: string }[] {
+  const placed = (name: string) => (part: FilePart, index: number) => ({ part, param: `${name}[${index}]` })
+  return [
+    ...images.map((image): FilePart => (isPart(image) ? image : { type: 'image', image })).map(placed('images')),
+    ...videos.map((video): FilePart => (isPart(video) ? video : { type: 'video', video })).map(placed('videos')),
+    ...audio.map((audio): FilePart => (isPart(audio) ? audio : { type: 'audio', audio })).map(placed('audio')),
+  ]
+}
+
+const isPart = <Part extends FilePart>(given: FileInput | Part): given is Part =>
+  typeof given === 'object' && !(given instanceof Uint8Array || given instanceof Blob || given instanceof URL)
+
+const nouns = { image: 'images', video: 'videos', audio: 'audio' } as const
+
+export async function attachmentOf(part: FilePart, param: string): Promise<Attachment> {
+  if (part.type === 'image') {
+    const { image, detail = 'auto', pages, minPixels, maxPixels, maxTokens } = part
+    const isBound = [minPixels, maxPixels, maxTokens].some((one) => one !== undefined)
+    const bounds = isBound ? { leastPixels: minPixels, mostPixels: maxPixels, mostTokens: maxTokens } : undefined
+    return { kind: 'image', url: await urlOf(image, param), detail, param, pages, bounds }
+  }
+  if (part.type === 'audio')
+    return { kind: 'audio', url: await urlOf(part.audio, param), detail: 'auto', param, clip: part.clip }
+  const { video, detail = 'auto', maxFrames, framesPerSecond, longestEdge, choose, clip } = part
+  const frames = { most: maxFrames, perSecond: framesPerSecond, longestEdge, choose }
+  return { kind: 'video', url: await urlOf(video, param), detail, param, frames, clip }
 }
 
 /** A backend's error in the words of the options. */
@@ -170,18 +228,15 @@ export function inOptions(error: unknown): unknown {
 
 const textPart = (text: string): ContentPart => ({ kind: 'text', text })
 
-const imagePart = (image: ImageInput | ImagePart): ImagePart =>
-  typeof image === 'object' && 'image' in image ? image : { type: 'image', image }
-
-async function urlOf(image: ImageInput, param: string): Promise<string> {
-  if (image instanceof Blob) return dataUrl(Buffer.from(await image.arrayBuffer()))
-  if (image instanceof Uint8Array) return dataUrl(Buffer.from(image.buffer, image.byteOffset, image.byteLength))
-  const isFile = image instanceof URL ? image.protocol === 'file:' : !/^(https?|data):/i.test(image)
-  if (!isFile) return String(image)
+async function urlOf(file: FileInput, param: string): Promise<string> {
+  if (file instanceof Blob) return dataUrl(Buffer.from(await file.arrayBuffer()))
+  if (file instanceof Uint8Array) return dataUrl(Buffer.from(file.buffer, file.byteOffset, file.byteLength))
+  const isPath = file instanceof URL ? file.protocol === 'file:' : !/^(https?|data):/i.test(file)
+  if (!isPath) return String(file)
   try {
-    return dataUrl(await readFile(image))
+    return dataUrl(await readFile(file))
   } catch (cause) {
-    throw new OrielError('not_found', `The file ${String(image)} cannot be read.`, {
+    throw new OrielError('not_found', `The file ${String(file)} cannot be read.`, {
       param,
       code: 'file_not_found',
       cause,

@@ -40,7 +40,7 @@ export const settingsOf = ({ model, mmproj, modelsDir, gpu, batch }: AnswererFla
 /**
  * The server that is named or that runs here, if it has the model and no flag changes how models are found or run. Otherwise
  * this process answers.
- * @param bytes of the images: a request to a server has a limit, and a question to this process has none
+ * @param bytes of the files: a request to a server has a limit, and a question to this process has none
  */
 export async function chooseAnswerer(flags: AnswererFlags, bytes: number): Promise<Answerer> {
   const server = await chooseServer(flags, bytes)
@@ -109,6 +109,8 @@ function localAnswerer(oriel: Oriel, flags: AnswererFlags): Answerer {
           prompt: usage.promptTokens,
           cached: usage.cachedTokens,
           images: [...usage.imageTokens],
+          videos: sumOf(usage.videoTokens),
+          audio: sumOf(usage.audioTokens),
           completion: usage.completionTokens,
         },
         timings: { firstText, total: performance.now() - start },
@@ -117,3 +119,5 @@ function localAnswerer(oriel: Oriel, flags: AnswererFlags): Answerer {
     close: () => oriel.close(),
   }
 }
+
+const sumOf = (tokens: readonly number[] = []): number => tokens.reduce((sum, count) => sum + count, 0)

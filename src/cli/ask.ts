@@ -4,32 +4,31 @@ import { OrielError } from '../errors.ts'
 import { parseJson } from '../json.ts'
 import { type AskFlags, chooseAnswerer, settingsOf } from './answerer.ts'
 import { interruption } from './interruption.ts'
-import { type Answered, type Answerer, choiceOf, imagesOf, named, type Part, systemOf, urlOf } from './question.ts'
-import { bytesOfAll, type Picture, sortWords } from './words.ts'
+import { type Answered, type Answerer, choiceOf, named, type Part, partsOf, read, systemOf } from './question.ts'
+import { bytesOfAll, type NamedFile, sortWords } from './words.ts'
 import { nowhere, toTerminal, type Writer } from './writer.ts'
 
-/** Images that `--each` asks about at the same time: while one is answered, the next ones are read and encoded. */
+/** Files that `--each` asks about at the same time: while one is answered, the next ones are read and encoded. */
 const asked = 4
 
 /**
- * `oriel ask`: sorts the words into images and the question, and writes the answer as it comes. Documents with more pages
+ * `oriel ask`: sorts the words into files and the question, and writes the answer as it comes. Documents with more pages
  * than one question may have are asked about in parts, and the model puts the answers together. Without a question it chats.
  * @throws OrielError with one sentence for the person
  */
 export async function ask(words: readonly string[], flags: AskFlags): Promise<void> {
-  const { pictures, question } = await sortWords(words, process.stdin)
-  if (question === undefined) return chatAbout(pictures, words, flags)
+  const { files, question } = await sortWords(words, process.stdin)
+  if (question === undefined) return chatAbout(files, words, flags)
   const schema = flags.schema === undefined ? undefined : await schemaIn(flags.schema)
-  if (flags.each && pictures.length === 0)
-    throw new OrielError('invalid', '--each asks about each image, and there is none.')
+  if (flags.each && files.length === 0)
+    throw new OrielError('invalid', '--each asks about each file, and there is none.')
   const signal = interruption()
-  const answerer = await chooseAnswerer(flags, await bytesOfAll(pictures, flags.each ? 'largest' : 'sum'))
+  const answerer = await chooseAnswerer(flags, await bytesOfAll(files, flags.each ? 'largest' : 'sum'))
   const asker = new Asker(answerer, flags, schema, signal)
   try {
-    if (flags.each) await each(asker, pictures, question, flags)
-    else if (flags.json)
-      process.stdout.write(`${JSON.stringify(jsonOf(await asker.ask(pictures, question), schema))}\n`)
-    else await asker.ask(pictures, question, toTerminal())
+    if (flags.each) await each(asker, files, question, flags)
+    else if (flags.json) process.stdout.write(`${JSON.stringify(jsonOf(await asker.ask(files, question), schema))}\n`)
+    else await asker.ask(files, question, toTerminal())
   } catch (error) {
     throw signal.aborted ? signal.reason : error
   } finally {
@@ -37,16 +36,16 @@ export async function ask(words: readonly string[], flags: AskFlags): Promise<vo
   }
 }
 
-async function chatAbout(pictures: Picture[], words: readonly string[], flags: AskFlags): Promise<void> {
+async function chatAbout(files: NamedFile[], words: readonly string[], flags: AskFlags): Promise<void> {
   const is = (flag: boolean | string | undefined): boolean => flag !== undefined
   if (!process.stdin.isTTY || !process.stdout.isTTY || [flags.each, flags.json, flags.schema].some(is)) {
-    const files = words.filter((word) => word !== '-')
+    const names = words.filter((word) => word !== '-')
     throw new OrielError(
       'invalid',
-      `The question is missing: oriel ask ${[...files, '"What is in this image?"'].join(' ')}`,
+      `The question is missing: oriel ask ${[...names, '"What is in this image?"'].join(' ')}`,
     )
   }
-  await (await import('./chat.ts')).chat(pictures, flags)
+  await (await import('./chat.ts')).chat(files, flags)
 }
 
 interface InParts extends Answered {
@@ -54,7 +53,7 @@ interface InParts extends Answered {
   parts?: { about: string; text: string }[]
 }
 
-/** Asks one question about images. */
+/** Asks one question about files. */
 class Asker {
   readonly #answerer: Answerer
   readonly #flags: AskFlags
@@ -68,18 +67,18 @@ class Asker {
     this.signal = signal
   }
 
-  async ask(pictures: readonly Picture[], question: string, writer = nowhere): Promise<InParts> {
+  async ask(files: readonly NamedFile[], question: string, writer = nowhere): Promise<InParts> {
     const { pages, batch } = this.#flags
     if (batch !== undefined && pages === undefined) {
-      const parts = await partsOf(pictures, this.#flags, this.signal)
+      const parts = await inParts(files, this.#flags, this.signal)
       if (parts.length > 1) return this.#askInParts(parts, question, writer)
     }
     try {
-      const parts = pictures.map((picture) => ({ picture, pages: pages === undefined ? undefined : choiceOf(pages) }))
+      const parts = files.map((file) => ({ file, pages: pages === undefined ? undefined : choiceOf(pages) }))
       return await this.#answer(parts, question, writer, this.#schema)
     } catch (error) {
       if (!(error instanceof OrielError) || error.code !== 'too_many_images' || pages !== undefined) throw error
-      return this.#askInParts(await partsOf(pictures, this.#flags, this.signal), question, writer)
+      return this.#askInParts(await inParts(files, this.#flags, this.signal), question, writer)
     }
   }
 
@@ -101,7 +100,7 @@ class Asker {
       const answered = await this.#answerer.answer({
         messages: [
           ...systemOf(this.#flags.system),
-          { role: 'user', content: [...(await imagesOf(parts, this.#flags.detail)), { type: 'text', text: question }] },
+          { role: 'user', content: [...(await partsOf(parts, this.#flags.detail)), { type: 'text', text: question }] },
         ],
         schema,
         temperature: this.#flags.temperature,
@@ -114,26 +113,26 @@ class Asker {
       throw error instanceof OrielError
         ? named(
             error,
-            parts.map(({ picture }) => picture),
+            parts.map(({ file }) => file),
           )
         : error
     }
   }
 }
 
-/** One answer for each image, in their order. An image that fails does not stop the others. */
-async function each(asker: Asker, pictures: readonly Picture[], question: string, { json, schema }: AskFlags) {
+/** One answer for each file, in their order. One that fails does not stop the others. */
+async function each(asker: Asker, files: readonly NamedFile[], question: string, { json, schema }: AskFlags) {
   type Result = { answered: InParts } | { error: unknown }
-  const begin = (picture: Picture): Promise<Result> =>
-    asker.ask([picture], question).then(
+  const begin = (file: NamedFile): Promise<Result> =>
+    asker.ask([file], question).then(
       (answered) => ({ answered }),
       (error: unknown) => ({ error }),
     )
-  const running: Promise<Result>[] = pictures.slice(0, asked).map(begin)
+  const running: Promise<Result>[] = files.slice(0, asked).map(begin)
   let failed = 0
-  for (const [index, { name }] of pictures.entries()) {
+  for (const [index, { name }] of files.entries()) {
     const result = await running.shift()
-    const next = pictures[index + asked]
+    const next = files[index + asked]
     if (next !== undefined && !asker.signal.aborted) running.push(begin(next))
     if (result === undefined || asker.signal.aborted) throw asker.signal.reason
     if ('answered' in result) {
@@ -150,7 +149,7 @@ async function each(asker: Asker, pictures: readonly Picture[], question: string
     else process.stderr.write(`${message}\n`)
   }
   if (failed > 0)
-    throw new OrielError('invalid', `${failed} of ${pictures.length} images could not be asked about.`, {
+    throw new OrielError('invalid', `${failed} of ${files.length} files could not be asked about.`, {
       code: 'some_failed',
     })
 }
@@ -168,17 +167,19 @@ function jsonOf({ model, text, reasoning, reason, usage, timings, parts }: InPar
       prompt_tokens: usage.prompt,
       cached_tokens: usage.cached,
       image_tokens: usage.images,
+      video_tokens: usage.videos,
+      audio_tokens: usage.audio,
       completion_tokens: usage.completion,
     },
     timings: { first_text_ms: Math.round(timings.firstText), total_ms: Math.round(timings.total) },
   }
 }
 
-const nameOf = ({ picture, pages }: Part): string =>
-  pages === undefined ? picture.name : `${picture.name}, ${String(pages).includes('-') ? 'pages' : 'page'} ${pages}`
+const nameOf = ({ file, pages }: Part): string =>
+  pages === undefined ? file.name : `${file.name}, ${String(pages).includes('-') ? 'pages' : 'page'} ${pages}`
 
 /** All pages of all files in order, in parts of at most as many images as one question may have. */
-async function partsOf(pictures: readonly Picture[], flags: AskFlags, signal: AbortSignal): Promise<Part[][]> {
+async function inParts(files: readonly NamedFile[], flags: AskFlags, signal: AbortSignal): Promise<Part[][]> {
   const settings = settingsOf(flags)
   const most = configOf(settings).media.maxImages
   const { createOriel } = await import('../app.ts')
@@ -187,8 +188,9 @@ async function partsOf(pictures: readonly Picture[], flags: AskFlags, signal: Ab
   const parts: Part[][] = []
   let free = 0
   try {
-    for (const picture of pictures) {
-      const { format, pages } = await oriel.inspect(await urlOf(picture), { signal })
+    for (const file of files) {
+      const { url, kind } = await read(file)
+      const { format, pages } = kind === 'image' ? await oriel.inspect(url, { signal }) : { format: kind, pages: 1 }
       const count = format === 'pdf' ? pages : 1
       for (let page = 1; page <= count; ) {
         if (free === 0) {
@@ -197,7 +199,7 @@ async function partsOf(pictures: readonly Picture[], flags: AskFlags, signal: Ab
         }
         const taken = Math.min(free, count - page + 1)
         parts.at(-1)?.push({
-          picture,
+          file,
           pages: count === 1 ? undefined : taken === 1 ? String(page) : `${page}-${page + taken - 1}`,
         })
         page += taken

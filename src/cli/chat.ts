@@ -7,24 +7,24 @@ import { home } from '../home.ts'
 import { makeFolder } from '../make-folder.ts'
 import { type AskFlags, chooseAnswerer } from './answerer.ts'
 import { failureText } from './failure.ts'
-import { type Answerer, choiceOf, imagesOf, named, systemOf } from './question.ts'
-import { bytesOfAll, type Picture, picturesOf } from './words.ts'
+import { type Answerer, choiceOf, named, partsOf, systemOf } from './question.ts'
+import { bytesOfAll, filesNamed, type NamedFile } from './words.ts'
 import { toTerminal } from './writer.ts'
 
-const help = `Type a question. Images come by their path, or dragged into the terminal, with a question or before it.
-  /image FILE  add images: files, folders, patterns, URLs
+const help = `Type a question. Images, videos and audio come by their path, or dragged into the terminal, with a question or before it.
+  /file FILE   add images, videos or audio: files, folders, patterns, URLs
   /clear       forget the conversation
   /exit        leave (also Ctrl-D)
 Ctrl-C stops an answer.
 `
-const commands = ['/help', '/image', '/clear', '/exit']
+const commands = ['/help', '/file', '/clear', '/exit']
 
 /** Questions that are kept for the next chats. */
 const mostHistory = 500
 
-/** A conversation at the terminal. @param pictures of the first question */
-export async function chat(pictures: Picture[], flags: AskFlags): Promise<void> {
-  const answerer = await chooseAnswerer(flags, await bytesOfAll(pictures, 'sum'))
+/** A conversation at the terminal. @param files of the first question */
+export async function chat(files: NamedFile[], flags: AskFlags): Promise<void> {
+  const answerer = await chooseAnswerer(flags, await bytesOfAll(files, 'sum'))
   const history = await readHistory()
   const terminal = createInterface({
     input: process.stdin,
@@ -36,9 +36,9 @@ export async function chat(pictures: Picture[], flags: AskFlags): Promise<void> 
     completer: (line: string) => [commands.filter((command) => line !== '' && command.startsWith(line)), line],
   })
   process.stdout.write(`${answerer.model} answers. /help lists what you can type; Ctrl-D leaves.\n`)
-  if (pictures.length > 0) process.stdout.write(addedText(pictures))
+  if (files.length > 0) process.stdout.write(addedText(files))
   try {
-    await new Conversation(answerer, terminal, flags, pictures).run()
+    await new Conversation(answerer, terminal, flags, files).run()
   } finally {
     terminal.close()
     await Promise.all([answerer.close(), saveHistory(history)])
@@ -52,16 +52,16 @@ class Conversation {
   readonly #writer = toTerminal()
   #messages: Message[]
   /** Images of the next question. */
-  #pictures: Picture[]
+  #files: NamedFile[]
   /** Ends the answer that is being written. */
   #running: AbortController | undefined
 
-  constructor(answerer: Answerer, terminal: Interface, flags: AskFlags, pictures: Picture[]) {
+  constructor(answerer: Answerer, terminal: Interface, flags: AskFlags, files: NamedFile[]) {
     this.#answerer = answerer
     this.#terminal = terminal
     this.#flags = flags
     this.#messages = systemOf(flags.system)
-    this.#pictures = [...pictures]
+    this.#files = [...files]
   }
 
   /** Ends when the person leaves. */
@@ -93,34 +93,34 @@ class Conversation {
     const [command = '', ...rest] = line.startsWith('/') ? line.split(/\s+/) : []
     if (command === '/help' || command === '/?') return void process.stdout.write(help)
     if (command === '/clear') return this.#clear()
-    if (command === '/image' && rest.length === 0)
-      throw new OrielError('invalid', 'Name a file after it: /image photo.jpg')
-    const { pictures, question } = await read(command === '/image' ? line.slice('/image'.length).trim() : line)
+    if (command === '/file' && rest.length === 0)
+      throw new OrielError('invalid', 'Name a file after it: /file photo.jpg')
+    const { files, question } = await read(command === '/file' ? line.slice('/file'.length).trim() : line)
     // A path begins with a slash, too.
-    if (command !== '' && command !== '/image' && pictures.length === 0)
+    if (command !== '' && command !== '/file' && files.length === 0)
       throw new OrielError('invalid', `There is no ${command}. /help lists what you can type.`)
-    if (command === '/image' && question !== '') throw new OrielError('not_found', `There is no file ${question}.`)
-    this.#pictures.push(...pictures)
-    if (question === '') return void process.stdout.write(addedText(pictures))
+    if (command === '/file' && question !== '') throw new OrielError('not_found', `There is no file ${question}.`)
+    this.#files.push(...files)
+    if (question === '') return void process.stdout.write(addedText(files))
     await this.#ask(question)
   }
 
   #clear(): void {
     this.#messages = systemOf(this.#flags.system)
-    this.#pictures = []
+    this.#files = []
     process.stdout.write('The conversation is forgotten.\n')
   }
 
   async #ask(question: string): Promise<void> {
-    const pictures = this.#pictures
+    const files = this.#files
     const running = new AbortController()
     this.#running = running
     const { pages, detail, temperature } = this.#flags
     let message: Message | undefined
     let written = ''
     try {
-      const parts = pictures.map((picture) => ({ picture, pages: pages === undefined ? undefined : choiceOf(pages) }))
-      message = { role: 'user', content: [...(await imagesOf(parts, detail)), { type: 'text', text: question }] }
+      const parts = files.map((file) => ({ file, pages: pages === undefined ? undefined : choiceOf(pages) }))
+      message = { role: 'user', content: [...(await partsOf(parts, detail)), { type: 'text', text: question }] }
       await this.#answerer.answer({
         messages: [...this.#messages, message],
         temperature,
@@ -137,7 +137,7 @@ class Conversation {
         if (written !== '' && message !== undefined) this.#keep(message, written)
         return
       }
-      throw error instanceof OrielError ? this.#advised(named(error, pictures)) : error
+      throw error instanceof OrielError ? this.#advised(named(error, files)) : error
     } finally {
       this.#running = undefined
       this.#writer.end()
@@ -146,7 +146,7 @@ class Conversation {
 
   #keep(message: Message, answer: string): void {
     this.#messages.push(message, { role: 'assistant', content: answer })
-    this.#pictures = []
+    this.#files = []
   }
 
   #advised(error: OrielError): OrielError {
@@ -155,20 +155,20 @@ class Conversation {
   }
 }
 
-const addedText = (pictures: readonly Picture[]): string =>
-  `${pictures.map(({ name }) => name).join(', ')}: ask about ${pictures.length === 1 ? 'it' : 'them'}.\n`
+const addedText = (files: readonly NamedFile[]): string =>
+  `${files.map(({ name }) => name).join(', ')}: ask about ${files.length === 1 ? 'it' : 'them'}.\n`
 
 /** The images and the question of a line. The words between the images are the question. */
-async function read(line: string): Promise<{ pictures: Picture[]; question: string }> {
-  const pictures: Picture[] = []
+async function read(line: string): Promise<{ files: NamedFile[]; question: string }> {
+  const files: NamedFile[] = []
   let question = ''
   for (const { text, raw, space } of wordsIn(line)) {
     // Without a path or an ending, a word of a question is not taken for a file of that name.
-    const found = /[\\/.]/.test(text) ? await picturesOf(text) : undefined
+    const found = /[\\/.]/.test(text) ? await filesNamed(text) : undefined
     if (found === undefined) question += space + raw
-    else pictures.push(...found)
+    else files.push(...found)
   }
-  return { pictures, question: question.trim() }
+  return { files, question: question.trim() }
 }
 
 /** Words as a shell reads them: terminals quote and escape what is dragged into them. On Windows `\` separates folders. */

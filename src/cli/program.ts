@@ -35,7 +35,7 @@ const asking = (command: Command): Command =>
     .option('--local', 'do not ask a server, even if one runs here')
     .option('--system <text>', 'a system prompt: "Answer in one word."')
     .addOption(
-      new Option('--detail <choice>', 'the resolution at which images are read (default auto)').choices([
+      new Option('--detail <choice>', 'the resolution at which images and frames are read (default auto)').choices([
         'low',
         'auto',
         'high',
@@ -47,11 +47,9 @@ const asking = (command: Command): Command =>
       'pages of a PDF or frames of an animation: 1-3,7 or all, or a number of them, spread evenly: 8',
     )
     .option('--batch <number>', 'images in one question (default 30); longer documents are asked about in parts', count)
-    .option('--each', 'ask about each image by itself: one answer for each')
+    .option('--each', 'ask about each file by itself: one answer for each')
     .option('--schema <file>', 'a JSON Schema that the answer must match')
-    .addOption(
-      new Option('--json', 'print JSON: the answer, its tokens and times; with --each one line for each image'),
-    )
+    .addOption(new Option('--json', 'print JSON: the answer, its tokens and times; with --each one line for each file'))
 
 /** The commands of `oriel`. Each loads its code when it is called. */
 export function createProgram(): Command {
@@ -93,8 +91,11 @@ export function createProgram(): Command {
   asking(
     program
       .command('ask')
-      .description('ask about images, or chat about them')
-      .argument('[words...]', 'images, PDFs, folders, patterns, URLs, - for stdin; and the question, in quotes')
+      .description('ask about images, videos and audio, or chat about them')
+      .argument(
+        '[words...]',
+        'images, PDFs, videos, audio, folders, patterns, URLs, - for stdin; and the question, in quotes',
+      )
       .addOption(model),
   )
     .addHelpText('after', askHelp)
@@ -226,11 +227,13 @@ function complaint(text: string, command: Command): string {
 }
 
 const askHelp = `
-What is a file, a folder or a URL is an image; the other word is the question. The order does not matter:
+What is a file, a folder or a URL is asked about; the other word is the question. The order does not matter:
   oriel ask photo.jpg "What is in this image?"
   oriel ask "What differs?" before.png after.png
   oriel ask --each --json 'scans/*.png' "What is the total?"
   cat photo.jpg | oriel ask - "What is in this image?"
+  oriel ask clip.mp4 "What happens?"
+  oriel ask note.ogg "What does she ask for?"
   oriel ask photo.jpg                              without a question: a chat
 Each page of a PDF is an image:
   oriel ask --pages 1-3,7 report.pdf "Summarise this."

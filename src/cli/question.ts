@@ -1,7 +1,8 @@
 import { readFile } from 'node:fs/promises'
-import type { ImagePart, Message } from '../app.ts'
+import type { AudioPart, ImagePart, Message, VideoPart } from '../app.ts'
+import { type AttachmentKind, kindOfBytes, kindOfName } from '../attachments.ts'
 import { OrielError } from '../errors.ts'
-import type { Picture } from './words.ts'
+import type { NamedFile } from './words.ts'
 
 /** One question: what was said so far, and how to answer. */
 export interface Question {
@@ -21,7 +22,7 @@ export interface Answered {
   reasoning: string
   /** `length`: it was cut at the end of the context. */
   reason: string
-  usage: { prompt: number; cached: number; images: number[]; completion: number }
+  usage: { prompt: number; cached: number; images: number[]; videos: number; audio: number; completion: number }
   /** In ms, from the question on. */
   timings: { firstText: number; total: number }
 }
@@ -29,33 +30,47 @@ export interface Answered {
 /** What answers: a model in this process, or a server. */
 export interface Answerer {
   readonly model: string
-  /** @throws OrielError whose `param` is of the form `messages[1].content[0]…` for an image at fault */
+  /** @throws OrielError whose `param` is of the form `messages[1].content[0]…` for a file at fault */
   answer(question: Question): Promise<Answered>
   close(): Promise<void>
 }
 
-/** An image in a question, or some pages of a document. */
+/** A file in a question, or some pages of a document. */
 export interface Part {
-  picture: Picture
+  file: NamedFile
   pages: string | number | undefined
 }
 
-/** The resolution at which images are read. */
+/** The resolution at which images and frames are read. */
 export type Detail = ImagePart['detail']
 
 /** As questions have them: URLs, with the bytes of files in them. @throws OrielError `not_found` */
-export const imagesOf = (parts: readonly Part[], detail: Detail): Promise<ImagePart[]> =>
-  Promise.all(parts.map(async ({ picture, pages }) => ({ type: 'image', image: await urlOf(picture), detail, pages })))
+export const partsOf = (parts: readonly Part[], detail: Detail): Promise<(ImagePart | VideoPart | AudioPart)[]> =>
+  Promise.all(
+    parts.map(async ({ file, pages }) => {
+      const { url, kind } = await read(file)
+      if (kind === 'video') return { type: kind, video: url, detail }
+      return kind === 'audio' ? { type: kind, audio: url } : { type: kind, image: url, detail, pages }
+    }),
+  )
 
 /** `"8"` is a number of pages, as a number is in the API. */
 export const choiceOf = (pages: string): string | number => (/^\d+$/.test(pages) ? Number(pages) : pages)
 
-/** An image as questions have it: a URL, its bytes as one if it is a file. @throws OrielError `not_found`, or that it is empty */
-export async function urlOf({ name, image }: Picture): Promise<string> {
-  if (typeof image === 'string' && /^(https?|data):/i.test(image)) return image
-  const bytes = typeof image === 'string' ? await bytesIn(image, name) : Buffer.from(image)
+/**
+ * A file as questions have it: a URL, its bytes as one if it is a file here, and what it is, by its name or else its bytes.
+ * @throws OrielError `not_found`, or that it is empty
+ */
+export async function read({ name, content }: NamedFile): Promise<{ url: string; kind: AttachmentKind }> {
+  if (typeof content === 'string' && /^(https?|data):/i.test(content)) return { url: content, kind: kindOfUrl(content) }
+  const bytes = typeof content === 'string' ? await bytesIn(content, name) : Buffer.from(content)
   if (bytes.length === 0) throw new OrielError('unreadable_media', `The file ${name} is empty.`, { code: 'empty_file' })
-  return `data:;base64,${bytes.toString('base64')}`
+  return { url: `data:;base64,${bytes.toString('base64')}`, kind: kindOfName(name) ?? kindOfBytes(bytes) }
+}
+
+function kindOfUrl(url: string): AttachmentKind {
+  const [, kind] = /^data:(audio|video)\//i.exec(url) ?? []
+  return kind === undefined ? (kindOfName(url) ?? 'image') : kind.toLowerCase() === 'audio' ? 'audio' : 'video'
 }
 
 const bytesIn = (file: string, name: string): Promise<Buffer> =>
@@ -64,13 +79,11 @@ const bytesIn = (file: string, name: string): Promise<Buffer> =>
     throw new OrielError('not_found', `The file ${name} cannot be read${code}.`, { code: 'file_not_found', cause })
   })
 
-/** An error about an image, by the name that the person gave it. */
-export function named(error: OrielError, pictures: readonly Picture[]): OrielError {
+/** An error about a file, by the name that the person gave it. */
+export function named(error: OrielError, files: readonly NamedFile[]): OrielError {
   const index = /^messages\[\d+\]\.content\[(\d+)\]/.exec(error.param ?? '')?.[1]
-  const picture = index === undefined ? undefined : pictures[Number(index)]
-  return picture === undefined
-    ? error
-    : new OrielError(error.kind, `${picture.name}: ${error.message}`, { code: error.code })
+  const file = index === undefined ? undefined : files[Number(index)]
+  return file === undefined ? error : new OrielError(error.kind, `${file.name}: ${error.message}`, { code: error.code })
 }
 
 /** A conversation begins with it. */

@@ -1,6 +1,7 @@
 import { createInterface } from 'node:readline'
 import { Readable } from 'node:stream'
 import { z } from 'zod'
+import type { Message } from '../app.ts'
 import { type Config, configOf } from '../config.ts'
 import { type ErrorKind, OrielError } from '../errors.ts'
 import { parseJson } from '../json.ts'
@@ -115,7 +116,12 @@ const chunkSchema = z.object({
     .object({
       prompt_tokens: z.number(),
       completion_tokens: z.number(),
-      prompt_tokens_details: z.object({ cached_tokens: z.number(), images: z.array(z.number()) }),
+      prompt_tokens_details: z.object({
+        cached_tokens: z.number(),
+        images: z.array(z.number()),
+        video_tokens: z.number(),
+        audio_tokens: z.number(),
+      }),
     })
     .nullish(),
 })
@@ -133,14 +139,7 @@ async function answer(
     stream_options: { include_usage: true },
     messages: messages.map(({ role, content }) => ({
       role,
-      content:
-        typeof content === 'string'
-          ? content
-          : content.map((part) =>
-              part.type === 'text'
-                ? part
-                : { type: 'image_url', image_url: { url: String(part.image), detail: part.detail, pages: part.pages } },
-            ),
+      content: typeof content === 'string' ? content : content.map(chatPart),
     })),
     response_format:
       schema === undefined ? undefined : { type: 'json_schema', json_schema: { name: 'answer', schema, strict: true } },
@@ -159,7 +158,7 @@ async function answer(
     throw errorIn(parseJson(await response.text().catch(() => '')), kindOf(response))
   const answered: Answered = {
     ...{ model, text: '', reasoning: '', reason: 'stop' },
-    usage: { prompt: 0, cached: 0, images: [], completion: 0 },
+    usage: { prompt: 0, cached: 0, images: [], videos: 0, audio: 0, completion: 0 },
     timings: { firstText: 0, total: 0 },
   }
   try {
@@ -180,6 +179,8 @@ async function answer(
           prompt: chunk.usage.prompt_tokens,
           cached: chunk.usage.prompt_tokens_details.cached_tokens,
           images: chunk.usage.prompt_tokens_details.images,
+          videos: chunk.usage.prompt_tokens_details.video_tokens,
+          audio: chunk.usage.prompt_tokens_details.audio_tokens,
           completion: chunk.usage.completion_tokens,
         }
     }
@@ -188,6 +189,20 @@ async function answer(
   }
   answered.timings.total = performance.now() - start
   return answered
+}
+
+/** A part of a message as chats have it. */
+function chatPart(part: Exclude<Message['content'], string>[number]): object {
+  switch (part.type) {
+    case 'text':
+      return part
+    case 'video':
+      return { type: 'video_url', video_url: { url: String(part.video), detail: part.detail } }
+    case 'audio':
+      return { type: 'audio_url', audio_url: { url: String(part.audio) } }
+    default:
+      return { type: 'image_url', image_url: { url: String(part.image), detail: part.detail, pages: part.pages } }
+  }
 }
 
 const kinds: Readonly<Record<number, ErrorKind>> = {

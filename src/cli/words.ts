@@ -4,27 +4,27 @@ import path from 'node:path'
 import { buffer } from 'node:stream/consumers'
 import { fileURLToPath } from 'node:url'
 import { escapePath, glob, isDynamicPattern } from 'tinyglobby'
+import { kindOfName } from '../attachments.ts'
 import { OrielError } from '../errors.ts'
 
-/** An image, or a document with images, that a person named. */
-export interface Picture {
+/** An image, a document, a video or audio that a person named. */
+export interface NamedFile {
   /** What the person called it. */
   name: string
   /** A path, a URL, or the bytes that stdin had. */
-  image: string | Uint8Array
+  content: string | Uint8Array
 }
 
 export interface Words {
-  pictures: Picture[]
+  files: NamedFile[]
   question: string | undefined
 }
 
-/** Files that a folder or a pattern means. A file that is named may have any name. */
-const endings = 'apng|avif|bmp|gif|heic|heif|jpe?g|pbm|pdf|pgm|png|pnm|ppm|tiff?|webp'
-const hasEnding = new RegExp(`\\.(${endings})$`, 'i')
+/** Whether a folder or a pattern means a file. A file that is named may have any name. */
+const hasEnding = (name: string): boolean => kindOfName(name) !== undefined
 
 /**
- * Sorts the words of a command into images and the question, which may come in any order.
+ * Sorts the words of a command into files and the question, which may come in any order.
  * @param stdin read for the word `-`, and for a question that no word is if it is not a terminal
  * @throws OrielError if a file is missing, the question is empty, or several words could be the question
  */
@@ -32,42 +32,42 @@ export async function sortWords(
   words: readonly string[],
   stdin: NodeJS.ReadableStream & { isTTY?: boolean },
 ): Promise<Words> {
-  const pictures: Picture[] = []
+  const files: NamedFile[] = []
   const questions: string[] = []
   const takeStdin = async (): Promise<void> => {
     const bytes = await buffer(stdin)
     if (bytes.length === 0) return
     if (isText(bytes)) questions.push(bytes.toString('utf8').trim())
-    else pictures.push({ name: 'stdin', image: bytes })
+    else files.push({ name: 'stdin', content: bytes })
   }
   for (const word of words) {
     if (word === '-') await takeStdin()
     else {
-      const found = await picturesOf(word)
+      const found = await filesNamed(word)
       if (found === undefined) questions.push(word)
-      else pictures.push(...found)
+      else files.push(...found)
     }
   }
   if (questions.length === 0 && !stdin.isTTY && !words.includes('-')) await takeStdin()
   if (questions.some((question) => question.trim() === ''))
     throw new OrielError('invalid', 'The question is empty.', { code: 'empty_question' })
-  if (questions.length > 1) throw severalQuestions(questions, pictures)
-  return { pictures, question: questions[0] }
+  if (questions.length > 1) throw severalQuestions(questions, files)
+  return { files, question: questions[0] }
 }
 
-/** The images that a word means; undefined if it is none. @throws OrielError `not_found` for a name of a missing image */
-export async function picturesOf(word: string): Promise<Picture[] | undefined> {
-  if (/^(https?:\/\/|data:)\S+$/i.test(word)) return [{ name: word.slice(0, 200), image: word }]
+/** The files that a word means; undefined if it is none. @throws OrielError `not_found` for a name of a missing file */
+export async function filesNamed(word: string): Promise<NamedFile[] | undefined> {
+  if (/^(https?:\/\/|data:)\S+$/i.test(word)) return [{ name: word.slice(0, 200), content: word }]
   const file = /^file:\/\//i.test(word) ? pathOf(word) : word
   const found = await stat(file).catch(() => null)
   if (found?.isDirectory()) return within(word, `${escapePath(file.replace(/[\\/]+$/, ''))}/*`)
   // A pipe such as <(...) of a shell is no regular file.
-  if (found !== null) return [{ name: word, image: file }]
+  if (found !== null) return [{ name: word, content: file }]
   if (isDynamicPattern(word)) {
     const matches = await filesOf(word)
     if (matches.length > 0) return matches
   }
-  if (hasEnding.test(word) && !/\s/.test(word))
+  if (hasEnding(word) && !/\s/.test(word))
     throw new OrielError('not_found', `There is no file ${word}.`, { code: 'file_not_found' })
   return undefined
 }
@@ -80,32 +80,32 @@ function pathOf(url: string): string {
   }
 }
 
-async function within(folder: string, pattern: string): Promise<Picture[]> {
-  const pictures = await filesOf(pattern)
-  if (pictures.length > 0) return pictures
-  throw new OrielError('not_found', `The folder ${folder} has no images.`, { code: 'file_not_found' })
+async function within(folder: string, pattern: string): Promise<NamedFile[]> {
+  const files = await filesOf(pattern)
+  if (files.length > 0) return files
+  throw new OrielError('not_found', `The folder ${folder} has no images, videos or audio.`, { code: 'file_not_found' })
 }
 
 /** The files of a pattern, as a person sorts them: page2 before page10. */
-async function filesOf(pattern: string): Promise<Picture[]> {
-  const files = await glob(process.platform === 'win32' ? pattern.replaceAll('\\', '/') : pattern, {
+async function filesOf(pattern: string): Promise<NamedFile[]> {
+  const paths = await glob(process.platform === 'win32' ? pattern.replaceAll('\\', '/') : pattern, {
     expandDirectories: false,
     absolute: path.isAbsolute(pattern),
     caseSensitiveMatch: process.platform === 'linux',
   })
   const order = new Intl.Collator(undefined, { numeric: true })
-  return files
-    .filter((file) => hasEnding.test(file))
+  return paths
+    .filter(hasEnding)
     .toSorted(order.compare)
-    .map((file) => ({ name: file, image: file }))
+    .map((file) => ({ name: file, content: file }))
 }
 
-/** Bytes of images, as far as they are on this machine: of all together, or of the largest one. */
-export async function bytesOfAll(pictures: readonly Picture[], which: 'sum' | 'largest'): Promise<number> {
+/** Bytes of files, as far as they are on this machine: of all together, or of the largest one. */
+export async function bytesOfAll(files: readonly NamedFile[], which: 'sum' | 'largest'): Promise<number> {
   const sizes = await Promise.all(
-    pictures.map(async ({ image }) => {
-      if (typeof image !== 'string') return image.length
-      return stat(image).then(
+    files.map(async ({ content }) => {
+      if (typeof content !== 'string') return content.length
+      return stat(content).then(
         ({ size }) => size,
         () => 0,
       )
@@ -118,10 +118,10 @@ export async function bytesOfAll(pictures: readonly Picture[], which: 'sum' | 'l
 const isText = (bytes: Buffer): boolean =>
   isUtf8(bytes) && !bytes.includes(0) && !/^(P[1-7]\s|%PDF-|\s*<(\?xml|svg))/.test(bytes.toString('latin1', 0, 64))
 
-function severalQuestions(questions: readonly string[], pictures: readonly Picture[]): OrielError {
-  const files = pictures.map(({ name }) => name).join(' ') || 'photo.jpg'
+function severalQuestions(questions: readonly string[], files: readonly NamedFile[]): OrielError {
+  const names = files.map(({ name }) => name).join(' ') || 'photo.jpg'
   const message = questions.some((one) => /\s/.test(one))
     ? `There are ${questions.length} questions, and one is possible: ${questions.map((one) => JSON.stringify(one)).join(', ')}. What is no file or URL is the question.`
-    : `The question has ${questions.length} words. Put it in quotes: oriel ask ${files} ${JSON.stringify(questions.join(' '))}`
+    : `The question has ${questions.length} words. Put it in quotes: oriel ask ${names} ${JSON.stringify(questions.join(' '))}`
   return new OrielError('invalid', message, { code: 'several_questions' })
 }

@@ -73,7 +73,7 @@ describe.each(['in its own process', 'with a server'])('oriel ask %s', (where) =
       code: 1,
       stdout: `a.png: ${red}\nc.png: A blue circle on a white background.\n`,
       stderr: expect.stringMatching(
-        /^b\.png: The image cannot be decoded: .*\noriel: 1 of 3 images could not be asked about\.\n$/,
+        /^b\.png: The image cannot be decoded: .*\noriel: 1 of 3 files could not be asked about\.\n$/,
       ),
     })
     const { stdout } = await ask('--each', '--json', '*.png', question)

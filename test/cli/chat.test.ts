@@ -29,7 +29,7 @@ describe.skipIf(!hasTerminals)('oriel ask without a question, at a terminal', ()
         [red, ''],
         ['> ', '/clear\r'],
         ['forgotten', ''],
-        ['> ', '/image nothing.png\r'],
+        ['> ', '/file nothing.png\r'],
         ['There is no file nothing.png', ''],
         ['> ', '/nonsense\r'],
         ['There is no /nonsense', ''],

@@ -19,8 +19,8 @@ const at = (name: string): string => path.join(folder, name)
 const terminal = Object.assign(Readable.from([]), { isTTY: true })
 const stdin = (content: string | Buffer) => Readable.from([Buffer.from(content)])
 const sorted = async (words: string[], from: NodeJS.ReadableStream = terminal) => {
-  const { pictures, question } = await sortWords(words, from)
-  return { names: pictures.map(({ name }) => name), question }
+  const { files, question } = await sortWords(words, from)
+  return { names: files.map(({ name }) => name), question }
 }
 
 describe('the words of a question', () => {
@@ -51,7 +51,7 @@ describe('the words of a question', () => {
   it('are refused if a file is missing, the question is empty, or several may be the question', async () => {
     await expect(sorted(['missing.png', 'What?'])).rejects.toThrow('There is no file missing.png.')
     await expect(sorted([at('*.webp'), 'What?'])).rejects.toThrow(/There is no file .*webp/)
-    await expect(sorted([at('empty'), 'What?'])).rejects.toThrow(/The folder .*empty has no images/)
+    await expect(sorted([at('empty'), 'What?'])).rejects.toThrow(/The folder .*empty has no images, videos or audio/)
     await expect(sorted([at('odd'), 'What', 'is', 'it?'])).rejects.toThrow(`oriel ask ${at('odd')} "What is it?"`)
     for (const url of ['file://elsewhere/x.png', 'file:///%zz.png'])
       await expect(sorted([url, 'What?'])).rejects.toThrow(`${url} is not the URL of a file here`)

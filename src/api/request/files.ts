@@ -1,5 +1,5 @@
 import { z } from 'zod'
-import { type AttachmentKind, kindBytes, kindOfBytes } from '../../attachments.ts'
+import { type AttachmentKind, kindBytes, kindOfBytes, kindOfName } from '../../attachments.ts'
 import { type ImageOptions, image, type RequestAttachment, reading } from './content.ts'
 import { audio, video } from './recordings.ts'
 
@@ -21,24 +21,17 @@ function file(url: string, field: string, hints: Hints = {}, options: ImageOptio
 
 /** By what the client says; else by its first bytes, if the request has them. */
 export function kindOf(url: string, { type, name }: Hints = {}): AttachmentKind {
-  const [scheme = '', dataType] = /^(?:https?:|data:([^;,]{0,100}))/i.exec(url) ?? []
+  const isRemote = /^https?:/i.test(url)
+  const [scheme = '', dataType] = /^data:([^;,]{0,100})[^,]{0,100},/i.exec(url) ?? []
   const [, kind] = /^(audio|video)\//i.exec(type ?? dataType ?? '') ?? []
   if (kind !== undefined) return kind.toLowerCase() === 'audio' ? 'audio' : 'video'
-  const path = /^http/i.test(scheme) ? (/^[^?#]*/.exec(url)?.[0] ?? '') : ''
-  const [, ending = ''] = /\.([a-z0-9]{2,4})$/i.exec(name ?? path) ?? []
-  const named = endings.get(ending.toLowerCase())
-  if (named !== undefined || path !== '') return named ?? 'image'
-  const begin = scheme === '' ? 0 : url.indexOf(',') + 1
-  return kindOfBytes(Buffer.from(url.slice(begin, begin + base64Characters), 'base64'))
+  const named = kindOfName(name ?? (isRemote ? url : ''))
+  if (named !== undefined || isRemote) return named ?? 'image'
+  return kindOfBytes(Buffer.from(url.slice(scheme.length, scheme.length + base64Characters), 'base64'))
 }
 
 /** In which the first bytes of a file are. */
 const base64Characters = Math.ceil(kindBytes / 3) * 4
-
-const endings = new Map<string, AttachmentKind>([
-  ...['mp4', 'm4v', 'mov', 'mkv', 'webm', 'avi', 'mpeg', 'mpg', '3gp', 'ogv'].map((one) => [one, 'video'] as const),
-  ...['wav', 'mp3', 'ogg', 'oga', 'opus', 'flac', 'm4a', 'aac', 'weba'].map((one) => [one, 'audio'] as const),
-])
 
 /** A file as OpenAI's Responses have it. The pages of a document become images. */
 export const inputFile = z
