@@ -14,8 +14,8 @@ import { promptKinds } from './shapes/usage.ts'
 const usualAnswer = 1024
 /** An estimate that is too high refuses requests that would be allowed: English has more characters in a token. */
 const charactersPerToken = 4
-/** Of an image: few models take less. */
-const tokensPerImage = 64
+/** Of an attachment: few models take less. A video is some frames, audio some seconds. */
+const tokensPer = { image: 64, video: 256, audio: 64 } as const
 
 /** What counts and loads take: each is a request, and no more. */
 export const noTokens: Estimate = { promptTokens: 0, generatedTokens: 0, images: 0 }
@@ -24,14 +24,15 @@ export const noTokens: Estimate = { promptTokens: 0, generatedTokens: 0, images:
 export function estimateOf(requests: readonly AnswerRequest[]): Estimate {
   const estimate = { promptTokens: 0, generatedTokens: 0, images: 0 }
   for (const { prompt, attachments, settings } of requests) {
-    estimate.images += attachments.length
-    estimate.promptTokens += Math.floor(lengthOf(prompt) + attachments.length * tokensPerImage)
+    estimate.images += attachments.filter(({ kind }) => kind === 'image').length
+    const attached = attachments.reduce((sum, { kind }) => sum + tokensPer[kind], 0)
+    estimate.promptTokens += Math.floor(lengthOf(prompt) + attached)
     estimate.generatedTokens += settings.n * (settings.maxTokens ?? usualAnswer)
   }
   return estimate
 }
 
-/** In tokens, by estimate, without the images. */
+/** In tokens, by estimate, without the attachments. */
 function lengthOf(prompt: AnswerRequest['prompt']): number {
   const parts = prompt.kind === 'chat' ? prompt.messages.flatMap(({ content }) => content) : prompt.parts
   let tokens = 0

@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest'
 import type { Ask } from '../../src/app.ts'
 import { postJson } from '../support/http.ts'
 import { plainBackend } from '../support/plain-backend.ts'
@@ -16,11 +16,35 @@ function keenBackend() {
     asks,
     ...plain,
     info: { ...plain.info, inputs: ['image', 'video', 'audio'] as const },
-    answer: (ask: Ask, signal: AbortSignal) => {
+    async answer(ask: Ask, signal: AbortSignal) {
       asks.push(ask)
-      return plain.answer(ask, signal)
+      const { usage, events, ...answer } = await plain.answer(ask, signal)
+      return {
+        ...answer,
+        usage: { ...usage, promptTokens: 200, imageTokens: [20], videoTokens: [60, 40], audioTokens: [30] },
+        events: (async function* () {
+          for await (const event of events)
+            yield event.type === 'done' ? { ...event, tally: { ...event.tally, ...reported } } : event
+        })(),
+      }
     },
   }
+}
+
+/** What it says of its attachments. */
+const reported = {
+  images: [],
+  videos: [
+    {
+      ...{ param: 'a', seconds: 12.3456, width: 640, height: 360, seen: { width: 320, height: 180 } },
+      ...{ tokens: 60, found: 3, fetchMs: 1.26, decodeMs: 20 },
+      frames: [
+        { time: 0, tokens: 30, cached: null, encodeMs: 7.77 },
+        { time: 6.1728, tokens: 30, cached: 'encoder' as const, encodeMs: 0 },
+      ],
+    },
+  ],
+  audio: [{ param: 'b', seconds: 4, tokens: 30, chunks: 1, cached: null, encodeMs: 3, fetchMs: 0, decodeMs: 2 }],
 }
 
 describe('videos and audio in requests', () => {
@@ -38,6 +62,10 @@ describe('videos and audio in requests', () => {
       status: response.status,
       body: (await response.json()) as { error?: { message: string; param: string } | null },
     }
+  }
+  const get = async (path: string) => {
+    const response = await fetch(`${server.url}${path}`)
+    return { status: response.status, body: (await response.json()) as Record<string, unknown> }
   }
   const read = async (path: string, body: object) => {
     const { status, body: answer } = await post(path, body)
@@ -176,6 +204,56 @@ describe('videos and audio in requests', () => {
     )
     expect([status, body.error?.param]).toEqual([400, `messages[0].content[0].video_url.${field}`])
     expect(body.error?.message).toMatch(message)
+  })
+
+  it('are counted by their kind, and told of if the request asks for it', async () => {
+    const body = { messages: [{ role: 'user', content: 'Hi' }], usage: { include: true } }
+    const { body: answer } = await post('/v1/chat/completions', body)
+    const report = {
+      videos: [
+        {
+          ...{ param: 'a', seconds: 12.346, width: 640, height: 360, seen: { width: 320, height: 180 } },
+          ...{ tokens: 60, found: 3, fetch_ms: 1.3, decode_ms: 20 },
+          frames: [
+            { time: 0, tokens: 30, cached: null, encode_ms: 7.8 },
+            { time: 6.173, tokens: 30, cached: 'encoder', encode_ms: 0 },
+          ],
+        },
+      ],
+      audio: [{ param: 'b', seconds: 4, tokens: 30, chunks: 1, cached: null, fetch_ms: 0, decode_ms: 2, encode_ms: 3 }],
+    }
+    expect(answer).toMatchObject({
+      usage: {
+        prompt_tokens: 200,
+        prompt_tokens_details: { image_tokens: 20, images: [20], video_tokens: 100, audio_tokens: 30 },
+        ...report,
+      },
+    })
+    const { body: message } = await post('/v1/messages', { ...body, max_tokens: 9 })
+    expect(message).toMatchObject({ usage: report })
+    const { body: response } = await post('/v1/responses', { input: 'Hi', usage: { include: true } })
+    expect(response).toMatchObject({ usage: report })
+    const { body: line } = await post('/api/chat', { ...body, stream: false })
+    expect(line).toMatchObject(report)
+  })
+
+  it('are apart in the ledger, in metrics and in the activity', async () => {
+    await post('/v1/chat/completions', { messages: [{ role: 'user', content: 'Hi' }] })
+    await vi.waitFor(async () => {
+      const { body } = await get('/v1/usage?group_by=model&model=keen')
+      const [{ requests, ...sums }] = body.data as [{ requests: number }]
+      expect(sums).toMatchObject({
+        ...{ text_tokens: 50 * requests, image_tokens: 20 * requests },
+        ...{ video_tokens: 100 * requests, audio_tokens: 30 * requests },
+      })
+    })
+    const metrics = await (await fetch(`${server.url}/metrics`)).text()
+    expect(metrics).toMatch(/oriel_video_prompt_tokens_total\{model="keen"\} \d+00\n/)
+    expect(metrics).toMatch(/oriel_recordings_total\{model="keen",kind="video"\} \d+/)
+    const { body: activity } = await get('/admin/activity')
+    expect((activity.finished as object[])[0]).toMatchObject({
+      tokens: { text: 50, image: 20, video: 100, audio: 30 },
+    })
   })
 
   it('are refused by a model that takes neither, with its name', async () => {

@@ -5,7 +5,7 @@ import type { BackendState } from '../../deployments/index.ts'
 import { availableMemory } from '../../memory.ts'
 import type { Endpoint, RouteOptions } from '../dialects/dialect.ts'
 import type { KnownEngine } from '../engine-states.ts'
-import type { FinishedRequest, RunningRequest } from '../monitoring/activity.ts'
+import type { FinishedRequest, RunningRequest, Tokens } from '../monitoring/activity.ts'
 import type { Tallies } from '../monitoring/recent.ts'
 import { live } from './live.ts'
 import { place } from './managing.ts'
@@ -37,7 +37,7 @@ const runningRequest = z.strictObject({
   output_tokens: count,
 })
 
-const tokens = z.strictObject({ text: count, image: count, cached: count, output: count })
+const tokens = z.strictObject({ text: count, image: count, video: count, audio: count, cached: count, output: count })
 
 const finishedRequest = z.strictObject({
   ...asked,
@@ -55,7 +55,7 @@ const finishedRequest = z.strictObject({
     prefill_ms: ms.nullable(),
     decode_ms: ms.nullable(),
   }),
-  tokens: tokens.describe('`cached` are among those of text and images.'),
+  tokens: tokens.describe('`cached` are among those of the prompt, which all but `output` are.'),
   images: count,
   cost: z.number(),
 })
@@ -253,7 +253,7 @@ function shownRunning(request: RunningRequest): Snapshot['running'][number] {
   return {
     ...whoOf(asked),
     ...{ age_ms: Math.round(now - began), phase, phase_ms: Math.round(now - phaseBegan) },
-    prompt_tokens: tokens === undefined ? null : tokens.text + tokens.image,
+    prompt_tokens: tokens === undefined ? null : promptOf(tokens),
     ...{ image_tokens: tokens?.image ?? null, cached_tokens: tokens?.cached ?? null },
     ...{ images: answer?.answer.usage.imageTokens.length ?? 0, output_tokens: tokens?.output ?? 0 },
   }
@@ -277,6 +277,9 @@ function shownFinished(request: FinishedRequest): Snapshot['finished'][number] {
   }
 }
 
+const promptOf = ({ text, image, video, audio }: Omit<Tokens, 'cached' | 'output'>): number =>
+  text + image + video + audio
+
 const whoOf = ({ id, requestId, account, key, model, endpoint, dialect }: RunningRequest['asked']) => ({
   ...{ id, request_id: requestId, account, key, model, endpoint, dialect },
 })
@@ -288,7 +291,7 @@ function spanOf({
   tallies: Tallies
   seconds: number
 }): Omit<Snapshot['windows'][number], 'minutes'> {
-  const { requests, text, image, cached, output, images, cachedImages } = tallies
+  const { requests, text, image, video, audio, cached, output, images, cachedImages } = tallies
   const times = (spread: Tallies['firstToken']) => {
     const at = (share: number): number => rounded(spread.percentile(share) ?? 0)
     return spread.isEmpty ? null : { p50: at(0.5), p90: at(0.9), p99: at(0.99) }
@@ -297,8 +300,8 @@ function spanOf({
   return {
     ...{ requests, requests_per_second: requests / seconds },
     ...{ first_token_ms: times(tallies.firstToken), token_ms: times(tallies.perToken) },
-    ...{ tokens: { text, image, cached, output }, output_tokens_per_second: output / seconds },
-    ...{ prefix_hit_rate: rate(cached, text + image), image_hit_rate: rate(cachedImages, images) },
+    ...{ tokens: { text, image, video, audio, cached, output }, output_tokens_per_second: output / seconds },
+    ...{ prefix_hit_rate: rate(cached, promptOf(tallies)), image_hit_rate: rate(cachedImages, images) },
     ...{ errors: Object.fromEntries(tallies.errors), cost: amountOf(tallies.cost) },
   }
 }
@@ -308,7 +311,7 @@ function seriesOf(minutes: readonly Tallies[], at: string): Snapshot['series'] {
     ...{ step_seconds: 60, end_at: at },
     requests: minutes.map(({ requests }) => requests),
     errors: minutes.map(({ failures }) => failures),
-    prompt_tokens: minutes.map(({ text, image }) => text + image),
+    prompt_tokens: minutes.map(promptOf),
     output_tokens: minutes.map(({ output }) => output),
     first_token_ms: minutes.map(({ firstToken }) => roundedOrNull(firstToken.percentile(0.5))),
     token_ms: minutes.map(({ perToken }) => roundedOrNull(perToken.percentile(0.5))),

@@ -171,6 +171,8 @@ function together(answers: readonly RunningAnswer[]): RunningAnswer {
       promptTokens: sum(({ usage }) => usage.promptTokens),
       cachedTokens: sum(({ usage }) => usage.cachedTokens),
       imageTokens: answers.flatMap(({ usage }) => usage.imageTokens),
+      videoTokens: answers.flatMap(({ usage }) => usage.videoTokens ?? []),
+      audioTokens: answers.flatMap(({ usage }) => usage.audioTokens ?? []),
     },
     media: slowest(answers.map(({ media }) => media)),
     promptOf: (choice) => answers[Math.floor(choice / first.choices)]?.promptOf(0) ?? null,
@@ -217,6 +219,8 @@ const totals = (tallies: readonly Tally[]) => ({
   ...(tallies.some(({ images }) => images === undefined)
     ? {}
     : { images: tallies.flatMap(({ images = [] }) => images) }),
+  videos: tallies.flatMap(({ videos = [] }) => videos),
+  audio: tallies.flatMap(({ audio = [] }) => audio),
 })
 
 const slowest = (all: readonly MediaTimings[]): MediaTimings => ({

@@ -22,7 +22,7 @@ export type BlockEvent =
   | { type: 'close'; index: number; block: Block }
   | BlocksEnd
 
-export type BlocksEnd = Ended & Pick<Tally, 'timings' | 'images'>
+export type BlocksEnd = Ended & Pick<Tally, 'timings' | 'images' | 'videos' | 'audio'>
 
 type Ended = Omit<AnswerEnd, 'choice'>
 
@@ -34,8 +34,8 @@ export async function* blocksOf({ events }: RunningAnswer): AsyncIterable<BlockE
   const waiting = new WaitingTokens()
   for await (const event of events) {
     if (event.type === 'done') {
-      const { timings, images } = event.tally
-      if (end !== undefined) yield { ...end, timings, ...(images && { images }) }
+      const { completionTokens: _, reasoningTokens: __, ...told } = event.tally
+      if (end !== undefined) yield { ...end, ...told }
       continue
     }
     if (event.type === 'end') {

@@ -25,6 +25,8 @@ export const tokenization = z.strictObject({
       param: z.string().describe('Path of the part in the request.'),
       tokens: z.int(),
       pictures: z.array(z.strictObject({ width: z.int(), height: z.int(), tokens: z.int() })).optional(),
+      frames: z.int().optional().describe('Of a video.'),
+      seconds: z.number().optional().describe('Of an audio.'),
     }),
   ),
   tokens: tokenIds,
@@ -53,7 +55,13 @@ function dryRunOf(model: string, prompts: PromptCounts, accounts: Accounts): z.o
     return sum + settings.n * Math.min(settings.maxTokens ?? free, free)
   }, 0)
   const prices = accounts.pricesOf(prompts[0]?.model.id ?? '')
-  const usage = { promptTokens, imageTokens: prompts.flatMap((prompt) => prompt.imageTokens), cachedTokens: 0 }
+  const usage = {
+    promptTokens,
+    cachedTokens: 0,
+    imageTokens: prompts.flatMap((prompt) => prompt.imageTokens),
+    videoTokens: prompts.flatMap((prompt) => prompt.videoTokens ?? []),
+    audioTokens: prompts.flatMap((prompt) => prompt.audioTokens ?? []),
+  }
   return {
     object: 'dry_run',
     model,

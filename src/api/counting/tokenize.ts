@@ -70,16 +70,13 @@ export const tokenizeEndpoint = countEndpoint({
 /** Tokens of each part of the request. A document has several images. */
 async function partsOf({ messages }: TokenizeRequest, { request, parts }: PromptCounts[number]) {
   const params = paramsOf(request, messages)
-  return (await parts()).map((part, index) =>
-    part.kind === 'text'
-      ? { type: part.kind, param: params[index] ?? '', tokens: part.tokens }
-      : {
-          type: part.kind,
-          param: request.attachments[part.attachment]?.param ?? '',
-          tokens: part.tokens,
-          pictures: part.kind === 'image' ? [...part.images] : [],
-        },
-  )
+  return (await parts()).map((part, index) => {
+    const { kind: type, tokens } = part
+    if (part.kind === 'text') return { type, param: params[index] ?? '', tokens }
+    const own = { type, param: request.attachments[part.attachment]?.param ?? '', tokens }
+    if (part.kind === 'image') return { ...own, pictures: [...part.images] }
+    return part.kind === 'video' ? { ...own, frames: part.frames } : { ...own, seconds: part.seconds }
+  })
 }
 
 function paramsOf({ prompt }: AnswerRequest, messages: TokenizeRequest['messages']): string[] {

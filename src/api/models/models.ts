@@ -28,6 +28,8 @@ export const model = z.strictObject({
   supports_chat: z.boolean(),
   dimensions: z.int().optional().describe('Numbers in an embedding, of a model that embeds texts and does not answer.'),
   supports_image_input: z.boolean(),
+  supports_video_input: z.boolean(),
+  supports_audio_input: z.boolean(),
   supports_tools: z
     .boolean()
     .describe("Whether the model's chat template supports tools. Other models read them as text."),
@@ -124,6 +126,8 @@ function modelOf(listed: ListedModel, accounts: Accounts): z.output<typeof model
     supports_chat: dimensions === undefined,
     ...(dimensions === undefined ? {} : { dimensions }),
     supports_image_input: images,
+    supports_video_input: inputs.includes('video'),
+    supports_audio_input: inputs.includes('audio'),
     supports_tools: tools,
     // Novita's fields.
     title,
@@ -134,13 +138,19 @@ function modelOf(listed: ListedModel, accounts: Accounts): z.output<typeof model
     max_output_tokens: dimensions === undefined ? contextTokens : 0,
     features: [
       ...(images ? ['vision'] : []),
+      ...inputs.filter((kind) => kind !== 'image'),
       ...(tools ? ['function-calling'] : []),
       ...(thoughts ? ['reasoning'] : []),
       ...(boxes ? ['grounding'] : []),
       dimensions === undefined ? 'structured-outputs' : 'embeddings',
     ],
     endpoints:
-      dimensions === undefined ? ['chat/completions', 'completions', 'responses', 'anthropic'] : ['embeddings'],
+      dimensions === undefined
+        ? [
+            ...['chat/completions', 'completions', 'responses', 'anthropic'],
+            ...(inputs.includes('audio') ? ['audio/transcriptions', 'audio/translations'] : []),
+          ]
+        : ['embeddings'],
     input_modalities: ['text', ...inputs],
     output_modalities: [dimensions === undefined ? 'text' : 'embeddings'],
     input_token_price_per_m: amountOf(input),

@@ -23,6 +23,8 @@ export interface AskedRequest {
 export interface Tokens {
   readonly text: number
   readonly image: number
+  readonly video: number
+  readonly audio: number
   readonly cached: number
   readonly output: number
 }
@@ -78,11 +80,9 @@ export class Activity {
 
   /** The answer to a request begins. @returns to be called with the number of new tokens */
   answering(request: FastifyRequest, answer: WatchedAnswer): (tokens: number) => void {
-    const { text, image, cached } = tokensOf(answer)
+    const { output: _, ...prompt } = tokensOf(answer)
     const { now } = this.recent
-    now.text += text
-    now.image += image
-    now.cached += cached
+    for (const kind of ['text', 'image', 'video', 'audio', 'cached'] as const) now[kind] += prompt[kind]
     const running = this.#ofRequest.get(request)
     if (running !== undefined) running.answer = answer
     // Not every backend says more.
@@ -196,10 +196,13 @@ export class RunningRequest {
 }
 
 function tokensOf(watched: WatchedAnswer | undefined): Tokens {
-  if (watched === undefined) return { text: 0, image: 0, cached: 0, output: 0 }
-  const { textTokens, imageTokens, cachedTokens } = promptKinds(watched.answer.usage)
+  if (watched === undefined) return { text: 0, image: 0, video: 0, audio: 0, cached: 0, output: 0 }
+  const { textTokens, imageTokens, videoTokens, audioTokens, cachedTokens } = promptKinds(watched.answer.usage)
   const output = watched.tally?.completionTokens ?? watched.completionTokens
-  return { text: textTokens, image: imageTokens, cached: cachedTokens, output }
+  return {
+    ...{ text: textTokens, image: imageTokens, video: videoTokens, audio: audioTokens },
+    ...{ cached: cachedTokens, output },
+  }
 }
 
 function phasesOf(watched: WatchedAnswer | undefined): FinishedRequest['phases'] {

@@ -59,7 +59,10 @@ export class Metrics {
   readonly #promptTokens
   readonly #cachedTokens
   readonly #imageTokens
+  readonly #videoTokens
+  readonly #audioTokens
   readonly #images
+  readonly #recordings
   readonly #generatedTokens
   readonly #choices
   readonly #embeddedTexts
@@ -129,12 +132,23 @@ export class Metrics {
     )
     this.#promptTokens = counter(
       'oriel_prompt_tokens_total',
-      'Tokens of prompts, including cached ones and those of images, and of embedded texts',
+      'Tokens of prompts, including cached ones and those of attachments, and of embedded texts',
       'model',
     )
     this.#cachedTokens = counter('oriel_cached_prompt_tokens_total', 'Tokens of prompts whose KV was cached', 'model')
     this.#imageTokens = counter('oriel_image_prompt_tokens_total', 'Tokens of prompts that are images', 'model')
+    this.#videoTokens = counter(
+      'oriel_video_prompt_tokens_total',
+      'Tokens of prompts that are frames of videos',
+      'model',
+    )
+    this.#audioTokens = counter('oriel_audio_prompt_tokens_total', 'Tokens of prompts that are audio', 'model')
     this.#images = counter('oriel_images_total', 'Images in prompts', 'model')
+    this.#recordings = counter(
+      'oriel_recordings_total',
+      'Videos in prompts, and audio, the sound of videos included',
+      ...(['model', 'kind'] as const),
+    )
     this.#generatedTokens = counter('oriel_generated_tokens_total', 'Tokens of answers, complete or not', 'model')
     this.#choices = counter(
       'oriel_choices_total',
@@ -166,11 +180,15 @@ export class Metrics {
   /** Counts the prompt of an answer that begins. */
   began({ usage, servedBy: model }: RunningAnswer): void {
     this.#introduce(model)
-    const { cachedTokens, imageTokens, images } = promptKinds(usage)
+    const { cachedTokens, imageTokens, videoTokens, audioTokens, images } = promptKinds(usage)
     this.#promptTokens.inc({ model }, usage.promptTokens)
     this.#cachedTokens.inc({ model }, cachedTokens)
     this.#imageTokens.inc({ model }, imageTokens)
+    this.#videoTokens.inc({ model }, videoTokens)
+    this.#audioTokens.inc({ model }, audioTokens)
     this.#images.inc({ model }, images)
+    this.#recordings.inc({ model, kind: 'video' }, usage.videoTokens?.length ?? 0)
+    this.#recordings.inc({ model, kind: 'audio' }, usage.audioTokens?.length ?? 0)
   }
 
   /** @param count new tokens of a choice @param ms between each and the one before; undefined for the first */
@@ -256,8 +274,9 @@ export class Metrics {
     this.#embeddedTexts.inc({ model }, 0)
     for (const phase of phases) this.#phases.zero({ model, phase })
     for (const reason of endings) this.#choices.inc({ model, reason }, 0)
-    for (const one of [this.#promptTokens, this.#cachedTokens, this.#imageTokens, this.#images, this.#generatedTokens])
-      one.inc({ model }, 0)
+    const kinds = [this.#imageTokens, this.#videoTokens, this.#audioTokens, this.#images]
+    for (const one of [this.#promptTokens, this.#cachedTokens, ...kinds, this.#generatedTokens]) one.inc({ model }, 0)
+    for (const kind of ['video', 'audio']) this.#recordings.inc({ model, kind }, 0)
   }
 }
 

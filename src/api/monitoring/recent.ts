@@ -53,6 +53,8 @@ export class Tallies {
   requests = 0
   text = 0
   image = 0
+  video = 0
+  audio = 0
   cached = 0
   output = 0
   /** In micro-units of the currency. */
@@ -80,7 +82,10 @@ export class Tallies {
   }
 }
 
-const summed = ['requests', 'text', 'image', 'cached', 'output', 'cost', 'images', 'cachedImages'] as const
+const summed = [
+  ...(['requests', 'text', 'image', 'video', 'audio', 'cached', 'output'] as const),
+  ...(['cost', 'images', 'cachedImages'] as const),
+] as const
 
 /** What happened in the last hour. Its memory does not grow with what happens. */
 export class Recent {

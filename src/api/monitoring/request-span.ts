@@ -44,7 +44,7 @@ const nameOf = ({ answer: { operation, servedBy } }: WatchedAnswer): string => `
 
 function attributesOf({ answer, tally, completionTokens, endings }: WatchedAnswer): Span['attributes'] {
   const { operation, servedBy, usage } = answer
-  const { cachedTokens, imageTokens, images } = promptKinds(usage)
+  const { cachedTokens, imageTokens, videoTokens, audioTokens, images } = promptKinds(usage)
   return {
     'gen_ai.operation.name': operation,
     'gen_ai.provider.name': 'oriel',
@@ -58,6 +58,8 @@ function attributesOf({ answer, tally, completionTokens, endings }: WatchedAnswe
     ...(tally && { 'gen_ai.usage.reasoning.output_tokens': tally.reasoningTokens }),
     'oriel.usage.images': images,
     'oriel.usage.image_tokens': imageTokens,
+    'oriel.usage.video_tokens': videoTokens,
+    'oriel.usage.audio_tokens': audioTokens,
   }
 }
 

@@ -27,7 +27,7 @@ const named = {
   details,
 }
 
-const capabilities = z.array(z.enum(['completion', 'embedding', 'vision', 'tools', 'thinking']))
+const capabilities = z.array(z.enum(['completion', 'embedding', 'vision', 'audio', 'tools', 'thinking']))
 
 export const tagList = z.strictObject({
   models: z.array(z.strictObject({ ...named, modified_at: z.iso.datetime(), capabilities })),
@@ -59,13 +59,13 @@ export const tagsEndpoint: Endpoint = {
   method: 'GET',
   path: '/tags',
   tag: 'Ollama',
-  summary: 'List the models that read images, and those that embed',
+  summary: 'List the models that read images, videos or audio, and those that embed',
   answer: tagList,
   handler:
     ({ services: { deployments } }) =>
     async ({ identity }): Promise<z.output<typeof tagList>> => {
       const own = (await deployments.inspect()).filter(isFor(identity))
-      const listed = own.filter(({ inputs, dimensions }) => inputs.includes('image') || dimensions !== undefined)
+      const listed = own.filter(({ inputs, dimensions }) => inputs.length > 0 || dimensions !== undefined)
       return {
         models: listed.map((model) => ({
           ...namesOf(model),
@@ -219,6 +219,7 @@ const parametersText = (count: number): string =>
 const capabilitiesOf = ({ inputs, tools, thoughts, dimensions }: InspectedModel): z.output<typeof capabilities> => [
   dimensions === undefined ? 'completion' : 'embedding',
   ...(inputs.includes('image') ? (['vision'] as const) : []),
+  ...(inputs.includes('audio') ? (['audio'] as const) : []),
   ...(tools ? (['tools'] as const) : []),
   ...(thoughts ? (['thinking'] as const) : []),
 ]

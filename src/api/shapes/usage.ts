@@ -3,8 +3,7 @@ import { amountOf, costOf } from '../../accounts/index.ts'
 import { type AnswerEvent, type Choice, Collected, type PromptUsage, type Tally } from '../../deployments/index.ts'
 import { version } from '../../version.ts'
 import type { RunningAnswer } from '../answering/answer.ts'
-import { included } from './included.ts'
-import { picturesOf } from './pictures.ts'
+import { type AnsweredAttachments, attachmentsOf, included } from './included.ts'
 
 /** `usage` of OpenAI's chats and completions. `images` is Oriel's own. */
 export const usage = z.strictObject({
@@ -18,17 +17,17 @@ export const usage = z.strictObject({
     cached_tokens: z.int().describe('Prompt tokens that were in the cache.'),
     image_tokens: z.int(),
     images: z.array(z.int()).describe('Tokens of each image, in the order of the images.'),
+    video_tokens: z.int().describe('Of the frames of videos.'),
+    audio_tokens: z.int().describe('The sound of videos included.'),
   }),
   ...included,
 })
 
 export type Usage = z.output<typeof usage>
 
-export function usageOf(
-  { promptTokens, cachedTokens, imageTokens }: PromptUsage,
-  completionTokens: number,
-  reasoningTokens = 0,
-): Usage {
+export function usageOf(prompt: PromptUsage, completionTokens: number, reasoningTokens = 0): Usage {
+  const { promptTokens } = prompt
+  const { cachedTokens, imageTokens, videoTokens, audioTokens } = promptKinds(prompt)
   return {
     prompt_tokens: promptTokens,
     completion_tokens: completionTokens,
@@ -36,17 +35,23 @@ export function usageOf(
     completion_tokens_details: { reasoning_tokens: reasoningTokens },
     prompt_tokens_details: {
       cached_tokens: cachedTokens,
-      image_tokens: imageTokens.reduce((sum, tokens) => sum + tokens, 0),
-      images: [...imageTokens],
+      image_tokens: imageTokens,
+      images: [...prompt.imageTokens],
+      video_tokens: videoTokens,
+      audio_tokens: audioTokens,
     },
   }
 }
 
-/** A prompt as it is charged for: images apart from the text. */
-export function promptKinds({ promptTokens, imageTokens: each, cachedTokens }: PromptUsage) {
-  const imageTokens = each.reduce((sum, tokens) => sum + tokens, 0)
-  return { textTokens: promptTokens - imageTokens, imageTokens, images: each.length, cachedTokens }
+/** A prompt as it is charged for: attachments apart from the text, by their kind. */
+export function promptKinds(prompt: PromptUsage) {
+  const { promptTokens, cachedTokens, imageTokens: images, videoTokens: videos = [], audioTokens: audio = [] } = prompt
+  const [imageTokens, videoTokens, audioTokens] = [sumOf(images), sumOf(videos), sumOf(audio)]
+  const textTokens = promptTokens - imageTokens - videoTokens - audioTokens
+  return { textTokens, imageTokens, videoTokens, audioTokens, images: images.length, cachedTokens }
 }
+
+const sumOf = (tokens: readonly number[]): number => tokens.reduce((sum, count) => sum + count, 0)
 
 /** What an answer costs, in the currency of the prices, as the ledger has it. */
 export function priceOf({ usage, prices }: Pick<RunningAnswer, 'usage' | 'prices'>, completionTokens: number): number {
@@ -54,19 +59,19 @@ export function priceOf({ usage, prices }: Pick<RunningAnswer, 'usage' | 'prices
   return amountOf(costOf({ promptTokens, completionTokens, ...promptKinds(usage) }, prices))
 }
 
-/** The usage of a complete answer, with its cost and its pictures if the request wants them. */
+/** The usage of a complete answer, with its cost and what became of its attachments if the request wants them. */
 export const answerUsage = (body: EndOptions, answer: RunningAnswer, tally: Tally): Usage => ({
   ...usageOf(answer.usage, tally.completionTokens, tally.reasoningTokens),
   ...includedOf(body, answer, tally),
 })
 
-/** The cost of a complete answer and its pictures, if the request wants them. */
+/** The cost of a complete answer and what became of its attachments, if the request wants them. */
 export const includedOf = (
   { usage: wanted }: Pick<EndOptions, 'usage'>,
   answer: RunningAnswer,
-  { completionTokens, images }: Pick<Tally, 'completionTokens' | 'images'>,
-): Pick<Usage, 'cost' | 'pictures'> =>
-  wanted?.include ? { cost: priceOf(answer, completionTokens), ...(images && { pictures: picturesOf(images) }) } : {}
+  { completionTokens, ...told }: AnsweredAttachments & Pick<Tally, 'completionTokens'>,
+): Pick<Usage, keyof typeof included> =>
+  wanted?.include ? { cost: priceOf(answer, completionTokens), ...attachmentsOf(told) } : {}
 
 /** The first fields of the bodies of chats and completions. */
 export const heading = {

@@ -38,8 +38,11 @@ export interface Finished {
   readonly cost: number
 }
 
-/** `cached` is a part of `text` and `image`. */
-export type Tokens = Readonly<Record<'text' | 'image' | 'cached' | 'output', number>>
+/** `cached` is a part of the others but `output`. */
+export type Tokens = Readonly<Record<'text' | 'image' | 'video' | 'audio' | 'cached' | 'output', number>>
+
+/** Tokens of prompts. */
+export const promptTokens = ({ text, image, video, audio }: Tokens): number => text + image + video + audio
 
 type Percentiles = Readonly<Record<'p50' | 'p90' | 'p99', number>>
 

@@ -4,8 +4,8 @@ import { duration } from './figures.ts'
 const phases = [
   ['load', 'Loading the model', '--phase-queue'],
   ['queue', 'Waiting', '--phase-queue'],
-  ['media', 'Reading pictures', '--phase-media'],
-  ['encode', 'Encoding pictures', '--phase-encode'],
+  ['media', 'Reading files', '--phase-media'],
+  ['encode', 'Encoding files', '--phase-encode'],
   ['prefill', 'Prefill', '--phase-prefill'],
   ['generation', 'Generation', '--phase-generation'],
 ] as const

@@ -15,6 +15,8 @@ interface Sum {
   readonly requests: number
   readonly prompt_tokens: number
   readonly image_tokens: number
+  readonly video_tokens: number
+  readonly audio_tokens: number
   readonly cached_tokens: number
   readonly completion_tokens: number
   readonly cost: number
@@ -28,6 +30,7 @@ const figures: readonly Column<Sum>[] = [
   { name: 'Requests', kind: 'number', cell: (sum) => count(sum.requests) },
   { name: 'Prompt tokens', kind: 'number', cell: (sum) => count(sum.prompt_tokens) },
   { name: 'Of images', kind: 'number', cell: (sum) => count(sum.image_tokens) },
+  { name: 'Of video and audio', kind: 'number', cell: (sum) => count(sum.video_tokens + sum.audio_tokens) },
   { name: 'Cached', kind: 'number', cell: (sum) => count(sum.cached_tokens) },
   { name: 'Answer tokens', kind: 'number', cell: (sum) => count(sum.completion_tokens) },
   { name: 'Cost', kind: 'number', cell: (sum) => amount(sum.cost) },

@@ -1,7 +1,15 @@
 import './activity.css'
 import { signal, useSignal } from '@preact/signals'
 import { useEffect } from 'preact/hooks'
-import { activityError, followActivity, isLive, snapshot, type Window } from '../../server/activity.ts'
+import {
+  activityError,
+  followActivity,
+  isLive,
+  promptTokens,
+  snapshot,
+  type Tokens,
+  type Window,
+} from '../../server/activity.ts'
 import { count, duration } from '../../ui/figures.ts'
 import { Refused } from '../../ui/refused.tsx'
 import { Chart } from './chart.tsx'
@@ -99,11 +107,7 @@ function Windows({ windows }: { windows: readonly Window[] }) {
           value={each === null ? '—' : `${each.p50.toFixed(1)} ms`}
           more={each === null ? '' : `p90 ${each.p90.toFixed(1)}, p99 ${each.p99.toFixed(1)} ms`}
         />
-        <Tile
-          name="Tokens"
-          value={count(tokens.text + tokens.image + tokens.output)}
-          more={`${count(tokens.text)} text, ${count(tokens.image)} image, ${count(tokens.output)} output`}
-        />
+        <Tile name="Tokens" value={count(promptTokens(tokens) + tokens.output)} more={tokensText(tokens)} />
         <Tile
           name="From caches"
           value={window.prefix_hit_rate === null ? '—' : percent(window.prefix_hit_rate)}
@@ -173,4 +177,12 @@ function Charts() {
       />
     </section>
   )
+}
+
+/** `1,200 text, 600 image, 90 output`. Kinds of attachments that were not sent are left out. */
+function tokensText(tokens: Tokens): string {
+  const kinds = (['text', 'image', 'video', 'audio', 'output'] as const).filter(
+    (kind) => tokens[kind] > 0 || ['text', 'image', 'output'].includes(kind),
+  )
+  return kinds.map((kind) => `${count(tokens[kind])} ${kind}`).join(', ')
 }

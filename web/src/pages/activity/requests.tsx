@@ -1,14 +1,14 @@
 import { useSignal } from '@preact/signals'
-import { type Finished, finished, type Phases, type Running, snapshot } from '../../server/activity.ts'
+import { type Finished, finished, type Phases, promptTokens, type Running, snapshot } from '../../server/activity.ts'
 import { amount, count, duration } from '../../ui/figures.ts'
 import { PhaseBar, PhaseLegend } from '../../ui/phases.tsx'
 import { type Column, Table } from '../../ui/table.tsx'
 
 const phaseNames: Record<Running['phase'], string> = {
   loading: 'Waiting for the model',
-  media: 'Reading pictures',
+  media: 'Reading files',
   queued: 'Waiting',
-  encoding: 'Encoding pictures',
+  encoding: 'Encoding files',
   prefill: 'Prefill',
   decoding: 'Answering',
 }
@@ -114,7 +114,7 @@ const finishedColumns: readonly Column<Finished>[] = [
     ...{ name: 'Prompt', kind: 'number' },
     cell: ({ tokens, images }) => (
       <>
-        {count(tokens.text + tokens.image)}
+        {count(promptTokens(tokens))}
         {images > 0 && (
           <div class="small dim">
             {count(images)} {images === 1 ? 'picture' : 'pictures'}

@@ -4,8 +4,8 @@ import { type Figures, type Phase, phases } from '../state/conversation.ts'
 
 const names: Record<Phase, string> = {
   queue: 'Waiting',
-  media: 'Reading pictures',
-  encode: 'Encoding pictures',
+  media: 'Reading files',
+  encode: 'Encoding files',
   prefill: 'Prefill',
   generation: 'Generation',
 }
