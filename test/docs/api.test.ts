@@ -7,7 +7,9 @@ import { chatRequest } from '../../src/api/chat/schema.ts'
 import { anthropic } from '../../src/api/dialects/anthropic.ts'
 import { bases } from '../../src/api/dialects/index.ts'
 import { openai } from '../../src/api/dialects/openai.ts'
+import type { Backend } from '../../src/app.ts'
 import { writeBert } from '../support/embedding-models.ts'
+import { plainBackend } from '../support/plain-backend.ts'
 import { startServer, type TestServer } from '../support/server.ts'
 import { examplesOf, outputOf } from './examples.ts'
 
@@ -21,6 +23,10 @@ const folder = mkdtempSync(`${tmpdir()}/oriel-docs-`)
 /** The model of the example that embeds has another's name. */
 const embedder = path.join(folder, 'bge-small-en-v1.5.gguf')
 
+/** So has the one that hears. */
+const plain = plainBackend('voxtral-mini')
+const listener: Backend = { ...plain, info: { ...plain.info, inputs: ['audio'] } }
+
 /** The output of an example, by a pattern of its code. The first match applies. */
 const outputs: [code: RegExp, output: RegExp][] = [
   [/input_tokens/, /^\{"object":"response\.input_tokens",.*"object":"list".*"text":"Hello".*"deleted":true\}$/s],
@@ -29,6 +35,7 @@ const outputs: [code: RegExp, output: RegExp][] = [
     /\/embeddings/,
     /^\{"object":"list","data":\[\{"object":"embedding","index":0,"embedding":\[.*"total_tokens":\d+\}\}$/,
   ],
+  [/\/transcriptions/, /^You asked "Transcribe the audio\. .*\n\{"text":"You asked \\"Translate/],
   [/\/api\/chat/, /"content":"A red circle on a white background\."\},"done":true,"done_reason":"stop"/],
   [
     /\/preview/,
@@ -54,7 +61,7 @@ describe('README.md, docs/api.md and docs/images.md', () => {
   let oriel: TestServer
   beforeAll(async () => {
     writeBert(embedder)
-    oriel = await startServer({ model: ['pocket', embedder] })
+    oriel = await startServer({ model: ['pocket', embedder] }, [listener])
   })
   afterAll(async () => {
     await oriel.close()

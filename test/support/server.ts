@@ -1,4 +1,4 @@
-import { createOriel, type OrielSettings } from '../../src/app.ts'
+import { type Backend, createOriel, type OrielSettings } from '../../src/app.ts'
 import { childrenRunning } from './children.ts'
 
 export interface TestServer {
@@ -11,7 +11,10 @@ export interface TestServer {
 }
 
 /** Starts a server with the built-in model on a free port. It may fetch URLs on loopback. */
-export async function startServer(overrides: OrielSettings = {}): Promise<TestServer> {
+export async function startServer(
+  overrides: OrielSettings = {},
+  backends: readonly Backend[] = [],
+): Promise<TestServer> {
   const before = new Set(children())
   const oriel = await createOriel(
     {
@@ -21,7 +24,7 @@ export async function startServer(overrides: OrielSettings = {}): Promise<TestSe
       ...overrides,
       server: { port: 0, ...overrides.server },
     },
-    { env: { ORIEL_DATA_DIR: process.env.ORIEL_DATA_DIR } },
+    { env: { ORIEL_DATA_DIR: process.env.ORIEL_DATA_DIR }, backends },
   )
   const { url } = await oriel.listen()
   const engines = () => children().filter((pid) => !before.has(pid))
