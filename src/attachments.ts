@@ -2,7 +2,7 @@
 export type AttachmentKind = 'image' | 'audio' | 'video'
 
 /** Endings of files' names, by what they are. */
-export const endings: Readonly<Record<AttachmentKind, readonly string[]>> = {
+const endings: Readonly<Record<AttachmentKind, readonly string[]>> = {
   image: [
     ...['apng', 'avif', 'bmp', 'gif', 'heic', 'heif', 'jpg', 'jpeg', 'pbm', 'pdf', 'pgm', 'png', 'pnm', 'ppm'],
     ...['tif', 'tiff', 'webp'],

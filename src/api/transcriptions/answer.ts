@@ -18,7 +18,7 @@ const tokensUsage = z.strictObject({
   total_tokens: z.int(),
 })
 
-export const transcription = z.strictObject({ text: z.string(), usage: tokensUsage })
+const transcription = z.strictObject({ text: z.string(), usage: tokensUsage })
 
 /** One for each piece of 30 seconds in which something is said. */
 const segment = z.strictObject({
@@ -34,7 +34,7 @@ const segment = z.strictObject({
   no_speech_prob: z.null().describe('Not known.'),
 })
 
-export const verboseTranscription = z.strictObject({
+const verboseTranscription = z.strictObject({
   task: z.enum(['transcribe', 'translate']),
   language: z.string().nullable().describe('null: neither the request nor the model names it.'),
   duration: z.number().describe('In seconds.'),
