@@ -1,5 +1,11 @@
+import { readFileSync } from 'node:fs'
 import { afterAll, describe, expect, it } from 'vitest'
-import { audioFamilies, openAudioArchitecture, openImageArchitecture } from '../../src/encoders/index.ts'
+import {
+  audioFamilies,
+  needAudioArchitecture,
+  openAudioArchitecture,
+  openImageArchitecture,
+} from '../../src/encoders/index.ts'
 import { inputs } from '../support/long.ts'
 import { pocketFolder } from '../support/pocket.ts'
 import { compareSoundEmbeddings, compareSoundForms, compareSoundLayouts, openHearing } from './oracle/compare-sounds.ts'
@@ -52,12 +58,17 @@ it('a file of one half has no architecture of the other', async () => {
   }
 })
 
-it('these tests cover every family of the registry', async () => {
-  const shown = new Set<string | undefined>()
+it('docs/conformance.md and these tests cover every family of the registry', async () => {
+  const page = readFileSync(new URL('../../docs/conformance.md', import.meta.url), 'utf8')
+  const told = page.split('\n').map((line) => line.split('|').map((cell) => cell.trim()))
+  const shown = new Set<string>()
   for (const family of hearing) {
     const { projector, remove } = openHearing(family)
-    shown.add((await openAudioArchitecture(projector))?.name)
+    const { name } = await needAudioArchitecture(projector)
     remove()
+    const row = told.find(([, type, model]) => type === name && model === family.name)
+    expect(row, `run \`npm run conformance\` for ${family.name}`).toBeDefined()
+    shown.add(name)
   }
   expect([...shown].sort()).toEqual(audioFamilies.flatMap(({ types }) => types).sort())
 })

@@ -41,6 +41,8 @@ export interface GraphBuilder<N> {
   joinRows(x: N, count: number): N
   /** The inverse of `joinRows`. */
   splitRows(x: N, count: number): N
+  /** The first number of each of `count` equal parts of a row, then the second of each, and so on. */
+  interleave(x: N, count: number): N
   /** The averages of `count` equal parts of each row: `[tokens, width * count]` -> `[tokens, width]` */
   averageParts(x: N, count: number): N
   /** The tanh form of GELU. */
@@ -76,6 +78,7 @@ export interface GraphBuilder<N> {
   depthwise(x: N, weight: N, grid: Grid, stride: number, zeros?: Zeros): N
   /**
    * As `depthwise`, over all channels: `[tokens, in]` -> `[tokens / stride², out]`. The weight is `[size, size, in, out]`.
+   * The rows may be those of several grids, one after the other.
    * @param divided by how much each edge of the image's own grid was divided before, for encoders with several sizes
    */
   convolution(x: N, weight: N, grid: Grid, stride: number, zeros?: Zeros, divided?: number): N

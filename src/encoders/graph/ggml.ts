@@ -137,17 +137,20 @@ function ggmlEmitter(ggml: Ggml, weights: Weights, context: Context, grid: Grid)
     return (x: Value): Value => ({ ...x, tensor: ggml[operation](context, x.tensor) })
   }
 
-  /** Rows of channels -> a plane for each channel. */
+  /** Rows of channels -> a plane for each channel, of one grid after the other. */
   function planesOf(x: Value, { rows, columns }: Grid): Tensor {
-    const turned = ggml.cont(context, ggml.permute(context, x.tensor, 1, 0, 2, 3))
-    return ggml.reshape4d(context, turned, columns, rows, x.width, 1)
+    const grids = x.tokens / (rows * columns)
+    const apart = ggml.reshape3d(context, x.tensor, x.width, rows * columns, grids)
+    const turned = ggml.cont(context, ggml.permute(context, apart, 1, 0, 2, 3))
+    return ggml.reshape4d(context, turned, columns, rows, x.width, grids)
   }
 
   /** The inverse of `planesOf`. */
-  function rowsOf(planes: Tensor, { rows, columns }: Grid, width: number): Value {
-    const tokens = rows * columns
-    const turned = ggml.permute(context, ggml.reshape2d(context, planes, tokens, width), 1, 0, 2, 3)
-    return { tensor: ggml.cont(context, turned), tokens, width }
+  function rowsOf(planes: Tensor, { rows, columns }: Grid, width: number, grids = 1): Value {
+    const tokens = rows * columns * grids
+    const apart = ggml.reshape3d(context, planes, rows * columns, width, grids)
+    const turned = ggml.cont(context, ggml.permute(context, apart, 1, 0, 2, 3))
+    return { tensor: ggml.reshape2d(context, turned, width, tokens), tokens, width }
   }
 
   /** In 32-bit floats: there are no kernels of the operators for other types of weights. */
@@ -315,7 +318,7 @@ function ggmlEmitter(ggml: Ggml, weights: Weights, context: Context, grid: Grid)
       const kernel = kernelOf(weight, size, x.width)
       const planes = padded(planesOf(x, grid), paddingOf(zeros, size, stride, grid))
       const mixed = ggml.conv2dDirect(context, kernel, planes, stride, stride, 0, 0, 1, 1)
-      return rowsOf(mixed, strided(grid, stride), weight.tokens)
+      return rowsOf(mixed, strided(grid, stride), weight.tokens, x.tokens / (grid.rows * grid.columns))
     },
 
     convolveRows(x, weight, stride) {
@@ -332,6 +335,12 @@ function ggmlEmitter(ggml: Ggml, weights: Weights, context: Context, grid: Grid)
       const averages = ggml.pool2d(context, planesOf(x, grid), 1, columns, rows, columns, rows, 0, 0)
       const windows = { rows: Math.floor(grid.rows / rows), columns: Math.floor(grid.columns / columns) }
       return rowsOf(averages, windows, x.width)
+    },
+
+    interleave(x, count) {
+      const parts = ggml.reshape3d(context, x.tensor, x.width / count, count, x.tokens)
+      const turned = ggml.cont(context, ggml.permute(context, parts, 1, 0, 2, 3))
+      return { ...x, tensor: ggml.reshape2d(context, turned, x.width, x.tokens) }
     },
 
     averageParts(x, count) {

@@ -193,6 +193,11 @@ export class OnnxEmitter implements GraphBuilder<Value> {
     return this.#rows(averages, x.width)
   }
 
+  interleave(x: Value, count: number): Value {
+    const parts = this.#reshaped(x.name, [-1, count, x.width / count])
+    return this.#rowsOfWidth(this.#transposed(parts, [0, 2, 1]), x.width)
+  }
+
   averageParts(x: Value, count: number): Value {
     const width = x.width / count
     const parts = this.#reshaped(x.name, [-1, count, width])
@@ -311,7 +316,7 @@ export class OnnxEmitter implements GraphBuilder<Value> {
 
   /** Rows of channels -> a plane for each channel. */
   #planes(x: Value, { rows, columns }: Grid): string {
-    return this.#transposed(this.#reshaped(x.name, [1, rows, columns, x.width]), [0, 3, 1, 2])
+    return this.#transposed(this.#reshaped(x.name, [-1, rows, columns, x.width]), [0, 3, 1, 2])
   }
 
   /** As `#planes`, for the grid of any image. */

@@ -1,4 +1,4 @@
-import type { Spectrogram } from '../audio-architecture.ts'
+import { audioRate, type Spectrogram } from '../audio-architecture.ts'
 import { powerSpectra } from './fourier.ts'
 
 /** How a spectrogram of mel bands is made. Lengths are in samples. */
@@ -20,6 +20,9 @@ export interface MelKind {
   /** Whether bands hear magnitudes instead of powers. */
   readonly magnitudes?: boolean
 }
+
+/** The spectrogram that OpenAI trained Whisper with. */
+export const whisperMel = { rate: audioRate, frame: 400, hop: 160, least: 2 ** -24, log: Math.log10 } as const
 
 /** After llama.cpp's tools/mtmd (`log_mel_spectrogram`). @param window of a frame; by default Hann's */
 export function logMel(samples: Float32Array, kind: MelKind, window = hann(kind.window ?? kind.frame)): Spectrogram {
@@ -118,6 +121,18 @@ const scales = {
     hertz: (mel: number) => 700 * (10 ** (mel / 2595) - 1),
   },
 } as const
+
+/** The sound, mirrored at both ends by so many samples: beyond the other end of a short sound there is silence. */
+export function mirrored(samples: Float32Array, by: number): Float32Array {
+  const padded = new Float32Array(samples.length + 2 * by)
+  padded.set(samples, by)
+  const end = by + samples.length
+  for (let at = 1; at <= by; at++) {
+    padded[by - at] = samples[at] ?? 0
+    padded[end - 1 + at] = samples[samples.length - 1 - at] ?? 0
+  }
+  return padded
+}
 
 /** Whisper's range: eight decades below the loudest number, around 0. */
 export function inWhisperRange({ values, width }: Spectrogram): Spectrogram {

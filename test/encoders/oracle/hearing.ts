@@ -1,5 +1,17 @@
+import { gemma4ua } from './families/gemma4a.ts'
+import { qwen3a } from './families/qwen3a.ts'
 import { glma, meralion, musicflamingo, qwen2a, qwen25oHearing, ultravox, voxtral } from './families/whisper.ts'
 import type { Family } from './families.ts'
 
 /** Every family of audio encoders, in each variant of its files. */
-export const hearing: readonly Family[] = [ultravox, voxtral, musicflamingo, qwen2a, qwen25oHearing, meralion, glma]
+export const hearing: readonly Family[] = [
+  ultravox,
+  voxtral,
+  musicflamingo,
+  qwen2a,
+  qwen25oHearing,
+  meralion,
+  glma,
+  qwen3a,
+  gemma4ua,
+]

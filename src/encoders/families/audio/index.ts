@@ -1,10 +1,21 @@
 import type { AudioFamily } from '../../audio-architecture.ts'
+import { gemma4ua } from './gemma4ua.ts'
 import { glma } from './glma.ts'
 import { meralion } from './meralion.ts'
 import { musicflamingo } from './musicflamingo.ts'
 import { qwen2a } from './qwen2a.ts'
+import { qwen3a } from './qwen3a.ts'
 import { ultravox } from './ultravox.ts'
 import { voxtral } from './voxtral.ts'
 
 /** Every family of audio encoders that can be run. */
-export const audioFamilies: readonly AudioFamily[] = [glma, meralion, musicflamingo, qwen2a, ultravox, voxtral]
+export const audioFamilies: readonly AudioFamily[] = [
+  gemma4ua,
+  glma,
+  meralion,
+  musicflamingo,
+  qwen2a,
+  qwen3a,
+  ultravox,
+  voxtral,
+]

@@ -1,8 +1,8 @@
 import type { Metadata } from '../../../../gguf/index.ts'
-import { type AudioChunk, type AudioPipeline, audioRate } from '../../../audio-architecture.ts'
+import type { AudioChunk, AudioPipeline } from '../../../audio-architecture.ts'
 import { type GraphBuilder, linear } from '../../../graph/builder.ts'
 import { exactGelu, transformer } from '../../../graph/transformer.ts'
-import { inWhisperRange, logMel, type MelKind } from '../../../preprocess/mel.ts'
+import { inWhisperRange, logMel, type MelKind, whisperMel } from '../../../preprocess/mel.ts'
 
 /** For encoders that are Whisper's with a projector behind it. */
 interface Whisper {
@@ -29,8 +29,6 @@ interface WhisperKind {
 
 /** Frames of a chunk: 30 s, which the tower always hears. */
 const chunkFrames = 3000
-/** The spectrogram that OpenAI trained Whisper with. */
-const whisperMel = { rate: audioRate, frame: 400, hop: 160, least: 2 ** -24, log: Math.log10 } as const
 const chunkSamples = chunkFrames * whisperMel.hop
 /** The shortest sound, in samples: its beginning is mirrored. Silence follows a shorter one. */
 const leastSamples = whisperMel.frame / 2 + 1
