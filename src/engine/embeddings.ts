@@ -3,6 +3,7 @@ import { cancelled, OrielError } from '../errors.ts'
 import { Costs, crowdedOut } from '../fairness.ts'
 import type { Embedder } from '../language/index.ts'
 import type { Batch } from '../native/index.ts'
+import type { Slices } from '../slices.ts'
 import type { Cores } from './cores.ts'
 import { type EmbeddedText, type EmbeddingState, type TextRequest, textsAtOnce } from './embedding.ts'
 import type { EngineSettings } from './protocol.ts'
@@ -20,15 +21,17 @@ export interface EmbeddingParts {
   port: EmbeddingPort
 }
 
-/** Characters or tokens after which reading texts lets others have the event loop: they take a few ms. */
+/** Characters or tokens after which reading texts lets others have the event loop, and characters of a part: they take a few ms. */
 const readAtOnce = 32_768
+const partOfText = 4096
 
 /** A text that waits or is being computed. */
 interface Text {
   readonly id: number
   readonly request: TextRequest
-  /** undefined: not read yet. */
+  /** undefined: not read yet, or not all of it. */
   tokens: readonly number[] | undefined
+  readonly reading: Slices<readonly number[]>
   /** Tokens that are computed. */
   filled: number
   /** Its sequence id; -1: it has none yet. */
@@ -79,7 +82,8 @@ export class Embeddings {
 
   /** Embeds a text soon, or fails it through the port. */
   submit(id: number, request: TextRequest): void {
-    this.#texts.set(id, { id, request, tokens: undefined, filled: 0, sequence: -1 })
+    const reading = tokensOf(request, this.#embedder)
+    this.#texts.set(id, { id, request, reading, tokens: undefined, filled: 0, sequence: -1 })
     const most = this.#settings.maxQueue * textsAtOnce
     if (this.#texts.size > most) {
       const waiting = [...this.#texts.values()].filter(({ sequence }) => sequence < 0)
@@ -127,11 +131,14 @@ export class Embeddings {
     for (const text of this.#costs.inTurn(this.#texts.values(), ({ request }) => request.client).flat()) {
       if (rows >= limit) break
       if (isFull && text.sequence < 0) continue
-      if (text.tokens === undefined) {
+      let isRefused = false
+      while (text.tokens === undefined && !isRefused) {
         if (read >= readAtOnce) return { step, isUnread: true }
-        read += text.request.text.length
+        const { text: given } = text.request
+        read += typeof given === 'string' ? Math.min(given.length, partOfText) : given.length
+        isRefused = !this.#read(text)
       }
-      if (!this.#read(text)) continue
+      if (!isRead(text)) continue
       const rest = text.tokens.length - text.filled
       const taken = whole ? rest : Math.min(rest, limit - rows)
       if (rows > 0 && rows + taken > limit) break
@@ -149,12 +156,12 @@ export class Embeddings {
     this.#cancelled.clear()
   }
 
-  /** Tokenizes a text when its turn comes. @returns false if it is refused */
-  #read(text: Text): text is Chunk['text'] {
-    if (text.tokens !== undefined) return true
+  /** Tokenizes a part of a text when its turn comes. @returns false if it is refused */
+  #read(text: Text): boolean {
     const start = performance.now()
     try {
-      text.tokens = tokensOf(text.request, this.#embedder)
+      const { done, value: tokens } = text.reading.next()
+      if (done) text.tokens = tokens
       return true
     } catch (error) {
       this.#fail(text.id, error)
@@ -223,8 +230,10 @@ export class Embeddings {
   }
 }
 
+const isRead = (text: Text): text is Chunk['text'] => text.tokens !== undefined
+
 /** @throws OrielError `invalid` */
-function tokensOf({ text, overflow }: TextRequest, { vocabulary, longest }: Embedder): readonly number[] {
+function* tokensOf({ text, overflow }: TextRequest, { vocabulary, longest }: Embedder): Slices<readonly number[]> {
   const cuts = overflow === 'truncate'
   if (typeof text !== 'string') {
     const unknown = text.find((token) => token >= vocabulary.size)
@@ -239,7 +248,13 @@ function tokensOf({ text, overflow }: TextRequest, { vocabulary, longest }: Embe
       `This model embeds texts of at most ${longest} tokens with at most ${vocabulary.longest} bytes each, and the text has ${Buffer.byteLength(text)} bytes.`,
     )
   const { before, after } = vocabulary.around
-  return fitting([...before, ...vocabulary.tokenize(text.slice(0, most), false)], after, longest, cuts)
+  const tokens = [...before]
+  for (const part of vocabulary.tokenizing(text.slice(0, most), false)) {
+    for (const token of part) tokens.push(token)
+    if (cuts && tokens.length >= longest) break
+    yield
+  }
+  return fitting(tokens, after, longest, cuts)
 }
 
 /** @param after what follows the tokens, cut or not */

@@ -2,6 +2,7 @@ import { LRUCache } from 'lru-cache'
 import type { ImageArchitecture } from '../encoders/index.ts'
 import { OrielError } from '../errors.ts'
 import { type Decoder, type Grammar, type TokenSampler, type WrittenGrammar, writeGrammar } from '../language/index.ts'
+import type { Slices } from '../slices.ts'
 import type { HeaderPiece, HeaderRequest, PromptCount, PromptToken } from './generation.ts'
 import { type PromptCells, PromptLayout, tooLong } from './prompt-cells.ts'
 import type { EngineSettings } from './protocol.ts'
@@ -28,10 +29,10 @@ export function createIntake(
      * Reads a request piece by piece, since a long prompt and a large grammar take long.
      * @throws OrielError `invalid` with `param` naming the field of the request
      */
-    *accept(id: number, spec: HeaderRequest): Generator<void, EngineRequest> {
+    *accept(id: number, spec: HeaderRequest): Slices<EngineRequest> {
       if (spec.n > maxSequences)
         throw new OrielError('invalid', `n is ${spec.n}; the maximum is ${maxSequences}.`, { param: 'n' })
-      const prompt = layout.layout(spec.prompt, spec.cacheKey)
+      const prompt = yield* layout.layout(spec.prompt, spec.cacheKey)
       const space = contextTokens - prompt.cells.length
       const wanted = spec.maxTokens ?? space
       if (prompt.cells.length === 0) throw new OrielError('invalid', 'The prompt is empty.', { param: 'prompt' })
@@ -48,11 +49,18 @@ export function createIntake(
     },
 
     /** @throws OrielError `invalid` as `accept` does */
-    length: (prompt: readonly HeaderPiece[]): number => layout.layout(prompt).cells.length,
+    *lengths(prompts: readonly (readonly HeaderPiece[])[]): Slices<number[]> {
+      const lengths: number[] = []
+      for (const prompt of prompts) {
+        lengths.push((yield* layout.layout(prompt)).cells.length)
+        yield
+      }
+      return lengths
+    },
 
     /** @throws OrielError `invalid` as `accept` does */
-    count(prompt: readonly HeaderPiece[]): PromptCount {
-      const { cells, imageTokens } = layout.layout(prompt)
+    *count(prompt: readonly HeaderPiece[]): Slices<PromptCount> {
+      const { cells, imageTokens } = yield* layout.layout(prompt)
       // One object for each distinct token: running answers wait meanwhile, and a repeated object crosses to the parent
       // as a reference.
       const known = new Map<number, PromptToken>()

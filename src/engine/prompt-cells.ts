@@ -2,6 +2,7 @@ import { LRUCache } from 'lru-cache'
 import { type ImageArchitecture, type ImagePlan, planWithin, type Tile } from '../encoders/index.ts'
 import { OrielError } from '../errors.ts'
 import type { Decoder, Vocabulary } from '../language/index.ts'
+import type { Slices } from '../slices.ts'
 import type { AttachmentHeader, HeaderPiece } from './generation.ts'
 import { Positions } from './positions.ts'
 
@@ -56,14 +57,15 @@ export class PromptLayout {
   }
 
   /**
+   * Reads a prompt in slices, since a long text takes long.
    * @param cacheKey the isolation key: requests with another key share neither the KV nor the embeddings of attachments,
    * since the time to the first token would reveal them
    * @throws OrielError `invalid`, `param` `prompt`, for a text that cannot fit the context or an image that the model
    * does not take
    */
-  layout(pieces: readonly HeaderPiece[], cacheKey = ''): PromptCells {
+  *layout(pieces: readonly HeaderPiece[], cacheKey = ''): Slices<PromptCells> {
     const { vocabulary, contextTokens } = this.#decoder
-    // Tokenizing a long text blocks the running answers, so a text that cannot fit is refused before it.
+    // Tokenizing a long text takes seconds, so a text that cannot fit is refused before it.
     const bytes = pieces.reduce((sum, piece) => sum + (piece.kind === 'text' ? Buffer.byteLength(piece.text) : 0), 0)
     if (bytes > contextTokens * vocabulary.longest)
       throw tooLong(
@@ -74,10 +76,15 @@ export class PromptLayout {
     const spans: AttachmentSpan[] = []
     const imageTokens: number[] = []
     for (const piece of pieces) {
-      if (piece.kind === 'text') writer.text(piece.text, piece.special)
-      else if (piece.kind === 'tokens') writer.tokens(piece.tokens)
+      if (piece.kind === 'text') {
+        yield* writer.text(piece.text, piece.special)
+        continue
+      }
+      yield* writer.flush()
+      if (piece.kind === 'tokens') writer.tokens(piece.tokens)
       else imageTokens.push(this.#writeImage(writer, piece, imageTokens.length, cacheKey, spans))
     }
+    yield* writer.flush()
     const cells = writer.finish()
     const stops = this.#decoder.stateful ? stopsOf(cells, spans, vocabulary.endTokens) : []
     return { cells, spans, positions: this.#positions(spans), stops, imageTokens }
@@ -178,35 +185,38 @@ class CellWriter {
     this.#vocabulary = vocabulary
   }
 
-  text(text: string, special: boolean): void {
+  *text(text: string, special: boolean): Slices<void> {
     if (text === '') return
-    if (special !== this.#pending.special) this.#flush()
+    if (special !== this.#pending.special) yield* this.flush()
     this.#pending = { special, text: this.#pending.text + text }
   }
 
+  /** To be called after `flush`. */
   tokens(tokens: readonly number[]): void {
-    this.#flush()
     for (const token of tokens) this.#cells.push(token)
   }
 
-  /** @param first the first number of the span's range @returns the span's first cell */
+  /** To be called after `flush`. @param first the first number of the span's range @returns the span's first cell */
   embeddings(first: number, count: number): number {
-    this.#flush()
     const start = this.#cells.length
     for (let place = 0; place < count; place++) this.#cells.push(first - place)
     return start
   }
 
-  finish(): Float64Array {
-    this.#flush()
-    return Float64Array.from(this.#cells)
-  }
-
-  #flush(): void {
+  /** Makes cells of the text before. */
+  *flush(): Slices<void> {
     const { text, special } = this.#pending
     if (text === '') return
-    for (const token of this.#vocabulary.tokenize(text, special)) this.#cells.push(token)
     this.#pending = { special: true, text: '' }
+    for (const tokens of this.#vocabulary.tokenizing(text, special)) {
+      for (const token of tokens) this.#cells.push(token)
+      yield
+    }
+  }
+
+  /** To be called after `flush`. */
+  finish(): Float64Array {
+    return Float64Array.from(this.#cells)
   }
 }
 

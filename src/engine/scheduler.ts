@@ -125,8 +125,11 @@ export class Scheduler {
 
   /** Answers with the tokens of a prompt soon, or fails as `submit` does. */
   count(id: number, client: string, prompt: readonly HeaderPiece[]): void {
+    const counting = this.#intake.count(prompt)
     const read = (): boolean => {
-      this.#port.answer(id, this.#intake.count(prompt))
+      const { done, value: count } = counting.next()
+      if (!done) return false
+      this.#port.answer(id, count)
       return true
     }
     this.#arrivals.add(id, { client, read })
@@ -134,11 +137,10 @@ export class Scheduler {
 
   /** Answers with the lengths of prompts soon, or fails as `submit` does. */
   measure(id: number, client: string, prompts: readonly (readonly HeaderPiece[])[]): void {
-    const lengths: number[] = []
+    const measuring = this.#intake.lengths(prompts)
     const read = (): boolean => {
-      const prompt = prompts[lengths.length]
-      if (prompt !== undefined) lengths.push(this.#intake.length(prompt))
-      if (lengths.length < prompts.length) return false
+      const { done, value: lengths } = measuring.next()
+      if (!done) return false
       this.#port.answer(id, lengths)
       return true
     }

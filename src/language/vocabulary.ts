@@ -1,6 +1,6 @@
 import { unsupportedModel } from '../errors.ts'
 import type { Llama, Vocab } from '../native/index.ts'
-import { escaped } from '../regexp.ts'
+import { anyOf, CrossedPairs, type Cuts, piecesOf } from './text-pieces.ts'
 
 /** A model's vocabulary: text to tokens and back. */
 export interface Vocabulary {
@@ -15,6 +15,8 @@ export interface Vocabulary {
   readonly controlIds: readonly number[]
   /** @param special whether control tokens in the text are read as such, or as plain text */
   tokenize(text: string, special: boolean): Int32Array
+  /** The same tokens, some at a time: each part takes a few ms. */
+  tokenizing(text: string, special: boolean): Iterable<Int32Array>
   /** Tokens that an embedding model expects around every text. */
   readonly around: { readonly before: readonly number[]; readonly after: readonly number[] }
   /** A token's bytes, which may be a part of a character. @param special whether control tokens have any */
@@ -35,13 +37,17 @@ export function openVocabulary(llama: Llama, vocab: Vocab): Vocabulary {
   const controlTokens: string[] = []
   const controlIds: number[] = []
   const endTokens: number[] = []
+  const joinsBytes = llama.vocabType(vocab) === bytePairs
+  const crossed = new CrossedPairs(joinsBytes)
   const missing = new Set(llama.vocabType(vocab) === sentencePiece ? byteTokens : [])
   for (let token = 0; token < size; token++) {
     const text = textOf(token)
     longest = Math.max(longest, Buffer.byteLength(text))
     // A token that is the byte itself is enough.
     missing.delete(Buffer.byteLength(text) === 1 ? (byteTokens[text.charCodeAt(0)] ?? text) : text)
+    crossed.add(text)
     if (llama.isControl(vocab, token)) {
+      crossed.addEnd(text)
       controlTokens.push(text)
       controlIds.push(token)
     }
@@ -51,10 +57,8 @@ export function openVocabulary(llama: Llama, vocab: Vocab): Vocabulary {
   // llama.cpp looks them up for an unknown character, and ends the process if one is missing.
   if (missing.size > 0)
     throw unsupportedModel(`This model's vocabulary lacks ${missing.size} of the 256 bytes that text may contain.`)
-  const inPieces = llama.vocabType(vocab) === bytePairs
-  const uncut = anyOf(controlTokens)
 
-  const tokenize = (text: string, special: boolean): Int32Array => {
+  const tokenizePiece = (text: string, special: boolean): Int32Array => {
     const bytes = encoder.encode(text)
     // A token has at least one byte; some vocabularies put a space before the text.
     let out = new Int32Array(bytes.length + 2)
@@ -66,6 +70,23 @@ export function openVocabulary(llama: Llama, vocab: Vocab): Vocabulary {
     // -1 is text for which the vocabulary has neither a token nor an unknown token.
     return out.subarray(0, Math.abs(count)).filter((token) => token >= 0)
   }
+  const addsSpace = isJoined('a a', ['a', 'a']) && !isJoined('a a', ['a', ' a'])
+  function isJoined(whole: string, parts: readonly string[]): boolean {
+    const joined = parts.flatMap((part) => [...tokenizePiece(part, false)])
+    return tokenizePiece(whole, false).join() === joined.join()
+  }
+  const cuts: Cuts = { joinsBytes, addsSpace, crossed, control: anyOf(controlTokens) }
+  const lineEnd = tokenizePiece('\n', false)
+  /** Tokens of a text without a space before it. */
+  const verbatim = (text: string, special: boolean): Int32Array => {
+    const tokens = tokenizePiece(`\n${text}`, special)
+    const begins = lineEnd.every((token, at) => token === tokens[at])
+    return begins ? tokens.subarray(lineEnd.length) : tokenizePiece(text, special)
+  }
+  function* tokenizing(text: string, special: boolean): Generator<Int32Array, void> {
+    for (const piece of piecesOf(text, special, cuts))
+      yield addsSpace && piece.isVerbatim ? verbatim(piece.text, special) : tokenizePiece(piece.text, special)
+  }
 
   return {
     size,
@@ -76,10 +97,10 @@ export function openVocabulary(llama: Llama, vocab: Vocab): Vocabulary {
     bosToken: llama.bos(vocab),
     controlTokens,
     controlIds,
+    tokenizing,
     tokenize(text, special) {
-      const [first = '', ...others] = inPieces ? shortRuns(text, special ? uncut : null) : [text]
-      if (others.length === 0) return tokenize(first, special)
-      return Int32Array.from([first, ...others].flatMap((piece) => [...tokenize(piece, special)]))
+      const [first = new Int32Array(), ...others] = tokenizing(text, special)
+      return others.length === 0 ? first : Int32Array.from([first, ...others].flatMap((part) => [...part]))
     },
     get around() {
       const out = new Int32Array(8)
@@ -108,47 +129,3 @@ const byteTokens = Array.from({ length: 256 }, (_, byte) => `<0x${byte.toString(
 
 /** `LLAMA_VOCAB_TYPE_BPE` */
 const bytePairs = 2
-
-/** Maximum run of characters without a space, or of spaces; no token is that long. */
-const mostInARow = 1000
-
-/** The text up to the last end of a word. */
-const wordEnd = /^.*[\p{L}\p{M}](?=[^\p{L}\p{M}])/su
-
-/**
- * Cuts a text where a run without spaces, or of spaces only, is too long: llama.cpp splits text into words with
- * `std::regex`, which recurses for each character of a word, and 6,000 characters in a row ended the process. Models
- * differ in what a word is.
- * @param uncut matches control tokens, which must not be cut, in one capture group; null: there are none
- */
-function shortRuns(text: string, uncut: RegExp | null): string[] {
-  const pieces: string[] = []
-  let from = 0
-  for (const { 0: run, index } of text.matchAll(/\S+|\s+/gu)) {
-    if (run.length <= mostInARow) continue
-    let at = index
-    for (const part of uncut === null ? [run] : run.split(uncut)) {
-      const end = at + part.length
-      while (end - at > mostInARow) {
-        at += (wordEnd.exec(text.slice(at, at + mostInARow))?.[0] ?? wholeCharacters(text, at)).length
-        pieces.push(text.slice(from, at))
-        from = at
-      }
-      at = end
-    }
-  }
-  if (from < text.length || pieces.length === 0) pieces.push(text.slice(from))
-  return pieces
-}
-
-/** The next `mostInARow` UTF-16 units, or one less if the last would be half a character. */
-function wholeCharacters(text: string, from: number): string {
-  const last = text.charCodeAt(from + mostInARow - 1)
-  return text.slice(from, from + mostInARow - (last >= 0xd800 && last < 0xdc00 ? 1 : 0))
-}
-
-/** Matches any of some texts in one capture group, the longer one of two with the same start. */
-function anyOf(texts: readonly string[]): RegExp | null {
-  const parts = texts.filter((text) => text !== '').map(escaped)
-  return parts.length === 0 ? null : new RegExp(`(${parts.sort().reverse().join('|')})`)
-}

@@ -20,7 +20,7 @@ function start({ whole = true, fails = false } = {}) {
       size: 100,
       longest: 4,
       around: { before: [1], after: [2] },
-      tokenize: (text: string) => Int32Array.from(text, () => 7),
+      tokenizing: (text: string) => [Int32Array.from(text, () => 7)],
     } as Partial<Embedder['vocabulary']> as Embedder['vocabulary'],
     ...{ whole, longest: rows, cells, sequences: 4, width: 1, memory: { weightsBytes: 0, kvBytes: 0 }, gpuLayers: 0 },
     newBatch() {

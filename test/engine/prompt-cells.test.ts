@@ -4,6 +4,7 @@ import path from 'node:path'
 import { afterAll, expect, it } from 'vitest'
 import { needImageArchitecture } from '../../src/encoders/index.ts'
 import { PromptLayout } from '../../src/engine/prompt-cells.ts'
+import { finished } from '../../src/slices.ts'
 import { decoderOf } from '../encoders/oracle/decoder.ts'
 import { minicpmv4 } from '../encoders/oracle/families/minicpmv.ts'
 import { openSmall } from '../support/decoder.ts'
@@ -56,11 +57,9 @@ it('puts no space between the rows of an image if the vocabulary puts one before
     detail: 'high',
     pixels: pixels(new Uint8Array()),
   } as const
-  const { cells, imageTokens } = new PromptLayout(decoder, await needImageArchitecture(projector)).layout([
-    text,
-    image,
-    text,
-  ])
+  const { cells, imageTokens } = finished(
+    new PromptLayout(decoder, await needImageArchitecture(projector)).layout([text, image, text]),
+  )
   const shown = [...cells].flatMap((id, at) => (id >= 0 ? [tokens[id]] : (cells[at - 1] ?? 0) >= 0 ? ['#'] : []))
   const row = '<slice> # </slice> <slice> # </slice>'
   expect(shown.join(' ')).toBe(`▁a <image> # </image> ${row} <0x0A> ${row} ▁a`)

@@ -5,8 +5,8 @@ import { readGrammar } from '../../src/language/grammar/gbnf.ts'
 import { Matcher, TokenSearch } from '../../src/language/grammar/matcher.ts'
 import { writeNetwork } from '../../src/language/grammar/network-writer.ts'
 import { freeText } from '../../src/language/grammar/rules.ts'
-import { finished } from '../../src/language/grammar/slices.ts'
 import { tokenTrie } from '../../src/language/grammar/token-trie.ts'
+import { finished } from '../../src/slices.ts'
 
 const automatonOf = (grammar: string): Automaton =>
   new Automaton(finished(writeNetwork(readGrammar(grammar), 'root', () => -1)), Infinity)

@@ -8,7 +8,7 @@ import { Automaton } from '../../src/language/grammar/automaton.ts'
 import { readGrammar } from '../../src/language/grammar/gbnf.ts'
 import { type GrammarSource, writeGrammar } from '../../src/language/grammar/json-schema.ts'
 import { writeNetwork } from '../../src/language/grammar/network-writer.ts'
-import { finished } from '../../src/language/grammar/slices.ts'
+import { finished } from '../../src/slices.ts'
 import { inputs } from '../support/long.ts'
 import pydantic from './pydantic.json' with { type: 'json' }
 

@@ -373,6 +373,9 @@ const vocabulary: Decoder['vocabulary'] = {
   controlTokens: [],
   controlIds: [],
   tokenize: (text) => Int32Array.from(text, (character) => character.charCodeAt(0)),
+  tokenizing(text, special) {
+    return [this.tokenize(text, special)]
+  },
   bytes: (token) => Uint8Array.of(token),
   longest: 4,
   around: { before: [], after: [] },

@@ -1,12 +1,12 @@
 import { createHash } from 'node:crypto'
 import { LRUCache } from 'lru-cache'
+import { finished, type Slices } from '../../slices.ts'
 import type { Vocabulary } from '../vocabulary.ts'
 import { Automaton } from './automaton.ts'
 import { readGrammar, refused } from './gbnf.ts'
 import { Matcher, type MatcherVocabulary, mostForByte, orRefused } from './matcher.ts'
 import { writeNetwork } from './network-writer.ts'
 import { type FreeText, freeText } from './rules.ts'
-import { finished, type Slices } from './slices.ts'
 import { tokenTrie } from './token-trie.ts'
 
 /** Bytes of grammars that no answer has followed yet. A queue full of others does not drive out those in `mostIdle`. */

@@ -1,6 +1,6 @@
+import type { Slices } from '../../slices.ts'
 import { type Element, type Grammar, type Part, type Range, refused, type Ways } from './gbnf.ts'
 import { EdgeKind, Network, Numbers } from './network.ts'
-import type { Slices } from './slices.ts'
 import { byteRanges } from './utf8.ts'
 
 /** A grammar with as many states or edges takes 10 to 30 ms to write, and up to 6 MB. */

@@ -1,4 +1,4 @@
-import type { Slices } from './slices.ts'
+import type { Slices } from '../../slices.ts'
 
 /**
  * The tokens of a vocabulary by their bytes, as a prefix tree in the order of a depth-first walk. Its nodes are numbers

@@ -2,6 +2,7 @@ import { calibrateEncoder, needImageArchitecture, openImageEncoder, tilesOf } fr
 import { type PromptPiece, startEngine } from '../../../src/engine/index.ts'
 import { type PromptCells, PromptLayout } from '../../../src/engine/prompt-cells.ts'
 import { createLogger } from '../../../src/log.ts'
+import { finished } from '../../../src/slices.ts'
 import { openSmall } from '../../support/decoder.ts'
 import { pixels } from '../../support/pixels.ts'
 import { answerOf, engineSettings, greedy, requestOf } from '../../support/pocket.ts'
@@ -35,7 +36,7 @@ export async function compareLayouts(
   const decoder = openSmall(subject.decoder, { batchRows: 64 })
   const prompts = new PromptLayout(decoder, architecture)
   const compared = subject.told.map((told) => {
-    const laidOut = prompts.layout(piecesOf(told.size))
+    const laidOut = finished(prompts.layout(piecesOf(told.size)))
     const tiles = tilesTold(told)
     const spans = asTold(laidOut.spans, ({ start, end }) => end - start, tiles).map((of) => ({
       start: of[0]?.start ?? Number.NaN,
