@@ -4,10 +4,10 @@ import { readGrammar } from '../../src/language/grammar/gbnf.ts'
 import { writeGrammar } from '../../src/language/grammar/json-schema.ts'
 import { writeNetwork } from '../../src/language/grammar/network-writer.ts'
 import { freeText } from '../../src/language/grammar/rules.ts'
-import { finished } from '../../src/slices.ts'
 import { AnswerReader } from '../../src/prompt/answer.ts'
 import { forcedCall, possibleCalls } from '../../src/prompt/call-grammar.ts'
 import type { Tool } from '../../src/prompt/messages.ts'
+import { finished } from '../../src/slices.ts'
 
 const tools: Tool[] = [
   {
