@@ -166,6 +166,8 @@ export function bindGgml({ ggmlBase, ggml, folder, fallback }: Libraries) {
     setAccumulation: base<(a: Tensor, precision: N) => boolean>('bool ggml_prec_set_acc(void*, int)'),
     cast: base<Op<[type: N]>>('void* ggml_cast(void*, void*, int)'),
     relu: base<Op>('void* ggml_relu(void*, void*)'),
+    sigmoid: base<Op>('void* ggml_sigmoid(void*, void*)'),
+    tanh: base<Op>('void* ggml_tanh(void*, void*)'),
     hardSwish: base<Op>('void* ggml_hardswish(void*, void*)'),
     hardSigmoid: base<Op>('void* ggml_hardsigmoid(void*, void*)'),
     getRows: base<Op2>('void* ggml_get_rows(void*, void*, void*)'),

@@ -4,7 +4,7 @@ import { transformer } from '../graph/transformer.ts'
 import type { ImageFamily } from '../image-architecture.ts'
 import { patchReader } from '../preprocess/patches.ts'
 import { gridOf } from '../preprocess/sizes.ts'
-import { gemma4AtOnce, gemma4Factor, gemma4Images, gemma4Width, placesOf } from './parts/gemma4.ts'
+import { bounded, gemma4AtOnce, gemma4Factor, gemma4Images, gemma4Width, placesOf } from './parts/gemma4.ts'
 
 const rope: Rope2d = { ...ropeByColumn, base: 100, pairs: 'quarters' }
 
@@ -50,18 +50,4 @@ export const gemma4v: ImageFamily = {
 function standardized<N>(graph: GraphBuilder<N>, x: N): N {
   if (!graph.has('v.std_bias') || !graph.has('v.std_scale')) return x
   return graph.multiply(graph.subtract(x, graph.weight('v.std_bias')), graph.weight('v.std_scale'))
-}
-
-/** A product whose inputs and outputs stay within the bounds that they had in training, if the file has those. */
-function bounded<N>(graph: GraphBuilder<N>, x: N, name: string): N {
-  const bound = (kind: string, other: number): number =>
-    graph.has(`${name}.${kind}`) ? (graph.floats(`${name}.${kind}`)[0] ?? other) : other
-  const within = (y: N, side: 'input' | 'output'): N => {
-    const [least, most] = [
-      bound(`${side}_min`, Number.NEGATIVE_INFINITY),
-      bound(`${side}_max`, Number.POSITIVE_INFINITY),
-    ]
-    return Number.isFinite(least) || Number.isFinite(most) ? graph.clamp(y, least, most) : y
-  }
-  return within(linear(graph, within(x, 'input'), name), 'output')
 }

@@ -53,6 +53,7 @@ export interface GraphBuilder<N> {
   quickGelu(x: N): N
   /** x * sigmoid(x) */
   silu(x: N): N
+  sigmoid(x: N): N
   relu(x: N): N
   /** x * hardSigmoid(x) */
   hardSwish(x: N): N
@@ -87,6 +88,8 @@ export interface GraphBuilder<N> {
    * `[tokens, in]` -> `[tokens / stride, out]`. The weight is ggml's `[size, in, out]`, with an odd size.
    */
   convolveRows(x: N, weight: N, stride: number): N
+  /** As `convolveRows` with a stride of 1, over each channel by itself, with so many of the zeros before the first row. The weight is `[size, width]`. */
+  depthwiseRows(x: N, weight: N, before: number): N
   /** The averages of adjacent windows: `[tokens, width]` -> `[tokens / window, width]`. Restricted like `depthwise`. */
   averagePool(x: N, grid: Grid, window: Grid): N
   /**
@@ -102,9 +105,79 @@ export interface GraphBuilder<N> {
   attentionInRuns(q: N, k: N, v: N, heads: number, runs: Runs): N
   /** As `attention`, with each row attending to those near it. k and v have one head, which all heads of q share. */
   bandAttention(q: N, k: N, v: N, heads: number, band: Band): N
+  /** As `attention`, in blocks of rows, with scores for the distance between two rows. */
+  blockAttention(x: AskedRows<N>, heads: number, blocks: Blocks, scale: number, cap?: number): N
   /** The products of each row with the vectors of its group: `[tokens, width]` -> `[tokens, groups.vectors]` */
   groupedProducts(x: N, groups: Groups): N
 }
+
+/** What rows ask and answer in attention that knows distances. */
+export interface AskedRows<N> {
+  readonly q: N
+  readonly k: N
+  readonly v: N
+  /** What they ask of distances, as `q` of rows. */
+  readonly asked: N
+  /** A row for each distance: `[distances, width]`, or of one head's width if all heads have the same. */
+  readonly distances: N
+}
+
+/**
+ * Blocks of consecutive rows. A row of a block sees rows of the block and of those before it: softmax(scale (q k + asked
+ * distances)) v, whose scores before the softmax are at most `cap`, by the hyperbolic tangent. A graph has one kind.
+ */
+export interface Blocks {
+  /** All rows. */
+  rows(grid: Grid): number
+  /** Rows of a block. */
+  size(grid: Grid): number
+  /** Rows before a block that it sees too. */
+  readonly before: number
+  /** Rows of `distances`. */
+  distanceCount(grid: Grid): number
+  /** The row of `distances` for a row that is so many rows before the one that asks. */
+  distance(back: number, grid: Grid): number
+  /** Whether a row sees another that is so many rows before it. By default it does. */
+  sees?(back: number): boolean
+}
+
+/** The tables of blocks. Places in padding name any row. */
+export function blockTables({ rows, size, before, distanceCount, distance, sees = () => true }: Blocks) {
+  const shapeOf = (grid: Grid) => {
+    const each = size(grid)
+    return { each, context: each + before, blocks: Math.ceil(rows(grid) / each), all: rows(grid) }
+  }
+  const listed = (grid: Grid, of: (block: number, at: number) => number, length: number) =>
+    Int32Array.from({ length: shapeOf(grid).blocks * length }, (_, place) =>
+      Math.max(0, Math.min(of(Math.floor(place / length), place % length), rows(grid) - 1)),
+    )
+  return {
+    shapeOf,
+    asking: (grid: Grid) => listed(grid, (block, at) => block * size(grid) + at, size(grid)),
+    asked: (grid: Grid) => listed(grid, (block, at) => block * size(grid) - before + at, size(grid) + before),
+    back: (grid: Grid) => Int32Array.from({ length: rows(grid) }, (_, row) => row),
+    /** `[size, context]` */
+    distances(grid: Grid) {
+      const { each, context } = shapeOf(grid)
+      return Int32Array.from({ length: each * context }, (_, at) => {
+        const row = distance(Math.floor(at / context) + before - (at % context), grid)
+        return Math.max(0, Math.min(row, distanceCount(grid) - 1))
+      })
+    },
+    /** `[blocks, size, context]` */
+    mask(grid: Grid) {
+      const { each, context, blocks, all } = shapeOf(grid)
+      return Float32Array.from({ length: blocks * each * context }, (_, at) => {
+        const [block, row, place] = [Math.floor(at / (each * context)), Math.floor(at / context) % each, at % context]
+        const key = block * each - before + place
+        return key >= 0 && key < all && sees(row + before - place) ? 0 : unseen
+      })
+    },
+  }
+}
+
+/** Added to a score: of a row that sees nothing, as in padding, all scores stay numbers. */
+const unseen = -1e9
 
 /** Numbers that are added to the scores of attention: `[rows of q, rows of k]`. A graph has one. */
 export interface Mask {

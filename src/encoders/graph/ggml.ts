@@ -9,7 +9,16 @@ import {
   TensorType,
 } from '../../native/index.ts'
 import { bandBlocks, bandMask } from './bands.ts'
-import { type GraphBuilder, type Grid, type Mask, paddingOf, ropeBase, strided, windowPlaces } from './builder.ts'
+import {
+  blockTables,
+  type GraphBuilder,
+  type Grid,
+  type Mask,
+  paddingOf,
+  ropeBase,
+  strided,
+  windowPlaces,
+} from './builder.ts'
 import { hasForm } from './products.ts'
 import type { GraphSource } from './source.ts'
 import type { Weights } from './weights.ts'
@@ -133,7 +142,9 @@ function ggmlEmitter(ggml: Ggml, weights: Weights, context: Context, grid: Grid)
   }
 
   /** An operation on each number. */
-  function each(operation: 'gelu' | 'geluErf' | 'geluQuick' | 'silu' | 'relu' | 'hardSwish' | 'hardSigmoid') {
+  function each(
+    operation: 'gelu' | 'geluErf' | 'geluQuick' | 'silu' | 'sigmoid' | 'relu' | 'hardSwish' | 'hardSigmoid',
+  ) {
     return (x: Value): Value => ({ ...x, tensor: ggml[operation](context, x.tensor) })
   }
 
@@ -181,6 +192,7 @@ function ggmlEmitter(ggml: Ggml, weights: Weights, context: Context, grid: Grid)
     geluErf: each('geluErf'),
     quickGelu: each('geluQuick'),
     silu: each('silu'),
+    sigmoid: each('sigmoid'),
     relu: each('relu'),
     hardSwish: each('hardSwish'),
     hardSigmoid: each('hardSigmoid'),
@@ -331,6 +343,16 @@ function ggmlEmitter(ggml: Ggml, weights: Weights, context: Context, grid: Grid)
       return rowsOf(mixed, { rows: Math.ceil(x.tokens / stride), columns: 1 }, weight.tokens)
     },
 
+    depthwiseRows(x, weight, before) {
+      const size = weight.width
+      const turned = ggml.cont(context, ggml.permute(context, x.tensor, 1, 0, 2, 3))
+      const line = ggml.reshape4d(context, turned, x.tokens, 1, x.width, 1)
+      const planes = ggml.padExt(context, line, before, size - 1 - before, 0, 0, 0, 0, 0, 0)
+      const kernel = ggml.reshape4d(context, ggml.cast(context, weight.tensor, TensorType.F32), size, 1, 1, x.width)
+      const mixed = ggml.conv2dDepthwise(context, kernel, planes, 1, 1, 0, 0, 1, 1)
+      return rowsOf(mixed, { rows: x.tokens, columns: 1 }, x.width)
+    },
+
     averagePool(x, grid, { rows, columns }) {
       const averages = ggml.pool2d(context, planesOf(x, grid), 1, columns, rows, columns, rows, 0, 0)
       const windows = { rows: Math.floor(grid.rows / rows), columns: Math.floor(grid.columns / columns) }
@@ -412,6 +434,44 @@ function ggmlEmitter(ggml: Ggml, weights: Weights, context: Context, grid: Grid)
       const width = heads * v.width
       const inBlocks = ggml.cont2d(context, mixed, width, reach * blocks)
       return { tensor: ggml.getRows(context, inBlocks, back.tensor), tokens: q.tokens, width }
+    },
+
+    blockAttention({ q, k, v, asked, distances }, heads, blocks, scale, cap) {
+      const head = q.width / heads
+      const tables = blockTables(blocks)
+      const { blocks: count, each, context: seen } = tables.shapeOf(grid)
+      const split = (x: Value, name: string, rows: () => Int32Array, length: number) =>
+        ggml.reshape4d(
+          context,
+          ggml.getRows(context, x.tensor, constant(name, rows).tensor),
+          head,
+          heads,
+          length,
+          count,
+        )
+      const asking = (x: Value) => headsFirst(split(x, 'rows of blocks', () => tables.asking(grid), each))
+      const rows = (x: Value) => split(x, 'rows of contexts', () => tables.asked(grid), seen)
+      const perDistance = ggml.reshape3d(context, distances.tensor, head, distances.width / head, distances.tokens)
+      const far = ggml.mulMat(context, ggml.cont(context, headsFirst(perDistance)), asking(asked))
+      const { tensor: places } = constant('distances', () => {
+        const of = tables.distances(grid)
+        return Int32Array.from({ length: of.length * heads * count }, (_, at) => {
+          const place = at % of.length
+          return Math.floor(place / seen) * distances.tokens + (of[place] ?? 0)
+        })
+      })
+      const apart = ggml.reshape3d(context, far, 1, distances.tokens * each, heads * count)
+      const shifted = ggml.getRows(context, apart, ggml.reshape2d(context, places, seen * each, heads * count))
+      const near = ggml.mulMat(context, headsFirst(rows(k)), asking(q))
+      const sum = ggml.add(context, near, ggml.reshape4d(context, shifted, seen, each, heads, count))
+      const scaled = ggml.scale(context, sum, cap === undefined ? scale : scale / cap)
+      const scores = cap === undefined ? scaled : ggml.scale(context, ggml.tanh(context, scaled), cap)
+      const { tensor: flat } = constant('mask of blocks', () => tables.mask(grid))
+      const shares = ggml.softMaxExt(context, scores, ggml.reshape4d(context, flat, seen, each, 1, count), 1, 0)
+      const values = ggml.cont(context, ggml.permute(context, rows(v), 1, 2, 0, 3))
+      const mixed = ggml.cont2d(context, headsFirst(ggml.mulMat(context, values, shares)), q.width, each * count)
+      const back = constant('rows in blocks', () => tables.back(grid))
+      return { ...q, tensor: ggml.getRows(context, mixed, back.tensor) }
     },
 
     groupedProducts(x, { name, vectors, sizes, of }) {

@@ -1,6 +1,9 @@
 import { bandTables, nearness } from './bands.ts'
 import {
+  type AskedRows,
   type Band,
+  type Blocks,
+  blockTables,
   type GraphBuilder,
   type Grid,
   type Groups,
@@ -45,6 +48,7 @@ export class OnnxEmitter implements GraphBuilder<Value> {
   readonly geluErf = this.#each('Gelu', {}, contrib)
   readonly quickGelu = this.#each('QuickGelu', { alpha: { float: 1.702 } }, contrib)
   readonly silu = this.#each('QuickGelu', { alpha: { float: 1 } }, contrib)
+  readonly sigmoid = this.#each('Sigmoid')
   readonly relu = this.#each('Relu')
   readonly hardSwish = this.#each('HardSwish')
   readonly hardSigmoid = this.#each('HardSigmoid', { alpha: { float: 1 / 6 }, beta: { float: 0.5 } })
@@ -187,6 +191,14 @@ export class OnnxEmitter implements GraphBuilder<Value> {
     return this.#rowsOfWidth(this.#transposed(mixed, [0, 2, 1]), outputs)
   }
 
+  depthwiseRows(x: Value, weight: Value, before: number): Value {
+    const kernel = this.#reshaped(this.#nameOf(weight), [-1, 1, weight.width])
+    const turned = this.#reshaped(this.#transposed(x.name, [1, 0]), [1, x.width, -1])
+    const pads = [before, weight.width - 1 - before]
+    const mixed = this.model.node('Conv', [turned, kernel], { group: x.width, pads })
+    return this.#rowsOfWidth(this.#transposed(mixed, [0, 2, 1]), x.width)
+  }
+
   averagePool(x: Value, grid: Grid, { rows, columns }: Grid): Value {
     const window = [rows, columns]
     const averages = this.model.node('AveragePool', [this.#planes(x, grid)], { kernel_shape: window, strides: window })
@@ -216,6 +228,47 @@ export class OnnxEmitter implements GraphBuilder<Value> {
       contrib,
     )
     return this.#rowsOfWidth(mixed, shared[1].width)
+  }
+
+  blockAttention(
+    { q, k, v, asked, distances }: AskedRows<Value>,
+    heads: number,
+    blocks: Blocks,
+    scale: number,
+    cap?: number,
+  ): Value {
+    const head = q.width / heads
+    const shared = distances.width / head
+    // The session keeps the functions of tables.
+    const tables = blockTables(blocks)
+    const shape = (name: string, of: (shape: ReturnType<typeof tables.shapeOf>) => readonly number[]) =>
+      this.#reshaped(
+        this.#table(name, 'i64', 1, (grid) => Int32Array.from(of(tables.shapeOf(grid)))),
+        [-1],
+      )
+    const query = shape('shape of blocks', ({ blocks, each }) => [blocks, each, heads, head])
+    const key = shape('shape of contexts', ({ blocks, context }) => [blocks, context, heads, head])
+    const split = (x: Value, name: string, rows: (grid: Grid) => Int32Array, as: string, order: readonly number[]) =>
+      this.#transposed(this.model.node('Reshape', [this.takeRows(x, name, rows).name, as]), order)
+    const [asks, asksDistance] = [q, asked].map((x) => split(x, 'rows of blocks', tables.asking, query, [0, 2, 1, 3]))
+    const keys = split(k, 'rows of contexts', tables.asked, key, [0, 2, 3, 1])
+    const values = split(v, 'rows of contexts', tables.asked, key, [0, 2, 1, 3])
+    const each = this.#transposed(this.#reshaped(this.#nameOf(distances), [-1, shared, head]), [1, 2, 0])
+    const far = this.model.node('MatMul', [asksDistance ?? '', each])
+    const whole = shape('shape of scores', ({ blocks, each, context }) => [blocks, heads, each, context])
+    const one = shape('shape of distances', ({ each, context }) => [1, 1, each, context])
+    const list = this.#table('distances', 'i64', 1, tables.distances)
+    const places = this.model.node('Expand', [this.model.node('Reshape', [list, one]), whole])
+    const near = this.model.node('MatMul', [asks ?? '', keys])
+    const sum = this.model.node('Add', [near, this.model.node('GatherElements', [far, places], { axis: 3 })])
+    const scaled = this.model.node('Mul', [sum, this.#number(cap === undefined ? scale : scale / cap)])
+    const scores =
+      cap === undefined ? scaled : this.model.node('Mul', [this.model.node('Tanh', [scaled]), this.#number(cap)])
+    const masks = shape('shape of masks', ({ blocks, each, context }) => [blocks, 1, each, context])
+    const mask = this.model.node('Reshape', [this.#table('mask of blocks', 'f32', 1, tables.mask), masks])
+    const shares = this.model.node('Softmax', [this.model.node('Add', [scores, mask])], { axis: -1 })
+    const mixed = this.#transposed(this.model.node('MatMul', [shares, values]), [0, 2, 1, 3])
+    return this.takeRows(this.#rowsOfWidth(mixed, q.width), 'rows in blocks', tables.back)
   }
 
   groupedProducts(x: Value, { name, vectors, sizes, of }: Groups): Value {
@@ -323,7 +376,7 @@ export class OnnxEmitter implements GraphBuilder<Value> {
   #planesDivided(x: Value, by: number): string {
     const { width } = x
     const shape = this.#table(`grid by ${by} of ${width}`, 'i64', 1, ({ rows, columns }) =>
-      Int32Array.of(1, rows / by, columns / by, width),
+      Int32Array.of(1, Math.ceil(rows / by), Math.ceil(columns / by), width),
     )
     return this.#transposed(this.model.node('Reshape', [x.name, this.#reshaped(shape, [4])]), [0, 3, 1, 2])
   }

@@ -77,7 +77,7 @@ export function logMel(samples: Float32Array, kind: MelKind, window = hann(kind.
 }
 
 /** Hann's window, of a period of `length`. */
-const hann = (length: number): Float32Array =>
+export const hann = (length: number): Float32Array =>
   Float32Array.from({ length }, (_, at) => 0.5 * (1 - Math.cos((2 * Math.PI * at) / length)))
 
 /** The frequencies that a band hears, from the `from`th. */

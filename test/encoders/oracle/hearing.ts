@@ -1,4 +1,4 @@
-import { gemma4ua } from './families/gemma4a.ts'
+import { gemma4a, gemma4ua } from './families/gemma4a.ts'
 import { qwen3a } from './families/qwen3a.ts'
 import { glma, meralion, musicflamingo, qwen2a, qwen25oHearing, ultravox, voxtral } from './families/whisper.ts'
 import type { Family } from './families.ts'
@@ -14,4 +14,5 @@ export const hearing: readonly Family[] = [
   glma,
   qwen3a,
   gemma4ua,
+  gemma4a,
 ]

@@ -1,4 +1,5 @@
 import type { AudioFamily } from '../../audio-architecture.ts'
+import { gemma4a } from './gemma4a.ts'
 import { gemma4ua } from './gemma4ua.ts'
 import { glma } from './glma.ts'
 import { meralion } from './meralion.ts'
@@ -10,6 +11,7 @@ import { voxtral } from './voxtral.ts'
 
 /** Every family of audio encoders that can be run. */
 export const audioFamilies: readonly AudioFamily[] = [
+  gemma4a,
   gemma4ua,
   glma,
   meralion,

@@ -1,5 +1,5 @@
 import type { Metadata } from '../../../gguf/index.ts'
-import type { GraphBuilder, Grid } from '../../graph/builder.ts'
+import { type GraphBuilder, type Grid, linear } from '../../graph/builder.ts'
 import type { ImagePipeline } from '../../image-architecture.ts'
 import type { PatchReader } from '../../preprocess/patches.ts'
 import { inOwnAspect } from '../../preprocess/sizes.ts'
@@ -41,4 +41,18 @@ export function placesOf<N>(graph: GraphBuilder<N>, width: number): N {
     }
     return out
   })
+}
+
+/** A product whose inputs and outputs stay within the bounds that they had in training, if the file has those. */
+export function bounded<N>(graph: GraphBuilder<N>, x: N, name: string): N {
+  const bound = (kind: string, other: number): number =>
+    graph.has(`${name}.${kind}`) ? (graph.floats(`${name}.${kind}`)[0] ?? other) : other
+  const within = (y: N, side: 'input' | 'output'): N => {
+    const [least, most] = [
+      bound(`${side}_min`, Number.NEGATIVE_INFINITY),
+      bound(`${side}_max`, Number.POSITIVE_INFINITY),
+    ]
+    return Number.isFinite(least) || Number.isFinite(most) ? graph.clamp(y, least, most) : y
+  }
+  return within(linear(graph, within(x, 'input'), name), 'output')
 }

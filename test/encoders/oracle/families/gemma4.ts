@@ -62,7 +62,7 @@ const learnedPlaces: TensorPlan = {
 }
 
 /** Bounds within which most numbers are, and some are not. */
-const boundsOf = (name: string): TensorPlan[] =>
+export const boundsOf = (name: string): TensorPlan[] =>
   [
     ['input_min', -1.5],
     ['input_max', 1.25],
