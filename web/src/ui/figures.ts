@@ -23,6 +23,14 @@ export function duration(ms: number): string {
   return `${Math.floor(ms / 60_000)} min ${Math.round((ms % 60_000) / 1000)} s`
 }
 
+/** `1:05`, `1:02:03`. */
+export function clock(seconds: number): string {
+  const all = Math.round(seconds)
+  const [hours, minutes, rest] = [Math.floor(all / 3600), Math.floor(all / 60) % 60, all % 60]
+  const two = (value: number): string => String(value).padStart(2, '0')
+  return hours > 0 ? `${hours}:${two(minutes)}:${two(rest)}` : `${minutes}:${two(rest)}`
+}
+
 const money = new Intl.NumberFormat('en', { maximumSignificantDigits: 4 })
 
 /** An amount of the currency of the prices, which has no name. */

@@ -29,6 +29,8 @@ const shapes = {
   list: 'M3 4h14v12H3zM8 4v12',
   search: 'M14 8.5a5.5 5.5 0 1 1-11 0 5.5 5.5 0 0 1 11 0ZM12.5 12.5 17 17',
   upload: 'M10 13V3M6 7l4-4 4 4M4 17h12',
+  video: 'M3 5h10v10H3zM13 9l4-2.5v7L13 11',
+  sound: 'M4 8v4M7 5.5v9M10 3v14M13 6.5v7M16 8.5v3',
   page: 'M5 2.5h6.5L15 6v11.5H5zM11.5 2.5V6H15',
 } as const
 

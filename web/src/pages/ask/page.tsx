@@ -9,6 +9,7 @@ import { Refused } from '../../ui/refused.tsx'
 import { answersOf, isRunning } from './state/conversation.ts'
 import { areLoaded, current, load, path } from './state/conversations.ts'
 import { addFiles, receiving } from './state/draft.ts'
+import { additions, noAdditions } from './state/inputs.ts'
 import { loadModels, models, modelsError, takeLinkedModel, watchModels } from './state/models.ts'
 import { Composer } from './view/composer.tsx'
 import { Dialogs, showCode } from './view/dialogs.tsx'
@@ -55,7 +56,7 @@ export default function Page() {
           <Settings />
         </Dialog>
       )}
-      {isOver && <div class="drop-here">Drop pictures or PDFs here</div>}
+      {isOver && <div class="drop-here">{additions() === undefined ? noAdditions() : 'Drop files here'}</div>}
       <Dialogs />
     </div>
   )

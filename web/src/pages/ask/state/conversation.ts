@@ -3,7 +3,10 @@
  * answers to the same question, and other wordings of it, stay beside them.
  */
 
-/** A picture or a document of a question. Its file is in the store, under the same id. */
+/** What a question may have beside its text. A document is images. */
+export type Input = 'image' | 'video' | 'audio'
+
+/** A picture, a document, a video or audio of a question. Its file is in the store, under the same id. */
 export interface Picture {
   readonly id: string
   readonly name: string
@@ -16,6 +19,10 @@ export interface Picture {
   readonly height: number
   /** A selection such as `1-3,7`; empty: all. */
   readonly pages: string
+  /** Of a video or audio; 0: this browser cannot tell. */
+  readonly seconds?: number | undefined
+  /** A data: URL of a frame of a video; empty: there is none. */
+  readonly poster?: string | undefined
 }
 
 export interface Question {
@@ -43,6 +50,21 @@ export interface SeenPage {
   readonly decode_ms: number
 }
 
+/** What the server tells about a video, or the sound of one, or audio. */
+export interface SeenRecording {
+  /** Of the frames that the model saw, in seconds. */
+  readonly times: readonly number[]
+  /** Of its frames; 0: none was seen. */
+  readonly width: number
+  readonly height: number
+  /** That were heard. */
+  readonly seconds: number
+  readonly tokens: number
+  /** Whether nothing was encoded for this answer. */
+  readonly cached: boolean
+  readonly encode_ms: number
+}
+
 export interface Figures {
   readonly promptTokens: number
   readonly cachedTokens: number
@@ -53,6 +75,8 @@ export interface Figures {
   readonly phases: { readonly [phase in Phase]: number }
   /** Of each picture of the question, its pages; empty where the server does not tell. */
   readonly pictures: readonly (readonly SeenPage[])[]
+  /** The same of videos and audio; null: the part is neither. Older answers have none. */
+  readonly recordings?: readonly (SeenRecording | null)[] | undefined
 }
 
 /** In the order in which they happen. */

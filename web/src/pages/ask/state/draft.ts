@@ -2,7 +2,8 @@ import { type Signal, signal } from '@preact/signals'
 import { announce } from '../../../ui/announce.tsx'
 import type { Picture, Question } from './conversation.ts'
 import { path } from './conversations.ts'
-import { keep, problemOf } from './files.ts'
+import { keep } from './files.ts'
+import { problemOf } from './inputs.ts'
 
 /** A question that is being written: the next one, or another wording of an earlier one. */
 export interface Draft {

@@ -1,32 +1,33 @@
 import { blobToDataUrl } from '../../../data-url.ts'
-import type { Picture } from './conversation.ts'
-import { newId } from './conversation.ts'
+import { type Input, newId, type Picture } from './conversation.ts'
+import { recordingIn } from './recordings.ts'
 import { fileOf, remove, saveFile } from './store.ts'
 
-/** What a file picker offers. The server looks at the bytes of a file, not at its name. */
-export const accepted = 'image/*,.heic,.heif,.avif,.tif,.tiff,.bmp,.ppm,.pgm,.pnm,application/pdf,.pdf'
+interface Named {
+  readonly name: string
+  readonly type: string
+}
 
-export const isDocument = ({ name, type }: { name: string; type: string }): boolean =>
-  type === 'application/pdf' || /\.pdf$/i.test(name)
+export const isDocument = ({ name, type }: Named): boolean => type === 'application/pdf' || /\.pdf$/i.test(name)
 
-/** Why a file cannot be asked about; empty: it can, as far as its name and type tell. */
-export async function problemOf(file: File): Promise<string> {
-  const { name, type } = file
-  const isReadable =
-    type === '' || type === 'application/octet-stream' || isDocument(file) || /^image\/(?!svg)/.test(type)
-  if (!isReadable) return `${name} is not a picture that the server reads, nor a PDF.`
-  // A folder can be dropped like a file, but has no bytes.
-  const start = await file
-    .slice(0, 1)
-    .arrayBuffer()
-    .catch(() => undefined)
-  if (start === undefined) return `${name} cannot be read.`
-  return start.byteLength === 0 ? `${name} is empty.` : ''
+/** Of a file, as far as its type and name tell. */
+export function inputOf({ name, type }: Named): Input {
+  const [kind] = type.split('/')
+  if (kind === 'video' || kind === 'audio') return kind
+  if (/\.(mp4|m4v|mov|mkv|webm|avi|mpe?g|3gp|ogv)$/i.test(name)) return 'video'
+  return /\.(wav|mp3|og[ga]|opus|flac|m4a|aac|weba)$/i.test(name) ? 'audio' : 'image'
 }
 
 /** Puts a file into the store. Its id begins with the time, in ms since 1970. */
 export async function keep(picked: File): Promise<Picture> {
   const id = `${Date.now()}-${newId()}`
+  const input = inputOf(picked)
+  if (input !== 'image') {
+    await saveFile(id, picked)
+    const { type, size: bytes } = picked
+    const recording = await recordingIn(picked, input)
+    return { id, name: picked.name || input, type: type || `${input}/*`, bytes, shrunkFrom: 0, pages: '', ...recording }
+  }
   const image = isDocument(picked) ? undefined : await createImageBitmap(picked).catch(() => undefined)
   const isLarge = picked.size > mostBytes && oneFrame.includes(picked.type)
   const small = isLarge && image !== undefined ? await shrunk(image) : undefined

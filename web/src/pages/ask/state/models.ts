@@ -1,5 +1,6 @@
 import { signal } from '@preact/signals'
 import { get, keyWanted, ServerError } from '../../../server/client.ts'
+import type { Input } from './conversation.ts'
 import { current, startNew, updateCurrent } from './conversations.ts'
 
 /** A model of `GET /v1/models`, as far as this page uses it. */
@@ -14,6 +15,8 @@ export interface Model {
   context_length?: number
   supports_chat?: boolean
   supports_image_input?: boolean
+  supports_video_input?: boolean
+  supports_audio_input?: boolean
   supports_tools?: boolean
   features?: readonly string[]
 }
@@ -24,6 +27,14 @@ export const models = signal<readonly Model[] | undefined>(undefined)
 export const modelsError = signal<ServerError | null>(null)
 
 export const modelOf = (id: string): Model | undefined => models.value?.find((model) => model.id === id)
+
+/** The models of the conversation that do not take an input. Pictures are taken until the server says otherwise. */
+export const refusing = (input: Input): readonly string[] =>
+  current.value.models.filter((id) => !(modelOf(id)?.[`supports_${input}_input`] ?? input === 'image'))
+
+/** Whether all models of the conversation take an input. */
+export const takes = (input: Input): boolean =>
+  refusing(input).length === 0 && (input === 'image' || current.value.models.length > 0)
 
 /** What a model is called here: its title, unless another has the same one. */
 export function nameOf(id: string): string {

@@ -1,5 +1,5 @@
 import { type Conversation, type Picture, type Question, shownAnswer, type Turn } from './conversation.ts'
-import { isDocument } from './files.ts'
+import { inputOf, isDocument } from './files.ts'
 import { bodyOf, settingsProblem } from './parameters.ts'
 
 type Part = Record<string, unknown>
@@ -72,11 +72,19 @@ export async function requestOf(what: What): Promise<{ body: ChatRequest; firstP
 }
 
 export function partOf(picture: Picture, detail: string, url: string): Part {
+  const input = inputOf(picture)
+  const looked = detail === 'auto' ? {} : { detail }
+  if (input === 'video') return { type: 'video_url', video_url: { url, ...looked } }
+  if (input === 'audio') return { type: 'input_audio', input_audio: { data: url, format: formatOf(picture) } }
   // A number alone is how many pages are taken, not which one.
   const pages = picture.pages === '' ? {} : { pages: picture.pages.trim().replace(/^\d+$/, '$&-$&') }
   if (isDocument(picture)) return { type: 'file', file: { filename: picture.name, file_data: url, ...pages } }
-  return { type: 'image_url', image_url: { url, ...(detail === 'auto' ? {} : { detail }), ...pages } }
+  return { type: 'image_url', image_url: { url, ...looked, ...pages } }
 }
+
+/** Clients of OpenAI must say it; the server looks at the bytes. */
+const formatOf = ({ name, type }: Picture): string =>
+  /\.([a-z0-9]{2,4})$/i.exec(name)?.[1]?.toLowerCase() ?? type.replace(/^.*\/(x-)?/, '')
 
 /** A text alone is a string, as people write it. */
 function plain(parts: Part[]): string | Part[] {

@@ -15,6 +15,11 @@ const seenPage = z.object({
   ...{ cached: z.nullable(z.enum(['encoder', 'prefix'])), encode_ms: z.number(), decode_ms: z.number() },
 })
 
+const seenRecording = z.object({
+  ...{ times: z.array(z.number()), width: z.number(), height: z.number(), seconds: z.number(), tokens: z.number() },
+  ...{ cached: z.boolean(), encode_ms: z.number() },
+})
+
 const figures = z.object({
   ...{ promptTokens: z.number(), cachedTokens: z.number(), imageTokens: z.number(), outputTokens: z.number() },
   cost: z.number(),
@@ -22,6 +27,7 @@ const figures = z.object({
     ...{ queue: z.number(), media: z.number(), encode: z.number(), prefill: z.number(), generation: z.number() },
   }),
   pictures: z.array(z.array(seenPage)),
+  recordings: z.optional(z.array(z.nullable(seenRecording))),
 })
 
 const mark = z.object({
@@ -46,6 +52,7 @@ const picture = z.object({
     pages: z.string(),
   },
   ...{ width: z.number(), height: z.number() },
+  ...{ seconds: z.optional(z.number()), poster: z.optional(z.string()) },
 })
 
 const conversation = z.object({

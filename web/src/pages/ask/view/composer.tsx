@@ -4,7 +4,8 @@ import { Icon } from '../../../ui/icon.tsx'
 import { isRunning, type Question } from '../state/conversation.ts'
 import { current, path } from '../state/conversations.ts'
 import { addFiles, clearNext, type Draft, next, refused } from '../state/draft.ts'
-import { accepted } from '../state/files.ts'
+import { accepted, additions, noAdditions } from '../state/inputs.ts'
+import { takes } from '../state/models.ts'
 import { settingsProblem } from '../state/parameters.ts'
 import { prepared } from '../state/recipes.ts'
 import { ask } from '../state/run.ts'
@@ -115,8 +116,8 @@ export function Editor({ draft, field, label, placeholder = '', onSend, onCancel
         }}
       />
       <div class="tools">
-        <FilePicker draft={draft} label="Add pictures or a PDF" icon="image" />
-        <FilePicker draft={draft} label="Take a photograph" icon="camera" />
+        <FilePicker draft={draft} label={additions()} icon="image" />
+        {takes('image') && <FilePicker draft={draft} label="Take a photograph" icon="camera" />}
         {problem !== undefined && (
           <button type="button" class="button quiet problem small" onClick={() => panel.show('settings')}>
             Settings: {problem}
@@ -142,16 +143,19 @@ export function Editor({ draft, field, label, placeholder = '', onSend, onCancel
   )
 }
 
-function FilePicker({ draft, label, icon }: { draft: Draft; label: string; icon: 'image' | 'camera' }) {
+/** @param label undefined: nothing can be added, and the button says why */
+function FilePicker({ draft, label, icon }: { draft: Draft; label: string | undefined; icon: 'image' | 'camera' }) {
   const input = useRef<HTMLInputElement>(null)
   const isCamera = icon === 'camera'
+  const said = label ?? noAdditions()
   return (
     <>
       <button
         type="button"
         class={`button quiet icon${isCamera ? ' camera' : ''}`}
-        aria-label={label}
-        title={label}
+        aria-label={said}
+        title={said}
+        disabled={label === undefined}
         onClick={() => input.current?.click()}
       >
         <Icon name={icon} />
@@ -159,12 +163,12 @@ function FilePicker({ draft, label, icon }: { draft: Draft; label: string; icon:
       <input
         ref={input}
         type="file"
-        accept={isCamera ? 'image/*' : accepted}
+        accept={isCamera ? 'image/*' : accepted()}
         multiple={!isCamera}
         {...(isCamera ? { capture: 'environment' as const } : {})}
         hidden
         tabIndex={-1}
-        aria-label={label}
+        aria-label={said}
         onChange={(event) => {
           void addFiles(draft, event.currentTarget.files ?? [])
           event.currentTarget.value = ''

@@ -4,9 +4,10 @@ import { Icon } from '../../../ui/icon.tsx'
 import { Menu, MenuItem } from '../../../ui/menu.tsx'
 import type { Picture } from '../state/conversation.ts'
 import { type Draft, movePicture, removePicture, replaceFile } from '../state/draft.ts'
-import { accepted, isDocument } from '../state/files.ts'
+import { inputOf, isDocument } from '../state/files.ts'
+import { accepted } from '../state/inputs.ts'
 import { choosePages, showSeen } from './dialogs.tsx'
-import { Thumbnail } from './thumbnail.tsx'
+import { calledOf, Thumbnail } from './thumbnail.tsx'
 
 /** The pictures of a question that is being written. They are sorted by dragging and by the arrow keys. */
 export function Strip({ draft }: { draft: Draft }) {
@@ -56,10 +57,12 @@ export function Strip({ draft }: { draft: Draft }) {
                   Choose pages…
                 </MenuItem>
               )}
-              <MenuItem onChoose={() => showSeen(picture)}>
-                <Icon name="eye" />
-                What the model sees
-              </MenuItem>
+              {inputOf(picture) === 'image' && (
+                <MenuItem onChoose={() => showSeen(picture)}>
+                  <Icon name="eye" />
+                  What the model sees
+                </MenuItem>
+              )}
               <MenuItem
                 onChoose={() => {
                   replaced.current = picture.id
@@ -100,7 +103,7 @@ export function Strip({ draft }: { draft: Draft }) {
       <input
         ref={picker}
         type="file"
-        accept={accepted}
+        accept={accepted()}
         hidden
         tabIndex={-1}
         aria-label="Another picture"
@@ -114,5 +117,7 @@ export function Strip({ draft }: { draft: Draft }) {
   )
 }
 
-const labelOf = ({ name }: Picture, index: number, count: number): string =>
-  count === 1 ? `${name}: options` : `${name}, ${index + 1} of ${count}: options. The arrow keys move it.`
+const labelOf = (picture: Picture, index: number, count: number): string =>
+  count === 1
+    ? `${calledOf(picture)}: options`
+    : `${calledOf(picture)}, ${index + 1} of ${count}: options. The arrow keys move it.`

@@ -1,12 +1,38 @@
 import { useSignal } from '@preact/signals'
 import { useEffect } from 'preact/hooks'
+import { clock } from '../../../ui/figures.ts'
 import { Icon } from '../../../ui/icon.tsx'
 import type { Picture } from '../state/conversation.ts'
-import { isDocument, urlOf } from '../state/files.ts'
+import { inputOf, isDocument, urlOf } from '../state/files.ts'
 import { lookingModel, pictureOf } from '../state/preview.ts'
 
+/** A frame of a video, the name of audio, and how long they are. */
+function RecordingThumbnail({ picture, alt }: { picture: Picture; alt: string }) {
+  const { name, poster = '', seconds = 0, width, height } = picture
+  return (
+    <span class="recording">
+      {poster === '' ? (
+        <span class="no-picture" role="img" aria-label={alt}>
+          <Icon name={inputOf(picture) === 'video' ? 'video' : 'sound'} />
+          <span>{name}</span>
+        </span>
+      ) : (
+        <img src={poster} alt={alt} width={width} height={height} draggable={false} />
+      )}{' '}
+      {seconds > 0 && <span class="badge small figure">{clock(seconds)}</span>}
+    </span>
+  )
+}
+
+/** What the button of a file is called: what is seen on it, and more. */
+export const calledOf = ({ name, seconds = 0 }: Picture): string => (seconds > 0 ? `${name}, ${clock(seconds)}` : name)
+
+/** A picture, or a frame of a video. */
+export const Thumbnail = (props: { picture: Picture; alt: string }) =>
+  inputOf(props.picture) === 'image' ? <PictureThumbnail {...props} /> : <RecordingThumbnail {...props} />
+
 /** A picture as this browser shows it, or as the server does where it cannot: HEIC, TIFF, the pages of a PDF. */
-export function Thumbnail({ picture, alt }: { picture: Picture; alt: string }) {
+function PictureThumbnail({ picture, alt }: { picture: Picture; alt: string }) {
   const url = useSignal<string | undefined>(undefined)
   const { id, width, height, pages } = picture
   const isShown = width > 0

@@ -4,14 +4,15 @@ import { Menu, MenuItem } from '../../../ui/menu.tsx'
 import { type Picture, siblings, type Turn as TurnOf } from '../state/conversation.ts'
 import { current, updateCurrent } from '../state/conversations.ts'
 import { draftOf, edited, keepReadable } from '../state/draft.ts'
-import { accepted } from '../state/files.ts'
+import { inputOf } from '../state/files.ts'
+import { accepted } from '../state/inputs.ts'
 import { askInstead } from '../state/run.ts'
 import { Answer } from './answer.tsx'
 import { Editor, focusComposer } from './composer.tsx'
 import { showSeen } from './dialogs.tsx'
 import { PictureFacts } from './picture-facts.tsx'
 import { Switcher } from './switcher.tsx'
-import { Thumbnail } from './thumbnail.tsx'
+import { calledOf, Thumbnail } from './thumbnail.tsx'
 
 /** A question with its pictures, and its answers below it. */
 export function Turn({ turn, isLast }: { turn: TurnOf; isLast: boolean }) {
@@ -103,14 +104,16 @@ function OldPicture({ turn, picture }: { turn: TurnOf; picture: Picture }) {
   return (
     <>
       <Menu
-        label={`${picture.name}: options`}
+        label={`${calledOf(picture)}: options`}
         buttonClass="asked"
         button={<Thumbnail picture={picture} alt={picture.name} />}
       >
-        <MenuItem onChoose={() => showSeen(picture)}>
-          <Icon name="eye" />
-          What the model saw
-        </MenuItem>
+        {inputOf(picture) === 'image' && (
+          <MenuItem onChoose={() => showSeen(picture)}>
+            <Icon name="eye" />
+            What the model saw
+          </MenuItem>
+        )}
         <MenuItem onChoose={() => picker.current?.click()}>
           <Icon name="again" />
           Replace and ask again…
@@ -119,7 +122,7 @@ function OldPicture({ turn, picture }: { turn: TurnOf; picture: Picture }) {
       <input
         ref={picker}
         type="file"
-        accept={accepted}
+        accept={accepted()}
         hidden
         tabIndex={-1}
         aria-label={`Another picture instead of ${picture.name}`}
