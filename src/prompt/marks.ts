@@ -33,12 +33,42 @@ export function forgeable(texts: readonly string[]): RegExp {
   return new RegExp([open, close, ...sorted.reverse().map(escaped)].join('|'), 'g')
 }
 
+/** Characters behind a hidden text that are hidden with it: a text of a million control tokens would take as many marks. */
+const hiddenBehind = 500
+
+/** Longest text that is hidden, in characters. */
+const mostHidden = 256
+
+/** The end of what is hidden with a text that ends at `end`. The end of a whole text stays open: templates trim it. */
+function hiddenEnd(text: string, end: number, toHide: RegExp): number {
+  const least = end + hiddenBehind
+  if (least + mostHidden >= text.length) return end
+  let to = least
+  toHide.lastIndex = least - mostHidden
+  for (let found = toHide.exec(text); found !== null && found.index < least; found = toHide.exec(text))
+    to = Math.max(to, toHide.lastIndex)
+  const code = text.charCodeAt(to)
+  return code >= 0xdc00 && code < 0xe000 ? to + 1 : to
+}
+
 export function createMarks(toHide: RegExp): Marks {
   const marked: PromptPart[] = []
   const mark = (part: PromptPart): string => `${open}${marked.push(part) - 1}${close}`
   return {
     attachment: mark,
-    plain: (text) => text.replace(toHide, (found) => mark({ kind: 'text', text: found, special: false })),
+    plain(text) {
+      let written = ''
+      let from = 0
+      toHide.lastIndex = 0
+      for (let found = toHide.exec(text); found !== null; found = toHide.exec(text)) {
+        const end = hiddenEnd(text, toHide.lastIndex, toHide)
+        written += text.slice(from, found.index)
+        written += mark({ kind: 'text', text: text.slice(found.index, end), special: false })
+        from = end
+        toHide.lastIndex = end
+      }
+      return written + text.slice(from)
+    },
     cut(rendered, attachments, tokens) {
       const parts: PromptPart[] = []
       const found: AttachmentPart[] = []

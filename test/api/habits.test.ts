@@ -201,6 +201,9 @@ describe('a client of vLLM or of llama.cpp', () => {
     { structured_outputs: { grammar: 'root ::= "yes" | "no"' } },
     { guided_choice: ['yes', 'no'] },
     { structured_outputs: { choice: ['yes', 'no'] } },
+    { guided_regex: '(yes|no)' },
+    { guided_regex: '^(?P<answer>yes|no)$' },
+    { structured_outputs: { regex: 'yes|no' } },
   ])('holds an answer to a grammar or a choice: %j', async (format) => {
     expect(textOf(await ask(format))).toMatch(/^(yes|no)$/)
   })
@@ -209,7 +212,14 @@ describe('a client of vLLM or of llama.cpp', () => {
     [{ guided_json: '{' }, 'guided_json', 'is not a JSON Schema'],
     [{ guided_json: { type: 3 } }, 'guided_json', ''],
     [{ guided_choice: [] }, 'guided_choice', 'at least 1 item'],
-    [{ guided_regex: 'a+' }, 'guided_regex', 'is not supported: send a grammar'],
+    [{ guided_regex: 'a(?=b)' }, 'guided_regex', 'it cannot be read beyond its character 3'],
+    [{ structured_outputs: { regex: '(a' } }, 'structured_outputs.regex', 'cannot be used'],
+    [{ guided_regex: 'a'.repeat(2001) }, 'guided_regex', 'it has 2001 characters; at most 2000'],
+    [
+      { guided_regex: 'a', guided_choice: ['a'] },
+      'guided_choice',
+      'guided_regex and guided_choice both set the format',
+    ],
     [{ structured_outputs: { structural_tag: '{}' } }, 'structured_outputs.structural_tag', 'is not supported'],
     [{ grammar: 'root ::= (' }, 'grammar', ''],
     [{ structured_outputs: { json: { type: 3 } } }, 'structured_outputs.json', ''],

@@ -2,6 +2,7 @@ import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { Automaton, type State, TooMuchWork } from '../../src/language/grammar/automaton.ts'
 import { readGrammar } from '../../src/language/grammar/gbnf.ts'
+import { writeGrammar } from '../../src/language/grammar/json-schema.ts'
 import { Matcher, TokenSearch } from '../../src/language/grammar/matcher.ts'
 import { writeNetwork } from '../../src/language/grammar/network-writer.ts'
 import { freeText } from '../../src/language/grammar/rules.ts'
@@ -26,6 +27,37 @@ const chain = (rules: number, body: (next: string) => string): string =>
     `r${rules} ::= "a"`,
     'root ::= r0',
   ].join('\n')
+
+describe('a regular expression', () => {
+  const texts = ['', 'a', 'ab', 'b', 'aXb', '12', '123', 'a"b\\', 'a\nb', '\n', 'é', '😀', '2024-11-28', 'foobar', ' x']
+  it.each([
+    ...['a', 'a|ab', '^a$|b', 'a.b', 'a[ \\t]?b', '.*', '\\d{2,3}', '[^a]', '\\D+', '"|\\\\|a"b\\\\'],
+    ...['\\d{4}-\\d{2}-\\d{2}', '(foo|bar)+', '(?:foo)(?<b>bar)', '\\u00e9|.', '(a|)b?', 'a{0}b{1}'],
+  ])('%s allows what it matches as a whole', (pattern) => {
+    const automaton = automatonOf(writeGrammar({ kind: 'regex', pattern }).grammar.text)
+    const whole = new RegExp(`^(?:${pattern})$`, 'u')
+    const check = (text: string): void => {
+      expect(follow(automaton, text)?.complete ?? false, text).toBe(whole.test(text))
+    }
+    for (const text of texts) check(text)
+    fc.assert(fc.property(fc.stringMatching(whole), check), { numRuns: 30 })
+  })
+
+  it.each([
+    ['a(?=b)', 3],
+    ['(?<!a)b', 2],
+    ['ab\\b', 4],
+    ['(a)\\1', 5],
+    ['a{3,2}', 6],
+    ['(ab', 3],
+    ['a**', 3],
+    ['a)', 1],
+    ['a$b', 2],
+    ['[b-a]', 4],
+  ])('%s is refused, with the place: %i', (pattern, at) => {
+    expect(() => writeGrammar({ kind: 'regex', pattern })).toThrow(`cannot be read beyond its character ${at}:`)
+  })
+})
 
 describe('a grammar', () => {
   it.each<[grammar: string, yes: string[], no: string[]]>([

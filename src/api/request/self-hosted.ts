@@ -8,9 +8,6 @@ const choices = z.array(z.string().min(1)).min(1).max(1000)
 
 const schemaOrText = z.union([jsonSchema, z.string()])
 
-/** An answer that is not held to it would be taken for one that is. */
-const noRegex = z.null({ error: 'is not supported: send a grammar' }).meta(refusal).optional()
-
 const format = 'Required format of the answer: '
 
 /** Parameters that vLLM and llama.cpp's server add to OpenAI's. */
@@ -26,17 +23,17 @@ export const selfHosted = {
   guided_json: optional(schemaOrText, `${format}a JSON Schema, also as text.`),
   guided_grammar: optional(z.string().min(1), `${format}a GBNF grammar.`),
   guided_choice: optional(choices, `${format}one of these texts.`),
-  guided_regex: noRegex,
+  guided_regex: optional(z.string().min(1), `${format}a regular expression that the whole answer matches.`),
   structured_outputs: optional(
     z.object({
       json: schemaOrText.nullish(),
       json_object: z.boolean().nullish(),
       grammar: z.string().min(1).nullish(),
       choice: choices.nullish(),
-      regex: noRegex,
+      regex: z.string().min(1).nullish(),
       structural_tag: z.null({ error: 'is not supported' }).meta(refusal).optional(),
     }),
-    `${format}one of \`json\`, \`json_object\`, \`grammar\` and \`choice\`.`,
+    `${format}one of \`json\`, \`json_object\`, \`grammar\`, \`regex\` and \`choice\`.`,
   ),
 }
 
@@ -56,6 +53,8 @@ export function formatsOf(body: SelfHosted): { param: string; grammar: Grammar }
     as('grammar', body.grammar || null, (text) => ({ kind: 'gbnf', text })),
     as('guided_grammar', body.guided_grammar, (text) => ({ kind: 'gbnf', text })),
     as('structured_outputs.grammar', outputs?.grammar, (text) => ({ kind: 'gbnf', text })),
+    as('guided_regex', body.guided_regex, (pattern) => ({ kind: 'regex', pattern })),
+    as('structured_outputs.regex', outputs?.regex, (pattern) => ({ kind: 'regex', pattern })),
     as('guided_choice', body.guided_choice, oneOf),
     as('structured_outputs.choice', outputs?.choice, oneOf),
   ].flat()

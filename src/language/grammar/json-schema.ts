@@ -5,6 +5,7 @@ import type { FreeText } from './rules.ts'
 import { type CompiledSchema, compileSchema } from './schema/compile.ts'
 import type { Budget } from './schema/context.ts'
 import { type Path, refused } from './schema/node.ts'
+import { wholeText } from './schema/pattern.ts'
 
 /** A grammar whose schemas have become GBNF. */
 export interface WrittenGrammar {
@@ -16,6 +17,8 @@ export interface WrittenGrammar {
 /** A grammar as a client or a tool asks for it. */
 export type GrammarSource =
   | { readonly kind: 'gbnf'; readonly text: string }
+  /** A regular expression that the whole answer matches. */
+  | { readonly kind: 'regex'; readonly pattern: string }
   /** @param strict whether keywords that cannot be held to are refused; otherwise they are ignored, and listed */
   | { readonly kind: 'json_schema'; readonly schema: unknown; readonly strict?: boolean }
   | ComposedGrammar
@@ -43,11 +46,13 @@ interface RuleBounds {
  * older drafts and of OpenAPI). Members of objects come in the order of `properties`. As in OpenAI's strict mode and
  * llama.cpp, an object with `properties` has no others unless `additionalProperties` allows them. White space is bounded,
  * or a model may never end. Where a keyword cannot be held to exactly, the grammar allows less, if that is still of use.
- * @throws OrielError `invalid`, code `invalid_json_schema`, param `grammar`, with `schemaFault`, whose path begins with the
+ * @throws OrielError `invalid`, code `invalid_grammar` for a regular expression, or `invalid_json_schema`, param `grammar`, with `schemaFault`, whose path begins with the
  * name of the rule in a composed grammar
  */
 export function writeGrammar(source: GrammarSource): WrittenGrammar {
   if (source.kind === 'gbnf') return { grammar: { text: source.text, texts: {} }, ignored: [] }
+  if (source.kind === 'regex')
+    return { grammar: { text: `root ::= ${wholeText(source.pattern)}`, texts: {} }, ignored: [] }
   const { text, schemas, texts }: Omit<ComposedGrammar, 'kind'> =
     source.kind === 'composed' ? source : { text: '', schemas: { root: source }, texts: {} }
   const parts = [text]

@@ -1,3 +1,4 @@
+import { OrielError } from '../../../errors.ts'
 import { escaped, literal, repeated } from '../rules.ts'
 
 /** A regular expression as GBNF, with the lengths of the texts that match it. */
@@ -16,12 +17,36 @@ export interface PatternRule {
 export function patternRule(pattern: string, least = 0, most = Number.POSITIVE_INFINITY): PatternRule | undefined {
   if (pattern.length > mostCharacters) return undefined
   try {
-    return new PatternReader(equivalents.get(pattern) ?? pattern, least, most).read()
+    return new PatternReader(equivalents.get(pattern) ?? pattern, inString, least, most).read()
   } catch (error) {
     if (error instanceof Unreadable) return undefined
     throw error
   }
 }
+
+/**
+ * A regular expression as GBNF of the texts that match it as a whole, with the syntax of `patternRule` and Python's named groups.
+ * @throws OrielError `invalid`, code `invalid_grammar`, param `grammar`, that says where other syntax begins
+ */
+export function wholeText(pattern: string): string {
+  if (pattern.length > mostCharacters)
+    throw unusable(`it has ${pattern.length} characters; at most ${mostCharacters} are allowed`)
+  const reader = new PatternReader(pattern, inText)
+  try {
+    return reader.read().rule
+  } catch (error) {
+    if (!(error instanceof Unreadable)) throw error
+    throw unusable(
+      `it cannot be read beyond its character ${reader.place}: it may have classes, groups, alternatives, quantifiers and anchors at its ends, but no look-around, back references or word boundaries`,
+    )
+  }
+}
+
+const unusable = (why: string): OrielError =>
+  new OrielError('invalid', `The regular expression cannot be used: ${why}.`, {
+    param: 'grammar',
+    code: 'invalid_grammar',
+  })
 
 /** Patterns with look-ahead, or beside a format, that zod and pydantic write, and what they allow without it. */
 const equivalents = new Map([
@@ -81,18 +106,36 @@ const spaces: Range[] = [
 ]
 const named: Record<string, Range[]> = { d: digits, w: words, s: spaces }
 const controls: Record<string, number> = { n: 10, r: 13, t: 9, f: 12 }
-const anything = 'char'
+
+/** How the texts that match are written. */
+interface Writing {
+  /** Any character but, within a text, a line end. */
+  readonly anything: string
+  /** One character of these ranges. */
+  oneOf(ranges: readonly Range[]): string
+  /** Whether the pattern is that of the whole text, with or without anchors. */
+  readonly isWhole: boolean
+}
 
 class PatternReader {
+  readonly #writing: Writing
+  readonly #length: number
   #rest: string[]
   readonly #least: number
   readonly #most: number
   #depth = 0
 
-  constructor(pattern: string, least: number, most: number) {
+  constructor(pattern: string, writing: Writing, least = 0, most = Number.POSITIVE_INFINITY) {
+    this.#writing = writing
     this.#rest = [...pattern]
+    this.#length = this.#rest.length
     this.#least = least
     this.#most = most
+  }
+
+  /** Characters that have been read. */
+  get place(): number {
+    return this.#length - this.#rest.length
   }
 
   read(): PatternRule {
@@ -108,7 +151,8 @@ class PatternReader {
     const parts = this.#sequence()
     const ends = this.#take('$')
     const all = sequenceOf(starts || ends ? this.#tightened(parts) : parts)
-    if (starts && ends) return all
+    if ((starts && ends) || this.#writing.isWhole) return all
+    const { anything } = this.#writing
     // What is around it fills the length.
     const least = Math.max(0, this.#least - all.least)
     const most = this.#most - all.most >= least ? this.#most - all.most : Infinity
@@ -194,11 +238,11 @@ class PatternReader {
     const character = this.#next()
     if (character === '(') return this.#group()
     const one = (rule: string): PatternRule => ({ rule, least: 1, most: 1 })
-    if (character === '.') return one(anything)
+    if (character === '.') return one(this.#writing.anything)
     if (character === '[') return one(this.#class())
-    if (character === '\\') return one(oneOf(this.#escape()))
+    if (character === '\\') return one(this.#writing.oneOf(this.#escape()))
     if (['^', '*', '+', '?', '{', '}', ']'].includes(character)) throw new Unreadable()
-    return one(oneOf(single(character)))
+    return one(this.#writing.oneOf(single(character)))
   }
 
   #group(): PatternRule {
@@ -212,6 +256,7 @@ class PatternReader {
 
   /** The name of a group. Look-behind begins in the same way. */
   #name(): void {
+    if (this.#writing.isWhole) this.#take('P')
     const end = this.#rest.indexOf('>')
     if (!/^<[A-Za-z_]\w*$/.test(this.#rest.slice(0, end).join(''))) throw new Unreadable()
     this.#rest.splice(0, end + 1)
@@ -232,7 +277,7 @@ class PatternReader {
       if (last === undefined || more !== undefined || last[0] < first[0]) throw new Unreadable()
       ranges.push([first[0], last[0]])
     }
-    return oneOf(negated ? complement(ranges) : ranges)
+    return this.#writing.oneOf(negated ? complement(ranges) : ranges)
   }
 
   #member(): readonly Range[] {
@@ -274,29 +319,40 @@ function complement(ranges: readonly Range[]): Range[] {
 /** JSON's escapes of characters that a string may not contain. */
 const inJson: Record<number, string> = { 8: '\\b', 9: '\\t', 10: '\\n', 12: '\\f', 13: '\\r', 34: '\\"', 92: '\\\\' }
 
-/** One character of these ranges, in a JSON string. */
-function oneOf(ranges: readonly Range[]): string {
+const surrogates: Range = [0xd800, 0xdfff]
+
+/** Inside a JSON string. */
+const inString: Writing = { anything: 'char', oneOf: oneInJson, isWhole: false }
+
+/** As they are. */
+const inText: Writing = {
+  anything: classOf(without(complement([[10, 10]]), [surrogates])),
+  oneOf(ranges) {
+    const characters = without(ranges, [surrogates])
+    if (characters.length === 0) throw new Unreadable()
+    return classOf(characters)
+  },
+  isWhole: true,
+}
+
+function oneInJson(ranges: readonly Range[]): string {
   const ways = Object.entries(inJson)
     .filter(([code]) => ranges.some(([first, last]) => first <= Number(code) && Number(code) <= last))
     .map(([, text]) => literal(text))
-  const barred: Range[] = [
-    [0, 31],
-    [34, 34],
-    [92, 92],
-    [127, 127],
-    [0xd800, 0xdfff],
-  ]
+  const barred: Range[] = [[0, 31], [34, 34], [92, 92], [127, 127], surrogates]
   const plain = without(ranges, barred)
-  if (plain.length > 0) {
-    const inside = plain.map(([a, b]) => (a === b ? escaped(a) : `${escaped(a)}-${escaped(b)}`))
-    ways.push(`[${inside.join('')}]`)
-  }
+  if (plain.length > 0) ways.push(classOf(plain))
   if (ways.length === 0) throw new Unreadable()
   return ways.length === 1 ? ways.join() : `(${ways.join(' | ')})`
 }
 
-const without = (ranges: readonly Range[], barred: readonly Range[]): Range[] =>
-  barred.reduce<Range[]>(
+function classOf(ranges: readonly Range[]): string {
+  const inside = ranges.map(([first, last]) => (first === last ? escaped(first) : `${escaped(first)}-${escaped(last)}`))
+  return `[${inside.join('')}]`
+}
+
+function without(ranges: readonly Range[], barred: readonly Range[]): Range[] {
+  return barred.reduce<Range[]>(
     (left, [from, to]) =>
       left.flatMap(([first, last]): Range[] => [
         ...(first < from ? [[first, Math.min(last, from - 1)] as const] : []),
@@ -304,3 +360,4 @@ const without = (ranges: readonly Range[], barred: readonly Range[]): Range[] =>
       ]),
     [...ranges],
   )
+}
