@@ -31,8 +31,8 @@ const mostUnread = 1024
 
 /**
  * Starts an engine in a process of its own and keeps it running: when the process dies, its running requests fail with
- * `engine_failed` and another process is started. Waiting requests and new ones wait for that. If it cannot be started, or the
- * model's files have changed, the engine ends.
+ * `engine_failed` and another process is started. Waiting requests, texts to embed and new ones wait for that. If it cannot
+ * be started, or the model's files have changed, the engine ends.
  * @param signal aborts the load
  * @throws OrielError `invalid` if the model cannot be loaded, `internal` if this machine cannot run it, `cancelled` if the
  * signal has aborted before
@@ -67,13 +67,21 @@ async function started(
   }
 }
 
+/** A question that the engine has, or will have when it runs again. */
+interface Asked {
+  readonly question: ToEngine
+  readonly answer: Deferred<unknown>
+  /** Whether another process may answer it: it is not about this one, and no process has died under it. */
+  movable: boolean
+}
+
 class EngineHost implements Engine, EmbeddingEngine {
   readonly #process: KeptProcess
   readonly #log: Logger
   readonly #previews: Previews
   readonly #running = new Map<number, Pending>()
   /** Questions that the engine has not answered: counts, texts to embed, and states. */
-  readonly #asked = new Map<number, Deferred<unknown>>()
+  readonly #asked = new Map<number, Asked>()
   #nextId = 1
 
   constructor(options: LoadOptions, around: Surroundings) {
@@ -82,6 +90,7 @@ class EngineHost implements Engine, EmbeddingEngine {
     this.#process = new KeptProcess(options, around, {
       ready: () => {
         for (const [id, { request }] of this.#running) this.#send({ type: 'generate', id, request })
+        for (const { question } of this.#asked.values()) this.#send(question)
       },
       receive: (message) => this.#receive(message),
       died: () => this.#lose(),
@@ -160,7 +169,7 @@ class EngineHost implements Engine, EmbeddingEngine {
     await this.#process.whenReady(signal)
     const id = this.#nextId++
     const removeListener = onAbort(signal, () => {
-      this.#asked.get(id)?.reject(cancelled())
+      this.#asked.get(id)?.answer.reject(cancelled())
       if (this.#asked.delete(id)) this.#send({ type: 'cancel', id })
     })
     return this.#ask<EmbeddedText>(() => ({ type: 'embed', id, request }), id).finally(removeListener)
@@ -175,11 +184,12 @@ class EngineHost implements Engine, EmbeddingEngine {
     return this.#ask((id) => ({ type: 'state', id }))
   }
 
-  #ask<Answer>(question: (id: number) => ToEngine, id = this.#nextId++): Promise<Answer> {
-    const asked = deferred<Answer>()
-    this.#asked.set(id, asked)
-    this.#send(question(id))
-    return asked.promise
+  #ask<Answer>(questionOf: (id: number) => ToEngine, id = this.#nextId++): Promise<Answer> {
+    const answer = deferred<Answer>()
+    const question = questionOf(id)
+    this.#asked.set(id, { question, answer, movable: question.type !== 'state' })
+    this.#send(question)
+    return answer.promise
   }
 
   async close(): Promise<void> {
@@ -217,13 +227,13 @@ class EngineHost implements Engine, EmbeddingEngine {
       pending.payloads.delete(message.hash)
       pending.onPhase(phaseOf(pending))
     } else if (message.type === 'answer') {
-      this.#asked.get(message.id)?.resolve(message.answer)
+      this.#asked.get(message.id)?.answer.resolve(message.answer)
       this.#asked.delete(message.id)
     } else if (message.type === 'failed' && message.id !== null) {
       const error = fromWire(message.error)
       logCause(this.#log, message.error, 'a request failed in the engine')
       this.#fail(message.id, error)
-      this.#asked.get(message.id)?.reject(error)
+      this.#asked.get(message.id)?.answer.reject(error)
       this.#asked.delete(message.id)
     }
   }
@@ -262,19 +272,25 @@ class EngineHost implements Engine, EmbeddingEngine {
   }
 
   /**
-   * Fails what a dead process was running. Requests that were only waiting are left for the next process, but each only
-   * once, since one of them may be the cause.
+   * Fails what a dead process was answering. Requests that were only waiting, and questions, whose answers come at once, are
+   * left for the next process, but each only once, since one of them may be the cause.
    */
   #lose(): void {
     for (const [id, pending] of this.#running) {
       if (!pending.movable) this.#fail(id, lost())
       pending.movable = false
     }
-    this.#failQuestions(lost())
+    for (const [id, asked] of this.#asked) {
+      if (!asked.movable) {
+        asked.answer.reject(lost())
+        this.#asked.delete(id)
+      }
+      asked.movable = false
+    }
   }
 
   #failQuestions(error: OrielError): void {
-    for (const { reject } of this.#asked.values()) reject(error)
+    for (const { answer } of this.#asked.values()) answer.reject(error)
     this.#asked.clear()
   }
 
