@@ -1,7 +1,11 @@
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import path from 'node:path'
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
 import { textOf } from '../docs/pages.ts'
 import { root, run } from '../support/cli.ts'
 import { type Collector, type ReceivedSpan, startCollector } from '../support/collector.ts'
+import { dimensions, writeBert } from '../support/embedding-models.ts'
 import { postJson } from '../support/http.ts'
 import { dataUrl, shape } from '../support/images.ts'
 import { startServer, type TestServer } from '../support/server.ts'
@@ -10,6 +14,8 @@ const traceId = '4bf92f3577b34da6a3ce929d0e0e4736'
 const callerId = '00f067aa0ba902b7'
 const secret = 'sk-not-for-others'
 const question = 'What is in this image of my living room?'
+const folder = mkdtempSync(path.join(tmpdir(), 'oriel-telemetry-'))
+const bert = path.join(folder, 'bert.gguf')
 const patient = { timeout: 30_000, interval: 50 }
 
 describe('OpenTelemetry', () => {
@@ -22,13 +28,15 @@ describe('OpenTelemetry', () => {
     vi.stubEnv('OTEL_SERVICE_NAME', 'front-desk')
     vi.stubEnv('OTEL_BSP_SCHEDULE_DELAY', '50')
     vi.stubEnv('OTEL_METRIC_EXPORT_INTERVAL', '200')
-    oriel = await startServer()
+    writeBert(bert)
+    oriel = await startServer({ model: ['pocket', bert] })
     vi.unstubAllEnvs()
     image = dataUrl(await shape('red'))
   })
   afterAll(async () => {
     await oriel.close()
     await collector.close()
+    rmSync(folder, { recursive: true })
   })
 
   const chat = (body: object, headers: Record<string, string> = {}, signal?: AbortSignal): Promise<Response> =>
@@ -105,6 +113,28 @@ describe('OpenTelemetry', () => {
     expect(at('media').end).toBeLessThanOrEqual(at('queue').start)
   })
 
+  it('has a span for texts that are embedded, with their tokens', async () => {
+    const body = { model: 'bert', input: ['a red circle', 'a'] }
+    await (await postJson(`${oriel.url}/v1/embeddings`, body, { headers: { 'x-request-id': 'texts' } })).text()
+    const { span, children } = await spansOf('texts')
+    expect(span).toMatchObject({
+      ...{ name: 'embeddings bert', kind: 2, status: 0 },
+      attributes: {
+        'http.route': '/v1/embeddings',
+        'gen_ai.operation.name': 'embeddings',
+        'gen_ai.provider.name': 'oriel',
+        'gen_ai.request.model': 'bert',
+        'gen_ai.response.model': 'bert',
+        'gen_ai.usage.input_tokens': 12 + 3,
+        'gen_ai.embeddings.dimension.count': dimensions,
+        'oriel.usage.texts': 2,
+      },
+    })
+    const embed = children.find(({ name }) => name === 'embed')
+    expect(embed?.start).toBeGreaterThanOrEqual(span.start - 1)
+    expect(embed?.end).toBeLessThanOrEqual(span.end + 1)
+  })
+
   it('names a refused request by its route, and blames the server only for its own errors', async () => {
     await (await chat({ messages: [] }, { 'x-request-id': 'refused' })).text()
     const { span, children } = await spansOf('refused')
@@ -163,6 +193,8 @@ describe('OpenTelemetry', () => {
           ?.slice(series.length + 1),
       )
     const labels = '{model="pocket",operation="chat"}'
+    const ofPocket = (value: number) =>
+      expect.arrayContaining([expect.objectContaining({ attributes: { model: 'pocket' }, value })])
     const metric = (name: string) => {
       const found = collector.metrics.find((one) => one.name === name)
       if (found === undefined) throw new Error(`no metric ${name}`)
@@ -171,15 +203,15 @@ describe('OpenTelemetry', () => {
     await vi.waitFor(() => {
       expect(metric('oriel_generated_tokens_total')).toMatchObject({
         ...{ type: 'sum', unit: '{tokens}' },
-        points: [{ attributes: { model: 'pocket' }, value: numberOf('oriel_generated_tokens_total{model="pocket"}') }],
+        points: ofPocket(numberOf('oriel_generated_tokens_total{model="pocket"}')),
       })
       expect(metric('oriel_engine_kv_cells')).toMatchObject({
         type: 'gauge',
-        points: [{ value: numberOf('oriel_engine_kv_cells{model="pocket"}') }],
+        points: ofPocket(numberOf('oriel_engine_kv_cells{model="pocket"}')),
       })
       const first = metric('gen_ai.server.time_to_first_token')
       expect(first).toMatchObject({ type: 'histogram', unit: 's' })
-      const [point] = first.points
+      const point = first.points.find(({ attributes }) => attributes['gen_ai.request.model'] === 'pocket')
       expect(point?.attributes).toEqual({
         'gen_ai.operation.name': 'chat',
         'gen_ai.provider.name': 'oriel',
@@ -196,7 +228,7 @@ describe('OpenTelemetry', () => {
       }
     }, patient)
     const usage = metric('gen_ai.client.token.usage').points.map(({ attributes }) => attributes['gen_ai.token.type'])
-    expect(usage.sort()).toEqual(['input', 'output'])
+    expect(new Set(usage)).toEqual(new Set(['input', 'output']))
     for (const name of ['gen_ai.server.request.duration', 'gen_ai.server.time_per_output_token']) metric(name)
     expect(collector.metrics.filter(({ name }) => name.startsWith('vllm:'))).toEqual([])
   })

@@ -102,8 +102,8 @@ export interface RouteOptions {
   enter(request: FastifyRequest): Promise<void>
   /** The answer, seen to its end for metrics, traces and the log. */
   watch(answer: RunningAnswer, request: FastifyRequest): WatchedAnswer
-  /** Tells metrics and the log of a request whose texts were embedded. */
-  embedded(work: EmbeddedWork): void
+  /** Tells metrics, the log and traces of a request whose texts were embedded. */
+  embedded(work: EmbeddedWork, request: FastifyRequest): void
 }
 
 /** What a request says besides its body. */

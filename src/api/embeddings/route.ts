@@ -45,8 +45,10 @@ export const embedEndpoint = <Body extends z.ZodObject, Answer extends z.ZodType
     const estimate = estimateOfTexts(asked.texts)
     const { meter, model } = await admit(options, { request, reply, model: asked.model, estimate })
     const { servedBy, ...embedded } = await embed(model, { ...asked, client: context.client }, signal, meter)
-    const { promptTokens, ms, vectors } = embedded
-    options.embedded({ requestId: request.id, model: servedBy, texts: vectors.length, promptTokens, ms })
+    const { promptTokens, ms, loadMs, vectors } = embedded
+    const [{ length: dimensions } = { length: 0 }] = vectors
+    const work = { texts: vectors.length, promptTokens, dimensions, ms, loadMs }
+    options.embedded({ requestId: request.id, model: servedBy, ...work }, request)
     reply.header('fireworks-prompt-tokens', String(promptTokens))
     return sendLarge(reply, protocol.pieces(embedded, parsed))
   },

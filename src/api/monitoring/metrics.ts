@@ -38,8 +38,11 @@ export interface EmbeddedWork {
   readonly model: string
   readonly texts: number
   readonly promptTokens: number
-  /** Of the whole request. */
+  /** Numbers of each embedding. */
+  readonly dimensions: number
+  /** Of the whole request, and until its model was loaded. */
   readonly ms: number
+  readonly loadMs: number
 }
 
 /** The numbers of this server. Each is counted once, whatever names it is read by. */

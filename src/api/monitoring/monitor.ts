@@ -16,6 +16,7 @@ export class Monitor {
   readonly activity = new Activity()
   readonly #log: Logger
   readonly #watched = new WeakMap<FastifyRequest, WatchedAnswer>()
+  readonly #embedded = new WeakMap<FastifyRequest, EmbeddedWork>()
   #telemetry: Telemetry | undefined
 
   /** Adds its hooks: the first that see a request. */
@@ -58,7 +59,8 @@ export class Monitor {
   }
 
   /** Texts were embedded. */
-  readonly embedded = (work: EmbeddedWork): void => {
+  readonly embedded = (work: EmbeddedWork, request: FastifyRequest): void => {
+    this.#embedded.set(request, work)
     this.metrics.embedded(work)
     this.#log.info(work, 'texts were embedded')
   }
@@ -73,7 +75,10 @@ export class Monitor {
     if (watched !== undefined && watched.tally === undefined) this.metrics.ended(watched)
     // Those of no dialect are the questions of monitors themselves.
     if (routeOptions.config?.dialect !== undefined)
-      this.#telemetry?.trace(requestSpan({ request, status, ms, watched }), headers)
+      this.#telemetry?.trace(
+        requestSpan({ request, status, ms, watched, embedded: this.#embedded.get(request) }),
+        headers,
+      )
   }
 
   #logAnswer(requestId: string, { answer, tally, completionTokens }: WatchedAnswer): void {

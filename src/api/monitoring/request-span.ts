@@ -1,6 +1,7 @@
 import type { FastifyRequest } from 'fastify'
 import type { Span } from '../../telemetry/index.ts'
 import { promptKinds } from '../shapes/usage.ts'
+import type { EmbeddedWork } from './metrics.ts'
 import type { WatchedAnswer } from './watched-answer.ts'
 
 /** A response that is over. */
@@ -11,20 +12,22 @@ export interface Finished {
   /** Duration in ms. */
   readonly ms: number
   readonly watched: WatchedAnswer | undefined
+  readonly embedded: EmbeddedWork | undefined
 }
 
 /**
  * A request as a span, with a child for each phase. The names of attributes are those of the semantic conventions for HTTP
  * and for generative AI, and otherwise begin with `oriel.`. Nothing in it is a client's text, except for its request id.
  */
-export function requestSpan({ request, status, ms, watched }: Finished): Span {
+export function requestSpan({ request, status, ms, watched, embedded }: Finished): Span {
   const now = performance.now()
   // Spans have the time of day.
   const offset = Date.now() - now
   const route = request.routeOptions.url ?? ''
   const failure = watched?.failure ?? (status >= 500 ? String(status) : undefined)
+  const work = watched ? ofAnswer(watched, offset) : embedded && ofTexts(embedded, offset + now - ms)
   return {
-    name: watched === undefined ? `${request.method} ${route}` : nameOf(watched),
+    name: work?.name ?? `${request.method} ${route}`,
     start: offset + now - ms,
     end: offset + now,
     failure,
@@ -34,23 +37,52 @@ export function requestSpan({ request, status, ms, watched }: Finished): Span {
       'http.response.status_code': status,
       'oriel.request.id': request.id,
       ...(failure !== undefined && { 'error.type': failure }),
-      ...(watched && attributesOf(watched)),
+      ...work?.attributes,
     },
-    children: watched === undefined ? [] : phasesOf(watched, offset),
+    children: work?.children ?? [],
   }
 }
 
-const nameOf = ({ answer: { operation, servedBy } }: WatchedAnswer): string => `${operation} ${servedBy}`
+/** What a model did for a request. */
+type Work = Pick<Span, 'name' | 'attributes'> & Required<Pick<Span, 'children'>>
+
+const ofAnswer = (watched: WatchedAnswer, offset: number): Work => ({
+  name: `${watched.answer.operation} ${watched.answer.servedBy}`,
+  attributes: attributesOf(watched),
+  children: phasesOf(watched, offset),
+})
+
+/** @param start of the request, in ms since 1970 */
+function ofTexts({ model, texts, promptTokens, dimensions, ms, loadMs }: EmbeddedWork, start: number): Work {
+  const operation = 'embeddings'
+  return {
+    name: `${operation} ${model}`,
+    attributes: {
+      ...modelOf(operation, model),
+      'gen_ai.usage.input_tokens': promptTokens,
+      'gen_ai.embeddings.dimension.count': dimensions,
+      'oriel.usage.texts': texts,
+    },
+    children: [
+      ...(loadMs > 0 ? [{ name: 'load', start, end: start + loadMs, attributes: {} }] : []),
+      { name: 'embed', start: start + loadMs, end: start + ms, attributes: {} },
+    ],
+  }
+}
+
+/** A client may call the model by another name, with words of its own in it. */
+const modelOf = (operation: string, model: string): Span['attributes'] => ({
+  'gen_ai.operation.name': operation,
+  'gen_ai.provider.name': 'oriel',
+  'gen_ai.request.model': model,
+  'gen_ai.response.model': model,
+})
 
 function attributesOf({ answer, tally, completionTokens, endings }: WatchedAnswer): Span['attributes'] {
   const { operation, servedBy, usage } = answer
   const { cachedTokens, imageTokens, videoTokens, audioTokens, images } = promptKinds(usage)
   return {
-    'gen_ai.operation.name': operation,
-    'gen_ai.provider.name': 'oriel',
-    // A client may call the model by another name, with words of its own in it.
-    'gen_ai.request.model': servedBy,
-    'gen_ai.response.model': servedBy,
+    ...modelOf(operation, servedBy),
     'gen_ai.response.finish_reasons': [...endings],
     'gen_ai.usage.input_tokens': usage.promptTokens,
     'gen_ai.usage.output_tokens': completionTokens,
