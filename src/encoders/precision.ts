@@ -16,8 +16,8 @@ const safeForm: Form = 'int8x2'
 /** Below this number of weights in its layers an encoder takes some ms, and nobody notices if it takes half of them. */
 const fewWeights = 16e6
 
-/** Bytes of a weight of the layers, on average, that a choice does not exceed. */
-export const mostChosenBytes = 1.5
+/** Bytes of a weight of the layers, on average, that a choice does not exceed if its error is small enough then. */
+export const usualBytes = 1.5
 
 /** Whether forms are chosen for an encoder. @param inLayers weights of its layers */
 export const isChosen = (precision: Precision, inLayers: number): boolean =>
@@ -30,8 +30,11 @@ export function formsFor(precision: Precision, inLayers: number, choice?: Choice
   return () => (precision === 'int8' ? 'int8' : 'fp32')
 }
 
-/** The most that the weights take in memory, in bytes. @param weights all, and those of the layers, which may be rounded */
+/**
+ * The most that the weights take in memory, in bytes; those of the layers take a third more if their error asks for it.
+ * @param weights all, and those of the layers, which may be rounded
+ */
 export function weightsBytes(precision: Precision, { all, inLayers }: { all: number; inLayers: number }): number {
-  const each = isChosen(precision, inLayers) ? mostChosenBytes : precision === 'int8' ? 1 : 4
+  const each = isChosen(precision, inLayers) ? usualBytes : precision === 'int8' ? 1 : 4
   return Math.ceil(inLayers * each + (all - inLayers) * 4)
 }

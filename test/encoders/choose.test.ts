@@ -4,8 +4,8 @@ import { choose, errorOf, type MeasuredMatrix } from '../../src/encoders/calibra
 import { type Form, weightBytes } from '../../src/encoders/graph/products.ts'
 
 const usual = { int8: 1, int8x2: 2, int8x3: 3, fp32: 3.1 }
-const matrix = (name: string, activations: number, weights: number, ms = usual): MeasuredMatrix => ({
-  ...{ name, weights: 100, errors: { activations, weights }, ms },
+const matrix = (name: string, activations: number, weights: number, ms = usual, both = 0): MeasuredMatrix => ({
+  ...{ name, weights: 100, errors: { activations, weights, both }, ms },
 })
 const chosenOf = (...of: Parameters<typeof choose>): Record<string, Form> => Object.fromEntries(choose(...of))
 
@@ -25,6 +25,16 @@ describe('the forms of the matrices', () => {
     expect(chosenOf([matrix('a', 0.1, 50)], 1, 1000)).toEqual({ a: 'int8x3' })
   })
 
+  it('have no rounding at all where three terms are too few', () => {
+    expect(chosenOf([matrix('a', 50, 1, usual, 0.5), matrix('b', 5, 0)], 0.4, 1000)).toEqual({ a: 'fp32', b: 'int8x2' })
+  })
+
+  it('leave floats out if the others have no bytes then', () => {
+    const equal = { ...usual, fp32: 3 }
+    const all = ['a', 'b', 'c', 'd'].map((name) => matrix(name, 0.1, 9, equal))
+    expect(chosenOf(all, 1, 800)).toEqual({ a: 'int8x3', b: 'int8x3', c: 'int8x3', d: 'int8x3' })
+  })
+
   it('are exact on a machine that computes no faster in integers', () => {
     const slow = { int8: 4, int8x2: 8, int8x3: 12, fp32: 3 }
     expect(chosenOf([matrix('a', 1, 1, slow)], 100, 1000)).toEqual({ a: 'fp32' })
@@ -33,7 +43,7 @@ describe('the forms of the matrices', () => {
   it('never take more memory than they may, and have a small error if it can be had', () => {
     const number = fc.double({ min: 0, max: 10, noNaN: true })
     const time = fc.double({ min: 0.1, max: 10, noNaN: true })
-    const fp32 = fc.constant(11)
+    const fp32 = time
     const shape = fc.record({ activations: number, weights: number, int8: time, int8x2: time, int8x3: time, fp32 })
     fc.assert(
       fc.property(

@@ -1,8 +1,8 @@
 import { type Form, packedBytes, weightBytes } from '../graph/products.ts'
 import type { Half, Sample } from '../graph/source.ts'
 import type { Trial, TrialMatrix } from '../graph/trial.ts'
-import { mostChosenBytes } from '../precision.ts'
-import { choose, errorOf, type MeasuredMatrix, msOf } from './choose.ts'
+import { usualBytes } from '../precision.ts'
+import { choose, type Errors, errorOf, type MeasuredMatrix, msOf } from './choose.ts'
 import type { ProductShape } from './costs.ts'
 import type { Choice } from './kept.ts'
 
@@ -19,8 +19,10 @@ const mostError = 0.02
 const depths = 4
 /** Bytes of packed weights that are a small price for speed. */
 const mostPacked = 256e6
-/** Choices, each of which is measured. */
+/** Choices within as many bytes, each of which is measured. */
 const mostRounds = 5
+/** Bytes of a weight, on average, that choices are made within, one after the other. At last all matrices can be exact. */
+const bounds = [usualBytes, weightBytes.int8x3, weightBytes.fp32]
 
 export interface CalibrationParts<Part> {
   half: Half<Part>
@@ -75,12 +77,13 @@ export async function calibrate<Part>(parts: CalibrationParts<Part>): Promise<Ch
     }
   }
 
+  const exactOfOthers: Float32Array[] = []
+  for (const sample of others) exactOfOthers.push((await run(sample, () => 'fp32')).embeddings)
   const errorWith = async (chosen: ReadonlyMap<string, Form>): Promise<number> => {
     const errors: number[] = []
-    for (const sample of others) {
-      const { embeddings } = await run(sample, () => 'fp32')
+    for (const [at, sample] of others.entries()) {
       const found = await run(sample, (index) => chosen.get(trial.matrices[index]?.name ?? '') ?? 'fp32')
-      errors.push(distance(found.embeddings, embeddings))
+      errors.push(distance(found.embeddings, exactOfOthers[at] ?? found.embeddings))
     }
     return Math.max(...errors)
   }
@@ -90,8 +93,8 @@ export async function calibrate<Part>(parts: CalibrationParts<Part>): Promise<Ch
   const formOf = (name: string): Form => chosen.get(name) ?? 'fp32'
   const bytesIn = (each: Readonly<Record<Form, number>>) =>
     matrices.reduce((sum, { name, weights }) => sum + weights * each[formOf(name)], 0)
-  /** Attention, norms and what else is always in floats. */
-  const rest = Math.max(0, ms - msOf(matrices, () => 'int8x3'))
+  /** Attention, norms and what else is always in floats. The fourth product takes as long as the third. */
+  const rest = Math.max(0, ms - 2 * msOf(matrices, () => 'int8x3') + msOf(matrices, () => 'int8x2'))
   return {
     forms: Object.fromEntries(chosen),
     error,
@@ -99,55 +102,62 @@ export async function calibrate<Part>(parts: CalibrationParts<Part>): Promise<Ch
     ggml,
     ratio: (rest + msOf(matrices, formOf)) / (rest + msOf(matrices, () => 'fp32')),
     bytes: bytesIn(weightBytes),
-    packs: bytesIn(packedBytes) <= Math.min(mostPacked, mostChosenBytes * weightsOf(matrices)),
+    packs: bytesIn(packedBytes) <= Math.min(mostPacked, usualBytes * weightsOf(matrices)),
   }
 }
 
 const weightsOf = (matrices: readonly MeasuredMatrix[]): number =>
   matrices.reduce((sum, { weights }) => sum + weights, 0)
 
-/** Chooses, measures the whole error, and chooses again with errors in proportion to it, until it is small enough. */
+/**
+ * Chooses, measures the whole error, and chooses again with errors in proportion to it, until it is small enough. If the bytes
+ * do not allow that, more are allowed, and at last every matrix is exact.
+ */
 async function settle(
   measured: readonly MeasuredMatrix[],
   aim: number,
   errorWith: (chosen: ReadonlyMap<string, Form>) => Promise<number>,
 ) {
-  const most = mostChosenBytes * weightsOf(measured)
   let matrices = measured
-  for (let round = 1; ; round++) {
-    const chosen = choose(matrices, aim ** 2, most)
-    const error = await errorWith(chosen)
-    if (error <= aim || round === mostRounds) return { matrices, chosen, error }
-    const factor = error ** 2 / errorOf(matrices, chosen)
-    matrices = matrices.map(({ errors: { activations, weights }, ...matrix }) => ({
-      ...matrix,
-      errors: { activations: activations * factor, weights: weights * factor },
-    }))
-  }
+  for (const bytes of bounds)
+    for (let round = 0; round < mostRounds; round++) {
+      const chosen = choose(matrices, aim ** 2, bytes * weightsOf(measured))
+      const expected = errorOf(matrices, chosen)
+      const error = await errorWith(chosen)
+      if (error <= aim) return { matrices, chosen, error }
+      if (expected > aim ** 2) break
+      const factor = error ** 2 / expected
+      matrices = matrices.map(({ errors, ...matrix }) => ({ ...matrix, errors: scaled(errors, factor) }))
+    }
+  return { matrices, chosen: new Map(measured.map(({ name }): [string, Form] => [name, 'fp32'])), error: 0 }
 }
+
+const scaled = ({ activations, weights, both }: Errors, factor: number): Errors => ({
+  activations: activations * factor,
+  weights: weights * factor,
+  both: both * factor,
+})
 
 /**
  * Divides the error of a group among its matrices.
- * @param left what rounding left of the activations and of the weights of each matrix, as `Trial.run` gives it
+ * @param left what rounding left of the activations, of the weights and of both of each matrix, as `Trial.run` gives it
  * @param error square
  */
-function sharesOf(group: ReadonlySet<number>, left: Float32Array, error: number) {
-  const parts = (index: number) => ({ activations: left[2 * index] ?? 0, weights: left[2 * index + 1] ?? 0 })
-  const all = [...group].reduce((sum, index) => sum + parts(index).activations + parts(index).weights, 0) || 1
-  return new Map(
-    [...group].map((index) => {
-      const { activations, weights } = parts(index)
-      return [index, { activations: (error * activations) / all, weights: (error * weights) / all }]
-    }),
-  )
+function sharesOf(group: ReadonlySet<number>, left: Float32Array, error: number): ReadonlyMap<number, Errors> {
+  const parts = (index: number): Errors => {
+    const [activations = 0, weights = 0, both = 0] = left.subarray(3 * index, 3 * index + 3)
+    return { activations, weights, both }
+  }
+  const all = [...group].map(parts).reduce((sum, part) => sum + part.activations + part.weights + part.both, 0) || 1
+  return new Map([...group].map((index) => [index, scaled(parts(index), error / all)]))
 }
 
-/** Whether the second and the third product take part. */
+/** Whether the second, the third and the fourth product take part. */
 const termsOf: Readonly<Record<Form, readonly number[]>> = {
-  int8: [0, 0],
-  int8x2: [1, 0],
-  int8x3: [1, 1],
-  fp32: [1, 1],
+  int8: [0, 0, 0],
+  int8x2: [1, 0, 0],
+  int8x3: [1, 1, 0],
+  fp32: [1, 1, 1],
 }
 
 /** Matrices of one kind in neighbouring layers, by their indices. */

@@ -5,7 +5,8 @@ import type { TensorFile } from './tensor-file.ts'
 /**
  * How the product with a weight matrix is computed: in 32-bit floats, or in products of 8-bit integers. `int8` is one:
  * activations are rounded to 255 steps between the extremes of all rows, weights to 254 for each output. `int8x2` adds the
- * product of what rounding left of the activations; `int8x3` adds that of what it left of the weights, and is all but exact.
+ * product of what rounding left of the activations; `int8x3` adds that of what it left of the weights, and is all but exact
+ * unless some activations are far larger than others.
  */
 export type Form = (typeof forms)[number]
 export const forms = ['int8', 'int8x2', 'int8x3', 'fp32'] as const
@@ -137,6 +138,11 @@ export class IntegerProducts {
   /** @param factor 0 leaves the product out */
   third(x: string, matrix: Matrix, factor?: string): string {
     return this.#product(this.#times(this.#round(x), factor), this.#weights.rest(matrix))
+  }
+
+  /** No form has it: with all four a product is exact. @param factor 0 leaves the product out */
+  fourth(x: string, matrix: Matrix, factor?: string): string {
+    return this.#product(this.#times(this.#restOf(x), factor), this.#weights.rest(matrix))
   }
 
   sum([first = '', ...others]: readonly string[]): string {

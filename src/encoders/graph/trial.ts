@@ -9,12 +9,12 @@ export interface TrialMatrix extends Matrix {
   x: string
 }
 
-/** A graph in which every matrix of the layers can change between `int8`, `int8x2` and `int8x3` with each run. */
+/** A graph in which every matrix of the layers can change its form with each run. Integers of four terms stand for `fp32`. */
 export interface Trial<Part> {
   readonly matrices: readonly TrialMatrix[]
   /**
-   * @param terms of each matrix two numbers: whether its second and its third product take part, 1 or 0
-   * @returns embeddings, and of each matrix how large the second and the third product were: sums of squares of some rows
+   * @param terms of each matrix three numbers: whether its second, its third and its fourth product take part, 1 or 0
+   * @returns embeddings, and of each matrix how large these products were: sums of squares of some rows
    */
   run(sample: Sample<Part>, terms: Float32Array): Promise<{ embeddings: Float32Array; left: Float32Array }>
   release(): Promise<void>
@@ -68,10 +68,13 @@ function trialProducts({ model, ...source }: ProductParts, matrices: TrialMatrix
     emit(x, matrix, bias) {
       if (!hasForm(matrix.name)) return undefined
       const index = matrices.push({ ...matrix, x }) - 1
-      const second = products.second(x, matrix, factor(2 * index))
-      const third = products.third(x, matrix, factor(2 * index + 1))
-      left.push(sizeOf(second), sizeOf(third))
-      return products.sum([products.first(x, matrix, bias), second, third])
+      const others = [
+        products.second(x, matrix, factor(3 * index)),
+        products.third(x, matrix, factor(3 * index + 1)),
+        products.fourth(x, matrix, factor(3 * index + 2)),
+      ]
+      left.push(...others.map(sizeOf))
+      return products.sum([products.first(x, matrix, bias), ...others])
     },
     finish: () => [model.node('Concat', left, { axis: 0 })],
   }

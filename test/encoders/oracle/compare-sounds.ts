@@ -101,5 +101,5 @@ export async function compareSoundForms({ projector, told }: HearingSubject, out
     sums.int8 += squared(await int8.encode(heard, chunk, 1))
   }
   for (const encoder of [exact, chosen, int8]) await encoder.close()
-  return { chosen: Math.sqrt(sums.chosen / sums.exact), int8: Math.sqrt(sums.int8 / sums.exact) }
+  return { chosen: Math.sqrt(sums.chosen / sums.exact), int8: Math.sqrt(sums.int8 / sums.exact), calibrated: choice }
 }

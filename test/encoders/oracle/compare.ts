@@ -77,9 +77,10 @@ export async function compareEmbeddings(subject: Subject, runtime: 'onnx' | 'ggm
     const tiles = asTold(tilesOf(plan), ({ tokens }) => tokens, tilesTold(told))
     for (const [i, expected] of tilesTold(told).entries()) {
       if (expected.rows === undefined) continue
-      const found: number[] = []
-      for (const tile of tiles[i] ?? []) found.push(...(await encode(scaled, tile, 1)))
-      nearness = farther(nearness, Float32Array.from(found), architecture.width, expected)
+      const found: Float32Array[] = []
+      for (const tile of tiles[i] ?? []) found.push(await encode(scaled, tile, 1))
+      const all = Float32Array.from(found.flatMap((embeddings) => [...embeddings]))
+      nearness = farther(nearness, all, architecture.width, expected)
     }
   }
   return nearness
@@ -91,6 +92,8 @@ export interface Rounding {
   chosen: number
   /** With all matrices of the layers in 8-bit integers. */
   int8: number
+  /** What the calibration says of its choice, and what it aims at. */
+  calibrated: { error: number; aim: number }
 }
 
 /** @param outliers whether some channels of every norm are twenty times as large: the vision file is changed for it */
@@ -115,7 +118,7 @@ export async function compareForms({ projector, told }: Subject, outliers = fals
     }
   }
   for (const encoder of [exact, chosen, int8]) await encoder.close()
-  return { chosen: Math.sqrt(sums.chosen / sums.exact), int8: Math.sqrt(sums.int8 / sums.exact) }
+  return { chosen: Math.sqrt(sums.chosen / sums.exact), int8: Math.sqrt(sums.int8 / sums.exact), calibrated: choice }
 }
 
 /**
