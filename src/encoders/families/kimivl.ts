@@ -4,6 +4,9 @@ import type { ImageFamily, ImagePipeline } from '../image-architecture.ts'
 import { inOwnAspect, type Limits, limitsIn } from '../preprocess/sizes.ts'
 import { joinedPatches, twoLayers } from './parts/joined-patches.ts'
 
+/** The mark after an image. */
+const end = '<|media_end|>'
+
 /**
  * Kimi-VL: MoonViT reads an image in its own aspect, with rotary positions and with learned positions that are resized to
  * it. Squares of patches are joined into one embedding. After llama.cpp's tools/mtmd (models/kimivl.cpp,
@@ -20,26 +23,32 @@ export const kimivl: ImageFamily = {
       // PyTorch's default, which may differ from the tower's.
       epsilon: 1e-5,
       limits: () => ({ least: 8, most: 1024 }),
-      begin: '<|media_start|>',
+      marks: { begin: '<|media_start|>', end },
     }),
 }
 
 /**
- * Kimi K2.5 and newer: the same, with learned positions of which those for the frames of a video are not used, and with the
- * limits of the file. After llama.cpp's tools/mtmd (models/kimik25.cpp).
+ * Kimi K2.5 and newer, and GLM-5.2-V: the same, with learned positions of which those for the frames of a video are not used,
+ * and with the limits of the file. GLM has marks of its own, and nothing in its vision file tells it from Kimi. After
+ * llama.cpp's tools/mtmd (models/kimik25.cpp).
  */
 export const kimik25: ImageFamily = {
   types: ['kimik25'],
   coordinates: 1000,
   width: (metadata) => metadata.needTensor('mm.2.weight').rows,
 
-  open: (metadata) =>
-    moonVit(metadata, {
-      positions: bicubicBetween,
-      epsilon: metadata.number('clip.vision.attention.layer_norm_epsilon'),
-      limits: (edge) => limitsIn(metadata, edge, { least: 2, most: 4096 }),
-      begin: '<|media_begin|>',
-    }),
+  open(metadata) {
+    const begin = '<|media_begin|>'
+    return {
+      ...moonVit(metadata, {
+        positions: bicubicBetween,
+        epsilon: metadata.number('clip.vision.attention.layer_norm_epsilon'),
+        limits: (edge) => limitsIn(metadata, edge, { least: 2, most: 4096 }),
+        marks: { begin, end },
+      }),
+      otherMarks: { [begin]: '<|begin_of_image|>', [end]: '<|end_of_image|>' },
+    }
+  },
 }
 
 /** How the versions of MoonViT differ. */
@@ -50,11 +59,11 @@ interface Version {
   epsilon: number
   /** @param edge of the square that becomes one embedding, in pixels */
   limits(edge: number): Limits
-  /** The mark before an image. */
-  begin: string
+  /** Around an image. */
+  marks: { begin: string; end: string }
 }
 
-function moonVit(metadata: Metadata, { positions, epsilon, limits, begin }: Version): ImagePipeline {
+function moonVit(metadata: Metadata, { positions, epsilon, limits, marks }: Version): ImagePipeline {
   const factor = metadata.number('clip.vision.projector.scale_factor', 1)
   return joinedPatches(metadata, {
     factor,
@@ -63,9 +72,9 @@ function moonVit(metadata: Metadata, { positions, epsilon, limits, begin }: Vers
     epsilon,
     outside: (reader) =>
       inOwnAspect(reader, factor, limits(reader.patch * factor), (tile, { rows, columns }) => [
-        begin,
+        marks.begin,
         { ...tile, tokens: rows * columns },
-        '<|media_end|>',
+        marks.end,
       ]),
     project: twoLayers,
   })

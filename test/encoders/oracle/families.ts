@@ -10,7 +10,7 @@ import { hunyuanvl } from './families/hunyuanvl.ts'
 import { idefics3, oldIdefics3, unevenIdefics3 } from './families/idefics3.ts'
 import { internvl } from './families/internvl.ts'
 import { januspro } from './families/januspro.ts'
-import { kimik25, kimivl } from './families/kimivl.ts'
+import { glm52v, kimik25, kimivl } from './families/kimivl.ts'
 import { lfm2 } from './families/lfm2.ts'
 import { llama4 } from './families/llama4.ts'
 import { granite, llava, llavaAnyres, yiVl } from './families/llava.ts'
@@ -62,6 +62,7 @@ export const families: readonly Family[] = [
   internvl,
   januspro,
   kimik25,
+  glm52v,
   kimivl,
   lfm2,
   lightonocr,
