@@ -47,7 +47,7 @@ export interface Tile {
   readonly frames?: number
   /** Embeddings of the tile, which is also the number of its positions in the prompt. */
   readonly tokens: number
-  /** Rows and columns of the embeddings, for decoders with grid positions (M-RoPE). Without it they stand in one row. */
+  /** Rows and columns of the embeddings, for decoders with grid positions (M-RoPE). Without it they have positions like text. */
   readonly places?: Grid
   /**
    * XD-RoPE: the places are those between the first embedding and the last, counted from 0 in each image and beside the
@@ -67,6 +67,8 @@ export interface ImagePipeline {
   readonly atOnce?: number
   /** Frames of a video that one tile spans. By default 1. `scale` scales them one by one. */
   readonly framesPerTile?: number
+  /** Marks of other models with the same vision file, by those of `plan`: they stand where the vocabulary has them. */
+  readonly otherMarks?: Readonly<Record<string, string>>
   /** @param bounds for families that can hold to them exactly; `planWithin` is for all */
   plan(original: Size, detail: Detail, bounds?: ImageBounds): ImagePlan
   /**

@@ -125,20 +125,26 @@ export class PromptLayout {
   #markOf(text: string): readonly number[] {
     const known = this.#marks.get(text)
     if (known !== undefined) return known
-    const { vocabulary } = this.#decoder
-    // Some vocabularies put a space before all text: a line break would become two tokens.
-    const tokens = [...vocabulary.tokenize(text, true)]
-    const exact = tokens.find((token) => Buffer.from(vocabulary.bytes(token, true)).toString() === text)
-    const mark = exact === undefined ? tokens : [exact]
+    const other = this.#images?.otherMarks?.[text]
+    const exact = (other === undefined ? undefined : this.#tokenOf(other)) ?? this.#tokenOf(text)
+    const mark = exact === undefined ? [...this.#decoder.vocabulary.tokenize(text, true)] : [exact]
     this.#marks.set(text, mark)
     return mark
   }
 
+  /** The token whose text is exactly this. Some vocabularies put a space before all text: a line break would become two. */
+  #tokenOf(text: string): number | undefined {
+    const { vocabulary } = this.#decoder
+    const tokens = [...vocabulary.tokenize(text, true)]
+    return tokens.find((token) => Buffer.from(vocabulary.bytes(token, true)).toString() === text)
+  }
+
   #positions(spans: readonly AttachmentSpan[]): Positions {
     if (!this.#decoder.gridPositions) return new Positions([])
-    const gridOf = (tile: Tile) => tile.places ?? { rows: 1, columns: tile.tokens }
     return new Positions(
-      spans.map(({ start, end, tile }, image) => ({ start, end, grid: gridOf(tile), ...(tile.xd && { image }) })),
+      spans.flatMap(({ start, end, tile: { places: grid, xd } }, image) =>
+        grid === undefined ? [] : { start, end, grid, ...(xd && { image }) },
+      ),
     )
   }
 

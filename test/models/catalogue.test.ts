@@ -29,7 +29,7 @@ beforeAll(async () => {
     mkdirSync(path.join(folder, id))
     const file = path.join(folder, id, `${id}.gguf`)
     if (sample.architecture === architecture) copyFileSync(sample.file, file)
-    else writeSmallDecoder(file, architecture, sample.width)
+    else writeSmallDecoder(file, architecture, { width: sample.width })
     copyFileSync(sample.vision, path.join(folder, id, 'mmproj.gguf'))
   }
   server = await startServer({ models: { dirs: [folder] } })

@@ -1,5 +1,5 @@
 import type { TensorPlan } from '../../../support/gguf-file.ts'
-import { writeDecoder } from '../decoder.ts'
+import { writeSmallDecoder } from '../../../support/small-decoders.ts'
 import type { Family } from '../families.ts'
 import { towerWidth, writeVision } from '../vision-file.ts'
 import { bias, each, linear, matrix, norm, ones } from '../weights.ts'
@@ -65,7 +65,7 @@ export const deepseekocr: Family = {
   name: 'deepseekocr',
   sizes,
   write(decoder, projector) {
-    writeDecoder(decoder, { specials: ['<image>'] })
+    writeSmallDecoder(decoder, 'deepseek2-ocr', { specials: ['<image>'] })
     writeVision(projector, {
       ...{ type: 'deepseekocr', edge: 1024, patch: 14, fused: true },
       metadata: samMetadata,
@@ -86,7 +86,7 @@ export const deepseekocr2: Family = {
   name: 'deepseekocr2',
   sizes,
   write(decoder, projector) {
-    writeDecoder(decoder, { specials: ['<image>'] })
+    writeSmallDecoder(decoder, 'deepseek2-ocr', { specials: ['<image>'] })
     writeVision(projector, {
       ...{ type: 'deepseekocr2', edge: 1024, patch, norms: 'rms', gated: true, sharedHeads: 1 },
       metadata: { ...samMetadata, 'clip.use_silu': { bool: false }, 'clip.use_gelu': { bool: true } },

@@ -1,4 +1,5 @@
-import { width as textWidth, writeDecoder } from '../decoder.ts'
+import { writeSmallDecoder } from '../../../support/small-decoders.ts'
+import { width as textWidth } from '../decoder.ts'
 import type { Family } from '../families.ts'
 import { learnedPositions, towerWidth, writeVision } from '../vision-file.ts'
 import { bias, linear, norm } from '../weights.ts'
@@ -8,7 +9,7 @@ const [edge, patch, factor] = [32, 8, 2]
 export const internvl: Family = {
   name: 'internvl',
   write(decoder, projector) {
-    writeDecoder(decoder, { specials: ['<img>', '</img>', '<IMG_CONTEXT>'] })
+    writeSmallDecoder(decoder, 'qwen2', { specials: ['<img>', '</img>', '<IMG_CONTEXT>'] })
     const joined = towerWidth * factor ** 2
     writeVision(projector, {
       type: 'internvl',

@@ -1,4 +1,5 @@
-import { width as textWidth, writeDecoder } from '../decoder.ts'
+import { writeSmallDecoder } from '../../../support/small-decoders.ts'
+import { width as textWidth } from '../decoder.ts'
 import type { Family } from '../families.ts'
 import { learnedPositions, towerWidth, writeVision } from '../vision-file.ts'
 import { bias, linear, norm } from '../weights.ts'
@@ -8,7 +9,7 @@ const [edge, patch, factor] = [64, 8, 2]
 export const kimivl: Family = {
   name: 'kimivl',
   write(decoder, projector) {
-    writeDecoder(decoder, { specials: ['<|media_start|>', '<|media_end|>', '<|media_pad|>'] })
+    writeSmallDecoder(decoder, 'deepseek2', { specials: ['<|media_start|>', '<|media_end|>', '<|media_pad|>'] })
     const joined = towerWidth * factor ** 2
     writeVision(projector, {
       type: 'kimivl',
@@ -26,10 +27,10 @@ export const kimivl: Family = {
   },
 }
 
-export const kimik25: Family = {
-  name: 'kimik25',
+const withMarks = (name: string, specials: readonly string[]): Family => ({
+  name,
   write(decoder, projector) {
-    writeDecoder(decoder, { specials: ['<|media_begin|>', '<|media_end|>', '<|media_pad|>'] })
+    writeSmallDecoder(decoder, 'deepseek2', { specials })
     const joined = towerWidth * factor ** 2
     writeVision(projector, {
       ...{ type: 'kimik25', edge, patch, fused: true },
@@ -48,4 +49,8 @@ export const kimik25: Family = {
       ],
     })
   },
-}
+})
+
+export const kimik25 = withMarks('kimik25', ['<|media_begin|>', '<|media_end|>', '<|media_pad|>'])
+/** GLM-5.2-V, whose vision file is like Kimi's. */
+export const glm52v = withMarks('kimik25-glm', ['<|begin_of_image|>', '<|end_of_image|>', '<|image|>'])

@@ -1,4 +1,5 @@
-import { width as textWidth, writeDecoder } from '../decoder.ts'
+import { writeSmallDecoder } from '../../../support/small-decoders.ts'
+import { width as textWidth } from '../decoder.ts'
 import type { Family } from '../families.ts'
 import { learnedPositions, towerWidth, writeVision } from '../vision-file.ts'
 import { bias, matrix, norm } from '../weights.ts'
@@ -8,7 +9,7 @@ const [edge, patch, factor] = [32, 8, 2]
 export const llama4: Family = {
   name: 'llama4',
   write(decoder, projector) {
-    writeDecoder(decoder, { specials: ['<|image_start|>', '<|image_end|>', '<|image|>'] })
+    writeSmallDecoder(decoder, 'llama4', { specials: ['<|image_start|>', '<|image_end|>', '<|image|>'] })
     const [, positions] = learnedPositions((edge / patch) ** 2 + 1)
     if (positions === undefined) throw new Error('no positions')
     writeVision(projector, {

@@ -1,4 +1,5 @@
 import type { TensorPlan, Value } from '../../../support/gguf-file.ts'
+import { writeSmallDecoder } from '../../../support/small-decoders.ts'
 import { width as textWidth, writeDecoder } from '../decoder.ts'
 import type { Family } from '../families.ts'
 import { towerWidth, writeVision } from '../vision-file.ts'
@@ -54,7 +55,7 @@ export const yiVl: Family = {
 export const granite: Family = {
   name: 'mlp-granite',
   write(decoder, projector) {
-    writeDecoder(decoder, { specials: [] })
+    writeSmallDecoder(decoder, 'granite')
     const odd = edge + 6
     writeVision(projector, {
       ...{ type: 'mlp', edge: odd, patch, layers },

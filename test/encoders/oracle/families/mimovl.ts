@@ -1,4 +1,5 @@
-import { width as textWidth, writeDecoder } from '../decoder.ts'
+import { writeSmallDecoder } from '../../../support/small-decoders.ts'
+import { width as textWidth } from '../decoder.ts'
 import type { Family } from '../families.ts'
 import { towerWidth, writeVision } from '../vision-file.ts'
 import { linear, matrix, norm, patches } from '../weights.ts'
@@ -11,7 +12,7 @@ const modes = [-1, 0, 1, 1, 0]
 export const mimovl: Family = {
   name: 'mimovl',
   write(decoder, vision) {
-    writeDecoder(decoder, { specials: ['<|vision_start|>', '<|vision_end|>'] })
+    writeSmallDecoder(decoder, 'mimo2', { specials: ['<|vision_start|>', '<|vision_end|>'] })
     writeVision(vision, {
       ...{ type: 'mimovl', edge, patch, layers: modes.length, norms: 'rms', biased: true, gated: true, fused: true },
       ...{ heads, sharedHeads, headWidth },

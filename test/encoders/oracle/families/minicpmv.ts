@@ -1,10 +1,14 @@
+import { writeSmallDecoder } from '../../../support/small-decoders.ts'
 import { width as smallWidth, writeDecoder } from '../decoder.ts'
 import type { Family } from '../families.ts'
 import { learnedPositions, towerWidth, writeVision } from '../vision-file.ts'
 import { linear, matrix, norm } from '../weights.ts'
+import { writeQwen35Decoder } from './qwen35.ts'
 
 /** Heads of the resampler always have a width of 128. */
 const textWidth = 128
+
+const specials = ['<image>', '</image>', '<slice>', '</slice>']
 
 export const minicpmv25: Family = { name: 'resampler-2.5', write: (...files) => write(...files, 2, 6) }
 export const minicpmv26: Family = { name: 'resampler-2.6', write: (...files) => write(...files, 3, 0) }
@@ -12,7 +16,8 @@ export const minicpmv4: Family = { name: 'resampler-4', write: (...files) => wri
 
 /** @param queries 0 if the file does not have the number, which the version implies */
 function write(decoder: string, projector: string, version: number, queries: number): void {
-  writeDecoder(decoder, { width: textWidth, specials: ['<image>', '</image>', '<slice>', '</slice>'] })
+  if (version === 3) writeSmallDecoder(decoder, 'qwen2', { width: textWidth, specials })
+  else writeDecoder(decoder, { width: textWidth, specials })
   writeVision(projector, {
     ...{ type: 'resampler', edge: 70, patch: 14 },
     metadata: {
@@ -39,7 +44,7 @@ export const minicpmv46fine: Family = { name: 'minicpmv4_6-4x', write: (...files
 /** @param factor patches along the edge of a square that becomes one embedding */
 function writeMerging(decoder: string, projector: string, factor: number): void {
   const joined = 4 * towerWidth
-  writeDecoder(decoder, { specials: ['<image>', '</image>', '<slice>', '</slice>'] })
+  writeQwen35Decoder(decoder, specials)
   writeVision(projector, {
     ...{ type: 'minicpmv4_6', edge: 112, patch: 14, layers: 3 },
     metadata: {

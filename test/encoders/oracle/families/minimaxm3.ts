@@ -1,4 +1,5 @@
-import { width as textWidth, writeDecoder } from '../decoder.ts'
+import { writeSmallDecoder } from '../../../support/small-decoders.ts'
+import { width as textWidth } from '../decoder.ts'
 import type { Family } from '../families.ts'
 import { towerWidth, writeVision } from '../vision-file.ts'
 import { linear, norm, patches } from '../weights.ts'
@@ -8,7 +9,9 @@ const [patch, inner] = [14, 96]
 export const minimaxm3: Family = {
   name: 'minimax_m3',
   write(decoder, vision) {
-    writeDecoder(decoder, { specials: [']<]start of image[>[', ']<]end of image[>[', ']<]image[>['] })
+    writeSmallDecoder(decoder, 'minimax-m3', {
+      specials: [']<]start of image[>[', ']<]end of image[>[', ']<]image[>['],
+    })
     writeVision(vision, {
       ...{ type: 'minimax_m3', edge: 672, patch },
       metadata: { 'clip.vision.spatial_merge_size': { u32: 2 } },

@@ -1,4 +1,5 @@
-import { width as textWidth, writeDecoder } from '../decoder.ts'
+import { writeSmallDecoder } from '../../../support/small-decoders.ts'
+import { width as textWidth } from '../decoder.ts'
 import type { Family } from '../families.ts'
 import { towerWidth, writeVision } from '../vision-file.ts'
 import { matrix, norm } from '../weights.ts'
@@ -8,7 +9,7 @@ const [patch, window, inner] = [14, 8, 96]
 export const museglimmer: Family = {
   name: 'muse-glimmer',
   write(decoder, vision) {
-    writeDecoder(decoder, { specials: ['<|image_start|>', '<|image_end|>', '<|image|>'] })
+    writeSmallDecoder(decoder, 'muse-glimmer', { specials: ['<|image_start|>', '<|image_end|>', '<|image|>'] })
     writeVision(vision, {
       ...{ type: 'muse-glimmer', edge: 224, patch, layers: 4 },
       metadata: { 'clip.vision.spatial_merge_size': { u32: 2 } },

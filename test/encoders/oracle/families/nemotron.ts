@@ -1,4 +1,5 @@
-import { width as textWidth, writeDecoder } from '../decoder.ts'
+import { writeSmallDecoder } from '../../../support/small-decoders.ts'
+import { width as textWidth } from '../decoder.ts'
 import type { Family } from '../families.ts'
 import { learnedPositions, towerWidth, writeVision } from '../vision-file.ts'
 import { matrix, ones } from '../weights.ts'
@@ -8,7 +9,7 @@ const [edge, patch, factor] = [64, 8, 2]
 export const nemotron: Family = {
   name: 'nemotron_v2_vl',
   write(decoder, projector) {
-    writeDecoder(decoder, { specials: [] })
+    writeSmallDecoder(decoder, 'nemotron_h')
     const joined = towerWidth * factor ** 2
     writeVision(projector, {
       ...{ type: 'nemotron_v2_vl', edge, patch, fused: true },

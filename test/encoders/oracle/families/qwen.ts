@@ -1,3 +1,4 @@
+import { writeSmallDecoder } from '../../../support/small-decoders.ts'
 import type { AudioHalf } from '../audio-file.ts'
 import { width as textWidth, writeDecoder } from '../decoder.ts'
 import type { Family } from '../families.ts'
@@ -54,7 +55,7 @@ export const writeQwen25o = (decoder: string, file: string, hearing: Hearing): v
 export const exaone45: Family = {
   name: 'exaone4_5',
   write(decoder, vision) {
-    writeDecoder(decoder, { specials: ['<vision>', '</vision>', '<|image_pad|>'] })
+    writeSmallDecoder(decoder, 'exaone4', { specials: ['<vision>', '</vision>', '<|image_pad|>'] })
     writeVision(vision, {
       ...{ type: 'exaone4_5', edge, patch, layers: 4, norms: 'rms', biased: true, gated: true, fused: true },
       sharedHeads: 1,

@@ -11,12 +11,12 @@ const [keyHeads, valueHeads, state, kernel] = [1, 2, 16, 4]
 const [keyWidth, valueWidth] = [keyHeads * state, valueHeads * state]
 
 /** A layer of linear attention with a state, before one of attention with a gate. */
-function writeDecoder(file: string): void {
+export function writeQwen35Decoder(file: string, specials: readonly string[]): void {
   const name = 'qwen35'
   const { metadata, tensors } = decoderOf({
     architecture: name,
     layers: 2,
-    specials: ['<|vision_start|>', '<|vision_end|>', '<|image_pad|>'],
+    specials,
     metadata: {
       [`${name}.rope.dimension_sections`]: { i32: [3, 3, 2, 0] },
       [`${name}.attention.key_length`]: { u32: width / 2 },
@@ -59,7 +59,7 @@ function writeDecoder(file: string): void {
 export const qwen35: Family = {
   name: 'qwen3.5',
   write(decoder, vision) {
-    writeDecoder(decoder)
+    writeQwen35Decoder(decoder, ['<|vision_start|>', '<|vision_end|>', '<|image_pad|>'])
     writeVision(vision, {
       type: 'qwen3vl_merger',
       edge,

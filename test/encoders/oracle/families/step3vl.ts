@@ -1,5 +1,6 @@
 import type { TensorPlan } from '../../../support/gguf-file.ts'
-import { width as textWidth, writeDecoder } from '../decoder.ts'
+import { writeSmallDecoder } from '../../../support/small-decoders.ts'
+import { width as textWidth } from '../decoder.ts'
 import type { Family } from '../families.ts'
 import { learnedPositions, towerWidth, writeVision } from '../vision-file.ts'
 import { bias, matrix, norm } from '../weights.ts'
@@ -14,7 +15,7 @@ const convolution = (name: string, inputs: number, outputs: number): TensorPlan[
 export const step3vl: Family = {
   name: 'step3vl',
   write(decoder, vision) {
-    writeDecoder(decoder, {
+    writeSmallDecoder(decoder, 'qwen3', {
       specials: ['<im_start>', '<im_end>', '<patch_start>', '<patch_end>', '<patch_newline>'],
     })
     writeVision(vision, {

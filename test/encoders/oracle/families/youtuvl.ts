@@ -1,4 +1,5 @@
-import { width as textWidth, writeDecoder } from '../decoder.ts'
+import { writeSmallDecoder } from '../../../support/small-decoders.ts'
+import { width as textWidth } from '../decoder.ts'
 import type { Family } from '../families.ts'
 import { towerWidth, writeVision } from '../vision-file.ts'
 import { bias, linear, matrix, norm, ones } from '../weights.ts'
@@ -8,7 +9,7 @@ const [edge, patch, joined] = [112, 14, 4 * towerWidth]
 export const youtuvl: Family = {
   name: 'youtuvl',
   write(decoder, vision) {
-    writeDecoder(decoder, { specials: ['<|vision_start|>', '<|vision_end|>', '<|image_pad|>'] })
+    writeSmallDecoder(decoder, 'deepseek2', { specials: ['<|vision_start|>', '<|vision_end|>', '<|image_pad|>'] })
     writeVision(vision, {
       ...{ type: 'youtuvl', edge, patch },
       metadata: {
