@@ -18,6 +18,7 @@ import type {
   PromptPiece,
 } from './generation.ts'
 import { KeptProcess, logCause, type Surroundings } from './kept-process.ts'
+import { type PackedCount, unpackTokens } from './packed-tokens.ts'
 import { mergeText, type Payload, type Pending, phaseOf, separatePayloads } from './pending.ts'
 import { Previews } from './preview.ts'
 import type { FromEngine, LoadOptions, ToEngine } from './protocol.ts'
@@ -162,7 +163,8 @@ class EngineHost implements Engine, EmbeddingEngine {
   async count(pieces: readonly PromptPiece[], client: string): Promise<PromptCount> {
     await this.#process.whenReady()
     const { prompt } = separatePayloads(pieces)
-    return this.#ask((id) => ({ type: 'count', id, client, prompt }))
+    const counted = await this.#ask<PackedCount>((id) => ({ type: 'count', id, client, prompt }))
+    return { ...counted, tokens: await unpackTokens(counted.tokens) }
   }
 
   async embed(request: TextRequest, signal: AbortSignal): Promise<EmbeddedText> {

@@ -3,7 +3,8 @@ import type { ImageArchitecture } from '../encoders/index.ts'
 import { OrielError } from '../errors.ts'
 import { type Decoder, type Grammar, type TokenSampler, type WrittenGrammar, writeGrammar } from '../language/index.ts'
 import type { Slices } from '../slices.ts'
-import type { HeaderPiece, HeaderRequest, PromptCount, PromptToken } from './generation.ts'
+import type { HeaderPiece, HeaderRequest } from './generation.ts'
+import { type PackedCount, packTokens } from './packed-tokens.ts'
 import { type PromptCells, PromptLayout, tooLong } from './prompt-cells.ts'
 import type { EngineSettings } from './protocol.ts'
 import { EngineRequest } from './sequence.ts'
@@ -59,21 +60,10 @@ export function createIntake(
     },
 
     /** @throws OrielError `invalid` as `accept` does */
-    *count(prompt: readonly HeaderPiece[]): Slices<PromptCount> {
+    *count(prompt: readonly HeaderPiece[]): Slices<PackedCount> {
       const { cells, imageTokens } = yield* layout.layout(prompt)
-      // One object for each distinct token: running answers wait meanwhile, and a repeated object crosses to the parent
-      // as a reference.
-      const known = new Map<number, PromptToken>()
-      const tokenOf = (id: number): PromptToken => {
-        const token = known.get(id) ?? { id, bytes: vocabulary.bytes(id, true) }
-        known.set(id, token)
-        return token
-      }
-      return {
-        promptTokens: cells.length,
-        imageTokens,
-        tokens: Array.from(cells, (id) => (id < 0 ? null : tokenOf(id))),
-      }
+      const tokens = yield* packTokens(cells, (id) => vocabulary.bytes(id, true))
+      return { promptTokens: cells.length, imageTokens, tokens }
     },
   }
 }

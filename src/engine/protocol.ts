@@ -3,7 +3,8 @@ import type { EngineConfig } from '../config.ts'
 import type { Choice } from '../encoders/index.ts'
 import type { EmbedderPlan, GpuSettings } from '../language/index.ts'
 import type { EmbeddedText, EmbeddingState, TextRequest } from './embedding.ts'
-import type { EngineModel, EngineState, GenerateEvent, HeaderPiece, HeaderRequest, PromptCount } from './generation.ts'
+import type { EngineModel, EngineState, GenerateEvent, HeaderPiece, HeaderRequest } from './generation.ts'
+import type { PackedCount } from './packed-tokens.ts'
 
 /** How the engine of one model runs. Every number is decided by the caller: a 0 of the configuration has no meaning here. */
 export interface EngineSettings extends Omit<EngineConfig, 'gpu' | 'contextTokens'> {
@@ -67,7 +68,7 @@ export type FromEngine =
   | {
       type: 'answer'
       id: number
-      answer: PromptCount | readonly number[] | EmbeddedText | EngineState | EmbeddingState
+      answer: PackedCount | readonly number[] | EmbeddedText | EngineState | EmbeddingState
     }
   /** A request failed, or, with `id` null, the load. */
   | { type: 'failed'; id: number | null; error: WireError }

@@ -8,10 +8,11 @@ import { Arrivals } from './arrivals.ts'
 import { ChunkSize } from './chunk-size.ts'
 import type { Cores } from './cores.ts'
 import { type Candidates, EncodeTurns, type PayloadSource } from './encode-turns.ts'
-import type { EngineState, GenerateEvent, HeaderPiece, HeaderRequest, PromptCount } from './generation.ts'
+import type { EngineState, GenerateEvent, HeaderPiece, HeaderRequest } from './generation.ts'
 import type { ImageEncoder } from './image-encoder.ts'
 import { createIntake, type Intake } from './intake.ts'
 import { KvCache } from './kv-cache.ts'
+import type { PackedCount } from './packed-tokens.ts'
 import { Prefixes } from './prefixes.ts'
 import type { EngineSettings } from './protocol.ts'
 import { Queue } from './queue.ts'
@@ -27,7 +28,7 @@ export interface SchedulerPort extends PayloadSource {
   emit(id: number, event: GenerateEvent): void
   fail(id: number, error: unknown): void
   /** Answers a question about the engine or about prompts. */
-  answer(id: number, answer: PromptCount | readonly number[] | EngineState): void
+  answer(id: number, answer: PackedCount | readonly number[] | EngineState): void
   /** Everything emitted so far may be sent: the next step is running, or none is due. */
   flush(): void
 }

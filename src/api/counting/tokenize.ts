@@ -1,6 +1,6 @@
 import { z } from 'zod'
-import { countEndpoint } from '../answer-route.ts'
-import type { PromptCounts } from '../answering/answer.ts'
+import { largeEndpoint } from '../answer-route.ts'
+import { countPrompts, type PromptCounts } from '../answering/answer.ts'
 import type { AnswerRequest } from '../answering/request.ts'
 import { readChat } from '../chat/read.ts'
 import { chatRequest } from '../chat/schema.ts'
@@ -38,7 +38,7 @@ const tokenizeRequest = z.looseObject({
 type TokenizeRequest = z.output<typeof tokenizeRequest>
 
 /** `POST /tokenize`. The endpoint is Oriel's own. */
-export const tokenizeEndpoint = countEndpoint({
+export const tokenizeEndpoint = largeEndpoint({
   path: '/tokenize',
   tag: 'Counting',
   summary: 'Count the tokens of a text or a chat, in total and part by part, without an answer',
@@ -51,21 +51,41 @@ export const tokenizeEndpoint = countEndpoint({
     if (messages != null) return [readChat({ ...rest, messages }, context)]
     return readCompletions({ model: rest.model, prompt: prompt ?? '', images }, context)
   },
-  async counted(body, prompts) {
-    const [counted] = prompts
+  async pieces(body, { model, requests, signal }) {
+    const [counted] = await countPrompts(model, requests, signal)
     if (counted === undefined) throw new Error('nothing was counted')
-    const { model, promptTokens, tokens } = counted
-    return {
-      object: 'tokenization' as const,
+    const { promptTokens, tokens } = counted
+    const head: Omit<z.output<typeof tokenization>, 'tokens' | 'token_strs'> = {
+      object: 'tokenization',
       model: body.model,
       count: promptTokens,
-      max_model_len: model.contextTokens,
+      max_model_len: counted.model.contextTokens,
       parts: await partsOf(body, counted),
-      tokens: promptIds(tokens),
-      token_strs: tokens.map((token) => (token === null ? null : Buffer.from(token.bytes).toString('utf8'))),
     }
+    return piecesOf(head, tokens)
   },
 })
+
+/** Tokens of a piece of the answer. */
+const tokensAtOnce = 10_000
+
+type Tokens = PromptCounts[number]['tokens']
+
+/** A text may have millions of tokens. */
+function* piecesOf(head: object, tokens: Tokens): Iterable<string> {
+  const listOf = function* (of: (some: Tokens) => unknown[]): Iterable<string> {
+    for (let at = 0; at < tokens.length; at += tokensAtOnce)
+      yield (at === 0 ? '' : ',') + JSON.stringify(of(tokens.slice(at, at + tokensAtOnce))).slice(1, -1)
+  }
+  yield `${JSON.stringify(head).slice(0, -1)},"tokens":[`
+  yield* listOf(promptIds)
+  yield '],"token_strs":['
+  yield* listOf((some) => some.map((token) => (token === null ? null : textOf(token.bytes))))
+  yield ']}'
+}
+
+const textOf = (bytes: Uint8Array): string =>
+  Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('utf8')
 
 /** Tokens of each part of the request. A document has several images. */
 async function partsOf({ messages }: TokenizeRequest, { request, parts }: PromptCounts[number]) {
