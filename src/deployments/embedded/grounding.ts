@@ -2,6 +2,7 @@ import { setImmediate as nextTurn } from 'node:timers/promises'
 import type { Coordinates } from '../../coordinates.ts'
 import { isRegionToken, type Region, regionsIn } from '../../prompt/index.ts'
 import type { AnswerEnd, AnswerEvent, AnsweredImage, AnswerPart, AnswerPoint, Grounding } from '../backend.ts'
+import { HiddenTags } from './hidden-tags.ts'
 
 /**
  * Adds the boxes and points to the end of each choice. They depend on what the model saw, which is known when all choices
@@ -16,14 +17,22 @@ export async function* grounded(
 ): AsyncIterable<AnswerEvent> {
   const hidden = new Set(controlTokens.filter(isRegionToken))
   const texts = new Map<number, string>()
+  const hiding = new Map<number, HiddenTags>()
   const ends: AnswerEnd[] = []
   for await (const event of events) {
     if (event.type === 'part') {
       // What comes before the first token repeats the prompt.
       if (event.completionTokens > 0) texts.set(event.choice, (texts.get(event.choice) ?? '') + textOf(event))
-      yield hidden.size === 0 ? event : without(hidden, event)
-    } else if (event.type === 'end') ends.push(event)
-    else {
+      const tags = hiding.get(event.choice) ?? new HiddenTags(hidden)
+      hiding.set(event.choice, tags)
+      yield hidden.size === 0 ? event : tags.push(event)
+    } else if (event.type === 'end') {
+      const { choice, completionTokens } = event
+      const rest = hiding.get(choice)?.finish()
+      if (rest !== undefined && (rest.raw !== '' || rest.pieces.length > 0))
+        yield { type: 'part', choice, completionTokens, tokens: [], ...rest }
+      ends.push(event)
+    } else {
       for (const end of ends) {
         yield { ...end, grounding: groundingIn(texts.get(end.choice) ?? '', event.tally.images ?? [], coordinates) }
         await nextTurn()
@@ -35,17 +44,6 @@ export async function* grounded(
 
 const textOf = ({ pieces }: AnswerPart): string =>
   pieces.map((piece) => (piece.kind === 'text' ? piece.text : '')).join('')
-
-/** A token arrives whole. */
-function without(tokens: ReadonlySet<string>, part: AnswerPart): AnswerPart {
-  const clean = (text: string): string => text.replace(/<[^<>]*>/g, (tag) => (tokens.has(tag) ? '' : tag))
-  const pieces = part.pieces.map((piece) => (piece.kind === 'call' ? piece : { ...piece, text: clean(piece.text) }))
-  return {
-    ...part,
-    raw: clean(part.raw),
-    pieces: pieces.filter((piece) => piece.kind === 'call' || piece.text !== ''),
-  }
-}
 
 type MarkedImage = Pick<AnsweredImage, 'width' | 'height' | 'seen'>
 
