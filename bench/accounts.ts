@@ -66,7 +66,7 @@ const quantile = (times: readonly number[], share: number): number =>
 
 async function serve(config: ReturnType<typeof loadConfig>, accounts: Accounts) {
   const media = createMedia(config.media)
-  const library = createLibrary(config.models, [])
+  const library = createLibrary(config.models, { images: [], audio: [] })
   const deployments = deploy({
     ...{ config, library, media, log, cards: [], gpuMemory: undefined },
     backends: [plainBackend()],

@@ -25,7 +25,7 @@ const entries = [
   'encoders/graph/weights-to-disk',
   'engine/calibration-process',
   'engine/gpu-probe',
-  'engine/image-encoder-thread',
+  'engine/encoder-thread',
   'engine/preview-thread',
   'engine/process',
   'machine/speed-probe',

@@ -6,7 +6,7 @@ import { askOf, attachmentOf, type FileInput, inOptions, type Message, type Ques
 import { Reply } from './app/reply.ts'
 import { type Config, configOf, misspeltVariables, type OrielSettings } from './config.ts'
 import { type Backend, type Count, deploy, embedded, isCalled, type ListedModel } from './deployments/index.ts'
-import { imageFamilies } from './encoders/index.ts'
+import { audioFamilies, imageFamilies } from './encoders/index.ts'
 import { chooseDevice, gpuMemory } from './engine/index.ts'
 import { changingErrors, OrielError, shuttingDown } from './errors.ts'
 import { ownClient } from './fairness.ts'
@@ -151,7 +151,7 @@ export async function createOriel(settings: OrielSettings = {}, around: Surround
   const config = configOf(settings, around.env ?? process.env)
   const { log = createLogger(config.logLevel, config.logFormat), backends = [] } = around
   for (const sentence of misspeltVariables(around.env)) log.warn(sentence)
-  const library = createLibrary(config.models, imageFamilies)
+  const library = createLibrary(config.models, { images: imageFamilies, audio: audioFamilies })
   const [cards, compute] = await Promise.all([cardsOf(library, config), chooseDevice(config.engine.gpu, log)])
   const media = createMedia(config.media, log)
   const deployments = deploy({

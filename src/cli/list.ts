@@ -56,7 +56,8 @@ async function local(library: Library, machine: Estimates) {
   }
 }
 
-const inputsOf = ({ embedding, projector }: ModelCard) => (embedding !== null || projector === null ? [] : ['image'])
+const inputsOf = ({ embedding, sees, hears }: ModelCard) =>
+  embedding !== null ? [] : [...(sees ? ['image'] : []), ...(hears ? ['audio'] : [])]
 
 function pullable(library: Library, machine: Estimates) {
   return {

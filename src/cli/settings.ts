@@ -1,6 +1,6 @@
 import { configOf, type OrielSettings } from '../config.ts'
 import { memoryBudget } from '../deployments/index.ts'
-import { imageFamilies } from '../encoders/index.ts'
+import { audioFamilies, imageFamilies } from '../encoders/index.ts'
 import { chooseDevice, gpuMemory } from '../engine/index.ts'
 import { createLogger } from '../log.ts'
 import { type Estimates, estimatesFor } from '../machine/index.ts'
@@ -15,7 +15,7 @@ export interface Flags {
 
 /** The library of a command, with its flag --models-dir. @throws OrielError `invalid` as `configOf` does */
 export const libraryOf = ({ modelsDir: dirs }: Flags): Library =>
-  createLibrary(configOf({ models: { dirs } }).models, imageFamilies)
+  createLibrary(configOf({ models: { dirs } }).models, { images: imageFamilies, audio: audioFamilies })
 
 /** What this machine can do with models, if no other program takes its memory. @throws OrielError as `chooseDevice` does */
 export async function estimatesHere(library: Library): Promise<Estimates> {

@@ -1,5 +1,6 @@
 import type { AttachmentKind } from '../attachments.ts'
 import type {
+  AudioWork,
   EnginePhase,
   AnswerToken as EngineToken,
   ImageView,
@@ -94,7 +95,7 @@ export interface PromptUsage {
   imageTokens: readonly number[]
   /** Of all frames of each video, in the order of the prompt. Omitted: there are none, or the backend does not know. */
   videoTokens?: readonly number[]
-  /** Of each audio, and of the sound of each video that the model hears, in the order of the prompt. Omitted: as above. */
+  /** Of each sound, and of the sound of each video that is heard, in the order of the prompt. Omitted as `videoTokens`. */
   audioTokens?: readonly number[]
 }
 
@@ -178,6 +179,7 @@ export interface Tally {
   /** In the order of the prompt. undefined: the backend does not know. */
   images?: readonly AnsweredImage[]
   videos?: readonly AnsweredVideo[]
+  /** The sound of a video has the `param` of the video. */
   audio?: readonly AnsweredAudio[]
 }
 
@@ -216,30 +218,28 @@ export interface AnsweredVideo {
   seen: Size
   /** Of all frames, without the text between them. */
   tokens: number
-  /** Frames that were loaded. They are more than `frames` if the context has no room for all of them. */
+  /** Frames that were loaded, and those that the model reads: fewer if the context has no room for all of them. */
   found: number
-  /** Those that the model reads. */
+  taken: number
+  /** Those that it reads. */
   frames: readonly AnsweredFrame[]
   fetchMs: number
   decodeMs: number
 }
 
-/** A frame, or two that the model reads as one. */
+/** A frame, or two that the model's encoder joins. */
 interface AnsweredFrame extends Pick<ImageWork, 'cached' | 'encodeMs'> {
-  /** When it is shown, in seconds from the start of the file. */
+  /** When it is shown, or the first of the two is, in seconds from the start of the file. */
   time: number
   tokens: number
 }
 
-/** An audio, or the sound of a video, that an answer is about, and what it took. */
-export interface AnsweredAudio extends Pick<ImageWork, 'cached' | 'encodeMs'> {
+/** A sound that an answer is about, and what it took. */
+export interface AnsweredAudio extends AudioWork {
   /** The `param` of its attachment. */
   param: string
-  /** That the model hears. */
   seconds: number
   tokens: number
-  /** Parts of it that are encoded by themselves. */
-  chunks: number
   fetchMs: number
   decodeMs: number
 }
@@ -290,7 +290,7 @@ export type PartCount =
   | { kind: 'text'; tokens: number }
   /** `images`: a document has one for each page. */
   | { kind: 'image'; attachment: number; tokens: number; images: readonly CountedImage[] }
-  /** Its frames with their marks, without the text between them. `frames`: those that were loaded. */
+  /** Its frames with their marks, and its sound, without the text between them. `frames`: those that were loaded. */
   | { kind: 'video'; attachment: number; tokens: number; frames: number }
   | { kind: 'audio'; attachment: number; tokens: number; seconds: number }
 

@@ -159,7 +159,11 @@ const pullable = (entry: CatalogueEntry): ListedModel => ({
   ...unlisted,
   ...{ id: entry.id, aliases: entry.aliases, title: entry.title, contextTokens: entry.contextTokens },
   description: purposeOf(entry),
-  inputs: inputsOf(true, entry.contextTokens),
+  inputs: inputsOf({
+    sees: entry.inputs.includes('image'),
+    hears: entry.inputs.includes('audio'),
+    contextTokens: entry.contextTokens,
+  }),
   state: 'not_pulled',
   error: null,
 })

@@ -1,4 +1,11 @@
-export { audioRate, chunksOf } from './audio-architecture.ts'
+export {
+  type AudioArchitecture,
+  type AudioChunk,
+  type AudioPlan,
+  audioRate,
+  chunksOf,
+  type Spectrogram,
+} from './audio-architecture.ts'
 export { needAudioArchitecture, openAudioArchitecture, openAudioEncoder } from './audio-encoder.ts'
 export { planWithin } from './bounds.ts'
 export { calibrateEncoder } from './calibration/calibrate-encoder.ts'
@@ -8,6 +15,7 @@ export { audioFamilies } from './families/audio/index.ts'
 export { imageFamilies } from './families/index.ts'
 export type { Grid } from './graph/builder.ts'
 export { onnxVariables, openOnnxRuntime } from './graph/onnx-runtime.ts'
+export type { Modality } from './graph/source.ts'
 export {
   type ImageArchitecture,
   type ImageBounds,

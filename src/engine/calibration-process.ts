@@ -22,8 +22,9 @@ if (message.type === 'start') {
     tell({ type: 'turn' })
     await next()
   }
-  await calibrateEncoder(file, settings, turn)
-    .then((choice) => tell({ type: 'chosen', choice }))
-    .catch((error: unknown) => tell({ type: 'failed', error: toWire(error) }))
+  for (const modality of message.modalities)
+    await calibrateEncoder(file, settings, turn, modality)
+      .then((choice) => tell({ type: 'chosen', choice, modality }))
+      .catch((error: unknown) => tell({ type: 'failed', error: toWire(error) }))
   process.disconnect()
 }

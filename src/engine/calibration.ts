@@ -1,22 +1,25 @@
 import type { ChildProcess } from 'node:child_process'
 import { statSync } from 'node:fs'
 import { startProcess, type WireError } from '../children/index.ts'
-import type { Choice } from '../encoders/index.ts'
+import type { Choice, Modality } from '../encoders/index.ts'
 import { availableMemory } from '../memory.ts'
 import { programFile } from '../places.ts'
 import { bytesText } from '../sizes.ts'
-import type { EncoderStart } from './image-encoder-thread.ts'
+import type { EncoderStart } from './encoder-thread.ts'
 import { toWire } from './protocol.ts'
 
-export type ToCalibration = { type: 'start'; start: EncoderStart } | { type: 'go' }
+/** `start`: chooses for these halves of the file, one after the other. */
+export type ToCalibration = { type: 'start'; start: EncoderStart; modalities: readonly Modality[] } | { type: 'go' }
 
 /** `turn`: asks whether the next run may begin. */
-export type FromCalibration =
-  | { type: 'turn' }
-  | { type: 'chosen'; choice: Choice }
-  | { type: 'failed'; error: WireError }
+export type FromCalibration = { type: 'turn' } | ({ type: 'chosen' } & Chosen) | { type: 'failed'; error: WireError }
 
-/** Memory of a calibration: bytes for what is computed, and for each byte of the vision file. */
+interface Chosen {
+  choice: Choice
+  modality: Modality
+}
+
+/** Memory of a calibration: bytes for what is computed, and for each byte of the file. */
 const need = { values: 1e9, weights: 3 }
 
 /** Pause before it, in ms: whoever has loaded the model asks now, and a process that starts takes time of theirs. */
@@ -26,8 +29,8 @@ const restMs = 1000
 export interface Calibrated {
   /** Whether there is no request. */
   readonly isIdle: boolean
-  /** Computes the images of all requests from now on with these forms. There is none now. */
-  adopt(choice: Choice): void
+  /** Encodes for all requests from now on with these forms. There is no request now. */
+  adopt(choice: Choice, modality: Modality): void
   /** There will be no choice. */
   fail(error: WireError): void
 }
@@ -39,13 +42,16 @@ export interface Calibrated {
  */
 export class Calibration {
   readonly #start: EncoderStart
+  readonly #modalities: readonly Modality[]
   #engine: Calibrated | undefined
   #child: ChildProcess | undefined
   #isAsked = false
-  #choice: Choice | undefined
+  #chosen: Chosen[] = []
 
-  constructor(start: EncoderStart) {
+  /** @param modalities halves of the file whose forms are to be chosen */
+  constructor(start: EncoderStart, modalities: readonly Modality[]) {
     this.#start = start
+    this.#modalities = modalities
   }
 
   /** Begins soon. If it fails, the encoder stays as it is. */
@@ -67,7 +73,7 @@ export class Calibration {
     this.#child = child
     child.on('message', (message: FromCalibration) => {
       if (message.type === 'failed') engine.fail(message.error)
-      else if (message.type === 'chosen') this.#choice = message.choice
+      else if (message.type === 'chosen') this.#chosen.push(message)
       else this.#isAsked = true
       this.look()
     })
@@ -76,16 +82,15 @@ export class Calibration {
       if (code !== 0) engine.fail(toWire(new Error(`the calibration ended with ${code ?? signal}`)))
     })
     child.unref()
-    child.send({ type: 'start', start: this.#start } satisfies ToCalibration, () => {})
+    child.send({ type: 'start', start: this.#start, modalities: this.#modalities } satisfies ToCalibration, () => {})
   }
 
   /** To be called when a request has ended. */
   look(): void {
     if (!this.#engine?.isIdle) return
-    if (this.#choice !== undefined) {
-      this.#engine.adopt(this.#choice)
-      this.#choice = undefined
-    } else if (this.#isAsked) {
+    const chosen = this.#chosen.shift()
+    if (chosen !== undefined) this.#engine.adopt(chosen.choice, chosen.modality)
+    else if (this.#isAsked) {
       this.#isAsked = false
       this.#child?.send({ type: 'go' } satisfies ToCalibration, () => {})
     }

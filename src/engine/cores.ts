@@ -1,9 +1,10 @@
+import type { AttachmentSpan } from './prompt-cells.ts'
 import { compared, median, reachOf } from './step-times.ts'
 
 /**
- * Divides the cores between the decoder and the image encoder. The decoder has all of them, except that it has half while
- * an image is encoded and no prompt is in prefill: the encoder's threads have the lower priority and would get no time.
- * The encoder's threads leave the decoder's cores while it runs (`ImageEncoder.giveWay`).
+ * Divides the cores between the decoder and the encoders. The decoder has all of them, except that it has half while
+ * an attachment is encoded and no prompt is in prefill: the encoder's threads have the lower priority and would get no time.
+ * The encoder's threads leave the decoder's cores while it runs (`AttachmentEncoder.giveWay`).
  *
  * ggml's threads spin while they wait for each other: one thread more than there are free cores makes a step many times
  * slower, and a small model is fastest on one thread. The fastest number changes with the machine's load, so it is
@@ -13,12 +14,13 @@ export class Cores {
   readonly all: number
   /** By `reachOf` a step's rows. */
   readonly #decoding: (ThreadChoice | undefined)[] = []
-  readonly #encoding: ThreadChoice
+  /** A tile and a chunk take different times for each token. */
+  readonly #encoding: Readonly<Record<AttachmentSpan['kind'], ThreadChoice>>
 
   /** @param all number of cores to divide */
   constructor(all: number) {
     this.all = all
-    this.#encoding = new ThreadChoice(this.all)
+    this.#encoding = { image: new ThreadChoice(this.all), audio: new ThreadChoice(this.all) }
   }
 
   /** The share of each while both work. */
@@ -36,13 +38,13 @@ export class Cores {
     this.#decodingOf(rows).learn(threads, ms / rows)
   }
 
-  forEncoding(decoderBusy: boolean): number {
-    return this.#share(decoderBusy, this.#encoding.threads)
+  forEncoding(kind: AttachmentSpan['kind'], decoderBusy: boolean): number {
+    return this.#share(decoderBusy, this.#encoding[kind].threads)
   }
 
-  /** Records the duration of encoding a tile of `tokens` embeddings, in ms. */
-  encoded(threads: number, tokens: number, ms: number): void {
-    this.#encoding.learn(threads, ms / tokens)
+  /** Records the duration of encoding a part of `tokens` embeddings, in ms. */
+  encoded(kind: AttachmentSpan['kind'], threads: number, tokens: number, ms: number): void {
+    this.#encoding[kind].learn(threads, ms / tokens)
   }
 
   /** More rows give each thread more work between two barriers: no trial is needed if fewer rows were faster on all. */

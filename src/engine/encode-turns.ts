@@ -1,9 +1,9 @@
 import type { Costs } from '../fairness.ts'
-import type { ImageEncoder } from './image-encoder.ts'
+import type { AttachmentEncoder } from './encoder.ts'
 import type { AttachmentSpan } from './prompt-cells.ts'
 import type { EngineRequest } from './sequence.ts'
 
-/** An image's pixels `[height, width, 3]`; `decoded`, if they can be had only then; undefined if the request is over. */
+/** The bytes of an attachment; `decoded`, if they can be had only then; undefined if the request is over. */
 export type Payload = Uint8Array | { readonly decoded: Promise<void> } | undefined
 
 /** Where the bytes of an attachment are until it is encoded. */
@@ -41,7 +41,7 @@ interface Decoding {
  * the requests of its own client that have it.
  */
 export class EncodeTurns {
-  readonly #encoder: ImageEncoder
+  readonly #encoder: AttachmentEncoder
   readonly #source: PayloadSource
   readonly #candidates: () => Candidates
   readonly #costs: Costs
@@ -57,7 +57,7 @@ export class EncodeTurns {
 
   /** @param changed called when a request has received embeddings or has failed */
   constructor(
-    encoder: ImageEncoder,
+    encoder: AttachmentEncoder,
     source: PayloadSource,
     candidates: () => Candidates,
     costs: Costs,

@@ -4,7 +4,7 @@ import type { Calibration } from './calibration.ts'
 import type { EmbeddedText } from './embedding.ts'
 import { Embeddings } from './embeddings.ts'
 import type { Payload } from './encode-turns.ts'
-import type { GenerateEvent } from './generation.ts'
+import type { AttachmentHeader, GenerateEvent } from './generation.ts'
 import { loadEmbedder } from './load-embedder.ts'
 import { type LoadedModel, loadModel } from './load-model.ts'
 import { type FromEngine, type LoadOptions, type ToEngine, toWire } from './protocol.ts'
@@ -91,14 +91,14 @@ export class EngineProcess {
     }
   }
 
-  /** Says when images can be answered, or why not. */
+  /** Says when attachments can be answered, or why not. */
   async #open(opening: NonNullable<LoadedModel['opening']>, scheduler: Scheduler): Promise<void> {
     try {
-      const { runtime, calibration } = await opening
-      this.#send({ type: 'sees', runtime })
+      const { runtimes, calibration } = await opening
+      this.#send({ type: 'opened', runtimes })
       if (calibration !== null) this.#calibrate(calibration, scheduler)
     } catch (error) {
-      this.#send({ type: 'blind', error: toWire(error) })
+      this.#send({ type: 'unopened', error: toWire(error) })
     }
   }
 
@@ -108,9 +108,9 @@ export class EngineProcess {
       get isIdle() {
         return scheduler.isIdle
       },
-      adopt: (choice) => {
-        scheduler.adopt(choice)
-        this.#send({ type: 'calibrated', choice })
+      adopt: (choice, modality) => {
+        scheduler.adopt(choice, modality)
+        this.#send({ type: 'calibrated', choice, modality })
       },
       fail: (error) => this.#send({ type: 'uncalibrated', error }),
     })
@@ -138,9 +138,9 @@ export class EngineProcess {
       this.#send({ type: 'want', id, hash })
       return coming.promise
     },
-    letGo: (id, { attachment: { hash, width, height } }) => {
-      this.#send({ type: 'encoded', id, hash })
-      setImmediate(() => countOutlived(width * height * 3))
+    letGo: (id, { attachment }) => {
+      this.#send({ type: 'encoded', id, hash: attachment.hash })
+      setImmediate(() => countOutlived(bytesOf(attachment)))
     },
   }
 
@@ -186,3 +186,9 @@ export class EngineProcess {
     this.#events = []
   }
 }
+
+/** Of what an attachment is encoded from. */
+const bytesOf = (attachment: AttachmentHeader): number =>
+  attachment.kind === 'image'
+    ? attachment.width * attachment.height * 3 * (attachment.frames ?? 1)
+    : attachment.samples * Float32Array.BYTES_PER_ELEMENT

@@ -1,9 +1,9 @@
-import type { ImageBounds } from '../encoders/index.ts'
+import type { ImageBounds, Modality } from '../encoders/index.ts'
 import type { GrammarSource, SamplerSettings, SchemaPath } from '../language/index.ts'
 
 /**
  * The engine's requests and answers. They cross the border between the parent process (`host.ts`) and the engine
- * process (`engine-process.ts`), so they are plain data, except for an attachment's pixels, which stay in the parent.
+ * process (`engine-process.ts`), so they are plain data, except for an attachment's pixels or samples, which stay in the parent.
  */
 
 export interface ImageAttachment {
@@ -14,8 +14,13 @@ export interface ImageAttachment {
   hash: string
   detail: 'low' | 'high' | 'auto'
   bounds?: ImageBounds | undefined
+  /** How many frames of a video it is; undefined: it is a still image. */
+  frames?: number | undefined
   pixels: {
-    /** 8-bit sRGB, row by row: `[height, width, 3]`; null if they are not decoded. */
+    /**
+     * 8-bit sRGB, row by row: `[height, width, 3]`, or of two frames that the encoder joins, `[2, height, width, 3]`; null if
+     * they are not decoded.
+     */
     readonly rgb: Uint8Array | null
     /** Called when the engine needs pixels that are not decoded. @throws OrielError, which the request fails with */
     decode(): Promise<Uint8Array>
@@ -24,8 +29,22 @@ export interface ImageAttachment {
   }
 }
 
+export interface AudioAttachment {
+  kind: 'audio'
+  /** Its length in samples, of which a second has 16,000. */
+  samples: number
+  /** Hash of the samples: sounds with equal hashes are equal. */
+  hash: string
+  sound: {
+    /** Called when the engine needs the samples, from -1 to 1. @throws OrielError, which the request fails with */
+    decode(): Promise<Float32Array>
+    /** Called when the engine no longer needs the samples. */
+    letGo(): void
+  }
+}
+
 /** What a prompt may contain in addition to text. */
-type Attachment = ImageAttachment
+export type EngineAttachment = ImageAttachment | AudioAttachment
 
 interface TextPiece {
   kind: 'text'
@@ -39,10 +58,12 @@ interface TokensPiece {
   tokens: readonly number[]
 }
 
-export type PromptPiece = TextPiece | TokensPiece | Attachment
+export type PromptPiece = TextPiece | TokensPiece | EngineAttachment
 
-/** An attachment as the engine process has it: its pixels stay in the parent until their turn to be encoded is near. */
-export type AttachmentHeader = Omit<ImageAttachment, 'pixels'>
+/** Attachments as the engine process has them: their bytes stay in the parent until their turn to be encoded is near. */
+export type ImageHeader = Omit<ImageAttachment, 'pixels'>
+export type AudioHeader = Omit<AudioAttachment, 'sound'>
+export type AttachmentHeader = ImageHeader | AudioHeader
 
 /** A piece of a prompt in the engine process. */
 export type HeaderPiece = TextPiece | TokensPiece | AttachmentHeader
@@ -103,7 +124,7 @@ export interface AnswerToken extends TokenChance {
 export interface Timings {
   queue: number
   encode: number
-  /** From the request's arrival at the engine until its first image begins to be encoded. Images need not wait in the queue. */
+  /** From the request's arrival at the engine until its first attachment begins to be encoded, which need not wait in the queue. */
   encodeStart?: number
   prefill: number
   /** From the request's arrival at the engine to its first token. */
@@ -115,8 +136,8 @@ export interface PromptUsage {
   promptTokens: number
   /** Tokens of the prompt whose KV was cached. */
   cachedTokens: number
-  /** Tokens of each image in the order of the prompt, including the marks that the model's format puts around it. */
-  imageTokens: readonly number[]
+  /** Tokens of each attachment in the order of the prompt, including the marks that the model's format puts around it. */
+  attachmentTokens: readonly number[]
 }
 
 /** An image as an encoder gets it: scaled and padded, before its colours are normalized. */
@@ -129,29 +150,42 @@ export interface ImageView {
   tiles: readonly { x: number; y: number; width: number; height: number; tokens: number }[]
 }
 
-/** What was done for one image of a prompt. */
-export interface ImageWork {
-  /** Size of the finest image that the encoder gets, in pixels. */
-  seen: { width: number; height: number }
-  /** Parts of it that are encoded by themselves. */
-  tiles: number
-  /** What made encoding needless: the KV of the image was cached, or its embeddings were. null: it was encoded. */
+/** What was done for one attachment of a prompt. */
+interface Work {
+  /** What made encoding needless: its KV was cached, or its embeddings were. null: it was encoded. */
   cached: 'prefix' | 'encoder' | null
   /** Time that it took to encode, in ms. */
   encodeMs: number
 }
 
+export interface ImageWork extends Work {
+  /** Size of the finest image that the encoder gets, in pixels. */
+  seen: { width: number; height: number }
+  /** Parts of it that are encoded by themselves. */
+  tiles: number
+}
+
+export interface AudioWork extends Work {
+  /** Parts of it that are encoded by themselves. */
+  chunks: number
+}
+
+export type AttachmentWork = ({ kind: 'image' } & ImageWork) | ({ kind: 'audio' } & AudioWork)
+
 export type GenerateEvent =
   /** `ignored`: the parts of a JSON Schema that the answer does not hold to. */
   | ({ type: 'prompt'; ignored?: readonly SchemaPath[] } & PromptUsage)
-  /** One entry for each cell; null for the first cell, for an image's cells, and for the cell after an image. */
+  /** One entry for each cell; null for the first cell, for an attachment's cells, and for the cell after it. */
   | { type: 'prompt_logprobs'; tokens: readonly (AnswerToken | null)[] }
   /** `generated`: number of tokens of the choice so far. */
   | { type: 'text'; choice: number; text: string; tokens: AnswerToken[]; generated: number }
   /** `stop`: the stop string that ended the answer, if one did. */
   | { type: 'end'; choice: number; reason: 'stop' | 'length'; stop: string | null; completionTokens: number }
-  /** `images`: in the order of the prompt. */
-  | { type: 'done'; timings: Timings; images: readonly ImageWork[] }
+  /** `attachments`: in the order of the prompt. */
+  | { type: 'done'; timings: Timings; attachments: readonly AttachmentWork[] }
+
+/** What computes each encoder of a model. */
+export type Runtimes = Readonly<Partial<Record<Modality, 'onnx' | 'ggml'>>>
 
 export interface EngineModel {
   name: string
@@ -165,9 +199,15 @@ export interface EngineModel {
       family: string
       /** Pixels of the longest edge that the encoder can use: a larger image may be shrunk to it beforehand. */
       longestEdge: number
+      /** Frames of a video that the encoder joins: 1 or 2. */
+      framesPerTile: number
+    } | null
+    audio: {
+      /** The family of audio encoders, as the GGUF names it. */
+      family: string
     } | null
   }
-  /** Bytes of the decoder's weights, of the vision file and of the KV memory. Caches are not included. */
+  /** Bytes of the decoder's weights, of the projector's file and of the KV memory. Caches are not included. */
   memory: { weightsBytes: number; visionBytes: number; kvBytes: number }
   /** Layers that a GPU computes, including the output layer; 0: the CPU computes everything. */
   gpuLayers: number
@@ -181,7 +221,7 @@ export interface EngineModel {
 
 /** A prompt's token counts and its tokens, without generating. */
 export interface PromptCount extends Omit<PromptUsage, 'cachedTokens'> {
-  /** null for an image's cell. */
+  /** null for an attachment's cell. */
   tokens: readonly (PromptToken | null)[]
 }
 
@@ -190,7 +230,7 @@ export interface PromptToken {
   bytes: Uint8Array
 }
 
-/** What a request waits for until its first token. Images may be encoded while it is in the queue. */
+/** What a request waits for until its first token. Attachments may be encoded while it is in the queue. */
 export type EnginePhase = 'queued' | 'encoding' | 'prefill'
 
 /** What an engine is doing, and how its KV memory is used. */

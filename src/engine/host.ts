@@ -50,7 +50,7 @@ async function started(
   {
     log,
     onProgress = () => {},
-    onSees = () => {},
+    onOpened = () => {},
     isCurrent = async () => true,
     onLost = lost,
     ...options
@@ -58,7 +58,7 @@ async function started(
   signal?: AbortSignal,
 ): Promise<Engine & EmbeddingEngine> {
   if (signal?.aborted) throw cancelled()
-  const host = new EngineHost(options, { log, onProgress, onSees, isCurrent, onLost })
+  const host = new EngineHost(options, { log, onProgress, onOpened, isCurrent, onLost })
   const removeListener = signal && onAbort(signal, () => void host.close())
   try {
     await host.launch()
@@ -218,8 +218,8 @@ class EngineHost implements Engine, EmbeddingEngine {
       const pending = this.#running.get(id)
       const [payload] = pending?.payloads.get(hash) ?? []
       if (pending === undefined || payload === undefined) return
-      this.#send({ type: 'payload', id, hash, bytes: payload.rgb })
-      if (payload.rgb === null) void this.#decode(id, hash, payload)
+      this.#send({ type: 'payload', id, hash, bytes: payload.bytes })
+      if (payload.bytes === null) void this.#decode(id, hash, payload)
       pending.encoding = true
       pending.onPhase(phaseOf(pending))
     } else if (message.type === 'encoded') {

@@ -5,7 +5,11 @@ export { chooseDevice, type Device, gpuMemory } from './devices.ts'
 export { type EmbeddingEngine, textsAtOnce } from './embedding.ts'
 export type {
   AnswerToken,
+  AttachmentWork,
+  AudioAttachment,
+  AudioWork,
   Engine,
+  EngineAttachment,
   EngineModel,
   EnginePhase,
   GenerateEvent,

@@ -1,11 +1,10 @@
 import { LRUCache } from 'lru-cache'
-import type { ImageArchitecture } from '../encoders/index.ts'
 import { OrielError } from '../errors.ts'
 import { type Decoder, type Grammar, type TokenSampler, type WrittenGrammar, writeGrammar } from '../language/index.ts'
 import type { Slices } from '../slices.ts'
 import type { HeaderPiece, HeaderRequest } from './generation.ts'
 import { type PackedCount, packTokens } from './packed-tokens.ts'
-import { type PromptCells, PromptLayout, tooLong } from './prompt-cells.ts'
+import { type Architectures, type PromptCells, PromptLayout, tooLong } from './prompt-cells.ts'
 import type { EngineSettings } from './protocol.ts'
 import { EngineRequest } from './sequence.ts'
 
@@ -13,18 +12,17 @@ export type Intake = ReturnType<typeof createIntake>
 
 /**
  * Turns requests into sequences that can be scheduled, or refuses them.
- * @param images how images become tiles; null for a model that takes none
  */
 export function createIntake(
   decoder: Decoder,
-  images: ImageArchitecture | null,
+  architectures: Architectures,
   { maxSequences }: Pick<EngineSettings, 'maxSequences'>,
 ) {
-  const layout = new PromptLayout(decoder, images)
+  const layout = new PromptLayout(decoder, architectures)
   const { vocabulary, contextTokens } = decoder
   const grammarOf = rememberedGrammars()
   return {
-    forgetImages: () => layout.forgetImages(),
+    forgetEmbeddings: () => layout.forgetEmbeddings(),
 
     /**
      * Reads a request piece by piece, since a long prompt and a large grammar take long.
@@ -61,9 +59,9 @@ export function createIntake(
 
     /** @throws OrielError `invalid` as `accept` does */
     *count(prompt: readonly HeaderPiece[]): Slices<PackedCount> {
-      const { cells, imageTokens } = yield* layout.layout(prompt)
+      const { cells, attachmentTokens } = yield* layout.layout(prompt)
       const tokens = yield* packTokens(cells, (id) => vocabulary.bytes(id, true))
-      return { promptTokens: cells.length, imageTokens, tokens }
+      return { promptTokens: cells.length, attachmentTokens, tokens }
     },
   }
 }
@@ -112,12 +110,24 @@ function samplersOf(
   }
 }
 
-function overflow({ cells, imageTokens }: PromptCells, contextTokens: number, maxTokens: number | null): OrielError {
-  const ofImages = imageTokens.reduce((sum, tokens) => sum + tokens, 0)
-  const images = imageTokens.length === 1 ? '1 image' : `${imageTokens.length} images`
-  const parts = imageTokens.length === 0 ? '' : ` (${cells.length - ofImages} of text and ${ofImages} of ${images})`
+function overflow(prompt: PromptCells, contextTokens: number, maxTokens: number | null): OrielError {
+  const { cells, attachmentTokens } = prompt
+  const ofOthers = attachmentTokens.reduce((sum, tokens) => sum + tokens, 0)
+  const parts =
+    attachmentTokens.length === 0 ? '' : ` (${cells.length - ofOthers} of text and ${ofOthers} of ${othersIn(prompt)})`
   const space = contextTokens - cells.length
   const answer =
     maxTokens === null || space < 1 ? '' : `, and the answer may have ${maxTokens}; at most ${space} would fit`
   return tooLong(`This model's context holds ${contextTokens} tokens. The prompt has ${cells.length}${parts}${answer}.`)
+}
+
+/** What a prompt has beside text: `1 image`, `60 frames and 1 sound`. */
+function othersIn({ spans }: PromptCells): string {
+  const counts = new Map<string, number>()
+  for (const [index, { attachment, place }] of spans.entries()) {
+    if (spans[index - 1]?.place === place) continue
+    const noun = attachment.kind === 'audio' ? 'sound' : attachment.frames === undefined ? 'image' : 'frame'
+    counts.set(noun, (counts.get(noun) ?? 0) + (attachment.kind === 'image' ? (attachment.frames ?? 1) : 1))
+  }
+  return [...counts].map(([noun, count]) => `${count} ${noun}${count === 1 ? '' : 's'}`).join(' and ')
 }

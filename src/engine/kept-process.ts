@@ -2,11 +2,11 @@ import type { ChildProcess } from 'node:child_process'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { orAborted } from '../abort.ts'
 import { fromWire, type WireError } from '../children/index.ts'
-import { type Choice, formCounts } from '../encoders/index.ts'
+import { type Choice, formCounts, type Modality } from '../encoders/index.ts'
 import { cancelled, OrielError, shuttingDown } from '../errors.ts'
 import type { Logger } from '../log.ts'
 import { hold, readOutput, takeProcess } from './child.ts'
-import type { EngineModel } from './generation.ts'
+import type { EngineModel, Runtimes } from './generation.ts'
 import { type Piece, sendInPieces } from './pieces.ts'
 import type { FromEngine, LoadOptions, ToEngine } from './protocol.ts'
 
@@ -15,8 +15,8 @@ export interface Surroundings {
   log: Logger
   /** Called with the share of all weights that is loaded, 0 to 1. */
   onProgress: (share: number) => void
-  /** Called when the image encoder is open, with the runtime that it uses. */
-  onSees: (runtime: 'onnx' | 'ggml') => void
+  /** Called when the encoders are open, with the runtimes that they use. */
+  onOpened: (runtimes: Runtimes) => void
   /** Asked before a restart: whether the model's files are the same as at the start. @throws OrielError if they cannot be loaded */
   isCurrent: () => Promise<boolean>
   /**
@@ -115,11 +115,11 @@ export class KeptProcess {
         if (message.type === 'ready') {
           this.#isReady(message.model)
           resolve()
-        } else if (message.type === 'sees') this.#around.onSees(message.runtime)
-        else if (message.type === 'blind') this.#logBlind(message.error)
-        else if (message.type === 'calibrated') this.#logChoice(message.choice)
+        } else if (message.type === 'opened') this.#around.onOpened(message.runtimes)
+        else if (message.type === 'unopened') this.#logUnopened(message.error)
+        else if (message.type === 'calibrated') this.#logChoice(message.choice, message.modality)
         else if (message.type === 'uncalibrated')
-          logCause(log, message.error, 'the forms of the image encoder could not be chosen')
+          logCause(log, message.error, 'the forms of an encoder could not be chosen')
         else if (message.type === 'loading') this.#around.onProgress(message.share)
         else if (message.type === 'failed' && message.id === null) {
           refused = true
@@ -190,15 +190,15 @@ export class KeptProcess {
     this.#owner.ready()
   }
 
-  #logBlind({ message, cause }: WireError): void {
+  #logUnopened({ message, cause }: WireError): void {
     const error = cause ?? message
-    this.#around.log.error({ engine: this.#options.name, error }, 'the image encoder could not be opened')
+    this.#around.log.error({ engine: this.#options.name, error }, 'the encoders could not be opened')
   }
 
-  #logChoice({ forms, ...measured }: Choice): void {
+  #logChoice({ forms, ...measured }: Choice, modality: Modality): void {
     this.#around.log.info(
       { engine: this.#options.name, forms: formCounts(forms), ...measured },
-      'the forms of the image encoder were chosen for this machine',
+      `the forms of the ${modality === 'vision' ? 'image' : 'audio'} encoder were chosen for this machine`,
     )
   }
 

@@ -2,8 +2,8 @@ import { type Embedder, openEmbedder } from '../language/index.ts'
 import { dieWithParent, openNative } from '../native/index.ts'
 import { Cores } from './cores.ts'
 import type { EmbeddingParts } from './embeddings.ts'
+import { dropEncoder } from './encoder.ts'
 import type { EngineModel } from './generation.ts'
-import { dropImageEncoder } from './image-encoder.ts'
 import type { LoadOptions } from './protocol.ts'
 
 /** A loaded model that embeds: its parts for the scheduler, and its description for the parent. */
@@ -21,7 +21,7 @@ export async function loadEmbedder(
   plan: Required<LoadOptions>['embedding'],
   onProgress: (share: number) => void,
 ): Promise<LoadedEmbedder> {
-  dropImageEncoder()
+  dropEncoder()
   openNative(gpu?.device)
   dieWithParent()
   const cores = new Cores(settings.threads)
@@ -44,7 +44,7 @@ export async function loadEmbedder(
     name,
     contextTokens: embedder.longest,
     vocabulary: vocabulary.size,
-    inputs: { image: null },
+    inputs: { image: null, audio: null },
     memory: { ...embedder.memory, visionBytes: 0 },
     gpuLayers: embedder.gpuLayers,
     chatTemplate: null,

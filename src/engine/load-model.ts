@@ -1,36 +1,36 @@
 import { statSync } from 'node:fs'
-import { needImageArchitecture } from '../encoders/index.ts'
+import { type Modality, openAudioArchitecture, openImageArchitecture } from '../encoders/index.ts'
 import { badModel } from '../errors.ts'
 import { weightsFolder } from '../home.ts'
 import { type Decoder, openDecoder } from '../language/index.ts'
 import { dieWithParent, openNative } from '../native/index.ts'
 import { Calibration } from './calibration.ts'
 import { Cores } from './cores.ts'
+import { dropEncoder, type OpenedEncoder, startEncoder } from './encoder.ts'
+import type { EncoderStart } from './encoder-thread.ts'
 import type { EngineModel } from './generation.ts'
-import { dropImageEncoder, type OpenedEncoder, startImageEncoder } from './image-encoder.ts'
-import type { EncoderStart } from './image-encoder-thread.ts'
 import { whileOpening } from './opening-encoder.ts'
+import type { Architectures } from './prompt-cells.ts'
 import type { LoadOptions } from './protocol.ts'
 import type { SchedulerParts } from './scheduler.ts'
 
 /** A loaded model: its parts for the scheduler, and its description for the parent. */
-export interface LoadedModel extends Pick<SchedulerParts, 'decoder' | 'images' | 'cores'> {
+export interface LoadedModel extends Pick<SchedulerParts, 'decoder' | 'architectures' | 'encoder' | 'cores'> {
   model: EngineModel
-  /** The image encoder may still be opening; null for a model that takes no images. */
+  /** The encoders may still be opening; null for a model that takes text only. */
   opening: Promise<Opened> | null
 }
 
-interface Opened {
-  runtime: OpenedEncoder['runtime']
-  /** Chooses the forms of its matrices; null if nothing is to be chosen. */
+interface Opened extends Pick<OpenedEncoder, 'runtimes'> {
+  /** Chooses the forms of the encoders' matrices; null if nothing is to be chosen. */
   calibration: Calibration | null
 }
 
 /**
- * Loads a model's files into this process. When the decoder is loaded, texts can be answered; images are answered when the
- * encoder is open, too.
+ * Loads a model's files into this process. When the decoder is loaded, texts can be answered; attachments are answered
+ * when the encoders are open, too.
  * @param onProgress called with the share of all weights that is loaded, 0 to 1
- * @param isDecoding whether answers are running, which then share the cores with the image encoder
+ * @param isDecoding whether answers are running, which then share the cores with the encoders
  * @throws OrielError `invalid` for files that cannot be loaded, `internal` if they do not fit in memory
  */
 export async function loadModel(
@@ -42,7 +42,8 @@ export async function loadModel(
   openNative(gpu?.device)
   dieWithParent()
   const cores = new Cores(settings.threads)
-  const architecture = projector === null ? null : await needImageArchitecture(projector)
+  const architectures = await architecturesIn(projector)
+  const { images, audio } = architectures
   const visionBytes = projector === null ? 0 : statSync(projector).size
   const progress = loadProgress(statSync(file).size, visionBytes, onProgress)
   const encoderSettings: EncoderStart['settings'] = {
@@ -52,26 +53,27 @@ export async function loadModel(
     threads: cores.all,
     device: gpu?.device ?? 'cpu',
   }
-  const start = projector === null ? null : { file: projector, settings: encoderSettings }
-  if (start === null) dropImageEncoder()
-  const startEncoder = () =>
+  const modalities: Modality[] = [...(images ? (['vision'] as const) : []), ...(audio ? (['audio'] as const) : [])]
+  const start = projector === null ? null : { file: projector, modalities, settings: encoderSettings }
+  if (start === null) dropEncoder()
+  const startEncoding = () =>
     start === null
       ? null
-      : startImageEncoder({ ...start, progress: progress.vision }, settings.encoderCacheBytes, {
+      : startEncoder({ ...start, progress: progress.vision }, settings.encoderCacheBytes, {
           shared: gpu === undefined ? { all: cores.all, decoding: cores.half } : null,
-          next: () => cores.forEncoding(isDecoding()),
-          took: (threads, tokens, ms) => {
-            if (!isDecoding()) cores.encoded(threads, tokens, ms)
+          next: (kind) => cores.forEncoding(kind, isDecoding()),
+          took: (kind, threads, tokens, ms) => {
+            if (!isDecoding()) cores.encoded(kind, threads, tokens, ms)
           },
         })
   // Both halves load at once, except on a GPU: the decoder takes what memory is free there, with room for the encoder.
-  const starting = gpu === undefined ? startEncoder() : null
+  const starting = gpu === undefined ? startEncoding() : null
   // If both fail, the decoder's error is the one that is told.
   starting?.catch(() => {})
   const decoder = openDecoder(file, {
     cells: settings.contextCells,
     sequences: settings.maxSequences + settings.storedSequences,
-    batchRows: Math.max(settings.chunkTokens, architecture?.atOnce ?? 0) + settings.maxSequences,
+    batchRows: Math.max(settings.chunkTokens, images?.atOnce ?? 0) + settings.maxSequences,
     threads: cores.all,
     kvType: settings.kvType,
     flashAttention: settings.flashAttention,
@@ -79,12 +81,14 @@ export async function loadModel(
     onProgress: progress.decoder,
   })
   await warmUp(decoder)
-  if (architecture !== null && architecture.width !== decoder.width)
+  const width = images?.width ?? audio?.width ?? decoder.width
+  // Images may have parts for deepstack layers in addition.
+  if (width !== decoder.width || (audio !== null && width % audio.width !== 0))
     throw badModel(
-      `The vision file does not belong to this model: its embeddings have ${architecture.width} numbers, and the model's have ${decoder.width}.`,
+      `The encoders' file does not belong to this model: its embeddings have ${width} numbers, and the model's have ${decoder.width}.`,
     )
-  const opening = starting ?? startEncoder()
-  const images = architecture && opening && { architecture, encoder: whileOpening(opening) }
+  const opening = starting ?? startEncoding()
+  const encoder = opening && whileOpening(opening)
   const { vocabulary, chatTemplate, contextTokens } = decoder
   const model: EngineModel = {
     name,
@@ -92,9 +96,11 @@ export async function loadModel(
     vocabulary: vocabulary.size,
     inputs: {
       image: images && {
-        family: images.architecture.name,
-        longestEdge: images.architecture.longestEdge,
+        family: images.name,
+        longestEdge: images.longestEdge,
+        framesPerTile: images.framesPerTile,
       },
+      audio: audio && { family: audio.name },
     },
     memory: { ...decoder.memory, visionBytes },
     gpuLayers: decoder.gpuLayers,
@@ -103,12 +109,25 @@ export async function loadModel(
     eosToken: vocabulary.eos,
     controlTokens: vocabulary.controlTokens,
   }
-  return { decoder, images, cores, model, opening: start && opening && opened(opening, start) }
+  return { decoder, architectures, encoder, cores, model, opening: start && opening && opened(opening, start) }
 }
 
 async function opened(opening: Promise<OpenedEncoder>, start: EncoderStart): Promise<Opened> {
-  const { runtime, isUncalibrated } = await opening
-  return { runtime, calibration: isUncalibrated ? new Calibration(start) : null }
+  const { runtimes, uncalibrated } = await opening
+  return { runtimes, calibration: uncalibrated.length > 0 ? new Calibration(start, uncalibrated) : null }
+}
+
+/** The encoders of a file. One that this version cannot run is left out if it can run the other. */
+async function architecturesIn(projector: string | null): Promise<Architectures> {
+  if (projector === null) return { images: null, audio: null }
+  const [images, audio] = await Promise.allSettled([openImageArchitecture(projector), openAudioArchitecture(projector)])
+  const found = {
+    images: images.status === 'fulfilled' ? images.value : null,
+    audio: audio.status === 'fulfilled' ? audio.value : null,
+  }
+  if (found.images === null && found.audio === null)
+    throw [images, audio].find((half) => half.status === 'rejected')?.reason ?? badModel('The file has no encoder.')
+  return found
 }
 
 /** The first step brings all weights into memory. No request must wait for it, and no measurement must include it. */

@@ -1,12 +1,12 @@
 import { OrielError } from '../errors.ts'
-import type { ImageEncoder } from './image-encoder.ts'
+import type { AttachmentEncoder } from './encoder.ts'
 
 /**
- * An encoder that is still being opened. Texts are answered meanwhile. Images wait for it, and if it cannot be opened, they
- * fail with the reason.
+ * An encoder that is still being opened. Texts are answered meanwhile. Attachments wait for it, and if it cannot be opened,
+ * they fail with the reason.
  */
-export function whileOpening(opening: Promise<ImageEncoder>): ImageEncoder {
-  let encoder: ImageEncoder | undefined
+export function whileOpening(opening: Promise<AttachmentEncoder>): AttachmentEncoder {
+  let encoder: AttachmentEncoder | undefined
   let isOpening = true
   let givesWay = false
   opening
@@ -27,14 +27,14 @@ export function whileOpening(opening: Promise<ImageEncoder>): ImageEncoder {
     },
     cached: (key) => encoder?.cached(key),
     has: (span) => encoder?.has(span) ?? false,
-    async encode(span, rgb) {
+    async encode(span, bytes) {
       const opened = await opening.catch((error: unknown) => {
         throw unopened(error)
       })
-      return opened.encode(span, rgb)
+      return opened.encode(span, bytes)
     },
     letGo: (span) => encoder?.letGo(span),
-    adopt: (choice) => encoder?.adopt(choice),
+    adopt: (choice, modality) => encoder?.adopt(choice, modality),
     giveWay(decoding) {
       givesWay = decoding
       encoder?.giveWay(decoding)
@@ -45,5 +45,8 @@ export function whileOpening(opening: Promise<ImageEncoder>): ImageEncoder {
 /** What is wrong with a file is no fault of a request. */
 function unopened(error: unknown): unknown {
   if (!(error instanceof OrielError)) return error
-  return new OrielError('internal', `This model cannot see. ${error.message}`, { code: error.code, cause: error })
+  return new OrielError('internal', `The encoders of this model cannot be used. ${error.message}`, {
+    code: error.code,
+    cause: error,
+  })
 }

@@ -1,10 +1,11 @@
 import type { EventQueue } from './event-queue.ts'
 import type {
+  AudioAttachment,
+  EngineAttachment,
   EnginePhase,
   GenerateEvent,
   HeaderPiece,
   HeaderRequest,
-  ImageAttachment,
   PromptPiece,
 } from './generation.ts'
 
@@ -24,8 +25,45 @@ export interface Pending {
   payloads: Map<string, Payload[]>
 }
 
-/** The bytes of an attachment: an image's pixels. */
-export type Payload = ImageAttachment['pixels']
+/** What an attachment is encoded from: an image's pixels, or the samples of a sound as 32-bit floats. */
+export interface Payload {
+  /** null if they are not decoded; empty when they are freed. */
+  readonly bytes: Uint8Array | null
+  /** @throws OrielError, which the request fails with */
+  decode(): Promise<unknown>
+  letGo(): void
+}
+
+function payloadOf(piece: EngineAttachment): Payload {
+  if (piece.kind === 'audio') return new SoundPayload(piece.sound)
+  const { pixels } = piece
+  return {
+    get bytes() {
+      return pixels.rgb
+    },
+    decode: () => pixels.decode(),
+    letGo: () => pixels.letGo(),
+  }
+}
+
+class SoundPayload implements Payload {
+  readonly #sound: AudioAttachment['sound']
+  bytes: Uint8Array | null = null
+
+  constructor(sound: AudioAttachment['sound']) {
+    this.#sound = sound
+  }
+
+  async decode(): Promise<void> {
+    const { buffer, byteOffset, byteLength } = await this.#sound.decode()
+    this.bytes = new Uint8Array(buffer, byteOffset, byteLength)
+  }
+
+  letGo(): void {
+    this.bytes = new Uint8Array()
+    this.#sound.letGo()
+  }
+}
 
 export function phaseOf({ payloads, encoding, admitted }: Pending): EnginePhase {
   if (payloads.size > 0 && (encoding || admitted)) return 'encoding'
@@ -39,9 +77,11 @@ export function separatePayloads(pieces: readonly PromptPiece[]): {
 } {
   const payloads = new Map<string, Payload[]>()
   const prompt = pieces.map((piece): HeaderPiece => {
-    if (piece.kind !== 'image') return piece
-    const { pixels, ...header } = piece
-    payloads.set(header.hash, [...(payloads.get(header.hash) ?? []), pixels])
+    if (piece.kind === 'text' || piece.kind === 'tokens') return piece
+    const { hash } = piece
+    payloads.set(hash, [...(payloads.get(hash) ?? []), payloadOf(piece)])
+    if (piece.kind === 'audio') return { kind: piece.kind, hash, samples: piece.samples }
+    const { pixels: _, ...header } = piece
     return header
   })
   return { prompt, payloads }

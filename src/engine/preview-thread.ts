@@ -10,12 +10,12 @@ import {
   tilesOf,
 } from '../encoders/index.ts'
 import { OrielError } from '../errors.ts'
-import type { AttachmentHeader, ImageView } from './generation.ts'
+import type { ImageHeader, ImageView } from './generation.ts'
 import { toWire } from './protocol.ts'
 
 /** Scales images as the encoder thread does, for people who want to see them. It takes one image at a time. */
 export interface PreviewTask {
-  image: Pick<AttachmentHeader, 'width' | 'height' | 'detail' | 'bounds'>
+  image: Pick<ImageHeader, 'width' | 'height' | 'detail' | 'bounds'>
   rgb: Uint8Array
   /** Pixels that all views together may have. */
   mostPixels: number

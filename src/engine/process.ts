@@ -1,9 +1,9 @@
+import { prepareEncoder } from './encoder.ts'
 import { EngineProcess } from './engine-process.ts'
-import { prepareImageEncoder } from './image-encoder.ts'
 import { joinPieces, type Piece } from './pieces.ts'
 import type { ToEngine } from './protocol.ts'
 
-prepareImageEncoder()
+prepareEncoder()
 const engine = new EngineProcess((message) => {
   if (process.connected) process.send?.(message)
 })

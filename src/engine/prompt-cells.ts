@@ -1,18 +1,39 @@
 import { LRUCache } from 'lru-cache'
-import { type ImageArchitecture, type ImagePlan, planWithin, type Tile } from '../encoders/index.ts'
+import {
+  type AudioArchitecture,
+  type AudioChunk,
+  type AudioPlan,
+  type ImageArchitecture,
+  type ImagePlan,
+  planWithin,
+  type Tile,
+} from '../encoders/index.ts'
 import { OrielError } from '../errors.ts'
 import type { Decoder, Vocabulary } from '../language/index.ts'
 import type { Slices } from '../slices.ts'
-import type { AttachmentHeader, HeaderPiece } from './generation.ts'
+import type { AttachmentHeader, AudioHeader, HeaderPiece, ImageHeader } from './generation.ts'
 import { Positions } from './positions.ts'
 
-/** The cells of a prompt that one run of an encoder fills: one tile of an image. */
-export interface AttachmentSpan {
-  attachment: AttachmentHeader
-  /** The attachment's index among those of the prompt. */
-  place: number
+/** The cells of a prompt that one run of an encoder fills: a tile of an image, or a chunk of a sound. */
+export type AttachmentSpan = ImageSpan | AudioSpan
+
+export interface ImageSpan extends Span {
+  kind: 'image'
+  attachment: ImageHeader
   plan: ImagePlan
   tile: Tile
+}
+
+export interface AudioSpan extends Span {
+  kind: 'audio'
+  attachment: AudioHeader
+  plan: AudioPlan
+  chunk: AudioChunk
+}
+
+interface Span {
+  /** The attachment's index among those of the prompt. */
+  place: number
   /** Names the span's embeddings: equal keys have equal embeddings. */
   key: string
   /** Whether the embeddings attend to each other in both directions, so that one batch must hold all of them. */
@@ -33,26 +54,36 @@ export interface PromptCells {
   positions: Positions
   /** Points where the state of a hybrid decoder is worth keeping, in their order. None for other decoders. */
   stops: readonly number[]
-  /** Tokens of each image, including the marks that the model's format puts around it. */
-  imageTokens: readonly number[]
+  /** Tokens of each attachment, including the marks that the model's format puts around it. */
+  attachmentTokens: readonly number[]
 }
+
+/** How attachments become parts that are encoded by themselves; null for a kind that the model does not take. */
+export interface Architectures {
+  readonly images: ImageArchitecture | null
+  readonly audio: AudioArchitecture | null
+}
+
+/** A part of an attachment that has no place in a prompt yet. */
+type PlannedPart = (Omit<ImageSpan, Placed> | Omit<AudioSpan, Placed>) & { tokens: number }
+type Placed = 'place' | 'key' | 'start' | 'end'
 
 /** Turns prompts into cells. Each distinct span gets a range of negative numbers of its own. */
 export class PromptLayout {
   readonly #decoder: Decoder
-  readonly #images: ImageArchitecture | null
+  readonly #architectures: Architectures
   /** The first number of each span's range, by the span's key. */
   readonly #ranges = new LRUCache<string, number>({ max: rangesKept })
   readonly #marks = new Map<string, readonly number[]>()
   #next = -1
 
-  constructor(decoder: Decoder, images: ImageArchitecture | null) {
+  constructor(decoder: Decoder, architectures: Architectures) {
     this.#decoder = decoder
-    this.#images = images
+    this.#architectures = architectures
   }
 
-  /** The same images have other embeddings from now on: what was computed with those of before is never found again. */
-  forgetImages(): void {
+  /** Equal attachments have other embeddings from now on: what was computed with those of before is never found again. */
+  forgetEmbeddings(): void {
     this.#ranges.clear()
   }
 
@@ -60,7 +91,7 @@ export class PromptLayout {
    * Reads a prompt in slices, since a long text takes long.
    * @param cacheKey the isolation key: requests with another key share neither the KV nor the embeddings of attachments,
    * since the time to the first token would reveal them
-   * @throws OrielError `invalid`, `param` `prompt`, for a text that cannot fit the context or an image that the model
+   * @throws OrielError `invalid`, `param` `prompt`, for a text that cannot fit the context or an attachment that the model
    * does not take
    */
   *layout(pieces: readonly HeaderPiece[], cacheKey = ''): Slices<PromptCells> {
@@ -74,7 +105,7 @@ export class PromptLayout {
     const writer = new CellWriter(vocabulary)
     if (vocabulary.addsBos && !startsWithBos(pieces, vocabulary)) writer.tokens([vocabulary.bosToken])
     const spans: AttachmentSpan[] = []
-    const imageTokens: number[] = []
+    const attachmentTokens: number[] = []
     for (const piece of pieces) {
       if (piece.kind === 'text') {
         yield* writer.text(piece.text, piece.special)
@@ -82,40 +113,54 @@ export class PromptLayout {
       }
       yield* writer.flush()
       if (piece.kind === 'tokens') writer.tokens(piece.tokens)
-      else imageTokens.push(this.#writeImage(writer, piece, imageTokens.length, cacheKey, spans))
+      else attachmentTokens.push(this.#write(writer, piece, attachmentTokens.length, cacheKey, spans))
     }
     yield* writer.flush()
     const cells = writer.finish()
     const stops = this.#decoder.stateful ? stopsOf(cells, spans, vocabulary.endTokens) : []
-    return { cells, spans, positions: this.#positions(spans), stops, imageTokens }
+    return { cells, spans, positions: this.#positions(spans), stops, attachmentTokens }
   }
 
-  /** @returns the number of cells that the image takes */
-  #writeImage(
+  /** What stands in the prompt for an attachment: marks, and parts that are encoded by themselves. */
+  #planOf(attachment: AttachmentHeader): (string | PlannedPart)[] {
+    const { images, audio } = this.#architectures
+    if (attachment.kind === 'image') {
+      if (images === null) throw notTaken('images', 'image')
+      const { width, height, detail, bounds } = attachment
+      const plan = planWithin(images, { width, height }, detail, bounds)
+      const mutual = images.atOnce !== undefined
+      return plan.layout.map((tile) =>
+        typeof tile === 'string' ? tile : { kind: 'image', attachment, plan, tile, mutual, tokens: tile.tokens },
+      )
+    }
+    if (audio === null) throw notTaken('audio', 'audio')
+    const plan = audio.plan(attachment.samples)
+    return plan.layout.map((chunk) =>
+      typeof chunk === 'string'
+        ? chunk
+        : { kind: 'audio', attachment, plan, chunk, mutual: false, tokens: chunk.tokens },
+    )
+  }
+
+  /** @returns the number of cells that the attachment takes */
+  #write(
     writer: CellWriter,
-    image: AttachmentHeader,
+    attachment: AttachmentHeader,
     place: number,
     cacheKey: string,
     spans: AttachmentSpan[],
   ): number {
-    if (this.#images === null)
-      throw new OrielError('invalid', 'This model does not take images.', {
-        param: 'prompt',
-        code: 'image_not_supported',
-      })
-    const plan = planWithin(this.#images, { width: image.width, height: image.height }, image.detail, image.bounds)
-    const mutual = this.#images.atOnce !== undefined
     let tokens = 0
-    for (const part of plan.layout) {
+    for (const [index, part] of this.#planOf(attachment).entries()) {
       if (typeof part === 'string') {
         const mark = this.#markOf(part)
         writer.tokens(mark)
         tokens += mark.length
         continue
       }
-      const key = [image.hash, plan.name, plan.layout.indexOf(part), cacheKey].join('\n')
+      const key = [attachment.hash, part.plan.name, index, cacheKey].join('\n')
       const start = writer.embeddings(this.#range(key, part.tokens), part.tokens)
-      spans.push({ attachment: image, place, plan, tile: part, key, mutual, start, end: start + part.tokens })
+      spans.push({ ...part, place, key, start, end: start + part.tokens })
       tokens += part.tokens
     }
     return tokens
@@ -125,7 +170,7 @@ export class PromptLayout {
   #markOf(text: string): readonly number[] {
     const known = this.#marks.get(text)
     if (known !== undefined) return known
-    const other = this.#images?.otherMarks?.[text]
+    const other = this.#architectures.images?.otherMarks?.[text]
     const exact = (other === undefined ? undefined : this.#tokenOf(other)) ?? this.#tokenOf(text)
     const mark = exact === undefined ? [...this.#decoder.vocabulary.tokenize(text, true)] : [exact]
     this.#marks.set(text, mark)
@@ -141,8 +186,10 @@ export class PromptLayout {
 
   #positions(spans: readonly AttachmentSpan[]): Positions {
     if (!this.#decoder.gridPositions) return new Positions([])
+    // Sounds go on in time like text.
+    const images = spans.filter((span) => span.kind === 'image')
     return new Positions(
-      spans.flatMap(({ start, end, tile: { places: grid, xd } }, image) =>
+      images.flatMap(({ start, end, tile: { places: grid, xd } }, image) =>
         grid === undefined ? [] : { start, end, grid, ...(xd && { image }) },
       ),
     )
@@ -163,16 +210,19 @@ export class PromptLayout {
 const mostStops = 8
 
 /**
- * The ends of images and of turns: another prompt with the same beginning most often goes on at one of them. The first of
+ * The ends of attachments and of turns: another prompt with the same beginning most often goes on at one of them. The first of
  * them, which mostly is the end of a system prompt, and the last.
  */
 function stopsOf(cells: Float64Array, spans: readonly AttachmentSpan[], endTokens: readonly number[]): number[] {
   const isEnd = new Set(endTokens)
-  const images = spans.filter(({ place }, index) => spans[index + 1]?.place !== place).map(({ end }) => end)
+  const attachments = spans.filter(({ place }, index) => spans[index + 1]?.place !== place).map(({ end }) => end)
   const turns = Array.from(cells, (cell, at) => (isEnd.has(cell) ? at + 1 : 0))
-  const all = [...new Set([...images, ...turns])].filter((at) => at > 0 && at < cells.length).sort((a, b) => a - b)
+  const all = [...new Set([...attachments, ...turns])].filter((at) => at > 0 && at < cells.length).sort((a, b) => a - b)
   return all.length <= mostStops ? all : [...all.slice(0, 1), ...all.slice(1 - mostStops)]
 }
+
+const notTaken = (noun: string, kind: string): OrielError =>
+  new OrielError('invalid', `This model does not take ${noun}.`, { param: 'prompt', code: `${kind}_not_supported` })
 
 export const tooLong = (message: string): OrielError =>
   new OrielError('invalid', message, { param: 'prompt', code: 'context_length_exceeded' })

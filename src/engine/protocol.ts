@@ -1,9 +1,9 @@
 import { toWire as encode, type WireError } from '../children/index.ts'
 import type { EngineConfig } from '../config.ts'
-import type { Choice } from '../encoders/index.ts'
+import type { Choice, Modality } from '../encoders/index.ts'
 import type { EmbedderPlan, GpuSettings } from '../language/index.ts'
 import type { EmbeddedText, EmbeddingState, TextRequest } from './embedding.ts'
-import type { EngineModel, EngineState, GenerateEvent, HeaderPiece, HeaderRequest } from './generation.ts'
+import type { EngineModel, EngineState, GenerateEvent, HeaderPiece, HeaderRequest, Runtimes } from './generation.ts'
 import type { PackedCount } from './packed-tokens.ts'
 
 /** How the engine of one model runs. Every number is decided by the caller: a 0 of the configuration has no meaning here. */
@@ -17,7 +17,7 @@ export interface EngineSettings extends Omit<EngineConfig, 'gpu' | 'contextToken
 export interface LoadOptions {
   /** Path of the decoder's GGUF. */
   decoder: string
-  /** Path of the vision GGUF (mmproj), or null for a model that takes text only. */
+  /** Path of the GGUF of its encoders (mmproj), or null for a model that takes text only. */
   projector: string | null
   /** How a model embeds texts; omitted for a model that answers. */
   embedding?: EmbedderPlan
@@ -31,9 +31,9 @@ export interface LoadOptions {
 export type ToEngine =
   | { type: 'load'; options: LoadOptions }
   | { type: 'generate'; id: number; request: HeaderRequest }
-  /** The answer to `want`: an image's pixels; null if they have to be decoded first. */
+  /** The answer to `want`: pixels or samples; null if they have to be decoded first. */
   | { type: 'payload'; id: number; hash: string; bytes: Uint8Array | null }
-  /** The pixels that were wanted in vain are decoded. */
+  /** What was wanted in vain is decoded. */
   | { type: 'decoded'; id: number; hash: string }
   | { type: 'cancel'; id: number }
   /** The request's reader is far behind, or, with `paused` false, has caught up. */
@@ -48,14 +48,14 @@ export type ToEngine =
 export type FromEngine =
   /** The share of all weights that is loaded, 0 to 1. */
   | { type: 'loading'; share: number }
-  /** Requests are taken. If the model takes images, either `sees` or `blind` follows. */
+  /** Requests are taken. If the model takes attachments, either `opened` or `unopened` follows. */
   | { type: 'ready'; model: EngineModel }
-  /** The image encoder is open. */
-  | { type: 'sees'; runtime: 'onnx' | 'ggml' }
-  /** It could not be opened: requests with images fail. */
-  | { type: 'blind'; error: WireError }
-  /** The forms of the image encoder's matrices have been chosen, and images are encoded with them from now on. */
-  | { type: 'calibrated'; choice: Choice }
+  /** The encoders are open. */
+  | { type: 'opened'; runtimes: Runtimes }
+  /** They could not be opened: requests with attachments fail. */
+  | { type: 'unopened'; error: WireError }
+  /** The forms of an encoder's matrices have been chosen, and it computes with them from now on. */
+  | { type: 'calibrated'; choice: Choice; modality: Modality }
   /** They could not be chosen, and stay as they are. */
   | { type: 'uncalibrated'; error: WireError }
   /** All events of one step. */

@@ -1,5 +1,5 @@
 import { setImmediate as nextTurn } from 'node:timers/promises'
-import type { Choice, ImageArchitecture } from '../encoders/index.ts'
+import type { Choice, Modality } from '../encoders/index.ts'
 import { cancelled } from '../errors.ts'
 import { Costs } from '../fairness.ts'
 import type { Decoder } from '../language/index.ts'
@@ -8,12 +8,13 @@ import { Arrivals } from './arrivals.ts'
 import { ChunkSize } from './chunk-size.ts'
 import type { Cores } from './cores.ts'
 import { type Candidates, EncodeTurns, type PayloadSource } from './encode-turns.ts'
+import type { AttachmentEncoder } from './encoder.ts'
 import type { EngineState, GenerateEvent, HeaderPiece, HeaderRequest } from './generation.ts'
-import type { ImageEncoder } from './image-encoder.ts'
 import { createIntake, type Intake } from './intake.ts'
 import { KvCache } from './kv-cache.ts'
 import type { PackedCount } from './packed-tokens.ts'
 import { Prefixes } from './prefixes.ts'
+import type { Architectures } from './prompt-cells.ts'
 import type { EngineSettings } from './protocol.ts'
 import { Queue } from './queue.ts'
 import type { EngineRequest, Sequence } from './sequence.ts'
@@ -35,8 +36,9 @@ export interface SchedulerPort extends PayloadSource {
 
 export interface SchedulerParts {
   decoder: Decoder
-  /** null for a model that takes no images. */
-  images: { architecture: ImageArchitecture; encoder: ImageEncoder } | null
+  architectures: Architectures
+  /** null for a model that takes text only. */
+  encoder: AttachmentEncoder | null
   cores: Cores
   settings: Pick<EngineSettings, 'maxSequences' | 'storedSequences' | 'maxQueue' | 'chunkTokens' | 'prefixCacheBytes'>
   port: SchedulerPort
@@ -48,13 +50,13 @@ const mostSearchMs = 5
 /**
  * Runs all requests of one model together, step by step. A step is planned (`admissions`, `planStep`), run on the decoder
  * (`StepRunner`) and committed (`StepCommit`). It holds the next token of every running answer and prefill up to a limit,
- * so that a long prompt delays other answers by one chunk at most. Images are encoded on another thread meanwhile.
+ * so that a long prompt delays other answers by one chunk at most. Attachments are encoded on another thread meanwhile.
  */
 export class Scheduler {
   readonly #port: SchedulerPort
   readonly #maxSequences: number
   readonly #costs = new Costs()
-  readonly #encoder: ImageEncoder | null
+  readonly #encoder: AttachmentEncoder | null
   readonly #turns: EncodeTurns | null
   readonly #intake: Intake
   readonly #kv: KvCache
@@ -79,8 +81,7 @@ export class Scheduler {
   /** Whether something has happened since the last step began. */
   #woken = false
 
-  constructor({ decoder, images, cores, settings, port }: SchedulerParts) {
-    const encoder = images?.encoder ?? null
+  constructor({ decoder, architectures, encoder, cores, settings, port }: SchedulerParts) {
     this.#port = port
     this.#maxSequences = settings.maxSequences
     this.#arrivals = new Arrivals(settings.maxQueue, this.#costs, (id, error) => this.#refuse(id, error))
@@ -88,7 +89,7 @@ export class Scheduler {
     this.#encoder = encoder
     const candidates = () => this.#candidates()
     this.#turns = encoder && new EncodeTurns(encoder, port, candidates, this.#costs, () => this.#wake())
-    this.#intake = createIntake(decoder, images?.architecture ?? null, settings)
+    this.#intake = createIntake(decoder, architectures, settings)
     this.#kv = new KvCache(decoder, settings.maxSequences, settings.storedSequences, settings.prefixCacheBytes)
     this.#prefixes = new Prefixes(this.#kv, () => this.#active, this.#costs)
     this.#size = new ChunkSize(settings.chunkTokens)
@@ -182,10 +183,10 @@ export class Scheduler {
     return this.#requests.size === 0 && this.#arrivals.size === 0
   }
 
-  /** Encodes images with other forms from now on. Must not be called unless it is idle. */
-  adopt(choice: Choice): void {
-    this.#encoder?.adopt(choice)
-    this.#intake.forgetImages()
+  /** Encodes one kind of attachments with other forms from now on. Must not be called unless it is idle. */
+  adopt(choice: Choice, modality: Modality): void {
+    this.#encoder?.adopt(choice, modality)
+    this.#intake.forgetEmbeddings()
   }
 
   get state(): EngineState {
@@ -281,8 +282,8 @@ export class Scheduler {
     }
     request.cachedCells = cached
     request.admitted = performance.now()
-    const { cells, imageTokens } = request.prompt
-    const usage = { promptTokens: cells.length, cachedTokens: cached, imageTokens }
+    const { cells, attachmentTokens } = request.prompt
+    const usage = { promptTokens: cells.length, cachedTokens: cached, attachmentTokens }
     this.#port.emit(request.id, { type: 'prompt', ...usage, ignored: request.ignored })
   }
 
@@ -367,7 +368,7 @@ export class Scheduler {
     // It may have ended without a slot: its last token was still being searched for.
     this.#queue.leave(request)
     if (!request.finished) return
-    this.#port.emit(request.id, { type: 'done', timings: request.timings(), images: request.images() })
+    this.#port.emit(request.id, { type: 'done', timings: request.timings(), attachments: request.works() })
     this.#forgetRequest(request)
   }
 

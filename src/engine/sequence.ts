@@ -1,8 +1,8 @@
 import { seenSize } from '../encoders/index.ts'
 import type { SchemaPath, TokenSampler } from '../language/index.ts'
 import { AnswerText } from './answer-text.ts'
-import type { AnswerToken, HeaderRequest, ImageWork, Timings } from './generation.ts'
-import type { PromptCells } from './prompt-cells.ts'
+import type { AnswerToken, AttachmentWork, HeaderRequest, Timings } from './generation.ts'
+import type { AttachmentSpan, PromptCells } from './prompt-cells.ts'
 
 /** A request in the scheduler: one prompt and one sequence for each answer. */
 export class EngineRequest {
@@ -82,20 +82,25 @@ export class EngineRequest {
     this.#encodeMs[span] = (this.#encodeMs[span] ?? 0) + ms
   }
 
-  /** What was done for each image, in the order of the prompt. */
-  images(): ImageWork[] {
-    const { imageTokens, spans } = this.prompt
-    return imageTokens.map((_, place) => {
-      const own = spans.flatMap((span, index) => (span.place === place ? { ...span, ms: this.#encodeMs[index] } : []))
-      const isEncoded = own.some(({ ms }) => ms !== undefined)
-      const isInPrefix = own.every(({ end }) => end <= this.cachedCells)
-      return {
-        seen: seenSize(own.map(({ tile }) => tile)),
-        tiles: own.length,
-        cached: isEncoded ? null : isInPrefix ? 'prefix' : 'encoder',
-        encodeMs: sum(own.map(({ ms }) => ms)),
-      }
+  /** What was done for each attachment, in the order of the prompt. */
+  works(): AttachmentWork[] {
+    const { attachmentTokens, spans } = this.prompt
+    // An attachment's spans follow each other.
+    const firsts = spans.flatMap(({ place }, index) => (spans[index - 1]?.place === place ? [] : index))
+    return attachmentTokens.map((_, place) => {
+      const [from, to] = [firsts[place] ?? spans.length, firsts[place + 1]]
+      return this.#workFor(spans.slice(from, to), this.#encodeMs.slice(from, to))
     })
+  }
+
+  #workFor(own: readonly AttachmentSpan[], ms: readonly (number | undefined)[]): AttachmentWork {
+    const isEncoded = ms.some((one) => one !== undefined)
+    const isInPrefix = own.every(({ end }) => end <= this.cachedCells)
+    const cached = isEncoded ? null : isInPrefix ? 'prefix' : 'encoder'
+    const tiles = own.flatMap((span) => (span.kind === 'image' ? span.tile : []))
+    return tiles.length > 0
+      ? { kind: 'image', seen: seenSize(tiles), tiles: tiles.length, cached, encodeMs: sum(ms) }
+      : { kind: 'audio', chunks: own.length, cached, encodeMs: sum(ms) }
   }
 
   timings(): Timings {

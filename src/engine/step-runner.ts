@@ -1,6 +1,6 @@
 import type { Decoder } from '../language/index.ts'
 import type { Cores } from './cores.ts'
-import type { ImageEncoder } from './image-encoder.ts'
+import type { AttachmentEncoder } from './encoder.ts'
 import type { Pass } from './step-batch.ts'
 
 export type StepRunner = ReturnType<typeof stepRunner>
@@ -11,7 +11,7 @@ export type StepRunner = ReturnType<typeof stepRunner>
  */
 export function stepRunner(
   decoder: Pick<Decoder, 'setThreads' | 'decode'>,
-  encoder: Pick<ImageEncoder, 'busy' | 'giveWay'> | null,
+  encoder: Pick<AttachmentEncoder, 'busy' | 'giveWay'> | null,
   cores: Cores,
   started: () => void,
 ) {

@@ -23,8 +23,10 @@ export {
   type Frame,
   type Image,
   type Loaded,
+  type LoadedAudio,
   type LoadedImages,
   type LoadedVideo,
+  type Sound,
 } from './attachment.ts'
 export type { ImageFile } from './decoder/protocol.ts'
 

@@ -7,7 +7,15 @@ import { fileTypes, type GgufHeader, headerOf, type MetadataValue } from '../ggu
 import type { CatalogueEntry } from './catalogue.ts'
 import { type EmbeddingFacts, embeddingFacts } from './embedding.ts'
 import { splitParts } from './file-names.ts'
-import { checkFit, decoderFacts, type EncoderFamily, projectorFacts, supports, textOf } from './fit.ts'
+import {
+  abilitiesOf,
+  checkFit,
+  decoderFacts,
+  type EncoderFamilies,
+  type HalfFacts,
+  projectorFacts,
+  textOf,
+} from './fit.ts'
 import { keptBytes } from './kept-bytes.ts'
 
 /** A model that can be served, as its files describe it. */
@@ -21,15 +29,18 @@ export interface ModelCard {
   description: string
   /** The GGUF file of the decoder; the first part if it is split. */
   decoder: string
-  /** The vision file (mmproj); null for a model that takes no images. */
+  /** The file of its encoders (mmproj); null for a model that takes text only. */
   projector: string | null
+  /** Whether it takes images, and audio. */
+  sees: boolean
+  hears: boolean
   contextTokens: number
   /** Bytes of all files. */
   bytes: number
   /** The sizes from which the memory of a model is computed. */
   size: {
     layers: number
-    /** Bytes of the weights, the number of weights in the vision file, and of those in the matrices of its layers. */
+    /** Bytes of the weights, the number of weights in the encoders, and of those in the matrices of their layers. */
     decoderBytes: number
     visionBytes: number
     visionParameters: number
@@ -65,7 +76,7 @@ export interface ModelFiles {
  * Reads the headers of a model's files and checks that they are complete and belong together.
  * @throws OrielError `invalid` that names the file and its fault, `not_found` if a file does not exist
  */
-export async function readCard(files: ModelFiles, families: readonly EncoderFamily[]): Promise<ModelCard> {
+export async function readCard(files: ModelFiles, families: EncoderFamilies): Promise<ModelCard> {
   try {
     return await cardOf(files, families)
   } catch (error) {
@@ -75,14 +86,14 @@ export async function readCard(files: ModelFiles, families: readonly EncoderFami
   }
 }
 
-async function cardOf({ id, aliases, decoder, projector, entry }: ModelFiles, families: readonly EncoderFamily[]) {
+async function cardOf({ id, aliases, decoder, projector, entry }: ModelFiles, families: EncoderFamilies) {
   const header = await headerOf(decoder)
   const facts = decoderFacts(header, path.basename(decoder))
   const parts = await readParts(decoder, header.metadata)
-  const vision = projector === null ? null : await headerOf(projector)
-  const seeing =
-    projector === null || vision === null ? null : projectorFacts(vision, path.basename(projector), families)
-  if (projector !== null && seeing !== null) checkFit(facts, seeing, path.basename(projector))
+  const encoders = projector === null ? null : await headerOf(projector)
+  const halves =
+    projector === null || encoders === null ? null : projectorFacts(encoders, path.basename(projector), families)
+  if (projector !== null && halves !== null) checkFit(facts, halves, path.basename(projector))
   const embedding = embeddingFacts(header, facts, path.basename(decoder))
   const kept = keptBytes(header, facts)
   const files = await Promise.all([...parts, projector].filter((file) => file !== null).map((file) => stat(file)))
@@ -94,21 +105,22 @@ async function cardOf({ id, aliases, decoder, projector, entry }: ModelFiles, fa
     description: entry?.use ?? textOf(header.metadata.get('general.description')),
     decoder,
     projector,
+    ...(halves === null ? { sees: false, hears: false } : abilitiesOf(halves)),
     contextTokens: facts.contextTokens,
     bytes: files.reduce((sum, { size }) => sum + size, 0),
     size: {
       layers: facts.layers,
       decoderBytes: (await Promise.all(parts.map(headerOf))).reduce((sum, part) => sum + bytesOf(part), 0),
-      visionBytes: vision === null ? 0 : bytesOf(vision),
-      visionParameters: vision === null ? 0 : parametersOf(vision),
-      visionLayers: vision === null ? 0 : parametersOf({ tensors: vision.tensors.filter(isLayerMatrix) }),
+      visionBytes: encoders === null ? 0 : bytesOf(encoders),
+      visionParameters: encoders === null ? 0 : parametersOf(encoders),
+      visionLayers: encoders === null ? 0 : parametersOf({ tensors: encoders.tensors.filter(isLayerMatrix) }),
       ...kept,
       bytesPerToken: embedding === null || embedding.keeps ? kept.bytesPerToken : 0,
     },
     embedding,
     chatTemplate: textOf(header.metadata.get('tokenizer.chat_template')) || null,
     sampling: recommended(header.metadata),
-    coordinates: seeing?.coordinates ?? null,
+    coordinates: halves?.vision?.coordinates ?? null,
     created: Math.floor((files[0]?.mtimeMs ?? 0) / 1000),
     version: files.map(({ ino, size, mtimeMs, ctimeMs }) => [ino, size, mtimeMs, ctimeMs].join(' ')).join('\n'),
   }
@@ -134,7 +146,7 @@ async function readParts(decoder: string, metadata: ReadonlyMap<string, Metadata
 const bytesOf = ({ tensors }: GgufHeader): number => tensors.reduce((sum, { bytes }) => sum + bytes, 0)
 
 const isLayerMatrix = ({ name, shape }: GgufHeader['tensors'][number]): boolean =>
-  name.startsWith('v.blk.') && shape.length > 1
+  /^[av]\.blk\./.test(name) && shape.length > 1
 
 const parametersOf = ({ tensors }: Pick<GgufHeader, 'tensors'>): number =>
   tensors.reduce((sum, { shape }) => sum + shape.reduce((product, size) => product * size, 1), 0)
@@ -148,19 +160,26 @@ function recommended(metadata: ReadonlyMap<string, MetadataValue>): ModelCard['s
   return Object.fromEntries(given)
 }
 
+interface EncoderFacts {
+  family: string
+  /** Whether this version can run it. */
+  supported: boolean
+  parameters: number
+}
+
 /** What the files of a model say about it. */
 export interface ModelFacts {
   architecture: string
   layers: number
   /** `Q4_K_M`, or the type of most of its weights. */
   quantization: string
-  /** Including those of the vision encoder. */
+  /** Including those of the encoders. */
   parameters: number
   /** Those of the decoder that compute a token: of many experts only the ones that are used. */
   activeParameters: number
   licence: string
-  /** `supported`: whether this version can run the encoder. */
-  vision: { family: string; supported: boolean; imageSize: number; parameters: number } | null
+  vision: (EncoderFacts & { imageSize: number }) | null
+  audio: EncoderFacts | null
   files: readonly { file: string; bytes: number }[]
   /** Identifies the decoder: its SHA-256 where the hub's cache has it, or else a hash of its name and size. */
   digest: string
@@ -168,14 +187,14 @@ export interface ModelFacts {
 
 export async function factsOf(
   { id, bytes, decoder, projector }: ModelCard,
-  families: readonly EncoderFamily[],
+  families: EncoderFamilies,
 ): Promise<ModelFacts> {
   const parts = splitParts(decoder)
   const headers = await Promise.all(parts.map(headerOf))
   const header = await headerOf(decoder)
-  const vision = projector === null ? null : await headerOf(projector)
+  const encoders = projector === null ? null : await headerOf(projector)
   const { architecture, layers } = decoderFacts(header, path.basename(decoder))
-  const all = [...headers, ...(vision === null ? [] : [vision])]
+  const all = [...headers, ...(encoders === null ? [] : [encoders])]
   const files = [...parts, ...(projector === null ? [] : [projector])]
   return {
     architecture,
@@ -187,7 +206,9 @@ export async function factsOf(
       0,
     ),
     licence: textOf(header.metadata.get('general.license')),
-    vision: vision === null ? null : visionFacts(vision, path.basename(projector ?? ''), families),
+    ...(encoders === null
+      ? { vision: null, audio: null }
+      : encoderFacts(encoders, path.basename(projector ?? ''), families)),
     files: await Promise.all(files.map(async (file) => ({ file, bytes: (await stat(file)).size }))),
     digest: await digestOf(decoder, `${id} ${bytes}`),
   }
@@ -216,9 +237,22 @@ const activeParametersOf = ({ tensors }: GgufHeader, share: number): number =>
       0,
     )
 
-function visionFacts(header: GgufHeader, file: string, families: readonly EncoderFamily[]): ModelFacts['vision'] {
-  const { family, imageSize } = projectorFacts(header, file, families)
-  return { family, supported: supports(families, family), imageSize, parameters: parametersOf(header) }
+function encoderFacts(
+  header: GgufHeader,
+  file: string,
+  families: EncoderFamilies,
+): Pick<ModelFacts, 'vision' | 'audio'> {
+  const { vision, audio } = projectorFacts(header, file, families)
+  const ofAudio = ({ name }: GgufHeader['tensors'][number]): boolean => /^(mm\.)?a\./.test(name)
+  const factsOf = ({ family, width }: HalfFacts, isOwn: (tensor: GgufHeader['tensors'][number]) => boolean) => ({
+    family,
+    supported: width !== null,
+    parameters: parametersOf({ tensors: header.tensors.filter(isOwn) }),
+  })
+  return {
+    vision: vision && { ...factsOf(vision, (tensor) => !ofAudio(tensor)), imageSize: vision.imageSize },
+    audio: audio && factsOf(audio, ofAudio),
+  }
 }
 
 function quantizationOf(headers: readonly GgufHeader[]): string {

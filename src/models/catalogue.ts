@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs'
 import { z } from 'zod'
 import { packageFile } from '../places.ts'
 
-/** A well-known vision-language model with GGUF files on the hub. */
+/** A well-known model that sees or hears, with GGUF files on the hub. */
 const entrySchema = z.strictObject({
   id: z.string(),
   title: z.string(),
@@ -12,7 +12,9 @@ const entrySchema = z.strictObject({
   repo: z.string(),
   /** The recommended quantization. */
   quant: z.string(),
-  /** In billions, including all experts and the vision encoder. */
+  /** What it takes beside text. */
+  inputs: z.array(z.enum(['image', 'audio'])).default(['image']),
+  /** In billions, including all experts and the encoders. */
   parameters: z.number(),
   /** In billions, with what fits embeddings to the decoder. */
   visionParameters: z.number(),
@@ -25,7 +27,7 @@ const entrySchema = z.strictObject({
   /** The context that its makers state. */
   contextTokens: z.int(),
   licence: z.string(),
-  /** The family of its vision encoder: `clip.projector_type`. */
+  /** The family of its vision encoder, or of its audio encoder if it has no other: `clip.projector_type`. */
   family: z.string(),
   /** Of its decoder: `general.architecture`. */
   architecture: z.string(),

@@ -19,19 +19,27 @@ export interface DecoderFacts {
   contextTokens: number
 }
 
-/** What the header of a vision file says. */
+/** What the header of a projector (mmproj) says: it has an image encoder, an audio encoder, or both. */
 export interface ProjectorFacts {
-  /** The family of vision encoders: `clip.projector_type`. */
+  vision: VisionFacts | null
+  audio: HalfFacts | null
+}
+
+export interface HalfFacts {
+  /** The family of encoders: `clip.projector_type`. */
   family: string
   /** Numbers in one embedding; null if the family is not supported. */
   width: number | null
+}
+
+export interface VisionFacts extends HalfFacts {
   /** The edge of a tile, or of the largest image, in pixels; 0 if the file does not say. */
   imageSize: number
   /** How models of the family write boxes and points; null if no form of theirs is known. */
   coordinates: Coordinates | null
 }
 
-/** A family of vision encoders, as far as the library needs to know it. */
+/** A family of encoders, as far as the library needs to know it. */
 export interface EncoderFamily {
   /** Its names in `clip.projector_type`. */
   readonly types: readonly string[]
@@ -41,8 +49,24 @@ export interface EncoderFamily {
   width(metadata: Metadata): number
 }
 
-export const supports = (families: readonly EncoderFamily[], type: string): boolean =>
-  families.some(({ types }) => types.includes(type))
+/** The families of encoders that can be run. */
+export interface EncoderFamilies {
+  readonly images: readonly EncoderFamily[]
+  readonly audio: readonly EncoderFamily[]
+}
+
+export const supports = ({ images, audio }: EncoderFamilies, type: string): boolean =>
+  [...images, ...audio].some(({ types }) => types.includes(type))
+
+/** What of a file can be run. A half that cannot is left out, if the other one can. */
+export const abilitiesOf = ({ vision, audio }: ProjectorFacts): { sees: boolean; hears: boolean } => {
+  const hears = audio !== null && audio.width !== null
+  return { sees: vision !== null && (vision.width !== null || !hears), hears }
+}
+
+/** Whether at least one half of a file can be run. */
+export const canRun = ({ vision, audio }: ProjectorFacts): boolean =>
+  [vision, audio].some((half) => half !== null && half.width !== null)
 
 /**
  * @param file its name, for messages
@@ -51,7 +75,7 @@ export const supports = (families: readonly EncoderFamily[], type: string): bool
 export function decoderFacts({ metadata, tensors }: GgufHeader, file: string): DecoderFacts {
   const architecture = textOf(metadata.get('general.architecture'))
   const kind = textOf(metadata.get('general.type')) || 'model'
-  if (isVisionFile(metadata))
+  if (isProjector(metadata))
     throw new OrielError('invalid', `${file} is a vision file (mmproj), not a model.`, { code: 'vision_file' })
   if (kind !== 'model') throw badModel(`${file} is a GGUF file of type ${word(kind)}, not a model.`)
   if (!architectures.has(architecture))
@@ -77,32 +101,47 @@ export function decoderFacts({ metadata, tensors }: GgufHeader, file: string): D
 
 /**
  * @param file its name, for messages
- * @throws OrielError `invalid` if the file is not a vision file, or is of a supported family but has no width
+ * @throws OrielError `invalid` if the file is no projector, has no encoder, or is of a supported family but has no width
  */
-export function projectorFacts(header: GgufHeader, file: string, families: readonly EncoderFamily[]): ProjectorFacts {
+export function projectorFacts(header: GgufHeader, file: string, { images, audio }: EncoderFamilies): ProjectorFacts {
   const { metadata } = header
-  const architecture = textOf(metadata.get('general.architecture'))
-  if (!isVisionFile(metadata))
-    throw badModel(`${file} is a model of the architecture ${word(architecture)}, not a vision file.`)
-  if (metadata.get('clip.has_vision_encoder') === false)
-    throw badModel(`${file} has an audio encoder only, no vision encoder.`)
-  const family =
-    textOf(metadata.get('clip.projector_type')) || textOf(metadata.get('clip.vision.projector_type')) || 'unnamed'
+  if (!isProjector(metadata))
+    throw badModel(
+      `${file} is a model of the architecture ${word(metadata.get('general.architecture'))}, not a vision file.`,
+    )
+  const hears = metadata.get('clip.has_audio_encoder') === true
+  // Only files that hear too, or nothing else, say whether they see.
+  const sees = metadata.get('clip.has_vision_encoder') ?? !hears
+  const half = (modality: 'vision' | 'audio', families: readonly EncoderFamily[]) => {
+    const family =
+      textOf(metadata.get('clip.projector_type')) ||
+      textOf(metadata.get(`clip.${modality}.projector_type`)) ||
+      'unnamed'
+    const supported = families.find(({ types }) => types.includes(family))
+    return { family, width: supported?.width(metadataOf(header, file)) ?? null, supported }
+  }
+  const seeing = sees === true ? half('vision', images) : null
+  const hearing = hears ? half('audio', audio) : null
+  if (seeing === null && hearing === null) throw badModel(`${file} has no encoder of images or audio.`)
   const imageSize = metadata.get('clip.vision.image_size')
-  const supported = families.find(({ types }) => types.includes(family))
   return {
-    family,
-    width: supported?.width(metadataOf(header, file)) ?? null,
-    imageSize: typeof imageSize === 'number' ? imageSize : 0,
-    coordinates: supported?.coordinates ?? null,
+    vision: seeing && {
+      ...{ family: seeing.family, width: seeing.width, coordinates: seeing.supported?.coordinates ?? null },
+      imageSize: typeof imageSize === 'number' ? imageSize : 0,
+    },
+    audio: hearing && { family: hearing.family, width: hearing.width },
   }
 }
 
-/** @throws OrielError `invalid` if the embeddings of a vision file do not have the decoder's width */
-export function checkFit(decoder: DecoderFacts, projector: ProjectorFacts, file: string): void {
-  if (projector.width !== null && projector.width !== decoder.width)
+/** @throws OrielError `invalid` if the embeddings of a projector do not have the decoder's width */
+export function checkFit(decoder: DecoderFacts, { vision, audio }: ProjectorFacts, file: string): void {
+  const wrong = [vision?.width, audio?.width].find(
+    // Those of sounds have nothing for deepstack layers.
+    (width, half) => typeof width === 'number' && (half === 0 ? width !== decoder.width : decoder.width % width !== 0),
+  )
+  if (wrong !== undefined)
     throw badModel(
-      `${file} does not belong to this model: its embeddings have ${projector.width} numbers, and the model requires ${decoder.width}.`,
+      `${file} does not belong to this model: its embeddings have ${wrong} numbers, and the model requires ${decoder.width}.`,
     )
 }
 
@@ -118,7 +157,7 @@ function deepstackParts(metadata: GgufHeader['metadata'], architecture: string):
   return new Set(parts.filter((part) => part >= 0)).size
 }
 
-const isVisionFile = (metadata: GgufHeader['metadata']): boolean =>
+const isProjector = (metadata: GgufHeader['metadata']): boolean =>
   textOf(metadata.get('general.architecture')) === 'clip' || textOf(metadata.get('general.type')) === 'mmproj'
 
 export const textOf = (value: MetadataValue | undefined): string => (typeof value === 'string' ? value : '')

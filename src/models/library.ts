@@ -4,7 +4,7 @@ import { OrielError } from '../errors.ts'
 import { joined } from '../joined.ts'
 import { factsOf, type ModelCard, type ModelFacts, readCard } from './card.ts'
 import { splitOf } from './file-names.ts'
-import { type EncoderFamily, supports } from './fit.ts'
+import { type EncoderFamilies, supports } from './fit.ts'
 import { cacheFolder } from './hub/cache.ts'
 import { HubClient } from './hub/client.ts'
 import { aliasesOf, findLocal, localModels, named, type Origin, ownFolder, visionFileBeside } from './local.ts'
@@ -53,8 +53,8 @@ export interface Library {
   removal(name: string): Promise<Removal>
 }
 
-/** @param families of vision encoders that can be run */
-export function createLibrary(config: ModelsConfig, families: readonly EncoderFamily[]): Library {
+/** @param families of encoders that can be run */
+export function createLibrary(config: ModelsConfig, families: EncoderFamilies): Library {
   // A client may name hundreds of models that do not exist: folders are searched, and files read, once for all who ask.
   const here = joined(() => localModels(config))
   const list = joined(async () => {

@@ -6,7 +6,7 @@ import { headerOf, parseHeader } from '../gguf/index.ts'
 import { type ModelCard, readCard } from './card.ts'
 import { type CatalogueEntry, entryOfRepo } from './catalogue.ts'
 import { decodersOf, folderFor, type NamedDecoder, type NamedFile, projectorFor } from './file-names.ts'
-import { type EncoderFamily, projectorFacts, supports } from './fit.ts'
+import { canRun, type EncoderFamilies, type ProjectorFacts, projectorFacts, supports } from './fit.ts'
 import { addToSnapshot, cacheFolder, placesOf, setRef } from './hub/cache.ts'
 import { HubClient, type Listing, type RemoteFile } from './hub/client.ts'
 import { checkSpace, copyTo, download, lockOf, missingBytes, type Transfer } from './hub/download.ts'
@@ -32,7 +32,7 @@ export interface PullOptions {
 
 interface Pull extends PullOptions {
   config: ModelsConfig
-  families: readonly EncoderFamily[]
+  families: EncoderFamilies
 }
 
 /** See `Library.pull`. */
@@ -70,14 +70,15 @@ function explained(error: unknown, endpoint: string): unknown {
 async function pullRepo(client: HubClient, source: HubSource, options: Pull): Promise<ModelCard> {
   const { config, signal } = options
   const entry = entryOfRepo(source.repo)
-  if (entry !== undefined) checkFamily(entry.title, entry.family, options)
+  if (entry !== undefined && !supports(options.families, entry.family) && !options.anyway)
+    throw unsupported(entry.title, entry.inputs.includes('image') ? 'vision' : 'audio', entry.family, options.families)
   const listing = await client.list(source.repo, source.revision, signal)
   const { decoder, projector } = chosen(listing, source, entry)
   const describe = ({ path: file }: NamedFile) => client.describe(source.repo, listing.commit, file, signal)
   const vision = projector === undefined ? null : await describe(projector)
   const cache = cacheFolder(config)
   if (vision !== null && entry === undefined)
-    checkFamily(source.repo, await familyOf(client, vision, transferOf(client, cache, vision), options), options)
+    checkEncoders(source.repo, await encodersOf(client, vision, transferOf(client, cache, vision), options), options)
   // The vision file comes first: it is small, and an unsuitable repository is detected early.
   const files = vision === null ? [] : [vision]
   for (let from = 0; from < decoder.files.length; from += described)
@@ -119,11 +120,10 @@ function chosen(
   return { decoder: found, projector: projectorFor(files, found.stem) }
 }
 
-/** The family of a vision file, from its first bytes; null if the header is longer. */
-async function familyOf(client: HubClient, file: RemoteFile, transfer: Transfer, { signal, families }: Pull) {
+/** What a projector says, by its first bytes; null if the header is longer. */
+async function encodersOf(client: HubClient, file: RemoteFile, transfer: Transfer, { signal, families }: Pull) {
   const name = path.basename(file.path)
-  if ((await missingBytes(transfer)) === 0)
-    return projectorFacts(await headerOf(transfer.target), name, families).family
+  if ((await missingBytes(transfer)) === 0) return projectorFacts(await headerOf(transfer.target), name, families)
   return client.retried(file, signal, async () => {
     const { chunks } = await client.open(transfer.url, 0, Math.min(file.bytes, headerBytes), file, signal)
     const read: Buffer[] = []
@@ -135,7 +135,7 @@ async function familyOf(client: HubClient, file: RemoteFile, transfer: Transfer,
       if (left <= 0) break
     }
     try {
-      return projectorFacts(parseHeader(Buffer.concat(read), file.bytes), name, families).family
+      return projectorFacts(parseHeader(Buffer.concat(read), file.bytes), name, families)
     } catch (error) {
       if (error instanceof OrielError) throw error
       return null
@@ -149,12 +149,23 @@ const described = 8
 /** The header of a vision file has no vocabulary. */
 const headerBytes = 1 << 20
 
-/** @throws OrielError `invalid` if a family is not supported, unless the model is to be pulled anyway */
-function checkFamily(title: string, family: string | null, { families, anyway }: Pull): void {
-  if (family === null || supports(families, family) || anyway) return
-  throw new OrielError(
+/** @throws OrielError `invalid` if no encoder of the file is supported, unless the model is to be pulled anyway */
+function checkEncoders(title: string, facts: ProjectorFacts | null, { families, anyway }: Pull): void {
+  if (facts === null || canRun(facts) || anyway) return
+  const { vision, audio } = facts
+  throw unsupported(title, vision === null ? 'audio' : 'vision', (vision ?? audio)?.family ?? '', families)
+}
+
+function unsupported(
+  title: string,
+  kind: 'vision' | 'audio',
+  family: string,
+  { images, audio }: EncoderFamilies,
+): OrielError {
+  const known = (kind === 'vision' ? images : audio).flatMap(({ types }) => types).join(', ')
+  return new OrielError(
     'invalid',
-    `${title} has a vision encoder of the family ${family}, which this version does not support. It supports ${families.flatMap(({ types }) => types).join(', ')}.`,
+    `${title} has ${kind === 'vision' ? 'a vision' : 'an audio'} encoder of the family ${family}, which this version does not support. It supports ${known}.`,
     { code: 'unsupported_family' },
   )
 }
@@ -266,11 +277,7 @@ async function keep(file: string, options: Pull): Promise<ModelCard> {
   // Everything is checked before anything is copied.
   await cardIn(folder)
   if (vision !== undefined)
-    checkFamily(
-      stem,
-      projectorFacts(await headerOf(path.join(folder, vision.path)), vision.path, families).family,
-      options,
-    )
+    checkEncoders(stem, projectorFacts(await headerOf(path.join(folder, vision.path)), vision.path, families), options)
   const target = path.join(ownFolder(options.config), stem)
   if (target === folder) return cardIn(folder)
   const names = [...parts, ...(vision === undefined ? [] : [vision])].map((part) => part.path)

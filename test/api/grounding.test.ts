@@ -36,14 +36,15 @@ async function startAnswers(answers: readonly string[], model: Model = {}) {
   async function* script(request: GenerateRequest): AsyncIterable<GenerateEvent> {
     asked.push(request)
     const images = request.prompt.filter(({ kind }) => kind === 'image')
-    yield { ...promptEvent, imageTokens: images.map(() => 1) } as GenerateEvent
+    yield { ...promptEvent, attachmentTokens: images.map(() => 1) } as GenerateEvent
     for (const [choice, answer] of answers.entries()) {
       for (const [before, word] of answer.split(/(?<=[ >])/).entries())
         yield { ...textEvent(word, before + 1), choice } as GenerateEvent
       yield { type: 'end', choice, reason: 'stop', stop: null, completionTokens: 9 }
     }
     const timings = { queue: 0, encode: 0, prefill: 0, firstToken: 0, generation: 0 }
-    yield { type: 'done', timings, images: images.map(() => ({ seen, tiles: 1, cached: null, encodeMs: 0 })) }
+    const work = { kind: 'image', seen, tiles: 1, cached: null, encodeMs: 0 } as const
+    yield { type: 'done', timings, attachments: images.map(() => work) }
   }
   const chatTemplate =
     "{% for m in messages %}{% for p in m['content'] %}{% if p['type'] == 'text' %}{{ p['text'] }}{% else %}<__media__>{% endif %}{% endfor %}{% endfor %}"

@@ -10,9 +10,13 @@ it('keeps the order of texts and images in a message', async () => {
   const server = await startScripted(
     async function* (request) {
       asked = request
-      yield { type: 'prompt', promptTokens: 1, cachedTokens: 0, imageTokens: [1, 1] }
+      yield { type: 'prompt', promptTokens: 1, cachedTokens: 0, attachmentTokens: [1, 1] }
       yield { type: 'end', choice: 0, reason: 'stop', stop: null, completionTokens: 0 }
-      yield { type: 'done', timings: { queue: 0, encode: 0, prefill: 0, firstToken: 0, generation: 0 }, images: [] }
+      yield {
+        type: 'done',
+        timings: { queue: 0, encode: 0, prefill: 0, firstToken: 0, generation: 0 },
+        attachments: [],
+      }
     },
     { vision: true, chatTemplate },
   )

@@ -434,7 +434,11 @@ describe('messages of any model', () => {
       yield promptEvent
       yield textEvent('One')
       yield { type: 'end', choice: 0, reason: 'length', stop: null, completionTokens: 5 }
-      yield { type: 'done', timings: { queue: 1, encode: 0, prefill: 2, firstToken: 3, generation: 4 }, images: [] }
+      yield {
+        type: 'done',
+        timings: { queue: 1, encode: 0, prefill: 2, firstToken: 3, generation: 4 },
+        attachments: [],
+      }
     })
     const stopOf = async (max_tokens: number) =>
       ((await (await post(server.url, { ...body, max_tokens })).json()) as Message).stop_reason

@@ -296,12 +296,16 @@ describe('requests generated from the document', () => {
     ]
     const server = await startScripted(
       async function* ({ n }) {
-        yield { ...promptEvent, imageTokens: [1] } as typeof promptEvent
+        yield { ...promptEvent, attachmentTokens: [1] } as typeof promptEvent
         for (let choice = 0; choice < n; choice++) {
           for (const text of said.slice(choice)) yield { ...textEvent(text), choice }
           yield { type: 'end', choice, reason: 'stop', stop: null, completionTokens: said.length }
         }
-        yield { type: 'done', timings: { queue: 1, encode: 0, prefill: 2, firstToken: 3, generation: 4 }, images: [] }
+        yield {
+          type: 'done',
+          timings: { queue: 1, encode: 0, prefill: 2, firstToken: 3, generation: 4 },
+          attachments: [],
+        }
       },
       { vision: true },
     )

@@ -37,7 +37,7 @@ const reported = {
   videos: [
     {
       ...{ param: 'a', seconds: 12.3456, width: 640, height: 360, seen: { width: 320, height: 180 } },
-      ...{ tokens: 60, found: 3, fetchMs: 1.26, decodeMs: 20 },
+      ...{ tokens: 60, found: 3, taken: 2, fetchMs: 1.26, decodeMs: 20 },
       frames: [
         { time: 0, tokens: 30, cached: null, encodeMs: 7.77 },
         { time: 6.1728, tokens: 30, cached: 'encoder' as const, encodeMs: 0 },
@@ -213,7 +213,7 @@ describe('videos and audio in requests', () => {
       videos: [
         {
           ...{ param: 'a', seconds: 12.346, width: 640, height: 360, seen: { width: 320, height: 180 } },
-          ...{ tokens: 60, found: 3, fetch_ms: 1.3, decode_ms: 20 },
+          ...{ tokens: 60, found: 3, taken: 2, fetch_ms: 1.3, decode_ms: 20 },
           frames: [
             { time: 0, tokens: 30, cached: null, encode_ms: 7.8 },
             { time: 6.173, tokens: 30, cached: 'encoder', encode_ms: 0 },

@@ -51,10 +51,14 @@ describe('stored responses', () => {
     const server = await startScripted(
       async function* ({ prompt }) {
         prompts.push(prompt as never)
-        yield { type: 'prompt', promptTokens: 12, cachedTokens: 4, imageTokens: [1] }
+        yield { type: 'prompt', promptTokens: 12, cachedTokens: 4, attachmentTokens: [1] }
         yield { type: 'text', choice: 0, text: prompts.length === 1 ? call : 'Blue.', tokens: [], generated: 1 }
         yield { type: 'end', choice: 0, reason: 'stop', stop: null, completionTokens: 1 }
-        yield { type: 'done', timings: { queue: 1, encode: 0, prefill: 2, firstToken: 3, generation: 4 }, images: [] }
+        yield {
+          type: 'done',
+          timings: { queue: 1, encode: 0, prefill: 2, firstToken: 3, generation: 4 },
+          attachments: [],
+        }
       },
       { vision: true },
     )

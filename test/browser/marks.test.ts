@@ -21,10 +21,12 @@ let browser: TestBrowser
 let server: Awaited<ReturnType<typeof serveBackend>>
 beforeAll(async () => {
   async function* script(): AsyncIterable<GenerateEvent> {
-    yield { ...promptEvent, imageTokens: [1] } as GenerateEvent
+    yield { ...promptEvent, attachmentTokens: [1] } as GenerateEvent
     yield textEvent('[{"bbox_2d": [100, 200, 600, 700], "label": "circle"}]')
     for (const event of endEvents(9))
-      yield event.type === 'done' ? { ...event, images: [{ seen: sent, tiles: 1, cached: null, encodeMs: 0 }] } : event
+      yield event.type === 'done'
+        ? { ...event, attachments: [{ kind: 'image', seen: sent, tiles: 1, cached: null, encodeMs: 0 }] }
+        : event
   }
   server = await serveBackend(scriptedBackend(script, { longestEdge: 100, chatTemplate, coordinates: 1000, media }))
   browser = await startBrowser()

@@ -33,7 +33,7 @@ function keenBackend(asks: Ask[]): Backend {
         videos: [
           {
             ...{ param: video?.param ?? '', seconds: 3, width: 320, height: 180, seen: { width: 224, height: 126 } },
-            ...{ tokens: 80, found: 3, fetchMs: 0, decodeMs: 5 },
+            ...{ tokens: 80, found: 3, taken: 3, fetchMs: 0, decodeMs: 5 },
             frames: [0, 1, 2].map((time) => ({ time, tokens: 27, ...work })),
           },
         ],

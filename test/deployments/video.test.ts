@@ -1,72 +1,24 @@
-import { mkdtempSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
-import path from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import {
-  type Ask,
-  type Attachment,
-  type Backend,
-  Collected,
-  type ContentPart,
-  embeddedBackend,
-  plainSettings,
-} from '../../src/deployments/index.ts'
-import { imageFamilies } from '../../src/encoders/index.ts'
-import { startEngine } from '../../src/engine/index.ts'
-import { createLogger } from '../../src/log.ts'
-import type { LoadedVideo } from '../../src/media/index.ts'
-import { readCard } from '../../src/models/card.ts'
+import { plainSettings } from '../../src/deployments/index.ts'
+import type { Frame } from '../../src/media/index.ts'
 import { idefics3 } from '../encoders/oracle/families/idefics3.ts'
-import { engineSettings } from '../support/pocket.ts'
-import { frameAt, manyColours, mediaWith, videoOf } from '../support/videos.ts'
+import { qwen3vl } from '../encoders/oracle/families/qwen.ts'
+import { frameAt, manyColours, videoOf } from '../support/videos.ts'
+import { part, source, startModel, text } from '../support/watching.ts'
 
-const folder = mkdtempSync(path.join(tmpdir(), 'oriel-video-'))
-/** By URL, made for each request. */
-const videos: Record<string, () => LoadedVideo> = {}
-let backend: Backend
+let model: Awaited<ReturnType<typeof startModel>>
 beforeAll(async () => {
-  const [decoder, projector] = [path.join(folder, 'decoder.gguf'), path.join(folder, 'mmproj.gguf')]
-  idefics3.write(decoder, projector)
-  const card = await readCard({ id: 'smol', aliases: [], decoder, projector }, imageFamilies)
-  const settings = { ...engineSettings, contextCells: 8192 }
-  const engine = await startEngine({ decoder, projector, name: 'smol', settings, log: createLogger('silent') })
-  backend = embeddedBackend({ card, engine, media: mediaWith(videos) })
+  model = await startModel(idefics3)
 })
-afterAll(async () => {
-  await backend.close()
-  rmSync(folder, { recursive: true })
-})
+afterAll(() => model.close())
 
-const text = (words: string): ContentPart => ({ kind: 'text', text: words })
-const video = (attachment = 0): ContentPart => ({ kind: 'video', attachment })
-const source = (url: string, more: Partial<Attachment> = {}): Attachment => ({
-  ...{ kind: 'video', url, param: url, detail: 'auto' },
-  ...more,
-})
-
-const askOf = (content: readonly ContentPart[], attachments: readonly Attachment[], maxTokens = 4): Ask => ({
-  prompt: {
-    ...{ kind: 'chat', messages: [{ role: 'user', content }], tools: [], variables: {}, splitReasoning: false },
-    ...{ calling: { mode: 'auto', parallel: true }, continues: false, longest: null },
-  },
-  attachments,
-  settings: { ...plainSettings, maxTokens, ignoreEos: true, sampling: { temperature: 0 }, echo: 'all' },
-  client: 'one',
-})
-
-async function answer(content: readonly ContentPart[], attachments: readonly Attachment[], maxTokens?: number) {
-  const asked = await backend.answer(askOf(content, attachments, maxTokens), new AbortController().signal)
-  const collected = new Collected(1)
-  for await (const event of asked.events) collected.take(event)
-  const { tally } = collected
-  if (tally === undefined) throw new Error('an answer without an end')
-  return { usage: asked.usage, prompt: asked.prompt?.text ?? '', tally, videos: tally.videos ?? [] }
-}
+const video = (attachment?: number) => part('video', attachment)
+const sent = (url: string, more?: Parameters<typeof source>[2]) => source('video', url, more)
 
 describe('a video', () => {
   it('is its frames in the prompt, and each is told with its time and tokens', async () => {
-    videos.short = () => videoOf(manyColours(3))
-    const { usage, prompt, tally, videos: told } = await answer([video(), text('What happens?')], [source('short')])
+    model.files.short = () => videoOf(manyColours(3))
+    const { usage, prompt, tally, videos: told } = await model.answer([video(), text('What happens?')], [sent('short')])
     expect(prompt).toContain('<video>What happens?')
     // Four tokens of each frame, and three marks around it.
     expect(usage).toMatchObject({ imageTokens: [], videoTokens: [21] })
@@ -74,7 +26,16 @@ describe('a video', () => {
     const frame = { tokens: 7, cached: null, encodeMs: expect.any(Number) }
     expect(told).toEqual([
       {
-        ...{ param: 'short', seconds: 3, width: 64, height: 64, seen: { width: 64, height: 64 }, tokens: 21, found: 3 },
+        ...{
+          param: 'short',
+          seconds: 3,
+          width: 64,
+          height: 64,
+          seen: { width: 64, height: 64 },
+          tokens: 21,
+          found: 3,
+          taken: 3,
+        },
         frames: [0, 1, 2].map((time) => ({ time, ...frame })),
         ...{ fetchMs: 0, decodeMs: 5 },
       },
@@ -82,10 +43,10 @@ describe('a video', () => {
   })
 
   it('costs no encoding and no prefill when another question is asked about it', async () => {
-    videos.twice = () => videoOf(manyColours(6, 100))
-    const first = await answer([video(), text('What happens?')], [source('twice')])
+    model.files.twice = () => videoOf(manyColours(6, 100))
+    const first = await model.answer([video(), text('What happens?')], [sent('twice')])
     expect(first.usage.cachedTokens).toBeLessThan(first.usage.promptTokens / 2)
-    const second = await answer([video(), text('Who is it?')], [source('twice')])
+    const second = await model.answer([video(), text('Who is it?')], [sent('twice')])
     expect(second.usage.promptTokens - second.usage.cachedTokens).toBeLessThan(60)
     expect(second.videos[0]?.frames.map(({ cached }) => cached)).toEqual(Array(6).fill('prefix'))
     expect(second.tally.timings.encode).toBe(0)
@@ -93,16 +54,16 @@ describe('a video', () => {
 
   it('is encoded once for frames that are equal', async () => {
     const still = [9, 200, 77] as const
-    videos.still = () => videoOf([still, still, still, [10, 20, 30], still])
-    const { videos: told } = await answer([video(), text('What happens?')], [source('still')])
+    model.files.still = () => videoOf([still, still, still, [10, 20, 30], still])
+    const { videos: told } = await model.answer([video(), text('What happens?')], [sent('still')])
     const { frames = [] } = told[0] ?? {}
     expect(frames.map(({ cached }) => cached)).toEqual([null, 'encoder', 'encoder', null, 'encoder'])
     expect(frames.filter(({ encodeMs }) => encodeMs > 0)).toHaveLength(2)
   })
 
   it('has as many frames as the context has room for, evenly, unless the request says how many', async () => {
-    videos.long = () => videoOf(manyColours(600, 1000))
-    const { usage, videos: told } = await answer([video(), text('What happens?')], [source('long')])
+    model.files.long = () => videoOf(manyColours(600, 1000))
+    const { usage, videos: told } = await model.answer([video(), text('What happens?')], [sent('long')])
     const { found, frames = [] } = told[0] ?? {}
     expect(found).toBe(600)
     // The answer is short, so that nearly all of the context is for the prompt.
@@ -110,16 +71,16 @@ describe('a video', () => {
     expect(usage.promptTokens).toBeLessThanOrEqual(8192 - 4)
     const gaps = frames.slice(1).map(({ time }, index) => time - (frames[index]?.time ?? 0))
     expect(Math.max(...gaps) - Math.min(...gaps)).toBeLessThanOrEqual(1)
-    const chosen = source('long', { frames: { most: 600 } })
-    await expect(answer([video(), text('What happens?')], [chosen])).rejects.toMatchObject({
+    const chosen = sent('long', { frames: { most: 600 } })
+    await expect(model.answer([video(), text('What happens?')], [chosen])).rejects.toMatchObject({
       code: 'context_length_exceeded',
     })
   })
 
   it('leaves an answer of unknown length a quarter of the context', async () => {
-    videos.open = () => videoOf(manyColours(600, 2000))
-    const count = await backend.count(
-      { ...askOf([video(), text('And?')], [source('open')]), settings: plainSettings },
+    model.files.open = () => videoOf(manyColours(600, 2000))
+    const count = await model.backend.count(
+      { ...model.askOf([video(), text('And?')], [sent('open')]), settings: plainSettings },
       new AbortController().signal,
     )
     expect(count.promptTokens).toBeLessThanOrEqual(6144)
@@ -127,12 +88,12 @@ describe('a video', () => {
   })
 
   it('stands between texts, pictures and other videos in their order', async () => {
-    videos.one = () => videoOf(manyColours(2, 50))
-    videos.two = () => videoOf(manyColours(1, 60), 100)
-    const image: Attachment = { kind: 'image', url: 'picture', param: 'picture', detail: 'low' }
-    const { prompt, usage, tally } = await answer(
-      [text('First '), video(1), text(' then '), { kind: 'image', attachment: 0 }, text(' and '), video(2)],
-      [image, source('two'), source('one')],
+    model.files.one = () => videoOf(manyColours(2, 50))
+    model.files.two = () => videoOf(manyColours(1, 60), 100)
+    const image = source('image', 'picture', { detail: 'low' })
+    const { prompt, usage, tally } = await model.answer(
+      [text('First '), video(1), text(' then '), part('image'), text(' and '), video(2)],
+      [image, sent('two'), sent('one')],
     )
     expect(prompt).toContain('First <video> then <image> and <video>')
     expect(usage).toMatchObject({ imageTokens: [7], videoTokens: [7, 14] })
@@ -144,9 +105,9 @@ describe('a video', () => {
   })
 
   it('is counted by itself, with the frames that it has', async () => {
-    videos.counted = () => videoOf(manyColours(5, 70))
-    const asked = askOf([text('Hello'), video()], [source('counted')])
-    const count = await backend.count(asked, new AbortController().signal)
+    model.files.counted = () => videoOf(manyColours(5, 70))
+    const asked = model.askOf([text('Hello'), video()], [sent('counted')])
+    const count = await model.backend.count(asked, new AbortController().signal)
     expect(count.videoTokens).toEqual([35])
     expect(await count.parts()).toEqual([
       { kind: 'text', tokens: 5 },
@@ -156,8 +117,59 @@ describe('a video', () => {
 
   it('gives its pixels back when its frames are encoded, and at once those that are left out', async () => {
     const frames = manyColours(1300, 3000).map((colour, time) => frameAt(time, colour, 8))
-    videos.freed = () => ({ ...videoOf([]), frames })
-    await answer([video(), text('What happens?')], [source('freed')])
+    model.files.freed = () => ({ ...videoOf([]), frames })
+    await model.answer([video(), text('What happens?')], [sent('freed')])
     expect(frames.filter(({ rgb }) => rgb?.length !== 0)).toEqual([])
+  })
+})
+
+describe('a video for an encoder that joins two frames', () => {
+  let pairs: Awaited<ReturnType<typeof startModel>>
+  beforeAll(async () => {
+    pairs = await startModel(qwen3vl)
+  })
+  afterAll(() => pairs.close())
+
+  const about = async (frames: readonly Frame[], name: string) => {
+    pairs.files[name] = () => ({ ...videoOf([]), frames, seconds: frames.length })
+    const { usage, videos } = await pairs.answer([video(), text('?')], [sent(name)], 1)
+    return { usage, told: videos[0] }
+  }
+  const colours = [
+    [200, 30, 30],
+    [30, 200, 30],
+    [30, 30, 200],
+  ] as const
+  const frame = (time: number, colour: number) => frameAt(time, colours[colour] ?? [0, 0, 0], 112)
+
+  it('has a view for each pair, and one for the last frame if it is alone', async () => {
+    const { told } = await about([frame(0, 0), frame(1, 1), frame(2, 2)], 'odd')
+    expect(told).toMatchObject({ found: 3, taken: 3, frames: [{ time: 0 }, { time: 2 }] })
+    // Four by four squares, or fewer, and two marks around them.
+    expect(new Set(told?.frames.map(({ tokens }) => tokens)).size).toBe(1)
+  })
+
+  it('does not take pairs in another order for the same, and encodes equal pairs once', async () => {
+    const [forth, back] = [
+      [0, 1],
+      [1, 0],
+    ]
+    const views = [forth, back, forth].flat()
+    const { told } = await about(
+      views.map((colour, at) => frame(10 + at, colour)),
+      'order',
+    )
+    // The first pair is that of the test before.
+    expect(told?.frames.map(({ cached }) => cached)).toEqual(['encoder', null, 'encoder'])
+  })
+
+  it('encodes a pair of equal frames as the still image', async () => {
+    const { told } = await about([frame(0, 2), frame(1, 2), frame(2, 2)], 'still')
+    expect(told?.frames.map(({ cached }) => cached)).toEqual(['encoder', 'encoder'])
+  })
+
+  it('joins no frames of different sizes', async () => {
+    const { told } = await about([frame(0, 0), frameAt(1, [1, 2, 3], 56), frame(2, 0)], 'sizes')
+    expect(told?.frames.map(({ time }) => time)).toEqual([0, 1, 2])
   })
 })

@@ -47,7 +47,7 @@ describe.each([qwen25vl, qwen3vl])('$name, with grid positions', (family) => {
     const first = await asked([...begin, text(' Which is larger?')], true)
     const shared = await asked([...begin, text(' What else?')], true)
     const alone = await asked([...begin, text(' What else?')], false)
-    const images = first.prompt.imageTokens.reduce((sum, tokens) => sum + tokens, 0)
+    const images = first.prompt.attachmentTokens.reduce((sum, tokens) => sum + tokens, 0)
     expect(shared.prompt.cachedTokens).toBe('Two: '.length + images + ' and '.length + ' Wh'.length)
     expect(alone.prompt.cachedTokens).toBe(0)
     const found = chances(shared)

@@ -43,6 +43,6 @@ describe('the threads of a step', () => {
   it('are half for running answers and half for the encoder while an image is encoded', () => {
     const cores = new Cores(all)
     expect(cores.forDecoding(true, 1)).toBe(all / 2)
-    expect(cores.forEncoding(true)).toBe(all / 2)
+    expect(cores.forEncoding('image', true)).toBe(all / 2)
   })
 })

@@ -32,7 +32,8 @@ function open(cells: number, later: readonly string[] = []) {
   const failures: unknown[] = []
   const scheduler = new Scheduler({
     decoder: new KvModel(cells, 260, true).decoder,
-    images: { architecture, encoder: slowEncoder(6, order) },
+    architectures: { images: architecture, audio: null },
+    encoder: slowEncoder(6, order),
     cores: new Cores(1),
     settings: { ...engineSettings, maxSequences: 8, prefixCacheBytes: 1 },
     port: {

@@ -1,9 +1,9 @@
 import { expect, it } from 'vitest'
 import { deferred } from '../../src/deferred.ts'
 import { Cores } from '../../src/engine/cores.ts'
+import type { OpenedEncoder } from '../../src/engine/encoder.ts'
 import { EngineProcess } from '../../src/engine/engine-process.ts'
 import type { EngineModel, HeaderRequest } from '../../src/engine/generation.ts'
-import type { OpenedEncoder } from '../../src/engine/image-encoder.ts'
 import type { LoadedModel } from '../../src/engine/load-model.ts'
 import { whileOpening } from '../../src/engine/opening-encoder.ts'
 import type { FromEngine, LoadOptions } from '../../src/engine/protocol.ts'
@@ -20,7 +20,8 @@ async function start(load?: () => Promise<LoadedModel>) {
     for (const share of [0.001, 0.5, 0.505, 1]) onProgress(share)
     return {
       decoder: new KvModel(500, 300, true).decoder,
-      images: { architecture, encoder: slowEncoder(2) },
+      architectures: { images: architecture, audio: null },
+      encoder: slowEncoder(2),
       cores: new Cores(1),
       model: { name: 'model' } as Partial<EngineModel> as EngineModel,
       opening: null,
@@ -48,13 +49,14 @@ async function start(load?: () => Promise<LoadedModel>) {
 /** A process whose model can be asked while its image encoder is still being opened. */
 async function startOpening() {
   const opening = deferred<OpenedEncoder>()
-  const encoder = { ...slowEncoder(2), runtime: 'onnx', isUncalibrated: false } as const
+  const encoder = { ...slowEncoder(2), runtimes: { vision: 'onnx' }, uncalibrated: [] } as const
   const loadFake = async (): Promise<LoadedModel> => ({
     decoder: new KvModel(500, 300, true).decoder,
-    images: { architecture, encoder: whileOpening(opening.promise) },
+    architectures: { images: architecture, audio: null },
+    encoder: whileOpening(opening.promise),
     cores: new Cores(1),
     model: { name: 'model' } as Partial<EngineModel> as EngineModel,
-    opening: opening.promise.then(({ runtime }) => ({ runtime, calibration: null })),
+    opening: opening.promise.then(({ runtimes }) => ({ runtimes, calibration: null })),
   })
   const started = await start(loadFake)
   await started.until('ready')
@@ -130,9 +132,9 @@ it('waits for pixels that have to be decoded, also if the news that they are com
 it('answers texts while the image encoder is being opened, and then images', async () => {
   const { engine, sent, eventsOf, until, opening, encoder } = await startOpening()
   expect(eventsOf(1).map(({ type }) => type)).toEqual(['prompt'])
-  expect(sent.some(({ type }) => type === 'sees')).toBe(false)
+  expect(sent.some(({ type }) => type === 'opened')).toBe(false)
   opening.resolve(encoder)
-  expect(await until('sees')).toEqual({ type: 'sees', runtime: 'onnx' })
+  expect(await until('opened')).toEqual({ type: 'opened', runtimes: { vision: 'onnx' } })
   await expect.poll(() => sent.filter(({ type }) => type === 'want').length).toBe(2)
   engine.receive({ type: 'payload', id: 1, hash: '1', bytes: new Uint8Array(9) })
   await expect.poll(() => eventsOf(1).at(-1)?.type).toBe('done')
@@ -141,7 +143,7 @@ it('answers texts while the image encoder is being opened, and then images', asy
 it('fails requests with images if the encoder cannot be opened, and answers texts', async () => {
   const { engine, eventsOf, until, opening } = await startOpening()
   opening.reject(new OrielError('invalid', 'The vision file is damaged.', { code: 'bad_model' }))
-  expect(await until('blind')).toMatchObject({ error: { code: 'bad_model' } })
+  expect(await until('unopened')).toMatchObject({ error: { code: 'bad_model' } })
   const error = { kind: 'internal', code: 'bad_model', message: expect.stringContaining('The vision file is damaged.') }
   expect(await until('failed', 1)).toMatchObject({ error })
   engine.receive({ type: 'generate', id: 3, request: request([text('abc')]) })
@@ -163,7 +165,7 @@ it('counts a prompt, and refuses one that it cannot count', async () => {
   const { engine, until } = await start()
   await until('ready')
   engine.receive({ type: 'count', id: 1, client: 'one', prompt: [text('ab'), image] })
-  expect(await until('answer', 1)).toMatchObject({ answer: { promptTokens: 8, imageTokens: [6] } })
+  expect(await until('answer', 1)).toMatchObject({ answer: { promptTokens: 8, attachmentTokens: [6] } })
   expect(await until('answer', 1)).toMatchObject({ answer: { tokens: { length: 8 } } })
   engine.receive({ type: 'measure', id: 3, client: 'one', prompts: [[text('ab'), image], [text('ab')], []] })
   expect(await until('answer', 3)).toMatchObject({ answer: [8, 2, 0] })

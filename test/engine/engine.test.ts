@@ -22,7 +22,7 @@ describe('one request', () => {
     expect(events.at(-1)?.type).toBe('done')
     expect(texts[0]).toBe('A black square on a white background.')
     // 64 x 64 pixels are 4 x 4 patches, 3 breaks between the rows, and an end mark.
-    expect(prompt.imageTokens).toEqual([20])
+    expect(prompt.attachmentTokens).toEqual([20])
     expect(prompt.promptTokens).toBe(
       (await engine.count(ask('What is in this image?', imageNumber(0)), 'one')).promptTokens,
     )
@@ -294,7 +294,7 @@ describe('the caches', () => {
     await answerOf(engine, requestOf(ask('What shape is it?', square([200, 10, 10], 80))))
     const warm = await answerOf(engine, requestOf(prompt))
     // At least the image.
-    expect(warm.prompt.cachedTokens).toBeGreaterThan(warm.prompt.imageTokens[0] ?? Infinity)
+    expect(warm.prompt.cachedTokens).toBeGreaterThan(warm.prompt.attachmentTokens[0] ?? Infinity)
     expect(warm.texts).toEqual(cold.texts)
   })
 })

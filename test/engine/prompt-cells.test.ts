@@ -57,12 +57,11 @@ it('puts no space between the rows of an image if the vocabulary puts one before
     detail: 'high',
     pixels: pixels(new Uint8Array()),
   } as const
-  const { cells, imageTokens } = finished(
-    new PromptLayout(decoder, await needImageArchitecture(projector)).layout([text, image, text]),
-  )
+  const architectures = { images: await needImageArchitecture(projector), audio: null }
+  const { cells, attachmentTokens } = finished(new PromptLayout(decoder, architectures).layout([text, image, text]))
   const shown = [...cells].flatMap((id, at) => (id >= 0 ? [tokens[id]] : (cells[at - 1] ?? 0) >= 0 ? ['#'] : []))
   const row = '<slice> # </slice> <slice> # </slice>'
   expect(shown.join(' ')).toBe(`▁a <image> # </image> ${row} <0x0A> ${row} ▁a`)
-  expect(imageTokens).toEqual([cells.length - 2])
+  expect(attachmentTokens).toEqual([cells.length - 2])
   decoder.close()
 })

@@ -104,7 +104,8 @@ async function run(
   }
   const scheduler = new Scheduler({
     decoder: { ...model.decoder, decode },
-    images: { architecture: whole ? { ...architecture, atOnce } : architecture, encoder },
+    architectures: { images: whole ? { ...architecture, atOnce } : architecture, audio: null },
+    encoder,
     cores: new Cores(1),
     settings: { ...engineSettings, maxSequences: 4, chunkTokens, maxQueue, prefixCacheBytes },
     port: {
@@ -152,6 +153,7 @@ const contentsOf = (prompt: readonly PromptPiece[]): number[] =>
   prompt.flatMap((part) => {
     if (part.kind === 'text') return Array.from(part.text, (character) => character.charCodeAt(0))
     if (part.kind === 'tokens') return [...part.tokens]
+    if (part.kind === 'audio') throw new Error('only images are in these prompts')
     const { hash, width } = part
     const [first = 0, ...others] = embeddingsOf(hash, width)
     return [60, first, 124, ...others, 62]

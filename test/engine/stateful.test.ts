@@ -51,7 +51,7 @@ describe.each([lfm2, qwen35])('a hybrid decoder, $name', ({ name, write }) => {
     expect(warm.texts).toEqual(cold.texts)
     expect(cold.prompt.cachedTokens).toBe(0)
     expect(warm.prompt.cachedTokens).toBeGreaterThanOrEqual(
-      warm.prompt.imageTokens.reduce((sum, tokens) => sum + tokens),
+      warm.prompt.attachmentTokens.reduce((sum, tokens) => sum + tokens),
     )
   })
 

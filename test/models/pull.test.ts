@@ -6,7 +6,7 @@ import { hostname, tmpdir } from 'node:os'
 import path from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { loadConfig } from '../../src/config.ts'
-import { imageFamilies } from '../../src/encoders/index.ts'
+import { audioFamilies, imageFamilies } from '../../src/encoders/index.ts'
 import { addToSnapshot } from '../../src/models/hub/cache.ts'
 import { withLock } from '../../src/models/hub/lock.ts'
 import { createLibrary, type PullEvent } from '../../src/models/index.ts'
@@ -37,9 +37,9 @@ afterEach(async () => {
   await rm(home, { recursive: true })
 })
 
-const libraryOf = (env: NodeJS.ProcessEnv = {}, families = imageFamilies) => {
+const libraryOf = (env: NodeJS.ProcessEnv = {}, images = imageFamilies) => {
   const places = { HF_ENDPOINT: hub.url, HF_HOME: home, ORIEL_MODELS_DIR: path.join(home, 'own') }
-  return createLibrary(loadConfig({}, { ...places, ...env }).models, families)
+  return createLibrary(loadConfig({}, { ...places, ...env }).models, { images, audio: audioFamilies })
 }
 
 interface Pulling {

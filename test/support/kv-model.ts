@@ -1,5 +1,5 @@
 import type { ImageArchitecture } from '../../src/encoders/index.ts'
-import type { ImageEncoder } from '../../src/engine/image-encoder.ts'
+import type { AttachmentEncoder } from '../../src/engine/encoder.ts'
 import type { ImageAttachment } from '../../src/engine/index.ts'
 import type { Decoder, TokenSampler } from '../../src/language/index.ts'
 import type { Batch, Position } from '../../src/native/index.ts'
@@ -260,7 +260,7 @@ export const imageOf = (hash: string, width: number): ImageAttachment => ({
 })
 
 /** Encodes each tile in some ticks, and caches nothing. @param order receives each tile's key */
-export function slowEncoder(ticks: number, order: string[] = []): ImageEncoder {
+export function slowEncoder(ticks: number, order: string[] = []): AttachmentEncoder {
   let busy = false
   return {
     get busy() {
@@ -272,8 +272,10 @@ export function slowEncoder(ticks: number, order: string[] = []): ImageEncoder {
     has: () => false,
     letGo() {},
     giveWay() {},
-    async encode({ key, attachment, plan, tile }) {
-      if (busy) throw new Error('two tiles at once')
+    async encode(span) {
+      if (busy) throw new Error('two parts at once')
+      if (span.kind !== 'image') throw new Error('only images are encoded')
+      const { key, attachment, plan, tile } = span
       busy = true
       order.push(key)
       for (let tick = 0; tick < ticks; tick++) await new Promise((resolve) => setImmediate(resolve))

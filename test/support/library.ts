@@ -1,10 +1,10 @@
 import { loadConfig } from '../../src/config.ts'
-import { imageFamilies } from '../../src/encoders/index.ts'
+import { audioFamilies, imageFamilies } from '../../src/encoders/index.ts'
 import { createLibrary, type Library } from '../../src/models/index.ts'
 
 /** The library with these environment variables and no others, and with every family that can be run. */
 export const libraryWith = (env: NodeJS.ProcessEnv = {}): Library =>
-  createLibrary(
-    loadConfig({}, { HF_HOME: '/nonexistent', ORIEL_MODELS_DIR: '/nonexistent', ...env }).models,
-    imageFamilies,
-  )
+  createLibrary(loadConfig({}, { HF_HOME: '/nonexistent', ORIEL_MODELS_DIR: '/nonexistent', ...env }).models, {
+    images: imageFamilies,
+    audio: audioFamilies,
+  })

@@ -8,7 +8,7 @@ import { pixels } from './pixels.ts'
 /** An answer that a test generates event by event. */
 export type Script = (request: GenerateRequest, signal: AbortSignal) => AsyncIterable<GenerateEvent>
 
-export const promptEvent: GenerateEvent = { type: 'prompt', promptTokens: 12, cachedTokens: 4, imageTokens: [] }
+export const promptEvent: GenerateEvent = { type: 'prompt', promptTokens: 12, cachedTokens: 4, attachmentTokens: [] }
 /** @param generated tokens so far */
 export const textEvent = (text: string, generated = 1): GenerateEvent => ({
   type: 'text',
@@ -19,7 +19,7 @@ export const textEvent = (text: string, generated = 1): GenerateEvent => ({
 })
 export const endEvents = (completionTokens: number): GenerateEvent[] => [
   { type: 'end', choice: 0, reason: 'stop', stop: null, completionTokens },
-  { type: 'done', timings: { queue: 1, encode: 0, prefill: 2, firstToken: 3, generation: 4 }, images: [] },
+  { type: 'done', timings: { queue: 1, encode: 0, prefill: 2, firstToken: 3, generation: 4 }, attachments: [] },
 ]
 
 /** Media that loads any URL as one small image. */
@@ -81,6 +81,8 @@ export function scriptedBackend(
       description: '',
       decoder: '',
       projector: longestEdge === null ? null : '',
+      sees: longestEdge !== null,
+      hears: false,
       contextTokens: 100,
       bytes: 0,
       size: {
@@ -105,7 +107,10 @@ export function scriptedBackend(
         name: 'scripted',
         contextTokens: 100,
         vocabulary: 512,
-        inputs: { image: longestEdge === null ? null : { family: 'scripted', longestEdge } },
+        inputs: {
+          image: longestEdge === null ? null : { family: 'scripted', longestEdge, framesPerTile: 1 },
+          audio: null,
+        },
         memory: { weightsBytes: 0, visionBytes: 0, kvBytes: 0 },
         gpuLayers: 0,
         chatTemplate,
@@ -118,7 +123,7 @@ export function scriptedBackend(
       preview: async ({ width, height, pixels }) => [
         { width, height, rgb: await pixels.decode(), tiles: [{ x: 0, y: 0, width, height, tokens: 1 }] },
       ],
-      count: async () => ({ promptTokens: 12, imageTokens: [], tokens: [] }),
+      count: async () => ({ promptTokens: 12, attachmentTokens: [], tokens: [] }),
       state: async () => ({
         running: 0,
         waiting: 0,

@@ -33,7 +33,7 @@ export function requestIn({ prompt, spans = [], encoded = false, n = 1, over = {
     ),
     positions: new Positions([]),
     stops: [],
-    imageTokens: [],
+    attachmentTokens: [],
   }
   const samplers = Array.from({ length: n }, () => ({ free() {} }) as TokenSampler)
   const request = new EngineRequest(

@@ -1,4 +1,5 @@
-import type { Frame, LoadedVideo, Media } from '../../src/media/index.ts'
+import { audioRate } from '../../src/encoders/index.ts'
+import type { Frame, Loaded, LoadedAudio, LoadedVideo, Media, Sound } from '../../src/media/index.ts'
 import { everyImage } from './scripted.ts'
 
 /** A frame of one colour. */
@@ -31,11 +32,33 @@ export const videoOf = (colours: readonly (readonly [number, number, number])[],
 export const manyColours = (count: number, from = 0): [number, number, number][] =>
   Array.from({ length: count }, (_, at) => [(from + at) % 256, (at * 31) % 256, Math.floor((from + at) / 256)])
 
-/** Media whose videos are made for each request by their URL; anything else is a small image. */
-export const mediaWith = (videos: Readonly<Record<string, () => LoadedVideo>>): Media => ({
+/** Media whose files are made for each request by their URL; anything else is a small image. */
+export const mediaWith = (files: Readonly<Record<string, () => Loaded>>): Media => ({
   ...everyImage,
   async load(sources, ...more) {
     const images = await everyImage.load(sources, ...more)
-    return images.map((image, index) => videos[sources[index]?.url ?? '']?.() ?? image)
+    return images.map((image, index) => files[sources[index]?.url ?? '']?.() ?? image)
   },
+})
+
+/** A sound of one pitch, which the name distinguishes from others. */
+export function soundOf(name: string, seconds: number, pitch = 440) {
+  const samples = Math.round(seconds * audioRate)
+  const sound = {
+    ...{ seconds, samples, hash: name },
+    decodes: 0,
+    gone: 0,
+    async decode() {
+      sound.decodes++
+      return Float32Array.from({ length: samples }, (_, at) => Math.sin((2 * Math.PI * pitch * at) / audioRate) / 2)
+    },
+    letGo() {
+      sound.gone++
+    },
+  }
+  return sound satisfies Sound
+}
+
+export const audioOf = (sound: Sound): LoadedAudio => ({
+  ...{ kind: 'audio', sound, format: 'wav', bytes: 1000, from: 'request', fetchMs: 0, decodeMs: 3 },
 })

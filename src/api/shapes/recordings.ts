@@ -12,7 +12,9 @@ export const answeredVideos = z
       height: z.int(),
       seen: size.describe('The size at which the model sees them.'),
       tokens: z.int().describe('Of all frames, with the marks around them and without the text between them.'),
-      found: z.int().describe('Frames that were read. They are more than `frames` if the context has no room for all.'),
+      found: z.int().describe('Frames that were loaded.'),
+      taken: z.int().describe('Frames that the model read: fewer if the context has no room for all.'),
+      // One for each frame, or for two that the model reads as one.
       frames: z.array(
         z.strictObject({
           time: z.number().describe('When it is shown, in seconds from the start of the file.'),

@@ -1,4 +1,4 @@
-import type { AnswerToken as EngineToken, GenerateEvent, ImageWork } from '../../engine/index.ts'
+import type { AttachmentWork, AnswerToken as EngineToken, GenerateEvent } from '../../engine/index.ts'
 import { type AnswerPiece, AnswerReader } from '../../prompt/index.ts'
 import type { Ask, PlainPart, Settings } from '../ask.ts'
 import type { AnswerEvent, AnswerPart, AnswerToken, DescribedPrompt, PromptToken, Tally } from '../backend.ts'
@@ -22,14 +22,14 @@ export function readersOf({ prompt, settings }: Ask, thinking: boolean): AnswerR
 
 /**
  * The engine's events as those of the port: text read into pieces, the prompt's echo first, one tally at the end.
- * @param answered what became of the attachments, from the work for each image and frame
+ * @param answered what became of the attachments, from the work for each piece
  */
 export async function* answerEvents(
   events: AsyncIterable<GenerateEvent>,
   readers: readonly AnswerReader[],
   prompt: DescribedPrompt | null,
   { echo, promptLogprobs }: Ask['settings'],
-  answered: (works: readonly ImageWork[]) => Partial<Tally>,
+  answered: (works: readonly AttachmentWork[]) => Partial<Tally>,
 ): AsyncIterable<AnswerEvent> {
   const calling = new Set<number>()
   const counts = readers.map(() => ({ all: 0, reasoning: 0 }))
@@ -65,8 +65,8 @@ export async function* answerEvents(
       yield* echoed(text, tokens)
     } else if (event.type === 'done') {
       const reasoningTokens = counts.reduce((sum, { reasoning }) => sum + reasoning, 0)
-      const { timings, images } = event
-      yield { type: 'done', tally: { completionTokens, reasoningTokens, timings, ...answered(images) } }
+      const { timings, attachments } = event
+      yield { type: 'done', tally: { completionTokens, reasoningTokens, timings, ...answered(attachments) } }
     }
   }
 }

@@ -24,6 +24,7 @@ import { grounded } from './grounding.ts'
 import { infoOf, inputsOf } from './info.ts'
 import { type LayoutModel, layOut } from './layout.ts'
 import { previewer } from './preview.ts'
+import { type VideoReading, videoSource } from './videos.ts'
 
 export interface EmbeddedParts {
   card: ModelCard
@@ -44,18 +45,27 @@ export function embeddedBackend({ card, engine, media }: EmbeddedParts): Backend
     },
   }
 
+  const reading: VideoReading = {
+    format: videoFormatOf(model.inputs.image?.family ?? ''),
+    framesPerTile: model.inputs.image?.framesPerTile ?? 1,
+  }
+
   const prepare = async (ask: Ask, signal: AbortSignal) => {
     checkSchemas(ask)
     const start = performance.now()
     const asker = { client: ask.client, isolation: cacheKeyOf(ask.settings) }
-    const needs = { longestEdge: model.inputs.image?.longestEdge ?? 1 }
-    const loaded = await media.load(ask.attachments, asker, needs, signal)
+    const needs = {
+      longestEdge: model.inputs.image?.longestEdge ?? 1,
+      sound: model.inputs.audio !== null,
+      video: { perSecond: reading.format.perSecond, most: reading.format.most },
+    }
+    const loaded = await media.load(ask.attachments.map(videoSource), asker, needs, signal)
     const timings = {
       fetch: Math.max(0, ...loaded.map(({ fetchMs }) => fetchMs)),
       decode: Math.max(0, ...loaded.map(({ decodeMs }) => decodeMs)),
       media: performance.now() - start,
     }
-    const attachments = new PromptAttachments(loaded, ask.attachments, videoFormatOf(model.inputs.image?.family ?? ''))
+    const attachments = new PromptAttachments(loaded, ask.attachments, reading)
     return { ...(await layOut(ask, attachments, layoutModel)), attachments, timings }
   }
 
@@ -63,7 +73,11 @@ export function embeddedBackend({ card, engine, media }: EmbeddedParts): Backend
     info: {
       ...infoOf(card),
       contextTokens: model.contextTokens,
-      inputs: inputsOf(model.inputs.image !== null, model.contextTokens),
+      inputs: inputsOf({
+        sees: model.inputs.image !== null,
+        hears: model.inputs.audio !== null,
+        contextTokens: model.contextTokens,
+      }),
     },
 
     answer: (ask, signal, onPhase) =>
@@ -78,18 +92,18 @@ export function embeddedBackend({ card, engine, media }: EmbeddedParts): Backend
         const events = engine.generate(request, signal, onPhase)[Symbol.asyncIterator]()
         const first = await events.next()
         if (first.done || first.value.type !== 'prompt') throw new Error('the engine did not begin with the prompt')
-        const { ignored = [], promptTokens, cachedTokens, imageTokens } = first.value
+        const { ignored = [], promptTokens, cachedTokens, attachmentTokens } = first.value
         const { grammarAfter: __, ...sampling } = request.sampling
         const rest = { [Symbol.asyncIterator]: () => events }
         const answered = answerEvents(rest, readersOf(ask, thinking), prompt, ask.settings, (works) =>
-          attachments.answered(pieces, imageTokens, works),
+          attachments.answered(pieces, attachmentTokens, works),
         )
         const translatable =
           ask.settings.wantsBoxes && card.coordinates !== null
             ? grounded(answered, card.coordinates, model.controlTokens)
             : answered
         return {
-          usage: { promptTokens, cachedTokens, ...attachments.tokens(pieces, imageTokens) },
+          usage: { promptTokens, cachedTokens, ...attachments.tokens(pieces, attachmentTokens) },
           ignored: ignoredOf(ignored, ask),
           sampling,
           media: timings,
@@ -124,7 +138,7 @@ function endsInThought({ prompt }: Ask, parts: readonly PlainPart[]): boolean {
 }
 
 function countOf(
-  { promptTokens, imageTokens, tokens }: PromptCount,
+  { promptTokens, attachmentTokens, tokens }: PromptCount,
   ask: Ask,
   pieces: readonly PromptPiece[],
   attachments: PromptAttachments,
@@ -132,7 +146,7 @@ function countOf(
 ): Count {
   return {
     promptTokens,
-    ...attachments.tokens(pieces, imageTokens),
+    ...attachments.tokens(pieces, attachmentTokens),
     tokens,
     async parts() {
       const content = contentOf(ask)
@@ -169,8 +183,9 @@ export interface EmbeddedOptions {
 /** Starts models inside this server, each with an engine in a separate process. The starter throws as `startEngine` does. */
 export function embedded({ config, device, media, log }: EmbeddedOptions): Starter {
   let warned = false
-  const onSees = (runtime: 'onnx' | 'ggml'): void => {
-    const isSlow = device === 'cpu' && config.engine.visionRuntime === 'onnx' && runtime === 'ggml'
+  const onOpened = (runtimes: Readonly<Record<string, 'onnx' | 'ggml'>>): void => {
+    const isSlow =
+      device === 'cpu' && config.engine.visionRuntime === 'onnx' && Object.values(runtimes).includes('ggml')
     if (isSlow && !warned) log.warn(slowEncoder)
     warned ||= isSlow
   }
@@ -201,7 +216,7 @@ export function embedded({ config, device, media, log }: EmbeddedOptions): Start
       const started = await startEmbedding({ ...options, embedding: { pooling, whole } }, signal)
       return embeddedEmbedder(card, embedding, started)
     }
-    const engine = await startEngine({ ...options, onSees }, signal)
+    const engine = await startEngine({ ...options, onOpened }, signal)
     return embeddedBackend({ card, engine, media })
   }
 }

@@ -13,7 +13,7 @@ export const infoOf = (card: ModelCard): ModelInfo => ({
   contextTokens: card.contextTokens,
   ...(card.embedding === null
     ? {
-        inputs: inputsOf(card.projector !== null, card.contextTokens),
+        inputs: inputsOf(card),
         boxes: card.coordinates !== null,
         ...abilitiesOf(card.chatTemplate),
       }
@@ -23,11 +23,16 @@ export const infoOf = (card: ModelCard): ModelInfo => ({
 /** Tokens of a context that has room for the frames of a video. */
 const leastForVideo = 8192
 
-/** The attachments that a model accepts. @param sees whether it has an image encoder */
-export function inputsOf(sees: boolean, contextTokens: number): AttachmentKind[] {
-  if (!sees) return []
-  return contextTokens < leastForVideo ? ['image'] : ['image', 'video']
-}
+/** The attachments that a model accepts. */
+export const inputsOf = ({
+  sees,
+  hears,
+  contextTokens,
+}: Pick<ModelCard, 'sees' | 'hears' | 'contextTokens'>): AttachmentKind[] => [
+  ...(sees ? (['image'] as const) : []),
+  ...(hears ? (['audio'] as const) : []),
+  ...(sees && contextTokens >= leastForVideo ? (['video'] as const) : []),
+]
 
 /** What the format of a model has. */
 type Abilities = Pick<ModelInfo, 'tools' | 'thoughts'>

@@ -5,8 +5,8 @@ import { Costs } from '../../fairness.ts'
 import { asImages, type Media } from '../../media/index.ts'
 import { Semaphore } from '../../semaphore.ts'
 import type { Backend, PreviewedImage, SeenView } from '../backend.ts'
-import { imagePiece } from './attachments.ts'
 import { cacheKeyOf } from './generation.ts'
+import { imagePiece } from './images.ts'
 
 /** Pixels of all views of one preview: as many bytes cross to the client as of a large request. */
 const mostPixels = 16e6
@@ -35,7 +35,7 @@ export function previewer(engine: Engine, media: Media): NonNullable<Backend['pr
       return images.map((image) => ({ image, file, attachment, piece: imagePiece(image, attachment) }))
     })
     const pieces = sent.map(({ piece }) => piece)
-    const { imageTokens } = await engine.count(pieces, client)
+    const { attachmentTokens } = await engine.count(pieces, client)
 
     let left = mostPixels
     const show = async (piece: ImageAttachment): Promise<SeenView[]> => {
@@ -71,7 +71,7 @@ export function previewer(engine: Engine, media: Media): NonNullable<Backend['pr
         decoded: { width: image.width, height: image.height },
         seen: { width, height },
         tiles: views.reduce((sum, { tiles }) => sum + tiles.length, 0),
-        tokens: imageTokens[at] ?? 0,
+        tokens: attachmentTokens[at] ?? 0,
         views,
       })
     }

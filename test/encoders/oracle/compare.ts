@@ -34,7 +34,7 @@ export async function compareLayouts(
 ): Promise<{ size: Told['size']; ours: Layout; theirs: Layout }[]> {
   const architecture = await needImageArchitecture(subject.projector)
   const decoder = openSmall(subject.decoder, { batchRows: 64 })
-  const prompts = new PromptLayout(decoder, architecture)
+  const prompts = new PromptLayout(decoder, { images: architecture, audio: null })
   const compared = subject.told.map((told) => {
     const laidOut = finished(prompts.layout(piecesOf(told.size)))
     const tiles = tilesTold(told)

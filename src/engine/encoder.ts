@@ -3,10 +3,10 @@ import type { Worker } from 'node:worker_threads'
 import { LRUCache } from 'lru-cache'
 import { fromWire, startThread } from '../children/index.ts'
 import { type Deferred, deferred } from '../deferred.ts'
-import type { Choice } from '../encoders/index.ts'
+import type { Choice, Modality } from '../encoders/index.ts'
 import { confinement } from '../native/index.ts'
 import { programFile } from '../places.ts'
-import type { EncodeResult, EncoderReady, EncoderThreadStart, ToEncoder } from './image-encoder-thread.ts'
+import type { EncodeResult, EncoderReady, EncoderThreadStart, EncodeTask, ToEncoder } from './encoder-thread.ts'
 import type { AttachmentSpan } from './prompt-cells.ts'
 
 interface Encoded {
@@ -16,69 +16,64 @@ interface Encoded {
   ms: number
 }
 
-/** Encodes images, tile by tile, while the decoder runs. Every modality has its own encoder. */
-export interface ImageEncoder {
-  /** Whether it uses cores: a tile is being encoded, or it is still being opened. */
+/** Encodes images and sounds, part by part, while the decoder runs. */
+export interface AttachmentEncoder {
+  /** Whether it uses cores: a part is being encoded, or it is still being opened. */
   readonly busy: boolean
   /** Bytes of embeddings in the cache. */
   readonly cachedBytes: number
   /** Embeddings of a span that was encoded before. The call counts as a use of the cache entry. */
   cached(key: string): Float32Array | undefined
-  /** Whether the encoder still holds a span's image, so that its pixels are not needed. */
+  /** Whether the encoder still holds a span's attachment, so that its bytes are not needed. */
   has(span: AttachmentSpan): boolean
   /**
-   * Encodes a tile. Must not be called while `busy`.
-   * @param rgb `[height, width, 3]` of the whole image, in memory of its own that the call takes; null if the encoder holds it
+   * Encodes a tile or a chunk. Must not be called while `busy`.
+   * @param bytes of the whole attachment, in memory of its own that the call takes; null if the encoder holds it
    * @throws OrielError `internal`
    */
-  encode(span: AttachmentSpan, rgb: Uint8Array | null): Promise<Encoded>
-  /** A span's image is no longer needed. */
+  encode(span: AttachmentSpan, bytes: Uint8Array | null): Promise<Encoded>
+  /** A span's attachment is no longer needed. */
   letGo(span: AttachmentSpan): void
   /** Computes with other forms from now on, and forgets the embeddings of before. Must not be called while `busy`. */
-  adopt(choice: Choice): void
-  /** Leaves the decoder's cores to it while it runs. May be called in the middle of a tile. */
+  adopt(choice: Choice, modality: Modality): void
+  /** Leaves the decoder's cores to it while it runs. May be called in the middle of a part. */
   giveWay(decoding: boolean): void
 }
 
-/** An encoder that can be used, and what is known of it only then. */
-export interface OpenedEncoder extends ImageEncoder {
-  /** The runtime in use: ggml, if ONNX Runtime cannot be loaded. */
-  readonly runtime: 'onnx' | 'ggml'
-  /** Whether the forms of its matrices are yet to be chosen. */
-  readonly isUncalibrated: boolean
-}
+/** Encoders that can be used, and what is known of them only then. */
+export interface OpenedEncoder extends AttachmentEncoder, Pick<EncoderReady, 'runtimes' | 'uncalibrated'> {}
 
-/** How many threads a tile may use, and how long it took with them. */
+/** How many threads a part may use, and how long it took with them. */
 export interface EncoderCores {
   /** All cores, and how many of them the decoder uses meanwhile; null if the decoder runs on a GPU. */
   readonly shared: { all: number; decoding: number } | null
-  /** Called before each tile. @returns number of threads */
-  next(): number
-  /** Called after each tile. */
-  took(threads: number, tokens: number, ms: number): void
+  /** Called before each part. @returns number of threads */
+  next(kind: AttachmentSpan['kind']): number
+  /** Called after each part. */
+  took(kind: AttachmentSpan['kind'], threads: number, tokens: number, ms: number): void
 }
 
-const newThread = (): Worker => startThread(programFile('engine/image-encoder-thread'), null)
+const newThread = (): Worker => startThread(programFile('engine/encoder-thread'), null)
 
 let prepared: Worker | undefined
 
-/** Starts the thread of this process's encoder, which reads its code while the process waits for its model. */
-export function prepareImageEncoder(): void {
+/** Starts the thread of this process's encoders, which reads its code while the process waits for its model. */
+export function prepareEncoder(): void {
   prepared = newThread()
 }
 
-/** The model has no encoder. */
-export function dropImageEncoder(): void {
+/** The model has no encoders. */
+export function dropEncoder(): void {
   void prepared?.terminate()
   prepared = undefined
 }
 
 /**
- * Starts an image encoder on a thread of its own, with a cache of embeddings.
+ * Starts the encoders of a model on a thread of their own, with a cache of embeddings.
  * @param cacheBytes maximum size of the cache, at least 1
- * @throws OrielError for a vision file that cannot be loaded
+ * @throws OrielError for a file that cannot be loaded
  */
-export async function startImageEncoder(
+export async function startEncoder(
   start: EncoderThreadStart,
   cacheBytes: number,
   cores: EncoderCores,
@@ -103,12 +98,12 @@ interface Job {
   encoded: Deferred<Encoded>
 }
 
-/** Images that the thread keeps scaled: two requests may take turns. */
-const scaledKept = 2
+/** Attachments that the thread keeps prepared: two requests may take turns. */
+const preparedKept = 2
 
 function encoderOn(
   worker: Worker,
-  { runtime, isUncalibrated, threads: ids }: EncoderReady,
+  { runtimes, uncalibrated, threads: ids }: EncoderReady,
   cacheBytes: number,
   cores: EncoderCores,
 ): OpenedEncoder {
@@ -120,8 +115,8 @@ function encoderOn(
     maxSize: cacheBytes,
     sizeCalculation: ({ byteLength }) => byteLength,
   })
-  /** Images that the thread holds scaled. */
-  const scaled = new LRUCache<string, true>({ max: scaledKept, dispose: (_, name) => send({ forget: name }) })
+  /** Attachments that the thread holds. */
+  const prepared = new LRUCache<string, true>({ max: preparedKept, dispose: (_, name) => send({ forget: name }) })
   let givesWay = false
   let running: Job | undefined
 
@@ -135,12 +130,13 @@ function encoderOn(
     if (job === undefined) return
     running = undefined
     if ('error' in result) {
-      // The thread may have failed before it scaled the image: the next tile must bring the pixels again.
-      scaled.delete(nameOf(job.span))
+      // The thread may have failed before it prepared the attachment: the next part must bring the bytes again.
+      prepared.delete(nameOf(job.span))
       job.encoded.reject(fromWire(result.error))
     } else {
-      cores.took(job.threads, job.span.tile.tokens, result.ms)
-      cache.set(job.span.key, result.embeddings)
+      const { kind, key, start, end } = job.span
+      cores.took(kind, job.threads, end - start, result.ms)
+      cache.set(key, result.embeddings)
       job.encoded.resolve(result)
     }
   })
@@ -150,8 +146,8 @@ function encoderOn(
   })
 
   return {
-    runtime,
-    isUncalibrated,
+    runtimes,
+    uncalibrated,
     get busy() {
       return running !== undefined
     },
@@ -159,22 +155,20 @@ function encoderOn(
       return cache.calculatedSize
     },
     cached: (key) => cache.get(key),
-    has: (span) => scaled.has(nameOf(span)),
-    encode(span, rgb) {
+    has: (span) => prepared.has(nameOf(span)),
+    encode(span, bytes) {
       const encoded = deferred<Encoded>()
-      const threads = cores.next()
+      const threads = cores.next(span.kind)
       running = { span, threads, encoded }
-      const { plan, tile, attachment } = span
       const name = nameOf(span)
-      const image = rgb === null ? null : { width: attachment.width, height: attachment.height, rgb, plan }
-      send({ name, image, tile, threads }, rgb === null ? [] : [rgb.buffer as ArrayBuffer])
-      scaled.set(name, true)
+      send({ name, threads, ...taskOf(span, bytes) }, bytes === null ? [] : [bytes.buffer as ArrayBuffer])
+      prepared.set(name, true)
       return encoded.promise
     },
-    letGo: (span) => void scaled.delete(nameOf(span)),
-    adopt(choice) {
+    letGo: (span) => void prepared.delete(nameOf(span)),
+    adopt(choice, modality) {
       cache.clear()
-      send({ adopt: choice })
+      send({ adopt: choice, modality })
     },
     giveWay(decoding) {
       if (givesWay === decoding) return
@@ -183,5 +177,20 @@ function encoderOn(
     },
   }
 }
+
+type PartOf<Task> = Task extends EncodeTask ? Omit<Task, 'name' | 'threads'> : never
+
+function taskOf(span: AttachmentSpan, bytes: Uint8Array | null): PartOf<EncodeTask> {
+  if (span.kind === 'image') {
+    const { attachment, plan, tile } = span
+    const { width, height } = attachment
+    return { kind: 'image', image: bytes && { width, height, rgb: bytes, plan }, tile }
+  }
+  return { kind: 'audio', samples: bytes && floatsIn(bytes), chunk: span.chunk }
+}
+
+/** @param bytes 32-bit floats */
+const floatsIn = ({ buffer, byteOffset, byteLength }: Uint8Array): Float32Array =>
+  new Float32Array(buffer, byteOffset, byteLength / Float32Array.BYTES_PER_ELEMENT)
 
 const nameOf = ({ attachment, plan }: AttachmentSpan): string => `${attachment.hash} ${plan.name}`

@@ -1,0 +1,201 @@
+import { once } from 'node:events'
+import { platform, setPriority } from 'node:os'
+import { type MessagePort, parentPort } from 'node:worker_threads'
+import type { WireError } from '../children/index.ts'
+import {
+  type AudioChunk,
+  type Choice,
+  type EncoderSettings,
+  type ImagePlan,
+  type Modality,
+  openAudioEncoder,
+  openImageEncoder,
+  type Raster,
+  type Spectrogram,
+  type Tile,
+} from '../encoders/index.ts'
+import { countOutlived, giveBackMemory, openAffinity, openNative } from '../native/index.ts'
+import type { Runtimes } from './generation.ts'
+import { toWire } from './protocol.ts'
+
+/** Encodes attachments on a thread of its own, so that no answer stops for one. It takes one part at a time. */
+export type EncodeTask = ImageTask | AudioTask
+
+interface ImageTask extends Task {
+  kind: 'image'
+  /** null if an earlier tile has brought the image, which the thread keeps scaled. */
+  image: (Raster & { plan: ImagePlan }) | null
+  tile: Tile
+}
+
+interface AudioTask extends Task {
+  kind: 'audio'
+  /** null if an earlier chunk has brought the sound, whose spectrogram the thread keeps. */
+  samples: Float32Array | null
+  chunk: AudioChunk
+}
+
+interface Task {
+  /** Names the attachment and its plan. */
+  name: string
+  threads: number
+}
+
+/** What was prepared of an attachment is kept until it is to be forgotten. */
+export type ToEncoder = EncodeTask | { forget: string } | { adopt: Choice; modality: Modality }
+
+export interface EncoderStart {
+  /** Path of the GGUF of the encoders. */
+  file: string
+  /** The halves of the file that the model uses. */
+  modalities: readonly Modality[]
+  settings: EncoderSettings
+}
+
+export interface EncoderThreadStart extends EncoderStart {
+  /** In shared memory: the share of the weights that is loaded, 0 to 1. The thread that loads the decoder has no time for messages. */
+  progress: Float32Array
+}
+
+/**
+ * The niceness of encoding. At 5 the thread has a quarter of a core that it shares with the decoder. At 0 the longest gap
+ * of a running answer was 72 ms instead of 43. At 15, a thirtieth of a core, the gap was no shorter, and images took three
+ * times as long on a busy machine.
+ */
+const encodePriority = 5
+
+/** Encoders that can be used from now on. */
+export interface EncoderReady {
+  /** In use for each half of the file. */
+  runtimes: Runtimes
+  /** The halves whose matrices have forms that are yet to be chosen. */
+  uncalibrated: readonly Modality[]
+  /** The system's ids of all threads that compute for the encoders. */
+  threads: readonly number[]
+}
+
+export type EncodeResult = { embeddings: Float32Array; ms: number } | { error: WireError } | { ready: EncoderReady }
+
+// On Linux every thread has a priority of its own, which the threads that it starts (ONNX Runtime's) inherit. Elsewhere
+// the call would change the priority of the whole process.
+if (platform() === 'linux') setPriority(encodePriority)
+
+const port = parentPort as MessagePort
+const answer = (result: EncodeResult, transfer: ArrayBuffer[] = []) => port.postMessage(result, transfer)
+
+const [{ file, modalities, settings, progress }] = (await once(port, 'message')) as [EncoderThreadStart]
+
+const openers = { vision: openImageEncoder, audio: openAudioEncoder }
+type Encoders = { [Half in Modality]?: Awaited<ReturnType<(typeof openers)[Half]>> }
+
+try {
+  // Before any other library is loaded.
+  openNative(settings.device ?? 'cpu')
+  const affinity = openAffinity()
+  const threads = affinity?.named('encoder') ?? (() => [])
+  const encoders: Encoders = {}
+  const open = async (modality: Modality, more: Partial<EncoderSettings>): Promise<void> => {
+    const all = { ...settings, ...more }
+    if (modality === 'vision') encoders.vision = await openers.vision(file, all)
+    else encoders.audio = await openers.audio(file, all)
+  }
+  for (const [index, modality] of modalities.entries())
+    await open(modality, { onProgress: (share) => progress.fill((index + share) / modalities.length) })
+  const need = <T>(encoder: T | undefined): T => {
+    if (encoder === undefined) throw new Error('a part for an encoder that the model does not have')
+    return encoder
+  }
+
+  const images = new Map<string, { scaled: readonly Raster[]; bytes: number }>()
+  const sounds = new Map<string, { heard: Spectrogram; bytes: number }>()
+
+  const scaledOf = ({ name, image }: ImageTask): readonly Raster[] => {
+    if (image === null) return images.get(name)?.scaled ?? []
+    const { plan, ...raster } = image
+    const { architecture } = need(encoders.vision)
+    const scaled = framesIn(raster).flatMap((frame) => architecture.scale(frame, plan))
+    images.set(name, { scaled, bytes: raster.rgb.byteLength })
+    return scaled
+  }
+
+  const heardOf = ({ name, samples }: AudioTask): Spectrogram => {
+    if (samples === null) return need(sounds.get(name)).heard
+    const heard = need(encoders.audio).architecture.listen(samples)
+    sounds.set(name, { heard, bytes: samples.byteLength + heard.values.byteLength })
+    return heard
+  }
+
+  const forget = (name: string): void => {
+    const { bytes = 0 } = images.get(name) ?? sounds.get(name) ?? {}
+    images.delete(name)
+    sounds.delete(name)
+    countOutlived(bytes)
+  }
+
+  const embed = async (task: EncodeTask): Promise<Float32Array> => {
+    if (task.kind === 'image') return need(encoders.vision).encode(scaledOf(task), task.tile, task.threads)
+    const { architecture, encode } = need(encoders.audio)
+    const embeddings = await encode(heardOf(task), task.chunk, task.threads)
+    return widened(embeddings, architecture.width, encoders.vision?.architecture.width ?? architecture.width)
+  }
+
+  const encode = async (task: EncodeTask): Promise<void> => {
+    const start = performance.now()
+    try {
+      const embeddings = await embed(task)
+      answer({ embeddings, ms: performance.now() - start }, [embeddings.buffer as ArrayBuffer])
+    } catch (error) {
+      answer({ error: toWire(error) })
+    }
+  }
+
+  const ready = () => {
+    giveBackMemory()
+    const { vision, audio } = encoders
+    answer({
+      ready: {
+        runtimes: { ...(vision && { vision: vision.runtime }), ...(audio && { audio: audio.runtime }) },
+        uncalibrated: modalities.filter((modality) => encoders[modality]?.isUncalibrated),
+        threads: threads(),
+      },
+    })
+  }
+
+  /** If it fails, as for want of memory, the encoder stays as it is. */
+  const adopt = async (choice: Choice, modality: Modality): Promise<void> => {
+    const before = encoders[modality]
+    await open(modality, { choice }).catch(() => {})
+    if (encoders[modality] === before) return
+    await before?.close().catch(() => {})
+    ready()
+  }
+
+  // One after the other: what comes after new forms is encoded with them.
+  let last = Promise.resolve()
+  port.on('message', (message: ToEncoder) => {
+    last = last.then(() => {
+      if ('forget' in message) return forget(message.forget)
+      return 'adopt' in message ? adopt(message.adopt, message.modality) : encode(message)
+    })
+  })
+  progress.fill(1)
+  ready()
+} catch (error) {
+  answer({ error: toWire(error) })
+}
+
+/** An image, or frames of a video whose rows follow each other. */
+function framesIn({ width, height, rgb }: Raster): Raster[] {
+  const bytes = width * height * 3
+  const count = Math.floor(rgb.length / bytes)
+  return Array.from({ length: count }, (_, at) => ({ width, height, rgb: rgb.subarray(at * bytes, (at + 1) * bytes) }))
+}
+
+/** Images may have parts for deepstack layers of the decoder, in which there is nothing of a sound. */
+function widened(embeddings: Float32Array, from: number, to: number): Float32Array {
+  if (from === to) return embeddings
+  const rows = embeddings.length / from
+  const wide = new Float32Array(rows * to)
+  for (let row = 0; row < rows; row++) wide.set(embeddings.subarray(row * from, (row + 1) * from), row * to)
+  return wide
+}
