@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs'
 import { expect, it } from 'vitest'
-import { imageFamilies } from '../../src/encoders/index.ts'
+import { audioFamilies, imageFamilies } from '../../src/encoders/index.ts'
 import { catalogue } from '../../src/models/index.ts'
 
 const types = imageFamilies.flatMap((family) => family.types)
@@ -19,6 +19,16 @@ it('has every family that docs/models.md describes', () => {
     .flatMap((row) => [...(row.split('|')[1] ?? '').matchAll(/`([^`]+)`/g)].map(([, type]) => type))
   expect(described.length).toBeGreaterThan(10)
   expect(types).toEqual(expect.arrayContaining(described))
+})
+
+it('describes every family of audio encoders in docs/models.md', () => {
+  const page = readFileSync(new URL('../../docs/models.md', import.meta.url), 'utf8')
+  const [, section = ''] = page.split('\n## Sounds\n')
+  const [table = ''] = section.split('\n\nWhisper always', 1)
+  const described = [...table.matchAll(/^\| (`.*?) \|/gm)].flatMap(([, cell = '']) =>
+    [...cell.matchAll(/`([^`]+)`/g)].map(([, type]) => type),
+  )
+  expect(described.sort()).toEqual(audioFamilies.flatMap((family) => family.types).sort())
 })
 
 it('runs every model of the catalogue', () => {

@@ -72,15 +72,14 @@ export interface GraphBuilder<N> {
   joinPatches(x: N, grid: Grid, factor: number, order?: JoinOrder): N
   /**
    * A depthwise convolution, with zeros around the grid so that a stride of 1 keeps its size:
-   * `[tokens, width]` -> `[tokens / stride², width]`. The weight is ggml's `[size, size, 1, width]`, with an odd size. Only for
-   * encoders with a single image size.
+   * `[tokens, width]` -> `[tokens / stride², width]`. The weight is ggml's `[size, size, 1, width]`, with an odd size.
    * @param zeros by default `centred`
+   * @param divided by how much each edge of the input's own grid was divided before, rounded up, for encoders with several sizes
    */
-  depthwise(x: N, weight: N, grid: Grid, stride: number, zeros?: Zeros): N
+  depthwise(x: N, weight: N, grid: Grid, stride: number, zeros?: Zeros, divided?: number): N
   /**
    * As `depthwise`, over all channels: `[tokens, in]` -> `[tokens / stride², out]`. The weight is `[size, size, in, out]`.
    * The rows may be those of several grids, one after the other.
-   * @param divided by how much each edge of the image's own grid was divided before, for encoders with several sizes
    */
   convolution(x: N, weight: N, grid: Grid, stride: number, zeros?: Zeros, divided?: number): N
   /**
@@ -90,7 +89,7 @@ export interface GraphBuilder<N> {
   convolveRows(x: N, weight: N, stride: number): N
   /** As `convolveRows` with a stride of 1, over each channel by itself, with so many of the zeros before the first row. The weight is `[size, width]`. */
   depthwiseRows(x: N, weight: N, before: number): N
-  /** The averages of adjacent windows: `[tokens, width]` -> `[tokens / window, width]`. Restricted like `depthwise`. */
+  /** The averages of adjacent windows: `[tokens, width]` -> `[tokens / window, width]`. Only for encoders with a single size. */
   averagePool(x: N, grid: Grid, window: Grid): N
   /**
    * softmax(scale q k) v over `heads` heads, every row of q attending to every row of k. If k and v have fewer heads, each

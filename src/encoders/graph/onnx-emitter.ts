@@ -163,12 +163,13 @@ export class OnnxEmitter implements GraphBuilder<Value> {
     return this.#rowsOfWidth(this.#transposed(split, [...outer, ...inner]), x.width * factor * factor)
   }
 
-  depthwise(x: Value, weight: Value, grid: Grid, stride: number, zeros: Zeros = 'centred'): Value {
+  depthwise(x: Value, weight: Value, grid: Grid, stride: number, zeros: Zeros = 'centred', divided?: number): Value {
     const size = Math.sqrt(weight.width)
     const kernel = this.#reshaped(this.#nameOf(weight), [-1, 1, size, size])
     const { top, left, bottom, right } = paddingOf(zeros, size, stride, grid)
     const attributes = { group: x.width, strides: [stride, stride], pads: [top, left, bottom, right] }
-    return this.#rows(this.model.node('Conv', [this.#planes(x, grid), kernel], attributes), x.width)
+    const planes = divided === undefined ? this.#planes(x, grid) : this.#planesDivided(x, divided)
+    return this.#rows(this.model.node('Conv', [planes, kernel], attributes), x.width)
   }
 
   convolution(x: Value, weight: Value, grid: Grid, stride: number, zeros: Zeros = 'centred', divided?: number): Value {

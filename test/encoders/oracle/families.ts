@@ -35,6 +35,8 @@ export interface Family {
   readonly name: string
   /** Of the images of its fixture, if all would take too long. */
   readonly sizes?: readonly (readonly [width: number, height: number])[]
+  /** Of the sounds of its fixture, in samples, if libmtmd does not survive all. */
+  readonly lengths?: readonly number[]
   /** Whether it has no layers, and so no matrices in integers. */
   readonly isExact?: boolean
   /** Writes a decoder and its vision file, with the real names of tensors and keys. Equal calls write equal files. */

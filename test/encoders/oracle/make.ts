@@ -44,7 +44,7 @@ const soundOf = (samples: number): string[] => {
 const runs = [
   ...families.map(({ sizes: images = sizes, ...family }) => ({ ...family, inputs: () => images.map(imageOf) })),
   ...watching.map((family) => ({ ...family, inputs: () => frameSizes.map(framesOf) })),
-  ...hearing.map((family) => ({ ...family, inputs: () => lengths.map(soundOf) })),
+  ...hearing.map(({ lengths: sounds = lengths, ...family }) => ({ ...family, inputs: () => sounds.map(soundOf) })),
 ]
 for (const { name, write, inputs } of runs) {
   if (named.length > 0 && !named.includes(name)) continue

@@ -2,6 +2,7 @@ import type { AudioFamily } from '../../audio-architecture.ts'
 import { gemma4a } from './gemma4a.ts'
 import { gemma4ua } from './gemma4ua.ts'
 import { glma } from './glma.ts'
+import { lfm2a } from './lfm2a.ts'
 import { meralion } from './meralion.ts'
 import { musicflamingo } from './musicflamingo.ts'
 import { qwen2a } from './qwen2a.ts'
@@ -14,6 +15,7 @@ export const audioFamilies: readonly AudioFamily[] = [
   gemma4a,
   gemma4ua,
   glma,
+  lfm2a,
   meralion,
   musicflamingo,
   qwen2a,
