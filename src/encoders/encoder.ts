@@ -61,7 +61,7 @@ export async function openEncoder<Part, Finisher>(
   const { ggml } = openNative(device)
   const gpu = device === 'cpu' ? null : ggml.initGpu()
   const openOn = async (backend: Backend | null) => {
-    const tensors = openTensors(ggml, file)
+    const tensors = openTensors(ggml, file, half.modality)
     try {
       return { finisher: finisherOf(tensors), ...(await openGraph(ggml, backend, tensors, file, half, settings)) }
     } finally {
@@ -83,7 +83,7 @@ async function openGraph<Part>(
   { runtime, cache: kept, precision, choice: given, ...settings }: EncoderSettings,
 ): Promise<HalfEncoder<Part>> {
   if (runtime === 'onnx' && gpu === null) {
-    const weights = inLayers(tensors, half)
+    const weights = inLayers(tensors)
     const wanted = isChosen(precision, weights)
     // The weights of a small encoder are made in no time, and somebody who tries the built-in model finds no new files.
     const cache = kept && (wanted || precision !== 'auto') ? WeightCache.of(file, kept) : null
@@ -117,9 +117,9 @@ async function openGraph<Part>(
 }
 
 /** Weights of the matrices of the layers. */
-const inLayers = ({ names, shape }: TensorFile, { modality }: Pick<Half<never>, 'modality'>): number =>
+const inLayers = ({ names, shape }: TensorFile): number =>
   [...names]
-    .filter((name) => hasForm(name) && name.startsWith(modality === 'vision' ? 'v.' : 'a.'))
+    .filter(hasForm)
     .map(shape)
     .filter(({ rows }) => rows > 1)
     .reduce((sum, { rows, columns }) => sum + rows * columns, 0)

@@ -257,6 +257,8 @@ export function bindGgml({ ggmlBase, ggml, folder, fallback }: Libraries) {
     tensorOffset: base<(gguf: Gguf, index: number) => number | bigint>('size_t gguf_get_tensor_offset(void*, int64)'),
     tensorSize: base<(gguf: Gguf, index: number) => number | bigint>('size_t gguf_get_tensor_size(void*, int64)'),
     dataOffset: base<(gguf: Gguf) => number | bigint>('size_t gguf_get_data_offset(void*)'),
+    /** The description of a tensor like another, without its data. */
+    dupTensor: base<Op>('void* ggml_dup_tensor(void*, void*)'),
     findTensor: base<(context: Context, name: string) => Tensor | null>('void* ggml_get_tensor(void*, const char*)'),
     /** A tensor's numbers as 32-bit floats, by ggml's own conversion of its type. */
     toFloats: (tensor: Tensor): Float32Array => {

@@ -1,15 +1,18 @@
 import { readFileSync } from 'node:fs'
 import { afterAll, describe, expect, it } from 'vitest'
+import { openTensors } from '../../src/encoders/graph/tensor-file.ts'
 import {
   audioFamilies,
   needAudioArchitecture,
   openAudioArchitecture,
   openImageArchitecture,
 } from '../../src/encoders/index.ts'
+import { openNative } from '../../src/native/index.ts'
 import { inputs } from '../support/long.ts'
 import { pocketFolder } from '../support/pocket.ts'
 import { compareSoundEmbeddings, compareSoundForms, compareSoundLayouts, openHearing } from './oracle/compare-sounds.ts'
 import { qwen25oHearing } from './oracle/families/whisper.ts'
+import { openFiles } from './oracle/files.ts'
 import { hearing } from './oracle/hearing.ts'
 
 describe.each(hearing)('$name, compared with libmtmd', (family) => {
@@ -31,7 +34,9 @@ describe.each(hearing)('$name, compared with libmtmd', (family) => {
   })
 })
 
-describe.each(inputs(hearing.slice(0, 1), hearing))('$name in the forms that a calibration chooses', (family) => {
+const inForms = hearing.filter(({ isExact = false }) => !isExact)
+
+describe.each(inputs(inForms.slice(0, 1), inForms))('$name in the forms that a calibration chooses', (family) => {
   const subject = openHearing(family)
   afterAll(subject.remove)
 
@@ -56,6 +61,22 @@ it('a file of one half has no architecture of the other', async () => {
     expect(await openAudioArchitecture(projector)).toMatchObject({ rate: 16000 })
     remove()
   }
+})
+
+it('of a file with both halves, an encoder has the weights of its own in memory', () => {
+  const { ggml } = openNative()
+  const { projector, remove } = openFiles(qwen25oHearing)
+  const namesOf = (modality: 'vision' | 'audio') => {
+    const tensors = openTensors(ggml, projector, modality)
+    tensors.close()
+    ggml.free(tensors.context)
+    return [...tensors.names]
+  }
+  const [seen, heard] = [namesOf('vision'), namesOf('audio')]
+  expect(seen.filter((name) => heard.includes(name))).toEqual([])
+  expect(seen).toContain('mm.0.weight')
+  expect(heard).toContain('mm.a.fc.weight')
+  remove()
 })
 
 it('docs/conformance.md and these tests cover every family of the registry', async () => {

@@ -43,7 +43,7 @@ async function calibrateHalf<Part>(
 
   /** The weights are in memory only for this one run. */
   const inGgml = async ({ values, part }: Sample<Part>): Promise<Float32Array> => {
-    const tensors = openTensors(ggml, file)
+    const tensors = openTensors(ggml, file, half.modality)
     try {
       const cpu = ggml.initCpu()
       if (cpu === null) throw new OrielError('internal', 'No CPU back end of ggml could be loaded.')
@@ -59,7 +59,7 @@ async function calibrateHalf<Part>(
   }
 
   const openOwnTrial = async (): Promise<Trial<Part>> => {
-    const tensors = openTensors(ggml, file)
+    const tensors = openTensors(ggml, file, half.modality)
     try {
       const trial = await openTrial(tensors, half, cache, threads)
       if (trial === null) throw new OrielError('internal', 'ONNX Runtime cannot be loaded.')

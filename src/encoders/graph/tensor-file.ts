@@ -2,10 +2,11 @@ import { closeSync, openSync, readSync } from 'node:fs'
 import { badModel } from '../../errors.ts'
 import type { Context, Ggml, Tensor } from '../../native/index.ts'
 import type { FloatSource } from '../image-architecture.ts'
+import type { Modality } from './source.ts'
 
-/** The tensors of a vision file (mmproj) on disk. Each is read when it is wanted. */
+/** The tensors of one half of a file (mmproj) on disk. Each is read when it is wanted. */
 export interface TensorFile extends FloatSource {
-  /** The descriptions of all tensors. */
+  /** Their descriptions. */
   readonly context: Context
   readonly names: ReadonlySet<string>
   /** A tensor as a matrix `[rows, columns]`, whatever shape the file gives it. @throws OrielError `invalid` if there is none */
@@ -34,19 +35,31 @@ const pieceBytes = 16 << 20
 /** Numbers of a tile: as bytes of 32-bit floats they fit into the caches of a core. */
 const tileNumbers = 1 << 17
 
+/** The names of the audio half. GLM-ASR has two embeddings with names of the other. */
+const ofAudio = /^(a|mm\.a)\.|^v\.[be]oi$/
+const ofVision = /^(?!a\.|mm\.a\.)/
+
 /** @throws OrielError `invalid` if ggml cannot read the file */
-export function openTensors(ggml: Ggml, file: string): TensorFile {
+export function openTensors(ggml: Ggml, file: string, modality: Modality): TensorFile {
   const opened = ggml.openGguf(file)
   if (opened === null) throw badModel('The vision file is not a valid GGUF file.')
-  const { gguf, context } = opened
+  const { gguf } = opened
   const start = Number(ggml.dataOffset(gguf))
+  const count = Number(ggml.tensorCount(gguf))
+  // The memory of a context is that of all of its tensors, so the other half is left out.
+  const context = ggml.init(count)
   const places = new Map<string, { tensor: Tensor; at: number }>()
-  for (let index = 0; index < Number(ggml.tensorCount(gguf)); index++) {
+  for (let index = 0; index < count; index++) {
     const name = ggml.tensorName(gguf, index)
-    const tensor = ggml.findTensor(context, name)
-    if (tensor !== null) places.set(name, { tensor, at: start + Number(ggml.tensorOffset(gguf, index)) })
+    const tensor = ggml.findTensor(opened.context, name)
+    if (tensor === null || !(modality === 'audio' ? ofAudio : ofVision).test(name)) continue
+    places.set(name, {
+      tensor: ggml.dupTensor(context, tensor),
+      at: start + Number(ggml.tensorOffset(gguf, index)),
+    })
   }
   ggml.freeGguf(gguf)
+  ggml.free(opened.context)
   const descriptor = openSync(file, 'r')
 
   const find = (name: string) => {
