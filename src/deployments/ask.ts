@@ -13,6 +13,17 @@ export interface Ask {
   settings: Settings
   /** Who asks. Clients share the server fairly. */
   client: string
+  /** Its prompt, a chat, asks for what is said in one audio. A model may be asked in another form that it was trained with. */
+  transcribes?: Transcribing | undefined
+}
+
+interface Transcribing {
+  /** The index of the audio. */
+  attachment: number
+  /** By ISO 639; null: the model finds out. */
+  language: string | null
+  /** What the audio is about. */
+  about: string | null
 }
 
 export type Attachment = AttachmentSource & {

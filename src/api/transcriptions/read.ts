@@ -11,6 +11,8 @@ export type Task = 'transcribe' | 'translate'
 const pieceSeconds = 30
 /** A last piece that is shorter belongs to the one before. */
 const leastSeconds = 1
+/** Nobody speaks faster. A model that repeats itself would go on to the end of its context. */
+const tokensPerSecond = 16
 /** Each takes a place in the queue of the engine. */
 const mostPieces = 128
 
@@ -50,6 +52,9 @@ export function readSpoken(task: Task, body: SpokenRequest, context: RequestCont
       topLogprobs: body.response_format === 'verbose_json' ? 0 : null,
       isolation: isolationOf(context.isolationKey),
     },
+    ...(task === 'transcribe' && {
+      transcribes: { attachment: 0, language: body.language ?? null, about: body.prompt?.trim() || null },
+    }),
     params: { prompt: 'file', grammar: 'file', longest: 'file' },
   }
 }
@@ -95,5 +100,6 @@ export function piecesOf(seconds: number): Piece[] {
 export const askedInPieces = (request: ClientRequest, pieces: readonly Piece[]): ClientRequest[] =>
   pieces.map((clip) => ({
     ...request,
+    settings: { ...request.settings, maxTokens: Math.ceil((clip.end - clip.start) * tokensPerSecond) },
     attachments: request.attachments.map((one): Attachment => ({ ...one, clip })),
   }))

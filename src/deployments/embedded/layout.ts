@@ -4,6 +4,7 @@ import type { ChatFormat, ChatMessage, PromptPart } from '../../prompt/index.ts'
 import type { Ask, ChatPrompt, PlainPart, PlainPrompt, Settings } from '../ask.ts'
 import type { PromptAttachments } from './attachments.ts'
 import { checkToken } from './generation.ts'
+import { promptOf } from './transcription.ts'
 
 export interface LaidOut {
   parts: readonly PlainPart[]
@@ -20,11 +21,9 @@ export interface LayoutModel {
  * of its videos as the context has room for.
  * @throws OrielError `invalid`
  */
-export async function layOut(
-  { prompt, settings, client }: Ask,
-  attachments: PromptAttachments,
-  model: LayoutModel,
-): Promise<LaidOut> {
+export async function layOut(ask: Ask, attachments: PromptAttachments, model: LayoutModel): Promise<LaidOut> {
+  const { settings, client } = ask
+  const prompt = promptOf(ask, model.engine.model)
   const piecesOf = (parts: readonly PlainPart[]): PromptPiece[] =>
     parts.flatMap((part): readonly PromptPiece[] =>
       part.kind === 'text' || part.kind === 'tokens' ? [part] : attachments.pieces(part.attachment),
