@@ -15,7 +15,7 @@ const clip = execFileSync(ffmpeg, [
   ...['-loglevel', 'error', '-f', 'lavfi', '-i', 'testsrc=size=320x180:rate=10:duration=3'],
   ...['-c:v', 'libvpx', '-b:v', '200k', '-f', 'webm', '-'],
 ])
-const chime = readFileSync('examples/sample.wav')
+const chime = readFileSync('examples/sounds/chime.wav')
 
 /** Takes everything, keeps what it was asked, and says what it saw and heard. */
 function keenBackend(asks: Ask[]): Backend {

@@ -24,7 +24,7 @@ const folder = mkdtempSync(`${tmpdir()}/oriel-docs-`)
 const embedder = path.join(folder, 'bge-small-en-v1.5.gguf')
 
 /** So has the one that hears. */
-const plain = plainBackend('voxtral-mini')
+const plain = plainBackend('qwen2.5-omni-3b')
 const listener: Backend = { ...plain, info: { ...plain.info, inputs: ['audio'] } }
 
 /** The output of an example, by a pattern of its code. The first match applies. */
