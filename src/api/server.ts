@@ -111,10 +111,10 @@ export function createServer(services: AnswerServices, config: Config['server'],
       for (const base of dialect.bases) routes.add(method, base + (pattern ?? path), scope, handle, { dialect, isForm })
     }
   // Making the document takes longer than the rest of the start, so the first request does it.
-  let document: string | undefined
+  let document: Promise<string> | undefined
   routes.add('GET', '/openapi.json', null, async (_request, reply) => {
-    document ??= JSON.stringify(openapiDocument(dialects, version))
-    return reply.type('application/json; charset=utf-8').send(document)
+    document ??= openapiDocument(dialects, version).then((whole) => JSON.stringify(whole))
+    return reply.type('application/json; charset=utf-8').send(await document)
   })
   addPages(routes)
   /** Who may read metrics may also know which models there are and how busy they are. */
