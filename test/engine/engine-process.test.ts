@@ -166,7 +166,7 @@ it('counts a prompt, and refuses one that it cannot count', async () => {
   await until('ready')
   engine.receive({ type: 'count', id: 1, client: 'one', prompt: [text('ab'), image] })
   expect(await until('answer', 1)).toMatchObject({ answer: { promptTokens: 8, attachmentTokens: [6] } })
-  expect(await until('answer', 1)).toMatchObject({ answer: { tokens: { length: 8 } } })
+  expect(await until('answer', 1)).toMatchObject({ answer: { tokens: { places: { length: 8 } } } })
   engine.receive({ type: 'measure', id: 3, client: 'one', prompts: [[text('ab'), image], [text('ab')], []] })
   expect(await until('answer', 3)).toMatchObject({ answer: [8, 2, 0] })
   engine.receive({ type: 'count', id: 2, client: 'one', prompt: [text('a'.repeat(5000))] })
