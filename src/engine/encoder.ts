@@ -53,9 +53,25 @@ export interface EncoderCores {
   took(kind: AttachmentSpan['kind'], threads: number, tokens: number, ms: number): void
 }
 
-const newThread = (): Worker => startThread(programFile('engine/encoder-thread'), null)
+/** A thread that may be waiting for its model. */
+interface Thread {
+  worker: Worker
+  /** Rejects with what it has died of. */
+  died: Promise<never>
+}
 
-let prepared: Worker | undefined
+function newThread(): Thread {
+  const worker = startThread(programFile('engine/encoder-thread'), null)
+  const died = new Promise<never>((_, reject) => {
+    worker.once('error', reject)
+    worker.once('exit', (code) => reject(new Error(`the encoder thread ended with code ${code}`)))
+  })
+  // It may die before anybody asks.
+  died.catch(() => {})
+  return { worker, died }
+}
+
+let prepared: Thread | undefined
 
 /** Starts the thread of this process's encoders, which reads its code while the process waits for its model. */
 export function prepareEncoder(): void {
@@ -64,7 +80,7 @@ export function prepareEncoder(): void {
 
 /** The model has no encoders. */
 export function dropEncoder(): void {
-  void prepared?.terminate()
+  void prepared?.worker.terminate()
   prepared = undefined
 }
 
@@ -78,15 +94,10 @@ export async function startEncoder(
   cacheBytes: number,
   cores: EncoderCores,
 ): Promise<OpenedEncoder> {
-  const worker = prepared ?? newThread()
+  const { worker, died } = prepared ?? newThread()
   prepared = undefined
   worker.postMessage(start)
-  const [first]: [EncodeResult] = await Promise.race([
-    once(worker, 'message') as Promise<[EncodeResult]>,
-    once(worker, 'error').then(([error]) => {
-      throw error
-    }),
-  ])
+  const [first]: [EncodeResult] = await Promise.race([once(worker, 'message') as Promise<[EncodeResult]>, died])
   if ('error' in first) throw fromWire(first.error)
   if (!('ready' in first)) throw new Error('the encoder thread encodes before it is ready')
   return encoderOn(worker, first.ready, cacheBytes, cores)
