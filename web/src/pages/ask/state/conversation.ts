@@ -52,7 +52,9 @@ export interface SeenPage {
 
 /** What the server tells about a video, or the sound of one, or audio. */
 export interface SeenRecording {
-  /** Of the frames that the model saw, in seconds. */
+  /** Frames that the model saw. It may see two of them as one. */
+  readonly taken: number
+  /** Of these, in seconds. */
   readonly times: readonly number[]
   /** Of its frames; 0: none was seen. */
   readonly width: number

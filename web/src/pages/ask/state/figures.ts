@@ -16,6 +16,7 @@ interface SeenVideo {
   param: string
   seen: { width: number; height: number }
   tokens: number
+  taken: number
   frames: { time: number; cached: string | null; encode_ms: number }[]
 }
 
@@ -52,13 +53,22 @@ export function figuresOf(
   }
 }
 
-const nothing: SeenRecording = { times: [], width: 0, height: 0, seconds: 0, tokens: 0, cached: true, encode_ms: 0 }
+const nothing: SeenRecording = {
+  taken: 0,
+  times: [],
+  width: 0,
+  height: 0,
+  seconds: 0,
+  tokens: 0,
+  cached: true,
+  encode_ms: 0,
+}
 
 /** The videos and audio of one message, by the index of their part. What is heard of a video is one with it. */
 function recordingsOf({ videos = [], audio = [] }: Usage, message: number): (SeenRecording | null)[] {
-  const seen = videos.map(({ param, seen, tokens, frames }) => ({
+  const seen = videos.map(({ param, seen, tokens, taken, frames }) => ({
     ...nothing,
-    ...{ param, width: seen.width, height: seen.height, tokens, times: frames.map(({ time }) => time) },
+    ...{ param, width: seen.width, height: seen.height, tokens, taken, times: frames.map(({ time }) => time) },
     cached: frames.every(({ cached }) => cached !== null),
     encode_ms: sumOf(frames.map(({ encode_ms }) => encode_ms)),
   }))

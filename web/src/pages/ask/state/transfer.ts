@@ -16,7 +16,14 @@ const seenPage = z.object({
 })
 
 const seenRecording = z.object({
-  ...{ times: z.array(z.number()), width: z.number(), height: z.number(), seconds: z.number(), tokens: z.number() },
+  ...{
+    taken: z.number(),
+    times: z.array(z.number()),
+    width: z.number(),
+    height: z.number(),
+    seconds: z.number(),
+    tokens: z.number(),
+  },
   ...{ cached: z.boolean(), encode_ms: z.number() },
 })
 

@@ -39,9 +39,9 @@ export function PictureFacts({ turn, picture, index }: { turn: Turn; picture: Pi
 }
 
 /** `8 frames seen as 320 × 180 · 12.5 s heard · 640 tokens · encoded in 1.2 s` */
-function perceivedOf({ times, width, height, seconds, tokens, cached, encode_ms }: SeenRecording): string {
+function perceivedOf({ taken, width, height, seconds, tokens, cached, encode_ms }: SeenRecording): string {
   return [
-    ...(times.length > 0 ? [`${times.length} frames seen as ${width} × ${height}`] : []),
+    ...(taken > 0 ? [`${taken} ${taken === 1 ? 'frame' : 'frames'} seen as ${width} × ${height}`] : []),
     ...(seconds > 0 ? [`${seconds.toFixed(1)} s heard`] : []),
     `${count(tokens)} tokens`,
     cached ? 'cached' : `encoded in ${duration(encode_ms)}`,

@@ -1,0 +1,113 @@
+import { execFileSync } from 'node:child_process'
+import { mkdirSync, mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import path from 'node:path'
+import OpenAI, { toFile } from 'openai'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { qwen25oHearing, voxtral } from '../encoders/oracle/families/whisper.ts'
+import type { Family } from '../encoders/oracle/families.ts'
+import { postJson } from '../support/http.ts'
+import { startServer, type TestServer } from '../support/server.ts'
+
+/** Of Debian's packages. */
+const ffmpeg = 'ffmpeg'
+/** Sounds of as many seconds, and a video of four with sound, with these options of the encoder. */
+const made = (...options: readonly string[]): Buffer => execFileSync(ffmpeg, ['-loglevel', 'error', ...options, '-'])
+const sine = (seconds: number) => ['-f', 'lavfi', '-i', `sine=frequency=440:duration=${seconds}`]
+const note = made(...sine(3), '-c:a', 'libopus', '-b:a', '24k', '-f', 'ogg')
+const long = made(...sine(34), '-c:a', 'libopus', '-b:a', '24k', '-f', 'ogg')
+const clip = made(
+  ...['-f', 'lavfi', '-i', 'testsrc=size=160x120:rate=10:duration=4', ...sine(4)],
+  ...['-c:v', 'libvpx', '-b:v', '200k', '-c:a', 'libopus', '-shortest', '-f', 'webm'],
+)
+
+/** Small models with random weights: what they say means nothing, how they are asked does. */
+describe('models that see and hear', () => {
+  const folder = mkdtempSync(path.join(tmpdir(), 'oriel-heard-'))
+  let oriel: TestServer
+  let client: OpenAI
+  beforeAll(async () => {
+    const write = ({ write }: Family, name: string): void => {
+      mkdirSync(path.join(folder, name))
+      write(path.join(folder, name, `${name}.gguf`), path.join(folder, name, `mmproj-${name}.gguf`))
+    }
+    write(qwen25oHearing, 'omni')
+    write(voxtral, 'listener')
+    oriel = await startServer({ model: ['pocket'], models: { dirs: [folder] } })
+    client = new OpenAI({ baseURL: `${oriel.url}/v1`, apiKey: 'none', maxRetries: 0 })
+  })
+  afterAll(async () => {
+    await oriel?.close()
+    rmSync(folder, { recursive: true })
+  })
+
+  interface Answer {
+    usage: {
+      prompt_tokens_details: Record<'image_tokens' | 'video_tokens' | 'audio_tokens', number>
+      videos?: { param: string; seconds: number; frames: { time: number }[] }[]
+      audio?: { param: string; seconds: number; tokens: number; cached: string | null }[]
+    }
+    error?: { message: string; code: string; param: string }
+  }
+  const ask = async (model: string, ...content: object[]): Promise<Answer> => {
+    const messages = [{ role: 'user', content: [...content, { type: 'text', text: 'What?' }] }]
+    const body = { model, messages, max_tokens: 4, usage: { include: true } }
+    return (await postJson(`${oriel.url}/v1/chat/completions`, body)).json() as Promise<Answer>
+  }
+  const video = { type: 'video_url', video_url: { url: `data:video/webm;base64,${clip.toString('base64')}` } }
+  const audio = { type: 'input_audio', input_audio: { data: note.toString('base64'), format: 'ogg' } }
+
+  it('say what they take', async () => {
+    const { data } = (await (await fetch(`${oriel.url}/v1/models`)).json()) as {
+      data: { id: string; input_modalities: string[] }[]
+    }
+    expect(Object.fromEntries(data.map(({ id, input_modalities }) => [id, input_modalities.toSorted()]))).toMatchObject(
+      {
+        omni: ['audio', 'image', 'text', 'video'],
+        listener: ['audio', 'text'],
+        pocket: ['image', 'text'],
+      },
+    )
+  })
+
+  it('see the frames of a video and hear its sound, beside other audio', async () => {
+    const { usage } = await ask('omni', video, audio)
+    const { prompt_tokens_details: tokens, videos = [], audio: heard = [] } = usage
+    expect(videos).toMatchObject([{ param: 'messages[0].content[0].video_url', seconds: expect.closeTo(4, 0) }])
+    expect(videos[0]?.frames.length).toBeGreaterThan(0)
+    expect(heard.map(({ param }) => param)).toEqual([
+      'messages[0].content[0].video_url',
+      'messages[0].content[1].input_audio',
+    ])
+    expect(heard[1]?.seconds).toBeCloseTo(3, 0)
+    expect(tokens.video_tokens).toBeGreaterThan(0)
+    expect(tokens.audio_tokens).toBe(heard.reduce((sum, one) => sum + one.tokens, 0))
+    expect((await ask('omni', video, audio)).usage.audio?.map(({ cached }) => cached)).toEqual(['prefix', 'prefix'])
+  })
+
+  it('refuse what others take, and name those', async () => {
+    expect((await ask('listener', video)).error).toMatchObject({
+      code: 'video_not_supported',
+      message: expect.stringMatching(/The model listener does not accept video\..*omni/),
+    })
+    expect((await ask('pocket', audio)).error).toMatchObject({
+      code: 'audio_not_supported',
+      param: 'messages[0].content[0].input_audio',
+      message: expect.stringMatching(/The model pocket does not accept audio\..*(listener|omni)/),
+    })
+  })
+
+  it('write down what they hear, in pieces of 30 seconds', async () => {
+    const body = { model: 'listener', language: 'en' }
+    const srt = await client.audio.transcriptions.create({
+      ...{ ...body, file: await toFile(note, 'note.ogg'), response_format: 'srt' },
+    })
+    expect(srt).toMatch(/^(1\n00:00:00,000 --> 00:00:03,\d{3}\n[\s\S]*)?$/)
+    const verbose = await client.audio.transcriptions.create({
+      ...{ ...body, file: await toFile(long, 'long.ogg'), response_format: 'verbose_json' },
+    })
+    expect(verbose.duration).toBeCloseTo(34, 0)
+    for (const { start, end } of verbose.segments ?? [])
+      expect([0, 30].includes(start) && end > start && end <= verbose.duration).toBe(true)
+  })
+})
