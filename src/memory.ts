@@ -30,3 +30,9 @@ export function takenInGroup(files?: GroupFiles): number | undefined {
   }
   return undefined
 }
+
+/** Physical memory of a process, in bytes; 0 if it is not known: only Linux says it without another process. */
+export function residentBytes(pid: number | undefined): number {
+  const [, kilobytes = 0] = /^VmRSS:\s*(\d+) kB$/m.exec(textOf(`/proc/${pid}/status`) ?? '') ?? []
+  return Number(kilobytes) * 1024
+}

@@ -1,12 +1,13 @@
 import type { ChildProcess } from 'node:child_process'
-import { readFileSync } from 'node:fs'
 import { Socket } from 'node:net'
+import { platform } from 'node:os'
 import type { AttachmentKind } from '../../attachments.ts'
 import { fromWire, lowerPriority, startProcess } from '../../children/index.ts'
 import type { MediaConfig } from '../../config.ts'
 import { type Deferred, deferred } from '../../deferred.ts'
 import { OrielError } from '../../errors.ts'
 import type { Logger } from '../../log.ts'
+import { residentBytes } from '../../memory.ts'
 import { programFile } from '../../places.ts'
 import { readFrames, writeFrame } from './frames.ts'
 import type { Part } from './parts.ts'
@@ -83,6 +84,7 @@ export class DecoderProcess {
         UV_THREADPOOL_SIZE: '2',
         // The FFmpeg inside the package, and never another one with other codecs.
         NODE_WEBCODECS_FORCE: 'static',
+        ORIEL_RECORDING_MEMORY: String(settings.recordingMemoryBytes),
         ...(settings.ffmpeg === null ? {} : { ORIEL_FFMPEG: settings.ffmpeg }),
       },
     })
@@ -185,6 +187,16 @@ export class DecoderProcess {
   kill(): void {
     this.#alive = false
     this.#child.kill('SIGKILL')
+    this.#killGroup()
+  }
+
+  /** Ends what the process has started, in whatever way it ended itself: it has a process group of its own. */
+  #killGroup(): void {
+    const { pid } = this.#child
+    if (pid === undefined || platform() === 'win32') return
+    try {
+      process.kill(-pid, 'SIGKILL')
+    } catch {}
   }
 
   /** Handles messages until `onMessage` settles the answer, the process ends, or the time is up. */
@@ -234,8 +246,13 @@ export class DecoderProcess {
 
   #ended(reason: string, error: OrielError): void {
     if (this.#alive && this.#isStarted)
-      this.#log?.warn({ reason, stderr: this.#stderr }, 'decoder process exited unexpectedly')
+      // Codecs of videos and audio write about a file what a client has put there.
+      this.#log?.warn(
+        { reason, stderr: this.#kind === 'image' ? this.#stderr : undefined },
+        'decoder process exited unexpectedly',
+      )
     this.#alive = false
+    this.#killGroup()
     this.#socket.destroy()
     this.#onEnd(error)
   }
@@ -250,16 +267,6 @@ export class DecoderProcess {
 
 /** How often the memory of a process is read, which takes some microseconds. Nothing allocates a gigabyte in this time. */
 const memoryIntervalMs = 100
-
-/** Physical memory of a process, in bytes; 0 if it is not known: only Linux says it without another process. */
-function residentBytes(pid: number | undefined): number {
-  try {
-    const [, kilobytes = 0] = /^VmRSS:\s*(\d+) kB$/m.exec(readFileSync(`/proc/${pid}/status`, 'latin1')) ?? []
-    return Number(kilobytes) * 1024
-  } catch {
-    return 0
-  }
-}
 
 function socketOf(child: ChildProcess): Socket {
   const socket = child.stdio[3]

@@ -34,7 +34,7 @@ export async function openList(
   }
   try {
     const seconds = images.length / wanted.perSecond
-    const chosen = wanted.only?.times ?? evenTimes(0, seconds, wanted.perSecond, wanted.most)
+    const chosen = wanted.only?.times ?? timesOf(seconds, wanted)
     const sizes: Size[] = []
     const bytes: number[] = []
     for (const time of chosen) {
@@ -65,6 +65,10 @@ export async function openList(
     throw error
   }
 }
+
+/** At equal distances, as far as there are images. */
+const timesOf = (seconds: number, { perSecond, most }: WantedVideo): number[] =>
+  evenTimes(0, seconds, perSecond, most).map((time) => Math.floor(time * perSecond + 0.001) / perSecond)
 
 const differentSizes = (first: Size, other: Size): OrielError =>
   new OrielError(

@@ -3,6 +3,7 @@ import { OrielError } from '../../../errors.ts'
 import { type RecordingFormat, recordingFormats, sniffRecording } from '../../format.ts'
 import { type Opened, type Part, partOfImage, partOfSound } from '../parts.ts'
 import { type RecordingHeader, type Size, soundRate, type WantedAudio, type WantedVideo } from '../protocol.ts'
+import { openWithFfmpeg } from './ffmpeg.ts'
 import { openWithPackages } from './packages.ts'
 import type { Recording } from './recording.ts'
 import { sceneTimes } from './scenes.ts'
@@ -21,12 +22,8 @@ export async function openRecording(
   const { kind } = wanted
   const format = formatOf(bytes, kind)
   onFormat(format)
-  const recording = await openWithPackages(bytes, format)
-  if (recording === null)
-    throw new OrielError(
-      'unsupported_media',
-      `The ${kind} cannot be decoded: nothing is installed that decodes ${format}.`,
-    )
+  const recording = (await openWithPackages(bytes, format)) ?? (await openWithFfmpeg(bytes, format, kind))
+  if (recording === null) throw nothingDecodes(kind, format)
   try {
     return wanted.kind === 'video'
       ? openVideo(recording, wanted, format, bytes.length)
@@ -107,6 +104,13 @@ function spanOf({ seconds }: Recording, { kind, clip }: WantedVideo | WantedAudi
     { code: 'invalid_clip' },
   )
 }
+
+const nothingDecodes = (kind: AttachmentKind, format: RecordingFormat): OrielError =>
+  new OrielError(
+    'unsupported_media',
+    `The ${kind} cannot be decoded: nothing that is installed on the server decodes the codecs of this ${format} file. Install ffmpeg on the server, or send the ${kind} as ${kind === 'video' ? 'mp4 with H.264 and AAC' : 'wav'}.`,
+    { code: `unsupported_${kind}` },
+  )
 
 function shrunk({ width, height }: Size, longestEdge: number): Size {
   const scale = Math.min(1, longestEdge / Math.max(width, height))

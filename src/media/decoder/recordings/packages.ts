@@ -25,11 +25,36 @@ const globals = [
 ] as const
 
 async function load(): Promise<Packages> {
-  const [mediabunny, codecs] = await Promise.all([import('mediabunny'), import('node-webcodecs')])
+  const mediabunny = await import('mediabunny')
+  // Without codecs it still decodes PCM.
+  await loadCodecs().catch(() => {})
+  return mediabunny
+}
+
+async function loadCodecs(): Promise<void> {
+  const codecs = await import('node-webcodecs')
   // It throws where its binary is missing.
   await codecs.AudioDecoder.isConfigSupported({ codec: 'opus', sampleRate: 48_000, numberOfChannels: 2 })
-  for (const name of globals) Object.defineProperty(globalThis, name, { value: codecs[name] })
-  return mediabunny
+  // In a thread of its own, the decoder may say that it has ended before it has given all frames.
+  class VideoDecoder extends codecs.VideoDecoder {
+    override configure(config: Parameters<InstanceType<typeof codecs.VideoDecoder>['configure']>[0]): void {
+      super.configure({ ...config, useWorkerThread: false })
+    }
+
+    // A packet has been decoded when `decode` returns. Whoever waited for the queue would wait for ever.
+    override get decodeQueueSize(): number {
+      return 0
+    }
+
+    // Otherwise it takes no further packets, although a decoder should.
+    override async flush(): Promise<void> {
+      await super.flush()
+      const native: unknown = Reflect.get(this, '_native')
+      if (native instanceof Object && 'reset' in native && typeof native.reset === 'function') native.reset()
+    }
+  }
+  for (const name of globals)
+    Object.defineProperty(globalThis, name, { value: name === 'VideoDecoder' ? VideoDecoder : codecs[name] })
 }
 
 /**
@@ -50,14 +75,13 @@ export async function openWithPackages(bytes: Buffer, format: RecordingFormat): 
     const audio = await input.getPrimaryAudioTrack()
     const main = video ?? audio
     if (main === null) throw new Error('no tracks')
-    if (!(await decodes(video)) || !(await decodes(audio))) {
+    // Transparency is put together on a canvas, which Node has not.
+    if (!(await decodes(video)) || !(await decodes(audio)) || (await video?.canBeTransparent())) {
       close()
       return null
     }
-    const tracks = [video, audio].filter((track) => track !== null)
     // Negative times are of what comes before the beginning, such as what an audio codec needs to start.
-    const begin = Math.max(0, await input.getFirstTimestamp(tracks))
-    const firstFrame = video === null ? 0 : await video.getFirstTimestamp()
+    const begin = Math.max(0, await main.getFirstTimestamp())
     return {
       seconds: (await main.computeDuration()) - begin,
       picture: video === null ? null : { width: video.displayWidth, height: video.displayHeight },
@@ -67,7 +91,7 @@ export async function openWithPackages(bytes: Buffer, format: RecordingFormat): 
         const colours = coloursOf(await video.getColorSpace(), video.codedHeight)
         const sink = new VideoSampleSink(video, { hardwareAcceleration: 'prefer-software' })
         let last: { time: number; rgb: Uint8Array } | undefined
-        for await (const sample of sink.samplesAtTimestamps(times.map((time) => Math.max(firstFrame, time + begin)))) {
+        for await (const sample of sink.samplesAtTimestamps(times.map((time) => time + begin + rounding))) {
           try {
             if (sample !== null && sample.timestamp !== last?.time)
               last = { time: sample.timestamp, rgb: await pixelsOf(sample, video, colours, size) }
@@ -91,6 +115,9 @@ export async function openWithPackages(bytes: Buffer, format: RecordingFormat): 
   }
 }
 
+/** Containers round the times of frames, to a millisecond at most. */
+const rounding = 0.001
+
 const decodes = async (track: InputVideoTrack | InputAudioTrack | null): Promise<boolean> =>
   track === null || (await track.canDecode())
 
@@ -98,11 +125,12 @@ async function* chunksOf(samples: AsyncIterable<AudioSample>, begin: number): As
   for await (const sample of samples) {
     const { numberOfChannels, numberOfFrames, sampleRate, timestamp } = sample
     try {
-      const channels = Array.from({ length: numberOfChannels }, (_, planeIndex) => {
-        const plane = new Float32Array(numberOfFrames)
-        sample.copyTo(plane, { planeIndex, format: 'f32-planar' })
-        return plane
-      })
+      // Not plane by plane: node-webcodecs would copy what is interleaved.
+      const mixed = new Float32Array(numberOfFrames * numberOfChannels)
+      sample.copyTo(mixed, { planeIndex: 0, format: 'f32' })
+      const channels = Array.from({ length: numberOfChannels }, (_, channel) =>
+        Float32Array.from({ length: numberOfFrames }, (_, at) => mixed[at * numberOfChannels + channel] ?? 0),
+      )
       yield { rate: sampleRate, channels, time: timestamp - begin }
     } finally {
       sample.close()

@@ -46,7 +46,6 @@ export async function joinSound(chunks: AsyncIterable<Chunk>, start: number, end
     }
     current.taken += samples.length
     add(current.resampler.push(samples))
-    if (length >= most) break
   }
   if (current !== undefined) add(current.resampler.end())
   return joined(pieces, length)

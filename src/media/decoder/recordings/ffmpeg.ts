@@ -1,0 +1,276 @@
+import { type ChildProcess, spawn } from 'node:child_process'
+import { closeSync, mkdtempSync, openSync, rmSync, writeFileSync } from 'node:fs'
+import { platform, tmpdir } from 'node:os'
+import path from 'node:path'
+import type { AttachmentKind } from '../../../attachments.ts'
+import { OrielError } from '../../../errors.ts'
+import { residentBytes } from '../../../memory.ts'
+import type { RecordingFormat } from '../../format.ts'
+import { type Size, soundRate } from '../protocol.ts'
+import type { Recording } from './recording.ts'
+import { type Colours, rgbOf } from './yuv.ts'
+
+/**
+ * Videos and audio by the programs `ffmpeg` and `ffprobe` of the system. They read one file, which has no name, by the
+ * demuxer of the format that its first bytes say, so that no file can refer to another one. Nothing that they write about a
+ * file is read, except for numbers and the names of what FFmpeg itself knows.
+ */
+
+const demuxers: Record<RecordingFormat, string> = {
+  ...{ mp4: 'mov', mov: 'mov', m4a: 'mov', mkv: 'matroska', webm: 'matroska', avi: 'avi', mpegts: 'mpegts' },
+  ...{ ogg: 'ogg', mp3: 'mp3', flac: 'flac', wav: 'wav', aac: 'aac' },
+}
+
+/** Settings that the server gives to its decoders. */
+const program = process.env.ORIEL_FFMPEG || 'ffmpeg'
+const memoryBytes = Number(process.env.ORIEL_RECORDING_MEMORY) || Number.POSITIVE_INFINITY
+/** `ffprobe` is beside `ffmpeg`. */
+const probe = path.join(path.dirname(program), path.basename(program).replace('ffmpeg', 'ffprobe'))
+const probeProgram = program.includes(path.sep) ? probe : 'ffprobe'
+
+interface Stream {
+  readonly index: number
+  readonly codec_type?: string
+  readonly codec_name?: string
+  readonly width?: number
+  readonly height?: number
+  readonly sample_aspect_ratio?: string
+  readonly color_space?: string
+  readonly color_transfer?: string
+  readonly disposition?: { readonly attached_pic?: number }
+  readonly side_data_list?: readonly { readonly rotation?: number }[]
+}
+
+/** @returns null if the programs are not there, or know none of the codecs. @throws an error if the file is damaged */
+export async function openWithFfmpeg(
+  bytes: Buffer,
+  format: RecordingFormat,
+  kind: AttachmentKind,
+): Promise<Recording | null> {
+  const file = new NamelessFile(bytes, kind)
+  try {
+    const entries =
+      'stream=index,codec_type,codec_name,width,height,sample_aspect_ratio,color_space,color_transfer:stream_disposition=attached_pic:stream_side_data=rotation'
+    const told = await textOf(probeProgram, [...file.input(format), '-show_entries', entries, '-of', 'json'], file)
+    if (told === null) {
+      file.close()
+      return null
+    }
+    const { streams } = JSON.parse(told) as { streams: readonly Stream[] }
+    const known = streams.filter(({ codec_name }) => codec_name !== undefined && codec_name !== 'unknown')
+    const video = known.find(({ codec_type, disposition }) => codec_type === 'video' && disposition?.attached_pic !== 1)
+    const audio = known.find(({ codec_type }) => codec_type === 'audio')
+    const main = video ?? audio
+    if (main === undefined) throw new Error('no streams')
+    const packets = await packetsOf(main, format, file)
+    const [first, last] = [packets[0], packets.at(-1)]
+    if (first === undefined || last === undefined) throw new Error('no packets')
+    const begin = Math.max(0, first.time)
+    const picture = video === undefined ? null : uprightSize(video)
+    return {
+      seconds: last.time + last.duration - begin,
+      picture,
+      hears: audio !== undefined,
+      async *frames(times, size) {
+        if (video === undefined || times.length === 0) return
+        // The frames of each time, counted as they are shown.
+        const numbers = times.map((time) =>
+          Math.max(
+            0,
+            packets.findLastIndex((packet) => packet.time <= time + begin + rounding),
+          ),
+        )
+        const distinct = [...new Set(numbers)]
+        const colours = coloursOf(video)
+        const pixels = colours.hdr === null ? 'rgb24' : 'yuv444p10le'
+        const select = `select=${distinct.map((number) => `eq(n\\,${number})`).join('+')}`
+        const matrix = colours.hdr === null ? `:in_color_matrix=${colours.matrix}` : ''
+        const scale = `scale=${size.width}:${size.height}:flags=bicubic+accurate_rnd+full_chroma_int${matrix}`
+        const output = [...['-vf', `${select},${scale},format=${pixels}`], ...passing, ...['-pix_fmt', pixels]]
+        const args = [
+          ...['-map', `0:${video.index}`, '-an', ...output, '-frames:v', String(distinct.length)],
+          ...['-f', 'rawvideo', 'pipe:1'],
+        ]
+        const bytesEach = size.width * size.height * (colours.hdr === null ? 3 : 6)
+        let [at, rgb]: [number, Uint8Array | undefined] = [0, undefined]
+        for await (const frame of pieces(run(program, [...file.input(format), ...args], file), bytesEach)) {
+          rgb =
+            colours.hdr === null ? frame : rgbOf({ ...size, data: frame, bits: 10, chroma: { x: 0, y: 0 } }, colours)
+          for (; at < numbers.length && numbers[at] === distinct[0]; at++) yield rgb
+          distinct.shift()
+        }
+        // The last ones may be damaged.
+        if (rgb === undefined) throw new Error('no frame')
+        for (; at < numbers.length; at++) yield rgb
+      },
+      async sound(start, end) {
+        if (audio === undefined) return new Float32Array()
+        const from = start > 0 ? ['-ss', String(start)] : []
+        const args = [
+          ...['-map', `0:${audio.index}`, '-vn', '-t', String(end - start)],
+          ...['-af', `aresample=${soundRate}:async=1:first_pts=0`, '-ac', '1', '-f', 'f32le', 'pipe:1'],
+        ]
+        const chunks: Buffer[] = []
+        const most = Math.round((end - start) * soundRate) * Float32Array.BYTES_PER_ELEMENT
+        let length = 0
+        for await (const chunk of run(program, [...from, ...file.input(format), ...args], file)) {
+          chunks.push(chunk)
+          length += chunk.length
+          if (length >= most) break
+        }
+        const all = new Uint8Array(Buffer.concat(chunks).subarray(0, most - (most % 4)))
+        return new Float32Array(all.buffer, 0, all.length >> 2)
+      },
+      close: () => file.close(),
+    }
+  } catch (error) {
+    file.close()
+    throw error
+  }
+}
+
+/** Containers round the times of frames, to a millisecond at most. */
+const rounding = 0.001
+/** Every selected frame once, whatever the times. Newer versions have another name for it. */
+const passing = ['-vsync', 'passthrough']
+
+interface Packet {
+  readonly time: number
+  readonly duration: number
+}
+
+/** In the order in which they are shown. */
+async function packetsOf({ index }: Stream, format: RecordingFormat, file: NamelessFile): Promise<Packet[]> {
+  const shown = ['-select_streams', String(index), '-show_entries', 'packet=pts_time,duration_time', '-of', 'csv=p=0']
+  const text = (await textOf(probeProgram, [...file.input(format), ...shown], file)) ?? ''
+  return text
+    .split('\n')
+    .filter((line) => line !== '')
+    .map((line) => line.split(',').map(Number))
+    .flatMap(([time = Number.NaN, duration = 0]) => (Number.isFinite(time) ? [{ time, duration: duration || 0 }] : []))
+    .toSorted((a, b) => a.time - b.time)
+}
+
+function uprightSize({ width = 0, height = 0, sample_aspect_ratio = '1:1', side_data_list = [] }: Stream): Size {
+  if (width === 0 || height === 0) throw new Error('no size')
+  const [x = 1, y = 1] = sample_aspect_ratio.split(':').map((part) => Number(part) || 1)
+  const square =
+    x >= y ? { width: Math.round((width * x) / y), height } : { width, height: Math.round((height * y) / x) }
+  const turned = side_data_list.some(({ rotation = 0 }) => Math.abs(rotation) % 180 === 90)
+  return turned ? { width: square.height, height: square.width } : square
+}
+
+function coloursOf({ color_space = '', color_transfer, height = 0 }: Stream): Colours {
+  const hdr = color_transfer === 'smpte2084' ? 'pq' : color_transfer === 'arib-std-b67' ? 'hlg' : null
+  const matrix = matrices[color_space] ?? (height >= 720 ? 'bt709' : 'bt601')
+  return { matrix: hdr === null ? matrix : 'bt2020', fullRange: false, hdr }
+}
+
+const matrices: Readonly<Record<string, Colours['matrix']>> = {
+  bt709: 'bt709',
+  bt470bg: 'bt601',
+  smpte170m: 'bt601',
+  bt2020nc: 'bt2020',
+}
+
+/** A file that only those who have its descriptor can read. */
+class NamelessFile {
+  readonly #folder: string
+  readonly #name: string
+  readonly fd: number
+  readonly kind: AttachmentKind
+  readonly #running = new Set<ChildProcess>()
+
+  /** @param kind what it should be, for errors */
+  constructor(bytes: Buffer, kind: AttachmentKind) {
+    this.kind = kind
+    this.#folder = mkdtempSync(path.join(tmpdir(), 'oriel-'))
+    this.#name = path.join(this.#folder, 'file')
+    writeFileSync(this.#name, bytes, { mode: 0o600 })
+    this.fd = openSync(this.#name, 'r')
+    if (platform() !== 'win32') this.#remove()
+  }
+
+  /** Arguments that make it the input. */
+  input(format: RecordingFormat): string[] {
+    const name = platform() === 'win32' ? this.#name : '/dev/fd/3'
+    const limits = ['-protocol_whitelist', 'file,pipe', '-max_alloc', '1000000000', '-threads', '2']
+    return ['-v', 'quiet', '-hide_banner', ...limits, '-f', demuxers[format], '-i', `file:${name}`]
+  }
+
+  has(child: ChildProcess): void {
+    this.#running.add(child)
+    child.on('exit', () => this.#running.delete(child))
+  }
+
+  close(): void {
+    for (const child of this.#running) child.kill('SIGKILL')
+    closeSync(this.fd)
+    if (platform() === 'win32') this.#remove()
+  }
+
+  #remove(): void {
+    rmSync(this.#folder, { recursive: true, force: true })
+  }
+}
+
+/** What a program writes. @throws an error with the code ENOENT if it is not there */
+async function* run(name: string, args: readonly string[], file: NamelessFile): AsyncIterable<Buffer> {
+  const child = spawn(name, args, {
+    stdio: ['ignore', 'pipe', 'ignore', file.fd],
+    env: { PATH: process.env.PATH },
+    cwd: path.parse(process.cwd()).root,
+  })
+  file.has(child)
+  let [failure, tooLarge]: [Error | undefined, boolean] = [undefined, false]
+  child.on('error', (error) => {
+    failure = error
+  })
+  const watch = setInterval(() => {
+    if (residentBytes(child.pid) <= memoryBytes) return
+    tooLarge = true
+    child.kill('SIGKILL')
+  }, 100)
+  try {
+    for await (const chunk of child.stdout ?? []) yield chunk as Buffer
+    if (failure !== undefined) throw failure
+    if (tooLarge) throw needsMemory(file.kind)
+  } finally {
+    clearInterval(watch)
+    child.kill('SIGKILL')
+  }
+}
+
+/** @returns null if the program is not there */
+async function textOf(name: string, args: readonly string[], file: NamelessFile): Promise<string | null> {
+  const chunks: Buffer[] = []
+  try {
+    for await (const chunk of run(name, args, file)) chunks.push(chunk)
+  } catch (error) {
+    if (error instanceof Error && 'code' in error && (error.code === 'ENOENT' || error.code === 'EACCES')) return null
+    throw error
+  }
+  return Buffer.concat(chunks).toString('latin1')
+}
+
+/** Cuts what is written into pieces of a length; an incomplete one at the end is dropped. */
+async function* pieces(chunks: AsyncIterable<Buffer>, length: number): AsyncIterable<Uint8Array> {
+  let [piece, filled] = [new Uint8Array(length), 0]
+  for await (const chunk of chunks)
+    for (let at = 0; at < chunk.length; ) {
+      const taken = Math.min(chunk.length - at, length - filled)
+      piece.set(chunk.subarray(at, at + taken), filled)
+      filled += taken
+      at += taken
+      if (filled < length) continue
+      yield piece
+      ;[piece, filled] = [new Uint8Array(length), 0]
+    }
+}
+
+const needsMemory = (kind: AttachmentKind): OrielError =>
+  new OrielError(
+    'unreadable_media',
+    `The ${kind} cannot be decoded: it takes more than ${memoryBytes} bytes of memory, the limit for one file.`,
+    { code: `${kind}_needs_memory` },
+  )

@@ -1,0 +1,345 @@
+import { randomUUID } from 'node:crypto'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import sharp from 'sharp'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { loadConfig, type MediaConfig } from '../../src/config.ts'
+import { type AttachmentSource, createMedia, type Loaded } from '../../src/media/index.ts'
+import { dataUrl } from '../support/images.ts'
+import { inputs } from '../support/long.ts'
+import { seeded } from '../support/mutate.ts'
+import {
+  framesPerSecond,
+  height,
+  likeTone,
+  missingEncoder,
+  numberIn,
+  prepare,
+  seconds,
+  sounds,
+  videos,
+  width,
+} from './recordings.ts'
+import { damagedRecordings } from './recordings-damaged.ts'
+
+const missing = missingEncoder()
+const skipNote = missing ? ' (skipped: ffmpeg is not installed)' : ''
+
+const open = (settings: Partial<MediaConfig> = {}) =>
+  createMedia({ ...loadConfig({}, {}).media, decoders: 1, ...settings })
+const media = open()
+afterAll(() => media.close())
+
+type Options = Pick<AttachmentSource, 'clip' | 'frames'> & { from?: typeof media; isolation?: string }
+
+async function load(kind: 'video' | 'audio', file: Buffer | string, options: Options = {}): Promise<Loaded> {
+  const { from = media, isolation = randomUUID(), ...choice } = options
+  const url = typeof file === 'string' ? file : dataUrl(file)
+  const [loaded] = await from.load(
+    [{ kind, url, param: kind, ...choice }],
+    { client: 'one', isolation },
+    { longestEdge: 1024, sound: true, video: { perSecond: 2, most: 64 } },
+    new AbortController().signal,
+  )
+  if (loaded?.kind !== kind) throw new Error('nothing was loaded')
+  return loaded
+}
+async function loadVideo(file: Buffer | string, options?: Options) {
+  const loaded = await load('video', file, options)
+  if (loaded.kind !== 'video') throw new Error('it is no video')
+  return loaded
+}
+async function loadAudio(file: Buffer | string, options?: Options) {
+  const loaded = await load('audio', file, options)
+  if (loaded.kind !== 'audio') throw new Error('it is no audio')
+  return loaded
+}
+
+let folder: string
+let make: ReturnType<typeof prepare>
+beforeAll(() => {
+  folder = mkdtempSync(`${tmpdir()}/oriel-recordings-`)
+  if (!missing) make = prepare(folder)
+})
+afterAll(() => rmSync(folder, { recursive: true }))
+
+describe.skipIf(missing)(`videos of the corpus${skipNote}`, () => {
+  it.for(
+    inputs(
+      videos.slice(0, 1).concat(videos.filter(({ name }) => /fragmented|10-bit.mkv|vp8|vp9-opus.webm/.test(name))),
+      videos,
+    ),
+  )('$name: the frame that is shown at each time, and the sound', async ({ name, args }) => {
+    const { frames, sound, seconds: length } = await loadVideo(make(name, args))
+    expect(length).toBeCloseTo(seconds, 1)
+    expect(frames.map(({ time }) => time)).toEqual([0, 0.5, 1, 1.5, 2, 2.5, 3, 3.5])
+    const found = await Promise.all(frames.map(async (frame) => numberIn(await frame.decode(), frame)))
+    expect(found).toEqual(frames.map(({ time }) => Math.floor(time * framesPerSecond + 0.001)))
+    for (const frame of frames) expect(frame).toMatchObject({ width, height, original: { width, height } })
+    if (args.includes('-an')) return expect(sound).toBeNull()
+    const { best, late } = likeTone((await sound?.decode()) ?? new Float32Array(), 0.05)
+    expect(best).toBeGreaterThan(0.99)
+    expect(Math.abs(late)).toBeLessThan(0.03)
+  })
+})
+
+describe.skipIf(missing)(`audio of the corpus${skipNote}`, () => {
+  it.for(
+    inputs(
+      sounds.filter(({ name }) => /24-bit|11025|5.1.wav|opus.ogg|mp3.mp3|aac.m4a/.test(name)),
+      sounds,
+    ),
+  )('$name: its samples', async ({ name, args, late = 5 }) => {
+    const { sound } = await loadAudio(make(name, args))
+    expect(sound.seconds).toBeGreaterThan(seconds - 0.05)
+    expect(sound.seconds).toBeLessThan(seconds + 0.15)
+    const like = likeTone(await sound.decode(), 0.12)
+    expect(like.best).toBeGreaterThan(0.99)
+    expect(Math.abs(like.late)).toBeLessThanOrEqual(late / 1000)
+  })
+})
+
+describe.skipIf(missing)(`oddities of videos${skipNote}`, () => {
+  const h264 = '-c:v libx264 -preset ultrafast -pix_fmt yuv420p -an'
+  const first = async (file: Buffer, options?: Options) => {
+    const { frames } = await loadVideo(file, { frames: { most: 4 }, ...options })
+    const at = frames[1]
+    if (at === undefined) throw new Error('there is one frame only')
+    return { frame: at, rgb: await at.decode() }
+  }
+
+  it.for([90, 180, 270])('a video that is turned by %d degrees is upright', async (degrees) => {
+    make('plain.mp4', h264)
+    const { frame, rgb } = await first(
+      make('turned.mp4', `-i plain.mp4 -map 2 -c copy -metadata:s:v rotate=${degrees}`),
+    )
+    const isTall = degrees !== 180
+    const size = isTall ? { width: height, height: width } : { width, height }
+    expect(frame).toMatchObject({ ...size, original: size })
+    // Turned back, the number can be read.
+    const back = sharp(rgb, { raw: { ...size, channels: 3 } }).rotate(degrees)
+    const number = numberIn(await back.raw().toBuffer(), { width, height })
+    expect(number).toBe(framesPerSecond)
+  })
+
+  it('pixels that are not square are stretched', async () => {
+    const { frame, rgb } = await first(make('wide.mp4', `${h264} -vf setsar=2/1`))
+    expect(frame).toMatchObject({ width: 2 * width, height, original: { width: 2 * width, height } })
+    expect(numberIn(rgb, frame)).toBe(framesPerSecond)
+  })
+
+  it('frames of different lengths are found by their times', async () => {
+    const some = 'select=not(mod(n\\,7))+eq(n\\,26)'
+    const { frames } = await loadVideo(make('variable.mkv', `${h264} -vf ${some} -vsync vfr`), {
+      frames: { perSecond: 4 },
+    })
+    const shown = Array.from({ length: 100 }, (_, n) => n).filter((n) => n % 7 === 0 || n === 26)
+    const expected = frames.map(({ time }) => shown.findLast((n) => n <= time * framesPerSecond + 0.03))
+    const numbers = await Promise.all(frames.map(async (frame) => numberIn(await frame.decode(), frame)))
+    expect(numbers).toEqual(expected)
+  })
+
+  it('HDR becomes SDR: black stays black, and white is bright', async () => {
+    const hdr = 'colorprim=bt2020:transfer=smpte2084:colormatrix=bt2020nc'
+    // A signal of 0.58 is SDR white in PQ.
+    const pixels = '-vf lutyuv=y=val*0.6,format=yuv420p10le'
+    const { rgb } = await first(make('hdr.mp4', `-an ${pixels} -c:v libx265 -x265-params log-level=error:${hdr}`))
+    // Of the 25th frame: 00011001.
+    expect(rgb[3 * (width / 8)]).toBeLessThan(8)
+    expect(rgb[3 * (width - width / 8)]).toBeGreaterThan(180)
+    expect(rgb[3 * (width - width / 8)]).toBeLessThan(250)
+  })
+
+  it('a clip has the frames and the sound of its part', async () => {
+    const {
+      frames,
+      seconds: length,
+      sound,
+    } = await loadVideo(make('clip.mp4', '-c:v libx264 -pix_fmt yuv420p -c:a aac'), {
+      clip: { start: 1, end: 2.5 },
+    })
+    expect(length).toBe(1.5)
+    expect(sound?.samples).toBe(24_000)
+    expect(frames.map(({ time }) => time)).toEqual([1, 1.5, 2])
+    const numbers = await Promise.all(frames.map(async (frame) => numberIn(await frame.decode(), frame)))
+    expect(numbers).toEqual([25, 37, 50])
+    await expect(loadVideo(make('clip.mp4', h264), { clip: { start: 9 } })).rejects.toMatchObject({
+      code: 'invalid_clip',
+      message: 'The clip of the video begins at 9 s, but the video is 4.00 s long.',
+    })
+  })
+
+  it('as many frames as are asked for, as small as is asked for', async () => {
+    const file = make('choice.mp4', h264)
+    const { frames } = await loadVideo(file, { frames: { most: 3, perSecond: 25, longestEdge: 160 } })
+    expect(frames.map(({ width, height }) => [width, height])).toEqual(Array(3).fill([160, 96]))
+    const scenes = await loadVideo(make('scenes.mp4', `${h264} -vf loop=0:0:0,hue=s=0,fps=25`), {
+      frames: { most: 4, choose: 'scenes' },
+    })
+    expect(scenes.frames).toHaveLength(4)
+    expect(scenes.frames[0]?.time).toBe(0)
+  })
+
+  it('a video that comes again is not decoded, and is the same when its parts are needed', async () => {
+    const file = make('again.mp4', '-c:v libx264 -pix_fmt yuv420p -c:a aac')
+    const isolation = randomUUID()
+    const [one, two] = [await loadVideo(file, { isolation }), await loadVideo(file, { isolation })]
+    expect(two.decodeMs).toBe(0)
+    expect(two.frames.map(({ hash, time }) => ({ hash, time }))).toEqual(
+      one.frames.map(({ hash, time }) => ({ hash, time })),
+    )
+    expect(two.frames[3]?.rgb).toBeNull()
+    expect(await two.frames[3]?.decode()).toEqual(await one.frames[3]?.decode())
+    expect(await two.sound?.decode()).toEqual(await one.sound?.decode())
+  })
+
+  it('is decoded by ffmpeg where the packages do not know the format', async () => {
+    const { frames, format } = await loadVideo(make('mpeg4.avi', '-c:v mpeg4 -q:v 2 -an'))
+    const numbers = await Promise.all(frames.map(async (frame) => numberIn(await frame.decode(), frame)))
+    expect({ format, numbers }).toEqual({ format: 'avi', numbers: [0, 12, 25, 37, 50, 62, 75, 87] })
+    const without = open({ ffmpeg: '/nowhere/ffmpeg' })
+    await expect(loadVideo(make('mpeg4.avi', '-c:v mpeg4 -q:v 2 -an'), { from: without })).rejects.toMatchObject({
+      code: 'unsupported_video',
+      message: expect.stringContaining('Install ffmpeg on the server'),
+    })
+    await without.close()
+  })
+})
+
+describe('a list of images as a video', () => {
+  const picture = async (red: number, size = 64): Promise<string> => {
+    const create = { width: size, height: size, channels: 3, background: { r: red, g: 0, b: 0 } } as const
+    return (await sharp({ create }).jpeg().toBuffer()).toString('base64')
+  }
+  const list = (frames: readonly string[]): string => `data:video/jpeg;base64,${frames.join(',')}`
+
+  it('has their pixels, one a second or as many as the request says', async () => {
+    const url = list(await Promise.all([0, 60, 120, 180, 240].map((red) => picture(red))))
+    const { frames, format, seconds: length } = await loadVideo(url, { frames: { perSecond: 1 } })
+    expect({ format, length, times: frames.map(({ time }) => time) }).toEqual({
+      format: 'frames',
+      length: 5,
+      times: [0, 1, 2, 3, 4],
+    })
+    const reds = await Promise.all(frames.map(async (frame) => (await frame.decode())[0] ?? 0))
+    for (const [at, red] of reds.entries()) expect(Math.abs(red - at * 60)).toBeLessThan(4)
+    expect((await loadVideo(url, { frames: { perSecond: 2, most: 2 } })).frames.map(({ time }) => time)).toEqual([0, 1])
+    expect((await loadVideo(list([await picture(9)]))).frames).toHaveLength(1)
+  })
+
+  it('is refused when the images differ in size, are too many or too large, or one is damaged', async () => {
+    const narrow = open({ maxFrames: 3, maxFramePixels: 5000 })
+    const small = await picture(1)
+    const refusal = (frames: readonly string[]) => loadVideo(list(frames), { from: narrow, frames: { perSecond: 1 } })
+    await expect(refusal([small, small, small, small])).rejects.toMatchObject({
+      code: 'too_many_frames',
+      param: 'video',
+    })
+    await expect(refusal([small, await picture(1, 32)])).rejects.toMatchObject({ code: 'invalid_video' })
+    await expect(refusal([await picture(1, 100)])).rejects.toMatchObject({ code: 'frame_too_large' })
+    await expect(refusal([small, small.slice(0, 200)])).rejects.toMatchObject({ code: 'invalid_video' })
+    // A picture that claims to be enormous.
+    const bomb = Buffer.from(small, 'base64')
+    const head = bomb.indexOf(Buffer.from([0xff, 0xc0]))
+    bomb.writeUInt16BE(65_000, head + 5)
+    bomb.writeUInt16BE(65_000, head + 7)
+    await expect(refusal([bomb.toString('base64')])).rejects.toMatchObject({ code: 'frame_too_large' })
+    await narrow.close()
+  })
+})
+
+describe.skipIf(missing)(`limits of videos and audio${skipNote}`, () => {
+  it('name what was found and what is allowed', async () => {
+    const file = make('limits.mp4', '-c:v libx264 -preset ultrafast -pix_fmt yuv420p -c:a aac')
+    const refused = async (
+      settings: Partial<MediaConfig>,
+      kind: 'video' | 'audio' = 'video',
+      options: Options = {},
+    ) => {
+      const from = open(settings)
+      const error: unknown = await load(kind, file, { from, ...options }).catch((thrown: unknown) => thrown)
+      await from.close()
+      return error
+    }
+    const text = dataUrl(file).length - dataUrl(file).indexOf(',') - 1
+    for (const [settings, code, message, kind] of [
+      [
+        { maxRecordingBase64Bytes: 1000 },
+        'recordings_too_large',
+        `videos and audio of the request are too large: ${text} characters`,
+      ],
+      [{ maxRecordingSeconds: 3 }, 'video_too_long', '4 s; at most 3 s are allowed'],
+      [{ maxRecordingSeconds: 3 }, 'audio_too_long', '4 s; at most 3 s are allowed', 'audio'],
+      [{ maxFramePixels: 1000 }, 'frame_too_large', '320 x 192 pixels; at most 1000'],
+      [
+        { maxTotalFramePixels: 100_000 },
+        'frames_too_large',
+        '491520 pixels up to and including this video; at most 100000',
+      ],
+      [{ maxSamples: 60_000 }, 'too_many_samples', '64000 samples', 'audio'],
+      [{ recordingMemoryBytes: 1000 }, 'video_needs_memory', 'more than 1000 bytes of memory'],
+    ] as const)
+      expect(await refused(settings, kind)).toMatchObject({
+        code,
+        param: kind ?? 'video',
+        message: expect.stringContaining(message),
+      })
+    expect(await refused({ maxFrames: 5 }, 'video', { frames: { most: 6 } })).toMatchObject({ code: 'too_many_frames' })
+    // Without a number of its own, a video has as many as may be.
+    const few = open({ maxFrames: 5 })
+    expect((await loadVideo(file, { from: few })).frames).toHaveLength(5)
+    await few.close()
+  })
+
+  it('hold for audio that becomes gigabytes, before it is decoded', async () => {
+    // More than an hour of silence: some kilobytes of Opus, 237 MB of samples.
+    const bomb = make(
+      'bomb.ogg',
+      '-vn -af apad=whole_dur=3700 -c:a libopus -b:a 6k -vbr on -frame_duration 60 -ac 1 -ar 8000',
+    )
+    await expect(loadAudio(bomb)).rejects.toMatchObject({ code: 'audio_too_long' })
+    const { sound } = await loadAudio(bomb, { clip: { start: 0, end: 2 } })
+    expect(sound.seconds).toBeCloseTo(2, 1)
+  })
+})
+
+it.skipIf(missing)(
+  `damaged videos and audio cause no crash of the server, no hang, and nothing that is empty${skipNote}`,
+  { timeout: 3_600_000 },
+  async () => {
+    const originals = [...videos, ...sounds].map(
+      ({ name, args }) => ({ name, args, kind: args.includes('-vn') ? 'audio' : 'video' }) as const,
+    )
+    const chosen = inputs(
+      originals.filter((_, index) => index % 6 === 0),
+      originals,
+    )
+    const files = chosen.map(({ name, args, kind }) => ({ kind, file: make(name, `${args} -t 1`) }))
+    const random = seeded(18)
+    const from = open({ decoders: 2, recordingDecodeTimeoutMs: 60_000 })
+    const outcomes: Record<string, number> = {}
+    const faults: string[] = []
+    for (let index = 0; index < inputs(30, 5000); index++) {
+      const [kind, file] = damagedRecordings(files, random)
+      const outcome = await load(kind, file, { from }).then(
+        (loaded) => {
+          if (loaded.kind === 'audio' && loaded.sound.samples === 0) faults.push(`${index}: no samples`)
+          if (loaded.kind === 'video' && loaded.frames.length === 0) faults.push(`${index}: no frames`)
+          return 'decoded'
+        },
+        (error: { kind?: string; code?: string; message: string }) => {
+          if (
+            !['invalid', 'too_large', 'unsupported_media', 'unreadable_media'].includes(error.kind ?? '') ||
+            /timeout/.test(error.code ?? '')
+          )
+            faults.push(`${index}: ${error.message}`)
+          return error.message.includes('crashed') ? 'crashed' : 'refused'
+        },
+      )
+      outcomes[outcome] = (outcomes[outcome] ?? 0) + 1
+    }
+    await from.close()
+    expect(faults).toEqual([])
+    expect(outcomes.decoded).toBeGreaterThan(0)
+  },
+)
