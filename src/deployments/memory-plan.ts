@@ -12,6 +12,8 @@ export interface MemoryPlan {
   /** The KV memory, and the states of a hybrid decoder's sequences. */
   context: number
   contextCells: number
+  /** Of keys and values, without the states of a hybrid decoder. */
+  bytesPerCell: number
   sequences: { running: number; stored: number }
   /** Cache of image embeddings. */
   cache: number
@@ -49,8 +51,7 @@ export function planMemory(card: Planned, config: EngineConfig, budget: number, 
   const { bytesPerToken, bytesPerSequence } = card.size
   const inOnnx = weightsBytes(config.visionPrecision, { all, inLayers })
   const vision = config.visionRuntime === 'onnx' && !onGpu ? inOnnx : visionBytes
-  // Decoders without attention have no KV.
-  const bytesPerCell = Math.max(1, Math.ceil(bytesPerToken * kvWidth[config.kvType]))
+  const bytesPerCell = Math.ceil(bytesPerToken * kvWidth[config.kvType])
   const sequences = usualSequences(config.maxSequences, bytesPerSequence, usualCacheBytes(budget))
   const states = (sequences.running + sequences.stored) * bytesPerSequence
   const space = Math.max(0, budget - rest - weights - vision - states)
@@ -62,7 +63,7 @@ export function planMemory(card: Planned, config: EngineConfig, budget: number, 
   const cache = Math.max(1, Math.min(wanted, Math.floor(left / 2)))
   const prefixes = Math.max(1, Math.min(config.prefixCacheBytes || usualCacheBytes(budget), left - cache))
   const total = rest + weights + vision + context + cache + prefixes
-  const plan = { weights, vision, context, contextCells, sequences, cache, prefixes, total }
+  const plan = { weights, vision, context, contextCells, bytesPerCell, sequences, cache, prefixes, total }
   // Each cache has at least one byte.
   if (left < 2) throw tooLarge(card, plan, budget)
   return plan
@@ -92,11 +93,21 @@ function planEmbedding(
     ? contextTokens
       ? wanted
       : Math.max(Math.min(wanted, 256), Math.min(wanted, rowsIn(space, bytesPerRow + bytesPerCell)))
-    : contextTokens || usualCells(card.contextTokens, Math.max(1, bytesPerCell), space)
+    : contextTokens || usualCells(card.contextTokens, bytesPerCell, space)
   const context = bytesOf(whole ? Math.max(cells, chunkTokens) : chunkTokens, cells)
   const total = rest + weights + context
   const sequences = { running: config.maxSequences, stored: 0 }
-  const plan = { weights, vision: 0, context, contextCells: cells, sequences, cache: 0, prefixes: 0, total }
+  const plan = {
+    weights,
+    vision: 0,
+    context,
+    contextCells: cells,
+    bytesPerCell,
+    sequences,
+    cache: 0,
+    prefixes: 0,
+    total,
+  }
   if (total > budget) throw tooLarge(card, plan, budget)
   return plan
 }
@@ -124,7 +135,8 @@ export const memoryText = ({ weights, vision, context, contextCells, cache, pref
  */
 function usualCells(trained: number, bytesPerCell: number, space: number): number {
   const wanted = Math.min(Math.max(4 * Math.min(trained, 4096), Math.min(trained, mostCells)), mostCells)
-  return Math.max(256, Math.floor(Math.min(wanted, space / bytesPerCell) / 256) * 256)
+  // Decoders without attention have no KV.
+  return Math.max(256, Math.floor(Math.min(wanted, space / Math.max(1, bytesPerCell)) / 256) * 256)
 }
 
 /** Sequences that are kept for their prefix when their answer is complete. */

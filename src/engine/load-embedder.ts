@@ -25,11 +25,12 @@ export async function loadEmbedder(
   openNative(gpu?.device)
   dieWithParent()
   const cores = new Cores(settings.threads)
-  const { contextCells: cells, chunkTokens } = settings
+  const { contextCells: cells, bytesPerCell, chunkTokens } = settings
   const embedder = openEmbedder(file, {
     ...plan,
     longest: cells,
     cells: Math.max(cells, chunkTokens),
+    bytesPerCell,
     sequences: settings.maxSequences,
     batchRows: plan.whole ? Math.max(cells, chunkTokens) : chunkTokens,
     threads: cores.all,

@@ -72,6 +72,7 @@ export async function loadModel(
   starting?.catch(() => {})
   const decoder = openDecoder(file, {
     cells: settings.contextCells,
+    bytesPerCell: settings.bytesPerCell,
     sequences: settings.maxSequences + settings.storedSequences,
     batchRows: Math.max(settings.chunkTokens, images?.atOnce ?? 0) + settings.maxSequences,
     threads: cores.all,

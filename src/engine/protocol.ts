@@ -10,6 +10,8 @@ import type { PackedCount } from './packed-tokens.ts'
 export interface EngineSettings extends Omit<EngineConfig, 'gpu' | 'contextTokens'> {
   /** Cells of KV memory, shared by all running sequences. */
   contextCells: number
+  /** Of keys and values. */
+  bytesPerCell: number
   /** Maximum number of sequences that are kept for their prefix when their answer is complete. */
   storedSequences: number
 }

@@ -1,9 +1,9 @@
-import { type Model, openNative } from '../native/index.ts'
-
 /** What every context is made from. */
 export interface ContextSettings {
   /** Cells of KV memory, rounded up to a multiple of 256. */
   cells: number
+  /** Of keys and values. llama.cpp does not tell it: layers differ in heads, share what others keep, or keep none. */
+  bytesPerCell: number
   /** Number of sequence ids. */
   sequences: number
   threads: number
@@ -11,8 +11,8 @@ export interface ContextSettings {
   flashAttention: boolean
 }
 
-/** ggml's numbers of the KV memory's element types, and their bytes per number. */
-const kvTypes = { f16: { type: 1, bytes: 2 }, q8_0: { type: 8, bytes: 34 / 32 } } as const
+/** ggml's numbers of the KV memory's element types. */
+const kvTypes = { f16: 1, q8_0: 8 } as const
 
 /** llama.cpp allocates KV memory in units of this many cells. */
 const cellsAtOnce = 256
@@ -21,15 +21,14 @@ const cellsAtOnce = 256
 const cellsOf = ({ cells }: Pick<ContextSettings, 'cells'>): number => Math.ceil(cells / cellsAtOnce) * cellsAtOnce
 
 /** The cells of a context, and the bytes of its KV memory. */
-export function kvOf(model: Model, settings: ContextSettings): { cells: number; kvBytes: number } {
+export function kvOf(settings: ContextSettings): { cells: number; kvBytes: number } {
   const cells = cellsOf(settings)
-  const perCell = Math.ceil(openNative().llama.kvNumbersPerCell(model) * kvTypes[settings.kvType].bytes)
-  return { cells, kvBytes: cells * perCell }
+  return { cells, kvBytes: cells * settings.bytesPerCell }
 }
 
 /** `llama_context_params`, as far as all contexts have the same. @param rows of the largest batch */
 export function contextParams(settings: ContextSettings, rows: number) {
-  const { type } = kvTypes[settings.kvType]
+  const type = kvTypes[settings.kvType]
   return {
     n_ctx: cellsOf(settings),
     n_batch: rows,

@@ -184,7 +184,7 @@ function contextOf(model: Model, settings: DecoderSettings, gpuLayers: number) {
   checkVocabulary(model)
   // llama.cpp ends the process if a batch cannot hold a row of each sequence.
   const rows = Math.max(settings.batchRows, settings.sequences)
-  const { cells, kvBytes } = kvOf(model, settings)
+  const { cells, kvBytes } = kvOf(settings)
   const memory = { weightsBytes: Number(llama.modelSize(model)), kvBytes }
   checkMemory(memory.weightsBytes, kvBytes, `a context of ${cells} tokens`, cpuShare(settings.gpu, gpuLayers))
   const context = llama.initContext(model, contextParams(settings, rows))

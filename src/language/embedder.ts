@@ -103,6 +103,6 @@ function contextOf(model: Model, settings: EmbedderSettings, gpuLayers: number) 
     pooling_type: poolings[settings.pooling],
   })
   if (context === null) throw outOfMemory(`There is not enough memory for texts of ${settings.longest} tokens.`)
-  const kvBytes = llama.memory(context) === null ? 0 : kvOf(model, settings).kvBytes
+  const kvBytes = llama.memory(context) === null ? 0 : kvOf(settings).kvBytes
   return { context, memory: { weightsBytes, kvBytes } }
 }

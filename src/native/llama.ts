@@ -57,7 +57,6 @@ export function bindLlama({ llama }: Libraries) {
   const rows = new LRUCache<Pointer, Float32Array>({ max: 512 })
   const layers = bind<(model: Model) => number>('int32 llama_model_n_layer(void*)')
   const heads = bind<(model: Model) => number>('int32 llama_model_n_head(void*)')
-  const headsKv = bind<(model: Model) => number>('int32 llama_model_n_head_kv(void*)')
   const width = bind<(model: Model) => number>('int32 llama_model_n_embd(void*)')
   const parameters = bind<(model: Model) => number | bigint>('uint64 llama_model_n_params(void*)')
   const ropeType = bind<(model: Model) => number>('int llama_model_rope_type(void*)')
@@ -133,15 +132,6 @@ export function bindLlama({ llama }: Libraries) {
     embeddingWidth: bind<(model: Model) => number>('int32 llama_model_n_embd_inp(void*)'),
     /** Numbers of an embedding of a text. */
     pooledWidth: bind<(model: Model) => number>('int32 llama_model_n_embd_out(void*)'),
-    /** Numbers of one cell of the KV memory: keys and values of all layers. */
-    kvNumbersPerCell: (model: Model): number => {
-      // Layers may differ, and some may have none.
-      const each = ofArchitecture(model, 'attention.head_count_kv')?.match(/\d+/g)
-      const reading = layers(model) / Number(ofArchitecture(model, 'full_attention_interval') ?? 1)
-      const all =
-        each && each.length > 1 ? each.reduce((sum, count) => sum + Number(count), 0) : reading * headsKv(model)
-      return 2 * all * headWidth(model)
-    },
     /** Multiplications of one row: with the weights, and with each cell that it attends to. */
     rowWork: (model: Model): { weights: number; perCell: number } => ({
       weights: Number(parameters(model)),

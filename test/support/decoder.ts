@@ -4,6 +4,7 @@ import { type Decoder, openDecoder } from '../../src/language/index.ts'
 export const openSmall = (file: string, settings: Partial<Parameters<typeof openDecoder>[1]> = {}): Decoder =>
   openDecoder(file, {
     cells: 256,
+    bytesPerCell: 2048,
     sequences: 1,
     batchRows: 16,
     threads: 1,

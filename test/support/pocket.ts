@@ -18,6 +18,7 @@ export const pocketFolder = fileURLToPath(new URL('../../models/pocket/', import
 export const engineSettings: EngineSettings = {
   threads: availableProcessors(),
   contextCells: 4096,
+  bytesPerCell: 2048,
   maxSequences: 32,
   storedSequences: 64,
   chunkTokens: 256,

@@ -200,6 +200,7 @@ export function embedded({ config, device, media, log }: EmbeddedOptions): Start
         ...config.engine,
         threads: config.engine.threads || availableProcessors(),
         contextCells: plan.contextCells,
+        bytesPerCell: plan.bytesPerCell,
         maxSequences: plan.sequences.running,
         storedSequences: plan.sequences.stored,
         encoderCacheBytes: plan.cache,
