@@ -7,6 +7,7 @@ import { canvasesIn } from '../preprocess/anyres.ts'
 import { patchReader } from '../preprocess/patches.ts'
 import { bicubic, resize, resizeInto, type Size } from '../preprocess/resize.ts'
 import { autoTiles, bestCanvas, squareTile } from '../preprocess/tiling.ts'
+import { qFormerLayer } from './parts/qformer.ts'
 
 /** Constants of llama.cpp for the projectors. */
 const [headWidth, epsilon] = [64, 1e-12]
@@ -207,21 +208,8 @@ function project<N>(
   const asking = inEach(fewer, squares, asked, `${name}.query`)
   const queries = layerNorm(graph, asking, `${name}.post_norm`, epsilon)
 
-  const attended = (of: N, to: N, kind: string, rows: number): N => {
-    const part = (end: string) => `${name}.${kind}_${end}`
-    const mixed = graph.attentionInRuns(
-      linear(graph, of, part('q')),
-      linear(graph, to, part('k')),
-      linear(graph, to, part('v')),
-      heads,
-      { q: asked ** 2, k: rows },
-    )
-    return layerNorm(graph, graph.add(linear(graph, mixed, part('out')), of), part('norm'), epsilon)
-  }
-  const talked = attended(queries, queries, 'self_attn', asked ** 2)
-  const looked = attended(talked, keys, 'cross_attn', seen ** 2)
-  const inner = linear(graph, graph.geluErf(linear(graph, looked, `${name}.ffn_up`)), `${name}.ffn_down`)
-  const thought = layerNorm(graph, graph.add(inner, looked), `${name}.ffn_norm`, epsilon)
+  const runs = { q: asked ** 2, k: seen ** 2 }
+  const thought = qFormerLayer(graph, queries, keys, name, { heads, runs, epsilon, activation: 'geluErf' })
   const back = graph.takeRows(thought, 'out of windows', () => outOfWindows(squares, asked))
   return linear(graph, back, `${name}.linear`)
 }

@@ -54,6 +54,8 @@ export interface GraphBuilder<N> {
   /** x * sigmoid(x) */
   silu(x: N): N
   sigmoid(x: N): N
+  /** The exponentials of each row, divided by their sum. */
+  softmax(x: N): N
   relu(x: N): N
   /** x * hardSigmoid(x) */
   hardSwish(x: N): N

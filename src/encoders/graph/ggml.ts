@@ -196,6 +196,7 @@ function ggmlEmitter(ggml: Ggml, weights: Weights, context: Context, grid: Grid)
     relu: each('relu'),
     hardSwish: each('hardSwish'),
     hardSigmoid: each('hardSigmoid'),
+    softmax: (x) => ({ ...x, tensor: ggml.softMaxExt(context, x.tensor, null, 1, 0) }),
 
     input(tokens, width) {
       const tensor = ggml.newTensor4d(context, TensorType.F32, width, tokens, 1, 1)

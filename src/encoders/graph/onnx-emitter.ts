@@ -51,6 +51,7 @@ export class OnnxEmitter implements GraphBuilder<Value> {
   readonly sigmoid = this.#each('Sigmoid')
   readonly relu = this.#each('Relu')
   readonly hardSwish = this.#each('HardSwish')
+  readonly softmax = this.#each('Softmax', { axis: -1 })
   readonly hardSigmoid = this.#each('HardSigmoid', { alpha: { float: 1 / 6 }, beta: { float: 0.5 } })
   readonly has = (name: string): boolean => this.#file.names.has(name)
   readonly floats = (name: string): Float32Array => this.#file.floats(name)

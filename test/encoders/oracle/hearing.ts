@@ -1,4 +1,5 @@
 import { gemma4a, gemma4ua } from './families/gemma4a.ts'
+import { graniteSpeech, graniteSpeechPlus } from './families/granite-speech.ts'
 import { lfm2a } from './families/lfm2a.ts'
 import { qwen3a } from './families/qwen3a.ts'
 import { glma, meralion, musicflamingo, qwen2a, qwen25oHearing, ultravox, voxtral } from './families/whisper.ts'
@@ -17,4 +18,6 @@ export const hearing: readonly Family[] = [
   gemma4ua,
   gemma4a,
   lfm2a,
+  graniteSpeech,
+  graniteSpeechPlus,
 ]

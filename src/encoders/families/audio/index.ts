@@ -2,6 +2,7 @@ import type { AudioFamily } from '../../audio-architecture.ts'
 import { gemma4a } from './gemma4a.ts'
 import { gemma4ua } from './gemma4ua.ts'
 import { glma } from './glma.ts'
+import { graniteSpeech } from './granite-speech.ts'
 import { lfm2a } from './lfm2a.ts'
 import { meralion } from './meralion.ts'
 import { musicflamingo } from './musicflamingo.ts'
@@ -15,6 +16,7 @@ export const audioFamilies: readonly AudioFamily[] = [
   gemma4a,
   gemma4ua,
   glma,
+  graniteSpeech,
   lfm2a,
   meralion,
   musicflamingo,
