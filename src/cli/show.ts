@@ -1,10 +1,11 @@
 import { configOf } from '../config.ts'
-import { chosenFor, formCounts, isChosen } from '../encoders/index.ts'
+import { chosenFor, formCounts, isChosen, type Modality } from '../encoders/index.ts'
 import { weightsFolder } from '../home.ts'
 import { details, imageTokens } from '../machine/index.ts'
 import {
   type CatalogueEntry,
   type EmbeddingFacts,
+  type EncoderFacts,
   entryOf,
   estimatedBytes,
   type Library,
@@ -52,9 +53,8 @@ async function rowsOf(name: string, card: ModelCard, facts: ModelFacts, library:
     ['quantization', `${quantization}: ${bitsText(card, facts)}`],
     ['context', tokensText(card.contextTokens)],
     ...(card.embedding === null
-      ? await visionRows(facts, card.projector)
+      ? [...(await visionRows(facts, card.projector)), ...audioRows(facts, card.projector)]
       : [['embeds', embeddingText(card.embedding)]]),
-    ['precision', precisionText(card)],
     ['memory', (await estimatesHere(library)).memoryOf(card)],
     ['licence', licence || (entryOf(name)?.licence ?? 'unknown')],
     [
@@ -73,19 +73,20 @@ const embeddingText = ({ dimensions, pooling }: EmbeddingFacts): string =>
 const poolings = { mean: 'the mean of all tokens', cls: 'the first token', last: 'the last token' } as const
 
 /** The size of a weight of the decoder, which says more than the name of a type. */
-function bitsText({ size }: ModelCard, { parameters, vision }: ModelFacts): string {
-  const bits = (size.decoderBytes * 8) / Math.max(1, parameters - (vision?.parameters ?? 0))
+function bitsText({ size }: ModelCard, { parameters, vision, audio }: ModelFacts): string {
+  const ofEncoders = (vision?.parameters ?? 0) + (audio?.parameters ?? 0)
+  const bits = (size.decoderBytes * 8) / Math.max(1, parameters - ofEncoders)
   return `${Number(bits.toFixed(1))} bits a weight`
 }
 
-/** How ONNX Runtime computes the vision encoder, and what that costs. */
-function precisionText({ projector, size }: ModelCard): string {
+/** How ONNX Runtime computes an encoder, and what that costs. */
+function precisionText(projector: string, { inLayers }: EncoderFacts, modality: Modality): string {
   const { engine } = configOf({})
-  if (projector === null || engine.visionRuntime !== 'onnx') return ''
-  if (!isChosen(engine.visionPrecision, size.visionLayers))
+  if (engine.visionRuntime !== 'onnx') return ''
+  if (!isChosen(engine.visionPrecision, inLayers))
     return engine.visionPrecision === 'int8' ? '8-bit integers' : '32-bit floats'
   const cache = { folder: weightsFolder(), mostBytes: engine.weightCacheBytes }
-  const choice = chosenFor(projector, engine.threads || availableProcessors(), cache)
+  const choice = chosenFor(projector, engine.threads || availableProcessors(), cache, modality)
   if (choice === undefined) return 'measured and chosen on this machine after the first load'
   const counts = Object.entries(formCounts(choice.forms)).map(([form, count]) => `${count} ${form}`)
   return `${counts.join(', ')}: error ${percent(choice.error)} (ggml ${percent(choice.ggml)}), ${choice.ratio.toFixed(2)} of the time of 32-bit floats`
@@ -96,7 +97,8 @@ const percent = (share: number): string => `${(100 * share).toFixed(1)} %`
 const cardJson = (card: ModelCard, facts: ModelFacts) => ({
   ...{ name: card.id, aliases: card.aliases, title: card.title, downloaded: true },
   ...{ architecture: facts.architecture, layers: facts.layers, parameters: facts.parameters },
-  ...{ quantization: facts.quantization, context_tokens: card.contextTokens, vision: facts.vision },
+  ...{ quantization: facts.quantization, context_tokens: card.contextTokens },
+  ...{ vision: facts.vision, audio: facts.audio },
   ...(card.embedding === null
     ? {}
     : { embedding: { dimensions: card.embedding.dimensions, pooling: card.embedding.pooling } }),
@@ -106,22 +108,36 @@ const cardJson = (card: ModelCard, facts: ModelFacts) => ({
 const entryJson = (entry: CatalogueEntry, library: Library) => ({
   ...{ name: entry.id, aliases: entry.aliases, title: entry.title, downloaded: false, repo: entry.repo },
   ...{ parameters: entry.parameters * 1e9, quantization: entry.quant, context_tokens: entry.contextTokens },
-  ...{ vision: { family: entry.family, supported: library.supports(entry.family) } },
+  vision: entry.inputs.includes('image') ? { family: entry.family, supported: library.supports(entry.family) } : null,
+  audio: entry.inputs.includes('audio') ? { family: entry.family, supported: library.supports(entry.family) } : null,
   ...{ bytes: estimatedBytes(entry), licence: entry.licence, use: entry.use },
 })
 
 async function visionRows({ vision }: ModelFacts, projector: string | null): Promise<string[][]> {
-  if (vision === null || projector === null) return [['images', 'none: it has no vision file']]
+  if (projector === null) return [['images', 'none: it has no vision file']]
+  if (vision === null) return [['images', 'none: its vision file has an audio encoder only']]
+  if (!vision.supported) return [['vision', encoderText(vision)]]
   const size = vision.imageSize > 0 ? `, ${vision.imageSize} x ${vision.imageSize} pixels at a time` : ''
-  const family = `${vision.family}, ${countText(vision.parameters)} parameters${size}`
-  if (!vision.supported) return [['vision', `${family}; not supported by this version`]]
   const tokens = (await imageTokens(projector, sizes)).map((costs, at) => {
     const { width, height } = sizes[at] ?? {}
     const counts = details.map((detail) => `${costs[detail].tokens} ${detail}`)
     return [at === 0 ? 'image tokens' : '', `${width} x ${height}: ${counts.join(', ')}`]
   })
-  return [['vision', family], ...tokens]
+  const precision = precisionText(projector, vision, 'vision')
+  return [['vision', `${encoderText(vision)}${size}`], ...tokens, ['precision', precision]]
 }
+
+function audioRows({ audio }: ModelFacts, projector: string | null): string[][] {
+  if (audio === null || projector === null) return []
+  const precision = audio.supported ? precisionText(projector, audio, 'audio') : ''
+  return [
+    ['audio', encoderText(audio)],
+    ['audio precision', precision],
+  ]
+}
+
+const encoderText = ({ family, parameters, supported }: EncoderFacts): string =>
+  `${family}, ${countText(parameters)} parameters${supported ? '' : '; not supported by this version'}`
 
 const entryRows = async (entry: CatalogueEntry, library: Library): Promise<string[][]> => [
   ['name', entry.id],
@@ -132,7 +148,10 @@ const entryRows = async (entry: CatalogueEntry, library: Library): Promise<strin
   ['parameters', countText(entry.parameters * 1e9)],
   ['quantization', entry.quant],
   ['context', tokensText(entry.contextTokens)],
-  ['vision', library.supports(entry.family) ? entry.family : `${entry.family}; not supported by this version`],
+  ...entry.inputs.map((input) => [
+    input === 'image' ? 'vision' : 'audio',
+    library.supports(entry.family) ? entry.family : `${entry.family}; not supported by this version`,
+  ]),
   ['files', `about ${bytesText(estimatedBytes(entry))}`],
   ['memory', `estimated: ${(await estimatesHere(library)).memoryOf(entry)}`],
   ['licence', entry.licence],

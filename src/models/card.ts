@@ -160,11 +160,14 @@ function recommended(metadata: ReadonlyMap<string, MetadataValue>): ModelCard['s
   return Object.fromEntries(given)
 }
 
-interface EncoderFacts {
+/** What the encoders' file says about one of its halves. */
+export interface EncoderFacts {
   family: string
   /** Whether this version can run it. */
   supported: boolean
   parameters: number
+  /** Of these in the matrices of its layers. */
+  inLayers: number
 }
 
 /** What the files of a model say about it. */
@@ -244,11 +247,15 @@ function encoderFacts(
 ): Pick<ModelFacts, 'vision' | 'audio'> {
   const { vision, audio } = projectorFacts(header, file, families)
   const ofAudio = ({ name }: GgufHeader['tensors'][number]): boolean => /^(mm\.)?a\./.test(name)
-  const factsOf = ({ family, width }: HalfFacts, isOwn: (tensor: GgufHeader['tensors'][number]) => boolean) => ({
-    family,
-    supported: width !== null,
-    parameters: parametersOf({ tensors: header.tensors.filter(isOwn) }),
-  })
+  const factsOf = ({ family, width }: HalfFacts, isOwn: (tensor: GgufHeader['tensors'][number]) => boolean) => {
+    const tensors = header.tensors.filter(isOwn)
+    return {
+      family,
+      supported: width !== null,
+      parameters: parametersOf({ tensors }),
+      inLayers: parametersOf({ tensors: tensors.filter(isLayerMatrix) }),
+    }
+  }
   return {
     vision: vision && { ...factsOf(vision, (tensor) => !ofAudio(tensor)), imageSize: vision.imageSize },
     audio: audio && factsOf(audio, ofAudio),

@@ -1,4 +1,4 @@
-export type { ModelCard, ModelFacts } from './card.ts'
+export type { EncoderFacts, ModelCard, ModelFacts } from './card.ts'
 export { type CatalogueEntry, catalogue, entryOf, estimatedBytes, estimatedSize, purposeOf } from './catalogue.ts'
 export type { EmbeddingFacts } from './embedding.ts'
 export { createLibrary, type Library } from './library.ts'

@@ -1,10 +1,12 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { chmod, mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { chmod, mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { createServer } from 'node:http'
 import { platform, tmpdir } from 'node:os'
 import path from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { graniteSpeech } from '../encoders/oracle/families/granite-speech.ts'
+import { qwen25oHearing } from '../encoders/oracle/families/whisper.ts'
 import { environment, oriel, orielHere, root, run } from '../support/cli.ts'
 import { writeBert } from '../support/embedding-models.ts'
 
@@ -69,6 +71,27 @@ describe('oriel', () => {
     expect(JSON.parse((await orielHere(['show', 'small', '--json'], env)).stdout)).toMatchObject({
       embedding: { dimensions: 64, pooling: 'cls' },
     })
+  })
+
+  it('says what a model hears with', async () => {
+    const models = await mkdtemp(path.join(folder, 'hearing-'))
+    graniteSpeech.write(path.join(models, 'ears.gguf'), path.join(models, 'mmproj-ears.gguf'))
+    await mkdir(path.join(models, 'both'))
+    qwen25oHearing.write(path.join(models, 'both', 'both.gguf'), path.join(models, 'both', 'mmproj-both.gguf'))
+    const env = { ORIEL_MODELS_DIR: models }
+    const { stdout } = await orielHere(['show', 'ears'], env)
+    expect(stdout).toMatch(/^images +none: its vision file has an audio encoder only$/m)
+    expect(stdout).toMatch(/^audio +granite_speech, 0 million parameters$/m)
+    expect(stdout).toMatch(/^audio precision +32-bit floats$/m)
+    expect(JSON.parse((await orielHere(['show', 'ears', '--json'], env)).stdout)).toMatchObject({
+      vision: null,
+      audio: { family: 'granite_speech', supported: true },
+    })
+    const both = (await orielHere(['show', 'both'], env)).stdout
+    expect(both).toMatch(/^vision +qwen2\.5o, .*\n(image tokens|precision) /m)
+    expect(both).toMatch(/^audio +qwen2\.5o, 0 million parameters$/m)
+    const entry = JSON.parse((await orielHere(['show', 'ultravox-1b', '--json'], env)).stdout)
+    expect(entry).toMatchObject({ vision: null, audio: { family: 'ultravox', supported: true } })
   })
 
   it('says in a second that the hub cannot be reached', async () => {
