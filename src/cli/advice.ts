@@ -12,6 +12,7 @@ const advice: Readonly<Record<string, string>> = {
     'Connect this machine, or set HTTPS_PROXY; models that are here work without it, and so do GGUF files in --models-dir.',
   no_server: 'Start one with `oriel serve`, or name another with --server.',
   bad_installation: 'Install Oriel again on this machine: npm i -g oriel, or npm ci in a clone.',
+  encoder_died: '`oriel doctor` checks the installation and the memory.',
   engine_died: '`oriel doctor` checks the installation and the memory.',
   no_decoder: 'A part of Oriel may be missing: install it again (npm i -g oriel, or npm ci in a clone).',
   bad_host: 'Choose another address with --host.',

@@ -44,6 +44,8 @@ interface Owner {
 const restartTimeout = 30_000
 /** Pause before a restart, in ms: it doubles with each process that lived for less than `short`, up to `last`. */
 const pauses = { first: 100, short: 10_000, last: 10_000 }
+/** The engine ends when so many processes in a row die while they open their encoders. One may have died of something else. */
+const mostDiedOpening = 2
 /** Requests wait for a restart whose pause is not longer, in ms. */
 const pauseWaited = 1000
 /**
@@ -70,6 +72,8 @@ export class KeptProcess {
   /** When the last process became live, and the pause before the next one, in ms. */
   #liveSince = 0
   #pauseMs = pauses.first
+  /** Processes in a row that died while they opened their encoders. */
+  #diedOpening = 0
 
   constructor(options: LoadOptions, around: Surroundings, owner: Owner) {
     this.#options = options
@@ -109,15 +113,25 @@ export class KeptProcess {
     const lastLines = readOutput(child, (line) => log.debug({ engine: name }, line))
     const heard = this.#watch(child)
     let refused = false
+    let isOpening = true
+    const opened = (): void => {
+      isOpening = false
+      this.#diedOpening = 0
+    }
     await new Promise<void>((resolve, reject) => {
       child.on('message', (message: FromEngine) => {
         heard()
         if (message.type === 'ready') {
+          if (!hasEncoders(message.model)) opened()
           this.#isReady(message.model)
           resolve()
-        } else if (message.type === 'opened') this.#around.onOpened(message.runtimes)
-        else if (message.type === 'unopened') this.#logUnopened(message.error)
-        else if (message.type === 'calibrated') this.#logChoice(message.choice, message.modality)
+        } else if (message.type === 'opened') {
+          opened()
+          this.#around.onOpened(message.runtimes)
+        } else if (message.type === 'unopened') {
+          opened()
+          this.#logUnopened(message.error)
+        } else if (message.type === 'calibrated') this.#logChoice(message.choice, message.modality)
         else if (message.type === 'uncalibrated')
           logCause(log, message.error, 'the forms of an encoder could not be chosen')
         else if (message.type === 'loading') this.#around.onProgress(message.share)
@@ -143,6 +157,11 @@ export class KeptProcess {
         log.error({ code, signal, lastLines }, 'the engine process died')
         if (!wasLive) return
         this.#owner.died()
+        // Opening the encoders is the end of a load, and one that kills its process would do so without end.
+        if (isOpening && ++this.#diedOpening >= mostDiedOpening) {
+          this.#end(encoderDied())
+          return
+        }
         const short = performance.now() - this.#liveSince < pauses.short
         this.#pauseMs = short ? Math.min(pauses.last, this.#pauseMs * 2) : pauses.first
         this.#ready = this.#restart()
@@ -243,6 +262,13 @@ export class KeptProcess {
 export function logCause(log: Logger, { cause }: WireError, what: string): void {
   if (cause !== undefined) log.error({ error: cause }, what)
 }
+
+const hasEncoders = ({ inputs }: EngineModel): boolean => inputs.image !== null || inputs.audio !== null
+
+const encoderDied = () =>
+  new OrielError('internal', 'The engine process died while it opened the encoders of the model.', {
+    code: 'encoder_died',
+  })
 
 const restartTooSlow = () =>
   new OrielError('engine_failed', `The engine is restarting and was not ready within ${restartTimeout / 1000} s.`, {

@@ -1,0 +1,58 @@
+import { spawn } from 'node:child_process'
+import { expect, it, vi } from 'vitest'
+import { deferred } from '../../src/deferred.ts'
+import { createLogger } from '../../src/log.ts'
+import { engineSettings } from '../support/pocket.ts'
+
+let starts = 0
+let code = ''
+vi.mock('../../src/children/index.ts', async (original) => ({
+  ...(await original<object>()),
+  startProcess: () => {
+    starts++
+    return spawn(process.execPath, ['-e', code], {
+      stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
+      serialization: 'advanced',
+    })
+  },
+}))
+
+const { startEngine } = await import('../../src/engine/index.ts')
+
+/** Starts processes that die as soon as they have said what they say. */
+async function startDying(says: readonly object[]) {
+  starts = 0
+  code = `process.on('message', async () => {
+    for (const said of ${JSON.stringify(says)}) await new Promise((sent) => process.send(said, sent))
+    process.kill(process.pid, 'SIGKILL')
+  })`
+  const lost = deferred<unknown>()
+  const engine = await startEngine({
+    ...{ decoder: '', projector: 'mmproj.gguf', name: 'model', settings: engineSettings },
+    log: createLogger('silent'),
+    onLost(error) {
+      lost.resolve(error)
+      return error as never
+    },
+  })
+  return { engine, lost: lost.promise }
+}
+
+const ready = (image: object | null) => ({ type: 'ready', model: { name: 'model', inputs: { image, audio: null } } })
+
+it('does not start an engine again and again whose encoders kill it while they open', async () => {
+  const { engine, lost } = await startDying([ready({})])
+  expect(await lost).toMatchObject({ kind: 'internal', code: 'encoder_died' })
+  expect(starts).toBe(2)
+  await engine.close()
+})
+
+it.each([
+  ['have been opened', [ready({}), { type: 'opened', runtimes: {} }]],
+  ['could not be opened', [ready({}), { type: 'unopened', error: { kind: 'internal', message: 'no memory' } }]],
+  ['do not exist', [ready(null)]],
+])('starts an engine again whose encoders %s', async (_, says) => {
+  const { engine } = await startDying(says)
+  await expect.poll(() => starts, { timeout: 30_000 }).toBeGreaterThan(3)
+  await engine.close()
+})
