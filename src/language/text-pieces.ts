@@ -58,7 +58,7 @@ export function* piecesOf(text: string, special: boolean, cuts: Cuts): Generator
       yield pieceTo(index)
       from = cuts.addsSpace ? index + 1 : index
       isVerbatim = false
-    } else if (length >= most && /^\S/.test(run) && controlAround(text, index, control) === undefined) {
+    } else if (length >= most && controlAround(text, index, control) === undefined) {
       yield pieceTo(index)
       from = index
       isVerbatim = true

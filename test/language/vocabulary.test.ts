@@ -122,12 +122,13 @@ describe('a long text', () => {
 
   it.each(Object.entries(files))('without places to cut it loses nothing: %s', (_, file) => {
     const { vocabulary, close } = opened(file)
-    for (const text of ['a'.repeat(50_000), 'ab1;'.repeat(20_000), '字'.repeat(20_000), `${';\n'.repeat(20_000)}a`]) {
-      const parts = [...vocabulary.tokenizing(text, false)]
-      expect(parts.length).toBeGreaterThan(1)
-      for (const part of parts) expect(part.length).toBeLessThan(60_000)
-      const bytes = parts.flatMap((part) => [...part].map((token) => vocabulary.bytes(token, true)))
-      expect(Buffer.concat(bytes).toString().replace(/^ /, '')).toBe(text)
+    const repeated = ['a', '字', ' ', '\n', '\t', '\n ', 'ab1;', ';\n'].map((part) => part.repeat(50_000 / part.length))
+    for (const text of [...repeated, `${';\n'.repeat(20_000)}a`]) {
+      const parts = [...vocabulary.tokenizing(text, false)].map((part) =>
+        Buffer.concat([...part].map((token) => vocabulary.bytes(token, true))).toString(),
+      )
+      for (const part of parts) expect(part.length).toBeLessThan(35_000)
+      expect([text, ` ${text}`]).toContain(parts.join(''))
     }
     close()
   })
