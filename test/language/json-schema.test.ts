@@ -185,6 +185,17 @@ describe('patterns', () => {
     }
   })
 
+  it.each([
+    ...['^[\\d-z]$', '^[\\w-z]$', '^[!-\\d]$', '^[a-\\D]$', '^[\\d--z]$', '^[\\d-]$', '^[-\\d]$', '^[^\\d-z]$'],
+    ...['^[\\x30-\\x39]$', '^[a-c-e]$'],
+  ])('%s has a range only between two characters', (pattern) => {
+    const allowed = asRegExp(patternRule(pattern)?.rule ?? '')
+    for (let code = 32; code < 127; code++) {
+      const text = String.fromCharCode(code)
+      expect(allowed.test(JSON.stringify(text).slice(1, -1)), text).toBe(new RegExp(pattern).test(text))
+    }
+  })
+
   it.each(['(?=a)', '(?<!a)b', '\\bx', '(a)\\1', '[b-a]', 'a{3,2}', '(', 'a**', '\\p{L}'])(
     '%s is not read',
     (pattern) => {

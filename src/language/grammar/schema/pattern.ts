@@ -267,15 +267,17 @@ class PatternReader {
     const ranges: Range[] = []
     while (!this.#take(']')) {
       const from = this.#member()
-      const [first] = from
-      if (from.length > 1 || first === undefined || this.#rest[0] !== '-' || this.#rest[1] === ']') {
+      if (this.#rest[0] !== '-' || this.#rest[1] === ']') {
         ranges.push(...from)
         continue
       }
-      this.#take('-')
-      const [last, more] = this.#member()
-      if (last === undefined || more !== undefined || last[0] < first[0]) throw new Unreadable()
-      ranges.push([first[0], last[0]])
+      const hyphen = single(this.#next())
+      const to = this.#member()
+      const [first, last] = [onlyOf(from), onlyOf(to)]
+      // Without a character on both sides the hyphen is one itself.
+      if (first === undefined || last === undefined) ranges.push(...from, ...hyphen, ...to)
+      else if (last < first) throw new Unreadable()
+      else ranges.push([first, last])
     }
     return this.#writing.oneOf(negated ? complement(ranges) : ranges)
   }
@@ -299,6 +301,11 @@ class PatternReader {
     if (/[A-Za-z0-9]/.test(character)) throw new Unreadable()
     return single(character)
   }
+}
+
+/** The only character of some ranges; undefined: there are more, as in `\d`. */
+function onlyOf([range, ...others]: readonly Range[]): number | undefined {
+  return range !== undefined && others.length === 0 && range[0] === range[1] ? range[0] : undefined
 }
 
 function single(character: string): Range[] {
