@@ -16,17 +16,18 @@ export interface ImageAttachment {
   bounds?: ImageBounds | undefined
   /** How many frames of a video it is; undefined: it is a still image. */
   frames?: number | undefined
-  pixels: {
-    /**
-     * 8-bit sRGB, row by row: `[height, width, 3]`, or of two frames that the encoder joins, `[2, height, width, 3]`; null if
-     * they are not decoded.
-     */
-    readonly rgb: Uint8Array | null
-    /** Called when the engine needs pixels that are not decoded. @throws OrielError, which the request fails with */
-    decode(): Promise<Uint8Array>
-    /** Called when the engine no longer needs the pixels. */
-    letGo(): void
-  }
+  pixels: Pixels
+  /** Of the next frame of the video, of the same size, which the encoder joins with this one. */
+  nextPixels?: Pixels | undefined
+}
+
+interface Pixels {
+  /** 8-bit sRGB, row by row: `[height, width, 3]`; null if they are not decoded. */
+  readonly rgb: Uint8Array | null
+  /** Called when the engine needs pixels that are not decoded. @throws OrielError, which the request fails with */
+  decode(): Promise<Uint8Array>
+  /** Called when the engine no longer needs the pixels. */
+  letGo(): void
 }
 
 export interface AudioAttachment {
@@ -61,7 +62,7 @@ interface TokensPiece {
 export type PromptPiece = TextPiece | TokensPiece | EngineAttachment
 
 /** Attachments as the engine process has them: their bytes stay in the parent until their turn to be encoded is near. */
-export type ImageHeader = Omit<ImageAttachment, 'pixels'>
+export type ImageHeader = Omit<ImageAttachment, 'pixels' | 'nextPixels'>
 export type AudioHeader = Omit<AudioAttachment, 'sound'>
 export type AttachmentHeader = ImageHeader | AudioHeader
 

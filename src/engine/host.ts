@@ -218,8 +218,11 @@ class EngineHost implements Engine, EmbeddingEngine {
       const pending = this.#running.get(id)
       const [payload] = pending?.payloads.get(hash) ?? []
       if (pending === undefined || payload === undefined) return
-      this.#send({ type: 'payload', id, hash, bytes: payload.bytes })
-      if (payload.bytes === null) void this.#decode(id, hash, payload)
+      const { parts } = payload
+      if (parts === null) {
+        this.#send({ type: 'payload', id, hash, bytes: null })
+        void this.#decode(id, hash, payload)
+      } else this.#process.sendPayload({ id, hash, parts })
       pending.encoding = true
       pending.onPhase(phaseOf(pending))
     } else if (message.type === 'encoded') {

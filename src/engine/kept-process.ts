@@ -7,7 +7,7 @@ import { cancelled, OrielError, shuttingDown } from '../errors.ts'
 import type { Logger } from '../log.ts'
 import { hold, readOutput, takeProcess } from './child.ts'
 import type { EngineModel, Runtimes } from './generation.ts'
-import { type Piece, sendInPieces } from './pieces.ts'
+import { type PayloadParts, type Piece, sendInPieces } from './pieces.ts'
 import type { FromEngine, LoadOptions, ToEngine } from './protocol.ts'
 
 /** What whoever starts an engine is told, and asked. */
@@ -173,13 +173,13 @@ export class KeptProcess {
   /** A process that is exiting takes no messages; its exit tells the owner. */
   send(message: ToEngine): void {
     const child = this.#child
-    if (child?.connected) {
-      const write = (part: ToEngine | Piece) =>
-        new Promise<void>((resolve) => (child.connected ? child.send(part, () => resolve()) : resolve()))
-      if (message.type === 'payload' && message.bytes !== null)
-        void sendInPieces({ ...message, bytes: message.bytes }, write)
-      else void write(message)
-    }
+    if (child?.connected) void write(child, message)
+    this.hold()
+  }
+
+  sendPayload(payload: PayloadParts): void {
+    const child = this.#child
+    if (child?.connected) void sendInPieces(payload, (piece) => write(child, piece))
     this.hold()
   }
 
@@ -257,6 +257,10 @@ export class KeptProcess {
     this.#owner.ended(this.#lost)
   }
 }
+
+/** @returns when the message is written, or cannot be */
+const write = (child: ChildProcess, message: ToEngine | Piece): Promise<void> =>
+  new Promise((resolve) => (child.connected ? child.send(message, () => resolve()) : resolve()))
 
 /** Logs what an error of the engine's process comes from, which no client is told. */
 export function logCause(log: Logger, { cause }: WireError, what: string): void {

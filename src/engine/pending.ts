@@ -27,8 +27,8 @@ export interface Pending {
 
 /** What an attachment is encoded from: an image's pixels, or the samples of a sound as 32-bit floats. */
 export interface Payload {
-  /** null if they are not decoded; empty when they are freed. */
-  readonly bytes: Uint8Array | null
+  /** They are sent as they are, since joining them takes long. null if not all are decoded; empty when they are freed. */
+  readonly parts: readonly Uint8Array[] | null
   /** @throws OrielError, which the request fails with */
   decode(): Promise<unknown>
   letGo(): void
@@ -36,19 +36,20 @@ export interface Payload {
 
 function payloadOf(piece: EngineAttachment): Payload {
   if (piece.kind === 'audio') return new SoundPayload(piece.sound)
-  const { pixels } = piece
+  const frames = piece.nextPixels === undefined ? [piece.pixels] : [piece.pixels, piece.nextPixels]
   return {
-    get bytes() {
-      return pixels.rgb
+    get parts() {
+      const parts = frames.flatMap(({ rgb }) => rgb ?? [])
+      return parts.length === frames.length ? parts : null
     },
-    decode: () => pixels.decode(),
-    letGo: () => pixels.letGo(),
+    decode: () => Promise.all(frames.map((frame) => frame.decode())),
+    letGo: () => frames.forEach((frame) => void frame.letGo()),
   }
 }
 
 class SoundPayload implements Payload {
   readonly #sound: AudioAttachment['sound']
-  bytes: Uint8Array | null = null
+  parts: readonly Uint8Array[] | null = null
 
   constructor(sound: AudioAttachment['sound']) {
     this.#sound = sound
@@ -56,11 +57,11 @@ class SoundPayload implements Payload {
 
   async decode(): Promise<void> {
     const { buffer, byteOffset, byteLength } = await this.#sound.decode()
-    this.bytes = new Uint8Array(buffer, byteOffset, byteLength)
+    this.parts = [new Uint8Array(buffer, byteOffset, byteLength)]
   }
 
   letGo(): void {
-    this.bytes = new Uint8Array()
+    this.parts = [new Uint8Array()]
     this.#sound.letGo()
   }
 }
@@ -81,7 +82,7 @@ export function separatePayloads(pieces: readonly PromptPiece[]): {
     const { hash } = piece
     payloads.set(hash, [...(payloads.get(hash) ?? []), payloadOf(piece)])
     if (piece.kind === 'audio') return { kind: piece.kind, hash, samples: piece.samples }
-    const { pixels: _, ...header } = piece
+    const { pixels: _, nextPixels: __, ...header } = piece
     return header
   })
   return { prompt, payloads }

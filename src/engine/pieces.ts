@@ -16,6 +16,14 @@ export interface Piece {
   bytes: Uint8Array
 }
 
+/** A payload whose bytes lie in several arrays. */
+export interface PayloadParts {
+  id: number
+  hash: string
+  /** Not joined: of two large frames that would block the event loop for 180 ms, and need as much memory once more. */
+  parts: readonly Uint8Array[]
+}
+
 /** Bytes of one part. Both processes copy it several times, which takes about a millisecond in memory that is new. */
 const pieceBytes = 256_000
 
@@ -25,15 +33,22 @@ const pieceBytes = 256_000
  * @param send resolves when a part is written
  */
 export async function sendInPieces(
-  { id, hash, bytes }: PayloadMessage & { bytes: Uint8Array },
+  { id, hash, parts }: PayloadParts,
   send: (piece: Piece) => Promise<void>,
 ): Promise<void> {
-  const total = bytes.length
-  for (let at = 0; at < total; at += pieceBytes) {
-    // The request is over, and its pixels are freed.
-    if (bytes.length === 0) return send({ type: 'piece', id, hash, total: 0, at, bytes: new Uint8Array() })
-    await send({ type: 'piece', id, hash, total, at, bytes: bytes.subarray(at, at + pieceBytes) })
-    await nextTurn()
+  const lengths = parts.map(({ length }) => length)
+  const total = lengths.reduce((sum, length) => sum + length, 0)
+  let start = 0
+  for (const [index, part] of parts.entries()) {
+    const length = lengths[index] ?? 0
+    for (let from = 0; from < length; from += pieceBytes) {
+      const at = start + from
+      // The request is over, and its pixels are freed.
+      if (part.length === 0) return send({ type: 'piece', id, hash, total: 0, at, bytes: new Uint8Array() })
+      await send({ type: 'piece', id, hash, total, at, bytes: part.subarray(from, from + pieceBytes) })
+      await nextTurn()
+    }
+    start += length
   }
 }
 

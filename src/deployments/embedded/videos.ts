@@ -151,19 +151,8 @@ function viewPiece(view: View, reading: Reading): ImageAttachment {
   if (second === undefined) return alone
   // The encoder repeats a frame that is alone.
   if (second.hash === first.hash) return { ...alone, pixels: sameTwice(first, second) }
-  return { ...alone, hash: `${first.hash}+${second.hash}`, pixels: joined(first, second) }
+  return { ...alone, hash: `${first.hash}+${second.hash}`, nextPixels: second }
 }
-
-const joined = (first: Frame, second: Frame): ImageAttachment['pixels'] => ({
-  get rgb() {
-    return first.rgb && second.rgb && Buffer.concat([first.rgb, second.rgb])
-  },
-  decode: async () => Buffer.concat(await Promise.all([first.decode(), second.decode()])),
-  letGo() {
-    first.letGo()
-    second.letGo()
-  },
-})
 
 const sameTwice = (first: Frame, second: Frame): ImageAttachment['pixels'] => ({
   get rgb() {
