@@ -14,10 +14,12 @@ export interface Ask {
   /** Who asks. Clients share the server fairly. */
   client: string
   /** Its prompt, a chat, asks for what is said in one audio. A model may be asked in another form that it was trained with. */
-  transcribes?: Transcribing | undefined
+  speech?: Speech | undefined
 }
 
-interface Transcribing {
+export interface Speech {
+  /** `translate`: in English. */
+  task: 'transcribe' | 'translate'
   /** The index of the audio. */
   attachment: number
   /** By ISO 639; null: the model finds out. */
@@ -25,6 +27,14 @@ interface Transcribing {
   /** What the audio is about. */
   about: string | null
 }
+
+/** Nobody speaks faster. */
+const tokensPerSecond = 16
+/** Beside what is said: a model may name the language first. */
+const otherTokens = 64
+
+/** The most tokens that an answer needs which says what is said in so many seconds. */
+export const mostTokensSaid = (seconds: number): number => Math.ceil(seconds * tokensPerSecond) + otherTokens
 
 export type Attachment = AttachmentSource & {
   /** The resolution at which the model reads it: fewer tokens, more tokens, or by size. */

@@ -97,6 +97,16 @@ describe('models that see and hear', () => {
     })
   })
 
+  it('write no more than can be said in the time', async () => {
+    const file = await toFile(note, 'note.ogg')
+    const written = await client.audio.transcriptions.create({ model: 'listener', file })
+    const { usage: translated } = (await client.audio.translations.create({ model: 'listener', file })) as {
+      usage?: { output_tokens: number }
+    }
+    for (const usage of [written.usage, translated])
+      expect(usage).toMatchObject({ output_tokens: expect.toSatisfy((tokens: number) => tokens <= 4 * 16 + 64) })
+  })
+
   it('write down what they hear, in pieces of 30 seconds', async () => {
     const body = { model: 'listener', language: 'en' }
     const srt = await client.audio.transcriptions.create({

@@ -1,7 +1,8 @@
 import { describe, expect, it } from 'vitest'
-import { promptOf } from '../../src/deployments/embedded/transcription.ts'
+import { bounded, promptOf } from '../../src/deployments/embedded/transcription.ts'
 import { type Ask, plainSettings } from '../../src/deployments/index.ts'
 import type { EngineModel } from '../../src/engine/index.ts'
+import { audioOf, soundOf } from '../support/videos.ts'
 
 const audio = { kind: 'audio', attachment: 0 } as const
 const chat: Ask['prompt'] = {
@@ -9,13 +10,13 @@ const chat: Ask['prompt'] = {
   ...{ tools: [], calling: { mode: 'none', parallel: false }, variables: {}, splitReasoning: true },
   ...{ continues: false, longest: null },
 }
-const ask = (transcribes?: Ask['transcribes']): Ask => ({
-  ...{ prompt: chat, attachments: [], settings: plainSettings, client: 'one', transcribes },
+const ask = (speech?: Ask['speech']): Ask => ({
+  ...{ prompt: chat, attachments: [], settings: plainSettings, client: 'one', speech },
 })
 const model = (name: string, ...controlTokens: string[]) => ({ name, controlTokens }) as unknown as EngineModel
 
 describe('the prompt of a transcription', () => {
-  const english = { attachment: 0, language: 'en', about: 'Oriel' }
+  const english = { task: 'transcribe', attachment: 0, language: 'en', about: 'Oriel' } as const
 
   it('is a chat in words for most models', () => {
     expect(promptOf(ask(english), model('ultravox'))).toBe(chat)
@@ -32,6 +33,7 @@ describe('the prompt of a transcription', () => {
       parts: [text('[INST]'), audio, text('[/INST][TRANSCRIBE]')],
     })
     expect(promptOf(ask(), voxtral)).toBe(chat)
+    expect(promptOf(ask({ ...english, task: 'translate' }), voxtral)).toBe(chat)
   })
 
   it('is nothing but the audio for Qwen3-ASR, after what it is about', () => {
@@ -45,5 +47,23 @@ describe('the prompt of a transcription', () => {
     expect(promptOf(ask({ ...english, about: null }), asr)).toMatchObject({
       messages: [{ role: 'user', content: [audio] }],
     })
+  })
+})
+
+describe('the answer about speech', () => {
+  const loaded = [audioOf(soundOf('call', 10))]
+  const longest = (asked: Ask) => bounded(asked, loaded).settings.maxTokens
+
+  it.each(['transcribe', 'translate'] as const)(
+    'ends soon after the audio, however a model repeats itself: %s',
+    (task) => {
+      const spoken = ask({ task, attachment: 0, language: null, about: null })
+      expect(longest(spoken)).toBe(10 * 16 + 64)
+      expect(longest({ ...spoken, settings: { ...plainSettings, maxTokens: 30 } })).toBe(30)
+    },
+  )
+
+  it('is not bounded otherwise', () => {
+    expect(longest(ask())).toBe(null)
   })
 })

@@ -1,18 +1,16 @@
-import { type Attachment, plainSettings } from '../../deployments/index.ts'
+import { type Attachment, mostTokensSaid, plainSettings, type Speech } from '../../deployments/index.ts'
 import { type AnswerRequest, type ClientRequest, isolationOf } from '../answering/request.ts'
 import type { RequestContext } from '../dialects/dialect.ts'
 import { invalidValue } from '../request/validation.ts'
 import type { SpokenRequest } from './schema.ts'
 
 /** What is made of speech: its text, or the text in English. */
-export type Task = 'transcribe' | 'translate'
+export type Task = Speech['task']
 
 /** Seconds of a piece: what encoders of speech hear at once. */
 const pieceSeconds = 30
 /** A last piece that is shorter belongs to the one before. */
 const leastSeconds = 1
-/** Nobody speaks faster. A model that repeats itself would go on to the end of its context. */
-const tokensPerSecond = 16
 /** Each takes a place in the queue of the engine. */
 const mostPieces = 128
 
@@ -47,14 +45,13 @@ export function readSpoken(task: Task, body: SpokenRequest, context: RequestCont
     attachments: [{ kind: 'audio', url: body.file.data, detail: 'auto', param: 'file' }],
     settings: {
       ...plainSettings,
-      overflow: context.dialect.defaults.overflow,
+      // Nobody asks for a length. It is bounded by that of the audio.
+      overflow: 'truncate',
       sampling: { temperature: body.temperature ?? 0 },
       topLogprobs: body.response_format === 'verbose_json' ? 0 : null,
       isolation: isolationOf(context.isolationKey),
     },
-    ...(task === 'transcribe' && {
-      transcribes: { attachment: 0, language: body.language ?? null, about: body.prompt?.trim() || null },
-    }),
+    speech: { task, attachment: 0, language: body.language ?? null, about: body.prompt?.trim() || null },
     params: { prompt: 'file', grammar: 'file', longest: 'file' },
   }
 }
@@ -100,6 +97,6 @@ export function piecesOf(seconds: number): Piece[] {
 export const askedInPieces = (request: ClientRequest, pieces: readonly Piece[]): ClientRequest[] =>
   pieces.map((clip) => ({
     ...request,
-    settings: { ...request.settings, maxTokens: Math.ceil((clip.end - clip.start) * tokensPerSecond) },
+    settings: { ...request.settings, maxTokens: mostTokensSaid(clip.end - clip.start) },
     attachments: request.attachments.map((one): Attachment => ({ ...one, clip })),
   }))

@@ -24,6 +24,7 @@ import { grounded } from './grounding.ts'
 import { infoOf, inputsOf } from './info.ts'
 import { type LayoutModel, layOut } from './layout.ts'
 import { previewer } from './preview.ts'
+import { bounded } from './transcription.ts'
 import { type VideoReading, videoSource } from './videos.ts'
 
 export interface EmbeddedParts {
@@ -50,23 +51,24 @@ export function embeddedBackend({ card, engine, media }: EmbeddedParts): Backend
     framesPerTile: model.inputs.image?.framesPerTile ?? 1,
   }
 
-  const prepare = async (ask: Ask, signal: AbortSignal) => {
-    checkSchemas(ask)
+  const prepare = async (asked: Ask, signal: AbortSignal) => {
+    checkSchemas(asked)
     const start = performance.now()
-    const asker = { client: ask.client, isolation: cacheKeyOf(ask.settings) }
+    const asker = { client: asked.client, isolation: cacheKeyOf(asked.settings) }
     const needs = {
       longestEdge: model.inputs.image?.longestEdge ?? 1,
       sound: model.inputs.audio !== null,
       video: { perSecond: reading.format.perSecond, most: reading.format.most },
     }
-    const loaded = await media.load(ask.attachments.map(videoSource), asker, needs, signal)
+    const loaded = await media.load(asked.attachments.map(videoSource), asker, needs, signal)
     const timings = {
       fetch: Math.max(0, ...loaded.map(({ fetchMs }) => fetchMs)),
       decode: Math.max(0, ...loaded.map(({ decodeMs }) => decodeMs)),
       media: performance.now() - start,
     }
-    const attachments = new PromptAttachments(loaded, ask.attachments, reading)
-    return { ...(await layOut(ask, attachments, layoutModel)), attachments, timings }
+    const attachments = new PromptAttachments(loaded, asked.attachments, reading)
+    const ask = bounded(asked, loaded)
+    return { ask, ...(await layOut(ask, attachments, layoutModel)), attachments, timings }
   }
 
   return {
@@ -80,10 +82,10 @@ export function embeddedBackend({ card, engine, media }: EmbeddedParts): Backend
       }),
     },
 
-    answer: (ask, signal, onPhase) =>
-      translated(ask, async () => {
-        if (ask.attachments.length > 0) onPhase?.('media')
-        const { parts, pieces, attachments, timings } = await prepare(ask, signal)
+    answer: (asked, signal, onPhase) =>
+      translated(asked, async () => {
+        if (asked.attachments.length > 0) onPhase?.('media')
+        const { ask, parts, pieces, attachments, timings } = await prepare(asked, signal)
         const thinking = endsInThought(ask, parts)
         const request = generateRequest(ask, pieces, model, card.sampling, thinking)
         const { echo, wantsTokens } = ask.settings

@@ -1,10 +1,11 @@
 import type { EngineModel } from '../../engine/index.ts'
-import type { Ask } from '../ask.ts'
+import type { Loaded } from '../../media/index.ts'
+import { type Ask, mostTokensSaid } from '../ask.ts'
 
 /** The prompt of an ask. One for a transcription has the form that the model was trained with, if it has one of its own. */
-export function promptOf({ prompt, transcribes }: Ask, { name, controlTokens }: EngineModel): Ask['prompt'] {
-  if (transcribes === undefined || prompt.kind !== 'chat') return prompt
-  const { attachment, language, about } = transcribes
+export function promptOf({ prompt, speech }: Ask, { name, controlTokens }: EngineModel): Ask['prompt'] {
+  if (speech?.task !== 'transcribe' || prompt.kind !== 'chat') return prompt
+  const { attachment, language, about } = speech
   const audio = { kind: 'audio', attachment } as const
   // Voxtral.
   if (controlTokens.includes('[TRANSCRIBE]')) {
@@ -20,4 +21,13 @@ export function promptOf({ prompt, transcribes }: Ask, { name, controlTokens }: 
     return { ...prompt, messages: [...context, { role: 'user', content: [audio] }] }
   }
   return prompt
+}
+
+/** An ask whose answer ends soon after the speech that it is about, however the model repeats itself. */
+export function bounded(ask: Ask, loaded: readonly Loaded[]): Ask {
+  const { speech, settings } = ask
+  const heard = speech === undefined ? undefined : loaded[speech.attachment]
+  if (heard?.kind !== 'audio') return ask
+  const maxTokens = Math.min(settings.maxTokens ?? Number.POSITIVE_INFINITY, mostTokensSaid(heard.sound.seconds))
+  return { ...ask, settings: { ...settings, maxTokens } }
 }
