@@ -96,7 +96,7 @@ const nothing = {
   required: async () => false,
   authenticate: async () => everybody,
   allow: () => {},
-  admit: async () => ({ id: '', rates: { limits: {}, isOver: false }, settle: () => 0 }),
+  admit: async () => ({ id: '', rates: { limits: {}, isOver: false }, expect: async () => {}, settle: () => 0 }),
   pricesOf: () => ({ input: 0, cachedInput: 0, output: 0, image: 0 }),
 } as Partial<Accounts> as Accounts
 

@@ -77,6 +77,11 @@ export interface Reservation {
   /** Of the row in the ledger. Not the id of the request, which a client may choose. */
   readonly id: string
   readonly rates: Rates
+  /**
+   * Replaces the estimate, when more is known of what the request takes.
+   * @throws RateLimitError when it would not have been let in with it
+   */
+  expect(estimate: Estimate): Promise<void>
   /** Ends the reservation: counts what was taken and writes it. Later calls do nothing. @returns the cost in micro-units */
   settle(outcome: Outcome): number
 }
@@ -174,13 +179,23 @@ export async function createAccounts(config: Pick<Config, 'accounts' | 'prices'>
       allow(identity, 'inference')
       if (!mayUse(identity, model)) throw notForModel(model)
       await spending.check(identity)
-      const pass = await limits.admit(identity, model, estimate)
+      let pass = await limits.admit(identity, model, estimate)
       const time = Date.now()
       const id = rowId(time)
       let cost: number | undefined
+      const isSettled = () => cost !== undefined
       return {
         id,
-        rates: pass.rates,
+        get rates() {
+          return pass.rates
+        },
+        async expect(better) {
+          if (isSettled()) return
+          pass.withdraw()
+          pass = await limits.admit(identity, model, better)
+          // The client has left meanwhile.
+          if (isSettled()) pass.withdraw()
+        },
         settle(outcome) {
           if (cost !== undefined) return cost
           const { account, key } = identity

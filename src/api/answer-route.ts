@@ -155,6 +155,7 @@ function answering<Body extends StreamableBody, Answer extends z.ZodType, Event 
     const work = { services, model, requests: read.requests, client: context.client, signal }
     if (other !== undefined) return other(work)
     const requests = (await protocol.expand?.(parsed, work)) ?? read.requests
+    if (requests !== read.requests) await meter.expect(estimateOf(requests))
 
     const starting = startAnswers(services, model, requests, signal, (phase) => meter.running.enter(phase)).then(
       (answer) => {

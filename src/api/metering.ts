@@ -73,13 +73,10 @@ export async function admit(
 ): Promise<{ meter: Meter; model: NamedModel }> {
   const { accounts, deployments } = services
   const model = await ownModel(request.identity, name, () => deployments.lookUp(name))
-  const reservation = await accounts.admit(request.identity, model.id, estimate).catch((error: unknown) => {
-    if (error instanceof RateLimitError) describeRates(reply, error.rates)
-    throw error
-  })
+  const reservation = await accounts.admit(request.identity, model.id, estimate).catch(describingRates(reply))
   describeRates(reply, reservation.rates)
   const { account, key } = request.identity
-  const meter = new Meter(reservation, activity, dialect, request, {
+  const meter = new Meter(reservation, activity, dialect, request, reply, {
     ...{ id: reservation.id, requestId: request.id, account, key, model: model.id },
     ...{ endpoint: request.routeOptions.url ?? '', dialect: dialect.title },
   })
@@ -89,12 +86,21 @@ export async function admit(
   return { meter, model }
 }
 
+/** A refusal tells the client its limits. */
+const describingRates =
+  (reply: FastifyReply) =>
+  (error: unknown): never => {
+    if (error instanceof RateLimitError) describeRates(reply, error.rates)
+    throw error
+  }
+
 /** What a request has taken so far. */
 export class Meter {
   readonly #reservation: Reservation
   readonly #activity: Activity
   readonly #errors: Dialect['errors']
   readonly #request: FastifyRequest
+  readonly #reply: FastifyReply
   /** As whoever runs the server sees it. */
   readonly running: RunningRequest
   #watched: WatchedAnswer | undefined
@@ -105,13 +111,21 @@ export class Meter {
     activity: Activity,
     { errors }: Dialect,
     request: FastifyRequest,
+    reply: FastifyReply,
     asked: AskedRequest,
   ) {
     this.#reservation = reservation
     this.#activity = activity
     this.#errors = errors
     this.#request = request
+    this.#reply = reply
     this.running = activity.begin(request, asked)
+  }
+
+  /** The request takes more than it seemed to when it was let in. @throws OrielError `rate_limited` */
+  async expect(estimate: Estimate): Promise<void> {
+    await this.#reservation.expect(estimate).catch(describingRates(this.#reply))
+    describeRates(this.#reply, this.#reservation.rates)
   }
 
   /** @param watched counts what is settled */

@@ -335,6 +335,22 @@ describe.each(houses)('limits with $title', ({ skip, isShared, house }) => {
       })
     })
 
+    it('count what a request will take as soon as it is known, or refuse it then', async () => {
+      const { accounts, who } = await customer('expected', 'tokens')
+      const first = await accounts.admit(who, 'pocket', { promptTokens: 10, generatedTokens: 1, images: 0 })
+      await first.expect({ promptTokens: 200, generatedTokens: 1, images: 0 })
+      expect(first.rates.limits).toMatchObject({ promptTokens: { remaining: 50 } })
+      const second = await accounts.admit(who, 'pocket', { promptTokens: 10, generatedTokens: 1, images: 0 })
+      await expect(second.expect({ promptTokens: 60, generatedTokens: 1, images: 0 })).rejects.toThrow(
+        /^The limit for pocket is 240 uncached prompt tokens|^The limit for pocket is 250 prompt tokens/,
+      )
+      second.settle(answered({ status: 429 }))
+      first.settle(answered({ completionTokens: 1 }))
+      await first.expect({ promptTokens: 100, generatedTokens: 1, images: 0 })
+      const third = await accounts.admit(who, 'pocket', { promptTokens: 10, generatedTokens: 1, images: 0 })
+      expect(third.rates.limits).toMatchObject({ promptTokens: { remaining: 140 } })
+    })
+
     it('tell a request that is too large alone that it is in vain', async () => {
       const { accounts, who } = await customer('too large', 'tokens')
       const refusal = await accounts
@@ -350,6 +366,8 @@ describe.each(houses)('limits with $title', ({ skip, isShared, house }) => {
       await expect(accounts.admit(who, 'pocket', small)).rejects.toThrow(
         'The limit for pocket is 1 request at the same time',
       )
+      await first.expect({ ...small, promptTokens: 200 })
+      await expect(accounts.admit(who, 'pocket', small)).rejects.toThrow('at the same time')
       first.settle(answered({ status: 500 }))
       await accounts.admit(who, 'pocket', small)
     })

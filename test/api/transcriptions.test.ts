@@ -187,3 +187,26 @@ describe('transcriptions', () => {
     expect([response.status, await response.text()]).toEqual([415, expect.stringContaining('must be JSON')])
   })
 })
+
+describe('the limits of an account', () => {
+  it('are those of all pieces together, when the pieces are known', async () => {
+    const backend = listeningBackend()
+    const server = await serveBackend(backend, {}, { tiers: { few: { promptTokens: 150 } }, tier: 'few' })
+    const client = new OpenAI({ baseURL: `${server.url}/v1`, apiKey: 'none', maxRetries: 0 })
+    const ask = async (format: 'json' | 'srt') =>
+      client.audio.transcriptions.create({
+        ...{ model: 'ears', response_format: format, file: await toFile(Buffer.from('sound'), 'call.wav') },
+      })
+    try {
+      await expect(ask('srt')).rejects.toMatchObject({
+        status: 429,
+        message: expect.stringMatching(/150 prompt tokens a minute, and this request alone has 2\d\d\./),
+      })
+      expect(backend.asks).toEqual([])
+      await ask('json')
+      expect(backend.asks).toHaveLength(1)
+    } finally {
+      await server.close()
+    }
+  })
+})

@@ -144,9 +144,10 @@ export function scriptedBackend(
 export async function serveBackend(
   backend: Backend,
   server: OrielSettings['server'] = {},
+  accounts: OrielSettings['accounts'] = {},
 ): Promise<{ url: string; close(): Promise<void> }> {
   const prices = { input: 1, output: 2 }
-  const settings = { model: [], logLevel: 'silent' as const, prices, server: { port: 0, ...server } }
+  const settings = { model: [], logLevel: 'silent' as const, prices, accounts, server: { port: 0, ...server } }
   const oriel = await createOriel(settings, {
     env: { ORIEL_DATA_DIR: process.env.ORIEL_DATA_DIR },
     backends: [backend],

@@ -39,8 +39,10 @@ export class RateLimitError extends OrielError {
 /** A request that was let in. */
 export interface Pass {
   readonly rates: Rates
-  /** Replaces the estimate by what the request took, when it is over. Call it once. */
+  /** Replaces the estimate by what the request took, when it is over. Later calls do nothing. */
   settle(taken: Taken): void
+  /** Gives everything back, as if the request had never come. It cannot be settled afterwards. */
+  withdraw(): void
 }
 
 interface Who {
@@ -78,7 +80,7 @@ export class RateLimits {
     // An account whose tier has left the settings has the tier of those without one, not no limits.
     const { tiers } = this.#config
     const tier = tiers[who.tier ?? ''] ?? tiers[this.#config.tier ?? '']
-    if (tier === undefined) return { rates: { limits: {}, isOver: false }, settle: () => {} }
+    if (tier === undefined) return { rates: { limits: {}, isOver: false }, settle: () => {}, withdraw: () => {} }
     const allowed = await this.#allowed(limitsOf(tier, model), who.account, model)
     const amounts = capped(amountsOf(estimate), allowed)
 
@@ -92,14 +94,20 @@ export class RateLimits {
       throw refused(shared, allowed, amounts, model)
     }
     this.#growth?.used(who.account, model, share(this.#memory.used(name), allowed))
-    const settle = (taken: Taken): void => {
-      const actual = amountsOf(taken)
+    let isOver = false
+    const end = (actual: Amounts): void => {
+      if (isOver) return
+      isOver = true
       const unused = amounts.map((amount, kind) => Math.max(0, amount - (actual[kind] ?? 0)))
       const extra = amounts.map((amount, kind) => Math.max(0, (actual[kind] ?? 0) - amount))
       this.#memory.settle(name, own.slot, unused, extra)
       if (shared !== undefined && redis !== undefined) this.#keep(redis.settle(name, shared.slot, unused, extra, lease))
     }
-    return { rates: ratesOf(shared ?? own, allowed), settle }
+    return {
+      rates: ratesOf(shared ?? own, allowed),
+      settle: (taken) => end(amountsOf(taken)),
+      withdraw: () => end(nothing),
+    }
   }
 
   async close(): Promise<void> {
