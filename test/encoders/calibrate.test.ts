@@ -1,6 +1,7 @@
 import fc from 'fast-check'
 import { expect, it } from 'vitest'
 import { calibrate } from '../../src/encoders/calibration/calibrate.ts'
+import type { ProductShape } from '../../src/encoders/calibration/costs.ts'
 import type { Half } from '../../src/encoders/graph/source.ts'
 import type { Trial } from '../../src/encoders/graph/trial.ts'
 
@@ -9,6 +10,9 @@ const matrices = Array.from({ length: 8 }, (_, layer) => ({
   rows: 4,
   columns: 4,
 }))
+
+/** Rows of its activations: each layer has half as many as the one before it. */
+const rowsOf = (layer: number): number => 512 >> layer
 
 /** What each missing term of each matrix does to an encoder of one number. */
 type Effects = readonly (readonly [activations: number, weights: number, both: number])[]
@@ -26,7 +30,12 @@ function trialOf(effects: Effects, together: number): Trial<string> {
       const sum = missing.reduce((all, effect) => all + effect ** 2, 0)
       const rounded = missing.filter((effect) => effect > 0).length
       const error = Math.sqrt(sum) * (1 + (together * rounded) / length)
-      return { embeddings: Float32Array.of(1 + error), left: Float32Array.from(effects.flat(), (of) => of ** 2) }
+      const left = Float32Array.from(effects.flat(), (of) => of ** 2)
+      return {
+        embeddings: Float32Array.of(1 + error),
+        left,
+        rows: Float32Array.from(matrices, (_, layer) => rowsOf(layer)),
+      }
     },
     async release() {},
   }
@@ -64,4 +73,19 @@ it('keeps the error within 1.5 times that of ggml, however errors add up and wha
       expect(error).toBeLessThanOrEqual(aim)
     }),
   )
+})
+
+it('measures the time of products of the rows that each matrix has, which are not those of the input', async () => {
+  const asked: ProductShape[] = []
+  await calibrate({
+    half,
+    inGgml: async () => Float32Array.of(1),
+    openTrial: async () => trialOf(Array(matrices.length).fill([0.1, 0.1, 0.1]), 0),
+    async costs(shape) {
+      asked.push(shape)
+      return { int8: 1, int8x2: 2, int8x3: 3, fp32: 4 }
+    },
+    turn: async () => {},
+  })
+  expect(asked).toEqual(matrices.map((_, layer) => ({ rows: rowsOf(layer), inputs: 4, outputs: 4, sharing: 1 })))
 })

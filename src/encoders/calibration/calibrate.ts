@@ -62,18 +62,17 @@ export async function calibrate<Part>(parts: CalibrationParts<Part>): Promise<Ch
   const exact = await run(first, () => 'fp32')
   const ggml = distance(ofGgml, exact.embeddings)
   const aim = Math.min(tolerance * Math.max(ggml, leastError), mostError)
-  const grid = half.grid(first.part)
   const measured: MeasuredMatrix[] = []
   for (const group of groupsOf(trial.matrices)) {
     const rounded = await run(first, (index) => (group.has(index) ? 'int8' : 'fp32'))
     const errors = sharesOf(group, exact.left, distance(rounded.embeddings, exact.embeddings) ** 2)
-    for (const [index, { name, x, rows, columns }] of trial.matrices.entries()) {
+    for (const [index, { name, x, rows: outputs, columns: inputs }] of trial.matrices.entries()) {
       const ofMatrix = errors.get(index)
       if (ofMatrix === undefined) continue
       await turn()
       const sharing = trial.matrices.filter((other) => other.x === x).length
-      const times = await costs({ rows: grid.rows * grid.columns, inputs: columns, outputs: rows, sharing })
-      measured.push({ name, weights: rows * columns, errors: ofMatrix, ms: times })
+      const times = await costs({ rows: exact.rows[index] ?? 0, inputs, outputs, sharing })
+      measured.push({ name, weights: inputs * outputs, errors: ofMatrix, ms: times })
     }
   }
 

@@ -5,7 +5,7 @@ import type { Modality } from '../graph/source.ts'
 import { type CacheSettings, WeightCache } from '../graph/weight-cache.ts'
 
 /** To be increased when a choice of before must not be used any more. */
-const version = 2
+const version = 3
 
 const share = z.number().nonnegative()
 const choiceSchema = z.object({

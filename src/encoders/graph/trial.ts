@@ -14,10 +14,17 @@ export interface Trial<Part> {
   readonly matrices: readonly TrialMatrix[]
   /**
    * @param terms of each matrix three numbers: whether its second, its third and its fourth product take part, 1 or 0
-   * @returns embeddings, and of each matrix how large these products were: sums of squares of some rows
    */
-  run(sample: Sample<Part>, terms: Float32Array): Promise<{ embeddings: Float32Array; left: Float32Array }>
+  run(sample: Sample<Part>, terms: Float32Array): Promise<TrialRun>
   release(): Promise<void>
+}
+
+interface TrialRun {
+  readonly embeddings: Float32Array
+  /** Of each matrix how large its second, its third and its fourth product were: sums of squares of some rows. */
+  readonly left: Float32Array
+  /** Rows of each matrix's activations: those of the input are others in encoders that convolve or have windows. */
+  readonly rows: Float32Array
 }
 
 /** @returns null if ONNX Runtime is not installed */
@@ -35,22 +42,24 @@ export async function openTrial<Part>(
     matrices,
     async run({ values, part }, terms) {
       const more = { [termsInput]: terms }
-      const [embeddings, left] = await graph.run(values, part, more)
-      if (embeddings === undefined || left === undefined) throw new Error('the graph has one output')
-      return { embeddings, left }
+      const [embeddings, left, rows] = await graph.run(values, part, more)
+      if (left === undefined || rows === undefined) throw new Error('the graph has too few outputs')
+      return { embeddings, left, rows }
     },
     release: graph.release,
   }
 }
 
 const termsInput = 'terms'
+/** ONNX's name of 32-bit floats. */
+const float = 1
 /** Every so many rows of a product are looked at. */
 const stride = 16
 
 /** @param matrices those that take part are added */
 function trialProducts({ model, ...source }: ProductParts, matrices: TrialMatrix[]): Products {
   const products = new IntegerProducts(model, integersOf(model, source))
-  const left: string[] = []
+  const [left, rows]: [string[], string[]] = [[], []]
   const numbers = (values: readonly number[], shape: readonly number[]) =>
     model.constant(`${shape.length === 0 ? 'number' : 'numbers'} ${values}`, 'i64', shape, () => [
       BigInt64Array.from(values, BigInt),
@@ -74,8 +83,9 @@ function trialProducts({ model, ...source }: ProductParts, matrices: TrialMatrix
         products.fourth(x, matrix, factor(3 * index + 2)),
       ]
       left.push(...others.map(sizeOf))
+      rows.push(model.node('Cast', [model.node('Shape', [x], { start: 0, end: 1 })], { to: float }))
       return products.sum([products.first(x, matrix, bias), ...others])
     },
-    finish: () => [model.node('Concat', left, { axis: 0 })],
+    finish: () => [left, rows].map((numbers) => model.node('Concat', numbers, { axis: 0 })),
   }
 }
