@@ -110,9 +110,9 @@ export interface MediaTimings {
 
 /** A prompt as the model reads it. */
 export interface DescribedPrompt {
-  /** With `<image>` for each image. */
+  /** With `<image>`, `<video>` or `<audio>` for each attachment. */
   text: string
-  /** null: a place of an image. */
+  /** null: a place of an attachment. */
   tokens: readonly (PromptToken | null)[]
 }
 

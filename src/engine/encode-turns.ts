@@ -26,18 +26,18 @@ interface Turn {
   span: AttachmentSpan
 }
 
-/** An image that was known by its bytes, so that its pixels are decoded only now. */
+/** An attachment that was known by its bytes, so that its pixels or samples are decoded only now. */
 interface Decoding {
   /** The request whose file is decoded. */
   readonly request: EngineRequest
-  /** Whether its pixels can be had. */
+  /** Whether they can be had. */
   done: boolean
 }
 
 /**
  * Chooses which span is encoded next. Clients take turns. Of one client's requests the oldest and the one that lacks the
- * fewest cells take turns: few images need not wait for many, and many are not delayed without end by few that keep coming.
- * A span that several requests lack is encoded once for all of them. Nobody waits for an image that is being decoded, except
+ * fewest cells take turns: few attachments need not wait for many, and many are not delayed without end by few that keep coming.
+ * A span that several requests lack is encoded once for all of them. Nobody waits for an attachment that is being decoded, except
  * the requests of its own client that have it.
  */
 export class EncodeTurns {
@@ -52,7 +52,7 @@ export class EncodeTurns {
   #current = ''
   /** The payload of the attachment that is probably next. */
   #ahead: { hash: string; payload: Promise<Payload> } | undefined
-  /** By client and image. */
+  /** By client and attachment. */
   readonly #decoding = new Map<string, Decoding>()
 
   /** @param changed called when a request has received embeddings or has failed */

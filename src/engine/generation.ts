@@ -209,7 +209,7 @@ export interface EngineModel {
     } | null
   }
   /** Bytes of the decoder's weights, of the projector's file and of the KV memory. Caches are not included. */
-  memory: { weightsBytes: number; visionBytes: number; kvBytes: number }
+  memory: { weightsBytes: number; encodersBytes: number; kvBytes: number }
   /** Layers that a GPU computes, including the output layer; 0: the CPU computes everything. */
   gpuLayers: number
   /** Jinja, as in the GGUF; null if it has none. */
@@ -224,6 +224,8 @@ export interface EngineModel {
 export interface PromptCount extends Omit<PromptUsage, 'cachedTokens'> {
   /** null for an attachment's cell. */
   tokens: readonly (PromptToken | null)[]
+  /** Where embeddings stand, in order. `place` is the attachment's index among those of the prompt. */
+  spans: readonly { readonly place: number; readonly start: number; readonly end: number }[]
 }
 
 export interface PromptToken {

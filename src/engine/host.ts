@@ -243,7 +243,7 @@ class EngineHost implements Engine, EmbeddingEngine {
     }
   }
 
-  /** Has an image decoded that the engine wants. If that fails, its request does, unless it has the embeddings meanwhile. */
+  /** Has an attachment decoded that the engine wants. If that fails, its request does, unless it has the embeddings meanwhile. */
   async #decode(id: number, hash: string, payload: Payload): Promise<void> {
     try {
       await payload.decode()
@@ -304,7 +304,8 @@ class EngineHost implements Engine, EmbeddingEngine {
   }
 }
 
-const undecodable = (cause: unknown) => new OrielError('internal', 'An image could not be decoded again.', { cause })
+const undecodable = (cause: unknown) =>
+  new OrielError('internal', 'An attachment could not be decoded again.', { cause })
 const lost = () =>
   new OrielError(
     'engine_failed',

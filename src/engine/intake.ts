@@ -59,9 +59,10 @@ export function createIntake(
 
     /** @throws OrielError `invalid` as `accept` does */
     *count(prompt: readonly HeaderPiece[]): Slices<PackedCount> {
-      const { cells, attachmentTokens } = yield* layout.layout(prompt)
+      const { cells, attachmentTokens, spans } = yield* layout.layout(prompt)
       const tokens = yield* packTokens(cells, (id) => vocabulary.bytes(id, true))
-      return { promptTokens: cells.length, attachmentTokens, tokens }
+      const places = spans.map(({ place, start, end }) => ({ place, start, end }))
+      return { promptTokens: cells.length, attachmentTokens, tokens, spans: places }
     },
   }
 }

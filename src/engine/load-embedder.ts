@@ -46,7 +46,7 @@ export async function loadEmbedder(
     contextTokens: embedder.longest,
     vocabulary: vocabulary.size,
     inputs: { image: null, audio: null },
-    memory: { ...embedder.memory, visionBytes: 0 },
+    memory: { ...embedder.memory, encodersBytes: 0 },
     gpuLayers: embedder.gpuLayers,
     chatTemplate: null,
     bosToken: vocabulary.bos,

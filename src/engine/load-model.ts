@@ -44,8 +44,8 @@ export async function loadModel(
   const cores = new Cores(settings.threads)
   const architectures = await architecturesIn(projector)
   const { images, audio } = architectures
-  const visionBytes = projector === null ? 0 : statSync(projector).size
-  const progress = loadProgress(statSync(file).size, visionBytes, onProgress)
+  const encodersBytes = projector === null ? 0 : statSync(projector).size
+  const progress = loadProgress(statSync(file).size, encodersBytes, onProgress)
   const encoderSettings: EncoderStart['settings'] = {
     runtime: settings.visionRuntime,
     precision: settings.visionPrecision,
@@ -59,7 +59,7 @@ export async function loadModel(
   const startEncoding = () =>
     start === null
       ? null
-      : startEncoder({ ...start, progress: progress.vision }, settings.encoderCacheBytes, {
+      : startEncoder({ ...start, progress: progress.encoders }, settings.encoderCacheBytes, {
           shared: gpu === undefined ? { all: cores.all, decoding: cores.half } : null,
           next: (kind) => cores.forEncoding(kind, isDecoding()),
           took: (kind, threads, tokens, ms) => {
@@ -103,7 +103,7 @@ export async function loadModel(
       },
       audio: audio && { family: audio.name },
     },
-    memory: { ...decoder.memory, visionBytes },
+    memory: { ...decoder.memory, encodersBytes },
     gpuLayers: decoder.gpuLayers,
     chatTemplate,
     bosToken: vocabulary.bos,
@@ -140,12 +140,12 @@ async function warmUp(decoder: Decoder): Promise<void> {
 }
 
 /** The progress of both halves as one share, by their bytes, while the decoder loads. */
-function loadProgress(decoderBytes: number, visionBytes: number, onProgress: (share: number) => void) {
-  const vision = new Float32Array(new SharedArrayBuffer(Float32Array.BYTES_PER_ELEMENT))
+function loadProgress(decoderBytes: number, encodersBytes: number, onProgress: (share: number) => void) {
+  const encoders = new Float32Array(new SharedArrayBuffer(Float32Array.BYTES_PER_ELEMENT))
   return {
     /** Shared with the encoder's thread, which writes its share. */
-    vision,
+    encoders,
     decoder: (share: number): void =>
-      onProgress((share * decoderBytes + (vision[0] ?? 0) * visionBytes) / (decoderBytes + visionBytes)),
+      onProgress((share * decoderBytes + (encoders[0] ?? 0) * encodersBytes) / (decoderBytes + encodersBytes)),
   }
 }

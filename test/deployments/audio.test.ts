@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { type Ask, Collected } from '../../src/deployments/index.ts'
 import { qwen25oHearing, ultravox } from '../encoders/oracle/families/whisper.ts'
 import { audioOf, manyColours, soundOf, videoOf } from '../support/videos.ts'
 import { part, source, startModel, text } from '../support/watching.ts'
@@ -122,6 +123,28 @@ describe('a model that sees and hears', () => {
     expect(videos).toMatchObject([{ param: 'clip', tokens: seen, frames: [{ time: 0 }, { time: 2 }] }])
     expect(told).toMatchObject([{ param: 'clip', seconds: 3, tokens: heard, cached: null }])
     expect(sound.gone).toBe(1)
+  })
+
+  it('calls each attachment by its kind where the tokens of the prompt are repeated', async () => {
+    model.files.clip = () => ({ ...videoOf(manyColours(3, 20)), sound: soundOf('of a clip', 3) })
+    model.files.tone = () => audioOf(soundOf('a tone', 1.5))
+    const content = [text('a'), part('audio', 0), text('b'), part('image', 1), text('c'), part('video', 2), text('d')]
+    const sources = [sent('tone'), source('image', 'picture'), source('video', 'clip')]
+    const echoed = async (settings: Partial<Ask['settings']>) => {
+      const asked = model.askOf(content, sources)
+      const ask = { ...asked, settings: { ...asked.settings, ...settings } }
+      const { events } = await model.backend.answer(ask, new AbortController().signal)
+      const collected = new Collected(1)
+      for await (const event of events) collected.take(event)
+      return collected.choices[0]
+    }
+    const marks = (words = '') => words.match(/<(image|video|audio)>/g)
+    // A pair of frames, one that is alone, and the sound behind them.
+    const all = ['<audio>', '<image>', '<video>', '<video>', '<audio>']
+    expect(marks((await echoed({ echo: 8000 }))?.text)).toEqual(all)
+    const shown = await echoed({ promptLogprobs: true, topLogprobs: 0 })
+    expect(marks(shown?.text)).toEqual(all)
+    expect(shown?.tokens.filter(({ id }) => id === -1).map(({ bytes }) => Buffer.from(bytes).toString())).toEqual(all)
   })
 
   it('answers about images and sounds in any order as about each alone', async () => {

@@ -111,7 +111,7 @@ export function scriptedBackend(
           image: longestEdge === null ? null : { family: 'scripted', longestEdge, framesPerTile: 1 },
           audio: null,
         },
-        memory: { weightsBytes: 0, visionBytes: 0, kvBytes: 0 },
+        memory: { weightsBytes: 0, encodersBytes: 0, kvBytes: 0 },
         gpuLayers: 0,
         chatTemplate,
         bosToken: '',
@@ -123,7 +123,7 @@ export function scriptedBackend(
       preview: async ({ width, height, pixels }) => [
         { width, height, rgb: await pixels.decode(), tiles: [{ x: 0, y: 0, width, height, tokens: 1 }] },
       ],
-      count: async () => ({ promptTokens: 12, attachmentTokens: [], tokens: [] }),
+      count: async () => ({ promptTokens: 12, attachmentTokens: [], tokens: [], spans: [] }),
       state: async () => ({
         running: 0,
         waiting: 0,

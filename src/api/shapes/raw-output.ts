@@ -1,7 +1,7 @@
 import { z } from 'zod'
 import type { AnswerToken, Choice, DescribedPrompt } from '../../deployments/index.ts'
 
-export const tokenIds = z.array(z.int()).describe('-1 for each position of an image.')
+export const tokenIds = z.array(z.int()).describe('-1 for each position of an attachment.')
 
 /** Fireworks' `raw_output`: the prompt that the model read and the text that it wrote, control tokens included. */
 const rawOutput = z.strictObject({

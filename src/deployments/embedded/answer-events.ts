@@ -1,7 +1,13 @@
-import type { AttachmentWork, AnswerToken as EngineToken, GenerateEvent } from '../../engine/index.ts'
+import type {
+  AttachmentWork,
+  AnswerToken as EngineToken,
+  GenerateEvent,
+  PromptCount,
+  PromptPiece,
+} from '../../engine/index.ts'
 import { type AnswerPiece, AnswerReader } from '../../prompt/index.ts'
 import type { Ask, PlainPart, Settings } from '../ask.ts'
-import type { AnswerEvent, AnswerPart, AnswerToken, DescribedPrompt, PromptToken, Tally } from '../backend.ts'
+import type { AnswerEvent, AnswerPart, AnswerToken, DescribedPrompt, Tally } from '../backend.ts'
 
 /** A reader for each choice, which separates text, thoughts and calls. @param thinking the prompt ends in a thought */
 export function readersOf({ prompt, settings }: Ask, thinking: boolean): AnswerReader[] {
@@ -27,7 +33,7 @@ export function readersOf({ prompt, settings }: Ask, thinking: boolean): AnswerR
 export async function* answerEvents(
   events: AsyncIterable<GenerateEvent>,
   readers: readonly AnswerReader[],
-  prompt: DescribedPrompt | null,
+  prompt: ShownPrompt | null,
   { echo, promptLogprobs }: Ask['settings'],
   answered: (works: readonly AttachmentWork[]) => Partial<Tally>,
 ): AsyncIterable<AnswerEvent> {
@@ -71,46 +77,59 @@ export async function* answerEvents(
   }
 }
 
-/** Represents an image in a prompt that is shown as text. */
-const image = '<image>'
+/** A prompt with what its text has in the place of attachments. */
+interface ShownPrompt extends DescribedPrompt {
+  /** By the first cell of each run of cells. */
+  readonly marks: ReadonlyMap<number, string>
+}
 
-/** The text of a prompt: its layout, or the text of its tokens if the client sent tokens. */
-export function promptText(
+/** The text of a prompt is that of its layout, or that of its tokens if the client sent tokens. */
+export function describedPrompt(
   parts: readonly PlainPart[],
   attachments: { text(index: number): string },
-  tokens: readonly (PromptToken | null)[],
-): string {
-  if (parts.some(({ kind }) => kind === 'tokens')) return textOf(tokens)
-  return parts
-    .map((part) => {
-      if (part.kind === 'text') return part.text
-      return part.kind === 'tokens' ? '' : attachments.text(part.attachment)
-    })
-    .join('')
+  pieces: readonly PromptPiece[],
+  { tokens, spans }: PromptCount,
+): ShownPrompt {
+  const marks = marksOf(pieces, spans)
+  if (parts.some(({ kind }) => kind === 'tokens')) return { text: textOf(tokens, marks), tokens, marks }
+  const texts = parts.map((part) => {
+    if (part.kind === 'text') return part.text
+    return part.kind === 'tokens' ? '' : attachments.text(part.attachment)
+  })
+  return { text: texts.join(''), tokens, marks }
+}
+
+function marksOf(pieces: readonly PromptPiece[], spans: PromptCount['spans']): ShownPrompt['marks'] {
+  const marks = pieces.flatMap((piece) => {
+    if (piece.kind === 'image') return [piece.frames === undefined ? '<image>' : '<video>']
+    return piece.kind === 'audio' ? ['<audio>'] : []
+  })
+  const isFirst = ({ place, start }: (typeof spans)[number], at: number): boolean =>
+    spans[at - 1]?.place !== place || spans[at - 1]?.end !== start
+  return new Map(spans.filter(isFirst).map(({ place, start }) => [start, marks[place] ?? '']))
 }
 
 /** The part of a prompt that its answer repeats. */
-function echoOf({ text, tokens }: DescribedPrompt, echo: Settings['echo']): string {
+function echoOf({ text, tokens, marks }: ShownPrompt, echo: Settings['echo']): string {
   if (echo === 'all') return text
-  return echo === null || echo === 0 ? '' : textOf(tokens.slice(-echo))
+  return echo === null || echo === 0 ? '' : textOf(tokens, marks, Math.max(0, tokens.length - echo))
 }
 
 /** An echo of a prompt with log probabilities. Its text is that of the tokens, control tokens included. */
 function echoWithLogprobs(
-  { tokens }: DescribedPrompt,
+  { tokens, marks }: ShownPrompt,
   chances: readonly (EngineToken | null)[],
 ): { text: string; tokens: AnswerToken[] } {
   const echoed = tokens.flatMap((token, index): AnswerToken[] => {
     if (token !== null) return [{ ...token, logprob: chances[index]?.logprob ?? null, top: chances[index]?.top ?? [] }]
-    return tokens[index - 1] === null ? [] : [{ id: -1, bytes: Buffer.from(image), logprob: null, top: [] }]
+    const mark = marks.get(index)
+    return mark === undefined ? [] : [{ id: -1, bytes: Buffer.from(mark), logprob: null, top: [] }]
   })
-  return { text: textOf(tokens), tokens: echoed }
+  return { text: textOf(tokens, marks), tokens: echoed }
 }
 
-function textOf(tokens: readonly (PromptToken | null)[]): string {
-  const bytes = tokens.flatMap((token, index) => {
-    if (token !== null) return [...token.bytes]
-    return tokens[index - 1] === null ? [] : [...Buffer.from(image)]
-  })
-  return Buffer.from(bytes).toString('utf8')
+/** @param from the first token; an attachment that begins before it is left out */
+function textOf(tokens: DescribedPrompt['tokens'], marks: ShownPrompt['marks'], from = 0): string {
+  const bytes = tokens.slice(from).map((token, at) => token?.bytes ?? Buffer.from(marks.get(from + at) ?? ''))
+  return Buffer.concat(bytes).toString('utf8')
 }

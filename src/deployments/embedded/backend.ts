@@ -16,7 +16,7 @@ import { beginsThought, type ChatFormat, compileTemplate, videoFormatOf } from '
 import type { Ask, PlainPart } from '../ask.ts'
 import type { Backend, Count, PartCount } from '../backend.ts'
 import type { Starter } from '../deployment.ts'
-import { answerEvents, promptText, readersOf } from './answer-events.ts'
+import { answerEvents, describedPrompt, readersOf } from './answer-events.ts'
 import { PromptAttachments } from './attachments.ts'
 import { embeddedEmbedder } from './embedder.ts'
 import { cacheKeyOf, checkSchemas, generateRequest, ignoredOf, inAsk } from './generation.ts'
@@ -89,8 +89,8 @@ export function embeddedBackend({ card, engine, media }: EmbeddedParts): Backend
         const thinking = endsInThought(ask, parts)
         const request = generateRequest(ask, pieces, model, card.sampling, thinking)
         const { echo, wantsTokens } = ask.settings
-        const tokens = echo !== null || wantsTokens ? (await engine.count(pieces, ask.client)).tokens : null
-        const prompt = tokens === null ? null : { text: promptText(parts, attachments, tokens), tokens }
+        const counted = echo !== null || wantsTokens ? await engine.count(pieces, ask.client) : null
+        const prompt = counted && describedPrompt(parts, attachments, pieces, counted)
         const events = engine.generate(request, signal, onPhase)[Symbol.asyncIterator]()
         const first = await events.next()
         if (first.done || first.value.type !== 'prompt') throw new Error('the engine did not begin with the prompt')
