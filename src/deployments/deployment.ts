@@ -24,6 +24,10 @@ interface Start {
    * @returns what its requests are told
    */
   onLost(error: unknown): OrielError
+  /** To be called when the model takes attachments from now on. */
+  onOpened(): void
+  /** To be called when it cannot take attachments, though it answers texts. */
+  onUnopened(error: OrielError): void
   /** Ends the start. */
   signal: AbortSignal
 }
@@ -41,7 +45,7 @@ export type DeploymentState = 'available' | 'loading' | 'loaded' | 'failed'
 
 /**
  * Pause before a failed load is tried again, in ms: the last one for files that cannot be loaded, unless they change; for a
- * process that died the first one, which doubles with each.
+ * process that died the first one, which doubles with each. A model whose encoders alone failed stays for the last one.
  */
 const failurePauses = { first: 1000, last: 30_000 }
 /** `Retry-After` for a client whose wait was too long, in seconds. */
@@ -62,6 +66,8 @@ export class Deployment implements Resident {
   /** The share that is loaded so far: 0 to 1. */
   progress = 0
   #failure: { error: OrielError; until: number } | undefined
+  /** Why it takes no attachments, and whether it is to be loaded again for that. */
+  #unopened: { error: OrielError; isDue: boolean } | undefined
   /** Loads that have failed one after the other. */
   #failures = 0
   #idle: NodeJS.Timeout | undefined
@@ -101,7 +107,7 @@ export class Deployment implements Resident {
   }
 
   get failure(): OrielError | undefined {
-    return this.#failure?.error
+    return (this.#failure ?? this.#unopened)?.error
   }
 
   /**
@@ -191,6 +197,7 @@ export class Deployment implements Resident {
     clearTimeout(this.#idle)
     await this.backend?.close()
     this.backend = undefined
+    this.#unopened = undefined
     this.#only = undefined
     this.#services.log.info({ model: this.card.id }, 'a model was unloaded')
     if (this.#waiting.size > 0) void this.#load()
@@ -204,6 +211,7 @@ export class Deployment implements Resident {
     this.#loading = loading
     this.progress = 0
     this.#failure = undefined
+    this.#unopened = undefined
     let admitted = false
     try {
       await budget.admit(this, loading.signal)
@@ -217,6 +225,10 @@ export class Deployment implements Resident {
         signal: loading.signal,
         isCurrent: async () => (await reread(this.card)).version === this.card.version,
         onLost: (error) => this.#lose(error),
+        onOpened: () => {
+          this.#unopened = undefined
+        },
+        onUnopened: (error) => this.#cannotOpen(error),
         onProgress: (share) => {
           this.progress = share
           if (performance.now() - logged < logInterval) return
@@ -255,9 +267,28 @@ export class Deployment implements Resident {
     return reason
   }
 
+  /**
+   * It goes on with texts. What the encoders lacked, such as memory, may be there when it is loaded again: it leaves when it is
+   * idle. Files stay as they are.
+   */
+  #cannotOpen(cause: OrielError): void {
+    const error = new OrielError('internal', `The model ${this.card.id} takes only texts now. ${cause.message}`, {
+      cause,
+    })
+    const unopened = { error, isDue: false }
+    this.#unopened = unopened
+    if (isBroken(cause)) return
+    const retry = (): void => {
+      unopened.isDue = true
+      this.#unloadIdle()
+    }
+    setTimeout(retry, failurePauses.last).unref()
+  }
+
   /** Its backend has ended by itself. */
   #lose(error: unknown): OrielError {
     this.backend = undefined
+    this.#unopened = undefined
     clearTimeout(this.#idle)
     const reason = error === undefined ? replaced(this.card) : this.#fail(error)
     this.#refuse(reason)
@@ -313,7 +344,8 @@ export class Deployment implements Resident {
   }
 
   #unloadIdle(): void {
-    if (this.#leaving && this.users === 0 && this.backend !== undefined) this.#services.budget.evict(this)
+    const leaves = this.#leaving || this.#unopened?.isDue === true
+    if (leaves && this.users === 0 && this.backend !== undefined) this.#services.budget.evict(this)
   }
 
   #startIdle(): void {

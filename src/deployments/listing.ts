@@ -18,7 +18,7 @@ export interface ListedModel extends ModelInfo {
   state: DeploymentState | 'not_pulled'
   /** The share that is loaded, 0 to 1; null unless it is loading. */
   progress: number | null
-  /** Why it cannot be loaded. */
+  /** Why it cannot be loaded, or why it takes only texts though it is. */
   error: string | null
 }
 

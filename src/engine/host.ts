@@ -51,6 +51,7 @@ async function started(
     log,
     onProgress = () => {},
     onOpened = () => {},
+    onUnopened = () => {},
     isCurrent = async () => true,
     onLost = lost,
     ...options
@@ -58,7 +59,7 @@ async function started(
   signal?: AbortSignal,
 ): Promise<Engine & EmbeddingEngine> {
   if (signal?.aborted) throw cancelled()
-  const host = new EngineHost(options, { log, onProgress, onOpened, isCurrent, onLost })
+  const host = new EngineHost(options, { log, onProgress, onOpened, onUnopened, isCurrent, onLost })
   const removeListener = signal && onAbort(signal, () => void host.close())
   try {
     await host.launch()

@@ -17,6 +17,8 @@ export interface Surroundings {
   onProgress: (share: number) => void
   /** Called when the encoders are open, with the runtimes that they use. */
   onOpened: (runtimes: Runtimes) => void
+  /** Called when the encoders cannot be opened: this process answers texts only. */
+  onUnopened: (error: OrielError) => void
   /** Asked before a restart: whether the model's files are the same as at the start. @throws OrielError if they cannot be loaded */
   isCurrent: () => Promise<boolean>
   /**
@@ -131,6 +133,7 @@ export class KeptProcess {
         } else if (message.type === 'unopened') {
           opened()
           this.#logUnopened(message.error)
+          this.#around.onUnopened(fromWire(message.error))
         } else if (message.type === 'calibrated') this.#logChoice(message.choice, message.modality)
         else if (message.type === 'uncalibrated')
           logCause(log, message.error, 'the forms of an encoder could not be chosen')

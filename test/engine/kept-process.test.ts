@@ -27,18 +27,28 @@ async function startDying(says: readonly object[]) {
     process.kill(process.pid, 'SIGKILL')
   })`
   const lost = deferred<unknown>()
+  const unopened = deferred<unknown>()
   const engine = await startEngine({
     ...{ decoder: '', projector: 'mmproj.gguf', name: 'model', settings: engineSettings },
     log: createLogger('silent'),
+    onUnopened: unopened.resolve,
     onLost(error) {
       lost.resolve(error)
       return error as never
     },
   })
-  return { engine, lost: lost.promise }
+  return { engine, lost: lost.promise, unopened: unopened.promise }
 }
 
 const ready = (image: object | null) => ({ type: 'ready', model: { name: 'model', inputs: { image, audio: null } } })
+
+const unopenedFor = { type: 'unopened', error: { kind: 'internal', message: 'no memory' } }
+
+it('tells why encoders could not be opened', async () => {
+  const { engine, unopened } = await startDying([ready({}), unopenedFor])
+  expect(await unopened).toMatchObject(unopenedFor.error)
+  await engine.close()
+})
 
 it('does not start an engine again and again whose encoders kill it while they open', async () => {
   const { engine, lost } = await startDying([ready({})])
@@ -49,7 +59,7 @@ it('does not start an engine again and again whose encoders kill it while they o
 
 it.each([
   ['have been opened', [ready({}), { type: 'opened', runtimes: {} }]],
-  ['could not be opened', [ready({}), { type: 'unopened', error: { kind: 'internal', message: 'no memory' } }]],
+  ['could not be opened', [ready({}), unopenedFor]],
   ['do not exist', [ready(null)]],
 ])('starts an engine again whose encoders %s', async (_, says) => {
   const { engine } = await startDying(says)

@@ -185,13 +185,13 @@ export interface EmbeddedOptions {
 /** Starts models inside this server, each with an engine in a separate process. The starter throws as `startEngine` does. */
 export function embedded({ config, device, media, log }: EmbeddedOptions): Starter {
   let warned = false
-  const onOpened = (runtimes: Readonly<Record<string, 'onnx' | 'ggml'>>): void => {
+  const warn = (runtimes: Readonly<Record<string, 'onnx' | 'ggml'>>): void => {
     const isSlow =
       device === 'cpu' && config.engine.visionRuntime === 'onnx' && Object.values(runtimes).includes('ggml')
     if (isSlow && !warned) log.warn(slowEncoder)
     warned ||= isSlow
   }
-  return async (card, { plan, onProgress, isCurrent, onLost, signal }) => {
+  return async (card, { plan, signal, onOpened, ...around }) => {
     const { id: name, decoder, projector, embedding, size } = card
     const gpu = { device, layers: size.layers, bytes: plan.weights + plan.context, reserved: plan.vision }
     const options = {
@@ -210,16 +210,18 @@ export function embedded({ config, device, media, log }: EmbeddedOptions): Start
       },
       ...(device === 'cpu' ? {} : { gpu }),
       log,
-      onProgress,
-      isCurrent,
-      onLost,
+      ...around,
     }
     if (embedding !== null) {
       const { pooling, whole } = embedding
       const started = await startEmbedding({ ...options, embedding: { pooling, whole } }, signal)
       return embeddedEmbedder(card, embedding, started)
     }
-    const engine = await startEngine({ ...options, onOpened }, signal)
+    const opened = (runtimes: Parameters<typeof warn>[0]): void => {
+      warn(runtimes)
+      onOpened()
+    }
+    const engine = await startEngine({ ...options, onOpened: opened }, signal)
     return embeddedBackend({ card, engine, media })
   }
 }

@@ -1,0 +1,93 @@
+import { afterEach, beforeEach, expect, it, vi } from 'vitest'
+import type { Backend } from '../../src/deployments/backend.ts'
+import { Deployment, type Starter } from '../../src/deployments/deployment.ts'
+import { MemoryBudget } from '../../src/deployments/memory-budget.ts'
+import type { MemoryPlan } from '../../src/deployments/memory-plan.ts'
+import { OrielError } from '../../src/errors.ts'
+import { createLogger } from '../../src/log.ts'
+import type { ModelCard } from '../../src/models/index.ts'
+
+beforeEach(() => {
+  vi.useFakeTimers()
+})
+afterEach(() => {
+  vi.useRealTimers()
+})
+
+/** A model whose loads take no time. */
+function deployed() {
+  const starts: Parameters<Starter>[1][] = []
+  const card = { id: 'model', version: '1' } as ModelCard
+  const deployment = new Deployment(card, { total: 1 } as MemoryPlan, {
+    budget: new MemoryBudget(1),
+    async start(_, start) {
+      starts.push(start)
+      return { close: async () => {} } as Backend
+    },
+    reread: async () => card,
+    config: { keepLoadedMs: 0, timeoutMs: 1000 } as never,
+    log: createLogger('silent'),
+  })
+  const use = async (): Promise<() => void> => {
+    const use = new AbortController()
+    await deployment.use(use.signal, 1000)
+    return () => use.abort()
+  }
+  const told = () => [deployment.state, deployment.failure?.message]
+  return { starts, use, told }
+}
+
+const noMemory = new OrielError('internal', 'There is not enough memory for the encoder.', { code: 'out_of_memory' })
+const damaged = new OrielError('invalid', 'The file is damaged.', { code: 'bad_model' })
+const textsOnly = (reason: OrielError) => `The model model takes only texts now. ${reason.message}`
+
+it('a model whose encoders could not be opened says so, and is loaded again after half a minute, when it is idle', async () => {
+  const { starts, use, told } = deployed()
+  const end = await use()
+  starts[0]?.onUnopened(noMemory)
+  expect(told()).toEqual(['loaded', textsOnly(noMemory)])
+  await vi.advanceTimersByTimeAsync(29_000)
+  const endOther = await use()
+  end()
+  await vi.advanceTimersByTimeAsync(2000)
+  expect([told(), starts.length]).toEqual([['loaded', textsOnly(noMemory)], 1])
+  endOther()
+  await vi.advanceTimersByTimeAsync(0)
+  expect(told()).toEqual(['available', undefined])
+  const last = await use()
+  starts[1]?.onOpened()
+  await vi.advanceTimersByTimeAsync(60_000)
+  last()
+  await vi.advanceTimersByTimeAsync(0)
+  expect([told(), starts.length]).toEqual([['loaded', undefined], 2])
+})
+
+it('a model without users whose encoders could not be opened is unloaded after half a minute', async () => {
+  const { starts, use, told } = deployed()
+  const end = await use()
+  end()
+  starts[0]?.onUnopened(noMemory)
+  await vi.advanceTimersByTimeAsync(29_000)
+  expect(told()[0]).toBe('loaded')
+  await vi.advanceTimersByTimeAsync(2000)
+  expect(told()).toEqual(['available', undefined])
+})
+
+it('a model stays as it is if its encoders open in its next process', async () => {
+  const { starts, use, told } = deployed()
+  const end = await use()
+  starts[0]?.onUnopened(noMemory)
+  starts[0]?.onOpened()
+  end()
+  await vi.advanceTimersByTimeAsync(60_000)
+  expect(told()).toEqual(['loaded', undefined])
+})
+
+it('a model with a damaged vision file goes on with texts', async () => {
+  const { starts, use, told } = deployed()
+  const end = await use()
+  starts[0]?.onUnopened(damaged)
+  end()
+  await vi.advanceTimersByTimeAsync(600_000)
+  expect([told(), starts.length]).toEqual([['loaded', textsOnly(damaged)], 1])
+})
