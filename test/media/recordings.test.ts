@@ -204,6 +204,24 @@ describe.skipIf(missing)(`oddities of videos${skipNote}`, () => {
     })
     await without.close()
   })
+
+  it.for([
+    { name: 'key frames without a time', args: 'm4.avi -c:v mpeg4 -q:v 2 -bf 2 -an' },
+    { name: 'no packet with a time', args: 'h264.avi -c:v libx264 -pix_fmt yuv420p -an' },
+    {
+      name: 'frames before the beginning',
+      whole: 'whole.mp4 -c:v libx264 -pix_fmt yuv420p -g 50 -c:a ac3',
+      args: 'cut.mp4 -ss 1.4 -i whole.mp4 -map 2:v -map 2:a -c copy',
+      begins: 35,
+    },
+  ])('ffmpeg finds the frames of a file with $name', async ({ whole, args, begins = 0 }) => {
+    const made = (text: string): Buffer => make(text.slice(0, text.indexOf(' ')), text.slice(text.indexOf(' ') + 1))
+    if (whole !== undefined) made(whole)
+    const { frames } = await loadVideo(made(args))
+    const numbers = await Promise.all(frames.map(async (frame) => numberIn(await frame.decode(), frame)))
+    expect(numbers.length).toBeGreaterThan(3)
+    expect(numbers).toEqual(frames.map(({ time }) => begins + Math.floor(time * framesPerSecond + 0.001)))
+  })
 })
 
 describe('a list of images as a video', () => {

@@ -73,7 +73,6 @@ export async function openWithFfmpeg(
       hears: audio !== undefined,
       async *frames(times, size) {
         if (video === undefined || times.length === 0) return
-        // The frames of each time, counted as they are shown.
         const numbers = times.map((time) =>
           Math.max(
             0,
@@ -83,12 +82,12 @@ export async function openWithFfmpeg(
         const distinct = [...new Set(numbers)]
         const colours = coloursOf(video)
         const pixels = colours.hdr === null ? 'rgb24' : 'yuv444p10le'
-        const select = `select=${distinct.map((number) => `eq(n\\,${number})`).join('+')}`
+        const select = `select=${distinct.map((number, index) => `eq(selected_n\\,${index})*${reached(packets, number)}`).join('+')}`
         const matrix = colours.hdr === null ? `:in_color_matrix=${colours.matrix}` : ''
         const scale = `scale=${size.width}:${size.height}:flags=bicubic+accurate_rnd+full_chroma_int${matrix}`
         const output = [...['-vf', `${select},${scale},format=${pixels}`], ...passing, ...['-pix_fmt', pixels]]
         const args = [
-          ...['-map', `0:${video.index}`, '-an', ...output, '-frames:v', String(distinct.length)],
+          ...['-copyts', '-map', `0:${video.index}`, '-an', ...output, '-frames:v', String(distinct.length)],
           ...['-f', 'rawvideo', 'pipe:1'],
         ]
         const bytesEach = size.width * size.height * (colours.hdr === null ? 3 : 6)
@@ -137,18 +136,41 @@ const passing = ['-vsync', 'passthrough']
 interface Packet {
   readonly time: number
   readonly duration: number
+  /** Whether its time is the one at which it is shown. */
+  readonly isShownThen: boolean
 }
 
-/** In the order in which they are shown. */
+/**
+ * In the order in which they are shown, without those that are decoded and never shown. Where some packets do not say when
+ * they are shown, as in AVI, all have the times at which they are decoded: as many of them, at the same distances.
+ */
 async function packetsOf({ index }: Stream, format: RecordingFormat, file: NamelessFile): Promise<Packet[]> {
-  const shown = ['-select_streams', String(index), '-show_entries', 'packet=pts_time,duration_time', '-of', 'csv=p=0']
-  const text = (await textOf(probeProgram, [...file.input(format), ...shown], file)) ?? ''
-  return text
+  const entries = 'packet=pts_time,dts_time,duration_time,flags'
+  const args = ['-select_streams', String(index), '-show_entries', entries, '-of', 'csv=p=0']
+  const text = (await textOf(probeProgram, [...file.input(format), ...args], file)) ?? ''
+  const lines = text
     .split('\n')
     .filter((line) => line !== '')
-    .map((line) => line.split(',').map(Number))
-    .flatMap(([time = Number.NaN, duration = 0]) => (Number.isFinite(time) ? [{ time, duration: duration || 0 }] : []))
+    .map((line) => line.split(','))
+    .filter(([, , , flags = '']) => !flags.includes('D'))
+  const isShownThen = lines.every(([shown]) => Number.isFinite(Number(shown)))
+  return lines
+    .map(([shown, decoded, duration]) => ({
+      time: Number(isShownThen ? shown : decoded),
+      duration: Number(duration) || 0,
+      isShownThen,
+    }))
+    .filter(({ time }) => Number.isFinite(time))
     .toSorted((a, b) => a.time - b.time)
+}
+
+/**
+ * Whether the frame of a packet is reached, as an expression of ffmpeg's. By the time: a packet may have no frame, such as
+ * one from before the first key frame of a broadcast.
+ */
+function reached(packets: readonly Packet[], number: number): string {
+  const { time = 0, isShownThen = false } = packets[number] ?? {}
+  return isShownThen ? `gte(t\\,${(time - rounding / 2).toFixed(6)})` : `gte(n\\,${number})`
 }
 
 function uprightSize({ width = 0, height = 0, sample_aspect_ratio = '1:1', side_data_list = [] }: Stream): Size {
