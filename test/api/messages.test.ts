@@ -229,7 +229,7 @@ describe('messages of the built-in model', () => {
       'an unknown block',
       { messages: [{ role: 'user', content: [{ type: 'img' }] }] },
       400,
-      /must be "text", "image", "document", "search_result", "tool_use", "tool_result" or "thinking"/,
+      /must be "text", "image", "video", "audio", "document", "search_result", "tool_use", "tool_result" or "thinking"/,
     ],
     [
       'an unknown tool',

@@ -57,7 +57,7 @@ describe('a stream on the wire', () => {
         chunk('"delta":{"content":"lo"},"logprobs":null,"finish_reason":null') +
         chunk(
           '"delta":{},"logprobs":null,"finish_reason":"stop"',
-          ',"usage":{"prompt_tokens":12,"completion_tokens":2,"total_tokens":14,"completion_tokens_details":{"reasoning_tokens":0},"prompt_tokens_details":{"cached_tokens":4,"image_tokens":0,"images":[]}}',
+          ',"usage":{"prompt_tokens":12,"completion_tokens":2,"total_tokens":14,"completion_tokens_details":{"reasoning_tokens":0},"prompt_tokens_details":{"cached_tokens":4,"image_tokens":0,"images":[],"video_tokens":0,"audio_tokens":0}}',
         ) +
         'data: [DONE]\n\n',
     )
