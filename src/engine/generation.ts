@@ -271,7 +271,10 @@ export interface Engine {
     signal: AbortSignal,
     onPhase?: (phase: EnginePhase) => void,
   ): AsyncIterable<GenerateEvent>
-  /** The numbers of tokens of prompts, each by itself. @throws OrielError as `generate` does */
+  /**
+   * The numbers of tokens of prompts, each by itself; infinite for a text that cannot fit the context.
+   * @throws OrielError as `generate` does
+   */
   lengths(prompts: readonly (readonly PromptPiece[])[], client: string): Promise<readonly number[]>
   /** A prompt's tokens and their counts. All tokens are transferred. @throws OrielError as `generate` does */
   count(prompt: readonly PromptPiece[], client: string): Promise<PromptCount>

@@ -47,11 +47,11 @@ export function createIntake(
       return request
     },
 
-    /** @throws OrielError `invalid` as `accept` does */
+    /** Infinite for a text that cannot fit the context. @throws OrielError `invalid` as `accept` does */
     *lengths(prompts: readonly (readonly HeaderPiece[])[]): Slices<number[]> {
       const lengths: number[] = []
       for (const prompt of prompts) {
-        lengths.push((yield* layout.layout(prompt)).cells.length)
+        lengths.push(layout.mayFit(prompt) ? (yield* layout.layout(prompt)).cells.length : Number.POSITIVE_INFINITY)
         yield
       }
       return lengths

@@ -87,6 +87,12 @@ export class PromptLayout {
     this.#ranges.clear()
   }
 
+  /** Whether a text may fit the context. Tokenizing a long one takes seconds, so one that cannot is not tokenized. */
+  mayFit(pieces: readonly HeaderPiece[]): boolean {
+    const { vocabulary, contextTokens } = this.#decoder
+    return textBytes(pieces) <= contextTokens * vocabulary.longest
+  }
+
   /**
    * Reads a prompt in slices, since a long text takes long.
    * @param cacheKey the isolation key: requests with another key share neither the KV nor the embeddings of attachments,
@@ -96,11 +102,9 @@ export class PromptLayout {
    */
   *layout(pieces: readonly HeaderPiece[], cacheKey = ''): Slices<PromptCells> {
     const { vocabulary, contextTokens } = this.#decoder
-    // Tokenizing a long text takes seconds, so a text that cannot fit is refused before it.
-    const bytes = pieces.reduce((sum, piece) => sum + (piece.kind === 'text' ? Buffer.byteLength(piece.text) : 0), 0)
-    if (bytes > contextTokens * vocabulary.longest)
+    if (!this.mayFit(pieces))
       throw tooLong(
-        `This model's context holds ${contextTokens} tokens of at most ${vocabulary.longest} bytes each, and the prompt has ${bytes} bytes of text.`,
+        `This model's context holds ${contextTokens} tokens of at most ${vocabulary.longest} bytes each, and the prompt has ${textBytes(pieces)} bytes of text.`,
       )
     const writer = new CellWriter(vocabulary)
     if (vocabulary.addsBos && !startsWithBos(pieces, vocabulary)) writer.tokens([vocabulary.bosToken])
@@ -205,6 +209,9 @@ export class PromptLayout {
     return first
   }
 }
+
+const textBytes = (pieces: readonly HeaderPiece[]): number =>
+  pieces.reduce((sum, piece) => sum + (piece.kind === 'text' ? Buffer.byteLength(piece.text) : 0), 0)
 
 /** Each state takes megabytes. */
 const mostStops = 8

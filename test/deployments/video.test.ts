@@ -1,5 +1,5 @@
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { plainSettings } from '../../src/deployments/index.ts'
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
+import { type ContentPart, plainSettings } from '../../src/deployments/index.ts'
 import type { Frame } from '../../src/media/index.ts'
 import { idefics3 } from '../encoders/oracle/families/idefics3.ts'
 import { qwen3vl } from '../encoders/oracle/families/qwen.ts'
@@ -120,6 +120,70 @@ describe('a video', () => {
     model.files.freed = () => ({ ...videoOf([]), frames })
     await model.answer([video(), text('What happens?')], [sent('freed')])
     expect(frames.filter(({ rgb }) => rgb?.length !== 0)).toEqual([])
+  })
+})
+
+describe('a video in a long chat', () => {
+  const say = (role: string, ...content: ContentPart[]) => ({ role, content })
+  const old = (turns: number, characters = 300) =>
+    Array.from({ length: turns }, () => [
+      say('user', text('a'.repeat(characters))),
+      say('assistant', text('b'.repeat(characters))),
+    ]).flat()
+  /** @param longest to which the chat is shortened */
+  const count = async (url: string, longest: number | 'context', messages: readonly ReturnType<typeof say>[]) => {
+    const { prompt, ...ask } = model.askOf([], [sent(url)])
+    if (prompt.kind !== 'chat') throw new Error('another kind of prompt')
+    return model.backend.count({ ...ask, prompt: { ...prompt, messages, longest } }, new AbortController().signal)
+  }
+  beforeAll(() => {
+    model.files.few = () => videoOf(manyColours(32, 5000))
+    model.files.many = () => videoOf(manyColours(2000, 6000))
+  })
+
+  it('keeps its frames while older turns are dropped', async () => {
+    const { videoTokens, promptTokens } = await count('few', 'context', [
+      ...old(20),
+      say('user', video(), text('And?')),
+    ])
+    expect(videoTokens).toEqual([32 * 7])
+    expect(promptTokens).toBeGreaterThan(6144)
+  })
+
+  it('has frames as long as the turns behind it leave room', async () => {
+    const messages = [say('user', video(), text('What?')), ...old(2).slice(1), say('user', text('And?'))]
+    const { videoTokens, promptTokens } = await count('many', 'context', messages)
+    expect(videoTokens?.[0]).toBeGreaterThan(1000)
+    expect(promptTokens).toBeLessThanOrEqual(8192 - 4)
+    const far = [...messages.slice(0, 1), ...old(20).slice(1), say('user', text('And?'))]
+    expect((await count('many', 'context', far)).videoTokens).toEqual([])
+  })
+
+  it('has as many frames as the length leaves room that the request allows', async () => {
+    const { promptTokens } = await count('many', 2000, [...old(5), say('user', video(), text('And?'))])
+    expect(promptTokens).toBeLessThanOrEqual(2000)
+    expect(promptTokens).toBeGreaterThan(1950)
+  })
+
+  it('has its text counted a few times only, however many frames are tried', async () => {
+    const lengths = vi.spyOn(model.engine, 'lengths')
+    await count('many', 'context', [say('user', video(), text('c'.repeat(3000)))])
+    const texts = lengths.mock.calls.filter(([[pieces = []]]) =>
+      pieces.some((piece) => piece.kind === 'text' && piece.text.includes('ccc')),
+    )
+    expect(texts.length).toBeLessThanOrEqual(4)
+    lengths.mockRestore()
+  })
+
+  it('is shortened however much text its old turns have', async () => {
+    const { promptTokens, videoTokens } = await count('few', 'context', [
+      ...old(4, 500_000),
+      say('user', video(), text('And?')),
+    ])
+    expect(videoTokens).toEqual([32 * 7])
+    expect(promptTokens).toBeLessThan(1000)
+    const alone = count('few', 'context', [say('user', video(), text('a'.repeat(4_000_000)))])
+    await expect(alone).rejects.toMatchObject({ code: 'context_length_exceeded' })
   })
 })
 

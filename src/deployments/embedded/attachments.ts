@@ -1,6 +1,7 @@
 import type { AttachmentWork, PromptCount, PromptPiece } from '../../engine/index.ts'
 import type { Loaded } from '../../media/index.ts'
-import type { Attachment } from '../ask.ts'
+import type { ContentPart } from '../../prompt/index.ts'
+import type { Attachment, PlainPart } from '../ask.ts'
 import { PromptAudio } from './audio.ts'
 import { PromptImages } from './images.ts'
 import type { Answered, AttachmentCount, PromptFile, Tokens, Told } from './prompt-file.ts'
@@ -31,6 +32,13 @@ export class PromptAttachments {
   /** An attachment in a prompt that is shown as text. */
   text(index: number): string {
     return this.#file(index).text
+  }
+
+  /** Whether any of these parts is a video whose number of frames the request leaves open. */
+  haveOpen(parts: readonly (PlainPart | ContentPart)[]): boolean {
+    return parts.some(
+      (part) => 'attachment' in part && this.#open.some((video) => video === this.#file(part.attachment)),
+    )
   }
 
   /** The most frames of a video whose number the request leaves open. */

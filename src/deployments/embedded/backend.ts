@@ -7,7 +7,7 @@ import {
   startEmbedding,
   startEngine,
 } from '../../engine/index.ts'
-import { changingErrors } from '../../errors.ts'
+import { changingErrors, OrielError } from '../../errors.ts'
 import type { Logger } from '../../log.ts'
 import type { Media } from '../../media/index.ts'
 import type { ModelCard } from '../../models/index.ts'
@@ -154,6 +154,7 @@ function countOf(
       const content = contentOf(ask)
       const texts = content.map((part) => (part.kind === 'text' || part.kind === 'tokens' ? [part] : []))
       const [around = 0, ...lengths] = await engine.lengths([[], ...texts], ask.client)
+      if (lengths.includes(Number.POSITIVE_INFINITY)) throw tooLongToCount()
       // By themselves too: the prompt has lost the images of the turns that were dropped.
       const counts = await attachments.counts((alone) => engine.count(alone, ask.client))
       return content.map((part, at): PartCount => {
@@ -166,6 +167,11 @@ function countOf(
     },
   }
 }
+
+const tooLongToCount = (): OrielError =>
+  new OrielError('invalid', "A text of this request is too long for the model's context, so it is not counted.", {
+    ...{ param: 'prompt', code: 'context_length_exceeded' },
+  })
 
 /** The parts of a request in order. A client's text in a message names no control tokens. */
 const contentOf = ({ prompt }: Ask): readonly PlainPart[] =>

@@ -1,6 +1,6 @@
 import type { Engine, PromptPiece } from '../../engine/index.ts'
 import { OrielError } from '../../errors.ts'
-import type { ChatFormat, ChatMessage, PromptPart } from '../../prompt/index.ts'
+import type { ChatFormat, ChatMessage } from '../../prompt/index.ts'
 import type { Ask, ChatPrompt, PlainPart, PlainPrompt, Settings } from '../ask.ts'
 import type { PromptAttachments } from './attachments.ts'
 import { checkToken } from './generation.ts'
@@ -18,25 +18,42 @@ export interface LayoutModel {
 
 /**
  * Lays a prompt out in the model's format, with the oldest turns dropped as the request wants it, and with as many frames
- * of its videos as the context has room for.
+ * of its videos as there is room for.
  * @throws OrielError `invalid`
  */
 export async function layOut(ask: Ask, attachments: PromptAttachments, model: LayoutModel): Promise<LaidOut> {
   const { settings, client } = ask
-  const prompt = promptOf(ask, model.engine.model)
+  const { engine, format } = model
+  const prompt = promptOf(ask, engine.model)
   const piecesOf = (parts: readonly PlainPart[]): PromptPiece[] =>
     parts.flatMap((part): readonly PromptPiece[] =>
       part.kind === 'text' || part.kind === 'tokens' ? [part] : attachments.pieces(part.attachment),
     )
-  const lengthOf = async (parts: readonly PlainPart[]): Promise<number> => {
-    const [length = 0] = await model.engine.lengths([piecesOf(parts)], client)
-    return length
+  const laidOut = (parts: readonly PlainPart[]): LaidOut => ({ parts, pieces: piecesOf(parts) })
+  const whole = prompt.kind === 'plain' ? knownTokens(prompt, engine) : format.layout(prompt.messages, extrasOf(prompt))
+  const limit = prompt.kind === 'plain' ? Number.POSITIVE_INFINITY : limitOf(prompt, settings, engine)
+  if (limit === Number.POSITIVE_INFINITY && attachments.mostFrames === 0) return laidOut(whole)
+
+  const measured = async (parts: readonly PlainPart[]): Promise<Measured> => {
+    const [tokens = 0] = await engine.lengths([piecesOf(parts)], client)
+    return { parts, tokens }
   }
-  const whole =
-    prompt.kind === 'plain' ? knownTokens(prompt, model.engine) : model.format.layout(prompt.messages, extrasOf(prompt))
-  await fitFrames(attachments, () => lengthOf(whole), roomFor(settings, model.engine))
-  const parts = prompt.kind === 'plain' ? whole : await shortened(prompt, whole, settings, model, lengthOf)
-  return { parts, pieces: piecesOf(parts) }
+  const room = Math.min(limit, roomFor(settings, engine))
+  const fitFrames = (kept: Measured): Promise<Measured> => withFewerFrames(kept, room, attachments, measured)
+  const all = await measured(whole)
+  const kept =
+    prompt.kind === 'plain' || all.tokens <= limit
+      ? await fitFrames(all)
+      : await shortened({ chat: prompt, all, limit }, attachments, format, measured, fitFrames)
+  attachments.letGoOfOthers()
+  if (prompt.kind === 'chat') checkLength(kept.tokens, prompt, limit, engine)
+  return laidOut(kept.parts)
+}
+
+/** A prompt, or a part of it, and its number of tokens: infinite if its text is too long for the context. */
+interface Measured {
+  readonly parts: readonly PlainPart[]
+  readonly tokens: number
 }
 
 /** Share of the context that stays free for an answer of unknown length. */
@@ -49,19 +66,39 @@ const answerSpace = (maxTokens: number | null, contextTokens: number): number =>
 const roomFor = ({ maxTokens, overflow }: Settings, { model: { contextTokens } }: Engine): number =>
   contextTokens - (maxTokens !== null && overflow === 'error' ? maxTokens : answerSpace(maxTokens, contextTokens))
 
-/** Takes fewer frames until the prompt fits, by a binary search for the most that do. */
-async function fitFrames(attachments: PromptAttachments, length: () => Promise<number>, room: number): Promise<void> {
-  const all = attachments.mostFrames
-  if (all === 0 || (await length()) <= room) return
-  let [low, high] = [1, all - 1]
+/** Tokens to which a chat is shortened. */
+function limitOf({ longest }: ChatPrompt, { maxTokens }: Settings, { model: { contextTokens } }: Engine): number {
+  if (longest === null) return Number.POSITIVE_INFINITY
+  return longest === 'context' ? contextTokens - answerSpace(maxTokens, contextTokens) : longest
+}
+
+/**
+ * Takes fewer frames of a prompt's videos until it fits, by a binary search for the most that do. The search counts the
+ * attachments alone, since the text may be long.
+ */
+async function withFewerFrames(
+  kept: Measured,
+  room: number,
+  attachments: PromptAttachments,
+  measured: (parts: readonly PlainPart[]) => Promise<Measured>,
+): Promise<Measured> {
+  const { parts, tokens } = kept
+  if (tokens <= room || tokens === Number.POSITIVE_INFINITY || !attachments.haveOpen(parts)) return kept
+  const alone = parts.filter(({ kind }) => kind !== 'text' && kind !== 'tokens')
+  const text = tokens - (await measured(alone)).tokens
+  let [low, high] = [1, attachments.mostFrames - 1]
   while (low < high) {
     const middle = Math.ceil((low + high) / 2)
     attachments.takeFrames(middle)
-    if ((await length()) <= room) low = middle
+    if (text + (await measured(alone)).tokens <= room) low = middle
     else high = middle - 1
   }
-  attachments.takeFrames(low)
-  attachments.letGoOfOthers()
+  // At its borders a text may have a token more beside an attachment than alone.
+  for (let most = low; ; most--) {
+    attachments.takeFrames(most)
+    const fewer = await measured(parts)
+    if (fewer.tokens <= room || most === 1) return fewer
+  }
 }
 
 const extrasOf = ({ tools, calling, variables, continues }: ChatPrompt) => ({
@@ -70,42 +107,64 @@ const extrasOf = ({ tools, calling, variables, continues }: ChatPrompt) => ({
   continues,
 })
 
-/** @param whole the prompt with all turns */
-async function shortened(
-  chat: ChatPrompt,
-  whole: readonly PlainPart[],
-  { maxTokens }: Settings,
-  { engine, format }: LayoutModel,
-  tokensOf: (parts: readonly PlainPart[]) => Promise<number>,
-): Promise<readonly PlainPart[]> {
-  const { messages, longest } = chat
-  if (longest === null) return whole
-  const partsOf = (kept: readonly ChatMessage[]): PromptPart[] => format.layout(kept, extrasOf(chat))
-  const { contextTokens } = engine.model
-  const limit = longest === 'context' ? contextTokens - answerSpace(maxTokens, contextTokens) : longest
-  if ((await tokensOf(whole)) <= limit) return whole
+/** A chat that is longer than it may be. */
+interface LongChat {
+  chat: ChatPrompt
+  all: Measured
+  limit: number
+}
 
-  // A binary search for the most turns that fit: a chat may have thousands of them.
+/** Drops turns before frames, but frames before the turn with the last video, which later turns may be about. */
+async function shortened(
+  { chat, all, limit }: LongChat,
+  attachments: PromptAttachments,
+  format: ChatFormat,
+  measured: (parts: readonly PlainPart[]) => Promise<Measured>,
+  fitFrames: (kept: Measured) => Promise<Measured>,
+): Promise<Measured> {
+  const { messages } = chat
   const starts = laterTurns(messages)
-  const first = starts[0] ?? 0
-  const from = (start: number) => partsOf([...messages.slice(0, first).filter(isSystem), ...messages.slice(start)])
-  let best: PromptPart[] | undefined
-  let [low, high] = [0, starts.length]
-  while (low < high) {
-    const middle = Math.floor((low + high) / 2)
-    const parts = from(starts[middle] ?? 0)
-    if ((await tokensOf(parts)) <= limit) [best, high] = [parts, middle]
-    else low = middle + 1
+  const system = messages.slice(0, starts[0] ?? 0).filter(isSystem)
+  const from = (start: number) => measured(format.layout([...system, ...messages.slice(start)], extrasOf(chat)))
+  /** The most turns that fit, by a binary search: a chat may have thousands of them. */
+  const mostOf = async (starts: readonly number[]): Promise<Measured | undefined> => {
+    let best: Measured | undefined
+    let [low, high] = [0, starts.length]
+    while (low < high) {
+      const middle = Math.floor((low + high) / 2)
+      const turns = await from(starts[middle] ?? 0)
+      if (turns.tokens <= limit) [best, high] = [turns, middle]
+      else low = middle + 1
+    }
+    return best
   }
-  if (best !== undefined) return best
-  const last = from(starts.at(-1) ?? 0)
-  const count = await tokensOf(last)
+  const video = messages.findLastIndex(({ content }) => attachments.haveOpen(content))
+  const older = video < 0 ? starts : starts.filter((start) => start <= video)
+  const newer = starts.slice(older.length)
+  const whole = await mostOf(older)
+  if (whole !== undefined) return fitFrames(whole)
+  const oldest = older.at(-1)
+  const withVideo = await fitFrames(oldest === undefined ? all : await from(oldest))
+  const newest = newer.at(-1)
+  if (withVideo.tokens <= limit || newest === undefined) return withVideo
+  return (await mostOf(newer)) ?? from(newest)
+}
+
+/** @throws OrielError `invalid` if the last turn is too long */
+function checkLength(
+  tokens: number,
+  { longest }: ChatPrompt,
+  limit: number,
+  { model: { contextTokens } }: Engine,
+): void {
+  // The engine says why it does not take a text that is too long to be counted.
+  if (tokens <= limit || tokens === Number.POSITIVE_INFINITY) return
   // The answer is shorter than asked for.
-  if (longest === 'context' && count < contextTokens) return last
+  if (longest === 'context' && tokens < contextTokens) return
   const code = longest === 'context' ? 'context_length_exceeded' : 'invalid_value'
   const allowed =
     longest === 'context' ? `the model's context holds ${contextTokens}` : `at most ${longest} are allowed`
-  throw new OrielError('invalid', `The last message alone makes a prompt of ${count} tokens; ${allowed}.`, {
+  throw new OrielError('invalid', `The last message alone makes a prompt of ${tokens} tokens; ${allowed}.`, {
     param: 'longest',
     code,
   })
