@@ -73,16 +73,19 @@ function checkFrames(sources: readonly AttachmentSource[], most: number): void {
   let total = 0
   for (const { kind, url, frames, param } of sources) {
     if (kind !== 'video') continue
-    total += isRemote(url) ? (frames?.most ?? 0) : Math.max(frames?.most ?? 0, framesInList(url))
+    total += isRemote(url) ? (frames?.most ?? 0) : Math.max(frames?.most ?? 0, framesInList(url, most + 1))
     if (total > most) throw tooManyFrames(total, most).at(param)
   }
 }
 
-/** The images of a list such as `data:video/jpeg;base64,<frame>,<frame>`; 0 for one file. */
-function framesInList(url: string): number {
-  let count = 0
-  for (let at = url.indexOf(',', url.indexOf(',') + 1); at > 0; at = url.indexOf(',', at + 1)) count++
-  return count === 0 ? 0 : count + 1
+/**
+ * The images of a list such as `data:video/jpeg;base64,<frame>,<frame>`; 0 for one file.
+ * @param enough where it stops counting: millions of commas would take long
+ */
+function framesInList(url: string, enough: number): number {
+  let commas = 0
+  for (let at = url.indexOf(',', url.indexOf(',') + 1); at > 0 && commas < enough; at = url.indexOf(',', at + 1)) commas++
+  return commas === 0 ? 0 : Math.min(commas + 1, enough)
 }
 
 function checkClip(clip: Clip | undefined, kind: AttachmentKind, param: string): void {
@@ -176,7 +179,7 @@ function recordingBudget(config: MediaConfig): (header: RecordingHeader) => numb
 }
 
 const tooManyFrames = (found: number, most: number): OrielError =>
-  new OrielError('invalid', `The request asks for ${found} frames of videos; at most ${most} are allowed in total.`, {
+  new OrielError('invalid', `The request asks for at least ${found} frames of videos; at most ${most} are allowed in total.`, {
     code: 'too_many_frames',
   })
 

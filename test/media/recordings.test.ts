@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import sharp from 'sharp'
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
 import { loadConfig, type MediaConfig } from '../../src/config.ts'
 import { type AttachmentSource, createMedia, type Loaded } from '../../src/media/index.ts'
 import { dataUrl } from '../support/images.ts'
@@ -243,6 +243,16 @@ describe('a list of images as a video', () => {
     for (const [at, red] of reds.entries()) expect(Math.abs(red - at * 60)).toBeLessThan(4)
     expect((await loadVideo(url, { frames: { perSecond: 2, most: 2 } })).frames.map(({ time }) => time)).toEqual([0, 1])
     expect((await loadVideo(list([await picture(9)]))).frames).toHaveLength(1)
+  })
+
+  it('is refused without counting all of its images when there are millions', async () => {
+    const [url, steps] = [`data:video/jpeg;base64,${','.repeat(5_000_000)}`, vi.spyOn(String.prototype, 'indexOf')]
+    await expect(loadVideo(url)).rejects.toMatchObject({
+      code: 'too_many_frames',
+      message: 'The request asks for at least 257 frames of videos; at most 256 are allowed in total.',
+    })
+    expect(steps.mock.calls.length).toBeLessThan(1000)
+    steps.mockRestore()
   })
 
   it('is refused when the images differ in size, are too many or too large, or one is damaged', async () => {

@@ -9,6 +9,7 @@ import { sniff, sniffBytes } from '../format.ts'
 import type { AddressCheck, HostCheck } from './addresses.ts'
 import type { FileCache } from './cache.ts'
 import { type CachedFile, freshnessOf, validatorsOf } from './freshness.ts'
+import { joinChunks } from './join-chunks.ts'
 
 /** Resolves a host name to all of its addresses. */
 export type Resolve = (host: string) => Promise<readonly { address: string; family: number }[]>
@@ -195,7 +196,7 @@ async function readFile(
         { code: `unsupported_${kind}` },
       )
   }
-  return Buffer.concat(chunks)
+  return await joinChunks(chunks, length)
 }
 
 const withArticle: Record<AttachmentKind, string> = { image: 'an image', audio: 'audio', video: 'a video' }
