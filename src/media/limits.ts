@@ -3,6 +3,7 @@ import type { AttachmentKind } from '../attachments.ts'
 import type { MediaConfig } from '../config.ts'
 import { OrielError } from '../errors.ts'
 import type { AttachmentSource, Clip } from './attachment.ts'
+import { dataAt } from './decoder/data-url.ts'
 import { type FileHeader, type ImagesHeader, type RecordingHeader, soundRate } from './decoder/protocol.ts'
 
 /** Whether a URL has to be fetched; any other URL carries its data. */
@@ -63,10 +64,7 @@ function checkBase64(sources: readonly AttachmentSource[], noun: string, most: n
   }
 }
 
-function base64Length(url: string): number {
-  if (isRemote(url)) return 0
-  return /^data:/i.test(url) ? url.length - url.indexOf(',') - 1 : url.length
-}
+const base64Length = (url: string): number => (isRemote(url) ? 0 : url.length - (dataAt(url) ?? 0))
 
 /** The frames that a source asks for itself, or brings as a list of images. */
 function checkFrames(sources: readonly AttachmentSource[], most: number): void {
@@ -84,7 +82,7 @@ function checkFrames(sources: readonly AttachmentSource[], most: number): void {
  */
 function framesInList(url: string, enough: number): number {
   let commas = 0
-  for (let at = url.indexOf(',', url.indexOf(',') + 1); at > 0 && commas < enough; at = url.indexOf(',', at + 1)) commas++
+  for (let at = url.indexOf(',', dataAt(url) ?? 0); at >= 0 && commas < enough; at = url.indexOf(',', at + 1)) commas++
   return commas === 0 ? 0 : Math.min(commas + 1, enough)
 }
 
@@ -179,9 +177,13 @@ function recordingBudget(config: MediaConfig): (header: RecordingHeader) => numb
 }
 
 const tooManyFrames = (found: number, most: number): OrielError =>
-  new OrielError('invalid', `The request asks for at least ${found} frames of videos; at most ${most} are allowed in total.`, {
-    code: 'too_many_frames',
-  })
+  new OrielError(
+    'invalid',
+    `The request asks for at least ${found} frames of videos; at most ${most} are allowed in total.`,
+    {
+      code: 'too_many_frames',
+    },
+  )
 
 /** Frames that a decoder of a video holds, since later ones are predicted from them. */
 const framesHeld = 6

@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto'
 import { LRUCache } from 'lru-cache'
 import { Turns } from '../turns.ts'
+import { dataAt } from './decoder/data-url.ts'
 import type { FileToDecode } from './decoder/decoder-process.ts'
 import type { FileHeader, PartHead, Wanted } from './decoder/protocol.ts'
 
@@ -40,7 +41,8 @@ export class SeenFiles {
    * @param isolation requests with another key do not learn what was seen, since the time of an answer would reveal it
    */
   async nameOf({ payload, wanted }: NamedFile, isolation: string): Promise<string> {
-    const from = typeof payload === 'string' ? dataAt(payload) : 0
+    // The media type is ignored, so it names nothing. A malformed URL is named by all of its text.
+    const from = typeof payload === 'string' ? (dataAt(payload) ?? 0) : 0
     const kind = typeof payload === 'string' ? 'text' : 'bytes'
     const hash = createHash('sha256').update(`${JSON.stringify([isolation, kind, wanted])}\n`)
     for (let at = from; at < payload.length; at += pieceBytes) {
@@ -65,9 +67,3 @@ export class SeenFiles {
     this.#files.clear()
   }
 }
-
-/**
- * Where the data of a usual `data:` URL begins. The media type before it is ignored, so it names nothing. Any other URL is
- * named by all of its text, and so are those that are malformed.
- */
-const dataAt = (url: string): number => /^data:[^,]{0,100};base64,/i.exec(url.slice(0, 120))?.[0].length ?? 0

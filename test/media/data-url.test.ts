@@ -15,6 +15,8 @@ describe('base64', () => {
         'data:image/png;base64,',
         'DATA:a/b;c=d;BASE64,',
         'data:image/png; base64 ,',
+        'data:video/mp4;codecs=avc1.42000a,mp4a.40.2;base64,',
+        'data:video/webm;codecs="vp8, opus";base64,',
       ),
       gap: fc.constantFrom('', '\n', '\r\n', ' ', '%0A', '\t'),
       every: fc.integer({ min: 1, max: 76 }),

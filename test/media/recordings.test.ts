@@ -180,6 +180,12 @@ describe.skipIf(missing)(`oddities of videos${skipNote}`, () => {
     expect(scenes.frames[0]?.time).toBe(0)
   })
 
+  it('a URL as a browser makes it of its recording, with a comma in the media type, is one video', async () => {
+    const data = make('choice.mp4', h264).toString('base64')
+    const { format } = await loadVideo(`data:video/mp4;codecs=avc1.42000a,mp4a.40.2;base64,${data}`)
+    expect(format).toBe('mp4')
+  })
+
   it('a video that comes again is not decoded, and is the same when its parts are needed', async () => {
     const file = make('again.mp4', '-c:v libx264 -pix_fmt yuv420p -c:a aac')
     const isolation = randomUUID()

@@ -33,7 +33,7 @@ describe('the name of a file', () => {
 
   it('is the same whatever the media type of a data URL says', async () => {
     const plain = await nameOf('iVBORw0KGgo=')
-    for (const type of ['', 'image/png', 'image/jpeg', 'text/plain;charset=utf-8'])
+    for (const type of ['', 'image/png', 'image/jpeg', 'text/plain;charset=utf-8', 'video/mp4;codecs=avc1,mp4a'])
       for (const scheme of ['data', 'DATA']) expect(await nameOf(`${scheme}:${type};base64,iVBORw0KGgo=`)).toBe(plain)
   })
 

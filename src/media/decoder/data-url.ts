@@ -1,23 +1,37 @@
 import type { AttachmentKind } from '../../attachments.ts'
 import { OrielError } from '../../errors.ts'
 
+/** Characters before the data; a media type is much shorter. */
+const mostBefore = 1000
+
+/**
+ * Where the base64 begins: behind `;base64,`, since the media type before it may have commas of its own, as that of a
+ * browser's recorder: `data:video/mp4;codecs=avc1.42000a,mp4a.40.2;base64,`. Null for a `data:` URL without it.
+ */
+export function dataAt(url: string): number | null {
+  if (!isDataUrl(url)) return 0
+  return /^.*?;\s*base64\s*,/is.exec(url.slice(0, mostBefore))?.[0].length ?? null
+}
+
+const isDataUrl = (url: string): boolean => /^data:/i.test(url)
+
 /**
  * Decodes a `data:` URL or plain base64, in either alphabet, with or without white space. The media type of the URL is
  * ignored, because it is often wrong.
  * @throws OrielError `invalid` that says what is malformed and where
  */
 export function decodeDataUrl(url: string, kind: AttachmentKind): Buffer {
-  const isUrl = /^data:/i.test(url)
+  const isUrl = isDataUrl(url)
   const malformed = (why: string): OrielError =>
     new OrielError(
       'invalid',
       `The ${kind}'s ${isUrl ? 'data URL' : 'base64'} is malformed: ${why}. Send the ${kind} as ${examples[kind]}, or as an http or https URL.`,
       { code: `invalid_${kind}_url` },
     )
-  const comma = isUrl ? url.indexOf(',') : -1
-  if (isUrl && comma < 0) throw malformed('the comma before the data is missing')
-  if (isUrl && !/;\s*base64\s*$/i.test(url.slice(0, comma))) throw malformed('";base64" before the comma is missing')
-  const data = percentDecoded(url.slice(comma + 1))
+  const at = dataAt(url)
+  if (at === null && !url.includes(',')) throw malformed('the comma before the data is missing')
+  if (at === null) throw malformed('";base64" before the comma is missing')
+  const data = percentDecoded(url.slice(at))
   const bytes = Buffer.from(data, 'base64')
   // Node skips characters that are not base64; the length of the result tells whether it skipped any.
   if (bytes.length !== decodedLength(data)) {

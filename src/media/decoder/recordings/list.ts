@@ -1,7 +1,7 @@
 import { OrielError } from '../../../errors.ts'
 import type { ImageFormat } from '../../format.ts'
 import { sniffImage } from '../../format.ts'
-import { decodeDataUrl } from '../data-url.ts'
+import { dataAt, decodeDataUrl } from '../data-url.ts'
 import { openImageFile } from '../images.ts'
 import type { OpenedFile } from '../opened-file.ts'
 import { type Opened, partOfImage } from '../parts.ts'
@@ -10,9 +10,9 @@ import { evenTimes } from './times.ts'
 
 /** Whether a video is sent as a list of images: `data:video/jpeg;base64,<frame>,<frame>`, or only one of them. */
 export function isList(url: string): boolean {
-  const comma = /^data:/i.test(url) ? url.indexOf(',') : -1
-  if (url.includes(',', comma + 1)) return true
-  return sniffImage(Buffer.from(url.slice(comma + 1, comma + 400), 'base64')).known
+  const at = dataAt(url)
+  if (at === null) return false
+  return url.includes(',', at) || sniffImage(Buffer.from(url.slice(at, at + 400), 'base64')).known
 }
 
 /**
@@ -25,9 +25,9 @@ export async function openList(
   wanted: WantedVideo,
   onFormat: (format: ImageFormat) => void,
 ): Promise<Opened> {
-  const comma = /^data:/i.test(url) ? url.indexOf(',') : -1
-  const head = url.slice(0, comma + 1)
-  const images = url.slice(comma + 1).split(',')
+  const at = dataAt(url) ?? 0
+  const head = url.slice(0, at)
+  const images = url.slice(at).split(',')
   const files: OpenedFile[] = []
   const close = (): void => {
     for (const file of files) file.close()
