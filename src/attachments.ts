@@ -21,11 +21,32 @@ export function kindOfName(name: string): AttachmentKind | undefined {
   return kinds.get(/\.([a-z0-9]{2,4})$/i.exec(path)?.[1]?.toLowerCase() ?? '')
 }
 
+/** What tells the kind of a file before its bytes are read. */
+export interface FileHints {
+  /** Its media type: `video/mp4`. */
+  type?: string | null | undefined
+  name?: string | null | undefined
+}
+
+/** What a file is, by what is said of it; else by its first bytes, if the URL has them. @param url a URL, or base64 */
+export function kindOfFile(url: string, { type, name }: FileHints = {}): AttachmentKind {
+  const isRemote = /^https?:/i.test(url)
+  const [scheme = '', dataType] = /^data:([^;,]{0,100})[^,]{0,100},/i.exec(url) ?? []
+  const [, kind] = /^(audio|video)\//i.exec(type ?? dataType ?? '') ?? []
+  if (kind !== undefined) return kind.toLowerCase() === 'audio' ? 'audio' : 'video'
+  const named = kindOfName(name ?? (isRemote ? url : ''))
+  if (named !== undefined || isRemote) return named ?? 'image'
+  return kindOfBytes(Buffer.from(url.slice(scheme.length, scheme.length + base64Characters), 'base64'))
+}
+
 /** Bytes that `kindOfBytes` looks at. */
-export const kindBytes = 12
+const kindBytes = 12
+
+/** In which they are. */
+const base64Characters = Math.ceil(kindBytes / 3) * 4
 
 /** What a file is by its first bytes, where nobody says it. What is no video and no audio counts as an image. */
-export function kindOfBytes(bytes: Uint8Array): AttachmentKind {
+function kindOfBytes(bytes: Uint8Array): AttachmentKind {
   const head = Buffer.from(bytes.buffer, bytes.byteOffset, Math.min(bytes.byteLength, kindBytes)).toString('latin1')
   const form = head.slice(8, 12)
   if (head.startsWith('RIFF')) return form === 'WAVE' ? 'audio' : form === 'AVI ' ? 'video' : 'image'

@@ -1,6 +1,6 @@
 import { readFile } from 'node:fs/promises'
 import type { AudioPart, ImagePart, Message, VideoPart } from '../app.ts'
-import { type AttachmentKind, kindOfBytes, kindOfName } from '../attachments.ts'
+import { type AttachmentKind, kindOfFile } from '../attachments.ts'
 import { OrielError } from '../errors.ts'
 import type { NamedFile } from './words.ts'
 
@@ -62,15 +62,12 @@ export const choiceOf = (pages: string): string | number => (/^\d+$/.test(pages)
  * @throws OrielError `not_found`, or that it is empty
  */
 export async function read({ name, content }: NamedFile): Promise<{ url: string; kind: AttachmentKind }> {
-  if (typeof content === 'string' && /^(https?|data):/i.test(content)) return { url: content, kind: kindOfUrl(content) }
+  if (typeof content === 'string' && /^(https?|data):/i.test(content))
+    return { url: content, kind: kindOfFile(content) }
   const bytes = typeof content === 'string' ? await bytesIn(content, name) : Buffer.from(content)
   if (bytes.length === 0) throw new OrielError('unreadable_media', `The file ${name} is empty.`, { code: 'empty_file' })
-  return { url: `data:;base64,${bytes.toString('base64')}`, kind: kindOfName(name) ?? kindOfBytes(bytes) }
-}
-
-function kindOfUrl(url: string): AttachmentKind {
-  const [, kind] = /^data:(audio|video)\//i.exec(url) ?? []
-  return kind === undefined ? (kindOfName(url) ?? 'image') : kind.toLowerCase() === 'audio' ? 'audio' : 'video'
+  const url = `data:;base64,${bytes.toString('base64')}`
+  return { url, kind: kindOfFile(url, { name }) }
 }
 
 const bytesIn = (file: string, name: string): Promise<Buffer> =>

@@ -1,8 +1,8 @@
+import { kindOfFile } from '../../attachments.ts'
 import type { Attachment, PlainPrompt } from '../../deployments/index.ts'
 import { OrielError } from '../../errors.ts'
 import { type AnswerRequest, attach } from '../answering/request.ts'
 import type { RequestContext } from '../dialects/dialect.ts'
-import { kindOf } from '../request/files.ts'
 import { formatOf, maxTokensOf, settingsOf, topLogprobsOf } from '../request/parameters.ts'
 import { invalidValue } from '../request/validation.ts'
 import type { CompletionsRequest } from './schema.ts'
@@ -96,7 +96,7 @@ function readPrompt(
       ? words
       : [
           ...words,
-          attach(attachments, { kind: kindOf(image), url: image, detail: 'auto', param: `${listed}[${index}]` }),
+          attach(attachments, { kind: kindOfFile(image), url: image, detail: 'auto', param: `${listed}[${index}]` }),
         ]
   })
   return { kind: 'plain', parts }

@@ -1,3 +1,4 @@
+import { kindOfFile } from '../../attachments.ts'
 import {
   type Attachment,
   type ChatMessage,
@@ -11,7 +12,6 @@ import { type AnswerRequest, attach, isolationOf } from '../answering/request.ts
 import { readCompletions } from '../completions/read.ts'
 import type { RequestContext } from '../dialects/dialect.ts'
 import { text } from '../request/content.ts'
-import { kindOf } from '../request/files.ts'
 import { topLogprobsOf } from '../request/parameters.ts'
 import { chooseTools, functionsOf } from '../request/tools.ts'
 import { type ChatRequest, type GenerateRequest, options as known, withoutTag } from './schema.ts'
@@ -145,5 +145,5 @@ const readImages = (
   attachments: Attachment[],
 ): ContentPart[] =>
   (images ?? []).map((url, index) =>
-    attach(attachments, { kind: kindOf(url), url, detail: 'auto', param: `${param}[${index}]` }),
+    attach(attachments, { kind: kindOfFile(url), url, detail: 'auto', param: `${param}[${index}]` }),
   )

@@ -1,37 +1,16 @@
 import { z } from 'zod'
-import { type AttachmentKind, kindBytes, kindOfBytes, kindOfName } from '../../attachments.ts'
+import { type FileHints, kindOfFile } from '../../attachments.ts'
 import { type ImageOptions, image, type RequestAttachment, reading } from './content.ts'
 import { audio, video } from './recordings.ts'
 
 /** Parts that may have a file of any kind: an image, a document, a video or audio. */
 
-/** What tells the kind of a file before its bytes are read. */
-interface Hints {
-  /** Its media type: `video/mp4`. */
-  type?: string | null | undefined
-  name?: string | null | undefined
-}
-
 /** A file that nothing calls a video or audio is an image or a document. @param options of images */
-function file(url: string, field: string, hints: Hints = {}, options: ImageOptions = {}): RequestAttachment {
-  const kind = kindOf(url, hints)
+function file(url: string, field: string, hints: FileHints = {}, options: ImageOptions = {}): RequestAttachment {
+  const kind = kindOfFile(url, hints)
   if (kind === 'video') return video(url, field)
   return kind === 'audio' ? audio(url, field) : image(url, field, options)
 }
-
-/** By what the client says; else by its first bytes, if the request has them. */
-export function kindOf(url: string, { type, name }: Hints = {}): AttachmentKind {
-  const isRemote = /^https?:/i.test(url)
-  const [scheme = '', dataType] = /^data:([^;,]{0,100})[^,]{0,100},/i.exec(url) ?? []
-  const [, kind] = /^(audio|video)\//i.exec(type ?? dataType ?? '') ?? []
-  if (kind !== undefined) return kind.toLowerCase() === 'audio' ? 'audio' : 'video'
-  const named = kindOfName(name ?? (isRemote ? url : ''))
-  if (named !== undefined || isRemote) return named ?? 'image'
-  return kindOfBytes(Buffer.from(url.slice(scheme.length, scheme.length + base64Characters), 'base64'))
-}
-
-/** In which the first bytes of a file are. */
-const base64Characters = Math.ceil(kindBytes / 3) * 4
 
 /** A file as OpenAI's Responses have it. The pages of a document become images. */
 export const inputFile = z
