@@ -1,8 +1,8 @@
-import { type AudioChunk, type AudioFamily, audioRate } from '../../audio-architecture.ts'
-import { joinFloats } from '../../floats.ts'
+import { type AudioFamily, audioRate } from '../../audio-architecture.ts'
 import { type Blocks, type GraphBuilder, type Grid, rmsNorm, strided } from '../../graph/builder.ts'
 import { hann, logMel, type MelKind } from '../../preprocess/mel.ts'
 import { bounded } from '../parts/gemma4.ts'
+import { heardApart } from './parts/chunks.ts'
 
 /** Of norms: what files say is wrong. */
 const epsilon = 1e-6
@@ -95,30 +95,18 @@ export const gemma4a: AudioFamily = {
     }
 
     return {
-      plan(samples) {
-        const chunks: AudioChunk[] = []
-        let first = 0
-        for (let from = 0; from < samples; from += chunkSamples) {
-          const to = Math.min(samples, from + chunkSamples)
-          const frames = framesOf(to - from)
-          chunks.push({ from, to, first, frames, tokens: rowsOf(frames) })
-          first += frames
-        }
-        return { samples, name: String(samples), layout: ['<|audio>', ...chunks, '<audio|>'] }
-      },
-
-      listen(samples) {
-        const pieces: Float32Array[] = []
-        for (let from = 0; from < samples.length; from += chunkSamples) {
-          const chunk = samples.subarray(from, from + chunkSamples)
-          const padded = new Float32Array((framesOf(chunk.length) - 1) * mel.hop + mel.frame)
-          padded.set(chunk, silence)
-          pieces.push(logMel(padded, kind, window).values)
-        }
-        return { values: joinFloats(pieces), width: kind.bands }
-      },
-
-      prepare: ({ values, width }, { first, frames }) => values.subarray(first * width, (first + frames) * width),
+      ...heardApart({
+        samples: chunkSamples,
+        bands: kind.bands,
+        marks: ['<|audio>', '<audio|>'],
+        framesOf,
+        tokensOf: rowsOf,
+        hear(samples) {
+          const padded = new Float32Array((framesOf(samples.length) - 1) * mel.hop + mel.frame)
+          padded.set(samples, silence)
+          return logMel(padded, kind, window).values
+        },
+      }),
 
       grid: ({ frames }) => ({ rows: frames, columns: kind.bands }),
 

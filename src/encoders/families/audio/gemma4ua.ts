@@ -1,5 +1,6 @@
 import type { AudioFamily } from '../../audio-architecture.ts'
 import { linear } from '../../graph/builder.ts'
+import { ownFrames } from './parts/chunks.ts'
 
 /** Samples of an embedding: 40 ms. */
 const frame = 640
@@ -27,7 +28,7 @@ export const gemma4ua: AudioFamily = {
       return { values, width: frame }
     },
 
-    prepare: ({ values, width }, { first, frames }) => values.subarray(first * width, (first + frames) * width),
+    prepare: ownFrames,
 
     grid: ({ frames }) => ({ rows: frames, columns: 1 }),
 

@@ -4,6 +4,7 @@ import { type AudioChunk, type AudioFamily, audioRate } from '../../audio-archit
 import { type Blocks, type GraphBuilder, layerNorm, linear } from '../../graph/builder.ts'
 import { inWhisperRange, logMel, type MelKind, mirrored } from '../../preprocess/mel.ts'
 import { qFormerLayer } from '../parts/qformer.ts'
+import { ownFrames } from './parts/chunks.ts'
 
 const mel = {
   rate: audioRate,
@@ -123,7 +124,7 @@ export const graniteSpeech: AudioFamily = {
         return inWhisperRange(logMel(mirrored(heard, mel.frame / 2), kind))
       },
 
-      prepare: ({ values, width }, { first, frames }) => values.subarray(first * width, (first + frames) * width),
+      prepare: ownFrames,
 
       grid: ({ frames }) => ({ rows: frames / joined, columns: 1 }),
 

@@ -1,7 +1,7 @@
 import { type AudioChunk, type AudioFamily, audioRate } from '../../audio-architecture.ts'
-import { joinFloats } from '../../floats.ts'
 import { type Blocks, type GraphBuilder, type Grid, layerNorm, linear, strided } from '../../graph/builder.ts'
 import { logMel, type MelKind } from '../../preprocess/mel.ts'
+import { heardApart } from './parts/chunks.ts'
 
 /** Of all norms. */
 const epsilon = 1e-5
@@ -84,26 +84,13 @@ export const lfm2a: AudioFamily = {
     }
 
     return {
-      plan(samples) {
-        const chunks: AudioChunk[] = []
-        let first = 0
-        for (let from = 0; from < samples; from += chunkSamples) {
-          const to = Math.min(samples, from + chunkSamples)
-          const frames = framesOf(to - from)
-          chunks.push({ from, to, first, frames, tokens: rowsOf(frames) })
-          first += frames
-        }
-        return { samples, name: String(samples), layout: chunks }
-      },
-
-      listen(samples) {
-        const pieces: Float32Array[] = []
-        for (let from = 0; from < samples.length; from += chunkSamples)
-          pieces.push(heardIn(samples.subarray(from, from + chunkSamples), kind))
-        return { values: joinFloats(pieces), width: kind.bands }
-      },
-
-      prepare: ({ values, width }, { first, frames }) => values.subarray(first * width, (first + frames) * width),
+      ...heardApart({
+        samples: chunkSamples,
+        bands: kind.bands,
+        framesOf,
+        tokensOf: rowsOf,
+        hear: (samples) => heardIn(samples, kind),
+      }),
 
       grid: ({ frames }) => ({ rows: frames, columns: kind.bands }),
 

@@ -3,6 +3,7 @@ import type { AudioChunk, AudioPipeline } from '../../../audio-architecture.ts'
 import { type GraphBuilder, linear } from '../../../graph/builder.ts'
 import { exactGelu, transformer } from '../../../graph/transformer.ts'
 import { inWhisperRange, logMel, type MelKind, whisperMel } from '../../../preprocess/mel.ts'
+import { ownFrames } from './chunks.ts'
 
 /** For encoders that are Whisper's with a projector behind it. */
 interface Whisper {
@@ -66,7 +67,7 @@ export function whisper(metadata: Metadata, kind: WhisperKind = {}): Whisper {
 
       listen: (samples) => inWhisperRange(logMel(withSilence(samples), mel)),
 
-      prepare: ({ values, width }, { first, frames }) => values.subarray(first * width, (first + frames) * width),
+      prepare: ownFrames,
 
       grid: ({ frames }) => ({ rows: frames, columns: 1 }),
     },
