@@ -34,8 +34,7 @@ export async function openImages(
   mostPages: number,
   onFormat: (format: ImageFormat) => void,
 ): Promise<Opened> {
-  const { format, file } = await openImageFile(bytes)
-  onFormat(format)
+  const { format, file } = await openImageFile(bytes, onFormat)
   try {
     const selection = pages ?? (file.byDefault === 'all' ? 'all' : '1')
     const selected = selectPages(selection, file.pages, mostPages, file.noun)
@@ -54,8 +53,14 @@ export async function openImages(
   }
 }
 
-/** @throws OrielError `unsupported_media`, or any other error if the file is damaged */
-export async function openImageFile(bytes: Buffer): Promise<{ format: ImageFormat; file: OpenedFile }> {
+/**
+ * @param onFormat called when the format is known, before anything else can fail
+ * @throws OrielError `unsupported_media`, or any other error if the file is damaged
+ */
+export async function openImageFile(
+  bytes: Buffer,
+  onFormat: (format: ImageFormat) => void = () => {},
+): Promise<{ format: ImageFormat; file: OpenedFile }> {
   const sniffed = sniffImage(bytes)
   if (!sniffed.known)
     throw new OrielError(
@@ -64,5 +69,6 @@ export async function openImageFile(bytes: Buffer): Promise<{ format: ImageForma
       { code: 'unsupported_image' },
     )
   const { format } = sniffed
+  onFormat(format)
   return { format, file: await openers[format](bytes, format) }
 }
