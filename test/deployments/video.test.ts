@@ -85,6 +85,9 @@ describe('a video', () => {
     )
     expect(count.promptTokens).toBeLessThanOrEqual(6144)
     expect(count.promptTokens).toBeGreaterThan(6000)
+    // Told of the frames that were counted, with seven tokens each.
+    const [tokens = 0] = count.videoTokens ?? []
+    expect(await count.parts()).toContainEqual({ kind: 'video', attachment: 0, tokens, frames: tokens / 7 })
   })
 
   it('stands between texts, pictures and other videos in their order', async () => {

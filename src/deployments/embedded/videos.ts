@@ -84,7 +84,7 @@ export class PromptVideo implements PromptFile {
   }
 
   counted(told: readonly Told[]) {
-    return { kind: 'video', tokens: sumOf(told), frames: this.frames.length } as const
+    return { kind: 'video', tokens: sumOf(told), frames: this.#taken.length } as const
   }
 
   answered(told: readonly Told[]) {
