@@ -39,6 +39,37 @@ describe('count', () => {
   })
 })
 
+describe('a finished answer', () => {
+  it('tells what became of each image, video and audio', async () => {
+    const work = { tokens: 7, cached: null, encodeMs: 1 }
+    const files = { fetchMs: 0, decodeMs: 1 }
+    const told = {
+      images: [],
+      videos: [
+        {
+          ...{ param: 'videos[0]', seconds: 1, width: 64, height: 64, seen: { width: 64, height: 64 }, tokens: 7 },
+          ...{ found: 2, taken: 1, frames: [{ time: 0, ...work }], ...files },
+        },
+      ],
+      audio: [{ param: 'audio[0]', seconds: 1, chunks: 1, ...work, ...files }],
+    }
+    const plain = plainBackend('keen')
+    const oriel = await create({
+      ...plain,
+      async answer(...asked) {
+        const answer = await plain.answer(...asked)
+        const events = (async function* () {
+          for await (const event of answer.events)
+            yield event.type === 'done' ? { ...event, tally: { ...event.tally, ...told } } : event
+        })()
+        return { ...answer, events }
+      },
+    })
+    expect(await (await oriel.ask('What?', { model: 'keen' })).finish()).toMatchObject(told)
+    await oriel.close()
+  })
+})
+
 describe('an error of ask', () => {
   it('names the option or the part of the messages that is at fault', async () => {
     const oriel = await create()

@@ -11,7 +11,7 @@ import {
 /** A finished answer. `length`: it was cut at `maxTokens` or at the end of the context. */
 export interface Finished
   extends Pick<Choice, 'text' | 'reasoning' | 'calls' | 'reason'>,
-    Pick<Tally, 'images'>,
+    Pick<Tally, 'images' | 'videos' | 'audio'>,
     Partial<Grounding> {
   usage: PromptUsage & Pick<Tally, 'completionTokens' | 'reasoningTokens'>
   /** In ms. */
@@ -57,10 +57,11 @@ export class Reply implements AsyncIterable<string> {
     for await (const _ of this.events());
     const { choices, tally } = this.#collected
     const { text = '', reasoning = '', calls = [], reason = 'stop', grounding } = choices[0] ?? {}
-    const { completionTokens, reasoningTokens, timings: own, images } = tally ?? unfinished
+    const { completionTokens, reasoningTokens, timings: own, images, videos, audio } = tally ?? unfinished
     const usage = { ...this.usage, completionTokens, reasoningTokens }
     const timings = { ...own, ...this.#answer.media }
-    return { text, reasoning, calls, reason, ...grounding, usage, timings, ...(images && { images }) }
+    const attachments = { ...(images && { images }), ...(videos && { videos }), ...(audio && { audio }) }
+    return { text, reasoning, calls, reason, ...grounding, usage, timings, ...attachments }
   }
 }
 
