@@ -137,7 +137,8 @@ export async function askOf(question: string | readonly Message[], options: Ques
   const [first] = files
   if (typeof question !== 'string' && first !== undefined)
     throw new OrielError('invalid', `Put the ${nouns[first.part.type]} of a conversation into its messages.`, {
-      param: first.param,
+      // The option, whatever is in it.
+      param: nouns[first.part.type],
     })
   const attachments: Attachment[] = []
   const messages: ChatMessage[] = system === undefined ? [] : [{ role: 'system', content: [textPart(system)] }]
