@@ -46,7 +46,8 @@ export class DecoderProcess {
   readonly #socket: Socket
   readonly #settings: DecoderSettings
   readonly #log: Logger | undefined
-  #onMessage: (message: FromDecoder, payload: Buffer) => void = () => {}
+  /** Whatever an idle process says, something in it goes on that should have ended. */
+  #onMessage: (message: FromDecoder, payload: Buffer) => void = () => this.kill()
   #onEnd: (error: OrielError) => void = () => {}
   #timer: NodeJS.Timeout | undefined
   #memoryTimer: NodeJS.Timeout | undefined
@@ -56,6 +57,8 @@ export class DecoderProcess {
   /** Of the current file. */
   #kind: AttachmentKind = 'image'
   #stderr = ''
+  /** Codecs of videos and audio write on stderr what a client has put into a file, which is not logged, then or later. */
+  #hadRecording = false
 
   /** @throws Error that says in one line why the process does not start */
   static async start(settings: DecoderSettings, log: Logger | undefined): Promise<DecoderProcess> {
@@ -132,6 +135,7 @@ export class DecoderProcess {
     const parts: Part[] = []
     const { kind } = options.wanted
     this.#kind = kind
+    this.#hadRecording ||= kind !== 'image'
     const timeoutMs = kind === 'image' ? this.#settings.decodeTimeoutMs : this.#settings.recordingDecodeTimeoutMs
     let remainingMs = timeoutMs
     const start = performance.now()
@@ -185,6 +189,8 @@ export class DecoderProcess {
   }
 
   kill(): void {
+    // The id of a process that has ended may be another's.
+    if (!this.#alive) return
     this.#alive = false
     this.#child.kill('SIGKILL')
     this.#killGroup()
@@ -214,7 +220,7 @@ export class DecoderProcess {
       clearTimeout(this.#timer)
       clearInterval(this.#memoryTimer)
       this.#keepRunning(false)
-      this.#onMessage = () => {}
+      this.#onMessage = () => this.kill()
       this.#onEnd = () => {}
     })
   }
@@ -246,9 +252,8 @@ export class DecoderProcess {
 
   #ended(reason: string, error: OrielError): void {
     if (this.#alive && this.#isStarted)
-      // Codecs of videos and audio write about a file what a client has put there.
       this.#log?.warn(
-        { reason, stderr: this.#kind === 'image' ? this.#stderr : undefined },
+        { reason, stderr: this.#hadRecording ? undefined : this.#stderr },
         'decoder process exited unexpectedly',
       )
     this.#alive = false
