@@ -1,4 +1,5 @@
 import { onAbort, orAborted } from '../abort.ts'
+import type { AttachmentKind } from '../attachments.ts'
 import type { MediaConfig } from '../config.ts'
 import { cancelled, OrielError } from '../errors.ts'
 import { Costs } from '../fairness.ts'
@@ -10,7 +11,7 @@ import type { Part } from './decoder/parts.ts'
 import { DecoderPool } from './decoder/pool.ts'
 import type { FileHeader, ImageFile, PartHead, Wanted } from './decoder/protocol.ts'
 import type { Fetched } from './fetch/download.ts'
-import { createFetcher, type Resolve } from './fetch/fetch.ts'
+import { createFetcher, type Resolve, wantedUrl } from './fetch/fetch.ts'
 import { decodedParts, type FilePart, pixelsLike, seenParts } from './file-parts.ts'
 import { boundPixels, checkSources, type Hold, isRemote, pixelsIn, requestBudget } from './limits.ts'
 import { loadedFrom } from './loaded.ts'
@@ -75,16 +76,16 @@ export function createMedia(config: MediaConfig, log?: Logger, resolve?: Resolve
   const costs = new Costs()
   const decoders = new DecoderPool(config, costs, log)
   const pixelsInFlight = halved(config.maxPixelsInFlight, costs)
-  const downloads = halved(maxDownloads, costs)
+  const bytesOf = (kind: AttachmentKind): number => wantedUrl(kind, config).maxBytes
+  const downloads = halved(mostImages * config.maxUrlBytes, costs)
   const newRequest = boundPixels(config.maxPixelsHeld)
   const seen = new SeenFiles()
-  const prefetches = halved(maxPrefetches, costs)
+  const prefetches = halved(mostImages * config.maxUrlBytes, costs)
   const prefetched = new WeakMap<AbortSignal, { files: Map<string, Promise<Fetched>>; release(): void }>()
   const takePrefetched = (signal: AbortSignal) => {
     const early = prefetched.get(signal)
     prefetched.delete(signal)
-    early?.release()
-    return early?.files
+    return early
   }
 
   const loadOne = async (
@@ -96,7 +97,7 @@ export function createMedia(config: MediaConfig, log?: Logger, resolve?: Resolve
     const { client, isolation } = asker
     const start = performance.now()
     // The file takes memory until it is decoded.
-    const release = isRemote(url) ? await downloads.acquire(client, 1, signal) : () => {}
+    const release = isRemote(url) ? await downloads.acquire(client, bytesOf(kind), signal) : () => {}
     try {
       const fetching = isRemote(url) ? (early?.get(keyOf(source)) ?? fetcher.fetch(url, kind, signal)) : undefined
       const fetched = fetching && (await orAborted(fetching, signal))
@@ -154,16 +155,20 @@ export function createMedia(config: MediaConfig, log?: Logger, resolve?: Resolve
       const hold = () => (held ??= newRequest(asker.client, signal))
       const early = takePrefetched(signal)
       const wantedOf = wantedBy(needs, sources, config.maxFrames)
-      const context = { asker, mostPages, wantedOf, budget: requestBudget(config), hold, early }
-      return await inOrder(sources, signal, (source, stop) => loadOne(source, context, stop).catch(about(source.param)))
+      const context = { asker, mostPages, wantedOf, budget: requestBudget(config), hold, early: early?.files }
+      const loading = inOrder(sources, signal, (source, stop) =>
+        loadOne(source, context, stop).catch(about(source.param)),
+      )
+      return await loading.finally(early?.release)
     },
     prefetch(sources, client, signal) {
       if (sources.length > 0) void decoders.warm()
       const remote = new Map(sources.filter(({ url }) => isRemote(url)).map((source) => [keyOf(source), source]))
       if (remote.size === 0 || prefetched.has(signal) || signal.aborted) return
-      const release = prefetches.tryAcquire(client, remote.size)
+      const bytes = [...remote.values()].reduce((sum, { kind }) => sum + bytesOf(kind), 0)
+      const release = prefetches.tryAcquire(client, bytes)
       if (release === undefined) return
-      onAbort(signal, () => takePrefetched(signal))
+      onAbort(signal, () => takePrefetched(signal)?.release())
       const files = new Map([...remote].map(([key, { url, kind }]) => [key, fetcher.fetch(url, kind, signal)]))
       for (const fetched of files.values()) fetched.catch(() => {})
       prefetched.set(signal, { files, release })
@@ -180,10 +185,11 @@ export function createMedia(config: MediaConfig, log?: Logger, resolve?: Resolve
   }
 }
 
-/** Files that may be in memory for requests that wait for their model. Further requests fetch theirs afterwards. */
-const maxPrefetches = 64
-/** Files that are fetched, or that have been and wait to be decoded. */
-const maxDownloads = 64
+/**
+ * Memory for files that are fetched, or that have been and wait to be decoded, as a number of the largest images; a video takes
+ * that of several. As much is for those of requests that wait for their model: further requests fetch theirs afterwards.
+ */
+const mostImages = 64
 
 /** A bound of which one client has half at most, so that there is always some for another one. */
 const halved = (capacity: number, costs: Costs): Semaphore =>

@@ -55,7 +55,8 @@ export function createFetcher(config: MediaConfig, log?: Logger, resolve: Resolv
   }
 }
 
-const wantedUrl = (kind: AttachmentKind, config: MediaConfig): WantedUrl =>
+/** What a URL may point to, and its limits. */
+export const wantedUrl = (kind: AttachmentKind, config: MediaConfig): WantedUrl =>
   kind === 'image'
     ? { kind, maxBytes: config.maxUrlBytes, timeoutMs: config.urlTimeoutMs }
     : { kind, maxBytes: config.maxRecordingUrlBytes, timeoutMs: config.recordingUrlTimeoutMs }
