@@ -11,8 +11,8 @@ import type { Recording } from './recording.ts'
 import { type Colours, rgbOf } from './yuv.ts'
 
 /**
- * Videos and audio by the programs `ffmpeg` and `ffprobe` of the system. They read one file, which has no name, by the
- * demuxer of the format that its first bytes say, so that no file can refer to another one. Nothing that they write about a
+ * Videos and audio by the programs `ffmpeg` and `ffprobe` of the system. They read one file by the demuxer of
+ * the format that its first bytes say, so that no file can refer to another one. Nothing that they write about a
  * file is read, except for numbers and the names of what FFmpeg itself knows.
  */
 
@@ -195,7 +195,13 @@ const matrices: Readonly<Record<string, Colours['matrix']>> = {
   bt2020nc: 'bt2020',
 }
 
-/** A file that only those who have its descriptor can read. */
+/**
+ * Whether a descriptor can be opened again by a name, to be read from the beginning. Elsewhere such a name gives the same
+ * descriptor, which others have read to its middle: the file keeps its name, in a folder that only this user can enter.
+ */
+const isNameless = platform() === 'linux'
+
+/** A file for programs to read. On Linux, only those who have its descriptor can. */
 class NamelessFile {
   readonly #folder: string
   readonly #name: string
@@ -206,16 +212,27 @@ class NamelessFile {
   /** @param kind what it should be, for errors */
   constructor(bytes: Buffer, kind: AttachmentKind) {
     this.kind = kind
-    this.#folder = mkdtempSync(path.join(tmpdir(), 'oriel-'))
+    try {
+      this.#folder = mkdtempSync(path.join(tmpdir(), 'oriel-'))
+    } catch (error) {
+      throw notStored(kind, error)
+    }
     this.#name = path.join(this.#folder, 'file')
-    writeFileSync(this.#name, bytes, { mode: 0o600 })
-    this.fd = openSync(this.#name, 'r')
-    if (platform() !== 'win32') this.#remove()
+    let isReady = false
+    try {
+      writeFileSync(this.#name, bytes, { mode: 0o600 })
+      this.fd = openSync(this.#name, 'r')
+      isReady = true
+    } catch (error) {
+      throw notStored(kind, error)
+    } finally {
+      if (isNameless || !isReady) this.#remove()
+    }
   }
 
   /** Arguments that make it the input. */
   input(format: RecordingFormat): string[] {
-    const name = platform() === 'win32' ? this.#name : '/dev/fd/3'
+    const name = isNameless ? '/dev/fd/3' : this.#name
     const limits = ['-protocol_whitelist', 'file,pipe', '-max_alloc', '1000000000', '-threads', '2']
     return ['-v', 'quiet', '-hide_banner', ...limits, '-f', demuxers[format], '-i', `file:${name}`]
   }
@@ -228,7 +245,7 @@ class NamelessFile {
   close(): void {
     for (const child of this.#running) child.kill('SIGKILL')
     closeSync(this.fd)
-    if (platform() === 'win32') this.#remove()
+    if (!isNameless) this.#remove()
   }
 
   #remove(): void {
@@ -295,4 +312,12 @@ const needsMemory = (kind: AttachmentKind): OrielError =>
     'unreadable_media',
     `The ${kind} cannot be decoded: it takes more than ${memoryBytes} bytes of memory, the limit for one file.`,
     { code: `${kind}_needs_memory` },
+  )
+
+/** @param error of the file system, whose message has a path */
+const notStored = (kind: AttachmentKind, error: unknown): OrielError =>
+  new OrielError(
+    'internal',
+    `The server cannot store the ${kind} in a temporary file for ffmpeg${error instanceof Error && 'code' in error ? ` (${error.code})` : ''}.`,
+    { code: 'no_temporary_file' },
   )
