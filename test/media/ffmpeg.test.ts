@@ -13,6 +13,8 @@ vi.mock(import('node:os'), async (original) => {
   return { ...os, platform: vi.fn(os.platform) }
 })
 
+const video = { kind: 'video', sound: false } as const
+
 let folder: string
 let make: ReturnType<typeof prepare>
 beforeAll(() => {
@@ -32,7 +34,7 @@ describe.skipIf(missing)(`the ffmpeg of the system${skipNote}`, () => {
   it('finds the frames of a broadcast, which begins between two key frames', async () => {
     const whole = make('broadcast.ts', '-c:v libx264 -pix_fmt yuv420p -g 25 -sc_threshold 0 -an')
     const part = whole.subarray(188 * Math.floor(whole.length / 188 / 20))
-    const recording = await openWithFfmpeg(part, 'mpegts', 'video')
+    const recording = await openWithFfmpeg(part, 'mpegts', video)
     const numbers: number[] = []
     for await (const rgb of recording?.frames([0, 1, 2, 3], { width, height }) ?? [])
       numbers.push(numberIn(rgb, { width, height }))
@@ -43,12 +45,22 @@ describe.skipIf(missing)(`the ffmpeg of the system${skipNote}`, () => {
     expect(later).toEqual([second + framesPerSecond, second + 2 * framesPerSecond])
   })
 
+  it('finds the frames of a late part', async () => {
+    const whole = make('late.mkv', '-c:v libx264 -pix_fmt yuv420p -bf 2 -g 10 -sc_threshold 0 -c:a ac3')
+    const recording = await openWithFfmpeg(whole, 'mkv', { ...video, sound: true })
+    const numbers: number[] = []
+    for await (const rgb of recording?.frames([3, 3.5], { width, height }) ?? [])
+      numbers.push(numberIn(rgb, { width, height }))
+    recording?.close()
+    expect(numbers).toEqual([75, 87])
+  })
+
   it('reads a file by its name where a descriptor cannot be opened again, and removes it afterwards', async () => {
     const own = temporary('named')
     vi.mocked(platform).mockReturnValue('darwin')
     vi.resetModules()
     const onMac = await import('../../src/media/decoder/recordings/ffmpeg.ts')
-    const recording = await onMac.openWithFfmpeg(make('named.mkv', '-c:v mpeg4 -q:v 2 -an'), 'mkv', 'video')
+    const recording = await onMac.openWithFfmpeg(make('named.mkv', '-c:v mpeg4 -q:v 2 -an'), 'mkv', video)
     const [inside = ''] = readdirSync(own)
     expect(statSync(join(own, inside)).mode & 0o777).toBe(0o700)
     expect(statSync(join(own, inside, 'file')).mode & 0o777).toBe(0o600)
@@ -67,13 +79,13 @@ describe.skipIf(missing)(`the ffmpeg of the system${skipNote}`, () => {
     const deep = `${parent}/${parts}`.slice(0, limit - '/oriel-XXXXXX'.length)
     mkdirSync(deep, { recursive: true })
     process.env.TMPDIR = deep
-    await expect(openWithFfmpeg(Buffer.alloc(9), 'mkv', 'video')).rejects.toMatchObject({
+    await expect(openWithFfmpeg(Buffer.alloc(9), 'mkv', video)).rejects.toMatchObject({
       ...failure,
       message: 'The server cannot store the video in a temporary file for ffmpeg (ENAMETOOLONG).',
     })
     expect(readdirSync(deep)).toEqual([])
     process.env.TMPDIR = join(folder, 'nowhere')
-    await expect(openWithFfmpeg(Buffer.alloc(9), 'mkv', 'video')).rejects.toMatchObject(failure)
+    await expect(openWithFfmpeg(Buffer.alloc(9), 'mkv', video)).rejects.toMatchObject(failure)
   })
 })
 

@@ -30,15 +30,15 @@ const open = (settings: Partial<MediaConfig> = {}) =>
 const media = open()
 afterAll(() => media.close())
 
-type Options = Pick<AttachmentSource, 'clip' | 'frames'> & { from?: typeof media; isolation?: string }
+type Options = Pick<AttachmentSource, 'clip' | 'frames'> & { from?: typeof media; isolation?: string; sound?: boolean }
 
 async function load(kind: 'video' | 'audio', file: Buffer | string, options: Options = {}): Promise<Loaded> {
-  const { from = media, isolation = randomUUID(), ...choice } = options
+  const { from = media, isolation = randomUUID(), sound = true, ...choice } = options
   const url = typeof file === 'string' ? file : dataUrl(file)
   const [loaded] = await from.load(
     [{ kind, url, param: kind, ...choice }],
     { client: 'one', isolation },
-    { longestEdge: 1024, sound: true, video: { perSecond: 2, most: 64 } },
+    { longestEdge: 1024, sound, video: { perSecond: 2, most: 64 } },
     new AbortController().signal,
   )
   if (loaded?.kind !== kind) throw new Error('nothing was loaded')
@@ -197,6 +197,27 @@ describe.skipIf(missing)(`oddities of videos${skipNote}`, () => {
     expect(two.frames[3]?.rgb).toBeNull()
     expect(await two.frames[3]?.decode()).toEqual(await one.frames[3]?.decode())
     expect(await two.sound?.decode()).toEqual(await one.sound?.decode())
+  })
+
+  it.for(['aac', 'ac3'])('its sound alone may be longer than its frames, with %s', async (codec) => {
+    const file = make(`longer-${codec}.mp4`, `-c:v libx264 -pix_fmt yuv420p -vf trim=end_frame=25 -c:a ${codec}`)
+    const { sound } = await loadAudio(file)
+    expect(sound.seconds).toBeGreaterThan(seconds - 0.05)
+    expect(likeTone(await sound.decode(), 0.12).best).toBeGreaterThan(0.99)
+    const clip = await loadAudio(file, { clip: { start: 2 } })
+    const whole = await sound.decode()
+    const difference = (await clip.sound.decode()).map((sample, at) => Math.abs(sample - (whole[32_000 + at] ?? 0)))
+    expect(difference.subarray(100, 30_000).toSorted().at(-1)).toBeLessThan(0.02)
+  })
+
+  it('a track that nobody needs may have any codec', async () => {
+    const without = open({ ffmpeg: '/nowhere/ffmpeg' })
+    const silent = { from: without, sound: false }
+    const { frames, sound } = await loadVideo(make('ac3.mp4', '-c:v libx264 -pix_fmt yuv420p -c:a ac3'), silent)
+    expect({ frames: frames.length, sound }).toEqual({ frames: 8, sound: null })
+    const heard = await loadAudio(make('mpeg4.mp4', '-c:v mpeg4 -q:v 2 -c:a aac'), { from: without })
+    expect(heard.sound.seconds).toBeGreaterThan(seconds - 0.05)
+    await without.close()
   })
 
   it('is decoded by ffmpeg where the packages do not know the format', async () => {

@@ -7,7 +7,7 @@ import { OrielError } from '../../../errors.ts'
 import { residentBytes } from '../../../memory.ts'
 import type { RecordingFormat } from '../../format.ts'
 import { type Size, soundRate } from '../protocol.ts'
-import type { Recording } from './recording.ts'
+import type { Needed, Recording } from './recording.ts'
 import { type Colours, rgbOf } from './yuv.ts'
 
 /**
@@ -45,9 +45,9 @@ interface Stream {
 export async function openWithFfmpeg(
   bytes: Buffer,
   format: RecordingFormat,
-  kind: AttachmentKind,
+  needed: Needed,
 ): Promise<Recording | null> {
-  const file = new NamelessFile(bytes, kind)
+  const file = new NamelessFile(bytes, needed.kind)
   try {
     const entries =
       'stream=index,codec_type,codec_name,width,height,sample_aspect_ratio,color_space,color_transfer:stream_disposition=attached_pic:stream_side_data=rotation'
@@ -60,7 +60,7 @@ export async function openWithFfmpeg(
     const known = streams.filter(({ codec_name }) => codec_name !== undefined && codec_name !== 'unknown')
     const video = known.find(({ codec_type, disposition }) => codec_type === 'video' && disposition?.attached_pic !== 1)
     const audio = known.find(({ codec_type }) => codec_type === 'audio')
-    const main = video ?? audio
+    const main = needed.kind === 'video' ? (video ?? audio) : (audio ?? video)
     if (main === undefined) throw new Error('no streams')
     const packets = await packetsOf(main, format, file)
     const [first, last] = [packets[0], packets.at(-1)]
@@ -80,6 +80,7 @@ export async function openWithFfmpeg(
           ),
         )
         const distinct = [...new Set(numbers)]
+        const from = seeking(keyBefore(packets, distinct[0] ?? 0))
         const colours = coloursOf(video)
         const pixels = colours.hdr === null ? 'rgb24' : 'yuv444p10le'
         const select = `select=${distinct.map((number, index) => `eq(selected_n\\,${index})*${reached(packets, number)}`).join('+')}`
@@ -92,7 +93,7 @@ export async function openWithFfmpeg(
         ]
         const bytesEach = size.width * size.height * (colours.hdr === null ? 3 : 6)
         let [at, rgb]: [number, Uint8Array | undefined] = [0, undefined]
-        for await (const frame of pieces(run(program, [...file.input(format), ...args], file), bytesEach)) {
+        for await (const frame of pieces(run(program, [...from, ...file.input(format), ...args], file), bytesEach)) {
           rgb =
             colours.hdr === null ? frame : rgbOf({ ...size, data: frame, bits: 10, chroma: { x: 0, y: 0 } }, colours)
           for (; at < numbers.length && numbers[at] === distinct[0]; at++) yield rgb
@@ -104,15 +105,20 @@ export async function openWithFfmpeg(
       },
       async sound(start, end) {
         if (audio === undefined) return new Float32Array()
-        const from = start > 0 ? ['-ss', String(start)] : []
+        const [from, to] = [start + begin, end + begin]
+        const cut = `atrim=start=${from}:end=${to},asetpts=PTS-${from}/TB`
         const args = [
-          ...['-map', `0:${audio.index}`, '-vn', '-t', String(end - start)],
-          ...['-af', `aresample=${soundRate}:async=1:first_pts=0`, '-ac', '1', '-f', 'f32le', 'pipe:1'],
+          ...['-copyts', '-map', `0:${audio.index}`, '-vn'],
+          ...['-af', `${cut},aresample=${soundRate}:async=1:first_pts=0`, '-ac', '1', '-f', 'f32le', 'pipe:1'],
         ]
         const chunks: Buffer[] = []
         const most = Math.round((end - start) * soundRate) * Float32Array.BYTES_PER_ELEMENT
         let length = 0
-        for await (const chunk of run(program, [...from, ...file.input(format), ...args], file)) {
+        for await (const chunk of run(
+          program,
+          [...seeking(start > 0 ? from - preroll : null), ...file.input(format), ...args],
+          file,
+        )) {
           chunks.push(chunk)
           length += chunk.length
           if (length >= most) break
@@ -130,6 +136,13 @@ export async function openWithFfmpeg(
 
 /** Containers round the times of frames, to a millisecond at most. */
 const rounding = 0.001
+/** Codecs need some sound before the one that is wanted, in seconds. */
+const preroll = 0.5
+
+/** Arguments for an input that is read from about a time of its own on. Null: from the beginning. */
+const seeking = (time: number | null): string[] =>
+  time === null ? [] : ['-seek_timestamp', '1', '-noaccurate_seek', '-ss', String(Math.max(0, time))]
+
 /** Every selected frame once, whatever the times. Newer versions have another name for it. */
 const passing = ['-vsync', 'passthrough']
 
@@ -138,6 +151,7 @@ interface Packet {
   readonly duration: number
   /** Whether its time is the one at which it is shown. */
   readonly isShownThen: boolean
+  readonly isKey: boolean
 }
 
 /**
@@ -155,10 +169,11 @@ async function packetsOf({ index }: Stream, format: RecordingFormat, file: Namel
     .filter(([, , , flags = '']) => !flags.includes('D'))
   const isShownThen = lines.every(([shown]) => Number.isFinite(Number(shown)))
   return lines
-    .map(([shown, decoded, duration]) => ({
+    .map(([shown, decoded, duration, flags = '']) => ({
       time: Number(isShownThen ? shown : decoded),
       duration: Number(duration) || 0,
       isShownThen,
+      isKey: flags.includes('K'),
     }))
     .filter(({ time }) => Number.isFinite(time))
     .toSorted((a, b) => a.time - b.time)
@@ -171,6 +186,15 @@ async function packetsOf({ index }: Stream, format: RecordingFormat, file: Namel
 function reached(packets: readonly Packet[], number: number): string {
   const { time = 0, isShownThen = false } = packets[number] ?? {}
   return isShownThen ? `gte(t\\,${(time - rounding / 2).toFixed(6)})` : `gte(n\\,${number})`
+}
+
+/**
+ * The time from which a file is read for the frame of a packet. Not of the last key frame before it, but of the one before
+ * that: some containers find a place only roughly. Null: from the beginning.
+ */
+function keyBefore(packets: readonly Packet[], number: number): number | null {
+  const keys = packets.slice(0, number + 1).filter(({ isKey, isShownThen }) => isKey && isShownThen)
+  return keys.at(-2)?.time ?? null
 }
 
 function uprightSize({ width = 0, height = 0, sample_aspect_ratio = '1:1', side_data_list = [] }: Stream): Size {

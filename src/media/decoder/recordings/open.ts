@@ -5,7 +5,7 @@ import { type Opened, type Part, partOfImage, partOfSound } from '../parts.ts'
 import { type RecordingHeader, type Size, soundRate, type WantedAudio, type WantedVideo } from '../protocol.ts'
 import { openWithFfmpeg } from './ffmpeg.ts'
 import { openWithPackages } from './packages.ts'
-import type { Recording } from './recording.ts'
+import type { Needed, Recording } from './recording.ts'
 import { sceneTimes } from './scenes.ts'
 import { evenTimes } from './times.ts'
 
@@ -22,7 +22,8 @@ export async function openRecording(
   const { kind } = wanted
   const format = formatOf(bytes, kind)
   onFormat(format)
-  const recording = (await openWithPackages(bytes, format)) ?? (await openWithFfmpeg(bytes, format, kind))
+  const needed: Needed = { kind, sound: wanted.kind === 'audio' || needsSound(wanted) }
+  const recording = (await openWithPackages(bytes, format, needed)) ?? (await openWithFfmpeg(bytes, format, needed))
   if (recording === null) throw nothingDecodes(kind, format)
   try {
     return wanted.kind === 'video'
@@ -34,6 +35,8 @@ export async function openRecording(
   }
 }
 
+const needsSound = ({ sound, only }: WantedVideo): boolean => sound && only?.sound !== false
+
 function openVideo(recording: Recording, wanted: WantedVideo, format: RecordingFormat, bytes: number): Opened {
   const { picture } = recording
   if (picture === null) throw nothingIn('video', format, 'video')
@@ -41,7 +44,7 @@ function openVideo(recording: Recording, wanted: WantedVideo, format: RecordingF
   const { most, perSecond, choose, only } = wanted
   const size = shrunk(picture, wanted.longestEdge)
   const even = only?.times ?? evenTimes(start, end - start, perSecond, most)
-  const hears = recording.hears && wanted.sound && only?.sound !== false
+  const hears = recording.hears && needsSound(wanted)
   const header: RecordingHeader = {
     ...{ kind: 'video', format, bytes, seconds: end - start, source: picture },
     sizes: even.map(() => size),

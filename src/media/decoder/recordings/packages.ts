@@ -3,7 +3,7 @@ import sharp from 'sharp'
 import { OrielError } from '../../../errors.ts'
 import type { RecordingFormat } from '../../format.ts'
 import type { Size } from '../protocol.ts'
-import type { Recording } from './recording.ts'
+import type { Needed, Recording } from './recording.ts'
 import { type Chunk, joinSound } from './sound.ts'
 import { type Colours, type Planes, rgbOf } from './yuv.ts'
 
@@ -61,7 +61,11 @@ async function loadCodecs(): Promise<void> {
  * @returns null if the packages are not installed, or do not decode this file
  * @throws an error if the file is damaged
  */
-export async function openWithPackages(bytes: Buffer, format: RecordingFormat): Promise<Recording | null> {
+export async function openWithPackages(
+  bytes: Buffer,
+  format: RecordingFormat,
+  needed: Needed,
+): Promise<Recording | null> {
   const mediabunny = await packages()
   if (mediabunny === null || format === 'avi') return null
   const { BufferSource, Input, AudioSampleSink, VideoSampleSink } = mediabunny
@@ -73,10 +77,14 @@ export async function openWithPackages(bytes: Buffer, format: RecordingFormat): 
   try {
     const video = await input.getPrimaryVideoTrack()
     const audio = await input.getPrimaryAudioTrack()
-    const main = video ?? audio
+    const needsVideo = needed.kind === 'video'
+    const main = needsVideo ? (video ?? audio) : (audio ?? video)
     if (main === null) throw new Error('no tracks')
-    // Transparency is put together on a canvas, which Node has not.
-    if (!(await decodes(video)) || !(await decodes(audio)) || (await video?.canBeTransparent())) {
+    const canDecode =
+      (!needed.sound || (await decodes(audio))) &&
+      // Transparency is put together on a canvas, which Node has not.
+      (!needsVideo || ((await decodes(video)) && !(await video?.canBeTransparent())))
+    if (!canDecode) {
       close()
       return null
     }

@@ -1,8 +1,15 @@
 import type { Size } from '../protocol.ts'
 
+/** What is needed of a file. */
+export interface Needed {
+  readonly kind: 'video' | 'audio'
+  /** Whether its sound is needed. */
+  readonly sound: boolean
+}
+
 /** A video or audio whose container has been read. Times are in seconds from the start of the file. */
 export interface Recording {
-  /** Of the video, or of the audio in a file without one. */
+  /** Of the track that is needed: the audio's, if a file is needed as audio. */
   readonly seconds: number
   /** Upright, with square pixels. Null if there is no video. */
   readonly picture: Size | null
