@@ -32,12 +32,26 @@ export interface Spectrogram {
   readonly width: number
 }
 
+/**
+ * A sound that is being heard. It yields after a stretch of rows, so that other work comes between: a long sound takes
+ * seconds.
+ */
+export type Hearing = Generator<undefined, Spectrogram, undefined>
+
+/** Hears the rest of a sound at once. */
+export function heardAtOnce(hearing: Hearing): Spectrogram {
+  for (;;) {
+    const step = hearing.next()
+    if (step.done) return step.value
+  }
+}
+
 /** The way from the samples of a sound to embeddings, described once for every emitter. */
 export interface AudioPipeline {
   /** @param samples the length of the sound, 1 at least */
   plan(samples: number): AudioPlan
   /** The spectrogram of a whole sound, once for all of its chunks. @param samples mono, `audioRate` a second, -1 to 1 */
-  listen(samples: Float32Array): Spectrogram
+  listen(samples: Float32Array): Hearing
   /** A chunk as the graph's input. */
   prepare(heard: Spectrogram, chunk: AudioChunk): Float32Array
   grid(chunk: AudioChunk): Grid

@@ -1,7 +1,14 @@
 import path from 'node:path'
 import { badModel, unsupportedModel } from '../errors.ts'
 import { headerOf, metadataOf } from '../gguf/index.ts'
-import { type AudioArchitecture, type AudioChunk, audioRate, chunksOf, type Spectrogram } from './audio-architecture.ts'
+import {
+  type AudioArchitecture,
+  type AudioChunk,
+  audioRate,
+  chunksOf,
+  heardAtOnce,
+  type Spectrogram,
+} from './audio-architecture.ts'
 import { calibrationSound } from './calibration/sounds.ts'
 import { type Encoder, type EncoderSettings, openEncoder } from './encoder.ts'
 import { audioFamilies } from './families/audio/index.ts'
@@ -12,7 +19,7 @@ interface AudioEncoder extends Encoder {
   readonly architecture: AudioArchitecture
   /**
    * Encodes one chunk. It blocks its thread, so run it on a separate thread.
-   * @param heard the result of the architecture's `listen`
+   * @param heard what the architecture's `listen` returns in the end
    * @param threads cores that ggml may use; the threads of ONNX Runtime sleep while they wait and need no such limit
    * @returns `[chunk.tokens, architecture.width]`
    */
@@ -78,7 +85,7 @@ export function audioHalf(architecture: AudioArchitecture): Half<AudioChunk> {
     grid: architecture.grid,
     build: architecture.build,
     sample(seed) {
-      const heard = architecture.listen(calibrationSound(10 * audioRate, seed))
+      const heard = heardAtOnce(architecture.listen(calibrationSound(10 * audioRate, seed)))
       return { part: example, values: architecture.prepare(heard, example) }
     },
   }

@@ -4,6 +4,8 @@ export {
   type AudioPlan,
   audioRate,
   chunksOf,
+  type Hearing,
+  heardAtOnce,
   type Spectrogram,
 } from './audio-architecture.ts'
 export { needAudioArchitecture, openAudioArchitecture, openAudioEncoder } from './audio-encoder.ts'

@@ -52,6 +52,8 @@ export class EncodeTurns {
   #current = ''
   /** The payload of the attachment that is probably next. */
   #ahead: { hash: string; payload: Promise<Payload> } | undefined
+  /** The request whose sound is being heard. Others' parts come between, but no other sound is begun. */
+  #hearing: { request: EngineRequest; hash: string } | undefined
   /** By client and attachment. */
   readonly #decoding = new Map<string, Decoding>()
 
@@ -96,14 +98,18 @@ export class EncodeTurns {
     const encoding = this.#encoder.encode(span, payload)
     this.#fetchAhead()
     try {
-      const { embeddings, ms } = await encoding
+      const { embeddings, ms: encodeMs, preparingMs } = await encoding
+      const ms = encodeMs + preparingMs
       this.#costs.charge(request.client, ms)
+      if (embeddings === null) this.#hearing = { request, hash: span.attachment.hash }
+      else this.#heard(span)
       for (const other of this.#lacking(key)) {
         other.encodeBegan ||= performance.now() - ms
         other.encoded(key, ms)
-        give(other, (lacked) => (lacked.key === key ? embeddings : undefined), this.#letGo)
+        if (embeddings !== null) give(other, (lacked) => (lacked.key === key ? embeddings : undefined), this.#letGo)
       }
     } catch (error) {
+      this.#heard(span)
       for (const other of this.#lacking(key)) other.failure ??= error
     }
     this.#current = ''
@@ -143,6 +149,7 @@ export class EncodeTurns {
 
   #choose(): Turn | undefined {
     const { running, next } = this.#candidates()
+    if (!this.#isHearing()) this.#hearing = undefined
     const lacks = running.flatMap((request) => this.#lackOf(request) ?? [])
     const [[oldest, ...others] = []] = this.#costs.inTurn(lacks, ({ request }) => request.client)
     if (oldest === undefined) return next.map((request) => this.#lackOf(request)).find((lack) => lack !== undefined)
@@ -159,6 +166,7 @@ export class EncodeTurns {
         span.end > cachedCells &&
         embeddings[index] === undefined &&
         span.key !== this.#current &&
+        !this.#waitsForHearing(span) &&
         !this.#isComing(request, span),
     )
     const [span] = lacked
@@ -170,6 +178,25 @@ export class EncodeTurns {
   #isComing(request: EngineRequest, span: AttachmentSpan): boolean {
     const decoding = this.#decoding.get(nameOf(request, span))
     return decoding !== undefined && !decoding.done && !decoding.request.over && !this.#encoder.has(span)
+  }
+
+  #heard({ attachment }: AttachmentSpan): void {
+    if (this.#hearing?.hash === attachment.hash) this.#hearing = undefined
+  }
+
+  /** Whether the sound that is being heard is still needed. */
+  #isHearing(): boolean {
+    const { request, hash } = this.#hearing ?? {}
+    if (request === undefined || !this.#all().includes(request)) return false
+    const { prompt, embeddings, cachedCells } = request
+    return prompt.spans.some(
+      ({ attachment, end }, index) => attachment.hash === hash && end > cachedCells && embeddings[index] === undefined,
+    )
+  }
+
+  #waitsForHearing(span: AttachmentSpan): boolean {
+    if (span.kind !== 'audio' || this.#hearing === undefined) return false
+    return span.attachment.hash !== this.#hearing.hash && !this.#encoder.has(span)
   }
 
   #lacking(key: string): EngineRequest[] {

@@ -6,6 +6,7 @@ import {
   type AudioChunk,
   type Choice,
   type EncoderSettings,
+  type Hearing,
   type ImagePlan,
   type Modality,
   openAudioEncoder,
@@ -30,7 +31,7 @@ interface ImageTask extends Task {
 
 interface AudioTask extends Task {
   kind: 'audio'
-  /** null if an earlier chunk has brought the sound, whose spectrogram the thread keeps. */
+  /** null if an earlier chunk has brought the sound, which the thread keeps. */
   samples: Float32Array | null
   chunk: AudioChunk
 }
@@ -63,6 +64,8 @@ export interface EncoderThreadStart extends EncoderStart {
  * times as long on a busy machine.
  */
 const encodePriority = 5
+/** A sound is heard for so long at once, in ms. Then others' parts may come between. */
+const hearingMs = 50
 
 /** Encoders that can be used from now on. */
 export interface EncoderReady {
@@ -74,7 +77,16 @@ export interface EncoderReady {
   threads: readonly number[]
 }
 
-export type EncodeResult = { embeddings: Float32Array; ms: number } | { error: WireError } | { ready: EncoderReady }
+export interface EncodedPart {
+  /** null: the sound is longer than what is heard at once, and the same task is to be sent again. */
+  embeddings: Float32Array | null
+  /** Time that encoding took. */
+  ms: number
+  /** Time that its attachment took before: scaling an image, or hearing a sound. */
+  preparingMs: number
+}
+
+export type EncodeResult = EncodedPart | { error: WireError } | { ready: EncoderReady }
 
 // On Linux every thread has a priority of its own, which the threads that it starts (ONNX Runtime's) inherit. Elsewhere
 // the call would change the priority of the whole process.
@@ -107,7 +119,7 @@ try {
   }
 
   const images = new Map<string, { scaled: readonly Raster[]; bytes: number }>()
-  const sounds = new Map<string, { heard: Spectrogram; bytes: number }>()
+  const sounds = new Map<string, Sound>()
 
   const scaledOf = ({ name, image }: ImageTask): readonly Raster[] => {
     if (image === null) return images.get(name)?.scaled ?? []
@@ -118,10 +130,14 @@ try {
     return scaled
   }
 
-  const heardOf = ({ name, samples }: AudioTask): Spectrogram => {
-    if (samples === null) return need(sounds.get(name)).heard
-    const heard = need(encoders.audio).architecture.listen(samples)
-    sounds.set(name, { heard, bytes: samples.byteLength + heard.values.byteLength })
+  /** @returns null if it is yet to be heard on */
+  const heardOf = ({ name, samples }: AudioTask): Spectrogram | null => {
+    const { listen } = need(encoders.audio).architecture
+    const sound = samples === null ? need(sounds.get(name)) : { hearing: listen(samples), bytes: samples.byteLength }
+    sounds.set(name, sound)
+    if ('heard' in sound) return sound.heard
+    const heard = heardFor(hearingMs, sound.hearing)
+    if (heard !== null) sounds.set(name, { heard, bytes: sound.bytes + heard.values.byteLength })
     return heard
   }
 
@@ -132,18 +148,27 @@ try {
     countOutlived(bytes)
   }
 
-  const embed = async (task: EncodeTask): Promise<Float32Array> => {
-    if (task.kind === 'image') return need(encoders.vision).encode(scaledOf(task), task.tile, task.threads)
+  /** Prepares the attachment if no earlier part did. @returns what encodes the part; null if there is more to prepare */
+  const prepared = (task: EncodeTask): (() => Promise<Float32Array>) | null => {
+    if (task.kind === 'image') {
+      const scaled = scaledOf(task)
+      return () => need(encoders.vision).encode(scaled, task.tile, task.threads)
+    }
     const { architecture, encode } = need(encoders.audio)
-    const embeddings = await encode(heardOf(task), task.chunk, task.threads)
-    return widened(embeddings, architecture.width, encoders.vision?.architecture.width ?? architecture.width)
+    const heard = heardOf(task)
+    if (heard === null) return null
+    return async () => {
+      const embeddings = await encode(heard, task.chunk, task.threads)
+      return widened(embeddings, architecture.width, encoders.vision?.architecture.width ?? architecture.width)
+    }
   }
 
   const encode = async (task: EncodeTask): Promise<void> => {
-    const start = performance.now()
     try {
-      const embeddings = await embed(task)
-      answer({ embeddings, ms: performance.now() - start }, [embeddings.buffer as ArrayBuffer])
+      const [began, embed, start] = [performance.now(), prepared(task), performance.now()]
+      const embeddings = embed && (await embed())
+      const ms = performance.now() - start
+      answer({ embeddings, ms, preparingMs: start - began }, embeddings ? [embeddings.buffer as ArrayBuffer] : [])
     } catch (error) {
       answer({ error: toWire(error) })
     }
@@ -182,6 +207,19 @@ try {
   ready()
 } catch (error) {
   answer({ error: toWire(error) })
+}
+
+/** A sound that the thread keeps, and the bytes of what it was made from. */
+type Sound = ({ heard: Spectrogram } | { hearing: Hearing }) & { bytes: number }
+
+/** @returns null if there is more to hear */
+function heardFor(mostMs: number, hearing: Hearing): Spectrogram | null {
+  const start = performance.now()
+  do {
+    const step = hearing.next()
+    if (step.done) return step.value
+  } while (performance.now() - start < mostMs)
+  return null
 }
 
 /** An image, or frames of a video whose rows follow each other. */

@@ -6,15 +6,15 @@ import { type Deferred, deferred } from '../deferred.ts'
 import type { Choice, Modality } from '../encoders/index.ts'
 import { confinement } from '../native/index.ts'
 import { programFile } from '../places.ts'
-import type { EncodeResult, EncoderReady, EncoderThreadStart, EncodeTask, ToEncoder } from './encoder-thread.ts'
+import type {
+  EncodedPart,
+  EncodeResult,
+  EncoderReady,
+  EncoderThreadStart,
+  EncodeTask,
+  ToEncoder,
+} from './encoder-thread.ts'
 import type { AttachmentSpan } from './prompt-cells.ts'
-
-interface Encoded {
-  /** `[tokens, width]` */
-  embeddings: Float32Array
-  /** Time that the encoder took. */
-  ms: number
-}
 
 /** Encodes images and sounds, part by part, while the decoder runs. */
 export interface AttachmentEncoder {
@@ -27,11 +27,11 @@ export interface AttachmentEncoder {
   /** Whether the encoder still holds a span's attachment, so that its bytes are not needed. */
   has(span: AttachmentSpan): boolean
   /**
-   * Encodes a tile or a chunk. Must not be called while `busy`.
+   * Encodes a tile or a chunk, or hears a stretch of its sound: then it is to be called again. Must not be called while `busy`.
    * @param bytes of the whole attachment, in memory of its own that the call takes; null if the encoder holds it
    * @throws OrielError `internal`
    */
-  encode(span: AttachmentSpan, bytes: Uint8Array | null): Promise<Encoded>
+  encode(span: AttachmentSpan, bytes: Uint8Array | null): Promise<EncodedPart>
   /** A span's attachment is no longer needed. */
   letGo(span: AttachmentSpan): void
   /** Computes with other forms from now on, and forgets the embeddings of before. Must not be called while `busy`. */
@@ -49,7 +49,7 @@ export interface EncoderCores {
   readonly shared: { all: number; decoding: number } | null
   /** Called before each part. @returns number of threads */
   next(kind: AttachmentSpan['kind']): number
-  /** Called after each part. */
+  /** Called after each part, with the time that encoding it took. */
   took(kind: AttachmentSpan['kind'], threads: number, tokens: number, ms: number): void
 }
 
@@ -106,10 +106,13 @@ export async function startEncoder(
 interface Job {
   span: AttachmentSpan
   threads: number
-  encoded: Deferred<Encoded>
+  encoded: Deferred<EncodedPart>
 }
 
-/** Attachments that the thread keeps prepared: two requests may take turns. */
+/**
+ * Images, and sounds, that the thread keeps prepared: two requests may take turns. `EncodeTurns` begins no third sound while
+ * one is being heard, so that is never forgotten.
+ */
 const preparedKept = 2
 
 function encoderOn(
@@ -127,7 +130,8 @@ function encoderOn(
     sizeCalculation: ({ byteLength }) => byteLength,
   })
   /** Attachments that the thread holds. */
-  const prepared = new LRUCache<string, true>({ max: preparedKept, dispose: (_, name) => send({ forget: name }) })
+  const kept = () => new LRUCache<string, true>({ max: preparedKept, dispose: (_, name) => send({ forget: name }) })
+  const prepared = { image: kept(), audio: kept() }
   let givesWay = false
   let running: Job | undefined
 
@@ -142,12 +146,14 @@ function encoderOn(
     running = undefined
     if ('error' in result) {
       // The thread may have failed before it prepared the attachment: the next part must bring the bytes again.
-      prepared.delete(nameOf(job.span))
+      prepared[job.span.kind].delete(nameOf(job.span))
       job.encoded.reject(fromWire(result.error))
     } else {
       const { kind, key, start, end } = job.span
-      cores.took(kind, job.threads, end - start, result.ms)
-      cache.set(key, result.embeddings)
+      if (result.embeddings !== null) {
+        cores.took(kind, job.threads, end - start, result.ms)
+        cache.set(key, result.embeddings)
+      }
       job.encoded.resolve(result)
     }
   })
@@ -166,17 +172,17 @@ function encoderOn(
       return cache.calculatedSize
     },
     cached: (key) => cache.get(key),
-    has: (span) => prepared.has(nameOf(span)),
+    has: (span) => prepared[span.kind].has(nameOf(span)),
     encode(span, bytes) {
-      const encoded = deferred<Encoded>()
+      const encoded = deferred<EncodedPart>()
       const threads = cores.next(span.kind)
       running = { span, threads, encoded }
       const name = nameOf(span)
       send({ name, threads, ...taskOf(span, bytes) }, bytes === null ? [] : [bytes.buffer as ArrayBuffer])
-      prepared.set(name, true)
+      prepared[span.kind].set(name, true)
       return encoded.promise
     },
-    letGo: (span) => void prepared.delete(nameOf(span)),
+    letGo: (span) => void prepared[span.kind].delete(nameOf(span)),
     adopt(choice, modality) {
       cache.clear()
       send({ adopt: choice, modality })

@@ -1,9 +1,11 @@
 import { describe, expect, it } from 'vitest'
 import { type Deferred, deferred } from '../../src/deferred.ts'
+import type { AudioArchitecture, AudioChunk } from '../../src/encoders/index.ts'
 import { Cores } from '../../src/engine/cores.ts'
+import type { AttachmentEncoder } from '../../src/engine/encoder.ts'
 import type { PromptPiece } from '../../src/engine/index.ts'
 import { Scheduler } from '../../src/engine/scheduler.ts'
-import { architecture, imageOf, KvModel, slowEncoder } from '../support/kv-model.ts'
+import { architecture, embeddingsOf, imageOf, KvModel, slowEncoder } from '../support/kv-model.ts'
 import { engineSettings, requestOf } from '../support/pocket.ts'
 
 const tick = () => new Promise((resolve) => setImmediate(resolve))
@@ -17,9 +19,11 @@ const images = (from: number, count: number): PromptPiece[] => [
 /**
  * @param cells of the KV memory, of which an image takes six
  * @param later images, by request and hash, whose pixels are not decoded when they are first asked for
+ * @param hears whether the model hears, and takes `stretches` to hear a sound
  */
-function open(cells: number, later: readonly string[] = []) {
+function open(cells: number, later: readonly string[] = [], hears = false) {
   const order: string[] = []
+  const encoder = slowEncoder(6, order)
   const ends: number[] = []
   const asked: string[] = []
   const decodes = new Map<string, Deferred<void>>()
@@ -32,8 +36,8 @@ function open(cells: number, later: readonly string[] = []) {
   const failures: unknown[] = []
   const scheduler = new Scheduler({
     decoder: new KvModel(cells, 260, true).decoder,
-    architectures: { images: architecture, audio: null },
-    encoder: slowEncoder(6, order),
+    architectures: { images: architecture, audio: hears ? ears : null },
+    encoder: hears ? hearing(encoder, order) : encoder,
     cores: new Cores(1),
     settings: { ...engineSettings, maxSequences: 8, prefixCacheBytes: 1 },
     port: {
@@ -64,6 +68,94 @@ function open(cells: number, later: readonly string[] = []) {
   const decoded = (id: number, hash: string): void => decoding(`${id} ${hash}`).resolve()
   return { scheduler, submit, until, order, ends, asked, letGo, failures, decoded }
 }
+
+/** A sound has two chunks of one token each. */
+const ears = {
+  plan(samples) {
+    const chunk = (first: number): AudioChunk => ({ from: 0, to: samples, first, frames: 1, tokens: 1 })
+    return { samples, name: String(samples), layout: [chunk(0), chunk(1)] }
+  },
+} as Partial<AudioArchitecture> as AudioArchitecture
+
+const stretches = 40
+
+/** Hears a sound before it encodes its chunks. @param order receives `sound <hash>` for each stretch and each chunk */
+function hearing(images: AttachmentEncoder, order: string[]): AttachmentEncoder {
+  const heard = new Map<string, number>()
+  return {
+    ...images,
+    get busy() {
+      return images.busy
+    },
+    has: ({ attachment: { hash } }) => heard.has(hash),
+    async encode(span, bytes) {
+      if (span.kind === 'image') return images.encode(span, bytes)
+      const { hash } = span.attachment
+      if ((bytes === null) !== heard.has(hash)) throw new Error('the samples come once')
+      const times = (heard.get(hash) ?? 0) + 1
+      heard.set(hash, times)
+      order.push(`sound ${hash}`)
+      await tick()
+      if (times <= stretches) return { embeddings: null, ms: 0, preparingMs: 5000 }
+      return {
+        embeddings: embeddingsOf(hash, 2).subarray(span.chunk.first, span.chunk.first + 1),
+        ms: 1,
+        preparingMs: 0,
+      }
+    },
+  }
+}
+
+const sound = (hash: string): PromptPiece[] => [
+  { kind: 'audio', samples: 9, hash, sound: { decode: async () => new Float32Array(9), letGo() {} } },
+  { kind: 'text', text: '?', special: true },
+]
+
+describe('a long sound', () => {
+  it('does not delay an image of another client', async () => {
+    const { submit, until, order, ends, letGo } = open(2000, [], true)
+    submit(0, sound('7'), 'one')
+    await until(() => order.length === 3)
+    submit(1, images(100, 2), 'two')
+    await until(() => ends.length === 1)
+    expect(ends).toEqual([1])
+    expect(order.length).toBeLessThan(20)
+    await until(() => ends.length === 2)
+    expect(order.filter((name) => name === 'sound 7')).toHaveLength(stretches + 2)
+    expect(letGo).toContain('0 7')
+  })
+
+  it('costs its client turns while it is heard', async () => {
+    const { submit, until, order } = open(2000, [], true)
+    submit(0, sound('7'), 'one')
+    await until(() => order.length === 10)
+    submit(1, images(100, 20), 'two')
+    await until(() => order.length === 50)
+    // A stretch has cost as much as thousands of tiles.
+    expect(order.slice(12).filter((name) => name === 'sound 7').length).toBeLessThan(5)
+  })
+
+  it('is heard to its end before the next one', async () => {
+    const { submit, until, order, ends } = open(2000, [], true)
+    submit(0, sound('7'), 'one')
+    await until(() => order.length === 3)
+    submit(1, sound('8'), 'two')
+    submit(2, images(100, 2), 'two')
+    await until(() => ends.length === 3)
+    expect(order.indexOf('sound 8')).toBeGreaterThan(stretches)
+  })
+
+  it('does not stop the others when it is cancelled', async () => {
+    const { scheduler, submit, until, order, ends } = open(2000, [], true)
+    submit(0, sound('7'), 'one')
+    await until(() => order.length === 3)
+    submit(1, sound('8'), 'two')
+    scheduler.cancel(0)
+    await until(() => ends.length === 1)
+    expect(ends).toEqual([1])
+    expect(order.filter((name) => name === 'sound 7').length).toBeLessThan(6)
+  })
+})
 
 describe('the order of encoding', () => {
   it('does not delay one image by the many of other requests', async () => {

@@ -281,7 +281,7 @@ export function slowEncoder(ticks: number, order: string[] = []): AttachmentEnco
       for (let tick = 0; tick < ticks; tick++) await new Promise((resolve) => setImmediate(resolve))
       busy = false
       const embeddings = embeddingsOf(attachment.hash, plan.original.width).subarray(tile.x, tile.x + tile.tokens)
-      return { embeddings, ms: 1 }
+      return { embeddings, ms: 1, preparingMs: 0 }
     },
   }
 }

@@ -1,4 +1,4 @@
-import { audioRate, type Spectrogram } from '../audio-architecture.ts'
+import { audioRate, type Hearing, type Spectrogram } from '../audio-architecture.ts'
 import { powerSpectra } from './fourier.ts'
 
 /** How a spectrogram of mel bands is made. Lengths are in samples. */
@@ -24,8 +24,11 @@ export interface MelKind {
 /** The spectrogram that OpenAI trained Whisper with. */
 export const whisperMel = { rate: audioRate, frame: 400, hop: 160, least: 2 ** -24, log: Math.log10 } as const
 
+/** Frames between two yields, which take a few ms. */
+const stretch = 256
+
 /** After llama.cpp's tools/mtmd (`log_mel_spectrogram`). @param window of a frame; by default Hann's */
-export function logMel(samples: Float32Array, kind: MelKind, window = hann(kind.window ?? kind.frame)): Spectrogram {
+export function* logMel(samples: Float32Array, kind: MelKind, window = hann(kind.window ?? kind.frame)): Hearing {
   const { bands: width, frame, hop, least, log, magnitudes = false } = kind
   const frames = Math.max(0, Math.floor((samples.length - frame) / hop) + 1)
   const values = new Float32Array(frames * width)
@@ -67,6 +70,7 @@ export function logMel(samples: Float32Array, kind: MelKind, window = hann(kind.
     waiting = null
   }
   for (let index = 0; index < frames; index++) {
+    if (index % stretch === 0) yield
     if (take(index, waiting === null ? a : b)) values.fill(silence, index * width, (index + 1) * width)
     else if (waiting === null) waiting = index
     else transform(index)
@@ -138,6 +142,7 @@ export function mirrored(samples: Float32Array, by: number): Float32Array {
 export function inWhisperRange({ values, width }: Spectrogram): Spectrogram {
   let most = Number.NEGATIVE_INFINITY
   for (const value of values) if (value > most) most = value
-  for (const [at, value] of values.entries()) values[at] = (Math.max(value, most - 8) + 4) / 4
+  // By index, which takes a tenth of the time of `entries`: a long sound has millions of values.
+  for (let at = 0; at < values.length; at++) values[at] = (Math.max(values[at] as number, most - 8) + 4) / 4
   return { values, width }
 }

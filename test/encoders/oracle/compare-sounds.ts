@@ -2,6 +2,7 @@ import {
   calibrateEncoder,
   chunksOf,
   type EncoderSettings,
+  heardAtOnce,
   needAudioArchitecture,
   openAudioEncoder,
 } from '../../../src/encoders/index.ts'
@@ -67,7 +68,7 @@ export async function compareSoundEmbeddings(
   if (encoder.runtime !== runtime) throw new Error(`${encoder.runtime} computes instead of ${runtime}`)
   let nearness = nearest
   for (const { samples, layout } of told) {
-    const heard = architecture.listen(testSound(samples))
+    const heard = heardAtOnce(architecture.listen(testSound(samples)))
     const chunks = chunksOf(architecture.plan(samples))
     for (const [i, expected] of layout.filter((part) => !('text' in part)).entries()) {
       const chunk = chunks[i]
@@ -90,7 +91,7 @@ export async function compareSoundForms({ projector, told }: HearingSubject, out
   const [chosen, int8] = [await open({ precision: 'auto', choice }), await open({ precision: 'int8' })]
   const sums = { exact: 0, chosen: 0, int8: 0 }
   for (const { samples } of told) {
-    const heard = exact.architecture.listen(testSound(samples))
+    const heard = heardAtOnce(exact.architecture.listen(testSound(samples)))
     const [chunk] = chunksOf(exact.architecture.plan(samples))
     if (chunk === undefined) continue
     const embeddings = await exact.encode(heard, chunk, 1)

@@ -101,10 +101,10 @@ export const gemma4a: AudioFamily = {
         marks: ['<|audio>', '<audio|>'],
         framesOf,
         tokensOf: rowsOf,
-        hear(samples) {
+        *hear(samples) {
           const padded = new Float32Array((framesOf(samples.length) - 1) * mel.hop + mel.frame)
           padded.set(samples, silence)
-          return logMel(padded, kind, window).values
+          return (yield* logMel(padded, kind, window)).values
         },
       }),
 

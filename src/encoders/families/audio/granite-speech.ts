@@ -118,10 +118,10 @@ export const graniteSpeech: AudioFamily = {
         return { samples, name: String(all), layout: chunks }
       },
 
-      listen(samples) {
+      *listen(samples) {
         const heard = new Float32Array(Math.max(samples.length, leastSamples))
         heard.set(samples)
-        return inWhisperRange(logMel(mirrored(heard, mel.frame / 2), kind))
+        return inWhisperRange(yield* logMel(mirrored(heard, mel.frame / 2), kind))
       },
 
       prepare: ownFrames,

@@ -120,12 +120,12 @@ export const lfm2a: AudioFamily = {
 }
 
 /** Each band with a mean of 0 and a deviation of 1 over the sound; what is beyond its last whole frame is 0. */
-function heardIn(samples: Float32Array, kind: MelKind): Float32Array {
+function* heardIn(samples: Float32Array, kind: MelKind): Generator<undefined, Float32Array, undefined> {
   const half = mel.frame / 2
   const padded = new Float32Array(Math.max(samples.length, leastSamples) + mel.frame)
   for (const [at, value] of samples.entries())
     padded[half + at] = at === 0 ? value : value - emphasis * (samples[at - 1] as number)
-  const { values, width } = logMel(padded, kind)
+  const { values, width } = yield* logMel(padded, kind)
   const whole = Math.floor((padded.length - mel.frame) / mel.hop)
   values.fill(0, whole * width)
   for (let band = 0; band < width; band++) {

@@ -43,7 +43,9 @@ export const qwen3a: AudioFamily = {
         return { samples, name: String(frames), layout: ['<|audio_start|>', ...chunks, '<|audio_end|>'] }
       },
 
-      listen: (samples) => inWhisperRange(logMel(mirrored(samples, mel.frame / 2), mel)),
+      *listen(samples) {
+        return inWhisperRange(yield* logMel(mirrored(samples, mel.frame / 2), mel))
+      },
 
       /** Second by second, in each of them band by band. */
       prepare({ values, width }, { first, frames }) {

@@ -12,8 +12,8 @@ interface Chunks {
   framesOf(samples: number): number
   /** Embeddings of so many frames. */
   tokensOf(frames: number): number
-  /** The frames of a chunk, band by band. */
-  hear(samples: Float32Array): Float32Array
+  /** The frames of a chunk, band by band, in stretches as `Hearing` has them. */
+  hear(samples: Float32Array): Generator<undefined, Float32Array, undefined>
 }
 
 /** Chunks that are heard by themselves too: each has a spectrogram of its own, as if it were a whole sound. */
@@ -34,8 +34,9 @@ export function heardApart(kind: Chunks): Pick<AudioPipeline, 'plan' | 'listen' 
       return { samples, name: String(samples), layout }
     },
 
-    listen(samples) {
-      const pieces = starts(samples.length).map((from) => hear(samples.subarray(from, from + length)))
+    *listen(samples) {
+      const pieces: Float32Array[] = []
+      for (const from of starts(samples.length)) pieces.push(yield* hear(samples.subarray(from, from + length)))
       return { values: joinFloats(pieces), width: bands }
     },
 

@@ -65,7 +65,9 @@ export function whisper(metadata: Metadata, kind: WhisperKind = {}): Whisper {
         return { samples, name: String(chunks.length), layout }
       },
 
-      listen: (samples) => inWhisperRange(logMel(withSilence(samples), mel)),
+      *listen(samples) {
+        return inWhisperRange(yield* logMel(withSilence(samples), mel))
+      },
 
       prepare: ownFrames,
 
