@@ -67,6 +67,11 @@ describe('sound', () => {
     expect(await join([], 0, 1)).toHaveLength(0)
   })
 
+  it('that has the rate already keeps its samples', async () => {
+    const samples = Float32Array.from({ length: rate }, (_, at) => (at % 7) / 7 - 0.5)
+    expect(await join([{ rate, channels: [samples], time: 0 }], 0, 9)).toEqual(samples)
+  })
+
   it('with a rate that no file has is refused', async () => {
     for (const rate of [0, 999, 1e9, Number.NaN, 8000.5])
       await expect(join([{ rate, channels: [constant(0)], time: 0 }], 0, 1)).rejects.toMatchObject({

@@ -31,7 +31,7 @@ export async function joinSound(chunks: AsyncIterable<Chunk>, start: number, end
     pieces.push(kept)
     length += kept.length
   }
-  let current: { rate: number; resampler: Resampler; begins: number; taken: number } | undefined
+  let current: { rate: number; resampler: Resampler | null; begins: number; taken: number } | undefined
   for await (const { rate, channels, time } of chunks) {
     let samples = mono(channels)
     if (!(rate >= rates.least && rate <= rates.most) || !Number.isInteger(rate)) throw unusualRate(rate)
@@ -39,15 +39,15 @@ export async function joinSound(chunks: AsyncIterable<Chunk>, start: number, end
     if (samples.length === 0) continue
     const begins = Math.max(0, time - start)
     if (current === undefined || current.rate !== rate || begins > endOf(current) + tolerance) {
-      if (current !== undefined) add(current.resampler.end())
+      if (current?.resampler) add(current.resampler.end())
       const silence = Math.round(begins * soundRate) - length
       if (silence > 0) add(new Float32Array(Math.min(silence, most - length)))
-      current = { rate, resampler: new Resampler(rate, soundRate), begins, taken: 0 }
+      current = { rate, resampler: rate === soundRate ? null : new Resampler(rate, soundRate), begins, taken: 0 }
     }
     current.taken += samples.length
-    add(current.resampler.push(samples))
+    add(current.resampler?.push(samples) ?? samples)
   }
-  if (current !== undefined) add(current.resampler.end())
+  if (current?.resampler) add(current.resampler.end())
   return joined(pieces, length)
 }
 
