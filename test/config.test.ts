@@ -3,7 +3,7 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { loadConfig, variables } from '../src/config.ts'
+import { loadConfig, variables } from '../src/load-config.ts'
 import { secretVariables } from '../src/secrets.ts'
 import { root } from './docs/pages.ts'
 

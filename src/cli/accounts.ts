@@ -1,6 +1,7 @@
 import { type Accounts, amountOf, createAccounts } from '../accounts/index.ts'
-import { type Config, configOf } from '../config.ts'
+import type { Config } from '../config.ts'
 import { OrielError } from '../errors.ts'
+import { configOf } from '../load-config.ts'
 import { createLogger } from '../log.ts'
 import { confirmed } from './confirmed.ts'
 import { countedText, dayText, momentText, moneyText, table } from './figures.ts'

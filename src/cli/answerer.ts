@@ -1,6 +1,7 @@
 import type { Oriel } from '../app.ts'
-import { configOf, misspeltVariables, type OrielSettings } from '../config.ts'
+import type { OrielSettings } from '../config.ts'
 import { OrielError } from '../errors.ts'
+import { configOf, misspeltVariables } from '../load-config.ts'
 import { createWarner } from '../log.ts'
 import type { Answerer, Detail } from './question.ts'
 import { type RunningServer, serverAt, serverHere, urlHere } from './server.ts'

@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises'
-import { configOf } from '../config.ts'
 import { OrielError } from '../errors.ts'
 import { parseJson } from '../json.ts'
+import { configOf } from '../load-config.ts'
 import { type AskFlags, chooseAnswerer, settingsOf } from './answerer.ts'
 import { interruption } from './interruption.ts'
 import { type Answered, type Answerer, choiceOf, named, type Part, partsOf, read, systemOf } from './question.ts'

@@ -61,7 +61,7 @@ export function createProgram(): Command {
       // The others start Oriel, which says it, or look for it.
       const [name = ''] = wordsOf(command)
       if (!['list', 'pull', 'rm', 'show', 'keys', 'accounts', 'usage', 'purge', 'erase'].includes(name)) return
-      const { misspeltVariables } = await import('../config.ts')
+      const { misspeltVariables } = await import('../load-config.ts')
       for (const sentence of misspeltVariables()) process.stderr.write(`${sentence}\n`)
     })
 

@@ -1,5 +1,5 @@
 import { z } from 'zod'
-import { configOf } from '../config.ts'
+import { configOf } from '../load-config.ts'
 import { bytesText } from '../sizes.ts'
 import { durationText, table } from './figures.ts'
 import { askServer, urlHere } from './server.ts'

@@ -2,9 +2,10 @@ import { createInterface } from 'node:readline'
 import { Readable } from 'node:stream'
 import { z } from 'zod'
 import type { Message } from '../app.ts'
-import { type Config, configOf } from '../config.ts'
+import type { Config } from '../config.ts'
 import { type ErrorKind, OrielError } from '../errors.ts'
 import { parseJson } from '../json.ts'
+import { configOf } from '../load-config.ts'
 import type { Answered, Question } from './question.ts'
 
 /** How long a server of this machine may take to say what it is, in ms. */

@@ -1,6 +1,6 @@
-import { configOf } from '../config.ts'
 import { chosenFor, formCounts, isChosen, type Modality } from '../encoders/index.ts'
 import { weightsFolder } from '../home.ts'
+import { configOf } from '../load-config.ts'
 import { details, imageTokens } from '../machine/index.ts'
 import {
   type CatalogueEntry,

@@ -2,7 +2,7 @@ import pino from 'pino'
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
 import { Growth } from '../../src/accounts/limits/growth.ts'
 import { type OpenStore, openStore } from '../../src/accounts/store/store.ts'
-import { loadConfig } from '../../src/config.ts'
+import { loadConfig } from '../../src/load-config.ts'
 import { patient } from '../support/wait.ts'
 import { temporaryFolder } from './houses.ts'
 

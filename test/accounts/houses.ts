@@ -4,7 +4,8 @@ import path from 'node:path'
 import pino from 'pino'
 import { afterAll } from 'vitest'
 import { type Accounts, createAccounts, type Outcome } from '../../src/accounts/index.ts'
-import { loadConfig, type OrielSettings } from '../../src/config.ts'
+import type { OrielSettings } from '../../src/config.ts'
+import { loadConfig } from '../../src/load-config.ts'
 import { missingServices, type Service, startPostgres, startRedis } from '../support/services.ts'
 
 type AccountSettings = NonNullable<OrielSettings['accounts']>

@@ -2,7 +2,7 @@ import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { costOf } from '../../src/accounts/index.ts'
 import { priceList } from '../../src/accounts/prices.ts'
-import { loadConfig } from '../../src/config.ts'
+import { loadConfig } from '../../src/load-config.ts'
 
 const tokens = fc.integer({ min: 0, max: 10_000_000 })
 const price = fc.integer({ min: 0, max: 100_000_000_000 })

@@ -2,7 +2,8 @@ import type { ChildProcess } from 'node:child_process'
 import { expect, vi } from 'vitest'
 import { openStore } from '../../src/accounts/store/store.ts'
 import { startProcess } from '../../src/children/index.ts'
-import { loadConfig, type OrielSettings } from '../../src/config.ts'
+import type { OrielSettings } from '../../src/config.ts'
+import { loadConfig } from '../../src/load-config.ts'
 import { patient } from '../support/wait.ts'
 
 /** A request that a writer has settled, and when it began and ended: ms since 1970. */

@@ -4,7 +4,7 @@
  */
 import pino from 'pino'
 import { createAccounts } from '../../src/accounts/index.ts'
-import { loadConfig } from '../../src/config.ts'
+import { loadConfig } from '../../src/load-config.ts'
 import type { Progress } from './processes.ts'
 
 const [settings = '', rate = '200'] = process.argv.slice(2)

@@ -1,7 +1,7 @@
 import { hostname } from 'node:os'
 import { afterEach, describe, expect, it } from 'vitest'
 import type { OrielSettings } from '../../src/app.ts'
-import { loadConfig } from '../../src/config.ts'
+import { loadConfig } from '../../src/load-config.ts'
 import { plainBackend } from '../support/plain-backend.ts'
 import { send } from '../support/raw.ts'
 import { serveBackend } from '../support/scripted.ts'

@@ -1,8 +1,8 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { loadConfig } from '../../src/config.ts'
 import { planMemory } from '../../src/deployments/memory-plan.ts'
 import { OrielError } from '../../src/errors.ts'
+import { loadConfig } from '../../src/load-config.ts'
 import { libraryWith } from '../support/library.ts'
 
 const card = await libraryWith().find('pocket')

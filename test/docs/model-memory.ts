@@ -1,5 +1,5 @@
-import { configOf } from '../../src/config.ts'
 import { planMemory } from '../../src/deployments/index.ts'
+import { configOf } from '../../src/load-config.ts'
 import { entryOf, estimatedSize } from '../../src/models/index.ts'
 
 /** Bytes of the decoder's file on the hub, of the models that recipes name. */

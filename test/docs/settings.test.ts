@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { loadConfig, variableOf, variables } from '../../src/config.ts'
+import { loadConfig, variableOf, variables } from '../../src/load-config.ts'
 import { pages, textOf } from './pages.ts'
 
 /** The guide's example is a setting that does not exist. */

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { configOf } from '../../src/config.ts'
+import { configOf } from '../../src/load-config.ts'
 import { estimatesFor } from '../../src/machine/index.ts'
 import { catalogue, entryOf } from '../../src/models/index.ts'
 import { memoryOf, sizedModels } from '../docs/model-memory.ts'

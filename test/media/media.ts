@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto'
-import { loadConfig, type MediaConfig } from '../../src/config.ts'
+import type { MediaConfig } from '../../src/config.ts'
+import { loadConfig } from '../../src/load-config.ts'
 import type { Resolve } from '../../src/media/fetch/fetch.ts'
 import { createMedia } from '../../src/media/index.ts'
 import { type Decoded, decoded } from '../support/pixels.ts'

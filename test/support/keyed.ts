@@ -4,7 +4,7 @@ import path from 'node:path'
 import pino from 'pino'
 import { type Accounts, createAccounts, type NewKey } from '../../src/accounts/index.ts'
 import type { OrielSettings } from '../../src/app.ts'
-import { loadConfig } from '../../src/config.ts'
+import { loadConfig } from '../../src/load-config.ts'
 import { startServer, type TestServer } from './server.ts'
 
 /** The key of whoever runs the server. */

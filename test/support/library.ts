@@ -1,5 +1,5 @@
-import { loadConfig } from '../../src/config.ts'
 import { audioFamilies, imageFamilies } from '../../src/encoders/index.ts'
+import { loadConfig } from '../../src/load-config.ts'
 import { createLibrary, type Library } from '../../src/models/index.ts'
 
 /** The library with these environment variables and no others, and with every family that can be run. */

@@ -1,7 +1,8 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { sql } from 'kysely'
 import { openStore } from '../../src/accounts/store/store.ts'
-import { loadConfig, type OrielSettings } from '../../src/config.ts'
+import type { OrielSettings } from '../../src/config.ts'
+import { loadConfig } from '../../src/load-config.ts'
 
 /** Clients that ask servers in every way that there is, and remember what they were told. */
 
