@@ -252,6 +252,25 @@ describe.skipIf(missing)(`oddities of videos${skipNote}`, () => {
   })
 })
 
+describe.skipIf(missing)(`files that are damaged${skipNote}`, () => {
+  it('end in an error at once where nothing of a container follows', async () => {
+    const from = open({ ffmpeg: '/nowhere/ffmpeg', recordingDecodeTimeoutMs: 30_000 })
+    const file = make('zeros.mkv', '-c:v libx264 -pix_fmt yuv420p -g 10 -cluster_time_limit 200 -an')
+    await expect(loadVideo(file.fill(0, file.length >> 1), { from })).rejects.toMatchObject({ code: 'invalid_video' })
+    await from.close()
+  })
+
+  it('are decoded by ffmpeg, as far as it can, where the packages throw', async () => {
+    const file = make('noise.aac', '-vn -c:a aac')
+    file.fill(0x5a, (file.length >> 1) + 20, (file.length >> 1) + 60)
+    const { sound } = await loadAudio(file)
+    expect(likeTone((await sound.decode()).subarray(0, 16_000), 0.06).best).toBeGreaterThan(0.99)
+    const from = open({ ffmpeg: '/nowhere/ffmpeg' })
+    await expect(loadAudio(file, { from })).rejects.toMatchObject({ code: 'invalid_audio' })
+    await from.close()
+  })
+})
+
 describe('a list of images as a video', () => {
   const picture = async (red: number, size = 64): Promise<string> => {
     const create = { width: size, height: size, channels: 3, background: { r: red, g: 0, b: 0 } } as const
@@ -360,7 +379,7 @@ describe.skipIf(missing)(`limits of videos and audio${skipNote}`, () => {
 })
 
 it.skipIf(missing)(
-  `damaged videos and audio cause no crash of the server, no hang over the bound, and nothing that is empty${skipNote}`,
+  `damaged videos and audio cause no crash of the server, no wait for the time limit, and nothing that is empty${skipNote}`,
   { timeout: 3_600_000 },
   async () => {
     const originals = [...videos, ...sounds].map(
@@ -372,25 +391,32 @@ it.skipIf(missing)(
     )
     const files = chosen.map(({ name, args, kind }) => ({ kind, file: make(name, `${args} -t 1`) }))
     const random = seeded(18)
-    const from = open({ decoders: 2, recordingDecodeTimeoutMs: 5000 })
+    const from = open({ decoders: 2 })
     const outcomes: Record<string, number> = {}
     const faults: string[] = []
-    for (let index = 0; index < inputs(30, 5000); index++) {
-      const [kind, file] = damagedRecordings(files, random)
-      const outcome = await load(kind, file, { from }).then(
-        (loaded) => {
-          if (loaded.kind === 'audio' && loaded.sound.samples === 0) faults.push(`${index}: no samples`)
-          if (loaded.kind === 'video' && loaded.frames.length === 0) faults.push(`${index}: no frames`)
-          return 'decoded'
-        },
-        (error: { kind?: string; code?: string; message: string }) => {
-          if (!['invalid', 'too_large', 'unsupported_media', 'unreadable_media'].includes(error.kind ?? ''))
-            faults.push(`${index}: ${error.message}`)
-          return error.message.includes('crashed') ? 'crashed' : 'refused'
-        },
-      )
-      outcomes[outcome] = (outcomes[outcome] ?? 0) + 1
+    // Each takes 70 ms of CPU time on average, with what ffmpeg tries.
+    const attempts = Array.from({ length: inputs(30, 5000) }, (_, index) => index).values()
+    const lane = async (): Promise<void> => {
+      for (const index of attempts) {
+        const [kind, file] = damagedRecordings(files, random)
+        const outcome = await load(kind, file, { from }).then(
+          (loaded) => {
+            if (loaded.kind === 'audio' && loaded.sound.samples === 0) faults.push(`${index}: no samples`)
+            if (loaded.kind === 'video' && loaded.frames.length === 0) faults.push(`${index}: no frames`)
+            return 'decoded'
+          },
+          (error: { kind?: string; code?: string; message: string }) => {
+            const isRefusal = ['invalid', 'too_large', 'unsupported_media', 'unreadable_media'].includes(
+              error.kind ?? '',
+            )
+            if (!isRefusal || error.code?.endsWith('timeout')) faults.push(`${index}: ${error.message}`)
+            return error.message.includes('crashed') ? 'crashed' : 'refused'
+          },
+        )
+        outcomes[outcome] = (outcomes[outcome] ?? 0) + 1
+      }
     }
+    await Promise.all([lane(), lane()])
     await from.close()
     expect(faults).toEqual([])
     expect(outcomes.decoded).toBeGreaterThan(0)

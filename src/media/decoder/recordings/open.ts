@@ -7,6 +7,7 @@ import { openWithFfmpeg } from './ffmpeg.ts'
 import { openWithPackages } from './packages.ts'
 import type { Needed, Recording } from './recording.ts'
 import { sceneTimes } from './scenes.ts'
+import { withSecond } from './second.ts'
 import { evenTimes } from './times.ts'
 
 /**
@@ -23,8 +24,7 @@ export async function openRecording(
   const format = formatOf(bytes, kind)
   onFormat(format)
   const needed: Needed = { kind, sound: wanted.kind === 'audio' || needsSound(wanted) }
-  const recording = (await openWithPackages(bytes, format, needed)) ?? (await openWithFfmpeg(bytes, format, needed))
-  if (recording === null) throw nothingDecodes(kind, format)
+  const recording = await openWithAny(bytes, format, needed)
   try {
     return wanted.kind === 'video'
       ? openVideo(recording, wanted, format, bytes.length)
@@ -36,6 +36,20 @@ export async function openRecording(
 }
 
 const needsSound = ({ sound, only }: WantedVideo): boolean => sound && only?.sound !== false
+
+/** What the packages do not decode, or throw on, ffmpeg may decode where it is installed. */
+async function openWithAny(bytes: Buffer, format: RecordingFormat, needed: Needed): Promise<Recording> {
+  const openSecond = (): Promise<Recording | null> => openWithFfmpeg(bytes, format, needed)
+  let failure: unknown
+  const first = await openWithPackages(bytes, format, needed).catch((error: unknown) => {
+    failure = error
+    return null
+  })
+  if (first !== null) return withSecond(first, openSecond)
+  const second = await openSecond()
+  if (second === null) throw failure ?? nothingDecodes(needed.kind, format)
+  return second
+}
 
 function openVideo(recording: Recording, wanted: WantedVideo, format: RecordingFormat, bytes: number): Opened {
   const { picture } = recording

@@ -5,6 +5,7 @@ import type { RecordingFormat } from '../../format.ts'
 import type { Size } from '../protocol.ts'
 import type { Needed, Recording } from './recording.ts'
 import { type Chunk, joinSound } from './sound.ts'
+import { steadyDecoders, steadySource, untilStall } from './steady.ts'
 import { type Colours, type Planes, rgbOf } from './yuv.ts'
 
 /**
@@ -35,26 +36,8 @@ async function loadCodecs(): Promise<void> {
   const codecs = await import('node-webcodecs')
   // It throws where its binary is missing.
   await codecs.AudioDecoder.isConfigSupported({ codec: 'opus', sampleRate: 48_000, numberOfChannels: 2 })
-  // In a thread of its own, the decoder may say that it has ended before it has given all frames.
-  class VideoDecoder extends codecs.VideoDecoder {
-    override configure(config: Parameters<InstanceType<typeof codecs.VideoDecoder>['configure']>[0]): void {
-      super.configure({ ...config, useWorkerThread: false })
-    }
-
-    // A packet has been decoded when `decode` returns. Whoever waited for the queue would wait for ever.
-    override get decodeQueueSize(): number {
-      return 0
-    }
-
-    // Otherwise it takes no further packets, although a decoder should.
-    override async flush(): Promise<void> {
-      await super.flush()
-      const native: unknown = Reflect.get(this, '_native')
-      if (native instanceof Object && 'reset' in native && typeof native.reset === 'function') native.reset()
-    }
-  }
-  for (const name of globals)
-    Object.defineProperty(globalThis, name, { value: name === 'VideoDecoder' ? VideoDecoder : codecs[name] })
+  const classes = { ...codecs, ...steadyDecoders(codecs) }
+  for (const name of globals) Object.defineProperty(globalThis, name, { value: classes[name] })
 }
 
 /**
@@ -72,7 +55,7 @@ export async function openWithPackages(
   // Not the formats that refer to other files.
   const { MP4, QTFF, MATROSKA, WEBM, WAVE, OGG, MP3, ADTS, FLAC, MPEG_TS } = mediabunny
   const formats = [MP4, QTFF, MATROSKA, WEBM, WAVE, OGG, MP3, ADTS, FLAC, MPEG_TS]
-  const input = new Input({ source: new BufferSource(bytes), formats })
+  const input = new Input({ source: steadySource(new BufferSource(bytes)), formats })
   const close = (): void => input.dispose()
   try {
     const video = await input.getPrimaryVideoTrack()
@@ -99,7 +82,8 @@ export async function openWithPackages(
         const colours = coloursOf(await video.getColorSpace(), video.codedHeight)
         const sink = new VideoSampleSink(video, { hardwareAcceleration: 'prefer-software' })
         let last: { time: number; rgb: Uint8Array } | undefined
-        for await (const sample of sink.samplesAtTimestamps(times.map((time) => time + begin + rounding))) {
+        const samples = sink.samplesAtTimestamps(times.map((time) => time + begin + rounding))
+        for await (const sample of untilStall(samples)) {
           try {
             if (sample !== null && sample.timestamp !== last?.time)
               last = { time: sample.timestamp, rgb: await pixelsOf(sample, video, colours, size) }
@@ -113,7 +97,7 @@ export async function openWithPackages(
       async sound(start, end) {
         if (audio === null) return new Float32Array()
         const samples = new AudioSampleSink(audio).samples(start + begin, end + begin)
-        return await joinSound(chunksOf(samples, begin), start, end)
+        return await joinSound(chunksOf(untilStall(samples), begin), start, end)
       },
       close,
     }
