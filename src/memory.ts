@@ -31,8 +31,17 @@ export function takenInGroup(files?: GroupFiles): number | undefined {
   return undefined
 }
 
-/** Physical memory of a process, in bytes; 0 if it is not known: only Linux says it without another process. */
+/** Memory of the machine, or of the container if it has a limit, in bytes. */
+export function wholeMemory(): number {
+  return Math.min(process.constrainedMemory?.() || totalmem(), totalmem())
+}
+
+/**
+ * Physical memory of a process and of those that its main thread has started, in bytes; 0 if it is not known: only Linux says
+ * it without another process.
+ */
 export function residentBytes(pid: number | undefined): number {
   const [, kilobytes = 0] = /^VmRSS:\s*(\d+) kB$/m.exec(textOf(`/proc/${pid}/status`) ?? '') ?? []
-  return Number(kilobytes) * 1024
+  const children = textOf(`/proc/${pid}/task/${pid}/children`)?.match(/\d+/g) ?? []
+  return children.reduce((sum, child) => sum + residentBytes(Number(child)), Number(kilobytes) * 1024)
 }

@@ -1,8 +1,10 @@
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
-import { freemem, tmpdir } from 'node:os'
+import { freemem, platform, tmpdir } from 'node:os'
 import path from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { availableMemory, takenInGroup } from '../src/memory.ts'
+import { availableMemory, residentBytes, takenInGroup } from '../src/memory.ts'
 
 let folder: string
 beforeEach(async () => {
@@ -45,3 +47,14 @@ describe('the available memory', () => {
     expect(await taken('')).toBeUndefined()
   })
 })
+
+it.runIf(platform() === 'linux')(
+  'the memory of a process includes that of the processes that it has started',
+  async () => {
+    const large = "globalThis.held = Buffer.alloc(200e6, 1); console.log('ready'); setInterval(() => {}, 1000)"
+    const shell = spawn('sh', ['-c', '"$0" -e "$1"; true', process.execPath, large], { detached: true })
+    await once(shell.stdout, 'data')
+    expect(residentBytes(shell.pid)).toBeGreaterThan(200e6)
+    process.kill(-(shell.pid ?? Number.NaN), 'SIGKILL')
+  },
+)

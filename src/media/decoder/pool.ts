@@ -3,6 +3,7 @@ import type { MediaConfig } from '../../config.ts'
 import { OrielError, shuttingDown } from '../../errors.ts'
 import { type Costs, ownClient } from '../../fairness.ts'
 import type { Logger } from '../../log.ts'
+import { wholeMemory } from '../../memory.ts'
 import { availableProcessors } from '../../processors.ts'
 import { Semaphore } from '../../semaphore.ts'
 import {
@@ -23,6 +24,8 @@ export type Admit = (header: FileHeader) => Promise<() => void>
 /** What a decoder does in its turn. @param admitted resolves when the file may be decoded */
 type Use<T> = (decoder: DecoderProcess, admitted: (header: FileHeader) => Promise<void>) => Promise<T>
 
+/** The part of the memory that all videos and audio together may take while they are decoded; one may take its own limit. */
+const recordingShare = 1 / 4
 /** The limit for files that wait for a decoder; their bytes are in memory. */
 const maxWaiting = 1000
 /**
@@ -46,6 +49,8 @@ export class DecoderPool {
   readonly #size: number
   /** One unit for each process. */
   readonly #processes: Semaphore
+  /** One unit for each video or audio: they are bounded by the memory that all of them may take. */
+  readonly #recordings: Semaphore
   readonly #idle: DecoderProcess[] = []
   readonly #all = new Set<DecoderProcess>()
   #isWarm = false
@@ -65,12 +70,11 @@ export class DecoderPool {
     this.#costs = costs
     this.#log = log
     this.#size = decoders || Math.min(8, Math.max(2, availableProcessors()))
-    const limits = {
-      capacity: this.#size,
-      waiting: { most: maxWaiting, full: tooManyWaiting },
-      spare: { units: this.#size, patienceMs },
-    }
-    this.#processes = new Semaphore(limits, costs)
+    const waiting = { most: maxWaiting, full: tooManyWaiting }
+    const spare = { units: this.#size, patienceMs }
+    this.#processes = new Semaphore({ capacity: this.#size, waiting, spare }, costs)
+    const capacity = Math.max(1, Math.floor((wholeMemory() * recordingShare) / settings.recordingMemoryBytes))
+    this.#recordings = new Semaphore({ capacity, mostOfOne: Math.ceil(capacity / 2), waiting }, costs)
   }
 
   /**
@@ -78,7 +82,8 @@ export class DecoderPool {
    * @throws OrielError about the file, or `overloaded`, `cancelled`, `internal`
    */
   decode(client: string, file: FileToDecode, admit: Admit, signal: AbortSignal): Promise<DecodedFile> {
-    return this.#inTurn(client, admit, signal, (decoder, admitted) => decoder.decode(file, admitted))
+    const bounds = file.options.wanted.kind === 'image' ? [] : [this.#recordings]
+    return this.#inTurn(client, admit, signal, (decoder, admitted) => decoder.decode(file, admitted), bounds)
   }
 
   /** Writes an image as a file. @throws OrielError `overloaded`, `cancelled`, `internal` */
@@ -110,8 +115,24 @@ export class DecoderPool {
     for (const decoder of this.#all) decoder.kill()
   }
 
-  async #inTurn<T>(client: string, admit: Admit, signal: AbortSignal, use: Use<T>): Promise<T> {
-    const release = await this.#processes.acquire(client, 1, signal)
+  /** @param bounds of which it takes a unit too, before it takes a process */
+  async #inTurn<T>(
+    client: string,
+    admit: Admit,
+    signal: AbortSignal,
+    use: Use<T>,
+    bounds: readonly Semaphore[] = [],
+  ): Promise<T> {
+    const taken: (() => void)[] = []
+    const release = (): void => {
+      for (const giveBack of taken) giveBack()
+    }
+    try {
+      for (const bound of [...bounds, this.#processes]) taken.push(await bound.acquire(client, 1, signal))
+    } catch (error) {
+      release()
+      throw error
+    }
     // After an abort the decoder stays occupied until it has finished the file or is killed.
     return await orAborted(this.#run(client, admit, signal, use).finally(release), signal)
   }

@@ -1,0 +1,40 @@
+import { totalmem } from 'node:os'
+import { afterAll, expect, it } from 'vitest'
+import { deferred } from '../../src/deferred.ts'
+import { Costs } from '../../src/fairness.ts'
+import { loadConfig } from '../../src/load-config.ts'
+import { DecoderPool } from '../../src/media/decoder/pool.ts'
+import type { Wanted } from '../../src/media/decoder/protocol.ts'
+import { dataUrl, shape } from '../support/images.ts'
+
+// The memory of the machine is enough for one recording.
+const settings = { ...loadConfig({}, {}).media, decoders: 2, recordingMemoryBytes: totalmem() }
+const pool = new DecoderPool(settings, new Costs(), undefined)
+afterAll(() => pool.close())
+const { signal } = new AbortController()
+
+it('recordings that together could take too much memory are decoded one after the other, beside images', async () => {
+  const image = await shape('red', 'circle', 64)
+  const list: Wanted = {
+    ...{ kind: 'video', clip: { start: 0, end: null }, sound: false, only: null },
+    ...{ most: 1, perSecond: 1, longestEdge: 64, choose: 'even' },
+  }
+  const decode = (client: string, wanted: Wanted, admit: () => Promise<() => void>) =>
+    pool.decode(client, { payload: dataUrl(image), options: { wanted, mostPages: 1 } }, admit, signal)
+  const events: string[] = []
+  const [began, may] = [deferred<void>(), deferred<void>()]
+  const first = decode('one', list, async () => {
+    began.resolve()
+    await may.promise
+    return () => events.push('first ended')
+  })
+  await began.promise
+  const second = decode('two', list, async () => {
+    events.push('second began')
+    return () => {}
+  })
+  await decode('three', { kind: 'image', pages: null, longestEdge: 64 }, async () => () => events.push('image ended'))
+  may.resolve()
+  await Promise.all([first, second])
+  expect(events).toEqual(['image ended', 'first ended', 'second began'])
+})
