@@ -21,7 +21,8 @@ export function wantedBy(
     return {
       ...{ kind, clip, sound, only: null },
       most: frames.most ?? Math.min(video.most, share),
-      perSecond: frames.perSecond ?? video.perSecond,
+      perSecond: frames.perSecond ?? null,
+      usualPerSecond: video.perSecond,
       longestEdge: Math.min(frames.longestEdge ?? Number.POSITIVE_INFINITY, 2 * (video.longestEdge ?? longestEdge)),
       choose: frames.choose ?? 'even',
     } satisfies WantedVideo

@@ -17,7 +17,7 @@ it('recordings that together could take too much memory are decoded one after th
   const image = await shape('red', 'circle', 64)
   const list: Wanted = {
     ...{ kind: 'video', clip: { start: 0, end: null }, sound: false, only: null },
-    ...{ most: 1, perSecond: 1, longestEdge: 64, choose: 'even' },
+    ...{ most: 1, perSecond: null, usualPerSecond: 1, longestEdge: 64, choose: 'even' },
   }
   const decode = (client: string, wanted: Wanted, admit: () => Promise<() => void>) =>
     pool.decode(client, { payload: dataUrl(image), options: { wanted, mostPages: 1 } }, admit, signal)

@@ -280,7 +280,7 @@ describe('a list of images as a video', () => {
 
   it('has their pixels, one a second or as many as the request says', async () => {
     const url = list(await Promise.all([0, 60, 120, 180, 240].map((red) => picture(red))))
-    const { frames, format, seconds: length } = await loadVideo(url, { frames: { perSecond: 1 } })
+    const { frames, format, seconds: length } = await loadVideo(url)
     expect({ format, length, times: frames.map(({ time }) => time) }).toEqual({
       format: 'frames',
       length: 5,
@@ -288,8 +288,26 @@ describe('a list of images as a video', () => {
     })
     const reds = await Promise.all(frames.map(async (frame) => (await frame.decode())[0] ?? 0))
     for (const [at, red] of reds.entries()) expect(Math.abs(red - at * 60)).toBeLessThan(4)
-    expect((await loadVideo(url, { frames: { perSecond: 2, most: 2 } })).frames.map(({ time }) => time)).toEqual([0, 1])
+    expect((await loadVideo(url, { frames: { perSecond: 2, most: 2 } })).frames.map(({ time }) => time)).toEqual([
+      0, 1.25,
+    ])
     expect((await loadVideo(list([await picture(9)]))).frames).toHaveLength(1)
+  })
+
+  it('has the images of a clip only, those where scenes begin, and frames as small as is asked for', async () => {
+    const url = list(await Promise.all([0, 0, 0, 200, 200, 200, 200, 90].map((red) => picture(red))))
+    const clip = await loadVideo(url, { clip: { start: 3, end: 5 } })
+    expect(clip).toMatchObject({ seconds: 2, frames: [{ time: 3 }, { time: 4 }] })
+    expect((await clip.frames[0]?.decode())?.[0]).toBeGreaterThan(190)
+    await expect(loadVideo(url, { clip: { start: 9 } })).rejects.toMatchObject({ code: 'invalid_clip' })
+    const scenes = await loadVideo(url, { frames: { most: 3, choose: 'scenes' } })
+    expect(scenes.frames.map(({ time }) => time)).toEqual([0, 3, 7])
+    // Eight images of 64 x 64 are too large, and those of 32 x 32 that come of them are not.
+    const from = open({ maxTotalFramePixels: 10_000 })
+    const small = await loadVideo(url, { from, frames: { longestEdge: 32 } })
+    expect(small.frames[7]).toMatchObject({ width: 32, height: 32, original: { width: 64, height: 64 } })
+    await expect(loadVideo(url, { from })).rejects.toMatchObject({ code: 'frames_too_large' })
+    await from.close()
   })
 
   it('is refused without counting all of its images when there are millions', async () => {

@@ -30,7 +30,10 @@ export interface WantedVideo {
   readonly kind: 'video'
   readonly clip: Span
   readonly most: number
-  readonly perSecond: number
+  /** Null: the request does not say it. */
+  readonly perSecond: number | null
+  /** Frames a second that the model is used to. */
+  readonly usualPerSecond: number
   /** Frames are at most this long. */
   readonly longestEdge: number
   readonly choose: 'even' | 'scenes'

@@ -1,12 +1,14 @@
+import sharp from 'sharp'
 import { OrielError } from '../../../errors.ts'
 import type { ImageFormat } from '../../format.ts'
 import { sniffImage } from '../../format.ts'
 import { dataAt, decodeDataUrl } from '../data-url.ts'
 import { openImageFile } from '../images.ts'
 import type { OpenedFile } from '../opened-file.ts'
-import { type Opened, partOfImage } from '../parts.ts'
+import type { Opened } from '../parts.ts'
 import type { Size, WantedVideo } from '../protocol.ts'
-import { evenTimes } from './times.ts'
+import { openVideo } from './open.ts'
+import type { Recording } from './recording.ts'
 
 /** Whether a video is sent as a list of images: `data:video/jpeg;base64,<frame>,<frame>`, or only one of them. */
 export function isList(url: string): boolean {
@@ -16,7 +18,8 @@ export function isList(url: string): boolean {
 }
 
 /**
- * Opens a list of images as a video. Without a choice of how many a second, there is one.
+ * Opens a list of images as a video, of which each is shown until the next one. Unless the request says how many there are in
+ * a second, there is one.
  * @param onFormat called when the format is known
  * @throws OrielError, or any other error if an image is damaged
  */
@@ -27,48 +30,52 @@ export async function openList(
 ): Promise<Opened> {
   const at = dataAt(url) ?? 0
   const head = url.slice(0, at)
-  const images = url.slice(at).split(',')
   const files: OpenedFile[] = []
   const close = (): void => {
     for (const file of files) file.close()
   }
   try {
-    const seconds = images.length / wanted.perSecond
-    const chosen = wanted.only?.times ?? timesOf(seconds, wanted)
     const sizes: Size[] = []
-    const bytes: number[] = []
-    for (const time of chosen) {
-      const file = decodeDataUrl(head + images[Math.round(time * wanted.perSecond)], 'video')
-      const opened = await openImageFile(file)
-      onFormat(opened.format)
-      files.push(opened.file)
-      bytes.push(file.length)
-      sizes.push(await opened.file.size(0, wanted.longestEdge))
+    let bytes = 0
+    for (const image of url.slice(at).split(',')) {
+      const data = decodeDataUrl(head + image, 'video')
+      const { format, file } = await openImageFile(data)
+      onFormat(format)
+      files.push(file)
+      bytes += data.length
+      sizes.push(await file.size(0, wanted.longestEdge))
     }
     const [first] = sizes
-    const other = sizes.find(({ width, height }) => width !== first?.width || height !== first.height)
-    if (first !== undefined && other !== undefined) throw differentSizes(first, other)
-    return {
-      header: {
-        ...{ kind: 'video', format: 'frames', bytes: bytes.reduce((sum, one) => sum + one, 0), seconds },
-        ...{ source: first ?? null, sizes, samples: 0 },
-      },
-      async *parts() {
-        for (const [at, file] of files.entries())
-          for await (const { page: _, ...image } of file.render([0], wanted.longestEdge / 2))
-            yield partOfImage(image, at + 1, chosen[at] ?? 0)
-      },
-      close,
-    }
+    if (first === undefined) throw new Error('no images')
+    const other = sizes.find(({ width, height }) => width !== first.width || height !== first.height)
+    if (other !== undefined) throw differentSizes(first, other)
+    return openVideo(recordingOf(files, first, wanted.perSecond ?? 1, close), wanted, 'frames', bytes)
   } catch (error) {
     close()
     throw error
   }
 }
 
-/** At equal distances, as far as there are images. */
-const timesOf = (seconds: number, { perSecond, most }: WantedVideo): number[] =>
-  evenTimes(0, seconds, perSecond, most).map((time) => Math.floor(time * perSecond + 0.001) / perSecond)
+const recordingOf = (files: readonly OpenedFile[], picture: Size, perSecond: number, close: () => void): Recording => ({
+  ...{ seconds: files.length / perSecond, picture, perSecond, hears: false, close },
+  async *frames(times, size) {
+    // A time may be a rounding error before that of its image.
+    for (const time of times) yield await pixelsOf(files[Math.floor(time * perSecond + 0.001)], size)
+  },
+  sound: async () => new Float32Array(),
+})
+
+async function pixelsOf(file: OpenedFile | undefined, size: Size): Promise<Uint8Array> {
+  // Images come at most twice as long as this.
+  for await (const { width, height, rgb } of file?.render([0], Math.max(size.width, size.height) / 2) ?? []) {
+    if (width === size.width && height === size.height) return rgb
+    return await sharp(rgb, { raw: { width, height, channels: 3 } })
+      .resize(size.width, size.height, { fit: 'fill' })
+      .raw()
+      .toBuffer()
+  }
+  throw new Error('no image')
+}
 
 const differentSizes = (first: Size, other: Size): OrielError =>
   new OrielError(

@@ -51,11 +51,18 @@ async function openWithAny(bytes: Buffer, format: RecordingFormat, needed: Neede
   return second
 }
 
-function openVideo(recording: Recording, wanted: WantedVideo, format: RecordingFormat, bytes: number): Opened {
+/** @throws OrielError */
+export function openVideo(
+  recording: Recording,
+  wanted: WantedVideo,
+  format: RecordingHeader['format'],
+  bytes: number,
+): Opened {
   const { picture } = recording
   if (picture === null) throw nothingIn('video', format, 'video')
   const { start, end } = spanOf(recording, wanted)
-  const { most, perSecond, choose, only } = wanted
+  const { most, choose, only } = wanted
+  const perSecond = recording.perSecond ?? wanted.perSecond ?? wanted.usualPerSecond
   const size = shrunk(picture, wanted.longestEdge)
   const even = only?.times ?? evenTimes(start, end - start, perSecond, most)
   const hears = recording.hears && needsSound(wanted)
@@ -134,7 +141,7 @@ function shrunk({ width, height }: Size, longestEdge: number): Size {
   return { width: Math.max(1, Math.round(width * scale)), height: Math.max(1, Math.round(height * scale)) }
 }
 
-const nothingIn = (kind: AttachmentKind, format: RecordingFormat, what: string): OrielError =>
+const nothingIn = (kind: AttachmentKind, format: RecordingHeader['format'], what: string): OrielError =>
   new OrielError('unreadable_media', `The ${kind} cannot be decoded: its ${format} data contains no ${what}.`, {
     code: `invalid_${kind}`,
   })

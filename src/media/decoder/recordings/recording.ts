@@ -13,6 +13,8 @@ export interface Recording {
   readonly seconds: number
   /** Upright, with square pixels. Null if there is no video. */
   readonly picture: Size | null
+  /** Of a list of images, whose times are of those alone. */
+  readonly perSecond?: number
   /** Whether there is audio. */
   readonly hears: boolean
   /**

@@ -12,7 +12,8 @@ export async function sceneTimes(
   { start, end }: { start: number; end: number },
   count: number,
 ): Promise<number[]> {
-  const times = evenTimes(start, end - start, candidates.perSecond, Math.max(count, candidates.each * count))
+  const perSecond = Math.min(candidates.perSecond, recording.perSecond ?? Number.POSITIVE_INFINITY)
+  const times = evenTimes(start, end - start, perSecond, Math.max(count, candidates.each * count))
   if (times.length <= count) return evenTimes(start, end - start, Number.POSITIVE_INFINITY, count)
   const changes: number[] = []
   let before: Uint8Array | undefined
