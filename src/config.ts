@@ -176,6 +176,8 @@ const server = z.strictObject({
   strict: flag.default(false).meta({ env: 'ORIEL_STRICT' }),
   /** Bytes of a request body: the limit for base64 plus space for text. */
   maxBodyBytes: positive.default(16 * MB).meta({ env: 'ORIEL_MAX_BODY_BYTES' }),
+  /** Bytes of a form with its file: what OpenAI allows of audio, and space for text. */
+  maxFormBytes: positive.default(30 * MB).meta({ env: 'ORIEL_MAX_FORM_BYTES' }),
   /** Memory for the bodies of all requests, from their arrival to the end of the answer, in bytes. Further bodies wait. */
   maxBodiesBytes: positive.default(200 * MB).meta({ env: 'ORIEL_MAX_BODIES_BYTES' }),
   /** Names under which the server is reached, including their subdomains, in addition to those of this machine; `*`: any. */

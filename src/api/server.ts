@@ -9,8 +9,6 @@ import { within } from '../within.ts'
 import { Access } from './access.ts'
 import type { AnswerServices } from './answering/answer.ts'
 import { Bodies } from './body/bodies.ts'
-import { FormReader } from './body/form-reader.ts'
-import { JsonReader } from './body/json-reader.ts'
 import { dialects } from './dialects/index.ts'
 import { EngineStates } from './engine-states.ts'
 import { sendError, toOrielError } from './errors.ts'
@@ -71,12 +69,12 @@ export function createServer(services: AnswerServices, config: Config['server'],
   server.removeAllContentTypeParsers()
   const readJson = (request: FastifyRequest) => {
     if (request.routeOptions.config.isForm) throw notForm()
-    return bodies.read(request, new JsonReader())
+    return bodies.read(request, 'json')
   }
   server.addContentTypeParser('application/json', readJson)
   server.addContentTypeParser('multipart/form-data', (request: FastifyRequest) => {
     if (!request.routeOptions.config.isForm) throw notJson()
-    return bodies.read(request, new FormReader(request.headers['content-type'] ?? ''))
+    return bodies.read(request, 'form')
   })
   server.addContentTypeParser('*', (request: FastifyRequest) => {
     if (!routes.dialectOf(request).readsAnyType) throw notJson()

@@ -1,11 +1,23 @@
 import type { AttachmentKind } from '../attachments.ts'
 import type { ImageFormat, RecordingFormat } from './format.ts'
 
-/** An attachment as a request names it. A document or an animation is several images. */
-export interface AttachmentSource {
-  readonly kind: AttachmentKind
+/** An attachment as a request names it, or brings it. A document or an animation is several images. */
+export type AttachmentSource = Selection & (Named | Uploaded)
+
+interface Named {
   /** A `data:` URL with base64, an http(s) URL, or plain base64. */
   readonly url: string
+  readonly bytes?: undefined
+}
+
+interface Uploaded {
+  /** The file itself. */
+  readonly bytes: Uint8Array
+  readonly url?: undefined
+}
+
+interface Selection {
+  readonly kind: AttachmentKind
   /** The source's place in the request, for errors: `messages[0].content[1].image_url`. */
   readonly param: string
   /**

@@ -13,7 +13,7 @@ import type { FileHeader, ImageFile, PartHead, Wanted } from './decoder/protocol
 import type { Fetched } from './fetch/download.ts'
 import { createFetcher, type Resolve, wantedUrl } from './fetch/fetch.ts'
 import { decodedParts, type FilePart, pixelsLike, seenParts } from './file-parts.ts'
-import { boundPixels, checkSources, type Hold, isRemote, pixelsIn, requestBudget } from './limits.ts'
+import { boundPixels, checkSources, type Hold, pixelsIn, remoteUrlOf, requestBudget } from './limits.ts'
 import { loadedFrom } from './loaded.ts'
 import { SeenFiles } from './seen-files.ts'
 import { wantedBy, wantedOnly } from './wanted.ts'
@@ -93,13 +93,15 @@ export function createMedia(config: MediaConfig, log?: Logger, resolve?: Resolve
     { asker, mostPages, wantedOf, budget, hold, early }: RequestContext,
     signal: AbortSignal,
   ): Promise<Loaded> => {
-    const { kind, url, param } = source
+    const { kind, param } = source
+    const remote = remoteUrlOf(source)
     const { client, isolation } = asker
     const start = performance.now()
     // The file takes memory until it is decoded.
-    const release = isRemote(url) ? await downloads.acquire(client, bytesOf(kind), signal) : () => {}
+    const release = remote === undefined ? () => {} : await downloads.acquire(client, bytesOf(kind), signal)
     try {
-      const fetching = isRemote(url) ? (early?.get(keyOf(source)) ?? fetcher.fetch(url, kind, signal)) : undefined
+      const fetching =
+        remote === undefined ? undefined : (early?.get(keyOf(kind, remote)) ?? fetcher.fetch(remote, kind, signal))
       const fetched = fetching && (await orAborted(fetching, signal))
       const fetchMs = fetched === undefined ? 0 : performance.now() - start
       let decodeMs = 0
@@ -118,7 +120,7 @@ export function createMedia(config: MediaConfig, log?: Logger, resolve?: Resolve
         },
       })
 
-      const payload = fetched?.bytes ?? url
+      const payload = fetched?.bytes ?? (source.bytes === undefined ? source.url : source.bytes)
       const wanted = wantedOf(source)
       const name = await seen.nameOf({ payload, wanted }, isolation)
       const known = seen.get(name, mostPages)
@@ -133,7 +135,8 @@ export function createMedia(config: MediaConfig, log?: Logger, resolve?: Resolve
       const forget = (): void => {
         file = undefined
       }
-      const letGo = typeof payload === 'string' ? forget : hold()(pixelsLike(payload), forget)
+      // What the request brought is counted with its body.
+      const letGo = fetched === undefined ? forget : hold()(pixelsLike(fetched.bytes), forget)
       const decodeAgain = async (heads: readonly PartHead[]): Promise<readonly Part[]> => {
         if (file === undefined) throw cancelled()
         return (await decode(file, wantedOnly(wanted, heads), pixelsIn).catch(about(param))).parts
@@ -163,7 +166,12 @@ export function createMedia(config: MediaConfig, log?: Logger, resolve?: Resolve
     },
     prefetch(sources, client, signal) {
       if (sources.length > 0) void decoders.warm()
-      const remote = new Map(sources.filter(({ url }) => isRemote(url)).map((source) => [keyOf(source), source]))
+      const remote = new Map(
+        sources.flatMap((source) => {
+          const [kind, url] = [source.kind, remoteUrlOf(source)]
+          return url === undefined ? [] : [[keyOf(kind, url), { kind, url }] as const]
+        }),
+      )
       if (remote.size === 0 || prefetched.has(signal) || signal.aborted) return
       const bytes = [...remote.values()].reduce((sum, { kind }) => sum + bytesOf(kind), 0)
       const release = prefetches.tryAcquire(client, bytes)
@@ -196,7 +204,7 @@ const halved = (capacity: number, costs: Costs): Semaphore =>
   new Semaphore({ capacity, mostOfOne: Math.ceil(capacity / 2) }, costs)
 
 /** What is fetched of a URL depends on what it should be. */
-const keyOf = ({ kind, url }: AttachmentSource): string => `${kind} ${url}`
+const keyOf = (kind: AttachmentKind, url: string): string => `${kind} ${url}`
 
 /** An error in the words of a request. */
 const about =

@@ -6,8 +6,11 @@ import type { AttachmentSource, Clip } from './attachment.ts'
 import { dataAt } from './decoder/data-url.ts'
 import { type FileHeader, type ImagesHeader, type RecordingHeader, soundRate } from './decoder/protocol.ts'
 
-/** Whether a URL has to be fetched; any other URL carries its data. */
-export const isRemote = (url: string): boolean => /^https?:/i.test(url)
+/** The URL that has to be fetched. Any other source carries its data. */
+export const remoteUrlOf = ({ url }: AttachmentSource): string | undefined =>
+  url !== undefined && isRemote(url) ? url : undefined
+
+const isRemote = (url: string): boolean => /^https?:/i.test(url)
 
 /**
  * Checks what needs no data: the number of the sources, their URL schemes, the size of their base64, the frames that they
@@ -34,7 +37,7 @@ export function checkSources(sources: readonly AttachmentSource[], config: Media
       `The request has ${recordings.length} videos and audio; at most ${config.maxRecordings} are allowed.`,
       { param: extra.param, code: 'too_many_recordings' },
     )
-  for (const { kind, url, param } of sources) checkScheme(kind, url, param)
+  for (const { kind, url, param } of sources) if (url !== undefined) checkScheme(kind, url, param)
   checkBase64(images, 'images', config.maxBase64Bytes)
   checkBase64(recordings, 'videos and audio', config.maxRecordingBase64Bytes)
   checkFrames(recordings, config.maxFrames)
@@ -54,7 +57,7 @@ function checkScheme(kind: AttachmentKind, url: string, param: string): void {
 function checkBase64(sources: readonly AttachmentSource[], noun: string, most: number): void {
   let total = 0
   for (const { url, param } of sources) {
-    total += base64Length(url)
+    total += url === undefined ? 0 : base64Length(url)
     if (total > most)
       throw new OrielError(
         'too_large',
@@ -71,7 +74,8 @@ function checkFrames(sources: readonly AttachmentSource[], most: number): void {
   let total = 0
   for (const { kind, url, frames, param } of sources) {
     if (kind !== 'video') continue
-    total += isRemote(url) ? (frames?.most ?? 0) : Math.max(frames?.most ?? 0, framesInList(url, most + 1))
+    const listed = url === undefined || isRemote(url) ? 0 : framesInList(url, most + 1)
+    total += Math.max(frames?.most ?? 0, listed)
     if (total > most) throw tooManyFrames(total, most).at(param)
   }
 }

@@ -82,9 +82,26 @@ describe('transcriptions', () => {
     })
     const [ask] = backend.asks
     expect(ask?.attachments).toMatchObject([{ kind: 'audio', param: 'file' }])
-    expect(Buffer.from(ask?.attachments[0]?.url ?? '', 'base64').equals(bytes)).toBe(true)
+    expect(bytes.equals(ask?.attachments[0]?.bytes ?? Buffer.alloc(0))).toBe(true)
     expect(ask?.settings.sampling.temperature).toBe(0.2)
     expect(JSON.stringify(ask?.prompt)).toMatch(/Transcribe.*German.*A call of Oriel/)
+  })
+
+  it('take a file of 25 MB, whether its client tells its size or not, and say what is too large', async () => {
+    const large = Buffer.alloc(25 * 1024 * 1024, bytes)
+    const form = new FormData()
+    form.append('model', 'ears')
+    form.append('file', new Blob([large]))
+    const { headers, body } = new Response(form)
+    const whole = await post({ model: 'ears', file: new Blob([large]) })
+    const streamed = await fetch(`${server.url}/v1/audio/transcriptions`, {
+      ...{ method: 'POST', headers, body, duplex: 'half' },
+    } as RequestInit)
+    expect([whole.status, streamed.status]).toEqual([200, 200])
+    for (const { attachments } of backend.asks)
+      expect(large.equals(attachments[0]?.bytes ?? Buffer.alloc(0))).toBe(true)
+    const refused = await post({ model: 'ears', file: new Blob([Buffer.alloc(31_000_000)]) })
+    expect([refused.status, refused.text]).toEqual([413, expect.stringMatching(/30000000 bytes/)])
   })
 
   it('are streamed as they are heard, without what names the language', async () => {

@@ -23,7 +23,11 @@ export const text = (words: string): ContentPart => ({ kind: 'text', text: words
 /** The attachment of a message by its index. */
 export const part = (kind: Attachment['kind'], attachment = 0): ContentPart => ({ kind, attachment })
 /** An attachment whose URL names a file of the model. */
-export const source = (kind: Attachment['kind'], url: string, more: Partial<Attachment> = {}): Attachment => ({
+export const source = (
+  kind: Attachment['kind'],
+  url: string,
+  more: Partial<Omit<Attachment, 'url' | 'bytes'>> = {},
+): Attachment => ({
   ...{ kind, url, param: url, detail: 'auto' },
   ...more,
 })

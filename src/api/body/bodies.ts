@@ -4,25 +4,28 @@ import type { Config } from '../../config.ts'
 import { Turns } from '../../turns.ts'
 import { clientOf } from '../client.ts'
 import { BodyMemory, type HeldBody } from './body-memory.ts'
-import { type BodyReader, dropRest, readBody } from './read-body.ts'
+import { FormReader } from './form-reader.ts'
+import { JsonReader } from './json-reader.ts'
+import { dropRest, readBody } from './read-body.ts'
 
 /** The bodies of a server's requests. */
 export class Bodies {
-  readonly #maxBytes: number
+  readonly #maxBytes: { readonly json: number; readonly form: number }
   readonly #memory: BodyMemory
   readonly #turns = new Turns()
   readonly #held = new WeakMap<IncomingMessage, HeldBody>()
 
-  constructor({ maxBodyBytes, maxBodiesBytes }: Config['server']) {
-    this.#maxBytes = maxBodyBytes
-    this.#memory = new BodyMemory(Math.max(maxBodyBytes, maxBodiesBytes))
+  constructor({ maxBodyBytes, maxFormBytes, maxBodiesBytes }: Config['server']) {
+    this.#maxBytes = { json: maxBodyBytes, form: maxFormBytes }
+    this.#memory = new BodyMemory(Math.max(maxBodyBytes, maxFormBytes, maxBodiesBytes))
   }
 
   /** Reads the body of a request, whose memory it has until `end`. @throws OrielError as `readBody` does */
-  read(request: FastifyRequest, reader: BodyReader): Promise<unknown> {
+  read(request: FastifyRequest, type: 'json' | 'form'): Promise<unknown> {
+    const reader = type === 'json' ? new JsonReader() : formReader(request)
     const held = this.#memory.open(clientOf(request))
     this.#held.set(request.raw, held)
-    return readBody(request.raw, { reader, held, maxBytes: this.#maxBytes, turns: this.#turns })
+    return readBody(request.raw, { reader, held, maxBytes: this.#maxBytes[type], turns: this.#turns })
   }
 
   /** The request has its answer, or its client has left. */
@@ -31,3 +34,6 @@ export class Bodies {
     dropRest(raw)
   }
 }
+
+const formReader = ({ headers }: FastifyRequest): FormReader =>
+  new FormReader(headers['content-type'] ?? '', Number(headers['content-length'] ?? 0))

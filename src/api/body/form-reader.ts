@@ -5,12 +5,11 @@ import type { BodyReader } from './read-body.ts'
 /** A file of a form. */
 export class FormFile {
   readonly name: string
-  /** In base64. */
-  readonly data: string
+  readonly bytes: Uint8Array
 
-  constructor(name: string, data: string) {
+  constructor(name: string, bytes: Uint8Array) {
     this.name = name
-    this.data = data
+    this.bytes = bytes
   }
 }
 
@@ -25,10 +24,18 @@ export class FormReader implements BodyReader {
   readonly #form: InstanceType<typeof Busboy>
   readonly #values = new Map<string, string | string[] | FormFile>()
   readonly #done: Promise<void>
+  readonly #declared: number
+  /** What has come of the file, and space for what comes. */
+  #file: Buffer = Buffer.alloc(0)
   #fileBytes = 0
 
-  /** @param contentType with the boundary @throws OrielError `invalid` */
-  constructor(contentType: string) {
+  /**
+   * @param contentType with the boundary
+   * @param declared bytes of the form, as far as its client says it; 0: not known
+   * @throws OrielError `invalid`
+   */
+  constructor(contentType: string, declared: number) {
+    this.#declared = declared
     try {
       this.#form = new Busboy({ headers: { 'content-type': contentType }, limits })
     } catch {
@@ -50,9 +57,8 @@ export class FormReader implements BodyReader {
     this.#done.catch(() => {})
   }
 
-  /** Base64 has a third more bytes than the file. */
   get overhead(): number {
-    return this.#fileBytes / 3
+    return this.#file.length - this.#fileBytes
   }
 
   async push(chunk: Buffer): Promise<void> {
@@ -73,21 +79,24 @@ export class FormReader implements BodyReader {
     this.#values.set(plain, before === undefined && plain === name ? value : [before ?? [], value].flat())
   }
 
-  /** As base64 at once, piece by piece: to encode a whole file would block the event loop. */
+  /** Into its place at once: to join the pieces of a whole file would block the event loop. */
   #readFile(name: string, stream: BusboyFileStream, filename: string): void {
-    const pieces: string[] = []
-    let rest: Buffer = Buffer.alloc(0)
     stream.on('error', () => {})
     stream.on('data', (chunk: Buffer) => {
-      this.#fileBytes += chunk.length
-      const bytes = rest.length === 0 ? chunk : Buffer.concat([rest, chunk])
-      const whole = bytes.length - (bytes.length % 3)
-      pieces.push(bytes.toString('base64', 0, whole))
-      rest = bytes.subarray(whole)
+      const bytes = this.#fileBytes + chunk.length
+      if (bytes > this.#file.length) this.#grow(this.#file.length < this.#declared ? this.#declared : 2 * bytes)
+      chunk.copy(this.#file, this.#fileBytes)
+      this.#fileBytes = bytes
     })
     stream.on('end', () => {
-      this.#values.set(name, new FormFile(filename, pieces.join('') + rest.toString('base64')))
+      this.#values.set(name, new FormFile(filename, this.#file.subarray(0, this.#fileBytes)))
     })
+  }
+
+  #grow(bytes: number): void {
+    const larger = Buffer.allocUnsafeSlow(bytes)
+    this.#file.copy(larger, 0, 0, this.#fileBytes)
+    this.#file = larger
   }
 }
 

@@ -9,7 +9,8 @@ export const mostMessages = 4096
 type RequestPart = { kind: 'text'; text: string } | RequestAttachment
 
 // A type and not an interface: the declarations of the request schemas repeat it.
-export type RequestAttachment = Omit<Attachment, 'param'> & {
+export type RequestAttachment = Omit<Attachment, 'param' | 'url' | 'bytes'> & {
+  url: string
   /** Path of the field within the part, for errors: `image_url`. */
   field: string
 }

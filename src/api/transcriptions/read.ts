@@ -42,7 +42,7 @@ export function readSpoken(task: Task, body: SpokenRequest, context: RequestCont
       continues: false,
       longest: null,
     },
-    attachments: [{ kind: 'audio', url: body.file.data, detail: 'auto', param: 'file' }],
+    attachments: [{ kind: 'audio', bytes: body.file.bytes, detail: 'auto', param: 'file' }],
     settings: {
       ...plainSettings,
       // Nobody asks for a length. It is bounded by that of the audio.
