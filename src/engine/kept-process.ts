@@ -46,8 +46,11 @@ interface Owner {
 const restartTimeout = 30_000
 /** Pause before a restart, in ms: it doubles with each process that lived for less than `short`, up to `last`. */
 const pauses = { first: 100, short: 10_000, last: 10_000 }
-/** The engine ends when so many processes in a row die while they open their encoders. One may have died of something else. */
-const mostDiedOpening = 2
+/**
+ * The engine ends when so many processes in a row die while they open their encoders. Some may have died of something else, and
+ * on a busy machine they are open long after the first text is answered.
+ */
+const mostDiedOpening = 4
 /** Requests wait for a restart whose pause is not longer, in ms. */
 const pauseWaited = 1000
 /**
