@@ -107,7 +107,7 @@ describe('The page of models', () => {
 
     await page.getByLabel('Size of its files').selectOption('up to 4.0 GB')
     await page.getByLabel('Licence').selectOption('mit')
-    expect(await names()).toEqual(['Pocket', 'InternVL2.5 1B', 'InternVL2.5 4B', 'DeepSeek-OCR'])
+    expect(await names()).toEqual(['Pocket', 'Ultravox 0.5 1B', 'InternVL2.5 1B', 'InternVL2.5 4B', 'DeepSeek-OCR'])
     await tabTo(page, page.getByLabel('Calls tools'))
     await page.keyboard.press('Space')
     expect(await names()).not.toContain('InternVL2.5 1B')
