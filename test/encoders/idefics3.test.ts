@@ -39,7 +39,7 @@ describe.each([idefics3, oldIdefics3])('$name', ({ name, write }) => {
       const tokens = expected.reduce((sum, part) => sum + ('text' in part ? part.text.length : part.tokens), around)
       const request = requestOf([seen], { maxTokens: 5, ignoreEos: true })
       const first = await answerOf(engine, request)
-      expect(first.prompt).toMatchObject({ promptTokens: tokens, imageTokens: [tokens], cachedTokens: 0 })
+      expect(first.prompt).toMatchObject({ promptTokens: tokens, attachmentTokens: [tokens], cachedTokens: 0 })
       const question = { kind: 'text' as const, text: 'Again: ', special: false }
       const again = await answerOf(engine, { ...request, prompt: [question, ...request.prompt] })
       const done = again.events.at(-1)
