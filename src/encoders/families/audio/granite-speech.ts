@@ -5,6 +5,7 @@ import { type Blocks, type GraphBuilder, layerNorm, linear } from '../../graph/b
 import { inWhisperRange, logMel, type MelKind, mirrored } from '../../preprocess/mel.ts'
 import { qFormerLayer } from '../parts/qformer.ts'
 import { ownFrames } from './parts/chunks.ts'
+import { conformerLayer } from './parts/conformer.ts'
 
 const mel = {
   rate: audioRate,
@@ -50,38 +51,20 @@ export const graniteSpeech: AudioFamily = {
     const { blocks, nearest } = blocksIn(metadata)
 
     const layer = <N>(graph: GraphBuilder<N>, x: N, index: number): N => {
-      const part = (name: string) => `a.blk.${index}.${name}`
-      const normed = (y: N, name: string) => layerNorm(graph, y, part(name), epsilon)
-      const feedForward = (y: N, more: string): N => {
-        const up = graph.silu(linear(graph, normed(y, `ffn_norm${more}`), part(`ffn_up${more}`)))
-        return graph.add(y, graph.scale(linear(graph, up, part(`ffn_down${more}`)), 0.5))
-      }
-      const attended = (y: N): N => {
-        const z = normed(y, 'ln1')
-        const q = linear(graph, z, part('attn_q'))
-        const k = linear(graph, z, part('attn_k'))
-        const v = linear(graph, z, part('attn_v'))
-        const learned = graph.weight(part('attn_rel_pos_emb'))
-        const distances = graph.takeRows(learned, 'distances of a block', () => nearest)
-        const mixed = graph.blockAttention(
-          { q, k, v, asked: q, distances },
-          heads,
-          blocks,
-          1 / Math.sqrt(width / heads),
-        )
-        return graph.add(y, linear(graph, mixed, part('attn_out')))
-      }
-      const convolved = (y: N): N => {
-        const both = linear(graph, normed(y, 'norm_conv'), part('conv_pw1'))
-        const inner = metadata.needTensor(part('conv_pw2.weight')).columns
-        const gated = graph.multiply(graph.columns(both, 0, inner), graph.sigmoid(graph.columns(both, inner, inner)))
-        const before = (metadata.needTensor(part('conv_dw.weight')).columns - 1) / 2
-        const mixed = graph.depthwiseRows(gated, graph.weight(part('conv_dw.weight')), before)
-        const scaled = graph.multiply(mixed, graph.weight(part('conv_norm.weight')))
-        const active = graph.silu(graph.add(scaled, graph.weight(part('conv_norm.bias'))))
-        return graph.add(y, linear(graph, active, part('conv_pw2')))
-      }
-      return normed(feedForward(convolved(attended(feedForward(x, ''))), '_1'), 'ln2')
+      const name = `a.blk.${index}`
+      const inner = metadata.needTensor(`${name}.conv_pw2.weight`).columns
+      const kernel = metadata.needTensor(`${name}.conv_dw.weight`).columns
+      return conformerLayer(graph, x, name, {
+        ...{ epsilon, inner, kernel, moves: false },
+        attention(y, part) {
+          const q = linear(graph, y, part('attn_q'))
+          const k = linear(graph, y, part('attn_k'))
+          const v = linear(graph, y, part('attn_v'))
+          const learned = graph.weight(part('attn_rel_pos_emb'))
+          const distances = graph.takeRows(learned, 'distances of a block', () => nearest)
+          return graph.blockAttention({ q, k, v, asked: q, distances }, heads, blocks, 1 / Math.sqrt(width / heads))
+        },
+      })
     }
 
     /** What each row says, in shares of letters, added to it. */

@@ -2,6 +2,7 @@ import { type AudioChunk, type AudioFamily, audioRate } from '../../audio-archit
 import { type Blocks, type GraphBuilder, type Grid, layerNorm, linear, strided } from '../../graph/builder.ts'
 import { logMel, type MelKind } from '../../preprocess/mel.ts'
 import { heardApart } from './parts/chunks.ts'
+import { conformerLayer } from './parts/conformer.ts'
 
 /** Of all norms. */
 const epsilon = 1e-5
@@ -50,37 +51,21 @@ export const lfm2a: AudioFamily = {
     const channels = metadata.needTensor('a.conv1d.0.weight').rows
 
     const layer = <N>(graph: GraphBuilder<N>, x: N, index: number): N => {
-      const part = (name: string) => `a.blk.${index}.${name}`
-      const normed = (y: N, name: string) => layerNorm(graph, y, part(name), epsilon)
-      const feedForward = (y: N, more: string): N => {
-        const up = graph.silu(linear(graph, normed(y, `ffn_norm${more}`), part(`ffn_up${more}`)))
-        return graph.add(y, graph.scale(linear(graph, up, part(`ffn_down${more}`)), 0.5))
-      }
-      const attended = (y: N): N => {
-        const z = normed(y, 'ln1')
-        const [q, k, v] = [
-          linear(graph, z, part('attn_q')),
-          linear(graph, z, part('attn_k')),
-          linear(graph, z, part('attn_v')),
-        ]
-        const asking = (name: string) => graph.add(q, graph.joinRows(graph.weight(part(name)), heads))
-        const far = graph.table('waves', width, ({ rows }) => waves(width, rowsOf(rows)))
-        const asked = { q: asking('pos_bias_u'), k, v, asked: asking('pos_bias_v') }
-        const distances = linear(graph, far, part('linear_pos'))
-        const mixed = graph.blockAttention({ ...asked, distances }, heads, blocks, 1 / Math.sqrt(width / heads))
-        return graph.add(y, linear(graph, mixed, part('attn_out')))
-      }
-      const convolved = (y: N): N => {
-        const both = linear(graph, normed(y, 'norm_conv'), part('conv_pw1'))
-        const gated = graph.multiply(graph.columns(both, 0, width), graph.sigmoid(graph.columns(both, width, width)))
-        const before = (metadata.needTensor(part('conv_dw.weight')).columns - 1) / 2
-        const mixed = graph.depthwiseRows(gated, graph.weight(part('conv_dw.weight')), before)
-        const moved = graph.add(mixed, graph.weight(part('conv_dw.bias')))
-        const scaled = graph.multiply(moved, graph.weight(part('conv_norm.weight')))
-        const active = graph.silu(graph.add(scaled, graph.weight(part('conv_norm.bias'))))
-        return graph.add(y, linear(graph, active, part('conv_pw2')))
-      }
-      return normed(feedForward(convolved(attended(feedForward(x, ''))), '_1'), 'ln2')
+      const name = `a.blk.${index}`
+      const kernel = metadata.needTensor(`${name}.conv_dw.weight`).columns
+      return conformerLayer(graph, x, name, {
+        ...{ epsilon, inner: width, kernel, moves: true },
+        attention(y, part) {
+          const q = linear(graph, y, part('attn_q'))
+          const k = linear(graph, y, part('attn_k'))
+          const v = linear(graph, y, part('attn_v'))
+          const asking = (bias: string) => graph.add(q, graph.joinRows(graph.weight(part(bias)), heads))
+          const far = graph.table('waves', width, ({ rows }) => waves(width, rowsOf(rows)))
+          const asked = { q: asking('pos_bias_u'), k, v, asked: asking('pos_bias_v') }
+          const distances = linear(graph, far, part('linear_pos'))
+          return graph.blockAttention({ ...asked, distances }, heads, blocks, 1 / Math.sqrt(width / heads))
+        },
+      })
     }
 
     return {
