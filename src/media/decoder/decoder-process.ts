@@ -10,6 +10,7 @@ import type { Logger } from '../../log.ts'
 import { residentBytes } from '../../memory.ts'
 import { programFile } from '../../places.ts'
 import { readFrames, writeFrame } from './frames.ts'
+import { needsMemory } from './needs-memory.ts'
 import type { Part } from './parts.ts'
 import type { DecodeOptions, FileHeader, FromDecoder, ImageFile, PartHead, Size, ToDecoder } from './protocol.ts'
 
@@ -246,7 +247,7 @@ export class DecoderProcess {
       if (residentBytes(this.#child.pid) <= recordingMemoryBytes) return
       this.#log?.warn({ bytes: recordingMemoryBytes }, 'decoder process killed: it exceeded its memory limit')
       this.kill()
-      this.#onEnd(tooMuchMemory(this.#kind, recordingMemoryBytes))
+      this.#onEnd(needsMemory(this.#kind, recordingMemoryBytes))
     }, memoryIntervalMs)
   }
 
@@ -304,11 +305,4 @@ const tooSlow = (kind: AttachmentKind, ms: number): OrielError =>
     'unreadable_media',
     `The ${kind} cannot be decoded: decoding ${kind === 'image' ? 'its selected pages or frames' : 'it'} took longer than ${ms} ms, the limit for one file.`,
     { code: `${kind}_decode_timeout` },
-  )
-
-const tooMuchMemory = (kind: AttachmentKind, bytes: number): OrielError =>
-  new OrielError(
-    'unreadable_media',
-    `The ${kind} cannot be decoded: it takes more than ${bytes} bytes of memory, the limit for one file.`,
-    { code: `${kind}_needs_memory` },
   )

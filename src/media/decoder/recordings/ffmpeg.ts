@@ -6,9 +6,10 @@ import type { AttachmentKind } from '../../../attachments.ts'
 import { OrielError } from '../../../errors.ts'
 import { residentBytes } from '../../../memory.ts'
 import type { RecordingFormat } from '../../format.ts'
+import { needsMemory } from '../needs-memory.ts'
 import { type Size, soundRate } from '../protocol.ts'
-import type { Needed, Recording } from './recording.ts'
-import { type Colours, rgbOf } from './yuv.ts'
+import { type Needed, type Recording, rounding } from './recording.ts'
+import { type Colours, matrixOf, rgbOf } from './yuv.ts'
 
 /**
  * Videos and audio by the programs `ffmpeg` and `ffprobe` of the system. They read one file by the demuxer of
@@ -134,8 +135,6 @@ export async function openWithFfmpeg(
   }
 }
 
-/** Containers round the times of frames, to a millisecond at most. */
-const rounding = 0.001
 /** Codecs need some sound before the one that is wanted, in seconds. */
 const preroll = 0.5
 
@@ -208,15 +207,7 @@ function uprightSize({ width = 0, height = 0, sample_aspect_ratio = '1:1', side_
 
 function coloursOf({ color_space = '', color_transfer, height = 0 }: Stream): Colours {
   const hdr = color_transfer === 'smpte2084' ? 'pq' : color_transfer === 'arib-std-b67' ? 'hlg' : null
-  const matrix = matrices[color_space] ?? (height >= 720 ? 'bt709' : 'bt601')
-  return { matrix: hdr === null ? matrix : 'bt2020', fullRange: false, hdr }
-}
-
-const matrices: Readonly<Record<string, Colours['matrix']>> = {
-  bt709: 'bt709',
-  bt470bg: 'bt601',
-  smpte170m: 'bt601',
-  bt2020nc: 'bt2020',
+  return { matrix: hdr === null ? matrixOf(color_space, height) : 'bt2020', fullRange: false, hdr }
 }
 
 /**
@@ -297,7 +288,7 @@ async function* run(name: string, args: readonly string[], file: NamelessFile): 
   try {
     for await (const chunk of child.stdout ?? []) yield chunk as Buffer
     if (failure !== undefined) throw failure
-    if (tooLarge) throw needsMemory(file.kind)
+    if (tooLarge) throw needsMemory(file.kind, memoryBytes)
   } finally {
     clearInterval(watch)
     child.kill('SIGKILL')
@@ -330,13 +321,6 @@ async function* pieces(chunks: AsyncIterable<Buffer>, length: number): AsyncIter
       ;[piece, filled] = [new Uint8Array(length), 0]
     }
 }
-
-const needsMemory = (kind: AttachmentKind): OrielError =>
-  new OrielError(
-    'unreadable_media',
-    `The ${kind} cannot be decoded: it takes more than ${memoryBytes} bytes of memory, the limit for one file.`,
-    { code: `${kind}_needs_memory` },
-  )
 
 /** @param error of the file system, whose message has a path */
 const notStored = (kind: AttachmentKind, error: unknown): OrielError =>

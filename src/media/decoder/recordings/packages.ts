@@ -3,10 +3,10 @@ import sharp from 'sharp'
 import { OrielError } from '../../../errors.ts'
 import type { RecordingFormat } from '../../format.ts'
 import type { Size } from '../protocol.ts'
-import type { Needed, Recording } from './recording.ts'
+import { type Needed, type Recording, rounding } from './recording.ts'
 import { type Chunk, joinSound } from './sound.ts'
 import { steadyDecoders, steadySource, untilStall } from './steady.ts'
-import { type Colours, type Planes, rgbOf } from './yuv.ts'
+import { type Colours, matrixOf, type Planes, rgbOf } from './yuv.ts'
 
 /**
  * Videos and audio by two packages: mediabunny reads containers, and node-webcodecs decodes, by an FFmpeg inside of it. Both
@@ -106,10 +106,6 @@ export async function openWithPackages(
     throw error
   }
 }
-
-/** Containers round the times of frames, to a millisecond at most. */
-const rounding = 0.001
-
 const decodes = async (track: InputVideoTrack | InputAudioTrack | null): Promise<boolean> =>
   track === null || (await track.canDecode())
 
@@ -188,20 +184,8 @@ function bytesOf(width: number, height: number, { bits, chroma }: Layout): numbe
 /** VP9 and AV1 say it in the third place after the codec. */
 const is12 = (codec: string): boolean => /^(vp09|av01)\.[^.]*\.[^.]*\.12\b/.test(codec)
 
-function coloursOf({ matrix, transfer, fullRange }: VideoColorSpaceInit, height: number): Colours {
-  const known = matrix === undefined || matrix === null ? undefined : matrices[matrix]
-  return {
-    // What says nothing is like other videos of its size.
-    matrix: known ?? (height >= 720 ? 'bt709' : 'bt601'),
-    fullRange: fullRange ?? false,
-    hdr: transfer === 'pq' || transfer === 'hlg' ? transfer : null,
-  }
-}
-
-const matrices: Readonly<Record<string, Colours['matrix']>> = {
-  rgb: 'rgb',
-  bt709: 'bt709',
-  bt470bg: 'bt601',
-  smpte170m: 'bt601',
-  'bt2020-ncl': 'bt2020',
-}
+const coloursOf = ({ matrix, transfer, fullRange }: VideoColorSpaceInit, height: number): Colours => ({
+  matrix: matrixOf(matrix ?? '', height),
+  fullRange: fullRange ?? false,
+  hdr: transfer === 'pq' || transfer === 'hlg' ? transfer : null,
+})

@@ -1,5 +1,8 @@
 import type { Size } from '../protocol.ts'
 
+/** Containers round the times of frames, to a millisecond at most. In seconds. */
+export const rounding = 0.001
+
 /** What is needed of a file. */
 export interface Needed {
   readonly kind: 'video' | 'audio'

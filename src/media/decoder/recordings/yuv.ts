@@ -17,6 +17,19 @@ export interface Colours {
   readonly hdr: 'pq' | 'hlg' | null
 }
 
+/** By the names of WebCodecs and of FFmpeg. A video that says none is like others of its size. */
+export const matrixOf = (name: string, height: number): Colours['matrix'] =>
+  matrices.get(name) ?? (height >= 720 ? 'bt709' : 'bt601')
+
+const matrices = new Map<string, Colours['matrix']>([
+  ['rgb', 'rgb'],
+  ['bt709', 'bt709'],
+  ['bt470bg', 'bt601'],
+  ['smpte170m', 'bt601'],
+  ['bt2020-ncl', 'bt2020'],
+  ['bt2020nc', 'bt2020'],
+])
+
 /** The share of red and of blue in luma. */
 const shares = { bt601: [0.299, 0.114], bt709: [0.2126, 0.0722], bt2020: [0.2627, 0.0593], rgb: [0, 0] } as const
 
