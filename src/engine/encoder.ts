@@ -110,10 +110,10 @@ interface Job {
 }
 
 /**
- * Images, and sounds, that the thread keeps prepared: two requests may take turns. `EncodeTurns` begins no third sound while
- * one is being heard, so that is never forgotten.
+ * Images, and sounds, that the thread holds: two requests may take turns. `EncodeTurns` begins no third sound while
+ * one is being heard, so that it is never forgotten.
  */
-const preparedKept = 2
+const mostHeld = 2
 
 function encoderOn(
   worker: Worker,
@@ -130,8 +130,8 @@ function encoderOn(
     sizeCalculation: ({ byteLength }) => byteLength,
   })
   /** Attachments that the thread holds. */
-  const kept = () => new LRUCache<string, true>({ max: preparedKept, dispose: (_, name) => send({ forget: name }) })
-  const prepared = { image: kept(), audio: kept() }
+  const kept = () => new LRUCache<string, true>({ max: mostHeld, dispose: (_, name) => send({ forget: name }) })
+  const held = { image: kept(), audio: kept() }
   let givesWay = false
   let running: Job | undefined
 
@@ -146,7 +146,7 @@ function encoderOn(
     running = undefined
     if ('error' in result) {
       // The thread may have failed before it prepared the attachment: the next part must bring the bytes again.
-      prepared[job.span.kind].delete(nameOf(job.span))
+      held[job.span.kind].delete(nameOf(job.span))
       job.encoded.reject(fromWire(result.error))
     } else {
       const { kind, key, start, end } = job.span
@@ -172,17 +172,17 @@ function encoderOn(
       return cache.calculatedSize
     },
     cached: (key) => cache.get(key),
-    has: (span) => prepared[span.kind].has(nameOf(span)),
+    has: (span) => held[span.kind].has(nameOf(span)),
     encode(span, bytes) {
       const encoded = deferred<EncodedPart>()
       const threads = cores.next(span.kind)
       running = { span, threads, encoded }
       const name = nameOf(span)
       send({ name, threads, ...taskOf(span, bytes) }, bytes === null ? [] : [bytes.buffer as ArrayBuffer])
-      prepared[span.kind].set(name, true)
+      held[span.kind].set(name, true)
       return encoded.promise
     },
-    letGo: (span) => void prepared[span.kind].delete(nameOf(span)),
+    letGo: (span) => void held[span.kind].delete(nameOf(span)),
     adopt(choice, modality) {
       cache.clear()
       send({ adopt: choice, modality })

@@ -1,5 +1,5 @@
 import type { Metadata } from '../../gguf/index.ts'
-import { joinFloats } from '../floats.ts'
+import { joinFloats } from '../../join-floats.ts'
 import type { Grid } from '../graph/builder.ts'
 import {
   type Detail,

@@ -1,4 +1,5 @@
 import { OrielError } from '../../../errors.ts'
+import { joinFloats } from '../../../join-floats.ts'
 import { soundRate } from '../protocol.ts'
 import { Resampler } from './resample.ts'
 
@@ -48,21 +49,11 @@ export async function joinSound(chunks: AsyncIterable<Chunk>, start: number, end
     add(current.resampler?.push(samples) ?? samples)
   }
   if (current?.resampler) add(current.resampler.end())
-  return joined(pieces, length)
+  return joinFloats(pieces)
 }
 
 const endOf = ({ rate, begins, taken }: { rate: number; begins: number; taken: number }): number =>
   begins + taken / rate
-
-function joined(pieces: readonly Float32Array[], length: number): Float32Array {
-  const all = new Float32Array(length)
-  let at = 0
-  for (const piece of pieces) {
-    all.set(piece, at)
-    at += piece.length
-  }
-  return all
-}
 
 /** What each speaker adds, in the order of WAVE and of FFmpeg. The fourth of six and more is for the lowest tones. */
 const [front, centre, low, back] = [Math.SQRT1_2, 1, 0, 0.5]

@@ -1,5 +1,5 @@
+import { joinFloats } from '../../../../join-floats.ts'
 import type { AudioChunk, AudioPipeline } from '../../../audio-architecture.ts'
-import { joinFloats } from '../../../floats.ts'
 
 interface Chunks {
   /** Samples of a chunk. The last has as many as are left. */
