@@ -26,7 +26,7 @@ export const mimovl: ImageFamily = {
     const reach = metadata.number('clip.vision.window_size')
     const modes = metadata.integers('clip.vision.wa_pattern_mode')
     if (modes.length !== metadata.number('clip.vision.block_count'))
-      throw badModel('The wa_pattern_mode of the vision file has not a number for each layer.')
+      throw badModel('The wa_pattern_mode of the vision file does not have a number for each layer.')
     const orders = new Map([
       [
         byRow,
