@@ -227,6 +227,7 @@ describe('The page that asks', () => {
     await page.keyboard.press('Enter')
     expect(await focused()).toMatch(/^Model: second/)
     await openWith('View code')
+    await page.getByRole('button', { name: 'Copy the code', disabled: false }).waitFor()
     expect(await copied(page, () => openWith('Copy the code'))).toContain('"model": "second"')
   })
 

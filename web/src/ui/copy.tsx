@@ -26,11 +26,11 @@ function copyTheOldWay(text: string): void {
   if (!isCopied) throw new Error('This browser does not let the page copy.')
 }
 
-/** A button that copies a text. @param what it is, for its label: `the code` */
-export function CopyButton({ text, what }: { text: string | (() => string); what: string }) {
+/** A button that copies a text, once there is one. @param what it is, for its label: `the code` */
+export function CopyButton({ text, what }: { text: string; what: string }) {
   const said = useSignal('Copy')
   const copy = async (): Promise<void> => {
-    said.value = await copyText(typeof text === 'string' ? text : text()).then(
+    said.value = await copyText(text).then(
       () => 'Copied',
       () => 'Not allowed',
     )
@@ -40,7 +40,13 @@ export function CopyButton({ text, what }: { text: string | (() => string); what
     }, 1500)
   }
   return (
-    <button type="button" class="button quiet" aria-label={`Copy ${what}`} onClick={() => void copy()}>
+    <button
+      type="button"
+      class="button quiet"
+      aria-label={`Copy ${what}`}
+      disabled={text === ''}
+      onClick={() => void copy()}
+    >
       <Icon name={said.value === 'Copied' ? 'check' : 'copy'} />
       {said}
     </button>

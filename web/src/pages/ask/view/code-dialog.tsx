@@ -13,6 +13,8 @@ const language = stored('oriel.language', 'curl')
 /** The request of a question, as code that runs as pasted. */
 export function CodeDialog({ of, onClose }: { of: CodeOf; onClose: () => void }) {
   const code = useSignal('')
+  // While other code is written the last stays in sight, so that nothing jumps, but is not copied.
+  const isWritten = useSignal(false)
   const problem = useSignal('')
   const inlined = useSignal(true)
   const chosen = languages.find((one) => one === language.value) ?? 'curl'
@@ -21,9 +23,12 @@ export function CodeDialog({ of, onClose }: { of: CodeOf; onClose: () => void })
   )
   useEffect(() => {
     let gone = false
+    isWritten.value = false
     codeOf({ ...of, conversation: current.value }, chosen, inlined.value).then(
       (written) => {
-        if (!gone) code.value = written
+        if (gone) return
+        code.value = written
+        isWritten.value = true
       },
       (error: Error) => {
         if (!gone) problem.value = error.message
@@ -57,7 +62,7 @@ export function CodeDialog({ of, onClose }: { of: CodeOf; onClose: () => void })
             Read the pictures from files
           </label>
         )}
-        <CopyButton text={() => code.value} what="the code" />
+        <CopyButton text={isWritten.value ? code.value : ''} what="the code" />
       </div>
       {problem.value === '' ? (
         // biome-ignore lint/a11y/noNoninteractiveTabindex: it scrolls, also with the keyboard
