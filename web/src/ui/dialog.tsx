@@ -18,9 +18,13 @@ export function Dialog({ title, onClose, wide = false, children }: DialogProps) 
   const isPressedBeside = useRef(false)
   useEffect(() => {
     const before = document.activeElement
-    element.current?.showModal()
+    const dialog = element.current
+    dialog?.showModal()
     return () => {
-      if (before instanceof HTMLElement) before.focus()
+      const now = document.activeElement
+      // Somebody who is quick may have begun to write elsewhere.
+      const isElsewhere = now !== null && now !== document.body && !dialog?.contains(now)
+      if (before instanceof HTMLElement && !isElsewhere) before.focus()
     }
   }, [])
   return (
