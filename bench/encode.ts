@@ -9,7 +9,11 @@ import type { BenchModel } from './model-files.ts'
 import { cacheFolder, compileWithPeer } from './peer.ts'
 
 /** @returns libmtmd's time to encode all tiles of an image, in ms */
-export async function peerEncodeTime(model: BenchModel, image: Image, threads: number): Promise<number> {
+export async function peerEncodeTime(
+  model: Pick<BenchModel, 'decoder' | 'projector' | 'patches'>,
+  image: Image,
+  threads: number,
+): Promise<number> {
   const jpeg = Buffer.from(image.slice(image.indexOf(',') + 1), 'base64')
   const { data, info } = await sharp(jpeg).raw().toBuffer({ resolveWithObject: true })
   const raw = path.join(cacheFolder, 'encode.raw')

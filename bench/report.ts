@@ -37,12 +37,15 @@ export function writeReport(report: Report): void {
     file('md'),
     `# Bench of ${report.date}\n\n${tableOf(report)}\n\n![Bars against their bounds](${report.date}.svg)\n`,
   )
-  fillReadme(`${tableOf(report)}\n\n![Bars against their bounds](results/${report.date}.svg)`)
+  fillReadme('bench', `${tableOf(report)}\n\n![Bars against their bounds](results/${report.date}.svg)`)
 }
+
+export const machineText = ({ cpu, cores, memoryGb, system }: Machine): string =>
+  `${cpu}, ${cores} cores, ${memoryGb} GB, ${system}`
 
 /** The results as Markdown. */
 export function tableOf({ machine, threads, limits, models }: Report): string {
-  const heading = `${machine.cpu}, ${machine.cores} cores, ${machine.memoryGb} GB, ${machine.system}; ${threads} threads for each server.`
+  const heading = `${machineText(machine)}; ${threads} threads for each server.`
   const most = `At most, this machine multiplies matrices at ${round(limits.fp32)} GFLOP/s in fp32 and ${round(limits.int8)} GOP/s in int8, and reads ${round(limits.reading)} GB/s of memory.`
   const columns = ['what', 'figure', 'bar', 'median', 'min', 'max', 'Oriel', 'llama-server', 'runs', 'met']
   const tables = models.map(({ title, emptyRequest: { oriel, peer }, rows }) => {
@@ -53,7 +56,7 @@ export function tableOf({ machine, threads, limits, models }: Report): string {
 }
 
 /** Pads columns to the width of their widest cell. */
-function markdownTable(lines: readonly string[][]): string {
+export function markdownTable(lines: readonly string[][]): string {
   const widths = (lines[0] ?? []).map((_, column) => Math.max(...lines.map((cells) => cells[column]?.length ?? 0)))
   const padded = lines.map((cells) => cells.map((cell, column) => cell.padEnd(widths[column] ?? 0)))
   const rule = widths.map((width) => '-'.repeat(width))
@@ -99,19 +102,12 @@ function gapsTable(rows: readonly RowReport[]): string[] {
 /** Three significant digits. */
 const round = (value: number): string => (value >= 100 ? value.toFixed(0) : value.toPrecision(3))
 
-const markers = { start: '<!-- bench -->', end: '<!-- /bench -->' }
-
-function fillReadme(text: string): void {
+/** Replaces what bench/README.md has between the markers of this name. */
+export function fillReadme(name: string, text: string): void {
   const readme = path.join(root, 'bench/README.md')
-  let content: string
-  try {
-    content = readFileSync(readme, 'utf8')
-  } catch {
-    return
-  }
-  const start = content.indexOf(markers.start)
-  if (start < 0) return
-  const end = content.indexOf(markers.end, start)
-  const rest = end < 0 ? content.slice(start + markers.start.length) : content.slice(end + markers.end.length)
-  writeFileSync(readme, `${content.slice(0, start)}${markers.start}\n${text}\n${markers.end}${rest}`)
+  const [start, end] = [`<!-- ${name} -->`, `<!-- /${name} -->`]
+  const content = readFileSync(readme, 'utf8')
+  const [from, to] = [content.indexOf(start), content.indexOf(end)]
+  if (from < 0 || to < from) throw new Error(`bench/README.md has no markers ${start} and ${end}.`)
+  writeFileSync(readme, `${content.slice(0, from)}${start}\n${text}\n${content.slice(to)}`)
 }

@@ -1,5 +1,6 @@
 import { type TensorPlan, type Value, writeGguf } from '../../support/gguf-file.ts'
 import { epsilon, width as textWidth } from './decoder.ts'
+import { feedForwardWidth, towerWidth, headWidth as usualHead } from './tower.ts'
 import { bias, each, linear, matrix, norm, ones, patches } from './weights.ts'
 
 /** A small vision file of random weights. */
@@ -34,12 +35,18 @@ interface VisionPlan {
   tensors: readonly TensorPlan[]
 }
 
-/** The width of every small tower. */
-export const towerWidth = 64
-
 export function writeVision(file: string, plan: VisionPlan): void {
-  const { type, edge, patch, layers = 2, feedForward = 128, norms = 'layer', gated = false, swapped = false } = plan
-  const { heads = 2, headWidth = towerWidth / heads, sharedHeads = heads } = plan
+  const {
+    type,
+    edge,
+    patch,
+    layers = 2,
+    feedForward = feedForwardWidth,
+    norms = 'layer',
+    gated = false,
+    swapped = false,
+  } = plan
+  const { heads = towerWidth / usualHead, headWidth = towerWidth / heads, sharedHeads = heads } = plan
   const [ownWidth, sharedWidth] = [headWidth * heads, headWidth * sharedHeads]
   const { biased = norms === 'layer', fused = false } = plan
   const metadata: Record<string, Value> = {

@@ -1,10 +1,11 @@
 import type { TensorPlan } from '../../support/gguf-file.ts'
+import { numbers } from './tower.ts'
 
 /** Small enough that values keep their magnitude from layer to layer. */
 export const matrix = (name: string, inputs: number, outputs: number): TensorPlan => ({
   name,
   shape: [inputs, outputs],
-  fill: { exact: 1 / Math.sqrt(inputs) },
+  fill: numbers(1 / Math.sqrt(inputs)),
 })
 
 /** Around 0. */
@@ -28,7 +29,7 @@ export const norm = (name: string, width: number): TensorPlan[] => [
 export const patches = (name: string, patch: number, width: number): TensorPlan => ({
   name,
   shape: [patch, patch, 3, width],
-  fill: { exact: 0.05 },
+  fill: numbers(0.05),
 })
 
 export const each = (layers: number, of: (layer: number) => TensorPlan[]): TensorPlan[] =>

@@ -1,10 +1,11 @@
 import { type TensorPlan, writeGguf } from '../../../support/gguf-file.ts'
 import { decoderOf, width as textWidth } from '../decoder.ts'
 import type { Family } from '../families.ts'
-import { learnedPositions, towerWidth, writeVision } from '../vision-file.ts'
+import { edgeOf, towerWidth } from '../tower.ts'
+import { learnedPositions, writeVision } from '../vision-file.ts'
 import { bias, matrix, norm } from '../weights.ts'
 
-const [edge, patch, feedForward] = [64, 8, 64]
+const [edge, patch, feedForward] = [edgeOf(64), 8, 64]
 
 export const cogvlm: Family = {
   name: 'cogvlm',

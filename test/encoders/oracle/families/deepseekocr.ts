@@ -1,8 +1,9 @@
 import type { TensorPlan } from '../../../support/gguf-file.ts'
 import { writeSmallDecoder } from '../../../support/small-decoders.ts'
 import type { Family } from '../families.ts'
-import { towerWidth, writeVision } from '../vision-file.ts'
-import { bias, each, linear, matrix, norm, ones } from '../weights.ts'
+import { towerWidth } from '../tower.ts'
+import { writeVision } from '../vision-file.ts'
+import { bias, each, linear, norm, ones } from '../weights.ts'
 
 /** The edges of images are constants of llama.cpp, so that even small models take their time. */
 const sizes = [
@@ -96,7 +97,7 @@ export const deepseekocr2: Family = {
         { name: 'v.resample_query_768.weight', shape: [towerWidth, 144], fill: { exact: 1 } },
         { name: 'v.resample_query_1024.weight', shape: [towerWidth, 256], fill: { exact: 1 } },
         ...linear('mm.model.fc', towerWidth, textWidth),
-        matrix('v.view_seperator', textWidth, 1),
+        { name: 'v.view_seperator', shape: [textWidth, 1], fill: { exact: 1 / Math.sqrt(textWidth) } },
       ],
     })
   },

@@ -1,6 +1,7 @@
 import { width as textWidth, writeDecoder } from '../decoder.ts'
 import type { Family } from '../families.ts'
-import { towerWidth, writeVision } from '../vision-file.ts'
+import { towerWidth } from '../tower.ts'
+import { writeVision } from '../vision-file.ts'
 import { bias, linear, norm, ones } from '../weights.ts'
 
 const [patch, factor] = [14, 2]

@@ -1,9 +1,10 @@
 import { width as textWidth, writeDecoder } from '../decoder.ts'
 import type { Family } from '../families.ts'
-import { learnedPositions, towerWidth, writeVision } from '../vision-file.ts'
+import { edgeOf, towerWidth } from '../tower.ts'
+import { learnedPositions, writeVision } from '../vision-file.ts'
 import { matrix, norm, ones } from '../weights.ts'
 
-const [edge, patch, factor] = [64, 8, 2]
+const [edge, patch, factor] = [edgeOf(64), 8, 2]
 
 /** Its decoder attends to a window of tokens, and reads an image at once. */
 export const gemma3: Family = {

@@ -1,12 +1,13 @@
 import { type TensorPlan, writeGguf } from '../../../support/gguf-file.ts'
 import { decoderOf, width as textWidth } from '../decoder.ts'
 import type { Family } from '../families.ts'
-import { towerWidth, writeVision } from '../vision-file.ts'
+import { headWidth, towerWidth } from '../tower.ts'
+import { writeVision } from '../vision-file.ts'
 import { linear, matrix, norm, ones } from '../weights.ts'
 
 const [patch, factor] = [16, 3]
 /** Numbers of a head, in the decoder and in the tower. */
-const [textHead, head] = [16, towerWidth / 2]
+const [textHead, head] = [16, headWidth]
 /** Patches along the longest edge that an image has, and more. */
 const places = 1024
 

@@ -1,6 +1,7 @@
 import { width as textWidth, writeDecoder } from '../decoder.ts'
 import type { Family } from '../families.ts'
-import { learnedPositions, towerWidth, writeVision } from '../vision-file.ts'
+import { headWidth, towerWidth } from '../tower.ts'
+import { learnedPositions, writeVision } from '../vision-file.ts'
 import { bias, matrix, norm, ones, patches } from '../weights.ts'
 
 const [edge, patch, factor] = [112, 14, 2]
@@ -20,7 +21,7 @@ const write =
     writeVision(vision, {
       ...{ type: 'glm4v', edge, patch, layers: 2, norms: 'rms', biased: readsPages, fused: true, gated: true },
       more: (part) =>
-        (readsPages ? ['attn_q_norm', 'attn_k_norm'] : []).map((name) => ones(`${part(name)}.weight`, 32)),
+        (readsPages ? ['attn_q_norm', 'attn_k_norm'] : []).map((name) => ones(`${part(name)}.weight`, headWidth)),
       metadata: { 'clip.vision.spatial_merge_size': { u32: factor } },
       tensors: [
         patches('v.patch_embd.weight.1', patch, towerWidth),

@@ -1,10 +1,11 @@
 import type { TensorPlan } from '../../../support/gguf-file.ts'
 import { width as textWidth, writeDecoder } from '../decoder.ts'
 import type { Family } from '../families.ts'
-import { learnedPositions, towerWidth, writeVision } from '../vision-file.ts'
+import { edgeOf, towerWidth } from '../tower.ts'
+import { learnedPositions, writeVision } from '../vision-file.ts'
 import { bias, linear, norm } from '../weights.ts'
 
-const [edge, patch, layers, window, query] = [64, 8, 3, 4, 2]
+const [edge, patch, layers, window, query] = [edgeOf(64), 8, 3, 4, 2]
 /** The first has averages as queries, the others each another of four patches. */
 const features = [2, 0, 2]
 const offsets = [-1, 1, 2]

@@ -1,6 +1,7 @@
 import { width as textWidth, writeDecoder } from '../decoder.ts'
 import type { Family } from '../families.ts'
-import { learnedPositions, towerWidth, writeVision } from '../vision-file.ts'
+import { towerWidth } from '../tower.ts'
+import { learnedPositions, writeVision } from '../vision-file.ts'
 import { bias, linear, ones } from '../weights.ts'
 
 const [patch, factor, inner] = [16, 2, 96]

@@ -1,6 +1,7 @@
 import { width as textWidth, writeDecoder } from '../decoder.ts'
 import type { Family } from '../families.ts'
-import { learnedPositions, towerWidth, writeVision } from '../vision-file.ts'
+import { edgeOf, towerWidth } from '../tower.ts'
+import { learnedPositions, writeVision } from '../vision-file.ts'
 import { matrix, norm } from '../weights.ts'
 
 const [patch, factor] = [16, 2]
@@ -19,7 +20,8 @@ export const oldIdefics3: Family = { name: 'idefics3-old', write: (...files) => 
 /** The tiles of SmolVLM 2.2B are 384 pixels wide, and its patches 14: the rest is not read. */
 export const unevenIdefics3: Family = { name: 'idefics3-uneven', write: (...files) => write(...files, 72, 144) }
 
-function write(decoder: string, projector: string, edge: number, longestEdge: number): void {
+function write(decoder: string, projector: string, small: number, smallLongest: number): void {
+  const [edge, longestEdge] = [edgeOf(small), edgeOf(smallLongest)]
   writeDecoder(decoder, { specials })
   writeVision(projector, {
     ...{ type: 'idefics3', edge, patch },

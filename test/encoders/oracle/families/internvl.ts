@@ -1,10 +1,11 @@
 import { writeSmallDecoder } from '../../../support/small-decoders.ts'
 import { width as textWidth } from '../decoder.ts'
 import type { Family } from '../families.ts'
-import { learnedPositions, towerWidth, writeVision } from '../vision-file.ts'
+import { edgeOf, towerWidth } from '../tower.ts'
+import { learnedPositions, writeVision } from '../vision-file.ts'
 import { bias, linear, norm } from '../weights.ts'
 
-const [edge, patch, factor] = [32, 8, 2]
+const [edge, patch, factor] = [edgeOf(32), 8, 2]
 
 export const internvl: Family = {
   name: 'internvl',

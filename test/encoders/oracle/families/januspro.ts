@@ -1,9 +1,10 @@
 import { width as textWidth, writeDecoder } from '../decoder.ts'
 import type { Family } from '../families.ts'
-import { learnedPositions, towerWidth, writeVision } from '../vision-file.ts'
+import { edgeOf, towerWidth } from '../tower.ts'
+import { learnedPositions, writeVision } from '../vision-file.ts'
 import { linear, norm } from '../weights.ts'
 
-const [edge, patch] = [64, 8]
+const [edge, patch] = [edgeOf(64), 8]
 
 export const januspro: Family = {
   name: 'janus_pro',

@@ -1,7 +1,8 @@
 import { type TensorPlan, writeGguf } from '../../../support/gguf-file.ts'
 import { decoderOf, width as textWidth } from '../decoder.ts'
 import type { Family } from '../families.ts'
-import { learnedPositions, towerWidth, writeVision } from '../vision-file.ts'
+import { towerWidth } from '../tower.ts'
+import { learnedPositions, writeVision } from '../vision-file.ts'
 import { linear, matrix, norm, ones } from '../weights.ts'
 
 const [edge, patch, factor] = [256, 16, 2]

@@ -2,10 +2,11 @@ import type { TensorPlan, Value } from '../../../support/gguf-file.ts'
 import { writeSmallDecoder } from '../../../support/small-decoders.ts'
 import { width as textWidth, writeDecoder } from '../decoder.ts'
 import type { Family } from '../families.ts'
-import { towerWidth, writeVision } from '../vision-file.ts'
+import { edgeOf, towerWidth } from '../tower.ts'
+import { writeVision } from '../vision-file.ts'
 import { bias, linear, norm } from '../weights.ts'
 
-const [layers, patch, edge] = [3, 16, 64]
+const [layers, patch, edge] = [3, 16, edgeOf(64)]
 
 /** LLaVA 1.5: one square, its sides padded. */
 export const llava: Family = {
@@ -24,7 +25,7 @@ export const llavaAnyres: Family = {
   name: 'mlp-anyres',
   write(decoder, projector) {
     writeDecoder(decoder, { specials: [] })
-    const canvases = [64, 128, 128, 64, 128, 128, 192, 64, 64, 192]
+    const canvases = [1, 2, 2, 1, 2, 2, 3, 1, 1, 3].map((tiles) => tiles * edge)
     writeVision(projector, {
       ...{ type: 'mlp', edge, patch, layers, swapped: true },
       metadata: { ...clipMetadata, 'clip.vision.image_grid_pinpoints': { i32: canvases } },

@@ -1,7 +1,8 @@
 import { writeSmallDecoder } from '../../../support/small-decoders.ts'
 import { width as textWidth } from '../decoder.ts'
 import type { Family } from '../families.ts'
-import { towerWidth, writeVision } from '../vision-file.ts'
+import { towerWidth } from '../tower.ts'
+import { writeVision } from '../vision-file.ts'
 import { linear, matrix, norm, patches } from '../weights.ts'
 
 const [edge, patch, heads, sharedHeads, headWidth] = [64, 8, 4, 2, 32]

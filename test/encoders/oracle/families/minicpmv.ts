@@ -1,7 +1,8 @@
 import { writeSmallDecoder } from '../../../support/small-decoders.ts'
 import { width as smallWidth, writeDecoder } from '../decoder.ts'
 import type { Family } from '../families.ts'
-import { learnedPositions, towerWidth, writeVision } from '../vision-file.ts'
+import { towerWidth } from '../tower.ts'
+import { learnedPositions, writeVision } from '../vision-file.ts'
 import { linear, matrix, norm } from '../weights.ts'
 import { writeQwen35Decoder } from './qwen35.ts'
 

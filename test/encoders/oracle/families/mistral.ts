@@ -1,6 +1,7 @@
 import { width as textWidth, writeDecoder } from '../decoder.ts'
 import type { Family } from '../families.ts'
-import { towerWidth, writeVision } from '../vision-file.ts'
+import { towerWidth } from '../tower.ts'
+import { writeVision } from '../vision-file.ts'
 import { matrix, ones } from '../weights.ts'
 
 const [edge, patch, factor] = [128, 8, 2]

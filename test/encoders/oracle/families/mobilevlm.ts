@@ -1,7 +1,8 @@
 import type { TensorPlan } from '../../../support/gguf-file.ts'
 import { width as textWidth, writeDecoder } from '../decoder.ts'
 import type { Family } from '../families.ts'
-import { towerWidth, writeVision } from '../vision-file.ts'
+import { towerWidth } from '../tower.ts'
+import { writeVision } from '../vision-file.ts'
 import { bias, linear, matrix, norm } from '../weights.ts'
 import { clipMetadata, clipTensors } from './llava.ts'
 

@@ -1,9 +1,10 @@
 import { width as textWidth, writeDecoder } from '../decoder.ts'
 import type { Family } from '../families.ts'
-import { learnedPositions, towerWidth, writeVision } from '../vision-file.ts'
+import { edgeOf, towerWidth } from '../tower.ts'
+import { learnedPositions, writeVision } from '../vision-file.ts'
 import { linear } from '../weights.ts'
 
-const [edge, patch] = [128, 16]
+const [edge, patch] = [edgeOf(128), 16]
 
 export const phi4: Family = {
   name: 'phi4',

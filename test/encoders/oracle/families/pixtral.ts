@@ -1,10 +1,11 @@
 import { writeGguf } from '../../../support/gguf-file.ts'
 import { epsilon, width as textWidth, writeDecoder } from '../decoder.ts'
 import type { Family } from '../families.ts'
-import { towerWidth, writeVision } from '../vision-file.ts'
+import { feedForwardWidth, headWidth, towerWidth } from '../tower.ts'
+import { writeVision } from '../vision-file.ts'
 import { each, linear, matrix, ones, patches } from '../weights.ts'
 
-const [width, feedForward, layers, patch] = [64, 96, 2, 16]
+const [width, feedForward, layers, patch] = [towerWidth, 0.75 * feedForwardWidth, 2, 16]
 
 export const pixtral: Family = {
   name: 'pixtral',
@@ -21,7 +22,7 @@ export const pixtral: Family = {
       'clip.vision.embedding_length': { u32: width },
       'clip.vision.feed_forward_length': { u32: feedForward },
       'clip.vision.block_count': { u32: layers },
-      'clip.vision.attention.head_count': { u32: 2 },
+      'clip.vision.attention.head_count': { u32: width / headWidth },
       'clip.vision.attention.layer_norm_epsilon': { f32: epsilon },
       'clip.vision.projection_dim': { u32: textWidth },
       'clip.vision.image_mean': { f32: [0.48, 0.46, 0.41] },

@@ -2,7 +2,8 @@ import { writeSmallDecoder } from '../../../support/small-decoders.ts'
 import type { AudioHalf } from '../audio-file.ts'
 import { width as textWidth, writeDecoder } from '../decoder.ts'
 import type { Family } from '../families.ts'
-import { learnedPositions, towerWidth, writeVision } from '../vision-file.ts'
+import { towerWidth } from '../tower.ts'
+import { learnedPositions, writeVision } from '../vision-file.ts'
 import { bias, linear, norm, ones, patches } from '../weights.ts'
 
 const [edge, patch, joined] = [112, 14, 4 * towerWidth]

@@ -1,7 +1,8 @@
 import { writeGguf } from '../../../support/gguf-file.ts'
 import { decoderOf, width } from '../decoder.ts'
 import type { Family } from '../families.ts'
-import { learnedPositions, towerWidth, writeVision } from '../vision-file.ts'
+import { towerWidth } from '../tower.ts'
+import { learnedPositions, writeVision } from '../vision-file.ts'
 import { bias, linear, matrix, norm, ones, patches } from '../weights.ts'
 
 const [edge, patch, joined] = [112, 14, 4 * towerWidth]

@@ -2,7 +2,8 @@ import type { TensorPlan } from '../../../support/gguf-file.ts'
 import { writeSmallDecoder } from '../../../support/small-decoders.ts'
 import { width as textWidth } from '../decoder.ts'
 import type { Family } from '../families.ts'
-import { learnedPositions, towerWidth, writeVision } from '../vision-file.ts'
+import { towerWidth } from '../tower.ts'
+import { learnedPositions, writeVision } from '../vision-file.ts'
 import { bias, matrix, norm } from '../weights.ts'
 
 const [edge, patch] = [112, 14]

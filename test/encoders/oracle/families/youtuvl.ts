@@ -1,7 +1,8 @@
 import { writeSmallDecoder } from '../../../support/small-decoders.ts'
 import { width as textWidth } from '../decoder.ts'
 import type { Family } from '../families.ts'
-import { towerWidth, writeVision } from '../vision-file.ts'
+import { towerWidth } from '../tower.ts'
+import { writeVision } from '../vision-file.ts'
 import { bias, linear, matrix, norm, ones } from '../weights.ts'
 
 const [edge, patch, joined] = [112, 14, 4 * towerWidth]
