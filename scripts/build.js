@@ -30,6 +30,7 @@ const entries = [
   'engine/process',
   'machine/speed-probe',
   'media/decoder/process',
+  'models/peft/convert-thread',
 ]
 /** Packages that become a part of the bundle, with those that they need. Their licences come with it. */
 const inlined = [

@@ -1,3 +1,4 @@
+export type { AdapterCard } from './adapters.ts'
 export type { EncoderFacts, ModelCard, ModelFacts } from './card.ts'
 export { type CatalogueEntry, catalogue, entryOf, estimatedBytes, estimatedSize, purposeOf } from './catalogue.ts'
 export type { EmbeddingFacts } from './embedding.ts'

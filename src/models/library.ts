@@ -2,6 +2,7 @@ import path from 'node:path'
 import type { ModelsConfig } from '../config.ts'
 import { OrielError } from '../errors.ts'
 import { joined } from '../joined.ts'
+import { type AdapterCard, adaptersOf } from './adapters.ts'
 import { factsOf, type ModelCard, type ModelFacts, readCard } from './card.ts'
 import { splitOf } from './file-names.ts'
 import { type EncoderFamilies, supports } from './fit.ts'
@@ -33,6 +34,13 @@ export interface Library {
   reread(card: ModelCard): Promise<ModelCard>
   /** @throws OrielError `invalid` or `not_found` if a file of the model is damaged or missing */
   facts(card: ModelCard): Promise<ModelFacts>
+  /** Every adapter on this machine, and those that cannot be used. */
+  adapters(): Promise<{ adapters: AdapterCard[]; broken: { id: string; error: OrielError }[] }>
+  /**
+   * Finds an adapter by one of its names, and converts it first if it came in the format of PEFT.
+   * @throws OrielError `precondition_failed` with the reason, if it cannot be used
+   */
+  adapter(name: string): Promise<AdapterCard | undefined>
   /** Where each model that is found by name has come from, by its id. */
   origins(): Promise<ReadonlyMap<string, Origin>>
   /** Whether vision files of this type (`clip.projector_type`) can be run. */
@@ -69,8 +77,11 @@ export function createLibrary(config: ModelsConfig, families: EncoderFamilies): 
       }
     return { models, broken }
   })
+  const adapters = adaptersOf(config, here)
   return {
     list,
+    adapters: adapters.list,
+    adapter: adapters.find,
 
     async find(name, projector) {
       const vision = projector === undefined ? undefined : path.resolve(projector)

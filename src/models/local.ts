@@ -20,6 +20,9 @@ export type Origin =
   | { kind: 'folder'; files: readonly string[] }
   | { kind: 'hub'; repo: string; paths: readonly string[]; projectorPath: string | null }
 
+/** The folder of adapters in a folder of models. */
+export const adaptersFolder = 'adapters'
+
 const builtInFolder = fileURLToPath(packageFile('models/'))
 
 /** A model of the catalogue that has not been downloaded. */
@@ -82,7 +85,7 @@ async function inFolder(folder: string): Promise<LocalModel[]> {
   )
   const below = await Promise.all(
     entries
-      .filter((entry) => entry.isDirectory())
+      .filter((entry) => entry.isDirectory() && entry.name !== adaptersFolder)
       .map(async ({ name }) => {
         const inside = path.join(folder, name)
         const models = modelsAmong(inside, await readdir(inside).catch((): string[] => []))

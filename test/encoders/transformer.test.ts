@@ -19,6 +19,7 @@ const metadataWith = (flag: string | null, features: readonly number[] = []): Me
   number: () => 8,
   boolean: (key) => key === flag,
   numbers: () => [],
+  ofLayer: () => 1,
   integers: () => features,
   tensor: () => null,
   needTensor: () => ({ rows: 1, columns: 1 }),
