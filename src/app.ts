@@ -264,6 +264,8 @@ export async function createOriel(settings: OrielSettings = {}, around: Surround
       const clearCache = () => media.clearCache()
       const createdServer = async (opened: Promise<Accounts>) => {
         const { createServer, memoryStore } = await import('./api/index.ts')
+        const { resources } = await opened
+        await deployments.configured.open(resources)
         const services = { accounts: await opened, deployments, machine, clearCache, responses: memoryStore() }
         const server = createServer(services, config.server, log)
         await server.ready()

@@ -10,6 +10,7 @@ import type { Estimate } from './limits/kinds.ts'
 import { RateLimits, type Rates } from './limits/limits.ts'
 import { costOf, type ModelPrices, priceList } from './prices.ts'
 import { Reach } from './reach.ts'
+import { createResources, type Resources } from './resources.ts'
 import { Spending, type Spent, spentIn } from './spending.ts'
 import { openStore } from './store/store.ts'
 import { Turns } from './turns.ts'
@@ -60,10 +61,12 @@ export interface Accounts {
   /** What was spent in this calendar month (UTC), by those who spent something. */
   spent(): Promise<Spent[]>
   readonly keys: Keys
+  /** What other rooms keep here by name. */
+  readonly resources: Resources
   /** Removes the usage of single requests before a time, in ms since 1970. @returns the number of requests */
   purge(before: number): Promise<number>
   /**
-   * Removes an account: its keys, its usage, its limits. A request in progress is written when it ends.
+   * Removes an account: its keys, its usage, its limits, its deployments. A request in progress is written when it ends.
    * @returns the number of keys and requests
    * @throws OrielError `not_found`; `invalid` for a name that no account can have
    */
@@ -153,6 +156,7 @@ export async function createAccounts(config: Pick<Config, 'accounts' | 'prices'>
   }
 
   const keys = createKeys(db, Object.keys(settings.tiers))
+  const resources = createResources(db)
   /** What an administrator asks the store for, which may be cut off. */
   const guarded =
     <Args extends unknown[], T>(act: (...args: Args) => Promise<T>) =>
@@ -220,6 +224,10 @@ export async function createAccounts(config: Pick<Config, 'accounts' | 'prices'>
       ...{ list: guarded(keys.list), show: guarded(keys.show), accounts: guarded(keys.accounts) },
       setAccount: changing(keys.setAccount),
     },
+    resources: {
+      ...{ list: guarded(resources.list), insert: guarded(resources.insert) },
+      ...{ replace: guarded(resources.replace), remove: guarded(resources.remove) },
+    },
     purge: guarded((before) => ledger.purge(before)),
 
     erase: changing(async (account) => {
@@ -229,7 +237,7 @@ export async function createAccounts(config: Pick<Config, 'accounts' | 'prices'>
       authentication.changed()
       await ledger.write()
       const requests = await ledger.erase(account)
-      for (const table of ['spend', 'adaptive_limits'] as const)
+      for (const table of ['spend', 'adaptive_limits', 'resources'] as const)
         await db.deleteFrom(table).where('account', '=', account).execute()
       const row = await db.deleteFrom('accounts').where('id', '=', account).executeTakeFirstOrThrow()
       await scrub()

@@ -64,10 +64,11 @@ export function describeRates(reply: FastifyReply, { limits, isOver }: Rates): v
 /** Headers that are known when an answer begins, by the names that Fireworks gives them. Every dialect sends them. */
 export function describeAnswer(
   reply: FastifyReply,
-  { usage, sampling }: RunningAnswer,
+  { usage, sampling, isCold, loadMs }: RunningAnswer,
   ignored: readonly string[],
 ): void {
   describeIgnored(reply, ignored)
+  if (isCold) describeColdStart(reply, loadMs)
   reply.header('fireworks-prompt-tokens', String(usage.promptTokens))
   reply.header('fireworks-cached-prompt-tokens', String(usage.cachedTokens))
   const options = {
@@ -84,6 +85,10 @@ export function describeAnswer(
   }
   reply.header('fireworks-sampling-options', JSON.stringify(options))
 }
+
+/** How long a request waited for its model to be loaded. @param ms without the request's own work */
+export const describeColdStart = (reply: FastifyReply, ms: number): void =>
+  void reply.header('x-oriel-cold-start', String(Math.round(ms)))
 
 /** Headers of a complete answer. @param arrived when the request arrived, by `performance.now()` */
 export function describeTimings(reply: FastifyReply, timings: Timings, media: MediaTimings, arrived: number): void {

@@ -5,7 +5,7 @@ import type { AnswerRequest } from './answering/request.ts'
 import type { Dialect, RouteOptions } from './dialects/dialect.ts'
 import { statusOf, toOrielError } from './errors.ts'
 import { describeRates } from './headers.ts'
-import { ownModel } from './models/listed.ts'
+import { ownerOf, ownModel } from './models/listed.ts'
 import type { Activity, AskedRequest, RunningRequest } from './monitoring/activity.ts'
 import type { WatchedAnswer } from './monitoring/watched-answer.ts'
 import { promptKinds } from './shapes/usage.ts'
@@ -72,7 +72,7 @@ export async function admit(
   { request, reply, model: name, estimate }: Asked,
 ): Promise<{ meter: Meter; model: NamedModel }> {
   const { accounts, deployments } = services
-  const model = await ownModel(request.identity, name, () => deployments.lookUp(name))
+  const model = await ownModel(request.identity, name, () => deployments.lookUp(name, ownerOf(request.identity)))
   const reservation = await accounts.admit(request.identity, model.id, estimate).catch(describingRates(reply))
   describeRates(reply, reservation.rates)
   const { account, key } = request.identity

@@ -1,366 +1,220 @@
-import { onAbort, orAborted } from '../abort.ts'
-import type { Config } from '../config.ts'
-import { type Deferred, deferred } from '../deferred.ts'
-import { cancelled, OrielError, shuttingDown } from '../errors.ts'
-import type { Logger } from '../log.ts'
+import { OrielError } from '../errors.ts'
 import type { ModelCard } from '../models/index.ts'
-import { bytesText } from '../sizes.ts'
+import { Autoscaler } from './autoscaler.ts'
 import type { Served } from './embedder.ts'
-import type { MemoryBudget, Resident } from './memory-budget.ts'
 import type { MemoryPlan } from './memory-plan.ts'
+import type { DeploymentRecord, Wanted } from './record.ts'
+import { type Keeping, Replica, type ReplicaState, type SharedServices } from './replica.ts'
+import { noTraces, Router, type Traces } from './routing.ts'
 
-/** Makes a model answer or embed. @throws OrielError */
-export type Starter = (card: ModelCard, start: Start) => Promise<Served>
-
-interface Start {
-  plan: MemoryPlan
-  /** Receives the share of the model that is loaded, 0 to 1. */
-  onProgress(share: number): void
-  /** Whether the model's files are as the card says. To be asked before they are loaded again. @throws OrielError if they cannot be */
-  isCurrent(): Promise<boolean>
-  /**
-   * To be called when the backend has ended by itself and will not answer again.
-   * @param error why; undefined if the files have changed
-   * @returns what its requests are told
-   */
-  onLost(error: unknown): OrielError
-  /** To be called when the model takes attachments from now on. */
-  onOpened(): void
-  /** To be called when it cannot take attachments, though it answers texts. */
-  onUnopened(error: OrielError): void
-  /** Ends the start. */
-  signal: AbortSignal
+/** The replicas of a deployment by what they do. */
+export interface ReplicaCounts {
+  ready: number
+  loading: number
+  /** Those that wait for memory, or for their next attempt. */
+  pending: number
+  /** No longer wanted, with requests that they answer first. */
+  leaving: number
 }
-
-export interface SharedServices {
-  budget: MemoryBudget
-  start: Starter
-  /** Reads the files of a model again. @throws OrielError if they cannot be loaded */
-  reread(card: ModelCard): Promise<ModelCard>
-  config: Config['loading']
-  log: Logger
-}
-
-export type DeploymentState = 'available' | 'loading' | 'loaded' | 'failed'
 
 /**
- * Pause before a failed load is tried again, in ms: the last one for files that cannot be loaded, unless they change; for a
- * process that died the first one, which doubles with each. A model whose encoders alone failed stays for the last one.
+ * A model that answers by its replicas. One that nobody has configured has one replica, which is loaded when a request needs
+ * it. One that is configured has as many as its load asks for, within its bounds.
  */
-const failurePauses = { first: 1000, last: 30_000 }
-/** `Retry-After` for a client whose wait was too long, in seconds. */
-const retryAfter = 10
-/** Minimum time between log lines about a load, in ms. */
-const logInterval = 1000
-
-/** A model that is loaded when a request needs it, and evicted when other models need its memory. */
-export class Deployment implements Resident {
+export class Deployment {
   readonly card: ModelCard
   readonly #plan: MemoryPlan
   readonly #services: SharedServices
-  readonly #waiting = new Set<Deferred<Served>>()
-  backend: Served | undefined
-  /** Ends the load, or the wait for memory before it. */
-  #loading: AbortController | undefined
-  #starting = false
-  /** The share that is loaded so far: 0 to 1. */
-  progress = 0
-  #failure: { error: OrielError; until: number } | undefined
-  /** Why it takes no attachments, and whether it is to be loaded again for that. */
-  #unopened: { error: OrielError; isDue: boolean } | undefined
-  /** Loads that have failed one after the other. */
-  #failures = 0
-  #idle: NodeJS.Timeout | undefined
-  #closed = false
-  /** The client that has used it since it was loaded; null: several have. */
-  #only: string | null | undefined
-  /** Whether it is unloaded as soon as it has no users. */
-  #leaving = false
-  /** Resolves when its memory is free; undefined: it is not being unloaded. */
-  #unloading: Promise<void> | undefined
-  users = 0
-  usedAt = 0
+  readonly #router = new Router<Replica>()
+  readonly #autoscaler = new Autoscaler()
+  /** undefined: nobody has configured it. */
+  #wanted: (Wanted & Pick<DeploymentRecord, 'id'>) | undefined
+  #isRetired = false
+  #replicas: Replica[] = []
+  #retired: Replica[] = []
+  #usedAt = performance.now()
+  #hasServed = false
 
-  constructor(card: ModelCard, plan: MemoryPlan, services: SharedServices) {
+  /** @param record of one that is configured */
+  constructor(card: ModelCard, plan: MemoryPlan, services: SharedServices, record?: DeploymentRecord) {
     this.card = card
     this.#plan = plan
     this.#services = services
+    if (record === undefined) this.#replicas = [new Replica(card, plan, services)]
+    else this.configure(record)
   }
 
+  /** Bytes of memory: what its replicas take, or what the first one would. */
   get bytes(): number {
-    return this.#plan.total
+    return Math.max(1, this.#present.filter(({ active }) => active).length) * this.#plan.total
   }
 
-  get evictable(): boolean {
-    return this.backend !== undefined
-  }
-
-  /** Whether it is loaded or about to be. */
+  /** Whether a replica is loaded or about to be. */
   get active(): boolean {
-    return this.backend !== undefined || this.#loading !== undefined || this.#waiting.size > 0
+    return this.#present.some(({ active }) => active)
   }
 
-  get state(): DeploymentState {
-    if (this.backend !== undefined) return 'loaded'
-    if (this.#loading !== undefined) return 'loading'
-    return this.#failure === undefined ? 'available' : 'failed'
+  get state(): ReplicaState {
+    const states = this.#present.map(({ state }) => state)
+    return (['loaded', 'loading', 'failed'] as const).find((state) => states.includes(state)) ?? 'available'
   }
 
   get failure(): OrielError | undefined {
-    return (this.#failure ?? this.#unopened)?.error
+    return this.#replicas.find(({ failure }) => failure !== undefined)?.failure
   }
 
-  /**
-   * The model, ready to answer. It stays loaded until the signal aborts.
-   * @param timeoutMs how long to wait for it
-   * @throws OrielError `overloaded` when the wait is too long, or why the model cannot be loaded
-   */
-  async use(signal: AbortSignal, timeoutMs: number): Promise<Served> {
-    if (signal.aborted) throw cancelled()
-    if (this.backend !== undefined && this.#services.budget.isOpen(this)) {
-      this.#enter()
-      onAbort(signal, () => this.#exit())
-      return this.backend
-    }
-    if (this.#failure !== undefined && this.#failure.until > performance.now()) throw this.#failure.error
-    const waiter = deferred<Served>()
-    const timer = Number.isFinite(timeoutMs)
-      ? setTimeout(() => waiter.reject(this.#tooLong(timeoutMs)), timeoutMs)
-      : undefined
-    this.#waiting.add(waiter)
-    if (this.backend === undefined && this.#loading === undefined) void this.#load()
-    try {
-      const loaded = await orAborted(waiter.promise, signal)
-      onAbort(signal, () => this.#exit())
-      return loaded
-    } catch (error) {
-      if (this.#waiting.delete(waiter)) {
-        if (this.#waiting.size === 0 && !this.#starting) this.#loading?.abort()
-      } else {
-        // It was admitted while its wait ended, and nothing else counts it out.
-        await waiter.promise.then(
-          () => this.#exit(),
-          () => {},
-        )
-      }
-      throw error
-    } finally {
-      clearTimeout(timer)
-    }
+  /** The share that is loaded, 0 to 1, of the replica that is first. */
+  get progress(): number {
+    return Math.max(0, ...this.#replicas.map(({ progress }) => progress))
+  }
+
+  /** Those that are ready. */
+  get backends(): Served[] {
+    return this.#present.flatMap(({ backend }) => backend ?? [])
+  }
+
+  get users(): number {
+    return this.#present.reduce((sum, { users }) => sum + users, 0)
+  }
+
+  get usedAt(): number {
+    return Math.max(0, ...this.#present.map(({ usedAt }) => usedAt))
   }
 
   /** When it will be unloaded if no request uses it; null: only when other models need its memory. */
   get idleAt(): Date | null {
-    const { keepLoadedMs } = this.#services.config
-    if (keepLoadedMs === 0) return null
-    const idle = this.users > 0 ? 0 : performance.now() - this.usedAt
-    return new Date(Date.now() + keepLoadedMs - idle)
+    return this.#replicas[0]?.idleAt ?? null
+  }
+
+  get counts(): ReplicaCounts {
+    const ready = this.#replicas.filter(({ backend }) => backend !== undefined).length
+    const loading = this.#replicas.filter(({ state }) => state === 'loading').length
+    const leaving = this.#stillLeaving().length
+    return { ready, loading, pending: this.#replicas.length - ready - loading, leaving }
+  }
+
+  /** How many replicas it should have. */
+  get desired(): number {
+    return this.#replicas.length
+  }
+
+  /** Whether a replica has been loaded. */
+  get hasServed(): boolean {
+    return this.#hasServed || this.backends.length > 0
+  }
+
+  /** Whether a request is answered at once. */
+  get isReady(): boolean {
+    return this.#replicas.some(({ isReady }) => isReady)
+  }
+
+  /** Holds to what somebody wants of it now. Replicas that are too many leave when their requests are over. */
+  configure(record: DeploymentRecord): void {
+    this.#wanted = record
+    this.#isRetired = false
+    void this.#scale(record.replicas)
+  }
+
+  /**
+   * A model, ready to answer. It stays loaded until the signal aborts.
+   * @param traces of the request, for the replica that has seen them before
+   * @throws OrielError as `Replica.use` does; `precondition_failed` if it may have no replica
+   */
+  async use(signal: AbortSignal, timeoutMs: number, traces: () => Traces = () => noTraces): Promise<Served> {
+    this.#wake()
+    const ready = this.#replicas.filter(({ isReady }) => isReady)
+    const [first, ...others] = ready.length > 0 ? ready : this.#replicas
+    if (first === undefined) throw new Error('a deployment without replicas was asked')
+    const replica = others.length === 0 ? first : this.#router.choose([first, ...others], traces())
+    this.#usedAt = performance.now()
+    const served = await replica.use(signal, timeoutMs)
+    signal.addEventListener('abort', () => {
+      this.#usedAt = performance.now()
+    })
+    return served
   }
 
   usedBy(client: string): void {
-    this.#only = this.#only === undefined || this.#only === client ? client : null
+    for (const replica of this.#replicas) replica.usedBy(client)
   }
 
-  /**
-   * Unloads it when its last user leaves, unless others come meanwhile.
-   * @param client who asks for it, which has no effect on a model that others have used: they would wait for it to load
-   * again. undefined: whoever runs the server
-   * @returns when its memory is free, if it has no users
-   */
+  /** As `Replica.start`. */
+  async start(): Promise<void> {
+    this.#wake()
+    await this.#replicas[0]?.start()
+  }
+
+  /** As `Replica.leave`. One that is configured keeps the replicas that it must have, and does not leave for a client. */
   async leave(client?: string): Promise<void> {
-    if (client !== undefined && this.#only !== undefined && this.#only !== client) return
-    this.#leaving = true
-    this.#unloadIdle()
-    await this.#unloading
+    if (this.#wanted === undefined) return this.#replicas[0]?.leave(client)
+    if (client === undefined) await this.#scale(this.#wanted.minReplicas)
   }
 
-  unload(): Promise<void> {
-    this.#unloading = this.#free().finally(() => {
-      this.#unloading = undefined
+  /** Looks at its load and its replicas. To be called about once a second. @returns how many replicas it should have */
+  tick(target: number): number {
+    if (this.#wanted === undefined || this.#isRetired) return this.#replicas.length
+    const load = this.#replicas.reduce((sum, one) => sum + one.load, 0)
+    if (load > 0) this.#usedAt = performance.now()
+    this.#hasServed ||= this.backends.length > 0
+    const moment = { now: performance.now(), desired: this.#replicas.length, load, usedAt: this.#usedAt, target }
+    void this.#scale(this.#autoscaler.next(moment, this.#wanted))
+    this.#replicas.forEach((replica, at) => {
+      const isNeeded = at === 0 || replica.pinned || this.#services.budget.hasRoom(replica.bytes)
+      // What it failed of is told by its state.
+      if (!replica.active && isNeeded) replica.start().catch(() => {})
     })
-    return this.#unloading
+    return this.#replicas.length
   }
 
-  reopen(): void {
-    if (this.backend !== undefined) this.#admitWaiting(this.backend)
+  /** Has no replicas from now on. @returns when their memory is free, if no request uses them */
+  async retire(): Promise<void> {
+    this.#isRetired = true
+    await this.#scale(0)
   }
 
   async close(): Promise<void> {
-    this.#closed = true
-    this.#refuse(shuttingDown())
-    this.#loading?.abort()
-    clearTimeout(this.#idle)
-    await this.backend?.close()
+    await Promise.all(this.#present.map((replica) => replica.close()))
   }
 
-  async #free(): Promise<void> {
-    clearTimeout(this.#idle)
-    await this.backend?.close()
-    this.backend = undefined
-    this.#unopened = undefined
-    this.#only = undefined
-    this.#services.log.info({ model: this.card.id }, 'a model was unloaded')
-    if (this.#waiting.size > 0) void this.#load()
+  get #present(): Replica[] {
+    return [...this.#replicas, ...this.#retired]
   }
 
-  /** One load for all waiting requests. Never rejects. */
-  async #load(): Promise<void> {
-    if (this.#closed) return
-    const loading = new AbortController()
-    const { budget, start, reread, log } = this.#services
-    this.#loading = loading
-    this.progress = 0
-    this.#failure = undefined
-    this.#unopened = undefined
-    let admitted = false
-    try {
-      await budget.admit(this, loading.signal)
-      admitted = true
-      this.#starting = true
-      const began = performance.now()
-      let logged = began
-      log.info({ model: this.card.id, memory: bytesText(this.bytes) }, 'a model is loading')
-      const backend = await start(this.card, {
-        plan: this.#plan,
-        signal: loading.signal,
-        isCurrent: async () => (await reread(this.card)).version === this.card.version,
-        onLost: (error) => this.#lose(error),
-        onOpened: () => {
-          this.#unopened = undefined
-        },
-        onUnopened: (error) => this.#cannotOpen(error),
-        onProgress: (share) => {
-          this.progress = share
-          if (performance.now() - logged < logInterval) return
-          logged = performance.now()
-          log.info({ model: this.card.id, progress: share }, 'a model is loading')
-        },
-      })
-      log.info({ model: this.card.id, ms: Math.round(performance.now() - began) }, 'a model is loaded')
-      this.backend = backend
-      this.#failures = 0
-      this.#admitWaiting(backend)
-    } catch (error) {
-      if (admitted) budget.release(this)
-      if (!loading.signal.aborted) this.#fail(error)
-    } finally {
-      this.#starting = false
-      this.#loading = undefined
+  /** Has a replica again, if its load has let it have none. */
+  #wake(): void {
+    if (this.#replicas.length > 0) return
+    if (this.#isRetired || this.#wanted?.maxReplicas === 0)
+      throw new OrielError(
+        'precondition_failed',
+        `The deployment ${this.#wanted?.id} has no replicas: ${this.#isRetired ? 'it is deleted' : 'its maxReplicaCount is 0'}.`,
+        { param: 'model', code: 'deployment_without_replicas' },
+      )
+    void this.#scale(1)
+  }
+
+  #stillLeaving(): Replica[] {
+    this.#retired = this.#retired.filter(({ active }) => active)
+    return this.#retired
+  }
+
+  /** @returns when the memory of those that leave is free, if no request uses them */
+  async #scale(replicas: number): Promise<void> {
+    const leaving = this.#replicas.splice(replicas)
+    this.#retired = [...this.#stillLeaving(), ...leaving]
+    while (this.#replicas.length < replicas) this.#replicas.push(this.#newReplica())
+    await Promise.all(leaving.map((replica) => replica.retire()))
+  }
+
+  #newReplica(): Replica {
+    const least = () => this.#wanted?.minReplicas ?? 0
+    const keeping: Keeping = {
+      idleMs: 0,
+      isPinned: () => this.#replicas.slice(0, least()).includes(replica),
+      onEvicted: () => {
+        if (this.#replicas.length > least()) this.#replicas = this.#replicas.filter((one) => one !== replica)
+      },
     }
-    if (this.#closed) await this.backend?.close()
-    // A request may have arrived while the load was being given up.
-    else if (this.backend === undefined && this.#waiting.size > 0) void this.#load()
-    else if (this.backend !== undefined) {
-      this.#startIdle()
-      budget.settle()
-      this.#unloadIdle()
-    }
-  }
-
-  #fail(error: unknown): OrielError {
-    const { first, last } = failurePauses
-    const pause = isBroken(error) ? last : Math.min(last, first * 2 ** this.#failures++)
-    const reason = this.#reasonOf(error, pause)
-    this.#failure = { error: reason, until: performance.now() + pause }
-    this.#services.log.error({ model: this.card.id, error: String(error) }, 'a model could not be loaded')
-    this.#refuse(reason)
-    return reason
-  }
-
-  /**
-   * It goes on with texts. What the encoders lacked, such as memory, may be there when it is loaded again: it leaves when it is
-   * idle. Files stay as they are.
-   */
-  #cannotOpen(cause: OrielError): void {
-    const error = new OrielError('internal', `The model ${this.card.id} takes only texts now. ${cause.message}`, {
-      cause,
-    })
-    const unopened = { error, isDue: false }
-    this.#unopened = unopened
-    if (isBroken(cause)) return
-    const retry = (): void => {
-      unopened.isDue = true
-      this.#unloadIdle()
-    }
-    setTimeout(retry, failurePauses.last).unref()
-  }
-
-  /** Its backend has ended by itself. */
-  #lose(error: unknown): OrielError {
-    this.backend = undefined
-    this.#unopened = undefined
-    clearTimeout(this.#idle)
-    const reason = error === undefined ? replaced(this.card) : this.#fail(error)
-    this.#refuse(reason)
-    this.#services.budget.release(this)
-    return reason
-  }
-
-  #reasonOf(error: unknown, pause: number): OrielError {
-    const known = error instanceof OrielError ? error.message : 'the server met an unexpected error.'
-    const message = `The model ${this.card.id} could not be loaded: ${known}`
-    const details = { code: 'model_not_loaded', cause: error }
-    return isBroken(error)
-      ? new OrielError('precondition_failed', message, details)
-      : new OrielError('engine_failed', message, { ...details, retryAfter: pause / 1000 })
-  }
-
-  #tooLong(timeoutMs: number): OrielError {
-    const [time, { id }] = [`${timeoutMs / 1000} s`, this.card]
-    const others = this.#services.budget.leaving.filter((resident) => resident instanceof Deployment)
-    const message = this.#starting
-      ? `The model ${id} is still loading (${Math.floor(this.progress * 100)} %) after ${time}. The load continues: send the request again.`
-      : `The model ${id} waited ${time} for memory${others.length > 0 ? ` while requests ran in ${others.map(({ card }) => card.id).join(', ')}` : ''}.`
-    return new OrielError('overloaded', message, { code: 'model_loading', retryAfter })
-  }
-
-  #refuse(error: OrielError): void {
-    for (const waiter of this.#waiting) waiter.reject(error)
-    this.#waiting.clear()
-  }
-
-  /** Waiting requests become users at once, so that the model is not evicted before they use it. */
-  #admitWaiting(backend: Served): void {
-    for (const waiter of this.#waiting) {
-      this.#enter()
-      waiter.resolve(backend)
-    }
-    this.#waiting.clear()
-  }
-
-  #enter(): void {
-    this.users++
-    this.usedAt = performance.now()
-    this.#leaving = false
-    clearTimeout(this.#idle)
-  }
-
-  #exit(): void {
-    this.users--
-    this.usedAt = performance.now()
-    this.#startIdle()
-    if (this.users === 0) this.#services.budget.settle()
-    this.#unloadIdle()
-  }
-
-  #unloadIdle(): void {
-    const leaves = this.#leaving || this.#unopened?.isDue === true
-    if (leaves && this.users === 0 && this.backend !== undefined) this.#services.budget.evict(this)
-  }
-
-  #startIdle(): void {
-    const { keepLoadedMs } = this.#services.config
-    clearTimeout(this.#idle)
-    if (keepLoadedMs === 0 || this.users > 0) return
-    this.#idle = setTimeout(() => this.#services.budget.evict(this), keepLoadedMs).unref()
+    const replica = new Replica(this.card, this.#plan, this.#services, keeping)
+    return replica
   }
 }
-
-/** Whether a model's files are to blame, which stay as they are. A process that died may live the next time. */
-const isBroken = (error: unknown): boolean => error instanceof OrielError && error.kind !== 'internal'
-
-const replaced = ({ id }: ModelCard): OrielError =>
-  new OrielError('engine_failed', `The files of the model ${id} have changed. Send the request again.`, {
-    code: 'model_changed',
-    retryAfter: 1,
-  })

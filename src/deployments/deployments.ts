@@ -5,16 +5,21 @@ import type { Logger } from '../log.ts'
 import type { AttachmentSource, Media } from '../media/index.ts'
 import { availableMemory } from '../memory.ts'
 import type { Library, ModelCard } from '../models/index.ts'
-import type { Settings } from './ask.ts'
+import type { Ask, Settings } from './ask.ts'
 import type { Backend, ModelInfo } from './backend.ts'
 import { checkAnswers, checkEmbeds, checkRequest, doesNotAnswer, doesNotEmbed } from './checks.ts'
-import { Deployment, type DeploymentState, type Starter } from './deployment.ts'
+import { type Configured, ConfiguredDeployments } from './configured.ts'
+import { Deployment } from './deployment.ts'
 import { infoOf } from './embedded/info.ts'
 import { type Embedder, embeds, type Served } from './embedder.ts'
 import { createListing, type Listing } from './listing.ts'
 import { MemoryBudget } from './memory-budget.ts'
-import { planMemory } from './memory-plan.ts'
-import { cardOf, isCalled, readable } from './names.ts'
+import { type MemoryPlan, planMemory } from './memory-plan.ts'
+import { cardOf, isCalled, parseName, readable } from './names.ts'
+import type { DeploymentRecord } from './record.ts'
+import { noDeployment } from './registry.ts'
+import type { ReplicaState, Starter } from './replica.ts'
+import { noTraces, tracesOf } from './routing.ts'
 
 /** Default share of the memory that is free at the start that models may take. */
 const budgetShare = 0.8
@@ -25,15 +30,19 @@ export const memoryBudget = ({ memoryBytes }: Config['loading'], gpuMemory = 0):
 
 /** The models that answer, by the names that requests use. */
 export interface Deployments extends Listing {
-  /** The model that requests mean by a name. @throws OrielError `not_found`; what is wrong with its files */
-  lookUp(name: string): Promise<NamedModel>
+  /**
+   * The model that requests mean by a name, or a deployment of it.
+   * @param account who asks, whose deployments it may use. undefined: those of all
+   * @throws OrielError `not_found`; what is wrong with its files
+   */
+  lookUp(name: string, account?: string): Promise<NamedModel>
   /** The models in memory, and those that are about to be. */
   residents(): readonly ResidentModel[]
   /**
    * Begins to load a model that no request waits for. It stays until another one needs its memory.
    * @throws OrielError as `lookUp` does; after `close`; why it cannot be loaded, if it has just been tried
    */
-  load(name: string): Promise<{ id: string; state: DeploymentState }>
+  load(name: string): Promise<{ id: string; state: ReplicaState }>
   /**
    * Unloads a model when its running requests are over. Its load ends if nobody else waits for it.
    * @param client who asks for it: a model that others have used stays. undefined: whoever runs the server
@@ -43,6 +52,8 @@ export interface Deployments extends Listing {
   unload(name: string, client?: string): Promise<void>
   /** The models that are ready now. */
   loaded(): readonly Served[]
+  /** The deployments that somebody has configured. */
+  readonly configured: Configured
   /** Bytes that models may take, and that they take. */
   readonly memory: { readonly budget: number; readonly taken: number }
   close(): Promise<void>
@@ -65,7 +76,7 @@ export interface NamedModel {
 
 /** A model that takes memory. */
 export interface ResidentModel extends Pick<ModelInfo, 'id' | 'aliases'> {
-  state: DeploymentState
+  state: ReplicaState
   /** That it takes. */
   bytes: number
   /** Requests that use it. */
@@ -81,8 +92,12 @@ interface UseOptions {
   timeoutMs?: number
   /** Attachments of the request. They are checked before the model loads, and their downloads begin meanwhile. */
   attachments?: readonly AttachmentSource[]
-  settings?: Pick<Settings, 'wantsBoxes'>
+  settings?: Pick<Settings, 'wantsBoxes' | 'isolation'>
+  /** What is asked: it goes to the replica that has seen it before. */
+  prompt?: Ask['prompt']
   client?: string
+  /** Called if the request has to wait until the model is loaded. */
+  onCold?: () => void
   /** Whether an error may name a model of this server. Default: every one. */
   knows?: (id: string) => boolean
   /** Whether the model is unloaded after this use of it, unless others use it. */
@@ -108,38 +123,69 @@ export function deploy(options: DeploymentOptions): Deployments {
   const budgetBytes = memoryBudget(config.loading, gpuMemory)
   const budget = new MemoryBudget(budgetBytes)
   const known = new Map<string, Deployment>()
-  /** Ends the loads that no request waits for, by the model's id. */
-  const loads = new Map<string, AbortController>()
   const reread = (card: ModelCard) => readable(library.reread(card))
   const services = { budget, start, reread, config: config.loading, log }
   const ids = backends.map(({ info }) => info.id)
   const found = (name: string) => cardOf(name, library, cards, ids)
-  const listing = createListing(library, cards, backends, known)
+  const planOf = (card: ModelCard): MemoryPlan => planMemory(card, config.engine, budgetBytes, gpuMemory !== undefined)
+  const configured = new ConfiguredDeployments({
+    find: async (name) => activeOf(name)?.card ?? (await found(name)),
+    make: (card, record) => new Deployment(card, planOf(card), services, record),
+    bytesOf: (card) => planOf(card).total,
+    budget: budgetBytes,
+    sequencesOf: (card) => planOf(card).sequences.running,
+    log,
+  })
+  const all = (): Deployment[] => [...known.values(), ...configured.deployments]
+  /** What is known of a model: by the deployment that answers, if one does. */
+  const knownOf = (id: string): Deployment | undefined => {
+    const own = all().filter(({ card }) => card.id === id)
+    return own.find(({ state }) => state === 'loaded') ?? own.find(({ active }) => active) ?? known.get(id)
+  }
+  const listing = createListing(library, cards, backends, { get: knownOf, active: () => all().filter(isActive) })
   let closed = false
 
   const activeOf = (name: string): Deployment | undefined =>
-    [...known.values()].find((one) => one.active && isCalled(one.card, name))
+    [...known.values(), ...configured.deployments].find((one) => one.active && isCalled(one.card, name))
   /** A file that has changed is another model with the same name. */
   const deploymentOf = (card: ModelCard): Deployment => {
     const before = known.get(card.id)
     if (before !== undefined && (before.active || before.card.version === card.version)) return before
-    const deployment = new Deployment(
-      card,
-      planMemory(card, config.engine, budgetBytes, gpuMemory !== undefined),
-      services,
-    )
+    const deployment = new Deployment(card, planOf(card), services)
     known.set(card.id, deployment)
     return deployment
   }
-  const named = async (name: string): Promise<Named> => {
+  const onDemandOf = (name: string): Deployment | undefined =>
+    [...known.values()].find((one) => one.active && isCalled(one.card, name))
+  const at = (record: DeploymentRecord): Named => ({
+    id: record.model,
+    deployed: () => configured.deployed(record),
+  })
+  const named = async (name: string, account?: string): Promise<Named> => {
     const ready = backends.find(({ info }) => isCalled(info, name))
     if (ready !== undefined) return { id: ready.info.id, deployed: async () => ready }
+    const records = configured.records((owner) => account === undefined || owner === account)
+    const { model, deployment } = parseName(name)
+    if (deployment !== null) {
+      const card = model === null ? undefined : await found(model)
+      const meant = records.find(
+        ({ account, id, model }) =>
+          id === deployment.id &&
+          (deployment.account === null || deployment.account === account) &&
+          (card === undefined || card.id === model),
+      )
+      if (meant === undefined) throw noDeployment(deployment.id).at('model')
+      return at(meant)
+    }
     const active = activeOf(name)
     const card = active?.card ?? (await found(name))
+    // The oldest deployment of a model answers for its name, so that it is not loaded twice.
+    const own = records.find(({ model, maxReplicas }) => model === card.id && maxReplicas > 0)
+    if (own !== undefined) return at(own)
     return {
       id: card.id,
       // Meanwhile it may have been loaded for others, or unloaded and replaced.
-      deployed: async () => activeOf(name) ?? deploymentOf(active === undefined ? card : await found(name)),
+      deployed: async () => onDemandOf(name) ?? deploymentOf(active === undefined ? card : await found(name)),
     }
   }
   /** @param check refuses a model before it is loaded */
@@ -150,7 +196,7 @@ export function deploy(options: DeploymentOptions): Deployments {
     check: (info: ModelInfo) => void = () => {},
   ): Promise<Served> => {
     const { timeoutMs = config.loading.timeoutMs, attachments = [], client = ownClient, unload = false } = options
-    const { settings, knows = () => true } = options
+    const { settings, prompt, knows = () => true, onCold } = options
     const deployment = await deployed()
     if (closed) throw shuttingDown()
     const info = deployment instanceof Deployment ? infoOf(deployment.card) : deployment.info
@@ -160,15 +206,19 @@ export function deploy(options: DeploymentOptions): Deployments {
     )
     if (!(deployment instanceof Deployment)) return deployment
     media.check(attachments)
-    if (deployment.backend === undefined) media.prefetch(attachments, client, signal)
-    const backend = await deployment.use(signal, timeoutMs)
+    if (!deployment.isReady) {
+      onCold?.()
+      media.prefetch(attachments, client, signal)
+    }
+    const traces = () => (prompt === undefined ? noTraces : tracesOf(prompt, options.attachments, settings?.isolation))
+    const backend = await deployment.use(signal, timeoutMs, traces)
     if (client !== ownClient) deployment.usedBy(client)
     if (unload) void deployment.leave(client)
     return backend
   }
   return {
-    async lookUp(name) {
-      const model = await named(name)
+    async lookUp(name, account) {
+      const model = await named(name, account)
       return {
         id: model.id,
         hold: (signal, options) => use(model, signal, options),
@@ -185,40 +235,29 @@ export function deploy(options: DeploymentOptions): Deployments {
       }
     },
     ...listing,
-    residents: () =>
-      [...known.values()]
-        .filter(({ active }) => active)
-        .map(({ card: { id, aliases }, state, bytes, users, usedAt, progress }) => ({
-          ...{ id, aliases, state, bytes, users, progress },
-          idleMs: users > 0 ? null : performance.now() - usedAt,
-        })),
+    residents() {
+      const active = all().filter(isActive)
+      const models = new Set(active.map(({ card }) => card.id))
+      return [...models].map((id) => residentOf(active.filter(({ card }) => card.id === id)))
+    },
     async load(name) {
       const deployment = await (await named(name)).deployed()
       if (closed) throw shuttingDown()
       if (!(deployment instanceof Deployment)) return { id: deployment.info.id, state: 'loaded' }
-      const { id } = deployment.card
-      const over = new AbortController()
-      loads.get(id)?.abort()
-      loads.set(id, over)
-      const loaded = deployment.use(over.signal, Number.POSITIVE_INFINITY)
+      const loaded = deployment.start()
       // Later failures are told by its state.
-      void loaded
-        .catch(() => {})
-        .then(() => {
-          over.abort()
-          if (loads.get(id) === over) loads.delete(id)
-        })
+      loaded.catch(() => {})
       // It has just failed, and is not tried again yet.
       if (!deployment.active) await loaded
-      return { id, state: deployment.state }
+      return { id: deployment.card.id, state: deployment.state }
     },
     async unload(name, client) {
-      const active = activeOf(name)
-      if (active === undefined) await listing.describe(name)
-      if (client === undefined && active !== undefined) loads.get(active.card.id)?.abort()
-      await active?.leave(client)
+      const active = all().filter((one) => one.active && isCalled(one.card, name))
+      if (active.length === 0) await listing.describe(name)
+      await Promise.all(active.map((one) => one.leave(client)))
     },
-    loaded: () => [...backends, ...[...known.values()].flatMap(({ backend }) => backend ?? [])],
+    loaded: () => [...backends, ...all().flatMap(({ backends }) => backends)],
+    configured,
     memory: {
       budget: budgetBytes,
       get taken() {
@@ -227,7 +266,7 @@ export function deploy(options: DeploymentOptions): Deployments {
     },
     async close() {
       closed = true
-      await Promise.all([...backends, ...known.values()].map((one) => one.close()))
+      await Promise.all([...backends, ...known.values(), configured].map((one) => one.close()))
     },
   }
 }
@@ -236,4 +275,21 @@ export function deploy(options: DeploymentOptions): Deployments {
 interface Named {
   id: string
   deployed(): Promise<Backend | Deployment>
+}
+
+const isActive = ({ active }: Deployment): boolean => active
+
+/** @param deployments of one model, all of them active */
+function residentOf(deployments: readonly Deployment[]): ResidentModel {
+  const [{ card }] = deployments as [Deployment]
+  const states = deployments.map(({ state }) => state)
+  const users = deployments.reduce((sum, { users }) => sum + users, 0)
+  const usedAt = Math.max(...deployments.map(({ usedAt }) => usedAt))
+  return {
+    ...{ id: card.id, aliases: card.aliases, users },
+    state: (['loaded', 'loading', 'failed'] as const).find((state) => states.includes(state)) ?? 'available',
+    bytes: deployments.reduce((sum, { bytes }) => sum + bytes, 0),
+    idleMs: users > 0 ? null : performance.now() - usedAt,
+    progress: Math.max(...deployments.map(({ progress }) => progress)),
+  }
 }

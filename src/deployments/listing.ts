@@ -9,13 +9,14 @@ import {
   purposeOf,
 } from '../models/index.ts'
 import type { Backend, ModelInfo } from './backend.ts'
-import type { Deployment, DeploymentState } from './deployment.ts'
+import type { Deployment } from './deployment.ts'
 import { infoOf, inputsOf } from './embedded/info.ts'
 import { isCalled, missing, unfit } from './names.ts'
+import type { ReplicaState } from './replica.ts'
 
 /** A model that requests may name, or that can be downloaded. */
 export interface ListedModel extends ModelInfo {
-  state: DeploymentState | 'not_pulled'
+  state: ReplicaState | 'not_pulled'
   /** The share that is loaded, 0 to 1; null unless it is loading. */
   progress: number | null
   /** Why it cannot be loaded, or why it takes only texts though it is. */
@@ -45,20 +46,20 @@ export interface Listing {
 /**
  * @param cards models that are named by their files, in addition to those that are found by name
  * @param backends further models, which are always ready
- * @param known models that have been used, by their ids
+ * @param known what has been loaded of a model by its id, or could not be; and what is active
  */
 export function createListing(
   library: Library,
   cards: readonly ModelCard[],
   backends: readonly Backend[],
-  known: ReadonlyMap<string, Deployment>,
+  known: { get(id: string): Deployment | undefined; active(): readonly Deployment[] },
 ): Listing {
   const named = [...backends.map(({ info }) => info), ...cards].map(({ id }) => id)
   const listed = ({ id, card, fault }: FoundModel): ListedModel => {
     const deployment = known.get(id)
     // Its failure is that of other files.
     const isOther = deployment?.active === false && card !== undefined && deployment.card.version !== card.version
-    const { state = 'available', backend, failure, progress = 0 } = isOther ? {} : (deployment ?? {})
+    const { state = 'available', backends: [backend] = [], failure, progress = 0 } = isOther ? {} : (deployment ?? {})
     const described = card === undefined ? { ...unlisted, id, title: id } : infoOf(card)
     const isFailed = fault !== undefined && !deployment?.active
     return {
@@ -88,8 +89,7 @@ export function createListing(
     for (const one of now) add(one)
     for (const card of models) if (!found.has(card.id)) add({ id: card.id, card, fault: undefined })
     for (const { id, error } of broken) if (!found.has(id)) add({ id, card: undefined, fault: error })
-    for (const { card, active } of known.values())
-      if (active) add({ id: card.id, card, fault: found.get(card.id)?.fault })
+    for (const { card } of known.active()) add({ id: card.id, card, fault: found.get(card.id)?.fault })
     return [...found.values()]
   }
   const always = backends.map(({ info }): ListedModel => ({ ...info, state: 'loaded', progress: null, error: null }))
@@ -114,12 +114,12 @@ export function createListing(
       const inspected = (await here()).map(async (found): Promise<InspectedModel[]> => {
         const { card, fault } = found
         if (card === undefined || (fault !== undefined && !known.get(card.id)?.active)) return []
-        const { backend, bytes, idleAt } = known.get(card.id) ?? {}
+        const { backends = [], bytes, idleAt } = known.get(card.id) ?? {}
         const model = {
           ...listed(found),
           facts: await library.facts(card).catch(() => null),
           bytes: card.bytes,
-          resident: backend === undefined || bytes === undefined ? null : { bytes, idleAt: idleAt ?? null },
+          resident: backends.length === 0 || bytes === undefined ? null : { bytes, idleAt: idleAt ?? null },
         }
         return [model]
       })

@@ -1,5 +1,7 @@
 import { orAborted } from '../abort.ts'
 import { type Deferred, deferred } from '../deferred.ts'
+import { OrielError } from '../errors.ts'
+import { bytesText } from '../sizes.ts'
 
 /** A model that takes memory. */
 export interface Resident {
@@ -8,8 +10,10 @@ export interface Resident {
   readonly users: number
   /** When it was used last, by `performance.now()`. */
   readonly usedAt: number
-  /** A resident that is still loading cannot be evicted. */
+  /** A resident that is still loading cannot be evicted, nor one that is pinned. */
   readonly evictable: boolean
+  /** Whether it keeps its memory though others need it. */
+  readonly pinned: boolean
   /** Frees its memory. Called only while it has no users. */
   unload(): Promise<void>
   /** Its eviction is cancelled. */
@@ -46,8 +50,18 @@ export class MemoryBudget {
     return this.#inState((state) => state !== 'open')
   }
 
-  /** Waits for memory and takes it. @throws OrielError `cancelled` when the signal aborts first */
+  /** Whether there is memory for so many bytes now, without an eviction. */
+  hasRoom(bytes: number): boolean {
+    return this.#waiting.size === 0 && this.taken + bytes <= this.bytes
+  }
+
+  /**
+   * Waits for memory and takes it.
+   * @throws OrielError `cancelled` when the signal aborts first; `precondition_failed` if pinned ones leave too little
+   */
   async admit(resident: Resident, signal: AbortSignal): Promise<void> {
+    const pinned = sum([...this.#residents.keys()].filter((one) => one.pinned && one !== resident))
+    if (pinned + resident.bytes > this.bytes) throw noRoomBeside(resident, pinned, this.bytes)
     const entry = { resident, admitted: deferred<void>() }
     this.#waiting.add(entry)
     if (!signal.aborted) this.settle()
@@ -135,5 +149,12 @@ export class MemoryBudget {
     return [...this.#residents].filter(([, state]) => matches(state)).map(([resident]) => resident)
   }
 }
+
+const noRoomBeside = ({ bytes }: Resident, pinned: number, budget: number): OrielError =>
+  new OrielError(
+    'precondition_failed',
+    `It takes ${bytesText(bytes)} of memory. Deployments keep ${bytesText(pinned)} of the ${bytesText(budget)} that models may take.`,
+    { code: 'memory_pinned' },
+  )
 
 const sum = (residents: Iterable<Resident>): number => [...residents].reduce((total, { bytes }) => total + bytes, 0)

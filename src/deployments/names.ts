@@ -3,6 +3,28 @@ import { entryOf, type Library, type ModelCard } from '../models/index.ts'
 
 /** Fireworks' form of a name. The account is ignored. */
 const inAccount = /^accounts\/[^/]+\/models\//
+/** Fireworks' form of a deployment's name. */
+const deploymentIn = /^accounts\/([^/]+)\/deployments\/([^/#]+)$/
+
+/** What a name of a request may consist of. */
+export interface ParsedName {
+  /** null: the name has a deployment only. */
+  readonly model: string | null
+  /** `account`: null if the name has none. */
+  readonly deployment: { readonly account: string | null; readonly id: string } | null
+}
+
+/**
+ * Takes a name apart: `model#deployment`, `accounts/A/models/X#accounts/A/deployments/D`, `accounts/A/deployments/D`. Any other
+ * name is a model's own.
+ */
+export function parseName(name: string): ParsedName {
+  const [model = '', behind] = name.split('#', 2)
+  const [, account, id] = deploymentIn.exec(behind ?? model) ?? []
+  if (account !== undefined && id !== undefined)
+    return { model: behind === undefined ? null : model, deployment: { account, id } }
+  return { model, deployment: behind === undefined ? null : { account: null, id: behind } }
+}
 
 /** Whether a request that names a model by `name` means this one. */
 export const isCalled = ({ id, aliases }: Pick<ModelCard, 'id' | 'aliases'>, name: string): boolean =>

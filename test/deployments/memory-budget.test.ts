@@ -7,6 +7,7 @@ class Guest implements Resident {
   users = 0
   usedAt = 0
   evictable = false
+  pinned = false
   stays = 0
   wrongs: string[] = []
   #gone: (() => void) | undefined

@@ -3,6 +3,7 @@ import type { Kysely, Migration } from 'kysely'
 /** The steps to the present schema, in order. A step that was released is never changed: a new one follows it. */
 export const migrations: Record<string, Migration> = {
   '2026-11-28-accounts': { up: createAccounts },
+  '2026-11-29-resources': { up: createResources },
 }
 
 async function createAccounts(db: Kysely<unknown>): Promise<void> {
@@ -82,5 +83,17 @@ async function createAccounts(db: Kysely<unknown>): Promise<void> {
     .addColumn('busy', 'bigint', (column) => column.notNull())
     .addColumn('used', 'bigint', (column) => column.notNull())
     .addPrimaryKeyConstraint('adaptive_limits_key', ['account', 'model'])
+    .execute()
+}
+
+async function createResources(db: Kysely<unknown>): Promise<void> {
+  await db.schema
+    .createTable('resources')
+    .addColumn('kind', 'text', (column) => column.notNull())
+    .addColumn('account', 'text', (column) => column.notNull())
+    .addColumn('id', 'text', (column) => column.notNull())
+    .addColumn('revision', 'bigint', (column) => column.notNull())
+    .addColumn('body', 'text', (column) => column.notNull())
+    .addPrimaryKeyConstraint('resources_key', ['kind', 'account', 'id'])
     .execute()
 }

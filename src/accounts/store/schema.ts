@@ -7,6 +7,7 @@ export interface Schema {
   requests: RequestRow
   spend: SpendRow
   adaptive_limits: AdaptiveRow
+  resources: ResourceRow
 }
 
 export type Store = Kysely<Schema>
@@ -93,4 +94,15 @@ export interface AdaptiveRow {
   /** When more than a third of a limit was last in use. */
   busy: number
   used: number
+}
+
+/** What other rooms keep by name, such as a deployment. */
+export interface ResourceRow {
+  kind: string
+  account: string
+  id: string
+  /** Higher after each change. */
+  revision: number
+  /** JSON of whoever keeps it. */
+  body: string
 }

@@ -46,6 +46,8 @@ export interface RunningAnswer extends Omit<Answer, 'prompt'> {
   began: number
   /** Time until its model was loaded, in ms. */
   loadMs: number
+  /** Whether its model had to be loaded first. */
+  isCold: boolean
   /** When the model began to answer, by `performance.now()`. */
   admitted: number
   /** The prompt of a choice, if the request asks for it. */
@@ -64,7 +66,11 @@ function startAnswer(
   onPhase: (phase: Phase) => void,
 ): Promise<RunningAnswer> {
   const began = performance.now()
-  return withBackend(model, request, signal, async (backend) => {
+  let isCold = false
+  const onCold = (): void => {
+    isCold = true
+  }
+  return withBackend(model, { ...request, onCold }, signal, async (backend) => {
     const loadMs = performance.now() - began
     onPhase('queued')
     const { prompt, events, ...answer } = await backend.answer(request, signal, onPhase)
@@ -81,6 +87,7 @@ function startAnswer(
       operation: request.prompt.kind === 'chat' ? 'chat' : 'text_completion',
       began,
       loadMs,
+      isCold,
       admitted: performance.now(),
       promptOf: () => prompt,
     }
@@ -90,7 +97,7 @@ function startAnswer(
 /** Waits for the model, which stays loaded until the signal aborts. Errors name the parameters of the request. */
 export async function withBackend<T>(
   model: NamedModel,
-  request: ClientRequest,
+  request: ClientRequest & { onCold?: () => void },
   signal: AbortSignal,
   work: (backend: Backend) => Promise<T>,
 ): Promise<T> {

@@ -3,7 +3,7 @@ import type { EmbedAsk, NamedModel } from '../../deployments/index.ts'
 import { OrielError } from '../../errors.ts'
 import { type Documentation, readParameters, sendLarge } from '../answer-route.ts'
 import type { Endpoint } from '../dialects/dialect.ts'
-import { describeIgnored } from '../headers.ts'
+import { describeColdStart, describeIgnored } from '../headers.ts'
 import { admit, estimateOfTexts, type Meter } from '../metering.ts'
 
 /** Texts to embed, as the body of a request says them. */
@@ -22,6 +22,8 @@ export interface Embedded {
   /** Of the whole request, and until its model was loaded, in ms. */
   ms: number
   loadMs: number
+  /** Whether its model had to be loaded first. */
+  isCold: boolean
 }
 
 /** A protocol that embeds. Its answer may be large, so its JSON is made piece by piece, as the client reads it. */
@@ -45,7 +47,8 @@ export const embedEndpoint = <Body extends z.ZodObject, Answer extends z.ZodType
     const estimate = estimateOfTexts(asked.texts)
     const { meter, model } = await admit(options, { request, reply, model: asked.model, estimate })
     const { servedBy, ...embedded } = await embed(model, { ...asked, client: context.client }, signal, meter)
-    const { promptTokens, ms, loadMs, vectors } = embedded
+    const { promptTokens, ms, loadMs, isCold, vectors } = embedded
+    if (isCold) describeColdStart(reply, loadMs)
     const [{ length: dimensions } = { length: 0 }] = vectors
     const work = { texts: vectors.length, promptTokens, dimensions, ms, loadMs }
     options.embedded({ requestId: request.id, model: servedBy, ...work }, request)
@@ -63,7 +66,11 @@ async function embed(
   const began = performance.now()
   try {
     const { client, unload = false } = ask
-    const embedder = await model.embedder(signal, { client, unload })
+    let isCold = false
+    const onCold = (): void => {
+      isCold = true
+    }
+    const embedder = await model.embedder(signal, { client, unload, onCold })
     const loadMs = performance.now() - began
     meter.running.enter('prefill')
     const vectors: Float32Array[] = []
@@ -74,7 +81,7 @@ async function embed(
       promptTokens += tokens
       vectors.push(vector)
     }
-    return { vectors, promptTokens, ms: performance.now() - began, loadMs, servedBy: embedder.info.id }
+    return { vectors, promptTokens, ms: performance.now() - began, loadMs, isCold, servedBy: embedder.info.id }
   } catch (error) {
     throw inRequest(error, ask)
   }

@@ -13,6 +13,10 @@ export const isFor =
   ({ id }: Pick<ListedModel, 'id'>): boolean =>
     mayUse(identity, id)
 
+/** Whose deployments who asks may use. undefined: those of all accounts, as on a server without keys. */
+export const ownerOf = ({ account, key, scopes }: Identity): string | undefined =>
+  key === null || scopes.includes('admin') ? undefined : account
+
 /**
  * Looks up a model by its name for who asks. A key that is for some models learns nothing of the others, not even whether
  * they exist: the look-up's own refusal would name them.

@@ -39,14 +39,17 @@ export class EngineMetrics {
   async update(ms: number): Promise<string[]> {
     const known = await this.#engines.fresh(ms)
     for (const metric of [...this.#gauges.values(), this.#use, this.#preemptions]) metric.reset()
-    return known.flatMap(({ model, status, last }) => {
-      if (status !== 'ok' || last === undefined) return []
-      const { preemptions = 0, ...gauges } = last.state
+    /** A model may have several engines. */
+    const answered = new Map<string, BackendState>()
+    for (const { model, status, last } of known)
+      if (status === 'ok' && last !== undefined) answered.set(model, sumOf(answered.get(model), last.state))
+    for (const [model, state] of answered) {
+      const { preemptions = 0, ...gauges } = state
       for (const [figure, value] of Object.entries(gauges)) this.#gaugeOf(figure).set({ model }, value)
-      this.#use.set({ model }, useOf(last.state))
+      this.#use.set({ model }, useOf(state))
       this.#preemptions.inc({ model }, preemptions)
-      return [model]
-    })
+    }
+    return [...answered.keys()]
   }
 
   /** A backend of the program's own may report figures that are not in the table. */
@@ -60,6 +63,12 @@ export class EngineMetrics {
   #gauge(name: string, help: string): Gauge<'model'> {
     return new Gauge({ name: `oriel_engine_${name}`, help, labelNames: ['model'], registers: [this.#registry] })
   }
+}
+
+function sumOf(before: BackendState | undefined, state: BackendState): BackendState {
+  if (before === undefined) return state
+  const figures = Object.keys({ ...before, ...state }).map((name) => [name, (before[name] ?? 0) + (state[name] ?? 0)])
+  return { ...before, ...Object.fromEntries(figures) }
 }
 
 /** Stored prefixes give way to requests, so they do not count. */

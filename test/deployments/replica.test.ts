@@ -1,8 +1,8 @@
 import { afterEach, beforeEach, expect, it, vi } from 'vitest'
 import type { Backend } from '../../src/deployments/backend.ts'
-import { Deployment, type Starter } from '../../src/deployments/deployment.ts'
 import { MemoryBudget } from '../../src/deployments/memory-budget.ts'
 import type { MemoryPlan } from '../../src/deployments/memory-plan.ts'
+import { Replica, type Starter } from '../../src/deployments/replica.ts'
 import { OrielError } from '../../src/errors.ts'
 import { createLogger } from '../../src/log.ts'
 import type { ModelCard } from '../../src/models/index.ts'
@@ -18,7 +18,7 @@ afterEach(() => {
 function deployed() {
   const starts: Parameters<Starter>[1][] = []
   const card = { id: 'model', version: '1' } as ModelCard
-  const deployment = new Deployment(card, { total: 1 } as MemoryPlan, {
+  const replica = new Replica(card, { total: 1 } as MemoryPlan, {
     budget: new MemoryBudget(1),
     async start(_, start) {
       starts.push(start)
@@ -30,10 +30,10 @@ function deployed() {
   })
   const use = async (): Promise<() => void> => {
     const use = new AbortController()
-    await deployment.use(use.signal, 1000)
+    await replica.use(use.signal, 1000)
     return () => use.abort()
   }
-  const told = () => [deployment.state, deployment.failure?.message]
+  const told = () => [replica.state, replica.failure?.message]
   return { starts, use, told }
 }
 
