@@ -1,12 +1,5 @@
 import { type Estimates, usualImage } from '../machine/index.ts'
-import {
-  type CatalogueEntry,
-  catalogue,
-  estimatedBytes,
-  type Library,
-  type ModelCard,
-  purposeOf,
-} from '../models/index.ts'
+import { type CatalogueEntry, catalogue, estimatedBytes, familiesOf, type Library, purposeOf } from '../models/index.ts'
 import { bytesText } from '../sizes.ts'
 import { advised } from './advice.ts'
 import { aboutText, table, tokensText } from './figures.ts'
@@ -40,7 +33,7 @@ async function local(library: Library, machine: Estimates) {
       ...listed.map(({ card, fits, seconds }) => [
         card.id,
         card.title,
-        card.embedding !== null ? 'text, to embed' : card.projector === null ? 'text' : 'text, images',
+        card.embedding !== null ? 'text, to embed' : takesText(inputsOf(card)),
         tokensText(card.contextTokens),
         bytesText(card.bytes),
         fits ? 'yes' : 'no',
@@ -56,16 +49,25 @@ async function local(library: Library, machine: Estimates) {
   }
 }
 
-const inputsOf = ({ embedding, sees, hears }: ModelCard) =>
-  embedding !== null ? [] : [...(sees ? ['image'] : []), ...(hears ? ['audio'] : [])]
+type Input = 'image' | 'audio'
+
+const inputsOf = ({ sees, hears }: { sees: string | boolean | null; hears: string | boolean | null }): Input[] => [
+  ...(sees ? (['image'] as const) : []),
+  ...(hears ? (['audio'] as const) : []),
+]
+
+const takesText = (inputs: readonly Input[]): string =>
+  ['text', ...inputs.map((input) => ({ image: 'images', audio: 'audio' })[input])].join(', ')
 
 function pullable(library: Library, machine: Estimates) {
+  const runs = (entry: CatalogueEntry): boolean => familiesOf(entry).every((family) => library.supports(family))
   return {
     rows: [
-      ['NAME', 'RUNS', 'SIZE', 'FITS', 'CONTEXT', 'LICENCE', 'FOR'],
+      ['NAME', 'TAKES', 'RUNS', 'SIZE', 'FITS', 'CONTEXT', 'LICENCE', 'FOR'],
       ...catalogue.map((entry) => [
         entry.id,
-        library.supports(entry.family) ? 'yes' : 'not yet',
+        takesText(inputsOf(entry)),
+        runs(entry) ? 'yes' : 'not yet',
         `about ${bytesText(estimatedBytes(entry))}`,
         machine.fits(entry).fits ? 'yes' : 'no',
         tokensText(entry.contextTokens),
@@ -75,7 +77,7 @@ function pullable(library: Library, machine: Estimates) {
     ],
     models: catalogue.map((entry) => ({
       ...{ id: entry.id, aliases: entry.aliases, title: entry.title, repo: entry.repo, quantization: entry.quant },
-      ...{ runs: library.supports(entry.family), bytes: estimatedBytes(entry), ...needsOf(entry, machine) },
+      ...{ inputs: inputsOf(entry), runs: runs(entry), bytes: estimatedBytes(entry), ...needsOf(entry, machine) },
       ...{ context_tokens: entry.contextTokens, licence: entry.licence, use: entry.use, unverified: entry.unverified },
     })),
     notes: `FITS: models may take ${bytesText(machine.memory)} here. UNVERIFIED: its sizes or its repository are not checked against its maker's files. \`oriel pull NAME\` downloads one.\n`,

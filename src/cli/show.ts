@@ -108,8 +108,8 @@ const cardJson = (card: ModelCard, facts: ModelFacts) => ({
 const entryJson = (entry: CatalogueEntry, library: Library) => ({
   ...{ name: entry.id, aliases: entry.aliases, title: entry.title, downloaded: false, repo: entry.repo },
   ...{ parameters: entry.parameters * 1e9, quantization: entry.quant, context_tokens: entry.contextTokens },
-  vision: entry.inputs.includes('image') ? { family: entry.family, supported: library.supports(entry.family) } : null,
-  audio: entry.inputs.includes('audio') ? { family: entry.family, supported: library.supports(entry.family) } : null,
+  vision: entry.sees === null ? null : { family: entry.sees, supported: library.supports(entry.sees) },
+  audio: entry.hears === null ? null : { family: entry.hears, supported: library.supports(entry.hears) },
   ...{ bytes: estimatedBytes(entry), licence: entry.licence, use: entry.use },
 })
 
@@ -139,21 +139,25 @@ function audioRows({ audio }: ModelFacts, projector: string | null): string[][] 
 const encoderText = ({ family, parameters, supported }: EncoderFacts): string =>
   `${family}, ${countText(parameters)} parameters${supported ? '' : '; not supported by this version'}`
 
-const entryRows = async (entry: CatalogueEntry, library: Library): Promise<string[][]> => [
-  ['name', entry.id],
-  ['also', entry.aliases.join(', ')],
-  ['title', entry.title],
-  ['downloaded', `no: oriel pull ${entry.id} downloads it`],
-  ['repository', entry.repo],
-  ['parameters', countText(entry.parameters * 1e9)],
-  ['quantization', entry.quant],
-  ['context', tokensText(entry.contextTokens)],
-  ...entry.inputs.map((input) => [
-    input === 'image' ? 'vision' : 'audio',
-    library.supports(entry.family) ? entry.family : `${entry.family}; not supported by this version`,
-  ]),
-  ['files', `about ${bytesText(estimatedBytes(entry))}`],
-  ['memory', `estimated: ${(await estimatesHere(library)).memoryOf(entry)}`],
-  ['licence', entry.licence],
-  ['good for', entry.use],
-]
+const entryRows = async (entry: CatalogueEntry, library: Library): Promise<string[][]> =>
+  [
+    ['name', entry.id],
+    ['also', entry.aliases.join(', ')],
+    ['title', entry.title],
+    ['downloaded', `no: oriel pull ${entry.id} downloads it`],
+    ['repository', entry.repo],
+    ['parameters', countText(entry.parameters * 1e9)],
+    ['quantization', entry.quant],
+    ['context', tokensText(entry.contextTokens)],
+    ['vision', familyText(entry.sees, library)],
+    ['audio', familyText(entry.hears, library)],
+    ['files', `about ${bytesText(estimatedBytes(entry))}`],
+    ['memory', `estimated: ${(await estimatesHere(library)).memoryOf(entry)}`],
+    ['licence', entry.licence],
+    ['good for', entry.use],
+  ].filter(([, text]) => text !== '')
+
+function familyText(family: string | null, library: Library): string {
+  if (family === null) return ''
+  return library.supports(family) ? family : `${family}; not supported by this version`
+}

@@ -160,8 +160,8 @@ const pullable = (entry: CatalogueEntry): ListedModel => ({
   ...{ id: entry.id, aliases: entry.aliases, title: entry.title, contextTokens: entry.contextTokens },
   description: purposeOf(entry),
   inputs: inputsOf({
-    sees: entry.inputs.includes('image'),
-    hears: entry.inputs.includes('audio'),
+    sees: entry.sees !== null,
+    hears: entry.hears !== null,
     contextTokens: entry.contextTokens,
   }),
   state: 'not_pulled',

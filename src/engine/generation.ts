@@ -16,6 +16,11 @@ export interface ImageAttachment {
   bounds?: ImageBounds | undefined
   /** How many frames of a video it is; undefined: it is a still image. */
   frames?: number | undefined
+  /**
+   * How much later it is than the first view of its video, in the positions of a decoder that has the time of a view in
+   * them; undefined: it has a time as a still image has. The marks of all views are in the text around them then.
+   */
+  later?: number | undefined
   pixels: Pixels
   /** Of the next frame of the video, of the same size, which the encoder joins with this one. */
   nextPixels?: Pixels | undefined

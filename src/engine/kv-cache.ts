@@ -140,7 +140,7 @@ export class KvCache {
     const worth = Math.max(worthRecalling, found.cells * shareRecalled)
     if (length < cells.known + worth || found.cells > cells.space) return 0
     while (this.memory.freeCells < found.cells && this.evict());
-    if (!this.memory.restore(slot, found.copy, found.cells, length, positions.time(length), state)) return 0
+    if (!this.memory.restore(slot, found.copy, found.cells, length, positions.after(length), state)) return 0
     this.shelf.touch(found.id)
     return length
   }

@@ -76,7 +76,7 @@ export class Prefixes {
     const { slot: source, length, state } = this.#longest(request, cells)
     if (length === 0) return 0
     this.#kv.tree.touch(source)
-    memory.share(source, slot, length, prompt.positions.time(length), state)
+    memory.share(source, slot, length, prompt.positions.after(length), state)
     return length
   }
 

@@ -72,7 +72,7 @@ type Placed = 'place' | 'key' | 'start' | 'end'
 export class PromptLayout {
   readonly #decoder: Decoder
   readonly #architectures: Architectures
-  /** The first number of each span's range, by the span's key. */
+  /** The first number of each span's range, by the span's key and its time. */
   readonly #ranges = new LRUCache<string, number>({ max: rangesKept })
   readonly #marks = new Map<string, readonly number[]>()
   #next = -1
@@ -155,15 +155,19 @@ export class PromptLayout {
     spans: AttachmentSpan[],
   ): number {
     let tokens = 0
+    const later = attachment.kind === 'image' ? attachment.later : undefined
     for (const [index, part] of this.#planOf(attachment).entries()) {
       if (typeof part === 'string') {
+        if (later !== undefined) continue
         const mark = this.#markOf(part)
         writer.tokens(mark)
         tokens += mark.length
         continue
       }
       const key = [attachment.hash, part.plan.name, index, cacheKey].join('\n')
-      const start = writer.embeddings(this.#range(key, part.tokens), part.tokens)
+      // Equal frames at other times are other input.
+      const input = later === undefined ? key : [key, later].join('\n')
+      const start = writer.embeddings(this.#range(input, part.tokens), part.tokens)
       spans.push({ ...part, place, key, start, end: start + part.tokens })
       tokens += part.tokens
     }
@@ -193,8 +197,8 @@ export class PromptLayout {
     // Sounds go on in time like text.
     const images = spans.filter((span) => span.kind === 'image')
     return new Positions(
-      images.flatMap(({ start, end, tile: { places: grid, xd } }, image) =>
-        grid === undefined ? [] : { start, end, grid, ...(xd && { image }) },
+      images.flatMap(({ start, end, tile: { places: grid, xd }, attachment: { later } }, image) =>
+        grid === undefined ? [] : { start, end, grid, later, ...(xd && { image }) },
       ),
     )
   }

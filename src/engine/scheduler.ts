@@ -335,7 +335,7 @@ export class Scheduler {
 
   /** Forgets a sequence's cells from `from` on: they are computed again. */
   #rewind(sequence: Sequence, from: number): void {
-    this.#kv.memory.truncate(sequence.slot, from, sequence.request.prompt.positions.time(from))
+    this.#kv.memory.truncate(sequence.slot, from, sequence.request.prompt.positions.after(from))
     sequence.filled = from
   }
 

@@ -127,7 +127,7 @@ export class StepCommit {
    */
   #fork(first: Sequence, row: number): void {
     const length = first.cells.length
-    const time = first.request.prompt.positions.time(length)
+    const time = first.request.prompt.positions.after(length)
     for (const sequence of first.request.sequences) {
       if (sequence === first) continue
       for (const cell of first.cells) sequence.cells.push(cell)

@@ -166,7 +166,7 @@ function pullable(entry: CatalogueEntry, library: Library, estimates: Estimates)
   return {
     ...{ tools: null, thoughts: null, repo: entry.repo, licence: entry.licence, architecture: null },
     ...{ parameters: entry.parameters * 1e9, quantization: entry.quant },
-    vision: { family: entry.family, supported: library.supports(entry.family) },
+    vision: entry.sees === null ? null : { family: entry.sees, supported: library.supports(entry.sees) },
     ...{ bytes: estimatedBytes(entry), memoryBytes, fits, imageMs: null, removable: false },
   }
 }

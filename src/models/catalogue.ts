@@ -12,8 +12,6 @@ const entrySchema = z.strictObject({
   repo: z.string(),
   /** The recommended quantization. */
   quant: z.string(),
-  /** What it takes beside text. */
-  inputs: z.array(z.enum(['image', 'audio'])).default(['image']),
   /** In billions, including all experts and the encoders. */
   parameters: z.number(),
   /** In billions, with what fits embeddings to the decoder. */
@@ -27,8 +25,9 @@ const entrySchema = z.strictObject({
   /** The context that its makers state. */
   contextTokens: z.int(),
   licence: z.string(),
-  /** The family of its vision encoder, or of its audio encoder if it has no other: `clip.projector_type`. */
-  family: z.string(),
+  /** The families of its encoders of images and of audio, `clip.projector_type`; null: it has none. */
+  sees: z.string().nullable().default(null),
+  hears: z.string().nullable().default(null),
   /** Of its decoder: `general.architecture`. */
   architecture: z.string(),
   use: z.string(),
@@ -58,6 +57,10 @@ export function entryOf(name: string): CatalogueEntry | undefined {
 export const entryOfRepo = (repo: string): CatalogueEntry | undefined => catalogue.find((entry) => entry.repo === repo)
 
 export const catalogueNames = ({ id, aliases }: CatalogueEntry): string[] => [id, ...aliases]
+
+/** The families of all its encoders. */
+export const familiesOf = ({ sees, hears }: CatalogueEntry): string[] =>
+  [sees, hears].filter((family) => family !== null)
 
 /** What a model that is not here is good for, and whether that is all that is known. */
 export const purposeOf = ({ use, unverified }: CatalogueEntry): string => (unverified ? `${use} (unverified)` : use)

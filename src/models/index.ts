@@ -1,6 +1,14 @@
 export type { AdapterCard } from './adapters.ts'
 export type { EncoderFacts, ModelCard, ModelFacts } from './card.ts'
-export { type CatalogueEntry, catalogue, entryOf, estimatedBytes, estimatedSize, purposeOf } from './catalogue.ts'
+export {
+  type CatalogueEntry,
+  catalogue,
+  entryOf,
+  estimatedBytes,
+  estimatedSize,
+  familiesOf,
+  purposeOf,
+} from './catalogue.ts'
 export type { EmbeddingFacts } from './embedding.ts'
 export { createLibrary, type Library } from './library.ts'
 export { NotPulled, type Origin } from './local.ts'

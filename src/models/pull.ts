@@ -4,7 +4,7 @@ import type { ModelsConfig } from '../config.ts'
 import { OrielError } from '../errors.ts'
 import { headerOf, parseHeader } from '../gguf/index.ts'
 import { type ModelCard, readCard } from './card.ts'
-import { type CatalogueEntry, entryOfRepo } from './catalogue.ts'
+import { type CatalogueEntry, entryOfRepo, familiesOf } from './catalogue.ts'
 import { decodersOf, folderFor, type NamedDecoder, type NamedFile, projectorFor } from './file-names.ts'
 import { canRun, type EncoderFamilies, type ProjectorFacts, projectorFacts, supports } from './fit.ts'
 import { addToSnapshot, cacheFolder, placesOf, setRef } from './hub/cache.ts'
@@ -70,8 +70,10 @@ function explained(error: unknown, endpoint: string): unknown {
 async function pullRepo(client: HubClient, source: HubSource, options: Pull): Promise<ModelCard> {
   const { config, signal } = options
   const entry = entryOfRepo(source.repo)
-  if (entry !== undefined && !supports(options.families, entry.family) && !options.anyway)
-    throw unsupported(entry.title, entry.inputs.includes('image') ? 'vision' : 'audio', entry.family, options.families)
+  const unknown =
+    entry && !options.anyway ? familiesOf(entry).find((type) => !supports(options.families, type)) : undefined
+  if (entry !== undefined && unknown !== undefined)
+    throw unsupported(entry.title, unknown === entry.sees ? 'vision' : 'audio', unknown, options.families)
   const listing = await client.list(source.repo, source.revision, signal)
   const { decoder, projector } = chosen(listing, source, entry)
   const describe = ({ path: file }: NamedFile) => client.describe(source.repo, listing.commit, file, signal)

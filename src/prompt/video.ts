@@ -5,6 +5,11 @@ export interface VideoFormat {
   readonly most: number
   /** What stands in the prompt: text, whose control tokens are read as such, and the numbers of views. */
   layout(video: ViewedVideo): readonly (string | number)[]
+  /**
+   * Of a decoder that has the time of a view in its position: how much later each view is than the first. No text is between
+   * the views then, and the marks around all of them are in the layout.
+   */
+  later?(views: ViewedVideo['views']): readonly number[]
 }
 
 export interface ViewedVideo {
@@ -14,8 +19,20 @@ export interface ViewedVideo {
   readonly seconds: number
 }
 
-/** @param family of image encoders, as the GGUF names it */
-export const videoFormatOf = (family: string): VideoFormat => formats[family] ?? stamped
+/** What tells how a model reads videos. */
+export interface VideoModel {
+  /** The families of its encoders, as the GGUF names them; null: it has no such encoder. */
+  readonly sees: string | null
+  readonly hears: string | null
+  /** Its name, where that tells the generations of a family apart. */
+  readonly title: string
+}
+
+export function videoFormatOf({ sees, hears, title }: VideoModel): VideoFormat {
+  if (sees === 'glm4v' && /4\.[15]v/i.test(title)) return olderGlm
+  if (sees === 'qwen3vl_merger' && hears === 'qwen3a') return qwen3Omni
+  return formats[sees ?? ''] ?? stamped
+}
 
 /** As llama.cpp's `mtmd_helper_video`, in the middle of which a stamp follows a frame every five seconds. */
 const stamped: VideoFormat = {
@@ -46,10 +63,10 @@ const formats: Readonly<Record<string, VideoFormat>> = {
     ],
   },
 
-  /** models/qwen2_vl/video_processing_qwen2_vl.py. The time is in the positions there, and in stamps with llama.cpp. */
-  qwen2vl_merger: { ...stamped, perSecond: 2, most: 768 },
-  'qwen2.5vl_merger': { ...stamped, perSecond: 2, most: 768 },
-  'qwen2.5o': { ...stamped, perSecond: 2, most: 768 },
+  /** models/qwen2_vl/video_processing_qwen2_vl.py, and `get_rope_index` of each generation. */
+  qwen2vl_merger: qwen(0),
+  'qwen2.5vl_merger': qwen(2),
+  'qwen2.5o': qwen(25),
   exaone4_5: { ...stamped, perSecond: 2, most: 768 },
 
   /** models/qwen3_vl/processing_qwen3_vl.py. */
@@ -58,15 +75,8 @@ const formats: Readonly<Record<string, VideoFormat>> = {
     layout: ({ views }) => views.flatMap((times, view) => [`<${inTenths(meanOf(times))} seconds>`, view]),
   },
 
-  /** models/glm4v/processing_glm4v.py and video_processing_glm4v.py. */
-  glm4v: {
-    ...{ perSecond: 2, most: 600 },
-    layout: ({ views }) => [
-      '<|begin_of_video|>',
-      ...views.flatMap(([time = 0], view) => [view, `${Math.floor(time)}`]),
-      '<|end_of_video|>',
-    ],
-  },
+  /** GLM-4.6V: models/glm46v/processing_glm46v.py. It has a rate for each length of videos: most have two a second. */
+  glm4v: { perSecond: 2, most: 640, layout: glm((time) => `${inTenths(time)} seconds`) },
 
   /** models/gemma4/processing_gemma4.py and video_processing_gemma4.py. */
   gemma4v: { perSecond: 1, most: 32, layout: inClockTime },
@@ -89,6 +99,37 @@ function inClockTime({ views }: ViewedVideo): (string | number)[] {
 
 function line({ views }: ViewedVideo): (string | number)[] {
   return views.flatMap((_, view) => [view, '\n'])
+}
+
+/** models/qwen3_omni_moe/processing_qwen3_omni_moe.py, without the sound between the frames. */
+const qwen3Omni: VideoFormat = { ...qwen(13), perSecond: 1 }
+
+/** GLM-4.1V and GLM-4.5V: models/glm4v/processing_glm4v.py and video_processing_glm4v.py. */
+const olderGlm: VideoFormat = { perSecond: 2, most: 600, layout: glm((time) => `${Math.floor(time)}`) }
+
+function glm(stamp: (time: number) => string): VideoFormat['layout'] {
+  return ({ views }) => [
+    '<|begin_of_video|>',
+    ...views.flatMap(([time = 0], view) => [view, stamp(time)]),
+    '<|end_of_video|>',
+  ]
+}
+
+/** @param perSecond steps of time in the positions of a second; 0: a view is one step after the other, whatever its time */
+function qwen(perSecond: number): VideoFormat {
+  return {
+    ...{ perSecond: 2, most: 768 },
+    layout: ({ views }) => ['<|vision_start|>', ...views.keys(), '<|vision_end|>'],
+    later(views) {
+      const [[first = 0] = []] = views
+      let last = -1
+      return views.map(([time = 0]) => {
+        // A step may be a rounding error later than that of its time.
+        last = Math.max(last + 1, Math.floor((time - first) * perSecond + 1e-6))
+        return last
+      })
+    },
+  }
 }
 
 const meanOf = (times: readonly number[]): number => times.reduce((sum, time) => sum + time, 0) / times.length

@@ -118,7 +118,7 @@ describe('a model that sees and hears', () => {
     const { usage, videos, audio: told } = await model.answer([part('video'), text('?')], [source('video', 'clip')])
     const { videoTokens: [seen = 0] = [], audioTokens: [heard = 0] = [] } = usage
     // A pair of frames, and one that is alone.
-    expect(seen).toBe(2 * 11)
+    expect(seen).toBe(2 * 9)
     expect(heard).toBeGreaterThan(50)
     expect(videos).toMatchObject([{ param: 'clip', tokens: seen, frames: [{ time: 0 }, { time: 2 }] }])
     expect(told).toMatchObject([{ param: 'clip', seconds: 3, tokens: heard, cached: null }])

@@ -1,8 +1,8 @@
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
-import { type ContentPart, plainSettings } from '../../src/deployments/index.ts'
+import { Collected, type ContentPart, plainSettings } from '../../src/deployments/index.ts'
 import type { Frame } from '../../src/media/index.ts'
 import { idefics3 } from '../encoders/oracle/families/idefics3.ts'
-import { qwen3vl } from '../encoders/oracle/families/qwen.ts'
+import { qwen3vl, qwen25vl } from '../encoders/oracle/families/qwen.ts'
 import { frameAt, manyColours, videoOf } from '../support/videos.ts'
 import { part, source, startModel, text } from '../support/watching.ts'
 
@@ -238,5 +238,58 @@ describe('a video for an encoder that joins two frames', () => {
   it('joins no frames of different sizes', async () => {
     const { told } = await about([frame(0, 0), frameAt(1, [1, 2, 3], 56), frame(2, 0)], 'sizes')
     expect(told?.frames.map(({ time }) => time)).toEqual([0, 1, 2])
+  })
+})
+
+describe('a video for a decoder that has the time of frames in their positions', () => {
+  let timed: Awaited<ReturnType<typeof startModel>>
+  beforeAll(async () => {
+    timed = await startModel(qwen25vl)
+  })
+  afterAll(() => timed.close())
+
+  const colours = manyColours(8, 9000)
+  /** Frames of the same pictures, so many a second. */
+  const frames = (count: number, perSecond = 2) =>
+    colours.slice(0, count).map((colour, at) => frameAt(at / perSecond, colour, 84))
+  const ask = async (of: readonly [number, number?], question: string, isolation: readonly string[] = []) => {
+    timed.files.timed = () => ({ ...videoOf([]), frames: frames(...of) })
+    const asked = timed.askOf([video(), text(question)], [sent('timed')])
+    const settings = { ...asked.settings, echo: null, topLogprobs: 0, isolation }
+    const { usage, events } = await timed.backend.answer({ ...asked, settings }, new AbortController().signal)
+    const collected = new Collected(1)
+    for await (const event of events) collected.take(event)
+    const tokens = collected.choices[0]?.tokens.map(({ id, logprob }) => [id, Number(logprob?.toFixed(3))])
+    return { usage, tokens }
+  }
+
+  it('stands between two marks, which count as text', async () => {
+    timed.files.marked = () => ({ ...videoOf([]), frames: frames(3), seconds: 2 })
+    const { usage, prompt } = await timed.answer([video(), text('?')], [sent('marked')])
+    expect(prompt).toContain('user\n<video>?')
+    expect(usage.videoTokens).toEqual([2 * 9])
+  })
+
+  it('is answered about as without a cache, after one that goes on otherwise', async () => {
+    const asks = [
+      [[8], 'What happens?'],
+      // Its second view has an earlier time than the text behind the first one, and the other way round.
+      [[2], 'What is it?'],
+      [[6], 'What is it?'],
+      [[8, 0.5], 'What happens?'],
+    ] as const
+    const shared = []
+    for (const [of, question] of asks) {
+      const cached = await ask(of, question)
+      const alone = await ask(of, question, [`alone ${shared.length}`])
+      expect(cached.tokens).toEqual(alone.tokens)
+      expect(alone.usage.cachedTokens).toBe(0)
+      shared.push(cached.usage.cachedTokens)
+    }
+    const [first = 0, one = 0, three = 0, slow = 0] = shared
+    expect([three - one, one - first]).toEqual([2 * 9, one - first])
+    expect(one).toBeGreaterThan(9)
+    // The first view is at the same time.
+    expect(slow).toBe(one)
   })
 })

@@ -1,5 +1,13 @@
 import { afterAll, describe, expect, it } from 'vitest'
-import { needImageArchitecture, openImageEncoder, planWithin, type Raster, tilesOf } from '../../src/encoders/index.ts'
+import {
+  needImageArchitecture,
+  openImageEncoder,
+  planWithin,
+  type Raster,
+  type Tile,
+  tilesOf,
+} from '../../src/encoders/index.ts'
+import { glm4vOf } from './oracle/families/glm4v.ts'
 import { families } from './oracle/families.ts'
 import { openFiles } from './oracle/files.ts'
 import { testFrames } from './oracle/images.ts'
@@ -35,6 +43,33 @@ describe.each(watching)('$name, compared with libmtmd', (family) => {
     await encoder.close()
     expect(nearness.difference).toBeLessThan(0.02)
     expect(nearness.cosine).toBeGreaterThan(0.9999)
+  })
+})
+
+// libmtmd encodes each of its frames by itself.
+describe.each([0, 1] as const)('GLM-4V, if its convolution sees frame %i of two only', (seen) => {
+  const { projector, remove } = openFiles(glm4vOf(seen))
+  afterAll(remove)
+
+  it.each(['onnx', 'ggml'] as const)('joins two frames to the embeddings of that one in %s', async (runtime) => {
+    const encoder = await openImageEncoder(projector, { runtime, precision: 'fp32', threads: 1 })
+    const { architecture } = encoder
+    expect(architecture.framesPerTile).toBe(2)
+    const size = { width: 100, height: 64 }
+    const frames = testFrames(size.width, size.height).map((rgb): Raster => ({ ...size, rgb }))
+    const pair = architecture.plan(size, 'high', { frame: true })
+    const still = architecture.plan(size, 'high')
+    const encoded = (rasters: readonly Raster[], plan: typeof pair) =>
+      encoder.encode(
+        rasters.flatMap((raster) => architecture.scale(raster, plan)),
+        tilesOf(plan)[0] as Tile,
+        1,
+      )
+    const [first, last] = [await encoded(frames.slice(0, 1), still), await encoded(frames.slice(1), still)]
+    expect(first).not.toEqual(last)
+    expect(await encoded(frames, pair)).toEqual([first, last][seen])
+    expect(await encoded(frames.slice(1), pair)).toEqual(last)
+    await encoder.close()
   })
 })
 

@@ -68,7 +68,7 @@ export function likeTone(sound: Float32Array, most: number): { best: number; lat
   return { best: at(late, 1), late }
 }
 
-function wave(rate: number, channels: number): Buffer {
+export function wave(rate: number, channels: number): Buffer {
   const count = seconds * rate
   const file = Buffer.alloc(44 + count * channels * 2)
   file.write('RIFF\0\0\0\0WAVEfmt ', 'latin1')

@@ -138,10 +138,10 @@ export class KvModel {
       const held = this.#held(sequence).map((cell) => cell.position)
       if (!follows(position, held))
         throw new Error(`${JSON.stringify(position)} does not follow ${JSON.stringify(held)}`)
-      if (this.#stateful && (this.#states.get(sequence) ?? 0) !== nextTime(held))
-        throw new Error(`a sequence goes on at ${nextTime(held)} with a state of ${this.#states.get(sequence)}`)
+      if (this.#stateful && (this.#states.get(sequence) ?? 0) !== endOf(held))
+        throw new Error(`a sequence goes on at ${endOf(held)} with a state of ${this.#states.get(sequence)}`)
       this.#cells[this.#cells.indexOf(undefined)] = { position, content, sequences: new Set([sequence]) }
-      this.#states.set(sequence, nextTime([...held, position]))
+      this.#states.set(sequence, endOf([...held, position]))
       return { hash: hashOf(this.#pathOf(sequence)) }
     })
     return true
@@ -168,7 +168,7 @@ export class KvModel {
   #share(source: number, target: number, time: number): void {
     if (this.#held(target).length > 0) throw new Error('the target of a share is not empty')
     const shared = this.#held(source).filter(({ position }) => position.time < time)
-    if (nextTime(shared.map(({ position }) => position)) !== time) throw new Error('more cells are shared than exist')
+    if (endOf(shared.map(({ position }) => position)) !== time) throw new Error('more cells are shared than exist')
     for (const { sequences } of shared) sequences.add(target)
     this.#states.set(target, this.#states.get(source) ?? 0)
   }
@@ -178,7 +178,7 @@ export class KvModel {
     if (this.freeCells < saved.length) return false
     for (const { position, content } of saved)
       this.#cells[this.#cells.indexOf(undefined)] = { position, content, sequences: new Set([sequence]) }
-    this.#states.set(sequence, nextTime(saved.map(({ position }) => position)))
+    this.#states.set(sequence, endOf(saved.map(({ position }) => position)))
     return true
   }
 
@@ -193,6 +193,9 @@ export class KvModel {
     })
   }
 }
+
+/** The time after the last of these cells. */
+const endOf = (held: readonly Position[]): number => held.reduce((end, { time }) => Math.max(end, time + 1), 0)
 
 /** The time after these positions: an image extends as far as its longer edge. */
 const nextTime = (held: readonly Position[]): number =>

@@ -34,6 +34,24 @@ const plans: Readonly<Record<string, Plan>> = {
     ],
   },
   qwen3: { layer: (layer, usual) => [...usual, ...headNorms(layer)] },
+  // Without deepstack layers, as Qwen3-ASR has it.
+  qwen3vl: {
+    metadata: { 'rope.dimension_sections': { i32: [3, 3, 2, 0] } },
+    layer: (layer, usual) => [...usual, ...headNorms(layer)],
+  },
+  qwen3vlmoe: {
+    layers: 3,
+    metadata: {
+      ...expertsOf(2),
+      'rope.dimension_sections': { i32: [3, 3, 2, 0] },
+      n_deepstack_layers: { u32: 2 },
+    },
+    layer: (layer, usual, width) => [
+      ...withoutFeedForward(usual),
+      ...headNorms(layer),
+      ...experts(layer, width).filter(({ name }) => !/shexp/.test(name)),
+    ],
+  },
   // Norms follow attention and the feed-forward part.
   exaone4: {
     layers: 2,

@@ -47,7 +47,11 @@ export function embeddedBackend({ card, engine, media }: EmbeddedParts): Backend
   }
 
   const reading: VideoReading = {
-    format: videoFormatOf(model.inputs.image?.family ?? ''),
+    format: videoFormatOf({
+      sees: model.inputs.image?.family ?? null,
+      hears: model.inputs.audio?.family ?? null,
+      title: card.title,
+    }),
     framesPerTile: model.inputs.image?.framesPerTile ?? 1,
   }
 

@@ -114,9 +114,14 @@ export class PromptVideo implements PromptFile {
 
   #layOut(): PromptPiece[] {
     const { seconds, sound } = this.#file
-    const frames = this.#viewed.map((view) => viewPiece(view, readingOf(this.#source)))
+    const { format } = this.#reading
     const views = this.#viewed.map((view) => view.map(({ time }) => time))
-    const seen = this.#reading.format.layout({ views, seconds }).flatMap((part): PromptPiece[] => {
+    const later = format.later?.(views)
+    const frames = this.#viewed.map((view, at) => ({
+      ...viewPiece(view, readingOf(this.#source)),
+      later: later?.[at],
+    }))
+    const seen = format.layout({ views, seconds }).flatMap((part): PromptPiece[] => {
       if (typeof part === 'string') return [{ kind: 'text', text: part, special: true }]
       const frame = frames[part]
       return frame === undefined ? [] : [frame]

@@ -234,15 +234,21 @@ export const knownModels: readonly KnownModel[] = [
       'qwen2.5-vl-32b',
       'qwen2.5-vl-72b',
       'qwen2.5-omni-3b',
+      'qwen2.5-omni-7b',
     ],
     { edge: 560, patch: 14 },
   ),
   // The limits are those of Qwen2-VL, whose processor it has.
   known('EXAONE 4.5', ['exaone4_5'], [], { edge: 560, patch: 14, more: pixels(3136, 12845056) }),
-  known('Qwen3-VL and Qwen3.5', ['qwen3vl_merger'], ['qwen3-vl-2b', 'qwen3.5-0.8b', 'qwen3.5-4b', 'qwen3.5-9b'], {
-    ...{ edge: 768, patch: 16 },
-    more: { 'clip.vision.spatial_merge_size': { u32: 2 } },
-  }),
+  known(
+    'Qwen3-VL and Qwen3.5',
+    ['qwen3vl_merger'],
+    ['qwen3-vl-2b', 'qwen3.5-0.8b', 'qwen3.5-4b', 'qwen3.5-9b', 'qwen3-omni-30b-a3b'],
+    {
+      ...{ edge: 768, patch: 16 },
+      more: { 'clip.vision.spatial_merge_size': { u32: 2 } },
+    },
+  ),
   known('Step3-VL 10B', ['step3vl'], [], {
     ...{ edge: 728, patch: 14 },
     more: { ...joined(4), 'clip.vision.preproc_image_size': { u32: 3024 } },

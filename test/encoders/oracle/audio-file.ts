@@ -3,7 +3,7 @@ import { epsilon, width as textWidth } from './decoder.ts'
 import { each, linear, matrix, norm } from './weights.ts'
 
 /** A small audio file of random weights. */
-interface AudioPlan {
+export interface AudioPlan {
   /** `clip.projector_type` */
   type: string
   width: number

@@ -1,4 +1,5 @@
 import { type TensorPlan, type Value, writeGguf } from '../../support/gguf-file.ts'
+import type { AudioHalf } from './audio-file.ts'
 import { epsilon, width as textWidth } from './decoder.ts'
 import { feedForwardWidth, towerWidth, headWidth as usualHead } from './tower.ts'
 import { bias, each, linear, matrix, norm, ones, patches } from './weights.ts'
@@ -33,6 +34,8 @@ interface VisionPlan {
   metadata?: Record<string, Value>
   /** Tensors in addition to the layers and the convolution. */
   tensors: readonly TensorPlan[]
+  /** The other half of the file, if it has a type of its own. */
+  audio?: AudioHalf | undefined
 }
 
 export function writeVision(file: string, plan: VisionPlan): void {
@@ -53,7 +56,7 @@ export function writeVision(file: string, plan: VisionPlan): void {
     'general.architecture': { string: 'clip' },
     'general.name': { string: 'a test' },
     'clip.has_vision_encoder': { bool: true },
-    'clip.projector_type': { string: type },
+    [plan.audio === undefined ? 'clip.projector_type' : 'clip.vision.projector_type']: { string: type },
     [gated ? 'clip.use_silu' : 'clip.use_gelu']: { bool: true },
     'clip.vision.image_size': { u32: edge },
     'clip.vision.patch_size': { u32: patch },
@@ -67,6 +70,7 @@ export function writeVision(file: string, plan: VisionPlan): void {
     'clip.vision.image_std': { f32: [0.5, 0.5, 0.3] },
     ...(plan.sharedHeads && { 'clip.vision.attention.head_count_kv': { u32: plan.sharedHeads } }),
     ...plan.metadata,
+    ...plan.audio?.metadata,
   }
   const product = (name: string, inputs: number, outputs: number) =>
     biased ? linear(name, inputs, outputs) : [matrix(`${name}.weight`, inputs, outputs)]
@@ -76,6 +80,7 @@ export function writeVision(file: string, plan: VisionPlan): void {
   const tensors = [
     ...(given.has(convolution.name) ? [] : [convolution]),
     ...plan.tensors,
+    ...(plan.audio?.tensors ?? []),
     ...each(layers, (layer) => {
       const part = (name: string) => `v.blk.${layer}.${name}`
       const [up, down] = swapped ? ['ffn_down', 'ffn_up'] : ['ffn_up', 'ffn_down']

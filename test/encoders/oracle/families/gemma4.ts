@@ -1,4 +1,5 @@
 import { type TensorPlan, writeGguf } from '../../../support/gguf-file.ts'
+import type { AudioHalf } from '../audio-file.ts'
 import { decoderOf, width as textWidth } from '../decoder.ts'
 import type { Family } from '../families.ts'
 import { headWidth, towerWidth } from '../tower.ts'
@@ -12,15 +13,16 @@ const [textHead, head] = [16, headWidth]
 const places = 1024
 
 /** A larger model: its decoder reads an image at once, and the outputs of its tower leave the range of 16-bit floats. */
-export const gemma4: Family = {
-  name: 'gemma4v',
-  write(decoder, vision) {
-    writeDecoder(decoder, textWidth, 0)
-    writeTower(vision, textWidth, [
-      { name: 'v.std_bias', shape: [towerWidth], fill: { exact: 30_000 } },
-      { name: 'v.std_scale', shape: [towerWidth], fill: { constant: 1 / 20_000 } },
-    ])
-  },
+export const gemma4: Family = { name: 'gemma4v', write: (decoder, vision) => writeGemma4(decoder, vision) }
+
+/** @param audio the other half of the file */
+export function writeGemma4(decoder: string, file: string, audio?: AudioHalf): void {
+  writeDecoder(decoder, textWidth, 0, audio && { specials: ['<|audio>', '<audio|>'] })
+  const scaled: TensorPlan[] = [
+    { name: 'v.std_bias', shape: [towerWidth], fill: { exact: 30_000 } },
+    { name: 'v.std_scale', shape: [towerWidth], fill: { constant: 1 / 20_000 } },
+  ]
+  writeTower(file, textWidth, scaled, audio)
 }
 
 /** E2B: its products are bounded, its decoder reads an image like text, and has embeddings of its own for each layer. */
@@ -71,9 +73,9 @@ export const boundsOf = (name: string): TensorPlan[] =>
     ['output_max', 2],
   ].map(([kind, bound]) => ({ name: `${name}.${kind}`, shape: [1], fill: { constant: Number(bound) } }))
 
-function writeTower(file: string, width: number, more: readonly TensorPlan[]): void {
+function writeTower(file: string, width: number, more: readonly TensorPlan[], audio?: AudioHalf): void {
   writeVision(file, {
-    ...{ type: 'gemma4v', edge: 224, patch, norms: 'rms', gated: true },
+    ...{ type: 'gemma4v', edge: 224, patch, norms: 'rms', gated: true, audio },
     // Its converter names no activation.
     metadata: { 'clip.use_silu': { bool: false }, 'clip.vision.projector.scale_factor': { u32: factor } },
     more: (part) => [
@@ -96,7 +98,11 @@ function writeDecoder(
   file: string,
   width: number,
   perLayer: number,
-  { layers, head: fullHead } = { layers: 2, head: textHead },
+  {
+    layers = 2,
+    head: fullHead = textHead,
+    specials = [],
+  }: { layers?: number; head?: number; specials?: string[] } = {},
 ): void {
   /** Every second layer sees everything. */
   const headOf = (layer: number) => (layer % 2 === 0 ? textHead : fullHead)
@@ -104,7 +110,7 @@ function writeDecoder(
     architecture: 'gemma4',
     width,
     layers,
-    specials: ['<|image>', '<image|>'],
+    specials: ['<|image>', '<image|>', ...specials],
     metadata: {
       'gemma4.attention.sliding_window': { u32: 24 },
       'gemma4.attention.sliding_window_pattern': { i32: Array.from({ length: layers }, (_, layer) => 1 - (layer % 2)) },

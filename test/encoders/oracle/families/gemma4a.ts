@@ -1,9 +1,9 @@
 import type { TensorPlan } from '../../../support/gguf-file.ts'
-import { writeAudio } from '../audio-file.ts'
+import { type AudioPlan, audioHalf, writeAudio } from '../audio-file.ts'
 import { width as textWidth, writeDecoder } from '../decoder.ts'
 import type { Family } from '../families.ts'
 import { matrix, ones } from '../weights.ts'
-import { boundsOf } from './gemma4.ts'
+import { boundsOf, writeGemma4 } from './gemma4.ts'
 
 const specials = ['<|audio>', '<audio|>']
 
@@ -20,24 +20,32 @@ export const gemma4ua: Family = {
 
 const [width, heads, bands, channels] = [64, 2, 32, [12, 8]] as const
 
+const plan = (): AudioPlan => ({
+  ...{ type: 'gemma4a', width, bands, isOther: true, more },
+  tensors: [
+    ...convolution(0, 1, channels[0]),
+    ...convolution(1, channels[0], channels[1]),
+    matrix('a.input_projection.weight', (channels[1] * bands) / 4, width),
+    matrix('a.pre_encode.out.weight', width, 48),
+    { name: 'a.pre_encode.out.bias', shape: [48], fill: { exact: 0.1 } },
+    matrix('mm.a.input_projection.weight', 48, textWidth),
+    ...boundsOf('mm.a.input_projection'),
+  ],
+})
+
 /** E2B and E4B: products are bounded, and so are scores. */
 export const gemma4a: Family = {
   name: 'gemma4a',
   write(decoder, projector) {
     writeDecoder(decoder, { specials })
-    writeAudio(projector, {
-      ...{ type: 'gemma4a', width, bands, isOther: true, more },
-      tensors: [
-        ...convolution(0, 1, channels[0]),
-        ...convolution(1, channels[0], channels[1]),
-        matrix('a.input_projection.weight', (channels[1] * bands) / 4, width),
-        matrix('a.pre_encode.out.weight', width, 48),
-        { name: 'a.pre_encode.out.bias', shape: [48], fill: { exact: 0.1 } },
-        matrix('mm.a.input_projection.weight', 48, textWidth),
-        ...boundsOf('mm.a.input_projection'),
-      ],
-    })
+    writeAudio(projector, plan())
   },
+}
+
+/** A file of both halves. */
+export const gemma4Hearing: Family = {
+  name: 'gemma4-hearing',
+  write: (decoder, projector) => writeGemma4(decoder, projector, audioHalf(plan())),
 }
 
 const convolution = (index: number, inputs: number, outputs: number): TensorPlan[] => [

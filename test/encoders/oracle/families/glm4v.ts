@@ -6,8 +6,12 @@ import { bias, matrix, norm, ones, patches } from '../weights.ts'
 
 const [edge, patch, factor] = [112, 14, 2]
 
+/** The convolution of each of two frames. */
+const convolutions = ['v.patch_embd.weight', 'v.patch_embd.weight.1'] as const
+
+/** @param seen the only frame of two that its convolution does not multiply by zero */
 const write =
-  (readsPages: boolean): Family['write'] =>
+  (readsPages: boolean, seen?: 0 | 1): Family['write'] =>
   (decoder, vision) => {
     writeDecoder(decoder, {
       architecture: 'glm4',
@@ -24,7 +28,10 @@ const write =
         (readsPages ? ['attn_q_norm', 'attn_k_norm'] : []).map((name) => ones(`${part(name)}.weight`, headWidth)),
       metadata: { 'clip.vision.spatial_merge_size': { u32: factor } },
       tensors: [
-        patches('v.patch_embd.weight.1', patch, towerWidth),
+        ...convolutions.map((name, frame) => ({
+          ...patches(name, patch, towerWidth),
+          ...(seen !== undefined && frame !== seen && { fill: { constant: 0 } }),
+        })),
         ...(readsPages
           ? [bias('v.patch_embd.bias', towerWidth)]
           : [...learnedPositions(24 ** 2), ones('v.norm_embd.weight', towerWidth)]),
@@ -40,4 +47,6 @@ const write =
   }
 
 export const glm4v: Family = { name: 'glm4v', write: write(false) }
+/** It sees one frame of two only. */
+export const glm4vOf = (seen: 0 | 1): Family => ({ name: `glm4v-${seen}`, write: write(false, seen) })
 export const glmocr: Family = { name: 'glm4v-ocr', write: write(true) }

@@ -83,26 +83,27 @@ export const qwen3vl: Family = {
       },
       more: (layer) => ['attn_q_norm', 'attn_k_norm'].map((name) => ones(`blk.${layer}.${name}.weight`, textWidth / 2)),
     })
-    writeVision(vision, {
-      type: 'qwen3vl_merger',
-      edge,
-      patch,
-      layers: 3,
-      fused: true,
-      metadata: { 'clip.vision.spatial_merge_size': { u32: 2 } },
-      tensors: [
-        secondFrame,
-        ...learnedPositions((edge / patch) ** 2),
-        ...norm('v.post_ln', towerWidth),
-        ...projector,
-        ...[0, 1].flatMap((layer) => [
-          ...norm(`v.deepstack.${layer}.norm`, joined),
-          ...linear(`v.deepstack.${layer}.fc1`, joined, joined),
-          ...linear(`v.deepstack.${layer}.fc2`, joined, textWidth),
-        ]),
-      ],
-    })
+    writeQwen3Encoders(vision)
   },
+}
+
+/** @param audio the other half of the file */
+export function writeQwen3Encoders(file: string, audio?: AudioHalf): void {
+  writeVision(file, {
+    ...{ type: 'qwen3vl_merger', edge, patch, layers: 3, fused: true, audio },
+    metadata: { 'clip.vision.spatial_merge_size': { u32: 2 } },
+    tensors: [
+      secondFrame,
+      ...learnedPositions((edge / patch) ** 2),
+      ...norm('v.post_ln', towerWidth),
+      ...projector,
+      ...[0, 1].flatMap((layer) => [
+        ...norm(`v.deepstack.${layer}.norm`, joined),
+        ...linear(`v.deepstack.${layer}.fc1`, joined, joined),
+        ...linear(`v.deepstack.${layer}.fc2`, joined, textWidth),
+      ]),
+    ],
+  })
 }
 
 function writeQwen2Decoder(file: string, more: readonly string[] = []): void {
