@@ -17,7 +17,7 @@ const engine = [
   'test/gguf/header.test.ts',
   'test/language/json-schema.test.ts',
   'test/models/{catalogue,pull,url}.test.ts',
-  'test/encoders/{conformance,families,hearing,idefics3,pixtral,qwen,trial,video}.test.ts',
+  'test/encoders/{adapter,conformance,families,hearing,idefics3,pixtral,qwen,trial,video}.test.ts',
 ]
 
 const url = (name: string): string => new URL(name, import.meta.url).href

@@ -1,11 +1,12 @@
-import { OrielError } from '../errors.ts'
+import { badModel, OrielError } from '../errors.ts'
 import { type Backend, type Device, type Ggml, openNative } from '../native/index.ts'
 import { type Choice, recallChoice } from './calibration/kept.ts'
+import { readAdditions } from './graph/additions.ts'
 import { ggmlGraphs } from './graph/ggml.ts'
 import { openOnnxGraph } from './graph/onnx.ts'
 import { hasForm, productsIn } from './graph/products.ts'
 import type { Half } from './graph/source.ts'
-import { openTensors, type TensorFile } from './graph/tensor-file.ts'
+import { type Additions, openTensors, type TensorFile } from './graph/tensor-file.ts'
 import { type CacheSettings, WeightCache } from './graph/weight-cache.ts'
 import { loadWeights } from './graph/weights.ts'
 import type { FloatSource } from './image-architecture.ts'
@@ -17,6 +18,8 @@ export interface EncoderSettings {
   precision: Precision
   /** For the precision `auto`, instead of what the cache remembers. */
   choice?: Choice
+  /** Path of a GGUF file of matrices (`TENSOR.lora_a`, `.lora_b`) whose products are added to those of the encoder. */
+  adapter?: string | undefined
   /** Where ONNX Runtime's weights are kept for the next load. By default they are not. */
   cache?: CacheSettings
   /** The maximum number of cores to use. */
@@ -57,12 +60,14 @@ export async function openEncoder<Part, Finisher>(
   settings: EncoderSettings,
   finisherOf: (weights: FloatSource) => Finisher,
 ): Promise<HalfEncoder<Part> & { finisher: Finisher }> {
-  const { device = 'cpu' } = settings
+  const { device = 'cpu', adapter } = settings
   const { ggml } = openNative(device)
   const gpu = device === 'cpu' ? null : ggml.initGpu()
+  const additions = adapter === undefined ? undefined : await readAdditions(ggml, adapter, half.modality)
   const openOn = async (backend: Backend | null) => {
-    const tensors = openTensors(ggml, file, half.modality)
+    const tensors = openTensors(ggml, file, half.modality, additions)
     try {
+      checkAdditions(tensors, additions)
       return { finisher: finisherOf(tensors), ...(await openGraph(ggml, backend, tensors, file, half, settings)) }
     } finally {
       tensors.close()
@@ -80,15 +85,17 @@ async function openGraph<Part>(
   tensors: TensorFile,
   file: string,
   half: Half<Part>,
-  { runtime, cache: kept, precision, choice: given, ...settings }: EncoderSettings,
+  { runtime, cache: kept, precision, choice: given, adapter, ...settings }: EncoderSettings,
 ): Promise<HalfEncoder<Part>> {
   if (runtime === 'onnx' && gpu === null) {
     const weights = inLayers(tensors)
     const wanted = isChosen(precision, weights)
     // The weights of a small encoder are made in no time, and somebody who tries the built-in model finds no new files.
-    const cache = kept && (wanted || precision !== 'auto') ? WeightCache.of(file, kept) : null
-    const choice =
-      given ?? (wanted && cache !== null ? recallChoice(cache, half.modality, settings.threads) : undefined)
+    const keeps = kept && (wanted || precision !== 'auto') ? kept : null
+    const cache = keeps && WeightCache.of(file, keeps, adapter)
+    // An adapter changes numbers a little, and what forms do to them hardly: it has those that were chosen for its base.
+    const chosen = keeps && wanted ? WeightCache.of(file, keeps) : null
+    const choice = given ?? (chosen === null ? undefined : recallChoice(chosen, half.modality, settings.threads))
     const products = productsIn(formsFor(precision, weights, choice))
     const packs = choice?.packs ?? precision === 'int8'
     const onnx = await openOnnxGraph(tensors, half, cache, products, { ...settings, packs })
@@ -114,6 +121,18 @@ async function openGraph<Part>(
     weights.free()
   }
   return { runtime: 'ggml', isUncalibrated: false, run: graphs.run, close }
+}
+
+/** @throws OrielError `invalid` if an adapter is for another encoder */
+function checkAdditions({ names, shape }: TensorFile, additions: Additions | undefined): void {
+  for (const name of additions?.names ?? []) {
+    const wanted = additions?.shape(name)
+    const found = names.has(name) ? shape(name) : undefined
+    if (found === undefined || found.rows !== wanted?.rows || found.columns !== wanted.columns)
+      throw badModel(
+        `The adapter does not fit the vision file: it changes ${name}, which is another or is missing there.`,
+      )
+  }
 }
 
 /** Weights of the matrices of the layers. */

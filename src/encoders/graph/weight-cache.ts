@@ -67,9 +67,14 @@ export class WeightCache {
     this.#source = source
   }
 
-  /** @returns null if nothing is to be kept */
-  static of(file: string, settings: CacheSettings): WeightCache | null {
-    return settings.mostBytes === 0 ? null : new WeightCache(settings, identityOf(file))
+  /**
+   * @param adapter path of what is added to the matrices of the file
+   * @returns null if nothing is to be kept
+   */
+  static of(file: string, settings: CacheSettings, adapter?: string): WeightCache | null {
+    if (settings.mostBytes === 0) return null
+    const own = identityOf(file)
+    return new WeightCache(settings, adapter === undefined ? own : shortHash(`${own} ${identityOf(adapter)}`))
   }
 
   /**
