@@ -132,6 +132,8 @@ const engine = z
     encoderCacheBytes: natural.default(0).meta({ env: 'ORIEL_ENCODER_CACHE' }),
     /** Memory for prompt prefixes evicted from the KV cache, in bytes; 0: as for image embeddings. */
     prefixCacheBytes: natural.default(0).meta({ env: 'ORIEL_PREFIX_CACHE' }),
+    /** Adapters of one model that are loaded at the same time. The least recently used one leaves when another is needed. */
+    maxAdapters: positive.default(8).meta({ env: 'ORIEL_MAX_ADAPTERS' }),
     /** The number type of the KV cache. `q8_0` needs half the memory, and prefill on a CPU takes almost three times as long. */
     kvType: z.enum(['f16', 'q8_0']).default('f16').meta({ env: 'ORIEL_KV_TYPE' }),
     /** Flash attention. It makes prefill a quarter faster, and `q8_0` needs it. */

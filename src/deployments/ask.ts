@@ -1,6 +1,7 @@
 import { z } from 'zod'
 import type { Sampling as EngineSampling, GenerateRequest, ImageBounds } from '../engine/index.ts'
 import type { AttachmentSource } from '../media/index.ts'
+import type { AdapterCard } from '../models/index.ts'
 import type { ChatMessage, PromptPart, Tool } from '../prompt/index.ts'
 
 export type { ImageBounds }
@@ -15,6 +16,8 @@ export interface Ask {
   client: string
   /** Its prompt, a chat, asks for what is said in one audio. A model may be asked in another form that it was trained with. */
   speech?: Speech | undefined
+  /** The adapter that the model answers with, and how strongly. */
+  adapter?: { readonly card: AdapterCard; readonly scale: number } | undefined
 }
 
 export interface Speech {

@@ -4,7 +4,8 @@ import { ownClient } from '../fairness.ts'
 import type { Logger } from '../log.ts'
 import type { AttachmentSource, Media } from '../media/index.ts'
 import { availableMemory } from '../memory.ts'
-import type { Library, ModelCard } from '../models/index.ts'
+import type { AdapterCard, Library, ModelCard } from '../models/index.ts'
+import { adapted } from './adapted.ts'
 import type { Ask, Settings } from './ask.ts'
 import type { Backend, ModelInfo } from './backend.ts'
 import { checkAnswers, checkEmbeds, checkRequest, doesNotAnswer, doesNotEmbed } from './checks.ts'
@@ -15,7 +16,7 @@ import { type Embedder, embeds, type Served } from './embedder.ts'
 import { createListing, type Listing } from './listing.ts'
 import { MemoryBudget } from './memory-budget.ts'
 import { type MemoryPlan, planMemory } from './memory-plan.ts'
-import { cardOf, isCalled, parseName, readable } from './names.ts'
+import { adapterIn, cardOf, checkFits, isCalled, parseName, readable } from './names.ts'
 import type { DeploymentRecord } from './record.ts'
 import { noDeployment } from './registry.ts'
 import type { ReplicaState, Starter } from './replica.ts'
@@ -61,7 +62,10 @@ export interface Deployments extends Listing {
 
 /** A model that a request names. It is looked up once, whatever is asked of it then. */
 export interface NamedModel {
+  /** The model's own. With an adapter it is that of its base. */
   readonly id: string
+  /** The adapter that the name means. */
+  readonly adapter?: AdapterCard | undefined
   /**
    * The model, ready to answer. It is loaded if necessary, and stays loaded until the signal aborts, which must happen at the
    * end of the request.
@@ -161,7 +165,7 @@ export function deploy(options: DeploymentOptions): Deployments {
     id: record.model,
     deployed: () => configured.deployed(record),
   })
-  const named = async (name: string, account?: string): Promise<Named> => {
+  const namedModel = async (name: string, account?: string): Promise<Named> => {
     const ready = backends.find(({ info }) => isCalled(info, name))
     if (ready !== undefined) return { id: ready.info.id, deployed: async () => ready }
     const records = configured.records((owner) => account === undefined || owner === account)
@@ -187,6 +191,21 @@ export function deploy(options: DeploymentOptions): Deployments {
       // Meanwhile it may have been loaded for others, or unloaded and replaced.
       deployed: async () => onDemandOf(name) ?? deploymentOf(active === undefined ? card : await found(name)),
     }
+  }
+  const near = (): ModelCard[] => [
+    ...all()
+      .filter(isActive)
+      .map(({ card }) => card),
+    ...cards,
+  ]
+  const named = async (name: string, account?: string): Promise<Named> => {
+    const isModel = activeOf(name) !== undefined || backends.some(({ info }) => isCalled(info, name))
+    const found = isModel ? undefined : await adapterIn(name, library, near)
+    if (found === undefined) return namedModel(name, account)
+    const { adapter, base } = found
+    const model = await namedModel(base, account)
+    checkFits(adapter, model.id)
+    return { ...model, adapter }
   }
   /** @param check refuses a model before it is loaded */
   const use = async (
@@ -221,11 +240,12 @@ export function deploy(options: DeploymentOptions): Deployments {
       const model = await named(name, account)
       return {
         id: model.id,
+        adapter: model.adapter,
         hold: (signal, options) => use(model, signal, options),
         async backend(signal, options) {
           const served = await use(model, signal, options, checkAnswers)
           if (embeds(served)) throw doesNotAnswer(served.info)
-          return served
+          return model.adapter === undefined ? served : adapted(served, model.adapter)
         },
         async embedder(signal, options) {
           const served = await use(model, signal, options, checkEmbeds)
@@ -274,6 +294,7 @@ export function deploy(options: DeploymentOptions): Deployments {
 /** The model that a name means, and what will serve it. */
 interface Named {
   id: string
+  adapter?: AdapterCard
   deployed(): Promise<Backend | Deployment>
 }
 

@@ -19,6 +19,8 @@ export interface MemoryPlan {
   cache: number
   /** Prefixes that are kept outside the KV memory. */
   prefixes: number
+  /** The most that its adapters may take in addition. */
+  adapters: number
   /** All of the above and the constant part of an engine process. */
   total: number
 }
@@ -63,7 +65,8 @@ export function planMemory(card: Planned, config: EngineConfig, budget: number, 
   const cache = Math.max(1, Math.min(wanted, Math.floor(left / 2)))
   const prefixes = Math.max(1, Math.min(config.prefixCacheBytes || usualCacheBytes(budget), left - cache))
   const total = rest + weights + vision + context + cache + prefixes
-  const plan = { weights, vision, context, contextCells, bytesPerCell, sequences, cache, prefixes, total }
+  const adapters = usualCacheBytes(budget)
+  const plan = { weights, vision, context, contextCells, bytesPerCell, sequences, cache, prefixes, adapters, total }
   // Each cache has at least one byte.
   if (left < 2) throw tooLarge(card, plan, budget)
   return plan
@@ -106,6 +109,7 @@ function planEmbedding(
     sequences,
     cache: 0,
     prefixes: 0,
+    adapters: 0,
     total,
   }
   if (total > budget) throw tooLarge(card, plan, budget)

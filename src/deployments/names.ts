@@ -1,5 +1,5 @@
 import { OrielError } from '../errors.ts'
-import { entryOf, type Library, type ModelCard } from '../models/index.ts'
+import { type AdapterCard, entryOf, type Library, type ModelCard } from '../models/index.ts'
 
 /** Fireworks' form of a name. The account is ignored. */
 const inAccount = /^accounts\/[^/]+\/models\//
@@ -8,22 +8,66 @@ const deploymentIn = /^accounts\/([^/]+)\/deployments\/([^/#]+)$/
 
 /** What a name of a request may consist of. */
 export interface ParsedName {
-  /** null: the name has a deployment only. */
+  /** The model, or an adapter by its own name; null: the name has a deployment only. */
   readonly model: string | null
+  /** What is behind `#` without a path may be either of the two. */
+  readonly adapter: string | null
   /** `account`: null if the name has none. */
   readonly deployment: { readonly account: string | null; readonly id: string } | null
 }
 
 /**
- * Takes a name apart: `model#deployment`, `accounts/A/models/X#accounts/A/deployments/D`, `accounts/A/deployments/D`. Any other
- * name is a model's own.
+ * Takes a name apart: `model#adapter`, `model#deployment`, `accounts/A/models/X#accounts/A/deployments/D`,
+ * `accounts/A/deployments/D`. Any other name is a model's or an adapter's own.
  */
 export function parseName(name: string): ParsedName {
   const [model = '', behind] = name.split('#', 2)
   const [, account, id] = deploymentIn.exec(behind ?? model) ?? []
   if (account !== undefined && id !== undefined)
-    return { model: behind === undefined ? null : model, deployment: { account, id } }
-  return { model, deployment: behind === undefined ? null : { account: null, id: behind } }
+    return { model: behind === undefined ? null : model, adapter: null, deployment: { account, id } }
+  if (behind === undefined) return { model, adapter: null, deployment: null }
+  return { model, adapter: behind, deployment: inAccount.test(behind) ? null : { account: null, id: behind } }
+}
+
+/**
+ * The adapter of a name, and the name of what it is used with: a model, or a deployment of it.
+ * @param near models that are preferred where the name has none
+ * @throws OrielError `precondition_failed` if the adapter cannot be used; `not_found`
+ */
+export async function adapterIn(
+  name: string,
+  library: Library,
+  near: () => readonly ModelCard[],
+): Promise<{ adapter: AdapterCard; base: string } | undefined> {
+  const { model, adapter, deployment } = parseName(name)
+  if (model === null) return undefined
+  const called = adapter ?? model
+  const card = (await library.adapter(called)) ?? (await library.adapter(called.replace(inAccount, '')))
+  if (card !== undefined && adapter !== null) return { adapter: card, base: model }
+  if (card !== undefined && deployment !== null) return { adapter: card, base: name.slice(name.indexOf('#') + 1) }
+  if (card !== undefined) {
+    const base = card.base ?? near().find(({ id }) => card.fits.includes(id))?.id ?? card.fits[0]
+    return base === undefined ? undefined : { adapter: card, base }
+  }
+  if (adapter !== null && deployment === null)
+    throw new OrielError('not_found', `The adapter ${JSON.stringify(adapter.slice(0, 200))} was not found.`, {
+      param: 'model',
+      code: 'model_not_found',
+    })
+  return undefined
+}
+
+/** @throws OrielError `precondition_failed` if an adapter is not for a model */
+export function checkFits({ id, fits }: AdapterCard, model: string): void {
+  if (fits.includes(model)) return
+  throw new OrielError(
+    'precondition_failed',
+    `The adapter ${id} does not fit the model ${model}, but ${fits.join(', ')}.`,
+    {
+      param: 'model',
+      code: 'adapter_unusable',
+    },
+  )
 }
 
 /** Whether a request that names a model by `name` means this one. */

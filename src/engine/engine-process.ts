@@ -57,8 +57,22 @@ export class EngineProcess {
     else if (type === 'payload') this.#give(id, message.hash, message.bytes)
     else if (type === 'decoded') this.#decoded((one) => one.id === id && one.hash === message.hash)
     else if (type === 'state') this.#port.answer(id, scheduler.state)
+    else if (type === 'adapter') void this.#loadAdapter(message, scheduler)
+    else if (type === 'drop') scheduler.adapters.drop(message.key)
     else if (type === 'count') scheduler.count(id, message.client, message.prompt)
     else if (type === 'measure') scheduler.measure(id, message.client, message.prompts)
+  }
+
+  async #loadAdapter(
+    { id, key, file }: Extract<ToEngine, { type: 'adapter' }>,
+    { adapters }: Scheduler,
+  ): Promise<void> {
+    try {
+      await adapters.load(key, file)
+      this.#send({ type: 'answer', id, answer: null })
+    } catch (error) {
+      this.#send({ type: 'failed', id, error: toWire(error) })
+    }
   }
 
   #passText(message: Exclude<ToEngine, { type: 'load' }>, embeddings: Embeddings): void {

@@ -75,7 +75,24 @@ export type AttachmentHeader = ImageHeader | AudioHeader
 export type HeaderPiece = TextPiece | TokensPiece | AttachmentHeader
 
 /** A request in the engine process. */
-export type HeaderRequest = Omit<GenerateRequest, 'prompt'> & { prompt: readonly HeaderPiece[] }
+export type HeaderRequest = Omit<GenerateRequest, 'prompt'> & {
+  prompt: readonly HeaderPiece[]
+  /** Of its adapter: names one version of it. */
+  adapterKey?: string | undefined
+}
+
+/** An adapter (LoRA) on this machine. Its files have been checked. */
+export interface AdapterFiles {
+  id: string
+  /** Differs when its files have changed. */
+  version: string
+  /** The GGUF file with its matrices for the decoder; null: it has none. */
+  decoder: string | null
+  /** The GGUF file with its matrices for the vision encoder; null: it has none. */
+  vision: string | null
+  /** Of memory that it takes. */
+  bytes: number
+}
 
 export interface Sampling extends Omit<SamplerSettings, 'grammar' | 'shownTokens'> {
   /** What the answer must match: a grammar in GBNF, or a JSON Schema. */
@@ -113,6 +130,8 @@ export interface GenerateRequest {
   cachePrompt: boolean
   /** Maximum number of tokens of a cached prefix that may be used; null: no limit. */
   cachedMost: number | null
+  /** The adapter, which was loaded before, and how strongly it is applied: 1 is as it was trained. */
+  adapter?: { readonly id: string; readonly scale: number } | undefined
 }
 
 export interface TokenChance {
@@ -258,6 +277,8 @@ export interface EngineState {
   readonly encoderCacheBytes: number
   /** Sequences that were preempted since the engine started. */
   readonly preemptions: number
+  /** Adapters that are loaded. */
+  readonly adapters: number
 }
 
 /** The engine of one model, as the rooms above see it. */
@@ -283,6 +304,14 @@ export interface Engine {
   lengths(prompts: readonly (readonly PromptPiece[])[], client: string): Promise<readonly number[]>
   /** A prompt's tokens and their counts. All tokens are transferred. @throws OrielError as `generate` does */
   count(prompt: readonly PromptPiece[], client: string): Promise<PromptCount>
+  /**
+   * Loads an adapter, or another version of it: requests that run go on with the old one. Nobody else is stopped. When there are
+   * too many, the one that was used least recently and is idle is unloaded, until a request needs it again.
+   * @throws OrielError `precondition_failed` that says why it cannot be loaded; `engine_failed`, `cancelled`
+   */
+  loadAdapter(adapter: AdapterFiles, signal?: AbortSignal): Promise<void>
+  /** Unloads an adapter when its last request is over. New ones are refused from now on. */
+  unloadAdapter(id: string): Promise<void>
   /**
    * What the encoder would get of an image: the whole, and then, if it is cut into tiles, the finer image that they are cut
    * from. The encoder's own code computes it, on a thread that has one image at a time. It takes the pixels.

@@ -6,6 +6,7 @@ import type { Logger } from '../log.ts'
 import type { EmbeddedText, EmbeddingEngine, TextRequest } from './embedding.ts'
 import { EventQueue } from './event-queue.ts'
 import type {
+  AdapterFiles,
   Engine,
   EngineModel,
   EnginePhase,
@@ -17,6 +18,7 @@ import type {
   PromptCount,
   PromptPiece,
 } from './generation.ts'
+import { KeptAdapters } from './kept-adapters.ts'
 import { KeptProcess, logCause, type Surroundings } from './kept-process.ts'
 import { type PackedCount, unpackTokens } from './packed-tokens.ts'
 import { mergeText, type Payload, type Pending, phaseOf, separatePayloads } from './pending.ts'
@@ -81,6 +83,7 @@ class EngineHost implements Engine, EmbeddingEngine {
   readonly #process: KeptProcess
   readonly #log: Logger
   readonly #previews: Previews
+  readonly #adapters: KeptAdapters
   readonly #running = new Map<number, Pending>()
   /** Questions that the engine has not answered: counts, texts to embed, and states. */
   readonly #asked = new Map<number, Asked>()
@@ -89,8 +92,13 @@ class EngineHost implements Engine, EmbeddingEngine {
   constructor(options: LoadOptions, around: Surroundings) {
     this.#log = around.log
     this.#previews = new Previews(options.projector)
+    this.#adapters = new KeptAdapters(options.settings, {
+      load: (key, { decoder: file }) => this.#ask((id) => ({ type: 'adapter', id, key, file })),
+      drop: (key) => this.#send({ type: 'drop', id: this.#nextId++, key }),
+    })
     this.#process = new KeptProcess(options, around, {
       ready: () => {
+        this.#adapters.reload()
         for (const [id, { request }] of this.#running) this.#send({ type: 'generate', id, request })
         for (const { question } of this.#asked.values()) this.#send(question)
       },
@@ -119,6 +127,21 @@ class EngineHost implements Engine, EmbeddingEngine {
     onPhase: (phase: EnginePhase) => void = () => {},
   ): AsyncIterable<GenerateEvent> {
     await this.#process.whenReady(signal)
+    const adapter = request.adapter && (await this.#adapters.hold(request.adapter.id, signal))
+    try {
+      yield* this.#generate(request, adapter?.key, signal, onPhase)
+    } finally {
+      adapter?.release()
+    }
+  }
+
+  async *#generate(
+    request: GenerateRequest,
+    adapterKey: string | undefined,
+    signal: AbortSignal,
+    onPhase: (phase: EnginePhase) => void,
+  ): AsyncIterable<GenerateEvent> {
+    await this.#process.whenReady(signal)
     const id = this.#nextId++
     const { prompt, payloads } = separatePayloads(request.prompt)
     const queue = new EventQueue<GenerateEvent>(mergeText)
@@ -128,7 +151,7 @@ class EngineHost implements Engine, EmbeddingEngine {
       this.#process.hold()
     }
     const pending: Pending = {
-      ...{ request: { ...request, prompt }, queue, payloads, onPhase },
+      ...{ request: { ...request, prompt, adapterKey }, queue, payloads, onPhase },
       ...{ movable: true, paused: false, encoding: false, admitted: false },
     }
     this.#running.set(id, pending)
@@ -176,6 +199,15 @@ class EngineHost implements Engine, EmbeddingEngine {
       if (this.#asked.delete(id)) this.#send({ type: 'cancel', id })
     })
     return this.#ask<EmbeddedText>(() => ({ type: 'embed', id, request }), id).finally(removeListener)
+  }
+
+  async loadAdapter(adapter: AdapterFiles, signal?: AbortSignal): Promise<void> {
+    await this.#process.whenReady(signal)
+    await this.#adapters.load(adapter, signal)
+  }
+
+  unloadAdapter(id: string): Promise<void> {
+    return this.#adapters.unload(id)
   }
 
   async preview(image: ImageAttachment, mostPixels: number): Promise<readonly ImageView[]> {

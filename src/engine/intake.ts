@@ -1,8 +1,16 @@
 import { LRUCache } from 'lru-cache'
 import { OrielError } from '../errors.ts'
-import { type Decoder, type Grammar, type TokenSampler, type WrittenGrammar, writeGrammar } from '../language/index.ts'
+import {
+  type Decoder,
+  type Grammar,
+  type TokenSampler,
+  type UsedAdapter,
+  type WrittenGrammar,
+  writeGrammar,
+} from '../language/index.ts'
 import type { Slices } from '../slices.ts'
 import type { HeaderPiece, HeaderRequest } from './generation.ts'
+import type { LoadedAdapters } from './loaded-adapters.ts'
 import { type PackedCount, packTokens } from './packed-tokens.ts'
 import { type Architectures, type PromptCells, PromptLayout, tooLong } from './prompt-cells.ts'
 import type { EngineSettings } from './protocol.ts'
@@ -17,10 +25,18 @@ export function createIntake(
   decoder: Decoder,
   architectures: Architectures,
   { maxSequences }: Pick<EngineSettings, 'maxSequences'>,
+  adapters: Pick<LoadedAdapters, 'of' | 'isComing'>,
 ) {
   const layout = new PromptLayout(decoder, architectures)
   const { vocabulary, contextTokens } = decoder
   const grammarOf = rememberedGrammars()
+  /** After a restart requests come together with their adapters. */
+  function* adapterOf({ adapterKey, adapter: asked }: HeaderRequest): Slices<UsedAdapter | null> {
+    if (adapterKey === undefined || asked === undefined) return null
+    while (adapters.isComing(adapterKey)) yield
+    const adapter = adapters.of(adapterKey)
+    return adapter && { adapter, scale: asked.scale }
+  }
   return {
     forgetEmbeddings: () => layout.forgetEmbeddings(),
 
@@ -32,6 +48,7 @@ export function createIntake(
       if (spec.n > maxSequences)
         throw new OrielError('invalid', `n is ${spec.n}; the maximum is ${maxSequences}.`, { param: 'n' })
       const prompt = yield* layout.layout(spec.prompt, spec.cacheKey)
+      const adapter = yield* adapterOf(spec)
       const space = contextTokens - prompt.cells.length
       const wanted = spec.maxTokens ?? space
       if (prompt.cells.length === 0) throw new OrielError('invalid', 'The prompt is empty.', { param: 'prompt' })
@@ -42,7 +59,7 @@ export function createIntake(
       const written = spec.sampling.grammar === null ? null : grammarOf(spec.sampling.grammar)
       if (written !== null) yield* decoder.readGrammar({ ...spec.sampling, grammar: written.grammar })
       const samplers = samplersOf(decoder, spec, written?.grammar ?? null, shown)
-      const request = new EngineRequest(id, spec, prompt, Math.min(wanted, space), samplers, shown)
+      const request = new EngineRequest(id, spec, prompt, Math.min(wanted, space), samplers, shown, adapter)
       request.ignored = written?.ignored ?? []
       return request
     },

@@ -152,6 +152,16 @@ export class KvCache {
     while (this.tree.size > this.#mostStored || (this.tree.size > 1 && this.storedCells > most)) this.evict()
   }
 
+  /** Stores the first cells of a slot that holds more. */
+  storePart(key: string, path: Float64Array, source: number, positions: Positions): void {
+    // Without the state there they are of no use.
+    if (this.stateful || this.tree.match(key, path)?.length === path.length) return
+    if (this.#freeSlots.length === 0 && !this.evict()) return
+    const slot = this.take()
+    this.memory.share(source, slot, path.length, positions.time(path.length))
+    this.store(key, path, slot)
+  }
+
   /** Moves the least recently used stored sequence to the shelf. @returns false if there is none */
   evict(): boolean {
     const oldest = this.tree.evict()

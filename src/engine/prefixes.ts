@@ -36,12 +36,13 @@ export class Prefixes {
   /** Number of a path's cells that are in the KV memory or can be restored to it. */
   known(request: EngineRequest, path: ArrayLike<number>): number {
     if (!request.sharesPrompt) return 0
-    const { cacheKey } = request.spec
-    const shelved = this.#kv.shelf.match(cacheKey, path)
-    const held = this.held(request, path)
-    if (shelved === undefined) return held
-    const common = Math.min(shelved.length, mostShared(request, path))
-    return Math.max(this.#kv.shared(cacheKey, path, common, shelved.cells, request.prompt.positions).length, held)
+    const shelved = sharesOf(request, path).map(({ key, most }) => {
+      const found = this.#kv.shelf.match(key, path)
+      if (found === undefined) return 0
+      const common = Math.min(found.length, most)
+      return this.#kv.shared(key, path, common, found.cells, request.prompt.positions).length
+    })
+    return Math.max(this.held(request, path), ...shelved)
   }
 
   /**
@@ -56,7 +57,12 @@ export class Prefixes {
       (sequence) => !sequence.request.paused && this.#costs.of(sequence.request.client) <= cost,
     )
     return sharers.reduce((best, sequence) => {
-      const promised = Math.min(most, sequence.request.prompt.cells.length, sequence.cells.length)
+      const promised = Math.min(
+        most,
+        equalCells(request, sequence.request),
+        sequence.request.prompt.cells.length,
+        sequence.cells.length,
+      )
       const common = commonLength(sequence.cells, path, 0, promised)
       if (!this.#kv.stateful) return Math.max(best, common)
       return this.#kv.keepsStates ? Math.max(best, sequence.lastStop(common)) : best
@@ -66,12 +72,14 @@ export class Prefixes {
   /** Fills a sequence's empty slot with the longest prefix of its path. @returns the number of cells that it holds now */
   give({ request, slot, cells }: Sequence): number {
     if (!request.sharesPrompt || cells.length === 0) return 0
-    const { spec, prompt } = request
+    const { prompt } = request
     const { memory } = this.#kv
     const space = memory.cells - memory.held(this.#active().map((running) => running.slot))
-    const wanted = { known: this.held(request, cells), most: mostShared(request, cells), space }
-    const recalled = this.#kv.recall(slot, spec.cacheKey, cells, wanted, prompt.positions)
-    if (recalled > 0) return recalled
+    const known = this.held(request, cells)
+    for (const { key, most } of sharesOf(request, cells)) {
+      const recalled = this.#kv.recall(slot, key, cells, { known, most, space }, prompt.positions)
+      if (recalled > 0) return recalled
+    }
     // Looked up again, since an eviction may have removed the longest.
     const { slot: source, length, state } = this.#longest(request, cells)
     if (length === 0) return 0
@@ -80,23 +88,34 @@ export class Prefixes {
     return length
   }
 
+  /** Stores a slot, which holds this path of the request, for prompts with the same prefix. */
+  store(request: EngineRequest, path: Float64Array, slot: number): void {
+    const { plainCells, prompt } = request
+    // What the model alone has computed is everybody's.
+    if (plainCells > 0 && plainCells < path.length)
+      this.#kv.storePart(request.prefixKey(plainCells), path.subarray(0, plainCells), slot, prompt.positions)
+    this.#kv.store(request.prefixKey(path.length), path, slot)
+  }
+
   #longest(request: EngineRequest, path: ArrayLike<number>): HeldPrefix {
     if (!request.sharesPrompt || path.length === 0) return nothing
-    const { cacheKey } = request.spec
-    const running = this.#longestRunning(request, path)
-    const stored = this.#kv.tree.match(cacheKey, path)
-    if (stored === undefined) return running
-    const common = Math.min(stored.length, mostShared(request, path))
-    const found = this.#kv.shared(cacheKey, path, common, stored.of, request.prompt.positions)
-    return running.length > found.length ? running : { slot: stored.sequence, ...found }
+    let best = this.#longestRunning(request, path)
+    for (const { key, most } of sharesOf(request, path)) {
+      const stored = this.#kv.tree.match(key, path)
+      if (stored === undefined) continue
+      const common = Math.min(stored.length, most)
+      const found = this.#kv.shared(key, path, common, stored.of, request.prompt.positions)
+      if (found.length >= best.length) best = { slot: stored.sequence, ...found }
+    }
+    return best
   }
 
   #longestRunning(request: EngineRequest, path: ArrayLike<number>): HeldPrefix {
     let best: HeldPrefix = nothing
     const most = mostShared(request, path)
-    for (const { slot, cells, filled } of this.#sharers(request)) {
-      const common = commonLength(cells, path, 0, Math.min(filled, most))
-      const found = this.#kv.shared(request.spec.cacheKey, path, common, filled, request.prompt.positions)
+    for (const { slot, cells, filled, request: other } of this.#sharers(request)) {
+      const common = commonLength(cells, path, 0, Math.min(filled, most, equalCells(request, other)))
+      const found = this.#kv.shared(request.prefixKey(common), path, common, filled, request.prompt.positions)
       if (found.length > best.length) best = { slot, ...found }
     }
     return best
@@ -105,6 +124,21 @@ export class Prefixes {
   #sharers({ spec }: EngineRequest): Sequence[] {
     return this.#active().filter(({ request }) => request.spec.cachePrompt && request.spec.cacheKey === spec.cacheKey)
   }
+}
+
+/** The cells at the start of two requests that are computed with the same. */
+const equalCells = (one: EngineRequest, other: EngineRequest): number =>
+  one.prefixKey(Number.POSITIVE_INFINITY) === other.prefixKey(Number.POSITIVE_INFINITY)
+    ? Number.POSITIVE_INFINITY
+    : Math.min(one.plainCells, other.plainCells)
+
+/** Under which keys a path's cells may be stored, and at most how many of them. */
+function sharesOf(request: EngineRequest, path: ArrayLike<number>): { key: string; most: number }[] {
+  const { plainCells } = request
+  const most = mostShared(request, path)
+  const whole = { key: request.prefixKey(Number.POSITIVE_INFINITY), most }
+  if (plainCells === 0 || plainCells === Number.POSITIVE_INFINITY) return [whole]
+  return [whole, { key: request.prefixKey(plainCells), most: Math.min(most, plainCells) }]
 }
 
 /**

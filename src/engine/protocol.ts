@@ -14,6 +14,8 @@ export interface EngineSettings extends Omit<EngineConfig, 'gpu' | 'contextToken
   bytesPerCell: number
   /** Maximum number of sequences that are kept for their prefix when their answer is complete. */
   storedSequences: number
+  /** Bytes of all adapters that are loaded at one time. */
+  adapterBytes: number
 }
 
 export interface LoadOptions {
@@ -44,6 +46,10 @@ export type ToEngine =
   /** Asks for the numbers of tokens only, of each prompt by itself. */
   | { type: 'measure'; id: number; client: string; prompts: readonly (readonly HeaderPiece[])[] }
   | { type: 'embed'; id: number; request: TextRequest }
+  /** Loads an adapter, and answers with null. */
+  | { type: 'adapter'; id: number; key: string; file: string | null }
+  /** No request uses the adapter any more. */
+  | { type: 'drop'; id: number; key: string }
   | { type: 'state'; id: number }
 
 /** Messages from the engine process to the parent. */
@@ -66,11 +72,11 @@ export type FromEngine =
   | { type: 'want'; id: number; hash: string }
   /** The request has all embeddings of an attachment and does not need its payload again. */
   | { type: 'encoded'; id: number; hash: string }
-  /** The answer to `count`, `measure`, `embed` or `state`. */
+  /** The answer to `count`, `measure`, `embed`, `adapter` or `state`. */
   | {
       type: 'answer'
       id: number
-      answer: PackedCount | readonly number[] | EmbeddedText | EngineState | EmbeddingState
+      answer: PackedCount | readonly number[] | EmbeddedText | EngineState | EmbeddingState | null
     }
   /** A request failed, or, with `id` null, the load. */
   | { type: 'failed'; id: number | null; error: WireError }

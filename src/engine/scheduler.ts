@@ -3,6 +3,8 @@ import type { Choice, Modality } from '../encoders/index.ts'
 import { cancelled } from '../errors.ts'
 import { Costs } from '../fairness.ts'
 import type { Decoder } from '../language/index.ts'
+import type { Slices } from '../slices.ts'
+import { AdapterTurns } from './adapter-turns.ts'
 import { type Admission, admissions, planPreemption } from './admission.ts'
 import { Arrivals } from './arrivals.ts'
 import { ChunkSize } from './chunk-size.ts'
@@ -12,6 +14,7 @@ import type { AttachmentEncoder } from './encoder.ts'
 import type { EngineState, GenerateEvent, HeaderPiece, HeaderRequest } from './generation.ts'
 import { createIntake, type Intake } from './intake.ts'
 import { KvCache } from './kv-cache.ts'
+import { LoadedAdapters } from './loaded-adapters.ts'
 import type { PackedCount } from './packed-tokens.ts'
 import { Prefixes } from './prefixes.ts'
 import type { Architectures } from './prompt-cells.ts'
@@ -22,7 +25,6 @@ import { StepBatch } from './step-batch.ts'
 import { StepCommit } from './step-commit.ts'
 import type { StepLimits, StepPlan } from './step-plan.ts'
 import { type StepRunner, stepRunner } from './step-runner.ts'
-import { StepTurns } from './step-turns.ts'
 
 /** How the scheduler reaches the process around it, or a test. */
 export interface SchedulerPort extends PayloadSource {
@@ -53,6 +55,7 @@ const mostSearchMs = 5
  * so that a long prompt delays other answers by one chunk at most. Attachments are encoded on another thread meanwhile.
  */
 export class Scheduler {
+  readonly adapters: LoadedAdapters
   readonly #port: SchedulerPort
   readonly #maxSequences: number
   readonly #costs = new Costs()
@@ -63,7 +66,7 @@ export class Scheduler {
   readonly #prefixes: Prefixes
   readonly #size: ChunkSize
   readonly #limits: StepLimits
-  readonly #stepTurns: StepTurns
+  readonly #stepTurns: AdapterTurns
   readonly #batch: StepBatch
   readonly #runner: StepRunner
   readonly #commit: StepCommit
@@ -89,12 +92,13 @@ export class Scheduler {
     this.#encoder = encoder
     const candidates = () => this.#candidates()
     this.#turns = encoder && new EncodeTurns(encoder, port, candidates, this.#costs, () => this.#wake())
-    this.#intake = createIntake(decoder, architectures, settings)
+    this.adapters = new LoadedAdapters(decoder, () => this.#wake())
+    this.#intake = createIntake(decoder, architectures, settings, this.adapters)
     this.#kv = new KvCache(decoder, settings.maxSequences, settings.storedSequences, settings.prefixCacheBytes)
     this.#prefixes = new Prefixes(this.#kv, () => this.#active, this.#costs)
     this.#size = new ChunkSize(settings.chunkTokens)
     this.#batch = new StepBatch(decoder)
-    this.#stepTurns = new StepTurns(this.#costs)
+    this.#stepTurns = new AdapterTurns(this.#costs)
     this.#limits = {
       rows: this.#batch.capacity,
       mixes: decoder.tokenEmbedding !== null,
@@ -127,24 +131,19 @@ export class Scheduler {
 
   /** Answers with the tokens of a prompt soon, or fails as `submit` does. */
   count(id: number, client: string, prompt: readonly HeaderPiece[]): void {
-    const counting = this.#intake.count(prompt)
-    const read = (): boolean => {
-      const { done, value: count } = counting.next()
-      if (!done) return false
-      this.#port.answer(id, count)
-      return true
-    }
-    this.#arrivals.add(id, { client, read })
+    this.#answerSoon(id, client, this.#intake.count(prompt))
   }
 
   /** Answers with the lengths of prompts soon, or fails as `submit` does. */
   measure(id: number, client: string, prompts: readonly (readonly HeaderPiece[])[]): void {
-    const measuring = this.#intake.lengths(prompts)
+    this.#answerSoon(id, client, this.#intake.lengths(prompts))
+  }
+
+  #answerSoon(id: number, client: string, asked: Slices<PackedCount | number[]>): void {
     const read = (): boolean => {
-      const { done, value: lengths } = measuring.next()
-      if (!done) return false
-      this.#port.answer(id, lengths)
-      return true
+      const { done, value } = asked.next()
+      if (done) this.#port.answer(id, value)
+      return done === true
     }
     this.#arrivals.add(id, { client, read })
   }
@@ -201,6 +200,7 @@ export class Scheduler {
       freeCells: memory.freeCells,
       encoderCacheBytes: this.#encoder?.cachedBytes ?? 0,
       preemptions: this.#preemptions,
+      adapters: this.adapters.size,
     }
   }
 
@@ -215,6 +215,7 @@ export class Scheduler {
     while (this.#woken) {
       this.#woken = false
       this.#sweep()
+      await this.adapters.settle()
       this.#admitAll()
       if (this.#candidatesChanged) {
         this.#candidatesChanged = false
@@ -306,7 +307,7 @@ export class Scheduler {
     const start = performance.now()
     let rows = 0
     for (const pass of this.#batch.write(plan)) {
-      if (!(await this.#runner.run(pass, pass.rows > plan.answering))) {
+      if (!(await this.#runner.run(pass, pass.rows > plan.answering, plan.adapter))) {
         if (this.#kv.keepsStates) await this.#keepStates(plan)
         this.#makeSpace()
         return true
@@ -320,7 +321,9 @@ export class Scheduler {
     this.#stepTurns.took(ms)
     for (const { sequence, from, to } of plan.chunks)
       this.#costs.charge(sequence.request.client, (ms * (to - from)) / rows)
-    if (!plan.apart) this.#size.learn(plan.answering, rows - plan.answering, ms, this.#runner.contended())
+    // A change of adapters takes time of its own.
+    if (!plan.apart && !this.#stepTurns.isChange)
+      this.#size.learn(plan.answering, rows - plan.answering, ms, this.#runner.contended())
     return true
   }
 
@@ -329,7 +332,7 @@ export class Scheduler {
     for (const { sequence } of chunks) {
       const { slot, cells, filled, request } = sequence
       if (slot < 0 || !request.stops.includes(filled)) continue
-      await this.#kv.keep(request.spec.cacheKey, Float64Array.from(cells.slice(0, filled)), slot)
+      await this.#kv.keep(request.prefixKey(filled), Float64Array.from(cells.slice(0, filled)), slot)
     }
   }
 
@@ -381,10 +384,10 @@ export class Scheduler {
   /** Frees a sequence's slot, or stores what it computed for prompts with the same prefix. */
   #leave(sequence: Sequence): void {
     this.#active = this.#active.filter((other) => other !== sequence)
-    const { cachePrompt, cacheKey } = sequence.request.spec
-    const path = Float64Array.from(sequence.cells.slice(0, sequence.filled))
-    if (cachePrompt) this.#kv.store(cacheKey, path, sequence.slot)
-    else this.#kv.free(sequence.slot)
+    const { request, filled, slot } = sequence
+    const path = Float64Array.from(sequence.cells.slice(0, filled))
+    if (request.spec.cachePrompt) this.#prefixes.store(request, path, slot)
+    else this.#kv.free(slot)
     sequence.slot = -1
   }
 

@@ -1,5 +1,5 @@
 import { seenSize } from '../encoders/index.ts'
-import type { SchemaPath, TokenSampler } from '../language/index.ts'
+import type { SchemaPath, TokenSampler, UsedAdapter } from '../language/index.ts'
 import { AnswerText } from './answer-text.ts'
 import type { AnswerToken, AttachmentWork, HeaderRequest, Timings } from './generation.ts'
 import type { AttachmentSpan, PromptCells } from './prompt-cells.ts'
@@ -9,6 +9,10 @@ export class EngineRequest {
   readonly id: number
   readonly spec: HeaderRequest
   readonly prompt: PromptCells
+  /** What it is computed with; null: the model alone. */
+  readonly adapter: UsedAdapter | null
+  /** The number of cells at the start that the model alone computes, whose prefixes are everybody's. */
+  readonly plainCells: number
   readonly maxTokens: number
   /** Ids of control tokens that appear in the text. */
   readonly shownTokens: ReadonlySet<number>
@@ -43,10 +47,14 @@ export class EngineRequest {
     maxTokens: number,
     samplers: TokenSampler[],
     shownTokens: ReadonlySet<number>,
+    adapter: UsedAdapter | null = null,
   ) {
     this.id = id
     this.spec = spec
     this.prompt = prompt
+    const from = adapter === null ? null : beginOf(adapter, prompt.cells)
+    this.adapter = from === null ? null : adapter
+    this.plainCells = from ?? Number.POSITIVE_INFINITY
     this.maxTokens = maxTokens
     this.shownTokens = shownTokens
     this.promptTokens = spec.promptLogprobs ? Array.from(prompt.cells, () => null) : null
@@ -55,6 +63,20 @@ export class EngineRequest {
 
   get client(): string {
     return this.spec.client
+  }
+
+  /**
+   * Names what the KV of its first cells is computed with, and who may share it: equal cells of requests with equal keys are
+   * equal.
+   */
+  prefixKey(cells: number): string {
+    const variant = cells <= this.plainCells ? '' : `${this.adapterName} ${this.plainCells}`
+    return `${variant}\n${this.spec.cacheKey}`
+  }
+
+  /** Names its adapter and how strongly it is applied. It has no line feed. */
+  get adapterName(): string {
+    return `${this.spec.adapterKey} ${this.spec.adapter?.scale}`
   }
 
   /** Whether a cached prefix may be used. Log probabilities of the prompt need all of its logits. */
@@ -146,9 +168,16 @@ export class Sequence {
     return promptTokens !== null && cell < promptTokens.length && (this.cells[cell] ?? -1) >= 0
   }
 
-  /** The next point of the prompt where a step must end, so that the state there can be kept. */
+  /** What its next cells are computed with. */
+  get adapter(): UsedAdapter | null {
+    return this.filled < this.request.plainCells ? null : this.request.adapter
+  }
+
+  /** The next point of the prompt where a step must end: the state there is to be kept, or its adapter begins. */
   get nextStop(): number {
-    return this.request.stops.find((stop) => stop > this.filled) ?? Number.POSITIVE_INFINITY
+    const { stops, plainCells } = this.request
+    const stop = stops.find((stop) => stop > this.filled) ?? Number.POSITIVE_INFINITY
+    return this.filled < plainCells ? Math.min(stop, plainCells) : stop
   }
 
   /** The last point of the prompt, `most` at most, where the state will be kept; 0 if there is none. */
@@ -163,3 +192,12 @@ export class Sequence {
 }
 
 const sum = (times: readonly (number | undefined)[]): number => times.reduce<number>((all, ms) => all + (ms ?? 0), 0)
+
+/** The cell from which on an adapter is used; null: nowhere in this prompt. */
+function beginOf({ adapter: { invocation }, scale }: UsedAdapter, cells: ArrayLike<number>): number | null {
+  if (scale === 0) return null
+  if (invocation.length === 0) return 0
+  for (let at = cells.length - invocation.length; at >= 0; at--)
+    if (invocation.every((token, offset) => cells[at + offset] === token)) return at
+  return null
+}

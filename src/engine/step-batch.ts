@@ -44,19 +44,20 @@ export class StepBatch {
   }
 
   /** @returns the passes to run in this order; each is valid until the next is asked for */
-  *write({ chunks, answering, apart }: StepPlan): Generator<Pass, void, void> {
+  *write({ chunks, answering, apart, adapter }: StepPlan): Generator<Pass, void, void> {
     const groups = apart ? [chunks.slice(0, answering), chunks.slice(answering)] : [chunks]
-    for (const group of groups) yield* this.#passes(group)
+    for (const group of groups) yield* this.#passes(group, adapter?.adapter.embeds === true)
   }
 
-  #passes(chunks: readonly Chunk[]): Pass[] {
+  /** @param apart whether tokens and embeddings cannot be in one batch */
+  #passes(chunks: readonly Chunk[], apart: boolean): Pass[] {
     this.#tokens.clear()
     this.#embeddings.clear()
     const spans = chunks.flatMap(({ span }) => span ?? [])
     const mutual = spans.some((span) => span.mutual)
     const tokens: Pass = { batch: this.#tokens, rows: 0, mutual: false, entries: [] }
     const embeddings: Pass = { batch: this.#embeddings, rows: 0, mutual, entries: [] }
-    const embed = spans.length > 0 && !mutual ? this.#tokenEmbedding : null
+    const embed = spans.length > 0 && !mutual && !apart ? this.#tokenEmbedding : null
     for (const chunk of chunks) add(chunk.span === null && embed === null ? tokens : embeddings, chunk, embed)
     return [tokens, embeddings].filter(({ rows }) => rows > 0)
   }

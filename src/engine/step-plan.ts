@@ -1,5 +1,5 @@
 import type { Costs } from '../fairness.ts'
-import type { Decoder } from '../language/index.ts'
+import type { Decoder, UsedAdapter } from '../language/index.ts'
 import type { Allowance } from './chunk-size.ts'
 import type { Sequence } from './sequence.ts'
 
@@ -20,6 +20,8 @@ export interface StepPlan {
   readonly answering: number
   /** Whether prefill runs in a pass of its own, after the answers. */
   readonly apart: boolean
+  /** What all of it is computed with; null: the model alone. */
+  readonly adapter: UsedAdapter | null
 }
 
 export interface StepLimits {
@@ -38,21 +40,31 @@ export interface StepLimits {
 /**
  * Decides what the next step computes: the next token of every running answer, and prefill up to the limit. Changes
  * nothing.
- * @param active sequences in the order of their admission
+ * @param active sequences in the order of their admission, all of which are computed with `adapter`
+ * @param others sequences that are computed with others: prefill delays their answers too
  */
-export function planStep(active: readonly Sequence[], limits: StepLimits): StepPlan {
-  const running = active.filter(({ request }) => !request.paused)
+export function planStep(
+  active: readonly Sequence[],
+  limits: StepLimits,
+  adapter: UsedAdapter | null = null,
+  others: readonly Sequence[] = [],
+): StepPlan {
+  const isRunning = ({ request }: Sequence): boolean => !request.paused
+  const running = active.filter(isRunning)
   const answering = running.filter(isAnswering)
+  const delayed = [...answering, ...others.filter(isRunning).filter(isAnswering)]
   const chunks: Chunk[] = answering
     .slice(0, limits.rows)
     .map((sequence) => ({ sequence, from: sequence.filled, to: sequence.cells.length, span: null }))
   const prefilling = running.filter((sequence) => sequence.remaining > 0 && !isAnswering(sequence))
-  if (prefilling.length === 0) return { chunks, answering: answering.length, apart: false }
-  const { rows, apart } = limits.prefill(answering.length, promptsEach(answering, prefilling))
-  planPrefill(chunks, prefilling, rows, limits)
+  if (prefilling.length === 0) return { chunks, answering: answering.length, apart: false, adapter }
+  const { rows, apart } = limits.prefill(delayed.length, promptsEach(delayed, prefilling))
+  // Embeddings of tokens that an adapter changes cannot be looked up.
+  const mixes = limits.mixes && adapter?.adapter.embeds !== true
+  planPrefill(chunks, prefilling, rows, { ...limits, mixes })
   const [only] = chunks
   if (only !== undefined && chunks.length === 1) chunks[0] = lengthened(only, rows, limits)
-  return { chunks, answering: answering.length, apart: apart && answering.length > 0 }
+  return { chunks, answering: answering.length, apart: apart && answering.length > 0, adapter }
 }
 
 const isAnswering = ({ generated, remaining }: Sequence): boolean => generated > 0 && remaining === 1
@@ -82,6 +94,8 @@ function lengthened(chunk: Chunk, most: number, { fastestRows }: StepLimits): Ch
   const rows = fastestRows(to - from, to)
   const start = to - rows
   if (rows === to - from || rows > most || start < 0 || span !== null || generated > 0) return chunk
+  // Those before are computed without its adapter.
+  if (start < request.plainCells && request.plainCells <= from) return chunk
   // Log probabilities of the prompt are told once.
   const stays = request.promptTokens !== null || cells.slice(start, from).some((cell) => cell < 0)
   return stays ? chunk : { ...chunk, from: start }

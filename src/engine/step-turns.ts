@@ -1,4 +1,5 @@
 import type { Costs } from '../fairness.ts'
+import type { UsedAdapter } from '../language/index.ts'
 import type { Sequence } from './sequence.ts'
 import { planStep, type StepLimits, type StepPlan } from './step-plan.ts'
 
@@ -24,16 +25,22 @@ export class StepTurns {
     this.#costs = costs
   }
 
-  plan(active: readonly Sequence[], limits: StepLimits): StepPlan {
+  /** @param active and the others, as `planStep` has them */
+  plan(
+    active: readonly Sequence[],
+    limits: StepLimits,
+    adapter: UsedAdapter | null = null,
+    others: readonly Sequence[] = [],
+  ): StepPlan {
     const own = this.#left > 0 ? this.#withoutCostly(active) : active
     this.#isFull = own.length === active.length
     if (!this.#isFull) {
-      const plan = planStep(own, limits)
+      const plan = planStep(own, limits, adapter, others)
       if (plan.chunks.length > 0) return plan
       // They wait for embeddings.
       this.#isFull = true
     }
-    return planStep(active, limits)
+    return planStep(active, limits, adapter, others)
   }
 
   /** Records the duration of the planned step, in ms. */
@@ -49,10 +56,15 @@ export class StepTurns {
   }
 
   #withoutCostly(active: readonly Sequence[]): readonly Sequence[] {
-    const busy = active.filter(({ remaining, request }) => remaining > 0 && !request.paused)
-    const clients = new Map(busy.map(({ request }) => [request.client, this.#costs.of(request.client)]))
-    const least = Math.min(...clients.values())
-    const isCostly = (client: string): boolean => (clients.get(client) ?? 0) > costly.times * least + costly.ms
-    return active.filter(({ request }) => !isCostly(request.client))
+    const isCostly = costlyAmong(active, this.#costs)
+    return active.filter((sequence) => !isCostly(sequence))
   }
+}
+
+/** Tells the sequences of costly clients, of those that have something to compute. */
+export function costlyAmong(active: readonly Sequence[], costs: Pick<Costs, 'of'>): (one: Sequence) => boolean {
+  const busy = active.filter(({ remaining, request }) => remaining > 0 && !request.paused)
+  const clients = new Map(busy.map(({ request }) => [request.client, costs.of(request.client)]))
+  const least = Math.min(...clients.values())
+  return ({ request }) => (clients.get(request.client) ?? 0) > costly.times * least + costly.ms
 }

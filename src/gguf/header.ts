@@ -149,8 +149,11 @@ function* readMetadata(from: Cursor, pairs: number): Steps<Map<string, MetadataV
 }
 
 /** `enum gguf_type` */
+const float = 6
 const string = 8
 const array = 9
+/** llama.cpp reads this one without a check, and aborts its process if it is of another type. */
+const floats: ReadonlySet<string> = new Set(['adapter.lora.alpha'])
 const numbers: Record<number, { bytes: number; read: (from: Buffer, at: number) => number | bigint | boolean }> = {
   0: { bytes: 1, read: (from, at) => from.readUInt8(at) },
   1: { bytes: 1, read: (from, at) => from.readInt8(at) },
@@ -166,6 +169,7 @@ const numbers: Record<number, { bytes: number; read: (from: Buffer, at: number) 
 }
 
 function* readValue(from: Cursor, type: number, key: string): Steps<MetadataValue> {
+  if (floats.has(key) && type !== float) throw broken(`its ${shown(key)} is of type ${type}, not a 32-bit float`)
   if (type === string) return from.string()
   if (type === array) return yield* readArray(from, key)
   const reader = numbers[type]

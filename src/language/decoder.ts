@@ -1,6 +1,7 @@
 import { outOfMemory, unsupportedModel } from '../errors.ts'
 import { Batch, Candidates, type Model, openNative } from '../native/index.ts'
 import type { Slices } from '../slices.ts'
+import { type Adapter, openAdapters, type UsedAdapter } from './adapters.ts'
 import { type ContextSettings, contextParams, kvOf } from './context.ts'
 import { createSampler } from './create-sampler.ts'
 import { openGrammars } from './grammar/grammars.ts'
@@ -48,9 +49,14 @@ export interface Decoder {
   /**
    * Runs a batch off the event loop.
    * @param mutual whether the rows of a sequence attend to each other in both directions
+   * @param adapter what all rows are computed with; null: the model alone. A change takes some ms
    * @returns false if the KV memory has no space for the batch; nothing has changed then
    */
-  decode(batch: Batch, mutual?: boolean): Promise<boolean>
+  decode(batch: Batch, mutual?: boolean, adapter?: UsedAdapter | null): Promise<boolean>
+  /** Loads an adapter off the event loop. Not to be called during a decode. @throws OrielError `precondition_failed` */
+  loadAdapter(file: string): Promise<Adapter>
+  /** Not to be called during a decode. No sequence may need it any more. */
+  freeAdapter(adapter: Adapter): void
   /**
    * @param cores number of cores for the next decodes
    * @param beside whether an image encoder has the other cores
@@ -101,6 +107,7 @@ export function openDecoder(file: string, settings: DecoderSettings): Decoder {
   const vocab = llama.vocab(model)
   const vocabulary = openVocabulary(llama, vocab)
   const grammars = openGrammars(vocabulary)
+  const adapters = openAdapters(llama, model, context)
   const candidates = new Candidates(vocabulary.size)
   const width = llama.embeddingWidth(model)
   const gridPositions = llama.hasGridPositions(model)
@@ -129,7 +136,8 @@ export function openDecoder(file: string, settings: DecoderSettings): Decoder {
     newTokenBatch: () => new Batch(batchRows, 0),
     newEmbeddingBatch: () => new Batch(batchRows, width, gridPositions),
     tokenEmbedding: tokenEmbeddings?.of ?? null,
-    async decode(batch, mutual = false) {
+    async decode(batch, mutual = false, adapter = null) {
+      adapters.use(adapter)
       // llama.cpp logs every call, even if nothing changes.
       if (causal === mutual) llama.setCausal(context, !mutual)
       causal = !mutual
@@ -137,6 +145,8 @@ export function openDecoder(file: string, settings: DecoderSettings): Decoder {
       if (code > 1 || code < 0) throw new Error(`llama_decode failed with code ${code}`)
       return code === 0
     },
+    loadAdapter: (file) => adapters.load(file),
+    freeAdapter: (adapter) => adapters.free(adapter),
     setThreads(cores, beside) {
       pool?.use(cores, beside)
       if (cores === threads) return

@@ -1,3 +1,4 @@
+export type { Adapter, UsedAdapter } from './adapters.ts'
 export { type Decoder, openDecoder } from './decoder.ts'
 export { type Embedder, type EmbedderPlan, openEmbedder } from './embedder.ts'
 export type { Grammar } from './grammar/grammars.ts'

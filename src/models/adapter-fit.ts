@@ -1,7 +1,9 @@
 import path from 'node:path'
 import { badModel, unsupportedModel } from '../errors.ts'
 import { type GgufHeader, headerOf, metadataOf } from '../gguf/index.ts'
-import { textOf } from './fit.ts'
+import { embeddingFacts } from './embedding.ts'
+import { splitParts } from './file-names.ts'
+import { decoderFacts, textOf } from './fit.ts'
 import type { LocalModel } from './local.ts'
 
 /** What the GGUF files of an adapter say. */
@@ -65,15 +67,28 @@ function checkPairs({ metadata, tensors }: GgufHeader, name: string): void {
       throw badModel(`${name} has one half only of ${matrix}.`)
   }
   if (tensors.length === 0) throw badModel(`${name} has no matrices.`)
+  const other = tensors.find(({ type }) => !matrixTypes.includes(type))
+  if (other !== undefined)
+    throw unsupportedModel(`${name} has ${other.name} in ${other.type}; the types are ${matrixTypes.join(', ')}.`)
+  const alpha = metadata.get('adapter.lora.alpha')
+  if (alpha !== undefined && !Number.isFinite(alpha)) throw badModel(`Its alpha is ${Number(alpha)}.`)
 }
+
+/** Types of halves that llama.cpp multiplies on every device. */
+const matrixTypes: readonly string[] = ['F32', 'F16', 'BF16', 'Q8_0']
 
 /** @throws OrielError `invalid` that says what of an adapter has no place in a model */
 export async function checkAdapterFit({ decoder, vision }: GgufAdapter, model: LocalModel): Promise<void> {
   if (decoder !== null) {
-    const [adapter, base] = await Promise.all([headerOf(decoder), headerOf(model.decoder)])
+    const [adapter, base, ...parts] = await Promise.all([decoder, ...splitParts(model.decoder)].map(headerOf))
+    if (adapter === undefined || base === undefined) throw new Error('a model without files')
+    const name = path.basename(model.decoder)
     const [own, wanted] = [adapter, base].map(({ metadata }) => textOf(metadata.get('general.architecture')))
     if (own !== wanted) throw badModel(`It is for the architecture ${own}, and the model has ${wanted}.`)
-    checkShapes(adapter, base, path.basename(model.decoder))
+    if (embeddingFacts(base, decoderFacts(base, name), name) !== null)
+      throw unsupportedModel('The model embeds texts. Only models that answer take adapters.')
+    const whole = { ...base, tensors: [base, ...parts].flatMap(({ tensors }) => tensors) }
+    checkMatrices(adapter, whole, name)
   }
   if (vision !== null) {
     if (model.projector === null) throw badModel('It changes the encoder of images, and the model has no vision file.')
@@ -87,10 +102,53 @@ function checkShapes(adapter: GgufHeader, base: GgufHeader, file: string): void 
     const matrix = name.slice(0, -'.lora_a'.length)
     const [a, b, base] = [own.needTensor(name), own.needTensor(`${matrix}.lora_b`), found.tensor(matrix)]
     if (base === null) throw badModel(`It changes ${matrix}, which ${file} does not have.`)
-    // The first half of a table of tokens is turned.
-    const [inputs, rank] = matrix === 'token_embd.weight' ? [a.rows, a.columns] : [a.columns, a.rows]
-    const [rows, columns] = matrix === 'token_embd.weight' ? [inputs, b.rows] : [b.rows, inputs]
-    if (rank !== b.columns || rows !== base.rows || columns !== base.columns)
-      throw badModel(`Its ${matrix} is ${columns} x ${rows}, and that of ${file} is ${base.columns} x ${base.rows}.`)
+    if (a.rows !== b.columns || b.rows !== base.rows || a.columns !== base.columns)
+      throw badModel(
+        `Its ${matrix} is ${a.columns} x ${b.rows}, and that of ${file} is ${base.columns} x ${base.rows}.`,
+      )
   }
 }
+
+type Tensor = GgufHeader['tensors'][number]
+
+/** Stricter than llama.cpp, which loads adapters that end its process when it computes with them. */
+function checkMatrices(adapter: GgufHeader, { tensors }: GgufHeader, file: string): void {
+  const [own, matrices] = [adapter.tensors, tensors].map((all) => new Map(all.map((tensor) => [tensor.name, tensor])))
+  for (const { name } of adapter.tensors) {
+    const matrix = name.replace(/\.lora_[ab]$/, '')
+    const [a, b, base] = [own?.get(`${matrix}.lora_a`), own?.get(`${matrix}.lora_b`), matrices?.get(matrix)]
+    if (a === undefined || b === undefined || base === undefined)
+      throw badModel(`It changes ${matrix}, which ${file} does not have.`)
+    if (base.shape.length < 2) throw unsupportedModel(`It changes ${matrix}, which is no matrix.`)
+    if (base.type === 'NVFP4') throw unsupportedModel(`It changes ${matrix}, which is in NVFP4, as no adapter can.`)
+    checkHalves(a, b, base, matrices?.has('output.weight') ?? false)
+  }
+}
+
+function checkHalves(a: Tensor, b: Tensor, { name, shape }: Tensor, hasOutput: boolean): void {
+  const [columns = 1, rows = 1, ...experts] = shape
+  const [rank = 1] = b.shape
+  // The first half of a table of tokens is turned.
+  const isTable = name === 'token_embd.weight'
+  if (isTable && !hasOutput)
+    throw unsupportedModel(
+      `It changes ${name}, which is the model's output too: one cannot be changed without the other.`,
+    )
+  const wanted = isTable
+    ? { a: [rank, rows], b: [rank, columns] }
+    : { a: [columns, rank, ...experts], b: [rank, rows, ...experts] }
+  for (const [half, must] of [
+    [a, wanted.a],
+    [b, wanted.b],
+  ] as const)
+    if (!isShape(half.shape, must))
+      throw badModel(
+        `Its ${half.name} is ${half.shape.join(' x ')}; for a matrix of ${shape.join(' x ')} it must be ${must.join(' x ')}.`,
+      )
+}
+
+/** Axes of length 1 at the end make no difference. */
+const isShape = (shape: readonly number[], wanted: readonly number[]): boolean =>
+  Array.from({ length: Math.max(shape.length, wanted.length) }, (_, axis) => axis).every(
+    (axis) => (shape[axis] ?? 1) === (wanted[axis] ?? 1),
+  )

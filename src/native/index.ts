@@ -20,7 +20,7 @@ export {
 export { countOutlived, giveBackMemory } from './heap.ts'
 export { type Device, findFolder, type GpuDevice, gpusOf, installCommand, isInstalled, thisHost } from './libraries.ts'
 export { dieWithParent } from './lifeline.ts'
-export type { Llama, LlamaContext, Model, Sampler, Vocab } from './llama.ts'
+export type { Llama, LlamaContext, Model, NativeAdapter, Sampler, Vocab } from './llama.ts'
 export { confinement } from './thread-pool.ts'
 
 /**

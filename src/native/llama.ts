@@ -9,6 +9,7 @@ export type Vocab = Pointer & { readonly vocab: unique symbol }
 export type LlamaContext = Pointer & { readonly llamaContext: unique symbol }
 export type Memory = Pointer & { readonly memory: unique symbol }
 export type Sampler = Pointer & { readonly sampler: unique symbol }
+export type NativeAdapter = Pointer & { readonly adapter: unique symbol }
 
 /** `llama_batch` by value. Its arrays are in native memory: see `batch.ts`. */
 export interface NativeBatch {
@@ -52,6 +53,18 @@ export function bindLlama({ llama }: Libraries) {
   )
   const pooledOf = bind<(context: LlamaContext, sequence: number) => Pointer | null>(
     'void* llama_get_embeddings_seq(void*, int32)',
+  )
+  const loadAdapter = llama.func('void* llama_adapter_lora_init(void*, const char*)')
+  const setAdapters = bind<
+    (context: LlamaContext, adapters: Pointer | null, count: number, scales: Float32Array | null) => number
+  >('int32 llama_set_adapters_lora(void*, void*, size_t, void*)')
+  /** The only adapter of a call. */
+  const oneAdapter: Pointer = koffi.alloc('void*', 1)
+  const invocationLength = bind<(adapter: NativeAdapter) => number | bigint>(
+    'uint64 llama_adapter_get_alora_n_invocation_tokens(void*)',
+  )
+  const invocationTokens = bind<(adapter: NativeAdapter) => Pointer>(
+    'void* llama_adapter_get_alora_invocation_tokens(void*)',
   )
   /** Views of rows by their addresses, which are few: V8 counts the bytes of each new view, and would collect garbage for them. */
   const rows = new LRUCache<Pointer, Float32Array>({ max: 512 })
@@ -120,6 +133,33 @@ export function bindLlama({ llama }: Libraries) {
     initContext: (model: Model, params: Partial<structs.ContextParams>): LlamaContext | null =>
       initContext(model, { ...contextDefaults(), ...params }),
     freeContext: bind<(context: LlamaContext) => void>('void llama_free(void*)'),
+
+    /**
+     * Reads an adapter's file off the event loop. Not to be called during a decode.
+     * @returns null for a file that does not belong to the model, or if memory is short
+     */
+    loadAdapter: (model: Model, file: string): Promise<NativeAdapter | null> =>
+      new Promise((resolve, reject) => {
+        loadAdapter.async(model, file, (error: unknown, adapter: NativeAdapter | null) =>
+          error ? reject(error) : resolve(adapter),
+        )
+      }),
+    /** Frees an adapter that no context uses. Not to be called during a decode or another load. */
+    freeAdapter: bind<(adapter: NativeAdapter) => void>('void llama_adapter_lora_free(void*)'),
+    /** Makes a context compute with one adapter, or with none: the next decode makes its graphs anew. */
+    useAdapter: (context: LlamaContext, adapter: NativeAdapter | null, scale: number): void => {
+      if (adapter === null) {
+        setAdapters(context, null, 0, null)
+        return
+      }
+      koffi.encode(oneAdapter, 'void*', adapter)
+      setAdapters(context, oneAdapter, 1, Float32Array.of(scale))
+    },
+    /** The tokens from which on an adapter is to be used (aLoRA); empty for all others. */
+    invocation: (adapter: NativeAdapter): number[] => {
+      const length = Number(invocationLength(adapter))
+      return length === 0 ? [] : [...new Int32Array(koffi.view(invocationTokens(adapter), length * 4))]
+    },
 
     vocab: bind<(model: Model) => Vocab>('void* llama_model_get_vocab(void*)'),
     contextTrain: bind<(model: Model) => number>('int32 llama_model_n_ctx_train(void*)'),

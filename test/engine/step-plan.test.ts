@@ -22,7 +22,7 @@ const prefilling = (prompt: number, filled = 0) => sequenceIn({ prompt, filled, 
 
 describe('the plan of a step', () => {
   it('is empty when no sequence has cells to compute', () => {
-    expect(planStep([], limits(10))).toEqual({ chunks: [], answering: 0, apart: false })
+    expect(planStep([], limits(10))).toEqual({ chunks: [], answering: 0, apart: false, adapter: null })
     // A sequence of n answers has no cells before the first has computed the prompt.
     expect(planned([sequenceIn({ prompt: 0, slot: 2 })], limits(10))).toEqual([])
   })

@@ -5,6 +5,7 @@ export type Value =
   | { string: string }
   | { u16: number }
   | { u32: number }
+  | { u32s: readonly number[] }
   | { i32: number | readonly number[] }
   | { f32: number | readonly number[] }
   | { bool: boolean }
@@ -156,6 +157,7 @@ class Header {
     if ('string' in value) return this.u32(8).string(value.string)
     if ('u16' in value) return this.u32(2).#number(2, (bytes) => bytes.writeUInt16LE(value.u16))
     if ('u32' in value) return this.u32(4).u32(value.u32)
+    if ('u32s' in value) return this.#array(4, value.u32s, (one) => this.u32(one))
     if ('bool' in value) return this.u32(7).#number(1, (bytes) => bytes.writeUInt8(value.bool ? 1 : 0))
     if ('i32' in value) {
       if (typeof value.i32 === 'number') return this.u32(5).#i32(value.i32)

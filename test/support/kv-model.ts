@@ -67,6 +67,8 @@ export class KvModel {
         if (mutual) checkWholeTiles(rows, seeing)
         return this.#decode(rows)
       },
+      loadAdapter: () => Promise.reject(new Error('the model has no adapters')),
+      freeAdapter() {},
       setThreads() {},
       logits: () => {
         this.#atRest()

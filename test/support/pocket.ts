@@ -26,6 +26,8 @@ export const engineSettings: EngineSettings = {
   encoderCacheBytes: 50e6,
   weightCacheBytes: 0,
   prefixCacheBytes: 50e6,
+  maxAdapters: 8,
+  adapterBytes: 50e6,
   kvType: 'f16',
   flashAttention: true,
   visionRuntime: 'onnx',

@@ -123,6 +123,8 @@ export function scriptedBackend(
       preview: async ({ width, height, pixels }) => [
         { width, height, rgb: await pixels.decode(), tiles: [{ x: 0, y: 0, width, height, tokens: 1 }] },
       ],
+      loadAdapter: async () => {},
+      unloadAdapter: async () => {},
       count: async () => ({ promptTokens: 12, attachmentTokens: [], tokens: [], spans: [] }),
       state: async () => ({
         running: 0,
@@ -134,6 +136,7 @@ export function scriptedBackend(
         freeCells: 0,
         encoderCacheBytes: 0,
         preemptions: 0,
+        adapters: 0,
       }),
       close: async () => {},
     },

@@ -151,7 +151,13 @@ async function idsOf(names: readonly string[], deployments: Deployments): Promis
   const ids = new Set<string>()
   for (const [index, name] of names.entries())
     try {
-      ids.add((await deployments.lookUp(name)).id)
+      const { id, adapter } = await deployments.lookUp(name)
+      if (adapter !== undefined)
+        throw invalidValue(
+          `models[${index}]`,
+          `models[${index}] is an adapter; a key is for models, with their adapters.`,
+        )
+      ids.add(id)
     } catch (error) {
       if (!(error instanceof OrielError) || error.kind !== 'not_found') throw error
       throw invalidValue(`models[${index}]`, `models[${index}] is no model of this server.`)

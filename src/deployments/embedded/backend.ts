@@ -92,6 +92,8 @@ export function embeddedBackend({ card, engine, media }: EmbeddedParts): Backend
         const { ask, parts, pieces, attachments, timings } = await prepare(asked, signal)
         const thinking = endsInThought(ask, parts)
         const request = generateRequest(ask, pieces, model, card.sampling, thinking)
+        const { card: adapter } = ask.adapter ?? {}
+        if (adapter !== undefined) await engine.loadAdapter(adapter, signal)
         const { echo, wantsTokens } = ask.settings
         const counted = echo !== null || wantsTokens ? await engine.count(pieces, ask.client) : null
         const prompt = counted && describedPrompt(parts, attachments, pieces, counted)
@@ -217,6 +219,7 @@ export function embedded({ config, device, media, log }: EmbeddedOptions): Start
         storedSequences: plan.sequences.stored,
         encoderCacheBytes: plan.cache,
         prefixCacheBytes: plan.prefixes,
+        adapterBytes: plan.adapters,
       },
       ...(device === 'cpu' ? {} : { gpu }),
       log,

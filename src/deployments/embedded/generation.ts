@@ -14,7 +14,7 @@ import {
 import type { Ask, CallableTool, ChatPrompt, Sampling, Settings } from '../ask.ts'
 
 export function generateRequest(
-  { prompt, settings, client }: Ask,
+  { prompt, settings, client, adapter }: Ask,
   pieces: readonly PromptPiece[],
   model: Pick<EngineModel, 'vocabulary' | 'controlTokens' | 'chatTemplate'>,
   recommended: ModelCard['sampling'],
@@ -40,6 +40,7 @@ export function generateRequest(
     },
     topLogprobs: settings.topLogprobs ?? (wantsTokens ? 0 : null),
     cacheKey: cacheKeyOf(settings),
+    adapter: adapter && { id: adapter.card.id, scale: adapter.scale },
   }
 }
 

@@ -1,0 +1,12 @@
+import type { AdapterCard } from '../models/index.ts'
+import type { Backend } from './backend.ts'
+
+/** A model with an adapter: whatever it is asked is asked with it. */
+export const adapted = (model: Backend, card: AdapterCard): Backend => ({
+  info: model.info,
+  answer: (ask, signal, onPhase) => model.answer({ ...ask, adapter: { card, scale: 1 } }, signal, onPhase),
+  count: (ask, signal) => model.count(ask, signal),
+  ...(model.preview && { preview: model.preview.bind(model) }),
+  state: () => model.state(),
+  close: () => model.close(),
+})
