@@ -10,13 +10,15 @@ interface ListFlags extends Flags {
   json?: boolean
 }
 
-/** `oriel list`: the models of this machine, or those of the catalogue, one in each line. */
+/** `oriel list`: the models and adapters of this machine, or those of the catalogue, one in each line. */
 export async function list({ catalogue: known, json, ...flags }: ListFlags): Promise<void> {
   const library = libraryOf(flags)
   const machine = await estimatesHere(library)
   const { rows, models, notes } = known ? pullable(library, machine) : await local(library, machine)
-  if (json) return void process.stdout.write(`${JSON.stringify({ models }, null, 2)}\n`)
+  const adapters = known ? [] : await adaptersHere(library)
+  if (json) return void process.stdout.write(`${JSON.stringify(known ? { models } : { models, adapters }, null, 2)}\n`)
   process.stdout.write(table(rows))
+  if (adapters.length > 0) process.stdout.write(`\n${table(adapterRows(adapters))}`)
   // What explains the table is for a person only.
   if (process.stdout.isTTY) process.stdout.write(notes)
 }
@@ -48,6 +50,26 @@ async function local(library: Library, machine: Estimates) {
     notes: `FITS: models may take ${bytesText(machine.memory)} here. AN IMAGE TAKES: to the first word about ${usualImage.width} x ${usualImage.height} pixels, estimated from the measured speed of this ${machine.gpu ? 'machine; the speed of a GPU is not measured' : 'processor'}.\n`,
   }
 }
+
+async function adaptersHere(library: Library) {
+  const { adapters, broken } = await library.adapters()
+  for (const { id, error } of broken) process.stderr.write(`The adapter ${id} cannot be used: ${advised(error)}\n`)
+  return adapters.map(({ id, aliases, fits, rank, alpha, bytes, decoder, vision }) => ({
+    ...{ id, aliases, models: fits, rank, alpha, bytes },
+    changes: [...(decoder === null ? [] : ['answers']), ...(vision === null ? [] : ['images'])],
+  }))
+}
+
+const adapterRows = (adapters: Awaited<ReturnType<typeof adaptersHere>>): string[][] => [
+  ['ADAPTER', 'OF', 'CHANGES', 'RANK', 'SIZE'],
+  ...adapters.map(({ id, models, changes, rank, bytes }) => [
+    id,
+    models.join(', '),
+    changes.join(', '),
+    String(rank),
+    bytesText(bytes),
+  ]),
+]
 
 type Input = 'image' | 'audio'
 

@@ -1,3 +1,4 @@
+import type { PulledAdapter } from '../models/index.ts'
 import { bytesText } from '../sizes.ts'
 import { PullProgress } from './pull-progress.ts'
 import { type Flags, libraryOf } from './settings.ts'
@@ -15,6 +16,7 @@ export async function pullModel(
   try {
     const card = await library.pull(name, { anyway, signal: stop.signal, onEvent: (event) => progress.show(event) })
     progress.end()
+    if ('unusable' in card) return void process.stdout.write(adapterText(card))
     const known = card.aliases.includes(name) ? name : card.id
     process.stdout.write(
       `${card.id} is ready (${bytesText(card.bytes)}). Serve it with: oriel serve --model ${known}\n`,
@@ -22,4 +24,10 @@ export async function pullModel(
   } finally {
     progress.end()
   }
+}
+
+function adapterText({ id, bytes, fits: [base], unusable }: PulledAdapter): string {
+  const here = `The adapter ${id} is here (${bytesText(bytes)})`
+  if (unusable !== null) return `${here}, and cannot be used: ${unusable.message}\n`
+  return `${here}. Requests name it ${id} or ${base}#${id}.\n`
 }

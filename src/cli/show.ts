@@ -3,6 +3,7 @@ import { weightsFolder } from '../home.ts'
 import { configOf } from '../load-config.ts'
 import { details, imageTokens } from '../machine/index.ts'
 import {
+  type AdapterCard,
   type CatalogueEntry,
   type EmbeddingFacts,
   type EncoderFacts,
@@ -26,9 +27,15 @@ const sizes = [
   { width: 1240, height: 1754 },
 ]
 
-/** `oriel show`: describes a model and its needs. @throws OrielError with one sentence for the person */
+/** `oriel show`: describes a model and its needs, or an adapter. @throws OrielError with one sentence for the person */
 export async function show(name: string, { json, ...flags }: Flags & { json?: boolean }): Promise<void> {
   const library = libraryOf(flags)
+  const { adapters, broken } = await library.adapters()
+  const adapter = adapters.find(({ id, aliases }) => id === name || aliases.includes(name))
+  const unusable = broken.find(({ id }) => id === name)?.error
+  if (unusable !== undefined) throw unusable
+  if (adapter !== undefined)
+    return json ? print(adapterJson(adapter)) : void process.stdout.write(table(adapterRows(adapter)))
   const found = await library.find(name, flags.mmproj).catch((error: unknown) => {
     if (error instanceof NotPulled) return error.entry
     throw error
@@ -66,6 +73,24 @@ async function rowsOf(name: string, card: ModelCard, facts: ModelFacts, library:
     ...files.map(({ file, bytes }, at) => [at === 0 ? 'files' : '', `${file} (${bytesText(bytes)})`]),
   ].filter(([, text]) => text !== '')
 }
+
+const adapterJson = ({ decoder, vision, invocation, ...card }: AdapterCard) => ({
+  ...{ name: card.id, aliases: card.aliases, models: card.fits, base: card.base, architecture: card.architecture },
+  ...{ rank: card.rank, alpha: card.alpha, bytes: card.bytes, invocation_tokens: invocation },
+  ...{ answers: decoder !== null, images: vision !== null },
+})
+
+const adapterRows = ({ decoder, vision, ...card }: AdapterCard): string[][] =>
+  [
+    ['name', card.id],
+    ['also', card.aliases.join(', ')],
+    ['adapter of', card.fits.join(', ')],
+    ['architecture', card.architecture],
+    ['rank', `${card.rank}, alpha ${Number(card.alpha.toFixed(3))}`],
+    ['changes', [decoder && 'answers', vision && 'what the model sees of images'].filter(Boolean).join(', ')],
+    ['begins after', card.invocation.length > 0 ? `the tokens ${card.invocation.join(', ')} (aLoRA)` : ''],
+    ['memory', bytesText(card.bytes)],
+  ].filter(([, text]) => text !== '')
 
 const embeddingText = ({ dimensions, pooling }: EmbeddingFacts): string =>
   `texts, in ${dimensions} numbers (${poolings[pooling]}); it does not answer`

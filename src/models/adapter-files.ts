@@ -3,8 +3,11 @@ import path from 'node:path'
 import { z } from 'zod'
 import type { ModelsConfig } from '../config.ts'
 import { badModel } from '../errors.ts'
+import { headerOf } from '../gguf/index.ts'
 import { parseJson } from '../json.ts'
-import { adaptersFolder, aliasesOf, foldersOf } from './local.ts'
+import { decodersOf } from './file-names.ts'
+import { type CachedRepo, cachedRepos, cacheFolder } from './hub/cache.ts'
+import { adaptersFolder, aliasesOf, foldersOf, type LocalModel } from './local.ts'
 import { peftNames } from './peft/plan.ts'
 
 /** An adapter's files on this machine. They have not been read. */
@@ -13,21 +16,26 @@ export interface AdapterFiles {
   readonly aliases: readonly string[]
   /** Of PEFT the folder; of GGUF the files, of which one may be for the encoder of images. */
   readonly source: { readonly peft: string } | { readonly gguf: readonly string[] }
-  /** All files and the folder of its own, if it has one, for removal. */
+  /** All of them. */
   readonly paths: readonly string[]
-  readonly folder: string | null
+  readonly origin: AdapterOrigin
 }
 
-/** A model that the adapter is for, and where it came from: written by whoever put the adapter there. */
-const sidecarSchema = z.object({ base: z.string().min(1).nullish(), repo: z.string().nullish() })
-export type Sidecar = z.output<typeof sidecarSchema>
+/** Where the files are: in a folder of models, perhaps in a folder of their own, or in the hub's cache. */
+type AdapterOrigin =
+  | { readonly kind: 'folder'; readonly own: string | null }
+  | { readonly kind: 'hub'; readonly repo: string; readonly names: readonly string[] }
 
-export const sidecarName = 'oriel.json'
+/** What whoever put an adapter there says of it: the model that it is for. */
+const sidecarSchema = z.object({ base: z.string().min(1).nullish() })
 
-/** Every adapter in the folders of models. Of several with one id only the first, which is the one that requests reach. */
+const sidecarName = 'oriel.json'
+
+/** Every adapter in the folders of models and in the hub's cache. Of several with one id only the first, which is the one that requests reach. */
 export async function adapterFiles(config: ModelsConfig): Promise<AdapterFiles[]> {
   const found = await Promise.all(foldersOf(config).map((folder) => adaptersIn(path.join(folder, adaptersFolder))))
-  const adapters = found.flat()
+  const repos = await cachedRepos(cacheFolder(config))
+  const adapters = [...found, ...(await Promise.all(repos.map(inRepo)))].flat()
   return adapters.filter(({ id }, at) => adapters.findIndex((other) => other.id === id) === at)
 }
 
@@ -39,20 +47,66 @@ async function adaptersIn(folder: string): Promise<AdapterFiles[]> {
       const file = path.join(folder, name)
       if (/\.gguf$/i.test(name)) {
         const stem = name.slice(0, -'.gguf'.length)
-        return [{ ...namesOf(stem), source: { gguf: [file] }, paths: [file, `${file}.json`], folder: null }]
+        return [{ ...namesOf(stem), source: { gguf: [file] }, paths: [file, `${file}.json`], origin: inFolder(null) }]
       }
       const inside = await readdir(file).catch((): string[] => [])
       const paths = inside.map((one) => path.join(file, one))
       const gguf = paths.filter((one) => /\.gguf$/i.test(one)).sort()
       const isPeft = inside.includes(peftNames.config) || inside.includes(peftNames.matrices)
       if (!isPeft && gguf.length === 0) return []
-      return [{ ...namesOf(name), source: isPeft ? { peft: file } : { gguf }, paths, folder: file }]
+      return [{ ...namesOf(name), source: isPeft ? { peft: file } : { gguf }, paths, origin: inFolder(file) }]
     })
   return (await Promise.all(below)).flat()
 }
 
+const inFolder = (own: string | null): AdapterOrigin => ({ kind: 'folder', own })
+
+/** The newest snapshot that has an adapter. A repository of a model has GGUF files, too, which their headers tell apart. */
+async function inRepo({ repo, snapshots }: CachedRepo): Promise<AdapterFiles[]> {
+  const name = repo.slice(repo.indexOf('/') + 1)
+  for (const { folder, files } of snapshots) {
+    const peft = files.filter((one) => one.path === peftNames.config || one.path === peftNames.matrices)
+    if (peft.length === 2) return [fromHub(repo, name, { peft: folder }, peft)]
+    const gguf = await Promise.all(
+      decodersOf(files).map(async (found) => ({ found, isOne: await isAdapter(found.files[0]?.file ?? '') })),
+    )
+    const adapters = gguf.filter(({ isOne }) => isOne).map(({ found }) => found)
+    if (adapters.length > 0)
+      return adapters.map(({ stem, files }) =>
+        fromHub(repo, adapters.length === 1 ? name : stem, { gguf: files.map(({ file }) => file) }, files),
+      )
+  }
+  return []
+}
+
+function fromHub(
+  repo: string,
+  name: string,
+  source: AdapterFiles['source'],
+  files: readonly { path: string; file: string }[],
+): AdapterFiles {
+  const { id, aliases } = namesOf(name)
+  const origin = { kind: 'hub', repo, names: files.map((one) => one.path) } as const
+  return { id, aliases: [repo, ...aliases], source, paths: files.map(({ file }) => file), origin }
+}
+
+/** @param file GGUF; what is wrong with a damaged one, the reader of models says */
+const isAdapter = (file: string): Promise<boolean> =>
+  headerOf(file).then(
+    ({ metadata }) => metadata.get('general.type') === 'adapter',
+    () => false,
+  )
+
+/** Leaves out what is an adapter: its name does not tell. */
+export async function withoutAdapters(models: readonly LocalModel[]): Promise<LocalModel[]> {
+  const others = await Promise.all(
+    models.map(async (model) => (model.origin.kind === 'hub' && (await isAdapter(model.decoder)) ? [] : [model])),
+  )
+  return others.flat()
+}
+
 /** The id that a file's or a repository's name gives. */
-export const adapterId = (name: string): string => name.toLowerCase().replace(/[^a-z0-9._-]+/g, '-')
+const adapterId = (name: string): string => name.toLowerCase().replace(/[^a-z0-9._-]+/g, '-')
 
 function namesOf(name: string): Pick<AdapterFiles, 'id' | 'aliases'> {
   const id = adapterId(name)
@@ -60,12 +114,17 @@ function namesOf(name: string): Pick<AdapterFiles, 'id' | 'aliases'> {
 }
 
 /** The file beside an adapter that names its base: `oriel.json` in its folder, `NAME.gguf.json` for a single file. */
-const sidecarOf = ({ source, folder }: AdapterFiles): string =>
-  folder !== null ? path.join(folder, sidecarName) : `${'gguf' in source ? source.gguf[0] : source.peft}.json`
+function sidecarOf({ source, origin }: AdapterFiles): string | null {
+  if (origin.kind === 'hub') return null
+  return origin.own === null
+    ? `${'gguf' in source ? source.gguf[0] : source.peft}.json`
+    : path.join(origin.own, sidecarName)
+}
 
 /** @throws OrielError `invalid` if it cannot be read */
-export async function readSidecar(files: AdapterFiles): Promise<Sidecar> {
+export async function readSidecar(files: AdapterFiles): Promise<z.output<typeof sidecarSchema>> {
   const file = sidecarOf(files)
+  if (file === null) return {}
   const text = await readFile(file, 'utf8').catch(() => null)
   if (text === null) return {}
   const { data, success } = sidecarSchema.safeParse(parseJson(text))

@@ -225,10 +225,11 @@ async function converted(id: string, conversions: readonly Conversion[]): Promis
       throw unusable(id, error)
     })
   }
-  await forgetOthers(
-    id,
-    conversions.map(({ target }) => path.basename(target)),
-  )
+  if (conversions.length > 0)
+    await forgetKept(
+      id,
+      conversions.map(({ target }) => path.basename(target)),
+    )
 }
 
 async function convertOn(conversion: Conversion): Promise<void> {
@@ -240,13 +241,12 @@ async function convertOn(conversion: Conversion): Promise<void> {
   })
 }
 
-/** Files of earlier versions. Whoever has loaded one has it in memory. */
-async function forgetOthers(id: string, kept: readonly string[]): Promise<void> {
-  if (kept.length === 0) return
+/** Removes what was made of an adapter. Whoever has loaded it has it in memory. @param others names of files that stay */
+export async function forgetKept(id: string, others: readonly string[] = []): Promise<void> {
   const names = await readdir(keptFolder()).catch((): string[] => [])
   for (const name of names) {
     const own = name.startsWith(`${id}-`) && /^[0-9a-f]{24}(-vision)?\.gguf$/.test(name.slice(id.length + 1))
-    if (own && !kept.includes(name)) await rm(path.join(keptFolder(), name), { force: true })
+    if (own && !others.includes(name)) await rm(path.join(keptFolder(), name), { force: true })
   }
 }
 

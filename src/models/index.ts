@@ -1,3 +1,4 @@
+export type { PulledAdapter } from './adapter-pull.ts'
 export type { AdapterCard } from './adapters.ts'
 export type { EncoderFacts, ModelCard, ModelFacts } from './card.ts'
 export {

@@ -2,6 +2,8 @@ import path from 'node:path'
 import type { ModelsConfig } from '../config.ts'
 import { OrielError } from '../errors.ts'
 import { joined } from '../joined.ts'
+import { withoutAdapters } from './adapter-files.ts'
+import type { PulledAdapter } from './adapter-pull.ts'
 import { type AdapterCard, adaptersOf } from './adapters.ts'
 import { factsOf, type ModelCard, type ModelFacts, readCard } from './card.ts'
 import { splitOf } from './file-names.ts'
@@ -46,25 +48,25 @@ export interface Library {
   /** Whether vision files of this type (`clip.projector_type`) can be run. */
   supports(type: string): boolean
   /**
-   * Downloads a model, or the parts of it that are missing, and checks that it can be served.
+   * Downloads a model, or the parts of it that are missing, and checks that it can be served; or an adapter.
    * @param name an id of the catalogue or `owner/repo`, either with `:QUANT`, a URL, or a GGUF file of this machine
    * @throws OrielError with a message for a person at a terminal
    */
-  pull(name: string, options: PullOptions): Promise<ModelCard>
+  pull(name: string, options: PullOptions): Promise<ModelCard | PulledAdapter>
   /** What a name stands for on the hub. @throws OrielError `invalid` or `not_found` if it stands for nothing there */
   onHub(name: string): HubSource
   /** The hub, and whether it answers. @throws OrielError why it does not */
   reachHub(signal: AbortSignal): Promise<{ endpoint: string }>
   /** The folders in which pulled models are kept: of models from the hub, and of others. */
   readonly folders: { hub: string; own: string }
-  /** Prepares to remove a model. @throws OrielError `not_found`, and `invalid` for the built-in model */
+  /** Prepares to remove a model or an adapter. @throws OrielError `not_found`, and `invalid` for the built-in model */
   removal(name: string): Promise<Removal>
 }
 
 /** @param families of encoders that can be run */
 export function createLibrary(config: ModelsConfig, families: EncoderFamilies): Library {
   // A client may name hundreds of models that do not exist: folders are searched, and files read, once for all who ask.
-  const here = joined(() => localModels(config))
+  const here = joined(async () => withoutAdapters(await localModels(config)))
   const list = joined(async () => {
     const models: ModelCard[] = []
     const broken: { id: string; error: OrielError }[] = []

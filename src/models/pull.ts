@@ -2,7 +2,8 @@ import { readdir, stat } from 'node:fs/promises'
 import path from 'node:path'
 import type { ModelsConfig } from '../config.ts'
 import { OrielError } from '../errors.ts'
-import { headerOf, parseHeader } from '../gguf/index.ts'
+import { type GgufHeader, headerOf, parseHeader } from '../gguf/index.ts'
+import { type PulledAdapter, peftAmong, pulledAdapter } from './adapter-pull.ts'
 import { type ModelCard, readCard } from './card.ts'
 import { type CatalogueEntry, entryOfRepo, familiesOf } from './catalogue.ts'
 import { decodersOf, folderFor, type NamedDecoder, type NamedFile, projectorFor } from './file-names.ts'
@@ -30,13 +31,14 @@ export interface PullOptions {
   onEvent(event: PullEvent): void
 }
 
-interface Pull extends PullOptions {
+/** A pull with what it takes. */
+export interface Pull extends PullOptions {
   config: ModelsConfig
   families: EncoderFamilies
 }
 
 /** See `Library.pull`. */
-export async function pull(name: string, options: Pull): Promise<ModelCard> {
+export async function pull(name: string, options: Pull): Promise<ModelCard | PulledAdapter> {
   const { config, fromHub, signal, onEvent } = options
   const { endpoint } = config.hub
   const source = fromHub ? hubSourceOf(name, endpoint) : await sourceOf(name, endpoint)
@@ -67,7 +69,7 @@ function explained(error: unknown, endpoint: string): unknown {
   return new OrielError('internal', `${endpoint} cannot be reached: ${error.message}.`, { cause: error })
 }
 
-async function pullRepo(client: HubClient, source: HubSource, options: Pull): Promise<ModelCard> {
+async function pullRepo(client: HubClient, source: HubSource, options: Pull): Promise<ModelCard | PulledAdapter> {
   const { config, signal } = options
   const entry = entryOfRepo(source.repo)
   const unknown =
@@ -75,7 +77,22 @@ async function pullRepo(client: HubClient, source: HubSource, options: Pull): Pr
   if (entry !== undefined && unknown !== undefined)
     throw unsupported(entry.title, unknown === entry.sees ? 'vision' : 'audio', unknown, options.families)
   const listing = await client.list(source.repo, source.revision, signal)
+  const matrices = peftAmong(listing)
+  if (matrices !== null) {
+    await fetchFiles(client, source, listing, matrices, options)
+    return pulledAdapter(source.repo, config)
+  }
   const { decoder, projector } = chosen(listing, source, entry)
+  if (entry === undefined && (await isRemoteAdapter(client, source, listing, decoder, options))) {
+    await fetchFiles(
+      client,
+      source,
+      listing,
+      decoder.files.map((part) => part.path),
+      options,
+    )
+    return pulledAdapter(source.repo, config)
+  }
   const describe = ({ path: file }: NamedFile) => client.describe(source.repo, listing.commit, file, signal)
   const vision = projector === undefined ? null : await describe(projector)
   const cache = cacheFolder(config)
@@ -91,6 +108,36 @@ async function pullRepo(client: HubClient, source: HubSource, options: Pull): Pr
     await addToSnapshot(cache, source.repo, { commit: listing.commit, file, blob: etag })
   if (source.revision !== listing.commit) await setRef(cache, source.repo, source.revision, listing.commit)
   return readCard(await findLocal(idInRepo(source.repo, decoder), config), options.families)
+}
+
+/** Downloads files of a repository into the hub's cache. */
+async function fetchFiles(
+  client: HubClient,
+  { repo, revision }: HubSource,
+  { commit }: Listing,
+  names: readonly string[],
+  options: Pull,
+): Promise<void> {
+  const cache = cacheFolder(options.config)
+  const files = await Promise.all(names.map((file) => client.describe(repo, commit, file, options.signal)))
+  const transfers = files.map((file) => transferOf(client, cache, file))
+  await downloadAll(client, repo, transfers, cache, options)
+  for (const { path: file, etag } of files) await addToSnapshot(cache, repo, { commit, file, blob: etag })
+  if (revision !== commit) await setRef(cache, repo, revision, commit)
+}
+
+/** Whether a GGUF file of the hub is an adapter. Only one that may be by its name is asked: others have one question less. */
+async function isRemoteAdapter(
+  client: HubClient,
+  { repo }: HubSource,
+  { commit }: Listing,
+  { files: [first] }: NamedDecoder<NamedFile>,
+  { config, signal }: Pull,
+): Promise<boolean> {
+  if (first === undefined || !/lora|adapter/i.test(`${repo}/${first.path}`)) return false
+  const file = await client.describe(repo, commit, first.path, signal)
+  const header = await remoteHeader(client, file, transferOf(client, cacheFolder(config), file), signal)
+  return header?.metadata.get('general.type') === 'adapter'
 }
 
 /** The files of a repository that make up a model. @throws OrielError `not_found` that names the files there are */
@@ -124,8 +171,18 @@ function chosen(
 
 /** What a projector says, by its first bytes; null if the header is longer. */
 async function encodersOf(client: HubClient, file: RemoteFile, transfer: Transfer, { signal, families }: Pull) {
-  const name = path.basename(file.path)
-  if ((await missingBytes(transfer)) === 0) return projectorFacts(await headerOf(transfer.target), name, families)
+  const header = await remoteHeader(client, file, transfer, signal)
+  return header === null ? null : projectorFacts(header, path.basename(file.path), families)
+}
+
+/** The header of a GGUF file of the hub, by its first bytes; null if it is longer. @throws OrielError `invalid` if it is damaged */
+async function remoteHeader(
+  client: HubClient,
+  file: RemoteFile,
+  transfer: Transfer,
+  signal: AbortSignal,
+): Promise<GgufHeader | null> {
+  if ((await missingBytes(transfer)) === 0) return headerOf(transfer.target)
   return client.retried(file, signal, async () => {
     const { chunks } = await client.open(transfer.url, 0, Math.min(file.bytes, headerBytes), file, signal)
     const read: Buffer[] = []
@@ -137,7 +194,7 @@ async function encodersOf(client: HubClient, file: RemoteFile, transfer: Transfe
       if (left <= 0) break
     }
     try {
-      return projectorFacts(parseHeader(Buffer.concat(read), file.bytes), name, families)
+      return parseHeader(Buffer.concat(read), file.bytes)
     } catch (error) {
       if (error instanceof OrielError) throw error
       return null
@@ -148,7 +205,7 @@ async function encodersOf(client: HubClient, file: RemoteFile, transfer: Transfe
 /** Parts of a model that are described at the same time: some have hundreds. */
 const described = 8
 
-/** The header of a vision file has no vocabulary. */
+/** The header of a vision file or of an adapter has no vocabulary. */
 const headerBytes = 1 << 20
 
 /** @throws OrielError `invalid` if no encoder of the file is supported, unless the model is to be pulled anyway */

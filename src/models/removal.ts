@@ -2,16 +2,18 @@ import { rm, rmdir, stat } from 'node:fs/promises'
 import path from 'node:path'
 import type { ModelsConfig } from '../config.ts'
 import { OrielError } from '../errors.ts'
+import { type AdapterFiles, adapterFiles, withoutAdapters } from './adapter-files.ts'
+import { forgetKept } from './adapters.ts'
 import { splitParts } from './file-names.ts'
 import { cacheFolder, removeFiles } from './hub/cache.ts'
 import { besides } from './hub/download.ts'
-import { findLocal, foldersOf, type LocalModel, localModels } from './local.ts'
+import { adaptersFolder, findLocal, foldersOf, type LocalModel, localModels, named } from './local.ts'
 
-/** The removal of a model, ready to be confirmed. */
+/** The removal of a model or an adapter, ready to be confirmed. */
 export interface Removal {
   id: string
-  /** The path of its decoder. */
-  decoder: string
+  /** The path of its decoder; null for an adapter. */
+  decoder: string | null
   /** The files that are removed, for the person who confirms. */
   files: readonly string[]
   /** Of the files. */
@@ -22,6 +24,9 @@ export interface Removal {
 
 /** See `Library.removal`. */
 export async function removalOf(name: string, config: ModelsConfig): Promise<Removal> {
+  const adapter = (await adapterFiles(config)).find(({ id, aliases }) => id === name || aliases.includes(name))
+  const isModel = named(name, await localModels(config).then(withoutAdapters)) !== undefined
+  if (adapter !== undefined && !isModel) return adapterRemoval(adapter, config)
   const model = await findLocal(name, config)
   const { id, decoder, origin, projector } = model
   if (origin.kind === 'built-in') throw new OrielError('invalid', `${id} is part of Oriel and cannot be removed.`)
@@ -38,6 +43,22 @@ export async function removalOf(name: string, config: ModelsConfig): Promise<Rem
   return { id, decoder, files: going, bytes, remove: () => removeFiles(cacheFolder(config), repo, new Set(going)) }
 }
 
+async function adapterRemoval({ id, paths, origin }: AdapterFiles, config: ModelsConfig): Promise<Removal> {
+  const present = (
+    await Promise.all(paths.map(async (file) => ((await stat(file).catch(() => null)) ? [file] : [])))
+  ).flat()
+  const sizes = await Promise.all(present.map(async (file) => (await stat(file)).size))
+  const bytes = sizes.reduce((sum, size) => sum + size, 0)
+  const files = origin.kind === 'hub' ? origin.names : present
+  const remove = async (): Promise<number> => {
+    await forgetKept(id)
+    return origin.kind === 'hub'
+      ? removeFiles(cacheFolder(config), origin.repo, new Set(origin.names))
+      : removeFromFolder(present, config)
+  }
+  return { id, decoder: null, files, bytes, remove }
+}
+
 /** Whether another model needs the same vision file. */
 const isShared = async ({ id, projector }: LocalModel, config: ModelsConfig): Promise<boolean> =>
   (await localModels(config)).some((other) => other.id !== id && other.projector === projector)
@@ -51,6 +72,7 @@ async function removeFromFolder(files: readonly string[], config: ModelsConfig):
   }
   // An empty folder is removed too, unless it is one that is searched for models.
   const folder = path.dirname(files[0] ?? '')
-  if (!foldersOf(config).includes(folder)) await rmdir(folder).catch(() => {})
+  const searched = foldersOf(config).flatMap((one) => [one, path.join(one, adaptersFolder)])
+  if (!searched.includes(folder)) await rmdir(folder).catch(() => {})
   return freed
 }

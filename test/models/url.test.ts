@@ -86,8 +86,13 @@ const pulling = (name: string, signal = new AbortController().signal, onBytes: (
     signal,
     onEvent: (event) => event.type === 'bytes' && onBytes(event.done),
   })
+/** Of a pull of a model. */
+const decoderOf = (pulled: Awaited<ReturnType<typeof pulling>>): string => {
+  if (!('decoder' in pulled)) throw new Error('an adapter was pulled')
+  return pulled.decoder
+}
 const fetched = async (name = '/a/model.gguf') => {
-  const { decoder } = await pulling(origin + name)
+  const decoder = decoderOf(await pulling(origin + name))
   const file = await readFile(decoder)
   return file.equals(first) ? 'first' : file.equals(second) ? 'second' : 'neither'
 }
@@ -166,7 +171,7 @@ describe('a model file from a URL', () => {
   it('does not change a file that an engine may be reading when it is replaced', async () => {
     const local = path.join(models, 'model.gguf')
     await writeFile(local, first)
-    const reading = await open((await pulling(local)).decoder)
+    const reading = await open(decoderOf(await pulling(local)))
     await writeFile(local, second)
     await pulling(local)
     expect((await reading.readFile()).equals(first)).toBe(true)
