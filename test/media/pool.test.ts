@@ -7,13 +7,13 @@ import { DecoderPool } from '../../src/media/decoder/pool.ts'
 import type { Wanted } from '../../src/media/decoder/protocol.ts'
 import { dataUrl, shape } from '../support/images.ts'
 
-// The memory of the machine is enough for one recording.
+// The memory of the machine is enough for one recording, so there are two places.
 const settings = { ...loadConfig({}, {}).media, decoders: 2, recordingMemoryBytes: totalmem() }
 const pool = new DecoderPool(settings, new Costs(), undefined)
 afterAll(() => pool.close())
 const { signal } = new AbortController()
 
-it('recordings that together could take too much memory are decoded one after the other, beside images', async () => {
+it('recordings of one client that together could take too much memory are decoded one after the other, beside others', async () => {
   const image = await shape('red', 'circle', 64)
   const list: Wanted = {
     ...{ kind: 'video', clip: { start: 0, end: null }, sound: false, only: null },
@@ -29,12 +29,13 @@ it('recordings that together could take too much memory are decoded one after th
     return () => events.push('first ended')
   })
   await began.promise
-  const second = decode('two', list, async () => {
+  const second = decode('one', list, async () => {
     events.push('second began')
     return () => {}
   })
+  await decode('two', list, async () => () => events.push("another's ended"))
   await decode('three', { kind: 'image', pages: null, longestEdge: 64 }, async () => () => events.push('image ended'))
   may.resolve()
   await Promise.all([first, second])
-  expect(events).toEqual(['image ended', 'first ended', 'second began'])
+  expect(events).toEqual(["another's ended", 'image ended', 'first ended', 'second began'])
 })

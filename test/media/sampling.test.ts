@@ -10,10 +10,15 @@ const sine = (from: number, hertz: number, seconds = 0.5): Float32Array =>
 const resampled = (from: number, samples: Float32Array, pieces = 1): number[] => {
   const resampler = new Resampler(from, rate)
   const length = Math.ceil(samples.length / pieces)
-  const parts = Array.from({ length: pieces }, (_, at) =>
-    resampler.push(samples.subarray(at * length, (at + 1) * length)),
-  )
-  return [...parts, resampler.end()].flatMap((part) => [...part])
+  const output = new Float32Array(Math.ceil((samples.length * rate) / from))
+  let made = 0
+  for (let at = 0; at < pieces; at++) {
+    const piece = samples.subarray(at * length, (at + 1) * length)
+    resampler.room(piece.length).set(piece)
+    made += resampler.write(output, made)
+  }
+  made += resampler.end(output, made)
+  return [...output.subarray(0, made)]
 }
 /** The loudest sample that is not near the beginning or the end. */
 const loudest = (samples: readonly number[]): number => Math.max(...samples.slice(400, -400).map(Math.abs))
@@ -42,7 +47,14 @@ describe('sound', () => {
   const join = (chunks: { rate: number; channels: Float32Array[]; time: number }[], start: number, end: number) =>
     joinSound(
       (async function* () {
-        yield* chunks
+        for (const { channels, ...chunk } of chunks) {
+          const samples = Float32Array.from(
+            { length: channels.length * (channels[0]?.length ?? 0) },
+            (_, at) => channels[at % channels.length]?.[Math.floor(at / channels.length)] ?? 0,
+          )
+          yield { ...chunk, channels: channels.length, samples }
+          samples.fill(Number.NaN)
+        }
       })(),
       start,
       end,

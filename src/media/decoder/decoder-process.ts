@@ -126,7 +126,8 @@ export class DecoderProcess {
   }
 
   /**
-   * Decodes one file within the time limit, which covers all its pages and excludes the wait for `admit`.
+   * Decodes one file within the time limit, which covers all its pages and excludes the wait for `admit`. A recording that is
+   * longer than `usualSeconds` has more time in proportion.
    * @param admit resolves when the file may be decoded, and rejects when it must not be
    * @throws OrielError about the file, or the error of `admit`. Afterwards the process is free, or it is dead.
    */
@@ -137,18 +138,23 @@ export class DecoderProcess {
     const { kind } = options.wanted
     this.#kind = kind
     this.#hadRecording ||= kind !== 'image'
-    const timeoutMs = kind === 'image' ? this.#settings.decodeTimeoutMs : this.#settings.recordingDecodeTimeoutMs
-    let remainingMs = timeoutMs
+    let limitMs = kind === 'image' ? this.#settings.decodeTimeoutMs : this.#settings.recordingDecodeTimeoutMs
+    let remainingMs = limitMs
     const start = performance.now()
-    const file = this.#exchange<DecodedFile>(timeoutMs, (message, decoded, data) => {
+    const file = this.#exchange<DecodedFile>(limitMs, (message, decoded, data) => {
       if (message.type === 'header') {
         header = message.header
         clearTimeout(this.#timer)
         remainingMs -= performance.now() - start
+        if (header.kind !== 'image') {
+          const more = limitMs * Math.max(0, header.seconds / usualSeconds - 1)
+          limitMs += more
+          remainingMs += more
+        }
         const answer = (type: 'go' | 'drop'): void => {
           // The process may have died during the wait.
           if (!this.#alive) return
-          this.#startTimer(remainingMs, timeoutMs)
+          this.#startTimer(remainingMs, limitMs)
           this.#send({ type })
         }
         admit(header).then(
@@ -270,6 +276,9 @@ export class DecoderProcess {
       else handle?.unref()
   }
 }
+
+/** The length of a recording, in seconds, for which the time limit is. */
+const usualSeconds = 1200
 
 /** How often the memory of a process is read, which takes some microseconds. Nothing allocates a gigabyte in this time. */
 const memoryIntervalMs = 100

@@ -73,7 +73,8 @@ export class DecoderPool {
     const waiting = { most: maxWaiting, full: tooManyWaiting }
     const spare = { units: this.#size, patienceMs }
     this.#processes = new Semaphore({ capacity: this.#size, waiting, spare }, costs)
-    const capacity = Math.max(1, Math.floor((wholeMemory() * recordingShare) / settings.recordingMemoryBytes))
+    // At least two, so that one client's long files leave a place to others.
+    const capacity = Math.max(2, Math.floor((wholeMemory() * recordingShare) / settings.recordingMemoryBytes))
     this.#recordings = new Semaphore({ capacity, mostOfOne: Math.ceil(capacity / 2), waiting }, costs)
   }
 

@@ -112,20 +112,20 @@ export async function openWithFfmpeg(
           ...['-copyts', '-map', `0:${audio.index}`, '-vn'],
           ...['-af', `${cut},aresample=${soundRate}:async=1:first_pts=0`, '-ac', '1', '-f', 'f32le', 'pipe:1'],
         ]
-        const chunks: Buffer[] = []
-        const most = Math.round((end - start) * soundRate) * Float32Array.BYTES_PER_ELEMENT
+        const samples = new Float32Array(Math.round((end - start) * soundRate))
+        const bytes = new Uint8Array(samples.buffer)
         let length = 0
         for await (const chunk of run(
           program,
           [...seeking(start > 0 ? from - preroll : null), ...file.input(format), ...args],
           file,
         )) {
-          chunks.push(chunk)
-          length += chunk.length
-          if (length >= most) break
+          const kept = chunk.subarray(0, bytes.length - length)
+          bytes.set(kept, length)
+          length += kept.length
+          if (length === bytes.length) break
         }
-        const all = new Uint8Array(Buffer.concat(chunks).subarray(0, most - (most % 4)))
-        return new Float32Array(all.buffer, 0, all.length >> 2)
+        return samples.subarray(0, length >> 2)
       },
       close: () => file.close(),
     }

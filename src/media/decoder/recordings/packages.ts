@@ -106,20 +106,21 @@ export async function openWithPackages(
     throw error
   }
 }
+
 const decodes = async (track: InputVideoTrack | InputAudioTrack | null): Promise<boolean> =>
   track === null || (await track.canDecode())
 
-async function* chunksOf(samples: AsyncIterable<AudioSample>, begin: number): AsyncIterable<Chunk> {
-  for await (const sample of samples) {
+async function* chunksOf(decoded: AsyncIterable<AudioSample>, begin: number): AsyncIterable<Chunk> {
+  let room = new Float32Array()
+  for await (const sample of decoded) {
     const { numberOfChannels, numberOfFrames, sampleRate, timestamp } = sample
     try {
+      const length = numberOfFrames * numberOfChannels
+      if (room.length < length) room = new Float32Array(length)
+      const samples = room.subarray(0, length)
       // Not plane by plane: node-webcodecs would copy what is interleaved.
-      const mixed = new Float32Array(numberOfFrames * numberOfChannels)
-      sample.copyTo(mixed, { planeIndex: 0, format: 'f32' })
-      const channels = Array.from({ length: numberOfChannels }, (_, channel) =>
-        Float32Array.from({ length: numberOfFrames }, (_, at) => mixed[at * numberOfChannels + channel] ?? 0),
-      )
-      yield { rate: sampleRate, channels, time: timestamp - begin }
+      sample.copyTo(samples, { planeIndex: 0, format: 'f32' })
+      yield { rate: sampleRate, channels: numberOfChannels, samples, time: timestamp - begin }
     } finally {
       sample.close()
     }

@@ -8,9 +8,11 @@ export class Resampler {
   /** Input samples on each side of the middle that an output sample is computed from. */
   readonly #half: number
   /** A filter for each position of an output sample between two input samples, made when it is needed. */
-  readonly #filters = new Map<number, Float32Array>()
+  readonly #filters: (Float32Array | undefined)[] = []
   readonly #cutoff: number
+  /** The last of the input, and room for more. */
   #input: Float32Array
+  #filled: number
   /** The index of the first sample of `#input` in the whole input. */
   #first: number
   #taken = 0
@@ -23,48 +25,65 @@ export class Resampler {
     this.#down = from / divisor
     // A little below the half of the lower rate: the filter needs some room to fall.
     this.#cutoff = 0.95 * Math.min(1, to / from)
-    this.#half = Math.ceil(zeroCrossings / this.#cutoff)
-    this.#input = new Float32Array(this.#half)
+    // Even, because of `weighted`.
+    this.#half = 2 * Math.ceil(zeroCrossings / this.#cutoff / 2)
+    this.#input = new Float32Array(2 * this.#half)
+    this.#filled = this.#half
     this.#first = -this.#half
   }
 
-  /** @returns the output samples that can be computed so far */
-  push(samples: Float32Array): Float32Array {
-    this.#taken += samples.length
-    return this.#run(samples, Math.ceil((this.#taken - this.#half) * (this.#up / this.#down)))
+  /** @returns the place of so many input samples, where they are to be written before anything else is called */
+  room(count: number): Float32Array {
+    this.#taken += count
+    return this.#extended(count)
   }
 
-  /** @returns the rest of the output */
-  end(): Float32Array {
-    return this.#run(new Float32Array(2 * this.#half + 1), Math.ceil((this.#taken * this.#up) / this.#down))
+  /**
+   * Writes the output samples that can be computed so far, as far as they fit.
+   * @param at where the first one goes
+   * @returns how many were written
+   */
+  write(output: Float32Array, at: number): number {
+    return this.#write(output, at, Math.ceil((this.#taken - this.#half) * (this.#up / this.#down)))
   }
 
-  #run(samples: Float32Array, until: number): Float32Array {
-    const input = new Float32Array(this.#input.length + samples.length)
-    input.set(this.#input)
-    input.set(samples, this.#input.length)
-    const output = new Float32Array(Math.max(0, until - this.#made))
-    const width = 2 * this.#half
-    for (let index = 0; index < output.length; index++) {
+  /** Writes the rest of the output, as `write` does. */
+  end(output: Float32Array, at: number): number {
+    this.#extended(2 * this.#half + 1).fill(0)
+    return this.#write(output, at, Math.ceil((this.#taken * this.#up) / this.#down))
+  }
+
+  #extended(count: number): Float32Array {
+    const from = this.#filled
+    this.#filled += count
+    if (this.#filled > this.#input.length) {
+      const larger = new Float32Array(2 * this.#filled)
+      larger.set(this.#input.subarray(0, from))
+      this.#input = larger
+    }
+    return this.#input.subarray(from, this.#filled)
+  }
+
+  #write(output: Float32Array, at: number, until: number): number {
+    const count = Math.max(0, Math.min(until - this.#made, output.length - at))
+    for (let index = 0; index < count; index++) {
       const position = (this.#made + index) * this.#down
       const whole = Math.floor(position / this.#up)
       const filter = this.#filter(position - whole * this.#up)
-      const at = whole - this.#half + 1 - this.#first
-      let sum = 0
-      for (let tap = 0; tap < width; tap++) sum += (input[at + tap] ?? 0) * (filter[tap] ?? 0)
-      output[index] = sum
+      output[at + index] = weighted(this.#input, whole - this.#half + 1 - this.#first, filter)
     }
-    this.#made += output.length
+    this.#made = Math.max(this.#made, until)
     const needed = Math.floor((this.#made * this.#down) / this.#up) - this.#half + 1
-    const drop = Math.min(input.length, Math.max(0, needed - this.#first))
-    this.#input = input.slice(drop)
+    const drop = Math.min(this.#filled, Math.max(0, needed - this.#first))
+    this.#input.copyWithin(0, drop, this.#filled)
+    this.#filled -= drop
     this.#first += drop
-    return output
+    return count
   }
 
   /** @param phase of an output sample after the input sample before it, in parts of `#up` */
   #filter(phase: number): Float32Array {
-    const made = this.#filters.get(phase)
+    const made = this.#filters[phase]
     if (made !== undefined) return made
     const filter = new Float32Array(2 * this.#half)
     let sum = 0
@@ -75,9 +94,21 @@ export class Resampler {
       sum += value
     }
     for (let tap = 0; tap < filter.length; tap++) filter[tap] = (filter[tap] ?? 0) / sum
-    this.#filters.set(phase, filter)
+    this.#filters[phase] = filter
     return filter
   }
+}
+
+/** In four sums, which the processor adds side by side. @param filter of a length that is a multiple of 4 */
+function weighted(input: Float32Array, from: number, filter: Float32Array): number {
+  let [a, b, c, d] = [0, 0, 0, 0]
+  for (let tap = 0, at = from; tap < filter.length; tap += 4, at += 4) {
+    a += (input[at] as number) * (filter[tap] as number)
+    b += (input[at + 1] as number) * (filter[tap + 1] as number)
+    c += (input[at + 2] as number) * (filter[tap + 2] as number)
+    d += (input[at + 3] as number) * (filter[tap + 3] as number)
+  }
+  return a + b + c + d
 }
 
 /** Of the sinc on each side. With more, the filter falls more steeply and takes longer. */

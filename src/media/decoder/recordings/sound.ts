@@ -1,13 +1,13 @@
 import { OrielError } from '../../../errors.ts'
-import { joinFloats } from '../../../join-floats.ts'
 import { soundRate } from '../protocol.ts'
 import { Resampler } from './resample.ts'
 
 /** Some samples of a track, as they are decoded. */
 export interface Chunk {
   readonly rate: number
-  /** Each of the same length. */
-  readonly channels: readonly Float32Array[]
+  readonly channels: number
+  /** Those of all channels, one time after the other. They are gone when the next chunk is asked for. */
+  readonly samples: Float32Array
   /** When the first sample is heard, in seconds from the start of the file. */
   readonly time: number
 }
@@ -18,38 +18,42 @@ const rates = { least: 1000, most: 384_000 }
 const tolerance = 0.05
 
 /**
- * Puts the chunks together, mixed to mono and resampled: silence where there are none.
+ * Puts the chunks together, mixed to mono and resampled: silence where there are none. An hour takes 230 MB, so it is
+ * written once, where it stays.
  * @param start, end what is wanted of them, in seconds from the start of the file
  * @returns as much as there is of it. @throws OrielError for rates and channels that no file has
  */
 export async function joinSound(chunks: AsyncIterable<Chunk>, start: number, end: number): Promise<Float32Array> {
-  const most = Math.round((end - start) * soundRate)
-  const pieces: Float32Array[] = []
+  const joined = new Float32Array(Math.round((end - start) * soundRate))
   let length = 0
-  const add = (piece: Float32Array): void => {
-    const kept = piece.subarray(0, most - length)
-    if (kept.length === 0) return
-    pieces.push(kept)
-    length += kept.length
-  }
   let current: { rate: number; resampler: Resampler | null; begins: number; taken: number } | undefined
-  for await (const { rate, channels, time } of chunks) {
-    let samples = mono(channels)
+  const finish = (): void => {
+    length += current?.resampler?.end(joined, length) ?? 0
+  }
+  for await (const { rate, channels, samples, time } of chunks) {
     if (!(rate >= rates.least && rate <= rates.most) || !Number.isInteger(rate)) throw unusualRate(rate)
-    if (time < start) samples = samples.subarray(Math.round((start - time) * rate))
-    if (samples.length === 0) continue
+    const skipped = time < start ? Math.round((start - time) * rate) : 0
+    const count = samples.length / channels - skipped
+    if (count <= 0) continue
+    const wanted = samples.subarray(skipped * channels)
     const begins = Math.max(0, time - start)
     if (current === undefined || current.rate !== rate || begins > endOf(current) + tolerance) {
-      if (current?.resampler) add(current.resampler.end())
-      const silence = Math.round(begins * soundRate) - length
-      if (silence > 0) add(new Float32Array(Math.min(silence, most - length)))
+      finish()
+      length = Math.max(length, Math.min(Math.round(begins * soundRate), joined.length))
       current = { rate, resampler: rate === soundRate ? null : new Resampler(rate, soundRate), begins, taken: 0 }
     }
-    current.taken += samples.length
-    add(current.resampler?.push(samples) ?? samples)
+    current.taken += count
+    if (current.resampler === null) {
+      const room = joined.subarray(length, length + count)
+      mix(wanted, channels, room)
+      length += room.length
+    } else {
+      mix(wanted, channels, current.resampler.room(count))
+      length += current.resampler.write(joined, length)
+    }
   }
-  if (current?.resampler) add(current.resampler.end())
-  return joinFloats(pieces)
+  finish()
+  return joined.subarray(0, length)
 }
 
 const endOf = ({ rate, begins, taken }: { rate: number; begins: number; taken: number }): number =>
@@ -68,17 +72,21 @@ const layouts: Readonly<Record<number, readonly number[]>> = {
   8: [front, front, centre, low, back, back, back, back],
 }
 
-function mono(channels: readonly Float32Array[]): Float32Array {
-  const [only] = channels
-  if (channels.length === 1 && only !== undefined) return only
-  const layout = layouts[channels.length] ?? channels.map(() => 1)
-  const sum = layout.reduce((total, weight) => total + weight, 0)
-  const mixed = new Float32Array(only?.length ?? 0)
-  for (const [index, samples] of channels.entries()) {
-    const weight = (layout[index] ?? 0) / sum
-    if (weight > 0) for (let at = 0; at < mixed.length; at++) mixed[at] = (mixed[at] ?? 0) + weight * (samples[at] ?? 0)
+/** Writes the mean of all channels, as much as there is room for. */
+function mix(samples: Float32Array, channels: number, mono: Float32Array): void {
+  if (channels === 1) {
+    mono.set(samples.subarray(0, mono.length))
+    return
   }
-  return mixed
+  const layout = layouts[channels] ?? Array.from({ length: channels }, () => 1)
+  const sum = layout.reduce((total, weight) => total + weight, 0)
+  mono.fill(0)
+  for (const [channel, loudness] of layout.entries()) {
+    const weight = loudness / sum
+    if (weight === 0) continue
+    for (let at = 0, from = channel; at < mono.length; at++, from += channels)
+      mono[at] = (mono[at] as number) + weight * (samples[from] as number)
+  }
 }
 
 const unusualRate = (rate: number): OrielError =>
