@@ -6,6 +6,7 @@ export const adapted = (model: Backend, card: AdapterCard): Backend => ({
   info: model.info,
   answer: (ask, signal, onPhase) => model.answer({ ...ask, adapter: { card, scale: 1 } }, signal, onPhase),
   count: (ask, signal) => model.count(ask, signal),
+  ...(model.cut && { cut: model.cut.bind(model) }),
   ...(model.preview && { preview: model.preview.bind(model) }),
   state: () => model.state(),
   close: () => model.close(),

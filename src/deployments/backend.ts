@@ -33,6 +33,17 @@ export interface Backend {
   /** Counts a prompt without answering it. @throws OrielError as `answer` does */
   count(ask: Ask, signal: AbortSignal): Promise<Count>
   /**
+   * Loads the audio of an ask once, and cuts it where it is quiet: one attachment for each piece, whose `clip` are its times.
+   * A backend that cannot has no such method.
+   * @param signal of the request that the pieces are for: they are in memory until it aborts
+   * @throws OrielError as `answer` does, and `too_large` for audio of more pieces, if possible before it is decoded
+   */
+  cut?(
+    ask: Pick<Ask, 'attachments' | 'client' | 'settings'>,
+    pieces: Pieces,
+    signal: AbortSignal,
+  ): Promise<Attachment[]>
+  /**
    * What the model sees of images, without an answer. A backend that does not know has no such method.
    * @param signal aborts when nobody reads what it shows any more, at the latest when all of it was read
    * @throws OrielError as `answer` does, and `too_large` for more than one preview may have
@@ -41,6 +52,14 @@ export interface Backend {
   /** @throws OrielError `engine_failed` while it is restarting */
   state(): Promise<BackendState>
   close(): Promise<void>
+}
+
+/** Into what audio is cut. */
+export interface Pieces {
+  /** Seconds of a piece, at most. */
+  readonly longest: number
+  /** Pieces, at most. */
+  readonly most: number
 }
 
 /**

@@ -104,10 +104,11 @@ function attachmentText({
   kind,
   url,
   bytes,
+  loaded,
   pages,
   detail = 'auto',
 }: AttachmentSource & Partial<Pick<Attachment, 'detail'>>): string[] {
-  const data = url ?? bytes
+  const data = url ?? bytes ?? loaded.sound.hash
   const part = (from: number, to: number): string =>
     typeof data === 'string' ? data.slice(from, to) : Buffer.from(data.subarray(from, to)).toString('base64')
   const { length } = data

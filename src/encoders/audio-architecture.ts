@@ -79,5 +79,20 @@ export interface AudioFamily {
   open(metadata: Metadata): AudioPipeline
 }
 
+/** Samples of the longest sound that takes so many embeddings at most. */
+export function longestSound({ plan }: Pick<AudioPipeline, 'plan'>, embeddings: number): number {
+  const fits = (samples: number): boolean =>
+    chunksOf(plan(samples)).reduce((sum, { tokens }) => sum + tokens, 0) <= embeddings
+  let [low, high] = [0, audioRate]
+  // A day, which no context holds.
+  while (high < 86_400 * audioRate && fits(high)) [low, high] = [high, 2 * high]
+  while (high - low > 1) {
+    const middle = Math.floor((low + high) / 2)
+    if (fits(middle)) low = middle
+    else high = middle
+  }
+  return low
+}
+
 export const chunksOf = ({ layout }: AudioPlan): AudioChunk[] =>
   layout.filter((part): part is AudioChunk => typeof part !== 'string')

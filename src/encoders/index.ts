@@ -6,6 +6,7 @@ export {
   chunksOf,
   type Hearing,
   heardAtOnce,
+  longestSound,
   type Spectrogram,
 } from './audio-architecture.ts'
 export { needAudioArchitecture, openAudioArchitecture, openAudioEncoder } from './audio-encoder.ts'

@@ -61,6 +61,7 @@ export class EngineProcess {
     else if (type === 'drop') scheduler.adapters.drop(message.key)
     else if (type === 'count') scheduler.count(id, message.client, message.prompt)
     else if (type === 'measure') scheduler.measure(id, message.client, message.prompts)
+    else if (type === 'fit') scheduler.fit(id, message.request)
   }
 
   async #loadAdapter(

@@ -134,6 +134,10 @@ export interface GenerateRequest {
   adapter?: { readonly id: string; readonly scale: number } | undefined
 }
 
+/** What decides whether a request fits the context. */
+export type Fitting = Pick<GenerateRequest, 'prompt' | 'client' | 'maxTokens' | 'overflow'>
+export type HeaderFitting = Omit<Fitting, 'prompt'> & Pick<HeaderRequest, 'prompt'>
+
 export interface TokenChance {
   id: number
   /** The token's own bytes. A token may be a part of a character. */
@@ -230,6 +234,8 @@ export interface EngineModel {
     audio: {
       /** The family of audio encoders, as the GGUF names it. */
       family: string
+      /** Samples of the longest sound that the context can hold. */
+      longest: number
     } | null
   }
   /** Bytes of the decoder's weights, of the projector's file and of the KV memory. Caches are not included. */
@@ -302,6 +308,8 @@ export interface Engine {
    * @throws OrielError as `generate` does
    */
   lengths(prompts: readonly (readonly PromptPiece[])[], client: string): Promise<readonly number[]>
+  /** Checks that a prompt and its answer fit the context. @throws OrielError as `generate` does if they do not */
+  fit(request: Fitting): Promise<void>
   /** A prompt's tokens and their counts. All tokens are transferred. @throws OrielError as `generate` does */
   count(prompt: readonly PromptPiece[], client: string): Promise<PromptCount>
   /**

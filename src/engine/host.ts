@@ -11,6 +11,7 @@ import type {
   EngineModel,
   EnginePhase,
   EngineState,
+  Fitting,
   GenerateEvent,
   GenerateRequest,
   ImageAttachment,
@@ -182,6 +183,12 @@ class EngineHost implements Engine, EmbeddingEngine {
     await this.#process.whenReady()
     const headers = prompts.map((pieces) => separatePayloads(pieces).prompt)
     return this.#ask((id) => ({ type: 'measure', id, client, prompts: headers }))
+  }
+
+  async fit({ prompt, ...request }: Fitting): Promise<void> {
+    await this.#process.whenReady()
+    const header = { ...request, prompt: separatePayloads(prompt).prompt }
+    await this.#ask((id) => ({ type: 'fit', id, request: header }))
   }
 
   async count(pieces: readonly PromptPiece[], client: string): Promise<PromptCount> {

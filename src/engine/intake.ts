@@ -9,7 +9,7 @@ import {
   writeGrammar,
 } from '../language/index.ts'
 import type { Slices } from '../slices.ts'
-import type { HeaderPiece, HeaderRequest } from './generation.ts'
+import type { HeaderFitting, HeaderPiece, HeaderRequest } from './generation.ts'
 import type { LoadedAdapters } from './loaded-adapters.ts'
 import { type PackedCount, packTokens } from './packed-tokens.ts'
 import { type Architectures, type PromptCells, PromptLayout, tooLong } from './prompt-cells.ts'
@@ -49,19 +49,22 @@ export function createIntake(
         throw new OrielError('invalid', `n is ${spec.n}; the maximum is ${maxSequences}.`, { param: 'n' })
       const prompt = yield* layout.layout(spec.prompt, spec.cacheKey)
       const adapter = yield* adapterOf(spec)
-      const space = contextTokens - prompt.cells.length
-      const wanted = spec.maxTokens ?? space
       if (prompt.cells.length === 0) throw new OrielError('invalid', 'The prompt is empty.', { param: 'prompt' })
-      if (space < 1 || (wanted > space && spec.overflow === 'error'))
-        throw overflow(prompt, contextTokens, spec.maxTokens)
+      const maxTokens = answerSpace(prompt, contextTokens, spec)
       const shown = new Set(spec.shownTokens.flatMap((text) => [...vocabulary.tokenize(text, true)]))
       if (spec.sampling.grammar !== null) yield
       const written = spec.sampling.grammar === null ? null : grammarOf(spec.sampling.grammar)
       if (written !== null) yield* decoder.readGrammar({ ...spec.sampling, grammar: written.grammar })
       const samplers = samplersOf(decoder, spec, written?.grammar ?? null, shown)
-      const request = new EngineRequest(id, spec, prompt, Math.min(wanted, space), samplers, shown, adapter)
+      const request = new EngineRequest(id, spec, prompt, maxTokens, samplers, shown, adapter)
       request.ignored = written?.ignored ?? []
       return request
+    },
+
+    /** @throws OrielError `invalid` as `accept` does if the prompt and its answer do not fit the context */
+    *fit({ prompt, ...answer }: HeaderFitting): Slices<null> {
+      answerSpace(yield* layout.layout(prompt), contextTokens, answer)
+      return null
     },
 
     /** Infinite for a text that cannot fit the context. @throws OrielError `invalid` as `accept` does */
@@ -128,7 +131,19 @@ function samplersOf(
   }
 }
 
-function overflow(prompt: PromptCells, contextTokens: number, maxTokens: number | null): OrielError {
+/** Tokens that an answer may have. @throws OrielError `invalid` */
+function answerSpace(
+  prompt: PromptCells,
+  contextTokens: number,
+  { maxTokens, overflow }: Pick<HeaderRequest, 'maxTokens' | 'overflow'>,
+): number {
+  const space = contextTokens - prompt.cells.length
+  const wanted = maxTokens ?? space
+  if (space < 1 || (wanted > space && overflow === 'error')) throw beyondContext(prompt, contextTokens, maxTokens)
+  return Math.min(wanted, space)
+}
+
+function beyondContext(prompt: PromptCells, contextTokens: number, maxTokens: number | null): OrielError {
   const { cells, attachmentTokens } = prompt
   const ofOthers = attachmentTokens.reduce((sum, tokens) => sum + tokens, 0)
   const parts =

@@ -1,5 +1,5 @@
 import { statSync } from 'node:fs'
-import { type Modality, openAudioArchitecture, openImageArchitecture } from '../encoders/index.ts'
+import { longestSound, type Modality, openAudioArchitecture, openImageArchitecture } from '../encoders/index.ts'
 import { badModel } from '../errors.ts'
 import { weightsFolder } from '../home.ts'
 import { type Decoder, openDecoder } from '../language/index.ts'
@@ -101,7 +101,7 @@ export async function loadModel(
         longestEdge: images.longestEdge,
         framesPerTile: images.framesPerTile,
       },
-      audio: audio && { family: audio.name },
+      audio: audio && { family: audio.name, longest: longestSound(audio, contextTokens) },
     },
     memory: { ...decoder.memory, encodersBytes },
     gpuLayers: decoder.gpuLayers,

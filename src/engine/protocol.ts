@@ -3,7 +3,15 @@ import type { EngineConfig } from '../config.ts'
 import type { Choice, Modality } from '../encoders/index.ts'
 import type { EmbedderPlan, GpuSettings } from '../language/index.ts'
 import type { EmbeddedText, EmbeddingState, TextRequest } from './embedding.ts'
-import type { EngineModel, EngineState, GenerateEvent, HeaderPiece, HeaderRequest, Runtimes } from './generation.ts'
+import type {
+  EngineModel,
+  EngineState,
+  GenerateEvent,
+  HeaderFitting,
+  HeaderPiece,
+  HeaderRequest,
+  Runtimes,
+} from './generation.ts'
 import type { PackedCount } from './packed-tokens.ts'
 
 /** How the engine of one model runs. Every number is decided by the caller: a 0 of the configuration has no meaning here. */
@@ -45,6 +53,7 @@ export type ToEngine =
   | { type: 'count'; id: number; client: string; prompt: readonly HeaderPiece[] }
   /** Asks for the numbers of tokens only, of each prompt by itself. */
   | { type: 'measure'; id: number; client: string; prompts: readonly (readonly HeaderPiece[])[] }
+  | { type: 'fit'; id: number; request: HeaderFitting }
   | { type: 'embed'; id: number; request: TextRequest }
   /** Loads an adapter, and answers with null. */
   | { type: 'adapter'; id: number; key: string; file: string | null }
@@ -72,7 +81,7 @@ export type FromEngine =
   | { type: 'want'; id: number; hash: string }
   /** The request has all embeddings of an attachment and does not need its payload again. */
   | { type: 'encoded'; id: number; hash: string }
-  /** The answer to `count`, `measure`, `embed`, `adapter` or `state`. */
+  /** The answer to `count`, `measure`, `fit`, `embed`, `adapter` or `state`. */
   | {
       type: 'answer'
       id: number

@@ -11,7 +11,7 @@ import { ChunkSize } from './chunk-size.ts'
 import type { Cores } from './cores.ts'
 import { type Candidates, EncodeTurns, type PayloadSource } from './encode-turns.ts'
 import type { AttachmentEncoder } from './encoder.ts'
-import type { EngineState, GenerateEvent, HeaderPiece, HeaderRequest } from './generation.ts'
+import type { EngineState, GenerateEvent, HeaderFitting, HeaderPiece, HeaderRequest } from './generation.ts'
 import { createIntake, type Intake } from './intake.ts'
 import { KvCache } from './kv-cache.ts'
 import { LoadedAdapters } from './loaded-adapters.ts'
@@ -31,7 +31,7 @@ export interface SchedulerPort extends PayloadSource {
   emit(id: number, event: GenerateEvent): void
   fail(id: number, error: unknown): void
   /** Answers a question about the engine or about prompts. */
-  answer(id: number, answer: PackedCount | readonly number[] | EngineState): void
+  answer(id: number, answer: PackedCount | readonly number[] | null | EngineState): void
   /** Everything emitted so far may be sent: the next step is running, or none is due. */
   flush(): void
 }
@@ -139,7 +139,12 @@ export class Scheduler {
     this.#answerSoon(id, client, this.#intake.lengths(prompts))
   }
 
-  #answerSoon(id: number, client: string, asked: Slices<PackedCount | number[]>): void {
+  /** Answers soon if a request fits the context, or fails as `submit` does. */
+  fit(id: number, request: HeaderFitting): void {
+    this.#answerSoon(id, request.client, this.#intake.fit(request))
+  }
+
+  #answerSoon(id: number, client: string, asked: Slices<PackedCount | number[] | null>): void {
     const read = (): boolean => {
       const { done, value } = asked.next()
       if (done) this.#port.answer(id, value)

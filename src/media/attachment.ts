@@ -2,18 +2,27 @@ import type { AttachmentKind } from '../attachments.ts'
 import type { ImageFormat, RecordingFormat } from './format.ts'
 
 /** An attachment as a request names it, or brings it. A document or an animation is several images. */
-export type AttachmentSource = Selection & (Named | Uploaded)
+export type AttachmentSource = Selection & (Named | Uploaded | Ready)
 
 interface Named {
   /** A `data:` URL with base64, an http(s) URL, or plain base64. */
   readonly url: string
   readonly bytes?: undefined
+  readonly loaded?: undefined
 }
 
 interface Uploaded {
   /** The file itself. */
   readonly bytes: Uint8Array
   readonly url?: undefined
+  readonly loaded?: undefined
+}
+
+interface Ready {
+  /** Audio that was loaded before, such as a stretch of it. Its memory belongs to whoever loaded it. */
+  readonly loaded: LoadedAudio
+  readonly url?: undefined
+  readonly bytes?: undefined
 }
 
 interface Selection {
@@ -56,6 +65,11 @@ export interface Needs {
   readonly sound?: boolean
   /** How the model samples a video that comes without a choice. @default one frame a second, 32 at most */
   readonly video?: Sampling
+  /**
+   * Called with the length of a sound when it is known, before the sound is decoded.
+   * @throws OrielError to refuse the sound
+   */
+  admitSound?(source: AttachmentSource, sound: Pick<Sound, 'seconds' | 'samples'>): Promise<void>
 }
 
 export interface Sampling {

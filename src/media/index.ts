@@ -9,7 +9,7 @@ import type { AttachmentSource, Loaded, Needs } from './attachment.ts'
 import type { FileToDecode, RawImage } from './decoder/decoder-process.ts'
 import type { Part } from './decoder/parts.ts'
 import { DecoderPool } from './decoder/pool.ts'
-import type { FileHeader, ImageFile, PartHead, Wanted } from './decoder/protocol.ts'
+import { type FileHeader, type ImageFile, type PartHead, soundRate, type Wanted } from './decoder/protocol.ts'
 import type { Fetched } from './fetch/download.ts'
 import { createFetcher, type Resolve, wantedUrl } from './fetch/fetch.ts'
 import { decodedParts, type FilePart, pixelsLike, seenParts } from './file-parts.ts'
@@ -27,9 +27,11 @@ export {
   type LoadedAudio,
   type LoadedImages,
   type LoadedVideo,
+  type Needs,
   type Sound,
 } from './attachment.ts'
 export type { ImageFile } from './decoder/protocol.ts'
+export { cutWhereQuiet, surelyCut } from './stretches.ts'
 
 /** Turns the attachments of requests into pixels and samples. All data from outside enters through this room. */
 export interface Media {
@@ -90,10 +92,11 @@ export function createMedia(config: MediaConfig, log?: Logger, resolve?: Resolve
 
   const loadOne = async (
     source: AttachmentSource,
-    { asker, mostPages, wantedOf, budget, hold, early }: RequestContext,
+    { asker, mostPages, wantedOf, budget, admitSound, hold, early }: RequestContext,
     signal: AbortSignal,
   ): Promise<Loaded> => {
     const { kind, param } = source
+    if (source.loaded !== undefined) return source.loaded
     const remote = remoteUrlOf(source)
     const { client, isolation } = asker
     const start = performance.now()
@@ -105,10 +108,10 @@ export function createMedia(config: MediaConfig, log?: Logger, resolve?: Resolve
       const fetched = fetching && (await orAborted(fetching, signal))
       const fetchMs = fetched === undefined ? 0 : performance.now() - start
       let decodeMs = 0
-      const decode = async (payload: FileToDecode['payload'], wanted: Wanted, admit: PixelsOf) => {
+      const decode = async (payload: FileToDecode['payload'], wanted: Wanted, admit: Admit) => {
         const decodeStart = performance.now()
         const file = { payload, options: { wanted, mostPages } }
-        const acquire = (header: FileHeader) => pixelsInFlight.acquire(client, admit(header), signal)
+        const acquire = async (header: FileHeader) => pixelsInFlight.acquire(client, await admit(header), signal)
         const decoded = await decoders.decode(client, file, acquire, signal)
         decodeMs += performance.now() - decodeStart
         return decoded
@@ -126,7 +129,12 @@ export function createMedia(config: MediaConfig, log?: Logger, resolve?: Resolve
       const known = seen.get(name, mostPages)
       if (known === undefined) {
         const held = hold()
-        const { header, parts } = await decode(payload, wanted, budget)
+        const { header, parts } = await decode(payload, wanted, async (header) => {
+          const pixels = budget(header)
+          const { samples = 0 } = header.kind === 'image' ? {} : header
+          if (samples > 0) await admitSound?.(source, { samples, seconds: samples / soundRate })
+          return pixels
+        })
         seen.set(name, { header, parts: parts.map(({ head }) => head) })
         return loaded(header, decodedParts(parts, held))
       }
@@ -158,7 +166,9 @@ export function createMedia(config: MediaConfig, log?: Logger, resolve?: Resolve
       const hold = () => (held ??= newRequest(asker.client, signal))
       const early = takePrefetched(signal)
       const wantedOf = wantedBy(needs, sources, config.maxFrames)
-      const context = { asker, mostPages, wantedOf, budget: requestBudget(config), hold, early: early?.files }
+      const { admitSound } = needs
+      const budget = requestBudget(config)
+      const context = { asker, mostPages, wantedOf, budget, admitSound, hold, early: early?.files }
       const loading = inOrder(sources, signal, (source, stop) =>
         loadOne(source, context, stop).catch(about(source.param)),
       )
@@ -206,14 +216,16 @@ const halved = (capacity: number, costs: Costs): Semaphore =>
 /** What is fetched of a URL depends on what it should be. */
 const keyOf = (kind: AttachmentKind, url: string): string => `${kind} ${url}`
 
-/** An error in the words of a request. */
+/** An error in the words of a request. One of another part of the request says so. */
 const about =
   (param: string) =>
   (error: unknown): never => {
-    throw error instanceof OrielError ? error.at(param) : error
+    throw error instanceof OrielError && error.param === undefined ? error.at(param) : error
   }
 
 type PixelsOf = (header: FileHeader) => number
+/** @returns pixels that decoding takes @throws OrielError to refuse the file */
+type Admit = (header: FileHeader) => number | Promise<number>
 
 interface RequestContext {
   asker: Asker
@@ -222,6 +234,7 @@ interface RequestContext {
   mostPages: number
   wantedOf(source: AttachmentSource): Wanted
   budget: PixelsOf
+  admitSound: Needs['admitSound']
   /** Of the request as a whole. @throws OrielError `overloaded` when it is used first */
   hold: () => Hold
 }

@@ -1,6 +1,6 @@
 import OpenAI, { toFile } from 'openai'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
-import type { Ask } from '../../src/app.ts'
+import type { Ask, Backend } from '../../src/app.ts'
 import { plainBackend } from '../support/plain-backend.ts'
 import { serveBackend } from '../support/scripted.ts'
 
@@ -17,10 +17,11 @@ function listeningBackend() {
     asks,
     says,
     info: { ...plain.info, inputs: ['audio'] as const },
-    async count(ask: Ask, signal: AbortSignal) {
-      const count = await plain.count(ask, signal)
-      return { ...count, parts: async () => [{ kind: 'audio' as const, attachment: 0, tokens: 9, seconds }] }
-    },
+    cut: (async ({ attachments: [audio] }, { longest }) => {
+      if (audio === undefined) throw new Error('nothing to cut')
+      const starts = Array.from({ length: Math.ceil(seconds / longest) }, (_, index) => index * longest)
+      return starts.map((start) => ({ ...audio, clip: { start, end: Math.min(seconds, start + longest) } }))
+    }) satisfies Backend['cut'],
     async answer(ask: Ask, signal: AbortSignal) {
       const words = (says[asks.push(ask) - 1] ?? '').split(/(?<= )/)
       const { events: _, ...answer } = await plain.answer(ask, signal)
@@ -105,7 +106,7 @@ describe('transcriptions', () => {
   })
 
   it('are streamed as they are heard, without what names the language', async () => {
-    backend.says.push('language English<asr_text>One two three.')
+    backend.says.push('language English<asr_text> One two three. \n')
     const deltas: string[] = []
     const file = await audio()
     for await (const event of await client.audio.transcriptions.create({ model: 'ears', file, stream: true })) {
@@ -113,7 +114,7 @@ describe('transcriptions', () => {
       else
         expect(event).toMatchObject({ type: 'transcript.text.done', text: 'One two three.', usage: { type: 'tokens' } })
     }
-    expect(deltas).toEqual(['One ', 'two ', 'three.'])
+    expect(deltas).toEqual(['One', ' two', ' three.'])
   })
 
   it('are plain text', async () => {
@@ -122,7 +123,7 @@ describe('transcriptions', () => {
     expect([status, type, text]).toEqual([200, 'text/plain; charset=utf-8', 'Hello.\n'])
   })
 
-  it('have the times of pieces of 30 seconds, without those in which nothing is said', async () => {
+  it('have the times of the pieces that are cut, of 30 seconds at most, without those in which nothing is said', async () => {
     backend.says.push('language English<asr_text>First.', 'language None<asr_text>', 'Last --> one.')
     const file = await audio()
     const verbose = await client.audio.transcriptions.create({

@@ -16,7 +16,10 @@ describe('a model that hears only', () => {
 
   it('says so', () => {
     expect(model.backend.info.inputs).toEqual(['audio'])
-    expect(model.engine.model.inputs).toEqual({ image: null, audio: { family: 'ultravox' } })
+    expect(model.engine.model.inputs).toEqual({
+      image: null,
+      audio: { family: 'ultravox', longest: expect.any(Number) },
+    })
   })
 
   it('reads a sound as chunks of 30 seconds, each encoded by itself', async () => {
@@ -76,6 +79,27 @@ describe('a model that hears only', () => {
       { kind: 'text', tokens: 5 },
       { kind: 'audio', attachment: 0, tokens, seconds: 4 },
     ])
+  })
+
+  it('cuts a sound that is loaded once into pieces, each of which is one chunk', async () => {
+    const sound = soundOf('meeting', 70)
+    let loads = 0
+    model.files.meeting = () => {
+      loads++
+      return audioOf(sound)
+    }
+    const { signal } = new AbortController()
+    const asked = model.askOf([audio()], [sent('meeting')])
+    const pieces = (await model.backend.cut?.(asked, { longest: 30, most: 9 }, signal)) ?? []
+    const edges = pieces.map(({ clip }) => clip?.end ?? 0)
+    expect([pieces.map(({ clip }) => clip?.start), edges.at(-1)]).toEqual([[0, ...edges.slice(0, -1)], 70])
+    const answers = await Promise.all(pieces.map((piece) => model.answer([audio(), text('What is said?')], [piece])))
+    expect(answers.map(({ audio: [told] }) => told)).toMatchObject(
+      pieces.map(({ clip: { start = 0, end = 0 } = {} }) => ({
+        ...{ param: 'meeting', seconds: expect.closeTo(end - start, 6), chunks: 1, cached: null, decodeMs: 3 },
+      })),
+    )
+    expect([loads, sound.gone]).toEqual([1, 1])
   })
 
   it('refuses a sound that is longer than its context before any of it is decoded', async () => {

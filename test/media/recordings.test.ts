@@ -4,8 +4,9 @@ import { tmpdir } from 'node:os'
 import sharp from 'sharp'
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
 import type { MediaConfig } from '../../src/config.ts'
+import { OrielError } from '../../src/errors.ts'
 import { loadConfig } from '../../src/load-config.ts'
-import { type AttachmentSource, createMedia, type Loaded } from '../../src/media/index.ts'
+import { type AttachmentSource, createMedia, cutWhereQuiet, type Loaded } from '../../src/media/index.ts'
 import { dataUrl } from '../support/images.ts'
 import { inputs } from '../support/long.ts'
 import { seeded } from '../support/mutate.ts'
@@ -97,6 +98,39 @@ describe.skipIf(missing)(`audio of the corpus${skipNote}`, () => {
     const like = likeTone(await sound.decode(), 0.12)
     expect(like.best).toBeGreaterThan(0.99)
     expect(Math.abs(like.late)).toBeLessThanOrEqual(late / 1000)
+  })
+})
+
+describe.skipIf(missing)(`the length of a sound${skipNote}`, () => {
+  it.for(['wav', 'mp3', 'ogg'])('is known before it is decoded, and may be refused then: %s', async (ending) => {
+    const file = make(`refused.${ending}`, '-vn')
+    const source = { kind: 'audio', url: dataUrl(file), param: 'file' } as const
+    const told: number[] = []
+    const loading = media.load(
+      [source],
+      { client: 'one', isolation: randomUUID() },
+      {
+        longestEdge: 1,
+        async admitSound(of, { seconds, samples }) {
+          expect([of, samples]).toEqual([source, Math.round(seconds * 16_000)])
+          told.push(seconds)
+          throw new OrielError('too_large', 'It is too long.', { param: 'prompt' })
+        },
+      },
+      new AbortController().signal,
+    )
+    await expect(loading).rejects.toMatchObject({ message: 'It is too long.', param: 'prompt' })
+    expect(told).toEqual([expect.closeTo(seconds, 0)])
+  })
+
+  it('that is cut has the samples of the whole', async () => {
+    const { sound } = await loadAudio(make('cut.ogg', '-vn'))
+    const whole = await sound.decode()
+    const stretches = await cutWhereQuiet(sound, 60)
+    const parts = await Promise.all(stretches.map(({ sound }) => sound.decode()))
+    expect(parts).toEqual([whole])
+    for (const { sound } of stretches) sound.letGo()
+    expect(whole).toHaveLength(0)
   })
 })
 

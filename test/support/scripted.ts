@@ -120,6 +120,7 @@ export function scriptedBackend(
       },
       generate: script,
       lengths: async (prompts) => prompts.map(() => 12),
+      fit: async () => {},
       preview: async ({ width, height, pixels }) => [
         { width, height, rgb: await pixels.decode(), tiles: [{ x: 0, y: 0, width, height, tokens: 1 }] },
       ],

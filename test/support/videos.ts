@@ -37,7 +37,7 @@ export const mediaWith = (files: Readonly<Record<string, () => Loaded>>): Media 
   ...everyImage,
   async load(sources, ...more) {
     const images = await everyImage.load(sources, ...more)
-    return images.map((image, index) => files[sources[index]?.url ?? '']?.() ?? image)
+    return images.map((image, index) => sources[index]?.loaded ?? files[sources[index]?.url ?? '']?.() ?? image)
   },
 })
 

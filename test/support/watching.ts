@@ -26,7 +26,7 @@ export const part = (kind: Attachment['kind'], attachment = 0): ContentPart => (
 export const source = (
   kind: Attachment['kind'],
   url: string,
-  more: Partial<Omit<Attachment, 'url' | 'bytes'>> = {},
+  more: Partial<Omit<Attachment, 'url' | 'bytes' | 'loaded'>> = {},
 ): Attachment => ({
   ...{ kind, url, param: url, detail: 'auto' },
   ...more,

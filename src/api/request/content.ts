@@ -9,7 +9,7 @@ export const mostMessages = 4096
 type RequestPart = { kind: 'text'; text: string } | RequestAttachment
 
 // A type and not an interface: the declarations of the request schemas repeat it.
-export type RequestAttachment = Omit<Attachment, 'param' | 'url' | 'bytes'> & {
+export type RequestAttachment = Omit<Attachment, 'param' | 'url' | 'bytes' | 'loaded'> & {
   url: string
   /** Path of the field within the part, for errors: `image_url`. */
   field: string

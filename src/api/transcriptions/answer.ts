@@ -5,7 +5,7 @@ import type { RunningAnswer } from '../answering/answer.ts'
 import { collect } from '../answering/collect.ts'
 import type { ClientRequest } from '../answering/request.ts'
 import { promptKinds } from '../shapes/usage.ts'
-import { nameOf, type Piece, type Task } from './read.ts'
+import { nameOf, type Task, timesOf } from './read.ts'
 import { SaidReader, saidIn } from './said.ts'
 import type { SpokenRequest } from './schema.ts'
 import { srtOf, vttOf } from './subtitles.ts'
@@ -20,7 +20,7 @@ const tokensUsage = z.strictObject({
 
 const transcription = z.strictObject({ text: z.string(), usage: tokensUsage })
 
-/** One for each piece of 30 seconds in which something is said. */
+/** One for each piece, of up to 30 seconds, in which something is said. */
 const segment = z.strictObject({
   id: z.int(),
   seek: z.int().describe('Where its piece begins, in hundredths of a second.'),
@@ -78,7 +78,7 @@ export async function* events(answer: RunningAnswer): AsyncIterable<z.output<typ
       const delta = reader.end()
       if (delta !== '') yield { type: 'transcript.text.delta', delta }
       const usage = usageOf(answer, event.tally.completionTokens)
-      yield { type: 'transcript.text.done', text: (text + delta).trim(), usage }
+      yield { type: 'transcript.text.done', text: text + delta, usage }
     } else if (event.type === 'part') {
       const written = event.pieces.map((piece) => (piece.kind === 'text' ? piece.text : '')).join('')
       const delta = reader.push(written)
@@ -102,7 +102,7 @@ function usageOf({ usage }: RunningAnswer, completionTokens: number): z.output<t
 type Segment = z.output<typeof segment>
 
 function segmentsOf(choices: readonly Choice[], asked: readonly ClientRequest[], body: SpokenRequest): Segment[] {
-  const all = choices.map((choice, index) => ({ ...pieceOf(asked[index]), choice, text: saidIn(choice.text).text }))
+  const all = choices.map((choice, index) => ({ ...timesOf(asked[index]), choice, text: saidIn(choice.text).text }))
   return all
     .filter(({ text }) => text !== '')
     .map(({ start, end, choice: { tokens }, text }, id) => ({
@@ -115,11 +115,6 @@ function segmentsOf(choices: readonly Choice[], asked: readonly ClientRequest[],
     }))
 }
 
-const pieceOf = (request: ClientRequest | undefined): Piece => {
-  const { start = 0, end = 0 } = request?.attachments[0]?.clip ?? {}
-  return { start, end }
-}
-
 function verbose(
   task: Task,
   segments: Segment[],
@@ -127,7 +122,7 @@ function verbose(
   asked: readonly ClientRequest[],
   { language }: SpokenRequest,
 ): z.output<typeof verboseTranscription> {
-  const duration = pieceOf(asked.at(-1)).end
+  const duration = timesOf(asked.at(-1)).end
   const heard = choices.map(({ text }) => saidIn(text).language).find((one) => one !== null) ?? null
   return {
     task,

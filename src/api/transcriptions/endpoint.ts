@@ -1,9 +1,9 @@
 import { OrielError } from '../../errors.ts'
 import { answerEndpoint, type Work } from '../answer-route.ts'
-import { countPrompts } from '../answering/answer.ts'
+import { withBackend } from '../answering/answer.ts'
 import { dataFraming } from '../sse.ts'
 import { anyTranscription, events, transcriptionEvent, whole } from './answer.ts'
-import { askedInPieces, isTimed, piecesOf, readSpoken } from './read.ts'
+import { askedInPieces, isTimed, pieces, readSpoken } from './read.ts'
 import { type SpokenRequest, transcriptionRequest, translationRequest } from './schema.ts'
 
 const spoken = {
@@ -40,15 +40,15 @@ export const transcriptionEndpoints = [
 async function expand(body: SpokenRequest, { model, requests, signal }: Work) {
   const [request] = requests
   if (!isTimed(body) || request === undefined) return requests
-  const [counted] = await countPrompts(model, [request], signal)
-  const heard = (await counted?.parts())?.find((part) => part.kind === 'audio')
-  if (heard === undefined) throw withoutTimes(body)
-  return askedInPieces(request, piecesOf(heard.seconds))
+  return withBackend(model, request, signal, async (backend) => {
+    if (backend.cut === undefined) throw withoutTimes(body)
+    return askedInPieces(request, await backend.cut(request, pieces, signal))
+  })
 }
 
 const withoutTimes = ({ response_format: format }: SpokenRequest): OrielError =>
   new OrielError(
     'invalid',
-    `response_format is "${format}", which has times, but the model does not say how long the audio is. json and text have none.`,
+    `response_format is "${format}", which has times, but the model does not cut audio into pieces. json and text have none.`,
     { param: 'response_format', code: 'times_not_known' },
   )

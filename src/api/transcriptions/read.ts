@@ -1,4 +1,4 @@
-import { type Attachment, mostTokensSaid, plainSettings, type Speech } from '../../deployments/index.ts'
+import { type Attachment, mostTokensSaid, type Pieces, plainSettings, type Speech } from '../../deployments/index.ts'
 import { type AnswerRequest, type ClientRequest, isolationOf } from '../answering/request.ts'
 import type { RequestContext } from '../dialects/dialect.ts'
 import { invalidValue } from '../request/validation.ts'
@@ -7,12 +7,11 @@ import type { SpokenRequest } from './schema.ts'
 /** What is made of speech: its text, or the text in English. */
 export type Task = Speech['task']
 
-/** Seconds of a piece: what encoders of speech hear at once. */
-const pieceSeconds = 30
-/** A last piece that is shorter belongs to the one before. */
-const leastSeconds = 1
-/** Each takes a place in the queue of the engine. */
-const mostPieces = 128
+/**
+ * Into what audio is cut whose times are asked for: into what encoders of speech hear at once. Each piece takes a place in
+ * the queue of the engine.
+ */
+export const pieces: Pieces = { longest: 30, most: 150 }
 
 /** Whether the answer has times, for which the audio is read in pieces. */
 export const isTimed = ({ response_format: format }: SpokenRequest): boolean =>
@@ -73,30 +72,16 @@ export function nameOf(language: string): string {
 
 const names = new Intl.DisplayNames('en', { type: 'language', fallback: 'none' })
 
-/** A part of a recording, in seconds from its start. */
-export interface Piece {
-  start: number
-  end: number
-}
-
-/** @param seconds of the whole recording @throws OrielError `too_large` */
-export function piecesOf(seconds: number): Piece[] {
-  const count = Math.max(1, Math.ceil((seconds - leastSeconds) / pieceSeconds))
-  if (count > mostPieces)
-    throw invalidValue(
-      'file',
-      `file has ${Math.round(seconds)} seconds; with times at most ${mostPieces * pieceSeconds} are possible. The formats json and text have no such limit.`,
-    )
-  return Array.from({ length: count }, (_, index) => ({
-    start: index * pieceSeconds,
-    end: index === count - 1 ? seconds : (index + 1) * pieceSeconds,
-  }))
-}
-
 /** One question for each piece. */
-export const askedInPieces = (request: ClientRequest, pieces: readonly Piece[]): ClientRequest[] =>
-  pieces.map((clip) => ({
-    ...request,
-    settings: { ...request.settings, maxTokens: mostTokensSaid(clip.end - clip.start) },
-    attachments: request.attachments.map((one): Attachment => ({ ...one, clip })),
-  }))
+export const askedInPieces = (request: ClientRequest, pieces: readonly Attachment[]): ClientRequest[] =>
+  pieces.map((piece) => {
+    const asked = { ...request, attachments: [piece] }
+    const { start, end } = timesOf(asked)
+    return { ...asked, settings: { ...request.settings, maxTokens: mostTokensSaid(end - start) } }
+  })
+
+/** When the piece is heard that a question is about, in seconds from the start of the recording. */
+export function timesOf(asked: Pick<ClientRequest, 'attachments'> | undefined): { start: number; end: number } {
+  const { start = 0, end = 0 } = asked?.attachments[0]?.clip ?? {}
+  return { start, end }
+}

@@ -19,7 +19,7 @@ const fields = {
   prompt: optional(z.string(), 'What the audio is about, and words that may occur in it.'),
   response_format: optional(
     z.enum(['json', 'text', 'srt', 'vtt', 'verbose_json']),
-    'Default: `json`. `srt`, `vtt` and `verbose_json` have times: the audio is read in pieces of 30 seconds.',
+    'Default: `json`. `srt`, `vtt` and `verbose_json` have times: the audio is read in pieces of 25 to 30 seconds, which end where it is quiet.',
   ),
   temperature: optional(z.coerce.number().pipe(ranges.temperature), 'Default: 0.'),
 }

@@ -16,8 +16,10 @@ import { beginsThought, type ChatFormat, compileTemplate, videoFormatOf } from '
 import type { Ask, PlainPart } from '../ask.ts'
 import type { Backend, Count, PartCount } from '../backend.ts'
 import type { Starter } from '../replica.ts'
+import { soundAdmission } from './admit-sound.ts'
 import { answerEvents, describedPrompt, readersOf } from './answer-events.ts'
 import { PromptAttachments } from './attachments.ts'
+import { cutter } from './cut.ts'
 import { embeddedEmbedder } from './embedder.ts'
 import { cacheKeyOf, checkSchemas, generateRequest, ignoredOf, inAsk } from './generation.ts'
 import { grounded } from './grounding.ts'
@@ -55,16 +57,19 @@ export function embeddedBackend({ card, engine, media }: EmbeddedParts): Backend
     framesPerTile: model.inputs.image?.framesPerTile ?? 1,
   }
 
-  const prepare = async (asked: Ask, signal: AbortSignal) => {
+  /** @param answers refuses what cannot be answered, as soon as that is known */
+  const prepare = async (asked: Ask, signal: AbortSignal, { answers }: { answers: boolean }) => {
     checkSchemas(asked)
     const start = performance.now()
     const asker = { client: asked.client, isolation: cacheKeyOf(asked.settings) }
+    const sources = asked.attachments.map(videoSource)
     const needs = {
       longestEdge: model.inputs.image?.longestEdge ?? 1,
       sound: model.inputs.audio !== null,
       video: { perSecond: reading.format.perSecond, most: reading.format.most },
+      ...(answers && { admitSound: soundAdmission(asked, sources, layoutModel, reading) }),
     }
-    const loaded = await media.load(asked.attachments.map(videoSource), asker, needs, signal)
+    const loaded = await media.load(sources, asker, needs, signal)
     const timings = {
       fetch: Math.max(0, ...loaded.map(({ fetchMs }) => fetchMs)),
       decode: Math.max(0, ...loaded.map(({ decodeMs }) => decodeMs)),
@@ -89,7 +94,7 @@ export function embeddedBackend({ card, engine, media }: EmbeddedParts): Backend
     answer: (asked, signal, onPhase) =>
       translated(asked, async () => {
         if (asked.attachments.length > 0) onPhase?.('media')
-        const { ask, parts, pieces, attachments, timings } = await prepare(asked, signal)
+        const { ask, parts, pieces, attachments, timings } = await prepare(asked, signal, { answers: true })
         const thinking = endsInThought(ask, parts)
         const request = generateRequest(ask, pieces, model, card.sampling, thinking)
         const { card: adapter } = ask.adapter ?? {}
@@ -123,10 +128,11 @@ export function embeddedBackend({ card, engine, media }: EmbeddedParts): Backend
 
     count: (ask, signal) =>
       translated(ask, async () => {
-        const { pieces, attachments } = await prepare(ask, signal)
+        const { pieces, attachments } = await prepare(ask, signal, { answers: false })
         return countOf(await engine.count(pieces, ask.client), ask, pieces, attachments, engine)
       }),
 
+    cut: cutter(media),
     preview: previewer(engine, media),
 
     state: async () => ({ ...(await engine.state()) }),
