@@ -1,4 +1,3 @@
-import { setImmediate as nextTurn } from 'node:timers/promises'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { z } from 'zod'
 import { mayUse } from '../accounts/index.ts'
@@ -16,9 +15,10 @@ import { clientOf } from './client.ts'
 import type { Endpoint, RequestContext, RouteOptions } from './dialects/dialect.ts'
 import { logError, toOrielError } from './errors.ts'
 import { describeAnswer, describeIgnored, describeTimings } from './headers.ts'
+import { jsonPieces } from './json-pieces.ts'
 import { admit, estimateOf, noTokens } from './metering.ts'
 import { invalidValue, parseBody, unknownParameters } from './request/validation.ts'
-import { takeOver, write } from './sending.ts'
+import { takeOver, writePieces } from './sending.ts'
 import { type Framing, sendEvents, sse } from './sse.ts'
 
 export type Documentation = Pick<Endpoint, 'path' | 'tag' | 'summary' | 'transport' | 'isForm' | 'otherType'>
@@ -102,15 +102,24 @@ export const largeEndpoint = <Body extends z.ZodObject, Answer extends z.ZodType
     return sendLarge(reply, await protocol.pieces(parsed, work))
   })
 
+/** Sends an answer as JSON: with log probabilities it may have many megabytes. */
+function sendWhole(reply: FastifyReply, body: object): Promise<FastifyReply> | FastifyReply {
+  const pieces = jsonPieces(body)
+  const { value: first = '' } = pieces.next()
+  const { value: second, done } = pieces.next()
+  if (done) return reply.type('application/json; charset=utf-8').send(first)
+  return sendLarge(reply, startingWith([first, second], pieces))
+}
+
+function* startingWith(first: readonly string[], rest: Iterable<string>): Iterable<string> {
+  yield* first
+  yield* rest
+}
+
 /** Sends JSON piece by piece. */
 export async function sendLarge(reply: FastifyReply, pieces: Iterable<string>): Promise<FastifyReply> {
   const response = takeOver(reply.type('application/json; charset=utf-8'))
-  for (const piece of pieces) {
-    if (response.destroyed) break
-    await write(response, piece, longestUnread)
-    // A large piece takes some ms.
-    await nextTurn()
-  }
+  await writePieces(response, pieces, longestUnread)
   response.end()
   return reply
 }
@@ -170,7 +179,7 @@ function answering<Body extends StreamableBody, Answer extends z.ZodType, Event 
       describeAnswer(reply, answer, ignored)
       const { body, timings } = await protocol.whole(answer, parsed, context, requests)
       describeTimings(reply, timings, answer.media, arrived)
-      return body
+      return typeof body === 'object' && body !== null ? sendWhole(reply, body) : body
     }
     const early = await within(longestWait, starting)
     if (early !== undefined) describeAnswer(reply, early, ignored)

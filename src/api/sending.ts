@@ -1,4 +1,5 @@
 import type { ServerResponse } from 'node:http'
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import type { FastifyReply } from 'fastify'
 
 /** How long a client may read nothing of a stream while more waits for it, in ms. What it holds is then given back. */
@@ -24,4 +25,17 @@ export async function write(response: ServerResponse, text: string, patience = l
     }
     response.on('drain', go).on('close', go)
   })
+}
+
+/** Writes them one by one, as `write` does, with a turn for others between two: a large piece takes some ms. */
+export async function writePieces(
+  response: ServerResponse,
+  pieces: Iterable<string>,
+  patience?: number,
+): Promise<void> {
+  for (const piece of pieces) {
+    if (response.destroyed) return
+    await write(response, piece, patience)
+    await nextTurn()
+  }
 }

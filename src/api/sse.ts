@@ -2,12 +2,13 @@ import type { ServerResponse } from 'node:http'
 import type { OrielError } from '../errors.ts'
 import type { RequestContext, Transport } from './dialects/dialect.ts'
 import { toOrielError } from './errors.ts'
-import { write } from './sending.ts'
+import { jsonPieces } from './json-pieces.ts'
+import { write, writePieces } from './sending.ts'
 
 /** How a protocol writes a stream. */
 export interface Framing<Event> {
-  /** One event with the bytes that end it. */
-  event(event: Event): string
+  /** One event with the bytes that end it, in pieces if it may be large. */
+  event(event: Event): string | Iterable<string>
   /** The event that reports an error within the stream: the HTTP status has been sent by then. */
   failure(error: OrielError): string
   /** The last bytes, after an error too. */
@@ -29,6 +30,13 @@ export const dataFraming = <Event>({ dialect, requestId }: RequestContext): Fram
 /** A frame that is named by the type of its event. */
 export const namedFrame = <Event extends { type: string }>(event: Event): string =>
   `event: ${event.type}\ndata: ${JSON.stringify(event)}\n\n`
+
+/** As `namedFrame` has it, for an event that may have many megabytes. */
+export function* largeFrame<Event extends { type: string }>(event: Event): Iterable<string> {
+  yield `event: ${event.type}\ndata: `
+  yield* jsonPieces(event)
+  yield '\n\n'
+}
 
 /** How long a stream is silent until it gets a sign of life, so that no proxy cuts it, in ms. */
 const keepAlive = 15_000
@@ -55,7 +63,9 @@ export async function sendEvents<Event>(
   try {
     for await (const event of events) {
       timer.refresh()
-      await write(response, framing.event(event))
+      const frame = framing.event(event)
+      if (typeof frame === 'string') await write(response, frame)
+      else await writePieces(response, frame)
     }
   } catch (error) {
     failure = error

@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto'
-import { type Choice, Collected, type Tally } from '../../deployments/index.ts'
+import { type AnswerPart, type Choice, Collected, type Tally } from '../../deployments/index.ts'
 import { parseJson } from '../../json.ts'
 import type { RunningAnswer } from './answer.ts'
 
@@ -9,9 +9,16 @@ export const newCallId = (): string => `call_${randomBytes(12).toString('hex')}`
 /** The arguments of a call as an object. Those of a call that was cut off are not valid JSON. */
 export const argumentsOf = (text: string) => (parseJson(text) ?? {}) as Record<string, unknown>
 
-export async function collect(answer: RunningAnswer): Promise<{ choices: readonly Choice[]; tally: Tally }> {
+/** @param each called with each part as it comes */
+export async function collect(
+  answer: RunningAnswer,
+  each: (part: AnswerPart) => void = () => {},
+): Promise<{ choices: readonly Choice[]; tally: Tally }> {
   const collected = new Collected(answer.choices)
-  for await (const event of answer.events) collected.take(event)
+  for await (const event of answer.events) {
+    collected.take(event)
+    if (event.type === 'part') each(event)
+  }
   const { choices, tally } = collected
   if (tally === undefined) throw new Error('an answer without an end')
   return { choices, tally }

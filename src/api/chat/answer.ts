@@ -3,7 +3,7 @@ import type { AnswerPiece, AnswerToken, Choice, EndReason } from '../../deployme
 import type { RunningAnswer } from '../answering/answer.ts'
 import { collect, newCallId } from '../answering/collect.ts'
 import { grounding, groundingOf } from '../shapes/grounding.ts'
-import { chatLogprobs, chatWriter, legacyLogprobs, legacyWriter } from '../shapes/logprobs.ts'
+import { chatLogprobs, chatWriter, legacyLogprobs, legacyWriter, noWriter, type Writer } from '../shapes/logprobs.ts'
 import { choiceExtras, promptIdsOf, rawOutputOf, tokenIds, tokenIdsOf } from '../shapes/raw-output.ts'
 import {
   answerUsage,
@@ -94,14 +94,15 @@ type Chunk = z.output<typeof chatChunk>
 type ChunkChoice = Chunk['choices'][number]
 
 export async function completion(answer: RunningAnswer, body: ChatRequest) {
-  const { choices, tally } = await collect(answer)
+  const logprobs = Array.from({ length: answer.choices }, () => writerOf(body).gather())
+  const { choices, tally } = await collect(answer, ({ choice, tokens }) => logprobs[choice]?.add(tokens))
   const prompt = answer.promptOf(0)
   const whole: Completion = {
     ...headingOf(answer, { prefix: 'chatcmpl', object: 'chat.completion' }),
     choices: choices.map((choice, index) => ({
       index,
       message: messageOf(choice, body),
-      logprobs: writerOf(body)(choice.tokens),
+      logprobs: logprobs[index]?.all ?? null,
       finish_reason: reasonOf(choice, body),
       ...rawOutputOf(body, prompt, choice),
       ...groundingOf(choice),
@@ -136,9 +137,9 @@ const reasonOf = ({ reason }: { reason: EndReason }, body: ChatRequest): z.outpu
   reason === 'tool_calls' && wantsFunctionCall(body) ? 'function_call' : reason
 
 /** A number asks for the format of completions, as Fireworks has it. */
-function writerOf({ logprobs }: ChatRequest): (tokens: readonly AnswerToken[]) => ChunkChoice['logprobs'] {
+function writerOf({ logprobs }: ChatRequest): Writer<ChunkChoice['logprobs']> {
   if (typeof logprobs === 'number') return legacyWriter()
-  return logprobs ? chatWriter() : () => null
+  return logprobs ? chatWriter : noWriter
 }
 
 /** The answer as a stream of `chat.completion.chunk`: the role first, the finish reason last, for each choice. */
@@ -156,7 +157,7 @@ export async function* chunks(answer: RunningAnswer, body: ChatRequest): AsyncIt
       {
         index,
         delta,
-        logprobs: tokens === null ? null : (writers[index]?.(tokens) ?? null),
+        logprobs: tokens === null ? null : (writers[index]?.write(tokens) ?? null),
         finish_reason: null,
         ...more,
       },

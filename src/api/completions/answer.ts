@@ -3,7 +3,7 @@ import type { AnswerToken, Choice } from '../../deployments/index.ts'
 import type { RunningAnswer } from '../answering/answer.ts'
 import { collect } from '../answering/collect.ts'
 import { grounding, groundingOf } from '../shapes/grounding.ts'
-import { legacyLogprobs, legacyWriter } from '../shapes/logprobs.ts'
+import { legacyLogprobs, legacyWriter, noWriter } from '../shapes/logprobs.ts'
 import { choiceExtras, promptIdsOf, rawOutputOf, tokenIds, tokenIdsOf } from '../shapes/raw-output.ts'
 import {
   answerUsage,
@@ -43,13 +43,19 @@ type CompletionChoice = Completion['choices'][number]
 const beginningOf = (answer: RunningAnswer) => headingOf(answer, { prefix: 'cmpl', object: 'text_completion' })
 
 export async function completion(answer: RunningAnswer, body: CompletionsRequest) {
-  const { choices, tally } = await collect(answer)
+  const logprobs = Array.from({ length: answer.choices }, () => writerOf(body).gather())
+  const { choices, tally } = await collect(answer, ({ choice, tokens }) => logprobs[choice]?.add(tokens))
   const whole: Completion = {
     ...beginningOf(answer),
-    choices: bestOf(answer, choices, body).map(({ prompt, ...choice }, index) => ({
+    choices: bestOf(
+      answer,
+      choices,
+      logprobs.map(({ all }) => all),
+      body,
+    ).map(({ prompt, logprobs, ...choice }, index) => ({
       index,
       text: choice.text,
-      logprobs: writerOf(body)(choice.tokens),
+      logprobs,
       finish_reason: choice.reason,
       ...rawOutputOf(body, prompt, choice),
       ...groundingOf(choice),
@@ -63,11 +69,20 @@ export async function completion(answer: RunningAnswer, body: CompletionsRequest
 }
 
 const writerOf = ({ logprobs }: CompletionsRequest) =>
-  logprobs == null || logprobs === false ? () => null : legacyWriter()
+  logprobs == null || logprobs === false ? noWriter : legacyWriter()
 
 /** With `best_of`, the `n` answers to each prompt with the highest mean log probability. */
-function bestOf(answer: RunningAnswer, choices: readonly Choice[], { n, best_of }: CompletionsRequest) {
-  const prompted = choices.map((choice, index) => ({ ...choice, prompt: answer.promptOf(index) }))
+function bestOf<Logprobs>(
+  answer: RunningAnswer,
+  choices: readonly Choice[],
+  written: readonly Logprobs[],
+  { n, best_of }: CompletionsRequest,
+) {
+  const prompted = choices.map((choice, index) => ({
+    ...choice,
+    logprobs: written[index] ?? null,
+    prompt: answer.promptOf(index),
+  }))
   const [made, wanted] = [best_of ?? n ?? 1, n ?? 1]
   if (made === wanted) return prompted
   return Array.from({ length: choices.length / made }, (_, prompt) =>
@@ -96,7 +111,7 @@ export async function* completionChunks(answer: RunningAnswer, body: Completions
       {
         index,
         text,
-        logprobs: tokens === null ? null : (writers[index]?.(tokens) ?? null),
+        logprobs: tokens === null ? null : (writers[index]?.write(tokens) ?? null),
         finish_reason: null,
         ...(tokens === null ? {} : tokenIdsOf(body, tokens)),
         ...more,

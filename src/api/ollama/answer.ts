@@ -4,7 +4,7 @@ import type { RunningAnswer } from '../answering/answer.ts'
 import { argumentsOf, collect, newCallId } from '../answering/collect.ts'
 import { grounding, groundingOf } from '../shapes/grounding.ts'
 import { included } from '../shapes/included.ts'
-import { chatWriter } from '../shapes/logprobs.ts'
+import { chancesOf } from '../shapes/logprobs.ts'
 import { includedOf } from '../shapes/usage.ts'
 import type { GenerateRequest } from './schema.ts'
 
@@ -166,7 +166,7 @@ const callOf = (index: number, name: string, text: string): Call => ({
 
 function logprobsOf({ logprobs }: Body, tokens: readonly AnswerToken[]): Pick<Shared, 'logprobs'> {
   if (!logprobs || tokens.length === 0) return {}
-  const found = chatWriter()(tokens).content.map(({ token_id: _, top_logprobs: top, ...token }) => ({
+  const found = chancesOf(tokens).map(({ token_id: _, top_logprobs: top, ...token }) => ({
     ...token,
     ...(top.length === 0 ? {} : { top_logprobs: top.map(({ token_id: __, ...other }) => other) }),
   }))

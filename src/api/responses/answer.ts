@@ -1,12 +1,11 @@
 import type { z } from 'zod'
-import type { AnswerToken } from '../../deployments/index.ts'
 import { parseJson } from '../../json.ts'
 import type { RunningAnswer } from '../answering/answer.ts'
 import { type Block, type BlockEvent, type BlocksEnd, blocksOf, collectBlocks } from '../answering/blocks.ts'
 import type { RequestContext } from '../dialects/dialect.ts'
 import { toOrielError } from '../errors.ts'
 import { groundingOf } from '../shapes/grounding.ts'
-import { chatWriter } from '../shapes/logprobs.ts'
+import { chancesOf } from '../shapes/logprobs.ts'
 import { includedOf } from '../shapes/usage.ts'
 import { itemId, responseId } from './history.ts'
 import type { response, responseEvent } from './response.ts'
@@ -164,8 +163,6 @@ const textPart = ({ text, tokens }: Block) => ({
 })
 
 const reasoningPart = ({ text }: Block) => ({ type: 'reasoning_text' as const, text })
-
-const chancesOf = (tokens: readonly AnswerToken[]) => chatWriter()(tokens).content
 
 async function* unnumbered(asked: Asked): AsyncIterable<ResponseEvent> {
   const output: Item[] = []

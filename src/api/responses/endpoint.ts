@@ -1,7 +1,7 @@
 import { z } from 'zod'
 import { answerEndpoint, countEndpoint } from '../answer-route.ts'
 import { promptTokensOf } from '../answering/answer.ts'
-import { namedFrame } from '../sse.ts'
+import { largeFrame, namedFrame } from '../sse.ts'
 import { events, whole } from './answer.ts'
 import { readResponses } from './read.ts'
 import { response, responseEvent } from './response.ts'
@@ -27,7 +27,9 @@ export const responsesEndpoints = [
       return {
         event: (event) => {
           sent = event.sequence_number + 1
-          return namedFrame(event)
+          return event.type === 'response.completed' || event.type.endsWith('.done')
+            ? largeFrame(event)
+            : namedFrame(event)
         },
         // OpenAI's clients throw for an event with an `error`, and for no other.
         failure: (error) => {
