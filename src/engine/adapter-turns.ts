@@ -12,8 +12,8 @@ const longestTurn = 50
 const usualChange = 2
 /** Weight of the newest measurement in the running mean. */
 const newest = 0.25
-/** One of so many turns has two steps at least: their difference is the time of a change. */
-const measuredTurns = 16
+/** One of so many turns has two steps at least: their difference is the time of a change. It is prime, so that it is not always the same one. */
+const measuredTurns = 17
 /** Adapters whose last turns are remembered. */
 const remembered = 1000
 
@@ -44,7 +44,7 @@ export class AdapterTurns {
   /** Numbers of the last turns, by the names of groups. */
   readonly #turns = new LRUCache<string, number>({ max: remembered })
   #turn = 0
-  #current = ''
+  #current: string | undefined
   /** The steps of this turn, and their duration in ms. */
   #count = 0
   #ms = 0
@@ -67,12 +67,15 @@ export class AdapterTurns {
   plan(active: readonly Sequence[], limits: StepLimits): StepPlan {
     let empty: StepPlan = { chunks: [], answering: 0, apart: false, adapter: null }
     const groups = groupsOf(active)
-    const order = this.#order(groups)
-    for (const group of this.#isOver(groups.length) ? this.#overtaken(order, active) : order) {
-      const others = active.filter((sequence) => !group.sequences.includes(sequence))
+    const isOver = groups.length > 1 && this.#isOver
+    const order = this.#order(groups, isOver)
+    for (const group of isOver ? this.#overtaken(order, active) : order) {
+      const others = groups.length === 1 ? [] : active.filter((sequence) => !group.sequences.includes(sequence))
       const plan = this.#steps.plan(group.sequences, limits, group.adapter, others)
       if (plan.chunks.length > 0) {
-        this.#begin(group, plan, order[0] !== group)
+        if (isOver || group.name !== this.#current) this.#beginTurn(group.name, order[0] !== group)
+        this.#next = stepOf(plan, group.name !== this.#current)
+        this.#current = group.name
         return plan
       }
       // They wait for embeddings.
@@ -93,16 +96,13 @@ export class AdapterTurns {
       this.#changeMs += newest * (Math.max(0, before.ms - step.ms) - this.#changeMs)
   }
 
-  #isOver(groups: number): boolean {
-    if (groups === 1) return false
+  get #isOver(): boolean {
     const isMeasured = this.#turn % measuredTurns !== 0 || this.#count >= 2
     return isMeasured && this.#ms >= Math.min(longestTurn, this.#changeMs / changeShare)
   }
 
   /** By their last turns; the one whose turn it is comes first until it is over. */
-  #order(groups: readonly Group[]): readonly Group[] {
-    if (groups.length === 1) return groups
-    const isOver = this.#isOver(groups.length)
+  #order(groups: readonly Group[], isOver: boolean): readonly Group[] {
     const turnOf = ({ name }: Group): number => (!isOver && name === this.#current ? -1 : (this.#turns.get(name) ?? 0))
     return groups.toSorted((a, b) => turnOf(a) - turnOf(b))
   }
@@ -115,19 +115,17 @@ export class AdapterTurns {
     return first === undefined ? order : [first, ...order.filter((group) => group !== first)]
   }
 
-  #begin({ name }: Group, { chunks, answering }: StepPlan, isAhead: boolean): void {
-    const isChange = name !== this.#current
-    if (isChange) {
-      this.#turn++
-      this.#count = 0
-      this.#ms = 0
-      this.#isAhead = isAhead
-    }
-    this.#turns.set(name, this.#turn)
-    this.#current = name
-    const rows = chunks.reduce((sum, { from, to }) => sum + to - from, 0)
-    this.#next = { rows, isPrefill: rows > answering, isChange }
+  #beginTurn(name: string, isAhead: boolean): void {
+    this.#turns.set(name, ++this.#turn)
+    this.#count = 0
+    this.#ms = 0
+    this.#isAhead = isAhead
   }
+}
+
+function stepOf({ chunks, answering }: StepPlan, isChange: boolean): Step {
+  const rows = chunks.reduce((sum, { from, to }) => sum + to - from, 0)
+  return { rows, isPrefill: rows > answering, isChange }
 }
 
 /** Sequences by what their next cells are computed with, in the order of their admission. */

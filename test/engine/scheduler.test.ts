@@ -1,10 +1,13 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { Cores } from '../../src/engine/cores.ts'
+import type { HeaderPiece, HeaderRequest } from '../../src/engine/generation.ts'
 import type { GenerateRequest, PromptPiece } from '../../src/engine/index.ts'
 import { Scheduler } from '../../src/engine/scheduler.ts'
 import type { Decoder } from '../../src/language/index.ts'
 import {
+  type AdapterName,
+  adaptedContents,
   answerAlone,
   architecture,
   embeddingsOf,
@@ -22,7 +25,7 @@ interface Visit {
   cancelled: number | null
   /** When its reader falls behind, and for how long. */
   pause?: { from: number; for: number } | null | undefined
-  request: GenerateRequest
+  request: HeaderRequest
 }
 
 const text = fc.constantFrom('', 'a', 'ab', 'abcabc', 'abcabcabcabcabcabcabcabcabcabcabcabcabcabcabc', 'system: ')
@@ -50,9 +53,15 @@ const visit: fc.Arbitrary<Visit> = fc.record({
       cachedMost: fc.option(fc.nat(50), { freq: 3 }),
       stop: fc.constantFrom([], [], ['a'], ['bc', 'q', 'xyz']),
       topLogprobs: fc.constantFrom(null, 1),
+      adapter: fc.constantFrom<(AdapterName | null)[]>(null, null, 'left', 'right', 'late', 'late'),
     })
-    .map(({ prompt, seed, ...over }) => requestOf(prompt, { ...over, sampling: { ...greedy, seed } })),
+    .map(({ prompt, seed, adapter, ...over }) =>
+      withAdapter(adapter, requestOf(prompt, { ...over, sampling: { ...greedy, seed } })),
+    ),
 })
+
+const withAdapter = (name: AdapterName | null, request: GenerateRequest): HeaderRequest =>
+  name === null ? request : { ...request, adapterKey: name, adapter: { id: name, scale: 1 } }
 
 /**
  * Runs visits with a small KV memory.
@@ -95,12 +104,12 @@ async function run(
   /** Images that are decoded. */
   const pixels = new Set<string>()
   let now = 0
-  const decode: Decoder['decode'] = (batch, mutual) => {
+  const decode: Decoder['decode'] = (batch, mutual, adapter) => {
     const rows = (batch as unknown as { rows: readonly unknown[] }).rows.length
     decoding(rows)
     const until = performance.now() + (costly && rows > 1 ? 0.5 : 0)
     while (performance.now() < until);
-    return model.decoder.decode(batch, mutual)
+    return model.decoder.decode(batch, mutual, adapter)
   }
   const scheduler = new Scheduler({
     decoder: { ...model.decoder, decode },
@@ -135,6 +144,7 @@ async function run(
       letGo: (id, { attachment: { hash } }) => gone.add(`${id} ${hash}`),
     },
   })
+  for (const name of ['left', 'right', 'late']) void scheduler.adapters.load(name, name)
   for (let tick = 0; outcomes.some(({ end }) => end === ''); tick++) {
     now = tick
     visits.forEach(({ at, cancelled, pause, request }, id) => {
@@ -149,7 +159,9 @@ async function run(
   return { outcomes, scheduler, model }
 }
 
-const contentsOf = (prompt: readonly PromptPiece[]): number[] =>
+const adapterIn = ({ adapterKey }: HeaderRequest): AdapterName | null => (adapterKey ?? null) as AdapterName | null
+
+const contentsOf = (prompt: readonly HeaderPiece[]): number[] =>
   prompt.flatMap((part) => {
     if (part.kind === 'text') return Array.from(part.text, (character) => character.charCodeAt(0))
     if (part.kind === 'tokens') return [...part.tokens]
@@ -181,7 +193,7 @@ describe('the scheduler, on a model of the KV memory', () => {
           const { outcomes, scheduler, model } = await run(visits, cells, chunk, ticks, kind)
           visits.forEach(({ request, cancelled }, id) => {
             const outcome = outcomes[id]
-            const prompt = contentsOf(request.prompt)
+            const [prompt, added] = adaptedContents(contentsOf(request.prompt), adapterIn(request))
             const fits = prompt.length + (request.maxTokens ?? 0) <= cells
             if (outcome?.end !== 'done') {
               expect([fits ? null : 'invalid', cancelled === null ? null : 'cancelled']).toContain(outcome?.end)
@@ -190,7 +202,13 @@ describe('the scheduler, on a model of the KV memory', () => {
             expect(fits).toBe(true)
             expect(outcome?.texts).toEqual(
               outcome?.texts.map((_, i) =>
-                answerAlone(prompt, (request.sampling.seed ?? 0) + i, request.maxTokens ?? Infinity, request.stop),
+                answerAlone(
+                  prompt,
+                  (request.sampling.seed ?? 0) + i,
+                  request.maxTokens ?? Infinity,
+                  request.stop,
+                  added,
+                ),
               ),
             )
             // Each token is a character, and comes with its own log probability.
@@ -235,6 +253,27 @@ describe('the scheduler, on a model of the KV memory', () => {
     const { outcomes } = await run(visits, 1000, 16, 0, { stateful: true, prefixCacheBytes: 1e5 })
     const imageEnd = 19
     expect(outcomes.map(({ cached }) => cached)).toEqual([0, imageEnd, imageEnd, imageEnd + 6, imageEnd + 6])
+  })
+
+  it('shares with an adapter only what is computed with the same one, and what is before its invocation', async () => {
+    const text = 'the start of all. c of some'
+    const prompt = [{ kind: 'text', text, special: true } as const]
+    const cachedOf = async (names: (AdapterName | null)[], apart: number) => {
+      const visits = names.map((name, at) => ({
+        at: at * apart,
+        cancelled: null,
+        request: withAdapter(name, requestOf(prompt, { maxTokens: 3 })),
+      }))
+      return (await run(visits, 1000, 64, 0)).outcomes.map(({ cached }) => cached)
+    }
+    const whole = text.length - 1
+    const before = text.lastIndexOf('c')
+    // After one another, and while the first one runs.
+    for (const apart of [60, 3]) {
+      expect(await cachedOf([null, 'left', 'right', 'left', null], apart)).toEqual([0, 0, 0, whole, whole])
+      expect(await cachedOf([null, 'late', 'late'], apart)).toEqual([0, before, whole])
+      expect(await cachedOf(['late', null, 'left'], apart)).toEqual([0, before, 0])
+    }
   })
 
   it('does not share prefixes between isolation keys', async () => {

@@ -1,7 +1,7 @@
 import type { ImageArchitecture } from '../../src/encoders/index.ts'
 import type { AttachmentEncoder } from '../../src/engine/encoder.ts'
 import type { ImageAttachment } from '../../src/engine/index.ts'
-import type { Decoder, TokenSampler } from '../../src/language/index.ts'
+import type { Adapter, Decoder, TokenSampler, UsedAdapter } from '../../src/language/index.ts'
 import type { Batch, Position } from '../../src/native/index.ts'
 import { pixels } from './pixels.ts'
 
@@ -58,17 +58,20 @@ export class KvModel {
       newEmbeddingBatch: () => new Rows(batchRows, 1) as unknown as Batch,
       stateful,
       tokenEmbedding: mixes ? (token) => Float32Array.of(token) : null,
-      decode: async (batch, seeing = false) => {
+      decode: async (batch, seeing = false, used = null) => {
         this.#atRest()
         this.#computing = true
         await new Promise((resolve) => setImmediate(resolve))
         this.#computing = false
         const { rows } = batch as unknown as Rows
         if (mutual) checkWholeTiles(rows, seeing)
-        return this.#decode(rows)
+        return this.#decode(rows.map((row) => ({ ...row, content: withAdapter(row.content, used) })))
       },
-      loadAdapter: () => Promise.reject(new Error('the model has no adapters')),
-      freeAdapter() {},
+      loadAdapter: async (file) => {
+        this.#atRest()
+        return adapterOf(file)
+      },
+      freeAdapter: () => this.#atRest(),
       setThreads() {},
       logits: () => {
         this.#atRest()
@@ -211,12 +214,41 @@ function follows({ time, row, column }: Position, held: readonly Position[]): bo
   return time === last?.time && (inRow || (row === last.row + 1 && column === time))
 }
 
-/** The answer to a request that runs alone, token by token. @param contents of the prompt's cells */
+/** The adapters of the model, each with the number that its cells have in addition. */
+const adapterNumbers = { left: 1e6, right: 2e6, late: 3e6 } as const
+export type AdapterName = keyof typeof adapterNumbers
+
+/** The character from whose last place on the adapter `late` is used. */
+const invocation = 'c'.charCodeAt(0)
+
+const adapterOf = (name: string): Adapter => ({
+  native: adapterNumbers[name as AdapterName] as never,
+  invocation: name === 'late' ? [invocation] : [],
+  embeds: name === 'right',
+})
+
+const withAdapter = (content: number, used: UsedAdapter | null): number =>
+  used === null ? content : content + Number(used.adapter.native) * used.scale
+
+/** The contents of a prompt's cells, and what is added to those of the answer. */
+export function adaptedContents(contents: readonly number[], name: AdapterName | null): [number[], number] {
+  if (name === null) return [[...contents], 0]
+  const from = name === 'late' ? contents.lastIndexOf(invocation) : 0
+  const added = from < 0 ? 0 : adapterNumbers[name]
+  return [contents.map((content, at) => (at < from ? content : content + added)), added]
+}
+
+/**
+ * The answer to a request that runs alone, token by token.
+ * @param contents of the prompt's cells
+ * @param added to the contents of the answer's
+ */
 export function answerAlone(
   contents: readonly number[],
   seed: number,
   maxTokens: number,
   stop: readonly string[] = [],
+  added = 0,
 ): string {
   const path = [...contents]
   const chooser = new Chooser(seed)
@@ -227,7 +259,7 @@ export function answerAlone(
     text += String.fromCharCode(token)
     const stopped = stop.find((one) => text.endsWith(one))
     if (stopped !== undefined) return text.slice(0, -stopped.length)
-    path.push(token)
+    path.push(token + added)
   }
   return text
 }

@@ -1,7 +1,8 @@
+import type { HeaderRequest } from '../../src/engine/generation.ts'
 import { Positions } from '../../src/engine/positions.ts'
 import type { AttachmentSpan, PromptCells } from '../../src/engine/prompt-cells.ts'
 import { EngineRequest, type Sequence } from '../../src/engine/sequence.ts'
-import type { TokenSampler } from '../../src/language/index.ts'
+import type { TokenSampler, UsedAdapter } from '../../src/language/index.ts'
 import { imageOf } from './kv-model.ts'
 import { requestOf } from './pocket.ts'
 
@@ -18,13 +19,22 @@ export interface SequenceState {
   spans?: readonly Pick<AttachmentSpan, 'start' | 'end' | 'mutual'>[]
   /** Whether the spans are encoded. */
   encoded?: boolean
-  over?: Parameters<typeof requestOf>[1]
+  over?: Partial<HeaderRequest>
+  adapter?: UsedAdapter | null
 }
 
 let id = 0
 
 /** A request whose first sequence is in this state. */
-export function requestIn({ prompt, spans = [], encoded = false, n = 1, over = {}, ...state }: SequenceState) {
+export function requestIn({
+  prompt,
+  spans = [],
+  encoded = false,
+  n = 1,
+  over = {},
+  adapter = null,
+  ...state
+}: SequenceState) {
   const cells: PromptCells = {
     cells: Float64Array.from({ length: prompt }, (_, at) => at),
     spans: spans.map(
@@ -38,11 +48,12 @@ export function requestIn({ prompt, spans = [], encoded = false, n = 1, over = {
   const samplers = Array.from({ length: n }, () => ({ free() {} }) as TokenSampler)
   const request = new EngineRequest(
     id++,
-    requestOf([], { n, ...over }),
+    { ...requestOf([], { n }), ...over } as HeaderRequest,
     cells,
     over.maxTokens ?? 100,
     samplers,
     new Set(),
+    adapter,
   )
   if (encoded) for (const { start, end } of spans) request.embeddings.push(new Float32Array(end - start))
   const [first] = request.sequences
