@@ -11,7 +11,7 @@ const engine = [
   'test/{api,cli,pocket}/**/*.test.ts',
   'test/accounts/{accounts,cut-off,limits,processes}.test.ts',
   'test/docs/{accounts,api,library,observability,recipes}.test.ts',
-  'test/deployments/{audio,loading,video}.test.ts',
+  'test/deployments/{audio,configured,loading,video}.test.ts',
   'test/engine/{calibration,crowd,engine,load,stateful}.test.ts',
   'test/media/{ask,bombs,formats,fuzz,http,load,pages,recordings,resolve,seen,ssrf}.test.ts',
   'test/gguf/header.test.ts',

@@ -6,6 +6,7 @@ export type ErrorKind =
   | 'forbidden'
   | 'not_found'
   | 'method_not_allowed'
+  | 'conflict' // there is one of this name already
   | 'timeout' // the client, or a host named by the request, took too long
   | 'precondition_failed' // the state of the account or model does not allow an answer: suspended, an adapter that failed to load
   | 'too_large'

@@ -92,6 +92,12 @@ const mostParts = 12
 
 const pathOf = (url: string): string => url.split('?')[0] ?? ''
 
-/** @param pattern in the syntax of the router: `/a/:name/*` */
+/** @param pattern in the syntax of the router: `/a/:name/*`, `/a/:name(^[^:]+)::verb` */
 const pathsOf = (pattern: string): RegExp =>
-  new RegExp(`^${escaped(pattern).replace(/:\w+/g, '[^/]+').replace('\\*', '.*')}$`)
+  new RegExp(
+    `^${pattern.replace(/::|:\w+(?:\((\^[^)]*)\))?|\*|[^:*]+/g, (part, one?: string) => {
+      if (part === '::') return ':'
+      if (part === '*') return '.*'
+      return part.startsWith(':') ? (one?.slice(1) ?? '[^/]+') : escaped(part)
+    })}$`,
+  )

@@ -212,6 +212,7 @@ const kinds: Readonly<Record<number, ErrorKind>> = {
   403: 'forbidden',
   404: 'not_found',
   408: 'timeout',
+  409: 'conflict',
   412: 'precondition_failed',
   413: 'too_large',
   415: 'unsupported_media',

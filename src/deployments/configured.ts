@@ -30,7 +30,7 @@ export interface Configured {
   /**
    * @param model a name of a model
    * @returns the new one, or the one that it would be
-   * @throws OrielError `invalid` for its id or its bounds, or if there is one; `not_found` for the model;
+   * @throws OrielError `invalid` for its id or its bounds; `conflict` if there is one; `not_found` for the model;
    * `precondition_failed` if the replicas that it must have do not fit beside those of others
    */
   create(account: string, given: NewDeployment, options?: { validateOnly?: boolean }): Promise<DeploymentStatus>
@@ -309,6 +309,6 @@ const inUse = (id: string, users: number): OrielError =>
 const doNotFit = ({ minReplicas, model }: DeploymentRecord, own: number, others: number, budget: number): OrielError =>
   new OrielError(
     'precondition_failed',
-    `${minReplicas} replicas of ${model} take ${bytesText(own)} of memory at all times, and other deployments ${bytesText(others)}. Models may take ${bytesText(budget)}.`,
+    `${minReplicas} replicas of ${model} take ${bytesText(own)} of memory at all times${others > 0 ? `, and other deployments ${bytesText(others)}` : ''}. Models may take ${bytesText(budget)}.`,
     { param: 'minReplicaCount', code: 'memory_pinned' },
   )

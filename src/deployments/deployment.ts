@@ -40,7 +40,7 @@ export class Deployment {
     this.card = card
     this.#plan = plan
     this.#services = services
-    if (record === undefined) this.#replicas = [new Replica(card, plan, services)]
+    if (record === undefined) void this.#scale(1)
     else this.configure(record)
   }
 
@@ -112,6 +112,8 @@ export class Deployment {
   configure(record: DeploymentRecord): void {
     this.#wanted = record
     this.#isRetired = false
+    // Those that somebody asks for have the whole window before they stop.
+    if (record.replicas > this.#replicas.length) this.#usedAt = performance.now()
     void this.#scale(record.replicas)
   }
 
@@ -166,7 +168,7 @@ export class Deployment {
     return this.#replicas.length
   }
 
-  /** Has no replicas from now on. @returns when their memory is free, if no request uses them */
+  /** Has no replicas from now on, unless it is asked on demand. @returns when their memory is free, if no request uses them */
   async retire(): Promise<void> {
     this.#isRetired = true
     await this.#scale(0)
@@ -183,10 +185,10 @@ export class Deployment {
   /** Has a replica again, if its load has let it have none. */
   #wake(): void {
     if (this.#replicas.length > 0) return
-    if (this.#isRetired || this.#wanted?.maxReplicas === 0)
+    if (this.#wanted !== undefined && (this.#isRetired || this.#wanted.maxReplicas === 0))
       throw new OrielError(
         'precondition_failed',
-        `The deployment ${this.#wanted?.id} has no replicas: ${this.#isRetired ? 'it is deleted' : 'its maxReplicaCount is 0'}.`,
+        `The deployment ${this.#wanted.id} has no replicas: ${this.#isRetired ? 'it is deleted' : 'its maxReplicaCount is 0'}.`,
         { param: 'model', code: 'deployment_without_replicas' },
       )
     void this.#scale(1)
@@ -208,10 +210,11 @@ export class Deployment {
   #newReplica(): Replica {
     const least = () => this.#wanted?.minReplicas ?? 0
     const keeping: Keeping = {
-      idleMs: 0,
+      idleMs: this.#wanted === undefined ? this.#services.config.keepLoadedMs : 0,
       isPinned: () => this.#replicas.slice(0, least()).includes(replica),
       onEvicted: () => {
-        if (this.#replicas.length > least()) this.#replicas = this.#replicas.filter((one) => one !== replica)
+        if (this.#wanted !== undefined && this.#replicas.length > least())
+          this.#replicas = this.#replicas.filter((one) => one !== replica)
       },
     }
     const replica = new Replica(this.card, this.#plan, this.#services, keeping)

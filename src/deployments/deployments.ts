@@ -134,7 +134,11 @@ export function deploy(options: DeploymentOptions): Deployments {
   const planOf = (card: ModelCard): MemoryPlan => planMemory(card, config.engine, budgetBytes, gpuMemory !== undefined)
   const configured = new ConfiguredDeployments({
     find: async (name) => activeOf(name)?.card ?? (await found(name)),
-    make: (card, record) => new Deployment(card, planOf(card), services, record),
+    make(card, record) {
+      // From now on it answers for the name of its model, too.
+      void known.get(card.id)?.retire()
+      return new Deployment(card, planOf(card), services, record)
+    },
     bytesOf: (card) => planOf(card).total,
     budget: budgetBytes,
     sequencesOf: (card) => planOf(card).sequences.running,

@@ -26,6 +26,8 @@ export interface ResourceStore {
 }
 
 const kind = 'deployment'
+/** Of all accounts together, with those that are deleted. Each is looked at every second. */
+const mostDeployments = 200
 /** Of one change, with other servers that change the same. */
 const mostAttempts = 5
 
@@ -59,18 +61,19 @@ export class Registry {
     return this.#entryOf({ account, id }).record
   }
 
-  /** The record that `create` would make. @throws OrielError `invalid` */
+  /** The record that `create` would make. @throws OrielError `invalid`; `conflict` as `create` does; `precondition_failed` for too many */
   draft(account: string, id: string | undefined, model: string, wanted: Wanted): DeploymentRecord {
     const given = id ?? randomId()
     checkId(given)
     checkBounds(wanted)
     if (this.#entries.has(keyOf({ account, id: given }))) throw exists(given)
+    if (this.#entries.size >= mostDeployments) throw tooMany()
     const now = Date.now()
     const replicas = between(1, wanted)
     return { ...wanted, account, id: given, model, replicas, created: now, updated: now, deleted: null }
   }
 
-  /** @throws OrielError `invalid` if there is one of this name */
+  /** @throws OrielError `conflict` if there is one of this name */
   create(draft: DeploymentRecord): Promise<void> {
     return this.#inTurn(async () => {
       const inserted = await this.#store.insert({ ...nameOf(draft), body: JSON.stringify(draft) })
@@ -188,10 +191,17 @@ export const noDeployment = (id: string): OrielError =>
   })
 
 const exists = (id: string): OrielError =>
-  new OrielError('invalid', `There is a deployment ${id} already. A deleted one can be restored or purged.`, {
+  new OrielError('conflict', `There is a deployment ${id} already. A deleted one can be restored or purged.`, {
     param: 'deploymentId',
     code: 'deployment_exists',
   })
 
 const changing = (id: string): OrielError =>
   new OrielError('overloaded', `The deployment ${id} is being changed by others. Try again.`, { retryAfter: 1 })
+
+const tooMany = (): OrielError =>
+  new OrielError(
+    'precondition_failed',
+    `There are ${mostDeployments} deployments, with those that are deleted and not purged. There can be no more.`,
+    { code: 'too_many_deployments' },
+  )

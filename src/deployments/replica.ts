@@ -63,12 +63,6 @@ export interface Keeping {
   onEvicted(replica: Replica): void
 }
 
-const onDemand = ({ keepLoadedMs }: Config['loading']): Keeping => ({
-  idleMs: keepLoadedMs,
-  isPinned: () => false,
-  onEvicted: () => {},
-})
-
 /** An engine of a model, which is loaded when a request needs it, and evicted when other models need its memory. */
 export class Replica implements Resident {
   readonly card: ModelCard
@@ -102,7 +96,7 @@ export class Replica implements Resident {
   users = 0
   usedAt = 0
 
-  constructor(card: ModelCard, plan: MemoryPlan, services: SharedServices, keeping = onDemand(services.config)) {
+  constructor(card: ModelCard, plan: MemoryPlan, services: SharedServices, keeping: Keeping) {
     this.card = card
     this.#plan = plan
     this.#services = services

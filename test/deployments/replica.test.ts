@@ -18,16 +18,18 @@ afterEach(() => {
 function deployed() {
   const starts: Parameters<Starter>[1][] = []
   const card = { id: 'model', version: '1' } as ModelCard
-  const replica = new Replica(card, { total: 1 } as MemoryPlan, {
+  const services = {
     budget: new MemoryBudget(1),
-    async start(_, start) {
+    async start(_: ModelCard, start: Parameters<Starter>[1]) {
       starts.push(start)
       return { close: async () => {} } as Backend
     },
     reread: async () => card,
     config: { keepLoadedMs: 0, timeoutMs: 1000 } as never,
     log: createLogger('silent'),
-  })
+  }
+  const keeping = { idleMs: 0, isPinned: () => false, onEvicted: () => {} }
+  const replica = new Replica(card, { total: 1 } as MemoryPlan, services, keeping)
   const use = async (): Promise<() => void> => {
     const use = new AbortController()
     await replica.use(use.signal, 1000)

@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import { deploymentEndpoints } from '../control/deployments.ts'
 import { accountModelEndpoint, accountModelsEndpoint } from '../models/accounts.ts'
 import { errorOf, openaiEndpoints, openaiError } from '../openai-protocols.ts'
 import type { Dialect, ErrorFormat } from './dialect.ts'
@@ -21,9 +22,9 @@ export const fireworks: Dialect = {
   defaults: { overflow: 'truncate', completionTokens: null },
 }
 
-/** The part of Fireworks' control plane that its clients use to choose a model. */
+/** Fireworks' control plane, as far as it means something on one's own machine. */
 export const fireworksAccounts: Dialect = {
   ...fireworks,
   bases: ['/v1/accounts', '/inference/v1/accounts'],
-  endpoints: [accountModelsEndpoint, accountModelEndpoint],
+  endpoints: [accountModelsEndpoint, accountModelEndpoint, ...deploymentEndpoints],
 }

@@ -1,0 +1,158 @@
+import fc from 'fast-check'
+import { describe, expect, it } from 'vitest'
+import { type DeploymentRecord, keyOf, usualWanted } from '../../src/deployments/record.ts'
+import { type KeptResource, Registry, type ResourceStore } from '../../src/deployments/registry.ts'
+import { OrielError } from '../../src/errors.ts'
+import { createLogger } from '../../src/log.ts'
+
+/** A store in memory. Before it is told to go on, it may break at a change: before it, or after it and before its answer. */
+class Memory implements ResourceStore {
+  readonly kept = new Map<string, KeptResource>()
+  breaks: 'before' | 'after' | undefined
+
+  async list(kind: string): Promise<KeptResource[]> {
+    return [...this.kept.values()].filter((one) => one.kind === kind)
+  }
+
+  insert(resource: Omit<KeptResource, 'revision'>): Promise<boolean> {
+    return this.#change(() => {
+      if (this.kept.has(keyOf(resource))) return false
+      this.kept.set(keyOf(resource), { ...resource, revision: 1 })
+      return true
+    })
+  }
+
+  replace(resource: KeptResource): Promise<boolean> {
+    return this.#change(() => {
+      if (this.kept.get(keyOf(resource))?.revision !== resource.revision) return false
+      this.kept.set(keyOf(resource), { ...resource, revision: resource.revision + 1 })
+      return true
+    })
+  }
+
+  async remove(name: Pick<KeptResource, 'account' | 'id'>): Promise<void> {
+    await this.#change(() => this.kept.delete(keyOf(name)))
+  }
+
+  async #change<T>(act: () => T): Promise<T> {
+    const { breaks } = this
+    this.breaks = undefined
+    if (breaks === 'before') throw new Error('the store broke')
+    const done = act()
+    if (breaks === 'after') throw new Error('the store broke')
+    return done
+  }
+}
+
+const log = createLogger('silent')
+const opened = async (store: ResourceStore): Promise<Registry> => {
+  const registry = new Registry(store, log)
+  await registry.reload()
+  return registry
+}
+const name = (id: string) => ({ account: 'a', id })
+const wanted = { ...usualWanted, maxReplicas: 3 }
+
+describe('the registry', () => {
+  it('refuses an id that exists on another server', async () => {
+    const store = new Memory()
+    const [here, there] = [await opened(store), await opened(store)]
+    await here.create(here.draft('a', 'd', 'pocket', wanted))
+    await expect(there.create(there.draft('a', 'd', 'pocket', wanted))).rejects.toMatchObject({ kind: 'conflict' })
+    expect(there.find('a', 'd')).toEqual(here.find('a', 'd'))
+  })
+
+  it('changes what another server has changed, as it is now', async () => {
+    const store = new Memory()
+    const here = await opened(store)
+    await here.create(here.draft('a', 'd', 'pocket', wanted))
+    const there = await opened(store)
+    await there.change(name('d'), (before) => ({ ...before, displayName: 'D' }))
+    const changed = await here.change(name('d'), (before) => ({ ...before, description: 'It sees.' }))
+    expect(changed).toMatchObject({ displayName: 'D', description: 'It sees.' })
+  })
+
+  it('keeps replicas of the load here, until somebody changes the deployment', async () => {
+    const store = new Memory()
+    const here = await opened(store)
+    await here.create(here.draft('a', 'd', 'pocket', wanted))
+    const there = await opened(store)
+    await here.note(name('d'), 3)
+    await there.reload()
+    expect([here.find('a', 'd').replicas, there.find('a', 'd').replicas]).toEqual([3, 1])
+    await here.change(name('d'), (before) => ({ ...before, replicas: 2 }))
+    await there.reload()
+    expect(there.find('a', 'd').replicas).toBe(2)
+    expect((await opened(store)).find('a', 'd').replicas).toBe(2)
+  })
+
+  it('leaves what another version has made, and is not disturbed by it', async () => {
+    const store = new Memory()
+    await store.insert({ kind: 'deployment', account: 'a', id: 'other', body: '{"shape":"new"}' })
+    const registry = await opened(store)
+    expect(registry.list()).toEqual([])
+    await registry.create(registry.draft('a', 'd', 'pocket', wanted))
+    await registry.reload()
+    expect([registry.list().length, store.kept.size]).toEqual([1, 2])
+  })
+})
+
+type Act = {
+  kind: 'create' | 'change' | 'note' | 'purge' | 'reload'
+  server: number
+  id: string
+  breaks?: 'before' | 'after'
+}
+
+it('after any changes by two servers, broken off anywhere, has for each deployment a state that somebody asked for', async () => {
+  const act: fc.Arbitrary<Act> = fc.record(
+    {
+      kind: fc.constantFrom('create', 'change', 'note', 'purge', 'reload'),
+      server: fc.nat(1),
+      id: fc.constantFrom('d', 'e'),
+      breaks: fc.constantFrom('before', 'after'),
+    },
+    { requiredKeys: ['kind', 'server', 'id'] },
+  )
+  await fc.assert(
+    fc.asyncProperty(fc.array(act, { maxLength: 30 }), async (acts) => {
+      const store = new Memory()
+      const servers = [await opened(store), await opened(store)]
+      /** What each deployment may be now, by its display name: a change that broke off may have happened or not. */
+      const possible = new Map<string, Set<string | undefined>>()
+      const may = (id: string): Set<string | undefined> => possible.get(id) ?? new Set([undefined])
+      for (const [at, { kind, server, id, breaks }] of acts.entries()) {
+        const registry = servers[server] as Registry
+        store.breaks = breaks
+        const text = String(at)
+        const begin = (): Promise<unknown> => {
+          if (kind === 'create')
+            return registry.create({ ...registry.draft('a', id, 'pocket', wanted), displayName: text })
+          if (kind === 'change') return registry.change(name(id), (before) => ({ ...before, displayName: text }))
+          if (kind === 'note') return registry.note(name(id), at % 4)
+          return kind === 'purge' ? registry.purge(name(id)) : registry.reload()
+        }
+        const after = kind === 'purge' ? undefined : kind === 'note' || kind === 'reload' ? null : text
+        try {
+          await begin()
+          if (after !== null) possible.set(id, new Set([after]))
+        } catch (error) {
+          // What is refused has changed nothing.
+          if (error instanceof OrielError && error.kind !== 'overloaded') continue
+          if (after !== null && breaks === 'after') possible.set(id, new Set([...may(id), after]))
+        } finally {
+          store.breaks = undefined
+        }
+      }
+      const now = (await opened(store)).list()
+      for (const id of ['d', 'e']) {
+        const found: DeploymentRecord | undefined = now.find((one) => one.id === id)
+        expect([...may(id)]).toContain(found?.displayName)
+      }
+      for (const server of servers) {
+        await server.reload()
+        expect(server.list().map(({ displayName }) => displayName)).toEqual(now.map(({ displayName }) => displayName))
+      }
+    }),
+  )
+})
