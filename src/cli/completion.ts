@@ -70,6 +70,7 @@ export async function candidatesFor(line: string, program: Command): Promise<str
   if (argument === 'model') return fitting(await modelsFor(command.name()))
   if (argument === 'key') return fitting(await (await import('./keys.ts')).keyIds())
   if (argument === 'account') return fitting(await accountNames())
+  if (argument === 'deployment') return fitting(await (await import('./deployments.ts')).deploymentIds())
   return []
 }
 

@@ -1,6 +1,7 @@
 import { Command, Option } from 'commander'
 import { version } from '../version.ts'
 import { addAccountCommands } from './account-commands.ts'
+import { addDeploymentCommands } from './deployment-commands.ts'
 import { otherwise } from './unknown-words.ts'
 import { temperature, wholeNumber } from './values.ts'
 
@@ -158,6 +159,7 @@ export function createProgram(): Command {
     .addOption(server)
     .action(async (name: string, options) => (await import('./ps.ts')).stop(name, options))
 
+  addDeploymentCommands(program)
   addAccountCommands(program)
 
   program

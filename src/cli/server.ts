@@ -59,19 +59,23 @@ export async function serverAt(url: string): Promise<RunningServer> {
 
 /** A JSON request to a server. @throws OrielError what it answers, that it cannot be reached, or that it is not Oriel's */
 export async function askServer<Schema extends z.ZodType>(
-  method: 'GET' | 'DELETE',
+  method: 'GET' | 'POST' | 'PATCH' | 'DELETE',
   url: string,
   path: string,
   schema: Schema,
+  body?: object,
 ): Promise<z.output<Schema>> {
   const origin = originOf(url)
   const signal = AbortSignal.timeout(namedTimeout)
-  const response = await fetch(`${origin}${path}`, { method, headers: keyHeader(), signal }).catch((cause: unknown) => {
-    throw unreachable(origin, cause)
-  })
-  const body = parseJson(await response.text().catch(() => ''))
-  if (!response.ok && errorSchema.safeParse(body).success) throw errorIn(body, kindOf(response))
-  const answer = schema.safeParse(body)
+  const sent = body && { body: JSON.stringify(body), headers: { 'content-type': 'application/json', ...keyHeader() } }
+  const response = await fetch(`${origin}${path}`, { method, headers: keyHeader(), signal, ...sent }).catch(
+    (cause: unknown) => {
+      throw unreachable(origin, cause)
+    },
+  )
+  const answered = parseJson(await response.text().catch(() => ''))
+  if (!response.ok && errorSchema.safeParse(answered).success) throw errorIn(answered, kindOf(response))
+  const answer = schema.safeParse(answered)
   if (!response.ok || !answer.success) throw notOriel(origin)
   return answer.data
 }

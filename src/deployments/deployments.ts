@@ -153,8 +153,7 @@ export function deploy(options: DeploymentOptions): Deployments {
   const listing = createListing(library, cards, backends, { get: knownOf, active: () => all().filter(isActive) })
   let closed = false
 
-  const activeOf = (name: string): Deployment | undefined =>
-    [...known.values(), ...configured.deployments].find((one) => one.active && isCalled(one.card, name))
+  const activeOf = (name: string): Deployment | undefined => all().find((one) => one.active && isCalled(one.card, name))
   /** A file that has changed is another model with the same name. */
   const deploymentOf = (card: ModelCard): Deployment => {
     const before = known.get(card.id)
@@ -213,7 +212,7 @@ export function deploy(options: DeploymentOptions): Deployments {
   }
   /** @param check refuses a model before it is loaded */
   const use = async (
-    { deployed }: Named,
+    { deployed, adapter }: Named,
     signal: AbortSignal,
     options: UseOptions = {},
     check: (info: ModelInfo) => void = () => {},
@@ -233,7 +232,8 @@ export function deploy(options: DeploymentOptions): Deployments {
       onCold?.()
       media.prefetch(attachments, client, signal)
     }
-    const traces = () => (prompt === undefined ? noTraces : tracesOf(prompt, options.attachments, settings?.isolation))
+    const isolation = [...(settings?.isolation ?? []), adapter?.id ?? '']
+    const traces = () => (prompt === undefined ? noTraces : tracesOf(prompt, options.attachments, isolation))
     const backend = await deployment.use(signal, timeoutMs, traces)
     if (client !== ownClient) deployment.usedBy(client)
     if (unload) void deployment.leave(client)

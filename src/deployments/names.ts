@@ -18,11 +18,12 @@ export interface ParsedName {
 
 /**
  * Takes a name apart: `model#adapter`, `model#deployment`, `accounts/A/models/X#accounts/A/deployments/D`,
- * `accounts/A/deployments/D`. Any other name is a model's or an adapter's own.
+ * `accounts/A/deployments/D`, `#D`. Any other name is a model's or an adapter's own.
  */
 export function parseName(name: string): ParsedName {
-  const [model = '', behind] = name.split('#', 2)
-  const [, account, id] = deploymentIn.exec(behind ?? model) ?? []
+  const [before = '', behind] = name.split('#', 2)
+  const [, account, id] = deploymentIn.exec(behind ?? before) ?? []
+  const model = before === '' ? null : before
   if (account !== undefined && id !== undefined)
     return { model: behind === undefined ? null : model, adapter: null, deployment: { account, id } }
   if (behind === undefined) return { model, adapter: null, deployment: null }
@@ -42,9 +43,10 @@ export async function adapterIn(
   const { model, adapter, deployment } = parseName(name)
   if (model === null) return undefined
   const called = adapter ?? model
-  const card = (await library.adapter(called)) ?? (await library.adapter(called.replace(inAccount, '')))
+  const card = await adapterCalled(called, library)
   if (card !== undefined && adapter !== null) return { adapter: card, base: model }
-  if (card !== undefined && deployment !== null) return { adapter: card, base: name.slice(name.indexOf('#') + 1) }
+  const own = card === undefined && deployment !== null ? await adapterCalled(model, library) : card
+  if (own !== undefined && deployment !== null) return { adapter: own, base: name.slice(name.indexOf('#')) }
   if (card !== undefined) {
     const base = card.base ?? near().find(({ id }) => card.fits.includes(id))?.id ?? card.fits[0]
     return base === undefined ? undefined : { adapter: card, base }
@@ -56,6 +58,9 @@ export async function adapterIn(
     })
   return undefined
 }
+
+const adapterCalled = async (name: string, library: Library): Promise<AdapterCard | undefined> =>
+  (await library.adapter(name)) ?? (await library.adapter(name.replace(inAccount, '')))
 
 /** @throws OrielError `precondition_failed` if an adapter is not for a model */
 export function checkFits({ id, fits }: AdapterCard, model: string): void {

@@ -25,6 +25,7 @@ const statuses: [ErrorKind, number, number, number][] = [
   ['forbidden', 403, 403, 403],
   ['not_found', 404, 404, 404],
   ['timeout', 408, 408, 408],
+  ['conflict', 409, 409, 409],
   ['precondition_failed', 412, 412, 412],
   ['too_large', 413, 413, 413],
   ['unsupported_media', 415, 415, 415],

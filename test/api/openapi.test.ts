@@ -121,6 +121,10 @@ describe.each(backends)('the OpenAPI document of a server with the model $model'
       '/tokenize',
       '/usage',
       '/version',
+      '/{account}/deployments',
+      '/{account}/deployments/{deployment}',
+      '/{account}/deployments/{deployment}:scale',
+      '/{account}/deployments/{deployment}:undelete',
       '/{account}/models',
       '/{account}/models/{model}',
     ])

@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
 import { deployment, deploymentList } from '../../src/api/control/deployments.ts'
+import { writeAdapter } from '../support/adapters.ts'
 import { childrenRunning } from '../support/children.ts'
 import { orielServe } from '../support/cli.ts'
 import { dataUrl, shape } from '../support/images.ts'
@@ -50,13 +51,18 @@ function clientOf(url: string, account: string, headers: Record<string, string> 
 }
 
 describe('a deployment', () => {
+  const folder = mkdtempSync(path.join(tmpdir(), 'oriel-deployed-'))
   let server: TestServer
   let client: ReturnType<typeof clientOf>
   beforeAll(async () => {
-    server = await startServer()
+    writeAdapter(folder, 'upper', { seed: 1 })
+    server = await startServer({ models: { dirs: [folder] } })
     client = clientOf(server.url, 'acme')
   })
-  afterAll(() => server.close())
+  afterAll(async () => {
+    await server.close()
+    rmSync(folder, { recursive: true })
+  })
 
   const taken = async (): Promise<number> => (await client.send('GET', '/health')).body.memory.taken_bytes
 
@@ -215,6 +221,15 @@ describe('a deployment', () => {
       const { status, body } = await client.send('GET', `${client.base}?${new URLSearchParams(query)}`)
       expect([status, body.error.param]).toEqual([400, param])
     }
+  })
+
+  it('answers with an adapter of its model', async () => {
+    const text = async (model: string): Promise<string> =>
+      (await client.ask(model, 'What shapes are there?', { max_tokens: 24, temperature: 0, ignore_eos: true })).body
+        .choices[0].message.content
+    expect(await text('upper#b')).toBe(await text('pocket#upper'))
+    expect(await text('accounts/acme/models/upper#accounts/acme/deployments/b')).toBe(await text('upper'))
+    expect(await text('upper#b')).not.toBe(await text('pocket#b'))
   })
 
   it('that may have no replicas refuses requests, and its model is loaded on demand', async () => {

@@ -1,0 +1,93 @@
+import { afterAll, beforeAll, expect, it, vi } from 'vitest'
+import { type Finished, orielHere } from '../support/cli.ts'
+import { startServer, type TestServer } from '../support/server.ts'
+import { patient } from '../support/wait.ts'
+
+let server: TestServer
+beforeAll(async () => {
+  server = await startServer()
+})
+afterAll(() => server.close())
+
+const command = (...args: string[]): Promise<Finished> =>
+  orielHere(args, { ORIEL_PORT: new URL(server.url).port, ORIEL_HOST: '127.0.0.1' })
+
+const jsonOf = async (...args: string[]) => {
+  const { code, stdout, stderr } = await command(...args, '--json')
+  expect({ code, stderr }).toEqual({ code: 0, stderr: '' })
+  return JSON.parse(stdout)
+}
+
+it('a model is deployed, scaled, deleted and restored, and each command may be repeated', async () => {
+  expect((await command('deployments', 'list')).stdout).toMatch(/^There are no deployments\. `oriel deploy <model>`/)
+  expect((await command('deploy', 'pocket', '--validate-only')).stdout).toMatch(
+    /^The deployment pocket would be made\.\n/,
+  )
+  expect((await command('deploy', 'pocket', '--wait')).stdout).toMatch(
+    /^The deployment pocket was made\.\nname +accounts\/local\/deployments\/pocket\n.*\nstate +READY\nreplicas +1 of 1, from 0 to 1\n$/,
+  )
+  const changed = await command(
+    'deploy',
+    'pocket',
+    '--max-replica-count',
+    '2',
+    '--display-name',
+    'Eyes',
+    '--scale-to-zero-window',
+    '30m',
+  )
+  expect(changed.stdout).toMatch(/^The deployment pocket is as you want it\.\n.*\ntitle +Eyes\n(.*\n)*.*from 0 to 2\n$/)
+  expect(await jsonOf('deploy', 'pocket', '--max-replica-count', '2')).toMatchObject({ displayName: 'Eyes' })
+
+  expect((await command('scale', 'pocket', '0', '--wait')).stdout).toMatch(/ has 0 of 0 replicas\.\n/)
+  await vi.waitFor(() => expect(server.engines()).toEqual([]), patient)
+  expect(await jsonOf('scale', 'accounts/local/deployments/pocket', '1', '--wait')).toMatchObject({ replicaCount: 1 })
+  expect(await jsonOf('scale', 'pocket', '1', '--wait')).toMatchObject({ state: 'READY' })
+  expect((await command('scale', 'pocket', '3')).stderr).toMatch(
+    /^oriel: The deployment pocket may have 0 to 2 replicas/,
+  )
+
+  const { stdout } = await command('deployments', 'list')
+  expect(stdout).toMatch(
+    /^NAME +MODEL +STATE +REPLICAS +BOUNDS\naccounts\/local\/deployments\/pocket +pocket +READY +1 of 1 +0 to 2\n$/,
+  )
+  expect((await command('complete', 'oriel scale p')).stdout).toBe('pocket\n')
+  expect(await jsonOf('deployments', 'get', 'pocket')).toMatchObject({
+    autoscalingPolicy: { scaleToZeroWindow: '1800s' },
+  })
+
+  expect((await command('deployments', 'delete', 'pocket')).stdout).toMatch(
+    / was deleted\. `oriel deployments undelete` /,
+  )
+  expect((await command('deployments', 'delete', 'pocket')).stdout).toMatch(/ was deleted/)
+  expect((await jsonOf('deployments', 'list')).deployments).toEqual([])
+  expect((await jsonOf('deployments', 'list', '--show-deleted')).deployments).toHaveLength(1)
+  expect((await command('deployments', 'undelete', 'pocket')).stdout).toMatch(/ was restored\./)
+  expect((await command('deployments', 'delete', 'pocket')).code).toBe(0)
+  expect((await command('deploy', 'pocket', '--wait')).stdout).toMatch(/ was restored\.\n/)
+  expect((await command('deployments', 'rm', 'pocket', '--hard', '--ignore-checks')).stdout).toBe(
+    'The deployment pocket was deleted.\n',
+  )
+  expect(await command('deployments', 'rm', 'pocket')).toMatchObject({
+    code: 0,
+    stdout: 'There is no deployment pocket.\n',
+  })
+})
+
+it('what is wrong is one sentence', async () => {
+  for (const [args, sentence] of [
+    [['deploy', 'none'], /^oriel: The model "none" was not found\./],
+    [
+      ['deploy', 'pocket', '--min-replica-count', '2', '--max-replica-count', '1'],
+      /minReplicaCount is 2, which is more than/,
+    ],
+    [['deploy', 'pocket', '--scale-up-window', 'soon'], /scaleUpWindow must be a duration like 90s or 15m/],
+    [['deploy', 'pocket', '--max-replica-count', '17'], /maxReplicaCount must be at most 16/],
+    [['deployments', 'get', 'none'], /^oriel: There is no deployment "none"\.\n$/],
+    [['scale', 'none', '1'], /^oriel: There is no deployment "none"\.\n$/],
+    [['deployments', 'list', '--server', '127.0.0.1:9'], /^oriel: No server answers at /],
+  ] as const) {
+    const { code, stderr } = await command(...args)
+    expect([code, stderr]).toEqual([1, expect.stringMatching(sentence)])
+  }
+})
