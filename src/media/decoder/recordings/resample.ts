@@ -8,10 +8,10 @@ export class Resampler {
   /** Input samples on each side of the middle that an output sample is computed from. */
   readonly #half: number
   /** A filter for each position of an output sample between two input samples, made when it is needed. */
-  readonly #filters: (Float32Array | undefined)[] = []
+  readonly #filters: (Float64Array | undefined)[] = []
   readonly #cutoff: number
-  /** The last of the input, and room for more. */
-  #input: Float32Array
+  /** The last of the input, and room for more. Doubles need no conversion to be added up, which takes half of the time. */
+  #input: Float64Array
   #filled: number
   /** The index of the first sample of `#input` in the whole input. */
   #first: number
@@ -27,13 +27,13 @@ export class Resampler {
     this.#cutoff = 0.95 * Math.min(1, to / from)
     // Even, because of `weighted`.
     this.#half = 2 * Math.ceil(zeroCrossings / this.#cutoff / 2)
-    this.#input = new Float32Array(2 * this.#half)
+    this.#input = new Float64Array(2 * this.#half)
     this.#filled = this.#half
     this.#first = -this.#half
   }
 
   /** @returns the place of so many input samples, where they are to be written before anything else is called */
-  room(count: number): Float32Array {
+  room(count: number): Float64Array {
     this.#taken += count
     return this.#extended(count)
   }
@@ -53,11 +53,11 @@ export class Resampler {
     return this.#write(output, at, Math.ceil((this.#taken * this.#up) / this.#down))
   }
 
-  #extended(count: number): Float32Array {
+  #extended(count: number): Float64Array {
     const from = this.#filled
     this.#filled += count
     if (this.#filled > this.#input.length) {
-      const larger = new Float32Array(2 * this.#filled)
+      const larger = new Float64Array(2 * this.#filled)
       larger.set(this.#input.subarray(0, from))
       this.#input = larger
     }
@@ -82,10 +82,10 @@ export class Resampler {
   }
 
   /** @param phase of an output sample after the input sample before it, in parts of `#up` */
-  #filter(phase: number): Float32Array {
+  #filter(phase: number): Float64Array {
     const made = this.#filters[phase]
     if (made !== undefined) return made
-    const filter = new Float32Array(2 * this.#half)
+    const filter = new Float64Array(2 * this.#half)
     let sum = 0
     for (let tap = 0; tap < filter.length; tap++) {
       const distance = tap - this.#half + 1 - phase / this.#up
@@ -100,9 +100,10 @@ export class Resampler {
 }
 
 /** In four sums, which the processor adds side by side. @param filter of a length that is a multiple of 4 */
-function weighted(input: Float32Array, from: number, filter: Float32Array): number {
+function weighted(input: Float64Array, from: number, filter: Float64Array): number {
   let [a, b, c, d] = [0, 0, 0, 0]
-  for (let tap = 0, at = from; tap < filter.length; tap += 4, at += 4) {
+  for (let tap = 0; tap < filter.length; tap += 4) {
+    const at = from + tap
     a += (input[at] as number) * (filter[tap] as number)
     b += (input[at + 1] as number) * (filter[tap + 1] as number)
     c += (input[at + 2] as number) * (filter[tap + 2] as number)

@@ -73,7 +73,7 @@ const layouts: Readonly<Record<number, readonly number[]>> = {
 }
 
 /** Writes the mean of all channels, as much as there is room for. */
-function mix(samples: Float32Array, channels: number, mono: Float32Array): void {
+function mix(samples: Float32Array, channels: number, mono: Float32Array | Float64Array): void {
   if (channels === 1) {
     mono.set(samples.subarray(0, mono.length))
     return
