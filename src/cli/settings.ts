@@ -20,8 +20,12 @@ export const libraryOf = ({ modelsDir: dirs }: Flags): Library =>
 
 /** What this machine can do with models, if no other program takes its memory. @throws OrielError as `chooseDevice` does */
 export async function estimatesHere(library: Library): Promise<Estimates> {
-  const { engine, loading } = configOf({})
+  const { engine, loading, media } = configOf({})
   const compute = await chooseDevice(engine.gpu, createLogger('silent'))
   const memory = memoryBudget(loading, gpuMemory(compute))
-  return estimatesFor(library, { engine, memory, gpu: compute.device !== 'cpu' })
+  return estimatesFor(library, {
+    engine: { ...engine, maxSamples: media.maxSamples },
+    memory,
+    gpu: compute.device !== 'cpu',
+  })
 }

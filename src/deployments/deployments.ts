@@ -109,7 +109,7 @@ interface UseOptions {
 }
 
 export interface DeploymentOptions {
-  config: Pick<Config, 'engine' | 'loading'>
+  config: Pick<Config, 'engine' | 'loading' | 'media'>
   library: Library
   /** Further models, which are always ready. */
   backends: readonly Backend[]
@@ -131,7 +131,8 @@ export function deploy(options: DeploymentOptions): Deployments {
   const services = { budget, start, reread, config: config.loading, log }
   const ids = backends.map(({ info }) => info.id)
   const found = (name: string) => cardOf(name, library, cards, ids)
-  const planOf = (card: ModelCard): MemoryPlan => planMemory(card, config.engine, budgetBytes, gpuMemory !== undefined)
+  const planOf = (card: ModelCard): MemoryPlan =>
+    planMemory(card, { ...config.engine, maxSamples: config.media.maxSamples }, budgetBytes, gpuMemory !== undefined)
   const configured = new ConfiguredDeployments({
     find: async (name) => activeOf(name)?.card ?? (await found(name)),
     make(card, record) {

@@ -15,7 +15,7 @@ export { type Deployments, deploy, memoryBudget, type NamedModel } from './deplo
 export { embedded, embeddedBackend } from './embedded/backend.ts'
 export type { EmbedAsk, Served } from './embedder.ts'
 export type { InspectedModel, ListedModel } from './listing.ts'
-export { memoryText, type Planned, planMemory } from './memory-plan.ts'
+export { memoryText, type Planned, type PlannedConfig, planMemory } from './memory-plan.ts'
 export { isCalled } from './names.ts'
 export { type DeploymentRecord, mostReplicas, purgeMs, type Wanted } from './record.ts'
 export type { KeptResource, ResourceStore } from './registry.ts'

@@ -1,4 +1,4 @@
-import type { EngineConfig } from '../config.ts'
+import type { EngineConfig, MediaConfig } from '../config.ts'
 import { weightsBytes } from '../engine/index.ts'
 import { OrielError } from '../errors.ts'
 import type { EmbeddingFacts, ModelCard } from '../models/index.ts'
@@ -15,6 +15,8 @@ export interface MemoryPlan {
   /** Of keys and values, without the states of a hybrid decoder. */
   bytesPerCell: number
   sequences: { running: number; stored: number }
+  /** What the longest sounds take that the context holds, until they are encoded. */
+  sounds: number
   /** Cache of image embeddings. */
   cache: number
   /** Prefixes that are kept outside the KV memory. */
@@ -35,6 +37,15 @@ const kvWidth = { f16: 1, q8_0: 34 / 64 } as const
 /** Maximum number of cells that are chosen without configuration; more help few workloads. */
 const mostCells = 16384
 
+/**
+ * Bytes for each sample of a sound: of the sample, of the silence around it, and of its share in a spectrogram, while one
+ * sound is heard; and of another one's spectrogram, whose turn to be encoded it is.
+ */
+const bytesPerSample = 4 * Float32Array.BYTES_PER_ELEMENT
+
+/** The settings that memory follows from. `maxSamples`: of all sounds of a request; left out: any number. */
+export type PlannedConfig = EngineConfig & Partial<Pick<MediaConfig, 'maxSamples'>>
+
 /** What the memory of a model follows from: its files say it, or the catalogue says about what. */
 export type Planned = Pick<ModelCard, 'id' | 'contextTokens'> & {
   readonly size: Omit<ModelCard['size'], 'layers'>
@@ -47,26 +58,31 @@ export type Planned = Pick<ModelCard, 'id' | 'contextTokens'> & {
  * @param onGpu whether a GPU encodes images; its weights have the types of the file
  * @throws OrielError `precondition_failed`, with the numbers, for a model that never fits
  */
-export function planMemory(card: Planned, config: EngineConfig, budget: number, onGpu = false): MemoryPlan {
+export function planMemory(card: Planned, config: PlannedConfig, budget: number, onGpu = false): MemoryPlan {
   if (card.embedding) return planEmbedding(card, card.embedding, config, budget)
   const { decoderBytes: weights, visionBytes, visionParameters: all, visionLayers: inLayers } = card.size
-  const { bytesPerToken, bytesPerSequence } = card.size
+  const { bytesPerToken, bytesPerSequence, samplesPerToken } = card.size
   const inOnnx = weightsBytes(config.visionPrecision, { all, inLayers })
   const vision = config.visionRuntime === 'onnx' && !onGpu ? inOnnx : visionBytes
   const bytesPerCell = Math.ceil(bytesPerToken * kvWidth[config.kvType])
   const sequences = usualSequences(config.maxSequences, bytesPerSequence, usualCacheBytes(budget))
   const states = (sequences.running + sequences.stored) * bytesPerSequence
   const space = Math.max(0, budget - rest - weights - vision - states)
+  // Sounds take as much as the context has room for.
+  const share = bytesPerCell / Math.max(1, bytesPerCell + samplesPerToken * bytesPerSample)
   const contextCells =
-    config.contextTokens || usualCells(card.contextTokens, bytesPerCell, Math.min(budget * contextShare, space))
+    config.contextTokens || usualCells(card.contextTokens, bytesPerCell, Math.min(budget * contextShare, space * share))
   const context = contextCells * bytesPerCell + states
-  const left = budget - rest - weights - vision - context
+  const heard = Math.min(card.contextTokens, contextCells) * samplesPerToken
+  const sounds = Math.ceil(Math.min(heard, config.maxSamples ?? heard) * bytesPerSample)
+  const left = budget - rest - weights - vision - context - sounds
   const wanted = vision === 0 ? 0 : config.encoderCacheBytes || usualCacheBytes(budget)
   const cache = Math.max(1, Math.min(wanted, Math.floor(left / 2)))
   const prefixes = Math.max(1, Math.min(config.prefixCacheBytes || usualCacheBytes(budget), left - cache))
-  const total = rest + weights + vision + context + cache + prefixes
+  const total = rest + weights + vision + context + sounds + cache + prefixes
   const adapters = usualCacheBytes(budget)
-  const plan = { weights, vision, context, contextCells, bytesPerCell, sequences, cache, prefixes, adapters, total }
+  const kept = { cache, prefixes, adapters }
+  const plan = { weights, vision, context, contextCells, bytesPerCell, sequences, sounds, ...kept, total }
   // Each cache has at least one byte.
   if (left < 2) throw tooLarge(card, plan, budget)
   return plan
@@ -107,6 +123,7 @@ function planEmbedding(
     contextCells: cells,
     bytesPerCell,
     sequences,
+    sounds: 0,
     cache: 0,
     prefixes: 0,
     adapters: 0,
@@ -128,8 +145,18 @@ const tooLarge = ({ id }: Planned, plan: MemoryPlan, budget: number): OrielError
   )
 
 /** The memory of a model for people. Its figure is that of `/health`, of `oriel show` and of errors. */
-export const memoryText = ({ weights, vision, context, contextCells, cache, prefixes, total }: MemoryPlan): string =>
-  `${bytesText(total)} (weights ${bytesText(weights)}, vision ${bytesText(vision)}, ${contextCells} tokens of context ${bytesText(context)}, caches ${bytesText(cache + prefixes)}, process ${bytesText(rest)})`
+export function memoryText({ sounds, ...plan }: MemoryPlan): string {
+  const { weights, vision, context, contextCells, cache, prefixes, total } = plan
+  const parts = [
+    `weights ${bytesText(weights)}`,
+    `vision ${bytesText(vision)}`,
+    `${contextCells} tokens of context ${bytesText(context)}`,
+    ...(sounds > 0 ? [`sounds ${bytesText(sounds)}`] : []),
+    `caches ${bytesText(cache + prefixes)}`,
+    `process ${bytesText(rest)}`,
+  ]
+  return `${bytesText(total)} (${parts.join(', ')})`
+}
 
 /**
  * Cells of a KV memory whose size is not configured: four contexts of up to 4096 tokens, or one longer context, within

@@ -1,5 +1,4 @@
-import type { EngineConfig } from '../config.ts'
-import { memoryText, type Planned, planMemory } from '../deployments/index.ts'
+import { memoryText, type Planned, type PlannedConfig, planMemory } from '../deployments/index.ts'
 import { isChosen, needImageArchitecture, tilesOf } from '../encoders/index.ts'
 import { OrielError } from '../errors.ts'
 import { type CatalogueEntry, estimatedBytes, estimatedSize, type Library, type ModelCard } from '../models/index.ts'
@@ -33,7 +32,7 @@ export interface Estimates {
 }
 
 export interface Resources {
-  readonly engine: EngineConfig
+  readonly engine: PlannedConfig
   /** Bytes that models may take together. */
   readonly memory: number
   readonly gpu: boolean

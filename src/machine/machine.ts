@@ -57,7 +57,7 @@ export interface Machine {
 }
 
 export interface MachineOptions {
-  config: Pick<Config, 'engine'>
+  config: Pick<Config, 'engine' | 'media'>
   library: Library
   deployments: Deployments
   /** Models that are named by their files. */
@@ -70,7 +70,8 @@ export interface MachineOptions {
 const longestMeasurement = 3000
 
 export function createMachine({ config, library, deployments, cards, gpu, log }: MachineOptions): Machine {
-  const estimates = estimatesFor(library, { engine: config.engine, memory: deployments.memory.budget, gpu })
+  const engine = { ...config.engine, maxSamples: config.media.maxSamples }
+  const estimates = estimatesFor(library, { engine, memory: deployments.memory.budget, gpu })
   /** By id, as requests reach them. */
   const cardsHere = async (): Promise<Map<string, ModelCard>> => {
     const { models } = await library.list()

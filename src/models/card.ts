@@ -47,6 +47,8 @@ export interface ModelCard {
     visionLayers: number
     /** Keys and values of all layers in 16 bits. */
     bytesPerToken: number
+    /** Samples of a sound for each of its tokens; 0 for a model that does not hear. */
+    samplesPerToken: number
     /** The state of a hybrid decoder, which does not grow with the sequence; 0 for other decoders. */
     bytesPerSequence: number
   }
@@ -115,6 +117,7 @@ async function cardOf({ id, aliases, decoder, projector, entry }: ModelFiles, fa
       visionParameters: encoders === null ? 0 : parametersOf(encoders),
       visionLayers: encoders === null ? 0 : parametersOf({ tensors: encoders.tensors.filter(isLayerMatrix) }),
       ...kept,
+      samplesPerToken: halves?.audio?.samplesPerToken ?? 0,
       bytesPerToken: embedding === null || embedding.keeps ? kept.bytesPerToken : 0,
     },
     embedding,

@@ -65,6 +65,9 @@ export const familiesOf = ({ sees, hears }: CatalogueEntry): string[] =>
 /** What a model that is not here is good for, and whether that is all that is known. */
 export const purposeOf = ({ use, unverified }: CatalogueEntry): string => (unverified ? `${use} (unverified)` : use)
 
+/** Most families have 6 to 25 tokens for a second of sound. */
+const usualSamplesPerToken = 16_000 / 12.5
+
 /** The sizes from which the memory of a model is computed, estimated for one that is not here. */
 export function estimatedSize({
   parameters,
@@ -73,12 +76,14 @@ export function estimatedSize({
   kvBytesPerToken,
   stateBytes,
   quant,
+  hears,
 }: CatalogueEntry) {
   const vision = visionParameters * 1e9
   const decoderBytes = (Math.max(0, parameters * 1e9 - vision) * (bitsPerWeight[quant] ?? 16)) / 8
   // Most vision files have 16 bits for a weight.
   const size = { decoderBytes, visionBytes: vision * 2, bytesPerToken: kvBytesPerToken, bytesPerSequence: stateBytes }
-  return { ...size, visionParameters: vision, visionLayers: visionLayers * 1e9 }
+  const samplesPerToken = hears === null ? 0 : usualSamplesPerToken
+  return { ...size, visionParameters: vision, visionLayers: visionLayers * 1e9, samplesPerToken }
 }
 
 /** The estimated bytes of its files. */

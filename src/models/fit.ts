@@ -22,7 +22,7 @@ export interface DecoderFacts {
 /** What the header of a projector (mmproj) says: it has an image encoder, an audio encoder, or both. */
 export interface ProjectorFacts {
   vision: VisionFacts | null
-  audio: HalfFacts | null
+  audio: AudioFacts | null
 }
 
 export interface HalfFacts {
@@ -30,6 +30,11 @@ export interface HalfFacts {
   family: string
   /** Numbers in one embedding; null if the family is not supported. */
   width: number | null
+}
+
+export interface AudioFacts extends HalfFacts {
+  /** Samples of a long sound for each of its embeddings; 0 if it is not known. */
+  samplesPerToken: number
 }
 
 export interface VisionFacts extends HalfFacts {
@@ -49,10 +54,16 @@ export interface EncoderFamily {
   width(metadata: Metadata): number
 }
 
+/** A family of audio encoders, which says how many embeddings a sound has. */
+export interface AudioEncoderFamily extends EncoderFamily {
+  /** @throws OrielError `invalid` if the metadata is incomplete */
+  open(metadata: Metadata): { plan(samples: number): { layout: readonly (string | { tokens: number })[] } }
+}
+
 /** The families of encoders that can be run. */
 export interface EncoderFamilies {
   readonly images: readonly EncoderFamily[]
-  readonly audio: readonly EncoderFamily[]
+  readonly audio: readonly AudioEncoderFamily[]
 }
 
 export const supports = ({ images, audio }: EncoderFamilies, type: string): boolean =>
@@ -112,7 +123,7 @@ export function projectorFacts(header: GgufHeader, file: string, { images, audio
   const hears = metadata.get('clip.has_audio_encoder') === true
   // Only files that hear too, or nothing else, say whether they see.
   const sees = metadata.get('clip.has_vision_encoder') ?? !hears
-  const half = (modality: 'vision' | 'audio', families: readonly EncoderFamily[]) => {
+  const half = <Family extends EncoderFamily>(modality: 'vision' | 'audio', families: readonly Family[]) => {
     const family =
       textOf(metadata.get('clip.projector_type')) ||
       textOf(metadata.get(`clip.${modality}.projector_type`)) ||
@@ -129,7 +140,25 @@ export function projectorFacts(header: GgufHeader, file: string, { images, audio
       ...{ family: seeing.family, width: seeing.width, coordinates: seeing.supported?.coordinates ?? null },
       imageSize: typeof imageSize === 'number' ? imageSize : 0,
     },
-    audio: hearing && { family: hearing.family, width: hearing.width },
+    audio: hearing && {
+      ...{ family: hearing.family, width: hearing.width },
+      samplesPerToken:
+        hearing.supported === undefined ? 0 : samplesPerToken(hearing.supported, metadataOf(header, file)),
+    },
+  }
+}
+
+/** A sound whose embeddings are counted, in samples: an hour. */
+const countedSamples = 3600 * 16_000
+
+function samplesPerToken(family: AudioEncoderFamily, metadata: Metadata): number {
+  try {
+    const { layout } = family.open(metadata).plan(countedSamples)
+    return countedSamples / layout.reduce((sum, part) => sum + (typeof part === 'string' ? 0 : part.tokens), 0)
+  } catch (error) {
+    // The engine says what is wrong, if it is loaded.
+    if (error instanceof OrielError) return 0
+    throw error
   }
 }
 

@@ -91,6 +91,7 @@ export function scriptedBackend(
         visionBytes: 0,
         visionParameters: 0,
         visionLayers: 0,
+        samplesPerToken: 0,
         bytesPerToken: 1,
         bytesPerSequence: 0,
       },
