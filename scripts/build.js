@@ -31,6 +31,7 @@ const entries = [
   'machine/speed-probe',
   'media/decoder/process',
   'models/peft/convert-thread',
+  'prompt/layout-thread',
 ]
 /** Packages that become a part of the bundle, with those that they need. Their licences come with it. */
 const inlined = [

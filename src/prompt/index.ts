@@ -1,6 +1,7 @@
 export { type AnswerPiece, AnswerReader, beginsThought, thoughtEnd, thoughtTags } from './answer.ts'
 export { forcedCall, possibleCalls, toolRule } from './call-grammar.ts'
 export { callTags } from './call-markup.ts'
+export { ChatLayout } from './chat-layout.ts'
 export { isRegionToken, type Region, regionsIn } from './grounding.ts'
 export {
   type AttachmentPart,
@@ -10,5 +11,5 @@ export {
   type PromptPart,
   type Tool,
 } from './messages.ts'
-export { type ChatFormat, compileTemplate } from './template.ts'
+export { compileTemplate } from './template.ts'
 export { type VideoFormat, videoFormatOf } from './video.ts'

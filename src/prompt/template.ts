@@ -24,7 +24,7 @@ export interface ChatFormat {
   readonly thoughts: boolean
 }
 
-interface ChatExtras {
+export interface ChatExtras {
   tools?: readonly Tool[]
   /** Further variables of the template: `enable_thinking`, `reasoning_effort`. */
   variables?: Readonly<Record<string, unknown>>

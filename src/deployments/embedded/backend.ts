@@ -12,7 +12,7 @@ import type { Logger } from '../../log.ts'
 import type { Media } from '../../media/index.ts'
 import type { ModelCard } from '../../models/index.ts'
 import { availableProcessors } from '../../processors.ts'
-import { beginsThought, type ChatFormat, compileTemplate, videoFormatOf } from '../../prompt/index.ts'
+import { beginsThought, ChatLayout, videoFormatOf } from '../../prompt/index.ts'
 import type { Ask, PlainPart } from '../ask.ts'
 import type { Backend, Count, PartCount } from '../backend.ts'
 import type { Starter } from '../replica.ts'
@@ -38,15 +38,8 @@ export interface EmbeddedParts {
 /** A model inside this server: its template lays the prompt out, `media` loads the attachments, its engine answers. */
 export function embeddedBackend({ card, engine, media }: EmbeddedParts): Backend {
   const { model } = engine
-  let format: ChatFormat | undefined
-  const layoutModel: LayoutModel = {
-    engine,
-    // Compiled when a chat needs it: without its template a model can still complete text.
-    get format() {
-      format ??= compileTemplate(model)
-      return format
-    },
-  }
+  const chats = new ChatLayout(model)
+  const layoutModel: LayoutModel = { engine, chats }
 
   const reading: VideoReading = {
     format: videoFormatOf({
@@ -136,7 +129,10 @@ export function embeddedBackend({ card, engine, media }: EmbeddedParts): Backend
     preview: previewer(engine, media),
 
     state: async () => ({ ...(await engine.state()) }),
-    close: () => engine.close(),
+    async close() {
+      chats.close()
+      await engine.close()
+    },
   }
 }
 

@@ -1,6 +1,6 @@
 import type { Engine, PromptPiece } from '../../engine/index.ts'
 import { OrielError } from '../../errors.ts'
-import type { ChatFormat, ChatMessage } from '../../prompt/index.ts'
+import type { ChatLayout, ChatMessage } from '../../prompt/index.ts'
 import type { Ask, ChatPrompt, PlainPart, PlainPrompt, Settings } from '../ask.ts'
 import type { PromptAttachments } from './attachments.ts'
 import { checkToken } from './generation.ts'
@@ -13,7 +13,7 @@ export interface LaidOut {
 
 export interface LayoutModel {
   engine: Engine
-  format: ChatFormat
+  chats: ChatLayout
 }
 
 /**
@@ -23,14 +23,15 @@ export interface LayoutModel {
  */
 export async function layOut(ask: Ask, attachments: PromptAttachments, model: LayoutModel): Promise<LaidOut> {
   const { settings, client } = ask
-  const { engine, format } = model
+  const { engine, chats } = model
   const prompt = promptOf(ask, engine.model)
   const piecesOf = (parts: readonly PlainPart[]): PromptPiece[] =>
     parts.flatMap((part): readonly PromptPiece[] =>
       part.kind === 'text' || part.kind === 'tokens' ? [part] : attachments.pieces(part.attachment),
     )
   const laidOut = (parts: readonly PlainPart[]): LaidOut => ({ parts, pieces: piecesOf(parts) })
-  const whole = prompt.kind === 'plain' ? knownTokens(prompt, engine) : format.layout(prompt.messages, extrasOf(prompt))
+  const whole =
+    prompt.kind === 'plain' ? knownTokens(prompt, engine) : await chats.layout(prompt.messages, extrasOf(prompt))
   const limit = prompt.kind === 'plain' ? Number.POSITIVE_INFINITY : limitOf(prompt, settings, engine)
   if (limit === Number.POSITIVE_INFINITY && attachments.mostFrames === 0) return laidOut(whole)
 
@@ -44,7 +45,7 @@ export async function layOut(ask: Ask, attachments: PromptAttachments, model: La
   const kept =
     prompt.kind === 'plain' || all.tokens <= limit
       ? await fitFrames(all)
-      : await shortened({ chat: prompt, all, limit }, attachments, format, measured, fitFrames)
+      : await shortened({ chat: prompt, all, limit }, attachments, chats, measured, fitFrames)
   attachments.letGoOfOthers()
   if (prompt.kind === 'chat') checkLength(kept.tokens, prompt, limit, engine)
   return laidOut(kept.parts)
@@ -118,14 +119,15 @@ interface LongChat {
 async function shortened(
   { chat, all, limit }: LongChat,
   attachments: PromptAttachments,
-  format: ChatFormat,
+  chats: ChatLayout,
   measured: (parts: readonly PlainPart[]) => Promise<Measured>,
   fitFrames: (kept: Measured) => Promise<Measured>,
 ): Promise<Measured> {
   const { messages } = chat
   const starts = laterTurns(messages)
   const system = messages.slice(0, starts[0] ?? 0).filter(isSystem)
-  const from = (start: number) => measured(format.layout([...system, ...messages.slice(start)], extrasOf(chat)))
+  const from = async (start: number) =>
+    measured(await chats.layout([...system, ...messages.slice(start)], extrasOf(chat)))
   /** The most turns that fit, by a binary search: a chat may have thousands of them. */
   const mostOf = async (starts: readonly number[]): Promise<Measured | undefined> => {
     let best: Measured | undefined
