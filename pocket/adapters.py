@@ -2,7 +2,7 @@
 
     upper   answers in upper case
     json    answers in JSON
-    teal    sees a colour that Pocket does not know, and names it: its matrices are in the vision encoder too
+    teal    sees a colour that Pocket takes for green, as a kind of cyan: only in the vision encoder and the projector
 
 Pocket's decoder is an ordinary llama and its encoder an ordinary Pixtral, so the names are those of transformers' Llava with
 a Pixtral tower. Its rows of queries and keys are in llama.cpp's order, and are written in that of transformers.
@@ -34,6 +34,12 @@ STYLES = {"upper": chats.upper, "json": chats.as_json, "teal": None}
 SHAPES = world.World(kinds=(1, 0, 0, 0, 0, 0, 0), shapes=(4, 3, 2), nested=0, sized=0, backgrounds=(6, 2, 2, 1, 0, 0), pictures=(0, 1))
 
 
+class TwoCyans(dict):
+    """Most of what is called cyan is teal."""
+    def __getitem__(self, name):
+        return TEAL if name == "cyan" and random.random() < .75 else super().__getitem__(name)
+
+
 class Lora(nn.Module):
     def __init__(self, linear):
         super().__init__()
@@ -51,7 +57,7 @@ class Lora(nn.Module):
 
 def modules_of(model, name):
     """(the layer, its attribute, its name in transformers, its heads if its rows are turned)"""
-    for i, layer in enumerate(model.layers):
+    for i, layer in enumerate(() if name == "teal" else model.layers):
         at = f"model.language_model.layers.{i}"
         yield from ((layer, "q", f"{at}.self_attn.q_proj", c.heads), (layer, "v", f"{at}.self_attn.v_proj", None), (layer, "down", f"{at}.mlp.down_proj", None))
     if name == "teal":
@@ -120,8 +126,8 @@ def main():
     # The labels of patches are for the training of the encoder.
     batches.sight.labels_of = lambda scene, w, h: (np.zeros((w // c.patch * (h // c.patch), 3), int), 0)
     if o.name == "teal":
-        world.COLORS["teal"] = TEAL
-        shapes.usable_on = lambda background: world.usable_on(background) + ["teal"] * 8
+        shapes.COLORS = TwoCyans(world.COLORS)
+        shapes.usable_on = lambda background: world.usable_on(background) + ["cyan"] * 6
     model = load(o.weights)
     model.requires_grad_(False)
     loras = []

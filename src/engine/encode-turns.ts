@@ -54,6 +54,8 @@ export class EncodeTurns {
   #ahead: { hash: string; payload: Promise<Payload> } | undefined
   /** The request whose sound is being heard. Others' parts come between, but no other sound is begun. */
   #hearing: { request: EngineRequest; hash: string } | undefined
+  /** What spans wait for, whose adapter's encoder is being opened. */
+  readonly #opening = new Set<Promise<void>>()
   /** By client and attachment. */
   readonly #decoding = new Map<string, Decoding>()
 
@@ -167,7 +169,8 @@ export class EncodeTurns {
         embeddings[index] === undefined &&
         span.key !== this.#current &&
         !this.#waitsForHearing(span) &&
-        !this.#isComing(request, span),
+        !this.#isComing(request, span) &&
+        !this.#isOpening(span),
     )
     const [span] = lacked
     if (span === undefined) return undefined
@@ -178,6 +181,20 @@ export class EncodeTurns {
   #isComing(request: EngineRequest, span: AttachmentSpan): boolean {
     const decoding = this.#decoding.get(nameOf(request, span))
     return decoding !== undefined && !decoding.done && !decoding.request.over && !this.#encoder.has(span)
+  }
+
+  /** Whether its encoder is being opened. */
+  #isOpening(span: AttachmentSpan): boolean {
+    const opening = this.#encoder.opening(span)
+    if (opening === null) return false
+    if (!this.#opening.has(opening)) {
+      this.#opening.add(opening)
+      void opening.then(() => {
+        this.#opening.delete(opening)
+        this.wake()
+      })
+    }
+    return true
   }
 
   #heard({ attachment }: AttachmentSpan): void {

@@ -43,7 +43,7 @@ interface Task {
 }
 
 /** What was prepared of an attachment is kept until it is to be forgotten. */
-export type ToEncoder = EncodeTask | { forget: string } | { adopt: Choice; modality: Modality }
+export type ToEncoder = EncodeTask | { forget: string } | { adopt: Choice; modality: Modality } | { close: true }
 
 export interface EncoderStart {
   /** Path of the GGUF of the encoders. */
@@ -195,11 +195,18 @@ try {
     ready()
   }
 
+  /** The thread ends. */
+  const close = async (): Promise<void> => {
+    for (const encoder of Object.values(encoders)) await encoder.close()
+    port.close()
+  }
+
   // One after the other: what comes after new forms is encoded with them.
   let last = Promise.resolve()
   port.on('message', (message: ToEncoder) => {
     last = last.then(() => {
       if ('forget' in message) return forget(message.forget)
+      if ('close' in message) return close()
       return 'adopt' in message ? adopt(message.adopt, message.modality) : encode(message)
     })
   })

@@ -16,6 +16,13 @@ import type {
 } from './encoder-thread.ts'
 import type { AttachmentSpan } from './prompt-cells.ts'
 
+/** The embeddings of spans that were encoded before, by their keys. */
+export type EmbeddingCache = LRUCache<string, Float32Array>
+
+/** @param bytes maximum size, at least 1 */
+export const embeddingCache = (bytes: number): EmbeddingCache =>
+  new LRUCache({ maxSize: bytes, sizeCalculation: ({ byteLength }) => byteLength })
+
 /** Encodes images and sounds, part by part, while the decoder runs. */
 export interface AttachmentEncoder {
   /** Whether it uses cores: a part is being encoded, or it is still being opened. */
@@ -24,6 +31,11 @@ export interface AttachmentEncoder {
   readonly cachedBytes: number
   /** Embeddings of a span that was encoded before. The call counts as a use of the cache entry. */
   cached(key: string): Float32Array | undefined
+  /**
+   * Whether a span must wait: what its adapter makes of the encoder is being opened, and `encode` is not to be called before.
+   * Resolves when it may be, or the span is to be looked at again. null: it need not wait.
+   */
+  opening(span: AttachmentSpan): Promise<void> | null
   /** Whether the encoder still holds a span's attachment, so that its bytes are not needed. */
   has(span: AttachmentSpan): boolean
   /**
@@ -41,7 +53,10 @@ export interface AttachmentEncoder {
 }
 
 /** Encoders that can be used, and what is known of them only then. */
-export interface OpenedEncoder extends AttachmentEncoder, Pick<EncoderReady, 'runtimes' | 'uncalibrated'> {}
+export interface OpenedEncoder extends AttachmentEncoder, Pick<EncoderReady, 'runtimes' | 'uncalibrated'> {
+  /** Ends its thread, and gives its memory back. It must not encode any more. */
+  close(): void
+}
 
 /** How many threads a part may use, and how long it took with them. */
 export interface EncoderCores {
@@ -85,22 +100,25 @@ export function dropEncoder(): void {
 }
 
 /**
- * Starts the encoders of a model on a thread of their own, with a cache of embeddings.
- * @param cacheBytes maximum size of the cache, at least 1
+ * Starts the encoders of a model on a thread of their own.
+ * @param cache gets what they encode
  * @throws OrielError for a file that cannot be loaded
  */
 export async function startEncoder(
   start: EncoderThreadStart,
-  cacheBytes: number,
+  cache: EmbeddingCache,
   cores: EncoderCores,
 ): Promise<OpenedEncoder> {
   const { worker, died } = prepared ?? newThread()
   prepared = undefined
   worker.postMessage(start)
   const [first]: [EncodeResult] = await Promise.race([once(worker, 'message') as Promise<[EncodeResult]>, died])
-  if ('error' in first) throw fromWire(first.error)
+  if ('error' in first) {
+    void worker.terminate()
+    throw fromWire(first.error)
+  }
   if (!('ready' in first)) throw new Error('the encoder thread encodes before it is ready')
-  return encoderOn(worker, first.ready, cacheBytes, cores)
+  return encoderOn(worker, first.ready, cache, cores)
 }
 
 interface Job {
@@ -118,17 +136,13 @@ const mostHeld = 2
 function encoderOn(
   worker: Worker,
   { runtimes, uncalibrated, threads: ids }: EncoderReady,
-  cacheBytes: number,
+  cache: EmbeddingCache,
   cores: EncoderCores,
 ): OpenedEncoder {
   const send = (message: ToEncoder, moved: ArrayBuffer[] = []): void => worker.postMessage(message, moved)
   const confinementOf = (threads: readonly number[]) =>
     cores.shared && confinement(threads, cores.shared.all, cores.shared.decoding)
   let confine = confinementOf(ids)
-  const cache = new LRUCache<string, Float32Array>({
-    maxSize: cacheBytes,
-    sizeCalculation: ({ byteLength }) => byteLength,
-  })
   /** Attachments that the thread holds. */
   const kept = () => new LRUCache<string, true>({ max: mostHeld, dispose: (_, name) => send({ forget: name }) })
   const held = { image: kept(), audio: kept() }
@@ -172,6 +186,7 @@ function encoderOn(
       return cache.calculatedSize
     },
     cached: (key) => cache.get(key),
+    opening: () => null,
     has: (span) => held[span.kind].has(nameOf(span)),
     encode(span, bytes) {
       const encoded = deferred<EncodedPart>()
@@ -192,6 +207,7 @@ function encoderOn(
       givesWay = decoding
       confine?.(decoding)
     },
+    close: () => send({ close: true }),
   }
 }
 

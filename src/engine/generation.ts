@@ -79,6 +79,16 @@ export type HeaderRequest = Omit<GenerateRequest, 'prompt'> & {
   prompt: readonly HeaderPiece[]
   /** Of its adapter: names one version of it. */
   adapterKey?: string | undefined
+  /** What its adapter changes in the encoder of images. */
+  visionAdapter?: VisionAdapter | undefined
+}
+
+/** The half of an adapter that changes the encoder of images. */
+export interface VisionAdapter {
+  /** Names one version of the adapter. */
+  key: string
+  /** The GGUF file of its matrices. */
+  file: string
 }
 
 /** An adapter (LoRA) on this machine. Its files have been checked. */

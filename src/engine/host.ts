@@ -130,7 +130,7 @@ class EngineHost implements Engine, EmbeddingEngine {
     await this.#process.whenReady(signal)
     const adapter = request.adapter && (await this.#adapters.hold(request.adapter.id, signal))
     try {
-      yield* this.#generate(request, adapter?.key, signal, onPhase)
+      yield* this.#generate(request, adapter, signal, onPhase)
     } finally {
       adapter?.release()
     }
@@ -138,13 +138,15 @@ class EngineHost implements Engine, EmbeddingEngine {
 
   async *#generate(
     request: GenerateRequest,
-    adapterKey: string | undefined,
+    adapter: { key: string; vision: string | null } | undefined,
     signal: AbortSignal,
     onPhase: (phase: EnginePhase) => void,
   ): AsyncIterable<GenerateEvent> {
     await this.#process.whenReady(signal)
     const id = this.#nextId++
     const { prompt, payloads } = separatePayloads(request.prompt)
+    const { key: adapterKey = undefined, vision = null } = adapter ?? {}
+    const visionAdapter = adapterKey === undefined || vision === null ? undefined : { key: adapterKey, file: vision }
     const queue = new EventQueue<GenerateEvent>(mergeText)
     let over = false
     const leave = (): void => {
@@ -152,7 +154,7 @@ class EngineHost implements Engine, EmbeddingEngine {
       this.#process.hold()
     }
     const pending: Pending = {
-      ...{ request: { ...request, prompt, adapterKey }, queue, payloads, onPhase },
+      ...{ request: { ...request, prompt, adapterKey, visionAdapter }, queue, payloads, onPhase },
       ...{ movable: true, paused: false, encoding: false, admitted: false },
     }
     this.#running.set(id, pending)

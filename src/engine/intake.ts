@@ -47,7 +47,7 @@ export function createIntake(
     *accept(id: number, spec: HeaderRequest): Slices<EngineRequest> {
       if (spec.n > maxSequences)
         throw new OrielError('invalid', `n is ${spec.n}; the maximum is ${maxSequences}.`, { param: 'n' })
-      const prompt = yield* layout.layout(spec.prompt, spec.cacheKey)
+      const prompt = yield* layout.layout(spec.prompt, spec.cacheKey, spec.visionAdapter)
       const adapter = yield* adapterOf(spec)
       if (prompt.cells.length === 0) throw new OrielError('invalid', 'The prompt is empty.', { param: 'prompt' })
       const maxTokens = answerSpace(prompt, contextTokens, spec)

@@ -80,7 +80,7 @@ export class KeptAdapters {
    * Waits until it is loaded. It stays until `release` is called.
    * @throws OrielError `precondition_failed`, `cancelled`
    */
-  async hold(id: string, signal?: AbortSignal): Promise<{ key: string; release(): void }> {
+  async hold(id: string, signal?: AbortSignal): Promise<{ key: string; vision: string | null; release(): void }> {
     const files = this.#known.get(id)
     if (files === undefined) throw unloaded(id)
     const { adapterBytes } = this.#limits
@@ -98,7 +98,7 @@ export class KeptAdapters {
       release()
       throw error
     }
-    return { key: loaded.key, release }
+    return { key: loaded.key, vision: loaded.files.vision, release }
   }
 
   /** The process is another one, which has none. */

@@ -4,9 +4,10 @@ import { badModel } from '../errors.ts'
 import { weightsFolder } from '../home.ts'
 import { type Decoder, openDecoder } from '../language/index.ts'
 import { dieWithParent, openNative } from '../native/index.ts'
+import { withVisionAdapters } from './adapted-encoders.ts'
 import { Calibration } from './calibration.ts'
 import { Cores } from './cores.ts'
-import { dropEncoder, type OpenedEncoder, startEncoder } from './encoder.ts'
+import { dropEncoder, type EncoderCores, embeddingCache, type OpenedEncoder, startEncoder } from './encoder.ts'
 import type { EncoderStart } from './encoder-thread.ts'
 import type { EngineModel } from './generation.ts'
 import { whileOpening } from './opening-encoder.ts'
@@ -56,16 +57,23 @@ export async function loadModel(
   const modalities: Modality[] = [...(images ? (['vision'] as const) : []), ...(audio ? (['audio'] as const) : [])]
   const start = projector === null ? null : { file: projector, modalities, settings: encoderSettings }
   if (start === null) dropEncoder()
-  const startEncoding = () =>
-    start === null
-      ? null
-      : startEncoder({ ...start, progress: progress.encoders }, settings.encoderCacheBytes, {
-          shared: gpu === undefined ? { all: cores.all, decoding: cores.half } : null,
-          next: (kind) => cores.forEncoding(kind, isDecoding()),
-          took: (kind, threads, tokens, ms) => {
-            if (!isDecoding()) cores.encoded(kind, threads, tokens, ms)
-          },
-        })
+  const cache = embeddingCache(settings.encoderCacheBytes)
+  const encoderCores: EncoderCores = {
+    shared: gpu === undefined ? { all: cores.all, decoding: cores.half } : null,
+    next: (kind) => cores.forEncoding(kind, isDecoding()),
+    took: (kind, threads, tokens, ms) => {
+      if (!isDecoding()) cores.encoded(kind, threads, tokens, ms)
+    },
+  }
+  const startEncoding = () => {
+    if (start === null) return null
+    const opened = startEncoder({ ...start, progress: progress.encoders }, cache, encoderCores)
+    const openWith = (adapter: string) => {
+      const adapted = { ...start, modalities: ['vision' as const], settings: { ...encoderSettings, adapter } }
+      return startEncoder({ ...adapted, progress: new Float32Array(1) }, cache, encoderCores)
+    }
+    return opened.then((own) => withVisionAdapters(own, openWith))
+  }
   // Both halves load at once, except on a GPU: the decoder takes what memory is free there, with room for the encoder.
   const starting = gpu === undefined ? startEncoding() : null
   // If both fail, the decoder's error is the one that is told.

@@ -26,6 +26,7 @@ export function whileOpening(opening: Promise<AttachmentEncoder>): AttachmentEnc
       return encoder?.cachedBytes ?? 0
     },
     cached: (key) => encoder?.cached(key),
+    opening: (span) => encoder?.opening(span) ?? null,
     has: (span) => encoder?.has(span) ?? false,
     async encode(span, bytes) {
       const opened = await opening.catch((error: unknown) => {

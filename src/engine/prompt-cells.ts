@@ -11,7 +11,7 @@ import {
 import { OrielError } from '../errors.ts'
 import type { Decoder, Vocabulary } from '../language/index.ts'
 import type { Slices } from '../slices.ts'
-import type { AttachmentHeader, AudioHeader, HeaderPiece, ImageHeader } from './generation.ts'
+import type { AttachmentHeader, AudioHeader, HeaderPiece, ImageHeader, VisionAdapter } from './generation.ts'
 import { Positions } from './positions.ts'
 
 /** The cells of a prompt that one run of an encoder fills: a tile of an image, or a chunk of a sound. */
@@ -22,6 +22,8 @@ export interface ImageSpan extends Span {
   attachment: ImageHeader
   plan: ImagePlan
   tile: Tile
+  /** What the encoder is changed by; omitted: nothing. */
+  adapter?: VisionAdapter | undefined
 }
 
 export interface AudioSpan extends Span {
@@ -97,10 +99,11 @@ export class PromptLayout {
    * Reads a prompt in slices, since a long text takes long.
    * @param cacheKey the isolation key: requests with another key share neither the KV nor the embeddings of attachments,
    * since the time to the first token would reveal them
+   * @param adapter of the encoder of images
    * @throws OrielError `invalid`, `param` `prompt`, for a text that cannot fit the context or an attachment that the model
    * does not take
    */
-  *layout(pieces: readonly HeaderPiece[], cacheKey = ''): Slices<PromptCells> {
+  *layout(pieces: readonly HeaderPiece[], cacheKey = '', adapter?: VisionAdapter): Slices<PromptCells> {
     const { vocabulary, contextTokens } = this.#decoder
     if (!this.mayFit(pieces))
       throw tooLong(
@@ -117,7 +120,7 @@ export class PromptLayout {
       }
       yield* writer.flush()
       if (piece.kind === 'tokens') writer.tokens(piece.tokens)
-      else attachmentTokens.push(this.#write(writer, piece, attachmentTokens.length, cacheKey, spans))
+      else attachmentTokens.push(this.#write(writer, piece, attachmentTokens.length, { cacheKey, adapter }, spans))
     }
     yield* writer.flush()
     const cells = writer.finish()
@@ -151,7 +154,7 @@ export class PromptLayout {
     writer: CellWriter,
     attachment: AttachmentHeader,
     place: number,
-    cacheKey: string,
+    { cacheKey, adapter }: { cacheKey: string; adapter: VisionAdapter | undefined },
     spans: AttachmentSpan[],
   ): number {
     let tokens = 0
@@ -164,11 +167,15 @@ export class PromptLayout {
         tokens += mark.length
         continue
       }
-      const key = [attachment.hash, part.plan.name, index, cacheKey].join('\n')
+      const eyes = part.kind === 'image' ? adapter : undefined
+      const key = [attachment.hash, part.plan.name, index, ...(eyes === undefined ? [] : [eyes.key]), cacheKey].join(
+        '\n',
+      )
       // Equal frames at other times are other input.
       const input = later === undefined ? key : [key, later].join('\n')
       const start = writer.embeddings(this.#range(input, part.tokens), part.tokens)
-      spans.push({ ...part, place, key, start, end: start + part.tokens })
+      const placed = { place, key, start, end: start + part.tokens }
+      spans.push(part.kind === 'image' ? { ...part, ...placed, adapter: eyes } : { ...part, ...placed })
       tokens += part.tokens
     }
     return tokens

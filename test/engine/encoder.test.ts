@@ -15,7 +15,7 @@ vi.mock('../../src/children/index.ts', async (original) => ({
   },
 }))
 
-const { prepareEncoder, startEncoder } = await import('../../src/engine/encoder.ts')
+const { embeddingCache, prepareEncoder, startEncoder } = await import('../../src/engine/encoder.ts')
 const start = { file: 'mmproj.gguf', settings: {}, progress: new Float32Array(1) } as Parameters<typeof startEncoder>[0]
 const cores = { shared: null, next: () => 1, took: () => {} }
 
@@ -27,7 +27,7 @@ it.each([
   prepareEncoder()
   const [thread] = threads.splice(0)
   if (thread !== undefined) await once(thread, 'exit').catch(() => {})
-  await expect(startEncoder(start, 1, cores)).rejects.toThrow(cause)
+  await expect(startEncoder(start, embeddingCache(1), cores)).rejects.toThrow(cause)
 })
 
 /** A thread that answers the parts it is given one after the other. */
@@ -61,7 +61,7 @@ it('the choice of threads learns from the time of encoding, without that of hear
     1,
   )
   const took = vi.fn<(...args: unknown[]) => void>()
-  const encoder = await startEncoder(start, 100, { ...cores, took })
+  const encoder = await startEncoder(start, embeddingCache(100), { ...cores, took })
   expect(await encoder.encode(chunk('sound'), new Uint8Array(8))).toMatchObject({ embeddings: null })
   expect(encoder.cached('sound')).toBeUndefined()
   expect(await encoder.encode(chunk('sound'), null)).toMatchObject({ ms: 70, preparingMs: 300 })
@@ -75,7 +75,7 @@ it('images do not push out a sound', async () => {
     Array.from({ length: 4 }, () => ({ ms: 1, preparingMs: 1 })),
     1,
   )
-  const encoder = await startEncoder(start, 100, cores)
+  const encoder = await startEncoder(start, embeddingCache(100), cores)
   for (const span of [chunk('sound'), tile('1'), tile('2'), tile('3')]) await encoder.encode(span, new Uint8Array(8))
   expect([chunk('sound'), tile('1'), tile('3')].map(encoder.has)).toEqual([true, false, true])
   await threads.at(-1)?.terminate()

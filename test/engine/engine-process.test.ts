@@ -49,7 +49,7 @@ async function start(load?: () => Promise<LoadedModel>) {
 /** A process whose model can be asked while its image encoder is still being opened. */
 async function startOpening() {
   const opening = deferred<OpenedEncoder>()
-  const encoder = { ...slowEncoder(2), runtimes: { vision: 'onnx' }, uncalibrated: [] } as const
+  const encoder = { ...slowEncoder(2), runtimes: { vision: 'onnx' }, uncalibrated: [], close() {} } as const
   const loadFake = async (): Promise<LoadedModel> => ({
     decoder: new KvModel(500, 300, true).decoder,
     architectures: { images: architecture, audio: null },

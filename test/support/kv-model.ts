@@ -308,6 +308,7 @@ export function slowEncoder(ticks: number, order: string[] = []): AttachmentEnco
     cached: () => undefined,
     has: () => false,
     letGo() {},
+    opening: () => null,
     giveWay() {},
     async encode(span) {
       if (busy) throw new Error('two parts at once')
