@@ -80,20 +80,33 @@ const matrixTypes: readonly string[] = ['F32', 'F16', 'BF16', 'Q8_0']
 /** @throws OrielError `invalid` that says what of an adapter has no place in a model */
 export async function checkAdapterFit({ decoder, vision }: GgufAdapter, model: LocalModel): Promise<void> {
   if (decoder !== null) {
-    const [adapter, base, ...parts] = await Promise.all([decoder, ...splitParts(model.decoder)].map(headerOf))
-    if (adapter === undefined || base === undefined) throw new Error('a model without files')
-    const name = path.basename(model.decoder)
+    const [adapter, base] = await Promise.all([headerOf(decoder), wholeDecoder(model.decoder)])
     const [own, wanted] = [adapter, base].map(({ metadata }) => textOf(metadata.get('general.architecture')))
     if (own !== wanted) throw badModel(`It is for the architecture ${own}, and the model has ${wanted}.`)
-    if (embeddingFacts(base, decoderFacts(base, name), name) !== null)
-      throw unsupportedModel('The model embeds texts. Only models that answer take adapters.')
-    const whole = { ...base, tensors: [base, ...parts].flatMap(({ tensors }) => tensors) }
-    checkMatrices(adapter, whole, name)
+    checkDecoderFit(adapter.tensors, base, path.basename(model.decoder))
   }
   if (vision !== null) {
     if (model.projector === null) throw badModel('It changes the encoder of images, and the model has no vision file.')
     checkShapes(await headerOf(vision), await headerOf(model.projector), path.basename(model.projector))
   }
+}
+
+/** The header of a decoder with the tensors of all of its parts. @param file the first part */
+export async function wholeDecoder(file: string): Promise<GgufHeader> {
+  const [first, ...others] = await Promise.all(splitParts(file).map(headerOf))
+  if (first === undefined) throw new Error('a model without files')
+  return { ...first, tensors: [first, ...others].flatMap(({ tensors }) => tensors) }
+}
+
+/**
+ * Whether llama.cpp can compute a decoder with an adapter.
+ * @param halves the adapter's tensors @param base as `wholeDecoder` gives it @param file its name, for messages
+ * @throws OrielError `invalid` that says what has no place in it
+ */
+export function checkDecoderFit(halves: readonly Half[], base: GgufHeader, file: string): void {
+  if (embeddingFacts(base, decoderFacts(base, file), file) !== null)
+    throw unsupportedModel('The model embeds texts. Only models that answer take adapters.')
+  checkMatrices(halves, base, file)
 }
 
 function checkShapes(adapter: GgufHeader, base: GgufHeader, file: string): void {
@@ -110,22 +123,24 @@ function checkShapes(adapter: GgufHeader, base: GgufHeader, file: string): void 
 }
 
 type Tensor = GgufHeader['tensors'][number]
+type Half = Pick<Tensor, 'name' | 'shape'>
 
 /** Stricter than llama.cpp, which loads adapters that end its process when it computes with them. */
-function checkMatrices(adapter: GgufHeader, { tensors }: GgufHeader, file: string): void {
-  const [own, matrices] = [adapter.tensors, tensors].map((all) => new Map(all.map((tensor) => [tensor.name, tensor])))
-  for (const { name } of adapter.tensors) {
+function checkMatrices(halves: readonly Half[], { tensors }: GgufHeader, file: string): void {
+  const own = new Map(halves.map((half) => [half.name, half]))
+  const matrices = new Map(tensors.map((tensor) => [tensor.name, tensor]))
+  for (const { name } of halves) {
     const matrix = name.replace(/\.lora_[ab]$/, '')
-    const [a, b, base] = [own?.get(`${matrix}.lora_a`), own?.get(`${matrix}.lora_b`), matrices?.get(matrix)]
+    const [a, b, base] = [own.get(`${matrix}.lora_a`), own.get(`${matrix}.lora_b`), matrices.get(matrix)]
     if (a === undefined || b === undefined || base === undefined)
       throw badModel(`It changes ${matrix}, which ${file} does not have.`)
     if (base.shape.length < 2) throw unsupportedModel(`It changes ${matrix}, which is no matrix.`)
     if (base.type === 'NVFP4') throw unsupportedModel(`It changes ${matrix}, which is in NVFP4, as no adapter can.`)
-    checkHalves(a, b, base, matrices?.has('output.weight') ?? false)
+    checkHalves(a, b, base, matrices.has('output.weight'))
   }
 }
 
-function checkHalves(a: Tensor, b: Tensor, { name, shape }: Tensor, hasOutput: boolean): void {
+function checkHalves(a: Half, b: Half, { name, shape }: Tensor, hasOutput: boolean): void {
   const [columns = 1, rows = 1, ...experts] = shape
   const [rank = 1] = b.shape
   // The first half of a table of tokens is turned.

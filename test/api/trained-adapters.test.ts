@@ -5,6 +5,7 @@ import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
 import { postJson } from '../support/http.ts'
 import { type Colour, dataUrl, shape, teal } from '../support/images.ts'
+import { halvesOf, writePeft } from '../support/peft.ts'
 import { startServer, type TestServer } from '../support/server.ts'
 
 const folder = mkdtempSync(path.join(tmpdir(), 'oriel-trained-'))
@@ -64,6 +65,22 @@ describe('adapters that were trained on the built-in model', () => {
     expect(withEyes).toBeLessThan(first + 10)
     expect(await cached('teal')).toBeGreaterThan(withEyes + 10)
     expect(await cached('pocket')).toBeGreaterThan(first + 10)
+  })
+
+  it('that cannot be used are refused with the reason, and harm nobody', async () => {
+    const wide = halvesOf('model.layers.0.self_attn.q_proj', 64, 64)
+    writePeft(path.join(folder, 'models', 'adapters', 'wide'), wide)
+    const messages = [{ role: 'user', content: 'Hello' }]
+    const response = await postJson(`${server.url}/v1/chat/completions`, { model: 'pocket#wide', messages })
+    expect(response.status).toBe(412)
+    expect(await response.json()).toMatchObject({
+      error: {
+        code: 'adapter_unusable',
+        param: 'model',
+        message: expect.stringContaining('made for a matrix of 64 x 64'),
+      },
+    })
+    expect(await said('upper', 'blue')).toBe('BLUE')
   })
 
   it('answer eight clients at once as they answer each alone', async () => {

@@ -1,7 +1,9 @@
 import { createHash } from 'node:crypto'
 import path from 'node:path'
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import { badModel, unsupportedModel } from '../../errors.ts'
 import { headerOf, type Metadata, metadataOf } from '../../gguf/index.ts'
+import { checkDecoderFit, wholeDecoder } from '../adapter-fit.ts'
 import { type PeftConfig, readPeftConfig, scalingOf } from './config.ts'
 import { decoderTargets } from './decoder-names.ts'
 import { readSafetensors, type SafeTensor, shown } from './safetensors.ts'
@@ -68,7 +70,7 @@ export async function readPeft(folder: string): Promise<PeftFiles> {
 
 /** @throws OrielError `invalid` that names what has no place in the model */
 export async function planPeft({ config, modules }: PeftFiles, base: PeftBase): Promise<PeftPlan> {
-  const header = await headerOf(base.decoder)
+  const header = await wholeDecoder(base.decoder)
   const name = path.basename(base.decoder)
   const metadata = metadataOf(header, name)
   const architecture = metadata.string('general.architecture')
@@ -81,22 +83,34 @@ export async function planPeft({ config, modules }: PeftFiles, base: PeftBase): 
   ]
   if (eyes.length > 0 && vision === null)
     throw badModel(`It changes ${shown(eyes[0]?.name ?? '')}, and ${name} has no vision file.`)
+  const decoder = await pausing(others, (module) =>
+    planned(module, [decoderTargets(module.name, architecture, metadata)], metadata, written),
+  )
+  checkDecoderFit(decoder, header, name)
+  const facts = vision === null ? null : metadataOf(vision, path.basename(base.projector ?? ''))
   return {
-    architecture,
-    alpha,
+    ...{ architecture, alpha, invocation: config.invocation, decoder },
     rank: Math.max(...modules.map(rankOf)),
-    invocation: config.invocation,
-    decoder: others.flatMap((module) =>
-      planned(module, [decoderTargets(module.name, architecture, metadata)], metadata, written),
-    ),
     vision:
-      vision === null
+      facts === null
         ? []
-        : eyes.flatMap((module) => {
-            const facts = metadataOf(vision, path.basename(base.projector ?? ''))
-            return planned(module, visionTargets(module.name, facts), facts, written)
-          }),
+        : await pausing(eyes, (module) => planned(module, visionTargets(module.name, facts), facts, written)),
   }
+}
+
+/** Modules that are planned between two pauses: the order of many rows takes a millisecond. */
+const plannedAtOnce = 8
+
+async function pausing(
+  modules: readonly PeftModule[],
+  plan: (module: PeftModule) => PlannedTensor[],
+): Promise<PlannedTensor[]> {
+  const tensors: PlannedTensor[] = []
+  for (const [index, module] of modules.entries()) {
+    tensors.push(...plan(module))
+    if (index % plannedAtOnce === 0) await nextTurn()
+  }
+  return tensors
 }
 
 /** A name for what comes of a plan. Models with equal plans share the result. */

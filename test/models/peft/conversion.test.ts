@@ -30,6 +30,14 @@ const expected: Record<string, Expected> = json('expected.json')
 const folder = mkdtempSync(path.join(tmpdir(), 'oriel-peft-'))
 afterAll(() => rmSync(folder, { recursive: true }))
 
+/** What every decoder says of itself. */
+const decoderKeys = (arch: string): Record<string, Value> => ({
+  'general.architecture': { string: arch },
+  [`${arch}.block_count`]: { u32: 8 },
+  [`${arch}.embedding_length`]: { u32: 64 },
+  [`${arch}.context_length`]: { u32: 512 },
+})
+
 /** Files of a model that has the matrices that llama.cpp's converter found a place for. */
 function baseFor(name: string, { arch, vision, base }: Case, { tensors }: Expected): PeftBase {
   const matrices: TensorPlan[] = Object.keys(tensors)
@@ -49,11 +57,10 @@ function baseFor(name: string, { arch, vision, base }: Case, { tensors }: Expect
     return path.join(folder, file)
   }
   const one: TensorPlan = { name: 'token_embd.weight', shape: [8, 8], fill: { constant: 0 } }
-  if (vision === undefined)
-    return { decoder: write(`${name}.gguf`, { 'general.architecture': { string: arch } }, matrices), projector: null }
+  if (vision === undefined) return { decoder: write(`${name}.gguf`, decoderKeys(arch), matrices), projector: null }
   const projector = { 'general.architecture': { string: 'clip' }, 'clip.projector_type': { string: vision } }
   return {
-    decoder: write(`${name}.gguf`, { 'general.architecture': { string: 'llama' } }, [one]),
+    decoder: write(`${name}.gguf`, decoderKeys('llama'), [one]),
     projector: write(`mmproj-${name}.gguf`, projector, matrices),
   }
 }
@@ -106,7 +113,7 @@ describe('what the converter of llama.cpp does not do', () => {
   const base = (more: Record<string, Value> = {}, names: readonly string[] = ['blk.0.attn_v.weight']): PeftBase => {
     const decoder = path.join(folder, `base-${names.join()}.gguf`)
     const tensors = names.map((name) => ({ name, shape: [8, 8], fill: { constant: 0 } as const }))
-    writeGguf(decoder, { 'general.architecture': { string: 'qwen35' }, ...more }, tensors, 1)
+    writeGguf(decoder, { ...decoderKeys('qwen35'), ...more }, tensors, 1)
     return { decoder, projector: null }
   }
   const value = 'model.layers.0.self_attn.v_proj'
