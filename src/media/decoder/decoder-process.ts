@@ -277,8 +277,11 @@ export class DecoderProcess {
   }
 }
 
-/** The length of a recording, in seconds, for which the time limit is. */
-const usualSeconds = 1200
+/**
+ * The length of a recording, in seconds, for which the time limit is. On a busy machine a slow file gets a thirtieth of a
+ * core: five minutes of Opus, which take 2 s, take a minute.
+ */
+const usualSeconds = 300
 
 /** How often the memory of a process is read, which takes some microseconds. Nothing allocates a gigabyte in this time. */
 const memoryIntervalMs = 100
