@@ -21,7 +21,8 @@ export interface ParsedName {
  * `accounts/A/deployments/D`, `#D`. Any other name is a model's or an adapter's own.
  */
 export function parseName(name: string): ParsedName {
-  const [before = '', behind] = name.split('#', 2)
+  const at = name.indexOf('#')
+  const [before, behind] = at < 0 ? [name] : [name.slice(0, at), name.slice(at + 1)]
   const [, account, id] = deploymentIn.exec(behind ?? before) ?? []
   const model = before === '' ? null : before
   if (account !== undefined && id !== undefined)

@@ -1,9 +1,10 @@
 import { mkdtempSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
 import { type AdapterPlan, writeAdapter } from '../support/adapters.ts'
-import { postJson } from '../support/http.ts'
+import type { TensorPlan } from '../support/gguf-file.ts'
+import { eventsOf, postJson } from '../support/http.ts'
 import { startServer, type TestServer } from '../support/server.ts'
 
 interface Answered {
@@ -11,6 +12,10 @@ interface Answered {
   choices: { message: { content: string } }[]
   usage: { prompt_tokens_details: { cached_tokens: number } }
   error?: { message: string; code: string; param: string }
+}
+
+interface Chunk {
+  choices: { delta: { content?: string }; finish_reason: string | null }[]
 }
 
 describe('adapters', () => {
@@ -70,4 +75,111 @@ describe('adapters', () => {
     const second = [await cachedOf('pocket'), await cachedOf('one'), await cachedOf('two')]
     for (const [at, cached] of first.entries()) expect(second[at]).toBeGreaterThan(cached + 10)
   })
+
+  it('more than are loaded at one time all answer, each in turn', async () => {
+    const many = ['one', 'two', 'three', 'four', 'five', 'six']
+    for (const [at, id] of many.entries()) if (at > 2) write(id, { seed: at + 1 })
+    const alone: string[] = []
+    for (const id of many) alone.push(await textOf(id))
+    const asked = [...many, ...many, ...many]
+    expect(await Promise.all(asked.map((id) => textOf(id)))).toEqual([...alone, ...alone, ...alone])
+    expect(await loaded()).toBeLessThanOrEqual(3)
+  })
+
+  it('are replaced while they answer: who has begun goes on with the old one, and nobody is lost', async () => {
+    write('changing', { seed: 11 })
+    const more = { max_tokens: 32 }
+    const old = await ask('changing', 'Tell a story.', more)
+    write('twin', { seed: 12 })
+    const next = await ask('twin', 'Tell a story.', more)
+    const stream = await postJson(`${server.url}/v1/chat/completions`, {
+      ...{ model: 'changing', messages: [{ role: 'user', content: 'Tell a story.' }], temperature: 0, stream: true },
+      ...{ ignore_eos: true, max_tokens: 1500 },
+    })
+    const events = stream.text()
+    write('changing', { seed: 12 })
+    const during = await Promise.all(
+      Array.from({ length: 6 }, (_, at) => ask(at % 2 === 0 ? 'changing' : 'pocket', 'Tell a story.', more)),
+    )
+    expect(during.map(({ status }) => status)).toEqual(during.map(() => 200))
+    const contentOf = ({ choices }: Answered) => choices[0]?.message.content
+    for (const [at, answer] of during.entries()) if (at % 2 === 0) expect(contentOf(answer)).toBe(contentOf(next))
+    expect(contentOf(old)).not.toBe(contentOf(next))
+    const chunks = eventsOf<Chunk>(await events)
+    const streamed = chunks.map(({ choices }) => choices[0]?.delta.content ?? '').join('')
+    expect(streamed.startsWith(contentOf(old) ?? '?')).toBe(true)
+    expect(chunks.at(-1)?.choices[0]?.finish_reason).toBe('length')
+  })
+
+  it.each<[string, AdapterPlan, RegExp]>([
+    ['other-shape', { tensors: (usual) => widened(usual) }, /blk\.0\.attn_q\.weight\.lora_a is 193 x 8/],
+    ['other-model', { metadata: { 'general.architecture': { string: 'qwen2' } } }, /architecture qwen2.* llama/],
+    ['one-half', { tensors: (usual) => usual.slice(1) }, /one half only of blk\.0\.attn_q\.weight/],
+    ['no-such', { tensors: ([a, ...usual]) => renamed(a, usual) }, /blk\.9\.attn_q\.weight/],
+    ['no-float', { metadata: { 'adapter.lora.alpha': { u32: 16 } } }, /adapter\.lora\.alpha.*type 4/],
+    ['no-number', { metadata: { 'adapter.lora.alpha': { f32: Number.NaN } } }, /alpha is NaN/],
+    ['model', { metadata: { 'general.type': { string: 'model' } } }, /not an adapter/],
+    ['empty', { tensors: () => [] }, /no matrices/],
+    [
+      'the-output',
+      { tensors: (usual) => [...usual, ...tableOf(8)] },
+      /token_embd\.weight, which is the model's output/,
+    ],
+  ])('that are %s are refused with the reason', async (id, plan, why) => {
+    write(id, plan)
+    const { status, error } = await ask(`pocket#${id}`)
+    expect([status, error?.param]).toEqual([412, 'model'])
+    expect(error?.message).toMatch(why)
+    expect(error?.message).not.toContain(folder)
+    expect(await textOf('pocket')).not.toBe('')
+  })
+
+  it('with senseless numbers harm nobody', async () => {
+    write('senseless', { tensors: (usual) => usual.map((tensor) => ({ ...tensor, fill: { constant: Number.NaN } })) })
+    const [before] = server.engines()
+    const expected = await textOf('one', 'Who are you?')
+    const [, ...others] = await Promise.all([
+      ask('senseless', 'Hello', { temperature: 0.7, logprobs: true }),
+      ...Array.from({ length: 3 }, () => textOf('one', 'Who are you?')),
+    ])
+    expect(others).toEqual([expected, expected, expected])
+    expect(server.engines()).toEqual([before])
+  })
+
+  it('that do not exist are not found, and names of them reach no other files', async () => {
+    for (const model of ['pocket#nobody', 'nobody#one', 'pocket#../one', 'pocket#', '#one', 'pocket#one#two'])
+      expect([model, (await ask(model)).status]).toEqual([model, 404])
+  })
+
+  it('answer again after the engine died', async () => {
+    const expected = await textOf('two')
+    const [before] = server.engines()
+    server.kill()
+    await vi.waitFor(() => expect(server.engines()).not.toContain(before), 30_000)
+    expect(await textOf('two')).toBe(expected)
+  })
+
+  const loaded = async (): Promise<number> => {
+    const text = await (await fetch(`${server.url}/metrics`)).text()
+    return Number(/^oriel_engine_adapters\{model="pocket"\} (\d+)$/m.exec(text)?.[1])
+  }
 })
+
+/** The first half is of a matrix with one column more. */
+function widened([first, ...others]: readonly TensorPlan[]): TensorPlan[] {
+  if (first === undefined) throw new Error('an adapter without tensors')
+  const [columns = 0, rank = 0] = first.shape
+  return [{ ...first, shape: [columns + 1, rank] }, ...others]
+}
+
+const renamed = (first: TensorPlan | undefined, others: readonly TensorPlan[]): TensorPlan[] =>
+  [...(first === undefined ? [] : [first]), ...others].map((tensor) => ({
+    ...tensor,
+    name: tensor.name.replace('blk.0.attn_q', 'blk.9.attn_q'),
+  }))
+
+/** Changes the table of tokens. */
+const tableOf = (rank: number): TensorPlan[] => [
+  { name: 'token_embd.weight.lora_a', shape: [rank, 840], fill: { exact: 0.1 } },
+  { name: 'token_embd.weight.lora_b', shape: [rank, 192], fill: { exact: 0.1 } },
+]

@@ -11,6 +11,7 @@ const figures: Readonly<Record<string, { name: string; help: string }>> = {
   storedCells: { name: 'stored_kv_cells', help: 'Cells of the KV memory that hold stored prefixes' },
   storedPrefixes: { name: 'stored_prefixes', help: 'Prefixes of prompts that are kept in the KV memory' },
   shelvedBytes: { name: 'shelved_bytes', help: 'Prefixes that are kept outside the KV memory' },
+  adapters: { name: 'adapters', help: 'Adapters that are loaded' },
   encoderCacheBytes: { name: 'encoder_cache_bytes', help: 'Cached embeddings of images' },
 }
 
