@@ -246,7 +246,11 @@ export function boundPixels(limit: number): (client: string, signal: AbortSignal
 }
 
 const tooManyHeld = (): OrielError =>
-  new OrielError('overloaded', 'The server holds too many decoded images of other requests. Try again later.', {
-    code: 'too_many_pixels',
-    retryAfter: 2,
-  })
+  new OrielError(
+    'overloaded',
+    'The server holds too many decoded images and sounds of other requests. Try again later.',
+    {
+      code: 'too_many_pixels',
+      retryAfter: 2,
+    },
+  )

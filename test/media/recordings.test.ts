@@ -123,6 +123,18 @@ describe.skipIf(missing)(`the length of a sound${skipNote}`, () => {
     expect(told).toEqual([expect.closeTo(seconds, 0)])
   })
 
+  it('with a gap has silence there, also in a clip or a stretch that is nothing else', async () => {
+    const file = make('gap.mka', '-vn -af asetpts=PTS+gte(T\\,2)*90/TB -c:a libopus')
+    const { sound } = await loadAudio(file)
+    expect(sound.seconds).toBeCloseTo(94, 0)
+    const loudness = async (one: typeof sound) => (await one.decode()).map(Math.abs).toSorted().at(-1) ?? 0
+    const stretches = await cutWhereQuiet(sound, 30)
+    const loud = await Promise.all(stretches.map(({ sound }) => loudness(sound)))
+    expect(loud.map((one) => one > 0.1)).toEqual([true, ...loud.slice(2).map(() => false), true])
+    const clip = await loadAudio(file, { clip: { start: 20, end: 25 } })
+    expect([clip.sound.samples, await loudness(clip.sound)]).toEqual([5 * 16_000, 0])
+  })
+
   it('that is cut has the samples of the whole', async () => {
     const { sound } = await loadAudio(make('cut.ogg', '-vn'))
     const whole = await sound.decode()

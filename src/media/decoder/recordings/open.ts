@@ -95,6 +95,9 @@ function openAudio(recording: Recording, wanted: WantedAudio, format: RecordingF
     async *parts() {
       const parts = []
       for await (const part of soundOf(recording, start, end)) parts.push(part)
+      // A clip may be in a gap of a track that has samples at its beginning.
+      const isGap = parts.length === 0 && start > 0 && (await recording.sound(0, 1)).length > 0
+      if (isGap) parts.push(partOfSound(new Float32Array(samples)))
       if (parts.length === 0) throw new Error('no samples')
       yield* parts
     },
