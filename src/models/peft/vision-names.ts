@@ -12,8 +12,8 @@ export const isOfEncoder = (module: string): boolean =>
 const isOfAudio = (module: string): boolean => /audio|\bspeech|\bconformer\./.test(module)
 
 /**
- * Layers by the names of their modules in transformers: SigLIP and CLIP (SmolVLM, Gemma 3, LLaVA, LFM2, MiniCPM-V), Pixtral,
- * Qwen-VL, and InternVL in its own form and in that of transformers. After gguf-py/gguf/tensor_mapping.py of llama.cpp v0.5.0.
+ * Layers by the names of their modules in transformers: SigLIP and CLIP (SmolVLM, Gemma 3, LLaVA, LFM2, MiniCPM-V), Gemma 4,
+ * Pixtral, Qwen-VL, and InternVL in its own form and in that of transformers. After gguf-py/gguf/tensor_mapping.py of llama.cpp v0.5.0.
  */
 const layers =
   /(?:vision_model|vision_tower|vpm|visual)\.(?:vision_model\.)?(?:encoder\.layers?|transformer\.layers|blocks)\.(\d{1,3})\.(.+)$/
@@ -23,6 +23,7 @@ const inLayer: Readonly<Record<string, readonly string[]>> = {
   'self_attn.k_proj': ['attn_k'],
   'self_attn.v_proj': ['attn_v'],
   'self_attn.out_proj': ['attn_out'],
+  'self_attn.o_proj': ['attn_out'], // Gemma 4
   'attention.q_proj': ['attn_q'],
   'attention.k_proj': ['attn_k'],
   'attention.v_proj': ['attn_v'],
@@ -52,6 +53,7 @@ const outside: Readonly<Record<string, readonly string[]>> = {
   'visual.merger.mlp.2': ['mm.2'],
   'visual.merger.linear_fc1': ['mm.0'], // Qwen3-VL
   'visual.merger.linear_fc2': ['mm.2'],
+  'embed_vision.embedding_projection': ['mm.input_projection'], // Gemma 4
   'mlp1.1': ['mm.model.mlp.1'], // InternVL
   'mlp1.3': ['mm.model.mlp.3'],
 }
@@ -76,7 +78,8 @@ export function visionTargets(module: string, base: Metadata): readonly (readonl
     if (layer === undefined) throw unknown()
     return [[{ matrix: `v.deepstack.${layer}.${deep[2]}` }]]
   }
-  const [, layer, part = ''] = layers.exec(module) ?? []
+  // Gemma 4 has each of its matrices in a module that also clamps.
+  const [, layer, part = ''] = layers.exec(module.replace(/\.linear$/, '')) ?? []
   const blk = `v.blk.${layer}`
   if (part === 'attn.qkv')
     return [

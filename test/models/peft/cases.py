@@ -106,6 +106,28 @@ cases = {
                             modules=[[f"vision_model.encoder.layers.1.{n}", a, b] for n, a, b in (
                                 ("attn.qkv", 48, 144), ("attn.proj", 48, 48), ("mlp.fc1", 48, 80), ("mlp.fc2", 80, 48))]
                             + [["mlp1.1", 192, 64], ["mlp1.3", 64, 64]]),
+    "qwen2.5vl vision": dict(config=dict(architectures=["Qwen2_5_VLForConditionalGeneration"], model_type="qwen2_5_vl", **text(), vision_config=dict(
+                                 depth=4, hidden_size=48, intermediate_size=80, num_heads=4, patch_size=14, fullatt_block_indexes=[1, 3])),
+                             arch="clip", vision="qwen2.5vl_merger", base={}, dtype="F32",
+                             modules=[[f"visual.blocks.1.{n}", a, b] for n, a, b in (
+                                 ("attn.qkv", 48, 144), ("attn.proj", 48, 48), ("mlp.gate_proj", 48, 80), ("mlp.up_proj", 48, 80), ("mlp.down_proj", 80, 48))]
+                             + [["visual.merger.mlp.0", 192, 192], ["visual.merger.mlp.2", 192, 64]]),
+    "mistral3 vision": dict(config=dict(architectures=["Mistral3ForConditionalGeneration"], model_type="mistral3", text_config=text(), spatial_merge_size=2,
+                                        vision_config=dict(model_type="pixtral", hidden_act="silu", **vision)), arch="clip", vision="pixtral",
+                            base={"clip.vision.attention.head_count": 4}, dtype="F32",
+                            modules=[["vision_tower.transformer.layers.0.attention.q_proj", 48, 48],
+                                     ["multi_modal_projector.patch_merger.merging_layer", 192, 48], ["multi_modal_projector.linear_1", 48, 64],
+                                     ["multi_modal_projector.linear_2", 64, 64]]),
+    "lfm2 vision": dict(config=dict(architectures=["Lfm2VlForConditionalGeneration"], model_type="lfm2-vl", text_config=text(),
+                                    vision_config=dict(layer_norm_eps=1e-6, **vision)), arch="clip", vision="lfm2", base={}, dtype="F32",
+                        modules=without_up(siglip("model.vision_tower.vision_model.encoder.layers"))
+                        + [["model.multi_modal_projector.linear_1", 192, 64], ["model.multi_modal_projector.linear_2", 64, 64]]),
+    "gemma4 vision": dict(config=dict(architectures=["Gemma4ForConditionalGeneration"], model_type="gemma4", text_config=text(),
+                                      vision_config=dict(rms_norm_eps=1e-6, **vision)), arch="clip", vision="gemma4v", base={}, dtype="F32",
+                          modules=[[f"model.vision_tower.encoder.layers.1.{n}.linear", a, b] for n, a, b in (
+                              ("self_attn.q_proj", 48, 48), ("self_attn.k_proj", 48, 48), ("self_attn.v_proj", 48, 48), ("self_attn.o_proj", 48, 48),
+                              ("mlp.gate_proj", 48, 80), ("mlp.up_proj", 48, 80), ("mlp.down_proj", 80, 48))]
+                          + [["model.embed_vision.embedding_projection", 48, 64]]),
 }
 
 with open(os.path.join(here, "cases.json"), "w") as f:

@@ -3,9 +3,10 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { afterAll, describe, expect, it } from 'vitest'
-import { headerOf } from '../../../src/gguf/index.ts'
+import { headerOf, type MetadataValue, metadataOf } from '../../../src/gguf/index.ts'
 import { convert } from '../../../src/models/peft/convert.ts'
 import { type PeftBase, type PlannedTensor, planPeft, readPeft } from '../../../src/models/peft/plan.ts'
+import { isOfEncoder, visionTargets } from '../../../src/models/peft/vision-names.ts'
 import { type TensorPlan, type Value, writeGguf } from '../../support/gguf-file.ts'
 import { halvesOf, numbersOf, type PeftTensor, writePeft } from '../../support/peft.ts'
 
@@ -106,6 +107,24 @@ describe("an adapter in the format of PEFT becomes what llama.cpp's converter ma
     expect(found.tensors).toEqual(wanted.tensors)
     expect(Object.fromEntries([...found.metadata].filter(([key]) => key !== 'general.name'))).toEqual(wanted.metadata)
   })
+})
+
+it('modules of the vision half have the names of old and of new versions of transformers', () => {
+  const facts = (type: string) => ({
+    metadata: new Map<string, MetadataValue>([
+      ['clip.projector_type', type],
+      ['clip.vision.attention.head_count', 4],
+    ]),
+    tensors: [5, 7].map((layer) => ({ name: `v.deepstack.${layer}.fc1.weight`, shape: [1], type: 'F32', bytes: 4 })),
+    fileBytes: 0,
+  })
+  for (const { vision = '', modules } of Object.values(cases).filter(({ vision }) => vision !== undefined))
+    for (const [module] of modules) {
+      const other = module.startsWith('model.') ? module.slice('model.'.length) : `model.${module}`
+      const matrices = (name: string) =>
+        visionTargets(name, metadataOf(facts(vision), '')).map((choice) => choice.map(({ matrix }) => matrix))
+      expect([isOfEncoder(other), matrices(other)]).toEqual([true, matrices(module)])
+    }
 })
 
 describe('what the converter of llama.cpp does not do', () => {
