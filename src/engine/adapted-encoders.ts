@@ -4,9 +4,6 @@ import type { OpenedEncoder } from './encoder.ts'
 import type { VisionAdapter } from './generation.ts'
 import type { AttachmentSpan } from './prompt-cells.ts'
 
-/** Encoders with an adapter that are open at one time, beside the model's own: each takes as much memory. */
-const mostOpen = 2
-
 /** The encoder with an adapter, on a thread of its own: nobody waits while it is opened. */
 interface Adapted {
   readonly key: string
@@ -28,10 +25,12 @@ const unusedMs = 5000
 /**
  * The encoders of a model, and those that adapters make of the one for images: they are opened when a span needs one, and the
  * one that was used least recently closes for another.
+ * @param mostOpen of those with an adapter at one time: each takes as much memory as the model's own
  * @param openWith opens the encoder of images with an adapter @throws OrielError
  */
 export function withVisionAdapters(
   own: OpenedEncoder,
+  mostOpen: number,
   openWith: (file: string) => Promise<OpenedEncoder>,
 ): OpenedEncoder {
   /** By their keys, the least recently used first. */

@@ -27,6 +27,9 @@ interface Opened extends Pick<OpenedEncoder, 'runtimes'> {
   calibration: Calibration | null
 }
 
+/** Encoders with an adapter that are open at one time, if the memory for adapters has room for as many. One always may be. */
+const mostOpen = 4
+
 /**
  * Loads a model's files into this process. When the decoder is loaded, texts can be answered; attachments are answered
  * when the encoders are open, too.
@@ -65,6 +68,7 @@ export async function loadModel(
       if (!isDecoding()) cores.encoded(kind, threads, tokens, ms)
     },
   }
+  const mostAdapted = Math.max(1, Math.min(mostOpen, Math.floor(settings.adapterBytes / Math.max(1, encodersBytes))))
   const startEncoding = () => {
     if (start === null) return null
     const opened = startEncoder({ ...start, progress: progress.encoders }, cache, encoderCores)
@@ -72,7 +76,7 @@ export async function loadModel(
       const adapted = { ...start, modalities: ['vision' as const], settings: { ...encoderSettings, adapter } }
       return startEncoder({ ...adapted, progress: new Float32Array(1) }, cache, encoderCores)
     }
-    return opened.then((own) => withVisionAdapters(own, openWith))
+    return opened.then((own) => withVisionAdapters(own, mostAdapted, openWith))
   }
   // Both halves load at once, except on a GPU: the decoder takes what memory is free there, with room for the encoder.
   const starting = gpu === undefined ? startEncoding() : null

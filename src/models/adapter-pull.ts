@@ -26,10 +26,10 @@ export function peftAmong({ paths }: Listing): readonly string[] | null {
   return names.every((name) => paths.includes(name)) ? names : null
 }
 
-/** What a repository's adapter is, after its files are here. */
-export async function pulledAdapter(repo: string, config: ModelsConfig): Promise<PulledAdapter> {
+/** A repository's adapter, if its files are here. */
+export async function pulledAdapter(repo: string, config: ModelsConfig): Promise<PulledAdapter | null> {
   const files = (await adapterFiles(config)).find(({ origin }) => origin.kind === 'hub' && origin.repo === repo)
-  if (files === undefined) throw new Error('an adapter that was pulled and is not there')
+  if (files === undefined) return null
   const { id, aliases, paths } = files
   const sizes = await Promise.all(paths.map(async (file) => (await stat(file)).size))
   const { adapters, broken } = await adaptersOf(config, () => localModels(config).then(withoutAdapters)).list()

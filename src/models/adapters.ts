@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto'
-import { access, readdir, rm } from 'node:fs/promises'
+import { access, readdir, rm, stat } from 'node:fs/promises'
 import path from 'node:path'
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import { startThread } from '../children/index.ts'
@@ -122,7 +122,7 @@ async function cardOf(files: AdapterFiles, models: readonly LocalModel[]) {
   const peft = await readPeft(source.peft)
   const { base, fitting } = await fittingOf(models, sidecar.base ?? null, peft.config.base, async (model) => {
     const plan = await planPeft(peft, model)
-    return { ...plan, name: nameOfPlan(plan) }
+    return { ...plan, name: await nameOfPlan(plan) }
   })
   const [{ fit: plan }] = fitting
   const { architecture, alpha, rank, invocation } = plan
@@ -245,10 +245,23 @@ async function convertOn(conversion: Conversion): Promise<void> {
 export async function forgetKept(id: string, others: readonly string[] = []): Promise<void> {
   const names = await readdir(keptFolder()).catch((): string[] => [])
   for (const name of names) {
-    const own = name.startsWith(`${id}-`) && /^[0-9a-f]{24}(-vision)?\.gguf$/.test(name.slice(id.length + 1))
-    if (own && !others.includes(name)) await rm(path.join(keptFolder(), name), { force: true })
+    const file = path.join(keptFolder(), name)
+    const rest = name.startsWith(`${id}-`) ? name.slice(id.length + 1) : ''
+    const isOld = /^[0-9a-f]{24}(-vision)?\.gguf$/.test(rest) && !others.includes(name)
+    // A process that died has left it.
+    const isUnfinished = /^[0-9a-f]{24}(-vision)?\.gguf\.[0-9a-f-]{36}\.new$/.test(rest) && (await isAbandoned(file))
+    if (isOld || isUnfinished) await rm(file, { force: true })
   }
 }
+
+/** Age at which an unfinished file is taken for abandoned, in ms. */
+const abandonedMs = 3_600_000
+
+const isAbandoned = (file: string): Promise<boolean> =>
+  stat(file).then(
+    ({ mtimeMs }) => Date.now() - mtimeMs > abandonedMs,
+    () => false,
+  )
 
 const isThere = (file: string): Promise<boolean> =>
   access(file).then(

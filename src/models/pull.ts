@@ -79,19 +79,12 @@ async function pullRepo(client: HubClient, source: HubSource, options: Pull): Pr
   const listing = await client.list(source.repo, source.revision, signal)
   const matrices = peftAmong(listing)
   if (matrices !== null) {
-    await fetchFiles(client, source, listing, matrices, options)
-    return pulledAdapter(source.repo, config)
+    return pullAdapter(client, source, listing, matrices, options)
   }
   const { decoder, projector } = chosen(listing, source, entry)
   if (entry === undefined && (await isRemoteAdapter(client, source, listing, decoder, options))) {
-    await fetchFiles(
-      client,
-      source,
-      listing,
-      decoder.files.map((part) => part.path),
-      options,
-    )
-    return pulledAdapter(source.repo, config)
+    const names = decoder.files.map((part) => part.path)
+    return pullAdapter(client, source, listing, names, options)
   }
   const describe = ({ path: file }: NamedFile) => client.describe(source.repo, listing.commit, file, signal)
   const vision = projector === undefined ? null : await describe(projector)
@@ -110,20 +103,23 @@ async function pullRepo(client: HubClient, source: HubSource, options: Pull): Pr
   return readCard(await findLocal(idInRepo(source.repo, decoder), config), options.families)
 }
 
-/** Downloads files of a repository into the hub's cache. */
-async function fetchFiles(
+/** Downloads the files of an adapter into the hub's cache. */
+async function pullAdapter(
   client: HubClient,
   { repo, revision }: HubSource,
   { commit }: Listing,
   names: readonly string[],
   options: Pull,
-): Promise<void> {
+): Promise<PulledAdapter> {
   const cache = cacheFolder(options.config)
   const files = await Promise.all(names.map((file) => client.describe(repo, commit, file, options.signal)))
   const transfers = files.map((file) => transferOf(client, cache, file))
   await downloadAll(client, repo, transfers, cache, options)
   for (const { path: file, etag } of files) await addToSnapshot(cache, repo, { commit, file, blob: etag })
   if (revision !== commit) await setRef(cache, repo, revision, commit)
+  const pulled = await pulledAdapter(repo, options.config)
+  if (pulled === null) throw new Error('an adapter that was pulled and is not there')
+  return pulled
 }
 
 /** Whether a GGUF file of the hub is an adapter. Only one that may be by its name is asked: others have one question less. */
@@ -273,9 +269,15 @@ async function downloadAll(
 }
 
 /** The model in the cache, without asking the hub. */
-async function offline(name: string, source: HubSource | null, { config, families }: Pull): Promise<ModelCard> {
+async function offline(
+  name: string,
+  source: HubSource | null,
+  { config, families }: Pull,
+): Promise<ModelCard | PulledAdapter> {
   const wanted =
     source === null ? name : `${source.repo}${source.quant === null ? '' : `:${source.quant.toUpperCase()}`}`
+  const adapter = source && (await pulledAdapter(source.repo, config))
+  if (adapter) return adapter
   const model = await findLocal(wanted, config).catch(() => {
     throw new OrielError('not_found', `${wanted} is not in the cache, and downloads are off.`, { code: 'offline' })
   })

@@ -24,7 +24,7 @@ function setUp() {
     },
     close: () => void told.push(`${name} closes`),
   })
-  const encoders = withVisionAdapters(encoderOf('own'), async (file) => {
+  const encoders = withVisionAdapters(encoderOf('own'), 2, async (file) => {
     told.push(`${file} opens`)
     const opening = deferred<void>()
     openings.set(file, opening)

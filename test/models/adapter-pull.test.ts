@@ -70,6 +70,12 @@ describe('an adapter on the hub', () => {
     expect('unusable' in pulled && pulled.unusable?.message).toContain('256 x 256')
   })
 
+  it('that was pulled before is found without the hub', async () => {
+    const offline = libraryWith({ ORIEL_MODELS_DIR: models, HF_HUB_CACHE: cache, HF_HUB_OFFLINE: '1' })
+    const options = { anyway: false, signal: new AbortController().signal, onEvent: () => {} }
+    expect(await offline.pull('someone/Pocket-Upper', options)).toMatchObject({ kind: 'adapter', id: 'pocket-upper' })
+  })
+
   it('is removed with what was made of it', async () => {
     const card = await library().adapter('pocket-upper')
     const removal = await library().removal('pocket-upper')

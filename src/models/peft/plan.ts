@@ -114,9 +114,11 @@ async function pausing(
 }
 
 /** A name for what comes of a plan. Models with equal plans share the result. */
-export function nameOfPlan({ architecture, alpha, rank, invocation, decoder, vision }: PeftPlan): string {
+export async function nameOfPlan(plan: PeftPlan): Promise<string> {
+  const { architecture, alpha, rank, invocation, decoder, vision } = plan
   const hash = createHash('sha256').update(JSON.stringify([architecture, alpha, rank, invocation]))
-  for (const { rows, columns, ...tensor } of [...decoder, ...vision]) {
+  for (const [index, { rows, columns, ...tensor }] of [...decoder, ...vision].entries()) {
+    if (index % plannedAtOnce === 0) await nextTurn()
     hash.update(JSON.stringify(tensor))
     for (const order of [rows, columns])
       hash.update(order instanceof Int32Array ? order : JSON.stringify(order ?? null))
