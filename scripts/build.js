@@ -58,7 +58,7 @@ export async function build() {
 
 /** Builds `web/` to `dist/web/`, if it has changed. */
 function buildPages() {
-  const sources = fingerprintOf(filesBelow('web'))
+  const sources = fingerprintOf([...filesBelow('web'), 'src/file-names.ts'])
   if (isStamped(pages, sources)) return
   process.stderr.write('Building web/ to dist/web/ ...\n')
   const fresh = `${pages}.${process.pid}`

@@ -4,8 +4,8 @@ import path from 'node:path'
 import { buffer } from 'node:stream/consumers'
 import { fileURLToPath } from 'node:url'
 import { escapePath, glob, isDynamicPattern } from 'tinyglobby'
-import { kindOfName } from '../attachments.ts'
 import { OrielError } from '../errors.ts'
+import { kindOfName } from '../file-names.ts'
 
 /** An image, a document, a video or audio that a person named. */
 export interface NamedFile {

@@ -1,3 +1,4 @@
+import { kindOfName } from '../../../../../src/file-names.ts'
 import { blobToDataUrl } from '../../../data-url.ts'
 import { type Input, newId, type Picture } from './conversation.ts'
 import { recordingIn } from './recordings.ts'
@@ -14,8 +15,7 @@ export const isDocument = ({ name, type }: Named): boolean => type === 'applicat
 export function inputOf({ name, type }: Named): Input {
   const [kind] = type.split('/')
   if (kind === 'video' || kind === 'audio') return kind
-  if (/\.(mp4|m4v|mov|mkv|webm|avi|mpe?g|3gp|ogv)$/i.test(name)) return 'video'
-  return /\.(wav|mp3|og[ga]|opus|flac|m4a|aac|weba)$/i.test(name) ? 'audio' : 'image'
+  return kindOfName(name) ?? 'image'
 }
 
 /** Puts a file into the store. Its id begins with the time, in ms since 1970. */
