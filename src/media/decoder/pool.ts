@@ -105,7 +105,7 @@ export class DecoderPool {
     try {
       this.#idle.push(await this.#take())
     } catch (error) {
-      if (!this.#closed) this.#log?.error({ reason: whyNotStarted(error) }, 'cannot start an image decoder process')
+      if (!this.#closed) this.#log?.error({ reason: whyNotStarted(error) }, 'cannot start a decoder process')
     } finally {
       release()
     }
@@ -199,7 +199,7 @@ export class DecoderPool {
       this.#all.delete(idle)
     }
     const started = await DecoderProcess.start(this.#settings, this.#log).catch((cause) => {
-      throw new OrielError('internal', 'The server cannot start an image decoder process.', {
+      throw new OrielError('internal', 'The server cannot start a decoder process.', {
         code: 'no_decoder',
         cause,
       })
@@ -215,6 +215,6 @@ const whyNotStarted = (error: unknown): string =>
 
 const tooManyWaiting = (): OrielError =>
   new OrielError('overloaded', `${maxWaiting} files are waiting to be decoded. That is the limit. Try again later.`, {
-    code: 'too_many_pictures_waiting',
+    code: 'too_many_files_waiting',
     retryAfter: 5,
   })
