@@ -11,6 +11,18 @@ export function availableProcessors(files?: GroupFiles): number {
   return Math.max(1, Math.min(availableParallelism(), Math.floor(cpuLimit(files))))
 }
 
+/** CPU time that a process has taken, in ms; 0 if it is not known: only Linux says it without another process. */
+export function processorMs(pid: number | undefined): number {
+  // The name of the program may have spaces and brackets in it. After it, the 12th and 13th are the time of the program and of
+  // the system for it, in hundredths of a second.
+  const [user = 0, system = 0] =
+    textOf(`/proc/${pid}/stat`)
+      ?.replace(/^.*\) /s, '')
+      .split(' ')
+      .slice(11, 13) ?? []
+  return (Number(user) + Number(system)) * 10
+}
+
 /** The CPU time limit in cores: the lowest limit of the control group and its ancestors. */
 function cpuLimit(files: GroupFiles | undefined): number {
   const { first, second } = groupFolders('cpu', files)

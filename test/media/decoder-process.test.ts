@@ -7,11 +7,16 @@ import type { Logger } from '../../src/log.ts'
 import { DecoderProcess } from '../../src/media/decoder/decoder-process.ts'
 import { writeFrame } from '../../src/media/decoder/frames.ts'
 import type { Wanted } from '../../src/media/decoder/protocol.ts'
+import { processorMs } from '../../src/processors.ts'
 import { dataUrl, shape } from '../support/images.ts'
 
 vi.mock('node:child_process', async (original) => {
   const actual = await original<typeof import('node:child_process')>()
   return { ...actual, spawn: vi.fn(actual.spawn) }
+})
+vi.mock('../../src/processors.ts', async (original) => {
+  const actual = await original<typeof import('../../src/processors.ts')>()
+  return { ...actual, processorMs: vi.fn(actual.processorMs) }
 })
 
 const image: Wanted = { kind: 'image', pages: null, longestEdge: 64 }
@@ -60,5 +65,26 @@ it('an idle process that says something is ended: what it does would fall on the
   const taker = { write: (chunk: Buffer) => frames.push(chunk) } as unknown as Socket
   writeFrame(taker, { type: 'failed', error: { kind: 'internal', message: '' }, worn: false })
   for (const frame of frames) socket.emit('data', frame)
+  expect(decoder.alive).toBe(false)
+})
+
+it('a process that works on a recording and says nothing of it is ended', async () => {
+  await start()
+  const silence = Buffer.alloc(44 + 3200)
+  silence.write(
+    'RIFF\0\0\0\0WAVEfmt \x10\0\0\0\x01\0\x01\0\x80\x3e\0\0\0\x7d\0\0\x02\0\x10\0data\x80\x0c\0\0',
+    'latin1',
+  )
+  const file = { payload: dataUrl(silence), options: { wanted: audio, mostPages: 1 } }
+  await expect(decoder.decode(file, async () => {})).resolves.toMatchObject({ header: { format: 'wav' } })
+  const working = decoder.decode(file, async () => {
+    child.kill('SIGSTOP')
+    // So much in each look at it.
+    vi.mocked(processorMs).mockImplementation(() => 4000 * vi.mocked(processorMs).mock.calls.length)
+  })
+  await expect(working).rejects.toMatchObject({
+    code: 'invalid_audio',
+    message: expect.stringContaining('nothing came of it'),
+  })
   expect(decoder.alive).toBe(false)
 })

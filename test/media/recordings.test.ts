@@ -306,6 +306,16 @@ describe.skipIf(missing)(`files that are damaged${skipNote}`, () => {
     await from.close()
   })
 
+  it('end in an error at once where a reader asks in a circle for what is beyond the end', async () => {
+    const from = open({ ffmpeg: '/nowhere/ffmpeg', recordingDecodeTimeoutMs: 30_000 })
+    const file = make('circle.flac', '-vn -c:a flac')
+    // The second block of metadata is padding, and the last one, and longer than the file.
+    file.writeUInt8(0x81, 42)
+    file.writeUIntBE(file.length, 43, 3)
+    await expect(loadAudio(file, { from })).rejects.toMatchObject({ code: 'invalid_audio' })
+    await from.close()
+  })
+
   it('are decoded by ffmpeg, as far as it can, where the packages throw', async () => {
     const file = make('noise.aac', '-vn -c:a aac')
     file.fill(0x5a, (file.length >> 1) + 20, (file.length >> 1) + 60)
@@ -443,7 +453,7 @@ describe.skipIf(missing)(`limits of videos and audio${skipNote}`, () => {
 })
 
 it.skipIf(missing)(
-  `damaged videos and audio cause no crash of the server, hardly a wait for the time limit, and nothing that is empty${skipNote}`,
+  `damaged videos and audio cause no crash of the server, no wait for the time limit, and nothing that is empty${skipNote}`,
   { timeout: 3_600_000 },
   async () => {
     const originals = [...videos, ...sounds].map(
@@ -486,7 +496,6 @@ it.skipIf(missing)(
     await from.close()
     expect(faults).toEqual([])
     expect(outcomes.decoded).toBeGreaterThan(0)
-    // Of 5000 files, 20 with sound alone were.
-    expect(outcomes.late ?? 0).toBeLessThanOrEqual(count / 100)
+    expect(outcomes.late ?? 0).toBe(0)
   },
 )

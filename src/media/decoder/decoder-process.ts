@@ -9,6 +9,7 @@ import { OrielError } from '../../errors.ts'
 import type { Logger } from '../../log.ts'
 import { residentBytes } from '../../memory.ts'
 import { programFile } from '../../places.ts'
+import { processorMs } from '../../processors.ts'
 import { readFrames, writeFrame } from './frames.ts'
 import { needsMemory } from './needs-memory.ts'
 import type { Part } from './parts.ts'
@@ -51,7 +52,7 @@ export class DecoderProcess {
   #onMessage: (message: FromDecoder, payload: Buffer) => void = () => this.kill()
   #onEnd: (error: OrielError) => void = () => {}
   #timer: NodeJS.Timeout | undefined
-  #memoryTimer: NodeJS.Timeout | undefined
+  #watchTimer: NodeJS.Timeout | undefined
   #alive = true
   #isStarted = false
   #slowed = false
@@ -141,7 +142,9 @@ export class DecoderProcess {
     let limitMs = kind === 'image' ? this.#settings.decodeTimeoutMs : this.#settings.recordingDecodeTimeoutMs
     let remainingMs = limitMs
     const start = performance.now()
+    let told = 0
     const file = this.#exchange<DecodedFile>(limitMs, (message, decoded, data) => {
+      told++
       if (message.type === 'header') {
         header = message.header
         clearTimeout(this.#timer)
@@ -175,7 +178,7 @@ export class DecoderProcess {
         else if (header !== undefined) decoded.resolve({ header, parts })
       }
     })
-    if (kind !== 'image') this.#boundMemory()
+    if (kind !== 'image') this.#watch(() => told)
     this.#send({ type: 'file', encoding: typeof payload === 'string' ? 'url' : 'bytes', options }, payload)
     return file
   }
@@ -225,7 +228,7 @@ export class DecoderProcess {
     if (!this.#alive) answer.reject(stopped(this.#kind))
     return answer.promise.finally(() => {
       clearTimeout(this.#timer)
-      clearInterval(this.#memoryTimer)
+      clearInterval(this.#watchTimer)
       this.#keepRunning(false)
       this.#onMessage = () => this.kill()
       this.#onEnd = () => {}
@@ -246,15 +249,27 @@ export class DecoderProcess {
     }, ms)
   }
 
-  /** Kills the process when the file takes too much memory: how much a video takes is not known before it is decoded. */
-  #boundMemory(): void {
+  /**
+   * Kills the process when the file takes too much memory, since how much a video takes is not known before it is decoded, or
+   * when it works and nothing comes of it: damaged files make codecs and readers run in circles.
+   * @param told how often it has said that something has
+   */
+  #watch(told: () => number): void {
     const { recordingMemoryBytes } = this.#settings
-    this.#memoryTimer = setInterval(() => {
-      if (residentBytes(this.#child.pid) <= recordingMemoryBytes) return
-      this.#log?.warn({ bytes: recordingMemoryBytes }, 'decoder process killed: it exceeded its memory limit')
+    const { pid } = this.#child
+    let [last, since] = [told(), processorMs(pid)]
+    const end = (why: string, error: OrielError): void => {
+      this.#log?.warn({ bytes: recordingMemoryBytes, idleMs: mostIdleMs }, `decoder process killed: ${why}`)
       this.kill()
-      this.#onEnd(needsMemory(this.#kind, recordingMemoryBytes))
-    }, memoryIntervalMs)
+      this.#onEnd(error)
+    }
+    this.#watchTimer = setInterval(() => {
+      if (residentBytes(pid) > recordingMemoryBytes)
+        return end('it exceeded its memory limit', needsMemory(this.#kind, recordingMemoryBytes))
+      const taken = processorMs(pid)
+      if (told() !== last) [last, since] = [told(), taken]
+      else if (taken - since > mostIdleMs) end('nothing came of its work', stalled(this.#kind))
+    }, watchIntervalMs)
   }
 
   #ended(reason: string, error: OrielError): void {
@@ -284,7 +299,9 @@ export class DecoderProcess {
 const usualSeconds = 300
 
 /** How often the memory of a process is read, which takes some microseconds. Nothing allocates a gigabyte in this time. */
-const memoryIntervalMs = 100
+const watchIntervalMs = 100
+/** CPU time without any packet or sample, in ms: no whole file takes a tenth of it. Where it is not known, there is the time limit. */
+const mostIdleMs = 10_000
 
 function socketOf(child: ChildProcess): Socket {
   const socket = child.stdio[3]
@@ -311,6 +328,13 @@ const crashed = (kind: AttachmentKind): OrielError =>
   new OrielError('unreadable_media', `The ${kind} cannot be decoded: the decoder crashed on it.`, {
     code: `invalid_${kind}`,
   })
+
+const stalled = (kind: AttachmentKind): OrielError =>
+  new OrielError(
+    'unreadable_media',
+    `The ${kind} cannot be decoded: the decoder worked on it for ${mostIdleMs / 1000} s and nothing came of it, so its data is damaged.`,
+    { code: `invalid_${kind}` },
+  )
 
 const tooSlow = (kind: AttachmentKind, ms: number): OrielError =>
   new OrielError(

@@ -10,6 +10,7 @@ import type { Opened } from './parts.ts'
 import type { DecodeOptions, FromDecoder, Size, ToDecoder } from './protocol.ts'
 import { isList, openList } from './recordings/list.ts'
 import { openRecording } from './recordings/open.ts'
+import { onProgress } from './recordings/progress.ts'
 import { writeImage } from './write.ts'
 
 /**
@@ -43,6 +44,7 @@ send({ type: 'ready' })
 async function decode(payload: Buffer, encoding: 'bytes' | 'url', options: DecodeOptions): Promise<void> {
   current = { kind: options.wanted.kind, format: null }
   let file: Opened | undefined
+  onProgress(() => send({ type: 'progress' }))
   try {
     file = await open(payload, encoding, options)
     const go = new Promise<boolean>((resolve) => {
@@ -50,12 +52,18 @@ async function decode(payload: Buffer, encoding: 'bytes' | 'url', options: Decod
     })
     send({ type: 'header', header: file.header })
     if (await go) for await (const { head, data } of file.parts()) send({ type: 'part', head }, data)
-    send({ type: 'done', worn: isWorn() })
+    end({ type: 'done', worn: isWorn() })
   } catch (error) {
-    send({ type: 'failed', error: clientError(error), worn: isWorn(error) })
+    end({ type: 'failed', error: clientError(error), worn: isWorn(error) })
   } finally {
     file?.close()
   }
+}
+
+/** The last message about a file. */
+function end(message: FromDecoder): void {
+  onProgress(() => {})
+  send(message)
 }
 
 async function open(payload: Buffer, encoding: 'bytes' | 'url', { wanted, mostPages }: DecodeOptions): Promise<Opened> {

@@ -124,6 +124,8 @@ export const soundRate = 16_000
 export type FromDecoder =
   | { type: 'ready' }
   | { type: 'header'; header: FileHeader }
+  /** Something comes of a video or audio. */
+  | { type: 'progress' }
   | { type: 'part'; head: PartHead }
   /** The file of `pixels` is the payload. */
   | { type: 'written'; format: ImageFile['format'] }

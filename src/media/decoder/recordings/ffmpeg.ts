@@ -8,6 +8,7 @@ import { residentBytes } from '../../../memory.ts'
 import type { RecordingFormat } from '../../format.ts'
 import { needsMemory } from '../needs-memory.ts'
 import { type Size, soundRate } from '../protocol.ts'
+import { progress } from './progress.ts'
 import { type Needed, type Recording, rounding } from './recording.ts'
 import { type Colours, matrixOf, rgbOf } from './yuv.ts'
 
@@ -87,7 +88,11 @@ export async function openWithFfmpeg(
         const select = `select=${distinct.map((number, index) => `eq(selected_n\\,${index})*${reached(packets, number)}`).join('+')}`
         const matrix = colours.hdr === null ? `:in_color_matrix=${colours.matrix}` : ''
         const scale = `scale=${size.width}:${size.height}:flags=bicubic+accurate_rnd+full_chroma_int${matrix}`
-        const output = [...['-vf', `${select},${scale},format=${pixels}`], ...passing, ...['-pix_fmt', pixels]]
+        const output = [
+          ...['-vf', `${select},${counted},${scale},format=${pixels}`],
+          ...outputRate,
+          ...['-pix_fmt', pixels],
+        ]
         const args = [
           ...['-copyts', '-map', `0:${video.index}`, '-an', ...output, '-frames:v', String(distinct.length)],
           ...['-f', 'rawvideo', 'pipe:1'],
@@ -107,14 +112,19 @@ export async function openWithFfmpeg(
       async sound(start, end) {
         if (audio === undefined) return new Float32Array()
         const [from, to] = [start + begin, end + begin]
-        const cut = `atrim=start=${from}:end=${to},asetpts=PTS-${from}/TB`
+        const sounding = audio === main ? packets : await packetsOf(audio, format, file)
+        const next = sounding.find(({ time, duration }) => time + duration > from)
+        // Not `first_pts`, which would apply again wherever the channels or the rate change.
+        const mixed = `aresample=${soundRate}:async=1:rematrix_maxval=1,aformat=channel_layouts=mono`
         const args = [
           ...['-copyts', '-map', `0:${audio.index}`, '-vn'],
-          ...['-af', `${cut},aresample=${soundRate}:async=1:first_pts=0`, '-ac', '1', '-f', 'f32le', 'pipe:1'],
+          ...['-af', `atrim=start=${from}:end=${to},${mixed}`, '-f', 'f32le', 'pipe:1'],
         ]
         const samples = new Float32Array(Math.round((end - start) * soundRate))
         const bytes = new Uint8Array(samples.buffer)
-        let length = 0
+        // What comes before is silent.
+        const late = Math.round(Math.max(0, (next?.time ?? from) - from) * soundRate)
+        let length = Math.min(late, samples.length) * Float32Array.BYTES_PER_ELEMENT
         for await (const chunk of run(
           program,
           [...seeking(start > 0 ? from - preroll : null), ...file.input(format), ...args],
@@ -142,8 +152,8 @@ const preroll = 0.5
 const seeking = (time: number | null): string[] =>
   time === null ? [] : ['-seek_timestamp', '1', '-noaccurate_seek', '-ss', String(Math.max(0, time))]
 
-/** Every selected frame once, whatever the times. Newer versions have another name for it. */
-const passing = ['-vsync', 'passthrough']
+/** Frames a second of the output: every selected frame once. The option for that has other names in other versions of ffmpeg. */
+const [counted, outputRate] = ['settb=1/25,setpts=N', ['-r', '25']]
 
 interface Packet {
   readonly time: number
@@ -286,7 +296,10 @@ async function* run(name: string, args: readonly string[], file: NamelessFile): 
     child.kill('SIGKILL')
   }, 100)
   try {
-    for await (const chunk of child.stdout ?? []) yield chunk as Buffer
+    for await (const chunk of child.stdout ?? []) {
+      progress()
+      yield chunk as Buffer
+    }
     if (failure !== undefined) throw failure
     if (tooLarge) throw needsMemory(file.kind, memoryBytes)
   } finally {

@@ -8,6 +8,7 @@ import type { OpenedFile } from '../opened-file.ts'
 import type { Opened } from '../parts.ts'
 import type { Size, WantedVideo } from '../protocol.ts'
 import { openVideo } from './open.ts'
+import { progress } from './progress.ts'
 import type { Recording } from './recording.ts'
 
 /** Whether a video is sent as a list of images: `data:video/jpeg;base64,<frame>,<frame>`, or only one of them. */
@@ -66,6 +67,7 @@ const recordingOf = (files: readonly OpenedFile[], picture: Size, perSecond: num
 })
 
 async function pixelsOf(file: OpenedFile | undefined, size: Size): Promise<Uint8Array> {
+  progress()
   // Images come at most twice as long as this.
   for await (const { width, height, rgb } of file?.render([0], Math.max(size.width, size.height) / 2) ?? []) {
     if (width === size.width && height === size.height) return rgb

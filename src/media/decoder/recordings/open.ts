@@ -3,6 +3,7 @@ import { OrielError } from '../../../errors.ts'
 import { type RecordingFormat, recordingFormats, sniffRecording } from '../../format.ts'
 import { type Opened, type Part, partOfImage, partOfSound } from '../parts.ts'
 import { type RecordingHeader, type Size, soundRate, type WantedAudio, type WantedVideo } from '../protocol.ts'
+import { inRow, linksOf } from './chain.ts'
 import { openWithFfmpeg } from './ffmpeg.ts'
 import { openWithPackages } from './packages.ts'
 import type { Needed, Recording } from './recording.ts'
@@ -24,7 +25,7 @@ export async function openRecording(
   const format = formatOf(bytes, kind)
   onFormat(format)
   const needed: Needed = { kind, sound: wanted.kind === 'audio' || needsSound(wanted) }
-  const recording = await openWithAny(bytes, format, needed)
+  const recording = await openAll(bytes, format, needed)
   try {
     return wanted.kind === 'video'
       ? openVideo(recording, wanted, format, bytes.length)
@@ -36,6 +37,19 @@ export async function openRecording(
 }
 
 const needsSound = ({ sound, only }: WantedVideo): boolean => sound && only?.sound !== false
+
+async function openAll(bytes: Buffer, format: RecordingFormat, needed: Needed): Promise<Recording> {
+  const links = needed.kind === 'audio' ? linksOf(bytes, format) : [bytes]
+  if (links.length === 1) return openWithAny(bytes, format, needed)
+  const recordings: Recording[] = []
+  try {
+    for (const link of links) recordings.push(await openWithAny(link, format, needed))
+    return inRow(recordings)
+  } catch (error) {
+    for (const recording of recordings) recording.close()
+    throw error
+  }
+}
 
 /** What the packages do not decode, or throw on, ffmpeg may decode where it is installed. */
 async function openWithAny(bytes: Buffer, format: RecordingFormat, needed: Needed): Promise<Recording> {

@@ -55,7 +55,7 @@ export async function openWithPackages(
   // Not the formats that refer to other files.
   const { MP4, QTFF, MATROSKA, WEBM, WAVE, OGG, MP3, ADTS, FLAC, MPEG_TS } = mediabunny
   const formats = [MP4, QTFF, MATROSKA, WEBM, WAVE, OGG, MP3, ADTS, FLAC, MPEG_TS]
-  const input = new Input({ source: steadySource(new BufferSource(bytes)), formats })
+  const input = new Input({ source: steadySource(new BufferSource(bytes), bytes.length), formats })
   const close = (): void => input.dispose()
   try {
     const video = await input.getPrimaryVideoTrack()

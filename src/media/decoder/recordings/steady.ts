@@ -1,4 +1,6 @@
 import type { BufferSource } from 'mediabunny'
+import { progress } from './progress.ts'
+import { shapeOf } from './shape.ts'
 
 /**
  * What the packages need in order to end. Some damaged files make them read the same place for ever, or wait for samples
@@ -6,22 +8,24 @@ import type { BufferSource } from 'mediabunny'
  */
 
 type Codecs = Pick<typeof import('node-webcodecs'), 'AudioDecoder' | 'VideoDecoder'>
+type VideoChunk = Parameters<InstanceType<Codecs['VideoDecoder']>['decode']>[0]
+type AudioConfig = Parameters<InstanceType<Codecs['AudioDecoder']>['configure']>[0]
+type AudioChunk = Parameters<InstanceType<Codecs['AudioDecoder']>['decode']>[0]
 
-/** Reads from one place in a row. No whole file needs more than a few. */
-const mostReads = 1000
+/** How often a file may be asked for a part: ten times for each of its bytes, which no whole file needs. */
+const mostRequests = (bytes: number): number => 10_000 + 10 * bytes
 /** A decoder works only while the event loop is busy: in so many pauses of the loop, each of some ms, something comes of it. */
 const pauses = { count: 20, ms: 100 }
 
-/** The bytes of a file. It throws where the package does not go on reading. */
-export function steadySource(source: BufferSource): BufferSource {
-  const read: unknown = Reflect.get(source, '_read')
-  if (typeof read !== 'function') throw new Error('mediabunny reads in another way')
-  let [place, reads] = [-1, 0]
-  Reflect.set(source, '_read', (start: number, ...rest: unknown[]) => {
-    reads = start === place ? reads + 1 : 0
-    place = start
-    if (reads > mostReads) throw new Error('the file is read in a circle')
-    return read.call(source, start, ...rest)
+/** The bytes of a file. It throws where the package asks for them in a circle. */
+export function steadySource(source: BufferSource, bytes: number): BufferSource {
+  // Whoever asks for a part looks first whether the file is as long, and reads nothing if it is not.
+  const size: unknown = Reflect.get(source, '_getFileSize')
+  if (typeof size !== 'function') throw new Error('mediabunny reads in another way')
+  let left = mostRequests(bytes)
+  Reflect.set(source, '_getFileSize', () => {
+    if (--left < 0) throw new Error('the file is read in a circle')
+    return size.call(source)
   })
   return source
 }
@@ -34,6 +38,7 @@ export async function* untilStall<T>(items: AsyncIterable<T>): AsyncIterable<T> 
       const stall = new Stall()
       const next = await Promise.race([iterator.next(), stall.promise]).finally(() => stall.end())
       if (next.done) return
+      progress()
       yield next.value
     }
   } finally {
@@ -70,6 +75,11 @@ export function steadyDecoders(codecs: Codecs): Codecs {
       super.configure({ ...config, useWorkerThread: false })
     }
 
+    override decode(chunk: VideoChunk): void {
+      progress()
+      super.decode(chunk)
+    }
+
     // A packet has been decoded when `decode` returns. Whoever waited for the queue would wait for ever.
     override get decodeQueueSize(): number {
       return 0
@@ -83,6 +93,33 @@ export function steadyDecoders(codecs: Codecs): Codecs {
     }
   }
   class AudioDecoder extends codecs.AudioDecoder {
+    #config: AudioConfig | undefined
+    #shape: string | undefined
+
+    override configure(config: AudioConfig): void {
+      super.configure(config)
+      this.#config = config
+      this.#shape = undefined
+    }
+
+    // The package converts all samples as it converts the first ones. If there were fewer channels later, it would write beyond
+    // the end of its memory.
+    override decode(chunk: AudioChunk): void {
+      progress()
+      const packet = new Uint8Array(chunk.byteLength)
+      chunk.copyTo(packet)
+      const shape = shapeOf(this.#config?.codec ?? '', packet)
+      if (this.#shape !== undefined && this.#shape !== shape) this.#begin()
+      this.#shape = shape
+      super.decode(chunk)
+    }
+
+    #begin(): void {
+      const native: unknown = Reflect.get(this, '_native')
+      if (native instanceof Object && 'close' in native && typeof native.close === 'function') native.close()
+      if (this.#config !== undefined) super.configure(this.#config)
+    }
+
     // What has been decoded and not yet given. The package counts packets too of which nothing comes, for ever.
     override get decodeQueueSize(): number {
       return Number(Reflect.get(this, '_pendingCallbacks'))
