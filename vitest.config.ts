@@ -13,7 +13,7 @@ const engine = [
   'test/docs/{accounts,api,library,observability,recipes}.test.ts',
   'test/deployments/{audio,configured,loading,video}.test.ts',
   'test/engine/{calibration,crowd,engine,load,stateful}.test.ts',
-  'test/media/{ask,bombs,chains,formats,fuzz,http,load,pages,recordings,resolve,seen,ssrf}.test.ts',
+  'test/media/{ask,bombs,chains,fallbacks,formats,fuzz,http,load,pages,recordings,resolve,seen,ssrf}.test.ts',
   'test/gguf/header.test.ts',
   'test/language/json-schema.test.ts',
   'test/models/{catalogue,pull,url}.test.ts',

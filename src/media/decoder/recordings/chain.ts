@@ -97,19 +97,20 @@ function* changes(frames: Iterable<Frame>): Generator<number> {
 
 function* mp3Frames(bytes: Buffer): Generator<Frame> {
   for (let at = 0; at + 10 <= bytes.length; ) {
-    const tag = bytes.toString('latin1', at, at + 3)
     const header = bytes.readUInt32BE(at)
-    const length = mp3FrameBytes(header)
-    // Of tags, the length is in four times seven bits.
-    if (tag === 'ID3') at += 10 + [6, 7, 8, 9].reduce((sum, byte) => sum * 128 + ((bytes[at + byte] ?? 0) & 127), 0)
-    else if (tag === 'TAG') at += 128
-    else if (length === 0) return
-    else {
-      const isMono = (header & 0xc0) === 0xc0
-      yield { at, shape: (header & 0x001e_0c00) | Number(isMono) }
-      at += length
-    }
+    const length = mp3FrameBytes(header) || -tagBytes(bytes, at)
+    if (length === 0) return
+    const isMono = (header & 0xc0) === 0xc0
+    if (length > 0) yield { at, shape: (header & 0x001e_0c00) | Number(isMono) }
+    at += Math.abs(length)
   }
+}
+
+/** The length of a tag of the first or second kind; 0 for what is none. */
+function tagBytes(bytes: Buffer, at: number): number {
+  const tag = bytes.toString('latin1', at, at + 3)
+  if (tag !== 'ID3') return tag === 'TAG' ? 128 : 0
+  return 10 + [6, 7, 8, 9].reduce((sum, byte) => sum * 128 + ((bytes[at + byte] ?? 0) & 127), 0)
 }
 
 /** In kbit/s, of layer III. */

@@ -6,11 +6,12 @@ import type { Size } from '../protocol.ts'
 import { type Needed, type Recording, rounding } from './recording.ts'
 import { type Chunk, joinSound } from './sound.ts'
 import { steadyDecoders, steadySource, untilStall } from './steady.ts'
+import { addWasmDecoders } from './wasm.ts'
 import { type Colours, matrixOf, type Planes, rgbOf } from './yuv.ts'
 
 /**
  * Videos and audio by two packages: mediabunny reads containers, and node-webcodecs decodes, by an FFmpeg inside of it. Both
- * are optional.
+ * are optional. Where the second is not there, packages in WebAssembly decode sound.
  */
 
 type Packages = typeof import('mediabunny')
@@ -28,7 +29,7 @@ const globals = [
 async function load(): Promise<Packages> {
   const mediabunny = await import('mediabunny')
   // Without codecs it still decodes PCM.
-  await loadCodecs().catch(() => {})
+  await loadCodecs().catch(() => addWasmDecoders(mediabunny))
   return mediabunny
 }
 
