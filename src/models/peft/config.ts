@@ -56,7 +56,7 @@ export async function readPeftConfig(file: string, name: string): Promise<PeftCo
     throw bad(
       issue === undefined || issue.path.length === 0
         ? 'is not a JSON object'
-        : `has a ${issue.path.join('.')} that cannot be used`,
+        : `has no valid ${issue.path.join('.')}: ${issue.message.replace(/^Invalid input: /, '')}`,
     )
   }
   const refusal = refusalOf(data)

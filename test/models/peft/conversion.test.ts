@@ -210,7 +210,8 @@ describe('what the converter of llama.cpp does not do', () => {
       'one, two',
     ],
     ['patterns that are regular expressions', small(value), { alpha_pattern: { '(a+)+$': 2 } }, 'regular expressions'],
-    ['a rank of 0', small(value), { r: 0 }, ' r '],
+    ['a rank of 0', small(value), { r: 0 }, 'no valid r'],
+    ['a missing alpha', small(value), { lora_alpha: undefined }, 'lora_alpha: expected number, received undefined'],
   ] as const)('refuses %s, and names it', async (_, tensors, config, named) => {
     await expect(plan(tensors, config)).rejects.toMatchObject({
       kind: 'invalid',
