@@ -153,7 +153,8 @@ export async function createOriel(settings: OrielSettings = {}, around: Surround
   const { log = createLogger(config.logLevel, config.logFormat), backends = [] } = around
   for (const sentence of misspeltVariables(around.env)) log.warn(sentence)
   const library = createLibrary(config.models, { images: imageFamilies, audio: audioFamilies })
-  const [cards, compute] = await Promise.all([cardsOf(library, config), chooseDevice(config.engine.gpu, log)])
+  const [inSettings, compute] = await Promise.all([modelsIn(config, library), chooseDevice(config.engine.gpu, log)])
+  const cards = [...new Map(inSettings.map(({ card }) => [card.id, card])).values()]
   const media = createMedia(config.media, log)
   const deployments = deploy({
     config,
@@ -166,8 +167,8 @@ export async function createOriel(settings: OrielSettings = {}, around: Surround
     log,
   })
   const machine = createMachine({ config, library, deployments, cards, gpu: compute.device !== 'cpu', log })
-  /** The models that the settings name. */
-  const named = [...backends.map(({ info }) => info.id), ...cards.map(({ id }) => id)]
+  /** The models that the settings name, and adapters. */
+  const named = [...backends.map(({ info }) => info.id), ...inSettings.map(({ name }) => name)]
   const servers = new Set<{ close(): Promise<void>; server: Pick<Server, 'closeAllConnections'> }>()
   /** Only a server needs them: a program is its own judge. */
   let accounts: Promise<Accounts> | undefined
@@ -336,13 +337,29 @@ async function* closing<T>(events: AsyncIterable<T>, over: AbortController): Asy
   }
 }
 
-/** The models that the settings name. @throws OrielError as `Library.find` does */
-async function cardsOf(library: Library, { model, mmproj }: Config): Promise<ModelCard[]> {
+/**
+ * The models that the settings name, and what requests are to name: an adapter is asked by its name.
+ * @throws OrielError as `Library.find` and `Library.adapter` do
+ */
+async function modelsIn({ model, mmproj }: Config, library: Library): Promise<{ card: ModelCard; name: string }[]> {
   if (mmproj !== null && model.length > 1)
     throw new OrielError('invalid', 'A vision file is given for one model, and several models are named.', {
       code: 'several_models',
     })
-  return Promise.all([...new Set(model)].map((name) => library.find(name, mmproj ?? undefined)))
+  const find = (name: string): Promise<ModelCard> => library.find(name, mmproj ?? undefined)
+  const one = async (name: string) => {
+    try {
+      const card = await find(name)
+      return { card, name: card.id }
+    } catch (error) {
+      if (!(error instanceof OrielError) || error.code !== 'model_not_found') throw error
+      const [model = '', behind] = name.split('#', 2)
+      const adapter = await library.adapter(behind ?? model)
+      if (adapter === undefined) throw error
+      return { card: await find(behind === undefined ? (adapter.base ?? adapter.fits[0] ?? '') : model), name }
+    }
+  }
+  return Promise.all([...new Set(model)].map(one))
 }
 
 const loopback = new BlockList()

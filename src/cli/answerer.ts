@@ -79,14 +79,17 @@ async function chooseServer(flags: AnswererFlags, bytes: number): Promise<Answer
 /** @param must whether no other may answer. @returns undefined if the server does not have the model */
 function serverAnswerer(server: RunningServer, name: string | undefined, must: boolean): Answerer | undefined {
   const usable = server.models.filter(({ state }) => state !== 'not_pulled' && state !== 'failed')
-  const model = name === undefined ? usable[0] : usable.find(({ id, aliases }) => id === name || aliases.includes(name))
+  // Behind it is an adapter or a deployment.
+  const own = name?.split('#', 1)[0]
+  const model = own === undefined ? usable[0] : usable.find(({ id, aliases }) => id === own || aliases.includes(own))
   if (model === undefined && must)
     throw new OrielError(
       'not_found',
       `The server at ${server.url} has no model ${name}. Its models are: ${usable.map(({ id }) => id).join(', ')}.`,
     )
   if (model === undefined) return undefined
-  return { model: model.id, answer: (question) => server.answer(model.id, question), close: async () => {} }
+  const asked = name?.includes('#') ? name : model.id
+  return { model: asked, answer: (question) => server.answer(asked, question), close: async () => {} }
 }
 
 function localAnswerer(oriel: Oriel, flags: AnswererFlags): Answerer {

@@ -18,6 +18,7 @@ export async function run(
   const library = libraryOf(flags)
   const card = await library.find(name, flags.mmproj).catch(async (error: unknown) => {
     if (!(error instanceof OrielError) || error.code !== 'model_not_found') throw error
+    if ((await library.adapter(name.slice(name.indexOf('#') + 1))) !== undefined) return { id: name }
     const size = error instanceof NotPulled ? ` (about ${bytesText(estimatedBytes(error.entry))})` : ''
     // Of what is neither here nor in the catalogue, only a repository or a URL can be downloaded.
     if (!(error instanceof NotPulled) && !name.includes('/')) throw error
