@@ -266,7 +266,7 @@ export async function createOriel(settings: OrielSettings = {}, around: Surround
       const createdServer = async (opened: Promise<Accounts>) => {
         const { createServer, memoryStore } = await import('./api/index.ts')
         const { resources } = await opened
-        await deployments.configured.open(resources)
+        await deployments.open(resources)
         const services = { accounts: await opened, deployments, machine, clearCache, responses: memoryStore() }
         const server = createServer(services, config.server, log)
         await server.ready()

@@ -17,6 +17,7 @@ export type ErrorKind =
   | 'engine_failed' // the engine crashed while it ran the request
   | 'cancelled' // the client disconnected
   | 'internal'
+  | 'not_implemented' // what means nothing here
 
 export interface ErrorDetails {
   /** The part of the request that is at fault, as a path: `messages[0].content[2].image_url`. */

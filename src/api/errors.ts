@@ -21,6 +21,7 @@ const usual: Record<ErrorKind, number> = {
   rate_limited: 429,
   cancelled: 499,
   internal: 500,
+  not_implemented: 501,
   overloaded: 503,
   engine_failed: 503,
 }

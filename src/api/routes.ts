@@ -98,6 +98,6 @@ const pathsOf = (pattern: string): RegExp =>
     `^${pattern.replace(/::|:\w+(?:\((\^[^)]*)\))?|\*|[^:*]+/g, (part, one?: string) => {
       if (part === '::') return ':'
       if (part === '*') return '.*'
-      return part.startsWith(':') ? (one?.slice(1) ?? '[^/]+') : escaped(part)
+      return part.startsWith(':') ? `(?:${one?.replace(/^\^|\$$/g, '') ?? '[^/]+'})` : escaped(part)
     })}$`,
   )

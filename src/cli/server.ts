@@ -222,6 +222,7 @@ const kinds: Readonly<Record<number, ErrorKind>> = {
   415: 'unsupported_media',
   422: 'unreadable_media',
   429: 'rate_limited',
+  501: 'not_implemented',
   503: 'overloaded',
 }
 

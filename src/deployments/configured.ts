@@ -3,8 +3,9 @@ import type { Logger } from '../log.ts'
 import type { ModelCard } from '../models/index.ts'
 import { bytesText } from '../sizes.ts'
 import type { Deployment, ReplicaCounts } from './deployment.ts'
-import { between, checkBounds, type DeploymentRecord, keyOf, usualWanted, type Wanted } from './record.ts'
-import { noDeployment, Registry, type ResourceStore } from './registry.ts'
+import { keyOf, type ResourceStore } from './kept.ts'
+import { between, checkBounds, type DeploymentRecord, usualWanted, type Wanted } from './record.ts'
+import { noDeployment, Registry } from './registry.ts'
 
 /** A deployment that is configured, and what became of it here. */
 export interface DeploymentStatus {
@@ -61,6 +62,8 @@ interface ConfiguredOptions {
   bytesOf(card: ModelCard): number
   /** Bytes that all models together may take. */
   budget: number
+  /** Called when what other servers have changed was read. */
+  onReload(): Promise<void>
   /** Sequences that an engine of a model runs at once. */
   sequencesOf(card: ModelCard): number
   log: Logger
@@ -198,7 +201,10 @@ export class ConfiguredDeployments implements Configured {
     if (this.#isTicking) return
     this.#isTicking = true
     try {
-      if (++this.#ticks % ticksToReload === 0) await this.#opened.reload()
+      if (++this.#ticks % ticksToReload === 0) {
+        await this.#opened.reload()
+        await this.#options.onReload()
+      }
       for (const record of this.#opened.list()) if (record.deleted === null) await this.#hold(record)
       const live = new Set(this.records(() => true).map(keyOf))
       for (const key of this.#running.keys()) if (!live.has(key)) this.#retire(key)

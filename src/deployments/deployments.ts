@@ -10,13 +10,15 @@ import type { Ask, Settings } from './ask.ts'
 import type { Backend, ModelInfo } from './backend.ts'
 import { checkAnswers, checkEmbeds, checkRequest, doesNotAnswer, doesNotEmbed } from './checks.ts'
 import { type Configured, ConfiguredDeployments } from './configured.ts'
+import { DeployedModels } from './deployed-models.ts'
 import { Deployment } from './deployment.ts'
 import { infoOf } from './embedded/info.ts'
 import { type Embedder, embeds, type Served } from './embedder.ts'
+import type { ResourceStore } from './kept.ts'
 import { createListing, type Listing } from './listing.ts'
 import { MemoryBudget } from './memory-budget.ts'
 import { type MemoryPlan, planMemory } from './memory-plan.ts'
-import { adapterIn, cardOf, checkFits, isCalled, parseName, readable } from './names.ts'
+import { adapterCalled, adapterIn, cardOf, checkFits, isCalled, parseName, readable } from './names.ts'
 import type { DeploymentRecord } from './record.ts'
 import { noDeployment } from './registry.ts'
 import type { ReplicaState, Starter } from './replica.ts'
@@ -55,6 +57,12 @@ export interface Deployments extends Listing {
   loaded(): readonly Served[]
   /** The deployments that somebody has configured. */
   readonly configured: Configured
+  /** The adapters that are on them. */
+  readonly deployedModels: DeployedModels
+  /** The adapters of this machine that can be used. */
+  adapters(): Promise<AdapterCard[]>
+  /** Holds to the deployments of a store from now on. */
+  open(store: ResourceStore): Promise<void>
   /** Bytes that models may take, and that they take. */
   readonly memory: { readonly budget: number; readonly taken: number }
   close(): Promise<void>
@@ -133,7 +141,7 @@ export function deploy(options: DeploymentOptions): Deployments {
   const found = (name: string) => cardOf(name, library, cards, ids)
   const planOf = (card: ModelCard): MemoryPlan =>
     planMemory(card, { ...config.engine, maxSamples: config.media.maxSamples }, budgetBytes, gpuMemory !== undefined)
-  const configured = new ConfiguredDeployments({
+  const configured: ConfiguredDeployments = new ConfiguredDeployments({
     find: async (name) => activeOf(name)?.card ?? (await found(name)),
     make(card, record) {
       // From now on it answers for the name of its model, too.
@@ -141,8 +149,14 @@ export function deploy(options: DeploymentOptions): Deployments {
       return new Deployment(card, planOf(card), services, record)
     },
     bytesOf: (card) => planOf(card).total,
+    onReload: () => deployedModels.reload(),
     budget: budgetBytes,
     sequencesOf: (card) => planOf(card).sequences.running,
+    log,
+  })
+  const deployedModels = new DeployedModels({
+    deployments: () => configured.records(() => true),
+    adapter: (name) => adapterCalled(name, library),
     log,
   })
   const all = (): Deployment[] => [...known.values(), ...configured.deployments]
@@ -167,12 +181,15 @@ export function deploy(options: DeploymentOptions): Deployments {
     [...known.values()].find((one) => one.active && isCalled(one.card, name))
   const at = (record: DeploymentRecord): Named => ({
     id: record.model,
+    record,
     deployed: () => configured.deployed(record),
   })
+  const recordsFor = (account: string | undefined): DeploymentRecord[] =>
+    configured.records((owner) => account === undefined || owner === account)
   const namedModel = async (name: string, account?: string): Promise<Named> => {
     const ready = backends.find(({ info }) => isCalled(info, name))
     if (ready !== undefined) return { id: ready.info.id, deployed: async () => ready }
-    const records = configured.records((owner) => account === undefined || owner === account)
+    const records = recordsFor(account)
     const { model, deployment } = parseName(name)
     if (deployment !== null) {
       const card = model === null ? undefined : await found(model)
@@ -205,9 +222,14 @@ export function deploy(options: DeploymentOptions): Deployments {
   const named = async (name: string, account?: string): Promise<Named> => {
     const isModel = activeOf(name) !== undefined || backends.some(({ info }) => isCalled(info, name))
     const found = isModel ? undefined : await adapterIn(name, library, near)
-    if (found === undefined) return namedModel(name, account)
+    if (found === undefined) {
+      const model = await namedModel(name, account)
+      const merged = model.record && (await deployedModels.mergedInto(model.record))
+      return merged === undefined ? model : { ...model, adapter: merged }
+    }
     const { adapter, base } = found
-    const model = await namedModel(base, account)
+    const own = name.includes('#') ? undefined : deployedModels.defaultOf(adapter.id, recordsFor(account))
+    const model = own === undefined ? await namedModel(base, account) : at(own)
     checkFits(adapter, model.id)
     return { ...model, adapter }
   }
@@ -282,7 +304,11 @@ export function deploy(options: DeploymentOptions): Deployments {
       await Promise.all(active.map((one) => one.leave(client)))
     },
     loaded: () => [...backends, ...all().flatMap(({ backends }) => backends)],
-    configured,
+    ...{ configured, deployedModels },
+    adapters: async () => (await library.adapters()).adapters,
+    async open(store) {
+      await Promise.all([configured.open(store), deployedModels.open(store)])
+    },
     memory: {
       budget: budgetBytes,
       get taken() {
@@ -299,6 +325,8 @@ export function deploy(options: DeploymentOptions): Deployments {
 /** The model that a name means, and what will serve it. */
 interface Named {
   id: string
+  /** undefined: nobody has configured it. */
+  record?: DeploymentRecord
   adapter?: AdapterCard
   deployed(): Promise<Backend | Deployment>
 }

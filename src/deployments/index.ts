@@ -1,3 +1,4 @@
+export type { AdapterCard as Adapter } from '../models/index.ts'
 export {
   type AnswerPiece,
   type AttachmentPart,
@@ -10,12 +11,12 @@ export {
 export * from './ask.ts'
 export type * from './backend.ts'
 export { type Choice, Collected } from './collected.ts'
-export type { Configured, DeploymentStatus, NewDeployment } from './configured.ts'
+export type { DeploymentStatus } from './configured.ts'
+export type { DeployedModel } from './deployed-models.ts'
 export { type Deployments, deploy, memoryBudget, type NamedModel } from './deployments.ts'
 export { embedded, embeddedBackend } from './embedded/backend.ts'
 export type { EmbedAsk, Served } from './embedder.ts'
 export type { InspectedModel, ListedModel } from './listing.ts'
 export { memoryText, type Planned, type PlannedConfig, planMemory } from './memory-plan.ts'
 export { isCalled } from './names.ts'
-export { type DeploymentRecord, mostReplicas, purgeMs, type Wanted } from './record.ts'
-export type { KeptResource, ResourceStore } from './registry.ts'
+export { mostReplicas, purgeMs, type Wanted } from './record.ts'

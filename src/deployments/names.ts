@@ -60,7 +60,8 @@ export async function adapterIn(
   return undefined
 }
 
-const adapterCalled = async (name: string, library: Library): Promise<AdapterCard | undefined> =>
+/** An adapter by a name of a request. @throws OrielError as `Library.adapter` does */
+export const adapterCalled = async (name: string, library: Library): Promise<AdapterCard | undefined> =>
   (await library.adapter(name)) ?? (await library.adapter(name.replace(inAccount, '')))
 
 /** @throws OrielError `precondition_failed` if an adapter is not for a model */

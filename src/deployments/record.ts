@@ -59,10 +59,7 @@ export const usualWanted: Wanted = {
 /** How long a deleted deployment can be restored, in ms. */
 export const purgeMs = 7 * 86_400_000
 
-export const idPattern = /^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/
-
-/** The name of a deployment among those of all accounts. */
-export const keyOf = ({ account, id }: Pick<DeploymentRecord, 'account' | 'id'>): string => `${account}/${id}`
+const idPattern = /^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/
 
 /** @throws OrielError `invalid` */
 export function checkId(id: string): void {

@@ -34,6 +34,7 @@ const statuses: [ErrorKind, number, number, number][] = [
   ['overloaded', 503, 503, 529],
   ['engine_failed', 503, 503, 503],
   ['internal', 500, 500, 500],
+  ['not_implemented', 501, 501, 501],
 ]
 
 describe('an error', () => {

@@ -1,6 +1,6 @@
 import OpenAI from 'openai'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { accountModel, accountModelList } from '../../src/api/models/accounts.ts'
+import { accountModel, accountModelList } from '../../src/api/control/models.ts'
 import { postJson } from '../support/http.ts'
 import { dataUrl, shape } from '../support/images.ts'
 import { startWords } from '../support/scripted.ts'

@@ -1,7 +1,8 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { type DeploymentRecord, keyOf, usualWanted } from '../../src/deployments/record.ts'
-import { type KeptResource, Registry, type ResourceStore } from '../../src/deployments/registry.ts'
+import { type KeptResource, keyOf, type ResourceStore } from '../../src/deployments/kept.ts'
+import { type DeploymentRecord, usualWanted } from '../../src/deployments/record.ts'
+import { Registry } from '../../src/deployments/registry.ts'
 import { OrielError } from '../../src/errors.ts'
 import { createLogger } from '../../src/log.ts'
 

@@ -1,13 +1,12 @@
-import type { FastifyReply, FastifyRequest } from 'fastify'
 import { z } from 'zod'
 import { type DeploymentStatus, mostReplicas, purgeMs, type Wanted } from '../../deployments/index.ts'
-import type { Endpoint, RouteOptions } from '../dialects/dialect.ts'
-import { describeIgnored } from '../headers.ts'
+import type { Endpoint } from '../dialects/dialect.ts'
 import { isoOf } from '../request/moment.ts'
-import { invalidValue, optional, parseBody, unknownParameters } from '../request/validation.ts'
+import { invalidValue, optional, parseBody } from '../request/validation.ts'
 import { duration, durationText } from './duration.ts'
 import {
   accountIn,
+  given,
   listed,
   listOf,
   listParameters,
@@ -17,6 +16,7 @@ import {
   place,
   readMaskOf,
   readMaskParameter,
+  readWanted,
 } from './resources.ts'
 
 const time = z.iso.datetime()
@@ -97,34 +97,22 @@ const changedDeployment = z.object({ baseModel: optional(name, 'It cannot be cha
 const scaling = z.object({ replicaCount: replicas.describe('From minReplicaCount to maxReplicaCount.') })
 const nothing = z.strictObject({})
 
-const all = { ...place, path: '/{account}/deployments', pattern: '/:account/deployments' } as const
+const all = { ...place, path: '/accounts/{account}/deployments', pattern: '/accounts/:account/deployments' } as const
 const one = {
   ...place,
-  path: '/{account}/deployments/{deployment}',
-  pattern: '/:account/deployments/:deployment',
+  path: '/accounts/{account}/deployments/{deployment}',
+  pattern: '/accounts/:account/deployments/:deployment',
 } as const
 const verb = (word: string) => ({
   ...place,
   path: `${one.path}:${word}`,
-  pattern: `/:account/deployments/:deployment(^[^:/]+)::${word}`,
+  pattern: `/accounts/:account/deployments/:deployment(^[^:/]+)::${word}`,
 })
 
 const flag = z.enum(['true', 'false']).optional()
 const createQuery = z.object({ deploymentId: z.string().optional(), validateOnly: flag })
 const listQuery = z.object({ showDeleted: flag })
 const removeQuery = z.object({ hard: flag, ignoreChecks: flag })
-
-/** The body of a request. What is for other machines than this one has no effect, and a header names it. */
-function read<Body extends z.ZodObject>(
-  schema: Body,
-  { body }: FastifyRequest,
-  reply: FastifyReply,
-  { strict }: RouteOptions,
-): z.output<Body> {
-  const parsed = parseBody(schema, body ?? {})
-  describeIgnored(reply, unknownParameters(schema, (body ?? {}) as object, strict))
-  return parsed
-}
 
 /** `/accounts/{account}/deployments`: reading is for the keys of an account, and changing for those of the scope admin. */
 export const deploymentEndpoints: readonly Endpoint[] = [
@@ -161,10 +149,10 @@ export const deploymentEndpoints: readonly Endpoint[] = [
       (options) =>
       async (request, reply): Promise<z.output<typeof deployment>> => {
         const { deploymentId: id, validateOnly } = parseBody(createQuery, request.query)
-        const { baseModel: model, ...given } = read(newDeployment, request, reply, options)
+        const { baseModel: model, ...wanted } = readWanted(newDeployment, request, reply, options)
         const made = options.services.deployments.configured.create(
           accountIn(request),
-          { id, model, ...wantedOf(given) },
+          { id, model, ...wantedOf(wanted) },
           { validateOnly: validateOnly === 'true' },
         )
         return shown(await made)
@@ -194,11 +182,11 @@ export const deploymentEndpoints: readonly Endpoint[] = [
     handler: (options) => async (request, reply) => {
       const { configured, lookUp } = options.services.deployments
       const [account, id] = [accountIn(request), paramOf(request, 'deployment')]
-      const { baseModel, ...given } = read(changedDeployment, request, reply, options)
+      const { baseModel, ...wanted } = readWanted(changedDeployment, request, reply, options)
       const { record } = configured.show(account, id)
       if (typeof baseModel === 'string' && (await lookUp(baseModel)).id !== record.model)
         throw invalidValue('baseModel', `The model of a deployment cannot be changed: ${id} has ${record.model}.`)
-      return shown(await configured.change(account, id, wantedOf(given)))
+      return shown(await configured.change(account, id, wantedOf(wanted)))
     },
   },
   {
@@ -230,7 +218,7 @@ export const deploymentEndpoints: readonly Endpoint[] = [
     body: scaling,
     answer: nothing,
     handler: (options) => async (request, reply) => {
-      const { replicaCount } = read(scaling, request, reply, options)
+      const { replicaCount } = readWanted(scaling, request, reply, options)
       await options.services.deployments.configured.scale(
         accountIn(request),
         paramOf(request, 'deployment'),
@@ -278,10 +266,6 @@ function targetOf(targets: z.output<typeof loadTargets>): Wanted['loadTarget'] |
   if (targets.concurrent_requests !== undefined) return { kind: 'requests', value: targets.concurrent_requests }
   return targets.default === undefined ? undefined : { kind: 'share', value: targets.default }
 }
-
-/** Without what is undefined or null. */
-const given = <T extends object>(fields: { [Name in keyof T]: T[Name] | null | undefined }): Partial<T> =>
-  Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined && value !== null)) as Partial<T>
 
 const states = {
   creating: 'CREATING',

@@ -3,7 +3,7 @@ import { z } from 'zod'
 const units = { h: 3_600_000, m: 60_000, s: 1000, ms: 1 } as const
 
 /** Milliseconds of `90s`, `15m` or `1h30m`; undefined for another text. */
-export function durationOf(text: string): number | undefined {
+function durationOf(text: string): number | undefined {
   if (!/^(\d{1,9}(\.\d{1,9})?(h|ms|m|s))+$/.test(text)) return undefined
   const parts = [...text.matchAll(/([\d.]+)(h|ms|m|s)/g)]
   return parts.reduce((sum, [, count, unit]) => sum + Number(count) * units[unit as keyof typeof units], 0)

@@ -1,10 +1,11 @@
-import type { FastifyRequest } from 'fastify'
+import type { FastifyReply, FastifyRequest } from 'fastify'
 import { z } from 'zod'
 import type { Identity } from '../../accounts/index.ts'
 import { OrielError } from '../../errors.ts'
-import type { Endpoint } from '../dialects/dialect.ts'
+import type { Endpoint, RouteOptions } from '../dialects/dialect.ts'
+import { describeIgnored } from '../headers.ts'
 import { ownerOf } from '../models/listed.ts'
-import { invalidValue, parseBody } from '../request/validation.ts'
+import { invalidValue, parseBody, unknownParameters } from '../request/validation.ts'
 import { camel, compared, valueAt } from './fields.ts'
 import { matcherOf } from './filter.ts'
 
@@ -118,3 +119,19 @@ function ordered<Entry extends object>(entries: Entry[], orderBy: string): Entry
     return 0
   })
 }
+
+/** The body of a request. What is for other machines than this one has no effect, and a header names it. */
+export function readWanted<Body extends z.ZodObject>(
+  schema: Body,
+  { body }: FastifyRequest,
+  reply: FastifyReply,
+  { strict }: RouteOptions,
+): z.output<Body> {
+  const parsed = parseBody(schema, body ?? {})
+  describeIgnored(reply, unknownParameters(schema, (body ?? {}) as object, strict))
+  return parsed
+}
+
+/** Without what is undefined or null. */
+export const given = <T extends object>(fields: { [Name in keyof T]: T[Name] | null | undefined }): Partial<T> =>
+  Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined && value !== null)) as Partial<T>

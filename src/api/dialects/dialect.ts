@@ -61,6 +61,8 @@ export interface Endpoint {
   path: string
   /** In the syntax of the router, if that differs. */
   pattern?: string
+  /** Whether the OpenAPI document leaves it out. */
+  isHidden?: boolean
   /** Group in the documentation. */
   tag: string
   summary: string

@@ -1,6 +1,10 @@
 import { z } from 'zod'
+import { accountEndpoints } from '../control/accounts.ts'
+import { deployedModelEndpoints } from '../control/deployed-models.ts'
 import { deploymentEndpoints } from '../control/deployments.ts'
-import { accountModelEndpoint, accountModelsEndpoint } from '../models/accounts.ts'
+import { elsewhereEndpoints } from '../control/elsewhere.ts'
+import { modelEndpoints } from '../control/models.ts'
+import { shapeEndpoints } from '../control/shapes.ts'
 import { errorOf, openaiEndpoints, openaiError } from '../openai-protocols.ts'
 import type { Dialect, ErrorFormat } from './dialect.ts'
 
@@ -25,6 +29,13 @@ export const fireworks: Dialect = {
 /** Fireworks' control plane, as far as it means something on one's own machine. */
 export const fireworksAccounts: Dialect = {
   ...fireworks,
-  bases: ['/v1/accounts', '/inference/v1/accounts'],
-  endpoints: [accountModelsEndpoint, accountModelEndpoint, ...deploymentEndpoints],
+  bases: ['/v1', '/inference/v1'],
+  endpoints: [
+    ...accountEndpoints,
+    ...modelEndpoints,
+    ...deploymentEndpoints,
+    ...deployedModelEndpoints,
+    ...shapeEndpoints,
+    ...elsewhereEndpoints,
+  ],
 }

@@ -15,6 +15,7 @@ export async function openapiDocument(dialects: readonly Dialect[], version: str
   const known = new Map<string, Endpoint>()
   for (const dialect of dialects)
     for (const endpoint of dialect.endpoints) {
+      if (endpoint.isHidden) continue
       const method = endpoint.method.toLowerCase()
       const first = known.get(`${method} ${endpoint.path}`) ?? endpoint
       known.set(`${method} ${endpoint.path}`, first)

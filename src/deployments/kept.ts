@@ -1,0 +1,214 @@
+import type { z } from 'zod'
+import { OrielError } from '../errors.ts'
+import { parseJson } from '../json.ts'
+import type { Logger } from '../log.ts'
+
+/** A thing that is kept by name, as JSON. */
+export interface KeptResource {
+  readonly kind: string
+  readonly account: string
+  readonly id: string
+  /** Higher after each change. */
+  readonly revision: number
+  readonly body: string
+}
+
+/** Where deployments are kept. Each change is whole or not at all, also if the process is killed. */
+export interface ResourceStore {
+  /** @throws OrielError `overloaded` while the store is cut off, as everything here does */
+  list(kind: string): Promise<readonly KeptResource[]>
+  /** @returns whether there was none of this name */
+  insert(resource: Omit<KeptResource, 'revision'>): Promise<boolean>
+  /** @param resource with the revision that it has: another one was made by somebody else. @returns whether it was replaced */
+  replace(resource: KeptResource): Promise<boolean>
+  remove(name: Pick<KeptResource, 'kind' | 'account' | 'id'>): Promise<void>
+}
+
+/** How a thing is called: `account/id`. Times are in ms since 1970. */
+export interface Item {
+  readonly account: string
+  readonly id: string
+  readonly created: number
+  /** When somebody changed it last. */
+  readonly updated: number
+}
+
+export type Name = Pick<Item, 'account' | 'id'>
+
+/** The name of a thing among those of all accounts. */
+export const keyOf = ({ account, id }: Name): string => `${account}/${id}`
+
+interface KeptOptions<Kept extends Item> {
+  kind: string
+  schema: z.ZodType<Kept>
+  /** What errors say. */
+  noun: string
+  /** Of all accounts together. */
+  most: number
+  /** What this server makes of what it reads, if it has another. */
+  merge?: (before: Kept, read: Kept) => Kept
+  log: Logger
+}
+
+/** Of one change, with other servers that change the same. */
+const mostAttempts = 5
+
+/** Things of one kind, as a store has them. Servers with the same store see the changes of others by `reload`. */
+export class Keeper<Kept extends Item> {
+  readonly #store: ResourceStore
+  readonly #options: KeptOptions<Kept>
+  #entries = new Map<string, { readonly item: Kept; readonly revision: number }>()
+  readonly #unread = new Set<string>()
+  #last: Promise<void> = Promise.resolve()
+
+  constructor(store: ResourceStore, options: KeptOptions<Kept>) {
+    this.#store = store
+    this.#options = options
+  }
+
+  /** The oldest first. */
+  list(): Kept[] {
+    return [...this.#entries.values()]
+      .map(({ item }) => item)
+      .toSorted((a, b) => a.created - b.created || (keyOf(a) < keyOf(b) ? -1 : 1))
+  }
+
+  /** @throws OrielError `not_found` */
+  find(name: Name): Kept {
+    return this.#entryOf(name).item
+  }
+
+  /** @throws OrielError `conflict` if there is one of this name; `precondition_failed` if there are too many */
+  checkNew(name: Name): void {
+    if (this.#entries.has(keyOf(name))) throw this.#exists(name.id)
+    if (this.#entries.size >= this.#options.most) throw this.#tooMany()
+  }
+
+  /** @throws OrielError as `checkNew` does */
+  create(item: Kept): Promise<void> {
+    return this.#inTurn(async () => {
+      this.checkNew(item)
+      if (!(await this.#store.insert({ ...this.#nameOf(item), body: JSON.stringify(item) }))) {
+        await this.#read()
+        throw this.#exists(item.id)
+      }
+      this.#entries.set(keyOf(item), { item, revision: 1 })
+    })
+  }
+
+  /**
+   * @param change makes the new one. It is asked again if another server has changed it meanwhile
+   * @throws OrielError `not_found`; what `change` throws
+   */
+  change(name: Name, change: (before: Kept) => Kept): Promise<Kept> {
+    return this.#inTurn(async () => {
+      for (let attempt = 1; attempt <= mostAttempts; attempt++) {
+        const { item: before, revision } = this.#entryOf(name)
+        const item = { ...change(before), updated: Math.max(Date.now(), before.updated + 1) }
+        if (await this.#replace(item, revision)) return item
+        await this.#read()
+      }
+      throw changing(name.id)
+    })
+  }
+
+  /** Keeps what has come about by itself, unless somebody has changed it meanwhile. */
+  note(name: Name, change: (before: Kept) => Kept): Promise<void> {
+    return this.#inTurn(async () => {
+      const entry = this.#entries.get(keyOf(name))
+      const item = entry && change(entry.item)
+      if (item !== undefined && item !== entry?.item) await this.#replace(item, entry?.revision ?? 0)
+    })
+  }
+
+  /** @throws OrielError `not_found` */
+  remove(name: Name): Promise<void> {
+    return this.#inTurn(async () => {
+      this.#entryOf(name)
+      await this.#store.remove(this.#nameOf(name))
+      this.#entries.delete(keyOf(name))
+    })
+  }
+
+  /** Reads the store again. @param isOver of what is removed */
+  reload(isOver: (item: Kept) => boolean = () => false): Promise<void> {
+    return this.#inTurn(async () => {
+      await this.#read()
+      for (const { item } of this.#entries.values()) {
+        if (!isOver(item)) continue
+        await this.#store.remove(this.#nameOf(item))
+        this.#entries.delete(keyOf(item))
+      }
+    })
+  }
+
+  /** What cannot be read stays in the store, and is not there. */
+  async #read(): Promise<void> {
+    const { kind, schema, noun, merge, log } = this.#options
+    const entries = new Map<string, { item: Kept; revision: number }>()
+    for (const { revision, body, account, id } of await this.#store.list(kind)) {
+      const read = schema.safeParse(parseJson(body))
+      const key = keyOf({ account, id })
+      if (!read.success) {
+        if (!this.#unread.has(key)) log.warn({ account, id }, `a ${noun} cannot be read`)
+        this.#unread.add(key)
+        continue
+      }
+      const before = this.#entries.get(key)?.item
+      entries.set(key, { revision, item: before === undefined ? read.data : (merge?.(before, read.data) ?? read.data) })
+    }
+    this.#entries = entries
+  }
+
+  async #replace(item: Kept, revision: number): Promise<boolean> {
+    if (!(await this.#store.replace({ ...this.#nameOf(item), revision, body: JSON.stringify(item) }))) return false
+    this.#entries.set(keyOf(item), { item, revision: revision + 1 })
+    return true
+  }
+
+  #entryOf(name: Name) {
+    const entry = this.#entries.get(keyOf(name))
+    if (entry === undefined) throw notKept(this.#options.noun, name.id)
+    return entry
+  }
+
+  #nameOf({ account, id }: Name) {
+    return { kind: this.#options.kind, account, id }
+  }
+
+  /** One after the other: what is read of the store must not undo what was written meanwhile. */
+  #inTurn<T>(act: () => Promise<T>): Promise<T> {
+    const done = this.#last.then(act)
+    this.#last = done.then(
+      () => {},
+      () => {},
+    )
+    return done
+  }
+
+  #exists(id: string): OrielError {
+    const { noun } = this.#options
+    return new OrielError('conflict', `There is a ${noun} ${id} already.`, { code: `${codeOf(noun)}_exists` })
+  }
+
+  #tooMany(): OrielError {
+    const { noun, most } = this.#options
+    return new OrielError(
+      'precondition_failed',
+      `There are ${most} ${noun}s, with those that are deleted. There can be no more.`,
+      {
+        code: `too_many_${codeOf(noun)}s`,
+      },
+    )
+  }
+}
+
+const codeOf = (noun: string): string => noun.replace(' ', '_')
+
+export const notKept = (noun: string, id: string): OrielError =>
+  new OrielError('not_found', `There is no ${noun} ${JSON.stringify(id.slice(0, 100))}.`, {
+    code: `${codeOf(noun)}_not_found`,
+  })
+
+const changing = (id: string): OrielError =>
+  new OrielError('overloaded', `${id} is being changed by others. Try again.`, { retryAfter: 1 })
