@@ -75,7 +75,7 @@ export interface Message {
 }
 
 export interface QuestionOptions {
-  /** The model's name. Default: the first that the settings name. */
+  /** The name of a model or an adapter. Default: the first that the settings name. */
   model?: string | undefined
   /** Images of the question, before its text. Videos and audio follow them. */
   images?: readonly (FileInput | ImagePart)[] | undefined

@@ -56,18 +56,20 @@ export interface Adapters {
 /** @param models those of this machine */
 export function adaptersOf(config: ModelsConfig, models: () => Promise<LocalModel[]>): Adapters {
   const known = new Map<string, { stamp: string; read: Promise<Read> }>()
+  /** Adapters by the names that they were found by. */
+  const remembered = new Map<string, Found>()
 
-  const readAll = joined(async (): Promise<(Read & { files: AdapterFiles })[]> => {
+  const readAll = joined(async (): Promise<(Read & Pick<Found, 'files' | 'bases' | 'stamp'>)[]> => {
     const [all, bases] = await Promise.all([adapterFiles(config), models()])
-    const stampOfBases = await stampOf(bases.flatMap(({ decoder, projector }) => [decoder, projector ?? '']))
+    const stampOfBases = await stampOf(filesOf(bases))
     const names = new Set(bases.flatMap(({ id, aliases }) => [id, ...aliases]))
-    const found: (Read & { files: AdapterFiles })[] = []
+    const found: (Read & Pick<Found, 'files' | 'bases' | 'stamp'>)[] = []
     for (const files of all) {
-      const stamp = `${await stampOf(files.paths)}\n${bases.map(({ id }) => id).join(' ')}\n${stampOfBases}`
+      const stamp = `${await stampOf(watched(files))}\n${stampOfBases}`
       const before = known.get(files.id)
       const read = before?.stamp === stamp ? before.read : readOne(files, bases, names)
       known.set(files.id, { stamp, read })
-      found.push({ ...(await read), files })
+      found.push({ ...(await read), files, bases, stamp })
     }
     for (const id of known.keys()) if (!all.some((files) => files.id === id)) known.delete(id)
     return found
@@ -82,17 +84,52 @@ export function adaptersOf(config: ModelsConfig, models: () => Promise<LocalMode
       }
     },
     async find(name) {
+      const before = remembered.get(name)
+      // Folders are not searched for each of the requests that name it.
+      if (before !== undefined && (await stampNow(before)) === before.stamp) return ready(before)
+      remembered.delete(name)
       const all = await readAll()
       const found = all.find(({ files }) => files.id === name) ?? all.find(({ files }) => files.aliases.includes(name))
       if (found === undefined) return undefined
       if ('error' in found) throw unusable(found.files.id, found.error)
-      await converted(found.card.id, found.conversions)
-      return found.card
+      remembered.set(name, found)
+      return ready(found)
     },
   }
 }
 
-type Read = { card: AdapterCard; conversions: readonly Conversion[] } | { error: OrielError }
+type Read = Readable | { error: OrielError }
+
+interface Readable {
+  card: AdapterCard
+  conversions: readonly Conversion[]
+}
+
+/** An adapter that can be used, and what it was made from. */
+interface Found extends Readable {
+  files: AdapterFiles
+  /** The models that there were. */
+  bases: readonly LocalModel[]
+  /** Of all of these files. */
+  stamp: string
+}
+
+async function ready({ card, conversions }: Readable): Promise<AdapterCard> {
+  await converted(card.id, conversions)
+  return card
+}
+
+const stampNow = async ({ files, bases }: Found): Promise<string> =>
+  `${await stampOf(watched(files))}\n${await stampOf(filesOf(bases))}`
+
+const filesOf = (models: readonly LocalModel[]): string[] =>
+  models.flatMap(({ decoder, projector }) => [decoder, projector ?? ''])
+
+/** What changes if a file of an adapter changes, comes or goes. */
+const watched = ({ paths, origin }: AdapterFiles): string[] => [
+  ...paths,
+  ...(origin.kind === 'folder' && origin.own !== null ? [origin.own] : []),
+]
 
 async function readOne(files: AdapterFiles, models: readonly LocalModel[], names: ReadonlySet<string>): Promise<Read> {
   try {
@@ -216,20 +253,19 @@ const converting = new Map<string, Promise<void>>()
 
 /** Makes what is not kept, on a thread of its own, once for all who ask. */
 async function converted(id: string, conversions: readonly Conversion[]): Promise<void> {
-  for (const conversion of conversions) {
+  const missing: Conversion[] = []
+  for (const conversion of conversions) if (!(await isThere(conversion.target))) missing.push(conversion)
+  if (missing.length === 0) return
+  for (const conversion of missing) {
     const { target } = conversion
-    if (await isThere(target)) continue
     const running = converting.get(target) ?? convertOn(conversion).finally(() => converting.delete(target))
     converting.set(target, running)
     await running.catch((error: unknown) => {
       throw unusable(id, error)
     })
   }
-  if (conversions.length > 0)
-    await forgetKept(
-      id,
-      conversions.map(({ target }) => path.basename(target)),
-    )
+  const kept = conversions.map(({ target }) => path.basename(target))
+  await forgetKept(id, kept)
 }
 
 async function convertOn(conversion: Conversion): Promise<void> {
