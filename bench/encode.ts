@@ -8,20 +8,32 @@ import type { Image } from './images.ts'
 import type { BenchModel } from './model-files.ts'
 import { cacheFolder, compileWithPeer } from './peer.ts'
 
+type PeerModel = Pick<BenchModel, 'decoder' | 'projector' | 'patches'>
+
+/** What libmtmd encodes: frames of one size, `[frames, height, width, 3]`, or with a height of 0 a sound of `width` floats. */
+export interface RawInput {
+  bytes: Uint8Array
+  width: number
+  height: number
+  frames?: number
+}
+
 /** @returns libmtmd's time to encode all tiles of an image, in ms */
-export async function peerEncodeTime(
-  model: Pick<BenchModel, 'decoder' | 'projector' | 'patches'>,
-  image: Image,
-  threads: number,
-): Promise<number> {
+export async function peerEncodeTime(model: PeerModel, image: Image, threads: number): Promise<number> {
   const jpeg = Buffer.from(image.slice(image.indexOf(',') + 1), 'base64')
   const { data, info } = await sharp(jpeg).raw().toBuffer({ resolveWithObject: true })
+  return peerRawTime(model, { bytes: data, width: info.width, height: info.height }, threads)
+}
+
+/** @returns libmtmd's time to encode it, in ms */
+export async function peerRawTime(model: PeerModel, input: RawInput, threads: number): Promise<number> {
   const raw = path.join(cacheFolder, 'encode.raw')
-  writeFileSync(raw, data)
+  writeFileSync(raw, input.bytes)
   const { least = 0, most = 0 } = model.patches ?? {}
+  const { width, height, frames = 1 } = input
   const { stdout } = await promisify(execFile)(
     await encoder(),
-    [model.decoder, model.projector, threads, least, most, raw, info.width, info.height].map(String),
+    [model.decoder, model.projector, threads, least, most, raw, width, height, frames].map(String),
   )
   return Number(stdout)
 }

@@ -53,7 +53,7 @@ export function writeGguf(
         : 'constant' in fill
           ? equal(shape, fill.constant)
           : 'half' in fill
-            ? halves(exactNoise(shape, fill.half, random))
+            ? halfNoise(shape, fill.half, random)
             : new Uint8Array(exactNoise(shape, fill.exact, random).buffer),
     )
   closeSync(out)
@@ -85,9 +85,19 @@ function exactNoise(shape: readonly number[], deviation: number, random: (into: 
   return Float32Array.from(words, (word) => (word / 2 ** 32 - 0.5) * range)
 }
 
-/** Numbers below 1 as 16-bit floats. */
-const halves = (values: Float32Array): Uint8Array =>
-  new Uint8Array(Uint16Array.from(values, (value) => half(Math.abs(value)) + (value < 0 ? 0x8000 : 0)).buffer)
+/** Numbers below 1 as 16-bit floats, of which a file may have hundreds of millions: they are looked up. */
+function halfNoise(shape: readonly number[], deviation: number, random: (into: Uint32Array) => void): Uint8Array {
+  const range = deviation * Math.sqrt(12)
+  const bits = Uint16Array.from({ length: 65536 }, (_, word) => {
+    const value = ((word + 0.5) / 65536 - 0.5) * range
+    return half(Math.abs(value)) + (value < 0 ? 0x8000 : 0)
+  })
+  const words = new Uint32Array(count(shape))
+  random(words)
+  const out = new Uint16Array(words.length)
+  for (let at = 0; at < out.length; at++) out[at] = bits[(words[at] as number) >>> 16] as number
+  return new Uint8Array(out.buffer)
+}
 
 /** Standard deviation of the 8-bit integers, all equally likely. */
 const spread = 256 / Math.sqrt(12)

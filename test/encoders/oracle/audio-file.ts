@@ -1,5 +1,6 @@
 import { type TensorPlan, type Value, writeGguf } from '../../support/gguf-file.ts'
 import { epsilon, width as textWidth } from './decoder.ts'
+import { headsOf, sized, soundLayers } from './tower.ts'
 import { each, linear, matrix, norm } from './weights.ts'
 
 /** A small audio file of random weights. */
@@ -23,12 +24,10 @@ export interface AudioHalf {
   tensors: TensorPlan[]
 }
 
-const heads = 2
-
 /** The metadata and tensors of the audio half of a file. */
 export function audioHalf(plan: AudioPlan): AudioHalf {
-  const { type, width, bands, layers = 2, more, isOther = false } = plan
-  const feedForward = 2 * width
+  const { type, width, bands, layers = soundLayers, more, isOther = false } = plan
+  const feedForward = sized(2, 4) * width
   const metadata: Record<string, Value> = {
     'clip.has_audio_encoder': { bool: true },
     'clip.audio.projector_type': { string: type },
@@ -36,7 +35,7 @@ export function audioHalf(plan: AudioPlan): AudioHalf {
     'clip.audio.embedding_length': { u32: width },
     'clip.audio.feed_forward_length': { u32: feedForward },
     'clip.audio.block_count': { u32: layers },
-    'clip.audio.attention.head_count': { u32: heads },
+    'clip.audio.attention.head_count': { u32: headsOf(width) },
     'clip.audio.attention.layer_norm_epsilon': { f32: epsilon },
     'clip.audio.projection_dim': { u32: textWidth },
     ...plan.metadata,

@@ -1,5 +1,5 @@
 /**
- * `bench/encoders.ts` widens the small towers: times of the small ones say nothing about real ones. 0: they are small, as the
+ * `bench/encoders.ts` and `bench/recordings.ts` widen the small towers: times of the small ones say nothing about real ones. 0: they are small, as the
  * fixtures have them.
  */
 const widened = Number(process.env.TOWER_WIDTH ?? 0)
@@ -16,3 +16,11 @@ export const numbers = (deviation: number): { half: number } | { exact: number }
 
 /** The edge of the square that a tower was trained on, in pixels. Small ones have 16 to 64 patches, which no real one has. */
 export const edgeOf = (small: number): number => (widened ? 4 * small : small)
+
+/** A size of an audio encoder: that of the fixtures, or of a real one. */
+export const sized = <T>(small: T, real: T): T => (widened ? real : small)
+
+/** The width of an audio encoder, and its heads and layers. */
+export const soundWidth = (small: number): number => widened || small
+export const headsOf = (width: number): number => (widened ? width / headWidth : 2)
+export const soundLayers = sized(2, 4)

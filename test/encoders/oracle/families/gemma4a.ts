@@ -2,6 +2,7 @@ import type { TensorPlan } from '../../../support/gguf-file.ts'
 import { type AudioPlan, audioHalf, writeAudio } from '../audio-file.ts'
 import { width as textWidth, writeDecoder } from '../decoder.ts'
 import type { Family } from '../families.ts'
+import { headsOf, sized, soundWidth } from '../tower.ts'
 import { matrix, ones } from '../weights.ts'
 import { boundsOf, writeGemma4 } from './gemma4.ts'
 
@@ -18,7 +19,9 @@ export const gemma4ua: Family = {
   },
 }
 
-const [width, heads, bands, channels] = [64, 2, 32, [12, 8]] as const
+const [width, bands] = [soundWidth(64), sized(32, 128)]
+const heads = headsOf(width)
+const channels = sized([12, 8], [128, 32]) as [number, number]
 
 const plan = (): AudioPlan => ({
   ...{ type: 'gemma4a', width, bands, isOther: true, more },

@@ -2,11 +2,14 @@ import type { TensorPlan } from '../../../support/gguf-file.ts'
 import { writeAudio } from '../audio-file.ts'
 import { width as textWidth, writeDecoder } from '../decoder.ts'
 import type { Family } from '../families.ts'
+import { headsOf, sized, soundLayers, soundWidth } from '../tower.ts'
 import { linear, matrix, norm } from '../weights.ts'
 
-const [width, heads, bands, letters] = [64, 2, 32, 40] as const
+const [width, bands, letters] = [soundWidth(64), sized(32, 160), sized(40, 348)]
+const heads = headsOf(width)
 /** Blocks and windows that end at different rows, and distances that no block has. */
-const [block, distances, kernel, window, every] = [24, 30, 7, 15, 5] as const
+const [block, distances, kernel] = sized([24, 30, 7], [200, 512, 15]) as [number, number, number]
+const [window, every] = [15, 5] as const
 
 const variant = (name: string, layers: number, features: readonly number[]): Family => ({
   name,
@@ -38,7 +41,7 @@ const variant = (name: string, layers: number, features: readonly number[]): Fam
   },
 })
 
-export const graniteSpeech = variant('granite_speech', 2, [])
+export const graniteSpeech = variant('granite_speech', soundLayers, [])
 /** Granite Speech Plus: the projector sees rows of several layers. */
 export const graniteSpeechPlus = variant('granite_speech-plus', 4, [0, 2, 3])
 

@@ -2,11 +2,12 @@ import type { TensorPlan } from '../../../support/gguf-file.ts'
 import { writeAudio } from '../audio-file.ts'
 import { width as textWidth, writeDecoder } from '../decoder.ts'
 import type { Family } from '../families.ts'
+import { headsOf, sized } from '../tower.ts'
 import { bias, linear, norm } from '../weights.ts'
 
 /** The only width that libmtmd makes positions for. */
 const width = 512
-const [heads, bands, channels] = [2, 32, 8] as const
+const [heads, bands, channels] = [headsOf(width), sized(32, 128), sized(8, 256)]
 
 const convolution = (index: number, size: number, inputs: number): TensorPlan[] => [
   {

@@ -3,15 +3,16 @@ import { writeSmallDecoder } from '../../../support/small-decoders.ts'
 import { type AudioPlan, audioHalf, writeAudio } from '../audio-file.ts'
 import { width as textWidth, writeDecoder } from '../decoder.ts'
 import type { Family } from '../families.ts'
+import { numbers, sized, soundWidth } from '../tower.ts'
 import { bias, linear, matrix, norm } from '../weights.ts'
 import { writeQwen3Encoders } from './qwen.ts'
 
-const width = 64
-const bands = 32
-const channels = 24
+const width = soundWidth(64)
+const bands = sized(32, 128)
+const channels = sized(24, 480)
 
 const convolution = (index: number, inputs: number): TensorPlan[] => [
-  { name: `a.conv2d.${index}.weight`, shape: [3, 3, inputs, channels], fill: { exact: 1 / Math.sqrt(9 * inputs) } },
+  { name: `a.conv2d.${index}.weight`, shape: [3, 3, inputs, channels], fill: numbers(1 / Math.sqrt(9 * inputs)) },
   bias(`a.conv2d.${index}.bias`, channels),
 ]
 

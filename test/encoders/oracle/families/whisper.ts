@@ -2,16 +2,17 @@ import type { TensorPlan } from '../../../support/gguf-file.ts'
 import { audioHalf, writeAudio } from '../audio-file.ts'
 import { width as textWidth, writeDecoder } from '../decoder.ts'
 import type { Family } from '../families.ts'
+import { numbers, sized, soundWidth } from '../tower.ts'
 import { linear, matrix, norm, ones } from '../weights.ts'
 import { writeQwen25o } from './qwen.ts'
 
 /** libmtmd stacks rows only if a stack is not a power of two, as in Whisper, which is 1280 wide. */
-const width = 80
-const bands = 80
+const width = soundWidth(80)
+const bands = sized(80, 128)
 const frames = 3000
 
 const convolution = (index: number, inputs: number): TensorPlan[] => [
-  { name: `a.conv1d.${index}.weight`, shape: [3, inputs, width], fill: { exact: 1 / Math.sqrt(3 * inputs) } },
+  { name: `a.conv1d.${index}.weight`, shape: [3, inputs, width], fill: numbers(1 / Math.sqrt(3 * inputs)) },
   { name: `a.conv1d.${index}.bias`, shape: [1, width], fill: { exact: 0.1 } },
 ]
 
