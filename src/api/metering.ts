@@ -78,6 +78,7 @@ export async function admit(
   const { account, key } = request.identity
   const meter = new Meter(reservation, activity, dialect, request, reply, {
     ...{ id: reservation.id, requestId: request.id, account, key, model: model.id },
+    adapter: model.adapter?.id ?? null,
     ...{ endpoint: request.routeOptions.url ?? '', dialect: dialect.title },
   })
   const settle = () => meter.settle(reply.raw.writableFinished ? reply.raw.statusCode : 499)
@@ -151,10 +152,10 @@ export class Meter {
     const { answer, tally, completionTokens } = this.#watched ?? {}
     const { usage, media } = answer ?? {}
     const { reasoningTokens, timings } = tally ?? {}
-    const { endpoint, dialect } = this.running.asked
+    const { endpoint, dialect, adapter } = this.running.asked
     const final = this.#failure ?? status
     const cost = this.#reservation.settle({
-      ...{ endpoint, dialect, status: final },
+      ...{ endpoint, dialect, adapter, status: final },
       ...(usage === undefined ? { textTokens: this.running.embeddedTokens } : promptKinds(usage)),
       ...{ completionTokens, reasoningTokens },
       ...{ mediaMs: media?.media, queueMs: timings?.queue, encodeMs: timings?.encode },

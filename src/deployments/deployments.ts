@@ -63,6 +63,8 @@ export interface Deployments extends Listing {
   adapters(): Promise<AdapterCard[]>
   /** Holds to the deployments of a store from now on. */
   open(store: ResourceStore): Promise<void>
+  /** Adapters of one model that may be loaded at one time. */
+  readonly maxAdapters: number
   /** Bytes that models may take, and that they take. */
   readonly memory: { readonly budget: number; readonly taken: number }
   close(): Promise<void>
@@ -309,6 +311,7 @@ export function deploy(options: DeploymentOptions): Deployments {
     async open(store) {
       await Promise.all([configured.open(store), deployedModels.open(store)])
     },
+    maxAdapters: config.engine.maxAdapters,
     memory: {
       budget: budgetBytes,
       get taken() {

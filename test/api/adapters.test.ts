@@ -159,6 +159,15 @@ describe('adapters', () => {
     expect(await textOf('two')).toBe(expected)
   })
 
+  it('are in the metrics, by our names and by that of vLLM, and in the ledger', async () => {
+    await ask('pocket#one')
+    const text = await (await fetch(`${server.url}/metrics`)).text()
+    expect(text).toMatch(/^oriel_adapter_answers_total\{model="pocket",adapter="one"\} [1-9]/m)
+    expect(text).toMatch(/^vllm:lora_requests_info\{running_lora_adapters="",waiting_lora_adapters="",max_lora="3",/m)
+    const usage = await (await fetch(`${server.url}/v1/usage?group_by=adapter`)).json()
+    expect(JSON.stringify(usage)).toContain('"adapter":"one"')
+  })
+
   const loaded = async (): Promise<number> => {
     const text = await (await fetch(`${server.url}/metrics`)).text()
     return Number(/^oriel_engine_adapters\{model="pocket"\} (\d+)$/m.exec(text)?.[1])

@@ -1,5 +1,9 @@
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import path from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { genAiAliases, vllmAliases } from '../../src/api/monitoring/aliases.ts'
+import { writeAdapter } from '../support/adapters.ts'
 import { postJson } from '../support/http.ts'
 import { startServer } from '../support/server.ts'
 import { textOf } from './pages.ts'
@@ -32,10 +36,14 @@ const rowsOf = (beginning: string): string[][] =>
 /** What `/metrics` shows after a request. */
 let shown: Map<string, Shown>
 beforeAll(async () => {
-  const oriel = await startServer()
-  await (await postJson(`${oriel.url}/v1/completions`, { model: 'pocket', prompt: 'Hello', max_tokens: 4 })).text()
+  const folder = mkdtempSync(path.join(tmpdir(), 'oriel-observed-'))
+  writeAdapter(folder, 'own')
+  const oriel = await startServer({ models: { dirs: [folder] } })
+  for (const model of ['pocket', 'pocket#own'])
+    await (await postJson(`${oriel.url}/v1/completions`, { model, prompt: 'Hello', max_tokens: 4 })).text()
   const text = await (await fetch(`${oriel.url}/metrics`)).text()
   await oriel.close()
+  rmSync(folder, { recursive: true })
   const families = text.trim().split('\n\n')
   shown = new Map(
     families.map((family) => {
@@ -94,10 +102,13 @@ describe('examples/grafana-dashboard.json', () => {
     // What is added to the metrics is worth a panel, or is known to be none.
     const unseen = own().filter((name) => !asked.some((one) => one.replace(/_(bucket|sum|count)$/, '') === name))
     expect(unseen).toEqual([
+      'oriel_adapter_answers_total',
       'oriel_embedded_texts_total',
       'oriel_embedding_seconds',
+      'oriel_adapters_asked_seconds',
       'oriel_engine_free_kv_cells',
       'oriel_engine_stored_prefixes',
+      'oriel_engine_adapters',
     ])
   })
 

@@ -38,6 +38,8 @@ export interface RunningAnswer extends Omit<Answer, 'prompt'> {
   model: string
   /** The model's own name. */
   servedBy: string
+  /** The id of the adapter that it answers with; null: none. */
+  adapter: string | null
   prices: ModelPrices
   choices: number
   /** As OpenTelemetry names them. */
@@ -82,6 +84,7 @@ function startAnswer(
       created: Math.floor(Date.now() / 1000),
       model: request.model,
       servedBy: backend.info.id,
+      adapter: model.adapter?.id ?? null,
       prices: accounts.pricesOf(backend.info.id),
       choices: request.settings.n,
       operation: request.prompt.kind === 'chat' ? 'chat' : 'text_completion',

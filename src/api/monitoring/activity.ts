@@ -15,6 +15,8 @@ export interface AskedRequest {
   readonly key: string | null
   /** null: it was not let in, and the name that it has for a model is its client's. */
   readonly model: string | null
+  /** The id of the adapter that it names; null: none. */
+  readonly adapter: string | null
   readonly endpoint: string
   readonly dialect: string
 }
@@ -63,6 +65,15 @@ export class Activity {
   /** The oldest first. */
   get running(): ReadonlySet<RunningRequest> {
     return this.#running
+  }
+
+  /** The adapters of running requests, and those of requests that wait for their answer to begin. */
+  get adapters(): { running: string[]; waiting: string[] } {
+    const adaptersOf = (isAnswered: boolean): string[] => {
+      const meant = [...this.#running].filter(({ answer }) => (answer !== undefined) === isAnswered)
+      return [...new Set(meant.flatMap(({ asked }) => asked.adapter ?? []))]
+    }
+    return { running: adaptersOf(true), waiting: adaptersOf(false) }
   }
 
   /** The newest first. */
@@ -114,7 +125,7 @@ export class Activity {
     if (identity === undefined) return
     const { account, key } = identity
     this.#remember({
-      ...{ id: `refused_${randomUUID()}`, requestId: request.id, account, key, model: null },
+      ...{ id: `refused_${randomUUID()}`, requestId: request.id, account, key, model: null, adapter: null },
       ...{ endpoint: routeOptions.url ?? '', dialect: routeOptions.config.dialect?.title ?? '' },
       ...{ status, error: failure.code, duration: ms, firstToken: null, perToken: null, phases: phasesOf(undefined) },
       ...{ tokens: tokensOf(undefined), images: 0, cost: 0 },

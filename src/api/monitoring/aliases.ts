@@ -20,7 +20,10 @@ interface Aliases {
 
 /** Names by which dashboards and autoscalers read vLLM, those of its older versions too. */
 export const vllmAliases: Aliases = {
-  labels: { model: 'model_name', reason: 'finished_reason' },
+  labels: {
+    ...{ model: 'model_name', reason: 'finished_reason' },
+    ...{ running: 'running_lora_adapters', waiting: 'waiting_lora_adapters', most: 'max_lora' },
+  },
   // Of the engines behind one server. Here each model has one.
   with: { engine: '0' },
   all: [
@@ -44,6 +47,7 @@ export const vllmAliases: Aliases = {
     { name: 'vllm:request_decode_time_seconds', of: 'oriel_phase_seconds', where: { phase: 'generation' } },
     { name: 'vllm:request_prompt_tokens', of: 'oriel_answer_prompt_tokens' },
     { name: 'vllm:request_generation_tokens', of: 'oriel_answer_generated_tokens' },
+    { name: 'vllm:lora_requests_info', of: 'oriel_adapters_asked_seconds' },
   ],
 }
 

@@ -5,6 +5,7 @@ import type { Metric } from '../../telemetry/index.ts'
 import type { RunningAnswer } from '../answering/answer.ts'
 import type { EngineStates } from '../engine-states.ts'
 import { promptKinds } from '../shapes/usage.ts'
+import type { Activity } from './activity.ts'
 import { aliasesOf, vllmAliases } from './aliases.ts'
 import { EngineMetrics } from './engine-metrics.ts'
 import { metricText } from './metric-text.ts'
@@ -67,11 +68,16 @@ export class Metrics {
   readonly #images
   readonly #recordings
   readonly #generatedTokens
+  readonly #adapterAnswers
   readonly #choices
   readonly #embeddedTexts
   readonly #embeddings
 
-  constructor(deployments: Pick<Deployments, 'memory'>, engines: EngineStates) {
+  constructor(
+    deployments: Pick<Deployments, 'memory' | 'maxAdapters'>,
+    engines: EngineStates,
+    activity: Pick<Activity, 'adapters'>,
+  ) {
     const registers = [this.#registry]
     const histogram = <Label extends string>(name: string, help: string, buckets: number[], ...labelNames: Label[]) =>
       new Histogram({ name, help, buckets, labelNames, registers })
@@ -158,6 +164,11 @@ export class Metrics {
       'Choices of answers by what ended them; abort: the client left',
       ...(['model', 'reason'] as const),
     )
+    this.#adapterAnswers = counter(
+      'oriel_adapter_answers_total',
+      'Answers that began with an adapter',
+      ...(['model', 'adapter'] as const),
+    )
     this.#embeddedTexts = counter('oriel_embedded_texts_total', 'Texts that were embedded', 'model')
     this.#embeddings = histogram(
       'oriel_embedding_seconds',
@@ -165,6 +176,20 @@ export class Metrics {
       durations,
       'model',
     )
+    new Gauge({
+      name: 'oriel_adapters_asked_seconds',
+      help: 'The time, with the adapters of running and of waiting requests, and how many may be loaded',
+      labelNames: ['running', 'waiting', 'most'],
+      registers,
+      collect() {
+        const { running, waiting } = activity.adapters
+        this.reset()
+        this.set(
+          { running: running.join(','), waiting: waiting.join(','), most: deployments.maxAdapters },
+          Date.now() / 1000,
+        )
+      },
+    })
     gauge('oriel_models_budget_bytes', 'Memory that models may take', () => deployments.memory.budget)
     gauge('oriel_models_taken_bytes', 'Memory that loaded models take', () => deployments.memory.taken)
     this.#engines = new EngineMetrics(this.#registry, engines)
@@ -181,8 +206,9 @@ export class Metrics {
   }
 
   /** Counts the prompt of an answer that begins. */
-  began({ usage, servedBy: model }: RunningAnswer): void {
+  began({ usage, servedBy: model, adapter }: RunningAnswer): void {
     this.#introduce(model)
+    if (adapter !== null) this.#adapterAnswers.inc({ model, adapter })
     const { cachedTokens, imageTokens, videoTokens, audioTokens, images } = promptKinds(usage)
     this.#promptTokens.inc({ model }, usage.promptTokens)
     this.#cachedTokens.inc({ model }, cachedTokens)

@@ -20,9 +20,14 @@ export class Monitor {
   #telemetry: Telemetry | undefined
 
   /** Adds its hooks: the first that see a request. */
-  constructor(server: FastifyInstance, deployments: Pick<Deployments, 'memory'>, engines: EngineStates, log: Logger) {
+  constructor(
+    server: FastifyInstance,
+    deployments: Pick<Deployments, 'memory' | 'maxAdapters'>,
+    engines: EngineStates,
+    log: Logger,
+  ) {
     this.#log = log
-    this.metrics = new Metrics(deployments, engines)
+    this.metrics = new Metrics(deployments, engines, this.activity)
     server.addHook('onReady', async () => {
       const exported = async () => {
         const metrics = await this.metrics.read()
