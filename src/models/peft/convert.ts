@@ -120,9 +120,23 @@ function floats(file: number, { name, type, at }: SafeTensor, from: number, coun
 /** To 32-bit floats, exactly. */
 const widened: Readonly<Record<FloatType, (bytes: ArrayBuffer) => Float32Array>> = {
   F32: (bytes) => new Float32Array(bytes),
-  BF16: (bytes) => new Float32Array(Uint32Array.from(new Uint16Array(bytes), (bits) => bits << 16).buffer),
-  F16: (bytes) => Float32Array.from(new Uint16Array(bytes), ofHalf),
+  BF16(bytes) {
+    const short = new Uint16Array(bytes)
+    const long = new Uint32Array(short.length)
+    for (let at = 0; at < short.length; at++) long[at] = (short[at] as number) << 16
+    return new Float32Array(long.buffer)
+  },
+  F16(bytes) {
+    halves ??= Float32Array.from({ length: 1 << 16 }, (_, bits) => ofHalf(bits))
+    const short = new Uint16Array(bytes)
+    const long = new Float32Array(short.length)
+    for (let at = 0; at < short.length; at++) long[at] = halves[short[at] as number] as number
+    return long
+  },
 }
+
+/** The number of each 16-bit float, made when it is first wanted. */
+let halves: Float32Array | undefined
 
 function ofHalf(bits: number): number {
   const sign = bits & 0x8000 ? -1 : 1
