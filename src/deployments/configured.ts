@@ -84,6 +84,7 @@ export class ConfiguredDeployments implements Configured {
   #timer: NodeJS.Timeout | undefined
   #ticks = 0
   #isTicking = false
+  #isClosed = false
 
   constructor(options: ConfiguredOptions) {
     this.#options = options
@@ -188,6 +189,7 @@ export class ConfiguredDeployments implements Configured {
   }
 
   async close(): Promise<void> {
+    this.#isClosed = true
     clearInterval(this.#timer)
     await Promise.all(this.deployments.map((one) => one.close()))
   }
@@ -222,6 +224,8 @@ export class ConfiguredDeployments implements Configured {
       const known = this.#running.get(key)?.deployment
       // Without replicas nothing depends on the files of its model.
       const deployment = known !== undefined && record.replicas === 0 ? known : await this.deployed(record)
+      // No engine may start behind the others that are closed.
+      if (this.#isClosed) return this.#statusOf(record)
       const running = this.#running.get(key)
       if (running !== undefined && running.appliedAt !== record.updated) {
         running.appliedAt = record.updated
@@ -229,7 +233,8 @@ export class ConfiguredDeployments implements Configured {
       }
       this.#faults.delete(key)
       const replicas = deployment.tick(this.#targetOf(record, deployment.card))
-      await this.#opened.note(record, replicas)
+      // While the store is cut off, the next tick tries it again.
+      await this.#opened.note(record, replicas).catch(() => {})
     } catch (error) {
       if (!(error instanceof OrielError)) throw error
       this.#faults.set(key, error)

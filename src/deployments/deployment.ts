@@ -30,6 +30,7 @@ export class Deployment {
   /** undefined: nobody has configured it. */
   #wanted: (Wanted & Pick<DeploymentRecord, 'id'>) | undefined
   #isRetired = false
+  #isClosed = false
   #replicas: Replica[] = []
   #retired: Replica[] = []
   #usedAt = performance.now()
@@ -154,7 +155,7 @@ export class Deployment {
 
   /** Looks at its load and its replicas. To be called about once a second. @returns how many replicas it should have */
   tick(target: number): number {
-    if (this.#wanted === undefined || this.#isRetired) return this.#replicas.length
+    if (this.#wanted === undefined || this.#isRetired || this.#isClosed) return this.#replicas.length
     const load = this.#replicas.reduce((sum, one) => sum + one.load, 0)
     if (load > 0) this.#usedAt = performance.now()
     this.#hasServed ||= this.backends.length > 0
@@ -175,6 +176,7 @@ export class Deployment {
   }
 
   async close(): Promise<void> {
+    this.#isClosed = true
     await Promise.all(this.#present.map((replica) => replica.close()))
   }
 

@@ -38,6 +38,31 @@ describe.each(houses)('accounts on $title', ({ skip, house }) => {
     return { accounts, key, secret, who: await accounts.authenticate(secret) }
   }
 
+  describe.skipIf(skip)('resources', () => {
+    it('are made once, replaced by who has read the last change, and gone with their account', async () => {
+      const { accounts } = await withKey('resources')
+      const { resources } = accounts
+      const named = (id: string, body: string) => ({ kind: 'thing', account: 'acme', id, body })
+      expect([await resources.insert(named('b', '1')), await resources.insert(named('b', '2'))]).toEqual([true, false])
+      await resources.insert({ ...named('a', '3'), account: 'other' })
+      await resources.insert({ ...named('b', '4'), kind: 'other' })
+      const [thing] = await resources.list('thing')
+      expect(thing).toEqual({ ...named('b', '1'), revision: 1 })
+      const replaced = (revision: number) => resources.replace({ ...named('b', '5'), revision })
+      expect([await replaced(1), await replaced(1), await replaced(2)]).toEqual([true, false, true])
+      expect((await resources.list('thing')).map(({ body, revision }) => [body, revision])).toEqual([
+        ['5', 3],
+        ['3', 1],
+      ])
+      // One of many servers wins.
+      expect((await Promise.all([1, 2, 3, 4].map(() => replaced(3)))).filter((won) => won)).toEqual([true])
+      await resources.remove({ kind: 'thing', account: 'other', id: 'a' })
+      expect(await resources.list('thing')).toHaveLength(1)
+      await accounts.erase('acme')
+      expect([await resources.list('thing'), await resources.list('other')]).toEqual([[], []])
+    })
+  })
+
   describe.skipIf(skip)('keys', () => {
     it('are not needed until one exists', async () => {
       const accounts = await open('first key')
