@@ -84,4 +84,42 @@ export function addDeploymentCommands(program: Command): void {
     .addOption(server)
     .addOption(json)
     .action(async (id: string, options) => (await import('./deployments.ts')).undeleteDeployment(id, options))
+
+  const adapters = program
+    .command('adapters')
+    .description('list the adapters of a running server, and put them on deployments')
+    .helpCommand(false)
+
+  adapters
+    .command('list')
+    .alias('ls')
+    .description('list adapters, and the deployments that they are on')
+    .addOption(account)
+    .addOption(server)
+    .addOption(json)
+    .action(async (options) => (await import('./adapters.ts')).listAdapters(options))
+
+  adapters
+    .command('load')
+    .description('put an adapter on a deployment')
+    .argument('<adapter>', 'a name that `oriel adapters list` shows')
+    .argument('<deployment>', deploymentHelp)
+    .option('--default', 'its name alone means it on this deployment')
+    .option('--replace-merged-addon', "the deployment's name alone means it, and other adapters leave")
+    .addOption(account)
+    .addOption(server)
+    .addOption(json)
+    .action(async (name: string, id: string, options) => (await import('./adapters.ts')).loadAdapter(name, id, options))
+
+  adapters
+    .command('unload')
+    .description('take an adapter off a deployment')
+    .argument('<adapter>', 'a name that `oriel adapters list` shows')
+    .argument('<deployment>', deploymentHelp)
+    .addOption(account)
+    .addOption(server)
+    .addOption(json)
+    .action(async (name: string, id: string, options) =>
+      (await import('./adapters.ts')).unloadAdapter(name, id, options),
+    )
 }

@@ -1,13 +1,22 @@
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import path from 'node:path'
 import { afterAll, beforeAll, expect, it, vi } from 'vitest'
+import { writeAdapter } from '../support/adapters.ts'
 import { type Finished, orielHere } from '../support/cli.ts'
 import { startServer, type TestServer } from '../support/server.ts'
 import { patient } from '../support/wait.ts'
 
 let server: TestServer
+const folder = mkdtempSync(path.join(tmpdir(), 'oriel-cli-adapters-'))
 beforeAll(async () => {
-  server = await startServer()
+  writeAdapter(folder, 'upper', { seed: 1 })
+  server = await startServer({ models: { dirs: [folder] } })
 })
-afterAll(() => server.close())
+afterAll(async () => {
+  await server.close()
+  rmSync(folder, { recursive: true })
+})
 
 const command = (...args: string[]): Promise<Finished> =>
   orielHere(args, { ORIEL_PORT: new URL(server.url).port, ORIEL_HOST: '127.0.0.1' })
@@ -72,6 +81,27 @@ it('a model is deployed, scaled, deleted and restored, and each command may be r
     code: 0,
     stdout: 'There is no deployment pocket.\n',
   })
+})
+
+it('an adapter is put on a deployment and taken off it, and each command may be repeated', async () => {
+  await command('deploy', 'pocket', '--deployment-id', 'eyes')
+  for (const _ of [1, 2])
+    expect((await command('adapters', 'load', 'upper', 'eyes')).stdout).toBe(
+      'The adapter upper is on the deployment eyes.\n',
+    )
+  expect((await command('adapters', 'list')).stdout).toMatch(
+    /^NAME +MODEL +RANK +DEPLOYMENTS\nupper +pocket +8 +eyes \(default\)\n$/,
+  )
+  const merged = await command('adapters', 'load', 'upper', 'accounts/local/deployments/eyes', '--replace-merged-addon')
+  expect(merged.stdout).toMatch(/, and eyes alone means it\.\n$/)
+  expect((await command('adapters', 'unload', 'upper', 'eyes')).stdout).toMatch(/ is no longer on the deployment eyes/)
+  expect(await jsonOf('adapters', 'unload', 'upper', 'eyes')).toEqual({ unloaded: false })
+  expect((await jsonOf('adapters', 'ls')).adapters).toMatchObject([{ id: 'upper', base: 'pocket', deployments: [] }])
+  expect(await command('adapters', 'load', 'none', 'eyes')).toMatchObject({
+    code: 1,
+    stderr: expect.stringContaining('The adapter "none" was not found.'),
+  })
+  await command('deployments', 'delete', 'eyes', '--hard')
 })
 
 it('what is wrong is one sentence', async () => {
