@@ -26,6 +26,8 @@ interface Start {
   onLost(error: unknown): OrielError
   /** To be called when the model takes attachments from now on. */
   onOpened(): void
+  /** Receives the bytes of all adapters that are loaded. */
+  onAdapters(bytes: number): void
   /** To be called when it cannot take attachments, though it answers texts. */
   onUnopened(error: OrielError): void
   /** Ends the start. */
@@ -93,6 +95,7 @@ export class Replica implements Resident {
   #started: { over: AbortController; loaded: Promise<void> } | undefined
   /** Resolves when its memory is free; undefined: it is not being unloaded. */
   #unloading: Promise<void> | undefined
+  #adapterBytes = 0
   users = 0
   usedAt = 0
 
@@ -103,8 +106,9 @@ export class Replica implements Resident {
     this.#keeping = keeping
   }
 
+  /** Its adapters take memory while they are loaded. */
   get bytes(): number {
-    return this.#plan.total
+    return this.#plan.total + this.#adapterBytes
   }
 
   get evictable(): boolean {
@@ -265,6 +269,7 @@ export class Replica implements Resident {
     this.progress = 0
     this.#failure = undefined
     this.#unopened = undefined
+    this.#adapterBytes = 0
     let admitted = false
     try {
       await budget.admit(this, loading.signal)
@@ -280,6 +285,9 @@ export class Replica implements Resident {
         onLost: (error) => this.#lose(error),
         onOpened: () => {
           this.#unopened = undefined
+        },
+        onAdapters: (bytes) => {
+          this.#adapterBytes = bytes
         },
         onUnopened: (error) => this.#cannotOpen(error),
         onProgress: (share) => {

@@ -54,6 +54,7 @@ async function started(
     log,
     onProgress = () => {},
     onOpened = () => {},
+    onAdapters = () => {},
     onUnopened = () => {},
     isCurrent = async () => true,
     onLost = lost,
@@ -62,7 +63,7 @@ async function started(
   signal?: AbortSignal,
 ): Promise<Engine & EmbeddingEngine> {
   if (signal?.aborted) throw cancelled()
-  const host = new EngineHost(options, { log, onProgress, onOpened, onUnopened, isCurrent, onLost })
+  const host = new EngineHost(options, { log, onProgress, onOpened, onAdapters, onUnopened, isCurrent, onLost })
   const removeListener = signal && onAbort(signal, () => void host.close())
   try {
     await host.launch()
@@ -96,6 +97,7 @@ class EngineHost implements Engine, EmbeddingEngine {
     this.#adapters = new KeptAdapters(options.settings, {
       load: (key, { decoder: file }) => this.#ask((id) => ({ type: 'adapter', id, key, file })),
       drop: (key) => this.#send({ type: 'drop', id: this.#nextId++, key }),
+      changed: around.onAdapters,
     })
     this.#process = new KeptProcess(options, around, {
       ready: () => {

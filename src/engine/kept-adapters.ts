@@ -11,6 +11,8 @@ interface AdapterPort {
   load(key: string, files: AdapterFiles): Promise<void>
   /** Nobody uses it any more. */
   drop(key: string): void
+  /** @param bytes of all that are loaded */
+  changed(bytes: number): void
 }
 
 interface Limits {
@@ -159,6 +161,7 @@ export class KeptAdapters {
     const key = keyOf(files)
     const loaded: Loaded = { key, files, ready: Promise.resolve(), users: 0, leaving: false, gone: deferred<void>() }
     this.#loaded.set(key, loaded)
+    this.#changed()
     this.#load(
       loaded,
       warm(files).then(() => this.#port.load(key, files)),
@@ -191,8 +194,13 @@ export class KeptAdapters {
 
   #drop(loaded: Loaded): void {
     this.#loaded.delete(loaded.key)
+    this.#changed()
     this.#port.drop(loaded.key)
     loaded.gone.resolve()
+  }
+
+  #changed(): void {
+    this.#port.changed([...this.#loaded.values()].reduce((sum, { files }) => sum + files.bytes, 0))
   }
 
   #of(id: string): Loaded[] {

@@ -17,6 +17,8 @@ export interface Surroundings {
   onProgress: (share: number) => void
   /** Called when the encoders are open, with the runtimes that they use. */
   onOpened: (runtimes: Runtimes) => void
+  /** Called with the bytes of all adapters that are loaded. */
+  onAdapters: (bytes: number) => void
   /** Called when the encoders cannot be opened: this process answers texts only. */
   onUnopened: (error: OrielError) => void
   /** Asked before a restart: whether the model's files are the same as at the start. @throws OrielError if they cannot be loaded */

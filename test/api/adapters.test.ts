@@ -22,9 +22,12 @@ describe('adapters', () => {
   const folder = mkdtempSync(path.join(tmpdir(), 'oriel-adapters-'))
   const write = (id: string, plan: AdapterPlan) => writeAdapter(folder, id, plan)
   let server: TestServer
+  /** Bytes of the model alone. */
+  let taken = 0
   beforeAll(async () => {
     for (const [at, id] of ['one', 'two', 'three'].entries()) write(id, { seed: at + 1 })
     server = await startServer({ models: { dirs: [folder] }, engine: { maxAdapters: 3 } })
+    taken = await figure('oriel_models_taken_bytes')
   })
   afterAll(() => server.close())
 
@@ -83,7 +86,9 @@ describe('adapters', () => {
     for (const id of many) alone.push(await textOf(id))
     const asked = [...many, ...many, ...many]
     expect(await Promise.all(asked.map((id) => textOf(id)))).toEqual([...alone, ...alone, ...alone])
-    expect(await loaded()).toBeLessThanOrEqual(3)
+    expect(await figure('oriel_engine_adapters{model="pocket"}')).toBeLessThanOrEqual(3)
+    // What they take counts.
+    expect(await figure('oriel_models_taken_bytes')).toBeGreaterThan(taken)
   })
 
   it('are replaced while they answer: who has begun goes on with the old one, and nobody is lost', async () => {
@@ -168,9 +173,11 @@ describe('adapters', () => {
     expect(JSON.stringify(usage)).toContain('"adapter":"one"')
   })
 
-  const loaded = async (): Promise<number> => {
+  /** Of `/metrics`. */
+  const figure = async (name: string): Promise<number> => {
     const text = await (await fetch(`${server.url}/metrics`)).text()
-    return Number(/^oriel_engine_adapters\{model="pocket"\} (\d+)$/m.exec(text)?.[1])
+    const line = text.split('\n').find((line) => line.startsWith(`${name} `))
+    return Number(line?.split(' ').at(-1))
   }
 })
 

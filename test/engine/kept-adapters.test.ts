@@ -30,6 +30,9 @@ function keptWith(maxAdapters: number, adapterBytes = 100, broken: readonly stri
       drop(key) {
         if (loaded.delete(key)) log.push(`drop ${JSON.parse(key)[0]}`)
       },
+      changed(bytes) {
+        if (bytes > adapterBytes) throw new Error('too many are loaded')
+      },
     },
   )
   return { kept, loaded, log }
