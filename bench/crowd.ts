@@ -1,13 +1,19 @@
-import { type ChildProcess, spawn } from 'node:child_process'
-import { setMaxListeners } from 'node:events'
-import { readFileSync } from 'node:fs'
+import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
+import { randomBytes } from 'node:crypto'
+import { once, setMaxListeners } from 'node:events'
+import { mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { connect, type Socket } from 'node:net'
+import { tmpdir } from 'node:os'
+import path from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 import { deflateSync } from 'node:zlib'
 import sharp from 'sharp'
 import { Agent, fetch } from 'undici'
+import { qwen25oHearing } from '../test/encoders/oracle/families/whisper.ts'
+import type { LoopDelay, LoopQuestion } from './event-loop.js'
+import { median, percentile } from './figures.ts'
 
 /**
  * Measures what one client can do to another: `npx tsx bench/crowd.ts [--attacks pdfs,unread+bodies] [--seconds 20]`. For
@@ -18,11 +24,16 @@ import { Agent, fetch } from 'undici'
  *
  * The table has for each attack the innocent's times and errors, the memory of the API process, and what the attacker got.
  * `--of` names another checkout whose server is measured (after `npm run build` there).
+ *
+ * With `--stream`, the innocent reads one stream after the other of a small model that watches videos, and nothing else. The table
+ * has how long its pieces took, and how late the event loop of the API process was. `pictures`, `videos` and `damaged`
+ * ask the same model. They need ffmpeg to make a video.
  */
 const { values: flags } = parseArgs({
   options: {
     attacks: { type: 'string' },
     seconds: { type: 'string', default: '20' },
+    stream: { type: 'boolean', default: false },
     of: { type: 'string', default: fileURLToPath(new URL('../', import.meta.url)) },
   },
 })
@@ -51,7 +62,42 @@ const attacks: Record<string, (attacker: Attacker) => Promise<unknown>> = {
   },
   /** Bodies of 15 MB: tokens one by one, messages, brackets, and one long text. */
   bodies: (attacker) => crowd(attacker, 6, () => attacker.post('/v1/completions', next(largeBodies))),
+  /** Four requests at a time with eight pictures that nobody has seen. */
+  pictures: (attacker) =>
+    crowd(attacker, 4, async () => {
+      const pictures = await Promise.all(Array.from({ length: 8 }, newPicture))
+      await attacker.ask({ ...watching, content: pictures.map((file) => image(dataUrl('image/jpeg', file))) })
+    }),
+  /** Four requests at a time with a video of eight frames that nobody has seen, a file or a list of pictures. */
+  videos: (attacker) => {
+    const file = someVideo()
+    const kinds = [
+      async () => dataUrl('video/mp4', another(file)),
+      async () => listUrl(await Promise.all(Array.from({ length: 8 }, newPicture))),
+    ]
+    return crowd(attacker, 4, async () => attacker.ask({ ...watching, content: [video(await next(kinds)())] }))
+  },
+  /** Four requests at a time with a damaged video, or a list that is a bomb: commas, too many pictures, pictures too large. */
+  damaged: async (attacker) => {
+    const file = someVideo()
+    const [small, large] = await Promise.all([newPicture(), newPicture()])
+    // The height and width in its header.
+    const size = large.indexOf(Buffer.from([0xff, 0xc0])) + 5
+    large.writeUInt32BE(0xfff0_fff0, size)
+    const kinds = [
+      () => dataUrl('video/mp4', broken(file)),
+      () => `data:video/jpeg;base64,${','.repeat(9_900_000)}`,
+      () => listUrl(Array(600).fill(small)),
+      () => dataUrl('video/mp4', broken(file)),
+      () => listUrl(Array(200).fill(small)),
+      () => listUrl([small, large]),
+    ]
+    await crowd(attacker, 4, () => attacker.ask({ ...watching, content: [video(next(kinds)())] }))
+  },
 }
+
+/** For models and files. */
+const folder = mkdtempSync(path.join(tmpdir(), 'oriel-crowd-'))
 
 interface Body extends Record<string, unknown> {
   content?: unknown
@@ -95,15 +141,52 @@ let turn = 0
 const next = <T>(entries: readonly T[]): T => entries[turn++ % entries.length] as T
 
 const image = (url: string) => ({ type: 'image_url', image_url: { url } })
+const video = (url: string) => ({ type: 'video_url', video_url: { url, max_frames: 8 } })
+const dataUrl = (type: string, file: Buffer): string => `data:${type};base64,${file.toString('base64')}`
+const listUrl = (files: readonly Buffer[]): string =>
+  `data:video/jpeg;base64,${files.map((file) => file.toString('base64')).join(',')}`
+const watching = { model: 'watcher', max_tokens: 2, ignore_eos: true }
+
+async function newPicture(): Promise<Buffer> {
+  const n = asked++
+  const background = { r: (n * 37) % 256, g: (n * 91) % 256, b: (n * 53) % 256 }
+  return sharp({ create: { width: 512, height: 288, channels: 3, background } })
+    .jpeg()
+    .toBuffer()
+}
+
+/** Ten seconds of H.264. */
+function someVideo(): Buffer {
+  const file = path.join(folder, 'video.mp4')
+  const source = ['-f', 'lavfi', '-i', 'testsrc2=size=640x360:rate=25:duration=10', '-pix_fmt', 'yuv420p']
+  execFileSync('ffmpeg', ['-v', 'error', '-y', ...source, '-c:v', 'libx264', file])
+  return readFileSync(file)
+}
+
+/** The same video as another file. */
+const another = (file: Buffer): Buffer => Buffer.concat([file, Buffer.from('\0\0\0\x10free'), randomBytes(8)])
+
+/** A third of it is noise. */
+function broken(file: Buffer): Buffer {
+  const copy = Buffer.from(file)
+  const at = Math.floor(Math.random() * (copy.length / 3)) + 1000
+  randomBytes(Math.floor(copy.length / 3)).copy(copy, at)
+  return copy
+}
 /** An innocent request that takes longer has failed. */
 const longestMs = 60_000
 const chats = '/v1/chat/completions'
 
 async function main(): Promise<void> {
+  mkdirSync(path.join(folder, 'watcher'))
+  qwen25oHearing.write(path.join(folder, 'watcher/watcher.gguf'), path.join(folder, 'watcher/mmproj-watcher.gguf'))
+  process.once('exit', () => rmSync(folder, { recursive: true }))
   const all = Object.keys(attacks)
   const names = flags.attacks?.split(',') ?? [...all, 'grammars+bodies+pdfs', all.join('+')]
   const rows: string[][] = [
-    ['attack', 'text p50', 'p99', 'picture p50', 'p99', 'asked', 'errors', 'API memory', 'the attacker got'],
+    flags.stream
+      ? ['attack', 'gap p50', 'p99', 'longest', 'event loop p99', 'the attacker got']
+      : ['attack', 'text p50', 'p99', 'picture p50', 'p99', 'asked', 'errors', 'API memory', 'the attacker got'],
   ]
   for (const name of names) {
     const several = name.split('+').map((one) => attacks[one])
@@ -124,9 +207,11 @@ async function measure(name: string, attack: (attacker: Attacker) => Promise<unk
   try {
     // Once without the attack: what is slow only the first time is no harm of others.
     const innocent = clientAt('127.0.0.1', server.url)
+    if (flags.stream) await innocent.stream(10)
     for (const body of [text(), await picture()]) await innocent.ask(body, AbortSignal.timeout(longestMs))
     const attacking = attack(attackerOn(server.url, over.signal, got)).catch(() => {})
     await sleep(2000)
+    if (flags.stream) return [name, ...(await streamed(innocent, server.child)), outcomeOf(got)]
     const end = performance.now() + Number(flags.seconds) * 1000
     let memory = 0
     const timer = setInterval(() => {
@@ -144,20 +229,38 @@ async function measure(name: string, attack: (attacker: Attacker) => Promise<unk
       const sorted = (times ?? []).map((one) => one.ms).toSorted((a, b) => a - b)
       return `${Math.round(sorted[Math.ceil(share * sorted.length) - 1] ?? Number.NaN)} ms`
     }
-    const outcome = [...got].map(([what, count]) => `${count} x ${what}`).join(', ')
     return [
       name,
       ...[texts, pictures].flatMap((times) => [ms(times, 0.5), ms(times, 0.99)]),
       String(both.length),
       errors.length === 0 ? '0' : `${errors.length}: ${[...new Set(errors)].join(', ')}`,
       `${memory} MB`,
-      outcome,
+      outcomeOf(got),
     ]
   } finally {
     over.abort()
     server.child.kill('SIGKILL')
   }
 }
+
+const outcomeOf = (got: ReadonlyMap<string, number>): string =>
+  [...got].map(([what, count]) => `${count} x ${what}`).join(', ')
+
+/** @returns the gaps between the pieces of streams, and how late the event loop of the server was */
+async function streamed(innocent: ReturnType<typeof clientAt>, server: ChildProcess): Promise<string[]> {
+  const tell = (question: LoopQuestion) => server.send(question)
+  tell('loop-start')
+  const gaps: number[] = []
+  const end = performance.now() + Number(flags.seconds) * 1000
+  while (performance.now() < end) gaps.push(...gapsBetween(await innocent.stream(200)))
+  const answer = once(server, 'message')
+  tell('loop-end')
+  const [delay] = (await answer) as [LoopDelay]
+  return [median(gaps), percentile(gaps, 0.99), Math.max(...gaps), delay.p99].map((ms) => `${ms.toFixed(1)} ms`)
+}
+
+const gapsBetween = (arrivals: readonly number[]): number[] =>
+  arrivals.slice(1).map((time, index) => time - (arrivals[index] ?? time))
 
 /** A client that asks the next question 50 ms after an answer. */
 async function timesOf(client: ReturnType<typeof clientAt>, bodyOf: () => Promise<Body>, end: number) {
@@ -198,7 +301,16 @@ function clientAt(address: string, url: string) {
     await response.arrayBuffer()
     return response.status
   }
-  return { post, ask: (body: Body, signal: AbortSignal) => post(chats, bodyFor(body), signal) }
+  /** @returns when each piece of a stream of so many tokens came */
+  const stream = async (tokens: number): Promise<number[]> => {
+    const body = bodyFor({ ...watching, content: `Story ${asked++}`, stream: true, max_tokens: tokens })
+    const headers = { 'content-type': 'application/json' }
+    const response = await fetch(`${url}${chats}`, { method: 'POST', headers, body, dispatcher })
+    const arrivals: number[] = []
+    for await (const _ of response.body ?? []) arrivals.push(performance.now())
+    return arrivals
+  }
+  return { post, stream, ask: (body: Body, signal: AbortSignal) => post(chats, bodyFor(body), signal) }
 }
 
 function attackerOn(url: string, signal: AbortSignal, got: Map<string, number>): Attacker {
@@ -248,15 +360,19 @@ async function crowd({ signal }: Attacker, size: number, act: () => Promise<void
   await Promise.all(Array.from({ length: size }, one))
 }
 
+/** No calibration beside the attack, and one thread of the engine, so that a core is left to the server on a machine with two. */
+const calm = { ORIEL_VISION_PRECISION: 'fp32', ORIEL_THREADS: '1' }
+
 async function start(): Promise<{ child: ChildProcess; url: string }> {
-  const child = spawn(process.execPath, ['bin/oriel.js', 'serve', '--port', '0'], {
+  const loop = new URL('./event-loop.js', import.meta.url).href
+  const child = spawn(process.execPath, ['--import', loop, 'bin/oriel.js', 'serve', '--port', '0'], {
     cwd: flags.of,
-    stdio: ['ignore', 'pipe', 'inherit'],
-    env: { ...process.env, ORIEL_LOG_LEVEL: 'error' },
+    stdio: ['ignore', 'pipe', 'inherit', 'ipc'],
+    env: { ...process.env, ORIEL_LOG_LEVEL: 'error', ORIEL_MODELS_DIR: folder, ...(flags.stream && calm) },
   })
   process.once('exit', () => child.kill('SIGKILL'))
   let out = ''
-  for await (const part of child.stdout) {
+  for await (const part of child.stdout ?? []) {
     out += part
     const url = /http:\/\/127\.0\.0\.1:\d+/.exec(out)?.[0]
     if (url !== undefined) return { child, url }
