@@ -59,9 +59,9 @@ export class EngineProcess {
     else if (type === 'state') this.#port.answer(id, scheduler.state)
     else if (type === 'adapter') void this.#loadAdapter(message, scheduler)
     else if (type === 'drop') scheduler.adapters.drop(message.key)
-    else if (type === 'count') scheduler.count(id, message.client, message.prompt)
-    else if (type === 'measure') scheduler.measure(id, message.client, message.prompts)
-    else if (type === 'fit') scheduler.fit(id, message.request)
+    else if (type === 'count') scheduler.ask(id, message.client, (intake) => intake.count(message.prompt))
+    else if (type === 'measure') scheduler.ask(id, message.client, (intake) => intake.lengths(message.prompts))
+    else if (type === 'fit') scheduler.ask(id, message.request.client, (intake) => intake.fit(message.request))
   }
 
   async #loadAdapter(

@@ -11,7 +11,7 @@ import { ChunkSize } from './chunk-size.ts'
 import type { Cores } from './cores.ts'
 import { type Candidates, EncodeTurns, type PayloadSource } from './encode-turns.ts'
 import type { AttachmentEncoder } from './encoder.ts'
-import type { EngineState, GenerateEvent, HeaderFitting, HeaderPiece, HeaderRequest } from './generation.ts'
+import type { EngineState, GenerateEvent, HeaderRequest } from './generation.ts'
 import { createIntake, type Intake } from './intake.ts'
 import { KvCache } from './kv-cache.ts'
 import { LoadedAdapters } from './loaded-adapters.ts'
@@ -129,22 +129,9 @@ export class Scheduler {
     this.#arrivals.add(id, { client, read })
   }
 
-  /** Answers with the tokens of a prompt soon, or fails as `submit` does. */
-  count(id: number, client: string, prompt: readonly HeaderPiece[]): void {
-    this.#answerSoon(id, client, this.#intake.count(prompt))
-  }
-
-  /** Answers with the lengths of prompts soon, or fails as `submit` does. */
-  measure(id: number, client: string, prompts: readonly (readonly HeaderPiece[])[]): void {
-    this.#answerSoon(id, client, this.#intake.lengths(prompts))
-  }
-
-  /** Answers soon if a request fits the context, or fails as `submit` does. */
-  fit(id: number, request: HeaderFitting): void {
-    this.#answerSoon(id, request.client, this.#intake.fit(request))
-  }
-
-  #answerSoon(id: number, client: string, asked: Slices<PackedCount | number[] | null>): void {
+  /** Answers a question about prompts soon, or fails as `submit` does. */
+  ask(id: number, client: string, question: (intake: Intake) => Slices<PackedCount | number[] | null>): void {
+    const asked = question(this.#intake)
     const read = (): boolean => {
       const { done, value } = asked.next()
       if (done) this.#port.answer(id, value)
