@@ -110,7 +110,7 @@ describe('many requests of all kinds', () => {
 
   it('fail with a clear error when the engine is killed, and later requests are answered', async () => {
     const running = Array.from({ length: 8 }, (_, i) =>
-      answerOf(engine, requestOf(ask('Hi', imageOf(i)), { ignoreEos: true, maxTokens: 300 })).catch(
+      answerOf(engine, requestOf(ask('Hi', imageOf(i)), { ignoreEos: true, maxTokens: 3000 })).catch(
         (error: unknown) => error,
       ),
     )
