@@ -280,7 +280,8 @@ export async function createOriel(settings: OrielSettings = {}, around: Surround
         oriel.load(undefined, options),
       ]).catch(async (error: unknown) => {
         await created.then((server) => server.close()).catch(() => {})
-        throw error
+        // That the database was closed meanwhile is no fault to tell.
+        throw isClosed ? shuttingDown() : error
       })
       await server.listen({ host, port }).catch((error: unknown) => {
         throw whyNotListening(error, host, port)

@@ -93,6 +93,7 @@ export class ConfiguredDeployments implements Configured {
   async open(store: ResourceStore): Promise<void> {
     this.#registry ??= new Registry(store, this.#options.log)
     await this.#registry.reload()
+    if (this.#isClosed) return
     this.#timer ??= setInterval(() => void this.#tick(), tickMs).unref()
     await this.#tick()
   }

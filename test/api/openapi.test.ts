@@ -260,9 +260,10 @@ describe.each(backends)('the OpenAPI document of a server with the model $model'
       }),
       { numRuns: inputs(6, 25) },
     )
-    expect(await (await fetch(`${oriel.url}/health`)).json()).toMatchObject({
-      engines: [{ model: backend.model, status: 'ok', running: 0, waiting: 0 }],
-    })
+    // Some of them may have loaded another model.
+    const { engines } = (await (await fetch(`${oriel.url}/health`)).json()) as { engines: object[] }
+    for (const engine of engines) expect(engine).toMatchObject({ status: 'ok', running: 0, waiting: 0 })
+    expect(engines).toContainEqual(expect.objectContaining({ model: backend.model }))
   })
 })
 
