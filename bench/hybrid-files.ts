@@ -1,8 +1,8 @@
 import type { TensorPlan, Value } from '../test/support/gguf-file.ts'
 import { each, linear, matrix, norm, ones, tokenEmbeddings, tokenizer, zeros } from './random-model.ts'
 
-/** Qwen3.5-0.8B with fewer tokens. Every fourth layer has attention, with a gate; the others have linear attention. */
-const decoder = { layers: 24, interval: 4, width: 1024, feedForward: 3584, vocabulary: 49280 }
+/** Qwen3.5-0.8B. Every fourth layer has attention, with a gate; the others have linear attention. */
+const decoder = { layers: 24, interval: 4, width: 1024, feedForward: 3584 }
 const attention = { heads: 8, keyHeads: 2, head: 256 }
 const linearAttention = { kernel: 4, heads: 16, state: 128 }
 const inner = linearAttention.heads * linearAttention.state
@@ -14,19 +14,19 @@ const epsilon = 1e-6
 
 const specials = ['<|endoftext|>', '<|im_start|>', '<|im_end|>', '<|vision_start|>', '<|vision_end|>', '<|image_pad|>']
 
-/** The shape of Qwen3.5-0.8B. */
-export const hybrid = {
-  decoder: { metadata: decoderMetadata, tensors: decoderTensors },
+/** The shape of Qwen3.5-0.8B. @param vocabulary it has 248,320 tokens */
+export const hybrid = (vocabulary: number) => ({
+  decoder: { metadata: () => decoderMetadata(vocabulary), tensors: () => decoderTensors(vocabulary) },
   projector: { metadata: visionMetadata, tensors: visionTensors },
-}
+})
 
-function decoderMetadata(): Record<string, Value> {
+function decoderMetadata(vocabulary: number): Record<string, Value> {
   const { kernel, heads, state } = linearAttention
   return {
     'general.architecture': { string: 'qwen35' },
     'general.name': { string: 'Qwen3.5-0.8B shape' },
     'general.file_type': { u32: 7 },
-    'qwen35.vocab_size': { u32: decoder.vocabulary },
+    'qwen35.vocab_size': { u32: vocabulary },
     'qwen35.context_length': { u32: 262_144 },
     'qwen35.embedding_length': { u32: decoder.width },
     'qwen35.block_count': { u32: decoder.layers },
@@ -45,12 +45,12 @@ function decoderMetadata(): Record<string, Value> {
     'qwen35.ssm.state_size': { u32: state },
     'qwen35.ssm.time_step_rank': { u32: heads },
     'qwen35.ssm.group_count': { u32: heads },
-    ...tokenizer(specials, decoder.vocabulary, 'qwen2'),
+    ...tokenizer(specials, vocabulary, 'qwen2'),
   }
 }
 
-function decoderTensors(): TensorPlan[] {
-  const { width, feedForward, layers, interval, vocabulary: tokens } = decoder
+function decoderTensors(tokens: number): TensorPlan[] {
+  const { width, feedForward, layers, interval } = decoder
   return [
     tokenEmbeddings(width, tokens, specials, 0.02),
     ones('output_norm.weight', width),

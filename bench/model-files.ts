@@ -17,18 +17,25 @@ export interface BenchModel {
   patches?: { least: number; most: number }
 }
 
-export const modelNames = ['smol', 'pocket', 'qwen', 'hybrid'] as const
+export const modelNames = ['smol', 'pocket', 'qwen', 'hybrid', 'smolvlm-256m', 'smolvlm-500m', 'qwen3.5-0.8b'] as const
 export type ModelName = (typeof modelNames)[number]
 
 export function modelFiles(name: ModelName): BenchModel {
   if (name === 'pocket') return pocket()
   if (name === 'smol')
-    return random(name, 'The shape of SmolVLM-256M with random weights, Q8_0, two tiles for each image', {
-      decoder: { metadata: decoderMetadata, tensors: decoderTensors },
-      projector: { metadata: visionMetadata, tensors: visionTensors },
-    })
+    return random(
+      name,
+      'The shape of SmolVLM-256M with random weights, Q8_0, two tiles for each image',
+      smolVlm(smol135m, longestOfBench),
+    )
+  if (name === 'smolvlm-256m')
+    return random(name, 'The shape of SmolVLM-256M with random weights, Q8_0', smolVlm(smol135m, longest))
+  if (name === 'smolvlm-500m')
+    return random(name, 'The shape of SmolVLM-500M with random weights, Q8_0', smolVlm(smol360m, longest))
   if (name === 'hybrid')
-    return random(name, 'The shape of Qwen3.5-0.8B with random weights and fewer tokens, Q8_0', hybrid)
+    return random(name, 'The shape of Qwen3.5-0.8B with random weights and fewer tokens, Q8_0', hybrid(49_280))
+  if (name === 'qwen3.5-0.8b')
+    return random(name, 'The shape of Qwen3.5-0.8B with random weights, Q8_0', hybrid(248_320))
   return random(name, 'The shape of Qwen2.5-VL-3B with random weights, Q8_0', qwen)
 }
 
@@ -46,14 +53,19 @@ function pocket(): BenchModel {
 /** To be increased when the generated files change. */
 const recipe = 2
 
-/** SmolLM2-135M, the decoder of SmolVLM-256M. */
-const decoder = { layers: 30, width: 576, feedForward: 1536, heads: 9, keyHeads: 3, vocabulary: 49280, context: 8192 }
+/** SmolLM2-135M and 360M, the decoders of SmolVLM-256M and 500M. */
+const smol135m = { layers: 30, width: 576, feedForward: 1536, heads: 9, keyHeads: 3, vocabulary: 49280, context: 8192 }
+const smol360m = { ...smol135m, layers: 32, width: 960, feedForward: 2560, heads: 15, keyHeads: 5 }
+type Smol = typeof smol135m
+
+/** SigLIP-B/16 for 512 pixels. */
+const vision = { layers: 12, width: 768, feedForward: 3072, heads: 12, patch: 16, edge: 512, factor: 4 }
 
 /**
- * SigLIP-B/16 for 512 pixels. The longer edge of an image is scaled to `longest` before the image is cut into tiles of 512
- * pixels. SmolVLM has 2048, which makes 17 tiles of a square image; 512 makes two, and the bench takes less than an hour.
+ * The longer edge of an image is scaled to it before the image is cut into tiles of 512 pixels. 2048 makes 17 tiles of a
+ * square image; 512 makes two, and the bench takes less than an hour.
  */
-const vision = { layers: 12, width: 768, feedForward: 3072, heads: 12, patch: 16, edge: 512, factor: 4, longest: 512 }
+const [longest, longestOfBench] = [2048, 512]
 
 const epsilon = 1e-5
 
@@ -62,6 +74,11 @@ interface FilePlan {
   metadata(): Record<string, Value>
   tensors(): TensorPlan[]
 }
+
+const smolVlm = (decoder: Smol, longest: number) => ({
+  decoder: { metadata: () => decoderMetadata(decoder), tensors: () => decoderTensors(decoder) },
+  projector: { metadata: () => visionMetadata(decoder, longest), tensors: () => visionTensors(decoder) },
+})
 
 function random(id: ModelName, title: string, plans: { decoder: FilePlan; projector: FilePlan }): BenchModel {
   const folder = path.join(cacheFolder, `${id}-${recipe}`)
@@ -81,7 +98,7 @@ const specials = [
   ...['<|endoftext|>', '<|im_start|>', '<|im_end|>', '<image>', '<fake_token_around_image>', '<global-img>'],
   ...Array.from({ length: 36 }, (_, tile) => `<row_${Math.floor(tile / 6) + 1}_col_${(tile % 6) + 1}>`),
 ]
-function decoderMetadata(): Record<string, Value> {
+function decoderMetadata(decoder: Smol): Record<string, Value> {
   return {
     'general.architecture': { string: 'llama' },
     'general.name': { string: 'Smol shape' },
@@ -100,8 +117,7 @@ function decoderMetadata(): Record<string, Value> {
   }
 }
 
-function decoderTensors(): TensorPlan[] {
-  const { width, feedForward, layers, vocabulary: tokens, heads, keyHeads } = decoder
+function decoderTensors({ width, feedForward, layers, vocabulary: tokens, heads, keyHeads }: Smol): TensorPlan[] {
   const keys = (width / heads) * keyHeads
   return [
     tokenEmbeddings(width, tokens, specials, 0.04),
@@ -120,7 +136,7 @@ function decoderTensors(): TensorPlan[] {
   ]
 }
 
-function visionMetadata(): Record<string, Value> {
+function visionMetadata(decoder: Smol, longest: number): Record<string, Value> {
   return {
     'general.architecture': { string: 'clip' },
     'general.name': { string: 'Smol shape' },
@@ -130,7 +146,7 @@ function visionMetadata(): Record<string, Value> {
     'clip.projector_type': { string: 'idefics3' },
     'clip.use_gelu': { bool: true },
     'clip.vision.image_size': { u32: vision.edge },
-    'clip.vision.preproc_image_size': { u32: vision.longest },
+    'clip.vision.preproc_image_size': { u32: longest },
     'clip.vision.patch_size': { u32: vision.patch },
     'clip.vision.embedding_length': { u32: vision.width },
     'clip.vision.feed_forward_length': { u32: vision.feedForward },
@@ -144,7 +160,7 @@ function visionMetadata(): Record<string, Value> {
   }
 }
 
-function visionTensors(): TensorPlan[] {
+function visionTensors(decoder: Smol): TensorPlan[] {
   const { width, feedForward, layers, patch, edge, factor } = vision
   return [
     // Convolutions and positions are never quantized.

@@ -12,6 +12,7 @@ import {
   type Library,
   type ModelCard,
   type ModelFacts,
+  machineOfReference,
   NotPulled,
 } from '../models/index.ts'
 import { availableProcessors } from '../processors.ts'
@@ -136,6 +137,7 @@ const entryJson = (entry: CatalogueEntry, library: Library) => ({
   vision: entry.sees === null ? null : { family: entry.sees, supported: library.supports(entry.sees) },
   audio: entry.hears === null ? null : { family: entry.hears, supported: library.supports(entry.hears) },
   ...{ bytes: estimatedBytes(entry), licence: entry.licence, use: entry.use },
+  measured: measuredJson(entry),
 })
 
 async function visionRows({ vision }: ModelFacts, projector: string | null): Promise<string[][]> {
@@ -164,6 +166,12 @@ function audioRows({ audio }: ModelFacts, projector: string | null): string[][] 
 const encoderText = ({ family, parameters, supported }: EncoderFacts): string =>
   `${family}, ${countText(parameters)} parameters${supported ? '' : '; not supported by this version'}`
 
+/** null: nobody has measured it. */
+const measuredJson = ({ measured }: CatalogueEntry) =>
+  measured
+    ? { image_seconds: measured.imageSeconds, tokens_per_second: measured.tokensPerSecond, machine: machineOfReference }
+    : null
+
 const entryRows = async (entry: CatalogueEntry, library: Library): Promise<string[][]> =>
   [
     ['name', entry.id],
@@ -178,9 +186,15 @@ const entryRows = async (entry: CatalogueEntry, library: Library): Promise<strin
     ['audio', familyText(entry.hears, library)],
     ['files', `about ${bytesText(estimatedBytes(entry))}`],
     ['memory', `estimated: ${(await estimatesHere(library)).memoryOf(entry)}`],
+    ['speed', speedText(entry)],
     ['licence', entry.licence],
     ['good for', entry.use],
   ].filter(([, text]) => text !== '')
+
+const speedText = ({ measured }: CatalogueEntry): string =>
+  measured === undefined
+    ? ''
+    : `${measured.imageSeconds} s to the first word about an image of 512 x 512 pixels, then ${measured.tokensPerSecond} tokens/s, on ${machineOfReference}`
 
 function familyText(family: string | null, library: Library): string {
   if (family === null) return ''

@@ -31,6 +31,11 @@ const entrySchema = z.strictObject({
   /** Of its decoder: `general.architecture`. */
   architecture: z.string(),
   use: z.string(),
+  /**
+   * What `bench/speeds.ts` measured of its shape with random weights on the machine of reference: the time to the first token
+   * about an image of 512 x 512 pixels, and the tokens of one answer.
+   */
+  measured: z.strictObject({ imageSeconds: z.number(), tokensPerSecond: z.number() }).optional(),
   /** Whether its repository, quantization or sizes could not be checked against the maker's files. */
   unverified: z.boolean().default(false),
 })
@@ -57,6 +62,9 @@ export function entryOf(name: string): CatalogueEntry | undefined {
 export const entryOfRepo = (repo: string): CatalogueEntry | undefined => catalogue.find((entry) => entry.repo === repo)
 
 export const catalogueNames = ({ id, aliases }: CatalogueEntry): string[] => [id, ...aliases]
+
+/** The machine on which the speeds of the catalogue were measured. */
+export const machineOfReference = '2 cores of an AMD EPYC server'
 
 /** The families of all its encoders. */
 export const familiesOf = ({ sees, hears }: CatalogueEntry): string[] =>

@@ -8,6 +8,7 @@ export {
   estimatedBytes,
   estimatedSize,
   familiesOf,
+  machineOfReference,
   purposeOf,
 } from './catalogue.ts'
 export type { EmbeddingFacts } from './embedding.ts'
