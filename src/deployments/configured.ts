@@ -321,6 +321,6 @@ const inUse = (id: string, users: number): OrielError =>
 const doNotFit = ({ minReplicas, model }: DeploymentRecord, own: number, others: number, budget: number): OrielError =>
   new OrielError(
     'precondition_failed',
-    `${minReplicas} replicas of ${model} take ${bytesText(own)} of memory at all times${others > 0 ? `, and other deployments ${bytesText(others)}` : ''}. Models may take ${bytesText(budget)}.`,
+    `${minReplicas === 1 ? `A replica of ${model} takes` : `${minReplicas} replicas of ${model} take`} ${bytesText(own)} of memory at all times${others > 0 ? `, and other deployments ${bytesText(others)}` : ''}. Models may take ${bytesText(budget)}.`,
     { param: 'minReplicaCount', code: 'memory_pinned' },
   )
