@@ -1,6 +1,6 @@
 import { platform, setPriority } from 'node:os'
 import { parentPort, workerData } from 'node:worker_threads'
-import type { WireError } from '../children/index.ts'
+import type { TaskResult } from '../children/index.ts'
 import {
   type ImagePlan,
   needImageArchitecture,
@@ -26,8 +26,9 @@ export interface PreviewStart {
   file: string
 }
 
-/** In the order of the tasks. */
-export type PreviewResult = { views: readonly ImageView[] } | { error: WireError }
+export interface PreviewResult {
+  views: readonly ImageView[]
+}
 
 /** The niceness of a preview: it is for looking, and answers come first. */
 const previewPriority = 10
@@ -51,9 +52,9 @@ async function preview({ image, rgb, mostPixels }: PreviewTask): Promise<void> {
     const views = architecture.scale({ width, height, rgb }, plan).map((raster, index) => viewOf(raster, index, plan))
     // Images that need no scaling share their pixels.
     const buffers = new Set(views.map((view) => view.rgb.buffer as ArrayBuffer))
-    parentPort?.postMessage({ views } satisfies PreviewResult, [...buffers])
+    parentPort?.postMessage({ views } satisfies TaskResult<PreviewResult>, [...buffers])
   } catch (error) {
-    parentPort?.postMessage({ error: toWire(error) } satisfies PreviewResult)
+    parentPort?.postMessage({ error: toWire(error) } satisfies TaskResult<PreviewResult>)
   }
 }
 

@@ -1,5 +1,5 @@
 import { parentPort, workerData } from 'node:worker_threads'
-import { toWire, type WireError } from '../children/index.ts'
+import { type TaskResult, toWire } from '../children/index.ts'
 import type { ChatMessage, PromptPart } from './messages.ts'
 import { type ChatExtras, compileTemplate, type TemplateModel } from './template.ts'
 
@@ -8,13 +8,14 @@ export interface LayoutTask {
   extras: ChatExtras
 }
 
-/** In the order of the tasks. */
-export type LayoutResult = { parts: PromptPart[] } | { error: WireError }
+export interface LayoutResult {
+  parts: PromptPart[]
+}
 
 const { layout } = compileTemplate(workerData as TemplateModel)
 
 parentPort?.on('message', ({ messages, extras }: LayoutTask) => {
-  let result: LayoutResult
+  let result: TaskResult<LayoutResult>
   try {
     result = { parts: layout(messages, extras) }
   } catch (error) {
