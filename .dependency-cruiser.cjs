@@ -13,10 +13,11 @@ const below = {
   prompt: [],
   engine: ['language', 'encoders', 'native'],
   deployments: ['engine', 'prompt', 'media', 'models'],
+  upstreams: ['deployments', 'media', 'prompt'],
   machine: ['deployments', 'models', 'encoders'],
   api: ['accounts', 'telemetry', 'machine', 'deployments'],
-  app: ['api', 'accounts', 'machine', 'deployments', 'media', 'models', 'engine', 'encoders'],
-  cli: ['app', 'accounts', 'machine', 'deployments', 'models', 'engine', 'encoders'],
+  app: ['api', 'accounts', 'machine', 'upstreams', 'deployments', 'media', 'models', 'engine', 'encoders'],
+  cli: ['app', 'accounts', 'machine', 'upstreams', 'deployments', 'models', 'engine', 'encoders'],
 }
 
 module.exports = {

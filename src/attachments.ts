@@ -1,7 +1,8 @@
 import { kindOfName } from './file-names.ts'
 
 /** What a request may attach to its text. A model says which of these it accepts. */
-export type AttachmentKind = 'image' | 'audio' | 'video'
+export const attachmentKinds = ['image', 'audio', 'video'] as const
+export type AttachmentKind = (typeof attachmentKinds)[number]
 
 /** What tells the kind of a file before its bytes are read. */
 export interface FileHints {

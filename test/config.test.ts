@@ -75,5 +75,5 @@ describe('the configuration file', () => {
 
 it('keeps every setting that may have a key, a token or a password from child processes', () => {
   const names = variables.map(({ name }) => name).filter((name) => /(KEY|TOKEN|PASSWORD|SECRET|URL|PROXY)$/.test(name))
-  expect(names.sort()).toEqual([...secretVariables])
+  expect(names.sort()).toEqual(secretVariables())
 })

@@ -18,7 +18,7 @@ export interface ProcessOptions extends Omit<SpawnOptions, 'shell'> {
  * @param entry from `programFile`
  */
 export function startProcess(entry: URL, { args = [], nodeFlags = [], ...options }: ProcessOptions): ChildProcess {
-  const env = { ...(options.env ?? process.env), ...noSecrets }
+  const env = { ...(options.env ?? process.env), ...noSecrets() }
   const loader = isSource(entry.href) ? ['--import', import.meta.resolve('tsx')] : []
   // On Windows, where it would open a window, the children ignore the signal.
   const detached = platform() !== 'win32'
@@ -29,7 +29,7 @@ export function startProcess(entry: URL, { args = [], nodeFlags = [], ...options
   })
 }
 
-const noSecrets = Object.fromEntries(secretVariables.map((name) => [name, undefined]))
+const noSecrets = () => Object.fromEntries(secretVariables().map((name) => [name, undefined]))
 
 /**
  * Starts a worker thread that runs one of our own files. It does not inherit the process's Node flags: with `--input-type`,

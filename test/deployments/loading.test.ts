@@ -128,7 +128,7 @@ describe('a model that a request names', () => {
   })
 
   it.runIf(process.platform === 'linux')('runs in a process that has no tokens, keys and passwords', async () => {
-    for (const name of secretVariables) vi.stubEnv(name, `secret of ${name}`)
+    for (const name of secretVariables()) vi.stubEnv(name, `secret of ${name}`)
     try {
       const server = await serve()
       expect((await post(server, 'one')).status).toBe(200)

@@ -1,0 +1,1 @@
+export { settingsOf, type UpstreamApi, type UpstreamModel, type UpstreamSettings } from './settings.ts'
