@@ -1,5 +1,5 @@
 import type { Affinity } from './affinity.ts'
-import type { Target } from './target.ts'
+import type { Target, Upstream } from './target.ts'
 
 /** A request that a target has begun to answer. */
 export interface Begun<T> {
@@ -22,5 +22,21 @@ export interface Pool {
     signal: AbortSignal,
     attempt: (target: Target, signal: AbortSignal) => Promise<Begun<T>>,
   ): Promise<T>
-  close(): Promise<void>
+  /** Asks these upstreams from time to time whether they work, and no others any more. */
+  watch(upstreams: readonly Upstream[]): void
+  state(upstream: Upstream): UpstreamState
+  /** Probes nobody any more. Connections stay as they are. */
+  close(): void
+}
+
+/** For metrics. Counts are since the start of this server. */
+export interface UpstreamState {
+  /** Attempts, and those that failed by the upstream's fault. */
+  readonly requests: number
+  readonly failures: number
+  /** Attempts that were repeated at another target. */
+  readonly retries: number
+  readonly inFlight: number
+  /** Whether requests are given to it: its probes succeed, and not all of its targets are left out. */
+  readonly isUp: boolean
 }

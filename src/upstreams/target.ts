@@ -30,7 +30,7 @@ export interface Connection {
 
 export interface Call {
   readonly method: 'GET' | 'POST'
-  /** Below the URL of the upstream, with its slash: `/chat/completions`. */
+  /** Below the URL of the upstream, with its slash: `/v1/chat/completions`. */
   readonly path: string
   readonly headers: Readonly<Record<string, string>>
   readonly body: string | Buffer | null
