@@ -336,6 +336,8 @@ const upstream = z
   })
 
 function isPlain(url: string): boolean {
+  // That it is no URL is said already.
+  if (!URL.canParse(url)) return true
   const { username, password, search, hash } = new URL(url)
   return [username, password, search, hash].every((part) => part === '')
 }

@@ -1,6 +1,6 @@
-import { readFileSync } from 'node:fs'
 import { z } from 'zod'
 import { type Config, configSchema, type OrielSettings } from './config.ts'
+import { faultsOf, isSettings, readConfigFile, type Settings } from './config-file.ts'
 import { OrielError } from './errors.ts'
 import { nearest } from './nearest.ts'
 
@@ -40,8 +40,6 @@ export function misspeltVariables(env: NodeJS.ProcessEnv = process.env): string[
     })
 }
 
-type Settings = { [key: string]: unknown }
-
 /**
  * The configuration of one process: the defaults, replaced by the configuration file, replaced by the environment, replaced
  * by `overrides` (such as flags).
@@ -50,14 +48,17 @@ type Settings = { [key: string]: unknown }
  */
 export function loadConfig(overrides: OrielSettings = {}, env: NodeJS.ProcessEnv = process.env): Config {
   const file = overrides.file ?? (env.ORIEL_CONFIG || null)
-  let settings = file === null ? {} : readSettings(file)
+  let settings = file === null ? {} : readConfigFile(file)
   for (const variable of variables) {
     const text = env[variable.name]
     if (!text) continue
     const value = variable.path.reduceRight<unknown>((inner, key) => ({ [key]: inner }), parsed(text, variable))
     settings = merge(settings, value as Settings)
   }
-  return configSchema.parse(merge(settings, overrides))
+  const config = configSchema.parse(merge(settings, overrides))
+  // Whoever configures upstreams need not want a model here.
+  const isNamed = [settings, overrides].some(({ model }) => model !== undefined)
+  return isNamed || config.upstreams.length === 0 ? config : { ...config, model: [] }
 }
 
 /** @throws OrielError `invalid` that names each setting that is not allowed, by its environment variable if it has one */
@@ -66,29 +67,9 @@ export function configOf(settings: OrielSettings, env: NodeJS.ProcessEnv = proce
     return loadConfig(settings, env)
   } catch (error) {
     if (!(error instanceof z.ZodError)) throw error
-    const wrong = error.issues
-      .map(({ path, message }) => `${variableOf(path) ?? path.join('.')}: ${message}`)
-      .join('; ')
-    throw new OrielError('invalid', `A setting is not allowed. ${wrong}.`)
+    const wrong = faultsOf(error, configSchema, (path) => variableOf(path) ?? path.join('.'))
+    throw new OrielError('invalid', `A setting is not allowed. ${wrong.join('; ')}.`)
   }
-}
-
-/** The settings of a configuration file. @throws OrielError that names the file, and the setting that is not allowed */
-function readSettings(file: string): Settings {
-  const refuse = (reason: string): OrielError =>
-    new OrielError('invalid', `The configuration file ${file} ${reason}.`, { code: 'bad_configuration' })
-  let settings: unknown
-  try {
-    settings = JSON.parse(readFileSync(file, 'utf8'))
-  } catch (error) {
-    throw refuse(error instanceof SyntaxError ? `is not JSON: ${error.message}` : 'cannot be read')
-  }
-  if (!isSettings(settings)) throw refuse('is not a JSON object')
-  // On its own: what a variable says of the same group must not hide what is wrong in the file.
-  const { error } = configSchema.omit({ file: true }).safeParse(settings)
-  if (error === undefined) return settings
-  const wrong = error.issues.map(({ path, message }) => (path.length === 0 ? message : `${path.join('.')}: ${message}`))
-  throw refuse(`has a setting that is not allowed. ${wrong.join('; ')}`)
 }
 
 /** Reads a variable's text as the type of the default. The schema refuses a text that is not of that type. */
@@ -106,8 +87,4 @@ function merge(base: Settings, over: Settings): Settings {
     merged[key] = isSettings(value) && isSettings(under) ? merge(under, value) : value
   }
   return merged
-}
-
-function isSettings(value: unknown): value is Settings {
-  return typeof value === 'object' && value !== null && !Array.isArray(value)
 }
