@@ -75,7 +75,7 @@ async function serve(config: ReturnType<typeof loadConfig>, accounts: Accounts) 
   const clearCache = () => media.clearCache()
   const machine = createMachine({ config, library, deployments, cards: [], gpu: false, log })
   const services = { accounts, deployments, machine, clearCache, responses: memoryStore() }
-  const server = createServer(services, config.server, log)
+  const server = createServer(services, config.server, new AbortController().signal, log)
   await server.listen({ host: '127.0.0.1', port: 0 })
   const { port } = server.server.address() as AddressInfo
   const close = async (): Promise<void> => {

@@ -1,6 +1,8 @@
 import { lookup } from 'node:dns/promises'
 import type { Server } from 'node:http'
 import { type AddressInfo, BlockList } from 'node:net'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { orAborted } from './abort.ts'
 import type { Accounts } from './accounts/index.ts'
 import { askOf, attachmentOf, type FileInput, inOptions, type Message, type QuestionOptions } from './app/question.ts'
 import { Reply } from './app/reply.ts'
@@ -15,6 +17,7 @@ import { createLogger, type Logger } from './log.ts'
 import { createMachine } from './machine/index.ts'
 import { asImages, createMedia } from './media/index.ts'
 import { createLibrary, type Library, type ModelCard } from './models/index.ts'
+import { within } from './within.ts'
 
 export type {
   AudioPart,
@@ -85,6 +88,12 @@ export interface Oriel {
    * when other machines could reach it, and no key exists; and as `createAccounts` does
    */
   listen(options?: ListenOptions): Promise<Listening>
+  /**
+   * Lets the answers of the server end. `/ready` says at once that it ends, for as long as the settings' `server.shutdownDelayMs`;
+   * then nothing new is let in, and answers in progress have `server.graceMs`. To be followed by `close`.
+   * @param hurry ends the waiting
+   */
+  drain(hurry?: AbortSignal): Promise<void>
   /**
    * Closes the server, then the models. What is asked afterwards is refused. HTTP answers in progress have `graceMs` to end
    * (default: 1000); answers to `ask` end at once.
@@ -172,7 +181,14 @@ export async function createOriel(settings: OrielSettings = {}, around: Surround
   const servers = new Set<{ close(): Promise<void>; server: Pick<Server, 'closeAllConnections'> }>()
   /** Only a server needs them: a program is its own judge. */
   let accounts: Promise<Accounts> | undefined
-  let isClosed = false
+  /** Aborts when it begins to end: by `drain`, or else by `close`. */
+  const draining = new AbortController()
+  let closedServers: Promise<unknown> | undefined
+  /** New connections are refused from here on. Resolves when the last answer is over. */
+  const closeServers = (): Promise<unknown> => {
+    closedServers ??= Promise.all([...servers].map((server) => server.close()))
+    return closedServers
+  }
   const modelOf = ({ model = named[0] }: Pick<QuestionOptions, 'model'>): string => {
     if (model === undefined) throw new OrielError('invalid', 'No model is named.', { param: 'model' })
     return model
@@ -268,7 +284,7 @@ export async function createOriel(settings: OrielSettings = {}, around: Surround
         const { resources } = await opened
         await deployments.open(resources)
         const services = { accounts: await opened, deployments, machine, clearCache, responses: memoryStore() }
-        const server = createServer(services, config.server, log)
+        const server = createServer(services, config.server, draining.signal, log)
         await server.ready()
         return server
       }
@@ -281,13 +297,13 @@ export async function createOriel(settings: OrielSettings = {}, around: Surround
       ]).catch(async (error: unknown) => {
         await created.then((server) => server.close()).catch(() => {})
         // That the database was closed meanwhile is no fault to tell.
-        throw isClosed ? shuttingDown() : error
+        throw draining.signal.aborted ? shuttingDown() : error
       })
       await server.listen({ host, port }).catch((error: unknown) => {
         throw whyNotListening(error, host, port)
       })
-      // Closed here if `close` was called meanwhile: a server that is closed while it begins to listen never settles.
-      if (isClosed) {
+      // Closed here if it was to end meanwhile: a server that is closed while it begins to listen never settles.
+      if (draining.signal.aborted) {
         await server.close()
         throw shuttingDown()
       }
@@ -298,10 +314,18 @@ export async function createOriel(settings: OrielSettings = {}, around: Surround
       return { url: `http://${shown}:${taken}`, models: named, needsKey }
     },
 
+    async drain(hurry = new AbortController().signal) {
+      draining.abort()
+      if (servers.size === 0) return
+      const { shutdownDelayMs, graceMs } = config.server
+      await sleep(shutdownDelayMs, undefined, { signal: hurry }).catch(() => {})
+      await orAborted(within(graceMs, closeServers()), hurry, () => undefined).catch(() => {})
+    },
+
     async close({ graceMs = usualGrace } = {}) {
-      isClosed = true
-      // New connections are refused from here on. Answers that outlast the grace end with an error event.
-      const closed = Promise.all([...servers].map((server) => server.close()))
+      draining.abort()
+      // Answers that outlast the grace end with an error event.
+      const closed = closeServers()
       const timers = [
         setTimeout(() => void deployments.close(), graceMs),
         // A client that does not read the end of its answer must not keep the usage of all from being written.

@@ -190,6 +190,10 @@ const server = z.strictObject({
     .meta({ env: 'ORIEL_HOSTNAMES' }),
   /** Whether a server without keys may be reached from other machines. */
   insecure: flag.default(false).meta({ env: 'ORIEL_INSECURE' }),
+  /** How long the server goes on after it is told to end, while `/ready` says that it does, in ms: routers need a moment to notice. */
+  shutdownDelayMs: natural.default(0).meta({ env: 'ORIEL_SHUTDOWN_DELAY_MS' }),
+  /** Time that answers in progress have then, in ms. Those that take longer end with an error. */
+  graceMs: natural.default(1000).meta({ env: 'ORIEL_GRACE_MS' }),
   /** Origins of pages that may use the server from a browser; `*`: any. */
   origins: z.array(origin).default([]).meta({ env: 'ORIEL_ORIGINS' }),
 })

@@ -35,8 +35,16 @@ const noSchemas = () => {
 
 const requestId = /^[\w.:-]{1,128}$/
 
-/** The HTTP server with all its routes. It does not listen yet. */
-export function createServer(services: AnswerServices, config: Config['server'], log: Logger): FastifyInstance {
+/**
+ * The HTTP server with all its routes. It does not listen yet.
+ * @param draining aborts when it is about to close: it goes on, but sends its clients elsewhere
+ */
+export function createServer(
+  services: AnswerServices,
+  config: Config['server'],
+  draining: AbortSignal,
+  log: Logger,
+): FastifyInstance {
   const fail = (error: unknown, request: FastifyRequest, reply: FastifyReply): FastifyReply => {
     // Fastify would close the connection of a body that is not read to its end, and the answer could be lost.
     reply.removeHeader('connection')
@@ -89,6 +97,8 @@ export function createServer(services: AnswerServices, config: Config['server'],
   server.addHook('onRequest', async (request, reply) => {
     reply.raw.once('close', () => bodies.end(request))
     describeRequest(reply, request.id, routes.dialectOf(request))
+    // The next request of this client then opens a connection, which may be to another server.
+    if (draining.aborted) reply.raw.shouldKeepAlive = false
     if (closing.aborted) throw shuttingDown()
     visitors.admit(request, reply)
     // Before its body is read: what is wrong with a request that goes nowhere is its URL.
@@ -119,7 +129,7 @@ export function createServer(services: AnswerServices, config: Config['server'],
   const mayKnow = (request: FastifyRequest): Promise<boolean> => access.has(request, 'metrics')
   routes.add('GET', '/health', null, async (request) => healthOf(deployments, engines, await mayKnow(request)))
   routes.add('GET', '/ready', null, async (request, reply) => {
-    const reason = await whyNotReady(deployments, engines)
+    const reason = draining.aborted ? 'The server is about to end.' : await whyNotReady(deployments, engines)
     if (reason === undefined) return { status: 'ready' }
     // The reason names models.
     return reply.status(503).send({ status: 'unavailable', ...((await mayKnow(request)) && { reason }) })

@@ -15,10 +15,12 @@ interface ServeFlags extends Flags {
   insecure?: boolean
 }
 
-/** Time after which the process exits, in ms. Until then usage is written, for which a database may need a second or two. */
+/** Time after which the drained process exits, in ms. Until then usage is written, for which a database may need a second or two. */
 const exitDeadline = 4000
+/** npm passes on to its script what a terminal has sent to both: within this time, in ms, a second signal is the first. */
+const sameSignal = 500
 
-/** `oriel serve`: serves HTTP until SIGINT or SIGTERM. @throws OrielError with one sentence for the person */
+/** `oriel serve`: serves HTTP until SIGINT or SIGTERM; the second one ends it without waiting. @throws OrielError with one sentence for the person */
 export async function serve(flags: ServeFlags): Promise<void> {
   // A server loads a model at its start. The engine reads its code while this process reads the rest of its own.
   prepareEngine()
@@ -33,12 +35,17 @@ export async function serve(flags: ServeFlags): Promise<void> {
     server: { host, port, strict, insecure },
     models: { dirs: modelsDir },
   })
-  let stopping = false
+  let stopping: number | undefined
+  const hurry = new AbortController()
   const stop = async (): Promise<void> => {
-    if (stopping) return
-    stopping = true
+    if (stopping !== undefined) {
+      if (performance.now() - stopping > sameSignal) hurry.abort()
+      return
+    }
+    stopping = performance.now()
+    await oriel.drain(hurry.signal)
     setTimeout(() => process.exit(0), exitDeadline).unref()
-    await oriel.close()
+    await oriel.close({ graceMs: 0 })
     process.exit(0)
   }
   process.on('SIGINT', () => void stop())
@@ -48,7 +55,7 @@ export async function serve(flags: ServeFlags): Promise<void> {
   const onProgress = process.stderr.isTTY ? showProgress() : undefined
   const { url, models, needsKey } = await oriel.listen({ onProgress }).catch(async (error: unknown) => {
     // Stopped while it loads: the process is about to exit.
-    if (stopping) await new Promise(() => {})
+    if (stopping !== undefined) await new Promise(() => {})
     await oriel.close()
     throw error
   })
