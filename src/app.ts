@@ -169,6 +169,7 @@ export async function createOriel(settings: OrielSettings = {}, around: Surround
     config,
     library,
     backends,
+    aliases: () => config.aliases,
     cards,
     start: embedded({ config, device: compute.device, media, log }),
     media,

@@ -93,6 +93,8 @@ export interface Reservation {
 export interface Outcome {
   readonly endpoint: string
   readonly dialect: string
+  /** That answered. Default: the one that the request was let in to. */
+  readonly model?: string | undefined
   readonly adapter?: string | null | undefined
   /** Of the answer. 499: the client left. */
   readonly status: number
@@ -203,13 +205,14 @@ export async function createAccounts(config: Pick<Config, 'accounts' | 'prices'>
         settle(outcome) {
           if (cost !== undefined) return cost
           const { account, key } = identity
-          const row = requestRow({ id, time, account, key, model, cost: 0, ...columnsOf(outcome) })
+          const answered = outcome.model ?? model
+          const row = requestRow({ id, time, account, key, model: answered, cost: 0, ...columnsOf(outcome) })
           const { images, image_tokens: imageTokens, cached_tokens: cachedTokens } = row
           const completionTokens = row.completion_tokens
           const promptTokens = row.text_tokens + imageTokens + row.audio_tokens + row.video_tokens
           pass.settle({ promptTokens, cachedTokens, generatedTokens: completionTokens, images })
           const charged = { promptTokens, imageTokens, cachedTokens, completionTokens, images }
-          cost = isCharged(row.status) ? costOf(charged, pricesOf(model)) : 0
+          cost = isCharged(row.status) ? costOf(charged, pricesOf(answered)) : 0
           ledger.add({ ...row, cost })
           return cost
         },

@@ -155,7 +155,8 @@ export class Meter {
     const { endpoint, dialect, adapter } = this.running.asked
     const final = this.#failure ?? status
     const cost = this.#reservation.settle({
-      ...{ endpoint, dialect, adapter, status: final },
+      // Another model than the one that was asked for may have answered.
+      ...{ endpoint, dialect, adapter, status: final, model: answer?.servedBy },
       ...(usage === undefined ? { textTokens: this.running.embeddedTokens } : promptKinds(usage)),
       ...{ completionTokens, reasoningTokens },
       ...{ mediaMs: media?.media, queueMs: timings?.queue, encodeMs: timings?.encode },

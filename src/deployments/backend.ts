@@ -87,6 +87,8 @@ export interface ModelInfo {
   thoughts: boolean
   /** Whether it writes boxes and points in a form that is known. */
   boxes: boolean
+  /** The upstreams that answer for it, by their names. Left out: this server does. */
+  upstreams?: readonly string[]
   /** Numbers in an embedding, for a model that embeds texts and does not answer. */
   dimensions?: number
 }
@@ -103,6 +105,8 @@ export interface Answer {
   /** null unless the settings ask for it, by `wantsTokens` or `echo`. */
   prompt: DescribedPrompt | null
   events: AsyncIterable<AnswerEvent>
+  /** The name of the upstream that answers. Left out: this server does. */
+  upstream?: string
 }
 
 /** Tokens of a prompt. Those of attachments include the marks that the model's format puts around them. */

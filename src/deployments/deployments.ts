@@ -2,27 +2,29 @@ import type { Config } from '../config.ts'
 import { shuttingDown } from '../errors.ts'
 import { ownClient } from '../fairness.ts'
 import type { Logger } from '../log.ts'
-import type { AttachmentSource, Media } from '../media/index.ts'
+import type { Media } from '../media/index.ts'
 import { availableMemory } from '../memory.ts'
 import type { AdapterCard, Library, ModelCard } from '../models/index.ts'
 import { adapted } from './adapted.ts'
-import type { Ask, Settings } from './ask.ts'
 import type { Backend, ModelInfo } from './backend.ts'
 import { checkAnswers, checkEmbeds, checkRequest, doesNotAnswer, doesNotEmbed } from './checks.ts'
 import { type Configured, ConfiguredDeployments } from './configured.ts'
 import { DeployedModels } from './deployed-models.ts'
 import { Deployment } from './deployment.ts'
 import { infoOf } from './embedded/info.ts'
-import { type Embedder, embeds, type Served } from './embedder.ts'
+import { embeds, type Served } from './embedder.ts'
+import { type Aliases, firstOf, meantBy } from './fallbacks.ts'
 import type { ResourceStore } from './kept.ts'
 import { createListing, type Listing } from './listing.ts'
 import { MemoryBudget } from './memory-budget.ts'
 import { type MemoryPlan, planMemory } from './memory-plan.ts'
+import type { NamedModel, UseOptions } from './named-model.ts'
 import { adapterCalled, adapterIn, cardOf, checkFits, isCalled, parseName, readable } from './names.ts'
 import type { DeploymentRecord } from './record.ts'
 import { noDeployment } from './registry.ts'
 import type { ReplicaState, Starter } from './replica.ts'
 import { noTraces, tracesOf } from './routing.ts'
+import { NamesHere, noUpstreams, type UpstreamModels, type UpstreamStatus } from './upstream-models.ts'
 
 /** Default share of the memory that is free at the start that models may take. */
 const budgetShare = 0.8
@@ -55,6 +57,8 @@ export interface Deployments extends Listing {
   unload(name: string, client?: string): Promise<void>
   /** The models that are ready now. */
   loaded(): readonly Served[]
+  /** The servers elsewhere whose models answer here. */
+  upstreams(): readonly UpstreamStatus[]
   /** The deployments that somebody has configured. */
   readonly configured: Configured
   /** The adapters that are on them. */
@@ -70,24 +74,6 @@ export interface Deployments extends Listing {
   close(): Promise<void>
 }
 
-/** A model that a request names. It is looked up once, whatever is asked of it then. */
-export interface NamedModel {
-  /** The model's own. With an adapter it is that of its base. */
-  readonly id: string
-  /** The adapter that the name means. */
-  readonly adapter?: AdapterCard | undefined
-  /**
-   * The model, ready to answer. It is loaded if necessary, and stays loaded until the signal aborts, which must happen at the
-   * end of the request.
-   * @throws OrielError what is wrong with the attachments; `overloaded` when the wait is too long or after `close`; why it cannot be loaded
-   */
-  backend(signal: AbortSignal, options?: UseOptions): Promise<Backend>
-  /** The model, ready to embed, as `backend` has it. @throws OrielError as `backend` does */
-  embedder(signal: AbortSignal, options?: UseOptions): Promise<Embedder>
-  /** Loads it, whatever it does, and keeps it as `backend` does. @throws OrielError as `backend` does */
-  hold(signal: AbortSignal, options?: UseOptions): Promise<Served>
-}
-
 /** A model that takes memory. */
 export interface ResidentModel extends Pick<ModelInfo, 'id' | 'aliases'> {
   state: ReplicaState
@@ -101,28 +87,15 @@ export interface ResidentModel extends Pick<ModelInfo, 'id' | 'aliases'> {
   progress: number
 }
 
-interface UseOptions {
-  /** How long to wait for the model. Default: `loading.timeoutMs`. */
-  timeoutMs?: number
-  /** Attachments of the request. They are checked before the model loads, and their downloads begin meanwhile. */
-  attachments?: readonly AttachmentSource[]
-  settings?: Pick<Settings, 'wantsBoxes' | 'isolation'>
-  /** What is asked: it goes to the replica that has seen it before. */
-  prompt?: Ask['prompt']
-  client?: string
-  /** Called if the request has to wait until the model is loaded. */
-  onCold?: () => void
-  /** Whether an error may name a model of this server. Default: every one. */
-  knows?: (id: string) => boolean
-  /** Whether the model is unloaded after this use of it, unless others use it. */
-  unload?: boolean
-}
-
 export interface DeploymentOptions {
   config: Pick<Config, 'engine' | 'loading' | 'media'>
   library: Library
   /** Further models, which are always ready. */
   backends: readonly Backend[]
+  /** Models of servers elsewhere, for names that mean none of this machine. */
+  upstreams?: UpstreamModels
+  /** Further names, as they are now. They come before all others. */
+  aliases?: () => Aliases
   /** Models that are named by their files, in addition to those that are found by name. */
   cards: readonly ModelCard[]
   start: Starter
@@ -134,13 +107,15 @@ export interface DeploymentOptions {
 
 export function deploy(options: DeploymentOptions): Deployments {
   const { config, library, backends, cards, start, media, gpuMemory, log } = options
+  const { upstreams = noUpstreams, aliases = () => ({}) } = options
   const budgetBytes = memoryBudget(config.loading, gpuMemory)
   const budget = new MemoryBudget(budgetBytes)
   const known = new Map<string, Deployment>()
   const reread = (card: ModelCard) => readable(library.reread(card))
   const services = { budget, start, reread, config: config.loading, log }
-  const ids = backends.map(({ info }) => info.id)
-  const found = (name: string) => cardOf(name, library, cards, ids)
+  const namesHere = new NamesHere(library, cards)
+  const others = () => [...backends, ...upstreams.list().map(({ backend }) => backend)].map(({ info }) => info.id)
+  const found = (name: string) => cardOf(name, library, cards, others)
   const planOf = (card: ModelCard): MemoryPlan =>
     planMemory(card, { ...config.engine, maxSamples: config.media.maxSamples }, budgetBytes, gpuMemory !== undefined)
   const configured: ConfiguredDeployments = new ConfiguredDeployments({
@@ -167,7 +142,10 @@ export function deploy(options: DeploymentOptions): Deployments {
     const own = all().filter(({ card }) => card.id === id)
     return own.find(({ state }) => state === 'loaded') ?? own.find(({ active }) => active) ?? known.get(id)
   }
-  const listing = createListing(library, cards, backends, { get: knownOf, active: () => all().filter(isActive) })
+  const listing = createListing(
+    { library, cards, backends, upstreams, aliases },
+    { get: knownOf, active: () => all().filter(isActive) },
+  )
   let closed = false
 
   const activeOf = (name: string): Deployment | undefined => all().find((one) => one.active && isCalled(one.card, name))
@@ -221,7 +199,15 @@ export function deploy(options: DeploymentOptions): Deployments {
       .map(({ card }) => card),
     ...cards,
   ]
+  /** The model that servers elsewhere have of this name, if this one has none. */
+  const elsewhere = async (name: string): Promise<Backend | undefined> => {
+    const isOwn = activeOf(name) !== undefined || backends.some(({ info }) => isCalled(info, name))
+    if (isOwn || (await namesHere.has(name))) return undefined
+    return upstreams.find(name) ?? upstreams.known().then(() => upstreams.find(name))
+  }
   const named = async (name: string, account?: string): Promise<Named> => {
+    const remote = await elsewhere(name)
+    if (remote !== undefined) return { id: remote.info.id, deployed: async () => remote }
     const isModel = activeOf(name) !== undefined || backends.some(({ info }) => isCalled(info, name))
     const found = isModel ? undefined : await adapterIn(name, library, near)
     if (found === undefined) {
@@ -264,24 +250,28 @@ export function deploy(options: DeploymentOptions): Deployments {
     if (unload) void deployment.leave(client)
     return backend
   }
+  const lookUp = async (name: string, account?: string): Promise<NamedModel> => {
+    const model = await named(name, account)
+    return {
+      id: model.id,
+      adapter: model.adapter,
+      hold: (signal, options) => use(model, signal, options),
+      async backend(signal, options) {
+        const served = await use(model, signal, options, checkAnswers)
+        if (embeds(served)) throw doesNotAnswer(served.info)
+        return model.adapter === undefined ? served : adapted(served, model.adapter)
+      },
+      async embedder(signal, options) {
+        const served = await use(model, signal, options, checkEmbeds)
+        if (!embeds(served)) throw doesNotEmbed(served.info)
+        return served
+      },
+    }
+  }
   return {
-    async lookUp(name, account) {
-      const model = await named(name, account)
-      return {
-        id: model.id,
-        adapter: model.adapter,
-        hold: (signal, options) => use(model, signal, options),
-        async backend(signal, options) {
-          const served = await use(model, signal, options, checkAnswers)
-          if (embeds(served)) throw doesNotAnswer(served.info)
-          return model.adapter === undefined ? served : adapted(served, model.adapter)
-        },
-        async embedder(signal, options) {
-          const served = await use(model, signal, options, checkEmbeds)
-          if (!embeds(served)) throw doesNotEmbed(served.info)
-          return served
-        },
-      }
+    lookUp(name, account) {
+      const names = meantBy(name, aliases())
+      return firstOf(names, (one) => lookUp(one, account), log)
     },
     ...listing,
     residents() {
@@ -290,7 +280,8 @@ export function deploy(options: DeploymentOptions): Deployments {
       return [...models].map((id) => residentOf(active.filter(({ card }) => card.id === id)))
     },
     async load(name) {
-      const deployment = await (await named(name)).deployed()
+      const [meant = name] = meantBy(name, aliases())
+      const deployment = await (await named(meant)).deployed()
       if (closed) throw shuttingDown()
       if (!(deployment instanceof Deployment)) return { id: deployment.info.id, state: 'loaded' }
       const loaded = deployment.start()
@@ -301,12 +292,14 @@ export function deploy(options: DeploymentOptions): Deployments {
       return { id: deployment.card.id, state: deployment.state }
     },
     async unload(name, client) {
-      const active = all().filter((one) => one.active && isCalled(one.card, name))
+      const [meant = name] = meantBy(name, aliases())
+      const active = all().filter((one) => one.active && isCalled(one.card, meant))
       if (active.length === 0) await listing.describe(name)
       await Promise.all(active.map((one) => one.leave(client)))
     },
     loaded: () => [...backends, ...all().flatMap(({ backends }) => backends)],
     ...{ configured, deployedModels },
+    upstreams: () => upstreams.upstreams(),
     adapters: async () => (await library.adapters()).adapters,
     async open(store) {
       await Promise.all([configured.open(store), deployedModels.open(store)])

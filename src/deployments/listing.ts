@@ -11,8 +11,10 @@ import {
 import type { Backend, ModelInfo } from './backend.ts'
 import type { Deployment } from './deployment.ts'
 import { infoOf, inputsOf } from './embedded/info.ts'
+import type { Aliases } from './fallbacks.ts'
 import { isCalled, missing, unfit } from './names.ts'
 import type { ReplicaState } from './replica.ts'
+import type { UpstreamModels } from './upstream-models.ts'
 
 /** A model that requests may name, or that can be downloaded. */
 export interface ListedModel extends ModelInfo {
@@ -43,18 +45,22 @@ export interface Listing {
   inspect(): Promise<InspectedModel[]>
 }
 
-/**
- * @param cards models that are named by their files, in addition to those that are found by name
- * @param backends further models, which are always ready
- * @param known what has been loaded of a model by its id, or could not be; and what is active
- */
+/** Where models come from. */
+interface Sources {
+  library: Library
+  /** Models that are named by their files, in addition to those that are found by name. */
+  cards: readonly ModelCard[]
+  /** Further models, which are always ready. */
+  backends: readonly Backend[]
+  upstreams: UpstreamModels
+  aliases: () => Aliases
+}
+
+/** @param known what has been loaded of a model by its id, or could not be; and what is active */
 export function createListing(
-  library: Library,
-  cards: readonly ModelCard[],
-  backends: readonly Backend[],
+  { library, cards, backends, upstreams, aliases }: Sources,
   known: { get(id: string): Deployment | undefined; active(): readonly Deployment[] },
 ): Listing {
-  const named = [...backends.map(({ info }) => info), ...cards].map(({ id }) => id)
   const listed = ({ id, card, fault }: FoundModel): ListedModel => {
     const deployment = known.get(id)
     // Its failure is that of other files.
@@ -93,10 +99,21 @@ export function createListing(
     return [...found.values()]
   }
   const always = backends.map(({ info }): ListedModel => ({ ...info, state: 'loaded', progress: null, error: null }))
+  /** Models of servers elsewhere whose names mean none of these. */
+  const elsewhere = (own: readonly Pick<ListedModel, 'id' | 'aliases'>[]): ListedModel[] => {
+    const names = namesOf(own)
+    return upstreams.list().flatMap(({ backend: { info }, fault }): ListedModel[] => {
+      if (names.has(info.id)) return []
+      return [
+        { ...info, state: fault === undefined ? 'loaded' : 'failed', progress: null, error: fault?.message ?? null },
+      ]
+    })
+  }
   const list = async (): Promise<ListedModel[]> => {
-    const all = (await here()).map(listed).toSorted(loadedFirst)
-    const names = new Set([...always, ...all].flatMap(({ id, aliases }) => [id, ...aliases]))
-    return [...always, ...all, ...catalogue.filter((entry) => !names.has(entry.id)).map(pullable)]
+    const own = [...always, ...(await here()).map(listed).toSorted(loadedFirst)]
+    const all = withAliases([...own, ...elsewhere(own)], aliases())
+    const names = namesOf(all)
+    return [...all, ...catalogue.filter((entry) => !names.has(entry.id)).map(pullable)]
   }
 
   return {
@@ -107,7 +124,8 @@ export function createListing(
       if (found !== undefined) return found
       const entry = entryOf(name)
       if (entry !== undefined) return pullable(entry)
-      throw await missing(name, named, library)
+      const known = [...always, ...cards, ...elsewhere([])].map(({ id }) => id)
+      throw await missing(name, known, library)
     },
 
     async inspect() {
@@ -123,12 +141,26 @@ export function createListing(
         }
         return [model]
       })
-      return [
-        ...always.map((model) => ({ ...model, facts: null, bytes: 0, resident: null })),
-        ...(await Promise.all(inspected)).flat().toSorted(loadedFirst),
-      ]
+      const own = (await Promise.all(inspected)).flat().toSorted(loadedFirst)
+      const withoutFiles = (model: ListedModel): InspectedModel => ({ ...model, facts: null, bytes: 0, resident: null })
+      const all = [...always.map(withoutFiles), ...own]
+      return withAliases([...all, ...elsewhere(all).map(withoutFiles)], aliases())
     },
   }
+}
+
+const namesOf = (models: readonly Pick<ListedModel, 'id' | 'aliases'>[]): Set<string> =>
+  new Set(models.flatMap(({ id, aliases }) => [id, ...aliases]))
+
+/** Models with the names that the configuration gives them: each to the first that it means. */
+function withAliases<Model extends ListedModel>(models: readonly Model[], aliases: Aliases): Model[] {
+  const given = new Map<Model, string[]>()
+  for (const [alias, names] of Object.entries(aliases)) {
+    if (models.some((model) => isCalled(model, alias))) continue
+    const [first] = names.flatMap((name) => models.find((model) => isCalled(model, name)) ?? [])
+    if (first !== undefined) given.set(first, [...(given.get(first) ?? []), alias])
+  }
+  return models.map((model) => ({ ...model, aliases: [...model.aliases, ...(given.get(model) ?? [])] }))
 }
 
 /** A model on this machine. */

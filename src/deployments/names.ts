@@ -62,7 +62,7 @@ export async function adapterIn(
 
 /** An adapter by a name of a request. @throws OrielError as `Library.adapter` does */
 export const adapterCalled = async (name: string, library: Library): Promise<AdapterCard | undefined> =>
-  (await library.adapter(name)) ?? (await library.adapter(name.replace(inAccount, '')))
+  (await library.adapter(name)) ?? (await library.adapter(withoutAccount(name)))
 
 /** @throws OrielError `precondition_failed` if an adapter is not for a model */
 export function checkFits({ id, fits }: AdapterCard, model: string): void {
@@ -77,9 +77,12 @@ export function checkFits({ id, fits }: AdapterCard, model: string): void {
   )
 }
 
+/** A name without Fireworks' account. */
+export const withoutAccount = (name: string): string => name.replace(inAccount, '')
+
 /** Whether a request that names a model by `name` means this one. */
 export const isCalled = ({ id, aliases }: Pick<ModelCard, 'id' | 'aliases'>, name: string): boolean =>
-  id === name || id === name.replace(inAccount, '') || aliases.includes(name)
+  id === name || id === withoutAccount(name) || aliases.includes(name)
 
 /**
  * Finds a model of this machine by a name of a request.
@@ -91,22 +94,22 @@ export async function cardOf(
   name: string,
   library: Library,
   cards: readonly ModelCard[],
-  others: readonly string[],
+  others: () => readonly string[],
 ): Promise<ModelCard> {
-  const short = name.replace(inAccount, '')
+  const short = withoutAccount(name)
   const found = (called: string) => readable(library.lookUp(called))
   const own = cards.find((one) => isCalled(one, name))
   const card =
     (own && (await readable(library.reread(own)))) ??
     (await found(name)) ??
     (short === name ? undefined : await found(short))
-  if (card === undefined) throw await missing(name, [...others, ...cards.map(({ id }) => id)], library)
+  if (card === undefined) throw await missing(name, [...others(), ...cards.map(({ id }) => id)], library)
   return card
 }
 
 /** @param named ids of the models that the settings name */
 export async function missing(name: string, named: readonly string[], library: Library): Promise<OrielError> {
-  const entry = entryOf(name) ?? entryOf(name.replace(inAccount, ''))
+  const entry = entryOf(name) ?? entryOf(withoutAccount(name))
   const ids = new Set([...named, ...(await library.list()).models.map(({ id }) => id)])
   const why =
     entry === undefined

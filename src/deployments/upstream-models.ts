@@ -1,0 +1,81 @@
+import type { OrielError } from '../errors.ts'
+import type { Library, ModelCard } from '../models/index.ts'
+import type { Backend } from './backend.ts'
+import { withoutAccount } from './names.ts'
+
+/** The models that servers elsewhere answer for. They come and go. */
+export interface UpstreamModels {
+  list(): readonly UpstreamModel[]
+  /** @param name of a model; `upstream/model` for that of one upstream only */
+  find(name: string): Backend | undefined
+  /** Resolves when each upstream has been asked once which models it has, or does not answer. */
+  known(): Promise<void>
+  upstreams(): readonly UpstreamStatus[]
+}
+
+export interface UpstreamModel {
+  readonly backend: Backend
+  /** Why none of its upstreams answers now. */
+  readonly fault: OrielError | undefined
+}
+
+/** An upstream, for whoever runs the server. Counts are since the start. */
+export interface UpstreamStatus {
+  readonly name: string
+  readonly api: string
+  readonly isUp: boolean
+  /** How many models it has. */
+  readonly models: number
+  /** Times that it was asked for an answer, and those that failed by its fault or were repeated elsewhere. */
+  readonly requests: number
+  readonly failures: number
+  readonly retries: number
+  readonly inFlight: number
+}
+
+/** A server that has none. */
+export const noUpstreams: UpstreamModels = {
+  list: () => [],
+  find: () => undefined,
+  known: async () => {},
+  upstreams: () => [],
+}
+
+/** How long names are known before they are looked up again, in ms. Requests do not wait for it. */
+const freshMs = 2000
+
+/** Which names mean models of this machine, so that requests for other models need not search its folders. */
+export class NamesHere {
+  readonly #library: Library
+  readonly #cards: readonly ModelCard[]
+  #names: Promise<ReadonlySet<string>> | undefined
+  #readAt = 0
+
+  /** @param cards models that are named by their files */
+  constructor(library: Library, cards: readonly ModelCard[]) {
+    this.#library = library
+    this.#cards = cards
+  }
+
+  async has(name: string): Promise<boolean> {
+    if (this.#names === undefined) this.#names = this.#read()
+    else if (performance.now() - this.#readAt > freshMs) {
+      const reading = this.#read()
+      void reading.then(() => {
+        this.#names = reading
+      })
+    }
+    const names = await this.#names
+    return names.has(name) || names.has(withoutAccount(name))
+  }
+
+  async #read(): Promise<ReadonlySet<string>> {
+    this.#readAt = performance.now()
+    const [{ models, broken }, { adapters, broken: unusable }] = await Promise.all([
+      this.#library.list(),
+      this.#library.adapters(),
+    ])
+    const named = [...this.#cards, ...models, ...adapters].flatMap(({ id, aliases }) => [id, ...aliases])
+    return new Set([...named, ...[...broken, ...unusable].map(({ id }) => id)])
+  }
+}
