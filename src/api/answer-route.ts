@@ -208,7 +208,11 @@ async function readRequest<Body extends z.ZodObject, Answer extends z.ZodType>(
     ...read,
     client: context.client,
     // Others must not learn from the time of an answer what an account has asked before.
-    settings: { ...read.settings, isolation: [context.account, ...read.settings.isolation] },
+    settings: {
+      ...read.settings,
+      isolation: [context.account, ...read.settings.isolation],
+      affinity: read.settings.affinity ?? context.affinity,
+    },
     knows: (id: string) => mayUse(request.identity, id),
   }))
   for (const one of requests) checkLength(one)
@@ -235,10 +239,11 @@ export function readParameters<Body extends z.ZodObject>(
 
 /** @param ignored receives what has no effect */
 function contextOf(request: FastifyRequest, { dialect, strict, services }: RouteOptions, ignored: string[]) {
-  const isolation = request.headers['x-prompt-cache-isolation-key']
+  const { 'x-prompt-cache-isolation-key': isolation, 'x-session-affinity': affinity } = request.headers
   const context: RequestContext = {
     dialect,
     isolationKey: typeof isolation === 'string' ? isolation : '',
+    affinity: typeof affinity === 'string' && affinity !== '' ? affinity : null,
     requestId: request.id,
     client: clientOf(request),
     account: request.identity.account,

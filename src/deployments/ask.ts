@@ -96,6 +96,8 @@ export interface Settings
   sampling: { readonly [Name in keyof Sampling]?: Sampling[Name] | null | undefined }
   /** Cached prompts are shared only between requests with equal keys. */
   isolation: readonly string[]
+  /** What the client calls the requests that belong together: they go to one engine. null: what they share decides. */
+  affinity: string | null
   /** How much of the prompt the answer repeats first: all of it, or this many last tokens. */
   echo: 'all' | number | null
   /** Whether the answer describes its prompt: its text and its tokens. */
@@ -133,6 +135,7 @@ export const plainSettings: Settings = {
   topLogprobs: null,
   promptLogprobs: false,
   isolation: [],
+  affinity: null,
   cachePrompt: true,
   cachedMost: null,
   echo: null,

@@ -244,7 +244,8 @@ export function deploy(options: DeploymentOptions): Deployments {
       media.prefetch(attachments, client, signal)
     }
     const isolation = [...(settings?.isolation ?? []), adapter?.id ?? '']
-    const traces = () => (prompt === undefined ? noTraces : tracesOf(prompt, options.attachments, isolation))
+    const traces = () =>
+      prompt === undefined ? noTraces : tracesOf(prompt, options.attachments, isolation, settings?.affinity)
     const backend = await deployment.use(signal, timeoutMs, traces)
     if (client !== ownClient) deployment.usedBy(client)
     if (unload) void deployment.leave(client)

@@ -22,4 +22,5 @@ export { memoryText, type Planned, type PlannedConfig, planMemory } from './memo
 export type { NamedModel } from './named-model.ts'
 export { isCalled } from './names.ts'
 export { mostReplicas, purgeMs, type Wanted } from './record.ts'
+export { mostLoad, tracesOf } from './routing.ts'
 export type { UpstreamModel, UpstreamModels, UpstreamStatus } from './upstream-models.ts'

@@ -27,7 +27,7 @@ export interface UseOptions {
   timeoutMs?: number
   /** Attachments of the request. They are checked before the model loads, and their downloads begin meanwhile. */
   attachments?: readonly AttachmentSource[]
-  settings?: Pick<Settings, 'wantsBoxes' | 'isolation'>
+  settings?: Pick<Settings, 'wantsBoxes' | 'isolation' | 'affinity'>
   /** What is asked: it goes to the replica that has seen it before. */
   prompt?: Ask['prompt']
   client?: string

@@ -9,16 +9,24 @@ export interface Traces {
   readonly beginnings: readonly { readonly name: string; readonly length: number }[]
   /** Names of its attachments. */
   readonly attachments: readonly string[]
+  /** The name of what its client says belongs together. */
+  readonly affinity: string | null
 }
 
-export const noTraces: Traces = { beginnings: [], attachments: [] }
+export const noTraces: Traces = { beginnings: [], attachments: [], affinity: null }
 
 /** Names that are remembered of each replica. */
 const mostNames = 4096
-/** An image or a sound that is encoded again takes about as long as so many characters that are read again. */
+/**
+ * An image or a sound that is encoded again takes about as long as so many characters that are read again. What a client says
+ * counts as much.
+ */
 const attachmentLength = 4000
-/** How far above the mean the load of a replica may be that has seen the prompt. */
-const mostAboveMean = 1.25
+/**
+ * The most requests that one of several engines may have though it has seen the prompt: 1.25 times its part.
+ * @param share its part of all requests, above 0 and at most 1
+ */
+export const mostLoad = (requests: number, share: number): number => Math.ceil(1.25 * requests * share)
 
 /** A replica with the requests that it answers or that wait for it. */
 interface Loaded {
@@ -32,7 +40,7 @@ export class Router<Replica extends Loaded> {
   /** @param replicas at least one */
   choose(replicas: readonly [Replica, ...Replica[]], traces: Traces): Replica {
     const total = replicas.reduce((sum, { load }) => sum + load, 0)
-    const most = Math.ceil((mostAboveMean * (total + 1)) / replicas.length)
+    const most = mostLoad(total + 1, 1 / replicas.length)
     let best = replicas[0]
     let [bestScore, bestLoad] = [-1, Number.POSITIVE_INFINITY]
     for (const replica of replicas) {
@@ -43,15 +51,15 @@ export class Router<Replica extends Loaded> {
     }
     const seen = this.#seenBy(best)
     for (const { name } of traces.beginnings) seen.set(name, true)
-    for (const name of traces.attachments) seen.set(name, true)
+    for (const name of piecesOf(traces)) seen.set(name, true)
     return best
   }
 
   /** How much of a request it has seen, in characters. */
-  #score(replica: Replica, { beginnings, attachments }: Traces): number {
+  #score(replica: Replica, traces: Traces): number {
     const seen = this.#seenBy(replica)
-    const known = attachments.filter((name) => seen.has(name)).length
-    return known * attachmentLength + (beginnings.findLast(({ name }) => seen.has(name))?.length ?? 0)
+    const known = piecesOf(traces).filter((name) => seen.has(name)).length
+    return known * attachmentLength + (traces.beginnings.findLast(({ name }) => seen.has(name))?.length ?? 0)
   }
 
   #seenBy(replica: Replica): LRUCache<string, true> {
@@ -61,16 +69,23 @@ export class Router<Replica extends Loaded> {
   }
 }
 
+const piecesOf = ({ attachments, affinity }: Traces): readonly string[] =>
+  affinity === null ? attachments : [...attachments, affinity]
+
 /** Beginnings of a prompt that are named: the first ones, which requests share. */
 const mostBeginnings = 64
 /** Characters of a part of a prompt that its name follows from. */
 const mostCharacters = 16_384
 
-/** Requests share nothing unless all of `isolation` is equal. */
+/**
+ * Requests share nothing unless all of `isolation` is equal.
+ * @param affinity what the client calls the requests that belong together
+ */
 export function tracesOf(
   prompt: Ask['prompt'],
   attachments: readonly (AttachmentSource & Partial<Pick<Attachment, 'detail'>>)[] = [],
   isolation: readonly string[] = [],
+  affinity: string | null = null,
 ): Traces {
   const names = attachments.map((one) => nameOf(isolation, attachmentText(one)))
   const parts =
@@ -90,7 +105,7 @@ export function tracesOf(
     length += texts.reduce((sum, text) => sum + text.length, 0)
     beginnings.push({ name: before, length })
   }
-  return { beginnings, attachments: names }
+  return { beginnings, attachments: names, affinity: affinity === null ? null : nameOf(isolation, [affinity]) }
 }
 
 const cut = (text: string): string =>

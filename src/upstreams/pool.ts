@@ -1,4 +1,9 @@
-import type { Affinity } from './affinity.ts'
+import { cancelled, OrielError } from '../errors.ts'
+import type { Logger } from '../log.ts'
+import { type Affinity, type Candidate, Places } from './affinity.ts'
+import { AttemptFailed } from './attempt-failed.ts'
+import { Breaker } from './breaker.ts'
+import { Health } from './health.ts'
 import type { Target, Upstream } from './target.ts'
 
 /** A request that a target has begun to answer. */
@@ -34,9 +39,209 @@ export interface UpstreamState {
   /** Attempts, and those that failed by the upstream's fault. */
   readonly requests: number
   readonly failures: number
-  /** Attempts that were repeated at another target. */
+  /** Attempts that failed and were repeated at another target. */
   readonly retries: number
   readonly inFlight: number
   /** Whether requests are given to it: its probes succeed, and not all of its targets are left out. */
   readonly isUp: boolean
+}
+
+export interface PoolOptions {
+  /** Asks an upstream whether it works. @throws if it does not */
+  probe(upstream: Upstream, signal: AbortSignal): Promise<void>
+  log: Logger
+}
+
+export function createPool({ probe, log }: PoolOptions): Pool {
+  const members = new WeakMap<Upstream, Member>()
+  const watched = new Map<Upstream, Health>()
+  const places = new Places()
+
+  const memberOf = (upstream: Upstream): Member => {
+    const member = members.get(upstream) ?? new Member()
+    members.set(upstream, member)
+    return member
+  }
+  const isUp = (upstream: Upstream): boolean => watched.get(upstream)?.isUp ?? true
+  const choose = (targets: readonly Target[], tried: readonly Target[], affinity: Affinity): Target | undefined => {
+    const open = targets.filter((target) => !tried.includes(target) && memberOf(target.upstream).waitMs(target) === 0)
+    const up = open.filter(({ upstream }) => isUp(upstream))
+    // A probe may be wrong, so those that it found down are better than nobody.
+    const [first, ...others] = (up.length > 0 ? up : open).map(
+      (target): Candidate => ({ target, load: memberOf(target.upstream).inFlight }),
+    )
+    return first && places.choose(targets, [first, ...others], affinity)
+  }
+  /** Seconds until one of them may be asked. */
+  const soonest = (targets: readonly Target[]): number => {
+    const waits = targets.map((target) => memberOf(target.upstream).waitMs(target))
+    return Math.ceil(Math.max(shortWait, Math.min(...waits.map((ms) => (Number.isFinite(ms) ? ms : shortWait)))) / 1000)
+  }
+  /** What the client is told. The time to wait is of all targets: another one may be free sooner. */
+  const shown = ({ error }: AttemptFailed, targets: readonly Target[]): OrielError =>
+    error.kind === 'overloaded'
+      ? new OrielError(error.kind, error.message, { ...error, cause: error.cause, retryAfter: soonest(targets) })
+      : error
+  const nobody = (targets: readonly Target[]): OrielError => {
+    const isBusy = targets.some(
+      (target) => isUp(target.upstream) && !memberOf(target.upstream).breaker(target.model).isOpen,
+    )
+    const details = { code: 'upstream_unavailable', retryAfter: soonest(targets) }
+    return isBusy
+      ? new OrielError('overloaded', 'The servers that answer for this model are busy.', details)
+      : new OrielError('engine_failed', 'No server that answers for this model works at present.', details)
+  }
+
+  const works = ({ upstream, model }: Target): void => {
+    memberOf(upstream).breaker(model).succeed()
+    watched.get(upstream)?.answered()
+  }
+  /** Notes how an attempt has failed. @returns whether another target may be tried */
+  const judge = (target: Target, error: unknown): boolean => {
+    const { upstream, model } = target
+    const member = memberOf(upstream)
+    const breaker = member.breaker(model)
+    if (!(error instanceof AttemptFailed)) {
+      breaker.giveUp()
+      return false
+    }
+    const { isFault, elsewhere, retryAfterMs } = error
+    const line = { upstream: upstream.settings.name, model, code: error.error.code, cause: error.error.cause }
+    log.debug(line, 'an upstream did not answer')
+    if (retryAfterMs !== null) breaker.rest(Math.min(retryAfterMs, mostRest))
+    if (isFault) {
+      member.failures++
+      watched.get(upstream)?.suspect()
+      if (breaker.fail()) log.warn(line, 'an upstream is left out for some time, since it fails')
+    } else if (retryAfterMs === null) works(target)
+    else breaker.giveUp()
+    return elsewhere
+  }
+
+  const ask = async <T>(target: Target, work: () => Promise<Begun<T>>): Promise<T> => {
+    const member = memberOf(target.upstream)
+    const breaker = member.breaker(target.model)
+    member.requests++
+    member.inFlight++
+    breaker.ask()
+    let ended: Promise<void> | undefined
+    try {
+      const begun = await work()
+      ended = begun.ended
+      breaker.begin()
+      return begun.value
+    } finally {
+      if (ended === undefined) member.inFlight--
+      else
+        void ended
+          .then(
+            () => {
+              works(target)
+              member.earn()
+            },
+            (error) => void judge(target, error),
+          )
+          .finally(() => member.inFlight--)
+    }
+  }
+
+  return {
+    async run(targets, affinity, signal, attempt) {
+      const tried: Target[] = []
+      let failure: OrielError | undefined
+      for (;;) {
+        if (signal.aborted) throw cancelled()
+        const target = choose(targets, tried, affinity)
+        if (target === undefined) throw failure ?? nobody(targets)
+        const last = tried.at(-1)
+        if (last !== undefined && !memberOf(last.upstream).spend()) throw failure
+        try {
+          return await ask(target, () => attempt(target, signal))
+        } catch (error) {
+          const mayRetry = judge(target, error)
+          if (!(error instanceof AttemptFailed)) throw error
+          failure = shown(error, targets)
+          tried.push(target)
+          if (!mayRetry || tried.length === mostAttempts) throw failure
+        }
+      }
+    },
+    watch(upstreams) {
+      for (const [upstream, health] of watched) {
+        if (upstreams.includes(upstream)) continue
+        health.close()
+        watched.delete(upstream)
+      }
+      for (const upstream of upstreams) {
+        if (watched.has(upstream)) continue
+        const { name } = upstream.settings
+        const health = new Health({
+          probe: (signal) => probe(upstream, signal),
+          onChange: (isUp) =>
+            isUp
+              ? log.info({ upstream: name }, 'an upstream works again')
+              : log.warn({ upstream: name }, 'an upstream is down'),
+        })
+        watched.set(upstream, health)
+      }
+    },
+    state(upstream) {
+      const { requests, failures, retries, inFlight, isOpen } = memberOf(upstream)
+      return { requests, failures, retries, inFlight, isUp: isUp(upstream) && !isOpen }
+    },
+    close() {
+      for (const health of watched.values()) health.close()
+      watched.clear()
+    },
+  }
+}
+
+/** Targets that one request may try: it may be the reason why they fail. */
+const mostAttempts = 3
+/** The longest rest of a target that asks for one, in ms. */
+const mostRest = 300_000
+/** How long a client waits at least before it asks again, in ms. */
+const shortWait = 1000
+/** Retries that an upstream may cause in a row, and how many of its answers allow one more. */
+const retries = { most: 10, answers: 10 }
+
+/** What the pool knows of an upstream. */
+class Member {
+  requests = 0
+  failures = 0
+  retries = 0
+  inFlight = 0
+  readonly #breakers = new Map<string, Breaker>()
+  #allowed = retries.most
+
+  breaker(model: string): Breaker {
+    const breaker = this.#breakers.get(model) ?? new Breaker()
+    this.#breakers.set(model, breaker)
+    return breaker
+  }
+
+  /** Whether none of its targets is asked. */
+  get isOpen(): boolean {
+    const breakers = [...this.#breakers.values()]
+    return breakers.length > 0 && breakers.every(({ isOpen }) => isOpen)
+  }
+
+  /** Time until a target may be asked, in ms. */
+  waitMs(target: Target): number {
+    const { maxInFlight } = target.upstream.settings
+    if (maxInFlight !== null && this.inFlight >= maxInFlight) return Number.POSITIVE_INFINITY
+    return this.breaker(target.model).waitMs
+  }
+
+  earn(): void {
+    this.#allowed = Math.min(retries.most, this.#allowed + 1 / retries.answers)
+  }
+
+  /** Takes a retry that a failure here causes, if there is one left: a fleet that is sick gets no more requests than usual. */
+  spend(): boolean {
+    if (this.#allowed < 1) return false
+    this.#allowed--
+    this.retries++
+    return true
+  }
 }

@@ -113,6 +113,8 @@ export interface RequestContext {
   dialect: Dialect
   /** The header `x-prompt-cache-isolation-key`: cached prompts are shared within one key. */
   isolationKey: string
+  /** The header `x-session-affinity`: requests with an equal one go to one engine. */
+  affinity: string | null
   requestId: string
   /** Who sends it, by `clientOf`. */
   client: string

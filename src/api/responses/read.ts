@@ -41,6 +41,7 @@ export async function readResponses(
     },
     topLogprobs: topLogprobsOf(body),
     isolation: isolationOf(context.isolationKey, body.prompt_cache_isolation_key),
+    affinity: body.prompt_cache_key || null,
     wantsBoxes: body.return_boxes ?? false,
   }
   refuseBoth(calling, settings, 'text.format')

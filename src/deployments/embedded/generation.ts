@@ -22,7 +22,7 @@ export function generateRequest(
 ): GenerateRequest {
   const calls = callsOf(prompt, settings, model.chatTemplate ?? '', thinking)
   const tags = prompt.kind === 'chat' ? [...(prompt.tools.length > 0 ? callTags : []), ...thoughtTags] : []
-  const { sampling, isolation: _, echo: __, wantsTokens, wantsBoxes, ...others } = settings
+  const { sampling, isolation: _, affinity: __, echo: ___, wantsTokens, wantsBoxes, ...others } = settings
   for (const { token } of sampling.logitBias ?? []) checkToken(token, model, `logitBias.${token}`)
   return {
     ...others,
