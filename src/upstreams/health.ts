@@ -16,10 +16,10 @@ export interface Probing {
 /** Finds out from time to time whether an upstream works. Its answers to requests say so too. */
 export class Health {
   readonly #probing: Probing
-  readonly #closed = new AbortController()
   #timer: NodeJS.Timeout | undefined
   #dueAt = 0
-  #isProbing = false
+  #running: AbortController | undefined
+  #isClosed = false
   #failures = 0
   #answeredAt = Number.NEGATIVE_INFINITY
 
@@ -35,24 +35,24 @@ export class Health {
   /** A request was answered: a probe could not tell more. */
   answered(): void {
     this.#answeredAt = performance.now()
-    if (!this.#isProbing) this.#count(0)
+    if (this.#running === undefined) this.#count(0)
   }
 
   /** A request failed: probes it soon. */
   suspect(): void {
     this.#answeredAt = Number.NEGATIVE_INFINITY
     const soon = intervals.first / 2
-    if (!this.#isProbing && this.#dueAt > performance.now() + soon) this.#schedule(soon)
+    if (this.#running === undefined && this.#dueAt > performance.now() + soon) this.#schedule(soon)
   }
 
   close(): void {
-    this.#closed.abort()
+    this.#isClosed = true
     clearTimeout(this.#timer)
+    this.#running?.abort()
   }
 
   /** Jitter, so that servers that were started together do not probe together. */
   #schedule(ms: number): void {
-    if (this.#closed.signal.aborted) return
     clearTimeout(this.#timer)
     const delay = ms * (0.8 + 0.4 * Math.random())
     this.#dueAt = performance.now() + delay
@@ -61,21 +61,24 @@ export class Health {
 
   async #run(): Promise<void> {
     if (performance.now() - this.#answeredAt < intervals.usual) return this.#schedule(intervals.usual)
-    this.#isProbing = true
     const works = await this.#works()
-    this.#isProbing = false
-    if (this.#closed.signal.aborted) return
+    if (this.#isClosed) return
     this.#count(works ? 0 : this.#failures + 1)
     this.#schedule(works ? intervals.usual : Math.min(intervals.last, intervals.first * 2 ** (this.#failures - 1)))
   }
 
   async #works(): Promise<boolean> {
+    const running = new AbortController()
+    const timer = setTimeout(() => running.abort(), timeout)
+    this.#running = running
     try {
-      const signal = AbortSignal.any([this.#closed.signal, AbortSignal.timeout(timeout)])
-      await orAborted(this.#probing.probe(signal), signal)
+      await orAborted(this.#probing.probe(running.signal), running.signal)
       return true
     } catch {
       return false
+    } finally {
+      clearTimeout(timer)
+      this.#running = undefined
     }
   }
 
