@@ -309,7 +309,11 @@ export async function createOriel(settings: OrielSettings = {}, around: Surround
         throw shuttingDown()
       }
       servers.add(server)
-      setTimeout(() => void media.warm(), restMs).unref()
+      setTimeout(() => {
+        void media.warm()
+        // What a server that was killed has left.
+        void machine.uploads.sweep().catch((cause: unknown) => log.warn({ cause }, 'old uploads could not be removed'))
+      }, restMs).unref()
       const { port: taken } = server.server.address() as AddressInfo
       const shown = host === '0.0.0.0' || host === '::' ? 'localhost' : host.includes(':') ? `[${host}]` : host
       return { url: `http://${shown}:${taken}`, models: named, needsKey }

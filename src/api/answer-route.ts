@@ -21,7 +21,7 @@ import { invalidValue, parseBody, unknownParameters } from './request/validation
 import { takeOver, writePieces } from './sending.ts'
 import { type Framing, sendEvents, sse } from './sse.ts'
 
-export type Documentation = Pick<Endpoint, 'path' | 'tag' | 'summary' | 'transport' | 'isForm' | 'otherType'>
+export type Documentation = Pick<Endpoint, 'path' | 'tag' | 'summary' | 'transport' | 'takes' | 'otherType'>
 
 interface Protocol<Body extends z.ZodObject, Answer extends z.ZodType> extends Documentation {
   body: Body

@@ -1,6 +1,7 @@
 import { STATUS_CODES } from 'node:http'
 import type { Socket } from 'node:net'
 import { OrielError } from '../errors.ts'
+import { unhurried } from './body/read-body.ts'
 import { defaultDialect } from './dialects/index.ts'
 import { statusOf } from './errors.ts'
 
@@ -36,6 +37,7 @@ export function refuseConnection(error: Error, socket: Socket): void {
     socket.destroy()
     return
   }
+  if (codeOf(error) === requestTimeout && unhurried.has(socket)) return
   const shown = explainProtocolError(codeOf(error))
   const { errors } = defaultDialect
   const status = statusOf(shown.kind, errors)
@@ -46,8 +48,10 @@ export function refuseConnection(error: Error, socket: Socket): void {
   )
 }
 
+const requestTimeout = 'ERR_HTTP_REQUEST_TIMEOUT'
+
 function explainProtocolError(code: string | undefined): OrielError {
-  if (code === 'ERR_HTTP_REQUEST_TIMEOUT')
+  if (code === requestTimeout)
     return new OrielError('timeout', 'The request did not arrive in time.', { code: 'request_timeout' })
   if (code === 'HPE_HEADER_OVERFLOW')
     return new OrielError('too_large', 'The request headers are too large.', { code: 'headers_too_large' })

@@ -2,15 +2,15 @@ import type { FastifyContextConfig, FastifyInstance, FastifyReply, FastifyReques
 import type { Scope } from '../accounts/index.ts'
 import { OrielError } from '../errors.ts'
 import { escaped } from '../regexp.ts'
-import type { Dialect, Method } from './dialects/dialect.ts'
+import type { Dialect, Endpoint, Method } from './dialects/dialect.ts'
 import { bases, defaultDialect, markedDialect } from './dialects/index.ts'
 
 declare module 'fastify' {
   interface FastifyContextConfig {
     /** Set for the endpoints of a dialect. */
     dialect?: Dialect | undefined
-    /** Whether its bodies are forms and not JSON. */
-    isForm?: boolean | undefined
+    /** See `Endpoint.takes`. */
+    takes?: Endpoint['takes'] | undefined
   }
 }
 
@@ -39,12 +39,12 @@ export class Routes {
     url: string,
     scope: Scope | null,
     handler: RouteHandlerMethod,
-    { dialect, isForm }: Pick<FastifyContextConfig, 'dialect' | 'isForm'> = {},
+    { dialect, takes }: Pick<FastifyContextConfig, 'dialect' | 'takes'> = {},
   ): void {
     const route = this.#routes.get(url) ?? { methods: [], dialect, matches: pathsOf(url) }
     route.methods.push(method)
     this.#routes.set(url, route)
-    this.#server.route({ method, url, config: { scope, dialect, isForm }, handler })
+    this.#server.route({ method, url, config: { scope, dialect, takes }, handler })
   }
 
   /** The dialect of a request's endpoint. A URL that is none belongs to the nearest endpoint or base above it. */

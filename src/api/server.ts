@@ -75,19 +75,17 @@ export function createServer(
   const access = new Access(server, services.accounts)
   const bodies = new Bodies(config)
   server.removeAllContentTypeParsers()
-  const readJson = (request: FastifyRequest) => {
-    if (request.routeOptions.config.isForm) throw notForm()
-    return bodies.read(request, 'json')
+  const read = (type: 'json' | 'form' | 'other') => async (request: FastifyRequest) => {
+    const { takes = 'json' } = request.routeOptions.config
+    // Its handler reads it.
+    if (takes === 'bytes') return undefined
+    const isRight = type === takes || (takes === 'json' && type === 'other' && routes.dialectOf(request).readsAnyType)
+    if (!isRight) throw takes === 'form' ? notForm() : notJson()
+    return bodies.read(request, takes)
   }
-  server.addContentTypeParser('application/json', readJson)
-  server.addContentTypeParser('multipart/form-data', (request: FastifyRequest) => {
-    if (!request.routeOptions.config.isForm) throw notJson()
-    return bodies.read(request, 'form')
-  })
-  server.addContentTypeParser('*', (request: FastifyRequest) => {
-    if (!routes.dialectOf(request).readsAnyType) throw notJson()
-    return readJson(request)
-  })
+  server.addContentTypeParser('application/json', read('json'))
+  server.addContentTypeParser('multipart/form-data', read('form'))
+  server.addContentTypeParser('*', read('other'))
   server.addHook('onRequest', (_request, reply, go) => {
     // A client may send requests before it has the answers to earlier ones. Each begins when its answer can be sent: Node does
     // not close a response that waits when its connection ends, and what the request holds would never be free again.
@@ -114,9 +112,9 @@ export function createServer(
   const enter = (request: FastifyRequest) => access.enter(request)
   const options = { services, strict: config.strict, log, activity, engines, closing, enter, watch, embedded }
   for (const dialect of dialects)
-    for (const { method, path, pattern, scope = 'inference', isForm, handler } of dialect.endpoints) {
+    for (const { method, path, pattern, scope = 'inference', takes, handler } of dialect.endpoints) {
       const handle = handler({ ...options, dialect })
-      for (const base of dialect.bases) routes.add(method, base + (pattern ?? path), scope, handle, { dialect, isForm })
+      for (const base of dialect.bases) routes.add(method, base + (pattern ?? path), scope, handle, { dialect, takes })
     }
   // Making the document takes longer than the rest of the start, so the first request does it.
   let document: Promise<string> | undefined

@@ -8,8 +8,10 @@ import {
   estimatedBytes,
   type Library,
   type ModelCard,
+  type ModelFile,
   type Origin,
   Pulls,
+  type Uploads,
 } from '../models/index.ts'
 import { within } from '../within.ts'
 import { type Estimates, estimatesFor } from './estimates.ts'
@@ -44,10 +46,13 @@ export interface Machine {
   /** Whether a GPU computes. */
   readonly gpu: boolean
   readonly pulls: Pulls
+  readonly uploads: Uploads
   /** The loaded ones first, then the others here, then those of the catalogue. */
   list(): Promise<MachineModel[]>
   /** What an image costs with each model here that reads images. None is loaded for it. */
   imageTokens(size: ImageSize): Promise<{ id: string; tokens: ImageTokens }[]>
+  /** The files of a model or an adapter. @throws OrielError `not_found` */
+  files(name: string): Promise<ModelFile[]>
   /**
    * Removes the files of a model that is not in memory.
    * @param dryRun only says what would be removed
@@ -80,6 +85,8 @@ export function createMachine({ config, library, deployments, cards, gpu, log }:
   return {
     gpu,
     pulls: new Pulls(library, log),
+    uploads: library.uploads,
+    files: library.files,
     async list() {
       const [all, inspected, origins, here] = await Promise.all([
         deployments.list(),

@@ -5,7 +5,7 @@ import type { ModelsConfig } from '../config.ts'
 import { badModel } from '../errors.ts'
 import { headerOf } from '../gguf/index.ts'
 import { parseJson } from '../json.ts'
-import { decodersOf } from './file-names.ts'
+import { decodersOf, isGguf } from './file-names.ts'
 import { type CachedRepo, cachedRepos, cacheFolder } from './hub/cache.ts'
 import { adaptersFolder, aliasesOf, foldersOf, type LocalModel } from './local.ts'
 import { peftNames } from './peft/plan.ts'
@@ -29,7 +29,7 @@ type AdapterOrigin =
 /** What whoever put an adapter there says of it: the model that it is for. */
 const sidecarSchema = z.object({ base: z.string().min(1).nullish() })
 
-const sidecarName = 'oriel.json'
+export const sidecarName = 'oriel.json'
 
 /** Every adapter in the folders of models and in the hub's cache. Of several with one id only the first, which is the one that requests reach. */
 export async function adapterFiles(config: ModelsConfig): Promise<AdapterFiles[]> {
@@ -45,18 +45,24 @@ async function adaptersIn(folder: string): Promise<AdapterFiles[]> {
     .toSorted((a, b) => (a.name < b.name ? -1 : 1))
     .map(async ({ name }): Promise<AdapterFiles[]> => {
       const file = path.join(folder, name)
-      if (/\.gguf$/i.test(name)) {
+      if (isGguf(name)) {
         const stem = name.slice(0, -'.gguf'.length)
         return [{ ...namesOf(stem), source: { gguf: [file] }, paths: [file, `${file}.json`], origin: inFolder(null) }]
       }
-      const inside = await readdir(file).catch((): string[] => [])
-      const paths = inside.map((one) => path.join(file, one))
-      const gguf = paths.filter((one) => /\.gguf$/i.test(one)).sort()
-      const isPeft = inside.includes(peftNames.config) || inside.includes(peftNames.matrices)
-      if (!isPeft && gguf.length === 0) return []
-      return [{ ...namesOf(name), source: isPeft ? { peft: file } : { gguf }, paths, origin: inFolder(file) }]
+      const found = await adapterIn(file, name)
+      return found === null ? [] : [found]
     })
   return (await Promise.all(below)).flat()
+}
+
+/** The adapter of this name whose files have a folder of their own. */
+export async function adapterIn(folder: string, name: string): Promise<AdapterFiles | null> {
+  const inside = await readdir(folder).catch((): string[] => [])
+  const paths = inside.map((one) => path.join(folder, one))
+  const gguf = paths.filter(isGguf).sort()
+  const isPeft = inside.includes(peftNames.config) || inside.includes(peftNames.matrices)
+  if (!isPeft && gguf.length === 0) return null
+  return { ...namesOf(name), source: isPeft ? { peft: folder } : { gguf }, paths, origin: inFolder(folder) }
 }
 
 const inFolder = (own: string | null): AdapterOrigin => ({ kind: 'folder', own })

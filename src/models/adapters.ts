@@ -4,12 +4,12 @@ import path from 'node:path'
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import { startThread } from '../children/index.ts'
 import type { ModelsConfig } from '../config.ts'
-import { OrielError } from '../errors.ts'
+import { badModel, OrielError } from '../errors.ts'
 import { cacheFolder } from '../home.ts'
 import { joined } from '../joined.ts'
 import { makeFolder } from '../make-folder.ts'
 import { programFile } from '../places.ts'
-import { type AdapterFiles, adapterFiles, readSidecar, stampOf } from './adapter-files.ts'
+import { type AdapterFiles, adapterFiles, adapterIn, readSidecar, stampOf } from './adapter-files.ts'
 import { checkAdapterFit, readGgufAdapter } from './adapter-fit.ts'
 import { type LocalModel, named } from './local.ts'
 import type { Conversion } from './peft/convert.ts'
@@ -96,6 +96,19 @@ export function adaptersOf(config: ModelsConfig, models: () => Promise<LocalMode
       return ready(found)
     },
   }
+}
+
+/**
+ * Checks files that are not yet among the adapters, as `find` does.
+ * @throws OrielError `precondition_failed` with the reason
+ */
+export async function checkAdapter(folder: string, name: string, models: readonly LocalModel[]): Promise<void> {
+  const files = await adapterIn(folder, name)
+  if (files === null)
+    throw unusable(name, badModel('It has neither GGUF files nor adapter_config.json with adapter_model.safetensors.'))
+  const read = await readOne(files, models, new Set(models.flatMap(({ id, aliases }) => [id, ...aliases])))
+  if ('error' in read) throw unusable(name, read.error)
+  await ready(read)
 }
 
 type Read = Readable | { error: OrielError }

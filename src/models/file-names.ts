@@ -50,11 +50,13 @@ export function projectorFor<F extends NamedFile>(files: readonly F[], stem: str
   )[0]
 }
 
+export const isGguf = (path: string): boolean => /\.gguf$/i.test(path)
+
 export const isVisionName = (path: string): boolean => /mmproj[^/]*\.gguf$/i.test(path)
 
 /** Excludes files of other purposes: draft heads and importance matrices. */
 const isDecoderName = (path: string): boolean =>
-  /\.gguf$/i.test(path) && !isVisionName(path) && !/(imatrix|mtp-|eagle3-|dflash-|dspark-)[^/]*$/i.test(path)
+  isGguf(path) && !isVisionName(path) && !/(imatrix|mtp-|eagle3-|dflash-|dspark-)[^/]*$/i.test(path)
 
 /** `dir/name-00001-of-00003.gguf` -> its stem `dir/name`, one of three. */
 export function splitOf(path: string): { stem: string; count: number } {

@@ -1,10 +1,11 @@
+import { readdir } from 'node:fs/promises'
 import path from 'node:path'
 import type { ModelsConfig } from '../config.ts'
 import { OrielError } from '../errors.ts'
 import { joined } from '../joined.ts'
 import { withoutAdapters } from './adapter-files.ts'
 import type { PulledAdapter } from './adapter-pull.ts'
-import { type AdapterCard, adaptersOf } from './adapters.ts'
+import { type AdapterCard, adaptersOf, checkAdapter } from './adapters.ts'
 import { factsOf, type ModelCard, type ModelFacts, readCard } from './card.ts'
 import { splitOf } from './file-names.ts'
 import { type EncoderFamilies, supports } from './fit.ts'
@@ -12,8 +13,10 @@ import { cacheFolder } from './hub/cache.ts'
 import { HubClient } from './hub/client.ts'
 import { aliasesOf, findLocal, localModels, named, type Origin, ownFolder, visionFileBeside } from './local.ts'
 import { type PullOptions, pull } from './pull.ts'
-import { type Removal, removalOf } from './removal.ts'
+import { filesOf, type ModelFile, type Removal, removalOf } from './removal.ts'
 import { type HubSource, hubSourceOf } from './source.ts'
+import { checkModel } from './uploads/check.ts'
+import { Uploads } from './uploads/uploads.ts'
 
 /** The models of this machine, and the way to get more. */
 export interface Library {
@@ -59,6 +62,10 @@ export interface Library {
   reachHub(signal: AbortSignal): Promise<{ endpoint: string }>
   /** The folders in which pulled models are kept: of models from the hub, and of others. */
   readonly folders: { hub: string; own: string }
+  /** Models and adapters that clients send. They are in the folder of models that is searched first. */
+  readonly uploads: Uploads
+  /** The files of a model or an adapter. @throws OrielError `not_found` */
+  files(name: string): Promise<ModelFile[]>
   /** Prepares to remove a model or an adapter. @throws OrielError `not_found`, and `invalid` for the built-in model */
   removal(name: string): Promise<Removal>
 }
@@ -115,6 +122,14 @@ export function createLibrary(config: ModelsConfig, families: EncoderFamilies): 
       return { endpoint }
     },
     folders: { hub: cacheFolder(config), own: ownFolder(config) },
+    uploads: new Uploads({
+      folder: ownFolder(config),
+      check: async (folder, name, kind) =>
+        kind === 'adapter'
+          ? checkAdapter(folder, name, await here())
+          : checkModel(folder, await readdir(folder), families),
+    }),
+    files: (name) => filesOf(name, config),
     removal: (name) => removalOf(name, config),
   }
 }

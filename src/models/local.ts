@@ -23,6 +23,9 @@ export type Origin =
 /** The folder of adapters in a folder of models. */
 export const adaptersFolder = 'adapters'
 
+/** The folder of models that are being uploaded in a folder of models. */
+export const uploadsFolder = '.uploads'
+
 const builtInFolder = fileURLToPath(packageFile('models/'))
 
 /** A model of the catalogue that has not been downloaded. */
@@ -85,10 +88,10 @@ async function inFolder(folder: string): Promise<LocalModel[]> {
   )
   const below = await Promise.all(
     entries
-      .filter((entry) => entry.isDirectory() && entry.name !== adaptersFolder)
+      .filter((entry) => entry.isDirectory() && ![adaptersFolder, uploadsFolder].includes(entry.name))
       .map(async ({ name }) => {
         const inside = path.join(folder, name)
-        const models = modelsAmong(inside, await readdir(inside).catch((): string[] => []))
+        const models = await modelsIn(inside)
         return models.map((model) => {
           const id = models.length === 1 ? name : `${name}/${model.id}`
           return { ...model, id, aliases: aliasesOf(id) }
@@ -97,6 +100,10 @@ async function inFolder(folder: string): Promise<LocalModel[]> {
   )
   return [...own, ...below.flat()]
 }
+
+/** @param folder whose models have files directly in it */
+export const modelsIn = async (folder: string): Promise<LocalModel[]> =>
+  modelsAmong(folder, await readdir(folder).catch((): string[] => []))
 
 function modelsAmong(folder: string, names: readonly string[]): LocalModel[] {
   const files = names.map((name) => ({ path: name }))

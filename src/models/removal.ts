@@ -1,5 +1,7 @@
+import { createReadStream } from 'node:fs'
 import { rm, rmdir, stat } from 'node:fs/promises'
 import path from 'node:path'
+import type { Readable } from 'node:stream'
 import type { ModelsConfig } from '../config.ts'
 import { OrielError } from '../errors.ts'
 import { type AdapterFiles, adapterFiles, withoutAdapters } from './adapter-files.ts'
@@ -22,11 +24,17 @@ export interface Removal {
   remove(): Promise<number>
 }
 
+/** A file of a model or an adapter. */
+export interface ModelFile {
+  readonly name: string
+  readonly bytes: number
+  open(): Readable
+}
+
 /** See `Library.removal`. */
 export async function removalOf(name: string, config: ModelsConfig): Promise<Removal> {
-  const adapter = (await adapterFiles(config)).find(({ id, aliases }) => id === name || aliases.includes(name))
-  const isModel = named(name, await localModels(config).then(withoutAdapters)) !== undefined
-  if (adapter !== undefined && !isModel) return adapterRemoval(adapter, config)
+  const adapter = await adapterNamed(name, config)
+  if (adapter !== undefined) return adapterRemoval(adapter, config)
   const model = await findLocal(name, config)
   const { id, decoder, origin, projector } = model
   if (origin.kind === 'built-in') throw new OrielError('invalid', `${id} is part of Oriel and cannot be removed.`)
@@ -42,6 +50,29 @@ export async function removalOf(name: string, config: ModelsConfig): Promise<Rem
   const going = projectorPath === null || shared ? paths : [...paths, projectorPath]
   return { id, decoder, files: going, bytes, remove: () => removeFiles(cacheFolder(config), repo, new Set(going)) }
 }
+
+/** See `Library.files`. */
+export async function filesOf(name: string, config: ModelsConfig): Promise<ModelFile[]> {
+  const adapter = await adapterNamed(name, config)
+  const paths = adapter?.paths ?? ownFiles(await findLocal(name, config))
+  const found = paths.map(async (file): Promise<ModelFile[]> => {
+    const { size: bytes } = await stat(file).catch(() => ({ size: -1 }))
+    return bytes < 0 ? [] : [{ name: path.basename(file), bytes, open: () => createReadStream(file) }]
+  })
+  return (await Promise.all(found)).flat()
+}
+
+/** The adapter that requests mean by a name: models come first. */
+async function adapterNamed(name: string, config: ModelsConfig): Promise<AdapterFiles | undefined> {
+  const adapter = (await adapterFiles(config)).find(({ id, aliases }) => id === name || aliases.includes(name))
+  const isModel = named(name, await localModels(config).then(withoutAdapters)) !== undefined
+  return isModel ? undefined : adapter
+}
+
+const ownFiles = ({ decoder, projector }: LocalModel): string[] => [
+  ...splitParts(decoder),
+  ...(projector === null ? [] : [projector]),
+]
 
 async function adapterRemoval({ id, paths, origin }: AdapterFiles, config: ModelsConfig): Promise<Removal> {
   const present = (

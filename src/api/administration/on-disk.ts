@@ -1,4 +1,4 @@
-import type { FastifyRequest } from 'fastify'
+import type { FastifyReply, FastifyRequest } from 'fastify'
 import ipaddr from 'ipaddr.js'
 import { OrielError } from '../../errors.ts'
 import type { AnswerServices } from '../answering/answer.ts'
@@ -9,16 +9,23 @@ import type { RouteOptions } from '../dialects/dialect.ts'
  * is for its own machine then.
  */
 export const onDisk =
-  <Answer>(act: (request: FastifyRequest, services: AnswerServices) => Promise<Answer>) =>
-  ({ services }: RouteOptions) =>
-  async (request: FastifyRequest): Promise<Answer> => {
+  <Answer>(
+    act: (
+      request: FastifyRequest,
+      services: AnswerServices,
+      rest: { reply: FastifyReply; options: RouteOptions },
+    ) => Promise<Answer>,
+  ) =>
+  (options: RouteOptions) =>
+  async (request: FastifyRequest, reply: FastifyReply): Promise<Answer> => {
+    const { services } = options
     if (!isHere(request) && !(await services.accounts.required()))
       throw new OrielError(
         'forbidden',
-        'On a server without keys, only its own machine may pull and remove models. With a key of the scope admin, others may too.',
+        'On a server without keys, only its own machine may pull, upload, download and remove models. With a key of the scope admin, others may too.',
         { code: 'key_needed' },
       )
-    return act(request, services)
+    return act(request, services, { reply, options })
   }
 
 /** What proxies add: a proxy on this machine passes on what others send. */

@@ -1,4 +1,5 @@
 import type { IncomingMessage } from 'node:http'
+import type { Socket } from 'node:net'
 import { deferred } from '../../deferred.ts'
 import { cancelled, OrielError } from '../../errors.ts'
 import type { Turns } from '../../turns.ts'
@@ -10,7 +11,7 @@ interface Pace {
   readonly bytesPerSecond: number
 }
 
-/** Reads the bytes of a body as they arrive. */
+/** Reads what is in a body as its bytes arrive. */
 export interface BodyReader {
   /** Memory that what was read takes beyond its bytes, in bytes. */
   readonly overhead: number
@@ -32,6 +33,8 @@ interface ReadOptions {
 /** The first bytes of a body are read at once: most bodies have no more. */
 const withoutTurns = 64_000
 const usualPace: Pace = { idleMs: 15_000, bytesPerSecond: 16_000 }
+/** Connections of bodies that may take longer than other requests, at this pace. */
+export const unhurried = new WeakSet<Socket>()
 /** How long the rest of a refused body is dropped before its connection is cut, in ms. */
 const lingerMs = 5000
 
@@ -47,25 +50,30 @@ export async function readBody(
   const declared = Number(stream.headers['content-length'] ?? 0)
   if (declared > maxBytes) throw tooLarge(maxBytes)
   await held.grow(declared)
-  if (stream.destroyed) throw cancelled()
-  await arrival(stream, pace, (chunk, received) => {
-    if (received > maxBytes) throw tooLarge(maxBytes)
-    const memory = held.grow(received + reader.overhead)
-    if (memory === undefined && received <= withoutTurns) return reader.push(chunk)
-    return Promise.all([memory, turns.next()]).then(() => reader.push(chunk))
-  })
+  await readBytes(
+    stream,
+    (chunk, received) => {
+      if (received > maxBytes) throw tooLarge(maxBytes)
+      const memory = held.grow(received + reader.overhead)
+      if (memory === undefined && received <= withoutTurns) return reader.push(chunk)
+      return Promise.all([memory, turns.next()]).then(() => reader.push(chunk))
+    },
+    pace,
+  )
   return reader.end()
 }
 
 /**
- * Waits for all chunks. A slow `onChunk` stops the stream meanwhile.
+ * Waits for all chunks of a body. A slow `onChunk` stops the stream meanwhile.
  * @param onChunk is told how many bytes there are, those of the chunk included
+ * @throws OrielError `timeout`, `cancelled`; and as `onChunk` does
  */
-function arrival(
+export async function readBytes(
   stream: IncomingMessage,
-  { idleMs, bytesPerSecond }: Pace,
   onChunk: (chunk: Buffer, received: number) => Promise<void> | void,
+  { idleMs, bytesPerSecond }: Pace = usualPace,
 ): Promise<void> {
+  if (stream.destroyed) throw cancelled()
   const { promise, resolve, reject } = deferred<void>()
   let received = 0
   let waited = 0

@@ -3,6 +3,7 @@ import { z } from 'zod'
 import { type Identity, mayUse } from '../../accounts/index.ts'
 import type { Adapter, DeployedModel, ListedModel } from '../../deployments/index.ts'
 import { OrielError } from '../../errors.ts'
+import type { Upload } from '../../machine/index.ts'
 import { onDisk } from '../administration/on-disk.ts'
 import type { AnswerServices } from '../answering/answer.ts'
 import type { Endpoint } from '../dialects/dialect.ts'
@@ -20,6 +21,7 @@ import {
   readMaskOf,
   readMaskParameter,
 } from './resources.ts'
+import { shownUpload, uploadedModel } from './uploads.ts'
 
 const common = {
   name: z.string().describe('`accounts/{account}/models/{id}`, which requests may use.'),
@@ -50,7 +52,7 @@ const addon = z.strictObject({
 })
 
 /** A model or an adapter as Fireworks' control plane describes it. */
-export const accountModel = z.discriminatedUnion('kind', [baseModel, addon])
+export const accountModel = z.union([z.discriminatedUnion('kind', [baseModel, addon]), uploadedModel])
 type Shown = z.output<typeof accountModel>
 
 export const accountModelList = listOf('models', accountModel)
@@ -69,14 +71,18 @@ export const modelEndpoints: readonly Endpoint[] = [
     query: listParameters,
     answer: accountModelList,
     handler:
-      ({ services: { deployments } }) =>
+      ({ services: { deployments, machine } }) =>
       async (request): Promise<z.output<typeof accountModelList>> => {
         const account = paramOf(request, 'account')
+        const uploads = (await machine.uploads.list()).filter(
+          (one) => mayReach(request.identity, one.account) && ['-', one.account].includes(account),
+        )
         const models = (await deployments.list()).filter(isHere).filter(isFor(request.identity))
         const adapters = (await deployments.adapters()).filter(isUsable(request.identity))
         const { entries, ...page } = pageOf<Shown>(request, [
           ...models.map((model) => shown(model, account)),
           ...adapters.map((adapter) => shownAdapter(adapter, account)),
+          ...uploads.map(shownUpload),
         ])
         return { models: entries, ...page }
       },
@@ -91,6 +97,8 @@ export const modelEndpoints: readonly Endpoint[] = [
       ({ services }) =>
       async (request) => {
         const [name, account] = [paramOf(request, '*'), paramOf(request, 'account')]
+        const upload = await uploadOf(request, services)
+        if (upload !== undefined) return masked(shownUpload(upload), readMaskOf(request))
         const adapter = await adapterOf(request, services)
         if (adapter !== undefined) {
           const own = services.deployments.deployedModels
@@ -107,10 +115,15 @@ export const modelEndpoints: readonly Endpoint[] = [
     ...one,
     method: 'DELETE',
     scope: 'admin',
-    summary: 'Remove the files of a model that is not in memory, or of an adapter',
+    summary: 'Remove the files of a model that is not in memory, of an adapter, or of an upload',
     answer: nothing,
-    handler: onDisk(async (request, { machine, deployments }): Promise<z.output<typeof nothing>> => {
-      const name = paramOf(request, '*')
+    handler: onDisk(async (request, services): Promise<z.output<typeof nothing>> => {
+      const [name, { machine, deployments }] = [paramOf(request, '*'), services]
+      const upload = await uploadOf(request, services)
+      if (upload !== undefined) {
+        await machine.uploads.cancel(upload)
+        return {}
+      }
       const isDeployed = deployments.configured
         .list()
         .some(({ record }) => record.deleted === null && record.model === name)
@@ -123,6 +136,12 @@ export const modelEndpoints: readonly Endpoint[] = [
     }),
   },
 ]
+
+/** The upload that the path names, if who asks may see its account. */
+async function uploadOf(request: FastifyRequest, { machine }: AnswerServices): Promise<Upload | undefined> {
+  const account = paramOf(request, 'account')
+  return mayReach(request.identity, account) ? machine.uploads.find(account, paramOf(request, '*')) : undefined
+}
 
 const refOf = ({ account, id, deployment, isDefault }: DeployedModel): z.output<typeof reference> => ({
   name: `accounts/${account}/deployedModels/${id}`,

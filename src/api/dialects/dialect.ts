@@ -52,7 +52,7 @@ export interface ErrorFormat<Body extends z.ZodObject = z.ZodObject> {
   body(error: OrielError, requestId: string): z.output<Body>
 }
 
-export type Method = 'GET' | 'HEAD' | 'POST' | 'PATCH' | 'DELETE'
+export type Method = 'GET' | 'HEAD' | 'POST' | 'PUT' | 'PATCH' | 'DELETE'
 
 /** One URL below the bases of a dialect: how it is served and what the OpenAPI document says about it. */
 export interface Endpoint {
@@ -66,11 +66,11 @@ export interface Endpoint {
   /** Group in the documentation. */
   tag: string
   summary: string
-  /** What a key must be for. Default: `inference`. */
-  scope?: Scope
+  /** What a key must be for; null: anyone may ask. Default: `inference`. */
+  scope?: Scope | null
   body?: z.ZodObject
-  /** Whether the body is `multipart/form-data` and not JSON. */
-  isForm?: boolean
+  /** What the body is if not JSON: `multipart/form-data`, or bytes of any type, which the handler reads as they arrive. */
+  takes?: 'form' | 'bytes'
   query?: readonly { name: string; description: string }[]
   /** null: a status without a body, or a stream only. */
   answer: z.ZodType | null

@@ -5,6 +5,8 @@ import { deploymentEndpoints } from '../control/deployments.ts'
 import { elsewhereEndpoints } from '../control/elsewhere.ts'
 import { modelEndpoints } from '../control/models.ts'
 import { shapeEndpoints } from '../control/shapes.ts'
+import { transferEndpoints } from '../control/transfers.ts'
+import { uploadEndpoints } from '../control/uploads.ts'
 import { errorOf, openaiEndpoints, openaiError } from '../openai-protocols.ts'
 import type { Dialect, ErrorFormat } from './dialect.ts'
 
@@ -33,6 +35,8 @@ export const fireworksAccounts: Dialect = {
   endpoints: [
     ...accountEndpoints,
     ...modelEndpoints,
+    ...uploadEndpoints,
+    ...transferEndpoints,
     ...deploymentEndpoints,
     ...deployedModelEndpoints,
     ...shapeEndpoints,

@@ -67,8 +67,8 @@ const serverAt = (base: string) => ({
 })
 
 function operation(endpoint: Endpoint, { errors }: Dialect): object {
-  const { method, path, tag, summary, body, isForm, query } = endpoint
-  const bodyType = isForm ? 'multipart/form-data' : 'application/json'
+  const { method, path, tag, summary, body, takes, query } = endpoint
+  const bodyType = takes === 'form' ? 'multipart/form-data' : 'application/json'
   const error = schemaOf(errors.schema, 'output')
   const names = [...path.matchAll(/\{(\w+)\}/g)].map(([, name]) => name)
   const parameters = [

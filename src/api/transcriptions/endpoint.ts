@@ -8,7 +8,7 @@ import { type SpokenRequest, transcriptionRequest, translationRequest } from './
 
 const spoken = {
   tag: 'OpenAI',
-  isForm: true,
+  takes: 'form' as const,
   answer: anyTranscription,
   otherType: 'text/plain',
   event: transcriptionEvent,
