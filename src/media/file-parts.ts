@@ -146,7 +146,7 @@ port2.close()
 closedPort.close()
 
 /** Frees the memory of an array at once, which leaves it empty. The garbage collector may take minutes to do so. */
-function free({ buffer }: Uint8Array): void {
+export function free({ buffer }: Uint8Array): void {
   // Another thread may have taken it.
   if (buffer.byteLength > 0) closedPort.postMessage(null, [buffer as ArrayBuffer])
 }

@@ -117,3 +117,15 @@ const unsupportedTypes: readonly [string, Matches][] = [
   ['a zip archive or an office document', begins('PK\x03\x04')],
   ['JSON', (head) => /^\s*[[{]/.test(head)],
 ]
+
+/** The media type of a file. Some containers have videos and sounds. */
+export const mediaTypeOf = (kind: AttachmentKind, format: string): string => `${kind}/${subtypes[format] ?? format}`
+
+const subtypes: Readonly<Record<string, string>> = {
+  mov: 'quicktime',
+  mkv: 'x-matroska',
+  avi: 'x-msvideo',
+  mpegts: 'mp2t',
+  m4a: 'mp4',
+  mp3: 'mpeg',
+}

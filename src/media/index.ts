@@ -1,7 +1,7 @@
 import { onAbort, orAborted } from '../abort.ts'
 import type { AttachmentKind } from '../attachments.ts'
 import type { MediaConfig } from '../config.ts'
-import { cancelled, OrielError } from '../errors.ts'
+import { cancelled } from '../errors.ts'
 import { Costs } from '../fairness.ts'
 import type { Logger } from '../log.ts'
 import { Semaphore } from '../semaphore.ts'
@@ -13,9 +13,11 @@ import { type FileHeader, type ImageFile, type PartHead, soundRate, type Wanted 
 import type { Fetched } from './fetch/download.ts'
 import { createFetcher, type Resolve, wantedUrl } from './fetch/fetch.ts'
 import { decodedParts, type FilePart, pixelsLike, seenParts } from './file-parts.ts'
+import { about, inOrder } from './in-order.ts'
 import { boundPixels, checkSources, type Hold, pixelsIn, remoteUrlOf, requestBudget } from './limits.ts'
 import { loadedFrom } from './loaded.ts'
 import { SeenFiles } from './seen-files.ts'
+import { type Admit, type Bring, createSender, type Decode, type Reader, type SentFiles } from './sent-files.ts'
 import { wantedBy, wantedOnly } from './wanted.ts'
 
 export {
@@ -31,6 +33,8 @@ export {
   type Sound,
 } from './attachment.ts'
 export type { ImageFile } from './decoder/protocol.ts'
+export { imageFormats, recordingFormats } from './format.ts'
+export type { Reader, SentFile, SentFiles } from './sent-files.ts'
 export { cutWhereQuiet, surelyCut } from './stretches.ts'
 
 /** Turns the attachments of requests into pixels and samples. All data from outside enters through this room. */
@@ -52,6 +56,20 @@ export interface Media {
    * @param signal the one that `load` will be given: it identifies the request
    */
   prefetch(sources: readonly AttachmentSource[], client: string, signal: AbortSignal): void
+  /**
+   * Brings all attachments of one request as files that another program reads, in parallel, checked as those of `load`. A file
+   * goes on as it came, without metadata, if the program reads it as we do; otherwise it becomes one that it reads.
+   * What was fetched or made for the same signal is not fetched or made again.
+   * @param readerOf what the program reads of a source
+   * @param signal of the request. The files stay in memory until it aborts.
+   * @throws OrielError as `load` does, and about what the program cannot read
+   */
+  files(
+    sources: readonly AttachmentSource[],
+    client: string,
+    readerOf: (source: AttachmentSource) => Reader,
+    signal: AbortSignal,
+  ): Promise<SentFiles[]>
   /**
    * Writes an image as a file that a browser can show.
    * @throws OrielError `overloaded`, `cancelled`, `internal`
@@ -90,29 +108,42 @@ export function createMedia(config: MediaConfig, log?: Logger, resolve?: Resolve
     return early
   }
 
-  const loadOne = async (
-    source: AttachmentSource,
-    { asker, mostPages, wantedOf, budget, admitSound, hold, early }: RequestContext,
-    signal: AbortSignal,
-  ): Promise<Loaded> => {
-    const { kind, param } = source
-    if (source.loaded !== undefined) return source.loaded
+  /** The file of a source, fetched if it is elsewhere. It takes memory until `release` is called. */
+  const bring: Bring = async (source, client, signal, early) => {
+    const { kind } = source
     const remote = remoteUrlOf(source)
-    const { client, isolation } = asker
     const start = performance.now()
-    // The file takes memory until it is decoded.
     const release = remote === undefined ? () => {} : await downloads.acquire(client, bytesOf(kind), signal)
     try {
       const fetching =
         remote === undefined ? undefined : (early?.get(keyOf(kind, remote)) ?? fetcher.fetch(remote, kind, signal))
       const fetched = fetching && (await orAborted(fetching, signal))
-      const fetchMs = fetched === undefined ? 0 : performance.now() - start
+      const payload = fetched?.bytes ?? (source.bytes === undefined ? (source.url ?? '') : source.bytes)
+      return { payload, fetched, fetchMs: fetched === undefined ? 0 : performance.now() - start, release }
+    } catch (error) {
+      release()
+      throw error
+    }
+  }
+  const decodeFile: Decode = (client, file, admit, signal) => {
+    const acquire = async (header: FileHeader) => pixelsInFlight.acquire(client, await admit(header), signal)
+    return decoders.decode(client, file, acquire, signal)
+  }
+
+  const loadOne = async (
+    source: AttachmentSource,
+    { asker, mostPages, wantedOf, budget, admitSound, hold, early }: RequestContext,
+    signal: AbortSignal,
+  ): Promise<Loaded> => {
+    const { param } = source
+    if (source.loaded !== undefined) return source.loaded
+    const { client, isolation } = asker
+    const { payload, fetched, fetchMs, release } = await bring(source, client, signal, early)
+    try {
       let decodeMs = 0
       const decode = async (payload: FileToDecode['payload'], wanted: Wanted, admit: Admit) => {
         const decodeStart = performance.now()
-        const file = { payload, options: { wanted, mostPages } }
-        const acquire = async (header: FileHeader) => pixelsInFlight.acquire(client, await admit(header), signal)
-        const decoded = await decoders.decode(client, file, acquire, signal)
+        const decoded = await decodeFile(client, { payload, options: { wanted, mostPages } }, admit, signal)
         decodeMs += performance.now() - decodeStart
         return decoded
       }
@@ -123,7 +154,6 @@ export function createMedia(config: MediaConfig, log?: Logger, resolve?: Resolve
         },
       })
 
-      const payload = fetched?.bytes ?? (source.bytes === undefined ? source.url : source.bytes)
       const wanted = wantedOf(source)
       const name = await seen.nameOf({ payload, wanted }, isolation)
       const known = seen.get(name, mostPages)
@@ -157,6 +187,7 @@ export function createMedia(config: MediaConfig, log?: Logger, resolve?: Resolve
 
   return {
     check: (sources) => checkSources(sources, config),
+    files: createSender({ config, bring, decode: decodeFile, newRequest }),
     async load(sources, asker, needs, signal) {
       if (sources.length === 0) return []
       checkSources(sources, config)
@@ -216,17 +247,7 @@ const halved = (capacity: number, costs: Costs): Semaphore =>
 /** What is fetched of a URL depends on what it should be. */
 const keyOf = (kind: AttachmentKind, url: string): string => `${kind} ${url}`
 
-/** An error in the words of a request. One of another part of the request says so. */
-const about =
-  (param: string) =>
-  (error: unknown): never => {
-    throw error instanceof OrielError && error.param === undefined ? error.at(param) : error
-  }
-
 type PixelsOf = (header: FileHeader) => number
-/** @returns pixels that decoding takes @throws OrielError to refuse the file */
-type Admit = (header: FileHeader) => number | Promise<number>
-
 interface RequestContext {
   asker: Asker
   /** Downloads that began before the load. */
@@ -237,30 +258,4 @@ interface RequestContext {
   admitSound: Needs['admitSound']
   /** Of the request as a whole. @throws OrielError `overloaded` when it is used first */
   hold: () => Hold
-}
-
-/**
- * Works on all items in parallel. When one fails, the items after it are stopped and the items before it are awaited, so
- * that the error is always that of the first failing item, whichever fails earliest.
- */
-async function inOrder<Item, Result>(
-  items: readonly Item[],
-  signal: AbortSignal,
-  work: (item: Item, stop: AbortSignal) => Promise<Result>,
-): Promise<Result[]> {
-  const stops = items.map(() => new AbortController())
-  const results = await Promise.allSettled(
-    items.map(async (item, index) => {
-      try {
-        return await work(item, AbortSignal.any([signal, stops[index]?.signal ?? signal]))
-      } catch (error) {
-        for (const later of stops.slice(index + 1)) later.abort()
-        throw error
-      }
-    }),
-  )
-  return results.map((result) => {
-    if (result.status === 'rejected') throw result.reason
-    return result.value
-  })
 }

@@ -84,7 +84,7 @@ function checkFrames(sources: readonly AttachmentSource[], most: number): void {
  * The images of a list such as `data:video/jpeg;base64,<frame>,<frame>`; 0 for one file.
  * @param enough where it stops counting: millions of commas would take long
  */
-function framesInList(url: string, enough: number): number {
+export function framesInList(url: string, enough: number): number {
   let commas = 0
   for (let at = url.indexOf(',', dataAt(url) ?? 0); at >= 0 && commas < enough; at = url.indexOf(',', at + 1)) commas++
   return commas === 0 ? 0 : Math.min(commas + 1, enough)

@@ -46,6 +46,7 @@ export const everyImage: Media = {
       pagesInFile: 1,
     })),
   prefetch: () => {},
+  files: async () => [],
   write: async ({ rgb }) => ({ format: 'png', bytes: rgb }),
   clearCache: async () => {},
   warm: async () => {},

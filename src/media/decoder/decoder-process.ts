@@ -12,7 +12,7 @@ import { programFile } from '../../places.ts'
 import { processorMs } from '../../processors.ts'
 import { readFrames, writeFrame } from './frames.ts'
 import { needsMemory } from './needs-memory.ts'
-import type { Part } from './parts.ts'
+import type { FileOut, Part } from './parts.ts'
 import type { DecodeOptions, FileHeader, FromDecoder, ImageFile, PartHead, Size, ToDecoder } from './protocol.ts'
 
 /** The bytes of a file; or a `data:` URL or plain base64, which the decoder turns into bytes. */
@@ -24,6 +24,8 @@ export interface FileToDecode {
 export interface DecodedFile {
   readonly header: FileHeader
   readonly parts: readonly Part[]
+  /** Instead of parts, if files are wanted. */
+  readonly files: readonly FileOut[]
 }
 
 /** `rgb` is `[height, width, 3]`. */
@@ -136,6 +138,7 @@ export class DecoderProcess {
     let header: FileHeader | undefined
     let refusal: unknown
     const parts: Part[] = []
+    const files: FileOut[] = []
     const { kind } = options.wanted
     this.#kind = kind
     this.#hadRecording ||= kind !== 'image'
@@ -168,14 +171,16 @@ export class DecoderProcess {
           },
         )
       } else if (message.type === 'part') {
-        parts.push(partOf(message.head, data))
+        const { head } = message
+        if (head.kind === 'file') files.push({ head, data })
+        else parts.push(partOf(head, data))
       } else if (message.type === 'failed') {
         if (message.worn) this.kill()
         decoded.reject(fromWire(message.error))
       } else if (message.type === 'done') {
         if (message.worn) this.kill()
         if (refusal !== undefined) decoded.reject(refusal)
-        else if (header !== undefined) decoded.resolve({ header, parts })
+        else if (header !== undefined) decoded.resolve({ header, parts, files })
       }
     })
     if (kind !== 'image') this.#watch(() => told)

@@ -12,6 +12,11 @@ export interface OpenedFile {
   size(page: number, longestEdge: number): Promise<Size>
   /** Yields one image for each of `pages`, in their order. */
   render(pages: readonly number[], longestEdge: number): AsyncIterable<Rendered>
+  /**
+   * Whether any program shows it as `render` does: one upright image of 8 bits in grey or RGB, without transparency. It may
+   * have to be decoded to know it. Omitted: no.
+   */
+  isPlain?(): Promise<boolean>
   close(): void
 }
 

@@ -1,15 +1,18 @@
 import { createHash } from 'node:crypto'
-import type { FileHeader, ImageHead, PartHead, Size, SoundHead } from './protocol.ts'
+import type { FileHead, FileHeader, ImageHead, PartHead, Size, SoundHead } from './protocol.ts'
 
 /** A file whose header has been read. */
-export interface Opened {
+export interface Opened<Parts extends Part | FileOut = Part> {
   readonly header: FileHeader
   /** Decodes it. @throws OrielError, or any other error if the file is damaged */
-  parts(): AsyncIterable<Part>
+  parts(): AsyncIterable<Parts>
   close(): void
 }
 
-export interface Part<Head extends PartHead = PartHead> {
+/** A file for another program. */
+export type FileOut = Part<FileHead>
+
+export interface Part<Head extends PartHead | FileHead = PartHead> {
   readonly head: Head
   readonly data: Uint8Array
 }
@@ -33,3 +36,9 @@ export function partOfSound(samples: Float32Array): Part<SoundHead> {
  */
 const hashOf = (shape: string, data: Uint8Array): string =>
   createHash('sha256').update(shape).update(data).digest('base64url')
+
+/** Base64 is made here, where nobody waits for it. */
+export const partOfFile = (format: string, bytes: Buffer): FileOut => ({
+  head: { kind: 'file', format },
+  data: Buffer.from(bytes.toString('base64'), 'latin1'),
+})

@@ -5,9 +5,10 @@ import { toWire, type WireError } from '../../children/index.ts'
 import { OrielError } from '../../errors.ts'
 import { decodeDataUrl } from './data-url.ts'
 import { readFrames, writeFrame } from './frames.ts'
-import { openImages } from './images.ts'
-import type { Opened } from './parts.ts'
+import { openImages, openImagesAsFiles } from './images.ts'
+import type { FileOut, Opened, Part } from './parts.ts'
 import type { DecodeOptions, FromDecoder, Size, ToDecoder } from './protocol.ts'
+import { asFile } from './recordings/as-file.ts'
 import { isList, openList } from './recordings/list.ts'
 import { openRecording } from './recordings/open.ts'
 import { onProgress } from './recordings/progress.ts'
@@ -43,7 +44,7 @@ send({ type: 'ready' })
 
 async function decode(payload: Buffer, encoding: 'bytes' | 'url', options: DecodeOptions): Promise<void> {
   current = { kind: options.wanted.kind, format: null }
-  let file: Opened | undefined
+  let file: Opened<Part | FileOut> | undefined
   onProgress(() => send({ type: 'progress' }))
   try {
     file = await open(payload, encoding, options)
@@ -66,16 +67,31 @@ function end(message: FromDecoder): void {
   send(message)
 }
 
-async function open(payload: Buffer, encoding: 'bytes' | 'url', { wanted, mostPages }: DecodeOptions): Promise<Opened> {
+async function open(
+  payload: Buffer,
+  encoding: 'bytes' | 'url',
+  { wanted, as, mostPages }: DecodeOptions,
+): Promise<Opened<Part | FileOut>> {
   const text = encoding === 'url' ? textOf(payload) : null
   const onFormat = (format: string): void => {
     current = { kind: wanted.kind, format }
   }
-  if (wanted.kind === 'video' && text !== null && isList(text)) return openList(text, wanted, onFormat)
+  const recording = (opened: Opened, bytes: Buffer | null): Opened<Part | FileOut> => {
+    if (as === undefined) return opened
+    try {
+      return asFile(opened, bytes, as)
+    } catch (error) {
+      opened.close()
+      throw error
+    }
+  }
+  if (wanted.kind === 'video' && text !== null && isList(text))
+    return recording(await openList(text, wanted, onFormat), null)
   const bytes = text === null ? payload : decodeDataUrl(text, wanted.kind)
-  return wanted.kind === 'image'
+  if (wanted.kind !== 'image') return recording(await openRecording(bytes, wanted, onFormat), bytes)
+  return as === undefined
     ? openImages(bytes, wanted, mostPages, onFormat)
-    : openRecording(bytes, wanted, onFormat)
+    : openImagesAsFiles(bytes, wanted, as, mostPages, onFormat)
 }
 
 async function write(size: Size, rgb: Buffer): Promise<void> {

@@ -47,8 +47,23 @@ export interface WantedAudio {
   readonly clip: Span
 }
 
+/** What another program reads, for which a file is wanted instead of pixels and samples. */
+export interface WantedFile {
+  /** Formats in which it reads a file as it came, by the names of messages. */
+  readonly formats: readonly string[]
+  readonly mostBytes: number
+  /** Of an image, in pixels. Null: any. */
+  readonly longestEdge: number | null
+  /** Of a recording: whether all of it is wanted, or whatever is wanted of it is chosen there. */
+  readonly whole: boolean
+  /** Whether it takes the frames of a video as images. */
+  readonly frames: boolean
+}
+
 export interface DecodeOptions {
   readonly wanted: Wanted
+  /** If files are wanted. */
+  readonly as?: WantedFile | undefined
   /** The limit for selected pages or frames, of a file that has them. */
   readonly mostPages: number
 }
@@ -118,6 +133,12 @@ export interface SoundHead {
   readonly samples: number
 }
 
+/** A file that another program reads. The data is its base64, as ASCII. */
+export interface FileHead {
+  readonly kind: 'file'
+  readonly format: string
+}
+
 /** Samples of a sound in a second. */
 export const soundRate = 16_000
 
@@ -126,7 +147,7 @@ export type FromDecoder =
   | { type: 'header'; header: FileHeader }
   /** Something comes of a video or audio. */
   | { type: 'progress' }
-  | { type: 'part'; head: PartHead }
+  | { type: 'part'; head: PartHead | FileHead }
   /** The file of `pixels` is the payload. */
   | { type: 'written'; format: ImageFile['format'] }
   /** The decoder is free for the next file, unless it is worn: then it has to be replaced. */

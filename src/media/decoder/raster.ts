@@ -41,6 +41,8 @@ export const openRaster: OpenFile = async (bytes, format) => {
         yield* slices(strip, first, count, original)
       }
     },
+    isPlain: async () =>
+      pages === 1 && upright && isUsual(metadata) && (!metadata.hasAlpha || (await isOpaque(open(input, { page: 0 })))),
     close() {},
   }
 }
@@ -75,6 +77,14 @@ function openAnimation(animation: Animation): OpenedFile {
 /** CMYK without a CMYK profile. It is converted by the simplest formula, as other decoders do. */
 const isPlainCmyk = ({ space, icc }: Metadata): boolean =>
   space === 'cmyk' && icc?.toString('latin1', 16, 20) !== 'CMYK'
+
+const isUsual = ({ space, depth }: Metadata): boolean => depth === 'uchar' && (space === 'srgb' || space === 'b-w')
+
+/** Screenshots of some systems have an alpha channel that hides nothing. */
+async function isOpaque(image: Sharp): Promise<boolean> {
+  const alpha = await image.extractChannel('alpha').raw().toBuffer()
+  return alpha.equals(Buffer.alloc(alpha.length, 255))
+}
 
 const open = (input: SharpInput, options: SharpOptions): Sharp =>
   sharp(input, { failOn: 'error', limitInputPixels: false, sequentialRead: true, ...options })
