@@ -33,7 +33,7 @@ export {
   type Sound,
 } from './attachment.ts'
 export type { ImageFile } from './decoder/protocol.ts'
-export { imageFormats, recordingFormats } from './format.ts'
+export { recordingFormats } from './format.ts'
 export type { Reader, SentFile, SentFiles } from './sent-files.ts'
 export { cutWhereQuiet, surelyCut } from './stretches.ts'
 

@@ -48,7 +48,7 @@ const fewPixels = 65_536
 const rowsApart = 7
 
 /** Whether most pixels equal their left neighbours, as no camera takes them. */
-export function isDrawn({ width, height }: Size, rgb: Uint8Array): boolean {
+function isDrawn({ width, height }: Size, rgb: Uint8Array): boolean {
   if (width * height <= fewPixels) return true
   let [same, seen] = [0, 0]
   for (let y = 0; y < height; y += rowsApart)
