@@ -23,10 +23,11 @@ const mostNames = 4096
  */
 const attachmentLength = 4000
 /**
- * The most requests that one of several engines may have though it has seen the prompt: 1.25 times its part.
+ * The most requests that one of several engines may have because it has seen their prompts: 1.25 times its part, and two, which
+ * it answers together sooner than another one that has seen nothing.
  * @param share its part of all requests, above 0 and at most 1
  */
-export const mostLoad = (requests: number, share: number): number => Math.ceil(1.25 * requests * share)
+export const mostLoad = (requests: number, share: number): number => Math.max(2, Math.ceil(1.25 * requests * share))
 
 /** A replica with the requests that it answers or that wait for it. */
 interface Loaded {
