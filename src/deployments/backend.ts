@@ -77,7 +77,7 @@ export interface ModelInfo {
   description: string
   /** Seconds since 1970. */
   created: number
-  /** Tokens of prompt and answer together. */
+  /** Tokens of prompt and answer together. 0: nobody knows. */
   contextTokens: number
   /** Attachments that it accepts. */
   inputs: readonly AttachmentKind[]
@@ -95,6 +95,7 @@ export interface ModelInfo {
 
 /** An answer that has begun. */
 export interface Answer {
+  /** A backend that is told it only with the answer has an estimate here, and changes it until the tally has come. */
   usage: PromptUsage
   /** Parts of the ask that the answer does not hold to: keywords of a JSON Schema. */
   ignored?: readonly string[]
@@ -296,8 +297,8 @@ interface Size {
 }
 
 /**
- * A token with its log probability and its likeliest alternatives. The first token of a prompt has no probability, and the
- * id -1 is an image in an echo of the prompt.
+ * A token with its log probability and its likeliest alternatives. The first token of a prompt has no probability. The id -1
+ * is an image in an echo of the prompt, or a token whose id the backend is not told.
  */
 export type AnswerToken = Omit<EngineToken, 'logprob'> & { logprob: number | null }
 

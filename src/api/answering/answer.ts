@@ -118,10 +118,21 @@ function forRequest(request: AnswerRequest, error: unknown): unknown {
   return param === error.param ? error : error.at(param)
 }
 
+/** What most dialects call settings. */
+const words: Readonly<Record<string, string>> = {
+  ...{ topK: 'top_k', minP: 'min_p', typicalP: 'typical_p', mirostat: 'mirostat_target', seed: 'seed', n: 'n' },
+  ...{ repetitionPenalty: 'repetition_penalty', frequencyPenalty: 'frequency_penalty' },
+  ...{ presencePenalty: 'presence_penalty', minTokens: 'min_tokens', stopTokens: 'stop_token_ids' },
+  ...{ includeStop: 'include_stop_str_in_output', ignoreEos: 'ignore_eos', topLogprobs: 'logprobs' },
+  ...{ promptLogprobs: 'logprobs', wantsTokens: 'return_token_ids', cachePrompt: 'cache_prompt' },
+  ...{ cachedMost: 'prompt_cache_max_len', isolation: 'prompt_cache_isolation_key', logitBias: 'logit_bias' },
+  ...{ boxes: 'return_boxes', variables: 'chat_template_kwargs', adapter: 'model' },
+}
+
 /** Backends name parts of an `Ask`. Dialects have other names for some of them. */
 function inRequest({ params }: AnswerRequest, param: string): string {
   const [first = '', ...rest] = param.split('.')
-  const word = { ...params, logitBias: 'logit_bias', boxes: 'return_boxes' }[first]
+  const word = { ...words, ...params }[first]
   return word === undefined ? param : [word, ...rest].join('.')
 }
 
@@ -177,12 +188,23 @@ function together(answers: readonly RunningAnswer[]): RunningAnswer {
   return {
     ...first,
     choices: sum(({ choices }) => choices),
+    // A backend may change its own until its tally has come.
     usage: {
-      promptTokens: sum(({ usage }) => usage.promptTokens),
-      cachedTokens: sum(({ usage }) => usage.cachedTokens),
-      imageTokens: answers.flatMap(({ usage }) => usage.imageTokens),
-      videoTokens: answers.flatMap(({ usage }) => usage.videoTokens ?? []),
-      audioTokens: answers.flatMap(({ usage }) => usage.audioTokens ?? []),
+      get promptTokens() {
+        return sum(({ usage }) => usage.promptTokens)
+      },
+      get cachedTokens() {
+        return sum(({ usage }) => usage.cachedTokens)
+      },
+      get imageTokens() {
+        return answers.flatMap(({ usage }) => usage.imageTokens)
+      },
+      get videoTokens() {
+        return answers.flatMap(({ usage }) => usage.videoTokens ?? [])
+      },
+      get audioTokens() {
+        return answers.flatMap(({ usage }) => usage.audioTokens ?? [])
+      },
     },
     media: slowest(answers.map(({ media }) => media)),
     promptOf: (choice) => answers[Math.floor(choice / first.choices)]?.promptOf(0) ?? null,

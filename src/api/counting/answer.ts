@@ -51,8 +51,10 @@ const nothing = { promptTokens: 0, imageTokens: [], cachedTokens: 0 }
 function dryRunOf(model: string, prompts: PromptCounts, accounts: Accounts): z.output<typeof dryRunAnswer> {
   const promptTokens = promptTokensOf(prompts)
   const maxAnswerTokens = prompts.reduce((sum, { request: { settings }, model, promptTokens }) => {
-    const free = Math.max(0, model.contextTokens - promptTokens)
-    return sum + settings.n * Math.min(settings.maxTokens ?? free, free)
+    const free = model.contextTokens === 0 ? Number.POSITIVE_INFINITY : Math.max(0, model.contextTokens - promptTokens)
+    const most = Math.min(settings.maxTokens ?? free, free)
+    // Where neither is known, nothing bounds it.
+    return sum + settings.n * (Number.isFinite(most) ? most : 0)
   }, 0)
   const prices = accounts.pricesOf(prompts[0]?.model.id ?? '')
   const usage = {

@@ -24,7 +24,7 @@ export const model = z.strictObject({
   state: z.enum(states).describe('An available model is loaded when a request names it.'),
   progress: z.number().optional().describe('Fraction that is loaded, from 0 to 1, while the state is loading.'),
   error: z.string().optional().describe('Why loading failed.'),
-  context_length: z.int(),
+  context_length: z.int().optional().describe('Tokens of prompt and answer together, if they are known.'),
   supports_chat: z.boolean(),
   dimensions: z.int().optional().describe('Numbers in an embedding, of a model that embeds texts and does not answer.'),
   supports_image_input: z.boolean(),
@@ -37,8 +37,8 @@ export const model = z.strictObject({
   display_name: z.string(),
   description: z.string(),
   model_type: z.enum(['chat', 'embedding']),
-  context_size: z.int(),
-  max_output_tokens: z.int(),
+  context_size: z.int().optional(),
+  max_output_tokens: z.int().optional(),
   features: z.array(z.string()),
   endpoints: z.array(z.string()),
   input_modalities: z.array(z.string()),
@@ -111,6 +111,7 @@ function modelOf(listed: ListedModel, accounts: Accounts): z.output<typeof model
     error,
   } = listed
   const images = inputs.includes('image')
+  const isKnown = contextTokens > 0
   const { input, cachedInput, output, image } = accounts.pricesOf(id)
   return {
     id,
@@ -122,7 +123,7 @@ function modelOf(listed: ListedModel, accounts: Accounts): z.output<typeof model
     ...(progress === null ? {} : { progress }),
     ...(error === null ? {} : { error }),
     // Fireworks' fields.
-    context_length: contextTokens,
+    ...(isKnown ? { context_length: contextTokens } : {}),
     supports_chat: dimensions === undefined,
     ...(dimensions === undefined ? {} : { dimensions }),
     supports_image_input: images,
@@ -134,8 +135,9 @@ function modelOf(listed: ListedModel, accounts: Accounts): z.output<typeof model
     display_name: title,
     description,
     model_type: dimensions === undefined ? 'chat' : 'embedding',
-    context_size: contextTokens,
-    max_output_tokens: dimensions === undefined ? contextTokens : 0,
+    ...(isKnown
+      ? { context_size: contextTokens, max_output_tokens: dimensions === undefined ? contextTokens : 0 }
+      : {}),
     features: [
       ...(images ? ['vision'] : []),
       ...inputs.filter((kind) => kind !== 'image'),

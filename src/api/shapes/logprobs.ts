@@ -1,9 +1,14 @@
 import { z } from 'zod'
 import type { AnswerToken } from '../../deployments/index.ts'
 
-const tokenChance = { token: z.string(), token_id: z.int(), logprob: z.number(), bytes: z.array(z.int()) }
+const tokenChance = {
+  token: z.string(),
+  token_id: z.int().optional().describe("Oriel's own. A server elsewhere may not tell it."),
+  logprob: z.number(),
+  bytes: z.array(z.int()),
+}
 
-/** Log probabilities as OpenAI has them in chats. `token_id` is Oriel's own. */
+/** Log probabilities as OpenAI has them in chats. */
 export const chatLogprobs = z.strictObject({
   content: z.array(z.strictObject({ ...tokenChance, top_logprobs: z.array(z.strictObject(tokenChance)) })),
   refusal: z.null(),
@@ -86,7 +91,7 @@ export const chancesOf = (tokens: readonly AnswerToken[]): z.output<typeof chatL
 
 const chance = ({ id, bytes, logprob }: { id: number; bytes: Uint8Array; logprob: number }) => ({
   token: textOf(bytes),
-  token_id: id,
+  ...(id < 0 ? {} : { token_id: id }),
   logprob,
   bytes: Array.from(bytes),
 })
