@@ -1,0 +1,68 @@
+import { type Ask, type ChatPrompt, plainSettings, type Settings } from '../../../src/deployments/index.ts'
+import { wires } from '../../../src/upstreams/wire/index.ts'
+import type { PreparedAsk } from '../../../src/upstreams/wire/wire.ts'
+
+export type Api = keyof typeof wires
+
+export const question: ChatPrompt = {
+  kind: 'chat',
+  messages: [{ role: 'user', content: [{ kind: 'text', text: 'Hello' }] }],
+  tools: [],
+  calling: { mode: 'auto', parallel: true },
+  variables: {},
+  splitReasoning: true,
+  continues: false,
+  longest: null,
+}
+
+export const weather = {
+  name: 'weather',
+  description: 'The weather of a city',
+  parameters: { type: 'object', properties: { city: { type: 'string' } } },
+  param: 'tools[0].function.parameters',
+}
+
+export const png = { type: 'image/png', base64: Buffer.from('AAAA') }
+
+interface Asked {
+  prompt?: Partial<ChatPrompt>
+  settings?: Partial<Settings>
+  ask?: Partial<PreparedAsk>
+}
+
+export const askOf = ({ prompt = {}, settings = {}, ask = {} }: Asked = {}): PreparedAsk => ({
+  prompt: { ...question, ...prompt },
+  attachments: [],
+  prepared: [],
+  settings: { ...plainSettings, ...settings },
+  client: 'a',
+  ...ask,
+})
+
+/** A question about one attachment. */
+export function about(kind: 'image' | 'video' | 'audio', changes: Partial<Ask['attachments'][number]> = {}): Asked {
+  const types = { image: 'image/png', video: 'video/mp4', audio: 'audio/mpeg' }
+  const attachment = { kind, param: 'messages[0].content[0]', url: 'data:', detail: 'auto', ...changes }
+  const files = [{ type: types[kind], base64: Buffer.from('AAAA') }]
+  return {
+    prompt: {
+      messages: [
+        {
+          role: 'user',
+          content: [
+            { kind, attachment: 0 },
+            { kind: 'text', text: 'What is it?' },
+          ],
+        },
+      ],
+    },
+    ask: {
+      attachments: [attachment as Ask['attachments'][number]],
+      prepared: [{ kind, files, asFrames: false, fetchMs: 0, decodeMs: 0 } as PreparedAsk['prepared'][number]],
+    },
+  }
+}
+
+/** The body of the request that asks an upstream. */
+export const bodyOf = (api: Api, asked: Asked = {}) =>
+  JSON.parse(String(wires[api].call(askOf(asked), 'a-model').body)) as Record<string, unknown>
