@@ -31,7 +31,7 @@ function attachmentParts(part: AttachmentPart, ask: PreparedAsk, variant: Varian
       return { type: 'audio_url', audio_url: { url: urlOf(file), ...clip } }
     return {
       type: 'input_audio',
-      input_audio: { data: new Characters(file.base64), format: audioFormat(file.type), ...clip },
+      input_audio: { data: new Characters(file.base64), format: file.format, ...clip },
     }
   })
 }
@@ -94,9 +94,3 @@ const watching = ({ clip, frames }: Attachment): Fields => ({
   ...(frames?.longestEdge === undefined ? {} : { spatial_limit: frames.longestEdge }),
   ...(frames?.choose === undefined ? {} : { choose: frames.choose }),
 })
-
-/** OpenAI has two names; others know the subtype. */
-const audioFormat = (type: string): string => {
-  const subtype = type.replace(/^audio\/(x-)?/, '')
-  return subtype === 'mpeg' ? 'mp3' : subtype === 'wave' ? 'wav' : subtype
-}

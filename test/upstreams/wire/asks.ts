@@ -22,8 +22,6 @@ export const weather = {
   param: 'tools[0].function.parameters',
 }
 
-export const png = { type: 'image/png', base64: Buffer.from('AAAA') }
-
 interface Asked {
   prompt?: Partial<ChatPrompt>
   settings?: Partial<Settings>
@@ -41,9 +39,10 @@ export const askOf = ({ prompt = {}, settings = {}, ask = {} }: Asked = {}): Pre
 
 /** A question about one attachment. */
 export function about(kind: 'image' | 'video' | 'audio', changes: Partial<Ask['attachments'][number]> = {}): Asked {
-  const types = { image: 'image/png', video: 'video/mp4', audio: 'audio/mpeg' }
+  const types = { image: ['png', 'image/png'], video: ['mp4', 'video/mp4'], audio: ['mp3', 'audio/mpeg'] } as const
+  const [format, type] = types[kind]
   const attachment = { kind, param: 'messages[0].content[0]', url: 'data:', detail: 'auto', ...changes }
-  const files = [{ type: types[kind], base64: Buffer.from('AAAA') }]
+  const files = [{ format, type, base64: Buffer.from('AAAA') }]
   return {
     prompt: {
       messages: [
@@ -58,7 +57,7 @@ export function about(kind: 'image' | 'video' | 'audio', changes: Partial<Ask['a
     },
     ask: {
       attachments: [attachment as Ask['attachments'][number]],
-      prepared: [{ kind, files, asFrames: false, fetchMs: 0, decodeMs: 0 } as PreparedAsk['prepared'][number]],
+      prepared: [{ kind, files, asFrames: false, fetchMs: 0, decodeMs: 0 }],
     },
   }
 }

@@ -260,15 +260,25 @@ test('sends images in the place that the content has them, each API in its form'
 
 test('sends each page of a document, and the frames of a video as one list', () => {
   const pages = about('image')
-  const two = [Buffer.from('AAAA'), Buffer.from('BBBB')].map((base64) => ({ type: 'image/jpeg', base64 }))
+  const two = [Buffer.from('AAAA'), Buffer.from('BBBB')].map((base64) => ({
+    format: 'jpeg',
+    type: 'image/jpeg',
+    base64,
+  }))
   const prepared = { files: two, fetchMs: 0, decodeMs: 0 }
-  const documentOf = { ...pages, ask: { ...pages.ask, prepared: [{ ...prepared, kind: 'image', asFrames: false }] } }
-  expect(bodyOf('vllm', documentOf as typeof pages).messages).toMatchObject([
+  const documentOf = {
+    ...pages,
+    ask: { ...pages.ask, prepared: [{ ...prepared, kind: 'image' as const, asFrames: false }] },
+  }
+  expect(bodyOf('vllm', documentOf).messages).toMatchObject([
     { content: [{ type: 'image_url' }, { type: 'image_url' }, { type: 'text' }] },
   ])
   const video = about('video')
-  const framesOf = { ...video, ask: { ...video.ask, prepared: [{ ...prepared, kind: 'video', asFrames: true }] } }
-  expect(bodyOf('vllm', framesOf as typeof video).messages).toMatchObject([
+  const framesOf = {
+    ...video,
+    ask: { ...video.ask, prepared: [{ ...prepared, kind: 'video' as const, asFrames: true }] },
+  }
+  expect(bodyOf('vllm', framesOf).messages).toMatchObject([
     { content: [{ type: 'video_url', video_url: { url: 'data:video/jpeg;base64,AAAA,BBBB' } }, { type: 'text' }] },
   ])
 })
