@@ -85,6 +85,19 @@ export class MemoryBudget {
     this.#unload(resident)
   }
 
+  /** To be called when a resident takes more than before: idle ones make room, as far as that is possible. */
+  grow(resident: Resident): void {
+    const idle = this.#inState((state) => state === 'open')
+      .filter((one) => one !== resident && one.evictable && one.users === 0)
+      .toSorted((a, b) => a.usedAt - b.usedAt)
+    let missing = this.taken - this.bytes
+    for (const one of idle) {
+      if (missing <= 0) return
+      missing -= one.bytes
+      this.#unload(one)
+    }
+  }
+
   /** To be called when a resident has become idle or evictable. */
   settle(): void {
     const evicted = this.#choose()

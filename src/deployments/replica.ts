@@ -26,7 +26,7 @@ interface Start {
   onLost(error: unknown): OrielError
   /** To be called when the model takes attachments from now on. */
   onOpened(): void
-  /** Receives the bytes of all adapters that are loaded. */
+  /** Receives the bytes of all adapters that are loaded, and of the encoders with one. */
   onAdapters(bytes: number): void
   /** To be called when it cannot take attachments, though it answers texts. */
   onUnopened(error: OrielError): void
@@ -287,7 +287,9 @@ export class Replica implements Resident {
           this.#unopened = undefined
         },
         onAdapters: (bytes) => {
+          const isMore = bytes > this.#adapterBytes
           this.#adapterBytes = bytes
+          if (isMore) budget.grow(this)
         },
         onUnopened: (error) => this.#cannotOpen(error),
         onProgress: (share) => {

@@ -27,11 +27,13 @@ const unusedMs = 5000
  * one that was used least recently closes for another.
  * @param mostOpen of those with an adapter at one time: each takes as much memory as the model's own
  * @param openWith opens the encoder of images with an adapter @throws OrielError
+ * @param changed is told how many are open or being opened
  */
 export function withVisionAdapters(
   own: OpenedEncoder,
   mostOpen: number,
   openWith: (file: string) => Promise<OpenedEncoder>,
+  changed: (open: number) => void = () => {},
 ): OpenedEncoder {
   /** By their keys, the least recently used first. */
   const adapted = new Map<string, Adapted>()
@@ -41,6 +43,7 @@ export function withVisionAdapters(
   const close = (one: Adapted): void => {
     adapted.delete(one.key)
     one.encoder?.close()
+    changed(adapted.size)
   }
 
   const open = ({ key, file }: VisionAdapter): Adapted => {
@@ -58,6 +61,7 @@ export function withVisionAdapters(
     )
     const one: Adapted = { key, opening, encoder: null, failure: undefined, opened: 0, isUsed: false }
     adapted.set(key, one)
+    changed(adapted.size)
     return one
   }
 

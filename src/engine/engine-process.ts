@@ -97,7 +97,9 @@ export class EngineProcess {
         return
       }
       const isDecoding = () => (this.#scheduler?.state.running ?? 0) > 0
-      const { model, opening, ...parts } = await this.#load(options, this.#progress(), isDecoding)
+      const { model, opening, ...parts } = await this.#load(options, this.#progress(), isDecoding, (encoders) =>
+        this.#send({ type: 'adapted', encoders }),
+      )
       this.#scheduler = new Scheduler({ ...parts, settings: options.settings, port: this.#port })
       this.#send({ type: 'ready', model })
       if (opening !== null) void this.#open(opening, this.#scheduler)

@@ -86,6 +86,10 @@ class EngineHost implements Engine, EmbeddingEngine {
   readonly #log: Logger
   readonly #previews: Previews
   readonly #adapters: KeptAdapters
+  #adapterBytes = 0
+  #adaptedEncoders = 0
+  readonly #visionBytes: number
+  readonly #onAdapters: (bytes: number) => void
   readonly #running = new Map<number, Pending>()
   /** Questions that the engine has not answered: counts, texts to embed, and states. */
   readonly #asked = new Map<number, Asked>()
@@ -93,14 +97,21 @@ class EngineHost implements Engine, EmbeddingEngine {
 
   constructor(options: LoadOptions, around: Surroundings) {
     this.#log = around.log
+    this.#visionBytes = options.settings.visionBytes
+    this.#onAdapters = around.onAdapters
     this.#previews = new Previews(options.projector)
     this.#adapters = new KeptAdapters(options.settings, {
       load: (key, { decoder: file }) => this.#ask((id) => ({ type: 'adapter', id, key, file })),
       drop: (key) => this.#send({ type: 'drop', id: this.#nextId++, key }),
-      changed: around.onAdapters,
+      changed: (bytes) => {
+        this.#adapterBytes = bytes
+        this.#tellAdapters()
+      },
     })
     this.#process = new KeptProcess(options, around, {
       ready: () => {
+        this.#adaptedEncoders = 0
+        this.#tellAdapters()
         this.#adapters.reload()
         for (const [id, { request }] of this.#running) this.#send({ type: 'generate', id, request })
         for (const { question } of this.#asked.values()) this.#send(question)
@@ -245,6 +256,10 @@ class EngineHost implements Engine, EmbeddingEngine {
     await this.#process.close()
   }
 
+  #tellAdapters(): void {
+    this.#onAdapters(this.#adapterBytes + this.#adaptedEncoders * this.#visionBytes)
+  }
+
   #receive(message: FromEngine): void {
     if (message.type === 'events') {
       for (const [id, event] of message.events) {
@@ -275,6 +290,9 @@ class EngineHost implements Engine, EmbeddingEngine {
       for (const payload of pending.payloads.get(message.hash) ?? []) payload.letGo()
       pending.payloads.delete(message.hash)
       pending.onPhase(phaseOf(pending))
+    } else if (message.type === 'adapted') {
+      this.#adaptedEncoders = message.encoders
+      this.#tellAdapters()
     } else if (message.type === 'answer') {
       this.#asked.get(message.id)?.answer.resolve(message.answer)
       this.#asked.delete(message.id)

@@ -17,7 +17,7 @@ export interface Surroundings {
   onProgress: (share: number) => void
   /** Called when the encoders are open, with the runtimes that they use. */
   onOpened: (runtimes: Runtimes) => void
-  /** Called with the bytes of all adapters that are loaded. */
+  /** Called with the bytes of all adapters that are loaded, and of the encoders with one. */
   onAdapters: (bytes: number) => void
   /** Called when the encoders cannot be opened: this process answers texts only. */
   onUnopened: (error: OrielError) => void

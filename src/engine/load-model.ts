@@ -35,12 +35,14 @@ const mostOpen = 4
  * when the encoders are open, too.
  * @param onProgress called with the share of all weights that is loaded, 0 to 1
  * @param isDecoding whether answers are running, which then share the cores with the encoders
+ * @param onAdapted called with the number of encoders with an adapter that are open
  * @throws OrielError `invalid` for files that cannot be loaded, `internal` if they do not fit in memory
  */
 export async function loadModel(
   { decoder: file, projector, name, settings, gpu }: LoadOptions,
   onProgress: (share: number) => void,
   isDecoding: () => boolean,
+  onAdapted: (encoders: number) => void,
 ): Promise<LoadedModel> {
   // The first call decides which build of the libraries is loaded.
   openNative(gpu?.device)
@@ -68,7 +70,10 @@ export async function loadModel(
       if (!isDecoding()) cores.encoded(kind, threads, tokens, ms)
     },
   }
-  const mostAdapted = Math.max(1, Math.min(mostOpen, Math.floor(settings.adapterBytes / Math.max(1, encodersBytes))))
+  const mostAdapted = Math.max(
+    1,
+    Math.min(mostOpen, Math.floor(settings.adapterBytes / Math.max(1, settings.visionBytes))),
+  )
   const startEncoding = () => {
     if (start === null) return null
     const opened = startEncoder({ ...start, progress: progress.encoders }, cache, encoderCores)
@@ -76,7 +81,7 @@ export async function loadModel(
       const adapted = { ...start, modalities: ['vision' as const], settings: { ...encoderSettings, adapter } }
       return startEncoder({ ...adapted, progress: new Float32Array(1) }, cache, encoderCores)
     }
-    return opened.then((own) => withVisionAdapters(own, mostAdapted, openWith))
+    return opened.then((own) => withVisionAdapters(own, mostAdapted, openWith, onAdapted))
   }
   // Both halves load at once, except on a GPU: the decoder takes what memory is free there, with room for the encoder.
   const starting = gpu === undefined ? startEncoding() : null

@@ -24,6 +24,8 @@ export interface EngineSettings extends Omit<EngineConfig, 'gpu' | 'contextToken
   storedSequences: number
   /** Bytes of all adapters that are loaded at one time. */
   adapterBytes: number
+  /** What the encoders take, and each one with an adapter in addition. */
+  visionBytes: number
 }
 
 export interface LoadOptions {
@@ -71,6 +73,8 @@ export type FromEngine =
   | { type: 'opened'; runtimes: Runtimes }
   /** They could not be opened: requests with attachments fail. */
   | { type: 'unopened'; error: WireError }
+  /** So many encoders with an adapter are open, or being opened. */
+  | { type: 'adapted'; encoders: number }
   /** The forms of an encoder's matrices have been chosen, and it computes with them from now on. */
   | { type: 'calibrated'; choice: Choice; modality: Modality }
   /** They could not be chosen, and stay as they are. */

@@ -120,6 +120,17 @@ describe('a budget of memory', () => {
     expect([budget.isOpen(busy), busy.stays, asked.error]).toMatchObject([true, 1, { kind: 'cancelled' }])
   })
 
+  it('unloads idle models for one that grows, and no more than needed', async () => {
+    const budget = new MemoryBudget(100)
+    const [old, recent] = [await enter(budget, 20, 0, 1), await enter(budget, 20, 0, 2)]
+    const busy = await enter(budget, 20, 1, 0)
+    const growing = Object.assign(new Guest(30), { users: 1 })
+    await budget.admit(growing, never)
+    Object.assign(growing, { bytes: 50 })
+    budget.grow(growing)
+    expect([old, recent, busy, growing].map(({ going }) => going)).toEqual([true, false, false, false])
+  })
+
   it('admits a small model while a large one waits for memory', async () => {
     const budget = new MemoryBudget(10)
     await enter(budget, 5, 1)

@@ -24,13 +24,15 @@ function setUp() {
     },
     close: () => void told.push(`${name} closes`),
   })
-  const encoders = withVisionAdapters(encoderOf('own'), 2, async (file) => {
+  const openWith = async (file: string) => {
     told.push(`${file} opens`)
     const opening = deferred<void>()
     openings.set(file, opening)
     await opening.promise
     return encoderOf(file)
-  })
+  }
+  const counts: number[] = []
+  const encoders = withVisionAdapters(encoderOf('own'), 2, openWith, (open) => counts.push(open))
   const open = async (adapter: string) => {
     const opening = encoders.opening(span(adapter))
     openings.get(`${adapter}.gguf`)?.resolve()
@@ -38,7 +40,7 @@ function setUp() {
     expect(encoders.opening(span(adapter))).toBeNull()
     await encoders.encode(span(adapter), null)
   }
-  return { told, openings, encoders, open }
+  return { told, counts, openings, encoders, open }
 }
 
 describe('encoders with adapters', () => {
@@ -56,11 +58,12 @@ describe('encoders with adapters', () => {
   })
 
   it('close for another one, the one that was used least recently first', async () => {
-    const { told, encoders, open } = setUp()
+    const { told, counts, encoders, open } = setUp()
     await open('a')
     await open('b')
     await encoders.encode(span('a'), null)
     await open('c')
+    expect(counts).toEqual([1, 2, 1, 2])
     expect(told.filter((line) => line.endsWith('closes'))).toEqual(['b.gguf closes'])
   })
 

@@ -28,6 +28,7 @@ export const engineSettings: EngineSettings = {
   prefixCacheBytes: 50e6,
   maxAdapters: 8,
   adapterBytes: 50e6,
+  visionBytes: 8e6,
   kvType: 'f16',
   flashAttention: true,
   visionRuntime: 'onnx',

@@ -222,6 +222,7 @@ export function embedded({ config, device, media, log }: EmbeddedOptions): Start
         encoderCacheBytes: plan.cache,
         prefixCacheBytes: plan.prefixes,
         adapterBytes: plan.adapters,
+        visionBytes: plan.vision,
       },
       ...(device === 'cpu' ? {} : { gpu }),
       log,
