@@ -1,4 +1,5 @@
+export { frameHead, openFrames, readFrames, writeFrame } from './frames.ts'
 export { lowerPriority } from './priority.ts'
-export { startProcess, startThread } from './start.ts'
+export { socketOf, startProcess, startThread } from './start.ts'
 export { type TaskResult, ThreadOnDemand } from './thread-on-demand.ts'
 export { fromWire, toWire, type WireError } from './wire-error.ts'

@@ -1,4 +1,5 @@
 import { type ChildProcess, type SpawnOptions, spawn } from 'node:child_process'
+import { Socket } from 'node:net'
 import { platform } from 'node:os'
 import { fileURLToPath } from 'node:url'
 import { Worker } from 'node:worker_threads'
@@ -27,6 +28,13 @@ export function startProcess(entry: URL, { args = [], nodeFlags = [], ...options
     ...options,
     env,
   })
+}
+
+/** The socket of a child's `stdio` entry `'pipe'`, which the child opens as that file descriptor. */
+export function socketOf(child: ChildProcess, fd: number): Socket {
+  const socket = child.stdio[fd]
+  if (!(socket instanceof Socket)) throw new Error(`the process has no socket ${fd}`)
+  return socket
 }
 
 const noSecrets = () => Object.fromEntries(secretVariables().map((name) => [name, undefined]))

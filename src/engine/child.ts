@@ -34,12 +34,14 @@ const newProcess = (): ChildProcess =>
     serialization: 'advanced',
     // All graphs of the decoder's thread pool must run on the same thread.
     env: { ...process.env, ...onnxVariables, UV_THREADPOOL_SIZE: '1' },
-    stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
+    // The last one is for payloads.
+    stdio: ['ignore', 'pipe', 'pipe', 'ipc', 'pipe'],
   })
 
 /** Decides whether a child keeps this process from exiting. */
 export function hold(child: ChildProcess, isHeld: boolean): void {
-  for (const handle of [child, child.channel, child.stdout as Socket | null, child.stderr as Socket | null])
+  const sockets = child.stdio.slice(1) as (Socket | null)[]
+  for (const handle of [child, child.channel, ...sockets])
     if (isHeld) handle?.ref()
     else handle?.unref()
 }

@@ -281,7 +281,7 @@ class EngineHost implements Engine, EmbeddingEngine {
       if (parts === null) {
         this.#send({ type: 'payload', id, hash, bytes: null })
         void this.#decode(id, hash, payload)
-      } else this.#process.sendPayload({ id, hash, parts })
+      } else void this.#give(id, hash, payload, parts)
       pending.encoding = true
       pending.onPhase(phaseOf(pending))
     } else if (message.type === 'encoded') {
@@ -305,17 +305,27 @@ class EngineHost implements Engine, EmbeddingEngine {
     }
   }
 
-  /** Has an attachment decoded that the engine wants. If that fails, its request does, unless it has the embeddings meanwhile. */
+  /** Gives the engine what it wants. A request whose attachment was freed before would wait for it without end. */
+  async #give(id: number, hash: string, payload: Payload, parts: readonly Uint8Array[]): Promise<void> {
+    if (!(await this.#process.sendPayload({ id, hash, parts }))) this.#lack(id, hash, payload, freed())
+  }
+
+  /** Has an attachment decoded that the engine wants. */
   async #decode(id: number, hash: string, payload: Payload): Promise<void> {
     try {
       await payload.decode()
     } catch (error) {
-      if (!this.#running.get(id)?.payloads.get(hash)?.includes(payload)) return
-      this.#fail(id, error instanceof OrielError ? error : undecodable(error))
-      this.#send({ type: 'cancel', id })
+      this.#lack(id, hash, payload, error instanceof OrielError ? error : undecodable(error))
       return
     }
     this.#send({ type: 'decoded', id, hash })
+  }
+
+  /** Fails a request that lacks a payload, unless it has the embeddings meanwhile. */
+  #lack(id: number, hash: string, payload: Payload, error: OrielError): void {
+    if (!this.#running.get(id)?.payloads.get(hash)?.includes(payload)) return
+    this.#fail(id, error)
+    this.#send({ type: 'cancel', id })
   }
 
   /** Pauses a request whose reader is far behind, and continues it when everything is read. */
@@ -366,6 +376,10 @@ class EngineHost implements Engine, EmbeddingEngine {
   }
 }
 
+const freed = () =>
+  new OrielError('internal', 'An attachment was freed before the model had seen or heard it.', {
+    code: 'attachment_freed',
+  })
 const undecodable = (cause: unknown) =>
   new OrielError('internal', 'An attachment could not be decoded again.', { cause })
 const lost = () =>

@@ -7,7 +7,7 @@ import { cancelled, OrielError, shuttingDown } from '../errors.ts'
 import type { Logger } from '../log.ts'
 import { hold, readOutput, takeProcess } from './child.ts'
 import type { EngineModel, Runtimes } from './generation.ts'
-import { type PayloadParts, type Piece, sendInPieces } from './pieces.ts'
+import { type PayloadParts, PayloadWriter } from './pieces.ts'
 import type { FromEngine, LoadOptions, ToEngine } from './protocol.ts'
 
 /** What whoever starts an engine is told, and asked. */
@@ -69,6 +69,7 @@ export class KeptProcess {
   readonly #around: Surroundings
   readonly #owner: Owner
   #child: ChildProcess | undefined
+  #payloads: PayloadWriter | undefined
   /** Whether the child has loaded its model and takes messages. */
   #live = false
   #model: EngineModel | undefined
@@ -117,6 +118,7 @@ export class KeptProcess {
     const { name } = this.#options
     const child = takeProcess()
     this.#child = child
+    this.#payloads = new PayloadWriter(child)
     const lastLines = readOutput(child, (line) => log.debug({ engine: name }, line))
     const heard = this.#watch(child)
     let refused = false
@@ -181,14 +183,13 @@ export class KeptProcess {
   /** A process that is exiting takes no messages; its exit tells the owner. */
   send(message: ToEngine): void {
     const child = this.#child
-    if (child?.connected) void write(child, message)
+    if (child?.connected) child.send(message, () => {})
     this.hold()
   }
 
-  sendPayload(payload: PayloadParts): void {
-    const child = this.#child
-    if (child?.connected) void sendInPieces(payload, (piece) => write(child, piece))
-    this.hold()
+  /** @returns false if the payload was freed before it was sent. */
+  async sendPayload(payload: PayloadParts): Promise<boolean> {
+    return (await this.#payloads?.send(payload)) ?? true
   }
 
   /** An idle engine does not keep the server's process from exiting: a program need not close what it opened. */
@@ -265,10 +266,6 @@ export class KeptProcess {
     this.#owner.ended(this.#lost)
   }
 }
-
-/** @returns when the message is written, or cannot be */
-const write = (child: ChildProcess, message: ToEngine | Piece): Promise<void> =>
-  new Promise((resolve) => (child.connected ? child.send(message, () => resolve()) : resolve()))
 
 /** Logs what an error of the engine's process comes from, which no client is told. */
 export function logCause(log: Logger, { cause }: WireError, what: string): void {

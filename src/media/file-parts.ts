@@ -1,5 +1,5 @@
-import { MessageChannel } from 'node:worker_threads'
 import { cancelled, OrielError } from '../errors.ts'
+import { free } from '../free.ts'
 import type { Frame, Sound } from './attachment.ts'
 import type { Part } from './decoder/parts.ts'
 import { type ImageHead, type PartHead, type SoundHead, soundRate } from './decoder/protocol.ts'
@@ -139,17 +139,6 @@ export class FileSound extends DataOfFile<SoundHead> implements Sound {
 
 /** Memory that bytes take, as a number of pixels. */
 export const pixelsLike = ({ length }: Uint8Array): number => Math.ceil(length / 3)
-
-/** A closed port. A buffer that is transferred to it is freed. */
-const { port1: closedPort, port2 } = new MessageChannel()
-port2.close()
-closedPort.close()
-
-/** Frees the memory of an array at once, which leaves it empty. The garbage collector may take minutes to do so. */
-export function free({ buffer }: Uint8Array): void {
-  // Another thread may have taken it.
-  if (buffer.byteLength > 0) closedPort.postMessage(null, [buffer as ArrayBuffer])
-}
 
 const changed = (): OrielError =>
   new OrielError('internal', 'The file was decoded again, and its pixels or samples are not the same.', {

@@ -4,7 +4,15 @@ import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import { fromWire, startProcess, startThread, toWire } from '../../src/children/index.ts'
+import {
+  fromWire,
+  readFrames,
+  socketOf,
+  startProcess,
+  startThread,
+  toWire,
+  writeFrame,
+} from '../../src/children/index.ts'
 import { OrielError } from '../../src/errors.ts'
 
 let folder = ''
@@ -50,6 +58,37 @@ test.each([
   const worker = startThread(write(name, text), 42)
   expect(await once(worker, 'message')).toEqual([42])
   await worker.terminate()
+})
+
+test('messages and their bytes cross a socket, and one that breaks the rules closes it', async () => {
+  const entry = write(
+    'frames.ts',
+    `import { openFrames, writeFrame } from '${new URL('../../src/children/index.ts', import.meta.url).href}'
+    const socket = openFrames(3, {
+      onFrame(message, payload) {
+        if (message === null) socket.write(Buffer.alloc(8, 255))
+        else writeFrame(socket, [message, payload.toString().length], payload)
+      },
+    })
+    socket.on('close', () => process.exit())`,
+  )
+  const child = startProcess(entry, { stdio: ['ignore', 'inherit', 'inherit', 'pipe'] })
+  const socket = socketOf(child, 3)
+  const frames: unknown[] = []
+  readFrames(socket, { onFrame: (message, { length }) => frames.push([message, length]) })
+  const text = 'é😀'.repeat(200_000)
+  for (const [n, payload] of [
+    [1, ''],
+    [2, text],
+    [3, Buffer.alloc(1_000_000, 'x')],
+  ] as const) {
+    writeFrame(socket, { n }, payload)
+    await expect.poll(() => frames).toContainEqual([[{ n }, payload.length], Buffer.byteLength(payload)])
+  }
+  writeFrame(socket, null as never)
+  expect(String(await once(socket, 'error'))).toContain('a frame is too large')
+  expect(socket.destroyed).toBe(true)
+  await once(child, 'exit')
 })
 
 test('an error crosses a wire with everything that it says', () => {

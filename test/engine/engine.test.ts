@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import type { Engine, EnginePhase, EngineSettings, GenerateEvent, GenerateRequest } from '../../src/engine/index.ts'
+import { pixels } from '../support/pixels.ts'
 import { type Answer, answerOf, ask, greedy, requestOf, square, startPocket } from '../support/pocket.ts'
 
 let engine: Engine
@@ -56,6 +57,16 @@ describe('one request', () => {
         if (event.type === 'text') goneAtFirstText ??= [...gone]
       expect({ again, gone: goneAtFirstText?.sort() }).toEqual({ again, gone: ['first', 'first', 'second'] })
     }
+  })
+
+  it('fails if the pixels that the encoder needs are gone, and does not wait for them', async () => {
+    const image = square([3, 90, 200], 64, 24, 'freed')
+    const gone = { ...image, pixels: pixels(new Uint8Array()) }
+    await expect(answerOf(engine, requestOf(ask('What is this?', gone)))).rejects.toMatchObject({
+      kind: 'internal',
+      code: 'attachment_freed',
+    })
+    expect((await answerOf(engine, requestOf(ask('What is this?', image)))).texts[0]).toContain('square')
   })
 
   it('gives the same answer for the same seed, and different answers for other seeds', async () => {

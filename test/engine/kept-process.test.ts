@@ -11,7 +11,7 @@ vi.mock('../../src/children/index.ts', async (original) => ({
   startProcess: () => {
     starts++
     return spawn(process.execPath, ['-e', code], {
-      stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
+      stdio: ['ignore', 'pipe', 'pipe', 'ipc', 'pipe'],
       serialization: 'advanced',
     })
   },

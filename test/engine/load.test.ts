@@ -79,7 +79,7 @@ describe('a load', () => {
   })
 
   it('leaves no process if its server ends before that has read its code', async () => {
-    const child = startProcess(programFile('engine/process'), { stdio: ['ignore', 'ignore', 'ignore', 'ipc'] })
+    const child = startProcess(programFile('engine/process'), { stdio: ['ignore', 'ignore', 'ignore', 'ipc', 'pipe'] })
     child.disconnect()
     expect(await once(child, 'exit')).toEqual([0, null])
   })

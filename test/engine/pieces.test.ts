@@ -1,57 +1,91 @@
-import { expect, it, vi } from 'vitest'
+import type { ChildProcess } from 'node:child_process'
+import { createHash } from 'node:crypto'
+import { once } from 'node:events'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import type { Socket } from 'node:net'
+import { tmpdir } from 'node:os'
+import path from 'node:path'
+import { pathToFileURL } from 'node:url'
+import { afterAll, beforeAll, expect, it, vi } from 'vitest'
+import { startProcess } from '../../src/children/index.ts'
 import { separatePayloads } from '../../src/engine/pending.ts'
-import { joinPieces, type Piece, sendInPieces } from '../../src/engine/pieces.ts'
+import { PayloadWriter, payloadFd } from '../../src/engine/pieces.ts'
+import { free } from '../../src/free.ts'
 import { pixels } from '../support/pixels.ts'
 
-const bytesOf = (length: number) => Uint8Array.from({ length }, (_, at) => at % 251)
-const payload = (id: number, length: number) => ({ id, hash: 'a', parts: [bytesOf(length)] })
+/** Tells of each payload that is whole. */
+const program = `
+import { createHash } from 'node:crypto'
+import { readPayloads } from '${new URL('../../src/engine/pieces.ts', import.meta.url).href}'
+readPayloads(({ id, bytes }) => process.send([id, bytes.length, createHash('sha256').update(bytes).digest('hex')]))
+process.on('message', (pid) => process.kill(pid, 'SIGKILL'))
+process.on('disconnect', () => process.exit())
+`
+let folder = ''
+let child: ChildProcess
+let writer: PayloadWriter
+const told: unknown[] = []
 
-/** @param sent receives the parts */
-const send =
-  (sent: Piece[]) =>
-  async (piece: Piece): Promise<void> => {
-    // The channel copies what it writes.
-    sent.push({ ...piece, bytes: piece.bytes.slice() })
-  }
+beforeAll(() => {
+  folder = mkdtempSync(path.join(tmpdir(), 'oriel-pieces-'))
+  writeFileSync(path.join(folder, 'package.json'), '{"type":"module"}')
+  const entry = path.join(folder, 'reader.ts')
+  writeFileSync(entry, program)
+  child = startProcess(pathToFileURL(entry), { stdio: ['ignore', 'inherit', 'inherit', 'ipc', 'pipe'] })
+  child.on('message', (message) => told.push(message))
+  writer = new PayloadWriter(child)
+})
+afterAll(() => {
+  child.kill('SIGKILL')
+  rmSync(folder, { recursive: true })
+})
+
+const bytesOf = (length: number) => Uint8Array.from({ length }, (_, at) => (at * length) % 251)
+const telling = (id: number, ...parts: Uint8Array[]) => {
+  const whole = Buffer.concat(parts)
+  return [id, whole.length, createHash('sha256').update(whole).digest('hex')]
+}
+const written = (): number => (child.stdio[payloadFd] as Socket).bytesWritten
 
 it('sends the bytes of an attachment in small parts, and lets other work have its turn between two', async () => {
-  const sent: Piece[] = []
-  const turns: number[] = []
+  const seen = [written()]
+  let over = false
   const other = (): void => {
-    turns.push(sent.length)
-    if (sent.length < 4) setImmediate(other)
+    if (written() > (seen.at(-1) ?? 0)) seen.push(written())
+    if (!over) setImmediate(other)
   }
   setImmediate(other)
-  await sendInPieces(payload(1, 1_000_000), send(sent))
-  expect(sent).toHaveLength(4)
-  expect(Math.max(...sent.map(({ bytes }) => bytes.length))).toBeLessThan(300_000)
-  expect(turns.slice(0, 4)).toEqual([1, 2, 3, 4])
+  expect(await writer.send({ id: 1, hash: 'a', parts: [bytesOf(1_000_000)] })).toBe(true)
+  over = true
+  const steps = seen.slice(1).map((bytes, index) => bytes - (seen[index] ?? 0))
+  expect(steps.length).toBeGreaterThan(2)
+  expect(Math.max(...steps)).toBeLessThan(300_000)
+  await expect.poll(() => told).toContainEqual(telling(1, bytesOf(1_000_000)))
 })
 
-it('puts the parts of several attachments together, in whatever order they alternate', async () => {
-  const [one, two]: Piece[][] = [[], []]
-  await sendInPieces(payload(1, 600_000), send(one ?? []))
-  await sendInPieces(payload(2, 300_000), send(two ?? []))
-  const join = joinPieces()
-  const [first, second, third] = one ?? []
-  const [fourth, fifth] = two ?? []
-  const whole = [first, fourth, second, fifth, third].map((piece) => piece && join(piece))
-  expect(whole.map((message) => message?.id)).toEqual([undefined, undefined, undefined, 2, 1])
-  expect(Buffer.compare(whole[3]?.bytes ?? new Uint8Array(), bytesOf(300_000))).toBe(0)
-  expect(Buffer.compare(whole[4]?.bytes ?? new Uint8Array(), bytesOf(600_000))).toBe(0)
+it('sends several attachments, each of them whole', async () => {
+  const payloads = [2, 3, 4].map((id) => ({ id, hash: 'a', parts: [bytesOf(id * 200_000), bytesOf(7)] }))
+  await Promise.all(payloads.map((payload) => writer.send(payload)))
+  for (const { id, parts } of payloads) await expect.poll(() => told).toContainEqual(telling(id, ...parts))
 })
 
-it('forgets an attachment whose request ends on the way', async () => {
-  const sent: Piece[] = []
-  const bytes = bytesOf(600_000)
-  await sendInPieces({ ...payload(1, 0), parts: [bytes] }, async (piece) => {
-    await send(sent)(piece)
-    structuredClone(bytes.buffer, { transfer: [bytes.buffer] })
-  })
-  expect(sent.map(({ total }) => total)).toEqual([600_000, 0])
-  const join = joinPieces()
-  expect(sent.map(join)).toEqual([undefined, undefined])
-  expect(join({ ...(sent[0] as Piece), at: 256_000 })).toBeUndefined()
+it.each([0, 1])('says that an attachment was freed on the way, and forgets it (part %s)', async (freed) => {
+  const parts = [bytesOf(600_000), bytesOf(600_000)]
+  const sending = writer.send({ id: 5, hash: 'a', parts })
+  const next = writer.send({ id: 6 + freed, hash: 'a', parts: [bytesOf(300_000)] })
+  const before = written()
+  while (written() === before) await new Promise((resolve) => setImmediate(resolve))
+  free(parts[freed] as Uint8Array)
+  expect(await sending).toBe(false)
+  expect(await next).toBe(true)
+  await expect.poll(() => told).toContainEqual(telling(6 + freed, bytesOf(300_000)))
+  expect(told.filter((one) => (one as unknown[])[0] === 5)).toEqual([])
+})
+
+it('says that an attachment was freed before', async () => {
+  const before = written()
+  expect(await writer.send({ id: 8, hash: 'a', parts: [bytesOf(3), new Uint8Array()] })).toBe(false)
+  expect(written()).toBe(before)
 })
 
 it('sends two frames that the encoder joins from where they lie, and the engine has one after the other', async () => {
@@ -66,17 +100,10 @@ it('sends two frames that the encoder joins from where they lie, and the engine 
   ])
   const [pair] = payloads.get('a') ?? []
   const { parts = null } = pair ?? {}
-  if (parts === null) throw new Error('the pixels are decoded')
-  const sent: Piece[] = []
-  const from = new Set<unknown>()
-  await sendInPieces({ id: 1, hash: 'a', parts }, async (piece) => {
-    from.add(piece.bytes.buffer)
-    await send(sent)(piece)
-  })
   // Nothing was copied.
-  expect(from.size === 2 && from.has(first.buffer) && from.has(second.buffer)).toBe(true)
-  const whole = sent.map(joinPieces()).at(-1)
-  expect(Buffer.compare(whole?.bytes ?? new Uint8Array(), Buffer.concat([first, second]))).toBe(0)
+  expect(parts?.map(({ buffer }) => buffer)).toEqual([first.buffer, second.buffer])
+  await writer.send({ id: 9, hash: 'a', parts: parts ?? [] })
+  await expect.poll(() => told).toContainEqual(telling(9, first, second))
   pair?.letGo()
   expect(letGo).toHaveBeenCalledTimes(2)
 })
@@ -88,4 +115,11 @@ it('sends no pair until both frames are decoded', async () => {
   expect(payloads.get('a')?.[0]?.parts).toBeNull()
   // The engine's process has what is known without them.
   expect(prompt).toEqual([image])
+})
+
+it('does not wait for a process that has ended', async () => {
+  const gone = once(child, 'exit')
+  child.send(child.pid ?? 0)
+  await gone
+  expect(await writer.send({ id: 10, hash: 'a', parts: [bytesOf(2_000_000)] })).toBe(true)
 })

@@ -1,8 +1,8 @@
 import type { ChildProcess } from 'node:child_process'
-import { Socket } from 'node:net'
+import type { Socket } from 'node:net'
 import { platform } from 'node:os'
 import type { AttachmentKind } from '../../attachments.ts'
-import { fromWire, lowerPriority, startProcess } from '../../children/index.ts'
+import { fromWire, lowerPriority, readFrames, socketOf, startProcess, writeFrame } from '../../children/index.ts'
 import type { MediaConfig } from '../../config.ts'
 import { type Deferred, deferred } from '../../deferred.ts'
 import { OrielError } from '../../errors.ts'
@@ -10,10 +10,18 @@ import type { Logger } from '../../log.ts'
 import { residentBytes } from '../../memory.ts'
 import { programFile } from '../../places.ts'
 import { processorMs } from '../../processors.ts'
-import { readFrames, writeFrame } from './frames.ts'
 import { needsMemory } from './needs-memory.ts'
 import type { FileOut, Part } from './parts.ts'
-import type { DecodeOptions, FileHeader, FromDecoder, ImageFile, PartHead, Size, ToDecoder } from './protocol.ts'
+import {
+  type DecodeOptions,
+  type FileHeader,
+  type FromDecoder,
+  type ImageFile,
+  type PartHead,
+  type Size,
+  socketFd,
+  type ToDecoder,
+} from './protocol.ts'
 
 /** The bytes of a file; or a `data:` URL or plain base64, which the decoder turns into bytes. */
 export interface FileToDecode {
@@ -96,8 +104,8 @@ export class DecoderProcess {
       },
     })
     if (this.#child.pid !== undefined) lowerPriority(this.#child.pid, priorities.usual)
-    this.#socket = socketOf(this.#child)
-    readFrames(this.#socket, (message, payload) => this.#onMessage(message as FromDecoder, payload))
+    this.#socket = socketOf(this.#child, socketFd)
+    readFrames(this.#socket, { onFrame: (message, payload) => this.#onMessage(message as FromDecoder, payload) })
     this.#socket.on('error', () => this.kill())
     this.#child.stderr?.setEncoding('utf8').on('data', (text: string) => {
       this.#stderr = (this.#stderr + text).slice(-2000)
@@ -307,12 +315,6 @@ const usualSeconds = 300
 const watchIntervalMs = 100
 /** CPU time without any packet or sample, in ms: no whole file takes a tenth of it. Where it is not known, there is the time limit. */
 const mostIdleMs = 10_000
-
-function socketOf(child: ChildProcess): Socket {
-  const socket = child.stdio[3]
-  if (!(socket instanceof Socket)) throw new Error('the decoder process has no socket')
-  return socket
-}
 
 function partOf(head: PartHead, data: Buffer): Part {
   const bytes = head.kind === 'image' ? head.width * head.height * 3 : head.samples * Float32Array.BYTES_PER_ELEMENT

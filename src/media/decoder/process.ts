@@ -1,13 +1,11 @@
 import { isAscii } from 'node:buffer'
-import { Socket } from 'node:net'
 import type { AttachmentKind } from '../../attachments.ts'
-import { toWire, type WireError } from '../../children/index.ts'
+import { openFrames, toWire, type WireError, writeFrame } from '../../children/index.ts'
 import { OrielError } from '../../errors.ts'
 import { decodeDataUrl } from './data-url.ts'
-import { readFrames, writeFrame } from './frames.ts'
 import { openImages, openImagesAsFiles } from './images.ts'
 import type { FileOut, Opened, Part } from './parts.ts'
-import type { DecodeOptions, FromDecoder, Size, ToDecoder } from './protocol.ts'
+import { type DecodeOptions, type FromDecoder, type Size, socketFd, type ToDecoder } from './protocol.ts'
 import { asFile } from './recordings/as-file.ts'
 import { isList, openList } from './recordings/list.ts'
 import { openRecording } from './recordings/open.ts'
@@ -19,19 +17,20 @@ import { writeImage } from './write.ts'
  * and no secrets.
  */
 
-const server = new Socket({ fd: 3 })
+const server = openFrames(socketFd, {
+  onFrame(frame, payload) {
+    const message = frame as ToDecoder
+    if (message.type === 'file') void decode(payload, message.encoding, message.options)
+    else if (message.type === 'pixels') void write(message.size, payload)
+    else answerHeader(message.type === 'go')
+  },
+})
 const send = (message: FromDecoder, payload?: Uint8Array): void => writeFrame(server, message, payload)
 
 let answerHeader: (go: boolean) => void = () => {}
 /** What the current file is, as far as it is known. */
 let current: { kind: AttachmentKind; format: string | null } = { kind: 'image', format: null }
 
-readFrames(server, (frame, payload) => {
-  const message = frame as ToDecoder
-  if (message.type === 'file') void decode(payload, message.encoding, message.options)
-  else if (message.type === 'pixels') void write(message.size, payload)
-  else answerHeader(message.type === 'go')
-})
 // A terminal sends these signals to the whole process group. The server decides when the decoder ends.
 process.on('SIGINT', () => {})
 process.on('SIGTERM', () => {})

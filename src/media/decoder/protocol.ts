@@ -3,6 +3,9 @@ import type { ImageFormat, RecordingFormat } from '../format.ts'
 
 /** The messages between the server and a decoder process, which has one file at a time. */
 
+/** Where the process has the socket that they go over. */
+export const socketFd = 3
+
 export interface Size {
   readonly width: number
   readonly height: number
