@@ -12,7 +12,7 @@ const engine = [
   'test/accounts/{accounts,cut-off,limits,processes}.test.ts',
   'test/docs/{accounts,api,library,observability,recipes}.test.ts',
   'test/deployments/{audio,configured,loading,video}.test.ts',
-  'test/deploy/rolling.test.ts',
+  'test/deploy/{image,proxies,rolling}.test.ts',
   'test/engine/{calibration,crowd,engine,load,stateful}.test.ts',
   'test/media/{ask,bombs,chains,fallbacks,formats,fuzz,http,load,pages,recordings,resolve,seen,ssrf}.test.ts',
   'test/gguf/header.test.ts',

@@ -34,7 +34,7 @@ const entries = [
   'prompt/layout-thread',
 ]
 /** Packages that become a part of the bundle, with those that they need. Their licences come with it. */
-const inlined = [
+export const inlined = [
   ...['@huggingface/jinja', 'commander', 'fastify', 'ipaddr.js', 'kysely', 'lru-cache', 'pino', 'prom-client', 'zod'],
 ]
 /** In `dist/`: the fingerprint of the sources that it was compiled from. */

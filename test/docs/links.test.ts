@@ -41,7 +41,7 @@ const pathsOf = (page: string): string[] =>
   [
     ...textOf(page)
       .replace(blocks, '')
-      .matchAll(/`((?:src|test|docs|bench|scripts|examples|models|pocket)\/[\w./-]*)`/g),
+      .matchAll(/`((?:src|test|docs|bench|scripts|examples|models|pocket|deploy)\/[\w./-]*)`/g),
   ].map(([, named = '']) => named)
 
 describe.each(pages)('%s', (page) => {
