@@ -67,9 +67,10 @@ export interface Needs {
   readonly video?: Sampling
   /**
    * Called with the length of a sound when it is known, before the sound is decoded.
+   * @returns false if its length is all that is needed: then it is not decoded, and must not be
    * @throws OrielError to refuse the sound
    */
-  admitSound?(source: AttachmentSource, sound: Pick<Sound, 'seconds' | 'samples'>): Promise<void>
+  admitSound?(source: AttachmentSource, sound: Pick<Sound, 'seconds' | 'samples'>): Promise<boolean>
 }
 
 export interface Sampling {

@@ -54,6 +54,16 @@ export function seenParts({ heads, decode, letGo }: KnownFile, hold: () => Hold)
   return parts
 }
 
+/** A sound of which only the length is known. */
+export const undecodedSound = (samples: number): FileSound =>
+  new FileSound(
+    { kind: 'sound', hash: '', samples },
+    () => {
+      throw new Error('only the length of the sound was to be known')
+    },
+    () => {},
+  )
+
 /** @param open decodes the file, so that `coming` is set @param onLetGo called when it will not be decoded any more */
 const partOf = (head: PartHead, open = (): void => {}, onLetGo = (): void => {}): FilePart =>
   head.kind === 'image' ? new FileImage(head, open, onLetGo) : new FileSound(head, open, onLetGo)

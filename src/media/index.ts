@@ -12,7 +12,7 @@ import { DecoderPool } from './decoder/pool.ts'
 import { type FileHeader, type ImageFile, type PartHead, soundRate, type Wanted } from './decoder/protocol.ts'
 import type { Fetched } from './fetch/download.ts'
 import { createFetcher, type Resolve, wantedUrl } from './fetch/fetch.ts'
-import { decodedParts, type FilePart, pixelsLike, seenParts } from './file-parts.ts'
+import { decodedParts, type FilePart, pixelsLike, seenParts, undecodedSound } from './file-parts.ts'
 import { about, inOrder } from './in-order.ts'
 import { boundPixels, checkSources, type Hold, pixelsIn, remoteUrlOf, requestBudget } from './limits.ts'
 import { loadedFrom } from './loaded.ts'
@@ -159,14 +159,23 @@ export function createMedia(config: MediaConfig, log?: Logger, resolve?: Resolve
       const known = seen.get(name, mostPages)
       if (known === undefined) {
         const held = hold()
-        const { header, parts } = await decode(payload, wanted, async (header) => {
-          const pixels = budget(header)
-          const { samples = 0 } = header.kind === 'image' ? {} : header
-          if (samples > 0) await admitSound?.(source, { samples, seconds: samples / soundRate })
-          return pixels
-        })
-        seen.set(name, { header, parts: parts.map(({ head }) => head) })
-        return loaded(header, decodedParts(parts, held))
+        try {
+          const { header, parts } = await decode(payload, wanted, async (header) => {
+            const pixels = budget(header)
+            const { samples = 0 } = header.kind === 'image' ? {} : header
+            const isHeard = samples === 0 || (await admitSound?.(source, { samples, seconds: samples / soundRate }))
+            if (isHeard === false) throw new LengthOnly(header, samples)
+            return pixels
+          })
+          seen.set(name, { header, parts: parts.map(({ head }) => head) })
+          return loaded(header, decodedParts(parts, held))
+        } catch (error) {
+          if (!(error instanceof LengthOnly)) throw error
+          const { header, samples } = error
+          const { parts } =
+            wanted.kind === 'video' ? await decode(payload, { ...wanted, sound: false }, pixelsIn) : { parts: [] }
+          return loaded(header, [...decodedParts(parts, held), undecodedSound(samples)])
+        }
       }
       budget(known.header)
       let file: typeof payload | undefined = payload
@@ -248,6 +257,19 @@ const halved = (capacity: number, costs: Costs): Semaphore =>
 const keyOf = (kind: AttachmentKind, url: string): string => `${kind} ${url}`
 
 type PixelsOf = (header: FileHeader) => number
+
+/** Ends the decoding of a file whose sound need not be decoded. */
+class LengthOnly extends Error {
+  readonly header: FileHeader
+  readonly samples: number
+
+  constructor(header: FileHeader, samples: number) {
+    super('the length of the sound is all that is needed')
+    this.header = header
+    this.samples = samples
+  }
+}
+
 interface RequestContext {
   asker: Asker
   /** Downloads that began before the load. */

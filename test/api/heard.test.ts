@@ -16,6 +16,7 @@ const made = (...options: readonly string[]): Buffer => execFileSync(ffmpeg, ['-
 const sine = (seconds: number) => ['-f', 'lavfi', '-i', `sine=frequency=440:duration=${seconds}`]
 const opus = ['-c:a', 'libopus', '-b:a', '24k', '-f', 'ogg']
 const note = made(...sine(3), ...opus)
+const silence = made('-f', 'lavfi', '-i', 'anullsrc=r=8000:cl=mono', '-t', '3500', ...opus)
 /** Tones of nine seconds, with half a second of silence before each. */
 const spoken = made('-f', 'lavfi', '-i', 'aevalsrc=0.4*sin(2*PI*300*t)*gte(mod(t\\,9.5)\\,0.5):s=16000:d=62', ...opus)
 const clip = made(
@@ -129,8 +130,35 @@ describe('models that see and hear', () => {
     }
   })
 
+  it('count a sound that is too long for them, and answer when its old turn is dropped, without decoding it', async () => {
+    const long = { ...audio, input_audio: { data: silence.toString('base64'), format: 'ogg' } }
+    const counted = await postJson(`${oriel.url}/tokenize`, {
+      model: 'listener',
+      messages: [{ role: 'user', content: [long, audio] }],
+    })
+    const { count, max_model_len, parts } = (await counted.json()) as {
+      count: number
+      max_model_len: number
+      parts: { type: string; tokens: number; seconds: number }[]
+    }
+    expect(count).toBeGreaterThan(max_model_len)
+    expect(parts).toMatchObject([
+      { type: 'audio', seconds: expect.closeTo(3500, 0) },
+      { type: 'audio', seconds: expect.closeTo(3, 0) },
+    ])
+    const turn = (content: unknown) => [
+      { role: 'user', content },
+      { role: 'assistant', content: 'Yes.' },
+    ]
+    const answer = await postJson(`${oriel.url}/v1/chat/completions`, {
+      ...{ model: 'listener', max_tokens: 4, usage: { include: true }, prompt_truncate_len: max_model_len - 10 },
+      messages: [...turn([long]), ...turn('And?'), { role: 'user', content: [audio, { type: 'text', text: 'What?' }] }],
+    })
+    const { usage } = (await answer.json()) as Answer
+    expect(usage.audio).toMatchObject([{ seconds: expect.closeTo(3, 0) }])
+  })
+
   it('refuse speech that is too long for them', async () => {
-    const silence = made('-f', 'lavfi', '-i', 'anullsrc=r=8000:cl=mono', '-t', '3500', ...opus)
     const error = await client.audio.transcriptions
       .create({ model: 'listener', file: await toFile(silence, 'hour.ogg') })
       .catch((error: unknown) => error)

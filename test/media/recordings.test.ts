@@ -123,6 +123,28 @@ describe.skipIf(missing)(`the length of a sound${skipNote}`, () => {
     expect(told).toEqual([expect.closeTo(seconds, 0)])
   })
 
+  it.for(['ogg', 'webm'])('may be all that is known of it: %s', async (ending) => {
+    const kind = ending === 'ogg' ? 'audio' : 'video'
+    const file = make(`length.${ending}`, kind === 'audio' ? '-vn' : '-c:v libvpx -c:a libopus')
+    const ask = { longestEdge: 64, sound: true, admitSound: async () => false }
+    const asker = { client: 'one', isolation: randomUUID() }
+    const source = { kind, url: dataUrl(file), param: 'file' } as const
+    const [loaded] = await media.load([source], asker, ask, new AbortController().signal)
+    if (loaded === undefined || loaded.kind === 'image' || loaded.sound === null) throw new Error('there is no sound')
+    expect(loaded.sound.seconds).toBeCloseTo(seconds, 0)
+    await expect(loaded.sound.decode()).rejects.toThrow('only the length')
+    if (loaded.kind === 'video') expect(loaded.frames[0]?.rgb?.length).toBeGreaterThan(0)
+    // It is decoded for the next one who needs it.
+    const [heard] = await media.load(
+      [source],
+      asker,
+      { ...ask, admitSound: async () => true },
+      new AbortController().signal,
+    )
+    if (heard === undefined || heard.kind === 'image') throw new Error('there is no sound')
+    expect((await heard.sound?.decode())?.length).toBeGreaterThan(0)
+  })
+
   it('with a gap has silence there, also in a clip or a stretch that is nothing else', async () => {
     const file = make('gap.mka', '-vn -af asetpts=PTS+gte(T\\,2)*90/TB -c:a libopus')
     const { sound } = await loadAudio(file)

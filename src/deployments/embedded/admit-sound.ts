@@ -5,8 +5,9 @@ import { type LayoutModel, layOut } from './layout.ts'
 import type { VideoReading } from './videos.ts'
 
 /**
- * Refuses sounds that cannot fit the model's context before they are decoded: an hour of sound takes long. They are laid out
- * by their lengths, so the engine refuses them as it would afterwards. What else is attached is left out.
+ * Decides by the length of a sound whether to decode it: an hour of sound takes long. When all sounds together cannot fit the
+ * model's context, they are laid out by their lengths, so the engine refuses them as it would afterwards; those of old turns
+ * that are dropped, and all where tokens are only counted, need not be decoded. What else is attached is left out.
  * @param sources of the ask, as they are loaded
  */
 export function soundAdmission(
@@ -14,6 +15,7 @@ export function soundAdmission(
   sources: readonly Attachment[],
   model: LayoutModel,
   reading: VideoReading,
+  { answers }: { answers: boolean },
 ): NonNullable<Needs['admitSound']> {
   const { engine } = model
   const longest = engine.model.inputs.audio?.longest ?? 0
@@ -21,11 +23,14 @@ export function soundAdmission(
   return async (source, length) => {
     lengths.set(source, length)
     const samples = [...lengths.values()].reduce((sum, { samples }) => sum + samples, 0)
-    if (samples <= longest) return
+    if (samples <= longest) return true
+    if (!answers) return false
     const known = sources.map((one) => standIn(lengths.get(one)))
-    const { pieces } = await layOut(ask, new PromptAttachments(known, sources, reading), model)
+    const attachments = new PromptAttachments(known, sources, reading)
+    const { pieces } = await layOut(ask, attachments, model)
     const { maxTokens, overflow } = ask.settings
     await engine.fit({ prompt: pieces, client: ask.client, maxTokens, overflow })
+    return sources.some((one, index) => one === source && attachments.pieces(index).some((own) => pieces.includes(own)))
   }
 }
 

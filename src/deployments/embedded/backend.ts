@@ -50,7 +50,7 @@ export function embeddedBackend({ card, engine, media }: EmbeddedParts): Backend
     framesPerTile: model.inputs.image?.framesPerTile ?? 1,
   }
 
-  /** @param answers refuses what cannot be answered, as soon as that is known */
+  /** @param answers refuses what cannot be answered, as soon as that is known; else it is only counted */
   const prepare = async (asked: Ask, signal: AbortSignal, { answers }: { answers: boolean }) => {
     checkSchemas(asked)
     const start = performance.now()
@@ -60,7 +60,7 @@ export function embeddedBackend({ card, engine, media }: EmbeddedParts): Backend
       longestEdge: model.inputs.image?.longestEdge ?? 1,
       sound: model.inputs.audio !== null,
       video: { perSecond: reading.format.perSecond, most: reading.format.most },
-      ...(answers && { admitSound: soundAdmission(asked, sources, layoutModel, reading) }),
+      admitSound: soundAdmission(asked, sources, layoutModel, reading, { answers }),
     }
     const loaded = await media.load(sources, asker, needs, signal)
     const timings = {

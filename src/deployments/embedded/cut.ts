@@ -11,6 +11,7 @@ export function cutter(media: Media): NonNullable<Backend['cut']> {
     const asker = { client, isolation: cacheKeyOf(settings) }
     const admitSound: Needs['admitSound'] = async (_, { seconds }) => {
       if (seconds > mostSeconds) throw tooManyPieces(seconds, mostSeconds)
+      return true
     }
     const loaded = await media.load(attachments, asker, { longestEdge: 1, admitSound }, signal)
     const pieces = loaded.map(async (file, index): Promise<Attachment[]> => {
