@@ -2,23 +2,36 @@ import { lookup } from 'node:dns/promises'
 import type { Server } from 'node:http'
 import { type AddressInfo, BlockList } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { isDeepStrictEqual } from 'node:util'
 import { orAborted } from './abort.ts'
 import type { Accounts } from './accounts/index.ts'
-import { askOf, attachmentOf, type FileInput, inOptions, type Message, type QuestionOptions } from './app/question.ts'
+import type { Embedded, Oriel, Surroundings } from './app/oriel.ts'
+import { askOf, attachmentOf, inOptions, type QuestionOptions } from './app/question.ts'
 import { Reply } from './app/reply.ts'
 import type { Config, OrielSettings } from './config.ts'
-import { type Backend, type Count, deploy, embedded, isCalled, type ListedModel } from './deployments/index.ts'
+import { deploy, embedded, isCalled } from './deployments/index.ts'
 import { audioFamilies, imageFamilies } from './encoders/index.ts'
 import { chooseDevice, gpuMemory } from './engine/index.ts'
 import { changingErrors, OrielError, shuttingDown } from './errors.ts'
 import { ownClient } from './fairness.ts'
 import { configOf, misspeltVariables } from './load-config.ts'
-import { createLogger, type Logger } from './log.ts'
+import { createLogger } from './log.ts'
 import { createMachine } from './machine/index.ts'
 import { asImages, createMedia } from './media/index.ts'
 import { createLibrary, type Library, type ModelCard } from './models/index.ts'
+import { createUpstreams, settingsOf } from './upstreams/index.ts'
 import { within } from './within.ts'
 
+export type {
+  Embedded,
+  EmbedOptions,
+  Listening,
+  ListenOptions,
+  LoadOptions,
+  Oriel,
+  Reloaded,
+  Surroundings,
+} from './app/oriel.ts'
 export type {
   AudioPart,
   Clip,
@@ -53,97 +66,6 @@ export type {
 export { type ErrorKind, OrielError } from './errors.ts'
 export { version } from './version.ts'
 
-/** Oriel in a program: ask models about images, videos and audio, with or without the HTTP server. */
-export interface Oriel {
-  /**
-   * Asks a model. Resolves when the answer begins, after the model is loaded and the prompt is admitted.
-   * @param question a text, whose images, videos and audio are in the options, or the messages of a conversation
-   * @throws OrielError what is wrong with the question, or why the model cannot answer
-   */
-  ask(question: string | readonly Message[], options?: QuestionOptions): Promise<Reply>
-  /** Counts the tokens of a question without asking it. @throws OrielError as `ask` does */
-  count(question: string | readonly Message[], options?: QuestionOptions): Promise<Count>
-  /**
-   * Embeds texts with a model that is made for it.
-   * @returns the embeddings, each of length 1, in the order of the texts, and the tokens of all
-   * @throws OrielError what is wrong with a text, or why the model cannot embed it
-   */
-  embed(texts: string | readonly string[], options?: EmbedOptions): Promise<Embedded>
-  /** What an image's file is, without asking about it. @throws OrielError for a file that is not an image */
-  inspect(
-    image: FileInput,
-    options?: { signal?: AbortSignal | undefined },
-  ): Promise<{ format: string; bytes: number; pages: number }>
-  /** The models on this machine, the loaded ones first, and those of the catalogue that can be downloaded. */
-  models(): Promise<ListedModel[]>
-  /**
-   * Loads models that no request waits for. They stay until another model needs their memory.
-   * @param names default: those that the settings name
-   * @throws OrielError why a model cannot be loaded
-   */
-  load(names?: readonly string[], options?: LoadOptions): Promise<void>
-  /**
-   * Loads the models that the settings name and serves HTTP.
-   * @throws OrielError `invalid` when it cannot listen there: codes `port_in_use`, `port_denied`, `bad_host`; `keys_needed`
-   * when other machines could reach it, and no key exists; and as `createAccounts` does
-   */
-  listen(options?: ListenOptions): Promise<Listening>
-  /**
-   * Lets the answers of the server end. `/ready` says at once that it ends, for as long as the settings' `server.shutdownDelayMs`;
-   * then nothing new is let in, and answers in progress have `server.graceMs`. To be followed by `close`.
-   * @param hurry ends the waiting
-   */
-  drain(hurry?: AbortSignal): Promise<void>
-  /**
-   * Closes the server, then the models. What is asked afterwards is refused. HTTP answers in progress have `graceMs` to end
-   * (default: 1000); answers to `ask` end at once.
-   */
-  close(options?: { graceMs?: number }): Promise<void>
-}
-
-export interface EmbedOptions {
-  /** The model's name. Default: the first that the settings name. */
-  model?: string | undefined
-  /** Keep this many of the first numbers, for models that are trained for it. Default: all. */
-  dimensions?: number | undefined
-  /** Ends the work. */
-  signal?: AbortSignal | undefined
-}
-
-export interface Embedded {
-  embeddings: Float32Array[]
-  tokens: number
-}
-
-export interface Listening {
-  url: string
-  /** The models that it has loaded. */
-  models: readonly string[]
-  /** Whether requests need an API key. */
-  needsKey: boolean
-}
-
-export interface LoadOptions {
-  /** Receives the share of a model that is loaded: 0 to 1. */
-  onProgress?: ((model: string, share: number) => void) | undefined
-}
-
-export interface ListenOptions extends LoadOptions {
-  /** Defaults: the settings' `server.host` and `server.port`. */
-  host?: string | undefined
-  /** 0: any free port. */
-  port?: number | undefined
-}
-
-/** What a program may replace. */
-export interface Surroundings {
-  /** Environment variables; settings win over them. Default: those of the process. */
-  env?: NodeJS.ProcessEnv
-  log?: Logger
-  /** Further models, which your own code runs. */
-  backends?: readonly Backend[]
-}
-
 /** Time for answers in progress to end when the server closes, in ms. */
 const usualGrace = 1000
 /** Time for clients to read the ends of these answers then, in ms. */
@@ -158,18 +80,22 @@ const progressInterval = 500
  * @throws OrielError `invalid` for a setting that is not allowed, `not_found` for an unknown model
  */
 export async function createOriel(settings: OrielSettings = {}, around: Surroundings = {}): Promise<Oriel> {
-  const config = configOf(settings, around.env ?? process.env)
+  const { env = process.env } = around
+  const config = configOf(settings, env)
   const { log = createLogger(config.logLevel, config.logFormat), backends = [] } = around
   for (const sentence of misspeltVariables(around.env)) log.warn(sentence)
   const library = createLibrary(config.models, { images: imageFamilies, audio: audioFamilies })
   const [inSettings, compute] = await Promise.all([modelsIn(config, library), chooseDevice(config.engine.gpu, log)])
   const cards = [...new Map(inSettings.map(({ card }) => [card.id, card])).values()]
   const media = createMedia(config.media, log)
+  const upstreams = createUpstreams(settingsOf(config.upstreams, env), { media, log })
+  let { aliases } = config
   const deployments = deploy({
     config,
     library,
     backends,
-    aliases: () => config.aliases,
+    upstreams,
+    aliases: () => aliases,
     cards,
     start: embedded({ config, device: compute.device, media, log }),
     media,
@@ -190,6 +116,7 @@ export async function createOriel(settings: OrielSettings = {}, around: Surround
     closedServers ??= Promise.all([...servers].map((server) => server.close()))
     return closedServers
   }
+  const closeModels = () => Promise.all([deployments.close(), upstreams.close()])
   const modelOf = ({ model = named[0] }: Pick<QuestionOptions, 'model'>): string => {
     if (model === undefined) throw new OrielError('invalid', 'No model is named.', { param: 'model' })
     return model
@@ -316,7 +243,17 @@ export async function createOriel(settings: OrielSettings = {}, around: Surround
       }, restMs).unref()
       const { port: taken } = server.server.address() as AddressInfo
       const shown = host === '0.0.0.0' || host === '::' ? 'localhost' : host.includes(':') ? `[${host}]` : host
-      return { url: `http://${shown}:${taken}`, models: named, needsKey }
+      const elsewhere = upstreams.upstreams().map(({ name }) => name)
+      return { url: `http://${shown}:${taken}`, models: named, upstreams: elsewhere, needsKey }
+    },
+
+    async reload() {
+      const next = configOf(settings, env)
+      const reloaded = upstreams.reload(settingsOf(next.upstreams, env))
+      aliases = next.aliases
+      const later = settingsThatDiffer(config, next).filter((name) => name !== 'upstreams' && name !== 'aliases')
+      log.info({ ...reloaded, later }, 'the configuration was read again')
+      return { ...reloaded, later }
     },
 
     async drain(hurry = new AbortController().signal) {
@@ -332,7 +269,7 @@ export async function createOriel(settings: OrielSettings = {}, around: Surround
       // Answers that outlast the grace end with an error event.
       const closed = closeServers()
       const timers = [
-        setTimeout(() => void deployments.close(), graceMs),
+        setTimeout(() => void closeModels(), graceMs),
         // A client that does not read the end of its answer must not keep the usage of all from being written.
         setTimeout(() => {
           for (const { server } of servers) server.closeAllConnections()
@@ -340,7 +277,7 @@ export async function createOriel(settings: OrielSettings = {}, around: Surround
       ]
       await closed
       for (const timer of timers) clearTimeout(timer)
-      await Promise.all([deployments.close(), machine.pulls.close()])
+      await Promise.all([closeModels(), machine.pulls.close()])
       await media.close()
       // Every request is settled by now.
       await (await accounts?.catch(() => undefined))?.close()
@@ -391,6 +328,11 @@ async function modelsIn({ model, mmproj }: Config, library: Library): Promise<{ 
   }
   return Promise.all([...new Set(model)].map(one))
 }
+
+const settingsThatDiffer = (config: Config, next: Config): string[] =>
+  Object.entries(next).flatMap(([name, value]) =>
+    isDeepStrictEqual(value, config[name as keyof Config]) ? [] : [name],
+  )
 
 const loopback = new BlockList()
 loopback.addSubnet('127.0.0.0', 8, 'ipv4')

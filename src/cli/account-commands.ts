@@ -2,7 +2,7 @@ import { type Command, Option } from 'commander'
 import type { Scope } from '../accounts/index.ts'
 import { amount, duration, earlier, later, listed, orNone, someOf, wholeNumber } from './values.ts'
 
-const config = new Option('--config <file>', 'a JSON file of settings')
+const config = new Option('--config <file>', 'a JSON or TOML file of settings')
 const json = new Option('--json', 'print JSON')
 const yes = new Option('--yes', 'do not ask for confirmation')
 const scopes: readonly Scope[] = ['inference', 'usage', 'metrics', 'admin']

@@ -14,9 +14,11 @@ import { availableMemory } from '../memory.ts'
 import { packageFile } from '../places.ts'
 import { availableProcessors } from '../processors.ts'
 import { bytesText } from '../sizes.ts'
+import { settingsOf, survey } from '../upstreams/index.ts'
 import { version } from '../version.ts'
 import { withAccounts } from './accounts.ts'
 import { addressSpace, failureText, limitOf } from './failure.ts'
+import { countedText } from './figures.ts'
 import { serverHere, urlHere } from './server.ts'
 import { type Flags, libraryOf } from './settings.ts'
 
@@ -122,6 +124,16 @@ const checks: Readonly<Record<string, Check>> = {
         'Connect this machine or set HTTPS_PROXY to pull models; those that are here work without it.',
       )
     }
+  },
+  upstreams: async ({ upstreams }) => {
+    if (upstreams.length === 0) return ok('none is configured')
+    const found = await survey(settingsOf(upstreams))
+    const text = found.map(({ name, models, error }) =>
+      error === null ? `${name} has ${countedText(models.length, 'model')}` : error.message,
+    )
+    return found.every(({ error }) => error === null)
+      ? ok(text.join(', '))
+      : warn(text.join(' '), 'Check its url and its key in the configuration file.')
   },
   gpu: async (config, flags) => {
     const log = createLogger('silent')

@@ -2,6 +2,7 @@ import { type Estimates, usualImage } from '../machine/index.ts'
 import { type CatalogueEntry, catalogue, estimatedBytes, familiesOf, type Library, purposeOf } from '../models/index.ts'
 import { bytesText } from '../sizes.ts'
 import { advised } from './advice.ts'
+import { takesText, upstreamJson, upstreamRows, upstreamsHere } from './elsewhere.ts'
 import { aboutText, table, tokensText } from './figures.ts'
 import { estimatesHere, type Flags, libraryOf } from './settings.ts'
 
@@ -15,10 +16,13 @@ export async function list({ catalogue: known, json, ...flags }: ListFlags): Pro
   const library = libraryOf(flags)
   const machine = await estimatesHere(library)
   const { rows, models, notes } = known ? pullable(library, machine) : await local(library, machine)
-  const adapters = known ? [] : await adaptersHere(library)
-  if (json) return void process.stdout.write(`${JSON.stringify(known ? { models } : { models, adapters }, null, 2)}\n`)
+  const [adapters, upstreams] = known ? [[], []] : await Promise.all([adaptersHere(library), upstreamsHere()])
+  for (const { error } of upstreams) if (error !== null) process.stderr.write(`${error.message}\n`)
+  const shown = known ? { models } : { models, adapters, upstreams: upstreams.map(upstreamJson) }
+  if (json) return void process.stdout.write(`${JSON.stringify(shown, null, 2)}\n`)
   process.stdout.write(table(rows))
   if (adapters.length > 0) process.stdout.write(`\n${table(adapterRows(adapters))}`)
+  if (upstreams.some(({ models }) => models.length > 0)) process.stdout.write(`\n${table(upstreamRows(upstreams))}`)
   // What explains the table is for a person only.
   if (process.stdout.isTTY) process.stdout.write(notes)
 }
@@ -77,9 +81,6 @@ const inputsOf = ({ sees, hears }: { sees: string | boolean | null; hears: strin
   ...(sees ? (['image'] as const) : []),
   ...(hears ? (['audio'] as const) : []),
 ]
-
-const takesText = (inputs: readonly Input[]): string =>
-  ['text', ...inputs.map((input) => ({ image: 'images', audio: 'audio' })[input])].join(', ')
 
 function pullable(library: Library, machine: Estimates) {
   const runs = (entry: CatalogueEntry): boolean => familiesOf(entry).every((family) => library.supports(family))

@@ -79,7 +79,7 @@ export function createProgram(): Command {
     )
     .option('--host <address>', 'address to listen on (default 127.0.0.1)')
     .option('--port <number>', 'port to listen on (default 8080)', port)
-    .option('--config <file>', 'a JSON file of settings')
+    .option('--config <file>', 'a JSON or TOML file of settings')
     .option('--insecure', 'let other machines use the server without API keys')
     .option('--strict', 'refuse unknown parameters instead of listing them in a response header')
     .allowExcessArguments()

@@ -1,8 +1,10 @@
 import path from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { setFlagsFromString } from 'node:v8'
+import type { Oriel } from '../app.ts'
 import { prepareEngine } from '../engine/index.ts'
 import { packageFile } from '../places.ts'
+import { failureText } from './failure.ts'
 import type { Flags } from './settings.ts'
 
 interface ServeFlags extends Flags {
@@ -22,10 +24,12 @@ const sameSignal = 500
 
 /** `oriel serve`: serves HTTP until SIGINT or SIGTERM; the second one ends it without waiting. @throws OrielError with one sentence for the person */
 export async function serve(flags: ServeFlags): Promise<void> {
-  // A server loads a model at its start. The engine reads its code while this process reads the rest of its own.
-  prepareEngine()
-  const { createOriel } = await import('../app.ts')
   const { model, mmproj, modelsDir, gpu, memoryBudget, host, port, config, strict, insecure } = flags
+  const hasFile = Boolean(config ?? process.env.ORIEL_CONFIG)
+  // A server loads a model at its start. The engine reads its code while this process reads the rest of its own. With a
+  // file, it may need none, and there may be variables that no child may have.
+  if (!hasFile) prepareEngine()
+  const { createOriel } = await import('../app.ts')
   const oriel = await createOriel({
     file: config,
     model,
@@ -50,10 +54,11 @@ export async function serve(flags: ServeFlags): Promise<void> {
   }
   process.on('SIGINT', () => void stop())
   process.on('SIGTERM', () => void stop())
+  if (hasFile) process.on('SIGHUP', () => void reload(oriel))
 
   // Each report lists the models: it is only worth it for a person who reads it.
   const onProgress = process.stderr.isTTY ? showProgress() : undefined
-  const { url, models, needsKey } = await oriel.listen({ onProgress }).catch(async (error: unknown) => {
+  const { url, models, upstreams, needsKey } = await oriel.listen({ onProgress }).catch(async (error: unknown) => {
     // Stopped while it loads: the process is about to exit.
     if (stopping !== undefined) await new Promise(() => {})
     await oriel.close()
@@ -65,9 +70,23 @@ export async function serve(flags: ServeFlags): Promise<void> {
   const keys = needsKey
     ? 'requests need an API key, which the example has in $ORIEL_API_KEY'
     : 'no API key is needed: none exists'
-  process.stdout.write(
-    `Oriel serves ${models.join(', ')} at ${url} (${keys})\n${exampleCurl(url, models[0], needsKey)}\n\n`,
-  )
+  const served = [...models, ...upstreams.map((name) => `the models of ${name}`)].join(', ')
+  const example = models[0] === undefined ? listCurl(url, needsKey) : exampleCurl(url, models[0], needsKey)
+  process.stdout.write(`Oriel serves ${served || 'no model yet'} at ${url} (${keys})\n${example}\n\n`)
+}
+
+/** Holds to the configuration as it is now, or goes on as before if it is not allowed. */
+async function reload(oriel: Oriel): Promise<void> {
+  try {
+    const { added, changed, removed, later } = await oriel.reload()
+    const parts = Object.entries({ added, changed, removed }).flatMap(([what, names]) =>
+      names.length === 0 ? [] : [`upstreams ${what}: ${names.join(', ')}.`],
+    )
+    const restart = later.length === 0 ? [] : [`After a restart only: ${later.join(', ')}.`]
+    process.stdout.write(`${['The configuration was read again.', ...parts, ...restart].join(' ')}\n`)
+  } catch (error) {
+    process.stderr.write(`oriel: ${await failureText(error)} The configuration stays as it was.\n`)
+  }
 }
 
 /** Writes a line every two seconds about a model that takes long to load. */
@@ -80,11 +99,16 @@ function showProgress(): (model: string, share: number) => void {
   }
 }
 
+const keyOf = (needsKey: boolean): string => (needsKey ? ' -H "authorization: Bearer $ORIEL_API_KEY"' : '')
+
+/** Which models there are is not known before the upstreams have said it. */
+const listCurl = (url: string, needsKey: boolean): string => `curl ${url}/v1/models${keyOf(needsKey)}`
+
 /** A request that works as pasted. That to the built-in model is about a picture, which is in a file of the package. */
-function exampleCurl(url: string, model: string | undefined, needsKey: boolean): string {
+function exampleCurl(url: string, model: string, needsKey: boolean): string {
   const file = path.relative(process.cwd(), fileURLToPath(packageFile('examples/ask.json')))
   const text = JSON.stringify({ model, messages: [{ role: 'user', content: 'Hello! What can you do?' }] })
-  const key = needsKey ? ' -H "authorization: Bearer $ORIEL_API_KEY"' : ''
+  const key = keyOf(needsKey)
   const body = model === 'pocket' ? `@${file}` : `'${text}'`
   return `curl ${url}/v1/chat/completions${key} -H "content-type: application/json" -d ${body}`
 }

@@ -1,4 +1,5 @@
 import { chosenFor, formCounts, isChosen, type Modality } from '../encoders/index.ts'
+import { OrielError } from '../errors.ts'
 import { weightsFolder } from '../home.ts'
 import { configOf } from '../load-config.ts'
 import { details, imageTokens } from '../machine/index.ts'
@@ -17,6 +18,7 @@ import {
 } from '../models/index.ts'
 import { availableProcessors } from '../processors.ts'
 import { bytesText } from '../sizes.ts'
+import { elsewhereJson, elsewhereRows, modelElsewhere } from './elsewhere.ts'
 import { countText, table, tokensText } from './figures.ts'
 import { estimatesHere, type Flags, libraryOf } from './settings.ts'
 
@@ -37,10 +39,16 @@ export async function show(name: string, { json, ...flags }: Flags & { json?: bo
   if (unusable !== undefined) throw unusable
   if (adapter !== undefined)
     return json ? print(adapterJson(adapter)) : void process.stdout.write(table(adapterRows(adapter)))
-  const found = await library.find(name, flags.mmproj).catch((error: unknown) => {
+  const found = await library.find(name, flags.mmproj).catch(async (error: unknown) => {
+    if (!(error instanceof OrielError) || error.code !== 'model_not_found') throw error
+    const elsewhere = await modelElsewhere(name)
+    if (elsewhere !== undefined) return elsewhere
+    // A name of the catalogue may be that of a model elsewhere.
     if (error instanceof NotPulled) return error.entry
     throw error
   })
+  if ('upstreams' in found)
+    return json ? print(elsewhereJson(found)) : void process.stdout.write(table(elsewhereRows(found)))
   if (!('decoder' in found))
     return json ? print(entryJson(found, library)) : void process.stdout.write(table(await entryRows(found, library)))
   const facts = await library.facts(found)

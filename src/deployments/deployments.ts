@@ -24,7 +24,7 @@ import type { DeploymentRecord } from './record.ts'
 import { noDeployment } from './registry.ts'
 import type { ReplicaState, Starter } from './replica.ts'
 import { noTraces, tracesOf } from './routing.ts'
-import { NamesHere, noUpstreams, type UpstreamModels, type UpstreamStatus } from './upstream-models.ts'
+import { besideThose, NamesHere, noUpstreams, type UpstreamModels, type UpstreamStatus } from './upstream-models.ts'
 
 /** Default share of the memory that is free at the start that models may take. */
 const budgetShare = 0.8
@@ -203,7 +203,10 @@ export function deploy(options: DeploymentOptions): Deployments {
   const elsewhere = async (name: string): Promise<Backend | undefined> => {
     const isOwn = activeOf(name) !== undefined || backends.some(({ info }) => isCalled(info, name))
     if (isOwn || (await namesHere.has(name))) return undefined
-    return upstreams.find(name) ?? upstreams.known().then(() => upstreams.find(name))
+    const remote = upstreams.find(name) ?? (await upstreams.known().then(() => upstreams.find(name)))
+    if (remote === undefined) return undefined
+    const infos = besideThose(await namesHere.all(), remote.info)
+    return { ...remote, info: infos.find(({ id }) => id === name) ?? infos[0] ?? remote.info }
   }
   const named = async (name: string, account?: string): Promise<Named> => {
     const remote = await elsewhere(name)

@@ -14,7 +14,7 @@ import { infoOf, inputsOf } from './embedded/info.ts'
 import type { Aliases } from './fallbacks.ts'
 import { isCalled, missing, unfit } from './names.ts'
 import type { ReplicaState } from './replica.ts'
-import type { UpstreamModels } from './upstream-models.ts'
+import { besideThose, type UpstreamModels } from './upstream-models.ts'
 
 /** A model that requests may name, or that can be downloaded. */
 export interface ListedModel extends ModelInfo {
@@ -102,12 +102,12 @@ export function createListing(
   /** Models of servers elsewhere whose names mean none of these. */
   const elsewhere = (own: readonly Pick<ListedModel, 'id' | 'aliases'>[]): ListedModel[] => {
     const names = namesOf(own)
-    return upstreams.list().flatMap(({ backend: { info }, fault }): ListedModel[] => {
-      if (names.has(info.id)) return []
-      return [
-        { ...info, state: fault === undefined ? 'loaded' : 'failed', progress: null, error: fault?.message ?? null },
-      ]
-    })
+    return upstreams.list().flatMap(({ backend, fault }) =>
+      besideThose(names, backend.info).map((info): ListedModel => {
+        const state = fault === undefined ? 'loaded' : 'failed'
+        return { ...info, state, progress: null, error: fault?.message ?? null }
+      }),
+    )
   }
   const list = async (): Promise<ListedModel[]> => {
     const own = [...always, ...(await here()).map(listed).toSorted(loadedFirst)]

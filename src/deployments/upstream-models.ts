@@ -1,6 +1,6 @@
 import type { OrielError } from '../errors.ts'
 import type { Library, ModelCard } from '../models/index.ts'
-import type { Backend } from './backend.ts'
+import type { Backend, ModelInfo } from './backend.ts'
 import { withoutAccount } from './names.ts'
 
 /** The models that servers elsewhere answer for. They come and go. */
@@ -33,6 +33,19 @@ export interface UpstreamStatus {
   readonly inFlight: number
 }
 
+/** The name of a model at one upstream. */
+export const nameAt = (upstream: string, model: string): string => `${upstream}/${model}`
+
+/**
+ * A model that upstreams answer for by the names that it has beside those of this machine: its own, or, if that means a model of
+ * this machine, one for each upstream.
+ */
+export function besideThose(names: ReadonlySet<string>, info: ModelInfo): ModelInfo[] {
+  if (!names.has(info.id)) return [info]
+  const { id, upstreams = [] } = info
+  return upstreams.map((one) => ({ ...info, id: nameAt(one, id), aliases: [], upstreams: [one] }))
+}
+
 /** A server that has none. */
 export const noUpstreams: UpstreamModels = {
   list: () => [],
@@ -58,6 +71,11 @@ export class NamesHere {
   }
 
   async has(name: string): Promise<boolean> {
+    const names = await this.all()
+    return names.has(name) || names.has(withoutAccount(name))
+  }
+
+  async all(): Promise<ReadonlySet<string>> {
     if (this.#names === undefined) this.#names = this.#read()
     else if (performance.now() - this.#readAt > freshMs) {
       const reading = this.#read()
@@ -65,8 +83,7 @@ export class NamesHere {
         this.#names = reading
       })
     }
-    const names = await this.#names
-    return names.has(name) || names.has(withoutAccount(name))
+    return this.#names
   }
 
   async #read(): Promise<ReadonlySet<string>> {

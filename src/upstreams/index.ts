@@ -1,1 +1,3 @@
-export { settingsOf, type UpstreamApi, type UpstreamModel, type UpstreamSettings } from './settings.ts'
+export { settingsOf } from './settings.ts'
+export { type Surveyed, survey } from './survey.ts'
+export { createUpstreams, type Upstreams } from './upstreams.ts'

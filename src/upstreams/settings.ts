@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs'
-import type { Config, upstreamApis } from '../config.ts'
+import type { Config } from '../config.ts'
+import type { upstreamApis } from '../config-upstreams.ts'
 import { OrielError } from '../errors.ts'
 import { hideVariable } from '../secrets.ts'
 

@@ -42,6 +42,7 @@ const libraryModel = z.strictObject({
   idle_ms: z.number().nullable().describe('How long it is in memory without requests.'),
   removable: z.boolean().describe('Whether its files may be removed now.'),
   pull: pull.nullable().describe('The pull of it that is running.'),
+  upstreams: z.array(z.string()).describe('The servers elsewhere that answer for it. Empty: it is of this machine.'),
 })
 
 const memory = z.strictObject({ budget_bytes: bytes, taken_bytes: bytes })
@@ -195,6 +196,7 @@ function shown(model: MachineModel, accounts: Accounts) {
       output: amountOf(output),
       image: amountOf(image),
     },
+    upstreams: [...(model.upstreams ?? [])],
     ...{ memory_bytes: model.memoryBytes, fits: model.fits, image_ms: model.imageMs, removable: model.removable },
   }
 }

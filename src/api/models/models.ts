@@ -23,7 +23,11 @@ export const model = z.strictObject({
   aliases: z.array(z.string()).describe('Other names that requests may use.'),
   state: z.enum(states).describe('An available model is loaded when a request names it.'),
   progress: z.number().optional().describe('Fraction that is loaded, from 0 to 1, while the state is loading.'),
-  error: z.string().optional().describe('Why loading failed.'),
+  error: z.string().optional().describe('Why loading failed, or that no upstream of it answers.'),
+  upstreams: z
+    .array(z.string())
+    .optional()
+    .describe('The servers elsewhere that answer for it. Left out: this one does.'),
   context_length: z.int().optional().describe('Tokens of prompt and answer together, if they are known.'),
   supports_chat: z.boolean(),
   dimensions: z.int().optional().describe('Numbers in an embedding, of a model that embeds texts and does not answer.'),
@@ -106,6 +110,7 @@ function modelOf(listed: ListedModel, accounts: Accounts): z.output<typeof model
     thoughts,
     boxes,
     dimensions,
+    upstreams,
     state,
     progress,
     error,
@@ -122,6 +127,7 @@ function modelOf(listed: ListedModel, accounts: Accounts): z.output<typeof model
     state,
     ...(progress === null ? {} : { progress }),
     ...(error === null ? {} : { error }),
+    ...(upstreams === undefined ? {} : { upstreams: [...upstreams] }),
     // Fireworks' fields.
     ...(isKnown ? { context_length: contextTokens } : {}),
     supports_chat: dimensions === undefined,

@@ -9,6 +9,7 @@ import type { Activity } from './activity.ts'
 import { aliasesOf, vllmAliases } from './aliases.ts'
 import { EngineMetrics } from './engine-metrics.ts'
 import { metricText } from './metric-text.ts'
+import { UpstreamMetrics } from './upstream-metrics.ts'
 import type { Ending, WatchedAnswer } from './watched-answer.ts'
 
 /** Bounds in seconds, from one step of a small model to an answer of minutes on a CPU. */
@@ -50,6 +51,7 @@ export interface EmbeddedWork {
 export class Metrics {
   readonly #registry = new Registry()
   readonly #engines: EngineMetrics
+  readonly #upstreams: UpstreamMetrics
   readonly #known = new Set<string>()
   readonly #timer: NodeJS.Timeout
   readonly #responses
@@ -74,7 +76,7 @@ export class Metrics {
   readonly #embeddings
 
   constructor(
-    deployments: Pick<Deployments, 'memory' | 'maxAdapters'>,
+    deployments: Pick<Deployments, 'memory' | 'maxAdapters' | 'upstreams'>,
     engines: EngineStates,
     activity: Pick<Activity, 'adapters'>,
   ) {
@@ -193,6 +195,7 @@ export class Metrics {
     gauge('oriel_models_budget_bytes', 'Memory that models may take', () => deployments.memory.budget)
     gauge('oriel_models_taken_bytes', 'Memory that loaded models take', () => deployments.memory.taken)
     this.#engines = new EngineMetrics(this.#registry, engines)
+    this.#upstreams = new UpstreamMetrics(this.#registry, () => deployments.upstreams(), durations)
 
     const delay = histogram('oriel_event_loop_delay_seconds', 'How late the event loop runs a timer', delays)
     let last = performance.now()
@@ -228,7 +231,7 @@ export class Metrics {
 
   /** Records an answer that is complete or has broken off. */
   ended(watched: WatchedAnswer): void {
-    const { usage, media, loadMs, servedBy: model, operation } = watched.answer
+    const { usage, media, loadMs, servedBy: model, operation, upstream } = watched.answer
     this.#promptLengths.observe({ model, operation }, usage.promptTokens)
     this.#answerLengths.observe({ model, operation }, watched.completionTokens)
     for (const reason of watched.endings) this.#choices.inc({ model, reason })
@@ -236,6 +239,7 @@ export class Metrics {
     if (tally === undefined || duration === undefined || firstToken === undefined) return
     this.#answers.observe({ model, operation }, duration / 1000)
     this.#firstTokens.observe({ model, operation }, firstToken / 1000)
+    if (upstream !== undefined) this.#upstreams.answered(upstream, firstToken)
     if (perToken !== undefined) this.#perToken.observe({ model, operation }, perToken / 1000)
     const times = { load: loadMs, ...media, ...tally.timings }
     for (const phase of phases) this.#phases.observe({ model, phase }, times[phase] / 1000)

@@ -22,7 +22,7 @@ export class Monitor {
   /** Adds its hooks: the first that see a request. */
   constructor(
     server: FastifyInstance,
-    deployments: Pick<Deployments, 'memory' | 'maxAdapters'>,
+    deployments: Pick<Deployments, 'memory' | 'maxAdapters' | 'upstreams'>,
     engines: EngineStates,
     log: Logger,
   ) {

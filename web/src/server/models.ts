@@ -33,6 +33,8 @@ export interface Model {
   readonly running: number
   readonly removable: boolean
   readonly pull: Pull | null
+  /** The servers elsewhere that answer for it. Empty: it is of this machine. */
+  readonly upstreams: readonly string[]
 }
 
 /** A download of a model. */

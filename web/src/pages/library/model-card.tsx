@@ -16,6 +16,12 @@ const states: Record<Model['state'], { text: string; tone: string }> = {
   not_pulled: { text: 'Not downloaded', tone: '' },
 }
 
+const elsewhere: typeof states = {
+  ...states,
+  loaded: { text: 'Elsewhere', tone: 'good' },
+  failed: { text: 'No upstream answers', tone: 'bad' },
+}
+
 export function ModelCard({ model }: { model: Model }) {
   const failure = useSignal('')
   const removing = useSignal(false)
@@ -31,7 +37,8 @@ export function ModelCard({ model }: { model: Model }) {
   }
   const pull = pulls.value.find((one) => isOf(one, model))
   const running = pull?.state === 'running' ? pull : undefined
-  const { text, tone } = states[model.state]
+  const isHere = model.upstreams.length === 0
+  const { text, tone } = (isHere ? states : elsewhere)[model.state]
   return (
     <article class="model card" aria-labelledby={`model-${model.id}`}>
       <header>
@@ -74,12 +81,12 @@ export function ModelCard({ model }: { model: Model }) {
             Ask it
           </a>
         ) : null}
-        {model.state === 'available' || model.state === 'failed' ? (
+        {isHere && (model.state === 'available' || model.state === 'failed') ? (
           <button type="button" class="button" onClick={attempt(() => actions.load(model.id), 'Loading.')}>
             Load
           </button>
         ) : null}
-        {model.state === 'loaded' || model.state === 'loading' ? (
+        {isHere && (model.state === 'loaded' || model.state === 'loading') ? (
           <button type="button" class="button" onClick={attempt(() => actions.unload(model.id), 'Unloaded.')}>
             Unload
           </button>
@@ -116,7 +123,7 @@ function Facts({ model }: { model: Model }) {
   return (
     <dl class="facts">
       <Fact name="Size">
-        {bytes(model.bytes)} <span class="small dim">{kind}</span>
+        {model.bytes === 0 ? '—' : bytes(model.bytes)} <span class="small dim">{kind}</span>
       </Fact>
       <Fact name="Context">{model.context_tokens === 0 ? '—' : `${count(model.context_tokens)} tokens`}</Fact>
       <Fact name="Memory">
