@@ -9,6 +9,8 @@ export interface CacheWishes {
   readonly off: boolean
   /** The keys by which cached prompts are shared, as one text. Null: with everybody. */
   readonly key: string | null
+  /** Whether a client has a key of its own, beside that of its account. */
+  readonly isWanted: boolean
   /** Tokens of a cached prompt that may be used. Null: all. */
   readonly most: number | null
 }
@@ -17,13 +19,18 @@ export type WritesCache = (wishes: CacheWishes) => Fields
 
 export function cacheWishes({ cachePrompt, cachedMost, isolation }: Settings): CacheWishes {
   const key = isolation.length === 0 ? null : hashed(JSON.stringify(isolation))
-  return { off: !cachePrompt || cachedMost === 0, key, most: cachedMost === 0 ? null : cachedMost }
+  return {
+    off: !cachePrompt || cachedMost === 0,
+    key,
+    isWanted: isolation.length > 1,
+    most: cachedMost === 0 ? null : cachedMost,
+  }
 }
 
-/** A cache that no request can keep out of. */
-export const wholeCache: WritesCache = ({ off, key, most }) => {
+/** A cache that all requests share. Accounts are apart where a server can; what a client asks for is refused where not. */
+export const wholeCache: WritesCache = ({ off, isWanted, most }) => {
   if (off) throw notThere('cachePrompt', 'switch for its cache of prompts')
-  if (key !== null) throw notThere('isolation', 'cached prompts that only some requests share')
+  if (isWanted) throw notThere('isolation', 'cached prompts that only some requests share')
   if (most !== null) throw notThere('cachedMost', 'limit of cached tokens')
   return {}
 }

@@ -15,15 +15,15 @@ export async function failureOf({ status, headers, body }: Received): Promise<At
     if (error instanceof OrielError) throw error
     return Buffer.alloc(0)
   })
-  const text = bytes.toString('utf8')
-  return failureWith(status, sentenceIn(parseJson(text)) ?? null, retryAfterMs(headers))
+  const told = parseJson(bytes.toString('utf8'))
+  return failureWith(status, sentenceIn(told), retryAfterMs(headers), isTooLong(told))
 }
 
 /** An error that an upstream reports in its stream. @param error as it came, with a status, a type, or neither */
 export function reportedFailure(error: unknown): AttemptFailed {
-  const { code, status, type } = reported.parse(error)
+  const { code, status, type = '' } = reported.parse(error)
   const told = [code, status].find((value) => typeof value === 'number' && value >= 400 && value < 600)
-  return failureWith(Number(told ?? statuses[type ?? ''] ?? 500), sentenceIn({ error }) ?? null, null)
+  return failureWith(Number(told ?? statuses[type] ?? 500), sentenceIn({ error }), null, isTooLong({ error }))
 }
 
 const reported = z
@@ -73,7 +73,11 @@ const failed = (code: string, what: string, details: FailureDetails, cause?: str
 
 const usualRestMs = 1000
 
-function failureWith(status: number, sentence: string | null, waitMs: number | null): AttemptFailed {
+/**
+ * @param waitMs how long the upstream wants to be left alone; null: it does not say
+ * @param tooLong whether it says that the prompt is too long for the model
+ */
+function failureWith(status: number, sentence: string | null, waitMs: number | null, tooLong: boolean): AttemptFailed {
   const refusal = (kind: ErrorKind, details: ErrorDetails = {}) =>
     new AttemptFailed(
       new OrielError(kind, `This model's server refused the request${sentence === null ? '.' : `: ${sentence}`}`, {
@@ -130,16 +134,21 @@ function failureWith(status: number, sentence: string | null, waitMs: number | n
     default:
       if (status >= 500 || status < 400 || status === 408)
         return failed('upstream_not_available', 'is not available', faulty)
-      return isTooLong(sentence) ? refusal('invalid', tooLong) : refusal('invalid')
+      return tooLong ? refusal('invalid', { param: 'prompt', code: 'context_length_exceeded' }) : refusal('invalid')
   }
 }
 
 const faulty: FailureDetails = { elsewhere: true, isFault: true }
 
-const tooLong = { param: 'prompt', code: 'context_length_exceeded' } as const
+/** Some say it by a code, others only in a sentence. */
+const lengthCodes = ['context_length_exceeded', 'exceed_context_size_error']
+const coded = z.object({ error: z.object({ code: z.unknown().optional(), type: z.unknown().optional() }) })
 
-const isTooLong = (sentence: string | null): boolean =>
-  /(context (length|size|window)|prompt is too long|maximum (model|input) length)/i.test(sentence ?? '')
+function isTooLong(told: unknown): boolean {
+  const { code, type } = coded.safeParse(told).data?.error ?? {}
+  if ([code, type].some((one) => typeof one === 'string' && lengthCodes.includes(one))) return true
+  return /(context (length|size|window)|prompt is too long|maximum (model|input) length)/i.test(sentenceIn(told) ?? '')
+}
 
 /** In ms, at most ten minutes; null: the upstream does not say. */
 function retryAfterMs(headers: Received['headers']): number | null {
@@ -163,12 +172,12 @@ const forms = [
     .transform(({ detail: [first] }) => (first === undefined ? '' : `${first.loc.slice(1).join('.')}: ${first.msg}`)),
 ] as const
 
-function sentenceIn(body: unknown): string | undefined {
+function sentenceIn(body: unknown): string | null {
   for (const form of forms) {
     const found = form.safeParse(body)
     if (found.success) return cleaned(found.data)
   }
-  return undefined
+  return null
 }
 
 /** What may tell of the inside of a network: URLs, hosts with ports, addresses, paths, and what looks like a key. */

@@ -142,8 +142,8 @@ test.each<[Api, object | null, object | null]>([
 })
 
 test('shares cached prompts as each server can, and hides the keys', () => {
-  const own = { isolation: ['a key'] }
-  const [one, same, other] = [own, own, { isolation: ['another'] }].map(
+  const own = { isolation: ['account', 'a key'] }
+  const [one, same, other] = [own, own, { isolation: ['account', 'another'] }].map(
     (settings) => bodyOf('vllm', { settings }).cache_salt,
   )
   expect(one).toMatch(/^[\w-]{43}$/)
@@ -155,6 +155,7 @@ test('shares cached prompts as each server can, and hides the keys', () => {
   const [salt, another] = [0, 1].map(() => bodyOf('vllm', { settings: { cachePrompt: false } }).cache_salt)
   expect(salt).not.toBe(another)
   expect(refusedParam('openai', { settings: own })).toBe('isolation')
+  expect(refusedParam('openai', { settings: { isolation: ['account'] } })).toBeNull()
   expect(refusedParam('ollama', { settings: { cachePrompt: false } })).toBe('cachePrompt')
   // Nothing of a request is cached there unless it says so.
   expect(refusedParam('anthropic', { settings: { ...own, cachePrompt: false } })).toBeNull()
