@@ -38,7 +38,9 @@ let shown: Map<string, Shown>
 beforeAll(async () => {
   const folder = mkdtempSync(path.join(tmpdir(), 'oriel-observed-'))
   writeAdapter(folder, 'own')
-  const oriel = await startServer({ models: { dirs: [folder] } })
+  // Nobody answers there, but it is counted.
+  const upstreams = [{ name: 'elsewhere', url: 'http://127.0.0.1:9', api: 'vllm' as const }]
+  const oriel = await startServer({ model: ['pocket'], models: { dirs: [folder] }, upstreams })
   for (const model of ['pocket', 'pocket#own'])
     await (await postJson(`${oriel.url}/v1/completions`, { model, prompt: 'Hello', max_tokens: 4 })).text()
   const text = await (await fetch(`${oriel.url}/metrics`)).text()
@@ -109,6 +111,7 @@ describe('examples/grafana-dashboard.json', () => {
       'oriel_engine_free_kv_cells',
       'oriel_engine_stored_prefixes',
       'oriel_engine_adapters',
+      'oriel_upstream_models',
     ])
   })
 
