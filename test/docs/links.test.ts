@@ -12,7 +12,8 @@ const blocks = /^```[\s\S]*?^```/gm
 const neededBy = (page: string): string[] =>
   [...textOf(page).matchAll(blocks)]
     .flatMap(([block]) => block.split('\n'))
-    .filter((line) => !/\boriel pull\b/.test(line))
+    // Of an upstream: it is somewhere else by its nature.
+    .filter((line) => !/\boriel pull\b|^url = |"url": /.test(line))
     .flatMap((line) => [...line.matchAll(/https?:\/\/[\w.-]+|\b[\w./-]+\.(?:png|jpe?g|gif|webp|pdf)\b/gi)])
     .map(([needed]) => needed)
 
