@@ -5,8 +5,11 @@ import type { AddressInfo } from 'node:net'
 import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
 import type { Backend } from '../../src/app.ts'
+import { orielServe } from '../support/cli.ts'
+import { inputs } from '../support/long.ts'
 import { plainBackend } from '../support/plain-backend.ts'
 import { startServer, type TestServer } from '../support/server.ts'
 import { patient } from '../support/wait.ts'
@@ -46,12 +49,16 @@ afterAll(async () => {
 /** Hears of what the client has received. */
 let heard = (_text: string): void => {}
 
+/** Aborts when the client of the paced answer has left. */
+let working: AbortSignal | undefined
+
 /** Answers word by word, and says no word before the client has the one before. */
 function paced(): Backend {
   const backend = plainBackend('paced')
   return {
     ...backend,
     async answer(ask, signal) {
+      working = signal
       const { events, ...rest } = await backend.answer(ask, signal)
       return {
         ...rest,
@@ -60,6 +67,7 @@ function paced(): Backend {
             const { raw } = event.type === 'part' ? event : { raw: '' }
             const isHeard = new Promise<void>((resolve) => {
               heard = (text) => text.includes(JSON.stringify(raw).slice(1, -1)) && resolve()
+              signal.addEventListener('abort', () => resolve())
             })
             yield event
             if (raw !== '') await isHeard
@@ -71,7 +79,7 @@ function paced(): Backend {
 }
 
 /** Runs nginx as the process that a test can end. @returns its port */
-async function startNginx(): Promise<number> {
+async function startNginx(hosts: readonly string[]): Promise<number> {
   const port = await freePort()
   const certificate = path.join(folder, 'certificate.pem')
   const key = path.join(folder, 'key.pem')
@@ -79,7 +87,7 @@ async function startNginx(): Promise<number> {
   const kind = ['-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes', '-days', '2']
   execFileSync('openssl', ['req', ...kind, ...subject, '-keyout', key, '-out', certificate], { stdio: 'ignore' })
   const changes = [
-    ['server 127.0.0.1:8080;', `server ${new URL(upstream.url).host};`],
+    ['server 127.0.0.1:8080 max_fails=0;', hosts.map((host) => `server ${host} max_fails=0;`).join(' ')],
     ['listen 443 ssl http2;', `listen 127.0.0.1:${port} ssl http2;`],
     ['/etc/ssl/oriel/fullchain.pem', certificate],
     ['/etc/ssl/oriel/privkey.pem', key],
@@ -88,10 +96,10 @@ async function startNginx(): Promise<number> {
   const paths = ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi'].map(
     (name) => `${name}_temp_path ${folder}/${name};`,
   )
-  const whole = `daemon off; pid ${folder}/nginx.pid; error_log stderr;
+  const whole = `daemon off; pid ${folder}/nginx-${port}.pid; error_log stderr;
     events {}
     http { access_log off; ${paths.join(' ')} ${ours} }`
-  const file = path.join(folder, 'nginx.conf')
+  const file = path.join(folder, `nginx-${port}.conf`)
   writeFileSync(file, whole)
   const checked = spawnSync('nginx', ['-t', '-c', file], { encoding: 'utf8' })
   expect([checked.status, checked.stderr]).toEqual([0, expect.stringContaining('test is successful')])
@@ -100,7 +108,7 @@ async function startNginx(): Promise<number> {
 }
 
 /** Runs Caddy, which signs its certificate itself. @returns its port */
-async function startCaddy(): Promise<number> {
+async function startCaddy(hosts: readonly string[]): Promise<number> {
   const port = await freePort()
   const http = await freePort()
   // Its storage is a folder of the test, and nothing asks for a password to trust it.
@@ -111,10 +119,10 @@ async function startCaddy(): Promise<number> {
     http_port ${http}
     storage file_system ${folder}/caddy
   }\n`
-  const file = path.join(folder, 'Caddyfile')
+  const file = path.join(folder, `Caddyfile-${port}`)
   const ours = having(read('Caddyfile'), 'request_body {', 'tls internal\n\trequest_body {')
   writeFileSync(file, options + ours)
-  const env = { ...process.env, SITE: site, UPSTREAM: new URL(upstream.url).host, HOME: folder }
+  const env = { ...process.env, SITE: site, UPSTREAM: hosts.join(' '), HOME: folder }
   const checked = spawnSync('caddy', ['validate', '--config', file, '--adapter', 'caddyfile'], {
     encoding: 'utf8',
     env,
@@ -164,7 +172,7 @@ describe.each(proxies)('$name with deploy/$files', ({ name, version, start }) =>
   let port = 0
   beforeAll(async () => {
     if (skip !== undefined) return
-    port = await start()
+    port = await start([new URL(upstream.url).host])
     await vi.waitFor(async () => expect(await send(port, '/ready')).toMatchObject({ status: 200 }), patient)
   })
 
@@ -173,9 +181,10 @@ describe.each(proxies)('$name with deploy/$files', ({ name, version, start }) =>
   it.skipIf(skip)(title('passes each event of a stream when it comes'), async () => {
     const body = JSON.stringify({ ...question, model: 'paced', stream: true })
     // If anything kept an event back, the next one would never come.
-    const { status, text } = await send(port, '/v1/chat/completions', body)
-    expect(status).toBe(200)
-    expect(text).toMatch(/tools\.[\s\S]*data: \[DONE\]\n\n$/)
+    const events = await send(port, '/v1/chat/completions', body)
+    expect(events).toMatchObject({ status: 200, text: expect.stringMatching(/tools\.[\s\S]*data: \[DONE\]\n\n$/) })
+    const lines = await send(port, '/api/chat', body)
+    expect(lines).toMatchObject({ status: 200, text: expect.stringMatching(/tools\.[\s\S]*"done":true.*\n$/) })
   })
 
   it.skipIf(skip)(title('lets in a body as large as Oriel takes, and Oriel refuses what is larger'), async () => {
@@ -209,13 +218,7 @@ describe.each(proxies)('$name with deploy/$files', ({ name, version, start }) =>
   })
 
   it.skipIf(skip)(title('ends the work of a client that leaves'), async () => {
-    const endless = JSON.stringify({ ...question, stream: true, ignore_eos: true, max_tokens: 4000 })
-    const running = async () => {
-      const { engines } = (await (await fetch(`${upstream.url}/health`)).json()) as {
-        engines: { model: string; running: number }[]
-      }
-      return engines.find(({ model }) => model === 'pocket')?.running
-    }
+    const body = JSON.stringify({ ...question, model: 'paced', stream: true })
     const options = {
       host: '127.0.0.1',
       port,
@@ -225,15 +228,61 @@ describe.each(proxies)('$name with deploy/$files', ({ name, version, start }) =>
     } as const
     const sent = request({ ...options, method: 'POST', headers: { host: site, 'content-type': 'application/json' } })
     sent.on('error', () => {})
-    sent.end(endless)
+    sent.end(body)
     await new Promise((resolve) => sent.once('response', resolve))
-    expect(await running()).toBe(1)
+    const work = working
+    expect(work?.aborted).toBe(false)
     sent.destroy()
-    await vi.waitFor(async () => expect(await running()).toBe(0), patient)
+    // Not only when it gives up waiting for the next event.
+    await vi.waitFor(() => expect(work?.aborted).toBe(true), { timeout: 20_000 })
   })
 
   it.skipIf(skip)(title('keeps the name of the site, by which Oriel knows who may ask'), async () => {
     const page = await send(port, '/v1/models')
     expect(page.status).toBe(200)
   })
+
+  it.skipIf(skip)(
+    title('answers every request while two servers behind it are restarted one after the other'),
+    async () => {
+      const ports = [await freePort(), await freePort()]
+      const restarted = async (at: number) => {
+        const server = await orielServe(['--port', String(at)], {
+          ORIEL_HOSTNAMES: site,
+          ORIEL_SHUTDOWN_DELAY_MS: '3500',
+          ORIEL_GRACE_MS: '60000',
+        })
+        running.push(server.child)
+        return { ...server, exited: new Promise((resolve) => server.child.once('exit', resolve)) }
+      }
+      const servers = await Promise.all(ports.map(restarted))
+      const port = await start(ports.map((at) => `127.0.0.1:${at}`))
+      await vi.waitFor(async () => expect(await send(port, '/ready')).toMatchObject({ status: 200 }), patient)
+      let stopped = false
+      const outcomes: string[] = []
+      const client = async (stream: boolean) => {
+        while (!stopped) {
+          const body = JSON.stringify({ ...question, max_tokens: 20, stream })
+          const { status, text } = await send(port, '/v1/chat/completions', body).catch((error) => ({
+            status: 0,
+            text: String(error),
+          }))
+          const isWhole = status === 200 && (!stream || text.endsWith('data: [DONE]\n\n')) && !text.includes('"error"')
+          outcomes.push(isWhole ? 'answered' : `${status} ${text.slice(-200)}`)
+        }
+      }
+      const clients = [false, true, true].map(client)
+      for (const [index, old] of servers.slice(0, inputs(1, 2)).entries()) {
+        old.child.kill('SIGTERM')
+        expect(await old.exited).toBe(0)
+        await restarted(ports[index] ?? 0)
+        // Until the proxy has asked it.
+        await sleep(2500)
+      }
+      stopped = true
+      await Promise.all(clients)
+      expect(outcomes.length).toBeGreaterThan(50)
+      expect(outcomes.filter((outcome) => outcome !== 'answered')).toEqual([])
+    },
+  )
 })

@@ -2,6 +2,7 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { parse } from 'yaml'
 import { genAiAliases, vllmAliases } from '../../src/api/monitoring/aliases.ts'
 import { writeAdapter } from '../support/adapters.ts'
 import { postJson } from '../support/http.ts'
@@ -94,6 +95,15 @@ describe('docs/observability.md', () => {
       vllmAliases.all.map(({ name }) => name),
     )
   })
+})
+
+it('has the metrics that deploy/alerts.yaml asks for', () => {
+  const { groups } = parse(textOf('deploy/alerts.yaml'))
+  const asked = groups.flatMap(({ rules }: { rules: { expr: string }[] }) =>
+    rules.flatMap(({ expr }) => [...expr.matchAll(/\boriel_\w+/g)].map(([name]) => name)),
+  )
+  expect(asked.length).toBeGreaterThan(3)
+  for (const name of asked) expect([...shown.keys()]).toContain(name.replace(/_(bucket|sum|count)$/, ''))
 })
 
 describe('examples/grafana-dashboard.json', () => {
