@@ -20,6 +20,8 @@ export interface Server {
 }
 
 export interface OrielServer extends Server {
+  /** Of the API process. */
+  readonly pid: number
   /** Starts measuring the delay of the event loop of the API process. */
   watchLoop(): void
   /** Stops the measurement. */
@@ -46,29 +48,39 @@ export async function startOriel(
   cache?: string,
 ): Promise<OrielServer> {
   if (precision === 'auto' && cache === undefined) await chooseForms(model, settings.threads)
-  const port = await freePort()
-  const args = ['serve', '--model', model.decoder, '--mmproj', model.projector, '--port', String(port)]
-  const loop = new URL('./event-loop.js', import.meta.url).href
   const env = {
-    ...process.env,
     ORIEL_THREADS: String(settings.threads),
     ORIEL_CONTEXT: String(settings.contextTokens),
     ORIEL_VISION_PRECISION: precision,
     XDG_CACHE_HOME: cache ?? process.env.XDG_CACHE_HOME,
   }
-  const log = logOf(`oriel-${model.id}-${precision}`)
-  const child = spawn(process.execPath, ['--import', loop, 'bin/oriel.js', ...args], {
+  const args = ['--model', model.decoder, '--mmproj', model.projector]
+  return serveOriel(path.basename(model.decoder, '.gguf'), args, env, `${model.id}-${precision}`)
+}
+
+/**
+ * Starts `oriel serve`, and waits until it answers.
+ * @param name of its log
+ */
+export async function serveOriel(
+  model: string,
+  args: readonly string[],
+  env: NodeJS.ProcessEnv,
+  name: string,
+): Promise<OrielServer> {
+  const port = await freePort()
+  const loop = new URL('./event-loop.js', import.meta.url).href
+  const log = logOf(`oriel-${name}`)
+  const child = spawn(process.execPath, ['--import', loop, 'bin/oriel.js', 'serve', ...args, '--port', String(port)], {
     cwd: root,
-    env,
+    env: { ...process.env, ...env },
     stdio: ['ignore', log, log, 'ipc'],
   })
   const url = `http://127.0.0.1:${port}`
   await whenReady(child, `${url}/v1/models`)
   const tell = (question: LoopQuestion) => child.send(question)
   return {
-    name: 'oriel',
-    url,
-    model: path.basename(model.decoder, '.gguf'),
+    ...{ name: 'oriel', url, model, pid: child.pid ?? 0 },
     stop: () => stop(child),
     watchLoop: () => void tell('loop-start'),
     async loopDelay() {
