@@ -100,7 +100,7 @@ function gapsTable(rows: readonly RowReport[]): string[] {
 }
 
 /** Three significant digits. */
-const round = (value: number): string => (value >= 100 ? value.toFixed(0) : value.toPrecision(3))
+export const round = (value: number): string => (value >= 100 ? value.toFixed(0) : value.toPrecision(3))
 
 /** Replaces what bench/README.md has between the markers of this name. */
 export function fillReadme(name: string, text: string): void {
