@@ -23,8 +23,13 @@ const { values: flags } = parseArgs({
   options: { rows: { type: 'string', default: 'ttft,speed,engine,streams,affinity' } },
 })
 
-/** What, the figure, the bar, and what is beside the figure. */
-type Line = [what: string, figure: string, bar: string, beside: string]
+/** A line of the table. */
+interface Line {
+  readonly what: string
+  readonly figure: string
+  readonly bar: string
+  readonly beside: string
+}
 
 const results = new URL('./results/front.json', import.meta.url)
 
@@ -34,10 +39,12 @@ async function main(): Promise<void> {
     const measure = rows[row as keyof typeof rows]
     if (measure === undefined) throw new Error(`there is no row ${row}: ${Object.keys(rows).join(', ')}`)
     kept[row] = await measure()
-    console.log(kept[row].map((line) => line.join(' | ')).join('\n'))
+    console.log(kept[row].map((line) => Object.values(line).join(' | ')).join('\n'))
   }
   writeFileSync(results, `${JSON.stringify(kept, null, 2)}\n`)
-  const lines = Object.keys(rows).flatMap((row) => kept[row] ?? [])
+  const lines = Object.keys(rows).flatMap((row) =>
+    (kept[row] ?? []).map(({ what, figure, bar, beside }) => [what, figure, bar, beside]),
+  )
   fillReadme('front', `${machineText(machine())}\n\n${markdownTable([['what', 'figure', 'bar', ''], ...lines])}`)
 }
 
@@ -62,7 +69,7 @@ const rows = {
     await withScripted(0, async (_, through) => {
       await speedOf(through, 1, 2000)
       const most = round(await speedOf(through, 1, 20_000))
-      lines.push(['tokens/s of one stream whose upstream never waits', most, '', ''])
+      lines.push({ what: 'tokens/s of one stream whose upstream never waits', figure: most, bar: '', beside: '' })
     })
     return lines
   },
@@ -106,7 +113,8 @@ const rows = {
       stopping.abort()
       await Promise.all(running)
       const what = `event loop p99 with ${open} streams at once of ${1000 / pace} tokens/s, ms`
-      return [[what, round(p99), '≤ 20', `${round(rate)} tokens/s together; the front takes ${round(cores)} cores`]]
+      const beside = `${round(rate)} tokens/s together; the front takes ${round(cores)} cores`
+      return [{ what, figure: round(p99), bar: '≤ 20', beside }]
     })
   },
 
@@ -127,7 +135,8 @@ const rows = {
       })()
       const cached = await cachedIn(() => through ?? inTurn.next().value, pictures, turns, pauseMs)
       for (const server of [through, ...all]) await server?.stop()
-      return [`prefix hits, ${what}`, `${round((100 * cached) / most)} %`, bar, `${cached} tokens of ${most}`]
+      const figure = `${round((100 * cached) / most)} %`
+      return { what: `prefix hits, ${what}`, figure, bar, beside: `${cached} tokens of ${most}` }
     }
     return [
       await compare(`${chats} chats at once`, '≥ 90 %', 0, true),
@@ -157,7 +166,7 @@ async function addedTime(
   }
   const [p50, p95] = [0.5, 0.95].map((share) => round(percentile(added, share)))
   const beside = `p95 ${p95}; the upstream alone ${round(median(alone))} ms`
-  return [`TTFT added to ${what}, p50, ms`, p50 ?? '', `≤ ${bar}`, beside]
+  return { what: `TTFT added to ${what}, p50, ms`, figure: p50 ?? '', bar: `≤ ${bar}`, beside }
 }
 
 async function compareSpeed(what: string, streams: number, straight: Endpoint, through: Endpoint): Promise<Line> {
@@ -171,7 +180,7 @@ async function compareSpeed(what: string, streams: number, straight: Endpoint, t
   }
   const range = `${round(Math.min(...ratios))} to ${round(Math.max(...ratios))}`
   const beside = `${range}; the upstream alone ${round(median(alone))} tokens/s`
-  return [`tokens/s of ${what}, through : alone`, round(median(ratios)), '≥ 0.97', beside]
+  return { what: `tokens/s of ${what}, through : alone`, figure: round(median(ratios)), bar: '≥ 0.97', beside }
 }
 
 /** Each is first in half of the pairs. @returns the figure of the first endpoint and that of the second */

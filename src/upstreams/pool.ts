@@ -186,8 +186,8 @@ export function createPool({ probe, log }: PoolOptions): Pool {
       }
     },
     state(upstream) {
-      const { requests, failures, retries, inFlight, isOpen } = memberOf(upstream)
-      return { requests, failures, retries, inFlight, isUp: isUp(upstream) && !isOpen }
+      const { requests, failures, retries, inFlight, isOut } = memberOf(upstream)
+      return { requests, failures, retries, inFlight, isUp: isUp(upstream) && !isOut }
     },
     close() {
       for (const health of watched.values()) health.close()
@@ -220,10 +220,10 @@ class Member {
     return breaker
   }
 
-  /** Whether none of its targets is asked. */
-  get isOpen(): boolean {
+  /** Whether all of its targets that were asked are left out at present, since they fail. */
+  get isOut(): boolean {
     const breakers = [...this.#breakers.values()]
-    return breakers.length > 0 && breakers.every(({ isOpen }) => isOpen)
+    return breakers.length > 0 && breakers.every(({ isOpen, waitMs }) => isOpen && waitMs > 0)
   }
 
   /** Time until a target may be asked, in ms. */
