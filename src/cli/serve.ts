@@ -54,7 +54,11 @@ export async function serve(flags: ServeFlags): Promise<void> {
   }
   process.on('SIGINT', () => void stop())
   process.on('SIGTERM', () => void stop())
-  if (hasFile) process.on('SIGHUP', () => void reload(oriel))
+  if (hasFile) {
+    process.on('SIGHUP', () => void reload(oriel))
+    // Whoever read them may be gone, and a server goes on.
+    for (const output of [process.stdout, process.stderr]) output.on('error', () => {})
+  }
 
   // Each report lists the models: it is only worth it for a person who reads it.
   const onProgress = process.stderr.isTTY ? showProgress() : undefined
@@ -80,7 +84,7 @@ async function reload(oriel: Oriel): Promise<void> {
   try {
     const { added, changed, removed, later } = await oriel.reload()
     const parts = Object.entries({ added, changed, removed }).flatMap(([what, names]) =>
-      names.length === 0 ? [] : [`upstreams ${what}: ${names.join(', ')}.`],
+      names.length === 0 ? [] : [`Upstreams ${what}: ${names.join(', ')}.`],
     )
     const restart = later.length === 0 ? [] : [`After a restart only: ${later.join(', ')}.`]
     process.stdout.write(`${['The configuration was read again.', ...parts, ...restart].join(' ')}\n`)

@@ -1,3 +1,3 @@
 export { settingsOf } from './settings.ts'
 export { type Surveyed, survey } from './survey.ts'
-export { createUpstreams, type Upstreams } from './upstreams.ts'
+export { createUpstreams } from './upstreams.ts'
