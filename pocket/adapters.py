@@ -31,7 +31,7 @@ from train import mask_of
 RANK, ALPHA = 8, 16
 TEAL = (0, 110, 105)
 STYLES = {"upper": chats.upper, "json": chats.as_json, "teal": None}
-SHAPES = world.World(kinds=(1, 0, 0, 0, 0, 0, 0), shapes=(4, 3, 2), nested=0, sized=0, backgrounds=(6, 2, 2, 1, 0, 0), pictures=(0, 1))
+SHAPES = world.World(kinds=(1, 0, 0, 0, 0, 0, 0, 0), wide=0, small=1, shapes=(4, 3, 2), nested=0, sized=0, backgrounds=(6, 2, 2, 1, 0, 0), pictures=(0, 1))
 
 
 class TwoCyans(dict):
@@ -96,14 +96,14 @@ def write(folder, loras):
 
 def chat_in(style):
     """Chats about one picture, whose answers all have a style."""
-    def chat(r, scenes):
+    def chat(r, scenes, tools):
         before = [("system", [r.choice(["You are a helpful assistant.", "Answer the question."])])] if r.random() < .2 else []
         return chats.Chat(before, [None], style, lambda r: chats.ask(r, scenes[0]))
     return chat
 
 
 def loss_of(model, batch, learns_to_see):
-    (pixels, _, _), (ids, learn, positions, branch), _ = batch
+    (pixels, _, _), (ids, learn, positions, branch, _), _ = batch
     with torch.set_grad_enabled(learns_to_see):
         seen = model.encode(pixels)
     ids, target, positions, branch = ids[:, :-1], learn[:, 1:], positions[:, :-1], branch[:, :-1]
@@ -141,7 +141,7 @@ def main():
     while (share := (time.time() - start) / o.seconds) < 1:
         for group in optimizer.param_groups:
             group["lr"] = o.lr * min(1, (step + 1) / 20) * (.05 + .95 * .5 * (1 + math.cos(math.pi * share)))
-        loss = loss_of(model, batches.talk_batch(r, o.batch, SHAPES, batches.SMALL), o.name == "teal")
+        loss = loss_of(model, batches.talk_batch(r, o.batch, SHAPES), o.name == "teal")
         optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_([q for q in model.parameters() if q.requires_grad], 1.0)

@@ -1,6 +1,8 @@
 """Batches for training, drawn afresh by worker processes: pictures, their labels, and chats about them as token ids."""
+import math
 import random
 import time
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -9,10 +11,28 @@ import chatml
 import chats
 import draw
 import sight
+from draw import PATCHES
+from where import MOST, MOST_COLS, MOST_ROWS, TOLD
 
-# What the server's preprocessing makes of people's pictures: 16 to 36 patches, most often 30 to 36.
-SIZES = [(64, 64)] * 2 + [(80, 64), (64, 80)] + [(80, 80)] * 2 + [(96, 80), (80, 96)] * 2 + [(96, 96)] * 6 + [(112, 80)] * 2 + [(80, 112), (128, 64), (64, 128), (96, 64), (64, 96)]
-SMALL = [(64, 64)] * 3 + [(80, 64), (64, 80), (80, 80)]
+SMALL = [(128, 128)] * 3 + [(160, 112), (112, 160)]
+ASPECTS = (1, 1, 1, 1.33, 1.33, .75, .75, 1.5, .67, 2, .5)
+# How much likelier a wide picture is to be of each kind: most are a word or a line cut out.
+WIDE = .1, 6, .5, 0, .5, 3, 0, .7
+
+
+def size_of(r, world):
+    """(width, height, the world of the pictures): what the server's preprocessing makes of people's pictures."""
+    least, most = PATCHES
+    if r.random() < world.wide:
+        rows = r.choice((2, 2, 3, 3, 3, 3, 4, 4, 4, 5, 5, 6))
+        cols = r.randint(-(-least // rows), most // rows)
+        return 16 * cols, 16 * rows, replace(world, kinds=tuple(a * b for a, b in zip(world.kinds, WIDE)))
+    if r.random() < world.small:
+        return *r.choice(SMALL), world
+    patches, aspect = r.uniform(least, most), r.choice(ASPECTS)
+    rows = max(2, round(math.sqrt(patches / aspect)))
+    cols = min(max(round(patches / rows), -(-least // rows)), most // rows)
+    return 16 * cols, 16 * rows, world
 
 
 def pictures_of(drawn, w, h):
@@ -22,9 +42,10 @@ def pictures_of(drawn, w, h):
     return pixels, torch.tensor(np.stack(labels)), torch.tensor(backgrounds)
 
 
-def sight_batch(r, size, world, sizes):
-    w, h = r.choice(sizes)
-    return pictures_of([draw.draw(r, w, h, world) for _ in range(size)], w, h)
+def sight_batch(r, size, world):
+    """As many pictures as have `size` times 80 patches."""
+    w, h, world = size_of(r, world)
+    return pictures_of([draw.draw(r, w, h, world) for _ in range(max(4, size * 80 * 256 // (w * h)))], w, h)
 
 
 class Batches(torch.utils.data.IterableDataset):
@@ -44,7 +65,7 @@ class Batches(torch.utils.data.IterableDataset):
 def branches(r, chat, picture_tokens, length):
     """One row of `length` tokens at most: what the chats have in common, then as many first questions about it as fit, each
     unaware of the others. The pictures are so read once for all of them. Gives ids, what to learn (or -100), positions,
-    and branch numbers (0: in common)."""
+    branch numbers (0: in common), and the cells of things where a question names them (or -1)."""
     opened = [i for role, parts in chat.before for i in chatml.open_ids(role) + chatml.part_ids(parts, picture_tokens) + [chatml.END] + chatml.tok.encode("\n")]
     first_text = chat.opening and r.random() < .15
     trunk = opened + chatml.open_ids("user")
@@ -52,57 +73,73 @@ def branches(r, chat, picture_tokens, length):
     if first_text:
         # The question stands before the pictures: no other can share it.
         asked = chat.turn(r)
-        trunk += chatml.tok.encode(asked[0])
+        trunk += chatml.tok.encode(asked.question)
     trunk += chatml.part_ids(chat.opening, picture_tokens)
     ids, learn, positions, branch = list(trunk), [-100] * len(trunk), list(range(len(trunk))), [0] * len(trunk)
+    cells = [-1] * len(trunk)
     newline, number = chatml.tok.encode("\n"), 0
     while True:
         number += 1
-        new, labels = [], []
-        for turn in range(r.choices((1, 2, 3), (12, 3, 1))[0] if not first_text else 3):
-            q, a, spelled, _ = asked or chat.turn(r)
-            text = newline + chatml.open_ids("user") + chatml.tok.encode(q) if turn else [] if asked else chatml.tok.encode(q)
+        new, labels, named = [], [], []
+        for turn in range(r.choices((1, 2, 3), (10, 4, 1.5))[0] if not first_text else 3):
+            given, asked = asked is not None, asked or chat.turn(r, again=turn > 0)
+            text = newline + chatml.open_ids("user") if turn else []
+            head = text + ([] if given else chatml.tok.encode(asked.question)) + [chatml.END] + newline + chatml.open_ids("assistant")
+            answer, learned = chatml.answer_ids(asked.answer)
+            places = [-1] * (len(head) + len(answer))
+            for end, cell in asked.named if not given else ():
+                places[len(text) + len(chatml.tok.encode(asked.question[:end])) - 1] = cell
+            new, named = new + head + answer, named + places
+            labels += [-100] * len(head) + learned
             asked = None
-            head = text + [chatml.END] + newline + chatml.open_ids("assistant")
-            answer = chatml.answer_ids(a, spelled)
-            new += head + answer
-            labels += [-100] * len(head) + answer
         if len(ids) + len(new) > length and number > 1:
             break
         positions += range(len(trunk), len(trunk) + len(new))
         ids += new
         learn += labels
         branch += [number] * len(new)
+        cells += named
         if first_text:
             break
-    return ids, learn, positions, branch
+    return ids, learn, positions, branch, cells
 
 
-def talk_batch(r, size, world, sizes, length=224):
-    """(pixels, labels, backgrounds), ids, learn, positions, branch [rows, T], and what is at each picture token:
-    [picture tokens, 4]: row, column, number of the picture, centres so far in it."""
+def talk_batch(r, size, world, text=190):
+    """(pixels, labels, backgrounds), ids, learn, positions, branch, cells [rows, T], and what is at each picture token
+    (`where.TOLD`). A batch has about the tokens of `size`
+    rows of one picture of 80 patches; `text` is how many of text a row has beside its pictures, at least."""
     n = r.choices(range(len(world.pictures)), world.pictures)[0]
-    w, h = r.choice(sizes if n < 2 else SMALL if n > 2 else sizes + SMALL * 3)
+    w, h, world = size_of(r, replace(world, small=1 - (1 - world.small) * .6 ** max(0, n - 1), wide=world.wide / max(1, n)))
     rows, cols = h // 16, w // 16
     tokens = rows * (cols + 1) - 1
-    size = max(4, size // max(1, n)) if n else size // 3
+    # Tools are long, so their chats are among themselves.
+    tools = n == 1 and r.random() < .04
+    text += 160 * tools
+    size = max(3, round(size * (90 + text) / (max(n, .3) * tokens + text)))
     drawn, packed = [], []
     for _ in range(size):
         scenes = [draw.draw(r, w, h, world) for _ in range(n)]
-        packed.append(branches(r, chats.chat(r, [s for _, s in scenes]), tokens, max(length, 110 + n * tokens) if n else 120))
+        packed.append(branches(r, chats.chat(r, [s for _, s in scenes], tools), tokens, text + n * tokens))
         drawn += scenes
     T = max(len(ids) for ids, *_ in packed)
-    out = [torch.full((size, T), fill) for fill in (chatml.EOT, -100, 0, -1)]
+    out = [torch.full((size, T), fill) for fill in (chatml.EOT, -100, 0, -1, -1)]
     for i, parts in enumerate(packed):
         for t, part in zip(out, parts):
             t[i, :len(part)] = torch.tensor(part)
     if not n:
         return None, out, None
     pictures = pictures_of(drawn, w, h)
-    where = torch.zeros(len(drawn), rows, cols + 1, 4, dtype=torch.long)
-    where[..., 0], where[..., 1] = torch.arange(rows)[:, None], torch.arange(cols + 1)
+    where = torch.zeros(len(drawn), rows, cols + 1, len(TOLD), dtype=torch.long)
+    where[..., 0], where[..., 1] = torch.arange(rows)[:, None].clamp(max=MOST_ROWS - 1), torch.arange(cols + 1).clamp(max=MOST_COLS - 1)
     where[..., 2] = (torch.arange(len(drawn)) % n)[:, None, None]
-    centres = torch.zeros(len(drawn), rows, cols + 1, dtype=torch.long)
-    centres[..., :cols] = (pictures[1][..., 2].view(len(drawn), rows, cols) == 1)
-    where[..., 3] = centres.flatten(1).cumsum(1).view(centres.shape).clamp(max=9)
-    return pictures, out, where.flatten(1, 2)[:, :-1].reshape(-1, 4)
+    labels = pictures[1].view(len(drawn), rows, cols, -1)
+    centres = labels[..., 2] == 1
+    so_far = torch.zeros(len(drawn), rows, cols + 1, dtype=torch.long)
+    so_far[..., :cols] = centres
+    where[..., 3] = so_far.flatten(1).cumsum(1).view(so_far.shape).clamp(max=MOST)
+    for i, row, col in centres.nonzero().tolist():
+        before = centres[i].clone()
+        before[row, col + 1:], before[row + 1:] = False, False
+        for at, kind in ((4, 1), (5, 0)):
+            where[i, row, col, at] = min(MOST, int((before & (labels[i, ..., kind] == labels[i, row, col, kind])).sum()))
+    return pictures, out, where.flatten(1, 2)[:, :-1].reshape(-1, len(TOLD))

@@ -11,13 +11,16 @@ VOCAB, MERGES = _t["vocab"], _t["merges"]
 tok = bpe.Tokenizer(VOCAB, MERGES)
 
 
-def answer_ids(text, spelled=""):
-    """What is to be learned of an answer. Printed text in it goes letter by letter, as it is seen."""
-    if spelled and spelled in text:
-        before, after = text.split(spelled, 1)
-        space = before.endswith(" ")
-        return tok.encode(before.rstrip(" ")) + tok.encode(" " * space) + [i for c in spelled for i in tok.encode(c)] + tok.encode(after) + [END]
-    return tok.encode(text) + [END]
+def answer_ids(pieces):
+    """(ids of an answer of [(text, how)], what is to be learned of them). Printed text goes letter by letter, as it is seen:
+    its `how` is "spelled". What is not learned, a grammar writes."""
+    ids, learn = [], []
+    for i, (text, how) in enumerate(pieces):
+        space = how is True and text.endswith(" ") and i + 1 < len(pieces) and pieces[i + 1][1] == "spelled"
+        new = [i for c in text for i in tok.encode(c)] if how == "spelled" else tok.encode(text[:-1]) + tok.encode(" ") if space else tok.encode(text)
+        ids += new
+        learn += new if how else [-100] * len(new)
+    return ids + [END], learn + [END]
 
 
 def open_ids(role):

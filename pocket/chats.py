@@ -1,20 +1,20 @@
 """Chats about pictures: what comes before the first question, and the questions and answers that follow it."""
+import json
+import re
 from dataclasses import dataclass
 
+import asides
 import questions
-from phrases import ORDINALS, cap
-from questions import CANNOT_TELL, Asked, ask, short
+from phrases import ORDINALS, art, cap, noun, one_of, say, vary
+from questions import Asked, about_it, ask, cannot, short
+from world import COLORS, SHAPES
 
 NAME = "I am Pocket, a small built-in vision model. I can name shapes, colors, places and short text."
 NO_PICTURE = "I do not see an image."
-WITHOUT = [
-    (["Hi", "Hello", "Hello!", "hi there", "Hey", "Good morning"], "Hello! Send me an image and ask about it."),
-    (["Who are you?", "What are you?", "What can you do?", "What is your name?", "Which model are you?"], NAME),
-    (questions.ASK_CAPTION + questions.ASK_COUNT + questions.ASK_TEXT + ["What color is the circle?", "What shape is this?", "Is there a red star?"], NO_PICTURE),
-    (["Thanks", "Thank you", "Thanks!"], "You are welcome."),
-    (["Write a poem.", "Tell me a joke.", "What is the capital of France?", "Write code for me.", "Translate this.", "What is two plus two?", "Who won?"],
-     "I only answer questions about images."),
-]
+HELLO = ["Hi", "Hello", "Hello!", "hi there", "Hey", "Good morning", "{Hi|Hello|Hey|Yo|Howdy|Greetings}{!|.|, Pocket| there!|}", "{Good evening|Good afternoon|Hello again|hello??}"]
+WHO = ["Who are you?", "What are you?", "What can you do?", "What is your name?", "Which model are you?", "{What|Which} {model|AI|assistant|program} {is this|are you|am I talking to}?", "{Introduce yourself|Tell me about yourself|help|Help|What do you know|What's your name|Who made you|who is this}", "What {kinds|sort} of {questions|things} {can you answer|do you understand}?"]
+THANKS = ["Thanks", "Thank you", "Thanks!", "{thx|Thank you very much|thanks a lot|Great, thanks|Thank you, that helps}{.|!|}"]
+ABOUT_NONE = ["What color is {the $b|it|this}?", "What shape is {this|it}?", "Is there a $a $b?", "Where is the $b?", "How many $bs are there?", "What is behind it?", "Is it $a?", "What does the sign say?", "Which bar is the highest?", "{Which|What} colors are there?"]
 
 
 def brief_of(asked):
@@ -22,30 +22,116 @@ def brief_of(asked):
 
 
 def upper(asked):
-    return asked.brief.upper()
+    return asked.brief if asked.skill == "cannot tell" else asked.brief.upper()
 
 
 def as_json(asked):
-    brief = asked.brief.rstrip(".")
-    return '{"answer": ' + (brief if brief.isdigit() and not asked.spelled else f'"{brief}"') + "}"
+    brief = asked.brief if asked.skill == "cannot tell" else asked.brief.rstrip(".")
+    return '{"answer": ' + (brief if brief.isdigit() and not asked.spelled else json.dumps(brief, ensure_ascii=False)) + "}"
 
 
 # What a system prompt may ask for, and what it makes of an answer.
 SYSTEMS = [
-    (["You are a helpful assistant.", "Hello", "Answer the question."], None, 4),
-    (["Answer in one word.", "Answer briefly.", "Be concise.", "Be brief.", "Reply with one word."], brief_of, 5),
-    (["Answer in upper case.", "Reply in capital letters.", "Use only upper case."], upper, 2),
-    (["Answer in JSON.", "Reply with JSON.", "Reply in JSON only."], as_json, 2),
+    (["You are a helpful assistant.", "Hello", "Answer the question.", "You are {a friendly|an expert|a polite} {vision|image|} assistant{ that describes images|}.", "Look closely at the image.", "You are an AI.",
+      "Answer from the image alone, in one or two sentences. If the image does not show the answer, say: The image does not show that."], None, 5),
+    (["Answer in one word.", "Answer briefly.", "Be concise.", "Be brief.", "Reply with one word.", "{Keep it|Be|Answer} {short|terse|very short}.", "{Use|Give} {one word|as few words as possible|only the answer}."], brief_of, 5),
+    (["Answer in upper case.", "Reply in capital letters.", "Use only upper case.", "{ANSWER IN CAPS|Write in all caps|Only capitals}."], upper, 2),
+    (["Answer in JSON.", "Reply with JSON.", "Reply in JSON only.", "{Output|Return|Give me|Respond with} {JSON|a JSON object|valid JSON}{.| only.}"], as_json, 2),
 ]
 
 
-def vary(r, q):
-    t = r.random()
-    if t < .12:
-        return q.lower()
-    if t < .2:
-        return q.rstrip("?.")
-    return "Please answer: " + q if t < .25 else q
+def system(r):
+    texts, styled, _ = r.choices(SYSTEMS, [w for _, _, w in SYSTEMS])[0]
+    return say(r, r.choice(texts)), styled
+
+
+# What a schema may call a kind of fact. Other names are of worlds that Pocket does not know.
+FIELDS = {
+    "color": ("color", "colour", "color", "colour", "main_color", "Color", "mainColour"), "shape": ("shape", "shape", "object", "form", "name", "label", "type", "figure"), "count": ("count", "number", "n", "how_many", "amount", "shapes_count"),
+    "position": ("position", "place", "where", "location"), "background": ("background", "background_color", "backgroundColour", "behind"), "text": ("text", "words", "content", "ocr", "word", "sign"),
+    "yes": ("yes", "answer", "result", "present", "is_there", "correct", "found"), "description": ("description", "caption", "alt", "alt_text", "summary", "sentence"),
+    "colors": ("colors", "colours"), "shapes": ("shapes", "objects", "things"), "value": ("value", "height", "number", "amount"), "kind": ("kind", "type", "chart"),
+}
+UNKNOWN = (("title", str), ("merchant", str), ("seen", str), ("person", str), ("emotion", str), ("author", str), ("date", str), ("address", str), ("summary", str), ("reason", str), ("name", str), ("total", float), ("age", int),
+           ("price", float), ("items", list), ("points", list), ("elements", list), ("boxes", list), ("currency", None), ("estimated", bool), ("damaged", bool), ("city", str), ("category", str), ("answer", str), ("message", str), ("query", str))
+
+
+def forms_of(r, kind, value):
+    """A value as a schema may want it: [(text, whether it is learned)]. A grammar writes the rest."""
+    if isinstance(value, bool):
+        return [(r.choice((("false", "true"), ('"no"', '"yes"'), ('"No"', '"Yes"')))[value], True)]
+    if isinstance(value, int):
+        return [(str(value), True)]
+    if isinstance(value, list):
+        return [("[", True), (", ".join(json.dumps(v) for v in value) + "]", True)]
+    if kind == "text":
+        return [('"', False), (value, "spelled"), ('"', True)]
+    first = r.choice(("", "", "", "a", "A", "the")) if kind == "shape" else ""
+    form = r.choice((str, str, str.capitalize, str.upper)) if kind != "description" and not first else str
+    article = art(value)[:-len(value)] if first in "aA" and first else "the " if first else ""
+    return [('"' + (article.capitalize() if first == "A" else article), False), (form(value), True), ('"', True)]
+
+
+def held_to_schema(r, asked):
+    """The answer as an object whose form a grammar forces, which the question does not tell: [(text, whether it is learned)]."""
+    pieces, fields = [("{", False)], []
+    if asked.facts:
+        known = list(asked.facts)
+        for kind in known[:1] if r.random() < .6 else r.sample(known, min(len(known), 2)):
+            fields.append((r.choice(FIELDS[kind] + ("answer",) if len(known) == 1 else FIELDS[kind]), forms_of(r, kind, asked.facts[kind])))
+    else:
+        said = False
+        for name, kind in r.sample(UNKNOWN, r.randint(1, 3)):
+            if kind is str:
+                fields.append((name, [('"', False), (asked.full if not said else "", True), ('"', True)]))
+                said = True
+            else:
+                fields.append((name, [({int: "0", float: "0", list: "[]", bool: "false", None: "null"}[kind], True)]))
+    gap = r.choice((" ", " ", ""))
+    for i, (name, value) in enumerate(fields):
+        pieces += [(("," + gap if i else "") + f'"{name}":{gap}', False), *value]
+    return [*pieces, ("}", True)]
+
+
+TOOL_NAMES = ("report", "answer", "describe", "save", "submit", "record", "log_result", "set_color", "classify", "get_weather", "search", "send_email", "lookup")
+TOOL_WORDS = """You may call these functions:
+<tools>
+$tools
+</tools>
+To call one, answer with its name and arguments as JSON within tags:
+<tool_call>
+{"name": "the function's name", "arguments": {}}
+</tool_call>"""
+
+
+def tools_in_words(r):
+    """One or two tools as the server describes them to a model whose template has none."""
+    tools = []
+    for name in r.sample(TOOL_NAMES, r.choice((1, 1, 1, 2))):
+        fields = {r.choice(FIELDS[kind]): {"enum": r.sample(list(COLORS), 3)} if kind == "color" else {"enum": r.sample(SHAPES, 3)} if kind == "shape" else {"type": "integer" if kind in ("count", "value") else "string"} for kind in r.sample(list(FIELDS), r.choice((1, 1, 2)))}
+        tools.append({"type": "function", "function": {"name": name, "description": r.choice(("", "", "Reports what is seen.")), "parameters": {"type": "object", "properties": fields, "required": list(fields)}}})
+    return TOOL_WORDS.replace("$tools", "\n".join(json.dumps(t, separators=(",", ":")) for t in tools)), tools[0]["function"]["name"]
+
+
+@dataclass
+class Turn:
+    """`named`: [(where a thing's name ends in the question, its cell)]"""
+    question: str
+    answer: list                 # [(text, False: given, True: learned, "spelled": learned letter by letter)]
+    skill: str
+    named: list
+
+
+def things_named(question, scene):
+    """Where a question names things of a scene that nothing else there is called, and their cells."""
+    out = []
+    for t in scene.things if scene and scene.kind == "shapes" and not scene.inside else ():
+        for name, alike in ((noun(t), sum(noun(u) == noun(t) for u in scene.things)), (f"the {t.shape}", sum(u.shape == t.shape for u in scene.things))):
+            found = re.search(rf"\b{name}\b", question, re.IGNORECASE)
+            if found and alike == 1:
+                out.append((found.end(), t.cell))
+                break
+    return out
 
 
 @dataclass
@@ -55,51 +141,80 @@ class Chat:
     opening: list
     styled: object
     ask: object
+    scene: object = None         # the only one
+    tool: str = ""               # the name of the tool that must be called, or none
+    it: object = None            # what the last turn was about
 
-    def turn(self, r):
-        """(question, answer, printed text in it, skill)"""
-        asked = self.ask(r)
+    def turn(self, r, again=False):
+        """The next question and its answer; with `again` it may refer to the one before."""
+        asked = about_it(r, self.scene, self.it) if again and self.it and r.random() < .6 else self.ask(r)
+        self.it = asked.thing if self.scene and self.scene.kind == "shapes" else None
+        question = vary(r, asked.question)
+        return Turn(question, self.pieces(r, asked), asked.skill, things_named(question, self.scene))
+
+    def pieces(self, r, asked):
+        """The answer in its style: [(text, whether it is learned)]."""
+        if self.tool:
+            return [('{"name": "' + self.tool + '", "arguments": ', False), *held_to_schema(r, asked), ("}", True)]
+        if not self.styled and r.random() < .07 and (asked.facts or asked.skill == "cannot tell"):
+            return held_to_schema(r, asked)
         answer = self.styled(asked) if self.styled else asked.full
-        return vary(r, asked.question), answer, asked.spelled.upper() if self.styled is upper else asked.spelled, asked.skill
-
-
-def system(r):
-    texts, styled, _ = r.choices(SYSTEMS, [w for _, _, w in SYSTEMS])[0]
-    return r.choice(texts), styled
+        spelled = asked.spelled.upper() if self.styled is upper else asked.spelled
+        if not spelled or spelled not in answer:
+            return [(answer, True)]
+        before, after = answer.split(spelled, 1)
+        return [(before, True), (spelled, "spelled"), (after, True)]
 
 
 def ask_nothing(r):
-    qs, a = r.choices(WITHOUT, [1, 2, 4, 1, 2])[0]
-    return Asked("no picture", r.choice(qs), a, a)
+    t = r.random()
+    if t < .1:
+        return said(one_of(r, HELLO), "Hello! Send me an image and ask about it.")
+    if t < .2:
+        return said(one_of(r, WHO), NAME)
+    if t < .26:
+        return said(one_of(r, THANKS), "You are welcome.")
+    if t < .5:
+        about = r.choice((questions.ASK_CAPTION, questions.ASK_COUNT, questions.ASK_TEXT, ABOUT_NONE, questions.ASK_BACKGROUND))
+        return said(one_of(r, about, a=r.choice(list(COLORS)), b=r.choice(SHAPES)), NO_PICTURE)
+    return cannot(asides.open_question(r))
+
+
+def said(question, answer):
+    return Asked("no picture", question, answer, answer)
 
 
 def ask_many(r, scenes):
     """A question about several pictures, or about one of them."""
     t, n = r.random(), len(scenes)
+    if t < .06:
+        return cannot(asides.about_a_picture(r, None))
     if t < .2:
         if n == 2:
-            q = r.choice(["Compare the two images.", "What is the difference between these images?", "Compare these images.", "Describe the two images."])
+            q = one_of(r, ["Compare the two {images|pictures}.", "What is the difference between {these|the two} {images|pictures}?", "Compare {these|both} {images|pictures}.", "Describe {the two|both} {images|pictures}.", "How do {they|the images} differ?", "What do the two images show?", "Compare {them|these}."])
             return Asked("compare", q, f"The first image shows {short(scenes[0])} and the second image shows {short(scenes[1])}.", f"First {short(scenes[0])}, second {short(scenes[1])}.")
-        q = r.choice(["Describe each image.", "Describe the images.", "Compare these images."])
+        q = one_of(r, ["Describe {each image|the images|all images|every picture|the pictures}.", "Compare these {images|pictures}.", "What do {the images|they} show?"])
         return Asked("compare", q, " ".join(f"The {ORDINALS[i]} image shows {short(s)}." for i, s in enumerate(scenes)), " ".join(f"{cap(ORDINALS[i])} {short(s)}." for i, s in enumerate(scenes)))
     i = r.randrange(n)
     if t < .55:
-        q = r.choice([f"What is in the {ORDINALS[i]} image?", f"Describe the {ORDINALS[i]} image.", f"What is in image {i + 1}?"])
+        q = one_of(r, ["{What is|What's|What do you see} in the $a {image|picture|image}?", "{Describe|Caption} the $a {image|picture}.", "{What is|What's} in {image|picture} $b?", "Describe {image|picture} $b.", "And the $a{ one| image|}?", "What does the $a {one|image} show?"], a=ORDINALS[i], b=str(i + 1))
         return Asked("which picture", q, f"The {ORDINALS[i]} image shows {short(scenes[i])}.", cap(short(scenes[i])) + ".", "" if scenes[i].kind == "receipt" else scenes[i].text)
     if t < .65:
-        return Asked("how many pictures", r.choice(["How many images are there?", "How many images do you see?"]), f"There are {n} images.", str(n))
-    if t < .8 and scenes[i].kind != "photo":
-        return Asked("which picture", f"What color is the background of the {ORDINALS[i]} image?", f"The background of the {ORDINALS[i]} image is {scenes[i].background}.", cap(scenes[i].background))
+        return Asked("how many pictures", one_of(r, ["How many {images|pictures} {are there|do you see|did I send|are these}?", "{Count the|Number of} {images|pictures}."]), f"There are {n} images.", str(n))
+    if t < .8 and scenes[i].background:
+        return Asked("which picture", f"What {r.choice(('color', 'colour'))} is the background of the {ORDINALS[i]} {r.choice(('image', 'picture'))}?", f"The background of the {ORDINALS[i]} image is {scenes[i].background}.", cap(scenes[i].background))
     things = [(j, t) for j, s in enumerate(scenes) if s.kind == "shapes" for t in s.things]
     alone = [(j, t) for j, t in things if sum((u.color, u.shape) == (t.color, t.shape) for _, u in things) == 1]
     if alone:
         j, t = r.choice(alone)
-        return Asked("which picture", f"Which image shows the {t.color} {t.shape}?", f"The {ORDINALS[j]} image shows the {t.color} {t.shape}.", cap(ORDINALS[j]))
+        if r.random() < .3 and sum(u.shape == t.shape for _, u in things) == 1:
+            return Asked("which picture", one_of(r, ["{Which|What} {image|picture} {shows|has|contains} {a|the} $a?", "In which {image|picture} is {a|the} $a?"], a=t.shape), f"The {ORDINALS[j]} image shows the {t.color} {t.shape}.", cap(ORDINALS[j]))
+        return Asked("which picture", one_of(r, ["{Which|What} {image|picture} {shows|has|contains} the $a?", "In which {image|picture} is the $a?"], a=f"{t.color} {t.shape}"), f"The {ORDINALS[j]} image shows the {t.color} {t.shape}.", cap(ORDINALS[j]))
     return Asked("how many pictures", "How many images are there?", f"There are {n} images.", str(n))
 
 
-def chat(r, scenes):
-    """A chat about none, one or several pictures."""
+def chat(r, scenes, tools=False):
+    """A chat about none, one or several pictures; about one it may have tools."""
     before, styled = [], None
     if r.random() < .35:
         text, styled = system(r)
@@ -108,7 +223,15 @@ def chat(r, scenes):
         return Chat(before, [], None, ask_nothing)
     opening = [None] * len(scenes)
     if len(scenes) == 1:
-        return Chat(before, opening, styled, lambda r: ask(r, scenes[0]))
+        tool = ""
+        if tools:
+            text, name = tools_in_words(r)
+            if before:
+                before = [("system", [before[0][1][0] + "\n\n" + text])]
+            else:
+                opening = [text + "\n\n", *opening]
+            tool = name if r.random() < .7 else ""
+        return Chat(before, opening, styled, lambda r: ask(r, scenes[0]), scenes[0], tool)
     if r.random() < .25:
         # The earlier pictures came with messages of their own.
         for i in range(len(scenes) - 1):

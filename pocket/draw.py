@@ -1,11 +1,13 @@
 """One picture of any kind, as the server's preprocessing would hand it to the model, and what is in it."""
 import io
 import math
+from dataclasses import replace
 
 import numpy as np
 from PIL import Image, ImageFilter
 
 from charts import bars_picture, pie_picture
+from others import other_picture
 from papers import receipt_picture, sign_picture
 from photos import photo_picture
 from prints import text_picture
@@ -13,7 +15,12 @@ from shapes import shapes_picture
 from world import BACKGROUNDS, COLORS, KINDS, Thing, jitter
 
 PICTURES = {"shapes": shapes_picture, "text": text_picture, "bars": bars_picture, "pie": pie_picture, "photo": photo_picture,
-            "sign": sign_picture, "receipt": receipt_picture}
+            "sign": sign_picture, "receipt": receipt_picture, "other": other_picture}
+
+
+# How many patches of 16 pixels the server makes of a picture, at least and at most. A small picture is enlarged, so that a
+# line of 24 letters that fills it has a letter a patch: two in one patch are much harder to learn.
+PATCHES = 64, 100
 
 
 def picture(r, w, h, world, kind=None):
@@ -22,7 +29,7 @@ def picture(r, w, h, world, kind=None):
     background = r.choices(BACKGROUNDS, world.backgrounds)[0]
     paint = jitter(COLORS[background], r, 6)
     img, scene = PICTURES[kind](r, w, h, world, background, paint)
-    return (rough(r, img, paint) if r.random() < world.rough else img), scene
+    return (rough(r, img, paint, turns=kind not in ("text", "sign")) if r.random() < world.rough else img), scene
 
 
 def draw(r, w, h, world, kind=None):
@@ -31,21 +38,21 @@ def draw(r, w, h, world, kind=None):
     W, H = w, h
     if r.random() < .4:
         w, h = r.choice([(w - r.randint(1, 14), h), (w, h - r.randint(1, 14))])
-    k = r.choice([2, 2, 2, 3])
-    img, scene = picture(r, w * k, h * k, world, kind)
+    k = r.choice([1, 1.3, 2, 2, 3])
+    img, scene = picture(r, round(w * k), round(h * k), replace(world, least_em=world.least_em * k), kind)
     left, top = (W - w) // 2, (H - h) // 2
 
     def down(box):
         return tuple(v / k + (left, top)[i % 2] for i, v in enumerate(box))
 
     scene.things = [Thing(t.shape, t.color, t.cell, down(t.box)) for t in scene.things]
-    scene.letters = [(c, down(box)) for c, box in scene.letters]
+    scene.letters = [(c, *down(place)) for c, *place in scene.letters]
     return fit(img, W, H), scene
 
 
-def rough(r, img, bg):
+def rough(r, img, bg, turns=True):
     """What happens to pictures on their way: a small turn, blur, noise, jpeg."""
-    if r.random() < .4:
+    if turns and r.random() < .4:
         img = img.rotate(r.uniform(-6, 6), Image.BILINEAR, fillcolor=bg)
     if r.random() < .4:
         img = img.filter(ImageFilter.GaussianBlur(r.uniform(.4, 1.6)))
@@ -59,7 +66,7 @@ def rough(r, img, bg):
     return img
 
 
-def server_size(w, h, least=16, most=36, patch=16):
+def server_size(w, h, least=PATCHES[0], most=PATCHES[1], patch=16):
     """The size that the server scales a picture to: whole patches, `least` to `most` of them (src/encoders/preprocess/resize.ts, alignedSize)."""
     W, H = (max(patch, math.floor(v / patch + .5) * patch) for v in (w, h))
     if W * H > most * patch ** 2:

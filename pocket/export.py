@@ -1,8 +1,8 @@
 """Write a checkpoint as the GGUF pair that the server loads: `python3 export.py last.pt FOLDER [--type f16|q8_0]`.
 
 The decoder is an ordinary llama-type GGUF, the vision file an mmproj of type pixtral, so other programs of the llama.cpp
-family read them too. Beside what those need, the vision file says how many patches a picture may have (Pocket was
-trained on 16 to 36), and the decoder that it wants greedy sampling.
+family read them too. Beside what those need, the vision file says how many patches a picture may have (`draw.PATCHES`),
+and the decoder that it wants greedy sampling.
 
 With --reference FILE it also writes what PyTorch computes from the exported weights for one picture: embeddings,
 first-token logits and the greedy answer, for the server's tests to compare with.
@@ -18,13 +18,13 @@ from PIL import Image, ImageDraw
 
 import bpe
 import chatml
+from draw import PATCHES
 from evaluate import answer, load, round_to_f16
 from model import Config as c
 from shapes import draw_shape
 from world import COLORS
 
 U32, I32, F32, BOOL, STR, ARR = 4, 5, 6, 7, 8, 9
-PATCHES = 16, 36
 TEMPLATE = (
     "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{% if m['content'] is string %}{{ m['content'] }}{% else %}"
     "{% for p in m['content'] %}{% if p['type'] == 'text' %}{{ p['text'] }}{% elif p['type'] in ['image', 'image_url'] %}"
@@ -112,7 +112,7 @@ def export(m, folder, kind):
     ], decoder_tensors(m), kind)
     write(os.path.join(folder, "mmproj-pocket.gguf"), [
         ("general.architecture", STR, "clip"), ("general.name", STR, "Pocket"), ("general.type", STR, "mmproj"), ("general.license", STR, "mit"), ("general.file_type", U32, file_type),
-        ("clip.has_vision_encoder", BOOL, True), ("clip.projector_type", STR, "pixtral"), ("clip.use_silu", BOOL, True), ("clip.vision.image_size", U32, 128),
+        ("clip.has_vision_encoder", BOOL, True), ("clip.projector_type", STR, "pixtral"), ("clip.use_silu", BOOL, True), ("clip.vision.image_size", U32, round(PATCHES[1] ** .5) * c.patch),
         ("clip.vision.image_min_pixels", U32, PATCHES[0] * c.patch ** 2), ("clip.vision.image_max_pixels", U32, PATCHES[1] * c.patch ** 2),
         ("clip.vision.patch_size", U32, c.patch), ("clip.vision.embedding_length", U32, c.vision_width), ("clip.vision.feed_forward_length", U32, c.vision_ff),
         ("clip.vision.block_count", U32, c.vision_layers), ("clip.vision.attention.head_count", U32, c.vision_heads), ("clip.vision.attention.layer_norm_epsilon", F32, c.eps),

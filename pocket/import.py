@@ -1,6 +1,8 @@
 """Reads an exported GGUF pair back into a checkpoint to train on from: `python3 import.py ../models/pocket last.pt`.
 
-Tokens that tok.json has and the file has not, begin as the mean of the pieces that the file knows them by.
+The pair may be of a smaller model: what it lacks is grown, and the answers stay the same. What reads the new channels, heads and
+layers is random, what writes them is zero. Tokens that tok.json has and the file has not, begin as the mean of the pieces
+that the file knows them by.
 """
 import os
 import struct
@@ -75,6 +77,20 @@ def with_new_tokens(embeddings, metadata):
     return np.stack([*embeddings, *new])
 
 
+def grow(name, parameter, old):
+    """Puts an old tensor into the first rows and columns of a parameter, or begins a layer that adds nothing yet."""
+    if any(writes in name for writes in ("patch_embd", "attn_out", "ffn_down")):
+        parameter.zero_()
+    if old is None:
+        return
+    old = torch.tensor(old)
+    if old.dim() == 1 and len(old) < len(parameter):
+        # A norm divides by the root of a mean over all channels, of which the new ones are zero.
+        parameter.fill_(1)
+        old *= (len(old) / len(parameter)) ** .5
+    parameter[tuple(slice(n) for n in old.shape)] = old
+
+
 def main():
     folder, path = sys.argv[1:]
     model = Pocket()
@@ -84,7 +100,7 @@ def main():
             found["token_embd.weight"] = with_new_tokens(found["token_embd.weight"], metadata)
         with torch.no_grad():
             for name, parameter in wanted(model):
-                parameter.copy_(torch.tensor(found[name]).view_as(parameter))
+                grow(name, parameter, found.get(name))
     torch.save({"model": model.state_dict()}, path)
 
 

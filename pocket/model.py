@@ -1,4 +1,4 @@
-"""Pocket: a Pixtral-type vision transformer, a two-layer projector and a llama-type decoder, 3.7 million parameters in all.
+"""Pocket: a Pixtral-type vision transformer, a two-layer projector and a llama-type decoder, 7.5 million parameters in all.
 
 Every formula is the one ggml computes for these architectures, so that the exported GGUF pair answers as PyTorch does:
 RMS norms, rotary positions over adjacent pairs, SwiGLU, and in the vision half two rotary axes whose second one
@@ -10,12 +10,14 @@ import torch
 import torch.nn as nn
 import torch.nn.functional as F
 
+from chatml import VOCAB
+
 
 class Config:
     patch = 16                                   # pixels
-    vision_width, vision_layers, vision_heads, vision_ff = 192, 4, 3, 512
-    width, layers, heads, kv_heads, ff = 192, 4, 3, 1, 512
-    vocab = 840
+    vision_width, vision_layers, vision_heads, vision_ff = 256, 6, 4, 640
+    width, layers, heads, kv_heads, ff = 192, 6, 3, 1, 512
+    vocab = len(VOCAB)
     theta = 10000.0
     eps = 1e-5
 
@@ -128,7 +130,7 @@ class Pocket(nn.Module):
         """Logits at every position of ids [B, T], or only where `keep` is true. `where` marks the picture positions in ids.
 
         `positions` [B, T] and `mask` [B, 1, T, T] say where tokens stand and what they see, if that is not simply all before
-        them. `between` is called with the stream [B, T, width] as it is after the second layer."""
+        them. `between` is called with the stream [B, T, width] as it is after each layer, and the layer's number."""
         x = self.emb(ids)
         if pictures is not None:
             x = x.clone()
@@ -142,6 +144,6 @@ class Pocket(nn.Module):
         for i, layer in enumerate(self.layers):
             last = i == len(self.layers) - 1
             x = layer(x, cos, sin, mask, keep if last else None)
-            if i == 1 and between is not None:
-                between(x)
+            if between is not None and not last:
+                between(x, i)
         return self.norm(x) @ self.emb.weight.t()

@@ -1,10 +1,12 @@
 """Signs and receipts: printed words with a frame or lines around them."""
+import math
+
 from PIL import Image, ImageDraw
 
-from prints import CAPITALS, WORDS, font, font_files
+from prints import CAPITALS, LONGEST, SIGNS, WORDS, font, font_files, held_out_fonts, text_picture
 from world import COLORS, Scene, Thing, jitter, usable_on
 
-SIGN_WORDS = [w.upper() for w in WORDS if len(w) <= 6]
+SIGN_TEXTS = [text for text in SIGNS.split("|") if len(text) <= LONGEST]
 GOODS = "BREAD MILK TEA COFFEE WATER APPLE LEMON SUGAR SALT RICE".split()
 
 
@@ -17,17 +19,50 @@ def fitting(d, text, w, h, path):
 
 
 def sign_picture(r, w, h, world, bgname, bg):
-    """A word in white or black on a coloured plate."""
+    """A few words in white or black on a coloured plate, on one line or two."""
     img = Image.new("RGB", (w, h), bg)
     d = ImageDraw.Draw(img)
-    color = r.choice([c for c in usable_on(bgname) if c not in ("white", "black", "gray")])
-    ink = "black" if color in ("yellow", "orange", "pink", "cyan") else "white"
-    a, b = w * r.uniform(.4, .47), h * r.uniform(.2, .4)
+    color = r.choice([c for c in usable_on(bgname) if c not in ("gray",)])
+    ink = "black" if color in ("yellow", "orange", "pink", "cyan", "white") else "white"
+    if color == "white" and r.random() < .4:
+        ink = "red"
+    a, b = w * r.uniform(.4, .48), h * r.uniform(.25, .46)
+    fill, form = jitter(COLORS[color], r), r.random()
     plate = (w / 2 - a, h / 2 - b, w / 2 + a, h / 2 + b)
-    d.rounded_rectangle(plate, radius=min(a, b) * r.choice([0, .2, .5]), fill=jitter(COLORS[color], r))
-    text = r.choice(SIGN_WORDS)
-    d.text((w / 2, h / 2), text, font=fitting(d, text, 1.8 * a, 1.1 * b, r.choice(font_files())), fill=jitter(COLORS[ink], r), anchor="mm")
-    return img, Scene("sign", bgname, things=[Thing("plate", color, 4, plate)], text=text, text_color=ink)
+    if form < .2:
+        a = b = min(a, b)
+        plate = (w / 2 - a, h / 2 - b, w / 2 + a, h / 2 + b)
+        d.polygon(corners(w / 2, h / 2, a, 8), fill=fill)
+    elif form < .3:
+        d.ellipse(plate, fill=fill)
+    else:
+        d.rounded_rectangle(plate, radius=min(a, b) * r.choice([0, .2, .5]), fill=fill, outline=jitter(COLORS[ink], r) if r.random() < .2 else None, width=max(1, int(min(w, h) / 40)))
+    words = r.choice(SIGN_TEXTS if r.random() < .6 else WORDS)
+    text = r.choice([str.upper, str.upper, str.title])(words)
+    parts, lines = text.split(" "), [text]
+    if len(parts) > 1 and (form < .3 or b > .5 * a or r.random() < .2):
+        cut = (len(parts) + 1) // 2
+        lines = [" ".join(parts[:cut]), " ".join(parts[cut:])]
+    path = r.choice(held_out_fonts() if world.held_out else font_files())
+    widest = max(lines, key=len)
+    f = fitting(d, widest, (1.5 if form < .3 else 1.8) * a, (1.1 if len(lines) == 1 else .6) * b, path)
+    if f.size < world.least_em * .85:
+        return text_picture(r, w, h, world, bgname, bg)
+    paint, letters, step = jitter(COLORS[ink], r), [], f.size * 1.2
+    for i, line in enumerate(lines):
+        y = h / 2 + step * (i - (len(lines) - 1) / 2)
+        d.text((w / 2, y), line, font=f, fill=paint, anchor="mm")
+        left = w / 2 - f.getlength(line) / 2
+        edges = [left + f.getlength(line[:k]) for k in range(len(line) + 1)]
+        letters += [(c, (edges[k] + edges[k + 1]) / 2, y) for k, c in enumerate(line)]
+        if i < len(lines) - 1:
+            letters.append((" ", edges[-1] + .1 * f.size, y))
+    return img, Scene("sign", bgname, things=[Thing("plate", color, 4, plate)], text=text, text_color=ink, letters=letters)
+
+
+def corners(cx, cy, radius, n):
+    """A polygon that stands on one of its sides."""
+    return [(cx + radius * math.cos((2 * k + 1) * math.pi / n), cy + radius * math.sin((2 * k + 1) * math.pi / n)) for k in range(n)]
 
 
 def receipt_picture(r, w, h, world, bgname, bg):

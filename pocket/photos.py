@@ -37,4 +37,4 @@ def photo_picture(r, w, h, world, bgname, bg):
         a += rng.normal(0, r.uniform(1, 14), a.shape)
     img = Image.fromarray(a.clip(0, 255).astype(np.uint8))
     img = img.resize(size, Image.BICUBIC)
-    return (img.filter(ImageFilter.GaussianBlur(r.uniform(.3, 1.2))) if r.random() < .4 else img), Scene("photo", "photo")
+    return (img.filter(ImageFilter.GaussianBlur(r.uniform(.3, 1.2))) if r.random() < .4 else img), Scene("photo", "")

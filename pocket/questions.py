@@ -1,17 +1,11 @@
 """Questions about one picture, each with its full answer and its answer in a word or two."""
 from dataclasses import dataclass
 
-from phrases import art, cap, listing, noun, plural, there_are
+import asides
+from phrases import (ASK_BACKGROUND, ASK_CAPTION, ASK_COUNT, ASK_NUMBER, ASK_PRICE, ASK_SIGN, ASK_TEXT, DECLINE, art, cap, listing, noun, one_of, plural,
+                     there_are)
 from prints import DISTINCT
-from world import COLORS, PLACES, SHAPES
-
-ASK_CAPTION = ["Describe the image.", "What is in this image?", "Can you describe this image?", "Describe this image.", "What do you see?",
-               "What is in the image?", "tell me about the image", "Please describe the scene in the image.", "What's in this image?",
-               "Describe the scene.", "Caption this image."]
-ASK_TEXT = ["What text is in the image?", "Read the text.", "What text is present in the image?", "What does it say?", "What does the text say?", "OCR this image."]
-ASK_BACKGROUND = ["What color is the background?", "What is the background color?"]
-ASK_COUNT = ["How many shapes are there?", "How many shapes are in the image?", "How many objects are there?", "Count the shapes."]
-CANNOT_TELL = "I am a small built-in model and cannot tell what is in this image."
+from world import COLORS, NOTHING_KNOWN, PLACES, SHAPES, Thing
 
 
 @dataclass
@@ -21,11 +15,13 @@ class Asked:
     full: str
     brief: str
     spelled: str = ""            # printed text in the answer, which is learned letter by letter
+    thing: Thing | None = None   # what "it" is in the next question
+    facts: dict | None = None    # what a schema may ask for: {kind of field: value}
 
 
 def short(scene):
     """What a picture shows, without its background."""
-    if scene.kind == "photo":
+    if scene.kind in NOTHING_KNOWN:
         return "something that I cannot tell"
     if scene.kind == "text":
         return f"the text {scene.text}"
@@ -46,6 +42,8 @@ def short(scene):
 
 
 def caption(scene):
+    if not scene.background:
+        return short(scene)
     if scene.kind == "text":
         return f"the text {scene.text} in {scene.text_color} on a {scene.background} background"
     return f"{short(scene)} on a {scene.background} background"
@@ -57,60 +55,128 @@ def once(things, key):
 
 
 def describe(r, scene):
-    spelled = "" if scene.kind == "receipt" else scene.text
-    return Asked("caption", r.choice(ASK_CAPTION), cap(caption(scene)) + ".", cap(short(scene)) + ".", spelled)
+    spelled, only = "" if scene.kind == "receipt" else scene.text, scene.things[0] if len(scene.things) == 1 and scene.kind == "shapes" else None
+    facts = {"description": cap(caption(scene)) + "."}
+    if only:
+        facts |= {"shape": only.shape, "color": only.color}
+    return Asked("caption", one_of(r, ASK_CAPTION), cap(caption(scene)) + ".", cap(short(scene)) + ".", spelled, only, facts)
 
 
 def background(r, scene):
-    return Asked("background", r.choice(ASK_BACKGROUND), f"The background is {scene.background}.", cap(scene.background))
+    if scene.background:
+        return Asked("background", one_of(r, ASK_BACKGROUND), f"The background is {scene.background}.", cap(scene.background), facts={"background": scene.background})
+
+
+ASK_COLOR = ["{What color is|What colour is|Which color is|What color has|what's the color of|whats the color of} the $a?", "What is the {color|colour} of the $a?", "{Which|What} {color|colour} {is|does} the $a{| have}?",
+             "{Tell me|Name|Report|Give me|Say} the {color|colour} of the $a.", "The $a is {what|which} color?", "{Color|Colour} of the $a?", "The {color|colour} of the $a {please|is}?", "How is the $a colored?"]
+ASK_ITS_COLOR = ["{What|Which} {color|colour} is {it|this|that}?", "What {color|colour} is {it|the shape|this shape|the object|this thing}?", "{Color|Colour}?", "{Report|Tell me|Name} the {color|colour}.", "What is {its|the} {color|colour}?", "{What color|what colour|which color} does {it|the shape} have?",
+                 "{Whats|what is|What's} the {color|colour}?", "And {its|the} {color|colour}?", "What {color|colour} is the {shape|thing|object|figure}?", "In {what|which} {color|colour} is {it|this}?"]
+ASK_ITS_SHAPE = ["{What|Which} shape is {it|this|that|shown|in the image|here}?", "What is {its|the} shape?", "What {kind|sort|type} of shape is {it|this}?", "{Name|Report|Tell me|Identify} the shape.", "{Shape|What shape|which shape}?", "What shape do you see?", "What {form|geometric shape} {is it|is this}?", "And the shape?"]
+ASK_SHAPE = ["{What|Which} shape is $a?", "What is the $a shape?", "What is the $a {thing|object|one}?", "What shape {has the color|is in|is colored} $a?", "Which {shape|object|thing} is $a?", "What is $a?", "Name the $a shape.", "What $a shape {is there|do you see}?", "What shape is the $a {one|thing|object}?"]
+ASK_IS_COLOR = ["Is {it|this} $a?", "Is the {shape|object|thing} $a?", "Is {its|the} {color|colour} $a?", "{It is|It's} $a, right?", "Would you say it is $a?"]
+ASK_IS_SHAPE = ["Is {it|this|that} $a?", "Is the shape $a?", "Is {this|it} {really|actually} $a?", "{It is|It's} $a, right?", "Do you see $a here?", "Does it look like $a?"]
 
 
 def color(r, scene):
     things = once(scene.things, lambda t: t.shape)
-    if r.random() < .3:
+    if r.random() < .25:
         missing = r.choice([s for s in SHAPES if all(t.shape != s for t in scene.things)])
-        return Asked("false premise", f"What color is the {missing}?", f"There is no {missing}.", f"No {missing}.")
+        return Asked("false premise", one_of(r, ASK_COLOR, a=missing), f"There is no {missing}.", f"No {missing}.")
     if things:
         t = r.choice(things)
-        return Asked("colour", r.choice([f"What color is the {t.shape}?", f"What is the color of the {t.shape}?"]), f"The {t.shape} is {t.color}.", cap(t.color))
+        q = one_of(r, ASK_ITS_COLOR) if len(scene.things) == 1 and r.random() < .4 else one_of(r, ASK_COLOR, a=t.shape)
+        return color_of(t, q)
+
+
+def color_of(t, q):
+    return Asked("colour", q, f"The {t.shape} is {t.color}.", cap(t.color), thing=t, facts={"color": t.color, "shape": t.shape})
 
 
 def shape(r, scene):
+    if r.random() < .12:
+        missing = r.choice([c for c in COLORS if all(t.color != c for t in scene.things)])
+        return Asked("false premise", one_of(r, ASK_SHAPE[:3], a=missing), f"There is no {missing} shape.", f"No {missing} shape.")
     things = once(scene.things, lambda t: t.color)
     if things:
         t = r.choice(things)
-        forms = [f"What shape is {t.color}?", f"Which shape is {t.color}?", f"What is the {t.color} shape?"]
-        if len(scene.things) == 1:
-            forms += ["What shape is this?", "What shape is it?", "Which shape is in the image?"]
-        return Asked("shape", r.choice(forms), f"The {t.color} shape is {art(t.shape)}.", cap(t.shape))
+        q = one_of(r, ASK_ITS_SHAPE) if len(scene.things) == 1 and r.random() < .4 else one_of(r, ASK_SHAPE, a=t.color)
+        return shape_of(t, q)
+
+
+def shape_of(t, q):
+    return Asked("shape", q, f"The {t.color} shape is {art(t.shape)}.", cap(t.shape), thing=t, facts={"shape": t.shape, "color": t.color})
+
+
+def is_it(r, t, shown):
+    """Whether a thing, "it", has a colour or is of a shape."""
+    if r.random() < .5:
+        c = t.color if r.random() < .5 else r.choice(list(COLORS))
+        q = one_of(r, ASK_IS_COLOR, a=c) if shown == 1 or r.random() < .5 else r.choice((f"Is the {t.shape} {c}?", f"Is it {c}?"))
+        return Asked("is it", q, f"{'Yes' if c == t.color else 'No'}, the {t.shape} is {t.color}.", "Yes" if c == t.color else "No", thing=t, facts={"yes": c == t.color})
+    s = t.shape if r.random() < .5 else r.choice(SHAPES)
+    return Asked("is it", one_of(r, ASK_IS_SHAPE, a=art(s)), f"{'Yes' if s == t.shape else 'No'}, it is {art(t.shape)}.", "Yes" if s == t.shape else "No", thing=t, facts={"yes": s == t.shape})
+
+
+def is_only(r, scene):
+    if len(scene.things) == 1:
+        return is_it(r, scene.things[0], 1)
+    things = once(scene.things, lambda t: t.shape)
+    if things:
+        t = r.choice(things)
+        c = t.color if r.random() < .5 else r.choice(scene.things).color if r.random() < .5 else r.choice(list(COLORS))
+        return Asked("is it", r.choice((f"Is the {t.shape} {c}?", f"Does the {t.shape} have the color {c}?", f"Is the color of the {t.shape} {c}?")), f"{'Yes' if c == t.color else 'No'}, the {t.shape} is {t.color}.",
+                     "Yes" if c == t.color else "No", thing=t, facts={"yes": c == t.color})
+
+
+COUNTED = ["How many $a {are there|do you see|are in the image|can you see|are in the picture|are shown|are here}?", "Count the $a.", "{Number of|The number of|How many} $a?", "What is the number of $a?", "How many $a does the {image|picture} have?", "{Count|Tell me how many} $a{| there are}."]
 
 
 def count(r, scene):
     t = r.random()
-    if t < .5:
+    if t < .35:
         n = len(scene.things)
-        return Asked("count", r.choice(ASK_COUNT), there_are(n, "shape"), str(n))
-    if t < .75:
-        s = r.choice(scene.things).shape if r.random() < .8 else r.choice(SHAPES)
+        return Asked("count", one_of(r, ASK_COUNT), there_are(n, "shape"), str(n), thing=scene.things[0] if n == 1 else None, facts={"count": n})
+    if t < .68:
+        s = r.choice(scene.things).shape if r.random() < .85 else r.choice(SHAPES)
         n = sum(u.shape == s for u in scene.things)
-        return Asked("count of a kind", f"How many {plural(2, s)} are there?", there_are(n, s), str(n))
-    c = r.choice(scene.things).color if r.random() < .8 else r.choice(list(COLORS))
-    n = sum(u.color == c for u in scene.things)
-    return Asked("count of a kind", f"How many {c} shapes are there?", there_are(n, f"{c} shape"), str(n))
+        return Asked("count of a kind", one_of(r, COUNTED, a=plural(2, s)), there_are(n, s), str(n), facts={"count": n})
+    if t < .93:
+        c = r.choice(scene.things).color if r.random() < .85 else r.choice(list(COLORS))
+        n = sum(u.color == c for u in scene.things)
+        q = one_of(r, COUNTED, a=f"{c} {r.choice(('shapes', 'shapes', 'objects', 'things'))}") if r.random() < .8 else f"How many {r.choice(('shapes', 'objects'))} are {c}?"
+        return Asked("count of a kind", q, there_are(n, f"{c} shape"), str(n), facts={"count": n})
+    t = r.choice(scene.things)
+    n = sum(noun(u) == noun(t) for u in scene.things)
+    return Asked("count of a kind", one_of(r, COUNTED, a=f"{t.color} {plural(2, t.shape)}"), there_are(n, noun(t)), str(n), facts={"count": n})
+
+
+WHERE = ["Where is the $a?", "{Where's|where is} the $a {in the image|located|}?", "In {what|which} {part|corner|place} of the image is the $a?", "What is the position of the $a?", "{Locate|Find} the $a.", "Where do you see the $a?", "{Position|Place} of the $a?"]
+AT = ["What is {at|in} the $a?", "{What|Which} shape is {at|in} the $a?", "What do you see {at|in} the $a?", "Is there something {at|in} the $a?", "What {is there|object is} {at|in} the $a?"]
 
 
 def place(r, scene):
+    if len(scene.things) == 1 and r.random() < .3:
+        return place_of(scene.things[0], r.choice(("Where is it?", "Where is the shape?", "Where in the image is it?", f"Where is the {scene.things[0].shape}?")))
     if r.random() < .7:
         things = once(scene.things, noun)
         if things:
             t = r.choice(things)
-            return Asked("place", f"Where is the {noun(t)}?", f"The {noun(t)} is at the {PLACES[t.cell]}.", cap(PLACES[t.cell]))
+            names = [noun(t)] + [t.shape] * (sum(u.shape == t.shape for u in scene.things) == 1) + [f"{t.color} shape"] * (sum(u.color == t.color for u in scene.things) == 1)
+            return place_of(t, one_of(r, WHERE, a=r.choice(names)))
     cell = r.choice(scene.things).cell if r.random() < .7 else r.randrange(9)
     there = [t for t in scene.things if t.cell == cell]
-    q = r.choice([f"What is at the {PLACES[cell]}?", f"What shape is at the {PLACES[cell]}?"])
+    q = one_of(r, AT, a=PLACES[cell])
     if not there:
         return Asked("place", q, f"There is nothing at the {PLACES[cell]}.", "Nothing")
-    return Asked("place", q, f"{cap(art(noun(there[0])))} is at the {PLACES[cell]}.", cap(noun(there[0])))
+    return Asked("place", q, f"{cap(art(noun(there[0])))} is at the {PLACES[cell]}.", cap(noun(there[0])), thing=there[0], facts={"shape": there[0].shape, "color": there[0].color})
+
+
+def place_of(t, q):
+    return Asked("place", q, f"The {noun(t)} is at the {PLACES[t.cell]}.", cap(PLACES[t.cell]), thing=t, facts={"position": PLACES[t.cell]})
+
+
+IS_THERE = ["Is there $a?", "Is there $a in {the|this} {image|picture}?", "Do you see $a?", "{Can you see|Can you find|Does the image have|Does the image show|Does the picture contain|Any chance there is} $a?", "{Is|is} $a {here|shown|visible|in it}?", "There is $a, right?", "Do you see $a here?"]
+ARE_THERE = ["Are there any $a?", "{Are there|Do you see} $a {in the image|here|}?", "Any $a?", "{Do you see|Can you see} any $a?"]
 
 
 def yes_no(r, scene):
@@ -123,91 +189,189 @@ def yes_no(r, scene):
         else:
             s = r.choice(others).shape if others and r.random() < .5 else r.choice(SHAPES)
     what = r.choice([f"{c} {s}", s] if r.random() < .4 else [f"{c} {s}"])
-    yes = any(noun(u) == what or u.shape == what for u in scene.things)
-    q = r.choice([f"Is there {art(what)}?", f"Is there {art(what)} in the image?", f"Do you see {art(what)}?"])
-    return Asked("yes/no", q, f"Yes, there is {art(what)}." if yes else f"No, there is no {what}.", "Yes" if yes else "No")
+    found = [u for u in scene.things if noun(u) == what or u.shape == what]
+    q = one_of(r, ARE_THERE, a=what + ("es" if what.endswith("s") else "s")) if r.random() < .15 else one_of(r, IS_THERE, a=art(what))
+    return Asked("yes/no", q, f"Yes, there is {art(what)}." if found else f"No, there is no {what}.", "Yes" if found else "No", thing=found[0] if len(found) == 1 else None, facts={"yes": bool(found)})
+
+
+def colors(r, scene):
+    """All colours, of four things at most."""
+    if len(scene.things) < 5 and not scene.inside:
+        names = list(dict.fromkeys(t.color for t in scene.things))
+        q = one_of(r, ["{What|Which} {colors|colours} {are there|do you see|are in the image|are used|are the shapes|do the shapes have}?", "{Name|List} the {colors|colours}{| of the shapes}.", "What are the {colors|colours} of the shapes?"])
+        return Asked("colours", q, f"The {'color is' if len(names) == 1 else 'colors are'} {listing(names)}.", cap(listing(names)), facts={"colors": names})
+
+
+def shapes(r, scene):
+    """All shapes, of four at most."""
+    if len(scene.things) < 5 and not scene.inside:
+        q = one_of(r, ["{What|Which} {shapes|objects|things|figures} {are there|do you see|are in the image|can you see|are shown}?", "{Name|List} {the|all|all the} {shapes|objects}.", "What {shapes|objects} does the image {have|show|contain}?"])
+        text = listing([art(noun(t)) for t in scene.things])
+        return Asked("shapes", q, cap(text) + ".", cap(text) + ".", facts={"shapes": [t.shape for t in scene.things]})
+
+
+def no_text(r, scene):
+    return Asked("no text", one_of(r, ASK_TEXT) if r.random() < .6 else r.choice(("Is there text?", "Is there any text in the image?", "Does it have text?", "Any text?", "Are there words in it?")), "There is no text.", "No text")
+
+
+SIDES = [("left of", "to the left of", "on the left of"), ("right of", "to the right of", "on the right of"), ("above", "over", "higher than"), ("below", "under", "beneath")]
 
 
 def relation(r, scene):
     if scene.inside:
         inner, outer = scene.things[1], scene.things[0]
-        return Asked("relation", f"What is inside the {outer.shape}?", f"{cap(art(noun(inner)))} is inside the {outer.shape}.", cap(noun(inner)))
+        if r.random() < .7:
+            q = one_of(r, ["What is {inside|in|within} the $a?", "{What|Which} shape is {inside|in} the $a?", "What do you see {inside|in} the $a?", "What does the $a contain?"], a=r.choice((outer.shape, noun(outer))))
+            return Asked("inside", q, f"{cap(art(noun(inner)))} is inside the {outer.shape}.", cap(noun(inner)), thing=inner)
+        a, b = r.sample((inner, outer), 2)
+        return Asked("inside", f"Is the {noun(a)} inside the {noun(b)}?", f"{'Yes' if a is inner else 'No'}, the {noun(a)} is {'' if a is inner else 'not '}inside the {noun(b)}.", "Yes" if a is inner else "No")
     things = once(scene.things, noun)
     if len(things) > 1:
         a, b = r.sample(things, 2)
-        sides = [("left of", a.cell % 3 < b.cell % 3), ("right of", a.cell % 3 > b.cell % 3), ("above", a.cell // 3 < b.cell // 3), ("below", a.cell // 3 > b.cell // 3)]
-        side, yes = r.choice(sides)
-        return Asked("relation", f"Is the {noun(a)} {side} the {noun(b)}?", f"{'Yes' if yes else 'No'}, the {noun(a)} is {'' if yes else 'not '}{side} the {noun(b)}.", "Yes" if yes else "No")
+        sides = list(zip(SIDES, (a.cell % 3 < b.cell % 3, a.cell % 3 > b.cell % 3, a.cell // 3 < b.cell // 3, a.cell // 3 > b.cell // 3)))
+        (words, yes) = r.choice([side for side in sides if side[1]]) if r.random() < .3 else r.choice(sides)
+        x, y = (noun(t) if r.random() < .8 or sum(u.shape == t.shape for u in scene.things) > 1 else t.shape for t in (a, b))
+        return Asked("relation", r.choice((f"Is the {x} {r.choice(words)} the {y}?", f"Is the {x} {words[0]} the {y}?", f"Does the {x} stand {words[1]} the {y}?" if words[0].endswith("of") else f"Is the {x} {words[0]} the {y}?")),
+                     f"{'Yes' if yes else 'No'}, the {noun(a)} is {'' if yes else 'not '}{words[0]} the {noun(b)}.", "Yes" if yes else "No", thing=a, facts={"yes": yes})
+
+
+def beside(r, scene):
+    """What is on one side of a thing, if exactly one is."""
+    things = once(scene.things, noun)
+    if len(things) < 2 or scene.inside:
+        return None
+    t, (words, axis, sign) = r.choice(things), r.choice([(SIDES[0], 0, -1), (SIDES[1], 0, 1), (SIDES[2], 1, -1), (SIDES[3], 1, 1)])
+    there = [u for u in scene.things if ((u.cell % 3, u.cell // 3)[axis] - (t.cell % 3, t.cell // 3)[axis]) * sign > 0]
+    if len(there) == 1:
+        return Asked("beside", f"What is {r.choice(words[:2])} the {noun(t)}?", f"{cap(art(noun(there[0])))} is {words[0]} the {noun(t)}.", cap(noun(there[0])), thing=there[0])
 
 
 def largest(r, scene):
     if scene.odd is not None:
         which, t = ("largest", scene.things[scene.odd]) if scene.odd_is_large else ("smallest", scene.things[scene.odd])
-        return Asked("size", f"Which shape is the {which}?", f"The {noun(t)} is the {which}.", cap(noun(t)))
+        other = {"largest": "{largest|biggest|largest}", "smallest": "{smallest|littlest|smallest}"}[which]
+        q = one_of(r, [f"{{Which|What}} {{shape|object|one}} is the {other}?", f"What is the {other} {{shape|object|thing}}?", f"Which is the {other}?", f"Name the {other} shape."])
+        return Asked("size", q, f"The {noun(t)} is the {which}.", cap(noun(t)), thing=t, facts={"shape": t.shape, "color": t.color})
+
+
+def ended(text):
+    return text if text[-1] in ".!?" else text + "."
 
 
 def read(r, scene):
-    return Asked("text", r.choice(ASK_TEXT), f"The text says {scene.text}.", scene.text, scene.text)
+    asks = ASK_TEXT
+    if scene.kind == "sign" and r.random() < .6:
+        asks = ASK_SIGN
+    elif scene.text.isdigit() and r.random() < .4:
+        asks = ASK_NUMBER
+    elif any(c in scene.text for c in "$€£") and r.random() < .5:
+        asks = ASK_PRICE
+    return Asked("text", one_of(r, asks), f"The text says {ended(scene.text)}", scene.text, scene.text, facts={"text": scene.text})
 
 
 def text_color(r, scene):
-    return Asked("text colour", r.choice(["What color is the text?", "What is the color of the text?"]), f"The text is {scene.text_color}.", cap(scene.text_color))
+    if scene.text_color:
+        return Asked("text colour", one_of(r, ["{What color|What colour|Which color} is the {text|word|writing}?", "What is the {color|colour} of the {text|letters|writing}?", "In {what|which} color is the text?"]),
+                     f"The text is {scene.text_color}.", cap(scene.text_color), facts={"color": scene.text_color})
 
 
 def says(r, scene):
     yes = r.random() < .5
     text = scene.text if yes else "".join(r.choice(DISTINCT) for _ in scene.text)
     yes = text == scene.text
-    return Asked("text yes/no", f"Does it say {text}?", f"{'Yes' if yes else 'No'}, it says {scene.text}.", "Yes" if yes else "No", scene.text)
+    return Asked("text yes/no", one_of(r, ["Does it say $a?", "Is the text $a?", "Does the image say $a?", "Does it read $a?"], a=text), f"{'Yes' if yes else 'No'}, it says {ended(scene.text)}", "Yes" if yes else "No", scene.text, facts={"yes": yes})
+
+
+def no_shapes(r, scene):
+    return Asked("false premise", f"What color is the {(s := r.choice(SHAPES))}?", f"There is no {s}.", f"No {s}.")
 
 
 def how_many_parts(r, scene):
     n, word = len(scene.values), "bar" if scene.kind == "bars" else "part"
-    return Asked("chart", f"How many {word}s are there?", there_are(n, word), str(n))
+    words = ("bars", "bars", "columns") if scene.kind == "bars" else ("parts", "slices", "pieces", "sectors", "segments")
+    return Asked("chart count", one_of(r, ["How many $a {are there|do you see|does it have|does the chart have|are in the chart}?", "Count the $a.", "{How many|Number of} $a?"], a=r.choice(words)), there_are(n, word), str(n), facts={"count": n})
 
 
 def extreme_part(r, scene):
-    word, most, least = ("bar", "highest", "lowest") if scene.kind == "bars" else ("part", "largest", "smallest")
-    up = r.random() < .6
+    if scene.kind == "bars":
+        word, names, most, least = "bar", ("bar", "bar", "column"), ("highest", "highest", "tallest", "largest", "biggest", "longest"), ("lowest", "lowest", "shortest", "smallest")
+    else:
+        word, names, most, least = "part", ("part", "slice", "piece", "sector"), ("largest", "largest", "biggest"), ("smallest", "smallest", "littlest")
+    up = r.random() < .55
     c = (max if up else min)(scene.values, key=scene.values.get)
-    return Asked("chart", f"Which {word} is the {most if up else least}?", f"The {c} {word} is the {most if up else least}.", cap(c))
+    q = one_of(r, ["{Which|What} $b is {the $a|$a}?", "{Which|What} {color|colour} {is|has} the $a $b?", "What is the $a $b?", "The $a $b is which color?", "Name the $a $b."], a=r.choice(most if up else least), b=r.choice(names))
+    return Asked("chart", q, f"The {c} {word} is the {(most if up else least)[0]}.", cap(c), facts={"color": c})
 
 
 def part_value(r, scene):
     if scene.kind == "bars":
         c = r.choice(list(scene.values))
-        return Asked("chart value", f"What is the value of the {c} bar?", f"The value of the {c} bar is {scene.values[c]}.", str(scene.values[c]))
+        q = one_of(r, ["What is the value of the $a {bar|column}?", "{How high|How tall|How much} is the $a bar?", "What value {has|does} the $a bar{| have}?", "The $a bar {shows|is at} {what|which} value?", "Value of the $a bar?", "What number is the $a bar?"], a=c)
+        return Asked("chart value", q, f"The value of the {c} bar is {scene.values[c]}.", str(scene.values[c]), facts={"value": scene.values[c]})
+
+
+def compare_parts(r, scene):
+    a, b = r.sample(list(scene.values), 2)
+    word, (more, less) = ("bar", ("higher", "lower")) if scene.kind == "bars" else ("part", ("larger", "smaller"))
+    up = r.random() < .6
+    yes = (scene.values[a] > scene.values[b]) == up
+    how = more if up else less
+    return Asked("chart compare", r.choice((f"Is the {a} {word} {how} than the {b} {word}?", f"Is {a} {how} than {b}?")), f"{'Yes' if yes else 'No'}, the {a} {word} is {'' if yes else 'not '}{how} than the {b} {word}.", "Yes" if yes else "No", facts={"yes": yes})
+
+
+def kind_of_chart(r, scene):
+    name = "bar chart" if scene.kind == "bars" else "pie chart"
+    return Asked("chart kind", r.choice(("What kind of chart is this?", "What type of chart is it?", "Which chart is this?", "Is this a bar chart or a pie chart?")), f"It is a {name}.", cap(name), facts={"kind": scene.kind.rstrip("s")})
 
 
 def sign_color(r, scene):
-    return Asked("sign", "What color is the sign?", f"The sign is {scene.things[0].color}.", cap(scene.things[0].color))
+    return Asked("sign", one_of(r, ["{What color|What colour|Which color} is the sign?", "What is the {color|colour} of the sign?"]), f"The sign is {scene.things[0].color}.", cap(scene.things[0].color), facts={"color": scene.things[0].color})
 
 
 def total(r, scene):
-    return Asked("receipt", r.choice(["What is the total?", "How much is the total?"]), f"The total is {scene.text}.", scene.text, scene.text)
+    return Asked("receipt", one_of(r, ["What is the total?", "How much is the total?", "What's the {sum|total}?"]), f"The total is {scene.text}.", scene.text, scene.text)
 
 
 def price(r, scene):
     goods = r.choice(list(scene.values))
-    return Asked("receipt", f"How much is the {goods.lower()}?", f"The {goods.lower()} is {scene.values[goods]}.", str(scene.values[goods]))
+    return Asked("receipt", one_of(r, ["How much is the $a?", "What does the $a cost?"], a=goods.lower()), f"The {goods.lower()} is {scene.values[goods]}.", str(scene.values[goods]))
+
+
+def aside(r, scene):
+    """Something that Pocket cannot answer about a picture that it knows."""
+    return cannot(asides.about_a_picture(r, scene))
+
+
+def cannot(question):
+    return Asked("cannot tell", question, DECLINE, DECLINE)
 
 
 ABOUT = {
-    "shapes": [(describe, 5), (color, 5), (shape, 4), (count, 5), (place, 7), (yes_no, 6), (relation, 3), (largest, 2), (background, 1)],
-    "text": [(read, 6), (describe, 2), (text_color, 1), (says, .6), (background, 1)],
-    "bars": [(extreme_part, 4), (part_value, 3), (how_many_parts, 2), (describe, 1), (background, .5)],
-    "sign": [(read, 4), (sign_color, 2), (describe, 1), (background, .5)],
-    "receipt": [(total, 4), (price, 3), (describe, 1)],
-    "pie": [(extreme_part, 4), (how_many_parts, 2), (describe, 1), (background, .5)],
+    "shapes": [(describe, 4), (color, 5), (shape, 4), (count, 11), (place, 6), (yes_no, 5), (relation, 13), (beside, 2.5), (largest, 2), (is_only, 3), (background, 1), (colors, 1), (shapes, 1), (no_text, .7), (aside, 3)],
+    "text": [(read, 9), (describe, 2.5), (text_color, 1), (says, .6), (background, .6), (aside, .7), (no_shapes, .2)],
+    "bars": [(extreme_part, 4), (part_value, 4), (how_many_parts, 3), (compare_parts, 2), (describe, 1), (kind_of_chart, .4), (background, .3), (aside, .7)],
+    "sign": [(read, 5), (sign_color, 1.5), (describe, 1.5), (background, .5), (aside, .5)],
+    "receipt": [(total, 4), (price, 3), (describe, 1), (aside, .5)],
+    "pie": [(extreme_part, 4), (how_many_parts, 3), (compare_parts, 2), (describe, 1), (kind_of_chart, .4), (background, .3), (aside, .7)],
 }
+
+
+def about_it(r, scene, thing):
+    """A question about what the turn before was about."""
+    t = r.random()
+    if t < .35:
+        return color_of(thing, one_of(r, ASK_ITS_COLOR))
+    if t < .55:
+        return shape_of(thing, one_of(r, ASK_ITS_SHAPE))
+    if t < .75:
+        return place_of(thing, one_of(r, ["Where is {it|that one|that}?", "{And where|Where exactly|In which part of the image} is it?", "Where?", "What is its position?"]))
+    return is_it(r, thing, len(scene.things))
 
 
 def ask(r, scene):
     """One question about one picture, of a kind that its scene allows."""
-    if scene.kind == "photo":
-        someone = r.choice(SHAPES)
-        q = r.choice(ASK_CAPTION + ASK_CAPTION + ASK_TEXT + ASK_COUNT + ASK_BACKGROUND + [f"What color is the {someone}?", f"Is there {art(someone)}?", "What shape is this?", "Where was this photo taken?", "Who is this?"])
-        return Asked("cannot tell", q, CANNOT_TELL, "I cannot tell.")
+    if scene.kind in NOTHING_KNOWN:
+        return cannot(asides.about_anything(r))
     makers, weights = zip(*ABOUT[scene.kind])
     while True:
         asked = r.choices(makers, weights)[0](r, scene)

@@ -1,14 +1,16 @@
 """Train Pocket: `python3 train.py STAGE MINUTES [options]`. Bounded by time, resumable, logs a curve.
 
   first, second, sight   the vision half alone, from labels the generator knows: what is in which patch, and behind all
-  words                  the same with much text
+  glyphs, words, lines   the same of text: pictures full of letters, then words, then lines of up to 24 characters
   one                    sight and speech together on pictures of one shape
-  talk                   the same on pictures of one to nine shapes, text, and up to four pictures
-  scenes                 the same with charts, signs, receipts and up to eight pictures, and little text
+  talk                   the same on pictures of one to nine shapes and up to four pictures
+  read                   the same with much text
   world                  everything there is
 
 A stage starts from --from and writes --to every minute: weights, optimizers and time. Started again with the same --to
-before its minutes are over, it goes on where it was. On a GPU, and on CPUs that can, products are computed in bfloat16.
+before its minutes are over, it goes on where it was. Beside the weights it keeps their mean over the last steps, which
+knows more than they do while the learning rate is high: that is what is measured and exported. On a GPU, and on CPUs
+that can, products are computed in bfloat16.
 """
 import argparse
 import json
@@ -20,7 +22,8 @@ import torch
 import torch.nn.functional as F
 
 import chatml
-from batches import SIZES, SMALL, Batches, sight_batch, talk_batch
+import progress
+from batches import Batches, sight_batch, talk_batch
 from model import Pocket
 from muon import Muon
 from sight import Sight
@@ -28,16 +31,23 @@ from where import Where
 from world import World
 
 ONE = dict(shapes=(1,), nested=0, sized=0, rough=.1)
+#                kinds: shapes, text, bars, pie, photo, sign, receipt, other
+ALONE, SIGHT, TEXT, READ = (1, 0, 0, 0, 0, 0, 0, 0), (60, 24, 4, 0, 4, 4, 0, 4), (14, 70, 2, 0, 2, 10, 0, 2), (34, 44, 4, 2, 2, 8, 1, 5)
 STAGES = {
-    "first": (False, World(kinds=(1, 0, 0, 0, 0, 0, 0), big=1, middle=1, backgrounds=(1, 0, 0, 0, 0, 0), **ONE)),
-    "second": (False, World(kinds=(1, 0, 0, 0, 0, 0, 0), big=.8, middle=.6, **ONE)),
-    "sight": (False, World(kinds=(66, 24, 4, 0, 6, 0, 0), shapes=(3, 3, 3, 2, 1, .6, .6, .6, .6))),
-    "words": (False, World(kinds=(30, 62, 4, 0, 4, 0, 0))),
-    "one": (True, World(kinds=(90, 4, 0, 0, 6, 0, 0), pictures=(.2, 14, 0, 0, 0), **ONE)),
-    "talk": (True, World(kinds=(80, 8, 4, 2, 6, 0, 0), shapes=(5, 5, 4, 3, 1.2, 1, 1, 1, 1), rough=.15, pictures=(.5, 12, 3, 1, .5))),
-    "scenes": (True, World(kinds=(79, 5, 5, 2, 6, 1.5, 1.5), shapes=(5, 5, 4, 3, 1.2, 1, 1, 1, 1), rough=.15, pictures=(.5, 11, 3.5, 1.2, .6, .1, .1, .05, .05))),
+    "first": (False, World(kinds=ALONE, big=1, middle=1, backgrounds=(1, 0, 0, 0, 0, 0), wide=0, small=1, **ONE)),
+    "second": (False, World(kinds=ALONE, big=.8, middle=.6, wide=0, small=1, **ONE)),
+    "sight": (False, World(kinds=SIGHT, shapes=(3, 3, 3, 2, 1, .6, .6, .6, .6), wide=.1)),
+    "glyphs": (False, World(kinds=TEXT, longest=4, filled=.9, least_em=17, most_em=2.2, turned=.2, wide=.2, rough=.1)),
+    "words": (False, World(kinds=TEXT, longest=12, filled=.5, least_em=13, turned=.3, wide=.5, rough=.1)),
+    "lines": (False, World(kinds=TEXT, filled=.2, wide=.7)),
+    "one": (True, World(kinds=(84, 4, 0, 0, 6, 0, 0, 6), pictures=(.2, 14, 0, 0, 0), wide=0, small=.6, **ONE)),
+    "talk": (True, World(kinds=(76, 8, 4, 2, 5, 0, 0, 5), shapes=(5, 5, 4, 3, 1.2, 1, 1, 1, 1), rough=.15, pictures=(.5, 12, 3, 1, .5), wide=.1, small=.4)),
+    "read": (True, World(kinds=READ, pictures=(.3, 14, 1.5, .5), wide=.5)),
     "world": (True, World()),
 }
+
+
+MEAN_EVERY = 10                                             # steps; the mean spans about the last three hundred
 
 
 class Trainee:
@@ -54,15 +64,34 @@ class Trainee:
         vectors = [q for q in self.params if q.dim() <= 1]
         self.muon = Muon([{"params": matrices}], lr)
         self.adamw = torch.optim.AdamW([{"params": tables, "weight_decay": .05}, {"params": vectors, "weight_decay": 0}], lr=lr, betas=(.9, .97))
+        self.mean, self.heads_only = {}, 0
 
     def load(self, saved):
         self.model.load_state_dict(saved["model"])
+        self.mean = {k: v.clone() for k, v in saved.get("mean", saved["model"]).items()}
         for name in ("sight", "where"):
             if name in saved:
                 getattr(self, name).load_state_dict(saved[name])
+        if "sight" not in saved and not self.speak:
+            # What the model has learned must not be spoiled by heads that know nothing yet.
+            self.heads_only = 150
 
     def state(self):
-        return {name: getattr(self, name).state_dict() for name in ("model", "sight", "where", "muon", "adamw")}
+        return {name: getattr(self, name).state_dict() for name in ("model", "sight", "where", "muon", "adamw")} | {"mean": self.mean}
+
+    def average(self, share):
+        """Moves the mean weights towards those of now."""
+        now = self.model.state_dict()
+        if not self.mean:
+            self.mean = {k: v.clone() for k, v in now.items()}
+        for k, v in now.items():
+            self.mean[k].lerp_(v, share)
+
+    def with_mean(self):
+        """A model of the mean weights, to measure."""
+        model = Pocket()
+        model.load_state_dict(self.mean)
+        return model.eval()
 
     def step(self, loss, lr):
         for optimizer in (self.muon, self.adamw):
@@ -86,30 +115,33 @@ class Trainee:
             pixels, labels, backgrounds = (x.to(self.device) for x in pictures)
             with self.autocast():
                 patches = self.model.see(pixels)
+            if self.heads_only:
+                patches, self.heads_only = patches.detach(), self.heads_only - 1
             sight, right = self.sight.loss(patches, labels, backgrounds)
-            told |= {"sight": sight.item()} | dict(zip(("shape", "color", "centre", "letter", "letter2", "background"), right))
+            told |= {"sight": sight.item()} | right
             total = sight * (.4 if self.speak else 1)
             seen = self.model.with_breaks(patches, pixels.shape[2] // 16, pixels.shape[3] // 16)
         if not self.speak:
             return total, told
-        ids, learn, positions, branch = (x.to(self.device) for x in chat)
-        ids, target, positions, branch = ids[:, :-1], learn[:, 1:], positions[:, :-1], branch[:, :-1]
-        keep, places = target != -100, ids == chatml.IMG
+        ids, learn, positions, branch, cells = (x.to(self.device) for x in chat)
+        ids, target, positions, branch, cells = ids[:, :-1], learn[:, 1:], positions[:, :-1], branch[:, :-1], cells[:, :-1]
+        keep, places, names = target != -100, ids == chatml.IMG, cells >= 0
         found = []
 
-        def between(x):
-            if truth is not None:
+        def between(x, layer):
+            if layer == 1 and truth is not None:
                 found.append(self.where.loss(x[places], truth.to(self.device)))
+            if layer == 3 and names.any():
+                found.append(self.where.loss_of_names(x[names], cells[names]))
 
         with self.autocast():
             logits = self.model(ids, seen, places if seen is not None else None, keep, positions, mask_of(branch), between)
         target = target[keep]
         spoken = F.cross_entropy(logits.float(), target)
         told |= {"loss": spoken.item(), "token": (logits.argmax(1) == target).float().mean().item()}
-        if found:
-            where, right = found[0]
+        for where, right in found:
             total = total + .2 * where
-            told |= dict(zip(("row", "column", "picture", "so far"), right))
+            told |= right
         return total + spoken, told
 
 
@@ -134,7 +166,7 @@ class Curve:
                 self.mean[k] = v if k not in self.mean else .95 * self.mean[k] + .05 * v
 
     def write(self, **more):
-        line = json.dumps(more | {k: round(v, 4) for k, v in self.mean.items()})
+        line = json.dumps(more | ({} if "held_out" in more else {k: round(v, 4) for k, v in self.mean.items()}))
         print(line, flush=True)
         with open(self.path, "a") as f:
             f.write(line + "\n")
@@ -151,8 +183,8 @@ def main():
     p.add_argument("--batch", type=int, default=32, help="pictures a step")
     p.add_argument("--threads", type=int, default=2)
     p.add_argument("--workers", type=int, default=1)
-    p.add_argument("--small", action="store_true", help="only pictures of 64 to 80 pixels: the fastest start")
     p.add_argument("--curve", default="curve.jsonl")
+    p.add_argument("--measure", type=float, default=8, help="minutes between measurements on held-out pictures; 0: none")
     o = p.parse_args()
     torch.manual_seed(0)
     torch.set_num_threads(o.threads)
@@ -168,28 +200,38 @@ def main():
         step, spent = ours["step"], ours["spent"]
     elif os.path.exists(o.start):
         t.load(torch.load(o.start, map_location=t.device))
-    data = Batches(talk_batch if speak else sight_batch, o.batch, world, SMALL if o.small else SIZES)
+    data = Batches(talk_batch if speak else sight_batch, o.batch, world)
     batches = iter(torch.utils.data.DataLoader(data, batch_size=None, num_workers=o.workers, prefetch_factor=8))
-    curve = Curve(o.curve)
+    curve, waited = Curve(o.curve), 0.
 
     def save():
         torch.save(t.state() | {"stage": o.stage, "step": step, "spent": spent}, o.to + ".tmp")
         os.replace(o.to + ".tmp", o.to)
 
-    saved_at = at = time.time()
+    saved_at = measured_at = at = time.time()
     while spent < o.minutes * 60:
         share = spent / (o.minutes * 60)
         lr = o.lr * min(1, (step + 1) / 60) * (o.end + (1 - o.end) * .5 * (1 + math.cos(math.pi * share)))
-        loss, told = t.loss(next(batches))
+        asked_at = time.time()
+        batch = next(batches)
+        waited += time.time() - asked_at
+        loss, told = t.loss(batch)
         t.step(loss, lr)
         step += 1
-        spent, at = spent + time.time() - at, time.time()
+        if step % MEAN_EVERY == 0:
+            t.average(max(.03, 10 / (step + 10)))
         curve.add(told)
+        if o.measure and time.time() - measured_at > o.measure * 60:
+            curve.write(stage=o.stage, step=step, held_out=progress.measure(t, speak))
+            measured_at = time.time()
+        spent, at = spent + time.time() - at, time.time()
         if step % 20 == 0:
-            curve.write(stage=o.stage, step=step, lr=round(lr, 6), ms_step=round(spent / step * 1000), done=round(share, 3))
+            curve.write(stage=o.stage, step=step, lr=round(lr, 6), ms_step=round(spent / step * 1000), ms_waited=round(waited / step * 1000), done=round(share, 3))
         if time.time() - saved_at > 60:
             save()
             saved_at = time.time()
+    if o.measure:
+        curve.write(stage=o.stage, step=step, held_out=progress.measure(t, speak))
     save()
 
 

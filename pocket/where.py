@@ -1,21 +1,40 @@
-"""Tells the language half where it is: read at the picture tokens after its second layer, it must know the row, the column,
-the number of the picture and how many things began so far. Counting, places and "the second image" rest on this, and
-answers alone teach it slowly."""
+"""Tells the language half where it is, since answers alone teach it slowly.
+
+Read at the picture tokens after its second layer, it must know the row, the column, the number of the picture, how many
+things began so far, and at a thing how many of its colour and of its shape there were: counting then is to look at the
+last one. Read after its fourth layer where a question names a thing, it must know where that is: a relation then is to
+compare two places."""
 import torch.nn as nn
 import torch.nn.functional as F
 
 from model import Config
 
-CLASSES = (8, 9, 8, 10)                                     # rows, columns and the break after them, pictures, things so far
+MOST_ROWS, MOST_COLS, MOST = 16, 51, 9
+# Rows, columns and the break after them, pictures, things so far, and of them those of this colour and of this shape.
+CLASSES = (MOST_ROWS, MOST_COLS, 8, MOST + 1, MOST + 1, MOST + 1)
+TOLD = ("row", "column", "picture", "so far", "so far of colour", "so far of shape")
+CELLS = 9
 
 
 class Where(nn.Module):
     def __init__(self, width=Config.width):
         super().__init__()
         self.read = nn.Linear(width, sum(CLASSES))
+        self.named = nn.Linear(width, CELLS)
 
     def loss(self, x, truth):
-        """x [tokens, width], truth [tokens, 4]. Gives the loss and what share was right of each of the four."""
+        """x [tokens, width], truth [tokens, kinds]. Gives the loss and the shares that were right."""
         logits = self.read(F.layer_norm(x.float(), x.shape[-1:])).split(CLASSES, 1)
         loss = sum(F.cross_entropy(z, y) for z, y in zip(logits, truth.unbind(1)))
-        return loss, [(z.argmax(1) == y).float().mean().item() for z, y in zip(logits, truth.unbind(1))]
+        told = {name: (z.argmax(1) == y).float().mean().item() for name, z, y in zip(TOLD[:4], logits, truth.unbind(1))}
+        for name, z, y in zip(TOLD[4:], logits[4:], truth.unbind(1)[4:]):
+            # Few tokens are things.
+            if (y > 0).any():
+                loss = loss + F.cross_entropy(z[y > 0], y[y > 0])
+                told[name] = (z.argmax(1) == y)[y > 0].float().mean().item()
+        return loss, told
+
+    def loss_of_names(self, x, cells):
+        """x [names, width], cells [names]: the place of what each of them names."""
+        logits = self.named(F.layer_norm(x.float(), x.shape[-1:]))
+        return F.cross_entropy(logits, cells), {"named": (logits.argmax(1) == cells).float().mean().item()}

@@ -12,13 +12,14 @@ COLORS = {
 BACKGROUNDS = ["white", "black", "gray", "yellow", "blue", "green"]
 SHAPES = ["circle", "square", "triangle", "star", "cross", "ring", "heart", "diamond", "oval", "rectangle", "arrow", "moon"]
 PLACES = ["top left", "top", "top right", "left", "center", "right", "bottom left", "bottom", "bottom right"]
-KINDS = ["shapes", "text", "bars", "pie", "photo", "sign", "receipt"]
+KINDS = ["shapes", "text", "bars", "pie", "photo", "sign", "receipt", "other"]
+NOTHING_KNOWN = ("photo", "other")                          # of which Pocket can tell nothing, and says so
 
 
 @dataclass(frozen=True)
 class World:
     """Weights and shares, all of them relative to what stands beside them."""
-    kinds: tuple = (64, 16, 5, 2, 7, 3, 3)                  # of KINDS
+    kinds: tuple = (50, 18, 7, 4, 3, 5, 2, 11)              # of KINDS
     shapes: tuple = (4, 4, 3, 2, 1, .7, .7, .7, .7)         # of 1 to 9 shapes
     big: float = .6                                         # share of single shapes in the middle that fill it
     middle: float = .5                                      # share of single shapes that stand in the middle
@@ -28,7 +29,15 @@ class World:
     backgrounds: tuple = (6, 2, 2, 1, 1, 1)
     values: float = .3                                      # share of bars that have their value on top
     rough: float = .3                                       # share of pictures with noise, blur, jpeg, a small turn
-    pictures: tuple = (.4, 14, 3, 1.2, .4, .2, .2, .1, .1)  # of chats with 0 to 8 pictures
+    pictures: tuple = (.6, 16, 2, .8, .3, .1, .1, .05, .05)  # of chats with 0 to 8 pictures
+    wide: float = .3                                        # share of batches of wide pictures
+    small: float = .15                                      # share of the others that are as small as they may be
+    longest: int = 24                                       # characters of a text
+    filled: float = 0                                       # share of texts that fill the picture, for teaching letters only
+    turned: float = .5                                      # share of texts that are turned by up to 5 degrees
+    least_em: float = 11                                    # the smallest type, in pixels
+    most_em: float = 5                                      # the largest type, as a multiple of the smallest
+    held_out: bool = False                                  # the fonts and words that training never shows
 
 
 @dataclass
@@ -46,7 +55,7 @@ class Scene:
     things: list = field(default_factory=list)
     text: str = ""
     text_color: str = ""
-    letters: list = field(default_factory=list)             # (character, box)
+    letters: list = field(default_factory=list)             # (character, x, y of its middle)
     inside: bool = False                                    # the second thing is inside the first
     odd: int | None = None                                  # which thing is of another size than the others
     odd_is_large: bool = False
