@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { inputs } from '../support/long.ts'
 import { startServer, type TestServer } from '../support/server.ts'
-import { askAll, readHeldOut } from './held-out.ts'
+import { askAll, isRight, readHeldOut } from './held-out.ts'
 
 const heldOut = readHeldOut()
 
@@ -35,7 +35,7 @@ describe('the built-in model, on held-out images', () => {
     async (skill, share) => {
       const all = heldOut.cases.filter((one) => one.skill === skill)
       const cases = all.slice(0, inputs(Math.ceil(all.length / 10), all.length))
-      const wrong = (await askAll(server.url, { ...heldOut, cases })).filter(({ said, answer }) => said !== answer)
+      const wrong = (await askAll(server.url, { ...heldOut, cases })).filter((one) => !isRight(one))
       process.stdout.write(`${skill}: ${cases.length - wrong.length} of ${cases.length} right\n`)
       const listed = wrong.map(({ said, answer }) => `${said} (${answer})`).join('\n')
       expect(wrong.length, listed).toBeLessThanOrEqual(cases.length * (1 - share))
