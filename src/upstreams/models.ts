@@ -56,7 +56,7 @@ function offeredBy(upstream: Upstream, found: readonly FoundModel[] = []): Offer
     found: found.find((one) => one.id === id),
   })
   return models === null
-    ? found.filter(({ embeds }) => !embeds).map((one) => offers({ id: one.id }))
+    ? found.filter(({ embeds }) => !embeds).map(({ id, as }) => offers({ id, as }))
     : models.map((one) => offers(one, one))
 }
 

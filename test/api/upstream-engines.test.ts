@@ -145,7 +145,7 @@ describe.skipIf(!existsSync(llamaServer))('llama-server as upstream, if bench/ h
       },
     )
     await vi.waitFor(async () => expect((await fetch(`${url}/health`)).status).toBe(200), patient)
-    front = await startFront([{ api: 'llama-server', url, as: 'peer' }])
+    front = await startFront([{ api: 'llama-server', url, model: `${pocketFolder}pocket.gguf`, as: 'peer' }])
     openai = new OpenAI({ baseURL: `${front.url}/v1`, apiKey: 'none', maxRetries: 0 })
   })
   afterAll(async () => {
@@ -154,8 +154,11 @@ describe.skipIf(!existsSync(llamaServer))('llama-server as upstream, if bench/ h
   })
 
   it('tells its context and what it reads', async () => {
-    const models = (await (await fetch(`${front.url}/v1/models`)).json()) as { data: object[] }
-    expect(models.data[0]).toMatchObject({ id: 'peer', context_length: 1024, supports_image_input: true })
+    await vi.waitFor(async () => {
+      const { data } = (await (await fetch(`${front.url}/v1/models`)).json()) as { data: object[] }
+      const told = { id: 'peer', context_length: 1024, supports_image_input: true }
+      expect(data).toContainEqual(expect.objectContaining(told))
+    }, patient)
   })
 
   it('answers about a picture, streamed, with exact usage', async () => {

@@ -1,6 +1,6 @@
 import { createHash, randomUUID } from 'node:crypto'
 import type { Settings } from '../../deployments/index.ts'
-import type { Fields } from './parameters.ts'
+import type { Fields } from './fields.ts'
 import { notThere } from './refusal.ts'
 
 /** What an ask says of cached prompts. */

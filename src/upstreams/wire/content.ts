@@ -1,7 +1,7 @@
 import type { Attachment, AttachmentPart, ContentPart } from '../../deployments/index.ts'
 import type { PreparedFile } from '../attachments.ts'
 import { Characters } from '../body.ts'
-import type { Fields } from './parameters.ts'
+import type { Fields } from './fields.ts'
 import { notThere } from './refusal.ts'
 import type { Variant } from './variants.ts'
 import type { PreparedAsk } from './wire.ts'

@@ -4,7 +4,7 @@ import { OrielError } from '../../errors.ts'
 import type { Upstream } from '../target.ts'
 import { ask } from './asking.ts'
 import { chatFields, post, promptFields } from './chat-body.ts'
-import type { Fields } from './parameters.ts'
+import type { Fields } from './fields.ts'
 import type { Variant } from './variants.ts'
 import type { PreparedAsk } from './wire.ts'
 
@@ -26,7 +26,7 @@ export const countOf = (promptTokens: number, { attachments }: Pick<PreparedAsk,
   parts: async () => [],
 })
 
-export const cannotCount = (): OrielError =>
+const cannotCount = (): OrielError =>
   new OrielError('not_implemented', "This model's server does not count tokens without an answer.", {
     code: 'count_not_supported',
   })

@@ -13,7 +13,16 @@ export type FindsModels = (
 ) => Promise<readonly FoundModel[]>
 
 const unknown = {
-  ...{ title: null, created: null, contextTokens: null, inputs: null, tools: null, thoughts: null, embeds: false },
+  ...{
+    as: null,
+    title: null,
+    created: null,
+    contextTokens: null,
+    inputs: null,
+    tools: null,
+    thoughts: null,
+    embeds: false,
+  },
 } satisfies Omit<FoundModel, 'id'>
 
 const id = z.string().min(1)
@@ -105,12 +114,15 @@ const ofLlamaServer: FindsModels = async (upstream, headers, signal) => {
   const told = data.length === 1 ? props : null
   const { vision, video, audio } = told?.modalities ?? {}
   return data.map(({ id, created = null, meta }) => ({
-    ...{ ...unknown, id, created },
+    ...{ ...unknown, id, created, as: fileName(id) },
     contextTokens: told?.default_generation_settings?.n_ctx ?? meta?.n_ctx ?? meta?.n_ctx_train ?? null,
     inputs: told?.modalities == null ? null : inputsOf({ image: vision, audio, video }),
     tools: told?.chat_template_caps?.supports_tools ?? null,
   }))
 }
+
+/** Of a model that is named by the path of its file. */
+const fileName = (id: string): string | null => /[\\/]([^\\/]+)\.gguf$/.exec(id)?.[1] ?? null
 
 const ollamaTags = z.object({ models: z.array(z.object({ name: id })) })
 

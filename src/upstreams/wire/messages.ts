@@ -50,7 +50,7 @@ export const messages: Wire = {
       const seconds = Date.parse(created_at ?? '') / 1000
       const images = capabilities?.image_input?.supported
       return {
-        ...{ id, title: display_name ?? null, created: Number.isFinite(seconds) ? seconds : null },
+        ...{ id, as: null, title: display_name ?? null, created: Number.isFinite(seconds) ? seconds : null },
         contextTokens: max_input_tokens ?? null,
         // All of its models call tools.
         ...{ inputs: images === undefined ? null : images ? ['image'] : [], tools: true },

@@ -1,6 +1,7 @@
 import type { ChatPrompt } from '../../deployments/index.ts'
 import { cacheSalt, fireworksCache, type WritesCache, wholeCache } from './caching.ts'
-import type { Fields, SettingName } from './parameters.ts'
+import type { Fields } from './fields.ts'
+import type { SettingName } from './named.ts'
 import { notThere } from './refusal.ts'
 
 /** What of OpenAI's API a server has beside the plain chat, and what it calls what OpenAI does not have. */

@@ -40,6 +40,8 @@ export type Mutable<T> = { -readonly [Name in keyof T]: T[Name] }
 /** A model as an upstream lists it. What is null is not told. */
 export interface FoundModel {
   readonly id: string
+  /** What to call it, if its id tells of the inside of its machine: the path of a file. */
+  readonly as: string | null
   readonly title: string | null
   /** Seconds since 1970. */
   readonly created: number | null

@@ -6,7 +6,16 @@ import { type Answers, answering } from './upstream.ts'
 const { signal } = new AbortController()
 
 const nothingTold = {
-  ...{ title: null, created: null, contextTokens: null, inputs: null, tools: null, thoughts: null, embeds: false },
+  ...{
+    as: null,
+    title: null,
+    created: null,
+    contextTokens: null,
+    inputs: null,
+    tools: null,
+    thoughts: null,
+    embeds: false,
+  },
 }
 
 /** What each server tells of its models, in the form of its documents. */
@@ -56,14 +65,24 @@ const lists: readonly (readonly [Api, Answers, readonly object[]])[] = [
   [
     'llama-server',
     {
-      '/v1/models': { data: [{ id: 'smol', created: 7, meta: { n_ctx: 2048, n_ctx_train: 8192 } }] },
+      '/v1/models': { data: [{ id: '/home/me/smol.gguf', created: 7, meta: { n_ctx: 2048, n_ctx_train: 8192 } }] },
       '/props': {
         default_generation_settings: { n_ctx: 1024 },
         modalities: { vision: true, video: false, audio: false },
         chat_template_caps: { supports_tools: true },
       },
     },
-    [{ ...nothingTold, id: 'smol', created: 7, contextTokens: 1024, inputs: ['image'], tools: true }],
+    [
+      {
+        ...nothingTold,
+        id: '/home/me/smol.gguf',
+        as: 'smol',
+        created: 7,
+        contextTokens: 1024,
+        inputs: ['image'],
+        tools: true,
+      },
+    ],
   ],
   [
     'ollama',

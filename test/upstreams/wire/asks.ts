@@ -4,7 +4,7 @@ import type { PreparedAsk } from '../../../src/upstreams/wire/wire.ts'
 
 export type Api = keyof typeof wires
 
-export const question: ChatPrompt = {
+const question: ChatPrompt = {
   kind: 'chat',
   messages: [{ role: 'user', content: [{ kind: 'text', text: 'Hello' }] }],
   tools: [],

@@ -1,0 +1,2 @@
+/** A part of the body of a request. */
+export type Fields = Readonly<Record<string, unknown>>
