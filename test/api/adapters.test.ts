@@ -2,6 +2,7 @@ import { mkdtempSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
+import { model } from '../../src/api/models/models.ts'
 import { type AdapterPlan, writeAdapter } from '../support/adapters.ts'
 import type { TensorPlan } from '../support/gguf-file.ts'
 import { eventsOf, postJson } from '../support/http.ts'
@@ -151,9 +152,24 @@ describe('adapters', () => {
     expect(server.engines()).toEqual([before])
   })
 
+  it('are listed with the models, and name the one that they change', async () => {
+    const listed = async (path: string) =>
+      (await (await fetch(`${server.url}/v1/models${path}`)).json()) as { data: Record<string, unknown>[] } & Record<
+        string,
+        unknown
+      >
+    const { data } = await listed('')
+    expect(data.map(({ id, parent, owned_by }) => [id, parent, owned_by])).toContainEqual(['one', 'pocket', 'oriel'])
+    for (const entry of data) model.parse(entry)
+    expect(model.parse(await listed('/accounts/me/models/two'))).toMatchObject({ id: 'two', parent: 'pocket' })
+    expect((await listed('?state=not_pulled')).data.map(({ id }) => id)).not.toContain('one')
+  })
+
   it('that do not exist are not found, and names of them reach no other files', async () => {
     for (const model of ['pocket#nobody', 'nobody#one', 'pocket#../one', 'pocket#', '#one', 'pocket#one#two'])
       expect([model, (await ask(model)).status]).toEqual([model, 404])
+    const { error } = await ask('pocket#nobody')
+    expect(error?.message).toMatch(/neither an adapter nor a deployment "nobody".*: .*one, .*two/)
   })
 
   it('answer again after the engine died', async () => {

@@ -1,5 +1,5 @@
 import { type Identity, mayUse, notForModel } from '../../accounts/index.ts'
-import type { ListedModel } from '../../deployments/index.ts'
+import type { Adapter, ListedModel } from '../../deployments/index.ts'
 import { OrielError } from '../../errors.ts'
 
 /** Whether its files are on this server. The others are in the catalogue only. */
@@ -12,6 +12,23 @@ export const isFor =
   (identity: Identity) =>
   ({ id }: Pick<ListedModel, 'id'>): boolean =>
     mayUse(identity, id)
+
+/** A model as lists show it. An adapter is what the model is that it changes. */
+export interface ShownModel extends ListedModel {
+  /** The id of that model. Of adapters only. */
+  readonly parent?: string
+}
+
+/** Models, and those of the adapters whose models are among them. */
+export function withAdapters(models: readonly ListedModel[], adapters: readonly Adapter[]): ShownModel[] {
+  const shown = adapters.flatMap(({ id, aliases, created, base, fits }): ShownModel[] => {
+    const model = [base, ...fits].flatMap((name) => models.find((one) => one.id === name) ?? [])[0]
+    if (model === undefined) return []
+    const description = `An adapter of ${model.title}.`
+    return [{ ...model, id, aliases, created, title: id, description, parent: model.id }]
+  })
+  return [...models, ...shown]
+}
 
 /** Whose deployments who asks may use. undefined: those of all accounts, as on a server without keys. */
 export const ownerOf = ({ account, key, scopes }: Identity): string | undefined =>

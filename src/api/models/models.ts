@@ -1,6 +1,6 @@
 import { z } from 'zod'
 import { type Accounts, amountOf } from '../../accounts/index.ts'
-import type { ListedModel } from '../../deployments/index.ts'
+import { isCalled } from '../../deployments/index.ts'
 import type { Endpoint } from '../dialects/dialect.ts'
 import { parseBody } from '../request/validation.ts'
 import {
@@ -11,7 +11,7 @@ import {
   isAnthropic,
   pageQuery,
 } from './anthropic.ts'
-import { isFor, isHere, ownModel } from './listed.ts'
+import { isFor, isHere, ownModel, type ShownModel, withAdapters } from './listed.ts'
 
 const states = ['loaded', 'loading', 'available', 'failed', 'not_pulled'] as const
 
@@ -20,6 +20,7 @@ export const model = z.strictObject({
   object: z.literal('model'),
   created: z.int().describe('Seconds since 1970.'),
   owned_by: z.string(),
+  parent: z.string().optional().describe('The model that an adapter changes. Of adapters only.'),
   aliases: z.array(z.string()).describe('Other names that requests may use.'),
   state: z.enum(states).describe('An available model is loaded when a request names it.'),
   progress: z.number().optional().describe('Fraction that is loaded, from 0 to 1, while the state is loading.'),
@@ -73,7 +74,7 @@ export const modelsEndpoint: Endpoint = {
   handler:
     ({ services: { accounts, deployments } }) =>
     async ({ headers, query, identity }) => {
-      const models = (await deployments.list()).filter(isFor(identity))
+      const models = withAdapters((await deployments.list()).filter(isFor(identity)), await deployments.adapters())
       if (isAnthropic(headers)) return anthropicPage(models, query)
       return listOf(models, parseBody(modelsQuery, query), accounts)
     },
@@ -91,13 +92,17 @@ export const modelEndpoint: Endpoint = {
     ({ services: { accounts, deployments } }) =>
     async ({ headers, params, identity }) => {
       const name = (params as { '*': string })['*']
-      const found = await ownModel(identity, name, () => deployments.describe(name))
+      const adapter = (await deployments.adapters()).filter((one) => isCalled(one, name))
+      const models = adapter.length > 0 ? (await deployments.list()).filter(isFor(identity)) : []
+      const found =
+        withAdapters(models, adapter).find((one) => one.parent !== undefined) ??
+        (await ownModel(identity, name, () => deployments.describe(name)))
       return isAnthropic(headers) ? anthropicModelOf(found) : modelOf(found, accounts)
     },
 }
 
 /** One model as OpenAI lists it, with the fields of Fireworks and Novita, and its state. */
-function modelOf(listed: ListedModel, accounts: Accounts): z.output<typeof model> {
+function modelOf(listed: ShownModel, accounts: Accounts): z.output<typeof model> {
   const {
     id,
     aliases,
@@ -114,15 +119,17 @@ function modelOf(listed: ListedModel, accounts: Accounts): z.output<typeof model
     state,
     progress,
     error,
+    parent,
   } = listed
   const images = inputs.includes('image')
   const isKnown = contextTokens > 0
-  const { input, cachedInput, output, image } = accounts.pricesOf(id)
+  const { input, cachedInput, output, image } = accounts.pricesOf(parent ?? id)
   return {
     id,
     object: 'model',
     created,
     owned_by: 'oriel',
+    ...(parent === undefined ? {} : { parent }),
     aliases: [...aliases],
     state,
     ...(progress === null ? {} : { progress }),
@@ -178,7 +185,7 @@ const modelsQuery = z.object({
 })
 
 function listOf(
-  models: readonly ListedModel[],
+  models: readonly ShownModel[],
   query: z.output<typeof modelsQuery>,
   accounts: Accounts,
 ): z.output<typeof modelList> {
@@ -191,5 +198,5 @@ function listOf(
 }
 
 /** A client that lists models wants those that it can use, so the catalogue has to be asked for. */
-const isShown = (model: ListedModel, wanted: z.output<typeof modelsQuery>['state']): boolean =>
+const isShown = (model: ShownModel, wanted: z.output<typeof modelsQuery>['state']): boolean =>
   wanted === undefined ? isHere(model) : wanted === 'all' || wanted === model.state
