@@ -69,7 +69,7 @@ export class EngineProcess {
     { adapters }: Scheduler,
   ): Promise<void> {
     try {
-      await adapters.load(key, file)
+      await adapters.load(key, file, () => this.#send({ type: 'entering', key }))
       this.#send({ type: 'answer', id, answer: null })
     } catch (error) {
       this.#send({ type: 'failed', id, error: toWire(error) })

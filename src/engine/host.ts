@@ -86,6 +86,8 @@ class EngineHost implements Engine, EmbeddingEngine {
   readonly #log: Logger
   readonly #previews: Previews
   readonly #adapters: KeptAdapters
+  /** The key of the adapter that native code reads. */
+  #entering: string | undefined
   #adapterBytes = 0
   #adaptedEncoders = 0
   readonly #visionBytes: number
@@ -101,7 +103,11 @@ class EngineHost implements Engine, EmbeddingEngine {
     this.#onAdapters = around.onAdapters
     this.#previews = new Previews(options.projector)
     this.#adapters = new KeptAdapters(options.settings, {
-      load: (key, { decoder: file }) => this.#ask((id) => ({ type: 'adapter', id, key, file })),
+      load: async (key, { decoder: file }) => {
+        await this.#ask((id) => ({ type: 'adapter', id, key, file })).finally(() => {
+          if (this.#entering === key) this.#entering = undefined
+        })
+      },
       drop: (key) => this.#send({ type: 'drop', id: this.#nextId++, key }),
       changed: (bytes) => {
         this.#adapterBytes = bytes
@@ -117,7 +123,10 @@ class EngineHost implements Engine, EmbeddingEngine {
         for (const { question } of this.#asked.values()) this.#send(question)
       },
       receive: (message) => this.#receive(message),
-      died: () => this.#lose(),
+      died: () => {
+        this.#condemn()
+        this.#lose()
+      },
       ended: (reason) => {
         for (const id of this.#running.keys()) this.#fail(id, reason)
         this.#failQuestions(reason)
@@ -290,6 +299,8 @@ class EngineHost implements Engine, EmbeddingEngine {
       for (const payload of pending.payloads.get(message.hash) ?? []) payload.letGo()
       pending.payloads.delete(message.hash)
       pending.onPhase(phaseOf(pending))
+    } else if (message.type === 'entering') {
+      this.#entering = message.key
     } else if (message.type === 'adapted') {
       this.#adaptedEncoders = message.encoders
       this.#tellAdapters()
@@ -346,6 +357,20 @@ class EngineHost implements Engine, EmbeddingEngine {
   #fail(id: number, error: OrielError): void {
     this.#running.get(id)?.queue.fail(error)
     this.#running.delete(id)
+  }
+
+  /** The adapter that a dead process was loading is not given to the next one. */
+  #condemn(): void {
+    const key = this.#entering
+    this.#entering = undefined
+    if (key === undefined) return
+    const reason = this.#adapters.condemn(key)
+    this.#log.error({ error: reason.message }, 'an adapter ended the engine')
+    for (const [id, { question, answer }] of this.#asked) {
+      if (question.type !== 'adapter' || question.key !== key) continue
+      this.#asked.delete(id)
+      answer.reject(reason)
+    }
   }
 
   /**

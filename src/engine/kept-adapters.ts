@@ -59,10 +59,22 @@ export class KeptAdapters {
 
   /** Loads it. Another version of it leaves when its last request is over. @throws OrielError */
   async load(files: AdapterFiles, signal?: AbortSignal): Promise<void> {
+    if (fatal.has(keyOf(files))) throw endsEngines(files.id)
     this.#known.set(files.id, files)
     for (const other of this.#of(files.id)) if (other.key !== keyOf(files)) this.#dismiss(other)
     const { release } = await this.hold(files.id, signal)
     release()
+  }
+
+  /**
+   * Refuses an adapter from now on, until its file changes: the process that loaded it has ended.
+   * @returns what whoever waits for it is told
+   */
+  condemn(key: string): OrielError {
+    fatal.add(key)
+    const id = this.#loaded.get(key)?.files.id ?? ''
+    this.#known.delete(id)
+    return endsEngines(id)
   }
 
   /** Unloads it when its last request is over. */
@@ -208,6 +220,9 @@ export class KeptAdapters {
   }
 }
 
+/** Adapters that ended the process which loaded them, by their keys. No engine of this server gets them again. */
+const fatal = new Set<string>()
+
 const keyOf = ({ id, version }: AdapterFiles): string => JSON.stringify([id, version])
 
 /** Reads the file once: the engine, whose steps wait while it reads it, finds it in memory then. */
@@ -219,6 +234,13 @@ async function warm({ decoder }: AdapterFiles): Promise<void> {
     for await (const _ of stream);
   } catch {}
 }
+
+const endsEngines = (id: string): OrielError =>
+  new OrielError(
+    'precondition_failed',
+    `The adapter ${id} cannot be used: an engine ended while it loaded it. It is refused until its file changes.`,
+    { param: 'model', code: 'adapter_unusable' },
+  )
 
 const unloaded = (id: string): OrielError =>
   new OrielError('precondition_failed', `The adapter ${id} is not loaded.`, {

@@ -37,12 +37,15 @@ export class LoadedAdapters {
   /**
    * Loads it before the next step.
    * @param file null: it has nothing for the decoder
+   * @param onEnter called before native code reads the file
    * @throws OrielError `precondition_failed`
    */
-  load(key: string, file: string | null): Promise<void> {
+  load(key: string, file: string | null, onEnter: () => void = () => {}): Promise<void> {
     this.#coming.add(key)
     return this.#change(async () => {
-      if (!this.#loaded.has(key)) this.#loaded.set(key, file === null ? null : await this.#decoder.loadAdapter(file))
+      if (this.#loaded.has(key)) return
+      if (file !== null) onEnter()
+      this.#loaded.set(key, file === null ? null : await this.#decoder.loadAdapter(file))
     }).finally(() => this.#coming.delete(key))
   }
 

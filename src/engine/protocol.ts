@@ -73,6 +73,8 @@ export type FromEngine =
   | { type: 'opened'; runtimes: Runtimes }
   /** They could not be opened: requests with attachments fail. */
   | { type: 'unopened'; error: WireError }
+  /** The adapter with this key is loaded now: if the process ends before its answer, that is why. */
+  | { type: 'entering'; key: string }
   /** So many encoders with an adapter are open, or being opened. */
   | { type: 'adapted'; encoders: number }
   /** The forms of an encoder's matrices have been chosen, and it computes with them from now on. */
