@@ -9,6 +9,7 @@ import type {
   Timings,
 } from '../engine/index.ts'
 import type { ImageFile } from '../media/index.ts'
+import type { AdapterCard } from '../models/index.ts'
 import type { AnswerPiece } from '../prompt/index.ts'
 import type { Ask, Attachment, Sampling } from './ask.ts'
 
@@ -49,6 +50,11 @@ export interface Backend {
    * @throws OrielError as `answer` does, and `too_large` for more than one preview may have
    */
   preview?(ask: Pick<Ask, 'attachments' | 'client' | 'settings'>, signal: AbortSignal): Promise<Preview>
+  /**
+   * Loads an adapter that no request has named yet. A backend that loads none has no such method.
+   * @throws OrielError `precondition_failed` if it cannot be loaded
+   */
+  loadAdapter?(card: AdapterCard): Promise<void>
   /** @throws OrielError `engine_failed` while it is restarting */
   state(): Promise<BackendState>
   close(): Promise<void>

@@ -185,6 +185,11 @@ export class ConfiguredDeployments implements Configured {
     return deployment
   }
 
+  /** undefined while it has no replicas, and has had none. */
+  runningOf(record: DeploymentRecord): Deployment | undefined {
+    return this.#running.get(keyOf(record))?.deployment
+  }
+
   get deployments(): Deployment[] {
     return [...this.#running.values()].map(({ deployment }) => deployment)
   }

@@ -40,10 +40,12 @@ interface Around {
   /** Deployments that are not deleted. */
   deployments(): readonly DeploymentRecord[]
   adapter(name: string): Promise<AdapterCard | undefined>
+  /** Has it loaded where the deployment has replicas. @throws OrielError why it cannot be */
+  load(record: DeploymentRecord, card: AdapterCard): Promise<void>
   log: Logger
 }
 
-/** Which adapters are on which deployments. An engine loads them when a request names them. */
+/** Which adapters are on which deployments. Replicas that start later load them when a request names them. */
 export class DeployedModels {
   readonly #around: Around
   #keeper: Keeper<DeployedModel> | undefined
@@ -91,6 +93,7 @@ export class DeployedModels {
     const card = await this.#around.adapter(adapter)
     if (card === undefined) throw noAdapter(adapter)
     checkFits(card, record.model)
+    await this.#around.load(record, card)
     const name = { account, id: `${card.id.toLowerCase().replace(/[^a-z0-9]+/g, '-')}-${deployment}` }
     const now = Date.now()
     const isFirst = !this.list().some((one) => one.account === account && one.adapter === card.id)

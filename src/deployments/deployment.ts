@@ -1,7 +1,7 @@
 import { OrielError } from '../errors.ts'
-import type { ModelCard } from '../models/index.ts'
+import type { AdapterCard, ModelCard } from '../models/index.ts'
 import { Autoscaler } from './autoscaler.ts'
-import type { Served } from './embedder.ts'
+import { embeds, type Served } from './embedder.ts'
 import type { MemoryPlan } from './memory-plan.ts'
 import type { DeploymentRecord, Wanted } from './record.ts'
 import { type Keeping, Replica, type ReplicaState, type SharedServices } from './replica.ts'
@@ -137,6 +137,11 @@ export class Deployment {
     return served
   }
 
+  /** Has an adapter loaded in the replicas that are ready. @throws OrielError why one cannot load it */
+  async loadAdapter(card: AdapterCard): Promise<void> {
+    await Promise.all(this.backends.map((served) => (embeds(served) ? undefined : served.loadAdapter?.(card))))
+  }
+
   usedBy(client: string): void {
     for (const replica of this.#replicas) replica.usedBy(client)
   }
@@ -211,8 +216,11 @@ export class Deployment {
 
   #newReplica(): Replica {
     const least = () => this.#wanted?.minReplicas ?? 0
+    const idleMs = () => (this.#wanted === undefined ? this.#services.config.keepLoadedMs : 0)
     const keeping: Keeping = {
-      idleMs: this.#wanted === undefined ? this.#services.config.keepLoadedMs : 0,
+      get idleMs() {
+        return idleMs()
+      },
       isPinned: () => this.#replicas.slice(0, least()).includes(replica),
       onEvicted: () => {
         if (this.#wanted !== undefined && this.#replicas.length > least())

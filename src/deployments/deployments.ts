@@ -1,5 +1,5 @@
 import type { Config } from '../config.ts'
-import { shuttingDown } from '../errors.ts'
+import { type OrielError, shuttingDown } from '../errors.ts'
 import { ownClient } from '../fairness.ts'
 import type { Logger } from '../log.ts'
 import type { Media } from '../media/index.ts'
@@ -19,7 +19,16 @@ import { createListing, type Listing } from './listing.ts'
 import { MemoryBudget } from './memory-budget.ts'
 import { type MemoryPlan, planMemory } from './memory-plan.ts'
 import type { NamedModel, UseOptions } from './named-model.ts'
-import { adapterCalled, adapterIn, cardOf, checkFits, isCalled, parseName, readable } from './names.ts'
+import {
+  adapterCalled,
+  adapterIn,
+  cardOf,
+  checkFits,
+  isCalled,
+  neitherAdapterNorDeployment,
+  parseName,
+  readable,
+} from './names.ts'
 import type { DeploymentRecord } from './record.ts'
 import { noDeployment } from './registry.ts'
 import type { ReplicaState, Starter } from './replica.ts'
@@ -121,8 +130,14 @@ export function deploy(options: DeploymentOptions): Deployments {
   const configured: ConfiguredDeployments = new ConfiguredDeployments({
     find: async (name) => activeOf(name)?.card ?? (await found(name)),
     make(card, record) {
-      // From now on it answers for the name of its model, too.
-      void known.get(card.id)?.retire()
+      // It answers for the name of its model from now on: what is loaded under that name is its first replica.
+      const onDemand = known.get(card.id)
+      known.delete(card.id)
+      if (onDemand?.active && onDemand.card.version === card.version) {
+        onDemand.configure(record)
+        return onDemand
+      }
+      void onDemand?.retire()
       return new Deployment(card, planOf(card), services, record)
     },
     bytesOf: (card) => planOf(card).total,
@@ -134,6 +149,7 @@ export function deploy(options: DeploymentOptions): Deployments {
   const deployedModels = new DeployedModels({
     deployments: () => configured.records(() => true),
     adapter: (name) => adapterCalled(name, library),
+    load: async (record, card) => configured.runningOf(record)?.loadAdapter(card),
     log,
   })
   const all = (): Deployment[] => [...known.values(), ...configured.deployments]
@@ -170,7 +186,7 @@ export function deploy(options: DeploymentOptions): Deployments {
     const ready = backends.find(({ info }) => isCalled(info, name))
     if (ready !== undefined) return { id: ready.info.id, deployed: async () => ready }
     const records = recordsFor(account)
-    const { model, deployment } = parseName(name)
+    const { model, adapter, deployment } = parseName(name)
     if (deployment !== null) {
       const card = model === null ? undefined : await found(model)
       const meant = records.find(
@@ -179,19 +195,33 @@ export function deploy(options: DeploymentOptions): Deployments {
           (deployment.account === null || deployment.account === account) &&
           (card === undefined || card.id === model),
       )
-      if (meant === undefined) throw noDeployment(deployment.id).at('model')
+      if (meant === undefined)
+        throw adapter === null ? noDeployment(deployment.id).at('model') : await neither(adapter, card)
       return at(meant)
     }
     const active = activeOf(name)
     const card = active?.card ?? (await found(name))
     // The oldest deployment of a model answers for its name, so that it is not loaded twice.
-    const own = records.find(({ model, maxReplicas }) => model === card.id && maxReplicas > 0)
-    if (own !== undefined) return at(own)
+    const own = () => recordsFor(account).find(({ model, maxReplicas }) => model === card.id && maxReplicas > 0)
+    const record = own()
+    if (record !== undefined) return at(record)
     return {
       id: card.id,
-      // Meanwhile it may have been loaded for others, or unloaded and replaced.
-      deployed: async () => onDemandOf(name) ?? deploymentOf(active === undefined ? card : await found(name)),
+      // Meanwhile it may have been loaded for others, or unloaded and replaced, or have got a deployment.
+      async deployed() {
+        const configuredNow = own()
+        if (configuredNow !== undefined) return configured.deployed(configuredNow)
+        return onDemandOf(name) ?? deploymentOf(active === undefined ? card : await found(name))
+      },
     }
+  }
+  /** What is behind `#` is the name of nothing. @param card of the model before it */
+  const neither = async (name: string, card: ModelCard | undefined): Promise<OrielError> => {
+    const { adapters } = await library.adapters()
+    return neitherAdapterNorDeployment(
+      name,
+      adapters.filter(({ fits }) => card !== undefined && fits.includes(card.id)).map(({ id }) => id),
+    )
   }
   const near = (): ModelCard[] => [
     ...all()

@@ -80,6 +80,20 @@ export function checkFits({ id, fits }: AdapterCard, model: string): void {
 /** A name without Fireworks' account. */
 export const withoutAccount = (name: string): string => name.replace(inAccount, '')
 
+/** The error for a name behind `#`. @param adapters of the model before it */
+export const neitherAdapterNorDeployment = (name: string, adapters: readonly string[]): OrielError =>
+  new OrielError(
+    'not_found',
+    `There is neither an adapter nor a deployment ${JSON.stringify(name.slice(0, 200))} of this model. ${adapters.length === 0 ? 'It has no adapters here.' : `Its adapters are: ${listed(adapters)}.`}`,
+    { param: 'model', code: 'deployment_not_found' },
+  )
+
+const mostListed = 20
+const listed = (names: readonly string[]): string =>
+  names.length > mostListed
+    ? `${names.slice(0, mostListed).join(', ')} and ${names.length - mostListed} more`
+    : names.join(', ')
+
 /** Whether a request that names a model by `name` means this one. */
 export const isCalled = ({ id, aliases }: Pick<ModelCard, 'id' | 'aliases'>, name: string): boolean =>
   id === name || id === withoutAccount(name) || aliases.includes(name)

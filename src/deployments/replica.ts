@@ -415,7 +415,10 @@ export class Replica implements Resident {
     const { idleMs } = this.#keeping
     clearTimeout(this.#idle)
     if (idleMs === 0 || this.users > 0) return
-    this.#idle = setTimeout(() => this.#services.budget.evict(this), idleMs).unref()
+    this.#idle = setTimeout(() => {
+      // Since then somebody may have configured a deployment of it.
+      if (this.#keeping.idleMs > 0) this.#services.budget.evict(this)
+    }, idleMs).unref()
   }
 }
 

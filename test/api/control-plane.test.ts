@@ -1,7 +1,7 @@
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
 import type { z } from 'zod'
 import { account, accountList, apiKey, apiKeyList, user, userList } from '../../src/api/control/accounts.ts'
 import { deployedModel, deployedModelList } from '../../src/api/control/deployed-models.ts'
@@ -10,6 +10,7 @@ import { deploymentShape, shapeList, shapeVersion, shapeVersionList } from '../.
 import { writeAdapter } from '../support/adapters.ts'
 import { administrator, type KeyedServer, startKeyed } from '../support/keyed.ts'
 import { startServer, type TestServer } from '../support/server.ts'
+import { patient } from '../support/wait.ts'
 
 interface Answered {
   status: number
@@ -137,7 +138,12 @@ describe('the control plane of a server without keys', () => {
   })
 
   it('puts adapters on deployments: the first one is meant by the name of the adapter', async () => {
+    await vi.waitFor(async () => {
+      expect((await client('GET', '/accounts/acme/deployments/eyes')).body.state).toBe('READY')
+    }, patient)
     const first = parsed(deployedModel, await load({ model: 'accounts/acme/models/one', deployment: on('eyes') }))
+    // It is loaded before a request names it.
+    expect(await (await fetch(`${server.url}/metrics`)).text()).toMatch(/^oriel_engine_adapters\{model="pocket"\} 1$/m)
     expect(first).toMatchObject({ name: 'accounts/acme/deployedModels/one-eyes', default: true })
     const second = parsed(deployedModel, await load({ model: 'one', deployment: 'ears', displayName: 'One' }))
     expect([second.default, second.displayName]).toEqual([false, 'One'])

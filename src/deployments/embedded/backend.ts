@@ -125,6 +125,7 @@ export function embeddedBackend({ card, engine, media }: EmbeddedParts): Backend
         return countOf(await engine.count(pieces, ask.client), ask, pieces, attachments, engine)
       }),
 
+    loadAdapter: (adapter) => engine.loadAdapter(adapter),
     cut: cutter(media),
     preview: previewer(engine, media),
 
