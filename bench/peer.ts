@@ -22,15 +22,22 @@ const options = {
   LLAMA_OPENSSL: 'OFF',
 }
 
+const folder = path.join(cacheFolder, `peer-${version}`)
+const [source, build] = [path.join(folder, 'source'), path.join(folder, 'build')]
+
+/** `llama-server`, if it is built. */
+export function builtPeer(): string | undefined {
+  const server = path.join(build, 'bin', 'llama-server')
+  return existsSync(server) ? server : undefined
+}
+
 /**
  * Builds `llama-server` with libmtmd unless it exists. The build takes a quarter of an hour.
  * @returns its path
  */
 export async function buildPeer(): Promise<string> {
-  const folder = path.join(cacheFolder, `peer-${version}`)
-  const [source, build] = [path.join(folder, 'source'), path.join(folder, 'build')]
-  const server = path.join(build, 'bin', 'llama-server')
-  if (existsSync(server)) return server
+  const before = builtPeer()
+  if (before !== undefined) return before
 
   mkdirSync(folder, { recursive: true })
   await requireTools()
@@ -44,13 +51,12 @@ export async function buildPeer(): Promise<string> {
   const flags = Object.entries(options).map(([name, value]) => `-D${name}=${value}`)
   await run(log, folder, 'cmake', ['-S', source, '-B', build, ...flags])
   await run(log, folder, 'cmake', ['--build', build, '--target', 'llama-server', `-j${availableParallelism()}`])
-  return server
+  return path.join(build, 'bin', 'llama-server')
 }
 
 /** Compiles a C++ program that calls libmtmd, and builds libmtmd unless it exists. */
 export async function compileWithPeer(program: string, output: string): Promise<void> {
-  const build = path.resolve(await buildPeer(), '..', '..')
-  const source = path.join(build, '..', 'source')
+  await buildPeer()
   const library = (name: string) => path.join(build, name)
   await run('inherit', '.', 'g++', [
     ...['-O1', '-std=c++17', '-o', output, program],

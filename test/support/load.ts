@@ -84,9 +84,9 @@ const responses = (text: string): Usage | undefined => {
 }
 const anthropic = (text: string): Usage | undefined => {
   const all = jsons(text)
-  const first = all.find(({ usage, message }) => message ?? usage)
-  const prompt = first?.message?.usage ?? first?.usage
+  // Of a stream, what its end says counts: a server elsewhere may not have told it at the beginning.
   const last = all.findLast(({ usage }) => usage)?.usage
+  const prompt = last?.input_tokens === undefined ? all.find(({ message }) => message)?.message?.usage : last
   const cached = prompt?.cache_read_input_tokens ?? 0
   return prompt && last ? [(prompt.input_tokens ?? 0) + cached, cached, last.output_tokens ?? 0] : undefined
 }
@@ -97,8 +97,7 @@ const ollama = (text: string): Usage | undefined => {
 }
 
 /** @param picture a data URL */
-export function waysOf(picture: string): Way[] {
-  const model = 'pocket'
+export function waysOf(picture: string, model = 'pocket'): Way[] {
   const short = { model, max_tokens: 1 }
   const hello = [{ role: 'user', content: 'Hello' }]
   const seen = (url: string) => [
