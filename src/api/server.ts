@@ -97,7 +97,8 @@ export function createServer(
     describeRequest(reply, request.id, routes.dialectOf(request))
     // The next request of this client then opens a connection, which may be to another server.
     if (draining.aborted) reply.raw.shouldKeepAlive = false
-    else reply.raw.once('finish', () => draining.aborted && request.raw.socket.end())
+    // Nor does one come by this connection, if the answer has outlasted the time in which others could notice.
+    else reply.raw.once('finish', () => closing.aborted && request.raw.socket.end())
     if (closing.aborted) throw shuttingDown()
     visitors.admit(request, reply)
     // Before its body is read: what is wrong with a request that goes nowhere is its URL.

@@ -15,7 +15,11 @@ const all = {
   imagePullSecrets: [{ name: 'registry' }],
   models: ['qwen3.5-0.8b', 'pocket'],
   pull: ['qwen3.5-0.8b'],
-  settings: { engine: { contextTokens: 8192 }, server: { strict: true } },
+  settings: {
+    engine: { contextTokens: 8192 },
+    server: { strict: true },
+    upstreams: [{ name: 'house', url: 'http://vllm.vision:8000', api: 'vllm', keyFrom: 'HOUSE_KEY' }],
+  },
   secret: { values: { ORIEL_ADMIN_KEY: 'a "key": # of many characters', DATABASE_URL: 'postgres://oriel@db/oriel' } },
   hostnames: ['oriel.example.com'],
   shutdown: { delaySeconds: 5, graceSeconds: 30 },
@@ -118,6 +122,7 @@ describe(`the chart${whyNotRendered === undefined ? '' : ` (skipped: ${whyNotRen
     expect(settings).toEqual({
       model: all.models,
       engine: { contextTokens: 8192 },
+      upstreams: all.settings.upstreams,
       server: {
         strict: true,
         insecure: false,
@@ -129,7 +134,10 @@ describe(`the chart${whyNotRendered === undefined ? '' : ` (skipped: ${whyNotRen
         graceMs: 30_000,
       },
     })
-    expect(loadConfig(settings, {}).server).toMatchObject({ graceMs: 30_000, strict: true })
+    expect(loadConfig(settings, { HOUSE_KEY: 'secret' })).toMatchObject({
+      server: { graceMs: 30_000, strict: true },
+      upstreams: [{ name: 'house' }],
+    })
   })
 
   it.skipIf(whyNotRendered)('connects its parts: selectors, ports, volumes, names', () => {

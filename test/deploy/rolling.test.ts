@@ -30,12 +30,11 @@ const long = { stream: true, ignore_eos: true, max_tokens: 1500 }
 
 describe('servers that are restarted one after the other', () => {
   /** A router asks every 100 ms. */
-  const env = { ORIEL_SHUTDOWN_DELAY_MS: '1500', ORIEL_GRACE_MS: '60000' }
+  const env = { ORIEL_SHUTDOWN_DELAY_MS: '3000', ORIEL_GRACE_MS: '60000' }
   const agent = new Agent({ keepAlive: true })
   const members: { url: string; ready: boolean }[] = []
   let router: Server
   let url = ''
-  let asking: NodeJS.Timeout
 
   const add = async () => {
     const server = await serve(env)
@@ -56,16 +55,19 @@ describe('servers that are restarted one after the other', () => {
       from.pipe(sent)
     }).listen(0, '127.0.0.1')
     url = `http://127.0.0.1:${await new Promise<number>((resolve) => router.once('listening', () => resolve((router.address() as AddressInfo).port)))}`
-    asking = setInterval(async () => {
-      for (const member of members)
-        member.ready = await fetch(`${member.url}/ready`).then(
-          ({ ok }) => ok,
-          () => false,
-        )
-    }, 100)
+    // One after the other: an answer that is late must not hide a newer one.
+    void (async () => {
+      while (router.listening) {
+        for (const member of members)
+          member.ready = await fetch(`${member.url}/ready`).then(
+            ({ ok }) => ok,
+            () => false,
+          )
+        await sleep(100)
+      }
+    })()
   })
   afterAll(() => {
-    clearInterval(asking)
     router.close()
     agent.destroy()
   })
