@@ -51,6 +51,7 @@ const kinds = [
   { ending: 'aac', args: '-c:a aac' },
   { ending: 'flac', args: '-c:a flac' },
   { ending: 'ogg', args: '-c:a libopus' },
+  { ending: 'flac.ogg', args: '-c:a flac' },
   { ending: 'vorbis.ogg', args: '-c:a libvorbis' },
 ]
 

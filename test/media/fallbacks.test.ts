@@ -43,7 +43,7 @@ async function copyWithout(packages: readonly string[]): Promise<MediaRoom> {
 
 const packages = ['mediabunny', 'node-webcodecs']
 const codecs = [
-  ...['opus.ogg', 'vorbis.ogg', 'mp3.mp3', 'flac.flac'],
+  ...['opus.ogg', 'vorbis.ogg', 'mp3.mp3', 'flac.flac', 'flac.ogg'],
   ...inputs([], ['opus-speech.ogg', 'mp3-22050-Hz-mono.mp3', 'opus.webm']),
 ]
 const others = [
@@ -90,6 +90,14 @@ describe.skipIf(missing)('the samples of Opus, MP3, FLAC and Vorbis', () => {
     const wasm = await opened(['node-webcodecs'], false)
     await expect(wasm.load(make('aac.m4a', '-vn -c:a aac'))).rejects.toMatchObject(refused)
     await wasm.close()
+    const packed = await opened([], false)
+    const unknown = ['speex.ogg', 'ac3.mkv', 'adpcm_ima_wav.wav', 'alac.m4a', 'ac3.ts']
+    for (const name of inputs(unknown.slice(0, 3), unknown)) {
+      const [codec = ''] = name.split('.')
+      const file = make(name, `-vn -c:a ${codec === 'speex' ? 'libspeex -ar 16000' : codec}`)
+      await expect(packed.load(file), name).rejects.toMatchObject(refused)
+    }
+    await packed.close()
   })
 })
 

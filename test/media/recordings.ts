@@ -132,6 +132,8 @@ export const videos: readonly Specimen[] = [
   { name: 'vp8-vorbis.webm', args: '-c:v libvpx -b:v 1M -c:a libvorbis' },
   { name: 'vp9-opus.webm', args: '-c:v libvpx-vp9 -cpu-used 8 -b:v 500k -c:a libopus' },
   { name: 'vp9-opus.mp4', args: '-c:v libvpx-vp9 -cpu-used 8 -b:v 500k -c:a libopus' },
+  { name: 'theora-vorbis.ogv', args: '-c:v libtheora -q:v 9 -c:a libvorbis' },
+  { name: 'mpeg2-mp2.ts', args: '-c:v mpeg2video -q:v 2 -c:a mp2' },
   { name: 'av1.mp4', args: `-c:v libaom-av1 -cpu-used 8 -usage realtime -b:v 500k ${still}` },
 ]
 
@@ -153,6 +155,7 @@ export const sounds: readonly (Specimen & { late?: number })[] = [
   { name: 'aac.aac', args: '-vn -c:a aac', late: 60 },
   { name: 'alac.m4a', args: '-vn -c:a alac' },
   { name: 'flac.flac', args: '-vn -c:a flac' },
+  { name: 'flac.ogg', args: '-vn -c:a flac' },
   { name: 'opus.webm', args: '-vn -c:a libopus' },
   { name: 'aac-5.1.m4a', args: '-vn -c:a aac -af pan=5.1|c0=c0|c1=c0|c2=c0|c3=c0|c4=c0|c5=c0' },
 ]

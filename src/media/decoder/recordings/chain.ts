@@ -1,6 +1,7 @@
 import { joinFloats } from '../../../join-floats.ts'
 import type { RecordingFormat } from '../../format.ts'
 import { soundRate } from '../protocol.ts'
+import { oggPages } from './ogg.ts'
 import type { Recording } from './recording.ts'
 
 /** In more pieces than this, only a damaged file falls. */
@@ -59,13 +60,9 @@ const readers: Partial<Record<RecordingFormat, (bytes: Buffer) => Iterable<numbe
 /** Pages that begin a stream after other pages. */
 function* oggStarts(bytes: Buffer): Generator<number> {
   let hasBegun = false
-  for (let at = 0; bytes.toString('latin1', at, at + 4) === 'OggS'; ) {
-    const isFirst = ((bytes[at + 5] ?? 0) & 2) !== 0
+  for (const { at, isFirst } of oggPages(bytes)) {
     if (isFirst && hasBegun) yield at
     hasBegun = !isFirst
-    const segments = bytes[at + 26] ?? 0
-    const lengths = bytes.subarray(at + 27, at + 27 + segments)
-    at += 27 + segments + lengths.reduce((sum, length) => sum + length, 0)
   }
 }
 

@@ -5,6 +5,7 @@ import { type Opened, type Part, partOfImage, partOfSound } from '../parts.ts'
 import { type RecordingHeader, type Size, soundRate, type WantedAudio, type WantedVideo } from '../protocol.ts'
 import { inRow, linksOf } from './chain.ts'
 import { openWithFfmpeg } from './ffmpeg.ts'
+import { flacIn } from './ogg.ts'
 import { openWithPackages } from './packages.ts'
 import type { Needed, Recording } from './recording.ts'
 import { sceneTimes } from './scenes.ts'
@@ -55,7 +56,7 @@ async function openAll(bytes: Buffer, format: RecordingFormat, needed: Needed): 
 async function openWithAny(bytes: Buffer, format: RecordingFormat, needed: Needed): Promise<Recording> {
   const openSecond = (): Promise<Recording | null> => openWithFfmpeg(bytes, format, needed)
   let failure: unknown
-  const first = await openWithPackages(bytes, format, needed).catch((error: unknown) => {
+  const first = await openWithPackages(...unwrapped(bytes, format), needed).catch((error: unknown) => {
     failure = error
     return null
   })
@@ -63,6 +64,12 @@ async function openWithAny(bytes: Buffer, format: RecordingFormat, needed: Neede
   const second = await openSecond()
   if (second === null) throw failure ?? nothingDecodes(needed.kind, format)
   return second
+}
+
+/** mediabunny reads FLAC in its own container only. */
+function unwrapped(bytes: Buffer, format: RecordingFormat): [bytes: Buffer, format: RecordingFormat] {
+  const flac = format === 'ogg' ? flacIn(bytes) : null
+  return flac === null ? [bytes, format] : [flac, 'flac']
 }
 
 /** @throws OrielError */
@@ -149,7 +156,7 @@ function spanOf({ seconds }: Recording, { kind, clip }: WantedVideo | WantedAudi
 const nothingDecodes = (kind: AttachmentKind, format: RecordingFormat): OrielError =>
   new OrielError(
     'unsupported_media',
-    `The ${kind} cannot be decoded: nothing that is installed on the server decodes the codecs of this ${format} file. Install ffmpeg on the server, or send the ${kind} as ${kind === 'video' ? 'mp4 with H.264 and AAC' : 'wav'}.`,
+    `The ${kind} cannot be decoded: in this ${format} file there is no ${kind} that anything on the server decodes. Install ffmpeg on the server, or send the ${kind} as ${kind === 'video' ? 'mp4 with H.264 and AAC' : 'wav'}.`,
     { code: `unsupported_${kind}` },
   )
 

@@ -62,8 +62,12 @@ export async function openWithPackages(
     const video = await input.getPrimaryVideoTrack()
     const audio = await input.getPrimaryAudioTrack()
     const needsVideo = needed.kind === 'video'
-    const main = needsVideo ? (video ?? audio) : (audio ?? video)
-    if (main === null) throw new Error('no tracks')
+    const main = needsVideo ? video : audio
+    // It does not tell of tracks whose codecs it does not know, such as Theora's and Speex's.
+    if (main === null) {
+      close()
+      return null
+    }
     const canDecode =
       (!needed.sound || (await decodes(audio))) &&
       // Transparency is put together on a canvas, which Node has not.
@@ -104,6 +108,8 @@ export async function openWithPackages(
     }
   } catch (error) {
     close()
+    // It says so of the codec of a WAV file, where it reads the header.
+    if (error instanceof Error && error.message.startsWith('Unsupported')) return null
     throw error
   }
 }
