@@ -98,7 +98,10 @@ const rows = {
       const counts: Counts = { tokens: 0, open: 0 }
       const running: Promise<void>[] = []
       for (let number = 0; number < streams; number++) {
-        running.push(stream(through, 100_000, counts, stopping.signal).catch(() => {}))
+        const one = stream(through, 100_000, counts, stopping.signal).catch((error) => {
+          if (!stopping.signal.aborted) console.error(`A stream failed: ${error}`)
+        })
+        running.push(one)
         await sleep(5)
       }
       await sleep(1000)
