@@ -1,7 +1,6 @@
 import { onAbort } from '../abort.ts'
 import { deferred } from '../deferred.ts'
 import type { Answer, AnswerEvent, Ask, Backend, ModelInfo, PromptUsage } from '../deployments/index.ts'
-import { changingErrors } from '../errors.ts'
 import type { Media } from '../media/index.ts'
 import { affinityOf } from './affinity.ts'
 import { type PreparedAttachment, prepare } from './attachments.ts'
@@ -111,23 +110,24 @@ async function begin(
   if (received.status !== 200) throw await wire.failure(received)
   const events = wire.events(received.body, ask, usage)[Symbol.asyncIterator]()
   const first = await events.next().catch(elsewhere)
+  const begun = performance.now()
   const ended = deferred<void>()
   const release = onAbort(signal, ended.resolve)
-  const rest = async function* (): AsyncIterable<AnswerEvent> {
+  const answer = async function* (): AsyncIterable<AnswerEvent> {
     try {
-      if (!first.done) yield first.value
-      yield* { [Symbol.asyncIterator]: () => events }
+      for (let next = first; !next.done; next = await events.next())
+        yield next.value.type === 'done' ? timed(next.value, begun - sent, performance.now() - begun) : next.value
     } catch (error) {
-      if (error instanceof AttemptFailed) ended.reject(error)
-      throw error
+      if (!(error instanceof AttemptFailed)) throw error
+      ended.reject(error)
+      throw error.error
     } finally {
       release()
       received.body.cancel()
       ended.resolve()
     }
   }
-  const shown = changingErrors(timed(rest(), sent), (error) => (error instanceof AttemptFailed ? error.error : error))
-  return { events: shown, ended: ended.promise }
+  return { events: answer(), ended: ended.promise }
 }
 
 /** A failure before anything of the answer was there: another target may give it. */
@@ -137,22 +137,15 @@ function elsewhere(failure: unknown): never {
   throw failure
 }
 
-/** Adds the times that were measured here: an upstream tells none. @param sent when it was asked */
-async function* timed(events: AsyncIterable<AnswerEvent>, sent: number): AsyncIterable<AnswerEvent> {
-  let first: number | undefined
-  for await (const event of events) {
-    first ??= performance.now()
-    if (event.type !== 'done') yield event
-    else {
-      const firstToken = first - sent
-      const generation = performance.now() - first
-      yield {
-        ...event,
-        tally: { ...event.tally, timings: { queue: 0, encode: 0, prefill: firstToken, firstToken, generation } },
-      }
-    }
-  }
-}
+/** Adds the times that were measured here, in ms: an upstream tells none. */
+const timed = (
+  { tally }: Extract<AnswerEvent, { type: 'done' }>,
+  firstToken: number,
+  generation: number,
+): AnswerEvent => ({
+  type: 'done',
+  tally: { ...tally, timings: { queue: 0, encode: 0, prefill: firstToken, firstToken, generation } },
+})
 
 const mediaTimings = (prepared: readonly PreparedAttachment[], media: number): Answer['media'] => ({
   fetch: Math.max(0, ...prepared.map(({ fetchMs }) => fetchMs)),
