@@ -176,13 +176,13 @@ function answering<Body extends StreamableBody, Answer extends z.ZodType, Event 
     )
     if (!parsed.stream) {
       const answer = await starting
-      describeAnswer(reply, answer, ignored)
       const { body, timings } = await protocol.whole(answer, parsed, context, requests)
+      describeAnswer(reply, answer, ignored, true)
       describeTimings(reply, timings, answer.media, arrived)
       return typeof body === 'object' && body !== null ? sendWhole(reply, body) : body
     }
     const early = await within(longestWait, starting)
-    if (early !== undefined) describeAnswer(reply, early, ignored)
+    if (early !== undefined) describeAnswer(reply, early, ignored, false)
     const events = later(starting, (answer) => protocol.events(answer, parsed, context))
     const failure = await sendEvents(takeOver(reply), events, protocol.framing(context), protocol.transport ?? sse)
     if (failure !== undefined) {

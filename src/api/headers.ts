@@ -61,16 +61,22 @@ export function describeRates(reply: FastifyReply, { limits, isOver }: Rates): v
   if (Object.keys(limits).length > 0) reply.header('x-ratelimit-over-limit', isOver ? 'yes' : 'no')
 }
 
-/** Headers that are known when an answer begins, by the names that Fireworks gives them. Every dialect sends them. */
+/**
+ * Headers that are known when an answer begins, by the names that Fireworks gives them. Every dialect sends them.
+ * @param isComplete whether the answer has ended: an upstream tells its usage only then
+ */
 export function describeAnswer(
   reply: FastifyReply,
-  { usage, sampling, isCold, loadMs }: RunningAnswer,
+  { usage, sampling, isCold, loadMs, upstream }: RunningAnswer,
   ignored: readonly string[],
+  isComplete: boolean,
 ): void {
   describeIgnored(reply, ignored)
   if (isCold) describeColdStart(reply, loadMs)
-  reply.header('fireworks-prompt-tokens', String(usage.promptTokens))
-  reply.header('fireworks-cached-prompt-tokens', String(usage.cachedTokens))
+  if (isComplete || upstream === undefined) {
+    reply.header('fireworks-prompt-tokens', String(usage.promptTokens))
+    reply.header('fireworks-cached-prompt-tokens', String(usage.cachedTokens))
+  }
   const options = {
     temperature: sampling.temperature,
     top_p: sampling.topP,

@@ -201,6 +201,8 @@ describe('usage', () => {
     })
     const streamed = await (await ask('openai', { stream: true, stream_options: { include_usage: true } })).text()
     expect(eventsOf<{ usage: unknown }>(streamed).at(-1)?.usage).toEqual(whole.usage)
+    const tokens = async (more?: object) => (await ask('openai', more)).headers.get('fireworks-prompt-tokens')
+    expect([await tokens(), await tokens({ stream: true })]).toEqual(['20', null])
     const message = await anthropic.messages.create({ model: 'openai', max_tokens: 50, messages: [question] })
     expect(message.usage).toMatchObject({ input_tokens: 4, cache_read_input_tokens: 16, output_tokens: 6 })
   })
