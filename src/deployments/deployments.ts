@@ -233,7 +233,8 @@ export function deploy(options: DeploymentOptions): Deployments {
   const elsewhere = async (name: string): Promise<Backend | undefined> => {
     const isOwn = activeOf(name) !== undefined || backends.some(({ info }) => isCalled(info, name))
     if (isOwn || (await namesHere.has(name))) return undefined
-    const remote = upstreams.find(name) ?? (await upstreams.known().then(() => upstreams.find(name)))
+    await upstreams.known(name)
+    const remote = upstreams.find(name)
     if (remote === undefined) return undefined
     const infos = besideThose(await namesHere.all(), remote.info)
     return { ...remote, info: infos.find(({ id }) => id === name) ?? infos[0] ?? remote.info }

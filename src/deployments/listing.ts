@@ -110,6 +110,7 @@ export function createListing(
     )
   }
   const list = async (): Promise<ListedModel[]> => {
+    await upstreams.known()
     const own = [...always, ...(await here()).map(listed).toSorted(loadedFirst)]
     const all = withAliases([...own, ...elsewhere(own)], aliases())
     const names = namesOf(all)
@@ -129,6 +130,7 @@ export function createListing(
     },
 
     async inspect() {
+      await upstreams.known()
       const inspected = (await here()).map(async (found): Promise<InspectedModel[]> => {
         const { card, fault } = found
         if (card === undefined || (fault !== undefined && !known.get(card.id)?.active)) return []

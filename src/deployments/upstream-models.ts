@@ -8,8 +8,8 @@ export interface UpstreamModels {
   list(): readonly UpstreamModel[]
   /** @param name of a model; `upstream/model` for that of one upstream only */
   find(name: string): Backend | undefined
-  /** Resolves when each upstream has been asked once which models it has, or does not answer. */
-  known(): Promise<void>
+  /** Resolves when each upstream, or each that may have a model of this name, has been asked once, or does not answer. */
+  known(name?: string): Promise<void>
   upstreams(): readonly UpstreamStatus[]
 }
 

@@ -20,6 +20,7 @@ export class Asking {
   #timer: NodeJS.Timeout | undefined
   /** Resolves when it has been asked once. */
   readonly asked: Promise<void>
+  #isAsked = false
 
   /** @param before what it had before its settings were changed */
   constructor(upstream: Upstream, before: readonly FoundModel[] | undefined, onChange: () => void, log: Logger) {
@@ -27,12 +28,19 @@ export class Asking {
     this.#found = before
     this.#onChange = onChange
     this.#log = log
-    this.asked = this.#ask(intervals.first)
+    this.asked = this.#ask(intervals.first).then(() => {
+      this.#isAsked = true
+    })
   }
 
   /** undefined: it has never said. */
   get found(): readonly FoundModel[] | undefined {
     return this.#found
+  }
+
+  /** Whether it is asked for the first time now, and nothing is known of it. */
+  get isUnknown(): boolean {
+    return this.#found === undefined && !this.#isAsked
   }
 
   close(): void {

@@ -31,7 +31,7 @@ export interface Reloaded {
   readonly removed: readonly string[]
 }
 
-/** How long a request for an unknown model waits until the upstreams have said which ones they have, in ms. */
+/** How long a request waits until the upstreams that may have its model have said what they have, in ms. */
 const longestKnown = 5000
 
 export function createUpstreams(
@@ -88,13 +88,18 @@ export function createUpstreams(
       removed: removed.map(({ upstream }) => upstream.settings.name),
     }
   }
+  const find = (name: string): Backend | undefined => byName.get(name) ?? byName.get(withoutAccount(name))
   hold(settings)
 
   return {
     list: () => models,
-    find: (name) => byName.get(name) ?? byName.get(withoutAccount(name)),
-    async known() {
-      await within(longestKnown, Promise.all(members.map(({ asking }) => asking.asked)))
+    find,
+    async known(name) {
+      const own = name === undefined ? undefined : find(name)?.info.upstreams
+      const unknown = members.filter(
+        ({ upstream, asking }) => asking.isUnknown && (own === undefined || own.includes(upstream.settings.name)),
+      )
+      if (unknown.length > 0) await within(longestKnown, Promise.all(unknown.map(({ asking }) => asking.asked)))
     },
     upstreams: () =>
       members.map(({ upstream }) => ({
