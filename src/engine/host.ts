@@ -301,6 +301,7 @@ class EngineHost implements Engine, EmbeddingEngine {
       pending.onPhase(phaseOf(pending))
     } else if (message.type === 'entering') {
       this.#entering = message.key
+      this.#log.debug({ adapter: message.key }, 'an adapter is being loaded')
     } else if (message.type === 'adapted') {
       this.#adaptedEncoders = message.encoders
       this.#tellAdapters()

@@ -9,7 +9,7 @@ import {
   type Sampling,
   startEngine,
 } from '../../src/engine/index.ts'
-import { createLogger } from '../../src/log.ts'
+import { createLogger, type Logger } from '../../src/log.ts'
 import { availableProcessors } from '../../src/processors.ts'
 import { pixels } from './pixels.ts'
 
@@ -36,13 +36,16 @@ export const engineSettings: EngineSettings = {
 }
 
 /** A real engine with the built-in model. */
-export const startPocket = (settings: Partial<EngineSettings> = {}): Promise<Engine> =>
+export const startPocket = (
+  settings: Partial<EngineSettings> = {},
+  log: Logger = createLogger('silent'),
+): Promise<Engine> =>
   startEngine({
     decoder: `${pocketFolder}pocket.gguf`,
     projector: `${pocketFolder}mmproj-pocket.gguf`,
     name: 'pocket',
     settings: { ...engineSettings, ...settings },
-    log: createLogger('silent'),
+    log,
   })
 
 export const greedy: Sampling = {
