@@ -91,7 +91,7 @@ const rows = {
 
   /** Many streams at once. The upstream and the clients share the cores with the front. */
   async streams() {
-    const [streams, pace, seconds] = [1000, 100, 20]
+    const [streams, pace, seconds] = [1000, 200, 20]
     return await withScripted(pace, async (_, through) => {
       await speedOf(through, 50, 5)
       const stopping = new AbortController()
@@ -104,7 +104,7 @@ const rows = {
         running.push(one)
         await sleep(5)
       }
-      await sleep(1000)
+      for (let waited = 0; counts.open < streams && waited < 30; waited++) await sleep(1000)
       const [begun, before, cpu] = [performance.now(), counts.tokens, cpuSeconds(through.pid)]
       through.watchLoop()
       await sleep(seconds * 1000)
