@@ -232,7 +232,7 @@ export function deploy(options: DeploymentOptions): Deployments {
   /** The model that servers elsewhere have of this name, if this one has none. */
   const elsewhere = async (name: string): Promise<Backend | undefined> => {
     const isOwn = activeOf(name) !== undefined || backends.some(({ info }) => isCalled(info, name))
-    if (isOwn || (await namesHere.has(name))) return undefined
+    if (isOwn || upstreams.upstreams().length === 0 || (await namesHere.has(name))) return undefined
     await upstreams.known(name)
     const remote = upstreams.find(name)
     if (remote === undefined) return undefined

@@ -76,12 +76,20 @@ export class NamesHere {
   }
 
   async all(): Promise<ReadonlySet<string>> {
-    if (this.#names === undefined) this.#names = this.#read()
-    else if (performance.now() - this.#readAt > freshMs) {
+    const isLate = performance.now() - this.#readAt > freshMs
+    if (this.#names === undefined || isLate) {
+      const before = this.#names
       const reading = this.#read()
-      void reading.then(() => {
-        this.#names = reading
-      })
+      this.#names = before ?? reading
+      // What was known stays if the folders cannot be read.
+      reading.then(
+        () => {
+          this.#names = reading
+        },
+        () => {
+          this.#names = before
+        },
+      )
     }
     return this.#names
   }
