@@ -300,19 +300,24 @@ describe('what is not allowed of an upload', () => {
   })
 
   it('are thousands that are never sent: each account has 20, and others their own', async () => {
-    const count = inputs(60, 10_000)
+    const count = inputs(60, 2000)
     const statuses = new Map<number, number>()
-    for (let at = 0; at < count; at++) {
-      const { status } = await call('POST', '/accounts/flood/models', { modelId: `flood-${at}` })
-      statuses.set(status, (statuses.get(status) ?? 0) + 1)
+    const create20 = async (from: number): Promise<void> => {
+      const all = Array.from({ length: 20 }, (_, at) =>
+        call('POST', '/accounts/flood/models', { modelId: `flood-${from + at}` }),
+      )
+      for (const { status } of await Promise.all(all)) statuses.set(status, (statuses.get(status) ?? 0) + 1)
     }
+    await call('POST', '/accounts/flood/models', { modelId: 'first' })
+    for (let from = 0; from < count; from += 20) await create20(from)
     expect([...statuses].sort()).toEqual([
-      [200, 20],
-      [412, count - 20],
+      [200, 19],
+      [412, count - 19],
     ])
     expect((await create('other')).status).toBe(200)
     await remove('other')
-    for (let at = 0; at < 20; at++) await call('DELETE', `/accounts/flood/models/flood-${at}`)
+    const { models } = accountModelList.parse((await call('GET', '/accounts/flood/models')).body)
+    for (const { name, state } of models) if (state === 'UPLOADING') await call('DELETE', `/${name}`)
     expect(leftovers()).toEqual(['.arriving', 'target'])
   })
 })

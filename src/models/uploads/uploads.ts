@@ -51,8 +51,8 @@ export class Uploads {
   readonly #arriving = new Set<Arriving>()
   /** By the name of the model. */
   readonly #finishing = new Map<string, Promise<void>>()
-  /** What was announced last: each time adds to the record of the one before. */
-  #announced: Promise<unknown> = Promise.resolve()
+  /** The last change of what is to come. Each counts on the one before. */
+  #last: Promise<unknown> = Promise.resolve()
 
   constructor(options: UploadOptions) {
     this.#options = options
@@ -78,6 +78,10 @@ export class Uploads {
    */
   async begin(wanted: WantedUpload, { dryRun = false } = {}): Promise<Upload> {
     checkModelName(wanted.model)
+    return this.#inTurn(() => this.#begin(wanted, dryRun))
+  }
+
+  async #begin(wanted: WantedUpload, dryRun: boolean): Promise<Upload> {
     await this.sweep()
     const own = (await this.list()).filter(({ account }) => account === wanted.account)
     if (own.length >= most.ofAccount || (await this.#folder.count()) >= most.all)
@@ -97,9 +101,13 @@ export class Uploads {
    * @throws OrielError `invalid` for a name or a size; `precondition_failed` without space for them
    */
   announce(upload: Upload, files: Readonly<Record<string, number>>): Promise<Upload> {
-    const announced = this.#announced.then(() => this.#announce(upload, files))
-    this.#announced = announced.catch(() => {})
-    return announced
+    return this.#inTurn(() => this.#announce(upload, files))
+  }
+
+  #inTurn<T>(change: () => Promise<T>): Promise<T> {
+    const done = this.#last.then(change)
+    this.#last = done.catch(() => {})
+    return done
   }
 
   async #announce({ id, model }: Upload, files: Readonly<Record<string, number>>): Promise<Upload> {
