@@ -38,12 +38,12 @@ export async function firstToken(endpoint: Endpoint, content: unknown): Promise<
   return time
 }
 
-/** @returns tokens per second of all streams together */
+/** @returns tokens per second of all streams together. One event may have many, so those that were asked for count. */
 export async function speedOf(endpoint: Endpoint, streams: number, tokens: number): Promise<number> {
   const begun = performance.now()
   const counts = { tokens: 0, open: 0 }
   await Promise.all(Array.from({ length: streams }, () => stream(endpoint, tokens, counts)))
-  return (1000 * counts.tokens) / (performance.now() - begun)
+  return (1000 * streams * tokens) / (performance.now() - begun)
 }
 
 export const stream = (endpoint: Endpoint, tokens: number, counts: Counts, signal?: AbortSignal): Promise<void> =>
