@@ -368,6 +368,8 @@ async function start(): Promise<{ child: ChildProcess; url: string }> {
   const child = spawn(process.execPath, ['--import', loop, 'bin/oriel.js', 'serve', '--port', '0'], {
     cwd: flags.of,
     stdio: ['ignore', 'pipe', 'inherit', 'ipc'],
+    // Linux may give sessions equal parts of the cores: the clients must not take theirs from the server's.
+    detached: true,
     env: { ...process.env, ORIEL_LOG_LEVEL: 'error', ORIEL_MODELS_DIR: folder, ...(flags.stream && calm) },
   })
   process.once('exit', () => child.kill('SIGKILL'))
