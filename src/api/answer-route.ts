@@ -2,6 +2,7 @@ import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { z } from 'zod'
 import { mayUse } from '../accounts/index.ts'
 import type { NamedModel, Timings } from '../deployments/index.ts'
+import { hopsIn } from '../via.ts'
 import { within } from '../within.ts'
 import {
   type AnswerServices,
@@ -207,6 +208,7 @@ async function readRequest<Body extends z.ZodObject, Answer extends z.ZodType>(
   const requests = (await read(parsed, context)).map((read) => ({
     ...read,
     client: context.client,
+    hops: hopsIn(request.headers.via),
     // Others must not learn from the time of an answer what an account has asked before.
     settings: {
       ...read.settings,

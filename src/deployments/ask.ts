@@ -14,6 +14,8 @@ export interface Ask {
   settings: Settings
   /** Who asks. Clients share the server fairly. */
   client: string
+  /** How many servers of Oriel have passed it on to this one. */
+  hops?: number
   /** Its prompt, a chat, asks for what is said in one audio. A model may be asked in another form that it was trained with. */
   speech?: Speech | undefined
   /** The adapter that the model answers with, and how strongly. */

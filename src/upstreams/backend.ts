@@ -1,13 +1,15 @@
 import { onAbort } from '../abort.ts'
 import { deferred } from '../deferred.ts'
 import type { Answer, AnswerEvent, Ask, Backend, ModelInfo, PromptUsage } from '../deployments/index.ts'
+import { OrielError } from '../errors.ts'
 import type { Media } from '../media/index.ts'
+import { mostHops, viaAfter } from '../via.ts'
 import { affinityOf } from './affinity.ts'
 import { type PreparedAttachment, prepare } from './attachments.ts'
 import { AttemptFailed } from './attempt-failed.ts'
 import type { Begun, Pool } from './pool.ts'
 import { readableBy } from './readable.ts'
-import type { Target } from './target.ts'
+import type { Connection, Target } from './target.ts'
 import { wires } from './wire/index.ts'
 import type { Mutable, PreparedAsk } from './wire/wire.ts'
 
@@ -32,7 +34,8 @@ export function upstreamBackend({ info, targets }: AnsweredElsewhere, { pool, me
     onPhase: Parameters<Backend['answer']>[2],
     attempt: (target: Target, ready: PreparedAsk, timings: Answer['media'], signal: AbortSignal) => Promise<Begun<T>>,
   ): Promise<T> =>
-    pool.run(thatCan(asked, targets), affinityOf(asked), signal, async (target, attemptSignal) => {
+    pool.run(thatCan(asked, targets), affinityOf(asked), signal, async (chosen, attemptSignal) => {
+      const target = passingOn(chosen, asked)
       if (asked.attachments.length > 0) onPhase?.('media')
       const start = performance.now()
       const readable = readableBy(target.upstream.settings, target.model)
@@ -64,6 +67,21 @@ export function upstreamBackend({ info, targets }: AnsweredElsewhere, { pool, me
     state: async () => ({ running: 0, waiting: 0 }),
     close: async () => {},
   }
+}
+
+/** The target, which is told how many servers have passed the ask on. @throws OrielError `engine_failed` if they are too many */
+function passingOn({ upstream, ...target }: Target, { hops = 0 }: Ask): Target {
+  if (hops >= mostHops)
+    throw new OrielError(
+      'engine_failed',
+      `The request was passed on ${hops} times, from server to server. Some of them may ask each other for this model.`,
+      { code: 'upstream_loop' },
+    )
+  const { connection } = upstream
+  const via = viaAfter(hops)
+  const send: Connection['send'] = (call, signal) =>
+    connection.send({ ...call, headers: { ...call.headers, via } }, signal)
+  return { ...target, upstream: { ...upstream, connection: { ...connection, send } } }
 }
 
 /**
