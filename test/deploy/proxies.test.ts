@@ -167,7 +167,12 @@ const proxies = [
   { name: 'caddy', version: 'version', start: startCaddy, files: 'Caddyfile' },
 ]
 describe.each(proxies)('$name with deploy/$files', ({ name, version, start }) => {
-  const skip = spawnSync(name, [version]).status === 0 ? undefined : `${name} is not installed`
+  const isInstalled = spawnSync(name, [version]).status === 0
+  const skip = !inputs(false, true)
+    ? 'it takes half a minute: TEST_LONG=1'
+    : isInstalled
+      ? undefined
+      : `${name} is not installed`
   const title = (text: string): string => (skip === undefined ? text : `${text} (skipped: ${skip})`)
   let port = 0
   beforeAll(async () => {
