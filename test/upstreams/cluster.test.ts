@@ -32,7 +32,7 @@ import { patient } from '../support/wait.ts'
  * Oriel with Pocket, a llama-server with Pocket, and upstreams with faults.
  */
 
-const skip = missingServices()
+const skip = inputs('it takes half a minute: TEST_LONG=1', missingServices())
 const peer = builtPeer()
 const greeting = 'Hello! Send me an image and ask about it.'
 const oneImage = 'A red circle on a white background.'
