@@ -1,4 +1,5 @@
 import sharp from 'sharp'
+import { pngBlocks } from './blocks.ts'
 import type { Raster } from './opened-file.ts'
 
 /** An animated PNG (third edition of the PNG specification). libvips reads only the first image of such a file. */
@@ -31,7 +32,8 @@ export function readAnimation(bytes: Buffer, maxFrames: number): Animation | und
   const head: Chunk[] = []
   const frames: AnimationFrame[] = []
   let announced = false
-  for (const { type, data } of chunks(bytes)) {
+  for (const { type, at, end } of pngBlocks(bytes)) {
+    const data = bytes.subarray(at + 8, end - 4)
     if (type === 'acTL') announced = true
     else if (type === 'fcTL') {
       if (!announced || frames.length > maxFrames) break
@@ -69,14 +71,6 @@ export async function* playAnimation({ width, height, head, frames }: Animation,
     for (const [row, [at, end]] of rows.entries())
       if (frame.dispose === 'clear') canvas.fill(0, at, end)
       else before[row]?.copy(canvas, at)
-  }
-}
-
-function* chunks(bytes: Buffer): Generator<Chunk> {
-  for (let at = 8; at + 12 <= bytes.length; ) {
-    const end = at + 8 + bytes.readUInt32BE(at)
-    yield { type: bytes.toString('latin1', at + 4, at + 8), data: bytes.subarray(at + 8, end) }
-    at = end + 4
   }
 }
 

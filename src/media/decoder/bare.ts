@@ -1,3 +1,5 @@
+import { endOfGifHead, gifBlocks, pngBlocks, pngPixelChunks, webpBlocks } from './blocks.ts'
+
 /**
  * Files without what does not show: where and by whom a picture was taken, its previews, comments, and whatever follows its
  * end, such as the rest of a picture that was cropped. Nothing is decoded.
@@ -21,20 +23,15 @@ const keepers: Readonly<Record<string, (bytes: Buffer) => Span[] | null>> = {
   gif: keptOfGif,
 }
 
-/** Chunks that affect pixels, their shape or their colours. */
-const pngChunks = new Set([
-  ...['IHDR', 'PLTE', 'IDAT', 'IEND', 'tRNS', 'gAMA', 'cHRM', 'sRGB', 'iCCP', 'cICP', 'sBIT', 'pHYs'],
-])
+/** With the shape of the pixels. */
+const pngChunks = new Set([...pngPixelChunks, 'pHYs'])
 
 function keptOfPng(bytes: Buffer): Span[] | null {
   const kept: Span[] = [[0, 8]]
-  for (let at = 8; at + 12 <= bytes.length; ) {
-    const type = bytes.toString('latin1', at + 4, at + 8)
-    const next = at + 12 + bytes.readUInt32BE(at)
-    if (next > bytes.length) return null
-    if (pngChunks.has(type)) kept.push([at, next])
+  for (const { type, at, end } of pngBlocks(bytes)) {
+    if (end > bytes.length) return null
+    if (pngChunks.has(type)) kept.push([at, end])
     if (type === 'IEND') return kept
-    at = next
   }
   return null
 }
@@ -93,17 +90,12 @@ const webpChunks = new Set(['VP8 ', 'VP8L', 'VP8X', 'ALPH', 'ICCP'])
 
 function keptOfWebp(bytes: Buffer): Span[] | null {
   const kept: Span[] = [[0, 12]]
-  const end = Math.min(bytes.length, 8 + bytes.readUInt32LE(4))
+  const length = Math.min(bytes.length, 8 + bytes.readUInt32LE(4))
   let hasImage = false
-  let at = 12
-  while (at + 8 <= end) {
-    const type = bytes.toString('latin1', at, at + 4)
-    const size = bytes.readUInt32LE(at + 4)
-    const next = at + 8 + size + (size & 1)
-    if (next > end) return null
+  for (const { type, at, end } of webpBlocks(bytes, length)) {
+    if (end > length) return null
     hasImage ||= type === 'VP8 ' || type === 'VP8L'
-    if (webpChunks.has(type)) kept.push([at, next])
-    at = next
+    if (webpChunks.has(type)) kept.push([at, end])
   }
   return hasImage ? kept : null
 }
@@ -116,25 +108,14 @@ function relabelled(webp: Buffer): Buffer {
   return webp
 }
 
-const [extension, frame, trailer, frameControl] = [0x21, 0x2c, 0x3b, 0xf9]
+const frameControl = 0xf9
 
 function keptOfGif(bytes: Buffer): Span[] | null {
-  const table = (flags: number): number => (flags & 0x80 ? 3 << ((flags & 7) + 1) : 0)
-  const subBlocks = (from: number): number => {
-    let at = from
-    for (let size = bytes[at]; size !== undefined && size > 0; size = bytes[at]) at += size + 1
-    return at + 1
-  }
-  let at = 13 + table(bytes[10] ?? 0)
-  const kept: Span[] = [[0, at]]
-  for (; at < bytes.length; ) {
-    const kind = bytes[at]
-    if (kind === trailer) return [...kept, [at, at + 1]]
-    if (kind !== extension && kind !== frame) return null
-    const next = subBlocks(kind === extension ? at + 2 : at + 11 + table(bytes[at + 9] ?? 0))
-    if (next > bytes.length) return null
-    if (kind === frame || bytes[at + 1] === frameControl) kept.push([at, next])
-    at = next
+  const kept: Span[] = [[0, endOfGifHead(bytes)]]
+  for (const { type, at, end } of gifBlocks(bytes)) {
+    if (type === 'unknown' || end > bytes.length) return null
+    if (type !== 'extension' || bytes[at + 1] === frameControl) kept.push([at, end])
+    if (type === 'trailer') return kept
   }
   return null
 }
