@@ -2,20 +2,7 @@ import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { type Attachment, type ChatPrompt, plainSettings } from '../../src/deployments/ask.ts'
 import { Router, tracesOf } from '../../src/deployments/routing.ts'
-
-const chat = (...messages: [role: string, text: string, ...attachments: number[]][]): ChatPrompt => ({
-  kind: 'chat',
-  messages: messages.map(([role, text, ...attachments]) => ({
-    role,
-    content: [{ kind: 'text', text }, ...attachments.map((attachment) => ({ kind: 'image' as const, attachment }))],
-  })),
-  tools: [],
-  calling: { mode: 'auto', parallel: true },
-  variables: {},
-  splitReasoning: true,
-  continues: false,
-  longest: null,
-})
+import { chatPrompt as chat } from '../support/chat-prompt.ts'
 
 const image = (url: string): Attachment => ({ kind: 'image', param: 'image', url, detail: 'auto' })
 const traces = (prompt: ChatPrompt, images: readonly string[] = [], isolation = plainSettings.isolation) =>

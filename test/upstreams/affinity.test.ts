@@ -1,11 +1,10 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { type Ask, type Attachment, type ChatPrompt, plainSettings } from '../../src/deployments/index.ts'
+import { type Ask, type Attachment, plainSettings } from '../../src/deployments/index.ts'
 import { affinityOf, Places } from '../../src/upstreams/affinity.ts'
 import type { Target } from '../../src/upstreams/target.ts'
+import { chatPrompt, type Turn } from '../support/chat-prompt.ts'
 import { targetsOf } from './targets.ts'
-
-type Turn = [role: string, text: string, ...attachments: number[]]
 
 /** A chat whose pictures are named by their URLs. */
 const chat = (
@@ -13,19 +12,7 @@ const chat = (
   pictures: readonly string[] = [],
   settings: Partial<Ask['settings']> = {},
 ): Ask => ({
-  prompt: {
-    kind: 'chat',
-    messages: turns.map(([role, text, ...attachments]) => ({
-      role,
-      content: [{ kind: 'text', text }, ...attachments.map((attachment) => ({ kind: 'image' as const, attachment }))],
-    })),
-    tools: [],
-    calling: { mode: 'auto', parallel: true },
-    variables: {},
-    splitReasoning: true,
-    continues: false,
-    longest: null,
-  } satisfies ChatPrompt,
+  prompt: chatPrompt(...turns),
   attachments: pictures.map((url): Attachment => ({ kind: 'image', param: 'image', url, detail: 'auto' })),
   settings: { ...plainSettings, ...settings },
   client: 'me',

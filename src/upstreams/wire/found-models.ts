@@ -13,16 +13,14 @@ export type FindsModels = (
 ) => Promise<readonly FoundModel[]>
 
 const unknown = {
-  ...{
-    as: null,
-    title: null,
-    created: null,
-    contextTokens: null,
-    inputs: null,
-    tools: null,
-    thoughts: null,
-    embeds: false,
-  },
+  as: null,
+  title: null,
+  created: null,
+  contextTokens: null,
+  inputs: null,
+  tools: null,
+  thoughts: null,
+  embeds: false,
 } satisfies Omit<FoundModel, 'id'>
 
 const id = z.string().min(1)

@@ -6,16 +6,14 @@ import { type Answers, answering } from './upstream.ts'
 const { signal } = new AbortController()
 
 const nothingTold = {
-  ...{
-    as: null,
-    title: null,
-    created: null,
-    contextTokens: null,
-    inputs: null,
-    tools: null,
-    thoughts: null,
-    embeds: false,
-  },
+  as: null,
+  title: null,
+  created: null,
+  contextTokens: null,
+  inputs: null,
+  tools: null,
+  thoughts: null,
+  embeds: false,
 }
 
 /** What each server tells of its models, in the form of its documents. */

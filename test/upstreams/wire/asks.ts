@@ -1,19 +1,11 @@
 import { type Ask, type ChatPrompt, plainSettings, type Settings } from '../../../src/deployments/index.ts'
 import { wires } from '../../../src/upstreams/wire/index.ts'
 import type { PreparedAsk } from '../../../src/upstreams/wire/wire.ts'
+import { chatPrompt } from '../../support/chat-prompt.ts'
 
 export type Api = keyof typeof wires
 
-const question: ChatPrompt = {
-  kind: 'chat',
-  messages: [{ role: 'user', content: [{ kind: 'text', text: 'Hello' }] }],
-  tools: [],
-  calling: { mode: 'auto', parallel: true },
-  variables: {},
-  splitReasoning: true,
-  continues: false,
-  longest: null,
-}
+const question = chatPrompt(['user', 'Hello'])
 
 export const weather = {
   name: 'weather',
