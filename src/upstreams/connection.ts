@@ -3,7 +3,7 @@ import { rootCertificates } from 'node:tls'
 import type { Dispatcher, Pool } from 'undici'
 import { onAbort } from '../abort.ts'
 import { deferred } from '../deferred.ts'
-import { cancelled, OrielError } from '../errors.ts'
+import { cancelled, OrielError, shuttingDown } from '../errors.ts'
 import { version } from '../version.ts'
 import { AttemptFailed } from './attempt-failed.ts'
 import type { UpstreamSettings } from './settings.ts'
@@ -31,7 +31,8 @@ export function connect(settings: UpstreamSettings): Connection {
         return send(call, signal)
       }
     },
-    close: async () => (await opening)?.destroy(),
+    // What it ends must not be taken for a fault of the upstream.
+    close: async () => (await opening)?.destroy(shuttingDown()),
   }
 }
 
@@ -172,7 +173,8 @@ class Exchange implements Dispatcher.DispatchHandler {
     return { cancel, [Symbol.asyncIterator]: () => iterator }
   }
 
-  #explain(cause: Error): AttemptFailed {
+  #explain(cause: Error): OrielError | AttemptFailed {
+    if (cause instanceof OrielError) return cause
     if (this.#controller === undefined) return unreachable(cause)
     return this.#hasBegun ? brokeOff(cause) : closed(cause)
   }

@@ -216,3 +216,22 @@ describe('an answer', () => {
     }
   })
 })
+
+describe('a connection that is closed', () => {
+  it('ends what runs by it, and does not say that the upstream did', async () => {
+    const begun = deferred<void>()
+    const url = await serve((request, response) => {
+      if (request.url?.endsWith('completions')) response.write('a')
+      begun.resolve()
+    })
+    const connection = connected(url)
+    const answered = await connection.send(call, never)
+    const text = textOf(answered)
+    const waiting = connection.send({ ...call, path: '/never' }, never)
+    await begun.promise
+    await setImmediate()
+    const ends = [expect(text), expect(waiting)].map((end) => end.rejects.toMatchObject({ code: 'shutting_down' }))
+    await connection.close()
+    await Promise.all(ends)
+  })
+})
