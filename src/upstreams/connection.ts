@@ -17,8 +17,9 @@ export function connect(settings: UpstreamSettings): Connection {
   const send = async (call: Call, signal: AbortSignal): Promise<Received> => {
     opening ??= open(origin, settings)
     const dispatcher = await opening
+    const { path, method } = call
+    const body = typeof call.body === 'object' ? ((await call.body?.bytes()) ?? null) : call.body
     const exchange = new Exchange(settings, signal)
-    const { path, method, body } = call
     dispatcher.dispatch({ path: below + path, method, body, headers: { ...usualHeaders, ...call.headers } }, exchange)
     return exchange.received
   }

@@ -1,4 +1,5 @@
 import type { IncomingHttpHeaders } from 'node:http'
+import type { JsonBody } from './body.ts'
 import type { UpstreamSettings } from './settings.ts'
 
 /** A server elsewhere that answers. */
@@ -33,7 +34,7 @@ export interface Call {
   /** Below the URL of the upstream, with its slash: `/v1/chat/completions`. */
   readonly path: string
   readonly headers: Readonly<Record<string, string>>
-  readonly body: string | Buffer | null
+  readonly body: string | JsonBody | null
 }
 
 export interface Received {
