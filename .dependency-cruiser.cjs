@@ -14,10 +14,11 @@ const below = {
   engine: ['language', 'encoders', 'native'],
   deployments: ['engine', 'prompt', 'media', 'models'],
   upstreams: ['deployments', 'media', 'prompt'],
+  tuning: ['deployments', 'engine', 'models', 'media', 'prompt', 'language', 'gguf', 'native'],
   machine: ['deployments', 'models', 'encoders'],
-  api: ['accounts', 'telemetry', 'machine', 'deployments'],
-  app: ['api', 'accounts', 'machine', 'upstreams', 'deployments', 'media', 'models', 'engine', 'encoders'],
-  cli: ['app', 'accounts', 'machine', 'upstreams', 'deployments', 'models', 'engine', 'encoders'],
+  api: ['accounts', 'telemetry', 'machine', 'tuning', 'deployments'],
+  app: ['api', 'accounts', 'machine', 'upstreams', 'tuning', 'deployments', 'media', 'models', 'engine', 'encoders'],
+  cli: ['app', 'accounts', 'machine', 'upstreams', 'tuning', 'deployments', 'models', 'engine', 'encoders'],
 }
 
 module.exports = {

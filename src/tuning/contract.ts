@@ -1,0 +1,115 @@
+import { z } from 'zod'
+
+/**
+ * What a trainer gets and gives, whether it is ours or another program. It gets a folder with `config.json`, `train.jsonl`,
+ * maybe `eval.jsonl`, and `images/`. It writes lines of JSON on its standard output, and leaves an adapter in the format of
+ * PEFT in `output/` (`adapter_config.json`, `adapter_model.safetensors`). What it needs to go on after a stop it keeps in
+ * `checkpoint/`. SIGTERM means: keep a checkpoint and exit with code 0.
+ */
+
+export const files = {
+  config: 'config.json',
+  train: 'train.jsonl',
+  evaluation: 'eval.jsonl',
+  images: 'images',
+  checkpoint: 'checkpoint',
+  output: 'output',
+} as const
+
+/** A line of `train.jsonl` or `eval.jsonl`. */
+export const exampleLine = z.strictObject({
+  messages: z.array(
+    z.strictObject({
+      role: z.enum(['system', 'user', 'assistant', 'tool']),
+      content: z.array(
+        z.discriminatedUnion('type', [
+          z.strictObject({ type: z.literal('text'), text: z.string() }),
+          /** A path in the folder, such as `images/3f2a….png`. */
+          z.strictObject({ type: z.literal('image'), image: z.string() }),
+        ]),
+      ),
+      /** Of an answer: 0, it is not learned. */
+      weight: z.union([z.literal(0), z.literal(1)]).optional(),
+      tool_calls: z.array(z.unknown()).optional(),
+      tool_call_id: z.string().optional(),
+    }),
+  ),
+  tools: z.array(z.unknown()).optional(),
+})
+export type ExampleLine = z.output<typeof exampleLine>
+
+const positive = z.int().positive()
+
+/** `config.json` */
+export const trainingConfig = z.strictObject({
+  /** The base model: its id, and its GGUF files. */
+  base: z.strictObject({ id: z.string(), decoder: z.string(), projector: z.string().nullable() }),
+  /** A folder with an adapter in the format of PEFT to go on from. */
+  warmStart: z.string().nullable(),
+  /** Instead of the model's own. */
+  chatTemplate: z.string().nullable(),
+  epochs: z.number().positive(),
+  /** The highest, after the warm-up. It falls to 0 as a cosine. */
+  learningRate: z.number().positive(),
+  warmupSteps: z.int().nonnegative(),
+  rank: positive,
+  /** What the adapter adds is multiplied by `alpha / rank`. */
+  alpha: z.number().positive(),
+  /** Examples whose gradients make one step of the optimizer. */
+  batchExamples: positive,
+  /** Instead, so many tokens at most make one. */
+  batchTokens: positive.nullable(),
+  /** Tokens of an example; longer ones lose their end. */
+  maxTokens: positive,
+  /** Whether training ends when the evaluation loss has not fallen for two evaluations. */
+  earlyStop: z.boolean(),
+  seed: z.int().nonnegative(),
+  /** Memory that the trainer may take, in bytes. */
+  memoryBytes: positive,
+  threads: positive,
+})
+export type TrainingConfig = z.output<typeof trainingConfig>
+
+/** A line of the trainer's standard output. Others are its log. */
+export const progressLine = z.discriminatedUnion('type', [
+  z.strictObject({
+    type: z.literal('phase'),
+    phase: z.enum(['preparing', 'training', 'writing']),
+    /** Of the phase, 0 to 1. */
+    share: z.number().min(0).max(1),
+  }),
+  /** What the examples are, once, before the first step. */
+  z.strictObject({
+    type: z.literal('examples'),
+    examples: z.int(),
+    evaluation: z.int(),
+    tokens: z.int(),
+    learnedTokens: z.int(),
+    images: z.int(),
+    imageTokens: z.int(),
+    /** Examples that were longer than `maxTokens`. */
+    truncated: z.int(),
+    /** Steps that all epochs have. */
+    steps: z.int(),
+    /** Of memory that training takes, reckoned. */
+    memoryBytes: z.int().optional(),
+  }),
+  z.strictObject({
+    type: z.literal('step'),
+    step: z.int(),
+    epoch: z.number(),
+    /** The mean over the learned tokens of the step, before it is taken. */
+    loss: z.number(),
+    learningRate: z.number(),
+    gradientNorm: z.number(),
+    /** All tokens that were trained on so far. */
+    tokens: z.int(),
+    /** Of training so far, stops left out. */
+    seconds: z.number(),
+  }),
+  z.strictObject({ type: z.literal('evaluation'), step: z.int(), loss: z.number() }),
+  z.strictObject({ type: z.literal('done'), step: z.int(), earlyStopped: z.boolean(), bestStep: z.int().nullable() }),
+  /** For a person. It names no path and nothing of the examples' text. */
+  z.strictObject({ type: z.literal('failed'), message: z.string() }),
+])
+export type ProgressLine = z.output<typeof progressLine>
