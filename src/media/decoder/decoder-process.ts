@@ -49,8 +49,11 @@ export type DecoderSettings = Pick<
 /** The time limit for the start of a process, in ms; long, because the machine may be busy. */
 const startTimeoutMs = 30_000
 
-/** The niceness of decoders: running answers go first. Those with a slow file have a fifth of a core that other decoders use. */
-const priorities = { usual: 8, slow: 15 }
+/**
+ * The niceness of decoders: running answers go first. Those with a video, with audio or with a slow image have a fifth of a
+ * core that other decoders use: most images take milliseconds, a video takes a second, and streams stutter beside it.
+ */
+const priorities = { usual: 8, low: 15 }
 
 /** The server's side of one decoder process, which decodes one file at a time. */
 export class DecoderProcess {
@@ -65,7 +68,7 @@ export class DecoderProcess {
   #watchTimer: NodeJS.Timeout | undefined
   #alive = true
   #isStarted = false
-  #slowed = false
+  #isLow = false
   /** Of the current file. */
   #kind: AttachmentKind = 'image'
   #stderr = ''
@@ -124,16 +127,17 @@ export class DecoderProcess {
     return this.#alive
   }
 
-  /** Whether it has a lower priority from now on. */
-  get isSlowed(): boolean {
-    return this.#slowed
+  /** Whether it has the lower priority. Only a privileged process could raise it again. */
+  get isLow(): boolean {
+    return this.#isLow
   }
 
+  /** Gives it the lower priority from now on. */
   lowerPriority(): void {
     const { pid } = this.#child
     if (pid === undefined || !this.#alive) return
-    this.#slowed = true
-    lowerPriority(pid, priorities.slow)
+    this.#isLow = true
+    lowerPriority(pid, priorities.low)
   }
 
   /**

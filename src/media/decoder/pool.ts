@@ -21,8 +21,13 @@ import type { FileHeader, ImageFile } from './protocol.ts'
  */
 export type Admit = (header: FileHeader) => Promise<() => void>
 
-/** What a decoder does in its turn. @param admitted resolves when the file may be decoded */
-type Use<T> = (decoder: DecoderProcess, admitted: (header: FileHeader) => Promise<void>) => Promise<T>
+/** What a decoder does in its turn. */
+interface Use<T> {
+  /** Whether it leaves the cores to others from the start. */
+  readonly isLow: boolean
+  /** @param admitted resolves when the file may be decoded */
+  run(decoder: DecoderProcess, admitted: (header: FileHeader) => Promise<void>): Promise<T>
+}
 
 /** The part of the memory that all videos and audio together may take while they are decoded; one may take its own limit. */
 const recordingShare = 1 / 4
@@ -40,7 +45,7 @@ const cancelledGraceMs = 1000
 
 /**
  * Decoder processes, started on demand. Clients take turns, and a client never waits for the slow files of others: a second
- * set of processes is for clients that have none, and slow files leave the cores to the others.
+ * set of processes is for clients that have none, and videos, audio and slow images leave the cores to the others.
  */
 export class DecoderPool {
   readonly #settings: DecoderSettings
@@ -83,18 +88,15 @@ export class DecoderPool {
    * @throws OrielError about the file, or `overloaded`, `cancelled`, `internal`
    */
   decode(client: string, file: FileToDecode, admit: Admit, signal: AbortSignal): Promise<DecodedFile> {
-    const bounds = file.options.wanted.kind === 'image' ? [] : [this.#recordings]
-    return this.#inTurn(client, admit, signal, (decoder, admitted) => decoder.decode(file, admitted), bounds)
+    const isLow = file.options.wanted.kind !== 'image'
+    const bounds = isLow ? [this.#recordings] : []
+    const run: Use<DecodedFile>['run'] = (decoder, admitted) => decoder.decode(file, admitted)
+    return this.#inTurn(client, admit, signal, { isLow, run }, bounds)
   }
 
   /** Writes an image as a file. @throws OrielError `overloaded`, `cancelled`, `internal` */
   write(client: string, image: RawImage, signal: AbortSignal): Promise<ImageFile> {
-    return this.#inTurn(
-      client,
-      async () => () => {},
-      signal,
-      (decoder) => decoder.write(image),
-    )
+    return this.#inTurn(client, async () => () => {}, signal, { isLow: false, run: (decoder) => decoder.write(image) })
   }
 
   /** Starts a process before the first file arrives, once. */
@@ -103,7 +105,7 @@ export class DecoderPool {
     this.#isWarm = true
     const release = await this.#processes.acquire(ownClient, 1, new AbortController().signal)
     try {
-      this.#idle.push(await this.#take())
+      this.#idle.push(await this.#take(false))
     } catch (error) {
       if (!this.#closed) this.#log?.error({ reason: whyNotStarted(error) }, 'cannot start a decoder process')
     } finally {
@@ -156,11 +158,11 @@ export class DecoderPool {
       grace = setTimeout(() => decoder?.kill(), cancelledGraceMs)
     })
     try {
-      const taken = await this.#take()
+      const taken = await this.#take(use.isLow)
       decoder = taken
       signal.throwIfAborted()
       work(taken)
-      return await use(taken, async (header) => {
+      return await use.run(taken, async (header) => {
         signal.throwIfAborted()
         rest()
         const admitted = await admit(header)
@@ -182,9 +184,9 @@ export class DecoderPool {
     }
   }
 
-  /** Only a privileged process may raise a priority again, so a decoder that has lowered its own is replaced. */
   #putBack(decoder: DecoderProcess): void {
-    if (decoder.alive && !decoder.isSlowed && this.#idle.length < this.#size) {
+    const alike = this.#idle.filter((idle) => idle.isLow === decoder.isLow)
+    if (decoder.alive && alike.length < this.#size) {
       this.#idle.push(decoder)
       return
     }
@@ -192,12 +194,24 @@ export class DecoderPool {
     this.#all.delete(decoder)
   }
 
-  async #take(): Promise<DecoderProcess> {
+  /** An idle process of this priority, or a new one. An idle one of the usual priority is lowered if need be, but never raised. */
+  async #take(isLow: boolean): Promise<DecoderProcess> {
+    const decoder = this.#takeIdle(isLow) ?? (isLow ? this.#takeIdle(false) : undefined) ?? (await this.#start())
+    if (isLow && !decoder.isLow) decoder.lowerPriority()
+    return decoder
+  }
+
+  #takeIdle(isLow: boolean): DecoderProcess | undefined {
     if (this.#closed) throw shuttingDown()
-    for (let idle = this.#idle.pop(); idle !== undefined; idle = this.#idle.pop()) {
-      if (idle.alive) return idle
+    for (;;) {
+      const at = this.#idle.findLastIndex((idle) => idle.isLow === isLow)
+      const [idle] = at < 0 ? [] : this.#idle.splice(at, 1)
+      if (idle === undefined || idle.alive) return idle
       this.#all.delete(idle)
     }
+  }
+
+  async #start(): Promise<DecoderProcess> {
     const started = await DecoderProcess.start(this.#settings, this.#log).catch((cause) => {
       throw new OrielError('internal', 'The server cannot start a decoder process.', {
         code: 'no_decoder',
