@@ -136,7 +136,7 @@ describe.skipIf(inputs(true, false))('a server that is killed', () => {
   }, 400_000)
 })
 
-describe.skipIf(missingServices())('two servers with one PostgreSQL', () => {
+describe.skipIf(inputs(true, false) || missingServices())('two servers with one PostgreSQL', () => {
   it('have the same deployments: each answers for them, scales them and lets them go', async () => {
     const postgres = await startPostgres()
     const folders = [0, 1].map(() => mkdtempSync(path.join(tmpdir(), 'oriel-both-')))

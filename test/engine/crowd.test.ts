@@ -123,13 +123,17 @@ describe('many requests of all kinds', () => {
     expect((await answerOf(engine, requestOf(ask('Hi')))).reasons).toEqual(['stop'])
   })
 
-  it('fail when the engine hangs and is killed', async () => {
-    const running = answerOf(engine, requestOf(ask('Hi'), { ignoreEos: true, maxTokens: 4000 })).catch(
-      (error: unknown) => error,
-    )
-    await vi.waitFor(async () => expect((await engine.state()).running).toBe(1), patient)
-    for (const { pid } of engines()) process.kill(pid, 'SIGSTOP')
-    expect(await running).toMatchObject({ kind: 'engine_failed' })
-    expect((await answerOf(engine, requestOf(ask('Hi')))).reasons).toEqual(['stop'])
-  }, 300_000)
+  it.skipIf(inputs(true, false))(
+    'fail when the engine hangs and is killed',
+    async () => {
+      const running = answerOf(engine, requestOf(ask('Hi'), { ignoreEos: true, maxTokens: 4000 })).catch(
+        (error: unknown) => error,
+      )
+      await vi.waitFor(async () => expect((await engine.state()).running).toBe(1), patient)
+      for (const { pid } of engines()) process.kill(pid, 'SIGSTOP')
+      expect(await running).toMatchObject({ kind: 'engine_failed' })
+      expect((await answerOf(engine, requestOf(ask('Hi')))).reasons).toEqual(['stop'])
+    },
+    300_000,
+  )
 })

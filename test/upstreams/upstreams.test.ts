@@ -196,6 +196,12 @@ it('is ready while an upstream answers', async () => {
   }
   expect(await ready()).toMatchObject([200, expect.anything()])
   await upstream.close()
+  // A request that fails makes the next look at the upstream come soon.
+  await fetch(`${url}/v1/completions`, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json' },
+    body: '{"model":"a","prompt":"a"}',
+  })
   await vi.waitFor(
     async () => expect(await ready()).toMatchObject([503, expect.stringContaining('No upstream answers: one.')]),
     patient,
