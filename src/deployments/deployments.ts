@@ -16,7 +16,7 @@ import { embeds, type Served } from './embedder.ts'
 import { type Aliases, firstOf, meantBy } from './fallbacks.ts'
 import type { ResourceStore } from './kept.ts'
 import { createListing, type Listing } from './listing.ts'
-import { MemoryBudget } from './memory-budget.ts'
+import { MemoryBudget, type Reserved } from './memory-budget.ts'
 import { type MemoryPlan, planMemory } from './memory-plan.ts'
 import type { NamedModel, UseOptions } from './named-model.ts'
 import {
@@ -79,7 +79,12 @@ export interface Deployments extends Listing {
   /** Adapters of one model that may be loaded at one time. */
   readonly maxAdapters: number
   /** Bytes that models may take, and that they take. */
-  readonly memory: { readonly budget: number; readonly taken: number }
+  readonly memory: {
+    readonly budget: number
+    readonly taken: number
+    /** Takes memory for other work, as `MemoryBudget.reserve` does. */
+    reserve(bytes: number, signal: AbortSignal): Promise<Reserved>
+  }
   close(): Promise<void>
 }
 
@@ -345,6 +350,7 @@ export function deploy(options: DeploymentOptions): Deployments {
       get taken() {
         return budget.taken
       },
+      reserve: (bytes, signal) => budget.reserve(bytes, signal),
     },
     async close() {
       closed = true

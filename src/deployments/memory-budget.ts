@@ -1,6 +1,7 @@
+import { setTimeout as sleep } from 'node:timers/promises'
 import { orAborted } from '../abort.ts'
 import { type Deferred, deferred } from '../deferred.ts'
-import { OrielError } from '../errors.ts'
+import { cancelled, OrielError } from '../errors.ts'
 import { bytesText } from '../sizes.ts'
 
 /** A model that takes memory. */
@@ -19,6 +20,17 @@ export interface Resident {
   /** Its eviction is cancelled. */
   reopen(): void
 }
+
+/** Memory that work other than answers has taken. */
+export interface Reserved {
+  readonly bytes: number
+  /** Gives back what is not needed. */
+  shrink(bytes: number): void
+  release(): void
+}
+
+/** How often memory is looked for that busy models have, in ms. */
+const lookMs = 500
 
 /** `draining`: it takes no new users and is unloaded when the last one leaves. */
 type State = 'open' | 'draining' | 'unloading'
@@ -60,7 +72,7 @@ export class MemoryBudget {
    * @throws OrielError `cancelled` when the signal aborts first; `precondition_failed` if pinned ones leave too little
    */
   async admit(resident: Resident, signal: AbortSignal): Promise<void> {
-    const pinned = sum([...this.#residents.keys()].filter((one) => one.pinned && one !== resident))
+    const pinned = this.#pinnedBytes - (this.#residents.has(resident) && resident.pinned ? resident.bytes : 0)
     if (pinned + resident.bytes > this.bytes) throw noRoomBeside(resident, pinned, this.bytes)
     const entry = { resident, admitted: deferred<void>() }
     this.#waiting.add(entry)
@@ -71,6 +83,35 @@ export class MemoryBudget {
       if (!this.#waiting.delete(entry)) this.#residents.delete(resident)
       this.settle()
       throw error
+    }
+  }
+
+  /**
+   * Waits for memory for other work than answers, and takes it. Idle models make room for it, busy ones do not.
+   * @throws OrielError as `admit` does
+   */
+  async reserve(bytes: number, signal: AbortSignal): Promise<Reserved> {
+    const resident: Resident & { bytes: number } = {
+      ...{ bytes, users: 1, usedAt: Number.POSITIVE_INFINITY, evictable: false, pinned: true },
+      unload: async () => {},
+      reopen: () => {},
+    }
+    while (!signal.aborted && this.#pinnedBytes + bytes <= this.bytes) {
+      const staying = [...this.#residents.keys()].filter((one) => !one.evictable || one.users > 0)
+      if (this.#waiting.size === 0 && sum(staying) + bytes <= this.bytes) break
+      await sleep(lookMs, undefined, { signal }).catch(() => {})
+    }
+    if (signal.aborted) throw cancelled()
+    await this.admit(resident, signal)
+    return {
+      get bytes() {
+        return resident.bytes
+      },
+      shrink: (wanted) => {
+        resident.bytes = Math.min(resident.bytes, wanted)
+        this.settle()
+      },
+      release: () => this.release(resident),
     }
   }
 
@@ -158,6 +199,10 @@ export class MemoryBudget {
     }
   }
 
+  get #pinnedBytes(): number {
+    return sum([...this.#residents.keys()].filter(({ pinned }) => pinned))
+  }
+
   #inState(matches: (state: State) => boolean): Resident[] {
     return [...this.#residents].filter(([, state]) => matches(state)).map(([resident]) => resident)
   }
@@ -166,7 +211,7 @@ export class MemoryBudget {
 const noRoomBeside = ({ bytes }: Resident, pinned: number, budget: number): OrielError =>
   new OrielError(
     'precondition_failed',
-    `It takes ${bytesText(bytes)} of memory. Deployments keep ${bytesText(pinned)} of the ${bytesText(budget)} that models may take.`,
+    `It takes ${bytesText(bytes)} of memory. Deployments and training keep ${bytesText(pinned)} of the ${bytesText(budget)} that models may take.`,
     { code: 'memory_pinned' },
   )
 

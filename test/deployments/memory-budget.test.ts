@@ -139,6 +139,27 @@ describe('a budget of memory', () => {
     expect([large.in, small.in]).toEqual([false, true])
   })
 
+  it('reserves memory of idle models for other work, and waits for that of busy ones without a drain', async () => {
+    const budget = new MemoryBudget(10)
+    const [idle, busy] = [await enter(budget, 4, 0, 1), await enter(budget, 4, 1, 2)]
+    const first = budget.reserve(5, never)
+    await settled()
+    idle.vanish()
+    const reserved = await first
+    expect([reserved.bytes, budget.taken, busy.going]).toEqual([5, 9, false])
+    const stop = new AbortController()
+    const second = budget.reserve(5, stop.signal)
+    await settled()
+    expect([budget.isOpen(busy), budget.taken]).toEqual([true, 9])
+    stop.abort()
+    await expect(second).rejects.toMatchObject({ kind: 'cancelled' })
+    reserved.shrink(2)
+    expect([reserved.bytes, budget.taken]).toEqual([2, 6])
+    await expect(budget.reserve(9, never)).rejects.toMatchObject({ code: 'memory_pinned' })
+    reserved.release()
+    expect(budget.taken).toBe(4)
+  })
+
   it('never exceeds its bytes, never evicts a model in use, and admits every model in the end', async () => {
     type Step = { kind: 'come'; bytes: number } | { kind: 'use' | 'end' | 'vanish' | 'give up'; which: number }
     const step: fc.Arbitrary<Step> = fc.oneof(

@@ -4,8 +4,8 @@ import path from 'node:path'
 import type { ModelsConfig } from '../../config.ts'
 import { OrielError } from '../../errors.ts'
 import { home } from '../../home.ts'
+import { isHeld } from '../../lock.ts'
 import { makeFolder } from '../../make-folder.ts'
-import { isHeld } from './lock.ts'
 
 /**
  * The cache that all of Hugging Face's libraries share: https://huggingface.co/docs/hub/local-cache

@@ -5,10 +5,10 @@ import path from 'node:path'
 import { pipeline } from 'node:stream/promises'
 import { z } from 'zod'
 import { OrielError } from '../../errors.ts'
+import { withLock } from '../../lock.ts'
 import { makeFolder } from '../../make-folder.ts'
 import { bytesText } from '../../sizes.ts'
 import type { Bytes, HubClient } from './client.ts'
-import { withLock } from './lock.ts'
 import type { Refusal } from './refusals.ts'
 
 /** A file to download, and its destination. */

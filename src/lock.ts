@@ -2,7 +2,7 @@ import { readFile, rm, stat, utimes, writeFile } from 'node:fs/promises'
 import { hostname } from 'node:os'
 import path from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { makeFolder } from '../../make-folder.ts'
+import { makeFolder } from './make-folder.ts'
 
 /** The interval at which the holder refreshes a lock, and the age at which a lock expires, in ms. */
 const beat = 5_000
