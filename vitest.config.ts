@@ -18,6 +18,7 @@ const engine = [
   'test/gguf/header.test.ts',
   'test/language/json-schema.test.ts',
   'test/models/{catalogue,pull,url}.test.ts',
+  'test/tuning/datasets/datasets.test.ts',
   'test/upstreams/{attachments,cluster}.test.ts',
   'test/encoders/{adapter,conformance,families,hearing,idefics3,pixtral,qwen,trial,video}.test.ts',
 ]

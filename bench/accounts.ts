@@ -12,6 +12,7 @@ import { loadConfig } from '../src/load-config.ts'
 import { createMachine } from '../src/machine/index.ts'
 import { createMedia } from '../src/media/index.ts'
 import { createLibrary } from '../src/models/index.ts'
+import { createTuning } from '../src/tuning/index.ts'
 import { plainBackend } from '../test/support/plain-backend.ts'
 
 /**
@@ -74,12 +75,14 @@ async function serve(config: ReturnType<typeof loadConfig>, accounts: Accounts) 
   })
   const clearCache = () => media.clearCache()
   const machine = createMachine({ config, library, deployments, cards: [], gpu: false, log })
-  const services = { accounts, deployments, machine, clearCache, responses: memoryStore() }
+  const tuning = await createTuning({ config, resources: accounts.resources, log })
+  const services = { accounts, deployments, machine, tuning, clearCache, responses: memoryStore() }
   const server = createServer(services, config.server, new AbortController().signal, log)
   await server.listen({ host: '127.0.0.1', port: 0 })
   const { port } = server.server.address() as AddressInfo
   const close = async (): Promise<void> => {
     await server.close()
+    tuning.close()
     await deployments.close()
     await media.close()
   }

@@ -32,6 +32,7 @@ const entries = [
   'media/decoder/process',
   'models/peft/convert-thread',
   'prompt/layout-thread',
+  'tuning/datasets/work-process',
 ]
 /** Packages that become a part of the bundle, with those that they need. Their licences come with it. */
 export const inlined = [

@@ -19,6 +19,7 @@ import { createLogger } from './log.ts'
 import { createMachine } from './machine/index.ts'
 import { asImages, createMedia } from './media/index.ts'
 import { createLibrary, type Library, type ModelCard } from './models/index.ts'
+import { createTuning, type Tuning } from './tuning/index.ts'
 import { createUpstreams, settingsOf } from './upstreams/index.ts'
 import { within } from './within.ts'
 
@@ -108,6 +109,7 @@ export async function createOriel(settings: OrielSettings = {}, around: Surround
   const servers = new Set<{ close(): Promise<void>; server: Pick<Server, 'closeAllConnections'> }>()
   /** Only a server needs them: a program is its own judge. */
   let accounts: Promise<Accounts> | undefined
+  let tuning: Tuning | undefined
   /** Aborts when it begins to end: by `drain`, or else by `close`. */
   const draining = new AbortController()
   let closedServers: Promise<unknown> | undefined
@@ -211,7 +213,8 @@ export async function createOriel(settings: OrielSettings = {}, around: Surround
         const { createServer, memoryStore } = await import('./api/index.ts')
         const { resources } = await opened
         await deployments.open(resources)
-        const services = { accounts: await opened, deployments, machine, clearCache, responses: memoryStore() }
+        tuning ??= await createTuning({ config, resources, log })
+        const services = { accounts: await opened, deployments, machine, tuning, clearCache, responses: memoryStore() }
         const server = createServer(services, config.server, draining.signal, log)
         await server.ready()
         return server
@@ -277,6 +280,7 @@ export async function createOriel(settings: OrielSettings = {}, around: Surround
       ]
       await closed
       for (const timer of timers) clearTimeout(timer)
+      tuning?.close()
       await Promise.all([closeModels(), machine.pulls.close()])
       await media.close()
       // Every request is settled by now.

@@ -273,6 +273,14 @@ const accounts = z
     path: ['tier'],
   })
 
+/** Datasets and jobs that train adapters with them. */
+const tuning = z.strictObject({
+  /** Datasets of one account. */
+  maxDatasets: positive.default(100).meta({ env: 'ORIEL_MAX_DATASETS' }),
+  /** Disk space for the datasets of one account together, in bytes. They are in the data folder. */
+  maxDatasetBytes: bytes.default(20_000 * MB).meta({ env: 'ORIEL_MAX_DATASET_BYTES' }),
+})
+
 export const configSchema = z.strictObject({
   /** A JSON or TOML file with settings by their paths here: `{"server": {"port": 80}}`. */
   file: text.nullable().default(null).meta({ env: 'ORIEL_CONFIG' }),
@@ -295,6 +303,7 @@ export const configSchema = z.strictObject({
   models: models.prefault({}),
   prices: prices.prefault({}),
   accounts: accounts.prefault({}),
+  tuning: tuning.prefault({}),
   upstreams: upstreams.default([]),
   /** Further names: of a model, or of several in the order in which they are tried. */
   aliases: z

@@ -35,6 +35,7 @@ export {
 export type { ImageFile } from './decoder/protocol.ts'
 export { recordingFormats } from './format.ts'
 export type { Reader, SentFile, SentFiles } from './sent-files.ts'
+export { type Still, stillOf, stillOfUrl } from './still.ts'
 export { cutWhereQuiet, surelyCut } from './stretches.ts'
 
 /** Turns the attachments of requests into pixels and samples. All data from outside enters through this room. */

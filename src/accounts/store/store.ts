@@ -1,10 +1,9 @@
-import { createHash } from 'node:crypto'
 import { writeFile } from 'node:fs/promises'
 import path from 'node:path'
 import { Kysely, type Migration, Migrator, sql } from 'kysely'
 import type { AccountsConfig } from '../../config.ts'
 import { OrielError } from '../../errors.ts'
-import { home } from '../../home.ts'
+import { dataFolder, folderOfDatabase } from '../../home.ts'
 import { makeFolder } from '../../make-folder.ts'
 import { version } from '../../version.ts'
 import { migrations } from './migrations.ts'
@@ -33,15 +32,12 @@ const postgresSchema = 'oriel'
  * `database_damaged`, `database_newer`, `database_unreachable`
  */
 export async function openStore({ dataDir, databaseUrl }: AccountsConfig): Promise<OpenStore> {
-  const folder = await dataFolder(dataDir)
+  const folder = await madeDataFolder(dataDir)
+  const waiting = folderOfDatabase({ dataDir, databaseUrl }, 'usage')
   if (databaseUrl !== null) {
     const pool = new Kysely<Schema>({ dialect: postgresDialect(databaseUrl) })
     const db = pool.withSchema(postgresSchema)
     await migrate(pool, postgresSchema, 'The database of DATABASE_URL')
-    // Servers with other databases may have the same data folder.
-    const { host, pathname } = new URL(databaseUrl)
-    const name = createHash('sha256').update(`${host}${pathname}`).digest('hex').slice(0, 8)
-    const waiting = path.join(folder, `usage-${name}`)
     return { db, reports: db, waiting, scrub: async () => {}, close: () => pool.destroy() }
   }
   const file = path.join(folder, 'accounts.db')
@@ -52,15 +48,15 @@ export async function openStore({ dataDir, databaseUrl }: AccountsConfig): Promi
   return {
     db,
     reports,
-    waiting: path.join(folder, 'usage'),
+    waiting,
     // Behind the reports: it waits for those who read, and so would everything behind it.
     scrub: async () => void (await sql`pragma wal_checkpoint(truncate)`.execute(reports)),
     close: async () => void (await Promise.all([db.destroy(), reports.destroy()])),
   }
 }
 
-async function dataFolder(given: string | null): Promise<string> {
-  const folder = path.resolve(given ?? path.join(home(), '.oriel'))
+async function madeDataFolder(given: string | null): Promise<string> {
+  const folder = dataFolder(given)
   try {
     // Hashes of keys and who used what: nothing for other users of the machine.
     await makeFolder(folder, 0o700)

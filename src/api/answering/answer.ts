@@ -15,6 +15,7 @@ import type {
 } from '../../deployments/index.ts'
 import { changingErrors, OrielError } from '../../errors.ts'
 import type { Machine } from '../../machine/index.ts'
+import type { Tuning } from '../../tuning/index.ts'
 import type { ResponseStore } from '../responses/store.ts'
 import type { AnswerRequest, ClientRequest } from './request.ts'
 
@@ -22,6 +23,7 @@ export interface AnswerServices {
   accounts: Accounts
   deployments: Deployments
   machine: Machine
+  tuning: Tuning
   /** Removes all fetched files from the cache. */
   clearCache(): Promise<void>
   /** What requests of the Responses API may continue. */

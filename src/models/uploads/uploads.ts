@@ -1,9 +1,9 @@
 import { randomUUID } from 'node:crypto'
-import { open, rename, rm, stat, statfs, writeFile } from 'node:fs/promises'
+import { open, rename, rm, stat, writeFile } from 'node:fs/promises'
 import path from 'node:path'
+import { checkSpace, isFull, isLocked, noSpace, systemCode } from '../../disk.ts'
 import { OrielError } from '../../errors.ts'
 import { makeFolder } from '../../make-folder.ts'
-import { bytesText } from '../../sizes.ts'
 import { sidecarName } from '../adapter-files.ts'
 import { adaptersFolder } from '../local.ts'
 import { type Upload, UploadFolder } from './folder.ts'
@@ -30,8 +30,6 @@ export interface UploadOptions {
 
 /** Uploads at the same time, and files that arrive at the same time. */
 const most = { all: 200, ofAccount: 20, arriving: 16, ofUpload: 8 }
-/** Bytes that stay free on the disk. */
-const spare = 64e6
 
 /** Gives all bytes of a file to `write`, one call after the other. */
 type Source = (write: (bytes: Buffer) => Promise<void>) => Promise<void>
@@ -116,7 +114,10 @@ export class Uploads {
     const changed = { ...upload, files: filesWith(upload, files) }
     this.#refuseWhileFinishing(model)
     const missing = await this.#missing(changed)
-    await this.#checkSpace(missing.reduce((sum, name) => sum + (changed.files[name] ?? 0), 0))
+    await checkSpace(
+      this.#options.folder,
+      missing.reduce((sum, name) => sum + (changed.files[name] ?? 0), 0),
+    )
     await this.#onDisk(() => this.#folder.write(changed))
     return changed
   }
@@ -143,7 +144,7 @@ export class Uploads {
     this.#arriving.add(arriving)
     try {
       await this.#onDisk(async () => {
-        await this.#checkSpace(bytes)
+        await checkSpace(this.#options.folder, bytes)
         await this.#write(arriving, source)
       })
     } finally {
@@ -247,27 +248,15 @@ export class Uploads {
     throw new OrielError('conflict', `The files of ${model} are being checked.`, { code: 'upload_running' })
   }
 
-  /** @throws OrielError `precondition_failed` */
-  async #checkSpace(bytes: number): Promise<void> {
-    const { bavail, bsize } = await statfs(this.#options.folder).catch(() => ({
-      bavail: Number.POSITIVE_INFINITY,
-      bsize: 1,
-    }))
-    if (bytes + spare > bavail * bsize)
-      throw noSpace(`${bytesText(bytes)} are to come, ${bytesText(bavail * bsize)} are free.`)
-  }
-
   /** Work on the disk, whose errors a client may read. */
   async #onDisk<T>(work: () => Promise<T>): Promise<T> {
     try {
       return await work()
     } catch (error) {
-      const code = error instanceof Error && 'code' in error ? String(error.code) : ''
-      if (error instanceof OrielError) throw error
-      if (code === 'ENOSPC' || code === 'EDQUOT' || code === 'EFBIG') throw noSpace('It became full.')
+      if (isFull(error)) throw noSpace('It became full.')
       // It was deleted meanwhile.
-      if (code === 'ENOENT') throw notExpected()
-      if (code === 'EACCES' || code === 'EROFS' || code === 'EPERM')
+      if (systemCode(error) === 'ENOENT') throw notExpected()
+      if (isLocked(error))
         throw new OrielError('precondition_failed', 'The server may not write to its folder of models.', {
           code: 'folder_not_writable',
           cause: error,
@@ -284,9 +273,6 @@ const notExpected = (): OrielError =>
 
 const wrongSize = ({ file, bytes }: Expected, found: string): OrielError =>
   new OrielError('invalid', `${file} was announced with ${bytes} bytes; found ${found}.`, { code: 'wrong_size' })
-
-const noSpace = (why: string): OrielError =>
-  new OrielError('precondition_failed', `The disk of the server has not enough space. ${why}`, { code: 'no_space' })
 
 const incomplete = (model: string, missing: readonly string[]): OrielError =>
   new OrielError(
