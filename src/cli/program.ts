@@ -146,6 +146,25 @@ export function createProgram(): Command {
     .action(async (name: string, options) => (await import('./rm.ts')).remove(name, options))
 
   program
+    .command('merge')
+    .description('write a model with an adapter in it as a GGUF file')
+    .argument('<model>', 'a name that `oriel list` shows, or the path of a GGUF file')
+    .argument('<adapter>', 'a name that `oriel list` shows, or the path of its folder or GGUF file')
+    .requiredOption('-o, --output <file>', 'the GGUF file to write; mmproj-<file> beside it has the encoders')
+    .addOption(
+      new Option(
+        '--type <type>',
+        'the type of the matrices that the adapter changes (default: as the model has them)',
+      ).choices(['f32', 'f16', 'bf16']),
+    )
+    .addOption(folder)
+    .addOption(projector)
+    .addOption(json)
+    .action(async (name: string, adapter: string, options) =>
+      (await import('./merge.ts')).mergeModel(name, adapter, options),
+    )
+
+  program
     .command('ps')
     .description('list the models that a running server has loaded')
     .addOption(server)

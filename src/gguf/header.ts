@@ -14,6 +14,8 @@ interface TensorInfo {
   /** As `tensorTypes` names it. */
   type: string
   bytes: number
+  /** Where it begins in the file. */
+  at: number
 }
 
 /** What precedes the weights in a GGUF file. */
@@ -250,10 +252,12 @@ function* readTensors(from: Cursor, count: number, alignment: number): Steps<Ten
     next = aligned(end)
     if (!Number.isSafeInteger(next))
       throw broken(`its tensors up to ${shown(name)} need more bytes than a file can have`)
-    tensors.push({ name, ...tensor })
+    tensors.push({ name, ...tensor, at: Number(offset) })
     if (index % textsOfStep === 0) yield 'pause'
   }
-  const needed = aligned(from.at) + end
+  const start = aligned(from.at)
+  for (const tensor of tensors) tensor.at += start
+  const needed = start + end
   if (tensors.length > 0 && needed > from.fileBytes)
     throw broken(`it is truncated: it has ${from.fileBytes} bytes, and its tensors need ${needed}`)
   return tensors

@@ -30,3 +30,10 @@ export const fileTypes: Readonly<Record<number, string>> = Object.fromEntries(
   25 IQ4_NL, 26 IQ3_S, 27 IQ3_M, 28 IQ2_S, 29 IQ2_M, 30 IQ4_XS, 31 IQ1_M, 32 BF16, 36 TQ1_0, 37 TQ2_0, 38 MXFP4,
   39 NVFP4, 40 Q1_0, 41 Q2_0`),
 )
+
+/** ggml's number for a type of tensors, by its name. @throws Error for a name that `tensorTypes` does not have */
+export function typeNumber(name: string): number {
+  const found = Object.entries(tensorTypes).find(([, type]) => type.name === name)
+  if (found === undefined) throw new Error(`there is no type ${name}`)
+  return Number(found[0])
+}

@@ -43,16 +43,21 @@ async function adaptersIn(folder: string): Promise<AdapterFiles[]> {
   const entries = await readdir(folder, { withFileTypes: true }).catch(() => [])
   const below = entries
     .toSorted((a, b) => (a.name < b.name ? -1 : 1))
-    .map(async ({ name }): Promise<AdapterFiles[]> => {
-      const file = path.join(folder, name)
-      if (isGguf(name)) {
-        const stem = name.slice(0, -'.gguf'.length)
-        return [{ ...namesOf(stem), source: { gguf: [file] }, paths: [file, `${file}.json`], origin: inFolder(null) }]
-      }
-      const found = await adapterIn(file, name)
-      return found === null ? [] : [found]
-    })
-  return (await Promise.all(below)).flat()
+    .map(({ name }) => (isGguf(name) ? fileOf(path.join(folder, name)) : adapterIn(path.join(folder, name), name)))
+  return (await Promise.all(below)).filter((found) => found !== null)
+}
+
+function fileOf(file: string): AdapterFiles {
+  const stem = path.basename(file).slice(0, -'.gguf'.length)
+  return { ...namesOf(stem), source: { gguf: [file] }, paths: [file, `${file}.json`], origin: inFolder(null) }
+}
+
+/** The adapter whose folder or file this path is. */
+export async function adapterAt(place: string): Promise<AdapterFiles | null> {
+  const file = path.resolve(place)
+  const found = await stat(file).catch(() => undefined)
+  if (found?.isFile() && isGguf(file)) return fileOf(file)
+  return found?.isDirectory() ? adapterIn(file, path.basename(file)) : null
 }
 
 /** The adapter of this name whose files have a folder of their own. */

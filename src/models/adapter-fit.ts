@@ -1,10 +1,10 @@
 import path from 'node:path'
 import { badModel, unsupportedModel } from '../errors.ts'
 import { type GgufHeader, headerOf, metadataOf } from '../gguf/index.ts'
+import type { ModelFiles } from './card.ts'
 import { embeddingFacts } from './embedding.ts'
 import { splitParts } from './file-names.ts'
 import { decoderFacts, textOf } from './fit.ts'
-import type { LocalModel } from './local.ts'
 
 /** What the GGUF files of an adapter say. */
 export interface GgufAdapter {
@@ -78,7 +78,7 @@ function checkPairs({ metadata, tensors }: GgufHeader, name: string): void {
 const matrixTypes: readonly string[] = ['F32', 'F16', 'BF16', 'Q8_0']
 
 /** @throws OrielError `invalid` that says what of an adapter has no place in a model */
-export async function checkAdapterFit({ decoder, vision }: GgufAdapter, model: LocalModel): Promise<void> {
+export async function checkAdapterFit({ decoder, vision }: GgufAdapter, model: ModelFiles): Promise<void> {
   if (decoder !== null) {
     const [adapter, base] = await Promise.all([headerOf(decoder), wholeDecoder(model.decoder)])
     const [own, wanted] = [adapter, base].map(({ metadata }) => textOf(metadata.get('general.architecture')))

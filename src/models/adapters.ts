@@ -9,8 +9,9 @@ import { cacheFolder } from '../home.ts'
 import { joined } from '../joined.ts'
 import { makeFolder } from '../make-folder.ts'
 import { programFile } from '../places.ts'
-import { type AdapterFiles, adapterFiles, adapterIn, readSidecar, stampOf } from './adapter-files.ts'
+import { type AdapterFiles, adapterAt, adapterFiles, adapterIn, readSidecar, stampOf } from './adapter-files.ts'
 import { checkAdapterFit, readGgufAdapter } from './adapter-fit.ts'
+import type { ModelFiles } from './card.ts'
 import { type LocalModel, named } from './local.ts'
 import type { Conversion } from './peft/convert.ts'
 import { nameOfPlan, type PlannedTensor, planPeft, readPeft } from './peft/plan.ts'
@@ -51,6 +52,12 @@ export interface Adapters {
    * @throws OrielError `precondition_failed` with the reason, if it cannot be used
    */
   find(name: string): Promise<AdapterCard | undefined>
+  /**
+   * An adapter for a model, whatever other models it fits.
+   * @param name one of its names, or the path of its folder or of its GGUF file
+   * @throws OrielError `not_found`; `precondition_failed` with the reason, if it cannot be used with the model
+   */
+  findFor(base: ModelFiles, name: string): Promise<AdapterCard>
 }
 
 /** @param models those of this machine */
@@ -94,6 +101,22 @@ export function adaptersOf(config: ModelsConfig, models: () => Promise<LocalMode
       if ('error' in found) throw unusable(found.files.id, found.error)
       remembered.set(name, found)
       return ready(found)
+    },
+    async findFor(base, name) {
+      const all = await adapterFiles(config)
+      const files = all.find(({ id }) => id === name) ?? all.find(({ aliases }) => aliases.includes(name))
+      const found = files ?? (await adapterAt(name))
+      if (found === null)
+        throw new OrielError(
+          'not_found',
+          `There is no adapter ${name}. ${all.length === 0 ? 'There are none on this machine.' : `The adapters are: ${all.map(({ id }) => id).join(', ')}.`}`,
+          {
+            code: 'model_not_found',
+          },
+        )
+      const read = await readOne(found, [base], new Set(), base)
+      if ('error' in read) throw unusable(found.id, read.error)
+      return ready(read)
     },
   }
 }
@@ -144,10 +167,16 @@ const watched = ({ paths, origin }: AdapterFiles): string[] => [
   ...(origin.kind === 'folder' && origin.own !== null ? [origin.own] : []),
 ]
 
-async function readOne(files: AdapterFiles, models: readonly LocalModel[], names: ReadonlySet<string>): Promise<Read> {
+/** @param base the model to read it for, whatever the files say of theirs */
+async function readOne(
+  files: AdapterFiles,
+  models: readonly ModelFiles[],
+  names: ReadonlySet<string>,
+  base?: ModelFiles,
+): Promise<Read> {
   try {
     if (names.has(files.id)) throw new OrielError('invalid', 'A model has the same name.', { code: 'name_taken' })
-    return await cardOf(files, models)
+    return await cardOf(files, models, base)
   } catch (error) {
     if (error instanceof OrielError) return { error }
     if (!(error instanceof Error && 'code' in error)) throw error
@@ -156,9 +185,9 @@ async function readOne(files: AdapterFiles, models: readonly LocalModel[], names
   }
 }
 
-async function cardOf(files: AdapterFiles, models: readonly LocalModel[]) {
+async function cardOf(files: AdapterFiles, models: readonly ModelFiles[], given: ModelFiles | undefined) {
   const { id, aliases, source, paths } = files
-  const [sidecar, stamp] = [await readSidecar(files), await stampOf(paths)]
+  const [sidecar, stamp] = [given === undefined ? await readSidecar(files) : { base: given.id }, await stampOf(paths)]
   const version = shortHash(stamp)
   const created = Math.floor(Math.max(0, ...stamp.split('\n').map((line) => Number(line.split(' ')[2] ?? 0))) / 1000)
   const common = { id, aliases, version, created }
@@ -201,10 +230,10 @@ async function cardOf(files: AdapterFiles, models: readonly LocalModel[]) {
  * @throws OrielError `invalid` with the reason if it fits none
  */
 async function fittingOf<T>(
-  models: readonly LocalModel[],
+  models: readonly ModelFiles[],
   wanted: string | null,
   trainedOn: string | null,
-  attempt: (model: LocalModel) => Promise<T>,
+  attempt: (model: ModelFiles) => Promise<T>,
 ): Promise<{ base: string | null; fitting: readonly [Fitting<T>, ...Fitting<T>[]] }> {
   const own = wanted === null ? undefined : named(wanted, models)
   if (wanted !== null && own === undefined)
@@ -241,12 +270,12 @@ async function fittingOf<T>(
 }
 
 interface Fitting<T> {
-  readonly model: LocalModel
+  readonly model: ModelFiles
   readonly fit: T
 }
 
 /** Whether a model has the name of what an adapter was trained on, whatever its owner and its quantization. */
-const isNamed = ({ id, aliases }: LocalModel, trainedOn: string): boolean =>
+const isNamed = ({ id, aliases }: ModelFiles, trainedOn: string): boolean =>
   [id, ...aliases].some((name) => plainName(name) === plainName(trainedOn))
 
 const plainName = (name: string): string =>

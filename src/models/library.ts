@@ -46,6 +46,12 @@ export interface Library {
    * @throws OrielError `precondition_failed` with the reason, if it cannot be used
    */
   adapter(name: string): Promise<AdapterCard | undefined>
+  /**
+   * An adapter for a model, whatever other models it fits.
+   * @param name one of its names, or the path of its folder or of its GGUF file
+   * @throws OrielError `not_found`; `precondition_failed` with the reason, if it cannot be used with the model
+   */
+  adapterFor(base: ModelCard, name: string): Promise<AdapterCard>
   /** Where each model that is found by name has come from, by its id. */
   origins(): Promise<ReadonlyMap<string, Origin>>
   /** Whether vision files of this type (`clip.projector_type`) can be run. */
@@ -91,6 +97,7 @@ export function createLibrary(config: ModelsConfig, families: EncoderFamilies): 
     list,
     adapters: adapters.list,
     adapter: adapters.find,
+    adapterFor: adapters.findFor,
 
     async find(name, projector) {
       const vision = projector === undefined ? undefined : path.resolve(projector)

@@ -52,7 +52,7 @@ export async function findLocal(name: string, config: ModelsConfig): Promise<Loc
   )
 }
 
-export const named = (name: string, models: readonly LocalModel[]): LocalModel | undefined =>
+export const named = <Model extends ModelFiles>(name: string, models: readonly Model[]): Model | undefined =>
   models.find(({ id }) => id === name) ?? models.find(({ aliases }) => aliases.includes(name))
 
 /**

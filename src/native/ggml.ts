@@ -103,8 +103,7 @@ export function bindGgml({ ggmlBase, ggml, folder, fallback }: Libraries) {
   const threadSetter = koffi.proto('void(void*, int)')
 
   /** @throws OrielError `invalid` for a type that does not represent fractions */
-  const convert = (tensor: Tensor, raw: Uint8Array, count: number, into?: Float32Array): Float32Array => {
-    const type: number = koffi.decode(tensor, 'int32')
+  const floatsOf = (type: number, raw: Uint8Array, count: number, into?: Float32Array): Float32Array => {
     if (type === TensorType.F32) return new Float32Array(raw.buffer, raw.byteOffset, count)
     const conversion: Pointer | null = koffi.decode(typeTraits(type), toFloatOffset, 'void*')
     if (conversion === null)
@@ -113,6 +112,8 @@ export function bindGgml({ ggmlBase, ggml, folder, fallback }: Libraries) {
     koffi.call(conversion, toFloat, raw, out, count)
     return out
   }
+  const convert = (tensor: Tensor, raw: Uint8Array, count: number, into?: Float32Array): Float32Array =>
+    floatsOf(koffi.decode(tensor, 'int32'), raw, count, into)
 
   return {
     /** A context for the descriptions of `tensors` tensors and one graph of as many nodes. Their data is elsewhere. */
@@ -272,6 +273,8 @@ export function bindGgml({ ggmlBase, ggml, folder, fallback }: Libraries) {
      * @param into written if it is given, unless the type is that of floats: they stay in `raw`
      */
     convert,
+    /** As `convert`, of a type by its number. */
+    floatsOf,
     tensorBytes: (tensor: Tensor): number => Number(tensorBytes(tensor)),
     /** Of a matrix [rows, columns] the rows; of a convolution its outputs; of a vector 1. */
     outerCount: (tensor: Tensor): number => {

@@ -1,5 +1,6 @@
 import { checkAbi } from './abi.ts'
 import { bindGgml } from './ggml.ts'
+import { bindGgufFiles } from './gguf-files.ts'
 import { type Device, loadLibraries } from './libraries.ts'
 import { bindLlama } from './llama.ts'
 import { bindThreadPools } from './thread-pool.ts'
@@ -43,5 +44,5 @@ function open(device: Device) {
   const libraries = loadLibraries(device)
   checkAbi(libraries)
   const [ggml, llama, newThreadPool] = [bindGgml(libraries), bindLlama(libraries), bindThreadPools(libraries)]
-  return { device, ggml, llama, newThreadPool }
+  return { device, ggml, ggufFiles: bindGgufFiles(libraries), llama, newThreadPool }
 }

@@ -10,6 +10,8 @@ export type { Datasets } from './datasets/datasets.ts'
 export type { Dataset } from './datasets/record.ts'
 export { problemsText, problemText, reportText } from './datasets/report.ts'
 export type { Source } from './datasets/storage.ts'
+export type { MergedType } from './merge/layout.ts'
+export { merge } from './merge/merge.ts'
 
 /** What trains adapters: datasets of examples, and jobs that learn from them. */
 export interface Tuning {

@@ -17,18 +17,7 @@ afterAll(() => rmSync(folder, { recursive: true }))
 /** Not a multiple of the ranks that are added at once. */
 const [rank, alpha] = [6, 9]
 
-/** Where the numbers of each tensor begin. */
-async function tensorsIn(file: string) {
-  const { tensors, fileBytes } = await headerOf(file)
-  let at = fileBytes
-  return tensors
-    .toReversed()
-    .map((tensor) => {
-      at -= Math.ceil(tensor.bytes / 32) * 32
-      return { ...tensor, at }
-    })
-    .toReversed()
-}
+const tensorsIn = async (file: string) => (await headerOf(file)).tensors
 
 /** An adapter for some matrices of an encoder, and a copy of the encoder with the products added to its numbers. */
 async function adapted(name: string, projector: string) {

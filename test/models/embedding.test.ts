@@ -5,7 +5,7 @@ const facts = (architecture: string, metadata: Record<string, number | boolean> 
   embeddingFacts(
     {
       metadata: new Map(Object.entries(metadata).map(([key, value]) => [`${architecture}.${key}`, value])),
-      tensors: [{ name: 'token_embd.weight', shape: [64, 1000], type: 'F32', bytes: 0 }],
+      tensors: [{ name: 'token_embd.weight', shape: [64, 1000], type: 'F32', bytes: 0, at: 0 }],
       fileBytes: 0,
     },
     { architecture, width: 64 },

@@ -1,15 +1,9 @@
 import { badModel } from '../../errors.ts'
 import { headerOf } from '../../gguf/index.ts'
+import { addProduct, type Factors, scaleOf } from '../../low-rank.ts'
 import type { Ggml } from '../../native/index.ts'
 import type { Modality } from './source.ts'
-import { type Additions, openTensors, type Rows } from './tensor-file.ts'
-
-/** The two factors of an addition: `[rank, columns]`, and `[rows, rank]` times the scale. */
-interface Factors {
-  readonly a: Float32Array
-  readonly b: Float32Array
-  readonly rank: number
-}
+import { type Additions, openTensors } from './tensor-file.ts'
 
 /**
  * Reads the matrices of an adapter into memory, which they take little of.
@@ -27,8 +21,7 @@ export async function readAdditions(ggml: Ggml, file: string, modality: Modality
     const matrix = name.slice(0, -'.lora_b'.length)
     const [{ columns: rank }, a] = [tensors.shape(name), tensors.shape(`${matrix}.lora_a`)]
     if (a.rows !== rank) throw badModel(`The halves of ${matrix} in the adapter have different ranks.`)
-    // As in llama.cpp, where an adapter without alpha is not scaled.
-    const scale = typeof alpha === 'number' && alpha !== 0 ? alpha / rank : 1
+    const scale = scaleOf(alpha, rank)
     const b = tensors.floats(name).map((value) => value * scale)
     all.set(matrix, { a: tensors.floats(`${matrix}.lora_a`), b, rank })
   }
@@ -50,27 +43,4 @@ export async function readAdditions(ggml: Ggml, file: string, modality: Modality
       if (factors !== undefined) addProduct(factors, rows)
     },
   }
-}
-
-/** Four ranks at a time: a row is read and written as rarely. */
-function addProduct({ a, b, rank }: Factors, { from, count, values }: Rows): void {
-  const columns = a.length / rank
-  const at = (row: number, term: number): number => (term < rank ? (b[(from + row) * rank + term] as number) : 0)
-  for (let row = 0; row < count; row++)
-    for (let term = 0; term < rank; term += 4) {
-      const [one, two, three, four] = [at(row, term), at(row, term + 1), at(row, term + 2), at(row, term + 3)]
-      const first = term * columns
-      // What is beyond the last rank is multiplied by 0, and may be any of the numbers.
-      const second = term + 1 < rank ? first + columns : first
-      const third = term + 2 < rank ? second + columns : first
-      const fourth = term + 3 < rank ? third + columns : first
-      const start = row * columns
-      for (let column = 0; column < columns; column++)
-        values[start + column] =
-          (values[start + column] as number) +
-          one * (a[first + column] as number) +
-          two * (a[second + column] as number) +
-          three * (a[third + column] as number) +
-          four * (a[fourth + column] as number)
-    }
 }

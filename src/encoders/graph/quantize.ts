@@ -1,4 +1,4 @@
-import type { Rows } from './tensor-file.ts'
+import type { Rows } from '../../low-rank.ts'
 
 /** A matrix in 8-bit integers, with a scale for each of its rows. */
 export interface Quantized {

@@ -1,5 +1,6 @@
 import { closeSync, openSync, readSync } from 'node:fs'
 import { badModel } from '../../errors.ts'
+import type { Rows } from '../../low-rank.ts'
 import { type Context, type Ggml, type Tensor, TensorType } from '../../native/index.ts'
 import type { FloatSource } from '../image-architecture.ts'
 import type { Modality } from './source.ts'
@@ -29,15 +30,6 @@ export interface Additions {
   shape(name: string): { rows: number; columns: number }
   /** Adds to some rows of a tensor; nothing if the adapter has nothing for it. */
   addTo(name: string, rows: Rows): void
-}
-
-/** Some rows of a matrix. */
-export interface Rows {
-  /** The index of the first. */
-  from: number
-  count: number
-  /** `[count, columns]` */
-  values: Float32Array
 }
 
 /** Bytes read from the file at a time. */

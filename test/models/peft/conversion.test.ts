@@ -115,7 +115,13 @@ it('modules of the vision half have the names of old and of new versions of tran
       ['clip.projector_type', type],
       ['clip.vision.attention.head_count', 4],
     ]),
-    tensors: [5, 7].map((layer) => ({ name: `v.deepstack.${layer}.fc1.weight`, shape: [1], type: 'F32', bytes: 4 })),
+    tensors: [5, 7].map((layer) => ({
+      name: `v.deepstack.${layer}.fc1.weight`,
+      shape: [1],
+      type: 'F32',
+      bytes: 4,
+      at: 0,
+    })),
     fileBytes: 0,
   })
   for (const { vision = '', modules } of Object.values(cases).filter(({ vision }) => vision !== undefined))
