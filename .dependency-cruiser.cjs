@@ -14,7 +14,7 @@ const below = {
   engine: ['language', 'encoders', 'native'],
   deployments: ['engine', 'prompt', 'media', 'models'],
   upstreams: ['deployments', 'media', 'prompt'],
-  tuning: ['deployments', 'engine', 'models', 'media', 'prompt', 'language', 'gguf', 'native'],
+  tuning: ['deployments', 'engine', 'models', 'media', 'prompt', 'language', 'encoders', 'gguf', 'native'],
   machine: ['deployments', 'models', 'encoders'],
   api: ['accounts', 'telemetry', 'machine', 'tuning', 'deployments'],
   app: ['api', 'accounts', 'machine', 'upstreams', 'tuning', 'deployments', 'media', 'models', 'engine', 'encoders'],

@@ -19,6 +19,7 @@ const engine = [
   'test/language/json-schema.test.ts',
   'test/models/{catalogue,pull,url}.test.ts',
   'test/tuning/datasets/datasets.test.ts',
+  'test/tuning/prepare/prepare.test.ts',
   'test/upstreams/{attachments,cluster}.test.ts',
   'test/tuning/merge.test.ts',
   'test/encoders/{adapter,conformance,families,hearing,idefics3,pixtral,qwen,trial,video}.test.ts',

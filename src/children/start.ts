@@ -1,9 +1,10 @@
 import { type ChildProcess, type SpawnOptions, spawn } from 'node:child_process'
 import { Socket } from 'node:net'
-import { platform } from 'node:os'
+import { getPriority, platform } from 'node:os'
 import { fileURLToPath } from 'node:url'
 import { Worker } from 'node:worker_threads'
 import { secretVariables } from '../secrets.ts'
+import { lowerPriority } from './priority.ts'
 
 export interface ProcessOptions extends Omit<SpawnOptions, 'shell'> {
   /** Arguments of the entry file. */
@@ -23,11 +24,15 @@ export function startProcess(entry: URL, { args = [], nodeFlags = [], ...options
   const loader = isSource(entry.href) ? ['--import', import.meta.resolve('tsx')] : []
   // On Windows, where it would open a window, the children ignore the signal.
   const detached = platform() !== 'win32'
-  return spawn(process.execPath, [...nodeFlags, ...loader, fileURLToPath(entry), ...args], {
+  const child = spawn(process.execPath, [...nodeFlags, ...loader, fileURLToPath(entry), ...args], {
     detached,
     ...options,
     env,
   })
+  // It inherits this process's priority, but a session of its own has one too.
+  const niceness = getPriority()
+  if (niceness > 0 && child.pid !== undefined) lowerPriority(child.pid, niceness)
+  return child
 }
 
 /** The socket of a child's `stdio` entry `'pipe'`, which the child opens as that file descriptor. */

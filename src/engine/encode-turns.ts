@@ -1,7 +1,7 @@
 import type { Costs } from '../fairness.ts'
+import type { Encodable } from './encode-request.ts'
 import type { AttachmentEncoder } from './encoder.ts'
 import type { AttachmentSpan } from './prompt-cells.ts'
-import type { EngineRequest } from './sequence.ts'
 
 /** The bytes of an attachment; `decoded`, if they can be had only then; undefined if the request is over. */
 export type Payload = Uint8Array | { readonly decoded: Promise<void> } | undefined
@@ -16,20 +16,20 @@ export interface PayloadSource {
 /** Requests whose attachments are encoded. */
 export interface Candidates {
   /** Admitted requests, the oldest first. */
-  running: readonly EngineRequest[]
+  running: readonly Encodable[]
   /** Waiting requests in the order of the queue. Their attachments are encoded when no running request lacks one. */
-  next: readonly EngineRequest[]
+  next: readonly Encodable[]
 }
 
 interface Turn {
-  request: EngineRequest
+  request: Encodable
   span: AttachmentSpan
 }
 
 /** An attachment that was known by its bytes, so that its pixels or samples are decoded only now. */
 interface Decoding {
   /** The request whose file is decoded. */
-  readonly request: EngineRequest
+  readonly request: Encodable
   /** Whether they can be had. */
   done: boolean
 }
@@ -47,13 +47,13 @@ export class EncodeTurns {
   readonly #costs: Costs
   readonly #changed: () => void
   #going = false
-  #last: EngineRequest | undefined
+  #last: Encodable | undefined
   /** The key of the span that is being encoded. */
   #current = ''
   /** The payload of the attachment that is probably next. */
   #ahead: { hash: string; payload: Promise<Payload> } | undefined
   /** The request whose sound is being heard. Others' parts come between, but no other sound is begun. */
-  #hearing: { request: EngineRequest; hash: string } | undefined
+  #hearing: { request: Encodable; hash: string } | undefined
   /** What spans wait for, whose adapter's encoder is being opened. */
   readonly #opening = new Set<Promise<void>>()
   /** By client and attachment. */
@@ -160,7 +160,7 @@ export class EncodeTurns {
   }
 
   /** @returns the first span whose embeddings a request needs and lacks, and the number of cells that it lacks in all */
-  #lackOf(request: EngineRequest): (Turn & { cells: number }) | undefined {
+  #lackOf(request: Encodable): (Turn & { cells: number }) | undefined {
     if (request.over) return undefined
     const { prompt, cachedCells, embeddings } = request
     const lacked = prompt.spans.filter(
@@ -178,7 +178,7 @@ export class EncodeTurns {
   }
 
   /** Whether its pixels are being decoded. */
-  #isComing(request: EngineRequest, span: AttachmentSpan): boolean {
+  #isComing(request: Encodable, span: AttachmentSpan): boolean {
     const decoding = this.#decoding.get(nameOf(request, span))
     return decoding !== undefined && !decoding.done && !decoding.request.over && !this.#encoder.has(span)
   }
@@ -216,7 +216,7 @@ export class EncodeTurns {
     return span.attachment.hash !== this.#hearing.hash && !this.#encoder.has(span)
   }
 
-  #lacking(key: string): EngineRequest[] {
+  #lacking(key: string): Encodable[] {
     return this.#all().filter(({ prompt, embeddings }) =>
       prompt.spans.some((span, index) => span.key === key && embeddings[index] === undefined),
     )
@@ -227,14 +227,14 @@ export class EncodeTurns {
     for (const request of this.#all()) give(request, ({ key }) => this.#encoder.cached(key), this.#letGo)
   }
 
-  readonly #letGo = (request: EngineRequest, span: AttachmentSpan): void => {
+  readonly #letGo = (request: Encodable, span: AttachmentSpan): void => {
     const name = nameOf(request, span)
     if (this.#decoding.get(name)?.request === request) this.#decoding.delete(name)
     this.#encoder.letGo(span)
     this.#source.letGo(request.id, span)
   }
 
-  #all(): EngineRequest[] {
+  #all(): Encodable[] {
     const { running, next } = this.#candidates()
     return [...running, ...next].filter(({ over }) => !over)
   }
@@ -244,14 +244,14 @@ const isDecoding = (payload: Payload | null): payload is { readonly decoded: Pro
   payload != null && 'decoded' in payload
 
 /** Of an image and who may wait for it: others would wait for a decoder that is busy with files of that client. */
-const nameOf = ({ client, spec }: EngineRequest, { attachment }: AttachmentSpan): string =>
+const nameOf = ({ client, spec }: Encodable, { attachment }: AttachmentSpan): string =>
   JSON.stringify([client, spec.cacheKey, attachment.hash])
 
 /** @param complete called for every attachment that has all of its embeddings now */
 function give(
-  request: EngineRequest,
+  request: Encodable,
   embeddingsOf: (span: AttachmentSpan) => Float32Array | undefined,
-  complete: (request: EngineRequest, span: AttachmentSpan) => void,
+  complete: (request: Encodable, span: AttachmentSpan) => void,
 ): void {
   const { embeddings, prompt } = request
   const given = prompt.spans.filter((span, index) => {

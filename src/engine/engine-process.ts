@@ -61,6 +61,9 @@ export class EngineProcess {
     else if (type === 'drop') scheduler.adapters.drop(message.key)
     else if (type === 'count') scheduler.ask(id, message.client, (intake) => intake.count(message.prompt))
     else if (type === 'measure') scheduler.ask(id, message.client, (intake) => intake.lengths(message.prompts))
+    else if (type === 'inputs')
+      scheduler.ask(id, message.client, (intake) => intake.inputs(message.prompt, message.most))
+    else if (type === 'encode') scheduler.encode(id, message.request)
     else if (type === 'fit') scheduler.ask(id, message.request.client, (intake) => intake.fit(message.request))
   }
 
@@ -144,7 +147,10 @@ export class EngineProcess {
       this.#send({ type: 'failed', id, error: toWire(error) })
       this.#forget(id)
     },
-    answer: (id, answer) => this.#send({ type: 'answer', id, answer }),
+    answer: (id, answer) => {
+      this.#send({ type: 'answer', id, answer })
+      this.#forget(id)
+    },
     flush: () => {
       this.#flush()
       this.#calibration?.look()

@@ -144,6 +144,9 @@ export interface GenerateRequest {
   adapter?: { readonly id: string; readonly scale: number } | undefined
 }
 
+/** Attachments that are encoded without an answer. */
+export type HeaderEncoding = Pick<HeaderRequest, 'prompt' | 'client'>
+
 /** What decides whether a request fits the context. */
 export type Fitting = Pick<GenerateRequest, 'prompt' | 'client' | 'maxTokens' | 'overflow'>
 export type HeaderFitting = Omit<Fitting, 'prompt'> & Pick<HeaderRequest, 'prompt'>
@@ -258,7 +261,32 @@ export interface EngineModel {
   eosToken: string
   /** Texts of all control tokens. A user's text must not be read as any of them. */
   controlTokens: readonly string[]
+  /** Ids of the tokens that end an answer. */
+  endTokens: readonly number[]
 }
+
+/** A prompt as the decoder takes it. */
+export interface PromptInputs {
+  /** `[cells]`: the id of each token, and -1 for an embedding. */
+  readonly tokens: Int32Array
+  /** `[axes, cells]`: one axis for most models, four for those with M-RoPE. */
+  readonly positions: Int32Array
+  /** Where embeddings stand, in order. `place` is the attachment's index among those of the prompt. */
+  readonly spans: readonly EmbeddedCells[]
+  /** Whether it has more cells than were asked for, which are left out. */
+  readonly cut: boolean
+}
+
+export interface EmbeddedCells {
+  /** Equal keys have equal embeddings. */
+  readonly key: string
+  readonly place: number
+  readonly start: number
+  readonly end: number
+}
+
+/** The embeddings of an attachment, `[cells, width]` for each key of `PromptInputs`. */
+export type Embeddings = ReadonlyMap<string, Float32Array>
 
 /** A prompt's token counts and its tokens, without generating. */
 export interface PromptCount extends Omit<PromptUsage, 'cachedTokens'> {
@@ -322,6 +350,14 @@ export interface Engine {
   fit(request: Fitting): Promise<void>
   /** A prompt's tokens and their counts. All tokens are transferred. @throws OrielError as `generate` does */
   count(prompt: readonly PromptPiece[], client: string): Promise<PromptCount>
+  /**
+   * A prompt as the decoder takes it, which need not fit the context.
+   * @param most cells; what follows is left out
+   * @throws OrielError as `generate` does
+   */
+  inputs(prompt: readonly PromptPiece[], most: number, client: string): Promise<PromptInputs>
+  /** Encodes an attachment, which stands in no prompt yet. @throws OrielError as `generate` does */
+  encode(attachment: EngineAttachment, client: string, signal: AbortSignal): Promise<Embeddings>
   /**
    * Loads an adapter, or another version of it: requests that run go on with the old one. Nobody else is stopped. When there are
    * too many, the one that was used least recently and is idle is unloaded, until a request needs it again.

@@ -7,7 +7,9 @@ import type { EmbeddedText, EmbeddingEngine, TextRequest } from './embedding.ts'
 import { EventQueue } from './event-queue.ts'
 import type {
   AdapterFiles,
+  Embeddings,
   Engine,
+  EngineAttachment,
   EngineModel,
   EnginePhase,
   EngineState,
@@ -17,12 +19,13 @@ import type {
   ImageAttachment,
   ImageView,
   PromptCount,
+  PromptInputs,
   PromptPiece,
 } from './generation.ts'
 import { KeptAdapters } from './kept-adapters.ts'
 import { KeptProcess, logCause, type Surroundings } from './kept-process.ts'
 import { type PackedCount, unpackTokens } from './packed-tokens.ts'
-import { mergeText, type Payload, type Pending, phaseOf, separatePayloads } from './pending.ts'
+import { mergeText, type Payload, type Payloads, type Pending, phaseOf, separatePayloads } from './pending.ts'
 import { Previews } from './preview.ts'
 import type { FromEngine, LoadOptions, ToEngine } from './protocol.ts'
 
@@ -77,6 +80,8 @@ async function started(
 interface Asked {
   readonly question: ToEngine
   readonly answer: Deferred<unknown>
+  /** As those of a request. */
+  readonly payloads: Payloads
   /** Whether another process may answer it: it is not about this one, and no process has died under it. */
   movable: boolean
 }
@@ -222,14 +227,21 @@ class EngineHost implements Engine, EmbeddingEngine {
     return { ...counted, tokens: await unpackTokens(counted.tokens) }
   }
 
+  async inputs(pieces: readonly PromptPiece[], most: number, client: string): Promise<PromptInputs> {
+    await this.#process.whenReady()
+    const { prompt } = separatePayloads(pieces)
+    return this.#ask((id) => ({ type: 'inputs', id, client, prompt, most }))
+  }
+
+  async encode(piece: EngineAttachment, client: string, signal: AbortSignal): Promise<Embeddings> {
+    await this.#process.whenReady(signal)
+    const { prompt, payloads } = separatePayloads([piece])
+    return this.#until(signal, (id) => ({ type: 'encode', id, request: { prompt, client } }), payloads)
+  }
+
   async embed(request: TextRequest, signal: AbortSignal): Promise<EmbeddedText> {
     await this.#process.whenReady(signal)
-    const id = this.#nextId++
-    const removeListener = onAbort(signal, () => {
-      this.#asked.get(id)?.answer.reject(cancelled())
-      if (this.#asked.delete(id)) this.#send({ type: 'cancel', id })
-    })
-    return this.#ask<EmbeddedText>(() => ({ type: 'embed', id, request }), id).finally(removeListener)
+    return this.#until(signal, (id) => ({ type: 'embed', id, request }))
   }
 
   async loadAdapter(adapter: AdapterFiles, signal?: AbortSignal): Promise<void> {
@@ -250,12 +262,25 @@ class EngineHost implements Engine, EmbeddingEngine {
     return this.#ask((id) => ({ type: 'state', id }))
   }
 
-  #ask<Answer>(questionOf: (id: number) => ToEngine, id = this.#nextId++): Promise<Answer> {
+  #ask<Answer>(
+    questionOf: (id: number) => ToEngine,
+    { id = this.#nextId++, payloads = new Map() }: { id?: number; payloads?: Payloads } = {},
+  ): Promise<Answer> {
     const answer = deferred<Answer>()
     const question = questionOf(id)
-    this.#asked.set(id, { question, answer, movable: question.type !== 'state' })
+    this.#asked.set(id, { question, answer, payloads, movable: question.type !== 'state' })
     this.#send(question)
     return answer.promise
+  }
+
+  /** Asks what is answered late, and takes it back when the signal aborts. */
+  #until<Answer>(signal: AbortSignal, questionOf: (id: number) => ToEngine, payloads?: Payloads): Promise<Answer> {
+    const id = this.#nextId++
+    const removeListener = onAbort(signal, () => {
+      this.#asked.get(id)?.answer.reject(cancelled())
+      if (this.#asked.delete(id)) this.#send({ type: 'cancel', id })
+    })
+    return this.#ask<Answer>(questionOf, { id, ...(payloads && { payloads }) }).finally(removeListener)
   }
 
   async close(): Promise<void> {
@@ -284,21 +309,24 @@ class EngineHost implements Engine, EmbeddingEngine {
     } else if (message.type === 'want') {
       const { id, hash } = message
       const pending = this.#running.get(id)
-      const [payload] = pending?.payloads.get(hash) ?? []
-      if (pending === undefined || payload === undefined) return
+      const [payload] = this.#payloadsOf(id)?.get(hash) ?? []
+      if (payload === undefined) return
       const { parts } = payload
       if (parts === null) {
         this.#send({ type: 'payload', id, hash, bytes: null })
         void this.#decode(id, hash, payload)
       } else void this.#give(id, hash, payload, parts)
+      if (pending === undefined) return
       pending.encoding = true
       pending.onPhase(phaseOf(pending))
     } else if (message.type === 'encoded') {
+      const payloads = this.#payloadsOf(message.id)
+      for (const payload of payloads?.get(message.hash) ?? []) payload.letGo()
+      payloads?.delete(message.hash)
+      const asked = this.#asked.get(message.id)
+      if (asked !== undefined) asked.movable = false
       const pending = this.#taken(message.id)
-      if (pending === undefined) return
-      for (const payload of pending.payloads.get(message.hash) ?? []) payload.letGo()
-      pending.payloads.delete(message.hash)
-      pending.onPhase(phaseOf(pending))
+      pending?.onPhase(phaseOf(pending))
     } else if (message.type === 'entering') {
       this.#entering = message.key
       this.#log.debug({ adapter: message.key }, 'an adapter is being loaded')
@@ -312,8 +340,6 @@ class EngineHost implements Engine, EmbeddingEngine {
       const error = fromWire(message.error)
       logCause(this.#log, message.error, 'a request failed in the engine')
       this.#fail(message.id, error)
-      this.#asked.get(message.id)?.answer.reject(error)
-      this.#asked.delete(message.id)
     }
   }
 
@@ -335,7 +361,7 @@ class EngineHost implements Engine, EmbeddingEngine {
 
   /** Fails a request that lacks a payload, unless it has the embeddings meanwhile. */
   #lack(id: number, hash: string, payload: Payload, error: OrielError): void {
-    if (!this.#running.get(id)?.payloads.get(hash)?.includes(payload)) return
+    if (!this.#payloadsOf(id)?.get(hash)?.includes(payload)) return
     this.#fail(id, error)
     this.#send({ type: 'cancel', id })
   }
@@ -355,9 +381,15 @@ class EngineHost implements Engine, EmbeddingEngine {
     return pending
   }
 
+  #payloadsOf(id: number): Payloads | undefined {
+    return (this.#running.get(id) ?? this.#asked.get(id))?.payloads
+  }
+
   #fail(id: number, error: OrielError): void {
     this.#running.get(id)?.queue.fail(error)
     this.#running.delete(id)
+    this.#asked.get(id)?.answer.reject(error)
+    this.#asked.delete(id)
   }
 
   /** The adapter that a dead process was loading is not given to the next one. */

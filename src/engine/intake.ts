@@ -9,7 +9,8 @@ import {
   writeGrammar,
 } from '../language/index.ts'
 import type { Slices } from '../slices.ts'
-import type { HeaderFitting, HeaderPiece, HeaderRequest } from './generation.ts'
+import { EncodeRequest } from './encode-request.ts'
+import type { HeaderEncoding, HeaderFitting, HeaderPiece, HeaderRequest, PromptInputs } from './generation.ts'
 import type { LoadedAdapters } from './loaded-adapters.ts'
 import { type PackedCount, packTokens } from './packed-tokens.ts'
 import { type Architectures, type PromptCells, PromptLayout, tooLong } from './prompt-cells.ts'
@@ -77,6 +78,17 @@ export function createIntake(
       return lengths
     },
 
+    /** @throws OrielError `invalid` for an attachment that the model does not take */
+    *inputs(prompt: readonly HeaderPiece[], most: number): Slices<PromptInputs> {
+      return inputsOf(yield* layout.start(prompt, most), most, decoder.gridPositions)
+    },
+
+    /** @throws OrielError `invalid` as `inputs` does */
+    *encode(id: number, { prompt, client }: HeaderEncoding): Slices<EncodeRequest> {
+      const { spans } = yield* layout.start(prompt, Number.POSITIVE_INFINITY)
+      return new EncodeRequest(id, client, spans)
+    },
+
     /** @throws OrielError `invalid` as `accept` does */
     *count(prompt: readonly HeaderPiece[]): Slices<PackedCount> {
       const { cells, attachmentTokens, spans } = yield* layout.layout(prompt)
@@ -84,6 +96,26 @@ export function createIntake(
       const places = spans.map(({ place, start, end }) => ({ place, start, end }))
       return { promptTokens: cells.length, attachmentTokens, tokens, spans: places }
     },
+  }
+}
+
+/** @param most cells; later ones are left out */
+function inputsOf({ cells, spans, positions }: PromptCells, most: number, grids: boolean): PromptInputs {
+  const count = Math.min(cells.length, most)
+  const places = new Int32Array((grids ? 4 : 1) * count)
+  for (let cell = 0; cell < count; cell++) {
+    const { time, row, column, image } = positions.place(cell)
+    places[cell] = time
+    if (!grids) continue
+    places[count + cell] = row
+    places[2 * count + cell] = column
+    places[3 * count + cell] = image
+  }
+  return {
+    tokens: Int32Array.from(cells.subarray(0, count), (cell) => Math.max(-1, cell)),
+    positions: places,
+    spans: spans.filter(({ start }) => start < count).map(({ key, place, start, end }) => ({ key, place, start, end })),
+    cut: cells.length > count,
   }
 }
 

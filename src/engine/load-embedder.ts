@@ -52,6 +52,7 @@ export async function loadEmbedder(
     bosToken: vocabulary.bos,
     eosToken: vocabulary.eos,
     controlTokens: vocabulary.controlTokens,
+    endTokens: vocabulary.endTokens,
   }
   return { embedder, cores, model }
 }

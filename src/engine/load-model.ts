@@ -126,6 +126,7 @@ export async function loadModel(
     bosToken: vocabulary.bos,
     eosToken: vocabulary.eos,
     controlTokens: vocabulary.controlTokens,
+    endTokens: vocabulary.endTokens,
   }
   return { decoder, architectures, encoder, cores, model, opening: start && opening && opened(opening, start) }
 }

@@ -22,8 +22,10 @@ export interface Pending {
   admitted: boolean
   onPhase(phase: EnginePhase): void
   /** By the attachment's hash, payloads that the engine may still want. */
-  payloads: Map<string, Payload[]>
+  payloads: Payloads
 }
+
+export type Payloads = Map<string, Payload[]>
 
 /** What an attachment is encoded from: an image's pixels, or the samples of a sound as 32-bit floats. */
 export interface Payload {
@@ -72,11 +74,8 @@ export function phaseOf({ payloads, encoding, admitted }: Pending): EnginePhase 
 }
 
 /** Separates payloads, which stay in this process until the engine wants them, from the rest of a prompt. */
-export function separatePayloads(pieces: readonly PromptPiece[]): {
-  prompt: HeaderPiece[]
-  payloads: Map<string, Payload[]>
-} {
-  const payloads = new Map<string, Payload[]>()
+export function separatePayloads(pieces: readonly PromptPiece[]): { prompt: HeaderPiece[]; payloads: Payloads } {
+  const payloads: Payloads = new Map()
   const prompt = pieces.map((piece): HeaderPiece => {
     if (piece.kind === 'text' || piece.kind === 'tokens') return piece
     const { hash } = piece

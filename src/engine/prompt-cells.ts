@@ -70,6 +70,12 @@ export interface Architectures {
 type PlannedPart = (Omit<ImageSpan, Placed> | Omit<AudioSpan, Placed>) & { tokens: number }
 type Placed = 'place' | 'key' | 'start' | 'end'
 
+/** What names the embeddings of attachments, beside the attachments. */
+interface Keys {
+  cacheKey: string
+  adapter: VisionAdapter | undefined
+}
+
 /** Turns prompts into cells. Each distinct span gets a range of negative numbers of its own. */
 export class PromptLayout {
   readonly #decoder: Decoder
@@ -109,18 +115,33 @@ export class PromptLayout {
       throw tooLong(
         `This model's context holds ${contextTokens} tokens of at most ${vocabulary.longest} bytes each, and the prompt has ${textBytes(pieces)} bytes of text.`,
       )
-    const writer = new CellWriter(vocabulary)
+    return yield* this.#layout(pieces, Number.POSITIVE_INFINITY, { cacheKey, adapter })
+  }
+
+  /**
+   * The start of a prompt, which need not fit the context.
+   * @param most cells after which it may end: it has more of them if there is more of the prompt
+   * @throws OrielError as `layout` does for an attachment
+   */
+  start(pieces: readonly HeaderPiece[], most: number): Slices<PromptCells> {
+    return this.#layout(pieces, most, { cacheKey: '', adapter: undefined })
+  }
+
+  *#layout(pieces: readonly HeaderPiece[], most: number, keys: Keys): Slices<PromptCells> {
+    const { vocabulary } = this.#decoder
+    const writer = new CellWriter(vocabulary, most)
     if (vocabulary.addsBos && !startsWithBos(pieces, vocabulary)) writer.tokens([vocabulary.bosToken])
     const spans: AttachmentSpan[] = []
     const attachmentTokens: number[] = []
     for (const piece of pieces) {
+      if (writer.isFull) break
       if (piece.kind === 'text') {
         yield* writer.text(piece.text, piece.special)
         continue
       }
       yield* writer.flush()
       if (piece.kind === 'tokens') writer.tokens(piece.tokens)
-      else attachmentTokens.push(this.#write(writer, piece, attachmentTokens.length, { cacheKey, adapter }, spans))
+      else attachmentTokens.push(this.#write(writer, piece, attachmentTokens.length, keys, spans))
     }
     yield* writer.flush()
     const cells = writer.finish()
@@ -154,7 +175,7 @@ export class PromptLayout {
     writer: CellWriter,
     attachment: AttachmentHeader,
     place: number,
-    { cacheKey, adapter }: { cacheKey: string; adapter: VisionAdapter | undefined },
+    { cacheKey, adapter }: Keys,
     spans: AttachmentSpan[],
   ): number {
     let tokens = 0
@@ -254,9 +275,16 @@ class CellWriter {
   readonly #cells: number[] = []
   /** Adjacent texts are tokenized together, or a word that crosses a border would become other tokens. */
   #pending = { special: true, text: '' }
+  readonly #most: number
 
-  constructor(vocabulary: Vocabulary) {
+  /** @param most cells after which no further text is tokenized */
+  constructor(vocabulary: Vocabulary, most: number) {
     this.#vocabulary = vocabulary
+    this.#most = most
+  }
+
+  get isFull(): boolean {
+    return this.#cells.length > this.#most
   }
 
   *text(text: string, special: boolean): Slices<void> {
@@ -284,6 +312,7 @@ class CellWriter {
     this.#pending = { special: true, text: '' }
     for (const tokens of this.#vocabulary.tokenizing(text, special)) {
       for (const token of tokens) this.#cells.push(token)
+      if (this.isFull) return
       yield
     }
   }

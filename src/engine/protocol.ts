@@ -4,12 +4,15 @@ import type { Choice, Modality } from '../encoders/index.ts'
 import type { EmbedderPlan, GpuSettings } from '../language/index.ts'
 import type { EmbeddedText, EmbeddingState, TextRequest } from './embedding.ts'
 import type {
+  Embeddings,
   EngineModel,
   EngineState,
   GenerateEvent,
+  HeaderEncoding,
   HeaderFitting,
   HeaderPiece,
   HeaderRequest,
+  PromptInputs,
   Runtimes,
 } from './generation.ts'
 import type { PackedCount } from './packed-tokens.ts'
@@ -56,6 +59,8 @@ export type ToEngine =
   /** Asks for the numbers of tokens only, of each prompt by itself. */
   | { type: 'measure'; id: number; client: string; prompts: readonly (readonly HeaderPiece[])[] }
   | { type: 'fit'; id: number; request: HeaderFitting }
+  | { type: 'inputs'; id: number; client: string; prompt: readonly HeaderPiece[]; most: number }
+  | { type: 'encode'; id: number; request: HeaderEncoding }
   | { type: 'embed'; id: number; request: TextRequest }
   /** Loads an adapter, and answers with null. */
   | { type: 'adapter'; id: number; key: string; file: string | null }
@@ -87,11 +92,19 @@ export type FromEngine =
   | { type: 'want'; id: number; hash: string }
   /** The request has all embeddings of an attachment and does not need its payload again. */
   | { type: 'encoded'; id: number; hash: string }
-  /** The answer to `count`, `measure`, `fit`, `embed`, `adapter` or `state`. */
+  /** The answer to `count`, `measure`, `fit`, `inputs`, `encode`, `embed`, `adapter` or `state`. */
   | {
       type: 'answer'
       id: number
-      answer: PackedCount | readonly number[] | EmbeddedText | EngineState | EmbeddingState | null
+      answer:
+        | PackedCount
+        | readonly number[]
+        | PromptInputs
+        | Embeddings
+        | EmbeddedText
+        | EngineState
+        | EmbeddingState
+        | null
     }
   /** A request failed, or, with `id` null, the load. */
   | { type: 'failed'; id: number | null; error: WireError }

@@ -9,9 +9,17 @@ import { type Admission, admissions, planPreemption } from './admission.ts'
 import { Arrivals } from './arrivals.ts'
 import { ChunkSize } from './chunk-size.ts'
 import type { Cores } from './cores.ts'
+import type { EncodeRequest } from './encode-request.ts'
 import { type Candidates, EncodeTurns, type PayloadSource } from './encode-turns.ts'
 import type { AttachmentEncoder } from './encoder.ts'
-import type { EngineState, GenerateEvent, HeaderRequest } from './generation.ts'
+import type {
+  Embeddings,
+  EngineState,
+  GenerateEvent,
+  HeaderEncoding,
+  HeaderRequest,
+  PromptInputs,
+} from './generation.ts'
 import { createIntake, type Intake } from './intake.ts'
 import { KvCache } from './kv-cache.ts'
 import { LoadedAdapters } from './loaded-adapters.ts'
@@ -30,8 +38,8 @@ import { type StepRunner, stepRunner } from './step-runner.ts'
 export interface SchedulerPort extends PayloadSource {
   emit(id: number, event: GenerateEvent): void
   fail(id: number, error: unknown): void
-  /** Answers a question about the engine or about prompts. */
-  answer(id: number, answer: PackedCount | readonly number[] | null | EngineState): void
+  /** Answers a question about the engine, about prompts, or for embeddings. */
+  answer(id: number, answer: PackedCount | readonly number[] | PromptInputs | Embeddings | null | EngineState): void
   /** Everything emitted so far may be sent: the next step is running, or none is due. */
   flush(): void
 }
@@ -73,6 +81,8 @@ export class Scheduler {
   readonly #arrivals: Arrivals
   readonly #queue: Queue
   readonly #requests = new Map<number, EngineRequest>()
+  /** Requests for embeddings, which need nothing but the encoder. */
+  readonly #encoding = new Map<number, EncodeRequest>()
   /** Sequences with a slot, in the order of their admission. */
   #active: Sequence[] = []
   #stepping = false
@@ -130,7 +140,11 @@ export class Scheduler {
   }
 
   /** Answers a question about prompts soon, or fails as `submit` does. */
-  ask(id: number, client: string, question: (intake: Intake) => Slices<PackedCount | number[] | null>): void {
+  ask(
+    id: number,
+    client: string,
+    question: (intake: Intake) => Slices<PackedCount | number[] | PromptInputs | null>,
+  ): void {
     const asked = question(this.#intake)
     const read = (): boolean => {
       const { done, value } = asked.next()
@@ -138,6 +152,20 @@ export class Scheduler {
       return done === true
     }
     this.#arrivals.add(id, { client, read })
+  }
+
+  /** Encodes an attachment soon and answers with its embeddings, or fails as `submit` does. */
+  encode(id: number, spec: HeaderEncoding): void {
+    const reading = this.#intake.encode(id, spec)
+    const read = (): boolean => {
+      const { done, value: request } = reading.next()
+      if (!done) return false
+      this.#encoding.set(id, request)
+      this.#turns?.wake()
+      this.#wake()
+      return true
+    }
+    this.#arrivals.add(id, { client: spec.client, read })
   }
 
   #enqueue(request: EngineRequest): void {
@@ -158,6 +186,7 @@ export class Scheduler {
   cancel(id: number): void {
     if (this.#arrivals.delete(id)) this.#refuse(id, cancelled())
     this.#requests.get(id)?.abort.abort()
+    this.#encoding.get(id)?.abort.abort()
     this.#wake()
   }
 
@@ -171,7 +200,7 @@ export class Scheduler {
 
   /** Whether there is no request. */
   get isIdle(): boolean {
-    return this.#requests.size === 0 && this.#arrivals.size === 0
+    return this.#requests.size === 0 && this.#encoding.size === 0 && this.#arrivals.size === 0
   }
 
   /** Encodes one kind of attachments with other forms from now on. Must not be called unless it is idle. */
@@ -239,6 +268,15 @@ export class Scheduler {
       for (const sequence of request.sequences) if (!sequence.ended) this.#release(sequence)
       this.#forgetRequest(request)
     }
+    for (const request of this.#encoding.values()) {
+      const { id, over, abort, failure } = request
+      const embeddings = over ? undefined : request.complete()
+      if (!over && embeddings === undefined) continue
+      this.#encoding.delete(id)
+      this.#candidatesChanged = true
+      if (embeddings === undefined) this.#port.fail(id, abort.signal.aborted ? cancelled() : failure)
+      else this.#port.answer(id, embeddings)
+    }
   }
 
   #admitAll(): void {
@@ -283,7 +321,8 @@ export class Scheduler {
   /** Embeddings take memory too, so of the queue only as many requests are encoded as would fill the KV memory. */
   #candidates(): Candidates {
     const running = new Set(this.#active.map(({ request }) => request))
-    return { running: [...running], next: this.#queue.next(this.#kv.memory.cells, running) }
+    const next = [...this.#queue.next(this.#kv.memory.cells, running), ...this.#encoding.values()]
+    return { running: [...running], next }
   }
 
   /** Between steps a search takes a small part of their time, so that other answers hardly wait for it. */

@@ -11,5 +11,5 @@ export {
   type PromptPart,
   type Tool,
 } from './messages.ts'
-export { compileTemplate } from './template.ts'
+export { type ChatExtras, compileTemplate } from './template.ts'
 export { type VideoFormat, videoFormatOf } from './video.ts'

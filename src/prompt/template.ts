@@ -30,6 +30,8 @@ export interface ChatExtras {
   variables?: Readonly<Record<string, unknown>>
   /** Whether the answer continues the last message (see `endsInAnswer`) instead of beginning one of its own. */
   continues?: boolean
+  /** Whether nothing follows the last message: no answer begins. */
+  isOver?: boolean
 }
 
 /** ChatML, for models without a template of their own. */
@@ -58,7 +60,8 @@ export function compileTemplate(model: TemplateModel): ChatFormat {
   const knowsCalls = takesCalls(renderAll, textForm)
   const wantsShortIds = /length\s*!=\s*9\b/.test(jinja)
 
-  const layout: ChatFormat['layout'] = (messages, { tools = [], variables = {}, continues = false } = {}) => {
+  const layout: ChatFormat['layout'] = (messages, extras = {}) => {
+    const { tools = [], variables = {}, continues = false, isOver = false } = extras
     const worded = !knowsTools ? toolsInWords(messages, tools) : knowsCalls ? messages : callsInWords(messages)
     const merged = (wantsShortIds ? shortIds(worded) : worded).map(mergeTexts)
     const attachments = merged.flatMap(({ content }) => content.filter((part) => part.kind !== 'text'))
@@ -74,15 +77,15 @@ export function compileTemplate(model: TemplateModel): ChatFormat {
         content: contentOf(message.content, continues && turn === merged.length - 1),
         ...plainTexts(templateCalls(message), marks),
       }))
-      const extras = {
+      const given = {
         ...plainTexts(variables, marks),
-        add_generation_prompt: !continues,
+        add_generation_prompt: !continues && !isOver,
         ...(knowsTools && tools.length > 0
           ? { tools: tools.map((tool) => plainTexts(templateTool(tool), marks)) }
           : {}),
       }
       try {
-        const rendered = continues ? upToEnd(renderAll(written, extras)) : renderAll(written, extras)
+        const rendered = continues ? upToEnd(renderAll(written, given)) : renderAll(written, given)
         const parts = rendered.includes(leak) ? undefined : marks.cut(rendered, attachments, form.tokens)
         if (parts !== undefined) return parts
       } catch (error) {

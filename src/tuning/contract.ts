@@ -18,6 +18,8 @@ export const files = {
 
 /** A line of `train.jsonl` or `eval.jsonl`. */
 export const exampleLine = z.strictObject({
+  /** Where the example is in the file that it came from, counted from 1, for errors. */
+  line: z.int().positive().optional(),
   messages: z.array(
     z.strictObject({
       role: z.enum(['system', 'user', 'assistant', 'tool']),
@@ -89,6 +91,8 @@ export const progressLine = z.discriminatedUnion('type', [
     imageTokens: z.int(),
     /** Examples that were longer than `maxTokens`. */
     truncated: z.int(),
+    /** Of these, the ones of which nothing is left that can be learned. They are left out. */
+    dropped: z.int(),
     /** Steps that all epochs have. */
     steps: z.int(),
     /** Of memory that training takes, reckoned. */

@@ -11,7 +11,6 @@ import { changingErrors, OrielError } from '../../errors.ts'
 import type { Logger } from '../../log.ts'
 import type { Media } from '../../media/index.ts'
 import type { ModelCard } from '../../models/index.ts'
-import { availableProcessors } from '../../processors.ts'
 import { beginsThought, ChatLayout, videoFormatOf } from '../../prompt/index.ts'
 import type { Ask, PlainPart } from '../ask.ts'
 import type { Backend, Count, PartCount } from '../backend.ts'
@@ -25,6 +24,7 @@ import { cacheKeyOf, checkSchemas, generateRequest, ignoredOf, inAsk } from './g
 import { grounded } from './grounding.ts'
 import { infoOf, inputsOf } from './info.ts'
 import { type LayoutModel, layOut } from './layout.ts'
+import { loadOptions } from './load-options.ts'
 import { previewer } from './preview.ts'
 import { bounded } from './transcription.ts'
 import { type VideoReading, videoSource } from './videos.ts'
@@ -207,28 +207,9 @@ export function embedded({ config, device, media, log }: EmbeddedOptions): Start
     warned ||= isSlow
   }
   return async (card, { plan, signal, onOpened, ...around }) => {
-    const { id: name, decoder, projector, embedding, size } = card
+    const { embedding, size } = card
     const gpu = { device, layers: size.layers, bytes: plan.weights + plan.context, reserved: plan.vision }
-    const options = {
-      name,
-      decoder,
-      projector,
-      settings: {
-        ...config.engine,
-        threads: config.engine.threads || availableProcessors(),
-        contextCells: plan.contextCells,
-        bytesPerCell: plan.bytesPerCell,
-        maxSequences: plan.sequences.running,
-        storedSequences: plan.sequences.stored,
-        encoderCacheBytes: plan.cache,
-        prefixCacheBytes: plan.prefixes,
-        adapterBytes: plan.adapters,
-        visionBytes: plan.vision,
-      },
-      ...(device === 'cpu' ? {} : { gpu }),
-      log,
-      ...around,
-    }
+    const options = { ...loadOptions(card, config.engine, plan), ...(device === 'cpu' ? {} : { gpu }), log, ...around }
     if (embedding !== null) {
       const { pooling, whole } = embedding
       const started = await startEmbedding({ ...options, embedding: { pooling, whole } }, signal)
