@@ -1,6 +1,6 @@
 import type { Candidates, Llama, LlamaContext, Sampler, Vocab } from '../native/index.ts'
+import { randomNumbers } from '../random.ts'
 import type { AllowedTokens } from './grammar/matcher.ts'
-import { randomNumbers } from './random.ts'
 import { type Chooser, penaltyWindow, type SamplerSettings } from './sampler.ts'
 
 /** Number of tokens to draw again under a grammar. */

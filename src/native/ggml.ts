@@ -100,6 +100,12 @@ export function bindGgml({ ggmlBase, ggml, folder, fallback }: Libraries) {
   )
   type NewScheduler = (all: BigUint64Array, types: null, n: N, nodes: N, ...on: [boolean, boolean]) => GraphScheduler
   const newScheduler = base<NewScheduler>('void* ggml_backend_sched_new(void*, void*, int, size_t, bool, bool)')
+  const quantizeChunk = base<
+    (type: N, rows: Float32Array, into: Uint8Array, from: N, count: N, columns: N, weights: null) => number | bigint
+  >('size_t ggml_quantize_chunk(int, const void*, void*, int64, int64, int64, void*)')
+  const reserveSize = base<(scheduler: GraphScheduler, graph: Graph, sizes: BigUint64Array) => void>(
+    'void ggml_backend_sched_reserve_size(void*, void*, void*)',
+  )
   const threadSetter = koffi.proto('void(void*, int)')
 
   /** @throws OrielError `invalid` for a type that does not represent fractions */
@@ -149,7 +155,8 @@ export function bindGgml({ ggmlBase, ggml, folder, fallback }: Libraries) {
     geluQuick: base<Op>('void* ggml_gelu_quick(void*, void*)'),
     swigluSplit: base<Op2>('void* ggml_swiglu_split(void*, void*, void*)'),
     gegluSplit: base<Op2>('void* ggml_geglu_split(void*, void*, void*)'),
-    ropeExt: base<Op<[positions: Tensor, factors: null, dims: N, ...scaling: RopeScaling]>>(
+    /** @param factors `[dims / 2]`, by which the frequencies are divided */
+    ropeExt: base<Op<[positions: Tensor, factors: Tensor | null, dims: N, ...scaling: RopeScaling]>>(
       'void* ggml_rope_ext(void*, void*, void*, void*, int, int, int, float, float, float, float, float, float)',
     ),
     ropeMulti: base<Op<[positions: Tensor, factors: null, dims: N, sections: Int32Array, ...scaling: RopeScaling]>>(
@@ -199,6 +206,37 @@ export function bindGgml({ ggmlBase, ggml, folder, fallback }: Libraries) {
       'void* ggml_view_3d(void*, void*, int64, int64, int64, size_t, size_t, size_t)',
     ),
 
+    // Gradients. `a` is that of the result, and what follows is what the forward operation took or gave.
+    rmsNormBack: base<Op<[x: Tensor, epsilon: N]>>('void* ggml_rms_norm_back(void*, void*, void*, float)'),
+    siluBack: base<Op<[x: Tensor]>>('void* ggml_silu_back(void*, void*, void*)'),
+    softMaxExtBack: base<Op<[result: Tensor, scale: N, bias: N]>>(
+      'void* ggml_soft_max_ext_back(void*, void*, void*, float, float)',
+    ),
+    ropeExtBack: base<Op<[positions: Tensor, factors: Tensor | null, dims: N, ...scaling: RopeScaling]>>(
+      'void* ggml_rope_ext_back(void*, void*, void*, void*, int, int, int, float, float, float, float, float, float)',
+    ),
+    ropeMultiBack: base<Op<[positions: Tensor, factors: null, dims: N, sections: Int32Array, ...scaling: RopeScaling]>>(
+      'void* ggml_rope_multi_back(void*, void*, void*, void*, int, const int*, int, int, float, float, float, float, float, float)',
+    ),
+    /** @param shape has as many rows as the result; its numbers are not read */
+    getRowsBack: base<Op<[rows: Tensor, shape: Tensor]>>('void* ggml_get_rows_back(void*, void*, void*, void*)'),
+    /** `[x, tokens]` and `[y, tokens]` -> `[x, y]` */
+    outProd: base<Op2>('void* ggml_out_prod(void*, void*, void*)'),
+    sqr: base<Op>('void* ggml_sqr(void*, void*)'),
+    sum: base<Op>('void* ggml_sum(void*, void*)'),
+    /** Writes into `a`. */
+    addInplace: base<Op2>('void* ggml_add_inplace(void*, void*, void*)'),
+    view2d: base<Op<[x: N, y: N, stride: N, at: N]>>('void* ggml_view_2d(void*, void*, int64, int64, size_t, size_t)'),
+    /** For `optStepAdamW`. */
+    setParam: base<(tensor: Tensor) => void>('void ggml_set_param(void*)'),
+    /**
+     * Changes `a` and both moments.
+     * @param settings `[7]`: learning rate, decays of the moments, epsilon, weight decay, `1 / (1 - decay^step)` of both
+     */
+    optStepAdamW: base<Op<[gradient: Tensor, first: Tensor, second: Tensor, settings: Tensor]>>(
+      'void* ggml_opt_step_adamw(void*, void*, void*, void*, void*, void*)',
+    ),
+
     /** The CPU back end of this machine's instruction set, or null if none could be loaded. */
     initCpu: (): Backend | null =>
       loader<(type: number, params: null) => Backend | null>('void* ggml_backend_init_by_type(int, void*)')(0, null),
@@ -230,6 +268,14 @@ export function bindGgml({ ggmlBase, ggml, folder, fallback }: Libraries) {
      */
     newScheduler: (backends: readonly Backend[], nodes: number): GraphScheduler =>
       newScheduler(BigUint64Array.from(backends), null, backends.length, nodes, false, true),
+    /** Before the scheduler allocates another graph. */
+    resetScheduler: base<(scheduler: GraphScheduler) => void>('void ggml_backend_sched_reset(void*)'),
+    /** @returns the bytes on each back end that the values of a graph take, without taking them */
+    graphBytes: (scheduler: GraphScheduler, graph: Graph, backends: number): number => {
+      const sizes = new BigUint64Array(backends)
+      reserveSize(scheduler, graph, sizes)
+      return Number(sizes.reduce((sum, size) => sum + size, 0n))
+    },
     freeScheduler: base<(scheduler: GraphScheduler) => void>('void ggml_backend_sched_free(void*)'),
     allocGraph: base<(scheduler: GraphScheduler, graph: Graph) => boolean>(
       'bool ggml_backend_sched_alloc_graph(void*, void*)',
@@ -240,6 +286,12 @@ export function bindGgml({ ggmlBase, ggml, folder, fallback }: Libraries) {
     ),
     setTensor: base<(tensor: Tensor, data: ArrayBufferView, offset: number, bytes: number) => void>(tensorSet),
     getTensor,
+    fillTensor: base<(tensor: Tensor, byte: number, offset: number, bytes: number) => void>(
+      'void ggml_backend_tensor_memset(void*, uint8, size_t, size_t)',
+    ),
+    /** Rows of 32-bit floats in another type. @returns bytes */
+    quantize: (type: N, rows: Float32Array, count: N, columns: N, into: Uint8Array): number =>
+      Number(quantizeChunk(type, rows, into, 0, count, columns, null)),
 
     /**
      * Reads a GGUF's header and makes a context that describes its tensors.

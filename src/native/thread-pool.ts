@@ -1,6 +1,7 @@
 import koffi from 'koffi'
 import { type Affinity, openAffinity } from './affinity.ts'
 import { functionsOf, type Pointer } from './function.ts'
+import type { Backend } from './ggml.ts'
 import type { Libraries } from './libraries.ts'
 import type { LlamaContext } from './llama.ts'
 import { threadPoolParams } from './structs.ts'
@@ -8,6 +9,8 @@ import { threadPoolParams } from './structs.ts'
 /** ggml's threads for one decoder, which persist from graph to graph. */
 export interface ThreadPool {
   attach(context: LlamaContext): void
+  /** Of the CPU, for graphs of our own. */
+  attachTo(backend: Backend): void
   /**
    * Sets the number of threads of the next graphs. Several are pinned to different cores; a single one is pinned only
    * beside an encoder.
@@ -33,6 +36,7 @@ export function bindThreadPools({ ggml, ggmlBase, llama }: Libraries) {
     'void* ggml_backend_reg_get_proc_address(void*, const char*)',
   )
   const creator = koffi.proto('ggml_threadpool_new', 'void*', [koffi.pointer(threadPoolParams)])
+  const poolSetter = koffi.proto('void ggml_backend_cpu_set_threadpool(void*, void*)')
   const destroyer = koffi.proto('void ggml_threadpool_free(void*)')
   const attach = functionsOf(llama)<(context: LlamaContext, pool: Pointer, batchPool: Pointer) => void>(
     'void llama_attach_threadpool(void*, void*, void*)',
@@ -42,11 +46,15 @@ export function bindThreadPools({ ggml, ggmlBase, llama }: Libraries) {
     return cpu === null ? null : getProcedure(cpu, name)
   }
 
-  /** @returns null if ggml's CPU back end has no thread pools */
-  return (threads: number): ThreadPool | null => {
+  /**
+   * @param free whether its threads may move between cores: those of a process that others go before
+   * @returns null if ggml's CPU back end has no thread pools
+   */
+  return (threads: number, { free = false }: { free?: boolean } = {}): ThreadPool | null => {
     const [create, destroy] = [procedure('ggml_threadpool_new'), procedure('ggml_threadpool_free')]
-    if (create === null || destroy === null) return null
-    const affinity = openAffinity()
+    const setPool = procedure('ggml_backend_cpu_set_threadpool')
+    if (create === null || destroy === null || setPool === null) return null
+    const affinity = free ? null : openAffinity()
     // Without polling an idle thread sleeps, and its core is free for the server.
     const newPool = (): Pointer => koffi.call(create, creator, { ...defaults(threads), poll: 0 })
     const [pool, helpers] = affinity?.startedBy('decoder', newPool) ?? [newPool(), []]
@@ -54,6 +62,7 @@ export function bindThreadPools({ ggml, ggmlBase, llama }: Libraries) {
     const pinned = affinity?.cpus.length === threads && threads > 1 ? pinApart(affinity, helpers) : null
     return {
       attach: (context) => attach(context, pool, pool),
+      attachTo: (backend) => koffi.call(setPool, poolSetter, backend, pool),
       use: (count, beside) => pinned?.(count > 1 || beside),
       free() {
         pinned?.(false)

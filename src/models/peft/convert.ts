@@ -59,6 +59,31 @@ export function convert({ source, target, architecture, name, alpha, invocation,
   }
 }
 
+/**
+ * The numbers of tensors, one whole tensor after the other.
+ * @param source path of the matrices
+ * @throws OrielError `invalid` if the source became shorter; Error of the system
+ */
+export function* plannedNumbers(
+  source: string,
+  tensors: readonly PlannedTensor[],
+): Generator<{ name: string; shape: readonly [number, number]; values: Float32Array }> {
+  const from = openSync(source, 'r')
+  try {
+    for (const tensor of tensors) {
+      const values = new Float32Array(tensor.shape[0] * tensor.shape[1])
+      let at = 0
+      for (const piece of piecesOf(from, tensor)) {
+        values.set(piece, at)
+        at += piece.length
+      }
+      yield { name: tensor.name, shape: tensor.shape, values }
+    }
+  } finally {
+    closeSync(from)
+  }
+}
+
 /** The numbers of a tensor in order. */
 function* piecesOf(file: number, tensor: PlannedTensor): Generator<Float32Array> {
   for (const piece of ordered(file, tensor)) {

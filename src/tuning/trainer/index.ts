@@ -1,0 +1,2 @@
+export { train } from './train.ts'
+export type { ExampleCounts } from './training.ts'

@@ -1,0 +1,192 @@
+import { OrielError } from '../../errors.ts'
+import { headerOf } from '../../gguf/index.ts'
+import { decoderTargets } from '../../models/index.ts'
+import { Adapter, type Module } from './adapter.ts'
+import { type Architecture, architectureOf, linearParts } from './architecture.ts'
+import { type HeldWeights, type Precision, placeWeights } from './base-weights.ts'
+import { Computer } from './computer.ts'
+import { type DecoderGraph, decoderGraph, nodesOf, type Purpose } from './decoder.ts'
+import { paddedCells, type Run } from './runs.ts'
+
+export interface SessionOptions {
+  /** Path of the base model's decoder. */
+  readonly decoder: string
+  readonly rank: number
+  readonly alpha: number
+  readonly threads: number
+  readonly memoryBytes: number
+  /** Cells of the largest run. */
+  readonly cells: number
+  /** Omitted: the fastest way that fits. */
+  readonly purpose?: TrainingPurpose
+}
+
+/** A module that is trained. */
+export interface NamedModule extends Module {
+  /** In transformers, without what precedes `layers`. */
+  readonly module: string
+  /** Where each row of the matrix is among the module's; null if they have the same order. */
+  readonly rows: Int32Array | null
+}
+
+/** Memory of the process without weights, adapter and graph. */
+const ownBytes = 160e6
+
+type TrainingPurpose = Exclude<Purpose, 'evaluation'>
+
+/** How weights and the values of a graph are held. The first that fits is taken: each is slower or coarser than the last. */
+const ways: readonly { precision: Precision; purpose: TrainingPurpose }[] = [
+  { precision: 'exact', purpose: 'training' },
+  { precision: 'exact', purpose: 'training in less memory' },
+  { precision: 'compact', purpose: 'training' },
+  { precision: 'compact', purpose: 'training in less memory' },
+]
+
+/** The base model, the adapter that is trained, and what computes with both. */
+export class Session {
+  readonly architecture: Architecture
+  readonly modules: readonly NamedModule[]
+  readonly adapter: Adapter
+  /** That training takes, reckoned from the largest graph. */
+  readonly memoryBytes: number
+  readonly #computer: Computer
+  readonly #weights: HeldWeights
+  readonly #purpose: TrainingPurpose
+
+  /**
+   * @throws OrielError `invalid` for a model that cannot be trained, and `precondition_failed` if it takes more memory than
+   * it may, before anything is trained
+   */
+  static async open(options: SessionOptions): Promise<Session> {
+    const architecture = architectureOf(await headerOf(options.decoder), options.decoder)
+    const computer = new Computer(options.threads)
+    const modules = modulesOf(architecture)
+    const adapter = new Adapter(computer, modules, options)
+    try {
+      return new Session(options, { architecture, computer, modules, adapter })
+    } catch (error) {
+      adapter.free()
+      computer.free()
+      throw error
+    }
+  }
+
+  private constructor(
+    { decoder, cells, memoryBytes, purpose: wanted }: SessionOptions,
+    parts: { architecture: Architecture; computer: Computer; modules: readonly NamedModule[]; adapter: Adapter },
+  ) {
+    this.architecture = parts.architecture
+    this.modules = parts.modules
+    this.adapter = parts.adapter
+    this.#computer = parts.computer
+    const { width, deepstack } = parts.architecture
+    const size = { cells: paddedCells(cells), learned: cells }
+    // Of the inputs there is a copy beside the graph.
+    const inputs = 4 * size.cells * (size.cells + width * (1 + deepstack))
+    let least = Number.POSITIVE_INFINITY
+    for (const { precision, purpose } of ways.filter(({ purpose }) => purpose === (wanted ?? purpose))) {
+      const weights = placeWeights(parts.computer, decoder, precision)
+      const graph = parts.computer.bytesOf(nodesOf(parts.architecture, size), (context) =>
+        decoderGraph({ ...parts, ggml: parts.computer.ggml, weights }, context, size, purpose),
+      )
+      const bytes = Math.ceil(ownBytes + weights.bytes + parts.adapter.bytes + graph + inputs)
+      if (bytes <= memoryBytes) {
+        weights.fill()
+        this.memoryBytes = bytes
+        this.#weights = weights
+        this.#purpose = purpose
+        return
+      }
+      weights.free()
+      least = Math.min(least, bytes)
+    }
+    throw new OrielError(
+      'precondition_failed',
+      `Training needs ${megabytes(least)} MB of memory with examples of ${cells} tokens, and may take ${megabytes(memoryBytes)} MB. Shorter examples and a lower rank need less.`,
+      { code: 'out_of_memory' },
+    )
+  }
+
+  /** The table of token embeddings. */
+  get embeddings(): Pick<HeldWeights, 'embed'> {
+    return this.#weights
+  }
+
+  /** Adds the gradients of a run to the adapter's. @returns the sum of the negative logarithms of the probabilities */
+  learn(run: Run): number {
+    return this.#lossOf(run, this.#purpose)
+  }
+
+  /** @returns as `learn` */
+  evaluate(run: Run): number {
+    return this.#lossOf(run, 'evaluation')
+  }
+
+  close(): void {
+    this.#weights.free()
+    this.adapter.free()
+    this.#computer.free()
+  }
+
+  #lossOf(run: Run, purpose: Purpose): number {
+    const { architecture, adapter } = this
+    const { ggml } = this.#computer
+    const size = { cells: run.cells, learned: run.rows.length }
+    return this.#computer.run(nodesOf(architecture, size), (context) => {
+      const graph = decoderGraph({ ggml, architecture, weights: this.#weights, adapter }, context, size, purpose)
+      return {
+        graph: graph.graph,
+        write: () => this.#write(graph, run),
+        read: () => this.#read(graph),
+      }
+    })
+  }
+
+  #write(graph: DecoderGraph, run: Run): void {
+    const { ggml } = this.#computer
+    const set = (tensor: DecoderGraph['mask'], values: Float32Array | Int32Array): void =>
+      ggml.setTensor(tensor, values, 0, values.byteLength)
+    set(graph.embeddings, run.embeddings)
+    set(graph.positions, run.positions)
+    set(graph.mask, run.mask)
+    for (const [layer, tensor] of graph.deepstack.entries()) set(tensor, run.deepstack[layer] ?? new Float32Array(0))
+    for (const { from, count, rows, targets, ones } of graph.head) {
+      set(rows, run.rows.subarray(from, from + count))
+      const tokens = run.tokens.subarray(from, from + count)
+      set(
+        targets,
+        tokens.map((token, at) => at * this.architecture.vocabulary + token),
+      )
+      if (ones !== null) set(ones, new Float32Array(count).fill(1))
+    }
+  }
+
+  #read(graph: DecoderGraph): number {
+    let sum = 0
+    for (const { count, probabilities } of graph.head) {
+      const values = new Float32Array(count)
+      this.#computer.ggml.getTensor(probabilities, values, 0, values.byteLength)
+      // A probability below the range of its type is not nothing.
+      for (const value of values) sum -= Math.log(Math.max(value, leastProbability))
+    }
+    return sum
+  }
+}
+
+const leastProbability = 1e-38
+
+const megabytes = (bytes: number): string => Math.ceil(bytes / 1e6).toLocaleString('en')
+
+/** All linear parts of all layers. */
+function modulesOf({ layers, name, metadata }: Architecture): NamedModule[] {
+  return Array.from({ length: layers }, (_, layer) =>
+    linearParts.map((part): NamedModule => {
+      const module = `layers.${layer}.${part}`
+      const [target] = decoderTargets(module, name, metadata)
+      if (target === undefined) throw new Error(`${module} has no matrix`)
+      const { rows: outputs, columns: inputs } = metadata.needTensor(`${target.matrix}.weight`)
+      const rows = target.rows?.(outputs)
+      return { module, matrix: target.matrix, inputs, outputs, rows: rows instanceof Int32Array ? rows : null }
+    }),
+  ).flat()
+}
