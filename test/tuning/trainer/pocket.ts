@@ -1,5 +1,6 @@
 import { fileURLToPath } from 'node:url'
 import type { TrainingConfig } from '../../../src/tuning/contract.ts'
+import type { ExampleCounts } from '../../../src/tuning/trainer/index.ts'
 
 export const pocketDecoder = fileURLToPath(new URL('../../../models/pocket/pocket.gguf', import.meta.url))
 
@@ -19,4 +20,10 @@ export const trainingConfig: TrainingConfig = {
   seed: 7,
   memoryBytes: 1e9,
   threads: 2,
+}
+
+/** What a test does not look at. */
+export const noCounts: ExampleCounts = {
+  ...{ examples: 0, evaluation: 0, tokens: 0, learnedTokens: 0 },
+  ...{ images: 0, imageTokens: 0, truncated: 0, dropped: 0 },
 }

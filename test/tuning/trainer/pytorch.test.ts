@@ -9,7 +9,7 @@ import { train } from '../../../src/tuning/trainer/index.ts'
 import { joinedRun } from '../../../src/tuning/trainer/runs.ts'
 import { Session } from '../../../src/tuning/trainer/session.ts'
 import { formula, formulaExamples, sequencesOf } from './formula.ts'
-import { pocketDecoder, trainingConfig } from './pocket.ts'
+import { noCounts, pocketDecoder, trainingConfig } from './pocket.ts'
 
 /** Written by pocket/gradients.py. */
 const reference = (name: string): string => fileURLToPath(new URL(`./pocket-gradients.${name}`, import.meta.url))
@@ -67,7 +67,7 @@ it('50 steps of training have the losses of PyTorch within a percent', async () 
     decoder: pocketDecoder,
     sequences,
     evaluation: null,
-    counts: { examples, evaluation: 0, tokens: 0, learnedTokens: 0, images: 0, imageTokens: 0, truncated: 0 },
+    counts: noCounts,
     config: { ...trainingConfig, rank, alpha, seed, learningRate, warmupSteps, epochs: steps, batchExamples: examples },
     folder,
     onLine: (line) => lines.push(line),
